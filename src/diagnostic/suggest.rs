@@ -1,0 +1,35 @@
+//! "did you mean": the nearest of the names that would have been right.
+
+/// The most similar candidate, where one is similar enough that a typo is likely.
+///
+/// Damerau-Levenshtein distance of at most a third of the longer name, as rustc and cargo have it; names that differ
+/// only in case are always near.
+pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .filter(|candidate| *candidate != name)
+        .filter_map(|candidate| {
+            let distance = if candidate.eq_ignore_ascii_case(name) {
+                0
+            } else {
+                strsim::damerau_levenshtein(name, candidate)
+            };
+            let longer = name.chars().count().max(candidate.chars().count());
+            (distance <= (longer / 3).max(1) && distance < longer).then_some((distance, candidate))
+        })
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_finds_its_word_and_a_stranger_none() {
+        assert_eq!(nearest("memebrs", ["members", "description"]), Some("members"));
+        assert_eq!(nearest("Viewer", ["viewer", "views"]), Some("viewer"));
+        assert_eq!(nearest("zebra", ["members", "description"]), None);
+        assert_eq!(nearest("a", ["b"]), None);
+    }
+}

@@ -1,0 +1,287 @@
+//! IAM principals by ARN, in the form that the authenticator compares.
+//!
+//! The authenticator compares what STS shows of a caller: a role without its path, a user with it
+//! (aws-iam-authenticator v0.7.8, `pkg/arn/arn.go`, `Canonicalize`).
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// The partitions whose endpoints the authenticator knows (`pkg/endpoints`).
+pub(crate) const PARTITIONS: [&str; 8] = [
+    "aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc",
+];
+
+/// An AWS account: twelve digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AccountId(String);
+
+impl AccountId {
+    /// Returns the account, or nothing where the text is not twelve digits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        (text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())).then(|| Self(text.to_owned()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a policy may map: the two kinds of IAM principal that have an ARN of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PrincipalKind {
+    Role,
+    User,
+}
+
+impl PrincipalKind {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Role => "role",
+            Self::User => "user",
+        }
+    }
+}
+
+/// The ARN of an IAM role or user.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Arn {
+    partition: String,
+    account: AccountId,
+    kind: PrincipalKind,
+    /// With its slashes: `/` or `/team/`.
+    path: String,
+    name: String,
+}
+
+/// Why a text is not the ARN of an IAM role or user.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum ArnFault {
+    #[error("this is not an ARN")]
+    NotAnArn,
+    #[error("blanks around an ARN are part of it for the authenticator, so that it never matches")]
+    Blank,
+    #[error("`{0}` is not a partition that the authenticator knows")]
+    Partition(String),
+    #[error("`{0}` is not an AWS account: twelve digits are")]
+    Account(String),
+    #[error("an IAM ARN has no region, here stands `{0}`")]
+    Region(String),
+    #[error("this is a session of a role, not the role: the authenticator never matches it")]
+    AssumedRole { role: String },
+    #[error("an instance profile is not a principal: the authenticator never matches it")]
+    InstanceProfile,
+    #[error("an IAM group is not a principal: the authenticator never matches it")]
+    IamGroup,
+    #[error("this ARN means the root user of the account alone, not the account")]
+    Root { account: String },
+    #[error("`{0}` is neither an IAM role nor an IAM user")]
+    Resource(String),
+    #[error("{0}")]
+    Name(String),
+    #[error("this is the ARN of a {found}, and a {wanted} belongs here")]
+    Kind {
+        found: &'static str,
+        wanted: &'static str,
+    },
+}
+
+impl ArnFault {
+    /// What to write instead, where that is known.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotAnArn => Some("an ARN looks like `arn:aws:iam::111122223333:role/NAME`".to_owned()),
+            Self::Blank => Some("take the blanks away".to_owned()),
+            Self::Partition(_) => Some(format!("the partitions are {}", PARTITIONS.join(", "))),
+            Self::Account(_) | Self::Name(_) => None,
+            Self::Region(_) => Some("leave the fourth part empty: `arn:aws:iam::ACCOUNT:…`".to_owned()),
+            Self::AssumedRole { role } => Some(format!("write the role: `{role}`")),
+            Self::InstanceProfile => Some("write the role that the instance profile holds".to_owned()),
+            Self::IamGroup => Some("list the users of the group, or let them assume a role".to_owned()),
+            Self::Root { account } => Some(format!(
+                "to admit every principal of the account write `account = \"{account}\"`: they get no group by it"
+            )),
+            Self::Resource(_) => Some("write `…:role/NAME` or `…:user/NAME`".to_owned()),
+            Self::Kind { found, .. } => Some(format!("write it as `{found} = …`")),
+        }
+    }
+}
+
+impl Arn {
+    /// Parses what a person wrote.
+    ///
+    /// # Errors
+    /// Everything that the authenticator would take in silence and never match is a fault here.
+    pub(crate) fn parse(text: &str) -> Result<Self, ArnFault> {
+        if text.trim() != text {
+            return Err(ArnFault::Blank);
+        }
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let &["arn", partition, service, region, account, resource] = parts.as_slice() else {
+            return Err(ArnFault::NotAnArn);
+        };
+        if !PARTITIONS.contains(&partition) {
+            return Err(ArnFault::Partition(partition.to_owned()));
+        }
+        if service == "sts" {
+            return Err(session_fault(partition, account, resource));
+        }
+        if service != "iam" {
+            return Err(ArnFault::Resource(format!("{service}:{resource}")));
+        }
+        if !region.is_empty() {
+            return Err(ArnFault::Region(region.to_owned()));
+        }
+        let id = AccountId::parse(account).ok_or_else(|| ArnFault::Account(account.to_owned()))?;
+        let (kind, rest) = match resource.split_once('/') {
+            Some(("role", rest)) => (PrincipalKind::Role, rest),
+            Some(("user", rest)) => (PrincipalKind::User, rest),
+            Some(("instance-profile", _)) => return Err(ArnFault::InstanceProfile),
+            Some(("group", _)) => return Err(ArnFault::IamGroup),
+            _ if resource == "root" => {
+                return Err(ArnFault::Root {
+                    account: account.to_owned(),
+                });
+            }
+            _ => return Err(ArnFault::Resource(resource.to_owned())),
+        };
+        let (path, name) = match rest.rsplit_once('/') {
+            Some((path, name)) => (format!("/{path}/"), name),
+            None => ("/".to_owned(), rest),
+        };
+        if let Some(fault) = iam_name_fault(name) {
+            return Err(ArnFault::Name(fault));
+        }
+        if path.len() > 512 || !path.bytes().all(|b| (0x21..0x7f).contains(&b)) || path.contains("//") {
+            return Err(ArnFault::Name(format!("`{path}` is not an IAM path")));
+        }
+        Ok(Self {
+            partition: partition.to_owned(),
+            account: id,
+            kind,
+            path,
+            name: name.to_owned(),
+        })
+    }
+
+    /// A principal without a path, from its parts. The name must have been held against [`iam_name_fault`].
+    pub(crate) fn of(partition: &str, account: &AccountId, kind: PrincipalKind, name: &str) -> Self {
+        Self {
+            partition: partition.to_owned(),
+            account: account.clone(),
+            kind,
+            path: "/".to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> PrincipalKind {
+        self.kind
+    }
+
+    pub(crate) fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    /// Whether aws-auth needs another spelling than the real one.
+    pub(crate) fn has_role_path(&self) -> bool {
+        self.kind == PrincipalKind::Role && self.path != "/"
+    }
+
+    /// The spelling that the ConfigMap mapper matches: a role without its path, a user with it.
+    pub(crate) fn for_aws_auth(&self) -> String {
+        let path = match self.kind {
+            PrincipalKind::Role => "/",
+            PrincipalKind::User => &self.path,
+        };
+        format!(
+            "arn:{}:iam::{}:{}{}{}",
+            self.partition,
+            self.account,
+            self.kind.word(),
+            path,
+            self.name
+        )
+    }
+
+    /// What the authenticator compares: two ARNs with one key are one principal to it.
+    pub(crate) fn key(&self) -> String {
+        self.for_aws_auth().to_lowercase()
+    }
+}
+
+impl fmt::Display for Arn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "arn:{}:iam::{}:{}{}{}",
+            self.partition,
+            self.account,
+            self.kind.word(),
+            self.path,
+            self.name
+        )
+    }
+}
+
+/// Says why IAM would not take a role or user name (IAM API, pattern `[\w+=,.@-]+`, at most 64).
+pub(crate) fn iam_name_fault(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("the name is empty".to_owned());
+    }
+    if name.len() > 64 {
+        return Some(format!("IAM names have at most 64 characters, this one has {}", name.len()));
+    }
+    name.chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || "_+=,.@-".contains(*c)))
+        .map(|c| format!("`{c}` cannot stand in an IAM name"))
+}
+
+fn session_fault(partition: &str, account: &str, resource: &str) -> ArnFault {
+    match resource.split('/').collect::<Vec<_>>().as_slice() {
+        ["assumed-role", role, ..] => ArnFault::AssumedRole {
+            role: format!("arn:{partition}:iam::{account}:role/{role}"),
+        },
+        _ => ArnFault::Resource(format!("sts:{resource}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_loses_its_path_for_aws_auth_and_a_user_keeps_it() {
+        let role = Arn::parse("arn:aws:iam::111122223333:role/team/sub/Viewer").unwrap();
+        assert_eq!(role.for_aws_auth(), "arn:aws:iam::111122223333:role/Viewer");
+        assert_eq!(role.to_string(), "arn:aws:iam::111122223333:role/team/sub/Viewer");
+        assert_eq!(role.key(), "arn:aws:iam::111122223333:role/viewer");
+        let user = Arn::parse("arn:aws-cn:iam::111122223333:user/team/bob").unwrap();
+        assert_eq!(user.for_aws_auth(), "arn:aws-cn:iam::111122223333:user/team/bob");
+    }
+
+    #[test]
+    fn what_the_authenticator_never_matches_is_a_fault() {
+        let fault = |text: &str| Arn::parse(text).unwrap_err();
+        assert_eq!(
+            fault("arn:aws:sts::111122223333:assumed-role/viewer/me").hint().unwrap(),
+            "write the role: `arn:aws:iam::111122223333:role/viewer`"
+        );
+        assert_eq!(fault(" arn:aws:iam::111122223333:role/x"), ArnFault::Blank);
+        assert_eq!(fault("arn:aws:iam::111122223333:group/x"), ArnFault::IamGroup);
+        assert_eq!(fault("arn:aws:iam::111122223333:instance-profile/x"), ArnFault::InstanceProfile);
+        assert!(matches!(fault("arn:aws:iam::111122223333:root"), ArnFault::Root { .. }));
+        assert_eq!(fault("arn:aws:iam::11112222333:role/x"), ArnFault::Account("11112222333".into()));
+        assert_eq!(fault("arn:aws-xx:iam::111122223333:role/x"), ArnFault::Partition("aws-xx".into()));
+        assert_eq!(fault("arn:aws:iam:eu-west-1:111122223333:role/x"), ArnFault::Region("eu-west-1".into()));
+        assert!(matches!(fault("arn:aws:iam::111122223333:role/a b"), ArnFault::Name(_)));
+        assert!(matches!(fault("arn:aws:iam::111122223333:role/"), ArnFault::Name(_)));
+        assert_eq!(fault("viewer"), ArnFault::NotAnArn);
+    }
+}

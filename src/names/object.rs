@@ -1,0 +1,169 @@
+//! Which object is meant: kind, namespace where the kind has one, and name.
+
+use std::fmt;
+
+/// The kinds that hold access. Ordered as they are shown and, roles before bindings, as they are created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum ObjectKind {
+    Namespace,
+    ConfigMap,
+    ClusterRole,
+    Role,
+    ClusterRoleBinding,
+    RoleBinding,
+}
+
+impl ObjectKind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Namespace,
+        Self::ConfigMap,
+        Self::ClusterRole,
+        Self::Role,
+        Self::ClusterRoleBinding,
+        Self::RoleBinding,
+    ];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::ConfigMap => "ConfigMap",
+            Self::ClusterRole => "ClusterRole",
+            Self::Role => "Role",
+            Self::ClusterRoleBinding => "ClusterRoleBinding",
+            Self::RoleBinding => "RoleBinding",
+        }
+    }
+
+    pub(crate) fn api_version(self) -> &'static str {
+        match self {
+            Self::Namespace | Self::ConfigMap => "v1",
+            Self::ClusterRole | Self::Role | Self::ClusterRoleBinding | Self::RoleBinding => {
+                "rbac.authorization.k8s.io/v1"
+            }
+        }
+    }
+
+    /// The plural of the REST path.
+    pub(crate) fn resource(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespaces",
+            Self::ConfigMap => "configmaps",
+            Self::ClusterRole => "clusterroles",
+            Self::Role => "roles",
+            Self::ClusterRoleBinding => "clusterrolebindings",
+            Self::RoleBinding => "rolebindings",
+        }
+    }
+
+    pub(crate) fn is_namespaced(self) -> bool {
+        match self {
+            Self::ConfigMap | Self::Role | Self::RoleBinding => true,
+            Self::Namespace | Self::ClusterRole | Self::ClusterRoleBinding => false,
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// One object of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ObjectKey {
+    kind: ObjectKind,
+    namespace: Option<Box<str>>,
+    name: Box<str>,
+}
+
+impl ObjectKey {
+    /// The key of an object, or nothing where kind and namespace do not fit each other.
+    pub(crate) fn new(kind: ObjectKind, namespace: Option<&str>, name: &str) -> Option<Self> {
+        let namespace = namespace.filter(|ns| !ns.is_empty());
+        (kind.is_namespaced() == namespace.is_some()).then(|| Self {
+            kind,
+            namespace: namespace.map(Into::into),
+            name: name.into(),
+        })
+    }
+
+    pub(crate) fn aws_auth() -> Self {
+        Self {
+            kind: ObjectKind::ConfigMap,
+            namespace: Some("kube-system".into()),
+            name: "aws-auth".into(),
+        }
+    }
+
+    pub(crate) fn cluster_role(name: &str) -> Self {
+        Self {
+            kind: ObjectKind::ClusterRole,
+            namespace: None,
+            name: name.into(),
+        }
+    }
+
+    pub(crate) fn role(namespace: &str, name: &str) -> Self {
+        Self {
+            kind: ObjectKind::Role,
+            namespace: Some(namespace.into()),
+            name: name.into(),
+        }
+    }
+
+    /// The binding of that name: a RoleBinding where there is a namespace, otherwise a ClusterRoleBinding.
+    pub(crate) fn binding(namespace: Option<&str>, name: &str) -> Self {
+        Self {
+            kind: match namespace {
+                Some(_) => ObjectKind::RoleBinding,
+                None => ObjectKind::ClusterRoleBinding,
+            },
+            namespace: namespace.map(Into::into),
+            name: name.into(),
+        }
+    }
+
+    /// The same kind and namespace under another name.
+    pub(crate) fn renamed(&self, name: &str) -> Self {
+        Self {
+            name: name.into(),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn kind(&self) -> ObjectKind {
+        self.kind
+    }
+
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `name` or `namespace/name`.
+    pub(crate) fn path(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}/{}", self.name),
+            None => self.name.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.word(), self.path())
+    }
+}
+
+impl serde::Serialize for ObjectKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut out = serializer.serialize_struct("ObjectKey", 3)?;
+        out.serialize_field("kind", self.kind.word())?;
+        out.serialize_field("namespace", &self.namespace())?;
+        out.serialize_field("name", self.name())?;
+        out.end()
+    }
+}

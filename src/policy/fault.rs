@@ -1,0 +1,235 @@
+//! Everything that can be wrong with a policy: one variant each, its facts as fields, its words and its hint.
+
+use thiserror::Error;
+
+use crate::diagnostic::{Diagnostic, Span, nearest};
+use crate::names::ArnFault;
+
+/// One fault of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum Fault {
+    #[error("this is not TOML: {message}")]
+    Toml { message: String },
+    #[error("the policy has no `[policy]` table with its name")]
+    NoPolicyTable,
+    #[error("`[policy]` needs `name`")]
+    NoPolicyName,
+    #[error("`{name}` cannot be the name of a policy: it is a mark in the cluster and a label's value")]
+    PolicyName { name: String },
+    #[error("{}", match table.as_str() { "" => format!("unknown table `{key}`"), table => format!("unknown key `{key}` in `{table}`") })]
+    UnknownKey { table: String, key: String, known: Vec<&'static str> },
+    #[error("`{key}` must be {wanted}, here stands {found}")]
+    WrongType { key: String, wanted: &'static str, found: &'static str },
+    #[error("`{key}` must be {wanted}, not `{found}`")]
+    WrongValue { key: String, wanted: String, found: String },
+    #[error("`{table}` needs {what}")]
+    Missing { table: String, what: String },
+    #[error("`{table}` has {found}, and may have one of {allowed} alone")]
+    OneOf { table: String, found: String, allowed: String },
+    #[error("`{name}` is defined twice in `{section}`")]
+    DefinedTwice { section: &'static str, name: String },
+    #[error("`{text}` cannot be a principal: {why}")]
+    Arn { text: String, why: ArnFault },
+    #[error("`{name}` cannot be the name of an IAM {kind}: {why}")]
+    IamName { name: String, kind: &'static str, why: String },
+    #[error("the bare name `{name}` needs an account, and {} has none", match cluster { Some(c) => format!("cluster `{c}`"), None => "a policy without `[clusters]`".to_owned() })]
+    NoAccount { name: String, cluster: Option<String> },
+    #[error("`{id}` is not the suffix of an SSO role: 16 hexadecimal digits")]
+    SsoSuffix { id: String },
+    #[error("the role of permission set `{set}` in account {account} cannot be known without its suffix")]
+    SsoWithoutId { set: String, account: String },
+    #[error("`{key}` has no effect on a whole account: `mapAccounts` gives neither username nor groups")]
+    AccountWith { key: &'static str },
+    #[error("`kind = \"{kind}\"` is for roles: machines come in by the role of their instances")]
+    KindOfUser { kind: String },
+    #[error("`kind = \"{kind}\"` brings its own username template, which the machines need")]
+    KindWithUsername { kind: String },
+    #[error("two principals are the same {word} to the authenticator: `{one}` and `{other}`")]
+    SameArn { word: &'static str, one: String, other: String },
+    #[error("two principals have the username `{username}`: `{one}` and `{other}`")]
+    SameUsername { username: String, one: String, other: String },
+    #[error("the username `{name}` is reserved: `{prefix}` names belong to {owner}")]
+    ReservedUsername { name: String, prefix: &'static str, owner: &'static str },
+    #[error("the username is empty: the authenticator would let a nameless user in")]
+    EmptyUsername,
+    #[error("`{template}` is no template of the authenticator: it would stay in the name as it is")]
+    UnknownTemplate { template: String },
+    #[error("`{{{{EC2PrivateDNSName}}}}` lets in EC2 instances alone: whoever else assumes the role is refused")]
+    NodeTemplate,
+    #[error("`{{{{SessionName}}}}` is empty for an IAM user")]
+    SessionOfUser,
+    #[error("whoever may assume the role chooses this name freely")]
+    FreeName,
+    #[error("the group `{name}` is reserved: {why}")]
+    ReservedGroup { name: String, why: &'static str },
+    #[error("the name of {what} is empty")]
+    EmptyName { what: &'static str },
+    #[error("`{name}` cannot be the name of a {kind}: {why}")]
+    ObjectName { kind: &'static str, name: String, why: String },
+    #[error("`{name}` cannot be defined by a policy: {why}")]
+    ReservedObject { name: String, why: &'static str },
+    #[error("there is no {kind} `{name}` in the policy")]
+    Undeclared { kind: &'static str, name: String, nearest: Option<String>, add: String },
+    #[error("`{member}` admits a whole account, which `mapAccounts` cannot put into a group")]
+    AccountInGroup { member: String },
+    #[error("`{principal}` has the username `{username}`, which no binding can name: it differs from session to session")]
+    BoundTemplate { principal: String, username: String },
+    #[error("`{principal}` admits a whole account, whose principals have no common username to bind")]
+    BoundAccount { principal: String },
+    #[error("`{table}` gives `rules` beside `aggregation`: the controller overwrites the rules of an aggregated role")]
+    RulesBesideAggregation { table: String },
+    #[error("a rule without verbs allows nothing, and the API server refuses it")]
+    NoVerbs,
+    #[error("a rule names `resources`, or `non-resource-urls`")]
+    NoResources,
+    #[error("a rule names `resources` or `non-resource-urls`, not both")]
+    ResourcesAndUrls,
+    #[error("non-resource URLs lie outside of namespaces: a Role cannot allow them")]
+    UrlsInRole,
+    #[error("`{word}` is accepted by the API server and never matches: {why}")]
+    Dead { word: String, why: &'static str },
+    #[error("`{word}` {why}")]
+    Surprising { word: String, why: &'static str },
+    #[error("`{text}` is not a {what}")]
+    Label { what: &'static str, text: String },
+    #[error("an empty list of {what} means none: nothing would be made")]
+    EmptyList { what: &'static str },
+    #[error("`{name}` is not the name of a namespace")]
+    NamespaceName { name: String },
+    #[error("`{text}` is not a service account")]
+    ServiceAccount { text: String },
+    #[error("`{table}` binds nobody")]
+    NoSubjects { table: String },
+    #[error("a Role lives in namespaces: the binding needs `namespaces` too")]
+    RoleWithoutNamespace,
+    #[error("`{cluster}` is not a cluster of this policy")]
+    UnknownCluster { cluster: String, nearest: Option<String> },
+    #[error("`{pattern}` is neither an ARN nor `Kind/name`")]
+    IgnorePattern { pattern: String },
+    #[error("`{text}` is too long to be written: it has {length} bytes, at most {limit} fit")]
+    TooLong { text: String, length: usize, limit: usize },
+}
+
+impl Fault {
+    /// What to do about it.
+    pub(crate) fn hints(&self) -> Vec<String> {
+        let one = |text: &str| vec![text.to_owned()];
+        match self {
+            Self::UnknownKey { key, known, .. } => match nearest(key, known.iter().copied()) {
+                Some(near) => vec![format!("did you mean `{near}`?")],
+                None => vec![format!("known here: {}", known.join(", "))],
+            },
+            Self::NoPolicyTable | Self::NoPolicyName => one("write `[policy]` and below it `name = \"prod\"`"),
+            Self::PolicyName { .. } => one("use letters, digits, `-`, `_` and `.`, at most 63, letters or digits at both ends"),
+            Self::Arn { why, .. } => why.hint().into_iter().collect(),
+            Self::NoAccount { .. } => one("give the cluster its `account = \"111122223333\"`, or write the whole ARN"),
+            Self::SsoSuffix { .. } => one("the role is called AWSReservedSSO_<permission set>_<suffix>: take the last part"),
+            Self::SsoWithoutId { set, .. } => vec![
+                "give it as `id = \"0123456789abcdef\"`".to_owned(),
+                format!(
+                    "find it by: aws iam list-roles --path-prefix /aws-reserved/sso.amazonaws.com/ --query \
+                     \"Roles[?starts_with(RoleName, 'AWSReservedSSO_{set}_')].RoleName\""
+                ),
+            ],
+            Self::AccountWith { .. } | Self::AccountInGroup { .. } | Self::BoundAccount { .. } => {
+                one("list the account's roles or users one by one, with `role = …` or `user = …`")
+            }
+            Self::KindWithUsername { .. } => one("take `username` away"),
+            Self::SameArn { .. } => one("keep one of them: the path of a role and the case of letters do not count"),
+            Self::SameUsername { .. } => {
+                one("give one another `username`, or say `shared-username = true` in both: nobody could tell them apart")
+            }
+            Self::ReservedUsername { .. } => one("for machines write `kind = \"node\"`, for everybody else another name"),
+            Self::EmptyUsername => one("leave `username` out: then it is the ARN"),
+            Self::UnknownTemplate { .. } => one(
+                "the templates are {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} and, for nodes, \
+                 {{EC2PrivateDNSName}}: without blanks, letter for letter",
+            ),
+            Self::NodeTemplate => one("for the role of a node group write `kind = \"node\"`"),
+            Self::SessionOfUser => one("write the name itself"),
+            Self::FreeName => one("put something fixed before it, such as `deploy:{{SessionName}}`"),
+            Self::ReservedObject { .. } => one("give it another name; binding to the built-in role is fine"),
+            Self::Undeclared { nearest, add, .. } => match nearest {
+                Some(near) => vec![format!("did you mean `{near}`?")],
+                None => vec![format!("declare it: {add}")],
+            },
+            Self::BoundTemplate { .. } => {
+                one("put the principal into a group and bind the group, or give it a `username` without a template")
+            }
+            Self::RulesBesideAggregation { .. } => one("put the rules into a role of their own with a label that the selector finds"),
+            Self::NoVerbs => one("write for example `verbs = [\"get\", \"list\"]`, or `[\"*\"]` for all"),
+            Self::NoResources => one("write for example `resources = [\"pods\"]`"),
+            Self::ResourcesAndUrls => one("make two rules of it"),
+            Self::UrlsInRole => one("write it into a `[cluster-roles.…]` with a binding without `namespaces`"),
+            Self::EmptyList { what } => vec![format!("name {what}, or leave the key out")],
+            Self::NamespaceName { .. } => one("lower-case letters, digits and `-`; a `*` makes it a glob"),
+            Self::ServiceAccount { .. } => one("write `namespace/name`"),
+            Self::NoSubjects { .. } => one("give it `groups`, `principals`, `users` or `service-accounts`"),
+            Self::RoleWithoutNamespace => one("write `namespaces = [\"team-a\"]`, or bind a `cluster-role`"),
+            Self::UnknownCluster { nearest: Some(near), .. } => vec![format!("did you mean `{near}`?")],
+            Self::UnknownCluster { nearest: None, .. } => one("declare it under `[clusters]`"),
+            Self::IgnorePattern { .. } => one("write `arn:aws:iam::*:role/eksctl-*` or `ClusterRole/*-operator`"),
+            Self::DefinedTwice { .. } => one("keep one of them: files of a folder make one policy"),
+            Self::Label { .. } => one("at most 63 letters, digits, `-`, `_`, `.`; a key may have a DNS prefix and `/`"),
+            Self::WrongType { .. }
+            | Self::Toml { .. }
+            | Self::WrongValue { .. }
+            | Self::Missing { .. }
+            | Self::OneOf { .. }
+            | Self::IamName { .. }
+            | Self::KindOfUser { .. }
+            | Self::ReservedGroup { .. }
+            | Self::EmptyName { .. }
+            | Self::ObjectName { .. }
+            | Self::Dead { .. }
+            | Self::Surprising { .. }
+            | Self::TooLong { .. } => Vec::new(),
+        }
+    }
+
+    /// Faults that are no more than advice.
+    fn is_warning(&self) -> bool {
+        matches!(self, Self::FreeName | Self::Surprising { .. })
+    }
+}
+
+/// The faults of a policy as they are found.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Diagnostic>);
+
+impl Faults {
+    pub(crate) fn push(&mut self, fault: Fault, span: Span) {
+        self.push_with(fault, span, "", &[]);
+    }
+
+    /// With a word at the place, and other places that belong to it.
+    pub(crate) fn push_with(&mut self, fault: Fault, span: Span, label: &str, also: &[(Span, &str)]) {
+        let base = if fault.is_warning() {
+            Diagnostic::warning(fault.to_string())
+        } else {
+            Diagnostic::error(fault.to_string())
+        };
+        let mut diagnostic = base.at(span, label);
+        for (span, label) in also {
+            diagnostic = diagnostic.also(*span, *label);
+        }
+        for hint in fault.hints() {
+            diagnostic = diagnostic.hint(hint);
+        }
+        self.0.push(diagnostic);
+    }
+
+    /// All of them in the order of the files, each once.
+    pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.0.sort_by(|a, b| {
+            let key = |d: &Diagnostic| d.at.as_ref().map(|(span, _)| *span);
+            key(a).cmp(&key(b)).then_with(|| a.message.cmp(&b.message))
+        });
+        self.0.dedup();
+        self.0
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.0.iter().any(Diagnostic::is_error)
+    }
+}

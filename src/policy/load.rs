@@ -1,0 +1,191 @@
+//! Texts to a policy: every file parsed, merged and checked, and all faults of all of them at once.
+
+use std::collections::BTreeMap;
+
+use toml::de::DeTable;
+
+use super::bindings::binding;
+use super::check::check;
+use super::fault::{Fault, Faults};
+use super::invariants::invariant;
+use super::model::{At, Policy};
+use super::principals::{group, principal};
+use super::roles::{cluster_role, role};
+use super::scope::{cluster, guard, ownership, required};
+use super::table::Table;
+use crate::diagnostic::{Diagnostic, Sources, Span};
+use crate::names::is_label_value;
+
+const SECTIONS: [&str; 10] = [
+    "policy", "clusters", "principals", "groups", "cluster-roles", "roles", "bindings", "ownership", "guard",
+    "invariants",
+];
+
+/// A section whose items have names, while the files are read: each name once.
+struct Named<T> {
+    section: &'static str,
+    items: BTreeMap<String, T>,
+    places: BTreeMap<String, Span>,
+}
+
+impl<T> Named<T> {
+    fn new(section: &'static str) -> Self {
+        Self {
+            section,
+            items: BTreeMap::new(),
+            places: BTreeMap::new(),
+        }
+    }
+
+    fn read(
+        &mut self,
+        root: &Table<'_>,
+        faults: &mut Faults,
+        parse: impl Fn(&At<String>, &Table<'_>, &mut Faults) -> Option<T>,
+    ) {
+        for (name, table) in root.named(self.section, faults) {
+            if let Some(first) = self.places.get(&name.value) {
+                let fault = Fault::DefinedTwice { section: self.section, name: name.value.clone() };
+                faults.push_with(fault, name.span, "again here", &[(*first, "first here")]);
+                continue;
+            }
+            self.places.insert(name.value.clone(), name.span);
+            if let Some(item) = parse(&name, &table, faults) {
+                self.items.insert(name.value, item);
+            }
+        }
+    }
+}
+
+/// A section that a policy has once, in whichever file.
+struct Once<T> {
+    section: &'static str,
+    found: Option<(T, Span)>,
+}
+
+impl<T> Once<T> {
+    fn new(section: &'static str) -> Self {
+        Self { section, found: None }
+    }
+
+    fn read(&mut self, root: &Table<'_>, faults: &mut Faults, parse: impl Fn(&Table<'_>, &mut Faults) -> T) {
+        let Some(table) = root.table(self.section, faults) else {
+            return;
+        };
+        if let Some((_, first)) = &self.found {
+            let fault = Fault::DefinedTwice { section: "the policy", name: self.section.to_owned() };
+            faults.push_with(fault, table.span, "again here", &[(*first, "first here")]);
+            return;
+        }
+        self.found = Some((parse(&table, faults), table.span));
+    }
+}
+
+/// Reads a policy from its files, given as (name, text).
+///
+/// # Errors
+/// All faults, with the files that they point into. With a policy come its warnings.
+pub(crate) fn load(files: Vec<(String, String)>) -> Result<(Policy, Vec<Diagnostic>), (Sources, Vec<Diagnostic>)> {
+    let mut sources = Sources::default();
+    for (name, text) in files {
+        sources.add(name, text);
+    }
+    let mut faults = Faults::default();
+    match read(sources.clone(), &mut faults) {
+        Some(policy) if !faults.has_errors() => {
+            check(&policy, &mut faults);
+            if faults.has_errors() {
+                return Err((sources, faults.into_sorted()));
+            }
+            Ok((policy, faults.into_sorted()))
+        }
+        policy => {
+            if let Some(policy) = policy {
+                check(&policy, &mut faults);
+            }
+            Err((sources, faults.into_sorted()))
+        }
+    }
+}
+
+fn read(sources: Sources, faults: &mut Faults) -> Option<Policy> {
+    let mut name = Once::new("policy");
+    let mut ownerships = Once::new("ownership");
+    let mut guards = Once::new("guard");
+    let mut clusters = Named::new("clusters");
+    let mut principals = Named::new("principals");
+    let mut groups = Named::new("groups");
+    let mut cluster_roles = Named::new("cluster-roles");
+    let mut roles = Named::new("roles");
+    let mut bindings = Named::new("bindings");
+    let mut invariants = Vec::new();
+    let mut broken = false;
+    for file in 0..sources.len() {
+        let (table, errors) = DeTable::parse_recoverable(sources.text(file));
+        if !errors.is_empty() {
+            broken = true;
+        }
+        for error in errors {
+            let message = error.message().replace('\n', ", ");
+            faults.push(Fault::Toml { message }, Span::new(file, &error.span().unwrap_or_default()));
+        }
+        let root = Table::root(file, &table);
+        root.only(&SECTIONS, faults);
+        name.read(&root, faults, policy_name);
+        ownerships.read(&root, faults, ownership);
+        guards.read(&root, faults, guard);
+        clusters.read(&root, faults, cluster);
+        principals.read(&root, faults, principal);
+        groups.read(&root, faults, |name, table, faults| Some(group(name, table, faults)));
+        cluster_roles.read(&root, faults, |name, table, faults| Some(cluster_role(name, table, faults)));
+        roles.read(&root, faults, |name, table, faults| Some(role(name, table, faults)));
+        bindings.read(&root, faults, binding);
+        let tables = root.tables("invariants", faults).unwrap_or_default();
+        invariants.extend(tables.iter().filter_map(|table| invariant(table, faults)));
+    }
+    if name.found.is_none() && !broken {
+        faults.push(Fault::NoPolicyTable, Span::new(0, &(0..0)));
+    }
+    // References into what could not be read would be reported as missing: the faults of syntax come first.
+    if broken {
+        return None;
+    }
+    let declared = |places: &BTreeMap<String, Span>, items: usize| places.len() == items;
+    let whole = declared(&principals.places, principals.items.len())
+        && declared(&groups.places, groups.items.len())
+        && declared(&clusters.places, clusters.items.len());
+    if !whole {
+        return None;
+    }
+    let missing_name = || At::new(String::new(), Span::new(0, &(0..0)));
+    Some(Policy {
+        sources,
+        name: name.found.and_then(|(name, _)| name).unwrap_or_else(missing_name),
+        clusters: clusters.items,
+        principals: principals.items,
+        groups: groups.items,
+        cluster_roles: cluster_roles.items,
+        roles: roles.items,
+        bindings: bindings.items,
+        ownership: ownerships.found.map(|(found, _)| found).unwrap_or_default(),
+        guard: guards.found.map(|(found, _)| found).unwrap_or_default(),
+        invariants,
+    })
+}
+
+fn policy_name(table: &Table<'_>, faults: &mut Faults) -> Option<At<String>> {
+    table.only(&["name", "description"], faults);
+    table.string("description", faults);
+    if !table.has("name") {
+        faults.push(Fault::NoPolicyName, table.span);
+    }
+    let name = required_name(table, faults)?;
+    if name.value.is_empty() || !is_label_value(&name.value) {
+        faults.push(Fault::PolicyName { name: name.value.clone() }, name.span);
+    }
+    Some(name)
+}
+
+fn required_name(table: &Table<'_>, faults: &mut Faults) -> Option<At<String>> {
+    if table.has("name") { required(table, "name", faults) } else { None }
+}

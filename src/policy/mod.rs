@@ -1,0 +1,23 @@
+//! What people want: the reviewed TOML, parsed, checked and held with the place of every word.
+//!
+//! This room knows files as texts and clusters by name alone; what is in a cluster it may not know, except the
+//! namespaces and roles that [`expand`] is given.
+
+mod bindings;
+mod check;
+pub(crate) mod expand;
+mod fault;
+mod invariants;
+mod load;
+mod model;
+mod namespaces;
+mod principals;
+mod roles;
+mod scope;
+mod table;
+mod usernames;
+
+pub(crate) use load::load;
+pub(crate) use model::{
+    At, ClusterTarget, Connection, Exclusive, Identity, IgnorePattern, NamespaceSelector, Ownership, Policy,
+};

@@ -1,0 +1,273 @@
+//! The policy after parsing: wrong combinations cannot be expressed, and every word knows its place.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{Sources, Span};
+use crate::names::{AccountId, Arn, Pattern};
+use crate::state::meta::Labels;
+use crate::state::rbac::Rule;
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) span: Span,
+}
+
+impl<T> At<T> {
+    pub(crate) fn new(value: T, span: Span) -> Self {
+        Self { value, span }
+    }
+}
+
+/// A whole policy, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    pub(crate) sources: Sources,
+    pub(crate) name: At<String>,
+    pub(crate) clusters: BTreeMap<String, ClusterTarget>,
+    pub(crate) principals: BTreeMap<String, Principal>,
+    pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) cluster_roles: BTreeMap<String, ClusterRole>,
+    pub(crate) roles: BTreeMap<String, Role>,
+    pub(crate) bindings: BTreeMap<String, Binding>,
+    pub(crate) ownership: Ownership,
+    pub(crate) guard: Guard,
+    pub(crate) invariants: Vec<Invariant>,
+}
+
+/// One cluster that the policy is for.
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterTarget {
+    pub(crate) span: Span,
+    pub(crate) connection: Connection,
+    pub(crate) account: Option<AccountId>,
+}
+
+/// How a cluster is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Connection {
+    Eks { name: String, region: String },
+    Context(String),
+    /// Files relative to the folder of the policy.
+    Snapshot(Vec<String>),
+}
+
+/// The clusters that an item is for; none named: all.
+pub(crate) type ClusterFilter = Option<Vec<At<String>>>;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Principal {
+    pub(crate) span: Span,
+    pub(crate) identity: At<Identity>,
+    pub(crate) kind: NodeKind,
+    pub(crate) username: Option<At<String>>,
+    /// Said by every principal that has the username.
+    pub(crate) shared_username: bool,
+    pub(crate) groups: Vec<At<String>>,
+    pub(crate) expires: Option<At<Expiry>>,
+    pub(crate) clusters: ClusterFilter,
+}
+
+/// Who a principal is in IAM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Identity {
+    Arn(Arn),
+    /// Of each cluster's own account.
+    Role(String),
+    /// Of each cluster's own account.
+    User(String),
+    Sso { permission_set: String, account: AccountId, partition: String, id: String },
+    Account(AccountId),
+}
+
+impl Identity {
+    /// The principal in one cluster; nothing for a whole account, or where a bare name finds no account.
+    pub(crate) fn arn(&self, account: Option<&AccountId>) -> Option<Arn> {
+        use crate::names::PrincipalKind::{Role, User};
+        match self {
+            Self::Arn(arn) => Some(arn.clone()),
+            Self::Role(name) => account.map(|id| Arn::of("aws", id, Role, name)),
+            Self::User(name) => account.map(|id| Arn::of("aws", id, User, name)),
+            Self::Sso {
+                permission_set,
+                account,
+                partition,
+                id,
+            } => Some(Arn::of(partition, account, Role, &format!("AWSReservedSSO_{permission_set}_{id}"))),
+            Self::Account(_) => None,
+        }
+    }
+}
+
+/// Whether the principal is a machine of the cluster, and of which sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NodeKind {
+    Person,
+    Node,
+    WindowsNode,
+    Fargate,
+}
+
+impl NodeKind {
+    /// Username template and groups that the machines need (EKS User Guide, "Grant IAM users access").
+    pub(crate) fn needs(self) -> Option<(&'static str, &'static [&'static str])> {
+        match self {
+            Self::Person => None,
+            Self::Node => Some((
+                "system:node:{{EC2PrivateDNSName}}",
+                &["system:bootstrappers", "system:nodes"],
+            )),
+            Self::WindowsNode => Some((
+                "system:node:{{EC2PrivateDNSName}}",
+                &["system:bootstrappers", "system:nodes", "eks:kube-proxy-windows"],
+            )),
+            Self::Fargate => Some((
+                "system:node:{{SessionName}}",
+                &["system:bootstrappers", "system:nodes", "system:node-proxier"],
+            )),
+        }
+    }
+}
+
+/// From when on, in UTC, access ends: RFC 3339 date, or date and time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Expiry(pub(crate) String);
+
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    pub(crate) span: Span,
+    pub(crate) description: Option<String>,
+    pub(crate) members: Vec<At<String>>,
+    pub(crate) clusters: ClusterFilter,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterRole {
+    pub(crate) span: Span,
+    pub(crate) content: ClusterRoleContent,
+    pub(crate) aggregate_to: Vec<At<String>>,
+    pub(crate) labels: Labels,
+    pub(crate) clusters: ClusterFilter,
+}
+
+/// A ClusterRole has rules of its own, or takes those of others.
+#[derive(Debug, Clone)]
+pub(crate) enum ClusterRoleContent {
+    Rules(Vec<Rule>),
+    Aggregation(Vec<Labels>),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Role {
+    pub(crate) span: Span,
+    pub(crate) namespaces: Vec<At<NamespaceSelector>>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) labels: Labels,
+    pub(crate) clusters: ClusterFilter,
+}
+
+/// Which namespaces are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NamespaceSelector {
+    Name(String),
+    Glob(Pattern),
+    Labels(Labels),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Binding {
+    pub(crate) span: Span,
+    pub(crate) role: At<BoundRole>,
+    /// None: cluster-wide.
+    pub(crate) namespaces: Option<Vec<At<NamespaceSelector>>>,
+    pub(crate) groups: Vec<At<String>>,
+    pub(crate) users: Vec<At<String>>,
+    pub(crate) principals: Vec<At<String>>,
+    pub(crate) service_accounts: Vec<At<ServiceAccount>>,
+    pub(crate) expires: Option<At<Expiry>>,
+    pub(crate) clusters: ClusterFilter,
+}
+
+/// The role a binding gives, by kind and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BoundRole {
+    ClusterRole(String),
+    Role(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServiceAccount {
+    /// None: of each of the binding's namespaces.
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
+}
+
+/// How far the policy's word goes beyond what it lists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Exclusive {
+    #[default]
+    Shared,
+    Exclusive,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ownership {
+    pub(crate) aws_auth: Exclusive,
+    pub(crate) rbac: Exclusive,
+    pub(crate) ignore: Vec<IgnorePattern>,
+}
+
+/// What an exclusive policy leaves alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum IgnorePattern {
+    /// Against the ARN of an entry of aws-auth.
+    Arn(Pattern),
+    /// Against `Kind/name`, or `Kind/namespace/name`.
+    Object(Pattern),
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Guard {
+    pub(crate) protected: Vec<At<Arn>>,
+    pub(crate) max_removals: Option<MaxRemovals>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MaxRemovals {
+    Count(u32),
+    Percent(u32),
+}
+
+/// A statement about access that must hold.
+#[derive(Debug, Clone)]
+pub(crate) struct Invariant {
+    pub(crate) span: Span,
+    pub(crate) description: Option<String>,
+    pub(crate) subject: InvariantSubject,
+    pub(crate) claim: Claim,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum InvariantSubject {
+    Group(At<String>),
+    Principal(At<String>),
+    User(At<String>),
+    ServiceAccount(At<ServiceAccount>),
+    EveryoneBut(Vec<At<String>>),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Claim {
+    Can(Action),
+    Cannot(Action),
+    CannotEscalate,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Action {
+    pub(crate) verb: String,
+    pub(crate) resource: String,
+    pub(crate) name: Option<String>,
+    pub(crate) namespace: Option<String>,
+}

@@ -1,0 +1,78 @@
+//! `namespaces = [...]`: names, globs and labels.
+
+use super::fault::{Fault, Faults};
+use super::model::{At, NamespaceSelector};
+use super::roles::labels;
+use super::table::{Item, Table};
+use crate::names::{Pattern, is_dns_label};
+use crate::state::meta::Labels;
+
+/// The selectors of a role or binding; nothing where the key is absent.
+pub(crate) fn namespaces(table: &Table<'_>, faults: &mut Faults) -> Option<Vec<At<NamespaceSelector>>> {
+    let wanted = "a list of names, globs or { match-labels = {…} }";
+    let found = table.mixed("namespaces", wanted, faults, |item, faults| match item {
+        Item::Text(text) => name_or_glob(&text, faults),
+        Item::Table(table) => {
+            table.only(&["match-labels"], faults);
+            if !table.has("match-labels") {
+                let fault = Fault::Missing { table: table.path.clone(), what: "`match-labels`".to_owned() };
+                faults.push(fault, table.span);
+                return None;
+            }
+            labels(&table, "match-labels", faults).map(NamespaceSelector::Labels)
+        }
+    })?;
+    if table.is_list("namespaces") && found.is_empty() {
+        faults.push(Fault::EmptyList { what: "namespaces" }, table.key_span("namespaces"));
+    }
+    Some(found)
+}
+
+fn name_or_glob(text: &At<String>, faults: &mut Faults) -> Option<NamespaceSelector> {
+    let pattern = Pattern::new(&text.value);
+    let shape = if text.value == "*" { "x".to_owned() } else { text.value.replace('*', "x") };
+    if !is_dns_label(&shape) {
+        faults.push(Fault::NamespaceName { name: text.value.clone() }, text.span);
+        return None;
+    }
+    Some(if pattern.is_literal() {
+        NamespaceSelector::Name(text.value.clone())
+    } else {
+        NamespaceSelector::Glob(pattern)
+    })
+}
+
+impl NamespaceSelector {
+    /// The namespaces it means, of those that there are.
+    pub(crate) fn select<'a>(&'a self, live: &'a std::collections::BTreeMap<String, Labels>) -> Vec<&'a str> {
+        match self {
+            Self::Name(name) => live.get_key_value(name).map(|(name, _)| name.as_str()).into_iter().collect(),
+            Self::Glob(glob) => live.keys().map(String::as_str).filter(|name| glob.matches(name)).collect(),
+            Self::Labels(wanted) => live
+                .iter()
+                .filter(|(_, labels)| wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
+                .map(|(name, _)| name.as_str())
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn names_globs_and_labels_select_what_is_there() {
+        let team = Labels::from([("team".to_owned(), "a".to_owned())]);
+        let live = BTreeMap::from([
+            ("team-a".to_owned(), team.clone()),
+            ("team-b".to_owned(), Labels::new()),
+            ("other".to_owned(), team.clone()),
+        ]);
+        assert_eq!(NamespaceSelector::Name("team-a".into()).select(&live), ["team-a"]);
+        assert!(NamespaceSelector::Name("gone".into()).select(&live).is_empty());
+        assert_eq!(NamespaceSelector::Glob(Pattern::new("team-*")).select(&live), ["team-a", "team-b"]);
+        assert_eq!(NamespaceSelector::Labels(team).select(&live), ["other", "team-a"]);
+    }
+}

@@ -1,0 +1,256 @@
+//! `[cluster-roles]` and `[roles]`: rules, and what the API server refuses of them or never matches.
+//!
+//! Source of the rules: kubernetes v1.36.3 `pkg/apis/rbac/validation` (refused) and
+//! `pkg/apis/rbac/v1/evaluation_helpers.go` (never matches).
+
+use super::fault::{Fault, Faults};
+use super::model::{At, ClusterRole, ClusterRoleContent, Role};
+use super::namespaces::namespaces;
+use super::scope::filter;
+use super::table::{Table, plain};
+use crate::names::{is_label_key, is_label_value, path_segment_fault, reserved_prefix};
+use crate::state::meta::Labels;
+use crate::state::rbac::Rule;
+
+const BUILT_IN: [&str; 4] = ["cluster-admin", "admin", "edit", "view"];
+const RULE_KEYS: [&str; 5] = ["verbs", "api-groups", "resources", "resource-names", "non-resource-urls"];
+
+/// Holds the name of an object that the policy defines against RBAC and against what is not the policy's to define.
+pub(crate) fn object_name(kind: &'static str, name: &At<String>, faults: &mut Faults) {
+    if let Some(why) = path_segment_fault(&name.value) {
+        let fault = Fault::ObjectName { kind, name: name.value.clone(), why: why.to_owned() };
+        faults.push(fault, name.span);
+    }
+    let why = match reserved_prefix(&name.value) {
+        Some("eks:") => "EKS writes `eks:` objects and puts them back",
+        Some(_) => "Kubernetes writes `system:` objects and puts them back",
+        None if kind == "ClusterRole" && BUILT_IN.contains(&name.value.as_str()) => {
+            "Kubernetes writes this default role and puts it back"
+        }
+        None => return,
+    };
+    faults.push(Fault::ReservedObject { name: name.value.clone(), why }, name.span);
+}
+
+pub(crate) fn cluster_role(name: &At<String>, table: &Table<'_>, faults: &mut Faults) -> ClusterRole {
+    table.only(&["rules", "aggregation", "aggregate-to", "labels", "description", "clusters"], faults);
+    object_name("ClusterRole", name, faults);
+    table.string("description", faults);
+    let content = match (table.has("rules"), table.has("aggregation")) {
+        (true, true) => {
+            let fault = Fault::RulesBesideAggregation { table: table.path.clone() };
+            faults.push(fault, table.key_span("aggregation"));
+            ClusterRoleContent::Rules(Vec::new())
+        }
+        (false, false) => {
+            let what = "`rules` or `aggregation`".to_owned();
+            faults.push(Fault::Missing { table: table.path.clone(), what }, table.span);
+            ClusterRoleContent::Rules(Vec::new())
+        }
+        (true, false) => ClusterRoleContent::Rules(rules(table, false, faults)),
+        (false, true) => ClusterRoleContent::Aggregation(aggregation(table, faults)),
+    };
+    let aggregate_to = table.strings("aggregate-to", faults).unwrap_or_default();
+    for role in &aggregate_to {
+        let key = format!("{}{}", crate::state::owner::AGGREGATE_PREFIX, role.value);
+        if !is_label_key(&key) {
+            faults.push(Fault::Label { what: "name for an aggregation label", text: role.value.clone() }, role.span);
+        }
+    }
+    ClusterRole {
+        span: name.span,
+        content,
+        aggregate_to,
+        labels: own_labels(table, faults),
+        clusters: filter(table, faults),
+    }
+}
+
+pub(crate) fn role(name: &At<String>, table: &Table<'_>, faults: &mut Faults) -> Role {
+    table.only(&["rules", "namespaces", "labels", "description", "clusters"], faults);
+    object_name("Role", name, faults);
+    table.string("description", faults);
+    for key in ["rules", "namespaces"] {
+        if !table.has(key) {
+            let what = format!("`{key}`");
+            faults.push(Fault::Missing { table: table.path.clone(), what }, table.span);
+        }
+    }
+    Role {
+        span: name.span,
+        namespaces: namespaces(table, faults).unwrap_or_default(),
+        rules: rules(table, true, faults),
+        labels: own_labels(table, faults),
+        clusters: filter(table, faults),
+    }
+}
+
+fn aggregation(table: &Table<'_>, faults: &mut Faults) -> Vec<Labels> {
+    let selectors = table.tables("aggregation", faults).unwrap_or_default();
+    if table.is_list("aggregation") && selectors.is_empty() {
+        faults.push(Fault::EmptyList { what: "selectors" }, table.key_span("aggregation"));
+    }
+    selectors
+        .iter()
+        .filter_map(|selector| {
+            selector.only(&["match-labels"], faults);
+            let found = labels(selector, "match-labels", faults).unwrap_or_default();
+            if found.is_empty() {
+                let why = "takes the rules of every ClusterRole there is, cluster-admin's too";
+                faults.push(Fault::Surprising { word: "{}".to_owned(), why }, selector.span);
+            }
+            Some(found)
+        })
+        .collect()
+}
+
+/// Labels that the policy may set: the owner mark is rolecall's.
+fn own_labels(table: &Table<'_>, faults: &mut Faults) -> Labels {
+    let found = labels(table, "labels", faults).unwrap_or_default();
+    for key in ["kubernetes.io/bootstrapping", crate::state::owner::MANAGED_BY] {
+        if found.contains_key(key) {
+            let why = "this label says who manages an object";
+            faults.push(Fault::ReservedObject { name: key.to_owned(), why }, table.key_span("labels"));
+        }
+    }
+    found
+}
+
+/// A table of labels, each held against the rules of Kubernetes.
+pub(crate) fn labels(table: &Table<'_>, key: &str, faults: &mut Faults) -> Option<Labels> {
+    let found = table.labels(key, faults)?;
+    for (key, value) in &found {
+        if !is_label_key(&key.value) {
+            faults.push(Fault::Label { what: "label key", text: key.value.clone() }, key.span);
+        }
+        if !is_label_value(&value.value) {
+            faults.push(Fault::Label { what: "label value", text: value.value.clone() }, value.span);
+        }
+    }
+    Some(plain(&found))
+}
+
+fn rules(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Vec<Rule> {
+    let found = table.tables("rules", faults).unwrap_or_default();
+    found.iter().map(|rule| one_rule(rule, namespaced, faults)).collect()
+}
+
+fn one_rule(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Rule {
+    table.only(&RULE_KEYS, faults);
+    let [verbs, groups, resources, names, urls] =
+        RULE_KEYS.map(|key| table.strings(key, faults).unwrap_or_default());
+    if verbs.is_empty() && (!table.has("verbs") || table.is_list("verbs")) {
+        let span = if table.has("verbs") { table.key_span("verbs") } else { table.span };
+        faults.push(Fault::NoVerbs, span);
+    }
+    let about_urls = !urls.is_empty();
+    if about_urls && namespaced {
+        faults.push(Fault::UrlsInRole, table.key_span("non-resource-urls"));
+    }
+    match ["api-groups", "resources", "resource-names"].into_iter().find(|key| table.has(key)) {
+        Some(key) if about_urls => faults.push(Fault::ResourcesAndUrls, table.key_span(key)),
+        _ if !about_urls && resources.is_empty() => faults.push(Fault::NoResources, table.span),
+        _ => {}
+    }
+    dead_words(&verbs, &groups, &resources, &urls, about_urls, faults);
+    surprising_names(&verbs, &names, faults);
+    let plain = |list: Vec<At<String>>| list.into_iter().map(|word| word.value).collect::<Vec<_>>();
+    let core_group = !about_urls && !table.has("api-groups");
+    Rule {
+        verbs: plain(verbs),
+        api_groups: if core_group { vec![String::new()] } else { plain(groups) },
+        resources: plain(resources),
+        resource_names: plain(names),
+        non_resource_urls: plain(urls),
+    }
+}
+
+/// Words that the API server takes and that no request ever matches.
+fn dead_words(
+    verbs: &[At<String>],
+    groups: &[At<String>],
+    resources: &[At<String>],
+    urls: &[At<String>],
+    about_urls: bool,
+    faults: &mut Faults,
+) {
+    let mut dead = |word: &At<String>, why: &'static str| {
+        faults.push(Fault::Dead { word: word.value.clone(), why }, word.span);
+    };
+    let has_upper = |word: &At<String>| word.value.chars().any(char::is_uppercase);
+    let blank = |word: &At<String>| word.value.trim() != word.value;
+    for word in verbs {
+        if word.value.is_empty() {
+            dead(word, "a verb is never empty");
+        } else if has_upper(word) {
+            dead(word, "verbs are lower case");
+        } else if blank(word) || word.value.contains(',') {
+            dead(word, "one verb stands in one string");
+        } else if word.value.len() > 1 && word.value.contains('*') {
+            dead(word, "`*` alone stands for all verbs");
+        } else if about_urls && ["list", "watch", "create", "update", "deletecollection"].contains(&word.value.as_str()) {
+            dead(word, "the verbs of URLs are HTTP methods: get, head, post, put, patch, delete, options");
+        }
+    }
+    for word in groups {
+        if has_upper(word) || blank(word) {
+            dead(word, "API groups are lower case, without blanks");
+        } else if word.value.contains('/') {
+            dead(word, "an API group stands without its version");
+        } else if word.value == "v1" || word.value == "core" {
+            dead(word, "the core group is the empty string");
+        } else if word.value.len() > 1 && word.value.contains('*') {
+            dead(word, "`*` alone stands for all API groups");
+        }
+    }
+    for word in resources {
+        let (first, rest) = word.value.split_once('/').map_or((word.value.as_str(), None), |(a, b)| (a, Some(b)));
+        if word.value.is_empty() {
+            dead(word, "a resource is never empty");
+        } else if has_upper(word) {
+            dead(word, "resources are plural and lower case");
+        } else if blank(word) || word.value.contains(',') {
+            dead(word, "one resource stands in one string");
+        } else if rest.is_some_and(|sub| sub.contains('*')) {
+            dead(word, "`*` does not stand for subresources: name each, or write `*` alone for everything");
+        } else if first.len() > 1 && first.contains('*') {
+            dead(word, "`*` stands for all resources, or for none");
+        } else if rest == Some("") || first.is_empty() {
+            dead(word, "a subresource is written `pods/log`");
+        }
+    }
+    for word in urls {
+        let stem = word.value.trim_end_matches('*');
+        if word.value != "*" && !word.value.starts_with('/') {
+            dead(word, "URLs begin with `/`");
+        } else if stem.contains('*') {
+            dead(word, "a `*` has a meaning at the end alone");
+        }
+    }
+}
+
+/// Names that mean another thing than they look.
+fn surprising_names(verbs: &[At<String>], names: &[At<String>], faults: &mut Faults) {
+    for name in names {
+        let why = match name.value.as_str() {
+            "*" => "is the name of one object: leave `resource-names` out to mean all",
+            "" => "allows list and create of everything: leave it out",
+            _ => continue,
+        };
+        faults.push(Fault::Surprising { word: name.value.clone(), why }, name.span);
+    }
+    if names.is_empty() {
+        return;
+    }
+    for verb in verbs {
+        let why = match verb.value.as_str() {
+            "create" => "has no name yet when a POST asks: with `resource-names` it works for server-side apply alone",
+            "deletecollection" => "has no name: with `resource-names` it is never allowed",
+            "list" | "watch" => {
+                "beside `resource-names` is allowed only with the field selector `metadata.name=…`"
+            }
+            _ => continue,
+        };
+        faults.push(Fault::Surprising { word: verb.value.clone(), why }, verb.span);
+    }
+}

@@ -1,0 +1,214 @@
+//! `[clusters]`, `[ownership]` and `[guard]`: what the policy is for and how far it reaches.
+
+use std::collections::BTreeMap;
+
+use super::fault::{Fault, Faults};
+use super::model::{
+    At, ClusterTarget, Connection, Exclusive, Guard, IgnorePattern, MaxRemovals, Ownership,
+};
+use super::table::Table;
+use crate::names::{AccountId, Arn, ObjectKind, Pattern};
+
+pub(crate) fn cluster(name: &At<String>, table: &Table<'_>, faults: &mut Faults) -> Option<ClusterTarget> {
+    table.only(&["eks", "context", "snapshot", "account"], faults);
+    if name.value.is_empty() {
+        faults.push(Fault::EmptyName { what: "a cluster" }, name.span);
+    }
+    let account = account(table, "account", faults);
+    let kind = exactly_one(table, &["eks", "context", "snapshot"], faults)?;
+    let connection = match kind {
+        "eks" => eks(&table.table("eks", faults)?, faults)?,
+        "context" => Connection::Context(table.string("context", faults)?.value),
+        _ => Connection::Snapshot(snapshot_files(table, faults)?),
+    };
+    Some(ClusterTarget {
+        span: name.span,
+        connection,
+        account,
+    })
+}
+
+/// One file, or several that make one snapshot.
+fn snapshot_files(table: &Table<'_>, faults: &mut Faults) -> Option<Vec<String>> {
+    if table.is_list("snapshot") {
+        let files = table.strings("snapshot", faults)?;
+        if files.is_empty() {
+            faults.push(Fault::EmptyList { what: "files" }, table.key_span("snapshot"));
+        }
+        return Some(files.into_iter().map(|file| file.value).collect());
+    }
+    Some(vec![table.string("snapshot", faults)?.value])
+}
+
+fn eks(table: &Table<'_>, faults: &mut Faults) -> Option<Connection> {
+    table.only(&["name", "region"], faults);
+    let name = required(table, "name", faults);
+    let region = required(table, "region", faults);
+    let (name, region) = (name?, region?);
+    // EKS API model 2017-11-01, ClusterName.
+    let fits = name.value.len() <= 100
+        && name.value.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if !fits {
+        faults.push(wrong_value("name", "the name of an EKS cluster", &name.value), name.span);
+    }
+    let parts: Vec<&str> = region.value.split('-').collect();
+    let shape = parts.len() >= 3
+        && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+        && parts.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    if !shape {
+        faults.push(wrong_value("region", "an AWS region such as `eu-west-1`", &region.value), region.span);
+    }
+    Some(Connection::Eks {
+        name: name.value,
+        region: region.value,
+    })
+}
+
+pub(crate) fn wrong_value(key: &str, wanted: &str, found: &str) -> Fault {
+    Fault::WrongValue {
+        key: key.to_owned(),
+        wanted: wanted.to_owned(),
+        found: found.to_owned(),
+    }
+}
+
+/// A string that must be there.
+pub(crate) fn required(table: &Table<'_>, key: &str, faults: &mut Faults) -> Option<At<String>> {
+    if !table.has(key) {
+        let fault = Fault::Missing {
+            table: table.path.clone(),
+            what: format!("`{key}`"),
+        };
+        faults.push(fault, table.span);
+    }
+    table.string(key, faults)
+}
+
+/// Which one of the keys is there; none or several are a fault.
+pub(crate) fn exactly_one<'k>(table: &Table<'_>, keys: &[&'k str], faults: &mut Faults) -> Option<&'k str> {
+    let found: Vec<&'k str> = keys.iter().copied().filter(|key| table.has(key)).collect();
+    let list = |keys: &[&str]| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+    match found.as_slice() {
+        [one] => Some(one),
+        [] => {
+            let fault = Fault::Missing {
+                table: table.path.clone(),
+                what: format!("one of {}", list(keys)),
+            };
+            faults.push(fault, table.span);
+            None
+        }
+        [_, second, ..] => {
+            let fault = Fault::OneOf {
+                table: table.path.clone(),
+                found: list(&found),
+                allowed: list(keys),
+            };
+            faults.push(fault, table.key_span(second));
+            None
+        }
+    }
+}
+
+pub(crate) fn account(table: &Table<'_>, key: &str, faults: &mut Faults) -> Option<AccountId> {
+    let text = table.string(key, faults)?;
+    let id = AccountId::parse(&text.value);
+    if id.is_none() {
+        faults.push(wrong_value(key, "an AWS account, twelve digits in quotes", &text.value), text.span);
+    }
+    id
+}
+
+pub(crate) fn ownership(table: &Table<'_>, faults: &mut Faults) -> Ownership {
+    table.only(&["aws-auth", "rbac", "ignore"], faults);
+    let mut reach = |key: &str| {
+        let text = table.string(key, faults)?;
+        match text.value.as_str() {
+            "shared" => Some(Exclusive::Shared),
+            "exclusive" => Some(Exclusive::Exclusive),
+            other => {
+                faults.push(wrong_value(key, "`shared` or `exclusive`", other), text.span);
+                None
+            }
+        }
+    };
+    let aws_auth = reach("aws-auth").unwrap_or_default();
+    let rbac = reach("rbac").unwrap_or_default();
+    let patterns = table.strings("ignore", faults).unwrap_or_default();
+    let ignore = patterns
+        .into_iter()
+        .filter_map(|text| {
+            let pattern = Pattern::new(&text.value);
+            if text.value.starts_with("arn:") || text.value == "*" {
+                return Some(IgnorePattern::Arn(pattern));
+            }
+            let kind = text.value.split_once('/').and_then(|(kind, _)| ObjectKind::parse(kind));
+            if kind.is_none() {
+                faults.push(Fault::IgnorePattern { pattern: text.value }, text.span);
+                return None;
+            }
+            Some(IgnorePattern::Object(pattern))
+        })
+        .collect();
+    Ownership { aws_auth, rbac, ignore }
+}
+
+pub(crate) fn guard(table: &Table<'_>, faults: &mut Faults) -> Guard {
+    table.only(&["protected", "max-removals"], faults);
+    let protected = table
+        .strings("protected", faults)
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|text| match Arn::parse(&text.value) {
+            Ok(arn) => Some(At::new(arn, text.span)),
+            Err(why) => {
+                faults.push(Fault::Arn { text: text.value, why }, text.span);
+                None
+            }
+        })
+        .collect();
+    let max_removals = table.string_or_integer("max-removals", faults).and_then(|text| {
+        let parsed = match text.value.strip_suffix('%') {
+            Some(number) => number.parse().ok().filter(|n| *n <= 100).map(MaxRemovals::Percent),
+            None => text.value.parse().ok().map(MaxRemovals::Count),
+        };
+        if parsed.is_none() {
+            faults.push(wrong_value("max-removals", "a number such as 10, or a share such as \"20%\"", &text.value), text.span);
+        }
+        parsed
+    });
+    Guard {
+        protected,
+        max_removals,
+    }
+}
+
+/// The clusters that an item is for.
+pub(crate) fn filter(table: &Table<'_>, faults: &mut Faults) -> Option<Vec<At<String>>> {
+    let clusters = table.strings("clusters", faults)?;
+    if clusters.is_empty() {
+        faults.push(Fault::EmptyList { what: "clusters" }, table.key_span("clusters"));
+    }
+    Some(clusters)
+}
+
+/// Whether an item with this filter is for the cluster.
+pub(crate) fn is_for(filter: Option<&[At<String>]>, cluster: Option<&str>) -> bool {
+    match (filter, cluster) {
+        (Some(names), Some(cluster)) => names.iter().any(|name| name.value == cluster),
+        (None, _) => true,
+        (Some(_), None) => false,
+    }
+}
+
+/// The names of the clusters that an item is for; `None` stands for the one cluster of a policy without any.
+pub(crate) fn reached<'a>(
+    filter: Option<&'a [At<String>]>,
+    clusters: &'a BTreeMap<String, ClusterTarget>,
+) -> Vec<Option<&'a str>> {
+    if clusters.is_empty() {
+        return vec![None];
+    }
+    clusters.keys().map(String::as_str).filter(|name| is_for(filter, Some(name))).map(Some).collect()
+}

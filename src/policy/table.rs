@@ -1,0 +1,277 @@
+//! A TOML table as it is read: each getter takes one key, says its type, and reports what does not fit.
+//!
+//! The table is walked by hand and not through serde, because serde stops at the first fault and a policy shows all
+//! of its faults at once.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{Fault, Faults};
+use super::model::{At, Expiry};
+use crate::diagnostic::Span;
+use crate::state::meta::Labels;
+
+/// One table, with the path by which people know it.
+#[derive(Clone)]
+pub(crate) struct Table<'a> {
+    /// `principals.viewer`, or `rules[0] of roles.deployer`.
+    pub(crate) path: String,
+    pub(crate) span: Span,
+    file: usize,
+    entries: &'a DeTable<'a>,
+}
+
+impl<'a> Table<'a> {
+    pub(crate) fn root(file: usize, entries: &'a Spanned<DeTable<'a>>) -> Self {
+        Self {
+            path: String::new(),
+            span: Span::new(file, &(0..0)),
+            file,
+            entries: entries.get_ref(),
+        }
+    }
+
+    fn span_of<T>(&self, spanned: &Spanned<T>) -> Span {
+        Span::new(self.file, &spanned.span())
+    }
+
+    fn child_path(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn get(&self, key: &str) -> Option<(&'a Spanned<DeValue<'a>>, Span)> {
+        let value = self.entries.get(key)?;
+        Some((value, self.span_of(value)))
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    pub(crate) fn is_list(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
+    pub(crate) fn is_string(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|value| value.get_ref().is_str())
+    }
+
+    /// The place of a key, for faults about the key itself.
+    pub(crate) fn key_span(&self, key: &str) -> Span {
+        self.entries.get_key_value(key).map_or(self.span, |(k, _)| self.span_of(k))
+    }
+
+    /// Reports every key that is none of these.
+    pub(crate) fn only(&self, known: &[&'static str], faults: &mut Faults) {
+        for key in self.entries.keys() {
+            let name: &str = key.get_ref();
+            if !known.contains(&name) {
+                let fault = Fault::UnknownKey {
+                    table: self.path.clone(),
+                    key: name.to_owned(),
+                    known: known.to_vec(),
+                };
+                faults.push(fault, self.span_of(key));
+            }
+        }
+    }
+
+    fn wrong(&self, key: &str, wanted: &'static str, value: &DeValue<'_>, span: Span, faults: &mut Faults) {
+        let fault = Fault::WrongType {
+            key: self.child_path(key),
+            wanted,
+            found: type_word(value),
+        };
+        faults.push(fault, span);
+    }
+
+    pub(crate) fn string(&self, key: &str, faults: &mut Faults) -> Option<At<String>> {
+        let (value, span) = self.get(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some(At::new(text.to_string(), span)),
+            other => {
+                self.wrong(key, "a string", other, span, faults);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn boolean(&self, key: &str, faults: &mut Faults) -> Option<bool> {
+        let (value, span) = self.get(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(yes) => Some(*yes),
+            other => {
+                self.wrong(key, "true or false", other, span, faults);
+                None
+            }
+        }
+    }
+
+    /// The strings of an array; nothing where the key is absent.
+    pub(crate) fn strings(&self, key: &str, faults: &mut Faults) -> Option<Vec<At<String>>> {
+        let (value, span) = self.get(key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong(key, "a list of strings", value.get_ref(), span, faults);
+            return None;
+        };
+        let mut out = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            match item.get_ref() {
+                DeValue::String(text) => out.push(At::new(text.to_string(), self.span_of(item))),
+                other => self.wrong(key, "a list of strings", other, self.span_of(item), faults),
+            }
+        }
+        Some(out)
+    }
+
+    /// A string, or a number that stands for itself.
+    pub(crate) fn string_or_integer(&self, key: &str, faults: &mut Faults) -> Option<At<String>> {
+        let (value, span) = self.get(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some(At::new(text.to_string(), span)),
+            DeValue::Integer(number) if number.radix() == 10 => Some(At::new(number.as_str().to_owned(), span)),
+            other => {
+                self.wrong(key, "a number or a string", other, span, faults);
+                None
+            }
+        }
+    }
+
+    /// An array whose items are strings or tables, each given to `each`.
+    pub(crate) fn mixed<T>(
+        &self,
+        key: &str,
+        wanted: &'static str,
+        faults: &mut Faults,
+        mut each: impl FnMut(Item<'a>, &mut Faults) -> Option<T>,
+    ) -> Option<Vec<At<T>>> {
+        let (value, span) = self.get(key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong(key, wanted, value.get_ref(), span, faults);
+            return None;
+        };
+        let mut out = Vec::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            let span = self.span_of(item);
+            let found = match item.get_ref() {
+                DeValue::String(text) => each(Item::Text(At::new(text.to_string(), span)), faults),
+                DeValue::Table(entries) => {
+                    let path = format!("{key}[{at}] of {}", self.path);
+                    each(Item::Table(Table { path, span, file: self.file, entries }), faults)
+                }
+                other => {
+                    self.wrong(key, wanted, other, span, faults);
+                    None
+                }
+            };
+            out.extend(found.map(|value| At::new(value, span)));
+        }
+        Some(out)
+    }
+
+    /// The tables of an array, as `rules` has them.
+    pub(crate) fn tables(&self, key: &str, faults: &mut Faults) -> Option<Vec<Table<'a>>> {
+        let wanted = "a list of tables";
+        let items = self.mixed(key, wanted, faults, |item, faults| match item {
+            Item::Table(table) => Some(table),
+            Item::Text(text) => {
+                let fault = Fault::WrongType { key: key.to_owned(), wanted, found: "a string" };
+                faults.push(fault, text.span);
+                None
+            }
+        })?;
+        Some(items.into_iter().map(|item| item.value).collect())
+    }
+
+    pub(crate) fn table(&self, key: &str, faults: &mut Faults) -> Option<Table<'a>> {
+        let (value, span) = self.get(key)?;
+        match value.get_ref() {
+            DeValue::Table(entries) => Some(Table {
+                path: self.child_path(key),
+                span: self.key_span(key),
+                file: self.file,
+                entries,
+            }),
+            other => {
+                self.wrong(key, "a table", other, span, faults);
+                None
+            }
+        }
+    }
+
+    /// The named tables below a key, as `[principals.NAME]` has them.
+    pub(crate) fn named(&self, key: &str, faults: &mut Faults) -> Vec<(At<String>, Table<'a>)> {
+        let Some(table) = self.table(key, faults) else {
+            return Vec::new();
+        };
+        let mut out = Vec::with_capacity(table.entries.len());
+        for (name, value) in table.entries {
+            let span = self.span_of(name);
+            match value.get_ref() {
+                DeValue::Table(entries) => {
+                    let name = name.get_ref().to_string();
+                    let path = format!("{key}.{}", quoted(&name));
+                    out.push((At::new(name, span), Table { path, span, file: self.file, entries }));
+                }
+                other => table.wrong(name.get_ref(), "a table", other, self.span_of(value), faults),
+            }
+        }
+        out
+    }
+
+    /// A table of strings, as labels are.
+    pub(crate) fn labels(&self, key: &str, faults: &mut Faults) -> Option<Vec<(At<String>, At<String>)>> {
+        let table = self.table(key, faults)?;
+        let mut out = Vec::with_capacity(table.entries.len());
+        for (name, value) in table.entries {
+            match value.get_ref() {
+                DeValue::String(text) => out.push((
+                    At::new(name.get_ref().to_string(), self.span_of(name)),
+                    At::new(text.to_string(), self.span_of(value)),
+                )),
+                other => table.wrong(name.get_ref(), "a string", other, self.span_of(value), faults),
+            }
+        }
+        Some(out)
+    }
+
+    /// A date, or a date and time; a local one is UTC.
+    pub(crate) fn expiry(&self, key: &str, faults: &mut Faults) -> Option<At<Expiry>> {
+        let (value, span) = self.get(key)?;
+        match value.get_ref() {
+            DeValue::Datetime(at) if at.date.is_some() => Some(At::new(Expiry(at.to_string()), span)),
+            other => {
+                self.wrong(key, "a date without quotes, such as 2026-12-31", other, span, faults);
+                None
+            }
+        }
+    }
+}
+
+/// An item of an array that may hold strings and tables.
+pub(crate) enum Item<'a> {
+    Text(At<String>),
+    Table(Table<'a>),
+}
+
+/// A key as it stands in a TOML header.
+fn quoted(name: &str) -> String {
+    let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if bare { name.to_owned() } else { format!("{name:?}") }
+}
+
+fn type_word(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or a time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Labels without their places.
+pub(crate) fn plain(labels: &[(At<String>, At<String>)]) -> Labels {
+    labels.iter().map(|(key, value)| (key.value.clone(), value.value.clone())).collect()
+}

@@ -1,0 +1,84 @@
+//! What may be a username or a group: reserved names, templates, and what the authenticator makes of them.
+//!
+//! Templates: aws-iam-authenticator v0.7.8 `pkg/server/server.go`, `renderTemplate`. Their spelling is exact; an
+//! unknown one stays in the name as it is.
+
+use super::fault::{Fault, Faults};
+use super::model::{At, NodeKind};
+use crate::names::reserved_prefix;
+
+const TEMPLATES: [&str; 5] = [
+    "{{EC2PrivateDNSName}}",
+    "{{AccountID}}",
+    "{{SessionName}}",
+    "{{SessionNameRaw}}",
+    "{{AccessKeyID}}",
+];
+
+/// The one group of Kubernetes' own that a policy may fill. A guard watches over it.
+pub(crate) const MASTERS: &str = "system:masters";
+
+/// The `{{…}}` parts of a name.
+pub(crate) fn templates(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices("{{").map(|(at, _)| {
+        let rest = name.get(at..).unwrap_or_default();
+        rest.find("}}").and_then(|end| rest.get(..end + 2)).unwrap_or(rest)
+    })
+}
+
+pub(crate) fn username(name: &At<String>, is_user: bool, kind: NodeKind, faults: &mut Faults) {
+    if name.value.is_empty() {
+        faults.push(Fault::EmptyUsername, name.span);
+        return;
+    }
+    if kind != NodeKind::Person {
+        return;
+    }
+    if let Some(prefix) = reserved_prefix(&name.value) {
+        let owner = if prefix == "eks:" { "EKS" } else { "Kubernetes" };
+        let fault = Fault::ReservedUsername { name: name.value.clone(), prefix, owner };
+        faults.push(fault, name.span);
+    }
+    rendered(name, is_user, faults);
+    if name.value.starts_with("{{SessionName") {
+        faults.push(Fault::FreeName, name.span);
+    }
+}
+
+fn rendered(name: &At<String>, is_user: bool, faults: &mut Faults) {
+    for template in templates(&name.value) {
+        let fault = match template {
+            "{{EC2PrivateDNSName}}" => Fault::NodeTemplate,
+            "{{SessionName}}" | "{{SessionNameRaw}}" if is_user => Fault::SessionOfUser,
+            known if TEMPLATES.contains(&known) => continue,
+            other => Fault::UnknownTemplate { template: other.to_owned() },
+        };
+        faults.push(fault, name.span);
+    }
+}
+
+/// A group that the policy declares, and may fill.
+pub(crate) fn group_name(name: &At<String>, faults: &mut Faults) {
+    if name.value.is_empty() {
+        faults.push(Fault::EmptyName { what: "a group" }, name.span);
+        return;
+    }
+    rendered(name, false, faults);
+    if name.value == MASTERS {
+        return;
+    }
+    let why = match reserved_prefix(&name.value) {
+        None => return,
+        Some("eks:") => "EKS gives it to what it runs itself",
+        Some(_) if matches!(name.value.as_str(), "system:nodes" | "system:bootstrappers" | "system:node-proxier") => {
+            "machines get it by `kind = \"node\"` or `kind = \"fargate\"` of their principal"
+        }
+        Some(_) => "the API server itself says who is in it; a binding may name it without declaring it",
+    };
+    faults.push(Fault::ReservedGroup { name: name.value.clone(), why }, name.span);
+}
+
+/// Groups that a binding may name though no policy declares them: whoever is in them, the cluster says.
+pub(crate) fn is_built_in_group(name: &str) -> bool {
+    reserved_prefix(name).is_some()
+}

@@ -1,0 +1,118 @@
+//! The metadata of an object, as far as access and ownership need it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Labels or annotations.
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// A full copy of the object in itself; big, and read only as "somebody applies this by kubectl".
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Metadata as read; a wanted object has labels and annotations alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) labels: Labels,
+    /// Without [`LAST_APPLIED`].
+    pub(crate) annotations: Labels,
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+    /// Deletion was asked for and finalizers hold it up. Such an object still grants.
+    pub(crate) deleting: bool,
+    pub(crate) finalizers: Vec<String>,
+    pub(crate) owned_by_object: bool,
+    pub(crate) kubectl_applied: bool,
+    pub(crate) last_writer: Option<Writer>,
+}
+
+/// Who wrote last, from managedFields.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Writer {
+    pub(crate) manager: String,
+    /// RFC 3339, as the API server wrote it.
+    pub(crate) time: String,
+}
+
+/// Metadata as the API server sends it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct RawMeta {
+    pub(crate) name: String,
+    pub(crate) namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    labels: Option<Labels>,
+    annotations: Option<Labels>,
+    deletion_timestamp: Option<String>,
+    finalizers: Option<Vec<String>>,
+    owner_references: Option<Vec<serde::de::IgnoredAny>>,
+    managed_fields: Option<Vec<RawManaged>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawManaged {
+    manager: Option<String>,
+    time: Option<String>,
+    subresource: Option<String>,
+}
+
+impl From<RawMeta> for Meta {
+    fn from(raw: RawMeta) -> Self {
+        let RawMeta {
+            name: _,
+            namespace: _,
+            uid,
+            resource_version,
+            labels,
+            annotations,
+            deletion_timestamp,
+            finalizers,
+            owner_references,
+            managed_fields,
+        } = raw;
+        let mut annotations = annotations.unwrap_or_default();
+        let kubectl_applied = annotations.remove(LAST_APPLIED).is_some();
+        let last_writer = managed_fields
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|field| field.subresource.as_deref().unwrap_or_default().is_empty())
+            .filter_map(|field| {
+                Some(Writer {
+                    manager: field.manager?,
+                    time: field.time?,
+                })
+            })
+            .max_by(|a, b| a.time.cmp(&b.time));
+        Self {
+            labels: labels.unwrap_or_default(),
+            annotations,
+            uid,
+            resource_version,
+            deleting: deletion_timestamp.is_some(),
+            finalizers: finalizers.unwrap_or_default(),
+            owned_by_object: owner_references.is_some_and(|owners| !owners.is_empty()),
+            kubectl_applied,
+            last_writer,
+        }
+    }
+}
+
+/// `metadata` of a new object.
+pub(crate) fn new_metadata(namespace: Option<&str>, name: &str, labels: &Labels, annotations: &Labels) -> Value {
+    let mut metadata = json!({ "name": name });
+    if let Some(map) = metadata.as_object_mut() {
+        if let Some(namespace) = namespace {
+            map.insert("namespace".to_owned(), json!(namespace));
+        }
+        if !labels.is_empty() {
+            map.insert("labels".to_owned(), json!(labels));
+        }
+        if !annotations.is_empty() {
+            map.insert("annotations".to_owned(), json!(annotations));
+        }
+    }
+    metadata
+}

@@ -1,0 +1,242 @@
+//! Roles and bindings, and their form in the API server's JSON, both ways.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use super::meta::{Meta, RawMeta, new_metadata};
+use super::rbac::{RBAC_GROUP, RoleRef, Rule, Selector, Subject};
+use crate::names::{ObjectKey, ObjectKind};
+
+/// A Role or a ClusterRole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Role {
+    pub(crate) meta: Meta,
+    /// Of an aggregated ClusterRole: what the controller has filled in, never ours to write.
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) aggregation: Option<Vec<Selector>>,
+}
+
+/// A RoleBinding or a ClusterRoleBinding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Binding {
+    pub(crate) meta: Meta,
+    pub(crate) role_ref: RoleRef,
+    pub(crate) subjects: Vec<Subject>,
+}
+
+/// Why the JSON of an object is not one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum ObjectFault {
+    #[error("{0}")]
+    Shape(String),
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// A Role or ClusterRole as the API server sends it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RawRole {
+    #[serde(default)]
+    pub(crate) metadata: RawMeta,
+    #[serde(default)]
+    rules: Option<Vec<Rule>>,
+    #[serde(default)]
+    aggregation_rule: Option<RawAggregation>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawAggregation {
+    #[serde(default)]
+    cluster_role_selectors: Option<Vec<Selector>>,
+}
+
+/// A RoleBinding or ClusterRoleBinding as the API server sends it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RawBinding {
+    #[serde(default)]
+    pub(crate) metadata: RawMeta,
+    role_ref: RawRef,
+    #[serde(default)]
+    subjects: Option<Vec<RawSubject>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawRef {
+    kind: String,
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawSubject {
+    kind: String,
+    name: String,
+    #[serde(default)]
+    namespace: Option<String>,
+}
+
+/// A namespace, for its name and labels.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawNamespace {
+    #[serde(default)]
+    pub(crate) metadata: RawMeta,
+}
+
+/// Reads a raw object from JSON, naming the field that does not fit.
+///
+/// # Errors
+/// [`ObjectFault::Shape`] with the reader's words.
+pub(crate) fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, ObjectFault> {
+    T::deserialize(value).map_err(|error| ObjectFault::Shape(error.to_string()))
+}
+
+impl From<RawRole> for Role {
+    fn from(raw: RawRole) -> Self {
+        let RawRole {
+            metadata,
+            rules,
+            aggregation_rule,
+        } = raw;
+        Self {
+            meta: metadata.into(),
+            rules: rules.unwrap_or_default(),
+            aggregation: aggregation_rule.map(|rule| rule.cluster_role_selectors.unwrap_or_default()),
+        }
+    }
+}
+
+impl RawBinding {
+    /// The binding, its defaults filled in: a service account without a namespace is of the binding's.
+    ///
+    /// # Errors
+    /// Kinds that the API server does not know.
+    pub(crate) fn into_binding(self) -> Result<Binding, ObjectFault> {
+        let role_ref = match self.role_ref.kind.as_str() {
+            "ClusterRole" => RoleRef::ClusterRole(self.role_ref.name),
+            "Role" => RoleRef::Role(self.role_ref.name),
+            other => return Err(ObjectFault::Invalid(format!("roleRef.kind `{other}` is neither Role nor ClusterRole"))),
+        };
+        let own = self.metadata.namespace.clone().unwrap_or_default();
+        let subjects = self
+            .subjects
+            .unwrap_or_default()
+            .into_iter()
+            .map(|subject| match subject.kind.as_str() {
+                "Group" => Ok(Subject::Group(subject.name)),
+                "User" => Ok(Subject::User(subject.name)),
+                "ServiceAccount" => Ok(Subject::ServiceAccount {
+                    namespace: subject.namespace.filter(|ns| !ns.is_empty()).unwrap_or_else(|| own.clone()),
+                    name: subject.name,
+                }),
+                other => Err(ObjectFault::Invalid(format!(
+                    "subject kind `{other}` is none of User, Group, ServiceAccount"
+                ))),
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Binding {
+            meta: self.metadata.into(),
+            role_ref,
+            subjects,
+        })
+    }
+}
+
+pub(crate) fn role_ref_json(role_ref: &RoleRef) -> Value {
+    json!({ "apiGroup": RBAC_GROUP, "kind": role_ref.kind(), "name": role_ref.name() })
+}
+
+pub(crate) fn subjects_json(subjects: &[Subject]) -> Value {
+    subjects
+        .iter()
+        .map(|subject| match subject {
+            Subject::Group(name) => json!({ "apiGroup": RBAC_GROUP, "kind": "Group", "name": name }),
+            Subject::User(name) => json!({ "apiGroup": RBAC_GROUP, "kind": "User", "name": name }),
+            Subject::ServiceAccount { namespace, name } => {
+                json!({ "kind": "ServiceAccount", "namespace": namespace, "name": name })
+            }
+        })
+        .collect()
+}
+
+pub(crate) fn aggregation_json(selectors: &[Selector]) -> Value {
+    json!({ "clusterRoleSelectors": selectors })
+}
+
+fn head(key: &ObjectKey, meta: &Meta) -> serde_json::Map<String, Value> {
+    let kind: ObjectKind = key.kind();
+    let mut out = serde_json::Map::new();
+    out.insert("apiVersion".to_owned(), json!(kind.api_version()));
+    out.insert("kind".to_owned(), json!(kind.word()));
+    out.insert(
+        "metadata".to_owned(),
+        new_metadata(key.namespace(), key.name(), &meta.labels, &meta.annotations),
+    );
+    out
+}
+
+/// The body that creates this role.
+pub(crate) fn role_json(key: &ObjectKey, role: &Role) -> Value {
+    let mut out = head(key, &role.meta);
+    match &role.aggregation {
+        Some(selectors) => out.insert("aggregationRule".to_owned(), aggregation_json(selectors)),
+        None => out.insert("rules".to_owned(), json!(role.rules)),
+    };
+    Value::Object(out)
+}
+
+/// The body that creates this binding.
+pub(crate) fn binding_json(key: &ObjectKey, binding: &Binding) -> Value {
+    let mut out = head(key, &binding.meta);
+    out.insert("roleRef".to_owned(), role_ref_json(&binding.role_ref));
+    out.insert("subjects".to_owned(), subjects_json(&binding.subjects));
+    Value::Object(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_account_without_a_namespace_is_of_the_bindings_namespace() {
+        let raw: RawBinding = from_value(&json!({
+            "metadata": { "name": "b", "namespace": "ci" },
+            "roleRef": { "kind": "Role", "name": "r" },
+            "subjects": [{ "kind": "ServiceAccount", "name": "deployer" }],
+        }))
+        .unwrap();
+        let binding = raw.into_binding().unwrap();
+        assert_eq!(
+            binding.subjects,
+            [Subject::ServiceAccount {
+                namespace: "ci".into(),
+                name: "deployer".into()
+            }]
+        );
+    }
+
+    #[test]
+    fn what_is_written_reads_back_as_the_same() {
+        let key = ObjectKey::binding(Some("ci"), "b");
+        let binding = Binding {
+            meta: Meta::default(),
+            role_ref: RoleRef::ClusterRole("view".into()),
+            subjects: vec![Subject::Group("g".into()), Subject::User("u".into())],
+        };
+        let raw: RawBinding = from_value(&binding_json(&key, &binding)).unwrap();
+        assert_eq!(raw.into_binding().unwrap(), binding);
+        let role = Role {
+            rules: vec![Rule {
+                verbs: vec!["get".into()],
+                non_resource_urls: vec!["/metrics".into()],
+                ..Rule::default()
+            }],
+            ..Role::default()
+        };
+        let raw: RawRole = from_value(&role_json(&ObjectKey::cluster_role("r"), &role)).unwrap();
+        assert_eq!(Role::from(raw), role);
+    }
+}

@@ -1,0 +1,95 @@
+//! The marks in the cluster: which policy owns an object, and what was written last.
+//!
+//! There is no state file; these annotations are all that rolecall remembers. The digest lets `drift` tell "changed
+//! behind our back" from "merged, not applied".
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest, Sha256};
+
+use super::meta::{Labels, Meta};
+use super::object::{Binding, Role};
+use super::rbac::canonical_rules;
+
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub(crate) const MANAGER: &str = "rolecall";
+pub(crate) const POLICY: &str = "rolecall/policy";
+pub(crate) const DIGEST: &str = "rolecall/digest";
+/// The keys of the labels that the policy asked for, so that they can be taken off again.
+pub(crate) const LABELS: &str = "rolecall/labels";
+/// On aws-auth: which entries each policy owns.
+pub(crate) const ENTRIES: &str = "rolecall/entries";
+pub(crate) const AGGREGATE_PREFIX: &str = "rbac.authorization.k8s.io/aggregate-to-";
+const BOOTSTRAP: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-defaults");
+
+/// Whose an object is, seen from one policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Ours,
+    Theirs(String),
+    Nobody,
+}
+
+/// Whose the object is.
+pub(crate) fn owner(meta: &Meta, policy: &str) -> Owner {
+    match meta.annotations.get(POLICY) {
+        Some(name) if name == policy => Owner::Ours,
+        Some(name) => Owner::Theirs(name.clone()),
+        None => Owner::Nobody,
+    }
+}
+
+/// Whether the object belongs to Kubernetes or to EKS, whose controllers write it back.
+pub(crate) fn is_built_in(name: &str, meta: &Meta) -> bool {
+    crate::names::reserved_prefix(name).is_some() || meta.labels.get(BOOTSTRAP.0).is_some_and(|v| v == BOOTSTRAP.1)
+}
+
+/// Another tool that says it manages the object.
+pub(crate) fn other_manager(meta: &Meta) -> Option<&str> {
+    meta.labels.get(MANAGED_BY).map(String::as_str).filter(|manager| *manager != MANAGER)
+}
+
+/// The labels of a live role that count as its content: aggregation labels always, others where the mark lists them.
+pub(crate) fn content_labels(meta: &Meta) -> Labels {
+    let listed: BTreeSet<&str> = meta.annotations.get(LABELS).map(|list| list.split(',').collect()).unwrap_or_default();
+    meta.labels
+        .iter()
+        .filter(|(key, _)| key.starts_with(AGGREGATE_PREFIX) || listed.contains(key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// Digest of what a role says: rules or selectors, and the labels that count.
+pub(crate) fn role_digest(role: &Role, labels: &Labels) -> String {
+    match &role.aggregation {
+        Some(selectors) => digest(&(selectors.iter().collect::<BTreeSet<_>>(), labels)),
+        None => digest(&(canonical_rules(&role.rules), labels)),
+    }
+}
+
+/// Digest of what a binding says: role and subjects.
+pub(crate) fn binding_digest(binding: &Binding) -> String {
+    let subjects: BTreeSet<String> = binding.subjects.iter().map(ToString::to_string).collect();
+    digest(&(binding.role_ref.to_string(), subjects))
+}
+
+fn digest(content: &impl serde::Serialize) -> String {
+    let text = serde_json::to_vec(content).unwrap_or_default();
+    let hash = Sha256::digest(text);
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Labels and annotations that mark an object as this policy's.
+pub(crate) fn mark(meta: &mut Meta, policy: &str, labels: &Labels, digest: String) {
+    meta.labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
+    meta.labels.extend(labels.iter().map(|(key, value)| (key.clone(), value.clone())));
+    meta.annotations.insert(POLICY.to_owned(), policy.to_owned());
+    meta.annotations.insert(DIGEST.to_owned(), digest);
+    let keys: Vec<&str> =
+        labels.keys().map(String::as_str).filter(|key| !key.starts_with(AGGREGATE_PREFIX)).collect();
+    if keys.is_empty() {
+        meta.annotations.remove(LABELS);
+    } else {
+        meta.annotations.insert(LABELS.to_owned(), keys.join(","));
+    }
+}

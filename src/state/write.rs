@@ -1,0 +1,297 @@
+//! One write, its precondition, and what the API server would answer to it.
+//!
+//! `accept` is the keystone: the snapshot cluster and every proof about states between writes ask this one function.
+//! Where it differs from the real API server it is wrong, and the tests on a real one show it.
+
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use super::validate;
+use crate::names::{ObjectKey, ObjectKind};
+
+/// The exact request.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(tag = "verb", content = "body", rename_all = "lowercase")]
+pub(crate) enum Write {
+    /// POST of a whole object.
+    Create(Value),
+    /// JSON merge patch, without the precondition: [`Write::body`] adds it.
+    Patch(Value),
+    Delete,
+}
+
+/// What must hold of the object for the write to be made.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum Precondition {
+    Absent,
+    /// The object is the one that was read, unchanged. A snapshot written by hand may lack a uid.
+    #[serde(rename_all = "kebab-case")]
+    Unchanged { uid: Option<String>, resource_version: String },
+    /// The object is as an earlier step of this plan left it.
+    #[serde(rename_all = "kebab-case")]
+    AsWrittenByStep { step: usize },
+}
+
+/// A precondition with nothing left open, as the request carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Absent,
+    Version(Version),
+}
+
+/// Which object, and which state of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: String,
+}
+
+impl Version {
+    /// The version of an object as the API server answered it.
+    pub(crate) fn of(object: &Value) -> Option<Self> {
+        let text = |field: &str| object.pointer(field).and_then(Value::as_str).map(str::to_owned);
+        Some(Self {
+            uid: text("/metadata/uid"),
+            resource_version: text("/metadata/resourceVersion")?,
+        })
+    }
+}
+
+impl Write {
+    /// The body of the request with the precondition in it; of a DELETE its options.
+    pub(crate) fn body(&self, expected: &Expected) -> Value {
+        let version = match expected {
+            Expected::Absent => None,
+            Expected::Version(version) => Some(version),
+        };
+        match self {
+            Self::Create(body) => body.clone(),
+            Self::Patch(patch) => {
+                let mut body = patch.clone();
+                if let Some(version) = version {
+                    let mut metadata = json!({ "resourceVersion": version.resource_version });
+                    if let Some(uid) = &version.uid {
+                        merge(&mut metadata, &json!({ "uid": uid }));
+                    }
+                    merge(&mut body, &json!({ "metadata": metadata }));
+                }
+                body
+            }
+            Self::Delete => {
+                let mut options = json!({ "apiVersion": "v1", "kind": "DeleteOptions" });
+                if let Some(version) = version {
+                    let mut preconditions = json!({ "resourceVersion": version.resource_version });
+                    if let Some(uid) = &version.uid {
+                        merge(&mut preconditions, &json!({ "uid": uid }));
+                    }
+                    merge(&mut options, &json!({ "preconditions": preconditions }));
+                }
+                options
+            }
+        }
+    }
+}
+
+/// The API server's no, in the words of the field.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum Refusal {
+    #[error("it exists already")]
+    AlreadyExists,
+    #[error("it is being deleted, finalizers hold it up")]
+    BeingDeleted,
+    #[error("it does not exist any more")]
+    NotFound,
+    #[error("the namespace `{0}` does not exist")]
+    NamespaceNotFound(String),
+    #[error("it was changed by somebody else since it was read")]
+    Conflict,
+    #[error("it is invalid: {0}")]
+    Invalid(String),
+}
+
+/// What a write leaves.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Accepted {
+    Stored(Value),
+    /// Nothing to change: the resourceVersion stays.
+    Unchanged,
+    Deleted,
+}
+
+/// What the API server answers to a write on `existing`, whose state `version` is.
+///
+/// # Errors
+/// The refusal, when the object must stay as it is.
+pub(crate) fn accept(
+    key: &ObjectKey,
+    existing: Option<(&Value, &Version)>,
+    namespace_exists: bool,
+    write: &Write,
+    expected: &Expected,
+) -> Result<Accepted, Refusal> {
+    match (write, existing) {
+        (Write::Create(_), Some((object, _))) if is_deleting(object) => Err(Refusal::BeingDeleted),
+        (Write::Create(_), Some(_)) => Err(Refusal::AlreadyExists),
+        (Write::Create(body), None) => {
+            if let Some(namespace) = key.namespace().filter(|_| !namespace_exists) {
+                return Err(Refusal::NamespaceNotFound(namespace.to_owned()));
+            }
+            checked(key, body.clone()).map(Accepted::Stored)
+        }
+        (Write::Patch(_) | Write::Delete, None) => Err(Refusal::NotFound),
+        (Write::Patch(patch), Some((object, version))) => {
+            held(version, expected)?;
+            let mut next = object.clone();
+            merge(&mut next, patch);
+            if next == *object {
+                return Ok(Accepted::Unchanged);
+            }
+            immutable(key, object, &next)?;
+            checked(key, next).map(Accepted::Stored)
+        }
+        (Write::Delete, Some((object, version))) => {
+            held(version, expected)?;
+            if finalizers(object) {
+                let mut next = object.clone();
+                merge(&mut next, &json!({ "metadata": { "deletionTimestamp": "1970-01-01T00:00:00Z" } }));
+                return Ok(if is_deleting(object) { Accepted::Unchanged } else { Accepted::Stored(next) });
+            }
+            Ok(Accepted::Deleted)
+        }
+    }
+}
+
+fn held(version: &Version, expected: &Expected) -> Result<(), Refusal> {
+    match expected {
+        Expected::Absent => Err(Refusal::Conflict),
+        Expected::Version(wanted) if wanted == version => Ok(()),
+        Expected::Version(_) => Err(Refusal::Conflict),
+    }
+}
+
+fn checked(key: &ObjectKey, value: Value) -> Result<Value, Refusal> {
+    match validate::refusal(key, &value) {
+        Some(why) => Err(Refusal::Invalid(why)),
+        None => Ok(value),
+    }
+}
+
+fn is_deleting(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
+}
+
+fn finalizers(object: &Value) -> bool {
+    object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty())
+}
+
+/// A roleRef never changes (`ValidateRoleBindingUpdate`, after defaulting); an immutable ConfigMap keeps its data.
+fn immutable(key: &ObjectKey, old: &Value, new: &Value) -> Result<(), Refusal> {
+    let part = |value: &Value, field: &str| value.pointer(field).cloned().unwrap_or_default();
+    match key.kind() {
+        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
+            let same = ["/roleRef/kind", "/roleRef/name"].iter().all(|field| part(old, field) == part(new, field));
+            if !same {
+                return Err(Refusal::Invalid("roleRef: cannot change roleRef".to_owned()));
+            }
+        }
+        ObjectKind::ConfigMap => {
+            let frozen = part(old, "/immutable") == json!(true);
+            if frozen && ["/data", "/binaryData", "/immutable"].iter().any(|field| part(old, field) != part(new, field))
+            {
+                return Err(Refusal::Invalid("data: field is immutable when `immutable` is set".to_owned()));
+            }
+        }
+        ObjectKind::Namespace | ObjectKind::ClusterRole | ObjectKind::Role => {}
+    }
+    Ok(())
+}
+
+/// JSON merge patch, RFC 7396.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    if let Value::Object(map) = target {
+        for (field, value) in fields {
+            if value.is_null() {
+                map.shift_remove(field);
+            } else {
+                merge(map.entry(field.clone()).or_insert(Value::Null), value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role() -> (ObjectKey, Value, Version) {
+        let value = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": { "name": "r", "uid": "u", "resourceVersion": "7" },
+            "rules": [{ "verbs": ["get"], "apiGroups": [""], "resources": ["pods"] }],
+        });
+        let version = Version::of(&value).unwrap();
+        (ObjectKey::cluster_role("r"), value, version)
+    }
+
+    #[test]
+    fn a_patch_needs_the_version_that_was_read_even_where_it_changes_nothing() {
+        let (key, value, version) = role();
+        let noop = Write::Patch(json!({ "rules": value["rules"] }));
+        let now = Expected::Version(version.clone());
+        let stale = Expected::Version(Version { resource_version: "6".into(), ..version.clone() });
+        let other = Expected::Version(Version { uid: Some("v".into()), ..version.clone() });
+        let ask = |expected: &Expected| accept(&key, Some((&value, &version)), true, &noop, expected);
+        assert_eq!(ask(&now), Ok(Accepted::Unchanged));
+        assert_eq!(ask(&stale), Err(Refusal::Conflict));
+        assert_eq!(ask(&other), Err(Refusal::Conflict));
+        assert_eq!(accept(&key, None, true, &noop, &now), Err(Refusal::NotFound));
+    }
+
+    #[test]
+    fn a_finalizer_keeps_a_deleted_role_and_blocks_its_successor() {
+        let (key, mut value, version) = role();
+        merge(&mut value, &json!({ "metadata": { "finalizers": ["x/y"] } }));
+        let now = Expected::Version(version.clone());
+        let Ok(Accepted::Stored(left)) = accept(&key, Some((&value, &version)), true, &Write::Delete, &now) else {
+            panic!("it must stay");
+        };
+        let create = Write::Create(role().1);
+        let answer = accept(&key, Some((&left, &version)), true, &create, &Expected::Absent);
+        assert_eq!(answer, Err(Refusal::BeingDeleted));
+    }
+
+    #[test]
+    fn a_role_ref_cannot_change_and_a_namespace_must_exist() {
+        let key = ObjectKey::binding(Some("ns"), "b");
+        let value = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": { "name": "b", "namespace": "ns", "resourceVersion": "1" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r" },
+        });
+        let version = Version::of(&value).unwrap();
+        let now = Expected::Version(version.clone());
+        let patch = Write::Patch(json!({ "roleRef": { "name": "other" } }));
+        assert!(matches!(accept(&key, Some((&value, &version)), true, &patch, &now), Err(Refusal::Invalid(_))));
+        let create = Write::Create(value.clone());
+        assert_eq!(
+            accept(&key, None, false, &create, &Expected::Absent),
+            Err(Refusal::NamespaceNotFound("ns".into()))
+        );
+        assert_eq!(accept(&key, None, true, &create, &Expected::Absent), Ok(Accepted::Stored(value)));
+    }
+
+    #[test]
+    fn a_merge_patch_takes_null_away() {
+        let mut value = json!({ "a": { "b": 1, "c": 2 }, "d": [1] });
+        merge(&mut value, &json!({ "a": { "b": null, "e": { "f": null } }, "d": [2] }));
+        assert_eq!(value, json!({ "a": { "c": 2, "e": {} }, "d": [2] }));
+    }
+}

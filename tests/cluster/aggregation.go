@@ -1,0 +1,19 @@
+// The one controller that RBAC cannot be understood without: it fills view,
+// edit, admin and every other aggregated ClusterRole.
+package main
+
+import (
+	"context"
+
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation"
+)
+
+func startAggregation(ctx context.Context, client kubernetes.Interface) {
+	factory := informers.NewSharedInformerFactory(client, 0)
+	controller := clusterroleaggregation.NewClusterRoleAggregation(
+		factory.Rbac().V1().ClusterRoles(), client.RbacV1())
+	factory.Start(ctx.Done())
+	go controller.Run(ctx, 5)
+}

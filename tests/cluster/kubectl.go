@@ -1,0 +1,21 @@
+// The real kubectl, so that tests make hand edits the way people do on
+// machines that have none installed.
+package main
+
+import (
+	"os"
+
+	"k8s.io/component-base/cli"
+	"k8s.io/component-base/logs"
+	"k8s.io/kubectl/pkg/cmd"
+	"k8s.io/kubectl/pkg/cmd/util"
+)
+
+func kubectl(args []string) {
+	// kubectl looks at the process's own arguments in several places.
+	os.Args = append([]string{"kubectl"}, args...)
+	_, _ = logs.GlogSetter(cmd.GetLogVerbosity(os.Args))
+	if err := cli.RunNoErrOutput(cmd.NewDefaultKubectlCommand()); err != nil {
+		util.CheckErr(err)
+	}
+}

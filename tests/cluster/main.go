@@ -1,0 +1,27 @@
+// Command bed is the test cluster: storage, a real API server and the real
+// aws-iam-authenticator in one process, so that tests need neither a
+// container engine nor AWS. This file only tells its two uses apart.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+const usage = "usage: bed serve --dir DIR [flags] | bed kubectl ARGS…"
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, usage)
+		os.Exit(2)
+	}
+	switch os.Args[1] {
+	case "serve":
+		serve(parseOptions(os.Args[2:]))
+	case "kubectl":
+		kubectl(os.Args[2:])
+	default:
+		fmt.Fprintln(os.Stderr, usage)
+		os.Exit(2)
+	}
+}

@@ -1,0 +1,113 @@
+// The double of AWS STS. It stands where the authenticator's verifier sends
+// its request, checks the signature as STS does and answers who signed, so
+// that a token signed for another cluster or in another form is refused.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+)
+
+const emptyPayload = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+type sts struct {
+	other http.RoundTripper
+}
+
+func installSTS() {
+	http.DefaultTransport = sts{other: http.DefaultTransport}
+}
+
+func (s sts) RoundTrip(request *http.Request) (*http.Response, error) {
+	if !strings.HasPrefix(request.URL.Hostname(), "sts") {
+		return s.other.RoundTrip(request)
+	}
+	query := request.URL.Query()
+	id, err := identityOfSession(query.Get("X-Amz-Security-Token"))
+	if err != nil {
+		return refusal(request, "InvalidClientTokenId", "The security token included in the request is invalid")
+	}
+	if err := checkSignature(request, query); err != nil {
+		return refusal(request, "SignatureDoesNotMatch", err.Error())
+	}
+	return answer(request, http.StatusOK, map[string]any{
+		"GetCallerIdentityResponse": map[string]any{
+			"GetCallerIdentityResult": map[string]string{"Account": id.Account, "Arn": id.ARN, "UserId": id.UserID},
+			"ResponseMetadata":        map[string]string{"RequestId": "bed"},
+		},
+	})
+}
+
+// checkSignature signs the request again with what it carries and the header
+// that the verifier added, and compares.
+func checkSignature(request *http.Request, query url.Values) error {
+	scope := strings.Split(query.Get("X-Amz-Credential"), "/")
+	if len(scope) != 5 || scope[3] != "sts" {
+		return errors.New("the credential scope is not that of sts")
+	}
+	at, err := time.Parse("20060102T150405Z", query.Get("X-Amz-Date"))
+	if err != nil {
+		return err
+	}
+	plain := url.URL{Scheme: "https", Host: request.URL.Host, Path: "/", RawQuery: url.Values{
+		"Action":        query["Action"],
+		"Version":       query["Version"],
+		"X-Amz-Expires": query["X-Amz-Expires"],
+	}.Encode()}
+	again, err := http.NewRequest(http.MethodGet, plain.String(), nil)
+	if err != nil {
+		return err
+	}
+	again.Header.Set("x-k8s-aws-id", request.Header.Get("x-k8s-aws-id"))
+	credentials := aws.Credentials{
+		AccessKeyID:     scope[0],
+		SecretAccessKey: secretKey,
+		SessionToken:    query.Get("X-Amz-Security-Token"),
+	}
+	signed, _, err := v4.NewSigner().PresignHTTP(
+		request.Context(), credentials, again, emptyPayload, "sts", scope[2], at)
+	if err != nil {
+		return err
+	}
+	expected, err := url.Parse(signed)
+	if err != nil {
+		return err
+	}
+	if expected.Query().Get("X-Amz-Signature") != query.Get("X-Amz-Signature") {
+		return fmt.Errorf("the signature is not that of cluster %q", request.Header.Get("x-k8s-aws-id"))
+	}
+	return nil
+}
+
+func refusal(request *http.Request, code, message string) (*http.Response, error) {
+	return answer(request, http.StatusForbidden, map[string]any{
+		"Error":     map[string]string{"Code": code, "Message": message, "Type": "Sender"},
+		"RequestId": "bed",
+	})
+}
+
+func answer(request *http.Request, status int, body any) (*http.Response, error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		StatusCode: status,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     http.Header{"Content-Type": {"application/json"}},
+		Body:       io.NopCloser(bytes.NewReader(text)),
+		Request:    request,
+	}, nil
+}
