@@ -1,0 +1,112 @@
+//! The small port behind which a cluster stands: observe it whole, make one write.
+//!
+//! Two clusters implement it, the live one and the snapshot. Only `apply` ever holds something that can write.
+
+pub(crate) mod live;
+pub(crate) mod snapshot;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::names::ObjectKey;
+use crate::state::State;
+use crate::state::write::{Expected, Refusal, Version, Write};
+
+/// What plan, drift and all questions need: get and list.
+pub(crate) trait ReadCluster {
+    /// The access to the cluster, complete, or an error: a partial read is never an answer.
+    async fn observe(&self) -> Result<State, ClusterError>;
+
+    /// Every object of the access, as `rolecall snapshot` writes it: without managedFields, sorted by kind and name.
+    async fn export(&self) -> Result<Vec<Value>, ClusterError>;
+
+    /// Who the cluster takes the caller for; a snapshot has no caller.
+    async fn whoami(&self) -> Result<Option<Caller>, ClusterError>;
+}
+
+/// What `apply` needs besides.
+pub(crate) trait WriteCluster: ReadCluster {
+    /// Makes one write under its precondition, retrying what may be retried.
+    async fn write(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<Written, ClusterError>;
+
+    /// Makes lasting what was written; a live cluster has done so already.
+    async fn finish(&self) -> Result<(), ClusterError>;
+}
+
+/// How a write ended well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// The object is now in this state.
+    Stored(Option<Version>),
+    /// It was so already: nothing was changed.
+    Unchanged(Option<Version>),
+    Deleted,
+}
+
+/// The caller by SelfSubjectReview.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Caller {
+    pub(crate) username: String,
+    pub(crate) groups: Vec<String>,
+    /// Among them `arn` and `canonicalArn` where the authenticator is EKS's.
+    pub(crate) extra: std::collections::BTreeMap<String, Vec<String>>,
+}
+
+/// Why a cluster did not answer, or said no.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum ClusterError {
+    #[error("no kubeconfig can be used: {why}")]
+    Kubeconfig { why: String },
+    #[error("the kubeconfig has no context `{name}`")]
+    NoContext { name: String, nearest: Option<String> },
+    #[error("no context of the kubeconfig is for the EKS cluster `{name}` in {region}")]
+    NoEksContext { name: String, region: String },
+    #[error("the cluster at {server} cannot be reached: {why}")]
+    Unreachable { server: String, why: String },
+    #[error("the cluster at {server} does not accept the credentials")]
+    Unauthorized { server: String, why: String },
+    #[error("the credentials plugin failed: {why}")]
+    Credentials { why: String },
+    #[error("the caller may not {verb} {resource}: {why}")]
+    Forbidden { verb: String, resource: String, why: String },
+    #[error("{object}: {refusal}")]
+    Refused { object: String, refusal: Refusal },
+    #[error("the API server answered {status} to {what}: {why}")]
+    Answer { status: u16, what: String, why: String },
+    #[error("the answer to {what} cannot be read: {why}")]
+    Unreadable { what: String, why: String },
+    #[error("the snapshot {file} cannot be read: {why}")]
+    SnapshotFile { file: String, why: String },
+    #[error("the snapshot is not one: {why}")]
+    Snapshot { file: String, line: usize, text: String, why: String },
+    #[error("the snapshot {file} was changed by somebody else since it was read")]
+    SnapshotMoved { file: String },
+}
+
+impl ClusterError {
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Kubeconfig { .. } => "point KUBECONFIG or --kubeconfig at a kubeconfig, or plan on a file with --snapshot FILE".to_owned(),
+            Self::NoContext { nearest: Some(near), .. } => format!("did you mean `{near}`?"),
+            Self::NoContext { nearest: None, .. } => "kubectl config get-contexts lists them".to_owned(),
+            Self::NoEksContext { name, region } => {
+                format!("make one by: aws eks update-kubeconfig --name {name} --region {region}")
+            }
+            Self::Unreachable { .. } => "check the network, the VPN and the server address in the kubeconfig".to_owned(),
+            Self::Unauthorized { .. } => {
+                "the token has expired, or aws-auth does not map your identity: renew the credentials (aws sso login) and try `rolecall whoami`".to_owned()
+            }
+            Self::Credentials { .. } => "run the command by hand: it is the `exec` entry of the kubeconfig's user".to_owned(),
+            Self::Forbidden { .. } => {
+                "plan needs get and list on namespaces, roles, clusterroles and their bindings, and get on the ConfigMap kube-system/aws-auth".to_owned()
+            }
+            Self::Refused { refusal: Refusal::Conflict | Refusal::NotFound | Refusal::AlreadyExists, .. } => {
+                "plan again: what was planned does not fit any more".to_owned()
+            }
+            Self::SnapshotFile { .. } => "rolecall snapshot writes one from a live cluster".to_owned(),
+            Self::SnapshotMoved { .. } => "plan again".to_owned(),
+            Self::Refused { .. } | Self::Answer { .. } | Self::Unreadable { .. } | Self::Snapshot { .. } => return None,
+        })
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of the room.
+mod corpus;
+mod differential;
+mod edits;
+mod foreign;
