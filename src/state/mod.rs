@@ -3,6 +3,7 @@
 //! Pure data and pure functions. This room may not know policies, plans, terminals or connections.
 
 pub(crate) mod aws_auth;
+pub(crate) mod entry_marks;
 pub(crate) mod mapping;
 pub(crate) mod meta;
 pub(crate) mod object;

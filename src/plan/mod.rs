@@ -1,0 +1,212 @@
+//! From live and wanted state to an ordered list of exact writes, and to what a person reviews of them.
+//!
+//! Pure: this room may not know clusters, terminals or the clock. A plan is so specific that carrying it out leaves
+//! nothing to decide.
+
+mod entries;
+mod fields;
+mod objects;
+mod steps;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::diagnostic::{Diagnostic, Place, Sources};
+use crate::names::ObjectKey;
+use crate::policy::expand::expand;
+use crate::policy::Policy;
+use crate::state::State;
+use crate::state::aws_auth::Section;
+use crate::state::meta::Writer;
+use crate::state::write::{Precondition, Write};
+
+/// Everything that leads one cluster from what is to what the policy says.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) policy: String,
+    /// The uid of kube-system, where known: a plan is for this cluster alone.
+    pub(crate) cluster_uid: Option<String>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// One change as a reviewer thinks of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Change {
+    pub(crate) action: Action,
+    pub(crate) target: Target,
+    pub(crate) fields: Vec<Field>,
+    /// Where the policy says so; a removal has no place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<Place>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
+    /// How the live side came to differ.
+    pub(crate) origin: Origin,
+    /// Who wrote the live object last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_writer: Option<Writer>,
+}
+
+/// What happens to an object or an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    Create,
+    /// It exists and nobody owns it: from now on the policy does.
+    Adopt,
+    Update,
+    /// A roleRef cannot be changed.
+    Replace,
+    Delete,
+}
+
+/// The object or the entry of aws-auth that a change is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Target {
+    #[serde(serialize_with = "entry_target")]
+    Entry(Section, String),
+    Object(ObjectKey),
+}
+
+fn entry_target<S: serde::Serializer>(section: &Section, principal: &str, out: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeStruct;
+    let mut entry = out.serialize_struct("Entry", 2)?;
+    entry.serialize_field("section", section.key())?;
+    entry.serialize_field("principal", principal)?;
+    entry.end()
+}
+
+impl Target {
+    /// `aws-auth role`, `ClusterRole`.
+    pub(crate) fn kind_word(&self) -> &'static str {
+        match self {
+            Self::Entry(Section::Roles, _) => "aws-auth role",
+            Self::Entry(Section::Users, _) => "aws-auth user",
+            Self::Entry(Section::Accounts, _) => "aws-auth account",
+            Self::Object(key) => key.kind().word(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Entry(_, principal) => principal.clone(),
+            Self::Object(key) => key.path(),
+        }
+    }
+}
+
+/// How live came to differ from the policy: what `drift` tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Origin {
+    /// Live is what was written, or nothing was yet: the policy has moved on.
+    Pending,
+    /// Live is not what was written.
+    ChangedLive,
+    /// It was written, and is gone.
+    RemovedLive,
+}
+
+/// One field of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Field {
+    /// `username`, or `rules[0]` and below it `verbs`.
+    pub(crate) path: Vec<String>,
+    pub(crate) items: Vec<Item>,
+}
+
+/// One value of a field and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Item {
+    pub(crate) fate: Fate,
+    pub(crate) value: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Fate {
+    Stays,
+    Added,
+    Removed,
+}
+
+/// One write, complete.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Step {
+    pub(crate) object: ObjectKey,
+    pub(crate) write: Write,
+    pub(crate) precondition: Precondition,
+    /// Steps of one stage do not depend on each other; a stage begins when the one before has ended.
+    pub(crate) stage: usize,
+    /// What it is for, in words.
+    pub(crate) why: String,
+}
+
+impl Plan {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    pub(crate) fn count(&self, action: Action) -> usize {
+        self.changes.iter().filter(|change| change.action == action).count()
+    }
+
+    /// Digest over the steps, what they rely on, and the cluster.
+    pub(crate) fn digest(&self) -> String {
+        let content = serde_json::to_vec(&(&self.policy, &self.cluster_uid, &self.steps)).unwrap_or_default();
+        let hash = Sha256::digest(content);
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+}
+
+/// What the rooms below give and take while a plan is made.
+struct Draft<'a> {
+    policy: &'a str,
+    sources: &'a Sources,
+    changes: Vec<Change>,
+    writes: Vec<steps::Planned>,
+    findings: Vec<Diagnostic>,
+}
+
+impl Draft<'_> {
+    fn place(&self, span: crate::diagnostic::Span) -> Option<Place> {
+        Some(self.sources.place(span))
+    }
+}
+
+/// Plans the way from `live` to what the policy wants of `cluster`.
+///
+/// # Errors
+/// Everything for which no plan can be made, all at once.
+pub(crate) fn plan(policy: &Policy, cluster: Option<&str>, live: &State) -> Result<Plan, Vec<Diagnostic>> {
+    let (desired, warnings) = expand(policy, cluster, live)?;
+    let mut draft = Draft {
+        policy: &policy.name.value,
+        sources: &policy.sources,
+        changes: Vec::new(),
+        writes: Vec::new(),
+        findings: warnings,
+    };
+    entries::plan(&mut draft, &desired, live.aws_auth.as_ref(), &policy.ownership);
+    objects::plan(&mut draft, &desired, live, &policy.ownership);
+    if draft.findings.iter().any(Diagnostic::is_error) {
+        return Err(draft.findings);
+    }
+    let mut changes = draft.changes;
+    changes.sort_by(|a, b| a.target.cmp(&b.target));
+    Ok(Plan {
+        policy: policy.name.value.clone(),
+        cluster_uid: live.cluster_uid.clone(),
+        changes,
+        steps: steps::order(draft.writes),
+        warnings: draft.findings,
+    })
+}

@@ -1,0 +1,370 @@
+//! Roles and bindings: what comes, changes, is adopted, replaced and goes.
+
+use serde_json::{Map, Value, json};
+
+use super::steps::{Needs, Phase, Planned};
+use super::{Action, Change, Draft, Field, Origin, Target, fields};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::names::{ObjectKey, ObjectKind};
+use crate::policy::expand::{Desired, Wanted, WantedRole};
+use crate::policy::{Exclusive, IgnorePattern, Ownership};
+use crate::state::State;
+use crate::state::meta::{Labels, Meta};
+use crate::state::object::{Binding, Role, aggregation_json, binding_json, role_json, subjects_json};
+use crate::state::owner::{self, DIGEST, LABELS, MANAGED_BY, MANAGER, Owner, POLICY};
+use crate::state::rbac::{same_rules, same_subjects};
+use crate::state::write::Write;
+
+pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: &State, ownership: &Ownership) {
+    for (key, wanted) in &desired.roles {
+        match live.roles.get(key) {
+            None => create_role(draft, key, wanted),
+            Some(role) => change_role(draft, key, wanted, role),
+        }
+    }
+    for (key, wanted) in &desired.bindings {
+        match live.bindings.get(key) {
+            None => create_binding(draft, key, wanted, None),
+            Some(binding) => change_binding(draft, key, wanted, binding, live),
+        }
+    }
+    for (key, role) in &live.roles {
+        if !desired.roles.contains_key(key) {
+            remove(draft, key, &role.meta, ownership, || fields::role(Some(role), None));
+        }
+    }
+    for (key, binding) in &live.bindings {
+        if !desired.bindings.contains_key(key) {
+            remove(draft, key, &binding.meta, ownership, || fields::binding(Some(binding), None));
+        }
+    }
+}
+
+/// Whether the object may be touched at all; why not is a finding.
+fn may_take(draft: &mut Draft<'_>, key: &ObjectKey, meta: &Meta, span: Span) -> bool {
+    let refused = if owner::is_built_in(key.name(), meta) {
+        Diagnostic::error(format!("{key} belongs to Kubernetes or EKS, which write it back"))
+            .hint("give it another name in the policy")
+    } else if let Owner::Theirs(other) = owner::owner(meta, draft.policy) {
+        Diagnostic::error(format!("{key} is owned by the policy `{other}`"))
+            .hint(format!("take it out of one of the two policies, `{}` or `{other}`", draft.policy))
+    } else if meta.deleting {
+        Diagnostic::error(format!(
+            "{key} is being deleted, and waits for its finalizers: {}",
+            meta.finalizers.join(", ")
+        ))
+        .hint("it still grants, and nothing can take its name until it is gone: let the finalizers end, then plan again")
+    } else {
+        return true;
+    };
+    draft.findings.push(refused.at(span, ""));
+    false
+}
+
+fn as_read(meta: &Meta) -> Needs {
+    Needs::AsRead {
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+    }
+}
+
+fn note_manager(draft: &mut Draft<'_>, key: &ObjectKey, meta: &Meta, span: Span) {
+    if let Some(manager) = owner::other_manager(meta) {
+        let warning = Diagnostic::warning(format!("{key} says that {manager} manages it"))
+            .at(span, "")
+            .hint(format!("it is adopted; take it out of {manager}, or the two will overwrite each other"));
+        draft.findings.push(warning);
+    }
+}
+
+fn change(draft: &Draft<'_>, action: Action, key: &ObjectKey, span: Option<Span>, fields: Vec<Field>) -> Change {
+    Change {
+        action,
+        target: Target::Object(key.clone()),
+        fields,
+        place: span.and_then(|span| draft.place(span)),
+        note: None,
+        origin: Origin::Pending,
+        last_writer: None,
+    }
+}
+
+fn create_role(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<WantedRole>) {
+    let WantedRole { role, labels } = &wanted.value;
+    let mut marked = role.clone();
+    owner::mark(&mut marked.meta, draft.policy, labels, owner::role_digest(role, labels));
+    let mut shown = fields::role(None, Some(role));
+    shown.extend(fields::labels(&Labels::new(), labels));
+    draft.changes.push(change(draft, Action::Create, key, Some(wanted.span), shown));
+    draft.writes.push(Planned {
+        object: key.clone(),
+        write: Write::Create(role_json(key, &marked)),
+        needs: Needs::Absent,
+        phase: Phase::GrantRole,
+        why: format!("create {key}"),
+    });
+}
+
+/// The metadata part of a patch that marks an object and brings its labels to what is wanted.
+fn mark_patch(meta: &Meta, policy: &str, wanted: &Labels, counted: &Labels, digest: &str) -> Value {
+    let mut marked = Meta::default();
+    owner::mark(&mut marked, policy, wanted, digest.to_owned());
+    let differs = |from: &Labels, key: &String, value: &String| from.get(key) != Some(value);
+    let mut labels: Map<String, Value> = marked
+        .labels
+        .iter()
+        .filter(|(key, value)| differs(&meta.labels, key, value))
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect();
+    labels.extend(counted.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null)));
+    let mut annotations: Map<String, Value> = marked
+        .annotations
+        .iter()
+        .filter(|(key, value)| differs(&meta.annotations, key, value))
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect();
+    if meta.annotations.contains_key(LABELS) && !marked.annotations.contains_key(LABELS) {
+        annotations.insert(LABELS.to_owned(), Value::Null);
+    }
+    let mut out = Map::new();
+    if !labels.is_empty() {
+        out.insert("labels".to_owned(), Value::Object(labels));
+    }
+    if !annotations.is_empty() {
+        out.insert("annotations".to_owned(), Value::Object(annotations));
+    }
+    Value::Object(out)
+}
+
+/// Whether live is still what rolecall wrote.
+fn origin(meta: &Meta, digest_now: &str) -> Origin {
+    match meta.annotations.get(DIGEST) {
+        Some(written) if written != digest_now => Origin::ChangedLive,
+        _ => Origin::Pending,
+    }
+}
+
+fn change_role(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<WantedRole>, live: &Role) {
+    if !may_take(draft, key, &live.meta, wanted.span) {
+        return;
+    }
+    let WantedRole { role, labels } = &wanted.value;
+    let counted = owner::content_labels(&live.meta);
+    let content_same = match (&live.aggregation, &role.aggregation) {
+        (Some(one), Some(other)) => {
+            let set = |list: &[_]| list.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+            set(one.as_slice()) == set(other.as_slice())
+        }
+        (None, None) => same_rules(&live.rules, &role.rules),
+        _ => false,
+    };
+    let mut wrong_labels = counted.clone();
+    for key in labels.keys() {
+        if let Some(value) = live.meta.labels.get(key) {
+            wrong_labels.insert(key.clone(), value.clone());
+        }
+    }
+    let same = content_same && wrong_labels == *labels;
+    let ours = owner::owner(&live.meta, draft.policy) == Owner::Ours;
+    if same && ours {
+        return;
+    }
+    let mut patch = Map::new();
+    let digest = owner::role_digest(role, labels);
+    patch.insert("metadata".to_owned(), mark_patch(&live.meta, draft.policy, labels, &counted, &digest));
+    if !content_same {
+        match &role.aggregation {
+            Some(selectors) => {
+                patch.insert("aggregationRule".to_owned(), aggregation_json(selectors));
+            }
+            None => {
+                patch.insert("rules".to_owned(), json!(role.rules));
+                if live.aggregation.is_some() {
+                    patch.insert("aggregationRule".to_owned(), Value::Null);
+                }
+            }
+        }
+    }
+    let mut shown = if content_same { Vec::new() } else { fields::role(Some(live), Some(role)) };
+    shown.extend(fields::labels(&wrong_labels, labels));
+    if !ours {
+        note_manager(draft, key, &live.meta, wanted.span);
+    }
+    let narrows = role.aggregation.is_none()
+        && live.aggregation.is_none()
+        && labels.keys().all(|key| counted.contains_key(key))
+        && role.rules.iter().all(|rule| {
+            live.rules.iter().any(|old| same_rules(std::slice::from_ref(old), std::slice::from_ref(rule)))
+        });
+    push_update(draft, key, wanted.span, ours, shown, live, Value::Object(patch), if narrows { Phase::Narrow } else { Phase::GrantRole }, origin(&live.meta, &owner::role_digest(live, &counted)));
+}
+
+/// What live roles and bindings have in common.
+trait Live {
+    fn meta(&self) -> &Meta;
+}
+
+impl Live for Role {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}
+
+impl Live for Binding {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one write and the change that shows it, from two callers")]
+fn push_update(
+    draft: &mut Draft<'_>,
+    key: &ObjectKey,
+    span: Span,
+    ours: bool,
+    fields: Vec<Field>,
+    live: &impl Live,
+    patch: Value,
+    phase: Phase,
+    origin: Origin,
+) {
+    let action = if ours { Action::Update } else { Action::Adopt };
+    let mut shown = change(draft, action, key, Some(span), fields);
+    shown.origin = if ours { origin } else { Origin::Pending };
+    shown.last_writer.clone_from(&live.meta().last_writer);
+    draft.changes.push(shown);
+    draft.writes.push(Planned {
+        object: key.clone(),
+        write: Write::Patch(patch),
+        needs: as_read(live.meta()),
+        phase,
+        why: format!("{} {key}", if ours { "change" } else { "adopt" }),
+    });
+}
+
+fn marked(draft: &Draft<'_>, binding: &Binding) -> Binding {
+    let mut marked = binding.clone();
+    owner::mark(&mut marked.meta, draft.policy, &Labels::new(), owner::binding_digest(binding));
+    marked
+}
+
+fn create_binding(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Binding>, phase: Option<Phase>) {
+    let body = binding_json(key, &marked(draft, &wanted.value));
+    if phase.is_none() {
+        let shown = fields::binding(None, Some(&wanted.value));
+        draft.changes.push(change(draft, Action::Create, key, Some(wanted.span), shown));
+    }
+    draft.writes.push(Planned {
+        object: key.clone(),
+        write: Write::Create(body),
+        needs: Needs::Absent,
+        phase: phase.unwrap_or(Phase::GrantBinding),
+        why: format!("create {key}"),
+    });
+}
+
+fn change_binding(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Binding>, live: &Binding, all: &State) {
+    if !may_take(draft, key, &live.meta, wanted.span) {
+        return;
+    }
+    let new = &wanted.value;
+    let ours = owner::owner(&live.meta, draft.policy) == Owner::Ours;
+    let from = origin(&live.meta, &owner::binding_digest(live));
+    if live.role_ref != new.role_ref {
+        replace(draft, key, wanted, live, all, if ours { from } else { Origin::Pending });
+        return;
+    }
+    let same = same_subjects(&live.subjects, &new.subjects);
+    if same && ours {
+        return;
+    }
+    let mut patch = Map::new();
+    let digest = owner::binding_digest(new);
+    patch.insert("metadata".to_owned(), mark_patch(&live.meta, draft.policy, &Labels::new(), &Labels::new(), &digest));
+    if !same {
+        patch.insert("subjects".to_owned(), subjects_json(&new.subjects));
+    }
+    if !ours {
+        note_manager(draft, key, &live.meta, wanted.span);
+    }
+    let narrows = new.subjects.iter().all(|subject| live.subjects.contains(subject));
+    let phase = if narrows { Phase::Narrow } else { Phase::GrantBinding };
+    let shown = fields::binding(Some(live), Some(new));
+    push_update(draft, key, wanted.span, ours, shown, live, Value::Object(patch), phase, from);
+}
+
+/// A roleRef cannot be changed: a bridge under another name holds the new access while the name is made anew.
+fn replace(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Binding>, live: &Binding, all: &State, from: Origin) {
+    let names = (1..).map(|n| match n {
+        1 => format!("{}-rolecall-bridge", key.name()),
+        n => format!("{}-rolecall-bridge-{n}", key.name()),
+    });
+    let Some(bridge) = names.map(|name| key.renamed(&name)).find(|key| !all.bindings.contains_key(key)) else {
+        return;
+    };
+    let mut shown = change(draft, Action::Replace, key, Some(wanted.span), fields::binding(Some(live), Some(&wanted.value)));
+    shown.note = Some("roleRef cannot be changed: replaced without a gap".to_owned());
+    shown.origin = from;
+    shown.last_writer.clone_from(&live.meta.last_writer);
+    draft.changes.push(shown);
+    let body = binding_json(&bridge, &marked(draft, &wanted.value));
+    let mut push = |object: &ObjectKey, write: Write, needs: Needs, phase: Phase, why: String| {
+        draft.writes.push(Planned { object: object.clone(), write, needs, phase, why });
+    };
+    push(&bridge, Write::Create(body), Needs::Absent, Phase::GrantBinding, format!("create {bridge}, a bridge while {} is replaced", key.name()));
+    push(key, Write::Delete, as_read(&live.meta), Phase::ReplaceAway, format!("delete {key} with its old roleRef"));
+    push(&bridge, Write::Delete, Needs::AsCreated, Phase::BridgeAway, format!("delete {bridge}, the bridge"));
+    create_binding(draft, key, wanted, Some(Phase::ReplaceBack));
+}
+
+fn remove(
+    draft: &mut Draft<'_>,
+    key: &ObjectKey,
+    meta: &Meta,
+    ownership: &Ownership,
+    shown: impl FnOnce() -> Vec<Field>,
+) {
+    let note = match owner::owner(meta, draft.policy) {
+        Owner::Ours => None,
+        Owner::Nobody if ownership.rbac == Exclusive::Exclusive && !is_spared(key, meta, ownership) => {
+            Some("not in the policy, which is exclusive".to_owned())
+        }
+        Owner::Theirs(_) | Owner::Nobody => return,
+    };
+    if meta.deleting {
+        let held = meta.finalizers.join(", ");
+        draft.findings.push(
+            Diagnostic::warning(format!("{key} is being deleted and still grants: it waits for {held}"))
+                .hint("let the finalizers end, or take them off"),
+        );
+        return;
+    }
+    let mut out = change(draft, Action::Delete, key, None, shown());
+    out.note = note;
+    draft.changes.push(out);
+    let phase = match key.kind() {
+        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => Phase::TakeBinding,
+        ObjectKind::Namespace | ObjectKind::ConfigMap | ObjectKind::ClusterRole | ObjectKind::Role => Phase::TakeRole,
+    };
+    draft.writes.push(Planned {
+        object: key.clone(),
+        write: Write::Delete,
+        needs: as_read(meta),
+        phase,
+        why: format!("delete {key}"),
+    });
+}
+
+/// What an exclusive policy leaves alone: what others visibly manage.
+fn is_spared(key: &ObjectKey, meta: &Meta, ownership: &Ownership) -> bool {
+    let managed = meta.labels.get(MANAGED_BY).is_some_and(|manager| manager != MANAGER)
+        || meta.annotations.contains_key("meta.helm.sh/release-name");
+    let ignored = ownership.ignore.iter().any(|pattern| match pattern {
+        IgnorePattern::Object(pattern) => {
+            pattern.matches(&format!("{}/{}", key.kind().word(), key.name()))
+                || pattern.matches(&format!("{}/{}", key.kind().word(), key.path()))
+        }
+        IgnorePattern::Arn(_) => false,
+    });
+    owner::is_built_in(key.name(), meta) || meta.owned_by_object || managed || ignored || meta.annotations.contains_key(POLICY)
+}

@@ -1,0 +1,125 @@
+//! The annotation on aws-auth that says which entries each policy owns, and what was written of them.
+//!
+//! An entry is known by (section, principal as the authenticator compares it), because neighbours rewrite the bytes.
+//! Hashes and not ARNs: all annotations together may have 262,144 bytes, and thousands of ARNs would not fit.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use super::aws_auth::Section;
+use super::meta::Labels;
+use super::owner::ENTRIES;
+
+/// Which entries which policy owns: 64 bits of who it is to 32 bits of what was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct EntryMarks {
+    policies: BTreeMap<String, BTreeMap<[u8; 8], [u8; 4]>>,
+}
+
+fn head<const N: usize>(parts: &[&str]) -> [u8; N] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    let mut out = [0; N];
+    for (to, from) in out.iter_mut().zip(hash.finalize()) {
+        *to = from;
+    }
+    out
+}
+
+/// Who an entry is: see [`super::mapping::entry_key`].
+pub(crate) fn id(section: Section, key: &str) -> [u8; 8] {
+    head(&[section.key(), key])
+}
+
+/// What an entry says; the order of groups does not count.
+pub(crate) fn content(username: &str, groups: &[String]) -> [u8; 4] {
+    let mut parts: Vec<&str> = groups.iter().map(String::as_str).collect();
+    parts.sort_unstable();
+    parts.dedup();
+    parts.insert(0, username);
+    head(&parts)
+}
+
+impl EntryMarks {
+    /// Reads the annotation; what is not one of ours owns nothing.
+    pub(crate) fn of(annotations: &Labels) -> Self {
+        let policies = annotations
+            .get(ENTRIES)
+            .and_then(|text| serde_json::from_str::<BTreeMap<String, String>>(text).ok())
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(policy, list)| {
+                let marks = list.split(' ').filter_map(|mark| {
+                    let bytes: [u8; 12] = URL_SAFE_NO_PAD.decode(mark).ok()?.try_into().ok()?;
+                    let (id, content) = bytes.split_first_chunk::<8>()?;
+                    Some((*id, content.try_into().ok()?))
+                });
+                (policy, marks.collect())
+            })
+            .collect();
+        Self { policies }
+    }
+
+    /// The annotation's value; nothing when no entry is owned.
+    pub(crate) fn to_annotation(&self) -> Option<String> {
+        let lists: BTreeMap<&String, String> = self
+            .policies
+            .iter()
+            .filter(|(_, marks)| !marks.is_empty())
+            .map(|(policy, marks)| {
+                let list: Vec<String> =
+                    marks.iter().map(|(id, content)| URL_SAFE_NO_PAD.encode([&id[..], &content[..]].concat())).collect();
+                (policy, list.join(" "))
+            })
+            .collect();
+        if lists.is_empty() { None } else { serde_json::to_string(&lists).ok() }
+    }
+
+    /// The policy that owns the entry.
+    pub(crate) fn owner(&self, id: &[u8; 8]) -> Option<&str> {
+        self.policies.iter().find(|(_, marks)| marks.contains_key(id)).map(|(policy, _)| policy.as_str())
+    }
+
+    /// The entries that a policy owns, with what it wrote.
+    pub(crate) fn owned_by(&self, policy: &str) -> BTreeMap<[u8; 8], [u8; 4]> {
+        self.policies.get(policy).cloned().unwrap_or_default()
+    }
+
+    /// Replaces what a policy owns.
+    pub(crate) fn set(&mut self, policy: &str, marks: BTreeMap<[u8; 8], [u8; 4]>) {
+        self.policies.insert(policy.to_owned(), marks);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_come_back_as_they_were_written_and_ten_thousand_fit() {
+        let mut marks = EntryMarks::default();
+        let mine = (0..10_000).map(|n| (id(Section::Roles, &n.to_string()), content("u", &[]))).collect();
+        marks.set("prod", mine);
+        marks.set("other", BTreeMap::from([(id(Section::Users, "x"), content("u", &["a".into()]))]));
+        let text = marks.to_annotation().unwrap();
+        assert!(text.len() < super::super::validate::ANNOTATIONS_LIMIT, "{}", text.len());
+        let back = EntryMarks::of(&Labels::from([(ENTRIES.to_owned(), text)]));
+        assert_eq!(back, marks);
+        assert_eq!(back.owner(&id(Section::Users, "x")), Some("other"));
+        assert_eq!(back.owner(&id(Section::Roles, "x")), None);
+    }
+
+    #[test]
+    fn the_order_of_groups_is_no_content() {
+        let groups = |list: &[&str]| list.iter().map(|g| (*g).to_owned()).collect::<Vec<_>>();
+        assert_eq!(content("u", &groups(&["a", "b"])), content("u", &groups(&["b", "a", "a"])));
+        assert_ne!(content("u", &groups(&["a"])), content("u", &groups(&["b"])));
+        assert_ne!(content("a", &[]), content("b", &[]));
+    }
+}
