@@ -1,1 +1,24 @@
+//! Declarative access to Amazon EKS: aws-auth and RBAC from one reviewed policy.
+//!
+//! The rooms stand in their order: each uses only those before it. Up to `render` everything is pure; from `cluster`
+//! on there are files, sockets, the clock and the terminal.
+//!
+//! 1. `names`, `diagnostic`, `yaml`: words, faults, texts
+//! 2. `state`: what a cluster's access is made of, and what a write does to it
+//! 3. `policy`: what people want
+//! 4. `plan`: the way from one to the other
+//! 5. `render`: a plan and faults as text and JSON
+//! 6. `cluster`, `apply`, `cli`: the shell
 
+mod apply;
+mod cli;
+mod cluster;
+mod diagnostic;
+mod names;
+mod plan;
+mod policy;
+mod render;
+mod state;
+mod yaml;
+
+pub use cli::{Exit, World, run};

@@ -1,0 +1,53 @@
+//! Plans, faults and answers for machines, under a version of their own.
+
+use serde_json::{Value, json};
+
+use crate::diagnostic::{Diagnostic, Sources};
+use crate::plan::{Action, Plan};
+
+/// Raised when a reader of the old form would be misled.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// One plan, as `plan --format json`, `drift --format json` and `plan --out` have it.
+pub(crate) fn plan(plan: &Plan, cluster: &str, sources: &Sources) -> Value {
+    json!({
+        "format-version": FORMAT_VERSION,
+        "cluster": cluster,
+        "cluster-uid": plan.cluster_uid,
+        "policy": plan.policy,
+        "digest": plan.digest(),
+        "summary": {
+            "add": plan.count(Action::Create),
+            "adopt": plan.count(Action::Adopt),
+            "change": plan.count(Action::Update),
+            "replace": plan.count(Action::Replace),
+            "remove": plan.count(Action::Delete),
+        },
+        "changes": plan.changes,
+        "steps": plan.steps,
+        "warnings": diagnostics(&plan.warnings, sources),
+    })
+}
+
+/// Several plans, or one.
+pub(crate) fn plans(plans: Vec<Value>) -> Value {
+    json!({ "format-version": FORMAT_VERSION, "plans": plans })
+}
+
+pub(crate) fn faults(found: &[Diagnostic], sources: &Sources) -> Value {
+    json!({ "format-version": FORMAT_VERSION, "diagnostics": diagnostics(found, sources) })
+}
+
+fn diagnostics(found: &[Diagnostic], sources: &Sources) -> Value {
+    found
+        .iter()
+        .map(|one| {
+            json!({
+                "severity": one.severity,
+                "message": one.message,
+                "place": one.at.as_ref().map(|(span, _)| sources.place(*span)),
+                "hints": one.hints,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,7 @@
+//! Plans and faults as text and as JSON. The same data both ways, so they cannot disagree.
+
+pub(crate) mod faults;
+pub(crate) mod json;
+pub(crate) mod style;
+pub(crate) mod text;
+pub(crate) mod words;
