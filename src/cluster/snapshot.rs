@@ -98,7 +98,8 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, ClusterError> {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
-    let ends = |path: &PathBuf| path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
+    let ends =
+        |path: &PathBuf| path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
     let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(ends).collect();
     files.sort();
     if files.is_empty() {
@@ -288,10 +289,8 @@ impl ReadCluster for SnapshotCluster {
         let inner = self.inner.borrow();
         let mut state = State::default();
         for (key, stored) in &inner.objects {
-            typed(key, &stored.value, &mut state).map_err(|fault| ClusterError::Unreadable {
-                what: key.to_string(),
-                why: fault.to_string(),
-            })?;
+            typed(key, &stored.value, &mut state)
+                .map_err(|fault| ClusterError::Unreadable { what: key.to_string(), why: fault.to_string() })?;
         }
         let listed = inner.objects.keys().any(|key| key.kind() == ObjectKind::Namespace);
         if !listed {

@@ -56,10 +56,7 @@ impl Diagnostic {
     }
 
     pub(crate) fn warning(message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(message)
-        }
+        Self { severity: Severity::Warning, ..Self::error(message) }
     }
 
     pub(crate) fn at(mut self, span: Span, label: impl Into<String>) -> Self {

@@ -14,11 +14,7 @@ impl Span {
     /// A file of 4 GiB or more is cut off: no such policy is read.
     pub(crate) fn new(file: usize, range: &std::ops::Range<usize>) -> Self {
         let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Self {
-            file: short(file),
-            start: short(range.start),
-            end: short(range.end),
-        }
+        Self { file: short(file), start: short(range.start), end: short(range.end) }
     }
 
     pub(crate) fn file(self) -> usize {
@@ -66,11 +62,7 @@ impl Sources {
     pub(crate) fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> usize {
         let text = text.into();
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        self.files.push(File {
-            name: name.into(),
-            text,
-            lines,
-        });
+        self.files.push(File { name: name.into(), text, lines });
         self.files.len() - 1
     }
 
@@ -88,11 +80,7 @@ impl Sources {
 
     pub(crate) fn place(&self, span: Span) -> Place {
         let Some(file) = self.files.get(span.file()) else {
-            return Place {
-                file: String::new(),
-                line: 1,
-                column: 1,
-            };
+            return Place { file: String::new(), line: 1, column: 1 };
         };
         let start = span.range().start;
         let line = file.lines.partition_point(|at| *at <= start);

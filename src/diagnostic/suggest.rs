@@ -9,11 +9,8 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
         .into_iter()
         .filter(|candidate| *candidate != name)
         .filter_map(|candidate| {
-            let distance = if candidate.eq_ignore_ascii_case(name) {
-                0
-            } else {
-                strsim::damerau_levenshtein(name, candidate)
-            };
+            let distance =
+                if candidate.eq_ignore_ascii_case(name) { 0 } else { strsim::damerau_levenshtein(name, candidate) };
             let longer = name.chars().count().max(candidate.chars().count());
             (distance <= (longer / 3).max(1) && distance < longer).then_some((distance, candidate))
         })

@@ -8,9 +8,8 @@ use std::fmt;
 use thiserror::Error;
 
 /// The partitions whose endpoints the authenticator knows (`pkg/endpoints`).
-pub(crate) const PARTITIONS: [&str; 8] = [
-    "aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc",
-];
+pub(crate) const PARTITIONS: [&str; 8] =
+    ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
 
 /// An AWS account: twelve digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,10 +85,7 @@ pub(crate) enum ArnFault {
     #[error("{0}")]
     Name(String),
     #[error("this is the ARN of a {found}, and a {wanted} belongs here")]
-    Kind {
-        found: &'static str,
-        wanted: &'static str,
-    },
+    Kind { found: &'static str, wanted: &'static str },
 }
 
 impl ArnFault {
@@ -145,9 +141,7 @@ impl Arn {
             Some(("instance-profile", _)) => return Err(ArnFault::InstanceProfile),
             Some(("group", _)) => return Err(ArnFault::IamGroup),
             _ if resource == "root" => {
-                return Err(ArnFault::Root {
-                    account: account.to_owned(),
-                });
+                return Err(ArnFault::Root { account: account.to_owned() });
             }
             _ => return Err(ArnFault::Resource(resource.to_owned())),
         };
@@ -161,13 +155,7 @@ impl Arn {
         if path.len() > 512 || !path.bytes().all(|b| (0x21..0x7f).contains(&b)) || path.contains("//") {
             return Err(ArnFault::Name(format!("`{path}` is not an IAM path")));
         }
-        Ok(Self {
-            partition: partition.to_owned(),
-            account: id,
-            kind,
-            path,
-            name: name.to_owned(),
-        })
+        Ok(Self { partition: partition.to_owned(), account: id, kind, path, name: name.to_owned() })
     }
 
     /// A principal without a path, from its parts. The name must have been held against [`iam_name_fault`].
@@ -200,14 +188,7 @@ impl Arn {
             PrincipalKind::Role => "/",
             PrincipalKind::User => &self.path,
         };
-        format!(
-            "arn:{}:iam::{}:{}{}{}",
-            self.partition,
-            self.account,
-            self.kind.word(),
-            path,
-            self.name
-        )
+        format!("arn:{}:iam::{}:{}{}{}", self.partition, self.account, self.kind.word(), path, self.name)
     }
 
     /// What the authenticator compares: two ARNs with one key are one principal to it.
@@ -218,15 +199,7 @@ impl Arn {
 
 impl fmt::Display for Arn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "arn:{}:iam::{}:{}{}{}",
-            self.partition,
-            self.account,
-            self.kind.word(),
-            self.path,
-            self.name
-        )
+        write!(f, "arn:{}:iam::{}:{}{}{}", self.partition, self.account, self.kind.word(), self.path, self.name)
     }
 }
 
@@ -245,9 +218,9 @@ pub(crate) fn iam_name_fault(name: &str) -> Option<String> {
 
 fn session_fault(partition: &str, account: &str, resource: &str) -> ArnFault {
     match resource.split('/').collect::<Vec<_>>().as_slice() {
-        ["assumed-role", role, ..] => ArnFault::AssumedRole {
-            role: format!("arn:{partition}:iam::{account}:role/{role}"),
-        },
+        ["assumed-role", role, ..] => {
+            ArnFault::AssumedRole { role: format!("arn:{partition}:iam::{account}:role/{role}") }
+        }
         _ => ArnFault::Resource(format!("sts:{resource}")),
     }
 }

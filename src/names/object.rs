@@ -14,14 +14,8 @@ pub(crate) enum ObjectKind {
 }
 
 impl ObjectKind {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Namespace,
-        Self::ConfigMap,
-        Self::ClusterRole,
-        Self::Role,
-        Self::ClusterRoleBinding,
-        Self::RoleBinding,
-    ];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Namespace, Self::ConfigMap, Self::ClusterRole, Self::Role, Self::ClusterRoleBinding, Self::RoleBinding];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -87,27 +81,15 @@ impl ObjectKey {
     }
 
     pub(crate) fn aws_auth() -> Self {
-        Self {
-            kind: ObjectKind::ConfigMap,
-            namespace: Some("kube-system".into()),
-            name: "aws-auth".into(),
-        }
+        Self { kind: ObjectKind::ConfigMap, namespace: Some("kube-system".into()), name: "aws-auth".into() }
     }
 
     pub(crate) fn cluster_role(name: &str) -> Self {
-        Self {
-            kind: ObjectKind::ClusterRole,
-            namespace: None,
-            name: name.into(),
-        }
+        Self { kind: ObjectKind::ClusterRole, namespace: None, name: name.into() }
     }
 
     pub(crate) fn role(namespace: &str, name: &str) -> Self {
-        Self {
-            kind: ObjectKind::Role,
-            namespace: Some(namespace.into()),
-            name: name.into(),
-        }
+        Self { kind: ObjectKind::Role, namespace: Some(namespace.into()), name: name.into() }
     }
 
     /// The binding of that name: a RoleBinding where there is a namespace, otherwise a ClusterRoleBinding.
@@ -124,10 +106,7 @@ impl ObjectKey {
 
     /// The same kind and namespace under another name.
     pub(crate) fn renamed(&self, name: &str) -> Self {
-        Self {
-            name: name.into(),
-            ..self.clone()
-        }
+        Self { name: name.into(), ..self.clone() }
     }
 
     pub(crate) fn kind(&self) -> ObjectKind {

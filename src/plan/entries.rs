@@ -13,7 +13,9 @@ use crate::diagnostic::{Diagnostic, Excerpt};
 use crate::names::ObjectKey;
 use crate::policy::expand::{Desired, Wanted, WantedEntry};
 use crate::policy::{Exclusive, IgnorePattern, Ownership};
-use crate::state::aws_auth::{Edit, EditError, Entry, Finding, Found, Kind, Principal, Reading, Section, SectionError, edit};
+use crate::state::aws_auth::{
+    Edit, EditError, Entry, Finding, Found, Kind, Principal, Reading, Section, SectionError, edit,
+};
 use crate::state::entry_marks::{EntryMarks, content, id};
 use crate::state::mapping::{AwsAuth, config_map_json, entry_key, principal_text};
 use crate::state::meta::Labels;
@@ -118,9 +120,13 @@ fn surprise(section: Section, reading: &Reading, finding: &Finding) -> Option<Di
         }
         Kind::UsernameBlank { stands: None } => return None,
         Kind::GroupsBlank { stands } => format!("{who} has no groups: `{stands}` is not a list"),
-        Kind::GroupBlank { stands, .. } => format!("{who} has an empty group: `{stands}` is no text to the authenticator"),
+        Kind::GroupBlank { stands, .. } => {
+            format!("{who} has an empty group: `{stands}` is no text to the authenticator")
+        }
         Kind::KeyShadowed { key, by } => format!("{who}: `{key}` does not count beside `{by}`"),
-        Kind::MoreDocuments => "what follows `---` does not count: the authenticator reads the first document".to_owned(),
+        Kind::MoreDocuments => {
+            "what follows `---` does not count: the authenticator reads the first document".to_owned()
+        }
         Kind::FieldIgnored { .. } | Kind::UnknownKey { .. } | Kind::KeyCase { .. } | Kind::AccountBlank => return None,
     };
     Some(Diagnostic::warning(format!("aws-auth {section}, line {}: {said}", finding.line)))
@@ -153,8 +159,13 @@ impl Work<'_> {
         let key = entry_id(entry);
         let mark = id(entry.section, &key);
         if let Some(other) = self.marks.owner(&mark).filter(|owner| *owner != draft.policy) {
-            let error = Diagnostic::error(format!("the aws-auth entry of {} is owned by the policy `{other}`", entry.principal));
-            draft.findings.push(error.at(wanted.span, "").hint(format!("take it out of `{}` or of `{other}`", draft.policy)));
+            let error = Diagnostic::error(format!(
+                "the aws-auth entry of {} is owned by the policy `{other}`",
+                entry.principal
+            ));
+            draft
+                .findings
+                .push(error.at(wanted.span, "").hint(format!("take it out of `{}` or of `{other}`", draft.policy)));
             return;
         }
         self.kept.insert(mark, content(&entry.username, &entry.groups));
@@ -165,7 +176,9 @@ impl Work<'_> {
             self.edits.entry(section).or_default().push(Edit::Remove { index });
             let mut change = removal(section, &found.entry, &auth.meta);
             change.note = Some(match &in_force {
-                Some((_, _, kept)) => format!("line {}: another entry of this principal, beside line {}", found.line, kept.line),
+                Some((_, _, kept)) => {
+                    format!("line {}: another entry of this principal, beside line {}", found.line, kept.line)
+                }
                 None => format!("line {}: this principal belongs under {}", found.line, entry.section),
             });
             draft.changes.push(change);
@@ -230,7 +243,10 @@ impl Work<'_> {
                 if !ours {
                     change.note = Some("not in the policy, which is exclusive".to_owned());
                 } else if !seen.insert((*section, key)) {
-                    change.note = Some(format!("line {}: another entry of this principal, which would come into force", found.line));
+                    change.note = Some(format!(
+                        "line {}: another entry of this principal, which would come into force",
+                        found.line
+                    ));
                 }
                 draft.changes.push(change);
                 self.edits.entry(*section).or_default().push(Edit::Remove { index });
@@ -249,11 +265,14 @@ impl Work<'_> {
                 Err(error) => draft.findings.push(cannot_edit(*section, &error)),
             }
         }
-        let size: usize = auth.data.iter().filter(|(key, _)| !data.contains_key(*key)).map(|(_, text)| text.len()).sum();
+        let size: usize =
+            auth.data.iter().filter(|(key, _)| !data.contains_key(*key)).map(|(_, text)| text.len()).sum();
         let size = size + data.values().map(String::len).sum::<usize>();
         if size > CONFIG_MAP_LIMIT && !data.is_empty() {
             let error = format!("aws-auth would have {size} bytes, and a ConfigMap has at most {CONFIG_MAP_LIMIT}");
-            draft.findings.push(Diagnostic::error(error).hint("map fewer principals, such as one role that a team assumes"));
+            draft
+                .findings
+                .push(Diagnostic::error(error).hint("map fewer principals, such as one role that a team assumes"));
         }
         let mut marks = self.marks.clone();
         marks.set(draft.policy, self.kept.clone());
@@ -331,6 +350,8 @@ fn removal(section: Section, entry: &Entry, meta: &crate::state::meta::Meta) -> 
 }
 
 fn cannot_edit(section: Section, error: &EditError) -> Diagnostic {
-    Diagnostic::error(format!("`{section}` of aws-auth cannot be edited without touching what is not the policy's: {error}"))
-        .hint("write that entry out in full by hand, then plan again")
+    Diagnostic::error(format!(
+        "`{section}` of aws-auth cannot be edited without touching what is not the policy's: {error}"
+    ))
+    .hint("write that entry out in full by hand, then plan again")
 }

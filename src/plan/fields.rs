@@ -25,10 +25,7 @@ pub(super) fn scalar(path: &[&str], from: Option<&str>, to: Option<&str>) -> Opt
 }
 
 fn field(path: &[&str], items: Vec<Item>) -> Field {
-    Field {
-        path: path.iter().map(|part| (*part).to_owned()).collect(),
-        items,
-    }
+    Field { path: path.iter().map(|part| (*part).to_owned()).collect(), items }
 }
 
 /// A list whose order does not count: what stays, then what goes, then what comes. Nothing where all stays.
@@ -98,7 +95,8 @@ fn one_rule(name: &str, from: Option<&Rule>, to: Option<&Rule>, out: &mut Vec<Fi
     let core = [String::new()];
     for ((word, before), (_, after)) in old.lists().into_iter().zip(new.lists()) {
         // The core group alone is the default and says nothing.
-        if word == "api-groups" && (from.is_none() || to.is_none()) && [before, after].iter().any(|list| **list == core) {
+        if word == "api-groups" && (from.is_none() || to.is_none()) && [before, after].iter().any(|list| **list == core)
+        {
             continue;
         }
         match list(&[name, word], before, after) {

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 use crate::diagnostic::{Diagnostic, Place, Sources};
 use crate::names::ObjectKey;
-use crate::policy::expand::expand;
 use crate::policy::Policy;
+use crate::policy::expand::expand;
 use crate::state::State;
 use crate::state::aws_auth::Section;
 use crate::state::meta::Writer;

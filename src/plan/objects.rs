@@ -53,7 +53,9 @@ fn may_take(draft: &mut Draft<'_>, key: &ObjectKey, meta: &Meta, span: Span) -> 
             "{key} is being deleted, and waits for its finalizers: {}",
             meta.finalizers.join(", ")
         ))
-        .hint("it still grants, and nothing can take its name until it is gone: let the finalizers end, then plan again")
+        .hint(
+            "it still grants, and nothing can take its name until it is gone: let the finalizers end, then plan again",
+        )
     } else {
         return true;
     };
@@ -62,10 +64,7 @@ fn may_take(draft: &mut Draft<'_>, key: &ObjectKey, meta: &Meta, span: Span) -> 
 }
 
 fn as_read(meta: &Meta) -> Needs {
-    Needs::AsRead {
-        uid: meta.uid.clone(),
-        resource_version: meta.resource_version.clone().unwrap_or_default(),
-    }
+    Needs::AsRead { uid: meta.uid.clone(), resource_version: meta.resource_version.clone().unwrap_or_default() }
 }
 
 fn note_manager(draft: &mut Draft<'_>, key: &ObjectKey, meta: &Meta, span: Span) {
@@ -193,10 +192,21 @@ fn change_role(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<WantedRol
     let narrows = role.aggregation.is_none()
         && live.aggregation.is_none()
         && labels.keys().all(|key| counted.contains_key(key))
-        && role.rules.iter().all(|rule| {
-            live.rules.iter().any(|old| same_rules(std::slice::from_ref(old), std::slice::from_ref(rule)))
-        });
-    push_update(draft, key, wanted.span, ours, shown, live, Value::Object(patch), if narrows { Phase::Narrow } else { Phase::GrantRole }, origin(&live.meta, &owner::role_digest(live, &counted)));
+        && role
+            .rules
+            .iter()
+            .all(|rule| live.rules.iter().any(|old| same_rules(std::slice::from_ref(old), std::slice::from_ref(rule))));
+    push_update(
+        draft,
+        key,
+        wanted.span,
+        ours,
+        shown,
+        live,
+        Value::Object(patch),
+        if narrows { Phase::Narrow } else { Phase::GrantRole },
+        origin(&live.meta, &owner::role_digest(live, &counted)),
+    );
 }
 
 /// What live roles and bindings have in common.
@@ -294,7 +304,14 @@ fn change_binding(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Bindin
 }
 
 /// A roleRef cannot be changed: a bridge under another name holds the new access while the name is made anew.
-fn replace(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Binding>, live: &Binding, all: &State, from: Origin) {
+fn replace(
+    draft: &mut Draft<'_>,
+    key: &ObjectKey,
+    wanted: &Wanted<Binding>,
+    live: &Binding,
+    all: &State,
+    from: Origin,
+) {
     let names = (1..).map(|n| match n {
         1 => format!("{}-rolecall-bridge", key.name()),
         n => format!("{}-rolecall-bridge-{n}", key.name()),
@@ -302,7 +319,8 @@ fn replace(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Binding>, liv
     let Some(bridge) = names.map(|name| key.renamed(&name)).find(|key| !all.bindings.contains_key(key)) else {
         return;
     };
-    let mut shown = change(draft, Action::Replace, key, Some(wanted.span), fields::binding(Some(live), Some(&wanted.value)));
+    let mut shown =
+        change(draft, Action::Replace, key, Some(wanted.span), fields::binding(Some(live), Some(&wanted.value)));
     shown.note = Some("roleRef cannot be changed: replaced without a gap".to_owned());
     shown.origin = from;
     shown.last_writer.clone_from(&live.meta.last_writer);
@@ -311,7 +329,13 @@ fn replace(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Binding>, liv
     let mut push = |object: &ObjectKey, write: Write, needs: Needs, phase: Phase, why: String| {
         draft.writes.push(Planned { object: object.clone(), write, needs, phase, why });
     };
-    push(&bridge, Write::Create(body), Needs::Absent, Phase::GrantBinding, format!("create {bridge}, a bridge while {} is replaced", key.name()));
+    push(
+        &bridge,
+        Write::Create(body),
+        Needs::Absent,
+        Phase::GrantBinding,
+        format!("create {bridge}, a bridge while {} is replaced", key.name()),
+    );
     push(key, Write::Delete, as_read(&live.meta), Phase::ReplaceAway, format!("delete {key} with its old roleRef"));
     push(&bridge, Write::Delete, Needs::AsCreated, Phase::BridgeAway, format!("delete {bridge}, the bridge"));
     create_binding(draft, key, wanted, Some(Phase::ReplaceBack));
@@ -366,5 +390,9 @@ fn is_spared(key: &ObjectKey, meta: &Meta, ownership: &Ownership) -> bool {
         }
         IgnorePattern::Arn(_) => false,
     });
-    owner::is_built_in(key.name(), meta) || meta.owned_by_object || managed || ignored || meta.annotations.contains_key(POLICY)
+    owner::is_built_in(key.name(), meta)
+        || meta.owned_by_object
+        || managed
+        || ignored
+        || meta.annotations.contains_key(POLICY)
 }

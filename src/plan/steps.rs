@@ -26,7 +26,10 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Needs {
     Absent,
-    AsRead { uid: Option<String>, resource_version: String },
+    AsRead {
+        uid: Option<String>,
+        resource_version: String,
+    },
     /// As the earlier step of this plan that created it left it.
     AsCreated,
 }

@@ -9,7 +9,15 @@ use super::table::Table;
 use crate::names::{is_dns_label, is_dns_subdomain, path_segment_fault};
 
 const KEYS: [&str; 10] = [
-    "cluster-role", "role", "namespaces", "groups", "users", "principals", "service-accounts", "expires", "clusters",
+    "cluster-role",
+    "role",
+    "namespaces",
+    "groups",
+    "users",
+    "principals",
+    "service-accounts",
+    "expires",
+    "clusters",
     "description",
 ];
 
@@ -77,9 +85,6 @@ pub(crate) fn service_account(
         faults.push(Fault::ServiceAccount { text: text.value.clone() }, text.span);
         return None;
     }
-    let account = ServiceAccount {
-        namespace: namespace.map(str::to_owned),
-        name: name.to_owned(),
-    };
+    let account = ServiceAccount { namespace: namespace.map(str::to_owned), name: name.to_owned() };
     Some(At::new(account, text.span))
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fault::{Fault, Faults};
-use super::model::{
-    At, Binding, BoundRole, ClusterFilter, Identity, InvariantSubject, NodeKind, Policy, Principal,
-};
+use super::model::{At, Binding, BoundRole, ClusterFilter, Identity, InvariantSubject, NodeKind, Policy, Principal};
 use super::scope::reached;
 use super::usernames::{is_built_in_group, templates};
 use crate::diagnostic::nearest;
@@ -161,10 +159,9 @@ fn memberships_are_declared(policy: &Policy, faults: &mut Faults) {
     for group in policy.groups.values() {
         for member in &group.members {
             match policy.principals.get(&member.value) {
-                None => faults.push(
-                    undeclared("principal", "principals", member, policy.principals.keys()),
-                    member.span,
-                ),
+                None => {
+                    faults.push(undeclared("principal", "principals", member, policy.principals.keys()), member.span)
+                }
                 Some(Principal { identity: At { value: Identity::Account(_), .. }, .. }) => {
                     faults.push(Fault::AccountInGroup { member: member.value.clone() }, member.span);
                 }

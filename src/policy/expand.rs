@@ -77,7 +77,9 @@ impl Missing {
                 format!("did you mean `{near}`?")
             }
             Self::Namespace { .. } => "create it first, or take it out of the policy".to_owned(),
-            Self::NothingSelected { .. } => "nothing is made until such a namespace exists; then plan shows it".to_owned(),
+            Self::NothingSelected { .. } => {
+                "nothing is made until such a namespace exists; then plan shows it".to_owned()
+            }
             Self::ClusterRole { .. } => "define it under `[cluster-roles]`, or create it first".to_owned(),
             Self::Role { .. } => "define it under `[roles]` for this namespace, or create it first".to_owned(),
             Self::Leaving { .. } => "define it again, or bind another role".to_owned(),
@@ -95,16 +97,8 @@ pub(crate) fn expand(
     cluster: Option<&str>,
     live: &State,
 ) -> Result<(Desired, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut work = Expansion {
-        policy,
-        cluster,
-        live,
-        found: Vec::new(),
-    };
-    let mut desired = Desired {
-        entries: work.entries(),
-        ..Desired::default()
-    };
+    let mut work = Expansion { policy, cluster, live, found: Vec::new() };
+    let mut desired = Desired { entries: work.entries(), ..Desired::default() };
     work.cluster_roles(&mut desired);
     work.roles(&mut desired);
     work.bindings(&mut desired);
@@ -185,10 +179,8 @@ impl<'a> Expansion<'a> {
             let (rules, aggregation) = match &item.content {
                 ClusterRoleContent::Rules(rules) => (rules.clone(), None),
                 ClusterRoleContent::Aggregation(selectors) => {
-                    let selector = |labels: &Labels| Selector {
-                        match_labels: labels.clone(),
-                        match_expressions: Vec::new(),
-                    };
+                    let selector =
+                        |labels: &Labels| Selector { match_labels: labels.clone(), match_expressions: Vec::new() };
                     (Vec::new(), Some(selectors.iter().map(selector).collect()))
                 }
             };
@@ -222,9 +214,7 @@ impl<'a> Expansion<'a> {
                         name: name.clone(),
                         nearest: nearest(name, self.live.namespaces.keys().map(String::as_str)).map(str::to_owned),
                     },
-                    NamespaceSelector::Glob(glob) => {
-                        Missing::NothingSelected { selector: glob.as_str().to_owned() }
-                    }
+                    NamespaceSelector::Glob(glob) => Missing::NothingSelected { selector: glob.as_str().to_owned() },
                     NamespaceSelector::Labels(labels) => Missing::NothingSelected {
                         selector: Selector { match_labels: labels.clone(), match_expressions: Vec::new() }.to_string(),
                     },

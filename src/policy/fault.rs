@@ -72,7 +72,9 @@ pub(crate) enum Fault {
     Undeclared { kind: &'static str, name: String, nearest: Option<String>, add: String },
     #[error("`{member}` admits a whole account, which `mapAccounts` cannot put into a group")]
     AccountInGroup { member: String },
-    #[error("`{principal}` has the username `{username}`, which no binding can name: it differs from session to session")]
+    #[error(
+        "`{principal}` has the username `{username}`, which no binding can name: it differs from session to session"
+    )]
     BoundTemplate { principal: String, username: String },
     #[error("`{principal}` admits a whole account, whose principals have no common username to bind")]
     BoundAccount { principal: String },
@@ -120,10 +122,14 @@ impl Fault {
                 None => vec![format!("known here: {}", known.join(", "))],
             },
             Self::NoPolicyTable | Self::NoPolicyName => one("write `[policy]` and below it `name = \"prod\"`"),
-            Self::PolicyName { .. } => one("use letters, digits, `-`, `_` and `.`, at most 63, letters or digits at both ends"),
+            Self::PolicyName { .. } => {
+                one("use letters, digits, `-`, `_` and `.`, at most 63, letters or digits at both ends")
+            }
             Self::Arn { why, .. } => why.hint().into_iter().collect(),
             Self::NoAccount { .. } => one("give the cluster its `account = \"111122223333\"`, or write the whole ARN"),
-            Self::SsoSuffix { .. } => one("the role is called AWSReservedSSO_<permission set>_<suffix>: take the last part"),
+            Self::SsoSuffix { .. } => {
+                one("the role is called AWSReservedSSO_<permission set>_<suffix>: take the last part")
+            }
             Self::SsoWithoutId { set, .. } => vec![
                 "give it as `id = \"0123456789abcdef\"`".to_owned(),
                 format!(
@@ -136,10 +142,12 @@ impl Fault {
             }
             Self::KindWithUsername { .. } => one("take `username` away"),
             Self::SameArn { .. } => one("keep one of them: the path of a role and the case of letters do not count"),
-            Self::SameUsername { .. } => {
-                one("give one another `username`, or say `shared-username = true` in both: nobody could tell them apart")
+            Self::SameUsername { .. } => one(
+                "give one another `username`, or say `shared-username = true` in both: nobody could tell them apart",
+            ),
+            Self::ReservedUsername { .. } => {
+                one("for machines write `kind = \"node\"`, for everybody else another name")
             }
-            Self::ReservedUsername { .. } => one("for machines write `kind = \"node\"`, for everybody else another name"),
             Self::EmptyUsername => one("leave `username` out: then it is the ARN"),
             Self::UnknownTemplate { .. } => one(
                 "the templates are {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} and, for nodes, \
@@ -156,7 +164,9 @@ impl Fault {
             Self::BoundTemplate { .. } => {
                 one("put the principal into a group and bind the group, or give it a `username` without a template")
             }
-            Self::RulesBesideAggregation { .. } => one("put the rules into a role of their own with a label that the selector finds"),
+            Self::RulesBesideAggregation { .. } => {
+                one("put the rules into a role of their own with a label that the selector finds")
+            }
             Self::NoVerbs => one("write for example `verbs = [\"get\", \"list\"]`, or `[\"*\"]` for all"),
             Self::NoResources => one("write for example `resources = [\"pods\"]`"),
             Self::ResourcesAndUrls => one("make two rules of it"),

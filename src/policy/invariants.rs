@@ -9,16 +9,14 @@ use super::table::Table;
 const SUBJECTS: [&str; 5] = ["group", "principal", "user", "service-account", "everyone-but"];
 
 pub(crate) fn invariant(table: &Table<'_>, faults: &mut Faults) -> Option<Invariant> {
-    table.only(&["description", "group", "principal", "user", "service-account", "everyone-but", "can", "cannot"], faults);
+    table.only(
+        &["description", "group", "principal", "user", "service-account", "everyone-but", "can", "cannot"],
+        faults,
+    );
     let description = table.string("description", faults).map(|text| text.value);
     let subject = subject(table, faults);
     let claim = claim(table, faults);
-    Some(Invariant {
-        span: table.span,
-        description,
-        subject: subject?,
-        claim: claim?,
-    })
+    Some(Invariant { span: table.span, description, subject: subject?, claim: claim? })
 }
 
 fn subject(table: &Table<'_>, faults: &mut Faults) -> Option<InvariantSubject> {

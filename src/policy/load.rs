@@ -17,7 +17,15 @@ use crate::diagnostic::{Diagnostic, Sources, Span};
 use crate::names::is_label_value;
 
 const SECTIONS: [&str; 10] = [
-    "policy", "clusters", "principals", "groups", "cluster-roles", "roles", "bindings", "ownership", "guard",
+    "policy",
+    "clusters",
+    "principals",
+    "groups",
+    "cluster-roles",
+    "roles",
+    "bindings",
+    "ownership",
+    "guard",
     "invariants",
 ];
 
@@ -30,11 +38,7 @@ struct Named<T> {
 
 impl<T> Named<T> {
     fn new(section: &'static str) -> Self {
-        Self {
-            section,
-            items: BTreeMap::new(),
-            places: BTreeMap::new(),
-        }
+        Self { section, items: BTreeMap::new(), places: BTreeMap::new() }
     }
 
     fn read(

@@ -47,7 +47,10 @@ pub(crate) struct ClusterTarget {
 /// How a cluster is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Connection {
-    Eks { name: String, region: String },
+    Eks {
+        name: String,
+        region: String,
+    },
     Context(String),
     /// Files relative to the folder of the policy.
     Snapshot(Vec<String>),
@@ -77,7 +80,12 @@ pub(crate) enum Identity {
     Role(String),
     /// Of each cluster's own account.
     User(String),
-    Sso { permission_set: String, account: AccountId, partition: String, id: String },
+    Sso {
+        permission_set: String,
+        account: AccountId,
+        partition: String,
+        id: String,
+    },
     Account(AccountId),
 }
 
@@ -89,12 +97,9 @@ impl Identity {
             Self::Arn(arn) => Some(arn.clone()),
             Self::Role(name) => account.map(|id| Arn::of("aws", id, Role, name)),
             Self::User(name) => account.map(|id| Arn::of("aws", id, User, name)),
-            Self::Sso {
-                permission_set,
-                account,
-                partition,
-                id,
-            } => Some(Arn::of(partition, account, Role, &format!("AWSReservedSSO_{permission_set}_{id}"))),
+            Self::Sso { permission_set, account, partition, id } => {
+                Some(Arn::of(partition, account, Role, &format!("AWSReservedSSO_{permission_set}_{id}")))
+            }
             Self::Account(_) => None,
         }
     }
@@ -114,18 +119,14 @@ impl NodeKind {
     pub(crate) fn needs(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
             Self::Person => None,
-            Self::Node => Some((
-                "system:node:{{EC2PrivateDNSName}}",
-                &["system:bootstrappers", "system:nodes"],
-            )),
+            Self::Node => Some(("system:node:{{EC2PrivateDNSName}}", &["system:bootstrappers", "system:nodes"])),
             Self::WindowsNode => Some((
                 "system:node:{{EC2PrivateDNSName}}",
                 &["system:bootstrappers", "system:nodes", "eks:kube-proxy-windows"],
             )),
-            Self::Fargate => Some((
-                "system:node:{{SessionName}}",
-                &["system:bootstrappers", "system:nodes", "system:node-proxier"],
-            )),
+            Self::Fargate => {
+                Some(("system:node:{{SessionName}}", &["system:bootstrappers", "system:nodes", "system:node-proxier"]))
+            }
         }
     }
 }

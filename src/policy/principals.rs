@@ -7,9 +7,8 @@ use super::table::Table;
 use super::usernames::{group_name, username};
 use crate::names::{AccountId, Arn, ArnFault, PARTITIONS, PrincipalKind, iam_name_fault};
 
-const KEYS: [&str; 10] = [
-    "role", "user", "sso", "account", "kind", "username", "shared-username", "groups", "expires", "clusters",
-];
+const KEYS: [&str; 10] =
+    ["role", "user", "sso", "account", "kind", "username", "shared-username", "groups", "expires", "clusters"];
 
 pub(crate) fn principal(name: &At<String>, table: &Table<'_>, faults: &mut Faults) -> Option<Principal> {
     table.only(&KEYS, faults);
@@ -36,16 +35,7 @@ pub(crate) fn principal(name: &At<String>, table: &Table<'_>, faults: &mut Fault
             }
         }
     }
-    Some(Principal {
-        span: name.span,
-        identity,
-        kind,
-        username: given,
-        shared_username,
-        groups,
-        expires,
-        clusters,
-    })
+    Some(Principal { span: name.span, identity, kind, username: given, shared_username, groups, expires, clusters })
 }
 
 fn identity(table: &Table<'_>, faults: &mut Faults) -> Option<At<Identity>> {
@@ -99,7 +89,9 @@ fn sso(table: &Table<'_>, faults: &mut Faults) -> Option<Identity> {
     }
     let set = set?;
     // IAM Identity Center API, PermissionSetName: `[\w+=,.@-]+`, at most 32.
-    if let Some(why) = iam_name_fault(&set.value).or_else(|| (set.value.len() > 32).then(|| "at most 32 characters fit".to_owned())) {
+    if let Some(why) =
+        iam_name_fault(&set.value).or_else(|| (set.value.len() > 32).then(|| "at most 32 characters fit".to_owned()))
+    {
         faults.push(Fault::IamName { name: set.value.clone(), kind: "permission set", why }, set.span);
     }
     let account: AccountId = account?;

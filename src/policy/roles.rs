@@ -137,8 +137,7 @@ fn rules(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Vec<Rule> 
 
 fn one_rule(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Rule {
     table.only(&RULE_KEYS, faults);
-    let [verbs, groups, resources, names, urls] =
-        RULE_KEYS.map(|key| table.strings(key, faults).unwrap_or_default());
+    let [verbs, groups, resources, names, urls] = RULE_KEYS.map(|key| table.strings(key, faults).unwrap_or_default());
     if verbs.is_empty() && (!table.has("verbs") || table.is_list("verbs")) {
         let span = if table.has("verbs") { table.key_span("verbs") } else { table.span };
         faults.push(Fault::NoVerbs, span);
@@ -188,7 +187,8 @@ fn dead_words(
             dead(word, "one verb stands in one string");
         } else if word.value.len() > 1 && word.value.contains('*') {
             dead(word, "`*` alone stands for all verbs");
-        } else if about_urls && ["list", "watch", "create", "update", "deletecollection"].contains(&word.value.as_str()) {
+        } else if about_urls && ["list", "watch", "create", "update", "deletecollection"].contains(&word.value.as_str())
+        {
             dead(word, "the verbs of URLs are HTTP methods: get, head, post, put, patch, delete, options");
         }
     }
@@ -246,9 +246,7 @@ fn surprising_names(verbs: &[At<String>], names: &[At<String>], faults: &mut Fau
         let why = match verb.value.as_str() {
             "create" => "has no name yet when a POST asks: with `resource-names` it works for server-side apply alone",
             "deletecollection" => "has no name: with `resource-names` it is never allowed",
-            "list" | "watch" => {
-                "beside `resource-names` is allowed only with the field selector `metadata.name=…`"
-            }
+            "list" | "watch" => "beside `resource-names` is allowed only with the field selector `metadata.name=…`",
             _ => continue,
         };
         faults.push(Fault::Surprising { word: verb.value.clone(), why }, verb.span);

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fault::{Fault, Faults};
-use super::model::{
-    At, ClusterTarget, Connection, Exclusive, Guard, IgnorePattern, MaxRemovals, Ownership,
-};
+use super::model::{At, ClusterTarget, Connection, Exclusive, Guard, IgnorePattern, MaxRemovals, Ownership};
 use super::table::Table;
 use crate::names::{AccountId, Arn, ObjectKind, Pattern};
 
@@ -21,11 +19,7 @@ pub(crate) fn cluster(name: &At<String>, table: &Table<'_>, faults: &mut Faults)
         "context" => Connection::Context(table.string("context", faults)?.value),
         _ => Connection::Snapshot(snapshot_files(table, faults)?),
     };
-    Some(ClusterTarget {
-        span: name.span,
-        connection,
-        account,
-    })
+    Some(ClusterTarget { span: name.span, connection, account })
 }
 
 /// One file, or several that make one snapshot.
@@ -54,32 +48,24 @@ fn eks(table: &Table<'_>, faults: &mut Faults) -> Option<Connection> {
     }
     let parts: Vec<&str> = region.value.split('-').collect();
     let shape = parts.len() >= 3
-        && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+        && parts
+            .iter()
+            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
         && parts.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     if !shape {
         faults.push(wrong_value("region", "an AWS region such as `eu-west-1`", &region.value), region.span);
     }
-    Some(Connection::Eks {
-        name: name.value,
-        region: region.value,
-    })
+    Some(Connection::Eks { name: name.value, region: region.value })
 }
 
 pub(crate) fn wrong_value(key: &str, wanted: &str, found: &str) -> Fault {
-    Fault::WrongValue {
-        key: key.to_owned(),
-        wanted: wanted.to_owned(),
-        found: found.to_owned(),
-    }
+    Fault::WrongValue { key: key.to_owned(), wanted: wanted.to_owned(), found: found.to_owned() }
 }
 
 /// A string that must be there.
 pub(crate) fn required(table: &Table<'_>, key: &str, faults: &mut Faults) -> Option<At<String>> {
     if !table.has(key) {
-        let fault = Fault::Missing {
-            table: table.path.clone(),
-            what: format!("`{key}`"),
-        };
+        let fault = Fault::Missing { table: table.path.clone(), what: format!("`{key}`") };
         faults.push(fault, table.span);
     }
     table.string(key, faults)
@@ -92,19 +78,12 @@ pub(crate) fn exactly_one<'k>(table: &Table<'_>, keys: &[&'k str], faults: &mut 
     match found.as_slice() {
         [one] => Some(one),
         [] => {
-            let fault = Fault::Missing {
-                table: table.path.clone(),
-                what: format!("one of {}", list(keys)),
-            };
+            let fault = Fault::Missing { table: table.path.clone(), what: format!("one of {}", list(keys)) };
             faults.push(fault, table.span);
             None
         }
         [_, second, ..] => {
-            let fault = Fault::OneOf {
-                table: table.path.clone(),
-                found: list(&found),
-                allowed: list(keys),
-            };
+            let fault = Fault::OneOf { table: table.path.clone(), found: list(&found), allowed: list(keys) };
             faults.push(fault, table.key_span(second));
             None
         }
@@ -174,14 +153,14 @@ pub(crate) fn guard(table: &Table<'_>, faults: &mut Faults) -> Guard {
             None => text.value.parse().ok().map(MaxRemovals::Count),
         };
         if parsed.is_none() {
-            faults.push(wrong_value("max-removals", "a number such as 10, or a share such as \"20%\"", &text.value), text.span);
+            faults.push(
+                wrong_value("max-removals", "a number such as 10, or a share such as \"20%\"", &text.value),
+                text.span,
+            );
         }
         parsed
     });
-    Guard {
-        protected,
-        max_removals,
-    }
+    Guard { protected, max_removals }
 }
 
 /// The clusters that an item is for.

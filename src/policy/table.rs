@@ -23,12 +23,7 @@ pub(crate) struct Table<'a> {
 
 impl<'a> Table<'a> {
     pub(crate) fn root(file: usize, entries: &'a Spanned<DeTable<'a>>) -> Self {
-        Self {
-            path: String::new(),
-            span: Span::new(file, &(0..0)),
-            file,
-            entries: entries.get_ref(),
-        }
+        Self { path: String::new(), span: Span::new(file, &(0..0)), file, entries: entries.get_ref() }
     }
 
     fn span_of<T>(&self, spanned: &Spanned<T>) -> Span {
@@ -66,22 +61,14 @@ impl<'a> Table<'a> {
         for key in self.entries.keys() {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
-                let fault = Fault::UnknownKey {
-                    table: self.path.clone(),
-                    key: name.to_owned(),
-                    known: known.to_vec(),
-                };
+                let fault = Fault::UnknownKey { table: self.path.clone(), key: name.to_owned(), known: known.to_vec() };
                 faults.push(fault, self.span_of(key));
             }
         }
     }
 
     fn wrong(&self, key: &str, wanted: &'static str, value: &DeValue<'_>, span: Span, faults: &mut Faults) {
-        let fault = Fault::WrongType {
-            key: self.child_path(key),
-            wanted,
-            found: type_word(value),
-        };
+        let fault = Fault::WrongType { key: self.child_path(key), wanted, found: type_word(value) };
         faults.push(fault, span);
     }
 
@@ -186,12 +173,9 @@ impl<'a> Table<'a> {
     pub(crate) fn table(&self, key: &str, faults: &mut Faults) -> Option<Table<'a>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
-            DeValue::Table(entries) => Some(Table {
-                path: self.child_path(key),
-                span: self.key_span(key),
-                file: self.file,
-                entries,
-            }),
+            DeValue::Table(entries) => {
+                Some(Table { path: self.child_path(key), span: self.key_span(key), file: self.file, entries })
+            }
             other => {
                 self.wrong(key, "a table", other, span, faults);
                 None

@@ -7,13 +7,8 @@ use super::fault::{Fault, Faults};
 use super::model::{At, NodeKind};
 use crate::names::reserved_prefix;
 
-const TEMPLATES: [&str; 5] = [
-    "{{EC2PrivateDNSName}}",
-    "{{AccountID}}",
-    "{{SessionName}}",
-    "{{SessionNameRaw}}",
-    "{{AccessKeyID}}",
-];
+const TEMPLATES: [&str; 5] =
+    ["{{EC2PrivateDNSName}}", "{{AccountID}}", "{{SessionName}}", "{{SessionNameRaw}}", "{{AccessKeyID}}"];
 
 /// The one group of Kubernetes' own that a policy may fill. A guard watches over it.
 pub(crate) const MASTERS: &str = "system:masters";

@@ -39,13 +39,15 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
         for (file, marks) in files {
             let mut snippet = Snippet::source(sources.text(file)).path(sources.name(file)).line_start(1);
             for (span, label, kind) in marks {
-                snippet = snippet.annotation(kind.span(span.range()).label(Some(label).filter(|label| !label.is_empty())));
+                snippet =
+                    snippet.annotation(kind.span(span.range()).label(Some(label).filter(|label| !label.is_empty())));
             }
             group = group.element(snippet);
         }
     }
     if let Some(excerpt) = &diagnostic.excerpt {
-        let column = excerpt.text.char_indices().nth(excerpt.column.saturating_sub(1)).map_or(excerpt.text.len(), |(at, _)| at);
+        let column =
+            excerpt.text.char_indices().nth(excerpt.column.saturating_sub(1)).map_or(excerpt.text.len(), |(at, _)| at);
         let end = excerpt.text.len().max(column);
         let snippet = Snippet::source(excerpt.text.as_str())
             .path(excerpt.name.as_str())

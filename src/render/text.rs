@@ -57,7 +57,8 @@ fn one(change: &Change, style: Style, out: &mut String) {
     let title = visible(&format!("{:<18} {}{adopted}{note}", change.target.kind_word(), change.target.name()));
     let place = change.place.as_ref().map(ToString::to_string).unwrap_or_default();
     let pad = " ".repeat(PLACE_COLUMN.saturating_sub(4 + title.chars().count()).max(2));
-    let place = if place.is_empty() { String::new() } else { format!("{pad}{}", style.paint(Label::Place, &visible(&place))) };
+    let place =
+        if place.is_empty() { String::new() } else { format!("{pad}{}", style.paint(Label::Place, &visible(&place))) };
     out.push_str(&format!("{} {title}{place}\n", style.paint(label, sign)));
     fields(&change.fields, style, out);
 }
@@ -134,11 +135,18 @@ pub(crate) fn drift(plan: &Plan, view: &View<'_>) -> String {
         plan.changes.iter().cloned().partition(|change| change.origin != Origin::Pending);
     let mut out = format!("{}\n\n", view.style.paint(Label::Heading, &head));
     if !behind.is_empty() {
-        out.push_str(&format!("Changed in the cluster behind the policy's back ({}); apply puts back:\n", behind.len()));
+        out.push_str(&format!(
+            "Changed in the cluster behind the policy's back ({}); apply puts back:\n",
+            behind.len()
+        ));
         for change in &behind {
             one(change, view.style, &mut out);
             if let Some(writer) = &change.last_writer {
-                out.push_str(&format!("      last written by {} at {}\n", visible(&writer.manager), visible(&writer.time)));
+                out.push_str(&format!(
+                    "      last written by {} at {}\n",
+                    visible(&writer.manager),
+                    visible(&writer.time)
+                ));
             }
         }
         out.push('\n');

@@ -73,8 +73,10 @@ impl EntryMarks {
             .iter()
             .filter(|(_, marks)| !marks.is_empty())
             .map(|(policy, marks)| {
-                let list: Vec<String> =
-                    marks.iter().map(|(id, content)| URL_SAFE_NO_PAD.encode([&id[..], &content[..]].concat())).collect();
+                let list: Vec<String> = marks
+                    .iter()
+                    .map(|(id, content)| URL_SAFE_NO_PAD.encode([&id[..], &content[..]].concat()))
+                    .collect();
                 (policy, list.join(" "))
             })
             .collect();

@@ -79,12 +79,7 @@ impl From<RawMeta> for Meta {
             .unwrap_or_default()
             .into_iter()
             .filter(|field| field.subresource.as_deref().unwrap_or_default().is_empty())
-            .filter_map(|field| {
-                Some(Writer {
-                    manager: field.manager?,
-                    time: field.time?,
-                })
-            })
+            .filter_map(|field| Some(Writer { manager: field.manager?, time: field.time? }))
             .max_by(|a, b| a.time.cmp(&b.time));
         Self {
             labels: labels.unwrap_or_default(),

@@ -96,11 +96,7 @@ pub(crate) fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, Object
 
 impl From<RawRole> for Role {
     fn from(raw: RawRole) -> Self {
-        let RawRole {
-            metadata,
-            rules,
-            aggregation_rule,
-        } = raw;
+        let RawRole { metadata, rules, aggregation_rule } = raw;
         Self {
             meta: metadata.into(),
             rules: rules.unwrap_or_default(),
@@ -118,7 +114,9 @@ impl RawBinding {
         let role_ref = match self.role_ref.kind.as_str() {
             "ClusterRole" => RoleRef::ClusterRole(self.role_ref.name),
             "Role" => RoleRef::Role(self.role_ref.name),
-            other => return Err(ObjectFault::Invalid(format!("roleRef.kind `{other}` is neither Role nor ClusterRole"))),
+            other => {
+                return Err(ObjectFault::Invalid(format!("roleRef.kind `{other}` is neither Role nor ClusterRole")));
+            }
         };
         let own = self.metadata.namespace.clone().unwrap_or_default();
         let subjects = self
@@ -132,16 +130,12 @@ impl RawBinding {
                     namespace: subject.namespace.filter(|ns| !ns.is_empty()).unwrap_or_else(|| own.clone()),
                     name: subject.name,
                 }),
-                other => Err(ObjectFault::Invalid(format!(
-                    "subject kind `{other}` is none of User, Group, ServiceAccount"
-                ))),
+                other => {
+                    Err(ObjectFault::Invalid(format!("subject kind `{other}` is none of User, Group, ServiceAccount")))
+                }
             })
             .collect::<Result<_, _>>()?;
-        Ok(Binding {
-            meta: self.metadata.into(),
-            role_ref,
-            subjects,
-        })
+        Ok(Binding { meta: self.metadata.into(), role_ref, subjects })
     }
 }
 
@@ -171,10 +165,7 @@ fn head(key: &ObjectKey, meta: &Meta) -> serde_json::Map<String, Value> {
     let mut out = serde_json::Map::new();
     out.insert("apiVersion".to_owned(), json!(kind.api_version()));
     out.insert("kind".to_owned(), json!(kind.word()));
-    out.insert(
-        "metadata".to_owned(),
-        new_metadata(key.namespace(), key.name(), &meta.labels, &meta.annotations),
-    );
+    out.insert("metadata".to_owned(), new_metadata(key.namespace(), key.name(), &meta.labels, &meta.annotations));
     out
 }
 
@@ -209,13 +200,7 @@ mod tests {
         }))
         .unwrap();
         let binding = raw.into_binding().unwrap();
-        assert_eq!(
-            binding.subjects,
-            [Subject::ServiceAccount {
-                namespace: "ci".into(),
-                name: "deployer".into()
-            }]
-        );
+        assert_eq!(binding.subjects, [Subject::ServiceAccount { namespace: "ci".into(), name: "deployer".into() }]);
     }
 
     #[test]

@@ -85,8 +85,7 @@ pub(crate) fn mark(meta: &mut Meta, policy: &str, labels: &Labels, digest: Strin
     meta.labels.extend(labels.iter().map(|(key, value)| (key.clone(), value.clone())));
     meta.annotations.insert(POLICY.to_owned(), policy.to_owned());
     meta.annotations.insert(DIGEST.to_owned(), digest);
-    let keys: Vec<&str> =
-        labels.keys().map(String::as_str).filter(|key| !key.starts_with(AGGREGATE_PREFIX)).collect();
+    let keys: Vec<&str> = labels.keys().map(String::as_str).filter(|key| !key.starts_with(AGGREGATE_PREFIX)).collect();
     if keys.is_empty() {
         meta.annotations.remove(LABELS);
     } else {

@@ -28,24 +28,14 @@ pub(crate) struct Rule {
     pub(crate) resources: Vec<String>,
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub(crate) resource_names: Vec<String>,
-    #[serde(
-        rename = "nonResourceURLs",
-        deserialize_with = "nullable",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(rename = "nonResourceURLs", deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub(crate) non_resource_urls: Vec<String>,
 }
 
 impl Rule {
     /// The five lists of a rule with the names under which a policy has them.
     pub(crate) fn lists(&self) -> [(&'static str, &Vec<String>); 5] {
-        let Self {
-            verbs,
-            api_groups,
-            resources,
-            resource_names,
-            non_resource_urls,
-        } = self;
+        let Self { verbs, api_groups, resources, resource_names, non_resource_urls } = self;
         [
             ("verbs", verbs),
             ("api-groups", api_groups),
@@ -200,9 +190,10 @@ mod tests {
     #[test]
     fn an_empty_selector_takes_every_role() {
         assert!(Selector::default().matches(&Labels::new()));
-        let wants: Selector =
-            serde_json::from_str(r#"{"matchLabels":{"a":"1"},"matchExpressions":[{"key":"b","operator":"DoesNotExist"}]}"#)
-                .unwrap();
+        let wants: Selector = serde_json::from_str(
+            r#"{"matchLabels":{"a":"1"},"matchExpressions":[{"key":"b","operator":"DoesNotExist"}]}"#,
+        )
+        .unwrap();
         assert!(wants.matches(&Labels::from([("a".into(), "1".into())])));
         assert!(!wants.matches(&Labels::from([("a".into(), "1".into()), ("b".into(), String::new())])));
     }

@@ -155,8 +155,7 @@ fn config_map(value: &Value) -> Option<String> {
         // Base64 holds three bytes in four characters.
         size += text.as_str().unwrap_or_default().len() / 4 * 3;
     }
-    (size > CONFIG_MAP_LIMIT)
-        .then(|| format!("data: may not be more than {CONFIG_MAP_LIMIT} bytes, this has {size}"))
+    (size > CONFIG_MAP_LIMIT).then(|| format!("data: may not be more than {CONFIG_MAP_LIMIT} bytes, this has {size}"))
 }
 
 #[cfg(test)]
@@ -199,7 +198,8 @@ mod tests {
 
     #[test]
     fn bindings_are_refused_as_the_api_server_does() {
-        let to = |kind: &str, subject: Value| json!({ "roleRef": { "kind": kind, "name": "r" }, "subjects": [subject] });
+        let to =
+            |kind: &str, subject: Value| json!({ "roleRef": { "kind": kind, "name": "r" }, "subjects": [subject] });
         let user = json!({ "kind": "User", "name": "u" });
         assert_eq!(refused(&rbac("RoleBinding", to("Role", user.clone()))), "");
         assert!(refused(&rbac("ClusterRoleBinding", to("Role", user))).starts_with("roleRef.kind"));

@@ -27,10 +27,15 @@ pub(crate) enum Precondition {
     Absent,
     /// The object is the one that was read, unchanged. A snapshot written by hand may lack a uid.
     #[serde(rename_all = "kebab-case")]
-    Unchanged { uid: Option<String>, resource_version: String },
+    Unchanged {
+        uid: Option<String>,
+        resource_version: String,
+    },
     /// The object is as an earlier step of this plan left it.
     #[serde(rename_all = "kebab-case")]
-    AsWrittenByStep { step: usize },
+    AsWrittenByStep {
+        step: usize,
+    },
 }
 
 /// A precondition with nothing left open, as the request carries it.
@@ -51,10 +56,7 @@ impl Version {
     /// The version of an object as the API server answered it.
     pub(crate) fn of(object: &Value) -> Option<Self> {
         let text = |field: &str| object.pointer(field).and_then(Value::as_str).map(str::to_owned);
-        Some(Self {
-            uid: text("/metadata/uid"),
-            resource_version: text("/metadata/resourceVersion")?,
-        })
+        Some(Self { uid: text("/metadata/uid"), resource_version: text("/metadata/resourceVersion")? })
     }
 }
 
@@ -281,10 +283,7 @@ mod tests {
         let patch = Write::Patch(json!({ "roleRef": { "name": "other" } }));
         assert!(matches!(accept(&key, Some((&value, &version)), true, &patch, &now), Err(Refusal::Invalid(_))));
         let create = Write::Create(value.clone());
-        assert_eq!(
-            accept(&key, None, false, &create, &Expected::Absent),
-            Err(Refusal::NamespaceNotFound("ns".into()))
-        );
+        assert_eq!(accept(&key, None, false, &create, &Expected::Absent), Err(Refusal::NamespaceNotFound("ns".into())));
         assert_eq!(accept(&key, None, true, &create, &Expected::Absent), Ok(Accepted::Stored(value)));
     }
 

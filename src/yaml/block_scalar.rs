@@ -61,11 +61,7 @@ impl Scanner<'_> {
             // The blank lines are content here; the break of the last one is not ours to give away.
             end = last_break.unwrap_or(end);
         }
-        let style = if literal {
-            ScalarStyle::Literal
-        } else {
-            ScalarStyle::Folded
-        };
+        let style = if literal { ScalarStyle::Literal } else { ScalarStyle::Folded };
         let kind = TokenKind::Scalar { text, style };
         Ok(Token { kind, start, end })
     }

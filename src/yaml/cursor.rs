@@ -23,10 +23,7 @@ pub(super) struct Cursor<'t> {
 impl<'t> Cursor<'t> {
     /// Refuses what YAML forbids anywhere, so that no later step meets it.
     pub(super) fn new(text: &'t str) -> Result<Self, YamlError> {
-        let mut cursor = Self {
-            text,
-            mark: Mark::default(),
-        };
+        let mut cursor = Self { text, mark: Mark::default() };
         let body = text.strip_prefix('\u{feff}').unwrap_or(text);
         cursor.mark.at = text.len() - body.len();
         if let Some((offset, found)) = body.char_indices().find(|(_, c)| !is_allowed(*c)) {
@@ -170,6 +167,5 @@ impl<'t> Cursor<'t> {
 /// go-yaml v2 `readerc.go` refuses all others. The byte order mark it takes at places that depend
 /// on its read buffer, so a second one is refused here.
 fn is_allowed(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{A0}'..='\u{FFFD}' | '\u{10000}'..)
-        && c != '\u{feff}'
+    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{A0}'..='\u{FFFD}' | '\u{10000}'..) && c != '\u{feff}'
 }

@@ -86,11 +86,7 @@ impl Node {
     }
 
     pub(crate) fn error(&self, message: impl Into<String>) -> YamlError {
-        YamlError {
-            line: self.line,
-            column: self.column + 1,
-            message: message.into(),
-        }
+        YamlError { line: self.line, column: self.column + 1, message: message.into() }
     }
 
     fn is_merge_key(&self) -> bool {
@@ -174,9 +170,7 @@ impl<'a, 'd> Decoder<'a, 'd> {
             self.decoded_by_alias += 1;
         }
         let share = f64::from(self.decoded_by_alias) / f64::from(self.decoded);
-        let bomb = self.decoded_by_alias > 100
-            && self.decoded > 1000
-            && share > allowed_alias_share(self.decoded);
+        let bomb = self.decoded_by_alias > 100 && self.decoded > 1000 && share > allowed_alias_share(self.decoded);
         if bomb || self.aliased_bytes > MOST_ALIASED_BYTES {
             return Err(node.error("the document repeats too much by aliases"));
         }
@@ -217,12 +211,7 @@ impl<'a, 'd> Decoder<'a, 'd> {
     }
 
     /// Keys count in the order of the text: a `<<` beats what stands before it.
-    fn fill(
-        &mut self,
-        mapping: &'d Mapping,
-        building: &mut Building<'d>,
-        merged: bool,
-    ) -> Result<(), YamlError> {
+    fn fill(&mut self, mapping: &'d Mapping, building: &mut Building<'d>, merged: bool) -> Result<(), YamlError> {
         for pair in &mapping.pairs {
             if pair.key.is_merge_key() {
                 self.merge(&pair.value, building)?;
@@ -237,13 +226,7 @@ impl<'a, 'd> Decoder<'a, 'd> {
                     continue;
                 }
             };
-            let field = Field {
-                name: name.clone(),
-                key: &pair.key,
-                written: &pair.value,
-                value,
-                merged,
-            };
+            let field = Field { name: name.clone(), key: &pair.key, written: &pair.value, value, merged };
             building.fields.insert(name, field);
         }
         Ok(())

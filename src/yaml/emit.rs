@@ -109,10 +109,9 @@ fn is_literal(text: &str) -> bool {
     body.contains('\n')
         && !body.starts_with([' ', '\n', '\t'])
         && !body.ends_with('\n')
-        && body.split('\n').all(|line| {
-            !line.ends_with([' ', '\t'])
-                && line.chars().all(|c| c == '\t' || !needs_escape(c))
-        })
+        && body
+            .split('\n')
+            .all(|line| !line.ends_with([' ', '\t']) && line.chars().all(|c| c == '\t' || !needs_escape(c)))
         && !body.lines().any(|line| line.starts_with('\t'))
 }
 

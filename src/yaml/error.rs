@@ -16,10 +16,6 @@ pub(crate) struct YamlError {
 
 impl YamlError {
     pub(super) fn at(mark: Mark, message: impl Into<String>) -> Self {
-        Self {
-            line: mark.line + 1,
-            column: mark.column + 1,
-            message: message.into(),
-        }
+        Self { line: mark.line + 1, column: mark.column + 1, message: message.into() }
     }
 }

@@ -95,11 +95,7 @@ impl Pair {
 
     /// An empty value has its place where the next token begins, which is no part of this pair.
     fn written_value_end(&self) -> usize {
-        if self.value.span.is_empty() {
-            0
-        } else {
-            self.value.span.end
-        }
+        if self.value.span.is_empty() { 0 } else { self.value.span.end }
     }
 }
 

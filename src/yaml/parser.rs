@@ -53,10 +53,8 @@ impl<'t> Parser<'t> {
         if token.kind == TokenKind::StreamEnd {
             return Ok(None);
         }
-        let explicit = matches!(
-            token.kind,
-            TokenKind::Version { .. } | TokenKind::TagDirective { .. } | TokenKind::DocumentStart
-        );
+        let explicit =
+            matches!(token.kind, TokenKind::Version { .. } | TokenKind::TagDirective { .. } | TokenKind::DocumentStart);
         self.anchors.clear();
         self.anchor_count = 0;
         let mut body = start.at;
@@ -71,21 +69,13 @@ impl<'t> Parser<'t> {
             }
             body = marker.end.at;
             let next = self.scanner.peek()?;
-            if is_document_edge(&next.kind) {
-                empty(next.start)
-            } else {
-                self.node(true, false)?
-            }
+            if is_document_edge(&next.kind) { empty(next.start) } else { self.node(true, false)? }
         };
         let end = self.scanner.peek()?.start.at;
         if self.next_is(&TokenKind::DocumentEnd)? {
             self.scanner.take()?;
         }
-        Ok(Some(Document {
-            span: start.at..end,
-            body: body..end,
-            root,
-        }))
+        Ok(Some(Document { span: start.at..end, body: body..end, root }))
     }
 
     fn next_is(&mut self, kind: &TokenKind) -> Result<bool, YamlError> {
@@ -171,12 +161,7 @@ impl<'t> Parser<'t> {
             _ if properties.anchor.is_some() || properties.tag.is_some() => {
                 let nothing = empty(properties.end);
                 let span = properties.start.at..properties.end.at;
-                return Ok(Node {
-                    span,
-                    tag: properties.tag,
-                    anchor: properties.anchor,
-                    ..nothing
-                });
+                return Ok(Node { span, tag: properties.tag, anchor: properties.anchor, ..nothing });
             }
             _ => {
                 let message = "did not find expected node content";
@@ -195,12 +180,7 @@ impl<'t> Parser<'t> {
 
     fn properties(&mut self) -> Result<Properties, YamlError> {
         let start = self.scanner.peek()?.start;
-        let mut found = Properties {
-            start,
-            end: start,
-            anchor: None,
-            tag: None,
-        };
+        let mut found = Properties { start, end: start, anchor: None, tag: None };
         for _ in 0..2 {
             match self.scanner.peek()?.kind.clone() {
                 TokenKind::Anchor(name) if found.anchor.is_none() => {
@@ -245,17 +225,9 @@ impl<'t> Parser<'t> {
             let next = &self.scanner.peek()?.kind;
             let nothing = matches!(next, TokenKind::BlockEntry | TokenKind::BlockEnd)
                 || indentless && matches!(next, TokenKind::Key | TokenKind::Value);
-            let node = if nothing {
-                empty(dash.end)
-            } else {
-                self.node(true, false)?
-            };
+            let node = if nothing { empty(dash.end) } else { self.node(true, false)? };
             end = node.span.end;
-            items.push(Item {
-                dash: Some(dash.start.at),
-                node,
-                comma: None,
-            });
+            items.push(Item { dash: Some(dash.start.at), node, comma: None });
         }
         if !indentless {
             let last = self.scanner.take()?;
@@ -277,30 +249,16 @@ impl<'t> Parser<'t> {
                 TokenKind::BlockEnd => break,
                 _ => return Err(YamlError::at(token.start, "did not find expected key")),
             }
-            let key = if is_pair_edge(&self.scanner.peek()?.kind) {
-                empty(token.end)
-            } else {
-                self.node(true, true)?
-            };
+            let key = if is_pair_edge(&self.scanner.peek()?.kind) { empty(token.end) } else { self.node(true, true)? };
             let mut colon = None;
             let value = if self.next_is(&TokenKind::Value)? {
                 let indicator = self.scanner.take()?;
                 colon = Some(indicator.start.at);
-                if is_pair_edge(&self.scanner.peek()?.kind) {
-                    empty(indicator.end)
-                } else {
-                    self.node(true, true)?
-                }
+                if is_pair_edge(&self.scanner.peek()?.kind) { empty(indicator.end) } else { self.node(true, true)? }
             } else {
                 empty(self.scanner.peek()?.start)
             };
-            let pair = Pair {
-                question: question_of(&token),
-                key,
-                colon,
-                value,
-                comma: None,
-            };
+            let pair = Pair { question: question_of(&token), key, colon, value, comma: None };
             end = pair.span().end;
             pairs.push(pair);
         }
@@ -353,28 +311,15 @@ impl<'t> Parser<'t> {
             place = next.start;
         }
         let absent = matches!(next.kind, TokenKind::FlowEntry | TokenKind::FlowSequenceEnd);
-        let value = if colon.is_some() && !absent {
-            self.node(false, false)?
-        } else {
-            empty(place)
-        };
-        let pair = Pair {
-            question: question_of(&indicator),
-            key,
-            colon,
-            value,
-            comma: None,
-        };
+        let value = if colon.is_some() && !absent { self.node(false, false)? } else { empty(place) };
+        let pair = Pair { question: question_of(&indicator), key, colon, value, comma: None };
         Ok(Node {
             span: pair.span(),
             line: indicator.start.line + 1,
             column: indicator.start.column,
             tag: None,
             anchor: None,
-            value: Value::Mapping(Mapping {
-                flow: true,
-                pairs: vec![pair],
-            }),
+            value: Value::Mapping(Mapping { flow: true, pairs: vec![pair] }),
         })
     }
 
@@ -395,13 +340,7 @@ impl<'t> Parser<'t> {
                 _ => {
                     let key = self.node(false, false)?;
                     let value = empty(self.scanner.peek()?.start);
-                    pairs.push(Pair {
-                        question: None,
-                        key,
-                        colon: None,
-                        value,
-                        comma: None,
-                    });
+                    pairs.push(Pair { question: None, key, colon: None, value, comma: None });
                 }
             }
         }
@@ -414,40 +353,22 @@ impl<'t> Parser<'t> {
         let indicator = self.scanner.take()?;
         let next = self.scanner.peek()?;
         let place = next.start;
-        let absent = |kind: &TokenKind| {
-            matches!(kind, TokenKind::FlowEntry | TokenKind::FlowMappingEnd)
-        };
-        let key = if next.kind == TokenKind::Value || absent(&next.kind) {
-            empty(place)
-        } else {
-            self.node(false, false)?
-        };
+        let absent = |kind: &TokenKind| matches!(kind, TokenKind::FlowEntry | TokenKind::FlowMappingEnd);
+        let key =
+            if next.kind == TokenKind::Value || absent(&next.kind) { empty(place) } else { self.node(false, false)? };
         let mut colon = None;
         if self.next_is(&TokenKind::Value)? {
             colon = Some(self.scanner.take()?.start.at);
         }
         let next = self.scanner.peek()?;
-        let value = if colon.is_none() || absent(&next.kind) {
-            empty(next.start)
-        } else {
-            self.node(false, false)?
-        };
-        Ok(Pair {
-            question: question_of(&indicator),
-            key,
-            colon,
-            value,
-            comma: None,
-        })
+        let value = if colon.is_none() || absent(&next.kind) { empty(next.start) } else { self.node(false, false)? };
+        Ok(Pair { question: question_of(&indicator), key, colon, value, comma: None })
     }
 }
 
 fn empty(place: Mark) -> Node {
     Node {
-        value: Value::Scalar(Scalar {
-            text: String::new(),
-            style: ScalarStyle::Plain,
-        }),
+        value: Value::Scalar(Scalar { text: String::new(), style: ScalarStyle::Plain }),
         span: place.at..place.at,
         line: place.line + 1,
         column: place.column,
@@ -459,10 +380,7 @@ fn empty(place: Mark) -> Node {
 fn scalar_of(token: Token) -> Scalar {
     match token.kind {
         TokenKind::Scalar { text, style } => Scalar { text, style },
-        _ => Scalar {
-            text: String::new(),
-            style: ScalarStyle::Plain,
-        },
+        _ => Scalar { text: String::new(), style: ScalarStyle::Plain },
     }
 }
 

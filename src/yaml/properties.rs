@@ -13,20 +13,13 @@ impl Scanner<'_> {
         let name = self.read_word();
         let end = self.cursor.mark;
         let closed = self.cursor.is_gap_or_end(0)
-            || matches!(
-                self.cursor.peek(0),
-                b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`'
-            );
+            || matches!(self.cursor.peek(0), b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`');
         if name.is_empty() || !closed {
             let what = if is_alias { "alias" } else { "anchor" };
             let message = format!("the name of an {what} holds letters, digits, `-` and `_` only");
             return Err(YamlError::at(start, message));
         }
-        let kind = if is_alias {
-            TokenKind::Alias(name)
-        } else {
-            TokenKind::Anchor(name)
-        };
+        let kind = if is_alias { TokenKind::Alias(name) } else { TokenKind::Anchor(name) };
         Ok(Token { kind, start, end })
     }
 
@@ -49,11 +42,8 @@ impl Scanner<'_> {
             } else {
                 let rest = self.scan_tag_uri(start, head.trim_start_matches('!'), true)?;
                 // A lone `!` is a tag of its own, not a handle.
-                (handle, suffix) = if rest.is_empty() {
-                    (String::new(), "!".to_owned())
-                } else {
-                    ("!".to_owned(), rest)
-                };
+                (handle, suffix) =
+                    if rest.is_empty() { (String::new(), "!".to_owned()) } else { ("!".to_owned(), rest) };
             }
         }
         if !self.cursor.is_gap_or_end(0) {
@@ -154,12 +144,7 @@ impl Scanner<'_> {
         Ok(handle)
     }
 
-    fn scan_tag_uri(
-        &mut self,
-        start: Mark,
-        head: &str,
-        may_be_empty: bool,
-    ) -> Result<String, YamlError> {
+    fn scan_tag_uri(&mut self, start: Mark, head: &str, may_be_empty: bool) -> Result<String, YamlError> {
         let mut uri = head.as_bytes().to_vec();
         let mut found = may_be_empty;
         loop {

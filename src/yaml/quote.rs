@@ -4,9 +4,7 @@
 use super::resolve::{Meaning, guess};
 
 /// Words that YAML 1.1 gives a meaning, whatever go-yaml v2 does with them, in lower case.
-const WORDS: [&str; 11] = [
-    "y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf",
-];
+const WORDS: [&str; 11] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
 
 /// Whether a text may stand without quotes, in block and in flow style alike.
 pub(crate) fn is_plain_safe(text: &str) -> bool {
@@ -32,11 +30,7 @@ fn is_safe_word(text: &str) -> bool {
 
 /// The text as a scalar on one line: plain where that is safe, else in double quotes.
 pub(crate) fn quoted(text: &str) -> String {
-    if is_block_plain_safe(text) {
-        text.to_owned()
-    } else {
-        double_quoted(text)
-    }
+    if is_block_plain_safe(text) { text.to_owned() } else { double_quoted(text) }
 }
 
 /// In double quotes, valid as YAML and as JSON.

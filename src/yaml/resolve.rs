@@ -19,17 +19,9 @@ pub(crate) enum Meaning<'s> {
 }
 
 /// Resolves a scalar. `plain`: it stands without quotes. The error is a message.
-pub(super) fn resolve<'s>(
-    tag: Option<&str>,
-    plain: bool,
-    text: &'s str,
-) -> Result<Meaning<'s>, String> {
+pub(super) fn resolve<'s>(tag: Option<&str>, plain: bool, text: &'s str) -> Result<Meaning<'s>, String> {
     let Some(tag) = tag else {
-        return Ok(if plain {
-            guess(text)
-        } else {
-            Meaning::Text(Cow::Borrowed(text))
-        });
+        return Ok(if plain { guess(text) } else { Meaning::Text(Cow::Borrowed(text)) });
     };
     let Some(kind) = tag.strip_prefix(TAG_PREFIX) else {
         return Ok(Meaning::Text(Cow::Borrowed(text)));
@@ -58,9 +50,7 @@ pub(super) fn guess(text: &str) -> Meaning<'_> {
     let as_text = Meaning::Text(Cow::Borrowed(text));
     match text.as_bytes().first() {
         None => Meaning::Null,
-        Some(b'+' | b'-' | b'0'..=b'9') => word(text)
-            .or_else(|| number(&text.replace('_', "")))
-            .unwrap_or(as_text),
+        Some(b'+' | b'-' | b'0'..=b'9') => word(text).or_else(|| number(&text.replace('_', ""))).unwrap_or(as_text),
         Some(b'.') => word(text).or_else(|| dotted(text)).unwrap_or(as_text),
         Some(b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~') => {
             word(text).unwrap_or(as_text)
@@ -71,12 +61,8 @@ pub(super) fn guess(text: &str) -> Meaning<'_> {
 
 fn word(text: &str) -> Option<Meaning<'static>> {
     Some(match text {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
-            Meaning::Bool(true)
-        }
-        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
-            Meaning::Bool(false)
-        }
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Meaning::Bool(true),
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Meaning::Bool(false),
         "~" | "null" | "Null" | "NULL" => Meaning::Null,
         ".nan" | ".NaN" | ".NAN" => Meaning::Float(f64::NAN),
         ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => Meaning::Float(f64::INFINITY),
@@ -139,9 +125,7 @@ fn is_float(digits: &str) -> bool {
     let mantissa = mantissa.unwrap_or_default();
     let mantissa_fits = match mantissa.split_once('.') {
         None => !mantissa.is_empty() && all_digits(mantissa),
-        Some((whole, part)) => {
-            all_digits(whole) && all_digits(part) && !(whole.is_empty() && part.is_empty())
-        }
+        Some((whole, part)) => all_digits(whole) && all_digits(part) && !(whole.is_empty() && part.is_empty()),
     };
     let exponent_fits = exponent.is_none_or(|exponent| {
         let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
@@ -155,9 +139,7 @@ fn is_float(digits: &str) -> bool {
 fn dotted(text: &str) -> Option<Meaning<'static>> {
     let bytes = text.as_bytes();
     let between_digits = bytes.iter().enumerate().all(|(place, byte)| {
-        let digit = |at: Option<usize>| {
-            at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit)
-        };
+        let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
         *byte != b'_' || (digit(place.checked_sub(1)) && digit(place.checked_add(1)))
     });
     let plain = text.replace('_', "");

@@ -131,11 +131,7 @@ impl Scanner<'_> {
         }
         self.cursor.skip();
         let end = self.cursor.mark;
-        let style = if quote == b'"' {
-            ScalarStyle::DoubleQuoted
-        } else {
-            ScalarStyle::SingleQuoted
-        };
+        let style = if quote == b'"' { ScalarStyle::DoubleQuoted } else { ScalarStyle::SingleQuoted };
         let kind = TokenKind::Scalar { text, style };
         Ok(Token { kind, start, end })
     }

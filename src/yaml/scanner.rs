@@ -58,9 +58,7 @@ impl<'t> Scanner<'t> {
             self.fetch_next()?;
         }
         let place = self.cursor.mark;
-        self.tokens
-            .front()
-            .ok_or_else(|| YamlError::at(place, "the text ends too early"))
+        self.tokens.front().ok_or_else(|| YamlError::at(place, "the text ends too early"))
     }
 
     pub(super) fn take(&mut self) -> Result<Token, YamlError> {
@@ -100,11 +98,7 @@ impl<'t> Scanner<'t> {
         }
         if self.cursor.is_document_marker() {
             self.leave_blocks()?;
-            let kind = if first == b'-' {
-                TokenKind::DocumentStart
-            } else {
-                TokenKind::DocumentEnd
-            };
+            let kind = if first == b'-' { TokenKind::DocumentStart } else { TokenKind::DocumentEnd };
             self.push_indicator(kind, 3);
             return Ok(());
         }
@@ -166,8 +160,8 @@ impl<'t> Scanner<'t> {
         match first {
             b'-' => !self.cursor.is_blank(1),
             b'?' | b':' => self.flow_depth == 0 && !self.cursor.is_gap_or_end(1),
-            b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>' | b'\''
-            | b'"' | b'%' | b'@' | b'`' => false,
+            b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>' | b'\'' | b'"' | b'%' | b'@'
+            | b'`' => false,
             _ => !self.cursor.is_gap_or_end(0),
         }
     }
@@ -205,11 +199,7 @@ impl<'t> Scanner<'t> {
     /// Puts a token before others that wait. `token` is its number; one that was already taken
     /// leaves the new one at the end, as in go-yaml, whose parser then refuses the text.
     fn insert(&mut self, token: Option<usize>, kind: TokenKind, mark: Mark) {
-        let new = Token {
-            kind,
-            start: mark,
-            end: mark,
-        };
+        let new = Token { kind, start: mark, end: mark };
         match token.and_then(|number| number.checked_sub(self.taken)) {
             Some(place) if place <= self.tokens.len() => self.tokens.insert(place, new),
             _ => self.tokens.push_back(new),

@@ -16,8 +16,14 @@ pub(crate) enum ScalarStyle {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TokenKind {
     StreamEnd,
-    Version { major: u8, minor: u8 },
-    TagDirective { handle: String, prefix: String },
+    Version {
+        major: u8,
+        minor: u8,
+    },
+    TagDirective {
+        handle: String,
+        prefix: String,
+    },
     DocumentStart,
     DocumentEnd,
     BlockSequenceStart,
@@ -35,8 +41,14 @@ pub(super) enum TokenKind {
     Value,
     Alias(String),
     Anchor(String),
-    Tag { handle: String, suffix: String },
-    Scalar { text: String, style: ScalarStyle },
+    Tag {
+        handle: String,
+        suffix: String,
+    },
+    Scalar {
+        text: String,
+        style: ScalarStyle,
+    },
 }
 
 #[derive(Debug, Clone)]

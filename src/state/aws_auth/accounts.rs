@@ -55,19 +55,10 @@ fn element<'d>(decoder: &mut Decoder<'_, 'd>, node: &'d Node) -> Result<Account,
         Value::Sequence(_) => Account::Dropped("a list"),
         Value::Mapping(_) => Account::Dropped("a mapping"),
         Value::Scalar(scalar) => match node.meaning().unwrap_or(Ok(Meaning::Null))? {
-            Meaning::Null => Account::Text {
-                text: String::new(),
-                null: true,
-            },
-            Meaning::Text(text) => Account::Text {
-                text: text.into_owned(),
-                null: false,
-            },
+            Meaning::Null => Account::Text { text: String::new(), null: true },
+            Meaning::Text(text) => Account::Text { text: text.into_owned(), null: false },
             Meaning::Bool(_) | Meaning::Int(_) | Meaning::Uint(_) | Meaning::Float(_) => {
-                Account::Text {
-                    text: scalar.text.clone(),
-                    null: false,
-                }
+                Account::Text { text: scalar.text.clone(), null: false }
             }
         },
     };

@@ -39,12 +39,20 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Drop {
     /// Not a mapping, or under mapAccounts not a scalar.
-    NotAnEntry { stands: String },
+    NotAnEntry {
+        stands: String,
+    },
     /// Neither an ARN nor, for roles, an `sso` pattern.
     NoPrincipal,
     /// Both `rolearn` and `sso`.
     TwoPrincipals,
-    AccountId { stands: String },
-    PermissionSetName { stands: String },
-    Partition { stands: String },
+    AccountId {
+        stands: String,
+    },
+    PermissionSetName {
+        stands: String,
+    },
+    Partition {
+        stands: String,
+    },
 }

@@ -184,12 +184,7 @@ fn set_text(slot: &mut String, field: &Field<'_>) -> bool {
     }
 }
 
-fn set_text_or_report(
-    slot: &mut String,
-    field: &Field<'_>,
-    key: &str,
-    found: &mut Vec<(usize, Kind)>,
-) {
+fn set_text_or_report(slot: &mut String, field: &Field<'_>, key: &str, found: &mut Vec<(usize, Kind)>) {
     if !set_text(slot, field) {
         let (key, stands) = (key.to_owned(), stands(&field.value));
         found.push((field.written.line, Kind::FieldIgnored { key, stands }));

@@ -11,16 +11,8 @@ use super::finding::{Drop, Finding, Kind};
 use super::go_json::{Raw, is_null, stands};
 
 /// The partitions that v0.7.8 knows (`pkg/endpoints`).
-const PARTITIONS: [&str; 8] = [
-    "aws",
-    "aws-cn",
-    "aws-us-gov",
-    "aws-iso",
-    "aws-iso-b",
-    "aws-iso-e",
-    "aws-iso-f",
-    "aws-eusc",
-];
+const PARTITIONS: [&str; 8] =
+    ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
 
 /// An entry that counts, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,17 +76,9 @@ pub(crate) fn read(section: Section, text: &str) -> Result<Reading, SectionError
         match element.outcome {
             Ok(found) => {
                 entry = Some(reading.entries.len());
-                reading.entries.push(Found {
-                    entry: found,
-                    line: element.line,
-                    span: element.span,
-                });
+                reading.entries.push(Found { entry: found, line: element.line, span: element.span });
             }
-            Err(drop) => reading.findings.push(Finding {
-                line: element.line,
-                entry,
-                kind: Kind::Dropped(drop),
-            }),
+            Err(drop) => reading.findings.push(Finding { line: element.line, entry, kind: Kind::Dropped(drop) }),
         }
         let findings = element.findings.into_iter();
         reading.findings.extend(findings.map(|(line, kind)| Finding { line, entry, kind }));
@@ -125,11 +109,7 @@ pub(super) fn elements(section: Section, text: &str) -> Result<Elements, Section
         Section::Accounts => account_list(&document, section, text)?,
     };
     let more_documents = second_document(text, &document);
-    Ok(Elements {
-        document: Some(document),
-        list,
-        more_documents,
-    })
+    Ok(Elements { document: Some(document), list, more_documents })
 }
 
 fn mappings(section: Section, document: &Document) -> Result<Vec<Element>, YamlError> {
@@ -154,22 +134,12 @@ fn mappings(section: Section, document: &Document) -> Result<Vec<Element>, YamlE
                 *line = (*line).max(written.line);
             }
             findings.sort_by_key(|(line, _)| *line);
-            Element {
-                line: written.line,
-                span: written.span.clone(),
-                outcome,
-                findings,
-                json,
-            }
+            Element { line: written.line, span: written.span.clone(), outcome, findings, json }
         })
         .collect())
 }
 
-fn entry_of(
-    section: Section,
-    item: &Resolved<'_>,
-    findings: &mut Vec<(usize, Kind)>,
-) -> Result<Entry, Drop> {
+fn entry_of(section: Section, item: &Resolved<'_>, findings: &mut Vec<(usize, Kind)>) -> Result<Entry, Drop> {
     let Sense::Fields(fields) = &item.sense else {
         let stands = stands(item);
         return Err(Drop::NotAnEntry { stands });
@@ -183,11 +153,7 @@ fn entry_of(
         (false, None) if section == Section::Users => Principal::User(raw.arn),
         (false, None) => Principal::Role(raw.arn),
     };
-    Ok(Entry {
-        principal,
-        username: raw.username,
-        groups,
-    })
+    Ok(Entry { principal, username: raw.username, groups })
 }
 
 /// `RoleMapping.Validate` (`pkg/config/mapper.go`).
@@ -211,18 +177,11 @@ fn checked(sso: Sso) -> Result<Sso, Drop> {
     Ok(sso)
 }
 
-fn account_list(
-    document: &Document,
-    section: Section,
-    text: &str,
-) -> Result<Vec<Element>, SectionError> {
+fn account_list(document: &Document, section: Section, text: &str) -> Result<Vec<Element>, SectionError> {
     let fail = |error, standing| section_error(section, text, error, standing);
     let accounts = accounts::decode(document).map_err(|error| fail(error, Vec::new()))?;
-    let entry = |text: String| Entry {
-        principal: Principal::Account(text),
-        username: String::new(),
-        groups: Vec::new(),
-    };
+    let entry =
+        |text: String| Entry { principal: Principal::Account(text), username: String::new(), groups: Vec::new() };
     let written = document.root.children();
     if let Some(error) = accounts.broken {
         let mut standing: Vec<Entry> = Vec::new();
@@ -250,13 +209,7 @@ fn account_list(
                 (Err(Drop::NotAnEntry { stands }), serde_json::Value::Null)
             }
         };
-        Element {
-            line: written.line,
-            span: written.span.clone(),
-            outcome,
-            findings,
-            json,
-        }
+        Element { line: written.line, span: written.span.clone(), outcome, findings, json }
     });
     Ok(elements.collect())
 }
@@ -276,24 +229,8 @@ fn second_document(text: &str, document: &Document) -> Option<usize> {
     None
 }
 
-fn section_error(
-    section: Section,
-    text: &str,
-    error: YamlError,
-    standing: Vec<Entry>,
-) -> SectionError {
-    let YamlError {
-        line,
-        column,
-        message,
-    } = error;
+fn section_error(section: Section, text: &str, error: YamlError, standing: Vec<Entry>) -> SectionError {
+    let YamlError { line, column, message } = error;
     let source_line = text.lines().nth(line.saturating_sub(1));
-    SectionError {
-        section,
-        line,
-        column,
-        message,
-        source_line: source_line.unwrap_or_default().to_owned(),
-        standing,
-    }
+    SectionError { section, line, column, message, source_line: source_line.unwrap_or_default().to_owned(), standing }
 }

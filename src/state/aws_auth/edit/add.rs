@@ -8,12 +8,7 @@ use super::style::{FlowStyle, Style, mapping_of};
 use super::{Fate, Wishes};
 
 /// Behind the last entry of a block list.
-pub(super) fn to_block(
-    section: Section,
-    lines: Lines<'_>,
-    list: &Sequence,
-    wishes: &Wishes<'_>,
-) -> Vec<Splice> {
+pub(super) fn to_block(section: Section, lines: Lines<'_>, list: &Sequence, wishes: &Wishes<'_>) -> Vec<Splice> {
     if wishes.adds.is_empty() {
         return Vec::new();
     }
@@ -23,10 +18,7 @@ pub(super) fn to_block(
     for add in &wishes.adds {
         if in_braces {
             let like = list.items.last().map(|item| FlowStyle::of(&item.node, lines));
-            let like = FlowStyle {
-                levels: None,
-                ..like.unwrap_or_default()
-            };
+            let like = FlowStyle { levels: None, ..like.unwrap_or_default() };
             let lead = format!("{}-{}", " ".repeat(style.dash), " ".repeat(style.gap));
             new.push(format!("{lead}{}", like.entry(section, add, lines)));
         } else {

@@ -2,8 +2,8 @@
 //! stands, and a key is written only where none decides.
 
 use crate::yaml::{
-    Document, Field, Mapping, Node, Pair, Scalar, ScalarStyle, Sense, Sequence, Value,
-    double_quoted, is_plain_safe, quoted,
+    Document, Field, Mapping, Node, Pair, Scalar, ScalarStyle, Sense, Sequence, Value, double_quoted, is_plain_safe,
+    quoted,
 };
 
 use super::super::entry::{Entry, New, Section};
@@ -45,9 +45,7 @@ pub(super) fn entries(
     if section == Section::Accounts || !wishes.fates.iter().any(|f| matches!(f, Fate::Changes(_))) {
         return Ok(splices);
     }
-    let unreadable = |error: crate::yaml::YamlError| EditError::ReadBack {
-        what: error.to_string(),
-    };
+    let unreadable = |error: crate::yaml::YamlError| EditError::ReadBack { what: error.to_string() };
     let root = document.resolve().map_err(unreadable)?;
     let Sense::List(resolved) = &root.sense else {
         return Ok(splices);
@@ -69,27 +67,14 @@ pub(super) fn entries(
             continue;
         };
         uses.allow_change(&item.node)?;
-        let place = Place {
-            lines,
-            node: &item.node,
-            mapping,
-            uses,
-            style,
-            flow: FlowStyle::of(&item.node, lines),
-        };
+        let place = Place { lines, node: &item.node, mapping, uses, style, flow: FlowStyle::of(&item.node, lines) };
         splices.extend(place.change(section, fields, from, to)?);
     }
     Ok(splices)
 }
 
 impl<'p> Place<'p> {
-    fn change(
-        &self,
-        section: Section,
-        fields: &[Field<'p>],
-        from: &Entry,
-        to: &New,
-    ) -> Result<Vec<Splice>, EditError> {
+    fn change(&self, section: Section, fields: &[Field<'p>], from: &Entry, to: &New) -> Result<Vec<Splice>, EditError> {
         let mut splices = Vec::new();
         let mut new_pairs: Vec<(&str, Vec<String>, Option<String>)> = Vec::new();
         if from.principal != to.principal {
@@ -224,11 +209,7 @@ impl<'p> Place<'p> {
                 .mapping
                 .pairs
                 .iter()
-                .map(|pair| Part {
-                    span: pair.span(),
-                    comma: pair.comma,
-                    keep: true,
-                })
+                .map(|pair| Part { span: pair.span(), comma: pair.comma, keep: true })
                 .collect();
             let new = [(parts.len(), texts.collect())].into();
             return flow::rearrange(self.lines, &parts, &new);

@@ -20,11 +20,7 @@ impl Part {
 }
 
 /// `new`: texts to stand before the part of that number, or at the end.
-pub(super) fn rearrange(
-    lines: Lines<'_>,
-    parts: &[Part],
-    new: &BTreeMap<usize, Vec<String>>,
-) -> Vec<Splice> {
+pub(super) fn rearrange(lines: Lines<'_>, parts: &[Part], new: &BTreeMap<usize, Vec<String>>) -> Vec<Splice> {
     let mut splices = Vec::new();
     let lead = separator(lines, parts);
     let last_kept = parts.iter().rposition(|part| part.keep);

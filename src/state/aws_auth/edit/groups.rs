@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::yaml::{
-    Node, Pair, Resolved, ScalarStyle, Sense, Sequence, Value, double_quoted, is_plain_safe, quoted,
-};
+use crate::yaml::{Node, Pair, Resolved, ScalarStyle, Sense, Sequence, Value, double_quoted, is_plain_safe, quoted};
 
 use super::super::go_json::text_of;
 use super::change::Place;
@@ -57,21 +55,13 @@ pub(super) fn set(
 fn in_flow(place: &Place<'_>, list: &Sequence, difference: &Difference) -> Vec<Splice> {
     let json = list.items.iter().any(|item| is_double_quoted(&item.node));
     let write = |group: &String| {
-        if !json && is_plain_safe(group) {
-            group.clone()
-        } else {
-            double_quoted(group)
-        }
+        if !json && is_plain_safe(group) { group.clone() } else { double_quoted(group) }
     };
     let parts: Vec<Part> = list
         .items
         .iter()
         .zip(&difference.keep)
-        .map(|(item, keep)| Part {
-            span: item.node.span.clone(),
-            comma: item.comma,
-            keep: *keep,
-        })
+        .map(|(item, keep)| Part { span: item.node.span.clone(), comma: item.comma, keep: *keep })
         .collect();
     let new = difference.new.iter();
     let new = new.map(|(at, groups)| (*at, groups.iter().map(write).collect()));
@@ -181,11 +171,7 @@ impl Difference {
         let tail = tails.take_while(same).count();
         let old_middle = old.get(head..old.len() - tail).unwrap_or_default();
         let new_middle = new.get(head..new.len() - tail).unwrap_or_default();
-        let mut difference = Self {
-            keep: vec![true; old.len()],
-            new: BTreeMap::new(),
-            whole: new.to_vec(),
-        };
+        let mut difference = Self { keep: vec![true; old.len()], new: BTreeMap::new(), whole: new.to_vec() };
         let pairs = common(old_middle, new_middle);
         for (place, keep) in difference.keep.iter_mut().enumerate() {
             let middle = place.checked_sub(head).filter(|place| *place < old_middle.len());
@@ -210,9 +196,7 @@ fn common(old: &[Option<String>], new: &[String]) -> Vec<(usize, usize)> {
     }
     let width = new.len() + 1;
     let mut lengths = vec![0_usize; (old.len() + 1) * width];
-    let at = |lengths: &[usize], row: usize, column: usize| {
-        lengths.get(row * width + column).copied().unwrap_or(0)
-    };
+    let at = |lengths: &[usize], row: usize, column: usize| lengths.get(row * width + column).copied().unwrap_or(0);
     for (row, one) in old.iter().enumerate().rev() {
         for (column, other) in new.iter().enumerate().rev() {
             let length = if one.as_ref() == Some(other) {

@@ -52,11 +52,9 @@ impl Uses {
         let use_there = uses.and_then(|uses| uses.iter().find(|(place, _)| counts(*place)));
         match use_there {
             None => Ok(()),
-            Some((_, used_on)) => Err(EditError::AnchorInUse {
-                anchor: anchor.name.clone(),
-                line: node.line,
-                used_on: *used_on,
-            }),
+            Some((_, used_on)) => {
+                Err(EditError::AnchorInUse { anchor: anchor.name.clone(), line: node.line, used_on: *used_on })
+            }
         }
     }
 }

@@ -27,8 +27,13 @@ pub(crate) enum Edit {
     /// Behind all others.
     Add(New),
     /// The principal stays but for the case of its letters.
-    Change { index: usize, to: New },
-    Remove { index: usize },
+    Change {
+        index: usize,
+        to: New,
+    },
+    Remove {
+        index: usize,
+    },
 }
 
 /// Why a text is not edited. Nothing is returned then.
@@ -45,11 +50,7 @@ pub(crate) enum EditError {
     #[error("entry {index} on line {line} is of another principal")]
     OtherPrincipal { index: usize, line: usize },
     #[error("the anchor `{anchor}` on line {line} is used on line {used_on}")]
-    AnchorInUse {
-        anchor: String,
-        line: usize,
-        used_on: usize,
-    },
+    AnchorInUse { anchor: String, line: usize, used_on: usize },
     #[error("the entry on line {line} is an alias of another")]
     EntryIsAlias { line: usize },
     #[error("line {line}: {what}")]
@@ -79,25 +80,16 @@ pub(crate) fn edit(section: Section, text: Option<&str>, edits: &[Edit]) -> Resu
     let before = elements(section, text)?;
     let wishes = sort(section, &before, edits)?;
     let splices = splices(section, text, &before, &wishes)?;
-    let overlap = || EditError::ReadBack {
-        what: "two edits meet in one place".to_owned(),
-    };
+    let overlap = || EditError::ReadBack { what: "two edits meet in one place".to_owned() };
     let edited = apply(text, splices).ok_or_else(overlap)?;
     verify::check(section, &before, &wishes, &edited)?;
     Ok(edited)
 }
 
-fn sort<'e>(
-    section: Section,
-    before: &Elements,
-    edits: &'e [Edit],
-) -> Result<Wishes<'e>, EditError> {
+fn sort<'e>(section: Section, before: &Elements, edits: &'e [Edit]) -> Result<Wishes<'e>, EditError> {
     let counting = before.list.iter().enumerate().filter(|(_, element)| element.outcome.is_ok());
     let places: Vec<usize> = counting.map(|(place, _)| place).collect();
-    let mut wishes = Wishes {
-        fates: vec![Fate::Stays; before.list.len()],
-        adds: Vec::new(),
-    };
+    let mut wishes = Wishes { fates: vec![Fate::Stays; before.list.len()], adds: Vec::new() };
     for edit in edits {
         let (index, fate) = match edit {
             Edit::Add(new) => {
@@ -136,24 +128,18 @@ fn sort<'e>(
 
 fn check_kind(section: Section, new: &New) -> Result<(), EditError> {
     let fits = match (&new.principal, section) {
-        (Principal::Role(_) | Principal::Sso(_), Section::Roles)
-        | (Principal::User(_), Section::Users) => true,
-        (Principal::Account(_), Section::Accounts) => {
-            new.username.is_empty() && new.groups.is_empty()
-        }
+        (Principal::Role(_) | Principal::Sso(_), Section::Roles) | (Principal::User(_), Section::Users) => true,
+        (Principal::Account(_), Section::Accounts) => new.username.is_empty() && new.groups.is_empty(),
         _ => false,
     };
-    if fits {
-        Ok(())
-    } else {
-        Err(EditError::WrongKind { section })
-    }
+    if fits { Ok(()) } else { Err(EditError::WrongKind { section }) }
 }
 
 fn same_but_case(one: &Principal, other: &Principal) -> bool {
     match (one, other) {
-        (Principal::Role(one), Principal::Role(other))
-        | (Principal::User(one), Principal::User(other)) => one.eq_ignore_ascii_case(other),
+        (Principal::Role(one), Principal::Role(other)) | (Principal::User(one), Principal::User(other)) => {
+            one.eq_ignore_ascii_case(other)
+        }
         _ => one == other,
     }
 }
@@ -166,17 +152,9 @@ fn list_of(document: &Document) -> Option<&Sequence> {
     }
 }
 
-fn splices(
-    section: Section,
-    text: &str,
-    before: &Elements,
-    wishes: &Wishes<'_>,
-) -> Result<Vec<Splice>, EditError> {
+fn splices(section: Section, text: &str, before: &Elements, wishes: &Wishes<'_>) -> Result<Vec<Splice>, EditError> {
     let lines = Lines::new(text);
-    let Some((document, list)) = before
-        .document
-        .as_ref()
-        .and_then(|document| Some((document, list_of(document)?)))
+    let Some((document, list)) = before.document.as_ref().and_then(|document| Some((document, list_of(document)?)))
     else {
         if wishes.adds.is_empty() {
             return Ok(Vec::new());
@@ -206,21 +184,12 @@ fn splices(
     Ok(splices)
 }
 
-fn flow_list(
-    section: Section,
-    lines: Lines<'_>,
-    list: &Sequence,
-    wishes: &Wishes<'_>,
-) -> Vec<Splice> {
+fn flow_list(section: Section, lines: Lines<'_>, list: &Sequence, wishes: &Wishes<'_>) -> Vec<Splice> {
     let parts: Vec<Part> = list
         .items
         .iter()
         .zip(&wishes.fates)
-        .map(|(item, fate)| Part {
-            span: item.node.span.clone(),
-            comma: item.comma,
-            keep: *fate != Fate::Goes,
-        })
+        .map(|(item, fate)| Part { span: item.node.span.clone(), comma: item.comma, keep: *fate != Fate::Goes })
         .collect();
     let like = list.items.last().map(|item| style::FlowStyle::of(&item.node, lines));
     let like = like.unwrap_or_default();
@@ -233,11 +202,7 @@ fn flow_list(
 }
 
 /// The lines of each element that goes; an emptied list is written as one.
-fn block_removals(
-    lines: Lines<'_>,
-    list: &Sequence,
-    wishes: &Wishes<'_>,
-) -> Result<Vec<Splice>, EditError> {
+fn block_removals(lines: Lines<'_>, list: &Sequence, wishes: &Wishes<'_>) -> Result<Vec<Splice>, EditError> {
     let mut emptied = wishes.adds.is_empty() && wishes.fates.iter().all(|fate| *fate == Fate::Goes);
     let mut splices = Vec::new();
     for (item, fate) in list.items.iter().zip(&wishes.fates) {
@@ -260,15 +225,8 @@ fn block_removals(
 }
 
 /// From the dash's line to the end of the last line of content.
-fn whole_lines(
-    lines: Lines<'_>,
-    dash: Option<usize>,
-    node: &Node,
-) -> Result<std::ops::Range<usize>, EditError> {
-    let odd = EditError::Layout {
-        line: node.line,
-        what: "the dash does not stand first on its line",
-    };
+fn whole_lines(lines: Lines<'_>, dash: Option<usize>, node: &Node) -> Result<std::ops::Range<usize>, EditError> {
+    let odd = EditError::Layout { line: node.line, what: "the dash does not stand first on its line" };
     let dash = dash.filter(|dash| lines.indent_of(*dash).is_some()).ok_or(odd)?;
     // A lone dash has its nothing behind it.
     let end = node.span.end.max(dash + 1);

@@ -21,12 +21,7 @@ pub(super) struct Style {
 
 impl Default for Style {
     fn default() -> Self {
-        Self {
-            dash: 0,
-            gap: 1,
-            groups: 2,
-            groups_gap: 1,
-        }
+        Self { dash: 0, gap: 1, groups: 2, groups_gap: 1 }
     }
 }
 
@@ -79,10 +74,8 @@ impl Style {
             return vec![format!("{lead}{}", double_quoted(principal))];
         }
         let key = section.principal_key();
-        let mut lines = vec![
-            format!("{lead}{key}: {}", quoted(principal)),
-            format!("{indent}username: {}", quoted(&new.username)),
-        ];
+        let mut lines =
+            vec![format!("{lead}{key}: {}", quoted(principal)), format!("{indent}username: {}", quoted(&new.username))];
         if !new.groups.is_empty() {
             lines.push(format!("{indent}groups:"));
             let groups = new.groups.iter();
@@ -120,11 +113,7 @@ impl FlowStyle {
     }
 
     pub(super) fn key(&self, key: &str) -> String {
-        if self.json {
-            double_quoted(key)
-        } else {
-            key.to_owned()
-        }
+        if self.json { double_quoted(key) } else { key.to_owned() }
     }
 
     /// A new entry in braces; its first line has no indentation.
@@ -142,9 +131,7 @@ impl FlowStyle {
         }
         match self.levels {
             None => format!("{{{}}}", pairs.join(", ")),
-            Some((unit, column)) => {
-                wrapped("{", &pairs, "}", column, column + unit, lines.line_break)
-            }
+            Some((unit, column)) => wrapped("{", &pairs, "}", column, column + unit, lines.line_break),
         }
     }
 
@@ -161,14 +148,7 @@ impl FlowStyle {
     }
 }
 
-fn wrapped(
-    open: &str,
-    parts: &[String],
-    close: &str,
-    outer: usize,
-    inner: usize,
-    line_break: &str,
-) -> String {
+fn wrapped(open: &str, parts: &[String], close: &str, outer: usize, inner: usize, line_break: &str) -> String {
     let inner = blanks(inner);
     let parts: Vec<String> = parts.iter().map(|part| format!("{line_break}{inner}{part}")).collect();
     format!("{open}{}{line_break}{}{close}", parts.join(","), blanks(outer))

@@ -7,12 +7,7 @@ use super::super::go_json::fold;
 use super::super::read::{Element, Elements, elements};
 use super::{EditError, Fate, Wishes};
 
-pub(super) fn check(
-    section: Section,
-    before: &Elements,
-    wishes: &Wishes<'_>,
-    edited: &str,
-) -> Result<(), EditError> {
+pub(super) fn check(section: Section, before: &Elements, wishes: &Wishes<'_>, edited: &str) -> Result<(), EditError> {
     let fail = |what: String| Err(EditError::ReadBack { what });
     let after = match elements(section, edited) {
         Ok(after) => after,
@@ -26,9 +21,7 @@ pub(super) fn check(
             return fail(format!("the entry of line {line} is gone"));
         };
         let as_asked = match fate {
-            Fate::Changes(to) => {
-                now.outcome.as_ref() == Ok(*to) && same_but_edited(section, element, now)
-            }
+            Fate::Changes(to) => now.outcome.as_ref() == Ok(*to) && same_but_edited(section, element, now),
             Fate::Stays | Fate::Goes => is_same(element, now),
         };
         if !as_asked {
@@ -50,9 +43,7 @@ pub(super) fn check(
 }
 
 fn is_same(old: &Element, new: &Element) -> bool {
-    let kinds = |element: &Element| -> Vec<Kind> {
-        element.findings.iter().map(|(_, kind)| kind.clone()).collect()
-    };
+    let kinds = |element: &Element| -> Vec<Kind> { element.findings.iter().map(|(_, kind)| kind.clone()).collect() };
     old.outcome == new.outcome && old.json == new.json && kinds(old) == kinds(new)
 }
 

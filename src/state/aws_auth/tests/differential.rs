@@ -32,23 +32,28 @@ pub(crate) fn answer_of(section: Section, answer: &Json) -> Answer {
         groups: list(&value["groups"]).iter().map(text).collect(),
     };
     let entries = match section {
-        Section::Roles => list(&answer["roles"]).iter().map(|value| {
-            let sso = &value["sso"];
-            let principal = if sso.is_object() {
-                Principal::Sso(Sso {
-                    permission_set_name: text(&sso["permissionSetName"]),
-                    account_id: text(&sso["accountID"]),
-                    partition: text(&sso["partition"]),
-                })
-            } else {
-                Principal::Role(text(&value["rolearn"]))
-            };
-            entry(principal, value)
-        }).collect(),
-        Section::Users => list(&answer["users"]).iter()
-            .map(|value| entry(Principal::User(text(&value["userarn"])), value)).collect(),
-        Section::Accounts => list(&answer["accounts"]).iter()
-            .map(|value| entry(Principal::Account(text(value)), value)).collect(),
+        Section::Roles => list(&answer["roles"])
+            .iter()
+            .map(|value| {
+                let sso = &value["sso"];
+                let principal = if sso.is_object() {
+                    Principal::Sso(Sso {
+                        permission_set_name: text(&sso["permissionSetName"]),
+                        account_id: text(&sso["accountID"]),
+                        partition: text(&sso["partition"]),
+                    })
+                } else {
+                    Principal::Role(text(&value["rolearn"]))
+                };
+                entry(principal, value)
+            })
+            .collect(),
+        Section::Users => {
+            list(&answer["users"]).iter().map(|value| entry(Principal::User(text(&value["userarn"])), value)).collect()
+        }
+        Section::Accounts => {
+            list(&answer["accounts"]).iter().map(|value| entry(Principal::Account(text(value)), value)).collect()
+        }
     };
     Answer { entries, complained: answer["error"].is_string() }
 }
@@ -104,9 +109,8 @@ fn known() -> impl Iterator<Item = (&'static str, String)> {
             ("mapAccounts", (*scalar).to_owned()),
         ]
     });
-    let all = |key: &'static str, texts: &'static [&'static str]| {
-        texts.iter().map(move |text| (key, (*text).to_owned()))
-    };
+    let all =
+        |key: &'static str, texts: &'static [&'static str]| texts.iter().map(move |text| (key, (*text).to_owned()));
     scalars
         .chain(all("mapRoles", corpus::ROLES))
         .chain(all("mapUsers", corpus::USERS))
@@ -118,9 +122,8 @@ fn reads_every_text_as_the_authenticator_does() {
     let Some(mut program) = Program::from_env() else {
         return;
     };
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
+    let number =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let count = usize::try_from(number("ROLECALL_TEXTS", 20_000)).unwrap();
     let made = corpus::texts(number("ROLECALL_SEED", 1)).take(count);
     let (mut compared, mut differ, mut stricter, mut read_well) = (0, 0, 0, 0);

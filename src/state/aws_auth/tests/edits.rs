@@ -7,16 +7,64 @@ use crate::state::aws_auth::{Edit, EditError, Entry, New, Principal, Reading, Se
 
 /// Names that a YAML reader would like to take for something else.
 const NAMES: &[&str] = &[
-    "admin", "system:masters", "{{SessionName}}", "system:node:{{EC2PrivateDNSName}}", "", " lead", "trail ",
-    "it's", "say \"x\"", "a: b", "a:", "# c", "a #b", "y", "No", "017", "1e3", "~", "null", ".inf", "<<", "=",
-    "-", "- x", "?", "[a]", "{a}", "a,b", "*a", "&a", "!t", "|", ">", "%x", "@x", "`x", "é", "😀", "a\nb",
-    "a\r\nb", "\ttab", "\u{85}", "\u{2028}", "\u{feff}", "\u{7f}", "\u{0}", "back\\slash", "2020-01-01",
-    "---", "...", "{{", "a}", "/", "a/b@c.d+e=f",
+    "admin",
+    "system:masters",
+    "{{SessionName}}",
+    "system:node:{{EC2PrivateDNSName}}",
+    "",
+    " lead",
+    "trail ",
+    "it's",
+    "say \"x\"",
+    "a: b",
+    "a:",
+    "# c",
+    "a #b",
+    "y",
+    "No",
+    "017",
+    "1e3",
+    "~",
+    "null",
+    ".inf",
+    "<<",
+    "=",
+    "-",
+    "- x",
+    "?",
+    "[a]",
+    "{a}",
+    "a,b",
+    "*a",
+    "&a",
+    "!t",
+    "|",
+    ">",
+    "%x",
+    "@x",
+    "`x",
+    "é",
+    "😀",
+    "a\nb",
+    "a\r\nb",
+    "\ttab",
+    "\u{85}",
+    "\u{2028}",
+    "\u{feff}",
+    "\u{7f}",
+    "\u{0}",
+    "back\\slash",
+    "2020-01-01",
+    "---",
+    "...",
+    "{{",
+    "a}",
+    "/",
+    "a/b@c.d+e=f",
 ];
 
 fn expected(reading: &Reading, edits: &[Edit]) -> Vec<Entry> {
-    let mut entries: Vec<Option<Entry>> =
-        reading.entries.iter().map(|found| Some(found.entry.clone())).collect();
+    let mut entries: Vec<Option<Entry>> = reading.entries.iter().map(|found| Some(found.entry.clone())).collect();
     for edit in edits {
         match edit {
             Edit::Add(new) => entries.push(Some(new.clone())),
@@ -99,9 +147,8 @@ fn tried(section: Section, text: &str, edits: &[Edit]) -> Result<String, EditErr
 
 #[test]
 fn random_edits_of_random_texts_do_as_asked_and_lose_nothing() {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
+    let number =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let mut program = Program::from_env();
     let seed = number("ROLECALL_SEED", 5);
     let mut dice = Dice::new(seed);

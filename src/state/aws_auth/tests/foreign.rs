@@ -20,9 +20,7 @@ fn line_ranges(text: &str) -> Vec<Range<usize>> {
 pub(crate) fn touched(reading: &Reading, edits: &[Edit]) -> Vec<Range<usize>> {
     let spans = edits.iter().filter_map(|edit| match edit {
         Edit::Add(_) => None,
-        Edit::Change { index, .. } | Edit::Remove { index } => {
-            Some(reading.entries[*index].span.clone())
-        }
+        Edit::Change { index, .. } | Edit::Remove { index } => Some(reading.entries[*index].span.clone()),
     });
     spans.collect()
 }
@@ -62,9 +60,12 @@ pub(crate) fn lost(old: &str, new: &str, touched: &[Range<usize>]) -> Option<Str
     if old.replace("\r\n", "\n").contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']) {
         return None;
     }
-    let owners: Vec<Range<usize>> = list.items.iter().map(|item| {
-        item.dash.unwrap()..item.node.span.end.max(item.dash.unwrap() + 1)
-    }).filter(|range| touched.iter().any(|touched| touched.end == range.end && touched.start > range.start)).collect();
+    let owners: Vec<Range<usize>> = list
+        .items
+        .iter()
+        .map(|item| item.dash.unwrap()..item.node.span.end.max(item.dash.unwrap() + 1))
+        .filter(|range| touched.iter().any(|touched| touched.end == range.end && touched.start > range.start))
+        .collect();
     let mut rest: Vec<&str> = new.split_inclusive('\n').collect();
     rest.reverse();
     for line in line_ranges(old) {
