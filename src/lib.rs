@@ -21,4 +21,4 @@ mod render;
 mod state;
 mod yaml;
 
-pub use cli::{Exit, World, run};
+pub use cli::{Ends, Exit, Terminals, World, run};

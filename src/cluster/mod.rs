@@ -2,12 +2,18 @@
 //!
 //! Two clusters implement it, the live one and the snapshot. Only `apply` ever holds something that can write.
 
+pub(crate) mod any;
+pub(crate) mod connection;
+pub(crate) mod kubeconfig;
+mod list;
 pub(crate) mod live;
+mod retry;
 pub(crate) mod snapshot;
 
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::diagnostic::{Diagnostic, Excerpt};
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::write::{Expected, Refusal, Version, Write};
@@ -41,14 +47,19 @@ pub(crate) enum Written {
     /// It was so already: nothing was changed.
     Unchanged(Option<Version>),
     Deleted,
+    /// It is being deleted and still grants, until these finalizers end.
+    Waiting(Vec<String>),
 }
 
 /// The caller by SelfSubjectReview.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Caller {
+    #[serde(default)]
     pub(crate) username: String,
+    #[serde(default)]
     pub(crate) groups: Vec<String>,
     /// Among them `arn` and `canonicalArn` where the authenticator is EKS's.
+    #[serde(default)]
     pub(crate) extra: std::collections::BTreeMap<String, Vec<String>>,
 }
 
@@ -61,6 +72,8 @@ pub(crate) enum ClusterError {
     NoContext { name: String, nearest: Option<String> },
     #[error("no context of the kubeconfig is for the EKS cluster `{name}` in {region}")]
     NoEksContext { name: String, region: String },
+    #[error("several contexts of the kubeconfig are for an EKS cluster `{name}` in {region}: {}", contexts.join(", "))]
+    ManyEksContexts { name: String, region: String, contexts: Vec<String> },
     #[error("the cluster at {server} cannot be reached: {why}")]
     Unreachable { server: String, why: String },
     #[error("the cluster at {server} does not accept the credentials")]
@@ -84,6 +97,19 @@ pub(crate) enum ClusterError {
 }
 
 impl ClusterError {
+    /// For people: with the line of a snapshot where it is about one, and what to do.
+    pub(crate) fn diagnostic(&self) -> Diagnostic {
+        let mut found = Diagnostic::error(self.to_string());
+        if let Self::Snapshot { file, line, text, .. } = self {
+            let (name, text) = (file.clone(), text.clone());
+            found = found.excerpt(Excerpt { name, line: *line, column: 1, text });
+        }
+        match self.hint() {
+            Some(hint) => found.hint(hint),
+            None => found,
+        }
+    }
+
     /// What to do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
@@ -92,6 +118,9 @@ impl ClusterError {
             Self::NoContext { nearest: None, .. } => "kubectl config get-contexts lists them".to_owned(),
             Self::NoEksContext { name, region } => {
                 format!("make one by: aws eks update-kubeconfig --name {name} --region {region}")
+            }
+            Self::ManyEksContexts { .. } => {
+                "give the cluster its `account`, or write `context = \"…\"` in place of `eks`".to_owned()
             }
             Self::Unreachable { .. } => "check the network, the VPN and the server address in the kubeconfig".to_owned(),
             Self::Unauthorized { .. } => {

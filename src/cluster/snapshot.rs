@@ -3,6 +3,8 @@
 //! The documents that a write does not concern keep their bytes. What a write does to a document is
 //! [`crate::state::write::accept`]'s answer alone.
 
+#![expect(clippy::disallowed_methods, reason = "this room belongs to the shell: its cluster is files")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,9 +21,12 @@ use crate::state::validate::{key_of, refusal};
 use crate::state::write::{Accepted, Expected, Refusal, Version, Write, accept};
 use crate::yaml;
 
+const HEADER: &str = "# rolecall snapshot, taken ";
+
 /// The files of one snapshot, in memory.
 pub(crate) struct SnapshotCluster {
     inner: RefCell<Inner>,
+    taken: Option<String>,
 }
 
 struct Inner {
@@ -80,7 +85,14 @@ impl SnapshotCluster {
             .max()
             .unwrap_or(0);
         inner.numbered = inner.newest > 0;
-        Ok(Self { inner: RefCell::new(inner) })
+        let first = inner.files.first().and_then(|file| file.text.lines().next()).unwrap_or_default();
+        let taken = first.strip_prefix(HEADER).and_then(|rest| rest.split(' ').next()).map(str::to_owned);
+        Ok(Self { inner: RefCell::new(inner), taken })
+    }
+
+    /// When `rolecall snapshot` wrote it, in RFC 3339; a file of other making does not say.
+    pub(crate) fn taken(&self) -> Option<&str> {
+        self.taken.as_deref()
     }
 }
 
@@ -107,6 +119,12 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, ClusterError> {
         return Err(ClusterError::SnapshotFile { file: path.display().to_string(), why });
     }
     Ok(files)
+}
+
+/// The comment at the head of a snapshot, by which [`SnapshotCluster::taken`] knows its age.
+pub(crate) fn header(label: &str, now: &str) -> String {
+    let label: String = label.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("{HEADER}{now} of {label}\n")
 }
 
 /// Counts lines from 1.

@@ -146,3 +146,20 @@ impl serde::Serialize for ObjectKey {
         out.end()
     }
 }
+
+/// An object key as a saved plan has it.
+#[derive(serde::Deserialize)]
+struct Written {
+    kind: String,
+    namespace: Option<String>,
+    name: String,
+}
+
+impl<'de> serde::Deserialize<'de> for ObjectKey {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let Written { kind, namespace, name } = Written::deserialize(input)?;
+        ObjectKind::parse(&kind)
+            .and_then(|kind| Self::new(kind, namespace.as_deref(), &name))
+            .ok_or_else(|| serde::de::Error::custom(format!("{kind} {name} is not an object")))
+    }
+}

@@ -186,7 +186,7 @@ impl Work<'_> {
         let written = self.owned.get(&mark);
         let mut change = Change {
             action: Action::Create,
-            target: Target::Entry(entry.section, entry.principal.clone()),
+            target: Target::Entry { section: entry.section, principal: entry.principal.clone() },
             fields: Vec::new(),
             place: draft.place(wanted.span),
             note: entry.written_as.as_ref().map(|arn| format!("the path is taken off: the policy says {arn}")),
@@ -311,7 +311,7 @@ impl Work<'_> {
 
     /// A write that only brings the marks up to date must not be a write without a change.
     fn silent_marks(&self, draft: &mut Draft<'_>) {
-        let shown = draft.changes.iter().any(|change| matches!(change.target, Target::Entry(..)));
+        let shown = draft.changes.iter().any(|change| matches!(change.target, Target::Entry { .. }));
         if !shown && self.edits.is_empty() {
             draft.writes.retain(|planned| planned.phase != Phase::Mapping);
         }
@@ -340,7 +340,7 @@ fn removal(section: Section, entry: &Entry, meta: &crate::state::meta::Meta) -> 
     let shown = fields::scalar(&["username"], username, None);
     Change {
         action: Action::Delete,
-        target: Target::Entry(section, principal_text(entry)),
+        target: Target::Entry { section, principal: principal_text(entry) },
         fields: shown.into_iter().chain(fields::list(&["groups"], &entry.groups, &[])).collect(),
         place: None,
         note: None,

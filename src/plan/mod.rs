@@ -5,10 +5,11 @@
 
 mod entries;
 mod fields;
+mod moved;
 mod objects;
 mod steps;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::{Diagnostic, Place, Sources};
@@ -21,18 +22,21 @@ use crate::state::meta::Writer;
 use crate::state::write::{Precondition, Write};
 
 /// Everything that leads one cluster from what is to what the policy says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct Plan {
     pub(crate) policy: String,
     /// The uid of kube-system, where known: a plan is for this cluster alone.
     pub(crate) cluster_uid: Option<String>,
     pub(crate) changes: Vec<Change>,
     pub(crate) steps: Vec<Step>,
+    /// Of the planning; a saved plan has said them.
+    #[serde(skip)]
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
 /// One change as a reviewer thinks of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Change {
     pub(crate) action: Action,
@@ -51,7 +55,7 @@ pub(crate) struct Change {
 }
 
 /// What happens to an object or an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Action {
     Create,
@@ -64,43 +68,34 @@ pub(crate) enum Action {
 }
 
 /// The object or the entry of aws-auth that a change is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Target {
-    #[serde(serialize_with = "entry_target")]
-    Entry(Section, String),
+    Entry { section: Section, principal: String },
     Object(ObjectKey),
-}
-
-fn entry_target<S: serde::Serializer>(section: &Section, principal: &str, out: S) -> Result<S::Ok, S::Error> {
-    use serde::ser::SerializeStruct;
-    let mut entry = out.serialize_struct("Entry", 2)?;
-    entry.serialize_field("section", section.key())?;
-    entry.serialize_field("principal", principal)?;
-    entry.end()
 }
 
 impl Target {
     /// `aws-auth role`, `ClusterRole`.
     pub(crate) fn kind_word(&self) -> &'static str {
         match self {
-            Self::Entry(Section::Roles, _) => "aws-auth role",
-            Self::Entry(Section::Users, _) => "aws-auth user",
-            Self::Entry(Section::Accounts, _) => "aws-auth account",
+            Self::Entry { section: Section::Roles, .. } => "aws-auth role",
+            Self::Entry { section: Section::Users, .. } => "aws-auth user",
+            Self::Entry { section: Section::Accounts, .. } => "aws-auth account",
             Self::Object(key) => key.kind().word(),
         }
     }
 
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Entry(_, principal) => principal.clone(),
+            Self::Entry { principal, .. } => principal.clone(),
             Self::Object(key) => key.path(),
         }
     }
 }
 
 /// How live came to differ from the policy: what `drift` tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Origin {
     /// Live is what was written, or nothing was yet: the policy has moved on.
@@ -112,7 +107,7 @@ pub(crate) enum Origin {
 }
 
 /// One field of a change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Field {
     /// `username`, or `rules[0]` and below it `verbs`.
@@ -121,14 +116,14 @@ pub(crate) struct Field {
 }
 
 /// One value of a field and what becomes of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Item {
     pub(crate) fate: Fate,
     pub(crate) value: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Fate {
     Stays,
@@ -137,7 +132,7 @@ pub(crate) enum Fate {
 }
 
 /// One write, complete.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Step {
     pub(crate) object: ObjectKey,

@@ -9,10 +9,11 @@ use crate::plan::{Action, Plan};
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// One plan, as `plan --format json`, `drift --format json` and `plan --out` have it.
-pub(crate) fn plan(plan: &Plan, cluster: &str, sources: &Sources) -> Value {
+pub(crate) fn plan(plan: &Plan, label: &str, name: Option<&str>, reached_by: Value, sources: &Sources) -> Value {
     json!({
-        "format-version": FORMAT_VERSION,
-        "cluster": cluster,
+        "cluster": label,
+        "name": name,
+        "reached-by": reached_by,
         "cluster-uid": plan.cluster_uid,
         "policy": plan.policy,
         "digest": plan.digest(),

@@ -28,7 +28,7 @@ pub(crate) struct Meta {
 }
 
 /// Who wrote last, from managedFields.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Writer {
     pub(crate) manager: String,
     /// RFC 3339, as the API server wrote it.

@@ -10,7 +10,7 @@ use super::validate;
 use crate::names::{ObjectKey, ObjectKind};
 
 /// The exact request.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "verb", content = "body", rename_all = "lowercase")]
 pub(crate) enum Write {
     /// POST of a whole object.
@@ -21,7 +21,7 @@ pub(crate) enum Write {
 }
 
 /// What must hold of the object for the write to be made.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Precondition {
     Absent,

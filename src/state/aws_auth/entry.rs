@@ -3,10 +3,13 @@
 use std::fmt;
 
 /// One of the three data keys that the authenticator reads; it ignores `maproles`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Section {
+    #[serde(rename = "mapRoles")]
     Roles,
+    #[serde(rename = "mapUsers")]
     Users,
+    #[serde(rename = "mapAccounts")]
     Accounts,
 }
 

@@ -1,0 +1,204 @@
+//! What was typed. Nothing is resolved here: no file is looked for, no default taken from the environment.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Declarative access to Amazon EKS: aws-auth and RBAC from one reviewed policy.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rolecall",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done; 1 error or wrong usage; 2 `drift` or `plan --detailed-exitcode` found changes; \
+                  3 a guard or an invariant refused."
+)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Plan(Plan),
+    Apply(Apply),
+    Drift(Drift),
+    Validate(Validate),
+    Snapshot(Snapshot),
+    Whoami(Whoami),
+    Schema(Schema),
+    Completions(Completions),
+}
+
+impl Command {
+    /// How the result is wanted, so that faults can take the same form.
+    pub(crate) fn format(&self) -> Format {
+        match self {
+            Self::Plan(Plan { format, .. })
+            | Self::Drift(Drift { format, .. })
+            | Self::Validate(Validate { format, .. })
+            | Self::Snapshot(Snapshot { format, .. })
+            | Self::Whoami(Whoami { format, .. }) => *format,
+            Self::Apply(_) | Self::Schema(_) | Self::Completions(_) => Format::Text,
+        }
+    }
+}
+
+/// How the result is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One document under a published schema.
+    Json,
+}
+
+/// Which policy, and which clusters of it.
+#[derive(Debug, Args)]
+pub(crate) struct Scope {
+    /// Policy: a TOML file, or a folder whose .toml files make one policy [default: rolecall.toml or rolecall/ here]
+    #[arg(value_name = "POLICY")]
+    pub(crate) policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Which clusters, and how they are reached.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Only this cluster of the policy; can be repeated
+    #[arg(long = "cluster", value_name = "NAME")]
+    pub(crate) clusters: Vec<String>,
+    /// Put a snapshot in the place of the live cluster; can be repeated
+    #[arg(long = "snapshot", value_name = "[NAME=]FILE")]
+    pub(crate) snapshots: Vec<String>,
+    /// The kubeconfig's context, in place of what the policy says [default: the current one]
+    #[arg(long, value_name = "NAME", conflicts_with = "snapshots")]
+    pub(crate) context: Option<String>,
+    /// The kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+/// Show what apply would change
+///
+/// Compares the policy with the cluster and prints what would come, change and go, and the digest of the plan. Needs
+/// get and list alone; nothing is written.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// Save the plan, for `apply --plan FILE`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// Exit with 2 where there are changes
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+    /// Show every change of a long plan
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+/// Make the cluster what the policy says
+///
+/// Shows the plan, asks, and makes its writes one after the other: what grants before what takes away. Each write is
+/// made only if its object is as it was planned. Without a terminal it needs `--auto-approve`, `--approved` or `--plan`.
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) auto_approve: bool,
+    /// Plan again, and go on only if the plan has this digest; can be repeated, one for each cluster
+    #[arg(long, value_name = "DIGEST", conflicts_with = "plan")]
+    pub(crate) approved: Vec<String>,
+    /// Apply a saved plan, if nothing that it relies on has moved
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "clusters"])]
+    pub(crate) plan: Option<PathBuf>,
+    /// Show the plan and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Show every change of a long plan
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+/// Find what differs from the policy, who changed it and when
+///
+/// Tells what was changed in the cluster behind the policy's back from what was merged and not applied. Exits with 2
+/// where there is either. Needs get and list alone.
+#[derive(Debug, Args)]
+pub(crate) struct Drift {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// Show every change of a long list
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+/// Check a policy without any cluster
+#[derive(Debug, Args)]
+pub(crate) struct Validate {
+    /// Policy: a TOML file, or a folder whose .toml files make one policy [default: rolecall.toml or rolecall/ here]
+    #[arg(value_name = "POLICY")]
+    pub(crate) policy: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Write the access to a cluster as one YAML file
+///
+/// The file holds namespaces, aws-auth, roles and bindings, and takes the cluster's place in `plan --snapshot FILE`:
+/// a pull request is planned without credentials. A policy is needed only for the names of its clusters.
+#[derive(Debug, Args)]
+pub(crate) struct Snapshot {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// Write to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// YAML documents (text), or one List (json)
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Show whom the cluster takes you for
+#[derive(Debug, Args)]
+pub(crate) struct Whoami {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Print a JSON schema
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// Of the policy file, of what `plan` and `drift` print, or of what `validate` and faults print
+    #[arg(value_enum, default_value_t)]
+    pub(crate) of: SchemaOf,
+}
+
+/// What a schema describes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    #[default]
+    Policy,
+    Plan,
+    Diagnostics,
+    Whoami,
+}
+
+/// Print the completions for a shell
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}

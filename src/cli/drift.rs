@@ -1,0 +1,30 @@
+//! `rolecall drift`.
+
+use super::args::{Drift, Format};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::planned::plans;
+use super::world::World;
+use super::{print_json, report};
+use crate::render::text::{self, View};
+
+pub(crate) async fn run(args: &Drift, world: &mut World) -> Result<Exit, Failure> {
+    let plans = plans(&args.scope, world).await?;
+    match args.format {
+        Format::Json if plans.failure.is_none() => print_json(&plans.to_json(), world),
+        Format::Json => {}
+        Format::Text => {
+            for (number, one) in plans.planned.iter().enumerate() {
+                let view = View { cluster: &one.label, full: args.full, style: world.out_style() };
+                let gap = if number > 0 { "\n" } else { "" };
+                world.print(&format!("{gap}{}", text::drift(&one.plan, &view)));
+            }
+        }
+    }
+    if let Some(failure) = plans.failure {
+        report(&failure, args.format, world);
+        return Ok(Exit::Failed);
+    }
+    let drifted = plans.planned.iter().any(|one| !one.plan.is_empty());
+    Ok(if drifted { Exit::Changes } else { Exit::Done })
+}

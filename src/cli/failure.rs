@@ -1,0 +1,40 @@
+//! Why a command ends without its result: faults, and the files that they point into. Printed once, at the end.
+
+use crate::cluster::ClusterError;
+use crate::diagnostic::{Diagnostic, Sources};
+
+/// Faults with their sources.
+#[derive(Debug, Default)]
+pub(crate) struct Failure {
+    pub(crate) sources: Sources,
+    pub(crate) found: Vec<Diagnostic>,
+}
+
+impl Failure {
+    pub(crate) fn new(sources: Sources, found: Vec<Diagnostic>) -> Self {
+        Self { sources, found }
+    }
+
+    /// A fault that points into no policy file.
+    pub(crate) fn of(found: Diagnostic) -> Self {
+        Self { sources: Sources::default(), found: vec![found] }
+    }
+
+    /// Says of which cluster it is, where a policy names several.
+    pub(crate) fn in_cluster(mut self, name: Option<&str>) -> Self {
+        if let Some(name) = name {
+            for one in &mut self.found {
+                if one.at.is_none() {
+                    one.message = format!("cluster `{name}`: {}", one.message);
+                }
+            }
+        }
+        self
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Self {
+        Self::of(error.diagnostic())
+    }
+}

@@ -1,0 +1,38 @@
+//! `rolecall plan`.
+
+use super::args::{Format, Plan};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::planned::plans;
+use super::world::World;
+use super::{print_json, report, write_file};
+use crate::render::text::{self, View};
+
+pub(crate) async fn run(args: &Plan, world: &mut World) -> Result<Exit, Failure> {
+    let plans = plans(&args.scope, world).await?;
+    let changes = plans.planned.iter().any(|one| !one.plan.is_empty());
+    match args.format {
+        Format::Json if plans.failure.is_none() => print_json(&plans.to_json(), world),
+        Format::Json => {}
+        Format::Text => {
+            for (number, one) in plans.planned.iter().enumerate() {
+                let view = View { cluster: &one.label, full: args.full, style: world.out_style() };
+                let gap = if number > 0 { "\n" } else { "" };
+                world.print(&format!("{gap}{}", text::plan(&one.plan, &view)));
+            }
+        }
+    }
+    // A plan for some of the clusters is shown, but neither saved nor taken for an answer.
+    if let Some(failure) = plans.failure {
+        report(&failure, args.format, world);
+        return Ok(Exit::Failed);
+    }
+    if let Some(path) = &args.out {
+        write_file(path, &format!("{:#}\n", plans.to_json()), world)?;
+        world.say(&format!(
+            "Saved to {0}; `rolecall apply --plan {0}` makes these writes and no others\n",
+            path.display()
+        ));
+    }
+    Ok(if changes && args.detailed_exitcode { Exit::Changes } else { Exit::Done })
+}

@@ -1,0 +1,126 @@
+//! One plan for each cluster of a run: what `plan`, `apply` and `drift` have in common.
+
+use super::args::Scope;
+use super::failure::Failure;
+use super::policy_files::{Loaded, load};
+use super::target::{Target, Way, targets};
+use super::world::World;
+use crate::cluster::ReadCluster as _;
+use crate::cluster::any::AnyCluster;
+use crate::cluster::kubeconfig::Wanted;
+use crate::diagnostic::Diagnostic;
+use crate::plan::{self, Plan};
+use crate::render::{faults, json};
+
+/// A cluster and the plan for it.
+pub(crate) struct Planned {
+    pub(crate) label: String,
+    pub(crate) cluster: AnyCluster,
+    pub(crate) plan: Plan,
+    pub(crate) way: Way,
+    pub(crate) name: Option<String>,
+}
+
+/// The plans of the clusters that could be planned, and why the others could not.
+pub(crate) struct Plans {
+    pub(crate) loaded: Loaded,
+    pub(crate) planned: Vec<Planned>,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Plans {
+    /// All plans, or none where one is missing.
+    pub(crate) fn complete(self) -> Result<(Loaded, Vec<Planned>), Failure> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok((self.loaded, self.planned)),
+        }
+    }
+
+    /// The plans as one document.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let one = |planned: &Planned| {
+            json::plan(
+                &planned.plan,
+                &planned.label,
+                planned.name.as_deref(),
+                way_json(&planned.way),
+                &self.loaded.policy.sources,
+            )
+        };
+        json::plans(self.planned.iter().map(one).collect())
+    }
+}
+
+fn way_json(way: &Way) -> serde_json::Value {
+    match way {
+        Way::Live(Wanted::Current) => serde_json::json!({ "current-context": true }),
+        Way::Live(Wanted::Context(name)) => serde_json::json!({ "context": name }),
+        Way::Live(Wanted::Eks { name, region, account }) => {
+            serde_json::json!({ "eks": { "name": name, "region": region, "account": account } })
+        }
+        Way::Snapshot { files, .. } => serde_json::json!({ "snapshot": files }),
+    }
+}
+
+/// Plans every cluster that is asked for; warnings are said.
+pub(crate) async fn plans(scope: &Scope, world: &mut World) -> Result<Plans, Failure> {
+    let loaded = load(scope.policy.as_deref(), world)?;
+    let targets = targets(Some((&loaded.policy, &loaded.folder)), &scope.place, world)?;
+    let mut planned = Vec::with_capacity(targets.len());
+    let mut failure: Option<Failure> = None;
+    for (target, end) in futures::future::join_all(targets.iter().map(|target| plan_one(&loaded, target))).await {
+        match end {
+            Ok(plan) => planned.push(plan),
+            Err(found) => {
+                let found = if targets.len() > 1 { found.in_cluster(target.name.as_deref()) } else { found };
+                let all = failure.get_or_insert_with(|| Failure::new(loaded.policy.sources.clone(), Vec::new()));
+                all.found.extend(found.found);
+            }
+        }
+    }
+    for one in &planned {
+        if !one.plan.warnings.is_empty() {
+            let text = faults::render(&one.plan.warnings, &loaded.policy.sources, world.err_style());
+            world.say(&text);
+        }
+        if let (AnyCluster::Snapshot(snapshot), Way::Snapshot { shown, .. }) = (&one.cluster, &one.way)
+            && let Some(taken) = snapshot.taken()
+        {
+            world.say(&format!("note: the snapshot {shown} is of {taken}{}\n", age(taken, world)));
+        }
+    }
+    Ok(Plans { loaded, planned, failure })
+}
+
+/// `, 3 days ago`.
+fn age(taken: &str, world: &World) -> String {
+    let Ok(then) = taken.parse::<jiff::Timestamp>() else {
+        return String::new();
+    };
+    let hours = world.now.duration_since(then).as_hours();
+    match hours {
+        ..0 => String::new(),
+        0 => ", less than an hour ago".to_owned(),
+        1..48 => format!(", {hours} h ago"),
+        _ => format!(", {} days ago", hours / 24),
+    }
+}
+
+async fn plan_one<'a>(loaded: &Loaded, target: &'a Target) -> (&'a Target, Result<Planned, Failure>) {
+    let end = async {
+        let opened = target.open().await?;
+        let state = opened.cluster.observe().await?;
+        let plan = plan::plan(&loaded.policy, target.name.as_deref(), &state)
+            .map_err(|found| Failure::new(loaded.policy.sources.clone(), found))?;
+        let (way, name) = (target.way.clone(), target.name.clone());
+        Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name })
+    };
+    (target, end.await)
+}
+
+impl From<Vec<Diagnostic>> for Failure {
+    fn from(found: Vec<Diagnostic>) -> Self {
+        Self { found, ..Self::default() }
+    }
+}

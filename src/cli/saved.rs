@@ -1,0 +1,109 @@
+//! Saved plans: `plan --out FILE` wrote them, `apply --plan FILE` makes them happen or refuses.
+
+#![expect(clippy::disallowed_methods, reason = "the plan file is read here")]
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::args::Place;
+use super::failure::Failure;
+use super::planned::Planned;
+use super::target::{Target, Way};
+use super::world::World;
+use crate::cluster::kubeconfig::Wanted;
+use crate::diagnostic::Diagnostic;
+use crate::plan::Plan;
+use crate::render::json::FORMAT_VERSION;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct File {
+    plans: Vec<Saved>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Saved {
+    name: Option<String>,
+    reached_by: Reached,
+    digest: String,
+    #[serde(flatten)]
+    plan: Plan,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Reached {
+    CurrentContext(serde::de::IgnoredAny),
+    Context(String),
+    Eks { name: String, region: String, account: Option<String> },
+    Snapshot(Vec<PathBuf>),
+}
+
+/// Opens the clusters of a saved plan.
+pub(crate) async fn open(path: &Path, place: &Place, world: &World) -> Result<Vec<Planned>, Failure> {
+    let mut out = Vec::new();
+    for saved in read(path, world)? {
+        let way = match (&place.context, place.snapshots.as_slice()) {
+            (Some(context), _) => Way::Live(Wanted::Context(context.clone())),
+            (None, []) => way(saved.reached_by),
+            (None, files) => Way::Snapshot {
+                files: files.iter().map(|file| world.cwd.join(file)).collect(),
+                shown: files.join(", "),
+            },
+        };
+        let target = Target::new(saved.name.clone(), way.clone(), place, world);
+        let opened = target.open().await?;
+        out.push(Planned { label: opened.label, cluster: opened.cluster, plan: saved.plan, way, name: saved.name });
+    }
+    Ok(out)
+}
+
+fn way(reached: Reached) -> Way {
+    match reached {
+        Reached::CurrentContext(_) => Way::Live(Wanted::Current),
+        Reached::Context(name) => Way::Live(Wanted::Context(name)),
+        Reached::Eks { name, region, account } => Way::Live(Wanted::Eks { name, region, account }),
+        Reached::Snapshot(files) => {
+            let shown = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+            Way::Snapshot { files, shown }
+        }
+    }
+}
+
+fn read(path: &Path, world: &World) -> Result<Vec<Saved>, Failure> {
+    let name = path.display();
+    let fault = |why: String, hint: &str| Failure::of(Diagnostic::error(why).hint(hint.to_owned()));
+    let again = "save it anew by `rolecall plan --out FILE`";
+    let text = std::fs::read_to_string(world.cwd.join(path))
+        .map_err(|error| fault(format!("the plan {name} cannot be read: {error}"), again))?;
+    let value: Value = serde_json::from_str(&text)
+        .map_err(|error| fault(format!("{name} is not a whole saved plan: {error}"), again))?;
+    let version = value.get("format-version").and_then(Value::as_u64);
+    if version != Some(u64::from(FORMAT_VERSION)) {
+        let found = version.map_or("none".to_owned(), |version| version.to_string());
+        let why = format!("{name} has the format version {found}, this rolecall reads {FORMAT_VERSION}");
+        return Err(fault(why, again));
+    }
+    let file: File =
+        serde_json::from_value(value).map_err(|error| fault(format!("{name} is not a saved plan: {error}"), again))?;
+    for saved in &file.plans {
+        if saved.plan.digest() != saved.digest {
+            let why = format!("{name} was changed after it was saved: its steps do not have the digest it states");
+            return Err(fault(why, again));
+        }
+    }
+    Ok(file.plans)
+}
+
+/// Nothing is written where something that a plan relies on has moved.
+pub(crate) fn moved(label: &str, moved: &[String]) -> Failure {
+    let found = moved.iter().map(|what| Diagnostic::error(format!("{label}: {what} since the plan was made")));
+    let mut found: Vec<Diagnostic> = found.collect();
+    if let Some(last) = found.pop() {
+        found.push(last.hint("nothing was written; plan again"));
+    }
+    found.into()
+}

@@ -1,0 +1,246 @@
+//! One request to an API server and its answer, with what may be tried again tried again.
+//!
+//! Errors of the HTTP client become ours here and nowhere else. A token, or what a credentials plugin printed, is in
+//! no error.
+
+#![expect(clippy::disallowed_types, reason = "this room is the one that speaks to the API server")]
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{Request, header};
+use http_body_util::BodyExt as _;
+use kube::client::{AuthError, Body};
+use kube::{Client, Config};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::ClusterError;
+use super::retry::{CONNECT_TRIES, TRIES, is_transient, is_uncertain, wait};
+
+/// Longest that one try may take: the API server itself gives up after a minute (`--request-timeout`).
+const PATIENCE: Duration = Duration::from_secs(70);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
+/// A connection to one API server.
+pub(crate) struct Connection {
+    config: Config,
+    client: Mutex<Client>,
+    server: String,
+}
+
+/// A request, repeatable.
+pub(super) struct Ask<'a> {
+    pub(super) method: &'static str,
+    /// Path and query, encoded.
+    pub(super) path: &'a str,
+    pub(super) body: Option<&'a Value>,
+    /// Whether another client's work could be taken for this one's if the request were sent twice.
+    pub(super) what: String,
+}
+
+/// An answer that is not a failure of the connection.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) bytes: Vec<u8>,
+    /// An earlier try of the same request may have been carried out.
+    pub(super) after_uncertainty: bool,
+}
+
+/// What the API server says about a failure.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    pub(super) message: String,
+    pub(super) reason: String,
+}
+
+/// Why a try brought no answer.
+enum NoAnswer {
+    /// Nobody listened: the request was not sent.
+    Unconnected(String),
+    /// The request may have been sent.
+    Broken(String),
+    /// Trying again would not help.
+    Final(ClusterError),
+}
+
+impl Answer {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The failure in the server's words; a body that is no Status, as of 429, is its own words.
+    pub(super) fn failure(&self) -> Status {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| Status {
+            message: String::from_utf8_lossy(&self.bytes).trim().to_owned(),
+            reason: String::new(),
+        })
+    }
+
+    pub(super) fn read<T: DeserializeOwned>(&self, what: &str) -> Result<T, ClusterError> {
+        serde_json::from_slice(&self.bytes)
+            .map_err(|error| ClusterError::Unreadable { what: what.to_owned(), why: error.to_string() })
+    }
+}
+
+impl Connection {
+    /// Prepares a connection; nothing is sent yet.
+    pub(crate) fn new(mut config: Config) -> Result<Self, ClusterError> {
+        config.default_retry = false;
+        config.connect_timeout = Some(CONNECT_PATIENCE);
+        let server = format!(
+            "{}://{}",
+            config.cluster_url.scheme_str().unwrap_or("https"),
+            // Without a user and password, should somebody have put them there.
+            config.cluster_url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or(""))
+        );
+        let client = Client::try_from(config.clone()).map_err(|error| translate(error, &server).into_error(&server))?;
+        Ok(Self { config, client: Mutex::new(client), server })
+    }
+
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    fn client(&self) -> Client {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// New credentials: a token lives for a quarter of an hour, an apply may live longer.
+    fn renew(&self) -> Result<(), ClusterError> {
+        let fresh = Client::try_from(self.config.clone())
+            .map_err(|error| translate(error, &self.server).into_error(&self.server))?;
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    /// Sends until an answer comes that is not transient.
+    pub(super) async fn send(&self, ask: &Ask<'_>) -> Result<Answer, ClusterError> {
+        let mut after_uncertainty = false;
+        let mut renewed = false;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_once(ask).await {
+                Ok((401, _, _)) if !renewed => {
+                    renewed = true;
+                    self.renew()?;
+                }
+                Ok((401, _, bytes)) => {
+                    let answer = Answer { status: 401, bytes, after_uncertainty };
+                    let why = answer.failure().message;
+                    return Err(ClusterError::Unauthorized { server: self.server.clone(), why });
+                }
+                Ok((status, retry_after, _)) if is_transient(status) && tries < TRIES => {
+                    after_uncertainty |= is_uncertain(status);
+                    tokio::time::sleep(wait(tries, retry_after.as_deref())).await;
+                }
+                Ok((status, _, bytes)) => {
+                    after_uncertainty |= is_uncertain(status);
+                    return Ok(Answer { status, bytes, after_uncertainty });
+                }
+                Err(NoAnswer::Unconnected(_)) if tries < CONNECT_TRIES => {
+                    tokio::time::sleep(wait(tries, None)).await;
+                }
+                Err(NoAnswer::Broken(_)) if tries < TRIES => {
+                    after_uncertainty = true;
+                    tokio::time::sleep(wait(tries, None)).await;
+                }
+                Err(no_answer) => return Err(no_answer.into_error(&self.server)),
+            }
+        }
+    }
+
+    async fn try_once(&self, ask: &Ask<'_>) -> Result<(u16, Option<String>, Vec<u8>), NoAnswer> {
+        let mut request = Request::builder().method(ask.method).uri(ask.path);
+        if ask.body.is_some() {
+            let kind = if ask.method == "PATCH" { MERGE_PATCH } else { "application/json" };
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        let body = ask.body.map(Value::to_string).unwrap_or_default();
+        let request = request.body(Body::from(body.into_bytes())).map_err(|error| {
+            NoAnswer::Final(ClusterError::Unreadable { what: ask.what.clone(), why: error.to_string() })
+        })?;
+        let exchange = async {
+            let response = self.client().send(request).await.map_err(|error| translate(error, &self.server))?;
+            let status = response.status().as_u16();
+            let retry_after =
+                response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let bytes = response.into_body().collect().await.map_err(|error| NoAnswer::Broken(error.to_string()))?;
+            Ok((status, retry_after, Vec::from(bytes.to_bytes())))
+        };
+        tokio::time::timeout(PATIENCE, exchange)
+            .await
+            .unwrap_or_else(|_| Err(NoAnswer::Broken(format!("no answer within {} s", PATIENCE.as_secs()))))
+    }
+}
+
+impl NoAnswer {
+    fn into_error(self, server: &str) -> ClusterError {
+        match self {
+            Self::Unconnected(why) | Self::Broken(why) => ClusterError::Unreachable { server: server.to_owned(), why },
+            Self::Final(error) => error,
+        }
+    }
+}
+
+fn translate(error: kube::Error, server: &str) -> NoAnswer {
+    match error {
+        kube::Error::Auth(error) => NoAnswer::Final(credentials(&error)),
+        kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
+            let why = "its proxy speaks neither http nor socks5".to_owned();
+            NoAnswer::Final(ClusterError::Unreachable { server: server.to_owned(), why })
+        }
+        other => {
+            let words = chain(&other);
+            if was_unconnected(&other) { NoAnswer::Unconnected(words) } else { NoAnswer::Broken(words) }
+        }
+    }
+}
+
+/// Whether the connection was never made: no such host, nobody listens, no trust.
+fn was_unconnected(error: &kube::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect();
+        }
+        next = cause.source();
+    }
+    false
+}
+
+/// What a plugin printed on stdout may be a token; on stderr it says why it failed.
+fn credentials(error: &AuthError) -> ClusterError {
+    let why = match error {
+        AuthError::AuthExecRun { cmd, out } => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let said =
+                said.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect::<Vec<_>>().join("; ");
+            format!("`{cmd}` ended with {}: {said}", out.status)
+        }
+        AuthError::AuthExecParse(_) => "what it printed is no ExecCredential".to_owned(),
+        AuthError::ParseTokenKey(_) | AuthError::InvalidBearerToken(_) => "the token is not one".to_owned(),
+        other => other.to_string(),
+    };
+    ClusterError::Credentials { why }
+}
+
+/// The words of an error and of its causes, each once, without the names of the client's own types.
+fn chain(error: &kube::Error) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut next: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !said.iter().any(|known| known.contains(&words)) {
+            said.push(words);
+        }
+        next = cause.source();
+    }
+    if said.is_empty() {
+        said.push(error.to_string());
+    }
+    said.join(": ")
+}

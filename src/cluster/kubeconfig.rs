@@ -1,0 +1,214 @@
+//! Which cluster is meant: a context of the kubeconfig, the pod that this runs in, or an EKS cluster by its name.
+//!
+//! Nothing is sent here; what comes out is the configuration of a connection.
+
+#![expect(clippy::disallowed_methods, reason = "this room belongs to the shell: it looks for the kubeconfig's files")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext};
+
+use super::ClusterError;
+use crate::diagnostic::nearest;
+
+/// Which context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The kubeconfig's current one; without a kubeconfig that of the pod.
+    Current,
+    Context(String),
+    Eks {
+        name: String,
+        region: String,
+        account: Option<String>,
+    },
+}
+
+/// Where to look.
+#[derive(Debug, Clone)]
+pub(crate) struct Lookup {
+    /// `--kubeconfig`, which stands before the environment.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// The configuration of a connection, and the name of the context that it comes from.
+pub(crate) async fn resolve(wanted: &Wanted, lookup: &Lookup) -> Result<(Config, String), ClusterError> {
+    let Some(kubeconfig) = read(lookup)? else {
+        return in_cluster(wanted, lookup);
+    };
+    let context = match wanted {
+        Wanted::Current => kubeconfig.current_context.clone().filter(|name| !name.is_empty()).ok_or_else(|| {
+            ClusterError::Kubeconfig { why: "it has no current context, and none was named".to_owned() }
+        })?,
+        Wanted::Context(name) => name.clone(),
+        Wanted::Eks { name, region, account } => eks_context(&kubeconfig, name, region, account.as_deref())?,
+    };
+    if !kubeconfig.contexts.iter().any(|known| known.name == context) {
+        let names = kubeconfig.contexts.iter().map(|known| known.name.as_str());
+        let nearest = nearest(&context, names).map(str::to_owned);
+        return Err(ClusterError::NoContext { name: context, nearest });
+    }
+    let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(&error))?;
+    Ok((config, context))
+}
+
+/// Without any kubeconfig a pod's own service account serves.
+fn in_cluster(wanted: &Wanted, lookup: &Lookup) -> Result<(Config, String), ClusterError> {
+    let paths = paths(lookup).iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    let missing = || ClusterError::Kubeconfig { why: format!("there is no file {paths}") };
+    if *wanted != Wanted::Current || !lookup.env.contains_key("KUBERNETES_SERVICE_HOST") {
+        return Err(missing());
+    }
+    let config = Config::incluster_env().map_err(|error| ClusterError::Kubeconfig { why: error.to_string() })?;
+    Ok((config, "in-cluster".to_owned()))
+}
+
+fn paths(lookup: &Lookup) -> Vec<PathBuf> {
+    if let Some(file) = &lookup.file {
+        return vec![file.clone()];
+    }
+    if let Some(list) = lookup.env.get("KUBECONFIG").filter(|list| !list.is_empty()) {
+        return std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
+    }
+    let home = lookup.env.get("HOME").or_else(|| lookup.env.get("USERPROFILE"));
+    home.map(|home| Path::new(home).join(".kube").join("config")).into_iter().collect()
+}
+
+/// The files merged, as kubectl merges them: of a name the first counts. A named file must be there.
+fn read(lookup: &Lookup) -> Result<Option<Kubeconfig>, ClusterError> {
+    let mut merged: Option<Kubeconfig> = None;
+    for path in paths(lookup) {
+        if lookup.file.is_none() && !path.exists() {
+            continue;
+        }
+        let next = Kubeconfig::read_from(&path).map_err(|error| unusable(&error))?;
+        merged = Some(match merged {
+            None => next,
+            Some(first) => first.merge(next).map_err(|error| unusable(&error))?,
+        });
+    }
+    Ok(merged)
+}
+
+/// The words of an error without what a file holds: a kubeconfig has credentials.
+fn unusable(error: &KubeconfigError) -> ClusterError {
+    let why = match error {
+        KubeconfigError::ReadConfig(error, path) => match error.kind() {
+            std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
+            std::io::ErrorKind::PermissionDenied => format!("the permissions of {} forbid reading it", path.display()),
+            _ => format!("{} cannot be read: {error}", path.display()),
+        },
+        KubeconfigError::Parse(error) => {
+            let place = error.location().map(|at| format!(", line {}", at.line())).unwrap_or_default();
+            format!("it is not a kubeconfig{place}")
+        }
+        KubeconfigError::LoadContext(name) => format!("the context `{name}` is empty"),
+        KubeconfigError::LoadClusterOfContext(name) => {
+            format!("the context names the cluster `{name}`, which it does not have")
+        }
+        other => other.to_string(),
+    };
+    ClusterError::Kubeconfig { why }
+}
+
+/// The context for an EKS cluster, as `aws eks update-kubeconfig` and eksctl write them.
+fn eks_context(
+    kubeconfig: &Kubeconfig,
+    name: &str,
+    region: &str,
+    account: Option<&str>,
+) -> Result<String, ClusterError> {
+    let fits = |context: &NamedContext| {
+        let Some(inner) = &context.context else {
+            return false;
+        };
+        by_cluster(&inner.cluster, name, region, account)
+            || inner.user.as_deref().is_some_and(|user| by_exec(kubeconfig, user, name, region))
+    };
+    let found: Vec<&NamedContext> = kubeconfig.contexts.iter().filter(|context| fits(context)).collect();
+    if let Some(current) = found.iter().find(|context| Some(&context.name) == kubeconfig.current_context.as_ref()) {
+        return Ok(current.name.clone());
+    }
+    let clusters: BTreeSet<&str> =
+        found.iter().filter_map(|context| context.context.as_ref()).map(|inner| inner.cluster.as_str()).collect();
+    match found.as_slice() {
+        [] => Err(ClusterError::NoEksContext { name: name.to_owned(), region: region.to_owned() }),
+        [first, ..] if clusters.len() == 1 => Ok(first.name.clone()),
+        several => Err(ClusterError::ManyEksContexts {
+            name: name.to_owned(),
+            region: region.to_owned(),
+            contexts: several.iter().map(|context| context.name.clone()).collect(),
+        }),
+    }
+}
+
+/// `arn:aws:eks:eu-west-1:111122223333:cluster/prod`, or eksctl's `prod.eu-west-1.eksctl.io`.
+fn by_cluster(cluster: &str, name: &str, region: &str, account: Option<&str>) -> bool {
+    if cluster == format!("{name}.{region}.eksctl.io") {
+        return true;
+    }
+    let parts: Vec<&str> = cluster.splitn(6, ':').collect();
+    let &["arn", _, "eks", found, owner, resource] = parts.as_slice() else {
+        return false;
+    };
+    found == region && resource == format!("cluster/{name}") && account.is_none_or(|account| account == owner)
+}
+
+/// `aws --region eu-west-1 eks get-token --cluster-name prod`, or `aws-iam-authenticator token -i prod`.
+fn by_exec(kubeconfig: &Kubeconfig, user: &str, name: &str, region: &str) -> bool {
+    let auth = kubeconfig.auth_infos.iter().find(|known| known.name == user).and_then(|known| known.auth_info.as_ref());
+    let Some(exec) = auth.and_then(|auth| auth.exec.as_ref()) else {
+        return false;
+    };
+    let args = exec.args.clone().unwrap_or_default();
+    let after = |flags: &[&str]| {
+        let at = args.iter().position(|arg| flags.contains(&arg.as_str()))?;
+        args.get(at + 1).map(String::as_str)
+    };
+    after(&["--cluster-name", "--cluster-id", "-i"]) == Some(name) && after(&["--region"]) == Some(region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Kubeconfig {
+        Kubeconfig::from_yaml(text).unwrap()
+    }
+
+    const TWO: &str = "
+contexts:
+- { name: one, context: { cluster: 'arn:aws:eks:eu-west-1:111122223333:cluster/prod', user: a } }
+- { name: two, context: { cluster: 'arn:aws:eks:eu-west-1:444455556666:cluster/prod', user: b } }
+- { name: three, context: { cluster: 'stage.eu-west-1.eksctl.io', user: c } }
+- { name: four, context: { cluster: other, user: d } }
+users:
+- name: d
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1
+      command: aws
+      args: [--region, eu-north-1, eks, get-token, --cluster-name, dev]
+";
+
+    #[test]
+    fn an_eks_cluster_is_found_by_arn_by_eksctl_name_or_by_the_command_for_its_token() {
+        let kubeconfig = config(TWO);
+        let find = |name, region, account| eks_context(&kubeconfig, name, region, account);
+        assert_eq!(find("prod", "eu-west-1", Some("444455556666")).unwrap(), "two");
+        assert_eq!(find("stage", "eu-west-1", None).unwrap(), "three");
+        assert_eq!(find("dev", "eu-north-1", None).unwrap(), "four");
+        assert!(matches!(find("prod", "eu-west-1", None), Err(ClusterError::ManyEksContexts { .. })));
+        assert!(matches!(find("prod", "us-east-1", None), Err(ClusterError::NoEksContext { .. })));
+    }
+
+    #[test]
+    fn the_current_context_decides_between_several() {
+        let kubeconfig = config(&format!("current-context: two\n{TWO}"));
+        assert_eq!(eks_context(&kubeconfig, "prod", "eu-west-1", None).unwrap(), "two");
+    }
+}

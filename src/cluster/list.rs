@@ -1,0 +1,113 @@
+//! All objects of a kind, page by page, as they were at one moment.
+//!
+//! The pages of a list carry the first page's resourceVersion: the server answers them from that moment. Where it
+//! cannot any more (410, the moment was compacted away) the list starts over, because half of one moment and half of
+//! another would show objects that never stood side by side.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::ClusterError;
+use super::connection::{Ask, Connection};
+use super::live::collection;
+use crate::names::ObjectKind;
+
+/// Objects of a page. Big pages are fewer round trips; the server holds some 10 MB for one.
+const PAGE: usize = 5000;
+/// Times that a list may start over.
+const STARTS: u32 = 4;
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+struct Page<T> {
+    #[serde(default)]
+    metadata: PageMeta,
+    #[serde(default = "Vec::new", deserialize_with = "nullable")]
+    items: Vec<T>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PageMeta {
+    r#continue: Option<String>,
+    resource_version: Option<String>,
+}
+
+fn nullable<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(input: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(input)?.unwrap_or_default())
+}
+
+/// Every object of the kind in the whole cluster.
+pub(super) async fn list<T: DeserializeOwned>(
+    connection: &Connection,
+    kind: ObjectKind,
+) -> Result<Vec<T>, ClusterError> {
+    let what = format!("list {}", kind.resource());
+    let mut starts = 0;
+    'start: loop {
+        starts += 1;
+        let mut items: Vec<T> = Vec::new();
+        let mut from = String::new();
+        let mut moment: Option<String> = None;
+        loop {
+            // A plan is never made from a cache: without a resourceVersion the server answers what is stored now.
+            let mut path = format!("{}?limit={PAGE}", collection(kind, None));
+            if !from.is_empty() {
+                path.push_str("&continue=");
+                path.extend(percent_encoding::utf8_percent_encode(&from, percent_encoding::NON_ALPHANUMERIC));
+            }
+            let ask = Ask { method: "GET", path: &path, body: None, what: what.clone() };
+            let answer = connection.send(&ask).await?;
+            if answer.status == 410 && starts < STARTS {
+                continue 'start;
+            }
+            if !answer.is_success() {
+                let why = answer.failure().message;
+                return Err(match answer.status {
+                    403 => ClusterError::Forbidden {
+                        verb: "list".to_owned(),
+                        resource: format!("{} in all namespaces", kind.resource()),
+                        why,
+                    },
+                    status => ClusterError::Answer { status, what, why },
+                });
+            }
+            let page: Page<T> = answer.read(&what)?;
+            let same_moment = moment.is_none() || moment == page.metadata.resource_version;
+            if !same_moment && starts < STARTS {
+                continue 'start;
+            }
+            if !same_moment {
+                let why = "its pages are of different moments, time after time".to_owned();
+                return Err(ClusterError::Unreadable { what, why });
+            }
+            moment = page.metadata.resource_version;
+            items.extend(page.items);
+            match page.metadata.r#continue.filter(|token| !token.is_empty()) {
+                Some(token) => from = token,
+                None => return Ok(items),
+            }
+        }
+    }
+}
+
+/// An object as a snapshot keeps it: with its kind, which lists leave out, and without the history of its fields.
+pub(super) fn exported(kind: ObjectKind, object: Value) -> Value {
+    let mut out = serde_json::Map::new();
+    out.insert("apiVersion".to_owned(), json!(kind.api_version()));
+    out.insert("kind".to_owned(), json!(kind.word()));
+    if let Value::Object(fields) = object {
+        out.extend(fields.into_iter().filter(|(field, _)| field != "apiVersion" && field != "kind"));
+    }
+    if let Some(metadata) = out.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("managedFields");
+        metadata.shift_remove("selfLink");
+    }
+    // Of a namespace its name, labels and uid count here; its spec and status are nobody's access.
+    if kind == ObjectKind::Namespace {
+        out.shift_remove("spec");
+        out.shift_remove("status");
+    }
+    Value::Object(out)
+}

@@ -1,0 +1,57 @@
+//! What of a plan's ground has moved since it was made.
+
+use super::Plan;
+use crate::names::{ObjectKey, ObjectKind};
+use crate::state::State;
+use crate::state::meta::Meta;
+use crate::state::write::Precondition;
+
+impl Plan {
+    /// The objects that are not as the plan found them, in words. Empty: the plan can be carried out.
+    pub(crate) fn moved(&self, live: &State) -> Vec<String> {
+        let mut out = Vec::new();
+        if let (Some(planned), Some(found)) = (&self.cluster_uid, &live.cluster_uid)
+            && planned != found
+        {
+            out.push("it is another cluster than the one that was planned for:".to_owned());
+        }
+        for step in &self.steps {
+            let meta = meta(live, &step.object);
+            let by = meta.and_then(|meta| meta.last_writer.as_ref()).map(|writer| format!(" by {}", writer.manager));
+            let by = by.unwrap_or_default();
+            let object = &step.object;
+            match (&step.precondition, meta) {
+                (Precondition::Absent, Some(_)) if !self.is_deleted_before(step) => {
+                    out.push(format!("{object} was created{by}"));
+                }
+                (Precondition::Unchanged { .. }, None) => out.push(format!("{object} was deleted")),
+                (Precondition::Unchanged { uid, resource_version }, Some(meta)) => {
+                    let recreated = uid.is_some() && *uid != meta.uid;
+                    let now = meta.resource_version.as_deref().unwrap_or_default();
+                    if recreated || now != resource_version {
+                        out.push(format!("{object} was changed{by}"));
+                    }
+                }
+                (Precondition::Absent | Precondition::AsWrittenByStep { .. }, _) => {}
+            }
+        }
+        out
+    }
+
+    /// A replaced binding is absent only once an earlier step has deleted it.
+    fn is_deleted_before(&self, step: &super::Step) -> bool {
+        self.steps
+            .iter()
+            .take_while(|earlier| !std::ptr::eq(*earlier, step))
+            .any(|earlier| earlier.object == step.object && earlier.write == crate::state::write::Write::Delete)
+    }
+}
+
+fn meta<'a>(live: &'a State, key: &ObjectKey) -> Option<&'a Meta> {
+    match key.kind() {
+        ObjectKind::ConfigMap => live.aws_auth.as_ref().map(|auth| &auth.meta),
+        ObjectKind::ClusterRole | ObjectKind::Role => live.roles.get(key).map(|role| &role.meta),
+        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => live.bindings.get(key).map(|binding| &binding.meta),
+        ObjectKind::Namespace => None,
+    }
+}
