@@ -189,7 +189,7 @@ impl Work<'_> {
             target: Target::Entry { section: entry.section, principal: entry.principal.clone() },
             fields: Vec::new(),
             place: draft.place(wanted.span),
-            note: entry.written_as.as_ref().map(|arn| format!("the path is taken off: the policy says {arn}")),
+            note: entry.written_as.as_ref().map(|arn| format!("path taken off: {arn}")),
             origin: if written.is_some() { Origin::RemovedLive } else { Origin::Pending },
             last_writer: auth.meta.last_writer.clone(),
         };

@@ -2,6 +2,7 @@
 
 use super::style::{Label, Style};
 use super::words::{count, visible};
+use crate::diagnostic::Place;
 use crate::plan::{Action, Change, Fate, Field, Origin, Plan};
 
 /// Changes shown one by one before `--full` is needed.
@@ -53,14 +54,25 @@ fn changes(changes: &[Change], view: &View<'_>, out: &mut String) {
 fn one(change: &Change, style: Style, out: &mut String) {
     let (sign, label) = sign(change.action);
     let adopted = if change.action == Action::Adopt { "  adopted: nobody owned it" } else { "" };
-    let note = change.note.as_ref().map(|note| format!("  {note}")).unwrap_or_default();
-    let title = visible(&format!("{:<18} {}{adopted}{note}", change.target.kind_word(), change.target.name()));
-    let place = change.place.as_ref().map(ToString::to_string).unwrap_or_default();
+    let mut title = visible(&format!("{:<18} {}{adopted}", change.target.kind_word(), change.target.name()));
+    let note = change.note.as_deref().map(visible).unwrap_or_default();
+    let beside = !note.is_empty() && title.chars().count() + note.chars().count() + 8 < PLACE_COLUMN;
+    if beside {
+        title.push_str(&format!("  {note}"));
+    }
+    let place = change.place.as_ref().map(short).unwrap_or_default();
     let pad = " ".repeat(PLACE_COLUMN.saturating_sub(4 + title.chars().count()).max(2));
-    let place =
-        if place.is_empty() { String::new() } else { format!("{pad}{}", style.paint(Label::Place, &visible(&place))) };
+    let place = if place.is_empty() { place } else { format!("{pad}{}", style.paint(Label::Place, &visible(&place))) };
     out.push_str(&format!("{} {title}{place}\n", style.paint(label, sign)));
+    if !note.is_empty() && !beside {
+        out.push_str(&format!("      {note}\n"));
+    }
     fields(&change.fields, style, out);
+}
+
+/// The file without its folder: the files of a policy lie in one.
+fn short(place: &Place) -> String {
+    format!("{}:{}", place.file.rsplit('/').next().unwrap_or_default(), place.line)
 }
 
 fn fields(fields: &[Field], style: Style, out: &mut String) {
