@@ -20,10 +20,7 @@ const LINKER_FLAGS: &str = "-s -w \
 pub fn home() -> PathBuf {
     let target = option_env!("CARGO_TARGET_TMPDIR")
         .and_then(|tmp| Path::new(tmp).parent())
-        .map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
-            Path::to_path_buf,
-        );
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), Path::to_path_buf);
     target.join("test-cluster")
 }
 
@@ -92,11 +89,7 @@ fn build(home: &Path, sources: &Path, program: &Path) {
         .env("GOTOOLCHAIN", "local")
         .output()
         .expect("Go was found, so it must start");
-    assert!(
-        built.status.success(),
-        "the test cluster does not build:\n{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
+    assert!(built.status.success(), "the test cluster does not build:\n{}", String::from_utf8_lossy(&built.stderr));
     remove_older(home);
     fs::rename(&unfinished, program).expect("the target folder must be writable");
 }

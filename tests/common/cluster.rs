@@ -55,10 +55,7 @@ impl TestCluster {
         let process = Process::start(&[
             format!("--aggregation={}", options.aggregation),
             format!("--sso-role-match={}", options.sso_role_match),
-            format!(
-                "--authentication-token-webhook-cache-ttl={}ms",
-                options.webhook_cache_ttl.as_millis()
-            ),
+            format!("--authentication-token-webhook-cache-ttl={}ms", options.webhook_cache_ttl.as_millis()),
         ]);
         let ca = PathBuf::from(process.announced("ca"));
         let mut cluster = Self {
@@ -117,9 +114,7 @@ impl TestCluster {
 
     #[track_caller]
     pub fn credentials_for(&self, sts_arn: &str) -> Credentials {
-        let answer = self
-            .ask("/credentials", &json!({"arn": sts_arn}))
-            .unwrap_or_else(|error| panic!("{error}"));
+        let answer = self.ask("/credentials", &json!({"arn": sts_arn})).unwrap_or_else(|error| panic!("{error}"));
         Credentials {
             access_key_id: text(&answer, "access_key_id"),
             secret_access_key: text(&answer, "secret_access_key"),
@@ -167,11 +162,7 @@ impl TestCluster {
             .envs(env.iter().copied())
             .output()
             .expect("the test cluster was built, so its kubectl must run");
-        assert!(
-            done.status.success(),
-            "kubectl {args:?}: {}",
-            String::from_utf8_lossy(&done.stderr)
-        );
+        assert!(done.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
@@ -179,8 +170,7 @@ impl TestCluster {
     /// `roles`, `users`, `accounts` and `errors`.
     #[track_caller]
     pub fn parse(&self, data: &Value) -> Value {
-        self.ask("/parse", &json!({"data": data}))
-            .unwrap_or_else(|error| panic!("{error}"))
+        self.ask("/parse", &json!({"data": data})).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Returns whom the running authenticator takes the identity for:
@@ -250,10 +240,7 @@ impl TestCluster {
 
     #[track_caller]
     pub fn create_namespace(&self, name: &str, labels: &[(&str, &str)]) {
-        let labels: Map<String, Value> = labels
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), json!(value)))
-            .collect();
+        let labels: Map<String, Value> = labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
         let object = json!({
             "apiVersion": "v1",
             "kind": "Namespace",
@@ -281,8 +268,5 @@ impl TestCluster {
 }
 
 fn text(answer: &Value, name: &str) -> String {
-    answer[name]
-        .as_str()
-        .expect("the test cluster answers with text")
-        .to_owned()
+    answer[name].as_str().expect("the test cluster answers with text").to_owned()
 }

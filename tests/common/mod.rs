@@ -1,6 +1,13 @@
 //! What several test binaries share. Each of them uses a part only, hence the
 //! allowance.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    clippy::allow_attributes,
+    clippy::pedantic,
+    reason = "each test binary uses a part of what is here"
+)]
 
 pub mod bed;
 pub mod cluster;
@@ -8,7 +15,7 @@ pub mod go;
 pub mod kubeconfig;
 pub mod process;
 pub mod reset;
+pub mod rolecall;
 pub mod web;
 
-#[allow(unused_imports)]
 pub use cluster::{Options, TestCluster};

@@ -67,9 +67,7 @@ impl Process {
     }
 
     pub fn announced(&self, name: &str) -> &str {
-        self.announced[name]
-            .as_str()
-            .expect("the test cluster announces all its addresses")
+        self.announced[name].as_str().expect("the test cluster announces all its addresses")
     }
 }
 
@@ -97,9 +95,7 @@ fn stop(child: &mut Child) {
 fn new_dir() -> PathBuf {
     let runs = bed::home().join("run");
     fs::create_dir_all(&runs).expect("the target folder must be writable");
-    let moment = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos());
+    let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
     let count = STARTED.fetch_add(1, Ordering::Relaxed);
     runs.join(format!("{}-{count}-{moment}", std::process::id()))
 }

@@ -36,11 +36,7 @@ impl TestCluster {
 
     fn namespaces_of(&self, kind: &str) -> BTreeSet<String> {
         let (_, list) = self.admin("GET", &format!("{RBAC}/{kind}?{NOT_BUILT_IN}"), None);
-        items(&list)
-            .iter()
-            .filter_map(|item| item["metadata"]["namespace"].as_str())
-            .map(str::to_owned)
-            .collect()
+        items(&list).iter().filter_map(|item| item["metadata"]["namespace"].as_str()).map(str::to_owned).collect()
     }
 
     fn delete_all(&self, collection: &str, selector: &str) {

@@ -54,9 +54,8 @@ impl Web {
             request = request.header(header::CONTENT_TYPE, content_type.unwrap_or("application/json"));
         }
         let text = body.map(Value::to_string).unwrap_or_default();
-        let request = request
-            .body(Body::from(text.into_bytes()))
-            .expect("a test must write a valid method, path and token");
+        let request =
+            request.body(Body::from(text.into_bytes())).expect("a test must write a valid method, path and token");
         let answered = self.runtime.block_on(async {
             let response = self.client.send(request).await?;
             let status = response.status().as_u16();
