@@ -12,13 +12,12 @@ use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
+use crate::state::meta::FIELD_MANAGER;
 use crate::state::object::{Binding, RawBinding, RawNamespace, RawRole, Role};
 use crate::state::write::{Expected, Refusal, Version, Write, merge};
 
 /// Names of RBAC objects may hold blanks, colons and more.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Under this name the API server keeps our writes apart from others' in managedFields.
-const MANAGER: &str = "fieldManager=rolecall&fieldValidation=Strict";
 /// A right that this run has just granted itself is not seen by the authorizer's informers at once.
 const FORBIDDEN_TRIES: u32 = 3;
 const INFORMER_LAG: std::time::Duration = std::time::Duration::from_millis(400);
@@ -222,9 +221,10 @@ fn joined<T>(end: Result<Result<T, ClusterError>, tokio::task::JoinError>) -> Re
 
 impl WriteCluster for LiveCluster {
     async fn write(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<Written, ClusterError> {
+        let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
         let (method, verb, path) = match write {
-            Write::Create(_) => ("POST", "create", format!("{}?{MANAGER}", collection(key.kind(), key.namespace()))),
-            Write::Patch(_) => ("PATCH", "patch", format!("{}?{MANAGER}", path(key))),
+            Write::Create(_) => ("POST", "create", format!("{}?{query}", collection(key.kind(), key.namespace()))),
+            Write::Patch(_) => ("PATCH", "patch", format!("{}?{query}", path(key))),
             Write::Delete => ("DELETE", "delete", path(key)),
         };
         let body = write.body(expected);

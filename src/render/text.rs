@@ -8,6 +8,8 @@ use crate::plan::{Action, Change, Fate, Field, Origin, Plan};
 /// Changes shown one by one before `--full` is needed.
 const SHOWN: usize = 400;
 const PLACE_COLUMN: usize = 78;
+/// Last column of a note beside its title; a longer one gets its own line.
+const NOTE_COLUMN: usize = 92;
 
 /// How a plan is shown.
 pub(crate) struct View<'a> {
@@ -56,7 +58,7 @@ fn one(change: &Change, style: Style, out: &mut String) {
     let adopted = if change.action == Action::Adopt { "  adopted: nobody owned it" } else { "" };
     let mut title = visible(&format!("{:<18} {}{adopted}", change.target.kind_word(), change.target.name()));
     let note = change.note.as_deref().map(visible).unwrap_or_default();
-    let beside = !note.is_empty() && title.chars().count() + note.chars().count() + 8 < PLACE_COLUMN;
+    let beside = !note.is_empty() && title.chars().count() + note.chars().count() + 2 <= NOTE_COLUMN;
     if beside {
         title.push_str(&format!("  {note}"));
     }

@@ -24,8 +24,12 @@ pub(crate) struct Meta {
     pub(crate) finalizers: Vec<String>,
     pub(crate) owned_by_object: bool,
     pub(crate) kubectl_applied: bool,
+    /// Who has changed it since rolecall last did.
     pub(crate) last_writer: Option<Writer>,
 }
+
+/// Under this name the API server keeps rolecall's writes apart from others' in managedFields.
+pub(crate) const FIELD_MANAGER: &str = "rolecall";
 
 /// Who wrote last, from managedFields.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -75,12 +79,12 @@ impl From<RawMeta> for Meta {
         } = raw;
         let mut annotations = annotations.unwrap_or_default();
         let kubectl_applied = annotations.remove(LAST_APPLIED).is_some();
-        let last_writer = managed_fields
+        let writers: Vec<Writer> = managed_fields
             .unwrap_or_default()
             .into_iter()
             .filter(|field| field.subresource.as_deref().unwrap_or_default().is_empty())
             .filter_map(|field| Some(Writer { manager: field.manager?, time: field.time? }))
-            .max_by(|a, b| a.time.cmp(&b.time));
+            .collect();
         Self {
             labels: labels.unwrap_or_default(),
             annotations,
@@ -90,9 +94,16 @@ impl From<RawMeta> for Meta {
             finalizers: finalizers.unwrap_or_default(),
             owned_by_object: owner_references.is_some_and(|owners| !owners.is_empty()),
             kubectl_applied,
-            last_writer,
+            last_writer: last_other(writers),
         }
     }
+}
+
+/// The last writer but rolecall, where nothing that rolecall wrote is newer. The times are of whole seconds.
+fn last_other(writers: Vec<Writer>) -> Option<Writer> {
+    let (ours, others): (Vec<_>, Vec<_>) = writers.into_iter().partition(|writer| writer.manager == FIELD_MANAGER);
+    let own = ours.into_iter().map(|writer| writer.time).max().unwrap_or_default();
+    others.into_iter().max_by(|a, b| a.time.cmp(&b.time)).filter(|last| last.time >= own)
 }
 
 /// `metadata` of a new object.
