@@ -1,0 +1,311 @@
+//! Speed and memory at three sizes, on the test cluster, each beside its baseline in the same run.
+//!
+//! `cargo bench --bench sizes` runs S, M and L; `cargo bench --bench sizes -- S` one of them. A whole process is timed,
+//! from its start to its end; the baselines are raw requests without any reading of the answers.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::TestCluster;
+use common::rolecall::Desk;
+use http::{Request, header};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use kube::{Client, Config};
+use serde_json::{Value, json};
+
+/// How many of each.
+struct Size {
+    name: &'static str,
+    namespaces: usize,
+    cluster_roles: usize,
+    cluster_bindings: usize,
+    roles: usize,
+    bindings: usize,
+    principals: usize,
+}
+
+const SIZES: [Size; 3] = [
+    Size {
+        name: "S",
+        namespaces: 10,
+        cluster_roles: 10,
+        cluster_bindings: 20,
+        roles: 40,
+        bindings: 80,
+        principals: 30,
+    },
+    Size {
+        name: "M",
+        namespaces: 100,
+        cluster_roles: 200,
+        cluster_bindings: 400,
+        roles: 700,
+        bindings: 1_300,
+        principals: 400,
+    },
+    Size {
+        name: "L",
+        namespaces: 500,
+        cluster_roles: 1_000,
+        cluster_bindings: 2_000,
+        roles: 5_000,
+        bindings: 10_000,
+        principals: 3_000,
+    },
+];
+/// Groups that the bindings name and the principals are in.
+const GROUPS: usize = 50;
+const HANDS: usize = 16;
+const RUNS: usize = 9;
+
+impl Size {
+    fn policy(&self) -> String {
+        let mut out = String::from("[policy]\nname = \"sizes\"\n");
+        for n in 0..GROUPS {
+            writeln!(out, "[groups.group-{n}]").unwrap();
+        }
+        for n in 0..self.principals {
+            writeln!(
+                out,
+                "[principals.person-{n}]\nrole = \"arn:aws:iam::111122223333:role/person-{n}\"\ngroups = [\"group-{}\"]",
+                n % GROUPS
+            )
+            .unwrap();
+        }
+        let rules = "rules = [{ verbs = [\"get\", \"list\", \"watch\"], api-groups = [\"\", \"apps\"], resources = \
+                     [\"pods\", \"deployments\", \"services\"] }, { verbs = [\"create\"], resources = [\"pods/exec\"] }]";
+        for n in 0..self.cluster_roles {
+            writeln!(out, "[cluster-roles.wide-{n}]\n{rules}").unwrap();
+        }
+        for n in 0..self.roles {
+            writeln!(out, "[roles.role-{n}]\nnamespaces = [\"ns-{}\"]\n{rules}", n % self.namespaces).unwrap();
+        }
+        for n in 0..self.cluster_bindings {
+            let (role, group) = (n % self.cluster_roles, n % GROUPS);
+            writeln!(out, "[bindings.wide-{n}]\ncluster-role = \"wide-{role}\"\ngroups = [\"group-{group}\"]").unwrap();
+        }
+        for n in 0..self.bindings {
+            let role = n % self.roles;
+            writeln!(
+                out,
+                "[bindings.bind-{n}]\nrole = \"role-{role}\"\nnamespaces = [\"ns-{}\"]\ngroups = [\"group-{}\", \"group-{}\"]",
+                role % self.namespaces,
+                n % GROUPS,
+                (n + 7) % GROUPS
+            )
+            .unwrap();
+        }
+        out
+    }
+
+    fn objects(&self) -> usize {
+        self.namespaces + self.cluster_roles + self.cluster_bindings + self.roles + self.bindings
+    }
+}
+
+/// A client of its own connections, as a process has that has just begun.
+struct Raw {
+    runtime: tokio::runtime::Runtime,
+    cluster: BTreeMap<&'static str, String>,
+}
+
+impl Raw {
+    fn new(cluster: &TestCluster) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let cluster = BTreeMap::from([
+            ("server", cluster.server().to_owned()),
+            ("token", cluster.admin_token().to_owned()),
+            ("ca", cluster.ca_file().display().to_string()),
+        ]);
+        Self { runtime, cluster }
+    }
+
+    fn client(&self) -> Client {
+        let mut config = Config::new(self.cluster["server"].parse().unwrap());
+        config.root_cert_file = Some(self.cluster["ca"].clone().into());
+        config.default_retry = false;
+        Client::try_from(config).unwrap()
+    }
+
+    async fn send(client: Client, token: String, method: &'static str, path: String, body: Option<Value>) -> usize {
+        let mut request =
+            Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let text = body.map(|body| body.to_string()).unwrap_or_default();
+        let response = client.send(request.body(Body::from(text.into_bytes())).unwrap()).await.unwrap();
+        assert!(response.status().is_success(), "{}", response.status());
+        response.into_body().collect().await.unwrap().to_bytes().len()
+    }
+
+    /// All lists that a plan needs, at once; the bytes that came and the time.
+    fn lists(&self) -> (usize, Duration) {
+        let rbac = "/apis/rbac.authorization.k8s.io/v1";
+        let paths = [
+            "/api/v1/namespaces".to_owned(),
+            "/api/v1/namespaces/kube-system/configmaps/aws-auth".to_owned(),
+            format!("{rbac}/clusterroles"),
+            format!("{rbac}/clusterrolebindings"),
+            format!("{rbac}/roles"),
+            format!("{rbac}/rolebindings"),
+        ];
+        let begin = Instant::now();
+        let bytes = self.runtime.block_on(async {
+            let client = self.client();
+            let sent = paths
+                .map(|path| tokio::spawn(Self::send(client.clone(), self.cluster["token"].clone(), "GET", path, None)));
+            let mut bytes = 0;
+            for one in sent {
+                bytes += one.await.unwrap();
+            }
+            bytes
+        });
+        (bytes, begin.elapsed())
+    }
+
+    /// Creates these objects with sixteen hands.
+    fn creates(&self, objects: Vec<(String, Value)>) -> Duration {
+        let begin = Instant::now();
+        self.runtime.block_on(async {
+            let client = self.client();
+            let queue = std::sync::Arc::new(std::sync::Mutex::new(objects));
+            let hands: Vec<_> = (0..HANDS)
+                .map(|_| {
+                    let (client, queue, token) = (client.clone(), queue.clone(), self.cluster["token"].clone());
+                    tokio::spawn(async move {
+                        loop {
+                            let Some((path, body)) = queue.lock().unwrap().pop() else {
+                                return;
+                            };
+                            Self::send(client.clone(), token.clone(), "POST", path, Some(body)).await;
+                        }
+                    })
+                })
+                .collect();
+            for hand in hands {
+                hand.await.unwrap();
+            }
+        });
+        begin.elapsed()
+    }
+}
+
+/// Runs the program; its time, and the most memory it held, read from the kernel while it runs.
+fn timed(desk: &Desk, args: &[&str]) -> (Duration, u64) {
+    let mut command: Command = desk.command(args);
+    let begin = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut stderr = child.stderr.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut stderr, &mut text).unwrap();
+        text
+    });
+    let mut most = 0;
+    let end = loop {
+        if let Some(end) = child.try_wait().unwrap() {
+            break end;
+        }
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let peak =
+            text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+        most = peak.unwrap_or(most).max(most);
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let took = begin.elapsed();
+    let said = reader.join().unwrap();
+    assert!(end.success(), "rolecall {args:?}: {said}");
+    (took, most / 1024)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn namespaces(size: &Size) -> Vec<(String, Value)> {
+    (0..size.namespaces)
+        .map(|n| {
+            let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": format!("ns-{n}") } });
+            ("/api/v1/namespaces".to_owned(), body)
+        })
+        .collect()
+}
+
+/// The bodies that an apply would send, from the plan itself.
+fn bodies(desk: &Desk) -> Vec<(String, Value)> {
+    let plan = desk.plan(&[]);
+    let steps = plan["steps"].as_array().unwrap();
+    let path = |object: &Value| {
+        let kind = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
+        let root = if kind == "configmaps" { "/api/v1" } else { "/apis/rbac.authorization.k8s.io/v1" };
+        match object["namespace"].as_str() {
+            Some(namespace) => format!("{root}/namespaces/{namespace}/{kind}"),
+            None => format!("{root}/{kind}"),
+        }
+    };
+    steps.iter().rev().map(|step| (path(&step["object"]), step["write"]["body"].clone())).collect()
+}
+
+fn measure(size: &Size) {
+    let policy = size.policy();
+    let lines = policy.lines().count();
+    // The baseline on a cluster of its own, so that both begin from nothing.
+    let baseline = {
+        let cluster = TestCluster::start();
+        let raw = Raw::new(&cluster);
+        raw.creates(namespaces(size));
+        let desk = Desk::with_kubeconfig(cluster.kubeconfig());
+        desk.write("rolecall.toml", &policy);
+        raw.creates(bodies(&desk))
+    };
+    let cluster = TestCluster::start();
+    let raw = Raw::new(&cluster);
+    raw.creates(namespaces(size));
+    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
+    desk.write("rolecall.toml", &policy);
+    let validate = median((0..RUNS).map(|_| timed(&desk, &["validate"]).0).collect());
+    let (apply, apply_memory) = timed(&desk, &["apply", "--auto-approve"]);
+    let (mut plans, mut lists, mut most, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
+    for _ in 0..RUNS {
+        let (took, memory) = timed(&desk, &["plan"]);
+        plans.push(took);
+        most = memory.max(most);
+        let (size, took) = raw.lists();
+        bytes = size;
+        lists.push(took);
+    }
+    let (plan, list) = (median(plans), median(lists));
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    println!(
+        "{}  objects {}, entries {}, policy {lines} lines\n   validate  {:>8.1} ms\n   plan      {:>8.1} ms  raw \
+         lists {:>8.1} ms ({:.1} MB)  ratio {:.2}  peak {most} MB\n   apply     {:>8.1} ms  raw creates {:>6.1} ms  ratio \
+         {:.2}  peak {apply_memory} MB",
+        size.name,
+        size.objects(),
+        size.principals,
+        ms(validate),
+        ms(plan),
+        ms(list),
+        bytes as f64 / 1e6,
+        ms(plan) / ms(list),
+        ms(apply),
+        ms(baseline),
+        ms(apply) / ms(baseline),
+    );
+}
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    for size in SIZES.iter().filter(|size| asked.is_empty() || asked.iter().any(|name| name == size.name)) {
+        measure(size);
+    }
+}
