@@ -200,10 +200,10 @@ impl<'p> Place<'p> {
         if self.mapping.flow {
             let texts = pairs.iter().map(|(key, groups, scalar)| {
                 let value = match scalar {
-                    Some(text) => double_quoted(text),
+                    Some(text) => self.flow.text(text),
                     None => self.flow.list(groups, self.lines),
                 };
-                format!("{}: {value}", self.flow.key(key))
+                self.flow.pair(key, &value)
             });
             let parts: Vec<Part> = self
                 .mapping
