@@ -12,7 +12,9 @@ mod foreign;
 #[expect(unreachable_pub, reason = "shared with test binaries")]
 #[path = "../../../../tests/common/go.rs"]
 mod go;
+mod layouts;
 mod nasty;
+mod traps;
 
 /// A number from the environment, to make a test run longer or otherwise.
 #[expect(clippy::disallowed_methods, reason = "a test has no World")]
