@@ -212,7 +212,7 @@ impl<'p> Place<'p> {
                 .map(|pair| Part { span: pair.span(), comma: pair.comma, keep: true })
                 .collect();
             let new = [(parts.len(), texts.collect())].into();
-            return flow::rearrange(self.lines, &parts, &new);
+            return flow::rearrange(self.lines, &parts, &new, self.flow.gap());
         }
         let column = self.node.column;
         let indent = blanks(column);

@@ -19,10 +19,16 @@ impl Part {
     }
 }
 
-/// `new`: texts to stand before the part of that number, or at the end.
-pub(super) fn rearrange(lines: Lines<'_>, parts: &[Part], new: &BTreeMap<usize, Vec<String>>) -> Vec<Splice> {
+/// `new`: texts to stand before the part of that number, or at the end. `gap`: what stands behind a comma where the
+/// parts do not show it.
+pub(super) fn rearrange(
+    lines: Lines<'_>,
+    parts: &[Part],
+    new: &BTreeMap<usize, Vec<String>>,
+    gap: &str,
+) -> Vec<Splice> {
     let mut splices = Vec::new();
-    let lead = separator(lines, parts);
+    let lead = separator(lines, parts, gap);
     let last_kept = parts.iter().rposition(|part| part.keep);
     let had_trailing = parts.last().is_some_and(|part| part.comma.is_some());
     for (place, texts) in new {
@@ -145,12 +151,12 @@ fn between<'t>(lines: Lines<'t>, parts: &[Part]) -> Option<&'t str> {
 }
 
 /// What stands between two elements: the break and indentation where each has its own line, else blanks.
-fn separator(lines: Lines<'_>, parts: &[Part]) -> String {
+fn separator(lines: Lines<'_>, parts: &[Part], gap: &str) -> String {
     let last = parts.last().map(|part| part.span.start);
     match last.and_then(|start| Some((start, lines.indent_of(start)?))) {
         Some((start, indent)) if lines.start_of(start) > 0 => {
             format!("{}{}", lines.line_break, " ".repeat(indent))
         }
-        _ => between(lines, parts).unwrap_or(" ").to_owned(),
+        _ => between(lines, parts).unwrap_or(gap).to_owned(),
     }
 }

@@ -66,7 +66,7 @@ fn in_flow(place: &Place<'_>, list: &Sequence, difference: &Difference) -> Vec<S
         .collect();
     let new = difference.new.iter();
     let new = new.map(|(at, groups)| (*at, groups.iter().map(write).collect()));
-    flow::rearrange(place.lines, &parts, &new.collect())
+    flow::rearrange(place.lines, &parts, &new.collect(), place.flow.gap())
 }
 
 fn in_block(

@@ -115,11 +115,16 @@ impl FlowStyle {
 
     pub(super) fn pair(&self, key: &str, value: &str) -> String {
         let key = if self.json { double_quoted(key) } else { key.to_owned() };
-        format!("{key}:{}{value}", if self.compact { "" } else { " " })
+        format!("{key}:{}{value}", self.gap())
     }
 
-    fn comma(&self) -> &'static str {
-        if self.compact { "," } else { ", " }
+    /// What stands behind a colon or a comma.
+    pub(super) fn gap(&self) -> &'static str {
+        if self.compact { "" } else { " " }
+    }
+
+    fn joined(&self, parts: &[String]) -> String {
+        parts.join(&format!(",{}", self.gap()))
     }
 
     pub(super) fn text(&self, text: &str) -> String {
@@ -139,7 +144,7 @@ impl FlowStyle {
             pairs.push(self.pair("groups", &self.list(&new.groups, lines)));
         }
         match self.levels {
-            None => format!("{{{}}}", pairs.join(self.comma())),
+            None => format!("{{{}}}", self.joined(&pairs)),
             Some((unit, column)) => wrapped("{", &pairs, "}", column, column + unit, lines.line_break),
         }
     }
@@ -152,7 +157,7 @@ impl FlowStyle {
                 let outer = column + unit;
                 wrapped("[", &groups, "]", outer, outer + unit, lines.line_break)
             }
-            _ => format!("[{}]", groups.join(self.comma())),
+            _ => format!("[{}]", self.joined(&groups)),
         }
     }
 }

@@ -106,6 +106,20 @@ fn is_reviewed(trial: &str) -> bool {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the reviews are files")]
+fn every_review_is_of_a_text() {
+    for section in Section::ALL {
+        let reviews = std::fs::read_dir(folder().join("edited").join(section.key())).unwrap();
+        let mut reviews: Vec<_> = reviews.map(|entry| entry.unwrap().path()).collect();
+        reviews.retain(|path| path.extension().is_some_and(|end| end == "snap"));
+        reviews.sort();
+        let names: Vec<_> = reviews.iter().map(|path| path.file_stem().unwrap().to_string_lossy()).collect();
+        let texts = texts().into_iter().filter(|text| text.section == section);
+        assert_eq!(names, texts.map(|text| text.name).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn nasty_texts_keep_every_foreign_byte_through_every_edit_and_read_as_planned() {
     let texts = texts();
     assert!(texts.len() >= 40, "{}", texts.len());
