@@ -46,24 +46,33 @@ pub(crate) fn content(username: &str, groups: &[String]) -> [u8; 4] {
     head(&parts)
 }
 
+/// The annotation is not one that rolecall wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the annotation `{ENTRIES}` of aws-auth cannot be read")]
+pub(crate) struct UnreadableMarks;
+
+fn one(mark: &str) -> Option<([u8; 8], [u8; 4])> {
+    let bytes: [u8; 12] = URL_SAFE_NO_PAD.decode(mark).ok()?.try_into().ok()?;
+    let (id, content) = bytes.split_first_chunk::<8>()?;
+    Some((*id, content.try_into().ok()?))
+}
+
 impl EntryMarks {
-    /// Reads the annotation; what is not one of ours owns nothing.
-    pub(crate) fn of(annotations: &Labels) -> Self {
-        let policies = annotations
-            .get(ENTRIES)
-            .and_then(|text| serde_json::from_str::<BTreeMap<String, String>>(text).ok())
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(policy, list)| {
-                let marks = list.split(' ').filter_map(|mark| {
-                    let bytes: [u8; 12] = URL_SAFE_NO_PAD.decode(mark).ok()?.try_into().ok()?;
-                    let (id, content) = bytes.split_first_chunk::<8>()?;
-                    Some((*id, content.try_into().ok()?))
-                });
-                (policy, marks.collect())
-            })
-            .collect();
-        Self { policies }
+    /// Reads the annotation; without one nobody owns anything.
+    ///
+    /// # Errors
+    /// A text of other hands. Writing over it would take from all policies what they own.
+    pub(crate) fn of(annotations: &Labels) -> Result<Self, UnreadableMarks> {
+        let Some(text) = annotations.get(ENTRIES) else {
+            return Ok(Self::default());
+        };
+        let lists: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| UnreadableMarks)?;
+        let mut policies = BTreeMap::new();
+        for (policy, list) in lists {
+            let marks = list.split(' ').map(|mark| one(mark).ok_or(UnreadableMarks));
+            policies.insert(policy, marks.collect::<Result<_, _>>()?);
+        }
+        Ok(Self { policies })
     }
 
     /// The annotation's value; nothing when no entry is owned.
@@ -111,10 +120,19 @@ mod tests {
         marks.set("other", BTreeMap::from([(id(Section::Users, "x"), content("u", &["a".into()]))]));
         let text = marks.to_annotation().unwrap();
         assert!(text.len() < super::super::validate::ANNOTATIONS_LIMIT, "{}", text.len());
-        let back = EntryMarks::of(&Labels::from([(ENTRIES.to_owned(), text)]));
+        let back = EntryMarks::of(&Labels::from([(ENTRIES.to_owned(), text)])).unwrap();
         assert_eq!(back, marks);
         assert_eq!(back.owner(&id(Section::Users, "x")), Some("other"));
         assert_eq!(back.owner(&id(Section::Roles, "x")), None);
+    }
+
+    #[test]
+    fn a_text_of_other_hands_is_no_marks_and_none_is_no_owner() {
+        assert_eq!(EntryMarks::of(&Labels::new()), Ok(EntryMarks::default()));
+        for text in ["", "prod", "[]", "{\"prod\": 1}", "{\"prod\": \"AAAA\"}", "{\"prod\": \"\"}"] {
+            let annotations = Labels::from([(ENTRIES.to_owned(), text.to_owned())]);
+            assert_eq!(EntryMarks::of(&annotations), Err(UnreadableMarks), "{text}");
+        }
     }
 
     #[test]

@@ -113,8 +113,8 @@ impl Scanner<'_> {
             self.cursor.read_break(breaks);
         }
         if indent.is_none() {
-            let least = usize::try_from(self.indent + 1).unwrap_or(0).max(1);
-            *indent = Some(deepest.max(least));
+            let minimum = usize::try_from(self.indent + 1).unwrap_or(0).max(1);
+            *indent = Some(deepest.max(minimum));
         }
         Ok(last)
     }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/aws-iam-authenticator/pkg/mapper/configmap"
 )
 
 type control struct {
@@ -48,17 +47,12 @@ func endpoint[Q any](answer func(Q) (any, error)) http.HandlerFunc {
 	}
 }
 
-type configMapData struct {
-	Data map[string]string `json:"data"`
-}
-
 type arnQuestion struct {
 	ARN string `json:"arn"`
 }
 
 func (c *control) parse(question configMapData) (any, error) {
-	users, roles, accounts, err := configmap.ParseMap(question.Data)
-	return map[string]any{"roles": roles, "users": users, "accounts": accounts, "errors": parseErrors(err)}, nil
+	return parsed(question.Data), nil
 }
 
 func (c *control) mapARN(question arnQuestion) (any, error) {

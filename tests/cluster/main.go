@@ -1,6 +1,6 @@
 // Command bed is the test cluster: storage, a real API server and the real
 // aws-iam-authenticator in one process, so that tests need neither a
-// container engine nor AWS. This file only tells its two uses apart.
+// container engine nor AWS. This file only tells its uses apart.
 package main
 
 import (
@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-const usage = "usage: bed serve --dir DIR [flags] | bed kubectl ARGS…"
+const usage = "usage: bed serve --dir DIR [flags] | bed kubectl ARGS… | bed parse"
 
 func main() {
 	if len(os.Args) < 2 {
@@ -20,6 +20,8 @@ func main() {
 		serve(parseOptions(os.Args[2:]))
 	case "kubectl":
 		kubectl(os.Args[2:])
+	case "parse":
+		parseLines()
 	default:
 		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)

@@ -1,5 +1,7 @@
 //! Where new entries go: behind the last one that stays, or where a text says that there is none.
 
+use std::ops::Range;
+
 use crate::yaml::{Document, ScalarStyle, Sequence, Value};
 
 use super::super::entry::{New, Section};
@@ -91,13 +93,7 @@ pub(super) fn to_nothing(
     let inner = lines.get(span.clone());
     let quoted = matches!(&root.value, Value::Scalar(s) if s.style != ScalarStyle::Plain);
     if inner.contains('#') && !quoted {
-        // Brackets around nothing but comments: only the brackets go.
-        let open = span.start + inner.find('[').unwrap_or(0);
-        return vec![
-            Splice::delete(span.start..open + 1),
-            Splice::delete(span.end.saturating_sub(1)..span.end),
-            lines.insert_after(span.end, &new),
-        ];
+        return around_comments(lines, span, &new);
     }
     let line = lines.visible_start_of(span.start);
     let end = lines.end_of(span.end);
@@ -113,10 +109,37 @@ pub(super) fn to_nothing(
     let before = lines.get(line..span.start).trim_end_matches([' ', '\t']);
     let mut gone = line + before.len()..span.end;
     if before.is_empty() {
-        let rest = lines.get(span.end..end);
-        gone.end = end - rest.trim_start_matches([' ', '\t']).len();
+        gone.end = behind_blanks(lines, span.end);
     }
     vec![Splice::delete(gone), lines.insert_after(span.end, &new)]
+}
+
+fn behind_blanks(lines: Lines<'_>, at: usize) -> usize {
+    let rest = lines.get(at..lines.text.len());
+    lines.text.len() - rest.trim_start_matches([' ', '\t']).len()
+}
+
+/// Of brackets around nothing but comments only the brackets go, and their lines where these hold nothing else.
+fn around_comments(lines: Lines<'_>, list: Range<usize>, new: &[String]) -> Vec<Splice> {
+    let alone = |bracket: &Range<usize>| {
+        let line = lines.visible_start_of(bracket.start)..lines.end_of(bracket.end);
+        let white = lines.is_white(line.start..bracket.start) && lines.is_white(bracket.end..line.end);
+        white.then_some(line)
+    };
+    let inner = lines.get(list.clone());
+    let open = list.start..list.start + inner.find('[').unwrap_or(0) + 1;
+    let close = list.end.saturating_sub(1)..list.end;
+    let opening = match alone(&open) {
+        Some(line) => line.start..lines.next_of(line.end),
+        None if lines.visible_start_of(open.start) == open.start => open.start..behind_blanks(lines, open.end),
+        None => open,
+    };
+    let mut splices = vec![Splice::delete(opening)];
+    match alone(&close) {
+        Some(line) => splices.push(Splice::replace(line, new.join(lines.line_break))),
+        None => splices.extend([Splice::delete(close), lines.insert_after(list.end, new)]),
+    }
+    splices
 }
 
 /// As lines of their own at a place that may be within a line.

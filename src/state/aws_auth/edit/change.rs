@@ -200,10 +200,10 @@ impl<'p> Place<'p> {
         if self.mapping.flow {
             let texts = pairs.iter().map(|(key, groups, scalar)| {
                 let value = match scalar {
-                    Some(text) => double_quoted(text),
+                    Some(text) => self.flow.text(text),
                     None => self.flow.list(groups, self.lines),
                 };
-                format!("{}: {value}", self.flow.key(key))
+                self.flow.pair(key, &value)
             });
             let parts: Vec<Part> = self
                 .mapping
@@ -212,7 +212,7 @@ impl<'p> Place<'p> {
                 .map(|pair| Part { span: pair.span(), comma: pair.comma, keep: true })
                 .collect();
             let new = [(parts.len(), texts.collect())].into();
-            return flow::rearrange(self.lines, &parts, &new);
+            return flow::rearrange(self.lines, &parts, &new, self.flow.gap());
         }
         let column = self.node.column;
         let indent = blanks(column);

@@ -19,11 +19,18 @@ impl Part {
     }
 }
 
-/// `new`: texts to stand before the part of that number, or at the end.
-pub(super) fn rearrange(lines: Lines<'_>, parts: &[Part], new: &BTreeMap<usize, Vec<String>>) -> Vec<Splice> {
+/// `new`: texts to stand before the part of that number, or at the end. `gap`: what stands behind a comma where the
+/// parts do not show it.
+pub(super) fn rearrange(
+    lines: Lines<'_>,
+    parts: &[Part],
+    new: &BTreeMap<usize, Vec<String>>,
+    gap: &str,
+) -> Vec<Splice> {
     let mut splices = Vec::new();
-    let lead = separator(lines, parts);
+    let lead = separator(lines, parts, gap);
     let last_kept = parts.iter().rposition(|part| part.keep);
+    let had_trailing = parts.last().is_some_and(|part| part.comma.is_some());
     for (place, texts) in new {
         let before = parts.iter().take(*place).rposition(|part| part.keep);
         match before.and_then(|before| parts.get(before)) {
@@ -35,13 +42,25 @@ pub(super) fn rearrange(lines: Lines<'_>, parts: &[Part], new: &BTreeMap<usize, 
                 }
                 splices.push(Splice::insert(first, text));
             }
-            Some(anchor) => insert_behind(lines, anchor, last_kept > before, texts, &lead, &mut splices),
+            Some(anchor) => {
+                let comma_behind = last_kept > before || had_trailing;
+                insert_behind(lines, anchor, comma_behind, texts, &lead, &mut splices);
+            }
         }
     }
+    if let (Some(emptied), true) = (emptied(lines, parts), new.is_empty()) {
+        return vec![Splice::delete(emptied)];
+    }
+    let inserts_before_all =
+        splices.iter().any(|splice| parts.first().is_some_and(|p| p.span.start == splice.range.start));
     let mut leading = true;
     for (place, part) in parts.iter().enumerate() {
         if part.keep {
             leading = false;
+            continue;
+        }
+        if let Some(range) = own_lines(lines, part).filter(|_| !inserts_before_all) {
+            splices.push(Splice::delete(range));
             continue;
         }
         let before = place.checked_sub(1).and_then(|before| parts.get(before)).map(Part::end);
@@ -64,7 +83,6 @@ pub(super) fn rearrange(lines: Lines<'_>, parts: &[Part], new: &BTreeMap<usize, 
         }
     }
     // JSON bears no comma behind the last element.
-    let had_trailing = parts.last().is_some_and(|part| part.comma.is_some());
     let comma = last_kept.and_then(|last| parts.get(last)).and_then(|part| part.comma);
     let adds_at_end = new.keys().any(|place| last_kept.is_some_and(|last| *place > last));
     if let (Some(comma), false, false) = (comma, had_trailing, adds_at_end) {
@@ -73,39 +91,72 @@ pub(super) fn rearrange(lines: Lines<'_>, parts: &[Part], new: &BTreeMap<usize, 
     splices
 }
 
+/// All between the brackets where nothing stays, not even a comment.
+fn emptied(lines: Lines<'_>, parts: &[Part]) -> Option<Range<usize>> {
+    let (first, last) = (parts.first()?, parts.last()?);
+    let before = lines.get(0..first.span.start).trim_end();
+    let behind = lines.get(last.end()..lines.text.len());
+    let end = last.end() + (behind.len() - behind.trim_start().len());
+    let within_brackets = before.ends_with(['[', '{']) && behind.trim_start().starts_with([']', '}']);
+    let white = |(one, next): (&Part, &Part)| {
+        let comma = one.comma.unwrap_or(one.span.end);
+        lines.is_white(one.span.end..comma) && lines.is_white(one.end()..next.span.start)
+    };
+    let nothing_between = parts.iter().zip(parts.iter().skip(1)).all(white);
+    let comma = last.comma.unwrap_or(last.span.end);
+    let nothing_stays = parts.iter().all(|part| !part.keep) && lines.is_white(last.span.end..comma);
+    (within_brackets && nothing_between && nothing_stays).then_some(before.len()..end)
+}
+
+/// The lines of a part that shares them with nothing but the comment on it.
+fn own_lines(lines: Lines<'_>, part: &Part) -> Option<Range<usize>> {
+    lines.indent_of(part.span.start)?;
+    let end = lines.end_of(part.end());
+    let rest = lines.get(part.end()..end).trim_start();
+    let alone = rest.is_empty() || rest.starts_with('#');
+    let comma = part.comma.unwrap_or(part.span.end);
+    (alone && lines.is_white(part.span.end..comma)).then(|| lines.start_of(part.span.start)..lines.next_of(end))
+}
+
 fn insert_behind(
     lines: Lines<'_>,
     anchor: &Part,
-    more_follow: bool,
+    comma_behind: bool,
     texts: &[String],
     lead: &str,
     splices: &mut Vec<Splice>,
 ) {
-    let joined = texts.join(&format!(",{lead}"));
-    if let Some(comma) = anchor.comma {
-        let comma_behind = if more_follow { "," } else { "" };
-        splices.push(Splice::insert(comma + 1, format!("{lead}{joined}{comma_behind}")));
-        return;
+    let mut joined = texts.join(&format!(",{lead}"));
+    if anchor.comma.is_some() && comma_behind {
+        joined.push(',');
     }
-    let rest = lines.get(anchor.span.end..lines.end_of(anchor.span.end));
-    if rest.trim_start().starts_with('#') {
+    let end = lines.end_of(anchor.end());
+    if anchor.comma.is_none() {
+        splices.push(Splice::insert(anchor.span.end, ","));
+    }
+    if lines.get(anchor.end()..end).trim_start().starts_with('#') {
         // What follows on this line is the comment's.
         let indent = lead.trim_start_matches(['\r', '\n']);
-        splices.push(Splice::insert(anchor.span.end, ","));
-        let end = lines.end_of(anchor.span.end);
         splices.push(Splice::insert(end, format!("{}{indent}{joined}", lines.line_break)));
     } else {
-        splices.push(Splice::insert(anchor.span.end, format!(",{lead}{joined}")));
+        splices.push(Splice::insert(anchor.end(), format!("{lead}{joined}")));
     }
 }
 
-/// A blank, or the break and indentation where each element has its own line.
-fn separator(lines: Lines<'_>, parts: &[Part]) -> String {
+/// What stands between a comma and the next element on its line.
+fn between<'t>(lines: Lines<'t>, parts: &[Part]) -> Option<&'t str> {
+    let (before, last) = (parts.iter().rev().nth(1)?, parts.last()?);
+    let gap = lines.get(before.comma? + 1..last.span.start);
+    gap.bytes().all(|byte| byte == b' ').then_some(gap)
+}
+
+/// What stands between two elements: the break and indentation where each has its own line, else blanks.
+fn separator(lines: Lines<'_>, parts: &[Part], gap: &str) -> String {
     let last = parts.last().map(|part| part.span.start);
     match last.and_then(|start| Some((start, lines.indent_of(start)?))) {
         Some((start, indent)) if lines.start_of(start) > 0 => {
             format!("{}{}", lines.line_break, " ".repeat(indent))
         }
-        _ => " ".to_owned(),
+        _ => between(lines, parts).unwrap_or(gap).to_owned(),
     }
 }

@@ -9,6 +9,7 @@ use super::super::go_json::text_of;
 use super::change::Place;
 use super::flow::{self, Part};
 use super::splice::{Splice, blanks};
+use super::style::gap_behind_dash;
 use super::{EditError, whole_lines};
 
 /// Above so many comparisons the changed middle of a list is replaced instead of compared.
@@ -65,7 +66,7 @@ fn in_flow(place: &Place<'_>, list: &Sequence, difference: &Difference) -> Vec<S
         .collect();
     let new = difference.new.iter();
     let new = new.map(|(at, groups)| (*at, groups.iter().map(write).collect()));
-    flow::rearrange(place.lines, &parts, &new.collect())
+    flow::rearrange(place.lines, &parts, &new.collect(), place.flow.gap())
 }
 
 fn in_block(
@@ -86,10 +87,7 @@ fn in_block(
     }
     let quotes = list.items.iter().all(|item| is_double_quoted(&item.node));
     let indent = blanks(columns.first().copied().unwrap_or(0));
-    let gap = list.items.first().map_or(1, |item| {
-        let dash = item.dash.unwrap_or(0);
-        item.node.span.start.saturating_sub(dash + 1).clamp(1, 8)
-    });
+    let gap = list.items.first().and_then(|item| gap_behind_dash(lines, item)).unwrap_or(1);
     let write = |group: &String| {
         let text = if quotes { double_quoted(group) } else { quoted(group) };
         format!("{indent}-{}{text}", blanks(gap))

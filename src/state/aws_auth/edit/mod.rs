@@ -198,7 +198,7 @@ fn flow_list(section: Section, lines: Lines<'_>, list: &Sequence, wishes: &Wishe
     if !new.is_empty() {
         places.insert(parts.len(), new);
     }
-    flow::rearrange(lines, &parts, &places)
+    flow::rearrange(lines, &parts, &places, like.gap())
 }
 
 /// The lines of each element that goes; an emptied list is written as one.

@@ -1,6 +1,6 @@
 //! How the entries of a text are laid out, and new ones written to look like them.
 
-use crate::yaml::{Item, Mapping, Node, ScalarStyle, Sequence, Value, double_quoted, quoted};
+use crate::yaml::{Item, Mapping, Node, ScalarStyle, Sequence, Value, double_quoted, is_plain_safe, quoted};
 
 use super::super::entry::{New, Principal, Section};
 use super::super::go_json::fold;
@@ -33,12 +33,7 @@ impl Style {
         if let Some(dash) = last {
             style.dash = lines.indent_of(dash).unwrap_or(0);
         }
-        let gap_of = |item: &Item| {
-            let dash = item.dash?;
-            let gap = lines.get(dash + 1..item.node.span.start);
-            let fits = !gap.is_empty() && gap.bytes().all(|byte| byte == b' ');
-            fits.then_some(gap.len())
-        };
+        let gap_of = |item: &Item| gap_behind_dash(lines, item);
         if let Some(gap) = sequence.items.iter().rev().find_map(gap_of) {
             style.gap = gap;
         }
@@ -90,6 +85,10 @@ impl Style {
 pub(super) struct FlowStyle {
     /// Keys stand in quotes.
     pub(super) json: bool,
+    /// Values stand in quotes, whether they need them or not.
+    pub(super) quotes: bool,
+    /// No blanks behind colons and commas.
+    pub(super) compact: bool,
     /// Columns of one level where an entry takes several lines, and the column of its bracket.
     pub(super) levels: Option<(usize, usize)>,
 }
@@ -109,41 +108,56 @@ impl FlowStyle {
             let bracket = line.len() - line.trim_start_matches(' ').len();
             Some((key.checked_sub(bracket)?, bracket)).filter(|(unit, _)| *unit > 0)
         });
-        Self { json, levels }
+        let quotes = json || first.is_some_and(|pair| has_quotes(&pair.value));
+        let compact = first.is_some_and(|pair| pair.colon.is_some_and(|colon| colon + 1 == pair.value.span.start));
+        Self { json, quotes, compact, levels }
     }
 
-    pub(super) fn key(&self, key: &str) -> String {
-        if self.json { double_quoted(key) } else { key.to_owned() }
+    pub(super) fn pair(&self, key: &str, value: &str) -> String {
+        let key = if self.json { double_quoted(key) } else { key.to_owned() };
+        format!("{key}:{}{value}", self.gap())
+    }
+
+    /// What stands behind a colon or a comma.
+    pub(super) fn gap(&self) -> &'static str {
+        if self.compact { "" } else { " " }
+    }
+
+    fn joined(&self, parts: &[String]) -> String {
+        parts.join(&format!(",{}", self.gap()))
+    }
+
+    pub(super) fn text(&self, text: &str) -> String {
+        if !self.quotes && is_plain_safe(text) { text.to_owned() } else { double_quoted(text) }
     }
 
     /// A new entry in braces; its first line has no indentation.
     pub(super) fn entry(&self, section: Section, new: &New, lines: Lines<'_>) -> String {
-        let principal = double_quoted(principal_text(&new.principal));
+        let principal = principal_text(&new.principal);
         if section == Section::Accounts {
-            return principal;
+            return double_quoted(principal);
         }
-        let mut pairs = vec![
-            format!("{}: {principal}", self.key(section.principal_key())),
-            format!("{}: {}", self.key("username"), double_quoted(&new.username)),
-        ];
+        let principal = self.text(principal);
+        let mut pairs =
+            vec![self.pair(section.principal_key(), &principal), self.pair("username", &self.text(&new.username))];
         if !new.groups.is_empty() {
-            pairs.push(format!("{}: {}", self.key("groups"), self.list(&new.groups, lines)));
+            pairs.push(self.pair("groups", &self.list(&new.groups, lines)));
         }
         match self.levels {
-            None => format!("{{{}}}", pairs.join(", ")),
+            None => format!("{{{}}}", self.joined(&pairs)),
             Some((unit, column)) => wrapped("{", &pairs, "}", column, column + unit, lines.line_break),
         }
     }
 
     /// A list of groups below a key of the entry.
     pub(super) fn list(&self, groups: &[String], lines: Lines<'_>) -> String {
-        let groups: Vec<String> = groups.iter().map(|group| double_quoted(group)).collect();
+        let groups: Vec<String> = groups.iter().map(|group| self.text(group)).collect();
         match self.levels {
             Some((unit, column)) if !groups.is_empty() => {
                 let outer = column + unit;
                 wrapped("[", &groups, "]", outer, outer + unit, lines.line_break)
             }
-            _ => format!("[{}]", groups.join(", ")),
+            _ => format!("[{}]", self.joined(&groups)),
         }
     }
 }
@@ -159,6 +173,13 @@ pub(super) fn principal_text(principal: &Principal) -> &str {
         Principal::Role(text) | Principal::User(text) | Principal::Account(text) => text,
         Principal::Sso(sso) => &sso.permission_set_name,
     }
+}
+
+/// The blanks between a dash and what stands behind it on its line.
+pub(super) fn gap_behind_dash(lines: Lines<'_>, item: &Item) -> Option<usize> {
+    let gap = lines.get(item.dash? + 1..item.node.span.start);
+    let fits = !gap.is_empty() && gap.bytes().all(|byte| byte == b' ');
+    fits.then_some(gap.len())
 }
 
 pub(super) fn mapping_of(node: &Node) -> Option<&Mapping> {

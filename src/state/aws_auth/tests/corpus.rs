@@ -143,6 +143,8 @@ pub(crate) const SCALARS: &[&str] = &[
     "!!bool yes",
     "!!null ~",
     "!!null x",
+    "!!timestamp 2020-01-01",
+    "!!timestamp x",
     "!!binary aGk=",
     "!!binary /w==",
     "!!binary a",

@@ -1,154 +1,112 @@
-//! The reader against the real authenticator. `ROLECALL_PARSE_MAP` names a program that reads lines
-//! `{"section": "mapRoles", "text": "…"}` and answers each with what `ParseMap` returns, as
-//! `{"roles": […], "users": […], "accounts": […], "error": "…"}`; without it nothing is compared.
+//! The reader against the real authenticator: for every text the same entries, and no text refused that it reads,
+//! but those where strictness is meant.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::collections::BTreeMap;
 
-use serde_json::{Value as Json, json};
-
-use super::corpus;
-use crate::state::aws_auth::{Entry, Principal, Section, Sso, read};
-
-/// What the authenticator has, and whether it complained.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) complained: bool,
-}
+use super::authenticator::{Answer, Authenticator};
+use super::{corpus, nasty, number};
+use crate::state::aws_auth::{Entry, Section, read};
 
 pub(crate) fn section_of(key: &str) -> Section {
-    let found = Section::ALL.into_iter().find(|section| section.key() == key);
-    found.unwrap()
+    Section::ALL.into_iter().find(|section| section.key() == key).unwrap()
 }
 
-/// Turns the answer of a real `ParseMap` into entries.
-pub(crate) fn answer_of(section: Section, answer: &Json) -> Answer {
-    let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
-    let list = |value: &Json| value.as_array().cloned().unwrap_or_default();
-    let entry = |principal: Principal, value: &Json| Entry {
-        principal,
-        username: text(&value["username"]),
-        groups: list(&value["groups"]).iter().map(text).collect(),
-    };
-    let entries = match section {
-        Section::Roles => list(&answer["roles"])
-            .iter()
-            .map(|value| {
-                let sso = &value["sso"];
-                let principal = if sso.is_object() {
-                    Principal::Sso(Sso {
-                        permission_set_name: text(&sso["permissionSetName"]),
-                        account_id: text(&sso["accountID"]),
-                        partition: text(&sso["partition"]),
-                    })
-                } else {
-                    Principal::Role(text(&value["rolearn"]))
-                };
-                entry(principal, value)
-            })
-            .collect(),
-        Section::Users => {
-            list(&answer["users"]).iter().map(|value| entry(Principal::User(text(&value["userarn"])), value)).collect()
-        }
-        Section::Accounts => {
-            list(&answer["accounts"]).iter().map(|value| entry(Principal::Account(text(value)), value)).collect()
-        }
-    };
-    Answer { entries, complained: answer["error"].is_string() }
+/// Where the reader refuses on purpose what the authenticator reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stricter {
+    /// go-yaml v2 takes a byte order mark within a text as content, or skips it, by where its read buffer ends: what
+    /// the same entry says would hang on the length of what stands before it.
+    ByteOrderMark,
+    /// Whether `!!timestamp` is a date, and the section readable, is decided by Go's date parser.
+    Timestamp,
 }
 
-/// Compares the reader with an oracle; answers how we differ.
-pub(crate) fn difference(section: Section, text: &str, theirs: &Answer) -> Option<String> {
-    let ours = read(section, text);
-    match &ours {
-        Ok(reading) => {
-            let entries: Vec<_> = reading.entries.iter().map(|found| found.entry.clone()).collect();
-            (entries != theirs.entries).then(|| format!("read {entries:#?}\nnot {theirs:#?}"))
+impl Stricter {
+    fn of(message: &str) -> Option<Self> {
+        match message {
+            "a byte order mark inside the text is not allowed" => Some(Self::ByteOrderMark),
+            "the tag `!!timestamp` is not supported" => Some(Self::Timestamp),
+            _ => None,
         }
-        Err(error) if error.standing != theirs.entries || !theirs.complained => {
-            Some(format!("refused: {error}\nnot {theirs:#?}"))
-        }
-        Err(_) => None,
     }
 }
 
-pub(crate) struct Program {
-    child: std::process::Child,
-    answers: BufReader<std::process::ChildStdout>,
+#[derive(Debug, Default)]
+struct Tally {
+    compared: usize,
+    with_entries: usize,
+    refused_by_both: usize,
+    stricter: BTreeMap<Stricter, usize>,
+    different: Vec<String>,
 }
 
-impl Program {
-    pub(crate) fn from_env() -> Option<Self> {
-        let path = std::env::var("ROLECALL_PARSE_MAP").ok()?;
-        let mut child = Command::new(path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let answers = BufReader::new(child.stdout.take().unwrap());
-        Some(Self { child, answers })
-    }
-
-    pub(crate) fn ask(&mut self, section: &str, text: &str) -> Json {
-        let question = json!({"section": section, "text": text}).to_string() + "\n";
-        self.child.stdin.as_mut().unwrap().write_all(question.as_bytes()).unwrap();
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
+impl Tally {
+    fn compare(&mut self, section: Section, text: &str, theirs: &Answer) {
+        self.compared += 1;
+        self.with_entries += usize::from(!theirs.entries.is_empty());
+        let differs = match read(section, text) {
+            Ok(reading) => {
+                let ours: Vec<Entry> = reading.entries.into_iter().map(|found| found.entry).collect();
+                ours != theirs.entries || theirs.panicked
+            }
+            Err(error) if error.standing == theirs.entries && !theirs.errors.is_empty() => {
+                self.refused_by_both += 1;
+                false
+            }
+            Err(error) => match Stricter::of(&error.message) {
+                Some(why) => {
+                    *self.stricter.entry(why).or_default() += 1;
+                    false
+                }
+                None => true,
+            },
+        };
+        if differs {
+            self.different.push(format!("{section} {text:?}\nours {:?}\ntheirs {theirs:?}", read(section, text)));
+        }
     }
 }
 
-fn known() -> impl Iterator<Item = (&'static str, String)> {
+fn known() -> impl Iterator<Item = (Section, String)> {
     let scalars = corpus::SCALARS.iter().flat_map(|scalar| {
-        [
-            ("mapRoles", format!("- rolearn: a\n  username: {scalar}\n- rolearn: b\n")),
-            ("mapRoles", format!("- rolearn: a\n  groups:\n  - {scalar}\n  - h\n- rolearn: b\n")),
-            ("mapRoles", format!("- {{rolearn: a, username: {scalar}, groups: [{scalar}, x]}}\n")),
-            ("mapRoles", format!("- rolearn: a\n  {scalar}: b\n")),
-            ("mapRoles", format!("- rolearn: {scalar}\n- rolearn: b\n")),
-            ("mapRoles", (*scalar).to_owned()),
-            ("mapAccounts", format!("- {scalar}\n- x\n")),
-            ("mapAccounts", format!("[{scalar}, x]\n")),
-            ("mapAccounts", (*scalar).to_owned()),
-        ]
+        let roles = [
+            format!("- rolearn: a\n  username: {scalar}\n- rolearn: b\n"),
+            format!("- rolearn: a\n  groups:\n  - {scalar}\n  - h\n- rolearn: b\n"),
+            format!("- {{rolearn: a, username: {scalar}, groups: [{scalar}, x]}}\n"),
+            format!("- rolearn: a\n  {scalar}: b\n"),
+            format!("- rolearn: {scalar}\n- rolearn: b\n"),
+            (*scalar).to_owned(),
+        ];
+        let accounts = [format!("- {scalar}\n- x\n"), format!("[{scalar}, x]\n"), (*scalar).to_owned()];
+        let of = |section: Section| move |text: String| (section, text);
+        roles.into_iter().map(of(Section::Roles)).chain(accounts.into_iter().map(of(Section::Accounts)))
     });
     let all =
-        |key: &'static str, texts: &'static [&'static str]| texts.iter().map(move |text| (key, (*text).to_owned()));
+        |section: Section, texts: &'static [&'static str]| texts.iter().map(move |text| (section, (*text).to_owned()));
     scalars
-        .chain(all("mapRoles", corpus::ROLES))
-        .chain(all("mapUsers", corpus::USERS))
-        .chain(all("mapAccounts", corpus::ACCOUNTS))
+        .chain(all(Section::Roles, corpus::ROLES))
+        .chain(all(Section::Users, corpus::USERS))
+        .chain(all(Section::Accounts, corpus::ACCOUNTS))
+        .chain(nasty::texts().into_iter().map(|text| (text.section, text.text)))
 }
 
 #[test]
-fn reads_every_text_as_the_authenticator_does() {
-    let Some(mut program) = Program::from_env() else {
-        return;
-    };
-    let number =
-        |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let count = usize::try_from(number("ROLECALL_TEXTS", 20_000)).unwrap();
-    let made = corpus::texts(number("ROLECALL_SEED", 1)).take(count);
-    let (mut compared, mut differ, mut stricter, mut read_well) = (0, 0, 0, 0);
-    for (key, text) in known().chain(made) {
-        let section = section_of(key);
-        let json = program.ask(key, &text);
-        compared += 1;
-        if json["panic"] == true {
-            stricter += 1;
-            continue;
-        }
-        let theirs = answer_of(section, &json);
-        read_well += usize::from(!theirs.entries.is_empty());
-        let Some(found) = difference(section, &text, &theirs) else {
-            continue;
-        };
-        if found.contains("U+") || found.contains("byte order mark") || found.contains("!!timestamp") {
-            stricter += 1;
-            continue;
-        }
-        differ += 1;
-        if differ <= 5 {
-            eprintln!("=== {key} {text:?}\n{found}");
-        }
+fn every_text_reads_as_the_authenticator_reads_it() {
+    let mut authenticator = Authenticator::start();
+    let made = corpus::texts(number("ROLECALL_SEED", 1)).take(number("ROLECALL_TEXTS", 20_000));
+    let made = made.map(|(key, text)| (section_of(key), text));
+    let mut tally = Tally::default();
+    for (section, text) in known().chain(made) {
+        let theirs = authenticator.read(section, &text);
+        tally.compare(section, &text, &theirs);
     }
-    eprintln!("compared {compared}, with entries {read_well}, differ {differ}, knowingly stricter {stricter}");
-    assert_eq!(differ, 0);
+    let Tally { compared, with_entries, refused_by_both, stricter, different } = tally;
+    eprintln!(
+        "{compared} texts, {with_entries} with entries, {refused_by_both} refused by both, stricter: {stricter:?}"
+    );
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different[..different.len().min(5)].join("\n\n"));
+    // A reason that no text needs any more is to be deleted.
+    assert_eq!(stricter.keys().collect::<Vec<_>>(), [&Stricter::ByteOrderMark, &Stricter::Timestamp]);
+    let stricter: usize = stricter.values().sum();
+    assert!(stricter * 100 < compared, "{stricter} refused of {compared}");
 }

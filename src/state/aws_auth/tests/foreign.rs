@@ -1,96 +1,234 @@
-//! What an edit must leave alone, told without looking at how edits are made: the lines outside of
-//! the edited entries, and in flow style the bytes of every other entry.
+//! What an edit must leave alone, told without looking at how edits are made. Outside of the entries that are edited
+//! that is everything; inside of a changed one it is every comment and every line or pair that the change is not about.
 
 use std::ops::Range;
 
-use crate::state::aws_auth::{Edit, Reading};
-use crate::yaml::{Value, first_document};
+use crate::state::aws_auth::{Edit, Entry, Reading};
+use crate::yaml::{Document, Item, Mapping, Node, ScalarStyle, Sequence, Value, first_document};
 
-fn line_ranges(text: &str) -> Vec<Range<usize>> {
-    let mut at = 0;
-    let lines = text.split_inclusive('\n').map(|line| {
-        let range = at..at + line.len();
-        at = range.end;
-        range
-    });
-    lines.collect()
-}
-
-/// The spans of the entries that the edits name.
-pub(crate) fn touched(reading: &Reading, edits: &[Edit]) -> Vec<Range<usize>> {
-    let spans = edits.iter().filter_map(|edit| match edit {
-        Edit::Add(_) => None,
-        Edit::Change { index, .. } | Edit::Remove { index } => Some(reading.entries[*index].span.clone()),
-    });
-    spans.collect()
+/// What the edits want of an entry that is in the old text.
+enum Wish {
+    Gone,
+    Changed(Vec<&'static str>),
 }
 
 /// Says what of the old text is missing, or stands in another order, in the new one.
-pub(crate) fn lost(old: &str, new: &str, touched: &[Range<usize>]) -> Option<String> {
-    if old.starts_with('\u{feff}') && !new.starts_with('\u{feff}') {
+pub(crate) fn lost(old: &str, new: &str, reading: &Reading, edits: &[Edit]) -> Option<String> {
+    if old.starts_with('\u{feff}') != new.starts_with('\u{feff}') {
         return Some("the byte order mark".to_owned());
     }
-    let new = new.trim_start_matches('\u{feff}');
     let document = first_document(old).ok().flatten();
-    let root = document.as_ref().map(|document| &document.root);
-    let list = root.and_then(|root| match &root.value {
-        Value::Sequence(list) if !list.items.is_empty() => Some(list),
-        _ => None,
-    });
-    let Some(list) = list else {
-        // Nothing was there but comments.
-        let kept = new_lines_hold(old, new, |line| line.trim_start().starts_with('#'));
-        return (!kept).then(|| "a comment".to_owned());
+    let list = document.as_ref().and_then(|document| Some((document, list_of(document)?)));
+    let Some((document, list)) = list else {
+        return in_order(&texts(old, &comments(old, document.as_ref())), &written_comments(new));
     };
+    if !new.starts_with(old[..document.body.start].trim_end_matches(' ')) {
+        return Some("what stands before the document".to_owned());
+    }
+    if !new.ends_with(&old[document.span.end..]) {
+        return Some("what stands behind the document".to_owned());
+    }
+    let wishes: Vec<Option<Wish>> = list.items.iter().map(|item| wish(item, reading, edits)).collect();
+    let kept = kept_comments(old, document, list, &wishes);
+    let comment = in_order(&texts(old, &kept), &written_comments(new));
+    if comment.is_some() {
+        return comment;
+    }
     if list.flow {
-        let mut at = 0;
-        for item in &list.items {
-            let span = item.node.span.clone();
-            if touched.contains(&span) || span.is_empty() {
-                continue;
-            }
-            match new[at..].find(&old[span.clone()]) {
-                Some(found) => at += found + span.len(),
-                None => return Some(format!("{:?}", &old[span])),
-            }
-        }
-        return None;
+        return in_order(&kept_bytes(old, list, &wishes), &[new.to_owned()]);
     }
     // Breaks that only YAML 1.1 counts are not this test's matter.
     if old.replace("\r\n", "\n").contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']) {
         return None;
     }
-    let owners: Vec<Range<usize>> = list
-        .items
-        .iter()
-        .map(|item| item.dash.unwrap()..item.node.span.end.max(item.dash.unwrap() + 1))
-        .filter(|range| touched.iter().any(|touched| touched.end == range.end && touched.start > range.start))
-        .collect();
-    let mut rest: Vec<&str> = new.split_inclusive('\n').collect();
-    rest.reverse();
-    for line in line_ranges(old) {
-        // Behind `|+` a blank line is content, and the last one begins where the content ends.
-        let ours = owners.iter().any(|owner| {
-            let inside = line.start < owner.end && owner.start < line.end;
-            inside || (line.start == owner.end && old[line.clone()].trim().is_empty())
-        });
-        if ours {
-            continue;
+    let bytes = kept_bytes(old, list, &wishes);
+    in_order(&kept_lines(old, list, &wishes), &lines_of(new)).or_else(|| in_order(&bytes, &[new.to_owned()]))
+}
+
+fn list_of(document: &Document) -> Option<&Sequence> {
+    match &document.root.value {
+        Value::Sequence(list) if !list.items.is_empty() => Some(list),
+        _ => None,
+    }
+}
+
+fn wish(item: &Item, reading: &Reading, edits: &[Edit]) -> Option<Wish> {
+    let index = reading.entries.iter().position(|found| found.span == item.node.span)?;
+    edits.iter().find_map(|edit| match edit {
+        Edit::Remove { index: gone } if *gone == index => Some(Wish::Gone),
+        Edit::Change { index: changed, to } if *changed == index => {
+            let fields = changed_fields(&reading.entries[index].entry, to);
+            (!fields.is_empty()).then_some(Wish::Changed(fields))
         }
-        // A last line without a break may get one, as something stands below it now.
-        let wanted = old[line].trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
+        _ => None,
+    })
+}
+
+fn changed_fields(from: &Entry, to: &Entry) -> Vec<&'static str> {
+    let mut fields = Vec::new();
+    if from.username != to.username {
+        fields.push("username");
+    }
+    if from.groups != to.groups {
+        fields.push("groups");
+    }
+    if from.principal != to.principal {
+        fields.extend(["rolearn", "userarn"]);
+    }
+    fields
+}
+
+/// Every text is found in one of the other texts, each behind the one before; else the first that is not.
+fn in_order(wanted: &[String], found: &[String]) -> Option<String> {
+    let mut at = 0;
+    let mut from = 0;
+    for text in wanted {
         loop {
-            match rest.pop() {
-                Some(found) if found.trim_end_matches(['\r', '\n']) == wanted => break,
-                Some(_) => {}
-                None => return Some(format!("{wanted:?}")),
+            let Some(place) = found.get(at) else {
+                return Some(format!("{text:?}"));
+            };
+            match place[from..].find(text.as_str()) {
+                Some(start) if found.len() == 1 => {
+                    from += start + text.len();
+                    break;
+                }
+                Some(_) if place == text => {
+                    at += 1;
+                    break;
+                }
+                _ if found.len() == 1 => return Some(format!("{text:?}")),
+                _ => at += 1,
             }
         }
     }
     None
 }
 
-fn new_lines_hold(old: &str, new: &str, counts: impl Fn(&str) -> bool) -> bool {
-    let mut rest = new.lines();
-    old.lines().filter(|line| counts(line)).all(|line| rest.any(|found| found == line))
+fn texts(text: &str, ranges: &[Range<usize>]) -> Vec<String> {
+    ranges.iter().map(|range| text[range.clone()].trim_end().to_owned()).collect()
+}
+
+fn lines_of(text: &str) -> Vec<String> {
+    let text = text.trim_start_matches('\u{feff}');
+    text.split('\n').map(|line| line.trim_end_matches('\r').to_owned()).collect()
+}
+
+/// Lines that no edit is about. A blank line at the end of a block text with `|+` is content of that text.
+fn kept_lines(old: &str, list: &Sequence, wishes: &[Option<Wish>]) -> Vec<String> {
+    let mut touched: Vec<Range<usize>> = Vec::new();
+    for (item, wish) in list.items.iter().zip(wishes) {
+        let whole = item.dash.unwrap()..item.node.span.end.max(item.dash.unwrap() + 1);
+        match wish {
+            None => {}
+            Some(Wish::Gone) => touched.push(whole),
+            Some(Wish::Changed(_)) if is_flow(&item.node) => touched.push(whole),
+            Some(Wish::Changed(fields)) => touched.extend(pairs_of(item, fields).map(|pair| pair.span())),
+        }
+    }
+    let mut at = 0;
+    let mut kept = Vec::new();
+    for line in old.split_inclusive('\n') {
+        let range = at..at + line.len();
+        at = range.end;
+        let ours = touched.iter().any(|touched| {
+            let inside = range.start < touched.end && touched.start < range.end;
+            inside || (range.start == touched.end && line.trim().is_empty())
+        });
+        if !ours {
+            kept.push(line.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned());
+        }
+    }
+    kept
+}
+
+/// New pairs stand on the lines of the old ones here.
+fn is_flow(node: &Node) -> bool {
+    matches!(&node.value, Value::Mapping(mapping) if mapping.flow)
+}
+
+/// The bytes of all entries that stay, and of the pairs of changed ones that the change is not about.
+fn kept_bytes(old: &str, list: &Sequence, wishes: &[Option<Wish>]) -> Vec<String> {
+    let mut kept = Vec::new();
+    for (item, wish) in list.items.iter().zip(wishes) {
+        match (wish, &item.node.value) {
+            (Some(Wish::Gone), _) => {}
+            (Some(Wish::Changed(fields)), Value::Mapping(mapping)) => {
+                let others = mapping.pairs.iter().filter(|pair| !is_about(&pair.key, fields));
+                kept.extend(others.map(|pair| old[pair.span()].to_owned()));
+            }
+            _ => kept.push(old[item.node.span.clone()].to_owned()),
+        }
+    }
+    kept
+}
+
+fn pairs_of<'n>(item: &'n Item, fields: &'n [&str]) -> impl Iterator<Item = &'n crate::yaml::Pair> {
+    let pairs = match &item.node.value {
+        Value::Mapping(Mapping { pairs, .. }) => pairs.as_slice(),
+        _ => &[],
+    };
+    pairs.iter().filter(|pair| is_about(&pair.key, fields))
+}
+
+fn is_about(key: &Node, fields: &[&str]) -> bool {
+    let fold = |text: &str| text.to_lowercase().replace('ſ', "s");
+    matches!(&key.value, Value::Scalar(scalar) if fields.contains(&fold(&scalar.text).as_str()))
+}
+
+/// All comments but those of an entry that goes, and those beside a group of a changed list, which may go with it.
+fn kept_comments(old: &str, document: &Document, list: &Sequence, wishes: &[Option<Wish>]) -> Vec<Range<usize>> {
+    let mut gone: Vec<Range<usize>> = Vec::new();
+    for (item, wish) in list.items.iter().zip(wishes) {
+        let start = item.dash.unwrap_or(item.node.span.start);
+        let end_of_line = |at: usize| old[at..].find('\n').map_or(old.len(), |found| at + found);
+        match wish {
+            None => {}
+            Some(Wish::Gone) => gone.push(start..end_of_line(item.node.span.end)),
+            Some(Wish::Changed(fields)) => {
+                for pair in pairs_of(item, fields) {
+                    if let Value::Sequence(Sequence { items, .. }) = &pair.value.value {
+                        let start = |group: &Item| group.dash.unwrap_or(group.node.span.start);
+                        let groups = items.iter().map(|group| (start(group), &group.node));
+                        gone.extend(groups.map(|(start, node)| start..end_of_line(node.span.end.max(start))));
+                    }
+                }
+            }
+        }
+    }
+    let all = comments(old, Some(document)).into_iter();
+    all.filter(|comment| !gone.iter().any(|gone| gone.contains(&comment.start))).collect()
+}
+
+fn written_comments(text: &str) -> Vec<String> {
+    let document = first_document(text).ok().flatten();
+    texts(text, &comments(text, document.as_ref()))
+}
+
+/// Every `#` behind a blank or at the start of a line, but those within scalars, to the end of its line.
+fn comments(text: &str, document: Option<&Document>) -> Vec<Range<usize>> {
+    let mut scalars: Vec<Range<usize>> = Vec::new();
+    if let Some(document) = document {
+        document.root.walk(&mut |node| {
+            if let Value::Scalar(scalar) = &node.value {
+                let block = matches!(scalar.style, ScalarStyle::Literal | ScalarStyle::Folded);
+                // The header of a block text may have a comment.
+                let header = if block { text[node.span.clone()].find('\n').unwrap_or(0) } else { 0 };
+                scalars.push(node.span.start + header..node.span.end);
+            }
+        });
+    }
+    let end = document.map_or(text.len(), |document| document.span.end);
+    let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let mut found: Vec<Range<usize>> = Vec::new();
+    let mut before = '\n';
+    for (at, c) in text[..end].char_indices() {
+        let begins = c == '#' && (is_break(before) || matches!(before, ' ' | '\t' | '\u{feff}'));
+        let inside = found.last().is_some_and(|last| last.contains(&at)) || scalars.iter().any(|s| s.contains(&at));
+        if begins && !inside {
+            let length = text[at..end].find(is_break).unwrap_or(end - at);
+            found.push(at..at + length);
+        }
+        before = c;
+    }
+    found
 }

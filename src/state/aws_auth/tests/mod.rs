@@ -1,5 +1,23 @@
-//! Tests of the room.
+//! Tests of the room. Where the truth is the authenticator's, its own parser is asked.
+
+mod authenticator;
+#[expect(unreachable_pub, clippy::disallowed_methods, reason = "shared with test binaries")]
+#[path = "../../../../tests/common/bed.rs"]
+mod bed;
 mod corpus;
+mod diff;
 mod differential;
 mod edits;
 mod foreign;
+#[expect(unreachable_pub, reason = "shared with test binaries")]
+#[path = "../../../../tests/common/go.rs"]
+mod go;
+mod layouts;
+mod nasty;
+mod traps;
+
+/// A number from the environment, to make a test run longer or otherwise.
+#[expect(clippy::disallowed_methods, reason = "a test has no World")]
+fn number<N: std::str::FromStr>(name: &str, default: N) -> N {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}

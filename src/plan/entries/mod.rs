@@ -1,21 +1,21 @@
 //! aws-auth: which entries come, change, are adopted and go, and the one write that does it.
 //!
-//! A listed principal has exactly one entry afterwards, the one that the authenticator obeyed before; its shadowed
-//! doubles go. Every other entry stays byte for byte.
+//! A listed principal has exactly one entry afterwards: of those in its section the one that the authenticator obeyed
+//! before. Its doubles go. Every other entry stays byte for byte.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod findings;
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::steps::{Needs, Phase, Planned};
 use super::{Action, Change, Draft, Origin, Target, fields};
-use crate::diagnostic::{Diagnostic, Excerpt};
+use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
 use crate::policy::expand::{Desired, Wanted, WantedEntry};
 use crate::policy::{Exclusive, IgnorePattern, Ownership};
-use crate::state::aws_auth::{
-    Edit, EditError, Entry, Finding, Found, Kind, Principal, Reading, Section, SectionError, edit,
-};
+use crate::state::aws_auth::{Edit, EditError, Entry, Found, Principal, Reading, Section, edit};
 use crate::state::entry_marks::{EntryMarks, content, id};
 use crate::state::mapping::{AwsAuth, config_map_json, entry_key, principal_text};
 use crate::state::meta::Labels;
@@ -29,25 +29,38 @@ type Edits = BTreeMap<Section, Vec<Edit>>;
 pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: Option<&AwsAuth>, ownership: &Ownership) {
     let empty = AwsAuth::default();
     let auth = live.unwrap_or(&empty);
-    let marks = EntryMarks::of(&auth.meta.annotations);
+    let read = EntryMarks::of(&auth.meta.annotations);
+    let marks = read.clone().unwrap_or_default();
     let exclusive = ownership.aws_auth == Exclusive::Exclusive;
     let concerned = exclusive || !desired.entries.is_empty() || !marks.owned_by(draft.policy).is_empty();
-    let Some(readings) = readings(draft, auth, concerned) else {
+    let readings = findings::readings(draft, auth, concerned);
+    if let (Err(error), true) = (read, concerned) {
+        draft.findings.push(Diagnostic::error(error.to_string()).hint(
+            "it says which policy owns which entry: restore it, or delete it, and each policy adopts what it lists anew",
+        ));
+        return;
+    }
+    let Some(readings) = readings else {
         return;
     };
     let mut work = Work {
         wanted: desired.entries.iter().map(|entry| (entry_id(&entry.value), entry)).collect(),
         owned: marks.owned_by(draft.policy),
         marks,
-        readings,
+        live: by_key(&readings),
         edits: Edits::new(),
         kept: BTreeMap::new(),
     };
+    draft.findings.extend(findings::doubles(&work.live, |key| work.wanted.contains_key(key)));
     for wanted in &desired.entries {
         work.settle(draft, wanted, auth);
     }
     work.remove(draft, ownership, auth);
     work.write(draft, auth, live.is_some());
+    if concerned {
+        let writes = draft.writes.iter().any(|planned| planned.phase == Phase::Mapping);
+        draft.findings.extend(findings::unchangeable(auth, writes, |section| work.edits.contains_key(&section)));
+    }
 }
 
 fn entry_id(entry: &WantedEntry) -> String {
@@ -57,79 +70,24 @@ fn entry_id(entry: &WantedEntry) -> String {
     }
 }
 
-/// What the authenticator has of each section; what it cannot read is refused where it matters to this policy.
-fn readings(draft: &mut Draft<'_>, auth: &AwsAuth, concerned: bool) -> Option<BTreeMap<Section, Reading>> {
-    let mut out = BTreeMap::new();
-    let mut refused = false;
-    for section in Section::ALL {
-        match auth.reading(section) {
-            Ok(reading) => {
-                for finding in &reading.findings {
-                    draft.findings.extend(surprise(section, &reading, finding));
-                }
-                out.insert(section, reading);
-            }
-            Err(error) => {
-                let mut found = unreadable(&error);
-                if !concerned {
-                    found.severity = crate::diagnostic::Severity::Warning;
-                }
-                refused = true;
-                draft.findings.push(found);
-            }
-        }
-    }
-    if concerned && auth.immutable {
-        refused = true;
-        let why = "aws-auth is immutable: nothing can change its entries";
-        draft.findings.push(Diagnostic::error(why).hint(
-            "`immutable: true` cannot be taken back; deleting and creating aws-auth anew locks everybody out in between",
-        ));
-    }
-    for section in Section::ALL {
-        if concerned && auth.binary_keys.contains(section.key()) {
-            refused = true;
-            let why = format!("aws-auth has `{section}` under binaryData, which the authenticator never reads");
-            draft.findings.push(Diagnostic::error(why).hint("move it to data by hand, or delete the key"));
-        }
-    }
-    (!refused).then_some(out)
+/// A live entry, with its number in its section.
+#[derive(Debug, Clone, Copy)]
+struct Live<'a> {
+    section: Section,
+    index: usize,
+    found: &'a Found,
 }
 
-fn unreadable(error: &SectionError) -> Diagnostic {
-    let section = error.section;
-    Diagnostic::error(format!("`{section}` of aws-auth cannot be read: {}", error.message))
-        .excerpt(Excerpt {
-            name: format!("kube-system/aws-auth {section}"),
-            line: error.line,
-            column: error.column,
-            text: error.source_line.clone(),
-        })
-        .hint(format!("the authenticator cannot read it either: no entry of {section} maps anybody now"))
-        .hint("mend this line by hand; rolecall never rewrites what it cannot read")
-}
-
-/// A surprise that somebody should know of; unknown keys and further documents are nobody's concern.
-fn surprise(section: Section, reading: &Reading, finding: &Finding) -> Option<Diagnostic> {
-    let who = finding.entry.and_then(|at| reading.entries.get(at)).map(|found| principal_text(&found.entry));
-    let who = who.unwrap_or_else(|| "the entry".to_owned());
-    let said = match &finding.kind {
-        Kind::Dropped(_) => "this entry does not count: the authenticator drops it".to_owned(),
-        Kind::UsernameBlank { stands: Some(stands) } => {
-            format!("{who} has no username: `{stands}` is no text to the authenticator")
+/// By principal, in the order in which the authenticator looks: mapRoles first.
+fn by_key(readings: &BTreeMap<Section, Reading>) -> BTreeMap<String, Vec<Live<'_>>> {
+    let mut out: BTreeMap<String, Vec<Live<'_>>> = BTreeMap::new();
+    for (section, reading) in readings {
+        for (index, found) in reading.entries.iter().enumerate() {
+            let live = Live { section: *section, index, found };
+            out.entry(entry_key(&found.entry)).or_default().push(live);
         }
-        Kind::UsernameBlank { stands: None } => return None,
-        Kind::GroupsBlank { stands } => format!("{who} has no groups: `{stands}` is not a list"),
-        Kind::GroupBlank { stands, .. } => {
-            format!("{who} has an empty group: `{stands}` is no text to the authenticator")
-        }
-        Kind::KeyShadowed { key, by } => format!("{who}: `{key}` does not count beside `{by}`"),
-        Kind::MoreDocuments => {
-            "what follows `---` does not count: the authenticator reads the first document".to_owned()
-        }
-        Kind::FieldIgnored { .. } | Kind::UnknownKey { .. } | Kind::KeyCase { .. } | Kind::AccountBlank => return None,
-    };
-    Some(Diagnostic::warning(format!("aws-auth {section}, line {}: {said}", finding.line)))
+    }
+    out
 }
 
 struct Work<'a> {
@@ -137,28 +95,24 @@ struct Work<'a> {
     /// What this policy owned before.
     owned: BTreeMap<[u8; 8], [u8; 4]>,
     marks: EntryMarks,
-    readings: BTreeMap<Section, Reading>,
+    live: BTreeMap<String, Vec<Live<'a>>>,
     edits: Edits,
     /// What this policy owns after.
     kept: BTreeMap<[u8; 8], [u8; 4]>,
 }
 
 impl Work<'_> {
-    /// The live entries of a principal, in the order of the text.
-    fn live(&self, key: &str) -> Vec<(Section, usize, Found)> {
-        let of = |(section, reading): (&Section, &Reading)| {
-            let section = *section;
-            let found = reading.entries.iter().enumerate().filter(|(_, found)| entry_key(&found.entry) == key);
-            found.map(move |(index, found)| (section, index, found.clone())).collect::<Vec<_>>()
-        };
-        self.readings.iter().flat_map(of).collect()
+    /// Another policy that owns an entry of the principal, in whichever section.
+    fn other_owner(&self, key: &str, policy: &str) -> Option<&str> {
+        let owners = Section::ALL.into_iter().filter_map(|section| self.marks.owner(&id(section, key)));
+        owners.into_iter().find(|owner| *owner != policy)
     }
 
     fn settle(&mut self, draft: &mut Draft<'_>, wanted: &Wanted<WantedEntry>, auth: &AwsAuth) {
         let entry = &wanted.value;
         let key = entry_id(entry);
         let mark = id(entry.section, &key);
-        if let Some(other) = self.marks.owner(&mark).filter(|owner| *owner != draft.policy) {
+        if let Some(other) = self.other_owner(&key, draft.policy) {
             let error = Diagnostic::error(format!(
                 "the aws-auth entry of {} is owned by the policy `{other}`",
                 entry.principal
@@ -169,18 +123,13 @@ impl Work<'_> {
             return;
         }
         self.kept.insert(mark, content(&entry.username, &entry.groups));
-        let mut doubles = self.live(&key);
-        let place = doubles.iter().rposition(|(section, ..)| *section == entry.section);
+        let mut doubles = self.live.get(&key).cloned().unwrap_or_default();
+        let place = doubles.iter().rposition(|live| live.section == entry.section);
         let in_force = place.map(|place| doubles.remove(place));
-        for (section, index, found) in doubles {
-            self.edits.entry(section).or_default().push(Edit::Remove { index });
-            let mut change = removal(section, &found.entry, &auth.meta);
-            change.note = Some(match &in_force {
-                Some((_, _, kept)) => {
-                    format!("line {}: another entry of this principal, beside line {}", found.line, kept.line)
-                }
-                None => format!("line {}: this principal belongs under {}", found.line, entry.section),
-            });
+        for double in doubles {
+            self.edits.entry(double.section).or_default().push(Edit::Remove { index: double.index });
+            let mut change = removal(double.section, &double.found.entry, &auth.meta);
+            change.note = Some(why_double(entry.section, double, in_force));
             draft.changes.push(change);
         }
         let written = self.owned.get(&mark);
@@ -193,7 +142,7 @@ impl Work<'_> {
             origin: if written.is_some() { Origin::RemovedLive } else { Origin::Pending },
             last_writer: auth.meta.last_writer.clone(),
         };
-        let Some((section, index, found)) = in_force else {
+        let Some(Live { section, index, found }) = in_force else {
             let shown = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
             change.fields.extend(fields::scalar(&["username"], None, shown(&entry.username).as_deref()));
             change.fields.extend(fields::list(&["groups"], &[], &entry.groups));
@@ -223,33 +172,30 @@ impl Work<'_> {
     }
 
     fn remove(&mut self, draft: &mut Draft<'_>, ownership: &Ownership, auth: &AwsAuth) {
-        let mut seen = BTreeSet::new();
-        let readings = self.readings.clone();
-        for (section, reading) in &readings {
-            for (index, found) in reading.entries.iter().enumerate() {
-                let key = entry_key(&found.entry);
-                if self.wanted.contains_key(&key) {
-                    continue;
-                }
-                let mark = id(*section, &key);
-                let ours = self.owned.contains_key(&mark);
-                let unlisted = ownership.aws_auth == Exclusive::Exclusive
-                    && self.marks.owner(&mark).is_none()
-                    && !is_ignored(&found.entry, ownership);
-                if !ours && !unlisted {
-                    continue;
-                }
-                let mut change = removal(*section, &found.entry, &auth.meta);
-                if !ours {
-                    change.note = Some("not in the policy, which is exclusive".to_owned());
-                } else if !seen.insert((*section, key)) {
-                    change.note = Some(format!(
+        let exclusive = ownership.aws_auth == Exclusive::Exclusive;
+        for (key, same) in self.live.iter().filter(|(key, _)| !self.wanted.contains_key(*key)) {
+            let is_ours = |live: &Live<'_>| self.owned.contains_key(&id(live.section, key));
+            let goes = |live: &Live<'_>| {
+                let nobodys = self.marks.owner(&id(live.section, key)).is_none();
+                is_ours(live) || (exclusive && nobodys && !is_ignored(&live.found.entry, ownership))
+            };
+            let stays = same.iter().rfind(|live| !goes(live));
+            for (place, live) in same.iter().enumerate().filter(|(_, live)| goes(live)) {
+                let mut change = removal(live.section, &live.found.entry, &auth.meta);
+                let last = !same.iter().skip(place + 1).any(|later| later.section == live.section);
+                change.note = match stays {
+                    Some(other) => {
+                        Some(format!("line {} of {} still maps this principal", other.found.line, other.section))
+                    }
+                    None if !is_ours(live) => Some("not in the policy, which is exclusive".to_owned()),
+                    None if !last => Some(format!(
                         "line {}: another entry of this principal, which would come into force",
-                        found.line
-                    ));
-                }
+                        live.found.line
+                    )),
+                    None => None,
+                };
                 draft.changes.push(change);
-                self.edits.entry(*section).or_default().push(Edit::Remove { index });
+                self.edits.entry(live.section).or_default().push(Edit::Remove { index: live.index });
             }
         }
     }
@@ -318,6 +264,24 @@ impl Work<'_> {
     }
 }
 
+/// Why an entry goes beside the one that is kept of its principal.
+fn why_double(belongs: Section, double: Live<'_>, kept: Option<Live<'_>>) -> String {
+    let line = double.found.line;
+    match kept {
+        None => format!("line {line}: this principal belongs under {belongs}"),
+        Some(_) if double.section == Section::Roles && belongs == Section::Users => {
+            format!("line {line}: it was in force, and this principal belongs under {belongs}")
+        }
+        Some(kept) if double.section != belongs => {
+            format!("line {line}: this principal belongs under {belongs}, beside line {}", kept.found.line)
+        }
+        Some(kept) if belongs == Section::Users && double.found.entry.principal != kept.found.entry.principal => {
+            format!("line {line}: differs in case from line {}, and which one counts is random", kept.found.line)
+        }
+        Some(kept) => format!("line {line}: another entry of this principal, beside line {}", kept.found.line),
+    }
+}
+
 fn is_ignored(entry: &Entry, ownership: &Ownership) -> bool {
     let text = principal_text(entry);
     ownership.ignore.iter().any(|pattern| match pattern {
@@ -355,3 +319,6 @@ fn cannot_edit(section: Section, error: &EditError) -> Diagnostic {
     ))
     .hint("write that entry out in full by hand, then plan again")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! What an edit did to a text, for people to review: its changed lines with one line around them, and all that is
+//! otherwise unseen made visible. Of many lines that go the first and the last are shown.
+
+/// A diff by lines. `…` stands for lines that stayed.
+pub(crate) fn diff(old: &str, new: &str) -> String {
+    let (old, new) = (shown(old), shown(new));
+    let lines = marked(&old, &new);
+    let changed = |at: usize| lines.get(at).is_some_and(|(mark, _)| *mark != ' ');
+    let mut out = String::new();
+    let mut skipped = false;
+    let goes = |at: usize| lines.get(at).is_some_and(|(mark, _)| *mark == '-');
+    for (at, (mark, line)) in lines.iter().enumerate() {
+        if at > 0 && (at - 1..=at + 1).all(goes) {
+            if !std::mem::replace(&mut skipped, true) {
+                out.push_str("- …\n");
+            }
+        } else if changed(at) || changed(at + 1) || at.checked_sub(1).is_some_and(changed) {
+            out.push_str(format!("{mark} {line}").trim_end());
+            out.push('\n');
+            skipped = false;
+        } else if !std::mem::replace(&mut skipped, true) {
+            out.push_str("  …\n");
+        }
+    }
+    out
+}
+
+fn marked(old: &[String], new: &[String]) -> Vec<(char, String)> {
+    let mut common = vec![vec![0; new.len() + 1]; old.len() + 1];
+    for (i, one) in old.iter().enumerate().rev() {
+        for (j, other) in new.iter().enumerate().rev() {
+            common[i][j] = if one == other { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+        }
+    }
+    let (mut i, mut j) = (0, 0);
+    let mut out = Vec::new();
+    while i < old.len() || j < new.len() {
+        if i < old.len() && j < new.len() && old[i] == new[j] {
+            out.push((' ', old[i].clone()));
+            (i, j) = (i + 1, j + 1);
+        } else if j == new.len() || (i < old.len() && common[i + 1][j] >= common[i][j + 1]) {
+            out.push(('-', old[i].clone()));
+            i += 1;
+        } else {
+            out.push(('+', new[j].clone()));
+            j += 1;
+        }
+    }
+    out
+}
+
+fn shown(text: &str) -> Vec<String> {
+    let ends = |c: char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let joined = text.replace("\r\n", "␍\n");
+    let lines = joined.split_inclusive(ends).map(|line| {
+        let (line, end) = if line.ends_with(ends) { (line, "") } else { (line, "⟨no line end⟩") };
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        let body = line.trim_end_matches(' ');
+        let mut out = String::new();
+        for c in body.chars() {
+            match c {
+                '\t' => out.push('⇥'),
+                '\r' => out.push('␍'),
+                '\u{feff}' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("⟨{:X}⟩", u32::from(c))),
+                c => out.push(c),
+            }
+        }
+        out.extend(std::iter::repeat_n('·', line.len() - body.len()));
+        out + end
+    });
+    lines.collect()
+}
