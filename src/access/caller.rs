@@ -50,7 +50,7 @@ impl Caller {
                 (role(&path.join("/")), Session::Known((*session).to_owned()))
             }
             ("iam", ["role", .., name]) => (role(name), Session::Unknown),
-            ("iam", ["user", ..] | ["root", ..]) => (text.to_owned(), none),
+            ("iam", ["user" | "root", ..]) => (text.to_owned(), none),
             ("iam", ["instance-profile", ..]) => return Err(ArnFault::InstanceProfile),
             ("iam", ["group", ..]) => return Err(ArnFault::IamGroup),
             ("iam", _) => return Err(ArnFault::Resource(resource.to_owned())),

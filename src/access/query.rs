@@ -241,14 +241,16 @@ impl<'s> Access<'s> {
 
     /// All that somebody is bound to, rule by rule. Of `system:masters` it says nothing: they need no rules.
     pub(crate) fn held(&self, who: &Who) -> Vec<Held<'s>> {
-        self.admit(who).identities().flat_map(|identity| self.held_by(identity)).collect()
+        let grants = |identity: &Identity| self.rules_of(&self.grants.held_by(identity));
+        self.admit(who).identities().flat_map(grants).collect()
     }
 
-    pub(super) fn held_by(&self, identity: &Identity) -> Vec<Held<'s>> {
+    /// The rules of some grants, those of roles that do not exist left out.
+    pub(super) fn rules_of(&self, grants: &[Grant<'s>]) -> Vec<Held<'s>> {
         let mut held = Vec::new();
-        for grant in self.grants.held_by(identity) {
-            if let Some(effective) = self.grants.rules(&grant) {
-                let chains = effective.rules().map(|sourced| Chain::of(&grant, effective.role, sourced));
+        for grant in grants {
+            if let Some(effective) = self.grants.rules(grant) {
+                let chains = effective.rules().map(|sourced| Chain::of(grant, effective.role, sourced));
                 held.extend(chains.map(|chain| Held { chain, namespace: grant.namespace() }));
             }
         }

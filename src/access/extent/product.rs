@@ -124,24 +124,27 @@ impl<'s> Extent<'s> {
         [Self::Objects(Objects::all()), Self::Paths(Paths::all())]
     }
 
-    /// What a rule gives in some namespaces; all of them, and what is in none, is all words.
-    pub(crate) fn of_rule(rule: &'s Rule, namespaces: &Words<'s>) -> Vec<Self> {
-        let verbs = Words::of_rule(&rule.verbs);
+    /// What a rule gives of objects in some namespaces, if anything; all of them, and what is in none, is all words.
+    pub(crate) fn objects(rule: &'s Rule, namespaces: Words<'s>) -> Option<Self> {
         let names = match rule.resource_names.as_slice() {
             [] => Words::all(),
             names => Words::only(names.iter().map(String::as_str)),
         };
-        let objects = Self::Objects(Objects {
-            namespaces: namespaces.clone(),
+        let set = Objects {
+            namespaces,
             resources: Resources::of_rule(rule.resources.iter().map(String::as_str)),
             groups: Words::of_rule(&rule.api_groups),
             names,
-            verbs: verbs.clone(),
-        });
-        // A RoleBinding has no say in URLs.
-        let urls = if namespaces.is_all() { rule.non_resource_urls.as_slice() } else { &[] };
-        let paths = Self::Paths(Paths { urls: Urls::of_rule(urls.iter().map(String::as_str)), verbs });
-        [objects, paths].into_iter().filter(|extent| !extent.is_empty()).collect()
+            verbs: Words::of_rule(&rule.verbs),
+        };
+        (!set.is_empty()).then_some(Self::Objects(set))
+    }
+
+    /// What a rule gives of URLs, if anything, where it holds for the whole cluster: a RoleBinding has no say in them.
+    pub(crate) fn paths(rule: &'s Rule) -> Option<Self> {
+        let urls = Urls::of_rule(rule.non_resource_urls.iter().map(String::as_str));
+        let set = Paths { urls, verbs: Words::of_rule(&rule.verbs) };
+        (!set.is_empty()).then_some(Self::Paths(set))
     }
 
     pub(crate) fn contains(&self, request: &Request) -> bool {

@@ -75,6 +75,7 @@ fn is_covered(extent: &Extent<'_>, by: &[Extent<'_>]) -> bool {
 
 /// What is left of a set without all that others have.
 pub(crate) fn without<'s>(extent: &Extent<'s>, taken: &[Extent<'s>]) -> Vec<Region<'s>> {
+    let taken: Vec<&Extent<'s>> = taken.iter().filter(|taken| taken.meets(extent)).collect();
     if taken.iter().any(|taken| taken.covers(extent)) {
         return Vec::new();
     }
@@ -107,17 +108,14 @@ pub(crate) fn joined<'s, T>(regions: Vec<(Region<'s>, T)>, merge: impl Fn(&mut T
         }
     }
     let plain = plain.into_iter().map(|(extent, tag)| (Region { extent, except: Vec::new() }, tag));
-    let mut all: Vec<(Region<'s>, T)> = plain.chain(other).collect();
-    let mut place = 0;
-    while let Some((region, _)) = all.get(place) {
-        let covered = all.iter().enumerate().any(|(other, (whole, _))| {
-            other != place && whole.except.is_empty() && whole.extent.covers(&region.extent)
-        });
-        if covered {
-            all.remove(place);
-        } else {
-            place += 1;
-        }
-    }
-    all
+    let all: Vec<(Region<'s>, T)> = plain.chain(other).collect();
+    let is_within = |(place, region): (usize, &Region<'s>)| {
+        let wholes = all.iter().enumerate().filter(|(other, (whole, _))| *other != place && whole.except.is_empty());
+        // Of two that are equal the first stays.
+        wholes.into_iter().any(|(other, (whole, _))| {
+            whole.extent.covers(&region.extent) && (other < place || !region.extent.covers(&whole.extent))
+        })
+    };
+    let kept: Vec<bool> = all.iter().enumerate().map(|(place, (region, _))| !is_within((place, region))).collect();
+    all.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(part, _)| part).collect()
 }

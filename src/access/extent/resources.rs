@@ -120,6 +120,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn sets_of_resources_are_sets(one in sets(), other in sets()) {
             let resources = ["pods", "jobs", "z"].into_iter();

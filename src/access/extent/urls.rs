@@ -127,6 +127,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn sets_of_urls_are_sets(one in sets(), other in sets()) {
             let points = ["", "/", "/a", "/ax", "/a/b", "/a/bx", "/c", "/cx"];

@@ -176,8 +176,9 @@ mod tests {
     }
 
     fn said(text: &str, namespaces: &Words<'static>) -> String {
-        let rule = Box::leak(Box::new(rule(text)));
-        Extent::of_rule(rule, namespaces).iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+        let rule = rule(text);
+        let extents = Extent::objects(&rule, namespaces.clone()).into_iter().chain(Extent::paths(&rule));
+        extents.map(|extent| extent.to_string()).collect::<Vec<_>>().join(" | ")
     }
 
     #[test]
@@ -225,9 +226,9 @@ mod tests {
         let left = |of: &str, taken: &[(&str, &Words<'static>)]| {
             let of = rule(of);
             let taken: Vec<(Rule, _)> = taken.iter().map(|(text, namespaces)| (rule(text), *namespaces)).collect();
-            let taken: Vec<_> = taken.iter().flat_map(|(rule, namespaces)| Extent::of_rule(rule, namespaces)).collect();
+            let taken: Vec<_> = taken.iter().filter_map(|(rule, all)| Extent::objects(rule, (*all).clone())).collect();
             let regions: Vec<Region<'_>> =
-                Extent::of_rule(&of, &Words::all()).iter().flat_map(|extent| without(extent, &taken)).collect();
+                Extent::objects(&of, Words::all()).iter().flat_map(|extent| without(extent, &taken)).collect();
             regions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
         };
         let viewer = r#"{"verbs":["get","list"],"apiGroups":["*"],"resources":["*"]}"#;

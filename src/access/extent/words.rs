@@ -111,6 +111,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn sets_of_words_are_sets(one in sets(), other in sets()) {
             // `z` stands for every word that is listed nowhere.
