@@ -89,15 +89,15 @@ mod tests {
         Caller::parse(&format!("arn:aws:sts::111122223333:assumed-role/deploy/{name}")).unwrap()
     }
 
-    fn literal(text: &str) -> Result<Name, NotAnInstance> {
-        Ok(Name::Literal(text.into()))
+    fn literal(text: &str) -> Name {
+        Name::Literal(text.into())
     }
 
     #[test]
     fn a_session_name_loses_its_at_signs_and_nothing_else() {
         let me = session("me+x@corp.example@y");
-        assert_eq!(render("u:{{SessionName}}", &me), literal("u:me+x-corp.example-y"));
-        assert_eq!(render("{{SessionNameRaw}}", &me), literal("me+x@corp.example@y"));
+        assert_eq!(render("u:{{SessionName}}", &me).unwrap(), literal("u:me+x-corp.example-y"));
+        assert_eq!(render("{{SessionNameRaw}}", &me).unwrap(), literal("me+x@corp.example@y"));
         assert_eq!(render("{{AccountID}}/{{sessionname}}/{{ SessionName }}", &me).unwrap().as_str(), {
             "111122223333/{{sessionname}}/{{ SessionName }}"
         });
@@ -112,7 +112,7 @@ mod tests {
         }
         let user = Caller::parse("arn:aws:iam::111122223333:user/bob").unwrap();
         assert!(render("{{EC2PrivateDNSName}}", &user).is_err());
-        assert_eq!(render("bob{{SessionName}}", &user), literal("bob"));
+        assert_eq!(render("bob{{SessionName}}", &user).unwrap(), literal("bob"));
     }
 
     #[test]
@@ -123,6 +123,6 @@ mod tests {
         });
         assert!(render("{{SessionName}}", &role).unwrap().is_free());
         assert!(!render("x-{{SessionName}}", &role).unwrap().is_free());
-        assert_eq!(render("{{Unknown}}", &role), literal("{{Unknown}}"));
+        assert_eq!(render("{{Unknown}}", &role).unwrap(), literal("{{Unknown}}"));
     }
 }

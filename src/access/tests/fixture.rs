@@ -1,7 +1,9 @@
 //! States from the text of a snapshot.
 
+use std::collections::BTreeMap;
+
 use crate::access::{Access, Moment, Request, Verdict, Who};
-use crate::names::{ObjectKey, ObjectKind};
+use crate::names::ObjectKind;
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
 use crate::state::object::{RawBinding, RawRole, from_value};
@@ -18,7 +20,7 @@ pub(super) fn state(text: &str) -> State {
         };
         match key.kind() {
             ObjectKind::Namespace => {
-                state.namespaces.insert(key.name().to_owned(), Default::default());
+                state.namespaces.insert(key.name().to_owned(), BTreeMap::default());
             }
             ObjectKind::ConfigMap => state.aws_auth = Some(AwsAuth::from_json(&value).unwrap()),
             ObjectKind::ClusterRole | ObjectKind::Role => {
@@ -93,8 +95,4 @@ pub(super) fn ask(text: &str) -> Request {
 #[track_caller]
 pub(super) fn can(state: &State, subject: &str, request: &str) -> bool {
     Access::of(state, Moment::Stored).can(&who(subject), &ask(request)).verdict == Verdict::Yes
-}
-
-pub(super) fn key(kind: ObjectKind, namespace: Option<&str>, name: &str) -> ObjectKey {
-    ObjectKey::new(kind, namespace, name).unwrap()
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::oracle;
-use super::random::{everybody, pair, questions, some_questions, state};
-use crate::access::{Access, Identity, Moment, Verdict, Who, contains, delta, delta_of};
+use super::random::{everybody, object_rule, pair, questions, some_questions, state};
+use crate::access::extent::{Words, without};
+use crate::access::{Access, Extent, Identity, Moment, Verdict, Who, contains, delta, delta_of};
 
 fn moments() -> impl Strategy<Value = Moment> {
     prop_oneof![Just(Moment::Stored), Just(Moment::Settled)]
@@ -132,6 +133,26 @@ proptest! {
                         prop_assert!(!within, "{} is in {}, {}", part.region, whole.region, other);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_rule_is_exact_and_no_part_of_it_empty(
+        rule in object_rule(),
+        taken in proptest::collection::vec((object_rule(), any::<bool>()), 0..=9),
+    ) {
+        let scope = |wide: bool| if wide { Words::all() } else { Words::only(["n1"]) };
+        let taken: Vec<Extent<'_>> = taken.iter().filter_map(|(rule, wide)| Extent::objects(rule, scope(*wide))).collect();
+        let questions = questions();
+        if let Some(whole) = Extent::objects(&rule, Words::all()) {
+            let left = without(&whole, &taken);
+            for question in &questions {
+                let expected = whole.contains(question) && !taken.iter().any(|taken| taken.contains(question));
+                prop_assert_eq!(left.iter().any(|region| region.contains(question)), expected, "{}", question);
+            }
+            for region in &left {
+                prop_assert!(questions.iter().any(|question| region.contains(question)), "nothing is in {}", region);
             }
         }
     }

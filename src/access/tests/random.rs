@@ -19,7 +19,7 @@ fn some(words: &'static [&'static str], most: usize) -> impl Strategy<Value = Ve
     subsequence(words, 1..=most).prop_map(|words| words.into_iter().map(str::to_owned).collect())
 }
 
-fn object_rule() -> impl Strategy<Value = Rule> {
+pub(super) fn object_rule() -> impl Strategy<Value = Rule> {
     let names = prop_oneof![3 => Just(Vec::new()), 1 => some(&["", "a", "b"], 2)];
     (
         some(&["get", "list", "create", "*"], 2),
@@ -208,5 +208,7 @@ pub(super) fn questions() -> Vec<Request> {
 }
 
 pub(super) fn some_questions() -> impl Strategy<Value = Vec<Request>> {
-    vec(select(questions()), 24)
+    let (urls, objects): (Vec<Request>, Vec<Request>) =
+        questions().into_iter().partition(|question| matches!(question, Request::Url { .. }));
+    vec(prop_oneof![5 => select(objects), 1 => select(urls)], 24)
 }
