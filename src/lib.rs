@@ -6,10 +6,12 @@
 //! 1. `names`, `diagnostic`, `yaml`: words, faults, texts
 //! 2. `state`: what a cluster's access is made of, and what a write does to it
 //! 3. `policy`: what people want
-//! 4. `plan`: the way from one to the other
-//! 5. `render`: a plan and faults as text and JSON
-//! 6. `cluster`, `apply`, `cli`: the shell
+//! 4. `access`: who can do what in a state, and what lies between two states
+//! 5. `plan`: the way from one to the other
+//! 6. `render`: a plan and faults as text and JSON
+//! 7. `cluster`, `apply`, `cli`: the shell
 
+mod access;
 mod apply;
 mod cli;
 mod cluster;

@@ -1,0 +1,157 @@
+//! Aggregated ClusterRoles: which rules the controller fills in.
+//!
+//! Source: kubernetes v1.36.3 `pkg/controller/clusterroleaggregation`: the union of the selected ClusterRoles' stored
+//! rules, exact duplicates dropped, itself excluded, again whenever a ClusterRole changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::names::{ObjectKey, ObjectKind};
+use crate::state::State;
+use crate::state::object::Role;
+use crate::state::rbac::{Rule, Selector};
+
+/// When the question is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Moment {
+    /// Now: the API server answers from the stored rules. Where an aggregated role has none, it stands in a snapshot
+    /// that no controller has seen, and what one would fill in is taken.
+    Stored,
+    /// Once the controller has run.
+    Settled,
+}
+
+/// A rule and the role in which somebody wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sourced<'s> {
+    pub(crate) rule: &'s Rule,
+    pub(crate) source: &'s ObjectKey,
+}
+
+/// Rules by content, with the first role that has each.
+type Pool<'s> = BTreeMap<&'s Rule, &'s ObjectKey>;
+
+struct Aggregated<'s> {
+    /// What the roles that are not aggregated themselves bring in.
+    written: Pool<'s>,
+    /// The aggregated roles among the selected.
+    through: Vec<&'s ObjectKey>,
+    held: Pool<'s>,
+}
+
+/// Whether the rules of a role are to be gathered, not read.
+pub(super) fn is_gathered(role: &Role, moment: Moment) -> bool {
+    role.aggregation.is_some() && (moment == Moment::Settled || role.rules.is_empty())
+}
+
+/// The rules of an aggregated role, gathered through the roles that it selects.
+pub(super) fn gather<'s>(state: &'s State, root: &'s ObjectKey, moment: Moment) -> Vec<Sourced<'s>> {
+    let mut all = selected(state, root, moment);
+    // In a circle of roles a rule keeps itself alive: each has it from the next. What nobody gives falls away, until
+    // nothing more falls; then what is given arrives. Out of a circle the first part leaves nothing of its own.
+    loop {
+        let fallen: Vec<(&ObjectKey, Vec<&Rule>)> = all
+            .iter()
+            .map(|(key, role)| {
+                let given = |rule: &Rule| {
+                    let held = |from: &&ObjectKey| all.get(*from).is_some_and(|from| from.held.contains_key(rule));
+                    role.written.contains_key(rule) || role.through.iter().any(held)
+                };
+                (*key, role.held.keys().copied().filter(|rule| !given(rule)).collect())
+            })
+            .collect();
+        if fallen.iter().all(|(_, rules)| rules.is_empty()) {
+            break;
+        }
+        for (key, rules) in fallen {
+            if let Some(role) = all.get_mut(key) {
+                role.held.retain(|rule, _| !rules.contains(rule));
+            }
+        }
+    }
+    loop {
+        let arriving: Vec<(&ObjectKey, Pool<'s>)> = all
+            .iter()
+            .map(|(key, role)| {
+                let through = role.through.iter().filter_map(|from| all.get(*from)).flat_map(|from| &from.held);
+                let given = role.written.iter().chain(through);
+                (*key, given.filter(|(rule, _)| !role.held.contains_key(*rule)).map(|(r, s)| (*r, *s)).collect())
+            })
+            .collect();
+        if arriving.iter().all(|(_, pool)| pool.is_empty()) {
+            break;
+        }
+        for (key, pool) in arriving {
+            if let Some(role) = all.get_mut(key) {
+                role.held.extend(pool);
+            }
+        }
+    }
+    let pool = all.remove(root).map(|role| role.held).unwrap_or_default();
+    pool.into_iter().map(|(rule, source)| Sourced { rule, source }).collect()
+}
+
+/// Every gathered role that is reached from `root`, with what it selects.
+fn selected<'s>(state: &'s State, root: &'s ObjectKey, moment: Moment) -> BTreeMap<&'s ObjectKey, Aggregated<'s>> {
+    let mut found: BTreeMap<&ObjectKey, Aggregated<'_>> = BTreeMap::new();
+    let mut open = vec![root];
+    while let Some(key) = open.pop() {
+        let Some(role) = state.roles.get(key).filter(|_| !found.contains_key(key)) else {
+            continue;
+        };
+        let mut next = Aggregated { written: Pool::new(), through: Vec::new(), held: Pool::new() };
+        next.held.extend(role.rules.iter().map(|rule| (rule, key)));
+        for (from, other) in selection(state, role.aggregation.as_deref().unwrap_or_default()) {
+            if from == key {
+                continue;
+            }
+            if is_gathered(other, moment) {
+                next.through.push(from);
+                open.push(from);
+            } else {
+                for rule in &other.rules {
+                    next.written.entry(rule).or_insert(from);
+                }
+            }
+        }
+        // The source of a rule is who wrote it, not who handed it on.
+        next.held = std::mem::take(&mut next.held)
+            .into_iter()
+            .map(|(rule, own)| (rule, next.written.get(rule).copied().unwrap_or(own)))
+            .collect();
+        found.insert(key, next);
+    }
+    found
+}
+
+/// The ClusterRoles that one of the selectors matches, by name.
+pub(super) fn selection<'s>(
+    state: &'s State,
+    selectors: &'s [Selector],
+) -> impl Iterator<Item = (&'s ObjectKey, &'s Role)> {
+    cluster_roles(state).filter(|(_, role)| selectors.iter().any(|selector| selector.matches(&role.meta.labels)))
+}
+
+/// They come before the Roles of the namespaces, which are many.
+fn cluster_roles(state: &State) -> impl Iterator<Item = (&ObjectKey, &Role)> {
+    state.roles.iter().take_while(|(key, _)| key.kind() == ObjectKind::ClusterRole)
+}
+
+/// The roles that take rules from each other in a circle, each circle once.
+pub(crate) fn circles(state: &State) -> Vec<BTreeSet<&ObjectKey>> {
+    let mut circles: Vec<BTreeSet<&ObjectKey>> = Vec::new();
+    let aggregated = cluster_roles(state).filter(|(_, role)| role.aggregation.is_some());
+    let reached: BTreeMap<&ObjectKey, BTreeSet<&ObjectKey>> = aggregated
+        .map(|(key, _)| {
+            let all = selected(state, key, Moment::Settled);
+            (key, all.values().flat_map(|role| role.through.iter().copied()).collect())
+        })
+        .collect();
+    for (key, from) in &reached {
+        let circle: BTreeSet<&ObjectKey> =
+            from.iter().copied().filter(|other| reached.get(other).is_some_and(|back| back.contains(key))).collect();
+        if circle.len() > 1 && !circles.contains(&circle) {
+            circles.push(circle);
+        }
+    }
+    circles
+}

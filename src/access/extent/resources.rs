@@ -1,0 +1,141 @@
+//! A set of resources and subresources, as `*`, `pods`, `pods/log` and `*/scale` name them.
+//!
+//! For each subresource there is a set of resources that have it in the set; the resource itself stands under the
+//! empty subresource. So every union, cut and difference of such sets is one again.
+
+use super::words::Words;
+
+/// Resources with their subresources.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Resources<'s> {
+    /// Sorted by subresource; none that equals `others`.
+    each: Vec<(&'s str, Words<'s>)>,
+    /// Of every subresource that is not in `each`.
+    others: Words<'s>,
+}
+
+impl<'s> Resources<'s> {
+    pub(crate) fn all() -> Self {
+        Self { each: Vec::new(), others: Words::all() }
+    }
+
+    pub(crate) fn none() -> Self {
+        Self { each: Vec::new(), others: Words::none() }
+    }
+
+    /// The resources of a rule. `pods/*` is none: no request has a subresource of that name.
+    pub(crate) fn of_rule(words: impl IntoIterator<Item = &'s str>) -> Self {
+        let mut set = Self::none();
+        for word in words {
+            let one = match word.split_once('/') {
+                None if word == "*" => return Self::all(),
+                None => Self::under("", Words::only([word])),
+                Some((_, "" | "*")) => continue,
+                Some(("*", subresource)) => Self::under(subresource, Words::all()),
+                Some((resource, subresource)) => Self::under(subresource, Words::only([resource])),
+            };
+            set = set.union(&one);
+        }
+        set
+    }
+
+    fn under(subresource: &'s str, resources: Words<'s>) -> Self {
+        Self { each: vec![(subresource, resources)], others: Words::none() }
+    }
+
+    /// Resources for each subresource that differs, and those for all other subresources.
+    pub(crate) fn parts(&self) -> (&[(&'s str, Words<'s>)], &Words<'s>) {
+        (&self.each, &self.others)
+    }
+
+    fn with(&self, subresource: &str) -> &Words<'s> {
+        let place = self.each.binary_search_by(|(sub, _)| (*sub).cmp(subresource));
+        place.ok().and_then(|place| self.each.get(place)).map_or(&self.others, |(_, words)| words)
+    }
+
+    pub(crate) fn contains(&self, resource: &str, subresource: &str) -> bool {
+        self.with(subresource).contains(resource)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.each.is_empty() && self.others.is_empty()
+    }
+
+    pub(crate) fn is_all(&self) -> bool {
+        self.each.is_empty() && self.others.is_all()
+    }
+
+    pub(super) fn is_finite(&self) -> bool {
+        self.others.is_empty() && self.each.iter().all(|(_, words)| words.is_finite())
+    }
+
+    fn pairs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a Words<'s>, &'a Words<'s>)> {
+        let subresources = self.each.iter().chain(&other.each).map(|(subresource, _)| *subresource);
+        subresources
+            .map(|subresource| (self.with(subresource), other.with(subresource)))
+            .chain([(&self.others, &other.others)])
+    }
+
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.pairs(other).all(|(one, other)| one.covers(other))
+    }
+
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.pairs(other).any(|(one, other)| one.meets(other))
+    }
+
+    fn pointwise(&self, other: &Self, combine: impl Fn(&Words<'s>, &Words<'s>) -> Words<'s>) -> Self {
+        let others = combine(&self.others, &other.others);
+        let mut subresources: Vec<&str> = self.each.iter().chain(&other.each).map(|(sub, _)| *sub).collect();
+        subresources.sort_unstable();
+        subresources.dedup();
+        let combined = subresources.into_iter().map(|sub| (sub, combine(self.with(sub), other.with(sub))));
+        let each = combined.filter(|(_, words)| *words != others).collect();
+        Self { each, others }
+    }
+
+    pub(crate) fn intersect(&self, other: &Self) -> Self {
+        self.pointwise(other, Words::intersect)
+    }
+
+    pub(crate) fn minus(&self, other: &Self) -> Self {
+        self.pointwise(other, Words::minus)
+    }
+
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        self.pointwise(other, Words::union)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WORDS: [&str; 7] = ["*", "pods", "pods/log", "*/scale", "jobs", "jobs/scale", "pods/*"];
+
+    fn sets() -> impl Strategy<Value = Resources<'static>> {
+        let one = || proptest::sample::subsequence(WORDS.to_vec(), 0..=3).prop_map(Resources::of_rule);
+        (one(), one()).prop_map(|(one, other)| one.minus(&other))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn sets_of_resources_are_sets(one in sets(), other in sets()) {
+            let resources = ["pods", "jobs", "z"].into_iter();
+            let points: Vec<_> = resources.flat_map(|r| ["", "log", "scale", "z"].map(|sub| (r, sub))).collect();
+            for (r, s) in points.iter().copied() {
+                let (a, b) = (one.contains(r, s), other.contains(r, s));
+                prop_assert_eq!(one.intersect(&other).contains(r, s), a && b);
+                prop_assert_eq!(one.minus(&other).contains(r, s), a && !b);
+                prop_assert_eq!(one.union(&other).contains(r, s), a || b);
+            }
+            let at = |set: &Resources<'_>, point: &(&str, &str)| set.contains(point.0, point.1);
+            prop_assert_eq!(one.covers(&other), points.iter().all(|p| at(&one, p) || !at(&other, p)));
+            prop_assert_eq!(one.meets(&other), points.iter().any(|p| at(&one, p) && at(&other, p)));
+            prop_assert_eq!(one.is_empty(), !points.iter().any(|p| at(&one, p)));
+        }
+    }
+}

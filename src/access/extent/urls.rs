@@ -1,0 +1,145 @@
+//! A set of non-resource URLs, as `/metrics`, `/api/*` and `*` name them.
+//!
+//! Two such patterns never overlap by half: one lies in the other or they have nothing in common. So a set is a list of
+//! patterns, each in or out, and of those that match a URL the longest decides.
+
+use std::collections::BTreeMap;
+
+/// A URL, or all that begin so. Ordered from short to long, so that what lies in another comes after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Pattern<'s> {
+    length: usize,
+    exact: bool,
+    text: &'s str,
+}
+
+impl<'s> Pattern<'s> {
+    fn of_rule(url: &'s str) -> Self {
+        let text = url.trim_end_matches('*');
+        Self { length: text.len(), exact: text.len() == url.len(), text }
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        if self.exact { self == other } else { other.text.starts_with(self.text) }
+    }
+}
+
+impl std::fmt::Display for Pattern<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.text, if self.exact { "" } else { "*" })
+    }
+}
+
+/// URLs, in by some patterns and out by others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Urls<'s> {
+    /// None that says what a shorter one says already.
+    marks: BTreeMap<Pattern<'s>, bool>,
+}
+
+impl<'s> Urls<'s> {
+    pub(crate) fn all() -> Self {
+        Self::of_rule(["*"])
+    }
+
+    pub(crate) fn none() -> Self {
+        Self { marks: BTreeMap::new() }
+    }
+
+    pub(crate) fn of_rule(urls: impl IntoIterator<Item = &'s str>) -> Self {
+        let marks = urls.into_iter().map(|url| (Pattern::of_rule(url), true)).collect();
+        Self { marks }.pruned()
+    }
+
+    /// What is in or out, from short to long.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = (&Pattern<'s>, bool)> {
+        self.marks.iter().map(|(pattern, inside)| (pattern, *inside))
+    }
+
+    fn pruned(self) -> Self {
+        let mut kept = Self::none();
+        for (pattern, inside) in self.marks {
+            if kept.decides(&pattern) != inside {
+                kept.marks.insert(pattern, inside);
+            }
+        }
+        kept
+    }
+
+    /// What is said of a pattern as a whole, by it or by the longest in which it lies.
+    fn decides(&self, pattern: &Pattern<'_>) -> bool {
+        self.marks.iter().rfind(|(mark, _)| mark.covers(pattern)).is_some_and(|(_, inside)| *inside)
+    }
+
+    pub(crate) fn contains(&self, url: &str) -> bool {
+        self.decides(&Pattern { length: url.len(), exact: true, text: url })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    pub(crate) fn is_all(&self) -> bool {
+        *self == Self::all()
+    }
+
+    pub(super) fn is_finite(&self) -> bool {
+        self.marks.keys().all(|pattern| pattern.exact)
+    }
+
+    fn pointwise(&self, other: &Self, combine: impl Fn(bool, bool) -> bool) -> Self {
+        let patterns = self.marks.keys().chain(other.marks.keys());
+        let marks = patterns.map(|pattern| (*pattern, combine(self.decides(pattern), other.decides(pattern))));
+        Self { marks: marks.collect() }.pruned()
+    }
+
+    pub(crate) fn intersect(&self, other: &Self) -> Self {
+        self.pointwise(other, |one, other| one && other)
+    }
+
+    pub(crate) fn minus(&self, other: &Self) -> Self {
+        self.pointwise(other, |one, other| one && !other)
+    }
+
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        self.pointwise(other, |one, other| one || other)
+    }
+
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        other.minus(self).is_empty()
+    }
+
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        !self.intersect(other).is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const URLS: [&str; 7] = ["*", "/a", "/a*", "/a**", "/a/b*", "/a/b", "/c"];
+
+    fn sets() -> impl Strategy<Value = Urls<'static>> {
+        let one = || proptest::sample::subsequence(URLS.to_vec(), 0..=3).prop_map(Urls::of_rule);
+        (one(), one()).prop_map(|(one, other)| one.minus(&other))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn sets_of_urls_are_sets(one in sets(), other in sets()) {
+            let points = ["", "/", "/a", "/ax", "/a/b", "/a/bx", "/c", "/cx"];
+            for url in points {
+                let (a, b) = (one.contains(url), other.contains(url));
+                prop_assert_eq!(one.intersect(&other).contains(url), a && b);
+                prop_assert_eq!(one.minus(&other).contains(url), a && !b);
+                prop_assert_eq!(one.union(&other).contains(url), a || b);
+            }
+            prop_assert_eq!(one.covers(&other), points.iter().all(|p| one.contains(p) || !other.contains(p)));
+            prop_assert_eq!(one.is_empty(), !points.iter().any(|p| one.contains(p)));
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Who is bound to what: from a subject through bindings to rules, and from a role back to its subjects.
+//!
+//! One question is answered by one walk over the bindings; whoever asks many has the index made first.
+//! Source: kubernetes v1.36.3 `pkg/registry/rbac/validation/rule.go` (`VisitRulesFor`, `GetRoleReferenceRules`).
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::aggregation::{Moment, Sourced, gather, is_gathered};
+use super::identity::Identity;
+use super::template::Name;
+use crate::names::ObjectKey;
+use crate::state::State;
+use crate::state::object::Binding;
+use crate::state::rbac::{RoleRef, Rule, Subject};
+
+/// A subject in a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grant<'s> {
+    pub(crate) key: &'s ObjectKey,
+    pub(crate) binding: &'s Binding,
+    pub(crate) subject: &'s Subject,
+    /// The place of the binding among all, and of the subject in it.
+    pub(super) at: (usize, usize),
+}
+
+impl<'s> Grant<'s> {
+    /// Where it counts: everywhere, or in one namespace.
+    pub(crate) fn namespace(&self) -> Option<&'s str> {
+        self.key.namespace()
+    }
+
+    /// The role that is meant, whether it exists or not; none where a ClusterRoleBinding means a Role.
+    pub(super) fn role_key(&self) -> Option<ObjectKey> {
+        match (&self.binding.role_ref, self.namespace()) {
+            (RoleRef::ClusterRole(name), _) => Some(ObjectKey::cluster_role(name)),
+            (RoleRef::Role(name), Some(namespace)) => Some(ObjectKey::role(namespace, name)),
+            (RoleRef::Role(_), None) => None,
+        }
+    }
+}
+
+/// The rules that a role gives.
+#[derive(Debug, Clone)]
+pub(crate) struct Effective<'s> {
+    pub(crate) role: &'s ObjectKey,
+    rules: Rules<'s>,
+}
+
+#[derive(Debug, Clone)]
+enum Rules<'s> {
+    Own(&'s [Rule]),
+    Gathered(Rc<[Sourced<'s>]>),
+}
+
+impl<'s> Effective<'s> {
+    pub(crate) fn rules(&self) -> impl Iterator<Item = Sourced<'s>> {
+        let source = self.role;
+        let (own, gathered): (&'s [Rule], &[Sourced<'s>]) = match &self.rules {
+            Rules::Own(rules) => (rules, &[]),
+            Rules::Gathered(rules) => (&[], rules),
+        };
+        own.iter().map(move |rule| Sourced { rule, source }).chain(gathered.iter().copied())
+    }
+}
+
+/// All bindings of a state.
+#[derive(Debug)]
+pub(crate) struct Grants<'s> {
+    pub(super) state: &'s State,
+    pub(super) moment: Moment,
+    index: OnceCell<Index<'s>>,
+    gathered: RefCell<BTreeMap<&'s ObjectKey, Rc<[Sourced<'s>]>>>,
+}
+
+#[derive(Debug, Default)]
+struct Index<'s> {
+    users: BTreeMap<&'s str, Vec<Grant<'s>>>,
+    groups: BTreeMap<&'s str, Vec<Grant<'s>>>,
+    service_accounts: BTreeMap<(&'s str, &'s str), Vec<Grant<'s>>>,
+}
+
+impl<'s> Grants<'s> {
+    pub(super) fn of(state: &'s State, moment: Moment) -> Self {
+        Self { state, moment, index: OnceCell::new(), gathered: RefCell::default() }
+    }
+
+    /// Makes the index, which pays from a few dozen questions on.
+    pub(crate) fn index(&self) {
+        self.indexed();
+    }
+
+    fn indexed(&self) -> &Index<'s> {
+        self.index.get_or_init(|| {
+            let mut index = Index::default();
+            for grant in self.all() {
+                let grants = match grant.subject {
+                    Subject::User(name) => index.users.entry(name).or_default(),
+                    Subject::Group(name) => index.groups.entry(name).or_default(),
+                    Subject::ServiceAccount { namespace, name } => {
+                        index.service_accounts.entry((namespace, name)).or_default()
+                    }
+                };
+                grants.push(grant);
+            }
+            index
+        })
+    }
+
+    /// Every subject of every binding, in the order of the bindings.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Grant<'s>> {
+        self.state.bindings.iter().enumerate().flat_map(|(at, (key, binding))| {
+            let subjects = binding.subjects.iter().enumerate();
+            subjects.map(move |(place, subject)| Grant { key, binding, subject, at: (at, place) })
+        })
+    }
+
+    /// What an identity is bound to: each binding once, by the first of its subjects that means the identity.
+    pub(crate) fn held_by(&self, identity: &Identity) -> Vec<Grant<'s>> {
+        let mut grants = match self.index.get() {
+            Some(index) => index.held_by(identity),
+            None => self.all().filter(|grant| identity.is_meant_by(grant.subject)).collect(),
+        };
+        grants.sort_by_key(|grant| grant.at);
+        grants.dedup_by_key(|grant| grant.at.0);
+        grants
+    }
+
+    /// The rules of a grant; none where its role does not exist, until somebody creates it.
+    pub(crate) fn rules(&self, grant: &Grant<'s>) -> Option<Effective<'s>> {
+        self.role(&grant.role_key()?)
+    }
+
+    pub(super) fn role(&self, key: &ObjectKey) -> Option<Effective<'s>> {
+        let (key, role) = self.state.roles.get_key_value(key)?;
+        if !is_gathered(role, self.moment) {
+            return Some(Effective { role: key, rules: Rules::Own(&role.rules) });
+        }
+        let known = self.gathered.borrow().get(key).cloned();
+        let rules = known.unwrap_or_else(|| {
+            let rules: Rc<[Sourced<'s>]> = gather(self.state, key, self.moment).into();
+            self.gathered.borrow_mut().insert(key, Rc::clone(&rules));
+            rules
+        });
+        Some(Effective { role: key, rules: Rules::Gathered(rules) })
+    }
+
+    /// Bindings to roles that do not exist. They give nothing now, and at once when such a role is born.
+    pub(crate) fn pending(&self) -> Vec<(&'s ObjectKey, &'s Binding)> {
+        let first = |grant: &Grant<'s>| grant.at.1 == 0;
+        let dangling = self.all().filter(first).filter(|grant| self.rules(grant).is_none());
+        dangling.map(|grant| (grant.key, grant.binding)).collect()
+    }
+}
+
+impl<'s> Index<'s> {
+    fn held_by(&self, identity: &Identity) -> Vec<Grant<'s>> {
+        let username = identity.username.as_ref().and_then(Name::literal).unwrap_or_default();
+        let groups = identity.groups.iter().filter_map(Name::literal);
+        let by_group = groups.filter_map(|name| self.groups.get(name));
+        // A service account is meant by its username, wherever a colon may part namespace and name.
+        let accounts = Identity::service_account_parts(username);
+        let by_account = accounts.filter_map(|parts| self.service_accounts.get(&parts));
+        self.users.get(username).into_iter().chain(by_group).chain(by_account).flatten().copied().collect()
+    }
+}

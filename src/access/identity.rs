@@ -1,0 +1,298 @@
+//! Who somebody is to the API server: a username and groups, whether asked about an ARN or about a bare name.
+//!
+//! Sources: aws-iam-authenticator v0.7.8 `pkg/server/server.go` (`doMapping`); k8s.io/apiserver v0.36.3
+//! `authentication/group` (`AuthenticatedGroupAdder`), `authentication/serviceaccount`, `authentication/user`.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::caller::Caller;
+use super::mapping::{EntryRef, Mapped, Mapping, Never};
+use super::template::{Name, NotAnInstance, render};
+use crate::names::ArnFault;
+use crate::state::rbac::Subject;
+
+pub(crate) const MASTERS: &str = "system:masters";
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
+pub(crate) const ANONYMOUS: &str = "system:anonymous";
+pub(crate) const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
+const NODES: &str = "system:nodes";
+const NODE_PREFIX: &str = "system:node:";
+const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
+
+/// Whom a question is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Who {
+    Arn(Caller),
+    /// Any principal of an account that has no entry of its own.
+    Account(String),
+    User(String),
+    /// Somebody of whom the group alone is known.
+    Group(String),
+    ServiceAccount {
+        namespace: String,
+        name: String,
+    },
+}
+
+/// Why a text says of nobody who he is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum WhoFault {
+    #[error("{0}")]
+    Arn(ArnFault),
+    #[error("a service account is written `sa:NAMESPACE/NAME`")]
+    ServiceAccount,
+    #[error("`{0}` is neither an ARN nor `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`")]
+    Unknown(String),
+}
+
+impl Who {
+    /// Parses a SUBJECT of the command line; principals of a policy by name are known elsewhere.
+    ///
+    /// # Errors
+    /// A text that names nobody.
+    pub(crate) fn parse(text: &str) -> Result<Self, WhoFault> {
+        let some = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        let unknown = || WhoFault::Unknown(text.to_owned());
+        match text.split_once(':') {
+            Some(("arn", _)) => Caller::parse(text).map(Self::Arn).map_err(WhoFault::Arn),
+            Some(("user", name)) => some(name).map(Self::User).ok_or_else(unknown),
+            Some(("group", name)) => some(name).map(Self::Group).ok_or_else(unknown),
+            Some(("account", id)) => some(id).map(Self::Account).ok_or_else(unknown),
+            Some(("sa", path)) => match path.split_once('/') {
+                Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+                    Ok(Self::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
+                }
+                _ => Err(WhoFault::ServiceAccount),
+            },
+            _ => Err(unknown()),
+        }
+    }
+
+    /// The subject of a binding, asked about by itself.
+    pub(crate) fn of_subject(subject: &Subject) -> Self {
+        match subject {
+            Subject::Group(name) => Self::Group(name.clone()),
+            Subject::User(name) => Self::of_username(name),
+            Subject::ServiceAccount { namespace, name } => {
+                Self::ServiceAccount { namespace: namespace.clone(), name: name.clone() }
+            }
+        }
+    }
+
+    /// A user by that name; a service account where the name is one of its names.
+    pub(crate) fn of_username(name: &str) -> Self {
+        match service_account_of(name) {
+            Some((namespace, account)) => {
+                Self::ServiceAccount { namespace: namespace.to_owned(), name: account.to_owned() }
+            }
+            None => Self::User(name.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arn(caller) => caller.fmt(f),
+            Self::Account(id) => write!(f, "account:{id}"),
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Group(name) => write!(f, "group:{name}"),
+            Self::ServiceAccount { namespace, name } => write!(f, "sa:{namespace}/{name}"),
+        }
+    }
+}
+
+/// The namespace and name in the username of a service account.
+fn service_account_of(username: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = username.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
+    (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
+}
+
+pub(super) fn service_account_username(namespace: &str, name: &str) -> String {
+    format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}")
+}
+
+/// How somebody came to be who he is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// The question said so.
+    Asked,
+    Entry(EntryRef),
+    /// mapAccounts admits the whole account.
+    Account(EntryRef),
+}
+
+/// What the API server knows of a caller.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Identity {
+    /// Nobody in particular, where the question is about a group.
+    pub(crate) username: Option<Name>,
+    pub(crate) groups: Vec<Name>,
+    pub(crate) source: Source,
+}
+
+/// Why the authenticator lets somebody not in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Denial {
+    NotMapped {
+        /// Entries that look meant for him and never answer.
+        meant: Vec<(EntryRef, Never)>,
+    },
+    /// The entry is for machines.
+    NotAnInstance { entry: EntryRef, fault: NotAnInstance },
+}
+
+/// What becomes of a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Admission {
+    As(Identity),
+    Denied(Denial),
+    /// Several entries answer, another at each login.
+    ByChance(Vec<Result<Identity, Denial>>),
+}
+
+impl Admission {
+    /// Everyone whom the caller may be.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = &Identity> {
+        let (one, many): (Option<&Identity>, &[Result<Identity, Denial>]) = match self {
+            Self::As(identity) => (Some(identity), &[]),
+            Self::Denied(_) => (None, &[]),
+            Self::ByChance(logins) => (None, logins),
+        };
+        one.into_iter().chain(many.iter().filter_map(|login| login.as_ref().ok()))
+    }
+
+    pub(super) fn of(who: &Who, mapping: &Mapping) -> Self {
+        let asked = |username: Option<&str>, groups: &[&str]| {
+            let literal = |text: &str| Name::Literal(text.to_owned());
+            let groups = groups.iter().map(|group| literal(group)).collect();
+            Self::As(Identity::authenticated(username.map(literal), groups, Source::Asked))
+        };
+        match who {
+            Who::Arn(caller) => Self::of_caller(caller, mapping),
+            Who::Account(id) => match mapping.account(id) {
+                Some(place) => Self::As(Identity::authenticated(
+                    Some(Name::Open(format!("the ARN of a principal of {id}"))),
+                    Vec::new(),
+                    Source::Account(place.clone()),
+                )),
+                None => Self::Denied(Denial::NotMapped { meant: Vec::new() }),
+            },
+            Who::User(name) if name == ANONYMOUS => asked(Some(name), &[UNAUTHENTICATED]),
+            Who::User(name) => match service_account_of(name) {
+                Some((namespace, _)) => asked(Some(name), &[SERVICE_ACCOUNTS, &namespace_group(namespace)]),
+                None => asked(Some(name), &[]),
+            },
+            // Whoever is in the group of a namespace is in that of all service accounts.
+            Who::Group(name) if is_namespace_group(name) => asked(None, &[name, SERVICE_ACCOUNTS]),
+            Who::Group(name) => asked(None, &[name]),
+            Who::ServiceAccount { namespace, name } => {
+                let username = service_account_username(namespace, name);
+                asked(Some(&username), &[SERVICE_ACCOUNTS, &namespace_group(namespace)])
+            }
+        }
+    }
+
+    fn of_caller(caller: &Caller, mapping: &Mapping) -> Self {
+        let mut logins: Vec<_> =
+            mapping.answering(caller).iter().map(|mapped| Identity::mapped(caller, mapped)).collect();
+        if let Some(place) = mapping.account(caller.account()).filter(|_| logins.is_empty()) {
+            let name = Name::Literal(caller.canonical().to_owned());
+            logins.push(Ok(Identity::authenticated(Some(name), Vec::new(), Source::Account(place.clone()))));
+        }
+        match (logins.pop(), logins.is_empty()) {
+            (None, _) => Self::Denied(Denial::NotMapped { meant: mapping.meant_for(caller) }),
+            (Some(Ok(identity)), true) => Self::As(identity),
+            (Some(Err(denial)), true) => Self::Denied(denial),
+            (Some(last), false) => {
+                logins.push(last);
+                Self::ByChance(logins)
+            }
+        }
+    }
+}
+
+fn namespace_group(namespace: &str) -> String {
+    format!("{SERVICE_ACCOUNTS}:{namespace}")
+}
+
+fn is_namespace_group(group: &str) -> bool {
+    group.strip_prefix(SERVICE_ACCOUNTS).is_some_and(|rest| rest.len() > 1 && rest.starts_with(':'))
+}
+
+impl Identity {
+    /// Whom an entry makes of a caller; the login fails where one template fails.
+    fn mapped(caller: &Caller, mapped: &Mapped) -> Result<Self, Denial> {
+        let name = |template: &String| {
+            render(template, caller).map_err(|fault| Denial::NotAnInstance { entry: mapped.place.clone(), fault })
+        };
+        let username = name(&mapped.entry.username)?;
+        let groups = mapped.entry.groups.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::authenticated(Some(username), groups, Source::Entry(mapped.place.clone())))
+    }
+
+    /// Adds the group of everybody who logged in, as the API server does.
+    fn authenticated(username: Option<Name>, mut groups: Vec<Name>, source: Source) -> Self {
+        let anonymous = username.as_ref().and_then(Name::literal) == Some(ANONYMOUS);
+        let known = |group: &Name| matches!(group.literal(), Some(AUTHENTICATED | UNAUTHENTICATED));
+        if !anonymous && !groups.iter().any(known) {
+            groups.push(Name::Literal(AUTHENTICATED.to_owned()));
+        }
+        Self { username, groups, source }
+    }
+
+    pub(crate) fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|name| name.literal() == Some(group))
+    }
+
+    /// Allowed before RBAC is asked (kubernetes `kubeapiserver/authorizer/reload.go`, the privileged group).
+    pub(crate) fn is_master(&self) -> bool {
+        self.is_in(MASTERS)
+    }
+
+    /// The Node authorizer answers for these beside RBAC (`nodeidentifier/default.go`).
+    pub(crate) fn is_node(&self) -> bool {
+        self.is_in(NODES) && self.username.as_ref().is_some_and(|name| name.as_str().starts_with(NODE_PREFIX))
+    }
+
+    /// Whether a binding's subject means this one (kubernetes `registry/rbac/validation/rule.go`, `appliesToUser`).
+    pub(crate) fn is_meant_by(&self, subject: &Subject) -> bool {
+        let username = self.username.as_ref().and_then(Name::literal);
+        match subject {
+            Subject::Group(name) => self.is_in(name),
+            Subject::User(name) => username == Some(name),
+            Subject::ServiceAccount { namespace, name } => username
+                .and_then(|username| username.strip_prefix(SERVICE_ACCOUNT_PREFIX))
+                .and_then(|rest| rest.strip_prefix(namespace.as_str())?.strip_prefix(':'))
+                .is_some_and(|rest| rest == name),
+        }
+    }
+
+    /// Every subject that means this identity.
+    pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> {
+        let username = self.username.as_ref().and_then(Name::literal);
+        let groups = self.groups.iter().filter_map(Name::literal).map(|name| Subject::Group(name.to_owned()));
+        let user = username.map(|name| Subject::User(name.to_owned()));
+        let accounts = Self::service_account_parts(username.unwrap_or_default()).map(|(namespace, name)| {
+            Subject::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
+        });
+        groups.chain(user).chain(accounts)
+    }
+
+    /// The entry of aws-auth that made this identity.
+    pub(crate) fn entry(&self) -> Option<&EntryRef> {
+        match &self.source {
+            Source::Asked => None,
+            Source::Entry(place) | Source::Account(place) => Some(place),
+        }
+    }
+
+    /// Every namespace and name that `is_meant_by` would take for this username.
+    pub(super) fn service_account_parts(username: &str) -> impl Iterator<Item = (&str, &str)> {
+        let rest = username.strip_prefix(SERVICE_ACCOUNT_PREFIX).unwrap_or_default();
+        rest.match_indices(':').filter_map(|(at, _)| Some((rest.get(..at)?, rest.get(at + 1..)?)))
+    }
+}

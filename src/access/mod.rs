@@ -1,0 +1,38 @@
+//! Who can do what in a state, exactly as the authenticator and the API server decide it, and what lies between two
+//! states.
+//!
+//! Pure: this room knows states and names. It may not know policies, plans, terminals or connections; whoever shows its
+//! answers finds the place in a policy by the keys of objects and entries in them.
+
+mod aggregation;
+mod caller;
+mod delta;
+mod doubts;
+mod escalation;
+mod extent;
+mod grants;
+mod identity;
+mod mapping;
+mod matches;
+mod query;
+mod reach;
+mod request;
+mod template;
+mod ways;
+
+pub(crate) use aggregation::{Moment, circles};
+pub(crate) use caller::{Caller, Session};
+pub(crate) use delta::{Change, Row, delta, delta_of};
+pub(crate) use doubts::{Doubt, doubts};
+pub(crate) use escalation::{Assumed, WayUp, all_ways_up, ways_up};
+pub(crate) use extent::{Extent, Region};
+pub(crate) use identity::{Admission, Denial, Identity, Source, Who, WhoFault};
+pub(crate) use mapping::{EntryRef, Mapped, Mapping, Never, Standing};
+pub(crate) use matches::{Lack, allows};
+pub(crate) use query::{Access, Answer, By, Chain, Held, Holder, Miss, Principal, Verdict, WhoCan};
+pub(crate) use reach::{Part, contains};
+pub(crate) use request::{ObjectRequest, Request};
+pub(crate) use template::{Name, NotAnInstance};
+
+#[cfg(test)]
+mod tests;

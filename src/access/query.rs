@@ -1,0 +1,304 @@
+//! The questions: may this one do that, who may, and what may he do at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::aggregation::{Moment, Sourced};
+use super::grants::{Grant, Grants};
+use super::identity::{ANONYMOUS, AUTHENTICATED, Admission, Identity, MASTERS, SERVICE_ACCOUNTS, UNAUTHENTICATED, Who};
+use super::mapping::{EntryRef, Mapping};
+use super::matches::{Lack, allows, lacks};
+use super::request::Request;
+use super::template::Name;
+use crate::names::ObjectKey;
+use crate::state::State;
+use crate::state::object::Binding;
+use crate::state::rbac::{RoleRef, Rule, Subject};
+
+/// How many near misses are worth reading.
+const MISSES: usize = 5;
+
+/// The access to one cluster in one state.
+#[derive(Debug)]
+pub(crate) struct Access<'s> {
+    pub(crate) mapping: Mapping,
+    pub(crate) grants: Grants<'s>,
+}
+
+/// From a subject to a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Chain<'s> {
+    pub(crate) subject: &'s Subject,
+    pub(crate) binding: &'s ObjectKey,
+    pub(crate) role: &'s ObjectKey,
+    /// The role that has the rule: of an aggregated role another one.
+    pub(crate) source: &'s ObjectKey,
+    pub(crate) rule: &'s Rule,
+}
+
+/// What allows something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum By<'s> {
+    /// `system:masters`, of whom nobody asks.
+    Masters,
+    Chain(Chain<'s>),
+}
+
+/// A rule that somebody has, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held<'s> {
+    pub(crate) chain: Chain<'s>,
+    /// None: everywhere.
+    pub(crate) namespace: Option<&'s str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Yes,
+    No,
+    /// It depends on which of several entries answers the login.
+    ByChance,
+}
+
+/// What just did not allow something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Miss<'s> {
+    Rule {
+        chain: Chain<'s>,
+        lack: Lack,
+    },
+    /// The role does not exist; nobody knows what it would allow.
+    Pending {
+        subject: &'s Subject,
+        binding: &'s ObjectKey,
+        role: &'s RoleRef,
+    },
+}
+
+/// The answer to `can`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer<'s> {
+    pub(crate) admission: Admission,
+    pub(crate) verdict: Verdict,
+    pub(crate) by: Vec<By<'s>>,
+    /// Of a no, the nearest first.
+    pub(crate) misses: Vec<Miss<'s>>,
+}
+
+/// A principal of aws-auth and what it is to the API server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Principal {
+    pub(crate) who: Who,
+    pub(crate) admission: Admission,
+}
+
+/// Somebody whom bindings name, and who stands behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder<'s> {
+    pub(crate) subject: &'s Subject,
+    pub(crate) by: Vec<Chain<'s>>,
+    /// Entries of aws-auth whose username or group this is.
+    pub(crate) behind: Vec<EntryRef>,
+}
+
+/// The answer to `who-can`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct WhoCan<'s> {
+    /// Those who are `system:masters`.
+    pub(crate) masters: Vec<Principal>,
+    /// All others of aws-auth who can.
+    pub(crate) principals: Vec<Principal>,
+    /// Whom the bindings name, each once.
+    pub(crate) holders: Vec<Holder<'s>>,
+}
+
+impl<'s> Access<'s> {
+    pub(crate) fn of(state: &'s State, moment: Moment) -> Self {
+        Self { mapping: Mapping::of(state.aws_auth.as_ref()), grants: Grants::of(state, moment) }
+    }
+
+    pub(crate) fn admit(&self, who: &Who) -> Admission {
+        Admission::of(who, &self.mapping)
+    }
+
+    /// Whether somebody may do something, and why or how nearly not.
+    pub(crate) fn can(&self, who: &Who, request: &Request) -> Answer<'s> {
+        let admission = self.admit(who);
+        let logins = match &admission {
+            Admission::ByChance(logins) => logins.len(),
+            Admission::As(_) | Admission::Denied(_) => 1,
+        };
+        let mut by: Vec<By<'s>> = Vec::new();
+        let mut misses = Vec::new();
+        let mut let_in = 0;
+        for identity in admission.identities() {
+            let grants = self.grants.held_by(identity);
+            let found = self.allowing(identity, &grants, request);
+            if found.is_empty() {
+                misses.extend(self.near(&grants, request));
+            } else {
+                let_in += 1;
+            }
+            by.extend(found);
+        }
+        by.sort();
+        by.dedup();
+        let verdict = match let_in {
+            0 => Verdict::No,
+            all if all == logins => Verdict::Yes,
+            _ => Verdict::ByChance,
+        };
+        if verdict != Verdict::No {
+            misses.clear();
+        }
+        misses.sort_by_key(|(weight, _)| *weight);
+        let misses = misses.into_iter().map(|(_, miss)| miss).take(MISSES).collect();
+        Answer { admission, verdict, by, misses }
+    }
+
+    fn allowing(&self, identity: &Identity, grants: &[Grant<'s>], request: &Request) -> Vec<By<'s>> {
+        if identity.is_master() {
+            return vec![By::Masters];
+        }
+        let counting = grants.iter().filter(|grant| counts(grant, request));
+        counting.flat_map(|grant| self.chains(grant, request)).map(By::Chain).collect()
+    }
+
+    /// By which rules a grant allows the request, where it counts.
+    fn chains(&self, grant: &Grant<'s>, request: &Request) -> Vec<Chain<'s>> {
+        let Some(effective) = self.grants.rules(grant) else {
+            return Vec::new();
+        };
+        let allowing = effective.rules().filter(|sourced| allows(sourced.rule, request));
+        allowing.map(|sourced| Chain::of(grant, effective.role, sourced)).collect()
+    }
+
+    fn near(&self, grants: &[Grant<'s>], request: &Request) -> Vec<(Lack, Miss<'s>)> {
+        let mut near = Vec::new();
+        for grant in grants {
+            let Some(effective) = self.grants.rules(grant) else {
+                let (subject, binding, role) = (grant.subject, grant.key, &grant.binding.role_ref);
+                if counts(grant, request) {
+                    near.push((Lack::Namespace, Miss::Pending { subject, binding, role }));
+                }
+                continue;
+            };
+            for sourced in effective.rules() {
+                let mut missing = lacks(sourced.rule, request);
+                if !counts(grant, request) {
+                    missing.push(Lack::Namespace);
+                }
+                if let &[lack] = missing.as_slice() {
+                    let chain = Chain::of(grant, effective.role, sourced);
+                    near.push((lack, Miss::Rule { chain, lack }));
+                }
+            }
+        }
+        near
+    }
+
+    /// Everybody who may do something.
+    pub(crate) fn who_can(&self, request: &Request) -> WhoCan<'s> {
+        let mut found: BTreeMap<&Subject, Vec<Chain<'s>>> = BTreeMap::new();
+        let mut walked: Option<(&ObjectKey, Vec<Chain<'s>>)> = None;
+        for grant in self.grants.all().filter(|grant| counts(grant, request)) {
+            // The subjects of a binding come one after the other and have the same rules.
+            if walked.as_ref().is_none_or(|(key, _)| *key != grant.key) {
+                walked = Some((grant.key, self.chains(&grant, request)));
+            }
+            let chains = walked.iter().flat_map(|(_, chains)| chains);
+            let chains: Vec<Chain<'s>> = chains.map(|chain| Chain { subject: grant.subject, ..*chain }).collect();
+            if !chains.is_empty() {
+                found.entry(grant.subject).or_default().extend(chains);
+            }
+        }
+        let mut answer = WhoCan::default();
+        let mut behind: BTreeMap<&Subject, Vec<EntryRef>> = BTreeMap::new();
+        for principal in self.principals() {
+            let identities: Vec<&Identity> = principal.admission.identities().collect();
+            let mut may = false;
+            for identity in &identities {
+                for subject in identity.subjects() {
+                    if let Some((subject, _)) = found.get_key_value::<Subject>(&subject) {
+                        may = true;
+                        behind.entry(subject).or_default().extend(identity.entry().cloned());
+                    }
+                }
+            }
+            if identities.iter().any(|identity| identity.is_master()) {
+                answer.masters.push(principal);
+            } else if may {
+                answer.principals.push(principal);
+            }
+        }
+        for (subject, mut by) in found {
+            by.sort();
+            by.dedup();
+            let behind = behind.remove(subject).unwrap_or_default();
+            answer.holders.push(Holder { subject, by, behind });
+        }
+        answer
+    }
+
+    /// All that somebody is bound to, rule by rule. Of `system:masters` it says nothing: they need no rules.
+    pub(crate) fn held(&self, who: &Who) -> Vec<Held<'s>> {
+        let grants = |identity: &Identity| self.rules_of(&self.grants.held_by(identity));
+        self.admit(who).identities().flat_map(grants).collect()
+    }
+
+    /// The rules of some grants, those of roles that do not exist left out.
+    pub(super) fn rules_of(&self, grants: &[Grant<'s>]) -> Vec<Held<'s>> {
+        let mut held = Vec::new();
+        for grant in grants {
+            if let Some(effective) = self.grants.rules(grant) {
+                let chains = effective.rules().map(|sourced| Chain::of(grant, effective.role, sourced));
+                held.extend(chains.map(|chain| Held { chain, namespace: grant.namespace() }));
+            }
+        }
+        held
+    }
+
+    /// Every principal with an entry that can answer, and every account that is admitted whole.
+    pub(crate) fn principals(&self) -> Vec<Principal> {
+        let callers = self.mapping.callers().into_values().map(Who::Arn);
+        let accounts = self.mapping.accounts().map(|id| Who::Account(id.to_owned()));
+        callers.chain(accounts).map(|who| Principal { admission: self.admit(&who), who }).collect()
+    }
+
+    /// Everybody of whom the state knows: principals, whom bindings name, and whom entries name.
+    pub(crate) fn everybody(&self) -> BTreeSet<Who> {
+        let mut all: BTreeSet<Who> = self.grants.all().map(|grant| Who::of_subject(grant.subject)).collect();
+        for principal in self.principals() {
+            for identity in principal.admission.identities() {
+                all.extend(identity.groups.iter().filter_map(Name::literal).map(|name| Who::Group(name.to_owned())));
+                all.extend(identity.username.as_ref().and_then(Name::literal).map(Who::of_username));
+            }
+            all.insert(principal.who);
+        }
+        all.extend([MASTERS, AUTHENTICATED, UNAUTHENTICATED, SERVICE_ACCOUNTS].map(|name| Who::Group(name.to_owned())));
+        all.insert(Who::User(ANONYMOUS.to_owned()));
+        all
+    }
+
+    /// Bindings to roles that do not exist.
+    pub(crate) fn pending(&self) -> Vec<(&'s ObjectKey, &'s Binding)> {
+        self.grants.pending()
+    }
+}
+
+/// Whether a grant has a say in the request: a RoleBinding only inside its namespace, and never about URLs.
+fn counts(grant: &Grant<'_>, request: &Request) -> bool {
+    grant.namespace().is_none_or(|namespace| request.namespace() == Some(namespace))
+}
+
+impl<'s> Chain<'s> {
+    fn of(grant: &Grant<'s>, role: &'s ObjectKey, sourced: Sourced<'s>) -> Self {
+        Self { subject: grant.subject, binding: grant.key, role, source: sourced.source, rule: sourced.rule }
+    }
+}
+
+impl WhoCan<'_> {
+    /// Whether somebody is among them.
+    pub(crate) fn includes(&self, identity: &Identity) -> bool {
+        identity.is_master() || self.holders.iter().any(|holder| identity.is_meant_by(holder.subject))
+    }
+}

@@ -1,0 +1,231 @@
+//! From aws-auth to username and groups, trap by trap.
+
+use super::fixture::{mapped, who};
+use crate::access::{Access, Admission, Denial, Moment, Name, Never, Source, Standing, WayUp, Who, ways_up};
+use crate::state::State;
+use crate::state::aws_auth::Section;
+
+const VIEWER: &str = "arn:aws:iam::111122223333:role/viewer";
+const BOB: &str = "arn:aws:iam::111122223333:user/bob";
+
+/// `username [groups]` of a login, or why there is none.
+#[track_caller]
+fn login(state: &State, subject: &str) -> String {
+    match Access::of(state, Moment::Stored).admit(&who(subject)) {
+        Admission::As(identity) => {
+            let groups: Vec<&str> = identity.groups.iter().map(Name::as_str).collect();
+            format!("{} {groups:?}", identity.username.map_or_else(String::new, |name| name.to_string()))
+        }
+        Admission::Denied(Denial::NotMapped { .. }) => "not mapped".to_owned(),
+        Admission::Denied(Denial::NotAnInstance { .. }) => "not an instance".to_owned(),
+        Admission::ByChance(logins) => format!("one of {}", logins.len()),
+    }
+}
+
+fn roles(text: &str) -> State {
+    mapped(&[("mapRoles", text)])
+}
+
+/// The standing of the entries, in their order.
+fn standings(state: &State) -> Vec<Standing> {
+    let access = Access::of(state, Moment::Stored);
+    access.mapping.standings().iter().map(|(_, standing)| standing.clone()).collect()
+}
+
+#[test]
+fn an_error_in_a_section_maps_nobody_of_it_and_spares_the_others() {
+    let state = mapped(&[
+        ("mapRoles", &format!("- rolearn: {VIEWER}\n  username: viewer\n\tgroups: []\n")),
+        ("mapUsers", &format!("- userarn: {BOB}\n  username: bob\n")),
+    ]);
+    assert_eq!(login(&state, VIEWER), "not mapped");
+    assert_eq!(login(&state, BOB), r#"bob ["system:authenticated"]"#);
+    let access = Access::of(&state, Moment::Stored);
+    assert_eq!(access.mapping.unreadable.iter().map(|error| error.section).collect::<Vec<_>>(), [Section::Roles]);
+}
+
+#[test]
+fn a_wrong_type_blanks_its_field() {
+    let text = roles(&format!("- rolearn: {VIEWER}\n  username: viewer\n  groups: admins\n"));
+    assert_eq!(login(&text, VIEWER), r#"viewer ["system:authenticated"]"#);
+    for username in ["0123", "yes", "y", "1e3", "~"] {
+        let number = roles(&format!("- rolearn: {VIEWER}\n  username: {username}\n  groups: [g]\n"));
+        assert_eq!(login(&number, VIEWER), r#" ["g", "system:authenticated"]"#, "{username}");
+    }
+}
+
+#[test]
+fn what_yaml_or_json_cannot_hold_empties_the_section() {
+    for username in [".inf", "{{SessionName}}"] {
+        let state = roles(&format!("- rolearn: {VIEWER}\n  username: {username}\n"));
+        assert_eq!(login(&state, VIEWER), "not mapped", "{username}");
+    }
+}
+
+#[test]
+fn keys_count_in_any_case_and_lower_case_wins() {
+    let both = roles(&format!("- roleARN: x\n  rolearn: {VIEWER}\n  Groups: [upper]\n  groups: [lower]\n"));
+    assert_eq!(login(&both, VIEWER), r#" ["lower", "system:authenticated"]"#);
+    let alone = roles(&format!("- roleARN: {VIEWER}\n  Groups: [upper]\n"));
+    assert_eq!(login(&alone, VIEWER), r#" ["upper", "system:authenticated"]"#);
+    let key = mapped(&[("maproles", &format!("- rolearn: {VIEWER}\n"))]);
+    assert_eq!(login(&key, VIEWER), "not mapped");
+}
+
+#[test]
+fn of_a_role_the_last_entry_wins_in_whatever_case() {
+    let upper = VIEWER.replace("viewer", "Viewer");
+    let state = roles(&format!("- rolearn: {VIEWER}\n  username: first\n- rolearn: {upper}\n  username: last\n"));
+    assert_eq!(login(&state, VIEWER), r#"last ["system:authenticated"]"#);
+    assert!(matches!(standings(&state).as_slice(), [Standing::Shadowed { .. }, Standing::InForce]));
+}
+
+#[test]
+fn of_users_in_other_case_one_answers_by_chance() {
+    let users = |second: &str| {
+        mapped(&[(
+            "mapUsers",
+            &format!("- userarn: {BOB}\n  username: first\n- userarn: {second}\n  username: last\n"),
+        )])
+    };
+    assert_eq!(login(&users(BOB), BOB), r#"last ["system:authenticated"]"#);
+    let state = users(&BOB.replace("bob", "Bob"));
+    assert_eq!(login(&state, BOB), "one of 2");
+    assert!(matches!(standings(&state).as_slice(), [Standing::ByChance { .. }, Standing::ByChance { .. }]));
+}
+
+#[test]
+fn a_user_under_map_roles_beats_map_users() {
+    let state = mapped(&[
+        ("mapRoles", &format!("- rolearn: {BOB}\n  username: as-role\n")),
+        ("mapUsers", &format!("- userarn: {BOB}\n  username: as-user\n")),
+    ]);
+    assert_eq!(login(&state, BOB), r#"as-role ["system:authenticated"]"#);
+    assert!(matches!(standings(&state).as_slice(), [Standing::InForce, Standing::Shadowed { .. }]));
+    let role = mapped(&[("mapUsers", &format!("- userarn: {VIEWER}\n  username: viewer\n"))]);
+    assert_eq!(login(&role, VIEWER), r#"viewer ["system:authenticated"]"#);
+}
+
+#[test]
+fn spellings_that_sts_never_shows_never_match() {
+    let path = VIEWER.replace("role/", "role/team/");
+    for (text, caller) in [
+        (path.as_str(), path.as_str()),
+        ("arn:aws:sts::111122223333:assumed-role/viewer/me", VIEWER),
+        ("arn:aws:iam::111122223333:instance-profile/viewer", VIEWER),
+        ("arn:aws:iam::111122223333:group/viewer", VIEWER),
+        (" arn:aws:iam::111122223333:role/viewer", VIEWER),
+    ] {
+        let state = roles(&format!("- rolearn: '{text}'\n  username: viewer\n"));
+        assert_eq!(login(&state, caller), "not mapped", "{text}");
+        assert!(matches!(standings(&state).as_slice(), [Standing::Never(_)]), "{text}");
+    }
+    let state = roles(&format!("- rolearn: {path}\n"));
+    let Admission::Denied(Denial::NotMapped { meant }) = Access::of(&state, Moment::Stored).admit(&who(&path)) else {
+        panic!("it must not match");
+    };
+    assert_eq!(meant[0].1, Never::Spelling { shown: VIEWER.into() });
+}
+
+#[test]
+fn root_is_the_root_user_and_an_account_gives_nothing_but_admission() {
+    let root = "arn:aws:iam::111122223333:root";
+    let state = roles(&format!("- rolearn: {root}\n  username: root\n"));
+    assert_eq!(login(&state, root), r#"root ["system:authenticated"]"#);
+    assert_eq!(login(&state, VIEWER), "not mapped");
+    let account = mapped(&[("mapAccounts", "- 012345678901\n")]);
+    let caller = "arn:aws:sts::012345678901:assumed-role/Viewer/me";
+    assert_eq!(login(&account, caller), r#"arn:aws:iam::012345678901:role/Viewer ["system:authenticated"]"#);
+    assert_eq!(login(&account, VIEWER), "not mapped");
+    let access = Access::of(&account, Moment::Stored);
+    assert_eq!(access.mapping.accounts().collect::<Vec<_>>(), ["012345678901"]);
+}
+
+#[test]
+fn sso_patterns_never_match_on_eks() {
+    let role = "arn:aws:iam::111122223333:role/AWSReservedSSO_Admin_0123456789abcdef";
+    for partition in ["", ", partition: aws"] {
+        let sso = format!("{{permissionSetName: Admin, accountID: '111122223333'{partition}}}");
+        let state = roles(&format!("- sso: {sso}\n  username: admin\n  groups: ['system:masters']\n"));
+        assert_eq!(login(&state, role), "not mapped");
+        assert_eq!(login(&state, &role.replace("_Admin_", "_Admin_extra_")), "not mapped");
+        assert_eq!(standings(&state), [Standing::Never(Never::Sso)]);
+    }
+    assert_eq!(login(&roles(&format!("- rolearn: {role}\n")), role), r#" ["system:authenticated"]"#);
+}
+
+#[test]
+fn templates_are_rendered_in_the_username_and_in_every_group() {
+    let state = roles(&format!(
+        "- rolearn: {VIEWER}\n  username: 'v:{{{{SessionName}}}}'\n  groups: ['team-{{{{SessionName}}}}', '', '', g]\n"
+    ));
+    let me = "arn:aws:sts::111122223333:assumed-role/viewer/me@x";
+    assert_eq!(login(&state, me), r#"v:me-x ["team-me-x", "", "", "g", "system:authenticated"]"#);
+    let Admission::As(identity) = Access::of(&state, Moment::Stored).admit(&who(VIEWER)) else {
+        panic!("it must match");
+    };
+    // Of the role alone the group is open: it is no literal group.
+    assert_eq!(identity.groups[0], Name::Open("team-{{SessionName}}".into()));
+    assert!(!identity.is_in("team-{{SessionName}}") && identity.is_in("g"));
+}
+
+#[test]
+fn an_entry_for_machines_denies_people() {
+    let node = "- rolearn: arn:aws:iam::111122223333:role/viewer\n  username: system:node:{{EC2PrivateDNSName}}\n  groups: [system:bootstrappers, system:nodes]\n";
+    let state = roles(node);
+    assert_eq!(login(&state, "arn:aws:sts::111122223333:assumed-role/viewer/me"), "not an instance");
+    assert!(login(&state, VIEWER).starts_with("system:node:{{EC2PrivateDNSName}} "));
+    // A machine is what it seems.
+    assert_eq!(ways_up(&Access::of(&state, Moment::Stored), &who(VIEWER)), []);
+}
+
+#[test]
+fn usernames_of_the_cluster_itself_work_and_are_ways_up() {
+    let name_of = |username: &str| {
+        let state = roles(&format!("- rolearn: {VIEWER}\n  username: '{username}'\n  groups: []\n"));
+        let ways = ways_up(&Access::of(&state, Moment::Stored), &who(VIEWER));
+        ways.iter().map(WayUp::name).collect::<Vec<_>>()
+    };
+    for username in ["system:kube-controller-manager", "system:node:x", "system:serviceaccount:kube-system:x"] {
+        assert_eq!(name_of(username), ["reserved-username"], "{username}");
+    }
+    assert_eq!(name_of("{{SessionName}}"), ["free-name"]);
+    assert_eq!(name_of("viewer:{{SessionName}}"), [""; 0]);
+}
+
+#[test]
+fn everybody_who_logs_in_is_authenticated_but_anonymous() {
+    let state = State::default();
+    assert_eq!(login(&state, "user:alice"), r#"alice ["system:authenticated"]"#);
+    assert_eq!(login(&state, "user:system:anonymous"), r#"system:anonymous ["system:unauthenticated"]"#);
+    assert_eq!(login(&state, "group:dev"), r#" ["dev", "system:authenticated"]"#);
+    let account = r#"system:serviceaccount:ci:bot ["system:serviceaccounts", "system:serviceaccounts:ci", "system:authenticated"]"#;
+    assert_eq!(login(&state, "sa:ci/bot"), account);
+    assert_eq!(login(&state, "user:system:serviceaccount:ci:bot"), account);
+    let anonymous = roles(&format!("- rolearn: {VIEWER}\n  username: system:anonymous\n  groups: [g]\n"));
+    assert_eq!(login(&anonymous, VIEWER), r#"system:anonymous ["g"]"#);
+}
+
+#[test]
+fn an_identity_knows_the_line_of_its_entry() {
+    let state = roles(&format!("# nodes\n\n- rolearn: {VIEWER}\n  username: viewer\n"));
+    let Admission::As(identity) = Access::of(&state, Moment::Stored).admit(&who(VIEWER)) else {
+        panic!("it must match");
+    };
+    let Source::Entry(place) = identity.source else {
+        panic!("an entry answers");
+    };
+    assert_eq!((place.section, place.line, place.principal.as_str()), (Section::Roles, Some(3), VIEWER));
+}
+
+#[test]
+fn subjects_are_parsed_as_they_are_shown() {
+    for text in [VIEWER, "user:alice", "group:system:masters", "sa:ci/bot", "account:111122223333"] {
+        assert_eq!(who(text).to_string(), text);
+    }
+    assert_eq!(
+        Who::parse("alice").unwrap_err().to_string(),
+        "`alice` is neither an ARN nor `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`"
+    );
+    assert!(Who::parse("sa:bot").is_err() && Who::parse("user:").is_err());
+}

@@ -1,0 +1,11 @@
+//! The room as a whole: against a plain evaluator on random states, and trap by trap.
+
+mod aggregated;
+mod delta;
+mod fixture;
+mod identities;
+mod oracle;
+mod properties;
+mod random;
+mod traps;
+mod ways;

@@ -1,0 +1,194 @@
+//! A slow and plain evaluator, written from the Go sources line by line and sharing nothing with the room but the names.
+
+use std::collections::BTreeMap;
+
+use crate::access::{Moment, Request, Session, Who};
+use crate::names::ObjectKey;
+use crate::state::State;
+use crate::state::aws_auth::{Entry, Principal, Section};
+use crate::state::rbac::{RoleRef, Rule, Subject};
+
+/// A login: a username and groups; what the question leaves open is none.
+type Login = (Option<String>, Vec<String>);
+
+/// How many of the logins of somebody may do something, and how many there are.
+pub(super) fn allowed(state: &State, moment: Moment, who: &Who, request: &Request) -> (usize, usize) {
+    let logins = logins(state, who);
+    let allowing =
+        logins.iter().filter(|login| login.as_ref().is_some_and(|login| allows(state, moment, login, request)));
+    (allowing.count(), logins.len())
+}
+
+fn logins(state: &State, who: &Who) -> Vec<Option<Login>> {
+    let own = |name: &str, groups: &[&str]| {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        vec![Some(authenticated(Some(name.to_owned()), groups))]
+    };
+    match who {
+        Who::User(name) if name == "system:anonymous" => own(name, &["system:unauthenticated"]),
+        Who::User(name) => own(name, &[]),
+        Who::Group(name) => vec![Some(authenticated(None, vec![name.clone()]))],
+        Who::ServiceAccount { namespace, name } => {
+            let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
+            own(&format!("system:serviceaccount:{namespace}:{name}"), &groups)
+        }
+        Who::Account(id) => {
+            let has = entries(state, Section::Accounts).iter().any(|entry| is_account(entry, id));
+            if has { vec![Some(authenticated(None, Vec::new()))] } else { Vec::new() }
+        }
+        Who::Arn(caller) => {
+            let arn = caller.canonical();
+            let mut roles = BTreeMap::new();
+            for entry in entries(state, Section::Roles) {
+                if let Principal::Role(text) = &entry.principal {
+                    roles.insert(text.to_lowercase(), entry.clone());
+                }
+            }
+            let mut users = BTreeMap::new();
+            for entry in entries(state, Section::Users) {
+                if let Principal::User(text) = &entry.principal {
+                    users.insert(text.clone(), entry.clone());
+                }
+            }
+            for map in [roles, users] {
+                let found: Vec<&Entry> =
+                    map.iter().filter(|(key, _)| key.eq_ignore_ascii_case(arn)).map(|(_, entry)| entry).collect();
+                if !found.is_empty() {
+                    let login = |entry: &&Entry| rendered(entry, caller.account(), caller.session());
+                    return found.iter().map(login).collect();
+                }
+            }
+            if entries(state, Section::Accounts).iter().any(|entry| is_account(entry, caller.account())) {
+                return vec![Some(authenticated(Some(arn.to_owned()), Vec::new()))];
+            }
+            Vec::new()
+        }
+    }
+}
+
+fn is_account(entry: &Entry, id: &str) -> bool {
+    matches!(&entry.principal, Principal::Account(account) if account == id)
+}
+
+fn entries(state: &State, section: Section) -> Vec<Entry> {
+    let reading = state.aws_auth.as_ref().map(|auth| auth.reading(section));
+    match reading {
+        None => Vec::new(),
+        Some(Ok(reading)) => reading.entries.into_iter().map(|found| found.entry).collect(),
+        Some(Err(error)) => error.standing,
+    }
+}
+
+fn rendered(entry: &Entry, account: &str, session: &Session) -> Option<Login> {
+    let render = |template: &str| -> Option<Option<String>> {
+        let text = template.replace("{{AccountID}}", account);
+        match session {
+            Session::Unknown => Some((!text.contains("{{Session") && !text.contains("{{EC2")).then_some(text)),
+            Session::Known(name) => {
+                if text.contains("{{EC2PrivateDNSName}}") {
+                    return name.starts_with("i-").then_some(None);
+                }
+                let text = text.replace("{{SessionName}}", &name.replace('@', "-"));
+                Some(Some(text.replace("{{SessionNameRaw}}", name)))
+            }
+        }
+    };
+    let username = render(&entry.username)?;
+    let mut groups = Vec::new();
+    for group in &entry.groups {
+        groups.extend(render(group)?);
+    }
+    Some(authenticated(username, groups))
+}
+
+fn authenticated(username: Option<String>, mut groups: Vec<String>) -> Login {
+    let has = groups.iter().any(|group| group == "system:authenticated" || group == "system:unauthenticated");
+    if username.as_deref() != Some("system:anonymous") && !has {
+        groups.push("system:authenticated".to_owned());
+    }
+    (username, groups)
+}
+
+fn allows(state: &State, moment: Moment, (username, groups): &Login, request: &Request) -> bool {
+    if groups.iter().any(|group| group == "system:masters") {
+        return true;
+    }
+    state.bindings.iter().any(|(key, binding)| {
+        let counts = match (key.namespace(), request) {
+            (None, _) => true,
+            (Some(_), Request::Url { .. }) => false,
+            (Some(namespace), Request::Object(asked)) => asked.namespace == namespace,
+        };
+        let means = |subject: &Subject| match subject {
+            Subject::User(name) => Some(name) == username.as_ref(),
+            Subject::Group(name) => groups.contains(name),
+            Subject::ServiceAccount { namespace, name } => {
+                Some(format!("system:serviceaccount:{namespace}:{name}")) == *username
+            }
+        };
+        let role = match (&binding.role_ref, key.namespace()) {
+            (RoleRef::ClusterRole(name), _) => ObjectKey::cluster_role(name),
+            (RoleRef::Role(name), Some(namespace)) => ObjectKey::role(namespace, name),
+            (RoleRef::Role(_), None) => return false,
+        };
+        counts
+            && binding.subjects.iter().any(means)
+            && rules(state, moment, &role).iter().any(|rule| grants(rule, request))
+    })
+}
+
+/// Runs the controller over all roles until nothing changes; there must be no circle.
+pub(super) fn rules(state: &State, moment: Moment, key: &ObjectKey) -> Vec<Rule> {
+    let mut roles = state.roles.clone();
+    loop {
+        let mut changed = false;
+        let now = roles.clone();
+        for (name, role) in &mut roles {
+            let stored = state.roles.get(name).is_some_and(|stored| !stored.rules.is_empty());
+            let Some(selectors) = role.aggregation.clone().filter(|_| moment == Moment::Settled || !stored) else {
+                continue;
+            };
+            let mut next: Vec<Rule> = Vec::new();
+            for (other, selected) in now.iter().filter(|(other, _)| other.namespace().is_none() && *other != name) {
+                if selectors.iter().any(|selector| selector.matches(&selected.meta.labels)) {
+                    next.extend(now[other].rules.iter().cloned());
+                }
+            }
+            next.sort();
+            next.dedup();
+            changed |= next != role.rules;
+            role.rules = next;
+        }
+        if !changed {
+            return roles.get(key).map(|role| role.rules.clone()).unwrap_or_default();
+        }
+    }
+}
+
+fn grants(rule: &Rule, request: &Request) -> bool {
+    let has = |list: &[String], word: &str| list.iter().any(|one| one == "*" || one == word);
+    match request {
+        Request::Url { verb, path } => {
+            has(&rule.verbs, verb)
+                && rule.non_resource_urls.iter().any(|url| {
+                    url == "*" || url == path || url.ends_with('*') && path.starts_with(url.trim_end_matches('*'))
+                })
+        }
+        Request::Object(asked) => {
+            let combined = if asked.subresource.is_empty() {
+                asked.resource.clone()
+            } else {
+                format!("{}/{}", asked.resource, asked.subresource)
+            };
+            let resource = |word: &String| {
+                word == "*"
+                    || *word == combined
+                    || !asked.subresource.is_empty() && *word == format!("*/{}", asked.subresource)
+            };
+            has(&rule.verbs, &asked.verb)
+                && has(&rule.api_groups, &asked.group)
+                && rule.resources.iter().any(resource)
+                && (rule.resource_names.is_empty() || rule.resource_names.contains(&asked.name))
+        }
+    }
+}

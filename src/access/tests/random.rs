@@ -1,0 +1,214 @@
+//! Small dense states: few names, so that everything meets everything.
+
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::json;
+
+use crate::access::{Request, Who};
+use crate::names::ObjectKey;
+use crate::state::State;
+use crate::state::mapping::AwsAuth;
+use crate::state::meta::Meta;
+use crate::state::object::{Binding, Role};
+use crate::state::rbac::{RoleRef, Rule, Selector, Subject};
+
+const ACCOUNT: &str = "111122223333";
+
+fn some(words: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<String>> {
+    subsequence(words, 1..=most).prop_map(|words| words.into_iter().map(str::to_owned).collect())
+}
+
+pub(super) fn object_rule() -> impl Strategy<Value = Rule> {
+    let names = prop_oneof![3 => Just(Vec::new()), 1 => some(&["", "a", "b"], 2)];
+    (
+        some(&["get", "list", "create", "*"], 2),
+        some(&["", "apps", "*"], 2),
+        some(&["pods", "secrets", "pods/log", "*/log", "deployments", "*", "pods/*"], 3),
+        names,
+    )
+        .prop_map(|(verbs, api_groups, resources, resource_names)| Rule {
+            verbs,
+            api_groups,
+            resources,
+            resource_names,
+            non_resource_urls: Vec::new(),
+        })
+}
+
+fn url_rule() -> impl Strategy<Value = Rule> {
+    (some(&["get", "*"], 1), some(&["/a", "/a*", "/a/b", "*"], 2)).prop_map(|(verbs, non_resource_urls)| Rule {
+        verbs,
+        non_resource_urls,
+        ..Rule::default()
+    })
+}
+
+fn cluster_rules() -> impl Strategy<Value = Vec<Rule>> {
+    vec(prop_oneof![4 => object_rule(), 1 => url_rule()], 0..=3)
+}
+
+/// `a1` and `a2` are aggregated, `a1` through `a2` at times; the others carry their labels at times.
+fn roles() -> impl Strategy<Value = Vec<(ObjectKey, Role)>> {
+    let labelled = |labels: Vec<&str>| Meta {
+        labels: labels.into_iter().map(|label| (label.to_owned(), "true".to_owned())).collect(),
+        ..Meta::default()
+    };
+    let plain = (select(&["c0", "c1", "c2"][..]), cluster_rules(), subsequence(vec!["to-a1", "to-a2"], 0..=2))
+        .prop_map(move |(name, rules, labels)| {
+            (ObjectKey::cluster_role(name), Role { meta: labelled(labels), rules, aggregation: None })
+        });
+    let gathered = (select(&["a1", "a2"][..]), cluster_rules(), any::<bool>(), any::<bool>()).prop_map(
+        move |(name, rules, filled, chained)| {
+            let selector = Selector {
+                match_labels: [(format!("to-{name}"), "true".to_owned())].into(),
+                match_expressions: Vec::new(),
+            };
+            let labels = if chained && name == "a2" { vec!["to-a1"] } else { Vec::new() };
+            let rules = if filled { rules } else { Vec::new() };
+            (ObjectKey::cluster_role(name), Role { meta: labelled(labels), rules, aggregation: Some(vec![selector]) })
+        },
+    );
+    let local = (select(&["n1", "n2"][..]), vec(object_rule(), 0..=2)).prop_map(|(namespace, rules)| {
+        (ObjectKey::role(namespace, "r0"), Role { meta: Meta::default(), rules, aggregation: None })
+    });
+    vec(prop_oneof![3 => plain, 1 => gathered, 1 => local], 0..=6)
+}
+
+fn subjects() -> Vec<Subject> {
+    let account = |namespace: &str| Subject::ServiceAccount { namespace: namespace.to_owned(), name: "s".to_owned() };
+    let groups = ["g1", "g2", "team-me-x", "system:authenticated", "system:serviceaccounts:n1", "system:masters"];
+    let users = ["u1", "u2", "x:111122223333", "arn:aws:iam::111122223333:role/deploy", "system:serviceaccount:n2:s"];
+    let groups = groups.map(|name| Subject::Group(name.to_owned()));
+    let users = users.map(|name| Subject::User(name.to_owned()));
+    groups.into_iter().chain(users).chain([account("n1"), account("n2")]).collect()
+}
+
+fn bindings() -> impl Strategy<Value = Vec<(ObjectKey, Binding)>> {
+    let cluster = select(&["c0", "c1", "c2", "a1", "a2", "ghost"][..]);
+    let role = prop_oneof![
+        4 => cluster.prop_map(|name| RoleRef::ClusterRole(name.to_owned())),
+        1 => select(&["r0", "ghost"][..]).prop_map(|name| RoleRef::Role(name.to_owned())),
+    ];
+    let namespace = prop_oneof![Just(None), Just(Some("n1")), Just(Some("n2"))];
+    let one = (select(&["b0", "b1", "b2"][..]), namespace, role, subsequence(subjects(), 0..=3));
+    let one = one.prop_map(|(name, namespace, role_ref, subjects)| {
+        (ObjectKey::binding(namespace, name), Binding { meta: Meta::default(), role_ref, subjects })
+    });
+    vec(one, 0..=6)
+}
+
+fn aws_auth() -> impl Strategy<Value = Option<AwsAuth>> {
+    let arns = [
+        "arn:aws:iam::111122223333:role/viewer",
+        "arn:aws:iam::111122223333:role/Viewer",
+        "arn:aws:iam::111122223333:role/team/deploy",
+        "arn:aws:iam::111122223333:user/bob",
+        "arn:aws:iam::111122223333:user/BOB",
+    ];
+    let usernames = ["u1", "u2", "", "{{SessionName}}", "x:{{AccountID}}", "{{EC2PrivateDNSName}}", {
+        "system:serviceaccount:n1:s"
+    }];
+    let groups = vec!["g1", "g2", "team-{{SessionName}}", "", "system:masters"];
+    let entry = move |key: &'static str| {
+        (select(arns.to_vec()), select(usernames.to_vec()), subsequence(groups.clone(), 0..=2))
+            .prop_map(move |(arn, username, groups)| json!({ key: arn, "username": username, "groups": groups }))
+    };
+    let section = |key| vec(entry(key), 0..=3).prop_map(|list| json!(list).to_string());
+    let broken = |section| prop_oneof![12 => section, 1 => Just("[".to_owned())];
+    let accounts = prop_oneof![Just(String::new()), Just(format!("[{ACCOUNT}]"))];
+    let data = (broken(section("rolearn").boxed()), broken(section("userarn").boxed()), accounts);
+    let auth = data.prop_map(|(roles, users, accounts)| AwsAuth {
+        data: [("mapRoles", roles), ("mapUsers", users), ("mapAccounts", accounts)]
+            .map(|(key, text)| (key.to_owned(), text))
+            .into(),
+        ..AwsAuth::default()
+    });
+    proptest::option::weighted(0.9, auth)
+}
+
+pub(super) fn state() -> impl Strategy<Value = State> {
+    (aws_auth(), roles(), bindings()).prop_map(|(aws_auth, roles, bindings)| State {
+        aws_auth,
+        roles: roles.into_iter().collect(),
+        bindings: bindings.into_iter().collect(),
+        ..State::default()
+    })
+}
+
+/// Two states of which the second is the first with some parts of a third in it.
+pub(super) fn pair() -> impl Strategy<Value = (State, State)> {
+    let parts = btree_map(0..4_usize, any::<bool>(), 4);
+    (state(), state(), parts, vec(any::<bool>(), 16)).prop_map(|(one, third, parts, coins)| {
+        let mut other = one.clone();
+        let takes = |part: usize| parts.get(&part) == Some(&true);
+        if takes(0) {
+            other.aws_auth = third.aws_auth;
+        }
+        let mut coins = coins.into_iter().cycle();
+        let mut coin = || coins.next() == Some(true);
+        if takes(1) {
+            other.roles.retain(|_, _| coin());
+        }
+        if takes(2) {
+            other.roles.extend(third.roles.into_iter().filter(|_| coin()));
+        }
+        if takes(3) {
+            other.bindings.retain(|_, _| coin());
+            other.bindings.extend(third.bindings.into_iter().filter(|_| coin()));
+        }
+        (one, other)
+    })
+}
+
+pub(super) fn everybody() -> Vec<Who> {
+    [
+        "arn:aws:iam::111122223333:role/viewer",
+        "arn:aws:sts::111122223333:assumed-role/viewer/me@x",
+        "arn:aws:sts::111122223333:assumed-role/viewer/i-01234567",
+        "arn:aws:iam::111122223333:role/team/deploy",
+        "arn:aws:iam::111122223333:user/bob",
+        "arn:aws:iam::444455556666:user/eve",
+        "account:111122223333",
+        "user:u1",
+        "user:u2",
+        "user:system:anonymous",
+        "group:g1",
+        "group:team-me-x",
+        "group:system:authenticated",
+        "group:system:masters",
+        "sa:n1/s",
+        "sa:n2/s",
+    ]
+    .iter()
+    .map(|text| Who::parse(text).unwrap())
+    .collect()
+}
+
+/// Every question in which a rule or a binding could tell a difference, `z` standing for all other words.
+pub(super) fn questions() -> Vec<Request> {
+    let mut all = Vec::new();
+    for verb in ["get", "list", "create", "z"] {
+        for group in ["", "apps", "z"] {
+            for resource in ["pods", "secrets", "deployments", "z", "pods/log", "secrets/log", "pods/z", "z/z"] {
+                for name in ["", "a", "b", "z"] {
+                    for namespace in ["", "n1", "n2", "z"] {
+                        all.push(Request::object(verb, group, resource).named(name).within(namespace));
+                    }
+                }
+            }
+        }
+    }
+    for verb in ["get", "z"] {
+        for path in ["/", "/a", "/ax", "/a/b", "/a/bx"] {
+            all.push(Request::url(verb, path));
+        }
+    }
+    all
+}
+
+pub(super) fn some_questions() -> impl Strategy<Value = Vec<Request>> {
+    let (urls, objects): (Vec<Request>, Vec<Request>) =
+        questions().into_iter().partition(|question| matches!(question, Request::Url { .. }));
+    vec(prop_oneof![5 => select(objects), 1 => select(urls)], 24)
+}
