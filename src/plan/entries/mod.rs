@@ -104,7 +104,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// Another policy that owns an entry of the principal, in whichever section.
     fn other_owner(&self, key: &str, policy: &str) -> Option<&str> {
-        let owners = Section::ALL.into_iter().filter_map(|section| self.marks.owner(&id(section, key)));
+        let owners = Section::ALL.into_iter().filter_map(|section| self.marks.owner(id(section, key)));
         owners.into_iter().find(|owner| *owner != policy)
     }
 
@@ -176,7 +176,7 @@ impl Work<'_> {
         for (key, same) in self.live.iter().filter(|(key, _)| !self.wanted.contains_key(*key)) {
             let is_ours = |live: &Live<'_>| self.owned.contains_key(&id(live.section, key));
             let goes = |live: &Live<'_>| {
-                let nobodys = self.marks.owner(&id(live.section, key)).is_none();
+                let nobodys = self.marks.owner(id(live.section, key)).is_none();
                 is_ours(live) || (exclusive && nobodys && !is_ignored(&live.found.entry, ownership))
             };
             let stays = same.iter().rfind(|live| !goes(live));
