@@ -11,6 +11,20 @@ use thiserror::Error;
 pub(crate) const PARTITIONS: [&str; 8] =
     ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
 
+/// The partition of a region (botocore 1.44, `partitions.json`, `regionRegex`).
+pub(crate) fn partition_of(region: &str) -> &'static str {
+    match region.split('-').take(2).collect::<Vec<_>>().as_slice() {
+        ["cn", _] => "aws-cn",
+        ["us", "gov"] => "aws-us-gov",
+        ["us", "iso"] => "aws-iso",
+        ["us", "isob"] => "aws-iso-b",
+        ["eu", "isoe"] => "aws-iso-e",
+        ["us", "isof"] => "aws-iso-f",
+        ["eusc", _] => "aws-eusc",
+        _ => "aws",
+    }
+}
+
 /// An AWS account: twelve digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccountId(String);
@@ -177,6 +191,10 @@ impl Arn {
         &self.account
     }
 
+    pub(crate) fn partition(&self) -> &str {
+        &self.partition
+    }
+
     /// Whether aws-auth needs another spelling than the real one.
     pub(crate) fn has_role_path(&self) -> bool {
         self.kind == PrincipalKind::Role && self.path != "/"
@@ -237,6 +255,24 @@ mod tests {
         assert_eq!(role.key(), "arn:aws:iam::111122223333:role/viewer");
         let user = Arn::parse("arn:aws-cn:iam::111122223333:user/team/bob").unwrap();
         assert_eq!(user.for_aws_auth(), "arn:aws-cn:iam::111122223333:user/team/bob");
+    }
+
+    #[test]
+    fn a_region_lies_in_its_partition() {
+        let regions = [
+            ("eu-west-1", "aws"),
+            ("us-east-1", "aws"),
+            ("mx-central-1", "aws"),
+            ("cn-northwest-1", "aws-cn"),
+            ("us-gov-west-1", "aws-us-gov"),
+            ("us-iso-east-1", "aws-iso"),
+            ("us-isob-east-1", "aws-iso-b"),
+            ("eu-isoe-west-1", "aws-iso-e"),
+            ("us-isof-south-1", "aws-iso-f"),
+            ("eusc-de-east-1", "aws-eusc"),
+        ];
+        assert!(regions.iter().all(|(region, partition)| partition_of(region) == *partition));
+        assert!(regions.iter().all(|(_, partition)| PARTITIONS.contains(partition)));
     }
 
     #[test]

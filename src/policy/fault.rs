@@ -12,7 +12,7 @@ pub(crate) enum Fault {
     Toml { message: String },
     #[error("the policy has no `[policy]` table with its name")]
     NoPolicyTable,
-    #[error("`[policy]` needs `name`")]
+    #[error("`policy` needs `name`, by which the cluster knows what it owns")]
     NoPolicyName,
     #[error("`{name}` cannot be the name of a policy: it is a mark in the cluster and a label's value")]
     PolicyName { name: String },
@@ -24,6 +24,10 @@ pub(crate) enum Fault {
     WrongValue { key: String, wanted: String, found: String },
     #[error("`{table}` needs {what}")]
     Missing { table: String, what: String },
+    #[error("`{text}` is no moment in time")]
+    NoMoment { text: String },
+    #[error("`{word}` stands twice in `{list}`")]
+    Repeated { word: String, list: String },
     #[error("`{table}` has {found}, and may have one of {allowed} alone")]
     OneOf { table: String, found: String, allowed: String },
     #[error("`{name}` is defined twice in `{section}`")]
@@ -48,6 +52,10 @@ pub(crate) enum Fault {
     SameArn { word: &'static str, one: String, other: String },
     #[error("two principals have the username `{username}`: `{one}` and `{other}`")]
     SameUsername { username: String, one: String, other: String },
+    #[error(
+        "`{principal}` is of the partition {its}, and the cluster `{cluster}` is in {wanted}: it never gets in there"
+    )]
+    OtherPartition { principal: String, its: String, cluster: String, wanted: &'static str },
     #[error("the username `{name}` is reserved: `{prefix}` names belong to {owner}")]
     ReservedUsername { name: String, prefix: &'static str, owner: &'static str },
     #[error("the username is empty: the authenticator would let a nameless user in")]
@@ -68,14 +76,28 @@ pub(crate) enum Fault {
     ObjectName { kind: &'static str, name: String, why: String },
     #[error("`{name}` cannot be defined by a policy: {why}")]
     ReservedObject { name: String, why: &'static str },
+    #[error("the label `{key}` cannot be set by a policy: {why}")]
+    ReservedLabel { key: String, why: &'static str },
     #[error("there is no {kind} `{name}` in the policy")]
     Undeclared { kind: &'static str, name: String, nearest: Option<String>, add: String },
+    #[error("the policy does not define the {kind} `{name}`, so it must be one that the cluster has")]
+    NotOurs { kind: &'static str, name: String, nearest: String },
+    #[error("for {clusters} the policy does not define the {kind} `{name}`: the binding gives the cluster's own there")]
+    RoleElsewhere { kind: &'static str, name: String, clusters: String },
+    #[error("`{binding}` gives the Role `{role}` in `{namespace}`, where the policy does not make it")]
+    RoleNotThere { binding: String, role: String, namespace: String },
+    #[error("`{name}` is for {its}, and `{table}` for {ours}: no cluster has both")]
+    NeverTogether { name: String, its: String, table: String, ours: String },
     #[error("`{member}` admits a whole account, which `mapAccounts` cannot put into a group")]
     AccountInGroup { member: String },
     #[error(
         "`{principal}` has the username `{username}`, which no binding can name: it differs from session to session"
     )]
     BoundTemplate { principal: String, username: String },
+    #[error(
+        "the {kind} `{name}` is never met under this name, so that no binding can name it: its template is filled in"
+    )]
+    BoundTemplateName { kind: &'static str, name: String },
     #[error("`{principal}` admits a whole account, whose principals have no common username to bind")]
     BoundAccount { principal: String },
     #[error("`{table}` gives `rules` beside `aggregation`: the controller overwrites the rules of an aggregated role")]
@@ -92,10 +114,12 @@ pub(crate) enum Fault {
     Dead { word: String, why: &'static str },
     #[error("`{word}` {why}")]
     Surprising { word: String, why: &'static str },
+    #[error("`{verb}` is no verb of Kubernetes'")]
+    UnknownVerb { verb: String, nearest: String },
     #[error("`{text}` is not a {what}")]
     Label { what: &'static str, text: String },
-    #[error("an empty list of {what} means none: nothing would be made")]
-    EmptyList { what: &'static str },
+    #[error("`{key}` is empty: {why}")]
+    EmptyList { key: &'static str, why: &'static str },
     #[error("`{name}` is not the name of a namespace")]
     NamespaceName { name: String },
     #[error("`{text}` is not a service account")]
@@ -108,8 +132,6 @@ pub(crate) enum Fault {
     UnknownCluster { cluster: String, nearest: Option<String> },
     #[error("`{pattern}` is neither an ARN nor `Kind/name`")]
     IgnorePattern { pattern: String },
-    #[error("`{text}` is too long to be written: it has {length} bytes, at most {limit} fit")]
-    TooLong { text: String, length: usize, limit: usize },
 }
 
 impl Fault {
@@ -171,12 +193,37 @@ impl Fault {
             Self::NoResources => one("write for example `resources = [\"pods\"]`"),
             Self::ResourcesAndUrls => one("make two rules of it"),
             Self::UrlsInRole => one("write it into a `[cluster-roles.…]` with a binding without `namespaces`"),
-            Self::EmptyList { what } => vec![format!("name {what}, or leave the key out")],
+            Self::EmptyList { key, .. } => match *key {
+                "api-groups" => one("leave it out for the core group, or write `[\"*\"]` for all"),
+                "verbs" | "clusters" | "namespaces" | "resource-names" => {
+                    vec![format!("put something in, or leave `{key}` out")]
+                }
+                _ => one("put something in"),
+            },
             Self::NamespaceName { .. } => one("lower-case letters, digits and `-`; a `*` makes it a glob"),
             Self::ServiceAccount { .. } => one("write `namespace/name`"),
             Self::NoSubjects { .. } => one("give it `groups`, `principals`, `users` or `service-accounts`"),
             Self::RoleWithoutNamespace => one("write `namespaces = [\"team-a\"]`, or bind a `cluster-role`"),
             Self::UnknownCluster { nearest: Some(near), .. } => vec![format!("did you mean `{near}`?")],
+            Self::NotOurs { nearest, .. } | Self::UnknownVerb { nearest, .. } => {
+                vec![format!("did you mean `{nearest}`?")]
+            }
+            Self::NoMoment { .. } => one("write a day and a time that clocks show, such as 2026-12-31T18:00:00Z"),
+            Self::Repeated { .. } => one("once is enough"),
+            Self::OtherPartition { .. } => {
+                one("give the principal `clusters = […]` without this one, or write its ARN in this partition")
+            }
+            Self::RoleElsewhere { .. } => {
+                one("plan fails where that cluster has no such role; name the same `clusters` for role and binding")
+            }
+            Self::RoleNotThere { role, namespace, .. } => {
+                vec![format!("add `{namespace}` to the `namespaces` of the role `{role}`, or take it away here")]
+            }
+            Self::NeverTogether { .. } => one("let the two share a cluster in `clusters`, or take the name out"),
+            Self::BoundTemplateName { .. } => {
+                one("declare and bind the names that it becomes, or the principals one by one")
+            }
+            Self::ReservedLabel { .. } => one("take it away"),
             Self::UnknownCluster { nearest: None, .. } => one("declare it under `[clusters]`"),
             Self::IgnorePattern { .. } => one("write `arn:aws:iam::*:role/eksctl-*` or `ClusterRole/*-operator`"),
             Self::DefinedTwice { .. } => one("keep one of them: files of a folder make one policy"),
@@ -192,14 +239,21 @@ impl Fault {
             | Self::EmptyName { .. }
             | Self::ObjectName { .. }
             | Self::Dead { .. }
-            | Self::Surprising { .. }
-            | Self::TooLong { .. } => Vec::new(),
+            | Self::Surprising { .. } => Vec::new(),
         }
     }
 
     /// Faults that are no more than advice.
     fn is_warning(&self) -> bool {
-        matches!(self, Self::FreeName | Self::Surprising { .. })
+        matches!(
+            self,
+            Self::FreeName
+                | Self::Surprising { .. }
+                | Self::Repeated { .. }
+                | Self::NotOurs { .. }
+                | Self::RoleElsewhere { .. }
+                | Self::UnknownVerb { .. }
+        )
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::fault::{Fault, Faults};
 use super::model::{At, Group, Identity, NodeKind, Principal};
-use super::scope::{account, exactly_one, filter, required, wrong_value};
+use super::scope::{account, exactly_one, filter, partition, required, wrong_value};
 use super::table::Table;
 use super::usernames::{group_name, username};
-use crate::names::{AccountId, Arn, ArnFault, PARTITIONS, PrincipalKind, iam_name_fault};
+use crate::names::{AccountId, Arn, ArnFault, PrincipalKind, iam_name_fault};
 
 const KEYS: [&str; 10] =
     ["role", "user", "sso", "account", "kind", "username", "shared-username", "groups", "expires", "clusters"];
@@ -29,7 +29,7 @@ pub(crate) fn principal(name: &At<String>, table: &Table<'_>, faults: &mut Fault
         username(given, is_user, kind, faults);
     }
     if let Identity::Account(_) = identity.value {
-        for key in ["username", "groups", "kind"] {
+        for key in ["username", "shared-username", "groups", "kind"] {
             if table.has(key) {
                 faults.push(Fault::AccountWith { key }, table.key_span(key));
             }
@@ -82,11 +82,7 @@ fn sso(table: &Table<'_>, faults: &mut Faults) -> Option<Identity> {
     let set = required(table, "permission-set", faults);
     required(table, "account", faults);
     let account = account(table, "account", faults);
-    let partition = table.string("partition", faults);
-    if let Some(partition) = partition.as_ref().filter(|p| !PARTITIONS.contains(&p.value.as_str())) {
-        let wanted = format!("one of {}", PARTITIONS.join(", "));
-        faults.push(wrong_value("partition", &wanted, &partition.value), partition.span);
-    }
+    let partition = partition(table, faults).map(|found| found.value);
     let set = set?;
     // IAM Identity Center API, PermissionSetName: `[\w+=,.@-]+`, at most 32.
     if let Some(why) =
@@ -107,12 +103,7 @@ fn sso(table: &Table<'_>, faults: &mut Faults) -> Option<Identity> {
         faults.push(Fault::SsoSuffix { id: id.value }, id.span);
         return None;
     }
-    Some(Identity::Sso {
-        permission_set: set.value,
-        account,
-        partition: partition.map_or_else(|| "aws".to_owned(), |p| p.value),
-        id: id.value,
-    })
+    Some(Identity::Sso { permission_set: set.value, account, partition, id: id.value })
 }
 
 fn kind(table: &Table<'_>, faults: &mut Faults) -> NodeKind {
@@ -129,7 +120,7 @@ fn kind(table: &Table<'_>, faults: &mut Faults) -> NodeKind {
         }
     };
     if table.has("user") || table.has("sso") {
-        faults.push(Fault::KindOfUser { kind: text.value.clone() }, text.span);
+        faults.push(Fault::KindOfUser { kind: text.value.clone() }, table.key_span("kind"));
     }
     if table.has("username") {
         faults.push(Fault::KindWithUsername { kind: text.value }, table.key_span("username"));

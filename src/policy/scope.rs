@@ -5,29 +5,61 @@ use std::collections::BTreeMap;
 use super::fault::{Fault, Faults};
 use super::model::{At, ClusterTarget, Connection, Exclusive, Guard, IgnorePattern, MaxRemovals, Ownership};
 use super::table::Table;
-use crate::names::{AccountId, Arn, ObjectKind, Pattern};
+use crate::names::{AccountId, Arn, ObjectKind, PARTITIONS, Pattern, partition_of};
 
 pub(crate) fn cluster(name: &At<String>, table: &Table<'_>, faults: &mut Faults) -> Option<ClusterTarget> {
-    table.only(&["eks", "context", "snapshot", "account"], faults);
+    table.only(&["eks", "context", "snapshot", "account", "partition"], faults);
     if name.value.is_empty() {
         faults.push(Fault::EmptyName { what: "a cluster" }, name.span);
     }
     let account = account(table, "account", faults);
+    let given = partition(table, faults);
     let kind = exactly_one(table, &["eks", "context", "snapshot"], faults)?;
     let connection = match kind {
         "eks" => eks(&table.table("eks", faults)?, faults)?,
         "context" => Connection::Context(table.string("context", faults)?.value),
         _ => Connection::Snapshot(snapshot_files(table, faults)?),
     };
-    Some(ClusterTarget { span: name.span, connection, account })
+    let known = known_partition(&connection);
+    if let (Some(given), Some(known)) = (&given, known)
+        && given.value != known
+    {
+        let wanted = format!("`{known}`, in which the region lies");
+        faults.push(wrong_value("partition", &wanted, given.value), given.span);
+    }
+    Some(ClusterTarget { span: name.span, connection, account, partition: given.map(|given| given.value).or(known) })
+}
+
+/// The partition that the way to a cluster tells: `aws eks update-kubeconfig` names contexts by the cluster's ARN.
+fn known_partition(connection: &Connection) -> Option<&'static str> {
+    match connection {
+        Connection::Eks { region, .. } => Some(partition_of(region)),
+        Connection::Context(name) => match name.split(':').collect::<Vec<_>>().as_slice() {
+            ["arn", _, "eks", region, ..] => Some(partition_of(region)),
+            _ => None,
+        },
+        Connection::Snapshot(_) => None,
+    }
+}
+
+/// One of the partitions of AWS.
+pub(crate) fn partition(table: &Table<'_>, faults: &mut Faults) -> Option<At<&'static str>> {
+    let text = table.string("partition", faults)?;
+    let known = PARTITIONS.into_iter().find(|known| *known == text.value);
+    if known.is_none() {
+        let wanted = format!("one of {}", PARTITIONS.map(|name| format!("`{name}`")).join(", "));
+        faults.push(wrong_value("partition", &wanted, &text.value), text.span);
+    }
+    known.map(|known| At::new(known, text.span))
 }
 
 /// One file, or several that make one snapshot.
 fn snapshot_files(table: &Table<'_>, faults: &mut Faults) -> Option<Vec<String>> {
     if table.is_list("snapshot") {
         let files = table.strings("snapshot", faults)?;
-        if files.is_empty() {
-            faults.push(Fault::EmptyList { what: "files" }, table.key_span("snapshot"));
+        if table.is_empty_list("snapshot") {
+            let why = "a snapshot is one file or several";
+            faults.push(Fault::EmptyList { key: "snapshot", why }, table.key_span("snapshot"));
         }
         return Some(files.into_iter().map(|file| file.value).collect());
     }
@@ -119,11 +151,11 @@ pub(crate) fn ownership(table: &Table<'_>, faults: &mut Faults) -> Ownership {
         .into_iter()
         .filter_map(|text| {
             let pattern = Pattern::new(&text.value);
-            if text.value.starts_with("arn:") || text.value == "*" {
+            if text.value.starts_with("arn:") || AccountId::parse(&text.value).is_some() {
                 return Some(IgnorePattern::Arn(pattern));
             }
             let kind = text.value.split_once('/').and_then(|(kind, _)| ObjectKind::parse(kind));
-            if kind.is_none() {
+            if !kind.is_some_and(ObjectKind::is_rbac) {
                 faults.push(Fault::IgnorePattern { pattern: text.value }, text.span);
                 return None;
             }
@@ -166,8 +198,9 @@ pub(crate) fn guard(table: &Table<'_>, faults: &mut Faults) -> Guard {
 /// The clusters that an item is for.
 pub(crate) fn filter(table: &Table<'_>, faults: &mut Faults) -> Option<Vec<At<String>>> {
     let clusters = table.strings("clusters", faults)?;
-    if clusters.is_empty() {
-        faults.push(Fault::EmptyList { what: "clusters" }, table.key_span("clusters"));
+    if table.is_empty_list("clusters") {
+        let why = "it would be for no cluster at all";
+        faults.push(Fault::EmptyList { key: "clusters", why }, table.key_span("clusters"));
     }
     Some(clusters)
 }

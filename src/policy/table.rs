@@ -3,8 +3,14 @@
 //! The table is walked by hand and not through serde, because serde stops at the first fault and a policy shows all
 //! of its faults at once.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::civil;
+use jiff::tz::Offset;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use toml::value::{Datetime, Offset as TomlOffset};
 
 use super::fault::{Fault, Faults};
 use super::model::{At, Expiry};
@@ -45,6 +51,10 @@ impl<'a> Table<'a> {
 
     pub(crate) fn is_list(&self, key: &str) -> bool {
         self.entries.get(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
+    pub(crate) fn is_empty_list(&self, key: &str) -> bool {
+        self.entries.get(key).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty())
     }
 
     pub(crate) fn is_string(&self, key: &str) -> bool {
@@ -108,7 +118,24 @@ impl<'a> Table<'a> {
                 other => self.wrong(key, "a list of strings", other, self.span_of(item), faults),
             }
         }
+        self.each_once(key, &out, faults);
         Some(out)
+    }
+
+    /// Says which words of a list stand there twice: nothing comes of it, and another was meant.
+    pub(crate) fn each_once(&self, key: &str, words: &[At<String>], faults: &mut Faults) {
+        if words.len() < 2 {
+            return;
+        }
+        let mut seen = BTreeMap::new();
+        for word in words {
+            if let Some(first) = seen.get(word.value.as_str()) {
+                let fault = Fault::Repeated { word: word.value.clone(), list: self.child_path(key) };
+                faults.push_with(fault, word.span, "again here", &[(*first, "first here")]);
+                continue;
+            }
+            seen.insert(word.value.as_str(), word.span);
+        }
     }
 
     /// A string, or a number that stands for itself.
@@ -223,13 +250,40 @@ impl<'a> Table<'a> {
     pub(crate) fn expiry(&self, key: &str, faults: &mut Faults) -> Option<At<Expiry>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
-            DeValue::Datetime(at) if at.date.is_some() => Some(At::new(Expiry(at.to_string()), span)),
+            DeValue::Datetime(written) if written.date.is_some() => {
+                let text = written.to_string();
+                let Some(at) = moment(written) else {
+                    faults.push(Fault::NoMoment { text }, span);
+                    return None;
+                };
+                Some(At::new(Expiry { text, at }, span))
+            }
             other => {
                 self.wrong(key, "a date without quotes, such as 2026-12-31", other, span, faults);
                 None
             }
         }
     }
+}
+
+/// The moment that is meant: a date begins at 00:00, and what has no offset is UTC. A leap second is none.
+fn moment(written: &Datetime) -> Option<Timestamp> {
+    let date = written.date?;
+    let small = |number: u8| i8::try_from(number).ok();
+    let date = civil::Date::new(i16::try_from(date.year).ok()?, small(date.month)?, small(date.day)?).ok()?;
+    let time = match written.time {
+        Some(time) => {
+            let nanosecond = i32::try_from(time.nanosecond.unwrap_or_default()).ok()?;
+            let second = small(time.second.unwrap_or_default())?;
+            civil::Time::new(small(time.hour)?, small(time.minute)?, second, nanosecond).ok()?
+        }
+        None => civil::Time::midnight(),
+    };
+    let offset = match written.offset {
+        Some(TomlOffset::Custom { minutes }) => Offset::from_seconds(i32::from(minutes) * 60).ok()?,
+        Some(TomlOffset::Z) | None => Offset::UTC,
+    };
+    offset.to_timestamp(date.to_datetime(time)).ok()
 }
 
 /// An item of an array that may hold strings and tables.
@@ -239,7 +293,7 @@ pub(crate) enum Item<'a> {
 }
 
 /// A key as it stands in a TOML header.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if bare { name.to_owned() } else { format!("{name:?}") }
 }
