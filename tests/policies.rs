@@ -138,10 +138,26 @@ fn what_is_no_policy_at_all_is_said() {
         assert_eq!((code, out.as_str()), (1, ""), "{policy:?}: {said}");
         said
     };
-    insta::assert_snapshot!(said(&[]), @"");
-    insta::assert_snapshot!(said(&["gone.toml"]), @"");
-    insta::assert_snapshot!(said(&["empty"]), @"");
-    insta::assert_snapshot!(said(&["latin.toml"]), @"");
+    insta::assert_snapshot!(said(&[]), @r"
+    error: there is neither rolecall.toml nor rolecall/ here
+     |
+     = hint: name the policy: a TOML file, or a folder of them
+    ");
+    insta::assert_snapshot!(said(&["gone.toml"]), @r"
+    error: there is no policy gone.toml
+     |
+     = hint: name a TOML file, or a folder of them
+    ");
+    insta::assert_snapshot!(said(&["empty"]), @r"
+    error: the folder empty has no .toml file
+     |
+     = hint: a policy is a TOML file, or a folder of them; folders within are not read
+    ");
+    insta::assert_snapshot!(said(&["latin.toml"]), @r"
+    error: latin.toml is not text: line 2 is not UTF-8
+     |
+     = hint: save the file as UTF-8
+    ");
 }
 
 #[test]

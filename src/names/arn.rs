@@ -60,6 +60,14 @@ impl PrincipalKind {
             Self::User => "user",
         }
     }
+
+    /// `an IAM role`, for sentences.
+    pub(crate) fn iam_word(self) -> &'static str {
+        match self {
+            Self::Role => "an IAM role",
+            Self::User => "an IAM user",
+        }
+    }
 }
 
 /// The ARN of an IAM role or user.
@@ -76,49 +84,50 @@ pub(crate) struct Arn {
 /// Why a text is not the ARN of an IAM role or user.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ArnFault {
-    #[error("this is not an ARN")]
+    #[error("it is not an ARN")]
     NotAnArn,
     #[error("blanks around an ARN are part of it for the authenticator, so that it never matches")]
     Blank,
     #[error("`{0}` is not a partition that the authenticator knows")]
     Partition(String),
-    #[error("`{0}` is not an AWS account: twelve digits are")]
+    #[error("`{0}` is not an AWS account")]
     Account(String),
     #[error("an IAM ARN has no region, here stands `{0}`")]
     Region(String),
-    #[error("this is a session of a role, not the role: the authenticator never matches it")]
+    #[error("it names a session of a role, which the authenticator never matches")]
     AssumedRole { role: String },
-    #[error("an instance profile is not a principal: the authenticator never matches it")]
+    #[error("it names an instance profile, which the authenticator never matches")]
     InstanceProfile,
-    #[error("an IAM group is not a principal: the authenticator never matches it")]
+    #[error("it names an IAM group, which the authenticator never matches")]
     IamGroup,
-    #[error("this ARN means the root user of the account alone, not the account")]
+    #[error("it means the root user of the account alone, not the account")]
     Root { account: String },
     #[error("`{0}` is neither an IAM role nor an IAM user")]
     Resource(String),
     #[error("{0}")]
     Name(String),
-    #[error("this is the ARN of a {found}, and a {wanted} belongs here")]
+    #[error("it is the ARN of a {found}, and a {wanted} belongs here")]
     Kind { found: &'static str, wanted: &'static str },
 }
 
 impl ArnFault {
-    /// What to write instead, where that is known.
-    pub(crate) fn hint(&self) -> Option<String> {
+    /// What to write instead.
+    pub(crate) fn hint(&self) -> String {
         match self {
-            Self::NotAnArn => Some("an ARN looks like `arn:aws:iam::111122223333:role/NAME`".to_owned()),
-            Self::Blank => Some("take the blanks away".to_owned()),
-            Self::Partition(_) => Some(format!("the partitions are {}", PARTITIONS.join(", "))),
-            Self::Account(_) | Self::Name(_) => None,
-            Self::Region(_) => Some("leave the fourth part empty: `arn:aws:iam::ACCOUNT:…`".to_owned()),
-            Self::AssumedRole { role } => Some(format!("write the role: `{role}`")),
-            Self::InstanceProfile => Some("write the role that the instance profile holds".to_owned()),
-            Self::IamGroup => Some("list the users of the group, or let them assume a role".to_owned()),
-            Self::Root { account } => Some(format!(
+            Self::NotAnArn => "an ARN looks like `arn:aws:iam::111122223333:role/NAME`".to_owned(),
+            Self::Blank => "take the blanks away".to_owned(),
+            Self::Partition(_) => format!("the partitions are {}", PARTITIONS.join(", ")),
+            Self::Account(_) => "an account is twelve digits without dashes".to_owned(),
+            Self::Name(_) => "copy it from `aws iam list-roles` or `aws iam list-users`".to_owned(),
+            Self::Region(_) => "leave the fourth part empty: `arn:aws:iam::ACCOUNT:…`".to_owned(),
+            Self::AssumedRole { role } => format!("write the role: `{role}`"),
+            Self::InstanceProfile => "write the role that the instance profile holds".to_owned(),
+            Self::IamGroup => "list the users of the group, or let them assume a role".to_owned(),
+            Self::Root { account } => format!(
                 "to admit every principal of the account write `account = \"{account}\"`: they get no group by it"
-            )),
-            Self::Resource(_) => Some("write `…:role/NAME` or `…:user/NAME`".to_owned()),
-            Self::Kind { found, .. } => Some(format!("write it as `{found} = …`")),
+            ),
+            Self::Resource(_) => "write `…:role/NAME` or `…:user/NAME`".to_owned(),
+            Self::Kind { found, .. } => format!("write it as `{found} = …`"),
         }
     }
 }
@@ -279,7 +288,7 @@ mod tests {
     fn what_the_authenticator_never_matches_is_a_fault() {
         let fault = |text: &str| Arn::parse(text).unwrap_err();
         assert_eq!(
-            fault("arn:aws:sts::111122223333:assumed-role/viewer/me").hint().unwrap(),
+            fault("arn:aws:sts::111122223333:assumed-role/viewer/me").hint(),
             "write the role: `arn:aws:iam::111122223333:role/viewer`"
         );
         assert_eq!(fault(" arn:aws:iam::111122223333:role/x"), ArnFault::Blank);

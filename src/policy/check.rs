@@ -148,9 +148,13 @@ fn usernames_differ(policy: &Policy, faults: &mut Faults) {
         if one.1.shared_username && other.1.shared_username {
             return;
         }
-        let span = |principal: &Principal| principal.username.as_ref().map_or(principal.span, |name| name.span);
+        let place = |principal: &Principal| match &principal.username {
+            Some(name) => (name.span, "here"),
+            None => (principal.span, "by default: its ARN"),
+        };
         let fault = Fault::SameUsername { username, one: one.0.clone(), other: other.0.clone() };
-        faults.push_with(fault, span(other.1), "", &[(span(one.1), "the same")]);
+        let ((span, label), first) = (place(other.1), place(one.1));
+        faults.push_with(fault, span, label, &[first]);
     });
 }
 
@@ -183,9 +187,9 @@ fn memberships_are_declared(policy: &Policy, defined: &Defined, faults: &mut Fau
             }
         }
     }
-    for (name, group) in policy.groups.iter().filter(|(name, _)| is_of_session(name)) {
+    for (_, group) in policy.groups.iter().filter(|(name, _)| is_of_session(name)) {
         for member in group.members.iter().filter(|member| is_user(policy, &member.value)) {
-            faults.push_with(Fault::SessionOfUser, member.span, "an IAM user", &[(group.span, name)]);
+            faults.push_with(Fault::SessionOfUser, member.span, "", &[(group.span, "declared here")]);
         }
     }
     for (name, principal) in &policy.principals {

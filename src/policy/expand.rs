@@ -146,15 +146,15 @@ impl<'a> Expansion<'a> {
         self.found.push(missing.diagnostic(span));
     }
 
-    fn is_here(&self, filter: &Option<Vec<At<String>>>) -> bool {
-        is_for(filter.as_deref(), self.cluster)
+    fn is_here(&self, filter: Option<&[At<String>]>) -> bool {
+        is_for(filter, self.cluster)
     }
 
     fn entries(&mut self, desired: &mut Desired) {
         let home = home_of(self.policy, self.cluster);
         let members = self.members();
         for (name, principal) in &self.policy.principals {
-            if !self.is_here(&principal.clusters) {
+            if !self.is_here(principal.clusters.as_deref()) {
                 continue;
             }
             let groups = members.get(name.as_str()).cloned().unwrap_or_default();
@@ -184,7 +184,8 @@ impl<'a> Expansion<'a> {
     fn members(&self) -> BTreeMap<&'a str, Vec<String>> {
         let mut out: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
-        let here = |group: &str| self.policy.groups.get(group).is_some_and(|group| self.is_here(&group.clusters));
+        let here =
+            |group: &str| self.policy.groups.get(group).is_some_and(|group| self.is_here(group.clusters.as_deref()));
         let own = self.policy.principals.iter().flat_map(|(name, principal)| {
             principal.groups.iter().map(move |group| (name.as_str(), group.value.as_str()))
         });
@@ -201,7 +202,7 @@ impl<'a> Expansion<'a> {
 
     fn cluster_roles(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.cluster_roles {
-            if !self.is_here(&item.clusters) {
+            if !self.is_here(item.clusters.as_deref()) {
                 continue;
             }
             let mut labels = item.labels.clone();
@@ -224,7 +225,7 @@ impl<'a> Expansion<'a> {
 
     fn roles(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.roles {
-            if !self.is_here(&item.clusters) {
+            if !self.is_here(item.clusters.as_deref()) {
                 continue;
             }
             for namespace in self.namespaces(&item.namespaces) {
@@ -260,7 +261,7 @@ impl<'a> Expansion<'a> {
 
     fn bindings(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.bindings {
-            if !self.is_here(&item.clusters) {
+            if !self.is_here(item.clusters.as_deref()) {
                 continue;
             }
             let role_ref = match &item.role.value {
@@ -314,7 +315,7 @@ impl<'a> Expansion<'a> {
             .principals
             .iter()
             .filter_map(|name| Some((name.value.as_str(), self.policy.principals.get(&name.value)?)))
-            .filter(|(_, principal)| self.is_here(&principal.clusters))
+            .filter(|(_, principal)| self.is_here(principal.clusters.as_deref()))
             .filter_map(|(name, principal)| Some((name, ended(principal.expires.as_ref(), self.now)?)))
             .collect();
         let (_, first) = ends.first()?;
@@ -349,13 +350,15 @@ impl<'a> Expansion<'a> {
         let groups = item
             .groups
             .iter()
-            .filter(|group| self.policy.groups.get(&group.value).is_none_or(|group| self.is_here(&group.clusters)))
+            .filter(|group| {
+                self.policy.groups.get(&group.value).is_none_or(|group| self.is_here(group.clusters.as_deref()))
+            })
             .map(|group| Subject::Group(group.value.clone()));
         let principals = item
             .principals
             .iter()
             .filter_map(|name| self.policy.principals.get(&name.value))
-            .filter(|principal| self.is_here(&principal.clusters))
+            .filter(|principal| self.is_here(principal.clusters.as_deref()))
             .filter(|principal| ended(principal.expires.as_ref(), self.now).is_none())
             .filter_map(|principal| username_of(principal, home))
             .map(Subject::User);

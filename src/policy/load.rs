@@ -77,7 +77,7 @@ impl<T> Once<T> {
             return;
         };
         if let Some((_, first)) = &self.found {
-            let fault = Fault::DefinedTwice { section: "the policy", name: self.section.to_owned() };
+            let fault = Fault::DefinedTwice { section: "", name: self.section.to_owned() };
             faults.push_with(fault, table.span, "again here", &[(*first, "first here")]);
             return;
         }

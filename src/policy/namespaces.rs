@@ -29,7 +29,10 @@ pub(crate) fn namespaces(table: &Table<'_>, faults: &mut Faults) -> Option<Vec<A
     })?;
     if table.is_empty_list("namespaces") {
         let why = "it would stand in no namespace at all";
-        faults.push(Fault::EmptyList { key: "namespaces", why }, table.key_span("namespaces"));
+        faults.push(
+            Fault::EmptyList { path: table.child_path("namespaces"), key: "namespaces", why },
+            table.key_span("namespaces"),
+        );
     }
     let words: Vec<At<String>> = found
         .iter()

@@ -13,7 +13,7 @@ const KEYS: [&str; 10] =
 pub(crate) fn principal(name: &At<String>, table: &Table<'_>, faults: &mut Faults) -> Option<Principal> {
     table.only(&KEYS, faults);
     if name.value.is_empty() {
-        faults.push(Fault::EmptyName { what: "a principal" }, name.span);
+        faults.push(Fault::EmptyName { what: "the name of a principal" }, name.span);
     }
     let identity = identity(table, faults);
     let kind = kind(table, faults);
@@ -66,7 +66,7 @@ fn iam(table: &Table<'_>, kind: PrincipalKind, faults: &mut Faults) -> Option<At
             }
         }
     } else if let Some(why) = iam_name_fault(&text.value) {
-        faults.push(Fault::IamName { name: text.value, kind: kind.word(), why }, text.span);
+        faults.push(Fault::IamName { name: text.value, kind: kind.iam_word(), why }, text.span);
         return None;
     } else {
         match kind {
@@ -88,7 +88,7 @@ fn sso(table: &Table<'_>, faults: &mut Faults) -> Option<Identity> {
     if let Some(why) =
         iam_name_fault(&set.value).or_else(|| (set.value.len() > 32).then(|| "at most 32 characters fit".to_owned()))
     {
-        faults.push(Fault::IamName { name: set.value.clone(), kind: "permission set", why }, set.span);
+        faults.push(Fault::IamName { name: set.value.clone(), kind: "a permission set", why }, set.span);
     }
     let account: AccountId = account?;
     let Some(id) = table.string("id", faults) else {
@@ -115,14 +115,14 @@ fn kind(table: &Table<'_>, faults: &mut Faults) -> NodeKind {
         "windows-node" => NodeKind::WindowsNode,
         "fargate" => NodeKind::Fargate,
         other => {
-            faults.push(wrong_value("kind", "`node`, `windows-node` or `fargate`", other), text.span);
+            faults.push(wrong_value(table, "kind", "`node`, `windows-node` or `fargate`", other), text.span);
             return NodeKind::Person;
         }
     };
     if table.has("user") || table.has("sso") {
         faults.push(Fault::KindOfUser { kind: text.value.clone() }, table.key_span("kind"));
     }
-    if table.has("username") {
+    if table.has("username") && !table.has("account") {
         faults.push(Fault::KindWithUsername { kind: text.value }, table.key_span("username"));
     }
     kind

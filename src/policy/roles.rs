@@ -108,7 +108,10 @@ fn aggregation(table: &Table<'_>, faults: &mut Faults) -> Vec<Labels> {
     let selectors = table.tables("aggregation", faults).unwrap_or_default();
     if table.is_empty_list("aggregation") {
         let why = "the API server refuses an aggregation without a selector";
-        faults.push(Fault::EmptyList { key: "aggregation", why }, table.key_span("aggregation"));
+        faults.push(
+            Fault::EmptyList { path: table.child_path("aggregation"), key: "aggregation", why },
+            table.key_span("aggregation"),
+        );
     }
     selectors
         .iter()
@@ -199,7 +202,7 @@ fn one_rule(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Rule {
         ("resource-names", "the API server takes it for all names, not for none"),
     ];
     for (key, why) in empty.into_iter().filter(|(key, _)| !about_urls && table.is_empty_list(key)) {
-        faults.push(Fault::EmptyList { key, why }, table.key_span(key));
+        faults.push(Fault::EmptyList { path: table.child_path(key), key, why }, table.key_span(key));
     }
     dead_words(&verbs, &groups, &resources, &urls, about_urls, faults);
     surprising_names(&verbs, &names, faults);

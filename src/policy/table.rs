@@ -20,7 +20,7 @@ use crate::state::meta::Labels;
 /// One table, with the path by which people know it.
 #[derive(Clone)]
 pub(crate) struct Table<'a> {
-    /// `principals.viewer`, or `rules[0] of roles.deployer`.
+    /// `principals.viewer`, or `roles.deployer.rules[0]`.
     pub(crate) path: String,
     pub(crate) span: Span,
     file: usize,
@@ -36,7 +36,8 @@ impl<'a> Table<'a> {
         Span::new(self.file, &spanned.span())
     }
 
-    fn child_path(&self, key: &str) -> String {
+    /// `principals.viewer.role`, for messages.
+    pub(crate) fn child_path(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
@@ -112,7 +113,7 @@ impl<'a> Table<'a> {
             return None;
         };
         let mut out = Vec::with_capacity(items.len());
-        for item in items.iter() {
+        for item in items {
             match item.get_ref() {
                 DeValue::String(text) => out.push(At::new(text.to_string(), self.span_of(item))),
                 other => self.wrong(key, "a list of strings", other, self.span_of(item), faults),
@@ -139,13 +140,13 @@ impl<'a> Table<'a> {
     }
 
     /// A string, or a number that stands for itself.
-    pub(crate) fn string_or_integer(&self, key: &str, faults: &mut Faults) -> Option<At<String>> {
+    pub(crate) fn string_or_integer(&self, key: &str, wanted: &'static str, faults: &mut Faults) -> Option<At<String>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
             DeValue::String(text) => Some(At::new(text.to_string(), span)),
             DeValue::Integer(number) if number.radix() == 10 => Some(At::new(number.as_str().to_owned(), span)),
             other => {
-                self.wrong(key, "a number or a string", other, span, faults);
+                self.wrong(key, wanted, other, span, faults);
                 None
             }
         }
@@ -170,7 +171,7 @@ impl<'a> Table<'a> {
             let found = match item.get_ref() {
                 DeValue::String(text) => each(Item::Text(At::new(text.to_string(), span)), faults),
                 DeValue::Table(entries) => {
-                    let path = format!("{key}[{at}] of {}", self.path);
+                    let path = self.child_path(&format!("{key}[{at}]"));
                     each(Item::Table(Table { path, span, file: self.file, entries }), faults)
                 }
                 other => {
@@ -301,9 +302,11 @@ pub(crate) fn quoted(name: &str) -> String {
 fn type_word(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
-        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
         DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date or a time",
+        DeValue::Datetime(at) if at.date.is_none() => "a time of day",
+        DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     }

@@ -69,7 +69,7 @@ fn rendered(name: &At<String>, is_user: bool, faults: &mut Faults) {
 /// A group that the policy declares, and may fill.
 pub(crate) fn group_name(name: &At<String>, faults: &mut Faults) {
     if name.value.is_empty() {
-        faults.push(Fault::EmptyName { what: "a group" }, name.span);
+        faults.push(Fault::EmptyName { what: "the name of a group" }, name.span);
         return;
     }
     rendered(name, false, faults);
@@ -82,6 +82,7 @@ pub(crate) fn group_name(name: &At<String>, faults: &mut Faults) {
 /// Why a policy may not fill a group.
 pub(crate) fn reserved_group(name: &str) -> Option<&'static str> {
     Some(match reserved_prefix(name)? {
+        "eks:" if name == "eks:kube-proxy-windows" => "machines get it by `kind = \"windows-node\"` of their principal",
         "eks:" => "EKS gives it to what it runs itself",
         _ if name == MASTERS => return None,
         _ if matches!(name, "system:nodes" | "system:bootstrappers" | "system:node-proxier") => {
