@@ -69,7 +69,8 @@ pub(crate) async fn plans(scope: &Scope, world: &mut World) -> Result<Plans, Fai
     let targets = targets(Some((&loaded.policy, &loaded.folder)), &scope.place, world)?;
     let mut planned = Vec::with_capacity(targets.len());
     let mut failure: Option<Failure> = None;
-    for (target, end) in futures::future::join_all(targets.iter().map(|target| plan_one(&loaded, target))).await {
+    let now = world.now;
+    for (target, end) in futures::future::join_all(targets.iter().map(|target| plan_one(&loaded, target, now))).await {
         match end {
             Ok(plan) => planned.push(plan),
             Err(found) => {
@@ -107,11 +108,15 @@ fn age(taken: &str, world: &World) -> String {
     }
 }
 
-async fn plan_one<'a>(loaded: &Loaded, target: &'a Target) -> (&'a Target, Result<Planned, Failure>) {
+async fn plan_one<'a>(
+    loaded: &Loaded,
+    target: &'a Target,
+    now: jiff::Timestamp,
+) -> (&'a Target, Result<Planned, Failure>) {
     let end = async {
         let opened = target.open().await?;
         let state = opened.cluster.observe().await?;
-        let plan = plan::plan(&loaded.policy, target.name.as_deref(), &state)
+        let plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
             .map_err(|found| Failure::new(loaded.policy.sources.clone(), found))?;
         let (way, name) = (target.way.clone(), target.name.clone());
         Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name })

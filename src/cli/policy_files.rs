@@ -51,7 +51,7 @@ fn read(path: &Path, world: &World) -> Result<Loaded, Failure> {
     let mut texts = Vec::with_capacity(files.len());
     for file in files {
         let bytes = std::fs::read(world.cwd.join(&file)).map_err(|error| unreadable(&file, &error))?;
-        let text = String::from_utf8(bytes).map_err(|error| not_text(&file, error.utf8_error().valid_up_to()))?;
+        let text = String::from_utf8(bytes).map_err(|error| not_text(&file, &error))?;
         texts.push((shown(&file), text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned)));
     }
     match policy::load(texts) {
@@ -101,7 +101,9 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::of(Diagnostic::error(what).hint(hint))
 }
 
-fn not_text(path: &Path, at: usize) -> Failure {
-    let error = format!("{} is not text: the byte at offset {at} is not UTF-8", path.display());
+fn not_text(path: &Path, error: &std::string::FromUtf8Error) -> Failure {
+    let good = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+    let line = good.filter(|byte| **byte == b'\n').count() + 1;
+    let error = format!("{} is not text: line {line} is not UTF-8", path.display());
     Failure::of(Diagnostic::error(error).hint("save the file as UTF-8"))
 }

@@ -5,14 +5,21 @@
 /// Damerau-Levenshtein distance of at most a third of the longer name, as rustc and cargo have it; names that differ
 /// only in case are always near.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let length = name.chars().count();
     candidates
         .into_iter()
         .filter(|candidate| *candidate != name)
         .filter_map(|candidate| {
+            let other = candidate.chars().count();
+            let longer = length.max(other);
+            let limit = (longer / 3).max(1);
+            // The distance is at least the difference of the lengths; most of thousands of names end here.
+            if length.abs_diff(other) > limit {
+                return None;
+            }
             let distance =
                 if candidate.eq_ignore_ascii_case(name) { 0 } else { strsim::damerau_levenshtein(name, candidate) };
-            let longer = name.chars().count().max(candidate.chars().count());
-            (distance <= (longer / 3).max(1) && distance < longer).then_some((distance, candidate))
+            (distance <= limit && distance < longer).then_some((distance, candidate))
         })
         .min()
         .map(|(_, candidate)| candidate)

@@ -11,6 +11,20 @@ use thiserror::Error;
 pub(crate) const PARTITIONS: [&str; 8] =
     ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
 
+/// The partition of a region (botocore 1.44, `partitions.json`, `regionRegex`).
+pub(crate) fn partition_of(region: &str) -> &'static str {
+    match region.split('-').take(2).collect::<Vec<_>>().as_slice() {
+        ["cn", _] => "aws-cn",
+        ["us", "gov"] => "aws-us-gov",
+        ["us", "iso"] => "aws-iso",
+        ["us", "isob"] => "aws-iso-b",
+        ["eu", "isoe"] => "aws-iso-e",
+        ["us", "isof"] => "aws-iso-f",
+        ["eusc", _] => "aws-eusc",
+        _ => "aws",
+    }
+}
+
 /// An AWS account: twelve digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccountId(String);
@@ -46,6 +60,14 @@ impl PrincipalKind {
             Self::User => "user",
         }
     }
+
+    /// `an IAM role`, for sentences.
+    pub(crate) fn iam_word(self) -> &'static str {
+        match self {
+            Self::Role => "an IAM role",
+            Self::User => "an IAM user",
+        }
+    }
 }
 
 /// The ARN of an IAM role or user.
@@ -62,49 +84,50 @@ pub(crate) struct Arn {
 /// Why a text is not the ARN of an IAM role or user.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ArnFault {
-    #[error("this is not an ARN")]
+    #[error("it is not an ARN")]
     NotAnArn,
     #[error("blanks around an ARN are part of it for the authenticator, so that it never matches")]
     Blank,
     #[error("`{0}` is not a partition that the authenticator knows")]
     Partition(String),
-    #[error("`{0}` is not an AWS account: twelve digits are")]
+    #[error("`{0}` is not an AWS account")]
     Account(String),
     #[error("an IAM ARN has no region, here stands `{0}`")]
     Region(String),
-    #[error("this is a session of a role, not the role: the authenticator never matches it")]
+    #[error("it names a session of a role, which the authenticator never matches")]
     AssumedRole { role: String },
-    #[error("an instance profile is not a principal: the authenticator never matches it")]
+    #[error("it names an instance profile, which the authenticator never matches")]
     InstanceProfile,
-    #[error("an IAM group is not a principal: the authenticator never matches it")]
+    #[error("it names an IAM group, which the authenticator never matches")]
     IamGroup,
-    #[error("this ARN means the root user of the account alone, not the account")]
+    #[error("it means the root user of the account alone, not the account")]
     Root { account: String },
     #[error("`{0}` is neither an IAM role nor an IAM user")]
     Resource(String),
     #[error("{0}")]
     Name(String),
-    #[error("this is the ARN of a {found}, and a {wanted} belongs here")]
+    #[error("it is the ARN of a {found}, and a {wanted} belongs here")]
     Kind { found: &'static str, wanted: &'static str },
 }
 
 impl ArnFault {
-    /// What to write instead, where that is known.
-    pub(crate) fn hint(&self) -> Option<String> {
+    /// What to write instead.
+    pub(crate) fn hint(&self) -> String {
         match self {
-            Self::NotAnArn => Some("an ARN looks like `arn:aws:iam::111122223333:role/NAME`".to_owned()),
-            Self::Blank => Some("take the blanks away".to_owned()),
-            Self::Partition(_) => Some(format!("the partitions are {}", PARTITIONS.join(", "))),
-            Self::Account(_) | Self::Name(_) => None,
-            Self::Region(_) => Some("leave the fourth part empty: `arn:aws:iam::ACCOUNT:…`".to_owned()),
-            Self::AssumedRole { role } => Some(format!("write the role: `{role}`")),
-            Self::InstanceProfile => Some("write the role that the instance profile holds".to_owned()),
-            Self::IamGroup => Some("list the users of the group, or let them assume a role".to_owned()),
-            Self::Root { account } => Some(format!(
+            Self::NotAnArn => "an ARN looks like `arn:aws:iam::111122223333:role/NAME`".to_owned(),
+            Self::Blank => "take the blanks away".to_owned(),
+            Self::Partition(_) => format!("the partitions are {}", PARTITIONS.join(", ")),
+            Self::Account(_) => "an account is twelve digits without dashes".to_owned(),
+            Self::Name(_) => "copy it from `aws iam list-roles` or `aws iam list-users`".to_owned(),
+            Self::Region(_) => "leave the fourth part empty: `arn:aws:iam::ACCOUNT:…`".to_owned(),
+            Self::AssumedRole { role } => format!("write the role: `{role}`"),
+            Self::InstanceProfile => "write the role that the instance profile holds".to_owned(),
+            Self::IamGroup => "list the users of the group, or let them assume a role".to_owned(),
+            Self::Root { account } => format!(
                 "to admit every principal of the account write `account = \"{account}\"`: they get no group by it"
-            )),
-            Self::Resource(_) => Some("write `…:role/NAME` or `…:user/NAME`".to_owned()),
-            Self::Kind { found, .. } => Some(format!("write it as `{found} = …`")),
+            ),
+            Self::Resource(_) => "write `…:role/NAME` or `…:user/NAME`".to_owned(),
+            Self::Kind { found, .. } => format!("write it as `{found} = …`"),
         }
     }
 }
@@ -177,6 +200,10 @@ impl Arn {
         &self.account
     }
 
+    pub(crate) fn partition(&self) -> &str {
+        &self.partition
+    }
+
     /// Whether aws-auth needs another spelling than the real one.
     pub(crate) fn has_role_path(&self) -> bool {
         self.kind == PrincipalKind::Role && self.path != "/"
@@ -240,10 +267,28 @@ mod tests {
     }
 
     #[test]
+    fn a_region_lies_in_its_partition() {
+        let regions = [
+            ("eu-west-1", "aws"),
+            ("us-east-1", "aws"),
+            ("mx-central-1", "aws"),
+            ("cn-northwest-1", "aws-cn"),
+            ("us-gov-west-1", "aws-us-gov"),
+            ("us-iso-east-1", "aws-iso"),
+            ("us-isob-east-1", "aws-iso-b"),
+            ("eu-isoe-west-1", "aws-iso-e"),
+            ("us-isof-south-1", "aws-iso-f"),
+            ("eusc-de-east-1", "aws-eusc"),
+        ];
+        assert!(regions.iter().all(|(region, partition)| partition_of(region) == *partition));
+        assert!(regions.iter().all(|(_, partition)| PARTITIONS.contains(partition)));
+    }
+
+    #[test]
     fn what_the_authenticator_never_matches_is_a_fault() {
         let fault = |text: &str| Arn::parse(text).unwrap_err();
         assert_eq!(
-            fault("arn:aws:sts::111122223333:assumed-role/viewer/me").hint().unwrap(),
+            fault("arn:aws:sts::111122223333:assumed-role/viewer/me").hint(),
             "write the role: `arn:aws:iam::111122223333:role/viewer`"
         );
         assert_eq!(fault(" arn:aws:iam::111122223333:role/x"), ArnFault::Blank);

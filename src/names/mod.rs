@@ -8,7 +8,7 @@ mod kubernetes;
 mod object;
 mod pattern;
 
-pub(crate) use arn::{AccountId, Arn, ArnFault, PARTITIONS, PrincipalKind, iam_name_fault};
+pub(crate) use arn::{AccountId, Arn, ArnFault, PARTITIONS, PrincipalKind, iam_name_fault, partition_of};
 pub(crate) use kubernetes::{
     is_dns_label, is_dns_subdomain, is_label_key, is_label_value, path_segment_fault, reserved_prefix,
 };

@@ -56,6 +56,14 @@ impl ObjectKind {
         }
     }
 
+    /// The kinds that a policy can define, and an exclusive one would take away.
+    pub(crate) fn is_rbac(self) -> bool {
+        match self {
+            Self::ClusterRole | Self::Role | Self::ClusterRoleBinding | Self::RoleBinding => true,
+            Self::Namespace | Self::ConfigMap => false,
+        }
+    }
+
     pub(crate) fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.word() == word)
     }

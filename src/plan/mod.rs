@@ -9,6 +9,7 @@ mod moved;
 mod objects;
 mod steps;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -42,7 +43,7 @@ pub(crate) struct Change {
     pub(crate) action: Action,
     pub(crate) target: Target,
     pub(crate) fields: Vec<Field>,
-    /// Where the policy says so; a removal has no place.
+    /// Where the policy says so; a removal has one only where something has expired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<Place>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,12 +178,17 @@ impl Draft<'_> {
     }
 }
 
-/// Plans the way from `live` to what the policy wants of `cluster`.
+/// Plans the way from `live` to what the policy wants of `cluster` at the moment `now`.
 ///
 /// # Errors
 /// Everything for which no plan can be made, all at once.
-pub(crate) fn plan(policy: &Policy, cluster: Option<&str>, live: &State) -> Result<Plan, Vec<Diagnostic>> {
-    let (desired, warnings) = expand(policy, cluster, live)?;
+pub(crate) fn plan(
+    policy: &Policy,
+    cluster: Option<&str>,
+    live: &State,
+    now: Timestamp,
+) -> Result<Plan, Vec<Diagnostic>> {
+    let (desired, warnings) = expand(policy, cluster, live, now)?;
     let mut draft = Draft {
         policy: &policy.name.value,
         sources: &policy.sources,

@@ -1,18 +1,21 @@
 //! Roles and bindings: what comes, changes, is adopted, replaced and goes.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::steps::{Needs, Phase, Planned};
 use super::{Action, Change, Draft, Field, Origin, Target, fields};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::names::{ObjectKey, ObjectKind};
+use crate::policy::ending::Ended;
 use crate::policy::expand::{Desired, Wanted, WantedRole};
 use crate::policy::{Exclusive, IgnorePattern, Ownership};
 use crate::state::State;
 use crate::state::meta::{Labels, Meta};
 use crate::state::object::{Binding, Role, aggregation_json, binding_json, role_json, subjects_json};
 use crate::state::owner::{self, DIGEST, LABELS, MANAGED_BY, MANAGER, Owner, POLICY};
-use crate::state::rbac::{same_rules, same_subjects};
+use crate::state::rbac::{Subject, same_rules, same_subjects};
 use crate::state::write::Write;
 
 pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: &State, ownership: &Ownership) {
@@ -25,17 +28,18 @@ pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: &State, owner
     for (key, wanted) in &desired.bindings {
         match live.bindings.get(key) {
             None => create_binding(draft, key, wanted, None),
-            Some(binding) => change_binding(draft, key, wanted, binding, live),
+            Some(binding) => change_binding(draft, key, wanted, binding, live, &desired.ended.users),
         }
     }
     for (key, role) in &live.roles {
         if !desired.roles.contains_key(key) {
-            remove(draft, key, &role.meta, ownership, || fields::role(Some(role), None));
+            remove(draft, key, &role.meta, ownership, None, || fields::role(Some(role), None));
         }
     }
     for (key, binding) in &live.bindings {
         if !desired.bindings.contains_key(key) {
-            remove(draft, key, &binding.meta, ownership, || fields::binding(Some(binding), None));
+            let end = desired.ended.bindings.get(key);
+            remove(draft, key, &binding.meta, ownership, end, || fields::binding(Some(binding), None));
         }
     }
 }
@@ -273,7 +277,14 @@ fn create_binding(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Bindin
     });
 }
 
-fn change_binding(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Binding>, live: &Binding, all: &State) {
+fn change_binding(
+    draft: &mut Draft<'_>,
+    key: &ObjectKey,
+    wanted: &Wanted<Binding>,
+    live: &Binding,
+    all: &State,
+    ended: &BTreeMap<String, Ended>,
+) {
     if !may_take(draft, key, &live.meta, wanted.span) {
         return;
     }
@@ -301,6 +312,15 @@ fn change_binding(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Bindin
     let phase = if narrows { Phase::Narrow } else { Phase::GrantBinding };
     let shown = fields::binding(Some(live), Some(new));
     push_update(draft, key, wanted.span, ours, shown, live, Value::Object(patch), phase, from);
+    let goes = |name: &&String| {
+        let user = Subject::User((*name).clone());
+        live.subjects.contains(&user) && !new.subjects.contains(&user)
+    };
+    let notes: Vec<&str> =
+        ended.keys().filter(goes).filter_map(|name| ended.get(name)).map(|end| end.note.as_str()).collect();
+    if let Some(shown) = draft.changes.last_mut().filter(|_| !notes.is_empty()) {
+        shown.note = Some(notes.join(", "));
+    }
 }
 
 /// A roleRef cannot be changed: a bridge under another name holds the new access while the name is made anew.
@@ -346,14 +366,19 @@ fn remove(
     key: &ObjectKey,
     meta: &Meta,
     ownership: &Ownership,
+    end: Option<&Ended>,
     shown: impl FnOnce() -> Vec<Field>,
 ) {
-    let note = match owner::owner(meta, draft.policy) {
-        Owner::Ours => None,
-        Owner::Nobody if ownership.rbac == Exclusive::Exclusive && !is_spared(key, meta, ownership) => {
+    let note = match (owner::owner(meta, draft.policy), end) {
+        (Owner::Ours, end) => end.map(|end| end.note.clone()),
+        // Listed with an end that has come: it would have been adopted before.
+        (Owner::Nobody, Some(end)) if !owner::is_built_in(key.name(), meta) => {
+            Some(format!("{}; nobody owned it", end.note))
+        }
+        (Owner::Nobody, _) if ownership.rbac == Exclusive::Exclusive && !is_spared(key, meta, ownership) => {
             Some("not in the policy, which is exclusive".to_owned())
         }
-        Owner::Theirs(_) | Owner::Nobody => return,
+        (Owner::Theirs(_) | Owner::Nobody, _) => return,
     };
     if meta.deleting {
         let held = meta.finalizers.join(", ");
@@ -363,7 +388,7 @@ fn remove(
         );
         return;
     }
-    let mut out = change(draft, Action::Delete, key, None, shown());
+    let mut out = change(draft, Action::Delete, key, end.map(|end| end.span), shown());
     out.note = note;
     draft.changes.push(out);
     let phase = match key.kind() {

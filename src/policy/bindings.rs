@@ -33,7 +33,7 @@ pub(crate) fn binding(name: &At<String>, table: &Table<'_>, faults: &mut Faults)
     let [groups, users, principals] =
         ["groups", "users", "principals"].map(|key| table.strings(key, faults).unwrap_or_default());
     for word in groups.iter().chain(&users).filter(|word| word.value.is_empty()) {
-        faults.push(Fault::EmptyName { what: "a subject" }, word.span);
+        faults.push(Fault::EmptyName { what: "the name of a subject" }, word.span);
     }
     let accounts = table.strings("service-accounts", faults).unwrap_or_default();
     let has_namespaces = namespaces.is_some();

@@ -1,36 +1,53 @@
 //! What one part of a policy says of another: every name is declared, and no two principals are one to the cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::{Fault, Faults};
-use super::model::{At, Binding, BoundRole, ClusterFilter, Identity, InvariantSubject, NodeKind, Policy, Principal};
+use super::model::{
+    At, Binding, BoundRole, ClusterFilter, Home, Identity, InvariantSubject, NodeKind, Policy, Principal,
+};
+use super::reach::{bound_roles_are_there, partitions_fit, references_meet};
 use super::scope::reached;
-use super::usernames::{is_built_in_group, templates};
-use crate::diagnostic::nearest;
-use crate::names::AccountId;
+use super::table::quoted;
+use super::usernames::{is_built_in_group, is_of_session, reserved_group, templates};
+use crate::diagnostic::{Span, nearest};
+use crate::names::{PrincipalKind, reserved_prefix};
 
-/// A check of the whole policy.
-type Check = fn(&Policy, &mut Faults);
+/// Every name that is defined, also where its definition is at fault: what names it is right.
+#[derive(Debug, Default)]
+pub(crate) struct Defined {
+    pub(crate) clusters: BTreeMap<String, Span>,
+    pub(crate) principals: BTreeMap<String, Span>,
+    pub(crate) groups: BTreeMap<String, Span>,
+    pub(crate) cluster_roles: BTreeMap<String, Span>,
+    pub(crate) roles: BTreeMap<String, Span>,
+}
 
-/// All of them run, whatever the others find.
-const CHECKS: [Check; 7] = [
-    clusters_are_declared,
-    bare_names_have_an_account,
-    arns_differ,
-    usernames_differ,
-    memberships_are_declared,
-    bindings_are_declared,
-    invariants_are_declared,
-];
+/// References from one part of a policy to another.
+type Reference = fn(&Policy, &Defined, &mut Faults);
+/// What must hold cluster by cluster.
+type InClusters = fn(&Policy, &mut Faults);
 
-pub(crate) fn check(policy: &Policy, faults: &mut Faults) {
-    for check in CHECKS {
-        check(policy, faults);
+const REFERENCES: [Reference; 4] =
+    [clusters_are_declared, memberships_are_declared, bindings_are_declared, invariants_are_declared];
+const IN_CLUSTERS: [InClusters; 6] =
+    [bare_names_have_an_account, arns_differ, usernames_differ, references_meet, bound_roles_are_there, partitions_fit];
+
+/// All of them run, whatever the others find; what a cluster at fault would say is not asked.
+pub(crate) fn check(policy: &Policy, defined: &Defined, faults: &mut Faults) {
+    for check in REFERENCES {
+        check(policy, defined, faults);
+    }
+    if defined.clusters.len() == policy.clusters.len() {
+        for check in IN_CLUSTERS {
+            check(policy, faults);
+        }
     }
 }
 
-fn clusters_are_declared(policy: &Policy, faults: &mut Faults) {
-    let Policy { principals, groups, cluster_roles, roles, bindings, clusters, .. } = policy;
+fn clusters_are_declared(policy: &Policy, defined: &Defined, faults: &mut Faults) {
+    let Policy { principals, groups, cluster_roles, roles, bindings, .. } = policy;
+    let clusters = &defined.clusters;
     let filters: Vec<&ClusterFilter> = principals
         .values()
         .map(|item| &item.clusters)
@@ -50,9 +67,10 @@ fn clusters_are_declared(policy: &Policy, faults: &mut Faults) {
     }
 }
 
-/// The account that a bare name means in a cluster.
-pub(crate) fn account_of<'a>(policy: &'a Policy, cluster: Option<&str>) -> Option<&'a AccountId> {
-    policy.clusters.get(cluster?).and_then(|target| target.account.as_ref())
+/// Where bare names are at home in a cluster.
+pub(crate) fn home_of<'a>(policy: &'a Policy, cluster: Option<&str>) -> Home<'a> {
+    let target = cluster.and_then(|name| policy.clusters.get(name));
+    target.map_or_else(Home::default, |target| Home { account: target.account.as_ref(), partition: target.partition })
 }
 
 fn bare_names_have_an_account(policy: &Policy, faults: &mut Faults) {
@@ -61,7 +79,7 @@ fn bare_names_have_an_account(policy: &Policy, faults: &mut Faults) {
             continue;
         };
         let clusters = reached(principal.clusters.as_deref(), &policy.clusters);
-        if let Some(cluster) = clusters.into_iter().find(|cluster| account_of(policy, *cluster).is_none()) {
+        if let Some(cluster) = clusters.into_iter().find(|cluster| home_of(policy, *cluster).account.is_none()) {
             let fault = Fault::NoAccount { name: name.clone(), cluster: cluster.map(str::to_owned) };
             faults.push(fault, principal.identity.span);
         }
@@ -77,7 +95,7 @@ fn collisions<'a>(
     let no_cluster = [None];
     let clusters: Vec<Option<&str>> = policy.clusters.keys().map(|name| Some(name.as_str())).collect();
     let clusters = if clusters.is_empty() { &no_cluster[..] } else { &clusters };
-    let mut reported = std::collections::BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for cluster in clusters {
         let mut seen: BTreeMap<String, (&String, &Principal)> = BTreeMap::new();
         for item in &policy.principals {
@@ -99,7 +117,7 @@ fn collisions<'a>(
 fn arns_differ(policy: &Policy, faults: &mut Faults) {
     let key = |principal: &Principal, cluster: Option<&str>| match &principal.identity.value {
         Identity::Account(id) => Some(id.to_string()),
-        identity => identity.arn(account_of(policy, cluster)).map(|arn| arn.key()),
+        identity => identity.arn(home_of(policy, cluster)).map(|arn| arn.key()),
     };
     collisions(policy, key, |one, other, key| {
         let fault = Fault::SameArn {
@@ -112,27 +130,31 @@ fn arns_differ(policy: &Policy, faults: &mut Faults) {
 }
 
 /// The username that a principal has in a cluster; a whole account has none of its own.
-pub(crate) fn username_of(principal: &Principal, account: Option<&AccountId>) -> Option<String> {
+pub(crate) fn username_of(principal: &Principal, home: Home<'_>) -> Option<String> {
     if let Some((template, _)) = principal.kind.needs() {
         return Some(template.to_owned());
     }
     match &principal.username {
         Some(name) => Some(name.value.clone()),
-        None => principal.identity.value.arn(account).map(|arn| arn.for_aws_auth()),
+        None => principal.identity.value.arn(home).map(|arn| arn.for_aws_auth()),
     }
 }
 
 fn usernames_differ(policy: &Policy, faults: &mut Faults) {
     let key = |principal: &Principal, cluster: Option<&str>| {
-        (principal.kind == NodeKind::Person).then(|| username_of(principal, account_of(policy, cluster))).flatten()
+        (principal.kind == NodeKind::Person).then(|| username_of(principal, home_of(policy, cluster))).flatten()
     };
     collisions(policy, key, |one, other, username| {
         if one.1.shared_username && other.1.shared_username {
             return;
         }
-        let span = |principal: &Principal| principal.username.as_ref().map_or(principal.span, |name| name.span);
+        let place = |principal: &Principal| match &principal.username {
+            Some(name) => (name.span, "here"),
+            None => (principal.span, "by default: its ARN"),
+        };
         let fault = Fault::SameUsername { username, one: one.0.clone(), other: other.0.clone() };
-        faults.push_with(fault, span(other.1), "", &[(span(one.1), "the same")]);
+        let ((span, label), first) = (place(other.1), place(one.1));
+        faults.push_with(fault, span, label, &[first]);
     });
 }
 
@@ -142,25 +164,21 @@ fn undeclared<'a>(
     name: &At<String>,
     known: impl IntoIterator<Item = &'a String>,
 ) -> Fault {
-    let quoted = if name.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
-        name.value.clone()
-    } else {
-        format!("{:?}", name.value)
-    };
     Fault::Undeclared {
         kind,
         name: name.value.clone(),
         nearest: nearest(&name.value, known.into_iter().map(String::as_str)).map(str::to_owned),
-        add: format!("`[{section}.{quoted}]`"),
+        add: format!("`[{section}.{}]`", quoted(&name.value)),
     }
 }
 
-fn memberships_are_declared(policy: &Policy, faults: &mut Faults) {
+fn memberships_are_declared(policy: &Policy, defined: &Defined, faults: &mut Faults) {
     for group in policy.groups.values() {
         for member in &group.members {
             match policy.principals.get(&member.value) {
+                None if defined.principals.contains_key(&member.value) => {}
                 None => {
-                    faults.push(undeclared("principal", "principals", member, policy.principals.keys()), member.span)
+                    faults.push(undeclared("principal", "principals", member, defined.principals.keys()), member.span);
                 }
                 Some(Principal { identity: At { value: Identity::Account(_), .. }, .. }) => {
                     faults.push(Fault::AccountInGroup { member: member.value.clone() }, member.span);
@@ -169,38 +187,64 @@ fn memberships_are_declared(policy: &Policy, faults: &mut Faults) {
             }
         }
     }
-    for principal in policy.principals.values() {
+    for (_, group) in policy.groups.iter().filter(|(name, _)| is_of_session(name)) {
+        for member in group.members.iter().filter(|member| is_user(policy, &member.value)) {
+            faults.push_with(Fault::SessionOfUser, member.span, "", &[(group.span, "declared here")]);
+        }
+    }
+    for (name, principal) in &policy.principals {
         for group in &principal.groups {
-            if !policy.groups.contains_key(&group.value) {
-                faults.push(undeclared("group", "groups", group, policy.groups.keys()), group.span);
+            if let Some(found) = policy.groups.get(&group.value) {
+                if is_of_session(&group.value) && is_user(policy, name) {
+                    faults.push_with(Fault::SessionOfUser, group.span, "", &[(found.span, "declared here")]);
+                }
+            } else if let Some(why) = reserved_group(&group.value) {
+                faults.push(Fault::ReservedGroup { name: group.value.clone(), why }, group.span);
+            } else {
+                faults.push(undeclared("group", "groups", group, defined.groups.keys()), group.span);
             }
         }
     }
 }
 
-fn bindings_are_declared(policy: &Policy, faults: &mut Faults) {
+fn is_user(policy: &Policy, principal: &str) -> bool {
+    policy.principals.get(principal).is_some_and(|principal| match &principal.identity.value {
+        Identity::User(_) => true,
+        Identity::Arn(arn) => arn.kind() == PrincipalKind::User,
+        Identity::Role(_) | Identity::Sso { .. } | Identity::Account(_) => false,
+    })
+}
+
+fn bindings_are_declared(policy: &Policy, defined: &Defined, faults: &mut Faults) {
     for binding in policy.bindings.values() {
         for group in &binding.groups {
-            if !policy.groups.contains_key(&group.value) && !is_built_in_group(&group.value) {
-                faults.push(undeclared("group", "groups", group, policy.groups.keys()), group.span);
+            if !defined.groups.contains_key(&group.value) && !is_built_in_group(&group.value) {
+                faults.push(undeclared("group", "groups", group, defined.groups.keys()), group.span);
             }
         }
-        bound_principals(policy, binding, faults);
-        bound_role(policy, binding, faults);
+        for (kind, names) in [("group", &binding.groups), ("user", &binding.users)] {
+            for name in names.iter().filter(|name| templates(&name.value).next().is_some()) {
+                faults.push(Fault::BoundTemplateName { kind, name: name.value.clone() }, name.span);
+            }
+        }
+        bound_principals(policy, defined, binding, faults);
+        bound_role(defined, binding, faults);
     }
 }
 
-fn bound_principals(policy: &Policy, binding: &Binding, faults: &mut Faults) {
+fn bound_principals(policy: &Policy, defined: &Defined, binding: &Binding, faults: &mut Faults) {
     for name in &binding.principals {
         let Some(principal) = policy.principals.get(&name.value) else {
-            faults.push(undeclared("principal", "principals", name, policy.principals.keys()), name.span);
+            if !defined.principals.contains_key(&name.value) {
+                faults.push(undeclared("principal", "principals", name, defined.principals.keys()), name.span);
+            }
             continue;
         };
         if matches!(principal.identity.value, Identity::Account(_)) {
             faults.push(Fault::BoundAccount { principal: name.value.clone() }, name.span);
             continue;
         }
-        let username = username_of(principal, None).unwrap_or_default();
+        let username = username_of(principal, Home::default()).unwrap_or_default();
         if templates(&username).next().is_some() {
             faults.push(Fault::BoundTemplate { principal: name.value.clone(), username }, name.span);
         }
@@ -208,47 +252,47 @@ fn bound_principals(policy: &Policy, binding: &Binding, faults: &mut Faults) {
 }
 
 /// A role that the policy does not define may be the cluster's: only a likely typo is said here, the rest by plan.
-fn bound_role(policy: &Policy, binding: &Binding, faults: &mut Faults) {
-    let (name, near) = match &binding.role.value {
-        BoundRole::ClusterRole(name) if !policy.cluster_roles.contains_key(name) => {
+fn bound_role(defined: &Defined, binding: &Binding, faults: &mut Faults) {
+    let (kind, name, near) = match &binding.role.value {
+        BoundRole::ClusterRole(name) if !defined.cluster_roles.contains_key(name) => {
             let built_in = ["cluster-admin", "admin", "edit", "view"];
-            if built_in.contains(&name.as_str()) || is_built_in_group(name) {
+            if built_in.contains(&name.as_str()) || reserved_prefix(name).is_some() {
                 return;
             }
-            (name, nearest(name, policy.cluster_roles.keys().map(String::as_str).chain(built_in)))
+            ("ClusterRole", name, nearest(name, defined.cluster_roles.keys().map(String::as_str).chain(built_in)))
         }
-        BoundRole::Role(name) if !policy.roles.contains_key(name) => {
-            (name, nearest(name, policy.roles.keys().map(String::as_str)))
+        BoundRole::Role(name) if !defined.roles.contains_key(name) => {
+            ("Role", name, nearest(name, defined.roles.keys().map(String::as_str)))
         }
         BoundRole::ClusterRole(_) | BoundRole::Role(_) => return,
     };
-    if near.is_some() {
-        let why = "is not a role of this policy, it must be one of the cluster";
-        faults.push_with(Fault::Surprising { word: name.clone(), why }, binding.role.span, "", &[]);
+    if let Some(near) = near {
+        let fault = Fault::NotOurs { kind, name: name.clone(), nearest: near.to_owned() };
+        faults.push(fault, binding.role.span);
     }
 }
 
-fn invariants_are_declared(policy: &Policy, faults: &mut Faults) {
+fn invariants_are_declared(policy: &Policy, defined: &Defined, faults: &mut Faults) {
     for invariant in &policy.invariants {
         match &invariant.subject {
             InvariantSubject::Group(group) => {
-                if !policy.groups.contains_key(&group.value) && !is_built_in_group(&group.value) {
-                    faults.push(undeclared("group", "groups", group, policy.groups.keys()), group.span);
+                if !defined.groups.contains_key(&group.value) && !is_built_in_group(&group.value) {
+                    faults.push(undeclared("group", "groups", group, defined.groups.keys()), group.span);
                 }
             }
             InvariantSubject::Principal(name) => {
-                if !policy.principals.contains_key(&name.value) {
-                    faults.push(undeclared("principal", "principals", name, policy.principals.keys()), name.span);
+                if !defined.principals.contains_key(&name.value) {
+                    faults.push(undeclared("principal", "principals", name, defined.principals.keys()), name.span);
                 }
             }
             InvariantSubject::EveryoneBut(names) => {
                 for name in names {
-                    let known = policy.principals.contains_key(&name.value)
-                        || policy.groups.contains_key(&name.value)
+                    let known = defined.principals.contains_key(&name.value)
+                        || defined.groups.contains_key(&name.value)
                         || is_built_in_group(&name.value)
                         || name.value.contains([':', '/']);
                     if !known {
-                        let all = policy.principals.keys().chain(policy.groups.keys());
+                        let all = defined.principals.keys().chain(defined.groups.keys());
                         faults.push(undeclared("principal or group", "principals", name, all), name.span);
                     }
                 }

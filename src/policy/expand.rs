@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use thiserror::Error;
 
-use super::check::{account_of, username_of};
+use super::check::{home_of, username_of};
+use super::ending::{Ended, ended, ends_soon};
 use super::model::{At, Binding, BoundRole, ClusterRoleContent, Identity, NamespaceSelector, Policy, Principal};
 use super::scope::is_for;
 use crate::diagnostic::{Diagnostic, Span, nearest};
@@ -43,12 +45,34 @@ pub(crate) struct WantedEntry {
     pub(crate) written_as: Option<String>,
 }
 
+impl WantedEntry {
+    /// What the authenticator compares: see [`crate::state::mapping::entry_key`].
+    pub(crate) fn key(&self) -> String {
+        match self.section {
+            Section::Accounts => self.principal.clone(),
+            Section::Roles | Section::Users => self.principal.to_lowercase(),
+        }
+    }
+}
+
 /// Everything that the policy wants of one cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Desired {
     pub(crate) entries: Vec<Wanted<WantedEntry>>,
     pub(crate) roles: BTreeMap<ObjectKey, Wanted<WantedRole>>,
     pub(crate) bindings: BTreeMap<ObjectKey, Wanted<object::Binding>>,
+    /// What the policy lists and no longer wants: why, for the change that takes it away.
+    pub(crate) ended: Ends,
+}
+
+/// What has expired.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ends {
+    /// By [`WantedEntry::key`].
+    pub(crate) entries: BTreeMap<String, Ended>,
+    pub(crate) bindings: BTreeMap<ObjectKey, Ended>,
+    /// By username, as bindings have named them.
+    pub(crate) users: BTreeMap<String, Ended>,
 }
 
 /// What the policy names and the cluster does not have.
@@ -88,7 +112,7 @@ impl Missing {
     }
 }
 
-/// The state that the policy wants of `cluster`, whose namespaces and roles are in `live`.
+/// The state that the policy wants of `cluster` at the moment `now`; its namespaces and roles are in `live`.
 ///
 /// # Errors
 /// All that the policy names and the cluster lacks. With a state come warnings.
@@ -96,9 +120,11 @@ pub(crate) fn expand(
     policy: &Policy,
     cluster: Option<&str>,
     live: &State,
+    now: Timestamp,
 ) -> Result<(Desired, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut work = Expansion { policy, cluster, live, found: Vec::new() };
-    let mut desired = Desired { entries: work.entries(), ..Desired::default() };
+    let mut work = Expansion { policy, cluster, live, now, found: Vec::new() };
+    let mut desired = Desired::default();
+    work.entries(&mut desired);
     work.cluster_roles(&mut desired);
     work.roles(&mut desired);
     work.bindings(&mut desired);
@@ -111,6 +137,7 @@ struct Expansion<'a> {
     policy: &'a Policy,
     cluster: Option<&'a str>,
     live: &'a State,
+    now: Timestamp,
     found: Vec<Diagnostic>,
 }
 
@@ -119,20 +146,19 @@ impl<'a> Expansion<'a> {
         self.found.push(missing.diagnostic(span));
     }
 
-    fn is_here(&self, filter: &Option<Vec<At<String>>>) -> bool {
-        is_for(filter.as_deref(), self.cluster)
+    fn is_here(&self, filter: Option<&[At<String>]>) -> bool {
+        is_for(filter, self.cluster)
     }
 
-    fn entries(&self) -> Vec<Wanted<WantedEntry>> {
-        let account = account_of(self.policy, self.cluster);
-        let mut out = Vec::with_capacity(self.policy.principals.len());
+    fn entries(&mut self, desired: &mut Desired) {
+        let home = home_of(self.policy, self.cluster);
         let members = self.members();
         for (name, principal) in &self.policy.principals {
-            if !self.is_here(&principal.clusters) {
+            if !self.is_here(principal.clusters.as_deref()) {
                 continue;
             }
             let groups = members.get(name.as_str()).cloned().unwrap_or_default();
-            let value = match (&principal.identity.value, principal.identity.value.arn(account)) {
+            let value = match (&principal.identity.value, principal.identity.value.arn(home)) {
                 (Identity::Account(id), _) => WantedEntry {
                     section: Section::Accounts,
                     principal: id.to_string(),
@@ -140,19 +166,26 @@ impl<'a> Expansion<'a> {
                     groups: Vec::new(),
                     written_as: None,
                 },
-                (_, Some(arn)) => wanted_entry(principal, &arn, groups, username_of(principal, account)),
+                (_, Some(arn)) => wanted_entry(principal, &arn, groups, username_of(principal, home)),
                 (_, None) => continue,
             };
-            out.push(Wanted { value, span: principal.span });
+            if let Some(end) = ended(principal.expires.as_ref(), self.now) {
+                let who = Ended { note: format!("{name} {}", end.note), ..end.clone() };
+                desired.ended.users.insert(value.username.clone(), who);
+                desired.ended.entries.insert(value.key(), end);
+                continue;
+            }
+            self.found.extend(ends_soon("principals", name, principal.expires.as_ref(), self.now));
+            desired.entries.push(Wanted { value, span: principal.span });
         }
-        out
     }
 
     /// The groups of each principal: by its own list first, then by the groups' members, each once.
     fn members(&self) -> BTreeMap<&'a str, Vec<String>> {
         let mut out: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
-        let here = |group: &str| self.policy.groups.get(group).is_some_and(|group| self.is_here(&group.clusters));
+        let here =
+            |group: &str| self.policy.groups.get(group).is_some_and(|group| self.is_here(group.clusters.as_deref()));
         let own = self.policy.principals.iter().flat_map(|(name, principal)| {
             principal.groups.iter().map(move |group| (name.as_str(), group.value.as_str()))
         });
@@ -169,7 +202,7 @@ impl<'a> Expansion<'a> {
 
     fn cluster_roles(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.cluster_roles {
-            if !self.is_here(&item.clusters) {
+            if !self.is_here(item.clusters.as_deref()) {
                 continue;
             }
             let mut labels = item.labels.clone();
@@ -192,7 +225,7 @@ impl<'a> Expansion<'a> {
 
     fn roles(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.roles {
-            if !self.is_here(&item.clusters) {
+            if !self.is_here(item.clusters.as_deref()) {
                 continue;
             }
             for namespace in self.namespaces(&item.namespaces) {
@@ -228,32 +261,66 @@ impl<'a> Expansion<'a> {
 
     fn bindings(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.bindings {
-            if !self.is_here(&item.clusters) {
+            if !self.is_here(item.clusters.as_deref()) {
                 continue;
             }
             let role_ref = match &item.role.value {
                 BoundRole::ClusterRole(role) => RoleRef::ClusterRole(role.clone()),
                 BoundRole::Role(role) => RoleRef::Role(role.clone()),
             };
+            if let Some(end) = ended(item.expires.as_ref(), self.now) {
+                let known = |selectors: &'a [At<NamespaceSelector>]| {
+                    selectors
+                        .iter()
+                        .flat_map(|selector| selector.value.select(&self.live.namespaces))
+                        .map(Some)
+                        .collect()
+                };
+                let places: BTreeSet<Option<&str>> = item.namespaces.as_deref().map_or([None].into(), known);
+                let keys = places.into_iter().map(|namespace| ObjectKey::binding(namespace, name));
+                desired.ended.bindings.extend(keys.map(|key| (key, end.clone())));
+                continue;
+            }
+            self.found.extend(ends_soon("bindings", name, item.expires.as_ref(), self.now));
             let places: Vec<Option<&str>> = match &item.namespaces {
                 None => vec![None],
                 Some(selectors) => self.namespaces(selectors).into_iter().map(Some).collect(),
             };
-            if let RoleRef::ClusterRole(role) = &role_ref {
-                self.role_exists(&ObjectKey::cluster_role(role), desired, item.role.span);
-            }
             for namespace in places {
-                if let (RoleRef::Role(role), Some(namespace)) = (&role_ref, namespace) {
-                    self.role_exists(&ObjectKey::role(namespace, role), desired, item.role.span);
+                let key = ObjectKey::binding(namespace, name);
+                let subjects = self.subjects(item, namespace);
+                // Its principals are all of other clusters, or have expired: a binding of nobody would wait for somebody.
+                if subjects.is_empty() {
+                    desired.ended.bindings.extend(self.nobody_left(item).map(|end| (key, end)));
+                    continue;
                 }
-                let value = object::Binding {
-                    meta: Meta::default(),
-                    role_ref: role_ref.clone(),
-                    subjects: self.subjects(item, namespace),
-                };
-                desired.bindings.insert(ObjectKey::binding(namespace, name), Wanted { value, span: item.span });
+                match (&role_ref, namespace) {
+                    (RoleRef::ClusterRole(role), _) => {
+                        self.role_exists(&ObjectKey::cluster_role(role), desired, item.role.span);
+                    }
+                    (RoleRef::Role(role), Some(namespace)) => {
+                        self.role_exists(&ObjectKey::role(namespace, role), desired, item.role.span);
+                    }
+                    (RoleRef::Role(_), None) => {}
+                }
+                let value = object::Binding { meta: Meta::default(), role_ref: role_ref.clone(), subjects };
+                desired.bindings.insert(key, Wanted { value, span: item.span });
             }
         }
+    }
+
+    /// Who has expired of those that a binding names, where it thereby names nobody.
+    fn nobody_left(&self, item: &Binding) -> Option<Ended> {
+        let ends: Vec<(&str, Ended)> = item
+            .principals
+            .iter()
+            .filter_map(|name| Some((name.value.as_str(), self.policy.principals.get(&name.value)?)))
+            .filter(|(_, principal)| self.is_here(principal.clusters.as_deref()))
+            .filter_map(|(name, principal)| Some((name, ended(principal.expires.as_ref(), self.now)?)))
+            .collect();
+        let (_, first) = ends.first()?;
+        let who: Vec<String> = ends.iter().map(|(name, end)| format!("{name} {}", end.note)).collect();
+        Some(Ended { note: format!("binds nobody any more: {}", who.join(", ")), span: first.span })
     }
 
     fn role_exists(&mut self, key: &ObjectKey, desired: &Desired, span: Span) {
@@ -279,18 +346,21 @@ impl<'a> Expansion<'a> {
     }
 
     fn subjects(&self, item: &Binding, namespace: Option<&str>) -> Vec<Subject> {
-        let account = account_of(self.policy, self.cluster);
+        let home = home_of(self.policy, self.cluster);
         let groups = item
             .groups
             .iter()
-            .filter(|group| self.policy.groups.get(&group.value).is_none_or(|group| self.is_here(&group.clusters)))
+            .filter(|group| {
+                self.policy.groups.get(&group.value).is_none_or(|group| self.is_here(group.clusters.as_deref()))
+            })
             .map(|group| Subject::Group(group.value.clone()));
         let principals = item
             .principals
             .iter()
             .filter_map(|name| self.policy.principals.get(&name.value))
-            .filter(|principal| self.is_here(&principal.clusters))
-            .filter_map(|principal| username_of(principal, account))
+            .filter(|principal| self.is_here(principal.clusters.as_deref()))
+            .filter(|principal| ended(principal.expires.as_ref(), self.now).is_none())
+            .filter_map(|principal| username_of(principal, home))
             .map(Subject::User);
         let users = item.users.iter().map(|user| Subject::User(user.value.clone()));
         let accounts = item.service_accounts.iter().filter_map(|account| {

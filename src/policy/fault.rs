@@ -5,6 +5,11 @@ use thiserror::Error;
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::names::ArnFault;
 
+/// A word as it stands between backticks; the empty one would not be seen.
+fn shown(word: &str) -> &str {
+    if word.is_empty() { "\"\"" } else { word }
+}
+
 /// One fault of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum Fault {
@@ -12,9 +17,9 @@ pub(crate) enum Fault {
     Toml { message: String },
     #[error("the policy has no `[policy]` table with its name")]
     NoPolicyTable,
-    #[error("`[policy]` needs `name`")]
+    #[error("`policy` needs `name`, by which the cluster knows what it owns")]
     NoPolicyName,
-    #[error("`{name}` cannot be the name of a policy: it is a mark in the cluster and a label's value")]
+    #[error("`{}` cannot be the name of a policy: the cluster is marked with it", shown(name))]
     PolicyName { name: String },
     #[error("{}", match table.as_str() { "" => format!("unknown table `{key}`"), table => format!("unknown key `{key}` in `{table}`") })]
     UnknownKey { table: String, key: String, known: Vec<&'static str> },
@@ -24,13 +29,17 @@ pub(crate) enum Fault {
     WrongValue { key: String, wanted: String, found: String },
     #[error("`{table}` needs {what}")]
     Missing { table: String, what: String },
-    #[error("`{table}` has {found}, and may have one of {allowed} alone")]
+    #[error("`{text}` is no moment in time")]
+    NoMoment { text: String },
+    #[error("`{word}` stands twice in `{list}`")]
+    Repeated { word: String, list: String },
+    #[error("`{table}` has {found}: of {allowed} it may have one")]
     OneOf { table: String, found: String, allowed: String },
-    #[error("`{name}` is defined twice in `{section}`")]
+    #[error("{}", match *section { "" => format!("`{name}` stands in two files"), section => format!("`{name}` is defined twice in `{section}`") })]
     DefinedTwice { section: &'static str, name: String },
     #[error("`{text}` cannot be a principal: {why}")]
     Arn { text: String, why: ArnFault },
-    #[error("`{name}` cannot be the name of an IAM {kind}: {why}")]
+    #[error("`{}` cannot be the name of {kind}: {why}", shown(name))]
     IamName { name: String, kind: &'static str, why: String },
     #[error("the bare name `{name}` needs an account, and {} has none", match cluster { Some(c) => format!("cluster `{c}`"), None => "a policy without `[clusters]`".to_owned() })]
     NoAccount { name: String, cluster: Option<String> },
@@ -44,10 +53,14 @@ pub(crate) enum Fault {
     KindOfUser { kind: String },
     #[error("`kind = \"{kind}\"` brings its own username template, which the machines need")]
     KindWithUsername { kind: String },
-    #[error("two principals are the same {word} to the authenticator: `{one}` and `{other}`")]
+    #[error("to the authenticator `{one}` and `{other}` are the same {word}")]
     SameArn { word: &'static str, one: String, other: String },
-    #[error("two principals have the username `{username}`: `{one}` and `{other}`")]
+    #[error("`{one}` and `{other}` have the same username, `{username}`")]
     SameUsername { username: String, one: String, other: String },
+    #[error(
+        "`{principal}` is of the partition {its}, and the cluster `{cluster}` is in {wanted}: it never gets in there"
+    )]
+    OtherPartition { principal: String, its: String, cluster: String, wanted: &'static str },
     #[error("the username `{name}` is reserved: `{prefix}` names belong to {owner}")]
     ReservedUsername { name: String, prefix: &'static str, owner: &'static str },
     #[error("the username is empty: the authenticator would let a nameless user in")]
@@ -62,20 +75,34 @@ pub(crate) enum Fault {
     FreeName,
     #[error("the group `{name}` is reserved: {why}")]
     ReservedGroup { name: String, why: &'static str },
-    #[error("the name of {what} is empty")]
+    #[error("{what} is empty")]
     EmptyName { what: &'static str },
     #[error("`{name}` cannot be the name of a {kind}: {why}")]
     ObjectName { kind: &'static str, name: String, why: String },
     #[error("`{name}` cannot be defined by a policy: {why}")]
     ReservedObject { name: String, why: &'static str },
+    #[error("the label `{key}` cannot be set by a policy: {why}")]
+    ReservedLabel { key: String, why: &'static str },
     #[error("there is no {kind} `{name}` in the policy")]
     Undeclared { kind: &'static str, name: String, nearest: Option<String>, add: String },
+    #[error("the policy does not define the {kind} `{name}`, so it must be one that the cluster has")]
+    NotOurs { kind: &'static str, name: String, nearest: String },
+    #[error("for {clusters} the policy does not define the {kind} `{name}`: the binding gives the cluster's own there")]
+    RoleElsewhere { kind: &'static str, name: String, clusters: String },
+    #[error("`{binding}` gives the Role `{role}` in `{namespace}`, where the policy does not make it")]
+    RoleNotThere { binding: String, role: String, namespace: String },
+    #[error("`{name}` is for {its}, and `{table}` for {ours}: no cluster has both")]
+    NeverTogether { name: String, its: String, table: String, ours: String },
     #[error("`{member}` admits a whole account, which `mapAccounts` cannot put into a group")]
     AccountInGroup { member: String },
     #[error(
         "`{principal}` has the username `{username}`, which no binding can name: it differs from session to session"
     )]
     BoundTemplate { principal: String, username: String },
+    #[error(
+        "the {kind} `{name}` is never met under this name, so that no binding can name it: its template is filled in"
+    )]
+    BoundTemplateName { kind: &'static str, name: String },
     #[error("`{principal}` admits a whole account, whose principals have no common username to bind")]
     BoundAccount { principal: String },
     #[error("`{table}` gives `rules` beside `aggregation`: the controller overwrites the rules of an aggregated role")]
@@ -88,17 +115,19 @@ pub(crate) enum Fault {
     ResourcesAndUrls,
     #[error("non-resource URLs lie outside of namespaces: a Role cannot allow them")]
     UrlsInRole,
-    #[error("`{word}` is accepted by the API server and never matches: {why}")]
+    #[error("`{}` is accepted by the API server and never matches: {why}", shown(word))]
     Dead { word: String, why: &'static str },
-    #[error("`{word}` {why}")]
+    #[error("`{}` {why}", shown(word))]
     Surprising { word: String, why: &'static str },
-    #[error("`{text}` is not a {what}")]
+    #[error("`{verb}` is no verb that Kubernetes asks about")]
+    UnknownVerb { verb: String, nearest: String },
+    #[error("`{}` is not a {what}", shown(text))]
     Label { what: &'static str, text: String },
-    #[error("an empty list of {what} means none: nothing would be made")]
-    EmptyList { what: &'static str },
-    #[error("`{name}` is not the name of a namespace")]
+    #[error("`{path}` is empty: {why}")]
+    EmptyList { path: String, key: &'static str, why: &'static str },
+    #[error("`{}` is not the name of a namespace", shown(name))]
     NamespaceName { name: String },
-    #[error("`{text}` is not a service account")]
+    #[error("`{}` is not a service account", shown(text))]
     ServiceAccount { text: String },
     #[error("`{table}` binds nobody")]
     NoSubjects { table: String },
@@ -106,17 +135,15 @@ pub(crate) enum Fault {
     RoleWithoutNamespace,
     #[error("`{cluster}` is not a cluster of this policy")]
     UnknownCluster { cluster: String, nearest: Option<String> },
-    #[error("`{pattern}` is neither an ARN nor `Kind/name`")]
+    #[error("`{}` is neither an ARN nor an account nor `Kind/name`", shown(pattern))]
     IgnorePattern { pattern: String },
-    #[error("`{text}` is too long to be written: it has {length} bytes, at most {limit} fit")]
-    TooLong { text: String, length: usize, limit: usize },
 }
 
 impl Fault {
     /// What to do about it.
-    pub(crate) fn hints(&self) -> Vec<String> {
+    fn into_hints(self) -> Vec<String> {
         let one = |text: &str| vec![text.to_owned()];
-        match self {
+        match &self {
             Self::UnknownKey { key, known, .. } => match nearest(key, known.iter().copied()) {
                 Some(near) => vec![format!("did you mean `{near}`?")],
                 None => vec![format!("known here: {}", known.join(", "))],
@@ -125,7 +152,7 @@ impl Fault {
             Self::PolicyName { .. } => {
                 one("use letters, digits, `-`, `_` and `.`, at most 63, letters or digits at both ends")
             }
-            Self::Arn { why, .. } => why.hint().into_iter().collect(),
+            Self::Arn { why, .. } => vec![why.hint()],
             Self::NoAccount { .. } => one("give the cluster its `account = \"111122223333\"`, or write the whole ARN"),
             Self::SsoSuffix { .. } => {
                 one("the role is called AWSReservedSSO_<permission set>_<suffix>: take the last part")
@@ -141,6 +168,7 @@ impl Fault {
                 one("list the account's roles or users one by one, with `role = …` or `user = …`")
             }
             Self::KindWithUsername { .. } => one("take `username` away"),
+            Self::SameArn { word: "account", .. } => one("keep one of them"),
             Self::SameArn { .. } => one("keep one of them: the path of a role and the case of letters do not count"),
             Self::SameUsername { .. } => one(
                 "give one another `username`, or say `shared-username = true` in both: nobody could tell them apart",
@@ -154,7 +182,7 @@ impl Fault {
                  {{EC2PrivateDNSName}}: without blanks, letter for letter",
             ),
             Self::NodeTemplate => one("for the role of a node group write `kind = \"node\"`"),
-            Self::SessionOfUser => one("write the name itself"),
+            Self::SessionOfUser => one("for a user write a name without a template"),
             Self::FreeName => one("put something fixed before it, such as `deploy:{{SessionName}}`"),
             Self::ReservedObject { .. } => one("give it another name; binding to the built-in role is fine"),
             Self::Undeclared { nearest, add, .. } => match nearest {
@@ -171,35 +199,73 @@ impl Fault {
             Self::NoResources => one("write for example `resources = [\"pods\"]`"),
             Self::ResourcesAndUrls => one("make two rules of it"),
             Self::UrlsInRole => one("write it into a `[cluster-roles.…]` with a binding without `namespaces`"),
-            Self::EmptyList { what } => vec![format!("name {what}, or leave the key out")],
+            Self::EmptyList { key, .. } => match *key {
+                "api-groups" => one("leave it out for the core group, or write `[\"*\"]` for all"),
+                "verbs" | "clusters" | "namespaces" | "resource-names" => {
+                    vec![format!("put something in, or leave `{key}` out")]
+                }
+                _ => one("put something in"),
+            },
             Self::NamespaceName { .. } => one("lower-case letters, digits and `-`; a `*` makes it a glob"),
-            Self::ServiceAccount { .. } => one("write `namespace/name`"),
+            Self::ServiceAccount { .. } => {
+                one("write `namespace/name`, in lower case; where a binding has `namespaces`, the name alone does")
+            }
             Self::NoSubjects { .. } => one("give it `groups`, `principals`, `users` or `service-accounts`"),
             Self::RoleWithoutNamespace => one("write `namespaces = [\"team-a\"]`, or bind a `cluster-role`"),
             Self::UnknownCluster { nearest: Some(near), .. } => vec![format!("did you mean `{near}`?")],
+            Self::NotOurs { nearest, .. } | Self::UnknownVerb { nearest, .. } => {
+                vec![format!("did you mean `{nearest}`?")]
+            }
+            Self::NoMoment { .. } => one("write a day and a time that clocks show, such as 2026-12-31T18:00:00Z"),
+            Self::Repeated { .. } => one("once is enough"),
+            Self::OtherPartition { .. } => {
+                one("keep it out of this cluster by `clusters = […]`; a principal there has an ARN of that partition")
+            }
+            Self::RoleElsewhere { .. } => {
+                one("plan fails where that cluster has no such role; name the same `clusters` for role and binding")
+            }
+            Self::RoleNotThere { role, namespace, .. } => {
+                vec![format!("add `{namespace}` to the `namespaces` of the role `{role}`, or take it away here")]
+            }
+            Self::NeverTogether { .. } => one("let the two share a cluster in `clusters`, or take the name out"),
+            Self::BoundTemplateName { .. } => {
+                one("declare and bind the names that it becomes, or the principals one by one")
+            }
+            Self::ReservedLabel { .. } => one("take it away"),
             Self::UnknownCluster { nearest: None, .. } => one("declare it under `[clusters]`"),
-            Self::IgnorePattern { .. } => one("write `arn:aws:iam::*:role/eksctl-*` or `ClusterRole/*-operator`"),
+            Self::IgnorePattern { .. } => one(
+                "write for example `arn:aws:iam::*:role/eksctl-*`, or `ClusterRole/*-operator`: a `*` stands for any text",
+            ),
             Self::DefinedTwice { .. } => one("keep one of them: files of a folder make one policy"),
             Self::Label { .. } => one("at most 63 letters, digits, `-`, `_`, `.`; a key may have a DNS prefix and `/`"),
+            Self::OneOf { .. } => one("keep one of them"),
+            Self::IamName { name, .. } if name.contains('/') => one("write the whole ARN, in which a path may stand"),
+            Self::IamName { .. } => one("write the name as IAM has it, or the whole ARN"),
+            Self::KindOfUser { .. } => one("write the `role` of the machines, or take `kind` away"),
+            Self::EmptyName { .. } => one("put something in"),
+            Self::ObjectName { .. } => one("give it another name"),
+            // Their words say already what may stand there.
             Self::WrongType { .. }
             | Self::Toml { .. }
             | Self::WrongValue { .. }
             | Self::Missing { .. }
-            | Self::OneOf { .. }
-            | Self::IamName { .. }
-            | Self::KindOfUser { .. }
             | Self::ReservedGroup { .. }
-            | Self::EmptyName { .. }
-            | Self::ObjectName { .. }
             | Self::Dead { .. }
-            | Self::Surprising { .. }
-            | Self::TooLong { .. } => Vec::new(),
+            | Self::Surprising { .. } => Vec::new(),
         }
     }
 
     /// Faults that are no more than advice.
     fn is_warning(&self) -> bool {
-        matches!(self, Self::FreeName | Self::Surprising { .. })
+        matches!(
+            self,
+            Self::FreeName
+                | Self::Surprising { .. }
+                | Self::Repeated { .. }
+                | Self::NotOurs { .. }
+                | Self::RoleElsewhere { .. }
+                | Self::UnknownVerb { .. }
+        )
     }
 }
 
@@ -223,7 +289,7 @@ impl Faults {
         for (span, label) in also {
             diagnostic = diagnostic.also(*span, *label);
         }
-        for hint in fault.hints() {
+        for hint in fault.into_hints() {
             diagnostic = diagnostic.hint(hint);
         }
         self.0.push(diagnostic);

@@ -45,7 +45,7 @@ fn claim(table: &Table<'_>, faults: &mut Faults) -> Option<Claim> {
         } else {
             "a table such as { verb = \"get\", resource = \"secrets\" }"
         };
-        faults.push(wrong_value(which, wanted, &text.value), text.span);
+        faults.push(wrong_value(table, which, wanted, &text.value), text.span);
         return None;
     }
     let action = action(&table.table(which, faults)?, faults)?;

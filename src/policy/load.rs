@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 
 use super::bindings::binding;
-use super::check::check;
+use super::check::{Defined, check};
 use super::fault::{Fault, Faults};
 use super::invariants::invariant;
 use super::model::{At, Policy};
 use super::principals::{group, principal};
 use super::roles::{cluster_role, role};
-use super::scope::{cluster, guard, ownership, required};
+use super::scope::{cluster, guard, ownership};
 use super::table::Table;
 use crate::diagnostic::{Diagnostic, Sources, Span};
 use crate::names::is_label_value;
@@ -77,7 +77,7 @@ impl<T> Once<T> {
             return;
         };
         if let Some((_, first)) = &self.found {
-            let fault = Fault::DefinedTwice { section: "the policy", name: self.section.to_owned() };
+            let fault = Fault::DefinedTwice { section: "", name: self.section.to_owned() };
             faults.push_with(fault, table.span, "again here", &[(*first, "first here")]);
             return;
         }
@@ -95,24 +95,18 @@ pub(crate) fn load(files: Vec<(String, String)>) -> Result<(Policy, Vec<Diagnost
         sources.add(name, text);
     }
     let mut faults = Faults::default();
-    match read(sources.clone(), &mut faults) {
-        Some(policy) if !faults.has_errors() => {
-            check(&policy, &mut faults);
-            if faults.has_errors() {
-                return Err((sources, faults.into_sorted()));
-            }
-            Ok((policy, faults.into_sorted()))
-        }
-        policy => {
-            if let Some(policy) = policy {
-                check(&policy, &mut faults);
-            }
-            Err((sources, faults.into_sorted()))
-        }
+    let read = read(sources.clone(), &mut faults);
+    if let Some((policy, defined)) = &read {
+        check(policy, defined, &mut faults);
+    }
+    match read {
+        Some((policy, _)) if !faults.has_errors() => Ok((policy, faults.into_sorted())),
+        _ => Err((sources, faults.into_sorted())),
     }
 }
 
-fn read(sources: Sources, faults: &mut Faults) -> Option<Policy> {
+/// The parts that could be read, and what is defined; nothing where a file is not TOML.
+fn read(sources: Sources, faults: &mut Faults) -> Option<(Policy, Defined)> {
     let mut name = Once::new("policy");
     let mut ownerships = Once::new("ownership");
     let mut guards = Once::new("guard");
@@ -154,15 +148,15 @@ fn read(sources: Sources, faults: &mut Faults) -> Option<Policy> {
     if broken {
         return None;
     }
-    let declared = |places: &BTreeMap<String, Span>, items: usize| places.len() == items;
-    let whole = declared(&principals.places, principals.items.len())
-        && declared(&groups.places, groups.items.len())
-        && declared(&clusters.places, clusters.items.len());
-    if !whole {
-        return None;
-    }
     let missing_name = || At::new(String::new(), Span::new(0, &(0..0)));
-    Some(Policy {
+    let defined = Defined {
+        clusters: clusters.places,
+        principals: principals.places,
+        groups: groups.places,
+        cluster_roles: cluster_roles.places,
+        roles: roles.places,
+    };
+    let policy = Policy {
         sources,
         name: name.found.and_then(|(name, _)| name).unwrap_or_else(missing_name),
         clusters: clusters.items,
@@ -174,7 +168,8 @@ fn read(sources: Sources, faults: &mut Faults) -> Option<Policy> {
         ownership: ownerships.found.map(|(found, _)| found).unwrap_or_default(),
         guard: guards.found.map(|(found, _)| found).unwrap_or_default(),
         invariants,
-    })
+    };
+    Some((policy, defined))
 }
 
 fn policy_name(table: &Table<'_>, faults: &mut Faults) -> Option<At<String>> {
@@ -183,13 +178,9 @@ fn policy_name(table: &Table<'_>, faults: &mut Faults) -> Option<At<String>> {
     if !table.has("name") {
         faults.push(Fault::NoPolicyName, table.span);
     }
-    let name = required_name(table, faults)?;
+    let name = table.string("name", faults)?;
     if name.value.is_empty() || !is_label_value(&name.value) {
         faults.push(Fault::PolicyName { name: name.value.clone() }, name.span);
     }
     Some(name)
-}
-
-fn required_name(table: &Table<'_>, faults: &mut Faults) -> Option<At<String>> {
-    if table.has("name") { required(table, "name", faults) } else { None }
 }

@@ -5,6 +5,7 @@
 
 mod bindings;
 mod check;
+pub(crate) mod ending;
 pub(crate) mod expand;
 mod fault;
 mod invariants;
@@ -12,6 +13,7 @@ mod load;
 mod model;
 mod namespaces;
 mod principals;
+mod reach;
 mod roles;
 mod scope;
 mod table;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::diagnostic::{Sources, Span};
 use crate::names::{AccountId, Arn, Pattern};
 use crate::state::meta::Labels;
@@ -42,6 +44,22 @@ pub(crate) struct ClusterTarget {
     pub(crate) span: Span,
     pub(crate) connection: Connection,
     pub(crate) account: Option<AccountId>,
+    /// Of AWS; nothing where neither the policy nor the region of the cluster says it.
+    pub(crate) partition: Option<&'static str>,
+}
+
+/// Where the bare names of a cluster are at home.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Home<'a> {
+    pub(crate) account: Option<&'a AccountId>,
+    pub(crate) partition: Option<&'static str>,
+}
+
+impl Home<'_> {
+    /// What most clusters are in, where nothing says another.
+    fn partition_or_default(self) -> &'static str {
+        self.partition.unwrap_or("aws")
+    }
 }
 
 /// How a cluster is reached.
@@ -83,7 +101,8 @@ pub(crate) enum Identity {
     Sso {
         permission_set: String,
         account: AccountId,
-        partition: String,
+        /// None: that of each cluster.
+        partition: Option<&'static str>,
         id: String,
     },
     Account(AccountId),
@@ -91,14 +110,16 @@ pub(crate) enum Identity {
 
 impl Identity {
     /// The principal in one cluster; nothing for a whole account, or where a bare name finds no account.
-    pub(crate) fn arn(&self, account: Option<&AccountId>) -> Option<Arn> {
+    pub(crate) fn arn(&self, home: Home<'_>) -> Option<Arn> {
         use crate::names::PrincipalKind::{Role, User};
+        let own = home.partition_or_default();
         match self {
             Self::Arn(arn) => Some(arn.clone()),
-            Self::Role(name) => account.map(|id| Arn::of("aws", id, Role, name)),
-            Self::User(name) => account.map(|id| Arn::of("aws", id, User, name)),
+            Self::Role(name) => home.account.map(|id| Arn::of(own, id, Role, name)),
+            Self::User(name) => home.account.map(|id| Arn::of(own, id, User, name)),
             Self::Sso { permission_set, account, partition, id } => {
-                Some(Arn::of(partition, account, Role, &format!("AWSReservedSSO_{permission_set}_{id}")))
+                let name = format!("AWSReservedSSO_{permission_set}_{id}");
+                Some(Arn::of(partition.unwrap_or(own), account, Role, &name))
             }
             Self::Account(_) => None,
         }
@@ -131,9 +152,14 @@ impl NodeKind {
     }
 }
 
-/// From when on, in UTC, access ends: RFC 3339 date, or date and time.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Expiry(pub(crate) String);
+/// From when on access ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    /// As the policy has it.
+    pub(crate) text: String,
+    /// The first moment without access: of a date 00:00 UTC.
+    pub(crate) at: Timestamp,
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Group {

@@ -19,12 +19,30 @@ pub(crate) fn namespaces(table: &Table<'_>, faults: &mut Faults) -> Option<Vec<A
                 faults.push(fault, table.span);
                 return None;
             }
-            labels(&table, "match-labels", faults).map(NamespaceSelector::Labels)
+            let found = labels(&table, "match-labels", faults)?;
+            if found.is_empty() {
+                let why = "means every namespace there is: the same as `*`";
+                faults.push(Fault::Surprising { word: "match-labels = {}".to_owned(), why }, table.span);
+            }
+            Some(NamespaceSelector::Labels(found))
         }
     })?;
-    if table.is_list("namespaces") && found.is_empty() {
-        faults.push(Fault::EmptyList { what: "namespaces" }, table.key_span("namespaces"));
+    if table.is_empty_list("namespaces") {
+        let why = "it would stand in no namespace at all";
+        faults.push(
+            Fault::EmptyList { path: table.child_path("namespaces"), key: "namespaces", why },
+            table.key_span("namespaces"),
+        );
     }
+    let words: Vec<At<String>> = found
+        .iter()
+        .filter_map(|selector| match &selector.value {
+            NamespaceSelector::Name(name) => Some(At::new(name.clone(), selector.span)),
+            NamespaceSelector::Glob(glob) => Some(At::new(glob.as_str().to_owned(), selector.span)),
+            NamespaceSelector::Labels(_) => None,
+        })
+        .collect();
+    table.each_once("namespaces", &words, faults);
     Some(found)
 }
 

@@ -2,10 +2,10 @@
 
 use super::fault::{Fault, Faults};
 use super::model::{At, Group, Identity, NodeKind, Principal};
-use super::scope::{account, exactly_one, filter, required, wrong_value};
+use super::scope::{account, exactly_one, filter, partition, required, wrong_value};
 use super::table::Table;
 use super::usernames::{group_name, username};
-use crate::names::{AccountId, Arn, ArnFault, PARTITIONS, PrincipalKind, iam_name_fault};
+use crate::names::{AccountId, Arn, ArnFault, PrincipalKind, iam_name_fault};
 
 const KEYS: [&str; 10] =
     ["role", "user", "sso", "account", "kind", "username", "shared-username", "groups", "expires", "clusters"];
@@ -13,7 +13,7 @@ const KEYS: [&str; 10] =
 pub(crate) fn principal(name: &At<String>, table: &Table<'_>, faults: &mut Faults) -> Option<Principal> {
     table.only(&KEYS, faults);
     if name.value.is_empty() {
-        faults.push(Fault::EmptyName { what: "a principal" }, name.span);
+        faults.push(Fault::EmptyName { what: "the name of a principal" }, name.span);
     }
     let identity = identity(table, faults);
     let kind = kind(table, faults);
@@ -29,7 +29,7 @@ pub(crate) fn principal(name: &At<String>, table: &Table<'_>, faults: &mut Fault
         username(given, is_user, kind, faults);
     }
     if let Identity::Account(_) = identity.value {
-        for key in ["username", "groups", "kind"] {
+        for key in ["username", "shared-username", "groups", "kind"] {
             if table.has(key) {
                 faults.push(Fault::AccountWith { key }, table.key_span(key));
             }
@@ -66,7 +66,7 @@ fn iam(table: &Table<'_>, kind: PrincipalKind, faults: &mut Faults) -> Option<At
             }
         }
     } else if let Some(why) = iam_name_fault(&text.value) {
-        faults.push(Fault::IamName { name: text.value, kind: kind.word(), why }, text.span);
+        faults.push(Fault::IamName { name: text.value, kind: kind.iam_word(), why }, text.span);
         return None;
     } else {
         match kind {
@@ -82,17 +82,13 @@ fn sso(table: &Table<'_>, faults: &mut Faults) -> Option<Identity> {
     let set = required(table, "permission-set", faults);
     required(table, "account", faults);
     let account = account(table, "account", faults);
-    let partition = table.string("partition", faults);
-    if let Some(partition) = partition.as_ref().filter(|p| !PARTITIONS.contains(&p.value.as_str())) {
-        let wanted = format!("one of {}", PARTITIONS.join(", "));
-        faults.push(wrong_value("partition", &wanted, &partition.value), partition.span);
-    }
+    let partition = partition(table, faults).map(|found| found.value);
     let set = set?;
     // IAM Identity Center API, PermissionSetName: `[\w+=,.@-]+`, at most 32.
     if let Some(why) =
         iam_name_fault(&set.value).or_else(|| (set.value.len() > 32).then(|| "at most 32 characters fit".to_owned()))
     {
-        faults.push(Fault::IamName { name: set.value.clone(), kind: "permission set", why }, set.span);
+        faults.push(Fault::IamName { name: set.value.clone(), kind: "a permission set", why }, set.span);
     }
     let account: AccountId = account?;
     let Some(id) = table.string("id", faults) else {
@@ -107,12 +103,7 @@ fn sso(table: &Table<'_>, faults: &mut Faults) -> Option<Identity> {
         faults.push(Fault::SsoSuffix { id: id.value }, id.span);
         return None;
     }
-    Some(Identity::Sso {
-        permission_set: set.value,
-        account,
-        partition: partition.map_or_else(|| "aws".to_owned(), |p| p.value),
-        id: id.value,
-    })
+    Some(Identity::Sso { permission_set: set.value, account, partition, id: id.value })
 }
 
 fn kind(table: &Table<'_>, faults: &mut Faults) -> NodeKind {
@@ -124,14 +115,14 @@ fn kind(table: &Table<'_>, faults: &mut Faults) -> NodeKind {
         "windows-node" => NodeKind::WindowsNode,
         "fargate" => NodeKind::Fargate,
         other => {
-            faults.push(wrong_value("kind", "`node`, `windows-node` or `fargate`", other), text.span);
+            faults.push(wrong_value(table, "kind", "`node`, `windows-node` or `fargate`", other), text.span);
             return NodeKind::Person;
         }
     };
     if table.has("user") || table.has("sso") {
-        faults.push(Fault::KindOfUser { kind: text.value.clone() }, text.span);
+        faults.push(Fault::KindOfUser { kind: text.value.clone() }, table.key_span("kind"));
     }
-    if table.has("username") {
+    if table.has("username") && !table.has("account") {
         faults.push(Fault::KindWithUsername { kind: text.value }, table.key_span("username"));
     }
     kind

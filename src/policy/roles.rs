@@ -8,11 +8,30 @@ use super::model::{At, ClusterRole, ClusterRoleContent, Role};
 use super::namespaces::namespaces;
 use super::scope::filter;
 use super::table::{Table, plain};
+use crate::diagnostic::nearest;
 use crate::names::{is_label_key, is_label_value, path_segment_fault, reserved_prefix};
 use crate::state::meta::Labels;
+use crate::state::owner::{AGGREGATE_PREFIX, MANAGED_BY};
 use crate::state::rbac::Rule;
 
 const BUILT_IN: [&str; 4] = ["cluster-admin", "admin", "edit", "view"];
+/// Those that the API server and its own authorizers ask about; others are a matter of extensions.
+const VERBS: [&str; 14] = [
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "bind",
+    "escalate",
+    "impersonate",
+    "approve",
+    "sign",
+    "use",
+];
 const RULE_KEYS: [&str; 5] = ["verbs", "api-groups", "resources", "resource-names", "non-resource-urls"];
 
 /// Holds the name of an object that the policy defines against RBAC and against what is not the policy's to define.
@@ -52,7 +71,7 @@ pub(crate) fn cluster_role(name: &At<String>, table: &Table<'_>, faults: &mut Fa
     };
     let aggregate_to = table.strings("aggregate-to", faults).unwrap_or_default();
     for role in &aggregate_to {
-        let key = format!("{}{}", crate::state::owner::AGGREGATE_PREFIX, role.value);
+        let key = format!("{AGGREGATE_PREFIX}{}", role.value);
         if !is_label_key(&key) {
             faults.push(Fault::Label { what: "name for an aggregation label", text: role.value.clone() }, role.span);
         }
@@ -60,8 +79,8 @@ pub(crate) fn cluster_role(name: &At<String>, table: &Table<'_>, faults: &mut Fa
     ClusterRole {
         span: name.span,
         content,
+        labels: own_labels(table, Some(&aggregate_to), faults),
         aggregate_to,
-        labels: own_labels(table, faults),
         clusters: filter(table, faults),
     }
 }
@@ -80,44 +99,71 @@ pub(crate) fn role(name: &At<String>, table: &Table<'_>, faults: &mut Faults) ->
         span: name.span,
         namespaces: namespaces(table, faults).unwrap_or_default(),
         rules: rules(table, true, faults),
-        labels: own_labels(table, faults),
+        labels: own_labels(table, None, faults),
         clusters: filter(table, faults),
     }
 }
 
 fn aggregation(table: &Table<'_>, faults: &mut Faults) -> Vec<Labels> {
     let selectors = table.tables("aggregation", faults).unwrap_or_default();
-    if table.is_list("aggregation") && selectors.is_empty() {
-        faults.push(Fault::EmptyList { what: "selectors" }, table.key_span("aggregation"));
+    if table.is_empty_list("aggregation") {
+        let why = "the API server refuses an aggregation without a selector";
+        faults.push(
+            Fault::EmptyList { path: table.child_path("aggregation"), key: "aggregation", why },
+            table.key_span("aggregation"),
+        );
     }
     selectors
         .iter()
         .filter_map(|selector| {
             selector.only(&["match-labels"], faults);
-            let found = labels(selector, "match-labels", faults).unwrap_or_default();
+            if !selector.has("match-labels") {
+                let what = "`match-labels`".to_owned();
+                faults.push(Fault::Missing { table: selector.path.clone(), what }, selector.span);
+                return None;
+            }
+            let found = labels(selector, "match-labels", faults)?;
             if found.is_empty() {
                 let why = "takes the rules of every ClusterRole there is, cluster-admin's too";
-                faults.push(Fault::Surprising { word: "{}".to_owned(), why }, selector.span);
+                faults.push(Fault::Surprising { word: "match-labels = {}".to_owned(), why }, selector.span);
             }
             Some(found)
         })
         .collect()
 }
 
-/// Labels that the policy may set: the owner mark is rolecall's.
-fn own_labels(table: &Table<'_>, faults: &mut Faults) -> Labels {
-    let found = labels(table, "labels", faults).unwrap_or_default();
-    for key in ["kubernetes.io/bootstrapping", crate::state::owner::MANAGED_BY] {
-        if found.contains_key(key) {
-            let why = "this label says who manages an object";
-            faults.push(Fault::ReservedObject { name: key.to_owned(), why }, table.key_span("labels"));
-        }
+/// Labels that the policy may set: the owner mark is rolecall's. A namespaced Role is aggregated to nothing.
+fn own_labels(table: &Table<'_>, aggregate_to: Option<&[At<String>]>, faults: &mut Faults) -> Labels {
+    let found = placed_labels(table, "labels", faults).unwrap_or_default();
+    for (key, _) in &found {
+        let why = match key.value.as_str() {
+            "kubernetes.io/bootstrapping" => "it marks what Kubernetes itself writes and puts back",
+            MANAGED_BY => "by it rolecall marks what it manages",
+            name if name.starts_with("rolecall/") => "by it rolecall marks what it manages",
+            name => match (name.strip_prefix(AGGREGATE_PREFIX), aggregate_to) {
+                (None, _) => continue,
+                (Some(_), None) => {
+                    let why = "ClusterRoles alone are aggregated";
+                    faults.push(Fault::Dead { word: key.value.clone(), why }, key.span);
+                    continue;
+                }
+                (Some(to), Some(listed)) if listed.iter().any(|role| role.value == to) => {
+                    "`aggregate-to` sets it to \"true\" already"
+                }
+                (Some(_), Some(_)) => continue,
+            },
+        };
+        faults.push(Fault::ReservedLabel { key: key.value.clone(), why }, key.span);
     }
-    found
+    plain(&found)
 }
 
 /// A table of labels, each held against the rules of Kubernetes.
 pub(crate) fn labels(table: &Table<'_>, key: &str, faults: &mut Faults) -> Option<Labels> {
+    placed_labels(table, key, faults).map(|found| plain(&found))
+}
+
+fn placed_labels(table: &Table<'_>, key: &str, faults: &mut Faults) -> Option<Vec<(At<String>, At<String>)>> {
     let found = table.labels(key, faults)?;
     for (key, value) in &found {
         if !is_label_key(&key.value) {
@@ -127,7 +173,7 @@ pub(crate) fn labels(table: &Table<'_>, key: &str, faults: &mut Faults) -> Optio
             faults.push(Fault::Label { what: "label value", text: value.value.clone() }, value.span);
         }
     }
-    Some(plain(&found))
+    Some(found)
 }
 
 fn rules(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Vec<Rule> {
@@ -150,6 +196,13 @@ fn one_rule(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Rule {
         Some(key) if about_urls => faults.push(Fault::ResourcesAndUrls, table.key_span(key)),
         _ if !about_urls && resources.is_empty() => faults.push(Fault::NoResources, table.span),
         _ => {}
+    }
+    let empty = [
+        ("api-groups", "the API server refuses a rule about resources of no group"),
+        ("resource-names", "the API server takes it for all names, not for none"),
+    ];
+    for (key, why) in empty.into_iter().filter(|(key, _)| !about_urls && table.is_empty_list(key)) {
+        faults.push(Fault::EmptyList { path: table.child_path(key), key, why }, table.key_span(key));
     }
     dead_words(&verbs, &groups, &resources, &urls, about_urls, faults);
     surprising_names(&verbs, &names, faults);
@@ -192,6 +245,12 @@ fn dead_words(
             dead(word, "the verbs of URLs are HTTP methods: get, head, post, put, patch, delete, options");
         }
     }
+    if !about_urls {
+        unknown_verbs(verbs, faults);
+    }
+    let mut dead = |word: &At<String>, why: &'static str| {
+        faults.push(Fault::Dead { word: word.value.clone(), why }, word.span);
+    };
     for word in groups {
         if has_upper(word) || blank(word) {
             dead(word, "API groups are lower case, without blanks");
@@ -217,6 +276,8 @@ fn dead_words(
             dead(word, "`*` stands for all resources, or for none");
         } else if rest == Some("") || first.is_empty() {
             dead(word, "a subresource is written `pods/log`");
+        } else if first.contains('.') {
+            dead(word, "the API group of a resource stands in `api-groups`");
         }
     }
     for word in urls {
@@ -225,6 +286,17 @@ fn dead_words(
             dead(word, "URLs begin with `/`");
         } else if stem.contains('*') {
             dead(word, "a `*` has a meaning at the end alone");
+        }
+    }
+}
+
+/// Verbs that look like a typo of one that counts. Extensions have verbs of their own.
+fn unknown_verbs(verbs: &[At<String>], faults: &mut Faults) {
+    let plain = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase());
+    for verb in verbs.iter().filter(|verb| plain(&verb.value) && !VERBS.contains(&verb.value.as_str())) {
+        if let Some(near) = nearest(&verb.value, VERBS) {
+            let fault = Fault::UnknownVerb { verb: verb.value.clone(), nearest: near.to_owned() };
+            faults.push(fault, verb.span);
         }
     }
 }

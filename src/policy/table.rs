@@ -3,8 +3,14 @@
 //! The table is walked by hand and not through serde, because serde stops at the first fault and a policy shows all
 //! of its faults at once.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::civil;
+use jiff::tz::Offset;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use toml::value::{Datetime, Offset as TomlOffset};
 
 use super::fault::{Fault, Faults};
 use super::model::{At, Expiry};
@@ -14,7 +20,7 @@ use crate::state::meta::Labels;
 /// One table, with the path by which people know it.
 #[derive(Clone)]
 pub(crate) struct Table<'a> {
-    /// `principals.viewer`, or `rules[0] of roles.deployer`.
+    /// `principals.viewer`, or `roles.deployer.rules[0]`.
     pub(crate) path: String,
     pub(crate) span: Span,
     file: usize,
@@ -30,7 +36,8 @@ impl<'a> Table<'a> {
         Span::new(self.file, &spanned.span())
     }
 
-    fn child_path(&self, key: &str) -> String {
+    /// `principals.viewer.role`, for messages.
+    pub(crate) fn child_path(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
@@ -45,6 +52,10 @@ impl<'a> Table<'a> {
 
     pub(crate) fn is_list(&self, key: &str) -> bool {
         self.entries.get(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
+    pub(crate) fn is_empty_list(&self, key: &str) -> bool {
+        self.entries.get(key).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty())
     }
 
     pub(crate) fn is_string(&self, key: &str) -> bool {
@@ -102,23 +113,40 @@ impl<'a> Table<'a> {
             return None;
         };
         let mut out = Vec::with_capacity(items.len());
-        for item in items.iter() {
+        for item in items {
             match item.get_ref() {
                 DeValue::String(text) => out.push(At::new(text.to_string(), self.span_of(item))),
                 other => self.wrong(key, "a list of strings", other, self.span_of(item), faults),
             }
         }
+        self.each_once(key, &out, faults);
         Some(out)
     }
 
+    /// Says which words of a list stand there twice: nothing comes of it, and another was meant.
+    pub(crate) fn each_once(&self, key: &str, words: &[At<String>], faults: &mut Faults) {
+        if words.len() < 2 {
+            return;
+        }
+        let mut seen = BTreeMap::new();
+        for word in words {
+            if let Some(first) = seen.get(word.value.as_str()) {
+                let fault = Fault::Repeated { word: word.value.clone(), list: self.child_path(key) };
+                faults.push_with(fault, word.span, "again here", &[(*first, "first here")]);
+                continue;
+            }
+            seen.insert(word.value.as_str(), word.span);
+        }
+    }
+
     /// A string, or a number that stands for itself.
-    pub(crate) fn string_or_integer(&self, key: &str, faults: &mut Faults) -> Option<At<String>> {
+    pub(crate) fn string_or_integer(&self, key: &str, wanted: &'static str, faults: &mut Faults) -> Option<At<String>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
             DeValue::String(text) => Some(At::new(text.to_string(), span)),
             DeValue::Integer(number) if number.radix() == 10 => Some(At::new(number.as_str().to_owned(), span)),
             other => {
-                self.wrong(key, "a number or a string", other, span, faults);
+                self.wrong(key, wanted, other, span, faults);
                 None
             }
         }
@@ -143,7 +171,7 @@ impl<'a> Table<'a> {
             let found = match item.get_ref() {
                 DeValue::String(text) => each(Item::Text(At::new(text.to_string(), span)), faults),
                 DeValue::Table(entries) => {
-                    let path = format!("{key}[{at}] of {}", self.path);
+                    let path = self.child_path(&format!("{key}[{at}]"));
                     each(Item::Table(Table { path, span, file: self.file, entries }), faults)
                 }
                 other => {
@@ -223,13 +251,40 @@ impl<'a> Table<'a> {
     pub(crate) fn expiry(&self, key: &str, faults: &mut Faults) -> Option<At<Expiry>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
-            DeValue::Datetime(at) if at.date.is_some() => Some(At::new(Expiry(at.to_string()), span)),
+            DeValue::Datetime(written) if written.date.is_some() => {
+                let text = written.to_string();
+                let Some(at) = moment(written) else {
+                    faults.push(Fault::NoMoment { text }, span);
+                    return None;
+                };
+                Some(At::new(Expiry { text, at }, span))
+            }
             other => {
                 self.wrong(key, "a date without quotes, such as 2026-12-31", other, span, faults);
                 None
             }
         }
     }
+}
+
+/// The moment that is meant: a date begins at 00:00, and what has no offset is UTC. A leap second is none.
+fn moment(written: &Datetime) -> Option<Timestamp> {
+    let date = written.date?;
+    let small = |number: u8| i8::try_from(number).ok();
+    let date = civil::Date::new(i16::try_from(date.year).ok()?, small(date.month)?, small(date.day)?).ok()?;
+    let time = match written.time {
+        Some(time) => {
+            let nanosecond = i32::try_from(time.nanosecond.unwrap_or_default()).ok()?;
+            let second = small(time.second.unwrap_or_default())?;
+            civil::Time::new(small(time.hour)?, small(time.minute)?, second, nanosecond).ok()?
+        }
+        None => civil::Time::midnight(),
+    };
+    let offset = match written.offset {
+        Some(TomlOffset::Custom { minutes }) => Offset::from_seconds(i32::from(minutes) * 60).ok()?,
+        Some(TomlOffset::Z) | None => Offset::UTC,
+    };
+    offset.to_timestamp(date.to_datetime(time)).ok()
 }
 
 /// An item of an array that may hold strings and tables.
@@ -239,7 +294,7 @@ pub(crate) enum Item<'a> {
 }
 
 /// A key as it stands in a TOML header.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if bare { name.to_owned() } else { format!("{name:?}") }
 }
@@ -247,9 +302,11 @@ fn quoted(name: &str) -> String {
 fn type_word(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
-        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
         DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date or a time",
+        DeValue::Datetime(at) if at.date.is_none() => "a time of day",
+        DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     }

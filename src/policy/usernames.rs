@@ -35,9 +35,23 @@ pub(crate) fn username(name: &At<String>, is_user: bool, kind: NodeKind, faults:
         faults.push(fault, name.span);
     }
     rendered(name, is_user, faults);
+    free_or_blank(name, faults);
+}
+
+/// Names that others choose, and blanks that nobody sees.
+fn free_or_blank(name: &At<String>, faults: &mut Faults) {
     if name.value.starts_with("{{SessionName") {
         faults.push(Fault::FreeName, name.span);
     }
+    if name.value.trim() != name.value {
+        let why = "has blanks at its ends, which are a part of the name";
+        faults.push(Fault::Surprising { word: name.value.clone(), why }, name.span);
+    }
+}
+
+/// Whether the name differs from session to session.
+pub(crate) fn is_of_session(name: &str) -> bool {
+    templates(name).any(|template| template.starts_with("{{SessionName"))
 }
 
 fn rendered(name: &At<String>, is_user: bool, faults: &mut Faults) {
@@ -55,22 +69,27 @@ fn rendered(name: &At<String>, is_user: bool, faults: &mut Faults) {
 /// A group that the policy declares, and may fill.
 pub(crate) fn group_name(name: &At<String>, faults: &mut Faults) {
     if name.value.is_empty() {
-        faults.push(Fault::EmptyName { what: "a group" }, name.span);
+        faults.push(Fault::EmptyName { what: "the name of a group" }, name.span);
         return;
     }
     rendered(name, false, faults);
-    if name.value == MASTERS {
-        return;
+    free_or_blank(name, faults);
+    if let Some(why) = reserved_group(&name.value) {
+        faults.push(Fault::ReservedGroup { name: name.value.clone(), why }, name.span);
     }
-    let why = match reserved_prefix(&name.value) {
-        None => return,
-        Some("eks:") => "EKS gives it to what it runs itself",
-        Some(_) if matches!(name.value.as_str(), "system:nodes" | "system:bootstrappers" | "system:node-proxier") => {
+}
+
+/// Why a policy may not fill a group.
+pub(crate) fn reserved_group(name: &str) -> Option<&'static str> {
+    Some(match reserved_prefix(name)? {
+        "eks:" if name == "eks:kube-proxy-windows" => "machines get it by `kind = \"windows-node\"` of their principal",
+        "eks:" => "EKS gives it to what it runs itself",
+        _ if name == MASTERS => return None,
+        _ if matches!(name, "system:nodes" | "system:bootstrappers" | "system:node-proxier") => {
             "machines get it by `kind = \"node\"` or `kind = \"fargate\"` of their principal"
         }
-        Some(_) => "the API server itself says who is in it; a binding may name it without declaring it",
-    };
-    faults.push(Fault::ReservedGroup { name: name.value.clone(), why }, name.span);
+        _ => "the API server itself says who is in it; a binding may name it without declaring it",
+    })
 }
 
 /// Groups that a binding may name though no policy declares them: whoever is in them, the cluster says.

@@ -13,6 +13,7 @@ use super::steps::{Needs, Phase, Planned};
 use super::{Action, Change, Draft, Origin, Target, fields};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
+use crate::policy::ending::Ended;
 use crate::policy::expand::{Desired, Wanted, WantedEntry};
 use crate::policy::{Exclusive, IgnorePattern, Ownership};
 use crate::state::aws_auth::{Edit, EditError, Entry, Found, Principal, Reading, Section, edit};
@@ -32,7 +33,8 @@ pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: Option<&AwsAu
     let read = EntryMarks::of(&auth.meta.annotations);
     let marks = read.clone().unwrap_or_default();
     let exclusive = ownership.aws_auth == Exclusive::Exclusive;
-    let concerned = exclusive || !desired.entries.is_empty() || !marks.owned_by(draft.policy).is_empty();
+    let lists = !desired.entries.is_empty() || !desired.ended.entries.is_empty();
+    let concerned = exclusive || lists || !marks.owned_by(draft.policy).is_empty();
     let readings = findings::readings(draft, auth, concerned);
     if let (Err(error), true) = (read, concerned) {
         draft.findings.push(Diagnostic::error(error.to_string()).hint(
@@ -44,7 +46,8 @@ pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: Option<&AwsAu
         return;
     };
     let mut work = Work {
-        wanted: desired.entries.iter().map(|entry| (entry_id(&entry.value), entry)).collect(),
+        wanted: desired.entries.iter().map(|entry| (entry.value.key(), entry)).collect(),
+        ended: &desired.ended.entries,
         owned: marks.owned_by(draft.policy),
         marks,
         live: by_key(&readings),
@@ -60,13 +63,6 @@ pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: Option<&AwsAu
     if concerned {
         let writes = draft.writes.iter().any(|planned| planned.phase == Phase::Mapping);
         draft.findings.extend(findings::unchangeable(auth, writes, |section| work.edits.contains_key(&section)));
-    }
-}
-
-fn entry_id(entry: &WantedEntry) -> String {
-    match entry.section {
-        Section::Accounts => entry.principal.clone(),
-        Section::Roles | Section::Users => entry.principal.to_lowercase(),
     }
 }
 
@@ -92,6 +88,8 @@ fn by_key(readings: &BTreeMap<Section, Reading>) -> BTreeMap<String, Vec<Live<'_
 
 struct Work<'a> {
     wanted: BTreeMap<String, &'a Wanted<WantedEntry>>,
+    /// Listed, and not wanted any more.
+    ended: &'a BTreeMap<String, Ended>,
     /// What this policy owned before.
     owned: BTreeMap<[u8; 8], [u8; 4]>,
     marks: EntryMarks,
@@ -110,7 +108,7 @@ impl Work<'_> {
 
     fn settle(&mut self, draft: &mut Draft<'_>, wanted: &Wanted<WantedEntry>, auth: &AwsAuth) {
         let entry = &wanted.value;
-        let key = entry_id(entry);
+        let key = entry.key();
         let mark = id(entry.section, &key);
         if let Some(other) = self.other_owner(&key, draft.policy) {
             let error = Diagnostic::error(format!(
@@ -175,9 +173,11 @@ impl Work<'_> {
         let exclusive = ownership.aws_auth == Exclusive::Exclusive;
         for (key, same) in self.live.iter().filter(|(key, _)| !self.wanted.contains_key(*key)) {
             let is_ours = |live: &Live<'_>| self.owned.contains_key(&id(live.section, key));
+            let end = self.ended.get(key);
             let goes = |live: &Live<'_>| {
                 let nobodys = self.marks.owner(id(live.section, key)).is_none();
-                is_ours(live) || (exclusive && nobodys && !is_ignored(&live.found.entry, ownership))
+                let unlisted = exclusive && !is_ignored(&live.found.entry, ownership);
+                is_ours(live) || (nobodys && (unlisted || end.is_some()))
             };
             let stays = same.iter().rfind(|live| !goes(live));
             for (place, live) in same.iter().enumerate().filter(|(_, live)| goes(live)) {
@@ -187,6 +187,7 @@ impl Work<'_> {
                     Some(other) => {
                         Some(format!("line {} of {} still maps this principal", other.found.line, other.section))
                     }
+                    None if end.is_some() => end.map(|end| end.note.clone()),
                     None if !is_ours(live) => Some("not in the policy, which is exclusive".to_owned()),
                     None if !last => Some(format!(
                         "line {}: another entry of this principal, which would come into force",
@@ -194,6 +195,7 @@ impl Work<'_> {
                     )),
                     None => None,
                 };
+                change.place = end.and_then(|end| draft.place(end.span));
                 draft.changes.push(change);
                 self.edits.entry(live.section).or_default().push(Edit::Remove { index: live.index });
             }

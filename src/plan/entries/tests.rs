@@ -48,7 +48,8 @@ fn planned(name: &str, policy: &str, live: Option<&Value>) -> Result<Plan, Vec<D
     let text = format!("[policy]\nname = \"{name}\"\n{policy}");
     let (policy, _) = load(vec![("policy.toml".to_owned(), text)]).unwrap_or_else(|(_, faults)| panic!("{faults:#?}"));
     let aws_auth = live.map(|value| AwsAuth::from_json(value).unwrap());
-    plan(&policy, None, &State { aws_auth, ..State::default() })
+    let now = "2026-11-24T12:00:00Z".parse().unwrap();
+    plan(&policy, None, &State { aws_auth, ..State::default() }, now)
 }
 
 #[track_caller]
