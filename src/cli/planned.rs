@@ -2,15 +2,17 @@
 
 use super::args::Scope;
 use super::failure::Failure;
-use super::policy_files::{Loaded, load};
-use super::target::{Target, Way, targets};
+use super::policy_files::{Loaded, read};
+use super::target::{Opened, Target, Way, targets};
 use super::world::World;
-use crate::cluster::ReadCluster as _;
 use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::Wanted;
+use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::Diagnostic;
 use crate::plan::{self, Plan};
+use crate::policy::glimpse_clusters;
 use crate::render::{faults, json};
+use crate::state::State;
 
 /// A cluster and the plan for it.
 pub(crate) struct Planned {
@@ -63,15 +65,30 @@ fn way_json(way: &Way) -> serde_json::Value {
     }
 }
 
+/// What a cluster answered.
+type Seen = Result<(Opened, State), ClusterError>;
+
 /// Plans every cluster that is asked for; warnings are said.
 pub(crate) async fn plans(scope: &Scope, world: &mut World) -> Result<Plans, Failure> {
-    let loaded = load(scope.policy.as_deref(), world)?;
-    let targets = targets(Some((&loaded.policy, &loaded.folder)), &scope.place, world)?;
+    let texts = read(scope.policy.as_deref(), world)?;
+    // A large policy takes as long to understand as a cluster to answer: both at once. Should the glimpse have been
+    // wrong, what was seen is not used.
+    let guessed = glimpse_clusters(&texts.files)
+        .and_then(|clusters| targets(Some((&clusters, &texts.folder)), &scope.place, world).ok())
+        .unwrap_or_default();
+    let parsed = async {
+        tokio::task::spawn_blocking(|| texts.parse())
+            .await
+            .map_err(|error| Failure::of(Diagnostic::error(format!("the policy cannot be read: {error}"))))?
+    };
+    let (loaded, early) = futures::future::try_join(parsed, async { Ok(observe(&guessed).await) }).await?;
+    loaded.say_warnings(world);
+    let targets = targets(Some((&loaded.policy.clusters, &loaded.folder)), &scope.place, world)?;
+    let seen = if targets == guessed { early } else { observe(&targets).await };
     let mut planned = Vec::with_capacity(targets.len());
     let mut failure: Option<Failure> = None;
-    let now = world.now;
-    for (target, end) in futures::future::join_all(targets.iter().map(|target| plan_one(&loaded, target, now))).await {
-        match end {
+    for (target, seen) in targets.iter().zip(seen) {
+        match plan_one(&loaded, target, seen, world.now) {
             Ok(plan) => planned.push(plan),
             Err(found) => {
                 let found = if targets.len() > 1 { found.in_cluster(target.name.as_deref()) } else { found };
@@ -108,20 +125,23 @@ fn age(taken: &str, world: &World) -> String {
     }
 }
 
-async fn plan_one<'a>(
-    loaded: &Loaded,
-    target: &'a Target,
-    now: jiff::Timestamp,
-) -> (&'a Target, Result<Planned, Failure>) {
-    let end = async {
+async fn observe(targets: &[Target]) -> Vec<Seen> {
+    let one = async |target: &Target| {
         let opened = target.open().await?;
         let state = opened.cluster.observe().await?;
-        let plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
-            .map_err(|found| Failure::new(loaded.policy.sources.clone(), found))?;
-        let (way, name) = (target.way.clone(), target.name.clone());
-        Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name })
+        Ok((opened, state))
     };
-    (target, end.await)
+    futures::future::join_all(targets.iter().map(one)).await
+}
+
+fn plan_one(loaded: &Loaded, target: &Target, seen: Seen, now: jiff::Timestamp) -> Result<Planned, Failure> {
+    let (opened, state) = seen?;
+    let plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
+        .map_err(|found| Failure::new(loaded.policy.sources.clone(), found))?;
+    // The run ends soon: giving back a large state string by string would take longer than the plan.
+    std::mem::forget(state);
+    let (way, name) = (target.way.clone(), target.name.clone());
+    Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name })
 }
 
 impl From<Vec<Diagnostic>> for Failure {

@@ -20,17 +20,45 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
-/// Reads the policy that was named, or the one that is here. Its warnings are said.
-pub(crate) fn load(named: Option<&Path>, world: &mut World) -> Result<Loaded, Failure> {
-    let path = match named {
-        Some(path) => path.to_owned(),
-        None => find(world).ok_or_else(none_here)?,
-    };
-    let loaded = read(&path, world)?;
-    if !loaded.warnings.is_empty() {
-        let text = faults::render(&loaded.warnings, &loaded.policy.sources, world.err_style());
-        world.say(&text);
+/// The files of a policy, not yet understood.
+pub(crate) struct Texts {
+    /// Names as people know them, and contents.
+    pub(crate) files: Vec<(String, String)>,
+    pub(crate) folder: PathBuf,
+}
+
+impl Texts {
+    /// Understands them.
+    pub(crate) fn parse(self) -> Result<Loaded, Failure> {
+        match policy::load(self.files) {
+            Ok((policy, warnings)) => Ok(Loaded { policy, folder: self.folder, warnings }),
+            Err((sources, found)) => Err(Failure::new(sources, found)),
+        }
     }
+}
+
+impl Loaded {
+    /// Says what the policy's author should know.
+    pub(crate) fn say_warnings(&self, world: &mut World) {
+        if !self.warnings.is_empty() {
+            let text = faults::render(&self.warnings, &self.policy.sources, world.err_style());
+            world.say(&text);
+        }
+    }
+}
+
+/// Reads the files of the policy that was named, or of the one that is here.
+pub(crate) fn read(named: Option<&Path>, world: &World) -> Result<Texts, Failure> {
+    match named {
+        Some(path) => read_at(path, world),
+        None => read_at(&find(world).ok_or_else(none_here)?, world),
+    }
+}
+
+/// Reads and understands the policy. Its warnings are said.
+pub(crate) fn load(named: Option<&Path>, world: &mut World) -> Result<Loaded, Failure> {
+    let loaded = read(named, world)?.parse()?;
+    loaded.say_warnings(world);
     Ok(loaded)
 }
 
@@ -44,7 +72,7 @@ fn none_here() -> Failure {
     Failure::of(Diagnostic::error(missing).hint("name the policy: a TOML file, or a folder of them"))
 }
 
-fn read(path: &Path, world: &World) -> Result<Loaded, Failure> {
+fn read_at(path: &Path, world: &World) -> Result<Texts, Failure> {
     let at = world.cwd.join(path);
     let files = if at.is_dir() { files_of(path, &at)? } else { vec![path.to_owned()] };
     let folder = if at.is_dir() { at } else { at.parent().map(Path::to_owned).unwrap_or_default() };
@@ -52,12 +80,13 @@ fn read(path: &Path, world: &World) -> Result<Loaded, Failure> {
     for file in files {
         let bytes = std::fs::read(world.cwd.join(&file)).map_err(|error| unreadable(&file, &error))?;
         let text = String::from_utf8(bytes).map_err(|error| not_text(&file, &error))?;
-        texts.push((shown(&file), text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned)));
+        let text = match text.strip_prefix('\u{feff}') {
+            Some(rest) => rest.to_owned(),
+            None => text,
+        };
+        texts.push((shown(&file), text));
     }
-    match policy::load(texts) {
-        Ok((policy, warnings)) => Ok(Loaded { policy, folder, warnings }),
-        Err((sources, found)) => Err(Failure::new(sources, found)),
-    }
+    Ok(Texts { files: texts, folder })
 }
 
 /// With slashes on every system, as links in a pull request have them.

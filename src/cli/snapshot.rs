@@ -17,8 +17,8 @@ use crate::yaml::to_yaml;
 pub(crate) async fn run(args: &Snapshot, world: &mut World) -> Result<Exit, Failure> {
     let named = args.scope.policy.clone().or_else(|| find(world));
     let loaded = named.map(|path| load(Some(&path), world)).transpose()?;
-    let policy = loaded.as_ref().map(|loaded| (&loaded.policy, loaded.folder.as_path()));
-    let targets = targets(policy, &args.scope.place, world)?;
+    let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.folder.as_path()));
+    let targets = targets(clusters, &args.scope.place, world)?;
     let [target] = targets.as_slice() else {
         let names: Vec<&str> = targets.iter().filter_map(|target| target.name.as_deref()).collect();
         let error = Diagnostic::error(format!("a snapshot is of one cluster, and the policy has {}", names.join(", ")));

@@ -1,6 +1,7 @@
 //! Which clusters a command is for, and the way to each.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::args::Place;
 use super::failure::Failure;
@@ -12,7 +13,10 @@ use crate::cluster::kubeconfig::{Lookup, Wanted, resolve};
 use crate::cluster::live::LiveCluster;
 use crate::cluster::snapshot::SnapshotCluster;
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::policy::{self, Policy};
+use crate::policy::{self, ClusterTarget};
+
+/// The clusters of a policy by name.
+type Clusters = BTreeMap<String, ClusterTarget>;
 
 /// The way to a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +26,7 @@ pub(crate) enum Way {
 }
 
 /// One cluster of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// As the policy calls it; a policy without `[clusters]` is for one without a name.
     pub(crate) name: Option<String>,
@@ -69,16 +73,16 @@ impl Target {
 
 /// The clusters that were asked for, or all of the policy.
 pub(crate) fn targets(
-    policy: Option<(&Policy, &std::path::Path)>,
+    clusters: Option<(&Clusters, &Path)>,
     place: &Place,
     world: &World,
 ) -> Result<Vec<Target>, Failure> {
-    let named = policy.filter(|(policy, _)| !policy.clusters.is_empty());
-    let Some((policy, folder)) = named else {
+    let named = clusters.filter(|(clusters, _)| !clusters.is_empty());
+    let Some((clusters, folder)) = named else {
         return nameless(place, world).map(|target| vec![target]);
     };
-    let names = chosen(policy, &place.clusters)?;
-    let snapshots = snapshots(policy, &names, place)?;
+    let names = chosen(clusters, &place.clusters)?;
+    let snapshots = snapshots(clusters, &names, place)?;
     if place.context.is_some() && names.len() > 1 {
         let error = Diagnostic::error(format!("--context is for one cluster, and this is for {}", names.join(", ")));
         return Err(Failure::of(error.hint("add --cluster NAME")));
@@ -90,7 +94,7 @@ pub(crate) fn targets(
         } else if let Some(context) = &place.context {
             Way::Live(Wanted::Context(context.clone()))
         } else {
-            written(policy, name, folder)?
+            written(clusters, name, folder)?
         };
         Some(Target::new(Some(name.clone()), way, place, world))
     };
@@ -98,8 +102,8 @@ pub(crate) fn targets(
 }
 
 /// The way that the policy gives.
-fn written(policy: &Policy, name: &str, folder: &std::path::Path) -> Option<Way> {
-    let cluster = policy.clusters.get(name)?;
+fn written(clusters: &Clusters, name: &str, folder: &Path) -> Option<Way> {
+    let cluster = clusters.get(name)?;
     Some(match &cluster.connection {
         policy::Connection::Eks { name, region } => Way::Live(Wanted::Eks {
             name: name.clone(),
@@ -132,20 +136,20 @@ fn nameless(place: &Place, world: &World) -> Result<Target, Failure> {
     Ok(Target::new(None, way, place, world))
 }
 
-fn chosen(policy: &Policy, asked: &[String]) -> Result<Vec<String>, Failure> {
+fn chosen(clusters: &Clusters, asked: &[String]) -> Result<Vec<String>, Failure> {
     if asked.is_empty() {
-        return Ok(policy.clusters.keys().cloned().collect());
+        return Ok(clusters.keys().cloned().collect());
     }
     let unknown: Vec<Diagnostic> =
-        asked.iter().filter(|name| !policy.clusters.contains_key(*name)).map(|name| unknown(policy, name)).collect();
+        asked.iter().filter(|name| !clusters.contains_key(*name)).map(|name| unknown(clusters, name)).collect();
     if unknown.is_empty() {
-        return Ok(policy.clusters.keys().filter(|name| asked.contains(name)).cloned().collect());
+        return Ok(clusters.keys().filter(|name| asked.contains(name)).cloned().collect());
     }
-    Err(Failure::new(policy.sources.clone(), unknown))
+    Err(unknown.into())
 }
 
-fn unknown(policy: &Policy, name: &str) -> Diagnostic {
-    let names = || policy.clusters.keys().map(String::as_str);
+fn unknown(clusters: &Clusters, name: &str) -> Diagnostic {
+    let names = || clusters.keys().map(String::as_str);
     let hint = match nearest(name, names()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("its clusters are {}", names().collect::<Vec<_>>().join(", ")),
@@ -154,10 +158,10 @@ fn unknown(policy: &Policy, name: &str) -> Diagnostic {
 }
 
 /// `NAME=FILE`, or a file alone where one cluster is meant.
-fn snapshots(policy: &Policy, names: &[String], place: &Place) -> Result<Vec<(String, String)>, Failure> {
+fn snapshots(clusters: &Clusters, names: &[String], place: &Place) -> Result<Vec<(String, String)>, Failure> {
     let mut out = Vec::new();
     for text in &place.snapshots {
-        let pair = text.split_once('=').filter(|(name, _)| policy.clusters.contains_key(*name));
+        let pair = text.split_once('=').filter(|(name, _)| clusters.contains_key(*name));
         match (pair, names) {
             (Some((name, file)), _) if names.iter().any(|known| known == name) => {
                 out.push((name.to_owned(), file.to_owned()));

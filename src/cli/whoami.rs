@@ -16,9 +16,9 @@ use crate::render::words::visible;
 pub(crate) async fn run(args: &Whoami, world: &mut World) -> Result<Exit, Failure> {
     let named = args.scope.policy.clone().or_else(|| find(world));
     let loaded = named.map(|path| load(Some(&path), world)).transpose()?;
-    let policy = loaded.as_ref().map(|loaded| (&loaded.policy, loaded.folder.as_path()));
+    let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.folder.as_path()));
     let mut answers = Vec::new();
-    for target in targets(policy, &args.scope.place, world)? {
+    for target in targets(clusters, &args.scope.place, world)? {
         let end = async {
             let opened = target.open().await?;
             let caller = opened.cluster.whoami().await?;

@@ -27,7 +27,7 @@ pub(crate) enum Wanted {
 }
 
 /// Where to look.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lookup {
     /// `--kubeconfig`, which stands before the environment.
     pub(crate) file: Option<PathBuf>,

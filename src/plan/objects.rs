@@ -1,5 +1,6 @@
 //! Roles and bindings: what comes, changes, is adopted, replaced and goes.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -19,29 +20,53 @@ use crate::state::rbac::{Subject, same_rules, same_subjects};
 use crate::state::write::Write;
 
 pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: &State, ownership: &Ownership) {
-    for (key, wanted) in &desired.roles {
-        match live.roles.get(key) {
-            None => create_role(draft, key, wanted),
-            Some(role) => change_role(draft, key, wanted, role),
+    for (key, side) in both(&desired.roles, &live.roles) {
+        match side {
+            Side::Wanted(wanted) => create_role(draft, key, wanted),
+            Side::Both(wanted, role) => change_role(draft, key, wanted, role),
+            Side::Live(role) => remove(draft, key, &role.meta, ownership, None, || fields::role(Some(role), None)),
         }
     }
-    for (key, wanted) in &desired.bindings {
-        match live.bindings.get(key) {
-            None => create_binding(draft, key, wanted, None),
-            Some(binding) => change_binding(draft, key, wanted, binding, live, &desired.ended.users),
+    for (key, side) in both(&desired.bindings, &live.bindings) {
+        match side {
+            Side::Wanted(wanted) => create_binding(draft, key, wanted, None),
+            Side::Both(wanted, binding) => change_binding(draft, key, wanted, binding, live, &desired.ended.users),
+            Side::Live(binding) => {
+                let end = desired.ended.bindings.get(key);
+                remove(draft, key, &binding.meta, ownership, end, || fields::binding(Some(binding), None));
+            }
         }
     }
-    for (key, role) in &live.roles {
-        if !desired.roles.contains_key(key) {
-            remove(draft, key, &role.meta, ownership, None, || fields::role(Some(role), None));
+}
+
+/// On which side an object stands.
+enum Side<'a, W, L> {
+    Wanted(&'a W),
+    Live(&'a L),
+    Both(&'a W, &'a L),
+}
+
+/// One walk through two maps, in the order of their keys.
+fn both<'a, W, L>(
+    wanted: &'a BTreeMap<ObjectKey, W>,
+    live: &'a BTreeMap<ObjectKey, L>,
+) -> impl Iterator<Item = (&'a ObjectKey, Side<'a, W, L>)> {
+    let (mut wanted, mut live) = (wanted.iter().peekable(), live.iter().peekable());
+    std::iter::from_fn(move || {
+        let order = match (wanted.peek(), live.peek()) {
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return None,
+        };
+        match order {
+            Ordering::Less => wanted.next().map(|(key, one)| (key, Side::Wanted(one))),
+            Ordering::Greater => live.next().map(|(key, other)| (key, Side::Live(other))),
+            Ordering::Equal => {
+                wanted.next().zip(live.next()).map(|((key, one), (_, other))| (key, Side::Both(one, other)))
+            }
         }
-    }
-    for (key, binding) in &live.bindings {
-        if !desired.bindings.contains_key(key) {
-            let end = desired.ended.bindings.get(key);
-            remove(draft, key, &binding.meta, ownership, end, || fields::binding(Some(binding), None));
-        }
-    }
+    })
 }
 
 /// Whether the object may be touched at all; why not is a finding.
@@ -290,9 +315,9 @@ fn change_binding(
     }
     let new = &wanted.value;
     let ours = owner::owner(&live.meta, draft.policy) == Owner::Ours;
-    let from = origin(&live.meta, &owner::binding_digest(live));
+    let from = || origin(&live.meta, &owner::binding_digest(live));
     if live.role_ref != new.role_ref {
-        replace(draft, key, wanted, live, all, if ours { from } else { Origin::Pending });
+        replace(draft, key, wanted, live, all, if ours { from() } else { Origin::Pending });
         return;
     }
     let same = same_subjects(&live.subjects, &new.subjects);
@@ -311,7 +336,7 @@ fn change_binding(
     let narrows = new.subjects.iter().all(|subject| live.subjects.contains(subject));
     let phase = if narrows { Phase::Narrow } else { Phase::GrantBinding };
     let shown = fields::binding(Some(live), Some(new));
-    push_update(draft, key, wanted.span, ours, shown, live, Value::Object(patch), phase, from);
+    push_update(draft, key, wanted.span, ours, shown, live, Value::Object(patch), phase, from());
     let goes = |name: &&String| {
         let user = Subject::User((*name).clone());
         live.subjects.contains(&user) && !new.subjects.contains(&user)

@@ -8,7 +8,7 @@ use super::bindings::binding;
 use super::check::{Defined, check};
 use super::fault::{Fault, Faults};
 use super::invariants::invariant;
-use super::model::{At, Policy};
+use super::model::{At, ClusterTarget, Policy};
 use super::principals::{group, principal};
 use super::roles::{cluster_role, role};
 use super::scope::{cluster, guard, ownership};
@@ -103,6 +103,29 @@ pub(crate) fn load(files: Vec<(String, String)>) -> Result<(Policy, Vec<Diagnost
         Some((policy, _)) if !faults.has_errors() => Ok((policy, faults.into_sorted())),
         _ => Err((sources, faults.into_sorted())),
     }
+}
+
+/// The clusters of a policy, found by their headers without reading the rest: where a run may begin to look while the
+/// policy is still being read. Nothing where it is not sure; what the whole policy says decides.
+pub(crate) fn glimpse_clusters(texts: &[(String, String)]) -> Option<BTreeMap<String, ClusterTarget>> {
+    let mut found = String::new();
+    for (_, text) in texts.iter().filter(|(_, text)| text.contains("clusters")) {
+        let mut inside = false;
+        for line in text.lines() {
+            if line.starts_with('[') {
+                inside = line.starts_with("[clusters.") || line.starts_with("[clusters]");
+            }
+            if inside {
+                found.push_str(line);
+                found.push('\n');
+            }
+        }
+    }
+    let (table, errors) = DeTable::parse_recoverable(&found);
+    let mut faults = Faults::default();
+    let mut clusters = Named::new("clusters");
+    clusters.read(&Table::root(0, &table), &mut faults, cluster);
+    (errors.is_empty() && !faults.has_errors()).then_some(clusters.items)
 }
 
 /// The parts that could be read, and what is defined; nothing where a file is not TOML.

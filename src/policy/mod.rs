@@ -19,7 +19,7 @@ mod scope;
 mod table;
 mod usernames;
 
-pub(crate) use load::load;
+pub(crate) use load::{glimpse_clusters, load};
 pub(crate) use model::{
     At, ClusterTarget, Connection, Exclusive, Identity, IgnorePattern, NamespaceSelector, Ownership, Policy,
 };
