@@ -93,16 +93,19 @@ fn variants(file: &str, name: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What the first lines of the policies say they show: `# fault: UnknownKey`.
+fn first_of(folder: &Path) -> String {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.min().unwrap()
+}
+
+/// What the first lines of the policies say they show: `# fault: UnknownKey`; of a folder the first file's.
 fn shown() -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     for name in ["refused", "warned"] {
         for policy in policies(name) {
             let path = folder(name).join(&policy);
-            if path.is_dir() {
-                continue;
-            }
-            let text = fs::read_to_string(path).unwrap();
+            let file = if path.is_dir() { path.join(first_of(&path)) } else { path };
+            let text = fs::read_to_string(file).unwrap();
             let first = text.lines().next().unwrap_or_default();
             let said = first.strip_prefix("# fault: ").unwrap_or_else(|| panic!("{name}/{policy} names no fault"));
             out.extend(said.split(", ").map(str::to_owned));
