@@ -17,6 +17,8 @@ mod reach;
 mod roles;
 mod scope;
 mod table;
+#[cfg(test)]
+mod tests;
 mod usernames;
 
 pub(crate) use load::load;
