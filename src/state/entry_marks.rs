@@ -93,8 +93,8 @@ impl EntryMarks {
     }
 
     /// The policy that owns the entry.
-    pub(crate) fn owner(&self, id: &[u8; 8]) -> Option<&str> {
-        self.policies.iter().find(|(_, marks)| marks.contains_key(id)).map(|(policy, _)| policy.as_str())
+    pub(crate) fn owner(&self, id: [u8; 8]) -> Option<&str> {
+        self.policies.iter().find(|(_, marks)| marks.contains_key(&id)).map(|(policy, _)| policy.as_str())
     }
 
     /// The entries that a policy owns, with what it wrote.
@@ -122,8 +122,8 @@ mod tests {
         assert!(text.len() < super::super::validate::ANNOTATIONS_LIMIT, "{}", text.len());
         let back = EntryMarks::of(&Labels::from([(ENTRIES.to_owned(), text)])).unwrap();
         assert_eq!(back, marks);
-        assert_eq!(back.owner(&id(Section::Users, "x")), Some("other"));
-        assert_eq!(back.owner(&id(Section::Roles, "x")), None);
+        assert_eq!(back.owner(id(Section::Users, "x")), Some("other"));
+        assert_eq!(back.owner(id(Section::Roles, "x")), None);
     }
 
     #[test]

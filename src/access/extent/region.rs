@@ -119,3 +119,52 @@ pub(crate) fn joined<'s, T>(regions: Vec<(Region<'s>, T)>, merge: impl Fn(&mut T
     let kept: Vec<bool> = all.iter().enumerate().map(|(place, (region, _))| !is_within((place, region))).collect();
     all.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(part, _)| part).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Words;
+    use super::*;
+    use crate::state::rbac::Rule;
+
+    fn rule(verbs: &[&str], groups: &[&str], resources: &[&str]) -> Rule {
+        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Rule { verbs: list(verbs), api_groups: list(groups), resources: list(resources), ..Rule::default() }
+    }
+
+    fn extents(rules: &[Rule]) -> Vec<Extent<'_>> {
+        rules.iter().filter_map(|rule| Extent::objects(rule, Words::all())).collect()
+    }
+
+    #[test]
+    fn exceptions_may_leave_nothing_though_none_of_them_cuts_through() {
+        let (v, g, r) = (["v0", "v1"], ["g0", "g1"], ["r0", "r1"]);
+        // The edges of a cube, each two of its corners, that go around it, and the two corners they leave.
+        let around = [
+            rule(&v[..1], &g[1..], &r),
+            rule(&v, &g[..1], &r[1..]),
+            rule(&v[1..], &g, &r[..1]),
+            rule(&v[..1], &g[..1], &r[..1]),
+            rule(&v[1..], &g[1..], &r[1..]),
+        ];
+        let (whole, around) = (rule(&v, &g, &r), extents(&around));
+        let extent = Extent::objects(&whole, Words::all()).unwrap();
+        assert!(around.iter().all(|edge| extent.open(edge).is_some_and(|open| open.sides > 1)));
+        let left = |edges: usize| Region { extent: extent.clone(), except: around[..edges].to_vec() }.settled();
+        assert_eq!((left(5), left(4).len()), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn many_small_exceptions_that_leave_nothing_leave_nothing() {
+        let (verbs, resources) = (["v0", "v1", "v2", "v3", "v4", "v5"], ["r0", "r1", "r2", "r3", "r4", "r5"]);
+        let whole = rule(&verbs, &[""], &resources);
+        // Along the diagonals, so that each cuts through both sides.
+        let cells = (0..36).map(|cell| (cell % 6, (cell + cell / 6) % 6));
+        let cells: Vec<Rule> = cells.map(|(v, r)| rule(&verbs[v..=v], &[""], &resources[r..=r])).collect();
+        let taken = extents(&cells);
+        let whole = Extent::objects(&whole, Words::all()).unwrap();
+        assert_eq!(without(&whole, &taken), []);
+        let left = without(&whole, &taken[1..]);
+        assert!(left.iter().any(|region| region.contains(&Request::object("v0", "", "r0"))));
+        assert!(!left.iter().any(|region| region.contains(&Request::object("v1", "", "r1"))));
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::fixture::{ALL_RULES, binding, cluster_role, state, who};
 use crate::access::ways::WAYS;
-use crate::access::{Access, Moment, WayUp, ways_up};
+use crate::access::{Access, Moment, WayUp, all_ways_up, ways_up};
 
 /// The ways of somebody who has these rules, in a namespace or everywhere.
 fn ways(rules: &str, namespace: Option<&str>) -> Vec<&'static str> {
@@ -99,4 +99,12 @@ fn each_way_is_open_to_whoever_has_just_its_needs() {
         let without = ways(&format!("[{}]", rules[1..].join(", ")), None);
         assert!(!without.contains(&way.name), "{} needs less than it says", way.name);
     }
+}
+
+#[test]
+fn everybody_with_a_way_up_is_found() {
+    let secrets = "[{verbs: [get], apiGroups: [''], resources: [secrets]}]";
+    let state = state(&(cluster_role("r", "{}", secrets) + &binding("b", Some("team"), "r", ("Group", "g"))));
+    let all = all_ways_up(&Access::of(&state, Moment::Stored));
+    assert_eq!(all.iter().map(|(who, _)| who.to_string()).collect::<Vec<_>>(), ["group:g"]);
 }

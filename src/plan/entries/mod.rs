@@ -102,7 +102,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// Another policy that owns an entry of the principal, in whichever section.
     fn other_owner(&self, key: &str, policy: &str) -> Option<&str> {
-        let owners = Section::ALL.into_iter().filter_map(|section| self.marks.owner(&id(section, key)));
+        let owners = Section::ALL.into_iter().filter_map(|section| self.marks.owner(id(section, key)));
         owners.into_iter().find(|owner| *owner != policy)
     }
 
@@ -175,7 +175,7 @@ impl Work<'_> {
             let is_ours = |live: &Live<'_>| self.owned.contains_key(&id(live.section, key));
             let end = self.ended.get(key);
             let goes = |live: &Live<'_>| {
-                let nobodys = self.marks.owner(&id(live.section, key)).is_none();
+                let nobodys = self.marks.owner(id(live.section, key)).is_none();
                 let unlisted = exclusive && !is_ignored(&live.found.entry, ownership);
                 is_ours(live) || (nobodys && (unlisted || end.is_some()))
             };

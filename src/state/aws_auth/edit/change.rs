@@ -125,11 +125,21 @@ impl<'p> Place<'p> {
 
     fn set_scalar(&self, pair: &Pair, text: &str) -> Result<Vec<Splice>, EditError> {
         self.uses.allow_removal(&pair.value)?;
+        if self.may_hold_comments(&pair.value) {
+            return Err(self.odd("the comments within the old value would be lost"));
+        }
         let mut written = self.scalar(pair, text);
         if let Some(comment) = self.header_comment(&pair.value) {
             written = format!("{written} {comment}");
         }
         self.set_value(pair, &written)
+    }
+
+    /// A list or mapping over several lines.
+    pub(super) fn may_hold_comments(&self, value: &Node) -> bool {
+        let written = self.lines.get(value.span.clone());
+        let collection = matches!(value.value, Value::Sequence(_) | Value::Mapping(_));
+        collection && written.contains('#') && self.lines.end_of(value.span.start) < value.span.end
     }
 
     /// Puts a value that needs no line of its own where the old one stands.

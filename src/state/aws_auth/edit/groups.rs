@@ -125,7 +125,7 @@ fn instead(place: &Place<'_>, pair: &Pair, to: &[String]) -> Result<Vec<Splice>,
     let span = pair.value.span.clone();
     let one_line = lines.end_of(span.start) >= span.end;
     if place.mapping.flow || to.is_empty() || !one_line || pair.question.is_some() {
-        if !one_line && lines.get(span).contains('#') {
+        if place.may_hold_comments(&pair.value) {
             return Err(place.odd("the comments within the groups would be lost"));
         }
         let list = if place.mapping.flow {

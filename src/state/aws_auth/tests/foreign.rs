@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::state::aws_auth::{Edit, Entry, Reading};
-use crate::yaml::{Document, Item, Mapping, Node, ScalarStyle, Sequence, Value, first_document};
+use crate::yaml::{Document, Item, Mapping, Node, Pair, ScalarStyle, Sequence, Value, first_document};
 
 /// What the edits want of an entry that is in the old text.
 enum Wish {
@@ -122,7 +122,7 @@ fn kept_lines(old: &str, list: &Sequence, wishes: &[Option<Wish>]) -> Vec<String
             None => {}
             Some(Wish::Gone) => touched.push(whole),
             Some(Wish::Changed(_)) if is_flow(&item.node) => touched.push(whole),
-            Some(Wish::Changed(fields)) => touched.extend(pairs_of(item, fields).map(|pair| pair.span())),
+            Some(Wish::Changed(fields)) => touched.extend(pairs_of(item, fields).map(Pair::span)),
         }
     }
     let mut at = 0;
@@ -162,7 +162,7 @@ fn kept_bytes(old: &str, list: &Sequence, wishes: &[Option<Wish>]) -> Vec<String
     kept
 }
 
-fn pairs_of<'n>(item: &'n Item, fields: &'n [&str]) -> impl Iterator<Item = &'n crate::yaml::Pair> {
+fn pairs_of<'n>(item: &'n Item, fields: &'n [&str]) -> impl Iterator<Item = &'n Pair> {
     let pairs = match &item.node.value {
         Value::Mapping(Mapping { pairs, .. }) => pairs.as_slice(),
         _ => &[],

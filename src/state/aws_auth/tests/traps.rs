@@ -172,6 +172,16 @@ fn json_is_edited_as_json() {
 }
 
 #[test]
+fn a_value_of_the_wrong_type_that_holds_comments_is_not_replaced() {
+    let text = "- rolearn: a\n  username:\n  - b\n  # c\n  - d\n";
+    assert!(matches!(refused(text, &change(0, role("a", "u", &[]))), EditError::Layout { line: 1, .. }));
+    let text = "- rolearn: a\n  groups:\n    b: c # d\n    e: f\n";
+    assert!(matches!(refused(text, &change(0, role("a", "", &["g"]))), EditError::Layout { line: 1, .. }));
+    let text = "- rolearn: a\n  username:\n  - b\n  - d\n";
+    assert_eq!(edited(text, &change(0, role("a", "u", &[]))), "- rolearn: a\n  username: u\n");
+}
+
+#[test]
 fn flow_style_is_edited_as_flow_style() {
     let text = "[{rolearn: a, groups: [x]}, {rolearn: b}] # c\n";
     let new = format!("{{rolearn: {ARN}, username: new, groups: [g]}}");
