@@ -1,5 +1,7 @@
 //! `expires` from the policy to the cluster: before its end, at its end and after, in process at a given moment.
 
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads its own files, and fails by a panic")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;

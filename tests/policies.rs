@@ -3,6 +3,13 @@
 //! `refused/` and `warned/` hold a policy and, beside it, what `rolecall validate` says on stderr; a folder is a policy
 //! of several files. `BLESS=1 cargo test --test policies` writes the messages anew: read each of them.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test reads its own files, and fails by a panic"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
