@@ -22,6 +22,4 @@ mod tests;
 mod usernames;
 
 pub(crate) use load::load;
-pub(crate) use model::{
-    At, ClusterTarget, Connection, Exclusive, Identity, IgnorePattern, NamespaceSelector, Ownership, Policy,
-};
+pub(crate) use model::{Connection, Exclusive, IgnorePattern, Ownership, Policy};
