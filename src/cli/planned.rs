@@ -97,11 +97,13 @@ pub(crate) async fn plans(scope: &Scope, world: &mut World) -> Result<Plans, Fai
             }
         }
     }
+    let mut said: Vec<Diagnostic> = Vec::new();
     for one in &planned {
-        if !one.plan.warnings.is_empty() {
-            let text = faults::render(&one.plan.warnings, &loaded.policy.sources, world.err_style());
-            world.say(&text);
-        }
+        // What is of the policy is the same for each of its clusters.
+        let is_new = |found: &&Diagnostic| found.at.is_none() || !said.contains(found);
+        let new: Vec<Diagnostic> = one.plan.warnings.iter().filter(is_new).cloned().collect();
+        world.say(&faults::render(&new, &loaded.policy.sources, world.err_style()));
+        said.extend(new.into_iter().filter(|found| found.at.is_some()));
         if let (AnyCluster::Snapshot(snapshot), Way::Snapshot { shown, .. }) = (&one.cluster, &one.way)
             && let Some(taken) = snapshot.taken()
         {

@@ -33,7 +33,7 @@ pub(crate) struct Diagnostic {
 }
 
 /// A line of a text that is not a policy file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Excerpt {
     pub(crate) name: String,
     /// Counted from 1.

@@ -34,10 +34,6 @@ impl AccountId {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         (text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())).then(|| Self(text.to_owned()))
     }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl fmt::Display for AccountId {
@@ -194,10 +190,6 @@ impl Arn {
 
     pub(crate) fn kind(&self) -> PrincipalKind {
         self.kind
-    }
-
-    pub(crate) fn account(&self) -> &AccountId {
-        &self.account
     }
 
     pub(crate) fn partition(&self) -> &str {

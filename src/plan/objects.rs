@@ -395,11 +395,9 @@ fn remove(
     shown: impl FnOnce() -> Vec<Field>,
 ) {
     let note = match (owner::owner(meta, draft.policy), end) {
-        (Owner::Ours, end) => end.map(|end| end.note.clone()),
+        (Owner::Ours, end) => end.map(|end| end.note_of(true)),
         // Listed with an end that has come: it would have been adopted before.
-        (Owner::Nobody, Some(end)) if !owner::is_built_in(key.name(), meta) => {
-            Some(format!("{}; nobody owned it", end.note))
-        }
+        (Owner::Nobody, Some(end)) if !owner::is_built_in(key.name(), meta) => Some(end.note_of(false)),
         (Owner::Nobody, _) if ownership.rbac == Exclusive::Exclusive && !is_spared(key, meta, ownership) => {
             Some("not in the policy, which is exclusive".to_owned())
         }

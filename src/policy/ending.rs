@@ -18,6 +18,13 @@ pub(crate) struct Ended {
     pub(crate) span: Span,
 }
 
+impl Ended {
+    /// The reason of a removal. What nobody owned goes as well: with a longer time it would have been adopted.
+    pub(crate) fn note_of(&self, is_ours: bool) -> String {
+        if is_ours { self.note.clone() } else { format!("{}; nobody owned it", self.note) }
+    }
+}
+
 /// `on 2026-10-01`, `at 2026-10-01T12:00:00`.
 fn when(expiry: &Expiry) -> String {
     let word = if expiry.text.contains(':') { "at" } else { "on" };

@@ -201,7 +201,7 @@ impl Fault {
             Self::UrlsInRole => one("write it into a `[cluster-roles.…]` with a binding without `namespaces`"),
             Self::EmptyList { key, .. } => match *key {
                 "api-groups" => one("leave it out for the core group, or write `[\"*\"]` for all"),
-                "verbs" | "clusters" | "namespaces" | "resource-names" => {
+                "clusters" | "namespaces" | "resource-names" | "non-resource-urls" => {
                     vec![format!("put something in, or leave `{key}` out")]
                 }
                 _ => one("put something in"),

@@ -17,9 +17,9 @@ mod reach;
 mod roles;
 mod scope;
 mod table;
+#[cfg(test)]
+mod tests;
 mod usernames;
 
 pub(crate) use load::{glimpse_clusters, load};
-pub(crate) use model::{
-    At, ClusterTarget, Connection, Exclusive, Identity, IgnorePattern, NamespaceSelector, Ownership, Policy,
-};
+pub(crate) use model::{ClusterTarget, Connection, Exclusive, IgnorePattern, Ownership, Policy};

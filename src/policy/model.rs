@@ -41,7 +41,6 @@ pub(crate) struct Policy {
 /// One cluster that the policy is for.
 #[derive(Debug, Clone)]
 pub(crate) struct ClusterTarget {
-    pub(crate) span: Span,
     pub(crate) connection: Connection,
     pub(crate) account: Option<AccountId>,
     /// Of AWS; nothing where neither the policy nor the region of the cluster says it.
@@ -164,7 +163,6 @@ pub(crate) struct Expiry {
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
     pub(crate) span: Span,
-    pub(crate) description: Option<String>,
     pub(crate) members: Vec<At<String>>,
     pub(crate) clusters: ClusterFilter,
 }

@@ -131,9 +131,9 @@ fn kind(table: &Table<'_>, faults: &mut Faults) -> NodeKind {
 pub(crate) fn group(name: &At<String>, table: &Table<'_>, faults: &mut Faults) -> Group {
     table.only(&["description", "members", "clusters"], faults);
     group_name(name, faults);
+    table.string("description", faults);
     Group {
         span: name.span,
-        description: table.string("description", faults).map(|text| text.value),
         members: table.strings("members", faults).unwrap_or_default(),
         clusters: filter(table, faults),
     }

@@ -200,6 +200,7 @@ fn one_rule(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Rule {
     let empty = [
         ("api-groups", "the API server refuses a rule about resources of no group"),
         ("resource-names", "the API server takes it for all names, not for none"),
+        ("non-resource-urls", "it allows no URL at all"),
     ];
     for (key, why) in empty.into_iter().filter(|(key, _)| !about_urls && table.is_empty_list(key)) {
         faults.push(Fault::EmptyList { path: table.child_path(key), key, why }, table.key_span(key));

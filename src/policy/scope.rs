@@ -27,7 +27,7 @@ pub(crate) fn cluster(name: &At<String>, table: &Table<'_>, faults: &mut Faults)
         let wanted = format!("`{known}`, in which the region lies");
         faults.push(wrong_value(table, "partition", &wanted, given.value), given.span);
     }
-    Some(ClusterTarget { span: name.span, connection, account, partition: given.map(|given| given.value).or(known) })
+    Some(ClusterTarget { connection, account, partition: given.map(|given| given.value).or(known) })
 }
 
 /// The partition that the way to a cluster tells: `aws eks update-kubeconfig` names contexts by the cluster's ARN.

@@ -125,7 +125,10 @@ impl<'a> Table<'a> {
 
     /// Says which words of a list stand there twice: nothing comes of it, and another was meant.
     pub(crate) fn each_once(&self, key: &str, words: &[At<String>], faults: &mut Faults) {
-        if words.len() < 2 {
+        // Most lists are short, and a policy has tens of thousands of them: no map is made for those.
+        let is_repeated =
+            |(at, word): (usize, &At<String>)| words.iter().take(at).any(|other| other.value == word.value);
+        if words.len() <= 16 && !words.iter().enumerate().any(is_repeated) {
             return;
         }
         let mut seen = BTreeMap::new();

@@ -39,6 +39,11 @@ pub(crate) fn faults(found: &[Diagnostic], sources: &Sources) -> Value {
     json!({ "format-version": FORMAT_VERSION, "diagnostics": diagnostics(found, sources) })
 }
 
+/// The other places that belong to a diagnostic.
+fn also(one: &Diagnostic, sources: &Sources) -> Value {
+    one.also.iter().map(|(span, label)| json!({ "place": sources.place(*span), "label": label })).collect()
+}
+
 fn diagnostics(found: &[Diagnostic], sources: &Sources) -> Value {
     found
         .iter()
@@ -47,6 +52,8 @@ fn diagnostics(found: &[Diagnostic], sources: &Sources) -> Value {
                 "severity": one.severity,
                 "message": one.message,
                 "place": one.at.as_ref().map(|(span, _)| sources.place(*span)),
+                "also": also(one, sources),
+                "excerpt": one.excerpt,
                 "hints": one.hints,
             })
         })

@@ -187,7 +187,7 @@ impl Work<'_> {
                     Some(other) => {
                         Some(format!("line {} of {} still maps this principal", other.found.line, other.section))
                     }
-                    None if end.is_some() => end.map(|end| end.note.clone()),
+                    None if end.is_some() => end.map(|end| end.note_of(is_ours(live))),
                     None if !is_ours(live) => Some("not in the policy, which is exclusive".to_owned()),
                     None if !last => Some(format!(
                         "line {}: another entry of this principal, which would come into force",
