@@ -1,5 +1,7 @@
 //! `rolecall apply`: shows the plan, asks, makes its writes and says how each ended.
 
+use std::collections::BTreeSet;
+
 use super::args::Apply;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -7,7 +9,7 @@ use super::planned::{Planned, plans};
 use super::world::World;
 use super::{report, saved};
 use crate::apply::{self, Outcome};
-use crate::cluster::{ReadCluster as _, WriteCluster as _, Written};
+use crate::cluster::{ClusterError, ReadCluster as _, WriteCluster as _, Written};
 use crate::diagnostic::{Diagnostic, Sources};
 use crate::plan::Step;
 use crate::render::text::{self, View};
@@ -133,29 +135,35 @@ fn past(step: &Step, written: &Written) -> String {
 
 /// What was made and what was not, where an apply stops.
 fn left(steps: &[Step], outcome: &Outcome) -> String {
+    let unknown = |number| outcome.failed.iter().any(|(failed, error)| *failed == number && error.is_uncertain());
     let named = |numbers: &[usize]| {
         let mut out = String::new();
-        for step in numbers.iter().take(NAMED).filter_map(|number| steps.get(*number)) {
-            out.push_str(&format!("  {}\n", step.why));
+        for (number, step) in numbers.iter().take(NAMED).filter_map(|number| Some((*number, steps.get(*number)?))) {
+            let doubt = if unknown(number) { " (or done, and the answer was lost)" } else { "" };
+            out.push_str(&format!("  {}{doubt}\n", step.why));
         }
         if numbers.len() > NAMED {
             out.push_str(&format!("  … and {} more\n", numbers.len() - NAMED));
         }
         out
     };
-    let open: Vec<usize> = (0..steps.len()).filter(|number| !outcome.done.contains(number)).collect();
-    let done = match outcome.done.len() {
+    let done: BTreeSet<usize> = outcome.done.iter().copied().collect();
+    let (done, open): (Vec<usize>, Vec<usize>) = (0..steps.len()).partition(|number| done.contains(number));
+    let done = match done.len() {
+        0 if (0..steps.len()).any(unknown) => "\n".to_owned(),
         0 => "\nNothing was written.\n".to_owned(),
-        number => format!("\nDone ({number}):\n{}", named(&outcome.done)),
+        number => format!("\nDone ({number}):\n{}", named(&done)),
     };
     format!("{done}Not done ({}):\n{}\n", open.len(), named(&open))
 }
 
 fn stopped(label: &str, steps: &[Step], outcome: &Outcome) -> Failure {
-    let found = outcome.failed.iter().map(|(number, error)| {
+    let mut failed: Vec<&(usize, ClusterError)> = outcome.failed.iter().collect();
+    failed.sort_by_key(|(number, _)| *number);
+    let found = failed.into_iter().map(|(number, error)| {
         let what = steps.get(*number).map_or("a step", |step| step.why.as_str());
         let mut found = error.diagnostic();
-        found.message = format!("{label}: could not {what}: {}", found.message);
+        found.message = format!("{label}: could not {what}: {}", error.cause());
         found.hint("apply again when the cause is gone: it plans exactly what is left")
     });
     Failure::from(found.collect::<Vec<_>>())

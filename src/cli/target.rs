@@ -55,7 +55,7 @@ impl Target {
             }
             Way::Live(wanted) => {
                 let (config, context) = resolve(wanted, &self.lookup).await?;
-                let live = LiveCluster::new(Connection::new(config)?);
+                let live = LiveCluster::new(Connection::new(config).await?);
                 let what = match wanted {
                     Wanted::Eks { name, region, .. } => format!("eks {region}/{name}"),
                     Wanted::Current | Wanted::Context(_) => format!("context {context}"),

@@ -5,9 +5,9 @@
 
 #![expect(clippy::disallowed_types, reason = "this room is the one that speaks to the API server")]
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::lock::Mutex;
 use http::{Request, header};
 use http_body_util::BodyExt as _;
 use kube::client::{AuthError, Body};
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ClusterError;
+use super::plugin::resolved;
 use super::retry::{CONNECT_TRIES, TRIES, is_transient, is_uncertain, wait};
 
 /// Longest that one try may take: the API server itself gives up after a minute (`--request-timeout`).
@@ -25,9 +26,17 @@ const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A connection to one API server.
 pub(crate) struct Connection {
+    /// With the plugin in it, should there be one.
     config: Config,
-    client: Mutex<Client>,
+    current: Mutex<Current>,
     server: String,
+}
+
+/// A client and its place among those of this connection: each has newer credentials than the one before.
+#[derive(Clone)]
+struct Current {
+    client: Client,
+    number: usize,
 }
 
 /// A request, repeatable.
@@ -71,12 +80,14 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// The failure in the server's words; a body that is no Status, as of 429, is its own words.
+    /// The failure in the server's words, on one line; a body that is no Status, as of 429, is its own words.
     pub(super) fn failure(&self) -> Status {
-        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| Status {
-            message: String::from_utf8_lossy(&self.bytes).trim().to_owned(),
+        let said = serde_json::from_slice(&self.bytes).unwrap_or_else(|_| Status {
+            message: String::from_utf8_lossy(&self.bytes).into_owned(),
             reason: String::new(),
-        })
+        });
+        let words: Vec<&str> = said.message.split_whitespace().collect();
+        Status { message: words.join(" "), ..said }
     }
 
     pub(super) fn read<T: DeserializeOwned>(&self, what: &str) -> Result<T, ClusterError> {
@@ -86,8 +97,8 @@ impl Answer {
 }
 
 impl Connection {
-    /// Prepares a connection; nothing is sent yet.
-    pub(crate) fn new(mut config: Config) -> Result<Self, ClusterError> {
+    /// Prepares a connection and takes credentials; nothing is sent yet.
+    pub(crate) async fn new(mut config: Config) -> Result<Self, ClusterError> {
         config.default_retry = false;
         config.connect_timeout = Some(CONNECT_PATIENCE);
         let server = format!(
@@ -96,23 +107,22 @@ impl Connection {
             // Without a user and password, should somebody have put them there.
             config.cluster_url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or(""))
         );
-        let client = Client::try_from(config.clone()).map_err(|error| translate(error, &server).into_error(&server))?;
-        Ok(Self { config, client: Mutex::new(client), server })
+        let client = client(&config, &server).await?;
+        Ok(Self { config, current: Mutex::new(Current { client, number: 1 }), server })
     }
 
     pub(crate) fn server(&self) -> &str {
         &self.server
     }
 
-    fn client(&self) -> Client {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// New credentials: a token lives for a quarter of an hour, an apply may live longer.
-    fn renew(&self) -> Result<(), ClusterError> {
-        let fresh = Client::try_from(self.config.clone())
-            .map_err(|error| translate(error, &self.server).into_error(&self.server))?;
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+    /// New credentials: a token lives for a quarter of an hour, an apply may live longer. Of the requests that an old
+    /// token has failed the first renews it, and the others wait for that.
+    async fn renew(&self, failed: usize) -> Result<(), ClusterError> {
+        let mut current = self.current.lock().await;
+        if current.number == failed {
+            let client = client(&self.config, &self.server).await?;
+            *current = Current { client, number: failed + 1 };
+        }
         Ok(())
     }
 
@@ -123,10 +133,11 @@ impl Connection {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.try_once(ask).await {
+            let current = self.current.lock().await.clone();
+            match self.try_once(&current.client, ask).await {
                 Ok((401, _, _)) if !renewed => {
                     renewed = true;
-                    self.renew()?;
+                    self.renew(current.number).await?;
                 }
                 Ok((401, _, bytes)) => {
                     let answer = Answer { status: 401, bytes, after_uncertainty };
@@ -153,7 +164,7 @@ impl Connection {
         }
     }
 
-    async fn try_once(&self, ask: &Ask<'_>) -> Result<(u16, Option<String>, Vec<u8>), NoAnswer> {
+    async fn try_once(&self, client: &Client, ask: &Ask<'_>) -> Result<(u16, Option<String>, Vec<u8>), NoAnswer> {
         let mut request = Request::builder().method(ask.method).uri(ask.path);
         if ask.body.is_some() {
             let kind = if ask.method == "PATCH" { MERGE_PATCH } else { "application/json" };
@@ -164,7 +175,7 @@ impl Connection {
             NoAnswer::Final(ClusterError::Unreadable { what: ask.what.clone(), why: error.to_string() })
         })?;
         let exchange = async {
-            let response = self.client().send(request).await.map_err(|error| translate(error, &self.server))?;
+            let response = client.send(request).await.map_err(|error| translate(error, &self.server))?;
             let status = response.status().as_u16();
             let retry_after =
                 response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -175,6 +186,11 @@ impl Connection {
             .await
             .unwrap_or_else(|_| Err(NoAnswer::Broken(format!("no answer within {} s", PATIENCE.as_secs()))))
     }
+}
+
+async fn client(config: &Config, server: &str) -> Result<Client, ClusterError> {
+    let config = resolved(config.clone()).await?;
+    Client::try_from(config).map_err(|error| translate(error, server).into_error(server))
 }
 
 impl NoAnswer {
@@ -212,16 +228,8 @@ fn was_unconnected(error: &kube::Error) -> bool {
     false
 }
 
-/// What a plugin printed on stdout may be a token; on stderr it says why it failed.
 fn credentials(error: &AuthError) -> ClusterError {
     let why = match error {
-        AuthError::AuthExecRun { cmd, out } => {
-            let said = String::from_utf8_lossy(&out.stderr);
-            let said =
-                said.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect::<Vec<_>>().join("; ");
-            format!("`{cmd}` ended with {}: {said}", out.status)
-        }
-        AuthError::AuthExecParse(_) => "what it printed is no ExecCredential".to_owned(),
         AuthError::ParseTokenKey(_) | AuthError::InvalidBearerToken(_) => "the token is not one".to_owned(),
         other => other.to_string(),
     };

@@ -112,12 +112,29 @@ impl LiveCluster {
             (Write::Create(body) | Write::Patch(body), Some(object)) if same_object(&object) => {
                 let mut with = object.clone();
                 merge(&mut with, body);
-                (with == object).then(|| Written::Stored(Version::of(&object)))
+                (without_empty(&with) == without_empty(&object)).then(|| Written::Stored(Version::of(&object)))
             }
             (Write::Delete, None) => Some(Written::Deleted),
             (Write::Delete, Some(object)) if same_object(&object) => waiting(&object),
             (Write::Create(_) | Write::Patch(_) | Write::Delete, _) => None,
         })
+    }
+}
+
+/// Without what the server leaves out or keeps as null: empty lists and empty maps.
+fn without_empty(value: &Value) -> Value {
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().map(|(field, value)| (field.clone(), without_empty(value)));
+            Value::Object(kept.filter(|(_, value)| !is_empty(value)).collect())
+        }
+        other => other.clone(),
     }
 }
 

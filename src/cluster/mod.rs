@@ -7,6 +7,7 @@ pub(crate) mod connection;
 pub(crate) mod kubeconfig;
 mod list;
 pub(crate) mod live;
+mod plugin;
 mod retry;
 pub(crate) mod snapshot;
 
@@ -110,6 +111,21 @@ impl ClusterError {
         }
     }
 
+    /// The cause alone, for where the write and its object have been named.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Self::Forbidden { why, .. } => format!("the caller may not: {why}"),
+            Self::Refused { refusal, .. } => refusal.to_string(),
+            Self::Answer { status, why, .. } => format!("the API server answered {status}: {why}"),
+            other => other.to_string(),
+        }
+    }
+
+    /// Whether a write that ended so may have been made all the same.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Unreadable { .. } | Self::Answer { status: 500..=599, .. })
+    }
+
     /// What to do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
@@ -127,6 +143,9 @@ impl ClusterError {
                 "the token has expired, or aws-auth does not map your identity: renew the credentials (aws sso login) and try `rolecall whoami`".to_owned()
             }
             Self::Credentials { .. } => "run the command by hand: it is the `exec` entry of the kubeconfig's user".to_owned(),
+            Self::Forbidden { verb, .. } if ["create", "patch", "delete"].contains(&verb.as_str()) => {
+                "apply needs create, patch and delete on roles, clusterroles and their bindings, escalate on roles and clusterroles, bind on both, and create and patch on configmaps in kube-system".to_owned()
+            }
             Self::Forbidden { .. } => {
                 "plan needs get and list on namespaces, roles, clusterroles and their bindings, and get on the ConfigMap kube-system/aws-auth".to_owned()
             }
@@ -135,6 +154,9 @@ impl ClusterError {
             }
             Self::SnapshotFile { .. } => "rolecall snapshot writes one from a live cluster".to_owned(),
             Self::SnapshotMoved { .. } => "plan again".to_owned(),
+            Self::Answer { status: 429 | 500..=599, .. } => {
+                "the API server, or what stands before it, is overloaded or out of order: try again in a while".to_owned()
+            }
             Self::Refused { .. } | Self::Answer { .. } | Self::Unreadable { .. } | Self::Snapshot { .. } => return None,
         })
     }

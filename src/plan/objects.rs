@@ -348,7 +348,8 @@ fn change_binding(
     }
 }
 
-/// A roleRef cannot be changed: a bridge under another name holds the new access while the name is made anew.
+/// A roleRef cannot be changed: a bridge under another name holds the new access while the name is made anew. The bridge
+/// of an apply that was stopped serves again, and goes with what the policy does not list.
 fn replace(
     draft: &mut Draft<'_>,
     key: &ObjectKey,
@@ -357,11 +358,26 @@ fn replace(
     all: &State,
     from: Origin,
 ) {
+    if !live.meta.finalizers.is_empty() {
+        let held = live.meta.finalizers.join(", ");
+        let error = Diagnostic::error(format!("{key} cannot be replaced: its finalizers would hold it up: {held}"));
+        let hint = "its roleRef cannot be changed, and deleted it would block its own name: take the finalizers off, or \
+                    give the binding another name in the policy";
+        draft.findings.push(error.at(wanted.span, "").hint(hint));
+        return;
+    }
     let names = (1..).map(|n| match n {
         1 => format!("{}-rolecall-bridge", key.name()),
         n => format!("{}-rolecall-bridge-{n}", key.name()),
     });
-    let Some(bridge) = names.map(|name| key.renamed(&name)).find(|key| !all.bindings.contains_key(key)) else {
+    let serves = |bridge: &Binding| {
+        bridge.role_ref == wanted.value.role_ref
+            && same_subjects(&bridge.subjects, &wanted.value.subjects)
+            && owner::owner(&bridge.meta, draft.policy) == Owner::Ours
+            && !bridge.meta.deleting
+    };
+    let free = |bridge: &ObjectKey| all.bindings.get(bridge).is_none_or(serves);
+    let Some(bridge) = names.map(|name| key.renamed(&name)).find(free) else {
         return;
     };
     let mut shown =
@@ -374,15 +390,12 @@ fn replace(
     let mut push = |object: &ObjectKey, write: Write, needs: Needs, phase: Phase, why: String| {
         draft.writes.push(Planned { object: object.clone(), write, needs, phase, why });
     };
-    push(
-        &bridge,
-        Write::Create(body),
-        Needs::Absent,
-        Phase::GrantBinding,
-        format!("create {bridge}, a bridge while {} is replaced", key.name()),
-    );
+    if !all.bindings.contains_key(&bridge) {
+        let why = format!("create {bridge}, a bridge while {} is replaced", key.name());
+        push(&bridge, Write::Create(body), Needs::Absent, Phase::GrantBinding, why);
+        push(&bridge, Write::Delete, Needs::AsCreated, Phase::BridgeAway, format!("delete {bridge}, the bridge"));
+    }
     push(key, Write::Delete, as_read(&live.meta), Phase::ReplaceAway, format!("delete {key} with its old roleRef"));
-    push(&bridge, Write::Delete, Needs::AsCreated, Phase::BridgeAway, format!("delete {bridge}, the bridge"));
     create_binding(draft, key, wanted, Some(Phase::ReplaceBack));
 }
 

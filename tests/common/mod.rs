@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod go;
 pub mod kubeconfig;
 pub mod process;
+pub mod proxy;
 pub mod reset;
 pub mod rolecall;
 pub mod web;
