@@ -46,11 +46,11 @@ impl Plans {
                 &planned.plan,
                 &planned.label,
                 planned.name.as_deref(),
-                way_json(&planned.way),
+                &way_json(&planned.way),
                 &self.loaded.policy.sources,
             )
         };
-        json::plans(self.planned.iter().map(one).collect())
+        json::plans(&self.planned.iter().map(one).collect::<Vec<_>>())
     }
 }
 

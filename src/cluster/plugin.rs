@@ -67,10 +67,11 @@ fn run(exec: &ExecConfig) -> Result<AuthInfo, ClusterError> {
             command.env(name, value);
         }
     }
-    let mut spec = json!({ "interactive": interactive });
-    if exec.provide_cluster_info {
-        spec["cluster"] = json!(exec.cluster);
-    }
+    let spec = if exec.provide_cluster_info {
+        json!({ "interactive": interactive, "cluster": exec.cluster })
+    } else {
+        json!({ "interactive": interactive })
+    };
     let info = json!({ "apiVersion": exec.api_version, "kind": "ExecCredential", "spec": spec });
     command.env("KUBERNETES_EXEC_INFO", info.to_string());
     for name in exec.drop_env.iter().flatten() {
