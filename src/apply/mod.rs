@@ -20,6 +20,8 @@ const PARALLEL: usize = 16;
 pub(crate) struct Outcome {
     /// Steps that ended well, in the order of their ends.
     pub(crate) done: Vec<usize>,
+    /// Of these the ones that found their object to be so already.
+    pub(crate) unchanged: usize,
     /// Steps that failed; nothing after their stage was begun.
     pub(crate) failed: Vec<(usize, ClusterError)>,
 }
@@ -32,7 +34,7 @@ pub(crate) async fn apply<C: WriteCluster>(
 ) -> Outcome {
     let versions = RefCell::new(BTreeMap::new());
     let stopped = Cell::new(false);
-    let mut outcome = Outcome { done: Vec::new(), failed: Vec::new() };
+    let mut outcome = Outcome { done: Vec::new(), unchanged: 0, failed: Vec::new() };
     let mut stages: BTreeMap<usize, Vec<(usize, &Step)>> = BTreeMap::new();
     for (number, step) in plan.steps.iter().enumerate() {
         stages.entry(step.stage).or_default().push((number, step));
@@ -55,6 +57,7 @@ pub(crate) async fn apply<C: WriteCluster>(
             report(number, step, &end);
             match end {
                 Ok(written) => {
+                    outcome.unchanged += usize::from(matches!(written, Written::Unchanged(_)));
                     if let Written::Stored(Some(version)) | Written::Unchanged(Some(version)) = written {
                         versions.borrow_mut().insert(number, version);
                     }

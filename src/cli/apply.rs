@@ -112,7 +112,13 @@ async fn carry_out(one: &Planned, world: &mut World) -> Result<(), Failure> {
         return Err(Failure::of(found));
     }
     if outcome.failed.is_empty() {
-        world.print(&format!("Applied to {label}: {} made.\n", count(outcome.done.len(), "write")));
+        let so = match outcome.unchanged {
+            0 => String::new(),
+            1 => ", 1 was so already".to_owned(),
+            number => format!(", {number} were so already"),
+        };
+        let made = count(outcome.done.len() - outcome.unchanged, "write");
+        world.print(&format!("Applied to {label}: {made} made{so}.\n"));
         return Ok(());
     }
     world.say(&left(&one.plan.steps, &outcome));

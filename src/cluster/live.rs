@@ -8,19 +8,22 @@ use serde_json::{Value, json};
 
 use super::connection::{Answer, Ask, Connection};
 use super::list::{exported, list};
-use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written};
+use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written, waiting};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
 use crate::state::meta::FIELD_MANAGER;
 use crate::state::object::{Binding, RawBinding, RawNamespace, RawRole, Role};
-use crate::state::write::{Expected, Refusal, Version, Write, merge};
+use crate::state::write::{Expected, Refusal, Version, Write, merge, without_empty};
 
 /// Names of RBAC objects may hold blanks, colons and more.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// A right that this run has just granted itself is not seen by the authorizer's informers at once.
 const FORBIDDEN_TRIES: u32 = 3;
 const INFORMER_LAG: std::time::Duration = std::time::Duration::from_millis(400);
+
+/// What the admission plugin NamespaceLifecycle says of a namespace that ends.
+const ENDING: &str = "because it is being terminated";
 
 /// A cluster behind an API server.
 pub(crate) struct LiveCluster {
@@ -43,7 +46,7 @@ pub(super) fn collection(kind: ObjectKind, namespace: Option<&str>) -> String {
     }
 }
 
-fn path(key: &ObjectKey) -> String {
+pub(super) fn path(key: &ObjectKey) -> String {
     format!("{}/{}", collection(key.kind(), key.namespace()), utf8_percent_encode(key.name(), SEGMENT))
 }
 
@@ -121,28 +124,9 @@ impl LiveCluster {
     }
 }
 
-/// Without what the server leaves out or keeps as null: empty lists and empty maps.
-fn without_empty(value: &Value) -> Value {
-    let is_empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    };
-    match value {
-        Value::Object(fields) => {
-            let kept = fields.iter().map(|(field, value)| (field.clone(), without_empty(value)));
-            Value::Object(kept.filter(|(_, value)| !is_empty(value)).collect())
-        }
-        other => other.clone(),
-    }
-}
-
-/// An object that is being deleted and held up.
-fn waiting(object: &Value) -> Option<Written> {
-    object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str)?;
-    let names = object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
-    Some(Written::Waiting(names.filter_map(Value::as_str).map(str::to_owned).collect()))
+/// From `… create new content in namespace x because …`.
+fn namespace_of(message: &str) -> String {
+    message.split(" in namespace ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned()
 }
 
 /// What went wrong with a request, by its status and the server's words.
@@ -150,6 +134,7 @@ fn failed(verb: &str, what: &str, answer: &Answer) -> ClusterError {
     let said = answer.failure();
     let refused = |refusal: Refusal| ClusterError::Refused { object: what.to_owned(), refusal };
     match answer.status {
+        403 if said.message.contains(ENDING) => refused(Refusal::NamespaceEnding(namespace_of(&said.message))),
         403 => ClusterError::Forbidden { verb: verb.to_owned(), resource: what.to_owned(), why: said.message },
         404 if said.message.starts_with("namespaces ") => {
             refused(Refusal::NamespaceNotFound(said.message.split('"').nth(1).unwrap_or_default().to_owned()))
@@ -250,7 +235,8 @@ impl WriteCluster for LiveCluster {
         let answer = loop {
             let answer = self.connection.send(&ask).await?;
             forbidden += 1;
-            if answer.status != 403 || forbidden >= FORBIDDEN_TRIES {
+            let lags = answer.status == 403 && !answer.failure().message.contains(ENDING);
+            if !lags || forbidden >= FORBIDDEN_TRIES {
                 break answer;
             }
             tokio::time::sleep(INFORMER_LAG).await;
@@ -259,6 +245,8 @@ impl WriteCluster for LiveCluster {
             let object: Value = answer.read(&ask.what)?;
             return Ok(match write {
                 Write::Delete => waiting(&object).unwrap_or(Written::Deleted),
+                // A patch that takes the last finalizer off.
+                Write::Patch(_) if waiting(&object) == Some(Written::Waiting(Vec::new())) => Written::Deleted,
                 Write::Create(_) | Write::Patch(_) => {
                     let version = Version::of(&object);
                     let unchanged = matches!((expected, &version), (Expected::Version(old), Some(new))

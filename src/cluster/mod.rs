@@ -10,6 +10,8 @@ pub(crate) mod live;
 mod plugin;
 mod retry;
 pub(crate) mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 use thiserror::Error;
@@ -50,6 +52,13 @@ pub(crate) enum Written {
     Deleted,
     /// It is being deleted and still grants, until these finalizers end.
     Waiting(Vec<String>),
+}
+
+/// An object that is being deleted and held up.
+fn waiting(object: &Value) -> Option<Written> {
+    object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str)?;
+    let names = object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
+    Some(Written::Waiting(names.filter_map(Value::as_str).map(str::to_owned).collect()))
 }
 
 /// The caller by SelfSubjectReview.
@@ -151,6 +160,9 @@ impl ClusterError {
             }
             Self::Refused { refusal: Refusal::Conflict | Refusal::NotFound | Refusal::AlreadyExists, .. } => {
                 "plan again: what was planned does not fit any more".to_owned()
+            }
+            Self::Refused { refusal: Refusal::NamespaceEnding(_), .. } => {
+                "take the namespace out of the policy, or wait until it is gone and create it anew".to_owned()
             }
             Self::SnapshotFile { .. } => "rolecall snapshot writes one from a live cluster".to_owned(),
             Self::SnapshotMoved { .. } => "plan again".to_owned(),

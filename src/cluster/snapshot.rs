@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written};
+use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written, waiting};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
@@ -203,6 +203,12 @@ impl Inner {
         }) || name == "kube-system"
     }
 
+    fn is_ending(&self, namespace: &str) -> bool {
+        let key = ObjectKey::new(ObjectKind::Namespace, None, namespace);
+        let stored = key.and_then(|key| self.objects.get(&key));
+        stored.is_some_and(|stored| stored.value.pointer("/metadata/deletionTimestamp").is_some())
+    }
+
     fn version(&self, key: &ObjectKey) -> Option<Version> {
         self.objects.get(key).map(|stored| version_of(&stored.value))
     }
@@ -332,12 +338,20 @@ impl WriteCluster for SnapshotCluster {
     async fn write(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<Written, ClusterError> {
         let mut inner = self.inner.borrow_mut();
         let refused = |refusal: Refusal| ClusterError::Refused { object: key.to_string(), refusal };
+        if let (Write::Create(_), Some(namespace)) = (write, key.namespace())
+            && inner.is_ending(namespace)
+        {
+            return Err(refused(Refusal::NamespaceEnding(namespace.to_owned())));
+        }
         let namespace_exists = key.namespace().is_none_or(|name| inner.has_namespace(name));
         let version = inner.version(key);
         let existing = inner.objects.get(key).map(|stored| &stored.value).zip(version.as_ref());
         let accepted = accept(key, existing, namespace_exists, write, expected).map_err(refused)?;
         match accepted {
-            Accepted::Unchanged => Ok(Written::Unchanged(version)),
+            Accepted::Unchanged => {
+                let held = inner.objects.get(key).filter(|_| *write == Write::Delete);
+                Ok(held.and_then(|stored| waiting(&stored.value)).unwrap_or(Written::Unchanged(version)))
+            }
             Accepted::Deleted => {
                 if let Some(stored) = inner.objects.remove(key) {
                     inner.put(stored.at, None);
@@ -355,9 +369,10 @@ impl WriteCluster for SnapshotCluster {
                     None => inner.appended_place(),
                 };
                 inner.put(at, Some(value.clone()));
+                let held = waiting(&value).filter(|_| *write == Write::Delete);
                 let version = version_of(&value);
                 inner.objects.insert(key.clone(), Stored { value, at });
-                Ok(Written::Stored(Some(version)))
+                Ok(held.unwrap_or(Written::Stored(Some(version))))
             }
         }
     }

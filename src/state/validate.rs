@@ -3,8 +3,11 @@
 //! Source: kubernetes v1.36.3 `pkg/apis/rbac/validation/validation.go`, `pkg/apis/core/validation`
 //! (`ValidateConfigMap`), apimachinery `api/validation/objectmeta.go`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::rbac::RBAC_GROUP;
 use crate::names::{ObjectKey, ObjectKind, is_dns_subdomain, is_label_key, is_label_value, path_segment_fault};
 
 /// Most that the values of a ConfigMap may hold together, in bytes (`MaxSecretSize`).
@@ -81,8 +84,30 @@ fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What is no list of what it should list: the API server cannot even read it.
+fn misshapen(value: &Value, field: &str, is_item: fn(&Value) -> bool) -> Option<String> {
+    let what = match value.get(field) {
+        None | Some(Value::Null) => return None,
+        Some(Value::Array(items)) if items.iter().all(is_item) => return None,
+        Some(Value::Array(_)) => "it has an element of another type",
+        Some(_) => "it must be a list",
+    };
+    Some(format!("{field}: {what}"))
+}
+
 fn role(key: &ObjectKey, value: &Value) -> Option<String> {
+    if let Some(why) = misshapen(value, "rules", Value::is_object) {
+        return Some(why);
+    }
     for (at, rule) in list(value, "rules").iter().enumerate() {
+        let fields = ["verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"];
+        if let Some(why) = fields.iter().find_map(|field| misshapen(rule, field, Value::is_string)) {
+            return Some(format!("rules[{at}].{why}"));
+        }
         let urls = !list(rule, "nonResourceURLs").is_empty();
         let resources = ["apiGroups", "resources", "resourceNames"].map(|field| !list(rule, field).is_empty());
         if list(rule, "verbs").is_empty() {
@@ -107,53 +132,119 @@ fn role(key: &ObjectKey, value: &Value) -> Option<String> {
     if list(aggregation, "clusterRoleSelectors").is_empty() {
         return Some("aggregationRule.clusterRoleSelectors: at least one clusterRoleSelector required".to_owned());
     }
+    let selectors = list(aggregation, "clusterRoleSelectors").iter().enumerate();
+    selectors
+        .filter_map(|(at, one)| Some(format!("aggregationRule.clusterRoleSelectors[{at}].{}", selector(one)?)))
+        .next()
+}
+
+/// apimachinery `apis/meta/v1/validation.ValidateLabelSelector`.
+fn selector(value: &Value) -> Option<String> {
+    let labels = value.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+    for (label, wanted) in labels {
+        if !is_label_key(label) {
+            return Some(format!("matchLabels: `{label}` is not a label key"));
+        }
+        if !wanted.as_str().is_some_and(is_label_value) {
+            return Some(format!("matchLabels.{label}: {wanted} is not a label value"));
+        }
+    }
+    for (at, one) in list(value, "matchExpressions").iter().enumerate() {
+        if !is_label_key(text(one, "key")) {
+            return Some(format!("matchExpressions[{at}].key: `{}` is not a label key", text(one, "key")));
+        }
+        let values = list(one, "values");
+        let why = match text(one, "operator") {
+            "In" | "NotIn" if values.is_empty() => "values: In and NotIn need some".to_owned(),
+            "Exists" | "DoesNotExist" if !values.is_empty() => "values: Exists and DoesNotExist have none".to_owned(),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {
+                match values.iter().find(|value| !value.as_str().is_some_and(is_label_value)) {
+                    Some(value) => format!("values: {value} is not a label value"),
+                    None => continue,
+                }
+            }
+            other => format!("operator: `{other}` is none of In, NotIn, Exists, DoesNotExist"),
+        };
+        return Some(format!("matchExpressions[{at}].{why}"));
+    }
     None
 }
 
 fn binding(key: &ObjectKey, value: &Value) -> Option<String> {
-    let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let role = value.get("roleRef").cloned().unwrap_or_default();
     let kinds: &[&str] = match key.kind() {
         ObjectKind::ClusterRoleBinding => &["ClusterRole"],
         _ => &["ClusterRole", "Role"],
     };
-    if !kinds.contains(&text(&role, "kind").as_str()) {
+    if !["", RBAC_GROUP].contains(&text(&role, "apiGroup")) {
+        return Some(format!("roleRef.apiGroup: `{}` is not `{RBAC_GROUP}`", text(&role, "apiGroup")));
+    }
+    if !kinds.contains(&text(&role, "kind")) {
         return Some(format!("roleRef.kind: `{}` is not supported here", text(&role, "kind")));
     }
-    if let Some(why) = path_segment_fault(&text(&role, "name")) {
+    if let Some(why) = path_segment_fault(text(&role, "name")) {
         return Some(format!("roleRef.name: {why}"));
     }
-    for (at, subject) in list(value, "subjects").iter().enumerate() {
-        let (kind, name, namespace) = (text(subject, "kind"), text(subject, "name"), text(subject, "namespace"));
-        if name.is_empty() {
-            return Some(format!("subjects[{at}].name: it has none"));
-        }
-        match kind.as_str() {
-            "User" | "Group" => {}
-            "ServiceAccount" if !is_dns_subdomain(&name) => {
-                return Some(format!("subjects[{at}].name: `{name}` is not the name of a service account"));
-            }
-            "ServiceAccount" if namespace.is_empty() && key.kind() == ObjectKind::ClusterRoleBinding => {
-                return Some(format!("subjects[{at}].namespace: a service account needs one here"));
-            }
-            "ServiceAccount" => {}
-            other => return Some(format!("subjects[{at}].kind: `{other}` is none of ServiceAccount, User, Group")),
-        }
+    if let Some(why) = misshapen(value, "subjects", Value::is_object) {
+        return Some(why);
     }
-    None
+    let subjects = list(value, "subjects").iter().enumerate();
+    subjects.filter_map(|(at, one)| Some(format!("subjects[{at}].{}", subject(key, one)?))).next()
+}
+
+fn subject(key: &ObjectKey, value: &Value) -> Option<String> {
+    let (kind, name, group) = (text(value, "kind"), text(value, "name"), text(value, "apiGroup"));
+    if name.is_empty() {
+        return Some("name: it has none".to_owned());
+    }
+    match kind {
+        "User" | "Group" => {
+            (!["", RBAC_GROUP].contains(&group)).then(|| format!("apiGroup: `{group}` is not `{RBAC_GROUP}`"))
+        }
+        "ServiceAccount" if !is_dns_subdomain(name) => {
+            Some(format!("name: `{name}` is not the name of a service account"))
+        }
+        "ServiceAccount" if !group.is_empty() => Some(format!("apiGroup: a service account has none, not `{group}`")),
+        "ServiceAccount" if text(value, "namespace").is_empty() && key.kind() == ObjectKind::ClusterRoleBinding => {
+            Some("namespace: a service account needs one here".to_owned())
+        }
+        "ServiceAccount" => None,
+        other => Some(format!("kind: `{other}` is none of ServiceAccount, User, Group")),
+    }
+}
+
+/// apimachinery `util/validation.IsConfigMapKey`.
+fn is_data_key(key: &str) -> bool {
+    (1..=253).contains(&key.len())
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && key != "."
+        && !key.starts_with("..")
 }
 
 fn config_map(value: &Value) -> Option<String> {
+    let map = |field: &str| value.get(field).and_then(Value::as_object);
     let mut size = 0;
-    for (name, text) in value.get("data").and_then(Value::as_object).into_iter().flatten() {
-        match text.as_str() {
-            Some(text) => size += text.len(),
-            None => return Some(format!("data.{name}: it must be a string")),
+    for (field, (name, content)) in ["data", "binaryData"]
+        .iter()
+        .flat_map(|field| map(field).into_iter().flatten().map(move |entry| (*field, entry)))
+    {
+        if !is_data_key(name) {
+            return Some(format!("{field}: `{name}` is not a key"));
         }
-    }
-    for (_, text) in value.get("binaryData").and_then(Value::as_object).into_iter().flatten() {
-        // Base64 holds three bytes in four characters.
-        size += text.as_str().unwrap_or_default().len() / 4 * 3;
+        let Some(content) = content.as_str() else {
+            return Some(format!("{field}.{name}: it must be a string"));
+        };
+        if field == "data" {
+            size += content.len();
+            continue;
+        }
+        if map("data").is_some_and(|data| data.contains_key(name)) {
+            return Some(format!("{field}.{name}: data has this key too"));
+        }
+        match STANDARD.decode(content) {
+            Ok(bytes) => size += bytes.len(),
+            Err(_) => return Some(format!("{field}.{name}: it must be base64")),
+        }
     }
     (size > CONFIG_MAP_LIMIT).then(|| format!("data: may not be more than {CONFIG_MAP_LIMIT} bytes, this has {size}"))
 }

@@ -106,6 +106,8 @@ pub(crate) enum Refusal {
     NotFound,
     #[error("the namespace `{0}` does not exist")]
     NamespaceNotFound(String),
+    #[error("the namespace `{0}` is being deleted, and takes nothing new")]
+    NamespaceEnding(String),
     #[error("it was changed by somebody else since it was read")]
     Conflict,
     #[error("it is invalid: {0}")]
@@ -146,11 +148,13 @@ pub(crate) fn accept(
             held(version, expected)?;
             let mut next = object.clone();
             merge(&mut next, patch);
-            if next == *object {
+            if without_empty(&next) == without_empty(object) {
                 return Ok(Accepted::Unchanged);
             }
             immutable(key, object, &next)?;
-            checked(key, next).map(Accepted::Stored)
+            let next = checked(key, next)?;
+            // The last finalizer was all that kept it.
+            if is_deleting(&next) && !finalizers(&next) { Ok(Accepted::Deleted) } else { Ok(Accepted::Stored(next)) }
         }
         (Write::Delete, Some((object, version))) => {
             held(version, expected)?;
@@ -226,6 +230,23 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
                 merge(map.entry(field.clone()).or_insert(Value::Null), value);
             }
         }
+    }
+}
+
+/// Without what the server leaves out or keeps as null: empty lists and empty maps.
+pub(crate) fn without_empty(value: &Value) -> Value {
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().map(|(field, value)| (field.clone(), without_empty(value)));
+            Value::Object(kept.filter(|(_, value)| !is_empty(value)).collect())
+        }
+        other => other.clone(),
     }
 }
 

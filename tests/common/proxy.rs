@@ -26,6 +26,7 @@ pub struct Asked {
     pub query: String,
     pub body: Value,
     pub authorization: String,
+    pub content_type: String,
     /// Counts the requests of this method and path, from 1.
     pub nth: usize,
     /// Counts the writes of RBAC objects and ConfigMaps, from 1; of other requests the number of writes before.
@@ -206,18 +207,17 @@ impl Inner {
             return;
         };
         let mut reader = BufReader::new(reading);
-        while let Some((asked, content_type)) = self.read(&mut reader) {
-            let Some(answer) = self.answer(&asked, content_type.as_deref()) else {
+        while let Some(asked) = self.read(&mut reader) {
+            let Some((answer, cut)) = self.answer(&asked) else {
                 return;
             };
-            let cut = matches!(answer, (_, true));
-            if write(&stream, &answer.0, cut).is_err() || cut {
+            if write(&stream, &answer, cut).is_err() || cut {
                 return;
             }
         }
     }
 
-    fn read(&self, reader: &mut BufReader<TcpStream>) -> Option<(Asked, Option<String>)> {
+    fn read(&self, reader: &mut BufReader<TcpStream>) -> Option<Asked> {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         let mut words = line.split_whitespace();
@@ -244,44 +244,46 @@ impl Inner {
             query: query.to_owned(),
             body: serde_json::from_slice(&body).unwrap_or_default(),
             authorization: headers.get("authorization").cloned().unwrap_or_default(),
+            content_type: headers.get("content-type").cloned().unwrap_or_default(),
             nth,
             method,
         };
         all.push(asked.clone());
-        Some((asked, headers.get("content-type").cloned()))
+        Some(asked)
     }
 
     /// The answer, and whether it is to be cut; none where the connection is to break.
-    fn answer(&self, asked: &Asked, content_type: Option<&str>) -> Option<(Answer, bool)> {
+    fn answer(&self, asked: &Asked) -> Option<(Answer, bool)> {
         match (self.decide)(asked) {
             Fate::Answer(answer) => Some((answer, false)),
             Fate::Reset => None,
-            Fate::Pass => Some((self.forward(asked, content_type), false)),
+            Fate::Pass => Some((self.forward(asked), false)),
             Fate::PassAs(token) => {
                 let asked = Asked { authorization: format!("Bearer {token}"), ..asked.clone() };
-                Some((self.forward(&asked, content_type), false))
+                Some((self.forward(&asked), false))
             }
-            Fate::Requery(query) => Some((self.forward(&Asked { query, ..asked.clone() }, content_type), false)),
+            Fate::Requery(query) => Some((self.forward(&Asked { query, ..asked.clone() }), false)),
             Fate::Late(wait) => {
                 std::thread::sleep(wait);
-                Some((self.forward(asked, content_type), false))
+                Some((self.forward(asked), false))
             }
             Fate::LostAnswer => {
-                self.forward(asked, content_type);
+                self.forward(asked);
                 None
             }
-            Fate::CutAnswer => Some((self.forward(asked, content_type), true)),
+            Fate::CutAnswer => Some((self.forward(asked), true)),
             Fate::WrongAnswer(answer) => {
-                self.forward(asked, content_type);
+                self.forward(asked);
                 Some((answer, false))
             }
         }
     }
 
-    fn forward(&self, asked: &Asked, content_type: Option<&str>) -> Answer {
+    fn forward(&self, asked: &Asked) -> Answer {
         let query = if asked.query.is_empty() { String::new() } else { format!("?{}", asked.query) };
         let target = format!("{}{query}", asked.path);
         let body = (!asked.body.is_null()).then_some(&asked.body);
+        let content_type = Some(asked.content_type.as_str()).filter(|text| !text.is_empty());
         let token = asked.authorization.strip_prefix("Bearer ");
         let (status, answer) = self.web.send(token, &asked.method, &target, content_type, body);
         (self.after)(asked, status);

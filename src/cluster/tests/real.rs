@@ -1,0 +1,27 @@
+//! The test cluster, from where the test binaries have it.
+
+#![expect(
+    dead_code,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::pedantic,
+    reason = "shared with test binaries"
+)]
+
+#[path = "../../../tests/common/bed.rs"]
+pub mod bed;
+#[path = "../../../tests/common/cluster.rs"]
+pub mod cluster;
+#[path = "../../../tests/common/go.rs"]
+pub mod go;
+#[path = "../../../tests/common/kubeconfig.rs"]
+pub mod kubeconfig;
+#[path = "../../../tests/common/process.rs"]
+pub mod process;
+#[path = "../../../tests/common/web.rs"]
+pub mod web;
+
+pub(crate) use cluster::TestCluster;
