@@ -1,5 +1,17 @@
 //! What cannot work says why and what to do, ends with 1, prints no secret and writes nothing.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::pedantic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "what helps tests fails by panic and touches the world, as tests do"
+)]
+
 #[cfg(test)]
 mod common;
 
@@ -164,7 +176,13 @@ fn a_caller_who_may_list_and_not_write() {
 fn a_caller_who_would_grant_more_than_he_has() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": MAPPED }));
-    cluster.kubectl(&["create", "clusterrole", "writes", "--verb=get,list,create,patch,delete", "--resource=*.rbac.authorization.k8s.io,configmaps,namespaces"]);
+    cluster.kubectl(&[
+        "create",
+        "clusterrole",
+        "writes",
+        "--verb=get,list,create,patch,delete",
+        "--resource=*.rbac.authorization.k8s.io,configmaps,namespaces",
+    ]);
     cluster.kubectl(&["create", "clusterrolebinding", "writes", "--clusterrole=writes", "--group=viewers"]);
     let before = versions(&cluster);
     let desk = desk_at(cluster.kubeconfig_for(ARN));
@@ -180,7 +198,11 @@ fn credentials_that_nobody_knows() {
     let expired = with_token("admin", cluster.server(), cluster.ca_file(), SECRET).to_string();
     let said = refused_by_all(&desk_with(&expired), &[]);
     assert_said!(said, @"");
-    assert_eq!(refused(&desk_at(cluster.kubeconfig_for(ARN)), &["plan"]), said, "an identity that aws-auth does not map");
+    assert_eq!(
+        refused(&desk_at(cluster.kubeconfig_for(ARN)), &["plan"]),
+        said,
+        "an identity that aws-auth does not map"
+    );
 }
 
 /// A desk whose kubeconfig has a plugin: a shell script of these lines.
@@ -216,7 +238,8 @@ fn a_plugin_that_prints_no_credential() {
         let said = refused(&desk_with_plugin(&format!("echo {printed}")), &["plan"]);
         assert!(said.contains("printed is no ExecCredential"), "{said}");
     }
-    let empty = "echo '{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \"status\": {}}'";
+    let empty =
+        "echo '{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \"status\": {}}'";
     assert_said!(refused(&desk_with_plugin(empty), &["plan"]), @"");
 }
 
