@@ -17,6 +17,13 @@ use crate::state::owner::{self, MANAGED_BY, MANAGER, Owner, POLICY};
 use crate::state::rbac::RoleRef;
 use crate::state::write::Write;
 
+/// Why an object goes.
+enum Going {
+    NoLongerListed,
+    /// With words for the reviewer.
+    Because(String),
+}
+
 /// What removals must know of the rest of a plan.
 pub(super) struct Removals<'a> {
     ownership: &'a Ownership,
@@ -44,14 +51,15 @@ impl<'a> Removals<'a> {
         out
     }
 
-    /// Whether the object goes, and the note that says why.
-    fn reason(&self, draft: &Draft<'_>, key: &ObjectKey, meta: &Meta, end: Option<&Ended>) -> Option<Option<String>> {
+    /// Why the object goes; nothing where it stays.
+    fn reason(&self, draft: &Draft<'_>, key: &ObjectKey, meta: &Meta, end: Option<&Ended>) -> Option<Going> {
         match (owner::owner(meta, draft.policy), end) {
-            (Owner::Ours, end) => Some(end.map(|end| end.note_of(true))),
+            (Owner::Ours, None) => Some(Going::NoLongerListed),
+            (Owner::Ours, Some(end)) => Some(Going::Because(end.note_of(true))),
             // Listed with an end that has come: it would have been adopted before.
-            (Owner::Nobody, Some(end)) if !owner::is_built_in(key, meta) => Some(Some(end.note_of(false))),
+            (Owner::Nobody, Some(end)) if !owner::is_built_in(key, meta) => Some(Going::Because(end.note_of(false))),
             (Owner::Nobody, _) if self.ownership.rbac == Exclusive::Exclusive && !self.is_spared(key, meta) => {
-                Some(Some("not in the policy, which is exclusive".to_owned()))
+                Some(Going::Because("not in the policy, which is exclusive".to_owned()))
             }
             (Owner::Theirs(_) | Owner::Nobody, _) => None,
         }
@@ -84,7 +92,7 @@ impl<'a> Removals<'a> {
         end: Option<&Ended>,
         shown: impl FnOnce() -> Vec<Field>,
     ) {
-        let Some(note) = self.reason(draft, key, meta, end) else {
+        let Some(going) = self.reason(draft, key, meta, end) else {
             return;
         };
         if meta.deleting {
@@ -102,7 +110,10 @@ impl<'a> Removals<'a> {
             );
         }
         let mut out = change(draft, Action::Delete, key, end.map(|end| end.span), shown());
-        out.note = note;
+        out.note = match going {
+            Going::NoLongerListed => None,
+            Going::Because(why) => Some(why),
+        };
         draft.changes.push(out);
         let phase = match key.kind() {
             ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => Phase::TakeBinding,
