@@ -27,6 +27,9 @@ pub(crate) fn refusal(key: &ObjectKey, value: &Value) -> Option<String> {
 
 /// The kind and key that a document says it is; otherwise why it is none.
 pub(crate) fn key_of(value: &Value) -> Result<Option<ObjectKey>, String> {
+    if !value.is_object() {
+        return Err("it is not an object of a cluster".to_owned());
+    }
     let Some(word) = value.get("kind").and_then(Value::as_str) else {
         return Err("kind: it has none".to_owned());
     };
@@ -132,10 +135,8 @@ fn role(key: &ObjectKey, value: &Value) -> Option<String> {
     if list(aggregation, "clusterRoleSelectors").is_empty() {
         return Some("aggregationRule.clusterRoleSelectors: at least one clusterRoleSelector required".to_owned());
     }
-    let selectors = list(aggregation, "clusterRoleSelectors").iter().enumerate();
-    selectors
-        .filter_map(|(at, one)| Some(format!("aggregationRule.clusterRoleSelectors[{at}].{}", selector(one)?)))
-        .next()
+    let mut selectors = list(aggregation, "clusterRoleSelectors").iter().enumerate();
+    selectors.find_map(|(at, one)| Some(format!("aggregationRule.clusterRoleSelectors[{at}].{}", selector(one)?)))
 }
 
 /// apimachinery `apis/meta/v1/validation.ValidateLabelSelector`.
@@ -188,8 +189,8 @@ fn binding(key: &ObjectKey, value: &Value) -> Option<String> {
     if let Some(why) = misshapen(value, "subjects", Value::is_object) {
         return Some(why);
     }
-    let subjects = list(value, "subjects").iter().enumerate();
-    subjects.filter_map(|(at, one)| Some(format!("subjects[{at}].{}", subject(key, one)?))).next()
+    let mut subjects = list(value, "subjects").iter().enumerate();
+    subjects.find_map(|(at, one)| Some(format!("subjects[{at}].{}", subject(key, one)?)))
 }
 
 fn subject(key: &ObjectKey, value: &Value) -> Option<String> {

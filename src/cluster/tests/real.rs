@@ -5,8 +5,6 @@
     unreachable_pub,
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    clippy::indexing_slicing,
-    clippy::panic,
     clippy::pedantic,
     reason = "shared with test binaries"
 )]
