@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use futures::lock::Mutex;
-use http::{Request, header};
+use http::{HeaderValue, Request, header};
 use http_body_util::BodyExt as _;
 use kube::client::{AuthError, Body};
 use kube::{Client, Config};
@@ -16,12 +16,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ClusterError;
+use super::kubeconfig::{unread, unusable};
 use super::plugin::resolved;
 use super::retry::{CONNECT_TRIES, TRIES, is_transient, is_uncertain, wait};
 
 /// Longest that one try may take: the API server itself gives up after a minute (`--request-timeout`).
 const PATIENCE: Duration = Duration::from_secs(70);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const NO_TOKEN: &str = "the token of the user has characters that no token has";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A connection to one API server.
@@ -190,6 +192,11 @@ impl Connection {
 
 async fn client(config: &Config, server: &str) -> Result<Client, ClusterError> {
     let config = resolved(config.clone()).await?;
+    // The client takes a token's bytes unseen, and would go down with the program.
+    let auth = serde_json::to_value(&config.auth_info).unwrap_or_default();
+    if auth.get("token").and_then(Value::as_str).is_some_and(|token| HeaderValue::from_str(token).is_err()) {
+        return Err(ClusterError::Kubeconfig { why: NO_TOKEN.to_owned() });
+    }
     Client::try_from(config).map_err(|error| translate(error, server).into_error(server))
 }
 
@@ -204,6 +211,7 @@ impl NoAnswer {
 
 fn translate(error: kube::Error, server: &str) -> NoAnswer {
     match error {
+        kube::Error::InferKubeconfig(error) => NoAnswer::Final(unusable(&error)),
         kube::Error::Auth(error) => NoAnswer::Final(credentials(&error)),
         kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
             let why = "its proxy speaks neither http nor socks5".to_owned();
@@ -229,11 +237,13 @@ fn was_unconnected(error: &kube::Error) -> bool {
 }
 
 fn credentials(error: &AuthError) -> ClusterError {
-    let why = match error {
-        AuthError::ParseTokenKey(_) | AuthError::InvalidBearerToken(_) => "the token is not one".to_owned(),
-        other => other.to_string(),
-    };
-    ClusterError::Credentials { why }
+    match error {
+        AuthError::ParseTokenKey(_) | AuthError::InvalidBearerToken(_) => {
+            ClusterError::Kubeconfig { why: NO_TOKEN.to_owned() }
+        }
+        AuthError::ReadTokenFile(error, path) => ClusterError::Kubeconfig { why: unread(error, path) },
+        other => ClusterError::Credentials { why: other.to_string() },
+    }
 }
 
 /// The words of an error and of its causes, each once, without the names of the client's own types.
@@ -242,7 +252,9 @@ fn chain(error: &kube::Error) -> String {
     let mut next: Option<&dyn std::error::Error> = std::error::Error::source(error);
     while let Some(cause) = next {
         let words = cause.to_string();
-        if !said.iter().any(|known| known.contains(&words)) {
+        // `client error (Connect)`: that it is one the message says already.
+        let is_wrapper = cause.is::<hyper_util::client::legacy::Error>() && cause.source().is_some();
+        if !is_wrapper && !said.iter().any(|known| known.contains(&words)) {
             said.push(words);
         }
         next = cause.source();

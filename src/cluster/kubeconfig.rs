@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use kube::Config;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError, NamedContext};
 
 use super::ClusterError;
 use crate::diagnostic::nearest;
@@ -49,6 +49,13 @@ pub(crate) async fn resolve(wanted: &Wanted, lookup: &Lookup) -> Result<(Config,
         let nearest = nearest(&context, names).map(str::to_owned);
         return Err(ClusterError::NoContext { name: context, nearest });
     }
+    let user = kubeconfig.contexts.iter().find(|known| known.name == context);
+    let user = user.and_then(|known| known.context.as_ref()?.user.as_deref()).filter(|user| !user.is_empty());
+    // The client would go on as nobody.
+    if let Some(user) = user.filter(|user| !kubeconfig.auth_infos.iter().any(|known| known.name == **user)) {
+        let why = format!("the context `{context}` names the user `{user}`, which it does not have");
+        return Err(ClusterError::Kubeconfig { why });
+    }
     let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(&error))?;
     Ok((config, context))
@@ -83,7 +90,7 @@ fn read(lookup: &Lookup) -> Result<Option<Kubeconfig>, ClusterError> {
         if lookup.file.is_none() && !path.exists() {
             continue;
         }
-        let next = Kubeconfig::read_from(&path).map_err(|error| unusable(&error))?;
+        let next = Kubeconfig::read_from(&path).map_err(|error| unreadable(&error, &path))?;
         merged = Some(match merged {
             None => next,
             Some(first) => first.merge(next).map_err(|error| unusable(&error))?,
@@ -92,25 +99,57 @@ fn read(lookup: &Lookup) -> Result<Option<Kubeconfig>, ClusterError> {
     Ok(merged)
 }
 
+/// A file that holds no kubeconfig, by its line alone.
+fn unreadable(error: &KubeconfigError, path: &Path) -> ClusterError {
+    let KubeconfigError::Parse(error) = error else {
+        return unusable(error);
+    };
+    let place = error.location().map(|at| format!("line {} of ", at.line())).unwrap_or_default();
+    ClusterError::Kubeconfig { why: format!("{place}{} is not as in a kubeconfig", path.display()) }
+}
+
 /// The words of an error without what a file holds: a kubeconfig has credentials.
-fn unusable(error: &KubeconfigError) -> ClusterError {
+pub(super) fn unusable(error: &KubeconfigError) -> ClusterError {
     let why = match error {
-        KubeconfigError::ReadConfig(error, path) => match error.kind() {
-            std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
-            std::io::ErrorKind::PermissionDenied => format!("the permissions of {} forbid reading it", path.display()),
-            _ => format!("{} cannot be read: {error}", path.display()),
-        },
-        KubeconfigError::Parse(error) => {
-            let place = error.location().map(|at| format!(", line {}", at.line())).unwrap_or_default();
-            format!("it is not a kubeconfig{place}")
-        }
+        KubeconfigError::ReadConfig(error, path) => unread(error, path),
+        KubeconfigError::Parse(_) => "it is not one".to_owned(),
         KubeconfigError::LoadContext(name) => format!("the context `{name}` is empty"),
         KubeconfigError::LoadClusterOfContext(name) => {
             format!("the context names the cluster `{name}`, which it does not have")
         }
+        KubeconfigError::MissingClusterUrl => "the cluster of the context has no `server`".to_owned(),
+        KubeconfigError::ParseClusterUrl(error) => format!("the `server` of the cluster is not a URL: {error}"),
+        KubeconfigError::ParseProxyUrl(error) => format!("the `proxy-url` of the cluster is not a URL: {error}"),
+        KubeconfigError::LoadCertificateAuthority(error) => {
+            format!("the certificate authority of the cluster cannot be read: {}", not_loaded(error))
+        }
+        KubeconfigError::LoadClientCertificate(error) => {
+            format!("the client certificate of the user cannot be read: {}", not_loaded(error))
+        }
+        KubeconfigError::LoadClientKey(error) => {
+            format!("the client key of the user cannot be read: {}", not_loaded(error))
+        }
+        KubeconfigError::ParseCertificates(_) => "the certificate authority of the cluster is not PEM".to_owned(),
         other => other.to_string(),
     };
     ClusterError::Kubeconfig { why }
+}
+
+/// Why a file that the kubeconfig names cannot be read, or the kubeconfig itself.
+pub(super) fn unread(error: &std::io::Error, path: &Path) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
+        std::io::ErrorKind::PermissionDenied => format!("the permissions of {} forbid reading it", path.display()),
+        _ => format!("{} cannot be read: {error}", path.display()),
+    }
+}
+
+fn not_loaded(error: &LoadDataError) -> String {
+    match error {
+        LoadDataError::DecodeBase64(_) => "it is not base64".to_owned(),
+        LoadDataError::ReadFile(error, path) => unread(error, path),
+        LoadDataError::NoBase64DataOrFile => "there is neither data nor a file".to_owned(),
+    }
 }
 
 /// The context for an EKS cluster, as `aws eks update-kubeconfig` and eksctl write them.

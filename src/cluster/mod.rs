@@ -76,7 +76,7 @@ pub(crate) struct Caller {
 /// Why a cluster did not answer, or said no.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ClusterError {
-    #[error("no kubeconfig can be used: {why}")]
+    #[error("the kubeconfig cannot be used: {why}")]
     Kubeconfig { why: String },
     #[error("the kubeconfig has no context `{name}`")]
     NoContext { name: String, nearest: Option<String> },
@@ -100,7 +100,7 @@ pub(crate) enum ClusterError {
     Unreadable { what: String, why: String },
     #[error("the snapshot {file} cannot be read: {why}")]
     SnapshotFile { file: String, why: String },
-    #[error("the snapshot is not one: {why}")]
+    #[error("the snapshot cannot be used: {why}")]
     Snapshot { file: String, line: usize, text: String, why: String },
     #[error("the snapshot {file} was changed by somebody else since it was read")]
     SnapshotMoved { file: String },
@@ -138,7 +138,7 @@ impl ClusterError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Kubeconfig { .. } => "point KUBECONFIG or --kubeconfig at a kubeconfig, or plan on a file with --snapshot FILE".to_owned(),
+            Self::Kubeconfig { .. } => "mend it, point KUBECONFIG or --kubeconfig at another, or plan on a file with --snapshot FILE".to_owned(),
             Self::NoContext { nearest: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::NoContext { nearest: None, .. } => "kubectl config get-contexts lists them".to_owned(),
             Self::NoEksContext { name, region } => {
@@ -146,6 +146,9 @@ impl ClusterError {
             }
             Self::ManyEksContexts { .. } => {
                 "give the cluster its `account`, or write `context = \"…\"` in place of `eks`".to_owned()
+            }
+            Self::Unreachable { why, .. } if why.contains("certificate") => {
+                "the kubeconfig trusts another cluster's authority than this one's: write it anew (aws eks update-kubeconfig)".to_owned()
             }
             Self::Unreachable { .. } => "check the network, the VPN and the server address in the kubeconfig".to_owned(),
             Self::Unauthorized { .. } => {
@@ -169,7 +172,8 @@ impl ClusterError {
             Self::Answer { status: 429 | 500..=599, .. } => {
                 "the API server, or what stands before it, is overloaded or out of order: try again in a while".to_owned()
             }
-            Self::Refused { .. } | Self::Answer { .. } | Self::Unreadable { .. } | Self::Snapshot { .. } => return None,
+            Self::Snapshot { .. } => "mend the file, or take it anew from the cluster by rolecall snapshot".to_owned(),
+            Self::Refused { .. } | Self::Answer { .. } | Self::Unreadable { .. } => return None,
         })
     }
 }

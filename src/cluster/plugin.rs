@@ -67,10 +67,9 @@ fn run(exec: &ExecConfig) -> Result<AuthInfo, ClusterError> {
             command.env(name, value);
         }
     }
-    let spec = if exec.provide_cluster_info {
-        json!({ "interactive": interactive, "cluster": exec.cluster })
-    } else {
-        json!({ "interactive": interactive })
+    let spec = match exec.cluster.as_ref().filter(|_| exec.provide_cluster_info) {
+        Some(cluster) => json!({ "interactive": interactive, "cluster": cluster }),
+        None => json!({ "interactive": interactive }),
     };
     let info = json!({ "apiVersion": exec.api_version, "kind": "ExecCredential", "spec": spec });
     command.env("KUBERNETES_EXEC_INFO", info.to_string());
@@ -92,7 +91,8 @@ fn run(exec: &ExecConfig) -> Result<AuthInfo, ClusterError> {
         let said = String::from_utf8_lossy(&done.stderr);
         let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(LINES).collect();
         let words = if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) };
-        return Err(failed(format!("`{name}` ended with {}{words}", done.status)));
+        let end = done.status.code().map_or_else(|| done.status.to_string(), |code| format!("exit code {code}"));
+        return Err(failed(format!("`{name}` ended with {end}{words}")));
     }
     let no_credential = || failed(format!("what `{name}` printed is no ExecCredential"));
     let printed: Printed = serde_json::from_slice(&done.stdout).map_err(|_| no_credential())?;

@@ -27,6 +27,9 @@ pub(crate) fn refusal(key: &ObjectKey, value: &Value) -> Option<String> {
 
 /// The kind and key that a document says it is; otherwise why it is none.
 pub(crate) fn key_of(value: &Value) -> Result<Option<ObjectKey>, String> {
+    if !value.is_object() {
+        return Err("it is not an object of a cluster".to_owned());
+    }
     let Some(word) = value.get("kind").and_then(Value::as_str) else {
         return Err("kind: it has none".to_owned());
     };

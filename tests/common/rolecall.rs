@@ -30,6 +30,14 @@ impl Desk {
         Self { kubeconfig: Some(kubeconfig), ..Self::offline() }
     }
 
+    /// The text is its file `kubeconfig`.
+    pub fn with_own_kubeconfig(text: &str) -> Self {
+        let mut desk = Self::offline();
+        desk.write("kubeconfig", text);
+        desk.kubeconfig = Some(desk.path("kubeconfig"));
+        desk
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
