@@ -3,6 +3,18 @@
 //! `cargo bench --bench sizes` runs S, M and L; `cargo bench --bench sizes -- S` one of them. A whole process is timed,
 //! from its start to its end; the baselines are raw requests without any reading of the answers.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::pedantic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "what helps tests fails by panic and touches the world, as tests do"
+)]
+
 #[path = "../tests/common/mod.rs"]
 mod common;
 

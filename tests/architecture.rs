@@ -1,5 +1,17 @@
 //! The order of the rooms, held: each file uses only rooms before its own, and above the bar nothing touches the world.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::pedantic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "what helps tests fails by panic and touches the world, as tests do"
+)]
+
 use std::path::{Path, PathBuf};
 
 /// The rooms in their order. From `cluster` on there are files, sockets, clocks and terminals.

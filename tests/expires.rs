@@ -1,6 +1,16 @@
 //! `expires` from the policy to the cluster: before its end, at its end and after, in process at a given moment.
 
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads its own files, and fails by a panic")]
+#![allow(
+    clippy::allow_attributes,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::pedantic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "what helps tests fails by panic and touches the world, as tests do"
+)]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

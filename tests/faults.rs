@@ -1,6 +1,18 @@
 //! Writes under every fault of a connection and of a server: each is made once or not at all, nothing is lost, and
 //! what stopped in the middle goes on from there.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::pedantic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "what helps tests fails by panic and touches the world, as tests do"
+)]
+
 #[cfg(test)]
 mod common;
 

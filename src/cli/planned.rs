@@ -46,11 +46,11 @@ impl Plans {
                 &planned.plan,
                 &planned.label,
                 planned.name.as_deref(),
-                way_json(&planned.way),
+                &way_json(&planned.way),
                 &self.loaded.policy.sources,
             )
         };
-        json::plans(self.planned.iter().map(one).collect())
+        json::plans(&self.planned.iter().map(one).collect::<Vec<_>>())
     }
 }
 
@@ -76,12 +76,9 @@ pub(crate) async fn plans(scope: &Scope, world: &mut World) -> Result<Plans, Fai
     let guessed = glimpse_clusters(&texts.files)
         .and_then(|clusters| targets(Some((&clusters, &texts.folder)), &scope.place, world).ok())
         .unwrap_or_default();
-    let parsed = async {
-        tokio::task::spawn_blocking(|| texts.parse())
-            .await
-            .map_err(|error| Failure::of(Diagnostic::error(format!("the policy cannot be read: {error}"))))?
-    };
-    let (loaded, early) = futures::future::try_join(parsed, async { Ok(observe(&guessed).await) }).await?;
+    // The questions are on their way when the policy is begun; they are asked from other threads.
+    let asked = async { Ok(observe(&guessed).await) };
+    let (early, loaded) = futures::future::try_join(asked, async { texts.parse() }).await?;
     loaded.say_warnings(world);
     let targets = targets(Some((&loaded.policy.clusters, &loaded.folder)), &scope.place, world)?;
     let seen = if targets == guessed { early } else { observe(&targets).await };

@@ -18,9 +18,9 @@ pub(crate) async fn run(args: &Snapshot, world: &mut World) -> Result<Exit, Fail
     let named = args.scope.policy.clone().or_else(|| find(world));
     let loaded = named.map(|path| load(Some(&path), world)).transpose()?;
     let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.folder.as_path()));
-    let targets = targets(clusters, &args.scope.place, world)?;
-    let [target] = targets.as_slice() else {
-        let names: Vec<&str> = targets.iter().filter_map(|target| target.name.as_deref()).collect();
+    let found = targets(clusters, &args.scope.place, world)?;
+    let [target] = found.as_slice() else {
+        let names: Vec<&str> = found.iter().filter_map(|target| target.name.as_deref()).collect();
         let error = Diagnostic::error(format!("a snapshot is of one cluster, and the policy has {}", names.join(", ")));
         return Err(Failure::of(error.hint("add --cluster NAME")));
     };

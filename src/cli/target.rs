@@ -87,7 +87,7 @@ pub(crate) fn targets(
         let error = Diagnostic::error(format!("--context is for one cluster, and this is for {}", names.join(", ")));
         return Err(Failure::of(error.hint("add --cluster NAME")));
     }
-    let target = |name: &String| {
+    let one = |name: &String| {
         let files: Vec<&String> = snapshots.iter().filter(|(of, _)| of == name).map(|(_, file)| file).collect();
         let way = if !files.is_empty() {
             snapshot(files.iter().map(|file| (world.cwd.join(file), file.as_str())))
@@ -98,7 +98,7 @@ pub(crate) fn targets(
         };
         Some(Target::new(Some(name.clone()), way, place, world))
     };
-    Ok(names.iter().filter_map(target).collect())
+    Ok(names.iter().filter_map(one).collect())
 }
 
 /// The way that the policy gives.

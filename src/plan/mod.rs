@@ -173,8 +173,8 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    fn place(&self, span: crate::diagnostic::Span) -> Option<Place> {
-        Some(self.sources.place(span))
+    fn place(&self, span: crate::diagnostic::Span) -> Place {
+        self.sources.place(span)
     }
 }
 

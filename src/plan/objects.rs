@@ -110,7 +110,7 @@ fn change(draft: &Draft<'_>, action: Action, key: &ObjectKey, span: Option<Span>
         action,
         target: Target::Object(key.clone()),
         fields,
-        place: span.and_then(|span| draft.place(span)),
+        place: span.map(|span| draft.place(span)),
         note: None,
         origin: Origin::Pending,
         last_writer: None,

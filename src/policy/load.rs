@@ -1,6 +1,7 @@
 //! Texts to a policy: every file parsed, merged and checked, and all faults of all of them at once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::de::DeTable;
 
@@ -9,6 +10,7 @@ use super::check::{Defined, check};
 use super::fault::{Fault, Faults};
 use super::invariants::invariant;
 use super::model::{At, ClusterTarget, Policy};
+use super::pieces::pieces;
 use super::principals::{group, principal};
 use super::roles::{cluster_role, role};
 use super::scope::{cluster, guard, ownership};
@@ -95,7 +97,14 @@ pub(crate) fn load(files: Vec<(String, String)>) -> Result<(Policy, Vec<Diagnost
         sources.add(name, text);
     }
     let mut faults = Faults::default();
-    let read = read(sources.clone(), &mut faults);
+    let in_pieces = (0..sources.len()).map(|file| pieces(sources.text(file))).collect();
+    let mut read = read(&sources, in_pieces, &mut faults);
+    if faults.has_errors() {
+        // The whole may know better, and its faults are the ones to show.
+        let whole = (0..sources.len()).map(|file| std::iter::once(0..sources.text(file).len()).collect()).collect();
+        faults = Faults::default();
+        read = self::read(&sources, whole, &mut faults);
+    }
     if let Some((policy, defined)) = &read {
         check(policy, defined, &mut faults);
     }
@@ -124,12 +133,12 @@ pub(crate) fn glimpse_clusters(texts: &[(String, String)]) -> Option<BTreeMap<St
     let (table, errors) = DeTable::parse_recoverable(&found);
     let mut faults = Faults::default();
     let mut clusters = Named::new("clusters");
-    clusters.read(&Table::root(0, &table), &mut faults, cluster);
+    clusters.read(&Table::root(0, 0, &table), &mut faults, cluster);
     (errors.is_empty() && !faults.has_errors()).then_some(clusters.items)
 }
 
 /// The parts that could be read, and what is defined; nothing where a file is not TOML.
-fn read(sources: Sources, faults: &mut Faults) -> Option<(Policy, Defined)> {
+fn read(sources: &Sources, pieces: Vec<Vec<Range<usize>>>, faults: &mut Faults) -> Option<(Policy, Defined)> {
     let mut name = Once::new("policy");
     let mut ownerships = Once::new("ownership");
     let mut guards = Once::new("guard");
@@ -141,16 +150,20 @@ fn read(sources: Sources, faults: &mut Faults) -> Option<(Policy, Defined)> {
     let mut bindings = Named::new("bindings");
     let mut invariants = Vec::new();
     let mut broken = false;
-    for file in 0..sources.len() {
-        let (table, errors) = DeTable::parse_recoverable(sources.text(file));
+    let all =
+        pieces.into_iter().enumerate().flat_map(|(file, pieces)| pieces.into_iter().map(move |piece| (file, piece)));
+    for (file, piece) in all {
+        let base = piece.start;
+        let (table, errors) = DeTable::parse_recoverable(sources.text(file).get(piece).unwrap_or_default());
         if !errors.is_empty() {
             broken = true;
         }
         for error in errors {
             let message = error.message().replace('\n', ", ");
-            faults.push(Fault::Toml { message }, Span::new(file, &error.span().unwrap_or_default()));
+            let range = error.span().unwrap_or_default();
+            faults.push(Fault::Toml { message }, Span::new(file, &(base + range.start..base + range.end)));
         }
-        let root = Table::root(file, &table);
+        let root = Table::root(file, base, &table);
         root.only(&SECTIONS, faults);
         name.read(&root, faults, policy_name);
         ownerships.read(&root, faults, ownership);
@@ -180,7 +193,7 @@ fn read(sources: Sources, faults: &mut Faults) -> Option<(Policy, Defined)> {
         roles: roles.places,
     };
     let policy = Policy {
-        sources,
+        sources: sources.clone(),
         name: name.found.and_then(|(name, _)| name).unwrap_or_else(missing_name),
         clusters: clusters.items,
         principals: principals.items,

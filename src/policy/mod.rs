@@ -12,6 +12,7 @@ mod invariants;
 mod load;
 mod model;
 mod namespaces;
+mod pieces;
 mod principals;
 mod reach;
 mod roles;

@@ -24,16 +24,20 @@ pub(crate) struct Table<'a> {
     pub(crate) path: String,
     pub(crate) span: Span,
     file: usize,
+    base: usize,
     entries: &'a DeTable<'a>,
 }
 
 impl<'a> Table<'a> {
-    pub(crate) fn root(file: usize, entries: &'a Spanned<DeTable<'a>>) -> Self {
-        Self { path: String::new(), span: Span::new(file, &(0..0)), file, entries: entries.get_ref() }
+    /// `base`: where in the file the text of this table begins.
+    pub(crate) fn root(file: usize, base: usize, entries: &'a Spanned<DeTable<'a>>) -> Self {
+        let span = Span::new(file, &(base..base));
+        Self { path: String::new(), span, file, base, entries: entries.get_ref() }
     }
 
     fn span_of<T>(&self, spanned: &Spanned<T>) -> Span {
-        Span::new(self.file, &spanned.span())
+        let range = spanned.span();
+        Span::new(self.file, &(self.base + range.start..self.base + range.end))
     }
 
     /// `principals.viewer.role`, for messages.
@@ -175,7 +179,7 @@ impl<'a> Table<'a> {
                 DeValue::String(text) => each(Item::Text(At::new(text.to_string(), span)), faults),
                 DeValue::Table(entries) => {
                     let path = self.child_path(&format!("{key}[{at}]"));
-                    each(Item::Table(Table { path, span, file: self.file, entries }), faults)
+                    each(Item::Table(Table { path, span, file: self.file, base: self.base, entries }), faults)
                 }
                 other => {
                     self.wrong(key, wanted, other, span, faults);
@@ -204,9 +208,13 @@ impl<'a> Table<'a> {
     pub(crate) fn table(&self, key: &str, faults: &mut Faults) -> Option<Table<'a>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
-            DeValue::Table(entries) => {
-                Some(Table { path: self.child_path(key), span: self.key_span(key), file: self.file, entries })
-            }
+            DeValue::Table(entries) => Some(Table {
+                path: self.child_path(key),
+                span: self.key_span(key),
+                file: self.file,
+                base: self.base,
+                entries,
+            }),
             other => {
                 self.wrong(key, "a table", other, span, faults);
                 None
@@ -226,7 +234,7 @@ impl<'a> Table<'a> {
                 DeValue::Table(entries) => {
                     let name = name.get_ref().to_string();
                     let path = format!("{key}.{}", quoted(&name));
-                    out.push((At::new(name, span), Table { path, span, file: self.file, entries }));
+                    out.push((At::new(name, span), Table { path, span, file: self.file, base: self.base, entries }));
                 }
                 other => table.wrong(name.get_ref(), "a table", other, self.span_of(value), faults),
             }

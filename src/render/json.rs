@@ -9,7 +9,7 @@ use crate::plan::{Action, Plan};
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// One plan, as `plan --format json`, `drift --format json` and `plan --out` have it.
-pub(crate) fn plan(plan: &Plan, label: &str, name: Option<&str>, reached_by: Value, sources: &Sources) -> Value {
+pub(crate) fn plan(plan: &Plan, label: &str, name: Option<&str>, reached_by: &Value, sources: &Sources) -> Value {
     json!({
         "cluster": label,
         "name": name,
@@ -31,7 +31,7 @@ pub(crate) fn plan(plan: &Plan, label: &str, name: Option<&str>, reached_by: Val
 }
 
 /// Several plans, or one.
-pub(crate) fn plans(plans: Vec<Value>) -> Value {
+pub(crate) fn plans(plans: &[Value]) -> Value {
     json!({ "format-version": FORMAT_VERSION, "plans": plans })
 }
 

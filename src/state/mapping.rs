@@ -28,7 +28,7 @@ struct RawConfigMap {
     #[serde(default)]
     data: Option<BTreeMap<String, String>>,
     #[serde(default)]
-    binary_data: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+    binary_data: Option<BTreeMap<String, Value>>,
     #[serde(default)]
     immutable: Option<bool>,
 }

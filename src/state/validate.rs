@@ -260,7 +260,7 @@ mod tests {
         refusal(&key, value).unwrap_or_default()
     }
 
-    fn rbac(kind: &str, rest: Value) -> Value {
+    fn rbac(kind: &str, rest: &Value) -> Value {
         let mut value = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": { "name": "x" },
         });
@@ -276,16 +276,16 @@ mod tests {
     #[test]
     fn rules_are_refused_as_the_api_server_does() {
         let url = json!({ "rules": [{ "verbs": ["get"], "nonResourceURLs": ["/metrics"] }] });
-        assert_eq!(refused(&rbac("ClusterRole", url.clone())), "");
-        assert!(refused(&rbac("Role", url)).contains("namespaced rules cannot apply"));
+        assert_eq!(refused(&rbac("ClusterRole", &url.clone())), "");
+        assert!(refused(&rbac("Role", &url)).contains("namespaced rules cannot apply"));
         let no_verbs = json!({ "rules": [{ "verbs": [], "apiGroups": [""], "resources": ["pods"] }] });
-        assert!(refused(&rbac("Role", no_verbs)).starts_with("rules[0].verbs"));
+        assert!(refused(&rbac("Role", &no_verbs)).starts_with("rules[0].verbs"));
         let no_group = json!({ "rules": [{ "verbs": ["get"], "resources": ["pods"] }] });
-        assert!(refused(&rbac("Role", no_group)).starts_with("rules[0].apiGroups"));
+        assert!(refused(&rbac("Role", &no_group)).starts_with("rules[0].apiGroups"));
         let empty = json!({ "aggregationRule": { "clusterRoleSelectors": [] } });
-        assert!(refused(&rbac("ClusterRole", empty)).starts_with("aggregationRule"));
+        assert!(refused(&rbac("ClusterRole", &empty)).starts_with("aggregationRule"));
         let everything = json!({ "aggregationRule": { "clusterRoleSelectors": [{}] } });
-        assert_eq!(refused(&rbac("ClusterRole", everything)), "");
+        assert_eq!(refused(&rbac("ClusterRole", &everything)), "");
     }
 
     #[test]
@@ -293,13 +293,13 @@ mod tests {
         let to =
             |kind: &str, subject: Value| json!({ "roleRef": { "kind": kind, "name": "r" }, "subjects": [subject] });
         let user = json!({ "kind": "User", "name": "u" });
-        assert_eq!(refused(&rbac("RoleBinding", to("Role", user.clone()))), "");
-        assert!(refused(&rbac("ClusterRoleBinding", to("Role", user))).starts_with("roleRef.kind"));
+        assert_eq!(refused(&rbac("RoleBinding", &to("Role", user.clone()))), "");
+        assert!(refused(&rbac("ClusterRoleBinding", &to("Role", user))).starts_with("roleRef.kind"));
         let lower = json!({ "kind": "user", "name": "u" });
-        assert!(refused(&rbac("RoleBinding", to("Role", lower))).starts_with("subjects[0].kind"));
+        assert!(refused(&rbac("RoleBinding", &to("Role", lower))).starts_with("subjects[0].kind"));
         let account = json!({ "kind": "ServiceAccount", "name": "sa" });
-        assert_eq!(refused(&rbac("RoleBinding", to("Role", account.clone()))), "");
-        assert!(refused(&rbac("ClusterRoleBinding", to("ClusterRole", account))).contains("namespace"));
+        assert_eq!(refused(&rbac("RoleBinding", &to("Role", account.clone()))), "");
+        assert!(refused(&rbac("ClusterRoleBinding", &to("ClusterRole", account))).contains("namespace"));
     }
 
     #[test]

@@ -5,7 +5,12 @@
     unreachable_pub,
     unused_imports,
     clippy::allow_attributes,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::pedantic,
+    clippy::unwrap_used,
     reason = "each test binary uses a part of what is here"
 )]
 

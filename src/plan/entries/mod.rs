@@ -135,7 +135,7 @@ impl Work<'_> {
             action: Action::Create,
             target: Target::Entry { section: entry.section, principal: entry.principal.clone() },
             fields: Vec::new(),
-            place: draft.place(wanted.span),
+            place: Some(draft.place(wanted.span)),
             note: entry.written_as.as_ref().map(|arn| format!("path taken off: {arn}")),
             origin: if written.is_some() { Origin::RemovedLive } else { Origin::Pending },
             last_writer: auth.meta.last_writer.clone(),
@@ -195,7 +195,7 @@ impl Work<'_> {
                     )),
                     None => None,
                 };
-                change.place = end.and_then(|end| draft.place(end.span));
+                change.place = end.map(|end| draft.place(end.span));
                 draft.changes.push(change);
                 self.edits.entry(live.section).or_default().push(Edit::Remove { index: live.index });
             }
