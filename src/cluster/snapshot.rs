@@ -147,8 +147,8 @@ impl Inner {
         let mut kept = Vec::with_capacity(documents.len());
         for document in documents {
             let span = document.root.span.clone();
-            let fault = |why: String| {
-                let (line, excerpt) = line_of(&text, span.start);
+            let fault_at = |at: usize, why: String| {
+                let (line, excerpt) = line_of(&text, at);
                 ClusterError::Snapshot { file: name.clone(), line, text: excerpt, why }
             };
             let value = document.to_json().map_err(|error| ClusterError::Snapshot {
@@ -164,10 +164,12 @@ impl Inner {
             if value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List")) {
                 for (item, content) in value.get("items").and_then(Value::as_array).into_iter().flatten().enumerate() {
                     let at = Place::ListItem { file, document: number, item };
-                    self.take(with_kind(content.clone(), &value), at).map_err(&fault)?;
+                    let start = item_start(&document.root, item).unwrap_or(span.start);
+                    self.take(with_kind(content.clone(), &value), at).map_err(|why| fault_at(start, why))?;
                 }
             } else {
-                self.take(value.clone(), Place::Document { file, document: number }).map_err(&fault)?;
+                self.take(value.clone(), Place::Document { file, document: number })
+                    .map_err(|why| fault_at(span.start, why))?;
             }
             kept.push(Document { span, value, changed: false });
         }
@@ -242,6 +244,16 @@ impl File {
         }
         out
     }
+}
+
+/// Where an item of a List stands.
+fn item_start(root: &yaml::Node, item: usize) -> Option<usize> {
+    let yaml::Value::Mapping(mapping) = &root.value else {
+        return None;
+    };
+    let is_items = |node: &yaml::Node| matches!(&node.value, yaml::Value::Scalar(scalar) if scalar.text == "items");
+    let pair = mapping.pairs.iter().find(|pair| is_items(&pair.key))?;
+    pair.value.children().get(item).map(|node| node.span.start)
 }
 
 /// A List whose removed items are gone; until the file is written they keep the places of the others.

@@ -7,6 +7,7 @@ mod entries;
 mod fields;
 mod moved;
 mod objects;
+mod removal;
 mod steps;
 
 use jiff::Timestamp;

@@ -5,26 +5,28 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::removal::Removals;
 use super::steps::{Needs, Phase, Planned};
 use super::{Action, Change, Draft, Field, Origin, Target, fields};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::names::{ObjectKey, ObjectKind};
+use crate::names::ObjectKey;
+use crate::policy::Ownership;
 use crate::policy::ending::Ended;
 use crate::policy::expand::{Desired, Wanted, WantedRole};
-use crate::policy::{Exclusive, IgnorePattern, Ownership};
 use crate::state::State;
 use crate::state::meta::{Labels, Meta};
 use crate::state::object::{Binding, Role, aggregation_json, binding_json, role_json, subjects_json};
-use crate::state::owner::{self, DIGEST, LABELS, MANAGED_BY, MANAGER, Owner, POLICY};
+use crate::state::owner::{self, DIGEST, LABELS, Owner};
 use crate::state::rbac::{Subject, same_rules, same_subjects};
 use crate::state::write::Write;
 
 pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: &State, ownership: &Ownership) {
+    let removals = Removals::new(draft, desired, live, ownership);
     for (key, side) in both(&desired.roles, &live.roles) {
         match side {
             Side::Wanted(wanted) => create_role(draft, key, wanted),
             Side::Both(wanted, role) => change_role(draft, key, wanted, role),
-            Side::Live(role) => remove(draft, key, &role.meta, ownership, None, || fields::role(Some(role), None)),
+            Side::Live(role) => removals.remove(draft, key, &role.meta, None, || fields::role(Some(role), None)),
         }
     }
     for (key, side) in both(&desired.bindings, &live.bindings) {
@@ -33,7 +35,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: &State, owner
             Side::Both(wanted, binding) => change_binding(draft, key, wanted, binding, live, &desired.ended.users),
             Side::Live(binding) => {
                 let end = desired.ended.bindings.get(key);
-                remove(draft, key, &binding.meta, ownership, end, || fields::binding(Some(binding), None));
+                removals.remove(draft, key, &binding.meta, end, || fields::binding(Some(binding), None));
             }
         }
     }
@@ -71,7 +73,7 @@ fn both<'a, W, L>(
 
 /// Whether the object may be touched at all; why not is a finding.
 fn may_take(draft: &mut Draft<'_>, key: &ObjectKey, meta: &Meta, span: Span) -> bool {
-    let refused = if owner::is_built_in(key.name(), meta) {
+    let refused = if owner::is_built_in(key, meta) {
         Diagnostic::error(format!("{key} belongs to Kubernetes or EKS, which write it back"))
             .hint("give it another name in the policy")
     } else if let Owner::Theirs(other) = owner::owner(meta, draft.policy) {
@@ -92,7 +94,7 @@ fn may_take(draft: &mut Draft<'_>, key: &ObjectKey, meta: &Meta, span: Span) -> 
     false
 }
 
-fn as_read(meta: &Meta) -> Needs {
+pub(super) fn as_read(meta: &Meta) -> Needs {
     Needs::AsRead { uid: meta.uid.clone(), resource_version: meta.resource_version.clone().unwrap_or_default() }
 }
 
@@ -105,7 +107,13 @@ fn note_manager(draft: &mut Draft<'_>, key: &ObjectKey, meta: &Meta, span: Span)
     }
 }
 
-fn change(draft: &Draft<'_>, action: Action, key: &ObjectKey, span: Option<Span>, fields: Vec<Field>) -> Change {
+pub(super) fn change(
+    draft: &Draft<'_>,
+    action: Action,
+    key: &ObjectKey,
+    span: Option<Span>,
+    fields: Vec<Field>,
+) -> Change {
     Change {
         action,
         target: Target::Object(key.clone()),
@@ -397,63 +405,4 @@ fn replace(
     }
     push(key, Write::Delete, as_read(&live.meta), Phase::ReplaceAway, format!("delete {key} with its old roleRef"));
     create_binding(draft, key, wanted, Some(Phase::ReplaceBack));
-}
-
-fn remove(
-    draft: &mut Draft<'_>,
-    key: &ObjectKey,
-    meta: &Meta,
-    ownership: &Ownership,
-    end: Option<&Ended>,
-    shown: impl FnOnce() -> Vec<Field>,
-) {
-    let note = match (owner::owner(meta, draft.policy), end) {
-        (Owner::Ours, end) => end.map(|end| end.note_of(true)),
-        // Listed with an end that has come: it would have been adopted before.
-        (Owner::Nobody, Some(end)) if !owner::is_built_in(key.name(), meta) => Some(end.note_of(false)),
-        (Owner::Nobody, _) if ownership.rbac == Exclusive::Exclusive && !is_spared(key, meta, ownership) => {
-            Some("not in the policy, which is exclusive".to_owned())
-        }
-        (Owner::Theirs(_) | Owner::Nobody, _) => return,
-    };
-    if meta.deleting {
-        let held = meta.finalizers.join(", ");
-        draft.findings.push(
-            Diagnostic::warning(format!("{key} is being deleted and still grants: it waits for {held}"))
-                .hint("let the finalizers end, or take them off"),
-        );
-        return;
-    }
-    let mut out = change(draft, Action::Delete, key, end.map(|end| end.span), shown());
-    out.note = note;
-    draft.changes.push(out);
-    let phase = match key.kind() {
-        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => Phase::TakeBinding,
-        ObjectKind::Namespace | ObjectKind::ConfigMap | ObjectKind::ClusterRole | ObjectKind::Role => Phase::TakeRole,
-    };
-    draft.writes.push(Planned {
-        object: key.clone(),
-        write: Write::Delete,
-        needs: as_read(meta),
-        phase,
-        why: format!("delete {key}"),
-    });
-}
-
-/// What an exclusive policy leaves alone: what others visibly manage.
-fn is_spared(key: &ObjectKey, meta: &Meta, ownership: &Ownership) -> bool {
-    let managed = meta.labels.get(MANAGED_BY).is_some_and(|manager| manager != MANAGER)
-        || meta.annotations.contains_key("meta.helm.sh/release-name");
-    let ignored = ownership.ignore.iter().any(|pattern| match pattern {
-        IgnorePattern::Object(pattern) => {
-            pattern.matches(&format!("{}/{}", key.kind().word(), key.name()))
-                || pattern.matches(&format!("{}/{}", key.kind().word(), key.path()))
-        }
-        IgnorePattern::Arn(_) => false,
-    });
-    owner::is_built_in(key.name(), meta)
-        || meta.owned_by_object
-        || managed
-        || ignored
-        || meta.annotations.contains_key(POLICY)
 }

@@ -255,7 +255,7 @@ fn bound_principals(policy: &Policy, defined: &Defined, binding: &Binding, fault
 fn bound_role(defined: &Defined, binding: &Binding, faults: &mut Faults) {
     let (kind, name, near) = match &binding.role.value {
         BoundRole::ClusterRole(name) if !defined.cluster_roles.contains_key(name) => {
-            let built_in = ["cluster-admin", "admin", "edit", "view"];
+            let built_in = crate::state::owner::DEFAULT_CLUSTER_ROLES;
             if built_in.contains(&name.as_str()) || reserved_prefix(name).is_some() {
                 return;
             }

@@ -14,7 +14,6 @@ use crate::state::meta::Labels;
 use crate::state::owner::{AGGREGATE_PREFIX, MANAGED_BY};
 use crate::state::rbac::Rule;
 
-const BUILT_IN: [&str; 4] = ["cluster-admin", "admin", "edit", "view"];
 /// Those that the API server and its own authorizers ask about; others are a matter of extensions.
 const VERBS: [&str; 14] = [
     "get",
@@ -43,7 +42,7 @@ pub(crate) fn object_name(kind: &'static str, name: &At<String>, faults: &mut Fa
     let why = match reserved_prefix(&name.value) {
         Some("eks:") => "EKS writes `eks:` objects and puts them back",
         Some(_) => "Kubernetes writes `system:` objects and puts them back",
-        None if kind == "ClusterRole" && BUILT_IN.contains(&name.value.as_str()) => {
+        None if kind == "ClusterRole" && crate::state::owner::DEFAULT_CLUSTER_ROLES.contains(&name.value.as_str()) => {
             "Kubernetes writes this default role and puts it back"
         }
         None => return,

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::meta::{Labels, Meta};
 use super::object::{Binding, Role};
 use super::rbac::canonical_rules;
+use crate::names::{ObjectKey, ObjectKind};
 
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(crate) const MANAGER: &str = "rolecall";
@@ -20,6 +21,8 @@ pub(crate) const LABELS: &str = "rolecall/labels";
 /// On aws-auth: which entries each policy owns.
 pub(crate) const ENTRIES: &str = "rolecall/entries";
 pub(crate) const AGGREGATE_PREFIX: &str = "rbac.authorization.k8s.io/aggregate-to-";
+/// The default roles that people bind to (kubernetes `bootstrappolicy/policy.go`).
+pub(crate) const DEFAULT_CLUSTER_ROLES: [&str; 4] = ["cluster-admin", "admin", "edit", "view"];
 const BOOTSTRAP: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-defaults");
 
 /// Whose an object is, seen from one policy.
@@ -40,8 +43,11 @@ pub(crate) fn owner(meta: &Meta, policy: &str) -> Owner {
 }
 
 /// Whether the object belongs to Kubernetes or to EKS, whose controllers write it back.
-pub(crate) fn is_built_in(name: &str, meta: &Meta) -> bool {
-    crate::names::reserved_prefix(name).is_some() || meta.labels.get(BOOTSTRAP.0).is_some_and(|v| v == BOOTSTRAP.1)
+pub(crate) fn is_built_in(key: &ObjectKey, meta: &Meta) -> bool {
+    let is_default = key.kind() == ObjectKind::ClusterRole && DEFAULT_CLUSTER_ROLES.contains(&key.name());
+    is_default
+        || crate::names::reserved_prefix(key.name()).is_some()
+        || meta.labels.get(BOOTSTRAP.0).is_some_and(|v| v == BOOTSTRAP.1)
 }
 
 /// Another tool that says it manages the object.
