@@ -3,6 +3,7 @@
 //! Pure: this room may not know clusters, terminals or the clock. A plan is so specific that carrying it out leaves
 //! nothing to decide.
 
+mod after;
 mod entries;
 mod fields;
 mod moved;
