@@ -25,6 +25,7 @@ pub(crate) fn plan(plan: &Plan, label: &str, name: Option<&str>, reached_by: Val
             "remove": plan.count(Action::Delete),
         },
         "changes": plan.changes,
+        "access": plan.access,
         "steps": plan.steps,
         "warnings": diagnostics(&plan.warnings, sources),
     })

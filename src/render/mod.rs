@@ -1,5 +1,6 @@
 //! Plans and faults as text and as JSON. The same data both ways, so they cannot disagree.
 
+pub(crate) mod delta;
 pub(crate) mod faults;
 pub(crate) mod json;
 pub(crate) mod style;
