@@ -126,7 +126,7 @@ impl Difference {
 }
 
 impl Allowed {
-    fn of(part: &Part<'_>) -> Self {
+    pub(crate) fn of(part: &Part<'_>) -> Self {
         let mut by: Vec<Giver> = part.by.iter().map(Giver::of).collect();
         by.dedup();
         Self { what: part.region.to_string(), by }
