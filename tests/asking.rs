@@ -161,7 +161,19 @@ fn colour_is_for_terminals_and_adds_nothing_but_itself() {
 fn the_help_of_every_command_is_as_it_was_reviewed() {
     let desk = Desk::offline();
     let mut all = desk.ok(&["--help"]);
-    for command in ["plan", "apply", "drift", "validate", "snapshot", "whoami", "schema", "completions"] {
+    for command in [
+        "plan",
+        "apply",
+        "drift",
+        "validate",
+        "snapshot",
+        "whoami",
+        "can",
+        "who-can",
+        "access",
+        "schema",
+        "completions",
+    ] {
         all.push_str(&format!("──── {command}\n{}", desk.ok(&[command, "--help"])));
     }
     insta::assert_snapshot!(all);

@@ -125,6 +125,13 @@ pub(crate) fn doubts(access: &Access<'_>, who: Option<&Who>, request: &Request) 
     doubts
 }
 
+impl Access<'_> {
+    /// Whether anybody of whom the state knows is meant.
+    pub(crate) fn doubt(&self, who: &Who) -> Option<Doubt> {
+        subject(self, who)
+    }
+}
+
 fn odd_verb(word: &str, known: BTreeSet<&str>) -> Option<Doubt> {
     if word == "*" || known.contains(word) {
         return None;

@@ -26,7 +26,7 @@ pub(crate) use delta::{Change, Row, delta, delta_of};
 pub(crate) use doubts::{Doubt, doubts};
 pub(crate) use escalation::{Assumed, WayUp, all_ways_up, ways_up};
 pub(crate) use extent::{Extent, Region};
-pub(crate) use identity::{Admission, Denial, Identity, Source, Who, WhoFault};
+pub(crate) use identity::{Admission, Denial, Identity, MASTERS, Source, Who, WhoFault};
 pub(crate) use mapping::{EntryRef, Mapped, Mapping, Never, Standing};
 pub(crate) use matches::{Lack, allows};
 pub(crate) use query::{Access, Answer, By, Chain, Held, Holder, Miss, Principal, Verdict, WhoCan};

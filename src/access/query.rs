@@ -7,6 +7,7 @@ use super::grants::{Grant, Grants};
 use super::identity::{ANONYMOUS, AUTHENTICATED, Admission, Identity, MASTERS, SERVICE_ACCOUNTS, UNAUTHENTICATED, Who};
 use super::mapping::{EntryRef, Mapping};
 use super::matches::{Lack, allows, lacks};
+use super::reach::{Part, Reach};
 use super::request::Request;
 use super::template::Name;
 use crate::names::ObjectKey;
@@ -114,6 +115,10 @@ pub(crate) struct WhoCan<'s> {
 impl<'s> Access<'s> {
     pub(crate) fn of(state: &'s State, moment: Moment) -> Self {
         Self { mapping: Mapping::of(state.aws_auth.as_ref()), grants: Grants::of(state, moment) }
+    }
+
+    pub(crate) fn state(&self) -> &'s State {
+        self.grants.state
     }
 
     pub(crate) fn admit(&self, who: &Who) -> Admission {
@@ -243,6 +248,12 @@ impl<'s> Access<'s> {
     pub(crate) fn held(&self, who: &Who) -> Vec<Held<'s>> {
         let grants = |identity: &Identity| self.rules_of(&self.grants.held_by(identity));
         self.admit(who).identities().flat_map(grants).collect()
+    }
+
+    /// All that somebody may do, in as few sets as say it.
+    pub(crate) fn reach(&self, who: &Who) -> Vec<Part<'s>> {
+        let is_master = self.admit(who).identities().any(Identity::is_master);
+        Reach::new(is_master, self.held(who)).beyond(&Reach::new(false, Vec::new()))
     }
 
     /// The rules of some grants, those of roles that do not exist left out.

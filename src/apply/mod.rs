@@ -87,3 +87,6 @@ fn expected(step: &Step, versions: &BTreeMap<usize, Version>) -> Expected {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

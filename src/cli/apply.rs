@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::args::Apply;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::planned::{Planned, plans};
+use super::planned::{Depth, Planned, plans};
 use super::world::World;
 use super::{report, saved};
 use crate::apply::{self, Outcome};
@@ -29,7 +29,7 @@ pub(crate) async fn run(args: &Apply, world: &mut World) -> Result<Exit, Failure
     let (sources, planned) = match &args.plan {
         Some(path) => (Sources::default(), saved::open(path, &args.scope.place, world).await?),
         None => {
-            let (loaded, planned) = plans(&args.scope, world).await?.complete()?;
+            let (loaded, planned) = plans(&args.scope, Depth::Access, world).await?.complete()?;
             (loaded.policy.sources, planned)
         }
     };

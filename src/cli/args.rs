@@ -27,6 +27,9 @@ pub(crate) enum Command {
     Validate(Validate),
     Snapshot(Snapshot),
     Whoami(Whoami),
+    Can(Can),
+    WhoCan(WhoCan),
+    Access(Access),
     Schema(Schema),
     Completions(Completions),
 }
@@ -39,7 +42,10 @@ impl Command {
             | Self::Drift(Drift { format, .. })
             | Self::Validate(Validate { format, .. })
             | Self::Snapshot(Snapshot { format, .. })
-            | Self::Whoami(Whoami { format, .. }) => *format,
+            | Self::Whoami(Whoami { format, .. })
+            | Self::Can(Can { question: Question { format, .. }, .. })
+            | Self::WhoCan(WhoCan { question: Question { format, .. }, .. })
+            | Self::Access(Access { question: Question { format, .. }, .. }) => *format,
             Self::Apply(_) | Self::Schema(_) | Self::Completions(_) => Format::Text,
         }
     }
@@ -176,6 +182,92 @@ pub(crate) struct Whoami {
     pub(crate) scope: Scope,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+/// Of which state of which cluster something is asked.
+#[derive(Debug, Args)]
+pub(crate) struct Question {
+    /// Policy, for the names of its principals and clusters [default: rolecall.toml or rolecall/ here, if there is one]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Ask of the state that the policy's plan leads to
+    #[arg(long)]
+    pub(crate) after: bool,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// On what something is done.
+#[derive(Debug, Args)]
+pub(crate) struct On {
+    /// Of the object, such as exec or log
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subresource: Option<String>,
+    /// The namespace, where the resource is in one
+    #[arg(short, long, value_name = "NAME", default_value = "default", conflicts_with = "all_namespaces")]
+    pub(crate) namespace: String,
+    /// In all namespaces at once
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+}
+
+/// Ask whether somebody may do something
+///
+/// Answers yes or no, and exits with 0 or 1. What it answers is what the authenticator and the API server would decide.
+/// Needs get and list alone.
+#[derive(Debug, Args)]
+pub(crate) struct Can {
+    /// A principal of the policy by name, an ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
+    pub(crate) subject: String,
+    /// Such as get, list, create, delete, escalate
+    pub(crate) verb: String,
+    /// Such as pods, deployments.apps, secrets/db, or a URL as /metrics
+    #[arg(value_name = "RESOURCE[.GROUP][/NAME]")]
+    pub(crate) resource: String,
+    #[command(flatten)]
+    pub(crate) on: On,
+    /// Show by which entry, binding and rule, or what is nearest to a yes
+    #[arg(long)]
+    pub(crate) explain: bool,
+    #[command(flatten)]
+    pub(crate) question: Question,
+}
+
+/// Ask who may do something
+///
+/// Names the principals of aws-auth, and the groups, users and service accounts that bindings give it to, with who
+/// stands behind them. `who-can escalate` without a resource names everybody who has a way to more power.
+#[derive(Debug, Args)]
+pub(crate) struct WhoCan {
+    /// Such as get, list, create, delete, escalate
+    pub(crate) verb: String,
+    /// Such as pods, deployments.apps, secrets/db, or a URL as /metrics
+    #[arg(value_name = "RESOURCE[.GROUP][/NAME]")]
+    pub(crate) resource: Option<String>,
+    #[command(flatten)]
+    pub(crate) on: On,
+    /// Show each binding, role and rule with its place
+    #[arg(long)]
+    pub(crate) explain: bool,
+    #[command(flatten)]
+    pub(crate) question: Question,
+}
+
+/// Show all that somebody may do, or everybody
+#[derive(Debug, Args)]
+pub(crate) struct Access {
+    /// A principal of the policy by name, an ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
+    pub(crate) subject: Option<String>,
+    /// Show each binding and role with its place
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Show those of the cluster itself, whose names begin with system: or eks:, and every line of a long list
+    #[arg(long)]
+    pub(crate) full: bool,
+    #[command(flatten)]
+    pub(crate) question: Question,
 }
 
 /// Print a JSON schema

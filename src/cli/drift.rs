@@ -3,13 +3,13 @@
 use super::args::{Drift, Format};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::planned::plans;
+use super::planned::{Depth, plans};
 use super::world::World;
 use super::{print_json, report};
 use crate::render::text::{self, View};
 
 pub(crate) async fn run(args: &Drift, world: &mut World) -> Result<Exit, Failure> {
-    let plans = plans(&args.scope, world).await?;
+    let plans = plans(&args.scope, Depth::Changes, world).await?;
     match args.format {
         Format::Json if plans.failure.is_none() => print_json(&plans.to_json(), world),
         Format::Json => {}

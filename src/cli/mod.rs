@@ -1,7 +1,10 @@
 //! The command line: arguments in, an exit code out. The only room that knows people, files and the terminal at once.
 
+mod access;
 mod apply;
 mod args;
+mod asked;
+mod can;
 mod completions;
 mod drift;
 mod exit;
@@ -14,6 +17,7 @@ mod schema;
 mod snapshot;
 mod target;
 mod validate;
+mod who_can;
 mod whoami;
 mod world;
 
@@ -68,6 +72,9 @@ async fn dispatch(command: Command, world: &mut World) -> Result<Exit, Failure> 
         Command::Validate(args) => validate::run(&args, world),
         Command::Snapshot(args) => snapshot::run(&args, world).await,
         Command::Whoami(args) => whoami::run(&args, world).await,
+        Command::Can(args) => can::run(&args, world).await,
+        Command::WhoCan(args) => who_can::run(&args, world).await,
+        Command::Access(args) => access::run(&args, world).await,
         Command::Schema(args) => Ok(schema::run(&args, world)),
         Command::Completions(args) => Ok(completions::run(&args, world)),
     }

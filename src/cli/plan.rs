@@ -3,13 +3,13 @@
 use super::args::{Format, Plan};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::planned::plans;
+use super::planned::{Depth, plans};
 use super::world::World;
 use super::{print_json, report, write_file};
 use crate::render::text::{self, View};
 
 pub(crate) async fn run(args: &Plan, world: &mut World) -> Result<Exit, Failure> {
-    let plans = plans(&args.scope, world).await?;
+    let plans = plans(&args.scope, Depth::Access, world).await?;
     let changes = plans.planned.iter().any(|one| !one.plan.is_empty());
     match args.format {
         Format::Json if plans.failure.is_none() => print_json(&plans.to_json(), world),

@@ -10,9 +10,10 @@ use crate::cluster::kubeconfig::Wanted;
 use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::Diagnostic;
 use crate::plan::{self, Plan};
-use crate::policy::glimpse_clusters;
+use crate::policy::{Known, glimpse_clusters};
 use crate::render::{faults, json};
 use crate::state::State;
+use crate::state::object::ObjectFault;
 
 /// A cluster and the plan for it.
 pub(crate) struct Planned {
@@ -65,11 +66,20 @@ fn way_json(way: &Way) -> serde_json::Value {
     }
 }
 
+/// How much of a plan is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// What changes.
+    Changes,
+    /// And what that changes in who can do what.
+    Access,
+}
+
 /// What a cluster answered.
 type Seen = Result<(Opened, State), ClusterError>;
 
 /// Plans every cluster that is asked for; warnings are said.
-pub(crate) async fn plans(scope: &Scope, world: &mut World) -> Result<Plans, Failure> {
+pub(crate) async fn plans(scope: &Scope, depth: Depth, world: &mut World) -> Result<Plans, Failure> {
     let texts = read(scope.policy.as_deref(), world)?;
     // A large policy takes as long to understand as a cluster to answer: both at once. Should the glimpse have been
     // wrong, what was seen is not used.
@@ -85,7 +95,7 @@ pub(crate) async fn plans(scope: &Scope, world: &mut World) -> Result<Plans, Fai
     let mut planned = Vec::with_capacity(targets.len());
     let mut failure: Option<Failure> = None;
     for (target, seen) in targets.iter().zip(seen) {
-        match plan_one(&loaded, target, seen, world.now) {
+        match plan_one(&loaded, target, seen, depth, world.now) {
             Ok(plan) => planned.push(plan),
             Err(found) => {
                 let found = if targets.len() > 1 { found.in_cluster(target.name.as_deref()) } else { found };
@@ -133,14 +143,29 @@ async fn observe(targets: &[Target]) -> Vec<Seen> {
     futures::future::join_all(targets.iter().map(one)).await
 }
 
-fn plan_one(loaded: &Loaded, target: &Target, seen: Seen, now: jiff::Timestamp) -> Result<Planned, Failure> {
+fn plan_one(
+    loaded: &Loaded,
+    target: &Target,
+    seen: Seen,
+    depth: Depth,
+    now: jiff::Timestamp,
+) -> Result<Planned, Failure> {
     let (opened, state) = seen?;
-    let plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
+    let mut plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
         .map_err(|found| Failure::new(loaded.policy.sources.clone(), found))?;
+    if depth == Depth::Access {
+        let known = Known::names(&loaded.policy, target.name.as_deref());
+        plan.access = Some(plan.access_changes(&state, &known).map_err(|fault| unreadable(&fault))?);
+    }
     // The run ends soon: giving back a large state string by string would take longer than the plan.
     std::mem::forget(state);
     let (way, name) = (target.way.clone(), target.name.clone());
     Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name })
+}
+
+/// A plan whose own writes are none: a defect.
+pub(crate) fn unreadable(fault: &ObjectFault) -> Failure {
+    Failure::of(Diagnostic::error(format!("the state after the plan cannot be told: {fault}")))
 }
 
 impl From<Vec<Diagnostic>> for Failure {

@@ -15,8 +15,7 @@ use sha2::{Digest, Sha256};
 use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written, waiting};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
-use crate::state::mapping::AwsAuth;
-use crate::state::object::{ObjectFault, RawBinding, RawNamespace, RawRole, from_value};
+use crate::state::object::ObjectFault;
 use crate::state::validate::{key_of, refusal};
 use crate::state::write::{Accepted, Expected, Refusal, Version, Write, accept};
 use crate::yaml;
@@ -291,31 +290,11 @@ fn version_of(value: &Value) -> Version {
     })
 }
 
+/// Takes the object into the state, under the version that a write to it has to name.
 fn typed(key: &ObjectKey, value: &Value, state: &mut State) -> Result<(), ObjectFault> {
-    match key.kind() {
-        ObjectKind::Namespace => {
-            let raw: RawNamespace = from_value(value)?;
-            let meta: crate::state::meta::Meta = raw.metadata.into();
-            if key.name() == "kube-system" {
-                state.cluster_uid.clone_from(&meta.uid);
-            }
-            state.namespaces.insert(key.name().to_owned(), meta.labels);
-        }
-        ObjectKind::ConfigMap => {
-            let mut auth = AwsAuth::from_json(value)?;
-            auth.meta.resource_version = Some(version_of(value).resource_version);
-            state.aws_auth = Some(auth);
-        }
-        ObjectKind::ClusterRole | ObjectKind::Role => {
-            let mut role = crate::state::object::Role::from(from_value::<RawRole>(value)?);
-            role.meta.resource_version = Some(version_of(value).resource_version);
-            state.roles.insert(key.clone(), role);
-        }
-        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
-            let mut binding = from_value::<RawBinding>(value)?.into_binding()?;
-            binding.meta.resource_version = Some(version_of(value).resource_version);
-            state.bindings.insert(key.clone(), binding);
-        }
+    state.put(key, value)?;
+    if let Some(meta) = state.meta_mut(key) {
+        meta.resource_version = Some(version_of(value).resource_version);
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! Pure: this room may not know clusters, terminals or the clock. A plan is so specific that carrying it out leaves
 //! nothing to decide.
 
+mod access;
+mod after;
 mod entries;
 mod fields;
 mod moved;
@@ -10,6 +12,7 @@ mod objects;
 mod removal;
 mod steps;
 
+pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -32,6 +35,9 @@ pub(crate) struct Plan {
     pub(crate) cluster_uid: Option<String>,
     pub(crate) changes: Vec<Change>,
     pub(crate) steps: Vec<Step>,
+    /// What the steps change in who can do what, where it was asked for.
+    #[serde(default)]
+    pub(crate) access: Option<Vec<AccessChange>>,
     /// Of the planning; a saved plan has said them.
     #[serde(skip)]
     pub(crate) warnings: Vec<Diagnostic>,
@@ -209,6 +215,7 @@ pub(crate) fn plan(
         cluster_uid: live.cluster_uid.clone(),
         changes,
         steps: steps::order(draft.writes),
+        access: None,
         warnings: draft.findings,
     })
 }

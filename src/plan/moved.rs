@@ -1,9 +1,7 @@
 //! What of a plan's ground has moved since it was made.
 
 use super::Plan;
-use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
-use crate::state::meta::Meta;
 use crate::state::write::Precondition;
 
 impl Plan {
@@ -16,7 +14,7 @@ impl Plan {
             out.push("it is another cluster than the one that was planned for:".to_owned());
         }
         for step in &self.steps {
-            let meta = meta(live, &step.object);
+            let meta = live.meta(&step.object);
             let by = meta.and_then(|meta| meta.last_writer.as_ref()).map(|writer| format!(" by {}", writer.manager));
             let by = by.unwrap_or_default();
             let object = &step.object;
@@ -44,14 +42,5 @@ impl Plan {
             .iter()
             .take_while(|earlier| !std::ptr::eq(*earlier, step))
             .any(|earlier| earlier.object == step.object && earlier.write == crate::state::write::Write::Delete)
-    }
-}
-
-fn meta<'a>(live: &'a State, key: &ObjectKey) -> Option<&'a Meta> {
-    match key.kind() {
-        ObjectKind::ConfigMap => live.aws_auth.as_ref().map(|auth| &auth.meta),
-        ObjectKind::ClusterRole | ObjectKind::Role => live.roles.get(key).map(|role| &role.meta),
-        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => live.bindings.get(key).map(|binding| &binding.meta),
-        ObjectKind::Namespace => None,
     }
 }

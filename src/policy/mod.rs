@@ -9,6 +9,7 @@ pub(crate) mod ending;
 pub(crate) mod expand;
 mod fault;
 mod invariants;
+mod known;
 mod load;
 mod model;
 mod namespaces;
@@ -22,5 +23,6 @@ mod table;
 mod tests;
 mod usernames;
 
+pub(crate) use known::{Known, Origin};
 pub(crate) use load::{glimpse_clusters, load};
 pub(crate) use model::{ClusterTarget, Connection, Exclusive, IgnorePattern, Ownership, Policy};

@@ -25,6 +25,7 @@ pub(crate) fn plan(plan: &Plan, label: &str, name: Option<&str>, reached_by: &Va
             "remove": plan.count(Action::Delete),
         },
         "changes": plan.changes,
+        "access": plan.access,
         "steps": plan.steps,
         "warnings": diagnostics(&plan.warnings, sources),
     })
@@ -44,7 +45,14 @@ fn also(one: &Diagnostic, sources: &Sources) -> Value {
     one.also.iter().map(|(span, label)| json!({ "place": sources.place(*span), "label": label })).collect()
 }
 
-fn diagnostics(found: &[Diagnostic], sources: &Sources) -> Value {
+/// Adds a key to an object.
+pub(crate) fn insert(object: &mut Value, key: &str, value: Value) {
+    if let Some(map) = object.as_object_mut() {
+        map.insert(key.to_owned(), value);
+    }
+}
+
+pub(crate) fn diagnostics(found: &[Diagnostic], sources: &Sources) -> Value {
     found
         .iter()
         .map(|one| {

@@ -1,5 +1,6 @@
 //! A plan as a person reviews it, and the drift of a cluster.
 
+use super::delta;
 use super::style::{Label, Style};
 use super::words::{count, visible};
 use crate::diagnostic::Place;
@@ -37,6 +38,9 @@ pub(crate) fn plan(plan: &Plan, view: &View<'_>) -> String {
     }
     let mut out = format!("{}, {}\n\n", view.style.paint(Label::Heading, &head), count(plan.changes.len(), "change"));
     changes(&plan.changes, view, &mut out);
+    if let Some(access) = &plan.access {
+        out.push_str(&delta::section(access, view.full, view.style));
+    }
     out.push_str(&totals(plan));
     out.push_str(&format!("Digest {}\n", plan.digest()));
     out
@@ -129,8 +133,9 @@ fn totals(plan: &Plan) -> String {
         0 => String::new(),
         number => format!(", {number} to adopt"),
     };
+    let access = plan.access.as_ref().map(|access| format!(" {}", delta::totals(access))).unwrap_or_default();
     format!(
-        "Plan: {} to add, {} to change, {} to replace, {} to remove{adopted}. {} to write.\n",
+        "Plan: {} to add, {} to change, {} to replace, {} to remove{adopted}. {} to write.{access}\n",
         plan.count(Action::Create),
         plan.count(Action::Update),
         plan.count(Action::Replace),

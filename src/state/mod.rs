@@ -15,10 +15,11 @@ pub(crate) mod write;
 use std::collections::BTreeMap;
 
 use mapping::AwsAuth;
-use meta::Labels;
-use object::{Binding, Role};
+use meta::{Labels, Meta};
+use object::{Binding, ObjectFault, RawBinding, RawNamespace, RawRole, Role, from_value};
+use serde_json::Value;
 
-use crate::names::ObjectKey;
+use crate::names::{ObjectKey, ObjectKind};
 
 /// The access to one cluster, complete: what is not here does not exist.
 #[derive(Debug, Clone, Default)]
@@ -29,4 +30,53 @@ pub(crate) struct State {
     pub(crate) aws_auth: Option<AwsAuth>,
     pub(crate) roles: BTreeMap<ObjectKey, Role>,
     pub(crate) bindings: BTreeMap<ObjectKey, Binding>,
+}
+
+impl State {
+    /// Takes an object in from the API server's JSON, in the place of what has its key.
+    ///
+    /// # Errors
+    /// What does not fit the kind.
+    pub(crate) fn put(&mut self, key: &ObjectKey, value: &Value) -> Result<(), ObjectFault> {
+        match key.kind() {
+            ObjectKind::Namespace => {
+                let meta: Meta = from_value::<RawNamespace>(value)?.metadata.into();
+                if key.name() == "kube-system" {
+                    self.cluster_uid.clone_from(&meta.uid);
+                }
+                self.namespaces.insert(key.name().to_owned(), meta.labels);
+            }
+            ObjectKind::ConfigMap => self.aws_auth = Some(AwsAuth::from_json(value)?),
+            ObjectKind::ClusterRole | ObjectKind::Role => {
+                self.roles.insert(key.clone(), from_value::<RawRole>(value)?.into());
+            }
+            ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
+                self.bindings.insert(key.clone(), from_value::<RawBinding>(value)?.into_binding()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The metadata of an object that has access in it.
+    pub(crate) fn meta(&self, key: &ObjectKey) -> Option<&Meta> {
+        match key.kind() {
+            ObjectKind::ConfigMap => self.aws_auth.as_ref().map(|auth| &auth.meta),
+            ObjectKind::ClusterRole | ObjectKind::Role => self.roles.get(key).map(|role| &role.meta),
+            ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
+                self.bindings.get(key).map(|binding| &binding.meta)
+            }
+            ObjectKind::Namespace => None,
+        }
+    }
+
+    pub(crate) fn meta_mut(&mut self, key: &ObjectKey) -> Option<&mut Meta> {
+        match key.kind() {
+            ObjectKind::ConfigMap => self.aws_auth.as_mut().map(|auth| &mut auth.meta),
+            ObjectKind::ClusterRole | ObjectKind::Role => self.roles.get_mut(key).map(|role| &mut role.meta),
+            ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
+                self.bindings.get_mut(key).map(|binding| &mut binding.meta)
+            }
+            ObjectKind::Namespace => None,
+        }
+    }
 }

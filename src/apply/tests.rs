@@ -1,0 +1,154 @@
+//! What a plan says it leads to is what the cluster has after the apply.
+
+#![expect(clippy::disallowed_methods, reason = "a test has a folder of its own")]
+
+use super::apply;
+use crate::cluster::ReadCluster as _;
+use crate::cluster::snapshot::SnapshotCluster;
+use crate::plan::{Action, Plan, plan};
+use crate::policy::load;
+use crate::state::State;
+
+const CLUSTER: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: { name: kube-system, uid: 5d1c0b52 }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: team-a, labels: { team: a } }
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: aws-auth, namespace: kube-system, resourceVersion: "7", annotations: { kept: "yes" } }
+data:
+  other: kept
+  mapRoles: |
+    - rolearn: arn:aws:iam::111122223333:role/gone
+      username: gone
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: reader, resourceVersion: "8", labels: { kept: "yes" } }
+rules: [{ verbs: [get], apiGroups: [""], resources: [pods] }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: once-gathered, resourceVersion: "8" }
+aggregationRule: { clusterRoleSelectors: [{ matchLabels: { to: all } }] }
+rules: [{ verbs: [get], apiGroups: [""], resources: [pods] }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: gathered, resourceVersion: "8" }
+rules: [{ verbs: [list], apiGroups: [""], resources: [pods] }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: going
+  resourceVersion: "8"
+  annotations: { rolecall/policy: prod }
+rules: []
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: held
+  namespace: team-a
+  resourceVersion: "8"
+  finalizers: [example.com/held]
+  annotations: { rolecall/policy: prod }
+rules: []
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: readers, resourceVersion: "9", annotations: { rolecall/policy: prod, rolecall/digest: "0" } }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }
+subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: readers }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: local, namespace: team-a, resourceVersion: "9" }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reader }
+subjects: [{ kind: ServiceAccount, name: old }]
+"#;
+
+const POLICY: &str = r#"
+[policy]
+name = "prod"
+[principals.viewer]
+role = "arn:aws:iam::111122223333:role/team/viewer"
+groups = ["readers"]
+[groups.readers]
+[cluster-roles.reader]
+rules = [{ verbs = ["get", "list"], resources = ["pods"] }]
+labels = { to = "all" }
+[cluster-roles.once-gathered]
+rules = [{ verbs = ["watch"], resources = ["pods"] }]
+[cluster-roles.gathered]
+aggregation = [{ match-labels = { to = "all" } }]
+[roles.made]
+namespaces = ["team-*"]
+rules = [{ verbs = ["get"], resources = ["secrets"] }]
+[bindings.readers]
+cluster-role = "reader"
+groups = ["readers"]
+service-accounts = ["ci/deployer"]
+[bindings.local]
+cluster-role = "reader"
+namespaces = ["team-a"]
+principals = ["viewer"]
+[ownership]
+aws-auth = "exclusive"
+"#;
+
+/// Everything but the versions, which a plan cannot know.
+fn content(state: &State) -> String {
+    let mut state = state.clone();
+    let keys: Vec<_> = state.roles.keys().chain(state.bindings.keys()).cloned().collect();
+    for key in keys.into_iter().chain([crate::names::ObjectKey::aws_auth()]) {
+        if let Some(meta) = state.meta_mut(&key) {
+            meta.resource_version = None;
+        }
+    }
+    format!("{state:#?}")
+}
+
+fn planned(policy: &str, live: &State) -> Plan {
+    let (policy, _) = load(vec![("policy.toml".to_owned(), policy.to_owned())]).unwrap();
+    plan(&policy, None, live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap()
+}
+
+#[test]
+fn the_state_after_a_plan_is_what_the_cluster_has_after_its_apply() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("cluster.yaml");
+    std::fs::write(&file, CLUSTER).unwrap();
+    let cluster = SnapshotCluster::open(&[file]).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let later = POLICY.replace("labels = { to = \"all\" }\n", "").replace("groups = [\"readers\"]\nservice", "service");
+    let mut seen = Vec::new();
+    for policy in [POLICY, &later, "[policy]\nname = \"prod\"\n"] {
+        let live = runtime.block_on(cluster.observe()).unwrap();
+        let plan = planned(policy, &live);
+        seen.extend(plan.changes.iter().map(|change| change.action));
+        let outcome = runtime.block_on(apply(&plan, &cluster, |_, _, _| {}));
+        assert!(outcome.failed.is_empty() && !outcome.done.is_empty(), "{outcome:#?}");
+        let found = runtime.block_on(cluster.observe()).unwrap();
+        pretty_eq(&content(&plan.after(&live).unwrap()), &content(&found));
+    }
+    for action in [Action::Create, Action::Adopt, Action::Update, Action::Replace, Action::Delete] {
+        assert!(seen.contains(&action), "{action:?} was not tried");
+    }
+}
+
+#[track_caller]
+fn pretty_eq(one: &str, other: &str) {
+    let differs = one.lines().zip(other.lines()).position(|(one, other)| one != other);
+    if let Some(line) = differs {
+        let around = |text: &str| text.lines().skip(line.saturating_sub(20)).take(30).collect::<Vec<_>>().join("\n");
+        assert_eq!(around(one), around(other));
+    }
+    assert_eq!(one.len(), other.len());
+}

@@ -1,0 +1,149 @@
+//! What a plan changes in who can do what, in words that a saved plan keeps.
+//!
+//! Those for whom the same changes are one. Both sides are taken as they are once the controller that fills aggregated
+//! roles has run, so that what it is late with is not told as the plan's doing.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Plan;
+use crate::access::{Access, By, MASTERS, Moment, Part, Row, WayUp, delta};
+use crate::names::ObjectKey;
+use crate::policy::Known;
+use crate::state::State;
+use crate::state::object::ObjectFault;
+
+/// What changes for some subjects alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccessChange {
+    pub(crate) subjects: Vec<Affected>,
+    #[serde(flatten)]
+    pub(crate) access: Difference,
+}
+
+/// Somebody for whom something changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Affected {
+    /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    pub(crate) who: String,
+    /// The policy's name for him.
+    pub(crate) name: Option<String>,
+}
+
+/// What comes and what goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Difference {
+    pub(crate) gains: Vec<Allowed>,
+    pub(crate) loses: Vec<Allowed>,
+    /// Ways to more power that open.
+    pub(crate) ways: Vec<Opened>,
+}
+
+/// A set of requests, and what gives it, or gave it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Allowed {
+    /// Such as `get, list on every resource, everywhere`.
+    pub(crate) what: String,
+    pub(crate) by: Vec<Giver>,
+}
+
+/// A binding and its role, or `system:masters`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Giver {
+    /// Of whom RBAC is not asked.
+    Group {
+        group: String,
+    },
+    Binding {
+        binding: ObjectKey,
+        role: ObjectKey,
+    },
+}
+
+/// A way to more power.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    /// The same in every version.
+    pub(crate) name: String,
+    /// Where it leads and through what.
+    pub(crate) path: String,
+}
+
+impl Plan {
+    /// What the plan's writes change in who can do what.
+    ///
+    /// # Errors
+    /// A write that is none.
+    pub(crate) fn access_changes(&self, live: &State, known: &Known) -> Result<Vec<AccessChange>, ObjectFault> {
+        if self.is_empty() {
+            return Ok(Vec::new());
+        }
+        let after = self.after(live)?;
+        let sides = (Access::of(live, Moment::Settled), Access::of(&after, Moment::Settled));
+        let changes = folded(&delta(&sides.0, &sides.1), known);
+        // Giving a large state back string by string would take longer than the comparison.
+        drop(sides);
+        std::mem::forget(after);
+        Ok(changes)
+    }
+}
+
+fn folded(rows: &[Row<'_>], known: &Known) -> Vec<AccessChange> {
+    let mut changes: Vec<AccessChange> = Vec::new();
+    let mut by_source = BTreeMap::new();
+    let mut by_content: BTreeMap<Difference, usize> = BTreeMap::new();
+    for row in rows {
+        let assumed: Vec<Opened> = row.assumed.iter().map(Opened::of).collect();
+        // Whoever is bound to the same shares one result: it is put into words once.
+        let source = (Rc::as_ptr(&row.change), assumed);
+        let place = *by_source.entry(source).or_insert_with_key(|(_, assumed)| {
+            let access = Difference::of(row, assumed);
+            *by_content.entry(access).or_insert_with_key(|access| {
+                changes.push(AccessChange { subjects: Vec::new(), access: access.clone() });
+                changes.len() - 1
+            })
+        });
+        if let Some(change) = changes.get_mut(place) {
+            let name = known.name_of(&row.who).map(str::to_owned);
+            change.subjects.push(Affected { who: row.who.to_string(), name });
+        }
+    }
+    changes
+}
+
+impl Difference {
+    fn of(row: &Row<'_>, assumed: &[Opened]) -> Self {
+        let all = |parts: &[Part<'_>]| parts.iter().map(Allowed::of).collect();
+        Self {
+            gains: all(&row.change.gained),
+            loses: all(&row.change.lost),
+            ways: assumed.iter().cloned().chain(row.change.ways.iter().map(Opened::of)).collect(),
+        }
+    }
+}
+
+impl Allowed {
+    pub(crate) fn of(part: &Part<'_>) -> Self {
+        let mut by: Vec<Giver> = part.by.iter().map(Giver::of).collect();
+        by.dedup();
+        Self { what: part.region.to_string(), by }
+    }
+}
+
+impl Giver {
+    pub(crate) fn of(by: &By<'_>) -> Self {
+        match by {
+            By::Masters => Self::Group { group: MASTERS.to_owned() },
+            By::Chain(chain) => Self::Binding { binding: chain.binding.clone(), role: chain.role.clone() },
+        }
+    }
+}
+
+impl Opened {
+    pub(crate) fn of(way: &WayUp<'_>) -> Self {
+        Self { name: way.name().to_owned(), path: way.to_string() }
+    }
+}

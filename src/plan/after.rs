@@ -1,0 +1,94 @@
+//! The state that a plan leads to: its writes, carried out on the typed state and nowhere else.
+//!
+//! The bodies of the steps are the only truth of what a plan does; nothing is taken from the policy a second time.
+
+use serde_json::{Map, Value, json};
+
+use super::Plan;
+use crate::names::{ObjectKey, ObjectKind};
+use crate::state::State;
+use crate::state::mapping::AwsAuth;
+use crate::state::meta::Meta;
+use crate::state::object::{Binding, ObjectFault, Role, aggregation_json, role_ref_json, subjects_json};
+use crate::state::write::{Write, merge};
+
+impl Plan {
+    /// The state once every step is made. Versions stay those that were read: who writes next reads again.
+    ///
+    /// # Errors
+    /// A body that is no object of its kind.
+    pub(crate) fn after(&self, live: &State) -> Result<State, ObjectFault> {
+        let mut state = live.clone();
+        for step in &self.steps {
+            make(&mut state, &step.object, &step.write)?;
+        }
+        Ok(state)
+    }
+}
+
+fn make(state: &mut State, key: &ObjectKey, write: &Write) -> Result<(), ObjectFault> {
+    match write {
+        Write::Create(body) => state.put(key, body),
+        Write::Patch(patch) => {
+            let Some((old, mut value)) = state.meta(key).cloned().zip(json_of(state, key)) else {
+                return Ok(());
+            };
+            merge(&mut value, patch);
+            state.put(key, &value)?;
+            if let Some(meta) = state.meta_mut(key) {
+                let Meta { labels, annotations, .. } = std::mem::take(meta);
+                *meta = Meta { labels, annotations, ..old };
+            }
+            Ok(())
+        }
+        Write::Delete => {
+            remove(state, key);
+            Ok(())
+        }
+    }
+}
+
+/// What finalizers hold up goes on granting.
+fn remove(state: &mut State, key: &ObjectKey) {
+    if let Some(meta) = state.meta_mut(key).filter(|meta| !meta.finalizers.is_empty()) {
+        meta.deleting = true;
+        return;
+    }
+    match key.kind() {
+        ObjectKind::ConfigMap => state.aws_auth = None,
+        ObjectKind::ClusterRole | ObjectKind::Role => drop(state.roles.remove(key)),
+        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => drop(state.bindings.remove(key)),
+        ObjectKind::Namespace => {}
+    }
+}
+
+/// The object as far as a merge patch can meet it.
+fn json_of(state: &State, key: &ObjectKey) -> Option<Value> {
+    let mut out = Map::new();
+    let mut add = |field: &str, value: Value| drop(out.insert(field.to_owned(), value));
+    match key.kind() {
+        ObjectKind::ConfigMap => {
+            let AwsAuth { meta: _, data, binary_keys, immutable } = state.aws_auth.as_ref()?;
+            add("data", json!(data));
+            add("binaryData", binary_keys.iter().map(|key| (key.clone(), json!(""))).collect::<Map<_, _>>().into());
+            add("immutable", json!(immutable));
+        }
+        ObjectKind::ClusterRole | ObjectKind::Role => {
+            let Role { meta: _, rules, aggregation } = state.roles.get(key)?;
+            add("rules", json!(rules));
+            if let Some(selectors) = aggregation {
+                add("aggregationRule", aggregation_json(selectors));
+            }
+        }
+        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
+            let Binding { meta: _, role_ref, subjects } = state.bindings.get(key)?;
+            add("roleRef", role_ref_json(role_ref));
+            add("subjects", subjects_json(subjects));
+        }
+        ObjectKind::Namespace => return None,
+    }
+    let meta = state.meta(key)?;
+    let namespace = key.namespace();
+    add("metadata", json!({ "namespace": namespace, "labels": meta.labels, "annotations": meta.annotations }));
+    Some(Value::Object(out))
+}

@@ -1,0 +1,232 @@
+//! Who can do what: the section of a plan, and the questions, offline on snapshots.
+
+#[cfg(test)]
+mod common;
+
+use common::rolecall::{Desk, Ran, example};
+use serde_json::Value;
+
+/// The example on a desk of its own, under the name that is found without being asked for.
+fn desk() -> Desk {
+    let desk = Desk::offline();
+    let read = |name: &str| std::fs::read_to_string(example("cluster-viewer").join(name)).unwrap();
+    desk.write("rolecall.toml", &read("access.toml")).write("cluster.yaml", &read("cluster.yaml"));
+    desk
+}
+
+/// How a question ended: the code, the answer, and what was said beside it.
+fn said(desk: &Desk, args: &[&str]) -> String {
+    let Ran { code, out, err } = desk.run(args);
+    format!("{out}{err}exit {code}\n")
+}
+
+fn json(desk: &Desk, args: &[&str]) -> Value {
+    let ran = desk.run(&[args, &["--format", "json"]].concat());
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{args:?}: {error}\n{}{}", ran.out, ran.err))
+}
+
+/// From the heading on, without the digest.
+fn section(plan: &str) -> String {
+    let from = plan.find("\nAccess\n").unwrap_or_else(|| panic!("no section: {plan}"));
+    plan[from + 1..].lines().filter(|line| !line.starts_with("Digest")).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_plan_of_every_guide_says_what_looking_at_everything_means() {
+    insta::assert_snapshot!(section(&desk().ok(&["plan"])));
+}
+
+#[test]
+fn a_saved_plan_keeps_its_section_and_drift_has_none() {
+    let desk = desk();
+    let plan = desk.ok(&["plan", "--out", "saved.json"]);
+    let dry = desk.ok(&["apply", "--plan", "saved.json", "--dry-run"]);
+    assert_eq!(section(&dry), section(&plan));
+    assert!(!desk.run(&["drift"]).out.contains("Access"));
+    assert!(json(&desk, &["drift"])["plans"][0]["access"].is_null());
+}
+
+#[test]
+fn a_change_without_effect_says_so_and_no_change_says_nothing() {
+    let desk = desk();
+    desk.ok(&["apply", "--auto-approve"]);
+    assert!(!desk.ok(&["plan"]).contains("Access"));
+    assert_eq!(json(&desk, &["plan"])["plans"][0]["access"], serde_json::json!([]));
+    let policy = desk.read("rolecall.toml");
+    desk.write(
+        "rolecall.toml",
+        &policy.replace(
+            "rules = [{ verbs = [\"get\", \"list\"], api-groups = [\"*\"], resources = [\"*\"] }]",
+            "rules = [\n  { verbs = [\"get\"], api-groups = [\"*\"], resources = [\"*\"] },\n  { verbs = [\"list\"], api-groups = [\"*\"], resources = [\"*\"] },\n]",
+        ),
+    );
+    insta::assert_snapshot!(section(&desk.ok(&["plan"])), @r"
+    Access
+      no access changes
+
+    Plan: 0 to add, 1 to change, 0 to replace, 0 to remove. 1 object to write. 0 subjects gain access, 0 lose.
+    ");
+}
+
+#[test]
+fn gains_and_losses_stand_side_by_side_with_what_gave_them() {
+    let desk = desk();
+    desk.ok(&["apply", "--auto-approve"]);
+    let policy = desk.read("rolecall.toml").replace("members = [\"viewer\", \"alice\"]", "members = [\"viewer\"]");
+    let more = "\n[cluster-roles.pods]\nrules = [{ verbs = [\"get\", \"delete\"], resources = [\"pods\"] }]\n\
+                [bindings.pods]\ncluster-role = \"pods\"\nnamespaces = [\"default\"]\nprincipals = [\"alice\"]\n\
+                service-accounts = [\"ci/deployer\"]\n";
+    desk.write("rolecall.toml", &format!("{policy}{more}"));
+    insta::assert_snapshot!(section(&desk.ok(&["plan"])));
+}
+
+#[test]
+fn a_long_section_is_cut_with_a_count() {
+    let desk = desk();
+    let names: Vec<String> = (0..50).map(|number| format!("many-{number:02}")).collect();
+    let principals: String = names.iter().map(|name| format!("\n[principals.{name}]\nrole = \"{name}\"\n")).collect();
+    let members: String = names.iter().map(|name| format!(", \"{name}\"")).collect();
+    let policy =
+        desk.read("rolecall.toml").replace("\"viewer\", \"alice\"", &format!("\"viewer\", \"alice\"{members}"));
+    desk.write("rolecall.toml", &format!("{policy}{principals}"));
+    let cut = section(&desk.ok(&["plan"]));
+    assert!(cut.contains("    … and 32 more subjects, which --full shows\n"), "{cut}");
+    assert!(cut.contains("52 subjects gain access, 0 lose."), "{cut}");
+    assert!(section(&desk.ok(&["plan", "--full"])).contains("role/many-49 (many-49)"));
+    let access = &json(&desk, &["plan"])["plans"][0]["access"];
+    assert_eq!((access.as_array().unwrap().len(), access[0]["subjects"].as_array().unwrap().len()), (1, 52));
+}
+
+#[test]
+fn can_answers_yes_or_no_and_exits_so() {
+    let desk = desk();
+    assert_eq!(desk.ok(&["can", "viewer", "get", "secrets", "--after"]), "yes\n");
+    insta::assert_snapshot!(said(&desk, &["can", "viewer", "get", "secrets"]), @r"
+    no
+    warning: arn:aws:iam::111122223333:role/viewer is not let in: no entry of aws-auth names it
+     |
+     = hint: the policy has it: ask of the state that its plan leads to by --after
+
+    exit 1
+    ");
+    desk.ok(&["apply", "--auto-approve"]);
+    for (code, question) in [
+        (0, "viewer get secrets"),
+        (0, "arn:aws:sts::111122223333:assumed-role/viewer/me list pods -A"),
+        (0, "alice get nodes --subresource proxy"),
+        (0, "group:cluster-viewer-group list deployments.apps/web -n kube-system"),
+        (1, "user:alice get secrets"),
+        (1, "alice delete pods"),
+        (1, "alice get /metrics"),
+        (0, "group:system:masters delete pods"),
+        (1, "sa:default/default get pods"),
+    ] {
+        let args: Vec<&str> = std::iter::once("can").chain(question.split(' ')).collect();
+        let ran = desk.run(&args);
+        assert_eq!((ran.code, ran.out.as_str()), (code, ["yes\n", "no\n"][code as usize]), "{question}");
+    }
+}
+
+#[test]
+fn a_yes_is_explained_by_its_chain_and_a_no_by_what_comes_nearest() {
+    let desk = desk();
+    desk.ok(&["apply", "--auto-approve"]);
+    let unmanaged = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+                     metadata: { name: by-hand, namespace: default }\n\
+                     roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: gone }\n\
+                     subjects: [{ kind: User, apiGroup: rbac.authorization.k8s.io, name: alice }]\n";
+    desk.write("cluster.yaml", &format!("{}{unmanaged}", desk.read("cluster.yaml")));
+    let mut all = String::new();
+    for question in [
+        "viewer get secrets",
+        "alice delete pods/web",
+        "group:system:masters get pods",
+        "arn:aws:iam::111122223333:role/none get pods",
+        "arn:aws:iam::111122223333:role/eks-nodes get pods",
+    ] {
+        let args: Vec<&str> = std::iter::once("can").chain(question.split(' ')).chain(["--explain"]).collect();
+        all.push_str(&format!("$ can {question}\n{}\n", said(&desk, &args)));
+    }
+    insta::assert_snapshot!(all);
+    let answer = json(&desk, &["can", "viewer", "get", "secrets"]);
+    let by = &answer["clusters"][0]["by"][0];
+    assert_eq!(by["binding"]["origin"]["place"]["file"], "rolecall.toml", "{answer:#}");
+    assert_eq!(by["rule"]["verbs"], serde_json::json!(["get", "list"]));
+}
+
+#[test]
+fn unknown_words_are_no_silent_no() {
+    let desk = desk();
+    let mut all = String::new();
+    for question in [
+        "vewer get pods",
+        "arn:aws:iam::111122223333:group/x get pods",
+        "sa:ci get pods",
+        "group:system:master get pods",
+        "group:x gett pod",
+        "group:x get deployments",
+        "group:x get pods/exec",
+        "group:x get pods -n kube-sytem",
+    ] {
+        let args: Vec<&str> = std::iter::once("can").chain(question.split(' ')).collect();
+        all.push_str(&format!("$ can {question}\n{}\n", said(&desk, &args)));
+    }
+    insta::assert_snapshot!(all);
+    let after = Desk::offline();
+    after.write("cluster.yaml", &desk.read("cluster.yaml"));
+    let ran = after.run(&["can", "user:a", "get", "pods", "--after", "--snapshot", "cluster.yaml"]);
+    assert!(ran.code == 1 && ran.err.contains("there is no policy here"), "{}", ran.err);
+    assert_eq!(said(&after, &["who-can", "list", "--snapshot", "cluster.yaml"]).lines().last(), Some("exit 1"));
+}
+
+#[test]
+fn who_can_names_everybody_and_who_stands_behind() {
+    let desk = desk();
+    insta::assert_snapshot!(desk.ok(&["who-can", "get", "secrets", "--after"]), @r"
+    Principals that may get secrets in default:
+      arn:aws:iam::111122223333:role/viewer (viewer)
+      arn:aws:iam::111122223333:user/alice (alice)
+
+    By bindings:
+      group cluster-viewer-group
+        by cluster-viewers → cluster-viewer
+        behind it: arn:aws:iam::111122223333:role/viewer, arn:aws:iam::111122223333:user/alice
+    ");
+    assert_eq!(desk.ok(&["who-can", "get", "secrets"]), "No binding lets anybody get secrets in default.\n");
+    insta::assert_snapshot!(desk.ok(&["who-can", "get", "secrets", "--after", "--explain", "-A"]));
+    insta::assert_snapshot!(desk.ok(&["who-can", "escalate", "--after"]));
+    assert_eq!(desk.ok(&["who-can", "escalate"]), "Nobody has a way to more power.\n");
+}
+
+#[test]
+fn access_shows_everybody_or_one() {
+    let desk = desk();
+    insta::assert_snapshot!(desk.ok(&["access", "--after"]));
+    insta::assert_snapshot!(desk.ok(&["access", "alice", "--after", "--explain"]));
+    let all = json(&desk, &["access", "--after", "--full"]);
+    let masters = all["clusters"][0]["access"].as_array().unwrap().iter();
+    let masters = masters.filter(|row| row["subjects"][0]["who"] == "group:system:masters").count();
+    assert_eq!(masters, 1, "{all:#}");
+}
+
+#[test]
+fn a_policy_without_its_cluster_file_needs_none() {
+    let desk = Desk::offline();
+    desk.write("cluster.yaml", &std::fs::read_to_string(example("cluster-viewer").join("cluster.yaml")).unwrap());
+    assert_eq!(desk.run(&["can", "group:system:masters", "get", "pods", "--snapshot", "cluster.yaml"]).out, "yes\n");
+}
+
+#[test]
+fn roles_that_gather_from_each_other_are_told_once() {
+    let desk = Desk::offline();
+    let role = |name: &str, from: &str| {
+        format!(
+            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+             metadata: {{ name: {name}, labels: {{ is: {name} }} }}\n\
+             aggregationRule: {{ clusterRoleSelectors: [{{ matchLabels: {{ is: {from} }} }}] }}\n"
+        )
+    };
+    desk.write("cluster.yaml", &format!("{}{}", role("one", "other"), role("other", "one")));
+    let ran = desk.run(&["who-can", "get", "pods", "--snapshot", "cluster.yaml"]);
+    assert_eq!(ran.err.matches("take their rules from each other").count(), 1, "{}", ran.err);
+}
