@@ -199,7 +199,7 @@ fn every_key_of_a_policy_is_described_and_every_schema_named() {
     let mut missing = Vec::new();
     undescribed(&policy, &policy, "", &mut missing);
     assert!(missing.is_empty(), "{missing:#?}");
-    for name in ["policy", "plan", "diagnostics", "whoami"] {
+    for name in ["policy", "plan", "diagnostics", "whoami", "access"] {
         let schema = schema(name);
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
         assert_eq!(schema["$id"], format!("urn:rolecall:schema:{name}:1"));
@@ -359,4 +359,49 @@ fn whoami_fits_its_schema() {
         json!({ "username": "", "groups": ["system:authenticated"], "extra": { "arn": ["arn:aws:iam::1:x"] } });
     let known = json!({ "format-version": 1, "clusters": [{ "cluster": "prod", "caller": caller }] });
     fits(&validator("whoami"), &known, "whoami of a live cluster");
+}
+
+#[test]
+fn answers_fit_their_schema() {
+    let validator = validator("access");
+    let example = root().join("examples/cluster-viewer");
+    let bound = "
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: pending }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }
+subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: readers }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: local, namespace: team-a }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reader }
+subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: readers }]
+";
+    let desk = TempDir::new().unwrap();
+    fs::write(desk.path().join("cluster.yaml"), format!("{CLUSTER}{bound}")).unwrap();
+    let place = ["--snapshot", "cluster.yaml"];
+    let after = ["--policy", "access.toml", "--after"];
+    for (question, code) in [
+        ("can viewer get secrets", 0),
+        ("can viewer delete secrets", 1),
+        ("can arn:aws:iam::111122223333:role/none get secrets", 1),
+        ("can group:system:masters gett pod", 0),
+        ("who-can get secrets", 0),
+        ("who-can escalate", 0),
+        ("access", 0),
+        ("access viewer --full", 0),
+    ] {
+        let args: Vec<&str> = question.split(' ').chain(["--format", "json"]).chain(after).collect();
+        let (ended, answer) = run(&example, &args);
+        assert_eq!(ended, code, "{question}");
+        fits(&validator, &answer, question);
+    }
+    for question in
+        ["can group:readers get pods", "can group:readers list pods", "who-can get pods -n team-a", "access"]
+    {
+        let args: Vec<&str> = question.split(' ').chain(["--format", "json"]).chain(place).collect();
+        fits(&validator, &run(desk.path(), &args).1, question);
+    }
 }

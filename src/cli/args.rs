@@ -11,7 +11,7 @@ use clap_complete::Shell;
     name = "rolecall",
     version,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 done; 1 error or wrong usage; 2 `drift` or `plan --detailed-exitcode` found changes; \
+    after_help = "Exit codes: 0 done (`can`: yes); 1 error or wrong usage (`can`: no); 2 `drift` or `plan --detailed-exitcode` found changes; \
                   3 a guard or an invariant refused."
 )]
 pub(crate) struct CommandLine {
@@ -273,7 +273,8 @@ pub(crate) struct Access {
 /// Print a JSON schema
 #[derive(Debug, Args)]
 pub(crate) struct Schema {
-    /// Of the policy file, of what `plan` and `drift` print, or of what `validate` and faults print
+    /// Of the policy file, of what `plan` and `drift` print, of what `validate` and faults print, of what `whoami` prints,
+    /// or of what `can`, `who-can` and `access` print
     #[arg(value_enum, default_value_t)]
     pub(crate) of: SchemaOf,
 }
@@ -286,6 +287,7 @@ pub(crate) enum SchemaOf {
     Plan,
     Diagnostics,
     Whoami,
+    Access,
 }
 
 /// Print the completions for a shell

@@ -9,6 +9,7 @@ pub(crate) fn run(args: &Schema, world: &mut World) -> Exit {
         SchemaOf::Policy => include_str!("../../schema/policy.schema.json"),
         SchemaOf::Plan => include_str!("../../schema/plan.schema.json"),
         SchemaOf::Diagnostics => include_str!("../../schema/diagnostics.schema.json"),
+        SchemaOf::Access => include_str!("../../schema/access.schema.json"),
         SchemaOf::Whoami => include_str!("../../schema/whoami.schema.json"),
     });
     Exit::Done
