@@ -66,7 +66,7 @@ fn every_file_uses_only_rooms_before_its_own() {
     let mut wrong = Vec::new();
     for (name, text) in all() {
         let Some(own) = room_of(&name) else {
-            assert!(["lib.rs", "main.rs"].contains(&name.as_str()), "{name} is in no room");
+            assert!(["lib.rs", "main.rs", "test_cluster.rs"].contains(&name.as_str()), "{name} is in no room");
             continue;
         };
         for later in ROOMS.iter().skip(own + 1) {

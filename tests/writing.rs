@@ -63,10 +63,6 @@ fn namespace(name: &str) {
     CLUSTER.admin("POST", "/api/v1/namespaces", Some(&body));
 }
 
-fn version(object: &Value) -> String {
-    object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()
-}
-
 /// Whether the API server lets a member of the group do it.
 fn may(group: &str, verb: &str, resource: &str) -> bool {
     let review = json!({

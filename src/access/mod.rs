@@ -21,18 +21,23 @@ mod template;
 mod ways;
 
 pub(crate) use aggregation::{Moment, circles};
-pub(crate) use caller::{Caller, Session};
-pub(crate) use delta::{Change, Row, delta, delta_of};
-pub(crate) use doubts::{Doubt, doubts};
-pub(crate) use escalation::{Assumed, WayUp, all_ways_up, ways_up};
-pub(crate) use extent::{Extent, Region};
-pub(crate) use identity::{Admission, Denial, Identity, MASTERS, Source, Who, WhoFault};
-pub(crate) use mapping::{EntryRef, Mapped, Mapping, Never, Standing};
-pub(crate) use matches::{Lack, allows};
-pub(crate) use query::{Access, Answer, By, Chain, Held, Holder, Miss, Principal, Verdict, WhoCan};
-pub(crate) use reach::{Part, contains};
-pub(crate) use request::{ObjectRequest, Request};
-pub(crate) use template::{Name, NotAnInstance};
+pub(crate) use caller::Caller;
+pub(crate) use delta::{Row, delta};
+pub(crate) use doubts::doubts;
+pub(crate) use escalation::{WayUp, all_ways_up, ways_up};
+pub(crate) use identity::{Admission, Denial, Identity, MASTERS, Who, WhoFault};
+pub(crate) use mapping::{EntryRef, Never};
+pub(crate) use matches::Lack;
+pub(crate) use query::{Access, Answer, By, Chain, Holder, Miss, Principal, Verdict, WhoCan};
+pub(crate) use reach::Part;
+pub(crate) use request::Request;
+
+// What the tests ask of the parts by themselves.
+#[cfg(test)]
+pub(crate) use self::{
+    caller::Session, delta::delta_of, extent::Extent, identity::Source, mapping::Standing, reach::contains,
+    template::Name,
+};
 
 #[cfg(test)]
 mod tests;

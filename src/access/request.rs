@@ -94,7 +94,7 @@ impl Request {
 
     /// The request as a client can really send it: a Namespace is in the namespace of its own name, since its URL says
     /// so, and what is in no namespace is asked for without one.
-    pub(crate) fn as_sent(self) -> Self {
+    pub(crate) fn into_sent(self) -> Self {
         let Self::Object(mut request) = self else {
             return self;
         };
@@ -145,14 +145,14 @@ mod tests {
 
     #[test]
     fn a_namespace_is_in_the_namespace_of_its_own_name() {
-        let delete = Request::object("delete", "", "namespaces").named("team").as_sent();
+        let delete = Request::object("delete", "", "namespaces").named("team").into_sent();
         assert_eq!(delete.namespace(), Some("team"));
-        let list = Request::object("list", "", "namespaces").named("team").within("team").as_sent();
+        let list = Request::object("list", "", "namespaces").named("team").within("team").into_sent();
         assert_eq!(list.namespace(), None);
-        let node = Request::object("get", "", "nodes/proxy").within("team").as_sent();
+        let node = Request::object("get", "", "nodes/proxy").within("team").into_sent();
         assert_eq!(node.namespace(), None);
         let pod = Request::object("get", "", "pods").within("team");
-        assert_eq!(pod.clone().as_sent(), pod);
+        assert_eq!(pod.clone().into_sent(), pod);
     }
 
     #[test]

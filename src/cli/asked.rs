@@ -110,7 +110,7 @@ pub(crate) fn request(verb: &str, resource: &str, on: &On) -> (Request, Option<D
         None => resource.to_owned(),
     };
     let namespace = if on.all_namespaces { "" } else { on.namespace.as_str() };
-    let request = Request::object(verb, group, &whole).named(name).within(namespace).as_sent();
+    let request = Request::object(verb, group, &whole).named(name).within(namespace).into_sent();
     let doubted = on.subresource.is_none() && SUBRESOURCES.contains(&name);
     let doubt = doubted.then(|| {
         Diagnostic::warning(format!("this asks about the object named `{name}`"))

@@ -113,10 +113,6 @@ impl Connection {
         Ok(Self { config, current: Mutex::new(Current { client, number: 1 }), server })
     }
 
-    pub(crate) fn server(&self) -> &str {
-        &self.server
-    }
-
     /// New credentials: a token lives for a quarter of an hour, an apply may live longer. Of the requests that an old
     /// token has failed the first renews it, and the others wait for that.
     async fn renew(&self, failed: usize) -> Result<(), ClusterError> {

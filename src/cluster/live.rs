@@ -55,10 +55,6 @@ impl LiveCluster {
         Self { connection: Arc::new(connection) }
     }
 
-    pub(crate) fn server(&self) -> &str {
-        self.connection.server()
-    }
-
     async fn get(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
         let what = format!("get {key}");
         let ask = Ask { method: "GET", path: &path(key), body: None, what: what.clone() };

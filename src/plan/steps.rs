@@ -1,8 +1,8 @@
 //! The order of the writes: what grants before what takes away.
 //!
-//! 1. roles come and widen, so that no binding points at nothing; 2. bindings come and widen, bridges among them;
-//! 3. aws-auth, in one write; 4. what only narrows; 5.–7. a replaced binding goes, comes back under its name, and its
-//! bridge goes: its subjects hold the new role all the time; 8. bindings go; 9. roles go.
+//! First roles come and widen, so that no binding points at nothing; then bindings, bridges among them; then aws-auth, in
+//! one write; then what only narrows; then a replaced binding goes, comes back under its name, and its bridge goes: its
+//! subjects hold the new role all the time; then bindings go, and last roles.
 
 use super::Step;
 use crate::names::ObjectKey;

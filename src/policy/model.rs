@@ -34,6 +34,7 @@ pub(crate) struct Policy {
     pub(crate) roles: BTreeMap<String, Role>,
     pub(crate) bindings: BTreeMap<String, Binding>,
     pub(crate) ownership: Ownership,
+    #[expect(dead_code, reason = "read and checked; apply does not guard by it yet")]
     pub(crate) guard: Guard,
     pub(crate) invariants: Vec<Invariant>,
 }
@@ -253,6 +254,7 @@ pub(crate) enum IgnorePattern {
 }
 
 #[derive(Debug, Clone, Default)]
+#[expect(dead_code, reason = "read and checked; apply does not guard by it yet")]
 pub(crate) struct Guard {
     pub(crate) protected: Vec<At<Arn>>,
     pub(crate) max_removals: Option<MaxRemovals>,

@@ -153,12 +153,16 @@ pub(crate) fn who_can(request: &Request, answer: &WhoCan<'_>, explain: bool, vie
     let mut out = String::new();
     if !masters.is_empty() {
         out.push_str("system:masters, who may do everything:\n");
-        masters.iter().for_each(|one| out.push_str(&principal(one, explain, view)));
+        for one in masters {
+            out.push_str(&principal(one, explain, view));
+        }
         out.push('\n');
     }
     if !principals.is_empty() {
         out.push_str(&format!("Principals that may {}:\n", visible(&request.to_string())));
-        principals.iter().for_each(|one| out.push_str(&principal(one, explain, view)));
+        for one in principals {
+            out.push_str(&principal(one, explain, view));
+        }
         out.push('\n');
     }
     if holders.is_empty() {
@@ -185,7 +189,9 @@ fn held(holder: &Holder<'_>, explain: bool, view: &View<'_>) -> String {
     let Holder { subject, by, behind } = holder;
     let mut out = format!("  {}\n", visible(&subject.to_string()));
     if explain {
-        by.iter().for_each(|chain| out.push_str(&indented(&view.chain(chain))));
+        for chain in by {
+            out.push_str(&indented(&view.chain(chain)));
+        }
     } else {
         let mut pairs: Vec<String> =
             by.iter().map(|chain| format!("{} → {}", chain.binding.path(), chain.role.name())).collect();

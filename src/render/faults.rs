@@ -20,6 +20,9 @@ pub(crate) fn render(found: &[Diagnostic], sources: &Sources, style: Style) -> S
     out
 }
 
+/// A place in a file and what stands beside it.
+type Mark<'a> = (Span, &'a str, AnnotationKind);
+
 fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
@@ -27,8 +30,7 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
     };
     let mut group = Group::with_title(level.primary_title(visible(&diagnostic.message)));
     if let Some((span, label)) = &diagnostic.at {
-        let mut files: Vec<(usize, Vec<(Span, &str, AnnotationKind)>)> =
-            vec![(span.file(), vec![(*span, label, AnnotationKind::Primary)])];
+        let mut files: Vec<(usize, Vec<Mark<'_>>)> = vec![(span.file(), vec![(*span, label, AnnotationKind::Primary)])];
         for (span, label) in &diagnostic.also {
             let mark = (*span, label.as_str(), AnnotationKind::Context);
             match files.iter_mut().find(|(file, _)| *file == span.file()) {

@@ -43,7 +43,7 @@ pub(crate) fn is_of_cluster(who: &Who) -> bool {
 pub(crate) fn is_worth_a_line(access: &Access<'_>, who: &Who) -> bool {
     match who {
         Who::User(_) | Who::Group(_) => {
-            access.admit(who).identities().any(|one| one.is_master()) || !access.held(who).is_empty()
+            access.admit(who).identities().any(crate::access::Identity::is_master) || !access.held(who).is_empty()
         }
         Who::Arn(_) | Who::Account(_) | Who::ServiceAccount { .. } => true,
     }

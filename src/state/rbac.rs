@@ -183,7 +183,7 @@ mod tests {
         let b = rule(r#"{"verbs":["list","get"],"resources":["pods"],"apiGroups":[""]}"#);
         let c = rule(r#"{"verbs":["list"],"resources":["pods"],"apiGroups":[""]}"#);
         assert!(same_rules(&[a.clone(), c.clone()], &[c.clone(), b.clone(), a.clone()]));
-        assert!(!same_rules(&[a.clone()], &[b, c.clone()]));
+        assert!(!same_rules(std::slice::from_ref(&a), &[b, c.clone()]));
         assert!(!same_rules(&[a], &[c]));
     }
 

@@ -21,7 +21,7 @@ pub(crate) use decode::Decoder;
 pub(crate) use decode::{Anchors, Field, Resolved, Sense};
 pub(crate) use emit::to_yaml;
 pub(crate) use error::YamlError;
-pub(crate) use node::{Anchor, Document, Item, Mapping, Node, Pair, Scalar, ScalarStyle, Sequence, Value};
+pub(crate) use node::{Document, Item, Mapping, Node, Pair, Scalar, ScalarStyle, Sequence, Value};
 pub(crate) use quote::{double_quoted, is_plain_safe, quoted};
 pub(crate) use resolve::Meaning;
 

@@ -11,8 +11,7 @@ mod urls;
 mod wording;
 mod words;
 
-pub(crate) use product::{Extent, Objects, Paths};
+pub(crate) use product::{Extent, Objects};
 pub(crate) use region::{Region, joined, without};
 pub(crate) use resources::Resources;
-pub(crate) use urls::Urls;
 pub(crate) use words::Words;

@@ -89,7 +89,7 @@ pub(super) fn ask(text: &str) -> Request {
         let word = words.next().unwrap();
         request = if flag == "-n" { request.within(word) } else { request.named(word) };
     }
-    request.as_sent()
+    request.into_sent()
 }
 
 #[track_caller]

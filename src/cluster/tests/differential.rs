@@ -6,7 +6,6 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::real::TestCluster;
 use super::table::{FOUND, Found, KINDS, bodies, key, object, plain, writes};
 use crate::cluster::connection::Connection;
 use crate::cluster::kubeconfig::{Lookup, Wanted, resolve};
@@ -16,6 +15,7 @@ use crate::cluster::{ClusterError, ReadCluster, WriteCluster, Written};
 use crate::names::ObjectKey;
 use crate::state::validate::key_of;
 use crate::state::write::{Expected, Refusal, Version, Write, without_empty};
+use crate::test_cluster::TestCluster;
 
 /// How a write ended, without the words and the versions.
 fn class(end: &Result<Written, ClusterError>) -> String {

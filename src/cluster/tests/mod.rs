@@ -1,5 +1,4 @@
 //! The two clusters side by side: what one refuses the other refuses, for the same reason.
 
 mod differential;
-mod real;
 mod table;

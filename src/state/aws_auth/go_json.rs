@@ -194,9 +194,9 @@ fn set_text_or_report(slot: &mut String, field: &Field<'_>, key: &str, found: &m
 /// Of several spellings of one key the last in byte order decides.
 fn report_shadowed(fields: &[Field<'_>], found: &mut Vec<(usize, Kind)>) {
     for (place, field) in fields.iter().enumerate() {
-        let later = fields.iter().skip(place + 1);
+        let mut later = fields.iter().skip(place + 1);
         let same = |other: &&Field<'_>| fold(&other.name) == fold(&field.name);
-        if let Some(winner) = later.filter(same).last() {
+        if let Some(winner) = later.rfind(same) {
             let (key, by) = (field.name.clone(), winner.name.clone());
             found.push((field.key.line, Kind::KeyShadowed { key, by }));
         }

@@ -10,9 +10,12 @@ mod go_json;
 mod read;
 
 pub(crate) use edit::{Edit, EditError, edit};
-pub(crate) use entry::{Entry, New, Principal, Section, Sso};
-pub(crate) use finding::{Drop, Finding, Kind};
+pub(crate) use entry::{Entry, Principal, Section};
+pub(crate) use finding::{Finding, Kind};
 pub(crate) use read::{Found, Reading, SectionError, read};
+
+#[cfg(test)]
+pub(crate) use entry::{New, Sso};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
-use super::bed;
 use crate::state::aws_auth::{Entry, Principal, Section, Sso};
 
 /// What the authenticator has of a section.
@@ -26,7 +25,7 @@ pub(crate) struct Authenticator {
 
 impl Authenticator {
     pub(crate) fn start() -> Self {
-        let mut command = Command::new(bed::program());
+        let mut command = Command::new(crate::test_cluster::bed::program());
         let piped = command.arg("parse").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = piped.spawn().unwrap();
         let questions = child.stdin.take();

@@ -1,17 +1,11 @@
 //! Tests of the room. Where the truth is the authenticator's, its own parser is asked.
 
 mod authenticator;
-#[expect(unreachable_pub, clippy::disallowed_methods, reason = "shared with test binaries")]
-#[path = "../../../../tests/common/bed.rs"]
-mod bed;
 mod corpus;
 mod diff;
 mod differential;
 mod edits;
 mod foreign;
-#[expect(unreachable_pub, reason = "shared with test binaries")]
-#[path = "../../../../tests/common/go.rs"]
-mod go;
 mod layouts;
 mod nasty;
 mod traps;

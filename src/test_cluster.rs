@@ -9,17 +9,17 @@
     reason = "shared with test binaries"
 )]
 
-#[path = "../../../tests/common/bed.rs"]
+#[path = "../tests/common/bed.rs"]
 pub mod bed;
-#[path = "../../../tests/common/cluster.rs"]
+#[path = "../tests/common/cluster.rs"]
 pub mod cluster;
-#[path = "../../../tests/common/go.rs"]
+#[path = "../tests/common/go.rs"]
 pub mod go;
-#[path = "../../../tests/common/kubeconfig.rs"]
+#[path = "../tests/common/kubeconfig.rs"]
 pub mod kubeconfig;
-#[path = "../../../tests/common/process.rs"]
+#[path = "../tests/common/process.rs"]
 pub mod process;
-#[path = "../../../tests/common/web.rs"]
+#[path = "../tests/common/web.rs"]
 pub mod web;
 
 pub(crate) use cluster::TestCluster;
