@@ -5,6 +5,8 @@
 
 #![expect(clippy::disallowed_types, reason = "this room is the one that speaks to the API server")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::lock::Mutex;
@@ -39,6 +41,8 @@ pub(crate) struct Connection {
 struct Current {
     client: Client,
     number: usize,
+    /// Some request has been let in with it.
+    has_worked: Arc<AtomicBool>,
 }
 
 /// A request, repeatable.
@@ -119,7 +123,7 @@ impl Connection {
         let mut current = self.current.lock().await;
         if current.number == failed {
             let client = client(&self.config, &self.server).await?;
-            *current = Current { client, number: failed + 1 };
+            *current = Current { client, number: failed + 1, has_worked: Arc::default() };
         }
         Ok(())
     }
@@ -132,8 +136,14 @@ impl Connection {
         loop {
             tries += 1;
             let current = self.current.lock().await.clone();
-            match self.try_once(&current.client, ask).await {
-                Ok((401, _, _)) if !renewed => {
+            let end = self.try_once(&current.client, ask).await;
+            if end.as_ref().is_ok_and(|(status, _, _)| *status != 401) {
+                current.has_worked.store(true, Ordering::Relaxed);
+            }
+            // New credentials that nobody was ever let in with are not made anew.
+            let renewable = current.number == 0 || current.has_worked.load(Ordering::Relaxed);
+            match end {
+                Ok((401, _, _)) if !renewed && renewable => {
                     renewed = true;
                     self.renew(current.number).await?;
                 }
