@@ -26,6 +26,8 @@ use super::retry::{CONNECT_TRIES, TRIES, is_transient, is_uncertain, wait};
 const PATIENCE: Duration = Duration::from_secs(70);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const NO_TOKEN: &str = "the token of the user has characters that no token has";
+/// The number of the first credentials.
+const FIRST: usize = 1;
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A connection to one API server.
@@ -114,7 +116,7 @@ impl Connection {
             config.cluster_url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or(""))
         );
         let client = client(&config, &server).await?;
-        Ok(Self { config, current: Mutex::new(Current { client, number: 1 }), server })
+        Ok(Self { config, current: Mutex::new(Current { client, number: FIRST, has_worked: Arc::default() }), server })
     }
 
     /// New credentials: a token lives for a quarter of an hour, an apply may live longer. Of the requests that an old
@@ -141,7 +143,7 @@ impl Connection {
                 current.has_worked.store(true, Ordering::Relaxed);
             }
             // New credentials that nobody was ever let in with are not made anew.
-            let renewable = current.number == 0 || current.has_worked.load(Ordering::Relaxed);
+            let renewable = current.number == FIRST || current.has_worked.load(Ordering::Relaxed);
             match end {
                 Ok((401, _, _)) if !renewed && renewable => {
                     renewed = true;
