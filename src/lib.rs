@@ -8,14 +8,16 @@
 //! 3. `policy`: what people want
 //! 4. `access`: who can do what in a state, and what lies between two states
 //! 5. `plan`: the way from one to the other
-//! 6. `render`: a plan and faults as text and JSON
-//! 7. `cluster`, `apply`, `cli`: the shell
+//! 6. `guard`: what a plan must not lead to
+//! 7. `render`: a plan and faults as text and JSON
+//! 8. `cluster`, `apply`, `cli`: the shell
 
 mod access;
 mod apply;
 mod cli;
 mod cluster;
 mod diagnostic;
+mod guard;
 mod names;
 mod plan;
 mod policy;
