@@ -99,6 +99,7 @@ role = "admin"
 username = "admin"
 groups = ["system:masters"]
 [groups.developers]
+[groups."system:masters"]
 [cluster-roles.reader]
 rules = [{ verbs = ["get"], resources = ["pods"] }]
 [bindings.readers]
@@ -296,4 +297,19 @@ fn drift_judges_the_cluster_as_it_is() {
     let ran = refused(&desk, &["drift", "--format", "json"], &["user:mallory can get secrets", "stray (unmanaged)"]);
     fits_the_schema(&serde_json::from_str(&ran.out).unwrap());
     refused(&desk, &["plan"], &["user:mallory"]);
+}
+
+#[test]
+fn the_example_holds_until_its_rule_is_widened() {
+    let desk = Desk::offline();
+    for file in ["access.toml", "cluster.yaml"] {
+        desk.write(file, &fs::read_to_string(example("invariants").join(file)).unwrap());
+    }
+    desk.ok(&["validate", "access.toml"]);
+    assert_eq!(desk.plan(&["access.toml"])["refusals"], serde_json::json!([]));
+    let wide = desk
+        .read("access.toml")
+        .replace("resources = [\"pods\", \"services\", \"configmaps\"]", "api-groups = [\"*\"], resources = [\"*\"]");
+    desk.write("access.toml", &wide);
+    refused(&desk, &["plan", "access.toml"], &["viewers never read secrets", "only break-glass can give himself more"]);
 }
