@@ -8,8 +8,9 @@
 //! 3. `policy`: what people want
 //! 4. `access`: who can do what in a state, and what lies between two states
 //! 5. `plan`: the way from one to the other
-//! 6. `render`: a plan and faults as text and JSON
-//! 7. `cluster`, `apply`, `cli`: the shell
+//! 6. `guard`: what a plan must not lead to
+//! 7. `render`: a plan and faults as text and JSON
+//! 8. `cluster`, `apply`, `cli`: the shell
 
 #[expect(dead_code, reason = "its tests ask more of the engine than the commands do")]
 mod access;
@@ -17,6 +18,7 @@ mod apply;
 mod cli;
 mod cluster;
 mod diagnostic;
+mod guard;
 mod names;
 mod plan;
 mod policy;

@@ -5,6 +5,7 @@
 //! that users who differ in case stay side by side and Go's map order picks one at each login.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::caller::{Caller, fold};
 use crate::names::ArnFault;
@@ -21,6 +22,14 @@ pub(crate) struct EntryRef {
     pub(crate) line: Option<usize>,
     /// The principal as written.
     pub(crate) principal: String,
+}
+
+/// `arn:…:role/viewer, mapRoles line 6`.
+impl fmt::Display for EntryRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.principal, self.section.key())?;
+        self.line.map_or(Ok(()), |line| write!(f, " line {line}"))
+    }
 }
 
 /// An entry and its place.

@@ -6,6 +6,7 @@ use super::args::Apply;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::planned::{Depth, Planned, plans};
+use super::refused::say_refusals;
 use super::world::World;
 use super::{report, saved};
 use crate::apply::{self, Outcome};
@@ -37,6 +38,10 @@ pub(crate) async fn run(args: &Apply, world: &mut World) -> Result<Exit, Failure
         let view = View { cluster: &one.label, full: args.full, style: world.out_style() };
         let gap = if number > 0 { "\n" } else { "" };
         world.print(&format!("{gap}{}", text::plan(&one.plan, &view)));
+    }
+    if say_refusals(&planned, &sources, world) {
+        world.say("Refused: nothing was written.\n");
+        return Ok(Exit::Refused);
     }
     let work: Vec<&Planned> = planned.iter().filter(|one| !one.plan.is_empty()).collect();
     if work.is_empty() || args.dry_run {

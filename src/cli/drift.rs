@@ -4,6 +4,7 @@ use super::args::{Drift, Format};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::planned::{Depth, plans};
+use super::refused::say_refusals;
 use super::world::World;
 use super::{print_json, report};
 use crate::render::text::{self, View};
@@ -21,9 +22,13 @@ pub(crate) async fn run(args: &Drift, world: &mut World) -> Result<Exit, Failure
             }
         }
     }
+    let refused = say_refusals(&plans.planned, &plans.loaded.policy.sources, world);
     if let Some(failure) = plans.failure {
         report(&failure, args.format, world);
         return Ok(Exit::Failed);
+    }
+    if refused {
+        return Ok(Exit::Refused);
     }
     let drifted = plans.planned.iter().any(|one| !one.plan.is_empty());
     Ok(if drifted { Exit::Changes } else { Exit::Done })

@@ -8,16 +8,23 @@ use crate::diagnostic::{Diagnostic, Sources};
 pub(crate) struct Failure {
     pub(crate) sources: Sources,
     pub(crate) found: Vec<Diagnostic>,
+    /// A guard or an invariant stands behind it.
+    pub(crate) refused: bool,
 }
 
 impl Failure {
     pub(crate) fn new(sources: Sources, found: Vec<Diagnostic>) -> Self {
-        Self { sources, found }
+        Self { sources, found, refused: false }
     }
 
     /// A fault that points into no policy file.
     pub(crate) fn of(found: Diagnostic) -> Self {
-        Self { sources: Sources::default(), found: vec![found] }
+        Self { found: vec![found], ..Self::default() }
+    }
+
+    /// The same as a refusal.
+    pub(crate) fn refused(self) -> Self {
+        Self { refused: true, ..self }
     }
 
     /// Says of which cluster it is, where a policy names several.

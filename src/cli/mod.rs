@@ -12,6 +12,7 @@ mod failure;
 mod plan;
 mod planned;
 mod policy_files;
+mod refused;
 mod saved;
 mod schema;
 mod snapshot;
@@ -53,7 +54,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> Exit 
     runtime.shutdown_background();
     let exit = end.unwrap_or_else(|failure| {
         report(&failure, format, world);
-        Exit::Failed
+        if failure.refused { Exit::Refused } else { Exit::Failed }
     });
     match world.finish() {
         Some(error) => {

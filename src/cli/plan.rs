@@ -4,6 +4,7 @@ use super::args::{Format, Plan};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::planned::{Depth, plans};
+use super::refused::say_refusals;
 use super::world::World;
 use super::{print_json, report, write_file};
 use crate::render::text::{self, View};
@@ -22,10 +23,17 @@ pub(crate) async fn run(args: &Plan, world: &mut World) -> Result<Exit, Failure>
             }
         }
     }
+    let refused = say_refusals(&plans.planned, &plans.loaded.policy.sources, world);
     // A plan for some of the clusters is shown, but neither saved nor taken for an answer.
     if let Some(failure) = plans.failure {
         report(&failure, args.format, world);
         return Ok(Exit::Failed);
+    }
+    if refused {
+        if let Some(path) = &args.out {
+            world.say(&format!("{} was not saved: the plan is refused\n", path.display()));
+        }
+        return Ok(Exit::Refused);
     }
     if let Some(path) = &args.out {
         write_file(path, &format!("{:#}\n", plans.to_json()), world)?;

@@ -9,6 +9,7 @@ use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::Wanted;
 use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::Diagnostic;
+use crate::guard::{self, Refusal};
 use crate::plan::{self, Plan};
 use crate::policy::{Known, glimpse_clusters};
 use crate::render::{faults, json};
@@ -22,6 +23,8 @@ pub(crate) struct Planned {
     pub(crate) plan: Plan,
     pub(crate) way: Way,
     pub(crate) name: Option<String>,
+    /// Why the plan must not be carried out.
+    pub(crate) refusals: Vec<Refusal>,
 }
 
 /// The plans of the clusters that could be planned, and why the others could not.
@@ -49,6 +52,7 @@ impl Plans {
                 planned.name.as_deref(),
                 &way_json(&planned.way),
                 &self.loaded.policy.sources,
+                &planned.refusals,
             )
         };
         json::plans(&self.planned.iter().map(one).collect::<Vec<_>>())
@@ -157,10 +161,21 @@ fn plan_one(
         let known = Known::names(&loaded.policy, target.name.as_deref());
         plan.access = Some(plan.access_changes(&state, &known).map_err(|fault| unreadable(&fault))?);
     }
+    let known = if loaded.policy.invariants.is_empty() {
+        Known::default()
+    } else {
+        Known::of(&loaded.policy, target.name.as_deref(), &state, now)
+    };
+    let (refusals, odd) = match depth {
+        Depth::Changes => guard::of_state(&loaded.policy, target.name.as_deref(), &known, &state),
+        Depth::Access => guard::after_plan(&loaded.policy, target.name.as_deref(), &known, &state, &plan)
+            .map_err(|fault| unreadable(&fault))?,
+    };
+    plan.warnings.extend(odd);
     // The run ends soon: giving back a large state string by string would take longer than the plan.
     std::mem::forget(state);
     let (way, name) = (target.way.clone(), target.name.clone());
-    Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name })
+    Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name, refusals })
 }
 
 /// A plan whose own writes are none: a defect.

@@ -29,6 +29,8 @@ struct Saved {
     name: Option<String>,
     reached_by: Reached,
     digest: String,
+    #[serde(default)]
+    refusals: Vec<serde::de::IgnoredAny>,
     #[serde(flatten)]
     plan: Plan,
 }
@@ -56,7 +58,14 @@ pub(crate) async fn open(path: &Path, place: &Place, world: &World) -> Result<Ve
         };
         let target = Target::new(saved.name.clone(), way.clone(), place, world);
         let opened = target.open().await?;
-        out.push(Planned { label: opened.label, cluster: opened.cluster, plan: saved.plan, way, name: saved.name });
+        out.push(Planned {
+            label: opened.label,
+            cluster: opened.cluster,
+            plan: saved.plan,
+            way,
+            name: saved.name,
+            refusals: Vec::new(),
+        });
     }
     Ok(out)
 }
@@ -90,6 +99,10 @@ fn read(path: &Path, world: &World) -> Result<Vec<Saved>, Failure> {
     let file: File =
         serde_json::from_value(value).map_err(|error| fault(format!("{name} is not a saved plan: {error}"), again))?;
     for saved in &file.plans {
+        if !saved.refusals.is_empty() {
+            let why = format!("{name} is refused by what its policy says must hold: nothing was written");
+            return Err(fault(why, "see its `refusals`, mend the policy and plan again").refused());
+        }
         if saved.plan.digest() != saved.digest {
             let why = format!("{name} was changed after it was saved: its steps do not have the digest it states");
             return Err(fault(why, again));

@@ -5,13 +5,26 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::policy_files::load;
 use super::print_json;
+use super::refused::say;
 use super::world::World;
+use crate::diagnostic::Diagnostic;
+use crate::guard::{self, Refusal};
 use crate::render::json;
 use crate::render::words::count;
 
 pub(crate) fn run(args: &Validate, world: &mut World) -> Result<Exit, Failure> {
     let loaded = load(args.policy.as_deref(), world)?;
     let policy = &loaded.policy;
+    let refusals = guard::of_policy_alone(policy, world.now);
+    let refused: Vec<Diagnostic> = refusals.iter().map(Refusal::diagnostic).collect();
+    if !refused.is_empty() {
+        say(&refused, &policy.sources, world);
+        if args.format == Format::Json {
+            let all = [loaded.warnings.as_slice(), &refused].concat();
+            print_json(&json::faults(&all, &policy.sources), world);
+        }
+        return Ok(Exit::Refused);
+    }
     match args.format {
         Format::Json => print_json(&json::faults(&loaded.warnings, &policy.sources), world),
         Format::Text => {

@@ -25,4 +25,8 @@ mod usernames;
 
 pub(crate) use known::{Known, Origin};
 pub(crate) use load::{glimpse_clusters, load};
-pub(crate) use model::{ClusterTarget, Connection, Exclusive, IgnorePattern, Ownership, Policy};
+pub(crate) use model::{
+    Action, At, BoundRole, Claim, ClusterTarget, Connection, Exclusive, IgnorePattern, Invariant, InvariantSubject,
+    NamespaceSelector, Ownership, Policy,
+};
+pub(crate) use scope::is_for;

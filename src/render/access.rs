@@ -3,11 +3,10 @@
 use serde_json::{Value, json};
 
 pub(crate) use super::chain::View;
-use super::chain::entry_words;
 use super::words::visible;
 use crate::access::{
-    Admission, Answer, Chain, Denial, Holder, Identity, Lack, Miss, Never, Principal, Request, Verdict, WayUp, Who,
-    WhoCan,
+    Admission, Answer, Chain, Denial, EntryRef, Holder, Identity, Lack, Miss, Never, Principal, Request, Verdict,
+    WayUp, Who, WhoCan,
 };
 use crate::plan::Opened;
 
@@ -16,19 +15,19 @@ pub(crate) fn denial(denial: &Denial) -> String {
     match denial {
         Denial::NotMapped { meant } if meant.is_empty() => "no entry of aws-auth names it".to_owned(),
         Denial::NotMapped { meant } => {
-            let one = |(entry, never): &(_, Never)| {
+            let one = |(entry, never): &(EntryRef, Never)| {
                 let why = match never {
                     Never::Sso => "EKS has switched this form off".to_owned(),
                     Never::Spelling { shown } => format!("the authenticator sees {shown}"),
                     Never::NotACaller(fault) => fault.to_string(),
                 };
-                format!("the entry {} never answers: {why}", visible(&entry_words(entry)))
+                format!("the entry {} never answers: {why}", visible(&entry.to_string()))
             };
             meant.iter().map(one).collect::<Vec<_>>().join("; ")
         }
         Denial::NotAnInstance { entry, fault } => format!(
             "the entry {} is for machines, and `{}` is not the name of one",
-            visible(&entry_words(entry)),
+            visible(&entry.to_string()),
             visible(&fault.session)
         ),
     }

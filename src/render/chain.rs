@@ -8,7 +8,6 @@ use crate::access::{By, Chain, EntryRef, Identity, MASTERS, Who};
 use crate::names::ObjectKey;
 use crate::policy::{Known, Origin};
 use crate::state::State;
-use crate::state::rbac::Rule;
 
 /// What an answer is shown with.
 pub(crate) struct View<'a> {
@@ -48,7 +47,7 @@ impl View<'_> {
         let mut out = String::new();
         if let Some(entry) = identity.entry() {
             let origin = origin(&self.known.entry_origin(self.state, entry));
-            out.push_str(&self.line("entry", &entry_words(entry), &origin));
+            out.push_str(&self.line("entry", &entry.to_string(), &origin));
         }
         if let Some(name) = &identity.username {
             out.push_str(&format!("  {:<8} {}\n", "user", visible(name.as_str())));
@@ -69,7 +68,7 @@ impl View<'_> {
         if source != role {
             out.push_str(&self.line("from", &source.to_string(), &self.origin(source)));
         }
-        out.push_str(&format!("  {:<8} {}\n", "rule", visible(&rule_words(rule))));
+        out.push_str(&format!("  {:<8} {}\n", "rule", visible(&rule.to_string())));
         out
     }
 
@@ -135,19 +134,4 @@ fn origin_json(origin: &Origin) -> Value {
         Origin::Policy(name) => json!({ "policy": name }),
         Origin::Unmanaged => Value::Null,
     }
-}
-
-/// `arn:…:role/viewer, mapRoles line 6`.
-pub(crate) fn entry_words(entry: &EntryRef) -> String {
-    let line = entry.line.map(|line| format!(" line {line}")).unwrap_or_default();
-    format!("{}, {}{line}", entry.principal, entry.section.key())
-}
-
-/// The lists of a rule under the names that a policy has for them.
-pub(crate) fn rule_words(rule: &Rule) -> String {
-    let lists = rule.lists().into_iter().filter(|(_, list)| !list.is_empty());
-    let words = |list: &Vec<String>| {
-        list.iter().map(|word| if word.is_empty() { "\"\"" } else { word }).collect::<Vec<_>>().join(", ")
-    };
-    lists.map(|(name, list)| format!("{name} {}", words(list))).collect::<Vec<_>>().join("; ")
 }

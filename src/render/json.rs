@@ -3,13 +3,21 @@
 use serde_json::{Value, json};
 
 use crate::diagnostic::{Diagnostic, Sources};
+use crate::guard::Refusal;
 use crate::plan::{Action, Plan};
 
 /// Raised when a reader of the old form would be misled.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// One plan, as `plan --format json`, `drift --format json` and `plan --out` have it.
-pub(crate) fn plan(plan: &Plan, label: &str, name: Option<&str>, reached_by: &Value, sources: &Sources) -> Value {
+pub(crate) fn plan(
+    plan: &Plan,
+    label: &str,
+    name: Option<&str>,
+    reached_by: &Value,
+    sources: &Sources,
+    refusals: &[Refusal],
+) -> Value {
     json!({
         "cluster": label,
         "name": name,
@@ -28,6 +36,7 @@ pub(crate) fn plan(plan: &Plan, label: &str, name: Option<&str>, reached_by: &Va
         "access": plan.access,
         "steps": plan.steps,
         "warnings": diagnostics(&plan.warnings, sources),
+        "refusals": refusals,
     })
 }
 

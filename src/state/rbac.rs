@@ -83,6 +83,17 @@ impl RoleRef {
     }
 }
 
+/// The lists under the names that a policy has for them.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |list: &Vec<String>| {
+            list.iter().map(|word| if word.is_empty() { "\"\"" } else { word }).collect::<Vec<_>>().join(", ")
+        };
+        let lists = self.lists().into_iter().filter(|(_, list)| !list.is_empty());
+        f.write_str(&lists.map(|(name, list)| format!("{name} {}", words(list))).collect::<Vec<_>>().join("; "))
+    }
+}
+
 impl fmt::Display for RoleRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind(), self.name())

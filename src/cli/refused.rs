@@ -1,0 +1,31 @@
+//! What a guard or an invariant says of the plans of a run: after them, and instead of every write.
+
+use super::planned::Planned;
+use super::world::World;
+use crate::diagnostic::{Diagnostic, Sources};
+use crate::guard::Refusal;
+use crate::render::faults;
+
+/// Says what is refused, and whether anything is.
+pub(crate) fn say_refusals(planned: &[Planned], sources: &Sources, world: &mut World) -> bool {
+    let several = planned.len() > 1;
+    let mut found = Vec::new();
+    for one in planned {
+        found.extend(one.refusals.iter().map(Refusal::diagnostic).map(|mut error| {
+            if several {
+                error.message = format!("{}: {}", one.label, error.message);
+            }
+            error
+        }));
+    }
+    say(&found, sources, world);
+    !found.is_empty()
+}
+
+/// Says faults that end no run by themselves.
+pub(crate) fn say(found: &[Diagnostic], sources: &Sources, world: &mut World) {
+    if !found.is_empty() {
+        let text = faults::render(found, sources, world.err_style());
+        world.say(&text);
+    }
+}
