@@ -27,8 +27,8 @@ pub(crate) use doubts::doubts;
 pub(crate) use escalation::{WayUp, all_ways_up, ways_up};
 pub(crate) use identity::{Admission, Denial, Identity, MASTERS, Who, WhoFault};
 pub(crate) use mapping::{EntryRef, Never};
-pub(crate) use matches::Lack;
-pub(crate) use query::{Access, Answer, By, Chain, Holder, Miss, Principal, Verdict, WhoCan};
+pub(crate) use matches::{Lack, allows};
+pub(crate) use query::{Access, Answer, By, Chain, Held, Holder, Miss, Principal, Verdict, WhoCan};
 pub(crate) use reach::Part;
 pub(crate) use request::Request;
 

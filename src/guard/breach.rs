@@ -178,7 +178,7 @@ pub(super) fn request(action: &Action, name: Option<&str>, namespace: Option<&st
     let whole = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
     let name = action.name.as_deref().or(name).unwrap_or_default();
     let namespace = action.namespace.as_deref().or(namespace).unwrap_or_default();
-    Request::object(&action.verb, group, &whole).named(name).within(namespace).as_sent()
+    Request::object(&action.verb, group, &whole).named(name).within(namespace).into_sent()
 }
 
 /// A request that the action means and that a rule allows where it is held.
