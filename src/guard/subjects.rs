@@ -114,7 +114,9 @@ impl Exempt {
         let mut exempt = Self::default();
         for At { value: name, .. } in names {
             let who = people.known.principal(name).cloned().or_else(|| Who::parse(name).ok());
-            who.into_iter().for_each(|who| exempt.add(who));
+            if let Some(who) = who {
+                exempt.add(who);
+            }
             let reserved = reserved_prefix(name).is_some();
             if reserved || people.policy.groups.contains_key(name) {
                 exempt.add(Who::Group(name.clone()));
