@@ -536,7 +536,7 @@ fn move_one() {
 }
 
 fn small_pages(asked: &Asked) -> Fate {
-    Fate::Requery(asked.query.replace("limit=5000", "limit=2"))
+    Fate::Requery(asked.query.replace("limit=20000", "limit=2"))
 }
 
 /// Trap 66.
