@@ -15,34 +15,12 @@
 #[cfg(test)]
 mod common;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::rc::Rc;
+use std::io;
 
+use common::page::Page;
 use common::rolecall::{Desk, example};
 use rolecall::{Ends, Exit, Terminals, World};
-
-/// An end of a process that a test can look at.
-#[derive(Clone, Default)]
-struct Page(Rc<RefCell<Vec<u8>>>);
-
-impl Page {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.borrow().clone()).unwrap()
-    }
-}
-
-impl Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// The example on a desk of its own.
 fn desk() -> Desk {

@@ -12,35 +12,17 @@
     reason = "what helps tests fails by panic and touches the world, as tests do"
 )]
 
-use std::cell::RefCell;
+#[cfg(test)]
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
-use std::rc::Rc;
+use std::io;
 
+use common::page::Page;
 use rolecall::{Ends, Exit, Terminals, World};
 use serde_json::Value;
 use tempfile::TempDir;
-
-#[derive(Clone, Default)]
-struct Page(Rc<RefCell<Vec<u8>>>);
-
-impl Page {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.borrow().clone()).unwrap()
-    }
-}
-
-impl Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 const POLICY: &str = r#"[policy]
 name = "prod"

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::args::Apply;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::planned::{Depth, Planned, plans};
+use super::planned::{Depth, Planned, plans, print_text};
 use super::refused::say_refusals;
 use super::world::World;
 use super::{report, saved};
@@ -13,7 +13,7 @@ use crate::apply::{self, Outcome};
 use crate::cluster::{ClusterError, ReadCluster as _, WriteCluster as _, Written};
 use crate::diagnostic::{Diagnostic, Sources};
 use crate::plan::Step;
-use crate::render::text::{self, View};
+use crate::render::text;
 use crate::render::words::count;
 use crate::state::write::Write;
 
@@ -34,11 +34,7 @@ pub(crate) async fn run(args: &Apply, world: &mut World) -> Result<Exit, Failure
             (loaded.policy.sources, planned)
         }
     };
-    for (number, one) in planned.iter().enumerate() {
-        let view = View { cluster: &one.label, full: args.full, style: world.out_style() };
-        let gap = if number > 0 { "\n" } else { "" };
-        world.print(&format!("{gap}{}", text::plan(&one.plan, &view)));
-    }
+    print_text(&planned, args.full, text::plan, world);
     if say_refusals(&planned, &sources, world) {
         world.say("Refused: nothing was written.\n");
         return Ok(Exit::Refused);

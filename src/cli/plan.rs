@@ -1,28 +1,18 @@
 //! `rolecall plan`.
 
-use super::args::{Format, Plan};
+use super::args::Plan;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::planned::{Depth, plans};
 use super::refused::say_refusals;
 use super::world::World;
-use super::{print_json, report, write_file};
-use crate::render::text::{self, View};
+use super::{report, write_file};
+use crate::render::text;
 
 pub(crate) async fn run(args: &Plan, world: &mut World) -> Result<Exit, Failure> {
     let plans = plans(&args.scope, Depth::Access, world).await?;
     let changes = plans.planned.iter().any(|one| !one.plan.is_empty());
-    match args.format {
-        Format::Json if plans.failure.is_none() => print_json(&plans.to_json(), world),
-        Format::Json => {}
-        Format::Text => {
-            for (number, one) in plans.planned.iter().enumerate() {
-                let view = View { cluster: &one.label, full: args.full, style: world.out_style() };
-                let gap = if number > 0 { "\n" } else { "" };
-                world.print(&format!("{gap}{}", text::plan(&one.plan, &view)));
-            }
-        }
-    }
+    plans.print(args.format, args.full, text::plan, world);
     let refused = say_refusals(&plans.planned, &plans.loaded.policy.sources, world);
     // A plan for some of the clusters is shown, but neither saved nor taken for an answer.
     if let Some(failure) = plans.failure {

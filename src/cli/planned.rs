@@ -1,8 +1,9 @@
 //! One plan for each cluster of a run: what `plan`, `apply` and `drift` have in common.
 
-use super::args::Scope;
+use super::args::{Format, Scope};
 use super::failure::Failure;
 use super::policy_files::{Loaded, read};
+use super::print_json;
 use super::target::{Opened, Target, Way, targets};
 use super::world::World;
 use crate::cluster::any::AnyCluster;
@@ -12,6 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::guard::{self, Refusal};
 use crate::plan::{self, Plan};
 use crate::policy::{Known, glimpse_clusters};
+use crate::render::text::View;
 use crate::render::{faults, json};
 use crate::state::State;
 use crate::state::object::ObjectFault;
@@ -43,6 +45,15 @@ impl Plans {
         }
     }
 
+    /// Prints the plans; a document is printed whole or not at all.
+    pub(crate) fn print(&self, format: Format, full: bool, text: fn(&Plan, &View<'_>) -> String, world: &mut World) {
+        match format {
+            Format::Json if self.failure.is_none() => print_json(&self.to_json(), world),
+            Format::Json => {}
+            Format::Text => print_text(&self.planned, full, text, world),
+        }
+    }
+
     /// The plans as one document.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let one = |planned: &Planned| {
@@ -56,6 +67,15 @@ impl Plans {
             )
         };
         json::plans(&self.planned.iter().map(one).collect::<Vec<_>>())
+    }
+}
+
+/// Prints plans for people, an empty line between them.
+pub(crate) fn print_text(planned: &[Planned], full: bool, text: fn(&Plan, &View<'_>) -> String, world: &mut World) {
+    for (number, one) in planned.iter().enumerate() {
+        let view = View { cluster: &one.label, full, style: world.out_style() };
+        let gap = if number > 0 { "\n" } else { "" };
+        world.print(&format!("{gap}{}", text(&one.plan, &view)));
     }
 }
 

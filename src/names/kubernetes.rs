@@ -13,24 +13,21 @@ pub(crate) fn path_segment_fault(name: &str) -> Option<&'static str> {
 
 /// RFC 1123 label, as namespaces have.
 pub(crate) fn is_dns_label(text: &str) -> bool {
-    let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let bytes = text.as_bytes();
-    text.len() <= 63
-        && edge(bytes.first())
-        && edge(bytes.last())
-        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+    text.len() <= 63 && is_dns_part(text)
 }
 
 /// RFC 1123 subdomain, as service accounts have.
 pub(crate) fn is_dns_subdomain(text: &str) -> bool {
-    text.len() <= 253
-        && text.split('.').all(|label| {
-            let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-            let bytes = label.as_bytes();
-            edge(bytes.first())
-                && edge(bytes.last())
-                && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
-        })
+    text.len() <= 253 && text.split('.').all(is_dns_part)
+}
+
+/// Lower-case letters, digits and `-` within, of any length.
+fn is_dns_part(text: &str) -> bool {
+    let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let bytes = text.as_bytes();
+    edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
 /// The part of a label key after its prefix, and every label value that is not empty.

@@ -18,6 +18,7 @@ pub mod bed;
 pub mod cluster;
 pub mod go;
 pub mod kubeconfig;
+pub mod page;
 pub mod process;
 pub mod proxy;
 pub mod reset;

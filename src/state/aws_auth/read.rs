@@ -3,16 +3,13 @@
 
 use std::ops::Range;
 
+use crate::names::PARTITIONS;
 use crate::yaml::{self, Document, Resolved, Sense, YamlError};
 
 use super::accounts::{self, Account};
 use super::entry::{Entry, Principal, Section, Sso};
 use super::finding::{Drop, Finding, Kind};
 use super::go_json::{Raw, is_null, stands};
-
-/// The partitions that v0.7.8 knows (`pkg/endpoints`).
-const PARTITIONS: [&str; 8] =
-    ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
 
 /// An entry that counts, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
