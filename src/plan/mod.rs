@@ -5,6 +5,7 @@
 
 mod access;
 mod after;
+mod awaited;
 mod entries;
 mod fields;
 mod moved;
@@ -13,6 +14,8 @@ mod removal;
 mod steps;
 
 pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened};
+#[expect(unused_imports, reason = "the shell asks them before it writes")]
+pub(crate) use awaited::{Await, Passing, Question, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -35,6 +38,9 @@ pub(crate) struct Plan {
     pub(crate) cluster_uid: Option<String>,
     pub(crate) changes: Vec<Change>,
     pub(crate) steps: Vec<Step>,
+    /// The moments that no order of the steps avoids: `apply` refuses them unless they are allowed.
+    #[serde(default)]
+    pub(crate) windows: Vec<Window>,
     /// What the steps change in who can do what, where it was asked for.
     #[serde(default)]
     pub(crate) access: Option<Vec<AccessChange>>,
@@ -148,6 +154,9 @@ pub(crate) struct Step {
     pub(crate) precondition: Precondition,
     /// Steps of one stage do not depend on each other; a stage begins when the one before has ended.
     pub(crate) stage: usize,
+    /// What must be seen to work before it is written; none: it relies on no earlier step.
+    #[serde(default)]
+    pub(crate) awaits: Vec<Await>,
     /// What it is for, in words.
     pub(crate) why: String,
 }
@@ -215,6 +224,7 @@ pub(crate) fn plan(
         cluster_uid: live.cluster_uid.clone(),
         changes,
         steps: steps::order(draft.writes),
+        windows: Vec::new(),
         access: None,
         warnings: draft.findings,
     })
