@@ -272,7 +272,7 @@ impl Identity {
     }
 
     /// Every subject that means this identity.
-    pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> {
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = Subject> {
         let username = self.username.as_ref().and_then(Name::literal);
         let groups = self.groups.iter().filter_map(Name::literal).map(|name| Subject::Group(name.to_owned()));
         let user = username.map(|name| Subject::User(name.to_owned()));

@@ -26,7 +26,7 @@ impl Plan {
     }
 }
 
-fn make(state: &mut State, key: &ObjectKey, write: &Write) -> Result<(), ObjectFault> {
+pub(super) fn make(state: &mut State, key: &ObjectKey, write: &Write) -> Result<(), ObjectFault> {
     match write {
         Write::Create(body) => state.put(key, body),
         Write::Patch(patch) => {

@@ -10,8 +10,8 @@ mod entries;
 mod fields;
 mod moved;
 mod objects;
+mod order;
 mod removal;
-mod steps;
 
 pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened};
 #[expect(unused_imports, reason = "the shell asks them before it writes")]
@@ -184,7 +184,7 @@ struct Draft<'a> {
     policy: &'a str,
     sources: &'a Sources,
     changes: Vec<Change>,
-    writes: Vec<steps::Planned>,
+    writes: Vec<order::Planned>,
     findings: Vec<Diagnostic>,
 }
 
@@ -217,14 +217,21 @@ pub(crate) fn plan(
     if draft.findings.iter().any(Diagnostic::is_error) {
         return Err(draft.findings);
     }
+    let author = order::Author { policy: &policy.name.value };
+    let (steps, windows) = match order::order(draft.writes, live, author) {
+        Ok(made) => made,
+        Err(fault) => {
+            return Err(vec![Diagnostic::error(format!("a planned object cannot be read back: {fault}"))]);
+        }
+    };
     let mut changes = draft.changes;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(Plan {
         policy: policy.name.value.clone(),
         cluster_uid: live.cluster_uid.clone(),
         changes,
-        steps: steps::order(draft.writes),
-        windows: Vec::new(),
+        steps,
+        windows,
         access: None,
         warnings: draft.findings,
     })

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::order::{Needs, Planned, Turn};
 use super::removal::Removals;
-use super::steps::{Needs, Phase, Planned};
 use super::{Action, Change, Draft, Field, Origin, Target, fields};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::names::ObjectKey;
@@ -18,7 +18,6 @@ use crate::state::meta::{Labels, Meta};
 use crate::state::object::{Binding, Role, aggregation_json, binding_json, role_json, subjects_json};
 use crate::state::owner::{self, DIGEST, LABELS, Owner};
 use crate::state::rbac::{Subject, same_rules, same_subjects};
-use crate::state::write::Write;
 
 pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: &State, ownership: &Ownership) {
     let removals = Removals::new(draft, desired, live, ownership);
@@ -31,7 +30,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: &State, owner
     }
     for (key, side) in both(&desired.bindings, &live.bindings) {
         match side {
-            Side::Wanted(wanted) => create_binding(draft, key, wanted, None),
+            Side::Wanted(wanted) => create_binding(draft, key, wanted),
             Side::Both(wanted, binding) => change_binding(draft, key, wanted, binding, live, &desired.ended.users),
             Side::Live(binding) => {
                 let end = desired.ended.bindings.get(key);
@@ -134,9 +133,8 @@ fn create_role(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<WantedRol
     draft.changes.push(change(draft, Action::Create, key, Some(wanted.span), shown));
     draft.writes.push(Planned {
         object: key.clone(),
-        write: Write::Create(role_json(key, &marked)),
+        turn: Turn::Create(role_json(key, &marked)),
         needs: Needs::Absent,
-        phase: Phase::GrantRole,
         why: format!("create {key}"),
     });
 }
@@ -241,7 +239,7 @@ fn change_role(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<WantedRol
         shown,
         live,
         Value::Object(patch),
-        if narrows { Phase::Narrow } else { Phase::GrantRole },
+        narrows,
         origin(&live.meta, &owner::role_digest(live, &counted)),
     );
 }
@@ -272,7 +270,7 @@ fn push_update(
     fields: Vec<Field>,
     live: &impl Live,
     patch: Value,
-    phase: Phase,
+    narrows: bool,
     origin: Origin,
 ) {
     let action = if ours { Action::Update } else { Action::Adopt };
@@ -282,9 +280,8 @@ fn push_update(
     draft.changes.push(shown);
     draft.writes.push(Planned {
         object: key.clone(),
-        write: Write::Patch(patch),
+        turn: Turn::Patch { patch, narrows },
         needs: as_read(live.meta()),
-        phase,
         why: format!("{} {key}", if ours { "change" } else { "adopt" }),
     });
 }
@@ -295,17 +292,14 @@ fn marked(draft: &Draft<'_>, binding: &Binding) -> Binding {
     marked
 }
 
-fn create_binding(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Binding>, phase: Option<Phase>) {
+fn create_binding(draft: &mut Draft<'_>, key: &ObjectKey, wanted: &Wanted<Binding>) {
     let body = binding_json(key, &marked(draft, &wanted.value));
-    if phase.is_none() {
-        let shown = fields::binding(None, Some(&wanted.value));
-        draft.changes.push(change(draft, Action::Create, key, Some(wanted.span), shown));
-    }
+    let shown = fields::binding(None, Some(&wanted.value));
+    draft.changes.push(change(draft, Action::Create, key, Some(wanted.span), shown));
     draft.writes.push(Planned {
         object: key.clone(),
-        write: Write::Create(body),
+        turn: Turn::Create(body),
         needs: Needs::Absent,
-        phase: phase.unwrap_or(Phase::GrantBinding),
         why: format!("create {key}"),
     });
 }
@@ -342,9 +336,8 @@ fn change_binding(
         note_manager(draft, key, &live.meta, wanted.span);
     }
     let narrows = new.subjects.iter().all(|subject| live.subjects.contains(subject));
-    let phase = if narrows { Phase::Narrow } else { Phase::GrantBinding };
     let shown = fields::binding(Some(live), Some(new));
-    push_update(draft, key, wanted.span, ours, shown, live, Value::Object(patch), phase, from());
+    push_update(draft, key, wanted.span, ours, shown, live, Value::Object(patch), narrows, from());
     let goes = |name: &&String| {
         let user = Subject::User((*name).clone());
         live.subjects.contains(&user) && !new.subjects.contains(&user)
@@ -394,15 +387,8 @@ fn replace(
     shown.origin = from;
     shown.last_writer.clone_from(&live.meta.last_writer);
     draft.changes.push(shown);
-    let body = binding_json(&bridge, &marked(draft, &wanted.value));
-    let mut push = |object: &ObjectKey, write: Write, needs: Needs, phase: Phase, why: String| {
-        draft.writes.push(Planned { object: object.clone(), write, needs, phase, why });
-    };
-    if !all.bindings.contains_key(&bridge) {
-        let why = format!("create {bridge}, a bridge while {} is replaced", key.name());
-        push(&bridge, Write::Create(body), Needs::Absent, Phase::GrantBinding, why);
-        push(&bridge, Write::Delete, Needs::AsCreated, Phase::BridgeAway, format!("delete {bridge}, the bridge"));
-    }
-    push(key, Write::Delete, as_read(&live.meta), Phase::ReplaceAway, format!("delete {key} with its old roleRef"));
-    create_binding(draft, key, wanted, Some(Phase::ReplaceBack));
+    let body = |key: &ObjectKey| binding_json(key, &marked(draft, &wanted.value));
+    let made = (!all.bindings.contains_key(&bridge)).then(|| (bridge.clone(), body(&bridge)));
+    let turn = Turn::Replace { body: body(key), bridge: made };
+    draft.writes.push(Planned { object: key.clone(), turn, needs: as_read(&live.meta), why: format!("replace {key}") });
 }

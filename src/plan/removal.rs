@@ -3,19 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::objects::{as_read, change};
-use super::steps::{Phase, Planned};
+use super::order::{Planned, Turn};
 use super::{Action, Draft, Field};
 use crate::diagnostic::Diagnostic;
-use crate::names::{ObjectKey, ObjectKind};
+use crate::names::ObjectKey;
 use crate::policy::ending::Ended;
 use crate::policy::expand::Desired;
 use crate::policy::{Exclusive, IgnorePattern, Ownership};
 use crate::state::State;
 use crate::state::meta::Meta;
 use crate::state::object::Binding;
-use crate::state::owner::{self, MANAGED_BY, MANAGER, Owner, POLICY};
+use crate::state::owner::{self, MANAGED_BY, MANAGER, Owner, POLICY, TEMPORARY};
 use crate::state::rbac::RoleRef;
-use crate::state::write::Write;
 
 /// Why an object goes.
 enum Going {
@@ -111,21 +110,17 @@ impl<'a> Removals<'a> {
         }
         let mut out = change(draft, Action::Delete, key, end.map(|end| end.span), shown());
         out.note = match going {
+            Going::NoLongerListed if meta.annotations.contains_key(TEMPORARY) => {
+                Some("left by an apply that was stopped".to_owned())
+            }
             Going::NoLongerListed => None,
             Going::Because(why) => Some(why),
         };
         draft.changes.push(out);
-        let phase = match key.kind() {
-            ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => Phase::TakeBinding,
-            ObjectKind::Namespace | ObjectKind::ConfigMap | ObjectKind::ClusterRole | ObjectKind::Role => {
-                Phase::TakeRole
-            }
-        };
         draft.writes.push(Planned {
             object: key.clone(),
-            write: Write::Delete,
+            turn: Turn::Delete,
             needs: as_read(meta),
-            phase,
             why: format!("delete {key}"),
         });
     }

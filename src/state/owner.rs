@@ -18,6 +18,8 @@ pub(crate) const POLICY: &str = "rolecall/policy";
 pub(crate) const DIGEST: &str = "rolecall/digest";
 /// The keys of the labels that the policy asked for, so that they can be taken off again.
 pub(crate) const LABELS: &str = "rolecall/labels";
+/// On objects that hold access only while an apply runs.
+pub(crate) const TEMPORARY: &str = "rolecall/temporary";
 /// On aws-auth: which entries each policy owns.
 pub(crate) const ENTRIES: &str = "rolecall/entries";
 pub(crate) const AGGREGATE_PREFIX: &str = "rbac.authorization.k8s.io/aggregate-to-";

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use super::region::is_covered;
 use super::resources::Resources;
 use super::urls::Urls;
 use super::words::Words;
@@ -173,6 +174,26 @@ impl<'s> Extent<'s> {
             (Self::Objects(one), Self::Objects(other)) => one.covers(other),
             (Self::Paths(one), Self::Paths(other)) => one.covers(other),
             (Self::Objects(_), Self::Paths(_)) | (Self::Paths(_), Self::Objects(_)) => false,
+        }
+    }
+
+    /// Whether every request in this set is in one of the others.
+    pub(crate) fn is_covered_by(&self, others: &[Self]) -> bool {
+        is_covered(self, others)
+    }
+
+    /// One request that is in the set.
+    pub(crate) fn sample(&self) -> Request {
+        match self {
+            Self::Objects(set) => {
+                let (resource, subresource) = set.resources.sample();
+                let path =
+                    if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+                Request::object(set.verbs.sample("get"), set.groups.sample(""), &path)
+                    .named(set.names.sample(""))
+                    .within(set.namespaces.sample(""))
+            }
+            Self::Paths(set) => Request::url(set.verbs.sample("get"), set.urls.sample()),
         }
     }
 

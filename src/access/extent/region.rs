@@ -65,7 +65,7 @@ fn within<'s>(except: &[Extent<'s>], extent: &Extent<'s>) -> Vec<Extent<'s>> {
 }
 
 /// Whether nothing is left: part for part, until one escapes all.
-fn is_covered(extent: &Extent<'_>, by: &[Extent<'_>]) -> bool {
+pub(super) fn is_covered(extent: &Extent<'_>, by: &[Extent<'_>]) -> bool {
     let mut rest = by.iter();
     let Some(first) = rest.find(|other| other.meets(extent)) else {
         return false;

@@ -65,6 +65,16 @@ impl<'s> Resources<'s> {
         self.each.is_empty() && self.others.is_all()
     }
 
+    /// A resource of the set and its subresource.
+    pub(super) fn sample(&self) -> (&'s str, &'s str) {
+        let own = self.with("");
+        if !own.is_empty() {
+            return (own.sample("pods"), "");
+        }
+        let each = self.each.iter().find(|(_, words)| !words.is_empty());
+        each.map_or_else(|| (self.others.sample("pods"), "rolecall"), |(sub, words)| (words.sample("pods"), sub))
+    }
+
     pub(super) fn is_finite(&self) -> bool {
         self.others.is_empty() && self.each.iter().all(|(_, words)| words.is_finite())
     }

@@ -83,6 +83,12 @@ impl<'s> Urls<'s> {
         *self == Self::all()
     }
 
+    /// A URL of the set, where a pattern shows one.
+    pub(super) fn sample(&self) -> &'s str {
+        let inside = self.marks.iter().filter(|(_, inside)| **inside).map(|(pattern, _)| pattern.text);
+        inside.into_iter().find(|url| !url.is_empty() && self.contains(url)).unwrap_or("/")
+    }
+
     pub(super) fn is_finite(&self) -> bool {
         self.marks.keys().all(|pattern| pattern.exact)
     }

@@ -9,6 +9,9 @@ pub(crate) struct Words<'s> {
     all_but: bool,
 }
 
+/// Words of which some set without end lists one hardly ever.
+const OTHERS: [&str; 6] = ["pods", "list", "default", "rolecall-a", "rolecall-b", "rolecall-c"];
+
 impl<'s> Words<'s> {
     pub(crate) fn all() -> Self {
         Self { listed: Vec::new(), all_but: true }
@@ -52,6 +55,17 @@ impl<'s> Words<'s> {
 
     pub(crate) fn is_all(&self) -> bool {
         self.listed.is_empty() && self.all_but
+    }
+
+    /// One word of the set, where it has one: the preferred where that is in it.
+    pub(super) fn sample(&self, preferred: &'s str) -> &'s str {
+        if self.contains(preferred) {
+            return preferred;
+        }
+        if self.all_but {
+            return OTHERS.into_iter().find(|word| self.contains(word)).unwrap_or_default();
+        }
+        self.listed.first().copied().unwrap_or_default()
     }
 
     pub(super) fn is_finite(&self) -> bool {

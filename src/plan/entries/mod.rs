@@ -4,12 +4,13 @@
 //! before. Its doubles go. Every other entry stays byte for byte.
 
 mod findings;
+pub(super) mod splits;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::steps::{Needs, Phase, Planned};
+use super::order::{Needs, Planned, Turn};
 use super::{Action, Change, Draft, Origin, Target, fields};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
@@ -23,6 +24,7 @@ use crate::state::meta::Labels;
 use crate::state::owner::ENTRIES;
 use crate::state::validate::CONFIG_MAP_LIMIT;
 use crate::state::write::Write;
+use splits::Splits;
 
 /// The edits of each section, as they gather.
 type Edits = BTreeMap<Section, Vec<Edit>>;
@@ -59,9 +61,9 @@ pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: Option<&AwsAu
         work.settle(draft, wanted, auth);
     }
     work.remove(draft, ownership, auth);
-    work.write(draft, auth, live.is_some());
+    work.write(draft, auth, live.is_some(), &readings);
     if concerned {
-        let writes = draft.writes.iter().any(|planned| planned.phase == Phase::Mapping);
+        let writes = draft.writes.iter().any(|planned| planned.object == ObjectKey::aws_auth());
         draft.findings.extend(findings::unchangeable(auth, writes, |section| work.edits.contains_key(&section)));
     }
 }
@@ -202,7 +204,7 @@ impl Work<'_> {
         }
     }
 
-    fn write(&self, draft: &mut Draft<'_>, auth: &AwsAuth, exists: bool) {
+    fn write(&self, draft: &mut Draft<'_>, auth: &AwsAuth, exists: bool, readings: &BTreeMap<Section, Reading>) {
         let mut data = BTreeMap::new();
         for (section, edits) in &self.edits {
             let old = auth.data.get(section.key());
@@ -243,11 +245,12 @@ impl Work<'_> {
             let annotations: Labels = annotation.map(|text| (ENTRIES.to_owned(), text)).into_iter().collect();
             (Write::Create(config_map_json(&data, &annotations)), Needs::Absent)
         };
+        let policy = draft.policy;
+        let splits = Splits::new(auth, exists, policy, &self.marks, &self.kept, &self.edits, readings);
         draft.writes.push(Planned {
             object: ObjectKey::aws_auth(),
-            write,
+            turn: Turn::Map { write, splits: Box::new(splits) },
             needs,
-            phase: Phase::Mapping,
             why: match (exists, data.is_empty()) {
                 (false, _) => "create aws-auth with its entries".to_owned(),
                 (true, false) => "change the entries of aws-auth".to_owned(),
@@ -261,7 +264,7 @@ impl Work<'_> {
     fn silent_marks(&self, draft: &mut Draft<'_>) {
         let shown = draft.changes.iter().any(|change| matches!(change.target, Target::Entry { .. }));
         if !shown && self.edits.is_empty() {
-            draft.writes.retain(|planned| planned.phase != Phase::Mapping);
+            draft.writes.retain(|planned| planned.object != ObjectKey::aws_auth());
         }
     }
 }

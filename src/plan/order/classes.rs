@@ -1,0 +1,164 @@
+//! Whom the writes may concern: principals whose entry changes, principals in whom several changes meet, and whom
+//! bindings name.
+//!
+//! Where one single thing changes for somebody, the frame of that group or user by itself is his frame too: what does not
+//! change is the same on both sides. Only where two changes meet in one login has it a frame of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::frame::Class;
+use super::world::{Login, World};
+use crate::access::{Access, Admission, Caller, Identity, Moment, Name, Who};
+use crate::state::State;
+use crate::state::aws_auth::Section;
+use crate::state::mapping::AwsAuth;
+use crate::state::rbac::Subject;
+
+/// The logins of somebody as one state of aws-auth has them; without any he has one that gives nothing.
+pub(super) fn logins(world: &mut World<'_>, admission: &Admission) -> Vec<Login> {
+    let mut all: Vec<Login> = admission.identities().map(|identity| login(world, identity)).collect();
+    let denied = match admission {
+        Admission::As(_) => 0,
+        Admission::Denied(_) => 1,
+        Admission::ByChance(logins) => logins.iter().filter(|login| login.is_err()).count(),
+    };
+    if denied > 0 || all.is_empty() {
+        all.push(Login::default());
+    }
+    all
+}
+
+fn login(world: &mut World<'_>, identity: &Identity) -> Login {
+    let mut subjects: Vec<usize> = identity.subjects().map(|subject| world.subject(&subject)).collect();
+    subjects.sort_unstable();
+    subjects.dedup();
+    Login {
+        username: identity.username.as_ref().and_then(Name::literal).map(str::to_owned),
+        groups: identity.groups.iter().filter_map(Name::literal).map(str::to_owned).collect(),
+        subjects,
+        is_master: identity.is_master(),
+    }
+}
+
+/// A state of aws-auth alone.
+pub(super) fn mapping_of(auth: Option<AwsAuth>) -> State {
+    State { aws_auth: auth, ..State::default() }
+}
+
+/// All whom the changes concern. `touched` are the subjects of changed bindings and of bindings to changed roles.
+pub(super) fn classes<'s>(
+    world: &mut World<'s>,
+    touched: &BTreeSet<usize>,
+    before: &State,
+    after: &State,
+) -> Vec<Class<'s>> {
+    let sides = [Access::of(before, Moment::Settled), Access::of(after, Moment::Settled)];
+    let mut seen: BTreeSet<(Vec<Login>, Vec<Login>)> = BTreeSet::new();
+    let mut all = Vec::new();
+    for who in principals(&sides, world) {
+        let admissions = sides.each_ref().map(|side| side.admit(&who));
+        let [first, last] = admissions.each_ref().map(|admission| logins(world, admission));
+        let meeting = |login: &Login| login.subjects.iter().filter(|subject| touched.contains(subject)).count();
+        let several = first.len() > 1 || first.iter().any(|login| meeting(login) > 1);
+        if (first != last || several) && seen.insert(anonymous(&first, &last)) {
+            all.push(Class::new(who, first, last));
+        }
+    }
+    for subject in touched {
+        let Some(subject) = world.subjects.get(*subject).cloned() else {
+            continue;
+        };
+        let who = Who::of_subject(&subject);
+        let own = logins(world, &sides[0].admit(&who));
+        if seen.insert(anonymous(&own, &own)) {
+            all.push(Class::new(who, own.clone(), own));
+        }
+    }
+    all
+}
+
+/// Two who are bound by the same subjects are one.
+fn anonymous(first: &[Login], last: &[Login]) -> (Vec<Login>, Vec<Login>) {
+    let bare = |logins: &[Login]| {
+        logins.iter().map(|login| Login { username: None, groups: Vec::new(), ..login.clone() }).collect()
+    };
+    (bare(first), bare(last))
+}
+
+/// Principals of either side, with the sessions that bindings could mean, and those that an account lets in.
+fn principals(sides: &[Access<'_>; 2], world: &World<'_>) -> BTreeSet<Who> {
+    let mut all: BTreeSet<Who> = sides.iter().flat_map(Access::principals).map(|principal| principal.who).collect();
+    let accounts: BTreeSet<String> = all
+        .iter()
+        .filter_map(|who| match who {
+            Who::Account(id) => Some(id.clone()),
+            Who::Arn(_) | Who::User(_) | Who::Group(_) | Who::ServiceAccount { .. } => None,
+        })
+        .collect();
+    if !accounts.is_empty() {
+        let users = world.subjects.iter().filter_map(|subject| match subject {
+            Subject::User(name) if name.starts_with("arn:") => Caller::parse(name).ok(),
+            Subject::User(_) | Subject::Group(_) | Subject::ServiceAccount { .. } => None,
+        });
+        let of_account = users.filter(|caller| accounts.contains(caller.account()));
+        all.extend(of_account.map(Who::Arn));
+    }
+    let templates = templates(sides);
+    if !templates.is_empty() {
+        let sessions = all.iter().flat_map(|who| sessions(who, &templates, world)).collect::<Vec<_>>();
+        all.extend(sessions);
+    }
+    all
+}
+
+/// Usernames and groups with an open session in them, by principal.
+fn templates(sides: &[Access<'_>; 2]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for side in sides {
+        let readings = side.state().aws_auth.iter().flat_map(|auth| Section::ALL.map(|section| auth.reading(section)));
+        for found in readings.filter_map(Result::ok).flat_map(|reading| reading.entries) {
+            let names = found.entry.groups.iter().chain([&found.entry.username]);
+            let open: BTreeSet<String> = names.filter(|name| name.contains("{{Session")).cloned().collect();
+            if !open.is_empty() {
+                all.entry(crate::state::mapping::entry_key(&found.entry)).or_default().extend(open);
+            }
+        }
+    }
+    all
+}
+
+/// The sessions of a role by whose name a template becomes a name that some binding has.
+fn sessions(who: &Who, templates: &BTreeMap<String, BTreeSet<String>>, world: &World<'_>) -> Vec<Who> {
+    let Who::Arn(caller) = who else {
+        return Vec::new();
+    };
+    let mut names = BTreeSet::new();
+    for template in templates.get(&caller.key()).into_iter().flatten() {
+        let template = template.replace("{{AccountID}}", caller.account());
+        let Some((head, rest)) = template.split_once("{{Session") else {
+            continue;
+        };
+        let Some((_, tail)) = rest.split_once("}}").filter(|(_, tail)| !tail.contains("{{")) else {
+            continue;
+        };
+        for subject in &world.subjects {
+            let (Subject::User(name) | Subject::Group(name) | Subject::ServiceAccount { name, .. }) = subject;
+            if let Some(name) = name.strip_prefix(head).and_then(|rest| rest.strip_suffix(tail)) {
+                names.insert(name.to_owned());
+                names.insert(name.replacen('-', "@", 1));
+            }
+        }
+    }
+    let role = caller.canonical().split_once(":role/").map(|(_, role)| role).unwrap_or_default();
+    let partition = caller.canonical().split(':').nth(1).unwrap_or_default();
+    let session = |name: &String| {
+        Caller::parse(&format!("arn:{partition}:sts::{}:assumed-role/{role}/{name}", caller.account())).ok()
+    };
+    names.iter().filter(|name| !name.is_empty() && !name.contains('/')).filter_map(session).map(Who::Arn).collect()
+}
+
+/// Whether an entry's username and groups are what machines join by.
+pub(super) fn is_node(username: &str, groups: &[String]) -> bool {
+    username.starts_with("system:node:")
+        || groups.iter().any(|group| group == "system:nodes" || group == "system:bootstrappers")
+}

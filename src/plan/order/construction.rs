@@ -1,0 +1,364 @@
+//! The way that always leads through: temporary objects hold the new access while the real ones change.
+//!
+//! 1. Each principal who is stuck keeps what he has and gets a group of his own, which nothing is bound to yet.
+//! 2. Copies of what the end gives him are bound to that group: he has both sides.
+//! 3. He has that group alone and a username of his own: he has the end, and the real names stand for others.
+//! 4. Others get copies in the same way; then old bindings shrink, roles change, bindings get their last form.
+//! 5. The last entries come, and the copies go.
+//!
+//! Every write is tried like any other. Machines never get another username.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use super::classes::is_node;
+use super::items::{Act, Item, Kind, Progress};
+use super::search::{Made, Search, What};
+use super::world::{BindingForm, Direction, Effect, Login, RoleForm};
+use crate::access::MASTERS;
+use crate::names::ObjectKey;
+use crate::plan::awaited::{Await, Window};
+use crate::plan::entries::splits::Standing;
+use crate::state::owner::{MANAGED_BY, MANAGER};
+use crate::state::rbac::Subject;
+
+/// What is taken back where the way does not lead through.
+struct Saved<'s> {
+    mark: usize,
+    items: Vec<Item<'s>>,
+    now: Vec<Vec<Login>>,
+    standings: Vec<Standing>,
+    log: Vec<Made<'s>>,
+    stage: usize,
+    asked: BTreeSet<Await>,
+    windows: Vec<Window>,
+}
+
+/// What was made for a while.
+#[derive(Default)]
+struct Temporary {
+    roles: BTreeMap<usize, usize>,
+    bindings: Vec<usize>,
+}
+
+impl<'s> Search<'s> {
+    fn save(&self) -> Saved<'s> {
+        Saved {
+            mark: self.world.mark(),
+            items: self.items.clone(),
+            now: self.classes.iter().map(|class| class.now.clone()).collect(),
+            standings: self.standings.clone(),
+            log: self.log.clone(),
+            stage: self.stage,
+            asked: self.asked.clone(),
+            windows: self.windows.clone(),
+        }
+    }
+
+    fn restore(&mut self, saved: Saved<'s>) {
+        self.world.undo(saved.mark);
+        self.items = saved.items;
+        for (class, now) in self.classes.iter_mut().zip(saved.now) {
+            class.now = now;
+        }
+        self.standings = saved.standings;
+        self.log = saved.log;
+        self.stage = saved.stage;
+        self.asked = saved.asked;
+        self.windows = saved.windows;
+    }
+
+    /// Goes the whole way, or does nothing.
+    pub(super) fn construct(&mut self) -> bool {
+        for apart in [false, true] {
+            let saved = self.save();
+            if self.constructed(apart).is_some() && self.is_done() {
+                return true;
+            }
+            self.restore(saved);
+        }
+        false
+    }
+
+    fn constructed(&mut self, apart: bool) -> Option<()> {
+        let mut temporary = Temporary::default();
+        let maps = self.items.iter().any(|item| !item.done && matches!(item.kind, Kind::Mapping));
+        if apart && maps {
+            self.set_apart(&mut temporary)?;
+            self.sweep();
+        }
+        if !self.only_mapping_waits() {
+            self.hold_others(&mut temporary)?;
+            self.change_all()?;
+        }
+        self.sweep();
+        self.clear(&temporary)
+    }
+
+    fn only_mapping_waits(&self) -> bool {
+        self.items.iter().all(|item| item.done || matches!(item.kind, Kind::Mapping))
+    }
+
+    /// Steps 1 to 3.
+    fn set_apart(&mut self, temporary: &mut Temporary) -> Option<()> {
+        let splits = self.splits?;
+        let stuck = self.stuck();
+        let mut wide = self.standings.clone();
+        let mut alone = self.standings.clone();
+        let mut groups: Vec<(usize, usize)> = Vec::new();
+        for (place, slot) in splits.slots.iter().enumerate() {
+            if !stuck.contains(&place) {
+                *wide.get_mut(place)? = Standing::Final;
+                *alone.get_mut(place)? = Standing::Final;
+                continue;
+            }
+            let of_node = |entry: Option<&crate::state::aws_auth::Entry>| {
+                entry.is_some_and(|entry| is_node(&entry.username, &entry.groups))
+            };
+            let Some(after) = slot.after.as_ref().filter(|_| slot.is_single()) else {
+                continue;
+            };
+            if of_node(slot.before.as_ref()) || of_node(Some(after)) {
+                continue;
+            }
+            let fresh = self.fresh(&slot.key);
+            let group = self.world.subject(&Subject::Group(fresh.clone()));
+            let mut own = vec![fresh.clone()];
+            own.extend(after.groups.iter().filter(|group| *group == MASTERS).cloned());
+            let now = match self.standings.get(place)? {
+                Standing::Between { username, groups } => Some((username.clone(), groups.clone())),
+                Standing::AsLive | Standing::Final => {
+                    slot.before.as_ref().map(|entry| (entry.username.clone(), entry.groups.clone()))
+                }
+            };
+            let (username, mut all) = now.unwrap_or_else(|| (fresh.clone(), Vec::new()));
+            all.extend(own.iter().filter(|group| !all.contains(group)).cloned().collect::<Vec<_>>());
+            *wide.get_mut(place)? = Standing::Between { username, groups: all };
+            *alone.get_mut(place)? = Standing::Between { username: fresh, groups: own };
+            groups.push((place, group));
+        }
+        if groups.is_empty() {
+            return None;
+        }
+        self.map(&wide.clone(), What::PartMapping(wide)).then_some(())?;
+        let wanted = self.last_of(&groups);
+        self.hold(wanted, temporary)?;
+        self.map(&alone.clone(), What::PartMapping(alone)).then_some(())
+    }
+
+    /// By binding of the end, the groups of those whom it means then.
+    fn last_of(&mut self, groups: &[(usize, usize)]) -> Vec<(usize, BindingForm)> {
+        let Some(splits) = self.splits else {
+            return Vec::new();
+        };
+        let mut meant: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (place, group) in groups {
+            let key = splits.slots.get(*place).map(|slot| slot.key.clone()).unwrap_or_default();
+            let after = splits.slots.get(*place).and_then(|slot| slot.after.clone());
+            let mut subjects: BTreeSet<usize> = BTreeSet::new();
+            for class in self.classes.iter().filter(|class| class.key() == key) {
+                subjects.extend(class.last.iter().flat_map(|login| login.subjects.iter().copied()));
+            }
+            if let Some(after) = after {
+                let names = after.groups.iter().map(|group| Subject::Group(group.clone()));
+                let names = names.chain([Subject::User(after.username.clone())]);
+                subjects.extend(names.collect::<Vec<_>>().iter().map(|name| self.world.subject(name)));
+            }
+            for subject in subjects {
+                meant.entry(subject).or_default().push(*group);
+            }
+        }
+        let mut all = Vec::new();
+        for ix in 0..self.world.bindings.len() {
+            let Some(last) = self.last_binding(ix) else {
+                continue;
+            };
+            let mut subjects: Vec<usize> =
+                last.subjects.iter().filter_map(|subject| meant.get(subject)).flatten().copied().collect();
+            subjects.sort_unstable();
+            subjects.dedup();
+            if !subjects.is_empty() {
+                all.push((ix, BindingForm { role: last.role, subjects }));
+            }
+        }
+        all
+    }
+
+    /// What a binding is in the end.
+    fn last_binding(&self, ix: usize) -> Option<BindingForm> {
+        for item in &self.items {
+            match &item.kind {
+                Kind::Binding { ix: own, last } if *own == ix => return last.clone(),
+                Kind::Replace { ix: own, last, .. } if *own == ix => return Some(last.clone()),
+                Kind::Replace { bridge: Some(bridge), .. } if *bridge == ix => return None,
+                Kind::Binding { .. } | Kind::Replace { .. } | Kind::Role { .. } | Kind::Mapping => {}
+            }
+        }
+        self.world.bindings.get(ix)?.form.clone()
+    }
+
+    /// Binds subjects to what roles give in the end, beside the bindings that will do it then.
+    fn hold(&mut self, wanted: Vec<(usize, BindingForm)>, temporary: &mut Temporary) -> Option<()> {
+        let mut made = Vec::new();
+        for (beside, mut form) in wanted {
+            form.role = self.copy_of(form.role, temporary)?;
+            made.push((beside, form));
+        }
+        self.flush();
+        for (beside, form) in made {
+            let key = self.world.bindings.get(beside)?.key.clone();
+            let key = self.free(&key);
+            let ix = self.world.binding_beside(&key, beside);
+            let effect = self.world.set_binding(ix, Some(form.clone()));
+            self.kept(What::TemporaryBinding(ix, form), &effect)?;
+            temporary.bindings.push(ix);
+        }
+        self.flush();
+        Some(())
+    }
+
+    /// A role that gives now what another gives in the end: itself where it does already.
+    fn copy_of(&mut self, role: usize, temporary: &mut Temporary) -> Option<usize> {
+        let slot = self.world.roles.get(role)?;
+        let last = match self.last_gives.get(&role) {
+            Some(last) if *last != *slot.gives => last.clone(),
+            Some(_) | None => return Some(role),
+        };
+        if let Some(copy) = temporary.roles.get(&role) {
+            return Some(*copy);
+        }
+        let key = self.free(&slot.key.clone());
+        let ix = self.world.role(&key);
+        let labels = [(MANAGED_BY.to_owned(), MANAGER.to_owned())].into();
+        let form = RoleForm { rules: last, labels: std::rc::Rc::new(labels), aggregation: None };
+        let effect = self.world.set_role(ix, Some(form.clone()));
+        self.kept(What::TemporaryRole(ix, form), &effect)?;
+        temporary.roles.insert(role, ix);
+        Some(ix)
+    }
+
+    /// Notes a write that is part of the way, where nobody leaves his frame by it.
+    fn kept(&mut self, what: What<'s>, effect: &Effect) -> Option<()> {
+        let touched = self.touched(effect);
+        self.all_in_frame(&touched).then(|| self.record(what, effect.direction, &touched))
+    }
+
+    /// The first half of step 4: whoever is bound in the end is bound to copies.
+    fn hold_others(&mut self, temporary: &mut Temporary) -> Option<()> {
+        let mut beside = BTreeSet::new();
+        for item in self.items.iter().filter(|item| !item.done) {
+            match &item.kind {
+                Kind::Binding { ix, .. } | Kind::Replace { ix, .. } => drop(beside.insert(*ix)),
+                Kind::Role { ix, .. } => {
+                    let roles = self.world.dependents(*ix);
+                    let means = |form: &BindingForm| roles.contains(&form.role);
+                    let meaning = (0..self.world.bindings.len())
+                        .filter(|ix| !temporary.bindings.contains(ix))
+                        .filter(|ix| self.last_binding(*ix).is_some_and(|form| means(&form)));
+                    beside.extend(meaning);
+                }
+                Kind::Mapping => {}
+            }
+        }
+        let wanted = beside.into_iter().filter_map(|ix| Some((ix, self.last_binding(ix)?)));
+        let wanted = wanted.filter(|(_, form)| !form.subjects.is_empty()).collect();
+        self.hold(wanted, temporary)
+    }
+
+    /// The second half of step 4.
+    fn change_all(&mut self) -> Option<()> {
+        let waiting: Vec<(usize, Item<'s>)> =
+            self.items.iter().cloned().enumerate().filter(|(_, item)| !item.done).collect();
+        for (number, item) in &waiting {
+            match &item.kind {
+                Kind::Binding { ix, last: None } => {
+                    let effect = self.world.set_binding(*ix, None);
+                    self.kept(What::Act(*number, Act::Final), &effect)?;
+                    self.finish(*number, Act::Final);
+                }
+                Kind::Binding { ix, last: Some(last) } => {
+                    let Some(mut form) = self.world.bindings.get(*ix)?.form.clone() else {
+                        continue;
+                    };
+                    let before = form.subjects.len();
+                    form.subjects.retain(|subject| last.subjects.contains(subject));
+                    if form.subjects.len() < before && form != *last {
+                        let effect = self.world.set_binding(*ix, Some(form.clone()));
+                        self.kept(What::PartBinding(*number, form), &effect)?;
+                    }
+                }
+                Kind::Replace { ix, at: Progress::Old | Progress::Bridged, .. } => {
+                    let effect = self.world.set_binding(*ix, None);
+                    self.kept(What::Act(*number, Act::Away), &effect)?;
+                    self.gone(*number);
+                }
+                Kind::Replace { .. } | Kind::Role { .. } | Kind::Mapping => {}
+            }
+        }
+        self.flush();
+        for (number, item) in &waiting {
+            let Kind::Role { ix, last: Some(last) } = &item.kind else {
+                continue;
+            };
+            let effect = self.world.set_role(*ix, Some(last.clone()));
+            self.kept(What::Act(*number, Act::Final), &effect)?;
+            self.finish(*number, Act::Final);
+            self.flush();
+        }
+        self.sweep();
+        self.only_mapping_waits().then_some(())
+    }
+
+    fn gone(&mut self, number: usize) {
+        if let Some(Item { kind: Kind::Replace { bridge, at, .. }, .. }) = self.items.get_mut(number) {
+            // A bridge that is not there yet is not needed: a copy holds the new access.
+            if *at == Progress::Old {
+                *bridge = None;
+            }
+            *at = Progress::Gone;
+        }
+    }
+
+    fn clear(&mut self, temporary: &Temporary) -> Option<()> {
+        self.flush();
+        for ix in &temporary.bindings {
+            let effect = self.world.set_binding(*ix, None);
+            self.kept(What::BindingAway(*ix), &effect)?;
+        }
+        self.flush();
+        for ix in temporary.roles.values() {
+            let effect = self.world.set_role(*ix, None);
+            let effect = Effect { direction: Direction::Shrinks, ..effect };
+            self.kept(What::RoleAway(*ix), &effect)?;
+        }
+        self.flush();
+        Some(())
+    }
+
+    /// A name beside another that nothing has.
+    fn free(&self, key: &ObjectKey) -> ObjectKey {
+        let names = (1_usize..).map(|n| match n {
+            1 => format!("{}-rolecall-temporary", key.name()),
+            n => format!("{}-rolecall-temporary-{n}", key.name()),
+        });
+        let is_free =
+            |key: &ObjectKey| !self.world.role_ids.contains_key(key) && !self.world.binding_ids.contains_key(key);
+        names.map(|name| key.renamed(&name)).find(is_free).unwrap_or_else(|| key.clone())
+    }
+
+    /// A username and group that nobody has, the same for the same principal.
+    fn fresh(&self, key: &str) -> String {
+        let hash = Sha256::digest(format!("{}\0{key}", self.author.policy));
+        let hex: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+        let names = (1_usize..).map(|n| match n {
+            1 => format!("rolecall-temporary-{hex}"),
+            n => format!("rolecall-temporary-{hex}-{n}"),
+        });
+        let is_free = |name: &String| {
+            self.world.known_subject(&Subject::Group(name.clone())).is_none()
+                && self.world.known_subject(&Subject::User(name.clone())).is_none()
+        };
+        names.into_iter().find(is_free).unwrap_or_default()
+    }
+}

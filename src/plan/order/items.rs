@@ -1,0 +1,102 @@
+//! The planned changes as moves: each object's next form on the way to its last, and when its turn is.
+
+use super::world::{BindingForm, RoleForm, World};
+use super::{Phase, Planned, Turn};
+use crate::names::{ObjectKey, ObjectKind};
+use crate::state::State;
+
+/// How far the replacement of a binding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Old,
+    Bridged,
+    Gone,
+    Back,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Kind<'s> {
+    Role { ix: usize, last: Option<RoleForm<'s>> },
+    Binding { ix: usize, last: Option<BindingForm> },
+    Replace { ix: usize, last: BindingForm, bridge: Option<usize>, at: Progress },
+    Mapping,
+}
+
+/// A changed object.
+#[derive(Debug, Clone)]
+pub(super) struct Item<'s> {
+    pub(super) kind: Kind<'s>,
+    /// Its place among the planned.
+    pub(super) planned: usize,
+    pub(super) narrows: bool,
+    pub(super) done: bool,
+}
+
+/// The next write of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    Final,
+    Bridge,
+    Away,
+    Back,
+    BridgeAway,
+}
+
+impl Item<'_> {
+    pub(super) fn next(&self) -> Act {
+        match &self.kind {
+            Kind::Replace { bridge: Some(_), at: Progress::Old, .. } => Act::Bridge,
+            Kind::Replace { at: Progress::Old | Progress::Bridged, .. } => Act::Away,
+            Kind::Replace { at: Progress::Gone, .. } => Act::Back,
+            Kind::Replace { at: Progress::Back, .. } => Act::BridgeAway,
+            Kind::Role { .. } | Kind::Binding { .. } | Kind::Mapping => Act::Final,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match (&self.kind, self.next()) {
+            (_, Act::Bridge) => Phase::GrantBinding,
+            (_, Act::Away) => Phase::ReplaceAway,
+            (_, Act::Back) => Phase::ReplaceBack,
+            (_, Act::BridgeAway) => Phase::BridgeAway,
+            (Kind::Mapping, Act::Final) => Phase::Mapping,
+            (Kind::Role { last: None, .. }, Act::Final) => Phase::TakeRole,
+            (Kind::Binding { last: None, .. }, Act::Final) => Phase::TakeBinding,
+            (_, Act::Final) if self.narrows => Phase::Narrow,
+            (Kind::Role { .. }, Act::Final) => Phase::GrantRole,
+            (Kind::Binding { .. } | Kind::Replace { .. }, Act::Final) => Phase::GrantBinding,
+        }
+    }
+}
+
+/// The items of all that is planned; a bridge is no item of its own.
+pub(super) fn items<'s>(planned: &'s [Planned], after: &'s State, world: &mut World<'s>) -> Vec<Item<'s>> {
+    let mut all = Vec::with_capacity(planned.len());
+    for (number, one) in planned.iter().enumerate() {
+        let key = &one.object;
+        let binding = |world: &mut World<'s>, key: &ObjectKey| {
+            let last = after.bindings.get(key).map(|binding| world.binding_form(key, binding));
+            last
+        };
+        let kind = match (key.kind(), &one.turn) {
+            (ObjectKind::ConfigMap | ObjectKind::Namespace, _) => Kind::Mapping,
+            (ObjectKind::ClusterRole | ObjectKind::Role, _) => {
+                let last = after.roles.get(key).map(|role| world.role_form(role));
+                Kind::Role { ix: world.role(key), last }
+            }
+            (ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding, turn) => {
+                let ix = world.binding(key, key.namespace());
+                match (turn, binding(world, key)) {
+                    (Turn::Replace { bridge, .. }, Some(last)) => {
+                        let bridge = bridge.as_ref().map(|(bridge, _)| world.binding_beside(bridge, ix));
+                        Kind::Replace { ix, last, bridge, at: Progress::Old }
+                    }
+                    (_, last) => Kind::Binding { ix, last },
+                }
+            }
+        };
+        let narrows = matches!(&one.turn, Turn::Patch { narrows: true, .. });
+        all.push(Item { kind, planned: number, narrows, done: false });
+    }
+    all
+}

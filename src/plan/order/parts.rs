@@ -1,0 +1,280 @@
+//! Writes that bring an object only part of the way, for when its last form would lead somebody out of his frame.
+//!
+//! Each takes away or adds for good what the last form has or lacks, so the way gets shorter with every one.
+
+use std::collections::BTreeSet;
+
+use super::classes::is_node;
+use super::items::{Act, Item, Kind, Progress};
+use super::search::{Search, What};
+use super::world::{BindingForm, Direction, Effect, RoleForm};
+use crate::plan::entries::splits::{Slot, Standing};
+
+impl<'s> Search<'s> {
+    fn waiting(&self) -> Vec<(usize, Item<'s>)> {
+        self.items.iter().cloned().enumerate().filter(|(_, item)| !item.done).collect()
+    }
+
+    /// Takes from one object what its last form has not and nobody needs.
+    pub(super) fn part_shrinks(&mut self) -> bool {
+        self.waiting().into_iter().any(|(number, item)| match &item.kind {
+            Kind::Binding { ix, last } => self.shrink_binding(number, *ix, last.as_ref()),
+            Kind::Replace { ix, at: Progress::Old | Progress::Bridged, .. } => self.shrink_binding(number, *ix, None),
+            Kind::Role { ix, last } => self.shrink_role(number, *ix, last.as_ref()),
+            Kind::Replace { .. } | Kind::Mapping => false,
+        })
+    }
+
+    /// Gives one object what its last form has and is allowed now.
+    pub(super) fn part_grows(&mut self) -> bool {
+        self.waiting().into_iter().any(|(number, item)| match &item.kind {
+            Kind::Binding { ix, last: Some(last) } => self.grow_binding(number, *ix, last),
+            Kind::Role { ix, last: Some(last) } => self.grow_role(number, *ix, last),
+            Kind::Binding { last: None, .. } | Kind::Role { last: None, .. } => false,
+            Kind::Replace { .. } | Kind::Mapping => false,
+        })
+    }
+
+    /// Changes as long as everybody stays in his frame; answers whom the kept changes concern.
+    fn each<T>(
+        &mut self,
+        list: impl IntoIterator<Item = T>,
+        mut change: impl FnMut(&mut Self, &T) -> Effect,
+    ) -> Option<BTreeSet<usize>> {
+        let mut all: Option<BTreeSet<usize>> = None;
+        for one in list {
+            let mark = self.world.mark();
+            let effect = change(self, &one);
+            let touched = self.touched(&effect);
+            if self.all_in_frame(&touched) {
+                all.get_or_insert_default().extend(touched);
+            } else {
+                self.world.undo(mark);
+            }
+        }
+        all
+    }
+
+    fn binding_now(&self, ix: usize) -> Option<BindingForm> {
+        self.world.bindings.get(ix)?.form.clone()
+    }
+
+    fn role_now(&self, ix: usize) -> Option<RoleForm<'s>> {
+        self.world.roles.get(ix)?.form.clone()
+    }
+
+    fn shrink_binding(&mut self, number: usize, ix: usize, last: Option<&BindingForm>) -> bool {
+        let Some(now) = self.binding_now(ix) else {
+            return false;
+        };
+        let stays = |subject: &usize| last.is_some_and(|last| last.subjects.contains(subject));
+        let goes: Vec<usize> = now.subjects.iter().copied().filter(|subject| !stays(subject)).collect();
+        let made = self.each(goes, |search, subject| {
+            let mut form = search.binding_now(ix);
+            if let Some(form) = &mut form {
+                form.subjects.retain(|other| other != subject);
+            }
+            search.world.set_binding(ix, form)
+        });
+        self.keep_binding(number, ix, Direction::Shrinks, made)
+    }
+
+    fn grow_binding(&mut self, number: usize, ix: usize, last: &BindingForm) -> bool {
+        if self.world.roles.get(last.role).is_none_or(|slot| slot.form.is_none()) {
+            return false;
+        }
+        let now = self.binding_now(ix).map(|form| form.subjects).unwrap_or_default();
+        let comes: Vec<usize> = last.subjects.iter().copied().filter(|subject| !now.contains(subject)).collect();
+        let made = self.each(comes, |search, subject| {
+            let mut form =
+                search.binding_now(ix).unwrap_or_else(|| BindingForm { role: last.role, subjects: Vec::new() });
+            form.subjects.push(*subject);
+            form.subjects.sort_unstable();
+            search.world.set_binding(ix, Some(form))
+        });
+        self.keep_binding(number, ix, Direction::Grows, made)
+    }
+
+    fn keep_binding(&mut self, number: usize, ix: usize, direction: Direction, made: Option<BTreeSet<usize>>) -> bool {
+        let Some((touched, form)) = made.zip(self.binding_now(ix)) else {
+            return false;
+        };
+        self.record(What::PartBinding(number, form), direction, &touched);
+        self.flush();
+        true
+    }
+
+    fn shrink_role(&mut self, number: usize, ix: usize, last: Option<&RoleForm<'s>>) -> bool {
+        let Some(now) = self.role_now(ix).filter(|now| now.aggregation.is_none()) else {
+            return false;
+        };
+        if last.is_some_and(|last| last.aggregation.is_some()) {
+            return false;
+        }
+        let stays = |rule: &usize| last.is_some_and(|last| last.rules.contains(rule));
+        let goes: Vec<usize> = now.rules.iter().copied().filter(|rule| !stays(rule)).collect();
+        let made = self.each(goes, |search, rule| {
+            let mut form = search.role_now(ix);
+            if let Some(form) = &mut form {
+                form.rules.retain(|other| other != rule);
+            }
+            search.world.set_role(ix, form)
+        });
+        self.keep_role(number, ix, Direction::Shrinks, made)
+    }
+
+    fn grow_role(&mut self, number: usize, ix: usize, last: &RoleForm<'s>) -> bool {
+        let Some(now) = self.role_now(ix).filter(|now| now.aggregation.is_none() && last.aggregation.is_none()) else {
+            return false;
+        };
+        let comes: Vec<usize> = last.rules.iter().copied().filter(|rule| !now.rules.contains(rule)).collect();
+        let made = self.each(comes, |search, rule| {
+            let mut form = search.role_now(ix);
+            if let Some(form) = &mut form {
+                form.rules.push(*rule);
+                form.rules.sort_unstable();
+            }
+            search.world.set_role(ix, form)
+        });
+        self.keep_role(number, ix, Direction::Grows, made)
+    }
+
+    fn keep_role(&mut self, number: usize, ix: usize, direction: Direction, made: Option<BTreeSet<usize>>) -> bool {
+        let Some((touched, form)) = made.zip(self.role_now(ix)) else {
+            return false;
+        };
+        self.record(What::PartRole(number, form), direction, &touched);
+        self.flush();
+        true
+    }
+
+    /// A replaced binding whose bridge may not be yet goes first, where nobody needs it.
+    pub(super) fn unbridged(&mut self) -> bool {
+        for (number, item) in self.waiting() {
+            let Kind::Replace { ix, at: Progress::Old, bridge: Some(_), .. } = &item.kind else {
+                continue;
+            };
+            let ix = *ix;
+            let Some(touched) = self.each([()], |search, ()| search.world.set_binding(ix, None)) else {
+                continue;
+            };
+            self.record(What::Act(number, Act::Away), Direction::Shrinks, &touched);
+            if let Some(Item { kind: Kind::Replace { bridge, at, .. }, .. }) = self.items.get_mut(number) {
+                *bridge = None;
+                *at = Progress::Gone;
+            }
+            self.flush();
+            return true;
+        }
+        false
+    }
+
+    /// Brings those entries on that can go, the others part of the way.
+    pub(super) fn part_mapping(&mut self) -> bool {
+        let Some(splits) = self.splits else {
+            return false;
+        };
+        let waits = self.items.iter().any(|item| !item.done && matches!(item.kind, Kind::Mapping));
+        if !waits || self.mappings() == 0 {
+            return false;
+        }
+        let mut best = self.standings.clone();
+        let stuck = self.stuck();
+        for (place, standing) in best.iter_mut().enumerate() {
+            if !stuck.contains(&place) {
+                *standing = Standing::Final;
+            }
+        }
+        for place in &stuck {
+            let Some(slot) = splits.slots.get(*place).filter(|slot| slot.is_single()) else {
+                continue;
+            };
+            for between in betweens(slot) {
+                let mut tried = best.clone();
+                let Some(standing) = tried.get_mut(*place).filter(|standing| **standing != between) else {
+                    continue;
+                };
+                *standing = between;
+                if !self.regresses(&tried) && self.would_map(&tried) {
+                    best = tried;
+                    break;
+                }
+            }
+        }
+        best != self.standings && !self.regresses(&best) && self.map(&best.clone(), What::PartMapping(best))
+    }
+
+    /// Whether aws-auth was already written so.
+    fn regresses(&self, standings: &[Standing]) -> bool {
+        self.log.iter().any(|made| matches!(&made.what, What::PartMapping(known) if known == standings))
+    }
+
+    fn would_map(&mut self, standings: &[Standing]) -> bool {
+        let Some(logins) = self.logins_at(standings) else {
+            return false;
+        };
+        let old = self.log_in(logins);
+        let fits = self.all_in_frame(&old.iter().map(|(number, _)| *number).collect());
+        self.log_in(old);
+        fits
+    }
+
+    /// The principals whose last entry would now lead them out of their frame.
+    pub(super) fn stuck(&mut self) -> BTreeSet<usize> {
+        let Some(splits) = self.splits else {
+            return BTreeSet::new();
+        };
+        let last: Vec<Standing> = vec![Standing::Final; self.standings.len()];
+        let Some(logins) = self.logins_at(&last) else {
+            return BTreeSet::new();
+        };
+        let old = self.log_in(logins);
+        let keys: Vec<String> = old
+            .iter()
+            .filter(|(number, _)| !self.all_in_frame(&BTreeSet::from([*number])))
+            .filter_map(|(number, _)| self.classes.get(*number).map(|class| class.key()))
+            .collect();
+        self.log_in(old);
+        // Several who are bound alike share one class; whoever ends like one who is stuck is stuck too.
+        let alike = |slot: &Slot| {
+            let same = splits.slots.iter().filter(|other| keys.contains(&other.key));
+            let content = |slot: &Slot| {
+                let part = |entry: Option<&crate::state::aws_auth::Entry>| {
+                    entry.map(|entry| (entry.username.clone(), entry.groups.clone()))
+                };
+                (part(slot.before.as_ref()), part(slot.after.as_ref()))
+            };
+            let groups = |slot: &Slot| {
+                let (before, after) = content(slot);
+                (before.map(|(_, groups)| groups), after.map(|(_, groups)| groups))
+            };
+            same.into_iter().any(|other| groups(other) == groups(slot))
+        };
+        let places = splits.slots.iter().enumerate().filter(|(_, slot)| keys.contains(&slot.key) || alike(slot));
+        places.map(|(place, _)| place).collect()
+    }
+}
+
+/// An entry on its way: the old or the new username, with the groups of both or those in common.
+fn betweens(slot: &Slot) -> Vec<Standing> {
+    let Some((before, after)) = slot.before.as_ref().zip(slot.after.as_ref()) else {
+        return Vec::new();
+    };
+    if is_node(&before.username, &before.groups) || is_node(&after.username, &after.groups) {
+        return Vec::new();
+    }
+    let common: Vec<String> = before.groups.iter().filter(|group| after.groups.contains(group)).cloned().collect();
+    let mut both = before.groups.clone();
+    both.extend(after.groups.iter().filter(|group| !before.groups.contains(group)).cloned());
+    let mut all = Vec::new();
+    for groups in [both, common] {
+        for username in [&before.username, &after.username] {
+            let same = |entry: &crate::state::aws_auth::Entry| entry.username == *username && entry.groups == groups;
+            let between = Standing::Between { username: username.clone(), groups: groups.clone() };
+            if !same(before) && !same(after) && !all.contains(&between) {
+                all.push(between);
+            }
+        }
+    }
+    all
+}

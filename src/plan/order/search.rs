@@ -1,0 +1,468 @@
+//! The search: what may be written now is written, the phases in their usual order; what is stuck is split.
+//!
+//! Writes of one stage all give or all take, or concern nobody in common: then every part of them made alone leaves
+//! everybody between two states that were looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::classes::{classes, logins, mapping_of};
+use super::emission;
+use super::frame::Class;
+use super::items::{Act, Item, Kind, Progress, items};
+use super::world::{BindingForm, Direction, Effect, Login, RoleForm, World};
+use super::{Author, PHASES, Phase, Planned, Turn};
+use crate::access::{Access, Moment, Who};
+use crate::plan::Step;
+use crate::plan::awaited::{Await, Window};
+use crate::plan::entries::splits::{Splits, Standing};
+use crate::state::State;
+
+/// Questions of one step; those of aws-auth are about many.
+pub(super) const ASKED: usize = 4;
+const ASKED_OF_MAPPING: usize = 16;
+/// So many writes of aws-auth at most, before it is forced.
+const MAPPINGS: usize = 6;
+
+/// A write of the search.
+#[derive(Debug, Clone)]
+pub(super) enum What<'s> {
+    Act(usize, Act),
+    PartBinding(usize, BindingForm),
+    PartRole(usize, RoleForm<'s>),
+    PartMapping(Vec<Standing>),
+    TemporaryRole(usize, RoleForm<'s>),
+    TemporaryBinding(usize, BindingForm),
+    RoleAway(usize),
+    BindingAway(usize),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Made<'s> {
+    pub(super) stage: usize,
+    pub(super) what: What<'s>,
+    pub(super) awaits: Vec<Await>,
+}
+
+pub(super) struct Search<'s> {
+    pub(super) planned: &'s [Planned],
+    pub(super) author: Author<'s>,
+    pub(super) world: World<'s>,
+    pub(super) items: Vec<Item<'s>>,
+    pub(super) classes: Vec<Class<'s>>,
+    pub(super) of_subject: BTreeMap<usize, BTreeSet<usize>>,
+    /// Principals, whose logins aws-auth decides.
+    pub(super) mapped: Vec<usize>,
+    pub(super) splits: Option<&'s Splits>,
+    pub(super) standings: Vec<Standing>,
+    /// What roles give in the end, where that is not what they give in the beginning.
+    pub(super) last_gives: BTreeMap<usize, Vec<usize>>,
+    pub(super) log: Vec<Made<'s>>,
+    pub(super) stage: usize,
+    pub(super) asked: BTreeSet<Await>,
+    pub(super) windows: Vec<Window>,
+    /// Those who are out of their frame by a forced write.
+    pub(super) excused: BTreeSet<usize>,
+}
+
+pub(super) fn search(planned: &[Planned], live: &State, after: &State, author: Author<'_>) -> (Vec<Step>, Vec<Window>) {
+    let mut search = Search::new(planned, live, after, author);
+    search.run();
+    let windows = std::mem::take(&mut search.windows);
+    (emission::steps(&search, live, after), windows)
+}
+
+impl<'s> Search<'s> {
+    fn new(planned: &'s [Planned], live: &'s State, after: &'s State, author: Author<'s>) -> Self {
+        let mut world = World::of(live);
+        let items = items(planned, after, &mut world);
+        let mut touched = BTreeSet::new();
+        let mut roles = BTreeSet::new();
+        for item in &items {
+            match &item.kind {
+                Kind::Role { ix, .. } => roles.extend(world.dependents(*ix)),
+                Kind::Binding { ix, last } => touched.extend(named(&world, *ix, last.as_ref())),
+                Kind::Replace { ix, last, .. } => touched.extend(named(&world, *ix, Some(last))),
+                Kind::Mapping => {}
+            }
+        }
+        let mark = world.mark();
+        for item in &items {
+            match &item.kind {
+                Kind::Role { ix, last } => drop(world.set_role(*ix, last.clone())),
+                Kind::Binding { ix, last } => drop(world.set_binding(*ix, last.clone())),
+                Kind::Replace { ix, last, .. } => drop(world.set_binding(*ix, Some(last.clone()))),
+                Kind::Mapping => {}
+            }
+        }
+        for item in &items {
+            if let Kind::Role { ix, .. } = &item.kind {
+                roles.extend(world.dependents(*ix));
+            }
+        }
+        for role in &roles {
+            touched.extend(bound(&world, *role));
+        }
+        let last_gives: BTreeMap<usize, Vec<usize>> =
+            roles.iter().filter_map(|role| Some((*role, world.roles.get(*role)?.gives.to_vec()))).collect();
+        world.undo(mark);
+        for role in &roles {
+            touched.extend(bound(&world, *role));
+        }
+        let mut classes = classes(&mut world, &touched, live, after);
+        let sides: Vec<_> = classes.iter_mut().map(|class| class.begin(&world)).collect();
+        let mark = world.mark();
+        for item in &items {
+            match &item.kind {
+                Kind::Role { ix, last } => drop(world.set_role(*ix, last.clone())),
+                Kind::Binding { ix, last } => drop(world.set_binding(*ix, last.clone())),
+                Kind::Replace { ix, last, .. } => drop(world.set_binding(*ix, Some(last.clone()))),
+                Kind::Mapping => {}
+            }
+        }
+        for (class, side) in classes.iter_mut().zip(sides) {
+            class.end(side, &world);
+        }
+        world.undo(mark);
+        let splits = planned.iter().find_map(|one| match &one.turn {
+            Turn::Map { splits, .. } => Some(&**splits),
+            Turn::Create(_) | Turn::Patch { .. } | Turn::Delete | Turn::Replace { .. } => None,
+        });
+        let mapped = classes.iter().enumerate().filter(|(_, class)| matches!(class.who, Who::Arn(_) | Who::Account(_)));
+        let mapped = mapped.map(|(number, _)| number).collect();
+        let mut search = Self {
+            planned,
+            author,
+            world,
+            items,
+            classes,
+            of_subject: BTreeMap::new(),
+            mapped,
+            splits,
+            standings: vec![Standing::AsLive; splits.map_or(0, |splits| splits.slots.len())],
+            last_gives,
+            log: Vec::new(),
+            stage: 0,
+            asked: BTreeSet::new(),
+            windows: Vec::new(),
+            excused: BTreeSet::new(),
+        };
+        for number in 0..search.classes.len() {
+            let class = search.classes.get(number);
+            let all: Vec<Login> =
+                class.into_iter().flat_map(|class| class.first.iter().chain(&class.last)).cloned().collect();
+            search.index(number, &all);
+        }
+        search
+    }
+
+    pub(super) fn index(&mut self, class: usize, logins: &[Login]) {
+        for subject in logins.iter().flat_map(|login| &login.subjects) {
+            self.of_subject.entry(*subject).or_default().insert(class);
+        }
+    }
+
+    fn run(&mut self) {
+        loop {
+            self.sweep();
+            if self.is_done() {
+                return;
+            }
+            if self.part_shrinks() || self.part_grows() || self.part_mapping() || self.unbridged() || self.construct() {
+                continue;
+            }
+            self.force();
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.items.iter().all(|item| item.done)
+    }
+
+    /// Makes every write that may be made, until none is left that may.
+    pub(super) fn sweep(&mut self) {
+        loop {
+            let before = self.log.len();
+            for phase in PHASES {
+                self.phase(phase);
+            }
+            if self.log.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn phase(&mut self, phase: Phase) {
+        let waiting: Vec<usize> = (0..self.items.len())
+            .filter(|number| self.items.get(*number).is_some_and(|item| !item.done && item.phase() == phase))
+            .collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let mut mixed = Vec::new();
+        let mut left = Vec::new();
+        for number in waiting {
+            match self.attempt(number, &[Direction::Neutral, Direction::Grows], &mut BTreeSet::new()) {
+                Tried::Made => {}
+                Tried::Other => left.push(number),
+                Tried::Blocked => {}
+            }
+        }
+        self.flush();
+        for number in left {
+            match self.attempt(number, &[Direction::Neutral, Direction::Shrinks], &mut BTreeSet::new()) {
+                Tried::Made | Tried::Blocked => {}
+                Tried::Other => mixed.push(number),
+            }
+        }
+        self.flush();
+        while !mixed.is_empty() {
+            let mut used = BTreeSet::new();
+            let mut later = Vec::new();
+            let before = self.log.len();
+            for number in mixed {
+                match self.attempt(number, &[Direction::Mixed], &mut used) {
+                    Tried::Other => later.push(number),
+                    Tried::Made | Tried::Blocked => {}
+                }
+            }
+            self.flush();
+            if self.log.len() == before {
+                return;
+            }
+            mixed = later;
+        }
+    }
+
+    /// The next write begins a stage of its own.
+    pub(super) fn flush(&mut self) {
+        if self.log.last().is_some_and(|made| made.stage == self.stage) {
+            self.stage += 1;
+        }
+    }
+
+    /// Tries the next write of an item; it is taken back where it is of another direction, concerns those who are used
+    /// in this stage, or leads somebody out of his frame.
+    fn attempt(&mut self, number: usize, directions: &[Direction], used: &mut BTreeSet<usize>) -> Tried {
+        let Some(item) = self.items.get(number).filter(|item| self.is_enabled(item)).cloned() else {
+            return Tried::Blocked;
+        };
+        let act = item.next();
+        if let Kind::Mapping = item.kind {
+            // aws-auth is one object: alone in its stage.
+            return match self.map(&vec![Standing::Final; self.standings.len()], What::Act(number, act)) {
+                true => {
+                    self.finish(number, act);
+                    self.flush();
+                    Tried::Made
+                }
+                false => Tried::Blocked,
+            };
+        }
+        let mark = self.world.mark();
+        let effect = self.perform(&item, act);
+        let touched = self.touched(&effect);
+        if !directions.contains(&effect.direction) || touched.iter().any(|class| used.contains(class)) {
+            self.world.undo(mark);
+            return Tried::Other;
+        }
+        if !self.all_in_frame(&touched) {
+            self.world.undo(mark);
+            return Tried::Blocked;
+        }
+        if effect.direction == Direction::Mixed {
+            used.extend(touched.iter().copied());
+        }
+        self.record(What::Act(number, act), effect.direction, &touched);
+        self.finish(number, act);
+        Tried::Made
+    }
+
+    /// A binding waits for its role; a role goes when nothing planned means it any more.
+    pub(super) fn is_enabled(&self, item: &Item<'_>) -> bool {
+        let exists = |role: usize| self.world.roles.get(role).is_some_and(|slot| slot.form.is_some());
+        let comes = |role: usize| {
+            let is_it = |item: &Item<'_>| matches!(&item.kind, Kind::Role { ix, last: Some(_) } if *ix == role);
+            self.items.iter().any(|item| !item.done && is_it(item))
+        };
+        match &item.kind {
+            Kind::Binding { last: Some(form), .. } => exists(form.role) || !comes(form.role),
+            Kind::Replace { last, .. } => exists(last.role) || !comes(last.role),
+            Kind::Role { ix, last: None } => {
+                let bound: BTreeSet<usize> = self.world.bindings_of(*ix).collect();
+                bound.is_empty()
+                    || !self.items.iter().any(|item| {
+                        !item.done
+                            && matches!(&item.kind, Kind::Binding { ix, .. } | Kind::Replace { ix, .. } if bound.contains(ix))
+                    })
+            }
+            Kind::Role { last: Some(_), .. } | Kind::Binding { last: None, .. } | Kind::Mapping => true,
+        }
+    }
+
+    pub(super) fn perform(&mut self, item: &Item<'s>, act: Act) -> Effect {
+        match (&item.kind, act) {
+            (Kind::Role { ix, last }, _) => self.world.set_role(*ix, last.clone()),
+            (Kind::Binding { ix, last }, _) => self.world.set_binding(*ix, last.clone()),
+            (Kind::Replace { last, bridge: Some(bridge), .. }, Act::Bridge) => {
+                self.world.set_binding(*bridge, Some(last.clone()))
+            }
+            (Kind::Replace { bridge: Some(bridge), .. }, Act::BridgeAway) => self.world.set_binding(*bridge, None),
+            (Kind::Replace { ix, .. }, Act::Away) => self.world.set_binding(*ix, None),
+            (Kind::Replace { ix, last, .. }, _) => self.world.set_binding(*ix, Some(last.clone())),
+            (Kind::Mapping, _) => Effect { direction: Direction::Neutral, subjects: BTreeSet::new() },
+        }
+    }
+
+    pub(super) fn finish(&mut self, number: usize, act: Act) {
+        let Some(item) = self.items.get_mut(number) else {
+            return;
+        };
+        match (&mut item.kind, act) {
+            (Kind::Replace { at, .. }, Act::Bridge) => *at = Progress::Bridged,
+            (Kind::Replace { at, .. }, Act::Away) => *at = Progress::Gone,
+            (Kind::Replace { at, bridge: Some(_), .. }, Act::Back) => *at = Progress::Back,
+            _ => item.done = true,
+        }
+    }
+
+    pub(super) fn touched(&self, effect: &Effect) -> BTreeSet<usize> {
+        effect.subjects.iter().filter_map(|subject| self.of_subject.get(subject)).flatten().copied().collect()
+    }
+
+    pub(super) fn all_in_frame(&self, touched: &BTreeSet<usize>) -> bool {
+        touched
+            .iter()
+            .filter(|class| !self.excused.contains(class))
+            .all(|class| self.classes.get(*class).is_none_or(|class| class.is_in_frame(&self.world)))
+    }
+
+    /// Notes a write that was made, with what must be seen to work before it.
+    pub(super) fn record(&mut self, what: What<'s>, direction: Direction, touched: &BTreeSet<usize>) {
+        let most =
+            if matches!(what, What::PartMapping(_)) || self.is_mapping(&what) { ASKED_OF_MAPPING } else { ASKED };
+        let mut awaits = Vec::new();
+        if matches!(direction, Direction::Shrinks | Direction::Mixed) {
+            for class in touched.iter().filter_map(|class| self.classes.get(*class)) {
+                for login in &class.now {
+                    if awaits.len() >= most || login.is_master || login.username.is_none() && login.groups.is_empty() {
+                        continue;
+                    }
+                    let now = self.world.atoms(login, false);
+                    let now: Vec<_> = now.into_iter().flat_map(|atom| self.world.extents(atom)).collect();
+                    for extent in class.relies(login, &self.world, most - awaits.len()) {
+                        let request = extent.sample();
+                        if !now.iter().any(|extent| extent.contains(&request)) {
+                            continue;
+                        }
+                        let question = request.into();
+                        let (username, groups) = (login.username.clone(), login.groups.clone());
+                        let asked = Await { username, groups, question };
+                        if self.asked.insert(asked.clone()) {
+                            awaits.push(asked);
+                        }
+                    }
+                }
+            }
+        }
+        for number in touched.intersection(&self.excused).copied().collect::<Vec<_>>() {
+            self.note_windows(number);
+        }
+        self.log.push(Made { stage: self.stage, what, awaits });
+    }
+
+    fn is_mapping(&self, what: &What<'_>) -> bool {
+        let What::Act(number, _) = what else {
+            return false;
+        };
+        self.items.get(*number).is_some_and(|item| matches!(item.kind, Kind::Mapping))
+    }
+
+    /// The logins of all principals with the entries as they stand.
+    pub(super) fn logins_at(&mut self, standings: &[Standing]) -> Option<Vec<(usize, Vec<Login>)>> {
+        let whole = |standing: &Standing| standings.iter().all(|one| one == standing);
+        let (first, last) = (whole(&Standing::AsLive), whole(&Standing::Final));
+        if first || last {
+            let of = |class: &usize| {
+                let class_of = self.classes.get(*class)?;
+                Some((*class, if last { class_of.last.clone() } else { class_of.first.clone() }))
+            };
+            return Some(self.mapped.iter().filter_map(of).collect());
+        }
+        let state = mapping_of(Some(self.splits?.at(standings)?));
+        let access = Access::of(&state, Moment::Settled);
+        let mut all = Vec::with_capacity(self.mapped.len());
+        for class in &self.mapped {
+            let Some(who) = self.classes.get(*class).map(|class| &class.who) else {
+                continue;
+            };
+            all.push((*class, logins(&mut self.world, &access.admit(who))));
+        }
+        Some(all)
+    }
+
+    /// Gives principals the logins; answers those they had.
+    pub(super) fn log_in(&mut self, logins: Vec<(usize, Vec<Login>)>) -> Vec<(usize, Vec<Login>)> {
+        let mut old = Vec::new();
+        for (number, logins) in logins {
+            self.index(number, &logins);
+            if let Some(class) = self.classes.get_mut(number).filter(|class| class.now != logins) {
+                old.push((number, std::mem::replace(&mut class.now, logins)));
+            }
+        }
+        old
+    }
+
+    /// Writes aws-auth so, where nobody leaves his frame by it.
+    pub(super) fn map(&mut self, standings: &[Standing], what: What<'s>) -> bool {
+        let Some(logins) = self.logins_at(standings) else {
+            return false;
+        };
+        let old = self.log_in(logins);
+        let touched: BTreeSet<usize> = old.iter().map(|(number, _)| *number).collect();
+        if !self.all_in_frame(&touched) {
+            self.log_in(old);
+            return false;
+        }
+        self.mapped_so(standings, what, &old);
+        true
+    }
+
+    pub(super) fn mapped_so(&mut self, standings: &[Standing], what: What<'s>, old: &[(usize, Vec<Login>)]) {
+        let touched: BTreeSet<usize> = old.iter().map(|(number, _)| *number).collect();
+        self.standings = standings.to_vec();
+        self.flush();
+        let direction = old.iter().fold(Direction::Neutral, |direction, (number, was)| {
+            let now = self.classes.get(*number).map(|class| class.now.as_slice()).unwrap_or_default();
+            direction.and(match (was.as_slice(), now) {
+                ([was], [now]) if was.is_master == now.is_master => Direction::between(&was.subjects, &now.subjects),
+                _ => Direction::Mixed,
+            })
+        });
+        self.record(what, direction, &touched);
+        self.flush();
+    }
+
+    pub(super) fn mappings(&self) -> usize {
+        let is_part = |made: &&Made<'_>| matches!(made.what, What::PartMapping(_));
+        MAPPINGS.saturating_sub(self.log.iter().filter(is_part).count())
+    }
+}
+
+/// What became of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    Made,
+    Blocked,
+    /// Not here, perhaps elsewhere.
+    Other,
+}
+
+fn named(world: &World<'_>, binding: usize, last: Option<&BindingForm>) -> Vec<usize> {
+    let now = world.bindings.get(binding).and_then(|slot| slot.form.as_ref());
+    now.into_iter().chain(last).flat_map(|form| form.subjects.iter().copied()).collect()
+}
+
+fn bound(world: &World<'_>, role: usize) -> Vec<usize> {
+    let forms = world.bindings_of(role).filter_map(|binding| world.bindings.get(binding)?.form.as_ref());
+    forms.flat_map(|form| form.subjects.iter().copied()).collect()
+}

@@ -1,0 +1,557 @@
+//! One state of all that an order touches, small and quick to change: who is bound to what, and which rules that gives.
+//!
+//! It may not know what is planned. Every change can be taken back, so that a move can be tried.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::access::{Extent, Words};
+use crate::names::{ObjectKey, ObjectKind};
+use crate::state::State;
+use crate::state::meta::Labels;
+use crate::state::object::{Binding, Role};
+use crate::state::rbac::{RoleRef, Rule, Selector, Subject};
+
+/// A rule where it counts; the first scope is the whole cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Atom {
+    pub(super) rule: usize,
+    pub(super) scope: usize,
+}
+
+/// What `system:masters` may do.
+pub(super) const EVERYTHING: Atom = Atom { rule: usize::MAX, scope: 0 };
+
+/// What a role says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RoleForm<'s> {
+    /// Sorted, each once; of an aggregated role what is stored.
+    pub(super) rules: Vec<usize>,
+    pub(super) labels: Rc<Labels>,
+    pub(super) aggregation: Option<&'s [Selector]>,
+}
+
+/// What a binding says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BindingForm {
+    pub(super) role: usize,
+    /// Sorted, each once.
+    pub(super) subjects: Vec<usize>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct RoleSlot<'s> {
+    pub(super) key: ObjectKey,
+    pub(super) form: Option<RoleForm<'s>>,
+    /// What it gives: of an aggregated role what the controller gathers.
+    pub(super) gives: Rc<[usize]>,
+    /// What an aggregated role may still give, until its controller has acted.
+    pub(super) stale: Rc<[usize]>,
+    /// What it gave in the beginning.
+    first: Rc<[usize]>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct BindingSlot {
+    pub(super) key: ObjectKey,
+    pub(super) form: Option<BindingForm>,
+    first: Option<BindingForm>,
+    scope: usize,
+}
+
+/// Somebody's login.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Login {
+    pub(super) username: Option<String>,
+    pub(super) groups: Vec<String>,
+    pub(super) subjects: Vec<usize>,
+    pub(super) is_master: bool,
+}
+
+#[derive(Debug)]
+enum Old<'s> {
+    Role(usize, Option<RoleForm<'s>>, Rc<[usize]>, Rc<[usize]>),
+    Gathered(usize, Rc<[usize]>, Rc<[usize]>),
+    Binding(usize, Option<BindingForm>),
+}
+
+/// How a change lies to what was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Neutral,
+    Grows,
+    Shrinks,
+    Mixed,
+}
+
+impl Direction {
+    pub(super) fn of(grows: bool, shrinks: bool) -> Self {
+        match (grows, shrinks) {
+            (false, false) => Self::Neutral,
+            (true, false) => Self::Grows,
+            (false, true) => Self::Shrinks,
+            (true, true) => Self::Mixed,
+        }
+    }
+
+    /// From one list to another, both sorted.
+    pub(super) fn between(from: &[usize], to: &[usize]) -> Self {
+        let beyond = |one: &[usize], other: &[usize]| one.iter().any(|item| other.binary_search(item).is_err());
+        Self::of(beyond(to, from), beyond(from, to))
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Neutral, one) | (one, Self::Neutral) => one,
+            (Self::Grows, Self::Grows) => Self::Grows,
+            (Self::Shrinks, Self::Shrinks) => Self::Shrinks,
+            (Self::Grows | Self::Shrinks | Self::Mixed, Self::Grows | Self::Shrinks | Self::Mixed) => Self::Mixed,
+        }
+    }
+}
+
+/// What a change did: how it lies to what was, and whom it concerns.
+#[derive(Debug)]
+pub(super) struct Effect {
+    pub(super) direction: Direction,
+    pub(super) subjects: BTreeSet<usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct World<'s> {
+    rules: Vec<&'s Rule>,
+    rule_ids: BTreeMap<&'s Rule, usize>,
+    scopes: Vec<&'s str>,
+    scope_ids: BTreeMap<&'s str, usize>,
+    pub(super) subjects: Vec<Subject>,
+    subject_ids: BTreeMap<Subject, usize>,
+    pub(super) roles: Vec<RoleSlot<'s>>,
+    pub(super) role_ids: BTreeMap<ObjectKey, usize>,
+    pub(super) bindings: Vec<BindingSlot>,
+    pub(super) binding_ids: BTreeMap<ObjectKey, usize>,
+    by_subject: Vec<BTreeSet<usize>>,
+    by_role: Vec<BTreeSet<usize>>,
+    /// The aggregated roles, and for each the roles that it takes rules from.
+    gathering: BTreeMap<usize, BTreeSet<usize>>,
+    journal: Vec<Old<'s>>,
+}
+
+fn sorted(mut list: Vec<usize>) -> Vec<usize> {
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+impl<'s> World<'s> {
+    pub(super) fn of(state: &'s State) -> Self {
+        let mut world = Self {
+            rules: Vec::new(),
+            rule_ids: BTreeMap::new(),
+            scopes: vec![""],
+            scope_ids: BTreeMap::new(),
+            subjects: Vec::new(),
+            subject_ids: BTreeMap::new(),
+            roles: Vec::new(),
+            role_ids: BTreeMap::new(),
+            bindings: Vec::new(),
+            binding_ids: BTreeMap::new(),
+            by_subject: Vec::new(),
+            by_role: Vec::new(),
+            gathering: BTreeMap::new(),
+            journal: Vec::new(),
+        };
+        for (key, role) in &state.roles {
+            let ix = world.role(key);
+            let form = world.role_form(role);
+            world.store_role(ix, Some(form));
+        }
+        for ix in world.gathering.keys().copied().collect::<Vec<_>>() {
+            world.select(ix);
+        }
+        world.gather_all();
+        for slot in &mut world.roles {
+            slot.first = Rc::clone(&slot.gives);
+            let stored = slot.form.as_ref().filter(|form| form.aggregation.is_some());
+            slot.stale = stored.map_or_else(|| Rc::from([]), |form| Rc::from(form.rules.as_slice()));
+        }
+        for (key, binding) in &state.bindings {
+            let ix = world.binding(key, key.namespace());
+            let form = world.binding_form(key, binding);
+            if let Some(slot) = world.bindings.get_mut(ix) {
+                slot.first = Some(form.clone());
+            }
+            world.store_binding(ix, Some(form));
+        }
+        world.journal.clear();
+        world
+    }
+
+    pub(super) fn subject(&mut self, subject: &Subject) -> usize {
+        if let Some(id) = self.subject_ids.get(subject) {
+            return *id;
+        }
+        let id = self.subjects.len();
+        self.subjects.push(subject.clone());
+        self.subject_ids.insert(subject.clone(), id);
+        self.by_subject.push(BTreeSet::new());
+        id
+    }
+
+    pub(super) fn known_subject(&self, subject: &Subject) -> Option<usize> {
+        self.subject_ids.get(subject).copied()
+    }
+
+    fn rule(&mut self, rule: &'s Rule) -> usize {
+        let next = self.rules.len();
+        let id = *self.rule_ids.entry(rule).or_insert(next);
+        if id == next {
+            self.rules.push(rule);
+        }
+        id
+    }
+
+    pub(super) fn rule_of(&self, id: usize) -> Option<&'s Rule> {
+        self.rules.get(id).copied()
+    }
+
+    fn scope(&mut self, namespace: Option<&'s str>) -> usize {
+        let Some(namespace) = namespace else {
+            return 0;
+        };
+        let next = self.scopes.len();
+        let id = *self.scope_ids.entry(namespace).or_insert(next);
+        if id == next {
+            self.scopes.push(namespace);
+        }
+        id
+    }
+
+    /// The place of a role, whether it exists or not.
+    pub(super) fn role(&mut self, key: &ObjectKey) -> usize {
+        if let Some(ix) = self.role_ids.get(key) {
+            return *ix;
+        }
+        let ix = self.roles.len();
+        let none: Rc<[usize]> = Rc::from([]);
+        self.roles.push(RoleSlot {
+            key: key.clone(),
+            form: None,
+            gives: Rc::clone(&none),
+            stale: Rc::clone(&none),
+            first: none,
+        });
+        self.role_ids.insert(key.clone(), ix);
+        self.by_role.push(BTreeSet::new());
+        ix
+    }
+
+    /// The place of a binding, whether it exists or not.
+    pub(super) fn binding(&mut self, key: &ObjectKey, namespace: Option<&'s str>) -> usize {
+        if let Some(ix) = self.binding_ids.get(key) {
+            return *ix;
+        }
+        let ix = self.bindings.len();
+        let scope = self.scope(namespace);
+        self.bindings.push(BindingSlot { key: key.clone(), form: None, first: None, scope });
+        self.binding_ids.insert(key.clone(), ix);
+        ix
+    }
+
+    /// The place of a new binding beside another, in its namespace.
+    pub(super) fn binding_beside(&mut self, key: &ObjectKey, other: usize) -> usize {
+        let ix = self.binding(key, None);
+        let scope = self.bindings.get(other).map_or(0, |slot| slot.scope);
+        if let Some(slot) = self.bindings.get_mut(ix) {
+            slot.scope = scope;
+        }
+        ix
+    }
+
+    pub(super) fn role_form(&mut self, role: &'s Role) -> RoleForm<'s> {
+        RoleForm {
+            rules: sorted(role.rules.iter().map(|rule| self.rule(rule)).collect()),
+            labels: Rc::new(role.meta.labels.clone()),
+            aggregation: role.aggregation.as_deref(),
+        }
+    }
+
+    pub(super) fn binding_form(&mut self, key: &ObjectKey, binding: &Binding) -> BindingForm {
+        let role = match (&binding.role_ref, key.namespace()) {
+            (RoleRef::Role(name), Some(namespace)) => ObjectKey::role(namespace, name),
+            (RoleRef::Role(name) | RoleRef::ClusterRole(name), _) => ObjectKey::cluster_role(name),
+        };
+        BindingForm {
+            role: self.role(&role),
+            subjects: sorted(binding.subjects.iter().map(|subject| self.subject(subject)).collect()),
+        }
+    }
+
+    fn store_role(&mut self, ix: usize, form: Option<RoleForm<'s>>) {
+        let Some(slot) = self.roles.get_mut(ix) else {
+            return;
+        };
+        let (gave, late) = (Rc::clone(&slot.gives), Rc::clone(&slot.stale));
+        match &form {
+            Some(form) if form.aggregation.is_some() => {
+                let old = late.iter().chain(gave.iter()).chain(&form.rules).copied();
+                slot.stale = Rc::from(sorted(old.collect()));
+                self.gathering.entry(ix).or_default();
+            }
+            Some(_) | None => {
+                slot.gives = form.as_ref().map_or_else(|| Rc::from([]), |form| Rc::from(form.rules.as_slice()));
+                slot.stale = Rc::from([]);
+                self.gathering.remove(&ix);
+            }
+        }
+        let old = std::mem::replace(&mut slot.form, form);
+        self.journal.push(Old::Role(ix, old, gave, late));
+    }
+
+    /// Which roles an aggregated one takes rules from.
+    fn select(&mut self, ix: usize) {
+        let Some(selectors) = self.roles.get(ix).and_then(|slot| slot.form.as_ref()).and_then(|form| form.aggregation)
+        else {
+            return;
+        };
+        let selected = self.roles.iter().enumerate().filter(|(other, slot)| {
+            *other != ix
+                && slot.key.kind() == ObjectKind::ClusterRole
+                && slot.form.as_ref().is_some_and(|form| selectors.iter().any(|one| one.matches(&form.labels)))
+        });
+        let selected = selected.map(|(other, _)| other).collect();
+        self.gathering.insert(ix, selected);
+    }
+
+    fn select_one(&mut self, ix: usize) {
+        let form = self.roles.get(ix).filter(|slot| slot.key.kind() == ObjectKind::ClusterRole);
+        let labels = form.and_then(|slot| slot.form.as_ref()).map(|form| Rc::clone(&form.labels));
+        for (gathering, selected) in &mut self.gathering {
+            let selectors = self.roles.get(*gathering).and_then(|slot| slot.form.as_ref()?.aggregation);
+            let takes = labels.as_ref().is_some_and(|labels| {
+                *gathering != ix && selectors.is_some_and(|list| list.iter().any(|one| one.matches(labels)))
+            });
+            if takes {
+                selected.insert(ix);
+            } else {
+                selected.remove(&ix);
+            }
+        }
+    }
+
+    /// Runs the controller of aggregated roles until nothing changes; answers which gave something else before.
+    fn gather_all(&mut self) -> Vec<(usize, Rc<[usize]>)> {
+        let aggregated: Vec<usize> = self.gathering.keys().copied().collect();
+        let before: Vec<(usize, Rc<[usize]>)> =
+            aggregated.iter().filter_map(|ix| Some((*ix, Rc::clone(&self.roles.get(*ix)?.gives)))).collect();
+        let mut now: BTreeMap<usize, BTreeSet<usize>> = aggregated.iter().map(|ix| (*ix, BTreeSet::new())).collect();
+        loop {
+            let mut moved = false;
+            for ix in &aggregated {
+                let mut all = BTreeSet::new();
+                for from in self.gathering.get(ix).into_iter().flatten() {
+                    match now.get(from) {
+                        Some(gathered) => all.extend(gathered.iter().copied()),
+                        None => {
+                            all.extend(self.roles.get(*from).into_iter().flat_map(|slot| slot.gives.iter().copied()))
+                        }
+                    }
+                }
+                moved |= now.insert(*ix, all.clone()).is_none_or(|old| old != all);
+            }
+            if !moved {
+                break;
+            }
+        }
+        let mut changed = Vec::new();
+        for (ix, old) in before {
+            let rules: Vec<usize> = now.remove(&ix).unwrap_or_default().into_iter().collect();
+            if *old == *rules {
+                continue;
+            }
+            if let Some(slot) = self.roles.get_mut(ix) {
+                let stale = sorted(slot.stale.iter().chain(old.iter()).copied().collect());
+                self.journal.push(Old::Gathered(ix, Rc::clone(&old), Rc::clone(&slot.stale)));
+                slot.gives = Rc::from(rules);
+                slot.stale = Rc::from(stale);
+            }
+            changed.push((ix, old));
+        }
+        changed
+    }
+
+    fn is_selected(&self, ix: usize) -> bool {
+        self.gathering.contains_key(&ix) || self.gathering.values().any(|selected| selected.contains(&ix))
+    }
+
+    /// Changes a role, and with it what the controller gathers from it.
+    pub(super) fn set_role(&mut self, ix: usize, form: Option<RoleForm<'s>>) -> Effect {
+        let gave = self.roles.get(ix).map_or_else(|| Rc::from([]), |slot| Rc::clone(&slot.gives));
+        let was_selected = self.is_selected(ix);
+        self.store_role(ix, form);
+        self.select(ix);
+        self.select_one(ix);
+        let gathered = if was_selected || self.is_selected(ix) { self.gather_all() } else { Vec::new() };
+        let mut changed: BTreeMap<usize, Rc<[usize]>> = gathered.into_iter().collect();
+        changed.insert(ix, gave);
+        let mut effect = Effect { direction: Direction::Neutral, subjects: BTreeSet::new() };
+        for (role, old) in changed {
+            let now = self.roles.get(role).map_or_else(|| Rc::from([]), |slot| Rc::clone(&slot.gives));
+            if *old == *now {
+                continue;
+            }
+            effect.direction = effect.direction.and(Direction::between(&old, &now));
+            for binding in self.by_role.get(role).into_iter().flatten() {
+                let form = self.bindings.get(*binding).and_then(|slot| slot.form.as_ref());
+                effect.subjects.extend(form.into_iter().flat_map(|form| form.subjects.iter().copied()));
+            }
+        }
+        effect
+    }
+
+    fn store_binding(&mut self, ix: usize, form: Option<BindingForm>) -> Option<BindingForm> {
+        let slot = self.bindings.get_mut(ix)?;
+        let old = std::mem::replace(&mut slot.form, form.clone());
+        if let Some(old) = &old {
+            self.by_role.get_mut(old.role).map(|all| all.remove(&ix));
+            for subject in &old.subjects {
+                self.by_subject.get_mut(*subject).map(|all| all.remove(&ix));
+            }
+        }
+        if let Some(form) = form {
+            self.by_role.get_mut(form.role).map(|all| all.insert(ix));
+            for subject in form.subjects {
+                self.by_subject.get_mut(subject).map(|all| all.insert(ix));
+            }
+        }
+        self.journal.push(Old::Binding(ix, old.clone()));
+        old
+    }
+
+    pub(super) fn set_binding(&mut self, ix: usize, form: Option<BindingForm>) -> Effect {
+        let now = form.clone();
+        let old = self.store_binding(ix, form);
+        let subjects = |form: &Option<BindingForm>| form.as_ref().map(|form| form.subjects.clone()).unwrap_or_default();
+        let (was, is) = (subjects(&old), subjects(&now));
+        let same_role = match (&old, &now) {
+            (Some(one), Some(other)) => one.role == other.role,
+            _ => true,
+        };
+        if !same_role {
+            return Effect { direction: Direction::Mixed, subjects: was.into_iter().chain(is).collect() };
+        }
+        let direction = Direction::between(&was, &is);
+        let (was, is): (BTreeSet<usize>, BTreeSet<usize>) = (was.into_iter().collect(), is.into_iter().collect());
+        Effect { direction, subjects: was.symmetric_difference(&is).copied().collect() }
+    }
+
+    pub(super) fn mark(&self) -> usize {
+        self.journal.len()
+    }
+
+    /// Takes back what was changed since the mark.
+    pub(super) fn undo(&mut self, mark: usize) {
+        while self.journal.len() > mark {
+            match self.journal.pop() {
+                Some(Old::Role(ix, form, gave, late)) => {
+                    let at = self.journal.len();
+                    self.store_role(ix, form);
+                    if let Some(slot) = self.roles.get_mut(ix) {
+                        slot.gives = gave;
+                        slot.stale = late;
+                    }
+                    self.select(ix);
+                    self.select_one(ix);
+                    self.journal.truncate(at);
+                }
+                Some(Old::Gathered(ix, gave, stale)) => {
+                    if let Some(slot) = self.roles.get_mut(ix) {
+                        slot.gives = gave;
+                        slot.stale = stale;
+                    }
+                }
+                Some(Old::Binding(ix, form)) => {
+                    let at = self.journal.len();
+                    self.store_binding(ix, form);
+                    self.journal.truncate(at);
+                }
+                None => {}
+            }
+        }
+    }
+
+    pub(super) fn bindings_of(&self, role: usize) -> impl Iterator<Item = usize> {
+        self.by_role.get(role).into_iter().flatten().copied()
+    }
+
+    pub(super) fn bindings_naming(&self, subject: usize) -> impl Iterator<Item = usize> {
+        self.by_subject.get(subject).into_iter().flatten().copied()
+    }
+
+    /// Roles whose rules hang on a role: itself, and all that gather from it.
+    pub(super) fn dependents(&self, role: usize) -> BTreeSet<usize> {
+        let mut all = BTreeSet::from([role]);
+        loop {
+            let more: Vec<usize> = self
+                .gathering
+                .iter()
+                .filter(|(ix, selected)| !all.contains(ix) && selected.iter().any(|from| all.contains(from)))
+                .map(|(ix, _)| *ix)
+                .collect();
+            if more.is_empty() {
+                return all;
+            }
+            all.extend(more);
+        }
+    }
+
+    /// All that a login may do; with `stale` also what an aggregated role may still give.
+    pub(super) fn atoms(&self, login: &Login, stale: bool) -> Vec<Atom> {
+        self.walk(login, |slot, role, _| {
+            let late: &[usize] = if stale { &role.stale } else { &[] };
+            role.gives.iter().chain(late).map(|rule| Atom { rule: *rule, scope: slot.scope }).collect()
+        })
+    }
+
+    /// What of it was so from the beginning, by the same objects.
+    pub(super) fn lasting(&self, login: &Login) -> Vec<Atom> {
+        self.walk(login, |slot, role, subject| {
+            let same =
+                slot.first.as_ref().zip(slot.form.as_ref()).is_some_and(|(first, form)| {
+                    first.role == form.role && first.subjects.binary_search(&subject).is_ok()
+                });
+            let rules = role.gives.iter().filter(|rule| same && role.first.binary_search(rule).is_ok());
+            rules.map(|rule| Atom { rule: *rule, scope: slot.scope }).collect()
+        })
+    }
+
+    fn walk(&self, login: &Login, of: impl Fn(&BindingSlot, &RoleSlot<'s>, usize) -> Vec<Atom>) -> Vec<Atom> {
+        let mut atoms = if login.is_master { vec![EVERYTHING] } else { Vec::new() };
+        for subject in &login.subjects {
+            for binding in self.bindings_naming(*subject) {
+                let slot = self.bindings.get(binding);
+                let role = slot.and_then(|slot| self.roles.get(slot.form.as_ref()?.role));
+                if let Some((slot, role)) = slot.zip(role) {
+                    atoms.extend(of(slot, role, *subject));
+                }
+            }
+        }
+        atoms.sort_unstable();
+        atoms.dedup();
+        atoms
+    }
+
+    /// The requests that an atom allows.
+    pub(super) fn extents(&self, atom: Atom) -> Vec<Extent<'s>> {
+        if atom == EVERYTHING {
+            return Extent::everything().into();
+        }
+        let Some(rule) = self.rule_of(atom.rule) else {
+            return Vec::new();
+        };
+        if atom.scope == 0 {
+            return [Extent::objects(rule, Words::all()), Extent::paths(rule)].into_iter().flatten().collect();
+        }
+        let namespace = self.scopes.get(atom.scope).copied().unwrap_or_default();
+        Extent::objects(rule, Words::only([namespace])).into_iter().collect()
+    }
+}
