@@ -39,4 +39,4 @@ pub(crate) use template::Name;
 pub(crate) use self::{caller::Session, delta::delta_of, identity::Source, mapping::Standing, reach::contains};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

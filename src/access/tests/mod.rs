@@ -4,7 +4,7 @@ mod aggregated;
 mod delta;
 mod fixture;
 mod identities;
-mod oracle;
+pub(crate) mod oracle;
 mod properties;
 mod random;
 mod traps;

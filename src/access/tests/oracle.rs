@@ -9,11 +9,21 @@ use crate::state::aws_auth::{Entry, Principal, Section};
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
 /// A login: a username and groups; what the question leaves open is none.
-type Login = (Option<String>, Vec<String>);
+pub(crate) type Login = (Option<String>, Vec<String>);
 
 /// How many of the logins of somebody may do something, and how many there are.
-pub(super) fn allowed(state: &State, moment: Moment, who: &Who, request: &Request) -> (usize, usize) {
+pub(crate) fn allowed(state: &State, moment: Moment, who: &Who, request: &Request) -> (usize, usize) {
     let logins = logins(state, who);
+    of_logins(state, moment, &logins, request)
+}
+
+/// The same for many requests.
+pub(crate) fn all_allowed(state: &State, moment: Moment, who: &Who, requests: &[Request]) -> Vec<(usize, usize)> {
+    let logins = logins(state, who);
+    requests.iter().map(|request| of_logins(state, moment, &logins, request)).collect()
+}
+
+fn of_logins(state: &State, moment: Moment, logins: &[Option<Login>], request: &Request) -> (usize, usize) {
     let allowing =
         logins.iter().filter(|login| login.as_ref().is_some_and(|login| allows(state, moment, login, request)));
     (allowing.count(), logins.len())
@@ -109,7 +119,7 @@ fn authenticated(username: Option<String>, mut groups: Vec<String>) -> Login {
     (username, groups)
 }
 
-fn allows(state: &State, moment: Moment, (username, groups): &Login, request: &Request) -> bool {
+pub(crate) fn allows(state: &State, moment: Moment, (username, groups): &Login, request: &Request) -> bool {
     if groups.iter().any(|group| group == "system:masters") {
         return true;
     }
@@ -138,7 +148,10 @@ fn allows(state: &State, moment: Moment, (username, groups): &Login, request: &R
 }
 
 /// Runs the controller over all roles until nothing changes; there must be no circle.
-pub(super) fn rules(state: &State, moment: Moment, key: &ObjectKey) -> Vec<Rule> {
+pub(crate) fn rules(state: &State, moment: Moment, key: &ObjectKey) -> Vec<Rule> {
+    if state.roles.values().all(|role| role.aggregation.is_none()) {
+        return state.roles.get(key).map(|role| role.rules.clone()).unwrap_or_default();
+    }
     let mut roles = state.roles.clone();
     loop {
         let mut changed = false;

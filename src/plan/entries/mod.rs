@@ -27,7 +27,7 @@ use crate::state::write::Write;
 use splits::Splits;
 
 /// The edits of each section, as they gather.
-type Edits = BTreeMap<Section, Vec<Edit>>;
+pub(super) type Edits = BTreeMap<Section, Vec<Edit>>;
 
 pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: Option<&AwsAuth>, ownership: &Ownership) {
     let empty = AwsAuth::default();

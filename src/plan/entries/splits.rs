@@ -55,7 +55,7 @@ pub(crate) struct Splits {
 }
 
 impl Splits {
-    pub(super) fn new(
+    pub(crate) fn new(
         live: &AwsAuth,
         exists: bool,
         policy: &str,

@@ -151,3 +151,6 @@ fn has_dependents(key: &ObjectKey, live: &State) -> bool {
             .values()
             .any(|role| role.aggregation.iter().flatten().any(|selector| !selector.match_expressions.is_empty()))
 }
+
+#[cfg(test)]
+mod tests;

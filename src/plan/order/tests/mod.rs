@@ -1,0 +1,6 @@
+//! The order against a plain evaluator: every state that an apply may pass through, on small dense states.
+
+mod model;
+mod named;
+mod properties;
+mod random;

@@ -1,0 +1,1 @@
+//! The classic cases, each by itself.
