@@ -6,7 +6,7 @@ use super::args::Apply;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::planned::{Depth, Planned, plans, print_text};
-use super::refused::say_refusals;
+use super::refused::{say_refusals, say_windows};
 use super::world::World;
 use super::{report, saved};
 use crate::apply::{self, Outcome};
@@ -36,6 +36,10 @@ pub(crate) async fn run(args: &Apply, world: &mut World) -> Result<Exit, Failure
     };
     print_text(&planned, args.full, text::plan, world);
     if say_refusals(&planned, &sources, world) {
+        world.say("Refused: nothing was written.\n");
+        return Ok(Exit::Refused);
+    }
+    if !args.allow_window && say_windows(&planned, &sources, world) {
         world.say("Refused: nothing was written.\n");
         return Ok(Exit::Refused);
     }

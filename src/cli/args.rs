@@ -111,8 +111,8 @@ pub(crate) struct Plan {
 
 /// Make the cluster what the policy says
 ///
-/// Shows the plan, asks, and makes its writes one after the other: what grants before what takes away. Each write is
-/// made only if its object is as it was planned. Without a terminal it needs `--auto-approve`, `--approved` or `--plan`.
+/// Shows the plan, asks, and makes its writes in an order in which nobody may more than before and after, and nobody
+/// loses what he has on both sides. Each write is made only if its object is as it was planned. Without a terminal it needs `--auto-approve`, `--approved` or `--plan`.
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
     #[command(flatten)]
@@ -126,6 +126,9 @@ pub(crate) struct Apply {
     /// Apply a saved plan, if nothing that it relies on has moved
     #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "clusters"])]
     pub(crate) plan: Option<PathBuf>,
+    /// Go on although the plan says that there are moments which no order of the writes avoids
+    #[arg(long)]
+    pub(crate) allow_window: bool,
     /// Show the plan and stop
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -5,6 +5,7 @@ use super::world::World;
 use crate::diagnostic::{Diagnostic, Sources};
 use crate::guard::Refusal;
 use crate::render::faults;
+use crate::render::words::count;
 
 /// Says what is refused, and whether anything is.
 pub(crate) fn say_refusals(planned: &[Planned], sources: &Sources, world: &mut World) -> bool {
@@ -18,6 +19,20 @@ pub(crate) fn say_refusals(planned: &[Planned], sources: &Sources, world: &mut W
             error
         }));
     }
+    say(&found, sources, world);
+    !found.is_empty()
+}
+
+/// Says of which plans no order of the writes keeps everybody within what both sides allow, and whether there are any.
+pub(crate) fn say_windows(planned: &[Planned], sources: &Sources, world: &mut World) -> bool {
+    let with = planned.iter().filter(|one| !one.plan.windows.is_empty());
+    let found: Vec<Diagnostic> = with
+        .map(|one| {
+            let moments = count(one.plan.windows.len(), "moment");
+            Diagnostic::error(format!("{}: {moments} that no order of the writes avoids, shown above", one.label))
+                .hint("apply it in two parts, or say --allow-window")
+        })
+        .collect();
     say(&found, sources, world);
     !found.is_empty()
 }

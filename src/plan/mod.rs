@@ -14,8 +14,7 @@ mod order;
 mod removal;
 
 pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened};
-#[expect(unused_imports, reason = "the shell asks them before it writes")]
-pub(crate) use awaited::{Await, Passing, Question, Window};
+pub(crate) use awaited::{Await, Passing, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -172,7 +171,8 @@ impl Plan {
 
     /// Digest over the steps, what they rely on, and the cluster.
     pub(crate) fn digest(&self) -> String {
-        let content = serde_json::to_vec(&(&self.policy, &self.cluster_uid, &self.steps)).unwrap_or_default();
+        let content =
+            serde_json::to_vec(&(&self.policy, &self.cluster_uid, &self.steps, &self.windows)).unwrap_or_default();
         let hash = Sha256::digest(content);
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("sha256:{hex}")

@@ -4,10 +4,12 @@ use super::delta;
 use super::style::{Label, Style};
 use super::words::{count, visible};
 use crate::diagnostic::Place;
-use crate::plan::{Action, Change, Fate, Field, Origin, Plan};
+use crate::plan::{Action, Change, Fate, Field, Origin, Passing, Plan, Window};
 
 /// Changes shown one by one before `--full` is needed.
 const SHOWN: usize = 400;
+/// Passing moments shown one by one.
+const WINDOWS: usize = 20;
 const PLACE_COLUMN: usize = 78;
 /// Last column of a note beside its title; a longer one gets its own line.
 const NOTE_COLUMN: usize = 92;
@@ -41,8 +43,31 @@ pub(crate) fn plan(plan: &Plan, view: &View<'_>) -> String {
     if let Some(access) = &plan.access {
         out.push_str(&delta::section(access, view.full, view.style));
     }
+    out.push_str(&windows(plan));
     out.push_str(&totals(plan));
     out.push_str(&format!("Digest {}\n", plan.digest()));
+    out
+}
+
+/// The moments that no order of the writes avoids.
+fn windows(plan: &Plan) -> String {
+    if plan.windows.is_empty() {
+        return String::new();
+    }
+    let mut out = "Moments that no order of the writes avoids; apply refuses them without --allow-window\n".to_owned();
+    for Window { step, subject, fate, what, because } in plan.windows.iter().take(WINDOWS) {
+        let fate = match fate {
+            Passing::Gains => "may for a moment",
+            Passing::Loses => "may not for a moment",
+        };
+        let why = plan.steps.get(*step).map(|step| step.why.as_str()).unwrap_or_default();
+        let line = format!("{subject}  {fate}  {what}: after `{why}`, since {because}");
+        out.push_str(&format!("  !   {}\n", visible(&line)));
+    }
+    if let Some(more) = plan.windows.len().checked_sub(WINDOWS).filter(|more| *more > 0) {
+        out.push_str(&format!("      … and {}\n", count(more, "more moment")));
+    }
+    out.push('\n');
     out
 }
 

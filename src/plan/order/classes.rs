@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::forms::Login;
 use super::frame::Class;
-use super::world::{Login, World};
+use super::world::World;
 use crate::access::{Access, Admission, Caller, Identity, Moment, Name, Who};
 use crate::state::State;
 use crate::state::aws_auth::Section;

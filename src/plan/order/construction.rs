@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::classes::is_node;
+use super::forms::{BindingForm, Direction, Effect, Login, RoleForm};
 use super::items::{Act, Item, Kind, Progress};
 use super::search::{Made, Search, What};
-use super::world::{BindingForm, Direction, Effect, Login, RoleForm};
 use crate::access::MASTERS;
 use crate::names::ObjectKey;
 use crate::plan::awaited::{Await, Window};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::forms::{BindingForm, RoleForm};
 use super::items::Act;
-use super::search::{Search, What};
-use super::world::{BindingForm, RoleForm};
+use super::search::{Made, Search, What};
 use super::{Needs, Phase, Planned, Turn};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::Step;
@@ -61,8 +61,8 @@ pub(super) fn plainly(planned: Vec<Planned>) -> Vec<Step> {
 pub(super) fn steps(search: &Search<'_>, live: &State, after: &State) -> Vec<Step> {
     let mut emission = Emission { search, live, after, written: BTreeMap::new(), steps: Vec::new() };
     // Temporary objects are gone when the search ends; what they were is read off the moves.
-    for made in &search.log {
-        let (object, write, needs, why) = emission.written(&made.what);
+    for Made { stage, what, awaits } in &search.log {
+        let (object, write, needs, why) = emission.written(what);
         let precondition = match (emission.written.get(&object), &write) {
             (Some((_, false)) | None, Write::Create(_)) => Precondition::Absent,
             (Some((step, _)), _) => Precondition::AsWrittenByStep { step: *step },
@@ -70,7 +70,7 @@ pub(super) fn steps(search: &Search<'_>, live: &State, after: &State) -> Vec<Ste
         };
         let exists = !matches!(write, Write::Delete);
         emission.written.insert(object.clone(), (emission.steps.len(), exists));
-        emission.steps.push(Step { object, write, precondition, stage: made.stage, awaits: made.awaits.clone(), why });
+        emission.steps.push(Step { object, write, precondition, stage: *stage, awaits: awaits.clone(), why });
     }
     emission.steps
 }

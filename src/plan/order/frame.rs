@@ -3,7 +3,8 @@
 //! Held for each subject as rules, never as a list of requests. An aggregated role is taken in both ways above: as its
 //! controller will have filled it, and as it may still stand until then.
 
-use super::world::{Atom, EVERYTHING, Login, World};
+use super::forms::{Atom, EVERYTHING, Login};
+use super::world::World;
 use crate::access::{Extent, Who};
 use crate::plan::awaited::Passing;
 

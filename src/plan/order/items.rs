@@ -1,6 +1,7 @@
 //! The planned changes as moves: each object's next form on the way to its last, and when its turn is.
 
-use super::world::{BindingForm, RoleForm, World};
+use super::forms::{BindingForm, RoleForm};
+use super::world::World;
 use super::{Phase, Planned, Turn};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;

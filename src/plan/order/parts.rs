@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 
 use super::classes::is_node;
+use super::forms::{BindingForm, Direction, Effect, RoleForm};
 use super::items::{Act, Item, Kind, Progress};
 use super::search::{Search, What};
-use super::world::{BindingForm, Direction, Effect, RoleForm};
 use crate::plan::entries::splits::{Slot, Standing};
 
 impl<'s> Search<'s> {

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::classes::{classes, logins, mapping_of};
 use super::emission;
+use super::forms::{BindingForm, Direction, Effect, Login, RoleForm};
 use super::frame::Class;
 use super::items::{Act, Item, Kind, Progress, items};
-use super::world::{BindingForm, Direction, Effect, Login, RoleForm, World};
+use super::world::World;
 use super::{Author, PHASES, Phase, Planned, Turn};
 use crate::access::{Access, Moment, Who};
 use crate::plan::Step;

@@ -5,39 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::forms::{Atom, BindingForm, Direction, EVERYTHING, Effect, Login, RoleForm, sorted};
 use crate::access::{Extent, Words};
-use crate::names::{ObjectKey, ObjectKind};
+use crate::names::ObjectKey;
 use crate::state::State;
-use crate::state::meta::Labels;
 use crate::state::object::{Binding, Role};
-use crate::state::rbac::{RoleRef, Rule, Selector, Subject};
-
-/// A rule where it counts; the first scope is the whole cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Atom {
-    pub(super) rule: usize,
-    pub(super) scope: usize,
-}
-
-/// What `system:masters` may do.
-pub(super) const EVERYTHING: Atom = Atom { rule: usize::MAX, scope: 0 };
-
-/// What a role says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RoleForm<'s> {
-    /// Sorted, each once; of an aggregated role what is stored.
-    pub(super) rules: Vec<usize>,
-    pub(super) labels: Rc<Labels>,
-    pub(super) aggregation: Option<&'s [Selector]>,
-}
-
-/// What a binding says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BindingForm {
-    pub(super) role: usize,
-    /// Sorted, each once.
-    pub(super) subjects: Vec<usize>,
-}
+use crate::state::rbac::{RoleRef, Rule, Subject};
 
 #[derive(Debug, Clone)]
 pub(super) struct RoleSlot<'s> {
@@ -59,62 +32,12 @@ pub(super) struct BindingSlot {
     scope: usize,
 }
 
-/// Somebody's login.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Login {
-    pub(super) username: Option<String>,
-    pub(super) groups: Vec<String>,
-    pub(super) subjects: Vec<usize>,
-    pub(super) is_master: bool,
-}
-
+/// What a change took the place of.
 #[derive(Debug)]
-enum Old<'s> {
+pub(super) enum Old<'s> {
     Role(usize, Option<RoleForm<'s>>, Rc<[usize]>, Rc<[usize]>),
     Gathered(usize, Rc<[usize]>, Rc<[usize]>),
     Binding(usize, Option<BindingForm>),
-}
-
-/// How a change lies to what was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
-    Neutral,
-    Grows,
-    Shrinks,
-    Mixed,
-}
-
-impl Direction {
-    pub(super) fn of(grows: bool, shrinks: bool) -> Self {
-        match (grows, shrinks) {
-            (false, false) => Self::Neutral,
-            (true, false) => Self::Grows,
-            (false, true) => Self::Shrinks,
-            (true, true) => Self::Mixed,
-        }
-    }
-
-    /// From one list to another, both sorted.
-    pub(super) fn between(from: &[usize], to: &[usize]) -> Self {
-        let beyond = |one: &[usize], other: &[usize]| one.iter().any(|item| other.binary_search(item).is_err());
-        Self::of(beyond(to, from), beyond(from, to))
-    }
-
-    pub(super) fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Neutral, one) | (one, Self::Neutral) => one,
-            (Self::Grows, Self::Grows) => Self::Grows,
-            (Self::Shrinks, Self::Shrinks) => Self::Shrinks,
-            (Self::Grows | Self::Shrinks | Self::Mixed, Self::Grows | Self::Shrinks | Self::Mixed) => Self::Mixed,
-        }
-    }
-}
-
-/// What a change did: how it lies to what was, and whom it concerns.
-#[derive(Debug)]
-pub(super) struct Effect {
-    pub(super) direction: Direction,
-    pub(super) subjects: BTreeSet<usize>,
 }
 
 #[derive(Debug)]
@@ -132,14 +55,8 @@ pub(super) struct World<'s> {
     by_subject: Vec<BTreeSet<usize>>,
     by_role: Vec<BTreeSet<usize>>,
     /// The aggregated roles, and for each the roles that it takes rules from.
-    gathering: BTreeMap<usize, BTreeSet<usize>>,
-    journal: Vec<Old<'s>>,
-}
-
-fn sorted(mut list: Vec<usize>) -> Vec<usize> {
-    list.sort_unstable();
-    list.dedup();
-    list
+    pub(super) gathering: BTreeMap<usize, BTreeSet<usize>>,
+    pub(super) journal: Vec<Old<'s>>,
 }
 
 impl<'s> World<'s> {
@@ -307,82 +224,6 @@ impl<'s> World<'s> {
         self.journal.push(Old::Role(ix, old, gave, late));
     }
 
-    /// Which roles an aggregated one takes rules from.
-    fn select(&mut self, ix: usize) {
-        let Some(selectors) = self.roles.get(ix).and_then(|slot| slot.form.as_ref()).and_then(|form| form.aggregation)
-        else {
-            return;
-        };
-        let selected = self.roles.iter().enumerate().filter(|(other, slot)| {
-            *other != ix
-                && slot.key.kind() == ObjectKind::ClusterRole
-                && slot.form.as_ref().is_some_and(|form| selectors.iter().any(|one| one.matches(&form.labels)))
-        });
-        let selected = selected.map(|(other, _)| other).collect();
-        self.gathering.insert(ix, selected);
-    }
-
-    fn select_one(&mut self, ix: usize) {
-        let form = self.roles.get(ix).filter(|slot| slot.key.kind() == ObjectKind::ClusterRole);
-        let labels = form.and_then(|slot| slot.form.as_ref()).map(|form| Rc::clone(&form.labels));
-        for (gathering, selected) in &mut self.gathering {
-            let selectors = self.roles.get(*gathering).and_then(|slot| slot.form.as_ref()?.aggregation);
-            let takes = labels.as_ref().is_some_and(|labels| {
-                *gathering != ix && selectors.is_some_and(|list| list.iter().any(|one| one.matches(labels)))
-            });
-            if takes {
-                selected.insert(ix);
-            } else {
-                selected.remove(&ix);
-            }
-        }
-    }
-
-    /// Runs the controller of aggregated roles until nothing changes; answers which gave something else before.
-    fn gather_all(&mut self) -> Vec<(usize, Rc<[usize]>)> {
-        let aggregated: Vec<usize> = self.gathering.keys().copied().collect();
-        let before: Vec<(usize, Rc<[usize]>)> =
-            aggregated.iter().filter_map(|ix| Some((*ix, Rc::clone(&self.roles.get(*ix)?.gives)))).collect();
-        let mut now: BTreeMap<usize, BTreeSet<usize>> = aggregated.iter().map(|ix| (*ix, BTreeSet::new())).collect();
-        loop {
-            let mut moved = false;
-            for ix in &aggregated {
-                let mut all = BTreeSet::new();
-                for from in self.gathering.get(ix).into_iter().flatten() {
-                    match now.get(from) {
-                        Some(gathered) => all.extend(gathered.iter().copied()),
-                        None => {
-                            all.extend(self.roles.get(*from).into_iter().flat_map(|slot| slot.gives.iter().copied()))
-                        }
-                    }
-                }
-                moved |= now.insert(*ix, all.clone()).is_none_or(|old| old != all);
-            }
-            if !moved {
-                break;
-            }
-        }
-        let mut changed = Vec::new();
-        for (ix, old) in before {
-            let rules: Vec<usize> = now.remove(&ix).unwrap_or_default().into_iter().collect();
-            if *old == *rules {
-                continue;
-            }
-            if let Some(slot) = self.roles.get_mut(ix) {
-                let stale = sorted(slot.stale.iter().chain(old.iter()).copied().collect());
-                self.journal.push(Old::Gathered(ix, Rc::clone(&old), Rc::clone(&slot.stale)));
-                slot.gives = Rc::from(rules);
-                slot.stale = Rc::from(stale);
-            }
-            changed.push((ix, old));
-        }
-        changed
-    }
-
-    fn is_selected(&self, ix: usize) -> bool {
-        self.gathering.contains_key(&ix) || self.gathering.values().any(|selected| selected.contains(&ix))
-    }
-
     /// Changes a role, and with it what the controller gathers from it.
     pub(super) fn set_role(&mut self, ix: usize, form: Option<RoleForm<'s>>) -> Effect {
         let gave = self.roles.get(ix).map_or_else(|| Rc::from([]), |slot| Rc::clone(&slot.gives));
@@ -485,23 +326,6 @@ impl<'s> World<'s> {
 
     pub(super) fn bindings_naming(&self, subject: usize) -> impl Iterator<Item = usize> {
         self.by_subject.get(subject).into_iter().flatten().copied()
-    }
-
-    /// Roles whose rules hang on a role: itself, and all that gather from it.
-    pub(super) fn dependents(&self, role: usize) -> BTreeSet<usize> {
-        let mut all = BTreeSet::from([role]);
-        loop {
-            let more: Vec<usize> = self
-                .gathering
-                .iter()
-                .filter(|(ix, selected)| !all.contains(ix) && selected.iter().any(|from| all.contains(from)))
-                .map(|(ix, _)| *ix)
-                .collect();
-            if more.is_empty() {
-                return all;
-            }
-            all.extend(more);
-        }
     }
 
     /// All that a login may do; with `stale` also what an aggregated role may still give.
