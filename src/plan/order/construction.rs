@@ -16,6 +16,7 @@ use super::classes::is_node;
 use super::forms::{BindingForm, Direction, Effect, Login, RoleForm};
 use super::items::{Act, Item, Kind, Progress};
 use super::search::{Made, Search, What};
+use super::world::BindingSlot;
 use crate::access::MASTERS;
 use crate::names::ObjectKey;
 use crate::plan::awaited::{Await, Window};
@@ -342,9 +343,24 @@ impl<'s> Search<'s> {
             1 => format!("{}-rolecall-temporary", key.name()),
             n => format!("{}-rolecall-temporary-{n}", key.name()),
         });
-        let is_free =
-            |key: &ObjectKey| !self.world.role_ids.contains_key(key) && !self.world.binding_ids.contains_key(key);
+        let is_free = |key: &ObjectKey| !self.is_taken(key);
         names.map(|name| key.renamed(&name)).find(is_free).unwrap_or_else(|| key.clone())
+    }
+
+    /// Whether the cluster or the plan has the name; a way that did not lead through leaves names that are free.
+    fn is_taken(&self, key: &ObjectKey) -> bool {
+        let role = self.world.role_ids.get(key).copied();
+        let binding = self.world.binding_ids.get(key).copied();
+        let is_planned = |item: &Item<'_>| match &item.kind {
+            Kind::Role { ix, .. } => Some(*ix) == role,
+            Kind::Binding { ix, .. } => Some(*ix) == binding,
+            Kind::Replace { ix, bridge, .. } => Some(*ix) == binding || bridge.is_some() && *bridge == binding,
+            Kind::Mapping => false,
+        };
+        role.and_then(|ix| self.world.roles.get(ix)).is_some_and(|slot| slot.form.is_some())
+            || role.is_some_and(|ix| self.world.bindings_of(ix).next().is_some())
+            || binding.and_then(|ix| self.world.bindings.get(ix)).is_some_and(BindingSlot::is_known)
+            || self.items.iter().any(is_planned)
     }
 
     /// A username and group that nobody has, the same for the same principal.
@@ -355,9 +371,14 @@ impl<'s> Search<'s> {
             1 => format!("rolecall-temporary-{hex}"),
             n => format!("rolecall-temporary-{hex}-{n}"),
         });
+        let means = |login: &Login, subject: usize| login.subjects.contains(&subject);
+        let is_meant = |subject: usize| {
+            let sides = self.classes.iter().flat_map(|class| class.first.iter().chain(&class.last));
+            self.world.bindings_naming(subject).next().is_some() || sides.into_iter().any(|login| means(login, subject))
+        };
         let is_free = |name: &String| {
-            self.world.known_subject(&Subject::Group(name.clone())).is_none()
-                && self.world.known_subject(&Subject::User(name.clone())).is_none()
+            let both = [Subject::Group(name.clone()), Subject::User(name.clone())];
+            both.iter().filter_map(|subject| self.world.known_subject(subject)).all(|subject| !is_meant(subject))
         };
         names.into_iter().find(is_free).unwrap_or_default()
     }

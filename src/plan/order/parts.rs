@@ -12,7 +12,11 @@ use crate::plan::entries::splits::{Slot, Standing};
 
 impl<'s> Search<'s> {
     fn waiting(&self) -> Vec<(usize, Item<'s>)> {
-        self.items.iter().cloned().enumerate().filter(|(_, item)| !item.done).collect()
+        let mut all: Vec<(usize, Item<'s>)> =
+            self.items.iter().cloned().enumerate().filter(|(_, item)| !item.done).collect();
+        // A role can mean many; a binding has the choice of its subjects.
+        all.sort_by_key(|(_, item)| matches!(item.kind, Kind::Role { .. }));
+        all
     }
 
     /// Takes from one object what its last form has not and nobody needs.

@@ -32,6 +32,13 @@ pub(super) struct BindingSlot {
     scope: usize,
 }
 
+impl BindingSlot {
+    /// Whether it is there, or was in the beginning.
+    pub(super) fn is_known(&self) -> bool {
+        self.form.is_some() || self.first.is_some()
+    }
+}
+
 /// What a change took the place of.
 #[derive(Debug)]
 pub(super) enum Old<'s> {

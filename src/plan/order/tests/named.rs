@@ -1,1 +1,251 @@
-//! The classic cases, each by itself.
+//! The classic cases, each by itself: safe, and in as few writes as that takes.
+
+use super::model::{Cluster, auth_of, ordered, same, walk};
+use super::random::{Side, rule, universe};
+use crate::names::ObjectKey;
+use crate::plan::{Step, Window};
+use crate::state::State;
+use crate::state::aws_auth::{Entry, Principal};
+use crate::state::meta::Meta;
+use crate::state::object::{Binding, Role};
+use crate::state::rbac::{RoleRef, Selector, Subject};
+use crate::state::write::Write;
+
+type Entries<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
+/// A role by name, the verb and resource that it gives, and whether the role `a` gathers it.
+type Roles<'a> = &'a [(&'a str, &'a str, &'a str, bool)];
+/// A binding by name, its role, and groups or, after a colon, users.
+type Bindings<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
+
+fn side(entries: Entries<'_>, roles: Roles<'_>, bindings: Bindings<'_>) -> Side {
+    let entry = |(name, username, groups): &(&str, &str, &[&str])| Entry {
+        principal: Principal::Role(format!("arn:aws:iam::111122223333:role/{name}")),
+        username: (*username).to_owned(),
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+    };
+    let entries: Vec<Entry> = entries.iter().map(entry).collect();
+    let label = ("to-a".to_owned(), "true".to_owned());
+    let mut state = State { aws_auth: Some(auth_of(&entries)), ..State::default() };
+    for (name, verb, resource, gathered) in roles {
+        let labels = gathered.then(|| label.clone()).into_iter().collect();
+        let rules = vec![rule(verb, resource)];
+        let role = Role { meta: Meta { labels, ..Meta::default() }, rules, aggregation: None };
+        state.roles.insert(ObjectKey::cluster_role(name), role);
+    }
+    let gathered: Vec<_> = state.roles.values().filter(|role| !role.meta.labels.is_empty()).collect();
+    let rules = gathered.iter().flat_map(|role| role.rules.clone()).collect();
+    let selector = Selector { match_labels: [label].into(), ..Selector::default() };
+    let aggregated = Role { meta: Meta::default(), rules, aggregation: Some(vec![selector]) };
+    state.roles.insert(ObjectKey::cluster_role("a"), aggregated);
+    for (name, role, subjects) in bindings {
+        let subject = |name: &&str| match name.strip_prefix(':') {
+            Some(user) => Subject::User(user.to_owned()),
+            None => Subject::Group((*name).to_owned()),
+        };
+        let subjects = subjects.iter().map(subject).collect();
+        let role_ref = RoleRef::ClusterRole((*role).to_owned());
+        state.bindings.insert(ObjectKey::binding(None, name), Binding { meta: Meta::default(), role_ref, subjects });
+    }
+    Side { state, entries }
+}
+
+/// The steps from one side to the other, with everything checked that can be.
+#[track_caller]
+fn way(one: &Side, other: &Side) -> (Vec<Step>, Vec<Window>) {
+    let start = Cluster::of(&one.state);
+    let (steps, windows) = ordered(&start.state(), &other.state, &other.entries);
+    let passed = walk(&start, &steps, &windows, &universe(), &other.state, &mut |_| 0).unwrap();
+    same(&passed.last().unwrap().state(), &other.state, &other.entries).unwrap();
+    (steps, windows)
+}
+
+/// Verb and object of each step; steps of one stage on one line.
+#[track_caller]
+fn told(one: &Side, other: &Side) -> String {
+    let (steps, windows) = way(one, other);
+    assert_eq!(windows, []);
+    let mut lines: Vec<String> = Vec::new();
+    for step in steps {
+        let verb = match step.write {
+            Write::Create(_) => "create",
+            Write::Patch(_) => "patch",
+            Write::Delete => "delete",
+        };
+        let awaits = if step.awaits.is_empty() { "" } else { " (awaits)" };
+        let word = format!("{verb} {}{awaits}", step.object.name());
+        match lines.get_mut(step.stage) {
+            Some(line) => *line = format!("{line}, {word}"),
+            None => lines.push(word),
+        }
+    }
+    lines.join("\n")
+}
+
+const ROLES: Roles<'static> = &[("r0", "get", "pods", false), ("r1", "get", "secrets", false)];
+
+#[test]
+fn what_only_gives_gives_roles_first_and_what_only_takes_takes_them_last() {
+    let empty = side(&[], &[], &[]);
+    let full = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
+    insta::assert_snapshot!(told(&empty, &full), @r"
+    create r0, create r1
+    create b0, create b1
+    patch aws-auth
+    ");
+    insta::assert_snapshot!(told(&full, &empty), @r"
+    patch aws-auth
+    delete b0, delete b1
+    delete r0, delete r1
+    ");
+}
+
+#[test]
+fn a_principal_who_moves_to_another_group_moves_in_one_write() {
+    let bindings: Bindings<'_> = &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])];
+    let one = side(&[("viewer", "v", &["g0"])], ROLES, bindings);
+    let other = side(&[("viewer", "v", &["g1"])], ROLES, bindings);
+    insta::assert_snapshot!(told(&one, &other), @"patch aws-auth");
+}
+
+#[test]
+fn a_role_ref_is_replaced_over_a_bridge() {
+    let one = side(&[], ROLES, &[("b0", "r0", &["g0"])]);
+    let other = side(&[], ROLES, &[("b0", "r1", &["g0"])]);
+    insta::assert_snapshot!(told(&one, &other), @r"
+    create b0-rolecall-bridge
+    delete b0
+    create b0
+    delete b0-rolecall-bridge
+    ");
+}
+
+#[test]
+fn a_binding_with_another_name_is_made_before_the_old_one_goes() {
+    let one = side(&[], ROLES, &[("b0", "r0", &["g0"])]);
+    let other = side(&[], ROLES, &[("b1", "r0", &["g0"])]);
+    insta::assert_snapshot!(told(&one, &other), @r"
+    create b1
+    delete b0 (awaits)
+    ");
+}
+
+#[test]
+fn a_group_that_is_renamed_is_bound_under_both_names_for_a_while() {
+    let one = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"])]);
+    let other = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["g1"])]);
+    insta::assert_snapshot!(told(&one, &other), @r"
+    patch b0
+    patch aws-auth (awaits)
+    patch b0
+    ");
+}
+
+#[test]
+fn two_groups_swap_their_roles() {
+    let entries: Entries<'_> = &[("viewer", "v", &["g0"]), ("deploy", "d", &["g1"])];
+    let one = side(entries, ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
+    let by_subjects = side(entries, ROLES, &[("b0", "r0", &["g1"]), ("b1", "r1", &["g0"])]);
+    insta::assert_snapshot!(told(&one, &by_subjects), @r"
+    patch b0
+    patch b1
+    ");
+    let by_role = side(entries, ROLES, &[("b0", "r1", &["g0"]), ("b1", "r0", &["g1"])]);
+    insta::assert_snapshot!(told(&one, &by_role), @r"
+    create b0-rolecall-bridge, create b1-rolecall-bridge
+    delete b0, delete b1
+    create b0, create b1
+    delete b0-rolecall-bridge, delete b1-rolecall-bridge
+    ");
+    let by_rules: Roles<'_> = &[("r0", "get", "secrets", false), ("r1", "get", "pods", false)];
+    let by_rules = side(entries, by_rules, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
+    insta::assert_snapshot!(told(&one, &by_rules), @"patch r0, patch r1");
+}
+
+#[test]
+fn who_moves_into_a_group_does_not_get_what_leaves_it() {
+    let one = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
+    let other = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g2"])]);
+    insta::assert_snapshot!(told(&one, &other), @r"
+    patch b1
+    patch aws-auth
+    ");
+}
+
+#[test]
+fn a_role_that_changes_with_its_subjects_gives_nobody_both() {
+    let one = side(&[], &[("r0", "get", "pods", false)], &[("b0", "r0", &["g0"])]);
+    let other = side(&[], &[("r0", "get", "secrets", false)], &[("b0", "r0", &["g1"])]);
+    insta::assert_snapshot!(told(&one, &other), @r"
+    patch b0
+    patch r0
+    patch b0
+    ");
+}
+
+#[test]
+fn two_principals_swap_their_usernames() {
+    let bindings: Bindings<'_> = &[("b0", "r0", &[":u0"]), ("b1", "r1", &[":u1"])];
+    let one = side(&[("viewer", "u0", &[]), ("deploy", "u1", &[])], ROLES, bindings);
+    let other = side(&[("viewer", "u1", &[]), ("deploy", "u0", &[])], ROLES, bindings);
+    insta::assert_snapshot!(told(&one, &other), @"patch aws-auth");
+    let too: Bindings<'_> = &[("b0", "r0", &[":u1"]), ("b1", "r1", &[":u0"])];
+    let other = side(&[("viewer", "u1", &[]), ("deploy", "u0", &[])], ROLES, too);
+    insta::assert_snapshot!(told(&one, &other), @r"
+    patch aws-auth
+    create b0-rolecall-temporary, create b1-rolecall-temporary
+    patch aws-auth (awaits)
+    patch b0
+    patch b1
+    patch aws-auth (awaits)
+    delete b0-rolecall-temporary, delete b1-rolecall-temporary
+    ");
+}
+
+#[test]
+fn where_one_object_would_have_to_serve_both_temporary_objects_do() {
+    // Nobody may lose pods, and nobody may get pods and secrets by the other's way.
+    let three: Roles<'_> = &[("r0", "get", "pods", false), ("r1", "list", "pods", false)];
+    let swapped: Roles<'_> = &[("r0", "list", "pods", false), ("r1", "get", "pods", false)];
+    let one = side(&[("viewer", "u0", &["g0"]), ("deploy", "u1", &["g1"])], three, {
+        &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]
+    });
+    let other = side(&[("viewer", "u0", &["g1"]), ("deploy", "u1", &["g0"])], swapped, {
+        &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]
+    });
+    insta::assert_snapshot!(told(&one, &other), @r"
+    patch aws-auth
+    create r0-rolecall-temporary, create r1-rolecall-temporary
+    create b0-rolecall-temporary, create b1-rolecall-temporary
+    patch aws-auth (awaits)
+    patch r0
+    patch r1
+    patch aws-auth (awaits)
+    delete b0-rolecall-temporary, delete b1-rolecall-temporary
+    delete r0-rolecall-temporary, delete r1-rolecall-temporary
+    ");
+}
+
+#[test]
+fn a_label_that_brings_a_role_into_another_is_a_write_like_any_other() {
+    let labelled: Roles<'_> = &[("r0", "get", "pods", true), ("r1", "get", "secrets", false)];
+    let one = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "a", &["g1"])]);
+    let other = side(&[("viewer", "v", &["g1"])], labelled, &[("b0", "r0", &["g0"]), ("b1", "a", &["g1"])]);
+    insta::assert_snapshot!(told(&one, &other), @r"
+    patch r0
+    patch aws-auth (awaits)
+    ");
+}
+
+#[test]
+fn where_only_a_controller_could_be_in_time_the_moment_is_said() {
+    let labelled: Roles<'_> = &[("r0", "get", "pods", true)];
+    let other: Roles<'_> = &[("r0", "get", "pods", false)];
+    let one = side(&[], labelled, &[]);
+    let other = side(&[], other, &[("b0", "a", &["g0"])]);
+    let (steps, windows) = way(&one, &other);
+    assert_eq!(steps.len(), 2);
+    let [window] = windows.as_slice() else { panic!("{windows:#?}") };
+    insta::assert_snapshot!(
+        format!("{} {:?} {} after {}: {}", window.subject, window.fate, window.what, window.step, window.because), @"group:g0 Gains get pods, everywhere after 1: the controller of an aggregated ClusterRole fills in its rules at its own time"
+    );
+}
