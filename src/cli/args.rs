@@ -114,6 +114,7 @@ pub(crate) struct Plan {
 /// Shows the plan, asks, and makes its writes in an order in which nobody may more than before and after, and nobody
 /// loses what he has on both sides. Each write is made only if its object is as it was planned. Without a terminal it needs `--auto-approve`, `--approved` or `--plan`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line, each its own")]
 pub(crate) struct Apply {
     #[command(flatten)]
     pub(crate) scope: Scope,

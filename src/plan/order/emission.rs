@@ -117,8 +117,8 @@ impl Emission<'_, '_> {
                 let why = format!("create {key}, which holds the new access for a while");
                 (key.clone(), Write::Create(binding_json(&key, &binding)), Precondition::Absent, why)
             }
-            What::RoleAway(ix) => self.away(self.search.world.roles.get(*ix).map(|slot| slot.key.clone())),
-            What::BindingAway(ix) => self.away(self.search.world.bindings.get(*ix).map(|slot| slot.key.clone())),
+            What::RoleAway(ix) => Self::away(self.search.world.roles.get(*ix).map(|slot| slot.key.clone())),
+            What::BindingAway(ix) => Self::away(self.search.world.bindings.get(*ix).map(|slot| slot.key.clone())),
         }
     }
 
@@ -127,7 +127,7 @@ impl Emission<'_, '_> {
         meta.annotations.insert(TEMPORARY.to_owned(), "true".to_owned());
     }
 
-    fn away(&self, key: Option<ObjectKey>) -> Written {
+    fn away(key: Option<ObjectKey>) -> Written {
         let key = key.unwrap_or_else(ObjectKey::aws_auth);
         let why = format!("delete {key}, which held the new access for a while");
         (key, Write::Delete, Precondition::Absent, why)
@@ -148,7 +148,7 @@ impl Emission<'_, '_> {
 
     fn act(&self, number: usize, act: Act) -> Written {
         let Some(one) = self.planned(number) else {
-            return self.away(None);
+            return Self::away(None);
         };
         let key = one.object.clone();
         let needs = precondition(&one.needs);
@@ -225,7 +225,7 @@ impl Emission<'_, '_> {
         whole: impl FnOnce(&ObjectKey) -> Value,
     ) -> Written {
         let Some(one) = self.planned(number) else {
-            return self.away(None);
+            return Self::away(None);
         };
         let key = one.object.clone();
         let why = format!("bring {key} part of the way");

@@ -53,7 +53,7 @@ impl World<'_> {
                     match now.get(from) {
                         Some(gathered) => all.extend(gathered.iter().copied()),
                         None => {
-                            all.extend(self.roles.get(*from).into_iter().flat_map(|slot| slot.gives.iter().copied()))
+                            all.extend(self.roles.get(*from).into_iter().flat_map(|slot| slot.gives.iter().copied()));
                         }
                     }
                 }

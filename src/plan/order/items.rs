@@ -76,8 +76,7 @@ pub(super) fn items<'s>(planned: &'s [Planned], after: &'s State, world: &mut Wo
     for (number, one) in planned.iter().enumerate() {
         let key = &one.object;
         let binding = |world: &mut World<'s>, key: &ObjectKey| {
-            let last = after.bindings.get(key).map(|binding| world.binding_form(key, binding));
-            last
+            after.bindings.get(key).map(|binding| world.binding_form(key, binding))
         };
         let kind = match (key.kind(), &one.turn) {
             (ObjectKind::ConfigMap | ObjectKind::Namespace, _) => Kind::Mapping,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::classes::is_node;
 use super::forms::{BindingForm, Direction, Effect, RoleForm};
+use super::frame::Class;
 use super::items::{Act, Item, Kind, Progress};
 use super::search::{Search, What};
 use crate::plan::entries::splits::{Slot, Standing};
@@ -236,7 +237,7 @@ impl<'s> Search<'s> {
         let keys: Vec<String> = old
             .iter()
             .filter(|(number, _)| !self.all_in_frame(&BTreeSet::from([*number])))
-            .filter_map(|(number, _)| self.classes.get(*number).map(|class| class.key()))
+            .filter_map(|(number, _)| self.classes.get(*number).map(Class::key))
             .collect();
         self.log_in(old);
         // Several who are bound alike share one class; whoever ends like one who is stuck is stuck too.

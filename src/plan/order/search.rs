@@ -250,14 +250,13 @@ impl<'s> Search<'s> {
         let act = item.next();
         if let Kind::Mapping = item.kind {
             // aws-auth is one object: alone in its stage.
-            return match self.map(&vec![Standing::Final; self.standings.len()], What::Act(number, act)) {
-                true => {
-                    self.finish(number, act);
-                    self.flush();
-                    Tried::Made
-                }
-                false => Tried::Blocked,
-            };
+            let standings = vec![Standing::Final; self.standings.len()];
+            if !self.map(&standings, What::Act(number, act)) {
+                return Tried::Blocked;
+            }
+            self.finish(number, act);
+            self.flush();
+            return Tried::Made;
         }
         let mark = self.world.mark();
         let effect = self.perform(&item, act);

@@ -38,9 +38,7 @@ fn checked((one, other): &(Side, Side), kind: Kind, seed: u64) -> Result<(), Tes
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(
-        std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(96)
-    ) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nobody_leaves_his_frame_after_any_write(sides in pair(Kind::Plain), seed in any::<u64>()) {
