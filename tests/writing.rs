@@ -152,7 +152,7 @@ fn every_write_is_a_create_a_merge_patch_or_a_delete_and_has_its_precondition() 
         desk.ok(&["apply", "--auto-approve"]);
     }
     let writes: Vec<Asked> = proxy.asked().into_iter().filter(Asked::is_write).collect();
-    assert_eq!(writes.len(), 8, "{writes:#?}");
+    assert_eq!(writes.len(), 9, "{writes:#?}");
     for write in writes {
         let has = |pointer: &str| write.body.pointer(pointer).is_some_and(Value::is_string);
         match write.method.as_str() {
@@ -190,7 +190,7 @@ fn tampered(desk: &Desk, name: &str, change: impl Fn(&mut Value)) {
     let mut plan: Value = serde_json::from_str(&desk.read(name)).unwrap();
     let one = &mut plan["plans"][0];
     change(&mut one["steps"][0]["write"]);
-    let content = json!([one["policy"], one["cluster-uid"], one["steps"]]).to_string();
+    let content = json!([one["policy"], one["cluster-uid"], one["steps"], one["windows"]]).to_string();
     let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
     one["digest"] = json!(format!("sha256:{hex}"));
     desk.write(name, &plan.to_string());
