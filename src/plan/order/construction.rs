@@ -17,10 +17,11 @@ use super::forms::{BindingForm, Direction, Effect, Login, RoleForm};
 use super::items::{Act, Item, Kind, Progress};
 use super::search::{Made, Search, What};
 use super::world::BindingSlot;
-use crate::access::MASTERS;
+use crate::access::{Caller, MASTERS};
 use crate::names::ObjectKey;
 use crate::plan::awaited::{Await, Window};
 use crate::plan::entries::splits::Standing;
+use crate::state::mapping::principal_text;
 use crate::state::owner::{MANAGED_BY, MANAGER};
 use crate::state::rbac::Subject;
 
@@ -117,23 +118,27 @@ impl<'s> Search<'s> {
             let of_node = |entry: Option<&crate::state::aws_auth::Entry>| {
                 entry.is_some_and(|entry| is_node(&entry.username, &entry.groups))
             };
-            let Some(after) = slot.after.as_ref().filter(|_| slot.is_single()) else {
-                continue;
-            };
-            if of_node(slot.before.as_ref()) || of_node(Some(after)) {
+            // A principal without an entry is somebody only where his account is let in.
+            let comes_or_stays = slot.after.is_some() || splits.has_accounts();
+            let is_node = of_node(slot.before.as_ref()) || of_node(slot.after.as_ref());
+            if !slot.is_single() || !comes_or_stays || is_node {
                 continue;
             }
             let fresh = self.fresh(&slot.key);
             let group = self.world.subject(&Subject::Group(fresh.clone()));
             let mut own = vec![fresh.clone()];
-            own.extend(after.groups.iter().filter(|group| *group == MASTERS).cloned());
+            own.extend(slot.after.iter().flat_map(|after| &after.groups).filter(|group| *group == MASTERS).cloned());
             let now = match self.standings.get(place)? {
                 Standing::Between { username, groups } => Some((username.clone(), groups.clone())),
                 Standing::AsLive | Standing::Final => {
                     slot.before.as_ref().map(|entry| (entry.username.clone(), entry.groups.clone()))
                 }
             };
-            let (username, mut all) = now.unwrap_or_else(|| (fresh.clone(), Vec::new()));
+            let (username, mut all) = now.unwrap_or_else(|| {
+                let arn = slot.after.as_ref().filter(|_| splits.has_accounts()).map(principal_text);
+                let caller = arn.and_then(|arn| Caller::parse(&arn).ok());
+                (caller.map_or_else(|| fresh.clone(), |caller| caller.canonical().to_owned()), Vec::new())
+            });
             all.extend(own.iter().filter(|group| !all.contains(group)).cloned().collect::<Vec<_>>());
             *wide.get_mut(place)? = Standing::Between { username, groups: all };
             *alone.get_mut(place)? = Standing::Between { username: fresh, groups: own };

@@ -11,6 +11,7 @@ use crate::access::{Request, Who};
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::aws_auth::{Entry, Principal};
+use crate::state::mapping::AwsAuth;
 use crate::state::meta::Meta;
 use crate::state::object::{Binding, Role};
 use crate::state::rbac::{RoleRef, Rule, Selector, Subject};
@@ -27,6 +28,17 @@ pub(super) struct Side {
 pub(super) enum Kind {
     Plain,
     Aggregated,
+    /// The account is let in as a whole, so that who has no entry is still somebody.
+    Account,
+    /// Machines among the principals, which keep their username.
+    Machines,
+}
+
+impl Kind {
+    /// A safe order always exists.
+    pub(super) fn is_safe(self) -> bool {
+        matches!(self, Self::Plain | Self::Account)
+    }
 }
 
 pub(super) fn rule(verb: &str, resource: &str) -> Rule {
@@ -59,23 +71,33 @@ fn local_rules() -> impl Strategy<Value = Vec<Rule>> {
     subsequence(vec![rule("get", "pods"), rule("list", "pods"), rule("get", "*")], 0..=2)
 }
 
-fn entry() -> impl Strategy<Value = Entry> {
+fn entry(kind: Kind) -> impl Strategy<Value = Entry> {
     let arns = ["viewer", "deploy", "admin"].map(|name| format!("arn:aws:iam::111122223333:role/{name}"));
     let usernames = ["u0", "u1", "u2", "", "{{SessionName}}"];
     let groups = vec!["g0", "g1", "g2", "team-{{SessionName}}", "system:masters"];
 
-    (select(arns.to_vec()), select(usernames.to_vec()), subsequence(groups, 0..=2)).prop_map(
-        |(arn, username, groups)| Entry {
+    (select(arns.to_vec()), select(usernames.to_vec()), subsequence(groups, 0..=2))
+        .prop_map(|(arn, username, groups)| Entry {
             principal: Principal::Role(arn),
             username: username.to_owned(),
             groups: groups.into_iter().map(str::to_owned).collect(),
-        },
-    )
+        })
+        .prop_map(move |entry| machine(kind, entry))
+}
+
+/// The entry of a node in the place of one of the roles.
+fn machine(kind: Kind, mut entry: Entry) -> Entry {
+    if kind == Kind::Machines && matches!(&entry.principal, Principal::Role(arn) if arn.ends_with("/admin")) {
+        entry.username = "system:node:{{EC2PrivateDNSName}}".to_owned();
+        entry.groups.retain(|group| group != "system:masters");
+        entry.groups.push("system:nodes".to_owned());
+    }
+    entry
 }
 
 fn subjects() -> impl Strategy<Value = Vec<Subject>> {
     let groups = ["g0", "g1", "g2", "team-x", "system:authenticated"].map(|name| Subject::Group(name.to_owned()));
-    let users = ["u0", "u1", "x"].map(|name| Subject::User(name.to_owned()));
+    let users = ["u0", "u1", "x", "arn:aws:iam::111122223333:role/viewer"].map(|name| Subject::User(name.to_owned()));
     let account = Subject::ServiceAccount { namespace: "n1".to_owned(), name: "s".to_owned() };
     subsequence(groups.into_iter().chain(users).chain([account]).collect::<Vec<_>>(), 0..=3)
 }
@@ -117,17 +139,20 @@ fn bindings(kind: Kind) -> impl Strategy<Value = BTreeMap<ObjectKey, Binding>> {
 }
 
 fn side(kind: Kind) -> impl Strategy<Value = Side> {
-    (vec(entry(), 0..=3), roles(kind), bindings(kind)).prop_map(|(entries, roles, bindings)| {
+    (vec(entry(kind), 0..=3), roles(kind), bindings(kind)).prop_map(move |(entries, roles, bindings)| {
         let mut seen = std::collections::BTreeSet::new();
         let entries: Vec<Entry> =
             entries.into_iter().filter(|entry| seen.insert(format!("{:?}", entry.principal))).collect();
-        Side { state: State { aws_auth: Some(auth_of(&entries)), roles, bindings, ..State::default() }, entries }
+        Side {
+            state: State { aws_auth: Some(auth_with(kind, &entries)), roles, bindings, ..State::default() },
+            entries,
+        }
     })
 }
 
 /// Two sides, of which the second keeps some parts of the first.
 pub(super) fn pair(kind: Kind) -> impl Strategy<Value = (Side, Side)> {
-    (side(kind), side(kind), vec(proptest::bool::weighted(0.4), 24)).prop_map(|(one, mut other, coins)| {
+    (side(kind), side(kind), vec(proptest::bool::weighted(0.4), 24)).prop_map(move |(one, mut other, coins)| {
         let mut coins = coins.into_iter().cycle();
         let mut coin = move || coins.next().unwrap_or_default();
         for (key, role) in &one.state.roles {
@@ -146,9 +171,17 @@ pub(super) fn pair(kind: Kind) -> impl Strategy<Value = (Side, Side)> {
                 other.entries.push(entry.clone());
             }
         }
-        other.state.aws_auth = Some(auth_of(&other.entries));
+        other.state.aws_auth = Some(auth_with(kind, &other.entries));
         (settled(one), settled(other))
     })
+}
+
+fn auth_with(kind: Kind, entries: &[Entry]) -> AwsAuth {
+    let mut auth = auth_of(entries);
+    if kind == Kind::Account {
+        auth.data.insert("mapAccounts".to_owned(), "- \"111122223333\"\n".to_owned());
+    }
+    auth
 }
 
 /// As a controller has left it.
@@ -169,6 +202,8 @@ pub(super) fn universe() -> Universe {
         "arn:aws:iam::111122223333:role/admin",
         "arn:aws:sts::111122223333:assumed-role/viewer/x",
         "arn:aws:sts::111122223333:assumed-role/deploy/u0",
+        "account:111122223333",
+        "user:arn:aws:iam::111122223333:role/viewer",
         "user:u0",
         "user:u1",
         "user:x",
