@@ -15,8 +15,8 @@ use crate::state::aws_auth::Section;
 use crate::state::mapping::AwsAuth;
 use crate::state::rbac::Subject;
 
-/// The logins of somebody as one state of aws-auth has them; without any he has one that gives nothing.
-pub(super) fn logins(world: &mut World<'_>, admission: &Admission) -> Vec<Login> {
+/// The logins of somebody, with the subjects that some binding names, as one state of aws-auth has them; without any he has one that gives nothing.
+pub(super) fn logins(world: &World<'_>, admission: &Admission) -> Vec<Login> {
     let mut all: Vec<Login> = admission.identities().map(|identity| login(world, identity)).collect();
     let denied = match admission {
         Admission::As(_) => 0,
@@ -29,8 +29,8 @@ pub(super) fn logins(world: &mut World<'_>, admission: &Admission) -> Vec<Login>
     all
 }
 
-fn login(world: &mut World<'_>, identity: &Identity) -> Login {
-    let mut subjects: Vec<usize> = identity.subjects().map(|subject| world.subject(&subject)).collect();
+fn login(world: &World<'_>, identity: &Identity) -> Login {
+    let mut subjects: Vec<usize> = identity.subjects().filter_map(|subject| world.known_subject(&subject)).collect();
     subjects.sort_unstable();
     subjects.dedup();
     Login {
@@ -48,7 +48,7 @@ pub(super) fn mapping_of(auth: Option<AwsAuth>) -> State {
 
 /// All whom the changes concern. `touched` are the subjects of changed bindings and of bindings to changed roles.
 pub(super) fn classes<'s>(
-    world: &mut World<'s>,
+    world: &World<'s>,
     touched: &BTreeSet<usize>,
     before: &State,
     after: &State,
@@ -61,7 +61,7 @@ pub(super) fn classes<'s>(
         let [first, last] = admissions.each_ref().map(|admission| logins(world, admission));
         let meeting = |login: &Login| login.subjects.iter().filter(|subject| touched.contains(subject)).count();
         let several = first.len() > 1 || first.iter().any(|login| meeting(login) > 1);
-        if (first != last || several) && seen.insert(anonymous(&first, &last)) {
+        if first != last || several && seen.insert(anonymous(&first, &last)) {
             all.push(Class::new(who, first, last));
         }
     }

@@ -69,6 +69,7 @@ impl<'s> Search<'s> {
         self.stage = saved.stage;
         self.asked = saved.asked;
         self.windows = saved.windows;
+        self.unblock();
     }
 
     /// Goes the whole way, or does nothing.

@@ -81,6 +81,7 @@ impl Search<'_> {
             .filter(|class| self.classes.get(*class).is_some_and(|class| !class.is_in_frame(&self.world)))
             .collect();
         self.excused.extend(out);
+        self.unblock();
     }
 
     pub(super) fn note_windows(&mut self, number: usize) {

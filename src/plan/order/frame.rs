@@ -3,6 +3,9 @@
 //! Held for each subject as rules, never as a list of requests. An aggregated role is taken in both ways above: as its
 //! controller will have filled it, and as it may still stand until then.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use super::forms::{Atom, EVERYTHING, Login};
 use super::world::World;
 use crate::access::{Extent, Who};
@@ -15,10 +18,13 @@ pub(super) struct Class<'s> {
     pub(super) first: Vec<Login>,
     pub(super) last: Vec<Login>,
     pub(super) now: Vec<Login>,
+    /// The same for all whose frame is the same.
+    pub(super) kin: usize,
     /// Allowed at most, sorted.
     most: Vec<Atom>,
     /// Allowed at least.
     least: Need<'s>,
+    weighed: RefCell<BTreeMap<Atom, Vec<Extent<'s>>>>,
 }
 
 /// What several logins have in common.
@@ -39,10 +45,12 @@ impl<'s> Need<'s> {
         for side in sides {
             let (kept, lost): (Vec<Atom>, Vec<Atom>) =
                 need.atoms.iter().partition(|atom| side.binary_search(atom).is_ok());
-            let other = side.iter().filter(|atom| kept.binary_search(atom).is_err());
-            let other: Vec<Extent<'s>> = other.flat_map(|atom| world.extents(*atom)).collect();
-            let all: Vec<Extent<'s>> = side.iter().flat_map(|atom| world.extents(*atom)).collect();
-            let lost: Vec<Extent<'s>> = lost.iter().flat_map(|atom| world.extents(*atom)).collect();
+            let of = |atoms: &[Atom]| -> Vec<Extent<'s>> {
+                atoms.iter().flat_map(|atom| world.extents(*atom).to_vec()).collect()
+            };
+            let other: Vec<Atom> = side.iter().filter(|atom| kept.binary_search(atom).is_err()).copied().collect();
+            let (other, lost) = (of(&other), of(&lost));
+            let all = if need.shared.is_empty() { Vec::new() } else { of(side) };
             let mut shared: Vec<Extent<'s>> = Vec::new();
             let pairs = lost.iter().map(|one| (one, &other)).chain(need.shared.iter().map(|one| (one, &all)));
             for (one, others) in pairs {
@@ -66,15 +74,23 @@ impl<'s> Need<'s> {
         if missing.is_empty() && self.shared.is_empty() {
             return Vec::new();
         }
-        let have: Vec<Extent<'s>> = atoms.iter().flat_map(|atom| world.extents(*atom)).collect();
-        let wanted = missing.iter().flat_map(|atom| world.extents(*atom)).chain(self.shared.iter().cloned());
-        wanted.filter(|extent| !extent.is_covered_by(&have)).take(few).collect()
+        let wanted = missing.iter().flat_map(|atom| world.extents(*atom).to_vec()).chain(self.shared.iter().cloned());
+        wanted.filter(|extent| !world.covers(atoms, extent)).take(few).collect()
     }
 }
 
 impl<'s> Class<'s> {
     pub(super) fn new(who: Who, first: Vec<Login>, last: Vec<Login>) -> Self {
-        Self { who, now: first.clone(), first, last, most: Vec::new(), least: Need::default() }
+        Self {
+            who,
+            now: first.clone(),
+            kin: 0,
+            first,
+            last,
+            most: Vec::new(),
+            least: Need::default(),
+            weighed: RefCell::default(),
+        }
     }
 
     /// What the beginning gives; asked before anything has moved.
@@ -106,16 +122,26 @@ impl<'s> Class<'s> {
             if more.is_empty() || self.most.contains(&EVERYTHING) {
                 continue;
             }
-            let most: Vec<Extent<'s>> = self.most.iter().flat_map(|atom| world.extents(*atom)).collect();
-            let more = more.into_iter().flat_map(|atom| world.extents(atom));
-            let beyond = more.filter(|extent| !extent.is_covered_by(&most)).take(few);
+            let more = more.into_iter().flat_map(|atom| self.beyond_most(atom, world));
+            let beyond = more.take(few);
             found.extend(beyond.map(|extent| (Passing::Gains, extent)));
         }
         found
     }
 
+    /// What of an atom is not allowed at most.
+    fn beyond_most(&self, atom: Atom, world: &World<'s>) -> Vec<Extent<'s>> {
+        let known = self.weighed.borrow().get(&atom).cloned();
+        known.unwrap_or_else(|| {
+            let all = world.extents(atom);
+            let beyond: Vec<_> = all.iter().filter(|extent| !world.covers(&self.most, extent)).cloned().collect();
+            self.weighed.borrow_mut().insert(atom, beyond.clone());
+            beyond
+        })
+    }
+
     pub(super) fn is_in_frame(&self, world: &World<'s>) -> bool {
-        self.breaches(world, true, 1).is_empty()
+        self.breaches(world, world.gathers(), 1).is_empty()
     }
 
     /// What both sides give and only earlier writes of the plan give now, for one of his logins.

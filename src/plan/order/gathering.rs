@@ -8,6 +8,11 @@ use super::world::{Old, World};
 use crate::names::ObjectKind;
 
 impl World<'_> {
+    /// Whether there is any aggregated role.
+    pub(super) fn gathers(&self) -> bool {
+        !self.gathering.is_empty()
+    }
+
     /// Which roles an aggregated one takes rules from.
     pub(super) fn select(&mut self, ix: usize) {
         let Some(selectors) = self.roles.get(ix).and_then(|slot| slot.form.as_ref()).and_then(|form| form.aggregation)

@@ -13,6 +13,7 @@ mod forms;
 mod frame;
 mod gathering;
 mod items;
+mod logging_in;
 mod parts;
 mod search;
 mod world;

@@ -8,7 +8,7 @@ use super::classes::is_node;
 use super::forms::{BindingForm, Direction, Effect, RoleForm};
 use super::frame::Class;
 use super::items::{Act, Item, Kind, Progress};
-use super::search::{Search, What};
+use super::search::{Search, Try, What};
 use crate::plan::entries::splits::{Slot, Standing};
 
 impl<'s> Search<'s> {
@@ -20,44 +20,74 @@ impl<'s> Search<'s> {
         all
     }
 
-    /// Takes from one object what its last form has not and nobody needs.
+    /// Takes from objects what their last form has not and nobody needs; of several in whom they meet, from one.
     pub(super) fn part_shrinks(&mut self) -> bool {
-        self.waiting().into_iter().any(|(number, item)| match &item.kind {
-            Kind::Binding { ix, last } => self.shrink_binding(number, *ix, last.as_ref()),
-            Kind::Replace { ix, at: Progress::Old | Progress::Bridged, .. } => self.shrink_binding(number, *ix, None),
-            Kind::Role { ix, last } => self.shrink_role(number, *ix, last.as_ref()),
-            Kind::Replace { .. } | Kind::Mapping => false,
-        })
+        let mut used = BTreeSet::new();
+        let before = self.log.len();
+        for (number, item) in self.waiting() {
+            match &item.kind {
+                Kind::Binding { ix, last } => self.shrink_binding(number, *ix, last.as_ref(), &mut used),
+                Kind::Replace { ix, at: Progress::Old | Progress::Bridged, .. } => {
+                    self.shrink_binding(number, *ix, None, &mut used);
+                }
+                Kind::Role { ix, last } => self.shrink_role(number, *ix, last.as_ref(), &mut used),
+                Kind::Replace { .. } | Kind::Mapping => {}
+            }
+        }
+        self.flush();
+        self.log.len() > before
     }
 
-    /// Gives one object what its last form has and is allowed now.
+    /// Gives objects what their last form has and is allowed now; of several in whom they meet, to one.
     pub(super) fn part_grows(&mut self) -> bool {
-        self.waiting().into_iter().any(|(number, item)| match &item.kind {
-            Kind::Binding { ix, last: Some(last) } => self.grow_binding(number, *ix, last),
-            Kind::Role { ix, last: Some(last) } => self.grow_role(number, *ix, last),
-            Kind::Binding { last: None, .. } | Kind::Role { last: None, .. } => false,
-            Kind::Replace { .. } | Kind::Mapping => false,
-        })
+        let mut used = BTreeSet::new();
+        let before = self.log.len();
+        for (number, item) in self.waiting() {
+            match &item.kind {
+                Kind::Binding { ix, last: Some(last) } => self.grow_binding(number, *ix, last, &mut used),
+                Kind::Role { ix, last: Some(last) } => self.grow_role(number, *ix, last, &mut used),
+                Kind::Binding { last: None, .. } | Kind::Role { last: None, .. } => {}
+                Kind::Replace { .. } | Kind::Mapping => {}
+            }
+        }
+        self.flush();
+        self.log.len() > before
     }
 
-    /// Changes as long as everybody stays in his frame; answers whom the kept changes concern.
+    /// Changes one object bit by bit as long as everybody stays in his frame; answers whom the kept changes concern.
     fn each<T>(
         &mut self,
-        list: impl IntoIterator<Item = T>,
+        (number, kind): (usize, Try),
+        used: &mut BTreeSet<usize>,
+        list: Vec<T>,
         mut change: impl FnMut(&mut Self, &T) -> Effect,
     ) -> Option<BTreeSet<usize>> {
-        let mut all: Option<BTreeSet<usize>> = None;
+        if list.is_empty() || self.is_blocked(number, kind) {
+            return None;
+        }
+        let mut made: Option<BTreeSet<usize>> = None;
+        let mut met = false;
+        let mut all = BTreeSet::new();
         for one in list {
             let mark = self.world.mark();
             let effect = change(self, &one);
             let touched = self.touched(&effect);
-            if self.all_in_frame(&touched) {
-                all.get_or_insert_default().extend(touched);
+            // What concerns nobody is no step on the way.
+            let meets = touched.is_empty() || touched.iter().any(|class| used.contains(class));
+            met |= meets;
+            if !meets && self.all_in_frame(&touched) {
+                made.get_or_insert_default().extend(touched);
             } else {
                 self.world.undo(mark);
+                all.extend(touched);
             }
         }
-        all
+        match &made {
+            Some(touched) => used.extend(touched.iter().copied()),
+            None if met => {}
+            None => self.block(number, kind, all),
+        }
+        made
     }
 
     fn binding_now(&self, ix: usize) -> Option<BindingForm> {
@@ -68,72 +98,70 @@ impl<'s> Search<'s> {
         self.world.roles.get(ix)?.form.clone()
     }
 
-    fn shrink_binding(&mut self, number: usize, ix: usize, last: Option<&BindingForm>) -> bool {
+    fn shrink_binding(&mut self, number: usize, ix: usize, last: Option<&BindingForm>, used: &mut BTreeSet<usize>) {
         let Some(now) = self.binding_now(ix) else {
-            return false;
+            return;
         };
         let stays = |subject: &usize| last.is_some_and(|last| last.subjects.contains(subject));
         let goes: Vec<usize> = now.subjects.iter().copied().filter(|subject| !stays(subject)).collect();
-        let made = self.each(goes, |search, subject| {
+        let made = self.each((number, Try::Shrink), used, goes, |search, subject| {
             let mut form = search.binding_now(ix);
             if let Some(form) = &mut form {
                 form.subjects.retain(|other| other != subject);
             }
             search.world.set_binding(ix, form)
         });
-        self.keep_binding(number, ix, Direction::Shrinks, made)
+        self.keep_binding(number, ix, Direction::Shrinks, made);
     }
 
-    fn grow_binding(&mut self, number: usize, ix: usize, last: &BindingForm) -> bool {
+    fn grow_binding(&mut self, number: usize, ix: usize, last: &BindingForm, used: &mut BTreeSet<usize>) {
         if self.world.roles.get(last.role).is_none_or(|slot| slot.form.is_none()) {
-            return false;
+            return;
         }
         let now = self.binding_now(ix).map(|form| form.subjects).unwrap_or_default();
         let comes: Vec<usize> = last.subjects.iter().copied().filter(|subject| !now.contains(subject)).collect();
-        let made = self.each(comes, |search, subject| {
+        let made = self.each((number, Try::Grow), used, comes, |search, subject| {
             let mut form =
                 search.binding_now(ix).unwrap_or_else(|| BindingForm { role: last.role, subjects: Vec::new() });
             form.subjects.push(*subject);
             form.subjects.sort_unstable();
             search.world.set_binding(ix, Some(form))
         });
-        self.keep_binding(number, ix, Direction::Grows, made)
+        self.keep_binding(number, ix, Direction::Grows, made);
     }
 
-    fn keep_binding(&mut self, number: usize, ix: usize, direction: Direction, made: Option<BTreeSet<usize>>) -> bool {
+    fn keep_binding(&mut self, number: usize, ix: usize, direction: Direction, made: Option<BTreeSet<usize>>) {
         let Some((touched, form)) = made.zip(self.binding_now(ix)) else {
-            return false;
+            return;
         };
         self.record(What::PartBinding(number, form), direction, &touched);
-        self.flush();
-        true
     }
 
-    fn shrink_role(&mut self, number: usize, ix: usize, last: Option<&RoleForm<'s>>) -> bool {
+    fn shrink_role(&mut self, number: usize, ix: usize, last: Option<&RoleForm<'s>>, used: &mut BTreeSet<usize>) {
         let Some(now) = self.role_now(ix).filter(|now| now.aggregation.is_none()) else {
-            return false;
+            return;
         };
         if last.is_some_and(|last| last.aggregation.is_some()) {
-            return false;
+            return;
         }
         let stays = |rule: &usize| last.is_some_and(|last| last.rules.contains(rule));
         let goes: Vec<usize> = now.rules.iter().copied().filter(|rule| !stays(rule)).collect();
-        let made = self.each(goes, |search, rule| {
+        let made = self.each((number, Try::Shrink), used, goes, |search, rule| {
             let mut form = search.role_now(ix);
             if let Some(form) = &mut form {
                 form.rules.retain(|other| other != rule);
             }
             search.world.set_role(ix, form)
         });
-        self.keep_role(number, ix, Direction::Shrinks, made)
+        self.keep_role(number, ix, Direction::Shrinks, made);
     }
 
-    fn grow_role(&mut self, number: usize, ix: usize, last: &RoleForm<'s>) -> bool {
+    fn grow_role(&mut self, number: usize, ix: usize, last: &RoleForm<'s>, used: &mut BTreeSet<usize>) {
         let Some(now) = self.role_now(ix).filter(|now| now.aggregation.is_none() && last.aggregation.is_none()) else {
-            return false;
+            return;
         };
         let comes: Vec<usize> = last.rules.iter().copied().filter(|rule| !now.rules.contains(rule)).collect();
-        let made = self.each(comes, |search, rule| {
+        let made = self.each((number, Try::Grow), used, comes, |search, rule| {
             let mut form = search.role_now(ix);
             if let Some(form) = &mut form {
                 form.rules.push(*rule);
@@ -141,16 +169,14 @@ impl<'s> Search<'s> {
             }
             search.world.set_role(ix, form)
         });
-        self.keep_role(number, ix, Direction::Grows, made)
+        self.keep_role(number, ix, Direction::Grows, made);
     }
 
-    fn keep_role(&mut self, number: usize, ix: usize, direction: Direction, made: Option<BTreeSet<usize>>) -> bool {
+    fn keep_role(&mut self, number: usize, ix: usize, direction: Direction, made: Option<BTreeSet<usize>>) {
         let Some((touched, form)) = made.zip(self.role_now(ix)) else {
-            return false;
+            return;
         };
         self.record(What::PartRole(number, form), direction, &touched);
-        self.flush();
-        true
     }
 
     /// A replaced binding whose bridge may not be yet goes first, where nobody needs it.
@@ -160,7 +186,9 @@ impl<'s> Search<'s> {
                 continue;
             };
             let ix = *ix;
-            let Some(touched) = self.each([()], |search, ()| search.world.set_binding(ix, None)) else {
+            let Some(touched) = self.each((number, Try::Shrink), &mut BTreeSet::new(), vec![()], |search, ()| {
+                search.world.set_binding(ix, None)
+            }) else {
                 continue;
             };
             self.record(What::Act(number, Act::Away), Direction::Shrinks, &touched);
@@ -234,28 +262,13 @@ impl<'s> Search<'s> {
             return BTreeSet::new();
         };
         let old = self.log_in(logins);
-        let keys: Vec<String> = old
+        let keys: BTreeSet<String> = old
             .iter()
             .filter(|(number, _)| !self.all_in_frame(&BTreeSet::from([*number])))
             .filter_map(|(number, _)| self.classes.get(*number).map(Class::key))
             .collect();
         self.log_in(old);
-        // Several who are bound alike share one class; whoever ends like one who is stuck is stuck too.
-        let alike = |slot: &Slot| {
-            let same = splits.slots.iter().filter(|other| keys.contains(&other.key));
-            let content = |slot: &Slot| {
-                let part = |entry: Option<&crate::state::aws_auth::Entry>| {
-                    entry.map(|entry| (entry.username.clone(), entry.groups.clone()))
-                };
-                (part(slot.before.as_ref()), part(slot.after.as_ref()))
-            };
-            let groups = |slot: &Slot| {
-                let (before, after) = content(slot);
-                (before.map(|(_, groups)| groups), after.map(|(_, groups)| groups))
-            };
-            same.into_iter().any(|other| groups(other) == groups(slot))
-        };
-        let places = splits.slots.iter().enumerate().filter(|(_, slot)| keys.contains(&slot.key) || alike(slot));
+        let places = splits.slots.iter().enumerate().filter(|(_, slot)| keys.contains(&slot.key));
         places.map(|(place, _)| place).collect()
     }
 }

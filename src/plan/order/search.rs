@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::classes::{classes, logins, mapping_of};
+use super::classes::classes;
 use super::emission;
 use super::forms::{BindingForm, Direction, Effect, Login, RoleForm};
 use super::frame::Class;
 use super::items::{Act, Item, Kind, Progress, items};
 use super::world::World;
 use super::{Author, PHASES, Phase, Planned, Turn};
-use crate::access::{Access, Moment, Who};
+use crate::access::Who;
 use crate::plan::Step;
 use crate::plan::awaited::{Await, Window};
 use crate::plan::entries::splits::{Splits, Standing};
@@ -63,6 +63,18 @@ pub(super) struct Search<'s> {
     pub(super) windows: Vec<Window>,
     /// Those who are out of their frame by a forced write.
     pub(super) excused: BTreeSet<usize>,
+    /// Writes that were tried in vain, and whom they concerned: tried again when one of these has changed.
+    blocked: BTreeMap<(usize, Try), (usize, BTreeSet<usize>)>,
+    /// By class, the number of writes when it last changed.
+    changed: Vec<usize>,
+}
+
+/// What of an item was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Try {
+    Whole,
+    Shrink,
+    Grow,
 }
 
 pub(super) fn search(planned: &[Planned], live: &State, after: &State, author: Author<'_>) -> (Vec<Step>, Vec<Window>) {
@@ -109,7 +121,7 @@ impl<'s> Search<'s> {
         for role in &roles {
             touched.extend(bound(&world, *role));
         }
-        let mut classes = classes(&mut world, &touched, live, after);
+        let mut classes = classes(&world, &touched, live, after);
         let sides: Vec<_> = classes.iter_mut().map(|class| class.begin(&world)).collect();
         let mark = world.mark();
         for item in &items {
@@ -146,7 +158,11 @@ impl<'s> Search<'s> {
             asked: BTreeSet::new(),
             windows: Vec::new(),
             excused: BTreeSet::new(),
+            blocked: BTreeMap::new(),
+            changed: Vec::new(),
         };
+        search.changed = vec![0; search.classes.len()];
+        search.find_kin();
         for number in 0..search.classes.len() {
             let class = search.classes.get(number);
             let all: Vec<Login> =
@@ -154,6 +170,30 @@ impl<'s> Search<'s> {
             search.index(number, &all);
         }
         search
+    }
+
+    fn find_kin(&mut self) {
+        let mut known: BTreeMap<(Vec<Bare>, Vec<Bare>), usize> = BTreeMap::new();
+        for class in &mut self.classes {
+            let next = known.len();
+            class.kin = *known.entry((bare(&class.first), bare(&class.last))).or_insert(next);
+        }
+    }
+
+    /// Whether a write was tried in vain and nobody has changed since whom it concerned.
+    pub(super) fn is_blocked(&self, number: usize, kind: Try) -> bool {
+        self.blocked.get(&(number, kind)).is_some_and(|(at, touched)| {
+            touched.iter().all(|class| self.changed.get(*class).is_none_or(|changed| changed <= at))
+        })
+    }
+
+    pub(super) fn block(&mut self, number: usize, kind: Try, touched: BTreeSet<usize>) {
+        self.blocked.insert((number, kind), (self.log.len(), touched));
+    }
+
+    /// Everything may be tried again.
+    pub(super) fn unblock(&mut self) {
+        self.blocked.clear();
     }
 
     pub(super) fn index(&mut self, class: usize, logins: &[Login]) {
@@ -247,11 +287,15 @@ impl<'s> Search<'s> {
         let Some(item) = self.items.get(number).filter(|item| self.is_enabled(item)).cloned() else {
             return Tried::Blocked;
         };
+        if self.is_blocked(number, Try::Whole) {
+            return Tried::Blocked;
+        }
         let act = item.next();
         if let Kind::Mapping = item.kind {
             // aws-auth is one object: alone in its stage.
             let standings = vec![Standing::Final; self.standings.len()];
             if !self.map(&standings, What::Act(number, act)) {
+                self.block(number, Try::Whole, self.mapped.iter().copied().collect());
                 return Tried::Blocked;
             }
             self.finish(number, act);
@@ -267,6 +311,7 @@ impl<'s> Search<'s> {
         }
         if !self.all_in_frame(&touched) {
             self.world.undo(mark);
+            self.block(number, Try::Whole, touched);
             return Tried::Blocked;
         }
         if effect.direction == Direction::Mixed {
@@ -330,10 +375,12 @@ impl<'s> Search<'s> {
     }
 
     pub(super) fn all_in_frame(&self, touched: &BTreeSet<usize>) -> bool {
+        let mut seen = BTreeSet::new();
         touched
             .iter()
             .filter(|class| !self.excused.contains(class))
-            .all(|class| self.classes.get(*class).is_none_or(|class| class.is_in_frame(&self.world)))
+            .filter_map(|class| self.classes.get(*class))
+            .all(|class| !seen.insert((class.kin, bare(&class.now))) || class.is_in_frame(&self.world))
     }
 
     /// Notes a write that was made, with what must be seen to work before it.
@@ -348,7 +395,7 @@ impl<'s> Search<'s> {
                         continue;
                     }
                     let now = self.world.atoms(login, false);
-                    let now: Vec<_> = now.into_iter().flat_map(|atom| self.world.extents(atom)).collect();
+                    let now: Vec<_> = now.into_iter().flat_map(|atom| self.world.extents(atom).to_vec()).collect();
                     for extent in class.relies(login, &self.world, most - awaits.len()) {
                         let request = extent.sample();
                         if !now.iter().any(|extent| extent.contains(&request)) {
@@ -368,6 +415,11 @@ impl<'s> Search<'s> {
             self.note_windows(number);
         }
         self.log.push(Made { stage: self.stage, what, awaits });
+        for class in touched {
+            if let Some(changed) = self.changed.get_mut(*class) {
+                *changed = self.log.len();
+            }
+        }
     }
 
     fn is_mapping(&self, what: &What<'_>) -> bool {
@@ -375,71 +427,6 @@ impl<'s> Search<'s> {
             return false;
         };
         self.items.get(*number).is_some_and(|item| matches!(item.kind, Kind::Mapping))
-    }
-
-    /// The logins of all principals with the entries as they stand.
-    pub(super) fn logins_at(&mut self, standings: &[Standing]) -> Option<Vec<(usize, Vec<Login>)>> {
-        let whole = |standing: &Standing| standings.iter().all(|one| one == standing);
-        let (first, last) = (whole(&Standing::AsLive), whole(&Standing::Final));
-        if first || last {
-            let of = |class: &usize| {
-                let class_of = self.classes.get(*class)?;
-                Some((*class, if last { class_of.last.clone() } else { class_of.first.clone() }))
-            };
-            return Some(self.mapped.iter().filter_map(of).collect());
-        }
-        let state = mapping_of(Some(self.splits?.at(standings)?));
-        let access = Access::of(&state, Moment::Settled);
-        let mut all = Vec::with_capacity(self.mapped.len());
-        for class in &self.mapped {
-            let Some(who) = self.classes.get(*class).map(|class| &class.who) else {
-                continue;
-            };
-            all.push((*class, logins(&mut self.world, &access.admit(who))));
-        }
-        Some(all)
-    }
-
-    /// Gives principals the logins; answers those they had.
-    pub(super) fn log_in(&mut self, logins: Vec<(usize, Vec<Login>)>) -> Vec<(usize, Vec<Login>)> {
-        let mut old = Vec::new();
-        for (number, logins) in logins {
-            self.index(number, &logins);
-            if let Some(class) = self.classes.get_mut(number).filter(|class| class.now != logins) {
-                old.push((number, std::mem::replace(&mut class.now, logins)));
-            }
-        }
-        old
-    }
-
-    /// Writes aws-auth so, where nobody leaves his frame by it.
-    pub(super) fn map(&mut self, standings: &[Standing], what: What<'s>) -> bool {
-        let Some(logins) = self.logins_at(standings) else {
-            return false;
-        };
-        let old = self.log_in(logins);
-        let touched: BTreeSet<usize> = old.iter().map(|(number, _)| *number).collect();
-        if !self.all_in_frame(&touched) {
-            self.log_in(old);
-            return false;
-        }
-        self.mapped_so(standings, what, &old);
-        true
-    }
-
-    pub(super) fn mapped_so(&mut self, standings: &[Standing], what: What<'s>, old: &[(usize, Vec<Login>)]) {
-        let touched: BTreeSet<usize> = old.iter().map(|(number, _)| *number).collect();
-        self.standings = standings.to_vec();
-        self.flush();
-        let direction = old.iter().fold(Direction::Neutral, |direction, (number, was)| {
-            let now = self.classes.get(*number).map(|class| class.now.as_slice()).unwrap_or_default();
-            direction.and(match (was.as_slice(), now) {
-                ([was], [now]) if was.is_master == now.is_master => Direction::between(&was.subjects, &now.subjects),
-                _ => Direction::Mixed,
-            })
-        });
-        self.record(what, direction, &touched);
-        self.flush();
     }
 
     pub(super) fn mappings(&self) -> usize {
@@ -455,6 +442,13 @@ enum Tried {
     Blocked,
     /// Not here, perhaps elsewhere.
     Other,
+}
+
+/// What of a login decides.
+type Bare = (Vec<usize>, bool);
+
+fn bare(logins: &[Login]) -> Vec<Bare> {
+    logins.iter().map(|login| (login.subjects.clone(), login.is_master)).collect()
 }
 
 fn named(world: &World<'_>, binding: usize, last: Option<&BindingForm>) -> Vec<usize> {

@@ -2,6 +2,7 @@
 //!
 //! It may not know what is planned. Every change can be taken back, so that a move can be tried.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -64,6 +65,8 @@ pub(super) struct World<'s> {
     /// The aggregated roles, and for each the roles that it takes rules from.
     pub(super) gathering: BTreeMap<usize, BTreeSet<usize>>,
     pub(super) journal: Vec<Old<'s>>,
+    /// As far as they were asked for: a number means the same rule for good.
+    extents: RefCell<BTreeMap<Atom, Rc<[Extent<'s>]>>>,
 }
 
 impl<'s> World<'s> {
@@ -83,6 +86,7 @@ impl<'s> World<'s> {
             by_role: Vec::new(),
             gathering: BTreeMap::new(),
             journal: Vec::new(),
+            extents: RefCell::default(),
         };
         for (key, role) in &state.roles {
             let ix = world.role(key);
@@ -372,7 +376,30 @@ impl<'s> World<'s> {
     }
 
     /// The requests that an atom allows.
-    pub(super) fn extents(&self, atom: Atom) -> Vec<Extent<'s>> {
+    pub(super) fn extents(&self, atom: Atom) -> Rc<[Extent<'s>]> {
+        let known = self.extents.borrow().get(&atom).cloned();
+        known.unwrap_or_else(|| {
+            let made: Rc<[Extent<'s>]> = self.made_extents(atom).into();
+            self.extents.borrow_mut().insert(atom, Rc::clone(&made));
+            made
+        })
+    }
+
+    /// Whether some atoms allow all of a set.
+    pub(super) fn covers(&self, atoms: &[Atom], extent: &Extent<'s>) -> bool {
+        let mut near: Vec<Extent<'s>> = Vec::new();
+        for atom in atoms {
+            for other in self.extents(*atom).iter().filter(|other| other.meets(extent)) {
+                if other.covers(extent) {
+                    return true;
+                }
+                near.push(other.clone());
+            }
+        }
+        extent.is_covered_by(&near)
+    }
+
+    fn made_extents(&self, atom: Atom) -> Vec<Extent<'s>> {
         if atom == EVERYTHING {
             return Extent::everything().into();
         }
