@@ -8,6 +8,7 @@ pub(crate) mod kubeconfig;
 mod list;
 pub(crate) mod live;
 mod plugin;
+mod protobuf;
 mod retry;
 pub(crate) mod snapshot;
 #[cfg(test)]
