@@ -27,19 +27,22 @@ pub(super) struct Page<T> {
     pub(super) moment: String,
 }
 
+/// Reads a page in the binary form.
+type Binary<T> = fn(&[u8]) -> Result<Page<T>, prost::DecodeError>;
+
 /// What a list may be of.
 pub(super) trait Listed: DeserializeOwned {
     /// Reads the binary form, where one is read at all.
-    const BINARY: Option<fn(&[u8]) -> Result<Page<Self>, prost::DecodeError>>;
+    const BINARY: Option<Binary<Self>>;
 }
 
 /// Whole objects, with fields that no type here names.
 impl Listed for Value {
-    const BINARY: Option<fn(&[u8]) -> Result<Page<Self>, prost::DecodeError>> = None;
+    const BINARY: Option<Binary<Self>> = None;
 }
 
 impl<T: Sent + DeserializeOwned> Listed for T {
-    const BINARY: Option<fn(&[u8]) -> Result<Page<Self>, prost::DecodeError>> = Some(protobuf::page);
+    const BINARY: Option<Binary<Self>> = Some(protobuf::page);
 }
 
 #[derive(Deserialize)]
