@@ -101,6 +101,9 @@ pub(crate) struct Plan {
     pub(crate) out: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+    /// Say yes to one danger that a guard refuses, as the refusal names it; can be repeated
+    #[arg(long, value_name = "DANGER")]
+    pub(crate) allow: Vec<String>,
     /// Exit with 2 where there are changes
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
@@ -126,6 +129,13 @@ pub(crate) struct Apply {
     /// Apply a saved plan, if nothing that it relies on has moved
     #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "clusters"])]
     pub(crate) plan: Option<PathBuf>,
+    /// Say yes to one danger that a guard refuses, as the refusal names it; can be repeated
+    ///
+    /// remove:ARN: he loses access that a guard watches over. masters:ARN: he becomes system:masters. removals:N: so
+    /// many things go. empty-aws-auth: it lets nobody in. last-admin: nobody of it can repair access. A saved plan and
+    /// an approved digest say yes to nothing: it is said again here.
+    #[arg(long, value_name = "DANGER")]
+    pub(crate) allow: Vec<String>,
     /// Show the plan and stop
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -9,6 +9,7 @@ mod completions;
 mod drift;
 mod exit;
 mod failure;
+mod guarded;
 mod plan;
 mod planned;
 mod policy_files;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::live::LiveCluster;
 use super::snapshot::SnapshotCluster;
-use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written};
+use super::{Caller, ClusterError, Nodes, ReadCluster, WriteCluster, Written};
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::write::{Expected, Write};
@@ -34,6 +34,13 @@ impl ReadCluster for AnyCluster {
         match self {
             Self::Live(cluster) => cluster.whoami().await,
             Self::Snapshot(cluster) => cluster.whoami().await,
+        }
+    }
+
+    async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.nodes().await,
+            Self::Snapshot(cluster) => cluster.nodes().await,
         }
     }
 }

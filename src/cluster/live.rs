@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::connection::{Answer, Ask, Connection};
 use super::list::{exported, list};
-use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written, waiting};
+use super::{Caller, ClusterError, Nodes, ReadCluster, WriteCluster, Written, waiting};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
@@ -211,6 +211,25 @@ impl ReadCluster for LiveCluster {
             .map(Some)
             .map_err(|error| ClusterError::Unreadable { what: what.to_owned(), why: error.to_string() })
     }
+
+    async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
+        let both = (some_nodes(&self.connection, false), some_nodes(&self.connection, true));
+        let (ec2, fargate) = futures::future::try_join(both.0, both.1).await?;
+        Ok(Some(Nodes { ec2, fargate }))
+    }
+}
+
+/// Some node names of those with or without the label that Fargate gives its own (EKS User Guide, "Fargate").
+async fn some_nodes(connection: &Connection, fargate: bool) -> Result<Vec<String>, ClusterError> {
+    let (not, what) = (if fargate { "" } else { "!" }, "list nodes".to_owned());
+    let path = format!("/api/v1/nodes?limit=3&labelSelector=eks.amazonaws.com%2Fcompute-type{not}%3Dfargate");
+    let answer = connection.send(&Ask { method: "GET", path: &path, body: None, what: what.clone() }).await?;
+    if !answer.is_success() {
+        return Err(failed("list", "nodes", &answer));
+    }
+    let list: Value = answer.read(&what)?;
+    let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
+    Ok(items.filter_map(|node| node.pointer("/metadata/name").and_then(Value::as_str)).map(str::to_owned).collect())
 }
 
 fn joined<T>(end: Result<Result<T, ClusterError>, tokio::task::JoinError>) -> Result<T, ClusterError> {

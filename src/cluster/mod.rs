@@ -31,6 +31,11 @@ pub(crate) trait ReadCluster {
 
     /// Who the cluster takes the caller for; a snapshot has no caller.
     async fn whoami(&self) -> Result<Option<Caller>, ClusterError>;
+
+    /// Some of the nodes; a snapshot does not have them.
+    async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
+        Ok(None)
+    }
 }
 
 /// What `apply` needs besides.
@@ -61,6 +66,13 @@ fn waiting(object: &Value) -> Option<Written> {
     Some(Written::Waiting(names.filter_map(Value::as_str).map(str::to_owned).collect()))
 }
 
+/// A few nodes of each sort by name, enough to say that there are some.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Nodes {
+    pub(crate) ec2: Vec<String>,
+    pub(crate) fargate: Vec<String>,
+}
+
 /// The caller by SelfSubjectReview.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Caller {
@@ -68,6 +80,9 @@ pub(crate) struct Caller {
     pub(crate) username: String,
     #[serde(default)]
     pub(crate) groups: Vec<String>,
+    /// Says which authenticator let him in.
+    #[serde(default, skip_serializing)]
+    pub(crate) uid: String,
     /// Among them `arn` and `canonicalArn` where the authenticator is EKS's.
     #[serde(default)]
     pub(crate) extra: std::collections::BTreeMap<String, Vec<String>>,

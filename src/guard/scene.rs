@@ -1,0 +1,130 @@
+//! A plan between two states, and all guards that look at it.
+
+use super::allowance::Allowance;
+use super::caller::{self, Caller};
+use super::danger::{Danger, Unjudged};
+use super::entries;
+use super::nodes::{self, Nodes};
+use super::removals;
+use crate::access::{Access, Moment, Who};
+use crate::names::ObjectKey;
+use crate::plan::{Plan, Target};
+use crate::state::State;
+use crate::state::object::ObjectFault;
+
+/// What of a cluster no state holds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    /// Why not, where he is not known.
+    pub(crate) caller: Known<Caller>,
+    pub(crate) nodes: Known<Nodes>,
+}
+
+/// Something that was asked of the cluster.
+#[derive(Debug, Clone)]
+pub(crate) enum Known<T> {
+    As(T),
+    /// And why.
+    Not(String),
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self::Not("it was not asked".to_owned())
+    }
+}
+
+/// What the guards find in a plan.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Verdict {
+    pub(crate) refused: Vec<Danger>,
+    /// To which the command line says yes.
+    pub(crate) allowed: Vec<Danger>,
+    pub(crate) unjudged: Vec<Unjudged>,
+}
+
+impl Verdict {
+    /// Whether a word of the command line was needed.
+    pub(crate) fn needs(&self, allowance: &Allowance) -> bool {
+        self.allowed.iter().filter_map(|danger| danger.allow.as_ref()).any(|needed| allowance.covers(needed))
+    }
+}
+
+/// A plan with the states on both of its sides.
+pub(super) struct Scene<'s> {
+    pub(super) plan: &'s Plan,
+    pub(super) live: &'s State,
+    pub(super) after: &'s State,
+    pub(super) was: Access<'s>,
+    pub(super) is: Access<'s>,
+}
+
+/// Puts a plan to all guards.
+///
+/// # Errors
+/// A write of the plan that is none.
+pub(crate) fn judge(plan: &Plan, live: &State, seen: &Seen, allow: &[Allowance]) -> Result<Verdict, ObjectFault> {
+    let mut verdict = Verdict::default();
+    if plan.is_empty() {
+        return Ok(verdict);
+    }
+    let after = plan.after(live)?;
+    let scene = Scene {
+        plan,
+        live,
+        after: &after,
+        was: Access::of(live, Moment::Settled),
+        is: Access::of(&after, Moment::Settled),
+    };
+    scene.was.grants.index();
+    scene.is.grants.index();
+    let mut found = caller::dangers(&scene, &seen.caller, &mut verdict.unjudged);
+    found.extend(nodes::dangers(&scene, &seen.nodes));
+    found.extend(entries::dangers(&scene));
+    found.extend(removals::danger(&scene));
+    let is_allowed = |danger: &Danger| {
+        danger.allow.as_ref().is_some_and(|needed| allow.iter().any(|allowance| allowance.covers(needed)))
+    };
+    (verdict.allowed, verdict.refused) = found.into_iter().partition(is_allowed);
+    drop(scene);
+    // Giving a large state back string by string would take longer than the guards.
+    std::mem::forget(after);
+    Ok(verdict)
+}
+
+impl Scene<'_> {
+    pub(super) fn writes_aws_auth(&self) -> bool {
+        let aws_auth = ObjectKey::aws_auth();
+        self.plan.steps.iter().any(|step| step.object == aws_auth)
+    }
+
+    /// Where to look for a right that goes.
+    pub(super) fn said_of_rights(&self) -> String {
+        let bindings = self.plan.changes.iter().filter(|change| matches!(change.target, Target::Object(_)));
+        let places: std::collections::BTreeSet<String> =
+            bindings.filter_map(|change| change.place.as_ref()).map(ToString::to_string).take(3).collect();
+        if places.is_empty() {
+            return format!("the policy `{}` does not list what gives them", self.plan.policy);
+        }
+        let places: Vec<String> = places.into_iter().collect();
+        format!("what changes in roles and bindings stands at {}", places.join(", "))
+    }
+
+    /// Where the policy says what becomes of somebody's entry.
+    pub(super) fn said(&self, who: &Who) -> String {
+        let key = match who {
+            Who::Arn(caller) => caller.key(),
+            Who::Account(id) => id.clone(),
+            Who::User(_) | Who::Group(_) | Who::ServiceAccount { .. } => return String::new(),
+        };
+        let is_his = |target: &Target| match target {
+            Target::Entry { principal, .. } => principal.to_lowercase() == key,
+            Target::Object(_) => false,
+        };
+        let place = self.plan.changes.iter().filter(|change| is_his(&change.target)).find_map(|one| one.place.clone());
+        place.map_or_else(
+            || format!("the policy `{}` does not list this principal", self.plan.policy),
+            |place| format!("{place} says what the entry becomes"),
+        )
+    }
+}

@@ -1,0 +1,1 @@
+//! Guards against states on both sides of a plan.
