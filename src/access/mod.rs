@@ -6,6 +6,7 @@
 
 mod aggregation;
 mod caller;
+mod covers;
 mod delta;
 mod doubts;
 mod escalation;
@@ -23,6 +24,7 @@ mod ways;
 
 pub(crate) use aggregation::{Moment, circles};
 pub(crate) use caller::Caller;
+pub(crate) use covers::uncovered;
 pub(crate) use delta::{Row, delta};
 pub(crate) use doubts::doubts;
 pub(crate) use escalation::{WayUp, all_ways_up, ways_up};
@@ -33,7 +35,7 @@ pub(crate) use matches::{Lack, allows};
 pub(crate) use query::{Access, Answer, By, Chain, Held, Holder, Miss, Principal, Verdict, WhoCan};
 pub(crate) use reach::Part;
 pub(crate) use repair::lost_rights;
-pub(crate) use request::Request;
+pub(crate) use request::{ObjectRequest, Request};
 pub(crate) use template::Name;
 
 // What the tests ask of the parts by themselves.

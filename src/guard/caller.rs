@@ -31,7 +31,9 @@ pub(super) fn dangers(scene: &Scene<'_>, caller: &Known<Caller>, unjudged: &mut 
     let caller = match caller {
         Known::As(caller) => caller,
         Known::Not(why) => {
-            unjudged.push(Unjudged { guard: Guard::Caller, why: why.clone() });
+            if scene.takes_away() {
+                unjudged.push(Unjudged { guard: Guard::Caller, why: why.clone() });
+            }
             return Vec::new();
         }
     };
@@ -39,7 +41,7 @@ pub(super) fn dangers(scene: &Scene<'_>, caller: &Known<Caller>, unjudged: &mut 
     match login(scene, caller) {
         Login::AwsAuth(all) => all.iter().filter_map(|who| by_entry(scene, who, &reported)).collect(),
         Login::Otherwise(who) => {
-            if scene.writes_aws_auth() {
+            if scene.writes_aws_auth() && scene.takes_away() {
                 let name = &caller.username;
                 let why = format!(
                     "you are `{name}` otherwise than by aws-auth (as the cluster's creator, by an access entry, a \

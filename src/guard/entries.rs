@@ -131,7 +131,8 @@ fn last_admin(scene: &Scene<'_>, was: &[Principal], is: &[Principal]) -> Option<
     }
     let before: Vec<String> = was
         .iter()
-        .filter(|principal| admin(&scene.was, principal))
+        // Whom somebody made an admin behind the policy's back was none before that.
+        .filter(|principal| admin(&scene.was, principal) && !scene.changed_live(&principal.who))
         .map(|principal| principal.who.to_string())
         .collect();
     if before.is_empty() {

@@ -8,7 +8,7 @@ use super::nodes::{self, Nodes};
 use super::removals;
 use crate::access::{Access, Moment, Who};
 use crate::names::ObjectKey;
-use crate::plan::{Plan, Target};
+use crate::plan::{Origin, Plan, Target};
 use crate::state::State;
 use crate::state::object::ObjectFault;
 
@@ -96,6 +96,27 @@ impl Scene<'_> {
     pub(super) fn writes_aws_auth(&self) -> bool {
         let aws_auth = ObjectKey::aws_auth();
         self.plan.steps.iter().any(|step| step.object == aws_auth)
+    }
+
+    /// Whether anybody loses anything; where that was not looked at he may.
+    pub(super) fn takes_away(&self) -> bool {
+        let lets_in = |access: &Access<'_>, who: &Who| access.admit(who).identities().next().is_some();
+        let loses = self.plan.access.as_ref().is_none_or(|all| all.iter().any(|one| !one.access.loses.is_empty()));
+        loses || self.was.principals().iter().any(|one| lets_in(&self.was, &one.who) && !lets_in(&self.is, &one.who))
+    }
+
+    /// Whether somebody's entry is not what the policy wrote: what it gives, the policy never gave.
+    pub(super) fn changed_live(&self, who: &Who) -> bool {
+        let Who::Arn(caller) = who else {
+            return false;
+        };
+        let key = caller.key();
+        self.plan.changes.iter().any(|change| match &change.target {
+            Target::Entry { principal, .. } => {
+                change.origin == Origin::ChangedLive && principal.to_lowercase() == key
+            }
+            Target::Object(_) => false,
+        })
     }
 
     /// Where to look for a right that goes.
