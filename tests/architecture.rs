@@ -16,7 +16,18 @@ use std::path::{Path, PathBuf};
 
 /// The rooms in their order. From `cluster` on there are files, sockets, clocks and terminals.
 const ROOMS: [&str; 13] = [
-    "names", "diagnostic", "yaml", "state", "access", "policy", "plan", "guard", "rights", "render", "cluster", "apply",
+    "names",
+    "diagnostic",
+    "yaml",
+    "state",
+    "access",
+    "policy",
+    "plan",
+    "guard",
+    "rights",
+    "render",
+    "cluster",
+    "apply",
     "cli",
 ];
 const BAR: &str = "cluster";

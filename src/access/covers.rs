@@ -28,12 +28,8 @@ fn pieces(rule: &Rule) -> Vec<Rule> {
     for verb in verbs {
         for group in api_groups {
             for resource in resources {
-                let piece = Rule {
-                    verbs: one(verb),
-                    api_groups: one(group),
-                    resources: one(resource),
-                    ..Rule::default()
-                };
+                let piece =
+                    Rule { verbs: one(verb), api_groups: one(group), resources: one(resource), ..Rule::default() };
                 if resource_names.is_empty() {
                     out.push(piece.clone());
                 }
@@ -83,7 +79,9 @@ impl<'s> Access<'s> {
     pub(crate) fn rules_in(&self, identity: &Identity, namespace: Option<&str>) -> Vec<&'s Rule> {
         let grants = self.grants.held_by(identity);
         let held = self.rules_of(&grants).into_iter();
-        held.filter(|held| held.namespace.is_none_or(|own| namespace == Some(own))).map(|held| held.chain.rule).collect()
+        held.filter(|held| held.namespace.is_none_or(|own| namespace == Some(own)))
+            .map(|held| held.chain.rule)
+            .collect()
     }
 }
 

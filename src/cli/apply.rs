@@ -6,13 +6,14 @@ use super::args::Apply;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::guarded::{self, allowances};
+use super::lacking;
 use super::planned::{Depth, Planned, plans, print_text};
-use super::refused::say_refusals;
+use super::refused::{say, say_refusals};
 use super::world::World;
 use super::{report, saved};
 use crate::apply::{self, Outcome};
 use crate::cluster::{ClusterError, ReadCluster as _, WriteCluster as _, Written};
-use crate::diagnostic::{Diagnostic, Sources};
+use crate::diagnostic::{Diagnostic, Severity, Sources};
 use crate::guard::Allowance;
 use crate::plan::Step;
 use crate::render::text;
@@ -43,6 +44,13 @@ pub(crate) async fn run(args: &Apply, world: &mut World) -> Result<Exit, Failure
         return Ok(Exit::Refused);
     }
     let work: Vec<&Planned> = planned.iter().filter(|one| !one.plan.is_empty()).collect();
+    let severity = if args.dry_run { Severity::Warning } else { Severity::Error };
+    let lacks: Vec<Diagnostic> = work.iter().filter_map(|one| lacking::told(one, severity)).collect();
+    if !lacks.is_empty() && !args.dry_run {
+        world.say("Nothing was written.\n");
+        return Err(lacks.into());
+    }
+    say(&lacks, &sources, world);
     if work.is_empty() || args.dry_run {
         return Ok(Exit::Done);
     }

@@ -4,10 +4,12 @@ use super::args::Plan;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::guarded::allowances;
+use super::lacking;
 use super::planned::{Depth, plans};
-use super::refused::say_refusals;
+use super::refused::{say, say_refusals};
 use super::world::World;
 use super::{report, write_file};
+use crate::diagnostic::Severity;
 use crate::render::text;
 
 pub(crate) async fn run(args: &Plan, world: &mut World) -> Result<Exit, Failure> {
@@ -15,6 +17,8 @@ pub(crate) async fn run(args: &Plan, world: &mut World) -> Result<Exit, Failure>
     let plans = plans(&args.scope, Depth::Access, &allow, world).await?;
     let changes = plans.planned.iter().any(|one| !one.plan.is_empty());
     plans.print(args.format, args.full, text::plan, world);
+    let lacks = plans.planned.iter().filter_map(|one| lacking::told(one, Severity::Warning)).collect::<Vec<_>>();
+    say(&lacks, &plans.loaded.policy.sources, world);
     let refused = say_refusals(&plans.planned, &allow, &plans.loaded.policy.sources, world);
     // A plan for some of the clusters is shown, but neither saved nor taken for an answer.
     if let Some(failure) = plans.failure {

@@ -3,6 +3,7 @@
 use super::args::{Format, Scope};
 use super::failure::Failure;
 use super::guarded;
+use super::lacking;
 use super::policy_files::{Loaded, read};
 use super::print_json;
 use super::target::{Opened, Target, Way, targets};
@@ -16,6 +17,7 @@ use crate::plan::{self, Plan};
 use crate::policy::{Known, glimpse_clusters};
 use crate::render::text::View;
 use crate::render::{faults, json};
+use crate::rights::Lack;
 use crate::state::State;
 use crate::state::object::ObjectFault;
 
@@ -29,6 +31,8 @@ pub(crate) struct Planned {
     /// Why the plan must not be carried out.
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) seen: Seen,
+    /// What the caller may not do of it.
+    pub(crate) lacks: Vec<Lack>,
     /// What the guards say of it.
     pub(crate) verdict: Verdict,
 }
@@ -138,6 +142,9 @@ pub(crate) async fn plans(
             }
         }
     }
+    for one in planned.iter_mut().filter(|one| !one.lacks.is_empty()) {
+        lacking::confirm(&one.cluster, &mut one.lacks).await;
+    }
     let mut said: Vec<Diagnostic> = Vec::new();
     for one in &planned {
         // What is of the policy is the same for each of its clusters.
@@ -208,14 +215,14 @@ fn plan_one(
             .map_err(|fault| unreadable(&fault))?,
     };
     plan.warnings.extend(odd);
-    let verdict = match depth {
-        Depth::Changes => Verdict::default(),
-        Depth::Access => guarded::judge(&plan, &state, &seen, allow)?,
+    let (verdict, lacks) = match depth {
+        Depth::Changes => (Verdict::default(), Vec::new()),
+        Depth::Access => (guarded::judge(&plan, &state, &seen, allow)?, lacking::unheld(&plan, &state, &seen)?),
     };
     // The run ends soon: giving back a large state string by string would take longer than the plan.
     std::mem::forget(state);
     let (way, name) = (target.way.clone(), target.name.clone());
-    Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name, refusals, seen, verdict })
+    Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name, refusals, seen, lacks, verdict })
 }
 
 /// A plan whose own writes are none: a defect.

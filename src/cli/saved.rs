@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::args::Place;
 use super::failure::Failure;
 use super::guarded;
+use super::lacking;
 use super::planned::Planned;
 use super::target::{Target, Way};
 use super::world::World;
@@ -70,11 +71,13 @@ pub(crate) async fn open(
         let (state, seen) = futures::future::join(opened.cluster.observe(), guarded::see(&opened.cluster)).await;
         let state = state?;
         // A plan whose ground has moved is refused for that when its turn comes.
-        let verdict = if saved.plan.moved(&state).is_empty() {
-            guarded::judge(&saved.plan, &state, &seen, allow)?
+        let (verdict, mut lacks) = if saved.plan.moved(&state).is_empty() {
+            let verdict = guarded::judge(&saved.plan, &state, &seen, allow)?;
+            (verdict, lacking::unheld(&saved.plan, &state, &seen)?)
         } else {
-            Verdict::default()
+            (Verdict::default(), Vec::new())
         };
+        lacking::confirm(&opened.cluster, &mut lacks).await;
         out.push(Planned {
             label: opened.label,
             cluster: opened.cluster,
@@ -83,6 +86,7 @@ pub(crate) async fn open(
             name: saved.name,
             refusals: Vec::new(),
             seen,
+            lacks,
             verdict,
         });
     }

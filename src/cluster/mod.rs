@@ -16,6 +16,7 @@ mod tests;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::access::Request;
 use crate::diagnostic::{Diagnostic, Excerpt};
 use crate::names::ObjectKey;
 use crate::state::State;
@@ -34,6 +35,11 @@ pub(crate) trait ReadCluster {
 
     /// Some of the nodes; a snapshot does not have them.
     async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
+        Ok(None)
+    }
+
+    /// Of each request whether the cluster's authorizers let the caller make it; a snapshot has no caller.
+    async fn allows(&self, _requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
         Ok(None)
     }
 }

@@ -112,9 +112,7 @@ impl Scene<'_> {
         };
         let key = caller.key();
         self.plan.changes.iter().any(|change| match &change.target {
-            Target::Entry { principal, .. } => {
-                change.origin == Origin::ChangedLive && principal.to_lowercase() == key
-            }
+            Target::Entry { principal, .. } => change.origin == Origin::ChangedLive && principal.to_lowercase() == key,
             Target::Object(_) => false,
         })
     }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::needs::{Need, of_applying, of_plan, of_policy, of_reading};
-use crate::access::{ObjectRequest, Request};
+use super::wanted::{Lack, Runner};
+use crate::access::{Access, Identity, Moment, ObjectRequest, Request, uncovered};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::Plan;
 use crate::policy::expand::Desired;
@@ -54,6 +55,24 @@ impl Least {
     /// Each once.
     pub(crate) fn needs(&self) -> Vec<&Need> {
         self.needs.iter().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What has to be asked of the cluster: requests, and those that stand in for rules which the runner does not hold.
+    pub(crate) fn unheld(&self, live: &State, runner: &Runner) -> Vec<Lack> {
+        let access = Access::of(live, Moment::Stored);
+        let identity = Identity::reported(&runner.username, &runner.groups);
+        let is_master = identity.is_master();
+        let needs = self.needs().into_iter();
+        needs
+            .filter_map(|need| match need {
+                Need::Request(request) => Some(Lack { request: request.clone(), rules: Vec::new(), step: 0 }),
+                Need::Rules { rules, namespace, or, gathers: _ } => {
+                    let missing = uncovered(&access.rules_in(&identity, namespace.as_deref()), rules);
+                    let lack = Lack { request: or.clone(), rules: missing, step: 0 };
+                    (!is_master && !lack.rules.is_empty()).then_some(lack)
+                }
+            })
+            .collect()
     }
 
     /// ClusterRole, Roles, and the bindings that give them to the subject.
@@ -112,32 +131,51 @@ impl Least {
 
 /// As few rules as say the same: kinds with the same verbs are one rule, names with the same verbs another.
 fn folded(atoms: &BTreeSet<ObjectRequest>) -> Vec<Rule> {
-    type Kind<'a> = (&'a str, &'a str);
-    let mut names: BTreeMap<(Kind<'_>, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut names: BTreeMap<(&str, &str, &str), BTreeSet<&str>> = BTreeMap::new();
     for ObjectRequest { verb, group, resource, subresource: _, name, namespace: _ } in atoms {
-        names.entry(((group, resource), verb)).or_default().insert(name);
+        names.entry((group, resource, verb)).or_default().insert(name);
     }
     // Without a name all names are meant.
     for set in names.values_mut().filter(|set| set.contains("")) {
         set.clear();
     }
-    let mut verbs: BTreeMap<(Kind<'_>, BTreeSet<&str>), BTreeSet<&str>> = BTreeMap::new();
-    for ((kind, verb), names) in names {
-        verbs.entry((kind, names)).or_default().insert(verb);
+    let words = |set: BTreeSet<&str>| set.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let mut rules: Vec<Rule> = names
+        .into_iter()
+        .map(|((group, resource, verb), names)| Rule {
+            verbs: vec![verb.to_owned()],
+            api_groups: vec![group.to_owned()],
+            resources: vec![resource.to_owned()],
+            resource_names: words(names),
+            ..Rule::default()
+        })
+        .collect();
+    join(&mut rules, |rule| &mut rule.verbs);
+    join(&mut rules, |rule| &mut rule.resources);
+    rules
+}
+
+/// Rules that differ in one list alone become one.
+fn join(rules: &mut Vec<Rule>, list: impl Fn(&mut Rule) -> &mut Vec<String>) {
+    let mut out: Vec<Rule> = Vec::new();
+    for mut rule in std::mem::take(rules) {
+        let own = std::mem::take(list(&mut rule));
+        let same = |other: &mut Rule| {
+            let theirs = std::mem::take(list(other));
+            let same = *other == rule;
+            *list(other) = theirs;
+            same
+        };
+        let found = out.iter_mut().position(same);
+        match found.and_then(|place| out.get_mut(place)) {
+            Some(other) => list(other).extend(own),
+            None => {
+                *list(&mut rule) = own;
+                out.push(rule);
+            }
+        }
     }
-    let mut resources: BTreeMap<(&str, BTreeSet<&str>, BTreeSet<&str>), Vec<&str>> = BTreeMap::new();
-    for (((group, resource), names), verbs) in verbs {
-        resources.entry((group, names, verbs)).or_default().push(resource);
-    }
-    let words = |set: &BTreeSet<&str>| set.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let rule = |((group, names, verbs), resources): ((&str, BTreeSet<&str>, BTreeSet<&str>), Vec<&str>)| Rule {
-        verbs: words(&verbs),
-        api_groups: vec![group.to_owned()],
-        resources: resources.into_iter().map(str::to_owned).collect(),
-        resource_names: words(&names),
-        ..Rule::default()
-    };
-    resources.into_iter().map(rule).collect()
+    *rules = out;
 }
 
 /// Another's hand is told by the label, so that an exclusive policy does not take away what it is applied with.

@@ -7,5 +7,4 @@ mod needs;
 mod wanted;
 
 pub(crate) use least::{Least, With};
-pub(crate) use needs::Need;
 pub(crate) use wanted::{Lack, Runner, wanted};
