@@ -74,7 +74,7 @@ pub(crate) fn told(one: &Planned, severity: Severity) -> Option<Diagnostic> {
     }
     let steps: BTreeSet<usize> = one.lacks.iter().map(|lack| lack.step).collect();
     let writes = count(one.plan.steps.len(), "write");
-    let message = format!("{}: you lack the rights for {} of the {writes}", one.label, steps.len());
+    let message = format!("{}: you lack the rights for {} of {writes}", one.label, steps.len());
     let mut out = Diagnostic { severity, ..Diagnostic::error(message) };
     for lack in one.lacks.iter().take(NAMED) {
         let why = one.plan.steps.get(lack.step).map_or("", |step| step.why.as_str());

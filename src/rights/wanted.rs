@@ -28,7 +28,7 @@ pub(crate) struct Lack {
 
 /// The requests of a plan that RBAC does not allow its runner, each once; other authorizers may.
 ///
-/// What an earlier step of the plan grants is not missing.
+/// What an earlier stage of the plan grants is not missing.
 ///
 /// # Errors
 /// A write of the plan that is none.
@@ -39,25 +39,23 @@ pub(crate) fn wanted(plan: &Plan, live: &State, runner: &Runner) -> Result<Vec<L
     }
     let after = plan.after(live)?;
     let identity = Identity::reported(&runner.username, &runner.groups);
-    let sides = [Access::of(live, Moment::Stored), Access::of(&after, Moment::Settled)];
-    for side in &sides {
-        side.grants.index();
+    let mut left: BTreeMap<usize, Vec<(Need, usize)>> = BTreeMap::new();
+    let mut holder = Holder::new(live, &identity);
+    for (need, step) in of_plan(plan, live, &after) {
+        if holder.lacks(&need).is_some() {
+            let stage = plan.steps.get(step).map_or(0, |step| step.stage);
+            left.entry(stage).or_default().push((need, step));
+        }
     }
     let mut out: BTreeMap<Request, Lack> = BTreeMap::new();
-    let mut held = Held { identity: &identity, sides: &sides, known: BTreeMap::new() };
-    for (need, step) in of_plan(plan, live, &after) {
-        let (request, rules) = match need {
-            Need::Request(request) => (request, Vec::new()),
-            Need::Rules { rules, namespace, or, gathers: _ } => {
-                let missing = held.missing(&rules, namespace);
-                if missing.is_empty() {
-                    continue;
-                }
-                (or, missing)
+    for (stage, needs) in left {
+        // As it is when the stage begins.
+        let before = plan.before(stage, live)?;
+        let mut holder = Holder::new(&before, &identity);
+        for (need, step) in needs {
+            if let Some((request, rules)) = holder.lacks(&need) {
+                out.entry(request.clone()).or_insert(Lack { request, rules, step });
             }
-        };
-        if !out.contains_key(&request) && !sides.iter().any(|side| side.may(&identity, &request)) {
-            out.insert(request.clone(), Lack { request, rules, step });
         }
     }
     let mut lacks: Vec<Lack> = out.into_values().collect();
@@ -65,18 +63,35 @@ pub(crate) fn wanted(plan: &Plan, live: &State, runner: &Runner) -> Result<Vec<L
     Ok(lacks)
 }
 
-/// The rules that the runner holds before and after, namespace by namespace.
-struct Held<'a, 's> {
+/// The runner in one state.
+struct Holder<'a, 's> {
     identity: &'a Identity,
-    sides: &'a [Access<'s>; 2],
-    known: BTreeMap<Option<String>, Vec<&'s Rule>>,
+    access: Access<'s>,
+    /// The rules that it holds, namespace by namespace.
+    held: BTreeMap<Option<String>, Vec<&'s Rule>>,
 }
 
-impl Held<'_, '_> {
-    fn missing(&mut self, rules: &[Rule], namespace: Option<String>) -> Vec<Rule> {
-        let held = self.known.entry(namespace).or_insert_with_key(|namespace| {
-            self.sides.iter().flat_map(|side| side.rules_in(self.identity, namespace.as_deref())).collect()
-        });
-        uncovered(held, rules)
+impl<'a, 's> Holder<'a, 's> {
+    fn new(state: &'s State, identity: &'a Identity) -> Self {
+        let access = Access::of(state, Moment::Stored);
+        access.grants.index();
+        Self { identity, access, held: BTreeMap::new() }
+    }
+
+    /// The request that is not allowed, and the rules that would do in its place.
+    fn lacks(&mut self, need: &Need) -> Option<(Request, Vec<Rule>)> {
+        let (request, missing) = match need {
+            Need::Request(request) => (request, Vec::new()),
+            Need::Rules { rules, namespace, or, gathers: _ } => {
+                let held = self.held.entry(namespace.clone());
+                let held = held.or_insert_with_key(|one| self.access.rules_in(self.identity, one.as_deref()));
+                let missing = uncovered(held, rules);
+                if missing.is_empty() {
+                    return None;
+                }
+                (or, missing)
+            }
+        };
+        (!self.access.may(self.identity, request)).then(|| (request.clone(), missing))
     }
 }
