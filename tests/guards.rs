@@ -220,9 +220,7 @@ fn on_a_real_cluster_every_refusal_leaves_every_version_as_it_was() {
     let desk = begin(&cluster, MAP_ROLES);
     let before = versions(&cluster);
     let strict = |rest: &str| {
-        let rest =
-            POLICY.replace("[ownership]\n", "[ownership]\nrbac = \"exclusive\"\n").replace("max-removals = 1", rest);
-        rest
+        POLICY.replace("[ownership]\n", "[ownership]\nrbac = \"exclusive\"\n").replace("max-removals = 1", rest)
     };
     let demoted = POLICY.replace("username = \"ci\"\ngroups = [\"admins\"]", "username = \"ci\"");
     let masters =

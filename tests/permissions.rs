@@ -252,6 +252,12 @@ fn what_reads_alone_plans_and_is_told_what_apply_would_lack() {
     let check = office.runner.run(&["permissions", "--check"]);
     assert_eq!(check.code, 1);
     assert!(check.out.contains("patch configmaps named aws-auth in kube-system"), "{}", check.out);
+    let check = office.runner.run(&["permissions", "--check", "--format", "json"]);
+    let schema = serde_json::from_str(&office.runner.ok(&["schema", "permissions"])).unwrap();
+    let document: Value = serde_json::from_str(&check.out).unwrap();
+    let faults: Vec<String> =
+        jsonschema::validator_for(&schema).unwrap().iter_errors(&document).map(|e| e.to_string()).collect();
+    assert!(faults.is_empty() && !document["clusters"][0]["lacks"][0]["request"].is_null(), "{faults:?}\n{document:#}");
     let before = content(&cluster);
     let ran = office.runner.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1, "{}", ran.err);

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::delta::{Change, change_between};
 use super::extent::{Extent, Region};
 use super::identity::{Admission, Identity, Source, Who};
-use super::query::{Access, Verdict};
+use super::query::Access;
 use super::request::Request;
 use super::template::Name;
 use super::ways::{Need, Place};
@@ -53,7 +53,13 @@ impl<'s> Access<'s> {
 
     /// Whether somebody can surely write aws-auth and bind roles to anybody, and so repair everybody's access.
     pub(crate) fn can_repair(&self, who: &Who) -> bool {
-        let surely = |request: Request| self.can(who, &request).verdict == Verdict::Yes;
+        let admission = self.admit(who);
+        let identities: Vec<&Identity> = admission.identities().collect();
+        let fails = matches!(&admission, Admission::ByChance(logins) if logins.iter().any(Result::is_err));
+        if identities.is_empty() || fails {
+            return false;
+        }
+        let surely = |request: Request| identities.iter().all(|identity| self.may(identity, &request));
         let aws_auth =
             |verb: &str| surely(Request::object(verb, "", "configmaps").named("aws-auth").within("kube-system"));
         let bindings = |verb: &str| surely(Request::object(verb, GROUP, "clusterrolebindings"));

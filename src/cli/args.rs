@@ -333,7 +333,7 @@ pub(crate) struct Access {
 #[derive(Debug, Args)]
 pub(crate) struct Schema {
     /// Of the policy file, of what `plan` and `drift` print, of what `validate` and faults print, of what `whoami` prints,
-    /// or of what `can`, `who-can` and `access` print
+    /// of what `permissions --check` prints, or of what `can`, `who-can` and `access` print
     #[arg(value_enum, default_value_t)]
     pub(crate) of: SchemaOf,
 }
@@ -346,6 +346,7 @@ pub(crate) enum SchemaOf {
     Plan,
     Diagnostics,
     Whoami,
+    Permissions,
     Access,
 }
 

@@ -14,10 +14,14 @@ use crate::render::text;
 
 pub(crate) async fn run(args: &Plan, world: &mut World) -> Result<Exit, Failure> {
     let allow = allowances(&args.allow)?;
-    let plans = plans(&args.scope, Depth::Access, &allow, world).await?;
+    let mut plans = plans(&args.scope, Depth::Access, &allow, world).await?;
+    let lacks: Vec<_> = plans.planned.iter().filter_map(|one| lacking::told(one, Severity::Warning)).collect();
+    for one in &mut plans.planned {
+        let told = lacking::told(one, Severity::Warning);
+        one.plan.warnings.extend(told);
+    }
     let changes = plans.planned.iter().any(|one| !one.plan.is_empty());
     plans.print(args.format, args.full, text::plan, world);
-    let lacks = plans.planned.iter().filter_map(|one| lacking::told(one, Severity::Warning)).collect::<Vec<_>>();
     say(&lacks, &plans.loaded.policy.sources, world);
     let refused = say_refusals(&plans.planned, &allow, &plans.loaded.policy.sources, world);
     // A plan for some of the clusters is shown, but neither saved nor taken for an answer.

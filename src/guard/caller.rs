@@ -3,7 +3,7 @@
 use super::allowance::Allowance;
 use super::danger::{Danger, Guard, Unjudged, regions};
 use super::scene::{Known, Scene};
-use crate::access::{self, Admission, Identity, Who, lost_rights};
+use crate::access::{self, Admission, Identity, MASTERS, Who, lost_rights};
 
 /// How the authenticator of EKS begins the uid of whom it lets in.
 const UID: &str = "aws-iam-authenticator:";
@@ -39,7 +39,7 @@ pub(super) fn dangers(scene: &Scene<'_>, caller: &Known<Caller>, unjudged: &mut 
     };
     let reported = Identity::reported(&caller.username, &caller.groups);
     match login(scene, caller) {
-        Login::AwsAuth(all) => all.iter().filter_map(|who| by_entry(scene, who, &reported)).collect(),
+        Login::AwsAuth(all) => all.iter().filter_map(|who| by_entry(scene, who, caller, &reported)).collect(),
         Login::Otherwise(who) => {
             if scene.writes_aws_auth() && scene.takes_away() {
                 let name = &caller.username;
@@ -60,8 +60,15 @@ fn login(scene: &Scene<'_>, caller: &Caller) -> Login {
         let who = Who::Arn(arn);
         // Who has an entry and is reported as somebody else may come by an access entry, or by an answer that the API
         // server remembers: only the second can be shut out, and nobody can tell.
-        let maps = !matches!(scene.was.admit(&who), Admission::Denied(_));
-        return if maps { Login::AwsAuth(vec![who]) } else { Login::Otherwise(who) };
+        let admission = scene.was.admit(&who);
+        let is_master = caller.groups.iter().any(|group| group == MASTERS);
+        // No entry makes him what he is there.
+        let creates = is_master && !admission.identities().any(Identity::may_be_master);
+        return if !creates && !matches!(admission, Admission::Denied(_)) {
+            Login::AwsAuth(vec![who])
+        } else {
+            Login::Otherwise(who)
+        };
     }
     let who = Who::of_username(&caller.username);
     let by_other = caller.uid.as_ref().is_some_and(|uid| !uid.is_empty() && !uid.starts_with(UID));
@@ -87,12 +94,16 @@ fn is_alike(identity: &Identity, caller: &Caller) -> bool {
     named && (own == his || is_open && his.iter().all(|name| own.contains(name)))
 }
 
-fn by_entry(scene: &Scene<'_>, who: &Who, reported: &Identity) -> Option<Danger> {
+fn by_entry(scene: &Scene<'_>, who: &Who, caller: &Caller, reported: &Identity) -> Option<Danger> {
     let was = scene.was.admit(who);
     let now = scene.is.admit(who);
     let entry = was.identities().find_map(Identity::entry).map(ToString::to_string).unwrap_or_default();
-    let name = reported.username.as_ref().map(ToString::to_string).unwrap_or_default();
-    let by = format!("you are `{name}` by the aws-auth entry {entry}");
+    let name = &caller.username;
+    let by = if was.identities().any(|identity| is_alike(identity, caller)) {
+        format!("you are `{name}` by the aws-auth entry {entry}")
+    } else {
+        format!("the aws-auth entry {entry} is yours, though the cluster takes you for `{name}`")
+    };
     let shut_out = match &now {
         Admission::Denied(_) => Some("and the plan takes it away: you would not be let in any more"),
         Admission::ByChance(logins) if logins.iter().any(Result::is_err) => {

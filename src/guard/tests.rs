@@ -182,6 +182,13 @@ fn who_comes_otherwise_than_by_aws_auth_is_told_so_and_keeps_his_rights() {
     let creator = || known("kubernetes-admin", &["system:masters"], Some("arn:aws:iam::111122223333:user/creator"));
     let said = verdict(&live, &kept, creator(), &[]);
     assert!(said.refused.is_empty() && said.unjudged[0].why.contains("otherwise than by aws-auth"), "{said:#?}");
+    // The creator has an entry besides, which is not what lets him in as what he is.
+    let both = || known("kubernetes-admin", &["system:masters"], Some(CI));
+    assert!(refused(&live, &kept, both()).is_empty());
+    // Who is reported as somebody else may be remembered as what he was: nobody can tell.
+    let stale = || known("was-ci", &["others"], Some(CI));
+    assert_eq!(refused(&live, &kept, stale()), ["caller remove:role/ci"]);
+    assert!(messages(&live, &kept, stale()).contains("is yours, though the cluster takes you for `was-ci`"));
     // A service account whose binding an exclusive policy takes away.
     let runner = || known("system:serviceaccount:team-a:runner", &["system:serviceaccounts:team-a"], None);
     let strict = kept.clone().replace("ignore = []", "rbac = \"exclusive\"\nignore = [\"ClusterRoleBinding/admins\"]");
