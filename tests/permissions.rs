@@ -378,6 +378,13 @@ fn without_escalate_a_label_and_a_shrink_are_as_forbidden_as_a_gain() {
     assert_eq!(sent(&cluster, &token, "PATCH", one, &star), 403);
     lacks(&office, &owned("\"*\"", "a"), "verbs *;");
     applies(&office, &owned("\"get\"", "b"));
+    // What gathers asks for everything, and so does what gathered.
+    let gathers = "[policy]\nname = \"p\"\n[cluster-roles.one]\naggregation = [{ match-labels = { to = \"one\" } }]\n";
+    office.admin.write("rolecall.toml", gathers).ok(&["apply", "--auto-approve"]);
+    let plain = json!({ "aggregationRule": null, "rules": [] });
+    assert_eq!(sent(&cluster, &token, "PATCH", one, &plain), 403);
+    lacks(&office, &owned("\"get\"", "b"), "verbs *; api-groups *; resources *");
+    office.admin.write("rolecall.toml", &owned("\"get\"", "b")).ok(&["apply", "--auto-approve"]);
     // A role that goes asks for nothing.
     may(&cluster, &office, &[]);
     applies(&office, "[policy]\nname = \"p\"\n");

@@ -5,7 +5,7 @@ use super::planned::unreadable;
 use crate::cluster::ReadCluster;
 use crate::diagnostic::Diagnostic;
 use crate::guard::{self, Allowance, Known, Nodes, Seen, Verdict};
-use crate::plan::Plan;
+use crate::plan::{Plan, Sides};
 use crate::state::State;
 
 /// What the command line says yes to.
@@ -39,8 +39,13 @@ pub(crate) async fn see(cluster: &impl ReadCluster) -> Seen {
     Seen { caller, nodes }
 }
 
+/// Judges a plan on a state that was read for this alone.
 pub(crate) fn judge(plan: &Plan, state: &State, seen: &Seen, allow: &[Allowance]) -> Result<Verdict, Failure> {
-    guard::judge(plan, state, seen, allow).map_err(|fault| unreadable(&fault))
+    let after = plan.after(state).map_err(|fault| unreadable(&fault))?;
+    let verdict = guard::judge(plan, &Sides::of(state, &after), seen, allow);
+    // Giving a large state back string by string would take longer than the guards.
+    std::mem::forget(after);
+    Ok(verdict)
 }
 
 /// A cluster that moved into a danger between the plan and its first write.

@@ -13,7 +13,7 @@ use crate::cluster::kubeconfig::Wanted;
 use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::Diagnostic;
 use crate::guard::{self, Allowance, Refusal, Seen, Verdict};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Sides};
 use crate::policy::{Known, glimpse_clusters};
 use crate::render::text::View;
 use crate::render::{faults, json};
@@ -200,9 +200,17 @@ fn plan_one(
     let (opened, state, seen) = answered?;
     let mut plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
         .map_err(|found| Failure::new(loaded.policy.sources.clone(), found))?;
+    let (mut verdict, mut lacks) = (Verdict::default(), Vec::new());
     if depth == Depth::Access {
-        let known = Known::names(&loaded.policy, target.name.as_deref());
-        plan.access = Some(plan.access_changes(&state, &known).map_err(|fault| unreadable(&fault))?);
+        let names = Known::names(&loaded.policy, target.name.as_deref());
+        let after = plan.after(&state).map_err(|fault| unreadable(&fault))?;
+        let sides = Sides::of(&state, &after);
+        plan.access = Some(plan.access_changes(&sides, &names));
+        verdict = guard::judge(&plan, &sides, &seen, allow);
+        lacks = lacking::unheld(&plan, &state, &seen)?;
+        drop(sides);
+        // As below.
+        std::mem::forget(after);
     }
     let known = if loaded.policy.invariants.is_empty() {
         Known::default()
@@ -215,10 +223,6 @@ fn plan_one(
             .map_err(|fault| unreadable(&fault))?,
     };
     plan.warnings.extend(odd);
-    let (verdict, lacks) = match depth {
-        Depth::Changes => (Verdict::default(), Vec::new()),
-        Depth::Access => (guarded::judge(&plan, &state, &seen, allow)?, lacking::unheld(&plan, &state, &seen)?),
-    };
     // The run ends soon: giving back a large state string by string would take longer than the plan.
     std::mem::forget(state);
     let (way, name) = (target.way.clone(), target.name.clone());

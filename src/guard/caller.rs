@@ -27,7 +27,7 @@ enum Login {
     Otherwise(Who),
 }
 
-pub(super) fn dangers(scene: &Scene<'_>, caller: &Known<Caller>, unjudged: &mut Vec<Unjudged>) -> Vec<Danger> {
+pub(super) fn dangers(scene: &Scene<'_, '_>, caller: &Known<Caller>, unjudged: &mut Vec<Unjudged>) -> Vec<Danger> {
     let caller = match caller {
         Known::As(caller) => caller,
         Known::Not(why) => {
@@ -54,7 +54,7 @@ pub(super) fn dangers(scene: &Scene<'_>, caller: &Known<Caller>, unjudged: &mut 
     }
 }
 
-fn login(scene: &Scene<'_>, caller: &Caller) -> Login {
+fn login(scene: &Scene<'_, '_>, caller: &Caller) -> Login {
     let arn = caller.arn.as_deref().and_then(|arn| access::Caller::parse(arn).ok());
     if let Some(arn) = arn {
         let who = Who::Arn(arn);
@@ -94,7 +94,7 @@ fn is_alike(identity: &Identity, caller: &Caller) -> bool {
     named && (own == his || is_open && his.iter().all(|name| own.contains(name)))
 }
 
-fn by_entry(scene: &Scene<'_>, who: &Who, caller: &Caller, reported: &Identity) -> Option<Danger> {
+fn by_entry(scene: &Scene<'_, '_>, who: &Who, caller: &Caller, reported: &Identity) -> Option<Danger> {
     let was = scene.was.admit(who);
     let now = scene.is.admit(who);
     let entry = was.identities().find_map(Identity::entry).map(ToString::to_string).unwrap_or_default();
@@ -122,8 +122,8 @@ fn by_entry(scene: &Scene<'_>, who: &Who, caller: &Caller, reported: &Identity) 
 }
 
 /// The rights to repair access that the caller has and would not have any more.
-fn rights(scene: &Scene<'_>, was: &Identity, is: &Identity, who: &Who, by: &str) -> Option<Danger> {
-    let change = scene.was.change_to(was, &scene.is, is);
+fn rights(scene: &Scene<'_, '_>, was: &Identity, is: &Identity, who: &Who, by: &str) -> Option<Danger> {
+    let change = scene.was.change_to(was, scene.is, is);
     let lost = lost_rights(&change);
     (!lost.is_empty()).then(|| {
         let message = format!("the plan takes from you what you repair access with: {}{by}", regions(&lost));

@@ -11,7 +11,7 @@ use crate::names::Pattern;
 /// Principals named one by one.
 const NAMED: usize = 3;
 
-pub(super) fn dangers(scene: &Scene<'_>) -> Vec<Danger> {
+pub(super) fn dangers(scene: &Scene<'_, '_>) -> Vec<Danger> {
     let mut found = protected(scene);
     found.extend(unreadable(scene));
     let (was, is) = (scene.was.principals(), scene.is.principals());
@@ -21,7 +21,7 @@ pub(super) fn dangers(scene: &Scene<'_>) -> Vec<Danger> {
     found
 }
 
-fn protected(scene: &Scene<'_>) -> Vec<Danger> {
+fn protected(scene: &Scene<'_, '_>) -> Vec<Danger> {
     let limits = &scene.plan.limits.protected;
     if limits.is_empty() {
         return Vec::new();
@@ -50,7 +50,7 @@ fn protected(scene: &Scene<'_>) -> Vec<Danger> {
 }
 
 /// What a principal loses, and by which entry it had it.
-fn shrinks(scene: &Scene<'_>, principal: &Principal) -> Option<(String, Option<String>)> {
+fn shrinks(scene: &Scene<'_, '_>, principal: &Principal) -> Option<(String, Option<String>)> {
     let now = scene.is.admit(&principal.who);
     let before: Vec<&Identity> = principal.admission.identities().collect();
     let entry = before.iter().find_map(|one| one.entry()).map(|entry| format!("the aws-auth entry {entry}"));
@@ -79,10 +79,10 @@ fn denies_more(was: &Admission, is: &Admission) -> bool {
     denials(is) > denials(was)
 }
 
-fn loss(scene: &Scene<'_>, was: &Identity, is: &Identity) -> Option<String> {
+fn loss(scene: &Scene<'_, '_>, was: &Identity, is: &Identity) -> Option<String> {
     let is_his = |group: &&crate::access::Name| !is.groups.contains(group);
     let groups: Vec<String> = was.groups.iter().filter(is_his).map(ToString::to_string).collect();
-    let change = scene.was.change_to(was, &scene.is, is);
+    let change = scene.was.change_to(was, scene.is, is);
     let lost: Vec<Region<'_>> = change.lost.iter().map(|part| part.region.clone()).collect();
     let mut words = Vec::new();
     if !groups.is_empty() {
@@ -95,7 +95,7 @@ fn loss(scene: &Scene<'_>, was: &Identity, is: &Identity) -> Option<String> {
 }
 
 /// A section that could be read, and cannot be after: no word says yes to that.
-fn unreadable(scene: &Scene<'_>) -> Vec<Danger> {
+fn unreadable(scene: &Scene<'_, '_>) -> Vec<Danger> {
     let was = &scene.was.mapping.unreadable;
     let new = scene.is.mapping.unreadable.iter().filter(|error| !was.iter().any(|one| one.section == error.section));
     let danger = |error: &crate::state::aws_auth::SectionError| {
@@ -122,17 +122,17 @@ fn emptied(was: &[Principal], is: &[Principal]) -> Option<Danger> {
     })
 }
 
-fn last_admin(scene: &Scene<'_>, was: &[Principal], is: &[Principal]) -> Option<Danger> {
+fn last_admin(scene: &Scene<'_, '_>, was: &[Principal], is: &[Principal]) -> Option<Danger> {
     let admin = |access: &Access<'_>, principal: &Principal| {
         !principal.admission.identities().any(is_machine) && access.can_repair(&principal.who)
     };
-    if is.iter().any(|principal| admin(&scene.is, principal)) {
+    if is.iter().any(|principal| admin(scene.is, principal)) {
         return None;
     }
     let before: Vec<String> = was
         .iter()
         // Whom somebody made an admin behind the policy's back was none before that.
-        .filter(|principal| admin(&scene.was, principal) && !scene.changed_live(&principal.who))
+        .filter(|principal| admin(scene.was, principal) && !scene.changed_live(&principal.who))
         .map(|principal| principal.who.to_string())
         .collect();
     if before.is_empty() {
@@ -154,7 +154,7 @@ fn last_admin(scene: &Scene<'_>, was: &[Principal], is: &[Principal]) -> Option<
     )
 }
 
-fn masters(scene: &Scene<'_>, is: &[Principal]) -> Vec<Danger> {
+fn masters(scene: &Scene<'_, '_>, is: &[Principal]) -> Vec<Danger> {
     let may_be = |admission: &Admission| admission.identities().any(Identity::may_be_master);
     let new = is.iter().filter(|principal| may_be(&principal.admission) && !may_be(&scene.was.admit(&principal.who)));
     new.map(|principal| {

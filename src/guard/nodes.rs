@@ -44,7 +44,7 @@ fn all_serve(was: &Identity, now: &Admission) -> bool {
 }
 
 /// Whose entry served machines and does so no more.
-pub(super) fn dangers(scene: &Scene<'_>, nodes: &Known<Nodes>) -> Vec<Danger> {
+pub(super) fn dangers(scene: &Scene<'_, '_>, nodes: &Known<Nodes>) -> Vec<Danger> {
     if !scene.writes_aws_auth() {
         return Vec::new();
     }
@@ -62,7 +62,7 @@ pub(super) fn dangers(scene: &Scene<'_>, nodes: &Known<Nodes>) -> Vec<Danger> {
 }
 
 fn danger(
-    scene: &Scene<'_>,
+    scene: &Scene<'_, '_>,
     who: &Who,
     was: &Identity,
     now: &Admission,

@@ -12,7 +12,7 @@ use crate::state::entry_marks::{EntryMarks, id};
 use crate::state::mapping::entry_key;
 use crate::state::owner::{Owner, owner};
 
-pub(super) fn danger(scene: &Scene<'_>) -> Option<Danger> {
+pub(super) fn danger(scene: &Scene<'_, '_>) -> Option<Danger> {
     let (limit, place) = scene.plan.limits.max_removals()?;
     let Count { gone, of } = count(scene);
     let (is_too_much, said) = match limit {
@@ -43,7 +43,7 @@ impl Count {
     }
 }
 
-fn count(scene: &Scene<'_>) -> Count {
+fn count(scene: &Scene<'_, '_>) -> Count {
     let (live, after, policy) = (scene.live, scene.after, scene.plan.policy.as_str());
     let mut count = Count::default();
     let roles = live.roles.iter().map(|(key, role)| (key, &role.meta));

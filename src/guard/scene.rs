@@ -6,11 +6,10 @@ use super::danger::{Danger, Unjudged};
 use super::entries;
 use super::nodes::{self, Nodes};
 use super::removals;
-use crate::access::{Access, Moment, Who};
+use crate::access::{Access, Who};
 use crate::names::ObjectKey;
-use crate::plan::{Origin, Plan, Target};
+use crate::plan::{Origin, Plan, Sides, Target};
 use crate::state::State;
-use crate::state::object::ObjectFault;
 
 /// What of a cluster no state holds.
 #[derive(Debug, Clone, Default)]
@@ -51,31 +50,22 @@ impl Verdict {
 }
 
 /// A plan with the states on both of its sides.
-pub(super) struct Scene<'s> {
-    pub(super) plan: &'s Plan,
+pub(super) struct Scene<'a, 's> {
+    pub(super) plan: &'a Plan,
     pub(super) live: &'s State,
     pub(super) after: &'s State,
-    pub(super) was: Access<'s>,
-    pub(super) is: Access<'s>,
+    pub(super) was: &'a Access<'s>,
+    pub(super) is: &'a Access<'s>,
 }
 
 /// Puts a plan to all guards.
-///
-/// # Errors
-/// A write of the plan that is none.
-pub(crate) fn judge(plan: &Plan, live: &State, seen: &Seen, allow: &[Allowance]) -> Result<Verdict, ObjectFault> {
+pub(crate) fn judge(plan: &Plan, sides: &Sides<'_>, seen: &Seen, allow: &[Allowance]) -> Verdict {
     let mut verdict = Verdict::default();
     if plan.is_empty() {
-        return Ok(verdict);
+        return verdict;
     }
-    let after = plan.after(live)?;
-    let scene = Scene {
-        plan,
-        live,
-        after: &after,
-        was: Access::of(live, Moment::Settled),
-        is: Access::of(&after, Moment::Settled),
-    };
+    let Sides { live, after, was, is } = sides;
+    let scene = Scene { plan, live, after, was, is };
     scene.was.grants.index();
     scene.is.grants.index();
     let mut found = caller::dangers(&scene, &seen.caller, &mut verdict.unjudged);
@@ -86,13 +76,10 @@ pub(crate) fn judge(plan: &Plan, live: &State, seen: &Seen, allow: &[Allowance])
         danger.allow.as_ref().is_some_and(|needed| allow.iter().any(|allowance| allowance.covers(needed)))
     };
     (verdict.allowed, verdict.refused) = found.into_iter().partition(is_allowed);
-    drop(scene);
-    // Giving a large state back string by string would take longer than the guards.
-    std::mem::forget(after);
-    Ok(verdict)
+    verdict
 }
 
-impl Scene<'_> {
+impl Scene<'_, '_> {
     pub(super) fn writes_aws_auth(&self) -> bool {
         let aws_auth = ObjectKey::aws_auth();
         self.plan.steps.iter().any(|step| step.object == aws_auth)
@@ -102,7 +89,7 @@ impl Scene<'_> {
     pub(super) fn takes_away(&self) -> bool {
         let lets_in = |access: &Access<'_>, who: &Who| access.admit(who).identities().next().is_some();
         let loses = self.plan.access.as_ref().is_none_or(|all| all.iter().any(|one| !one.access.loses.is_empty()));
-        loses || self.was.principals().iter().any(|one| lets_in(&self.was, &one.who) && !lets_in(&self.is, &one.who))
+        loses || self.was.principals().iter().any(|one| lets_in(self.was, &one.who) && !lets_in(self.is, &one.who))
     }
 
     /// Whether somebody's entry is not what the policy wrote: what it gives, the policy never gave.

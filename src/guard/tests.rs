@@ -1,7 +1,7 @@
 //! Guards against the states on both sides of a plan.
 
 use super::{Allowance, Caller, Known, Nodes, Seen, Verdict, judge};
-use crate::plan::plan;
+use crate::plan::{Sides, plan};
 use crate::policy::load;
 use crate::state::State;
 use crate::state::validate::key_of;
@@ -113,7 +113,8 @@ fn verdict(live: &State, policy: &str, caller: Known<Caller>, allow: &[&str]) ->
     let plan = plan(&policy, None, live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap();
     let allow: Vec<Allowance> = allow.iter().map(|text| Allowance::parse(text).unwrap()).collect();
     let some = Nodes { ec2: vec!["ip-10-0-0-1.ec2.internal".to_owned()], fargate: Vec::new() };
-    judge(&plan, live, &Seen { caller, nodes: Known::As(some) }, &allow).unwrap()
+    let after = plan.after(live).unwrap();
+    judge(&plan, &Sides::of(live, &after), &Seen { caller, nodes: Known::As(some) }, &allow)
 }
 
 /// Each refusal: the guard, and what says yes.
@@ -333,7 +334,8 @@ fn an_aws_auth_that_could_not_be_read_any_more_is_refused_whatever_is_allowed() 
     }
     let yes = ["empty-aws-auth", "last-admin", "remove:arn:aws:iam::111122223333:role/nodes"];
     let yes: Vec<Allowance> = yes.iter().map(|text| Allowance::parse(text).unwrap()).collect();
-    let found = judge(&plan, &live, &Seen::default(), &yes).unwrap();
+    let after = plan.after(&live).unwrap();
+    let found = judge(&plan, &Sides::of(&live, &after), &Seen::default(), &yes);
     assert_eq!(found.refused.len(), 1, "{found:#?}");
     assert!(found.refused[0].message.contains("`mapRoles` of aws-auth could not be read any more"), "{found:#?}");
     assert_eq!(found.allowed.len(), 3, "{found:#?}");

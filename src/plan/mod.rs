@@ -13,7 +13,7 @@ mod objects;
 mod removal;
 mod steps;
 
-pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened};
+pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened, Sides};
 use jiff::Timestamp;
 pub(crate) use limits::Limits;
 use serde::{Deserialize, Serialize};

@@ -65,7 +65,9 @@ fn of_step(step: &Step, live: &State, after: &State) -> Vec<Need> {
     match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => {
             let stored = if named { live.roles.get(key) } else { None };
-            out.extend(written_role(stored, body).and_then(|role| of_role(key, &role, named)));
+            // A role that gathered until now asks for as much as one that will.
+            let gathered = stored.is_some_and(|role| role.aggregation.is_some());
+            out.extend(written_role(stored, body).and_then(|role| of_role(key, &role, gathered, named)));
         }
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
             let binding = after.bindings.get(key).or_else(|| live.bindings.get(key));
@@ -104,8 +106,8 @@ fn written_role_ref(body: &Value) -> Option<RoleRef> {
     Some(if role_ref.get("kind")?.as_str()? == "Role" { RoleRef::Role(name) } else { RoleRef::ClusterRole(name) })
 }
 
-fn of_role(key: &ObjectKey, role: &Role, named: bool) -> Option<Need> {
-    let gathers = role.aggregation.is_some();
+fn of_role(key: &ObjectKey, role: &Role, gathered: bool, named: bool) -> Option<Need> {
+    let gathers = gathered || role.aggregation.is_some();
     if role.rules.is_empty() && !gathers {
         return None;
     }
@@ -138,7 +140,7 @@ pub(crate) fn of_policy(desired: &Desired, live: &State, policy: &str, after: &S
     let mut out = Vec::new();
     for (key, wanted) in &desired.roles {
         out.extend(kept(key));
-        out.extend(of_role(key, &wanted.value.role, false));
+        out.extend(of_role(key, &wanted.value.role, false, false));
     }
     for (key, wanted) in &desired.bindings {
         out.extend(kept(key));
