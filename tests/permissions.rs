@@ -476,6 +476,7 @@ fn the_printed_roles_are_as_they_were_reviewed() {
             "none that a binding can name",
         ),
         (&["permissions", "access.toml", "--check"], "a snapshot has no caller"),
+        (&["permissions", "access.toml", "--name", "a/b"], "names no role: a name cannot contain `/`"),
         (&["permissions"], "there is no"),
     ] {
         let ran = desk.run(args);

@@ -14,6 +14,7 @@ use super::world::World;
 use crate::access::Who;
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::Diagnostic;
+use crate::names::path_segment_fault;
 use crate::plan;
 use crate::policy::expand::expand;
 use crate::render::json::FORMAT_VERSION;
@@ -25,6 +26,9 @@ use crate::yaml::to_yaml;
 
 pub(crate) async fn run(args: &Permissions, world: &mut World) -> Result<Exit, Failure> {
     let subject = subject(&args.subject)?;
+    if let Some(fault) = path_segment_fault(&args.name) {
+        return Err(Failure::of(Diagnostic::error(format!("`--name {}` names no role: {fault}", args.name))));
+    }
     if args.what == Runs::Plan && !args.check {
         print(args, "every cluster", &Least::to_plan(), &subject, world);
         return Ok(Exit::Done);
