@@ -9,6 +9,9 @@ mod completions;
 mod drift;
 mod exit;
 mod failure;
+mod guarded;
+mod lacking;
+mod permissions;
 mod plan;
 mod planned;
 mod policy_files;
@@ -73,6 +76,7 @@ async fn dispatch(command: Command, world: &mut World) -> Result<Exit, Failure> 
         Command::Validate(args) => validate::run(&args, world),
         Command::Snapshot(args) => snapshot::run(&args, world).await,
         Command::Whoami(args) => whoami::run(&args, world).await,
+        Command::Permissions(args) => permissions::run(&args, world).await,
         Command::Can(args) => can::run(&args, world).await,
         Command::WhoCan(args) => who_can::run(&args, world).await,
         Command::Access(args) => access::run(&args, world).await,

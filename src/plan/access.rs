@@ -13,7 +13,6 @@ use crate::access::{Access, By, MASTERS, Moment, Part, Row, WayUp, delta};
 use crate::names::ObjectKey;
 use crate::policy::Known;
 use crate::state::State;
-use crate::state::object::ObjectFault;
 
 /// What changes for some subjects alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,20 +73,23 @@ pub(crate) struct Opened {
 
 impl Plan {
     /// What the plan's writes change in who can do what.
-    ///
-    /// # Errors
-    /// A write that is none.
-    pub(crate) fn access_changes(&self, live: &State, known: &Known) -> Result<Vec<AccessChange>, ObjectFault> {
-        if self.is_empty() {
-            return Ok(Vec::new());
-        }
-        let after = self.after(live)?;
-        let sides = (Access::of(live, Moment::Settled), Access::of(&after, Moment::Settled));
-        let changes = folded(&delta(&sides.0, &sides.1), known);
-        // Giving a large state back string by string would take longer than the comparison.
-        drop(sides);
-        std::mem::forget(after);
-        Ok(changes)
+    pub(crate) fn access_changes(&self, sides: &Sides<'_>, known: &Known) -> Vec<AccessChange> {
+        if self.is_empty() { Vec::new() } else { folded(&delta(&sides.was, &sides.is), known) }
+    }
+}
+
+/// The states on both sides of a plan, and who can do what in them.
+#[derive(Debug)]
+pub(crate) struct Sides<'s> {
+    pub(crate) live: &'s State,
+    pub(crate) after: &'s State,
+    pub(crate) was: Access<'s>,
+    pub(crate) is: Access<'s>,
+}
+
+impl<'s> Sides<'s> {
+    pub(crate) fn of(live: &'s State, after: &'s State) -> Self {
+        Self { live, after, was: Access::of(live, Moment::Settled), is: Access::of(after, Moment::Settled) }
     }
 }
 
