@@ -25,6 +25,7 @@ pub(crate) use caller::Caller;
 pub(crate) use delta::{Row, delta};
 pub(crate) use doubts::doubts;
 pub(crate) use escalation::{WayUp, all_ways_up, ways_up};
+pub(crate) use extent::Requests;
 pub(crate) use identity::{Admission, Denial, Identity, MASTERS, Who, WhoFault};
 pub(crate) use mapping::{EntryRef, Never};
 pub(crate) use matches::{Lack, allows};

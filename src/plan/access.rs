@@ -9,7 +9,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
-use crate::access::{Access, By, MASTERS, Moment, Part, Row, WayUp, delta};
+use crate::access::{Access, By, MASTERS, Moment, Part, Requests, Row, WayUp, delta};
 use crate::names::ObjectKey;
 use crate::policy::Known;
 use crate::state::State;
@@ -46,6 +46,8 @@ pub(crate) struct Difference {
 pub(crate) struct Allowed {
     /// Such as `get, list on every resource, everywhere`.
     pub(crate) what: String,
+    /// The same for machines.
+    pub(crate) requests: Requests,
     pub(crate) by: Vec<Giver>,
 }
 
@@ -129,7 +131,7 @@ impl Allowed {
     pub(crate) fn of(part: &Part<'_>) -> Self {
         let mut by: Vec<Giver> = part.by.iter().map(Giver::of).collect();
         by.dedup();
-        Self { what: part.region.to_string(), by }
+        Self { what: part.region.to_string(), requests: Requests::of(&part.region), by }
     }
 }
 
