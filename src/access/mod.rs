@@ -5,6 +5,7 @@
 //! answers finds the place in a policy by the keys of objects and entries in them.
 
 mod aggregation;
+mod alone;
 mod caller;
 mod delta;
 mod doubts;
@@ -21,6 +22,7 @@ mod template;
 mod ways;
 
 pub(crate) use aggregation::{Moment, circles};
+pub(crate) use alone::Alone;
 pub(crate) use caller::Caller;
 pub(crate) use delta::{Row, delta};
 pub(crate) use doubts::doubts;

@@ -179,7 +179,7 @@ fn plan_one(
         .map_err(|found| Failure::new(loaded.policy.sources.clone(), found))?;
     if depth == Depth::Access {
         let known = Known::names(&loaded.policy, target.name.as_deref());
-        plan.access = Some(plan.access_changes(&state, &known).map_err(|fault| unreadable(&fault))?);
+        plan.tell_access(&state, &known).map_err(|fault| unreadable(&fault))?;
     }
     let known = if loaded.policy.invariants.is_empty() {
         Known::default()

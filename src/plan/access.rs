@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
-use crate::access::{Access, By, MASTERS, Moment, Part, Requests, Row, WayUp, delta};
+use super::{Plan, Target};
+use crate::access::{Access, Alone, By, MASTERS, Moment, Part, Requests, Row, WayUp, delta};
 use crate::names::ObjectKey;
 use crate::policy::Known;
 use crate::state::State;
+use crate::state::aws_auth::Section;
 use crate::state::object::ObjectFault;
 
 /// What changes for some subjects alike.
@@ -21,6 +22,16 @@ pub(crate) struct AccessChange {
     pub(crate) subjects: Vec<Affected>,
     #[serde(flatten)]
     pub(crate) access: Difference,
+}
+
+/// What one change has to do with access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Effect {
+    /// Made alone, or left out of the plan, it changes what somebody may do.
+    Some,
+    /// It does neither.
+    None,
 }
 
 /// Somebody for whom something changes.
@@ -75,21 +86,32 @@ pub(crate) struct Opened {
 }
 
 impl Plan {
-    /// What the plan's writes change in who can do what.
+    /// Tells what the plan's writes change in who can do what, and which of its changes change nothing in it.
     ///
     /// # Errors
     /// A write that is none.
-    pub(crate) fn access_changes(&self, live: &State, known: &Known) -> Result<Vec<AccessChange>, ObjectFault> {
+    pub(crate) fn tell_access(&mut self, live: &State, known: &Known) -> Result<(), ObjectFault> {
         if self.is_empty() {
-            return Ok(Vec::new());
+            self.access = Some(Vec::new());
+            return Ok(());
         }
         let after = self.after(live)?;
         let sides = (Access::of(live, Moment::Settled), Access::of(&after, Moment::Settled));
-        let changes = folded(&delta(&sides.0, &sides.1), known);
+        self.access = Some(folded(&delta(&sides.0, &sides.1), known));
+        let alone = Alone::between(&sides.0, &sides.1);
+        for change in &mut self.changes {
+            let changes = match &change.target {
+                Target::Entry { section: Section::Accounts, principal } => alone.account(principal),
+                Target::Entry { section: Section::Roles | Section::Users, principal } => alone.entry(principal),
+                Target::Object(key) => alone.object(key),
+            };
+            change.access = Some(if changes { Effect::Some } else { Effect::None });
+        }
         // Giving a large state back string by string would take longer than the comparison.
+        drop(alone);
         drop(sides);
         std::mem::forget(after);
-        Ok(changes)
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ mod objects;
 mod removal;
 mod steps;
 
-pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened};
+pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -60,6 +60,9 @@ pub(crate) struct Change {
     /// Who wrote the live object last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_writer: Option<Writer>,
+    /// What it has to do with access, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) access: Option<Effect>,
 }
 
 /// What happens to an object or an entry.
