@@ -9,6 +9,8 @@ mod completions;
 mod drift;
 mod exit;
 mod failure;
+#[cfg(feature = "measure")]
+pub mod measured;
 mod plan;
 mod planned;
 mod policy_files;
