@@ -14,9 +14,10 @@ use super::caller::{Caller, fold};
 use super::delta::{Bound, bound, is_of_itself};
 use super::escalation::assumed;
 use super::extent::{Extent, Words, without};
-use super::identity::{Admission, Identity, Who};
+use super::identity::{Admission, Identity, Source, Who, service_account_username};
 use super::query::Access;
 use super::reach::Reach;
+use super::template::Name;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::object::{Binding, Role};
 use crate::state::rbac::{RoleRef, Rule, Subject};
@@ -70,6 +71,7 @@ struct Side<'a, 's> {
 
 #[derive(Default)]
 struct Known<'s> {
+    by_subject: BTreeMap<&'s Subject, Rc<Holding<'s>>>,
     by_who: BTreeMap<Who, Rc<Holding<'s>>>,
     by_bound: BTreeMap<Bound, Rc<Holding<'s>>>,
 }
@@ -113,8 +115,13 @@ impl<'s> Touch<'s> {
 type Scoped<'s> = BTreeSet<(&'s Rule, Option<&'s str>)>;
 
 fn extents<'s>(scoped: &Scoped<'s>) -> Vec<Extent<'s>> {
-    let one = |(rule, namespace): &(&'s Rule, Option<&'s str>)| extents_of(rule, namespace.is_none(), *namespace);
-    scoped.iter().flat_map(one).collect()
+    let mut by_rule: BTreeMap<&Rule, (bool, Vec<&str>)> = BTreeMap::new();
+    for (rule, namespace) in scoped {
+        let (is_wide, namespaces) = by_rule.entry(rule).or_default();
+        *is_wide |= namespace.is_none();
+        namespaces.extend(namespace);
+    }
+    by_rule.into_iter().flat_map(|(rule, (is_wide, namespaces))| extents_of(rule, is_wide, namespaces)).collect()
 }
 
 fn extents_of<'s>(
@@ -208,9 +215,35 @@ impl<'a, 's> Side<'a, 's> {
 
     /// Whether anybody has something else when these bindings give what they give in the other state.
     fn touches(&self, touches: &[Touch<'s>]) -> bool {
+        let mut seen: BTreeMap<(*const Holding<'s>, Scoped<'s>, Scoped<'s>), bool> = BTreeMap::new();
+        let mut differs = |admission: &Admission, holding: &Rc<Holding<'s>>| {
+            if holding.is_master {
+                return false;
+            }
+            let given = |touch: &Touch<'s>, giving: &Option<Giving<'s>>| -> Scoped<'s> {
+                let meant = |giving: &&Giving<'s>| {
+                    let mut subjects = giving.subjects.iter();
+                    subjects.any(|one| admission.identities().any(|identity| identity.is_meant_by(one)))
+                };
+                let rules = giving.iter().filter(meant).flat_map(|giving| giving.rules.iter());
+                rules.map(|rule| (*rule, touch.key.namespace())).collect()
+            };
+            let old: Scoped<'s> = touches.iter().flat_map(|touch| given(touch, &touch.old)).collect();
+            let new: Scoped<'s> = touches.iter().flat_map(|touch| given(touch, &touch.new)).collect();
+            if old == new {
+                return false;
+            }
+            let key = (Rc::as_ptr(holding), old, new);
+            *seen.entry(key).or_insert_with_key(|(_, old, new)| holding.differs(old, new, touches))
+        };
         let subjects: BTreeSet<&Subject> = touches.iter().flat_map(Touch::subjects).collect();
-        let mut seen: BTreeSet<(*const Holding<'s>, Scoped<'s>, Scoped<'s>)> = BTreeSet::new();
         subjects.into_iter().any(|subject| {
+            // All that somebody has, one of the subjects that mean him has by itself: where none has another set, he
+            // has not either.
+            let (bare, holding) = self.bare(subject);
+            if !differs(&bare, &holding) {
+                return false;
+            }
             let who = Who::of_subject(subject);
             let behind = self.behind.get(subject).map(Vec::as_slice).unwrap_or_default();
             // Where an entry stands behind a name, the principal says it.
@@ -218,30 +251,40 @@ impl<'a, 's> Side<'a, 's> {
             behind.iter().chain(own).any(|who| {
                 let admission = self.access.admit(who);
                 let holding = self.holding(who, &admission);
-                if holding.is_master {
-                    return false;
-                }
-                let given = |touch: &Touch<'s>, giving: &Option<Giving<'s>>| -> Scoped<'s> {
-                    let meant = |giving: &&Giving<'s>| {
-                        let subjects = giving.subjects.iter();
-                        subjects.clone().any(|one| admission.identities().any(|identity| identity.is_meant_by(one)))
-                    };
-                    let rules = giving.iter().filter(meant).flat_map(|giving| giving.rules.iter());
-                    rules.map(|rule| (*rule, touch.key.namespace())).collect()
-                };
-                let old: Scoped<'s> = touches.iter().flat_map(|touch| given(touch, &touch.old)).collect();
-                let new: Scoped<'s> = touches.iter().flat_map(|touch| given(touch, &touch.new)).collect();
-                old != new
-                    && seen.insert((Rc::as_ptr(&holding), old.clone(), new.clone()))
-                    && holding.differs(&old, &new, touches)
+                differs(&admission, &holding)
             })
         })
+    }
+
+    /// Somebody of whom a subject alone is known, without the groups that everybody is in.
+    fn bare(&self, subject: &'s Subject) -> (Admission, Rc<Holding<'s>>) {
+        let literal = |name: &str| Name::Literal(name.to_owned());
+        let (username, groups) = match subject {
+            Subject::Group(name) => (None, vec![literal(name)]),
+            Subject::User(name) => (Some(literal(name)), Vec::new()),
+            Subject::ServiceAccount { namespace, name } => {
+                (Some(Name::Literal(service_account_username(namespace, name))), Vec::new())
+            }
+        };
+        let admission = Admission::As(Identity { username, groups, source: Source::Asked });
+        if let Some(known) = self.known.borrow().by_subject.get(subject) {
+            return (admission, Rc::clone(known));
+        }
+        let holding = self.held(&admission);
+        self.known.borrow_mut().by_subject.insert(subject, Rc::clone(&holding));
+        (admission, holding)
     }
 
     fn holding(&self, who: &Who, admission: &Admission) -> Rc<Holding<'s>> {
         if let Some(known) = self.known.borrow().by_who.get(who) {
             return Rc::clone(known);
         }
+        let holding = self.held(admission);
+        self.known.borrow_mut().by_who.insert(who.clone(), Rc::clone(&holding));
+        holding
+    }
+
+    fn held(&self, admission: &Admission) -> Rc<Holding<'s>> {
         let (key, grants) = bound(self.access, admission);
         let is_master = key.0;
         let mut known = self.known.borrow_mut();
@@ -258,9 +301,7 @@ impl<'a, 's> Side<'a, 's> {
             let extents = by_rule.iter().flat_map(all).collect();
             Rc::new(Holding { is_master, by_rule, extents })
         });
-        let holding = Rc::clone(holding);
-        known.by_who.insert(who.clone(), Rc::clone(&holding));
-        holding
+        Rc::clone(holding)
     }
 
     /// Whether somebody may do something else as another.
@@ -291,10 +332,13 @@ impl<'s> Holding<'s> {
         }
         let touched: BTreeSet<&ObjectKey> = touches.iter().map(|touch| touch.key).collect();
         let given: BTreeSet<&Rule> = old.iter().map(|(rule, _)| *rule).collect();
-        let mut rest: Scoped<'s> = new.clone();
+        // What counts where nothing goes stands in for nothing.
+        let places: BTreeSet<Option<&str>> = gone.iter().map(|(_, namespace)| *namespace).collect();
+        let is_near = |place: &Option<&'s str>| place.is_none() || places.contains(&None) || places.contains(place);
+        let mut rest: Scoped<'s> = new.iter().filter(|(_, place)| is_near(place)).copied().collect();
         for rule in &given {
-            let holders = self.by_rule.get(rule).into_iter().flatten();
-            rest.extend(holders.filter(|(key, _)| !touched.contains(key)).map(|(_, namespace)| (*rule, *namespace)));
+            let near = self.by_rule.get(rule).into_iter().flatten().filter(|(_, place)| is_near(place));
+            rest.extend(near.filter(|(key, _)| !touched.contains(key)).map(|(_, place)| (*rule, *place)));
         }
         let rest = extents(&rest);
         extents(&gone).iter().any(|extent| {
