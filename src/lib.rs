@@ -30,4 +30,6 @@ mod state;
 mod test_cluster;
 mod yaml;
 
+#[cfg(feature = "measure")]
+pub use cli::measured;
 pub use cli::{Ends, Exit, Terminals, World, run};

@@ -5,6 +5,7 @@
 //! answers finds the place in a policy by the keys of objects and entries in them.
 
 mod aggregation;
+mod alone;
 mod caller;
 mod covers;
 mod delta;
@@ -23,12 +24,14 @@ mod template;
 mod ways;
 
 pub(crate) use aggregation::{Moment, circles};
+pub(crate) use alone::Alone;
 pub(crate) use caller::Caller;
 pub(crate) use covers::uncovered;
 pub(crate) use delta::{Row, delta};
 pub(crate) use doubts::doubts;
 pub(crate) use escalation::{WayUp, all_ways_up, ways_up};
 pub(crate) use extent::Region;
+pub(crate) use extent::Requests;
 pub(crate) use identity::{Admission, Denial, Identity, MASTERS, Who, WhoFault};
 pub(crate) use mapping::{EntryRef, Never};
 pub(crate) use matches::{Lack, allows};

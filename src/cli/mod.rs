@@ -11,6 +11,8 @@ mod exit;
 mod failure;
 mod guarded;
 mod lacking;
+#[cfg(feature = "measure")]
+pub mod measured;
 mod permissions;
 mod plan;
 mod planned;

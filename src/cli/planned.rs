@@ -201,11 +201,14 @@ fn plan_one(
     let mut plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
         .map_err(|found| Failure::new(loaded.policy.sources.clone(), found))?;
     let (mut verdict, mut lacks) = (Verdict::default(), Vec::new());
-    if depth == Depth::Access {
+    if depth == Depth::Access && plan.is_empty() && allow.is_empty() {
+        // Nothing changes, and two large states need not be built to say so.
+        plan.access = Some(Vec::new());
+    } else if depth == Depth::Access {
         let names = Known::names(&loaded.policy, target.name.as_deref());
         let after = plan.after(&state).map_err(|fault| unreadable(&fault))?;
         let sides = Sides::of(&state, &after);
-        plan.access = Some(plan.access_changes(&sides, &names));
+        plan.tell_access(&sides, &names);
         verdict = guard::judge(&plan, &sides, &seen, allow);
         lacks = lacking::unheld(&plan, &state, &seen)?;
         drop(sides);

@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
-use crate::access::{Access, By, MASTERS, Moment, Part, Row, WayUp, delta};
+use super::{Plan, Target};
+use crate::access::{Access, Alone, By, MASTERS, Moment, Part, Requests, Row, WayUp, delta};
 use crate::names::ObjectKey;
 use crate::policy::Known;
 use crate::state::State;
+use crate::state::aws_auth::Section;
 
 /// What changes for some subjects alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,16 @@ pub(crate) struct AccessChange {
     pub(crate) subjects: Vec<Affected>,
     #[serde(flatten)]
     pub(crate) access: Difference,
+}
+
+/// What one change has to do with access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Effect {
+    /// Made alone, or left out of the plan, it changes what somebody may do.
+    Some,
+    /// It does neither.
+    None,
 }
 
 /// Somebody for whom something changes.
@@ -45,6 +56,8 @@ pub(crate) struct Difference {
 pub(crate) struct Allowed {
     /// Such as `get, list on every resource, everywhere`.
     pub(crate) what: String,
+    /// The same for machines.
+    pub(crate) requests: Requests,
     pub(crate) by: Vec<Giver>,
 }
 
@@ -72,9 +85,22 @@ pub(crate) struct Opened {
 }
 
 impl Plan {
-    /// What the plan's writes change in who can do what.
-    pub(crate) fn access_changes(&self, sides: &Sides<'_>, known: &Known) -> Vec<AccessChange> {
-        if self.is_empty() { Vec::new() } else { folded(&delta(&sides.was, &sides.is), known) }
+    /// Tells what the plan's writes change in who can do what, and which of its changes change nothing in it.
+    pub(crate) fn tell_access(&mut self, sides: &Sides<'_>, known: &Known) {
+        if self.is_empty() {
+            self.access = Some(Vec::new());
+            return;
+        }
+        self.access = Some(folded(&delta(&sides.was, &sides.is), known));
+        let alone = Alone::between(&sides.was, &sides.is);
+        for change in &mut self.changes {
+            let changes = match &change.target {
+                Target::Entry { section: Section::Accounts, principal } => alone.account(principal),
+                Target::Entry { section: Section::Roles | Section::Users, principal } => alone.entry(principal),
+                Target::Object(key) => alone.object(key),
+            };
+            change.access = Some(if changes { Effect::Some } else { Effect::None });
+        }
     }
 }
 
@@ -131,7 +157,7 @@ impl Allowed {
     pub(crate) fn of(part: &Part<'_>) -> Self {
         let mut by: Vec<Giver> = part.by.iter().map(Giver::of).collect();
         by.dedup();
-        Self { what: part.region.to_string(), by }
+        Self { what: part.region.to_string(), requests: Requests::of(&part.region), by }
     }
 }
 

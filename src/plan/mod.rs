@@ -13,7 +13,7 @@ mod objects;
 mod removal;
 mod steps;
 
-pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened, Sides};
+pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, Sides};
 use jiff::Timestamp;
 pub(crate) use limits::Limits;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,9 @@ pub(crate) struct Change {
     /// Who wrote the live object last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_writer: Option<Writer>,
+    /// What it has to do with access, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) access: Option<Effect>,
 }
 
 /// What happens to an object or an entry.
