@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_types, reason = "this room is the one that speaks to the API server")]
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use http_body_util::BodyExt as _;
 use kube::client::{AuthError, Body};
 use kube::{Client, Config};
 use prost::Message as _;
+use prost::bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -63,7 +65,7 @@ pub(super) struct Ask<'a> {
 /// An answer that is not a failure of the connection.
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Bytes,
     /// An earlier try of the same request may have been carried out.
     pub(super) after_uncertainty: bool,
 }
@@ -94,7 +96,7 @@ impl Answer {
     /// The failure in the server's words, on one line; a body that is no Status, as of 429, is its own words.
     pub(super) fn failure(&self) -> Status {
         let binary = protobuf::content(&self.bytes).and_then(Result::ok);
-        let binary = binary.and_then(|raw| protobuf::Failure::decode(raw.as_slice()).ok());
+        let binary = binary.and_then(|raw| protobuf::Failure::decode(raw).ok());
         let said = match binary {
             Some(protobuf::Failure { message, reason }) => Status { message, reason },
             None => serde_json::from_slice(&self.bytes).unwrap_or_else(|_| Status {
@@ -192,7 +194,7 @@ impl Connection {
         client: &Client,
         ask: &Ask<'_>,
         accept: &'static str,
-    ) -> Result<(u16, Option<String>, Vec<u8>), NoAnswer> {
+    ) -> Result<(u16, Option<String>, Bytes), NoAnswer> {
         let mut request = Request::builder().method(ask.method).uri(ask.path).header(header::ACCEPT, accept);
         if ask.body.is_some() {
             let kind = if ask.method == "PATCH" { MERGE_PATCH } else { JSON };
@@ -207,8 +209,14 @@ impl Connection {
             let status = response.status().as_u16();
             let retry_after =
                 response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            let bytes = response.into_body().collect().await.map_err(|error| NoAnswer::Broken(error.to_string()))?;
-            Ok((status, retry_after, Vec::from(bytes.to_bytes())))
+            // Piece by piece into one buffer: a long list is not held twice.
+            let mut body = pin!(response.into_body());
+            let mut bytes = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| NoAnswer::Broken(error.to_string()))?;
+                bytes.extend_from_slice(frame.data_ref().map_or(&[], Bytes::as_ref));
+            }
+            Ok((status, retry_after, Bytes::from(bytes)))
         };
         tokio::time::timeout(PATIENCE, exchange)
             .await

@@ -4,6 +4,7 @@
 //! cannot any more (410, the moment was compacted away) the list starts over, because half of one moment and half of
 //! another would show objects that never stood side by side.
 
+use prost::bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ pub(super) struct Page<T> {
 }
 
 /// Reads a page in the binary form.
-type Binary<T> = fn(&[u8]) -> Result<Page<T>, prost::DecodeError>;
+type Binary<T> = fn(Bytes) -> Result<Page<T>, prost::DecodeError>;
 
 /// What a list may be of.
 pub(super) trait Listed: DeserializeOwned {
@@ -66,7 +67,7 @@ fn page<T: Listed>(answer: &Answer, what: &str) -> Result<Page<T>, ClusterError>
     let unreadable =
         |error: prost::DecodeError| ClusterError::Unreadable { what: what.to_owned(), why: error.to_string() };
     if let Some((read, raw)) = T::BINARY.zip(protobuf::content(&answer.bytes)) {
-        return raw.and_then(|raw| read(&raw)).map_err(unreadable);
+        return raw.and_then(read).map_err(unreadable);
     }
     let JsonPage { metadata, items } = answer.read(what)?;
     let JsonMeta { r#continue, resource_version } = metadata;

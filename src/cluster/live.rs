@@ -172,10 +172,9 @@ impl ReadCluster for LiveCluster {
             why: fault.to_string(),
         };
         state.aws_auth = aws_auth.map(|object| AwsAuth::from_json(&object)).transpose().map_err(unreadable)?;
-        state.roles.extend(joined(cluster_roles.await)?);
-        state.roles.extend(joined(roles.await)?);
-        state.bindings.extend(joined(cluster_bindings.await)?);
-        state.bindings.extend(joined(bindings.await)?);
+        // Collected at once, maps are built without gaps.
+        state.roles = joined(cluster_roles.await)?.into_iter().chain(joined(roles.await)?).collect();
+        state.bindings = joined(cluster_bindings.await)?.into_iter().chain(joined(bindings.await)?).collect();
         Ok(state)
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use prost::Message;
+use prost::bytes::Bytes;
 
 use super::list::Page;
 use crate::state::meta::{RawManaged, RawMeta};
@@ -21,13 +22,14 @@ const MAGIC: &[u8] = b"k8s\0";
 /// The envelope.
 #[derive(Message)]
 struct Unknown {
-    #[prost(bytes = "vec", tag = "2")]
-    raw: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "2")]
+    raw: Bytes,
 }
 
 /// Answers of this form are read; JSON is left to others.
-pub(super) fn content(body: &[u8]) -> Option<Result<Vec<u8>, prost::DecodeError>> {
-    body.strip_prefix(MAGIC).map(|envelope| Unknown::decode(envelope).map(|unknown| unknown.raw))
+pub(super) fn content(body: &Bytes) -> Option<Result<Bytes, prost::DecodeError>> {
+    let is_ours = body.starts_with(MAGIC);
+    is_ours.then(|| Unknown::decode(body.slice(MAGIC.len()..)).map(|unknown| unknown.raw))
 }
 
 /// A page of a list.
@@ -202,7 +204,7 @@ impl Sent for RawNamespace {
 }
 
 /// Reads what [`content`] has found.
-pub(super) fn page<T: Sent>(raw: &[u8]) -> Result<Page<T>, prost::DecodeError> {
+pub(super) fn page<T: Sent>(raw: Bytes) -> Result<Page<T>, prost::DecodeError> {
     let List { metadata, items } = List::<T::Message>::decode(raw)?;
     let ListMeta { resource_version, r#continue } = metadata.unwrap_or_default();
     Ok(Page { items: items.into_iter().map(Into::into).collect(), next: r#continue, moment: resource_version })
