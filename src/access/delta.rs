@@ -93,6 +93,18 @@ pub(crate) fn delta_of<'s>(before: &Access<'s>, after: &Access<'s>, who: &Who) -
     Work::new(before, after).row(who.clone(), before.admit(who), after.admit(who))
 }
 
+/// What lies between what somebody is bound to on one side and on the other.
+pub(super) fn change_between<'s>(
+    before: &Access<'s>,
+    after: &Access<'s>,
+    was: &Admission,
+    is: &Admission,
+) -> Rc<Change<'s>> {
+    // Who it is does not count here: the admissions say it.
+    let nobody = Who::Group(String::new());
+    Work::new(before, after).row(nobody, was.clone(), is.clone()).change
+}
+
 /// Principals with an entry on one of the sides, each once however it is spelled.
 fn principals(before: &Access<'_>, after: &Access<'_>) -> Vec<Who> {
     let mut callers = after.mapping.callers();

@@ -254,6 +254,11 @@ impl Identity {
         self.is_in(MASTERS)
     }
 
+    /// Whether some session of his is one of them.
+    pub(crate) fn may_be_master(&self) -> bool {
+        self.groups.iter().any(|group| group.may_be(MASTERS))
+    }
+
     /// The Node authorizer answers for these beside RBAC (`nodeidentifier/default.go`).
     pub(crate) fn is_node(&self) -> bool {
         self.is_in(NODES) && self.username.as_ref().is_some_and(|name| name.as_str().starts_with(NODE_PREFIX))

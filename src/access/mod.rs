@@ -7,6 +7,7 @@
 mod aggregation;
 mod alone;
 mod caller;
+mod covers;
 mod delta;
 mod doubts;
 mod escalation;
@@ -17,6 +18,7 @@ mod mapping;
 mod matches;
 mod query;
 mod reach;
+mod repair;
 mod request;
 mod template;
 mod ways;
@@ -24,22 +26,24 @@ mod ways;
 pub(crate) use aggregation::{Moment, circles};
 pub(crate) use alone::Alone;
 pub(crate) use caller::Caller;
+pub(crate) use covers::uncovered;
 pub(crate) use delta::{Row, delta};
 pub(crate) use doubts::doubts;
 pub(crate) use escalation::{WayUp, all_ways_up, ways_up};
-pub(crate) use extent::Requests;
+pub(crate) use extent::{Region, Requests};
 pub(crate) use identity::{Admission, Denial, Identity, MASTERS, Who, WhoFault};
 pub(crate) use mapping::{EntryRef, Never};
 pub(crate) use matches::{Lack, allows};
 pub(crate) use query::{Access, Answer, By, Chain, Held, Holder, Miss, Principal, Verdict, WhoCan};
 pub(crate) use reach::Part;
-pub(crate) use request::Request;
+pub(crate) use repair::lost_rights;
+pub(crate) use request::{ObjectRequest, Request};
+pub(crate) use template::Name;
 
 // What the tests ask of the parts by themselves.
 #[cfg(test)]
 pub(crate) use self::{
     caller::Session, delta::delta_of, extent::Extent, identity::Source, mapping::Standing, reach::contains,
-    template::Name,
 };
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ use crate::names::ObjectKey;
 use crate::policy::Known;
 use crate::state::State;
 use crate::state::aws_auth::Section;
-use crate::state::object::ObjectFault;
 
 /// What changes for some subjects alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,18 +86,12 @@ pub(crate) struct Opened {
 
 impl Plan {
     /// Tells what the plan's writes change in who can do what, and which of its changes change nothing in it.
-    ///
-    /// # Errors
-    /// A write that is none.
-    pub(crate) fn tell_access(&mut self, live: &State, known: &Known) -> Result<(), ObjectFault> {
-        if self.is_empty() {
-            self.access = Some(Vec::new());
-            return Ok(());
+    pub(crate) fn tell_access(&mut self, sides: &Sides<'_>, known: &Known) {
+        self.access = Some(if self.is_empty() { Vec::new() } else { folded(&delta(&sides.was, &sides.is), known) });
+        if self.changes.is_empty() {
+            return;
         }
-        let after = self.after(live)?;
-        let sides = (Access::of(live, Moment::Settled), Access::of(&after, Moment::Settled));
-        self.access = Some(folded(&delta(&sides.0, &sides.1), known));
-        let alone = Alone::between(&sides.0, &sides.1);
+        let alone = Alone::between(&sides.was, &sides.is);
         for change in &mut self.changes {
             let changes = match &change.target {
                 Target::Entry { section: Section::Accounts, principal } => alone.account(principal),
@@ -107,11 +100,21 @@ impl Plan {
             };
             change.access = Some(if changes { Effect::Some } else { Effect::None });
         }
-        // Giving a large state back string by string would take longer than the comparison.
-        drop(alone);
-        drop(sides);
-        std::mem::forget(after);
-        Ok(())
+    }
+}
+
+/// The states on both sides of a plan, and who can do what in them.
+#[derive(Debug)]
+pub(crate) struct Sides<'s> {
+    pub(crate) live: &'s State,
+    pub(crate) after: &'s State,
+    pub(crate) was: Access<'s>,
+    pub(crate) is: Access<'s>,
+}
+
+impl<'s> Sides<'s> {
+    pub(crate) fn of(live: &'s State, after: &'s State) -> Self {
+        Self { live, after, was: Access::of(live, Moment::Settled), is: Access::of(after, Moment::Settled) }
     }
 }
 
