@@ -71,9 +71,9 @@ struct Side<'a, 's> {
 
 #[derive(Default)]
 struct Known<'s> {
-    by_subject: BTreeMap<&'s Subject, Rc<Holding<'s>>>,
-    by_who: BTreeMap<Who, Rc<Holding<'s>>>,
-    by_bound: BTreeMap<Bound, Rc<Holding<'s>>>,
+    subjects: BTreeMap<&'s Subject, Rc<Holding<'s>>>,
+    whos: BTreeMap<Who, Rc<Holding<'s>>>,
+    bound: BTreeMap<Bound, Rc<Holding<'s>>>,
 }
 
 /// All that somebody has, in a form from which pieces can be taken.
@@ -267,20 +267,20 @@ impl<'a, 's> Side<'a, 's> {
             }
         };
         let admission = Admission::As(Identity { username, groups, source: Source::Asked });
-        if let Some(known) = self.known.borrow().by_subject.get(subject) {
+        if let Some(known) = self.known.borrow().subjects.get(subject) {
             return (admission, Rc::clone(known));
         }
         let holding = self.held(&admission);
-        self.known.borrow_mut().by_subject.insert(subject, Rc::clone(&holding));
+        self.known.borrow_mut().subjects.insert(subject, Rc::clone(&holding));
         (admission, holding)
     }
 
     fn holding(&self, who: &Who, admission: &Admission) -> Rc<Holding<'s>> {
-        if let Some(known) = self.known.borrow().by_who.get(who) {
+        if let Some(known) = self.known.borrow().whos.get(who) {
             return Rc::clone(known);
         }
         let holding = self.held(admission);
-        self.known.borrow_mut().by_who.insert(who.clone(), Rc::clone(&holding));
+        self.known.borrow_mut().whos.insert(who.clone(), Rc::clone(&holding));
         holding
     }
 
@@ -288,7 +288,7 @@ impl<'a, 's> Side<'a, 's> {
         let (key, grants) = bound(self.access, admission);
         let is_master = key.0;
         let mut known = self.known.borrow_mut();
-        let holding = known.by_bound.entry(key).or_insert_with(|| {
+        let holding = known.bound.entry(key).or_insert_with(|| {
             let mut by_rule: BTreeMap<&Rule, Vec<_>> = BTreeMap::new();
             for held in self.access.rules_of(&grants) {
                 by_rule.entry(held.chain.rule).or_default().push((held.chain.binding, held.namespace));
@@ -334,10 +334,10 @@ impl<'s> Holding<'s> {
         let given: BTreeSet<&Rule> = old.iter().map(|(rule, _)| *rule).collect();
         // What counts where nothing goes stands in for nothing.
         let places: BTreeSet<Option<&str>> = gone.iter().map(|(_, namespace)| *namespace).collect();
-        let is_near = |place: &Option<&'s str>| place.is_none() || places.contains(&None) || places.contains(place);
-        let mut rest: Scoped<'s> = new.iter().filter(|(_, place)| is_near(place)).copied().collect();
+        let is_near = |place: Option<&'s str>| place.is_none() || places.contains(&None) || places.contains(&place);
+        let mut rest: Scoped<'s> = new.iter().filter(|(_, place)| is_near(*place)).copied().collect();
         for rule in &given {
-            let near = self.by_rule.get(rule).into_iter().flatten().filter(|(_, place)| is_near(place));
+            let near = self.by_rule.get(rule).into_iter().flatten().filter(|(_, place)| is_near(*place));
             rest.extend(near.filter(|(key, _)| !touched.contains(key)).map(|(_, place)| (*rule, *place)));
         }
         let rest = extents(&rest);
