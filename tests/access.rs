@@ -49,6 +49,41 @@ fn the_plan_of_every_guide_says_what_looking_at_everything_means() {
 }
 
 #[test]
+fn a_change_that_changes_no_access_says_so_beside_those_that_do() {
+    let desk = desk();
+    let unused = "[cluster-roles.unused]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
+    desk.write("rolecall.toml", &(desk.read("rolecall.toml") + unused));
+    let effects = |desk: &Desk| -> Vec<(String, String)> {
+        let plan = desk.plan(&[]);
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        let name = |change: &Value| {
+            let target = &change["target"];
+            word(if target["entry"].is_null() { &target["object"]["name"] } else { &target["entry"]["principal"] })
+        };
+        plan["changes"].as_array().unwrap().iter().map(|change| (name(change), word(&change["access"]))).collect()
+    };
+    let of = |desk: &Desk, effect: &str| -> Vec<String> {
+        effects(desk).into_iter().filter(|(_, one)| one == effect).map(|(name, _)| name).collect()
+    };
+    assert_eq!(of(&desk, "none"), ["unused"]);
+    let plan = desk.ok(&["plan"]);
+    assert_eq!(plan.matches("no access changes").count(), 1, "{plan}");
+    let (_, after) = plan.split_once("ClusterRole        unused").unwrap();
+    assert!(after.lines().take(5).any(|line| line == "      no access changes"), "{plan}");
+    desk.ok(&["apply", "--auto-approve"]);
+
+    // Renamed, a role and its binding change nothing together, and each by itself would.
+    let renamed = desk.read("rolecall.toml");
+    let renamed = renamed.replace("cluster-role = \"cluster-viewer\"", "cluster-role = \"looker\"");
+    desk.write("rolecall.toml", &renamed.replace("[cluster-roles.cluster-viewer]", "[cluster-roles.looker]"));
+    let plan = desk.plan(&[]);
+    assert_eq!(plan["access"], serde_json::json!([]), "{plan:#}");
+    assert_eq!(of(&desk, "none"), [""; 0]);
+    let text = desk.ok(&["plan"]);
+    assert_eq!(text.matches("no access changes").count(), 1, "{text}");
+}
+
+#[test]
 fn a_saved_plan_keeps_its_section_and_drift_has_none() {
     let desk = desk();
     let plan = desk.ok(&["plan", "--out", "saved.json"]);

@@ -7,7 +7,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::aggregation::{Moment, Sourced, gather, is_gathered};
+use super::aggregation::{Moment, Roles, Sourced, gather, is_gathered};
 use super::identity::Identity;
 use super::template::Name;
 use crate::names::ObjectKey;
@@ -139,7 +139,7 @@ impl<'s> Grants<'s> {
         }
         let known = self.gathered.borrow().get(key).cloned();
         let rules = known.unwrap_or_else(|| {
-            let rules: Rc<[Sourced<'s>]> = gather(self.state, key, self.moment).into();
+            let rules: Rc<[Sourced<'s>]> = gather(Roles::of(self.state), key, self.moment).into();
             self.gathered.borrow_mut().insert(key, Rc::clone(&rules));
             rules
         });

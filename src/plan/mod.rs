@@ -8,14 +8,16 @@ mod after;
 mod awaited;
 mod entries;
 mod fields;
+mod limits;
 mod moved;
 mod objects;
 mod order;
 mod removal;
 
-pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened};
+pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, Sides};
 pub(crate) use awaited::{Await, Passing, Window};
 use jiff::Timestamp;
+pub(crate) use limits::Limits;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -43,6 +45,9 @@ pub(crate) struct Plan {
     /// What the steps change in who can do what, where it was asked for.
     #[serde(default)]
     pub(crate) access: Option<Vec<AccessChange>>,
+    /// What the policy asks to guard: judged by whoever carries the plan out, without the policy at hand.
+    #[serde(default, rename = "guarded")]
+    pub(crate) limits: Limits,
     /// Of the planning; a saved plan has said them.
     #[serde(skip)]
     pub(crate) warnings: Vec<Diagnostic>,
@@ -65,6 +70,9 @@ pub(crate) struct Change {
     /// Who wrote the live object last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_writer: Option<Writer>,
+    /// What it has to do with access, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) access: Option<Effect>,
 }
 
 /// What happens to an object or an entry.
@@ -169,10 +177,15 @@ impl Plan {
         self.changes.iter().filter(|change| change.action == action).count()
     }
 
-    /// Digest over the steps, what they rely on, and the cluster.
+    /// Digest over the steps, what they rely on, the cluster, and what is guarded.
     pub(crate) fn digest(&self) -> String {
-        let content =
-            serde_json::to_vec(&(&self.policy, &self.cluster_uid, &self.steps, &self.windows)).unwrap_or_default();
+        let what = (&self.policy, &self.cluster_uid, &self.steps, &self.windows);
+        let content = if self.limits.is_empty() {
+            serde_json::to_vec(&what)
+        } else {
+            serde_json::to_vec(&(what, self.limits.content()))
+        };
+        let content = content.unwrap_or_default();
         let hash = Sha256::digest(content);
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("sha256:{hex}")
@@ -233,6 +246,7 @@ pub(crate) fn plan(
         steps,
         windows,
         access: None,
+        limits: Limits::of(policy),
         warnings: draft.findings,
     })
 }

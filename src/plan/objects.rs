@@ -121,6 +121,7 @@ pub(super) fn change(
         note: None,
         origin: Origin::Pending,
         last_writer: None,
+        access: None,
     }
 }
 
