@@ -322,7 +322,7 @@ impl<'s> Search<'s> {
         Tried::Made
     }
 
-    /// A binding waits for its role; a role goes when nothing planned means it any more.
+    /// A binding waits for its role; a role goes when every binding is gone that leaves it.
     pub(super) fn is_enabled(&self, item: &Item<'_>) -> bool {
         let exists = |role: usize| self.world.roles.get(role).is_some_and(|slot| slot.form.is_some());
         let comes = |role: usize| {
@@ -333,12 +333,16 @@ impl<'s> Search<'s> {
             Kind::Binding { last: Some(form), .. } => exists(form.role) || !comes(form.role),
             Kind::Replace { last, .. } => exists(last.role) || !comes(last.role),
             Kind::Role { ix, last: None } => {
-                let bound: BTreeSet<usize> = self.world.bindings_of(*ix).collect();
-                bound.is_empty()
-                    || !self.items.iter().any(|item| {
-                        !item.done
-                            && matches!(&item.kind, Kind::Binding { ix, .. } | Kind::Replace { ix, .. } if bound.contains(ix))
-                    })
+                let role = *ix;
+                let bound: BTreeSet<usize> = self.world.bindings_of(role).collect();
+                let leaves = |item: &Item<'_>| match &item.kind {
+                    Kind::Binding { ix, last } => {
+                        bound.contains(ix) && last.as_ref().is_none_or(|last| last.role != role)
+                    }
+                    Kind::Replace { ix, .. } => bound.contains(ix),
+                    Kind::Role { .. } | Kind::Mapping => false,
+                };
+                bound.is_empty() || !self.items.iter().any(|item| !item.done && leaves(item))
             }
             Kind::Role { last: Some(_), .. } | Kind::Binding { last: None, .. } | Kind::Mapping => true,
         }
