@@ -218,21 +218,30 @@ impl<'s> Search<'s> {
                 *standing = Standing::Final;
             }
         }
-        for place in &stuck {
-            let Some(slot) = splits.slots.get(*place).filter(|slot| slot.is_single()) else {
-                continue;
-            };
-            for between in betweens(slot) {
-                let mut tried = best.clone();
-                let Some(standing) = tried.get_mut(*place).filter(|standing| **standing != between) else {
-                    continue;
-                };
-                *standing = between;
-                if !self.regresses(&tried) && self.would_map(&tried) {
-                    best = tried;
-                    break;
+        // All of them at once, form by form: an entry concerns its principal alone.
+        let mut open: Vec<(usize, &Slot)> = splits.slots.iter().enumerate().collect();
+        open.retain(|(place, slot)| stuck.contains(place) && slot.is_single());
+        for turn in 0..BETWEENS {
+            let mut tried = best.clone();
+            for (place, slot) in &open {
+                if let Some((standing, between)) = tried.get_mut(*place).zip(betweens(slot).into_iter().nth(turn)) {
+                    *standing = between;
                 }
             }
+            if tried == best {
+                continue;
+            }
+            let out = self.out_of_frame(&tried);
+            open.retain(|(place, slot)| {
+                let kept = tried.get(*place).filter(|standing| best.get(*place) != Some(*standing));
+                match (kept, best.get_mut(*place)) {
+                    (Some(kept), Some(standing)) if !out.contains(&slot.key) => {
+                        standing.clone_from(kept);
+                        false
+                    }
+                    _ => true,
+                }
+            });
         }
         best != self.standings && !self.regresses(&best) && self.map(&best.clone(), What::PartMapping(best))
     }
@@ -242,14 +251,19 @@ impl<'s> Search<'s> {
         self.log.iter().any(|made| matches!(&made.what, What::PartMapping(known) if known == standings))
     }
 
-    fn would_map(&mut self, standings: &[Standing]) -> bool {
+    /// The principals who would leave their frame with the entries so.
+    fn out_of_frame(&mut self, standings: &[Standing]) -> BTreeSet<String> {
         let Some(logins) = self.logins_at(standings) else {
-            return false;
+            return self.mapped.iter().filter_map(|class| self.classes.get(*class)).map(Class::key).collect();
         };
         let old = self.log_in(logins);
-        let fits = self.all_in_frame(&old.iter().map(|(number, _)| *number).collect());
+        let keys = old
+            .iter()
+            .filter(|(number, _)| !self.all_in_frame(&BTreeSet::from([*number])))
+            .filter_map(|(number, _)| self.classes.get(*number).map(Class::key))
+            .collect();
         self.log_in(old);
-        fits
+        keys
     }
 
     /// The principals whose last entry would now lead them out of their frame.
@@ -257,21 +271,14 @@ impl<'s> Search<'s> {
         let Some(splits) = self.splits else {
             return BTreeSet::new();
         };
-        let last: Vec<Standing> = vec![Standing::Final; self.standings.len()];
-        let Some(logins) = self.logins_at(&last) else {
-            return BTreeSet::new();
-        };
-        let old = self.log_in(logins);
-        let keys: BTreeSet<String> = old
-            .iter()
-            .filter(|(number, _)| !self.all_in_frame(&BTreeSet::from([*number])))
-            .filter_map(|(number, _)| self.classes.get(*number).map(Class::key))
-            .collect();
-        self.log_in(old);
+        let keys = self.out_of_frame(&vec![Standing::Final; self.standings.len()]);
         let places = splits.slots.iter().enumerate().filter(|(_, slot)| keys.contains(&slot.key));
         places.map(|(place, _)| place).collect()
     }
 }
+
+/// Forms of an entry on its way, at most.
+const BETWEENS: usize = 4;
 
 /// An entry on its way: the old or the new username, with the groups of both or those in common.
 fn betweens(slot: &Slot) -> Vec<Standing> {
