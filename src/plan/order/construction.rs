@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::classes::is_node;
 use super::forms::{BindingForm, Direction, Effect, Login, RoleForm};
+use super::frame::Class;
 use super::items::{Act, Item, Kind, Progress};
 use super::search::{Made, Search, What};
 use super::world::BindingSlot;
@@ -160,13 +161,17 @@ impl<'s> Search<'s> {
             return Vec::new();
         };
         let mut meant: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for class in &self.mapped {
+            let key = self.classes.get(*class).map(Class::key).unwrap_or_default();
+            by_key.entry(key).or_default().push(*class);
+        }
         for (place, group) in groups {
             let key = splits.slots.get(*place).map(|slot| slot.key.clone()).unwrap_or_default();
             let after = splits.slots.get(*place).and_then(|slot| slot.after.clone());
             let mut subjects: BTreeSet<usize> = BTreeSet::new();
-            for class in self.classes.iter().filter(|class| class.key() == key) {
-                subjects.extend(class.last.iter().flat_map(|login| login.subjects.iter().copied()));
-            }
+            let own = by_key.get(&key).into_iter().flatten().filter_map(|class| self.classes.get(*class));
+            subjects.extend(own.flat_map(|class| &class.last).flat_map(|login| login.subjects.iter().copied()));
             if let Some(after) = after {
                 let names = after.groups.iter().map(|group| Subject::Group(group.clone()));
                 let names = names.chain([Subject::User(after.username.clone())]);
@@ -177,10 +182,7 @@ impl<'s> Search<'s> {
             }
         }
         let mut all = Vec::new();
-        for ix in 0..self.world.bindings.len() {
-            let Some(last) = self.last_binding(ix) else {
-                continue;
-            };
+        for (ix, last) in self.last_bindings() {
             let mut subjects: Vec<usize> =
                 last.subjects.iter().filter_map(|subject| meant.get(subject)).flatten().copied().collect();
             subjects.sort_unstable();
@@ -192,17 +194,23 @@ impl<'s> Search<'s> {
         all
     }
 
-    /// What a binding is in the end.
-    fn last_binding(&self, ix: usize) -> Option<BindingForm> {
+    /// What bindings are in the end.
+    fn last_bindings(&self) -> BTreeMap<usize, BindingForm> {
+        let now = self.world.bindings.iter().enumerate();
+        let mut all: BTreeMap<usize, BindingForm> =
+            now.filter_map(|(ix, slot)| Some((ix, slot.form.clone()?))).collect();
         for item in &self.items {
             match &item.kind {
-                Kind::Binding { ix: own, last } if *own == ix => return last.clone(),
-                Kind::Replace { ix: own, last, .. } if *own == ix => return Some(last.clone()),
-                Kind::Replace { bridge: Some(bridge), .. } if *bridge == ix => return None,
-                Kind::Binding { .. } | Kind::Replace { .. } | Kind::Role { .. } | Kind::Mapping => {}
+                Kind::Binding { ix, last: Some(last) } => drop(all.insert(*ix, last.clone())),
+                Kind::Binding { ix, last: None } => drop(all.remove(ix)),
+                Kind::Replace { ix, last, bridge, .. } => {
+                    all.insert(*ix, last.clone());
+                    bridge.map(|bridge| all.remove(&bridge));
+                }
+                Kind::Role { .. } | Kind::Mapping => {}
             }
         }
-        self.world.bindings.get(ix)?.form.clone()
+        all
     }
 
     /// Binds subjects to what roles give in the end, beside the bindings that will do it then.
@@ -254,21 +262,18 @@ impl<'s> Search<'s> {
     /// The first half of step 4: whoever is bound in the end is bound to copies.
     fn hold_others(&mut self, temporary: &mut Temporary) -> Option<()> {
         let mut beside = BTreeSet::new();
+        let mut roles = BTreeSet::new();
         for item in self.items.iter().filter(|item| !item.done) {
             match &item.kind {
                 Kind::Binding { ix, .. } | Kind::Replace { ix, .. } => drop(beside.insert(*ix)),
-                Kind::Role { ix, .. } => {
-                    let roles = self.world.dependents(*ix);
-                    let means = |form: &BindingForm| roles.contains(&form.role);
-                    let meaning = (0..self.world.bindings.len())
-                        .filter(|ix| !temporary.bindings.contains(ix))
-                        .filter(|ix| self.last_binding(*ix).is_some_and(|form| means(&form)));
-                    beside.extend(meaning);
-                }
+                Kind::Role { ix, .. } => roles.extend(self.world.dependents(*ix)),
                 Kind::Mapping => {}
             }
         }
-        let wanted = beside.into_iter().filter_map(|ix| Some((ix, self.last_binding(ix)?)));
+        let made: BTreeSet<usize> = temporary.bindings.iter().copied().collect();
+        let is_meant =
+            |ix: usize, form: &BindingForm| beside.contains(&ix) || roles.contains(&form.role) && !made.contains(&ix);
+        let wanted = self.last_bindings().into_iter().filter(|(ix, form)| is_meant(*ix, form));
         let wanted = wanted.filter(|(_, form)| !form.subjects.is_empty()).collect();
         self.hold(wanted, temporary)
     }
@@ -357,6 +362,9 @@ impl<'s> Search<'s> {
     fn is_taken(&self, key: &ObjectKey) -> bool {
         let role = self.world.role_ids.get(key).copied();
         let binding = self.world.binding_ids.get(key).copied();
+        if role.is_none() && binding.is_none() {
+            return false;
+        }
         let is_planned = |item: &Item<'_>| match &item.kind {
             Kind::Role { ix, .. } => Some(*ix) == role,
             Kind::Binding { ix, .. } => Some(*ix) == binding,
