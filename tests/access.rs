@@ -276,4 +276,90 @@ fn roles_that_gather_from_each_other_are_told_once() {
     desk.write("cluster.yaml", &format!("{}{}", role("one", "other"), role("other", "one")));
     let ran = desk.run(&["who-can", "get", "pods", "--snapshot", "cluster.yaml"]);
     assert_eq!(ran.err.matches("take their rules from each other").count(), 1, "{}", ran.err);
+    desk.write("rolecall.toml", "[policy]\nname = \"circle\"\n");
+    let ran = desk.run(&["plan", "--snapshot", "cluster.yaml"]);
+    assert_eq!(ran.err.matches("take their rules from each other").count(), 1, "{}", ran.err);
+}
+
+const GUEST: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: by-hand }\n\
+                     roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ghost }\n\
+                     subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: dev }]\n";
+
+#[test]
+fn a_binding_to_a_missing_role_is_pending_access_in_every_answer_about_whom_it_means() {
+    let desk = desk();
+    desk.write("cluster.yaml", &format!("{}{GUEST}", desk.read("cluster.yaml")));
+    let told = "warning: the ClusterRole `ghost` does not exist; bound to it: `by-hand`";
+    for (args, is_told) in [
+        (&["can", "group:dev", "get", "pods"][..], true),
+        (&["can", "group:system:masters", "get", "pods"], false),
+        (&["who-can", "get", "pods"], true),
+        (&["access"], true),
+        (&["access", "group:dev"], true),
+        (&["access", "sa:default/default"], false),
+        (&["plan"], false),
+    ] {
+        let ran = desk.run(args);
+        assert_eq!(ran.err.matches(told).count(), usize::from(is_told), "{args:?}: {}", ran.err);
+        let said = ran.err.contains("pending access: group:dev will have what it says as soon as it is created");
+        assert_eq!(said, is_told, "{args:?}: {}", ran.err);
+    }
+    let answer = json(&desk, &["who-can", "get", "pods"]);
+    let warnings = answer["clusters"][0]["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|one| told.ends_with(one["message"].as_str().unwrap())), "{answer:#}");
+}
+
+#[test]
+fn many_missing_roles_are_folded_with_a_count() {
+    let desk = desk();
+    let all: String = (0..9)
+        .map(|number| GUEST.replace("ghost", &format!("ghost-{number}")).replace("by-hand", &format!("by-{number}")))
+        .collect();
+    let twice = GUEST.replace("ghost", "ghost-0");
+    desk.write("cluster.yaml", &format!("{}{all}{twice}", desk.read("cluster.yaml")));
+    let ran = desk.run(&["access"]);
+    assert_eq!(ran.err.matches("does not exist; bound to it").count(), 3, "{}", ran.err);
+    assert!(ran.err.contains("bound to it: `by-0`, `by-hand`\n"), "{}", ran.err);
+    assert!(ran.err.contains("6 more roles are waited for in the same way"), "{}", ran.err);
+}
+
+#[test]
+fn a_plan_tells_whose_bindings_come_alive_by_the_role_it_creates() {
+    let desk = desk();
+    desk.write("cluster.yaml", &format!("{}{}", desk.read("cluster.yaml"), GUEST.replace("ghost", "cluster-viewer")));
+    let ran = desk.run(&["plan"]);
+    let told = "the new ClusterRole `cluster-viewer` brings bindings to life that waited for it: `by-hand`";
+    assert_eq!(ran.err.matches(told).count(), 1, "{}", ran.err);
+    let plan = json(&desk, &["plan"]);
+    let warnings = plan["plans"][0]["warnings"].as_array().unwrap();
+    assert_eq!(warnings.iter().filter(|one| one["message"] == told).count(), 1, "{plan:#}");
+    desk.ok(&["apply", "--auto-approve"]);
+    assert!(!desk.run(&["plan"]).err.contains("brings bindings to life"));
+}
+
+#[test]
+fn a_binding_of_the_policy_to_a_role_that_is_nowhere_is_refused() {
+    let desk = desk();
+    let bound = "\n[bindings.extra]\ncluster-role = \"ghost\"\nprincipals = [\"alice\"]\n";
+    desk.write("rolecall.toml", &(desk.read("rolecall.toml") + bound));
+    let ran = desk.run(&["plan"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("`ghost` is neither in the policy nor in the cluster"), "{}", ran.err);
+}
+
+#[test]
+fn an_unknown_subject_finds_the_one_of_another_account_kind_or_spelling() {
+    let desk = desk();
+    desk.ok(&["apply", "--auto-approve"]);
+    for near in [
+        "arn:aws:iam::111122223334:role/viewer",
+        "arn:aws:iam::111122223333:role/vewer",
+        "arn:aws:iam::111122223333:user/viewer",
+        "arn:aws:iam::999999999999:role/viewer",
+    ] {
+        let ran = desk.run(&["can", near, "get", "pods"]);
+        assert!(ran.err.contains("did you mean `arn:aws:iam::111122223333:role/viewer`?"), "{near}: {}", ran.err);
+    }
+    let ran = desk.run(&["can", "user:cluster-viewer-group", "get", "pods"]);
+    assert!(ran.err.contains("did you mean `group:cluster-viewer-group`?"), "{}", ran.err);
 }

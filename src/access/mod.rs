@@ -21,9 +21,10 @@ mod reach;
 mod repair;
 mod request;
 mod template;
+mod waiting;
 mod ways;
 
-pub(crate) use aggregation::{Moment, circles};
+pub(crate) use aggregation::Moment;
 pub(crate) use alone::Alone;
 pub(crate) use caller::Caller;
 pub(crate) use covers::uncovered;
@@ -39,10 +40,14 @@ pub(crate) use reach::Part;
 pub(crate) use repair::lost_rights;
 pub(crate) use request::{ObjectRequest, Request};
 pub(crate) use template::Name;
+pub(crate) use waiting::{in_circles, left_waiting};
 
 // What the tests ask of the parts by themselves.
 #[cfg(test)]
-pub(crate) use self::{caller::Session, delta::delta_of, identity::Source, mapping::Standing, reach::contains};
+pub(crate) use self::{
+    aggregation::circles, caller::Session, delta::delta_of, extent::Extent, identity::Source, mapping::Standing,
+    reach::contains,
+};
 
 #[cfg(test)]
 pub(crate) mod tests;

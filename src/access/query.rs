@@ -292,7 +292,7 @@ impl<'s> Access<'s> {
 
     /// Bindings to roles that do not exist.
     pub(crate) fn pending(&self) -> Vec<(&'s ObjectKey, &'s Binding)> {
-        self.grants.pending()
+        Grants::pending_in(self.grants.state)
     }
 }
 

@@ -8,6 +8,7 @@ use super::policy_files::{Loaded, read};
 use super::print_json;
 use super::target::{Opened, Target, Way, targets};
 use super::world::World;
+use crate::access::left_waiting;
 use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::Wanted;
 use crate::cluster::{ClusterError, ReadCluster as _};
@@ -204,11 +205,13 @@ fn plan_one(
     if depth == Depth::Access && plan.is_empty() && allow.is_empty() {
         // Nothing changes, and two large states need not be built to say so.
         plan.access = Some(Vec::new());
+        plan.warnings.extend(left_waiting(&state, &state, &plan.policy));
     } else if depth == Depth::Access {
         let names = Known::names(&loaded.policy, target.name.as_deref());
         let after = plan.after(&state).map_err(|fault| unreadable(&fault))?;
         let sides = Sides::of(&state, &after);
         plan.tell_access(&sides, &names);
+        plan.warnings.extend(left_waiting(&state, &after, &plan.policy));
         verdict = guard::judge(&plan, &sides, &seen, allow);
         lacks = lacking::unheld(&plan, &state, &seen)?;
         drop(sides);
