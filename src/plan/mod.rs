@@ -16,6 +16,7 @@ mod steps;
 pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, Sides};
 use jiff::Timestamp;
 pub(crate) use limits::Limits;
+pub(crate) use objects::bridge;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
