@@ -32,7 +32,7 @@ pub(crate) use delta::{Row, delta};
 pub(crate) use doubts::doubts;
 pub(crate) use escalation::{WayUp, all_ways_up, ways_up};
 pub(crate) use extent::{Extent, Region, Requests, Words};
-pub(crate) use identity::{Admission, Denial, Identity, MASTERS, Who, WhoFault};
+pub(crate) use identity::{AUTHENTICATED, Admission, Denial, Identity, MASTERS, Who, WhoFault};
 pub(crate) use mapping::{EntryRef, Never};
 pub(crate) use matches::{Lack, allows};
 pub(crate) use query::{Access, Answer, By, Chain, Held, Holder, Miss, Principal, Verdict, WhoCan};
@@ -45,8 +45,7 @@ pub(crate) use waiting::{in_circles, left_waiting};
 // What the tests ask of the parts by themselves.
 #[cfg(test)]
 pub(crate) use self::{
-    aggregation::circles, caller::Session, delta::delta_of, extent::Extent, identity::Source, mapping::Standing,
-    reach::contains,
+    aggregation::circles, caller::Session, delta::delta_of, identity::Source, mapping::Standing, reach::contains,
 };
 
 #[cfg(test)]

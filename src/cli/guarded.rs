@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::planned::unreadable;
 use crate::cluster::ReadCluster;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, Allowance, Known, Nodes, Seen, Verdict};
+use crate::guard::{self, Allowance, Known, Seen, Verdict};
 use crate::plan::{Plan, Sides};
 use crate::state::State;
 
@@ -32,7 +32,7 @@ pub(crate) async fn see(cluster: &impl ReadCluster) -> Seen {
         Err(error) => Known::Not(format!("who the caller is the cluster does not say: {}", error.cause())),
     };
     let nodes = match nodes {
-        Ok(Some(nodes)) => Known::As(Nodes { ec2: nodes.ec2, fargate: nodes.fargate }),
+        Ok(Some(nodes)) => Known::As(nodes),
         Ok(None) => Known::Not("a snapshot does not have them".to_owned()),
         Err(error) => Known::Not(error.cause()),
     };

@@ -11,14 +11,14 @@ use super::args::Place;
 use super::failure::Failure;
 use super::guarded;
 use super::lacking;
-use super::planned::Planned;
+use super::planned::{Planned, unreadable};
 use super::target::{Target, Way};
 use super::world::World;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::Wanted;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{Allowance, Verdict};
-use crate::plan::Plan;
+use crate::guard::{self, Allowance, Verdict};
+use crate::plan::{Plan, Sides};
 use crate::render::json::FORMAT_VERSION;
 
 #[derive(Deserialize)]
@@ -72,8 +72,9 @@ pub(crate) async fn open(
         let state = state?;
         // A plan whose ground has moved is refused for that when its turn comes.
         let (verdict, mut lacks) = if saved.plan.moved(&state).is_empty() {
-            let verdict = guarded::judge(&saved.plan, &state, &seen, allow)?;
-            (verdict, lacking::unheld(&saved.plan, &state, &seen)?)
+            let after = saved.plan.after(&state).map_err(|fault| unreadable(&fault))?;
+            let sides = Sides::of(&state, &after);
+            (guard::judge(&saved.plan, &sides, &seen, allow), lacking::unheld(&saved.plan, &sides, &seen)?)
         } else {
             (Verdict::default(), Vec::new())
         };
