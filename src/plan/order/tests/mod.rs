@@ -2,5 +2,6 @@
 
 mod model;
 mod named;
+mod owned;
 mod properties;
 mod random;

@@ -1,33 +1,52 @@
 //! A cluster of a few objects that is planned for and written to, and the frame as the plain evaluator sees it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use crate::access::tests::oracle;
 use crate::access::{Moment, Request, Who};
+use crate::diagnostic::{Diagnostic, Sources};
 use crate::names::ObjectKey;
-use crate::plan::awaited::{Await, Question, Window};
-use crate::plan::entries::splits::Splits;
-use crate::plan::order::{Author, Needs, Planned, Turn, order};
-use crate::plan::{Step, awaited::Passing};
+use crate::plan::awaited::{Await, Passing, Question, Window};
+use crate::plan::order::{Author, order};
+use crate::plan::{Draft, Step, entries, objects};
+use crate::policy::Ownership;
+use crate::policy::expand::Desired;
 use crate::state::State;
-use crate::state::aws_auth::{Edit, Entry, Reading, Section, edit};
-use crate::state::entry_marks::EntryMarks;
+use crate::state::aws_auth::{Edit, Entry, Principal, Section, edit};
 use crate::state::mapping::{AwsAuth, config_map_json, entry_key};
-use crate::state::object::{aggregation_json, binding_json, role_json, subjects_json};
-use crate::state::write::{Accepted, Expected, Precondition, Version, Write, accept};
+use crate::state::object::{binding_json, role_json};
+use crate::state::owner::content_labels;
+use crate::state::write::{Accepted, Expected, Precondition, Version, accept};
 
 pub(super) const POLICY: &str = "p";
 
-/// aws-auth as somebody would have written it.
-pub(super) fn text_of(entries: &[Entry]) -> String {
-    let adds: Vec<Edit> = entries.iter().cloned().map(Edit::Add).collect();
-    if adds.is_empty() { "[]\n".to_owned() } else { edit(Section::Roles, Some("# ours\n"), &adds).unwrap() }
+/// Where an entry stands.
+pub(super) fn section_of(entry: &Entry) -> Section {
+    match entry.principal {
+        Principal::Role(_) | Principal::Sso(_) => Section::Roles,
+        Principal::User(_) => Section::Users,
+        Principal::Account(_) => Section::Accounts,
+    }
 }
 
+/// aws-auth as somebody would have written it.
 pub(super) fn auth_of(entries: &[Entry]) -> AwsAuth {
-    AwsAuth { data: [("mapRoles".to_owned(), text_of(entries))].into(), ..AwsAuth::default() }
+    let text = |section: Section| {
+        let adds: Vec<Edit> =
+            entries.iter().filter(|entry| section_of(entry) == section).cloned().map(Edit::Add).collect();
+        if adds.is_empty() { "[]\n".to_owned() } else { edit(section, Some("# ours\n"), &adds).unwrap() }
+    };
+    let data = Section::ALL.map(|section| (section.key().to_owned(), text(section)));
+    AwsAuth { data: data.into(), ..AwsAuth::default() }
+}
+
+/// All entries of aws-auth, in the order in which they stand.
+fn entries_of(auth: Option<&AwsAuth>) -> Vec<Entry> {
+    let auth = auth.unwrap();
+    let all = Section::ALL.into_iter().flat_map(|section| auth.reading(section).unwrap().entries);
+    all.map(|found| found.entry).collect()
 }
 
 /// The objects of a cluster as JSON, each with its version.
@@ -98,98 +117,17 @@ impl Cluster {
     }
 }
 
-fn needs(state: &State, key: &ObjectKey) -> Needs {
-    let meta = state.meta(key).unwrap();
-    Needs::AsRead { uid: meta.uid.clone(), resource_version: meta.resource_version.clone().unwrap_or_default() }
-}
-
-/// What a plan from one state to the other has to write.
-pub(super) fn planned(live: &State, wanted: &State, entries: &[Entry]) -> Vec<Planned> {
-    let mut all = Vec::new();
-    let mut push = |object: &ObjectKey, turn: Turn, needs: Needs| {
-        all.push(Planned { object: object.clone(), turn, needs, why: format!("write {object}") });
-    };
-    for key in live.roles.keys().chain(wanted.roles.keys()).collect::<BTreeSet<_>>() {
-        match (live.roles.get(key), wanted.roles.get(key)) {
-            (None, Some(role)) => push(key, Turn::Create(role_json(key, role)), Needs::Absent),
-            (Some(_), None) => push(key, Turn::Delete, needs(live, key)),
-            (Some(old), Some(new)) => {
-                let same_rules = match (&old.aggregation, &new.aggregation) {
-                    (Some(one), Some(other)) => one == other,
-                    (None, None) => old.rules == new.rules,
-                    _ => false,
-                };
-                if same_rules && old.meta.labels == new.meta.labels {
-                    continue;
-                }
-                let mut patch = match &new.aggregation {
-                    Some(selectors) => json!({ "aggregationRule": aggregation_json(selectors) }),
-                    None => json!({ "rules": new.rules, "aggregationRule": null }),
-                };
-                let mut labels = json!(new.meta.labels);
-                for gone in old.meta.labels.keys().filter(|key| !new.meta.labels.contains_key(*key)) {
-                    labels[gone] = Value::Null;
-                }
-                patch["metadata"] = json!({ "labels": labels });
-                let narrows = old.aggregation.is_none()
-                    && new.aggregation.is_none()
-                    && new.rules.iter().all(|rule| old.rules.contains(rule))
-                    && new.meta.labels.keys().all(|key| old.meta.labels.contains_key(key));
-                push(key, Turn::Patch { patch, narrows }, needs(live, key));
-            }
-            (None, None) => unreachable!(),
-        }
-    }
-    for key in live.bindings.keys().chain(wanted.bindings.keys()).collect::<BTreeSet<_>>() {
-        match (live.bindings.get(key), wanted.bindings.get(key)) {
-            (None, Some(binding)) => push(key, Turn::Create(binding_json(key, binding)), Needs::Absent),
-            (Some(_), None) => push(key, Turn::Delete, needs(live, key)),
-            (Some(old), Some(new)) if old.role_ref != new.role_ref => {
-                let bridge = key.renamed(&format!("{}-rolecall-bridge", key.name()));
-                let made = (!live.bindings.contains_key(&bridge)).then(|| (bridge.clone(), binding_json(&bridge, new)));
-                push(key, Turn::Replace { body: binding_json(key, new), bridge: made }, needs(live, key));
-            }
-            (Some(old), Some(new)) => {
-                if old.subjects == new.subjects {
-                    continue;
-                }
-                let narrows = new.subjects.iter().all(|subject| old.subjects.contains(subject));
-                let patch = json!({ "subjects": subjects_json(&new.subjects) });
-                push(key, Turn::Patch { patch, narrows }, needs(live, key));
-            }
-            (None, None) => unreachable!(),
-        }
-    }
-    map(live, entries, &mut push);
-    all
-}
-
-fn map(live: &State, entries: &[Entry], push: &mut impl FnMut(&ObjectKey, Turn, Needs)) {
-    let auth = live.aws_auth.clone().unwrap();
-    let reading: Reading = auth.reading(Section::Roles).unwrap();
-    let mut edits = Vec::new();
-    for (index, found) in reading.entries.iter().enumerate() {
-        match entries.iter().find(|entry| entry_key(entry) == entry_key(&found.entry)) {
-            None => edits.push(Edit::Remove { index }),
-            Some(entry) if *entry != found.entry => edits.push(Edit::Change { index, to: entry.clone() }),
-            Some(_) => {}
-        }
-    }
-    let has = |entry: &&Entry| reading.entries.iter().any(|found| entry_key(&found.entry) == entry_key(entry));
-    edits.extend(entries.iter().filter(|entry| !has(entry)).cloned().map(Edit::Add));
-    if edits.is_empty() {
-        return;
-    }
-    let text = edit(Section::Roles, auth.data.get("mapRoles").map(String::as_str), &edits).unwrap();
-    let write = Write::Patch(json!({ "data": { "mapRoles": text } }));
-    let edits = [(Section::Roles, edits)].into();
-    let readings = [(Section::Roles, reading)].into();
-    let splits = Splits::new(&auth, true, POLICY, &EntryMarks::default(), &BTreeMap::new(), &edits, &readings);
-    push(&ObjectKey::aws_auth(), Turn::Map { write, splits: Box::new(splits) }, needs(live, &ObjectKey::aws_auth()));
-}
-
-pub(super) fn ordered(live: &State, wanted: &State, entries: &[Entry]) -> (Vec<Step>, Vec<Window>) {
-    order(planned(live, wanted, entries), live, Author { policy: POLICY }).unwrap()
+/// What a plan for the policy has to write, in its order, and the moments that it says.
+pub(super) fn ordered(live: &State, desired: &Desired) -> (Vec<Step>, Vec<Window>) {
+    let sources = Sources::default();
+    let ownership = Ownership::default();
+    let mut draft =
+        Draft { policy: POLICY, sources: &sources, changes: Vec::new(), writes: Vec::new(), findings: Vec::new() };
+    entries::plan(&mut draft, desired, live.aws_auth.as_ref(), &ownership);
+    objects::plan(&mut draft, desired, live, &ownership);
+    let errors: Vec<&Diagnostic> = draft.findings.iter().filter(|finding| finding.is_error()).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    order(draft.writes, live, Author { policy: POLICY }).unwrap()
 }
 
 /// Who may be asked about, and what.
@@ -322,20 +260,19 @@ pub(super) fn walk(
 }
 
 /// Whether the objects say the same, whatever their marks and versions.
-pub(super) fn same(state: &State, wanted: &State, entries: &[Entry]) -> Result<(), String> {
-    let kinds = |keys: Vec<&ObjectKey>| keys.into_iter().map(ToString::to_string).collect::<Vec<_>>();
-    if kinds(state.roles.keys().collect()) != kinds(wanted.roles.keys().collect())
-        || kinds(state.bindings.keys().collect()) != kinds(wanted.bindings.keys().collect())
-    {
-        let left: Vec<String> = state.roles.keys().chain(state.bindings.keys()).map(ToString::to_string).collect();
-        return Err(format!("other objects: {left:?}"));
+pub(super) fn same(state: &State, wanted: &State) -> Result<(), String> {
+    let names = |state: &State| -> Vec<String> {
+        state.roles.keys().chain(state.bindings.keys()).map(ToString::to_string).collect()
+    };
+    if names(state) != names(wanted) {
+        return Err(format!("other objects: {:?}", names(state)));
     }
     for (key, role) in &wanted.roles {
         let now = &state.roles[key];
         if now.aggregation != role.aggregation || role.aggregation.is_none() && now.rules != role.rules {
             return Err(format!("{key}: {now:?} and not {role:?}"));
         }
-        if now.meta.labels != role.meta.labels {
+        if content_labels(&now.meta) != content_labels(&role.meta) {
             return Err(format!("{key}: {:?} and not {:?}", now.meta.labels, role.meta.labels));
         }
     }
@@ -345,10 +282,14 @@ pub(super) fn same(state: &State, wanted: &State, entries: &[Entry]) -> Result<(
             return Err(format!("{key}: {now:?} and not {binding:?}"));
         }
     }
-    let read = state.aws_auth.as_ref().unwrap().reading(Section::Roles).unwrap();
-    let mut now: Vec<Entry> = read.entries.into_iter().map(|found| found.entry).collect();
-    let mut wanted: Vec<Entry> = entries.to_vec();
-    now.sort_by_key(entry_key);
-    wanted.sort_by_key(entry_key);
-    if now == wanted { Ok(()) } else { Err(format!("aws-auth: {now:?} and not {wanted:?}")) }
+    let said = |state: &State| {
+        let mut all: Vec<_> = entries_of(state.aws_auth.as_ref())
+            .into_iter()
+            .map(|entry| (section_of(&entry).key(), entry_key(&entry), entry.username, entry.groups))
+            .collect();
+        all.sort();
+        all
+    };
+    let (now, then) = (said(state), said(wanted));
+    if now == then { Ok(()) } else { Err(format!("aws-auth: {now:?} and not {then:?}")) }
 }

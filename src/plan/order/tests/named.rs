@@ -1,12 +1,12 @@
 //! The classic cases, each by itself: safe, and in as few writes as that takes.
 
-use super::model::{Cluster, auth_of, ordered, same, walk};
-use super::random::{Side, rule, universe};
+use super::model::{Cluster, ordered, same, walk};
+use super::owned::{Pair, Side, Whose, pair_of};
+use super::random::{gathered, rule, universe};
 use crate::names::ObjectKey;
 use crate::plan::{Step, Window};
-use crate::state::State;
 use crate::state::aws_auth::{Entry, Principal};
-use crate::state::meta::Meta;
+use crate::state::meta::{Labels, Meta};
 use crate::state::object::{Binding, Role};
 use crate::state::rbac::{RoleRef, Selector, Subject};
 use crate::state::write::Write;
@@ -24,19 +24,16 @@ fn side(entries: Entries<'_>, roles: Roles<'_>, bindings: Bindings<'_>) -> Side 
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
     };
     let entries: Vec<Entry> = entries.iter().map(entry).collect();
-    let label = ("to-a".to_owned(), "true".to_owned());
-    let mut state = State { aws_auth: Some(auth_of(&entries)), ..State::default() };
-    for (name, verb, resource, gathered) in roles {
-        let labels = gathered.then(|| label.clone()).into_iter().collect();
+    let mut side = Side { entries, ..Side::default() };
+    for (name, verb, resource, is_gathered) in roles {
+        let labels = if *is_gathered { gathered() } else { Labels::new() };
         let rules = vec![rule(verb, resource)];
         let role = Role { meta: Meta { labels, ..Meta::default() }, rules, aggregation: None };
-        state.roles.insert(ObjectKey::cluster_role(name), role);
+        side.roles.insert(ObjectKey::cluster_role(name), role);
     }
-    let gathered: Vec<_> = state.roles.values().filter(|role| !role.meta.labels.is_empty()).collect();
-    let rules = gathered.iter().flat_map(|role| role.rules.clone()).collect();
-    let selector = Selector { match_labels: [label].into(), ..Selector::default() };
-    let aggregated = Role { meta: Meta::default(), rules, aggregation: Some(vec![selector]) };
-    state.roles.insert(ObjectKey::cluster_role("a"), aggregated);
+    let selector = Selector { match_labels: gathered(), ..Selector::default() };
+    let aggregated = Role { aggregation: Some(vec![selector]), ..Role::default() };
+    side.roles.insert(ObjectKey::cluster_role("a"), aggregated);
     for (name, role, subjects) in bindings {
         let subject = |name: &&str| match name.strip_prefix(':') {
             Some(user) => Subject::User(user.to_owned()),
@@ -44,18 +41,19 @@ fn side(entries: Entries<'_>, roles: Roles<'_>, bindings: Bindings<'_>) -> Side 
         };
         let subjects = subjects.iter().map(subject).collect();
         let role_ref = RoleRef::ClusterRole((*role).to_owned());
-        state.bindings.insert(ObjectKey::binding(None, name), Binding { meta: Meta::default(), role_ref, subjects });
+        side.bindings.insert(ObjectKey::binding(None, name), Binding { meta: Meta::default(), role_ref, subjects });
     }
-    Side { state, entries }
+    side
 }
 
 /// The steps from one side to the other, with everything checked that can be.
 #[track_caller]
 fn way(one: &Side, other: &Side) -> (Vec<Step>, Vec<Window>) {
-    let start = Cluster::of(&one.state);
-    let (steps, windows) = ordered(&start.state(), &other.state, &other.entries);
-    let passed = walk(&start, &steps, &windows, &universe(), &other.state, &mut |_| 0).unwrap();
-    same(&passed.last().unwrap().state(), &other.state, &other.entries).unwrap();
+    let Pair { live, desired, end } = pair_of(one.clone(), other.clone(), || Whose::Ours);
+    let start = Cluster::of(&live);
+    let (steps, windows) = ordered(&start.state(), &desired);
+    let passed = walk(&start, &steps, &windows, &universe(), &end, &mut |_| 0).unwrap();
+    same(&passed.last().unwrap().state(), &end).unwrap();
     (steps, windows)
 }
 

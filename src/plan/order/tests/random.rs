@@ -1,37 +1,33 @@
 //! Pairs of small dense states: few names, so that everything meets everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::model::{Universe, auth_of};
+use super::model::Universe;
+use super::owned::{Pair, Side, Whose, pair_of};
 use crate::access::{Request, Who};
 use crate::names::ObjectKey;
-use crate::state::State;
 use crate::state::aws_auth::{Entry, Principal};
-use crate::state::mapping::AwsAuth;
-use crate::state::meta::Meta;
+use crate::state::mapping::entry_key;
+use crate::state::meta::{Labels, Meta};
 use crate::state::object::{Binding, Role};
+use crate::state::owner::AGGREGATE_PREFIX;
 use crate::state::rbac::{RoleRef, Rule, Selector, Subject};
-
-/// One side: a state and the entries of aws-auth.
-#[derive(Debug, Clone)]
-pub(super) struct Side {
-    pub(super) state: State,
-    pub(super) entries: Vec<Entry>,
-}
 
 /// What a pair of sides may have in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Plain,
     Aggregated,
-    /// The account is let in as a whole, so that who has no entry is still somebody.
+    /// Whole accounts are let in, so that who has no entry is still somebody.
     Account,
     /// Machines among the principals, which keep their username.
     Machines,
+    /// Principals with several entries, of which one counts or chance decides.
+    Doubles,
 }
 
 impl Kind {
@@ -54,6 +50,11 @@ fn url(path: &str) -> Rule {
     Rule { verbs: vec!["get".to_owned()], non_resource_urls: vec![path.to_owned()], ..Rule::default() }
 }
 
+/// The labels of what the role `a` gathers.
+pub(super) fn gathered() -> Labels {
+    [(format!("{AGGREGATE_PREFIX}a"), "true".to_owned())].into()
+}
+
 fn rules(most: usize) -> impl Strategy<Value = Vec<Rule>> {
     let all = vec![
         rule("get", "pods"),
@@ -71,16 +72,34 @@ fn local_rules() -> impl Strategy<Value = Vec<Rule>> {
     subsequence(vec![rule("get", "pods"), rule("list", "pods"), rule("get", "*")], 0..=2)
 }
 
+fn principals(kind: Kind) -> Vec<Principal> {
+    let role = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
+    let user = "arn:aws:iam::111122223333:user/team/bob".to_owned();
+    let mut all: Vec<Principal> = ["viewer", "deploy", "admin"].map(|name| Principal::Role(role(name))).into();
+    // Each section takes ARNs of either kind.
+    all.extend([Principal::User(user.clone()), Principal::Role(user.clone()), Principal::User(role("viewer"))]);
+    match kind {
+        Kind::Doubles => {
+            all.extend([Principal::Role(role("VIEWER")), Principal::User(user.to_uppercase())]);
+        }
+        Kind::Account => all.extend(["111122223333", "444455556666"].map(|id| Principal::Account(id.to_owned()))),
+        Kind::Plain | Kind::Aggregated | Kind::Machines => {}
+    }
+    all
+}
+
 fn entry(kind: Kind) -> impl Strategy<Value = Entry> {
-    let arns = ["viewer", "deploy", "admin"].map(|name| format!("arn:aws:iam::111122223333:role/{name}"));
-    let usernames = ["u0", "u1", "u2", "", "{{SessionName}}"];
+    let usernames = ["u0", "u1", "u2", "", "{{SessionName}}", "system:serviceaccount:n1:s"];
     let groups = vec!["g0", "g1", "g2", "team-{{SessionName}}", "system:masters"];
 
-    (select(arns.to_vec()), select(usernames.to_vec()), subsequence(groups, 0..=2))
-        .prop_map(|(arn, username, groups)| Entry {
-            principal: Principal::Role(arn),
-            username: username.to_owned(),
-            groups: groups.into_iter().map(str::to_owned).collect(),
+    (select(principals(kind)), select(usernames.to_vec()), subsequence(groups, 0..=2))
+        .prop_map(|(principal, username, groups)| match principal {
+            Principal::Account(_) => Entry { principal, username: String::new(), groups: Vec::new() },
+            Principal::Role(_) | Principal::User(_) | Principal::Sso(_) => Entry {
+                principal,
+                username: username.to_owned(),
+                groups: groups.into_iter().map(str::to_owned).collect(),
+            },
         })
         .prop_map(move |entry| machine(kind, entry))
 }
@@ -96,17 +115,35 @@ fn machine(kind: Kind, mut entry: Entry) -> Entry {
 }
 
 fn subjects() -> impl Strategy<Value = Vec<Subject>> {
-    let groups = ["g0", "g1", "g2", "team-x", "system:authenticated"].map(|name| Subject::Group(name.to_owned()));
-    let users = ["u0", "u1", "x", "arn:aws:iam::111122223333:role/viewer"].map(|name| Subject::User(name.to_owned()));
+    let groups = [
+        "g0",
+        "g1",
+        "g2",
+        "team-x",
+        "system:authenticated",
+        "system:nodes",
+        "system:serviceaccounts",
+        "system:serviceaccounts:n1",
+    ];
+    let users = [
+        "u0",
+        "u1",
+        "x",
+        "arn:aws:iam::111122223333:role/viewer",
+        "arn:aws:iam::111122223333:user/team/bob",
+        "system:serviceaccount:n1:s",
+    ];
+    let groups = groups.map(|name| Subject::Group(name.to_owned()));
+    let users = users.map(|name| Subject::User(name.to_owned()));
     let account = Subject::ServiceAccount { namespace: "n1".to_owned(), name: "s".to_owned() };
     subsequence(groups.into_iter().chain(users).chain([account]).collect::<Vec<_>>(), 0..=3)
 }
 
 fn roles(kind: Kind) -> impl Strategy<Value = BTreeMap<ObjectKey, Role>> {
-    let labels = if kind == Kind::Aggregated { vec!["to-a"] } else { Vec::new() };
+    let labels = if kind == Kind::Aggregated { vec![gathered()] } else { Vec::new() };
     let labels = subsequence(labels.clone(), 0..=labels.len());
     let plain = (select(&["r0", "r1", "r2"][..]), rules(2), labels).prop_map(|(name, rules, labels)| {
-        let labels = labels.into_iter().map(|label| (label.to_owned(), "true".to_owned())).collect();
+        let labels = labels.into_iter().flatten().collect();
         let meta = Meta { labels, ..Meta::default() };
         (ObjectKey::cluster_role(name), Role { meta, rules, aggregation: None })
     });
@@ -117,8 +154,7 @@ fn roles(kind: Kind) -> impl Strategy<Value = BTreeMap<ObjectKey, Role>> {
     all.prop_map(move |(plain, local)| {
         let mut all: BTreeMap<ObjectKey, Role> = plain.into_iter().chain(local).collect();
         if kind == Kind::Aggregated {
-            let selector =
-                Selector { match_labels: [("to-a".to_owned(), "true".to_owned())].into(), ..Selector::default() };
+            let selector = Selector { match_labels: gathered(), ..Selector::default() };
             let role = Role { aggregation: Some(vec![selector]), ..Role::default() };
             all.insert(ObjectKey::cluster_role("a"), role);
         }
@@ -139,60 +175,40 @@ fn bindings(kind: Kind) -> impl Strategy<Value = BTreeMap<ObjectKey, Binding>> {
 }
 
 fn side(kind: Kind) -> impl Strategy<Value = Side> {
-    (vec(entry(kind), 0..=3), roles(kind), bindings(kind)).prop_map(move |(entries, roles, bindings)| {
-        let mut seen = std::collections::BTreeSet::new();
-        let entries: Vec<Entry> =
-            entries.into_iter().filter(|entry| seen.insert(format!("{:?}", entry.principal))).collect();
-        Side {
-            state: State { aws_auth: Some(auth_with(kind, &entries)), roles, bindings, ..State::default() },
-            entries,
-        }
+    let most = if kind == Kind::Doubles { 5 } else { 3 };
+    (vec(entry(kind), 0..=most), roles(kind), bindings(kind)).prop_map(move |(mut entries, roles, bindings)| {
+        let mut seen = BTreeSet::new();
+        entries.retain(|entry| kind == Kind::Doubles || seen.insert(entry_key(entry)));
+        Side { roles, bindings, entries }
     })
 }
 
-/// Two sides, of which the second keeps some parts of the first.
-pub(super) fn pair(kind: Kind) -> impl Strategy<Value = (Side, Side)> {
-    (side(kind), side(kind), vec(proptest::bool::weighted(0.4), 24)).prop_map(move |(one, mut other, coins)| {
+/// Two sides, of which the second keeps some parts of the first, and others own some parts of the first.
+pub(super) fn pair(kind: Kind) -> impl Strategy<Value = Pair> {
+    let whose = select(vec![Whose::Ours, Whose::Ours, Whose::Ours, Whose::Nobodys, Whose::Theirs]);
+    let all = (side(kind), side(kind), vec(proptest::bool::weighted(0.4), 24), vec(whose, 24));
+    all.prop_map(move |(one, mut other, coins, whose)| {
         let mut coins = coins.into_iter().cycle();
         let mut coin = move || coins.next().unwrap_or_default();
-        for (key, role) in &one.state.roles {
+        for (key, role) in &one.roles {
             if coin() {
-                other.state.roles.insert(key.clone(), role.clone());
+                other.roles.insert(key.clone(), role.clone());
             }
         }
-        for (key, binding) in &one.state.bindings {
+        for (key, binding) in &one.bindings {
             if coin() {
-                other.state.bindings.insert(key.clone(), binding.clone());
+                other.bindings.insert(key.clone(), binding.clone());
             }
         }
         for entry in &one.entries {
             if coin() {
-                other.entries.retain(|known| known.principal != entry.principal);
+                other.entries.retain(|known| entry_key(known) != entry_key(entry));
                 other.entries.push(entry.clone());
             }
         }
-        other.state.aws_auth = Some(auth_with(kind, &other.entries));
-        (settled(one), settled(other))
+        let mut whose = whose.into_iter().cycle();
+        pair_of(one, other, move || whose.next().unwrap_or(Whose::Ours))
     })
-}
-
-fn auth_with(kind: Kind, entries: &[Entry]) -> AwsAuth {
-    let mut auth = auth_of(entries);
-    if kind == Kind::Account {
-        auth.data.insert("mapAccounts".to_owned(), "- \"111122223333\"\n".to_owned());
-    }
-    auth
-}
-
-/// As a controller has left it.
-fn settled(mut side: Side) -> Side {
-    let keys: Vec<ObjectKey> =
-        side.state.roles.iter().filter(|(_, role)| role.aggregation.is_some()).map(|(key, _)| key.clone()).collect();
-    for key in keys {
-        let rules = crate::access::tests::oracle::rules(&side.state, crate::access::Moment::Settled, &key);
-        side.state.roles.get_mut(&key).unwrap().rules = rules;
-    }
-    side
 }
 
 pub(super) fn universe() -> Universe {
@@ -202,7 +218,12 @@ pub(super) fn universe() -> Universe {
         "arn:aws:iam::111122223333:role/admin",
         "arn:aws:sts::111122223333:assumed-role/viewer/x",
         "arn:aws:sts::111122223333:assumed-role/deploy/u0",
+        "arn:aws:sts::111122223333:assumed-role/admin/i-0123456789abcdef0",
+        "arn:aws:iam::111122223333:user/team/bob",
+        "arn:aws:iam::111122223333:user/team/BOB",
+        "arn:aws:iam::444455556666:role/other",
         "account:111122223333",
+        "account:444455556666",
         "user:arn:aws:iam::111122223333:role/viewer",
         "user:u0",
         "user:u1",
@@ -212,7 +233,12 @@ pub(super) fn universe() -> Universe {
         "group:g2",
         "group:team-x",
         "group:system:authenticated",
+        "group:system:nodes",
+        "group:system:serviceaccounts",
+        "group:system:serviceaccounts:n1",
         "sa:n1/s",
+        "sa:n1/t",
+        "sa:n2/s",
     ];
     let mut requests = Vec::new();
     for (verb, resource) in
