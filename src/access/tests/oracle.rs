@@ -37,7 +37,11 @@ fn logins(state: &State, who: &Who) -> Vec<Option<Login>> {
     match who {
         Who::User(name) if name == "system:anonymous" => own(name, &["system:unauthenticated"]),
         Who::User(name) => own(name, &[]),
-        Who::Group(name) => vec![Some(authenticated(None, vec![name.clone()]))],
+        Who::Group(name) => {
+            // Nobody is a service account of one namespace and not one of all.
+            let all = name.starts_with("system:serviceaccounts:").then(|| "system:serviceaccounts".to_owned());
+            vec![Some(authenticated(None, [name.clone()].into_iter().chain(all).collect()))]
+        }
         Who::ServiceAccount { namespace, name } => {
             let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
             own(&format!("system:serviceaccount:{namespace}:{name}"), &groups)

@@ -54,23 +54,33 @@ pub(super) fn classes<'s>(
     after: &State,
 ) -> Vec<Class<'s>> {
     let sides = [Access::of(before, Moment::Settled), Access::of(after, Moment::Settled)];
+    let meeting = |login: &Login| login.subjects.iter().filter(|subject| touched.contains(subject)).count();
+    let mut named = Vec::new();
+    // Whose own login has more that changes, such as the groups of a service account: no frame of others.
+    let mut wide = BTreeSet::new();
+    for number in touched {
+        let Some(subject) = world.subjects.get(*number) else {
+            continue;
+        };
+        let who = Who::of_subject(subject);
+        let own = logins(world, &sides[0].admit(&who));
+        if own.iter().any(|login| meeting(login) > 1) {
+            wide.insert(*number);
+        }
+        named.push((who, own));
+    }
     let mut seen: BTreeSet<(Vec<Login>, Vec<Login>)> = BTreeSet::new();
     let mut all = Vec::new();
     for who in principals(&sides, world) {
         let admissions = sides.each_ref().map(|side| side.admit(&who));
         let [first, last] = admissions.each_ref().map(|admission| logins(world, admission));
-        let meeting = |login: &Login| login.subjects.iter().filter(|subject| touched.contains(subject)).count();
-        let several = first.len() > 1 || first.iter().any(|login| meeting(login) > 1);
+        let has_own = |login: &Login| meeting(login) > 1 || login.subjects.iter().any(|one| wide.contains(one));
+        let several = first.len() > 1 || first.iter().any(has_own);
         if first != last || several && seen.insert(anonymous(&first, &last)) {
             all.push(Class::new(who, first, last));
         }
     }
-    for subject in touched {
-        let Some(subject) = world.subjects.get(*subject).cloned() else {
-            continue;
-        };
-        let who = Who::of_subject(&subject);
-        let own = logins(world, &sides[0].admit(&who));
+    for (who, own) in named {
         if seen.insert(anonymous(&own, &own)) {
             all.push(Class::new(who, own.clone(), own));
         }
