@@ -7,13 +7,50 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::forms::Login;
-use super::frame::Class;
 use super::world::World;
 use crate::access::{Access, Admission, Caller, Identity, Moment, Name, Who};
 use crate::state::State;
 use crate::state::aws_auth::Section;
 use crate::state::mapping::AwsAuth;
 use crate::state::rbac::Subject;
+
+/// Somebody whom the writes may concern, and the logins that he has now.
+#[derive(Debug)]
+pub(super) struct Class {
+    pub(super) who: Who,
+    pub(super) first: Vec<Login>,
+    pub(super) last: Vec<Login>,
+    pub(super) now: Vec<Login>,
+    /// The number of his frame.
+    pub(super) frame: usize,
+}
+
+impl Class {
+    fn new(who: Who, first: Vec<Login>, last: Vec<Login>) -> Self {
+        Self { who, now: first.clone(), first, last, frame: 0 }
+    }
+
+    /// What aws-auth knows him by.
+    pub(super) fn key(&self) -> String {
+        match &self.who {
+            Who::Arn(caller) => caller.key(),
+            Who::Account(id) => id.clone(),
+            Who::User(_) | Who::Group(_) | Who::ServiceAccount { .. } => String::new(),
+        }
+    }
+
+    /// Who has the same frame and the same logins is in it or out of it with him.
+    pub(super) fn standing(&self) -> (usize, Vec<Bare>) {
+        (self.frame, bare(&self.now))
+    }
+}
+
+/// What of a login decides.
+pub(super) type Bare = (Vec<usize>, bool);
+
+pub(super) fn bare(logins: &[Login]) -> Vec<Bare> {
+    logins.iter().map(|login| (login.subjects.clone(), login.is_master)).collect()
+}
 
 /// The logins of somebody, with the subjects that some binding names, as one state of aws-auth has them; without any he has one that gives nothing.
 pub(super) fn logins(world: &World<'_>, admission: &Admission) -> Vec<Login> {
@@ -47,12 +84,7 @@ pub(super) fn mapping_of(auth: Option<AwsAuth>) -> State {
 }
 
 /// All whom the changes concern. `touched` are the subjects of changed bindings and of bindings to changed roles.
-pub(super) fn classes<'s>(
-    world: &World<'s>,
-    touched: &BTreeSet<usize>,
-    before: &State,
-    after: &State,
-) -> Vec<Class<'s>> {
+pub(super) fn classes(world: &World<'_>, touched: &BTreeSet<usize>, before: &State, after: &State) -> Vec<Class> {
     let sides = [Access::of(before, Moment::Settled), Access::of(after, Moment::Settled)];
     let meeting = |login: &Login| login.subjects.iter().filter(|subject| touched.contains(subject)).count();
     let mut named = Vec::new();
@@ -69,31 +101,23 @@ pub(super) fn classes<'s>(
         }
         named.push((who, own));
     }
-    let mut seen: BTreeSet<(Vec<Login>, Vec<Login>)> = BTreeSet::new();
+    let mut seen: BTreeSet<(Vec<Bare>, Vec<Bare>)> = BTreeSet::new();
     let mut all = Vec::new();
     for who in principals(&sides, world) {
         let admissions = sides.each_ref().map(|side| side.admit(&who));
         let [first, last] = admissions.each_ref().map(|admission| logins(world, admission));
         let has_own = |login: &Login| meeting(login) > 1 || login.subjects.iter().any(|one| wide.contains(one));
         let several = first.len() > 1 || first.iter().any(has_own);
-        if first != last || several && seen.insert(anonymous(&first, &last)) {
+        if first != last || several && seen.insert((bare(&first), bare(&last))) {
             all.push(Class::new(who, first, last));
         }
     }
     for (who, own) in named {
-        if seen.insert(anonymous(&own, &own)) {
+        if seen.insert((bare(&own), bare(&own))) {
             all.push(Class::new(who, own.clone(), own));
         }
     }
     all
-}
-
-/// Two who are bound by the same subjects are one.
-fn anonymous(first: &[Login], last: &[Login]) -> (Vec<Login>, Vec<Login>) {
-    let bare = |logins: &[Login]| {
-        logins.iter().map(|login| Login { username: None, groups: Vec::new(), ..login.clone() }).collect()
-    };
-    (bare(first), bare(last))
 }
 
 /// Principals of either side, with the sessions that bindings could mean, and those that an account lets in.
@@ -166,6 +190,19 @@ fn sessions(who: &Who, templates: &BTreeMap<String, BTreeSet<String>>, world: &W
         Caller::parse(&format!("arn:{partition}:sts::{}:assumed-role/{role}/{name}", caller.account())).ok()
     };
     names.iter().filter(|name| !name.is_empty() && !name.contains('/')).filter_map(session).map(Who::Arn).collect()
+}
+
+/// The logins of both sides, once for all who have the same; each class gets the number of its own.
+pub(super) fn framed(classes: &mut [Class]) -> Vec<(Vec<Login>, Vec<Login>)> {
+    let mut known: BTreeMap<(Vec<Bare>, Vec<Bare>), usize> = BTreeMap::new();
+    let mut all = Vec::new();
+    for class in classes {
+        class.frame = *known.entry((bare(&class.first), bare(&class.last))).or_insert_with(|| {
+            all.push((class.first.clone(), class.last.clone()));
+            all.len() - 1
+        });
+    }
+    all
 }
 
 /// Whether an entry's username and groups are what machines join by.

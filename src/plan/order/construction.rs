@@ -12,9 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::classes::is_node;
+use super::classes::{Class, is_node};
 use super::forms::{BindingForm, Direction, Effect, Login, RoleForm};
-use super::frame::Class;
 use super::items::{Act, Item, Kind, Progress};
 use super::search::{Made, Search, What};
 use super::world::BindingSlot;
@@ -66,6 +65,7 @@ impl<'s> Search<'s> {
             class.now = now;
         }
         self.standings = saved.standings;
+        self.stand();
         self.log = saved.log;
         self.stage = saved.stage;
         self.asked = saved.asked;
@@ -256,7 +256,7 @@ impl<'s> Search<'s> {
     /// Notes a write that is part of the way, where nobody leaves his frame by it.
     fn kept(&mut self, what: What<'s>, effect: &Effect) -> Option<()> {
         let touched = self.touched(effect);
-        self.all_in_frame(&touched).then(|| self.record(what, effect.direction, &touched))
+        self.stay(&touched, effect).then(|| self.record(what, effect, &touched))
     }
 
     /// The first half of step 4: whoever is bound in the end is bound to copies.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::items::{Item, Kind};
 use super::search::{ASKED, Search, What};
-use crate::access::Region;
+use crate::access::{Extent, Region};
 use crate::plan::awaited::{Passing, Window};
 use crate::plan::entries::splits::Standing;
 
@@ -42,7 +42,7 @@ impl Search<'_> {
             let effect = self.perform(&item, act);
             let touched = self.touched(&effect);
             self.excuse(&touched);
-            self.record(What::Act(number, act), effect.direction, &touched);
+            self.record(What::Act(number, act), &effect, &touched);
         }
         self.finish(number, act);
         self.flush();
@@ -71,38 +71,42 @@ impl Search<'_> {
     }
 
     fn is_settled(&self, class: usize) -> bool {
-        self.classes.get(class).is_none_or(|class| class.breaches(&self.world, false, 1).is_empty())
+        self.breaches(class, false, 1).is_empty()
+    }
+
+    fn breaches(&self, class: usize, late: bool, few: usize) -> Vec<(Passing, Extent<'_>)> {
+        let class = self.classes.get(class);
+        let frame = class.and_then(|class| self.frames.get(class.frame));
+        class.zip(frame).map(|(class, frame)| frame.breaches(&class.now, &self.world, late, few)).unwrap_or_default()
     }
 
     fn excuse(&mut self, touched: &BTreeSet<usize>) {
-        let out: Vec<usize> = touched
-            .iter()
-            .copied()
-            .filter(|class| self.classes.get(*class).is_some_and(|class| !class.is_in_frame(&self.world)))
-            .collect();
+        let late = self.world.gathers();
+        let out = touched.iter().copied().filter(|class| !self.breaches(*class, late, 1).is_empty()).collect();
+        let out = self.crowd(&out);
         self.excused.extend(out);
         self.unblock();
     }
 
     pub(super) fn note_windows(&mut self, number: usize) {
-        let Some(class) = self.classes.get(number) else {
+        let Some(who) = self.classes.get(number).map(|class| class.who.to_string()) else {
             return;
         };
-        for (fate, extent) in class.breaches(&self.world, true, ASKED) {
-            let is_late = fate == Passing::Gains && class.breaches(&self.world, false, 1).is_empty();
+        let found = self.breaches(number, true, ASKED);
+        let is_settled = self.is_settled(number);
+        let mut windows = Vec::new();
+        for (fate, extent) in found {
+            let is_late = fate == Passing::Gains && is_settled;
             let what = Region { extent, except: Vec::new() }.to_string();
             let because = if is_late {
                 "the controller of an aggregated ClusterRole fills in its rules at its own time"
             } else {
                 "no order of the writes avoids it"
             };
-            let window = Window {
-                step: self.log.len(),
-                subject: class.who.to_string(),
-                fate,
-                what,
-                because: because.to_owned(),
-            };
+            let because = because.to_owned();
+            windows.push(Window { step: self.log.len(), subject: who.clone(), fate, what, because });
+        }
+        for window in windows {
             let known =
                 |one: &Window| (&one.subject, one.fate, &one.what) == (&window.subject, window.fate, &window.what);
             if !self.windows.iter().any(known) {

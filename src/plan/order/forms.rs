@@ -1,6 +1,6 @@
 //! What roles, bindings and logins say, with rules and subjects as numbers; and how one form lies to another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::state::meta::Labels;
@@ -43,8 +43,9 @@ pub(super) struct Login {
 }
 
 /// How a change lies to what was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Direction {
+    #[default]
     Neutral,
     Grows,
     Shrinks,
@@ -77,11 +78,37 @@ impl Direction {
     }
 }
 
-/// What a change did: how it lies to what was, and whom it concerns.
-#[derive(Debug)]
+/// Rules where they count.
+pub(super) type Grant = (Rc<[usize]>, usize);
+
+/// What a change did: how it lies to what was, and what it gave to whom and took.
+#[derive(Debug, Default)]
 pub(super) struct Effect {
     pub(super) direction: Direction,
-    pub(super) subjects: BTreeSet<usize>,
+    pub(super) gains: BTreeMap<usize, Vec<Grant>>,
+    pub(super) losses: BTreeMap<usize, Vec<Grant>>,
+}
+
+impl Effect {
+    pub(super) fn subjects(&self) -> BTreeSet<usize> {
+        self.gains.keys().chain(self.losses.keys()).copied().collect()
+    }
+
+    /// Both, one after the other.
+    pub(super) fn and(&mut self, other: Self) {
+        self.direction = self.direction.and(other.direction);
+        for (mine, theirs) in [(&mut self.gains, other.gains), (&mut self.losses, other.losses)] {
+            for (subject, grants) in theirs {
+                mine.entry(subject).or_default().extend(grants);
+            }
+        }
+    }
+}
+
+/// What of some grants a login has.
+pub(super) fn atoms_of(grants: &BTreeMap<usize, Vec<Grant>>, login: &Login) -> Vec<Atom> {
+    let of_login = login.subjects.iter().filter_map(|subject| grants.get(subject)).flatten();
+    of_login.flat_map(|(rules, scope)| rules.iter().map(|rule| Atom { rule: *rule, scope: *scope })).collect()
 }
 
 pub(super) fn sorted(mut list: Vec<usize>) -> Vec<usize> {

@@ -1,38 +1,65 @@
 //! The frame in which everybody must stay: no more than the two sides give together, no less than both give.
 //!
-//! Held for each subject as rules, never as a list of requests. An aggregated role is taken in both ways above: as its
-//! controller will have filled it, and as it may still stand until then.
+//! Held as rules, never as a list of requests, and once for all whom the same subjects mean on both sides. An aggregated
+//! role is taken in both ways above: as its controller will have filled it, and as it may still stand until then.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use super::forms::{Atom, EVERYTHING, Login};
+use super::forms::{Atom, EVERYTHING, Effect, Login, atoms_of};
 use super::world::World;
-use crate::access::{Extent, Who};
+use crate::access::Extent;
 use crate::plan::awaited::Passing;
 
-/// Somebody whom the writes may concern, and the logins that he has now.
 #[derive(Debug)]
-pub(super) struct Class<'s> {
-    pub(super) who: Who,
-    pub(super) first: Vec<Login>,
-    pub(super) last: Vec<Login>,
-    pub(super) now: Vec<Login>,
-    /// The same for all whose frame is the same.
-    pub(super) kin: usize,
+pub(super) struct Frame<'s> {
     /// Allowed at most, sorted.
     most: Vec<Atom>,
     /// Allowed at least.
     least: Need<'s>,
-    weighed: RefCell<BTreeMap<Atom, Vec<Extent<'s>>>>,
+    /// What of an atom is not allowed at most, as far as that was asked.
+    beyond: RefCell<BTreeMap<Atom, Rc<[Extent<'s>]>>>,
+    /// What of the least an atom has a part in, as far as that was asked.
+    needed: RefCell<BTreeMap<Atom, Rc<[Needed<'s>]>>>,
+}
+
+/// A set that is allowed at least, and the atom that it is where it is one.
+type Needed<'s> = (Option<Atom>, Extent<'s>);
+
+/// A frame of which only the beginning is known.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    sides: Vec<Vec<Atom>>,
+    most: Vec<Atom>,
+}
+
+impl Beginning {
+    /// What the beginning gives; asked before anything has moved.
+    pub(super) fn of(first: &[Login], world: &World<'_>) -> Self {
+        Self {
+            sides: first.iter().map(|login| world.atoms(login, false)).collect(),
+            most: first.iter().flat_map(|login| world.atoms(login, true)).collect(),
+        }
+    }
+
+    /// With what the end gives; asked when everything has moved.
+    pub(super) fn end<'s>(mut self, last: &[Login], world: &World<'s>) -> Frame<'s> {
+        self.sides.extend(last.iter().map(|login| world.atoms(login, false)));
+        self.most.extend(self.sides.iter().flatten().copied());
+        self.most.sort_unstable();
+        self.most.dedup();
+        let least = Need::of(&self.sides, world);
+        Frame { most: self.most, least, beyond: RefCell::default(), needed: RefCell::default() }
+    }
 }
 
 /// What several logins have in common.
 #[derive(Debug, Default)]
 struct Need<'s> {
     atoms: Vec<Atom>,
-    /// What rules have in common that are not the same.
-    shared: Vec<Extent<'s>>,
+    /// What rules have in common that are not the same, by the scope of both.
+    shared: BTreeMap<usize, Vec<Extent<'s>>>,
 }
 
 impl<'s> Need<'s> {
@@ -41,122 +68,163 @@ impl<'s> Need<'s> {
         let Some(first) = sides.next() else {
             return Self::default();
         };
-        let mut need = Self { atoms: first.clone(), shared: Vec::new() };
+        let mut need = Self { atoms: first.clone(), shared: BTreeMap::new() };
         for side in sides {
             let (kept, lost): (Vec<Atom>, Vec<Atom>) =
                 need.atoms.iter().partition(|atom| side.binary_search(atom).is_ok());
-            let of = |atoms: &[Atom]| -> Vec<Extent<'s>> {
-                atoms.iter().flat_map(|atom| world.extents(*atom).to_vec()).collect()
-            };
             let other: Vec<Atom> = side.iter().filter(|atom| kept.binary_search(atom).is_err()).copied().collect();
-            let (other, lost) = (of(&other), of(&lost));
-            let all = if need.shared.is_empty() { Vec::new() } else { of(side) };
-            let mut shared: Vec<Extent<'s>> = Vec::new();
-            let pairs = lost.iter().map(|one| (one, &other)).chain(need.shared.iter().map(|one| (one, &all)));
-            for (one, others) in pairs {
-                for found in others.iter().filter_map(|other| one.intersect(other)) {
-                    if !shared.iter().any(|known| known.covers(&found)) {
-                        shared.push(found);
-                    }
-                }
+            let mut shared = BTreeMap::new();
+            meet(&by_scope(&lost, world), &by_scope(&other, world), &mut shared);
+            if !need.shared.is_empty() {
+                meet(&need.shared, &by_scope(side, world), &mut shared);
             }
             need = Self { atoms: kept, shared };
         }
         need
     }
 
-    /// What of it some atoms do not cover; the first few.
-    fn beyond(&self, atoms: &[Atom], world: &World<'s>, few: usize) -> Vec<Extent<'s>> {
-        if atoms.contains(&EVERYTHING) {
-            return Vec::new();
-        }
-        let missing: Vec<Atom> = self.atoms.iter().filter(|atom| atoms.binary_search(atom).is_err()).copied().collect();
-        if missing.is_empty() && self.shared.is_empty() {
-            return Vec::new();
-        }
-        let wanted = missing.iter().flat_map(|atom| world.extents(*atom).to_vec()).chain(self.shared.iter().cloned());
-        wanted.filter(|extent| !world.covers(atoms, extent)).take(few).collect()
+    fn is_empty(&self) -> bool {
+        self.atoms.is_empty() && self.shared.is_empty()
+    }
+
+    fn all(&self, world: &World<'s>) -> Vec<Needed<'s>> {
+        let atoms = self.atoms.iter().flat_map(|atom| with_atom(*atom, world));
+        atoms.chain(self.shared.values().flatten().map(|extent| (None, extent.clone()))).collect()
+    }
+
+    /// What of it meets an atom.
+    fn meeting(&self, atom: Atom, world: &World<'s>) -> Vec<Needed<'s>> {
+        let extents = world.extents(atom);
+        let near = |scope: usize| scope == 0 || atom.scope == 0 || scope == atom.scope;
+        let atoms = self.atoms.iter().filter(|other| near(other.scope)).flat_map(|other| with_atom(*other, world));
+        let shared = self.shared.iter().filter(|(scope, _)| near(**scope)).flat_map(|(_, all)| all);
+        let mut all: Vec<Needed<'s>> = atoms.chain(shared.map(|extent| (None, extent.clone()))).collect();
+        all.retain(|(_, one)| extents.iter().any(|extent| extent.meets(one)));
+        all
     }
 }
 
-impl<'s> Class<'s> {
-    pub(super) fn new(who: Who, first: Vec<Login>, last: Vec<Login>) -> Self {
-        Self {
-            who,
-            now: first.clone(),
-            kin: 0,
-            first,
-            last,
-            most: Vec::new(),
-            least: Need::default(),
-            weighed: RefCell::default(),
+type ByScope<'s> = BTreeMap<usize, Vec<Extent<'s>>>;
+
+fn with_atom<'s>(atom: Atom, world: &World<'s>) -> Vec<Needed<'s>> {
+    world.extents(atom).iter().map(|extent| (Some(atom), extent.clone())).collect()
+}
+
+fn by_scope<'s>(atoms: &[Atom], world: &World<'s>) -> ByScope<'s> {
+    let mut all = ByScope::new();
+    for atom in atoms {
+        all.entry(atom.scope).or_default().extend(world.extents(*atom).iter().cloned());
+    }
+    all
+}
+
+/// What two lists have in common: within one scope, or within the one that is not the whole cluster.
+fn meet<'s>(one: &ByScope<'s>, other: &ByScope<'s>, into: &mut ByScope<'s>) {
+    let whole = |scope: usize| other.get(&0).filter(|_| scope != 0).into_iter().map(move |list| (scope, list));
+    for (scope, extents) in one {
+        let same = other.get(scope).into_iter().map(|list| (*scope, list));
+        let inner = other.iter().filter(|(inner, _)| *scope == 0 && **inner != 0).map(|(inner, list)| (*inner, list));
+        for (scope, others) in same.chain(whole(*scope)).chain(inner) {
+            let known = into.entry(scope).or_default();
+            for found in extents.iter().flat_map(|one| others.iter().filter_map(|other| one.intersect(other))) {
+                if !known.iter().any(|known| known.covers(&found)) {
+                    known.push(found);
+                }
+            }
         }
     }
+    into.retain(|_, list| !list.is_empty());
+}
 
-    /// What the beginning gives; asked before anything has moved.
-    pub(super) fn begin(&mut self, world: &World<'s>) -> Vec<Vec<Atom>> {
-        let sides: Vec<Vec<Atom>> = self.first.iter().map(|login| world.atoms(login, false)).collect();
-        self.most = self.first.iter().flat_map(|login| world.atoms(login, true)).collect();
-        sides
-    }
-
-    /// What the end gives; asked when everything has moved.
-    pub(super) fn end(&mut self, mut sides: Vec<Vec<Atom>>, world: &World<'s>) {
-        sides.extend(self.last.iter().map(|login| world.atoms(login, false)));
-        self.most.extend(sides.iter().flatten().copied());
-        self.most.sort_unstable();
-        self.most.dedup();
-        self.least = Need::of(&sides, world);
-    }
-
-    /// What somebody has beyond the frame now, or lacks of it; the first few of each. With `late` an aggregated role may
-    /// still give what it gave.
-    pub(super) fn breaches(&self, world: &World<'s>, late: bool, few: usize) -> Vec<(Passing, Extent<'s>)> {
+impl<'s> Frame<'s> {
+    /// What logins have beyond the frame, or lack of it; the first few of each. With `late` an aggregated role may still
+    /// give what it gave.
+    pub(super) fn breaches(
+        &self,
+        logins: &[Login],
+        world: &World<'s>,
+        late: bool,
+        few: usize,
+    ) -> Vec<(Passing, Extent<'s>)> {
         let mut found = Vec::new();
-        for login in &self.now {
+        for login in logins {
             let settled = world.atoms(login, false);
-            let lacking = self.least.beyond(&settled, world, few);
+            let lacking = lacking(&self.least.all(world), &settled, world, few);
             found.extend(lacking.into_iter().map(|extent| (Passing::Loses, extent)));
             let had = if late { world.atoms(login, true) } else { settled };
-            let more: Vec<Atom> = had.into_iter().filter(|atom| self.most.binary_search(atom).is_err()).collect();
-            if more.is_empty() || self.most.contains(&EVERYTHING) {
-                continue;
-            }
-            let more = more.into_iter().flat_map(|atom| self.beyond_most(atom, world));
-            let beyond = more.take(few);
-            found.extend(beyond.map(|extent| (Passing::Gains, extent)));
+            let more = had.into_iter().flat_map(|atom| self.beyond(atom, world).to_vec());
+            found.extend(more.take(few).map(|extent| (Passing::Gains, extent)));
         }
         found
     }
 
-    /// What of an atom is not allowed at most.
-    fn beyond_most(&self, atom: Atom, world: &World<'s>) -> Vec<Extent<'s>> {
-        let known = self.weighed.borrow().get(&atom).cloned();
+    pub(super) fn holds(&self, logins: &[Login], world: &World<'s>) -> bool {
+        self.breaches(logins, world, world.gathers(), 1).is_empty()
+    }
+
+    /// Whether it still holds after a change, where it held before.
+    pub(super) fn still_holds(&self, logins: &[Login], effect: &Effect, world: &World<'s>) -> bool {
+        logins.iter().all(|login| {
+            let gains = atoms_of(&effect.gains, login);
+            gains.into_iter().all(|atom| self.beyond(atom, world).is_empty()) && {
+                let needed = self.needed_of(&atoms_of(&effect.losses, login), world);
+                needed.is_empty() || lacking(&needed, &world.atoms(login, false), world, 1).is_empty()
+            }
+        })
+    }
+
+    fn needed_of(&self, atoms: &[Atom], world: &World<'s>) -> Vec<Needed<'s>> {
+        atoms.iter().flat_map(|atom| self.needed(*atom, world).to_vec()).collect()
+    }
+
+    fn needed(&self, atom: Atom, world: &World<'s>) -> Rc<[Needed<'s>]> {
+        if self.least.is_empty() {
+            return Rc::from([]);
+        }
+        let known = self.needed.borrow().get(&atom).cloned();
+        known.unwrap_or_else(|| {
+            let all: Rc<[Needed<'s>]> = self.least.meeting(atom, world).into();
+            self.needed.borrow_mut().insert(atom, Rc::clone(&all));
+            all
+        })
+    }
+
+    fn beyond(&self, atom: Atom, world: &World<'s>) -> Rc<[Extent<'s>]> {
+        if self.most.binary_search(&atom).is_ok() || self.most.last() == Some(&EVERYTHING) {
+            return Rc::from([]);
+        }
+        let known = self.beyond.borrow().get(&atom).cloned();
         known.unwrap_or_else(|| {
             let all = world.extents(atom);
-            let beyond: Vec<_> = all.iter().filter(|extent| !world.covers(&self.most, extent)).cloned().collect();
-            self.weighed.borrow_mut().insert(atom, beyond.clone());
+            let beyond: Rc<[Extent<'s>]> =
+                all.iter().filter(|extent| !world.covers(&self.most, extent)).cloned().collect();
+            self.beyond.borrow_mut().insert(atom, Rc::clone(&beyond));
             beyond
         })
     }
 
-    pub(super) fn is_in_frame(&self, world: &World<'s>) -> bool {
-        self.breaches(world, world.gathers(), 1).is_empty()
-    }
-
-    /// What both sides give and only earlier writes of the plan give now, for one of his logins.
-    pub(super) fn relies(&self, login: &Login, world: &World<'s>, few: usize) -> Vec<Extent<'s>> {
-        self.least.beyond(&world.lasting(login), world, few)
+    /// What both sides give and only earlier writes of the plan give now: of what a change takes, or of all.
+    pub(super) fn relies(
+        &self,
+        login: &Login,
+        effect: Option<&Effect>,
+        world: &World<'s>,
+        few: usize,
+    ) -> Vec<Extent<'s>> {
+        let needed = match effect {
+            Some(effect) => self.needed_of(&atoms_of(&effect.losses, login), world),
+            None => self.least.all(world),
+        };
+        if needed.is_empty() { Vec::new() } else { lacking(&needed, &world.lasting(login), world, few) }
     }
 }
 
-impl Class<'_> {
-    /// What aws-auth knows him by.
-    pub(super) fn key(&self) -> String {
-        match &self.who {
-            Who::Arn(caller) => caller.key(),
-            Who::Account(id) => id.clone(),
-            Who::User(_) | Who::Group(_) | Who::ServiceAccount { .. } => String::new(),
-        }
+/// What of a need some atoms, sorted, do not cover; the first few.
+fn lacking<'s>(needed: &[Needed<'s>], atoms: &[Atom], world: &World<'s>, few: usize) -> Vec<Extent<'s>> {
+    if atoms.last() == Some(&EVERYTHING) {
+        return Vec::new();
     }
+    let is_there = |atom: &Option<Atom>| atom.is_some_and(|atom| atoms.binary_search(&atom).is_ok());
+    let open = needed.iter().filter(|(atom, extent)| !is_there(atom) && !world.covers(atoms, extent));
+    open.map(|(_, extent)| extent.clone()).take(few).collect()
 }

@@ -100,3 +100,29 @@ pub(super) fn items<'s>(planned: &'s [Planned], after: &'s State, world: &mut Wo
     }
     all
 }
+
+/// Brings everything to its last form; answers from where to take it back.
+pub(super) fn make_all<'s>(world: &mut World<'s>, items: &[Item<'s>]) -> usize {
+    let mark = world.mark();
+    for item in items {
+        match &item.kind {
+            Kind::Role { ix, last } => drop(world.set_role(*ix, last.clone())),
+            Kind::Binding { ix, last } => drop(world.set_binding(*ix, last.clone())),
+            Kind::Replace { ix, last, .. } => drop(world.set_binding(*ix, Some(last.clone()))),
+            Kind::Mapping => {}
+        }
+    }
+    mark
+}
+
+/// The subjects of a binding, as it is and as it will be.
+pub(super) fn named(world: &World<'_>, binding: usize, last: Option<&BindingForm>) -> Vec<usize> {
+    let now = world.bindings.get(binding).and_then(|slot| slot.form.as_ref());
+    now.into_iter().chain(last).flat_map(|form| form.subjects.iter().copied()).collect()
+}
+
+/// The subjects that a role is given to.
+pub(super) fn bound(world: &World<'_>, role: usize) -> Vec<usize> {
+    let forms = world.bindings_of(role).filter_map(|binding| world.bindings.get(binding)?.form.as_ref());
+    forms.flat_map(|form| form.subjects.iter().copied()).collect()
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::classes::{logins, mapping_of};
-use super::forms::{Direction, Login};
+use super::forms::{Direction, Effect, Login};
 use super::search::{Search, What};
 use crate::access::{Access, Moment};
 use crate::plan::entries::splits::Standing;
@@ -36,10 +36,12 @@ impl<'s> Search<'s> {
     pub(super) fn log_in(&mut self, logins: Vec<(usize, Vec<Login>)>) -> Vec<(usize, Vec<Login>)> {
         let mut old = Vec::new();
         for (number, logins) in logins {
-            self.index(number, &logins);
             if let Some(class) = self.classes.get_mut(number).filter(|class| class.now != logins) {
                 old.push((number, std::mem::replace(&mut class.now, logins)));
             }
+        }
+        if !old.is_empty() {
+            self.stand();
         }
         old
     }
@@ -70,7 +72,7 @@ impl<'s> Search<'s> {
                 _ => Direction::Mixed,
             })
         });
-        self.record(what, direction, &touched);
+        self.record(what, &Effect { direction, ..Effect::default() }, &touched);
         self.flush();
     }
 }

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeSet;
 
-use super::classes::is_node;
-use super::forms::{BindingForm, Direction, Effect, RoleForm};
-use super::frame::Class;
+use super::classes::{Class, is_node};
+use super::forms::{BindingForm, Effect, RoleForm};
 use super::items::{Act, Item, Kind, Progress};
 use super::search::{Search, Try, What};
 use crate::plan::entries::splits::{Slot, Standing};
+
+/// Whom changes concern, and what they are together.
+type Changed = (BTreeSet<usize>, Effect);
 
 impl<'s> Search<'s> {
     fn waiting(&self) -> Vec<(usize, Item<'s>)> {
@@ -54,18 +56,19 @@ impl<'s> Search<'s> {
         self.log.len() > before
     }
 
-    /// Changes one object bit by bit as long as everybody stays in his frame; answers whom the kept changes concern.
+    /// Changes one object bit by bit as long as everybody stays in his frame; answers whom the kept changes concern, and
+    /// what they are together.
     fn each<T>(
         &mut self,
         (number, kind): (usize, Try),
         used: &mut BTreeSet<usize>,
         list: Vec<T>,
         mut change: impl FnMut(&mut Self, &T) -> Effect,
-    ) -> Option<BTreeSet<usize>> {
+    ) -> Option<Changed> {
         if list.is_empty() || self.is_blocked(number, kind) {
             return None;
         }
-        let mut made: Option<BTreeSet<usize>> = None;
+        let mut made: Option<Changed> = None;
         let mut met = false;
         let mut all = BTreeSet::new();
         for one in list {
@@ -75,17 +78,19 @@ impl<'s> Search<'s> {
             // What concerns nobody is no step on the way.
             let meets = touched.is_empty() || touched.iter().any(|class| used.contains(class));
             met |= meets;
-            if !meets && self.all_in_frame(&touched) {
-                made.get_or_insert_default().extend(touched);
+            if !meets && self.stay(&touched, &effect) {
+                let (whom, what) = made.get_or_insert_default();
+                whom.extend(touched);
+                what.and(effect);
             } else {
                 self.world.undo(mark);
                 all.extend(touched);
             }
         }
         match &made {
-            Some(touched) => used.extend(touched.iter().copied()),
+            Some((touched, _)) => used.extend(touched.iter().copied()),
             None if met => {}
-            None => self.block(number, kind, all),
+            None => self.block(number, kind, &all),
         }
         made
     }
@@ -111,7 +116,7 @@ impl<'s> Search<'s> {
             }
             search.world.set_binding(ix, form)
         });
-        self.keep_binding(number, ix, Direction::Shrinks, made);
+        self.keep_binding(number, ix, last, made);
     }
 
     fn grow_binding(&mut self, number: usize, ix: usize, last: &BindingForm, used: &mut BTreeSet<usize>) {
@@ -127,14 +132,25 @@ impl<'s> Search<'s> {
             form.subjects.sort_unstable();
             search.world.set_binding(ix, Some(form))
         });
-        self.keep_binding(number, ix, Direction::Grows, made);
+        self.keep_binding(number, ix, Some(last), made);
     }
 
-    fn keep_binding(&mut self, number: usize, ix: usize, direction: Direction, made: Option<BTreeSet<usize>>) {
-        let Some((touched, form)) = made.zip(self.binding_now(ix)) else {
+    fn keep_binding(&mut self, number: usize, ix: usize, last: Option<&BindingForm>, made: Option<Changed>) {
+        let Some(((touched, effect), form)) = made.zip(self.binding_now(ix)) else {
             return;
         };
-        self.record(What::PartBinding(number, form), direction, &touched);
+        let is_whole = last == Some(&form);
+        self.keep(number, is_whole, What::PartBinding(number, form), &effect, &touched);
+    }
+
+    /// What turns out to be the last form is no part.
+    fn keep(&mut self, number: usize, is_whole: bool, part: What<'s>, effect: &Effect, touched: &BTreeSet<usize>) {
+        if is_whole {
+            self.record(What::Act(number, Act::Final), effect, touched);
+            self.finish(number, Act::Final);
+        } else {
+            self.record(part, effect, touched);
+        }
     }
 
     fn shrink_role(&mut self, number: usize, ix: usize, last: Option<&RoleForm<'s>>, used: &mut BTreeSet<usize>) {
@@ -153,7 +169,7 @@ impl<'s> Search<'s> {
             }
             search.world.set_role(ix, form)
         });
-        self.keep_role(number, ix, Direction::Shrinks, made);
+        self.keep_role(number, ix, last, made);
     }
 
     fn grow_role(&mut self, number: usize, ix: usize, last: &RoleForm<'s>, used: &mut BTreeSet<usize>) {
@@ -169,14 +185,15 @@ impl<'s> Search<'s> {
             }
             search.world.set_role(ix, form)
         });
-        self.keep_role(number, ix, Direction::Grows, made);
+        self.keep_role(number, ix, Some(last), made);
     }
 
-    fn keep_role(&mut self, number: usize, ix: usize, direction: Direction, made: Option<BTreeSet<usize>>) {
-        let Some((touched, form)) = made.zip(self.role_now(ix)) else {
+    fn keep_role(&mut self, number: usize, ix: usize, last: Option<&RoleForm<'s>>, made: Option<Changed>) {
+        let Some(((touched, effect), form)) = made.zip(self.role_now(ix)) else {
             return;
         };
-        self.record(What::PartRole(number, form), direction, &touched);
+        let is_whole = last == Some(&form);
+        self.keep(number, is_whole, What::PartRole(number, form), &effect, &touched);
     }
 
     /// A replaced binding whose bridge may not be yet goes first, where nobody needs it.
@@ -186,12 +203,14 @@ impl<'s> Search<'s> {
                 continue;
             };
             let ix = *ix;
-            let Some(touched) = self.each((number, Try::Shrink), &mut BTreeSet::new(), vec![()], |search, ()| {
-                search.world.set_binding(ix, None)
-            }) else {
+            let Some((touched, effect)) =
+                self.each((number, Try::Shrink), &mut BTreeSet::new(), vec![()], |search, ()| {
+                    search.world.set_binding(ix, None)
+                })
+            else {
                 continue;
             };
-            self.record(What::Act(number, Act::Away), Direction::Shrinks, &touched);
+            self.record(What::Act(number, Act::Away), &effect, &touched);
             if let Some(Item { kind: Kind::Replace { bridge, at, .. }, .. }) = self.items.get_mut(number) {
                 *bridge = None;
                 *at = Progress::Gone;

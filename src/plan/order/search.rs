@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::classes::classes;
+use super::classes::{Class, classes, framed};
 use super::emission;
-use super::forms::{BindingForm, Direction, Effect, Login, RoleForm};
-use super::frame::Class;
-use super::items::{Act, Item, Kind, Progress, items};
+use super::forms::{BindingForm, Direction, Effect, RoleForm};
+use super::frame::{Beginning, Frame};
+use super::items::{Act, Item, Kind, Progress, bound, items, make_all, named};
 use super::world::World;
 use super::{Author, PHASES, Phase, Planned, Turn};
 use crate::access::Who;
@@ -49,8 +49,10 @@ pub(super) struct Search<'s> {
     pub(super) author: Author<'s>,
     pub(super) world: World<'s>,
     pub(super) items: Vec<Item<'s>>,
-    pub(super) classes: Vec<Class<'s>>,
-    pub(super) of_subject: BTreeMap<usize, BTreeSet<usize>>,
+    pub(super) classes: Vec<Class>,
+    pub(super) frames: Vec<Frame<'s>>,
+    /// By subject, of all who log in with it and stand alike one.
+    of_subject: BTreeMap<usize, BTreeSet<usize>>,
     /// Principals, whose logins aws-auth decides.
     pub(super) mapped: Vec<usize>,
     pub(super) splits: Option<&'s Splits>,
@@ -65,7 +67,7 @@ pub(super) struct Search<'s> {
     pub(super) excused: BTreeSet<usize>,
     /// Writes that were tried in vain, and whom they concerned: tried again when one of these has changed.
     blocked: BTreeMap<(usize, Try), (usize, BTreeSet<usize>)>,
-    /// By class, the number of writes when it last changed.
+    /// By frame, the number of writes when somebody in it last changed.
     changed: Vec<usize>,
 }
 
@@ -98,15 +100,7 @@ impl<'s> Search<'s> {
                 Kind::Mapping => {}
             }
         }
-        let mark = world.mark();
-        for item in &items {
-            match &item.kind {
-                Kind::Role { ix, last } => drop(world.set_role(*ix, last.clone())),
-                Kind::Binding { ix, last } => drop(world.set_binding(*ix, last.clone())),
-                Kind::Replace { ix, last, .. } => drop(world.set_binding(*ix, Some(last.clone()))),
-                Kind::Mapping => {}
-            }
-        }
+        let mark = make_all(&mut world, &items);
         for item in &items {
             if let Kind::Role { ix, .. } = &item.kind {
                 roles.extend(world.dependents(*ix));
@@ -122,19 +116,11 @@ impl<'s> Search<'s> {
             touched.extend(bound(&world, *role));
         }
         let mut classes = classes(&world, &touched, live, after);
-        let sides: Vec<_> = classes.iter_mut().map(|class| class.begin(&world)).collect();
-        let mark = world.mark();
-        for item in &items {
-            match &item.kind {
-                Kind::Role { ix, last } => drop(world.set_role(*ix, last.clone())),
-                Kind::Binding { ix, last } => drop(world.set_binding(*ix, last.clone())),
-                Kind::Replace { ix, last, .. } => drop(world.set_binding(*ix, Some(last.clone()))),
-                Kind::Mapping => {}
-            }
-        }
-        for (class, side) in classes.iter_mut().zip(sides) {
-            class.end(side, &world);
-        }
+        let framed = framed(&mut classes);
+        let beginnings: Vec<Beginning> = framed.iter().map(|(first, _)| Beginning::of(first, &world)).collect();
+        let mark = make_all(&mut world, &items);
+        let sides = beginnings.into_iter().zip(framed);
+        let frames: Vec<Frame<'s>> = sides.map(|(beginning, (_, last))| beginning.end(&last, &world)).collect();
         world.undo(mark);
         let splits = planned.iter().find_map(|one| match &one.turn {
             Turn::Map { splits, .. } => Some(&**splits),
@@ -147,7 +133,9 @@ impl<'s> Search<'s> {
             author,
             world,
             items,
+            changed: vec![0; frames.len()],
             classes,
+            frames,
             of_subject: BTreeMap::new(),
             mapped,
             splits,
@@ -159,47 +147,39 @@ impl<'s> Search<'s> {
             windows: Vec::new(),
             excused: BTreeSet::new(),
             blocked: BTreeMap::new(),
-            changed: Vec::new(),
         };
-        search.changed = vec![0; search.classes.len()];
-        search.find_kin();
-        for number in 0..search.classes.len() {
-            let class = search.classes.get(number);
-            let all: Vec<Login> =
-                class.into_iter().flat_map(|class| class.first.iter().chain(&class.last)).cloned().collect();
-            search.index(number, &all);
-        }
+        search.stand();
         search
     }
 
-    fn find_kin(&mut self) {
-        let mut known: BTreeMap<(Vec<Bare>, Vec<Bare>), usize> = BTreeMap::new();
-        for class in &mut self.classes {
-            let next = known.len();
-            class.kin = *known.entry((bare(&class.first), bare(&class.last))).or_insert(next);
+    /// Finds anew by which subjects everybody logs in.
+    pub(super) fn stand(&mut self) {
+        self.of_subject.clear();
+        let mut seen = BTreeSet::new();
+        for (number, class) in self.classes.iter().enumerate() {
+            if seen.insert(class.standing()) {
+                for subject in class.now.iter().flat_map(|login| &login.subjects) {
+                    self.of_subject.entry(*subject).or_default().insert(number);
+                }
+            }
         }
     }
 
     /// Whether a write was tried in vain and nobody has changed since whom it concerned.
     pub(super) fn is_blocked(&self, number: usize, kind: Try) -> bool {
         self.blocked.get(&(number, kind)).is_some_and(|(at, touched)| {
-            touched.iter().all(|class| self.changed.get(*class).is_none_or(|changed| changed <= at))
+            touched.iter().all(|frame| self.changed.get(*frame).is_none_or(|changed| changed <= at))
         })
     }
 
-    pub(super) fn block(&mut self, number: usize, kind: Try, touched: BTreeSet<usize>) {
-        self.blocked.insert((number, kind), (self.log.len(), touched));
+    pub(super) fn block(&mut self, number: usize, kind: Try, touched: &BTreeSet<usize>) {
+        let frames = touched.iter().filter_map(|class| self.classes.get(*class)).map(|class| class.frame);
+        self.blocked.insert((number, kind), (self.log.len(), frames.collect()));
     }
 
     /// Everything may be tried again.
     pub(super) fn unblock(&mut self) {
         self.blocked.clear();
-    }
-
-    pub(super) fn index(&mut self, class: usize, logins: &[Login]) {
-        for subject in logins.iter().flat_map(|login| &login.subjects) {
-            self.of_subject.entry(*subject).or_default().insert(class);
-        }
     }
 
     fn run(&mut self) {
@@ -242,7 +222,7 @@ impl<'s> Search<'s> {
         let mut mixed = Vec::new();
         let mut left = Vec::new();
         for number in waiting {
-            match self.attempt(number, &[Direction::Neutral, Direction::Grows], &mut BTreeSet::new()) {
+            match self.attempt(number, &[Direction::Neutral, Direction::Grows], None) {
                 Tried::Made => {}
                 Tried::Other => left.push(number),
                 Tried::Blocked => {}
@@ -250,28 +230,27 @@ impl<'s> Search<'s> {
         }
         self.flush();
         for number in left {
-            match self.attempt(number, &[Direction::Neutral, Direction::Shrinks], &mut BTreeSet::new()) {
+            match self.attempt(number, &[Direction::Neutral, Direction::Shrinks], None) {
                 Tried::Made | Tried::Blocked => {}
                 Tried::Other => mixed.push(number),
             }
         }
         self.flush();
-        while !mixed.is_empty() {
-            let mut used = BTreeSet::new();
-            let mut later = Vec::new();
-            let before = self.log.len();
-            for number in mixed {
-                match self.attempt(number, &[Direction::Mixed], &mut used) {
-                    Tried::Other => later.push(number),
-                    Tried::Made | Tried::Blocked => {}
-                }
-            }
-            self.flush();
-            if self.log.len() == before {
-                return;
-            }
-            mixed = later;
+        self.mixed(mixed);
+    }
+
+    /// Each in the first stage in which nobody is concerned whom an earlier one concerns.
+    fn mixed(&mut self, mixed: Vec<usize>) {
+        let (first, start) = (self.stage, self.log.len());
+        let mut stages = Stages { first, last: None, of: BTreeMap::new() };
+        for number in mixed {
+            self.attempt(number, &[Direction::Mixed], Some(&mut stages));
         }
+        if let Some(made) = self.log.get_mut(start..) {
+            made.sort_by_key(|made| made.stage);
+        }
+        let last = self.log.last().filter(|_| self.log.len() > start);
+        self.stage = last.map_or(first, |made| made.stage + 1);
     }
 
     /// The next write begins a stage of its own.
@@ -281,9 +260,9 @@ impl<'s> Search<'s> {
         }
     }
 
-    /// Tries the next write of an item; it is taken back where it is of another direction, concerns those who are used
-    /// in this stage, or leads somebody out of his frame.
-    fn attempt(&mut self, number: usize, directions: &[Direction], used: &mut BTreeSet<usize>) -> Tried {
+    /// Tries the next write of an item; it is taken back where it is of another direction or leads somebody out of his
+    /// frame.
+    fn attempt(&mut self, number: usize, directions: &[Direction], stages: Option<&mut Stages>) -> Tried {
         let Some(item) = self.items.get(number).filter(|item| self.is_enabled(item)).cloned() else {
             return Tried::Blocked;
         };
@@ -295,7 +274,8 @@ impl<'s> Search<'s> {
             // aws-auth is one object: alone in its stage.
             let standings = vec![Standing::Final; self.standings.len()];
             if !self.map(&standings, What::Act(number, act)) {
-                self.block(number, Try::Whole, self.mapped.iter().copied().collect());
+                // Where somebody would log in may change without him.
+                self.block(number, Try::Whole, &(0..self.classes.len()).collect());
                 return Tried::Blocked;
             }
             self.finish(number, act);
@@ -305,19 +285,20 @@ impl<'s> Search<'s> {
         let mark = self.world.mark();
         let effect = self.perform(&item, act);
         let touched = self.touched(&effect);
-        if !directions.contains(&effect.direction) || touched.iter().any(|class| used.contains(class)) {
+        if !directions.contains(&effect.direction) {
             self.world.undo(mark);
             return Tried::Other;
         }
-        if !self.all_in_frame(&touched) {
+        if !self.stay(&touched, &effect) {
             self.world.undo(mark);
-            self.block(number, Try::Whole, touched);
+            self.block(number, Try::Whole, &touched);
             return Tried::Blocked;
         }
-        if effect.direction == Direction::Mixed {
-            used.extend(touched.iter().copied());
+        if let Some(stages) = stages {
+            // Windows are told by the number of their step, which must stay.
+            self.stage = stages.place(&touched, !self.excused.is_empty());
         }
-        self.record(What::Act(number, act), effect.direction, &touched);
+        self.record(What::Act(number, act), &effect, &touched);
         self.finish(number, act);
         Tried::Made
     }
@@ -358,7 +339,7 @@ impl<'s> Search<'s> {
             (Kind::Replace { bridge: Some(bridge), .. }, Act::BridgeAway) => self.world.set_binding(*bridge, None),
             (Kind::Replace { ix, .. }, Act::Away) => self.world.set_binding(*ix, None),
             (Kind::Replace { ix, last, .. }, _) => self.world.set_binding(*ix, Some(last.clone())),
-            (Kind::Mapping, _) => Effect { direction: Direction::Neutral, subjects: BTreeSet::new() },
+            (Kind::Mapping, _) => Effect::default(),
         }
     }
 
@@ -375,34 +356,62 @@ impl<'s> Search<'s> {
     }
 
     pub(super) fn touched(&self, effect: &Effect) -> BTreeSet<usize> {
-        effect.subjects.iter().filter_map(|subject| self.of_subject.get(subject)).flatten().copied().collect()
+        let subjects = effect.subjects();
+        subjects.iter().filter_map(|subject| self.of_subject.get(subject)).flatten().copied().collect()
     }
 
+    /// Those of the classes who were not forced out of their frame.
+    fn framed(&self, touched: &BTreeSet<usize>) -> impl Iterator<Item = (&Class, &Frame<'s>)> {
+        let classes = touched.iter().filter(|class| !self.excused.contains(class));
+        classes.filter_map(|class| {
+            let class = self.classes.get(*class)?;
+            Some((class, self.frames.get(class.frame)?))
+        })
+    }
+
+    /// Whether all are in their frames, whatever has changed.
     pub(super) fn all_in_frame(&self, touched: &BTreeSet<usize>) -> bool {
         let mut seen = BTreeSet::new();
-        touched
-            .iter()
-            .filter(|class| !self.excused.contains(class))
-            .filter_map(|class| self.classes.get(*class))
-            .all(|class| !seen.insert((class.kin, bare(&class.now))) || class.is_in_frame(&self.world))
+        self.framed(touched)
+            .all(|(class, frame)| !seen.insert(class.standing()) || frame.holds(&class.now, &self.world))
+    }
+
+    /// Whether all are still in their frames after a change.
+    pub(super) fn stay(&self, touched: &BTreeSet<usize>, effect: &Effect) -> bool {
+        self.framed(touched).all(|(class, frame)| frame.still_holds(&class.now, effect, &self.world))
+    }
+
+    /// All who stand like one of these.
+    pub(super) fn crowd(&self, touched: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let alike: BTreeSet<_> =
+            touched.iter().filter_map(|class| self.classes.get(*class)).map(Class::standing).collect();
+        let all = self.classes.iter().enumerate().filter(|(_, class)| alike.contains(&class.standing()));
+        all.map(|(number, _)| number).collect()
     }
 
     /// Notes a write that was made, with what must be seen to work before it.
-    pub(super) fn record(&mut self, what: What<'s>, direction: Direction, touched: &BTreeSet<usize>) {
-        let most =
-            if matches!(what, What::PartMapping(_)) || self.is_mapping(&what) { ASKED_OF_MAPPING } else { ASKED };
+    pub(super) fn record(&mut self, what: What<'s>, effect: &Effect, touched: &BTreeSet<usize>) {
+        let maps = matches!(what, What::PartMapping(_)) || self.is_mapping(&what);
+        let (most, effect_of) = if maps { (ASKED_OF_MAPPING, None) } else { (ASKED, Some(effect)) };
         let mut awaits = Vec::new();
-        if matches!(direction, Direction::Shrinks | Direction::Mixed) {
+        if matches!(effect.direction, Direction::Shrinks | Direction::Mixed) {
             for class in touched.iter().filter_map(|class| self.classes.get(*class)) {
+                let Some(frame) = self.frames.get(class.frame) else {
+                    continue;
+                };
                 for login in &class.now {
                     if awaits.len() >= most || login.is_master || login.username.is_none() && login.groups.is_empty() {
                         continue;
                     }
+                    let relied = frame.relies(login, effect_of, &self.world, most - awaits.len());
+                    if relied.is_empty() {
+                        continue;
+                    }
                     let now = self.world.atoms(login, false);
-                    let now: Vec<_> = now.into_iter().flat_map(|atom| self.world.extents(atom).to_vec()).collect();
-                    for extent in class.relies(login, &self.world, most - awaits.len()) {
+                    let now: Vec<_> = now.into_iter().map(|atom| self.world.extents(atom)).collect();
+                    for extent in relied {
                         let request = extent.sample();
-                        if !now.iter().any(|extent| extent.contains(&request)) {
+                        if !now.iter().flat_map(|all| all.iter()).any(|extent| extent.contains(&request)) {
                             continue;
                         }
                         let question = request.into();
@@ -415,12 +424,14 @@ impl<'s> Search<'s> {
                 }
             }
         }
-        for number in touched.intersection(&self.excused).copied().collect::<Vec<_>>() {
-            self.note_windows(number);
+        if !self.excused.is_empty() {
+            for number in self.crowd(touched).intersection(&self.excused).copied().collect::<Vec<_>>() {
+                self.note_windows(number);
+            }
         }
         self.log.push(Made { stage: self.stage, what, awaits });
-        for class in touched {
-            if let Some(changed) = self.changed.get_mut(*class) {
+        for class in touched.iter().filter_map(|class| self.classes.get(*class)) {
+            if let Some(changed) = self.changed.get_mut(class.frame) {
                 *changed = self.log.len();
             }
         }
@@ -439,6 +450,24 @@ impl<'s> Search<'s> {
     }
 }
 
+/// Where the writes of several stages were put that both give and take.
+struct Stages {
+    first: usize,
+    last: Option<usize>,
+    /// By class, the last stage that concerns it.
+    of: BTreeMap<usize, usize>,
+}
+
+impl Stages {
+    fn place(&mut self, touched: &BTreeSet<usize>, in_turn: bool) -> usize {
+        let after = touched.iter().filter_map(|class| self.of.get(class)).max().copied();
+        let stage = if in_turn { self.last } else { after }.map_or(self.first, |stage| stage + 1);
+        self.of.extend(touched.iter().map(|class| (*class, stage)));
+        self.last = self.last.max(Some(stage));
+        stage
+    }
+}
+
 /// What became of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tried {
@@ -446,21 +475,4 @@ enum Tried {
     Blocked,
     /// Not here, perhaps elsewhere.
     Other,
-}
-
-/// What of a login decides.
-type Bare = (Vec<usize>, bool);
-
-fn bare(logins: &[Login]) -> Vec<Bare> {
-    logins.iter().map(|login| (login.subjects.clone(), login.is_master)).collect()
-}
-
-fn named(world: &World<'_>, binding: usize, last: Option<&BindingForm>) -> Vec<usize> {
-    let now = world.bindings.get(binding).and_then(|slot| slot.form.as_ref());
-    now.into_iter().chain(last).flat_map(|form| form.subjects.iter().copied()).collect()
-}
-
-fn bound(world: &World<'_>, role: usize) -> Vec<usize> {
-    let forms = world.bindings_of(role).filter_map(|binding| world.bindings.get(binding)?.form.as_ref());
-    forms.flat_map(|form| form.subjects.iter().copied()).collect()
 }

@@ -48,6 +48,9 @@ pub(super) enum Old<'s> {
     Binding(usize, Option<BindingForm>),
 }
 
+/// Rules that are gained, and rules that are lost.
+type Grants = (Rc<[usize]>, Rc<[usize]>);
+
 #[derive(Debug)]
 pub(super) struct World<'s> {
     rules: Vec<&'s Rule>,
@@ -237,27 +240,56 @@ impl<'s> World<'s> {
 
     /// Changes a role, and with it what the controller gathers from it.
     pub(super) fn set_role(&mut self, ix: usize, form: Option<RoleForm<'s>>) -> Effect {
-        let gave = self.roles.get(ix).map_or_else(|| Rc::from([]), |slot| Rc::clone(&slot.gives));
+        let none = || (Rc::from([]), Rc::from([]));
+        let (gave, late) =
+            self.roles.get(ix).map_or_else(none, |slot| (Rc::clone(&slot.gives), Rc::clone(&slot.stale)));
         let was_selected = self.is_selected(ix);
+        // Where rules are gathered, what one role does to whom hangs on the others: all of them are concerned.
+        let mut near = if was_selected { self.dependents(ix) } else { BTreeSet::new() };
         self.store_role(ix, form);
         self.select(ix);
         self.select_one(ix);
-        let gathered = if was_selected || self.is_selected(ix) { self.gather_all() } else { Vec::new() };
-        let mut changed: BTreeMap<usize, Rc<[usize]>> = gathered.into_iter().collect();
+        let is_selected = self.is_selected(ix);
+        let mut changed = BTreeMap::new();
+        if was_selected || is_selected {
+            near.extend(self.dependents(ix));
+            let slots = near.iter().filter_map(|role| Some((*role, Rc::clone(&self.roles.get(*role)?.gives))));
+            changed.extend(slots.collect::<Vec<_>>());
+            changed.extend(self.gather_all());
+        }
         changed.insert(ix, gave);
-        let mut effect = Effect { direction: Direction::Neutral, subjects: BTreeSet::new() };
+        let direction = Direction::of(is_selected && !was_selected, was_selected && !is_selected);
+        let mut effect = Effect { direction, ..Effect::default() };
         for (role, old) in changed {
-            let now = self.roles.get(role).map_or_else(|| Rc::from([]), |slot| Rc::clone(&slot.gives));
-            if *old == *now {
+            let (gained, lost) = self.difference(role, &old, (role == ix).then_some(&*late));
+            let direction = Direction::of(!gained.is_empty(), !lost.is_empty());
+            if direction == Direction::Neutral && !(was_selected || is_selected) {
                 continue;
             }
-            effect.direction = effect.direction.and(Direction::between(&old, &now));
-            for binding in self.by_role.get(role).into_iter().flatten() {
-                let form = self.bindings.get(*binding).and_then(|slot| slot.form.as_ref());
-                effect.subjects.extend(form.into_iter().flat_map(|form| form.subjects.iter().copied()));
+            effect.direction = effect.direction.and(direction);
+            for slot in self.bindings_of(role).filter_map(|binding| self.bindings.get(binding)) {
+                for subject in slot.form.iter().flat_map(|form| &form.subjects) {
+                    effect.gains.entry(*subject).or_default().push((Rc::clone(&gained), slot.scope));
+                    effect.losses.entry(*subject).or_default().push((Rc::clone(&lost), slot.scope));
+                }
             }
         }
         effect
+    }
+
+    /// What a role gives that it did not give, and what it no longer gives; `late` is what it could still give before.
+    fn difference(&self, role: usize, old: &[usize], late: Option<&[usize]>) -> Grants {
+        let Some(slot) = self.roles.get(role) else {
+            return (Rc::from([]), Rc::from([]));
+        };
+        let beyond = |one: &[usize], other: &[usize]| -> Vec<usize> {
+            one.iter().filter(|rule| other.binary_search(rule).is_err()).copied().collect()
+        };
+        let mut gained = beyond(&slot.gives, old);
+        if let Some(late) = late {
+            gained.extend(beyond(&beyond(&slot.stale, late), old));
+        }
+        (Rc::from(sorted(gained)), Rc::from(beyond(old, &slot.gives)))
     }
 
     fn store_binding(&mut self, ix: usize, form: Option<BindingForm>) -> Option<BindingForm> {
@@ -282,18 +314,24 @@ impl<'s> World<'s> {
     pub(super) fn set_binding(&mut self, ix: usize, form: Option<BindingForm>) -> Effect {
         let now = form.clone();
         let old = self.store_binding(ix, form);
-        let subjects = |form: &Option<BindingForm>| form.as_ref().map(|form| form.subjects.clone()).unwrap_or_default();
-        let (was, is) = (subjects(&old), subjects(&now));
-        let same_role = match (&old, &now) {
-            (Some(one), Some(other)) => one.role == other.role,
-            _ => true,
+        let scope = self.bindings.get(ix).map_or(0, |slot| slot.scope);
+        let mut effect = Effect::default();
+        let beyond = |one: &Option<BindingForm>, other: &Option<BindingForm>| -> Vec<usize> {
+            let other = other.as_ref().filter(|other| one.as_ref().is_some_and(|one| one.role == other.role));
+            let known = |subject: &usize| other.is_some_and(|other| other.subjects.binary_search(subject).is_ok());
+            one.iter().flat_map(|one| &one.subjects).filter(|subject| !known(subject)).copied().collect()
         };
-        if !same_role {
-            return Effect { direction: Direction::Mixed, subjects: was.into_iter().chain(is).collect() };
-        }
-        let direction = Direction::between(&was, &is);
-        let (was, is): (BTreeSet<usize>, BTreeSet<usize>) = (was.into_iter().collect(), is.into_iter().collect());
-        Effect { direction, subjects: was.symmetric_difference(&is).copied().collect() }
+        let role_of = |form: &Option<BindingForm>| self.roles.get(form.as_ref()?.role);
+        let (come, go) = (beyond(&now, &old), beyond(&old, &now));
+        effect.direction = Direction::of(!come.is_empty(), !go.is_empty());
+        let gives = role_of(&now).map_or_else(
+            || Rc::from([]),
+            |slot| Rc::from(sorted(slot.gives.iter().chain(slot.stale.iter()).copied().collect())),
+        );
+        let gave = role_of(&old).map_or_else(|| Rc::from([]), |slot| Rc::clone(&slot.gives));
+        effect.gains.extend(come.into_iter().map(|subject| (subject, vec![(Rc::clone(&gives), scope)])));
+        effect.losses.extend(go.into_iter().map(|subject| (subject, vec![(Rc::clone(&gave), scope)])));
+        effect
     }
 
     pub(super) fn mark(&self) -> usize {

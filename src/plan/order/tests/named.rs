@@ -215,8 +215,7 @@ fn where_one_object_would_have_to_serve_both_temporary_objects_do() {
     create r0-rolecall-temporary, create r1-rolecall-temporary
     create b0-rolecall-temporary, create b1-rolecall-temporary
     patch aws-auth (awaits)
-    patch r0
-    patch r1
+    patch r0, patch r1
     patch aws-auth (awaits)
     delete b0-rolecall-temporary, delete b1-rolecall-temporary
     delete r0-rolecall-temporary, delete r1-rolecall-temporary
