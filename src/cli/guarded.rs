@@ -4,8 +4,9 @@ use super::failure::Failure;
 use super::planned::unreadable;
 use crate::cluster::ReadCluster;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, Allowance, Known, Nodes, Seen, Verdict};
+use crate::guard::{self, Allowance, Danger, Known, Nodes, Refusal, Seen, Verdict};
 use crate::plan::{Plan, Sides};
+use crate::policy;
 use crate::state::State;
 
 /// What the command line says yes to.
@@ -48,13 +49,19 @@ pub(crate) fn judge(plan: &Plan, state: &State, seen: &Seen, allow: &[Allowance]
     Ok(verdict)
 }
 
+/// The invariants of a plan that would not hold after it, on a state that was read for this alone.
+pub(crate) fn broken(plan: &Plan, known: &policy::Known, state: &State) -> Result<Vec<Refusal>, Failure> {
+    guard::after_plan(plan, known, state).map(|(refusals, _)| refusals).map_err(|fault| unreadable(&fault))
+}
+
 /// A cluster that moved into a danger between the plan and its first write.
-pub(crate) fn refused_now(label: &str, verdict: &Verdict) -> Failure {
-    let found: Vec<Diagnostic> = verdict
-        .refused
+pub(crate) fn refused_now(label: &str, verdict: &Verdict, refusals: &[Refusal]) -> Failure {
+    let dangers = verdict.refused.iter().map(Danger::refused);
+    let found: Vec<Diagnostic> = refusals
         .iter()
-        .map(|danger| {
-            let mut error = danger.refused();
+        .map(Refusal::diagnostic)
+        .chain(dangers)
+        .map(|mut error| {
             error.message = format!("{label}: {}", error.message);
             error
         })
