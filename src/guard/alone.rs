@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::invariants::{Refusal, of_state};
 use crate::names::ObjectKey;
 use crate::plan;
-use crate::policy::{BoundRole, Claim, ClusterRole, Known, NamespaceSelector, Policy, is_for};
+use crate::policy::{BoundRole, Claim, Known, NamespaceSelector, Policy, is_for};
 use crate::state::State;
 use crate::state::meta::{Labels, Meta};
 use crate::state::object::Role;
@@ -46,10 +46,7 @@ pub(crate) fn of_policy_alone(policy: &Policy, now: Timestamp) -> Vec<Refusal> {
 fn in_cluster(policy: &Policy, cluster: Option<&str>, now: Timestamp) -> Vec<Refusal> {
     let policy = decided(policy, cluster);
     let mut empty = State { namespaces: named(&policy), ..State::default() };
-    let is_own = |role: &ClusterRole| is_for(role.clusters.as_deref(), cluster);
-    if !policy.cluster_roles.get(CLUSTER_ADMIN).is_some_and(is_own) {
-        empty.roles.insert(ObjectKey::cluster_role(CLUSTER_ADMIN), everything());
-    }
+    empty.roles.insert(ObjectKey::cluster_role(CLUSTER_ADMIN), everything());
     let Ok(plan) = plan::plan(&policy, cluster, &empty, now) else {
         return Vec::new();
     };
