@@ -15,24 +15,12 @@
 #[cfg(test)]
 mod common;
 
-use std::fs;
-use std::path::Path;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-
 use common::TestCluster;
+use common::reset::cluster;
 use common::rolecall::{Desk, Ran};
+use common::schema::fits_the_schema;
 use serde_json::{Value, json};
 
-static CLUSTER: LazyLock<Mutex<TestCluster>> = LazyLock::new(|| Mutex::new(TestCluster::start()));
-
-/// The one cluster, for one test at a time, as it started.
-fn cluster() -> MutexGuard<'static, TestCluster> {
-    let cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
-    cluster.reset();
-    cluster
-}
-
-const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const CI: &str = "arn:aws:sts::111122223333:assumed-role/ci/run-7";
 
@@ -92,14 +80,6 @@ fn offline(policy: &str) -> Desk {
 
 fn snapshot<'a>(args: &[&'a str]) -> Vec<&'a str> {
     [args, &["--snapshot", "cluster.yaml"]].concat()
-}
-
-fn fits_the_schema(plan: &Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/plan.schema.json");
-    let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let faults: Vec<String> = validator.iter_errors(plan).map(|error| error.to_string()).collect();
-    assert!(faults.is_empty(), "{faults:#?}\n{plan:#}");
 }
 
 #[track_caller]
@@ -190,17 +170,6 @@ fn drift_does_not_refuse_and_json_has_all_of_it() {
     assert!(ran.err.contains("was changed after it was saved"), "{}", ran.err);
 }
 
-/// All versions of what rolecall could have written.
-fn versions(cluster: &TestCluster) -> Vec<Value> {
-    let kinds = ["clusterroles", "clusterrolebindings", "roles", "rolebindings"];
-    let lists = kinds.iter().flat_map(|kind| {
-        let (_, list) = cluster.admin("GET", &format!("{RBAC}/{kind}"), None);
-        list["items"].as_array().cloned().unwrap_or_default()
-    });
-    let objects = lists.chain([cluster.admin("GET", AWS_AUTH, None).1]);
-    objects.map(|object| object["metadata"].clone()).collect()
-}
-
 /// A cluster with two nodes whose admins are a group.
 fn begin(cluster: &TestCluster, map_roles: &str) -> Desk {
     cluster.set_aws_auth(&json!({ "mapRoles": map_roles }));
@@ -218,7 +187,7 @@ fn begin(cluster: &TestCluster, map_roles: &str) -> Desk {
 fn on_a_real_cluster_every_refusal_leaves_every_version_as_it_was() {
     let cluster = cluster();
     let desk = begin(&cluster, MAP_ROLES);
-    let before = versions(&cluster);
+    let before = cluster.versions();
     let strict = |rest: &str| {
         POLICY.replace("[ownership]\n", "[ownership]\nrbac = \"exclusive\"\n").replace("max-removals = 1", rest)
     };
@@ -243,7 +212,7 @@ fn on_a_real_cluster_every_refusal_leaves_every_version_as_it_was() {
             let flat = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(flat.contains(words), "{words}\n{}", ran.err);
         }
-        assert_eq!(versions(&cluster), before, "{words}");
+        assert_eq!(cluster.versions(), before, "{words}");
     }
     // And with the word it is done.
     desk.write("rolecall.toml", &without(&["nodes"]));
@@ -258,7 +227,7 @@ fn a_double_is_judged_by_which_entry_the_authenticator_obeys() {
     let shadowed = "- rolearn: arn:aws:iam::111122223333:role/ci\n  username: looks\n  groups: [lookers]\n";
     let desk = begin(&cluster, &format!("{shadowed}{MAP_ROLES}"));
     assert_eq!(cluster.map(CI).unwrap()["username"], "ci", "the last of two is in force");
-    let before = versions(&cluster);
+    let before = cluster.versions();
     let shared = |username: &str, group: &str| {
         format!(
             "[policy]\nname = \"prod\"\n[groups.admins]\n[groups.lookers]\n[principals.ci]\n\
@@ -268,7 +237,7 @@ fn a_double_is_judged_by_which_entry_the_authenticator_obeys() {
     desk.write("rolecall.toml", &shared("looks", "lookers"));
     let ran = refused(&desk, &["apply", "--auto-approve"]);
     assert!(ran.err.contains("what you repair access with"), "{}", ran.err);
-    assert_eq!(versions(&cluster), before);
+    assert_eq!(cluster.versions(), before);
     // The one that nobody obeys may go.
     desk.write("rolecall.toml", &shared("ci", "admins"));
     desk.ok(&["apply", "--auto-approve"]);
@@ -285,8 +254,8 @@ fn what_others_change_while_a_plan_waits_is_judged_again() {
     desk.write("rolecall.toml", &POLICY.replace("username = \"ci\"\ngroups = [\"admins\"]", "username = \"ci\""));
     desk.ok(&["plan", "--out", "saved.json"]);
     cluster.kubectl(&["delete", "clusterrolebinding", "by-name"]);
-    let before = versions(&cluster);
+    let before = cluster.versions();
     let ran = refused(&desk, &["apply", "--plan", "saved.json"]);
     assert!(ran.err.contains("the plan takes from you what you repair access with"), "{}", ran.err);
-    assert_eq!(versions(&cluster), before);
+    assert_eq!(cluster.versions(), before);
 }

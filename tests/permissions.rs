@@ -15,25 +15,15 @@
 #[cfg(test)]
 mod common;
 
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
 use common::kubeconfig::with_token;
+use common::reset::cluster;
 use common::rolecall::Desk;
 use serde_json::{Value, json};
 
-static CLUSTER: LazyLock<Mutex<TestCluster>> = LazyLock::new(|| Mutex::new(TestCluster::start()));
-
-/// The one cluster, for one test at a time, as it started.
-fn cluster() -> MutexGuard<'static, TestCluster> {
-    let cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
-    cluster.reset();
-    cluster
-}
-
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
-const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const REVIEW: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 const RUNNER: &str = "system:serviceaccount:team-a:runner";
 const MERGE: Option<&str> = Some("application/merge-patch+json");
@@ -205,17 +195,6 @@ fn is_so(cluster: &TestCluster, object: &Value, rule: &Value, allowed: bool) {
     }
 }
 
-/// What a policy's apply could have written.
-fn content(cluster: &TestCluster) -> Vec<Value> {
-    let kinds = ["clusterroles", "clusterrolebindings", "roles", "rolebindings"];
-    let lists = kinds.iter().flat_map(|kind| {
-        let (_, list) = cluster.admin("GET", &format!("{RBAC}/{kind}"), None);
-        list["items"].as_array().cloned().unwrap_or_default()
-    });
-    let objects = lists.chain([cluster.admin("GET", AWS_AUTH, None).1]);
-    objects.map(|object| object["metadata"]["resourceVersion"].clone()).collect()
-}
-
 #[test]
 fn a_runner_with_just_what_is_printed_applies_and_finds_nothing_missing() {
     let cluster = cluster();
@@ -258,11 +237,11 @@ fn what_reads_alone_plans_and_is_told_what_apply_would_lack() {
     let faults: Vec<String> =
         jsonschema::validator_for(&schema).unwrap().iter_errors(&document).map(|e| e.to_string()).collect();
     assert!(faults.is_empty() && !document["clusters"][0]["lacks"][0]["request"].is_null(), "{faults:?}\n{document:#}");
-    let before = content(&cluster);
+    let before = cluster.versions();
     let ran = office.runner.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("error: context runner: you lack the rights for"), "{}", ran.err);
-    assert_eq!(content(&cluster), before);
+    assert_eq!(cluster.versions(), before);
 }
 
 /// With one rule less either it was not needed for this plan, or it is told and nothing is written.
@@ -282,7 +261,7 @@ fn with_any_one_rule_less_nothing_is_written_by_halves() {
             office.begin(&cluster);
             office.grant(&cluster, &less);
             is_so(&cluster, object, &gone, false);
-            let before = content(&cluster);
+            let before = cluster.versions();
             let plan = office.runner.run(&["plan"]);
             let ran = office.runner.run(&["apply", "--auto-approve"]);
             let told = plan.err.contains("you lack the rights for") || plan.err.contains("the caller may not");
@@ -292,7 +271,7 @@ fn with_any_one_rule_less_nothing_is_written_by_halves() {
                 continue;
             }
             assert!(ran.code == 1 && told, "{said}");
-            assert_eq!(content(&cluster), before, "{said}");
+            assert_eq!(cluster.versions(), before, "{said}");
             refused.push(format!("{} {}", gone["verbs"], gone["resources"]));
         }
     }

@@ -14,13 +14,14 @@ use super::caller::{Caller, fold};
 use super::delta::{Bound, bound, is_of_itself};
 use super::escalation::assumed;
 use super::extent::{Extent, Words, without};
+use super::grants::role_key;
 use super::identity::{Admission, Identity, Source, Who, service_account_username};
 use super::query::Access;
 use super::reach::Reach;
 use super::template::Name;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::object::{Binding, Role};
-use crate::state::rbac::{RoleRef, Rule, Subject};
+use crate::state::rbac::{Rule, Subject};
 
 /// Two states, ready for the question.
 pub(crate) struct Alone<'a, 's> {
@@ -140,7 +141,9 @@ impl<'a, 's> Side<'a, 's> {
         let state = access.grants.state;
         let mut by_role: BTreeMap<ObjectKey, Vec<(&ObjectKey, &Binding)>> = BTreeMap::new();
         for (key, binding) in &state.bindings {
-            by_role.entry(role_key(key, &binding.role_ref)).or_default().push((key, binding));
+            if let Some(role) = role_key(key, binding) {
+                by_role.entry(role).or_default().push((key, binding));
+            }
         }
         let mut behind: BTreeMap<Subject, Vec<Who>> = BTreeMap::new();
         for principal in access.principals() {
@@ -158,8 +161,7 @@ impl<'a, 's> Side<'a, 's> {
         let (here, there) = (&self.access.grants.state.bindings, &self.other.grants.state.bindings);
         let (old, new) = (here.get_key_value(key), there.get_key_value(key));
         let giving = |(key, binding): (&'s ObjectKey, &'s Binding)| {
-            let effective = self.access.grants.role(&role_key(key, &binding.role_ref));
-            let rules = effective.map(|role| role.rules().map(|sourced| sourced.rule).collect()).unwrap_or_default();
+            let rules = role_key(key, binding).map(|role| self.rules_here(&role)).unwrap_or_default();
             Giving { subjects: &binding.subjects, rules: Rc::new(rules) }
         };
         let Some((key, _)) = old.or(new) else {
@@ -346,13 +348,5 @@ impl<'s> Holding<'s> {
             let left: Vec<Extent<'s>> = held.chain(&rest).filter(|held| held.meets(extent)).cloned().collect();
             !without(extent, &left).is_empty()
         })
-    }
-}
-
-/// The role that a binding means; that of a ClusterRoleBinding to a Role does not exist.
-fn role_key(binding: &ObjectKey, role: &RoleRef) -> ObjectKey {
-    match role {
-        RoleRef::ClusterRole(name) => ObjectKey::cluster_role(name),
-        RoleRef::Role(name) => ObjectKey::role(binding.namespace().unwrap_or_default(), name),
     }
 }

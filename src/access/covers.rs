@@ -4,6 +4,7 @@
 //! compares word by word: all verbs in a list do not cover `*`. kubernetes v1.36.3 `pkg/registry/rbac` asks it.
 
 use super::identity::Identity;
+use super::matches::url_covers;
 use super::query::Access;
 use super::request::Request;
 use crate::state::rbac::Rule;
@@ -63,10 +64,6 @@ fn rule_covers(owner: &Rule, sub: &Rule) -> bool {
 fn resource_covers(owner: &[String], resource: &str) -> bool {
     let subresource = resource.split_once('/').map(|(_, sub)| format!("{ALL}/{sub}"));
     owner.iter().any(|own| own == resource || subresource.as_ref() == Some(own))
-}
-
-fn url_covers(owner: &str, url: &str) -> bool {
-    owner == url || owner.ends_with('*') && url.starts_with(owner.trim_end_matches('*'))
 }
 
 impl<'s> Access<'s> {

@@ -32,7 +32,7 @@ pub(crate) use delta::{Row, delta};
 pub(crate) use doubts::doubts;
 pub(crate) use escalation::{WayUp, all_ways_up, ways_up};
 pub(crate) use extent::{Region, Requests};
-pub(crate) use identity::{Admission, Denial, Identity, MASTERS, Who, WhoFault};
+pub(crate) use identity::{AUTHENTICATED, Admission, Denial, Identity, MASTERS, Who, WhoFault};
 pub(crate) use mapping::{EntryRef, Never};
 pub(crate) use matches::{Lack, allows};
 pub(crate) use query::{Access, Answer, By, Chain, Held, Holder, Miss, Principal, Verdict, WhoCan};

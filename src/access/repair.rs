@@ -12,8 +12,7 @@ use super::query::Access;
 use super::request::Request;
 use super::template::Name;
 use super::ways::{Need, Place};
-
-const GROUP: &str = "rbac.authorization.k8s.io";
+use crate::state::rbac::RBAC_GROUP;
 
 /// What a runner reads and writes of a cluster's access, `escalate` and `bind` among it.
 static RIGHTS: [Need; 2] = [
@@ -26,7 +25,7 @@ static RIGHTS: [Need; 2] = [
     },
     Need {
         verbs: &["get", "list", "create", "update", "patch", "delete", "escalate", "bind"],
-        group: GROUP,
+        group: RBAC_GROUP,
         resources: &["clusterroles", "clusterrolebindings", "roles", "rolebindings"],
         names: &[],
         place: Place::Any,
@@ -62,7 +61,7 @@ impl<'s> Access<'s> {
         let surely = |request: Request| identities.iter().all(|identity| self.may(identity, &request));
         let aws_auth =
             |verb: &str| surely(Request::object(verb, "", "configmaps").named("aws-auth").within("kube-system"));
-        let bindings = |verb: &str| surely(Request::object(verb, GROUP, "clusterrolebindings"));
+        let bindings = |verb: &str| surely(Request::object(verb, RBAC_GROUP, "clusterrolebindings"));
         aws_auth("get")
             && (aws_auth("patch") || aws_auth("update"))
             && (bindings("create") || bindings("patch") || bindings("update"))

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::planned::unreadable;
 use crate::cluster::ReadCluster;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, Allowance, Danger, Known, Nodes, Refusal, Seen, Verdict};
+use crate::guard::{self, Allowance, Danger, Known, Refusal, Seen, Verdict};
 use crate::plan::{Plan, Sides};
 use crate::policy;
 use crate::state::State;
@@ -33,25 +33,27 @@ pub(crate) async fn see(cluster: &impl ReadCluster) -> Seen {
         Err(error) => Known::Not(format!("who the caller is the cluster does not say: {}", error.cause())),
     };
     let nodes = match nodes {
-        Ok(Some(nodes)) => Known::As(Nodes { ec2: nodes.ec2, fargate: nodes.fargate }),
+        Ok(Some(nodes)) => Known::As(nodes),
         Ok(None) => Known::Not("a snapshot does not have them".to_owned()),
         Err(error) => Known::Not(error.cause()),
     };
     Seen { caller, nodes }
 }
 
-/// Judges a plan on a state that was read for this alone.
-pub(crate) fn judge(plan: &Plan, state: &State, seen: &Seen, allow: &[Allowance]) -> Result<Verdict, Failure> {
+/// What guards and invariants refuse of a plan, on a state that was read for this alone.
+pub(crate) fn judge(
+    plan: &Plan,
+    known: &policy::Known,
+    state: &State,
+    seen: &Seen,
+    allow: &[Allowance],
+) -> Result<(Verdict, Vec<Refusal>), Failure> {
     let after = plan.after(state).map_err(|fault| unreadable(&fault))?;
     let verdict = guard::judge(plan, &Sides::of(state, &after), seen, allow);
+    let (refusals, _) = guard::of_state(&plan.invariants, known, &after);
     // Giving a large state back string by string would take longer than the guards.
     std::mem::forget(after);
-    Ok(verdict)
-}
-
-/// The invariants of a plan that would not hold after it, on a state that was read for this alone.
-pub(crate) fn broken(plan: &Plan, known: &policy::Known, state: &State) -> Result<Vec<Refusal>, Failure> {
-    guard::after_plan(plan, known, state).map(|(refusals, _)| refusals).map_err(|fault| unreadable(&fault))
+    Ok((verdict, refusals))
 }
 
 /// A cluster that moved into a danger between the plan and its first write.

@@ -8,10 +8,9 @@ use crate::access::{ObjectRequest, Request};
 use crate::cluster::{ClusterError, ReadCluster};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::guard::{Known, Seen};
-use crate::plan::Plan;
+use crate::plan::{Plan, Sides};
 use crate::render::words::count;
 use crate::rights::{Lack, Runner, wanted};
-use crate::state::State;
 
 /// Lacks told one by one.
 const NAMED: usize = 5;
@@ -19,11 +18,11 @@ const NAMED: usize = 5;
 const ASKED: usize = 100;
 
 /// What RBAC does not allow the caller of a plan; nothing where he is not known.
-pub(crate) fn unheld(plan: &Plan, state: &State, seen: &Seen) -> Result<Vec<Lack>, Failure> {
+pub(crate) fn unheld(plan: &Plan, sides: &Sides<'_>, seen: &Seen) -> Result<Vec<Lack>, Failure> {
     match &seen.caller {
         Known::As(caller) => {
             let runner = Runner { username: caller.username.clone(), groups: caller.groups.clone() };
-            wanted(plan, state, &runner).map_err(|fault| unreadable(&fault))
+            wanted(plan, sides, &runner).map_err(|fault| unreadable(&fault))
         }
         Known::Not(_) => Ok(Vec::new()),
     }

@@ -204,34 +204,30 @@ fn plan_one(
     let mut plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
         .map_err(|found| Failure::new(loaded.policy.sources.clone(), found))?;
     let (mut verdict, mut lacks) = (Verdict::default(), Vec::new());
-    if depth == Depth::Access && plan.is_empty() && allow.is_empty() {
-        // Nothing changes, and two large states need not be built to say so.
-        plan.access = Some(Vec::new());
-        plan.warnings.extend(left_waiting(&state, &state, &plan.policy));
-    } else if depth == Depth::Access {
+    // Where nothing changes, two large states need not be built to say so.
+    let writes = depth == Depth::Access && !plan.is_empty();
+    let after = writes.then(|| plan.after(&state)).transpose().map_err(|fault| unreadable(&fault))?;
+    if let Some(after) = &after {
         let names = Known::names(&loaded.policy, target.name.as_deref());
-        let after = plan.after(&state).map_err(|fault| unreadable(&fault))?;
-        let sides = Sides::of(&state, &after);
+        let sides = Sides::of(&state, after);
         plan.tell_access(&sides, &names);
-        plan.warnings.extend(left_waiting(&state, &after, &plan.policy));
         verdict = guard::judge(&plan, &sides, &seen, allow);
-        lacks = lacking::unheld(&plan, &state, &seen)?;
-        drop(sides);
-        // As below.
-        std::mem::forget(after);
+        lacks = lacking::unheld(&plan, &sides, &seen)?;
+    }
+    let judged = after.as_ref().unwrap_or(&state);
+    if depth == Depth::Access {
+        plan.access.get_or_insert_default();
+        plan.warnings.extend(left_waiting(&state, judged, &plan.policy));
     }
     let known = if plan.invariants.is_empty() {
         Known::default()
     } else {
         Known::of(&loaded.policy, target.name.as_deref(), &state, now)
     };
-    let (refusals, odd) = match depth {
-        Depth::Changes => guard::of_state(&plan.invariants, &known, &state),
-        Depth::Access => guard::after_plan(&plan, &known, &state).map_err(|fault| unreadable(&fault))?,
-    };
+    let (refusals, odd) = guard::of_state(&plan.invariants, &known, judged);
     plan.warnings.extend(odd);
     // The run ends soon: giving back a large state string by string would take longer than the plan.
-    std::mem::forget(state);
+    std::mem::forget((state, after));
     let (way, name) = (target.way.clone(), target.name.clone());
     Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name, known, refusals, seen, lacks, verdict })
 }

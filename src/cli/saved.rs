@@ -11,14 +11,14 @@ use super::args::Place;
 use super::failure::Failure;
 use super::guarded;
 use super::lacking;
-use super::planned::Planned;
+use super::planned::{Planned, unreadable};
 use super::target::{Target, Way};
 use super::world::World;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::Wanted;
 use crate::diagnostic::Diagnostic;
-use crate::guard::Allowance;
-use crate::plan::Plan;
+use crate::guard::{self, Allowance};
+use crate::plan::{Plan, Sides};
 use crate::policy::Known;
 use crate::render::json::FORMAT_VERSION;
 
@@ -78,10 +78,12 @@ pub(crate) async fn open(
             gone.extend(moved(&opened.label, &away).found);
             continue;
         }
+        let after = saved.plan.after(&state).map_err(|fault| unreadable(&fault))?;
+        let sides = Sides::of(&state, &after);
+        let verdict = guard::judge(&saved.plan, &sides, &seen, allow);
+        let mut lacks = lacking::unheld(&saved.plan, &sides, &seen)?;
         let known = Known::by_name(&saved.plan.policy);
-        let verdict = guarded::judge(&saved.plan, &state, &seen, allow)?;
-        let refusals = guarded::broken(&saved.plan, &known, &state)?;
-        let mut lacks = lacking::unheld(&saved.plan, &state, &seen)?;
+        let refusals = guard::of_state(&saved.plan.invariants, &known, &after).0;
         lacking::confirm(&opened.cluster, &mut lacks).await;
         out.push(Planned {
             label: opened.label,

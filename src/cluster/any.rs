@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::live::LiveCluster;
 use super::snapshot::SnapshotCluster;
-use super::{Caller, ClusterError, Nodes, ReadCluster, WriteCluster, Written};
+use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written};
 use crate::access::Request;
+use crate::guard::Nodes;
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::write::{Expected, Write};

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::connection::{Answer, Ask, Connection};
 use super::list::{exported, list};
-use super::{Caller, ClusterError, Nodes, ReadCluster, WriteCluster, Written, waiting};
+use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written, waiting};
 use crate::access::{ObjectRequest, Request};
+use crate::guard::Nodes;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
@@ -197,19 +198,9 @@ impl ReadCluster for LiveCluster {
     }
 
     async fn whoami(&self) -> Result<Option<Caller>, ClusterError> {
-        let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
         let what = "ask who the caller is";
-        let ask = Ask {
-            method: "POST",
-            path: "/apis/authentication.k8s.io/v1/selfsubjectreviews",
-            body: Some(&body),
-            what: what.to_owned(),
-        };
-        let answer = self.connection.send(&ask).await?;
-        if !answer.is_success() {
-            return Err(failed("create", "selfsubjectreviews", &answer));
-        }
-        let review: Value = answer.read(what)?;
+        let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
+        let review = review(&self.connection, "selfsubjectreviews", &body, what).await?;
         let info = review.pointer("/status/userInfo").cloned().unwrap_or_default();
         serde_json::from_value(info)
             .map(Some)
@@ -228,6 +219,14 @@ impl ReadCluster for LiveCluster {
     }
 }
 
+/// Puts a question to the cluster, which stores nothing of it, and returns it with its answer.
+async fn review(connection: &Connection, resource: &str, body: &Value, what: &str) -> Result<Value, ClusterError> {
+    let group = body.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let path = format!("/apis/{group}/{resource}");
+    let answer = connection.send(&Ask { method: "POST", path: &path, body: Some(body), what: what.to_owned() }).await?;
+    if answer.is_success() { answer.read(what) } else { Err(failed("create", resource, &answer)) }
+}
+
 /// Whether the caller may do something, by SelfSubjectAccessReview.
 async fn may(connection: &Connection, request: &Request) -> Result<bool, ClusterError> {
     let spec = match request {
@@ -241,12 +240,7 @@ async fn may(connection: &Connection, request: &Request) -> Result<bool, Cluster
     };
     let body = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec });
     let what = format!("ask whether the caller may {request}");
-    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-    let answer = connection.send(&Ask { method: "POST", path, body: Some(&body), what: what.clone() }).await?;
-    if !answer.is_success() {
-        return Err(failed("create", "selfsubjectaccessreviews", &answer));
-    }
-    let review: Value = answer.read(&what)?;
+    let review = review(connection, "selfsubjectaccessreviews", &body, &what).await?;
     Ok(review.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or_default())
 }
 

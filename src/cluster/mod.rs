@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::access::Request;
 use crate::diagnostic::{Diagnostic, Excerpt};
+use crate::guard::Nodes;
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::write::{Expected, Refusal, Version, Write};
@@ -71,13 +72,6 @@ fn waiting(object: &Value) -> Option<Written> {
     object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str)?;
     let names = object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
     Some(Written::Waiting(names.filter_map(Value::as_str).map(str::to_owned).collect()))
-}
-
-/// A few nodes of each sort by name, enough to say that there are some.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Nodes {
-    pub(crate) ec2: Vec<String>,
-    pub(crate) fargate: Vec<String>,
 }
 
 /// The caller by SelfSubjectReview.

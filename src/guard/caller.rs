@@ -3,11 +3,10 @@
 use super::allowance::Allowance;
 use super::danger::{Danger, Guard, Unjudged, regions};
 use super::scene::{Known, Scene};
-use crate::access::{self, Admission, Identity, MASTERS, Who, lost_rights};
+use crate::access::{self, AUTHENTICATED, Admission, Identity, MASTERS, Who, lost_rights};
 
 /// How the authenticator of EKS begins the uid of whom it lets in.
 const UID: &str = "aws-iam-authenticator:";
-const AUTHENTICATED: &str = "system:authenticated";
 
 /// Whom the cluster takes the caller for.
 #[derive(Debug, Clone, Default)]

@@ -6,10 +6,9 @@ use super::breach::{Breach, request};
 use super::subjects::People;
 use crate::access::{Access, Moment, doubts};
 use crate::diagnostic::{Diagnostic, Place, Span};
-use crate::plan::{Meant, MustHold, Plan};
+use crate::plan::{Meant, MustHold};
 use crate::policy::{Action, Claim, Known};
 use crate::state::State;
-use crate::state::object::ObjectFault;
 
 /// Breakers named one by one on a terminal.
 const NAMED: usize = 5;
@@ -50,25 +49,6 @@ impl Refusal {
             None => error,
         }
     }
-}
-
-/// The invariants of a plan that do not hold in the state that it leads to.
-///
-/// # Errors
-/// A write of the plan that is none.
-pub(crate) fn after_plan(
-    plan: &Plan,
-    known: &Known,
-    live: &State,
-) -> Result<(Vec<Refusal>, Vec<Diagnostic>), ObjectFault> {
-    if plan.invariants.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    let after = plan.after(live)?;
-    let found = of_state(&plan.invariants, known, &after);
-    // Giving a large state back string by string would take longer than the judging.
-    std::mem::forget(after);
-    Ok(found)
 }
 
 /// The invariants that do not hold in a state, and what is odd about them.

@@ -21,6 +21,6 @@ pub(crate) use allowance::Allowance;
 pub(crate) use alone::{not_judged_alone, of_policy_alone};
 pub(crate) use caller::Caller;
 pub(crate) use danger::Danger;
-pub(crate) use invariants::{Refusal, after_plan, of_state};
+pub(crate) use invariants::{Refusal, of_state};
 pub(crate) use nodes::Nodes;
 pub(crate) use scene::{Known, Seen, Verdict, judge};

@@ -15,8 +15,8 @@ const USERNAME: &str = "system:node:";
 const FARGATE: &str = "system:node-proxier";
 const SESSION: &str = "{{SessionName}}";
 
-/// The nodes of a cluster, a few of each sort by name.
-#[derive(Debug, Clone, Default)]
+/// The nodes of a cluster, a few of each sort by name: enough to say that there are some.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Nodes {
     pub(crate) ec2: Vec<String>,
     pub(crate) fargate: Vec<String>,

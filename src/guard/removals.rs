@@ -8,7 +8,7 @@ use super::scene::Scene;
 use crate::policy::MaxRemovals;
 use crate::state::State;
 use crate::state::aws_auth::Section;
-use crate::state::entry_marks::{EntryMarks, id};
+use crate::state::entry_marks::id;
 use crate::state::mapping::entry_key;
 use crate::state::owner::{Owner, owner};
 
@@ -46,13 +46,11 @@ impl Count {
 fn count(scene: &Scene<'_, '_>) -> Count {
     let (live, after, policy) = (scene.live, scene.after, scene.plan.policy.as_str());
     let mut count = Count::default();
-    let roles = live.roles.iter().map(|(key, role)| (key, &role.meta));
-    for (key, meta) in roles.chain(live.bindings.iter().map(|(key, binding)| (key, &binding.meta))) {
+    for (key, meta) in live.rbac() {
         let goes = after.meta(key).is_none_or(|now| now.deleting && !meta.deleting);
         count.add(1, usize::from(goes), usize::from(owner(meta, policy) == Owner::Ours));
     }
-    let auth = live.aws_auth.as_ref();
-    let marks = auth.and_then(|auth| EntryMarks::of(&auth.meta.annotations).ok()).unwrap_or_default();
+    let marks = live.entry_marks();
     let owned = marks.owned_by(policy);
     let left = entries(after);
     for ((section, key), there) in entries(live) {

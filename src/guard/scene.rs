@@ -8,7 +8,7 @@ use super::nodes::{self, Nodes};
 use super::removals;
 use crate::access::{Access, Who};
 use crate::names::ObjectKey;
-use crate::plan::{Origin, Plan, Sides, Target};
+use crate::plan::{Change, Origin, Plan, Sides, Target};
 use crate::state::State;
 
 /// What of a cluster no state holds.
@@ -92,16 +92,22 @@ impl Scene<'_, '_> {
         loses || self.was.principals().iter().any(|one| lets_in(self.was, &one.who) && !lets_in(self.is, &one.who))
     }
 
-    /// Whether somebody's entry is not what the policy wrote: what it gives, the policy never gave.
-    pub(super) fn changed_live(&self, who: &Who) -> bool {
-        let Who::Arn(caller) = who else {
-            return false;
+    /// What the plan changes in somebody's entries.
+    fn changes_of(&self, who: &Who) -> impl Iterator<Item = &Change> {
+        let key = match who {
+            Who::Arn(caller) => Some(caller.key()),
+            Who::Account(id) => Some(id.clone()),
+            Who::User(_) | Who::Group(_) | Who::ServiceAccount { .. } => None,
         };
-        let key = caller.key();
-        self.plan.changes.iter().any(|change| match &change.target {
-            Target::Entry { principal, .. } => change.origin == Origin::ChangedLive && principal.to_lowercase() == key,
+        self.plan.changes.iter().filter(move |change| match &change.target {
+            Target::Entry { principal, .. } => key.as_ref().is_some_and(|key| principal.to_lowercase() == *key),
             Target::Object(_) => false,
         })
+    }
+
+    /// Whether somebody's entry is not what the policy wrote: what it gives, the policy never gave.
+    pub(super) fn changed_live(&self, who: &Who) -> bool {
+        matches!(who, Who::Arn(_)) && self.changes_of(who).any(|change| change.origin == Origin::ChangedLive)
     }
 
     /// Where to look for a right that goes.
@@ -118,16 +124,10 @@ impl Scene<'_, '_> {
 
     /// Where the policy says what becomes of somebody's entry.
     pub(super) fn said(&self, who: &Who) -> String {
-        let key = match who {
-            Who::Arn(caller) => caller.key(),
-            Who::Account(id) => id.clone(),
-            Who::User(_) | Who::Group(_) | Who::ServiceAccount { .. } => return String::new(),
-        };
-        let is_his = |target: &Target| match target {
-            Target::Entry { principal, .. } => principal.to_lowercase() == key,
-            Target::Object(_) => false,
-        };
-        let place = self.plan.changes.iter().filter(|change| is_his(&change.target)).find_map(|one| one.place.clone());
+        if !matches!(who, Who::Arn(_) | Who::Account(_)) {
+            return String::new();
+        }
+        let place = self.changes_of(who).find_map(|change| change.place.clone());
         place.map_or_else(
             || format!("the policy `{}` does not list this principal", self.plan.policy),
             |place| format!("{place} says what the entry becomes"),

@@ -87,10 +87,7 @@ pub(crate) struct Opened {
 impl Plan {
     /// Tells what the plan's writes change in who can do what, and which of its changes change nothing in it.
     pub(crate) fn tell_access(&mut self, sides: &Sides<'_>, known: &Known) {
-        self.access = Some(if self.is_empty() { Vec::new() } else { folded(&delta(&sides.was, &sides.is), known) });
-        if self.changes.is_empty() {
-            return;
-        }
+        self.access = Some(folded(&delta(&sides.was, &sides.is), known));
         let alone = Alone::between(&sides.was, &sides.is);
         for change in &mut self.changes {
             let changes = match &change.target {

@@ -18,6 +18,7 @@ pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, 
 use jiff::Timestamp;
 pub(crate) use limits::Limits;
 pub(crate) use must_hold::{Meant, MustHold, Spared};
+pub(crate) use objects::bridge;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

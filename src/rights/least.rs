@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::needs::{Need, of_applying, of_plan, of_policy, of_reading};
 use super::wanted::{Lack, Runner};
 use crate::access::{Access, Identity, Moment, ObjectRequest, Request, uncovered};
-use crate::names::{ObjectKey, ObjectKind};
+use crate::names::ObjectKey;
 use crate::plan::Plan;
 use crate::policy::expand::Desired;
 use crate::state::State;
-use crate::state::object::{ObjectFault, subjects_json};
+use crate::state::meta::{Labels, Meta};
+use crate::state::object::{Binding, ObjectFault, Role, binding_json, role_json};
+use crate::state::owner::MANAGED_BY;
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
 /// How the runner may write rules into roles.
@@ -79,20 +81,13 @@ impl Least {
     pub(crate) fn objects(&self, name: &str, with: With, subject: &Subject) -> Vec<Value> {
         let mut out = Vec::new();
         for (namespace, rules) in self.scopes(with) {
-            let kind = if namespace.is_some() { ObjectKind::Role } else { ObjectKind::ClusterRole };
-            let mut role = object(kind, namespace.as_deref(), name);
-            let binding = ObjectKey::binding(namespace.as_deref(), name).kind();
-            let mut bound = object(binding, namespace.as_deref(), name);
-            if let (Some(role), Some(bound)) = (role.as_object_mut(), bound.as_object_mut()) {
-                role.insert("rules".to_owned(), json!(rules));
-                let role_ref = match namespace {
-                    Some(_) => RoleRef::Role(name.to_owned()),
-                    None => RoleRef::ClusterRole(name.to_owned()),
-                };
-                bound.insert("roleRef".to_owned(), crate::state::object::role_ref_json(&role_ref));
-                bound.insert("subjects".to_owned(), subjects_json(std::slice::from_ref(subject)));
-            }
-            out.extend([role, bound]);
+            let (key, role_ref) = match &namespace {
+                Some(namespace) => (ObjectKey::role(namespace, name), RoleRef::Role(name.to_owned())),
+                None => (ObjectKey::cluster_role(name), RoleRef::ClusterRole(name.to_owned())),
+            };
+            out.push(role_json(&key, &Role { meta: anothers(), rules, aggregation: None }));
+            let binding = Binding { meta: anothers(), role_ref, subjects: vec![subject.clone()] };
+            out.push(binding_json(&ObjectKey::binding(namespace.as_deref(), name), &binding));
         }
         out
     }
@@ -179,13 +174,6 @@ fn join(rules: &mut Vec<Rule>, list: impl Fn(&mut Rule) -> &mut Vec<String>) {
 }
 
 /// Another's hand is told by the label, so that an exclusive policy does not take away what it is applied with.
-fn object(kind: ObjectKind, namespace: Option<&str>, name: &str) -> Value {
-    let mut metadata = json!({ "name": name });
-    if let (Some(namespace), Some(map)) = (namespace, metadata.as_object_mut()) {
-        map.insert("namespace".to_owned(), json!(namespace));
-    }
-    if let Some(map) = metadata.as_object_mut() {
-        map.insert("labels".to_owned(), json!({ crate::state::owner::MANAGED_BY: "kubectl" }));
-    }
-    json!({ "apiVersion": kind.api_version(), "kind": kind.word(), "metadata": metadata })
+fn anothers() -> Meta {
+    Meta { labels: Labels::from([(MANAGED_BY.to_owned(), "kubectl".to_owned())]), ..Meta::default() }
 }

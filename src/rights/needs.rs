@@ -8,11 +8,10 @@ use serde_json::Value;
 
 use crate::access::Request;
 use crate::names::{ObjectKey, ObjectKind};
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Step, bridge};
 use crate::policy::expand::Desired;
 use crate::state::State;
-use crate::state::entry_marks::EntryMarks;
-use crate::state::object::{Binding, RawRole, Role, from_value};
+use crate::state::object::{RawRole, Role, from_value};
 use crate::state::owner::{Owner, owner};
 use crate::state::rbac::{RBAC_GROUP, RoleRef, Rule};
 use crate::state::write::Write;
@@ -145,20 +144,16 @@ pub(crate) fn of_policy(desired: &Desired, live: &State, policy: &str, after: &S
     for (key, wanted) in &desired.bindings {
         out.extend(kept(key));
         // While a roleRef is replaced another binding holds the access.
-        out.push(Need::Request(request("delete", &key.renamed(&format!("{}-rolecall-bridge", key.name())), true)));
+        out.push(Need::Request(request("delete", &bridge(key, 1), true)));
         out.push(of_binding(key, &wanted.value.role_ref, after));
     }
-    let roles = live.roles.iter().map(|(key, role)| (key, &role.meta));
-    let ours = roles.chain(live.bindings.iter().map(|(key, Binding { meta, .. })| (key, meta)));
-    let ours = ours.filter(|(_, meta)| owner(meta, policy) == Owner::Ours);
+    let ours = live.rbac().filter(|(_, meta)| owner(meta, policy) == Owner::Ours);
     out.extend(ours.map(|(key, _)| Need::Request(request("delete", key, true))));
-    let auth = live.aws_auth.as_ref();
-    let marks = auth.and_then(|auth| EntryMarks::of(&auth.meta.annotations).ok()).unwrap_or_default();
     let maps = !desired.entries.is_empty() || !desired.ended.entries.is_empty();
-    if maps || !marks.owned_by(policy).is_empty() {
+    if maps || !live.entry_marks().owned_by(policy).is_empty() {
         let key = ObjectKey::aws_auth();
         out.push(Need::Request(request("patch", &key, true)));
-        if auth.is_none() {
+        if live.aws_auth.is_none() {
             out.push(Need::Request(request("create", &key, false)));
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::needs::{Need, of_plan};
 use crate::access::{Access, Identity, MASTERS, Moment, Request, uncovered};
-use crate::plan::Plan;
+use crate::plan::{Plan, Sides};
 use crate::state::State;
 use crate::state::object::ObjectFault;
 use crate::state::rbac::Rule;
@@ -32,16 +32,16 @@ pub(crate) struct Lack {
 ///
 /// # Errors
 /// A write of the plan that is none.
-pub(crate) fn wanted(plan: &Plan, live: &State, runner: &Runner) -> Result<Vec<Lack>, ObjectFault> {
+pub(crate) fn wanted(plan: &Plan, sides: &Sides<'_>, runner: &Runner) -> Result<Vec<Lack>, ObjectFault> {
     // Of these RBAC is not asked.
     if plan.is_empty() || runner.groups.iter().any(|group| group == MASTERS) {
         return Ok(Vec::new());
     }
-    let after = plan.after(live)?;
+    let Sides { live, after, .. } = sides;
     let identity = Identity::reported(&runner.username, &runner.groups);
     let mut left: BTreeMap<usize, Vec<(Need, usize)>> = BTreeMap::new();
     let mut holder = Holder::new(live, &identity);
-    for (need, step) in of_plan(plan, live, &after) {
+    for (need, step) in of_plan(plan, live, after) {
         if holder.lacks(&need).is_some() {
             let stage = plan.steps.get(step).map_or(0, |step| step.stage);
             left.entry(stage).or_default().push((need, step));

@@ -16,19 +16,26 @@ fn moments() -> impl Strategy<Value = Moment> {
     prop_oneof![Just(Moment::Stored), Just(Moment::Settled)]
 }
 
-/// Requests that a need asks for, in the words of the random states, as a SubjectAccessReview may ask them.
+/// Requests that a need asks for, in the words of the random states, as a client can send them.
 fn asking(need: &Need) -> Vec<Request> {
     let namespaces: &[&str] = match need.place {
         Place::Cluster => &[""],
         Place::Namespace => &["n1", "n2", "elsewhere"],
         Place::In(namespace) => &[namespace],
-        Place::Any => &["", "n1", "n2", "elsewhere"],
+        Place::Any | Place::Itself => &["", "n1", "n2", "elsewhere"],
     };
-    let names = if need.names.is_empty() { &["", "a", "b", "other"][..] } else { need.names };
+    let names = if need.place == Place::Itself {
+        // What is updated or patched has a name, and so a namespace.
+        &["n1", "n2", "a", "b", "other"][..]
+    } else if need.names.is_empty() {
+        &["", "a", "b", "other"][..]
+    } else {
+        need.names
+    };
     let mut all = Vec::new();
     for (verb, resource) in need.verbs.iter().flat_map(|verb| need.resources.iter().map(move |one| (verb, one))) {
         for (namespace, name) in namespaces.iter().flat_map(|space| names.iter().map(move |name| (space, name))) {
-            all.push(Request::object(verb, need.group, resource).named(name).within(namespace));
+            all.push(Request::object(verb, need.group, resource).named(name).within(namespace).into_sent());
         }
     }
     all

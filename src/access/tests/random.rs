@@ -20,7 +20,7 @@ fn some(words: &'static [&'static str], most: usize) -> impl Strategy<Value = Ve
 }
 
 pub(super) fn object_rule() -> impl Strategy<Value = Rule> {
-    let names = prop_oneof![3 => Just(Vec::new()), 1 => some(&["", "a", "b"], 2)];
+    let names = prop_oneof![3 => Just(Vec::new()), 1 => some(&["", "a", "b", "n1"], 2)];
     (
         some(&["get", "list", "create", "*"], 2),
         some(&["", "apps", "*"], 2),
