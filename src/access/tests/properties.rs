@@ -26,9 +26,9 @@ fn asking(need: &Need) -> Vec<Request> {
     };
     let names = if need.place == Place::Itself {
         // What is updated or patched has a name, and so a namespace.
-        &["n1", "n2", "a", "b", "other"][..]
+        &["n1", "n2", "a", "other"][..]
     } else if need.names.is_empty() {
-        &["", "a", "b", "other"][..]
+        &["", "a", "n1", "other"][..]
     } else {
         need.names
     };
