@@ -30,7 +30,7 @@ pub(crate) use mapping::{EntryRef, Never};
 pub(crate) use matches::{Lack, allows};
 pub(crate) use query::{Access, Answer, By, Chain, Held, Holder, Miss, Principal, Verdict, WhoCan};
 pub(crate) use reach::Part;
-pub(crate) use request::Request;
+pub(crate) use request::{ObjectRequest, Request};
 
 // What the tests ask of the parts by themselves.
 #[cfg(test)]

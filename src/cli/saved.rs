@@ -12,15 +12,18 @@ use super::failure::Failure;
 use super::planned::Planned;
 use super::target::{Target, Way};
 use super::world::World;
+use super::write_file;
 use crate::cluster::kubeconfig::Wanted;
 use crate::diagnostic::Diagnostic;
 use crate::plan::Plan;
-use crate::render::json::FORMAT_VERSION;
+use crate::render::json::{FORMAT_VERSION, insert};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct File {
     plans: Vec<Saved>,
+    /// When it was applied.
+    used: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -37,7 +40,7 @@ struct Saved {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Reached {
+pub(crate) enum Reached {
     CurrentContext(serde::de::IgnoredAny),
     Context(String),
     Eks { name: String, region: String, account: Option<String> },
@@ -70,7 +73,7 @@ pub(crate) async fn open(path: &Path, place: &Place, world: &World) -> Result<Ve
     Ok(out)
 }
 
-fn way(reached: Reached) -> Way {
+pub(crate) fn way(reached: Reached) -> Way {
     match reached {
         Reached::CurrentContext(_) => Way::Live(Wanted::Current),
         Reached::Context(name) => Way::Live(Wanted::Context(name)),
@@ -98,6 +101,10 @@ fn read(path: &Path, world: &World) -> Result<Vec<Saved>, Failure> {
     }
     let file: File =
         serde_json::from_value(value).map_err(|error| fault(format!("{name} is not a saved plan: {error}"), again))?;
+    if let Some(used) = &file.used {
+        let why = format!("{name} was applied already, at {used}: a saved plan is used once");
+        return Err(fault(why, again));
+    }
     for saved in &file.plans {
         if !saved.refusals.is_empty() {
             let why = format!("{name} is refused by what its policy says must hold: nothing was written");
@@ -109,6 +116,17 @@ fn read(path: &Path, world: &World) -> Result<Vec<Saved>, Failure> {
         }
     }
     Ok(file.plans)
+}
+
+/// A plan is used once: also where everything that it relies on is brought back by hand.
+pub(crate) fn mark_used(path: &Path, world: &World) -> Result<(), Failure> {
+    let read = std::fs::read_to_string(world.cwd.join(path)).map_err(|error| error.to_string());
+    let value = read.and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
+    let mut value = value.map_err(|error| {
+        Failure::of(Diagnostic::error(format!("the plan {} cannot be read any more: {error}", path.display())))
+    })?;
+    insert(&mut value, "used", Value::String(world.now.to_string()));
+    write_file(path, &format!("{value:#}\n"), world)
 }
 
 /// Nothing is written where something that a plan relies on has moved.

@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 
 use super::connection::{Answer, Ask, Connection};
 use super::list::{exported, list};
-use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written, waiting};
+use super::review::Credentials;
+use super::{Caller, ClusterError, Leases, ReadCluster, Standing, WriteCluster, Written, review, waiting};
+use crate::access::Request;
 use crate::names::{ObjectKey, ObjectKind};
+use crate::plan::Await;
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
 use crate::state::meta::FIELD_MANAGER;
@@ -17,7 +20,7 @@ use crate::state::object::{Binding, RawBinding, RawNamespace, RawRole, Role};
 use crate::state::write::{Expected, Refusal, Version, Write, merge, without_empty};
 
 /// Names of RBAC objects may hold blanks, colons and more.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// A right that this run has just granted itself is not seen by the authorizer's informers at once.
 const FORBIDDEN_TRIES: u32 = 3;
 const INFORMER_LAG: std::time::Duration = std::time::Duration::from_millis(400);
@@ -27,7 +30,7 @@ const ENDING: &str = "because it is being terminated";
 
 /// A cluster behind an API server.
 pub(crate) struct LiveCluster {
-    connection: Arc<Connection>,
+    pub(super) connection: Arc<Connection>,
 }
 
 /// The path of all objects of a kind, or of those of a namespace.
@@ -53,6 +56,10 @@ pub(super) fn path(key: &ObjectKey) -> String {
 impl LiveCluster {
     pub(crate) fn new(connection: Connection) -> Self {
         Self { connection: Arc::new(connection) }
+    }
+
+    pub(crate) fn leases(&self, namespace: &str) -> Leases {
+        Leases::new(self.connection.clone(), namespace)
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
@@ -120,13 +127,23 @@ impl LiveCluster {
     }
 }
 
+/// Method, verb and path of a write.
+fn request(key: &ObjectKey, write: &Write) -> (&'static str, &'static str, String) {
+    let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
+    match write {
+        Write::Create(_) => ("POST", "create", format!("{}?{query}", collection(key.kind(), key.namespace()))),
+        Write::Patch(_) => ("PATCH", "patch", format!("{}?{query}", path(key))),
+        Write::Delete => ("DELETE", "delete", path(key)),
+    }
+}
+
 /// From `… create new content in namespace x because …`.
 fn namespace_of(message: &str) -> String {
     message.split(" in namespace ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned()
 }
 
 /// What went wrong with a request, by its status and the server's words.
-fn failed(verb: &str, what: &str, answer: &Answer) -> ClusterError {
+pub(super) fn failed(verb: &str, what: &str, answer: &Answer) -> ClusterError {
     let said = answer.failure();
     let refused = |refusal: Refusal| ClusterError::Refused { object: what.to_owned(), refusal };
     match answer.status {
@@ -193,23 +210,7 @@ impl ReadCluster for LiveCluster {
     }
 
     async fn whoami(&self) -> Result<Option<Caller>, ClusterError> {
-        let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
-        let what = "ask who the caller is";
-        let ask = Ask {
-            method: "POST",
-            path: "/apis/authentication.k8s.io/v1/selfsubjectreviews",
-            body: Some(&body),
-            what: what.to_owned(),
-        };
-        let answer = self.connection.send(&ask).await?;
-        if !answer.is_success() {
-            return Err(failed("create", "selfsubjectreviews", &answer));
-        }
-        let review: Value = answer.read(what)?;
-        let info = review.pointer("/status/userInfo").cloned().unwrap_or_default();
-        serde_json::from_value(info)
-            .map(Some)
-            .map_err(|error| ClusterError::Unreadable { what: what.to_owned(), why: error.to_string() })
+        review::caller(&self.connection).await.map(Some)
     }
 }
 
@@ -219,12 +220,7 @@ fn joined<T>(end: Result<Result<T, ClusterError>, tokio::task::JoinError>) -> Re
 
 impl WriteCluster for LiveCluster {
     async fn write(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<Written, ClusterError> {
-        let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
-        let (method, verb, path) = match write {
-            Write::Create(_) => ("POST", "create", format!("{}?{query}", collection(key.kind(), key.namespace()))),
-            Write::Patch(_) => ("PATCH", "patch", format!("{}?{query}", path(key))),
-            Write::Delete => ("DELETE", "delete", path(key)),
-        };
+        let (method, verb, path) = request(key, write);
         let body = write.body(expected);
         let ask = Ask { method, path: &path, body: Some(&body), what: format!("{verb} {key}") };
         let mut forbidden = 0;
@@ -257,6 +253,27 @@ impl WriteCluster for LiveCluster {
             return Ok(made);
         }
         Err(failed(verb, &key.to_string(), &answer))
+    }
+
+    async fn rehearse(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<(), ClusterError> {
+        let (method, verb, path) = request(key, write);
+        let path = format!("{path}{}dryRun=All", if path.contains('?') { '&' } else { '?' });
+        let body = write.body(expected);
+        let ask = Ask { method, path: &path, body: Some(&body), what: format!("{verb} {key}") };
+        let answer = self.connection.send(&ask).await?;
+        if answer.is_success() { Ok(()) } else { Err(failed(verb, &key.to_string(), &answer)) }
+    }
+
+    async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        Ok(self.get(key).await?.map(|object| exported(key.kind(), object)))
+    }
+
+    async fn review(&self, asked: &Await) -> Result<bool, ClusterError> {
+        review::of(&self.connection, asked).await
+    }
+
+    async fn standing(&self, with: Credentials, needs: &[Request]) -> Result<Option<Standing>, ClusterError> {
+        review::standing(&self.connection, with, needs).await.map(Some)
     }
 
     async fn finish(&self) -> Result<(), ClusterError> {

@@ -10,13 +10,16 @@ mod entries;
 mod fields;
 mod moved;
 mod objects;
+mod promise;
 mod removal;
+mod restore;
 mod steps;
 
 pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened};
-#[expect(unused_imports, reason = "the shell asks them before it writes")]
-pub(crate) use awaited::{Await, Passing, Question, Window};
+pub(crate) use awaited::{Await, Question, Window};
 use jiff::Timestamp;
+pub(crate) use promise::Promise;
+pub(crate) use restore::{Images, restore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

@@ -4,6 +4,7 @@
 //! URLs), and every side is closed under union, cut and difference. This part of the room knows rules and requests; it
 //! may not know who holds them.
 
+mod example;
 mod product;
 mod region;
 mod resources;
