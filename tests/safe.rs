@@ -315,9 +315,9 @@ fn a_lease_is_held_while_the_writes_go_on_and_given_back() {
     );
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
     desk.write("rolecall.toml", POLICY).ok(&["apply", "--auto-approve"]);
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock().unwrap().clone();
     assert_eq!(seen.len(), 3);
-    for lease in seen.iter() {
+    for lease in &seen {
         assert!(lease["spec"]["holderIdentity"].as_str().unwrap().starts_with("admin"), "{lease}");
         assert!(lease["spec"]["leaseDurationSeconds"].as_u64().unwrap() > 0);
         assert!(lease["spec"]["acquireTime"].is_string() && lease["spec"]["renewTime"].is_string());

@@ -133,7 +133,16 @@ impl Lock {
         if self.is_lost() {
             return Ok(());
         }
-        self.leases.release(&held, Timestamp::now()).await.map(drop)
+        match self.leases.release(&held, Timestamp::now()).await {
+            // The answer to a renewal, or to this very request, was lost.
+            Err(ClusterError::Refused { .. }) => match self.leases.read().await? {
+                Some(lease) if lease.holder == held.holder => {
+                    self.leases.release(&lease, Timestamp::now()).await.map(drop)
+                }
+                Some(_) | None => Ok(()),
+            },
+            end => end.map(drop),
+        }
     }
 }
 

@@ -135,10 +135,19 @@ impl Ground {
             ClusterError::Refused { refusal: Refusal::Invalid(why), .. } => {
                 return !why.contains("does not support dry run");
             }
-            other => {
-                let _final: &ClusterError = other;
-                return true;
-            }
+            ClusterError::Refused { .. }
+            | ClusterError::Kubeconfig { .. }
+            | ClusterError::NoContext { .. }
+            | ClusterError::NoEksContext { .. }
+            | ClusterError::ManyEksContexts { .. }
+            | ClusterError::Unreachable { .. }
+            | ClusterError::Unauthorized { .. }
+            | ClusterError::Credentials { .. }
+            | ClusterError::Answer { .. }
+            | ClusterError::Unreadable { .. }
+            | ClusterError::SnapshotFile { .. }
+            | ClusterError::Snapshot { .. }
+            | ClusterError::SnapshotMoved { .. } => return true,
         };
         let stands_on_a_role = self.role_of(step).is_some_and(|role| self.roles.contains(&role));
         let may_gain = self.caller_gains.is_some_and(|first| first < number);

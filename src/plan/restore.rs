@@ -13,7 +13,7 @@ use crate::state::State;
 use crate::state::object::{Binding, ObjectFault, RawBinding, RawRole, Role, from_value};
 use crate::state::rbac::same_rules;
 use crate::state::undo;
-use crate::state::write::{Version, Write};
+use crate::state::write::Write;
 
 /// Each object as it was and as it is; nothing where it was or is not.
 pub(crate) type Images = BTreeMap<ObjectKey, (Option<Value>, Option<Value>)>;
@@ -32,7 +32,9 @@ pub(crate) fn restore(policy: &str, live: &State, images: &Images) -> Result<Pla
                 let write = Write::Create(undo::anew(then));
                 (Action::Create, vec![(write, Needs::Absent, granting(key.kind()), "create")])
             }
-            (None, Some(now)) => (Action::Delete, vec![(Write::Delete, as_read(now), taking(key.kind()), "delete")]),
+            (None, Some(_)) => {
+                (Action::Delete, vec![(Write::Delete, as_read(live, key), taking(key.kind()), "delete")])
+            }
             (Some(then), Some(now)) => {
                 let role = |object: &Value| {
                     object.get("roleRef").map(|role| (role.get("kind").cloned(), role.get("name").cloned()))
@@ -40,13 +42,13 @@ pub(crate) fn restore(policy: &str, live: &State, images: &Images) -> Result<Pla
                 if role(then) != role(now) {
                     let back = Write::Create(undo::anew(then));
                     let steps = vec![
-                        (Write::Delete, as_read(now), Phase::ReplaceAway, "delete"),
+                        (Write::Delete, as_read(live, key), Phase::ReplaceAway, "delete"),
                         (back, Needs::Absent, Phase::ReplaceBack, "create"),
                     ];
                     (Action::Replace, steps)
                 } else if let Some(patch) = undo::patch(now, then) {
                     let phase = changing(key.kind(), now, then)?;
-                    (Action::Update, vec![(Write::Patch(patch), as_read(now), phase, "change")])
+                    (Action::Update, vec![(Write::Patch(patch), as_read(live, key), phase, "change")])
                 } else {
                     continue;
                 }
@@ -69,10 +71,9 @@ pub(crate) fn restore(policy: &str, live: &State, images: &Images) -> Result<Pla
     })
 }
 
-fn as_read(object: &Value) -> Needs {
-    let version = Version::of(object);
-    let (uid, resource_version) = version.map(|version| (version.uid, version.resource_version)).unwrap_or_default();
-    Needs::AsRead { uid, resource_version }
+/// The version that a write has to name: of a snapshot by hand it is not in the object.
+fn as_read(live: &State, key: &ObjectKey) -> Needs {
+    live.meta(key).map_or(Needs::Absent, super::objects::as_read)
 }
 
 fn granting(kind: ObjectKind) -> Phase {

@@ -1,6 +1,6 @@
 //! The merge patch that leads an object back to what it was: what access and its marks are made of, and nothing else.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::write::Write;
 
@@ -15,17 +15,9 @@ const OF_THE_SERVER: [&str; 8] = [
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
 ];
-/// What a write of rolecall can change.
-const PARTS: [&str; 8] = [
-    "/metadata/labels",
-    "/metadata/annotations",
-    "/data",
-    "/binaryData",
-    "/immutable",
-    "/rules",
-    "/aggregationRule",
-    "/subjects",
-];
+/// What a write of rolecall can change: of an object, and of its metadata.
+const PARTS: [&str; 6] = ["data", "binaryData", "immutable", "rules", "aggregationRule", "subjects"];
+const OF_METADATA: [&str; 2] = ["labels", "annotations"];
 
 /// The body that makes an object anew.
 pub(crate) fn anew(object: &Value) -> Value {
@@ -38,22 +30,21 @@ pub(crate) fn anew(object: &Value) -> Value {
 
 /// The patch from `now` to `then`; nothing where they do not differ.
 pub(crate) fn patch(now: &Value, then: &Value) -> Option<Value> {
-    let mut out = json!({});
-    for part in PARTS {
-        // What an aggregated role has of rules its controller fills in.
-        let filled = part == "/rules" && then.get("aggregationRule").is_some_and(|rule| !rule.is_null());
-        if filled {
-            continue;
-        }
-        let (now, then) = (now.pointer(part), then.pointer(part));
-        if let Some(change) = difference(now.unwrap_or(&Value::Null), then.unwrap_or(&Value::Null)) {
-            match part.strip_prefix("/metadata/") {
-                Some(field) => out["metadata"][field] = change,
-                None => out[part.trim_start_matches('/')] = change,
-            }
-        }
+    // What an aggregated role has of rules its controller fills in.
+    let filled = then.get("aggregationRule").is_some_and(|rule| !rule.is_null());
+    let own = PARTS.into_iter().filter(|part| !(filled && *part == "rules"));
+    let mut out = changed(own, now, then);
+    let metadata = |object: &Value| object.get("metadata").cloned().unwrap_or_default();
+    let marks = changed(OF_METADATA.into_iter(), &metadata(now), &metadata(then));
+    if !marks.is_empty() {
+        out.insert("metadata".to_owned(), Value::Object(marks));
     }
-    out.as_object().is_some_and(|fields| !fields.is_empty()).then_some(out)
+    (!out.is_empty()).then_some(Value::Object(out))
+}
+
+fn changed(parts: impl Iterator<Item = &'static str>, now: &Value, then: &Value) -> Map<String, Value> {
+    let part = |object: &Value, name: &str| object.get(name).cloned().unwrap_or_default();
+    parts.filter_map(|name| Some((name.to_owned(), difference(&part(now, name), &part(then, name))?))).collect()
 }
 
 fn is_nothing(value: &Value) -> bool {
@@ -96,6 +87,8 @@ pub(crate) fn of(write: &Write, before: Option<&Value>) -> Option<Write> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::state::write::{merge, without_empty};
 
