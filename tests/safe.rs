@@ -578,3 +578,99 @@ fn two_applies_at_once_make_every_write_once() {
     }
     assert!(desks[0].ok(&["plan"]).contains("no changes"));
 }
+
+/// One entry, and as many roles and bindings as make thirty writes.
+fn thirty(verb: &str) -> String {
+    let mut out = String::from(
+        "[policy]\nname = \"safe\"\n[principals.viewer]\nrole = \"arn:aws:iam::111122223333:role/viewer\"\n\
+         groups = [\"viewers\"]\n[groups.viewers]\n",
+    );
+    for n in 0..15 {
+        out += &format!("[cluster-roles.r{n}]\nrules = [{{ verbs = [\"{verb}\"], resources = [\"pods\"] }}]\n");
+    }
+    for n in 0..14 {
+        out += &format!("[bindings.b{n}]\ncluster-role = \"r{n}\"\ngroups = [\"viewers\"]\n");
+    }
+    out
+}
+
+#[test]
+fn an_apply_of_thirty_writes_killed_after_any_of_them_goes_on_with_exactly_the_rest() {
+    let (_turn, cluster) = cluster();
+    let fresh = || {
+        cluster.reset();
+        cluster.set_aws_auth(&json!({ "mapRoles": NODES, "other": "kept" }));
+    };
+    let whole = Desk::with_kubeconfig(cluster.kubeconfig());
+    whole.write("rolecall.toml", &thirty("get")).ok(&["apply", "--auto-approve"]);
+    let expected = content(cluster);
+    for n in 1..=30 {
+        fresh();
+        let answered = Arc::new(Mutex::new(0));
+        let counting = answered.clone();
+        let proxy = Proxy::watched(
+            cluster,
+            // What comes after never arrives: so many are made and no more.
+            move |asked| if asked.is_write() && asked.writes > n { Fate::Reset } else { Fate::Pass },
+            move |asked, _| *counting.lock().unwrap() += usize::from(asked.is_write()),
+        );
+        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
+        desk.write("rolecall.toml", &thirty("get"));
+        let mut command = desk.command(&["apply", "--auto-approve"]);
+        let null = std::process::Stdio::null;
+        let mut child = command.stdout(null()).stderr(null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while *answered.lock().unwrap() < n {
+            assert!(Instant::now() < deadline, "it never comes to write {n}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        cluster.admin("DELETE", &format!("{LEASES}/rolecall"), None);
+        let rest = whole.plan(&[])["steps"].as_array().unwrap().len();
+        assert_eq!(rest, 30 - n, "killed after {n}");
+        whole.ok(&["apply", "--auto-approve"]);
+        assert_eq!(content(cluster), expected, "killed after {n}");
+        assert!(whole.ok(&["plan"]).contains("no changes"), "killed after {n}");
+    }
+}
+
+#[test]
+fn no_entry_that_others_write_in_a_loop_is_ever_lost() {
+    let (_turn, cluster) = cluster();
+    let ended = Arc::new(AtomicBool::new(false));
+    let ending = ended.clone();
+    // As eksctl does it: the whole object, under the version that was read, and again after a conflict.
+    let others = std::thread::spawn(move || {
+        let mut added = 0;
+        while !ending.load(Ordering::Relaxed) {
+            let mut object = CLUSTER.admin("GET", AWS_AUTH, None).1;
+            let text = object["data"]["mapRoles"].as_str().unwrap().to_owned();
+            let entry = format!("- rolearn: arn:aws:iam::111122223333:role/theirs-{added}\n  username: t\n");
+            object["data"]["mapRoles"] = json!(format!("{text}{entry}"));
+            added += usize::from(CLUSTER.admin("PUT", AWS_AUTH, Some(&object)).0 == 200);
+            std::thread::sleep(Duration::from_millis([50, 700, 100, 1500][added % 4]));
+        }
+        added
+    });
+    let desk = desk(cluster);
+    let (mut made, mut refused) = (0, 0);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while made < 6 {
+        assert!(Instant::now() < deadline, "{made} applies ended well, {refused} were overtaken");
+        // With the entry, and without it.
+        let policy = if made % 2 == 0 { POLICY } else { "[policy]\nname = \"safe\"\n" };
+        let ran = desk.write("rolecall.toml", policy).run(&["apply", "--auto-approve"]);
+        let overtaken = ran.err.contains("since the plan was made") || ran.err.contains("changed by somebody else");
+        assert!(ran.code == 0 || overtaken, "{}{}", ran.out, ran.err);
+        made += usize::from(ran.code == 0);
+        refused += usize::from(ran.code != 0);
+    }
+    ended.store(true, Ordering::Relaxed);
+    let added = others.join().unwrap();
+    let text = cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"].as_str().unwrap().to_owned();
+    assert!(added > 0 && text.contains("role/eks-nodes"), "{text}");
+    for n in 0..added {
+        assert!(text.contains(&format!("role/theirs-{n}\n")), "entry {n} of {added} is lost:\n{text}");
+    }
+}

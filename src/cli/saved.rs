@@ -101,10 +101,6 @@ fn read(path: &Path, world: &World) -> Result<Vec<Saved>, Failure> {
     }
     let file: File =
         serde_json::from_value(value).map_err(|error| fault(format!("{name} is not a saved plan: {error}"), again))?;
-    if let Some(used) = &file.used {
-        let why = format!("{name} was applied already, at {used}: a saved plan is used once");
-        return Err(fault(why, again));
-    }
     for saved in &file.plans {
         if !saved.refusals.is_empty() {
             let why = format!("{name} is refused by what its policy says must hold: nothing was written");
@@ -114,6 +110,10 @@ fn read(path: &Path, world: &World) -> Result<Vec<Saved>, Failure> {
             let why = format!("{name} was changed after it was saved: its steps do not have the digest it states");
             return Err(fault(why, again));
         }
+    }
+    if let Some(used) = &file.used {
+        let why = format!("{name} was applied already, at {used}: a saved plan is used once");
+        return Err(fault(why, again));
     }
     Ok(file.plans)
 }
