@@ -23,6 +23,9 @@ use crate::state::write::{Precondition, Refusal, Write};
 /// double its time.
 pub(crate) const BEFORE_AN_APPLY: usize = 256;
 
+/// What the escalation check says.
+const ESCALATES: &str = "attempting to grant";
+
 /// What the cluster said.
 #[derive(Debug, Default)]
 pub(crate) struct Rehearsal {
@@ -125,11 +128,12 @@ impl Ground {
         let Some(step) = plan.steps.get(number) else {
             return false;
         };
-        let about_rights = match error {
-            ClusterError::Forbidden { why, .. } => !why.contains("admission webhook"),
+        let (about_rights, about_the_role) = match error {
+            ClusterError::Forbidden { why, .. } => (!why.contains("admission webhook"), why.contains(ESCALATES)),
             ClusterError::Refused { refusal: Refusal::NotFound, .. } => {
-                matches!(step.object.kind(), ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding)
-                    && matches!(step.write, Write::Create(_))
+                let binds = matches!(step.object.kind(), ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding)
+                    && matches!(step.write, Write::Create(_));
+                (binds, binds)
             }
             // A webhook that cannot judge without acting has judged nothing.
             ClusterError::Refused { refusal: Refusal::Invalid(why), .. } => {
@@ -151,7 +155,7 @@ impl Ground {
         };
         let stands_on_a_role = self.role_of(step).is_some_and(|role| self.roles.contains(&role));
         let may_gain = self.caller_gains.is_some_and(|first| first < number);
-        !(about_rights && (stands_on_a_role || may_gain))
+        !(about_the_role && stands_on_a_role || about_rights && may_gain)
     }
 
     /// The role that a binding gives; a patch does not say it, and then any written role may be it.
