@@ -4,11 +4,14 @@ use super::args::{Apply, Care};
 use super::carrying::{carry_out_all, judge_all};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::guarded::allowances;
+use super::lacking;
 use super::planned::{Depth, Planned, plans, print_text};
-use super::refused::say_refusals;
+use super::refused::{say, say_refusals};
 use super::saved;
 use super::world::World;
-use crate::diagnostic::{Diagnostic, Sources};
+use crate::diagnostic::{Diagnostic, Severity, Sources};
+use crate::guard::Allowance;
 use crate::render::text;
 use crate::render::words::count;
 
@@ -19,36 +22,48 @@ pub(crate) async fn run(args: &Apply, world: &mut World) -> Result<Exit, Failure
         saved: args.plan.as_deref(),
     };
     consent.can_be_had(world)?;
+    let allow = allowances(&args.care.allow)?;
     let (sources, planned) = match &args.plan {
-        Some(path) => (Sources::default(), saved::open(path, &args.scope.place, world).await?),
+        Some(path) => (Sources::default(), saved::open(path, &args.scope.place, &allow, world).await?),
         None => {
-            let (loaded, planned) = plans(&args.scope, Depth::Access, world).await?.complete()?;
+            let (loaded, planned) = plans(&args.scope, Depth::Access, &allow, world).await?.complete()?;
             (loaded.policy.sources, planned)
         }
     };
-    print_text(&planned, args.full, text::plan, world);
-    if say_refusals(&planned, &sources, world) {
-        world.say("Refused: nothing was written.\n");
-        return Ok(Exit::Refused);
-    }
-    finish(&planned, &sources, &Way { consent, dry_run: args.dry_run, care: &args.care }, world).await
+    let way = Way { consent, allow: &allow, dry_run: args.dry_run, full: args.full, care: &args.care };
+    finish(&planned, &sources, &way, world).await
 }
 
 /// How plans are to be carried out.
 pub(crate) struct Way<'a> {
     pub(crate) consent: Consent<'a>,
+    /// What the command line says yes to.
+    pub(crate) allow: &'a [Allowance],
     pub(crate) dry_run: bool,
+    pub(crate) full: bool,
     pub(crate) care: &'a Care,
 }
 
-/// Asks, and makes the writes of plans that were shown.
+/// Shows plans, asks, and makes their writes.
 pub(crate) async fn finish(
     planned: &[Planned],
     sources: &Sources,
     way: &Way<'_>,
     world: &mut World,
 ) -> Result<Exit, Failure> {
+    print_text(planned, way.full, text::plan, world);
+    if say_refusals(planned, way.allow, sources, world) {
+        world.say("Refused: nothing was written.\n");
+        return Ok(Exit::Refused);
+    }
     let work: Vec<&Planned> = planned.iter().filter(|one| !one.plan.is_empty()).collect();
+    let severity = if way.dry_run { Severity::Warning } else { Severity::Error };
+    let lacks: Vec<Diagnostic> = work.iter().filter_map(|one| lacking::told(one, severity)).collect();
+    if !lacks.is_empty() && !way.dry_run {
+        world.say("Nothing was written.\n");
+        return Err(lacks.into());
+    }
+    say(&lacks, sources, world);
     if work.is_empty() {
         return Ok(Exit::Done);
     }

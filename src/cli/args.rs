@@ -11,7 +11,7 @@ use clap_complete::Shell;
     name = "rolecall",
     version,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 done (`can`: yes); 1 error or wrong usage (`can`: no); 2 `drift` or `plan --detailed-exitcode` found changes; \
+    after_help = "Exit codes: 0 done (`can`: yes); 1 error or wrong usage (`can`: no; `permissions --check`: something is missing); 2 `drift` or `plan --detailed-exitcode` found changes; \
                   3 a guard or an invariant refused."
 )]
 pub(crate) struct CommandLine {
@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Validate(Validate),
     Snapshot(Snapshot),
     Whoami(Whoami),
+    Permissions(Permissions),
     Can(Can),
     WhoCan(WhoCan),
     Access(Access),
@@ -44,6 +45,7 @@ impl Command {
             | Self::Validate(Validate { format, .. })
             | Self::Snapshot(Snapshot { format, .. })
             | Self::Whoami(Whoami { format, .. })
+            | Self::Permissions(Permissions { format, .. })
             | Self::Can(Can { question: Question { format, .. }, .. })
             | Self::WhoCan(WhoCan { question: Question { format, .. }, .. })
             | Self::Access(Access { question: Question { format, .. }, .. }) => *format,
@@ -102,6 +104,9 @@ pub(crate) struct Plan {
     pub(crate) out: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+    /// Say yes to one danger that a guard refuses, as the refusal names it; can be repeated
+    #[arg(long, value_name = "DANGER")]
+    pub(crate) allow: Vec<String>,
     /// Exit with 2 where there are changes
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
@@ -140,6 +145,13 @@ pub(crate) struct Apply {
 /// What is done around the writes.
 #[derive(Debug, Args)]
 pub(crate) struct Care {
+    /// Say yes to one danger that a guard refuses, as the refusal names it; can be repeated
+    ///
+    /// remove:ARN: he loses access that a guard watches over. masters:ARN: he becomes system:masters. removals:N: so
+    /// many things go. empty-aws-auth: it lets nobody in. last-admin: nobody of it can repair access. A saved plan and
+    /// an approved digest say yes to nothing: it is said again here.
+    #[arg(long, value_name = "DANGER")]
+    pub(crate) allow: Vec<String>,
     /// Keep what is about to change in a new file of this folder, for `rolecall restore FILE`
     #[arg(long, value_name = "DIR")]
     pub(crate) backup: Option<PathBuf>,
@@ -229,6 +241,53 @@ pub(crate) struct Whoami {
     pub(crate) scope: Scope,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+/// Print the roles that whoever runs rolecall needs
+///
+/// The least ClusterRole and Roles for a policy on a cluster, as YAML for `kubectl apply -f -`: limited by name where
+/// the API server heeds it. Names are those of the policy and of what it owns, so print them anew when it grows.
+#[derive(Debug, Args)]
+pub(crate) struct Permissions {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// What it is to run
+    #[arg(long = "for", value_enum, default_value_t, value_name = "COMMAND")]
+    pub(crate) what: Runs,
+    /// How it may write rules into roles
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(crate) with: WrittenWith,
+    /// Who runs it: group:NAME, user:NAME or sa:NAMESPACE/NAME
+    #[arg(long, value_name = "SUBJECT", default_value = "group:rolecall")]
+    pub(crate) subject: String,
+    /// How the roles and bindings are called
+    #[arg(long, default_value = "rolecall")]
+    pub(crate) name: String,
+    /// Ask the cluster what of it you lack, and exit with 1 where something is missing
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// YAML documents (text), or one List (json); of `--check` one document
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Which command needs permissions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runs {
+    /// plan, drift and all questions
+    Plan,
+    #[default]
+    Apply,
+}
+
+/// What lets a runner write rules into roles.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WrittenWith {
+    /// It holds every rule of the policy's roles itself: it can hand out nothing else
+    #[default]
+    Rules,
+    /// It may write any rule, and holds none: it can make itself cluster-admin
+    Escalate,
 }
 
 /// Of which state of which cluster something is asked.
@@ -321,7 +380,7 @@ pub(crate) struct Access {
 #[derive(Debug, Args)]
 pub(crate) struct Schema {
     /// Of the policy file, of what `plan` and `drift` print, of what `validate` and faults print, of what `whoami` prints,
-    /// or of what `can`, `who-can` and `access` print
+    /// of what `permissions --check` prints, or of what `can`, `who-can` and `access` print
     #[arg(value_enum, default_value_t)]
     pub(crate) of: SchemaOf,
 }
@@ -334,6 +393,7 @@ pub(crate) enum SchemaOf {
     Plan,
     Diagnostics,
     Whoami,
+    Permissions,
     Access,
 }
 

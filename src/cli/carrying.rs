@@ -2,13 +2,12 @@
 //! the cluster is asked whether what was promised holds.
 
 use super::apply::Way;
-use super::args::Care;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::planned::{Planned, unreadable};
 use super::stopped::{left, past, stopped};
 use super::world::World;
-use super::{backup, report, saved};
+use super::{backup, guarded, report, saved};
 use crate::access::{Access, Caller as Principal, Identity, Moment, Who};
 use crate::apply::awaiting::PATIENCE;
 use crate::apply::confirm::{Before, LOOKS};
@@ -67,11 +66,13 @@ pub(super) async fn carry_out_all(
 ) -> Result<Exit, Failure> {
     let mut ready: Vec<Ready<'_>> = Vec::with_capacity(work.len());
     let mut refused = Vec::new();
+    let mut by_guards_alone = true;
     for one in work {
-        match prepare(one, way.care, world).await {
+        match prepare(one, way, world).await {
             Ok(one) => ready.push(one),
             Err((lock, failure)) => {
                 release(lock, world).await;
+                by_guards_alone &= failure.refused;
                 refused.extend(failure.found);
             }
         }
@@ -80,9 +81,11 @@ pub(super) async fn carry_out_all(
         && let Some(path) = way.consent.saved
         && let Err(failure) = saved::mark_used(path, world)
     {
+        by_guards_alone = false;
         refused.extend(failure.found);
     }
     let mut failed = !refused.is_empty();
+    let so = if failed && by_guards_alone { Exit::Refused } else { Exit::Failed };
     if failed {
         world.say("Nothing was written.\n");
         report(&Failure::new(sources.clone(), refused), super::args::Format::Text, world);
@@ -94,7 +97,7 @@ pub(super) async fn carry_out_all(
         }
         release(one.lock, world).await;
     }
-    Ok(if failed { Exit::Failed } else { Exit::Done })
+    Ok(if failed { so } else { Exit::Done })
 }
 
 async fn release(lock: Option<Lock>, world: &mut World) {
@@ -106,10 +109,11 @@ async fn release(lock: Option<Lock>, world: &mut World) {
 }
 
 /// Everything before the first write. A Lease that was taken comes back with a failure.
-async fn prepare<'a>(one: &'a Planned, care: &Care, world: &mut World) -> Result<Ready<'a>, (Option<Lock>, Failure)> {
+async fn prepare<'a>(one: &'a Planned, way: &Way<'_>, world: &mut World) -> Result<Ready<'a>, (Option<Lock>, Failure)> {
     let caller = one.cluster.whoami().await.map_err(|error| (None, error.into()))?;
-    let lock = locked(one, care, caller.as_ref(), world).await.map_err(|failure| (None, failure))?;
-    match prepared(one, care, caller.as_ref(), world).await {
+    let lock =
+        locked(one, &way.care.lease_namespace, caller.as_ref(), world).await.map_err(|failure| (None, failure))?;
+    match prepared(one, way, caller.as_ref(), world).await {
         Ok((before, promises)) => Ok(Ready { one, lock, before, promises }),
         Err(failure) => Err((lock, failure)),
     }
@@ -117,7 +121,7 @@ async fn prepare<'a>(one: &'a Planned, care: &Care, world: &mut World) -> Result
 
 async fn prepared(
     one: &Planned,
-    care: &Care,
+    way: &Way<'_>,
     caller: Option<&Caller>,
     world: &mut World,
 ) -> Result<(Option<Before>, Vec<Promise>), Failure> {
@@ -128,11 +132,16 @@ async fn prepared(
     if !moved.is_empty() {
         return Err(saved::moved(label, &moved));
     }
+    // What others changed meanwhile may have made the same writes dangerous.
+    let (verdict, broken) = guarded::judge(plan, &one.known, &state, &one.seen, way.allow)?;
+    if !verdict.refused.is_empty() || !broken.is_empty() {
+        return Err(guarded::refused_now(label, &verdict, &broken));
+    }
     let rehearsal = rehearse(plan, cluster, &state, caller, BEFORE_AN_APPLY).await;
     if !rehearsal.refused.is_empty() {
         return Err(refusals(one, &rehearsal).into());
     }
-    if let Some(folder) = &care.backup {
+    if let Some(folder) = &way.care.backup {
         backup::write(one, folder, world).await?;
     }
     let before = if plan.steps.iter().any(|step| step.object == ObjectKey::aws_auth()) {
@@ -164,11 +173,11 @@ fn renamed(plan: &Plan, state: &State, caller: &Caller) -> Vec<String> {
 
 async fn locked(
     one: &Planned,
-    care: &Care,
+    namespace: &str,
     caller: Option<&Caller>,
     world: &mut World,
 ) -> Result<Option<Lock>, Failure> {
-    let Some(leases) = one.cluster.leases(&care.lease_namespace) else {
+    let Some(leases) = one.cluster.leases(namespace) else {
         return Ok(None);
     };
     let holder = holder(caller, world);

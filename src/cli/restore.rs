@@ -11,7 +11,9 @@ use super::args::{Place, Restore};
 use super::backup::{KIND, Note, VERSION, is_of_backup};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::planned::{Planned, print_text, unreadable};
+use super::guarded::{allowances, see};
+use super::lacking;
+use super::planned::{Planned, unreadable};
 use super::saved::{Reached, way};
 use super::target::{Target, Way};
 use super::world::World;
@@ -19,16 +21,17 @@ use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::Wanted;
 use crate::cluster::{ClusterError, ReadCluster as _, WriteCluster as _};
 use crate::diagnostic::{Diagnostic, Sources};
+use crate::guard;
 use crate::names::ObjectKey;
-use crate::plan::{Images, restore};
+use crate::plan::{Images, Sides, restore};
 use crate::policy::Known;
-use crate::render::text;
 use crate::state::validate::key_of;
 use crate::yaml;
 
 pub(crate) async fn run(args: &Restore, world: &mut World) -> Result<Exit, Failure> {
     let consent = Consent { given: args.auto_approve || args.dry_run, approved: &args.approved, saved: None };
     consent.can_be_had(world)?;
+    let allow = allowances(&args.care.allow)?;
     let (note, objects) = read(args, world)?;
     let place = Place {
         clusters: Vec::new(),
@@ -43,7 +46,8 @@ pub(crate) async fn run(args: &Restore, world: &mut World) -> Result<Exit, Failu
             .map_err(|error| not_a_backup(args, &format!("reached-by: {error}")))?),
     };
     let opened = Target::new(note.name.clone(), way.clone(), &place, world).open().await?;
-    let state = opened.cluster.observe().await?;
+    let (state, seen) = futures::future::join(opened.cluster.observe(), see(&opened.cluster)).await;
+    let state = state?;
     if let (Some(then), Some(now)) = (&note.cluster_uid, &state.cluster_uid)
         && then != now
     {
@@ -57,13 +61,27 @@ pub(crate) async fn run(args: &Restore, world: &mut World) -> Result<Exit, Failu
     images.extend(note.absent.iter().map(|key| (key.clone(), (None, None))));
     now(&opened.cluster, &mut images).await?;
     let mut plan = restore(&note.policy, &state, &images).map_err(|fault| unreadable(&fault))?;
-    plan.access = Some(plan.access_changes(&state, &Known::default()).map_err(|fault| unreadable(&fault))?);
-    let planned =
-        Planned { label: opened.label, cluster: opened.cluster, plan, way, name: note.name, refusals: Vec::new() };
-    let planned = [planned];
-    print_text(&planned, args.full, text::plan, world);
-    let manner = Manner { consent, dry_run: args.dry_run, care: &args.care };
-    finish(&planned, &Sources::default(), &manner, world).await
+    let known = Known::default();
+    let after = plan.after(&state).map_err(|fault| unreadable(&fault))?;
+    let sides = Sides::of(&state, &after);
+    plan.tell_access(&sides, &known);
+    let verdict = guard::judge(&plan, &sides, &seen, &allow);
+    let mut lacks = lacking::unheld(&plan, &sides, &seen)?;
+    lacking::confirm(&opened.cluster, &mut lacks).await;
+    let planned = Planned {
+        label: opened.label,
+        cluster: opened.cluster,
+        plan,
+        way,
+        name: note.name,
+        known,
+        refusals: Vec::new(),
+        seen,
+        lacks,
+        verdict,
+    };
+    let manner = Manner { consent, allow: &allow, dry_run: args.dry_run, full: args.full, care: &args.care };
+    finish(&[planned], &Sources::default(), &manner, world).await
 }
 
 /// Reads each object as it is now.

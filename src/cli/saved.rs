@@ -9,13 +9,18 @@ use serde_json::Value;
 
 use super::args::Place;
 use super::failure::Failure;
-use super::planned::Planned;
+use super::guarded;
+use super::lacking;
+use super::planned::{Planned, unreadable};
 use super::target::{Target, Way};
 use super::world::World;
 use super::write_file;
+use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::Wanted;
 use crate::diagnostic::Diagnostic;
-use crate::plan::Plan;
+use crate::guard::{self, Allowance};
+use crate::plan::{Plan, Sides};
+use crate::policy::Known;
 use crate::render::json::{FORMAT_VERSION, insert};
 
 #[derive(Deserialize)]
@@ -48,8 +53,14 @@ pub(crate) enum Reached {
 }
 
 /// Opens the clusters of a saved plan.
-pub(crate) async fn open(path: &Path, place: &Place, world: &World) -> Result<Vec<Planned>, Failure> {
+pub(crate) async fn open(
+    path: &Path,
+    place: &Place,
+    allow: &[Allowance],
+    world: &World,
+) -> Result<Vec<Planned>, Failure> {
     let mut out = Vec::new();
+    let mut gone: Vec<Diagnostic> = Vec::new();
     for saved in read(path, world)? {
         let way = match (&place.context, place.snapshots.as_slice()) {
             (Some(context), _) => Way::Live(Wanted::Context(context.clone())),
@@ -61,16 +72,36 @@ pub(crate) async fn open(path: &Path, place: &Place, world: &World) -> Result<Ve
         };
         let target = Target::new(saved.name.clone(), way.clone(), place, world);
         let opened = target.open().await?;
+        // All clusters are judged before the first of them is written to, and each once more then.
+        let (state, seen) = futures::future::join(opened.cluster.observe(), guarded::see(&opened.cluster)).await;
+        let state = state?;
+        // A plan whose ground has moved has no state after it that could be judged.
+        let away = saved.plan.moved(&state);
+        if !away.is_empty() {
+            gone.extend(moved(&opened.label, &away).found);
+            continue;
+        }
+        let after = saved.plan.after(&state).map_err(|fault| unreadable(&fault))?;
+        let sides = Sides::of(&state, &after);
+        let verdict = guard::judge(&saved.plan, &sides, &seen, allow);
+        let mut lacks = lacking::unheld(&saved.plan, &sides, &seen)?;
+        let known = Known::by_name(&saved.plan.policy);
+        let refusals = guard::of_state(&saved.plan.invariants, &known, &after).0;
+        lacking::confirm(&opened.cluster, &mut lacks).await;
         out.push(Planned {
             label: opened.label,
             cluster: opened.cluster,
             plan: saved.plan,
             way,
             name: saved.name,
-            refusals: Vec::new(),
+            known,
+            refusals,
+            seen,
+            lacks,
+            verdict,
         });
     }
-    Ok(out)
+    if gone.is_empty() { Ok(out) } else { Err(gone.into()) }
 }
 
 pub(crate) fn way(reached: Reached) -> Way {
@@ -101,15 +132,13 @@ fn read(path: &Path, world: &World) -> Result<Vec<Saved>, Failure> {
     }
     let file: File =
         serde_json::from_value(value).map_err(|error| fault(format!("{name} is not a saved plan: {error}"), again))?;
-    for saved in &file.plans {
-        if !saved.refusals.is_empty() {
-            let why = format!("{name} is refused by what its policy says must hold: nothing was written");
-            return Err(fault(why, "see its `refusals`, mend the policy and plan again").refused());
-        }
-        if saved.plan.digest() != saved.digest {
-            let why = format!("{name} was changed after it was saved: its steps do not have the digest it states");
-            return Err(fault(why, again));
-        }
+    if file.plans.iter().any(|saved| saved.plan.digest() != saved.digest) {
+        let why = format!("{name} was changed after it was saved: its steps do not have the digest it states");
+        return Err(fault(why, again));
+    }
+    if file.plans.iter().any(|saved| !saved.refusals.is_empty()) {
+        let why = format!("{name} is refused by what its policy says must hold: nothing was written");
+        return Err(fault(why, "see its `refusals`, mend the policy and plan again").refused());
     }
     if let Some(used) = &file.used {
         let why = format!("{name} was applied already, at {used}: a saved plan is used once");

@@ -6,6 +6,7 @@ use super::live::LiveCluster;
 use super::snapshot::SnapshotCluster;
 use super::{Caller, ClusterError, Credentials, Leases, ReadCluster, Standing, WriteCluster, Written};
 use crate::access::Request;
+use crate::guard::Nodes;
 use crate::names::ObjectKey;
 use crate::plan::Await;
 use crate::state::State;
@@ -46,6 +47,20 @@ impl ReadCluster for AnyCluster {
         match self {
             Self::Live(cluster) => cluster.whoami().await,
             Self::Snapshot(cluster) => cluster.whoami().await,
+        }
+    }
+
+    async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.nodes().await,
+            Self::Snapshot(cluster) => cluster.nodes().await,
+        }
+    }
+
+    async fn allows(&self, requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.allows(requests).await,
+            Self::Snapshot(cluster) => cluster.allows(requests).await,
         }
     }
 }

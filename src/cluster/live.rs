@@ -11,6 +11,7 @@ use super::list::{exported, list};
 use super::review::Credentials;
 use super::{Caller, ClusterError, Leases, ReadCluster, Standing, WriteCluster, Written, review, waiting};
 use crate::access::Request;
+use crate::guard::Nodes;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::Await;
 use crate::state::State;
@@ -184,10 +185,9 @@ impl ReadCluster for LiveCluster {
             why: fault.to_string(),
         };
         state.aws_auth = aws_auth.map(|object| AwsAuth::from_json(&object)).transpose().map_err(unreadable)?;
-        state.roles.extend(joined(cluster_roles.await)?);
-        state.roles.extend(joined(roles.await)?);
-        state.bindings.extend(joined(cluster_bindings.await)?);
-        state.bindings.extend(joined(bindings.await)?);
+        // Collected at once, maps are built without gaps.
+        state.roles = joined(cluster_roles.await)?.into_iter().chain(joined(roles.await)?).collect();
+        state.bindings = joined(cluster_bindings.await)?.into_iter().chain(joined(bindings.await)?).collect();
         Ok(state)
     }
 
@@ -212,6 +212,29 @@ impl ReadCluster for LiveCluster {
     async fn whoami(&self) -> Result<Option<Caller>, ClusterError> {
         review::caller(&self.connection).await.map(Some)
     }
+
+    async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
+        let both = (some_nodes(&self.connection, false), some_nodes(&self.connection, true));
+        let (ec2, fargate) = futures::future::try_join(both.0, both.1).await?;
+        Ok(Some(Nodes { ec2, fargate }))
+    }
+
+    async fn allows(&self, requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
+        review::own(&self.connection, requests).await.map(Some)
+    }
+}
+
+/// Some node names of those with or without the label that Fargate gives its own (EKS User Guide, "Fargate").
+async fn some_nodes(connection: &Connection, fargate: bool) -> Result<Vec<String>, ClusterError> {
+    let (not, what) = (if fargate { "" } else { "!" }, "list nodes".to_owned());
+    let path = format!("/api/v1/nodes?limit=3&labelSelector=eks.amazonaws.com%2Fcompute-type{not}%3Dfargate");
+    let answer = connection.send(&Ask { method: "GET", path: &path, body: None, what: what.clone() }).await?;
+    if !answer.is_success() {
+        return Err(failed("list", "nodes", &answer));
+    }
+    let list: Value = answer.read(&what)?;
+    let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
+    Ok(items.filter_map(|node| node.pointer("/metadata/name").and_then(Value::as_str)).map(str::to_owned).collect())
 }
 
 fn joined<T>(end: Result<Result<T, ClusterError>, tokio::task::JoinError>) -> Result<T, ClusterError> {

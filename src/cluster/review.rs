@@ -2,6 +2,7 @@
 //!
 //! A snapshot has no API server; what its objects allow is the access engine's answer.
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::connection::{Answer, Ask, Connection};
@@ -12,6 +13,8 @@ use crate::plan::{Await, Question};
 use crate::state::State;
 
 const AUTHORIZATION: &str = "/apis/authorization.k8s.io/v1";
+/// Questions in flight. API priority and fairness gives a client more than this without waiting.
+const AT_ONCE: usize = 16;
 const CALLER: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 
 /// Which credentials a question is asked with.
@@ -59,14 +62,19 @@ pub(super) async fn standing(
     };
     let connection = new.as_ref().unwrap_or(connection);
     let caller = caller(connection).await?;
-    let asked = needs.iter().map(|request| async {
-        let spec = attributes(&Question::from(request.clone()));
-        ask(connection, "selfsubjectaccessreviews", "SelfSubjectAccessReview", spec).await
-    });
-    let may = futures::future::try_join_all(asked).await?;
+    let may = own(connection, needs).await?;
     let named = |name: &String| name.to_lowercase().contains("arn") || name.contains("aws-iam-authenticator");
     let by_aws_auth = connection.has_plugin() || caller.extra.keys().any(named);
     Ok(Standing { caller, may, by_aws_auth })
+}
+
+/// Which of these requests the caller may make.
+pub(super) async fn own(connection: &Connection, requests: &[Request]) -> Result<Vec<bool>, ClusterError> {
+    let asked = stream::iter(requests).map(|request| {
+        let spec = attributes(&Question::from(request.clone()));
+        ask(connection, "selfsubjectaccessreviews", "SelfSubjectAccessReview", spec)
+    });
+    asked.buffered(AT_ONCE).try_collect().await
 }
 
 /// What the API server answers to one question about somebody.

@@ -8,16 +8,21 @@ mod after;
 mod awaited;
 mod entries;
 mod fields;
+mod limits;
 mod moved;
+mod must_hold;
 mod objects;
 mod promise;
 mod removal;
 mod restore;
 mod steps;
 
-pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened};
+pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, Sides};
 pub(crate) use awaited::{Await, Question, Window};
 use jiff::Timestamp;
+pub(crate) use limits::Limits;
+pub(crate) use must_hold::{Meant, MustHold, Spared};
+pub(crate) use objects::bridge;
 pub(crate) use promise::Promise;
 pub(crate) use restore::{Images, restore};
 use serde::{Deserialize, Serialize};
@@ -47,6 +52,12 @@ pub(crate) struct Plan {
     /// What the steps change in who can do what, where it was asked for.
     #[serde(default)]
     pub(crate) access: Option<Vec<AccessChange>>,
+    /// What the policy asks to guard: judged by whoever carries the plan out, without the policy at hand.
+    #[serde(default, rename = "guarded")]
+    pub(crate) limits: Limits,
+    /// What the policy says must hold: judged likewise.
+    #[serde(default)]
+    pub(crate) invariants: Vec<MustHold>,
     /// Of the planning; a saved plan has said them.
     #[serde(skip)]
     pub(crate) warnings: Vec<Diagnostic>,
@@ -69,6 +80,9 @@ pub(crate) struct Change {
     /// Who wrote the live object last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_writer: Option<Writer>,
+    /// What it has to do with access, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) access: Option<Effect>,
 }
 
 /// What happens to an object or an entry.
@@ -173,9 +187,18 @@ impl Plan {
         self.changes.iter().filter(|change| change.action == action).count()
     }
 
-    /// Digest over the steps, what they rely on, and the cluster.
+    /// Digest over the steps, what they rely on, the cluster, what is guarded and what must hold.
     pub(crate) fn digest(&self) -> String {
-        let content = serde_json::to_vec(&(&self.policy, &self.cluster_uid, &self.steps)).unwrap_or_default();
+        let what = (&self.policy, &self.cluster_uid, &self.steps);
+        let content = if !self.invariants.is_empty() {
+            let invariants: Vec<_> = self.invariants.iter().map(MustHold::content).collect();
+            serde_json::to_vec(&(what, self.limits.content(), invariants))
+        } else if self.limits.is_empty() {
+            serde_json::to_vec(&what)
+        } else {
+            serde_json::to_vec(&(what, self.limits.content()))
+        };
+        let content = content.unwrap_or_default();
         let hash = Sha256::digest(content);
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("sha256:{hex}")
@@ -229,6 +252,8 @@ pub(crate) fn plan(
         steps: steps::order(draft.writes),
         windows: Vec::new(),
         access: None,
+        limits: Limits::of(policy),
+        invariants: MustHold::all(policy, cluster),
         warnings: draft.findings,
     })
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::steps::{self, Needs, Phase, Planned};
-use super::{Action, Change, Fate, Field, Item, Origin, Plan, Target, fields};
+use super::{Action, Change, Fate, Field, Item, Limits, Origin, Plan, Target, fields};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::object::{Binding, ObjectFault, RawBinding, RawRole, Role, from_value};
@@ -67,6 +67,8 @@ pub(crate) fn restore(policy: &str, live: &State, images: &Images) -> Result<Pla
         steps: steps::order(writes),
         windows: Vec::new(),
         access: None,
+        limits: Limits::default(),
+        invariants: Vec::new(),
         warnings: Vec::new(),
     })
 }
@@ -139,6 +141,7 @@ fn change(action: Action, key: &ObjectKey, now: Option<&Value>, then: Option<&Va
         note: None,
         origin: Origin::Pending,
         last_writer: None,
+        access: None,
     })
 }
 

@@ -45,22 +45,23 @@ pub(crate) struct Writer {
 pub(crate) struct RawMeta {
     pub(crate) name: String,
     pub(crate) namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    labels: Option<Labels>,
-    annotations: Option<Labels>,
-    deletion_timestamp: Option<String>,
-    finalizers: Option<Vec<String>>,
-    owner_references: Option<Vec<serde::de::IgnoredAny>>,
-    managed_fields: Option<Vec<RawManaged>>,
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+    pub(crate) labels: Option<Labels>,
+    pub(crate) annotations: Option<Labels>,
+    pub(crate) deletion_timestamp: Option<String>,
+    pub(crate) finalizers: Option<Vec<String>>,
+    pub(crate) owner_references: Option<Vec<serde::de::IgnoredAny>>,
+    pub(crate) managed_fields: Option<Vec<RawManaged>>,
 }
 
+/// Who wrote some of its fields last.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct RawManaged {
-    manager: Option<String>,
-    time: Option<String>,
-    subresource: Option<String>,
+pub(crate) struct RawManaged {
+    pub(crate) manager: Option<String>,
+    pub(crate) time: Option<String>,
+    pub(crate) subresource: Option<String>,
 }
 
 impl From<RawMeta> for Meta {
