@@ -143,10 +143,13 @@ fn what_the_server_would_refuse_is_said_all_at_once_and_nothing_is_written() {
     let desk = Desk::with_kubeconfig(cluster.kubeconfig_for(runner));
     desk.write("rolecall.toml", &policy);
     let before = stored(cluster);
-    for args in [&["apply", "--auto-approve"][..], &["apply", "--dry-run"]] {
-        let ran = desk.run(args);
+    let by_rules =
+        ["you lack the rights for 2 of 3 writes", "to change ClusterRole looks", "to create ClusterRole more"];
+    let by_the_server = ["cannot change ClusterRole looks", "cannot create ClusterRole more", "not currently held"];
+    for (how, all) in [("--auto-approve", by_rules), ("--dry-run", by_the_server)] {
+        let ran = desk.run(&["apply", how]);
         assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-        for said in ["cannot change ClusterRole looks", "cannot create ClusterRole more", "not currently held"] {
+        for said in all {
             assert!(ran.err.contains(said), "{said}: {}", ran.err);
         }
         assert_eq!(stored(cluster), before);
@@ -540,6 +543,37 @@ fn a_backup_of_a_snapshot_leads_back_too() {
     assert!(text.contains("role/a # why") && !text.contains("viewer") && !text.contains("looks"), "{text}");
     let ran = desk.run(&["restore", "cluster.yaml", "--auto-approve"]);
     assert!(ran.code == 1 && ran.err.contains("is no backup of rolecall"), "{}", ran.err);
+}
+
+/// The way back is guarded as the way there: what was dangerous to have is so to get again.
+#[test]
+fn a_restore_is_refused_what_an_apply_would_be_refused() {
+    let desk = Desk::offline();
+    let cluster = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: aws-auth, namespace: kube-system }\ndata:\n  mapRoles: |\n    - rolearn: arn:aws:iam::111122223333:role/boss\n      username: boss\n      groups: [system:masters]\n";
+    let exclusive = format!("{POLICY}[ownership]\naws-auth = \"exclusive\"\n");
+    desk.write("cluster.yaml", cluster).write("rolecall.toml", &exclusive);
+    desk.ok(&["apply", "--auto-approve", "--snapshot", "cluster.yaml", "--backup", "kept", "--allow", "last-admin"]);
+    let without = desk.read("cluster.yaml");
+    assert!(!without.contains("boss"), "{without}");
+    let file = backup_of(&desk);
+    let ran = desk.run(&["restore", &file, "--auto-approve"]);
+    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    let yes = "--allow masters:arn:aws:iam::111122223333:role/boss";
+    assert!(ran.err.contains(yes), "{}", ran.err);
+    assert_eq!(desk.read("cluster.yaml"), without);
+    desk.ok(&["restore", &file, "--auto-approve", "--allow", "masters:arn:aws:iam::111122223333:role/boss"]);
+    assert!(desk.read("cluster.yaml").contains("boss"));
+}
+
+/// Trap 67: no controller fills `edit` here, which is no fault of the apply.
+#[test]
+fn what_the_controller_of_aggregated_roles_has_not_given_yet_is_said_and_is_no_failure() {
+    let (_turn, cluster) = cluster();
+    let desk = desk(cluster);
+    let policy = format!("{POLICY}[bindings.edits]\ncluster-role = \"edit\"\ngroups = [\"viewers\"]\n");
+    let ran = desk.write("rolecall.toml", &policy).run(&["apply", "--auto-approve"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("not yet as planned: that waits for the controller"), "{}", ran.err);
 }
 
 #[test]

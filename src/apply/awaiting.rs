@@ -17,6 +17,12 @@ pub(crate) struct Patience {
     pub(crate) first: Duration,
 }
 
+impl Patience {
+    pub(crate) fn at_most(self, total: Duration) -> Self {
+        Self { total: self.total.min(total), ..self }
+    }
+}
+
 /// Informers follow a write within milliseconds; ten seconds are for a cluster in trouble.
 pub(crate) const PATIENCE: Patience = Patience { total: Duration::from_secs(10), first: Duration::from_millis(20) };
 const LONGEST: Duration = Duration::from_secs(1);

@@ -279,6 +279,18 @@ async fn proven(one: &Planned, promises: &[Promise], world: &mut World) -> Resul
             Ok(())
         }
         Proof::Broken(broken) => {
+            let (later, broken): (Vec<_>, Vec<_>) = broken.into_iter().partition(|promise| promise.by_controller);
+            if !later.is_empty() {
+                world.say(&format!(
+                    "note: {label}: {} {} not yet as planned: that waits for the controller that fills aggregated \
+                     ClusterRoles\n",
+                    count(later.len(), "answer"),
+                    are(later.len())
+                ));
+            }
+            if broken.is_empty() {
+                return Ok(());
+            }
             let said = broken.iter().take(NAMED).map(|promise| {
                 let (may, planned) = if promise.allowed { ("may not", "may") } else { ("still may", "may not") };
                 let request = crate::access::Request::from(&promise.asked.question);
