@@ -64,9 +64,20 @@ impl LiveCluster {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        Self::got(&self.connection, key).await
+    }
+
+    async fn aws_auth(connection: Arc<Connection>) -> Result<Option<AwsAuth>, ClusterError> {
+        let key = ObjectKey::aws_auth();
+        let object = Self::got(&connection, &key).await?;
+        let read = object.map(|object| AwsAuth::from_json(&object)).transpose();
+        read.map_err(|fault| ClusterError::Unreadable { what: key.to_string(), why: fault.to_string() })
+    }
+
+    async fn got(connection: &Connection, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
         let what = format!("get {key}");
         let ask = Ask { method: "GET", path: &path(key), body: None, what: what.clone() };
-        let answer = self.connection.send(&ask).await?;
+        let answer = connection.send(&ask).await?;
         match answer.status {
             404 => Ok(None),
             _ if answer.is_success() => answer.read(&what).map(Some),
@@ -170,7 +181,8 @@ impl ReadCluster for LiveCluster {
         let (cluster_bindings, bindings) = (spawned(ObjectKind::ClusterRoleBinding), spawned(ObjectKind::RoleBinding));
         let connection = self.connection.clone();
         let namespaces = tokio::spawn(async move { list::<RawNamespace>(&connection, ObjectKind::Namespace).await });
-        let aws_auth = self.get(&ObjectKey::aws_auth()).await?;
+        // A large one takes as long to read as a list, and the policy is read meanwhile.
+        let aws_auth = tokio::spawn(Self::aws_auth(self.connection.clone()));
         let mut state = State::default();
         for raw in joined(namespaces.await)? {
             let name = raw.metadata.name.clone();
@@ -180,11 +192,7 @@ impl ReadCluster for LiveCluster {
             }
             state.namespaces.insert(name, meta.labels);
         }
-        let unreadable = |fault: crate::state::object::ObjectFault| ClusterError::Unreadable {
-            what: ObjectKey::aws_auth().to_string(),
-            why: fault.to_string(),
-        };
-        state.aws_auth = aws_auth.map(|object| AwsAuth::from_json(&object)).transpose().map_err(unreadable)?;
+        state.aws_auth = joined(aws_auth.await)?;
         // Collected at once, maps are built without gaps.
         state.roles = joined(cluster_roles.await)?.into_iter().chain(joined(roles.await)?).collect();
         state.bindings = joined(cluster_bindings.await)?.into_iter().chain(joined(bindings.await)?).collect();

@@ -214,7 +214,23 @@ struct Draft<'a> {
     findings: Vec<Diagnostic>,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    fn of(policy: &'a Policy) -> Self {
+        Self {
+            policy: &policy.name.value,
+            sources: &policy.sources,
+            changes: Vec::new(),
+            writes: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.changes.extend(other.changes);
+        self.writes.extend(other.writes);
+        self.findings.extend(other.findings);
+    }
+
     fn place(&self, span: crate::diagnostic::Span) -> Place {
         self.sources.place(span)
     }
@@ -231,15 +247,19 @@ pub(crate) fn plan(
     now: Timestamp,
 ) -> Result<Plan, Vec<Diagnostic>> {
     let (desired, warnings) = expand(policy, cluster, live, now)?;
-    let mut draft = Draft {
-        policy: &policy.name.value,
-        sources: &policy.sources,
-        changes: Vec::new(),
-        writes: Vec::new(),
-        findings: warnings,
-    };
-    entries::plan(&mut draft, &desired, live.aws_auth.as_ref(), &policy.ownership);
-    objects::plan(&mut draft, &desired, live, &policy.ownership);
+    let mut draft = Draft::of(policy);
+    draft.findings = warnings;
+    // Neither knows of the other, and to read a large aws-auth takes as long as to compare all roles.
+    let objects = std::thread::scope(|scope| {
+        let objects = scope.spawn(|| {
+            let mut draft = Draft::of(policy);
+            objects::plan(&mut draft, &desired, live, &policy.ownership);
+            draft
+        });
+        entries::plan(&mut draft, &desired, live.aws_auth.as_ref(), &policy.ownership);
+        objects.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    draft.add(objects);
     if draft.findings.iter().any(Diagnostic::is_error) {
         return Err(draft.findings);
     }
