@@ -7,5 +7,7 @@ mod identities;
 mod oracle;
 mod properties;
 mod random;
+mod real;
+mod shrink;
 mod traps;
 mod ways;
