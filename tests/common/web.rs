@@ -59,13 +59,7 @@ impl Web {
     /// # Panics
     /// When no answer comes.
     #[track_caller]
-    pub fn send_with(
-        &self,
-        headers: &[(&str, &str)],
-        method: &str,
-        path: &str,
-        body: Option<&Value>,
-    ) -> (u16, Value) {
+    pub fn send_with(&self, headers: &[(&str, &str)], method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -55,18 +55,65 @@ const GROUPS: &[&str] = &[
     "system:serviceaccounts",
 ];
 const VERBS: &[&str] = &[
-    "get", "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "*", "GET", "escalate", "",
+    "get",
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "*",
+    "GET",
+    "escalate",
+    "",
 ];
 const API_GROUPS: &[&str] = &["", "", "", "apps", "apps", "*", "*", "rbac.authorization.k8s.io", "APPS"];
 const RESOURCES: &[&str] = &[
-    "pods", "pods", "pods/log", "pods/exec", "pods/*", "*/exec", "*/scale", "*/*", "*", "*", "deployments",
-    "deployments/scale", "secrets", "configmaps", "namespaces", "nodes", "nodes/proxy", "serviceaccounts/token",
-    "PODS", "clusterroles", "roles", "", "pods/", "/exec", "*/",
+    "pods",
+    "pods",
+    "pods/log",
+    "pods/exec",
+    "pods/*",
+    "*/exec",
+    "*/scale",
+    "*/*",
+    "*",
+    "*",
+    "deployments",
+    "deployments/scale",
+    "secrets",
+    "configmaps",
+    "namespaces",
+    "nodes",
+    "nodes/proxy",
+    "serviceaccounts/token",
+    "PODS",
+    "clusterroles",
+    "roles",
+    "",
+    "pods/",
+    "/exec",
+    "*/",
 ];
 const NAMES: &[&str] = &["a", "b", "", "*", "real-a", "A"];
 const URLS: &[&str] = &[
-    "/metrics", "/metrics/*", "/a*", "/a**", "/a*b", "*", "**", "/", "/*", "/healthz", "healthz", "/version*", "/api",
-    "/apis/x", "",
+    "/metrics",
+    "/metrics/*",
+    "/a*",
+    "/a**",
+    "/a*b",
+    "*",
+    "**",
+    "/",
+    "/*",
+    "/healthz",
+    "healthz",
+    "/version*",
+    "/api",
+    "/apis/x",
+    "",
 ];
 const LABELS: &[(&str, &str)] = &[
     ("rbac.authorization.k8s.io/aggregate-to-view", "true"),
@@ -178,8 +225,7 @@ fn rule(dice: &mut Dice, urls: bool) -> Value {
 }
 
 fn object(kind: &str, name: &str, namespace: Option<&str>) -> Value {
-    let mut object =
-        json!({ "apiVersion": format!("{RBAC}/v1"), "kind": kind, "metadata": { "name": name } });
+    let mut object = json!({ "apiVersion": format!("{RBAC}/v1"), "kind": kind, "metadata": { "name": name } });
     if let Some(namespace) = namespace {
         object["metadata"]["namespace"] = json!(namespace);
     }
@@ -229,12 +275,28 @@ fn aggregated(dice: &mut Dice, name: &str) -> Value {
 
 fn subject(dice: &mut Dice, namespace: Option<&str>) -> Value {
     let users = &[
-        "u1", "u2", "at-me-example.com", "raw-me@example.com", "of-111122223333", "{{sessionname}}", "system:anonymous",
-        "system:serviceaccount:real-b:s", "arn:aws:iam::444455556666:user/mallory", "U1",
+        "u1",
+        "u2",
+        "at-me-example.com",
+        "raw-me@example.com",
+        "of-111122223333",
+        "{{sessionname}}",
+        "system:anonymous",
+        "system:serviceaccount:real-b:s",
+        "arn:aws:iam::444455556666:user/mallory",
+        "U1",
     ];
     let groups = &[
-        "g1", "g2", "team-me-example.com", "111122223333", "system:authenticated", "system:unauthenticated",
-        "system:serviceaccounts", "system:serviceaccounts:real-a", "system:masters", "G1",
+        "g1",
+        "g2",
+        "team-me-example.com",
+        "111122223333",
+        "system:authenticated",
+        "system:unauthenticated",
+        "system:serviceaccounts",
+        "system:serviceaccounts:real-a",
+        "system:masters",
+        "G1",
     ];
     match dice.below(6) {
         0 => {
@@ -289,7 +351,8 @@ fn section(dice: &mut Dice, key: &str) -> String {
         } else {
             text.push_str(&format!("- {principal}: \"{}\"\n", dice.pick(ARNS)));
         }
-        let username = if dice.one_in(8) { dice.pick(SCALARS).to_owned() } else { format!("'{}'", dice.pick(USERNAMES)) };
+        let username =
+            if dice.one_in(8) { dice.pick(SCALARS).to_owned() } else { format!("'{}'", dice.pick(USERNAMES)) };
         text.push_str(&format!("  {}: {username}\n", dice.pick(&["username", "username", "username", "userName"])));
         match dice.below(6) {
             0 => {}

@@ -1,0 +1,182 @@
+//! The engine against the real thing: random states written to a real API server and a real authenticator, random
+//! questions put to them, as reviews and as the requests themselves with the identities' own tokens.
+//!
+//! `ROLECALL_STATES=1000` writes more of them; `ROLECALL_SEED=7` begins at another. The state of a number is always the
+//! same, so a difference comes back with its number as the seed and one state.
+
+pub(crate) mod case;
+mod question;
+mod server;
+
+use std::time::{Duration, Instant};
+
+use self::case::{AWS_AUTH, Case};
+use self::question::{Door, Question, questions};
+use self::server::{Login, Outcome, Server, aggregated, gathered};
+use super::shrink::{TRIES, shrink};
+use crate::access::{Access, Admission, Identity, Moment, Name, Verdict, Who, circles};
+use crate::state::State;
+use crate::state::aws_auth::tests::corpus::Dice;
+use crate::state::aws_auth::tests::number;
+use crate::yaml::to_yaml;
+
+const PER_STATE: usize = 12;
+/// The API server goes by what it has seen of its own store, a moment later.
+const LATER: Duration = Duration::from_millis(1500);
+
+#[derive(Debug, Default)]
+struct Tally {
+    states: usize,
+    /// Aggregated roles for which the controller came to what was foretold.
+    foretold: usize,
+    questions: usize,
+    requests: usize,
+    yes: usize,
+    not_let_in: usize,
+    by_chance: usize,
+}
+
+/// Whether a name that our answer leaves open may be this one.
+fn is_name(ours: &Name, theirs: &str) -> bool {
+    match ours {
+        Name::Literal(text) => text == theirs,
+        Name::Open(text) => {
+            let (head, rest) = text.split_once("{{").unwrap();
+            let (_, tail) = rest.rsplit_once("}}").unwrap();
+            theirs.len() > head.len() + tail.len() && theirs.starts_with(head) && theirs.ends_with(tail)
+        }
+    }
+}
+
+fn is_login(ours: &Identity, (user, groups): &Login) -> bool {
+    let username = ours.username.as_ref().is_none_or(|name| is_name(name, user));
+    let same = ours.groups.iter().zip(groups).all(|(name, group)| is_name(name, group));
+    username && same && ours.groups.len() == groups.len()
+}
+
+/// How our answer and the cluster's differ; nothing where they agree.
+fn difference(server: &Server, state: &State, question: &Question, tally: &mut Tally) -> Option<String> {
+    let access = Access::of(state, Moment::Stored);
+    let ours = access.can(&Who::parse(&question.who).unwrap(), &question.request);
+    let login = server.login(&question.door);
+    let same = match (&ours.admission, &login) {
+        (Admission::As(identity), Some(login)) => is_login(identity, login),
+        (Admission::Denied(_), None) => true,
+        (Admission::As(_), None) | (Admission::Denied(_), Some(_)) => false,
+        (Admission::ByChance(logins), theirs) => logins.iter().any(|one| match (one, theirs) {
+            (Ok(identity), Some(login)) => is_login(identity, login),
+            (Err(_), None) => true,
+            (Ok(_), None) | (Err(_), Some(_)) => false,
+        }),
+    };
+    if !same {
+        return Some(format!("ours: {:?}\ntheirs: {login:?}", ours.admission));
+    }
+    if matches!(ours.admission, Admission::ByChance(_)) {
+        tally.by_chance += 1;
+        return None;
+    }
+    let yes = ours.verdict == Verdict::Yes;
+    if let Some(login) = &login
+        && server.review(login, &question.request) != yes
+    {
+        return Some(format!("ours: {:?}\ntheirs, by a review: {}", ours.verdict, !yes));
+    }
+    let expected = match (&login, yes) {
+        (None, _) => Outcome::NotLetIn,
+        (Some(_), true) => Outcome::Allowed,
+        (Some(_), false) => Outcome::Forbidden,
+    };
+    if let Some(sent) = &question.sent {
+        let outcome = server.outcome(question, sent);
+        if outcome != expected {
+            return Some(format!("ours: {:?}\ntheirs, of the request itself: {outcome:?}", ours.verdict));
+        }
+        tally.requests += 1;
+    }
+    tally.yes += usize::from(yes);
+    tally.not_let_in += usize::from(login.is_none());
+    None
+}
+
+/// Likewise, when what was written has had the time to arrive.
+fn lasting(server: &Server, state: &State, question: &Question, wait: Duration, tally: &mut Tally) -> Option<String> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let found = difference(server, state, question, tally)?;
+        if Instant::now() > deadline {
+            return Some(found);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The smallest state that still shows the difference, for a person to read.
+fn smallest(server: &Server, case: &Case, question: &Question) -> String {
+    let small = shrink(case.value(), TRIES, &mut |value| {
+        let case = Case::of(value.clone());
+        let there = case.is_whole() && server.arrange(&case).is_ok();
+        there
+            && server.settled().is_ok_and(|state| {
+                lasting(server, &state, question, Duration::from_millis(300), &mut Tally::default()).is_some()
+            })
+    });
+    let small = Case::of(small);
+    let objects: String = small.objects().iter().map(|object| format!("---\n{}", to_yaml(object))).collect();
+    format!("{objects}---\n{}", to_yaml(&serde_json::json!({ (AWS_AUTH): small.data() })))
+}
+
+/// Writes the state of a number and puts questions about it.
+fn compare(server: &Server, seed: u64, tally: &mut Tally) {
+    let case = Case::random(seed);
+    server.arrange(&case).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    let state = server.settled().unwrap_or_else(|why| panic!("seed {seed}: {why}\n{}", to_yaml(case.value())));
+    let mut before = state.clone();
+    before.roles.extend(case.written().unwrap().roles);
+    // In a circle it hangs on the order of the writes what a rule that was there before becomes.
+    if circles(&before).is_empty() {
+        for (key, stored) in aggregated(&state).filter(|(key, _)| key.name().starts_with('a') && key.name().len() == 2)
+        {
+            assert_eq!(gathered(&before, key), stored, "seed {seed}: {key}\n{}", to_yaml(case.value()));
+            tally.foretold += 1;
+        }
+    }
+    for question in questions(&mut Dice::new(!seed), PER_STATE) {
+        if let Some(found) = lasting(server, &state, &question, LATER, tally) {
+            let small = smallest(server, &case, &question);
+            panic!(
+                "an answer differs; ROLECALL_SEED={seed} ROLECALL_STATES=1 asks again\n{} {}\n{:?}\n{found}\n{small}",
+                question.who, question.request, question.sent
+            );
+        }
+        tally.questions += 1;
+    }
+    tally.states += 1;
+}
+
+#[test]
+fn the_engine_answers_as_the_cluster_does() {
+    let server = Server::start();
+    let first: u64 = number("ROLECALL_SEED", 1);
+    let states: u64 = number("ROLECALL_STATES", 200);
+    let mut tally = Tally::default();
+    for seed in first..first + states {
+        compare(&server, seed, &mut tally);
+    }
+    println!("{tally:?}: no difference");
+    // Answers of every sort, or it would prove little.
+    let Tally { states: _, foretold, questions, requests, yes, not_let_in, by_chance } = tally;
+    if states >= 100 {
+        assert!(yes * 10 > questions && yes * 10 < questions * 9, "{yes} of {questions} were yes");
+        assert!(requests * 2 > questions && not_let_in * 50 > questions && by_chance > 0 && foretold > 20);
+    }
+}
+
+#[test]
+fn the_doors_are_those_of_the_questions() {
+    let mut dice = Dice::new(1);
+    let all = questions(&mut dice, 400);
+    let count = |is: fn(&Door) -> bool| all.iter().filter(|question| is(&question.door)).count();
+    assert!(count(|door| matches!(door, Door::Arn(_))) > 100 && count(|door| *door == Door::Nobody) > 10);
+    assert!(all.iter().all(|question| Who::parse(&question.who).is_ok()));
+}
