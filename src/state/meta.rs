@@ -26,10 +26,16 @@ pub(crate) struct Meta {
     pub(crate) kubectl_applied: bool,
     /// Who has changed it since rolecall last did.
     pub(crate) last_writer: Option<Writer>,
+    /// Another than the controller of aggregated roles holds its `rules`. The controller writes over them and never
+    /// empties them.
+    pub(crate) rules_by_hand: bool,
 }
 
 /// Under this name the API server keeps rolecall's writes apart from others' in managedFields.
 pub(crate) const FIELD_MANAGER: &str = "rolecall";
+
+/// Under this one the rules of aggregated roles are filled in.
+const AGGREGATION: &str = "clusterrole-aggregation-controller";
 
 /// Who wrote last, from managedFields.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -56,11 +62,19 @@ pub(crate) struct RawMeta {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct RawManaged {
     manager: Option<String>,
     time: Option<String>,
     subresource: Option<String>,
+    fields_v1: Option<RawFields>,
+}
+
+/// What of an object somebody holds, as far as it matters.
+#[derive(Debug, Deserialize)]
+struct RawFields {
+    #[serde(rename = "f:rules")]
+    rules: Option<serde::de::IgnoredAny>,
 }
 
 impl From<RawMeta> for Meta {
@@ -79,8 +93,11 @@ impl From<RawMeta> for Meta {
         } = raw;
         let mut annotations = annotations.unwrap_or_default();
         let kubectl_applied = annotations.remove(LAST_APPLIED).is_some();
-        let writers: Vec<Writer> = managed_fields
-            .unwrap_or_default()
+        let managed = managed_fields.unwrap_or_default();
+        let holds_rules = |field: &RawManaged| field.fields_v1.as_ref().is_some_and(|fields| fields.rules.is_some());
+        let rules_by_hand =
+            managed.iter().any(|field| field.manager.as_deref() != Some(AGGREGATION) && holds_rules(field));
+        let writers: Vec<Writer> = managed
             .into_iter()
             .filter(|field| field.subresource.as_deref().unwrap_or_default().is_empty())
             .filter_map(|field| Some(Writer { manager: field.manager?, time: field.time? }))
@@ -95,6 +112,7 @@ impl From<RawMeta> for Meta {
             owned_by_object: owner_references.is_some_and(|owners| !owners.is_empty()),
             kubectl_applied,
             last_writer: last_other(writers),
+            rules_by_hand,
         }
     }
 }

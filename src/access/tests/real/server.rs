@@ -85,7 +85,14 @@ impl Server {
                 Some(namespace) => format!("{RBAC}/namespaces/{namespace}/{kind}s"),
                 None => format!("{RBAC}/{kind}s"),
             };
-            let (status, answer) = cluster.admin("POST", &path, Some(object));
+            let (mut status, mut answer) = cluster.admin("POST", &path, Some(object));
+            // The controller was about to write a role when it was deleted, and its apply brought it back.
+            for _ in 0..5 {
+                if status == 409 {
+                    cluster.admin("DELETE", &format!("{path}/{}", object["metadata"]["name"].as_str().unwrap()), None);
+                    (status, answer) = cluster.admin("POST", &path, Some(object));
+                }
+            }
             if status == 201 { Ok(()) } else { Err(format!("{path}: {answer}")) }
         })?;
         cluster.set_aws_auth(&case.data());
