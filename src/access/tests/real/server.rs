@@ -22,6 +22,7 @@ const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const OURS: &str = "labelSelector=kubernetes.io%2Fbootstrapping%21%3Drbac-defaults";
+const THEIRS: &str = "labelSelector=kubernetes.io%2Fbootstrapping%3Drbac-defaults";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A username and groups.
@@ -37,6 +38,8 @@ pub(super) enum Outcome {
 
 pub(super) struct Server {
     pub(super) cluster: TestCluster,
+    /// Roles and bindings of Kubernetes itself.
+    brought: State,
     accounts: BTreeMap<String, String>,
     /// Of the state that is there: a token that was accepted is remembered for a while.
     tokens: RefCell<BTreeMap<String, String>>,
@@ -55,12 +58,15 @@ impl Server {
             assert_eq!(status, 201, "{answer}");
             accounts.insert(namespace.to_owned(), answer["status"]["token"].as_str().unwrap().to_owned());
         }
-        let server = Self { cluster, accounts, tokens: RefCell::default() };
+        let mut server = Self { cluster, brought: State::default(), accounts, tokens: RefCell::default() };
         let deadline = Instant::now() + PATIENCE;
         while server.cluster.admin("GET", &format!("{RBAC}/clusterroles/view"), None).1["rules"].is_null() {
             assert!(Instant::now() < deadline, "the role `view` stays empty");
             std::thread::sleep(Duration::from_millis(20));
         }
+        let mut brought = State::default();
+        server.list(&mut brought, THEIRS);
+        server.brought = brought;
         server
     }
 
@@ -121,21 +127,30 @@ impl Server {
         }
     }
 
+    /// What Kubernetes itself brings changes in its aggregated roles alone, and is long.
     fn observed(&self) -> State {
-        let mut state = State::default();
-        for kind in ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"] {
-            let (status, mut list) = self.cluster.admin("GET", &format!("{RBAC}/{}s", kind.to_lowercase()), None);
-            assert_eq!(status, 200, "{list}");
-            for object in list["items"].as_array_mut().unwrap() {
-                object["kind"] = json!(kind);
-                object["apiVersion"] = json!("rbac.authorization.k8s.io/v1");
-                state.put(&key_of(object).unwrap().unwrap(), object).unwrap();
-            }
+        let mut state = self.brought.clone();
+        self.list(&mut state, OURS);
+        for (key, _) in aggregated(&self.brought) {
+            let (status, mut role) = self.cluster.admin("GET", &format!("{RBAC}/clusterroles/{}", key.name()), None);
+            assert_eq!(status, 200, "{role}");
+            put(&mut state, key.kind().word(), &mut role);
         }
         let (status, map) = self.cluster.admin("GET", AWS_AUTH, None);
         assert_eq!(status, 200, "{map}");
         state.aws_auth = Some(AwsAuth::from_json(&map).unwrap());
         state
+    }
+
+    fn list(&self, state: &mut State, selector: &str) {
+        for kind in ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"] {
+            let path = format!("{RBAC}/{}s?{selector}", kind.to_lowercase());
+            let (status, mut list) = self.cluster.admin("GET", &path, None);
+            assert_eq!(status, 200, "{list}");
+            for object in list["items"].as_array_mut().unwrap() {
+                put(state, kind, object);
+            }
+        }
     }
 
     /// Whom the API server takes somebody for; nobody where he is not let in.
@@ -216,6 +231,13 @@ fn is_of_the_authorizer(answer: &Value, request: &Request) -> bool {
     };
     let words = format!(" cannot {} {what}", request.verb());
     answer["message"].as_str().is_some_and(|message| message.contains(&words))
+}
+
+/// Objects of a list come without their kind.
+fn put(state: &mut State, kind: &str, object: &mut Value) {
+    object["kind"] = json!(kind);
+    object["apiVersion"] = json!("rbac.authorization.k8s.io/v1");
+    state.put(&key_of(object).unwrap().unwrap(), object).unwrap();
 }
 
 /// The aggregated roles and what is stored of each.
