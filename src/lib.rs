@@ -9,8 +9,9 @@
 //! 4. `access`: who can do what in a state, and what lies between two states
 //! 5. `plan`: the way from one to the other
 //! 6. `guard`: what a plan must not lead to
-//! 7. `render`: a plan and faults as text and JSON
-//! 8. `cluster`, `apply`, `cli`: the shell
+//! 7. `rights`: what whoever runs a plan must be allowed to do
+//! 8. `render`: a plan and faults as text and JSON
+//! 9. `cluster`, `apply`, `cli`: the shell
 
 #[expect(dead_code, reason = "its tests ask more of the engine than the commands do")]
 mod access;
@@ -23,9 +24,12 @@ mod names;
 mod plan;
 mod policy;
 mod render;
+mod rights;
 mod state;
 #[cfg(test)]
 mod test_cluster;
 mod yaml;
 
+#[cfg(feature = "measure")]
+pub use cli::measured;
 pub use cli::{Ends, Exit, Terminals, World, run};

@@ -49,6 +49,41 @@ fn the_plan_of_every_guide_says_what_looking_at_everything_means() {
 }
 
 #[test]
+fn a_change_that_changes_no_access_says_so_beside_those_that_do() {
+    let desk = desk();
+    let unused = "[cluster-roles.unused]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
+    desk.write("rolecall.toml", &(desk.read("rolecall.toml") + unused));
+    let effects = |desk: &Desk| -> Vec<(String, String)> {
+        let plan = desk.plan(&[]);
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        let name = |change: &Value| {
+            let target = &change["target"];
+            word(if target["entry"].is_null() { &target["object"]["name"] } else { &target["entry"]["principal"] })
+        };
+        plan["changes"].as_array().unwrap().iter().map(|change| (name(change), word(&change["access"]))).collect()
+    };
+    let of = |desk: &Desk, effect: &str| -> Vec<String> {
+        effects(desk).into_iter().filter(|(_, one)| one == effect).map(|(name, _)| name).collect()
+    };
+    assert_eq!(of(&desk, "none"), ["unused"]);
+    let plan = desk.ok(&["plan"]);
+    assert_eq!(plan.matches("no access changes").count(), 1, "{plan}");
+    let (_, after) = plan.split_once("ClusterRole        unused").unwrap();
+    assert!(after.lines().take(5).any(|line| line == "      no access changes"), "{plan}");
+    desk.ok(&["apply", "--auto-approve"]);
+
+    // Renamed, a role and its binding change nothing together, and each by itself would.
+    let renamed = desk.read("rolecall.toml");
+    let renamed = renamed.replace("cluster-role = \"cluster-viewer\"", "cluster-role = \"looker\"");
+    desk.write("rolecall.toml", &renamed.replace("[cluster-roles.cluster-viewer]", "[cluster-roles.looker]"));
+    let plan = desk.plan(&[]);
+    assert_eq!(plan["access"], serde_json::json!([]), "{plan:#}");
+    assert_eq!(of(&desk, "none"), [""; 0]);
+    let text = desk.ok(&["plan"]);
+    assert_eq!(text.matches("no access changes").count(), 1, "{text}");
+}
+
+#[test]
 fn a_saved_plan_keeps_its_section_and_drift_has_none() {
     let desk = desk();
     let plan = desk.ok(&["plan", "--out", "saved.json"]);
@@ -241,4 +276,90 @@ fn roles_that_gather_from_each_other_are_told_once() {
     desk.write("cluster.yaml", &format!("{}{}", role("one", "other"), role("other", "one")));
     let ran = desk.run(&["who-can", "get", "pods", "--snapshot", "cluster.yaml"]);
     assert_eq!(ran.err.matches("take their rules from each other").count(), 1, "{}", ran.err);
+    desk.write("rolecall.toml", "[policy]\nname = \"circle\"\n");
+    let ran = desk.run(&["plan", "--snapshot", "cluster.yaml"]);
+    assert_eq!(ran.err.matches("take their rules from each other").count(), 1, "{}", ran.err);
+}
+
+const GUEST: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: by-hand }\n\
+                     roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ghost }\n\
+                     subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: dev }]\n";
+
+#[test]
+fn a_binding_to_a_missing_role_is_pending_access_in_every_answer_about_whom_it_means() {
+    let desk = desk();
+    desk.write("cluster.yaml", &format!("{}{GUEST}", desk.read("cluster.yaml")));
+    let told = "warning: the ClusterRole `ghost` does not exist; bound to it: `by-hand`";
+    for (args, is_told) in [
+        (&["can", "group:dev", "get", "pods"][..], true),
+        (&["can", "group:system:masters", "get", "pods"], false),
+        (&["who-can", "get", "pods"], true),
+        (&["access"], true),
+        (&["access", "group:dev"], true),
+        (&["access", "sa:default/default"], false),
+        (&["plan"], false),
+    ] {
+        let ran = desk.run(args);
+        assert_eq!(ran.err.matches(told).count(), usize::from(is_told), "{args:?}: {}", ran.err);
+        let said = ran.err.contains("pending access: group:dev will have what it says as soon as it is created");
+        assert_eq!(said, is_told, "{args:?}: {}", ran.err);
+    }
+    let answer = json(&desk, &["who-can", "get", "pods"]);
+    let warnings = answer["clusters"][0]["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|one| told.ends_with(one["message"].as_str().unwrap())), "{answer:#}");
+}
+
+#[test]
+fn many_missing_roles_are_folded_with_a_count() {
+    let desk = desk();
+    let all: String = (0..9)
+        .map(|number| GUEST.replace("ghost", &format!("ghost-{number}")).replace("by-hand", &format!("by-{number}")))
+        .collect();
+    let twice = GUEST.replace("ghost", "ghost-0");
+    desk.write("cluster.yaml", &format!("{}{all}{twice}", desk.read("cluster.yaml")));
+    let ran = desk.run(&["access"]);
+    assert_eq!(ran.err.matches("does not exist; bound to it").count(), 3, "{}", ran.err);
+    assert!(ran.err.contains("bound to it: `by-0`, `by-hand`\n"), "{}", ran.err);
+    assert!(ran.err.contains("6 more roles are waited for in the same way"), "{}", ran.err);
+}
+
+#[test]
+fn a_plan_tells_whose_bindings_come_alive_by_the_role_it_creates() {
+    let desk = desk();
+    desk.write("cluster.yaml", &format!("{}{}", desk.read("cluster.yaml"), GUEST.replace("ghost", "cluster-viewer")));
+    let ran = desk.run(&["plan"]);
+    let told = "the new ClusterRole `cluster-viewer` brings bindings to life that waited for it: `by-hand`";
+    assert_eq!(ran.err.matches(told).count(), 1, "{}", ran.err);
+    let plan = json(&desk, &["plan"]);
+    let warnings = plan["plans"][0]["warnings"].as_array().unwrap();
+    assert_eq!(warnings.iter().filter(|one| one["message"] == told).count(), 1, "{plan:#}");
+    desk.ok(&["apply", "--auto-approve"]);
+    assert!(!desk.run(&["plan"]).err.contains("brings bindings to life"));
+}
+
+#[test]
+fn a_binding_of_the_policy_to_a_role_that_is_nowhere_is_refused() {
+    let desk = desk();
+    let bound = "\n[bindings.extra]\ncluster-role = \"ghost\"\nprincipals = [\"alice\"]\n";
+    desk.write("rolecall.toml", &(desk.read("rolecall.toml") + bound));
+    let ran = desk.run(&["plan"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("`ghost` is neither in the policy nor in the cluster"), "{}", ran.err);
+}
+
+#[test]
+fn an_unknown_subject_finds_the_one_of_another_account_kind_or_spelling() {
+    let desk = desk();
+    desk.ok(&["apply", "--auto-approve"]);
+    for near in [
+        "arn:aws:iam::111122223334:role/viewer",
+        "arn:aws:iam::111122223333:role/vewer",
+        "arn:aws:iam::111122223333:user/viewer",
+        "arn:aws:iam::999999999999:role/viewer",
+    ] {
+        let ran = desk.run(&["can", near, "get", "pods"]);
+        assert!(ran.err.contains("did you mean `arn:aws:iam::111122223333:role/viewer`?"), "{near}: {}", ran.err);
+    }
+    let ran = desk.run(&["can", "user:cluster-viewer-group", "get", "pods"]);
+    assert!(ran.err.contains("did you mean `group:cluster-viewer-group`?"), "{}", ran.err);
 }

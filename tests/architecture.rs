@@ -15,8 +15,21 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms in their order. From `cluster` on there are files, sockets, clocks and terminals.
-const ROOMS: [&str; 12] =
-    ["names", "diagnostic", "yaml", "state", "access", "policy", "plan", "guard", "render", "cluster", "apply", "cli"];
+const ROOMS: [&str; 13] = [
+    "names",
+    "diagnostic",
+    "yaml",
+    "state",
+    "access",
+    "policy",
+    "plan",
+    "guard",
+    "rights",
+    "render",
+    "cluster",
+    "apply",
+    "cli",
+];
 const BAR: &str = "cluster";
 /// What a pure room must not name.
 const WORLDLY: [&str; 9] =

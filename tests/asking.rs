@@ -146,6 +146,7 @@ fn the_help_of_every_command_is_as_it_was_reviewed() {
         "validate",
         "snapshot",
         "whoami",
+        "permissions",
         "can",
         "who-can",
         "access",

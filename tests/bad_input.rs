@@ -16,24 +16,12 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use common::TestCluster;
 use common::kubeconfig::with_token;
+use common::reset::cluster;
 use common::rolecall::{Desk, Ran};
-use serde_json::{Value, json};
+use serde_json::json;
 
-static CLUSTER: LazyLock<Mutex<TestCluster>> = LazyLock::new(|| Mutex::new(TestCluster::start()));
-
-/// The one cluster, for one test at a time, as it started.
-fn cluster() -> MutexGuard<'static, TestCluster> {
-    let cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
-    cluster.reset();
-    cluster
-}
-
-const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
-const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const SECRET: &str = "k8s-aws-v1.c2VjcmV0LXRva2VuLW9mLXNvbWVib2R5";
 const ARN: &str = "arn:aws:sts::111122223333:assumed-role/viewer/session";
 const MAPPED: &str = "- rolearn: arn:aws:iam::111122223333:role/viewer\n  username: viewer\n  groups: [viewers]\n";
@@ -86,17 +74,6 @@ fn refused_by_all(desk: &Desk, place: &[&str]) -> String {
     said
 }
 
-/// All versions of what rolecall could have written.
-fn versions(cluster: &TestCluster) -> Vec<Value> {
-    let kinds = ["clusterroles", "clusterrolebindings", "roles", "rolebindings"];
-    let lists = kinds.iter().flat_map(|kind| {
-        let (_, list) = cluster.admin("GET", &format!("{RBAC}/{kind}"), None);
-        list["items"].as_array().cloned().unwrap_or_default()
-    });
-    let objects = lists.chain([cluster.admin("GET", AWS_AUTH, None).1]);
-    objects.map(|object| object["metadata"].clone()).collect()
-}
-
 macro_rules! assert_said {
     ($said:expr) => {{
         let filters = vec![
@@ -146,12 +123,12 @@ fn a_cluster_with_another_certificate_than_the_kubeconfig_trusts() {
 fn a_caller_who_may_not_list() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": MAPPED }));
-    let before = versions(&cluster);
+    let before = cluster.versions();
     let desk = desk_at(cluster.kubeconfig_for(ARN));
     assert_said!(refused(&desk, &["plan"]));
     refused(&desk, &["apply", "--auto-approve"]);
     refused(&desk, &["snapshot"]);
-    assert_eq!(versions(&cluster), before);
+    assert_eq!(cluster.versions(), before);
 }
 
 #[test]
@@ -160,12 +137,12 @@ fn a_caller_who_may_list_and_not_write() {
     cluster.set_aws_auth(&json!({ "mapRoles": MAPPED }));
     cluster.kubectl(&["create", "clusterrole", "looks", "--verb=get,list", "--resource=*.*"]);
     cluster.kubectl(&["create", "clusterrolebinding", "looks", "--clusterrole=looks", "--group=viewers"]);
-    let before = versions(&cluster);
+    let before = cluster.versions();
     let desk = desk_at(cluster.kubeconfig_for(ARN));
     let ran = desk.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1);
     assert_said!(ran.err);
-    assert_eq!(versions(&cluster), before);
+    assert_eq!(cluster.versions(), before);
 }
 
 #[test]
@@ -180,12 +157,12 @@ fn a_caller_who_would_grant_more_than_he_has() {
         "--resource=*.rbac.authorization.k8s.io,configmaps,namespaces",
     ]);
     cluster.kubectl(&["create", "clusterrolebinding", "writes", "--clusterrole=writes", "--group=viewers"]);
-    let before = versions(&cluster);
+    let before = cluster.versions();
     let desk = desk_at(cluster.kubeconfig_for(ARN));
     let ran = desk.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1);
     assert_said!(ran.err);
-    assert_eq!(versions(&cluster), before);
+    assert_eq!(cluster.versions(), before);
 }
 
 #[test]
@@ -362,12 +339,12 @@ fn an_aws_auth_that_would_grow_over_a_mebibyte() {
     let comment = format!("# {}\n", "x".repeat(1_048_576 - MAPPED.len() - 3));
     let full = format!("{comment}{MAPPED}");
     cluster.set_aws_auth(&json!({ "mapRoles": full }));
-    let before = versions(&cluster);
+    let before = cluster.versions();
     let desk = desk_at(cluster.kubeconfig());
     let said = refused(&desk, &["plan"]);
     assert_said!(said);
     assert_eq!(refused(&desk, &["apply", "--auto-approve"]), said);
-    assert_eq!(versions(&cluster), before);
+    assert_eq!(cluster.versions(), before);
     assert_eq!(refused_offline(&snapshot_of(&full)), said);
 }
 
@@ -384,12 +361,12 @@ fn an_aws_auth_that_nobody_can_read() {
     let cluster = cluster();
     let broken = format!("{MAPPED}- rolearn: arn:aws:iam::111122223333:role/x\n  username: {{{{SessionName}}}}\n");
     cluster.set_aws_auth(&json!({ "mapRoles": broken }));
-    let before = versions(&cluster);
+    let before = cluster.versions();
     let desk = desk_at(cluster.kubeconfig());
     let said = refused(&desk, &["plan"]);
     assert_said!(said);
     assert_eq!(refused(&desk, &["apply", "--auto-approve"]), said);
-    assert_eq!(versions(&cluster), before);
+    assert_eq!(cluster.versions(), before);
     assert_eq!(refused_offline(&snapshot_of(&broken)), said);
 }
 

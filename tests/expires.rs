@@ -123,7 +123,7 @@ fn access_comes_is_warned_of_and_goes_with_its_reason() {
 
     let end = "2026-10-01T00:00:00Z";
     let (exit, out, err) = run(&desk, end, &["plan", "--cluster", "a", "--detailed-exitcode"]);
-    assert_eq!((exit, err.as_str()), (Exit::Changes, ""));
+    assert_eq!((exit, err.as_str()), (Exit::Changes, "note: a snapshot has no caller, whose own access could go\n"));
     let shown = out.split("Digest").next().unwrap();
     insta::assert_snapshot!(shown, @r"
     a (snapshot a.yaml), policy prod, 4 changes

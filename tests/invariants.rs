@@ -16,9 +16,9 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 
 use common::rolecall::{Desk, Ran, example};
+use common::schema::fits_the_schema;
 use serde_json::Value;
 
 /// The example of every guide, with invariants.
@@ -123,14 +123,6 @@ fn refused(desk: &Desk, args: &[&str], wanted: &[&str]) -> Ran {
         assert!(flat.contains(words), "{words}\n{}", ran.err);
     }
     ran
-}
-
-fn fits_the_schema(plan: &Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/plan.schema.json");
-    let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let faults: Vec<String> = validator.iter_errors(plan).map(|error| error.to_string()).collect();
-    assert!(faults.is_empty(), "{faults:#?}\n{plan:#}");
 }
 
 #[test]

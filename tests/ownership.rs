@@ -119,9 +119,9 @@ fn two_policies_share_a_cluster_and_neither_takes_what_is_the_others() {
     let desk = Desk::offline();
     let exclusive = "[ownership]\naws-auth = \"exclusive\"\nrbac = \"exclusive\"\n";
     desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", "")).write("b.toml", &policy("b", exclusive));
-    for file in ["a.toml", "b.toml"] {
-        desk.ok(&["apply", file, "--snapshot", "cluster.yaml", "--auto-approve"]);
-    }
+    let nodes = "remove:arn:aws:iam::111122223333:role/eksctl-nodes";
+    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    desk.ok(&["apply", "b.toml", "--snapshot", "cluster.yaml", "--auto-approve", "--allow", nodes]);
     for file in ["a.toml", "b.toml"] {
         assert!(changes(&desk, file).is_empty(), "{file}: {:?}", changes(&desk, file));
     }

@@ -149,7 +149,7 @@ fn every_write_is_a_create_a_merge_patch_or_a_delete_and_has_its_precondition() 
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
     for policy in CHANGES {
         desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
-        desk.ok(&["apply", "--auto-approve"]);
+        desk.ok(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
     }
     let writes: Vec<Asked> = proxy.asked().into_iter().filter(Asked::is_write).collect();
     assert_eq!(writes.len(), 8, "{writes:#?}");

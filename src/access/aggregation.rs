@@ -28,6 +28,38 @@ pub(crate) struct Sourced<'s> {
     pub(crate) source: &'s ObjectKey,
 }
 
+/// The roles of a state, one of them at times as another state has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Roles<'s> {
+    state: &'s State,
+    instead: Option<(&'s ObjectKey, Option<&'s Role>)>,
+}
+
+impl<'s> Roles<'s> {
+    pub(super) fn of(state: &'s State) -> Self {
+        Self { state, instead: None }
+    }
+
+    /// The same but for one role.
+    pub(super) fn with(self, key: &'s ObjectKey, role: Option<&'s Role>) -> Self {
+        Self { instead: Some((key, role)), ..self }
+    }
+
+    pub(super) fn get(&self, key: &ObjectKey) -> Option<(&'s ObjectKey, &'s Role)> {
+        match self.instead {
+            Some((instead, role)) if instead == key => role.map(|role| (instead, role)),
+            _ => self.state.roles.get_key_value(key),
+        }
+    }
+
+    /// They come before the Roles of the namespaces, which are many.
+    fn cluster_roles(self) -> impl Iterator<Item = (&'s ObjectKey, &'s Role)> {
+        let own = cluster_roles(self.state).filter(move |(key, _)| self.instead.is_none_or(|(other, _)| other != *key));
+        let instead = self.instead.and_then(|(key, role)| Some((key, role?)));
+        own.chain(instead.filter(|(key, _)| key.kind() == ObjectKind::ClusterRole))
+    }
+}
+
 /// Rules by content, with the first role that has each.
 type Pool<'s> = BTreeMap<&'s Rule, &'s ObjectKey>;
 
@@ -45,9 +77,9 @@ pub(super) fn is_gathered(role: &Role, moment: Moment) -> bool {
 }
 
 /// The rules of an aggregated role, gathered through the roles that it selects.
-pub(super) fn gather<'s>(state: &'s State, root: &'s ObjectKey, moment: Moment) -> Vec<Sourced<'s>> {
-    let mut all = selected(state, root, moment);
-    keep_by_hand(state, &mut all);
+pub(super) fn gather<'s>(roles: Roles<'s>, root: &'s ObjectKey, moment: Moment) -> Vec<Sourced<'s>> {
+    let mut all = selected(roles, root, moment);
+    keep_by_hand(roles, &mut all);
     // In a circle of roles a rule keeps itself alive: each has it from the next. What nobody gives falls away, until
     // nothing more falls; then what is given arrives. Out of a circle the first part leaves nothing of its own.
     loop {
@@ -93,9 +125,9 @@ pub(super) fn gather<'s>(state: &'s State, root: &'s ObjectKey, moment: Moment) 
 }
 
 /// Makes the rules written that somebody else holds in a role into which nothing comes.
-fn keep_by_hand<'s>(state: &'s State, all: &mut BTreeMap<&'s ObjectKey, Aggregated<'s>>) {
+fn keep_by_hand<'s>(roles: Roles<'s>, all: &mut BTreeMap<&'s ObjectKey, Aggregated<'s>>) {
     let by_hand =
-        |key: &ObjectKey| state.roles.get(key).is_some_and(|role| role.meta.rules_by_hand && !role.rules.is_empty());
+        |key: &ObjectKey| roles.get(key).is_some_and(|(_, role)| role.meta.rules_by_hand && !role.rules.is_empty());
     let mut fed: BTreeSet<&ObjectKey> =
         all.iter().filter(|(_, role)| !role.written.is_empty()).map(|(key, _)| *key).collect();
     loop {
@@ -116,16 +148,16 @@ fn keep_by_hand<'s>(state: &'s State, all: &mut BTreeMap<&'s ObjectKey, Aggregat
 }
 
 /// Every gathered role that is reached from `root`, with what it selects.
-fn selected<'s>(state: &'s State, root: &'s ObjectKey, moment: Moment) -> BTreeMap<&'s ObjectKey, Aggregated<'s>> {
+fn selected<'s>(roles: Roles<'s>, root: &'s ObjectKey, moment: Moment) -> BTreeMap<&'s ObjectKey, Aggregated<'s>> {
     let mut found: BTreeMap<&ObjectKey, Aggregated<'_>> = BTreeMap::new();
     let mut open = vec![root];
     while let Some(key) = open.pop() {
-        let Some(role) = state.roles.get(key).filter(|_| !found.contains_key(key)) else {
+        let Some((_, role)) = roles.get(key).filter(|_| !found.contains_key(key)) else {
             continue;
         };
         let mut next = Aggregated { written: Pool::new(), through: Vec::new(), held: Pool::new() };
         next.held.extend(role.rules.iter().map(|rule| (rule, key)));
-        for (from, other) in selection(state, role.aggregation.as_deref().unwrap_or_default()) {
+        for (from, other) in selection(roles, role.aggregation.as_deref().unwrap_or_default()) {
             if from == key {
                 continue;
             }
@@ -150,13 +182,12 @@ fn selected<'s>(state: &'s State, root: &'s ObjectKey, moment: Moment) -> BTreeM
 
 /// The ClusterRoles that one of the selectors matches, by name.
 pub(super) fn selection<'s>(
-    state: &'s State,
+    roles: Roles<'s>,
     selectors: &'s [Selector],
 ) -> impl Iterator<Item = (&'s ObjectKey, &'s Role)> {
-    cluster_roles(state).filter(|(_, role)| selectors.iter().any(|selector| selector.matches(&role.meta.labels)))
+    roles.cluster_roles().filter(|(_, role)| selectors.iter().any(|selector| selector.matches(&role.meta.labels)))
 }
 
-/// They come before the Roles of the namespaces, which are many.
 fn cluster_roles(state: &State) -> impl Iterator<Item = (&ObjectKey, &Role)> {
     state.roles.iter().take_while(|(key, _)| key.kind() == ObjectKind::ClusterRole)
 }
@@ -167,7 +198,7 @@ pub(crate) fn circles(state: &State) -> Vec<BTreeSet<&ObjectKey>> {
     let aggregated = cluster_roles(state).filter(|(_, role)| role.aggregation.is_some());
     let reached: BTreeMap<&ObjectKey, BTreeSet<&ObjectKey>> = aggregated
         .map(|(key, _)| {
-            let all = selected(state, key, Moment::Settled);
+            let all = selected(Roles::of(state), key, Moment::Settled);
             (key, all.values().flat_map(|role| role.through.iter().copied()).collect())
         })
         .collect();

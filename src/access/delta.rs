@@ -93,6 +93,18 @@ pub(crate) fn delta_of<'s>(before: &Access<'s>, after: &Access<'s>, who: &Who) -
     Work::new(before, after).row(who.clone(), before.admit(who), after.admit(who))
 }
 
+/// What lies between what somebody is bound to on one side and on the other.
+pub(super) fn change_between<'s>(
+    before: &Access<'s>,
+    after: &Access<'s>,
+    was: &Admission,
+    is: &Admission,
+) -> Rc<Change<'s>> {
+    // Who it is does not count here: the admissions say it.
+    let nobody = Who::Group(String::new());
+    Work::new(before, after).row(nobody, was.clone(), is.clone()).change
+}
+
 /// Principals with an entry on one of the sides, each once however it is spelled.
 fn principals(before: &Access<'_>, after: &Access<'_>) -> Vec<Who> {
     let mut callers = after.mapping.callers();
@@ -105,7 +117,7 @@ fn principals(before: &Access<'_>, after: &Access<'_>) -> Vec<Who> {
 }
 
 /// Whom no entry of aws-auth has to name: the cluster itself knows him.
-fn is_of_itself(who: &Who) -> bool {
+pub(super) fn is_of_itself(who: &Who) -> bool {
     match who {
         Who::ServiceAccount { .. } => true,
         Who::Group(name) | Who::User(name) => name.starts_with("system:"),
@@ -114,7 +126,7 @@ fn is_of_itself(who: &Who) -> bool {
 }
 
 /// What somebody is bound to on one side.
-type Bound = (bool, Vec<(usize, usize)>);
+pub(super) type Bound = (bool, Vec<(usize, usize)>);
 
 struct Work<'a, 's> {
     before: &'a Access<'s>,
@@ -147,7 +159,7 @@ impl<'a, 's> Work<'a, 's> {
 }
 
 /// All that any of somebody's identities is bound to.
-fn bound<'s>(access: &Access<'s>, admission: &Admission) -> (Bound, Vec<Grant<'s>>) {
+pub(super) fn bound<'s>(access: &Access<'s>, admission: &Admission) -> (Bound, Vec<Grant<'s>>) {
     let mut grants: Vec<Grant<'s>> =
         admission.identities().flat_map(|identity| access.grants.held_by(identity)).collect();
     grants.sort_by_key(|grant| grant.at);

@@ -150,7 +150,11 @@ fn subject(access: &Access<'_>, who: &Who) -> Option<Doubt> {
         return None;
     }
     let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-    let nearest = nearest(&who.to_string(), names.iter().map(String::as_str)).map(str::to_owned);
+    let whole = who.to_string();
+    // The right name behind another word: a user that is a group, a service account of another namespace.
+    let bare = |text: &str| text.rsplit([':', '/']).next().unwrap_or_default().to_owned();
+    let same = || names.iter().map(String::as_str).find(|name| bare(name) == bare(&whole));
+    let nearest = nearest(&whole, names.iter().map(String::as_str)).or_else(same).map(str::to_owned);
     Some(Doubt::Subject { who: who.clone(), nearest })
 }
 

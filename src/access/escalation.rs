@@ -184,7 +184,7 @@ fn is_everything(region: &Region<'_>) -> bool {
 }
 
 impl Need {
-    fn extent(&self) -> Extent<'static> {
+    pub(super) fn extent(&self) -> Extent<'static> {
         let words = |list: &'static [&'static str]| Words::only(list.iter().copied());
         Extent::Objects(Objects {
             namespaces: match self.place {

@@ -7,7 +7,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::aggregation::{Moment, Sourced, gather, is_gathered};
+use super::aggregation::{Moment, Roles, Sourced, gather, is_gathered};
 use super::identity::Identity;
 use super::template::Name;
 use crate::names::ObjectKey;
@@ -33,11 +33,16 @@ impl<'s> Grant<'s> {
 
     /// The role that is meant, whether it exists or not; none where a ClusterRoleBinding means a Role.
     pub(super) fn role_key(&self) -> Option<ObjectKey> {
-        match (&self.binding.role_ref, self.namespace()) {
-            (RoleRef::ClusterRole(name), _) => Some(ObjectKey::cluster_role(name)),
-            (RoleRef::Role(name), Some(namespace)) => Some(ObjectKey::role(namespace, name)),
-            (RoleRef::Role(_), None) => None,
-        }
+        role_key(self.key, self.binding)
+    }
+}
+
+/// The role that a binding means.
+pub(super) fn role_key(key: &ObjectKey, binding: &Binding) -> Option<ObjectKey> {
+    match (&binding.role_ref, key.namespace()) {
+        (RoleRef::ClusterRole(name), _) => Some(ObjectKey::cluster_role(name)),
+        (RoleRef::Role(name), Some(namespace)) => Some(ObjectKey::role(namespace, name)),
+        (RoleRef::Role(_), None) => None,
     }
 }
 
@@ -139,7 +144,7 @@ impl<'s> Grants<'s> {
         }
         let known = self.gathered.borrow().get(key).cloned();
         let rules = known.unwrap_or_else(|| {
-            let rules: Rc<[Sourced<'s>]> = gather(self.state, key, self.moment).into();
+            let rules: Rc<[Sourced<'s>]> = gather(Roles::of(self.state), key, self.moment).into();
             self.gathered.borrow_mut().insert(key, Rc::clone(&rules));
             rules
         });
@@ -147,10 +152,12 @@ impl<'s> Grants<'s> {
     }
 
     /// Bindings to roles that do not exist. They give nothing now, and at once when such a role is born.
-    pub(crate) fn pending(&self) -> Vec<(&'s ObjectKey, &'s Binding)> {
-        let first = |grant: &Grant<'s>| grant.at.1 == 0;
-        let dangling = self.all().filter(first).filter(|grant| self.rules(grant).is_none());
-        dangling.map(|grant| (grant.key, grant.binding)).collect()
+    pub(crate) fn pending_in(state: &'s State) -> Vec<(&'s ObjectKey, &'s Binding)> {
+        let is_there = |key: &ObjectKey, binding: &Binding| {
+            role_key(key, binding).is_some_and(|role| state.roles.contains_key(&role))
+        };
+        let bindings = state.bindings.iter();
+        bindings.filter(|(key, binding)| !binding.subjects.is_empty() && !is_there(key, binding)).collect()
     }
 }
 

@@ -172,7 +172,7 @@ impl Admission {
             Self::As(Identity::authenticated(username.map(literal), groups, Source::Asked))
         };
         match who {
-            Who::Arn(caller) => Self::of_caller(caller, mapping),
+            Who::Arn(caller) => Self::of_caller(caller, mapping, mapping),
             Who::Account(id) => match mapping.account(id) {
                 Some(place) => Self::As(Identity::authenticated(
                     Some(Name::Open(format!("the ARN of a principal of {id}"))),
@@ -196,10 +196,11 @@ impl Admission {
         }
     }
 
-    fn of_caller(caller: &Caller, mapping: &Mapping) -> Self {
+    /// The entries of the one mapping answer, and the accounts of the other.
+    pub(super) fn of_caller(caller: &Caller, mapping: &Mapping, accounts: &Mapping) -> Self {
         let mut logins: Vec<_> =
             mapping.answering(caller).iter().map(|mapped| Identity::mapped(caller, mapped)).collect();
-        if let Some(place) = mapping.account(caller.account()).filter(|_| logins.is_empty()) {
+        if let Some(place) = accounts.account(caller.account()).filter(|_| logins.is_empty()) {
             let name = Name::Literal(caller.canonical().to_owned());
             logins.push(Ok(Identity::authenticated(Some(name), Vec::new(), Source::Account(place.clone()))));
         }
@@ -251,6 +252,11 @@ impl Identity {
     /// Allowed before RBAC is asked (kubernetes `kubeapiserver/authorizer/reload.go`, the privileged group).
     pub(crate) fn is_master(&self) -> bool {
         self.is_in(MASTERS)
+    }
+
+    /// Whether some session of his is one of them.
+    pub(crate) fn may_be_master(&self) -> bool {
+        self.groups.iter().any(|group| group.may_be(MASTERS))
     }
 
     /// The Node authorizer answers for these beside RBAC (`nodeidentifier/default.go`).

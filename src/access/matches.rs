@@ -67,9 +67,12 @@ fn name_matches(rule: &Rule, asked: &ObjectRequest) -> bool {
 }
 
 fn url_matches(rule: &Rule, path: &str) -> bool {
-    rule.non_resource_urls
-        .iter()
-        .any(|url| url == path || url.ends_with('*') && path.starts_with(url.trim_end_matches('*')))
+    rule.non_resource_urls.iter().any(|url| url_covers(url, path))
+}
+
+/// Stars at the end of a pattern stand for any rest, and nowhere else for anything: for a path as for another pattern.
+pub(super) fn url_covers(pattern: &str, url: &str) -> bool {
+    pattern == url || pattern.ends_with('*') && url.starts_with(pattern.trim_end_matches('*'))
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 //! answers finds the place in a policy by the keys of objects and entries in them.
 
 mod aggregation;
+mod alone;
 mod caller;
+mod covers;
 mod delta;
 mod doubts;
 mod escalation;
@@ -16,27 +18,35 @@ mod mapping;
 mod matches;
 mod query;
 mod reach;
+mod repair;
 mod request;
 mod template;
+mod waiting;
 mod ways;
 
-pub(crate) use aggregation::{Moment, circles};
+pub(crate) use aggregation::Moment;
+pub(crate) use alone::Alone;
 pub(crate) use caller::Caller;
+pub(crate) use covers::uncovered;
 pub(crate) use delta::{Row, delta};
 pub(crate) use doubts::doubts;
 pub(crate) use escalation::{WayUp, all_ways_up, ways_up};
-pub(crate) use identity::{Admission, Denial, Identity, MASTERS, Who, WhoFault};
+pub(crate) use extent::{Region, Requests};
+pub(crate) use identity::{AUTHENTICATED, Admission, Denial, Identity, MASTERS, Who, WhoFault};
 pub(crate) use mapping::{EntryRef, Never};
 pub(crate) use matches::{Lack, allows};
 pub(crate) use query::{Access, Answer, By, Chain, Held, Holder, Miss, Principal, Verdict, WhoCan};
 pub(crate) use reach::Part;
-pub(crate) use request::Request;
+pub(crate) use repair::lost_rights;
+pub(crate) use request::{ObjectRequest, Request};
+pub(crate) use template::Name;
+pub(crate) use waiting::{in_circles, left_waiting};
 
 // What the tests ask of the parts by themselves.
 #[cfg(test)]
 pub(crate) use self::{
-    caller::Session, delta::delta_of, extent::Extent, identity::Source, mapping::Standing, reach::contains,
-    template::Name,
+    aggregation::circles, caller::Session, delta::delta_of, extent::Extent, identity::Source, mapping::Standing,
+    reach::contains,
 };
 
 #[cfg(test)]

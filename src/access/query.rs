@@ -160,7 +160,7 @@ impl<'s> Access<'s> {
         Answer { admission, verdict, by, misses }
     }
 
-    fn allowing(&self, identity: &Identity, grants: &[Grant<'s>], request: &Request) -> Vec<By<'s>> {
+    pub(super) fn allowing(&self, identity: &Identity, grants: &[Grant<'s>], request: &Request) -> Vec<By<'s>> {
         if identity.is_master() {
             return vec![By::Masters];
         }
@@ -292,7 +292,7 @@ impl<'s> Access<'s> {
 
     /// Bindings to roles that do not exist.
     pub(crate) fn pending(&self) -> Vec<(&'s ObjectKey, &'s Binding)> {
-        self.grants.pending()
+        Grants::pending_in(self.grants.state)
     }
 }
 

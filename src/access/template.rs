@@ -36,10 +36,39 @@ impl Name {
         }
     }
 
+    /// Whether the name is this text for some session.
+    pub(crate) fn may_be(&self, text: &str) -> bool {
+        match self {
+            Self::Literal(name) => name == text,
+            Self::Open(name) => {
+                let holes = [EC2_NAME, SESSION, SESSION_RAW, ACCESS_KEY];
+                let marked = holes.into_iter().fold(name.clone(), |name, hole| name.replace(hole, "\0"));
+                marked.contains('\0') && fits(&marked.split('\0').collect::<Vec<_>>(), text)
+            }
+        }
+    }
+
     /// Whoever names the session chooses the whole name.
     pub(crate) fn is_free(&self) -> bool {
         matches!(self, Self::Open(text) if text == SESSION || text == SESSION_RAW)
     }
+}
+
+/// Whether the pieces stand in the text in their order, and between them what STS takes for the name of a session.
+fn fits(pieces: &[&str], text: &str) -> bool {
+    let Some((first, rest)) = pieces.split_first() else {
+        return text.is_empty();
+    };
+    let Some(text) = text.strip_prefix(first) else {
+        return false;
+    };
+    if rest.is_empty() {
+        return text.is_empty();
+    }
+    let is_named = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+    let end = text.find(|c| !is_named(c)).unwrap_or(text.len());
+    // Up to there all is ASCII.
+    (0..=end).any(|at| text.get(at..).is_some_and(|text| fits(rest, text)))
 }
 
 impl fmt::Display for Name {
@@ -113,6 +142,17 @@ mod tests {
         let user = Caller::parse("arn:aws:iam::111122223333:user/bob").unwrap();
         assert!(render("{{EC2PrivateDNSName}}", &user).is_err());
         assert_eq!(render("bob{{SessionName}}", &user).unwrap(), literal("bob"));
+    }
+
+    #[test]
+    fn an_open_name_may_be_what_some_session_makes_of_it() {
+        let open = |text: &str| Name::Open(text.into());
+        assert!(open("system:{{SessionName}}").may_be("system:masters"));
+        assert!(open("{{SessionName}}:{{SessionNameRaw}}").may_be("system:masters"));
+        assert!(!open("{{SessionName}}").may_be("system:masters"), "no session has a colon in its name");
+        assert!(!open("team-{{SessionName}}").may_be("system:masters"));
+        assert!(!open("the ARN of somebody").may_be("the ARN of somebody"));
+        assert!(literal("a").may_be("a") && !literal("a").may_be("b"));
     }
 
     #[test]

@@ -30,7 +30,10 @@ pub(crate) async fn run(args: &Access, world: &mut World) -> Result<Exit, Failur
                 found.extend(caveats(asked, &who, &access.admit(&who), Verdict::Yes));
                 vec![who]
             }
-            None => access.everybody().into_iter().filter(|who| matrix::is_worth_a_line(&access, who)).collect(),
+            None => {
+                found.extend(access.waiting(None));
+                access.everybody().into_iter().filter(|who| matrix::is_worth_a_line(&access, who)).collect()
+            }
         };
         say(&found, world);
         let (shown, hidden): (Vec<Who>, Vec<Who>) =

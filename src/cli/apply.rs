@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use super::args::Apply;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::guarded::{self, allowances};
+use super::lacking;
 use super::planned::{Depth, Planned, plans, print_text};
-use super::refused::say_refusals;
+use super::refused::{say, say_refusals};
 use super::world::World;
 use super::{report, saved};
 use crate::apply::{self, Outcome};
 use crate::cluster::{ClusterError, ReadCluster as _, WriteCluster as _, Written};
-use crate::diagnostic::{Diagnostic, Sources};
+use crate::diagnostic::{Diagnostic, Severity, Sources};
+use crate::guard::Allowance;
 use crate::plan::Step;
 use crate::render::text;
 use crate::render::words::count;
@@ -27,27 +30,36 @@ pub(crate) async fn run(args: &Apply, world: &mut World) -> Result<Exit, Failure
         let hint = "add --auto-approve, or --approved DIGEST with the digest of the plan that was reviewed";
         return Err(Failure::of(error.hint(hint)));
     }
+    let allow = allowances(&args.allow)?;
     let (sources, planned) = match &args.plan {
-        Some(path) => (Sources::default(), saved::open(path, &args.scope.place, world).await?),
+        Some(path) => (Sources::default(), saved::open(path, &args.scope.place, &allow, world).await?),
         None => {
-            let (loaded, planned) = plans(&args.scope, Depth::Access, world).await?.complete()?;
+            let (loaded, planned) = plans(&args.scope, Depth::Access, &allow, world).await?.complete()?;
             (loaded.policy.sources, planned)
         }
     };
     print_text(&planned, args.full, text::plan, world);
-    if say_refusals(&planned, &sources, world) {
+    if say_refusals(&planned, &allow, &sources, world) {
         world.say("Refused: nothing was written.\n");
         return Ok(Exit::Refused);
     }
     let work: Vec<&Planned> = planned.iter().filter(|one| !one.plan.is_empty()).collect();
+    let severity = if args.dry_run { Severity::Warning } else { Severity::Error };
+    let lacks: Vec<Diagnostic> = work.iter().filter_map(|one| lacking::told(one, severity)).collect();
+    if !lacks.is_empty() && !args.dry_run {
+        world.say("Nothing was written.\n");
+        return Err(lacks.into());
+    }
+    say(&lacks, &sources, world);
     if work.is_empty() || args.dry_run {
         return Ok(Exit::Done);
     }
     approve(args, &work, world)?;
     for one in work {
-        if let Err(failure) = carry_out(one, world).await {
+        if let Err(failure) = carry_out(one, &allow, world).await {
+            let exit = if failure.refused { Exit::Refused } else { Exit::Failed };
             report(&Failure::new(sources.clone(), failure.found), super::args::Format::Text, world);
-            return Ok(Exit::Failed);
+            return Ok(exit);
         }
     }
     Ok(Exit::Done)
@@ -83,12 +95,17 @@ fn approve(args: &Apply, work: &[&Planned], world: &mut World) -> Result<(), Fai
     Err(Failure::of(Diagnostic::error("not approved: nothing was written")))
 }
 
-async fn carry_out(one: &Planned, world: &mut World) -> Result<(), Failure> {
+async fn carry_out(one: &Planned, allow: &[Allowance], world: &mut World) -> Result<(), Failure> {
     // A cluster that moved while a person was thinking is caught before the first write, not by the one that meets it.
     let state = one.cluster.observe().await?;
     let moved = one.plan.moved(&state);
     if !moved.is_empty() {
         return Err(saved::moved(&one.label, &moved));
+    }
+    // What others changed meanwhile may have made the same writes dangerous.
+    let verdict = guarded::judge(&one.plan, &state, &one.seen, allow)?;
+    if !verdict.refused.is_empty() {
+        return Err(guarded::refused_now(&one.label, &verdict));
     }
     let total = one.plan.steps.len();
     let label = &one.label;

@@ -11,7 +11,7 @@ use clap_complete::Shell;
     name = "rolecall",
     version,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 done (`can`: yes); 1 error or wrong usage (`can`: no); 2 `drift` or `plan --detailed-exitcode` found changes; \
+    after_help = "Exit codes: 0 done (`can`: yes); 1 error or wrong usage (`can`: no; `permissions --check`: something is missing); 2 `drift` or `plan --detailed-exitcode` found changes; \
                   3 a guard or an invariant refused."
 )]
 pub(crate) struct CommandLine {
@@ -27,6 +27,7 @@ pub(crate) enum Command {
     Validate(Validate),
     Snapshot(Snapshot),
     Whoami(Whoami),
+    Permissions(Permissions),
     Can(Can),
     WhoCan(WhoCan),
     Access(Access),
@@ -43,6 +44,7 @@ impl Command {
             | Self::Validate(Validate { format, .. })
             | Self::Snapshot(Snapshot { format, .. })
             | Self::Whoami(Whoami { format, .. })
+            | Self::Permissions(Permissions { format, .. })
             | Self::Can(Can { question: Question { format, .. }, .. })
             | Self::WhoCan(WhoCan { question: Question { format, .. }, .. })
             | Self::Access(Access { question: Question { format, .. }, .. }) => *format,
@@ -101,6 +103,9 @@ pub(crate) struct Plan {
     pub(crate) out: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+    /// Say yes to one danger that a guard refuses, as the refusal names it; can be repeated
+    #[arg(long, value_name = "DANGER")]
+    pub(crate) allow: Vec<String>,
     /// Exit with 2 where there are changes
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
@@ -126,6 +131,13 @@ pub(crate) struct Apply {
     /// Apply a saved plan, if nothing that it relies on has moved
     #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "clusters"])]
     pub(crate) plan: Option<PathBuf>,
+    /// Say yes to one danger that a guard refuses, as the refusal names it; can be repeated
+    ///
+    /// remove:ARN: he loses access that a guard watches over. masters:ARN: he becomes system:masters. removals:N: so
+    /// many things go. empty-aws-auth: it lets nobody in. last-admin: nobody of it can repair access. A saved plan and
+    /// an approved digest say yes to nothing: it is said again here.
+    #[arg(long, value_name = "DANGER")]
+    pub(crate) allow: Vec<String>,
     /// Show the plan and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -182,6 +194,53 @@ pub(crate) struct Whoami {
     pub(crate) scope: Scope,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+/// Print the roles that whoever runs rolecall needs
+///
+/// The least ClusterRole and Roles for a policy on a cluster, as YAML for `kubectl apply -f -`: limited by name where
+/// the API server heeds it. Names are those of the policy and of what it owns, so print them anew when it grows.
+#[derive(Debug, Args)]
+pub(crate) struct Permissions {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// What it is to run
+    #[arg(long = "for", value_enum, default_value_t, value_name = "COMMAND")]
+    pub(crate) what: Runs,
+    /// How it may write rules into roles
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(crate) with: WrittenWith,
+    /// Who runs it: group:NAME, user:NAME or sa:NAMESPACE/NAME
+    #[arg(long, value_name = "SUBJECT", default_value = "group:rolecall")]
+    pub(crate) subject: String,
+    /// How the roles and bindings are called
+    #[arg(long, default_value = "rolecall")]
+    pub(crate) name: String,
+    /// Ask the cluster what of it you lack, and exit with 1 where something is missing
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// YAML documents (text), or one List (json); of `--check` one document
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Which command needs permissions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runs {
+    /// plan, drift and all questions
+    Plan,
+    #[default]
+    Apply,
+}
+
+/// What lets a runner write rules into roles.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WrittenWith {
+    /// It holds every rule of the policy's roles itself: it can hand out nothing else
+    #[default]
+    Rules,
+    /// It may write any rule, and holds none: it can make itself cluster-admin
+    Escalate,
 }
 
 /// Of which state of which cluster something is asked.
@@ -274,7 +333,7 @@ pub(crate) struct Access {
 #[derive(Debug, Args)]
 pub(crate) struct Schema {
     /// Of the policy file, of what `plan` and `drift` print, of what `validate` and faults print, of what `whoami` prints,
-    /// or of what `can`, `who-can` and `access` print
+    /// of what `permissions --check` prints, or of what `can`, `who-can` and `access` print
     #[arg(value_enum, default_value_t)]
     pub(crate) of: SchemaOf,
 }
@@ -287,6 +346,7 @@ pub(crate) enum SchemaOf {
     Plan,
     Diagnostics,
     Whoami,
+    Permissions,
     Access,
 }
 

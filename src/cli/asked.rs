@@ -6,7 +6,7 @@ use super::planned::unreadable;
 use super::policy_files::{Loaded, find, load};
 use super::target::{Target, targets};
 use super::world::World;
-use crate::access::{Access, Admission, Denial, Identity, Moment, Request, Verdict, Who, WhoFault, circles, doubts};
+use crate::access::{Access, Admission, Denial, Identity, Moment, Request, Verdict, Who, WhoFault, doubts, in_circles};
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::{Diagnostic, Sources, nearest};
 use crate::plan;
@@ -133,22 +133,18 @@ pub(crate) fn warnings(access: &Access<'_>, who: Option<&Who>, request: &Request
 
 /// What is odd about the state itself: sections of aws-auth that map nobody, roles that gather from each other.
 pub(crate) fn oddities(access: &Access<'_>) -> Vec<Diagnostic> {
-    let circles = circles(access.state()).into_iter().map(|circle| {
-        let names: Vec<&str> = circle.iter().map(|key| key.name()).collect();
-        Diagnostic::warning(format!("the ClusterRoles {} take their rules from each other", names.join(", ")))
-            .hint("what one of them has once had, none of them loses: take one out of the circle")
-    });
     let unreadable = access.mapping.unreadable.iter().map(|error| {
         let section = error.section.key();
         Diagnostic::warning(format!("`{section}` of aws-auth cannot be read, line {}: {}", error.line, error.message))
             .hint("the authenticator takes nothing of it that is not before the fault")
     });
-    unreadable.chain(circles).collect()
+    unreadable.chain(in_circles(access.state())).collect()
 }
 
 /// What the answer about somebody leaves open.
 pub(crate) fn caveats(asked: &Asked, who: &Who, admission: &Admission, verdict: Verdict) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
+    let identities: Vec<&Identity> = admission.identities().collect();
+    let mut found = asked.access().waiting(Some(&identities));
     if let Admission::Denied(denial) = admission {
         let warning = Diagnostic::warning(format!("{who} is not let in: {}", crate::render::access::denial(denial)));
         let access = asked.access();
@@ -161,9 +157,13 @@ pub(crate) fn caveats(asked: &Asked, who: &Who, admission: &Admission, verdict: 
                 // ARNs are long, so the names alone are compared.
                 let last = |arn: &str| arn.rsplit('/').next().unwrap_or_default().to_owned();
                 let names: Vec<String> = all.iter().map(|arn| last(arn)).collect();
-                let near = nearest(&last(&who.to_string()), names.iter().map(String::as_str));
-                let near = all.iter().zip(&names).find(|(_, name)| near == Some(name.as_str()));
-                near.map(|(arn, _)| format!("did you mean `{arn}`?"))
+                let (whole, wanted) = (who.to_string(), last(&who.to_string()));
+                let same = || all.iter().zip(&names).filter(|(_, name)| **name == wanted).map(|(arn, _)| arn.as_str());
+                let near = nearest(&whole, same()).or_else(|| same().next()).or_else(|| {
+                    let near = nearest(&wanted, names.iter().map(String::as_str))?;
+                    all.iter().zip(&names).find(|(_, name)| *name == near).map(|(arn, _)| arn.as_str())
+                });
+                near.map(|arn| format!("did you mean `{arn}`?"))
             }
             Denial::NotMapped { .. } | Denial::NotAnInstance { .. } => None,
         };

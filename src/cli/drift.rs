@@ -10,9 +10,9 @@ use super::world::World;
 use crate::render::text;
 
 pub(crate) async fn run(args: &Drift, world: &mut World) -> Result<Exit, Failure> {
-    let plans = plans(&args.scope, Depth::Changes, world).await?;
+    let plans = plans(&args.scope, Depth::Changes, &[], world).await?;
     plans.print(args.format, args.full, text::drift, world);
-    let refused = say_refusals(&plans.planned, &plans.loaded.policy.sources, world);
+    let refused = say_refusals(&plans.planned, &[], &plans.loaded.policy.sources, world);
     if let Some(failure) = plans.failure {
         report(&failure, args.format, world);
         return Ok(Exit::Failed);

@@ -9,6 +9,11 @@ mod completions;
 mod drift;
 mod exit;
 mod failure;
+mod guarded;
+mod lacking;
+#[cfg(feature = "measure")]
+pub mod measured;
+mod permissions;
 mod plan;
 mod planned;
 mod policy_files;
@@ -73,6 +78,7 @@ async fn dispatch(command: Command, world: &mut World) -> Result<Exit, Failure> 
         Command::Validate(args) => validate::run(&args, world),
         Command::Snapshot(args) => snapshot::run(&args, world).await,
         Command::Whoami(args) => whoami::run(&args, world).await,
+        Command::Permissions(args) => permissions::run(&args, world).await,
         Command::Can(args) => can::run(&args, world).await,
         Command::WhoCan(args) => who_can::run(&args, world).await,
         Command::Access(args) => access::run(&args, world).await,

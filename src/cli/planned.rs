@@ -2,19 +2,23 @@
 
 use super::args::{Format, Scope};
 use super::failure::Failure;
+use super::guarded;
+use super::lacking;
 use super::policy_files::{Loaded, read};
 use super::print_json;
 use super::target::{Opened, Target, Way, targets};
 use super::world::World;
+use crate::access::left_waiting;
 use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::Wanted;
 use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, Refusal};
-use crate::plan::{self, Plan};
+use crate::guard::{self, Allowance, Refusal, Seen, Verdict};
+use crate::plan::{self, Plan, Sides};
 use crate::policy::{Known, glimpse_clusters};
 use crate::render::text::View;
 use crate::render::{faults, json};
+use crate::rights::Lack;
 use crate::state::State;
 use crate::state::object::ObjectFault;
 
@@ -27,6 +31,11 @@ pub(crate) struct Planned {
     pub(crate) name: Option<String>,
     /// Why the plan must not be carried out.
     pub(crate) refusals: Vec<Refusal>,
+    pub(crate) seen: Seen,
+    /// What the caller may not do of it.
+    pub(crate) lacks: Vec<Lack>,
+    /// What the guards say of it.
+    pub(crate) verdict: Verdict,
 }
 
 /// The plans of the clusters that could be planned, and why the others could not.
@@ -64,6 +73,7 @@ impl Plans {
                 &way_json(&planned.way),
                 &self.loaded.policy.sources,
                 &planned.refusals,
+                &planned.verdict,
             )
         };
         json::plans(&self.planned.iter().map(one).collect::<Vec<_>>())
@@ -100,10 +110,15 @@ pub(crate) enum Depth {
 }
 
 /// What a cluster answered.
-type Seen = Result<(Opened, State), ClusterError>;
+type Answered = Result<(Opened, State, Seen), ClusterError>;
 
 /// Plans every cluster that is asked for; warnings are said.
-pub(crate) async fn plans(scope: &Scope, depth: Depth, world: &mut World) -> Result<Plans, Failure> {
+pub(crate) async fn plans(
+    scope: &Scope,
+    depth: Depth,
+    allow: &[Allowance],
+    world: &mut World,
+) -> Result<Plans, Failure> {
     let texts = read(scope.policy.as_deref(), world)?;
     // A large policy takes as long to understand as a cluster to answer: both at once. Should the glimpse have been
     // wrong, what was seen is not used.
@@ -111,15 +126,15 @@ pub(crate) async fn plans(scope: &Scope, depth: Depth, world: &mut World) -> Res
         .and_then(|clusters| targets(Some((&clusters, &texts.folder)), &scope.place, world).ok())
         .unwrap_or_default();
     // The questions are on their way when the policy is begun; they are asked from other threads.
-    let asked = async { Ok(observe(&guessed).await) };
+    let asked = async { Ok(observe(&guessed, depth).await) };
     let (early, loaded) = futures::future::try_join(asked, async { texts.parse() }).await?;
     loaded.say_warnings(world);
     let targets = targets(Some((&loaded.policy.clusters, &loaded.folder)), &scope.place, world)?;
-    let seen = if targets == guessed { early } else { observe(&targets).await };
+    let seen = if targets == guessed { early } else { observe(&targets, depth).await };
     let mut planned = Vec::with_capacity(targets.len());
     let mut failure: Option<Failure> = None;
     for (target, seen) in targets.iter().zip(seen) {
-        match plan_one(&loaded, target, seen, depth, world.now) {
+        match plan_one(&loaded, target, seen, (depth, allow), world.now) {
             Ok(plan) => planned.push(plan),
             Err(found) => {
                 let found = if targets.len() > 1 { found.in_cluster(target.name.as_deref()) } else { found };
@@ -127,6 +142,9 @@ pub(crate) async fn plans(scope: &Scope, depth: Depth, world: &mut World) -> Res
                 all.found.extend(found.found);
             }
         }
+    }
+    for one in planned.iter_mut().filter(|one| !one.lacks.is_empty()) {
+        lacking::confirm(&one.cluster, &mut one.lacks).await;
     }
     let mut said: Vec<Diagnostic> = Vec::new();
     for one in &planned {
@@ -158,11 +176,17 @@ fn age(taken: &str, world: &World) -> String {
     }
 }
 
-async fn observe(targets: &[Target]) -> Vec<Seen> {
+async fn observe(targets: &[Target], depth: Depth) -> Vec<Answered> {
     let one = async |target: &Target| {
         let opened = target.open().await?;
-        let state = opened.cluster.observe().await?;
-        Ok((opened, state))
+        let seen = async {
+            match depth {
+                Depth::Changes => Seen::default(),
+                Depth::Access => guarded::see(&opened.cluster).await,
+            }
+        };
+        let (state, seen) = futures::future::join(opened.cluster.observe(), seen).await;
+        Ok((opened, state?, seen))
     };
     futures::future::join_all(targets.iter().map(one)).await
 }
@@ -170,32 +194,40 @@ async fn observe(targets: &[Target]) -> Vec<Seen> {
 fn plan_one(
     loaded: &Loaded,
     target: &Target,
-    seen: Seen,
-    depth: Depth,
+    answered: Answered,
+    (depth, allow): (Depth, &[Allowance]),
     now: jiff::Timestamp,
 ) -> Result<Planned, Failure> {
-    let (opened, state) = seen?;
+    let (opened, state, seen) = answered?;
     let mut plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
         .map_err(|found| Failure::new(loaded.policy.sources.clone(), found))?;
+    let (mut verdict, mut lacks) = (Verdict::default(), Vec::new());
+    // Where nothing changes, two large states need not be built to say so.
+    let writes = depth == Depth::Access && !plan.is_empty();
+    let after = writes.then(|| plan.after(&state)).transpose().map_err(|fault| unreadable(&fault))?;
+    if let Some(after) = &after {
+        let names = Known::names(&loaded.policy, target.name.as_deref());
+        let sides = Sides::of(&state, after);
+        plan.tell_access(&sides, &names);
+        verdict = guard::judge(&plan, &sides, &seen, allow);
+        lacks = lacking::unheld(&plan, &sides, &seen)?;
+    }
+    let judged = after.as_ref().unwrap_or(&state);
     if depth == Depth::Access {
-        let known = Known::names(&loaded.policy, target.name.as_deref());
-        plan.access = Some(plan.access_changes(&state, &known).map_err(|fault| unreadable(&fault))?);
+        plan.access.get_or_insert_default();
+        plan.warnings.extend(left_waiting(&state, judged, &plan.policy));
     }
     let known = if loaded.policy.invariants.is_empty() {
         Known::default()
     } else {
         Known::of(&loaded.policy, target.name.as_deref(), &state, now)
     };
-    let (refusals, odd) = match depth {
-        Depth::Changes => guard::of_state(&loaded.policy, target.name.as_deref(), &known, &state),
-        Depth::Access => guard::after_plan(&loaded.policy, target.name.as_deref(), &known, &state, &plan)
-            .map_err(|fault| unreadable(&fault))?,
-    };
+    let (refusals, odd) = guard::of_state(&loaded.policy, target.name.as_deref(), &known, judged);
     plan.warnings.extend(odd);
     // The run ends soon: giving back a large state string by string would take longer than the plan.
-    std::mem::forget(state);
+    std::mem::forget((state, after));
     let (way, name) = (target.way.clone(), target.name.clone());
-    Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name, refusals })
+    Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name, refusals, seen, lacks, verdict })
 }
 
 /// A plan whose own writes are none: a defect.

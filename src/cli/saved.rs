@@ -9,12 +9,16 @@ use serde_json::Value;
 
 use super::args::Place;
 use super::failure::Failure;
-use super::planned::Planned;
+use super::guarded;
+use super::lacking;
+use super::planned::{Planned, unreadable};
 use super::target::{Target, Way};
 use super::world::World;
+use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::Wanted;
 use crate::diagnostic::Diagnostic;
-use crate::plan::Plan;
+use crate::guard::{self, Allowance, Verdict};
+use crate::plan::{Plan, Sides};
 use crate::render::json::FORMAT_VERSION;
 
 #[derive(Deserialize)]
@@ -45,7 +49,12 @@ enum Reached {
 }
 
 /// Opens the clusters of a saved plan.
-pub(crate) async fn open(path: &Path, place: &Place, world: &World) -> Result<Vec<Planned>, Failure> {
+pub(crate) async fn open(
+    path: &Path,
+    place: &Place,
+    allow: &[Allowance],
+    world: &World,
+) -> Result<Vec<Planned>, Failure> {
     let mut out = Vec::new();
     for saved in read(path, world)? {
         let way = match (&place.context, place.snapshots.as_slice()) {
@@ -58,6 +67,18 @@ pub(crate) async fn open(path: &Path, place: &Place, world: &World) -> Result<Ve
         };
         let target = Target::new(saved.name.clone(), way.clone(), place, world);
         let opened = target.open().await?;
+        // All clusters are judged before the first of them is written to, and each once more then.
+        let (state, seen) = futures::future::join(opened.cluster.observe(), guarded::see(&opened.cluster)).await;
+        let state = state?;
+        // A plan whose ground has moved is refused for that when its turn comes.
+        let (verdict, mut lacks) = if saved.plan.moved(&state).is_empty() {
+            let after = saved.plan.after(&state).map_err(|fault| unreadable(&fault))?;
+            let sides = Sides::of(&state, &after);
+            (guard::judge(&saved.plan, &sides, &seen, allow), lacking::unheld(&saved.plan, &sides, &seen)?)
+        } else {
+            (Verdict::default(), Vec::new())
+        };
+        lacking::confirm(&opened.cluster, &mut lacks).await;
         out.push(Planned {
             label: opened.label,
             cluster: opened.cluster,
@@ -65,6 +86,9 @@ pub(crate) async fn open(path: &Path, place: &Place, world: &World) -> Result<Ve
             way,
             name: saved.name,
             refusals: Vec::new(),
+            seen,
+            lacks,
+            verdict,
         });
     }
     Ok(out)

@@ -10,6 +10,7 @@ pub(crate) fn run(args: &Schema, world: &mut World) -> Exit {
         SchemaOf::Plan => include_str!("../../schema/plan.schema.json"),
         SchemaOf::Diagnostics => include_str!("../../schema/diagnostics.schema.json"),
         SchemaOf::Access => include_str!("../../schema/access.schema.json"),
+        SchemaOf::Permissions => include_str!("../../schema/permissions.schema.json"),
         SchemaOf::Whoami => include_str!("../../schema/whoami.schema.json"),
     });
     Exit::Done

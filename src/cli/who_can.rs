@@ -33,7 +33,7 @@ pub(crate) async fn run(args: &WhoCan, world: &mut World) -> Result<Exit, Failur
 fn one(args: &WhoCan, asked: &Asked, several: bool, world: &mut World) -> Option<serde_json::Value> {
     let access = asked.access();
     let view = View { label: &asked.label, state: &asked.state, known: &asked.known, style: world.out_style() };
-    let (found, text, mut value) = match &args.resource {
+    let (mut found, text, mut value) = match &args.resource {
         None => {
             let found = oddities(&access);
             let ways = all_ways_up(&access);
@@ -48,6 +48,7 @@ fn one(args: &WhoCan, asked: &Asked, several: bool, world: &mut World) -> Option
             (found, text, access::who_can_json(&request, &answer, &view))
         }
     };
+    found.extend(access.waiting(None));
     say(&found, world);
     match args.question.format {
         Format::Json => {

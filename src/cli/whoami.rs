@@ -43,7 +43,7 @@ pub(crate) async fn run(args: &Whoami, world: &mut World) -> Result<Exit, Failur
 
 fn shown(label: &str, caller: Option<&Caller>) -> String {
     let label = visible(label);
-    let Some(Caller { username, groups, extra }) = caller else {
+    let Some(Caller { username, groups, uid: _, extra }) = caller else {
         return format!("{label}\n  nobody: a snapshot has no caller\n");
     };
     let mut out = format!("{label}\n  username  {}\n", visible(username));

@@ -5,6 +5,8 @@ use serde_json::Value;
 use super::live::LiveCluster;
 use super::snapshot::SnapshotCluster;
 use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written};
+use crate::access::Request;
+use crate::guard::Nodes;
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::write::{Expected, Write};
@@ -34,6 +36,20 @@ impl ReadCluster for AnyCluster {
         match self {
             Self::Live(cluster) => cluster.whoami().await,
             Self::Snapshot(cluster) => cluster.whoami().await,
+        }
+    }
+
+    async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.nodes().await,
+            Self::Snapshot(cluster) => cluster.nodes().await,
+        }
+    }
+
+    async fn allows(&self, requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.allows(requests).await,
+            Self::Snapshot(cluster) => cluster.allows(requests).await,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_types, reason = "this room is the one that speaks to the API server")]
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,12 +15,15 @@ use http::{HeaderValue, Request, header};
 use http_body_util::BodyExt as _;
 use kube::client::{AuthError, Body};
 use kube::{Client, Config};
+use prost::Message as _;
+use prost::bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ClusterError;
 use super::kubeconfig::{unread, unusable};
 use super::plugin::resolved;
+use super::protobuf;
 use super::retry::{CONNECT_TRIES, TRIES, is_transient, is_uncertain, wait};
 
 /// Longest that one try may take: the API server itself gives up after a minute (`--request-timeout`).
@@ -28,6 +32,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const NO_TOKEN: &str = "the token of the user has characters that no token has";
 /// The number of the first credentials.
 const FIRST: usize = 1;
+pub(super) const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A connection to one API server.
@@ -60,7 +65,7 @@ pub(super) struct Ask<'a> {
 /// An answer that is not a failure of the connection.
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Bytes,
     /// An earlier try of the same request may have been carried out.
     pub(super) after_uncertainty: bool,
 }
@@ -90,10 +95,15 @@ impl Answer {
 
     /// The failure in the server's words, on one line; a body that is no Status, as of 429, is its own words.
     pub(super) fn failure(&self) -> Status {
-        let said = serde_json::from_slice(&self.bytes).unwrap_or_else(|_| Status {
-            message: String::from_utf8_lossy(&self.bytes).into_owned(),
-            reason: String::new(),
-        });
+        let binary = protobuf::content(&self.bytes).and_then(Result::ok);
+        let binary = binary.and_then(|raw| protobuf::Failure::decode(raw).ok());
+        let said = match binary {
+            Some(protobuf::Failure { message, reason }) => Status { message, reason },
+            None => serde_json::from_slice(&self.bytes).unwrap_or_else(|_| Status {
+                message: String::from_utf8_lossy(&self.bytes).into_owned(),
+                reason: String::new(),
+            }),
+        };
         let words: Vec<&str> = said.message.split_whitespace().collect();
         Status { message: words.join(" "), ..said }
     }
@@ -132,13 +142,18 @@ impl Connection {
 
     /// Sends until an answer comes that is not transient.
     pub(super) async fn send(&self, ask: &Ask<'_>) -> Result<Answer, ClusterError> {
+        self.send_accepting(ask, JSON).await
+    }
+
+    /// As [`Self::send`], with the forms of answer that are read.
+    pub(super) async fn send_accepting(&self, ask: &Ask<'_>, accept: &'static str) -> Result<Answer, ClusterError> {
         let mut after_uncertainty = false;
         let mut renewed = false;
         let mut tries = 0;
         loop {
             tries += 1;
             let current = self.current.lock().await.clone();
-            let end = self.try_once(&current.client, ask).await;
+            let end = self.try_once(&current.client, ask, accept).await;
             if end.as_ref().is_ok_and(|(status, _, _)| *status != 401) {
                 current.has_worked.store(true, Ordering::Relaxed);
             }
@@ -174,10 +189,15 @@ impl Connection {
         }
     }
 
-    async fn try_once(&self, client: &Client, ask: &Ask<'_>) -> Result<(u16, Option<String>, Vec<u8>), NoAnswer> {
-        let mut request = Request::builder().method(ask.method).uri(ask.path);
+    async fn try_once(
+        &self,
+        client: &Client,
+        ask: &Ask<'_>,
+        accept: &'static str,
+    ) -> Result<(u16, Option<String>, Bytes), NoAnswer> {
+        let mut request = Request::builder().method(ask.method).uri(ask.path).header(header::ACCEPT, accept);
         if ask.body.is_some() {
-            let kind = if ask.method == "PATCH" { MERGE_PATCH } else { "application/json" };
+            let kind = if ask.method == "PATCH" { MERGE_PATCH } else { JSON };
             request = request.header(header::CONTENT_TYPE, kind);
         }
         let body = ask.body.map(Value::to_string).unwrap_or_default();
@@ -189,8 +209,14 @@ impl Connection {
             let status = response.status().as_u16();
             let retry_after =
                 response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            let bytes = response.into_body().collect().await.map_err(|error| NoAnswer::Broken(error.to_string()))?;
-            Ok((status, retry_after, Vec::from(bytes.to_bytes())))
+            // Piece by piece into one buffer: a long list is not held twice.
+            let mut body = pin!(response.into_body());
+            let mut bytes = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| NoAnswer::Broken(error.to_string()))?;
+                bytes.extend_from_slice(frame.data_ref().map_or(&[], Bytes::as_ref));
+            }
+            Ok((status, retry_after, Bytes::from(bytes)))
         };
         tokio::time::timeout(PATIENCE, exchange)
             .await

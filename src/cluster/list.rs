@@ -4,13 +4,15 @@
 //! cannot any more (410, the moment was compacted away) the list starts over, because half of one moment and half of
 //! another would show objects that never stood side by side.
 
+use prost::bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::ClusterError;
-use super::connection::{Ask, Connection};
+use super::connection::{Answer, Ask, Connection, JSON};
 use super::live::collection;
+use super::protobuf::{self, Sent};
 use crate::names::ObjectKind;
 
 /// Objects of a page. One page of nearly every cluster: the server answers it from its cache, and need not be asked twice
@@ -19,20 +21,57 @@ const PAGE: usize = 20_000;
 /// Times that a list may start over.
 const STARTS: u32 = 4;
 
+/// Items of a list, where the next ones begin, and the moment that they are of.
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    pub(super) next: String,
+    pub(super) moment: String,
+}
+
+/// Reads a page in the binary form.
+type Binary<T> = fn(Bytes) -> Result<Page<T>, prost::DecodeError>;
+
+/// What a list may be of.
+pub(super) trait Listed: DeserializeOwned {
+    /// Reads the binary form, where one is read at all.
+    const BINARY: Option<Binary<Self>>;
+}
+
+/// Whole objects, with fields that no type here names.
+impl Listed for Value {
+    const BINARY: Option<Binary<Self>> = None;
+}
+
+impl<T: Sent + DeserializeOwned> Listed for T {
+    const BINARY: Option<Binary<Self>> = Some(protobuf::page);
+}
+
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
-struct Page<T> {
+struct JsonPage<T> {
     #[serde(default)]
-    metadata: PageMeta,
+    metadata: JsonMeta,
     #[serde(default = "Vec::new", deserialize_with = "nullable")]
     items: Vec<T>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct PageMeta {
+struct JsonMeta {
     r#continue: Option<String>,
     resource_version: Option<String>,
+}
+
+/// Reads a page in whichever form it came.
+fn page<T: Listed>(answer: &Answer, what: &str) -> Result<Page<T>, ClusterError> {
+    let unreadable =
+        |error: prost::DecodeError| ClusterError::Unreadable { what: what.to_owned(), why: error.to_string() };
+    if let Some((read, raw)) = T::BINARY.zip(protobuf::content(&answer.bytes)) {
+        return raw.and_then(read).map_err(unreadable);
+    }
+    let JsonPage { metadata, items } = answer.read(what)?;
+    let JsonMeta { r#continue, resource_version } = metadata;
+    Ok(Page { items, next: r#continue.unwrap_or_default(), moment: resource_version.unwrap_or_default() })
 }
 
 fn nullable<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(input: D) -> Result<Vec<T>, D::Error> {
@@ -40,10 +79,7 @@ fn nullable<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(input: D) -> 
 }
 
 /// Every object of the kind in the whole cluster.
-pub(super) async fn list<T: DeserializeOwned>(
-    connection: &Connection,
-    kind: ObjectKind,
-) -> Result<Vec<T>, ClusterError> {
+pub(super) async fn list<T: Listed>(connection: &Connection, kind: ObjectKind) -> Result<Vec<T>, ClusterError> {
     let what = format!("list {}", kind.resource());
     let mut starts = 0;
     'start: loop {
@@ -51,6 +87,7 @@ pub(super) async fn list<T: DeserializeOwned>(
         let mut items: Vec<T> = Vec::new();
         let mut from = String::new();
         let mut moment: Option<String> = None;
+        let accept = if T::BINARY.is_some() { protobuf::ACCEPT } else { JSON };
         loop {
             // A plan is never made from a cache: without a resourceVersion the server answers what is stored now.
             let mut path = format!("{}?limit={PAGE}", collection(kind, None));
@@ -59,7 +96,7 @@ pub(super) async fn list<T: DeserializeOwned>(
                 path.extend(percent_encoding::utf8_percent_encode(&from, percent_encoding::NON_ALPHANUMERIC));
             }
             let ask = Ask { method: "GET", path: &path, body: None, what: what.clone() };
-            let answer = connection.send(&ask).await?;
+            let answer = connection.send_accepting(&ask, accept).await?;
             if answer.status == 410 && starts < STARTS {
                 continue 'start;
             }
@@ -74,8 +111,8 @@ pub(super) async fn list<T: DeserializeOwned>(
                     status => ClusterError::Answer { status, what, why },
                 });
             }
-            let page: Page<T> = answer.read(&what)?;
-            let same_moment = moment.is_none() || moment == page.metadata.resource_version;
+            let page: Page<T> = page(&answer, &what)?;
+            let same_moment = moment.as_ref().is_none_or(|moment| *moment == page.moment);
             if !same_moment && starts < STARTS {
                 continue 'start;
             }
@@ -83,12 +120,12 @@ pub(super) async fn list<T: DeserializeOwned>(
                 let why = "its pages are of different moments, time after time".to_owned();
                 return Err(ClusterError::Unreadable { what, why });
             }
-            moment = page.metadata.resource_version;
+            moment = Some(page.moment);
             items.extend(page.items);
-            match page.metadata.r#continue.filter(|token| !token.is_empty()) {
-                Some(token) => from = token,
-                None => return Ok(items),
+            if page.next.is_empty() {
+                return Ok(items);
             }
+            from = page.next;
         }
     }
 }

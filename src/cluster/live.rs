@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::connection::{Answer, Ask, Connection};
 use super::list::{exported, list};
 use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written, waiting};
+use crate::access::{ObjectRequest, Request};
+use crate::guard::Nodes;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
@@ -21,6 +24,9 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// A right that this run has just granted itself is not seen by the authorizer's informers at once.
 const FORBIDDEN_TRIES: u32 = 3;
 const INFORMER_LAG: std::time::Duration = std::time::Duration::from_millis(400);
+
+/// Questions in flight. API priority and fairness gives a client more than this without waiting.
+const REVIEWS: usize = 16;
 
 /// What the admission plugin NamespaceLifecycle says of a namespace that ends.
 const ENDING: &str = "because it is being terminated";
@@ -167,10 +173,9 @@ impl ReadCluster for LiveCluster {
             why: fault.to_string(),
         };
         state.aws_auth = aws_auth.map(|object| AwsAuth::from_json(&object)).transpose().map_err(unreadable)?;
-        state.roles.extend(joined(cluster_roles.await)?);
-        state.roles.extend(joined(roles.await)?);
-        state.bindings.extend(joined(cluster_bindings.await)?);
-        state.bindings.extend(joined(bindings.await)?);
+        // Collected at once, maps are built without gaps.
+        state.roles = joined(cluster_roles.await)?.into_iter().chain(joined(roles.await)?).collect();
+        state.bindings = joined(cluster_bindings.await)?.into_iter().chain(joined(bindings.await)?).collect();
         Ok(state)
     }
 
@@ -193,24 +198,63 @@ impl ReadCluster for LiveCluster {
     }
 
     async fn whoami(&self) -> Result<Option<Caller>, ClusterError> {
-        let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
         let what = "ask who the caller is";
-        let ask = Ask {
-            method: "POST",
-            path: "/apis/authentication.k8s.io/v1/selfsubjectreviews",
-            body: Some(&body),
-            what: what.to_owned(),
-        };
-        let answer = self.connection.send(&ask).await?;
-        if !answer.is_success() {
-            return Err(failed("create", "selfsubjectreviews", &answer));
-        }
-        let review: Value = answer.read(what)?;
+        let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
+        let review = review(&self.connection, "selfsubjectreviews", &body, what).await?;
         let info = review.pointer("/status/userInfo").cloned().unwrap_or_default();
         serde_json::from_value(info)
             .map(Some)
             .map_err(|error| ClusterError::Unreadable { what: what.to_owned(), why: error.to_string() })
     }
+
+    async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
+        let both = (some_nodes(&self.connection, false), some_nodes(&self.connection, true));
+        let (ec2, fargate) = futures::future::try_join(both.0, both.1).await?;
+        Ok(Some(Nodes { ec2, fargate }))
+    }
+
+    async fn allows(&self, requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
+        let answers = stream::iter(requests).map(|request| may(&self.connection, request)).buffered(REVIEWS);
+        answers.try_collect().await.map(Some)
+    }
+}
+
+/// Puts a question to the cluster, which stores nothing of it, and returns it with its answer.
+async fn review(connection: &Connection, resource: &str, body: &Value, what: &str) -> Result<Value, ClusterError> {
+    let group = body.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let path = format!("/apis/{group}/{resource}");
+    let answer = connection.send(&Ask { method: "POST", path: &path, body: Some(body), what: what.to_owned() }).await?;
+    if answer.is_success() { answer.read(what) } else { Err(failed("create", resource, &answer)) }
+}
+
+/// Whether the caller may do something, by SelfSubjectAccessReview.
+async fn may(connection: &Connection, request: &Request) -> Result<bool, ClusterError> {
+    let spec = match request {
+        Request::Url { verb, path } => json!({ "nonResourceAttributes": { "verb": verb, "path": path } }),
+        Request::Object(ObjectRequest { verb, group, resource, subresource, name, namespace }) => json!({
+            "resourceAttributes": {
+                "verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": name,
+                "namespace": namespace,
+            },
+        }),
+    };
+    let body = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec });
+    let what = format!("ask whether the caller may {request}");
+    let review = review(connection, "selfsubjectaccessreviews", &body, &what).await?;
+    Ok(review.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or_default())
+}
+
+/// Some node names of those with or without the label that Fargate gives its own (EKS User Guide, "Fargate").
+async fn some_nodes(connection: &Connection, fargate: bool) -> Result<Vec<String>, ClusterError> {
+    let (not, what) = (if fargate { "" } else { "!" }, "list nodes".to_owned());
+    let path = format!("/api/v1/nodes?limit=3&labelSelector=eks.amazonaws.com%2Fcompute-type{not}%3Dfargate");
+    let answer = connection.send(&Ask { method: "GET", path: &path, body: None, what: what.clone() }).await?;
+    if !answer.is_success() {
+        return Err(failed("list", "nodes", &answer));
+    }
+    let list: Value = answer.read(&what)?;
+    let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
+    Ok(items.filter_map(|node| node.pointer("/metadata/name").and_then(Value::as_str)).map(str::to_owned).collect())
 }
 
 fn joined<T>(end: Result<Result<T, ClusterError>, tokio::task::JoinError>) -> Result<T, ClusterError> {

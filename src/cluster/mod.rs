@@ -8,6 +8,7 @@ pub(crate) mod kubeconfig;
 mod list;
 pub(crate) mod live;
 mod plugin;
+mod protobuf;
 mod retry;
 pub(crate) mod snapshot;
 #[cfg(test)]
@@ -16,7 +17,9 @@ mod tests;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::access::Request;
 use crate::diagnostic::{Diagnostic, Excerpt};
+use crate::guard::Nodes;
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::write::{Expected, Refusal, Version, Write};
@@ -31,6 +34,16 @@ pub(crate) trait ReadCluster {
 
     /// Who the cluster takes the caller for; a snapshot has no caller.
     async fn whoami(&self) -> Result<Option<Caller>, ClusterError>;
+
+    /// Some of the nodes; a snapshot does not have them.
+    async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
+        Ok(None)
+    }
+
+    /// Of each request whether the cluster's authorizers let the caller make it; a snapshot has no caller.
+    async fn allows(&self, _requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
+        Ok(None)
+    }
 }
 
 /// What `apply` needs besides.
@@ -68,6 +81,9 @@ pub(crate) struct Caller {
     pub(crate) username: String,
     #[serde(default)]
     pub(crate) groups: Vec<String>,
+    /// Says which authenticator let him in.
+    #[serde(default, skip_serializing)]
+    pub(crate) uid: String,
     /// Among them `arn` and `canonicalArn` where the authenticator is EKS's.
     #[serde(default)]
     pub(crate) extra: std::collections::BTreeMap<String, Vec<String>>,

@@ -6,10 +6,8 @@ use super::breach::{Breach, request};
 use super::subjects::People;
 use crate::access::{Access, Moment, doubts};
 use crate::diagnostic::{Diagnostic, Place, Span};
-use crate::plan::Plan;
 use crate::policy::{Action, Claim, Invariant, InvariantSubject, Known, Policy, is_for};
 use crate::state::State;
-use crate::state::object::ObjectFault;
 
 /// Breakers named one by one on a terminal.
 const NAMED: usize = 5;
@@ -45,24 +43,6 @@ impl Refusal {
             None => error,
         }
     }
-}
-
-/// The invariants that do not hold in the state that a plan leads to.
-///
-/// # Errors
-/// A write of the plan that is none.
-pub(crate) fn after_plan(
-    policy: &Policy,
-    cluster: Option<&str>,
-    known: &Known,
-    live: &State,
-    plan: &Plan,
-) -> Result<(Vec<Refusal>, Vec<Diagnostic>), ObjectFault> {
-    if policy.invariants.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    let after = plan.after(live)?;
-    Ok(of_state(policy, cluster, known, &after))
 }
 
 /// The invariants that do not hold in a state, and what is odd about them.

@@ -8,12 +8,12 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
-use crate::access::{Access, By, MASTERS, Moment, Part, Row, WayUp, delta};
+use super::{Plan, Target};
+use crate::access::{Access, Alone, By, MASTERS, Moment, Part, Requests, Row, WayUp, delta};
 use crate::names::ObjectKey;
 use crate::policy::Known;
 use crate::state::State;
-use crate::state::object::ObjectFault;
+use crate::state::aws_auth::Section;
 
 /// What changes for some subjects alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,16 @@ pub(crate) struct AccessChange {
     pub(crate) subjects: Vec<Affected>,
     #[serde(flatten)]
     pub(crate) access: Difference,
+}
+
+/// What one change has to do with access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Effect {
+    /// Made alone, or left out of the plan, it changes what somebody may do.
+    Some,
+    /// It does neither.
+    None,
 }
 
 /// Somebody for whom something changes.
@@ -46,6 +56,8 @@ pub(crate) struct Difference {
 pub(crate) struct Allowed {
     /// Such as `get, list on every resource, everywhere`.
     pub(crate) what: String,
+    /// The same for machines.
+    pub(crate) requests: Requests,
     pub(crate) by: Vec<Giver>,
 }
 
@@ -73,21 +85,33 @@ pub(crate) struct Opened {
 }
 
 impl Plan {
-    /// What the plan's writes change in who can do what.
-    ///
-    /// # Errors
-    /// A write that is none.
-    pub(crate) fn access_changes(&self, live: &State, known: &Known) -> Result<Vec<AccessChange>, ObjectFault> {
-        if self.is_empty() {
-            return Ok(Vec::new());
+    /// Tells what the plan's writes change in who can do what, and which of its changes change nothing in it.
+    pub(crate) fn tell_access(&mut self, sides: &Sides<'_>, known: &Known) {
+        self.access = Some(folded(&delta(&sides.was, &sides.is), known));
+        let alone = Alone::between(&sides.was, &sides.is);
+        for change in &mut self.changes {
+            let changes = match &change.target {
+                Target::Entry { section: Section::Accounts, principal } => alone.account(principal),
+                Target::Entry { section: Section::Roles | Section::Users, principal } => alone.entry(principal),
+                Target::Object(key) => alone.object(key),
+            };
+            change.access = Some(if changes { Effect::Some } else { Effect::None });
         }
-        let after = self.after(live)?;
-        let sides = (Access::of(live, Moment::Settled), Access::of(&after, Moment::Settled));
-        let changes = folded(&delta(&sides.0, &sides.1), known);
-        // Giving a large state back string by string would take longer than the comparison.
-        drop(sides);
-        std::mem::forget(after);
-        Ok(changes)
+    }
+}
+
+/// The states on both sides of a plan, and who can do what in them.
+#[derive(Debug)]
+pub(crate) struct Sides<'s> {
+    pub(crate) live: &'s State,
+    pub(crate) after: &'s State,
+    pub(crate) was: Access<'s>,
+    pub(crate) is: Access<'s>,
+}
+
+impl<'s> Sides<'s> {
+    pub(crate) fn of(live: &'s State, after: &'s State) -> Self {
+        Self { live, after, was: Access::of(live, Moment::Settled), is: Access::of(after, Moment::Settled) }
     }
 }
 
@@ -129,7 +153,7 @@ impl Allowed {
     pub(crate) fn of(part: &Part<'_>) -> Self {
         let mut by: Vec<Giver> = part.by.iter().map(Giver::of).collect();
         by.dedup();
-        Self { what: part.region.to_string(), by }
+        Self { what: part.region.to_string(), requests: Requests::of(&part.region), by }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Plan;
+use super::{Plan, Step};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
@@ -18,12 +18,24 @@ impl Plan {
     /// # Errors
     /// A body that is no object of its kind.
     pub(crate) fn after(&self, live: &State) -> Result<State, ObjectFault> {
-        let mut state = live.clone();
-        for step in &self.steps {
-            make(&mut state, &step.object, &step.write)?;
-        }
-        Ok(state)
+        made(&self.steps, live)
     }
+
+    /// The state in which a stage begins.
+    ///
+    /// # Errors
+    /// A body that is no object of its kind.
+    pub(crate) fn before(&self, stage: usize, live: &State) -> Result<State, ObjectFault> {
+        made(self.steps.iter().filter(|step| step.stage < stage), live)
+    }
+}
+
+fn made<'a>(steps: impl IntoIterator<Item = &'a Step>, live: &State) -> Result<State, ObjectFault> {
+    let mut state = live.clone();
+    for step in steps {
+        make(&mut state, &step.object, &step.write)?;
+    }
+    Ok(state)
 }
 
 fn make(state: &mut State, key: &ObjectKey, write: &Write) -> Result<(), ObjectFault> {

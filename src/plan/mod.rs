@@ -7,13 +7,16 @@ mod access;
 mod after;
 mod entries;
 mod fields;
+mod limits;
 mod moved;
 mod objects;
 mod removal;
 mod steps;
 
-pub(crate) use access::{AccessChange, Affected, Allowed, Giver, Opened};
+pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, Sides};
 use jiff::Timestamp;
+pub(crate) use limits::Limits;
+pub(crate) use objects::bridge;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -38,6 +41,9 @@ pub(crate) struct Plan {
     /// What the steps change in who can do what, where it was asked for.
     #[serde(default)]
     pub(crate) access: Option<Vec<AccessChange>>,
+    /// What the policy asks to guard: judged by whoever carries the plan out, without the policy at hand.
+    #[serde(default, rename = "guarded")]
+    pub(crate) limits: Limits,
     /// Of the planning; a saved plan has said them.
     #[serde(skip)]
     pub(crate) warnings: Vec<Diagnostic>,
@@ -60,6 +66,9 @@ pub(crate) struct Change {
     /// Who wrote the live object last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_writer: Option<Writer>,
+    /// What it has to do with access, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) access: Option<Effect>,
 }
 
 /// What happens to an object or an entry.
@@ -161,9 +170,15 @@ impl Plan {
         self.changes.iter().filter(|change| change.action == action).count()
     }
 
-    /// Digest over the steps, what they rely on, and the cluster.
+    /// Digest over the steps, what they rely on, the cluster, and what is guarded.
     pub(crate) fn digest(&self) -> String {
-        let content = serde_json::to_vec(&(&self.policy, &self.cluster_uid, &self.steps)).unwrap_or_default();
+        let what = (&self.policy, &self.cluster_uid, &self.steps);
+        let content = if self.limits.is_empty() {
+            serde_json::to_vec(&what)
+        } else {
+            serde_json::to_vec(&(what, self.limits.content()))
+        };
+        let content = content.unwrap_or_default();
         let hash = Sha256::digest(content);
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("sha256:{hex}")
@@ -216,6 +231,7 @@ pub(crate) fn plan(
         changes,
         steps: steps::order(draft.writes),
         access: None,
+        limits: Limits::of(policy),
         warnings: draft.findings,
     })
 }

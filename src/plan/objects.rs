@@ -122,6 +122,7 @@ pub(super) fn change(
         note: None,
         origin: Origin::Pending,
         last_writer: None,
+        access: None,
     }
 }
 
@@ -356,6 +357,14 @@ fn change_binding(
     }
 }
 
+/// The binding that holds the access while one of another roleRef takes this name; the first whose name is free serves.
+pub(crate) fn bridge(key: &ObjectKey, number: u32) -> ObjectKey {
+    key.renamed(&match number {
+        1 => format!("{}-rolecall-bridge", key.name()),
+        n => format!("{}-rolecall-bridge-{n}", key.name()),
+    })
+}
+
 /// A roleRef cannot be changed: a bridge under another name holds the new access while the name is made anew. The bridge
 /// of an apply that was stopped serves again, and goes with what the policy does not list.
 fn replace(
@@ -374,10 +383,6 @@ fn replace(
         draft.findings.push(error.at(wanted.span, "").hint(hint));
         return;
     }
-    let names = (1..).map(|n| match n {
-        1 => format!("{}-rolecall-bridge", key.name()),
-        n => format!("{}-rolecall-bridge-{n}", key.name()),
-    });
     let serves = |bridge: &Binding| {
         bridge.role_ref == wanted.value.role_ref
             && same_subjects(&bridge.subjects, &wanted.value.subjects)
@@ -385,7 +390,8 @@ fn replace(
             && !bridge.meta.deleting
     };
     let free = |bridge: &ObjectKey| all.bindings.get(bridge).is_none_or(serves);
-    let Some(bridge) = names.map(|name| key.renamed(&name)).find(free) else {
+    let mut bridges = (1..).map(|number| bridge(key, number));
+    let Some(bridge) = bridges.find(free) else {
         return;
     };
     let mut shown =

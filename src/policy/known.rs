@@ -13,7 +13,7 @@ use crate::diagnostic::Place;
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::aws_auth::Section;
-use crate::state::entry_marks::{EntryMarks, id};
+use crate::state::entry_marks::id;
 use crate::state::owner::{self, Owner};
 
 /// Whose an object or an entry is, as a reader of an answer wants to know it.
@@ -107,8 +107,7 @@ impl Known {
             Section::Accounts => entry.principal.clone(),
             Section::Roles | Section::Users => entry.principal.to_lowercase(),
         };
-        let marks = state.aws_auth.as_ref().and_then(|auth| EntryMarks::of(&auth.meta.annotations).ok());
-        match marks.as_ref().and_then(|marks| marks.owner(id(entry.section, &key))) {
+        match state.entry_marks().owner(id(entry.section, &key)) {
             Some(name) if name == self.policy => self.of_ours(self.entries.get(&key)),
             Some(other) => Origin::Policy(other.to_owned()),
             None => Origin::Unmanaged,

@@ -27,6 +27,6 @@ pub(crate) use known::{Known, Origin};
 pub(crate) use load::{glimpse_clusters, load};
 pub(crate) use model::{
     Action, At, BoundRole, Claim, ClusterTarget, Connection, Exclusive, IgnorePattern, Invariant, InvariantSubject,
-    NamespaceSelector, Ownership, Policy,
+    MaxRemovals, NamespaceSelector, Ownership, Policy,
 };
 pub(crate) use scope::is_for;

@@ -1,6 +1,7 @@
 //! The policy after parsing: wrong combinations cannot be expressed, and every word knows its place.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 
@@ -34,7 +35,6 @@ pub(crate) struct Policy {
     pub(crate) roles: BTreeMap<String, Role>,
     pub(crate) bindings: BTreeMap<String, Binding>,
     pub(crate) ownership: Ownership,
-    #[expect(dead_code, reason = "read and checked; apply does not guard by it yet")]
     pub(crate) guard: Guard,
     pub(crate) invariants: Vec<Invariant>,
 }
@@ -253,17 +253,39 @@ pub(crate) enum IgnorePattern {
     Object(Pattern),
 }
 
+/// What no plan may do unless the command line says so.
 #[derive(Debug, Clone, Default)]
-#[expect(dead_code, reason = "read and checked; apply does not guard by it yet")]
 pub(crate) struct Guard {
-    pub(crate) protected: Vec<At<Arn>>,
-    pub(crate) max_removals: Option<MaxRemovals>,
+    /// Against the ARN as the authenticator compares it: of a role without its path.
+    pub(crate) protected: Vec<At<Pattern>>,
+    pub(crate) max_removals: Option<At<MaxRemovals>>,
 }
 
+/// How much a plan may remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MaxRemovals {
     Count(u32),
+    /// Of the entries and objects that the policy owns.
     Percent(u32),
+}
+
+impl MaxRemovals {
+    /// `10` or `20%`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text.strip_suffix('%') {
+            Some(number) => number.parse().ok().filter(|n| *n <= 100).map(Self::Percent),
+            None => text.parse().ok().map(Self::Count),
+        }
+    }
+}
+
+impl fmt::Display for MaxRemovals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(number) => write!(f, "{number}"),
+            Self::Percent(number) => write!(f, "{number}%"),
+        }
+    }
 }
 
 /// A statement about access that must hold.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::fault::{Fault, Faults};
 use super::model::{At, ClusterTarget, Connection, Exclusive, Guard, IgnorePattern, MaxRemovals, Ownership};
 use super::table::Table;
-use crate::names::{AccountId, Arn, ObjectKind, PARTITIONS, Pattern, partition_of};
+use crate::names::{AccountId, Arn, ArnFault, ObjectKind, PARTITIONS, Pattern, partition_of};
 
 pub(crate) fn cluster(name: &At<String>, table: &Table<'_>, faults: &mut Faults) -> Option<ClusterTarget> {
     table.only(&["eks", "context", "snapshot", "account", "partition"], faults);
@@ -187,30 +187,39 @@ pub(crate) fn guard(table: &Table<'_>, faults: &mut Faults) -> Guard {
         .strings("protected", faults)
         .unwrap_or_default()
         .into_iter()
-        .filter_map(|text| match Arn::parse(&text.value) {
-            Ok(arn) => Some(At::new(arn, text.span)),
-            Err(why) => {
-                faults.push(Fault::Arn { text: text.value, why }, text.span);
-                None
+        .filter_map(|text| {
+            let parsed = protected(&text.value);
+            match parsed {
+                Ok(pattern) => Some(At::new(pattern, text.span)),
+                Err(why) => {
+                    faults.push(Fault::Arn { text: text.value, why }, text.span);
+                    None
+                }
             }
         })
         .collect();
     let max_removals = table
         .string_or_integer("max-removals", "a whole number, or a share such as \"20%\"", faults)
         .and_then(|text| {
-            let parsed = match text.value.strip_suffix('%') {
-                Some(number) => number.parse().ok().filter(|n| *n <= 100).map(MaxRemovals::Percent),
-                None => text.value.parse().ok().map(MaxRemovals::Count),
-            };
+            let parsed = MaxRemovals::parse(&text.value);
             if parsed.is_none() {
                 faults.push(
                     wrong_value(table, "max-removals", "a number such as 10, or a share such as \"20%\"", &text.value),
                     text.span,
                 );
             }
-            parsed
+            parsed.map(|parsed| At::new(parsed, text.span))
         });
     Guard { protected, max_removals }
+}
+
+/// An ARN, or a pattern of ARNs as `ignore` has them.
+fn protected(text: &str) -> Result<Pattern, ArnFault> {
+    let pattern = Pattern::new(text);
+    if text.starts_with("arn:") && !pattern.is_literal() {
+        return Ok(pattern);
+    }
+    Arn::parse(text).map(|arn| Pattern::new(&arn.for_aws_auth()))
 }
 
 /// The clusters that an item is for.

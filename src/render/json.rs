@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::diagnostic::{Diagnostic, Sources};
-use crate::guard::Refusal;
+use crate::guard::{Refusal, Verdict};
 use crate::plan::{Action, Plan};
 
 /// Raised when a reader of the old form would be misled.
@@ -17,6 +17,7 @@ pub(crate) fn plan(
     reached_by: &Value,
     sources: &Sources,
     refusals: &[Refusal],
+    verdict: &Verdict,
 ) -> Value {
     json!({
         "cluster": label,
@@ -37,6 +38,8 @@ pub(crate) fn plan(
         "steps": plan.steps,
         "warnings": diagnostics(&plan.warnings, sources),
         "refusals": refusals,
+        "guarded": plan.limits,
+        "guards": { "refused": verdict.refused, "allowed": verdict.allowed, "unjudged": verdict.unjudged },
     })
 }
 

@@ -105,7 +105,7 @@ pub(crate) fn text(rows: &[Row], hidden: usize, explain: bool, full: bool, view:
 }
 
 fn line(allowed: &Allowed, explain: bool, view: &View<'_>) -> String {
-    let Allowed { what, by } = allowed;
+    let Allowed { what, requests: _, by } = allowed;
     let mut out = format!("  {}\n", visible(what));
     for one in by {
         let place = match one {

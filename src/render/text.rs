@@ -4,7 +4,7 @@ use super::delta;
 use super::style::{Label, Style};
 use super::words::{count, visible};
 use crate::diagnostic::Place;
-use crate::plan::{Action, Change, Fate, Field, Origin, Plan};
+use crate::plan::{Action, Change, Effect, Fate, Field, Origin, Plan};
 
 /// Changes shown one by one before `--full` is needed.
 const SHOWN: usize = 400;
@@ -37,7 +37,9 @@ pub(crate) fn plan(plan: &Plan, view: &View<'_>) -> String {
         return format!("{head}: no changes, the cluster is what the policy says.\n");
     }
     let mut out = format!("{}, {}\n\n", view.style.paint(Label::Heading, &head), count(plan.changes.len(), "change"));
-    changes(&plan.changes, view, &mut out);
+    // Where nothing at all changes, the section below says so once.
+    let is_mixed = plan.access.as_ref().is_some_and(|access| !access.is_empty());
+    changes(&plan.changes, is_mixed, view, &mut out);
     if let Some(access) = &plan.access {
         out.push_str(&delta::section(access, view.full, view.style));
     }
@@ -46,10 +48,13 @@ pub(crate) fn plan(plan: &Plan, view: &View<'_>) -> String {
     out
 }
 
-fn changes(changes: &[Change], view: &View<'_>, out: &mut String) {
+fn changes(changes: &[Change], is_mixed: bool, view: &View<'_>, out: &mut String) {
     let shown = if view.full { changes.len() } else { SHOWN };
     for change in changes.iter().take(shown) {
         one(change, view.style, out);
+        if is_mixed && change.access == Some(Effect::None) {
+            out.push_str(&format!("      {}\n", view.style.paint(Label::Place, "no access changes")));
+        }
     }
     if let Some(more) = changes.len().checked_sub(shown).filter(|more| *more > 0) {
         out.push_str(&format!("      … and {}, which --full shows\n", count(more, "more change")));
@@ -172,7 +177,7 @@ pub(crate) fn drift(plan: &Plan, view: &View<'_>) -> String {
     }
     if !pending.is_empty() {
         out.push_str(&format!("In the policy and not applied yet ({}):\n", pending.len()));
-        changes(&pending, view, &mut out);
+        changes(&pending, false, view, &mut out);
     }
     let sum = format!("Drift: {} changed in the cluster, {} not applied yet.\n", behind.len(), pending.len());
     out.push_str(&sum);

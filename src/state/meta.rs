@@ -26,7 +26,7 @@ pub(crate) struct Meta {
     pub(crate) kubectl_applied: bool,
     /// Who has changed it since rolecall last did.
     pub(crate) last_writer: Option<Writer>,
-    /// Another than the controller of aggregated roles holds its `rules`. The controller writes over them and never
+    /// Of an aggregated role: another than the controller of those holds its `rules`. The controller writes over them and never
     /// empties them.
     pub(crate) rules_by_hand: bool,
 }
@@ -51,28 +51,29 @@ pub(crate) struct Writer {
 pub(crate) struct RawMeta {
     pub(crate) name: String,
     pub(crate) namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    labels: Option<Labels>,
-    annotations: Option<Labels>,
-    deletion_timestamp: Option<String>,
-    finalizers: Option<Vec<String>>,
-    owner_references: Option<Vec<serde::de::IgnoredAny>>,
-    managed_fields: Option<Vec<RawManaged>>,
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+    pub(crate) labels: Option<Labels>,
+    pub(crate) annotations: Option<Labels>,
+    pub(crate) deletion_timestamp: Option<String>,
+    pub(crate) finalizers: Option<Vec<String>>,
+    pub(crate) owner_references: Option<Vec<serde::de::IgnoredAny>>,
+    pub(crate) managed_fields: Option<Vec<RawManaged>>,
 }
 
+/// Who wrote some of its fields last.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct RawManaged {
-    manager: Option<String>,
-    time: Option<String>,
-    subresource: Option<String>,
-    fields_v1: Option<RawFields>,
+pub(crate) struct RawManaged {
+    pub(crate) manager: Option<String>,
+    pub(crate) time: Option<String>,
+    pub(crate) subresource: Option<String>,
+    pub(crate) fields_v1: Option<RawFields>,
 }
 
 /// What of an object somebody holds, as far as it matters.
 #[derive(Debug, Deserialize)]
-struct RawFields {
+pub(crate) struct RawFields {
     #[serde(rename = "f:rules")]
     rules: Option<serde::de::IgnoredAny>,
 }

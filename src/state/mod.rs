@@ -14,6 +14,7 @@ pub(crate) mod write;
 
 use std::collections::BTreeMap;
 
+use entry_marks::EntryMarks;
 use mapping::AwsAuth;
 use meta::{Labels, Meta};
 use object::{Binding, ObjectFault, RawBinding, RawNamespace, RawRole, Role, from_value};
@@ -67,6 +68,18 @@ impl State {
             }
             ObjectKind::Namespace => None,
         }
+    }
+
+    /// Roles and bindings, each with its metadata.
+    pub(crate) fn rbac(&self) -> impl Iterator<Item = (&ObjectKey, &Meta)> {
+        let roles = self.roles.iter().map(|(key, role)| (key, &role.meta));
+        roles.chain(self.bindings.iter().map(|(key, binding)| (key, &binding.meta)))
+    }
+
+    /// Which entries of aws-auth are owned; of marks that cannot be read none is.
+    pub(crate) fn entry_marks(&self) -> EntryMarks {
+        let auth = self.aws_auth.as_ref();
+        auth.and_then(|auth| EntryMarks::of(&auth.meta.annotations).ok()).unwrap_or_default()
     }
 
     pub(crate) fn meta_mut(&mut self, key: &ObjectKey) -> Option<&mut Meta> {

@@ -42,16 +42,16 @@ pub(crate) struct RawRole {
     #[serde(default)]
     pub(crate) metadata: RawMeta,
     #[serde(default)]
-    rules: Option<Vec<Rule>>,
+    pub(crate) rules: Option<Vec<Rule>>,
     #[serde(default)]
-    aggregation_rule: Option<RawAggregation>,
+    pub(crate) aggregation_rule: Option<RawAggregation>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawAggregation {
+pub(crate) struct RawAggregation {
     #[serde(default)]
-    cluster_role_selectors: Option<Vec<Selector>>,
+    pub(crate) cluster_role_selectors: Option<Vec<Selector>>,
 }
 
 /// A RoleBinding or ClusterRoleBinding as the API server sends it.
@@ -60,23 +60,23 @@ struct RawAggregation {
 pub(crate) struct RawBinding {
     #[serde(default)]
     pub(crate) metadata: RawMeta,
-    role_ref: RawRef,
+    pub(crate) role_ref: RawRef,
     #[serde(default)]
-    subjects: Option<Vec<RawSubject>>,
+    pub(crate) subjects: Option<Vec<RawSubject>>,
 }
 
 #[derive(Debug, Deserialize)]
-struct RawRef {
-    kind: String,
-    name: String,
+pub(crate) struct RawRef {
+    pub(crate) kind: String,
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct RawSubject {
-    kind: String,
-    name: String,
+pub(crate) struct RawSubject {
+    pub(crate) kind: String,
+    pub(crate) name: String,
     #[serde(default)]
-    namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
 }
 
 /// A namespace, for its name and labels.
@@ -97,8 +97,10 @@ pub(crate) fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, Object
 impl From<RawRole> for Role {
     fn from(raw: RawRole) -> Self {
         let RawRole { metadata, rules, aggregation_rule } = raw;
+        let mut meta = Meta::from(metadata);
+        meta.rules_by_hand &= aggregation_rule.is_some();
         Self {
-            meta: metadata.into(),
+            meta,
             rules: rules.unwrap_or_default(),
             aggregation: aggregation_rule.map(|rule| rule.cluster_role_selectors.unwrap_or_default()),
         }

@@ -23,6 +23,7 @@ pub mod process;
 pub mod proxy;
 pub mod reset;
 pub mod rolecall;
+pub mod schema;
 pub mod web;
 
 pub use cluster::{Options, TestCluster};

@@ -4,24 +4,45 @@
 //! start a cluster of their own.
 
 use std::collections::BTreeSet;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
 use super::cluster::TestCluster;
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 const NOT_BUILT_IN: &str = "labelSelector=kubernetes.io%2Fbootstrapping%21%3Drbac-defaults";
 const NOT_OF_THE_SERVER: &str = "labelSelector=%21apiserver.kubernetes.io%2Fidentity";
 
+static ONE: LazyLock<Mutex<TestCluster>> = LazyLock::new(|| Mutex::new(TestCluster::start()));
+
+/// The one cluster of a test binary, for one test at a time, as it started.
+pub fn cluster() -> MutexGuard<'static, TestCluster> {
+    let cluster = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    cluster.reset();
+    cluster
+}
+
 impl TestCluster {
+    /// The metadata of all that rolecall could have written, versions among it.
+    pub fn versions(&self) -> Vec<Value> {
+        let kinds = ["clusterroles", "clusterrolebindings", "roles", "rolebindings"];
+        let lists = kinds.iter().flat_map(|kind| {
+            let (_, list) = self.admin("GET", &format!("{RBAC}/{kind}"), None);
+            list["items"].as_array().cloned().unwrap_or_default()
+        });
+        let objects = lists.chain([self.admin("GET", AWS_AUTH, None).1]);
+        objects.map(|object| object["metadata"].clone()).collect()
+    }
+
     /// Deletes aws-auth, all leases in kube-system and every RBAC object that
     /// is not a bootstrap default.
     #[track_caller]
     pub fn reset(&self) {
-        let aws_auth = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
-        self.release(aws_auth, &self.admin("GET", aws_auth, None).1);
-        self.expect_gone("DELETE", aws_auth);
+        self.release(AWS_AUTH, &self.admin("GET", AWS_AUTH, None).1);
+        self.expect_gone("DELETE", AWS_AUTH);
         for kind in ["clusterrolebindings", "clusterroles"] {
             self.delete_all(&format!("{RBAC}/{kind}"), NOT_BUILT_IN);
         }

@@ -4,6 +4,7 @@
 //! URLs), and every side is closed under union, cut and difference. This part of the room knows rules and requests; it
 //! may not know who holds them.
 
+mod data;
 mod product;
 mod region;
 mod resources;
@@ -11,6 +12,7 @@ mod urls;
 mod wording;
 mod words;
 
+pub(crate) use data::Requests;
 pub(crate) use product::{Extent, Objects};
 pub(crate) use region::{Region, joined, without};
 pub(crate) use resources::Resources;

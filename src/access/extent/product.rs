@@ -176,7 +176,7 @@ impl<'s> Extent<'s> {
         }
     }
 
-    pub(super) fn meets(&self, other: &Self) -> bool {
+    pub(crate) fn meets(&self, other: &Self) -> bool {
         self.open(other).is_some()
     }
 

@@ -74,8 +74,11 @@ impl<'s> Words<'s> {
     pub(crate) fn meets(&self, other: &Self) -> bool {
         match (self.all_but, other.all_but) {
             (true, true) => true,
-            (false, _) => self.listed.iter().any(|word| other.contains(word)),
-            (true, false) => other.listed.iter().any(|word| self.contains(word)),
+            (false, true) => self.listed.iter().any(|word| other.contains(word)),
+            (false, false) if self.listed.len() < other.listed.len() => {
+                self.listed.iter().any(|word| other.contains(word))
+            }
+            (_, false) => other.listed.iter().any(|word| self.contains(word)),
         }
     }
 
@@ -84,7 +87,8 @@ impl<'s> Words<'s> {
     }
 
     pub(crate) fn intersect(&self, other: &Self) -> Self {
-        let (few, many) = if self.all_but { (other, self) } else { (self, other) };
+        let is_first = !self.all_but && (other.all_but || self.listed.len() <= other.listed.len());
+        let (few, many) = if is_first { (self, other) } else { (other, self) };
         if few.all_but {
             return Self::all_but(self.listed.iter().chain(&other.listed).copied());
         }

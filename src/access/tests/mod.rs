@@ -1,6 +1,8 @@
 //! The room as a whole: against a plain evaluator on random states, and trap by trap.
 
 mod aggregated;
+mod alone;
+mod data;
 mod delta;
 mod fixture;
 mod identities;

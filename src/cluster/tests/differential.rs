@@ -40,16 +40,16 @@ static REAL: LazyLock<TestCluster> = LazyLock::new(|| {
 });
 static TURN: Mutex<()> = Mutex::new(());
 
-struct Bench {
+pub(super) struct Bench {
     _turn: MutexGuard<'static, ()>,
-    real: &'static TestCluster,
-    runtime: Runtime,
-    live: LiveCluster,
+    pub(super) real: &'static TestCluster,
+    pub(super) runtime: Runtime,
+    pub(super) live: LiveCluster,
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let lookup = Lookup { file: Some(REAL.kubeconfig()), env: BTreeMap::new() };
         let runtime = Runtime::new().unwrap();
@@ -70,7 +70,7 @@ impl Bench {
         self.real.request(self.real.admin_token(), "PATCH", &path(key), kind, Some(patch));
     }
 
-    fn create(&self, object: &Value) -> Value {
+    pub(super) fn create(&self, object: &Value) -> Value {
         let key = key_of(object).unwrap().unwrap();
         let (collection, _) = path(&key).rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let (status, answer) = self.real.admin("POST", &collection, Some(object));

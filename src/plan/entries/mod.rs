@@ -139,6 +139,7 @@ impl Work<'_> {
             note: entry.written_as.as_ref().map(|arn| format!("path taken off: {arn}")),
             origin: if written.is_some() { Origin::RemovedLive } else { Origin::Pending },
             last_writer: auth.meta.last_writer.clone(),
+            access: None,
         };
         let Some(Live { section, index, found }) = in_force else {
             let shown = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
@@ -312,6 +313,7 @@ fn removal(section: Section, entry: &Entry, meta: &crate::state::meta::Meta) -> 
         note: None,
         origin: Origin::Pending,
         last_writer: meta.last_writer.clone(),
+        access: None,
     }
 }
 

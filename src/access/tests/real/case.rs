@@ -13,6 +13,14 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 pub(super) const ARNS: &[&str] = &[
     "arn:aws:iam::111122223333:role/viewer",
+    "arn:aws:iam::111122223333:role/viewer",
+    "arn:aws:iam::111122223333:role/deploy",
+    "arn:aws:iam::111122223333:role/deploy",
+    "arn:aws:iam::111122223333:role/nodes",
+    "arn:aws:iam::111122223333:user/bob",
+    "arn:aws:iam::111122223333:user/bob",
+    "arn:aws:iam::111122223333:user/Bob",
+    "arn:aws:iam::111122223333:role/viewer",
     "arn:aws:iam::111122223333:role/VIEWER",
     "arn:aws:iam::111122223333:role/deploy",
     "arn:aws:iam::111122223333:role/team/deploy",
@@ -144,7 +152,7 @@ impl Case {
         for namespace in NAMESPACES {
             objects.push(role(&mut dice, "Role", "r0", Some(namespace)));
         }
-        for number in 0..3 + dice.below(6) {
+        for number in 0..5 + dice.below(6) {
             objects.push(binding(&mut dice, &format!("b{number}")));
         }
         Self(json!({ "objects": objects, (AWS_AUTH): aws_auth(&mut dice) }))
@@ -337,15 +345,15 @@ fn section(dice: &mut Dice, key: &str) -> String {
 }
 
 fn any_section(dice: &mut Dice, key: &str) -> String {
-    if dice.one_in(8) {
+    if dice.one_in(12) {
         let mut text = made(dice, key);
-        for (made, arn) in [("arn: a\n", ARNS[0]), ("arn: b\n", ARNS[6])] {
+        for (made, arn) in [("arn: a\n", ARNS[0]), ("arn: b\n", ARNS[5])] {
             text = text.replace(made, &format!("arn: {arn}\n"));
         }
         return text;
     }
     let mut text = String::new();
-    for _ in 0..dice.below(4) {
+    for _ in 0..1 + dice.below(5) {
         if key == "mapAccounts" {
             text.push_str(&format!("- {}\n", dice.pick(&["444455556666", "'444455556666'", "012345678901", "~"])));
             continue;
@@ -362,12 +370,12 @@ fn any_section(dice: &mut Dice, key: &str) -> String {
             text.push_str(&format!("- {principal}: \"{}\"\n", dice.pick(ARNS)));
         }
         let username =
-            if dice.one_in(8) { dice.pick(SCALARS).to_owned() } else { format!("'{}'", dice.pick(USERNAMES)) };
+            if dice.one_in(25) { dice.pick(SCALARS).to_owned() } else { format!("'{}'", dice.pick(USERNAMES)) };
         text.push_str(&format!("  {}: {username}\n", dice.pick(&["username", "username", "username", "userName"])));
-        match dice.below(6) {
-            0 => {}
-            1 => text.push_str(&format!("  groups: {}\n", dice.pick(SCALARS))),
-            2 => text.push_str(&format!("  Groups: ['{}']\n", dice.pick(GROUPS))),
+        match dice.below(24) {
+            0 | 1 => {}
+            2 => text.push_str(&format!("  groups: {}\n", dice.pick(SCALARS))),
+            3 | 4 => text.push_str(&format!("  Groups: ['{}']\n", dice.pick(GROUPS))),
             _ => {
                 text.push_str("  groups:\n");
                 for group in some(dice, GROUPS, 3) {
@@ -376,7 +384,7 @@ fn any_section(dice: &mut Dice, key: &str) -> String {
             }
         }
     }
-    if dice.one_in(12) {
+    if dice.one_in(16) {
         mutilate(dice, &mut text, &["- rolearn: a\n  groups: [x]\n"]);
     }
     text

@@ -1,0 +1,352 @@
+//! Whether one difference between two states changes by itself what anybody may do.
+//!
+//! It changes nothing where it makes no difference to the first state, made alone, and none to the second, left out of
+//! it. Only whom the one object or entry touches is looked at, so that each of many thousand differences can be asked.
+//! Entries of aws-auth of one principal are one difference.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
+use std::rc::Rc;
+
+use super::aggregation::{Roles, gather, is_gathered};
+use super::caller::{Caller, fold};
+use super::delta::{Bound, bound, is_of_itself};
+use super::escalation::assumed;
+use super::extent::{Extent, Words, without};
+use super::grants::role_key;
+use super::identity::{Admission, Identity, Source, Who, service_account_username};
+use super::query::Access;
+use super::reach::Reach;
+use super::template::Name;
+use crate::names::{ObjectKey, ObjectKind};
+use crate::state::object::{Binding, Role};
+use crate::state::rbac::{Rule, Subject};
+
+/// Two states, ready for the question.
+pub(crate) struct Alone<'a, 's> {
+    sides: [Side<'a, 's>; 2],
+}
+
+impl<'a, 's> Alone<'a, 's> {
+    pub(crate) fn between(before: &'a Access<'s>, after: &'a Access<'s>) -> Self {
+        Self { sides: [Side::new(before, after), Side::new(after, before)] }
+    }
+
+    /// Whether a role or a binding, changed alone or left out, changes anybody's access.
+    pub(crate) fn object(&self, key: &ObjectKey) -> bool {
+        self.sides.iter().any(|side| match key.kind() {
+            ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => side.binding(key),
+            ObjectKind::ClusterRole | ObjectKind::Role => side.role(key),
+            ObjectKind::ConfigMap | ObjectKind::Namespace => false,
+        })
+    }
+
+    /// Whether the entries of a principal, as written in aws-auth, do.
+    pub(crate) fn entry(&self, principal: &str) -> bool {
+        // What is no caller never answers.
+        Caller::of_entry(principal).ok().filter(|caller| caller.key() == fold(principal)).is_some_and(|caller| {
+            self.sides.iter().any(|side| {
+                let other = Admission::of_caller(&caller, &side.other.mapping, &side.access.mapping);
+                side.becomes(&side.access.admit(&Who::Arn(caller.clone())), &other)
+            })
+        })
+    }
+
+    /// Whether the entry of a whole account does.
+    pub(crate) fn account(&self, id: &str) -> bool {
+        let who = Who::Account(id.to_owned());
+        self.sides.iter().any(|side| side.becomes(&side.access.admit(&who), &side.other.admit(&who)))
+    }
+}
+
+/// One of the states, into which single pieces of the other are put.
+struct Side<'a, 's> {
+    access: &'a Access<'s>,
+    other: &'a Access<'s>,
+    by_role: BTreeMap<ObjectKey, Vec<(&'s ObjectKey, &'s Binding)>>,
+    aggregated: Vec<(&'s ObjectKey, &'s Role)>,
+    behind: BTreeMap<Subject, Vec<Who>>,
+    known: RefCell<Known<'s>>,
+}
+
+#[derive(Default)]
+struct Known<'s> {
+    subjects: BTreeMap<&'s Subject, Rc<Holding<'s>>>,
+    whos: BTreeMap<Who, Rc<Holding<'s>>>,
+    bound: BTreeMap<Bound, Rc<Holding<'s>>>,
+}
+
+/// All that somebody has, in a form from which pieces can be taken.
+struct Holding<'s> {
+    is_master: bool,
+    /// Which bindings give each rule, and where.
+    by_rule: BTreeMap<&'s Rule, Vec<(&'s ObjectKey, Option<&'s str>)>>,
+    extents: Vec<(&'s Rule, Extent<'s>)>,
+}
+
+/// A binding with the rules that it gives.
+#[derive(Clone)]
+struct Giving<'s> {
+    subjects: &'s [Subject],
+    rules: Rc<BTreeSet<&'s Rule>>,
+}
+
+/// A binding that gives something else, or to others.
+struct Touch<'s> {
+    key: &'s ObjectKey,
+    old: Option<Giving<'s>>,
+    new: Option<Giving<'s>>,
+}
+
+impl<'s> Touch<'s> {
+    /// Those for whom it differs.
+    fn subjects(&self) -> BTreeSet<&'s Subject> {
+        let of = |giving: &Option<Giving<'s>>| -> BTreeSet<&'s Subject> {
+            let giving = giving.iter().filter(|giving| !giving.rules.is_empty());
+            giving.flat_map(|giving| giving.subjects).collect()
+        };
+        let (old, new) = (of(&self.old), of(&self.new));
+        let rules = |giving: &Option<Giving<'s>>| giving.as_ref().map(|giving| Rc::clone(&giving.rules));
+        if rules(&self.old) == rules(&self.new) { &old ^ &new } else { &old | &new }
+    }
+}
+
+/// Rules with the namespaces in which they count.
+type Scoped<'s> = BTreeSet<(&'s Rule, Option<&'s str>)>;
+
+fn extents<'s>(scoped: &Scoped<'s>) -> Vec<Extent<'s>> {
+    let mut by_rule: BTreeMap<&Rule, (bool, Vec<&str>)> = BTreeMap::new();
+    for (rule, namespace) in scoped {
+        let (is_wide, namespaces) = by_rule.entry(rule).or_default();
+        *is_wide |= namespace.is_none();
+        namespaces.extend(namespace);
+    }
+    by_rule.into_iter().flat_map(|(rule, (is_wide, namespaces))| extents_of(rule, is_wide, namespaces)).collect()
+}
+
+fn extents_of<'s>(
+    rule: &'s Rule,
+    is_wide: bool,
+    namespaces: impl IntoIterator<Item = &'s str>,
+) -> impl Iterator<Item = Extent<'s>> {
+    let scope = if is_wide { Words::all() } else { Words::only(namespaces) };
+    let paths = if is_wide { Extent::paths(rule) } else { None };
+    [Extent::objects(rule, scope), paths].into_iter().flatten()
+}
+
+impl<'a, 's> Side<'a, 's> {
+    fn new(access: &'a Access<'s>, other: &'a Access<'s>) -> Self {
+        access.grants.index();
+        let state = access.grants.state;
+        let mut by_role: BTreeMap<ObjectKey, Vec<(&ObjectKey, &Binding)>> = BTreeMap::new();
+        for (key, binding) in &state.bindings {
+            if let Some(role) = role_key(key, binding) {
+                by_role.entry(role).or_default().push((key, binding));
+            }
+        }
+        let mut behind: BTreeMap<Subject, Vec<Who>> = BTreeMap::new();
+        for principal in access.principals() {
+            let subjects: BTreeSet<Subject> = principal.admission.identities().flat_map(Identity::subjects).collect();
+            for subject in subjects {
+                behind.entry(subject).or_default().push(principal.who.clone());
+            }
+        }
+        let is_gathered = |(_, role): &(&ObjectKey, &Role)| role.aggregation.is_some();
+        let aggregated = state.roles.iter().filter(is_gathered).collect();
+        Self { access, other, by_role, aggregated, behind, known: RefCell::default() }
+    }
+
+    fn binding(&self, key: &ObjectKey) -> bool {
+        let (here, there) = (&self.access.grants.state.bindings, &self.other.grants.state.bindings);
+        let (old, new) = (here.get_key_value(key), there.get_key_value(key));
+        let giving = |(key, binding): (&'s ObjectKey, &'s Binding)| {
+            let rules = role_key(key, binding).map(|role| self.rules_here(&role)).unwrap_or_default();
+            Giving { subjects: &binding.subjects, rules: Rc::new(rules) }
+        };
+        let Some((key, _)) = old.or(new) else {
+            return false;
+        };
+        self.touches(&[Touch { key, old: old.map(giving), new: new.map(giving) }])
+    }
+
+    fn role(&self, key: &ObjectKey) -> bool {
+        let (here, there) = (&self.access.grants.state.roles, &self.other.grants.state.roles);
+        let (old, new) = (here.get_key_value(key), there.get_key_value(key));
+        let Some((key, _)) = old.or(new) else {
+            return false;
+        };
+        let is_fed_by = |role: &Role| {
+            let mut selectors = self.aggregated.iter().filter_map(|(_, role)| role.aggregation.as_ref()).flatten();
+            selectors.any(|selector| selector.matches(&role.meta.labels))
+        };
+        let feeds = key.namespace().is_none() && old.into_iter().chain(new).any(|(_, role)| is_fed_by(role));
+        let others = self.aggregated.iter().map(|(key, _)| *key).filter(|other| feeds && *other != key);
+        let roles = Roles::of(self.access.grants.state).with(key, new.map(|(_, role)| role));
+        let mut touches = Vec::new();
+        for affected in std::iter::once(key).chain(others) {
+            let bindings = self.by_role.get(affected).map(Vec::as_slice).unwrap_or_default();
+            if bindings.is_empty() {
+                continue;
+            }
+            let (was, is) = (Rc::new(self.rules_here(affected)), Rc::new(self.rules_in(roles, affected)));
+            if was != is {
+                touches.extend(bindings.iter().map(|(key, binding)| {
+                    let giving = |rules| Some(Giving { subjects: &binding.subjects, rules });
+                    Touch { key, old: giving(Rc::clone(&was)), new: giving(Rc::clone(&is)) }
+                }));
+            }
+        }
+        self.touches(&touches)
+    }
+
+    fn rules_here(&self, key: &ObjectKey) -> BTreeSet<&'s Rule> {
+        let effective = self.access.grants.role(key);
+        effective.map(|role| role.rules().map(|sourced| sourced.rule).collect()).unwrap_or_default()
+    }
+
+    fn rules_in(&self, roles: Roles<'s>, key: &ObjectKey) -> BTreeSet<&'s Rule> {
+        match roles.get(key) {
+            Some((key, role)) if is_gathered(role, self.access.grants.moment) => {
+                gather(roles, key, self.access.grants.moment).into_iter().map(|sourced| sourced.rule).collect()
+            }
+            Some((_, role)) => role.rules.iter().collect(),
+            None => BTreeSet::new(),
+        }
+    }
+
+    /// Whether anybody has something else when these bindings give what they give in the other state.
+    fn touches(&self, touches: &[Touch<'s>]) -> bool {
+        let mut seen: BTreeMap<(*const Holding<'s>, Scoped<'s>, Scoped<'s>), bool> = BTreeMap::new();
+        let mut differs = |admission: &Admission, holding: &Rc<Holding<'s>>| {
+            if holding.is_master {
+                return false;
+            }
+            let given = |touch: &Touch<'s>, giving: &Option<Giving<'s>>| -> Scoped<'s> {
+                let meant = |giving: &&Giving<'s>| {
+                    let mut subjects = giving.subjects.iter();
+                    subjects.any(|one| admission.identities().any(|identity| identity.is_meant_by(one)))
+                };
+                let rules = giving.iter().filter(meant).flat_map(|giving| giving.rules.iter());
+                rules.map(|rule| (*rule, touch.key.namespace())).collect()
+            };
+            let old: Scoped<'s> = touches.iter().flat_map(|touch| given(touch, &touch.old)).collect();
+            let new: Scoped<'s> = touches.iter().flat_map(|touch| given(touch, &touch.new)).collect();
+            if old == new {
+                return false;
+            }
+            let key = (Rc::as_ptr(holding), old, new);
+            *seen.entry(key).or_insert_with_key(|(_, old, new)| holding.differs(old, new, touches))
+        };
+        let subjects: BTreeSet<&Subject> = touches.iter().flat_map(Touch::subjects).collect();
+        subjects.into_iter().any(|subject| {
+            // All that somebody has, one of the subjects that mean him has by itself: where none has another set, he
+            // has not either.
+            let (bare, holding) = self.bare(subject);
+            if !differs(&bare, &holding) {
+                return false;
+            }
+            let who = Who::of_subject(subject);
+            let behind = self.behind.get(subject).map(Vec::as_slice).unwrap_or_default();
+            // Where an entry stands behind a name, the principal says it.
+            let own = (behind.is_empty() || is_of_itself(&who)).then_some(&who);
+            behind.iter().chain(own).any(|who| {
+                let admission = self.access.admit(who);
+                let holding = self.holding(who, &admission);
+                differs(&admission, &holding)
+            })
+        })
+    }
+
+    /// Somebody of whom a subject alone is known, without the groups that everybody is in.
+    fn bare(&self, subject: &'s Subject) -> (Admission, Rc<Holding<'s>>) {
+        let literal = |name: &str| Name::Literal(name.to_owned());
+        let (username, groups) = match subject {
+            Subject::Group(name) => (None, vec![literal(name)]),
+            Subject::User(name) => (Some(literal(name)), Vec::new()),
+            Subject::ServiceAccount { namespace, name } => {
+                (Some(Name::Literal(service_account_username(namespace, name))), Vec::new())
+            }
+        };
+        let admission = Admission::As(Identity { username, groups, source: Source::Asked });
+        if let Some(known) = self.known.borrow().subjects.get(subject) {
+            return (admission, Rc::clone(known));
+        }
+        let holding = self.held(&admission);
+        self.known.borrow_mut().subjects.insert(subject, Rc::clone(&holding));
+        (admission, holding)
+    }
+
+    fn holding(&self, who: &Who, admission: &Admission) -> Rc<Holding<'s>> {
+        if let Some(known) = self.known.borrow().whos.get(who) {
+            return Rc::clone(known);
+        }
+        let holding = self.held(admission);
+        self.known.borrow_mut().whos.insert(who.clone(), Rc::clone(&holding));
+        holding
+    }
+
+    fn held(&self, admission: &Admission) -> Rc<Holding<'s>> {
+        let (key, grants) = bound(self.access, admission);
+        let is_master = key.0;
+        let mut known = self.known.borrow_mut();
+        let holding = known.bound.entry(key).or_insert_with(|| {
+            let mut by_rule: BTreeMap<&Rule, Vec<_>> = BTreeMap::new();
+            for held in self.access.rules_of(&grants) {
+                by_rule.entry(held.chain.rule).or_default().push((held.chain.binding, held.namespace));
+            }
+            let all = |(rule, holders): (&&'s Rule, &Vec<(&'s ObjectKey, Option<&'s str>)>)| {
+                let (rule, is_wide) = (*rule, holders.iter().any(|(_, namespace)| namespace.is_none()));
+                let namespaces: Vec<&str> = holders.iter().filter_map(|(_, namespace)| *namespace).collect();
+                extents_of(rule, is_wide, namespaces).map(move |extent| (rule, extent)).collect::<Vec<_>>()
+            };
+            let extents = by_rule.iter().flat_map(all).collect();
+            Rc::new(Holding { is_master, by_rule, extents })
+        });
+        Rc::clone(holding)
+    }
+
+    /// Whether somebody may do something else as another.
+    fn becomes(&self, was: &Admission, is: &Admission) -> bool {
+        let is_node = |admission: &Admission| admission.identities().any(Identity::is_node);
+        if discriminant(was) != discriminant(is) || is_node(was) != is_node(is) || assumed(was) != assumed(is) {
+            return true;
+        }
+        let ((was, was_granted), (is, is_granted)) = (bound(self.access, was), bound(self.access, is));
+        if was == is {
+            return false;
+        }
+        let was = Reach::new(was.0, self.access.rules_of(&was_granted));
+        let is = Reach::new(is.0, self.access.rules_of(&is_granted));
+        !was.beyond(&is).is_empty() || !is.beyond(&was).is_empty()
+    }
+}
+
+impl<'s> Holding<'s> {
+    /// Whether the bindings that give `old`, giving `new`, give more or less beside all others.
+    fn differs(&self, old: &Scoped<'s>, new: &Scoped<'s>, touches: &[Touch<'s>]) -> bool {
+        let (gone, come): (Scoped<'s>, Scoped<'s>) = (old - new, new - old);
+        let meeting = |extent: &Extent<'s>| -> Vec<Extent<'s>> {
+            self.extents.iter().map(|(_, held)| held).filter(|held| held.meets(extent)).cloned().collect()
+        };
+        if extents(&come).iter().any(|extent| !without(extent, &meeting(extent)).is_empty()) {
+            return true;
+        }
+        let touched: BTreeSet<&ObjectKey> = touches.iter().map(|touch| touch.key).collect();
+        let given: BTreeSet<&Rule> = old.iter().map(|(rule, _)| *rule).collect();
+        // What counts where nothing goes stands in for nothing.
+        let places: BTreeSet<Option<&str>> = gone.iter().map(|(_, namespace)| *namespace).collect();
+        let is_near = |place: Option<&'s str>| place.is_none() || places.contains(&None) || places.contains(&place);
+        let mut rest: Scoped<'s> = new.iter().filter(|(_, place)| is_near(*place)).copied().collect();
+        for rule in &given {
+            let near = self.by_rule.get(rule).into_iter().flatten().filter(|(_, place)| is_near(*place));
+            rest.extend(near.filter(|(key, _)| !touched.contains(key)).map(|(_, place)| (*rule, *place)));
+        }
+        let rest = extents(&rest);
+        extents(&gone).iter().any(|extent| {
+            let held = self.extents.iter().filter(|(rule, _)| !given.contains(rule)).map(|(_, held)| held);
+            let left: Vec<Extent<'s>> = held.chain(&rest).filter(|held| held.meets(extent)).cloned().collect();
+            !without(extent, &left).is_empty()
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! Sets of requests as data, read as the schema says and no other way.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::fixture::{binding, cluster_role, state};
+use super::random::{pair, questions};
+use crate::access::{Access, Moment, Request, Requests, delta};
+use crate::state::State;
+
+fn lists(words: &Value, word: &str) -> bool {
+    let among = |list: &Value| list.as_array().unwrap().iter().any(|one| one == word);
+    match (words.get("only"), words.get("all-but")) {
+        (Some(only), None) => among(only),
+        (None, Some(but)) => !among(but),
+        _ => panic!("no set of words: {words}"),
+    }
+}
+
+fn matches(pattern: &str, url: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == url, |begin| url.starts_with(begin))
+}
+
+fn in_set(set: &Value, request: &Request) -> bool {
+    match request {
+        Request::Object(asked) => set.get("objects").is_some_and(|set| {
+            let resource =
+                |one: &Value| lists(&one["names"], &asked.resource) && lists(&one["subresources"], &asked.subresource);
+            lists(&set["verbs"], &asked.verb)
+                && lists(&set["api-groups"], &asked.group)
+                && lists(&set["resource-names"], &asked.name)
+                && lists(&set["namespaces"], &asked.namespace)
+                && set["resources"].as_array().unwrap().iter().any(resource)
+        }),
+        Request::Url { verb, path } => set.get("urls").is_some_and(|set| {
+            let mut patterns = set["patterns"].as_array().unwrap().iter();
+            let last = patterns.rfind(|one| matches(one["pattern"].as_str().unwrap(), path));
+            lists(&set["verbs"], verb) && last.is_some_and(|one| one["included"] == true)
+        }),
+    }
+}
+
+fn contains(requests: &Value, request: &Request) -> bool {
+    let except = requests["except"].as_array().unwrap();
+    in_set(&requests["set"], request) && !except.iter().any(|set| in_set(set, request))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_set_as_data_is_the_same_set((one, other) in pair()) {
+        let (before, after) = (Access::of(&one, Moment::Settled), Access::of(&other, Moment::Settled));
+        let questions = questions();
+        for row in delta(&before, &after) {
+            for part in row.change.gained.iter().chain(&row.change.lost) {
+                let requests = Requests::of(&part.region);
+                let data = serde_json::to_value(&requests).unwrap();
+                for question in &questions {
+                    let expected = part.region.contains(question);
+                    prop_assert_eq!(contains(&data, question), expected, "{}: {} in {}", part.region, question, data);
+                }
+                prop_assert_eq!(serde_json::from_value::<Requests>(data).unwrap(), requests);
+            }
+        }
+    }
+}
+
+#[test]
+fn exceptions_of_words_and_of_sets_are_data() {
+    let reader = |rules: &str| state(&(cluster_role("r", "{}", rules) + &binding("b", None, "r", ("Group", "g"))));
+    let gained = |before: &State, after: &State| -> Vec<Value> {
+        let (before, after) = (Access::of(before, Moment::Settled), Access::of(after, Moment::Settled));
+        let rows = delta(&before, &after);
+        let parts = rows.iter().flat_map(|row| &row.change.gained);
+        parts.map(|part| serde_json::to_value(Requests::of(&part.region)).unwrap()).collect()
+    };
+    let pods = reader("[{verbs: [get], apiGroups: [''], resources: [pods]}]");
+    let all =
+        reader("[{verbs: [get], apiGroups: ['*'], resources: ['*']}, {verbs: [get], nonResourceURLs: ['/api/*']}]");
+    assert_eq!(
+        gained(&pods, &all),
+        [
+            json!({
+                "set": { "objects": {
+                    "verbs": { "only": ["get"] },
+                    "api-groups": { "all-but": [] },
+                    "resources": [{ "names": { "all-but": [] }, "subresources": { "all-but": [] } }],
+                    "resource-names": { "all-but": [] },
+                    "namespaces": { "all-but": [] },
+                } },
+                "except": [{ "objects": {
+                    "verbs": { "only": ["get"] },
+                    "api-groups": { "only": [""] },
+                    "resources": [{ "names": { "only": ["pods"] }, "subresources": { "only": [""] } }],
+                    "resource-names": { "all-but": [] },
+                    "namespaces": { "all-but": [] },
+                } }],
+            }),
+            json!({
+                "set": { "urls": {
+                    "verbs": { "only": ["get"] },
+                    "patterns": [{ "pattern": "/api/*", "included": true }],
+                } },
+                "except": [],
+            }),
+        ]
+    );
+}

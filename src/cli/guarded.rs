@@ -1,0 +1,63 @@
+//! The guards of a run: what they need of the cluster, what the command line says yes to, and what they say.
+
+use super::failure::Failure;
+use super::planned::unreadable;
+use crate::cluster::ReadCluster;
+use crate::diagnostic::Diagnostic;
+use crate::guard::{self, Allowance, Known, Seen, Verdict};
+use crate::plan::{Plan, Sides};
+use crate::state::State;
+
+/// What the command line says yes to.
+pub(crate) fn allowances(typed: &[String]) -> Result<Vec<Allowance>, Failure> {
+    let (good, bad): (Vec<_>, Vec<_>) = typed.iter().map(|text| Allowance::parse(text)).partition(Result::is_ok);
+    let bad: Vec<Diagnostic> = bad
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|fault| Diagnostic::error(fault.to_string()).hint(fault.hint()))
+        .collect();
+    if bad.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(bad.into()) }
+}
+
+/// Asks the cluster who the caller is and which nodes it has; what is not answered is not known.
+pub(crate) async fn see(cluster: &impl ReadCluster) -> Seen {
+    let (caller, nodes) = futures::future::join(cluster.whoami(), cluster.nodes()).await;
+    let caller = match caller {
+        Ok(Some(caller)) => {
+            let arn = ["arn", "canonicalArn"].iter().find_map(|name| caller.extra.get(*name)?.first().cloned());
+            let uid = Some(caller.uid).filter(|uid| !uid.is_empty());
+            Known::As(guard::Caller { username: caller.username, groups: caller.groups, uid, arn })
+        }
+        Ok(None) => Known::Not("a snapshot has no caller, whose own access could go".to_owned()),
+        Err(error) => Known::Not(format!("who the caller is the cluster does not say: {}", error.cause())),
+    };
+    let nodes = match nodes {
+        Ok(Some(nodes)) => Known::As(nodes),
+        Ok(None) => Known::Not("a snapshot does not have them".to_owned()),
+        Err(error) => Known::Not(error.cause()),
+    };
+    Seen { caller, nodes }
+}
+
+/// Judges a plan on a state that was read for this alone.
+pub(crate) fn judge(plan: &Plan, state: &State, seen: &Seen, allow: &[Allowance]) -> Result<Verdict, Failure> {
+    let after = plan.after(state).map_err(|fault| unreadable(&fault))?;
+    let verdict = guard::judge(plan, &Sides::of(state, &after), seen, allow);
+    // Giving a large state back string by string would take longer than the guards.
+    std::mem::forget(after);
+    Ok(verdict)
+}
+
+/// A cluster that moved into a danger between the plan and its first write.
+pub(crate) fn refused_now(label: &str, verdict: &Verdict) -> Failure {
+    let found: Vec<Diagnostic> = verdict
+        .refused
+        .iter()
+        .map(|danger| {
+            let mut error = danger.refused();
+            error.message = format!("{label}: {}", error.message);
+            error
+        })
+        .collect();
+    Failure::from(found).refused()
+}

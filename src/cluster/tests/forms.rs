@@ -1,0 +1,83 @@
+//! The binary form of a list says what its JSON says.
+
+use serde_json::{Value, json};
+
+use super::differential::Bench;
+use crate::cluster::ReadCluster as _;
+use crate::cluster::live::collection;
+use crate::names::ObjectKind;
+use crate::state::State;
+use crate::state::validate::key_of;
+
+/// One object of each kind with all that its metadata may hold.
+fn rich(kind: ObjectKind) -> Value {
+    let mut object = json!({
+        "apiVersion": kind.api_version(),
+        "kind": kind.word(),
+        "metadata": {
+            "name": "forms:rich @1",
+            "labels": { "team": "a", "empty": "" },
+            "annotations": {
+                "note": "ä \"quoted\"\n",
+                "kubectl.kubernetes.io/last-applied-configuration": "{}",
+            },
+            "finalizers": ["example.com/held"],
+            "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "1" }],
+        },
+    });
+    let fields = match kind {
+        ObjectKind::ClusterRole => json!({ "aggregationRule": { "clusterRoleSelectors": [
+            { "matchLabels": { "a": "b" }, "matchExpressions": [{ "key": "k", "operator": "In", "values": ["x", "y"] }] },
+            { "matchExpressions": [{ "key": "k", "operator": "Exists" }] },
+            {},
+        ] } }),
+        ObjectKind::Role => json!({ "rules": [
+            { "verbs": ["get", "*"], "apiGroups": ["", "apps"], "resources": ["pods", "*/scale"], "resourceNames": ["", "n"] },
+        ] }),
+        _ => json!({
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "none" },
+            "subjects": [
+                { "kind": "Group", "name": "g" },
+                { "kind": "User", "name": "u" },
+                { "kind": "ServiceAccount", "name": "s", "namespace": "other" },
+            ],
+        }),
+    };
+    object.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    if matches!(kind, ObjectKind::Role | ObjectKind::RoleBinding) {
+        object["metadata"]["namespace"] = json!("differential");
+    }
+    object
+}
+
+#[test]
+fn a_list_in_the_binary_form_reads_as_its_json_does() {
+    let bench = Bench::new();
+    let kinds = [ObjectKind::ClusterRole, ObjectKind::Role, ObjectKind::ClusterRoleBinding, ObjectKind::RoleBinding];
+    for kind in kinds {
+        bench.create(&rich(kind));
+    }
+    let mut held = rich(ObjectKind::Role);
+    held["metadata"]["name"] = json!("forms-ending");
+    bench.create(&held);
+    let ending = format!("{}/forms-ending", collection(ObjectKind::Role, Some("differential")));
+    bench.real.admin("DELETE", &ending, None);
+    let binary = bench.runtime.block_on(bench.live.observe()).unwrap();
+    let mut plain = State { cluster_uid: binary.cluster_uid.clone(), ..State::default() };
+    for kind in kinds.into_iter().chain([ObjectKind::Namespace]) {
+        let (_, list) = bench.real.admin("GET", &collection(kind, None), None);
+        for item in list["items"].as_array().unwrap() {
+            let mut object = item.clone();
+            object["apiVersion"] = json!(kind.api_version());
+            object["kind"] = json!(kind.word());
+            plain.put(&key_of(&object).unwrap().unwrap(), &object).unwrap();
+        }
+    }
+    assert_eq!(binary.namespaces, plain.namespaces);
+    assert_eq!(binary.roles, plain.roles);
+    assert_eq!(binary.bindings, plain.bindings);
+    let ending = binary.roles.values().filter(|role| role.meta.deleting).count();
+    assert_eq!(ending, 1, "the role that ends is among them");
+    let written = binary.roles.values().filter(|role| role.meta.last_writer.is_some()).count();
+    assert!(written > 1, "writers are read");
+}

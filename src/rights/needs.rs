@@ -1,0 +1,208 @@
+//! The requests that a plan and a policy lead to, and which rules the API server wants to see held besides.
+//!
+//! Source: kubernetes v1.36.3 `pkg/registry/rbac/*/policybased/storage.go`: whoever writes a role must hold every rule of
+//! the role as it will be, or `escalate` it; whoever writes a binding must hold those of its role, or `bind` it. A POST
+//! has no name, so `escalate` limited by name is none for it, and `bind` takes the name from the roleRef.
+
+use serde_json::Value;
+
+use crate::access::Request;
+use crate::names::{ObjectKey, ObjectKind};
+use crate::plan::{Plan, Step, bridge};
+use crate::policy::expand::Desired;
+use crate::state::State;
+use crate::state::object::{RawRole, Role, from_value};
+use crate::state::owner::{Owner, owner};
+use crate::state::rbac::{RBAC_GROUP, RoleRef, Rule};
+use crate::state::write::Write;
+
+/// Something that must be allowed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    Request(Request),
+    /// To hold all these rules, or to be allowed the request.
+    Rules {
+        rules: Vec<Rule>,
+        /// The role gathers from others: nothing less than all rules is enough.
+        gathers: bool,
+        namespace: Option<String>,
+        or: Request,
+    },
+}
+
+/// What an aggregated role asks for: to be cluster-admin by rules.
+pub(super) fn full_authority() -> [Rule; 2] {
+    let all = || vec!["*".to_owned()];
+    [
+        Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() },
+        Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() },
+    ]
+}
+
+/// A request for an object, or for all of its kind where it has no name.
+pub(super) fn request(verb: &str, key: &ObjectKey, named: bool) -> Request {
+    let group = if key.kind().is_rbac() { RBAC_GROUP } else { "" };
+    let name = if named { key.name() } else { "" };
+    Request::object(verb, group, key.kind().resource()).named(name).within(key.namespace().unwrap_or_default())
+}
+
+/// What the steps of a plan need.
+pub(crate) fn of_plan(plan: &Plan, live: &State, after: &State) -> Vec<(Need, usize)> {
+    let steps = plan.steps.iter().enumerate();
+    let needs = steps.flat_map(|(number, step)| of_step(step, live, after).into_iter().map(move |need| (need, number)));
+    needs.collect()
+}
+
+fn of_step(step: &Step, live: &State, after: &State) -> Vec<Need> {
+    let key = &step.object;
+    let (verb, named, body) = match &step.write {
+        Write::Create(body) => ("create", false, body),
+        Write::Patch(body) => ("patch", true, body),
+        Write::Delete => return vec![Need::Request(request("delete", key, true))],
+    };
+    let mut out = vec![Need::Request(request(verb, key, named))];
+    match key.kind() {
+        ObjectKind::ClusterRole | ObjectKind::Role => {
+            let stored = if named { live.roles.get(key) } else { None };
+            // A role that gathered until now asks for as much as one that will.
+            let gathered = stored.is_some_and(|role| role.aggregation.is_some());
+            out.extend(written_role(stored, body).and_then(|role| of_role(key, &role, gathered, named)));
+        }
+        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
+            let binding = after.bindings.get(key).or_else(|| live.bindings.get(key));
+            let role_ref = match written_role_ref(body) {
+                Some(written) => Some(written),
+                None => binding.map(|binding| binding.role_ref.clone()),
+            };
+            out.extend(role_ref.map(|role_ref| of_binding(key, &role_ref, after)));
+        }
+        ObjectKind::Namespace | ObjectKind::ConfigMap => {}
+    }
+    out
+}
+
+/// The role that a write leaves.
+fn written_role(stored: Option<&Role>, body: &Value) -> Option<Role> {
+    let written: Role = from_value::<RawRole>(&serde_json::json!({
+        "metadata": {},
+        "rules": body.get("rules"),
+        "aggregationRule": body.get("aggregationRule"),
+    }))
+    .ok()?
+    .into();
+    let Some(stored) = stored else {
+        return Some(written);
+    };
+    let rules = if body.get("rules").is_some() { written.rules } else { stored.rules.clone() };
+    let aggregation =
+        if body.get("aggregationRule").is_some() { written.aggregation } else { stored.aggregation.clone() };
+    Some(Role { rules, aggregation, ..Role::default() })
+}
+
+fn written_role_ref(body: &Value) -> Option<RoleRef> {
+    let role_ref = body.get("roleRef")?;
+    let name = role_ref.get("name")?.as_str()?.to_owned();
+    Some(if role_ref.get("kind")?.as_str()? == "Role" { RoleRef::Role(name) } else { RoleRef::ClusterRole(name) })
+}
+
+fn of_role(key: &ObjectKey, role: &Role, gathered: bool, named: bool) -> Option<Need> {
+    let gathers = gathered || role.aggregation.is_some();
+    if role.rules.is_empty() && !gathers {
+        return None;
+    }
+    let mut rules = role.rules.clone();
+    if gathers {
+        rules.extend(full_authority());
+    }
+    let namespace = key.namespace().map(str::to_owned);
+    Some(Need::Rules { rules, gathers, namespace, or: request("escalate", key, named) })
+}
+
+fn of_binding(key: &ObjectKey, role_ref: &RoleRef, after: &State) -> Need {
+    let namespace = key.namespace();
+    let (role, resource) = match (role_ref, namespace) {
+        (RoleRef::Role(name), Some(namespace)) => (ObjectKey::role(namespace, name), ObjectKind::Role),
+        (RoleRef::Role(name) | RoleRef::ClusterRole(name), _) => {
+            (ObjectKey::cluster_role(name), ObjectKind::ClusterRole)
+        }
+    };
+    // Whoever binds a role that is not there needs `bind`; a role without rules binds whoever may write bindings.
+    let rules = after.roles.get(&role).map_or_else(|| full_authority().to_vec(), |role| role.rules.clone());
+    let or = Request::object("bind", RBAC_GROUP, resource.resource())
+        .named(role_ref.name())
+        .within(namespace.unwrap_or_default());
+    Need::Rules { rules, gathers: false, namespace: namespace.map(str::to_owned), or }
+}
+
+/// What it takes to keep a cluster as a policy wants it: to make and mend what it lists, and to take away what it owns.
+pub(crate) fn of_policy(desired: &Desired, live: &State, policy: &str, after: &State) -> Vec<Need> {
+    let mut out = Vec::new();
+    for (key, wanted) in &desired.roles {
+        out.extend(kept(key));
+        out.extend(of_role(key, &wanted.value.role, false, false));
+    }
+    for (key, wanted) in &desired.bindings {
+        out.extend(kept(key));
+        // While a roleRef is replaced another binding holds the access.
+        out.push(Need::Request(request("delete", &bridge(key, 1), true)));
+        out.push(of_binding(key, &wanted.value.role_ref, after));
+    }
+    let ours = live.rbac().filter(|(_, meta)| owner(meta, policy) == Owner::Ours);
+    out.extend(ours.map(|(key, _)| Need::Request(request("delete", key, true))));
+    let maps = !desired.entries.is_empty() || !desired.ended.entries.is_empty();
+    if maps || !live.entry_marks().owned_by(policy).is_empty() {
+        let key = ObjectKey::aws_auth();
+        out.push(Need::Request(request("patch", &key, true)));
+        if live.aws_auth.is_none() {
+            out.push(Need::Request(request("create", &key, false)));
+        }
+    }
+    out
+}
+
+fn kept(key: &ObjectKey) -> [Need; 3] {
+    let need = |verb: &str, named| Need::Request(request(verb, key, named));
+    [need("create", false), need("patch", true), need("delete", true)]
+}
+
+/// What every plan asks for.
+pub(crate) fn of_reading() -> Vec<Need> {
+    let review = |group: &str, resource: &str| Need::Request(Request::object("create", group, resource));
+    let list = |resource: &str, group: &str| Need::Request(Request::object("list", group, resource));
+    let kinds = ObjectKind::ALL.into_iter().filter(|kind| kind.is_rbac());
+    kinds
+        .map(|kind| list(kind.resource(), RBAC_GROUP))
+        .chain([
+            list("namespaces", ""),
+            list("nodes", ""),
+            Need::Request(request("get", &ObjectKey::aws_auth(), true)),
+            review("authentication.k8s.io", "selfsubjectreviews"),
+            review("authorization.k8s.io", "selfsubjectaccessreviews"),
+        ])
+        .collect()
+}
+
+/// What every apply asks for besides: to see whether a write whose answer was lost was made, to hold the lock, and to
+/// ask at the end whether the access is what was promised.
+pub(crate) fn of_applying(policy_needs: &[Need]) -> Vec<Need> {
+    const LEASE: &str = "coordination.k8s.io";
+    let lease = |verb: &str, name: &str| {
+        Need::Request(Request::object(verb, LEASE, "leases").named(name).within("kube-system"))
+    };
+    let mut out = vec![
+        lease("create", ""),
+        lease("get", "rolecall"),
+        lease("patch", "rolecall"),
+        lease("update", "rolecall"),
+        Need::Request(Request::object("create", "authorization.k8s.io", "subjectaccessreviews")),
+    ];
+    let read_again = policy_needs.iter().filter_map(|need| match need {
+        Need::Request(Request::Object(request)) if request.group == RBAC_GROUP => {
+            let all = Request::object("get", RBAC_GROUP, &request.resource);
+            Some(Need::Request(all))
+        }
+        Need::Request(_) | Need::Rules { .. } => None,
+    });
+    out.extend(read_again);
+    out
+}
