@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::case::{Case, NAMESPACES};
 use super::question::{Door, Question, Sent, attributes};
-use crate::access::aggregation::gather;
+use crate::access::aggregation::{Roles, gather};
 use crate::access::{Moment, Request};
 use crate::names::ObjectKey;
 use crate::state::State;
@@ -248,7 +248,7 @@ pub(super) fn aggregated(state: &State) -> impl Iterator<Item = (&ObjectKey, BTr
 
 /// What the controller is to fill in.
 pub(super) fn gathered<'s>(state: &'s State, key: &'s ObjectKey) -> BTreeSet<&'s Rule> {
-    gather(state, key, Moment::Settled).into_iter().map(|sourced| sourced.rule).collect()
+    gather(Roles::of(state), key, Moment::Settled).into_iter().map(|sourced| sourced.rule).collect()
 }
 
 /// Does something to all of a list by several hands.
