@@ -127,7 +127,7 @@ pub(super) fn gather<'s>(roles: Roles<'s>, root: &'s ObjectKey, moment: Moment) 
 /// Makes the rules written that somebody else holds in a role into which nothing comes.
 fn keep_by_hand<'s>(roles: Roles<'s>, all: &mut BTreeMap<&'s ObjectKey, Aggregated<'s>>) {
     let by_hand =
-        |key: &ObjectKey| roles.get(key).is_some_and(|(_, role)| role.meta.rules_by_hand && !role.rules.is_empty());
+        |key: &ObjectKey| roles.get(key).is_some_and(|(_, role)| role.meta.rules_by_hand() && !role.rules.is_empty());
     let mut fed: BTreeSet<&ObjectKey> =
         all.iter().filter(|(_, role)| !role.written.is_empty()).map(|(key, _)| *key).collect();
     loop {

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::meta::{Meta, RawMeta, new_metadata};
+use super::meta::{Holder, Meta, RawMeta, new_metadata};
 use super::rbac::{RBAC_GROUP, RoleRef, Rule, Selector, Subject};
 use crate::names::{ObjectKey, ObjectKind};
 
@@ -98,7 +98,9 @@ impl From<RawRole> for Role {
     fn from(raw: RawRole) -> Self {
         let RawRole { metadata, rules, aggregation_rule } = raw;
         let mut meta = Meta::from(metadata);
-        meta.rules_by_hand &= aggregation_rule.is_some();
+        if aggregation_rule.is_none() {
+            meta.rules_holder = Holder::default();
+        }
         Self {
             meta,
             rules: rules.unwrap_or_default(),

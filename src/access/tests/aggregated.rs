@@ -2,6 +2,7 @@
 
 use super::fixture::{aggregated, ask, binding, cluster_role, state, who};
 use crate::access::{Access, By, Moment, Verdict, circles};
+use crate::state::meta::Holder;
 
 const TO_VIEW: &str = "[{matchLabels: {to-view: 'true'}}]";
 const PODS: &str = "[{verbs: [get], apiGroups: [''], resources: [pods]}]";
@@ -86,7 +87,7 @@ fn rules_that_somebody_else_holds_stay_where_nothing_comes_in() {
                 + &binding("c", None, "edit", ("Group", "h"))),
         );
         for role in state.roles.values_mut().filter(|role| role.aggregation.is_some() && !role.rules.is_empty()) {
-            role.meta.rules_by_hand = by_hand;
+            role.meta.rules_holder = if by_hand { Holder::Another } else { Holder::Controller };
         }
         state
     };

@@ -11,99 +11,86 @@ pub(crate) const NAMESPACES: [&str; 2] = ["real-a", "real-b"];
 pub(crate) const AWS_AUTH: &str = "awsAuth";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-pub(super) const ARNS: &[&str] = &[
-    "arn:aws:iam::111122223333:role/viewer",
-    "arn:aws:iam::111122223333:role/viewer",
-    "arn:aws:iam::111122223333:role/deploy",
-    "arn:aws:iam::111122223333:role/deploy",
-    "arn:aws:iam::111122223333:role/nodes",
-    "arn:aws:iam::111122223333:user/bob",
-    "arn:aws:iam::111122223333:user/bob",
-    "arn:aws:iam::111122223333:user/Bob",
-    "arn:aws:iam::111122223333:role/viewer",
-    "arn:aws:iam::111122223333:role/VIEWER",
-    "arn:aws:iam::111122223333:role/deploy",
-    "arn:aws:iam::111122223333:role/team/deploy",
-    "arn:aws:sts::111122223333:assumed-role/deploy/session",
-    "arn:aws:iam::111122223333:role/nodes",
-    "arn:aws:iam::111122223333:user/bob",
-    "arn:aws:iam::111122223333:user/Bob",
-    "arn:aws:iam::111122223333:user/team/eve",
-    "arn:aws:iam::111122223333:root",
-    "arn:aws:sts::111122223333:federated-user/fed",
-    "arn:aws:iam::111122223333:role/AWSReservedSSO_Admin_0123456789abcdef",
-    " arn:aws:iam::111122223333:role/viewer",
+/// What has a caller, and beside it what is odd.
+const ARNS: [&[&str]; 2] = [
+    &[
+        "arn:aws:iam::111122223333:role/viewer",
+        "arn:aws:iam::111122223333:role/deploy",
+        "arn:aws:iam::111122223333:user/bob",
+        "arn:aws:iam::111122223333:user/team/eve",
+    ],
+    &[
+        "arn:aws:iam::111122223333:role/VIEWER",
+        "arn:aws:iam::111122223333:user/Bob",
+        "arn:aws:iam::111122223333:role/team/deploy",
+        "arn:aws:iam::111122223333:role/nodes",
+        "arn:aws:sts::111122223333:assumed-role/deploy/session",
+        "arn:aws:iam::111122223333:root",
+        "arn:aws:iam::111122223333:instance-profile/nodes",
+        "arn:aws:iam::111122223333:user/eve",
+        "arn:aws:sts::111122223333:federated-user/fed",
+        "arn:aws:iam::111122223333:role/AWSReservedSSO_Admin_0123456789abcdef",
+        " arn:aws:iam::111122223333:role/viewer",
+        "ARN:aws:iam::111122223333:user/team/EVE",
+    ],
 ];
-const USERNAMES: &[&str] = &[
-    "u1",
-    "u2",
-    "",
-    "real:user",
-    "at-{{SessionName}}",
-    "raw-{{SessionNameRaw}}",
-    "of-{{AccountID}}",
-    "{{SessionName}}",
-    "key-{{AccessKeyID}}",
-    "{{sessionname}}",
-    "system:node:{{EC2PrivateDNSName}}",
-    "system:serviceaccount:real-a:s",
-    "system:anonymous",
+const USERNAMES: [&[&str]; 2] = [
+    &["u1", "u2", "at-{{SessionName}}"],
+    &[
+        "",
+        "real:user",
+        "raw-{{SessionNameRaw}}",
+        "of-{{AccountID}}",
+        "{{SessionName}}",
+        "key-{{AccessKeyID}}",
+        "{{sessionname}}",
+        "{{ SessionName }}",
+        "system:node:{{EC2PrivateDNSName}}",
+        "system:serviceaccount:real-a:s",
+        "system:anonymous",
+    ],
 ];
-const GROUPS: &[&str] = &[
-    "g1",
-    "g2",
-    "g1",
-    "",
-    "team-{{SessionName}}",
-    "{{AccountID}}",
-    "host-{{EC2PrivateDNSName}}",
-    "system:masters",
-    "system:authenticated",
-    "system:unauthenticated",
-    "system:serviceaccounts",
+const GROUPS: [&[&str]; 2] = [
+    &["g1", "g2"],
+    &[
+        "",
+        "g1",
+        "team-{{SessionName}}",
+        "{{AccountID}}",
+        "host-{{EC2PrivateDNSName}}",
+        "system:masters",
+        "system:authenticated",
+        "system:unauthenticated",
+        "system:serviceaccounts",
+    ],
 ];
-const VERBS: &[&str] = &[
-    "get",
-    "get",
-    "list",
-    "watch",
-    "create",
-    "update",
-    "patch",
-    "delete",
-    "deletecollection",
-    "*",
-    "GET",
-    "escalate",
-    "",
+const VERBS: [&[&str]; 2] = [
+    &["get", "list", "create", "update", "*"],
+    &["watch", "patch", "delete", "deletecollection", "GET", "escalate", ""],
 ];
-const API_GROUPS: &[&str] = &["", "", "", "apps", "apps", "*", "*", "rbac.authorization.k8s.io", "APPS"];
-const RESOURCES: &[&str] = &[
-    "pods",
-    "pods",
-    "pods/log",
-    "pods/exec",
-    "pods/*",
-    "*/exec",
-    "*/scale",
-    "*/*",
-    "*",
-    "*",
-    "deployments",
-    "deployments/scale",
-    "secrets",
-    "configmaps",
-    "namespaces",
-    "nodes",
-    "nodes/proxy",
-    "serviceaccounts/token",
-    "PODS",
-    "clusterroles",
-    "roles",
-    "",
-    "pods/",
-    "/exec",
-    "*/",
+const API_GROUPS: [&[&str]; 2] = [&["", "", "apps", "*"], &["rbac.authorization.k8s.io", "APPS", "none.example"]];
+const RESOURCES: [&[&str]; 2] = [
+    &["pods", "pods", "secrets", "deployments", "*", "pods/exec"],
+    &[
+        "pods/log",
+        "pods/*",
+        "*/exec",
+        "*/scale",
+        "*/*",
+        "deployments/scale",
+        "configmaps",
+        "namespaces",
+        "nodes",
+        "nodes/proxy",
+        "serviceaccounts/token",
+        "PODS",
+        "clusterroles",
+        "roles",
+        "",
+        "pods/",
+        "/exec",
+        "*/",
+    ],
 ];
 const NAMES: &[&str] = &["a", "b", "", "*", "real-a", "A"];
 const URLS: &[&str] = &[
@@ -152,7 +139,7 @@ impl Case {
         for namespace in NAMESPACES {
             objects.push(role(&mut dice, "Role", "r0", Some(namespace)));
         }
-        for number in 0..5 + dice.below(6) {
+        for number in 0..8 + dice.below(6) {
             objects.push(binding(&mut dice, &format!("b{number}")));
         }
         Self(json!({ "objects": objects, (AWS_AUTH): aws_auth(&mut dice) }))
@@ -211,6 +198,16 @@ fn is_role(kind: &str) -> bool {
     matches!(kind, "Role" | "ClusterRole")
 }
 
+/// Mostly one of the first.
+pub(super) fn often<'p>(dice: &mut Dice, usual: &[&'p str], odd: &[&'p str]) -> &'p str {
+    let from = if dice.one_in(4) { odd } else { usual };
+    dice.pick(from)
+}
+
+fn mixed<'p>(dice: &mut Dice, [usual, odd]: [&[&'p str]; 2], most: usize) -> Vec<&'p str> {
+    (0..=dice.below(most)).map(|_| often(dice, usual, odd)).collect()
+}
+
 pub(super) fn some<'p>(dice: &mut Dice, words: &[&'p str], most: usize) -> Vec<&'p str> {
     (0..=dice.below(most)).map(|_| dice.pick(words)).collect()
 }
@@ -222,11 +219,11 @@ fn rule(dice: &mut Dice, urls: bool) -> Value {
         });
     }
     let mut rule = json!({
-        "verbs": some(dice, VERBS, 4),
-        "apiGroups": some(dice, API_GROUPS, 2),
-        "resources": some(dice, RESOURCES, 4),
+        "verbs": mixed(dice, VERBS, 4),
+        "apiGroups": mixed(dice, API_GROUPS, 2),
+        "resources": mixed(dice, RESOURCES, 4),
     });
-    if dice.one_in(4) {
+    if dice.one_in(6) {
         rule["resourceNames"] = json!(some(dice, NAMES, 2));
     }
     rule
@@ -282,29 +279,29 @@ fn aggregated(dice: &mut Dice, name: &str) -> Value {
 }
 
 fn subject(dice: &mut Dice, namespace: Option<&str>) -> Value {
-    let users = &[
-        "u1",
-        "u2",
-        "at-me-example.com",
-        "raw-me@example.com",
-        "of-111122223333",
-        "{{sessionname}}",
-        "system:anonymous",
-        "system:serviceaccount:real-b:s",
-        "arn:aws:iam::444455556666:user/mallory",
-        "U1",
+    let users: [&[&str]; 2] = [
+        &["u1", "u2", "at-me-example.com"],
+        &[
+            "raw-me@example.com",
+            "of-111122223333",
+            "{{sessionname}}",
+            "system:anonymous",
+            "system:serviceaccount:real-b:s",
+            "arn:aws:iam::444455556666:user/mallory",
+            "U1",
+        ],
     ];
-    let groups = &[
-        "g1",
-        "g2",
-        "team-me-example.com",
-        "111122223333",
-        "system:authenticated",
-        "system:unauthenticated",
-        "system:serviceaccounts",
-        "system:serviceaccounts:real-a",
-        "system:masters",
-        "G1",
+    let groups: [&[&str]; 2] = [
+        &["g1", "g2", "system:authenticated"],
+        &[
+            "team-me-example.com",
+            "111122223333",
+            "system:unauthenticated",
+            "system:serviceaccounts",
+            "system:serviceaccounts:real-a",
+            "system:masters",
+            "G1",
+        ],
     ];
     match dice.below(6) {
         0 => {
@@ -314,8 +311,8 @@ fn subject(dice: &mut Dice, namespace: Option<&str>) -> Value {
             }
             account
         }
-        1 | 2 => json!({ "kind": "User", "apiGroup": RBAC, "name": dice.pick(users) }),
-        _ => json!({ "kind": "Group", "apiGroup": RBAC, "name": dice.pick(groups) }),
+        1 | 2 => json!({ "kind": "User", "apiGroup": RBAC, "name": often(dice, users[0], users[1]) }),
+        _ => json!({ "kind": "Group", "apiGroup": RBAC, "name": often(dice, groups[0], groups[1]) }),
     }
 }
 
@@ -324,10 +321,12 @@ fn binding(dice: &mut Dice, name: &str) -> Value {
     let kind = if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" };
     let mut object = object(kind, name, namespace);
     let to_role = namespace.is_some() && dice.one_in(2);
-    let roles: &[&str] =
-        if to_role { &["r0", "r0", "ghost"] } else { &["c0", "c1", "c2", "a0", "a1", "view", "admin", "ghost"] };
-    let of = if to_role { "Role" } else { "ClusterRole" };
-    object["roleRef"] = json!({ "apiGroup": RBAC, "kind": of, "name": dice.pick(roles) });
+    let (of, role) = if to_role {
+        ("Role", often(dice, &["r0"], &["ghost"]))
+    } else {
+        ("ClusterRole", often(dice, &["c0", "c1", "c2", "a0", "a1"], &["view", "admin", "ghost"]))
+    };
+    object["roleRef"] = json!({ "apiGroup": RBAC, "kind": of, "name": role });
     let subjects: Vec<Value> = (0..=dice.below(2)).map(|_| subject(dice, namespace)).collect();
     object["subjects"] = json!(subjects);
     object
@@ -347,13 +346,13 @@ fn section(dice: &mut Dice, key: &str) -> String {
 fn any_section(dice: &mut Dice, key: &str) -> String {
     if dice.one_in(12) {
         let mut text = made(dice, key);
-        for (made, arn) in [("arn: a\n", ARNS[0]), ("arn: b\n", ARNS[5])] {
+        for (made, arn) in [("arn: a\n", ARNS[0][0]), ("arn: b\n", ARNS[0][2])] {
             text = text.replace(made, &format!("arn: {arn}\n"));
         }
         return text;
     }
     let mut text = String::new();
-    for _ in 0..1 + dice.below(5) {
+    for _ in 0..2 + dice.below(4) {
         if key == "mapAccounts" {
             text.push_str(&format!("- {}\n", dice.pick(&["444455556666", "'444455556666'", "012345678901", "~"])));
             continue;
@@ -367,18 +366,21 @@ fn any_section(dice: &mut Dice, key: &str) -> String {
         if dice.one_in(20) {
             text.push_str("- sso: {permissionSetName: Admin, accountID: '111122223333'}\n");
         } else {
-            text.push_str(&format!("- {principal}: \"{}\"\n", dice.pick(ARNS)));
+            text.push_str(&format!("- {principal}: \"{}\"\n", often(dice, ARNS[0], ARNS[1])));
         }
-        let username =
-            if dice.one_in(25) { dice.pick(SCALARS).to_owned() } else { format!("'{}'", dice.pick(USERNAMES)) };
+        let username = if dice.one_in(25) {
+            dice.pick(SCALARS).to_owned()
+        } else {
+            format!("'{}'", often(dice, USERNAMES[0], USERNAMES[1]))
+        };
         text.push_str(&format!("  {}: {username}\n", dice.pick(&["username", "username", "username", "userName"])));
         match dice.below(24) {
             0 | 1 => {}
             2 => text.push_str(&format!("  groups: {}\n", dice.pick(SCALARS))),
-            3 | 4 => text.push_str(&format!("  Groups: ['{}']\n", dice.pick(GROUPS))),
+            3 | 4 => text.push_str(&format!("  Groups: ['{}']\n", often(dice, GROUPS[0], GROUPS[1]))),
             _ => {
                 text.push_str("  groups:\n");
-                for group in some(dice, GROUPS, 3) {
+                for group in mixed(dice, GROUPS, 3) {
                     text.push_str(&format!("    - \"{group}\"\n"));
                 }
             }

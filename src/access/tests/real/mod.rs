@@ -5,22 +5,27 @@
 //! same, so a difference comes back with its number as the seed and one state.
 
 pub(crate) mod case;
+mod program;
 mod question;
 mod server;
 
 use std::time::{Duration, Instant};
 
 use self::case::{AWS_AUTH, Case};
-use self::question::{Door, Question, questions};
+use self::program::Program;
+use self::question::{CALLERS, Door, Question, caller, questions};
 use self::server::{Login, Outcome, Server, aggregated, gathered};
 use super::shrink::{TRIES, shrink};
 use crate::access::{Access, Admission, Identity, Moment, Name, Verdict, Who, circles};
 use crate::state::State;
 use crate::state::aws_auth::tests::corpus::Dice;
 use crate::state::aws_auth::tests::number;
+use crate::state::meta::Holder;
 use crate::yaml::to_yaml;
 
 const PER_STATE: usize = 12;
+/// In one of so many states the program is run too, which begins anew each time.
+const SAID: u64 = 8;
 /// The API server goes by what it has seen of its own store, a moment later.
 const LATER: Duration = Duration::from_millis(1500);
 
@@ -29,11 +34,18 @@ struct Tally {
     states: usize,
     /// Aggregated roles for which the controller came to what was foretold.
     foretold: usize,
+    /// Callers held against the authenticator's mapper.
+    identities: usize,
+    identities_let_in: usize,
     questions: usize,
+    /// Those of the questions that were sent as requests too.
     requests: usize,
+    requests_allowed: usize,
     yes: usize,
     not_let_in: usize,
     by_chance: usize,
+    /// Those of the questions that were put on the command line too.
+    said: usize,
 }
 
 /// Whether a name that our answer leaves open may be this one.
@@ -59,17 +71,7 @@ fn difference(server: &Server, state: &State, question: &Question, tally: &mut T
     let access = Access::of(state, Moment::Stored);
     let ours = access.can(&Who::parse(&question.who).unwrap(), &question.request);
     let login = server.login(&question.door);
-    let same = match (&ours.admission, &login) {
-        (Admission::As(identity), Some(login)) => is_login(identity, login),
-        (Admission::Denied(_), None) => true,
-        (Admission::As(_), None) | (Admission::Denied(_), Some(_)) => false,
-        (Admission::ByChance(logins), theirs) => logins.iter().any(|one| match (one, theirs) {
-            (Ok(identity), Some(login)) => is_login(identity, login),
-            (Err(_), None) => true,
-            (Ok(_), None) | (Err(_), Some(_)) => false,
-        }),
-    };
-    if !same {
+    if !is_admission(&ours.admission, login.as_ref()) {
         return Some(format!("ours: {:?}\ntheirs: {login:?}", ours.admission));
     }
     if matches!(ours.admission, Admission::ByChance(_)) {
@@ -93,10 +95,55 @@ fn difference(server: &Server, state: &State, question: &Question, tally: &mut T
             return Some(format!("ours: {:?}\ntheirs, of the request itself: {outcome:?}", ours.verdict));
         }
         tally.requests += 1;
+        tally.requests_allowed += usize::from(yes);
     }
     tally.yes += usize::from(yes);
     tally.not_let_in += usize::from(login.is_none());
     None
+}
+
+/// Whether the cluster takes somebody for one of those whom we know.
+fn is_admission(ours: &Admission, theirs: Option<&Login>) -> bool {
+    let is_one = |ours: Option<&Identity>| match (ours, theirs) {
+        (Some(identity), Some(login)) => is_login(identity, login),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    match ours {
+        Admission::As(identity) => is_one(Some(identity)),
+        Admission::Denied(_) => is_one(None),
+        Admission::ByChance(logins) => logins.iter().any(|one| is_one(one.as_ref().ok())),
+    }
+}
+
+/// Everyone who may come, held against the authenticator's own mapper.
+fn identities(server: &Server, state: &State, dice: &mut Dice, tally: &mut Tally) -> Option<String> {
+    let access = Access::of(state, Moment::Stored);
+    let others: Vec<String> = (0..CALLERS.len()).map(|_| caller(dice)).collect();
+    CALLERS.iter().copied().chain(others.iter().map(String::as_str)).find_map(|arn| {
+        let ours = Admission::of(&Who::parse(arn).unwrap(), &access.mapping);
+        let theirs = server.login(&Door::Arn(arn.to_owned()));
+        if !is_admission(&ours, theirs.as_ref()) {
+            return Some(format!("{arn}\nours: {ours:?}\ntheirs: {theirs:?}"));
+        }
+        tally.identities += 1;
+        tally.identities_let_in += usize::from(theirs.is_some());
+        None
+    })
+}
+
+/// What the program says on the command line, once live and once of a snapshot.
+fn said(program: &Program, state: &State, questions: &[Question], tally: &mut Tally) -> Option<String> {
+    let access = Access::of(state, Moment::Stored);
+    program.snapshot();
+    let asked = questions.iter().filter(|question| question.sent.is_some()).take(4).zip([true, false, false, false]);
+    asked.into_iter().find_map(|(question, live)| {
+        let ours = access.can(&Who::parse(&question.who).unwrap(), &question.request);
+        let expected = (ours.verdict == Verdict::Yes, !matches!(ours.admission, Admission::Denied(_)));
+        let said = program.says(question, live);
+        tally.said += 1;
+        (said != Ok(expected)).then(|| format!("{} {}: {expected:?}, {said:?}", question.who, question.request))
+    })
 }
 
 /// Likewise, when what was written has had the time to arrive.
@@ -137,14 +184,14 @@ fn smallest(server: &Server, case: &Case, question: &Question) -> String {
 }
 
 /// Writes the state of a number and puts questions about it.
-fn compare(server: &Server, seed: u64, tally: &mut Tally) {
+fn compare(server: &Server, program: &Program, seed: u64, tally: &mut Tally) {
     let case = Case::random(seed);
     server.arrange(&case).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     let mut state = server.settled().unwrap_or_else(|why| panic!("seed {seed}: {why}\n{}", to_yaml(case.value())));
     let mut before = state.clone();
     before.roles.extend(case.written().unwrap().roles);
-    for role in before.roles.values_mut() {
-        role.meta.rules_by_hand |= !role.rules.is_empty() && role.aggregation.is_some();
+    for role in before.roles.values_mut().filter(|role| !role.rules.is_empty() && role.aggregation.is_some()) {
+        role.meta.rules_holder = Holder::Another;
     }
     // In a circle it hangs on the order of the writes what a rule that was there before becomes.
     if circles(&before).is_empty() {
@@ -154,9 +201,14 @@ fn compare(server: &Server, seed: u64, tally: &mut Tally) {
             tally.foretold += 1;
         }
     }
-    for question in questions(&mut Dice::new(!seed), PER_STATE) {
-        if let Some(found) = lasting(server, &mut state, &question, LATER, tally) {
-            let small = smallest(server, &case, &question);
+    let mut dice = Dice::new(!seed);
+    if let Some(found) = identities(server, &state, &mut dice, tally) {
+        panic!("somebody is taken for another, ROLECALL_SEED={seed}\n{found}\n{}", to_yaml(case.value()));
+    }
+    let questions = questions(&mut dice, PER_STATE);
+    for question in &questions {
+        if let Some(found) = lasting(server, &mut state, question, LATER, tally) {
+            let small = smallest(server, &case, question);
             panic!(
                 "an answer differs; ROLECALL_SEED={seed} ROLECALL_STATES=1 asks again\n{} {}\n{:?}\n{found}\n{small}",
                 question.who, question.request, question.sent
@@ -164,24 +216,32 @@ fn compare(server: &Server, seed: u64, tally: &mut Tally) {
         }
         tally.questions += 1;
     }
+    if seed.is_multiple_of(SAID)
+        && let Some(found) = said(program, &state, &questions, tally)
+    {
+        panic!("the program says otherwise, ROLECALL_SEED={seed}\n{found}\n{}", to_yaml(case.value()));
+    }
     tally.states += 1;
 }
 
 #[test]
 fn the_engine_answers_as_the_cluster_does() {
     let server = Server::start();
+    let program = Program::beside(&server);
     let first: u64 = number("ROLECALL_SEED", 1);
-    let states: u64 = number("ROLECALL_STATES", 200);
+    let states: u64 = number("ROLECALL_STATES", 80);
     let mut tally = Tally::default();
     for seed in first..first + states {
-        compare(&server, seed, &mut tally);
+        compare(&server, &program, seed, &mut tally);
     }
     println!("{tally:?}: no difference");
     // Answers of every sort, or it would prove little.
-    let Tally { states: _, foretold, questions, requests, yes, not_let_in, by_chance } = tally;
-    if states >= 100 {
-        assert!(yes * 10 > questions && yes * 10 < questions * 9, "{yes} of {questions} were yes");
-        assert!(requests * 2 > questions && not_let_in * 50 > questions && by_chance > 0 && foretold > 20);
+    let Tally { foretold, identities, identities_let_in, questions, requests, requests_allowed, yes, .. } = tally;
+    if states >= 50 {
+        assert!(yes * 5 > questions && yes * 5 < questions * 4, "{yes} of {questions} were yes");
+        assert!(requests_allowed * 6 > requests && requests * 2 > questions, "{requests_allowed} of {requests}");
+        assert!(identities_let_in * 4 > identities && identities_let_in * 10 < identities * 9, "{identities_let_in}");
+        assert!(tally.by_chance > 0 && tally.not_let_in > 0 && foretold > 20);
     }
 }
 

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::case::NAMESPACES;
 use crate::access::Request;
-use crate::access::tests::real::case::some;
 use crate::state::aws_auth::tests::corpus::Dice;
 
 /// How somebody comes to the API server.
@@ -37,20 +36,33 @@ pub(super) struct Sent {
     pub(super) path: String,
 }
 
-const CALLERS: &[&str] = &[
-    "arn:aws:sts::111122223333:assumed-role/viewer/me@example.com",
+pub(super) const CALLERS: &[&str] = &[
     "arn:aws:sts::111122223333:assumed-role/viewer/me@example.com",
     "arn:aws:sts::111122223333:assumed-role/deploy/session",
     "arn:aws:sts::111122223333:assumed-role/deploy/u1",
-    "arn:aws:sts::111122223333:assumed-role/nodes/i-0123456789abcdef0",
-    "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/me@example.com",
     "arn:aws:iam::111122223333:user/bob",
     "arn:aws:iam::111122223333:user/team/eve",
+    "arn:aws:sts::111122223333:assumed-role/nodes/i-0123456789abcdef0",
+    "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/me@example.com",
     "arn:aws:iam::111122223333:root",
     "arn:aws:sts::111122223333:federated-user/fed",
     "arn:aws:iam::444455556666:user/mallory",
     "arn:aws:sts::012345678901:assumed-role/Other/me",
 ];
+/// So many of them have an entry in most states.
+const USUAL: usize = 5;
+
+/// Anybody, as STS names him.
+pub(super) fn caller(dice: &mut Dice) -> String {
+    if dice.one_in(4) {
+        let user = dice.pick(&["bob", "Bob", "BOB", "eve", "team/eve", "Team/Eve"]);
+        return format!("arn:aws:iam::111122223333:user/{user}");
+    }
+    let role = dice.pick(&["viewer", "Viewer", "VIEWER", "deploy", "nodes", "AWSReservedSSO_Admin_x_0123456789abcdef"]);
+    let sessions =
+        &["u1", "g2", "me@example.com", "a+b=c,d.e@f@g-h_i", "i-0123abcd", "i-0123456789abcdef0", "i-012345678"];
+    format!("arn:aws:sts::111122223333:assumed-role/{role}/{}", dice.pick(sessions))
+}
 
 impl Question {
     pub(super) fn random(dice: &mut Dice) -> Self {
@@ -93,8 +105,12 @@ fn somebody(dice: &mut Dice) -> (String, Door) {
         }
         4 => ("user:system:anonymous".to_owned(), Door::Nobody),
         _ => {
-            let arn = dice.pick(CALLERS);
-            (arn.to_owned(), Door::Arn(arn.to_owned()))
+            let arn = match dice.below(6) {
+                0 => caller(dice),
+                1 => dice.pick(&CALLERS[USUAL..]).to_owned(),
+                _ => dice.pick(&CALLERS[..USUAL]).to_owned(),
+            };
+            (arn.clone(), Door::Arn(arn))
         }
     }
 }
@@ -148,30 +164,33 @@ fn review_only(dice: &mut Dice) -> Request {
 /// Group, its path, resource, whether it is in namespaces, and the verbs that a client can ask for.
 const RESOURCES: &[(&str, &str, &str, bool, &[&str])] = &[
     ("", "/api/v1", "pods", true, ALL),
-    ("", "/api/v1", "pods", true, ALL),
-    ("", "/api/v1", "pods/log", true, &["get"]),
+    ("", "/api/v1", "secrets", true, ALL),
+    ("apps", "/apis/apps/v1", "deployments", true, ALL),
     ("", "/api/v1", "pods/exec", true, &["get", "create"]),
+    ("", "/api/v1", "pods/log", true, &["get"]),
     ("", "/api/v1", "pods/eviction", true, &["create"]),
     ("", "/api/v1", "pods/status", true, &["get", "update", "patch"]),
     ("", "/api/v1", "pods/none", true, &["get", "create"]),
-    ("", "/api/v1", "secrets", true, ALL),
     ("", "/api/v1", "configmaps", true, ALL),
     ("", "/api/v1", "serviceaccounts/token", true, &["create"]),
     ("", "/api/v1", "namespaces", false, &["get", "list", "watch", "create", "update", "patch", "delete"]),
     ("", "/api/v1", "nodes", false, ALL),
     ("", "/api/v1", "nodes/proxy", false, &["get", "create"]),
-    ("apps", "/apis/apps/v1", "deployments", true, ALL),
     ("apps", "/apis/apps/v1", "deployments/scale", true, &["get", "update", "patch"]),
     ("apps", "/apis/apps/v1", "statefulsets/scale", true, &["get", "patch"]),
     ("rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1", "clusterroles", false, READING),
     ("rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1", "roles", true, READING),
     ("none.example", "/apis/none.example/v1", "things", true, ALL),
 ];
-const ALL: &[&str] = &["get", "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+const ALL: &[&str] =
+    &["get", "get", "list", "list", "create", "update", "watch", "patch", "delete", "deletecollection"];
+/// So many of them are what the roles of a state mostly speak of.
+const COMMON: usize = 4;
 const READING: &[&str] = &["get", "list", "watch", "create", "delete"];
 
 fn object(dice: &mut Dice) -> (Request, Option<Sent>) {
-    let (group, root, resource, namespaced, verbs) = RESOURCES[dice.below(RESOURCES.len())];
+    let known = if dice.one_in(3) { RESOURCES.len() } else { COMMON };
+    let (group, root, resource, namespaced, verbs) = RESOURCES[dice.below(known)];
     let verb = dice.pick(verbs);
     let (plain, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let collective = matches!(verb, "list" | "watch" | "deletecollection");
@@ -233,7 +252,7 @@ pub(super) fn attributes(request: &Request) -> Value {
 /// Several of them about one state, some of them about the same identity.
 pub(super) fn questions(dice: &mut Dice, count: usize) -> Vec<Question> {
     let mut all: Vec<Question> = (0..count).map(|_| Question::random(dice)).collect();
-    let again = some(dice, CALLERS, 1)[0];
+    let again = dice.pick(&CALLERS[..USUAL]);
     for question in all.iter_mut().step_by(4) {
         (question.who, question.door) = (again.to_owned(), Door::Arn(again.to_owned()));
     }
