@@ -103,9 +103,9 @@ async fn carry_out(one: &Planned, allow: &[Allowance], world: &mut World) -> Res
         return Err(saved::moved(&one.label, &moved));
     }
     // What others changed meanwhile may have made the same writes dangerous.
-    let verdict = guarded::judge(&one.plan, &state, &one.seen, allow)?;
-    if !verdict.refused.is_empty() {
-        return Err(guarded::refused_now(&one.label, &verdict));
+    let (verdict, refusals) = guarded::judge(&one.plan, &one.known, &state, &one.seen, allow)?;
+    if !verdict.refused.is_empty() || !refusals.is_empty() {
+        return Err(guarded::refused_now(&one.label, &verdict, &refusals));
     }
     let total = one.plan.steps.len();
     let label = &one.label;

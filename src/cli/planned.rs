@@ -29,6 +29,8 @@ pub(crate) struct Planned {
     pub(crate) plan: Plan,
     pub(crate) way: Way,
     pub(crate) name: Option<String>,
+    /// Whom the policy calls by name, and where it says what is in the cluster.
+    pub(crate) known: Known,
     /// Why the plan must not be carried out.
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) seen: Seen,
@@ -217,17 +219,17 @@ fn plan_one(
         plan.access.get_or_insert_default();
         plan.warnings.extend(left_waiting(&state, judged, &plan.policy));
     }
-    let known = if loaded.policy.invariants.is_empty() {
+    let known = if plan.invariants.is_empty() {
         Known::default()
     } else {
         Known::of(&loaded.policy, target.name.as_deref(), &state, now)
     };
-    let (refusals, odd) = guard::of_state(&loaded.policy, target.name.as_deref(), &known, judged);
+    let (refusals, odd) = guard::of_state(&plan.invariants, &known, judged);
     plan.warnings.extend(odd);
     // The run ends soon: giving back a large state string by string would take longer than the plan.
     std::mem::forget((state, after));
     let (way, name) = (target.way.clone(), target.name.clone());
-    Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name, refusals, seen, lacks, verdict })
+    Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name, known, refusals, seen, lacks, verdict })
 }
 
 /// A plan whose own writes are none: a defect.

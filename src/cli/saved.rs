@@ -17,8 +17,9 @@ use super::world::World;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::Wanted;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, Allowance, Verdict};
+use crate::guard::{self, Allowance};
 use crate::plan::{Plan, Sides};
+use crate::policy::Known;
 use crate::render::json::FORMAT_VERSION;
 
 #[derive(Deserialize)]
@@ -56,6 +57,7 @@ pub(crate) async fn open(
     world: &World,
 ) -> Result<Vec<Planned>, Failure> {
     let mut out = Vec::new();
+    let mut gone: Vec<Diagnostic> = Vec::new();
     for saved in read(path, world)? {
         let way = match (&place.context, place.snapshots.as_slice()) {
             (Some(context), _) => Way::Live(Wanted::Context(context.clone())),
@@ -70,14 +72,18 @@ pub(crate) async fn open(
         // All clusters are judged before the first of them is written to, and each once more then.
         let (state, seen) = futures::future::join(opened.cluster.observe(), guarded::see(&opened.cluster)).await;
         let state = state?;
-        // A plan whose ground has moved is refused for that when its turn comes.
-        let (verdict, mut lacks) = if saved.plan.moved(&state).is_empty() {
-            let after = saved.plan.after(&state).map_err(|fault| unreadable(&fault))?;
-            let sides = Sides::of(&state, &after);
-            (guard::judge(&saved.plan, &sides, &seen, allow), lacking::unheld(&saved.plan, &sides, &seen)?)
-        } else {
-            (Verdict::default(), Vec::new())
-        };
+        // A plan whose ground has moved has no state after it that could be judged.
+        let away = saved.plan.moved(&state);
+        if !away.is_empty() {
+            gone.extend(moved(&opened.label, &away).found);
+            continue;
+        }
+        let after = saved.plan.after(&state).map_err(|fault| unreadable(&fault))?;
+        let sides = Sides::of(&state, &after);
+        let verdict = guard::judge(&saved.plan, &sides, &seen, allow);
+        let mut lacks = lacking::unheld(&saved.plan, &sides, &seen)?;
+        let known = Known::by_name(&saved.plan.policy);
+        let refusals = guard::of_state(&saved.plan.invariants, &known, &after).0;
         lacking::confirm(&opened.cluster, &mut lacks).await;
         out.push(Planned {
             label: opened.label,
@@ -85,13 +91,14 @@ pub(crate) async fn open(
             plan: saved.plan,
             way,
             name: saved.name,
-            refusals: Vec::new(),
+            known,
+            refusals,
             seen,
             lacks,
             verdict,
         });
     }
-    Ok(out)
+    if gone.is_empty() { Ok(out) } else { Err(gone.into()) }
 }
 
 fn way(reached: Reached) -> Way {
@@ -122,15 +129,13 @@ fn read(path: &Path, world: &World) -> Result<Vec<Saved>, Failure> {
     }
     let file: File =
         serde_json::from_value(value).map_err(|error| fault(format!("{name} is not a saved plan: {error}"), again))?;
-    for saved in &file.plans {
-        if !saved.refusals.is_empty() {
-            let why = format!("{name} is refused by what its policy says must hold: nothing was written");
-            return Err(fault(why, "see its `refusals`, mend the policy and plan again").refused());
-        }
-        if saved.plan.digest() != saved.digest {
-            let why = format!("{name} was changed after it was saved: its steps do not have the digest it states");
-            return Err(fault(why, again));
-        }
+    if file.plans.iter().any(|saved| saved.plan.digest() != saved.digest) {
+        let why = format!("{name} was changed after it was saved: its steps do not have the digest it states");
+        return Err(fault(why, again));
+    }
+    if file.plans.iter().any(|saved| !saved.refusals.is_empty()) {
+        let why = format!("{name} is refused by what its policy says must hold: nothing was written");
+        return Err(fault(why, "see its `refusals`, mend the policy and plan again").refused());
     }
     Ok(file.plans)
 }

@@ -9,6 +9,7 @@ mod entries;
 mod fields;
 mod limits;
 mod moved;
+mod must_hold;
 mod objects;
 mod removal;
 mod steps;
@@ -16,6 +17,7 @@ mod steps;
 pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, Sides};
 use jiff::Timestamp;
 pub(crate) use limits::Limits;
+pub(crate) use must_hold::{Meant, MustHold, Spared};
 pub(crate) use objects::bridge;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -44,6 +46,9 @@ pub(crate) struct Plan {
     /// What the policy asks to guard: judged by whoever carries the plan out, without the policy at hand.
     #[serde(default, rename = "guarded")]
     pub(crate) limits: Limits,
+    /// What the policy says must hold: judged likewise.
+    #[serde(default)]
+    pub(crate) invariants: Vec<MustHold>,
     /// Of the planning; a saved plan has said them.
     #[serde(skip)]
     pub(crate) warnings: Vec<Diagnostic>,
@@ -170,10 +175,13 @@ impl Plan {
         self.changes.iter().filter(|change| change.action == action).count()
     }
 
-    /// Digest over the steps, what they rely on, the cluster, and what is guarded.
+    /// Digest over the steps, what they rely on, the cluster, what is guarded and what must hold.
     pub(crate) fn digest(&self) -> String {
         let what = (&self.policy, &self.cluster_uid, &self.steps);
-        let content = if self.limits.is_empty() {
+        let content = if !self.invariants.is_empty() {
+            let invariants: Vec<_> = self.invariants.iter().map(MustHold::content).collect();
+            serde_json::to_vec(&(what, self.limits.content(), invariants))
+        } else if self.limits.is_empty() {
             serde_json::to_vec(&what)
         } else {
             serde_json::to_vec(&(what, self.limits.content()))
@@ -232,6 +240,7 @@ pub(crate) fn plan(
         steps: steps::order(draft.writes),
         access: None,
         limits: Limits::of(policy),
+        invariants: MustHold::all(policy, cluster),
         warnings: draft.findings,
     })
 }
