@@ -16,7 +16,7 @@ use self::program::Program;
 use self::question::{CALLERS, Door, Question, caller, questions};
 use self::server::{Login, Outcome, Server, aggregated, gathered};
 use super::shrink::{TRIES, shrink};
-use crate::access::{Access, Admission, Identity, Moment, Name, Verdict, Who, circles};
+use crate::access::{Access, Admission, Identity, Moment, Name, Request, Verdict, Who, circles};
 use crate::state::State;
 use crate::state::aws_auth::tests::corpus::Dice;
 use crate::state::aws_auth::tests::number;
@@ -243,6 +243,24 @@ fn the_engine_answers_as_the_cluster_does() {
         assert!(identities_let_in * 4 > identities && identities_let_in * 10 < identities * 9, "{identities_let_in}");
         assert!(tally.by_chance > 0 && tally.not_let_in > 0 && foretold > 20);
     }
+}
+
+/// Trap 49.
+#[test]
+fn a_review_that_leaves_out_the_group_of_everybody_says_no_to_what_everybody_may() {
+    let server = Server::start();
+    server.arrange(&Case::of(serde_json::json!({ "objects": [] }))).unwrap();
+    let state = server.settled().unwrap();
+    let question = Question {
+        who: "user:u1".to_owned(),
+        door: Door::As { user: "u1".to_owned(), groups: Vec::new() },
+        request: Request::object("create", "authorization.k8s.io", "selfsubjectaccessreviews"),
+        sent: None,
+    };
+    assert!(!server.review(&("u1".to_owned(), Vec::new()), &question.request));
+    assert_eq!(difference(&server, &state, &question, &mut Tally::default()), None);
+    let answer = Access::of(&state, Moment::Stored).can(&Who::parse(&question.who).unwrap(), &question.request);
+    assert_eq!(answer.verdict, Verdict::Yes);
 }
 
 #[test]
