@@ -90,7 +90,17 @@ const ALL: &[Trap] = &[
         "an account keeps its zero",
         &[(IDENTITIES, &["root_is_the_root_user_and_an_account_gives_nothing_but_admission"])],
     ),
-    (13, "`sso` entries never match", &[(IDENTITIES, &["sso_patterns_never_match_on_eks"])]),
+    (
+        13,
+        "`sso` entries never match; the role that stands for the permission set does",
+        &[
+            (IDENTITIES, &["sso_patterns_never_match_on_eks"]),
+            (
+                "tests/main_job.rs",
+                &["a_role_ref_changes_roles_stand_in_two_namespaces_and_sso_and_aggregation_work_for_real"],
+            ),
+        ],
+    ),
     (
         14,
         "a pattern of one permission set takes others that begin so: none is taken for a match",
@@ -150,7 +160,7 @@ const ALL: &[Trap] = &[
         "words in upper case are accepted and dead",
         &[
             (MATCHES, &["words_are_compared_with_their_case"]),
-            ("tests/policies.rs", &["what_may_surprise_is_said_as_reviewed"]),
+            ("tests/policies.rs", &["what_is_wrong_with_a_policy_is_said_as_reviewed"]),
         ],
     ),
     (

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::print_json;
 use super::world::World;
 use crate::access::{Verdict, Who};
-use crate::diagnostic::{Diagnostic, Sources};
+use crate::diagnostic::Sources;
 use crate::render::access::View;
 use crate::render::json::{self, FORMAT_VERSION};
 use crate::render::matrix;

@@ -5,6 +5,7 @@
 //! same, so a difference comes back with its number as the seed and one state.
 
 pub(crate) mod case;
+mod near;
 mod program;
 mod question;
 mod server;
@@ -12,6 +13,7 @@ mod server;
 use std::time::{Duration, Instant};
 
 use self::case::{AWS_AUTH, Case};
+use self::near::near;
 use self::program::Program;
 use self::question::{CALLERS, Door, Question, caller, questions};
 use self::server::{Login, Outcome, Server, aggregated, gathered};
@@ -24,6 +26,8 @@ use crate::state::meta::Holder;
 use crate::yaml::to_yaml;
 
 const PER_STATE: usize = 12;
+/// And so many near what the state says, of which most can be put as reviews alone.
+const NEAR: usize = 24;
 /// In one of so many states the program is run too, which begins anew each time.
 const SAID: u64 = 8;
 /// The API server goes by what it has seen of its own store, a moment later.
@@ -116,13 +120,12 @@ fn is_admission(ours: &Admission, theirs: Option<&Login>) -> bool {
     }
 }
 
-/// Everyone who may come, held against the authenticator's own mapper.
-fn identities(server: &Server, state: &State, dice: &mut Dice, tally: &mut Tally) -> Option<String> {
+/// Some callers, held against the authenticator's own mapper.
+fn identities(server: &Server, state: &State, callers: &[String], tally: &mut Tally) -> Option<String> {
     let access = Access::of(state, Moment::Stored);
-    let others: Vec<String> = (0..CALLERS.len()).map(|_| caller(dice)).collect();
-    CALLERS.iter().copied().chain(others.iter().map(String::as_str)).find_map(|arn| {
+    callers.iter().find_map(|arn| {
         let ours = Admission::of(&Who::parse(arn).unwrap(), &access.mapping);
-        let theirs = server.login(&Door::Arn(arn.to_owned()));
+        let theirs = server.login(&Door::Arn(arn.clone()));
         if !is_admission(&ours, theirs.as_ref()) {
             return Some(format!("{arn}\nours: {ours:?}\ntheirs: {theirs:?}"));
         }
@@ -169,14 +172,11 @@ fn lasting(
 }
 
 /// The smallest state that still shows the difference, for a person to read.
-fn smallest(server: &Server, case: &Case, question: &Question) -> String {
+fn smallest(server: &Server, case: &Case, differs: &dyn Fn(&mut State) -> bool) -> String {
     let small = shrink(case.value(), TRIES, &mut |value| {
         let case = Case::of(value.clone());
         let there = case.is_whole() && server.arrange(&case).is_ok();
-        there
-            && server.settled().is_ok_and(|mut state| {
-                lasting(server, &mut state, question, Duration::from_millis(300), &mut Tally::default()).is_some()
-            })
+        there && server.settled().is_ok_and(|mut state| differs(&mut state))
     });
     let small = Case::of(small);
     let objects: String = small.objects().iter().map(|object| format!("---\n{}", to_yaml(object))).collect();
@@ -202,13 +202,21 @@ fn compare(server: &Server, program: &Program, seed: u64, tally: &mut Tally) {
         }
     }
     let mut dice = Dice::new(!seed);
-    if let Some(found) = identities(server, &state, &mut dice, tally) {
-        panic!("somebody is taken for another, ROLECALL_SEED={seed}\n{found}\n{}", to_yaml(case.value()));
+    let others = (0..CALLERS.len()).map(|_| caller(&mut dice));
+    let callers: Vec<String> = CALLERS.iter().copied().map(str::to_owned).chain(others).collect();
+    if let Some(found) = identities(server, &state, &callers, tally) {
+        let small =
+            smallest(server, &case, &|state| identities(server, state, &callers, &mut Tally::default()).is_some());
+        panic!("somebody is taken for another; ROLECALL_SEED={seed} ROLECALL_STATES=1 asks again\n{found}\n{small}");
     }
     let questions = questions(&mut dice, PER_STATE);
-    for question in &questions {
+    let near = near(&case, &mut dice, NEAR);
+    for question in questions.iter().chain(&near) {
         if let Some(found) = lasting(server, &mut state, question, LATER, tally) {
-            let small = smallest(server, &case, question);
+            let soon = Duration::from_millis(300);
+            let small = smallest(server, &case, &|state| {
+                lasting(server, state, question, soon, &mut Tally::default()).is_some()
+            });
             panic!(
                 "an answer differs; ROLECALL_SEED={seed} ROLECALL_STATES=1 asks again\n{} {}\n{:?}\n{found}\n{small}",
                 question.who, question.request, question.sent
@@ -229,7 +237,7 @@ fn the_engine_answers_as_the_cluster_does() {
     let server = Server::start();
     let program = Program::beside(&server);
     let first: u64 = number("ROLECALL_SEED", 1);
-    let states: u64 = number("ROLECALL_STATES", 80);
+    let states: u64 = number("ROLECALL_STATES", 60);
     let mut tally = Tally::default();
     for seed in first..first + states {
         compare(&server, &program, seed, &mut tally);
@@ -239,7 +247,7 @@ fn the_engine_answers_as_the_cluster_does() {
     let Tally { foretold, identities, identities_let_in, questions, requests, requests_allowed, yes, .. } = tally;
     if states >= 50 {
         assert!(yes * 5 > questions && yes * 5 < questions * 4, "{yes} of {questions} were yes");
-        assert!(requests_allowed * 6 > requests && requests * 2 > questions, "{requests_allowed} of {requests}");
+        assert!(requests_allowed * 6 > requests && requests * 5 > questions, "{requests_allowed} of {requests}");
         assert!(identities_let_in * 4 > identities && identities_let_in * 10 < identities * 9, "{identities_let_in}");
         assert!(tally.by_chance > 0 && tally.not_let_in > 0 && foretold > 20);
     }
