@@ -31,7 +31,7 @@ const NEAR: usize = 24;
 /// In one of so many states the program is run too, which begins anew each time.
 const SAID: u64 = 8;
 /// The API server goes by what it has seen of its own store, a moment later.
-const LATER: Duration = Duration::from_millis(1500);
+const LATER: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct Tally {
