@@ -91,7 +91,7 @@ pub(crate) fn print_text(planned: &[Planned], full: bool, text: fn(&Plan, &View<
     }
 }
 
-fn way_json(way: &Way) -> serde_json::Value {
+pub(crate) fn way_json(way: &Way) -> serde_json::Value {
     match way {
         Way::Live(Wanted::Current) => serde_json::json!({ "current-context": true }),
         Way::Live(Wanted::Context(name)) => serde_json::json!({ "context": name }),

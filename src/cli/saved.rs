@@ -14,18 +14,21 @@ use super::lacking;
 use super::planned::{Planned, unreadable};
 use super::target::{Target, Way};
 use super::world::World;
+use super::write_file;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::Wanted;
 use crate::diagnostic::Diagnostic;
 use crate::guard::{self, Allowance};
 use crate::plan::{Plan, Sides};
 use crate::policy::Known;
-use crate::render::json::FORMAT_VERSION;
+use crate::render::json::{FORMAT_VERSION, insert};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct File {
     plans: Vec<Saved>,
+    /// When it was applied.
+    used: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +45,7 @@ struct Saved {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Reached {
+pub(crate) enum Reached {
     CurrentContext(serde::de::IgnoredAny),
     Context(String),
     Eks { name: String, region: String, account: Option<String> },
@@ -101,7 +104,7 @@ pub(crate) async fn open(
     if gone.is_empty() { Ok(out) } else { Err(gone.into()) }
 }
 
-fn way(reached: Reached) -> Way {
+pub(crate) fn way(reached: Reached) -> Way {
     match reached {
         Reached::CurrentContext(_) => Way::Live(Wanted::Current),
         Reached::Context(name) => Way::Live(Wanted::Context(name)),
@@ -137,7 +140,22 @@ fn read(path: &Path, world: &World) -> Result<Vec<Saved>, Failure> {
         let why = format!("{name} is refused by what its policy says must hold: nothing was written");
         return Err(fault(why, "see its `refusals`, mend the policy and plan again").refused());
     }
+    if let Some(used) = &file.used {
+        let why = format!("{name} was applied already, at {used}: a saved plan is used once");
+        return Err(fault(why, again));
+    }
     Ok(file.plans)
+}
+
+/// A plan is used once: also where everything that it relies on is brought back by hand.
+pub(crate) fn mark_used(path: &Path, world: &World) -> Result<(), Failure> {
+    let read = std::fs::read_to_string(world.cwd.join(path)).map_err(|error| error.to_string());
+    let value = read.and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
+    let mut value = value.map_err(|error| {
+        Failure::of(Diagnostic::error(format!("the plan {} cannot be read any more: {error}", path.display())))
+    })?;
+    insert(&mut value, "used", Value::String(world.now.to_string()));
+    write_file(path, &format!("{value:#}\n"), world)
 }
 
 /// Nothing is written where something that a plan relies on has moved.

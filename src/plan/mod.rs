@@ -5,20 +5,26 @@
 
 mod access;
 mod after;
+mod awaited;
 mod entries;
 mod fields;
 mod limits;
 mod moved;
 mod must_hold;
 mod objects;
+mod promise;
 mod removal;
+mod restore;
 mod steps;
 
 pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, Sides};
+pub(crate) use awaited::{Await, Question, Window};
 use jiff::Timestamp;
 pub(crate) use limits::Limits;
 pub(crate) use must_hold::{Meant, MustHold, Spared};
 pub(crate) use objects::bridge;
+pub(crate) use promise::Promise;
+pub(crate) use restore::{Images, restore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -40,6 +46,9 @@ pub(crate) struct Plan {
     pub(crate) cluster_uid: Option<String>,
     pub(crate) changes: Vec<Change>,
     pub(crate) steps: Vec<Step>,
+    /// The moments that no order of the steps avoids: `apply` refuses them unless they are allowed.
+    #[serde(default)]
+    pub(crate) windows: Vec<Window>,
     /// What the steps change in who can do what, where it was asked for.
     #[serde(default)]
     pub(crate) access: Option<Vec<AccessChange>>,
@@ -162,6 +171,9 @@ pub(crate) struct Step {
     pub(crate) precondition: Precondition,
     /// Steps of one stage do not depend on each other; a stage begins when the one before has ended.
     pub(crate) stage: usize,
+    /// What must be seen to work before it is written; none: it relies on no earlier step.
+    #[serde(default)]
+    pub(crate) awaits: Vec<Await>,
     /// What it is for, in words.
     pub(crate) why: String,
 }
@@ -238,6 +250,7 @@ pub(crate) fn plan(
         cluster_uid: live.cluster_uid.clone(),
         changes,
         steps: steps::order(draft.writes),
+        windows: Vec::new(),
         access: None,
         limits: Limits::of(policy),
         invariants: MustHold::all(policy, cluster),

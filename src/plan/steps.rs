@@ -66,7 +66,14 @@ pub(super) fn order(mut planned: Vec<Planned>) -> Vec<Step> {
         if matches!(item.write, Write::Create(_)) {
             created.insert(item.object.clone(), steps.len());
         }
-        steps.push(Step { object: item.object, write: item.write, precondition, stage, why: item.why });
+        steps.push(Step {
+            object: item.object,
+            write: item.write,
+            precondition,
+            stage,
+            awaits: Vec::new(),
+            why: item.why,
+        });
     }
     steps
 }

@@ -36,6 +36,7 @@ pub(crate) fn plan(
         "changes": plan.changes,
         "access": plan.access,
         "steps": plan.steps,
+        "windows": plan.windows,
         "warnings": diagnostics(&plan.warnings, sources),
         "refusals": refusals,
         "guarded": plan.limits,

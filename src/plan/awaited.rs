@@ -1,0 +1,104 @@
+//! What a step waits for before it is written, and the moments that no order of the steps can avoid.
+//!
+//! An API server acts on a write once its informers have seen it. A step that takes away on the strength of an earlier
+//! grant therefore says which questions must be answered with yes before it is made.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::{ObjectRequest, Request};
+
+/// A question that must be answered with yes before a step is written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Await {
+    /// None where the question is about a group alone.
+    pub(crate) username: Option<String>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) question: Question,
+}
+
+/// What is asked, in the words of a SubjectAccessReview. An empty name or namespace is none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Question {
+    #[serde(rename_all = "kebab-case")]
+    Object {
+        verb: String,
+        api_group: String,
+        resource: String,
+        subresource: String,
+        name: String,
+        namespace: String,
+    },
+    Url {
+        verb: String,
+        path: String,
+    },
+}
+
+/// A moment in which somebody has what neither side gives, or lacks what both give, whatever the order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Window {
+    /// The step after whose write it begins.
+    pub(crate) step: usize,
+    pub(crate) subject: String,
+    pub(crate) fate: Passing,
+    /// Such as `get secrets, in n1`.
+    pub(crate) what: String,
+    pub(crate) because: String,
+}
+
+/// Which side of what is allowed a passing moment leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Passing {
+    Gains,
+    Loses,
+}
+
+impl From<Request> for Question {
+    fn from(request: Request) -> Self {
+        match request {
+            Request::Object(asked) => Self::Object {
+                verb: asked.verb,
+                api_group: asked.group,
+                resource: asked.resource,
+                subresource: asked.subresource,
+                name: asked.name,
+                namespace: asked.namespace,
+            },
+            Request::Url { verb, path } => Self::Url { verb, path },
+        }
+    }
+}
+
+impl From<&Question> for Request {
+    fn from(question: &Question) -> Self {
+        match question {
+            Question::Object { verb, api_group, resource, subresource, name, namespace } => {
+                Self::Object(ObjectRequest {
+                    verb: verb.clone(),
+                    group: api_group.clone(),
+                    resource: resource.clone(),
+                    subresource: subresource.clone(),
+                    name: name.clone(),
+                    namespace: namespace.clone(),
+                })
+            }
+            Question::Url { verb, path } => Self::Url { verb: verb.clone(), path: path.clone() },
+        }
+    }
+}
+
+impl fmt::Display for Await {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.username {
+            Some(username) => write!(f, "user:{username}")?,
+            None => write!(f, "group:{}", self.groups.first().map_or("", String::as_str))?,
+        }
+        write!(f, " may {}", Request::from(&self.question))
+    }
+}
