@@ -8,7 +8,7 @@ use super::policy_files::{Loaded, read};
 use super::print_json;
 use super::target::{Opened, Target, Way, targets};
 use super::world::World;
-use crate::access::left_waiting;
+use crate::access::{all_waiting, left_waiting};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::Wanted;
 use crate::cluster::{ClusterError, ReadCluster as _};
@@ -105,7 +105,7 @@ pub(crate) fn way_json(way: &Way) -> serde_json::Value {
 /// How much of a plan is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// What changes.
+    /// What changes, beside what waits in the cluster as it is.
     Changes,
     /// And what that changes in who can do what.
     Access,
@@ -218,6 +218,8 @@ fn plan_one(
     if depth == Depth::Access {
         plan.access.get_or_insert_default();
         plan.warnings.extend(left_waiting(&state, judged, &plan.policy));
+    } else {
+        plan.warnings.extend(all_waiting(&state));
     }
     let known = if plan.invariants.is_empty() {
         Known::default()

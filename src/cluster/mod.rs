@@ -34,7 +34,7 @@ pub(crate) trait ReadCluster {
     /// The access to the cluster, complete, or an error: a partial read is never an answer.
     async fn observe(&self) -> Result<State, ClusterError>;
 
-    /// Every object of the access, as `rolecall snapshot` writes it: without managedFields, sorted by kind and name.
+    /// Every object of the access, as `rolecall snapshot` writes it: without who wrote it, sorted by kind and name.
     async fn export(&self) -> Result<Vec<Value>, ClusterError>;
 
     /// Who the cluster takes the caller for; a snapshot has no caller.
