@@ -18,6 +18,8 @@ mod common;
 use common::rolecall::{Desk, Ran, example};
 use serde_json::Value;
 
+const VIEWER: &str = "arn:aws:iam::111122223333:role/viewer";
+
 /// The example on a desk of its own, under the name that is found without being asked for.
 fn desk() -> Desk {
     let desk = Desk::offline();
@@ -298,6 +300,7 @@ fn a_binding_to_a_missing_role_is_pending_access_in_every_answer_about_whom_it_m
         (&["access", "group:dev"], true),
         (&["access", "sa:default/default"], false),
         (&["plan"], false),
+        (&["drift"], true),
     ] {
         let ran = desk.run(args);
         assert_eq!(ran.err.matches(told).count(), usize::from(is_told), "{args:?}: {}", ran.err);
@@ -362,4 +365,39 @@ fn an_unknown_subject_finds_the_one_of_another_account_kind_or_spelling() {
     }
     let ran = desk.run(&["can", "user:cluster-viewer-group", "get", "pods"]);
     assert!(ran.err.contains("did you mean `group:cluster-viewer-group`?"), "{}", ran.err);
+}
+
+#[test]
+fn an_arn_that_differs_in_path_or_case_is_answered_with_the_spelling_of_aws_auth() {
+    let desk = desk();
+    desk.ok(&["apply", "--auto-approve"]);
+    let told = |typed: &str, args: &[&str]| {
+        let ran = desk.run(args);
+        let message = format!("no entry of aws-auth names `{typed}`: that of `{VIEWER}` answers for it");
+        assert_eq!(ran.err.contains(&message), ran.err.contains(&format!("did you mean `{VIEWER}`?")), "{}", ran.err);
+        ran.err.contains(&message)
+    };
+    let session = |role: &str| format!("arn:aws:sts::111122223333:assumed-role/{role}/me");
+    for typed in ["role/team/viewer", "role/other/Viewer", "role/Viewer", "role/other/VIEWER"] {
+        let typed = VIEWER.replace("role/viewer", typed);
+        assert!(told(&typed, &["can", &typed, "get", "pods"]), "{typed}");
+        assert!(told(&typed, &["access", &typed]), "{typed}");
+    }
+    assert!(told(&VIEWER.replace("viewer", "VIEWER"), &["can", &session("VIEWER"), "get", "pods"]));
+    // As it stands there, by a session of it, and by its name.
+    for typed in [VIEWER, &session("viewer"), "viewer"] {
+        assert!(!told(typed, &["can", typed, "get", "pods"]), "{typed}");
+    }
+    let bob = "- userarn: arn:aws:iam::111122223333:user/team/bob\n      username: bob\n";
+    let users = format!("data:\n  mapUsers: |\n    {bob}");
+    let map =
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: aws-auth, namespace: kube-system }}\n{users}");
+    desk.write("users.yaml", &map);
+    // A user's path counts: another one is somebody else.
+    for (typed, is_let_in) in [("user/bob", false), ("user/Team/Bob", true)] {
+        let typed = format!("arn:aws:iam::111122223333:{typed}");
+        let ran = desk.run(&["can", &typed, "get", "pods", "--snapshot", "users.yaml"]);
+        assert_eq!(ran.err.contains("is not let in"), !is_let_in, "{}", ran.err);
+        assert!(ran.err.contains("did you mean `arn:aws:iam::111122223333:user/team/bob`?"), "{typed}: {}", ran.err);
+    }
 }

@@ -16,10 +16,15 @@
 mod common;
 
 use std::fs;
+use std::sync::LazyLock;
 
+use common::TestCluster;
+use common::proxy::{Fate, Proxy};
 use common::rolecall::{Desk, Ran, example};
 use common::schema::fits_the_schema;
 use serde_json::Value;
+
+static REAL: LazyLock<TestCluster> = LazyLock::new(TestCluster::start);
 
 /// The example of every guide, with invariants.
 fn viewer(invariants: &str) -> Desk {
@@ -187,10 +192,6 @@ fn validate_judges_what_the_policy_does_by_itself() {
     let globbed = format!("{namespaced} }}\n").replace("[\"team-a\"]", "[\"team-*\"]");
     team(&globbed).ok(&["validate"]);
     refused(&team(&globbed), &["plan"], &["can get secrets in team-a"]);
-    let admin = "[bindings.all]\ncluster-role = \"cluster-admin\"\ngroups = [\"developers\"]\n\
-                 [[invariants]]\ngroup = \"developers\"\ncannot = \"escalate\"\n";
-    team(admin).ok(&["validate"]);
-    refused(&team(admin), &["plan"], &["has the way `everything`"]);
     let can = "[[invariants]]\ngroup = \"developers\"\ncan = { verb = \"get\", resource = \"nodes\" }\n";
     team(can).ok(&["validate"]);
 }
@@ -304,4 +305,214 @@ fn the_example_holds_until_its_rule_is_widened() {
         .replace("resources = [\"pods\", \"services\", \"configmaps\"]", "api-groups = [\"*\"], resources = [\"*\"]");
     desk.write("access.toml", &wide);
     refused(&desk, &["plan", "access.toml"], &["viewers never read secrets", "only break-glass can give himself more"]);
+}
+
+#[test]
+fn of_the_roles_of_the_cluster_validate_knows_cluster_admin_alone_and_says_so() {
+    let bound = |role: &str, namespaces: &str, cannot: &str| {
+        format!(
+            "[bindings.all]\ncluster-role = \"{role}\"\n{namespaces}groups = [\"developers\"]\n\
+             [[invariants]]\ngroup = \"developers\"\ncannot = {cannot}\n"
+        )
+    };
+    let url = "{ verb = \"get\", resource = \"/metrics\" }";
+    let secrets = "{ verb = \"get\", resource = \"secrets\" }";
+    let in_team_a = "namespaces = [\"team-a\"]\n";
+    for exclusive in ["", "[ownership]\nrbac = \"exclusive\"\n"] {
+        for (namespaces, cannot, words) in [
+            ("", "\"escalate\"", "has the way `everything`"),
+            ("", secrets, "can get secrets everywhere"),
+            ("", url, "can get /metrics"),
+            (in_team_a, "\"escalate\"", "has the way `everything`"),
+            (in_team_a, secrets, "can get secrets in team-a"),
+        ] {
+            let desk = team(&format!("{exclusive}{}", bound("cluster-admin", namespaces, cannot)));
+            refused(&desk, &["validate"], &[words, "ClusterRole cluster-admin"]);
+        }
+        // What a binding in a namespace does not reach, and a namespace of a pattern, which may mean none.
+        for (namespaces, cannot) in [
+            (in_team_a, url),
+            (in_team_a, "{ verb = \"get\", resource = \"secrets\", namespace = \"team-b\" }"),
+            (in_team_a, "{ verb = \"get\", resource = \"nodes\" }"),
+            ("namespaces = [\"team-*\"]\n", secrets),
+        ] {
+            let desk = team(&format!("{exclusive}{}", bound("cluster-admin", namespaces, cannot)));
+            let ran = desk.run(&["validate"]);
+            assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{cannot}");
+        }
+    }
+    for role in ["admin", "edit", "view", "cluster-administrator"] {
+        let ran = team(&bound(role, "", secrets)).run(&["validate"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let note = format!("note: what the roles {role} allow the cluster says: `plan` judges it by the invariants");
+        assert_eq!(ran.err.trim(), note);
+    }
+}
+
+const STRAY: &str = "\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: stray }\n\
+                     roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }\n\
+                     subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: developers }]\n";
+
+/// Whoever an invariant can be about.
+const OF_EACH_KIND: [&str; 5] = [
+    "group = \"developers\"",
+    "principal = \"dev\"",
+    "user = \"dev\"",
+    "service-account = \"team-a/deployer\"",
+    "everyone-but = [\"admin\", \"system:masters\", \"developers-of-b\", \"arn:aws:sts::111122223333:assumed-role/ops/run-1\"]",
+];
+
+#[test]
+fn a_saved_plan_is_held_to_its_invariants_on_the_cluster_as_it_is() {
+    for subject in OF_EACH_KIND {
+        let desk = team(&format!(
+            "[groups.developers-of-b]\n[[invariants]]\ndescription = \"no secrets\"\n{subject}\n\
+             cannot = {{ verb = \"get\", resource = \"secrets\" }}\n\
+             [[invariants]]\n{subject}\ncannot = \"escalate\"\n"
+        ));
+        let before = desk.read("cluster.yaml");
+        desk.ok(&["plan", "--out", "saved.json"]);
+        let saved: Value = serde_json::from_str(&desk.read("saved.json")).unwrap();
+        fits_the_schema(&saved);
+        let digest = saved["plans"][0]["digest"].as_str().unwrap();
+        let stray = match subject {
+            "service-account = \"team-a/deployer\"" => STRAY.replace(
+                "{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: developers }",
+                "{ kind: ServiceAccount, namespace: team-a, name: deployer }",
+            ),
+            "user = \"dev\"" => STRAY.replace("kind: Group, name: developers", "kind: User, name: dev"),
+            _ => STRAY.to_owned(),
+        };
+        let moved = before.clone() + &stray;
+        desk.write("cluster.yaml", &moved);
+        // The policy is not at hand when a saved plan is carried out.
+        let policy = desk.read("rolecall.toml");
+        fs::remove_file(desk.path("rolecall.toml")).unwrap();
+        let words = [
+            "an invariant does not hold: no secrets (",
+            "it stands at rolecall.toml:2",
+            "can get secrets everywhere",
+            "ClusterRoleBinding stray (unmanaged) → ClusterRole cluster-admin (unmanaged) → rule verbs *",
+            "has the way `everything`",
+            "Refused: nothing was written.",
+        ];
+        refused(&desk, &["apply", "--plan", "saved.json"], &words);
+        refused(&desk, &["apply", "--plan", "saved.json", "--dry-run"], &words);
+        desk.write("rolecall.toml", &policy);
+        refused(&desk, &["apply", "--approved", digest], &["no secrets", "Refused: nothing was written."]);
+        assert_eq!(desk.read("cluster.yaml"), moved, "{subject}");
+        desk.write("cluster.yaml", &before);
+        desk.ok(&["apply", "--plan", "saved.json"]);
+        assert_ne!(desk.read("cluster.yaml"), before);
+    }
+}
+
+#[test]
+fn what_must_hold_is_part_of_what_is_approved_and_its_words_and_place_are_not() {
+    let digest = |rest: &str| team(rest).plan(&[])["digest"].as_str().unwrap().to_owned();
+    let invariant = "[[invariants]]\ngroup = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\" }\n";
+    let described = invariant.replace("group", "description = \"why\"\ngroup");
+    assert_eq!(digest(invariant), digest(&format!("\n\n{described}")));
+    let others =
+        ["", &invariant.replace("get", "list"), &invariant.replace("group = \"developers\"", "user = \"dev\"")];
+    for other in others {
+        assert_ne!(digest(invariant), digest(other), "{other}");
+    }
+    let desk = team(invariant);
+    desk.ok(&["plan", "--out", "saved.json"]);
+    let mut bent: Value = serde_json::from_str(&desk.read("saved.json")).unwrap();
+    bent["plans"][0]["invariants"] = serde_json::json!([]);
+    desk.write("bent.json", &bent.to_string());
+    let ran = desk.run(&["apply", "--plan", "bent.json"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("was changed after it was saved"), "{}", ran.err);
+}
+
+#[test]
+fn a_cluster_that_failed_outweighs_one_that_refused() {
+    let two = TEAM.replace(
+        "[principals.dev]",
+        "[clusters.other]\nsnapshot = \"other.yaml\"\naccount = \"111122223333\"\n[principals.dev]",
+    );
+    let invariant = "[[invariants]]\ngroup = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\" }\n";
+    let desk = Desk::offline();
+    desk.write("rolecall.toml", &format!("{two}{invariant}"));
+    for file in ["cluster.yaml", "other.yaml"] {
+        desk.write(file, CLUSTER);
+    }
+    desk.ok(&["plan", "--out", "saved.json"]);
+    let stray = CLUSTER.to_owned() + STRAY;
+    let commands: [&[&str]; 5] = [
+        &["plan"],
+        &["plan", "--detailed-exitcode", "--format", "json"],
+        &["drift"],
+        &["apply", "--auto-approve"],
+        &["apply", "--plan", "saved.json"],
+    ];
+    for (broken, lost) in [("cluster.yaml", "other.yaml"), ("other.yaml", "cluster.yaml")] {
+        desk.write(broken, &stray).write(lost, CLUSTER);
+        for command in commands {
+            refused(&desk, command, &["can get secrets"]);
+        }
+        fs::remove_file(desk.path(lost)).unwrap();
+        for command in commands {
+            let ran = desk.run(command);
+            assert_eq!(ran.code, 1, "{command:?}\n{}{}", ran.out, ran.err);
+            assert!(ran.err.contains(lost), "{command:?}\n{}", ran.err);
+        }
+        assert_eq!(desk.read(broken), stray);
+    }
+    // Of a saved plan likewise, where the ground of one has moved.
+    let ground =
+        CLUSTER.replace("resourceVersion: \"7\"", "resourceVersion: \"8\"").replace("role/admin", "role/other");
+    desk.write("cluster.yaml", &stray).write("other.yaml", &ground);
+    let ran = desk.run(&["apply", "--plan", "saved.json"]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("since the plan was made"), "{}", ran.err);
+    assert_eq!((desk.read("cluster.yaml"), desk.read("other.yaml")), (stray, ground));
+}
+
+#[test]
+fn on_a_real_cluster_what_others_bind_while_a_plan_waits_is_judged_before_the_first_write() {
+    let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/reader";
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    let stray = serde_json::json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": { "name": "stray" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "developers" }],
+    });
+    let bind = move || assert_eq!(REAL.admin("POST", bindings, Some(&stray)).0, 201);
+    let policy = "[policy]\nname = \"prod\"\n[groups.developers]\n\
+                  [cluster-roles.reader]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n\
+                  [bindings.readers]\ncluster-role = \"reader\"\ngroups = [\"developers\"]\n\
+                  [[invariants]]\ngroup = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\" }\n";
+    let desk = Desk::with_kubeconfig(REAL.kubeconfig());
+    desk.write("rolecall.toml", policy).ok(&["plan", "--out", "saved.json"]);
+    let path = "ClusterRoleBinding stray (unmanaged) → ClusterRole cluster-admin (unmanaged)";
+    bind();
+    refused(&desk, &["apply", "--plan", "saved.json"], &["can get secrets everywhere", path]);
+    assert_eq!(REAL.admin("GET", role, None).0, 404);
+
+    // Bound after the plan was judged, and before its first write.
+    for command in [&["apply", "--auto-approve"][..], &["apply", "--plan", "saved.json"]] {
+        assert_eq!(REAL.admin("DELETE", &format!("{bindings}/stray"), None).0, 200);
+        let bind = bind.clone();
+        let proxy = Proxy::watched(
+            &REAL,
+            |_| Fate::Pass,
+            move |asked, _| {
+                if asked.is("GET", "/clusterrolebindings") && asked.nth == 1 {
+                    bind();
+                }
+            },
+        );
+        let late = Desk::with_kubeconfig(proxy.kubeconfig());
+        late.write("rolecall.toml", policy).write("saved.json", &desk.read("saved.json"));
+        let ran = refused(&late, command, &["can get secrets everywhere", path]);
+        assert!(!ran.err.contains("Applying"), "{}", ran.err);
+        assert_eq!(proxy.writes(), Vec::<String>::new());
+        assert_eq!(REAL.admin("GET", role, None).0, 404);
+    }
 }

@@ -159,3 +159,32 @@ fn what_leaves_the_policy_leaves_the_cluster_and_a_role_under_a_foreign_binding_
     desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
     assert!(!desk.read("cluster.yaml").contains("rolecall/"), "no mark of a policy that owns nothing is left");
 }
+
+/// Trap 46.
+#[test]
+fn the_word_that_keeps_kubernetes_from_putting_a_role_back_stays() {
+    let desk = Desk::offline();
+    let word = "rbac.authorization.kubernetes.io/autoupdate: \"false\"";
+    let role = |name: &str, labels: &str| {
+        format!(
+            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+             metadata: {{ name: \"{name}\", labels: {{ {labels} }}, annotations: {{ {word} }} }}\n\
+             rules: [{{ verbs: [get], apiGroups: [\"\"], resources: [pods] }}]\n"
+        )
+    };
+    let defaults = "kubernetes.io/bootstrapping: rbac-defaults";
+    let own = role("system:own", defaults) + &role("admin", defaults) + &role("reader", "a: b");
+    desk.write("cluster.yaml", &format!("{CLUSTER}{own}"));
+    let rest = "[ownership]\nrbac = \"exclusive\"\n[cluster-roles.reader]\n\
+                rules = [{ verbs = [\"get\", \"list\"], resources = [\"pods\"] }]\n";
+    desk.write("a.toml", &policy("a", rest));
+    let found = changes(&desk, "a.toml");
+    assert!(found.contains(&"adopt ClusterRole reader".to_owned()), "{found:?}");
+    assert!(!found.iter().any(|change| change.contains("admin") || change.contains("system:")), "{found:?}");
+    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    let text = desk.read("cluster.yaml");
+    assert!(
+        text.contains("list") && text.matches("rbac.authorization.kubernetes.io/autoupdate").count() == 3,
+        "{text}"
+    );
+}

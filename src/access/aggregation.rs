@@ -1,7 +1,8 @@
 //! Aggregated ClusterRoles: which rules the controller fills in.
 //!
 //! Source: kubernetes v1.36.3 `pkg/controller/clusterroleaggregation`: the union of the selected ClusterRoles' stored
-//! rules, exact duplicates dropped, itself excluded, again whenever a ClusterRole changes.
+//! rules, exact duplicates dropped, itself excluded, again whenever a ClusterRole changes. It writes by server-side
+//! apply, so that of a role for which it finds nothing the rules stay that somebody else holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,6 +79,7 @@ pub(super) fn is_gathered(role: &Role, moment: Moment) -> bool {
 /// The rules of an aggregated role, gathered through the roles that it selects.
 pub(super) fn gather<'s>(roles: Roles<'s>, root: &'s ObjectKey, moment: Moment) -> Vec<Sourced<'s>> {
     let mut all = selected(roles, root, moment);
+    keep_by_hand(roles, &mut all);
     // In a circle of roles a rule keeps itself alive: each has it from the next. What nobody gives falls away, until
     // nothing more falls; then what is given arrives. Out of a circle the first part leaves nothing of its own.
     loop {
@@ -120,6 +122,29 @@ pub(super) fn gather<'s>(roles: Roles<'s>, root: &'s ObjectKey, moment: Moment) 
     }
     let pool = all.remove(root).map(|role| role.held).unwrap_or_default();
     pool.into_iter().map(|(rule, source)| Sourced { rule, source }).collect()
+}
+
+/// Makes the rules written that somebody else holds in a role into which nothing comes.
+fn keep_by_hand<'s>(roles: Roles<'s>, all: &mut BTreeMap<&'s ObjectKey, Aggregated<'s>>) {
+    let by_hand =
+        |key: &ObjectKey| roles.get(key).is_some_and(|(_, role)| role.meta.rules_by_hand() && !role.rules.is_empty());
+    let mut fed: BTreeSet<&ObjectKey> =
+        all.iter().filter(|(_, role)| !role.written.is_empty()).map(|(key, _)| *key).collect();
+    loop {
+        let gives = |from: &&ObjectKey| fed.contains(*from) || by_hand(from);
+        let more: Vec<&ObjectKey> = all
+            .iter()
+            .filter(|(key, role)| !fed.contains(*key) && role.through.iter().any(gives))
+            .map(|(key, _)| *key)
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        fed.extend(more);
+    }
+    for (key, role) in all.iter_mut().filter(|(key, _)| by_hand(key) && !fed.contains(*key)) {
+        role.written.extend(role.held.keys().map(|rule| (*rule, *key)));
+    }
 }
 
 /// Every gathered role that is reached from `root`, with what it selects.

@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-use super::identity::Who;
+use super::caller::{Caller, Session};
+use super::identity::{Admission, Identity, Who};
+use super::mapping::EntryRef;
 use super::query::Access;
 use super::request::{ObjectRequest, Request};
 use crate::diagnostic::nearest;
+use crate::state::aws_auth::Section;
 
 /// Why an answer may not be to what was meant.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -25,6 +28,8 @@ pub(crate) enum Doubt {
     Namespace { word: String, nearest: Option<String> },
     #[error("no entry of aws-auth and no binding names {who}")]
     Subject { who: Who, nearest: Option<String> },
+    #[error("no entry of aws-auth names `{typed}`: that of `{entry}` answers for it")]
+    Spelling { typed: String, entry: String },
 }
 
 impl Doubt {
@@ -35,6 +40,9 @@ impl Doubt {
             | Self::Resource { nearest, .. }
             | Self::Namespace { nearest, .. }
             | Self::Subject { nearest, .. } => nearest.as_ref().map(|near| format!("did you mean `{near}`?")),
+            Self::Spelling { entry, .. } => Some(format!(
+                "did you mean `{entry}`? the authenticator sees no path of a role, and case does not count"
+            )),
             Self::Group { resource, known, .. } => {
                 let whole =
                     |group: &String| if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
@@ -130,6 +138,20 @@ impl Access<'_> {
     pub(crate) fn doubt(&self, who: &Who) -> Option<Doubt> {
         subject(self, who)
     }
+}
+
+/// Whether it is another spelling of an ARN that answers than the one that was typed.
+pub(crate) fn spelling(typed: &str, admission: &Admission) -> Option<Doubt> {
+    let caller = Caller::parse(typed).ok()?;
+    // Of a session the role counts.
+    let typed = match caller.session() {
+        Session::Known(name) if !name.is_empty() => caller.canonical(),
+        Session::Known(_) | Session::Unknown => typed,
+    };
+    let entries: Vec<&EntryRef> =
+        admission.identities().filter_map(Identity::entry).filter(|entry| entry.section != Section::Accounts).collect();
+    let other = entries.first().filter(|_| entries.iter().all(|entry| entry.principal != typed))?;
+    Some(Doubt::Spelling { typed: typed.to_owned(), entry: other.principal.clone() })
 }
 
 fn odd_verb(word: &str, known: BTreeSet<&str>) -> Option<Doubt> {

@@ -123,12 +123,13 @@ fn found<'s>(new: &[Part<'s>], all: impl FnOnce() -> Vec<Part<'s>>) -> Vec<WayUp
         // What is everything in one namespace is the whole cluster in this one.
         let whole = if way.name == AWS_AUTH { whole.as_slice() } else { &[] };
         let counting = || whole.iter().chain(&parts).copied();
-        let mut hits: Vec<Vec<Hit<'_, 's>>> = needs.iter().map(|need| hits(counting(), need)).collect();
+        let needs = || way.needs.iter().zip(needs);
+        let mut hits: Vec<Vec<Hit<'_, 's>>> = needs().map(|need| hits(counting(), need)).collect();
         if hits.iter().all(Vec::is_empty) {
             continue;
         }
         if hits.len() > 1 {
-            hits = needs.iter().map(|need| self::hits(all.iter(), need)).collect();
+            hits = needs().map(|need| self::hits(all.iter(), need)).collect();
         }
         ways.extend(together(way, hits));
     }
@@ -145,8 +146,22 @@ struct Hit<'a, 's> {
     by: &'a [By<'s>],
 }
 
-fn hits<'a, 's>(parts: impl Iterator<Item = &'a Part<'s>>, need: &Extent<'static>) -> Vec<Hit<'a, 's>> {
-    parts.filter_map(|part| Some(Hit { region: part.region.intersect(need)?, by: &part.by })).collect()
+fn hits<'a, 's>(
+    parts: impl Iterator<Item = &'a Part<'s>>,
+    (need, asked): (&Need, &Extent<'static>),
+) -> Vec<Hit<'a, 's>> {
+    let met = parts.filter_map(|part| Some(Hit { region: part.region.intersect(asked)?, by: &part.by }));
+    met.filter(|hit| need.place != Place::Itself || names_its_namespace(&hit.region)).collect()
+}
+
+fn names_its_namespace(region: &Region<'_>) -> bool {
+    match &region.extent {
+        Extent::Objects(objects) => {
+            let named = objects.namespaces.minus(&Words::only([""]));
+            objects.names.meets(&named)
+        }
+        Extent::Paths(_) => false,
+    }
 }
 
 /// The way, where all needs are met in one place.
@@ -191,7 +206,7 @@ impl Need {
                 Place::Namespace => Words::all_but([""]),
                 Place::Cluster => Words::only([""]),
                 Place::In(namespace) => Words::only([namespace]),
-                Place::Any => Words::all(),
+                Place::Any | Place::Itself => Words::all(),
             },
             resources: Resources::of_rule(self.resources.iter().copied()),
             groups: Words::only([self.group]),

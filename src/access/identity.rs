@@ -105,6 +105,23 @@ impl fmt::Display for Who {
     }
 }
 
+/// As [`Who::parse`] reads it; of a session its role, which is what the authenticator compares.
+impl serde::Serialize for Who {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Arn(caller) => serializer.serialize_str(caller.canonical()),
+            other => serializer.collect_str(other),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Who {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
 /// The namespace and name in the username of a service account.
 fn service_account_of(username: &str) -> Option<(&str, &str)> {
     let (namespace, name) = username.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;

@@ -29,7 +29,7 @@ pub(crate) use alone::Alone;
 pub(crate) use caller::Caller;
 pub(crate) use covers::uncovered;
 pub(crate) use delta::{Row, delta};
-pub(crate) use doubts::doubts;
+pub(crate) use doubts::{Doubt, doubts, spelling};
 pub(crate) use escalation::{WayUp, all_ways_up, ways_up};
 pub(crate) use extent::{Extent, Region, Requests, Words};
 pub(crate) use identity::{AUTHENTICATED, Admission, Denial, Identity, MASTERS, Who, WhoFault};
@@ -40,7 +40,7 @@ pub(crate) use reach::Part;
 pub(crate) use repair::lost_rights;
 pub(crate) use request::{ObjectRequest, Request};
 pub(crate) use template::Name;
-pub(crate) use waiting::{in_circles, left_waiting};
+pub(crate) use waiting::{all_waiting, in_circles, left_waiting};
 
 // What the tests ask of the parts by themselves.
 #[cfg(test)]

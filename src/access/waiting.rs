@@ -37,6 +37,11 @@ impl Access<'_> {
     }
 }
 
+/// Every binding of a state that waits for its role, whosever it is.
+pub(crate) fn all_waiting(state: &State) -> Vec<Diagnostic> {
+    missing(&Grants::pending_in(state), &|_| true)
+}
+
 /// What a plan of a policy leaves waiting or wakes: its own bindings to roles that are not there, and the bindings of
 /// others that come alive by the roles it creates.
 pub(crate) fn left_waiting(live: &State, after: &State, policy: &str) -> Vec<Diagnostic> {

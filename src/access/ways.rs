@@ -14,6 +14,8 @@ pub(super) enum Place {
     In(&'static str),
     /// Wherever the other needs of the way are met.
     Any,
+    /// In the namespace that the request names: the URL of a Namespace says so.
+    Itself,
 }
 
 /// Requests of which one must be allowed.
@@ -229,6 +231,6 @@ pub(super) static WAYS: [Way; 26] = [
     Way {
         name: "namespace-labels",
         path: "changes the namespace's labels, and with them what Pod Security forbids there",
-        needs: &[need(&["update", "patch"], "", &["namespaces"], Place::Any)],
+        needs: &[need(&["update", "patch"], "", &["namespaces"], Place::Itself)],
     },
 ];

@@ -2,13 +2,24 @@
 //!
 //! Nothing is decided here. The order of the steps is the safety, so a step is never skipped.
 
+pub(crate) mod awaiting;
+pub(crate) mod confirm;
+pub(crate) mod lock;
+pub(crate) mod proof;
+pub(crate) mod rehearsal;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use awaiting::{Patience, unmet};
+use confirm::{Before, LockedOut};
 use futures::StreamExt as _;
 use futures::stream;
+use lock::Lock;
 
 use crate::cluster::{ClusterError, WriteCluster, Written};
+use crate::names::ObjectKey;
 use crate::plan::{Plan, Step};
 use crate::state::write::{Expected, Precondition, Version};
 
@@ -23,14 +34,65 @@ pub(crate) struct Outcome {
     /// Of these the ones that found their object to be so already.
     pub(crate) unchanged: usize,
     /// Steps that failed; nothing after their stage was begun.
-    pub(crate) failed: Vec<(usize, ClusterError)>,
+    pub(crate) failed: Vec<(usize, Trouble)>,
+}
+
+/// Why an apply stops at a step.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The write failed.
+    Write(ClusterError),
+    /// What an earlier step grants is not seen to work, and this one would take away on the strength of it.
+    Unseen(Vec<String>),
+    /// It was written, and the caller would have been left outside.
+    LockedOut(Box<LockedOut>),
+    /// Somebody else may have begun.
+    LockLost,
+}
+
+/// What is watched over while the writes are made.
+pub(crate) struct Watch<'a> {
+    pub(crate) patience: Patience,
+    /// Before a write of aws-auth.
+    pub(crate) before: Option<&'a Before>,
+    pub(crate) looks: &'a [Duration],
+    pub(crate) lock: Option<&'a Lock>,
+}
+
+impl Watch<'_> {
+    async fn allows<C: WriteCluster>(&self, step: &Step, cluster: &C) -> Result<(), Trouble> {
+        let wanted: Vec<_> = step.awaits.iter().map(|asked| (asked, true)).collect();
+        if !wanted.is_empty() {
+            let unseen = match unmet(cluster, &wanted, self.patience).await {
+                Ok(open) => open,
+                Err(error) => return Err(Trouble::Write(error)),
+            };
+            let told = unseen.iter().filter_map(|place| step.awaits.get(*place)).map(ToString::to_string);
+            let told: Vec<String> = told.collect();
+            if !told.is_empty() {
+                return Err(Trouble::Unseen(told));
+            }
+        }
+        if self.lock.is_some_and(Lock::is_lost) { Err(Trouble::LockLost) } else { Ok(()) }
+    }
+
+    async fn confirm<C: WriteCluster>(&self, step: &Step, written: &Written, cluster: &C) -> Result<(), Trouble> {
+        match self.before {
+            Some(before) if step.object == ObjectKey::aws_auth() => before
+                .confirm(cluster, step, written, self.looks)
+                .await
+                .map_err(|out| Trouble::LockedOut(Box::new(out))),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// Makes the writes of a plan and says of each when it ends.
 pub(crate) async fn apply<C: WriteCluster>(
     plan: &Plan,
     cluster: &C,
-    report: impl Fn(usize, &Step, &Result<Written, ClusterError>),
+    watch: &Watch<'_>,
+    report: impl Fn(&Step, &Written),
 ) -> Outcome {
     let versions = RefCell::new(BTreeMap::new());
     let stopped = Cell::new(false);
@@ -46,15 +108,24 @@ pub(crate) async fn apply<C: WriteCluster>(
                 if stopped.get() {
                     return None;
                 }
+                if let Err(trouble) = watch.allows(step, cluster).await {
+                    return Some((*number, Err(trouble)));
+                }
                 let expected = expected(step, &versions.borrow());
-                Some((*number, *step, cluster.write(&step.object, &step.write, &expected).await))
+                let end = match cluster.write(&step.object, &step.write, &expected).await {
+                    Ok(written) => {
+                        report(step, &written);
+                        watch.confirm(step, &written, cluster).await.map(|()| written)
+                    }
+                    Err(error) => Err(Trouble::Write(error)),
+                };
+                Some((*number, end))
             })
             .buffer_unordered(PARALLEL);
         while let Some(end) = ends.next().await {
-            let Some((number, step, end)) = end else {
+            let Some((number, end)) = end else {
                 continue;
             };
-            report(number, step, &end);
             match end {
                 Ok(written) => {
                     outcome.unchanged += usize::from(matches!(written, Written::Unchanged(_)));
@@ -63,9 +134,9 @@ pub(crate) async fn apply<C: WriteCluster>(
                     }
                     outcome.done.push(number);
                 }
-                Err(error) => {
+                Err(trouble) => {
                     stopped.set(true);
-                    outcome.failed.push((number, error));
+                    outcome.failed.push((number, trouble));
                 }
             }
         }

@@ -2,12 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test has a folder of its own")]
 
-use super::apply;
+use super::awaiting::PATIENCE;
+use super::{Watch, apply};
 use crate::cluster::ReadCluster as _;
 use crate::cluster::snapshot::SnapshotCluster;
 use crate::plan::{Action, Plan, plan};
 use crate::policy::load;
 use crate::state::State;
+
+const UNWATCHED: Watch<'static> = Watch { patience: PATIENCE, before: None, looks: &[], lock: None };
 
 const CLUSTER: &str = r#"
 apiVersion: v1
@@ -133,7 +136,7 @@ fn the_state_after_a_plan_is_what_the_cluster_has_after_its_apply() {
         let live = runtime.block_on(cluster.observe()).unwrap();
         let plan = planned(policy, &live);
         seen.extend(plan.changes.iter().map(|change| change.action));
-        let outcome = runtime.block_on(apply(&plan, &cluster, |_, _, _| {}));
+        let outcome = runtime.block_on(apply(&plan, &cluster, &UNWATCHED, |_, _| {}));
         assert!(outcome.failed.is_empty() && !outcome.done.is_empty(), "{outcome:#?}");
         let found = runtime.block_on(cluster.observe()).unwrap();
         pretty_eq(&content(&plan.after(&live).unwrap()), &content(&found));

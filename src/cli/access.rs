@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use super::args::{Access, Format};
-use super::asked::{caveats, clusters, oddities, say};
+use super::asked::{caveats, clusters, oddities, say, warning};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::print_json;
 use super::world::World;
 use crate::access::{Verdict, Who};
-use crate::diagnostic::{Diagnostic, Sources};
+use crate::diagnostic::Sources;
 use crate::render::access::View;
 use crate::render::json::{self, FORMAT_VERSION};
 use crate::render::matrix;
@@ -23,11 +23,8 @@ pub(crate) async fn run(args: &Access, world: &mut World) -> Result<Exit, Failur
         let everybody: Vec<Who> = match &args.subject {
             Some(text) => {
                 let who = asked.who(text)?;
-                found.extend(access.doubt(&who).map(|doubt| {
-                    let warning = Diagnostic::warning(doubt.to_string());
-                    doubt.hint().into_iter().fold(warning, Diagnostic::hint)
-                }));
-                found.extend(caveats(asked, &who, &access.admit(&who), Verdict::Yes));
+                found.extend(access.doubt(&who).map(|doubt| warning(&doubt)));
+                found.extend(caveats(asked, text, &who, &access.admit(&who), Verdict::Yes));
                 vec![who]
             }
             None => {

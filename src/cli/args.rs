@@ -23,6 +23,7 @@ pub(crate) struct CommandLine {
 pub(crate) enum Command {
     Plan(Plan),
     Apply(Apply),
+    Restore(Restore),
     Drift(Drift),
     Validate(Validate),
     Snapshot(Snapshot),
@@ -48,7 +49,7 @@ impl Command {
             | Self::Can(Can { question: Question { format, .. }, .. })
             | Self::WhoCan(WhoCan { question: Question { format, .. }, .. })
             | Self::Access(Access { question: Question { format, .. }, .. }) => *format,
-            Self::Apply(_) | Self::Schema(_) | Self::Completions(_) => Format::Text,
+            Self::Apply(_) | Self::Restore(_) | Self::Schema(_) | Self::Completions(_) => Format::Text,
         }
     }
 }
@@ -119,7 +120,6 @@ pub(crate) struct Plan {
 /// Shows the plan, asks, and makes its writes in an order in which nobody may more than before and after, and nobody
 /// loses what he has on both sides. Each write is made only if its object is as it was planned. Without a terminal it needs `--auto-approve`, `--approved` or `--plan`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "switches of a command line, each its own")]
 pub(crate) struct Apply {
     #[command(flatten)]
     pub(crate) scope: Scope,
@@ -132,6 +132,19 @@ pub(crate) struct Apply {
     /// Apply a saved plan, if nothing that it relies on has moved
     #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "clusters"])]
     pub(crate) plan: Option<PathBuf>,
+    /// Show the plan, have the cluster judge every write of it, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) care: Care,
+    /// Show every change of a long plan
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+/// What is done around the writes.
+#[derive(Debug, Args)]
+pub(crate) struct Care {
     /// Go on although the plan says that there are moments which no order of the writes avoids
     #[arg(long)]
     pub(crate) allow_window: bool,
@@ -142,9 +155,42 @@ pub(crate) struct Apply {
     /// an approved digest say yes to nothing: it is said again here.
     #[arg(long, value_name = "DANGER")]
     pub(crate) allow: Vec<String>,
-    /// Show the plan and stop
+    /// Keep what is about to change in a new file of this folder, for `rolecall restore FILE`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) backup: Option<PathBuf>,
+    /// Where the Lease is kept that lets one apply run at a time
+    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
+    pub(crate) lease_namespace: String,
+}
+
+/// Take a cluster back to what a backup holds
+///
+/// Plans the way from the cluster as it is to the objects of a file that `apply --backup` wrote, and applies it as `apply`
+/// does: what was created since then by that apply goes, what it changed or deleted is as it was, to the byte.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The file, written by `apply --backup DIR`
+    pub(crate) file: PathBuf,
+    /// The kubeconfig's context, in place of the one that the backup was made by
+    #[arg(long, value_name = "NAME", conflicts_with = "snapshot")]
+    pub(crate) context: Option<String>,
+    /// Put a snapshot in the place of the live cluster
+    #[arg(long, value_name = "FILE")]
+    pub(crate) snapshot: Option<String>,
+    /// The kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) auto_approve: bool,
+    /// Go on only if the plan has this digest
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) approved: Vec<String>,
+    /// Show the plan, have the cluster judge every write of it, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) care: Care,
     /// Show every change of a long plan
     #[arg(long)]
     pub(crate) full: bool,

@@ -6,7 +6,9 @@ use super::planned::unreadable;
 use super::policy_files::{Loaded, find, load};
 use super::target::{Target, targets};
 use super::world::World;
-use crate::access::{Access, Admission, Denial, Identity, Moment, Request, Verdict, Who, WhoFault, doubts, in_circles};
+use crate::access::{
+    Access, Admission, Denial, Doubt, Identity, Moment, Request, Verdict, Who, WhoFault, doubts, in_circles, spelling,
+};
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::{Diagnostic, Sources, nearest};
 use crate::plan;
@@ -121,14 +123,11 @@ pub(crate) fn request(verb: &str, resource: &str, on: &On) -> (Request, Option<D
 
 /// Says what may make the answer another one than was meant.
 pub(crate) fn warnings(access: &Access<'_>, who: Option<&Who>, request: &Request) -> Vec<Diagnostic> {
-    let doubts = doubts(access, who, request).into_iter().map(|doubt| {
-        let warning = Diagnostic::warning(doubt.to_string());
-        match doubt.hint() {
-            Some(hint) => warning.hint(hint),
-            None => warning,
-        }
-    });
-    doubts.chain(oddities(access)).collect()
+    doubts(access, who, request).iter().map(warning).chain(oddities(access)).collect()
+}
+
+pub(crate) fn warning(doubt: &Doubt) -> Diagnostic {
+    doubt.hint().into_iter().fold(Diagnostic::warning(doubt.to_string()), Diagnostic::hint)
 }
 
 /// What is odd about the state itself: sections of aws-auth that map nobody, roles that gather from each other.
@@ -141,10 +140,17 @@ pub(crate) fn oddities(access: &Access<'_>) -> Vec<Diagnostic> {
     unreadable.chain(in_circles(access.state())).collect()
 }
 
-/// What the answer about somebody leaves open.
-pub(crate) fn caveats(asked: &Asked, who: &Who, admission: &Admission, verdict: Verdict) -> Vec<Diagnostic> {
+/// What the answer about somebody leaves open, who was asked about in these words.
+pub(crate) fn caveats(
+    asked: &Asked,
+    typed: &str,
+    who: &Who,
+    admission: &Admission,
+    verdict: Verdict,
+) -> Vec<Diagnostic> {
     let identities: Vec<&Identity> = admission.identities().collect();
     let mut found = asked.access().waiting(Some(&identities));
+    found.extend(spelling(typed, admission).map(|doubt| warning(&doubt)));
     if let Admission::Denied(denial) = admission {
         let warning = Diagnostic::warning(format!("{who} is not let in: {}", crate::render::access::denial(denial)));
         let access = asked.access();

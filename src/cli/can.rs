@@ -24,7 +24,7 @@ pub(crate) async fn run(args: &Can, world: &mut World) -> Result<Exit, Failure> 
         let answer = access.can(&who, &request);
         let mut found = warnings(&access, Some(&who), &request);
         found.extend(doubt.clone());
-        found.extend(caveats(asked, &who, &answer.admission, answer.verdict));
+        found.extend(caveats(asked, &args.subject, &who, &answer.admission, answer.verdict));
         say(&found, world);
         yes &= answer.verdict == Verdict::Yes;
         let view = View { label: &asked.label, state: &asked.state, known: &asked.known, style: world.out_style() };

@@ -4,8 +4,9 @@ use super::failure::Failure;
 use super::planned::unreadable;
 use crate::cluster::ReadCluster;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, Allowance, Known, Seen, Verdict};
+use crate::guard::{self, Allowance, Danger, Known, Refusal, Seen, Verdict};
 use crate::plan::{Plan, Sides};
+use crate::policy;
 use crate::state::State;
 
 /// What the command line says yes to.
@@ -39,22 +40,30 @@ pub(crate) async fn see(cluster: &impl ReadCluster) -> Seen {
     Seen { caller, nodes }
 }
 
-/// Judges a plan on a state that was read for this alone.
-pub(crate) fn judge(plan: &Plan, state: &State, seen: &Seen, allow: &[Allowance]) -> Result<Verdict, Failure> {
+/// What guards and invariants refuse of a plan, on a state that was read for this alone.
+pub(crate) fn judge(
+    plan: &Plan,
+    known: &policy::Known,
+    state: &State,
+    seen: &Seen,
+    allow: &[Allowance],
+) -> Result<(Verdict, Vec<Refusal>), Failure> {
     let after = plan.after(state).map_err(|fault| unreadable(&fault))?;
     let verdict = guard::judge(plan, &Sides::of(state, &after), seen, allow);
+    let (refusals, _) = guard::of_state(&plan.invariants, known, &after);
     // Giving a large state back string by string would take longer than the guards.
     std::mem::forget(after);
-    Ok(verdict)
+    Ok((verdict, refusals))
 }
 
 /// A cluster that moved into a danger between the plan and its first write.
-pub(crate) fn refused_now(label: &str, verdict: &Verdict) -> Failure {
-    let found: Vec<Diagnostic> = verdict
-        .refused
+pub(crate) fn refused_now(label: &str, verdict: &Verdict, refusals: &[Refusal]) -> Failure {
+    let dangers = verdict.refused.iter().map(Danger::refused);
+    let found: Vec<Diagnostic> = refusals
         .iter()
-        .map(|danger| {
-            let mut error = danger.refused();
+        .map(Refusal::diagnostic)
+        .chain(dangers)
+        .map(|mut error| {
             error.message = format!("{label}: {}", error.message);
             error
         })

@@ -4,7 +4,9 @@ mod access;
 mod apply;
 mod args;
 mod asked;
+mod backup;
 mod can;
+mod carrying;
 mod completions;
 mod drift;
 mod exit;
@@ -18,9 +20,11 @@ mod plan;
 mod planned;
 mod policy_files;
 mod refused;
+mod restore;
 mod saved;
 mod schema;
 mod snapshot;
+mod stopped;
 mod target;
 mod validate;
 mod who_can;
@@ -74,6 +78,7 @@ async fn dispatch(command: Command, world: &mut World) -> Result<Exit, Failure> 
     match command {
         Command::Plan(args) => plan::run(&args, world).await,
         Command::Apply(args) => apply::run(&args, world).await,
+        Command::Restore(args) => restore::run(&args, world).await,
         Command::Drift(args) => drift::run(&args, world).await,
         Command::Validate(args) => validate::run(&args, world),
         Command::Snapshot(args) => snapshot::run(&args, world).await,
@@ -133,4 +138,16 @@ fn write_file(path: &std::path::Path, text: &str, world: &World) -> Result<(), F
         let error = Diagnostic::error(format!("{} cannot be written: {error}", path.display()));
         Failure::of(error.hint("see that the folder exists and may be written"))
     })
+}
+
+/// Writes a new file that its owner alone may read.
+fn write_private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }

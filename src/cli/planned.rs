@@ -8,7 +8,7 @@ use super::policy_files::{Loaded, read};
 use super::print_json;
 use super::target::{Opened, Target, Way, targets};
 use super::world::World;
-use crate::access::left_waiting;
+use crate::access::{all_waiting, left_waiting};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::Wanted;
 use crate::cluster::{ClusterError, ReadCluster as _};
@@ -29,6 +29,8 @@ pub(crate) struct Planned {
     pub(crate) plan: Plan,
     pub(crate) way: Way,
     pub(crate) name: Option<String>,
+    /// Whom the policy calls by name, and where it says what is in the cluster.
+    pub(crate) known: Known,
     /// Why the plan must not be carried out.
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) seen: Seen,
@@ -89,7 +91,7 @@ pub(crate) fn print_text(planned: &[Planned], full: bool, text: fn(&Plan, &View<
     }
 }
 
-fn way_json(way: &Way) -> serde_json::Value {
+pub(crate) fn way_json(way: &Way) -> serde_json::Value {
     match way {
         Way::Live(Wanted::Current) => serde_json::json!({ "current-context": true }),
         Way::Live(Wanted::Context(name)) => serde_json::json!({ "context": name }),
@@ -103,7 +105,7 @@ fn way_json(way: &Way) -> serde_json::Value {
 /// How much of a plan is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// What changes.
+    /// What changes, beside what waits in the cluster as it is.
     Changes,
     /// And what that changes in who can do what.
     Access,
@@ -216,18 +218,20 @@ fn plan_one(
     if depth == Depth::Access {
         plan.access.get_or_insert_default();
         plan.warnings.extend(left_waiting(&state, judged, &plan.policy));
+    } else {
+        plan.warnings.extend(all_waiting(&state));
     }
-    let known = if loaded.policy.invariants.is_empty() {
+    let known = if plan.invariants.is_empty() {
         Known::default()
     } else {
         Known::of(&loaded.policy, target.name.as_deref(), &state, now)
     };
-    let (refusals, odd) = guard::of_state(&loaded.policy, target.name.as_deref(), &known, judged);
+    let (refusals, odd) = guard::of_state(&plan.invariants, &known, judged);
     plan.warnings.extend(odd);
     // The run ends soon: giving back a large state string by string would take longer than the plan.
     std::mem::forget((state, after));
     let (way, name) = (target.way.clone(), target.name.clone());
-    Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name, refusals, seen, lacks, verdict })
+    Ok(Planned { label: opened.label, cluster: opened.cluster, plan, way, name, known, refusals, seen, lacks, verdict })
 }
 
 /// A plan whose own writes are none: a defect.

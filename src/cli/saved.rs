@@ -14,17 +14,21 @@ use super::lacking;
 use super::planned::{Planned, unreadable};
 use super::target::{Target, Way};
 use super::world::World;
+use super::write_file;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::Wanted;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, Allowance, Verdict};
+use crate::guard::{self, Allowance};
 use crate::plan::{Plan, Sides};
-use crate::render::json::FORMAT_VERSION;
+use crate::policy::Known;
+use crate::render::json::{FORMAT_VERSION, insert};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct File {
     plans: Vec<Saved>,
+    /// When it was applied.
+    used: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -41,7 +45,7 @@ struct Saved {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Reached {
+pub(crate) enum Reached {
     CurrentContext(serde::de::IgnoredAny),
     Context(String),
     Eks { name: String, region: String, account: Option<String> },
@@ -56,6 +60,7 @@ pub(crate) async fn open(
     world: &World,
 ) -> Result<Vec<Planned>, Failure> {
     let mut out = Vec::new();
+    let mut gone: Vec<Diagnostic> = Vec::new();
     for saved in read(path, world)? {
         let way = match (&place.context, place.snapshots.as_slice()) {
             (Some(context), _) => Way::Live(Wanted::Context(context.clone())),
@@ -70,14 +75,18 @@ pub(crate) async fn open(
         // All clusters are judged before the first of them is written to, and each once more then.
         let (state, seen) = futures::future::join(opened.cluster.observe(), guarded::see(&opened.cluster)).await;
         let state = state?;
-        // A plan whose ground has moved is refused for that when its turn comes.
-        let (verdict, mut lacks) = if saved.plan.moved(&state).is_empty() {
-            let after = saved.plan.after(&state).map_err(|fault| unreadable(&fault))?;
-            let sides = Sides::of(&state, &after);
-            (guard::judge(&saved.plan, &sides, &seen, allow), lacking::unheld(&saved.plan, &sides, &seen)?)
-        } else {
-            (Verdict::default(), Vec::new())
-        };
+        // A plan whose ground has moved has no state after it that could be judged.
+        let away = saved.plan.moved(&state);
+        if !away.is_empty() {
+            gone.extend(moved(&opened.label, &away).found);
+            continue;
+        }
+        let after = saved.plan.after(&state).map_err(|fault| unreadable(&fault))?;
+        let sides = Sides::of(&state, &after);
+        let verdict = guard::judge(&saved.plan, &sides, &seen, allow);
+        let mut lacks = lacking::unheld(&saved.plan, &sides, &seen)?;
+        let known = Known::by_name(&saved.plan.policy);
+        let refusals = guard::of_state(&saved.plan.invariants, &known, &after).0;
         lacking::confirm(&opened.cluster, &mut lacks).await;
         out.push(Planned {
             label: opened.label,
@@ -85,16 +94,17 @@ pub(crate) async fn open(
             plan: saved.plan,
             way,
             name: saved.name,
-            refusals: Vec::new(),
+            known,
+            refusals,
             seen,
             lacks,
             verdict,
         });
     }
-    Ok(out)
+    if gone.is_empty() { Ok(out) } else { Err(gone.into()) }
 }
 
-fn way(reached: Reached) -> Way {
+pub(crate) fn way(reached: Reached) -> Way {
     match reached {
         Reached::CurrentContext(_) => Way::Live(Wanted::Current),
         Reached::Context(name) => Way::Live(Wanted::Context(name)),
@@ -122,17 +132,30 @@ fn read(path: &Path, world: &World) -> Result<Vec<Saved>, Failure> {
     }
     let file: File =
         serde_json::from_value(value).map_err(|error| fault(format!("{name} is not a saved plan: {error}"), again))?;
-    for saved in &file.plans {
-        if !saved.refusals.is_empty() {
-            let why = format!("{name} is refused by what its policy says must hold: nothing was written");
-            return Err(fault(why, "see its `refusals`, mend the policy and plan again").refused());
-        }
-        if saved.plan.digest() != saved.digest {
-            let why = format!("{name} was changed after it was saved: its steps do not have the digest it states");
-            return Err(fault(why, again));
-        }
+    if file.plans.iter().any(|saved| saved.plan.digest() != saved.digest) {
+        let why = format!("{name} was changed after it was saved: its steps do not have the digest it states");
+        return Err(fault(why, again));
+    }
+    if file.plans.iter().any(|saved| !saved.refusals.is_empty()) {
+        let why = format!("{name} is refused by what its policy says must hold: nothing was written");
+        return Err(fault(why, "see its `refusals`, mend the policy and plan again").refused());
+    }
+    if let Some(used) = &file.used {
+        let why = format!("{name} was applied already, at {used}: a saved plan is used once");
+        return Err(fault(why, again));
     }
     Ok(file.plans)
+}
+
+/// A plan is used once: also where everything that it relies on is brought back by hand.
+pub(crate) fn mark_used(path: &Path, world: &World) -> Result<(), Failure> {
+    let read = std::fs::read_to_string(world.cwd.join(path)).map_err(|error| error.to_string());
+    let value = read.and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
+    let mut value = value.map_err(|error| {
+        Failure::of(Diagnostic::error(format!("the plan {} cannot be read any more: {error}", path.display())))
+    })?;
+    insert(&mut value, "used", Value::String(world.now.to_string()));
+    write_file(path, &format!("{value:#}\n"), world)
 }
 
 /// Nothing is written where something that a plan relies on has moved.

@@ -35,6 +35,13 @@ pub(crate) fn run(args: &Validate, world: &mut World) -> Result<Exit, Failure> {
                 count(policy.bindings.len(), "binding"),
             ];
             world.print(&format!("policy {} is valid: {}\n", policy.name.value, parts.join(", ")));
+            let open: Vec<&str> = guard::not_judged_alone(policy).into_iter().collect();
+            if !open.is_empty() {
+                let roles = open.join(", ");
+                world.say(&format!(
+                    "note: what the roles {roles} allow the cluster says: `plan` judges it by the invariants\n"
+                ));
+            }
         }
     }
     Ok(Exit::Done)

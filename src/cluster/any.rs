@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use super::live::LiveCluster;
 use super::snapshot::SnapshotCluster;
-use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written};
+use super::{Caller, ClusterError, Credentials, Leases, ReadCluster, Standing, WriteCluster, Written};
 use crate::access::Request;
 use crate::guard::Nodes;
 use crate::names::ObjectKey;
+use crate::plan::Await;
 use crate::state::State;
 use crate::state::write::{Expected, Write};
 
@@ -15,6 +16,16 @@ use crate::state::write::{Expected, Write};
 pub(crate) enum AnyCluster {
     Live(LiveCluster),
     Snapshot(SnapshotCluster),
+}
+
+impl AnyCluster {
+    /// Where applies to this cluster keep out of each other's way; a snapshot has its file's content for that.
+    pub(crate) fn leases(&self, namespace: &str) -> Option<Leases> {
+        match self {
+            Self::Live(cluster) => Some(cluster.leases(namespace)),
+            Self::Snapshot(_) => None,
+        }
+    }
 }
 
 impl ReadCluster for AnyCluster {
@@ -59,6 +70,34 @@ impl WriteCluster for AnyCluster {
         match self {
             Self::Live(cluster) => cluster.write(key, write, expected).await,
             Self::Snapshot(cluster) => cluster.write(key, write, expected).await,
+        }
+    }
+
+    async fn rehearse(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<(), ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.rehearse(key, write, expected).await,
+            Self::Snapshot(cluster) => cluster.rehearse(key, write, expected).await,
+        }
+    }
+
+    async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.read(key).await,
+            Self::Snapshot(cluster) => cluster.read(key).await,
+        }
+    }
+
+    async fn review(&self, asked: &Await) -> Result<bool, ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.review(asked).await,
+            Self::Snapshot(cluster) => cluster.review(asked).await,
+        }
+    }
+
+    async fn standing(&self, with: Credentials, needs: &[Request]) -> Result<Option<Standing>, ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.standing(with, needs).await,
+            Self::Snapshot(cluster) => cluster.standing(with, needs).await,
         }
     }
 

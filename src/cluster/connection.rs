@@ -129,6 +129,16 @@ impl Connection {
         Ok(Self { config, current: Mutex::new(Current { client, number: FIRST, has_worked: Arc::default() }), server })
     }
 
+    /// Another connection to the same server, with credentials of this moment.
+    pub(super) async fn anew(&self) -> Result<Self, ClusterError> {
+        Self::new(self.config.clone()).await
+    }
+
+    /// Whether a plugin makes the credentials, and makes others each time.
+    pub(super) fn has_plugin(&self) -> bool {
+        self.config.auth_info.exec.is_some()
+    }
+
     /// New credentials: a token lives for a quarter of an hour, an apply may live longer. Of the requests that an old
     /// token has failed the first renews it, and the others wait for that.
     async fn renew(&self, failed: usize) -> Result<(), ClusterError> {

@@ -14,6 +14,7 @@ use super::connection::{Answer, Ask, Connection, JSON};
 use super::live::collection;
 use super::protobuf::{self, Sent};
 use crate::names::ObjectKind;
+use crate::state::meta::AGGREGATION;
 
 /// Objects of a page. One page of nearly every cluster: the server answers it from its cache, and need not be asked twice
 /// in a row; it holds some 20 MB for one.
@@ -130,6 +131,25 @@ pub(super) async fn list<T: Listed>(connection: &Connection, kind: ObjectKind) -
     }
 }
 
+/// Of the history of the fields of an aggregated role: that another than the controller holds its rules.
+fn holders_of_rules(history: Value) -> Option<Value> {
+    let Value::Array(entries) = history else {
+        return None;
+    };
+    let kept: Vec<Value> = entries
+        .into_iter()
+        .filter(|entry| entry.get("manager").and_then(Value::as_str) != Some(AGGREGATION))
+        .filter_map(|mut entry| {
+            let fields = entry.get_mut("fieldsV1")?;
+            let rules = fields.get("f:rules")?.clone();
+            *fields = json!({ "f:rules": rules });
+            entry.as_object_mut()?.shift_remove("time");
+            Some(entry)
+        })
+        .collect();
+    (!kept.is_empty()).then_some(Value::Array(kept))
+}
+
 /// An object as a snapshot keeps it: with its kind, which lists leave out, and without the history of its fields.
 pub(super) fn exported(kind: ObjectKind, object: Value) -> Value {
     let mut out = serde_json::Map::new();
@@ -138,9 +158,13 @@ pub(super) fn exported(kind: ObjectKind, object: Value) -> Value {
     if let Value::Object(fields) = object {
         out.extend(fields.into_iter().filter(|(field, _)| field != "apiVersion" && field != "kind"));
     }
+    let aggregated = out.get("aggregationRule").is_some_and(|rule| !rule.is_null());
     if let Some(metadata) = out.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.shift_remove("managedFields");
+        let history = metadata.shift_remove("managedFields");
         metadata.shift_remove("selfLink");
+        // It decides what the controller makes of the role, so the snapshot keeps that much.
+        let kept = history.filter(|_| aggregated).and_then(holders_of_rules);
+        metadata.extend(kept.map(|kept| ("managedFields".to_owned(), kept)));
     }
     // Of a namespace its name, labels and uid count here; its spec and status are nobody's access.
     if kind == ObjectKind::Namespace {

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::connection::{Answer, Ask, Connection};
 use super::list::{exported, list};
-use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written, waiting};
-use crate::access::{ObjectRequest, Request};
+use super::review::Credentials;
+use super::{Caller, ClusterError, Leases, ReadCluster, Standing, WriteCluster, Written, review, waiting};
+use crate::access::Request;
 use crate::guard::Nodes;
 use crate::names::{ObjectKey, ObjectKind};
+use crate::plan::Await;
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
 use crate::state::meta::FIELD_MANAGER;
@@ -20,20 +21,17 @@ use crate::state::object::{Binding, RawBinding, RawNamespace, RawRole, Role};
 use crate::state::write::{Expected, Refusal, Version, Write, merge, without_empty};
 
 /// Names of RBAC objects may hold blanks, colons and more.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// A right that this run has just granted itself is not seen by the authorizer's informers at once.
 const FORBIDDEN_TRIES: u32 = 3;
 const INFORMER_LAG: std::time::Duration = std::time::Duration::from_millis(400);
-
-/// Questions in flight. API priority and fairness gives a client more than this without waiting.
-const REVIEWS: usize = 16;
 
 /// What the admission plugin NamespaceLifecycle says of a namespace that ends.
 const ENDING: &str = "because it is being terminated";
 
 /// A cluster behind an API server.
 pub(crate) struct LiveCluster {
-    connection: Arc<Connection>,
+    pub(super) connection: Arc<Connection>,
 }
 
 /// The path of all objects of a kind, or of those of a namespace.
@@ -61,10 +59,25 @@ impl LiveCluster {
         Self { connection: Arc::new(connection) }
     }
 
+    pub(crate) fn leases(&self, namespace: &str) -> Leases {
+        Leases::new(self.connection.clone(), namespace)
+    }
+
     async fn get(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        Self::got(&self.connection, key).await
+    }
+
+    async fn aws_auth(connection: Arc<Connection>) -> Result<Option<AwsAuth>, ClusterError> {
+        let key = ObjectKey::aws_auth();
+        let object = Self::got(&connection, &key).await?;
+        let read = object.map(|object| AwsAuth::from_json(&object)).transpose();
+        read.map_err(|fault| ClusterError::Unreadable { what: key.to_string(), why: fault.to_string() })
+    }
+
+    async fn got(connection: &Connection, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
         let what = format!("get {key}");
         let ask = Ask { method: "GET", path: &path(key), body: None, what: what.clone() };
-        let answer = self.connection.send(&ask).await?;
+        let answer = connection.send(&ask).await?;
         match answer.status {
             404 => Ok(None),
             _ if answer.is_success() => answer.read(&what).map(Some),
@@ -126,13 +139,23 @@ impl LiveCluster {
     }
 }
 
+/// Method, verb and path of a write.
+fn request(key: &ObjectKey, write: &Write) -> (&'static str, &'static str, String) {
+    let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
+    match write {
+        Write::Create(_) => ("POST", "create", format!("{}?{query}", collection(key.kind(), key.namespace()))),
+        Write::Patch(_) => ("PATCH", "patch", format!("{}?{query}", path(key))),
+        Write::Delete => ("DELETE", "delete", path(key)),
+    }
+}
+
 /// From `… create new content in namespace x because …`.
 fn namespace_of(message: &str) -> String {
     message.split(" in namespace ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned()
 }
 
 /// What went wrong with a request, by its status and the server's words.
-fn failed(verb: &str, what: &str, answer: &Answer) -> ClusterError {
+pub(super) fn failed(verb: &str, what: &str, answer: &Answer) -> ClusterError {
     let said = answer.failure();
     let refused = |refusal: Refusal| ClusterError::Refused { object: what.to_owned(), refusal };
     match answer.status {
@@ -158,7 +181,8 @@ impl ReadCluster for LiveCluster {
         let (cluster_bindings, bindings) = (spawned(ObjectKind::ClusterRoleBinding), spawned(ObjectKind::RoleBinding));
         let connection = self.connection.clone();
         let namespaces = tokio::spawn(async move { list::<RawNamespace>(&connection, ObjectKind::Namespace).await });
-        let aws_auth = self.get(&ObjectKey::aws_auth()).await?;
+        // A large one takes as long to read as a list, and the policy is read meanwhile.
+        let aws_auth = tokio::spawn(Self::aws_auth(self.connection.clone()));
         let mut state = State::default();
         for raw in joined(namespaces.await)? {
             let name = raw.metadata.name.clone();
@@ -168,11 +192,7 @@ impl ReadCluster for LiveCluster {
             }
             state.namespaces.insert(name, meta.labels);
         }
-        let unreadable = |fault: crate::state::object::ObjectFault| ClusterError::Unreadable {
-            what: ObjectKey::aws_auth().to_string(),
-            why: fault.to_string(),
-        };
-        state.aws_auth = aws_auth.map(|object| AwsAuth::from_json(&object)).transpose().map_err(unreadable)?;
+        state.aws_auth = joined(aws_auth.await)?;
         // Collected at once, maps are built without gaps.
         state.roles = joined(cluster_roles.await)?.into_iter().chain(joined(roles.await)?).collect();
         state.bindings = joined(cluster_bindings.await)?.into_iter().chain(joined(bindings.await)?).collect();
@@ -198,13 +218,7 @@ impl ReadCluster for LiveCluster {
     }
 
     async fn whoami(&self) -> Result<Option<Caller>, ClusterError> {
-        let what = "ask who the caller is";
-        let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
-        let review = review(&self.connection, "selfsubjectreviews", &body, what).await?;
-        let info = review.pointer("/status/userInfo").cloned().unwrap_or_default();
-        serde_json::from_value(info)
-            .map(Some)
-            .map_err(|error| ClusterError::Unreadable { what: what.to_owned(), why: error.to_string() })
+        review::caller(&self.connection).await.map(Some)
     }
 
     async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
@@ -214,34 +228,8 @@ impl ReadCluster for LiveCluster {
     }
 
     async fn allows(&self, requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
-        let answers = stream::iter(requests).map(|request| may(&self.connection, request)).buffered(REVIEWS);
-        answers.try_collect().await.map(Some)
+        review::own(&self.connection, requests).await.map(Some)
     }
-}
-
-/// Puts a question to the cluster, which stores nothing of it, and returns it with its answer.
-async fn review(connection: &Connection, resource: &str, body: &Value, what: &str) -> Result<Value, ClusterError> {
-    let group = body.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-    let path = format!("/apis/{group}/{resource}");
-    let answer = connection.send(&Ask { method: "POST", path: &path, body: Some(body), what: what.to_owned() }).await?;
-    if answer.is_success() { answer.read(what) } else { Err(failed("create", resource, &answer)) }
-}
-
-/// Whether the caller may do something, by SelfSubjectAccessReview.
-async fn may(connection: &Connection, request: &Request) -> Result<bool, ClusterError> {
-    let spec = match request {
-        Request::Url { verb, path } => json!({ "nonResourceAttributes": { "verb": verb, "path": path } }),
-        Request::Object(ObjectRequest { verb, group, resource, subresource, name, namespace }) => json!({
-            "resourceAttributes": {
-                "verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": name,
-                "namespace": namespace,
-            },
-        }),
-    };
-    let body = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec });
-    let what = format!("ask whether the caller may {request}");
-    let review = review(connection, "selfsubjectaccessreviews", &body, &what).await?;
-    Ok(review.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or_default())
 }
 
 /// Some node names of those with or without the label that Fargate gives its own (EKS User Guide, "Fargate").
@@ -263,12 +251,7 @@ fn joined<T>(end: Result<Result<T, ClusterError>, tokio::task::JoinError>) -> Re
 
 impl WriteCluster for LiveCluster {
     async fn write(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<Written, ClusterError> {
-        let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
-        let (method, verb, path) = match write {
-            Write::Create(_) => ("POST", "create", format!("{}?{query}", collection(key.kind(), key.namespace()))),
-            Write::Patch(_) => ("PATCH", "patch", format!("{}?{query}", path(key))),
-            Write::Delete => ("DELETE", "delete", path(key)),
-        };
+        let (method, verb, path) = request(key, write);
         let body = write.body(expected);
         let ask = Ask { method, path: &path, body: Some(&body), what: format!("{verb} {key}") };
         let mut forbidden = 0;
@@ -301,6 +284,31 @@ impl WriteCluster for LiveCluster {
             return Ok(made);
         }
         Err(failed(verb, &key.to_string(), &answer))
+    }
+
+    async fn rehearse(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<(), ClusterError> {
+        let (method, verb, path) = request(key, write);
+        let path = format!("{path}{}dryRun=All", if path.contains('?') { '&' } else { '?' });
+        let mut body = write.body(expected);
+        if *write == Write::Delete {
+            // With options in its body a DELETE does not look at its query: it would delete.
+            merge(&mut body, &json!({ "dryRun": ["All"] }));
+        }
+        let ask = Ask { method, path: &path, body: Some(&body), what: format!("{verb} {key}") };
+        let answer = self.connection.send(&ask).await?;
+        if answer.is_success() { Ok(()) } else { Err(failed(verb, &key.to_string(), &answer)) }
+    }
+
+    async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        Ok(self.get(key).await?.map(|object| exported(key.kind(), object)))
+    }
+
+    async fn review(&self, asked: &Await) -> Result<bool, ClusterError> {
+        review::of(&self.connection, asked).await
+    }
+
+    async fn standing(&self, with: Credentials, needs: &[Request]) -> Result<Option<Standing>, ClusterError> {
+        review::standing(&self.connection, with, needs).await.map(Some)
     }
 
     async fn finish(&self) -> Result<(), ClusterError> {

@@ -5,15 +5,19 @@
 pub(crate) mod any;
 pub(crate) mod connection;
 pub(crate) mod kubeconfig;
+mod lease;
 mod list;
 pub(crate) mod live;
 mod plugin;
 mod protobuf;
 mod retry;
+mod review;
 pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use lease::{Lease, Leases};
+pub(crate) use review::{Credentials, Standing};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -21,6 +25,7 @@ use crate::access::Request;
 use crate::diagnostic::{Diagnostic, Excerpt};
 use crate::guard::Nodes;
 use crate::names::ObjectKey;
+use crate::plan::Await;
 use crate::state::State;
 use crate::state::write::{Expected, Refusal, Version, Write};
 
@@ -29,7 +34,7 @@ pub(crate) trait ReadCluster {
     /// The access to the cluster, complete, or an error: a partial read is never an answer.
     async fn observe(&self) -> Result<State, ClusterError>;
 
-    /// Every object of the access, as `rolecall snapshot` writes it: without managedFields, sorted by kind and name.
+    /// Every object of the access, as `rolecall snapshot` writes it: without who wrote it, sorted by kind and name.
     async fn export(&self) -> Result<Vec<Value>, ClusterError>;
 
     /// Who the cluster takes the caller for; a snapshot has no caller.
@@ -50,6 +55,18 @@ pub(crate) trait ReadCluster {
 pub(crate) trait WriteCluster: ReadCluster {
     /// Makes one write under its precondition, retrying what may be retried.
     async fn write(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<Written, ClusterError>;
+
+    /// Has the cluster judge a write, and makes it not.
+    async fn rehearse(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<(), ClusterError>;
+
+    /// The object as it is stored, whole.
+    async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError>;
+
+    /// Whether somebody may do something, as the cluster itself decides it.
+    async fn review(&self, asked: &Await) -> Result<bool, ClusterError>;
+
+    /// Whom the cluster takes the caller for, and which of these he may; a snapshot has no caller.
+    async fn standing(&self, with: Credentials, needs: &[Request]) -> Result<Option<Standing>, ClusterError>;
 
     /// Makes lasting what was written; a live cluster has done so already.
     async fn finish(&self) -> Result<(), ClusterError>;

@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Caller, ClusterError, ReadCluster, WriteCluster, Written, waiting};
+use super::{Caller, ClusterError, Credentials, ReadCluster, Standing, WriteCluster, Written, review, waiting};
+use crate::access::Request;
 use crate::names::{ObjectKey, ObjectKind};
+use crate::plan::Await;
 use crate::state::State;
 use crate::state::object::ObjectFault;
 use crate::state::validate::{key_of, refusal};
@@ -210,6 +212,20 @@ impl Inner {
         stored.is_some_and(|stored| stored.value.pointer("/metadata/deletionTimestamp").is_some())
     }
 
+    /// What the API server would answer to a write.
+    fn judge(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<Accepted, ClusterError> {
+        let refused = |refusal: Refusal| ClusterError::Refused { object: key.to_string(), refusal };
+        if let (Write::Create(_), Some(namespace)) = (write, key.namespace())
+            && self.is_ending(namespace)
+        {
+            return Err(refused(Refusal::NamespaceEnding(namespace.to_owned())));
+        }
+        let namespace_exists = key.namespace().is_none_or(|name| self.has_namespace(name));
+        let version = self.version(key);
+        let existing = self.objects.get(key).map(|stored| &stored.value).zip(version.as_ref());
+        accept(key, existing, namespace_exists, write, expected).map_err(refused)
+    }
+
     fn version(&self, key: &ObjectKey) -> Option<Version> {
         self.objects.get(key).map(|stored| version_of(&stored.value))
     }
@@ -328,17 +344,8 @@ impl ReadCluster for SnapshotCluster {
 impl WriteCluster for SnapshotCluster {
     async fn write(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<Written, ClusterError> {
         let mut inner = self.inner.borrow_mut();
-        let refused = |refusal: Refusal| ClusterError::Refused { object: key.to_string(), refusal };
-        if let (Write::Create(_), Some(namespace)) = (write, key.namespace())
-            && inner.is_ending(namespace)
-        {
-            return Err(refused(Refusal::NamespaceEnding(namespace.to_owned())));
-        }
-        let namespace_exists = key.namespace().is_none_or(|name| inner.has_namespace(name));
         let version = inner.version(key);
-        let existing = inner.objects.get(key).map(|stored| &stored.value).zip(version.as_ref());
-        let accepted = accept(key, existing, namespace_exists, write, expected).map_err(refused)?;
-        match accepted {
+        match inner.judge(key, write, expected)? {
             Accepted::Unchanged => {
                 let held = inner.objects.get(key).filter(|_| *write == Write::Delete);
                 Ok(held.and_then(|stored| waiting(&stored.value)).unwrap_or(Written::Unchanged(version)))
@@ -366,6 +373,22 @@ impl WriteCluster for SnapshotCluster {
                 Ok(held.unwrap_or(Written::Stored(Some(version))))
             }
         }
+    }
+
+    async fn rehearse(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<(), ClusterError> {
+        self.inner.borrow().judge(key, write, expected).map(drop)
+    }
+
+    async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        Ok(self.inner.borrow().objects.get(key).map(|stored| stored.value.clone()))
+    }
+
+    async fn review(&self, asked: &Await) -> Result<bool, ClusterError> {
+        Ok(review::by_rules(&self.observe().await?, asked))
+    }
+
+    async fn standing(&self, _with: Credentials, _needs: &[Request]) -> Result<Option<Standing>, ClusterError> {
+        Ok(None)
     }
 
     async fn finish(&self) -> Result<(), ClusterError> {

@@ -1,22 +1,29 @@
 //! What a policy breaks by itself, whatever the cluster is like.
 //!
 //! Its own roles, bound to the whole cluster or in namespaces that it names, are there after every plan: what they let
-//! somebody do, he can do. Roles of the cluster, globs and labels are not judged, nor what must be possible.
+//! somebody do, he can do. So it is with `cluster-admin`, which every API server brings up to everything as it starts
+//! (kubernetes v1.36.3 `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`). The cluster's other roles are what
+//! its version and its operators make of them and are not judged; nor are globs, labels and what must be possible.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use super::invariants::{Refusal, of_state};
+use crate::names::ObjectKey;
 use crate::plan;
 use crate::policy::{BoundRole, Claim, Known, NamespaceSelector, Policy, is_for};
 use crate::state::State;
-use crate::state::meta::Labels;
+use crate::state::meta::{Labels, Meta};
+use crate::state::object::Role;
+use crate::state::rbac::Rule;
+
+const CLUSTER_ADMIN: &str = "cluster-admin";
 
 /// The invariants that the policy breaks in one of its clusters, each once.
 pub(crate) fn of_policy_alone(policy: &Policy, now: Timestamp) -> Vec<Refusal> {
     let mut forbidding = policy.clone();
-    forbidding.invariants.retain(|invariant| !matches!(invariant.claim, Claim::Can(_)));
+    forbidding.invariants.retain(|invariant| forbids(&invariant.claim));
     if forbidding.invariants.is_empty() {
         return Vec::new();
     }
@@ -28,7 +35,7 @@ pub(crate) fn of_policy_alone(policy: &Policy, now: Timestamp) -> Vec<Refusal> {
     let mut found: Vec<Refusal> = Vec::new();
     for cluster in clusters {
         for refusal in in_cluster(&forbidding, cluster, now) {
-            if !found.iter().any(|one| one.span == refusal.span) {
+            if !found.iter().any(|one| one.place == refusal.place) {
                 found.push(refusal);
             }
         }
@@ -38,12 +45,16 @@ pub(crate) fn of_policy_alone(policy: &Policy, now: Timestamp) -> Vec<Refusal> {
 
 fn in_cluster(policy: &Policy, cluster: Option<&str>, now: Timestamp) -> Vec<Refusal> {
     let policy = decided(policy, cluster);
-    let empty = State { namespaces: named(&policy), ..State::default() };
-    let Ok(after) = plan::plan(&policy, cluster, &empty, now).map(|plan| plan.after(&empty)) else {
+    let mut empty = State { namespaces: named(&policy), ..State::default() };
+    empty.roles.insert(ObjectKey::cluster_role(CLUSTER_ADMIN), everything());
+    let Ok(plan) = plan::plan(&policy, cluster, &empty, now) else {
+        return Vec::new();
+    };
+    let Ok(after) = plan.after(&empty) else {
         return Vec::new();
     };
     let known = Known::of(&policy, cluster, &empty, now);
-    after.map(|after| of_state(&policy, cluster, &known, &after).0).unwrap_or_default()
+    of_state(&plan.invariants, &known, &after).0
 }
 
 /// The policy without what hangs on roles, namespaces and labels of the cluster.
@@ -69,11 +80,39 @@ fn decided(policy: &Policy, cluster: Option<&str>) -> Policy {
     }
     policy.bindings.retain(|_, binding| match &binding.role.value {
         BoundRole::ClusterRole(role) => {
-            cluster_roles.get(role).is_some_and(|role| is_for(role.clusters.as_deref(), cluster))
+            let is_own = cluster_roles.get(role).is_some_and(|role| is_for(role.clusters.as_deref(), cluster));
+            is_own || role == CLUSTER_ADMIN
         }
         BoundRole::Role(role) => roles.get(role).is_some_and(|role| is_for(role.clusters.as_deref(), cluster)),
     });
     policy
+}
+
+/// What `cluster-admin` is in every version.
+fn everything() -> Role {
+    let all = || vec!["*".to_owned()];
+    let resources = Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() };
+    let urls = Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() };
+    let labels = Labels::from([("kubernetes.io/bootstrapping".to_owned(), "rbac-defaults".to_owned())]);
+    Role { meta: Meta { labels, ..Meta::default() }, rules: vec![resources, urls], aggregation: None }
+}
+
+/// The roles of the clusters that the policy binds and of which it does not say what they allow, where it says what
+/// must not be possible.
+pub(crate) fn not_judged_alone(policy: &Policy) -> BTreeSet<&str> {
+    if !policy.invariants.iter().any(|invariant| forbids(&invariant.claim)) {
+        return BTreeSet::new();
+    }
+    let others = policy.bindings.values().filter_map(|binding| match &binding.role.value {
+        BoundRole::ClusterRole(role) if role == CLUSTER_ADMIN || policy.cluster_roles.contains_key(role) => None,
+        BoundRole::Role(role) if policy.roles.contains_key(role) => None,
+        BoundRole::ClusterRole(role) | BoundRole::Role(role) => Some(role.as_str()),
+    });
+    others.collect()
+}
+
+fn forbids(claim: &Claim) -> bool {
+    !matches!(claim, Claim::Can(_))
 }
 
 /// The namespaces that the policy names.

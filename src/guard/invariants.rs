@@ -6,7 +6,8 @@ use super::breach::{Breach, request};
 use super::subjects::People;
 use crate::access::{Access, Moment, doubts};
 use crate::diagnostic::{Diagnostic, Place, Span};
-use crate::policy::{Action, Claim, Invariant, InvariantSubject, Known, Policy, is_for};
+use crate::plan::{Meant, MustHold};
+use crate::policy::{Action, Claim, Known};
 use crate::state::State;
 
 /// Breakers named one by one on a terminal.
@@ -17,8 +18,9 @@ const NAMED: usize = 5;
 pub(crate) struct Refusal {
     /// Where the invariant stands.
     pub(crate) place: Place,
+    /// Where the policy is at hand.
     #[serde(skip)]
-    pub(crate) span: Span,
+    pub(crate) span: Option<Span>,
     pub(crate) description: Option<String>,
     /// What was to hold, in words.
     pub(crate) invariant: String,
@@ -31,7 +33,11 @@ impl Refusal {
             Some(text) => format!("{text} ({})", self.invariant),
             None => self.invariant.clone(),
         };
-        let mut error = Diagnostic::error(format!("an invariant does not hold: {what}")).at(self.span, "");
+        let error = Diagnostic::error(format!("an invariant does not hold: {what}"));
+        let mut error = match self.span {
+            Some(span) => error.at(span, ""),
+            None => error.hint(format!("it stands at {}", self.place)),
+        };
         for breach in self.breaches.iter().take(NAMED) {
             let name = breach.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
             let path =
@@ -46,35 +52,19 @@ impl Refusal {
 }
 
 /// The invariants that do not hold in a state, and what is odd about them.
-pub(crate) fn of_state(
-    policy: &Policy,
-    cluster: Option<&str>,
-    known: &Known,
-    state: &State,
-) -> (Vec<Refusal>, Vec<Diagnostic>) {
-    if policy.invariants.is_empty() {
+pub(crate) fn of_state(invariants: &[MustHold], known: &Known, state: &State) -> (Vec<Refusal>, Vec<Diagnostic>) {
+    if invariants.is_empty() {
         return (Vec::new(), Vec::new());
     }
     let access = Access::of(state, Moment::Settled);
-    let people = People::of(&access, known, policy);
-    let here = || policy.invariants.iter().filter(|invariant| is_here(policy, cluster, &invariant.subject));
-    let refusals = here().filter_map(|invariant| judge(policy, &people, invariant)).collect();
-    let odd = here().flat_map(|invariant| oddities(&access, invariant)).collect();
+    let people = People::of(&access, known);
+    let refusals = invariants.iter().filter_map(|invariant| judge(&people, invariant)).collect();
+    let odd = invariants.iter().flat_map(|invariant| oddities(&access, invariant)).collect();
     (refusals, odd)
 }
 
-/// Of who is not of the cluster an invariant says nothing there.
-fn is_here(policy: &Policy, cluster: Option<&str>, subject: &InvariantSubject) -> bool {
-    let filter = match subject {
-        InvariantSubject::Group(name) => policy.groups.get(&name.value).map(|group| &group.clusters),
-        InvariantSubject::Principal(name) => policy.principals.get(&name.value).map(|one| &one.clusters),
-        InvariantSubject::User(_) | InvariantSubject::ServiceAccount(_) | InvariantSubject::EveryoneBut(_) => None,
-    };
-    filter.is_none_or(|filter| is_for(filter.as_deref(), cluster))
-}
-
-fn judge(policy: &Policy, people: &People<'_, '_>, invariant: &Invariant) -> Option<Refusal> {
-    let Invariant { span, description, subject, claim } = invariant;
+fn judge(people: &People<'_, '_>, invariant: &MustHold) -> Option<Refusal> {
+    let MustHold { place, span, description, subject, claim } = invariant;
     let meant = people.meant(subject, matches!(claim, Claim::Can(_)));
     let mut breaches = meant.iter().filter_map(|who| match claim {
         Claim::Can(action) => people.cannot(who, action),
@@ -83,28 +73,24 @@ fn judge(policy: &Policy, people: &People<'_, '_>, invariant: &Invariant) -> Opt
     });
     let mut found: Vec<Breach> = breaches.next().into_iter().collect();
     // What the group has, all its members have.
-    let whole = |breach: &Breach| matches!(subject, InvariantSubject::Group(_)) && breach.who.starts_with("group:");
+    let whole = |breach: &Breach| matches!(subject, Meant::Group(_)) && breach.who.starts_with("group:");
     if !found.iter().any(whole) {
         found.extend(breaches);
     }
-    let place = policy.sources.place(*span);
     let invariant = format!("{} {}", subject_words(subject), claim_words(claim));
-    let (span, description) = (*span, description.clone());
+    let (place, span, description) = (place.clone(), *span, description.clone());
     (!found.is_empty()).then_some(Refusal { place, span, description, invariant, breaches: found })
 }
 
-fn subject_words(subject: &InvariantSubject) -> String {
+fn subject_words(subject: &Meant) -> String {
     match subject {
-        InvariantSubject::Group(name) => format!("group {}", name.value),
-        InvariantSubject::Principal(name) => format!("principal {}", name.value),
-        InvariantSubject::User(name) => format!("user {}", name.value),
-        InvariantSubject::ServiceAccount(account) => {
-            let namespace = account.value.namespace.as_deref().unwrap_or_default();
-            format!("service account {namespace}/{}", account.value.name)
-        }
-        InvariantSubject::EveryoneBut(names) if names.is_empty() => "everyone".to_owned(),
-        InvariantSubject::EveryoneBut(names) => {
-            let names: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
+        Meant::Group(name) => format!("group {name}"),
+        Meant::Principal { name, who: _ } => format!("principal {name}"),
+        Meant::User(name) => format!("user {name}"),
+        Meant::ServiceAccount { namespace, name } => format!("service account {namespace}/{name}"),
+        Meant::EveryoneBut(spared) if spared.is_empty() => "everyone".to_owned(),
+        Meant::EveryoneBut(spared) => {
+            let names: Vec<&str> = spared.iter().map(|one| one.name.as_str()).collect();
             format!("everyone but {}", names.join(", "))
         }
     }
@@ -119,13 +105,17 @@ fn claim_words(claim: &Claim) -> String {
 }
 
 /// A word that no cluster knows makes a `cannot` hold for nothing.
-fn oddities(access: &Access<'_>, invariant: &Invariant) -> Vec<Diagnostic> {
+fn oddities(access: &Access<'_>, invariant: &MustHold) -> Vec<Diagnostic> {
     let action: &Action = match &invariant.claim {
         Claim::Can(action) | Claim::Cannot(action) => action,
         Claim::CannotEscalate => return Vec::new(),
     };
     let found = doubts(access, None, &request(action, None, None)).into_iter().map(|doubt| {
-        let warning = Diagnostic::warning(format!("of an invariant: {doubt}")).at(invariant.span, "");
+        let warning = Diagnostic::warning(format!("of an invariant: {doubt}"));
+        let warning = match invariant.span {
+            Some(span) => warning.at(span, ""),
+            None => warning.hint(format!("it stands at {}", invariant.place)),
+        };
         doubt.hint().into_iter().fold(warning, Diagnostic::hint)
     });
     if action.resource == "*" { Vec::new() } else { found.collect() }

@@ -18,7 +18,7 @@ mod subjects;
 mod tests;
 
 pub(crate) use allowance::Allowance;
-pub(crate) use alone::of_policy_alone;
+pub(crate) use alone::{not_judged_alone, of_policy_alone};
 pub(crate) use caller::Caller;
 pub(crate) use danger::Danger;
 pub(crate) use invariants::{Refusal, of_state};

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::access::{Access, Identity, MASTERS, Principal, Who};
 use crate::names::reserved_prefix;
-use crate::policy::{At, InvariantSubject, Known, Policy};
+use crate::plan::{Meant, Spared};
+use crate::policy::Known;
 use crate::state::rbac::Subject;
 
 /// Groups that are reserved and still mean people: what they have, everybody has.
@@ -15,30 +16,25 @@ const ANONYMOUS: &str = "system:anonymous";
 pub(super) struct People<'a, 's> {
     pub(super) access: &'a Access<'s>,
     pub(super) known: &'a Known,
-    policy: &'a Policy,
     pub(super) principals: Vec<Principal>,
 }
 
 impl<'a, 's> People<'a, 's> {
-    pub(super) fn of(access: &'a Access<'s>, known: &'a Known, policy: &'a Policy) -> Self {
+    pub(super) fn of(access: &'a Access<'s>, known: &'a Known) -> Self {
         access.grants.index();
-        Self { access, known, policy, principals: access.principals() }
+        Self { access, known, principals: access.principals() }
     }
 
     /// Everybody who is meant; `can` means nobody who never logged in.
-    pub(super) fn meant(&self, subject: &InvariantSubject, can: bool) -> Vec<Who> {
+    pub(super) fn meant(&self, subject: &Meant, can: bool) -> Vec<Who> {
         match subject {
-            InvariantSubject::Group(group) => self.group(&group.value),
-            InvariantSubject::Principal(name) => self.known.principal(&name.value).cloned().into_iter().collect(),
-            InvariantSubject::User(name) => vec![Who::of_username(&name.value)],
-            InvariantSubject::ServiceAccount(account) => account
-                .value
-                .namespace
-                .clone()
-                .map(|namespace| Who::ServiceAccount { namespace, name: account.value.name.clone() })
-                .into_iter()
-                .collect(),
-            InvariantSubject::EveryoneBut(names) => self.everyone_but(names, can),
+            Meant::Group(group) => self.group(group),
+            Meant::Principal { name: _, who } => who.iter().cloned().collect(),
+            Meant::User(name) => vec![Who::of_username(name)],
+            Meant::ServiceAccount { namespace, name } => {
+                vec![Who::ServiceAccount { namespace: namespace.clone(), name: name.clone() }]
+            }
+            Meant::EveryoneBut(spared) => self.everyone_but(spared, can),
         }
     }
 
@@ -49,8 +45,8 @@ impl<'a, 's> People<'a, 's> {
         std::iter::once(Who::Group(group.to_owned())).chain(members).collect()
     }
 
-    fn everyone_but(&self, names: &[At<String>], can: bool) -> Vec<Who> {
-        let exempt = Exempt::of(names, self);
+    fn everyone_but(&self, spared: &[Spared], can: bool) -> Vec<Who> {
+        let exempt = Exempt::of(spared);
         // For whoever stands behind a username or a group, the principal answers.
         let mut behind: BTreeSet<Who> = BTreeSet::new();
         for identity in self.principals.iter().flat_map(|one| one.admission.identities()) {
@@ -110,20 +106,10 @@ struct Exempt {
 }
 
 impl Exempt {
-    fn of(names: &[At<String>], people: &People<'_, '_>) -> Self {
+    fn of(spared: &[Spared]) -> Self {
         let mut exempt = Self::default();
-        for At { value: name, .. } in names {
-            let who = people.known.principal(name).cloned().or_else(|| Who::parse(name).ok());
-            if let Some(who) = who {
-                exempt.add(who);
-            }
-            let reserved = reserved_prefix(name).is_some();
-            if reserved || people.policy.groups.contains_key(name) {
-                exempt.add(Who::Group(name.clone()));
-            }
-            if reserved {
-                exempt.add(Who::of_username(name));
-            }
+        for who in spared.iter().flat_map(|one| &one.who) {
+            exempt.add(who.clone());
         }
         exempt
     }

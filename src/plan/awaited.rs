@@ -3,9 +3,11 @@
 //! An API server acts on a write once its informers have seen it. A step that takes away on the strength of an earlier
 //! grant therefore says which questions must be answered with yes before it is made.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use crate::access::Request;
+use crate::access::{ObjectRequest, Request};
 
 /// A question that must be answered with yes before a step is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,5 +72,33 @@ impl From<Request> for Question {
             },
             Request::Url { verb, path } => Self::Url { verb, path },
         }
+    }
+}
+
+impl From<&Question> for Request {
+    fn from(question: &Question) -> Self {
+        match question {
+            Question::Object { verb, api_group, resource, subresource, name, namespace } => {
+                Self::Object(ObjectRequest {
+                    verb: verb.clone(),
+                    group: api_group.clone(),
+                    resource: resource.clone(),
+                    subresource: subresource.clone(),
+                    name: name.clone(),
+                    namespace: namespace.clone(),
+                })
+            }
+            Question::Url { verb, path } => Self::Url { verb: verb.clone(), path: path.clone() },
+        }
+    }
+}
+
+impl fmt::Display for Await {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.username {
+            Some(username) => write!(f, "user:{username}")?,
+            None => write!(f, "group:{}", self.groups.first().map_or("", String::as_str))?,
+        }
+        write!(f, " may {}", Request::from(&self.question))
     }
 }

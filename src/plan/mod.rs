@@ -10,15 +10,21 @@ mod entries;
 mod fields;
 mod limits;
 mod moved;
+mod must_hold;
 mod objects;
 mod order;
+mod promise;
 mod removal;
+mod restore;
 
 pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, Sides};
-pub(crate) use awaited::{Await, Passing, Window};
+pub(crate) use awaited::{Await, Passing, Question, Window};
 use jiff::Timestamp;
 pub(crate) use limits::Limits;
+pub(crate) use must_hold::{Meant, MustHold, Spared};
 pub(crate) use objects::bridge;
+pub(crate) use promise::Promise;
+pub(crate) use restore::{Images, restore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -49,6 +55,9 @@ pub(crate) struct Plan {
     /// What the policy asks to guard: judged by whoever carries the plan out, without the policy at hand.
     #[serde(default, rename = "guarded")]
     pub(crate) limits: Limits,
+    /// What the policy says must hold: judged likewise.
+    #[serde(default)]
+    pub(crate) invariants: Vec<MustHold>,
     /// Of the planning; a saved plan has said them.
     #[serde(skip)]
     pub(crate) warnings: Vec<Diagnostic>,
@@ -178,10 +187,13 @@ impl Plan {
         self.changes.iter().filter(|change| change.action == action).count()
     }
 
-    /// Digest over the steps, what they rely on, the cluster, and what is guarded.
+    /// Digest over the steps, what they rely on, the cluster, what is guarded and what must hold.
     pub(crate) fn digest(&self) -> String {
         let what = (&self.policy, &self.cluster_uid, &self.steps, &self.windows);
-        let content = if self.limits.is_empty() {
+        let content = if !self.invariants.is_empty() {
+            let invariants: Vec<_> = self.invariants.iter().map(MustHold::content).collect();
+            serde_json::to_vec(&(what, self.limits.content(), invariants))
+        } else if self.limits.is_empty() {
             serde_json::to_vec(&what)
         } else {
             serde_json::to_vec(&(what, self.limits.content()))
@@ -202,7 +214,23 @@ struct Draft<'a> {
     findings: Vec<Diagnostic>,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    fn of(policy: &'a Policy) -> Self {
+        Self {
+            policy: &policy.name.value,
+            sources: &policy.sources,
+            changes: Vec::new(),
+            writes: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.changes.extend(other.changes);
+        self.writes.extend(other.writes);
+        self.findings.extend(other.findings);
+    }
+
     fn place(&self, span: crate::diagnostic::Span) -> Place {
         self.sources.place(span)
     }
@@ -219,15 +247,19 @@ pub(crate) fn plan(
     now: Timestamp,
 ) -> Result<Plan, Vec<Diagnostic>> {
     let (desired, warnings) = expand(policy, cluster, live, now)?;
-    let mut draft = Draft {
-        policy: &policy.name.value,
-        sources: &policy.sources,
-        changes: Vec::new(),
-        writes: Vec::new(),
-        findings: warnings,
-    };
-    entries::plan(&mut draft, &desired, live.aws_auth.as_ref(), &policy.ownership);
-    objects::plan(&mut draft, &desired, live, &policy.ownership);
+    let mut draft = Draft::of(policy);
+    draft.findings = warnings;
+    // Neither knows of the other, and to read a large aws-auth takes as long as to compare all roles.
+    let objects = std::thread::scope(|scope| {
+        let objects = scope.spawn(|| {
+            let mut draft = Draft::of(policy);
+            objects::plan(&mut draft, &desired, live, &policy.ownership);
+            draft
+        });
+        entries::plan(&mut draft, &desired, live.aws_auth.as_ref(), &policy.ownership);
+        objects.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    draft.add(objects);
     if draft.findings.iter().any(Diagnostic::is_error) {
         return Err(draft.findings);
     }
@@ -248,6 +280,7 @@ pub(crate) fn plan(
         windows,
         access: None,
         limits: Limits::of(policy),
+        invariants: MustHold::all(policy, cluster),
         warnings: draft.findings,
     })
 }

@@ -39,6 +39,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// A policy that is not at hand.
+    pub(crate) fn by_name(policy: &str) -> Self {
+        Self { policy: policy.to_owned(), ..Self::default() }
+    }
+
     /// The names of the principals.
     pub(crate) fn names(policy: &Policy, cluster: Option<&str>) -> Self {
         let home = home_of(policy, cluster);

@@ -26,7 +26,7 @@ mod usernames;
 pub(crate) use known::{Known, Origin};
 pub(crate) use load::{glimpse_clusters, load};
 pub(crate) use model::{
-    Action, At, BoundRole, Claim, ClusterTarget, Connection, Exclusive, IgnorePattern, Invariant, InvariantSubject,
-    MaxRemovals, NamespaceSelector, Ownership, Policy,
+    Action, At, BoundRole, Claim, ClusterTarget, Connection, Exclusive, IgnorePattern, InvariantSubject, MaxRemovals,
+    NamespaceSelector, Ownership, Policy,
 };
 pub(crate) use scope::is_for;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Sources, Span};
 use crate::names::{AccountId, Arn, Pattern};
@@ -306,14 +307,16 @@ pub(crate) enum InvariantSubject {
     EveryoneBut(Vec<At<String>>),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Claim {
     Can(Action),
     Cannot(Action),
     CannotEscalate,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct Action {
     pub(crate) verb: String,
     pub(crate) resource: String,

@@ -40,6 +40,7 @@ pub(crate) fn plan(
         "warnings": diagnostics(&plan.warnings, sources),
         "refusals": refusals,
         "guarded": plan.limits,
+        "invariants": plan.invariants,
         "guards": { "refused": verdict.refused, "allowed": verdict.allowed, "unjudged": verdict.unjudged },
     })
 }

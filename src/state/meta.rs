@@ -26,10 +26,30 @@ pub(crate) struct Meta {
     pub(crate) kubectl_applied: bool,
     /// Who has changed it since rolecall last did.
     pub(crate) last_writer: Option<Writer>,
+    pub(crate) rules_holder: Holder,
+}
+
+/// Who holds the `rules` of an aggregated role.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// The controller of those, or nobody.
+    #[default]
+    Controller,
+    /// The controller writes over them and never empties them.
+    Another,
+}
+
+impl Meta {
+    pub(crate) fn rules_by_hand(&self) -> bool {
+        self.rules_holder == Holder::Another
+    }
 }
 
 /// Under this name the API server keeps rolecall's writes apart from others' in managedFields.
 pub(crate) const FIELD_MANAGER: &str = "rolecall";
+
+/// Under this one the rules of aggregated roles are filled in.
+pub(crate) const AGGREGATION: &str = "clusterrole-aggregation-controller";
 
 /// Who wrote last, from managedFields.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -57,11 +77,19 @@ pub(crate) struct RawMeta {
 
 /// Who wrote some of its fields last.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct RawManaged {
     pub(crate) manager: Option<String>,
     pub(crate) time: Option<String>,
     pub(crate) subresource: Option<String>,
+    pub(crate) fields_v1: Option<RawFields>,
+}
+
+/// What of an object somebody holds, as far as it matters.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawFields {
+    #[serde(rename = "f:rules")]
+    rules: Option<serde::de::IgnoredAny>,
 }
 
 impl From<RawMeta> for Meta {
@@ -80,8 +108,10 @@ impl From<RawMeta> for Meta {
         } = raw;
         let mut annotations = annotations.unwrap_or_default();
         let kubectl_applied = annotations.remove(LAST_APPLIED).is_some();
-        let writers: Vec<Writer> = managed_fields
-            .unwrap_or_default()
+        let managed = managed_fields.unwrap_or_default();
+        let holds_rules = |field: &RawManaged| field.fields_v1.as_ref().is_some_and(|fields| fields.rules.is_some());
+        let by_hand = managed.iter().any(|field| field.manager.as_deref() != Some(AGGREGATION) && holds_rules(field));
+        let writers: Vec<Writer> = managed
             .into_iter()
             .filter(|field| field.subresource.as_deref().unwrap_or_default().is_empty())
             .filter_map(|field| Some(Writer { manager: field.manager?, time: field.time? }))
@@ -96,6 +126,7 @@ impl From<RawMeta> for Meta {
             owned_by_object: owner_references.is_some_and(|owners| !owners.is_empty()),
             kubectl_applied,
             last_writer: last_other(writers),
+            rules_holder: if by_hand { Holder::Another } else { Holder::Controller },
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod meta;
 pub(crate) mod object;
 pub(crate) mod owner;
 pub(crate) mod rbac;
+pub(crate) mod undo;
 pub(crate) mod validate;
 pub(crate) mod write;
 

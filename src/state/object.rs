@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::meta::{Meta, RawMeta, new_metadata};
+use super::meta::{Holder, Meta, RawMeta, new_metadata};
 use super::rbac::{RBAC_GROUP, RoleRef, Rule, Selector, Subject};
 use crate::names::{ObjectKey, ObjectKind};
 
@@ -97,8 +97,12 @@ pub(crate) fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, Object
 impl From<RawRole> for Role {
     fn from(raw: RawRole) -> Self {
         let RawRole { metadata, rules, aggregation_rule } = raw;
+        let mut meta = Meta::from(metadata);
+        if aggregation_rule.is_none() {
+            meta.rules_holder = Holder::default();
+        }
         Self {
-            meta: metadata.into(),
+            meta,
             rules: rules.unwrap_or_default(),
             aggregation: aggregation_rule.map(|rule| rule.cluster_role_selectors.unwrap_or_default()),
         }

@@ -25,7 +25,7 @@ func (c *control) handler() http.Handler {
 	mux.HandleFunc("POST /token", endpoint(c.token))
 	mux.HandleFunc("POST /credentials", endpoint(c.credentials))
 	mux.HandleFunc("POST /synced", endpoint(c.synced))
-	mux.HandleFunc("POST /ec2/", describeInstances)
+	mux.HandleFunc("POST /ec2", describeInstances)
 	return mux
 }
 

@@ -134,6 +134,18 @@ impl TestCluster {
         self.api.send(Some(token), method, path, content_type, body)
     }
 
+    /// Sends with these headers alone: none is a request of nobody.
+    #[track_caller]
+    pub fn request_with(
+        &self,
+        headers: &[(&str, &str)],
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        self.api.send_with(headers, method, path, body)
+    }
+
     /// Sends as a member of system:masters.
     #[track_caller]
     pub fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {

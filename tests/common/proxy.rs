@@ -27,25 +27,34 @@ pub struct Asked {
     pub body: Value,
     pub authorization: String,
     pub content_type: String,
-    /// Counts the requests of this method and path, from 1.
+    /// Counts the requests of this method and path, from 1; dry runs by themselves.
     pub nth: usize,
     /// Counts the writes of RBAC objects and ConfigMaps, from 1; of other requests the number of writes before.
     pub writes: usize,
 }
 
 impl Asked {
+    /// Of an object of the access: neither a dry run nor the Lease.
     pub fn is_write(&self) -> bool {
-        is_write(&self.method, &self.path)
+        is_write(&self.method, &self.path, &self.query)
     }
 
-    /// Whether it is of this method, and its path ends so.
+    pub fn is_dry_run(&self) -> bool {
+        is_dry_run(&self.query)
+    }
+
+    /// Whether it is of this method, its path ends so, and it is no dry run.
     pub fn is(&self, method: &str, end: &str) -> bool {
-        self.method == method && self.path.ends_with(end)
+        self.method == method && self.path.ends_with(end) && !self.is_dry_run()
     }
 }
 
-fn is_write(method: &str, path: &str) -> bool {
-    method != "GET" && !path.contains("review")
+fn is_write(method: &str, path: &str, query: &str) -> bool {
+    method != "GET" && !path.contains("review") && !path.contains("/leases") && !is_dry_run(query)
+}
+
+fn is_dry_run(query: &str) -> bool {
+    query.contains("dryRun=All")
 }
 
 /// What becomes of a request.
@@ -236,10 +245,11 @@ impl Inner {
         reader.read_exact(&mut body).ok()?;
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let nth = all.iter().filter(|one| one.method == method && one.path == path).count() + 1;
+        let alike = |one: &&Asked| one.method == method && one.path == path && one.is_dry_run() == is_dry_run(query);
+        let nth = all.iter().filter(alike).count() + 1;
         let before = all.iter().filter(|one| one.is_write()).count();
         let asked = Asked {
-            writes: before + usize::from(is_write(&method, path)),
+            writes: before + usize::from(is_write(&method, path, query)),
             path: path.to_owned(),
             query: query.to_owned(),
             body: serde_json::from_slice(&body).unwrap_or_default(),

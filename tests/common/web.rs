@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use http::{Request, header};
+use http::Request;
 use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::{Client, Config};
@@ -46,12 +46,23 @@ impl Web {
         content_type: Option<&str>,
         body: Option<&Value>,
     ) -> (u16, Value) {
-        let mut request = Request::builder().method(method).uri(path);
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let mut headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
         if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, content_type.unwrap_or("application/json"));
+            headers.push(("content-type", content_type.unwrap_or("application/json")));
+        }
+        self.send_with(&headers, method, path, body)
+    }
+
+    /// Likewise with these headers and no others of ours.
+    ///
+    /// # Panics
+    /// When no answer comes.
+    #[track_caller]
+    pub fn send_with(&self, headers: &[(&str, &str)], method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let text = body.map(Value::to_string).unwrap_or_default();
         let request =

@@ -5,6 +5,7 @@
 //! may not know who holds them.
 
 mod data;
+mod example;
 mod product;
 mod region;
 mod resources;

@@ -2,6 +2,7 @@
 
 use super::fixture::{aggregated, ask, binding, cluster_role, state, who};
 use crate::access::{Access, By, Moment, Verdict, circles};
+use crate::state::meta::Holder;
 
 const TO_VIEW: &str = "[{matchLabels: {to-view: 'true'}}]";
 const PODS: &str = "[{verbs: [get], apiGroups: [''], resources: [pods]}]";
@@ -73,4 +74,28 @@ fn in_a_circle_stays_what_each_has_already_and_nothing_else() {
     let found = circles(&one);
     let names: Vec<Vec<&str>> = found.iter().map(|circle| circle.iter().map(|key| key.name()).collect()).collect();
     assert_eq!(names, [["a", "b"]]);
+}
+
+#[test]
+fn rules_that_somebody_else_holds_stay_where_nothing_comes_in() {
+    let role = |by_hand: bool, labels: &str| {
+        let mut state = state(
+            &(aggregated("view", "{to-edit: 'true'}", TO_VIEW, JOBS)
+                + &aggregated("edit", "{}", "[{matchLabels: {to-edit: 'true'}}]", "[]")
+                + &cluster_role("pods", labels, PODS)
+                + &binding("b", None, "view", ("Group", "g"))
+                + &binding("c", None, "edit", ("Group", "h"))),
+        );
+        for role in state.roles.values_mut().filter(|role| role.aggregation.is_some() && !role.rules.is_empty()) {
+            role.meta.rules_holder = if by_hand { Holder::Another } else { Holder::Controller };
+        }
+        state
+    };
+    let (by_hand, filled) = (role(true, "{}"), role(false, "{}"));
+    assert!(can(&by_hand, Moment::Settled, "get jobs.batch") && !can(&filled, Moment::Settled, "get jobs.batch"));
+    let handed_on = Access::of(&by_hand, Moment::Settled).can(&who("group:h"), &ask("get jobs.batch")).verdict;
+    assert_eq!(handed_on, Verdict::Yes);
+    // What comes in is written over them.
+    let fed = role(true, "{to-view: 'true'}");
+    assert!(can(&fed, Moment::Settled, "get pods") && !can(&fed, Moment::Settled, "get jobs.batch"));
 }

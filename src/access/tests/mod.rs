@@ -9,5 +9,7 @@ mod identities;
 pub(crate) mod oracle;
 mod properties;
 mod random;
+mod real;
+mod shrink;
 mod traps;
 mod ways;

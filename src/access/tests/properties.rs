@@ -7,10 +7,38 @@ use proptest::prelude::*;
 use super::oracle;
 use super::random::{everybody, object_rule, pair, questions, some_questions, state};
 use crate::access::extent::{Words, without};
-use crate::access::{Access, Extent, Identity, Moment, Verdict, Who, contains, delta, delta_of};
+use crate::access::ways::{Need, Place, WAYS};
+use crate::access::{
+    Access, Extent, Identity, Moment, Request, Verdict, WayUp, Who, all_ways_up, contains, delta, delta_of, ways_up,
+};
 
 fn moments() -> impl Strategy<Value = Moment> {
     prop_oneof![Just(Moment::Stored), Just(Moment::Settled)]
+}
+
+/// Requests that a need asks for, in the words of the random states, as a client can send them.
+fn asking(need: &Need) -> Vec<Request> {
+    let namespaces: &[&str] = match need.place {
+        Place::Cluster => &[""],
+        Place::Namespace => &["n1", "n2", "elsewhere"],
+        Place::In(namespace) => &[namespace],
+        Place::Any | Place::Itself => &["", "n1", "n2", "elsewhere"],
+    };
+    let names = if need.place == Place::Itself {
+        // What is updated or patched has a name, and so a namespace.
+        &["n1", "n2", "a", "other"][..]
+    } else if need.names.is_empty() {
+        &["", "a", "n1", "other"][..]
+    } else {
+        need.names
+    };
+    let mut all = Vec::new();
+    for (verb, resource) in need.verbs.iter().flat_map(|verb| need.resources.iter().map(move |one| (verb, one))) {
+        for (namespace, name) in namespaces.iter().flat_map(|space| names.iter().map(move |name| (space, name))) {
+            all.push(Request::object(verb, need.group, resource).named(name).within(namespace).into_sent());
+        }
+    }
+    all
 }
 
 proptest! {
@@ -117,6 +145,30 @@ fn has_other_row(before: &Access<'_>, after: &Access<'_>, who: &Who) -> bool {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 8, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn who_can_escalate_is_everybody_who_has_a_way(state in state(), moment in moments()) {
+        let access = Access::of(&state, moment);
+        let found = all_ways_up(&access);
+        // Each is asked by himself, of an access that nobody has asked before.
+        let asked = Access::of(&state, moment).everybody().into_iter().map(|who| (ways_up(&Access::of(&state, moment), &who), who));
+        let expected: Vec<(Who, Vec<WayUp<'_>>)> =
+            asked.filter(|(ways, _)| !ways.is_empty()).map(|(ways, who)| (who, ways)).collect();
+        prop_assert_eq!(&found, &expected);
+        // And a way that needs one request alone is open to whom the plain evaluator allows one of those.
+        for who in access.everybody() {
+            let ways = found.iter().find(|(one, _)| *one == who).map(|(_, ways)| ways.as_slice()).unwrap_or_default();
+            let is_master = access.admit(&who).identities().any(Identity::is_master);
+            let whole = is_master || ways.iter().any(|way| way.name() == "everything");
+            for way in &WAYS {
+                let [need] = way.needs else { continue };
+                let may = asking(need).iter().any(|request| oracle::allowed(&state, moment, &who, request).0 > 0);
+                let told = ways.iter().any(|one| one.name() == way.name);
+                // All of everything says it all.
+                prop_assert!(may == told || whole && may, "{}: {} by {:?}", who, way.name, ways);
+            }
+        }
+    }
 
     #[test]
     fn no_part_of_a_delta_is_empty_or_in_another((one, other) in pair()) {

@@ -20,7 +20,7 @@ fn some(words: &'static [&'static str], most: usize) -> impl Strategy<Value = Ve
 }
 
 pub(super) fn object_rule() -> impl Strategy<Value = Rule> {
-    let names = prop_oneof![3 => Just(Vec::new()), 1 => some(&["", "a", "b"], 2)];
+    let names = prop_oneof![3 => Just(Vec::new()), 1 => some(&["", "a", "n1"], 2)];
     (
         some(&["get", "list", "create", "*"], 2),
         some(&["", "apps", "*"], 2),
@@ -191,7 +191,7 @@ pub(super) fn questions() -> Vec<Request> {
     for verb in ["get", "list", "create", "z"] {
         for group in ["", "apps", "z"] {
             for resource in ["pods", "secrets", "deployments", "z", "pods/log", "secrets/log", "pods/z", "z/z"] {
-                for name in ["", "a", "b", "z"] {
+                for name in ["", "a", "n1", "z"] {
                     for namespace in ["", "n1", "n2", "z"] {
                         all.push(Request::object(verb, group, resource).named(name).within(namespace));
                     }

@@ -60,6 +60,10 @@ fn a_list_in_the_binary_form_reads_as_its_json_does() {
     let mut held = rich(ObjectKind::Role);
     held["metadata"]["name"] = json!("forms-ending");
     bench.create(&held);
+    let mut by_hand = rich(ObjectKind::ClusterRole);
+    by_hand["metadata"]["name"] = json!("forms-by-hand");
+    by_hand["rules"] = rich(ObjectKind::Role)["rules"].clone();
+    bench.create(&by_hand);
     let ending = format!("{}/forms-ending", collection(ObjectKind::Role, Some("differential")));
     bench.real.admin("DELETE", &ending, None);
     let binary = bench.runtime.block_on(bench.live.observe()).unwrap();
@@ -78,6 +82,22 @@ fn a_list_in_the_binary_form_reads_as_its_json_does() {
     assert_eq!(binary.bindings, plain.bindings);
     let ending = binary.roles.values().filter(|role| role.meta.deleting).count();
     assert_eq!(ending, 1, "the role that ends is among them");
+    let by_hand: Vec<&str> =
+        binary.roles.iter().filter(|(_, role)| role.meta.rules_by_hand()).map(|(key, _)| key.name()).collect();
+    assert_eq!(by_hand, ["forms-by-hand"], "whose rules somebody else holds");
+    let exported = bench.runtime.block_on(bench.live.export()).unwrap();
+    let mut snapshot = State::default();
+    for object in &exported {
+        let key = key_of(object).unwrap().unwrap();
+        if key.kind() == ObjectKind::ClusterRole {
+            snapshot.put(&key, object).unwrap();
+        }
+    }
+    for (key, role) in &snapshot.roles {
+        assert_eq!(role.meta.rules_holder, binary.roles[key].meta.rules_holder, "{key} in a snapshot");
+    }
+    let with_history = exported.iter().filter(|object| object.pointer("/metadata/managedFields").is_some());
+    assert_eq!(with_history.count(), 1, "a snapshot keeps no more of who wrote what");
     let written = binary.roles.values().filter(|role| role.meta.last_writer.is_some()).count();
     assert!(written > 1, "writers are read");
 }

@@ -52,6 +52,8 @@ pub(crate) struct Splits {
     marks: EntryMarks,
     kept: BTreeMap<[u8; 8], [u8; 4]>,
     sections: Vec<Section>,
+    /// Where it is not made of edits: all of it, at once.
+    whole: Option<AwsAuth>,
 }
 
 impl Splits {
@@ -91,16 +93,37 @@ impl Splits {
             marks: marks.clone(),
             kept: kept.clone(),
             sections: edits.keys().copied().collect(),
+            whole: None,
+        }
+    }
+
+    /// A write that is made as one, whatever it changes.
+    pub(crate) fn whole(live: Option<&AwsAuth>, to: AwsAuth) -> Self {
+        let all = Slot { key: String::new(), before: None, after: None, edits: Vec::new() };
+        Self {
+            slots: vec![all],
+            live: live.cloned().unwrap_or_default(),
+            exists: live.is_some(),
+            policy: String::new(),
+            marks: EntryMarks::default(),
+            kept: BTreeMap::new(),
+            sections: Vec::new(),
+            whole: Some(to),
         }
     }
 
     pub(crate) fn has_accounts(&self) -> bool {
         self.live.reading(Section::Accounts).is_ok_and(|reading| !reading.entries.is_empty())
             || self.sections.contains(&Section::Accounts)
+            || self.whole.is_some()
     }
 
     /// aws-auth with each entry as it stands; none where the text cannot be edited so.
     pub(crate) fn at(&self, standings: &[Standing]) -> Option<AwsAuth> {
+        if let Some(whole) = &self.whole {
+            let is_final = standings.iter().all(|standing| *standing == Standing::Final);
+            return Some(if is_final { whole } else { &self.live }.clone());
+        }
         let mut edits: BTreeMap<Section, Vec<Edit>> =
             self.sections.iter().map(|section| (*section, Vec::new())).collect();
         for (slot, standing) in self.slots.iter().zip(standings) {

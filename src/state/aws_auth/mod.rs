@@ -18,4 +18,4 @@ pub(crate) use read::{Found, Reading, SectionError, read};
 pub(crate) use entry::{New, Sso};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! Tests of the room. Where the truth is the authenticator's, its own parser is asked.
 
 mod authenticator;
-mod corpus;
+pub(crate) mod corpus;
 mod diff;
 mod differential;
 mod edits;
@@ -12,6 +12,6 @@ mod traps;
 
 /// A number from the environment, to make a test run longer or otherwise.
 #[expect(clippy::disallowed_methods, reason = "a test has no World")]
-fn number<N: std::str::FromStr>(name: &str, default: N) -> N {
+pub(crate) fn number<N: std::str::FromStr>(name: &str, default: N) -> N {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

@@ -1,0 +1,403 @@
+//! A random state as it is written to a server: RBAC objects and the texts of aws-auth, one value that can be shrunk.
+
+use serde_json::{Map, Value, json};
+
+use crate::state::State;
+use crate::state::aws_auth::tests::corpus::{Dice, SCALARS, made, mutilate};
+use crate::state::mapping::AwsAuth;
+use crate::state::validate::key_of;
+
+pub(crate) const NAMESPACES: [&str; 2] = ["real-a", "real-b"];
+pub(crate) const AWS_AUTH: &str = "awsAuth";
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// What has a caller, and beside it what is odd.
+const ARNS: [&[&str]; 2] = [
+    &[
+        "arn:aws:iam::111122223333:role/viewer",
+        "arn:aws:iam::111122223333:role/deploy",
+        "arn:aws:iam::111122223333:user/bob",
+        "arn:aws:iam::111122223333:user/team/eve",
+    ],
+    &[
+        "arn:aws:iam::111122223333:role/VIEWER",
+        "arn:aws:iam::111122223333:user/Bob",
+        "arn:aws:iam::111122223333:role/team/deploy",
+        "arn:aws:iam::111122223333:role/nodes",
+        "arn:aws:sts::111122223333:assumed-role/deploy/session",
+        "arn:aws:iam::111122223333:root",
+        "arn:aws:iam::111122223333:instance-profile/nodes",
+        "arn:aws:iam::111122223333:user/eve",
+        "arn:aws:sts::111122223333:federated-user/fed",
+        "arn:aws:iam::111122223333:role/AWSReservedSSO_Admin_0123456789abcdef",
+        " arn:aws:iam::111122223333:role/viewer",
+        "ARN:aws:iam::111122223333:user/team/EVE",
+    ],
+];
+const USERNAMES: [&[&str]; 2] = [
+    &["u1", "u2", "at-{{SessionName}}"],
+    &[
+        "",
+        "real:user",
+        "raw-{{SessionNameRaw}}",
+        "of-{{AccountID}}",
+        "{{SessionName}}",
+        "key-{{AccessKeyID}}",
+        "{{sessionname}}",
+        "{{ SessionName }}",
+        "system:node:{{EC2PrivateDNSName}}",
+        "system:serviceaccount:real-a:s",
+        "system:anonymous",
+    ],
+];
+const GROUPS: [&[&str]; 2] = [
+    &["g1", "g2"],
+    &[
+        "",
+        "g1",
+        "team-{{SessionName}}",
+        "{{AccountID}}",
+        "host-{{EC2PrivateDNSName}}",
+        "system:masters",
+        "system:authenticated",
+        "system:unauthenticated",
+        "system:serviceaccounts",
+    ],
+];
+const VERBS: [&[&str]; 2] = [
+    &["get", "list", "create", "update", "*"],
+    &["watch", "patch", "delete", "deletecollection", "GET", "escalate", ""],
+];
+const API_GROUPS: [&[&str]; 2] = [&["", "", "apps", "*"], &["rbac.authorization.k8s.io", "APPS", "none.example"]];
+const RESOURCES: [&[&str]; 2] = [
+    &["pods", "pods", "secrets", "deployments", "*", "pods/exec"],
+    &[
+        "pods/log",
+        "pods/*",
+        "*/exec",
+        "*/scale",
+        "*/*",
+        "deployments/scale",
+        "configmaps",
+        "namespaces",
+        "nodes",
+        "nodes/proxy",
+        "serviceaccounts/token",
+        "PODS",
+        "clusterroles",
+        "roles",
+        "",
+        "pods/",
+        "/exec",
+        "*/",
+    ],
+];
+const NAMES: &[&str] = &["a", "b", "", "*", "real-a", "A"];
+const URLS: &[&str] = &[
+    "/metrics",
+    "/metrics/*",
+    "/a*",
+    "/a**",
+    "/a*b",
+    "*",
+    "**",
+    "/",
+    "/*",
+    "/healthz",
+    "healthz",
+    "/version*",
+    "/api",
+    "/apis/x",
+    "",
+];
+const LABELS: &[(&str, &str)] = &[
+    ("rbac.authorization.k8s.io/aggregate-to-view", "true"),
+    ("rbac.authorization.k8s.io/aggregate-to-edit", "true"),
+    ("rbac.authorization.k8s.io/aggregate-to-admin", "false"),
+    ("to-a0", "true"),
+    ("to-a1", "true"),
+    ("tier", "x"),
+];
+
+/// A state to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Case(Value);
+
+impl Case {
+    /// The state of a number, always the same.
+    pub(crate) fn random(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let mut objects = Vec::new();
+        for name in ["c0", "c1", "c2"] {
+            objects.push(role(&mut dice, "ClusterRole", name, None));
+        }
+        for name in ["a0", "a1"] {
+            if dice.one_in(2) {
+                objects.push(aggregated(&mut dice, name));
+            }
+        }
+        for namespace in NAMESPACES {
+            objects.push(role(&mut dice, "Role", "r0", Some(namespace)));
+        }
+        for number in 0..8 + dice.below(6) {
+            objects.push(binding(&mut dice, &format!("b{number}")));
+        }
+        Self(json!({ "objects": objects, (AWS_AUTH): aws_auth(&mut dice) }))
+    }
+
+    pub(crate) fn of(value: Value) -> Self {
+        Self(value)
+    }
+
+    pub(crate) fn value(&self) -> &Value {
+        &self.0
+    }
+
+    pub(crate) fn objects(&self) -> &[Value] {
+        self.0["objects"].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// The data of the ConfigMap; its texts are kept by line, so that lines can be taken away.
+    pub(crate) fn data(&self) -> Value {
+        let texts = self.0[AWS_AUTH].as_object().into_iter().flatten();
+        let text = |lines: &Value| lines.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<String>();
+        Value::Object(texts.map(|(key, lines)| (key.clone(), json!(text(lines)))).collect::<Map<_, _>>())
+    }
+
+    /// Whether nothing is missing that the API server wants there.
+    pub(crate) fn is_whole(&self) -> bool {
+        let full = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
+        let rule = |rule: &Value| {
+            let resources = full(&rule["apiGroups"]) && full(&rule["resources"]);
+            full(&rule["verbs"]) && (resources && rule["nonResourceURLs"].is_null() || full(&rule["nonResourceURLs"]))
+        };
+        let rules = |object: &Value| object["rules"].as_array().into_iter().flatten().all(rule);
+        let object = |object: &Value| {
+            matches!(key_of(object), Ok(Some(_))) && (!object["kind"].as_str().is_some_and(is_role) || rules(object))
+        };
+        self.0["objects"].is_array() && self.objects().iter().all(object) && self.written().is_ok()
+    }
+
+    /// The state as it is written, before any controller has seen it.
+    ///
+    /// # Errors
+    /// What is no object of a cluster.
+    pub(crate) fn written(&self) -> Result<State, String> {
+        let mut state = State::default();
+        for object in self.objects() {
+            let key = key_of(object)?.ok_or("it is of no kind")?;
+            state.put(&key, object).map_err(|fault| fault.to_string())?;
+        }
+        let map = json!({ "metadata": {}, "data": self.data() });
+        state.aws_auth = Some(AwsAuth::from_json(&map).map_err(|fault| fault.to_string())?);
+        Ok(state)
+    }
+}
+
+fn is_role(kind: &str) -> bool {
+    matches!(kind, "Role" | "ClusterRole")
+}
+
+/// Mostly one of the first.
+pub(super) fn often<'p>(dice: &mut Dice, usual: &[&'p str], odd: &[&'p str]) -> &'p str {
+    let from = if dice.one_in(4) { odd } else { usual };
+    dice.pick(from)
+}
+
+fn mixed<'p>(dice: &mut Dice, [usual, odd]: [&[&'p str]; 2], most: usize) -> Vec<&'p str> {
+    (0..=dice.below(most)).map(|_| often(dice, usual, odd)).collect()
+}
+
+pub(super) fn some<'p>(dice: &mut Dice, words: &[&'p str], most: usize) -> Vec<&'p str> {
+    (0..=dice.below(most)).map(|_| dice.pick(words)).collect()
+}
+
+fn rule(dice: &mut Dice, urls: bool) -> Value {
+    if urls && dice.one_in(5) {
+        return json!({
+            "verbs": some(dice, &["get", "post", "put", "delete", "*", "GET"], 2), "nonResourceURLs": some(dice, URLS, 2),
+        });
+    }
+    let mut rule = json!({
+        "verbs": mixed(dice, VERBS, 4),
+        "apiGroups": mixed(dice, API_GROUPS, 2),
+        "resources": mixed(dice, RESOURCES, 4),
+    });
+    if dice.one_in(6) {
+        rule["resourceNames"] = json!(some(dice, NAMES, 2));
+    }
+    rule
+}
+
+fn object(kind: &str, name: &str, namespace: Option<&str>) -> Value {
+    let mut object = json!({ "apiVersion": format!("{RBAC}/v1"), "kind": kind, "metadata": { "name": name } });
+    if let Some(namespace) = namespace {
+        object["metadata"]["namespace"] = json!(namespace);
+    }
+    object
+}
+
+fn labels(dice: &mut Dice, object: &mut Value) {
+    for (key, value) in LABELS {
+        if dice.one_in(6) {
+            object["metadata"]["labels"][*key] = json!(value);
+        }
+    }
+}
+
+fn role(dice: &mut Dice, kind: &str, name: &str, namespace: Option<&str>) -> Value {
+    let mut object = object(kind, name, namespace);
+    let rules: Vec<Value> = (0..=dice.below(3)).map(|_| rule(dice, namespace.is_none())).collect();
+    object["rules"] = json!(rules);
+    labels(dice, &mut object);
+    object
+}
+
+fn aggregated(dice: &mut Dice, name: &str) -> Value {
+    let mut object = object("ClusterRole", name, None);
+    let one = |dice: &mut Dice| match dice.below(8) {
+        0 => json!({}),
+        1 => json!({ "matchExpressions": [{ "key": "tier", "operator": "Exists" }] }),
+        2 => json!({ "matchExpressions": [{ "key": "tier", "operator": "In", "values": ["x", "y"] }] }),
+        3 => json!({
+            "matchLabels": { "to-a0": "true" },
+            "matchExpressions": [{ "key": "tier", "operator": "NotIn", "values": ["x"] }],
+        }),
+        4 => json!({
+            "matchLabels": { "to-a1": "true" },
+            "matchExpressions": [{ "key": "tier", "operator": "DoesNotExist" }],
+        }),
+        _ => json!({ "matchLabels": { (dice.pick(&["to-a0", "to-a1"])): "true" } }),
+    };
+    let selectors: Vec<Value> = (0..=dice.below(2)).map(|_| one(dice)).collect();
+    object["aggregationRule"] = json!({ "clusterRoleSelectors": selectors });
+    if dice.one_in(5) {
+        object["rules"] = json!([rule(dice, true)]);
+    }
+    labels(dice, &mut object);
+    object
+}
+
+fn subject(dice: &mut Dice, namespace: Option<&str>) -> Value {
+    let users: [&[&str]; 2] = [
+        &["u1", "u2", "at-me-example.com"],
+        &[
+            "raw-me@example.com",
+            "of-111122223333",
+            "{{sessionname}}",
+            "system:anonymous",
+            "system:serviceaccount:real-b:s",
+            "arn:aws:iam::444455556666:user/mallory",
+            "U1",
+        ],
+    ];
+    let groups: [&[&str]; 2] = [
+        &["g1", "g2", "system:authenticated"],
+        &[
+            "team-me-example.com",
+            "111122223333",
+            "system:unauthenticated",
+            "system:serviceaccounts",
+            "system:serviceaccounts:real-a",
+            "system:masters",
+            "G1",
+        ],
+    ];
+    match dice.below(6) {
+        0 => {
+            let mut account = json!({ "kind": "ServiceAccount", "name": "s" });
+            if namespace.is_none() || !dice.one_in(3) {
+                account["namespace"] = json!(dice.pick(&NAMESPACES));
+            }
+            account
+        }
+        1 | 2 => json!({ "kind": "User", "apiGroup": RBAC, "name": often(dice, users[0], users[1]) }),
+        _ => json!({ "kind": "Group", "apiGroup": RBAC, "name": often(dice, groups[0], groups[1]) }),
+    }
+}
+
+fn binding(dice: &mut Dice, name: &str) -> Value {
+    let namespace = dice.one_in(2).then(|| dice.pick(&NAMESPACES));
+    let kind = if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" };
+    let mut object = object(kind, name, namespace);
+    let to_role = namespace.is_some() && dice.one_in(2);
+    let (of, role) = if to_role {
+        ("Role", often(dice, &["r0"], &["ghost"]))
+    } else {
+        ("ClusterRole", often(dice, &["c0", "c1", "c2", "a0", "a1"], &["view", "admin", "ghost"]))
+    };
+    object["roleRef"] = json!({ "apiGroup": RBAC, "kind": of, "name": role });
+    let subjects: Vec<Value> = (0..=dice.below(2)).map(|_| subject(dice, namespace)).collect();
+    object["subjects"] = json!(subjects);
+    object
+}
+
+/// Mostly good entries, written as people and tools write them; at times anything.
+fn section(dice: &mut Dice, key: &str) -> String {
+    loop {
+        let text = any_section(dice, key);
+        // Where the reader refuses on purpose what the authenticator reads; the tests of aws-auth say why.
+        if !text.contains("!!timestamp") && !text.get(1..).unwrap_or_default().contains('\u{feff}') {
+            return text;
+        }
+    }
+}
+
+fn any_section(dice: &mut Dice, key: &str) -> String {
+    if dice.one_in(12) {
+        let mut text = made(dice, key);
+        for (made, arn) in [("arn: a\n", ARNS[0][0]), ("arn: b\n", ARNS[0][2])] {
+            text = text.replace(made, &format!("arn: {arn}\n"));
+        }
+        return text;
+    }
+    let mut text = String::new();
+    for _ in 0..2 + dice.below(4) {
+        if key == "mapAccounts" {
+            text.push_str(&format!("- {}\n", dice.pick(&["444455556666", "'444455556666'", "012345678901", "~"])));
+            continue;
+        }
+        let principal = if key == "mapRoles" { "rolearn" } else { "userarn" };
+        let principal = match dice.below(12) {
+            0 => principal.replace("arn", "ARN"),
+            1 => "rolearn".to_owned(),
+            _ => principal.to_owned(),
+        };
+        if dice.one_in(20) {
+            text.push_str("- sso: {permissionSetName: Admin, accountID: '111122223333'}\n");
+        } else {
+            text.push_str(&format!("- {principal}: \"{}\"\n", often(dice, ARNS[0], ARNS[1])));
+        }
+        let username = if dice.one_in(25) {
+            dice.pick(SCALARS).to_owned()
+        } else {
+            format!("'{}'", often(dice, USERNAMES[0], USERNAMES[1]))
+        };
+        text.push_str(&format!("  {}: {username}\n", dice.pick(&["username", "username", "username", "userName"])));
+        match dice.below(24) {
+            0 | 1 => {}
+            2 => text.push_str(&format!("  groups: {}\n", dice.pick(SCALARS))),
+            3 | 4 => text.push_str(&format!("  Groups: ['{}']\n", often(dice, GROUPS[0], GROUPS[1]))),
+            _ => {
+                text.push_str("  groups:\n");
+                for group in mixed(dice, GROUPS, 3) {
+                    text.push_str(&format!("    - \"{group}\"\n"));
+                }
+            }
+        }
+    }
+    if dice.one_in(16) {
+        mutilate(dice, &mut text, &["- rolearn: a\n  groups: [x]\n"]);
+    }
+    text
+}
+
+fn aws_auth(dice: &mut Dice) -> Value {
+    let mut data = Map::new();
+    for key in ["mapRoles", "mapUsers", "mapAccounts"] {
+        let text = section(dice, key);
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        data.insert(if dice.one_in(40) { key.to_lowercase() } else { key.to_owned() }, json!(lines));
+    }
+    Value::Object(data)
+}

@@ -1,0 +1,221 @@
+//! The dry run: the cluster judges the writes of a plan before the first is made, its admission and its escalation
+//! check included, so that what would fail half-way fails before anything is written.
+//!
+//! A write that stands on an earlier one of the same plan cannot be judged by itself: it is left out, or a no that may
+//! come from that is not taken for one.
+
+use std::collections::BTreeSet;
+
+use futures::StreamExt as _;
+use futures::stream;
+use serde_json::Value;
+
+use super::{PARALLEL, expected};
+use crate::cluster::{Caller, ClusterError, WriteCluster};
+use crate::names::{ObjectKey, ObjectKind};
+use crate::plan::{Plan, Step};
+use crate::state::State;
+use crate::state::object::{RawBinding, from_value};
+use crate::state::rbac::{RoleRef, Subject};
+use crate::state::write::{Precondition, Refusal, Write};
+
+/// Writes judged before an apply. A first apply to a large cluster has thousands, mostly alike; judging each would
+/// double its time.
+pub(crate) const BEFORE_AN_APPLY: usize = 256;
+
+/// What the escalation check says.
+const ESCALATES: &str = "attempting to grant";
+
+/// What the cluster said.
+#[derive(Debug, Default)]
+pub(crate) struct Rehearsal {
+    pub(crate) judged: usize,
+    /// By step, in order.
+    pub(crate) refused: Vec<(usize, ClusterError)>,
+}
+
+/// Has at most so many writes judged: those of aws-auth first, then of each kind and verb some.
+pub(crate) async fn rehearse<C: WriteCluster>(
+    plan: &Plan,
+    cluster: &C,
+    live: &State,
+    caller: Option<&Caller>,
+    most: usize,
+) -> Rehearsal {
+    let ground = Ground::of(plan, live, caller);
+    let none = std::collections::BTreeMap::new();
+    let mut judged: Vec<(usize, &Step)> =
+        plan.steps.iter().enumerate().filter(|(number, _)| ground.can_be_judged(plan, *number)).collect();
+    if judged.len() > most {
+        judged = spread(judged, most);
+    }
+    let ends = stream::iter(judged.iter().copied())
+        .map(|(number, step)| {
+            let expected = expected(step, &none);
+            async move { (number, cluster.rehearse(&step.object, &step.write, &expected).await) }
+        })
+        .buffer_unordered(PARALLEL);
+    let mut refused: Vec<(usize, ClusterError)> =
+        ends.filter_map(|(number, end)| async move { end.err().map(|error| (number, error)) }).collect().await;
+    refused.retain(|(number, error)| ground.is_final(plan, *number, error));
+    refused.sort_by_key(|(number, _)| *number);
+    Rehearsal { judged: judged.len(), refused }
+}
+
+/// From each kind and verb in turn, so that none is left out.
+fn spread(all: Vec<(usize, &Step)>, most: usize) -> Vec<(usize, &Step)> {
+    let mut rounds: std::collections::BTreeMap<(ObjectKind, u8), usize> = std::collections::BTreeMap::new();
+    let mut ranked: Vec<(usize, (usize, &Step))> = all
+        .into_iter()
+        .map(|(number, step)| {
+            let verb = match step.write {
+                Write::Create(_) => 0,
+                Write::Patch(_) => 1,
+                Write::Delete => 2,
+            };
+            let round = rounds.entry((step.object.kind(), verb)).or_default();
+            *round += 1;
+            (*round, (number, step))
+        })
+        .collect();
+    ranked.sort_by_key(|(round, (number, _))| (*round, *number));
+    ranked.into_iter().take(most).map(|(_, step)| step).collect()
+}
+
+/// What earlier steps of a plan put under later ones.
+struct Ground {
+    /// Roles that some step writes.
+    roles: BTreeSet<ObjectKey>,
+    /// Steps whose object an earlier one has written.
+    repeated: BTreeSet<usize>,
+    /// The first step by which the caller himself may come to more.
+    caller_gains: Option<usize>,
+}
+
+impl Ground {
+    fn of(plan: &Plan, live: &State, caller: Option<&Caller>) -> Self {
+        let is_role = |kind| matches!(kind, ObjectKind::ClusterRole | ObjectKind::Role);
+        let written = plan.steps.iter().filter(|step| is_role(step.object.kind()) && step.write != Write::Delete);
+        let roles = written.map(|step| step.object.clone()).collect();
+        let caller_gains = caller.and_then(|caller| {
+            let own = own_roles(live, caller);
+            plan.steps.iter().position(|step| match &step.write {
+                Write::Create(body) | Write::Patch(body) => {
+                    names(&step.object, body, caller) || own.contains(&step.object)
+                }
+                Write::Delete => false,
+            })
+        });
+        let mut objects = BTreeSet::new();
+        let steps = plan.steps.iter().enumerate();
+        let repeated = steps.filter(|(_, step)| !objects.insert(&step.object)).map(|(number, _)| number).collect();
+        Self { roles, repeated, caller_gains }
+    }
+
+    fn can_be_judged(&self, plan: &Plan, number: usize) -> bool {
+        let Some(step) = plan.steps.get(number) else {
+            return false;
+        };
+        match step.precondition {
+            Precondition::AsWrittenByStep { .. } => false,
+            // Its name is free only once an earlier step has made room.
+            Precondition::Absent | Precondition::Unchanged { .. } => !self.repeated.contains(&number),
+        }
+    }
+
+    /// Whether a no stays one when the earlier steps have been made.
+    fn is_final(&self, plan: &Plan, number: usize, error: &ClusterError) -> bool {
+        let Some(step) = plan.steps.get(number) else {
+            return false;
+        };
+        let (about_rights, about_the_role) = match error {
+            ClusterError::Forbidden { why, .. } => (!why.contains("admission webhook"), why.contains(ESCALATES)),
+            ClusterError::Refused { refusal: Refusal::NotFound, .. } => {
+                let binds = matches!(step.object.kind(), ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding)
+                    && matches!(step.write, Write::Create(_));
+                (binds, binds)
+            }
+            // A webhook that cannot judge without acting has judged nothing.
+            ClusterError::Refused { refusal: Refusal::Invalid(why), .. } => {
+                return !why.contains("does not support dry run");
+            }
+            ClusterError::Refused { .. }
+            | ClusterError::Kubeconfig { .. }
+            | ClusterError::NoContext { .. }
+            | ClusterError::NoEksContext { .. }
+            | ClusterError::ManyEksContexts { .. }
+            | ClusterError::Unreachable { .. }
+            | ClusterError::Unauthorized { .. }
+            | ClusterError::Credentials { .. }
+            | ClusterError::Answer { .. }
+            | ClusterError::Unreadable { .. }
+            | ClusterError::SnapshotFile { .. }
+            | ClusterError::Snapshot { .. }
+            | ClusterError::SnapshotMoved { .. } => return true,
+        };
+        let stands_on_a_role = self.role_of(step).is_some_and(|role| self.roles.contains(&role));
+        let may_gain = self.caller_gains.is_some_and(|first| first < number);
+        !(about_the_role && stands_on_a_role || about_rights && may_gain)
+    }
+
+    /// The role that a binding gives; a patch does not say it, and then any written role may be it.
+    fn role_of(&self, step: &Step) -> Option<ObjectKey> {
+        match &step.write {
+            Write::Create(body) => {
+                let binding = from_value::<RawBinding>(body).ok()?.into_binding().ok()?;
+                role_key(&step.object, &binding.role_ref)
+            }
+            Write::Patch(_)
+                if matches!(step.object.kind(), ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding) =>
+            {
+                self.roles.first().cloned()
+            }
+            Write::Patch(_) | Write::Delete => None,
+        }
+    }
+}
+
+fn role_key(binding: &ObjectKey, role: &RoleRef) -> Option<ObjectKey> {
+    match role {
+        RoleRef::ClusterRole(name) => Some(ObjectKey::cluster_role(name)),
+        RoleRef::Role(name) => Some(ObjectKey::role(binding.namespace()?, name)),
+    }
+}
+
+/// The roles that the caller has now; all, where one of them gathers others.
+fn own_roles(live: &State, caller: &Caller) -> BTreeSet<ObjectKey> {
+    let held = live.bindings.iter().filter(|(_, binding)| binding.subjects.iter().any(|one| is_meant(one, caller)));
+    let own: BTreeSet<ObjectKey> = held.filter_map(|(key, binding)| role_key(key, &binding.role_ref)).collect();
+    let gathers = |key: &ObjectKey| live.roles.get(key).is_some_and(|role| role.aggregation.is_some());
+    if own.iter().any(gathers) { live.roles.keys().cloned().chain(own).collect() } else { own }
+}
+
+fn is_meant(subject: &Subject, caller: &Caller) -> bool {
+    match subject {
+        Subject::Group(name) => caller.groups.contains(name),
+        Subject::User(name) => caller.username == *name,
+        Subject::ServiceAccount { namespace, name } => {
+            caller.username == format!("system:serviceaccount:{namespace}:{name}")
+        }
+    }
+}
+
+/// Whether a binding's body names the caller.
+fn names(key: &ObjectKey, body: &Value, caller: &Caller) -> bool {
+    let own = key.namespace().unwrap_or_default();
+    let text = |subject: &Value, field: &str| subject.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let subjects = body.get("subjects").and_then(Value::as_array).into_iter().flatten();
+    subjects
+        .map(|subject| match text(subject, "kind").as_str() {
+            "Group" => Subject::Group(text(subject, "name")),
+            "User" => Subject::User(text(subject, "name")),
+            _ => {
+                let namespace = Some(text(subject, "namespace")).filter(|name| !name.is_empty());
+                Subject::ServiceAccount {
+                    namespace: namespace.unwrap_or_else(|| own.to_owned()),
+                    name: text(subject, "name"),
+                }
+            }
+        })
+        .any(|subject| is_meant(&subject, caller))
+}

@@ -1,0 +1,128 @@
+//! `apply --backup DIR`: what is about to change, in a file from which `restore` leads back to it.
+//!
+//! The file is a snapshot of these objects, and beside them a document that says what did not exist.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::planned::{Planned, way_json};
+use super::saved;
+use super::world::World;
+use super::write_private;
+use crate::cluster::WriteCluster as _;
+use crate::diagnostic::Diagnostic;
+use crate::names::{ObjectKey, ObjectKind};
+use crate::state::write::{Precondition, Version};
+use crate::yaml::to_yaml;
+
+/// Raised when a reader of the old form would be misled.
+pub(super) const VERSION: &str = "rolecall/v1";
+pub(super) const KIND: &str = "Backup";
+/// Objects read at a time.
+const PARALLEL: usize = 16;
+
+/// The document beside the objects.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Note {
+    pub(super) policy: String,
+    pub(super) cluster: String,
+    pub(super) name: Option<String>,
+    pub(super) reached_by: Value,
+    pub(super) cluster_uid: Option<String>,
+    /// Objects that did not exist.
+    pub(super) absent: Vec<ObjectKey>,
+}
+
+/// Writes the before-images of a plan's objects.
+pub(super) async fn write(one: &Planned, folder: &Path, world: &mut World) -> Result<(), Failure> {
+    use futures::StreamExt as _;
+    let mut touched: std::collections::BTreeMap<&ObjectKey, &Precondition> = std::collections::BTreeMap::new();
+    for step in &one.plan.steps {
+        touched.entry(&step.object).or_insert(&step.precondition);
+    }
+    let (there, absent): (Vec<_>, Vec<_>) =
+        touched.into_iter().partition(|(_, needs)| matches!(needs, Precondition::Unchanged { .. }));
+    let cluster = &one.cluster;
+    let read = futures::stream::iter(there)
+        .map(|(key, needs)| async move { (key, needs, cluster.read(key).await) })
+        .buffered(PARALLEL);
+    let mut documents = Vec::new();
+    for (key, needs, object) in read.collect::<Vec<_>>().await {
+        let object = object?;
+        let version = object.as_ref().and_then(Version::of);
+        // A snapshot by hand has no versions; its file has its own precondition.
+        let same = match (needs, &version) {
+            (Precondition::Unchanged { resource_version, .. }, Some(version)) => {
+                version.resource_version == *resource_version
+            }
+            _ => object.is_some(),
+        };
+        let Some(object) = object.filter(|_| same) else {
+            return Err(saved::moved(&one.label, &[format!("{key} was changed")]));
+        };
+        documents.push(to_yaml(&object));
+    }
+    let note = Note {
+        policy: one.plan.policy.clone(),
+        cluster: one.label.clone(),
+        name: one.name.clone(),
+        reached_by: way_json(&one.way),
+        cluster_uid: one.plan.cluster_uid.clone(),
+        absent: absent.into_iter().map(|(key, _)| key.clone()).collect(),
+    };
+    let mut head = json!({ "apiVersion": VERSION, "kind": KIND });
+    crate::state::write::merge(&mut head, &json!(note));
+    documents.insert(0, to_yaml(&head));
+    let text =
+        format!("# rolecall backup, taken {} of {}\n{}", world.now, one_line(&one.label), documents.join("---\n"));
+    let folder = world.cwd.join(folder);
+    let written = private_folder(&folder).and_then(|()| new_file(&folder, one, world, &text));
+    let path = written.map_err(|error| {
+        let error = Diagnostic::error(format!("the backup in {} cannot be written: {error}", folder.display()));
+        Failure::of(error.hint("see that the folder may be written, or leave --backup out"))
+    })?;
+    world.say(&format!("Backup: {}; `rolecall restore` leads back to it\n", path.display()));
+    Ok(())
+}
+
+fn one_line(label: &str) -> String {
+    label.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// A name that no other file has.
+fn new_file(folder: &Path, one: &Planned, world: &World, text: &str) -> std::io::Result<std::path::PathBuf> {
+    let name = one.name.as_deref().unwrap_or(&one.plan.policy);
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
+    let time = world.now.strftime("%Y%m%dT%H%M%SZ");
+    let mut number = 1;
+    loop {
+        let end = if number == 1 { String::new() } else { format!("-{number}") };
+        let path = folder.join(format!("{name}-{time}{end}.yaml"));
+        match write_private(&path, text) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The kinds that a backup holds.
+pub(super) fn is_of_backup(kind: ObjectKind) -> bool {
+    kind != ObjectKind::Namespace
+}
