@@ -5,8 +5,10 @@
 //! Entries of aws-auth of one principal are one difference.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem::discriminant;
+use std::ptr;
 use std::rc::Rc;
 
 use super::aggregation::{Roles, gather, is_gathered};
@@ -67,6 +69,7 @@ struct Side<'a, 's> {
     by_role: BTreeMap<ObjectKey, Vec<(&'s ObjectKey, &'s Binding)>>,
     aggregated: Vec<(&'s ObjectKey, &'s Role)>,
     behind: BTreeMap<Subject, Vec<Who>>,
+    rules: RefCell<Rules<'s>>,
     known: RefCell<Known<'s>>,
 }
 
@@ -81,15 +84,54 @@ struct Known<'s> {
 struct Holding<'s> {
     is_master: bool,
     /// Which bindings give each rule, and where.
-    by_rule: BTreeMap<&'s Rule, Vec<(&'s ObjectKey, Option<&'s str>)>>,
-    extents: Vec<(&'s Rule, Extent<'s>)>,
+    by_rule: BTreeMap<OneRule<'s>, Vec<(&'s ObjectKey, Option<&'s str>)>>,
+    extents: Vec<(OneRule<'s>, Extent<'s>)>,
+}
+
+/// The one that stands for all rules of its content, so that its place in memory tells it from others: contents would
+/// be compared millions of times.
+#[derive(Debug, Clone, Copy)]
+struct OneRule<'s>(&'s Rule);
+
+impl PartialEq for OneRule<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for OneRule<'_> {}
+
+impl PartialOrd for OneRule<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for OneRule<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        ptr::from_ref(self.0).cmp(&ptr::from_ref(other.0))
+    }
+}
+
+/// The rules of both states, each content once.
+#[derive(Default)]
+struct Rules<'s> {
+    by_place: HashMap<*const Rule, OneRule<'s>>,
+    by_content: BTreeMap<&'s Rule, OneRule<'s>>,
+}
+
+impl<'s> Rules<'s> {
+    fn one(&mut self, rule: &'s Rule) -> OneRule<'s> {
+        let by_content = &mut self.by_content;
+        *self.by_place.entry(ptr::from_ref(rule)).or_insert_with(|| *by_content.entry(rule).or_insert(OneRule(rule)))
+    }
 }
 
 /// A binding with the rules that it gives.
 #[derive(Clone)]
 struct Giving<'s> {
     subjects: &'s [Subject],
-    rules: Rc<BTreeSet<&'s Rule>>,
+    rules: Rc<BTreeSet<OneRule<'s>>>,
 }
 
 /// A binding that gives something else, or to others.
@@ -113,12 +155,12 @@ impl<'s> Touch<'s> {
 }
 
 /// Rules with the namespaces in which they count.
-type Scoped<'s> = BTreeSet<(&'s Rule, Option<&'s str>)>;
+type Scoped<'s> = BTreeSet<(OneRule<'s>, Option<&'s str>)>;
 
 fn extents<'s>(scoped: &Scoped<'s>) -> Vec<Extent<'s>> {
-    let mut by_rule: BTreeMap<&Rule, (bool, Vec<&str>)> = BTreeMap::new();
+    let mut by_rule: BTreeMap<OneRule<'_>, (bool, Vec<&str>)> = BTreeMap::new();
     for (rule, namespace) in scoped {
-        let (is_wide, namespaces) = by_rule.entry(rule).or_default();
+        let (is_wide, namespaces) = by_rule.entry(*rule).or_default();
         *is_wide |= namespace.is_none();
         namespaces.extend(namespace);
     }
@@ -126,7 +168,7 @@ fn extents<'s>(scoped: &Scoped<'s>) -> Vec<Extent<'s>> {
 }
 
 fn extents_of<'s>(
-    rule: &'s Rule,
+    OneRule(rule): OneRule<'s>,
     is_wide: bool,
     namespaces: impl IntoIterator<Item = &'s str>,
 ) -> impl Iterator<Item = Extent<'s>> {
@@ -154,7 +196,7 @@ impl<'a, 's> Side<'a, 's> {
         }
         let is_gathered = |(_, role): &(&ObjectKey, &Role)| role.aggregation.is_some();
         let aggregated = state.roles.iter().filter(is_gathered).collect();
-        Self { access, other, by_role, aggregated, behind, known: RefCell::default() }
+        Self { access, other, by_role, aggregated, behind, rules: RefCell::default(), known: RefCell::default() }
     }
 
     fn binding(&self, key: &ObjectKey) -> bool {
@@ -200,19 +242,25 @@ impl<'a, 's> Side<'a, 's> {
         self.touches(&touches)
     }
 
-    fn rules_here(&self, key: &ObjectKey) -> BTreeSet<&'s Rule> {
+    fn rules_here(&self, key: &ObjectKey) -> BTreeSet<OneRule<'s>> {
         let effective = self.access.grants.role(key);
-        effective.map(|role| role.rules().map(|sourced| sourced.rule).collect()).unwrap_or_default()
+        effective.map(|role| self.each_once(role.rules().map(|sourced| sourced.rule))).unwrap_or_default()
     }
 
-    fn rules_in(&self, roles: Roles<'s>, key: &ObjectKey) -> BTreeSet<&'s Rule> {
+    fn rules_in(&self, roles: Roles<'s>, key: &ObjectKey) -> BTreeSet<OneRule<'s>> {
         match roles.get(key) {
             Some((key, role)) if is_gathered(role, self.access.grants.moment) => {
-                gather(roles, key, self.access.grants.moment).into_iter().map(|sourced| sourced.rule).collect()
+                let gathered = gather(roles, key, self.access.grants.moment);
+                self.each_once(gathered.into_iter().map(|sourced| sourced.rule))
             }
-            Some((_, role)) => role.rules.iter().collect(),
+            Some((_, role)) => self.each_once(&role.rules),
             None => BTreeSet::new(),
         }
+    }
+
+    fn each_once(&self, rules: impl IntoIterator<Item = &'s Rule>) -> BTreeSet<OneRule<'s>> {
+        let mut known = self.rules.borrow_mut();
+        rules.into_iter().map(|rule| known.one(rule)).collect()
     }
 
     /// Whether anybody has something else when these bindings give what they give in the other state.
@@ -291,11 +339,12 @@ impl<'a, 's> Side<'a, 's> {
         let is_master = key.0;
         let mut known = self.known.borrow_mut();
         let holding = known.bound.entry(key).or_insert_with(|| {
-            let mut by_rule: BTreeMap<&Rule, Vec<_>> = BTreeMap::new();
+            let mut rules = self.rules.borrow_mut();
+            let mut by_rule: BTreeMap<OneRule<'s>, Vec<_>> = BTreeMap::new();
             for held in self.access.rules_of(&grants) {
-                by_rule.entry(held.chain.rule).or_default().push((held.chain.binding, held.namespace));
+                by_rule.entry(rules.one(held.chain.rule)).or_default().push((held.chain.binding, held.namespace));
             }
-            let all = |(rule, holders): (&&'s Rule, &Vec<(&'s ObjectKey, Option<&'s str>)>)| {
+            let all = |(rule, holders): (&OneRule<'s>, &Vec<(&'s ObjectKey, Option<&'s str>)>)| {
                 let (rule, is_wide) = (*rule, holders.iter().any(|(_, namespace)| namespace.is_none()));
                 let namespaces: Vec<&str> = holders.iter().filter_map(|(_, namespace)| *namespace).collect();
                 extents_of(rule, is_wide, namespaces).map(move |extent| (rule, extent)).collect::<Vec<_>>()
@@ -333,7 +382,7 @@ impl<'s> Holding<'s> {
             return true;
         }
         let touched: BTreeSet<&ObjectKey> = touches.iter().map(|touch| touch.key).collect();
-        let given: BTreeSet<&Rule> = old.iter().map(|(rule, _)| *rule).collect();
+        let given: BTreeSet<OneRule<'s>> = old.iter().map(|(rule, _)| *rule).collect();
         // What counts where nothing goes stands in for nothing.
         let places: BTreeSet<Option<&str>> = gone.iter().map(|(_, namespace)| *namespace).collect();
         let is_near = |place: Option<&'s str>| place.is_none() || places.contains(&None) || places.contains(&place);

@@ -24,7 +24,8 @@ const STARTS: u32 = 4;
 
 /// Items of a list, where the next ones begin, and the moment that they are of.
 pub(super) struct Page<T> {
-    pub(super) items: Vec<T>,
+    /// Each is read when it is its turn.
+    pub(super) items: Box<dyn Iterator<Item = Result<T, prost::DecodeError>> + Send>,
     pub(super) next: String,
     pub(super) moment: String,
 }
@@ -33,7 +34,7 @@ pub(super) struct Page<T> {
 type Binary<T> = fn(Bytes) -> Result<Page<T>, prost::DecodeError>;
 
 /// What a list may be of.
-pub(super) trait Listed: DeserializeOwned {
+pub(super) trait Listed: DeserializeOwned + Send + 'static {
     /// Reads the binary form, where one is read at all.
     const BINARY: Option<Binary<Self>>;
 }
@@ -43,7 +44,7 @@ impl Listed for Value {
     const BINARY: Option<Binary<Self>> = None;
 }
 
-impl<T: Sent + DeserializeOwned> Listed for T {
+impl<T: Sent + DeserializeOwned + Send + 'static> Listed for T {
     const BINARY: Option<Binary<Self>> = Some(protobuf::page);
 }
 
@@ -65,27 +66,34 @@ struct JsonMeta {
 
 /// Reads a page in whichever form it came.
 fn page<T: Listed>(answer: &Answer, what: &str) -> Result<Page<T>, ClusterError> {
-    let unreadable =
-        |error: prost::DecodeError| ClusterError::Unreadable { what: what.to_owned(), why: error.to_string() };
     if let Some((read, raw)) = T::BINARY.zip(protobuf::content(&answer.bytes)) {
-        return raw.and_then(read).map_err(unreadable);
+        return raw.and_then(read).map_err(|error| unreadable(what, &error));
     }
     let JsonPage { metadata, items } = answer.read(what)?;
     let JsonMeta { r#continue, resource_version } = metadata;
+    let items = Box::new(items.into_iter().map(Ok));
     Ok(Page { items, next: r#continue.unwrap_or_default(), moment: resource_version.unwrap_or_default() })
+}
+
+fn unreadable(what: &str, error: &prost::DecodeError) -> ClusterError {
+    ClusterError::Unreadable { what: what.to_owned(), why: error.to_string() }
 }
 
 fn nullable<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(input: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(input)?.unwrap_or_default())
 }
 
-/// Every object of the kind in the whole cluster.
-pub(super) async fn list<T: Listed>(connection: &Connection, kind: ObjectKind) -> Result<Vec<T>, ClusterError> {
+/// What is made of every object of the kind in the whole cluster.
+pub(super) async fn list<T: Listed, U>(
+    connection: &Connection,
+    kind: ObjectKind,
+    make: impl Fn(T) -> Result<Option<U>, ClusterError>,
+) -> Result<Vec<U>, ClusterError> {
     let what = format!("list {}", kind.resource());
     let mut starts = 0;
     'start: loop {
         starts += 1;
-        let mut items: Vec<T> = Vec::new();
+        let mut made: Vec<U> = Vec::new();
         let mut from = String::new();
         let mut moment: Option<String> = None;
         let accept = if T::BINARY.is_some() { protobuf::ACCEPT } else { JSON };
@@ -122,9 +130,11 @@ pub(super) async fn list<T: Listed>(connection: &Connection, kind: ObjectKind) -
                 return Err(ClusterError::Unreadable { what, why });
             }
             moment = Some(page.moment);
-            items.extend(page.items);
+            for item in page.items {
+                made.extend(make(item.map_err(|error| unreadable(&what, &error))?)?);
+            }
             if page.next.is_empty() {
-                return Ok(items);
+                return Ok(made);
             }
             from = page.next;
         }

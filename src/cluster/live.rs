@@ -16,8 +16,8 @@ use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::Await;
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
-use crate::state::meta::FIELD_MANAGER;
-use crate::state::object::{Binding, RawBinding, RawNamespace, RawRole, Role};
+use crate::state::meta::{FIELD_MANAGER, Meta};
+use crate::state::object::{Binding, ObjectFault, RawBinding, RawNamespace, RawRole, Role};
 use crate::state::write::{Expected, Refusal, Version, Write, merge, without_empty};
 
 /// Names of RBAC objects may hold blanks, colons and more.
@@ -86,32 +86,27 @@ impl LiveCluster {
     }
 
     async fn roles(connection: Arc<Connection>, kind: ObjectKind) -> Result<Vec<(ObjectKey, Role)>, ClusterError> {
-        let items: Vec<RawRole> = list(&connection, kind).await?;
-        Ok(items
-            .into_iter()
-            .filter_map(|raw| {
-                let key = ObjectKey::new(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name)?;
-                Some((key, Role::from(raw)))
-            })
-            .collect())
+        list(&connection, kind, |raw: RawRole| {
+            let key = ObjectKey::new(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name);
+            Ok(key.map(|key| (key, Role::from(raw))))
+        })
+        .await
     }
 
     async fn bindings(
         connection: Arc<Connection>,
         kind: ObjectKind,
     ) -> Result<Vec<(ObjectKey, Binding)>, ClusterError> {
-        let items: Vec<RawBinding> = list(&connection, kind).await?;
-        let mut out = Vec::with_capacity(items.len());
-        for raw in items {
+        list(&connection, kind, |raw: RawBinding| {
             let Some(key) = ObjectKey::new(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name) else {
-                continue;
+                return Ok(None);
             };
-            let binding = raw
-                .into_binding()
-                .map_err(|fault| ClusterError::Unreadable { what: key.to_string(), why: fault.to_string() })?;
-            out.push((key, binding));
-        }
-        Ok(out)
+            let unreadable =
+                |fault: ObjectFault| ClusterError::Unreadable { what: key.to_string(), why: fault.to_string() };
+            let binding = raw.into_binding().map_err(unreadable)?;
+            Ok(Some((key, binding)))
+        })
+        .await
     }
 
     /// Whether the object is now as this write would have left it, in which case an earlier try made it so.
@@ -180,13 +175,16 @@ impl ReadCluster for LiveCluster {
         let spawned = |kind| tokio::spawn(Self::bindings(self.connection.clone(), kind));
         let (cluster_bindings, bindings) = (spawned(ObjectKind::ClusterRoleBinding), spawned(ObjectKind::RoleBinding));
         let connection = self.connection.clone();
-        let namespaces = tokio::spawn(async move { list::<RawNamespace>(&connection, ObjectKind::Namespace).await });
+        let namespaces = tokio::spawn(async move {
+            list(&connection, ObjectKind::Namespace, |raw: RawNamespace| {
+                Ok(Some((raw.metadata.name.clone(), Meta::from(raw.metadata))))
+            })
+            .await
+        });
         // A large one takes as long to read as a list, and the policy is read meanwhile.
         let aws_auth = tokio::spawn(Self::aws_auth(self.connection.clone()));
         let mut state = State::default();
-        for raw in joined(namespaces.await)? {
-            let name = raw.metadata.name.clone();
-            let meta: crate::state::meta::Meta = raw.metadata.into();
+        for (name, meta) in joined(namespaces.await)? {
             if name == "kube-system" {
                 state.cluster_uid = meta.uid;
             }
@@ -207,7 +205,7 @@ impl ReadCluster for LiveCluster {
                 out.extend(self.get(&key).await?.map(|object| (key, exported(kind, object))));
                 continue;
             }
-            for item in list::<Value>(&self.connection, kind).await? {
+            for item in list(&self.connection, kind, |item: Value| Ok(Some(item))).await? {
                 let text = |field: &str| item.pointer(field).and_then(Value::as_str).map(str::to_owned);
                 let key = text("/metadata/name")
                     .and_then(|name| ObjectKey::new(kind, text("/metadata/namespace").as_deref(), &name));

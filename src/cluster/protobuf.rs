@@ -32,13 +32,13 @@ pub(super) fn content(body: &Bytes) -> Option<Result<Bytes, prost::DecodeError>>
     is_ours.then(|| Unknown::decode(body.slice(MAGIC.len()..)).map(|unknown| unknown.raw))
 }
 
-/// A page of a list.
+/// A page of a list. What it is of is read one by one, since all of it as it is sent takes more room than it comes to.
 #[derive(Message)]
-struct List<T: Message + Default + fmt::Debug> {
+struct List {
     #[prost(message, optional, tag = "1")]
     metadata: Option<ListMeta>,
-    #[prost(message, repeated, tag = "2")]
-    items: Vec<T>,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    items: Vec<Bytes>,
 }
 
 #[derive(Message)]
@@ -213,10 +213,11 @@ impl Sent for RawNamespace {
 }
 
 /// Reads what [`content`] has found.
-pub(super) fn page<T: Sent>(raw: Bytes) -> Result<Page<T>, prost::DecodeError> {
-    let List { metadata, items } = List::<T::Message>::decode(raw)?;
+pub(super) fn page<T: Sent + 'static>(raw: Bytes) -> Result<Page<T>, prost::DecodeError> {
+    let List { metadata, items } = List::decode(raw)?;
     let ListMeta { resource_version, r#continue } = metadata.unwrap_or_default();
-    Ok(Page { items: items.into_iter().map(Into::into).collect(), next: r#continue, moment: resource_version })
+    let items = items.into_iter().map(|item| T::Message::decode(item).map(Into::into));
+    Ok(Page { items: Box::new(items), next: r#continue, moment: resource_version })
 }
 
 /// The binary form has `""` where JSON has nothing.

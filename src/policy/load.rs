@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::mpsc::sync_channel;
 
 use toml::de::DeTable;
 
@@ -152,31 +153,42 @@ fn read(sources: &Sources, pieces: Vec<Vec<Range<usize>>>, faults: &mut Faults) 
     let mut broken = false;
     let all =
         pieces.into_iter().enumerate().flat_map(|(file, pieces)| pieces.into_iter().map(move |piece| (file, piece)));
-    for (file, piece) in all {
-        let base = piece.start;
-        let (table, errors) = DeTable::parse_recoverable(sources.text(file).get(piece).unwrap_or_default());
-        if !errors.is_empty() {
-            broken = true;
+    // To make trees of the texts takes as long as to understand them: one piece ahead, by another hand.
+    let (ahead, trees) = sync_channel(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for (file, piece) in all {
+                let base = piece.start;
+                let tree = DeTable::parse_recoverable(sources.text(file).get(piece).unwrap_or_default());
+                if ahead.send((file, base, tree)).is_err() {
+                    break;
+                }
+            }
+        });
+        for (file, base, (table, errors)) in trees {
+            if !errors.is_empty() {
+                broken = true;
+            }
+            for error in errors {
+                let message = error.message().replace('\n', ", ");
+                let range = error.span().unwrap_or_default();
+                faults.push(Fault::Toml { message }, Span::new(file, &(base + range.start..base + range.end)));
+            }
+            let root = Table::root(file, base, &table);
+            root.only(&SECTIONS, faults);
+            name.read(&root, faults, policy_name);
+            ownerships.read(&root, faults, ownership);
+            guards.read(&root, faults, guard);
+            clusters.read(&root, faults, cluster);
+            principals.read(&root, faults, principal);
+            groups.read(&root, faults, |name, table, faults| Some(group(name, table, faults)));
+            cluster_roles.read(&root, faults, |name, table, faults| Some(cluster_role(name, table, faults)));
+            roles.read(&root, faults, |name, table, faults| Some(role(name, table, faults)));
+            bindings.read(&root, faults, binding);
+            let tables = root.tables("invariants", faults).unwrap_or_default();
+            invariants.extend(tables.iter().filter_map(|table| invariant(table, faults)));
         }
-        for error in errors {
-            let message = error.message().replace('\n', ", ");
-            let range = error.span().unwrap_or_default();
-            faults.push(Fault::Toml { message }, Span::new(file, &(base + range.start..base + range.end)));
-        }
-        let root = Table::root(file, base, &table);
-        root.only(&SECTIONS, faults);
-        name.read(&root, faults, policy_name);
-        ownerships.read(&root, faults, ownership);
-        guards.read(&root, faults, guard);
-        clusters.read(&root, faults, cluster);
-        principals.read(&root, faults, principal);
-        groups.read(&root, faults, |name, table, faults| Some(group(name, table, faults)));
-        cluster_roles.read(&root, faults, |name, table, faults| Some(cluster_role(name, table, faults)));
-        roles.read(&root, faults, |name, table, faults| Some(role(name, table, faults)));
-        bindings.read(&root, faults, binding);
-        let tables = root.tables("invariants", faults).unwrap_or_default();
-        invariants.extend(tables.iter().filter_map(|table| invariant(table, faults)));
-    }
+    });
     if name.found.is_none() && !broken {
         faults.push(Fault::NoPolicyTable, Span::new(0, &(0..0)));
     }
