@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 use std::ptr;
 use std::rc::Rc;
@@ -116,7 +116,7 @@ impl Ord for OneRule<'_> {
 /// The rules of both states, each content once.
 #[derive(Default)]
 struct Rules<'s> {
-    by_place: HashMap<*const Rule, OneRule<'s>>,
+    by_place: BTreeMap<*const Rule, OneRule<'s>>,
     by_content: BTreeMap<&'s Rule, OneRule<'s>>,
 }
 

@@ -183,14 +183,13 @@ impl ReadCluster for LiveCluster {
         });
         // A large one takes as long to read as a list, and the policy is read meanwhile.
         let aws_auth = tokio::spawn(Self::aws_auth(self.connection.clone()));
-        let mut state = State::default();
+        let mut state = State { aws_auth: joined(aws_auth.await)?, ..State::default() };
         for (name, meta) in joined(namespaces.await)? {
             if name == "kube-system" {
                 state.cluster_uid = meta.uid;
             }
             state.namespaces.insert(name, meta.labels);
         }
-        state.aws_auth = joined(aws_auth.await)?;
         // Collected at once, maps are built without gaps.
         state.roles = joined(cluster_roles.await)?.into_iter().chain(joined(roles.await)?).collect();
         state.bindings = joined(cluster_bindings.await)?.into_iter().chain(joined(bindings.await)?).collect();

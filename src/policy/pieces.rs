@@ -4,7 +4,7 @@
 //! A piece begins at a table's header. Whether that was one is seen by the reading: where a piece has any fault, the file
 //! is read again as a whole, and what that says counts.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Bytes of a piece. A tree takes some thirty times its text, and that much stays near the processor.
@@ -17,7 +17,7 @@ pub(super) fn pieces(text: &str) -> Vec<Range<usize>> {
         return whole();
     }
     let mut out = Vec::new();
-    let mut headers = HashSet::new();
+    let mut headers = BTreeSet::new();
     let (mut start, mut at, mut last) = (0, 0, "");
     for line in text.split_inclusive('\n') {
         if let Some(header) = line.trim_start().strip_prefix('[') {

@@ -50,7 +50,13 @@ pub(super) fn request(verb: &str, key: &ObjectKey, named: bool) -> Request {
 pub(crate) fn of_plan(plan: &Plan, live: &State, after: &State) -> Vec<(Need, usize)> {
     let steps = plan.steps.iter().enumerate();
     let needs = steps.flat_map(|(number, step)| of_step(step, live, after).into_iter().map(move |need| (need, number)));
-    needs.collect()
+    // Without an answer no step is made that takes away on the strength of an earlier one.
+    let waits = plan.steps.iter().position(|step| !step.awaits.is_empty());
+    needs.chain(waits.map(|number| (review_of_others(), number))).collect()
+}
+
+fn review_of_others() -> Need {
+    Need::Request(Request::object("create", "authorization.k8s.io", "subjectaccessreviews"))
 }
 
 fn of_step(step: &Step, live: &State, after: &State) -> Vec<Need> {
@@ -194,7 +200,7 @@ pub(crate) fn of_applying(policy_needs: &[Need]) -> Vec<Need> {
         lease("get", "rolecall"),
         lease("patch", "rolecall"),
         lease("update", "rolecall"),
-        Need::Request(Request::object("create", "authorization.k8s.io", "subjectaccessreviews")),
+        review_of_others(),
     ];
     let read_again = policy_needs.iter().filter_map(|need| match need {
         Need::Request(Request::Object(request)) if request.group == RBAC_GROUP => {

@@ -396,7 +396,9 @@ impl<'s> Search<'s> {
         let mut awaits = Vec::new();
         if matches!(effect.direction, Direction::Shrinks | Direction::Mixed) {
             for class in touched.iter().filter_map(|class| self.classes.get(*class)) {
-                let Some(frame) = self.frames.get(class.frame) else {
+                // Whom no write has concerned so far, relies on none.
+                let concerned = self.changed.get(class.frame).is_some_and(|changed| *changed > 0);
+                let Some(frame) = self.frames.get(class.frame).filter(|_| concerned) else {
                     continue;
                 };
                 for login in &class.now {
