@@ -51,7 +51,7 @@ pub(crate) fn of_plan(plan: &Plan, live: &State, after: &State) -> Vec<(Need, us
     let steps = plan.steps.iter().enumerate();
     let needs = steps.flat_map(|(number, step)| of_step(step, live, after).into_iter().map(move |need| (need, number)));
     // Without an answer no step is made that takes away on the strength of an earlier one.
-    let waits = plan.steps.iter().position(|step| !step.awaits.is_empty());
+    let waits = plan.steps.iter().position(|Step { awaits, .. }| !awaits.is_empty());
     needs.chain(waits.map(|number| (review_of_others(), number))).collect()
 }
 

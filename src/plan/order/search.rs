@@ -394,11 +394,10 @@ impl<'s> Search<'s> {
         let maps = matches!(what, What::PartMapping(_)) || self.is_mapping(&what);
         let (most, effect_of) = if maps { (ASKED_OF_MAPPING, None) } else { (ASKED, Some(effect)) };
         let mut awaits = Vec::new();
-        if matches!(effect.direction, Direction::Shrinks | Direction::Mixed) {
+        // The first write relies on none before it.
+        if !self.log.is_empty() && matches!(effect.direction, Direction::Shrinks | Direction::Mixed) {
             for class in touched.iter().filter_map(|class| self.classes.get(*class)) {
-                // Whom no write has concerned so far, relies on none.
-                let concerned = self.changed.get(class.frame).is_some_and(|changed| *changed > 0);
-                let Some(frame) = self.frames.get(class.frame).filter(|_| concerned) else {
+                let Some(frame) = self.frames.get(class.frame) else {
                     continue;
                 };
                 for login in &class.now {
