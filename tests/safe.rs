@@ -565,6 +565,27 @@ fn a_restore_is_refused_what_an_apply_would_be_refused() {
     assert!(desk.read("cluster.yaml").contains("boss"));
 }
 
+/// Trap 28: with a token that was seen he goes on, which is said; with the next he does not get in.
+#[test]
+fn a_session_outlives_its_entry_which_is_said_and_no_new_one_begins() {
+    let (_turn, cluster) = cluster();
+    let desk = desk(cluster);
+    let ran = desk.run(&["apply", "--auto-approve"]);
+    assert!(ran.code == 0 && !ran.err.contains("until that is forgotten"), "{}", ran.err);
+    let viewer = "arn:aws:sts::111122223333:assumed-role/viewer/s";
+    let pods = "/api/v1/namespaces/default/pods/some";
+    cluster.wait_until_read();
+    let seen = cluster.token_for(viewer);
+    // Forbidden or not there: he is let in.
+    assert_eq!(cluster.request(&seen, "GET", pods, None, None).0, 404);
+    desk.write("rolecall.toml", "[policy]\nname = \"safe\"\n");
+    let ran = desk.run(&["apply", "--auto-approve"]);
+    assert!(ran.code == 0 && ran.err.contains("until that is forgotten"), "{}{}", ran.out, ran.err);
+    let status = |token: &str| cluster.request(token, "GET", pods, None, None).0;
+    assert_eq!(status(&seen), 403, "the session goes on, without what the binding gave");
+    assert_eq!(status(&cluster.token_for(viewer)), 401, "and no other begins");
+}
+
 /// Trap 67: no controller fills `edit` here, which is no fault of the apply.
 #[test]
 fn what_the_controller_of_aggregated_roles_has_not_given_yet_is_said_and_is_no_failure() {

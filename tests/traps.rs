@@ -144,6 +144,11 @@ const ALL: &[Trap] = &[
         ],
     ),
     (
+        28,
+        "a token that was seen outlives its entry, and no new one does",
+        &[("tests/safe.rs", &["a_session_outlives_its_entry_which_is_said_and_no_new_one_begins"])],
+    ),
+    (
         32,
         "`pods/*` grants nothing, `*` every subresource; `*` and the empty one as names",
         &[(
@@ -254,6 +259,14 @@ const ALL: &[Trap] = &[
                 ],
             ),
             ("tests/writing.rs", &["a_list_whose_moment_is_forgotten_starts_over"]),
+        ],
+    ),
+    (
+        57,
+        "times of a Lease have six digits",
+        &[
+            ("src/cluster/lease.rs", &["a_micro_time_has_exactly_six_digits"]),
+            ("tests/safe.rs", &["a_lease_is_held_while_the_writes_go_on_and_given_back"]),
         ],
     ),
     (

@@ -18,11 +18,15 @@ use crate::apply::{Watch, apply};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{Caller, ReadCluster as _, WriteCluster as _};
 use crate::diagnostic::{Diagnostic, Sources};
+use crate::guard;
 use crate::names::ObjectKey;
-use crate::plan::{Plan, Promise};
+use crate::plan::{Fate, Plan, Promise, Sides, Target};
 use crate::render::words::count;
 use crate::state::State;
 
+/// `TokenSuccessCacheTTL` and `--authentication-token-webhook-cache-ttl` (kubernetes `pkg/kubeapiserver/authenticator`).
+const SESSIONS: &str = "who lost an entry or a group of one keeps it under a token that the API server has seen, until \
+                        that is forgotten: two minutes by default";
 /// Refused writes named one by one.
 const NAMED: usize = 20;
 
@@ -132,10 +136,17 @@ async fn prepared(
     if !moved.is_empty() {
         return Err(saved::moved(label, &moved));
     }
-    // What others changed meanwhile may have made the same writes dangerous.
-    let (verdict, broken) = guarded::judge(plan, &one.known, &state, &one.seen, way.allow)?;
+    // What others changed meanwhile may have made the same writes dangerous, or let them do something else.
+    let after = plan.after(&state).map_err(|fault| unreadable(&fault))?;
+    let sides = Sides::of(&state, &after);
+    let verdict = guard::judge(plan, &sides, &one.seen, way.allow);
+    let (broken, _) = guard::of_state(&plan.invariants, &one.known, &after);
     if !verdict.refused.is_empty() || !broken.is_empty() {
         return Err(guarded::refused_now(label, &verdict, &broken));
+    }
+    let others = plan.others_affected(&sides);
+    if !others.is_empty() {
+        return Err(saved::other_outcome(label, &others));
     }
     let rehearsal = rehearse(plan, cluster, &state, caller, BEFORE_AN_APPLY).await;
     if !rehearsal.refused.is_empty() {
@@ -151,11 +162,12 @@ async fn prepared(
     };
     // A snapshot answers by the very rules that promise.
     let promises = match cluster {
-        AnyCluster::Live(_) => plan.promises(&state, ASKED).map_err(|fault| unreadable(&fault))?,
+        AnyCluster::Live(_) => Plan::promises(&sides, ASKED),
         AnyCluster::Snapshot(_) => Vec::new(),
     };
     // The run ends soon: giving back a large state string by string would take longer than the plan.
-    std::mem::forget(state);
+    drop(sides);
+    std::mem::forget((state, after));
     Ok((before, promises))
 }
 
@@ -260,7 +272,16 @@ async fn carry_out(ready: &Ready<'_>, world: &mut World) -> Result<(), Failure> 
     };
     let made = count(outcome.done.len() - outcome.unchanged, "write");
     world.print(&format!("Applied to {label}: {made} made{so}.\n"));
+    if matches!(one.cluster, AnyCluster::Live(_)) && takes_from_entries(&one.plan) {
+        world.say(&format!("note: {label}: {SESSIONS}\n"));
+    }
     proven(one, promises, world).await
+}
+
+fn takes_from_entries(plan: &Plan) -> bool {
+    let entries = plan.changes.iter().filter(|change| matches!(change.target, Target::Entry { .. }));
+    let mut items = entries.flat_map(|change| &change.fields).flat_map(|field| &field.items);
+    items.any(|item| item.fate == Fate::Removed)
 }
 
 /// Asks whether what the plan promised holds.

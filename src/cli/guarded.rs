@@ -1,13 +1,9 @@
 //! The guards of a run: what they need of the cluster, what the command line says yes to, and what they say.
 
 use super::failure::Failure;
-use super::planned::unreadable;
 use crate::cluster::ReadCluster;
 use crate::diagnostic::Diagnostic;
 use crate::guard::{self, Allowance, Danger, Known, Refusal, Seen, Verdict};
-use crate::plan::{Plan, Sides};
-use crate::policy;
-use crate::state::State;
 
 /// What the command line says yes to.
 pub(crate) fn allowances(typed: &[String]) -> Result<Vec<Allowance>, Failure> {
@@ -38,22 +34,6 @@ pub(crate) async fn see(cluster: &impl ReadCluster) -> Seen {
         Err(error) => Known::Not(error.cause()),
     };
     Seen { caller, nodes }
-}
-
-/// What guards and invariants refuse of a plan, on a state that was read for this alone.
-pub(crate) fn judge(
-    plan: &Plan,
-    known: &policy::Known,
-    state: &State,
-    seen: &Seen,
-    allow: &[Allowance],
-) -> Result<(Verdict, Vec<Refusal>), Failure> {
-    let after = plan.after(state).map_err(|fault| unreadable(&fault))?;
-    let verdict = guard::judge(plan, &Sides::of(state, &after), seen, allow);
-    let (refusals, _) = guard::of_state(&plan.invariants, known, &after);
-    // Giving a large state back string by string would take longer than the guards.
-    std::mem::forget(after);
-    Ok((verdict, refusals))
 }
 
 /// A cluster that moved into a danger between the plan and its first write.

@@ -23,6 +23,9 @@ use crate::plan::{Plan, Sides};
 use crate::policy::Known;
 use crate::render::json::{FORMAT_VERSION, insert};
 
+/// Subjects named one by one.
+const NAMED: usize = 5;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct File {
@@ -166,4 +169,21 @@ pub(crate) fn moved(label: &str, moved: &[String]) -> Failure {
         found.push(last.hint("nothing was written; plan again"));
     }
     found.into()
+}
+
+/// Others have moved what a plan does not write, and with it what the plan gives.
+pub(crate) fn other_outcome(label: &str, others: &[String]) -> Failure {
+    let more = others.len().saturating_sub(NAMED);
+    let mut named: Vec<&str> = others.iter().take(NAMED).map(String::as_str).collect();
+    let rest = format!("{more} more");
+    if more > 0 {
+        named.push(&rest);
+    }
+    let whom = named.join(", ");
+    let error = Diagnostic::error(format!(
+        "{label}: since the plan was made its writes have come to change something else for {whom}"
+    ));
+    Failure::of(
+        error.hint("roles, bindings or entries that it does not write have moved; nothing was written; plan again"),
+    )
 }

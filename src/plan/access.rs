@@ -87,7 +87,7 @@ pub(crate) struct Opened {
 impl Plan {
     /// Tells what the plan's writes change in who can do what, and which of its changes change nothing in it.
     pub(crate) fn tell_access(&mut self, sides: &Sides<'_>, known: &Known) {
-        self.access = Some(folded(&delta(&sides.was, &sides.is), known));
+        self.access = Some(changes(sides, known));
         let alone = Alone::between(&sides.was, &sides.is);
         for change in &mut self.changes {
             let changes = match &change.target {
@@ -113,6 +113,11 @@ impl<'s> Sides<'s> {
     pub(crate) fn of(live: &'s State, after: &'s State) -> Self {
         Self { live, after, was: Access::of(live, Moment::Settled), is: Access::of(after, Moment::Settled) }
     }
+}
+
+/// What differs in who can do what.
+pub(super) fn changes(sides: &Sides<'_>, known: &Known) -> Vec<AccessChange> {
+    folded(&delta(&sides.was, &sides.is), known)
 }
 
 fn folded(rows: &[Row<'_>], known: &Known) -> Vec<AccessChange> {

@@ -8,6 +8,7 @@ mod after;
 mod awaited;
 mod entries;
 mod fields;
+mod grounds;
 mod limits;
 mod moved;
 mod must_hold;
@@ -19,6 +20,7 @@ mod restore;
 
 pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, Sides};
 pub(crate) use awaited::{Await, Passing, Question, Window};
+pub(crate) use grounds::Selected;
 use jiff::Timestamp;
 pub(crate) use limits::Limits;
 pub(crate) use must_hold::{Meant, MustHold, Spared};
@@ -58,6 +60,9 @@ pub(crate) struct Plan {
     /// What the policy says must hold: judged likewise.
     #[serde(default)]
     pub(crate) invariants: Vec<MustHold>,
+    /// Which namespaces the patterns and labels of what it writes meant.
+    #[serde(default)]
+    pub(crate) selected: Vec<Selected>,
     /// Of the planning; a saved plan has said them.
     #[serde(skip)]
     pub(crate) warnings: Vec<Diagnostic>,
@@ -187,9 +192,12 @@ impl Plan {
         self.changes.iter().filter(|change| change.action == action).count()
     }
 
-    /// Digest over the steps, what they rely on, the cluster, what is guarded and what must hold.
+    /// Digest over the steps, what they rely on, what they change for whom, the cluster, what is guarded and what must
+    /// hold.
     pub(crate) fn digest(&self) -> String {
-        let what = (&self.policy, &self.cluster_uid, &self.steps, &self.windows);
+        let outcome = grounds::Outcome::of(self.access.as_deref().unwrap_or_default());
+        let grounds = (!outcome.is_empty() || !self.selected.is_empty()).then_some((outcome, &self.selected));
+        let what = (&self.policy, &self.cluster_uid, &self.steps, &self.windows, grounds);
         let content = if !self.invariants.is_empty() {
             let invariants: Vec<_> = self.invariants.iter().map(MustHold::content).collect();
             serde_json::to_vec(&(what, self.limits.content(), invariants))
@@ -270,6 +278,7 @@ pub(crate) fn plan(
             return Err(vec![Diagnostic::error(format!("a planned object cannot be read back: {fault}"))]);
         }
     };
+    let selected = Selected::of_steps(policy, cluster, &steps, live);
     let mut changes = draft.changes;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(Plan {
@@ -281,6 +290,7 @@ pub(crate) fn plan(
         access: None,
         limits: Limits::of(policy),
         invariants: MustHold::all(policy, cluster),
+        selected,
         warnings: draft.findings,
     })
 }

@@ -1,6 +1,8 @@
 //! What of a plan's ground has moved since it was made.
 
-use super::Plan;
+use super::grounds::Outcome;
+use super::{Plan, Sides, access};
+use crate::policy::Known;
 use crate::state::State;
 use crate::state::write::Precondition;
 
@@ -33,7 +35,17 @@ impl Plan {
                 (Precondition::Absent | Precondition::AsWrittenByStep { .. }, _) => {}
             }
         }
+        out.extend(self.selected.iter().filter_map(|selected| selected.moved(live)));
         out
+    }
+
+    /// Those whose access it would change otherwise than was told, as the cluster is now.
+    pub(crate) fn others_affected(&self, sides: &Sides<'_>) -> Vec<String> {
+        let Some(told) = &self.access else {
+            return Vec::new();
+        };
+        let now = access::changes(sides, &Known::default());
+        Outcome::of(told).others(&Outcome::of(&now)).map(str::to_owned).collect()
     }
 
     /// A replaced binding is absent only once an earlier step has deleted it.

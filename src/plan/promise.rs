@@ -6,10 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Await, Plan};
+use super::{Await, Plan, Sides};
 use crate::access::{Access, Admission, Answer, By, Identity, Moment, Part, Row, Verdict, delta};
 use crate::state::State;
-use crate::state::object::ObjectFault;
 
 /// A question and the answer that the plan promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,14 +23,10 @@ pub(crate) struct Promise {
 
 impl Plan {
     /// At most so many of its promises.
-    ///
-    /// # Errors
-    /// A write that is none.
-    pub(crate) fn promises(&self, live: &State, most: usize) -> Result<Vec<Promise>, ObjectFault> {
-        let after = self.after(live)?;
-        let (was, is) = (Access::of(live, Moment::Settled), Access::of(&after, Moment::Settled));
-        let stored = Access::of(&after, Moment::Stored);
-        let rows = delta(&was, &is);
+    pub(crate) fn promises(sides: &Sides<'_>, most: usize) -> Vec<Promise> {
+        let Sides { was, is, after, .. } = sides;
+        let stored = Access::of(after, Moment::Stored);
+        let rows = delta(was, is);
         let mut subjects: Vec<_> = rows.iter().filter_map(asked_of).collect();
         let mut out = Vec::new();
         let mut seen = BTreeSet::new();
@@ -41,12 +36,12 @@ impl Plan {
                 let Some((part, allowed)) = changes.next() else {
                     return false;
                 };
-                let promise = promised(row, identity, part, allowed, &is, (&after, &stored));
+                let promise = promised(row, identity, part, allowed, is, (after, &stored));
                 out.extend(promise.filter(|promise| out.len() < most && seen.insert(promise.asked.clone())));
                 out.len() < most
             });
         }
-        Ok(out)
+        out
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) fn restore(policy: &str, live: &State, images: &Images) -> Result<Pla
         access: None,
         limits: Limits::default(),
         invariants: Vec::new(),
+        selected: Vec::new(),
         warnings: Vec::new(),
     })
 }

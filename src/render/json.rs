@@ -41,6 +41,7 @@ pub(crate) fn plan(
         "refusals": refusals,
         "guarded": plan.limits,
         "invariants": plan.invariants,
+        "selected": plan.selected,
         "guards": { "refused": verdict.refused, "allowed": verdict.allowed, "unjudged": verdict.unjudged },
     })
 }
