@@ -331,6 +331,27 @@ fn a_lease_is_held_while_the_writes_go_on_and_given_back() {
     assert_eq!(lease(cluster)["spec"]["leaseTransitions"], json!(1));
 }
 
+/// A Lease that somebody else has taken, for whatever reason, ends an apply before its next write.
+#[test]
+fn an_apply_that_has_lost_its_lease_writes_no_more() {
+    let (_turn, cluster) = cluster();
+    let proxy = Proxy::start(cluster, |asked| {
+        // The first write takes longer than a renewal, which finds another holder.
+        if asked.is_write() && asked.writes == 1 {
+            let other = json!({ "spec": { "holderIdentity": "somebody else" } });
+            CLUSTER.request(CLUSTER.admin_token(), "PATCH", &format!("{LEASES}/rolecall"), MERGE, Some(&other));
+            return Fate::Late(Duration::from_secs(6));
+        }
+        Fate::Pass
+    });
+    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
+    let ran = desk.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("Lease"), "{}", ran.err);
+    assert!(proxy.writes().len() < 3, "{}", ran.err);
+    assert_eq!(lease(cluster)["spec"]["holderIdentity"], "somebody else");
+}
+
 fn held_by_another(cluster: &TestCluster, seconds: u64, renewed: &str) -> Value {
     let body = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -563,6 +584,41 @@ fn a_restore_is_refused_what_an_apply_would_be_refused() {
     assert_eq!(desk.read("cluster.yaml"), without);
     desk.ok(&["restore", &file, "--auto-approve", "--allow", "masters:arn:aws:iam::111122223333:role/boss"]);
     assert!(desk.read("cluster.yaml").contains("boss"));
+}
+
+/// What an earlier write grants is asked for until it works; only then is taken away what it stands in for.
+#[test]
+fn a_write_that_takes_away_waits_until_what_it_relies_on_is_seen_to_work() {
+    let (_turn, cluster) = cluster();
+    desk(cluster).ok(&["apply", "--auto-approve"]);
+    let renamed = POLICY.replace("[bindings.looks]", "[bindings.watches]");
+    for (late, code) in [(3, 0), (usize::MAX, 1)] {
+        let proxy = Proxy::start(cluster, move |asked| {
+            let is_review = asked.path.ends_with("/subjectaccessreviews");
+            if is_review && asked.nth <= late {
+                let body = json!({ "status": { "allowed": false } }).to_string();
+                return Fate::Answer(Answer { status: 201, headers: Vec::new(), body });
+            }
+            Fate::Pass
+        });
+        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
+        let ran = desk.write("rolecall.toml", &renamed).run(&["apply", "--auto-approve"]);
+        assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
+        let kept = cluster.admin("GET", &format!("{RBAC}/clusterrolebindings/looks"), None).0;
+        if code == 0 {
+            assert_eq!(kept, 404);
+            let asked = proxy.asked();
+            let deleted = asked.iter().position(|one| one.is("DELETE", "/looks")).unwrap();
+            let before = asked[..deleted].iter().filter(|one| one.path.ends_with("/subjectaccessreviews")).count();
+            assert_eq!(before, 4, "three times no, then yes");
+            desk.write("rolecall.toml", POLICY);
+            Desk::ok(&self::desk(cluster), &["apply", "--auto-approve"]);
+        } else {
+            assert_eq!(kept, 200, "nothing is taken on the strength of what does not work");
+            assert!(ran.err.contains("what it relies on is not seen to work yet"), "{}", ran.err);
+            assert!(ran.err.contains("group:viewers may get pods"), "{}", ran.err);
+        }
+    }
 }
 
 /// Trap 28: with a token that was seen he goes on, which is said; with the next he does not get in.

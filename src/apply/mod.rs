@@ -24,7 +24,7 @@ use crate::plan::{Plan, Step};
 use crate::state::write::{Expected, Precondition, Version};
 
 /// Writes in flight within one stage. API priority and fairness gives a client more than this without waiting.
-const PARALLEL: usize = 16;
+const PARALLEL: usize = 24;
 
 /// How an apply ended.
 #[derive(Debug)]

@@ -138,13 +138,15 @@ async fn prepared(
     }
     // What others changed meanwhile may have made the same writes dangerous, or let them do something else.
     let after = plan.after(&state).map_err(|fault| unreadable(&fault))?;
-    let sides = Sides::of(&state, &after);
-    let verdict = guard::judge(plan, &sides, &one.seen, way.allow);
-    let (broken, _) = guard::of_state(&plan.invariants, &one.known, &after);
+    let (verdict, broken, (others, promises)) = std::thread::scope(|scope| {
+        let outcome = scope.spawn(|| plan.outcome(&state, &after, ASKED));
+        let verdict = guard::judge(plan, &Sides::of(&state, &after), &one.seen, way.allow);
+        let (broken, _) = guard::of_state(&plan.invariants, &one.known, &after);
+        (verdict, broken, outcome.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
     if !verdict.refused.is_empty() || !broken.is_empty() {
         return Err(guarded::refused_now(label, &verdict, &broken));
     }
-    let others = plan.others_affected(&sides);
     if !others.is_empty() {
         return Err(saved::other_outcome(label, &others));
     }
@@ -162,11 +164,10 @@ async fn prepared(
     };
     // A snapshot answers by the very rules that promise.
     let promises = match cluster {
-        AnyCluster::Live(_) => Plan::promises(&sides, ASKED),
+        AnyCluster::Live(_) => promises,
         AnyCluster::Snapshot(_) => Vec::new(),
     };
     // The run ends soon: giving back a large state string by string would take longer than the plan.
-    drop(sides);
     std::mem::forget((state, after));
     Ok((before, promises))
 }

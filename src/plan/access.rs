@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, Target};
+use super::{Change, Plan, Target};
 use crate::access::{Access, Alone, By, MASTERS, Moment, Part, Requests, Row, WayUp, delta};
 use crate::names::ObjectKey;
 use crate::policy::Known;
@@ -87,16 +87,33 @@ pub(crate) struct Opened {
 impl Plan {
     /// Tells what the plan's writes change in who can do what, and which of its changes change nothing in it.
     pub(crate) fn tell_access(&mut self, sides: &Sides<'_>, known: &Known) {
-        self.access = Some(changes(sides, known));
-        let alone = Alone::between(&sides.was, &sides.is);
-        for change in &mut self.changes {
-            let changes = match &change.target {
-                Target::Entry { section: Section::Accounts, principal } => alone.account(principal),
-                Target::Entry { section: Section::Roles | Section::Users, principal } => alone.entry(principal),
-                Target::Object(key) => alone.object(key),
-            };
-            change.access = Some(if changes { Effect::Some } else { Effect::None });
-        }
+        let (live, after) = (sides.live, sides.after);
+        // Each half of the changes by itself, and the whole beside them: none needs what the others find.
+        let half = self.changes.len() / 2;
+        let (one, other) = self.changes.split_at_mut(half);
+        self.access = Some(std::thread::scope(|scope| {
+            for half in [one, other] {
+                scope.spawn(move || tell_each(half, live, after));
+            }
+            folded(&delta(&sides.was, &sides.is), known)
+        }));
+    }
+}
+
+/// Tells of each change whether it changes anybody's access by itself.
+fn tell_each(changes: &mut [Change], live: &State, after: &State) {
+    if changes.is_empty() {
+        return;
+    }
+    let Sides { was, is, .. } = Sides::of(live, after);
+    let alone = Alone::between(&was, &is);
+    for change in changes {
+        let changes = match &change.target {
+            Target::Entry { section: Section::Accounts, principal } => alone.account(principal),
+            Target::Entry { section: Section::Roles | Section::Users, principal } => alone.entry(principal),
+            Target::Object(key) => alone.object(key),
+        };
+        change.access = Some(if changes { Effect::Some } else { Effect::None });
     }
 }
 
@@ -115,12 +132,8 @@ impl<'s> Sides<'s> {
     }
 }
 
-/// What differs in who can do what.
-pub(super) fn changes(sides: &Sides<'_>, known: &Known) -> Vec<AccessChange> {
-    folded(&delta(&sides.was, &sides.is), known)
-}
-
-fn folded(rows: &[Row<'_>], known: &Known) -> Vec<AccessChange> {
+/// What differs in who can do what, in words.
+pub(super) fn folded(rows: &[Row<'_>], known: &Known) -> Vec<AccessChange> {
     let mut changes: Vec<AccessChange> = Vec::new();
     let mut by_source = BTreeMap::new();
     let mut by_content: BTreeMap<Difference, usize> = BTreeMap::new();

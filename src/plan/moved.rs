@@ -1,7 +1,9 @@
 //! What of a plan's ground has moved since it was made.
 
 use super::grounds::Outcome;
+use super::promise::{Promise, promises};
 use super::{Plan, Sides, access};
+use crate::access::delta;
 use crate::policy::Known;
 use crate::state::State;
 use crate::state::write::Precondition;
@@ -39,13 +41,16 @@ impl Plan {
         out
     }
 
-    /// Those whose access it would change otherwise than was told, as the cluster is now.
-    pub(crate) fn others_affected(&self, sides: &Sides<'_>) -> Vec<String> {
-        let Some(told) = &self.access else {
-            return Vec::new();
-        };
-        let now = access::changes(sides, &Known::default());
-        Outcome::of(told).others(&Outcome::of(&now)).map(str::to_owned).collect()
+    /// As the cluster is now: those whose access it would change otherwise than was told, and at most so many of its
+    /// promises.
+    pub(crate) fn outcome(&self, live: &State, after: &State, most: usize) -> (Vec<String>, Vec<Promise>) {
+        let sides = Sides::of(live, after);
+        let rows = delta(&sides.was, &sides.is);
+        let others = self.access.as_ref().map(|told| {
+            let now = access::folded(&rows, &Known::default());
+            Outcome::of(told).others(&Outcome::of(&now)).map(str::to_owned).collect()
+        });
+        (others.unwrap_or_default(), promises(&rows, &sides, most))
     }
 
     /// A replaced binding is absent only once an earlier step has deleted it.

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Await, Plan, Sides};
-use crate::access::{Access, Admission, Answer, By, Identity, Moment, Part, Row, Verdict, delta};
+use super::{Await, Sides};
+use crate::access::{Access, Admission, Answer, By, Identity, Moment, Part, Row, Verdict};
 use crate::state::State;
 
 /// A question and the answer that the plan promises.
@@ -21,28 +21,24 @@ pub(crate) struct Promise {
     pub(crate) by_controller: bool,
 }
 
-impl Plan {
-    /// At most so many of its promises.
-    pub(crate) fn promises(sides: &Sides<'_>, most: usize) -> Vec<Promise> {
-        let Sides { was, is, after, .. } = sides;
-        let stored = Access::of(after, Moment::Stored);
-        let rows = delta(was, is);
-        let mut subjects: Vec<_> = rows.iter().filter_map(asked_of).collect();
-        let mut out = Vec::new();
-        let mut seen = BTreeSet::new();
-        while !subjects.is_empty() {
-            // One of each subject in turn.
-            subjects.retain_mut(|(row, identity, changes)| {
-                let Some((part, allowed)) = changes.next() else {
-                    return false;
-                };
-                let promise = promised(row, identity, part, allowed, is, (after, &stored));
-                out.extend(promise.filter(|promise| out.len() < most && seen.insert(promise.asked.clone())));
-                out.len() < most
-            });
-        }
-        out
+/// At most so many promises of what changes between two sides.
+pub(super) fn promises(rows: &[Row<'_>], sides: &Sides<'_>, most: usize) -> Vec<Promise> {
+    let stored = Access::of(sides.after, Moment::Stored);
+    let mut subjects: Vec<_> = rows.iter().filter_map(asked_of).collect();
+    let mut out = Vec::new();
+    let mut seen = BTreeSet::new();
+    while !subjects.is_empty() {
+        // One of each subject in turn.
+        subjects.retain_mut(|(row, identity, changes)| {
+            let Some((part, allowed)) = changes.next() else {
+                return false;
+            };
+            let promise = promised(row, identity, part, allowed, &sides.is, (sides.after, &stored));
+            out.extend(promise.filter(|promise| out.len() < most && seen.insert(promise.asked.clone())));
+            out.len() < most
+        });
     }
+    out
 }
 
 type Changes<'a, 's> = Box<dyn Iterator<Item = (&'a Part<'s>, bool)> + 'a>;
@@ -115,5 +111,34 @@ fn decided(answer: &Answer<'_>) -> Option<bool> {
         Verdict::Yes => Some(true),
         Verdict::No => Some(false),
         Verdict::ByChance => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::access::tests::oracle;
+    use crate::access::tests::random::pair;
+    use crate::access::{Request, delta};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_promised_is_so_afterwards((live, after) in pair(), most in 0_usize..60) {
+            let sides = Sides::of(&live, &after);
+                let promises = promises(&delta(&sides.was, &sides.is), &sides, most);
+            prop_assert!(promises.len() <= most);
+            for promise in &promises {
+                let request = Request::from(&promise.asked.question);
+                let login = (promise.asked.username.clone(), promise.asked.groups.clone());
+                let allowed = |moment| oracle::allows(&after, moment, &login, &request);
+                prop_assert_eq!(allowed(Moment::Settled), promise.allowed, "{} {}", promise.who, request);
+                let at_once = promise.by_controller || allowed(Moment::Stored) == promise.allowed;
+                prop_assert!(at_once, "{} {}", promise.who, request);
+            }
+        }
     }
 }

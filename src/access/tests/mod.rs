@@ -8,7 +8,7 @@ mod fixture;
 mod identities;
 pub(crate) mod oracle;
 mod properties;
-mod random;
+pub(crate) mod random;
 mod real;
 mod shrink;
 mod traps;

@@ -137,7 +137,7 @@ pub(super) fn state() -> impl Strategy<Value = State> {
 }
 
 /// Two states of which the second is the first with some parts of a third in it.
-pub(super) fn pair() -> impl Strategy<Value = (State, State)> {
+pub(crate) fn pair() -> impl Strategy<Value = (State, State)> {
     let parts = btree_map(0..4_usize, any::<bool>(), 4);
     (state(), state(), parts, vec(any::<bool>(), 16)).prop_map(|(one, third, parts, coins)| {
         let mut other = one.clone();
