@@ -188,6 +188,29 @@ fn every_write_survives_every_fault_that_passes() {
     }
 }
 
+/// What was approved has moved: a conflict is not tried again, and what is left is the next plan.
+#[test]
+fn a_conflict_at_any_write_ends_the_run_and_the_next_goes_on_from_there() {
+    let (_turn, cluster) = cluster();
+    let expected = undisturbed(cluster);
+    for n in 1..=WRITES {
+        let conflict = Answer::failure(409, "Conflict", "the object has been modified");
+        let proxy = Proxy::start(cluster, move |asked| {
+            if asked.is_write() && asked.writes == n { Fate::Answer(conflict.clone()) } else { Fate::Pass }
+        });
+        let desk = begin(cluster, proxy.kubeconfig());
+        let ran = apply(&desk);
+        assert_eq!(ran.code, 1, "{n}: {}{}", ran.out, ran.err);
+        assert!(ran.err.contains("could not") && ran.err.contains("changed by somebody else"), "{n}: {}", ran.err);
+        let ran = apply(&desk);
+        assert_eq!(ran.code, 0, "{n}: {}{}", ran.out, ran.err);
+        let writes = proxy.writes().len();
+        assert_eq!(writes, WRITES + 1, "{n}: each once, and the one that was turned away once more");
+        assert_eq!(content(cluster), expected, "{n}");
+        assert!(desk.ok(&["plan"]).contains("no changes"), "{n}");
+    }
+}
+
 #[test]
 fn every_read_survives_every_fault_that_passes() {
     let (_turn, cluster) = cluster();

@@ -12,7 +12,7 @@ use super::identity::Identity;
 use super::template::Name;
 use crate::names::ObjectKey;
 use crate::state::State;
-use crate::state::object::Binding;
+use crate::state::object::{Binding, Role};
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
 /// A subject in a binding.
@@ -84,6 +84,8 @@ struct Index<'s> {
     users: BTreeMap<&'s str, Vec<Grant<'s>>>,
     groups: BTreeMap<&'s str, Vec<Grant<'s>>>,
     service_accounts: BTreeMap<(&'s str, &'s str), Vec<Grant<'s>>>,
+    /// By the place of the binding: its role, where it exists.
+    roles: Vec<Option<(&'s ObjectKey, &'s Role)>>,
 }
 
 impl<'s> Grants<'s> {
@@ -109,6 +111,9 @@ impl<'s> Grants<'s> {
                 };
                 grants.push(grant);
             }
+            let bindings = self.state.bindings.iter();
+            index.roles =
+                bindings.map(|(key, binding)| self.state.roles.get_key_value(&role_key(key, binding)?)).collect();
             index
         })
     }
@@ -134,13 +139,20 @@ impl<'s> Grants<'s> {
 
     /// The rules of a grant; none where its role does not exist, until somebody creates it.
     pub(crate) fn rules(&self, grant: &Grant<'s>) -> Option<Effective<'s>> {
-        self.role(&grant.role_key()?)
+        match self.index.get() {
+            Some(index) => index.roles.get(grant.at.0).copied().flatten().map(|(key, role)| self.effective(key, role)),
+            None => self.role(&grant.role_key()?),
+        }
     }
 
     pub(super) fn role(&self, key: &ObjectKey) -> Option<Effective<'s>> {
         let (key, role) = self.state.roles.get_key_value(key)?;
+        Some(self.effective(key, role))
+    }
+
+    fn effective(&self, key: &'s ObjectKey, role: &'s Role) -> Effective<'s> {
         if !is_gathered(role, self.moment) {
-            return Some(Effective { role: key, rules: Rules::Own(&role.rules) });
+            return Effective { role: key, rules: Rules::Own(&role.rules) };
         }
         let known = self.gathered.borrow().get(key).cloned();
         let rules = known.unwrap_or_else(|| {
@@ -148,7 +160,7 @@ impl<'s> Grants<'s> {
             self.gathered.borrow_mut().insert(key, Rc::clone(&rules));
             rules
         });
-        Some(Effective { role: key, rules: Rules::Gathered(rules) })
+        Effective { role: key, rules: Rules::Gathered(rules) }
     }
 
     /// Bindings to roles that do not exist. They give nothing now, and at once when such a role is born.
