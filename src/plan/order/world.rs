@@ -385,6 +385,16 @@ impl<'s> World<'s> {
         })
     }
 
+    /// What of it is written in the very roles that are bound: what the controller has yet to fill in an API server cannot
+    /// know.
+    pub(super) fn stored(&self, login: &Login) -> Vec<Atom> {
+        self.walk(login, |slot, role, _| {
+            let written = role.form.as_ref().map_or(&[][..], |form| &form.rules);
+            let rules = role.gives.iter().filter(|rule| written.binary_search(rule).is_ok());
+            rules.map(|rule| Atom { rule: *rule, scope: slot.scope }).collect()
+        })
+    }
+
     /// What of it was so from the beginning, by the same objects.
     pub(super) fn lasting(&self, login: &Login) -> Vec<Atom> {
         self.walk(login, |slot, role, subject| {
