@@ -408,7 +408,7 @@ impl<'s> Search<'s> {
                     if relied.is_empty() {
                         continue;
                     }
-                    let now = self.world.stored(login);
+                    let now = self.world.unowed(login);
                     let now: Vec<_> = now.into_iter().map(|atom| self.world.extents(atom)).collect();
                     for extent in relied {
                         let request = extent.sample();

@@ -385,12 +385,13 @@ impl<'s> World<'s> {
         })
     }
 
-    /// What of it is written in the very roles that are bound: what the controller has yet to fill in an API server cannot
-    /// know.
-    pub(super) fn stored(&self, login: &Login) -> Vec<Atom> {
+    /// The same but for what the controller owed from the beginning and has not filled in: where it does not run, that is
+    /// never seen to work.
+    pub(super) fn unowed(&self, login: &Login) -> Vec<Atom> {
         self.walk(login, |slot, role, _| {
             let written = role.form.as_ref().map_or(&[][..], |form| &form.rules);
-            let rules = role.gives.iter().filter(|rule| written.binary_search(rule).is_ok());
+            let is_owed = |rule: &usize| role.first.binary_search(rule).is_ok() && written.binary_search(rule).is_err();
+            let rules = role.gives.iter().filter(|rule| !is_owed(rule));
             rules.map(|rule| Atom { rule: *rule, scope: slot.scope }).collect()
         })
     }
