@@ -651,6 +651,10 @@ fn what_the_controller_of_aggregated_roles_has_not_given_yet_is_said_and_is_no_f
     let ran = desk.write("rolecall.toml", &policy).run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("not yet as planned: that waits for the controller"), "{}", ran.err);
+    // And where the group is renamed, nothing waits for what was not there before either.
+    let ran = desk.write("rolecall.toml", &policy.replace("viewers", "watchers")).run(&["apply", "--auto-approve"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(desk.ok(&["plan"]).contains("no changes"));
 }
 
 #[test]
