@@ -17,23 +17,16 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
 use common::proxy::{Answer, Asked, Fate, Proxy};
+use common::reset::Shared;
 use common::rolecall::{Desk, Ran, steps};
 use serde_json::{Value, json};
 
-static CLUSTER: LazyLock<TestCluster> = LazyLock::new(TestCluster::start);
-static TURN: Mutex<()> = Mutex::new(());
-
-/// The one cluster, for one test at a time, as it started. The threads of a proxy reach it too.
-fn cluster() -> (MutexGuard<'static, ()>, &'static TestCluster) {
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    CLUSTER.reset();
-    (turn, &CLUSTER)
-}
+static CLUSTER: Shared = Shared::new(TestCluster::start);
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
@@ -161,7 +154,7 @@ fn each_write_once(fate: Fate) -> impl Fn(&Asked) -> Fate + Send + Sync {
 
 #[test]
 fn every_write_survives_every_fault_that_passes() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let expected = undisturbed(cluster);
     let faults = [
         ("429 as priority and fairness has it", Fate::Answer(Answer::too_many())),
@@ -191,7 +184,7 @@ fn every_write_survives_every_fault_that_passes() {
 /// What was approved has moved: a conflict is not tried again, and what is left is the next plan.
 #[test]
 fn a_conflict_at_any_write_ends_the_run_and_the_next_goes_on_from_there() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let expected = undisturbed(cluster);
     for n in 1..=WRITES {
         let conflict = Answer::failure(409, "Conflict", "the object has been modified");
@@ -213,7 +206,7 @@ fn a_conflict_at_any_write_ends_the_run_and_the_next_goes_on_from_there() {
 
 #[test]
 fn every_read_survives_every_fault_that_passes() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let desk = begin(cluster, cluster.kubeconfig());
     let expected = steps(&desk.plan(&[]));
     let faults = [
@@ -234,7 +227,7 @@ fn every_read_survives_every_fault_that_passes() {
 
 #[test]
 fn retry_after_is_waited_for() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let proxy = Proxy::start(cluster, |asked| match asked.nth {
         1 if asked.path.ends_with("/namespaces") => Fate::Answer(Answer::too_many().retry_after(1)),
         _ => Fate::Pass,
@@ -248,7 +241,7 @@ fn retry_after_is_waited_for() {
 
 #[test]
 fn a_server_that_turns_everything_away_ends_the_run_in_its_own_words() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let desk = begin(cluster, cluster.kubeconfig());
     let total = desk.plan(&[])["steps"].as_array().unwrap().len();
     assert_eq!(total, WRITES);
@@ -267,7 +260,7 @@ fn a_server_that_turns_everything_away_ends_the_run_in_its_own_words() {
 
 #[test]
 fn an_apply_that_stops_in_the_middle_says_what_is_done_and_what_is_not() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let proxy = Proxy::start(cluster, |asked| match asked.is("PATCH", "/aws-auth") {
         true => Fate::Answer(Answer::failure(403, "Forbidden", "configmaps \"aws-auth\" is forbidden: no")),
         false => Fate::Pass,
@@ -289,7 +282,7 @@ fn from_write(n: usize, first: Fate, then: Fate) -> impl Fn(&Asked) -> Fate + Se
 
 #[test]
 fn an_apply_stopped_at_any_write_goes_on_from_there() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let expected = undisturbed(cluster);
     let forbidden = || Fate::Answer(Answer::failure(403, "Forbidden", "not now"));
     let broken = || Fate::Answer(Answer::failure(500, "InternalError", "not now").retry_after(0));
@@ -322,7 +315,7 @@ fn an_apply_stopped_at_any_write_goes_on_from_there() {
 
 #[test]
 fn a_killed_apply_goes_on_from_there() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let expected = undisturbed(cluster);
     for n in [2, 5, 8] {
         let proxy = Proxy::start(cluster, move |asked| match asked.is_write() && asked.writes >= n {
@@ -402,7 +395,7 @@ fn is_foreign(cluster: &TestCluster) {
 /// Trap 54, and its other side.
 #[test]
 fn a_lost_create_is_ours_only_if_the_object_is_still_what_was_sent() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let proxy = overtaken(cluster, "POST", "/clusterroles", Fate::LostAnswer, || patch(&one_role(), &foreign_rules()));
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
     desk.write("rolecall.toml", ONE_ROLE);
@@ -415,7 +408,7 @@ fn a_lost_create_is_ours_only_if_the_object_is_still_what_was_sent() {
 
 #[test]
 fn a_lost_patch_is_ours_only_if_the_object_is_still_what_was_sent() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
     desk.write("rolecall.toml", ONE_ROLE).ok(&["apply", "--auto-approve"]);
     let proxy =
@@ -430,7 +423,7 @@ fn a_lost_patch_is_ours_only_if_the_object_is_still_what_was_sent() {
 
 #[test]
 fn a_lost_delete_does_not_take_what_has_the_name_since() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
     desk.write("rolecall.toml", ONE_ROLE).ok(&["apply", "--auto-approve"]);
     let proxy = overtaken(cluster, "DELETE", "/clusterroles/one", Fate::LostAnswer, || {
@@ -450,7 +443,7 @@ fn a_lost_delete_does_not_take_what_has_the_name_since() {
 
 #[test]
 fn a_foreign_create_or_change_between_plan_and_write_is_a_conflict_and_stays() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     for reset_first in [false, true] {
         cluster.reset();
         let fate = move |asked: &Asked| {
@@ -477,7 +470,7 @@ fn a_foreign_create_or_change_between_plan_and_write_is_a_conflict_and_stays() {
 
 #[test]
 fn an_entry_that_eksctl_adds_between_plan_and_write_is_not_lost() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let eksctl = format!("{NODES}- rolearn: arn:aws:iam::111122223333:role/eksctl\n  username: e\n");
     let theirs = eksctl.clone();
     let proxy = Proxy::start(cluster, move |asked| {
@@ -500,7 +493,7 @@ fn an_entry_that_eksctl_adds_between_plan_and_write_is_not_lost() {
 
 #[test]
 fn a_role_without_rules_whose_answer_was_lost_is_known_again() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     // The server keeps `rules: []` as null and leaves an empty list of subjects out.
     let policy = "[policy]\nname = \"one\"\n[cluster-roles.empty]\nrules = []\n";
     let proxy = Proxy::start(cluster, each_write_once(Fate::LostAnswer));
@@ -552,7 +545,7 @@ fn unauthorized() -> Fate {
 /// Trap 55: a token lives for a quarter of an hour, an apply may live longer.
 #[test]
 fn a_token_that_expires_in_the_middle_is_renewed_once() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let expected = undisturbed(cluster);
     // In the reads with five requests at once, and in the writes.
     for expires_with in [0, 4] {
@@ -576,7 +569,7 @@ fn a_token_that_expires_in_the_middle_is_renewed_once() {
 
 #[test]
 fn credentials_that_are_refused_again_when_renewed_end_the_run() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let plugin = Plugin::new();
     let proxy = Proxy::start(cluster, |_| unauthorized());
     let desk = Desk::with_kubeconfig(plugin.kubeconfig(&proxy));
@@ -589,7 +582,7 @@ fn credentials_that_are_refused_again_when_renewed_end_the_run() {
 
 #[test]
 fn a_right_granted_a_moment_ago_is_waited_for() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let forbidden = Answer::failure(403, "Forbidden", "attempting to grant RBAC permissions not currently held");
     let proxy = Proxy::start(cluster, each_write_once(Fate::Answer(forbidden)));
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());

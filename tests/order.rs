@@ -17,23 +17,16 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
 use common::proxy::{Fate, Proxy};
+use common::reset::Shared;
 use common::rolecall::Desk;
 use serde_json::{Value, json};
 
-static CLUSTER: LazyLock<TestCluster> = LazyLock::new(TestCluster::start);
-static TURN: Mutex<()> = Mutex::new(());
-
-/// The one cluster, for one test at a time, as it started. The threads of a proxy reach it too.
-fn cluster() -> (MutexGuard<'static, ()>, &'static TestCluster) {
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    CLUSTER.reset();
-    (turn, &CLUSTER)
-}
+static CLUSTER: Shared = Shared::new(TestCluster::start);
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const ROLES: [&str; 3] = ["viewer", "deploy", "admin"];
@@ -226,7 +219,7 @@ fn bindings(all: &[(&str, &str, &str)]) -> String {
 
 #[test]
 fn a_group_is_renamed() {
-    let (_turn, _) = cluster();
+    let (_turn, _) = CLUSTER.turn();
     let side = |group: &str| {
         let groups = format!("groups = [\"{group}\"]");
         [
@@ -242,7 +235,7 @@ fn a_group_is_renamed() {
 
 #[test]
 fn two_groups_swap_their_roles() {
-    let (_turn, _) = cluster();
+    let (_turn, _) = CLUSTER.turn();
     let people =
         principals(&[("viewer", "u0", "\"g0\""), ("deploy", "u1", "\"g1\""), ("admin", "u2", "\"g0\", \"g1\"")]);
     let side = |one: &str, other: &str| {
@@ -255,7 +248,7 @@ fn two_groups_swap_their_roles() {
 
 #[test]
 fn two_groups_swap_what_their_roles_say() {
-    let (_turn, _) = cluster();
+    let (_turn, _) = CLUSTER.turn();
     let people =
         principals(&[("viewer", "u0", "\"g0\""), ("deploy", "u1", "\"g1\""), ("admin", "u2", "\"g0\", \"g1\"")]);
     let side = |one: &str, other: &str| {
@@ -272,7 +265,7 @@ fn two_groups_swap_what_their_roles_say() {
 
 #[test]
 fn a_role_ref_is_replaced() {
-    let (_turn, _) = cluster();
+    let (_turn, _) = CLUSTER.turn();
     let roles = r#"
 [cluster-roles.old]
 rules = [{ verbs = ["get"], resources = ["pods", "services"] }]
@@ -288,7 +281,7 @@ rules = [{ verbs = ["get"], resources = ["pods", "secrets"] }]
 
 #[test]
 fn a_principal_moves_to_a_group_that_is_left_by_a_binding() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     cluster.kubectl(&["create", "clusterrolebinding", "foreign", "--clusterrole=shared", "--group=g1"]);
     cluster.kubectl(&["create", "clusterrole", "shared", "--verb=get", "--resource=services"]);
     let side = |group: &str, secret: &str| {
@@ -303,7 +296,7 @@ fn a_principal_moves_to_a_group_that_is_left_by_a_binding() {
 
 #[test]
 fn a_binding_is_renamed() {
-    let (_turn, _) = cluster();
+    let (_turn, _) = CLUSTER.turn();
     let subjects = "groups = [\"g0\"]\nusers = [\"u1\"]\nservice-accounts = [\"default/robot\"]";
     let people = principals(&[("viewer", "u0", "\"g0\"")]);
     let more = "groups = [\"g0\", \"g1\"]\nusers = [\"u1\"]\nservice-accounts = [\"default/robot\"]";
@@ -314,7 +307,7 @@ fn a_binding_is_renamed() {
 
 #[test]
 fn two_principals_swap_their_groups() {
-    let (_turn, _) = cluster();
+    let (_turn, _) = CLUSTER.turn();
     let bound = bindings(&[("pods", "pods", "groups = [\"g0\"]"), ("secrets", "secrets", "groups = [\"g1\"]")]);
     let side = |one: &str, other: &str| {
         [TWO_ROLES, &principals(&[("viewer", "u0", one), ("deploy", "u1", other)]), &bound].concat()
@@ -325,7 +318,7 @@ fn two_principals_swap_their_groups() {
 
 #[test]
 fn two_principals_swap_their_groups_and_the_groups_swap_what_their_roles_say() {
-    let (_turn, _) = cluster();
+    let (_turn, _) = CLUSTER.turn();
     let bound = bindings(&[("one", "one", "groups = [\"g0\"]"), ("other", "other", "groups = [\"g1\"]")]);
     let side = |roles: [&str; 2], groups: [&str; 2]| {
         let roles: String = ["one", "other"]
@@ -347,7 +340,7 @@ fn two_principals_swap_their_groups_and_the_groups_swap_what_their_roles_say() {
 
 #[test]
 fn two_principals_swap_their_usernames_and_what_is_bound_to_them() {
-    let (_turn, _) = cluster();
+    let (_turn, _) = CLUSTER.turn();
     let side = |users: [&str; 2], bound: [&str; 2]| {
         let people = principals(&[("viewer", users[0], "\"g0\""), ("deploy", users[1], "")]);
         let bound = bindings(&[

@@ -17,23 +17,22 @@
 mod common;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
 use common::proxy::{Answer, Asked, Fate, Proxy};
+use common::reset::Shared;
 use common::rolecall::Desk;
 use serde_json::{Value, json};
 
-static CLUSTER: LazyLock<TestCluster> = LazyLock::new(TestCluster::start);
-static TURN: Mutex<()> = Mutex::new(());
+static CLUSTER: Shared = Shared::new(TestCluster::start);
 
-/// The one cluster, for one test at a time, as it started. The threads of a proxy reach it too.
+/// The one cluster, with the entry of nodes and a key of others.
 fn cluster() -> (MutexGuard<'static, ()>, &'static TestCluster) {
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    CLUSTER.reset();
-    CLUSTER.set_aws_auth(&json!({ "mapRoles": NODES, "other": "kept" }));
-    (turn, &CLUSTER)
+    let (turn, cluster) = CLUSTER.turn();
+    cluster.set_aws_auth(&json!({ "mapRoles": NODES, "other": "kept" }));
+    (turn, cluster)
 }
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";

@@ -16,25 +16,17 @@
 mod common;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::proxy::{Answer, Asked, Fate, Proxy};
+use common::reset::Shared;
 use common::rolecall::Desk;
 use common::{Options, TestCluster};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-static CLUSTER: LazyLock<TestCluster> =
-    LazyLock::new(|| TestCluster::start_with(Options { aggregation: true, ..Options::default() }));
-static TURN: Mutex<()> = Mutex::new(());
-
-/// The one cluster, for one test at a time, as it started. The threads of a proxy reach it too.
-fn cluster() -> (MutexGuard<'static, ()>, &'static TestCluster) {
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    CLUSTER.reset();
-    (turn, &CLUSTER)
-}
+static CLUSTER: Shared = Shared::new(|| TestCluster::start_with(Options { aggregation: true, ..Options::default() }));
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const MERGE: Option<&str> = Some("application/merge-patch+json");
@@ -100,7 +92,7 @@ fn nothing_to_do(desk: &Desk) {
 /// Traps 51, 52 and 53: why none of these is ever sent.
 #[test]
 fn other_requests_bring_back_the_deleted_or_say_nothing_of_a_conflict() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let path = format!("{RBAC}/clusterroles/gone");
     let (_, read) = cluster.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role("gone", "get")));
     cluster.admin("DELETE", &path, None);
@@ -144,7 +136,7 @@ users = ["b"]
 
 #[test]
 fn every_write_is_a_create_a_merge_patch_or_a_delete_and_has_its_precondition() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let proxy = Proxy::start(cluster, |_| Fate::Pass);
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
     for policy in CHANGES {
@@ -169,7 +161,7 @@ fn every_write_is_a_create_a_merge_patch_or_a_delete_and_has_its_precondition() 
 
 #[test]
 fn a_role_that_was_deleted_since_the_plan_does_not_come_back() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     desk(cluster, CHANGES[0]).ok(&["apply", "--auto-approve"]);
     let proxy = Proxy::start(cluster, |asked| {
         if asked.is("PATCH", "/clusterroles/one") {
@@ -199,7 +191,7 @@ fn tampered(desk: &Desk, name: &str, change: impl Fn(&mut Value)) {
 /// Trap 56.
 #[test]
 fn a_write_that_changes_nothing_keeps_the_version_and_is_not_counted() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let policy = "[cluster-roles.one]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
     let desk = desk(cluster, policy);
     desk.ok(&["apply", "--auto-approve"]);
@@ -223,7 +215,7 @@ fn a_write_that_changes_nothing_keeps_the_version_and_is_not_counted() {
 /// Trap 59.
 #[test]
 fn a_deleted_role_with_a_finalizer_grants_on_blocks_its_name_and_is_reported() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let policy = "\
         [groups.g]\n[cluster-roles.held]\nrules = [{ verbs = [\"get\"], resources = [\"secrets\"] }]\n\
         [bindings.held]\ncluster-role = \"held\"\ngroups = [\"g\"]\n";
@@ -264,7 +256,7 @@ fn a_deleted_role_with_a_finalizer_grants_on_blocks_its_name_and_is_reported() {
 
 #[test]
 fn a_binding_whose_finalizers_would_hold_up_its_replacement_is_refused_when_planned() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let policy = "\
         [groups.g]\n[cluster-roles.a]\nrules = []\n[cluster-roles.b]\nrules = []\n\
         [bindings.held]\ncluster-role = \"a\"\ngroups = [\"g\"]\n";
@@ -287,7 +279,7 @@ fn a_binding_whose_finalizers_would_hold_up_its_replacement_is_refused_when_plan
 /// Trap 29.
 #[test]
 fn a_role_ref_changes_over_a_bridge_and_what_both_sides_allow_is_never_lost() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let policy = |bound: &str| {
         format!(
             "[policy]\nname = \"w\"\n[groups.g]\n\
@@ -361,7 +353,7 @@ fn a_role_ref_changes_over_a_bridge_and_what_both_sides_allow_is_never_lost() {
 /// Traps 30 and 31.
 #[test]
 fn what_the_server_fills_in_and_what_says_the_same_is_no_change() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     namespace("w-same");
     let policy = r#"
 [groups.g]
@@ -418,7 +410,7 @@ service-accounts = ["w-same/builder"]
 /// Trap 36.
 #[test]
 fn urls_in_a_role_are_refused_by_the_server_by_a_snapshot_and_by_a_policy() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     namespace("w-urls");
     let body = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
@@ -444,7 +436,7 @@ fn urls_in_a_role_are_refused_by_the_server_by_a_snapshot_and_by_a_policy() {
 /// Trap 39.
 #[test]
 fn the_rules_that_a_controller_fills_in_are_never_a_change() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let policy = r#"
 [groups.g]
 [cluster-roles.all]
@@ -471,7 +463,7 @@ groups = ["g"]
 /// Trap 45.
 #[test]
 fn names_of_any_letters_reach_the_server_and_come_back() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     namespace("w-names");
     let names = [
         "a:b",
@@ -542,7 +534,7 @@ fn small_pages(asked: &Asked) -> Fate {
 /// Trap 66.
 #[test]
 fn a_list_in_pages_is_of_the_moment_of_its_first_page() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     make_pages();
     let proxy = Proxy::start(cluster, |asked| {
         if asked.is("GET", "/clusterroles") && asked.nth == 3 {
@@ -560,7 +552,7 @@ fn a_list_in_pages_is_of_the_moment_of_its_first_page() {
 /// Trap 55.
 #[test]
 fn a_list_whose_moment_is_forgotten_starts_over() {
-    let (_turn, cluster) = cluster();
+    let (_turn, cluster) = CLUSTER.turn();
     let expired = || Fate::Answer(Answer::failure(410, "Expired", "The provided continue parameter is too old"));
     let other_moment = || {
         let body = json!({ "metadata": { "resourceVersion": "1" }, "items": [] }).to_string();

@@ -4,6 +4,7 @@
 //! start a cluster of their own.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -15,6 +16,34 @@ const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 const NOT_BUILT_IN: &str = "labelSelector=kubernetes.io%2Fbootstrapping%21%3Drbac-defaults";
 const NOT_OF_THE_SERVER: &str = "labelSelector=%21apiserver.kubernetes.io%2Fidentity";
+
+/// A cluster for one test at a time, which the threads of a proxy reach as well.
+pub struct Shared {
+    cluster: LazyLock<TestCluster>,
+    turn: Mutex<()>,
+}
+
+impl Shared {
+    /// It starts when it is first reached.
+    pub const fn new(start: fn() -> TestCluster) -> Self {
+        Self { cluster: LazyLock::new(start), turn: Mutex::new(()) }
+    }
+
+    /// The cluster as it started, until the guard goes.
+    pub fn turn(&'static self) -> (MutexGuard<'static, ()>, &'static TestCluster) {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reset();
+        (turn, self)
+    }
+}
+
+impl Deref for Shared {
+    type Target = TestCluster;
+
+    fn deref(&self) -> &TestCluster {
+        &self.cluster
+    }
+}
 
 static ONE: LazyLock<Mutex<TestCluster>> = LazyLock::new(|| Mutex::new(TestCluster::start()));
 
