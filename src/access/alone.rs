@@ -16,7 +16,6 @@ use super::caller::{Caller, fold};
 use super::delta::{Bound, bound, is_of_itself};
 use super::escalation::assumed;
 use super::extent::{Extent, Words, without};
-use super::grants::role_key;
 use super::identity::{Admission, Identity, Source, Who, service_account_username};
 use super::query::Access;
 use super::reach::Reach;
@@ -183,7 +182,7 @@ impl<'a, 's> Side<'a, 's> {
         let state = access.grants.state;
         let mut by_role: BTreeMap<ObjectKey, Vec<(&ObjectKey, &Binding)>> = BTreeMap::new();
         for (key, binding) in &state.bindings {
-            if let Some(role) = role_key(key, binding) {
+            if let Some(role) = binding.role_ref.key(key) {
                 by_role.entry(role).or_default().push((key, binding));
             }
         }
@@ -203,7 +202,7 @@ impl<'a, 's> Side<'a, 's> {
         let (here, there) = (&self.access.grants.state.bindings, &self.other.grants.state.bindings);
         let (old, new) = (here.get_key_value(key), there.get_key_value(key));
         let giving = |(key, binding): (&'s ObjectKey, &'s Binding)| {
-            let rules = role_key(key, binding).map(|role| self.rules_here(&role)).unwrap_or_default();
+            let rules = binding.role_ref.key(key).map(|role| self.rules_here(&role)).unwrap_or_default();
             Giving { subjects: &binding.subjects, rules: Rc::new(rules) }
         };
         let Some((key, _)) = old.or(new) else {

@@ -13,7 +13,7 @@ use super::template::Name;
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::object::{Binding, Role};
-use crate::state::rbac::{RoleRef, Rule, Subject};
+use crate::state::rbac::{Rule, Subject};
 
 /// A subject in a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +33,7 @@ impl<'s> Grant<'s> {
 
     /// The role that is meant, whether it exists or not; none where a ClusterRoleBinding means a Role.
     pub(super) fn role_key(&self) -> Option<ObjectKey> {
-        role_key(self.key, self.binding)
-    }
-}
-
-/// The role that a binding means.
-pub(super) fn role_key(key: &ObjectKey, binding: &Binding) -> Option<ObjectKey> {
-    match (&binding.role_ref, key.namespace()) {
-        (RoleRef::ClusterRole(name), _) => Some(ObjectKey::cluster_role(name)),
-        (RoleRef::Role(name), Some(namespace)) => Some(ObjectKey::role(namespace, name)),
-        (RoleRef::Role(_), None) => None,
+        self.binding.role_ref.key(self.key)
     }
 }
 
@@ -113,7 +104,7 @@ impl<'s> Grants<'s> {
             }
             let bindings = self.state.bindings.iter();
             index.roles =
-                bindings.map(|(key, binding)| self.state.roles.get_key_value(&role_key(key, binding)?)).collect();
+                bindings.map(|(key, binding)| self.state.roles.get_key_value(&binding.role_ref.key(key)?)).collect();
             index
         })
     }
@@ -166,7 +157,7 @@ impl<'s> Grants<'s> {
     /// Bindings to roles that do not exist. They give nothing now, and at once when such a role is born.
     pub(crate) fn pending_in(state: &'s State) -> Vec<(&'s ObjectKey, &'s Binding)> {
         let is_there = |key: &ObjectKey, binding: &Binding| {
-            role_key(key, binding).is_some_and(|role| state.roles.contains_key(&role))
+            binding.role_ref.key(key).is_some_and(|role| state.roles.contains_key(&role))
         };
         let bindings = state.bindings.iter();
         bindings.filter(|(key, binding)| !binding.subjects.is_empty() && !is_there(key, binding)).collect()

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::aggregation::circles;
-use super::grants::{Grants, role_key};
+use super::grants::Grants;
 use super::identity::{Identity, Who};
 use super::query::Access;
 use crate::diagnostic::Diagnostic;
@@ -51,7 +51,7 @@ pub(crate) fn left_waiting(live: &State, after: &State, policy: &str) -> Vec<Dia
     let mut found = missing(&ours, &|_| true);
     let woken = Grants::pending_in(live).into_iter().filter_map(|(key, _)| after.bindings.get_key_value(key));
     let is_woken = |(key, binding): &(&ObjectKey, &Binding)| {
-        !is_ours(binding) && role_key(key, binding).is_some_and(|role| after.roles.contains_key(&role))
+        !is_ours(binding) && binding.role_ref.key(key).is_some_and(|role| after.roles.contains_key(&role))
     };
     let woken: Vec<_> = woken.filter(is_woken).collect();
     found.extend(by_role(&woken, &|_| true, &|role, bindings, subjects| {

@@ -13,8 +13,9 @@ use crate::access::Request;
 use crate::cluster::{Caller, ClusterError, Credentials, Standing, WriteCluster, Written};
 use crate::names::ObjectKey;
 use crate::plan::{Plan, Step};
+use crate::state::rbac::RBAC_GROUP;
 use crate::state::undo;
-use crate::state::write::{Expected, Version, Write};
+use crate::state::write::{Expected, Version};
 
 /// When the caller comes in anew, counted from one look to the next: the authenticator watches the ConfigMap, and is
 /// late by more than two seconds only when it is down.
@@ -123,14 +124,9 @@ impl Before {
 fn needs(plan: &Plan) -> Vec<Request> {
     let mut out = vec![Request::object("patch", "", "configmaps").named("aws-auth").within("kube-system")];
     for step in &plan.steps {
-        let verb = match step.write {
-            Write::Create(_) => "create",
-            Write::Patch(_) => "patch",
-            Write::Delete => "delete",
-        };
         let kind = step.object.kind();
         if kind.is_rbac() {
-            let request = Request::object(verb, "rbac.authorization.k8s.io", kind.resource());
+            let request = Request::object(step.write.verb(), RBAC_GROUP, kind.resource());
             if !out.contains(&request) {
                 out.push(request);
             }

@@ -11,12 +11,12 @@ use futures::stream;
 use serde_json::Value;
 
 use super::{PARALLEL, expected};
+use crate::access::Identity;
 use crate::cluster::{Caller, ClusterError, WriteCluster};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::{Plan, Step};
 use crate::state::State;
-use crate::state::object::{RawBinding, from_value};
-use crate::state::rbac::{RoleRef, Subject};
+use crate::state::object::{RawBinding, RawSubject, from_value};
 use crate::state::write::{Precondition, Refusal, Write};
 
 /// Writes judged before an apply. A first apply to a large cluster has thousands, mostly alike; judging each would
@@ -64,16 +64,11 @@ pub(crate) async fn rehearse<C: WriteCluster>(
 
 /// From each kind and verb in turn, so that none is left out.
 fn spread(all: Vec<(usize, &Step)>, most: usize) -> Vec<(usize, &Step)> {
-    let mut rounds: std::collections::BTreeMap<(ObjectKind, u8), usize> = std::collections::BTreeMap::new();
+    let mut rounds: std::collections::BTreeMap<(ObjectKind, &'static str), usize> = std::collections::BTreeMap::new();
     let mut ranked: Vec<(usize, (usize, &Step))> = all
         .into_iter()
         .map(|(number, step)| {
-            let verb = match step.write {
-                Write::Create(_) => 0,
-                Write::Patch(_) => 1,
-                Write::Delete => 2,
-            };
-            let round = rounds.entry((step.object.kind(), verb)).or_default();
+            let round = rounds.entry((step.object.kind(), step.write.verb())).or_default();
             *round += 1;
             (*round, (number, step))
         })
@@ -98,10 +93,11 @@ impl Ground {
         let written = plan.steps.iter().filter(|step| is_role(step.object.kind()) && step.write != Write::Delete);
         let roles = written.map(|step| step.object.clone()).collect();
         let caller_gains = caller.and_then(|caller| {
-            let own = own_roles(live, caller);
+            let caller = Identity::reported(&caller.username, &caller.groups);
+            let own = own_roles(live, &caller);
             plan.steps.iter().position(|step| match &step.write {
                 Write::Create(body) | Write::Patch(body) => {
-                    names(&step.object, body, caller) || own.contains(&step.object)
+                    names(&step.object, body, &caller) || own.contains(&step.object)
                 }
                 Write::Delete => false,
             })
@@ -163,7 +159,7 @@ impl Ground {
         match &step.write {
             Write::Create(body) => {
                 let binding = from_value::<RawBinding>(body).ok()?.into_binding().ok()?;
-                role_key(&step.object, &binding.role_ref)
+                binding.role_ref.key(&step.object)
             }
             Write::Patch(_)
                 if matches!(step.object.kind(), ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding) =>
@@ -175,47 +171,18 @@ impl Ground {
     }
 }
 
-fn role_key(binding: &ObjectKey, role: &RoleRef) -> Option<ObjectKey> {
-    match role {
-        RoleRef::ClusterRole(name) => Some(ObjectKey::cluster_role(name)),
-        RoleRef::Role(name) => Some(ObjectKey::role(binding.namespace()?, name)),
-    }
-}
-
 /// The roles that the caller has now; all, where one of them gathers others.
-fn own_roles(live: &State, caller: &Caller) -> BTreeSet<ObjectKey> {
-    let held = live.bindings.iter().filter(|(_, binding)| binding.subjects.iter().any(|one| is_meant(one, caller)));
-    let own: BTreeSet<ObjectKey> = held.filter_map(|(key, binding)| role_key(key, &binding.role_ref)).collect();
+fn own_roles(live: &State, caller: &Identity) -> BTreeSet<ObjectKey> {
+    let held = live.bindings.iter().filter(|(_, binding)| binding.subjects.iter().any(|one| caller.is_meant_by(one)));
+    let own: BTreeSet<ObjectKey> = held.filter_map(|(key, binding)| binding.role_ref.key(key)).collect();
     let gathers = |key: &ObjectKey| live.roles.get(key).is_some_and(|role| role.aggregation.is_some());
     if own.iter().any(gathers) { live.roles.keys().cloned().chain(own).collect() } else { own }
 }
 
-fn is_meant(subject: &Subject, caller: &Caller) -> bool {
-    match subject {
-        Subject::Group(name) => caller.groups.contains(name),
-        Subject::User(name) => caller.username == *name,
-        Subject::ServiceAccount { namespace, name } => {
-            caller.username == format!("system:serviceaccount:{namespace}:{name}")
-        }
-    }
-}
-
 /// Whether a binding's body names the caller.
-fn names(key: &ObjectKey, body: &Value, caller: &Caller) -> bool {
+fn names(key: &ObjectKey, body: &Value, caller: &Identity) -> bool {
     let own = key.namespace().unwrap_or_default();
-    let text = |subject: &Value, field: &str| subject.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let subjects = body.get("subjects").and_then(Value::as_array).into_iter().flatten();
-    subjects
-        .map(|subject| match text(subject, "kind").as_str() {
-            "Group" => Subject::Group(text(subject, "name")),
-            "User" => Subject::User(text(subject, "name")),
-            _ => {
-                let namespace = Some(text(subject, "namespace")).filter(|name| !name.is_empty());
-                Subject::ServiceAccount {
-                    namespace: namespace.unwrap_or_else(|| own.to_owned()),
-                    name: text(subject, "name"),
-                }
-            }
-        })
-        .any(|subject| is_meant(&subject, caller))
+    let subjects = subjects.filter_map(|subject| from_value::<RawSubject>(subject).ok()?.into_subject(own).ok());
+    subjects.into_iter().any(|subject| caller.is_meant_by(&subject))
 }

@@ -17,7 +17,7 @@ use crate::render::words::count;
 
 pub(crate) async fn run(args: &Apply, world: &mut World) -> Result<Exit, Failure> {
     let consent = Consent {
-        given: args.auto_approve || args.dry_run || args.plan.is_some(),
+        given: args.auto_approve || args.care.dry_run || args.plan.is_some(),
         approved: &args.approved,
         saved: args.plan.as_deref(),
     };
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: &Apply, world: &mut World) -> Result<Exit, Failure
             (loaded.policy.sources, planned)
         }
     };
-    let way = Way { consent, allow: &allow, dry_run: args.dry_run, full: args.full, care: &args.care };
+    let way = Way { consent, allow: &allow, care: &args.care };
     finish(&planned, &sources, &way, world).await
 }
 
@@ -39,8 +39,6 @@ pub(crate) struct Way<'a> {
     pub(crate) consent: Consent<'a>,
     /// What the command line says yes to.
     pub(crate) allow: &'a [Allowance],
-    pub(crate) dry_run: bool,
-    pub(crate) full: bool,
     pub(crate) care: &'a Care,
 }
 
@@ -51,19 +49,17 @@ pub(crate) async fn finish(
     way: &Way<'_>,
     world: &mut World,
 ) -> Result<Exit, Failure> {
-    print_text(planned, way.full, text::plan, world);
-    if say_refusals(planned, way.allow, sources, world) {
-        world.say("Refused: nothing was written.\n");
-        return Ok(Exit::Refused);
-    }
-    if !way.care.allow_window && say_windows(planned, sources, world) {
+    print_text(planned, way.care.full, text::plan, world);
+    let refused = say_refusals(planned, way.allow, sources, world)
+        || !way.care.allow_window && say_windows(planned, sources, world);
+    if refused {
         world.say("Refused: nothing was written.\n");
         return Ok(Exit::Refused);
     }
     let work: Vec<&Planned> = planned.iter().filter(|one| !one.plan.is_empty()).collect();
-    let severity = if way.dry_run { Severity::Warning } else { Severity::Error };
+    let severity = if way.care.dry_run { Severity::Warning } else { Severity::Error };
     let lacks: Vec<Diagnostic> = work.iter().filter_map(|one| lacking::told(one, severity)).collect();
-    if !lacks.is_empty() && !way.dry_run {
+    if !lacks.is_empty() && !way.care.dry_run {
         world.say("Nothing was written.\n");
         return Err(lacks.into());
     }
@@ -71,7 +67,7 @@ pub(crate) async fn finish(
     if work.is_empty() {
         return Ok(Exit::Done);
     }
-    if way.dry_run {
+    if way.care.dry_run {
         return judge_all(&work, sources, world).await;
     }
     way.consent.approve(&work, world)?;

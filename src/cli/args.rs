@@ -132,19 +132,16 @@ pub(crate) struct Apply {
     /// Apply a saved plan, if nothing that it relies on has moved
     #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "clusters"])]
     pub(crate) plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) care: Care,
+}
+
+/// How the writes are made, and what is done around them.
+#[derive(Debug, Args)]
+pub(crate) struct Care {
     /// Show the plan, have the cluster judge every write of it, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) care: Care,
-    /// Show every change of a long plan
-    #[arg(long)]
-    pub(crate) full: bool,
-}
-
-/// What is done around the writes.
-#[derive(Debug, Args)]
-pub(crate) struct Care {
     /// Go on although the plan says that there are moments which no order of the writes avoids
     #[arg(long)]
     pub(crate) allow_window: bool,
@@ -161,6 +158,9 @@ pub(crate) struct Care {
     /// Where the Lease is kept that lets one apply run at a time
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     pub(crate) lease_namespace: String,
+    /// Show every change of a long plan
+    #[arg(long)]
+    pub(crate) full: bool,
 }
 
 /// Take a cluster back to what a backup holds
@@ -186,14 +186,8 @@ pub(crate) struct Restore {
     /// Go on only if the plan has this digest
     #[arg(long, value_name = "DIGEST")]
     pub(crate) approved: Vec<String>,
-    /// Show the plan, have the cluster judge every write of it, and stop
-    #[arg(long)]
-    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) care: Care,
-    /// Show every change of a long plan
-    #[arg(long)]
-    pub(crate) full: bool,
 }
 
 /// Find what differs from the policy, who changed it and when

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -12,7 +13,8 @@ use super::planned::{Planned, way_json};
 use super::saved;
 use super::world::World;
 use super::write_private;
-use crate::cluster::WriteCluster as _;
+use crate::cluster::any::AnyCluster;
+use crate::cluster::{ClusterError, WriteCluster as _};
 use crate::diagnostic::Diagnostic;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::write::{Precondition, Version};
@@ -39,20 +41,16 @@ pub(super) struct Note {
 
 /// Writes the before-images of a plan's objects.
 pub(super) async fn write(one: &Planned, folder: &Path, world: &mut World) -> Result<(), Failure> {
-    use futures::StreamExt as _;
     let mut touched: std::collections::BTreeMap<&ObjectKey, &Precondition> = std::collections::BTreeMap::new();
     for step in &one.plan.steps {
         touched.entry(&step.object).or_insert(&step.precondition);
     }
     let (there, absent): (Vec<_>, Vec<_>) =
         touched.into_iter().partition(|(_, needs)| matches!(needs, Precondition::Unchanged { .. }));
-    let cluster = &one.cluster;
-    let read = futures::stream::iter(there)
-        .map(|(key, needs)| async move { (key, needs, cluster.read(key).await) })
-        .buffered(PARALLEL);
+    let keys: Vec<ObjectKey> = there.iter().map(|(key, _)| (*key).clone()).collect();
+    let objects = read_each(&one.cluster, &keys).await?;
     let mut documents = Vec::new();
-    for (key, needs, object) in read.collect::<Vec<_>>().await {
-        let object = object?;
+    for ((key, needs), object) in there.into_iter().zip(objects) {
         let version = object.as_ref().and_then(Version::of);
         // A snapshot by hand has no versions; its file has its own precondition.
         let same = match (needs, &version) {
@@ -87,6 +85,11 @@ pub(super) async fn write(one: &Planned, folder: &Path, world: &mut World) -> Re
     })?;
     world.say(&format!("Backup: {}; `rolecall restore` leads back to it\n", path.display()));
     Ok(())
+}
+
+/// The objects as they are stored, each in the place of its key.
+pub(super) async fn read_each(cluster: &AnyCluster, keys: &[ObjectKey]) -> Result<Vec<Option<Value>>, ClusterError> {
+    stream::iter(keys).map(|key| cluster.read(key)).buffered(PARALLEL).try_collect().await
 }
 
 fn one_line(label: &str) -> String {

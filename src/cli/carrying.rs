@@ -8,7 +8,7 @@ use super::planned::{Planned, unreadable};
 use super::stopped::{left, past, stopped};
 use super::world::World;
 use super::{backup, guarded, report, saved};
-use crate::access::{Access, Caller as Principal, Identity, Moment, Who};
+use crate::access::{Access, Caller as Principal, Identity, Moment, Request, Who};
 use crate::apply::awaiting::PATIENCE;
 use crate::apply::confirm::{Before, LOOKS};
 use crate::apply::lock::{self, Lock, Locked};
@@ -16,7 +16,7 @@ use crate::apply::proof::{self, ASKED, Proof};
 use crate::apply::rehearsal::{BEFORE_AN_APPLY, Rehearsal, rehearse};
 use crate::apply::{Watch, apply};
 use crate::cluster::any::AnyCluster;
-use crate::cluster::{Caller, ReadCluster as _, WriteCluster as _};
+use crate::cluster::{Caller, ClusterError, ReadCluster as _, WriteCluster as _};
 use crate::diagnostic::{Diagnostic, Sources};
 use crate::guard;
 use crate::names::ObjectKey;
@@ -158,7 +158,7 @@ async fn prepared(
         backup::write(one, folder, world).await?;
     }
     let before = if plan.steps.iter().any(|step| step.object == ObjectKey::aws_auth()) {
-        Some(Before::of(plan, cluster, |caller| renamed(plan, &state, caller)).await?)
+        Some(Before::of(plan, cluster, |caller| renamed(&after, caller)).await?)
     } else {
         None
     };
@@ -173,12 +173,11 @@ async fn prepared(
 }
 
 /// The names by which the plan's own aws-auth lets the caller in.
-fn renamed(plan: &Plan, state: &State, caller: &Caller) -> Vec<String> {
-    let arn = ["arn", "canonicalArn"].iter().find_map(|name| caller.extra.get(*name)?.first());
-    let (Some(arn), Ok(after)) = (arn.and_then(|arn| Principal::parse(arn).ok()), plan.after(state)) else {
+fn renamed(after: &State, caller: &Caller) -> Vec<String> {
+    let Some(arn) = caller.arn().and_then(|arn| Principal::parse(arn).ok()) else {
         return Vec::new();
     };
-    let after = State { aws_auth: after.aws_auth, ..State::default() };
+    let after = State { aws_auth: after.aws_auth.clone(), ..State::default() };
     let admission = Access::of(&after, Moment::Settled).admit(&Who::Arn(arn));
     let name = |identity: &Identity| Some(identity.username.as_ref()?.literal()?.to_owned());
     admission.identities().filter_map(name).collect()
@@ -224,21 +223,21 @@ fn holder(caller: Option<&Caller>, world: &World) -> String {
 
 /// What would be refused, all of it.
 fn refusals(one: &Planned, rehearsal: &Rehearsal) -> Vec<Diagnostic> {
-    let mut found: Vec<Diagnostic> = rehearsal
-        .refused
-        .iter()
-        .take(NAMED)
-        .map(|(number, error)| {
-            let what = one.plan.steps.get(*number).map_or("a step", |step| step.why.as_str());
-            let mut found = error.diagnostic();
-            found.message = format!("{}: cannot {what}: {}", one.label, error.cause());
-            found
-        })
-        .collect();
-    if let Some(more) = rehearsal.refused.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        found.push(Diagnostic::error(format!("{}: and {} would be refused", one.label, count(more, "more write"))));
-    }
-    found
+    let told = |(number, error): &(usize, ClusterError)| {
+        let what = one.plan.steps.get(*number).map_or("a step", |step| step.why.as_str());
+        let mut found = error.diagnostic();
+        found.message = format!("{}: cannot {what}: {}", one.label, error.cause());
+        found
+    };
+    let rest = |more| format!("{}: and {} would be refused", one.label, count(more, "more write"));
+    first_few(&rehearsal.refused, told, rest)
+}
+
+/// The first of what is wrong one by one, and the others by their number.
+fn first_few<T>(all: &[T], told: impl Fn(&T) -> Diagnostic, rest: impl Fn(usize) -> String) -> Vec<Diagnostic> {
+    let more = all.len().saturating_sub(NAMED);
+    let rest = (more > 0).then(|| Diagnostic::error(rest(more)));
+    all.iter().take(NAMED).map(told).chain(rest).collect()
 }
 
 async fn carry_out(ready: &Ready<'_>, world: &mut World) -> Result<(), Failure> {
@@ -313,15 +312,13 @@ async fn proven(one: &Planned, promises: &[Promise], world: &mut World) -> Resul
             if broken.is_empty() {
                 return Ok(());
             }
-            let said = broken.iter().take(NAMED).map(|promise| {
+            let told = |promise: &Promise| {
                 let (may, planned) = if promise.allowed { ("may not", "may") } else { ("still may", "may not") };
-                let request = crate::access::Request::from(&promise.asked.question);
+                let request = Request::from(&promise.asked.question);
                 Diagnostic::error(format!("{label}: {} {may} {request}, and by the plan {planned}", promise.who))
-            });
-            let mut said: Vec<Diagnostic> = said.collect();
-            if let Some(more) = broken.len().checked_sub(NAMED).filter(|more| *more > 0) {
-                said.push(Diagnostic::error(format!("{label}: and {} not as planned", count(more, "more answer"))));
-            }
+            };
+            let rest = |more| format!("{label}: and {} not as planned", count(more, "more answer"));
+            let mut said = first_few(&broken, told, rest);
             if let Some(last) = said.pop() {
                 let hint = "every write was made; another authorizer, a controller or somebody else decides otherwise: see `rolecall can … --explain`";
                 said.push(last.hint(hint));

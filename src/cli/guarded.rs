@@ -21,7 +21,7 @@ pub(crate) async fn see(cluster: &impl ReadCluster) -> Seen {
     let (caller, nodes) = futures::future::join(cluster.whoami(), cluster.nodes()).await;
     let caller = match caller {
         Ok(Some(caller)) => {
-            let arn = ["arn", "canonicalArn"].iter().find_map(|name| caller.extra.get(*name)?.first().cloned());
+            let arn = caller.arn().map(str::to_owned);
             let uid = Some(caller.uid).filter(|uid| !uid.is_empty());
             Known::As(guard::Caller { username: caller.username, groups: caller.groups, uid, arn })
         }

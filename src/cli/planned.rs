@@ -40,6 +40,26 @@ pub(crate) struct Planned {
     pub(crate) verdict: Verdict,
 }
 
+impl Planned {
+    /// A plan that was made before, judged on the cluster as it is.
+    pub(crate) async fn judged(
+        opened: Opened,
+        plan: Plan,
+        (way, name): (Way, Option<String>),
+        known: Known,
+        sides: &Sides<'_>,
+        seen: Seen,
+        allow: &[Allowance],
+    ) -> Result<Self, Failure> {
+        let Opened { label, cluster } = opened;
+        let verdict = guard::judge(&plan, sides, &seen, allow);
+        let (refusals, _) = guard::of_state(&plan.invariants, &known, sides.after);
+        let mut lacks = lacking::unheld(&plan, sides, &seen)?;
+        lacking::confirm(&cluster, &mut lacks).await;
+        Ok(Self { label, cluster, plan, way, name, known, refusals, seen, lacks, verdict })
+    }
+}
+
 /// The plans of the clusters that could be planned, and why the others could not.
 pub(crate) struct Plans {
     pub(crate) loaded: Loaded,

@@ -8,20 +8,18 @@ use serde_json::Value;
 
 use super::apply::{Consent, Way as Manner, finish};
 use super::args::{Place, Restore};
-use super::backup::{KIND, Note, VERSION, is_of_backup};
+use super::backup::{KIND, Note, VERSION, is_of_backup, read_each};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::guarded::{allowances, see};
-use super::lacking;
 use super::planned::{Planned, unreadable};
 use super::saved::{Reached, way};
 use super::target::{Target, Way};
 use super::world::World;
 use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::Wanted;
-use crate::cluster::{ClusterError, ReadCluster as _, WriteCluster as _};
+use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::{Diagnostic, Sources};
-use crate::guard;
 use crate::names::ObjectKey;
 use crate::plan::{Images, Sides, restore};
 use crate::policy::Known;
@@ -29,7 +27,7 @@ use crate::state::validate::key_of;
 use crate::yaml;
 
 pub(crate) async fn run(args: &Restore, world: &mut World) -> Result<Exit, Failure> {
-    let consent = Consent { given: args.auto_approve || args.dry_run, approved: &args.approved, saved: None };
+    let consent = Consent { given: args.auto_approve || args.care.dry_run, approved: &args.approved, saved: None };
     consent.can_be_had(world)?;
     let allow = allowances(&args.care.allow)?;
     let (note, objects) = read(args, world)?;
@@ -65,37 +63,17 @@ pub(crate) async fn run(args: &Restore, world: &mut World) -> Result<Exit, Failu
     let after = plan.after(&state).map_err(|fault| unreadable(&fault))?;
     let sides = Sides::of(&state, &after);
     plan.tell_access(&sides, &known);
-    let verdict = guard::judge(&plan, &sides, &seen, &allow);
-    let mut lacks = lacking::unheld(&plan, &sides, &seen)?;
-    lacking::confirm(&opened.cluster, &mut lacks).await;
-    let planned = Planned {
-        label: opened.label,
-        cluster: opened.cluster,
-        plan,
-        way,
-        name: note.name,
-        known,
-        refusals: Vec::new(),
-        seen,
-        lacks,
-        verdict,
-    };
-    let manner = Manner { consent, allow: &allow, dry_run: args.dry_run, full: args.full, care: &args.care };
+    let planned = Planned::judged(opened, plan, (way, note.name), known, &sides, seen, &allow).await?;
+    let manner = Manner { consent, allow: &allow, care: &args.care };
     finish(&[planned], &Sources::default(), &manner, world).await
 }
 
 /// Reads each object as it is now.
 async fn now(cluster: &AnyCluster, images: &mut Images) -> Result<(), ClusterError> {
-    use futures::{StreamExt as _, TryStreamExt as _};
     let keys: Vec<ObjectKey> = images.keys().cloned().collect();
-    let read = futures::stream::iter(keys)
-        .map(|key| async move { cluster.read(&key).await.map(|object| (key, object)) })
-        .buffered(16);
-    let found: Vec<(ObjectKey, Option<Value>)> = read.try_collect().await?;
-    for (key, object) in found {
-        if let Some(image) = images.get_mut(&key) {
-            image.1 = object;
-        }
+    let found = read_each(cluster, &keys).await?;
+    for (image, object) in images.values_mut().zip(found) {
+        image.1 = object;
     }
     Ok(())
 }

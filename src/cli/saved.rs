@@ -10,7 +10,6 @@ use serde_json::Value;
 use super::args::Place;
 use super::failure::Failure;
 use super::guarded;
-use super::lacking;
 use super::planned::{Planned, unreadable};
 use super::target::{Target, Way};
 use super::world::World;
@@ -18,7 +17,7 @@ use super::write_file;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::Wanted;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, Allowance};
+use crate::guard::Allowance;
 use crate::plan::{Plan, Sides};
 use crate::policy::Known;
 use crate::render::json::{FORMAT_VERSION, insert};
@@ -86,23 +85,9 @@ pub(crate) async fn open(
         }
         let after = saved.plan.after(&state).map_err(|fault| unreadable(&fault))?;
         let sides = Sides::of(&state, &after);
-        let verdict = guard::judge(&saved.plan, &sides, &seen, allow);
-        let mut lacks = lacking::unheld(&saved.plan, &sides, &seen)?;
         let known = Known::by_name(&saved.plan.policy);
-        let refusals = guard::of_state(&saved.plan.invariants, &known, &after).0;
-        lacking::confirm(&opened.cluster, &mut lacks).await;
-        out.push(Planned {
-            label: opened.label,
-            cluster: opened.cluster,
-            plan: saved.plan,
-            way,
-            name: saved.name,
-            known,
-            refusals,
-            seen,
-            lacks,
-            verdict,
-        });
+        let reached = (way, saved.name);
+        out.push(Planned::judged(opened, saved.plan, reached, known, &sides, seen, allow).await?);
     }
     if gone.is_empty() { Ok(out) } else { Err(gone.into()) }
 }

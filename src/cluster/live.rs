@@ -135,12 +135,12 @@ impl LiveCluster {
 }
 
 /// Method, verb and path of a write.
-fn request(key: &ObjectKey, write: &Write) -> (&'static str, &'static str, String) {
+fn request(key: &ObjectKey, write: &Write) -> (&'static str, String) {
     let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
     match write {
-        Write::Create(_) => ("POST", "create", format!("{}?{query}", collection(key.kind(), key.namespace()))),
-        Write::Patch(_) => ("PATCH", "patch", format!("{}?{query}", path(key))),
-        Write::Delete => ("DELETE", "delete", path(key)),
+        Write::Create(_) => ("POST", format!("{}?{query}", collection(key.kind(), key.namespace()))),
+        Write::Patch(_) => ("PATCH", format!("{}?{query}", path(key))),
+        Write::Delete => ("DELETE", path(key)),
     }
 }
 
@@ -248,7 +248,7 @@ fn joined<T>(end: Result<Result<T, ClusterError>, tokio::task::JoinError>) -> Re
 
 impl WriteCluster for LiveCluster {
     async fn write(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<Written, ClusterError> {
-        let (method, verb, path) = request(key, write);
+        let ((method, path), verb) = (request(key, write), write.verb());
         let body = write.body(expected);
         let ask = Ask { method, path: &path, body: Some(&body), what: format!("{verb} {key}") };
         let mut forbidden = 0;
@@ -284,7 +284,7 @@ impl WriteCluster for LiveCluster {
     }
 
     async fn rehearse(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<(), ClusterError> {
-        let (method, verb, path) = request(key, write);
+        let ((method, path), verb) = (request(key, write), write.verb());
         let path = format!("{path}{}dryRun=All", if path.contains('?') { '&' } else { '?' });
         let mut body = write.body(expected);
         if *write == Write::Delete {

@@ -106,6 +106,13 @@ pub(crate) struct Caller {
     pub(crate) extra: std::collections::BTreeMap<String, Vec<String>>,
 }
 
+impl Caller {
+    /// His ARN, where the authenticator of EKS says it.
+    pub(crate) fn arn(&self) -> Option<&str> {
+        ["arn", "canonicalArn"].iter().find_map(|name| self.extra.get(*name)?.first()).map(String::as_str)
+    }
+}
+
 /// Why a cluster did not answer, or said no.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ClusterError {

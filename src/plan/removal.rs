@@ -14,7 +14,6 @@ use crate::state::State;
 use crate::state::meta::Meta;
 use crate::state::object::Binding;
 use crate::state::owner::{self, MANAGED_BY, MANAGER, Owner, POLICY, TEMPORARY};
-use crate::state::rbac::RoleRef;
 
 /// Why an object goes.
 enum Going {
@@ -30,11 +29,9 @@ pub(super) struct Removals<'a> {
     bound: BTreeSet<ObjectKey>,
 }
 
-fn role_of(key: &ObjectKey, binding: &Binding) -> ObjectKey {
-    match (&binding.role_ref, key.namespace()) {
-        (RoleRef::Role(name), Some(namespace)) => ObjectKey::role(namespace, name),
-        (RoleRef::Role(name) | RoleRef::ClusterRole(name), _) => ObjectKey::cluster_role(name),
-    }
+/// The role that a binding gives; what cannot be stored is taken for a ClusterRole.
+pub(super) fn role_of(key: &ObjectKey, binding: &Binding) -> ObjectKey {
+    binding.role_ref.key(key).unwrap_or_else(|| ObjectKey::cluster_role(binding.role_ref.name()))
 }
 
 impl<'a> Removals<'a> {

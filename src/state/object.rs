@@ -127,19 +127,29 @@ impl RawBinding {
             .subjects
             .unwrap_or_default()
             .into_iter()
-            .map(|subject| match subject.kind.as_str() {
-                "Group" => Ok(Subject::Group(subject.name)),
-                "User" => Ok(Subject::User(subject.name)),
-                "ServiceAccount" => Ok(Subject::ServiceAccount {
-                    namespace: subject.namespace.filter(|ns| !ns.is_empty()).unwrap_or_else(|| own.clone()),
-                    name: subject.name,
-                }),
-                other => {
-                    Err(ObjectFault::Invalid(format!("subject kind `{other}` is none of User, Group, ServiceAccount")))
-                }
-            })
+            .map(|subject| subject.into_subject(&own))
             .collect::<Result<_, _>>()?;
         Ok(Binding { meta: self.metadata.into(), role_ref, subjects })
+    }
+}
+
+impl RawSubject {
+    /// The subject of a binding in the namespace `own`, which a service account without one is of.
+    ///
+    /// # Errors
+    /// Kinds that the API server does not know.
+    pub(crate) fn into_subject(self, own: &str) -> Result<Subject, ObjectFault> {
+        match self.kind.as_str() {
+            "Group" => Ok(Subject::Group(self.name)),
+            "User" => Ok(Subject::User(self.name)),
+            "ServiceAccount" => Ok(Subject::ServiceAccount {
+                namespace: self.namespace.filter(|ns| !ns.is_empty()).unwrap_or_else(|| own.to_owned()),
+                name: self.name,
+            }),
+            other => {
+                Err(ObjectFault::Invalid(format!("subject kind `{other}` is none of User, Group, ServiceAccount")))
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::meta::Labels;
+use crate::names::ObjectKey;
 
 pub(crate) const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -69,6 +70,15 @@ pub(crate) enum RoleRef {
 }
 
 impl RoleRef {
+    /// The role that a binding means, whether it exists or not; none where a ClusterRoleBinding means a Role, which no
+    /// API server stores.
+    pub(crate) fn key(&self, binding: &ObjectKey) -> Option<ObjectKey> {
+        match self {
+            Self::ClusterRole(name) => Some(ObjectKey::cluster_role(name)),
+            Self::Role(name) => Some(ObjectKey::role(binding.namespace()?, name)),
+        }
+    }
+
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::ClusterRole(_) => "ClusterRole",

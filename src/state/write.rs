@@ -61,6 +61,15 @@ impl Version {
 }
 
 impl Write {
+    /// As RBAC has it.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Patch(_) => "patch",
+            Self::Delete => "delete",
+        }
+    }
+
     /// The body of the request with the precondition in it; of a DELETE its options.
     pub(crate) fn body(&self, expected: &Expected) -> Value {
         let version = match expected {

@@ -9,9 +9,10 @@ use std::rc::Rc;
 use super::forms::{Atom, BindingForm, Direction, EVERYTHING, Effect, Login, RoleForm, sorted};
 use crate::access::{Extent, Words};
 use crate::names::ObjectKey;
+use crate::plan::removal::role_of;
 use crate::state::State;
 use crate::state::object::{Binding, Role};
-use crate::state::rbac::{RoleRef, Rule, Subject};
+use crate::state::rbac::{Rule, Subject};
 
 #[derive(Debug, Clone)]
 pub(super) struct RoleSlot<'s> {
@@ -207,12 +208,8 @@ impl<'s> World<'s> {
     }
 
     pub(super) fn binding_form(&mut self, key: &ObjectKey, binding: &Binding) -> BindingForm {
-        let role = match (&binding.role_ref, key.namespace()) {
-            (RoleRef::Role(name), Some(namespace)) => ObjectKey::role(namespace, name),
-            (RoleRef::Role(name) | RoleRef::ClusterRole(name), _) => ObjectKey::cluster_role(name),
-        };
         BindingForm {
-            role: self.role(&role),
+            role: self.role(&role_of(key, binding)),
             subjects: sorted(binding.subjects.iter().map(|subject| self.subject(subject)).collect()),
         }
     }
