@@ -13,12 +13,11 @@ use std::rc::Rc;
 
 use super::aggregation::{Roles, gather, is_gathered};
 use super::caller::{Caller, fold};
-use super::delta::{Bound, bound, is_of_itself};
+use super::delta::{Bound, is_of_itself};
 use super::escalation::assumed;
 use super::extent::{Extent, Words, without};
 use super::identity::{Admission, Identity, Source, Who, service_account_username};
 use super::query::Access;
-use super::reach::Reach;
 use super::template::Name;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::object::{Binding, Role};
@@ -67,7 +66,6 @@ struct Side<'a, 's> {
     other: &'a Access<'s>,
     by_role: BTreeMap<ObjectKey, Vec<(&'s ObjectKey, &'s Binding)>>,
     aggregated: Vec<(&'s ObjectKey, &'s Role)>,
-    behind: BTreeMap<Subject, Vec<Who>>,
     rules: RefCell<Rules<'s>>,
     known: RefCell<Known<'s>>,
 }
@@ -186,16 +184,9 @@ impl<'a, 's> Side<'a, 's> {
                 by_role.entry(role).or_default().push((key, binding));
             }
         }
-        let mut behind: BTreeMap<Subject, Vec<Who>> = BTreeMap::new();
-        for principal in access.principals() {
-            let subjects: BTreeSet<Subject> = principal.admission.identities().flat_map(Identity::subjects).collect();
-            for subject in subjects {
-                behind.entry(subject).or_default().push(principal.who.clone());
-            }
-        }
         let is_gathered = |(_, role): &(&ObjectKey, &Role)| role.aggregation.is_some();
         let aggregated = state.roles.iter().filter(is_gathered).collect();
-        Self { access, other, by_role, aggregated, behind, rules: RefCell::default(), known: RefCell::default() }
+        Self { access, other, by_role, aggregated, rules: RefCell::default(), known: RefCell::default() }
     }
 
     fn binding(&self, key: &ObjectKey) -> bool {
@@ -294,14 +285,14 @@ impl<'a, 's> Side<'a, 's> {
                 return false;
             }
             let who = Who::of_subject(subject);
-            let behind = self.behind.get(subject).map(Vec::as_slice).unwrap_or_default();
+            let mut behind = self.access.behind(subject).peekable();
             // Where an entry stands behind a name, the principal says it.
-            let own = (behind.is_empty() || is_of_itself(&who)).then_some(&who);
-            behind.iter().chain(own).any(|who| {
-                let admission = self.access.admit(who);
-                let holding = self.holding(who, &admission);
-                differs(&admission, &holding)
-            })
+            let own = behind.peek().is_none() || is_of_itself(&who);
+            behind.any(|principal| differs(&principal.admission, &self.holding(&principal.who, &principal.admission)))
+                || own && {
+                    let admission = self.access.admit(&who);
+                    differs(&admission, &self.holding(&who, &admission))
+                }
         })
     }
 
@@ -334,13 +325,12 @@ impl<'a, 's> Side<'a, 's> {
     }
 
     fn held(&self, admission: &Admission) -> Rc<Holding<'s>> {
-        let (key, grants) = bound(self.access, admission);
-        let is_master = key.0;
+        let bound = Bound::by(self.access, admission);
         let mut known = self.known.borrow_mut();
-        let holding = known.bound.entry(key).or_insert_with(|| {
+        let holding = known.bound.entry(bound).or_insert_with_key(|bound| {
             let mut rules = self.rules.borrow_mut();
             let mut by_rule: BTreeMap<OneRule<'s>, Vec<_>> = BTreeMap::new();
-            for held in self.access.rules_of(&grants) {
+            for held in bound.rules(self.access) {
                 by_rule.entry(rules.one(held.chain.rule)).or_default().push((held.chain.binding, held.namespace));
             }
             let all = |(rule, holders): (&OneRule<'s>, &Vec<(&'s ObjectKey, Option<&'s str>)>)| {
@@ -349,7 +339,7 @@ impl<'a, 's> Side<'a, 's> {
                 extents_of(rule, is_wide, namespaces).map(move |extent| (rule, extent)).collect::<Vec<_>>()
             };
             let extents = by_rule.iter().flat_map(all).collect();
-            Rc::new(Holding { is_master, by_rule, extents })
+            Rc::new(Holding { is_master: bound.is_master, by_rule, extents })
         });
         Rc::clone(holding)
     }
@@ -360,12 +350,11 @@ impl<'a, 's> Side<'a, 's> {
         if discriminant(was) != discriminant(is) || is_node(was) != is_node(is) || assumed(was) != assumed(is) {
             return true;
         }
-        let ((was, was_granted), (is, is_granted)) = (bound(self.access, was), bound(self.access, is));
+        let (was, is) = (Bound::by(self.access, was), Bound::by(self.access, is));
         if was == is {
             return false;
         }
-        let was = Reach::new(was.0, self.access.rules_of(&was_granted));
-        let is = Reach::new(is.0, self.access.rules_of(&is_granted));
+        let (was, is) = (was.reach(self.access), is.reach(self.access));
         !was.beyond(&is).is_empty() || !is.beyond(&was).is_empty()
     }
 }

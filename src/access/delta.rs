@@ -3,16 +3,18 @@
 //! Only whom a difference touches is looked at: through the bindings and roles that differ, and through the entries of
 //! aws-auth that make somebody else of him. Whoever is bound to the same things before and after shares one result.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::escalation::{WayUp, assumed, opened};
-use super::grants::Grant;
 use super::identity::{Admission, Identity, Who};
-use super::query::Access;
+use super::query::{Access, Held};
 use super::reach::{Part, Reach};
 use super::template::Name;
-use crate::names::ObjectKey;
+use crate::names::{ObjectKey, ObjectKind};
+use crate::state::object::Role;
+use crate::state::pairs::{Pair, pairs};
 use crate::state::rbac::Subject;
 
 /// What changes for those who are bound to the same.
@@ -53,21 +55,29 @@ impl Row<'_> {
 pub(crate) fn delta<'s>(before: &Access<'s>, after: &Access<'s>) -> Vec<Row<'s>> {
     let mut work = Work::new(before, after);
     let touched = Touched::between(before, after);
-    let mut behind = [BTreeSet::new(), BTreeSet::new()];
+    // Whom those mean who have an entry on the other side alone: an account may let them in.
+    let mut also = [BTreeSet::new(), BTreeSet::new()];
     let mut rows = Vec::new();
-    for who in principals(before, after) {
-        let sides = [before.admit(&who), after.admit(&who)];
-        for (subjects, admission) in behind.iter_mut().zip(&sides) {
-            subjects.extend(admission.identities().flat_map(Identity::subjects));
+    for (_, pair) in pairs(before.all_principals().by_key(), after.all_principals().by_key()) {
+        let (who, was, is) = match pair {
+            Pair::First(one) => (&one.who, Cow::Borrowed(&one.admission), Cow::Owned(after.admit(&one.who))),
+            Pair::Second(other) => (&other.who, Cow::Owned(before.admit(&other.who)), Cow::Borrowed(&other.admission)),
+            Pair::Both(one, other) => (&other.who, Cow::Borrowed(&one.admission), Cow::Borrowed(&other.admission)),
+        };
+        for (subjects, admission) in also.iter_mut().zip([&was, &is]) {
+            if let Cow::Owned(admission) = admission {
+                subjects.extend(admission.identities().flat_map(Identity::subjects));
+            }
         }
-        let [was, is] = sides;
-        let same = was == is && !was.identities().any(|identity| touched.meets(identity));
-        if !same {
-            rows.push(work.row(who, was, is));
+        if was != is || was.identities().any(|identity| touched.meets(identity)) {
+            rows.push(work.row(who.clone(), was.into_owned(), is.into_owned()));
         }
     }
-    let [behind_before, behind_after] = &behind;
-    let named: BTreeSet<&Subject> = before.grants.all().chain(after.grants.all()).map(|grant| grant.subject).collect();
+    let [also_before, also_after] = &also;
+    let is_behind = |access: &Access<'s>, also: &BTreeSet<Subject>, subject: &Subject| {
+        access.behind(subject).next().is_some() || also.contains(subject)
+    };
+    let named: BTreeSet<&Subject> = before.grants.named().chain(after.grants.named()).collect();
     let mut seen = BTreeSet::new();
     for subject in named {
         let who = Who::of_subject(subject);
@@ -78,8 +88,8 @@ pub(crate) fn delta<'s>(before: &Access<'s>, after: &Access<'s>) -> Vec<Row<'s>>
         let own = is_of_itself(&who);
         let row = work.row(who, admission.clone(), admission);
         // Where an entry stands behind the name, the principal's own row says it.
-        let gains = !row.change.gained.is_empty() && (own || !behind_after.contains(subject));
-        let loses = !row.change.lost.is_empty() && (own || !behind_before.contains(subject));
+        let gains = !row.change.gained.is_empty() && (own || !is_behind(after, also_after, subject));
+        let loses = !row.change.lost.is_empty() && (own || !is_behind(before, also_before, subject));
         if gains || loses {
             rows.push(row);
         }
@@ -105,17 +115,6 @@ pub(super) fn change_between<'s>(
     Work::new(before, after).row(nobody, was.clone(), is.clone()).change
 }
 
-/// Principals with an entry on one of the sides, each once however it is spelled.
-fn principals(before: &Access<'_>, after: &Access<'_>) -> Vec<Who> {
-    let mut callers = after.mapping.callers();
-    for (key, caller) in before.mapping.callers() {
-        callers.entry(key).or_insert(caller);
-    }
-    let accounts: BTreeSet<&str> = before.mapping.accounts().chain(after.mapping.accounts()).collect();
-    let accounts = accounts.into_iter().map(|id| Who::Account(id.to_owned()));
-    callers.into_values().map(Who::Arn).chain(accounts).collect()
-}
-
 /// Whom no entry of aws-auth has to name: the cluster itself knows him.
 pub(super) fn is_of_itself(who: &Who) -> bool {
     match who {
@@ -125,8 +124,30 @@ pub(super) fn is_of_itself(who: &Who) -> bool {
     }
 }
 
-/// What somebody is bound to on one side.
-pub(super) type Bound = (bool, Vec<(usize, usize)>);
+/// Whom bindings mean by somebody on one side, and whether he needs none of them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Bound {
+    pub(super) is_master: bool,
+    subjects: Vec<usize>,
+}
+
+impl Bound {
+    pub(super) fn by(access: &Access<'_>, admission: &Admission) -> Self {
+        let mut subjects: Vec<usize> =
+            admission.identities().flat_map(|identity| access.grants.meaning(identity)).collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        Self { is_master: admission.identities().any(Identity::is_master), subjects }
+    }
+
+    pub(super) fn rules<'s>(&self, access: &Access<'s>) -> Vec<Held<'s>> {
+        access.rules_of(&access.grants.held_together(&self.subjects))
+    }
+
+    pub(super) fn reach<'s>(&self, access: &Access<'s>) -> Reach<'s> {
+        Reach::new(self.is_master, self.rules(access))
+    }
+}
 
 struct Work<'a, 's> {
     before: &'a Access<'s>,
@@ -142,11 +163,9 @@ impl<'a, 's> Work<'a, 's> {
     }
 
     fn row(&mut self, who: Who, before: Admission, after: Admission) -> Row<'s> {
-        let (was, was_granted) = bound(self.before, &before);
-        let (is, is_granted) = bound(self.after, &after);
-        let known = self.known.entry((was, is)).or_insert_with_key(|((was_master, _), (is_master, _))| {
-            let was = Reach::new(*was_master, self.before.rules_of(&was_granted));
-            let is = Reach::new(*is_master, self.after.rules_of(&is_granted));
+        let bound = (Bound::by(self.before, &before), Bound::by(self.after, &after));
+        let known = self.known.entry(bound).or_insert_with_key(|(was, is)| {
+            let (was, is) = (was.reach(self.before), is.reach(self.after));
             let gained = is.beyond(&was);
             let opened = opened(&gained, &is);
             Rc::new(Change { lost: was.beyond(&is), gained, ways: opened })
@@ -156,16 +175,6 @@ impl<'a, 's> Work<'a, 's> {
         assumed_now.retain(|way| !assumed_before.contains(way));
         Row { who, before, after, change: Rc::clone(known), assumed: assumed_now }
     }
-}
-
-/// All that any of somebody's identities is bound to.
-pub(super) fn bound<'s>(access: &Access<'s>, admission: &Admission) -> (Bound, Vec<Grant<'s>>) {
-    let mut grants: Vec<Grant<'s>> =
-        admission.identities().flat_map(|identity| access.grants.held_by(identity)).collect();
-    grants.sort_by_key(|grant| grant.at);
-    grants.dedup_by_key(|grant| grant.at);
-    let is_master = admission.identities().any(Identity::is_master);
-    ((is_master, grants.iter().map(|grant| grant.at).collect()), grants)
 }
 
 /// The subjects whose bindings or whose roles' rules differ.
@@ -179,37 +188,34 @@ struct Touched<'s> {
 impl<'s> Touched<'s> {
     fn between(before: &Access<'s>, after: &Access<'s>) -> Self {
         let mut touched = Self::default();
-        touched.by_bindings(before, after);
-        touched.by_bindings(after, before);
+        for (_, pair) in pairs(&before.grants.state.bindings, &after.grants.state.bindings) {
+            match pair {
+                Pair::First(one) | Pair::Second(one) => touched.all(&one.subjects),
+                Pair::Both(one, other) if one.role_ref != other.role_ref => {
+                    touched.all(&one.subjects);
+                    touched.all(&other.subjects);
+                }
+                Pair::Both(one, other) if one.subjects != other.subjects => {
+                    touched.all(one.subjects.iter().filter(|subject| !other.subjects.contains(subject)));
+                    touched.all(other.subjects.iter().filter(|subject| !one.subjects.contains(subject)));
+                }
+                Pair::Both(..) => {}
+            }
+        }
         let roles = differing_roles(before, after);
         if !roles.is_empty() {
-            let grants = before.grants.all().chain(after.grants.all());
-            let mut walked: Option<(&ObjectKey, bool)> = None;
-            for grant in grants {
-                if walked.is_none_or(|(key, _)| key != grant.key) {
-                    walked = Some((grant.key, grant.role_key().is_some_and(|role| roles.contains(&role))));
-                }
-                if walked.is_some_and(|(_, differs)| differs) {
-                    touched.add(grant.subject);
+            let both = before.grants.state.bindings.iter().chain(&after.grants.state.bindings);
+            for (key, binding) in both {
+                if binding.role_ref.parts(key).is_some_and(|role| roles.contains(&role)) {
+                    touched.all(&binding.subjects);
                 }
             }
         }
         touched
     }
 
-    /// Subjects that one side's bindings have and the other's have not.
-    fn by_bindings(&mut self, one: &Access<'s>, other: &Access<'s>) {
-        for (key, binding) in &one.grants.state.bindings {
-            let there = other.grants.state.bindings.get(key);
-            let same = there.filter(|there| there.role_ref == binding.role_ref);
-            if same.is_some_and(|there| there.subjects == binding.subjects) {
-                continue;
-            }
-            let kept = |subject: &&Subject| same.is_some_and(|there| there.subjects.contains(subject));
-            for subject in binding.subjects.iter().filter(|subject| !kept(subject)) {
-                self.add(subject);
-            }
-        }
+    fn all(&mut self, subjects: impl IntoIterator<Item = &'s Subject>) {
+        subjects.into_iter().for_each(|subject| self.add(subject));
     }
 
     fn add(&mut self, subject: &'s Subject) {
@@ -228,23 +234,23 @@ impl<'s> Touched<'s> {
     }
 }
 
+/// The key of a role, in its parts.
+type RoleKey<'s> = (ObjectKind, Option<&'s str>, &'s str);
+
 /// Roles whose rules differ, those gathered from others among them.
-fn differing_roles<'s>(before: &Access<'s>, after: &Access<'s>) -> BTreeSet<&'s ObjectKey> {
-    let (was, is) = (&before.grants.state.roles, &after.grants.state.roles);
-    let mut roles: BTreeSet<&ObjectKey> = is.keys().filter(|key| !was.contains_key(key)).collect();
-    for (key, role) in was {
-        let same = is.get(key).is_some_and(|now| {
-            if role.aggregation.is_none() && now.aggregation.is_none() {
-                return role.rules == now.rules;
+fn differing_roles<'s>(before: &Access<'s>, after: &Access<'s>) -> BTreeSet<RoleKey<'s>> {
+    let gathered = |access: &Access<'s>, key: &ObjectKey| -> Option<Vec<_>> {
+        access.grants.role(key).map(|effective| effective.rules().map(|sourced| sourced.rule).collect())
+    };
+    let differs = |(key, pair): (&'s ObjectKey, Pair<&Role, &Role>)| {
+        let differs = match pair {
+            Pair::First(_) | Pair::Second(_) => true,
+            Pair::Both(one, other) if one.aggregation.is_none() && other.aggregation.is_none() => {
+                one.rules != other.rules
             }
-            let gathered = |access: &Access<'s>| -> Option<Vec<_>> {
-                access.grants.role(key).map(|effective| effective.rules().map(|sourced| sourced.rule).collect())
-            };
-            gathered(before) == gathered(after)
-        });
-        if !same {
-            roles.insert(key);
-        }
-    }
-    roles
+            Pair::Both(..) => gathered(before, key) != gathered(after, key),
+        };
+        differs.then(|| key.parts())
+    };
+    pairs(&before.grants.state.roles, &after.grants.state.roles).filter_map(differs).collect()
 }

@@ -70,13 +70,23 @@ pub(crate) struct Grants<'s> {
     gathered: RefCell<BTreeMap<&'s ObjectKey, Rc<[Sourced<'s>]>>>,
 }
 
+/// Made at once; the role of each binding is looked for when it is first asked for.
 #[derive(Debug, Default)]
 struct Index<'s> {
-    users: BTreeMap<&'s str, Vec<Grant<'s>>>,
-    groups: BTreeMap<&'s str, Vec<Grant<'s>>>,
-    service_accounts: BTreeMap<(&'s str, &'s str), Vec<Grant<'s>>>,
-    /// By the place of the binding: its role, where it exists.
-    roles: Vec<Option<(&'s ObjectKey, &'s Role)>>,
+    users: BTreeMap<&'s str, usize>,
+    groups: BTreeMap<&'s str, usize>,
+    service_accounts: BTreeMap<(&'s str, &'s str), usize>,
+    /// What each subject is bound to.
+    subjects: Vec<Vec<Grant<'s>>>,
+    /// In their order: those that count everywhere, and then namespace by namespace.
+    bindings: Vec<Indexed<'s>>,
+}
+
+#[derive(Debug)]
+struct Indexed<'s> {
+    key: &'s ObjectKey,
+    binding: &'s Binding,
+    role: OnceCell<Option<(&'s ObjectKey, &'s Role)>>,
 }
 
 impl<'s> Grants<'s> {
@@ -90,37 +100,54 @@ impl<'s> Grants<'s> {
     }
 
     fn indexed(&self) -> &Index<'s> {
-        self.index.get_or_init(|| {
-            let mut index = Index::default();
-            for grant in self.all() {
-                let grants = match grant.subject {
-                    Subject::User(name) => index.users.entry(name).or_default(),
-                    Subject::Group(name) => index.groups.entry(name).or_default(),
-                    Subject::ServiceAccount { namespace, name } => {
-                        index.service_accounts.entry((namespace, name)).or_default()
-                    }
-                };
-                grants.push(grant);
-            }
-            let bindings = self.state.bindings.iter();
-            index.roles =
-                bindings.map(|(key, binding)| self.state.roles.get_key_value(&binding.role_ref.key(key)?)).collect();
-            index
-        })
+        self.index.get_or_init(|| Index::of(self))
     }
 
     /// Every subject of every binding, in the order of the bindings.
     pub(crate) fn all(&self) -> impl Iterator<Item = Grant<'s>> {
-        self.state.bindings.iter().enumerate().flat_map(|(at, (key, binding))| {
-            let subjects = binding.subjects.iter().enumerate();
-            subjects.map(move |(place, subject)| Grant { key, binding, subject, at: (at, place) })
-        })
+        let bindings = self.state.bindings.iter().enumerate();
+        bindings.flat_map(|(at, (key, binding))| grants_of(at, key, binding))
+    }
+
+    /// Those that count everywhere, and those that count in the namespace.
+    pub(super) fn counting(&self, namespace: Option<&str>) -> impl Iterator<Item = Grant<'s>> {
+        let bindings = &self.indexed().bindings;
+        let first = |is_before: &dyn Fn(Option<&str>) -> bool| {
+            bindings.partition_point(|indexed| is_before(indexed.key.namespace()))
+        };
+        let wide = 0..first(&|own| own.is_none());
+        let inside = namespace.map(|_| first(&|own| own < namespace)..first(&|own| own <= namespace));
+        let places = wide.chain(inside.into_iter().flatten());
+        places.filter_map(|at| Some((at, bindings.get(at)?))).flat_map(|(at, one)| grants_of(at, one.key, one.binding))
+    }
+
+    /// Everybody whom a binding names.
+    pub(super) fn named(&self) -> impl Iterator<Item = &'s Subject> {
+        self.indexed().subjects.iter().filter_map(|grants| grants.first()).map(|grant| grant.subject)
+    }
+
+    /// Which of the subjects that bindings name mean an identity: whoever is meant by the same ones is bound to the same.
+    pub(super) fn meaning(&self, identity: &Identity) -> Vec<usize> {
+        self.indexed().meaning(identity).collect()
+    }
+
+    /// What subjects are bound to: each binding once, by the first of them.
+    pub(super) fn held_together(&self, subjects: &[usize]) -> Vec<Grant<'s>> {
+        let index = self.indexed();
+        let mut grants: Vec<Grant<'s>> =
+            subjects.iter().filter_map(|subject| index.subjects.get(*subject)).flatten().copied().collect();
+        grants.sort_unstable_by_key(|grant| grant.at);
+        grants.dedup_by_key(|grant| grant.at.0);
+        grants
     }
 
     /// What an identity is bound to: each binding once, by the first of its subjects that means the identity.
     pub(crate) fn held_by(&self, identity: &Identity) -> Vec<Grant<'s>> {
-        let mut grants = match self.index.get() {
-            Some(index) => index.held_by(identity),
+        let mut grants: Vec<Grant<'s>> = match self.index.get() {
+            Some(index) => {
+                let subjects = index.meaning(identity).filter_map(|subject| index.subjects.get(subject));
+                subjects.flatten().copied().collect()
+            }
             None => self.all().filter(|grant| identity.is_meant_by(grant.subject)).collect(),
         };
         grants.sort_by_key(|grant| grant.at);
@@ -131,7 +158,11 @@ impl<'s> Grants<'s> {
     /// The rules of a grant; none where its role does not exist, until somebody creates it.
     pub(crate) fn rules(&self, grant: &Grant<'s>) -> Option<Effective<'s>> {
         match self.index.get() {
-            Some(index) => index.roles.get(grant.at.0).copied().flatten().map(|(key, role)| self.effective(key, role)),
+            Some(index) => {
+                let indexed = index.bindings.get(grant.at.0)?;
+                let role = indexed.role.get_or_init(|| self.state.roles.get_key_value(&grant.role_key()?));
+                role.map(|(key, role)| self.effective(key, role))
+            }
             None => self.role(&grant.role_key()?),
         }
     }
@@ -165,13 +196,39 @@ impl<'s> Grants<'s> {
 }
 
 impl<'s> Index<'s> {
-    fn held_by(&self, identity: &Identity) -> Vec<Grant<'s>> {
+    fn of(grants: &Grants<'s>) -> Self {
+        let mut index = Self::default();
+        for grant in grants.all() {
+            let next = index.subjects.len();
+            let subject = match grant.subject {
+                Subject::User(name) => index.users.entry(name).or_insert(next),
+                Subject::Group(name) => index.groups.entry(name).or_insert(next),
+                Subject::ServiceAccount { namespace, name } => {
+                    index.service_accounts.entry((namespace, name)).or_insert(next)
+                }
+            };
+            match index.subjects.get_mut(*subject) {
+                Some(grants) => grants.push(grant),
+                None => index.subjects.push(vec![grant]),
+            }
+        }
+        let indexed = |(key, binding)| Indexed { key, binding, role: OnceCell::new() };
+        index.bindings = grants.state.bindings.iter().map(indexed).collect();
+        index
+    }
+
+    fn meaning<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = usize> + 'a {
         let username = identity.username.as_ref().and_then(Name::literal).unwrap_or_default();
         let groups = identity.groups.iter().filter_map(Name::literal);
         let by_group = groups.filter_map(|name| self.groups.get(name));
         // A service account is meant by its username, wherever a colon may part namespace and name.
         let accounts = Identity::service_account_parts(username);
         let by_account = accounts.filter_map(|parts| self.service_accounts.get(&parts));
-        self.users.get(username).into_iter().chain(by_group).chain(by_account).flatten().copied().collect()
+        self.users.get(username).into_iter().chain(by_group).chain(by_account).copied()
     }
+}
+
+fn grants_of<'s>(at: usize, key: &'s ObjectKey, binding: &'s Binding) -> impl Iterator<Item = Grant<'s>> {
+    let subjects = binding.subjects.iter().enumerate();
+    subjects.map(move |(place, subject)| Grant { key, binding, subject, at: (at, place) })
 }

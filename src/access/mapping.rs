@@ -37,6 +37,8 @@ impl fmt::Display for EntryRef {
 pub(crate) struct Mapped {
     pub(crate) place: EntryRef,
     pub(crate) entry: Entry,
+    /// Whom it means, spelled as there.
+    caller: Result<Caller, ArnFault>,
 }
 
 /// What an entry does.
@@ -94,29 +96,30 @@ impl Mapping {
             };
             for (index, (entry, line)) in entries.into_iter().enumerate() {
                 let place = EntryRef { section, index, line, principal: principal_text(&entry) };
-                mapping.add(Mapped { place, entry });
+                mapping.add(place, entry);
             }
         }
         mapping.weigh();
         mapping
     }
 
-    fn add(&mut self, mapped: Mapped) {
-        let (map, arn) = match &mapped.entry.principal {
+    fn add(&mut self, place: EntryRef, entry: Entry) {
+        let (map, arn) = match &entry.principal {
             Principal::Account(id) => {
-                if let Some(earlier) = self.accounts.insert(id.clone(), mapped.place.clone()) {
-                    self.standings.push((earlier, Standing::Shadowed { by: mapped.place }));
+                if let Some(earlier) = self.accounts.insert(id.clone(), place.clone()) {
+                    self.standings.push((earlier, Standing::Shadowed { by: place }));
                 }
                 return;
             }
             Principal::Sso(_) => {
-                self.standings.push((mapped.place, Standing::Never(Never::Sso)));
+                self.standings.push((place, Standing::Never(Never::Sso)));
                 return;
             }
             Principal::Role(arn) => (&mut self.roles, arn),
             Principal::User(arn) => (&mut self.users, arn),
         };
         let slots = map.entry(fold(arn)).or_default();
+        let mapped = Mapped { caller: Caller::of_entry(&place.principal), place, entry };
         match slots.iter_mut().find(|slot| go_key(slot) == go_key(&mapped)) {
             Some(slot) => {
                 let by = mapped.place.clone();
@@ -136,7 +139,7 @@ impl Mapping {
             for slot in slots {
                 let others = slots.iter().filter(|other| other.place != slot.place);
                 let with: Vec<EntryRef> = others.map(|other| other.place.clone()).collect();
-                let standing = match (never(&slot.place.principal), rival) {
+                let standing = match (slot.never(), rival) {
                     (Some(never), _) => Standing::Never(never),
                     (None, Some(role)) => Standing::Shadowed { by: role.place.clone() },
                     (None, None) if with.is_empty() => Standing::InForce,
@@ -174,9 +177,8 @@ impl Mapping {
         let slots = self.users.iter().chain(&self.roles);
         slots
             .filter_map(|(key, slots)| {
-                let text = &slots.first()?.place.principal;
-                let caller = Caller::of_entry(text).ok().filter(|caller| caller.key() == *key)?;
-                Some((key.as_str(), caller))
+                let caller = slots.first()?.caller.as_ref().ok().filter(|caller| caller.key() == *key)?;
+                Some((key.as_str(), caller.clone()))
             })
             .collect()
     }
@@ -201,10 +203,12 @@ fn go_key(mapped: &Mapped) -> String {
     }
 }
 
-fn never(text: &str) -> Option<Never> {
-    match Caller::of_entry(text) {
-        Err(fault) => Some(Never::NotACaller(fault)),
-        Ok(caller) if caller.key() == fold(text) => None,
-        Ok(caller) => Some(Never::Spelling { shown: caller.canonical().to_owned() }),
+impl Mapped {
+    fn never(&self) -> Option<Never> {
+        match &self.caller {
+            Err(fault) => Some(Never::NotACaller(fault.clone())),
+            Ok(caller) if caller.key() == fold(&self.place.principal) => None,
+            Ok(caller) => Some(Never::Spelling { shown: caller.canonical().to_owned() }),
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! The questions: may this one do that, who may, and what may he do at all.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::aggregation::{Moment, Sourced};
 use super::grants::{Grant, Grants};
 use super::identity::{ANONYMOUS, AUTHENTICATED, Admission, Identity, MASTERS, SERVICE_ACCOUNTS, UNAUTHENTICATED, Who};
 use super::mapping::{EntryRef, Mapping};
 use super::matches::{Lack, allows, lacks};
+use super::principals::{Principal, Principals};
 use super::reach::{Part, Reach};
 use super::request::Request;
 use super::template::Name;
@@ -23,6 +26,7 @@ const MISSES: usize = 5;
 pub(crate) struct Access<'s> {
     pub(crate) mapping: Mapping,
     pub(crate) grants: Grants<'s>,
+    principals: OnceCell<Principals>,
 }
 
 /// From a subject to a rule.
@@ -85,13 +89,6 @@ pub(crate) struct Answer<'s> {
     pub(crate) misses: Vec<Miss<'s>>,
 }
 
-/// A principal of aws-auth and what it is to the API server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Principal {
-    pub(crate) who: Who,
-    pub(crate) admission: Admission,
-}
-
 /// Somebody whom bindings name, and who stands behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holder<'s> {
@@ -105,16 +102,17 @@ pub(crate) struct Holder<'s> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct WhoCan<'s> {
     /// Those who are `system:masters`.
-    pub(crate) masters: Vec<Principal>,
+    pub(crate) masters: Vec<Rc<Principal>>,
     /// All others of aws-auth who can.
-    pub(crate) principals: Vec<Principal>,
+    pub(crate) principals: Vec<Rc<Principal>>,
     /// Whom the bindings name, each once.
     pub(crate) holders: Vec<Holder<'s>>,
 }
 
 impl<'s> Access<'s> {
     pub(crate) fn of(state: &'s State, moment: Moment) -> Self {
-        Self { mapping: Mapping::of(state.aws_auth.as_ref()), grants: Grants::of(state, moment) }
+        let mapping = Mapping::of(state.aws_auth.as_ref());
+        Self { mapping, grants: Grants::of(state, moment), principals: OnceCell::new() }
     }
 
     pub(crate) fn state(&self) -> &'s State {
@@ -205,7 +203,7 @@ impl<'s> Access<'s> {
     pub(crate) fn who_can(&self, request: &Request) -> WhoCan<'s> {
         let mut found: BTreeMap<&Subject, Vec<Chain<'s>>> = BTreeMap::new();
         let mut walked: Option<(&ObjectKey, Vec<Chain<'s>>)> = None;
-        for grant in self.grants.all().filter(|grant| counts(grant, request)) {
+        for grant in self.grants.counting(request.namespace()) {
             // The subjects of a binding come one after the other and have the same rules.
             if walked.as_ref().is_none_or(|(key, _)| *key != grant.key) {
                 walked = Some((grant.key, self.chains(&grant, request)));
@@ -216,32 +214,22 @@ impl<'s> Access<'s> {
                 found.entry(grant.subject).or_default().extend(chains);
             }
         }
-        let mut answer = WhoCan::default();
-        let mut behind: BTreeMap<&Subject, Vec<EntryRef>> = BTreeMap::new();
-        for principal in self.principals() {
-            let identities: Vec<&Identity> = principal.admission.identities().collect();
-            let mut may = false;
-            for identity in &identities {
-                for subject in identity.subjects() {
-                    if let Some((subject, _)) = found.get_key_value::<Subject>(&subject) {
-                        may = true;
-                        behind.entry(subject).or_default().extend(identity.entry().cloned());
-                    }
-                }
-            }
-            if identities.iter().any(|identity| identity.is_master()) {
-                answer.masters.push(principal);
-            } else if may {
-                answer.principals.push(principal);
-            }
-        }
+        let principals = self.principals();
+        let masters = self.all_principals().behind(&Subject::Group(MASTERS.to_owned()));
+        let mut may: BTreeSet<usize> = BTreeSet::new();
+        let mut holders = Vec::new();
         for (subject, mut by) in found {
             by.sort();
             by.dedup();
-            let behind = behind.remove(subject).unwrap_or_default();
-            answer.holders.push(Holder { subject, by, behind });
+            may.extend(self.all_principals().behind(subject));
+            let identities = self.behind(subject).flat_map(|principal| principal.admission.identities());
+            let meant = identities.filter(|identity| identity.is_meant_by(subject));
+            let behind = meant.filter_map(Identity::entry).cloned().collect();
+            holders.push(Holder { subject, by, behind });
         }
-        answer
+        may.retain(|place| !masters.contains(place));
+        let masters_too = at(principals, masters).map(Rc::clone).collect();
+        WhoCan { masters: masters_too, principals: at(principals, &may).map(Rc::clone).collect(), holders }
     }
 
     /// All that somebody is bound to, rule by rule. Of `system:masters` it says nothing: they need no rules.
@@ -269,21 +257,28 @@ impl<'s> Access<'s> {
     }
 
     /// Every principal with an entry that can answer, and every account that is admitted whole.
-    pub(crate) fn principals(&self) -> Vec<Principal> {
-        let callers = self.mapping.callers().into_values().map(Who::Arn);
-        let accounts = self.mapping.accounts().map(|id| Who::Account(id.to_owned()));
-        callers.chain(accounts).map(|who| Principal { admission: self.admit(&who), who }).collect()
+    pub(crate) fn principals(&self) -> &[Rc<Principal>] {
+        self.all_principals().all()
+    }
+
+    /// Those whom a subject means.
+    pub(super) fn behind(&self, subject: &Subject) -> impl Iterator<Item = &Rc<Principal>> {
+        at(self.principals(), self.all_principals().behind(subject))
+    }
+
+    pub(super) fn all_principals(&self) -> &Principals {
+        self.principals.get_or_init(|| Principals::of(&self.mapping))
     }
 
     /// Everybody of whom the state knows: principals, whom bindings name, and whom entries name.
     pub(crate) fn everybody(&self) -> BTreeSet<Who> {
-        let mut all: BTreeSet<Who> = self.grants.all().map(|grant| Who::of_subject(grant.subject)).collect();
+        let mut all: BTreeSet<Who> = self.grants.named().map(Who::of_subject).collect();
         for principal in self.principals() {
             for identity in principal.admission.identities() {
                 all.extend(identity.groups.iter().filter_map(Name::literal).map(|name| Who::Group(name.to_owned())));
                 all.extend(identity.username.as_ref().and_then(Name::literal).map(Who::of_username));
             }
-            all.insert(principal.who);
+            all.insert(principal.who.clone());
         }
         all.extend([MASTERS, AUTHENTICATED, UNAUTHENTICATED, SERVICE_ACCOUNTS].map(|name| Who::Group(name.to_owned())));
         all.insert(Who::User(ANONYMOUS.to_owned()));
@@ -299,6 +294,14 @@ impl<'s> Access<'s> {
 /// Whether a grant has a say in the request: a RoleBinding only inside its namespace, and never about URLs.
 fn counts(grant: &Grant<'_>, request: &Request) -> bool {
     grant.namespace().is_none_or(|namespace| request.namespace() == Some(namespace))
+}
+
+/// Those at some places.
+fn at<'a>(
+    principals: &'a [Rc<Principal>],
+    places: impl IntoIterator<Item = &'a usize>,
+) -> impl Iterator<Item = &'a Rc<Principal>> {
+    places.into_iter().filter_map(|place| principals.get(*place))
 }
 
 impl<'s> Chain<'s> {

@@ -105,8 +105,13 @@ impl People<'_, '_> {
         // Of everybody who logs in, no entry is worth naming.
         let behind = |group: &str| {
             let in_it = |one: &&Identity| one.is_in(group);
-            let mut all =
-                self.principals.iter().flat_map(|one| one.admission.identities()).filter(in_it).filter_map(said);
+            let mut all = self
+                .access
+                .principals()
+                .iter()
+                .flat_map(|one| one.admission.identities())
+                .filter(in_it)
+                .filter_map(said);
             let first = all.next()?;
             Some(match all.count() {
                 0 => first,

@@ -74,9 +74,9 @@ fn login(scene: &Scene<'_, '_>, caller: &Caller) -> Login {
     if by_other || matches!(who, Who::ServiceAccount { .. }) {
         return Login::Otherwise(who);
     }
-    let all = scene.was.principals().into_iter();
+    let all = scene.was.principals().iter();
     let alike = all.filter(|one| one.admission.identities().any(|identity| is_alike(identity, caller)));
-    let alike: Vec<Who> = alike.map(|one| one.who).collect();
+    let alike: Vec<Who> = alike.map(|one| one.who.clone()).collect();
     if alike.is_empty() { Login::Otherwise(who) } else { Login::AwsAuth(alike) }
 }
 

@@ -1,6 +1,8 @@
 //! aws-auth as it is in force before and after: the protected, the first masters and the last admin, and whether
 //! anybody is left.
 
+use std::rc::Rc;
+
 use super::allowance::Allowance;
 use super::danger::{Danger, Guard, regions};
 use super::nodes::is_machine;
@@ -15,9 +17,9 @@ pub(super) fn dangers(scene: &Scene<'_, '_>) -> Vec<Danger> {
     let mut found = protected(scene);
     found.extend(unreadable(scene));
     let (was, is) = (scene.was.principals(), scene.is.principals());
-    found.extend(emptied(&was, &is));
-    found.extend(last_admin(scene, &was, &is));
-    found.extend(masters(scene, &is));
+    found.extend(emptied(was, is));
+    found.extend(last_admin(scene, was, is));
+    found.extend(masters(scene, is));
     found
 }
 
@@ -36,7 +38,7 @@ fn protected(scene: &Scene<'_, '_>) -> Vec<Danger> {
         let key = caller.key();
         let limit = patterns.iter().zip(limits).find(|(pattern, _)| pattern.matches(&key));
         if let Some((_, limit)) = limit
-            && let Some((so, entry)) = shrinks(scene, &principal)
+            && let Some((so, entry)) = shrinks(scene, principal)
         {
             let message = format!("{} is protected, and {so}", entry.unwrap_or_else(|| principal.who.to_string()));
             let danger = Danger::new(Guard::Protected, message)
@@ -110,8 +112,8 @@ fn unreadable(scene: &Scene<'_, '_>) -> Vec<Danger> {
     new.map(danger).collect()
 }
 
-fn emptied(was: &[Principal], is: &[Principal]) -> Option<Danger> {
-    let let_in = |all: &[Principal]| all.iter().filter(|one| one.admission.identities().next().is_some()).count();
+fn emptied(was: &[Rc<Principal>], is: &[Rc<Principal>]) -> Option<Danger> {
+    let let_in = |all: &[Rc<Principal>]| all.iter().filter(|one| one.admission.identities().next().is_some()).count();
     let (before, after) = (let_in(was), let_in(is));
     (before > 0 && after == 0).then(|| {
         let message =
@@ -122,7 +124,7 @@ fn emptied(was: &[Principal], is: &[Principal]) -> Option<Danger> {
     })
 }
 
-fn last_admin(scene: &Scene<'_, '_>, was: &[Principal], is: &[Principal]) -> Option<Danger> {
+fn last_admin(scene: &Scene<'_, '_>, was: &[Rc<Principal>], is: &[Rc<Principal>]) -> Option<Danger> {
     let admin = |access: &Access<'_>, principal: &Principal| {
         !principal.admission.identities().any(is_machine) && access.can_repair(&principal.who)
     };
@@ -154,7 +156,7 @@ fn last_admin(scene: &Scene<'_, '_>, was: &[Principal], is: &[Principal]) -> Opt
     )
 }
 
-fn masters(scene: &Scene<'_, '_>, is: &[Principal]) -> Vec<Danger> {
+fn masters(scene: &Scene<'_, '_>, is: &[Rc<Principal>]) -> Vec<Danger> {
     let may_be = |admission: &Admission| admission.identities().any(Identity::may_be_master);
     let new = is.iter().filter(|principal| may_be(&principal.admission) && !may_be(&scene.was.admit(&principal.who)));
     new.map(|principal| {

@@ -1,6 +1,7 @@
 //! Whom an invariant is about, in one state.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use crate::access::{Access, Identity, MASTERS, Principal, Who};
 use crate::names::reserved_prefix;
@@ -16,13 +17,12 @@ const ANONYMOUS: &str = "system:anonymous";
 pub(super) struct People<'a, 's> {
     pub(super) access: &'a Access<'s>,
     pub(super) known: &'a Known,
-    pub(super) principals: Vec<Principal>,
 }
 
 impl<'a, 's> People<'a, 's> {
     pub(super) fn of(access: &'a Access<'s>, known: &'a Known) -> Self {
         access.grants.index();
-        Self { access, known, principals: access.principals() }
+        Self { access, known }
     }
 
     /// Everybody who is meant; `can` means nobody who never logged in.
@@ -40,8 +40,8 @@ impl<'a, 's> People<'a, 's> {
 
     /// Somebody of whom the group alone is known, and its members.
     fn group(&self, group: &str) -> Vec<Who> {
-        let is_in = |one: &&Principal| one.admission.identities().any(|identity| identity.is_in(group));
-        let members = self.principals.iter().filter(is_in).map(|one| one.who.clone());
+        let is_in = |one: &&Rc<Principal>| one.admission.identities().any(|identity| identity.is_in(group));
+        let members = self.access.principals().iter().filter(is_in).map(|one| one.who.clone());
         std::iter::once(Who::Group(group.to_owned())).chain(members).collect()
     }
 
@@ -49,7 +49,7 @@ impl<'a, 's> People<'a, 's> {
         let exempt = Exempt::of(spared);
         // For whoever stands behind a username or a group, the principal answers.
         let mut behind: BTreeSet<Who> = BTreeSet::new();
-        for identity in self.principals.iter().flat_map(|one| one.admission.identities()) {
+        for identity in self.access.principals().iter().flat_map(|one| one.admission.identities()) {
             let names = identity.groups.iter().filter_map(|name| name.literal());
             let names: Vec<&str> = names.filter(|name| !OF_EVERYBODY.contains(name)).collect();
             behind.extend(names.into_iter().map(|name| Who::Group(name.to_owned())));

@@ -129,6 +129,11 @@ impl ObjectKey {
         &self.name
     }
 
+    /// In the order in which keys are compared.
+    pub(crate) fn parts(&self) -> (ObjectKind, Option<&str>, &str) {
+        (self.kind, self.namespace(), self.name())
+    }
+
     /// `name` or `namespace/name`.
     pub(crate) fn path(&self) -> String {
         match &self.namespace {

@@ -1,6 +1,5 @@
 //! Roles and bindings: what comes, changes, is adopted, replaced and goes.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -17,57 +16,28 @@ use crate::state::State;
 use crate::state::meta::{Labels, Meta};
 use crate::state::object::{Binding, Role, aggregation_json, binding_json, role_json, subjects_json};
 use crate::state::owner::{self, DIGEST, LABELS, Owner};
+use crate::state::pairs::{Pair, pairs};
 use crate::state::rbac::{Subject, same_rules, same_subjects};
 
 pub(super) fn plan(draft: &mut Draft<'_>, desired: &Desired, live: &State, ownership: &Ownership) {
     let removals = Removals::new(draft, desired, live, ownership);
-    for (key, side) in both(&desired.roles, &live.roles) {
+    for (key, side) in pairs(&desired.roles, &live.roles) {
         match side {
-            Side::Wanted(wanted) => create_role(draft, key, wanted),
-            Side::Both(wanted, role) => change_role(draft, key, wanted, role),
-            Side::Live(role) => removals.remove(draft, key, &role.meta, None, || fields::role(Some(role), None)),
+            Pair::First(wanted) => create_role(draft, key, wanted),
+            Pair::Both(wanted, role) => change_role(draft, key, wanted, role),
+            Pair::Second(role) => removals.remove(draft, key, &role.meta, None, || fields::role(Some(role), None)),
         }
     }
-    for (key, side) in both(&desired.bindings, &live.bindings) {
+    for (key, side) in pairs(&desired.bindings, &live.bindings) {
         match side {
-            Side::Wanted(wanted) => create_binding(draft, key, wanted),
-            Side::Both(wanted, binding) => change_binding(draft, key, wanted, binding, live, &desired.ended.users),
-            Side::Live(binding) => {
+            Pair::First(wanted) => create_binding(draft, key, wanted),
+            Pair::Both(wanted, binding) => change_binding(draft, key, wanted, binding, live, &desired.ended.users),
+            Pair::Second(binding) => {
                 let end = desired.ended.bindings.get(key);
                 removals.remove(draft, key, &binding.meta, end, || fields::binding(Some(binding), None));
             }
         }
     }
-}
-
-/// On which side an object stands.
-enum Side<'a, W, L> {
-    Wanted(&'a W),
-    Live(&'a L),
-    Both(&'a W, &'a L),
-}
-
-/// One walk through two maps, in the order of their keys.
-fn both<'a, W, L>(
-    wanted: &'a BTreeMap<ObjectKey, W>,
-    live: &'a BTreeMap<ObjectKey, L>,
-) -> impl Iterator<Item = (&'a ObjectKey, Side<'a, W, L>)> {
-    let (mut wanted, mut live) = (wanted.iter().peekable(), live.iter().peekable());
-    std::iter::from_fn(move || {
-        let order = match (wanted.peek(), live.peek()) {
-            (Some((one, _)), Some((other, _))) => one.cmp(other),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => return None,
-        };
-        match order {
-            Ordering::Less => wanted.next().map(|(key, one)| (key, Side::Wanted(one))),
-            Ordering::Greater => live.next().map(|(key, other)| (key, Side::Live(other))),
-            Ordering::Equal => {
-                wanted.next().zip(live.next()).map(|((key, one), (_, other))| (key, Side::Both(one, other)))
-            }
-        }
-    })
 }
 
 /// Whether the object may be touched at all; why not is a finding.

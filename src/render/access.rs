@@ -1,5 +1,7 @@
 //! The answers of `can` and `who-can`, as text and as JSON.
 
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 
 pub(crate) use super::chain::View;
@@ -210,8 +212,8 @@ fn indented(text: &str) -> String {
 
 pub(crate) fn who_can_json(request: &Request, answer: &WhoCan<'_>, view: &View<'_>) -> Value {
     let WhoCan { masters, principals, holders } = answer;
-    let all = |list: &[Principal]| -> Vec<Value> {
-        let one = |one: &Principal| {
+    let all = |list: &[Rc<Principal>]| -> Vec<Value> {
+        let one = |one: &Rc<Principal>| {
             let identities = one.admission.identities().map(|identity: &Identity| view.identity_json(identity));
             json!({ "subject": view.who_json(&one.who), "identities": identities.collect::<Vec<_>>() })
         };

@@ -8,6 +8,7 @@ pub(crate) mod mapping;
 pub(crate) mod meta;
 pub(crate) mod object;
 pub(crate) mod owner;
+pub(crate) mod pairs;
 pub(crate) mod rbac;
 pub(crate) mod undo;
 pub(crate) mod validate;

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::meta::Labels;
-use crate::names::ObjectKey;
+use crate::names::{ObjectKey, ObjectKind};
 
 pub(crate) const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -73,9 +73,14 @@ impl RoleRef {
     /// The role that a binding means, whether it exists or not; none where a ClusterRoleBinding means a Role, which no
     /// API server stores.
     pub(crate) fn key(&self, binding: &ObjectKey) -> Option<ObjectKey> {
+        self.parts(binding).and_then(|(kind, namespace, name)| ObjectKey::new(kind, namespace, name))
+    }
+
+    /// The parts of that role's key.
+    pub(crate) fn parts<'a>(&'a self, binding: &'a ObjectKey) -> Option<(ObjectKind, Option<&'a str>, &'a str)> {
         match self {
-            Self::ClusterRole(name) => Some(ObjectKey::cluster_role(name)),
-            Self::Role(name) => Some(ObjectKey::role(binding.namespace()?, name)),
+            Self::ClusterRole(name) => Some((ObjectKind::ClusterRole, None, name)),
+            Self::Role(name) => Some((ObjectKind::Role, Some(binding.namespace()?), name)),
         }
     }
 

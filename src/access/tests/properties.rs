@@ -88,7 +88,7 @@ proptest! {
             let listed: BTreeSet<Who> =
                 answer.masters.iter().chain(&answer.principals).map(|principal| principal.who.clone()).collect();
             let expected: BTreeSet<Who> =
-                access.principals().into_iter().map(|principal| principal.who).filter(can).collect();
+                access.principals().iter().map(|principal| principal.who.clone()).filter(can).collect();
             prop_assert_eq!(listed, expected);
             for holder in &answer.holders {
                 prop_assert!(can(&Who::of_subject(holder.subject)));

@@ -81,7 +81,8 @@ fn masters_need_no_rules_and_come_first() {
     .aws_auth;
     let access = Access::of(&state, Moment::Stored);
     let answer = access.who_can(&ask("get secrets -n team"));
-    let named = |list: &[crate::access::Principal]| list.iter().map(|p| p.who.to_string()).collect::<Vec<_>>();
+    let named =
+        |list: &[std::rc::Rc<crate::access::Principal>]| list.iter().map(|p| p.who.to_string()).collect::<Vec<_>>();
     assert_eq!(named(&answer.masters), ["arn:aws:iam::111122223333:role/b"]);
     assert_eq!(named(&answer.principals), ["arn:aws:iam::111122223333:role/a"]);
     let [holder] = answer.holders.as_slice() else {

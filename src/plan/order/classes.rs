@@ -122,7 +122,8 @@ pub(super) fn classes(world: &World<'_>, touched: &BTreeSet<usize>, before: &Sta
 
 /// Principals of either side, with the sessions that bindings could mean, and those that an account lets in.
 fn principals(sides: &[Access<'_>; 2], world: &World<'_>) -> BTreeSet<Who> {
-    let mut all: BTreeSet<Who> = sides.iter().flat_map(Access::principals).map(|principal| principal.who).collect();
+    let mut all: BTreeSet<Who> =
+        sides.iter().flat_map(Access::principals).map(|principal| principal.who.clone()).collect();
     let accounts: BTreeSet<String> = all
         .iter()
         .filter_map(|who| match who {
