@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 
 use rolecall::measured::{Loaded, load};
 
+/// That of the command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How many of each; the objects are `namespaces × 37`, as in a cluster with many teams.
 struct Size {
     name: &'static str,
@@ -242,8 +246,12 @@ fn main() {
         for (number, (what, time, limit)) in figures.iter().enumerate() {
             let over = if size.name == "L" && ms(*time) > *limit { "  OVER ITS LIMIT" } else { "" };
             let growth = first.as_ref().map_or(String::new(), |(objects, earlier)| {
-                let objects = size.objects() as f64 / *objects as f64;
-                format!("  objects ×{objects:.0}, time ×{:.1}", ms(*time) / ms(earlier[number].1))
+                let (objects, was) = (size.objects() as f64 / *objects as f64, earlier[number].1);
+                // What starts within the noise of a command has no growth that could be told.
+                if ms(was) < 0.001 {
+                    return String::new();
+                }
+                format!("  objects ×{objects:.0}, time ×{:.1}", ms(*time) / ms(was))
             });
             println!("   {what:<36} {:>9.3} ms{over}{growth}", ms(*time));
         }
