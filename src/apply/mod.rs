@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use awaiting::{Patience, unmet};
+use awaiting::{Patience, Wanted, unmet};
 use confirm::{Before, LockedOut};
 use futures::StreamExt as _;
 use futures::stream;
@@ -20,7 +20,7 @@ use lock::Lock;
 
 use crate::cluster::{ClusterError, WriteCluster, Written};
 use crate::names::ObjectKey;
-use crate::plan::{Plan, Step};
+use crate::plan::{Await, Plan, Step};
 use crate::state::write::{Expected, Precondition, Version};
 
 /// Writes in flight within one stage. API priority and fairness gives a client more than this without waiting.
@@ -42,7 +42,7 @@ pub(crate) struct Outcome {
 pub(crate) enum Trouble {
     /// The write failed.
     Write(ClusterError),
-    /// What an earlier step grants is not seen to work, and this one would take away on the strength of it.
+    /// What an earlier step grants is not seen to work, and this stage would take away on the strength of it.
     Unseen(Vec<String>),
     /// It was written, and the caller would have been left outside.
     LockedOut(Box<LockedOut>),
@@ -60,20 +60,25 @@ pub(crate) struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    async fn allows<C: WriteCluster>(&self, step: &Step, cluster: &C) -> Result<(), Trouble> {
-        let wanted: Vec<_> = step.awaits.iter().map(|asked| (asked, true)).collect();
-        if !wanted.is_empty() {
-            let unseen = match unmet(cluster, &wanted, self.patience).await {
-                Ok(open) => open,
-                Err(error) => return Err(Trouble::Write(error)),
-            };
-            let told = unseen.iter().filter_map(|place| step.awaits.get(*place)).map(ToString::to_string);
-            let told: Vec<String> = told.collect();
-            if !told.is_empty() {
-                return Err(Trouble::Unseen(told));
-            }
+    /// Waits for what the steps of a stage rely on; answers those that may not be made.
+    async fn unseen<C: WriteCluster>(&self, stage: &[(usize, &Step)], cluster: &C) -> Vec<(usize, Trouble)> {
+        let steps: Vec<&Step> = stage.iter().map(|(_, step)| *step).collect();
+        let asked: Vec<(usize, &Await)> =
+            stage.iter().flat_map(|(number, step)| step.awaits.iter().map(|asked| (*number, asked))).collect();
+        let wanted: Vec<Wanted<'_>> =
+            asked.iter().map(|(_, asked)| Wanted { asked, allowed: true, before: &steps }).collect();
+        let Some((first, _)) = asked.first() else {
+            return Vec::new();
+        };
+        let open = match unmet(cluster, &wanted, self.patience).await {
+            Ok(open) => open,
+            Err(error) => return vec![(*first, Trouble::Write(error))],
+        };
+        let mut told: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for (number, asked) in open.into_iter().filter_map(|place| asked.get(place)) {
+            told.entry(*number).or_default().push(asked.to_string());
         }
-        if self.lock.is_some_and(Lock::is_lost) { Err(Trouble::LockLost) } else { Ok(()) }
+        told.into_iter().map(|(number, told)| (number, Trouble::Unseen(told))).collect()
     }
 
     async fn confirm<C: WriteCluster>(&self, step: &Step, written: &Written, cluster: &C) -> Result<(), Trouble> {
@@ -102,14 +107,18 @@ pub(crate) async fn apply<C: WriteCluster>(
         stages.entry(step.stage).or_default().push((number, step));
     }
     for steps in stages.values() {
+        outcome.failed = watch.unseen(steps, cluster).await;
+        if !outcome.failed.is_empty() {
+            break;
+        }
         let mut ends = stream::iter(steps)
             .map(|(number, step)| async {
                 // What is on its way when a step fails is waited for; nothing new begins.
                 if stopped.get() {
                     return None;
                 }
-                if let Err(trouble) = watch.allows(step, cluster).await {
-                    return Some((*number, Err(trouble)));
+                if watch.lock.is_some_and(Lock::is_lost) {
+                    return Some((*number, Err(Trouble::LockLost)));
                 }
                 let expected = expected(step, &versions.borrow());
                 let end = match cluster.write(&step.object, &step.write, &expected).await {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::awaiting::{Patience, unmet};
+use super::awaiting::{Patience, Wanted, unmet};
 use crate::cluster::{ClusterError, WriteCluster};
-use crate::plan::{Await, Promise};
+use crate::plan::Promise;
 
 /// Questions after an apply: enough for every subject of most plans, few enough for a second.
 pub(crate) const ASKED: usize = 200;
@@ -26,7 +26,10 @@ pub(crate) async fn prove<C: WriteCluster>(promises: &[Promise], cluster: &C, pa
     let mut broken = Vec::new();
     for (by_controller, patience) in [(false, patience), (true, patience.at_most(CONTROLLER))] {
         let asked: Vec<&Promise> = promises.iter().filter(|promise| promise.by_controller == by_controller).collect();
-        let wanted: Vec<(&Await, bool)> = asked.iter().map(|promise| (&promise.asked, promise.allowed)).collect();
+        let wanted: Vec<Wanted<'_>> = asked
+            .iter()
+            .map(|promise| Wanted { asked: &promise.asked, allowed: promise.allowed, before: &[] })
+            .collect();
         match unmet(cluster, &wanted, patience).await {
             Ok(open) => broken.extend(open.into_iter().filter_map(|place| asked.get(place).copied().cloned())),
             Err(error) => return Proof::Unasked(error),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::live::LiveCluster;
 use super::snapshot::SnapshotCluster;
-use super::{Caller, ClusterError, Credentials, Leases, ReadCluster, Standing, WriteCluster, Written};
+use super::{Caller, ClusterError, Credentials, Leases, ReadCluster, Ruling, Standing, WriteCluster, Written};
 use crate::access::Request;
 use crate::guard::Nodes;
 use crate::names::ObjectKey;
@@ -87,7 +87,7 @@ impl WriteCluster for AnyCluster {
         }
     }
 
-    async fn review(&self, asked: &Await) -> Result<bool, ClusterError> {
+    async fn review(&self, asked: &Await) -> Result<Ruling, ClusterError> {
         match self {
             Self::Live(cluster) => cluster.review(asked).await,
             Self::Snapshot(cluster) => cluster.review(asked).await,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::connection::{Answer, Ask, Connection};
 use super::list::{exported, list};
 use super::review::Credentials;
-use super::{Caller, ClusterError, Leases, ReadCluster, Standing, WriteCluster, Written, review, waiting};
+use super::{Caller, ClusterError, Leases, ReadCluster, Ruling, Standing, WriteCluster, Written, review, waiting};
 use crate::access::Request;
 use crate::guard::Nodes;
 use crate::names::{ObjectKey, ObjectKind};
@@ -300,7 +300,7 @@ impl WriteCluster for LiveCluster {
         Ok(self.get(key).await?.map(|object| exported(key.kind(), object)))
     }
 
-    async fn review(&self, asked: &Await) -> Result<bool, ClusterError> {
+    async fn review(&self, asked: &Await) -> Result<Ruling, ClusterError> {
         review::of(&self.connection, asked).await
     }
 

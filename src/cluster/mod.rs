@@ -17,7 +17,7 @@ pub(crate) mod snapshot;
 mod tests;
 
 pub(crate) use lease::{Lease, Leases};
-pub(crate) use review::{Credentials, Standing};
+pub(crate) use review::{Credentials, Ruling, Standing};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -63,7 +63,7 @@ pub(crate) trait WriteCluster: ReadCluster {
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError>;
 
     /// Whether somebody may do something, as the cluster itself decides it.
-    async fn review(&self, asked: &Await) -> Result<bool, ClusterError>;
+    async fn review(&self, asked: &Await) -> Result<Ruling, ClusterError>;
 
     /// Whom the cluster takes the caller for, and which of these he may; a snapshot has no caller.
     async fn standing(&self, with: Credentials, needs: &[Request]) -> Result<Option<Standing>, ClusterError>;

@@ -2,13 +2,13 @@
 //!
 //! A snapshot has no API server; what its objects allow is the access engine's answer.
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::connection::{Answer, Ask, Connection};
 use super::live::failed;
 use super::{Caller, ClusterError};
-use crate::access::{Access, Moment, Request, Verdict, Who};
+use crate::access::{Access, AllowedBy, Moment, Request, Verdict, Who};
 use crate::plan::{Await, Question};
 use crate::state::State;
 
@@ -34,6 +34,14 @@ pub(crate) struct Standing {
     pub(crate) may: Vec<bool>,
     /// A plugin makes the credentials, or the authenticator of EKS has let him in: aws-auth may decide about him.
     pub(crate) by_aws_auth: bool,
+}
+
+/// What a cluster says to a question about somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ruling {
+    pub(crate) allowed: bool,
+    /// None where it does not say, or not in the words of RBAC.
+    pub(crate) by: Option<AllowedBy>,
 }
 
 pub(super) async fn caller(connection: &Connection) -> Result<Caller, ClusterError> {
@@ -72,13 +80,14 @@ pub(super) async fn standing(
 pub(super) async fn own(connection: &Connection, requests: &[Request]) -> Result<Vec<bool>, ClusterError> {
     let asked = stream::iter(requests).map(|request| {
         let spec = attributes(&Question::from(request.clone()));
-        ask(connection, "selfsubjectaccessreviews", "SelfSubjectAccessReview", spec)
+        let ruling = ask(connection, "selfsubjectaccessreviews", "SelfSubjectAccessReview", spec);
+        ruling.map_ok(|ruling| ruling.allowed)
     });
     asked.buffered(AT_ONCE).try_collect().await
 }
 
 /// What the API server answers to one question about somebody.
-pub(super) async fn of(connection: &Connection, asked: &Await) -> Result<bool, ClusterError> {
+pub(super) async fn of(connection: &Connection, asked: &Await) -> Result<Ruling, ClusterError> {
     let mut spec = attributes(&asked.question);
     crate::state::write::merge(&mut spec, &json!({ "user": asked.username, "groups": asked.groups }));
     ask(connection, "subjectaccessreviews", "SubjectAccessReview", spec).await
@@ -94,7 +103,7 @@ fn attributes(question: &Question) -> Value {
     }
 }
 
-async fn ask(connection: &Connection, resource: &str, kind: &str, spec: Value) -> Result<bool, ClusterError> {
+async fn ask(connection: &Connection, resource: &str, kind: &str, spec: Value) -> Result<Ruling, ClusterError> {
     let body = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec });
     let path = format!("{AUTHORIZATION}/{resource}");
     let ask = Ask { method: "POST", path: &path, body: Some(&body), what: format!("create {resource}") };
@@ -104,7 +113,11 @@ async fn ask(connection: &Connection, resource: &str, kind: &str, spec: Value) -
     }
     let review: Value = answer.read(&ask.what)?;
     let allowed = review.pointer("/status/allowed").and_then(Value::as_bool);
-    allowed.ok_or_else(|| ClusterError::Unreadable { what: ask.what, why: "it has no verdict".to_owned() })
+    let Some(allowed) = allowed else {
+        return Err(ClusterError::Unreadable { what: ask.what, why: "it has no verdict".to_owned() });
+    };
+    let reason = review.pointer("/status/reason").and_then(Value::as_str).filter(|_| allowed);
+    Ok(Ruling { allowed, by: reason.and_then(AllowedBy::parse) })
 }
 
 /// The same by the rules of a state. Bindings only add: what one of the subjects may, whoever is all of them may.

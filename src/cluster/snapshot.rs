@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Caller, ClusterError, Credentials, ReadCluster, Standing, WriteCluster, Written, review, waiting};
+use super::{Caller, ClusterError, Credentials, ReadCluster, Ruling, Standing, WriteCluster, Written, review, waiting};
 use crate::access::Request;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::Await;
@@ -383,8 +383,8 @@ impl WriteCluster for SnapshotCluster {
         Ok(self.inner.borrow().objects.get(key).map(|stored| stored.value.clone()))
     }
 
-    async fn review(&self, asked: &Await) -> Result<bool, ClusterError> {
-        Ok(review::by_rules(&self.observe().await?, asked))
+    async fn review(&self, asked: &Await) -> Result<Ruling, ClusterError> {
+        Ok(Ruling { allowed: review::by_rules(&self.observe().await?, asked), by: None })
     }
 
     async fn standing(&self, _with: Credentials, _needs: &[Request]) -> Result<Option<Standing>, ClusterError> {

@@ -17,6 +17,7 @@ mod order;
 mod promise;
 mod removal;
 mod restore;
+mod taking;
 
 pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, Sides};
 pub(crate) use awaited::{Await, Passing, Question, Window};

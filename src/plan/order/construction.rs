@@ -33,7 +33,7 @@ struct Saved<'s> {
     standings: Vec<Standing>,
     log: Vec<Made<'s>>,
     stage: usize,
-    asked: BTreeSet<Await>,
+    asked: BTreeSet<(usize, Await)>,
     windows: Vec<Window>,
 }
 

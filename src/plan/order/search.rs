@@ -61,7 +61,8 @@ pub(super) struct Search<'s> {
     pub(super) last_gives: BTreeMap<usize, Vec<usize>>,
     pub(super) log: Vec<Made<'s>>,
     pub(super) stage: usize,
-    pub(super) asked: BTreeSet<Await>,
+    /// Questions by the stage before which they are asked: a later one relies on what stands by then.
+    pub(super) asked: BTreeSet<(usize, Await)>,
     pub(super) windows: Vec<Window>,
     /// Those who are out of their frame by a forced write.
     pub(super) excused: BTreeSet<usize>,
@@ -418,7 +419,7 @@ impl<'s> Search<'s> {
                         let question = request.into();
                         let (username, groups) = (login.username.clone(), login.groups.clone());
                         let asked = Await { username, groups, question };
-                        if self.asked.insert(asked.clone()) {
+                        if self.asked.insert((self.stage, asked.clone())) {
                             awaits.push(asked);
                         }
                     }

@@ -118,6 +118,19 @@ fn a_role_ref_is_replaced_over_a_bridge() {
 }
 
 #[test]
+fn what_a_bridge_holds_is_asked_for_again_before_the_bridge_goes() {
+    let roles: Roles<'_> = &[("r0", "get", "pods", false), ("r1", "*", "pods", false)];
+    let one = side(&[], roles, &[("b0", "r0", &["g0"])]);
+    let other = side(&[], roles, &[("b0", "r1", &["g0"])]);
+    insta::assert_snapshot!(told(&one, &other), @r"
+    create b0-rolecall-bridge
+    delete b0 (awaits)
+    create b0
+    delete b0-rolecall-bridge (awaits)
+    ");
+}
+
+#[test]
 fn a_binding_with_another_name_is_made_before_the_old_one_goes() {
     let one = side(&[], ROLES, &[("b0", "r0", &["g0"])]);
     let other = side(&[], ROLES, &[("b1", "r0", &["g0"])]);
