@@ -8,6 +8,7 @@ pub(crate) mod case;
 mod near;
 mod program;
 mod question;
+mod reason;
 mod server;
 
 use std::time::{Duration, Instant};

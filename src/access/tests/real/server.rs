@@ -179,13 +179,18 @@ impl Server {
     }
 
     /// What the API server says of a question when it is asked about it.
-    pub(super) fn review(&self, (user, groups): &Login, request: &Request) -> bool {
+    pub(super) fn review(&self, login: &Login, request: &Request) -> bool {
+        self.ruling(login, request)["allowed"] == true
+    }
+
+    /// The same with its reason.
+    pub(super) fn ruling(&self, (user, groups): &Login, request: &Request) -> Value {
         let mut spec = attributes(request);
         spec["user"] = json!(user);
         spec["groups"] = json!(groups);
-        let (status, answer) = self.cluster.admin("POST", REVIEWS, Some(&json!({ "spec": spec })));
+        let (status, mut answer) = self.cluster.admin("POST", REVIEWS, Some(&json!({ "spec": spec })));
         assert_eq!(status, 201, "{answer}");
-        answer["status"]["allowed"] == true
+        answer["status"].take()
     }
 
     /// What it does when somebody comes and does it.
