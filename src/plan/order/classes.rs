@@ -138,6 +138,8 @@ fn principals(sides: &[Access<'_>; 2], world: &World<'_>) -> BTreeSet<Who> {
         });
         let of_account = users.filter(|caller| accounts.contains(caller.account()));
         all.extend(of_account.map(Who::Arn));
+        let others: Vec<Who> = all.iter().filter_map(|who| spelled_otherwise(who, &accounts, world)).collect();
+        all.extend(others);
     }
     let templates = templates(sides);
     if !templates.is_empty() {
@@ -145,6 +147,25 @@ fn principals(sides: &[Access<'_>; 2], world: &World<'_>) -> BTreeSet<Who> {
         all.extend(sessions);
     }
     all
+}
+
+/// A caller in a case that no binding names: an entry answers for him all the same, and where it is his account that lets
+/// him in he is somebody else.
+fn spelled_otherwise(who: &Who, accounts: &BTreeSet<String>, world: &World<'_>) -> Option<Who> {
+    let Who::Arn(caller) = who else {
+        return None;
+    };
+    let is_named = |name: &str| world.known_subject(&Subject::User(name.to_owned())).is_some();
+    if !accounts.contains(caller.account()) || !is_named(caller.canonical()) {
+        return None;
+    }
+    let (head, name) = caller.canonical().split_at(caller.canonical().find('/')?);
+    let turned = |c: char| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+    let one = |(at, c): (usize, char)| format!("{}{}{}", &name[..at], turned(c), &name[at + c.len_utf8()..]);
+    let whole = [name.to_ascii_uppercase(), name.to_ascii_lowercase()].into_iter();
+    let all = whole.chain(name.char_indices().map(one)).map(|name| format!("{head}{name}"));
+    let other = all.filter(|text| !is_named(text)).find_map(|text| Caller::parse(&text).ok())?;
+    (other.key() == caller.key()).then_some(Who::Arn(other))
 }
 
 /// Usernames and groups with an open session in them, by principal.

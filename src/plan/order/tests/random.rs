@@ -220,6 +220,7 @@ pub(super) fn universe() -> Universe {
         "arn:aws:sts::111122223333:assumed-role/deploy/u0",
         "arn:aws:sts::111122223333:assumed-role/admin/i-0123456789abcdef0",
         "arn:aws:iam::111122223333:user/team/bob",
+        "arn:aws:iam::111122223333:user/team/BOB",
         "arn:aws:iam::444455556666:role/other",
         "account:111122223333",
         "account:444455556666",
