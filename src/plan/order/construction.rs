@@ -1,6 +1,7 @@
 //! The way that always leads through: temporary objects hold the new access while the real ones change.
 //!
-//! 1. Each principal who is stuck keeps what he has and gets a group of his own, which nothing is bound to yet.
+//! 1. Each principal who is stuck keeps what he has and gets a group of his own, which nothing is bound to yet; without
+//!    an entry he gets it with the third write.
 //! 2. Copies of what the end gives him are bound to that group: he has both sides.
 //! 3. He has that group alone and a username of his own: he has the end, and the real names stand for others.
 //! 4. Others get copies in the same way; then old bindings shrink, roles change, bindings get their last form.
@@ -17,11 +18,10 @@ use super::forms::{BindingForm, Direction, Effect, Login, RoleForm};
 use super::items::{Act, Item, Kind, Progress};
 use super::search::{Made, Search, What};
 use super::world::BindingSlot;
-use crate::access::{Caller, MASTERS};
+use crate::access::MASTERS;
 use crate::names::ObjectKey;
 use crate::plan::awaited::{Await, Window};
 use crate::plan::entries::splits::Standing;
-use crate::state::mapping::principal_text;
 use crate::state::owner::{MANAGED_BY, MANAGER};
 use crate::state::rbac::Subject;
 
@@ -136,20 +136,20 @@ impl<'s> Search<'s> {
                     slot.before.as_ref().map(|entry| (entry.username.clone(), entry.groups.clone()))
                 }
             };
-            let (username, mut all) = now.unwrap_or_else(|| {
-                let arn = slot.after.as_ref().filter(|_| splits.has_accounts()).map(principal_text);
-                let caller = arn.and_then(|arn| Caller::parse(&arn).ok());
-                (caller.map_or_else(|| fresh.clone(), |caller| caller.canonical().to_owned()), Vec::new())
-            });
-            all.extend(own.iter().filter(|group| !all.contains(group)).cloned().collect::<Vec<_>>());
-            *wide.get_mut(place)? = Standing::Between { username, groups: all };
+            // Without an entry he stays who he is: nothing gives his account's username to him alone.
+            if let Some((username, mut all)) = now {
+                all.extend(own.iter().filter(|group| !all.contains(group)).cloned().collect::<Vec<_>>());
+                *wide.get_mut(place)? = Standing::Between { username, groups: all };
+            }
             *alone.get_mut(place)? = Standing::Between { username: fresh, groups: own };
             groups.push((place, group));
         }
         if groups.is_empty() {
             return None;
         }
-        self.map(&wide.clone(), What::PartMapping(wide)).then_some(())?;
+        if wide != self.standings {
+            self.map(&wide.clone(), What::PartMapping(wide)).then_some(())?;
+        }
         let wanted = self.last_of(&groups);
         self.hold(wanted, temporary)?;
         self.map(&alone.clone(), What::PartMapping(alone)).then_some(())
@@ -225,12 +225,37 @@ impl<'s> Search<'s> {
             let key = self.world.bindings.get(beside)?.key.clone();
             let key = self.free(&key);
             let ix = self.world.binding_beside(&key, beside);
-            let effect = self.world.set_binding(ix, Some(form.clone()));
-            self.kept(What::TemporaryBinding(ix, form), &effect)?;
-            temporary.bindings.push(ix);
+            if let Some((form, effect)) = self.held(ix, form) {
+                let touched = self.touched(&effect);
+                self.record(What::TemporaryBinding(ix, form), &effect, &touched);
+                temporary.bindings.push(ix);
+            }
         }
         self.flush();
         Some(())
+    }
+
+    /// Makes a binding for those of its subjects whom it does not lead out of their frame: behind one entry may be two
+    /// callers of whom only one has it in the end.
+    fn held(&mut self, ix: usize, mut form: BindingForm) -> Option<(BindingForm, Effect)> {
+        let whole = form.subjects.clone();
+        let one_by_one: Vec<Vec<usize>> = whole.iter().map(|subject| vec![*subject]).collect();
+        let mark = self.world.mark();
+        let stays = |search: &mut Self, subjects: &[usize]| {
+            let form = BindingForm { role: form.role, subjects: subjects.to_vec() };
+            let effect = search.world.set_binding(ix, Some(form));
+            let stays = search.stay(&search.touched(&effect), &effect);
+            search.world.undo(mark);
+            stays
+        };
+        if !stays(self, &whole) {
+            form.subjects = one_by_one.into_iter().filter(|one| stays(self, one)).flatten().collect();
+        }
+        if form.subjects.is_empty() {
+            return None;
+        }
+        let effect = self.world.set_binding(ix, Some(form.clone()));
+        Some((form, effect))
     }
 
     /// A role that gives now what another gives in the end: itself where it does already.

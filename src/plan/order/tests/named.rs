@@ -235,6 +235,43 @@ fn where_one_object_would_have_to_serve_both_temporary_objects_do() {
     ");
 }
 
+/// Under the account each has the ARN of his own case for a username; behind the entry both are one.
+#[test]
+fn two_callers_behind_one_entry_stay_in_their_frames_where_the_entry_comes_and_where_it_goes() {
+    const VIEWER: &str = ":arn:aws:iam::111122223333:role/viewer";
+    let roles: Roles<'_> =
+        &[("r0", "get", "pods", false), ("r1", "list", "pods", false), ("r2", "get", "secrets", false)];
+    let swapped: Roles<'_> =
+        &[("r0", "list", "pods", false), ("r1", "get", "pods", false), ("r2", "get", "secrets", false)];
+    let bindings: Bindings<'_> = &[("b0", "r0", &[VIEWER, "g0"]), ("b1", "r1", &["g1"]), ("b2", "r2", &[VIEWER])];
+    let mut by_account = side(&[("deploy", "d", &["g1"])], roles, bindings);
+    let mut by_entry = side(&[("viewer", "v", &["g1"]), ("deploy", "d", &["g0"])], swapped, bindings);
+    for side in [&mut by_account, &mut by_entry] {
+        let principal = Principal::Account("111122223333".to_owned());
+        side.entries.push(Entry { principal, username: String::new(), groups: Vec::new() });
+    }
+    insta::assert_snapshot!(told(&by_account, &by_entry), @r"
+    patch aws-auth
+    create r0-rolecall-temporary, create r1-rolecall-temporary
+    create b0-rolecall-temporary, create b1-rolecall-temporary
+    patch aws-auth (awaits)
+    patch r0, patch r1
+    patch aws-auth (awaits)
+    delete b0-rolecall-temporary, delete b1-rolecall-temporary
+    delete r0-rolecall-temporary, delete r1-rolecall-temporary
+    ");
+    insta::assert_snapshot!(told(&by_entry, &by_account), @r"
+    patch aws-auth
+    create r0-rolecall-temporary, create r1-rolecall-temporary
+    create b0-rolecall-temporary, create b1-rolecall-temporary
+    patch aws-auth (awaits)
+    patch r0, patch r1
+    patch aws-auth (awaits)
+    delete b0-rolecall-temporary, delete b1-rolecall-temporary
+    delete r0-rolecall-temporary, delete r1-rolecall-temporary
+    ");
+}
+
 #[test]
 fn a_label_that_brings_a_role_into_another_is_a_write_like_any_other() {
     let labelled: Roles<'_> = &[("r0", "get", "pods", true), ("r1", "get", "secrets", false)];

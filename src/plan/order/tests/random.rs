@@ -214,6 +214,7 @@ pub(super) fn pair(kind: Kind) -> impl Strategy<Value = Pair> {
 pub(super) fn universe() -> Universe {
     let everybody = [
         "arn:aws:iam::111122223333:role/viewer",
+        "arn:aws:iam::111122223333:role/VIEWER",
         "arn:aws:iam::111122223333:role/deploy",
         "arn:aws:iam::111122223333:role/admin",
         "arn:aws:sts::111122223333:assumed-role/viewer/x",
