@@ -295,6 +295,22 @@ fn a_principal_moves_to_a_group_that_is_left_by_a_binding() {
 }
 
 #[test]
+fn who_leaves_a_group_goes_before_it_is_bound_for_who_enters_it() {
+    let (_turn, _) = CLUSTER.turn();
+    let side = |groups: [&str; 2]| {
+        let people = groups.map(|group| format!("\"{group}\""));
+        let people = principals(&[("viewer", "u0", &people[0]), ("deploy", "u1", &people[1])]);
+        let bound = bindings(&[
+            ("pods", "pods", &format!("groups = [\"{}\"]", groups[0])),
+            ("secrets", "secrets", "groups = [\"g2\"]"),
+        ]);
+        [TWO_ROLES, &people, &bound].concat()
+    };
+    let writes = writes_between(&side(["g0", "g1"]), &side(["g1", "g2"]));
+    assert_eq!(writes, ["PATCH aws-auth", "PATCH pods", "PATCH aws-auth"], "he is in both groups meanwhile");
+}
+
+#[test]
 fn a_binding_is_renamed() {
     let (_turn, _) = CLUSTER.turn();
     let subjects = "groups = [\"g0\"]\nusers = [\"u1\"]\nservice-accounts = [\"default/robot\"]";

@@ -152,6 +152,17 @@ fn a_group_that_is_renamed_is_bound_under_both_names_for_a_while() {
 }
 
 #[test]
+fn who_leaves_a_group_goes_before_it_is_bound_for_who_enters_it() {
+    let one = side(&[("viewer", "v", &["g0"]), ("deploy", "d", &["g1"])], ROLES, &[("b0", "r0", &["g0"])]);
+    let other = side(&[("viewer", "v", &["g1"]), ("deploy", "d", &["g2"])], ROLES, &[("b0", "r0", &["g1"])]);
+    insta::assert_snapshot!(told(&one, &other), @r"
+    patch aws-auth
+    patch b0
+    patch aws-auth
+    ");
+}
+
+#[test]
 fn two_groups_swap_their_roles() {
     let entries: Entries<'_> = &[("viewer", "v", &["g0"]), ("deploy", "d", &["g1"])];
     let one = side(entries, ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
