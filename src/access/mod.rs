@@ -43,7 +43,7 @@ pub(crate) use reach::Part;
 pub(crate) use reason::AllowedBy;
 pub(crate) use repair::lost_rights;
 pub(crate) use request::{ObjectRequest, Request};
-pub(crate) use template::Name;
+pub(crate) use template::{Name, is_of_session};
 pub(crate) use waiting::{all_waiting, in_circles, left_waiting};
 
 // What the tests ask of the parts by themselves.

@@ -65,10 +65,14 @@ fn fits(pieces: &[&str], text: &str) -> bool {
     if rest.is_empty() {
         return text.is_empty();
     }
-    let is_named = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-    let end = text.find(|c| !is_named(c)).unwrap_or(text.len());
+    let end = text.find(|c| !is_of_session(c)).unwrap_or(text.len());
     // Up to there all is ASCII.
     (0..=end).any(|at| text.get(at..).is_some_and(|text| fits(rest, text)))
+}
+
+/// Whether STS takes the letter in the name of a session (`RoleSessionName` of `AssumeRole`).
+pub(crate) fn is_of_session(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "_+=,.@-".contains(letter)
 }
 
 impl fmt::Display for Name {

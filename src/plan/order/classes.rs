@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::forms::Login;
 use super::world::World;
-use crate::access::{Access, Admission, Caller, Identity, Moment, Name, Who};
+use crate::access::{Access, Admission, Caller, Identity, Moment, Name, Who, is_of_session};
 use crate::state::State;
 use crate::state::aws_auth::Section;
 use crate::state::mapping::AwsAuth;
@@ -211,7 +211,12 @@ fn sessions(who: &Who, templates: &BTreeMap<String, BTreeSet<String>>, world: &W
     let session = |name: &String| {
         Caller::parse(&format!("arn:{partition}:sts::{}:assumed-role/{role}/{name}", caller.account())).ok()
     };
-    names.iter().filter(|name| !name.is_empty() && !name.contains('/')).filter_map(session).map(Who::Arn).collect()
+    names
+        .iter()
+        .filter(|name| !name.is_empty() && name.chars().all(is_of_session))
+        .filter_map(session)
+        .map(Who::Arn)
+        .collect()
 }
 
 /// The logins of both sides, once for all who have the same; each class gets the number of its own.

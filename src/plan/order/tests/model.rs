@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::access::tests::oracle;
-use crate::access::{Moment, Request, Who};
+use crate::access::{Access, Identity, Moment, Name, Request, Who};
 use crate::diagnostic::{Diagnostic, Sources};
 use crate::names::ObjectKey;
 use crate::plan::awaited::{Await, Passing, Question, Window};
@@ -137,7 +137,7 @@ pub(super) struct Universe {
 }
 
 /// What everybody may at times, and what always.
-type Picture = Vec<(bool, bool)>;
+pub(super) type Picture = Vec<(bool, bool)>;
 
 impl Universe {
     pub(super) fn look(&self, state: &State) -> Picture {
@@ -159,16 +159,16 @@ impl Universe {
         before: &Picture,
         after: &Picture,
         late: bool,
-    ) -> Vec<(Passing, String, String)> {
+    ) -> Vec<(Passing, Who, String)> {
         let mut found = Vec::new();
         for (place, now) in now.iter().enumerate() {
             let (before, after) = (before[place], after[place]);
-            let who = self.everybody[place / self.requests.len()].to_string();
+            let who = &self.everybody[place / self.requests.len()];
             if now.0 && !before.0 && !after.0 {
                 found.push((Passing::Gains, who.clone(), self.name(place)));
             }
             if before.1 && after.1 && !now.1 && !late {
-                found.push((Passing::Loses, who, self.name(place)));
+                found.push((Passing::Loses, who.clone(), self.name(place)));
             }
         }
         found
@@ -188,15 +188,15 @@ pub(super) fn is_seen(state: &State, asked: &Await) -> bool {
 }
 
 /// What aggregated roles give, by name.
-type Gathered = BTreeMap<ObjectKey, Vec<crate::state::rbac::Rule>>;
+pub(super) type Gathered = BTreeMap<ObjectKey, Vec<crate::state::rbac::Rule>>;
 
-fn gathered(state: &State) -> Gathered {
+pub(super) fn gathered(state: &State) -> Gathered {
     let aggregated = state.roles.iter().filter(|(_, role)| role.aggregation.is_some());
     aggregated.map(|(key, _)| (key.clone(), oracle::rules(state, Moment::Settled, key))).collect()
 }
 
 /// The state with aggregated roles as some earlier state had them.
-fn late(state: &State, earlier: &Gathered) -> State {
+pub(super) fn late(state: &State, earlier: &Gathered) -> State {
     let mut state = state.clone();
     for (key, rules) in earlier {
         if let Some(role) = state.roles.get_mut(key).filter(|role| role.aggregation.is_some()) {
@@ -205,6 +205,20 @@ fn late(state: &State, earlier: &Gathered) -> State {
         }
     }
     state
+}
+
+/// Whether what is said of one is said of another: of a role's sessions, and of all whom a group or a username means.
+fn is_said_of(said: &str, who: &Who, state: &State) -> bool {
+    let access = Access::of(state, Moment::Settled);
+    let admission = access.admit(who);
+    let is_meant = |identity: &Identity| match Who::parse(said).unwrap() {
+        Who::Group(name) => identity.is_in(&name),
+        Who::User(name) => identity.username.as_ref().and_then(Name::literal) == Some(&name),
+        Who::Arn(_) | Who::Account(_) | Who::ServiceAccount { .. } => false,
+    };
+    let name = who.to_string();
+    let of_session = name.strip_prefix(said).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (session "));
+    of_session || admission.identities().any(is_meant)
 }
 
 /// Makes the steps, those of a stage in the order of `dice`, and looks after each.
@@ -239,13 +253,23 @@ pub(super) fn walk(
             cluster.make(number, &steps[number], &mut versions);
             let state = cluster.state();
             let found = universe.leaves(&universe.look(&state), &before, &after, false);
-            let is_late = |window: &Window| window.because.starts_with("the controller");
-            if !found.is_empty() && windows.iter().all(is_late) {
+            let begun = |fate: Passing, who: &Who, late: bool| {
+                windows.iter().any(|window| {
+                    let said = window.because.starts_with("the controller");
+                    window.step <= number
+                        && window.fate == fate
+                        && (late || !said)
+                        && is_said_of(&window.subject, who, &state)
+                })
+            };
+            let found: Vec<_> = found.into_iter().filter(|(fate, who, _)| !begun(*fate, who, false)).collect();
+            if !found.is_empty() {
                 return Err(format!("after step {number} ({}): {found:#?}", steps[number].why));
             }
             for earlier in &earlier {
                 let found = universe.leaves(&universe.look(&late(&state, earlier)), &before, &after, true);
-                if !found.is_empty() && windows.is_empty() {
+                let found: Vec<_> = found.into_iter().filter(|(fate, who, _)| !begun(*fate, who, true)).collect();
+                if !found.is_empty() {
                     return Err(format!("late after step {number} ({}): {found:#?}", steps[number].why));
                 }
             }

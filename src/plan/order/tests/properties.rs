@@ -3,11 +3,15 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
+use super::avoidable::plain_order;
 use super::model::{Cluster, ordered, same, walk};
 use super::owned::Pair;
 use super::random::{Kind, pair, universe};
 use crate::plan::Step;
 use crate::state::write::Write;
+
+/// Of orders that could have kept everybody in his frame.
+const TRIES: usize = 500;
 
 fn checked(pair: &Pair, kind: Kind, seed: u64) -> Result<(), TestCaseError> {
     let Pair { live, desired, end } = pair;
@@ -16,6 +20,10 @@ fn checked(pair: &Pair, kind: Kind, seed: u64) -> Result<(), TestCaseError> {
     let (steps, windows) = ordered(&start.state(), desired);
     let said = || format!("{:#?}", steps.iter().map(|step| (step.stage, &step.why, &step.write)).collect::<Vec<_>>());
     prop_assert!(!kind.is_safe() || windows.is_empty(), "{windows:#?} {}", said());
+    if !windows.is_empty() {
+        let avoided = plain_order(&universe, &start.state(), end, TRIES);
+        prop_assert!(avoided.is_none(), "{avoided:#?} avoids {windows:#?} {}", said());
+    }
     let mut seed = seed | 1;
     let mut dice = |below: usize| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -33,7 +33,7 @@ pub(super) enum Kind {
 impl Kind {
     /// A safe order always exists.
     pub(super) fn is_safe(self) -> bool {
-        matches!(self, Self::Plain | Self::Account)
+        self != Self::Aggregated
     }
 }
 
@@ -219,6 +219,9 @@ pub(super) fn universe() -> Universe {
         "arn:aws:iam::111122223333:role/admin",
         "arn:aws:sts::111122223333:assumed-role/viewer/x",
         "arn:aws:sts::111122223333:assumed-role/deploy/u0",
+        "arn:aws:sts::111122223333:assumed-role/deploy/x",
+        "arn:aws:sts::111122223333:assumed-role/viewer/u1",
+        "arn:aws:sts::111122223333:assumed-role/admin/x",
         "arn:aws:sts::111122223333:assumed-role/admin/i-0123456789abcdef0",
         "arn:aws:iam::111122223333:user/team/bob",
         "arn:aws:iam::111122223333:user/team/BOB",
@@ -226,6 +229,7 @@ pub(super) fn universe() -> Universe {
         "account:111122223333",
         "account:444455556666",
         "user:arn:aws:iam::111122223333:role/viewer",
+        "user:arn:aws:iam::111122223333:user/team/bob",
         "user:u0",
         "user:u1",
         "user:x",
