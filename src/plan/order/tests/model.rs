@@ -207,14 +207,19 @@ pub(super) fn late(state: &State, earlier: &Gathered) -> State {
     state
 }
 
-/// Whether what is said of one is said of another: of a role's sessions, and of all whom a group or a username means.
+/// Whether what is said of one is said of another: of a role's sessions, of all whom a group or a username means, and of
+/// a caller in another case where the same entry answers for both.
 fn is_said_of(said: &str, who: &Who, state: &State) -> bool {
     let access = Access::of(state, Moment::Settled);
     let admission = access.admit(who);
     let is_meant = |identity: &Identity| match Who::parse(said).unwrap() {
         Who::Group(name) => identity.is_in(&name),
         Who::User(name) => identity.username.as_ref().and_then(Name::literal) == Some(&name),
-        Who::Arn(_) | Who::Account(_) | Who::ServiceAccount { .. } => false,
+        Who::Arn(caller) => {
+            matches!(who, Who::Arn(other) if other.key() == caller.key())
+                && access.admit(&Who::Arn(caller)) == admission
+        }
+        Who::Account(_) | Who::ServiceAccount { .. } => false,
     };
     let name = who.to_string();
     let of_session = name.strip_prefix(said).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (session "));

@@ -157,8 +157,8 @@ fn who_leaves_a_group_goes_before_it_is_bound_for_who_enters_it() {
     let other = side(&[("viewer", "v", &["g1"]), ("deploy", "d", &["g2"])], ROLES, &[("b0", "r0", &["g1"])]);
     insta::assert_snapshot!(told(&one, &other), @r"
     patch aws-auth
-    patch b0
-    patch aws-auth
+    patch b0 (awaits)
+    patch aws-auth (awaits)
     ");
 }
 
