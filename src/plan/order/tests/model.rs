@@ -18,6 +18,7 @@ use crate::state::aws_auth::{Edit, Entry, Principal, Section, edit};
 use crate::state::mapping::{AwsAuth, config_map_json, entry_key};
 use crate::state::object::{binding_json, role_json};
 use crate::state::owner::content_labels;
+use crate::state::rbac::Subject;
 use crate::state::write::{Accepted, Expected, Precondition, Version, accept};
 
 pub(super) const POLICY: &str = "p";
@@ -219,7 +220,8 @@ fn is_said_of(said: &str, who: &Who, state: &State) -> bool {
             matches!(who, Who::Arn(other) if other.key() == caller.key())
                 && access.admit(&Who::Arn(caller)) == admission
         }
-        Who::Account(_) | Who::ServiceAccount { .. } => false,
+        Who::ServiceAccount { namespace, name } => identity.is_meant_by(&Subject::ServiceAccount { namespace, name }),
+        Who::Account(_) => false,
     };
     let name = who.to_string();
     let of_session = name.strip_prefix(said).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (session "));
