@@ -232,7 +232,7 @@ mod tests {
 
     fn said(who: Option<&str>, request: &Request) -> Vec<String> {
         let mut state = State::default();
-        state.namespaces.insert("team".to_owned(), crate::state::meta::Labels::default());
+        state.namespaces.insert("team".to_owned(), std::collections::BTreeMap::new());
         let access = Access::of(&state, Moment::Stored);
         let who = who.map(|text| Who::parse(text).unwrap());
         let found = doubts(&access, who.as_ref(), request);

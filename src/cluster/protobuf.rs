@@ -237,8 +237,8 @@ impl From<Meta> for RawMeta {
             namespace: filled(meta.namespace),
             uid: filled(meta.uid),
             resource_version: filled(meta.resource_version),
-            labels: Some(meta.labels.into_iter().collect()),
-            annotations: Some(meta.annotations.into_iter().collect()),
+            labels: Some(meta.labels),
+            annotations: Some(meta.annotations),
             deletion_timestamp: meta.deletion_timestamp.as_ref().and_then(rfc3339),
             finalizers: Some(meta.finalizers),
             owner_references: Some(meta.owner_references.iter().map(|_| serde::de::IgnoredAny).collect()),
@@ -295,7 +295,6 @@ impl From<PolicyRule> for Rule {
 impl From<LabelSelector> for Selector {
     fn from(selector: LabelSelector) -> Self {
         let LabelSelector { match_labels, match_expressions } = selector;
-        let match_labels = match_labels.into_iter().collect();
         Self { match_labels, match_expressions: match_expressions.into_iter().map(Into::into).collect() }
     }
 }

@@ -93,7 +93,7 @@ fn everything() -> Role {
     let all = || vec!["*".to_owned()];
     let resources = Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() };
     let urls = Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() };
-    let labels = Labels::from_iter([("kubernetes.io/bootstrapping".to_owned(), "rbac-defaults".to_owned())]);
+    let labels = Labels::from([("kubernetes.io/bootstrapping".to_owned(), "rbac-defaults".to_owned())]);
     Role { meta: Meta { labels, ..Meta::default() }, rules: vec![resources, urls], aggregation: None }
 }
 

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn names_globs_and_labels_select_what_is_there() {
-        let team = Labels::from_iter([("team".to_owned(), "a".to_owned())]);
+        let team = Labels::from([("team".to_owned(), "a".to_owned())]);
         let live = BTreeMap::from([
             ("team-a".to_owned(), team.clone()),
             ("team-b".to_owned(), Labels::new()),

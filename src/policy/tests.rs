@@ -13,7 +13,7 @@ use crate::state::rbac::Subject;
 fn wanted_at(now: &str, text: &str, cluster: Option<&str>) -> (Desired, Vec<Diagnostic>) {
     let text = format!("[policy]\nname = \"prod\"\n{text}");
     let (policy, _) = load(vec![("policy.toml".to_owned(), text)]).unwrap_or_else(|(_, faults)| panic!("{faults:#?}"));
-    let team = Labels::from_iter([("team".to_owned(), "a".to_owned())]);
+    let team = Labels::from([("team".to_owned(), "a".to_owned())]);
     let namespaces = BTreeMap::from([("team-a".to_owned(), team), ("team-b".to_owned(), Labels::new())]);
     let live = State { namespaces, ..State::default() };
     expand(&policy, cluster, &live, now.parse().unwrap()).unwrap_or_else(|found| panic!("{found:#?}"))

@@ -175,5 +175,5 @@ fn join(rules: &mut Vec<Rule>, list: impl Fn(&mut Rule) -> &mut Vec<String>) {
 
 /// Another's hand is told by the label, so that an exclusive policy does not take away what it is applied with.
 fn anothers() -> Meta {
-    Meta { labels: Labels::from_iter([(MANAGED_BY.to_owned(), "kubectl".to_owned())]), ..Meta::default() }
+    Meta { labels: Labels::from([(MANAGED_BY.to_owned(), "kubectl".to_owned())]), ..Meta::default() }
 }

@@ -120,7 +120,7 @@ mod tests {
         marks.set("other", BTreeMap::from([(id(Section::Users, "x"), content("u", &["a".into()]))]));
         let text = marks.to_annotation().unwrap();
         assert!(text.len() < super::super::validate::ANNOTATIONS_LIMIT, "{}", text.len());
-        let back = EntryMarks::of(&Labels::from_iter([(ENTRIES.to_owned(), text)])).unwrap();
+        let back = EntryMarks::of(&Labels::from([(ENTRIES.to_owned(), text)])).unwrap();
         assert_eq!(back, marks);
         assert_eq!(back.owner(id(Section::Users, "x")), Some("other"));
         assert_eq!(back.owner(id(Section::Roles, "x")), None);
@@ -130,7 +130,7 @@ mod tests {
     fn a_text_of_other_hands_is_no_marks_and_none_is_no_owner() {
         assert_eq!(EntryMarks::of(&Labels::new()), Ok(EntryMarks::default()));
         for text in ["", "prod", "[]", "{\"prod\": 1}", "{\"prod\": \"AAAA\"}", "{\"prod\": \"\"}"] {
-            let annotations = Labels::from_iter([(ENTRIES.to_owned(), text.to_owned())]);
+            let annotations = Labels::from([(ENTRIES.to_owned(), text.to_owned())]);
             assert_eq!(EntryMarks::of(&annotations), Err(UnreadableMarks), "{text}");
         }
     }

@@ -1,10 +1,12 @@
 //! The metadata of an object, as far as access and ownership need it.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Labels or annotations: of many thousand objects one or two each, for which a tree would take half a kilobyte.
-pub(crate) type Labels = litemap::LiteMap<String, String>;
+/// Labels or annotations.
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// A full copy of the object in itself; big, and read only as "somebody applies this by kubectl".
 pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

@@ -3,7 +3,7 @@
 //! The API server sorts and dedupes nothing, so order and repetition are compared away here; what it fills in by
 //! default (kubernetes v1.36.3 `pkg/apis/rbac/v1/defaults.go`) is filled in here too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -142,7 +142,7 @@ pub(crate) fn same_subjects(one: &[Subject], other: &[Subject]) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Selector {
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "Labels::is_empty")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) match_labels: Labels,
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub(crate) match_expressions: Vec<Requirement>,
@@ -220,7 +220,7 @@ mod tests {
             r#"{"matchLabels":{"a":"1"},"matchExpressions":[{"key":"b","operator":"DoesNotExist"}]}"#,
         )
         .unwrap();
-        assert!(wants.matches(&Labels::from_iter([("a".into(), "1".into())])));
-        assert!(!wants.matches(&Labels::from_iter([("a".into(), "1".into()), ("b".into(), String::new())])));
+        assert!(wants.matches(&Labels::from([("a".into(), "1".into())])));
+        assert!(!wants.matches(&Labels::from([("a".into(), "1".into()), ("b".into(), String::new())])));
     }
 }

@@ -1,10 +1,11 @@
 //! States from the text of a snapshot.
 
+use std::collections::BTreeMap;
+
 use crate::access::{Access, Moment, Request, Verdict, Who};
 use crate::names::ObjectKind;
 use crate::state::State;
 use crate::state::mapping::AwsAuth;
-use crate::state::meta::Labels;
 use crate::state::object::{RawBinding, RawRole, from_value};
 use crate::state::validate::key_of;
 
@@ -19,7 +20,7 @@ pub(super) fn state(text: &str) -> State {
         };
         match key.kind() {
             ObjectKind::Namespace => {
-                state.namespaces.insert(key.name().to_owned(), Labels::default());
+                state.namespaces.insert(key.name().to_owned(), BTreeMap::default());
             }
             ObjectKind::ConfigMap => state.aws_auth = Some(AwsAuth::from_json(&value).unwrap()),
             ObjectKind::ClusterRole | ObjectKind::Role => {

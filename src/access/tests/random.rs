@@ -61,7 +61,7 @@ fn roles() -> impl Strategy<Value = Vec<(ObjectKey, Role)>> {
     let gathered = (select(&["a1", "a2"][..]), cluster_rules(), any::<bool>(), any::<bool>()).prop_map(
         move |(name, rules, filled, chained)| {
             let selector = Selector {
-                match_labels: [(format!("to-{name}"), "true".to_owned())].into_iter().collect(),
+                match_labels: [(format!("to-{name}"), "true".to_owned())].into(),
                 match_expressions: Vec::new(),
             };
             let labels = if chained && name == "a2" { vec!["to-a1"] } else { Vec::new() };

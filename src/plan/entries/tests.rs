@@ -320,7 +320,7 @@ fn an_entry_that_another_policy_owns_is_refused_and_its_marks_are_kept() {
     let both = after("prod", ALICE, &live);
     let owners = |value: &Value| {
         let text = value["metadata"]["annotations"][ENTRIES].as_str().unwrap();
-        let marks = EntryMarks::of(&Labels::from_iter([(ENTRIES.to_owned(), text.to_owned())])).unwrap();
+        let marks = EntryMarks::of(&Labels::from([(ENTRIES.to_owned(), text.to_owned())])).unwrap();
         (marks.owned_by("team").len(), marks.owned_by("prod").len())
     };
     assert_eq!(owners(&both), (1, 1));

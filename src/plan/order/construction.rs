@@ -270,7 +270,7 @@ impl<'s> Search<'s> {
         }
         let key = self.free(&slot.key.clone());
         let ix = self.world.role(&key);
-        let labels = [(MANAGED_BY.to_owned(), MANAGER.to_owned())].into_iter().collect();
+        let labels = [(MANAGED_BY.to_owned(), MANAGER.to_owned())].into();
         let form = RoleForm { rules: last, labels: std::rc::Rc::new(labels), aggregation: None };
         let effect = self.world.set_role(ix, Some(form.clone()));
         self.kept(What::TemporaryRole(ix, form), &effect)?;

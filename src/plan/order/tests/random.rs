@@ -52,7 +52,7 @@ fn url(path: &str) -> Rule {
 
 /// The labels of what the role `a` gathers.
 pub(super) fn gathered() -> Labels {
-    [(format!("{AGGREGATE_PREFIX}a"), "true".to_owned())].into_iter().collect()
+    [(format!("{AGGREGATE_PREFIX}a"), "true".to_owned())].into()
 }
 
 fn rules(most: usize) -> impl Strategy<Value = Vec<Rule>> {
