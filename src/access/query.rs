@@ -227,9 +227,10 @@ impl<'s> Access<'s> {
             let behind = meant.filter_map(Identity::entry).cloned().collect();
             holders.push(Holder { subject, by, behind });
         }
-        may.retain(|place| !masters.contains(place));
-        let masters_too = at(principals, masters).map(Rc::clone).collect();
-        WhoCan { masters: masters_too, principals: at(principals, &may).map(Rc::clone).collect(), holders }
+        may.retain(|place| masters.binary_search(place).is_err());
+        let masters = at(principals, masters).map(Rc::clone).collect();
+        let principals = at(principals, &may).map(Rc::clone).collect();
+        WhoCan { masters, principals, holders }
     }
 
     /// All that somebody is bound to, rule by rule. Of `system:masters` it says nothing: they need no rules.

@@ -30,7 +30,7 @@ metadata: { name: n1 }
 ";
 const ROLE: &str = "[cluster-roles.looks]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
 const PATIENCE: Patience =
-    Patience { total: Duration::from_secs(60), first: Duration::from_millis(1), hidden: Duration::from_secs(60) };
+    Patience { total: Duration::from_mins(1), first: Duration::from_millis(1), hidden: Duration::from_mins(1) };
 
 /// A snapshot whose reviews are answered by the list: its last answer for good.
 struct Scripted {
