@@ -100,3 +100,40 @@ pub(crate) fn mark(meta: &mut Meta, policy: &str, labels: &Labels, digest: Strin
         meta.annotations.insert(LABELS.to_owned(), keys.join(","));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::rbac::{RoleRef, Rule, Selector, Subject};
+
+    /// What stands in clusters was made of this text: of another, every object would count as changed by hand.
+    #[track_caller]
+    fn made_of(found: &str, text: &str) {
+        let hash: String = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(found, hash, "{text}");
+    }
+
+    #[test]
+    fn digests_are_made_of_the_same_text_in_every_version() {
+        let rule = Rule {
+            verbs: vec!["get".to_owned()],
+            api_groups: vec![String::new()],
+            resources: vec!["pods".to_owned()],
+            ..Rule::default()
+        };
+        let role = Role { rules: vec![rule], ..Role::default() };
+        let rules = r#"[[["get"],[""],["pods"],[],[]]]"#;
+        made_of(&role_digest(&role, &Labels::new()), &format!("[{rules},{{}}]"));
+        let labels = Labels::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]);
+        made_of(&role_digest(&role, &labels), &format!(r#"[{rules},{{"a":"1","b":"2"}}]"#));
+        let selector = Selector { match_labels: labels, ..Selector::default() };
+        let gathers = Role { aggregation: Some(vec![selector, Selector::default()]), ..Role::default() };
+        made_of(&role_digest(&gathers, &Labels::new()), r#"[[{},{"matchLabels":{"a":"1","b":"2"}}],{}]"#);
+        let binding = Binding {
+            role_ref: RoleRef::ClusterRole("view".to_owned()),
+            subjects: vec![Subject::User("u".to_owned()), Subject::Group("g".to_owned())],
+            meta: Meta::default(),
+        };
+        made_of(&binding_digest(&binding), r#"["ClusterRole view",["group g","user u"]]"#);
+    }
+}
