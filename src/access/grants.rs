@@ -143,14 +143,10 @@ impl<'s> Grants<'s> {
 
     /// What an identity is bound to: each binding once, by the first of its subjects that means the identity.
     pub(crate) fn held_by(&self, identity: &Identity) -> Vec<Grant<'s>> {
-        let mut grants: Vec<Grant<'s>> = match self.index.get() {
-            Some(index) => {
-                let subjects = index.meaning(identity).filter_map(|subject| index.subjects.get(subject));
-                subjects.flatten().copied().collect()
-            }
-            None => self.all().filter(|grant| identity.is_meant_by(grant.subject)).collect(),
-        };
-        grants.sort_by_key(|grant| grant.at);
+        if self.index.get().is_some() {
+            return self.held_together(&self.meaning(identity));
+        }
+        let mut grants: Vec<Grant<'s>> = self.all().filter(|grant| identity.is_meant_by(grant.subject)).collect();
         grants.dedup_by_key(|grant| grant.at.0);
         grants
     }
