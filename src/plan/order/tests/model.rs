@@ -225,7 +225,16 @@ fn is_said_of(said: &str, who: &Who, state: &State) -> bool {
     };
     let name = who.to_string();
     let of_session = name.strip_prefix(said).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (session "));
-    of_session || admission.identities().any(is_meant)
+    // Where an entry stands behind a name the principal says it.
+    let admitted = Who::parse(said).map(|said| access.admit(&said)).unwrap();
+    let is_behind = |one: &Identity, other: &Identity| {
+        (one.username.is_none() || one.username == other.username)
+            && one.groups.iter().all(|group| other.groups.contains(group))
+    };
+    let by_principal = said.starts_with("arn:")
+        && admission.identities().next().is_some()
+        && admission.identities().all(|one| admitted.identities().any(|is| is_behind(one, is)));
+    of_session || by_principal || admission.identities().any(is_meant)
 }
 
 /// Makes the steps, those of a stage in the order of `dice`, and looks after each.
