@@ -21,7 +21,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rolecall::measured::{Loaded, load};
+use rolecall::bench::{BenchState, load_snapshot};
 
 /// That of the command.
 #[global_allocator]
@@ -185,12 +185,12 @@ fn ms(time: Duration) -> f64 {
 /// A figure, its limit at L in milliseconds.
 type Figure = (&'static str, Duration, f64);
 
-fn read(folder: &Path, name: &str, text: &str) -> (Loaded, Duration) {
+fn read(folder: &Path, name: &str, text: &str) -> (BenchState, Duration) {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
     let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
-    let loaded = runtime.block_on(load(&path)).unwrap();
+    let loaded = runtime.block_on(load_snapshot(&path)).unwrap();
     (loaded, begin.elapsed())
 }
 
@@ -198,8 +198,8 @@ fn measure(size: &Size) -> Vec<Figure> {
     let folder = tempfile::tempdir().unwrap();
     let state = |share: usize| read(folder.path(), &format!("{share}.yaml"), &size.snapshot(Changed { share }));
     let ((before, loading), (little, _), (all, _)) = (state(0), state(1), state(100));
-    let making = timed(RUNS, || before.questions());
-    let [before, little, all] = [&before, &little, &all].map(Loaded::questions);
+    let making = timed(RUNS, || before.queries());
+    let [before, little, all] = [&before, &little, &all].map(BenchState::queries);
     let who: Vec<String> =
         (0..QUESTIONS).map(|n| format!("arn:aws:iam::111122223333:role/person-{}", n * 7 % size.entries)).collect();
     let space = |n: usize| format!("ns-{}", n % size.namespaces);

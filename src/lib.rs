@@ -21,15 +21,15 @@ mod cluster;
 mod diagnostic;
 mod guard;
 mod names;
+mod permissions;
 mod plan;
 mod policy;
 mod render;
-mod rights;
 mod state;
 #[cfg(test)]
 mod test_cluster;
 mod yaml;
 
 #[cfg(feature = "measure")]
-pub use cli::measured;
-pub use cli::{Ends, Exit, Terminals, World, run};
+pub use cli::bench;
+pub use cli::{Env, Exit, Stdio, Terminals, run};

@@ -7,6 +7,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let mut world = rolecall::World::real();
+    let mut world = rolecall::Env::from_process();
     rolecall::run(std::env::args_os(), &mut world).into()
 }

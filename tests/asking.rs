@@ -20,7 +20,7 @@ use std::io;
 
 use common::page::Page;
 use common::rolecall::{Desk, example};
-use rolecall::{Ends, Exit, Terminals, World};
+use rolecall::{Env, Exit, Stdio, Terminals};
 
 /// The example on a desk of its own.
 fn desk() -> Desk {
@@ -33,14 +33,14 @@ fn desk() -> Desk {
 
 fn run_at_terminal(desk: &Desk, args: &[&str], answer: &str, colour: bool) -> (Exit, String, String) {
     let (out, err) = (Page::default(), Page::default());
-    let ends = Ends {
-        input: Box::new(io::Cursor::new(answer.to_owned())),
-        out: Box::new(out.clone()),
-        err: Box::new(err.clone()),
+    let ends = Stdio {
+        stdin: Box::new(io::Cursor::new(answer.to_owned())),
+        stdout: Box::new(out.clone()),
+        stderr: Box::new(err.clone()),
     };
-    let terminals = Terminals { input: true, out: colour, err: colour };
+    let terminals = Terminals { stdin: true, stdout: colour, stderr: colour };
     let now = "2026-11-24T12:00:00Z".parse().unwrap();
-    let mut world = World::new(now, BTreeMap::new(), desk.path(""), ends, terminals);
+    let mut world = Env::new(now, BTreeMap::new(), desk.path(""), ends, terminals);
     let args = std::iter::once("rolecall").chain(args.iter().copied()).map(Into::into);
     let exit = rolecall::run(args, &mut world);
     (exit, out.text(), err.text())
@@ -58,7 +58,7 @@ fn only_yes_is_taken_for_a_yes() {
     }
     let desk = desk();
     let (exit, out, err) = run_at_terminal(&desk, &["apply", "access.toml"], "yes\n", false);
-    assert_eq!(exit, Exit::Done, "{err}");
+    assert_eq!(exit, Exit::Success, "{err}");
     assert!(out.ends_with("Applied to example (snapshot cluster.yaml): 3 writes made.\n"), "{out}");
     insta::assert_snapshot!(err, @r"
 
@@ -75,7 +75,7 @@ fn nothing_is_asked_where_nothing_is_to_be_done() {
     let desk = desk();
     desk.ok(&["apply", "access.toml", "--auto-approve"]);
     let (exit, out, err) = run_at_terminal(&desk, &["apply", "access.toml"], "", false);
-    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert_eq!((exit, err.as_str()), (Exit::Success, ""));
     assert_eq!(
         out,
         "example (snapshot cluster.yaml), policy cluster-viewer: no changes, the cluster is what the policy says.\n"

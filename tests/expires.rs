@@ -20,7 +20,7 @@ use std::fs;
 use std::io;
 
 use common::page::Page;
-use rolecall::{Ends, Exit, Terminals, World};
+use rolecall::{Env, Exit, Stdio, Terminals};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -83,9 +83,9 @@ fn desk(cluster: &str) -> TempDir {
 
 fn run(desk: &TempDir, now: &str, args: &[&str]) -> (Exit, String, String) {
     let (out, err) = (Page::default(), Page::default());
-    let ends = Ends { input: Box::new(io::empty()), out: Box::new(out.clone()), err: Box::new(err.clone()) };
+    let ends = Stdio { stdin: Box::new(io::empty()), stdout: Box::new(out.clone()), stderr: Box::new(err.clone()) };
     let cwd = desk.path().to_owned();
-    let mut world = World::new(now.parse().unwrap(), BTreeMap::new(), cwd, ends, Terminals::default());
+    let mut world = Env::new(now.parse().unwrap(), BTreeMap::new(), cwd, ends, Terminals::default());
     let args = std::iter::once("rolecall").chain(args.iter().copied()).map(Into::into);
     let exit = rolecall::run(args, &mut world);
     (exit, out.text(), err.text())
@@ -96,12 +96,12 @@ fn access_comes_is_warned_of_and_goes_with_its_reason() {
     let desk = desk(CLUSTER);
     let early = "2026-09-01T00:00:00Z";
     let (exit, out, err) = run(&desk, early, &["apply", "--auto-approve"]);
-    assert_eq!(exit, Exit::Done, "{out}{err}");
+    assert_eq!(exit, Exit::Success, "{out}{err}");
     assert!(!err.contains("expires"), "{err}");
 
     let soon = "2026-09-30T23:59:59Z";
     let (exit, out, err) = run(&desk, soon, &["plan", "--detailed-exitcode"]);
-    assert_eq!(exit, Exit::Done, "{out}{err}");
+    assert_eq!(exit, Exit::Success, "{out}{err}");
     // Once, though there are two clusters.
     insta::assert_snapshot!(err, @r"
     warning: `principals.alice` expires on 2026-10-01, in less than an hour
@@ -123,7 +123,10 @@ fn access_comes_is_warned_of_and_goes_with_its_reason() {
 
     let end = "2026-10-01T00:00:00Z";
     let (exit, out, err) = run(&desk, end, &["plan", "--cluster", "a", "--detailed-exitcode"]);
-    assert_eq!((exit, err.as_str()), (Exit::Changes, "note: a snapshot has no caller, whose own access could go\n"));
+    assert_eq!(
+        (exit, err.as_str()),
+        (Exit::ChangesFound, "note: a snapshot has no caller, whose own access could go\n")
+    );
     let shown = out.split("Digest").next().unwrap();
     insta::assert_snapshot!(shown, @r"
     a (snapshot a.yaml), policy prod, 4 changes
@@ -157,7 +160,7 @@ fn access_comes_is_warned_of_and_goes_with_its_reason() {
     assert_eq!(places, ["\"delete\" 12", "\"delete\" 12", "\"update\" 21", "\"delete\" 32"]);
 
     let (exit, _, err) = run(&desk, end, &["apply", "--auto-approve"]);
-    assert_eq!(exit, Exit::Done, "{err}");
+    assert_eq!(exit, Exit::Success, "{err}");
     let (_, out, err) = run(&desk, "2027-01-01T00:00:00Z", &["plan", "--cluster", "a"]);
     assert!(out.contains("no changes"), "{out}");
     assert_eq!(err, "");

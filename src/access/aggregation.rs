@@ -13,40 +13,40 @@ use crate::state::rbac::{Rule, Selector};
 
 /// When the question is put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Moment {
+pub(crate) enum Aggregation {
     /// Now: the API server answers from the stored rules. Where an aggregated role has none, it stands in a snapshot
     /// that no controller has seen, and what one would fill in is taken.
-    Stored,
+    AsStored,
     /// Once the controller has run.
-    Settled,
+    Reconciled,
 }
 
 /// A rule and the role in which somebody wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sourced<'s> {
+pub(crate) struct SourcedRule<'s> {
     pub(crate) rule: &'s Rule,
     pub(crate) source: &'s ObjectKey,
 }
 
 /// The roles of a state, one of them at times as another state has it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Roles<'s> {
+pub(super) struct RoleOverlay<'s> {
     state: &'s State,
-    instead: Option<(&'s ObjectKey, Option<&'s Role>)>,
+    replacement: Option<(&'s ObjectKey, Option<&'s Role>)>,
 }
 
-impl<'s> Roles<'s> {
-    pub(super) fn of(state: &'s State) -> Self {
-        Self { state, instead: None }
+impl<'s> RoleOverlay<'s> {
+    pub(super) fn new(state: &'s State) -> Self {
+        Self { state, replacement: None }
     }
 
     /// The same but for one role.
-    pub(super) fn with(self, key: &'s ObjectKey, role: Option<&'s Role>) -> Self {
-        Self { instead: Some((key, role)), ..self }
+    pub(super) fn with_replacement(self, key: &'s ObjectKey, role: Option<&'s Role>) -> Self {
+        Self { replacement: Some((key, role)), ..self }
     }
 
     pub(super) fn get(&self, key: &ObjectKey) -> Option<(&'s ObjectKey, &'s Role)> {
-        match self.instead {
+        match self.replacement {
             Some((instead, role)) if instead == key => role.map(|role| (instead, role)),
             _ => self.state.roles.get_key_value(key),
         }
@@ -54,32 +54,37 @@ impl<'s> Roles<'s> {
 
     /// They come before the Roles of the namespaces, which are many.
     fn cluster_roles(self) -> impl Iterator<Item = (&'s ObjectKey, &'s Role)> {
-        let own = cluster_roles(self.state).filter(move |(key, _)| self.instead.is_none_or(|(other, _)| other != *key));
-        let instead = self.instead.and_then(|(key, role)| Some((key, role?)));
+        let own =
+            cluster_roles(self.state).filter(move |(key, _)| self.replacement.is_none_or(|(other, _)| other != *key));
+        let instead = self.replacement.and_then(|(key, role)| Some((key, role?)));
         own.chain(instead.filter(|(key, _)| key.kind() == ObjectKind::ClusterRole))
     }
 }
 
 /// Rules by content, with the first role that has each.
-type Pool<'s> = BTreeMap<&'s Rule, &'s ObjectKey>;
+type RuleSources<'s> = BTreeMap<&'s Rule, &'s ObjectKey>;
 
-struct Aggregated<'s> {
+struct AggregatedRole<'s> {
     /// What the roles that are not aggregated themselves bring in.
-    written: Pool<'s>,
+    direct: RuleSources<'s>,
     /// The aggregated roles among the selected.
-    through: Vec<&'s ObjectKey>,
-    held: Pool<'s>,
+    aggregated_from: Vec<&'s ObjectKey>,
+    rules: RuleSources<'s>,
 }
 
 /// Whether the rules of a role are to be gathered, not read.
-pub(super) fn is_gathered(role: &Role, moment: Moment) -> bool {
-    role.aggregation.is_some() && (moment == Moment::Settled || role.rules.is_empty())
+pub(super) fn is_aggregated(role: &Role, moment: Aggregation) -> bool {
+    role.aggregation.is_some() && (moment == Aggregation::Reconciled || role.rules.is_empty())
 }
 
 /// The rules of an aggregated role, gathered through the roles that it selects.
-pub(super) fn gather<'s>(roles: Roles<'s>, root: &'s ObjectKey, moment: Moment) -> Vec<Sourced<'s>> {
-    let mut all = selected(roles, root, moment);
-    keep_by_hand(roles, &mut all);
+pub(super) fn aggregate_rules<'s>(
+    roles: RoleOverlay<'s>,
+    root: &'s ObjectKey,
+    moment: Aggregation,
+) -> Vec<SourcedRule<'s>> {
+    let mut all = reachable_aggregated_roles(roles, root, moment);
+    keep_manual_rules(roles, &mut all);
     // In a circle of roles a rule keeps itself alive: each has it from the next. What nobody gives falls away, until
     // nothing more falls; then what is given arrives. Out of a circle the first part leaves nothing of its own.
     loop {
@@ -87,10 +92,10 @@ pub(super) fn gather<'s>(roles: Roles<'s>, root: &'s ObjectKey, moment: Moment) 
             .iter()
             .map(|(key, role)| {
                 let given = |rule: &Rule| {
-                    let held = |from: &&ObjectKey| all.get(*from).is_some_and(|from| from.held.contains_key(rule));
-                    role.written.contains_key(rule) || role.through.iter().any(held)
+                    let held = |from: &&ObjectKey| all.get(*from).is_some_and(|from| from.rules.contains_key(rule));
+                    role.direct.contains_key(rule) || role.aggregated_from.iter().any(held)
                 };
-                (*key, role.held.keys().copied().filter(|rule| !given(rule)).collect())
+                (*key, role.rules.keys().copied().filter(|rule| !given(rule)).collect())
             })
             .collect();
         if fallen.iter().all(|(_, rules)| rules.is_empty()) {
@@ -98,17 +103,18 @@ pub(super) fn gather<'s>(roles: Roles<'s>, root: &'s ObjectKey, moment: Moment) 
         }
         for (key, rules) in fallen {
             if let Some(role) = all.get_mut(key) {
-                role.held.retain(|rule, _| !rules.contains(rule));
+                role.rules.retain(|rule, _| !rules.contains(rule));
             }
         }
     }
     loop {
-        let arriving: Vec<(&ObjectKey, Pool<'s>)> = all
+        let arriving: Vec<(&ObjectKey, RuleSources<'s>)> = all
             .iter()
             .map(|(key, role)| {
-                let through = role.through.iter().filter_map(|from| all.get(*from)).flat_map(|from| &from.held);
-                let given = role.written.iter().chain(through);
-                (*key, given.filter(|(rule, _)| !role.held.contains_key(*rule)).map(|(r, s)| (*r, *s)).collect())
+                let through =
+                    role.aggregated_from.iter().filter_map(|from| all.get(*from)).flat_map(|from| &from.rules);
+                let given = role.direct.iter().chain(through);
+                (*key, given.filter(|(rule, _)| !role.rules.contains_key(*rule)).map(|(r, s)| (*r, *s)).collect())
             })
             .collect();
         if arriving.iter().all(|(_, pool)| pool.is_empty()) {
@@ -116,25 +122,26 @@ pub(super) fn gather<'s>(roles: Roles<'s>, root: &'s ObjectKey, moment: Moment) 
         }
         for (key, pool) in arriving {
             if let Some(role) = all.get_mut(key) {
-                role.held.extend(pool);
+                role.rules.extend(pool);
             }
         }
     }
-    let pool = all.remove(root).map(|role| role.held).unwrap_or_default();
-    pool.into_iter().map(|(rule, source)| Sourced { rule, source }).collect()
+    let pool = all.remove(root).map(|role| role.rules).unwrap_or_default();
+    pool.into_iter().map(|(rule, source)| SourcedRule { rule, source }).collect()
 }
 
 /// Makes the rules written that somebody else holds in a role into which nothing comes.
-fn keep_by_hand<'s>(roles: Roles<'s>, all: &mut BTreeMap<&'s ObjectKey, Aggregated<'s>>) {
-    let by_hand =
-        |key: &ObjectKey| roles.get(key).is_some_and(|(_, role)| role.meta.rules_by_hand() && !role.rules.is_empty());
+fn keep_manual_rules<'s>(roles: RoleOverlay<'s>, all: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>>) {
+    let by_hand = |key: &ObjectKey| {
+        roles.get(key).is_some_and(|(_, role)| role.meta.has_manual_rules() && !role.rules.is_empty())
+    };
     let mut fed: BTreeSet<&ObjectKey> =
-        all.iter().filter(|(_, role)| !role.written.is_empty()).map(|(key, _)| *key).collect();
+        all.iter().filter(|(_, role)| !role.direct.is_empty()).map(|(key, _)| *key).collect();
     loop {
         let gives = |from: &&ObjectKey| fed.contains(*from) || by_hand(from);
         let more: Vec<&ObjectKey> = all
             .iter()
-            .filter(|(key, role)| !fed.contains(*key) && role.through.iter().any(gives))
+            .filter(|(key, role)| !fed.contains(*key) && role.aggregated_from.iter().any(gives))
             .map(|(key, _)| *key)
             .collect();
         if more.is_empty() {
@@ -143,37 +150,42 @@ fn keep_by_hand<'s>(roles: Roles<'s>, all: &mut BTreeMap<&'s ObjectKey, Aggregat
         fed.extend(more);
     }
     for (key, role) in all.iter_mut().filter(|(key, _)| by_hand(key) && !fed.contains(*key)) {
-        role.written.extend(role.held.keys().map(|rule| (*rule, *key)));
+        role.direct.extend(role.rules.keys().map(|rule| (*rule, *key)));
     }
 }
 
 /// Every gathered role that is reached from `root`, with what it selects.
-fn selected<'s>(roles: Roles<'s>, root: &'s ObjectKey, moment: Moment) -> BTreeMap<&'s ObjectKey, Aggregated<'s>> {
-    let mut found: BTreeMap<&ObjectKey, Aggregated<'_>> = BTreeMap::new();
+fn reachable_aggregated_roles<'s>(
+    roles: RoleOverlay<'s>,
+    root: &'s ObjectKey,
+    moment: Aggregation,
+) -> BTreeMap<&'s ObjectKey, AggregatedRole<'s>> {
+    let mut found: BTreeMap<&ObjectKey, AggregatedRole<'_>> = BTreeMap::new();
     let mut open = vec![root];
     while let Some(key) = open.pop() {
         let Some((_, role)) = roles.get(key).filter(|_| !found.contains_key(key)) else {
             continue;
         };
-        let mut next = Aggregated { written: Pool::new(), through: Vec::new(), held: Pool::new() };
-        next.held.extend(role.rules.iter().map(|rule| (rule, key)));
-        for (from, other) in selection(roles, role.aggregation.as_deref().unwrap_or_default()) {
+        let mut next =
+            AggregatedRole { direct: RuleSources::new(), aggregated_from: Vec::new(), rules: RuleSources::new() };
+        next.rules.extend(role.rules.iter().map(|rule| (rule, key)));
+        for (from, other) in selected_cluster_roles(roles, role.aggregation.as_deref().unwrap_or_default()) {
             if from == key {
                 continue;
             }
-            if is_gathered(other, moment) {
-                next.through.push(from);
+            if is_aggregated(other, moment) {
+                next.aggregated_from.push(from);
                 open.push(from);
             } else {
                 for rule in &other.rules {
-                    next.written.entry(rule).or_insert(from);
+                    next.direct.entry(rule).or_insert(from);
                 }
             }
         }
         // The source of a rule is who wrote it, not who handed it on.
-        next.held = std::mem::take(&mut next.held)
+        next.rules = std::mem::take(&mut next.rules)
             .into_iter()
-            .map(|(rule, own)| (rule, next.written.get(rule).copied().unwrap_or(own)))
+            .map(|(rule, own)| (rule, next.direct.get(rule).copied().unwrap_or(own)))
             .collect();
         found.insert(key, next);
     }
@@ -181,8 +193,8 @@ fn selected<'s>(roles: Roles<'s>, root: &'s ObjectKey, moment: Moment) -> BTreeM
 }
 
 /// The ClusterRoles that one of the selectors matches, by name.
-pub(super) fn selection<'s>(
-    roles: Roles<'s>,
+pub(super) fn selected_cluster_roles<'s>(
+    roles: RoleOverlay<'s>,
     selectors: &'s [Selector],
 ) -> impl Iterator<Item = (&'s ObjectKey, &'s Role)> {
     roles.cluster_roles().filter(|(_, role)| selectors.iter().any(|selector| selector.matches(&role.meta.labels)))
@@ -193,13 +205,13 @@ fn cluster_roles(state: &State) -> impl Iterator<Item = (&ObjectKey, &Role)> {
 }
 
 /// The roles that take rules from each other in a circle, each circle once.
-pub(crate) fn circles(state: &State) -> Vec<BTreeSet<&ObjectKey>> {
+pub(crate) fn find_aggregation_cycles(state: &State) -> Vec<BTreeSet<&ObjectKey>> {
     let mut circles: Vec<BTreeSet<&ObjectKey>> = Vec::new();
     let aggregated = cluster_roles(state).filter(|(_, role)| role.aggregation.is_some());
     let reached: BTreeMap<&ObjectKey, BTreeSet<&ObjectKey>> = aggregated
         .map(|(key, _)| {
-            let all = selected(Roles::of(state), key, Moment::Settled);
-            (key, all.values().flat_map(|role| role.through.iter().copied()).collect())
+            let all = reachable_aggregated_roles(RoleOverlay::new(state), key, Aggregation::Reconciled);
+            (key, all.values().flat_map(|role| role.aggregated_from.iter().copied()).collect())
         })
         .collect();
     for (key, from) in &reached {

@@ -8,61 +8,61 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::LazyLock;
 
-use super::extent::{Extent, Objects, Region, Resources, Words};
-use super::identity::{Admission, Identity, Who};
-use super::query::{Access, By};
-use super::reach::{Part, Reach};
-use super::ways::{AWS_AUTH, EVERYTHING, Need, Place, WAYS, Way};
+use super::access_view::{AccessView, GrantSource};
+use super::effective_permissions::{EffectivePermissions, GrantedRequests};
+use super::escalation_rules::{AWS_AUTH, ESCALATION_RULES, EVERYTHING, EscalationRule, RequiredAccess, RequiredScope};
+use super::identity::{Authentication, Identity, Who};
+use super::request_set::{ObjectRequestSet, RequestSet, RequestSetExcept, ResourceSet, StringSet};
 use crate::names::reserved_prefix;
 
 /// Why somebody is more than he seems by who he is alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Assumed {
-    Masters,
+pub(crate) enum IdentityRisk {
+    SystemMasters,
     /// The username is one that Kubernetes or EKS gives to its own.
-    Reserved(String),
+    ReservedUsername(String),
     /// Whoever names the session chooses this name.
-    Free(String),
+    SessionChosenName(String),
 }
 
 /// An open way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum WayUp<'s> {
+pub(crate) enum EscalationPath<'s> {
     Rules {
-        way: &'static Way,
+        rule: &'static EscalationRule,
         /// What of it somebody may do.
-        through: Vec<Region<'s>>,
-        by: BTreeSet<By<'s>>,
+        requests: Vec<RequestSetExcept<'s>>,
+        granted_by: BTreeSet<GrantSource<'s>>,
     },
-    Assumed(Assumed),
+    Identity(IdentityRisk),
 }
 
-impl WayUp<'_> {
+impl EscalationPath<'_> {
     /// A short name, the same in every version.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Rules { way, .. } => way.name,
-            Self::Assumed(Assumed::Masters) => "masters",
-            Self::Assumed(Assumed::Reserved(_)) => "reserved-username",
-            Self::Assumed(Assumed::Free(_)) => "free-name",
+            Self::Rules { rule: way, .. } => way.name,
+            Self::Identity(IdentityRisk::SystemMasters) => "masters",
+            Self::Identity(IdentityRisk::ReservedUsername(_)) => "reserved-username",
+            Self::Identity(IdentityRisk::SessionChosenName(_)) => "free-name",
         }
     }
 }
 
-impl fmt::Display for WayUp<'_> {
+impl fmt::Display for EscalationPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rules { way, through, by: _ } => {
+            Self::Rules { rule: way, requests: through, granted_by: _ } => {
                 let through: Vec<String> = through.iter().map(ToString::to_string).collect();
-                write!(f, "{}: {}", way.path, through.join("; "))
+                write!(f, "{}: {}", way.consequence, through.join("; "))
             }
-            Self::Assumed(Assumed::Masters) => {
+            Self::Identity(IdentityRisk::SystemMasters) => {
                 f.write_str("is system:masters: may do everything, and no change of RBAC takes it away")
             }
-            Self::Assumed(Assumed::Reserved(name)) => {
+            Self::Identity(IdentityRisk::ReservedUsername(name)) => {
                 write!(f, "logs in as `{name}`, which belongs to the cluster itself, and has its access")
             }
-            Self::Assumed(Assumed::Free(name)) => {
+            Self::Identity(IdentityRisk::SessionChosenName(name)) => {
                 write!(f, "logs in under `{name}`: whoever names the session chooses who he is")
             }
         }
@@ -70,147 +70,163 @@ impl fmt::Display for WayUp<'_> {
 }
 
 /// The ways that are open to somebody.
-pub(crate) fn ways_up<'s>(access: &Access<'s>, who: &Who) -> Vec<WayUp<'s>> {
-    let admission = access.admit(who);
-    let mut ways = assumed(&admission);
-    if !admission.identities().any(Identity::is_master) {
-        let parts = Reach::new(false, access.held(who)).parts();
-        ways.extend(found(&parts, || parts.clone()));
+pub(crate) fn escalation_paths<'s>(access: &AccessView<'s>, who: &Who) -> Vec<EscalationPath<'s>> {
+    let admission = access.authenticate(who);
+    let mut ways = identity_escalation_paths(&admission);
+    if !admission.identities().any(Identity::is_in_system_masters) {
+        let parts = EffectivePermissions::new(false, access.effective_rules(who)).granted_requests();
+        ways.extend(rule_escalation_paths(&parts, || parts.clone()));
     }
     ways
 }
 
 /// Everybody who has a way up, with his ways.
-pub(crate) fn all_ways_up<'s>(access: &Access<'s>) -> Vec<(Who, Vec<WayUp<'s>>)> {
-    access.grants.index();
-    let all = access.everybody().into_iter().map(|who| (ways_up(access, &who), who));
+pub(crate) fn all_escalation_paths<'s>(access: &AccessView<'s>) -> Vec<(Who, Vec<EscalationPath<'s>>)> {
+    access.grants.build_index();
+    let all = access.all_subjects().into_iter().map(|who| (escalation_paths(access, &who), who));
     all.filter(|(ways, _)| !ways.is_empty()).map(|(ways, who)| (who, ways)).collect()
 }
 
 /// The ways that a gain opens for somebody who may then do all of `reach`.
-pub(super) fn opened<'s>(gained: &[Part<'s>], reach: &Reach<'s>) -> Vec<WayUp<'s>> {
-    if reach.is_master() { Vec::new() } else { found(gained, || reach.parts()) }
+pub(super) fn newly_opened_paths<'s>(
+    gained: &[GrantedRequests<'s>],
+    reach: &EffectivePermissions<'s>,
+) -> Vec<EscalationPath<'s>> {
+    if reach.is_in_system_masters() { Vec::new() } else { rule_escalation_paths(gained, || reach.granted_requests()) }
 }
 
 /// What lies in who somebody is.
-pub(super) fn assumed<'s>(admission: &Admission) -> Vec<WayUp<'s>> {
+pub(super) fn identity_escalation_paths<'s>(admission: &Authentication) -> Vec<EscalationPath<'s>> {
     let mut ways = BTreeSet::new();
     for identity in admission.identities().filter(|identity| identity.entry().is_some()) {
-        if identity.is_master() {
-            ways.insert(Assumed::Masters);
+        if identity.is_in_system_masters() {
+            ways.insert(IdentityRisk::SystemMasters);
         }
         let names = identity.username.iter().chain(&identity.groups);
-        ways.extend(names.filter(|name| name.is_free()).map(|name| Assumed::Free(name.to_string())));
+        ways.extend(
+            names.filter(|name| name.is_session_chosen()).map(|name| IdentityRisk::SessionChosenName(name.to_string())),
+        );
         let username = identity.username.iter().filter(|name| reserved_prefix(name.as_str()).is_some());
         // A machine whose name EC2 or the session says is what it seems; the name of one written down is taken.
-        let taken = username.filter(|name| !identity.is_node() || name.literal().is_some());
-        ways.extend(taken.map(|name| Assumed::Reserved(name.to_string())));
+        let taken = username.filter(|name| !identity.is_node() || name.as_literal().is_some());
+        ways.extend(taken.map(|name| IdentityRisk::ReservedUsername(name.to_string())));
     }
-    ways.into_iter().map(WayUp::Assumed).collect()
+    ways.into_iter().map(EscalationPath::Identity).collect()
 }
 
 /// The ways for which one of the `new` parts counts, where the other needs may be met by `all`.
-fn found<'s>(new: &[Part<'s>], all: impl FnOnce() -> Vec<Part<'s>>) -> Vec<WayUp<'s>> {
-    let (whole, parts): (Vec<&Part<'s>>, Vec<&Part<'s>>) = new.iter().partition(|part| is_everything(&part.region));
+fn rule_escalation_paths<'s>(
+    new: &[GrantedRequests<'s>],
+    all: impl FnOnce() -> Vec<GrantedRequests<'s>>,
+) -> Vec<EscalationPath<'s>> {
+    let (whole, parts): (Vec<&GrantedRequests<'s>>, Vec<&GrantedRequests<'s>>) =
+        new.iter().partition(|part| is_everything(&part.requests));
     let mut ways = Vec::new();
     if !whole.is_empty() {
-        let through = whole.iter().map(|part| part.region.clone()).collect();
-        let by = whole.iter().flat_map(|part| part.by.iter().copied()).collect();
-        ways.push(WayUp::Rules { way: &EVERYTHING, through, by });
+        let through = whole.iter().map(|part| part.requests.clone()).collect();
+        let by = whole.iter().flat_map(|part| part.granted_by.iter().copied()).collect();
+        ways.push(EscalationPath::Rules { rule: &EVERYTHING, requests: through, granted_by: by });
     }
     let all = LazyCell::new(all);
-    for (way, needs) in WAYS.iter().zip(NEEDS.iter()) {
+    for (way, needs) in ESCALATION_RULES.iter().zip(REQUIRED_SETS.iter()) {
         // What is everything in one namespace is the whole cluster in this one.
         let whole = if way.name == AWS_AUTH { whole.as_slice() } else { &[] };
         let counting = || whole.iter().chain(&parts).copied();
-        let needs = || way.needs.iter().zip(needs);
-        let mut hits: Vec<Vec<Hit<'_, 's>>> = needs().map(|need| hits(counting(), need)).collect();
+        let needs = || way.requires.iter().zip(needs);
+        let mut hits: Vec<Vec<RequirementMatch<'_, 's>>> =
+            needs().map(|need| matches_of_requirement(counting(), need)).collect();
         if hits.iter().all(Vec::is_empty) {
             continue;
         }
         if hits.len() > 1 {
-            hits = needs().map(|need| self::hits(all.iter(), need)).collect();
+            hits = needs().map(|need| self::matches_of_requirement(all.iter(), need)).collect();
         }
-        ways.extend(together(way, hits));
+        ways.extend(combine_matches(way, hits));
     }
     ways
 }
 
 /// What the ways need, as sets of requests.
-static NEEDS: LazyLock<Vec<Vec<Extent<'static>>>> =
-    LazyLock::new(|| WAYS.iter().map(|way| way.needs.iter().map(Need::extent).collect()).collect());
+static REQUIRED_SETS: LazyLock<Vec<Vec<RequestSet<'static>>>> = LazyLock::new(|| {
+    ESCALATION_RULES.iter().map(|way| way.requires.iter().map(RequiredAccess::request_set).collect()).collect()
+});
 
 /// Part of what somebody may do that a need asks for.
-struct Hit<'a, 's> {
-    region: Region<'s>,
-    by: &'a [By<'s>],
+struct RequirementMatch<'a, 's> {
+    requests: RequestSetExcept<'s>,
+    granted_by: &'a [GrantSource<'s>],
 }
 
-fn hits<'a, 's>(
-    parts: impl Iterator<Item = &'a Part<'s>>,
-    (need, asked): (&Need, &Extent<'static>),
-) -> Vec<Hit<'a, 's>> {
-    let met = parts.filter_map(|part| Some(Hit { region: part.region.intersect(asked)?, by: &part.by }));
-    met.filter(|hit| need.place != Place::Itself || names_its_namespace(&hit.region)).collect()
+fn matches_of_requirement<'a, 's>(
+    parts: impl Iterator<Item = &'a GrantedRequests<'s>>,
+    (need, asked): (&RequiredAccess, &RequestSet<'static>),
+) -> Vec<RequirementMatch<'a, 's>> {
+    let met = parts.filter_map(|part| {
+        Some(RequirementMatch { requests: part.requests.intersect(asked)?, granted_by: &part.granted_by })
+    });
+    met.filter(|hit| need.scope != RequiredScope::NamedNamespace || names_own_namespace(&hit.requests)).collect()
 }
 
-fn names_its_namespace(region: &Region<'_>) -> bool {
-    match &region.extent {
-        Extent::Objects(objects) => {
-            let named = objects.namespaces.minus(&Words::only([""]));
-            objects.names.meets(&named)
+fn names_own_namespace(region: &RequestSetExcept<'_>) -> bool {
+    match &region.set {
+        RequestSet::Objects(objects) => {
+            let named = objects.namespaces.minus(&StringSet::only([""]));
+            objects.names.overlaps(&named)
         }
-        Extent::Paths(_) => false,
+        RequestSet::Urls(_) => false,
     }
 }
 
 /// The way, where all needs are met in one place.
-fn together<'s>(way: &'static Way, hits: Vec<Vec<Hit<'_, 's>>>) -> Option<WayUp<'s>> {
-    let mut place = Words::all();
+fn combine_matches<'s>(
+    way: &'static EscalationRule,
+    hits: Vec<Vec<RequirementMatch<'_, 's>>>,
+) -> Option<EscalationPath<'s>> {
+    let mut place = StringSet::all();
     for hits in &hits {
-        let met = hits.iter().map(|hit| namespaces(&hit.region));
-        place = place.intersect(&met.fold(Words::none(), |all, one| all.union(&one)));
+        let met = hits.iter().map(|hit| namespaces(&hit.requests));
+        place = place.intersect(&met.fold(StringSet::none(), |all, one| all.union(&one)));
     }
     if place.is_empty() {
         return None;
     }
     let (mut through, mut by) = (Vec::new(), BTreeSet::new());
-    for hit in hits.into_iter().flatten().filter(|hit| namespaces(&hit.region).meets(&place)) {
-        through.push(hit.region);
-        by.extend(hit.by.iter().copied());
+    for hit in hits.into_iter().flatten().filter(|hit| namespaces(&hit.requests).overlaps(&place)) {
+        through.push(hit.requests);
+        by.extend(hit.granted_by.iter().copied());
     }
-    Some(WayUp::Rules { way, through, by })
+    Some(EscalationPath::Rules { rule: way, requests: through, granted_by: by })
 }
 
-fn namespaces<'s>(region: &Region<'s>) -> Words<'s> {
-    match &region.extent {
-        Extent::Objects(objects) => objects.namespaces.clone(),
-        Extent::Paths(_) => Words::none(),
+fn namespaces<'s>(region: &RequestSetExcept<'s>) -> StringSet<'s> {
+    match &region.set {
+        RequestSet::Objects(objects) => objects.namespaces.clone(),
+        RequestSet::Urls(_) => StringSet::none(),
     }
 }
 
-fn is_everything(region: &Region<'_>) -> bool {
-    match &region.extent {
-        Extent::Objects(Objects { namespaces: _, resources, groups, names, verbs }) => {
+fn is_everything(region: &RequestSetExcept<'_>) -> bool {
+    match &region.set {
+        RequestSet::Objects(ObjectRequestSet { namespaces: _, resources, groups, names, verbs }) => {
             resources.is_all() && groups.is_all() && names.is_all() && verbs.is_all()
         }
-        Extent::Paths(_) => false,
+        RequestSet::Urls(_) => false,
     }
 }
 
-impl Need {
-    pub(super) fn extent(&self) -> Extent<'static> {
-        let words = |list: &'static [&'static str]| Words::only(list.iter().copied());
-        Extent::Objects(Objects {
-            namespaces: match self.place {
-                Place::Namespace => Words::all_but([""]),
-                Place::Cluster => Words::only([""]),
-                Place::In(namespace) => Words::only([namespace]),
-                Place::Any | Place::Itself => Words::all(),
+impl RequiredAccess {
+    pub(super) fn request_set(&self) -> RequestSet<'static> {
+        let words = |list: &'static [&'static str]| StringSet::only(list.iter().copied());
+        RequestSet::Objects(ObjectRequestSet {
+            namespaces: match self.scope {
+                RequiredScope::AnyNamespace => StringSet::all_but([""]),
+                RequiredScope::Cluster => StringSet::only([""]),
+                RequiredScope::InNamespace(namespace) => StringSet::only([namespace]),
+                RequiredScope::Any | RequiredScope::NamedNamespace => StringSet::all(),
             },
-            resources: Resources::of_rule(self.resources.iter().copied()),
-            groups: Words::only([self.group]),
-            names: if self.names.is_empty() { Words::all() } else { words(self.names) },
+            resources: ResourceSet::from_rule(self.resources.iter().copied()),
+            groups: StringSet::only([self.group]),
+            names: if self.names.is_empty() { StringSet::all() } else { words(self.names) },
             verbs: words(self.verbs),
         })
     }

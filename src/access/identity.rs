@@ -7,10 +7,10 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::caller::Caller;
-use super::mapping::{EntryRef, Mapped, Mapping, Never};
-use super::template::{Name, NotAnInstance, render};
-use crate::names::ArnFault;
+use super::iam_identity::IamIdentity;
+use super::identity_mapping::{EntryRef, IdentityMapping, MappedEntry, UnmatchableReason};
+use super::template::{NotInstanceSession, RenderedName, render_template};
+use crate::names::ArnError;
 use crate::state::rbac::Subject;
 
 pub(crate) const MASTERS: &str = "system:masters";
@@ -25,7 +25,7 @@ const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 /// Whom a question is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Who {
-    Arn(Caller),
+    Arn(IamIdentity),
     /// Any principal of an account that has no entry of its own.
     Account(String),
     User(String),
@@ -39,9 +39,9 @@ pub(crate) enum Who {
 
 /// Why a text says of nobody who he is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum WhoFault {
+pub(crate) enum SubjectQueryError {
     #[error("{0}")]
-    Arn(ArnFault),
+    Arn(ArnError),
     #[error("a service account is written `sa:NAMESPACE/NAME`")]
     ServiceAccount,
     #[error("`{0}` is neither an ARN nor `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`")]
@@ -53,11 +53,11 @@ impl Who {
     ///
     /// # Errors
     /// A text that names nobody.
-    pub(crate) fn parse(text: &str) -> Result<Self, WhoFault> {
+    pub(crate) fn parse(text: &str) -> Result<Self, SubjectQueryError> {
         let some = |name: &str| (!name.is_empty()).then(|| name.to_owned());
-        let unknown = || WhoFault::Unknown(text.to_owned());
+        let unknown = || SubjectQueryError::Unknown(text.to_owned());
         match text.split_once(':') {
-            Some(("arn", _)) => Caller::parse(text).map(Self::Arn).map_err(WhoFault::Arn),
+            Some(("arn", _)) => IamIdentity::parse(text).map(Self::Arn).map_err(SubjectQueryError::Arn),
             Some(("user", name)) => some(name).map(Self::User).ok_or_else(unknown),
             Some(("group", name)) => some(name).map(Self::Group).ok_or_else(unknown),
             Some(("account", id)) => some(id).map(Self::Account).ok_or_else(unknown),
@@ -65,17 +65,17 @@ impl Who {
                 Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
                     Ok(Self::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
                 }
-                _ => Err(WhoFault::ServiceAccount),
+                _ => Err(SubjectQueryError::ServiceAccount),
             },
             _ => Err(unknown()),
         }
     }
 
     /// The subject of a binding, asked about by itself.
-    pub(crate) fn of_subject(subject: &Subject) -> Self {
+    pub(crate) fn from_subject(subject: &Subject) -> Self {
         match subject {
             Subject::Group(name) => Self::Group(name.clone()),
-            Subject::User(name) => Self::of_username(name),
+            Subject::User(name) => Self::from_username(name),
             Subject::ServiceAccount { namespace, name } => {
                 Self::ServiceAccount { namespace: namespace.clone(), name: name.clone() }
             }
@@ -83,8 +83,8 @@ impl Who {
     }
 
     /// A user by that name; a service account where the name is one of its names.
-    pub(crate) fn of_username(name: &str) -> Self {
-        match service_account_of(name) {
+    pub(crate) fn from_username(name: &str) -> Self {
+        match parse_service_account_username(name) {
             Some((namespace, account)) => {
                 Self::ServiceAccount { namespace: namespace.to_owned(), name: account.to_owned() }
             }
@@ -123,7 +123,7 @@ impl<'de> serde::Deserialize<'de> for Who {
 }
 
 /// The namespace and name in the username of a service account.
-fn service_account_of(username: &str) -> Option<(&str, &str)> {
+fn parse_service_account_username(username: &str) -> Option<(&str, &str)> {
     let (namespace, name) = username.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
     (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
 }
@@ -134,9 +134,9 @@ pub(super) fn service_account_username(namespace: &str, name: &str) -> String {
 
 /// How somebody came to be who he is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Source {
+pub(crate) enum IdentitySource {
     /// The question said so.
-    Asked,
+    Query,
     Entry(EntryRef),
     /// mapAccounts admits the whole account.
     Account(EntryRef),
@@ -146,60 +146,60 @@ pub(crate) enum Source {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity {
     /// Nobody in particular, where the question is about a group.
-    pub(crate) username: Option<Name>,
-    pub(crate) groups: Vec<Name>,
-    pub(crate) source: Source,
+    pub(crate) username: Option<RenderedName>,
+    pub(crate) groups: Vec<RenderedName>,
+    pub(crate) source: IdentitySource,
 }
 
 /// Why the authenticator lets somebody not in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Denial {
+pub(crate) enum DenialReason {
     NotMapped {
         /// Entries that look meant for him and never answer.
-        meant: Vec<(EntryRef, Never)>,
+        near_misses: Vec<(EntryRef, UnmatchableReason)>,
     },
     /// The entry is for machines.
-    NotAnInstance { entry: EntryRef, fault: NotAnInstance },
+    NotAnInstance { entry: EntryRef, fault: NotInstanceSession },
 }
 
 /// What becomes of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Admission {
-    As(Identity),
-    Denied(Denial),
+pub(crate) enum Authentication {
+    Identity(Identity),
+    Denied(DenialReason),
     /// Several entries answer, another at each login.
-    ByChance(Vec<Result<Identity, Denial>>),
+    Ambiguous(Vec<Result<Identity, DenialReason>>),
 }
 
-impl Admission {
+impl Authentication {
     /// Everyone whom the caller may be.
     pub(crate) fn identities(&self) -> impl Iterator<Item = &Identity> {
-        let (one, many): (Option<&Identity>, &[Result<Identity, Denial>]) = match self {
-            Self::As(identity) => (Some(identity), &[]),
+        let (one, many): (Option<&Identity>, &[Result<Identity, DenialReason>]) = match self {
+            Self::Identity(identity) => (Some(identity), &[]),
             Self::Denied(_) => (None, &[]),
-            Self::ByChance(logins) => (None, logins),
+            Self::Ambiguous(logins) => (None, logins),
         };
         one.into_iter().chain(many.iter().filter_map(|login| login.as_ref().ok()))
     }
 
-    pub(super) fn of(who: &Who, mapping: &Mapping) -> Self {
+    pub(super) fn for_query(who: &Who, mapping: &IdentityMapping) -> Self {
         let asked = |username: Option<&str>, groups: &[&str]| {
-            let literal = |text: &str| Name::Literal(text.to_owned());
+            let literal = |text: &str| RenderedName::Literal(text.to_owned());
             let groups = groups.iter().map(|group| literal(group)).collect();
-            Self::As(Identity::authenticated(username.map(literal), groups, Source::Asked))
+            Self::Identity(Identity::new_authenticated(username.map(literal), groups, IdentitySource::Query))
         };
         match who {
-            Who::Arn(caller) => Self::of_caller(caller, mapping, mapping),
-            Who::Account(id) => match mapping.account(id) {
-                Some(place) => Self::As(Identity::authenticated(
-                    Some(Name::Open(format!("the ARN of a principal of {id}"))),
+            Who::Arn(caller) => Self::for_iam_identity(caller, mapping, mapping),
+            Who::Account(id) => match mapping.account_entry(id) {
+                Some(place) => Self::Identity(Identity::new_authenticated(
+                    Some(RenderedName::PerSession(format!("the ARN of a principal of {id}"))),
                     Vec::new(),
-                    Source::Account(place.clone()),
+                    IdentitySource::Account(place.clone()),
                 )),
-                None => Self::Denied(Denial::NotMapped { meant: Vec::new() }),
+                None => Self::Denied(DenialReason::NotMapped { near_misses: Vec::new() }),
             },
             Who::User(name) if name == ANONYMOUS => asked(Some(name), &[UNAUTHENTICATED]),
-            Who::User(name) => match service_account_of(name) {
+            Who::User(name) => match parse_service_account_username(name) {
                 Some((namespace, _)) => asked(Some(name), &[SERVICE_ACCOUNTS, &namespace_group(namespace)]),
                 None => asked(Some(name), &[]),
             },
@@ -214,20 +214,28 @@ impl Admission {
     }
 
     /// The entries of the one mapping answer, and the accounts of the other.
-    pub(super) fn of_caller(caller: &Caller, mapping: &Mapping, accounts: &Mapping) -> Self {
+    pub(super) fn for_iam_identity(
+        caller: &IamIdentity,
+        mapping: &IdentityMapping,
+        accounts: &IdentityMapping,
+    ) -> Self {
         let mut logins: Vec<_> =
-            mapping.answering(caller).iter().map(|mapped| Identity::mapped(caller, mapped)).collect();
-        if let Some(place) = accounts.account(caller.account()).filter(|_| logins.is_empty()) {
-            let name = Name::Literal(caller.canonical().to_owned());
-            logins.push(Ok(Identity::authenticated(Some(name), Vec::new(), Source::Account(place.clone()))));
+            mapping.entries_for(caller).iter().map(|mapped| Identity::from_entry(caller, mapped)).collect();
+        if let Some(place) = accounts.account_entry(caller.account()).filter(|_| logins.is_empty()) {
+            let name = RenderedName::Literal(caller.canonical().to_owned());
+            logins.push(Ok(Identity::new_authenticated(
+                Some(name),
+                Vec::new(),
+                IdentitySource::Account(place.clone()),
+            )));
         }
         match (logins.pop(), logins.is_empty()) {
-            (None, _) => Self::Denied(Denial::NotMapped { meant: mapping.meant_for(caller) }),
-            (Some(Ok(identity)), true) => Self::As(identity),
+            (None, _) => Self::Denied(DenialReason::NotMapped { near_misses: mapping.near_misses(caller) }),
+            (Some(Ok(identity)), true) => Self::Identity(identity),
             (Some(Err(denial)), true) => Self::Denied(denial),
             (Some(last), false) => {
                 logins.push(last);
-                Self::ByChance(logins)
+                Self::Ambiguous(logins)
             }
         }
     }
@@ -243,49 +251,54 @@ fn is_namespace_group(group: &str) -> bool {
 
 impl Identity {
     /// Whom an entry makes of a caller; the login fails where one template fails.
-    fn mapped(caller: &Caller, mapped: &Mapped) -> Result<Self, Denial> {
+    fn from_entry(caller: &IamIdentity, mapped: &MappedEntry) -> Result<Self, DenialReason> {
         let name = |template: &String| {
-            render(template, caller).map_err(|fault| Denial::NotAnInstance { entry: mapped.place.clone(), fault })
+            render_template(template, caller)
+                .map_err(|fault| DenialReason::NotAnInstance { entry: mapped.entry_ref.clone(), fault })
         };
         let username = name(&mapped.entry.username)?;
         let groups = mapped.entry.groups.iter().map(name).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self::authenticated(Some(username), groups, Source::Entry(mapped.place.clone())))
+        Ok(Self::new_authenticated(Some(username), groups, IdentitySource::Entry(mapped.entry_ref.clone())))
     }
 
     /// Adds the group of everybody who logged in, as the API server does.
-    fn authenticated(username: Option<Name>, mut groups: Vec<Name>, source: Source) -> Self {
-        let anonymous = username.as_ref().and_then(Name::literal) == Some(ANONYMOUS);
-        let known = |group: &Name| matches!(group.literal(), Some(AUTHENTICATED | UNAUTHENTICATED));
+    fn new_authenticated(
+        username: Option<RenderedName>,
+        mut groups: Vec<RenderedName>,
+        source: IdentitySource,
+    ) -> Self {
+        let anonymous = username.as_ref().and_then(RenderedName::as_literal) == Some(ANONYMOUS);
+        let known = |group: &RenderedName| matches!(group.as_literal(), Some(AUTHENTICATED | UNAUTHENTICATED));
         if !anonymous && !groups.iter().any(known) {
-            groups.push(Name::Literal(AUTHENTICATED.to_owned()));
+            groups.push(RenderedName::Literal(AUTHENTICATED.to_owned()));
         }
         Self { username, groups, source }
     }
 
-    pub(crate) fn is_in(&self, group: &str) -> bool {
-        self.groups.iter().any(|name| name.literal() == Some(group))
+    pub(crate) fn is_in_group(&self, group: &str) -> bool {
+        self.groups.iter().any(|name| name.as_literal() == Some(group))
     }
 
     /// Allowed before RBAC is asked (kubernetes `kubeapiserver/authorizer/reload.go`, the privileged group).
-    pub(crate) fn is_master(&self) -> bool {
-        self.is_in(MASTERS)
+    pub(crate) fn is_in_system_masters(&self) -> bool {
+        self.is_in_group(MASTERS)
     }
 
     /// Whether some session of his is one of them.
-    pub(crate) fn may_be_master(&self) -> bool {
-        self.groups.iter().any(|group| group.may_be(MASTERS))
+    pub(crate) fn may_be_in_system_masters(&self) -> bool {
+        self.groups.iter().any(|group| group.can_equal(MASTERS))
     }
 
     /// The Node authorizer answers for these beside RBAC (`nodeidentifier/default.go`).
     pub(crate) fn is_node(&self) -> bool {
-        self.is_in(NODES) && self.username.as_ref().is_some_and(|name| name.as_str().starts_with(NODE_PREFIX))
+        self.is_in_group(NODES) && self.username.as_ref().is_some_and(|name| name.as_str().starts_with(NODE_PREFIX))
     }
 
     /// Whether a binding's subject means this one (kubernetes `registry/rbac/validation/rule.go`, `appliesToUser`).
-    pub(crate) fn is_meant_by(&self, subject: &Subject) -> bool {
-        let username = self.username.as_ref().and_then(Name::literal);
+    pub(crate) fn matches_subject(&self, subject: &Subject) -> bool {
+        let username = self.username.as_ref().and_then(RenderedName::as_literal);
         match subject {
-            Subject::Group(name) => self.is_in(name),
+            Subject::Group(name) => self.is_in_group(name),
             Subject::User(name) => username == Some(name),
             Subject::ServiceAccount { namespace, name } => username
                 .and_then(|username| username.strip_prefix(SERVICE_ACCOUNT_PREFIX))
@@ -296,8 +309,9 @@ impl Identity {
 
     /// Every subject that means this identity.
     pub(crate) fn subjects(&self) -> impl Iterator<Item = Subject> {
-        let username = self.username.as_ref().and_then(Name::literal);
-        let groups = self.groups.iter().filter_map(Name::literal).map(|name| Subject::Group(name.to_owned()));
+        let username = self.username.as_ref().and_then(RenderedName::as_literal);
+        let groups =
+            self.groups.iter().filter_map(RenderedName::as_literal).map(|name| Subject::Group(name.to_owned()));
         let user = username.map(|name| Subject::User(name.to_owned()));
         let accounts = Self::service_account_parts(username.unwrap_or_default()).map(|(namespace, name)| {
             Subject::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
@@ -308,8 +322,8 @@ impl Identity {
     /// The entry of aws-auth that made this identity.
     pub(crate) fn entry(&self) -> Option<&EntryRef> {
         match &self.source {
-            Source::Asked => None,
-            Source::Entry(place) | Source::Account(place) => Some(place),
+            IdentitySource::Query => None,
+            IdentitySource::Entry(place) | IdentitySource::Account(place) => Some(place),
         }
     }
 

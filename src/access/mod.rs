@@ -4,52 +4,55 @@
 //! Pure: this room knows states and names. It may not know policies, plans, terminals or connections; whoever shows its
 //! answers finds the place in a policy by the keys of objects and entries in them.
 
+mod access_view;
 mod aggregation;
-mod alone;
-mod caller;
-mod covers;
-mod delta;
-mod doubts;
+mod allow_reason;
+mod dangling;
+mod diff;
+mod effective_permissions;
 mod escalation;
-mod extent;
+mod escalation_rules;
 mod grants;
+mod iam_identity;
 mod identity;
-mod mapping;
-mod matches;
+mod identity_mapping;
+mod marginal_impact;
 mod principals;
-mod query;
-mod reach;
-mod reason;
+mod query_lint;
 mod repair;
 mod request;
+mod request_set;
+mod rule_coverage;
+mod rule_match;
 mod template;
-mod waiting;
-mod ways;
 
-pub(crate) use aggregation::Moment;
-pub(crate) use alone::Alone;
-pub(crate) use caller::Caller;
-pub(crate) use covers::uncovered;
-pub(crate) use delta::{Row, delta};
-pub(crate) use doubts::{Doubt, doubts, spelling};
-pub(crate) use escalation::{WayUp, all_ways_up, ways_up};
-pub(crate) use extent::{Extent, Region, Requests, Words};
-pub(crate) use identity::{AUTHENTICATED, Admission, Denial, Identity, MASTERS, Who, WhoFault};
-pub(crate) use mapping::{EntryRef, Never};
-pub(crate) use matches::{Lack, allows};
-pub(crate) use principals::Principal;
-pub(crate) use query::{Access, Answer, By, Chain, Held, Holder, Miss, Verdict, WhoCan};
-pub(crate) use reach::Part;
-pub(crate) use reason::AllowedBy;
-pub(crate) use repair::lost_rights;
+pub(crate) use access_view::{
+    AccessDecision, AccessView, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss, SubjectGrants, WhoCanResult,
+};
+pub(crate) use aggregation::Aggregation;
+pub(crate) use allow_reason::AllowReason;
+pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};
+pub(crate) use diff::{SubjectDiff, diff_access};
+pub(crate) use effective_permissions::GrantedRequests;
+pub(crate) use escalation::{EscalationPath, all_escalation_paths, escalation_paths};
+pub(crate) use iam_identity::IamIdentity;
+pub(crate) use identity::{AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SubjectQueryError, Who};
+pub(crate) use identity_mapping::{EntryRef, UnmatchableReason};
+pub(crate) use marginal_impact::MarginalImpact;
+pub(crate) use principals::MappedPrincipal;
+pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};
+pub(crate) use repair::lost_repair_permissions;
 pub(crate) use request::{ObjectRequest, Request};
-pub(crate) use template::{Name, is_of_session};
-pub(crate) use waiting::{all_waiting, in_circles, left_waiting};
+pub(crate) use request_set::{RequestSet, RequestSetExcept, Requests, StringSet};
+pub(crate) use rule_coverage::uncovered;
+pub(crate) use rule_match::{RuleMismatch, rule_allows};
+pub(crate) use template::{RenderedName, is_session_name_char};
 
 // What the tests ask of the parts by themselves.
 #[cfg(test)]
 pub(crate) use self::{
-    aggregation::circles, caller::Session, delta::delta_of, identity::Source, mapping::Standing, reach::contains,
+    aggregation::find_aggregation_cycles, diff::diff_subject, effective_permissions::grants_request,
+    iam_identity::SessionName, identity::IdentitySource, identity_mapping::EntryStatus,
 };
 
 #[cfg(test)]

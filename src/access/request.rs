@@ -26,7 +26,7 @@ pub(crate) struct ObjectRequest {
 }
 
 /// Verbs whose URL has no name of an object in it.
-const COLLECTIVE: [&str; 3] = ["list", "watch", "deletecollection"];
+const COLLECTION_VERBS: [&str; 3] = ["list", "watch", "deletecollection"];
 
 /// Kinds of Kubernetes itself that are in no namespace, by group and resource.
 const CLUSTER_SCOPED: [(&str, &str); 29] = [
@@ -78,14 +78,14 @@ impl Request {
         Self::Url { verb: verb.to_owned(), path: path.to_owned() }
     }
 
-    pub(crate) fn named(self, name: &str) -> Self {
+    pub(crate) fn with_name(self, name: &str) -> Self {
         match self {
             Self::Object(request) => Self::Object(ObjectRequest { name: name.to_owned(), ..request }),
             Self::Url { .. } => self,
         }
     }
 
-    pub(crate) fn within(self, namespace: &str) -> Self {
+    pub(crate) fn in_namespace(self, namespace: &str) -> Self {
         match self {
             Self::Object(request) => Self::Object(ObjectRequest { namespace: namespace.to_owned(), ..request }),
             Self::Url { .. } => self,
@@ -94,11 +94,11 @@ impl Request {
 
     /// The request as a client can really send it: a Namespace is in the namespace of its own name, since its URL says
     /// so, and what is in no namespace is asked for without one.
-    pub(crate) fn into_sent(self) -> Self {
+    pub(crate) fn into_client_request(self) -> Self {
         let Self::Object(mut request) = self else {
             return self;
         };
-        let collective = COLLECTIVE.contains(&request.verb.as_str());
+        let collective = COLLECTION_VERBS.contains(&request.verb.as_str());
         if request.resource == "namespaces" {
             request.namespace = if collective { String::new() } else { request.name.clone() };
         } else if CLUSTER_SCOPED.contains(&(request.group.as_str(), request.resource.as_str())) {
@@ -145,19 +145,20 @@ mod tests {
 
     #[test]
     fn a_namespace_is_in_the_namespace_of_its_own_name() {
-        let delete = Request::object("delete", "", "namespaces").named("team").into_sent();
+        let delete = Request::object("delete", "", "namespaces").with_name("team").into_client_request();
         assert_eq!(delete.namespace(), Some("team"));
-        let list = Request::object("list", "", "namespaces").named("team").within("team").into_sent();
+        let list =
+            Request::object("list", "", "namespaces").with_name("team").in_namespace("team").into_client_request();
         assert_eq!(list.namespace(), None);
-        let node = Request::object("get", "", "nodes/proxy").within("team").into_sent();
+        let node = Request::object("get", "", "nodes/proxy").in_namespace("team").into_client_request();
         assert_eq!(node.namespace(), None);
-        let pod = Request::object("get", "", "pods").within("team");
-        assert_eq!(pod.clone().into_sent(), pod);
+        let pod = Request::object("get", "", "pods").in_namespace("team");
+        assert_eq!(pod.clone().into_client_request(), pod);
     }
 
     #[test]
     fn a_request_reads_like_a_question() {
-        let scale = Request::object("update", "apps", "deployments/scale").named("web").within("team");
+        let scale = Request::object("update", "apps", "deployments/scale").with_name("web").in_namespace("team");
         assert_eq!(scale.to_string(), "update deployments.apps/scale named web in team");
         assert_eq!(Request::url("get", "/metrics").to_string(), "get /metrics");
     }

@@ -13,88 +13,96 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::cluster::{ClusterError, Lease, Leases};
-use crate::state::write::Refusal;
+use crate::cluster::{ClusterError, Lease, LeaseClient};
+use crate::state::write::WriteError;
 
 /// Long enough for a few failed renewals, short enough to wait for after a crash.
-const SECONDS: u64 = 15;
-const RENEWAL: Duration = Duration::from_secs(4);
+const LEASE_SECONDS: u64 = 15;
+const RENEW_INTERVAL: Duration = Duration::from_secs(4);
 /// Between two looks at somebody else's Lease.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest that a silent holder is watched; one with a longer Lease is believed.
-const WATCHED: u64 = 20;
+const MAX_WATCH_SECONDS: u64 = 20;
 /// STS takes no token from a clock that is further off.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(15);
+const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// Times that another may be faster at taking it.
-const TRIES: usize = 5;
+const MAX_CONFLICTS: usize = 5;
 
 /// How the Lease was met.
-pub(crate) enum Locked {
-    Held(Lock),
+pub(crate) enum LockAttempt {
+    Acquired(ApplyLock),
     /// Somebody else has it.
-    By {
-        path: String,
+    HeldBy {
+        lease_name: String,
         holder: String,
         since: String,
     },
     /// The caller may not have one: the preconditions alone keep applies apart.
-    Not(ClusterError),
+    Unavailable(ClusterError),
 }
 
 /// A Lease that is ours until it is released.
-pub(crate) struct Lock {
-    leases: Leases,
-    held: Arc<Mutex<Lease>>,
+pub(crate) struct ApplyLock {
+    client: LeaseClient,
+    lease: Arc<Mutex<Lease>>,
     lost: Arc<AtomicBool>,
-    renewal: JoinHandle<()>,
+    renew_task: JoinHandle<()>,
 }
 
 /// Takes the Lease; `waits` is told once where a silent holder is watched.
-pub(crate) async fn take(leases: Leases, holder: &str, mut waits: impl FnMut(&str)) -> Result<Locked, ClusterError> {
+pub(crate) async fn acquire(
+    leases: LeaseClient,
+    holder: &str,
+    mut waits: impl FnMut(&str),
+) -> Result<LockAttempt, ClusterError> {
     let mut watched: Option<(Lease, Instant)> = None;
     let mut tries = 0;
     loop {
         let found = match leases.read().await {
             Ok(found) => found,
-            Err(error @ ClusterError::Forbidden { .. }) => return Ok(Locked::Not(error)),
+            Err(error @ ClusterError::Forbidden { .. }) => return Ok(LockAttempt::Unavailable(error)),
             Err(error) => return Err(error),
         };
         let now = Timestamp::now();
         let taken = match found {
-            None => leases.create(holder, SECONDS, now).await,
+            None => leases.create(holder, LEASE_SECONDS, now).await,
             // A lost answer, and it was ours.
             Some(lease) if lease.holder == holder => Ok(lease),
-            Some(lease) if lease.holder.is_empty() || is_long_past(&lease, now) => {
-                leases.take(&lease, holder, SECONDS, now).await
+            Some(lease) if lease.holder.is_empty() || is_long_expired(&lease, now) => {
+                leases.take_over(&lease, holder, LEASE_SECONDS, now).await
             }
             Some(lease) => {
                 let (first, since) = watched.get_or_insert_with(|| {
                     waits(&format!(
                         "the Lease {} is held by {}; looking whether it is renewed",
-                        leases.path(),
+                        leases.qualified_name(),
                         lease.holder
                     ));
                     (lease.clone(), Instant::now())
                 });
-                let alive = first.renewed != lease.renewed || first.holder != lease.holder;
-                if alive || lease.seconds > WATCHED {
-                    let since = lease.acquired.clone().unwrap_or_else(|| "it does not say when".to_owned());
-                    return Ok(Locked::By { path: leases.path(), holder: lease.holder, since });
+                let alive = first.renew_time != lease.renew_time || first.holder != lease.holder;
+                if alive || lease.duration_seconds > MAX_WATCH_SECONDS {
+                    let since = lease.acquire_time.clone().unwrap_or_else(|| "it does not say when".to_owned());
+                    return Ok(LockAttempt::HeldBy {
+                        lease_name: leases.qualified_name(),
+                        holder: lease.holder,
+                        since,
+                    });
                 }
-                if since.elapsed() < Duration::from_secs(lease.seconds) {
-                    tokio::time::sleep(LOOK).await;
+                if since.elapsed() < Duration::from_secs(lease.duration_seconds) {
+                    tokio::time::sleep(POLL_INTERVAL).await;
                     continue;
                 }
-                leases.take(&lease, holder, SECONDS, now).await
+                leases.take_over(&lease, holder, LEASE_SECONDS, now).await
             }
         };
         match taken {
-            Ok(lease) => return Ok(Locked::Held(Lock::keep(leases, lease))),
-            Err(error @ ClusterError::Forbidden { .. }) => return Ok(Locked::Not(error)),
-            Err(ClusterError::Refused {
-                refusal: Refusal::Conflict | Refusal::AlreadyExists | Refusal::NotFound,
+            Ok(lease) => return Ok(LockAttempt::Acquired(ApplyLock::start_renewing(leases, lease))),
+            Err(error @ ClusterError::Forbidden { .. }) => return Ok(LockAttempt::Unavailable(error)),
+            Err(ClusterError::Rejected {
+                refusal: WriteError::Conflict | WriteError::AlreadyExists | WriteError::NotFound,
                 ..
-            }) if tries < TRIES => {
+            }) if tries < MAX_CONFLICTS => {
                 tries += 1;
                 watched = None;
             }
@@ -103,21 +111,21 @@ pub(crate) async fn take(leases: Leases, holder: &str, mut waits: impl FnMut(&st
     }
 }
 
-fn is_long_past(lease: &Lease, now: Timestamp) -> bool {
-    let renewed = lease.renewed.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-    let seconds = i64::try_from(lease.seconds).unwrap_or(i64::MAX);
+fn is_long_expired(lease: &Lease, now: Timestamp) -> bool {
+    let renewed = lease.renew_time.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+    let seconds = i64::try_from(lease.duration_seconds).unwrap_or(i64::MAX);
     renewed.is_some_and(|at| {
         let silent = now.duration_since(at);
-        silent.checked_sub(CLOCKS_DIFFER).is_some_and(|silent| silent.as_secs() > seconds)
+        silent.checked_sub(MAX_CLOCK_SKEW).is_some_and(|silent| silent.as_secs() > seconds)
     })
 }
 
-impl Lock {
-    fn keep(leases: Leases, lease: Lease) -> Self {
+impl ApplyLock {
+    fn start_renewing(leases: LeaseClient, lease: Lease) -> Self {
         let held = Arc::new(Mutex::new(lease));
         let lost = Arc::new(AtomicBool::new(false));
-        let renewal = tokio::spawn(renew(leases.clone(), held.clone(), lost.clone()));
-        Self { leases, held, lost, renewal }
+        let renewal = tokio::spawn(run_renewal(leases.clone(), held.clone(), lost.clone()));
+        Self { client: leases, lease: held, lost, renew_task: renewal }
     }
 
     /// Whether somebody else may have it by now.
@@ -128,16 +136,16 @@ impl Lock {
     /// Gives it back, so that the next one need not wait.
     pub(crate) async fn release(self) -> Result<(), ClusterError> {
         // Not within a renewal: its answer would be missed, and with it the version.
-        let held = self.held.lock().await;
-        self.renewal.abort();
+        let held = self.lease.lock().await;
+        self.renew_task.abort();
         if self.is_lost() {
             return Ok(());
         }
-        match self.leases.release(&held, Timestamp::now()).await {
+        match self.client.release(&held, Timestamp::now()).await {
             // The answer to a renewal, or to this very request, was lost.
-            Err(ClusterError::Refused { .. }) => match self.leases.read().await? {
+            Err(ClusterError::Rejected { .. }) => match self.client.read().await? {
                 Some(lease) if lease.holder == held.holder => {
-                    self.leases.release(&lease, Timestamp::now()).await.map(drop)
+                    self.client.release(&lease, Timestamp::now()).await.map(drop)
                 }
                 Some(_) | None => Ok(()),
             },
@@ -146,17 +154,17 @@ impl Lock {
     }
 }
 
-async fn renew(leases: Leases, held: Arc<Mutex<Lease>>, lost: Arc<AtomicBool>) {
+async fn run_renewal(leases: LeaseClient, held: Arc<Mutex<Lease>>, lost: Arc<AtomicBool>) {
     let mut last = Instant::now();
-    while last.elapsed() < Duration::from_secs(SECONDS) {
-        tokio::time::sleep(RENEWAL).await;
+    while last.elapsed() < Duration::from_secs(LEASE_SECONDS) {
+        tokio::time::sleep(RENEW_INTERVAL).await;
         let mut held = held.lock().await;
         match leases.renew(&held, Timestamp::now()).await {
             Ok(lease) => {
                 *held = lease;
                 last = Instant::now();
             }
-            Err(ClusterError::Refused { .. }) => match leases.read().await {
+            Err(ClusterError::Rejected { .. }) => match leases.read().await {
                 // The answer to an earlier renewal was lost.
                 Ok(Some(lease)) if lease.holder == held.holder => *held = lease,
                 Ok(_) => break,

@@ -2,91 +2,100 @@
 //!
 //! Nothing is decided here. The order of the steps is the safety, so a step is never skipped.
 
-pub(crate) mod awaiting;
-pub(crate) mod confirm;
+pub(crate) mod dry_run;
 pub(crate) mod lock;
-pub(crate) mod proof;
-pub(crate) mod rehearsal;
+pub(crate) mod lockout;
+pub(crate) mod polling;
+pub(crate) mod verification;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use awaiting::{Patience, Wanted, unmet};
-use confirm::{Before, LockedOut};
 use futures::StreamExt as _;
 use futures::stream;
-use lock::Lock;
+use lock::ApplyLock;
+use lockout::{AwsAuthBaseline, Lockout};
+use polling::{ExpectedAnswer, RetrySchedule, wait_for_answers};
 
-use crate::cluster::{ClusterError, WriteCluster, Written};
+use crate::cluster::{ClusterError, WriteCluster, WriteOutcome};
 use crate::names::ObjectKey;
 use crate::plan::{Await, Plan, Step};
-use crate::state::write::{Expected, Precondition, Version};
+use crate::state::write::{ObjectVersion, Precondition, ResolvedPrecondition};
 
 /// Writes in flight within one stage. API priority and fairness gives a client more than this without waiting.
-const PARALLEL: usize = 24;
+const MAX_CONCURRENT_WRITES: usize = 24;
 
 /// How an apply ended.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct ApplyOutcome {
     /// Steps that ended well, in the order of their ends.
-    pub(crate) done: Vec<usize>,
+    pub(crate) completed: Vec<usize>,
     /// Of these the ones that found their object to be so already.
     pub(crate) unchanged: usize,
     /// Steps that failed; nothing after their stage was begun.
-    pub(crate) failed: Vec<(usize, Trouble)>,
+    pub(crate) failed: Vec<(usize, StepError)>,
 }
 
 /// Why an apply stops at a step.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum StepError {
     /// The write failed.
     Write(ClusterError),
     /// What an earlier step grants is not seen to work, and this stage would take away on the strength of it.
-    Unseen(Vec<String>),
+    NotEffective(Vec<String>),
     /// It was written, and the caller would have been left outside.
-    LockedOut(Box<LockedOut>),
+    LockedOut(Box<Lockout>),
     /// Somebody else may have begun.
     LockLost,
 }
 
 /// What is watched over while the writes are made.
-pub(crate) struct Watch<'a> {
-    pub(crate) patience: Patience,
+pub(crate) struct ApplyHooks<'a> {
+    pub(crate) schedule: RetrySchedule,
     /// Before a write of aws-auth.
-    pub(crate) before: Option<&'a Before>,
-    pub(crate) looks: &'a [Duration],
-    pub(crate) lock: Option<&'a Lock>,
+    pub(crate) aws_auth_baseline: Option<&'a AwsAuthBaseline>,
+    pub(crate) probe_delays: &'a [Duration],
+    pub(crate) lock: Option<&'a ApplyLock>,
 }
 
-impl Watch<'_> {
+impl ApplyHooks<'_> {
     /// Waits for what the steps of a stage rely on; answers those that may not be made.
-    async fn unseen<C: WriteCluster>(&self, stage: &[(usize, &Step)], cluster: &C) -> Vec<(usize, Trouble)> {
+    async fn wait_for_prerequisites<C: WriteCluster>(
+        &self,
+        stage: &[(usize, &Step)],
+        cluster: &C,
+    ) -> Vec<(usize, StepError)> {
         let steps: Vec<&Step> = stage.iter().map(|(_, step)| *step).collect();
         let asked: Vec<(usize, &Await)> =
             stage.iter().flat_map(|(number, step)| step.awaits.iter().map(|asked| (*number, asked))).collect();
-        let wanted: Vec<Wanted<'_>> =
-            asked.iter().map(|(_, asked)| Wanted { asked, allowed: true, before: &steps }).collect();
+        let wanted: Vec<ExpectedAnswer<'_>> =
+            asked.iter().map(|(_, asked)| ExpectedAnswer { probe: asked, allowed: true, next_steps: &steps }).collect();
         let Some((first, _)) = asked.first() else {
             return Vec::new();
         };
-        let open = match unmet(cluster, &wanted, self.patience).await {
+        let open = match wait_for_answers(cluster, &wanted, self.schedule).await {
             Ok(open) => open,
-            Err(error) => return vec![(*first, Trouble::Write(error))],
+            Err(error) => return vec![(*first, StepError::Write(error))],
         };
         let mut told: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for (number, asked) in open.into_iter().filter_map(|place| asked.get(place)) {
             told.entry(*number).or_default().push(asked.to_string());
         }
-        told.into_iter().map(|(number, told)| (number, Trouble::Unseen(told))).collect()
+        told.into_iter().map(|(number, told)| (number, StepError::NotEffective(told))).collect()
     }
 
-    async fn confirm<C: WriteCluster>(&self, step: &Step, written: &Written, cluster: &C) -> Result<(), Trouble> {
-        match self.before {
+    async fn check_lockout<C: WriteCluster>(
+        &self,
+        step: &Step,
+        written: &WriteOutcome,
+        cluster: &C,
+    ) -> Result<(), StepError> {
+        match self.aws_auth_baseline {
             Some(before) if step.object == ObjectKey::aws_auth() => before
-                .confirm(cluster, step, written, self.looks)
+                .verify_or_restore(cluster, step, written, self.probe_delays)
                 .await
-                .map_err(|out| Trouble::LockedOut(Box::new(out))),
+                .map_err(|out| StepError::LockedOut(Box::new(out))),
             Some(_) | None => Ok(()),
         }
     }
@@ -96,18 +105,18 @@ impl Watch<'_> {
 pub(crate) async fn apply<C: WriteCluster>(
     plan: &Plan,
     cluster: &C,
-    watch: &Watch<'_>,
-    report: impl Fn(&Step, &Written),
-) -> Outcome {
+    watch: &ApplyHooks<'_>,
+    report: impl Fn(&Step, &WriteOutcome),
+) -> ApplyOutcome {
     let versions = RefCell::new(BTreeMap::new());
     let stopped = Cell::new(false);
-    let mut outcome = Outcome { done: Vec::new(), unchanged: 0, failed: Vec::new() };
+    let mut outcome = ApplyOutcome { completed: Vec::new(), unchanged: 0, failed: Vec::new() };
     let mut stages: BTreeMap<usize, Vec<(usize, &Step)>> = BTreeMap::new();
     for (number, step) in plan.steps.iter().enumerate() {
         stages.entry(step.stage).or_default().push((number, step));
     }
     for steps in stages.values() {
-        outcome.failed = watch.unseen(steps, cluster).await;
+        outcome.failed = watch.wait_for_prerequisites(steps, cluster).await;
         if !outcome.failed.is_empty() {
             break;
         }
@@ -117,31 +126,31 @@ pub(crate) async fn apply<C: WriteCluster>(
                 if stopped.get() {
                     return None;
                 }
-                if watch.lock.is_some_and(Lock::is_lost) {
-                    return Some((*number, Err(Trouble::LockLost)));
+                if watch.lock.is_some_and(ApplyLock::is_lost) {
+                    return Some((*number, Err(StepError::LockLost)));
                 }
-                let expected = expected(step, &versions.borrow());
+                let expected = expected_version(step, &versions.borrow());
                 let end = match cluster.write(&step.object, &step.write, &expected).await {
                     Ok(written) => {
                         report(step, &written);
-                        watch.confirm(step, &written, cluster).await.map(|()| written)
+                        watch.check_lockout(step, &written, cluster).await.map(|()| written)
                     }
-                    Err(error) => Err(Trouble::Write(error)),
+                    Err(error) => Err(StepError::Write(error)),
                 };
                 Some((*number, end))
             })
-            .buffer_unordered(PARALLEL);
+            .buffer_unordered(MAX_CONCURRENT_WRITES);
         while let Some(end) = ends.next().await {
             let Some((number, end)) = end else {
                 continue;
             };
             match end {
                 Ok(written) => {
-                    outcome.unchanged += usize::from(matches!(written, Written::Unchanged(_)));
-                    if let Written::Stored(Some(version)) | Written::Unchanged(Some(version)) = written {
+                    outcome.unchanged += usize::from(matches!(written, WriteOutcome::Unchanged(_)));
+                    if let WriteOutcome::Stored(Some(version)) | WriteOutcome::Unchanged(Some(version)) = written {
                         versions.borrow_mut().insert(number, version);
                     }
-                    outcome.done.push(number);
+                    outcome.completed.push(number);
                 }
                 Err(trouble) => {
                     stopped.set(true);
@@ -156,14 +165,15 @@ pub(crate) async fn apply<C: WriteCluster>(
     outcome
 }
 
-fn expected(step: &Step, versions: &BTreeMap<usize, Version>) -> Expected {
+fn expected_version(step: &Step, versions: &BTreeMap<usize, ObjectVersion>) -> ResolvedPrecondition {
     match &step.precondition {
-        Precondition::Absent => Expected::Absent,
-        Precondition::Unchanged { uid, resource_version } => {
-            Expected::Version(Version { uid: uid.clone(), resource_version: resource_version.clone() })
-        }
+        Precondition::Absent => ResolvedPrecondition::Absent,
+        Precondition::Unchanged { uid, resource_version } => ResolvedPrecondition::Version(ObjectVersion {
+            uid: uid.clone(),
+            resource_version: resource_version.clone(),
+        }),
         Precondition::AsWrittenByStep { step } => {
-            versions.get(step).cloned().map_or(Expected::Absent, Expected::Version)
+            versions.get(step).cloned().map_or(ResolvedPrecondition::Absent, ResolvedPrecondition::Version)
         }
     }
 }

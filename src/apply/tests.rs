@@ -2,15 +2,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test has a folder of its own")]
 
-use super::awaiting::PATIENCE;
-use super::{Watch, apply};
+use super::polling::PROBE_SCHEDULE;
+use super::{ApplyHooks, apply};
 use crate::cluster::ReadCluster as _;
 use crate::cluster::snapshot::SnapshotCluster;
 use crate::plan::{Action, Plan, plan};
-use crate::policy::load;
+use crate::policy::load_policy;
 use crate::state::State;
 
-const UNWATCHED: Watch<'static> = Watch { patience: PATIENCE, before: None, looks: &[], lock: None };
+const NO_HOOKS: ApplyHooks<'static> =
+    ApplyHooks { schedule: PROBE_SCHEDULE, aws_auth_baseline: None, probe_delays: &[], lock: None };
 
 const CLUSTER: &str = r#"
 apiVersion: v1
@@ -107,7 +108,7 @@ aws-auth = "exclusive"
 "#;
 
 /// Everything but the versions, which a plan cannot know.
-fn content(state: &State) -> String {
+fn content_without_versions(state: &State) -> String {
     let mut state = state.clone();
     let keys: Vec<_> = state.roles.keys().chain(state.bindings.keys()).cloned().collect();
     for key in keys.into_iter().chain([crate::names::ObjectKey::aws_auth()]) {
@@ -118,8 +119,8 @@ fn content(state: &State) -> String {
     format!("{state:#?}")
 }
 
-fn planned(policy: &str, live: &State) -> Plan {
-    let (policy, _) = load(vec![("policy.toml".to_owned(), policy.to_owned())]).unwrap();
+fn make_plan(policy: &str, live: &State) -> Plan {
+    let (policy, _) = load_policy(vec![("policy.toml".to_owned(), policy.to_owned())]).unwrap();
     plan(&policy, None, live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap()
 }
 
@@ -134,12 +135,15 @@ fn the_state_after_a_plan_is_what_the_cluster_has_after_its_apply() {
     let mut seen = Vec::new();
     for policy in [POLICY, &later, "[policy]\nname = \"prod\"\n"] {
         let live = runtime.block_on(cluster.observe()).unwrap();
-        let plan = planned(policy, &live);
+        let plan = make_plan(policy, &live);
         seen.extend(plan.changes.iter().map(|change| change.action));
-        let outcome = runtime.block_on(apply(&plan, &cluster, &UNWATCHED, |_, _| {}));
-        assert!(outcome.failed.is_empty() && !outcome.done.is_empty(), "{outcome:#?}");
+        let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_, _| {}));
+        assert!(outcome.failed.is_empty() && !outcome.completed.is_empty(), "{outcome:#?}");
         let found = runtime.block_on(cluster.observe()).unwrap();
-        pretty_eq(&content(&plan.after(&live).unwrap()), &content(&found));
+        assert_same_text(
+            &content_without_versions(&plan.state_after(&live).unwrap()),
+            &content_without_versions(&found),
+        );
     }
     for action in [Action::Create, Action::Adopt, Action::Update, Action::Replace, Action::Delete] {
         assert!(seen.contains(&action), "{action:?} was not tried");
@@ -147,7 +151,7 @@ fn the_state_after_a_plan_is_what_the_cluster_has_after_its_apply() {
 }
 
 #[track_caller]
-fn pretty_eq(one: &str, other: &str) {
+fn assert_same_text(one: &str, other: &str) {
     let differs = one.lines().zip(other.lines()).position(|(one, other)| one != other);
     if let Some(line) = differs {
         let around = |text: &str| text.lines().skip(line.saturating_sub(20)).take(30).collect::<Vec<_>>().join("\n");

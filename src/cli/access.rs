@@ -2,57 +2,62 @@
 
 use serde_json::json;
 
-use super::args::{Access, Format};
-use super::asked::{caveats, clusters, oddities, say, warning};
+use super::args::{AccessArgs, OutputFormat};
+use super::command_error::CommandError;
+use super::env::Env;
 use super::exit::Exit;
-use super::failure::Failure;
 use super::print_json;
-use super::world::World;
-use crate::access::{Verdict, Who};
-use crate::diagnostic::Sources;
-use crate::render::access::View;
+use super::question::{answer_warnings, lint_warning, observe_clusters, print_warnings, state_warnings};
+use crate::access::{AccessDecision, Who};
+use crate::diagnostic::SourceMap;
+use crate::render::access_report;
 use crate::render::json::{self, FORMAT_VERSION};
-use crate::render::matrix;
+use crate::render::query_answers::QueryRenderer;
 
-pub(crate) async fn run(args: &Access, world: &mut World) -> Result<Exit, Failure> {
-    let all = clusters(&args.question, world).await?;
+pub(crate) async fn run(args: &AccessArgs, world: &mut Env) -> Result<Exit, CommandError> {
+    let all = observe_clusters(&args.question, world).await?;
     let mut answers = Vec::new();
     for asked in &all {
-        let access = asked.access();
-        let mut found = oddities(&access);
+        let access = asked.access_view();
+        let mut found = state_warnings(&access);
         let everybody: Vec<Who> = match &args.subject {
             Some(text) => {
-                let who = asked.who(text)?;
-                found.extend(access.doubt(&who).map(|doubt| warning(&doubt)));
-                found.extend(caveats(asked, text, &who, &access.admit(&who), Verdict::Yes));
+                let who = asked.parse_subject(text)?;
+                found.extend(access.lint_subject(&who).map(|doubt| lint_warning(&doubt)));
+                found.extend(answer_warnings(asked, text, &who, &access.authenticate(&who), AccessDecision::Allowed));
                 vec![who]
             }
             None => {
-                found.extend(access.waiting(None));
-                access.everybody().into_iter().filter(|who| matrix::is_worth_a_line(&access, who)).collect()
+                found.extend(access.dangling_warnings(None));
+                access.all_subjects().into_iter().filter(|who| access_report::has_own_row(&access, who)).collect()
             }
         };
-        say(&found, world);
-        let (shown, hidden): (Vec<Who>, Vec<Who>) =
-            everybody.into_iter().partition(|who| args.full || args.subject.is_some() || !matrix::is_of_cluster(who));
-        let rows = matrix::of(&access, shown, &asked.known);
+        print_warnings(&found, world);
+        let (shown, hidden): (Vec<Who>, Vec<Who>) = everybody
+            .into_iter()
+            .partition(|who| args.full || args.subject.is_some() || !access_report::is_system_subject(who));
+        let rows = access_report::build_rows(&access, shown, &asked.policy_index);
         match args.question.format {
-            Format::Json => {
-                let mut value = matrix::json(&asked.label, &rows, hidden.len());
-                json::insert(&mut value, "warnings", json::diagnostics(&found, &Sources::default()));
+            OutputFormat::Json => {
+                let mut value = access_report::access_report_json(&asked.label, &rows, hidden.len());
+                json::insert_key(&mut value, "warnings", json::diagnostics_json(&found, &SourceMap::default()));
                 answers.push(value);
             }
-            Format::Text => {
-                let view =
-                    View { label: &asked.label, state: &asked.state, known: &asked.known, style: world.out_style() };
+            OutputFormat::Text => {
+                let view = QueryRenderer {
+                    cluster: &asked.label,
+                    state: &asked.state,
+                    policy_index: &asked.policy_index,
+                    style: world.stdout_style(),
+                };
                 let label = if all.len() > 1 { format!("{}\n", asked.label) } else { String::new() };
-                let text = matrix::text(&rows, hidden.len(), args.explain, args.full, &view);
+                let text = access_report::render_access_report(&rows, hidden.len(), args.explain, args.full, &view);
                 world.print(&format!("{label}{text}"));
             }
         }
     }
-    if args.question.format == Format::Json {
+    if args.question.format == OutputFormat::Json {
         print_json(&json!({ "format-version": FORMAT_VERSION, "clusters": answers }), world);
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }

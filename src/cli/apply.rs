@@ -1,113 +1,115 @@
 //! `rolecall apply`: shows the plan, asks, makes its writes and says how each ended.
 
-use super::args::{Apply, Care};
-use super::carrying::{carry_out_all, judge_all};
+use super::apply_run::{apply_all, dry_run_all};
+use super::args::{ApplyArgs, ApplyFlags};
+use super::cluster_plan::{ClusterPlan, PlanDepth, plan_targets, print_plans};
+use super::command_error::CommandError;
+use super::env::Env;
 use super::exit::Exit;
-use super::failure::Failure;
-use super::guarded::allowances;
-use super::lacking;
-use super::planned::{Depth, Planned, plans, print_text};
-use super::refused::{say, say_refusals, say_windows};
-use super::saved;
-use super::world::World;
-use crate::diagnostic::{Diagnostic, Severity, Sources};
+use super::guards::parse_allow_flags;
+use super::missing_permissions;
+use super::refusals::{print_access_windows, print_diagnostics, print_refusals};
+use super::saved_plan;
+use crate::diagnostic::{Diagnostic, Severity, SourceMap};
 use crate::guard::Allowance;
-use crate::render::text;
-use crate::render::words::count;
+use crate::render::plan_text;
+use crate::render::text_util::pluralize;
 
-pub(crate) async fn run(args: &Apply, world: &mut World) -> Result<Exit, Failure> {
-    let consent = Consent {
-        given: args.auto_approve || args.care.dry_run || args.plan.is_some(),
-        approved: &args.approved,
-        saved: args.plan.as_deref(),
+pub(crate) async fn run(args: &ApplyArgs, world: &mut Env) -> Result<Exit, CommandError> {
+    let consent = Approval {
+        is_given: args.auto_approve || args.flags.dry_run || args.plan.is_some(),
+        digests: &args.approved,
+        saved_plan: args.plan.as_deref(),
     };
-    consent.can_be_had(world)?;
-    let allow = allowances(&args.care.allow)?;
+    consent.ensure_obtainable(world)?;
+    let allow = parse_allow_flags(&args.flags.allow)?;
     let (sources, planned) = match &args.plan {
-        Some(path) => (Sources::default(), saved::open(path, &args.scope.place, &allow, world).await?),
+        Some(path) => {
+            (SourceMap::default(), saved_plan::open_saved_plan(path, &args.target.connection, &allow, world).await?)
+        }
         None => {
-            let (loaded, planned) = plans(&args.scope, Depth::Access, &allow, world).await?.complete()?;
+            let (loaded, planned) =
+                plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, world).await?.into_complete()?;
             (loaded.policy.sources, planned)
         }
     };
-    let way = Way { consent, allow: &allow, care: &args.care };
-    finish(&planned, &sources, &way, world).await
+    let way = ApplyOptions { approval: consent, allow_flags: &allow, flags: &args.flags };
+    approve_and_apply(&planned, &sources, &way, world).await
 }
 
 /// How plans are to be carried out.
-pub(crate) struct Way<'a> {
-    pub(crate) consent: Consent<'a>,
+pub(crate) struct ApplyOptions<'a> {
+    pub(crate) approval: Approval<'a>,
     /// What the command line says yes to.
-    pub(crate) allow: &'a [Allowance],
-    pub(crate) care: &'a Care,
+    pub(crate) allow_flags: &'a [Allowance],
+    pub(crate) flags: &'a ApplyFlags,
 }
 
 /// Shows plans, asks, and makes their writes.
-pub(crate) async fn finish(
-    planned: &[Planned],
-    sources: &Sources,
-    way: &Way<'_>,
-    world: &mut World,
-) -> Result<Exit, Failure> {
-    print_text(planned, way.care.full, text::plan, world);
-    let refused = say_refusals(planned, way.allow, sources, world)
-        || !way.care.allow_window && say_windows(planned, sources, world);
+pub(crate) async fn approve_and_apply(
+    planned: &[ClusterPlan],
+    sources: &SourceMap,
+    way: &ApplyOptions<'_>,
+    world: &mut Env,
+) -> Result<Exit, CommandError> {
+    print_plans(planned, way.flags.full, plan_text::render_plan, world);
+    let refused = print_refusals(planned, way.allow_flags, sources, world)
+        || !way.flags.allow_window && print_access_windows(planned, sources, world);
     if refused {
-        world.say("Refused: nothing was written.\n");
+        world.eprint("Refused: nothing was written.\n");
         return Ok(Exit::Refused);
     }
-    let work: Vec<&Planned> = planned.iter().filter(|one| !one.plan.is_empty()).collect();
-    let severity = if way.care.dry_run { Severity::Warning } else { Severity::Error };
-    let lacks: Vec<Diagnostic> = work.iter().filter_map(|one| lacking::told(one, severity)).collect();
-    if !lacks.is_empty() && !way.care.dry_run {
-        world.say("Nothing was written.\n");
+    let work: Vec<&ClusterPlan> = planned.iter().filter(|one| !one.plan.is_empty()).collect();
+    let severity = if way.flags.dry_run { Severity::Warning } else { Severity::Error };
+    let lacks: Vec<Diagnostic> =
+        work.iter().filter_map(|one| missing_permissions::to_diagnostic(one, severity)).collect();
+    if !lacks.is_empty() && !way.flags.dry_run {
+        world.eprint("Nothing was written.\n");
         return Err(lacks.into());
     }
-    say(&lacks, sources, world);
+    print_diagnostics(&lacks, sources, world);
     if work.is_empty() {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
-    if way.care.dry_run {
-        return judge_all(&work, sources, world).await;
+    if way.flags.dry_run {
+        return dry_run_all(&work, sources, world).await;
     }
-    way.consent.approve(&work, world)?;
-    carry_out_all(&work, sources, way, world).await
+    way.approval.confirm(&work, world)?;
+    apply_all(&work, sources, way, world).await
 }
 
 /// Whose yes there is.
-pub(crate) struct Consent<'a> {
-    pub(crate) given: bool,
-    pub(crate) approved: &'a [String],
+pub(crate) struct Approval<'a> {
+    pub(crate) is_given: bool,
+    pub(crate) digests: &'a [String],
     /// A saved plan, whose making was the yes: once.
-    pub(crate) saved: Option<&'a std::path::Path>,
+    pub(crate) saved_plan: Option<&'a std::path::Path>,
 }
 
-impl Consent<'_> {
+impl Approval<'_> {
     /// Without a terminal nobody can be asked.
-    pub(crate) fn can_be_had(&self, world: &World) -> Result<(), Failure> {
-        if self.given || !self.approved.is_empty() || world.terminals.input {
+    pub(crate) fn ensure_obtainable(&self, world: &Env) -> Result<(), CommandError> {
+        if self.is_given || !self.digests.is_empty() || world.terminals.stdin {
             return Ok(());
         }
         let error = Diagnostic::error("apply asks before it writes, and there is no terminal to ask at");
         let hint = "add --auto-approve, or --approved DIGEST with the digest of the plan that was reviewed";
-        Err(Failure::of(error.hint(hint)))
+        Err(CommandError::from_diagnostic(error.with_help(hint)))
     }
 
     /// Goes on only with a yes: of the person here, or of one who saw this very plan.
-    fn approve(&self, work: &[&Planned], world: &mut World) -> Result<(), Failure> {
-        let other: Vec<&&Planned> = work
-            .iter()
-            .filter(|one| !self.approved.is_empty() && !self.approved.contains(&one.plan.digest()))
-            .collect();
+    fn confirm(&self, work: &[&ClusterPlan], world: &mut Env) -> Result<(), CommandError> {
+        let other: Vec<&&ClusterPlan> =
+            work.iter().filter(|one| !self.digests.is_empty() && !self.digests.contains(&one.plan.digest())).collect();
         if !other.is_empty() {
             let found = other.iter().map(|one| {
                 let digest = one.plan.digest();
                 Diagnostic::error(format!("{}: the plan has another digest than the approved one: {digest}", one.label))
-                    .hint("the policy or the cluster has moved since the plan was approved: review the plan above")
+                    .with_help("the policy or the cluster has moved since the plan was approved: review the plan above")
             });
             return Err(found.collect::<Vec<_>>().into());
         }
-        if self.given || !self.approved.is_empty() {
+        if self.is_given || !self.digests.is_empty() {
             return Ok(());
         }
         let writes: usize = work.iter().map(|one| one.plan.steps.len()).sum();
@@ -115,13 +117,13 @@ impl Consent<'_> {
         let names: Vec<&str> = work.iter().map(|one| one.label.as_str()).collect();
         let question = format!(
             "\nApply {} by {} to {}? Only `yes` is taken for a yes: ",
-            count(changes, "change"),
-            count(writes, "write"),
+            pluralize(changes, "change"),
+            pluralize(writes, "write"),
             names.join(", ")
         );
-        if world.ask(&question) == "yes" {
+        if world.prompt(&question) == "yes" {
             return Ok(());
         }
-        Err(Failure::of(Diagnostic::error("not approved: nothing was written")))
+        Err(CommandError::from_diagnostic(Diagnostic::error("not approved: nothing was written")))
     }
 }

@@ -21,42 +21,42 @@ pub(crate) struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Plan(Plan),
-    Apply(Apply),
-    Restore(Restore),
-    Drift(Drift),
-    Validate(Validate),
-    Snapshot(Snapshot),
-    Whoami(Whoami),
-    Permissions(Permissions),
-    Can(Can),
-    WhoCan(WhoCan),
-    Access(Access),
-    Schema(Schema),
-    Completions(Completions),
+    Plan(PlanArgs),
+    Apply(ApplyArgs),
+    Restore(RestoreArgs),
+    Drift(DriftArgs),
+    Validate(ValidateArgs),
+    Snapshot(SnapshotArgs),
+    Whoami(WhoamiArgs),
+    Permissions(PermissionsArgs),
+    Can(CanArgs),
+    WhoCan(WhoCanArgs),
+    Access(AccessArgs),
+    Schema(SchemaArgs),
+    Completions(CompletionsArgs),
 }
 
 impl Command {
     /// How the result is wanted, so that faults can take the same form.
-    pub(crate) fn format(&self) -> Format {
+    pub(crate) fn format(&self) -> OutputFormat {
         match self {
-            Self::Plan(Plan { format, .. })
-            | Self::Drift(Drift { format, .. })
-            | Self::Validate(Validate { format, .. })
-            | Self::Snapshot(Snapshot { format, .. })
-            | Self::Whoami(Whoami { format, .. })
-            | Self::Permissions(Permissions { format, .. })
-            | Self::Can(Can { question: Question { format, .. }, .. })
-            | Self::WhoCan(WhoCan { question: Question { format, .. }, .. })
-            | Self::Access(Access { question: Question { format, .. }, .. }) => *format,
-            Self::Apply(_) | Self::Restore(_) | Self::Schema(_) | Self::Completions(_) => Format::Text,
+            Self::Plan(PlanArgs { format, .. })
+            | Self::Drift(DriftArgs { format, .. })
+            | Self::Validate(ValidateArgs { format, .. })
+            | Self::Snapshot(SnapshotArgs { format, .. })
+            | Self::Whoami(WhoamiArgs { format, .. })
+            | Self::Permissions(PermissionsArgs { format, .. })
+            | Self::Can(CanArgs { question: QuestionArgs { format, .. }, .. })
+            | Self::WhoCan(WhoCanArgs { question: QuestionArgs { format, .. }, .. })
+            | Self::Access(AccessArgs { question: QuestionArgs { format, .. }, .. }) => *format,
+            Self::Apply(_) | Self::Restore(_) | Self::Schema(_) | Self::Completions(_) => OutputFormat::Text,
         }
     }
 }
 
 /// How the result is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum OutputFormat {
     /// For people.
     #[default]
     Text,
@@ -66,17 +66,17 @@ pub(crate) enum Format {
 
 /// Which policy, and which clusters of it.
 #[derive(Debug, Args)]
-pub(crate) struct Scope {
+pub(crate) struct TargetArgs {
     /// Policy: a TOML file, or a folder whose .toml files make one policy [default: rolecall.toml or rolecall/ here]
     #[arg(value_name = "POLICY")]
     pub(crate) policy: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// Which clusters, and how they are reached.
 #[derive(Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionArgs {
     /// Only this cluster of the policy; can be repeated
     #[arg(long = "cluster", value_name = "NAME")]
     pub(crate) clusters: Vec<String>,
@@ -96,14 +96,14 @@ pub(crate) struct Place {
 /// Compares the policy with the cluster and prints what would come, change and go, and the digest of the plan. Needs
 /// get and list alone; nothing is written.
 #[derive(Debug, Args)]
-pub(crate) struct Plan {
+pub(crate) struct PlanArgs {
     #[command(flatten)]
-    pub(crate) scope: Scope,
+    pub(crate) target: TargetArgs,
     /// Save the plan, for `apply --plan FILE`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: OutputFormat,
     /// Say yes to one danger that a guard refuses, as the refusal names it; can be repeated
     #[arg(long, value_name = "DANGER")]
     pub(crate) allow: Vec<String>,
@@ -120,9 +120,9 @@ pub(crate) struct Plan {
 /// Shows the plan, asks, and makes its writes in an order in which nobody may more than before and after, and nobody
 /// loses what he has on both sides. Each write is made only if its object is as it was planned. Without a terminal it needs `--auto-approve`, `--approved` or `--plan`.
 #[derive(Debug, Args)]
-pub(crate) struct Apply {
+pub(crate) struct ApplyArgs {
     #[command(flatten)]
-    pub(crate) scope: Scope,
+    pub(crate) target: TargetArgs,
     /// Do not ask
     #[arg(long)]
     pub(crate) auto_approve: bool,
@@ -133,12 +133,12 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "clusters"])]
     pub(crate) plan: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) care: Care,
+    pub(crate) flags: ApplyFlags,
 }
 
 /// How the writes are made, and what is done around them.
 #[derive(Debug, Args)]
-pub(crate) struct Care {
+pub(crate) struct ApplyFlags {
     /// Show the plan, have the cluster judge every write of it, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -168,7 +168,7 @@ pub(crate) struct Care {
 /// Plans the way from the cluster as it is to the objects of a file that `apply --backup` wrote, and applies it as `apply`
 /// does: what was created since then by that apply goes, what it changed or deleted is as it was, to the byte.
 #[derive(Debug, Args)]
-pub(crate) struct Restore {
+pub(crate) struct RestoreArgs {
     /// The file, written by `apply --backup DIR`
     pub(crate) file: PathBuf,
     /// The kubeconfig's context, in place of the one that the backup was made by
@@ -187,7 +187,7 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "DIGEST")]
     pub(crate) approved: Vec<String>,
     #[command(flatten)]
-    pub(crate) care: Care,
+    pub(crate) flags: ApplyFlags,
 }
 
 /// Find what differs from the policy, who changed it and when
@@ -195,11 +195,11 @@ pub(crate) struct Restore {
 /// Tells what was changed in the cluster behind the policy's back from what was merged and not applied. Exits with 2
 /// where there is either. Needs get and list alone.
 #[derive(Debug, Args)]
-pub(crate) struct Drift {
+pub(crate) struct DriftArgs {
     #[command(flatten)]
-    pub(crate) scope: Scope,
+    pub(crate) target: TargetArgs,
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: OutputFormat,
     /// Show every change of a long list
     #[arg(long)]
     pub(crate) full: bool,
@@ -207,12 +207,12 @@ pub(crate) struct Drift {
 
 /// Check a policy without any cluster
 #[derive(Debug, Args)]
-pub(crate) struct Validate {
+pub(crate) struct ValidateArgs {
     /// Policy: a TOML file, or a folder whose .toml files make one policy [default: rolecall.toml or rolecall/ here]
     #[arg(value_name = "POLICY")]
     pub(crate) policy: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: OutputFormat,
 }
 
 /// Write the access to a cluster as one YAML file
@@ -220,24 +220,24 @@ pub(crate) struct Validate {
 /// The file holds namespaces, aws-auth, roles and bindings, and takes the cluster's place in `plan --snapshot FILE`:
 /// a pull request is planned without credentials. A policy is needed only for the names of its clusters.
 #[derive(Debug, Args)]
-pub(crate) struct Snapshot {
+pub(crate) struct SnapshotArgs {
     #[command(flatten)]
-    pub(crate) scope: Scope,
+    pub(crate) target: TargetArgs,
     /// Write to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// YAML documents (text), or one List (json)
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: OutputFormat,
 }
 
 /// Show whom the cluster takes you for
 #[derive(Debug, Args)]
-pub(crate) struct Whoami {
+pub(crate) struct WhoamiArgs {
     #[command(flatten)]
-    pub(crate) scope: Scope,
+    pub(crate) target: TargetArgs,
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: OutputFormat,
 }
 
 /// Print the roles that whoever runs rolecall needs
@@ -245,15 +245,15 @@ pub(crate) struct Whoami {
 /// The least ClusterRole and Roles for a policy on a cluster, as YAML for `kubectl apply -f -`: limited by name where
 /// the API server heeds it. Names are those of the policy and of what it owns, so print them anew when it grows.
 #[derive(Debug, Args)]
-pub(crate) struct Permissions {
+pub(crate) struct PermissionsArgs {
     #[command(flatten)]
-    pub(crate) scope: Scope,
+    pub(crate) target: TargetArgs,
     /// What it is to run
     #[arg(long = "for", value_enum, default_value_t, value_name = "COMMAND")]
-    pub(crate) what: Runs,
+    pub(crate) for_command: RunnerCommand,
     /// How it may write rules into roles
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
-    pub(crate) with: WrittenWith,
+    pub(crate) with: RoleWriteMethod,
     /// Who runs it: group:NAME, user:NAME or sa:NAMESPACE/NAME
     #[arg(long, value_name = "SUBJECT", default_value = "group:rolecall")]
     pub(crate) subject: String,
@@ -265,12 +265,12 @@ pub(crate) struct Permissions {
     pub(crate) check: bool,
     /// YAML documents (text), or one List (json); of `--check` one document
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: OutputFormat,
 }
 
 /// Which command needs permissions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Runs {
+pub(crate) enum RunnerCommand {
     /// plan, drift and all questions
     Plan,
     #[default]
@@ -279,7 +279,7 @@ pub(crate) enum Runs {
 
 /// What lets a runner write rules into roles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WrittenWith {
+pub(crate) enum RoleWriteMethod {
     /// It holds every rule of the policy's roles itself: it can hand out nothing else
     #[default]
     Rules,
@@ -289,22 +289,22 @@ pub(crate) enum WrittenWith {
 
 /// Of which state of which cluster something is asked.
 #[derive(Debug, Args)]
-pub(crate) struct Question {
+pub(crate) struct QuestionArgs {
     /// Policy, for the names of its principals and clusters [default: rolecall.toml or rolecall/ here, if there is one]
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) connection: ConnectionArgs,
     /// Ask of the state that the policy's plan leads to
     #[arg(long)]
     pub(crate) after: bool,
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: OutputFormat,
 }
 
 /// On what something is done.
 #[derive(Debug, Args)]
-pub(crate) struct On {
+pub(crate) struct RequestScopeArgs {
     /// Of the object, such as exec or log
     #[arg(long, value_name = "NAME")]
     pub(crate) subresource: Option<String>,
@@ -321,7 +321,7 @@ pub(crate) struct On {
 /// Answers yes or no, and exits with 0 or 1. What it answers is what the authenticator and the API server would decide.
 /// Needs get and list alone.
 #[derive(Debug, Args)]
-pub(crate) struct Can {
+pub(crate) struct CanArgs {
     /// A principal of the policy by name, an ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
     pub(crate) subject: String,
     /// Such as get, list, create, delete, escalate
@@ -330,12 +330,12 @@ pub(crate) struct Can {
     #[arg(value_name = "RESOURCE[.GROUP][/NAME]")]
     pub(crate) resource: String,
     #[command(flatten)]
-    pub(crate) on: On,
+    pub(crate) request_scope: RequestScopeArgs,
     /// Show by which entry, binding and rule, or what is nearest to a yes
     #[arg(long)]
     pub(crate) explain: bool,
     #[command(flatten)]
-    pub(crate) question: Question,
+    pub(crate) question: QuestionArgs,
 }
 
 /// Ask who may do something
@@ -343,24 +343,24 @@ pub(crate) struct Can {
 /// Names the principals of aws-auth, and the groups, users and service accounts that bindings give it to, with who
 /// stands behind them. `who-can escalate` without a resource names everybody who has a way to more power.
 #[derive(Debug, Args)]
-pub(crate) struct WhoCan {
+pub(crate) struct WhoCanArgs {
     /// Such as get, list, create, delete, escalate
     pub(crate) verb: String,
     /// Such as pods, deployments.apps, secrets/db, or a URL as /metrics
     #[arg(value_name = "RESOURCE[.GROUP][/NAME]")]
     pub(crate) resource: Option<String>,
     #[command(flatten)]
-    pub(crate) on: On,
+    pub(crate) request_scope: RequestScopeArgs,
     /// Show each binding, role and rule with its place
     #[arg(long)]
     pub(crate) explain: bool,
     #[command(flatten)]
-    pub(crate) question: Question,
+    pub(crate) question: QuestionArgs,
 }
 
 /// Show all that somebody may do, or everybody
 #[derive(Debug, Args)]
-pub(crate) struct Access {
+pub(crate) struct AccessArgs {
     /// A principal of the policy by name, an ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
     pub(crate) subject: Option<String>,
     /// Show each binding and role with its place
@@ -370,21 +370,21 @@ pub(crate) struct Access {
     #[arg(long)]
     pub(crate) full: bool,
     #[command(flatten)]
-    pub(crate) question: Question,
+    pub(crate) question: QuestionArgs,
 }
 
 /// Print a JSON schema
 #[derive(Debug, Args)]
-pub(crate) struct Schema {
+pub(crate) struct SchemaArgs {
     /// Of the policy file, of what `plan` and `drift` print, of what `validate` and faults print, of what `whoami` prints,
     /// of what `permissions --check` prints, or of what `can`, `who-can` and `access` print
     #[arg(value_enum, default_value_t)]
-    pub(crate) of: SchemaOf,
+    pub(crate) of: SchemaKind,
 }
 
 /// What a schema describes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SchemaOf {
+pub(crate) enum SchemaKind {
     #[default]
     Policy,
     Plan,
@@ -396,7 +396,7 @@ pub(crate) enum SchemaOf {
 
 /// Print the completions for a shell
 #[derive(Debug, Args)]
-pub(crate) struct Completions {
+pub(crate) struct CompletionsArgs {
     #[arg(value_enum)]
     pub(crate) shell: Shell,
 }

@@ -8,23 +8,23 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::failure::Failure;
-use super::planned::{Planned, way_json};
-use super::saved;
-use super::world::World;
-use super::write_private;
+use super::cluster_plan::{ClusterPlan, connection_json};
+use super::command_error::CommandError;
+use super::create_private_file;
+use super::env::Env;
+use super::saved_plan;
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, WriteCluster as _};
 use crate::diagnostic::Diagnostic;
 use crate::names::{ObjectKey, ObjectKind};
-use crate::state::write::{Precondition, Version};
+use crate::state::write::{ObjectVersion, Precondition};
 use crate::yaml::to_yaml;
 
 /// Raised when a reader of the old form would be misled.
-pub(super) const VERSION: &str = "rolecall/v1";
-pub(super) const KIND: &str = "Backup";
+pub(super) const BACKUP_API_VERSION: &str = "rolecall/v1";
+pub(super) const BACKUP_KIND: &str = "Backup";
 /// Objects read at a time.
-const PARALLEL: usize = 16;
+const MAX_CONCURRENT_READS: usize = 16;
 
 /// The document beside the objects.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub(super) struct Note {
 }
 
 /// Writes the before-images of a plan's objects.
-pub(super) async fn write(one: &Planned, folder: &Path, world: &mut World) -> Result<(), Failure> {
+pub(super) async fn write_backup(one: &ClusterPlan, folder: &Path, world: &mut Env) -> Result<(), CommandError> {
     let mut touched: std::collections::BTreeMap<&ObjectKey, &Precondition> = std::collections::BTreeMap::new();
     for step in &one.plan.steps {
         touched.entry(&step.object).or_insert(&step.precondition);
@@ -48,10 +48,10 @@ pub(super) async fn write(one: &Planned, folder: &Path, world: &mut World) -> Re
     let (there, absent): (Vec<_>, Vec<_>) =
         touched.into_iter().partition(|(_, needs)| matches!(needs, Precondition::Unchanged { .. }));
     let keys: Vec<ObjectKey> = there.iter().map(|(key, _)| (*key).clone()).collect();
-    let objects = read_each(&one.cluster, &keys).await?;
+    let objects = read_objects(&one.cluster, &keys).await?;
     let mut documents = Vec::new();
     for ((key, needs), object) in there.into_iter().zip(objects) {
-        let version = object.as_ref().and_then(Version::of);
+        let version = object.as_ref().and_then(ObjectVersion::from_object);
         // A snapshot by hand has no versions; its file has its own precondition.
         let same = match (needs, &version) {
             (Precondition::Unchanged { resource_version, .. }, Some(version)) => {
@@ -60,43 +60,47 @@ pub(super) async fn write(one: &Planned, folder: &Path, world: &mut World) -> Re
             _ => object.is_some(),
         };
         let Some(object) = object.filter(|_| same) else {
-            return Err(saved::moved(&one.label, &[format!("{key} was changed")]));
+            return Err(saved_plan::stale_plan_error(&one.label, &[format!("{key} was changed")]));
         };
         documents.push(to_yaml(&object));
     }
     let note = Note {
         policy: one.plan.policy.clone(),
         cluster: one.label.clone(),
-        name: one.name.clone(),
-        reached_by: way_json(&one.way),
+        name: one.cluster_name.clone(),
+        reached_by: connection_json(&one.connection),
         cluster_uid: one.plan.cluster_uid.clone(),
         absent: absent.into_iter().map(|(key, _)| key.clone()).collect(),
     };
-    let mut head = json!({ "apiVersion": VERSION, "kind": KIND });
-    crate::state::write::merge(&mut head, &json!(note));
+    let mut head = json!({ "apiVersion": BACKUP_API_VERSION, "kind": BACKUP_KIND });
+    crate::state::write::apply_merge_patch(&mut head, &json!(note));
     documents.insert(0, to_yaml(&head));
-    let text =
-        format!("# rolecall backup, taken {} of {}\n{}", world.now, one_line(&one.label), documents.join("---\n"));
+    let text = format!(
+        "# rolecall backup, taken {} of {}\n{}",
+        world.now,
+        replace_control_chars(&one.label),
+        documents.join("---\n")
+    );
     let folder = world.cwd.join(folder);
-    let written = private_folder(&folder).and_then(|()| new_file(&folder, one, world, &text));
+    let written = create_private_folder(&folder).and_then(|()| create_backup_file(&folder, one, world, &text));
     let path = written.map_err(|error| {
         let error = Diagnostic::error(format!("the backup in {} cannot be written: {error}", folder.display()));
-        Failure::of(error.hint("see that the folder may be written, or leave --backup out"))
+        CommandError::from_diagnostic(error.with_help("see that the folder may be written, or leave --backup out"))
     })?;
-    world.say(&format!("Backup: {}; `rolecall restore` leads back to it\n", path.display()));
+    world.eprint(&format!("Backup: {}; `rolecall restore` leads back to it\n", path.display()));
     Ok(())
 }
 
 /// The objects as they are stored, each in the place of its key.
-pub(super) async fn read_each(cluster: &AnyCluster, keys: &[ObjectKey]) -> Result<Vec<Option<Value>>, ClusterError> {
-    stream::iter(keys).map(|key| cluster.read(key)).buffered(PARALLEL).try_collect().await
+pub(super) async fn read_objects(cluster: &AnyCluster, keys: &[ObjectKey]) -> Result<Vec<Option<Value>>, ClusterError> {
+    stream::iter(keys).map(|key| cluster.read(key)).buffered(MAX_CONCURRENT_READS).try_collect().await
 }
 
-fn one_line(label: &str) -> String {
+fn replace_control_chars(label: &str) -> String {
     label.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn private_folder(folder: &Path) -> std::io::Result<()> {
+fn create_private_folder(folder: &Path) -> std::io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -108,8 +112,13 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// A name that no other file has.
-fn new_file(folder: &Path, one: &Planned, world: &World, text: &str) -> std::io::Result<std::path::PathBuf> {
-    let name = one.name.as_deref().unwrap_or(&one.plan.policy);
+fn create_backup_file(
+    folder: &Path,
+    one: &ClusterPlan,
+    world: &Env,
+    text: &str,
+) -> std::io::Result<std::path::PathBuf> {
+    let name = one.cluster_name.as_deref().unwrap_or(&one.plan.policy);
     let name: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
     let time = world.now.strftime("%Y%m%dT%H%M%SZ");
@@ -117,7 +126,7 @@ fn new_file(folder: &Path, one: &Planned, world: &World, text: &str) -> std::io:
     loop {
         let end = if number == 1 { String::new() } else { format!("-{number}") };
         let path = folder.join(format!("{name}-{time}{end}.yaml"));
-        match write_private(&path, text) {
+        match create_private_file(&path, text) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
             Err(error) => return Err(error),
@@ -126,6 +135,6 @@ fn new_file(folder: &Path, one: &Planned, world: &World, text: &str) -> std::io:
 }
 
 /// The kinds that a backup holds.
-pub(super) fn is_of_backup(kind: ObjectKind) -> bool {
+pub(super) fn is_backed_up(kind: ObjectKind) -> bool {
     kind != ObjectKind::Namespace
 }

@@ -2,46 +2,51 @@
 
 use serde_json::json;
 
-use super::args::{Can, Format};
-use super::asked::{caveats, clusters, request, say, warnings};
+use super::args::{CanArgs, OutputFormat};
+use super::command_error::CommandError;
+use super::env::Env;
 use super::exit::Exit;
-use super::failure::Failure;
 use super::print_json;
-use super::world::World;
-use crate::access::Verdict;
-use crate::diagnostic::Sources;
-use crate::render::access::{self, View};
+use super::question::{answer_warnings, observe_clusters, parse_request, print_warnings, request_warnings};
+use crate::access::AccessDecision;
+use crate::diagnostic::SourceMap;
 use crate::render::json::{self, FORMAT_VERSION};
+use crate::render::query_answers::{self, QueryRenderer};
 
-pub(crate) async fn run(args: &Can, world: &mut World) -> Result<Exit, Failure> {
-    let all = clusters(&args.question, world).await?;
-    let (request, doubt) = request(&args.verb, &args.resource, &args.on);
+pub(crate) async fn run(args: &CanArgs, world: &mut Env) -> Result<Exit, CommandError> {
+    let all = observe_clusters(&args.question, world).await?;
+    let (request, doubt) = parse_request(&args.verb, &args.resource, &args.request_scope);
     let mut answers = Vec::new();
     let mut yes = true;
     for asked in &all {
-        let who = asked.who(&args.subject)?;
-        let access = asked.access();
+        let who = asked.parse_subject(&args.subject)?;
+        let access = asked.access_view();
         let answer = access.can(&who, &request);
-        let mut found = warnings(&access, Some(&who), &request);
+        let mut found = request_warnings(&access, Some(&who), &request);
         found.extend(doubt.clone());
-        found.extend(caveats(asked, &args.subject, &who, &answer.admission, answer.verdict));
-        say(&found, world);
-        yes &= answer.verdict == Verdict::Yes;
-        let view = View { label: &asked.label, state: &asked.state, known: &asked.known, style: world.out_style() };
+        found.extend(answer_warnings(asked, &args.subject, &who, &answer.authentication, answer.decision));
+        print_warnings(&found, world);
+        yes &= answer.decision == AccessDecision::Allowed;
+        let view = QueryRenderer {
+            cluster: &asked.label,
+            state: &asked.state,
+            policy_index: &asked.policy_index,
+            style: world.stdout_style(),
+        };
         match args.question.format {
-            Format::Json => {
-                let mut value = access::can_json(&who, &request, &answer, &view);
-                json::insert(&mut value, "warnings", json::diagnostics(&found, &Sources::default()));
+            OutputFormat::Json => {
+                let mut value = query_answers::can_json(&who, &request, &answer, &view);
+                json::insert_key(&mut value, "warnings", json::diagnostics_json(&found, &SourceMap::default()));
                 answers.push(value);
             }
-            Format::Text => {
+            OutputFormat::Text => {
                 let label = if all.len() > 1 { format!("{}: ", asked.label) } else { String::new() };
-                world.print(&format!("{label}{}", access::can(&who, &answer, args.explain, &view)));
+                world.print(&format!("{label}{}", query_answers::render_can(&who, &answer, args.explain, &view)));
             }
         }
     }
-    if args.question.format == Format::Json {
+    if args.question.format == OutputFormat::Json {
         print_json(&json!({ "format-version": FORMAT_VERSION, "clusters": answers }), world);
     }
-    Ok(if yes { Exit::Done } else { Exit::Failed })
+    Ok(if yes { Exit::Success } else { Exit::Failed })
 }

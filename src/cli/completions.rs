@@ -2,13 +2,13 @@
 
 use clap::CommandFactory as _;
 
-use super::args::{CommandLine, Completions};
+use super::args::{CommandLine, CompletionsArgs};
+use super::env::Env;
 use super::exit::Exit;
-use super::world::World;
 
-pub(crate) fn run(args: &Completions, world: &mut World) -> Exit {
+pub(crate) fn run(args: &CompletionsArgs, world: &mut Env) -> Exit {
     let mut out = Vec::new();
     clap_complete::generate(args.shell, &mut CommandLine::command(), "rolecall", &mut out);
     world.print(&String::from_utf8_lossy(&out));
-    Exit::Done
+    Exit::Success
 }

@@ -1,25 +1,25 @@
 //! `rolecall drift`.
 
-use super::args::Drift;
+use super::args::DriftArgs;
+use super::cluster_plan::{PlanDepth, plan_targets};
+use super::command_error::CommandError;
+use super::env::Env;
 use super::exit::Exit;
-use super::failure::Failure;
-use super::planned::{Depth, plans};
-use super::refused::say_refusals;
-use super::report;
-use super::world::World;
-use crate::render::text;
+use super::print_error;
+use super::refusals::print_refusals;
+use crate::render::plan_text;
 
-pub(crate) async fn run(args: &Drift, world: &mut World) -> Result<Exit, Failure> {
-    let plans = plans(&args.scope, Depth::Changes, &[], world).await?;
-    plans.print(args.format, args.full, text::drift, world);
-    let refused = say_refusals(&plans.planned, &[], &plans.loaded.policy.sources, world);
-    if let Some(failure) = plans.failure {
-        report(&failure, args.format, world);
+pub(crate) async fn run(args: &DriftArgs, world: &mut Env) -> Result<Exit, CommandError> {
+    let plans = plan_targets(&args.target, PlanDepth::ChangesOnly, &[], world).await?;
+    plans.print(args.format, args.full, plan_text::render_drift, world);
+    let refused = print_refusals(&plans.cluster_plans, &[], &plans.loaded.policy.sources, world);
+    if let Some(failure) = plans.error {
+        print_error(&failure, args.format, world);
         return Ok(Exit::Failed);
     }
     if refused {
         return Ok(Exit::Refused);
     }
-    let drifted = plans.planned.iter().any(|one| !one.plan.is_empty());
-    Ok(if drifted { Exit::Changes } else { Exit::Done })
+    let drifted = plans.cluster_plans.iter().any(|one| !one.plan.is_empty());
+    Ok(if drifted { Exit::ChangesFound } else { Exit::Success })
 }

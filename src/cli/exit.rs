@@ -6,11 +6,11 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// It was done.
-    Done,
+    Success,
     /// It failed, or the command line was wrong.
     Failed,
     /// `drift` or `plan --detailed-exitcode` found changes.
-    Changes,
+    ChangesFound,
     /// A guard or an invariant refused.
     Refused,
 }
@@ -18,9 +18,9 @@ pub enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
-            Exit::Done => 0,
+            Exit::Success => 0,
             Exit::Failed => 1,
-            Exit::Changes => 2,
+            Exit::ChangesFound => 2,
             Exit::Refused => 3,
         })
     }

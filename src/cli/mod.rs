@@ -2,59 +2,59 @@
 
 mod access;
 mod apply;
+mod apply_report;
+mod apply_run;
 mod args;
-mod asked;
 mod backup;
+#[cfg(feature = "measure")]
+pub mod bench;
 mod can;
-mod carrying;
+mod cluster_plan;
+mod command_error;
 mod completions;
 mod drift;
+mod env;
 mod exit;
-mod failure;
-mod guarded;
-mod lacking;
-#[cfg(feature = "measure")]
-pub mod measured;
+mod guards;
+mod missing_permissions;
 mod permissions;
 mod plan;
-mod planned;
 mod policy_files;
-mod refused;
+mod question;
+mod refusals;
 mod restore;
-mod saved;
+mod saved_plan;
 mod schema;
 mod snapshot;
-mod stopped;
 mod target;
 mod validate;
 mod who_can;
 mod whoami;
-mod world;
 
 use std::ffi::OsString;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
+pub use env::{Env, Stdio, Terminals};
 pub use exit::Exit;
-pub use world::{Ends, Terminals, World};
 
 use crate::diagnostic::Diagnostic;
-use crate::render::{faults, json};
-use args::{Command, CommandLine, Format};
-use failure::Failure;
+use crate::render::{diagnostics, json};
+use args::{Command, CommandLine, OutputFormat};
+use command_error::CommandError;
 
 /// Runs one command in the world that is given.
-pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> Exit {
+pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut Env) -> Exit {
     let typed = match CommandLine::try_parse_from(args) {
         Ok(typed) => typed,
-        Err(error) => return usage(&error, world),
+        Err(error) => return print_usage(&error, world),
     };
     let format = typed.command.format();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            world.say(&format!("error: no thread can be started: {error}\n"));
+            world.eprint(&format!("error: no thread can be started: {error}\n"));
             return Exit::Failed;
         }
     };
@@ -62,19 +62,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> Exit 
     // A credentials plugin that hangs must not hold up the end.
     runtime.shutdown_background();
     let exit = end.unwrap_or_else(|failure| {
-        report(&failure, format, world);
-        if failure.refused { Exit::Refused } else { Exit::Failed }
+        print_error(&failure, format, world);
+        if failure.is_refusal { Exit::Refused } else { Exit::Failed }
     });
-    match world.finish() {
+    match world.flush() {
         Some(error) => {
-            world.say(&format!("error: the result cannot be written: {error}\n"));
+            world.eprint(&format!("error: the result cannot be written: {error}\n"));
             Exit::Failed
         }
         None => exit,
     }
 }
 
-async fn dispatch(command: Command, world: &mut World) -> Result<Exit, Failure> {
+async fn dispatch(command: Command, world: &mut Env) -> Result<Exit, CommandError> {
     match command {
         Command::Plan(args) => plan::run(&args, world).await,
         Command::Apply(args) => apply::run(&args, world).await,
@@ -93,55 +93,55 @@ async fn dispatch(command: Command, world: &mut World) -> Result<Exit, Failure> 
 }
 
 /// Help and version are a result; wrong usage is an error, and 2 would mean changes.
-fn usage(error: &clap::Error, world: &mut World) -> Exit {
+fn print_usage(error: &clap::Error, world: &mut Env) -> Exit {
     let styled = error.render();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             world.print(&styled.to_string());
-            match world.finish() {
+            match world.flush() {
                 Some(_) => Exit::Failed,
-                None => Exit::Done,
+                None => Exit::Success,
             }
         }
         _ => {
-            world.say(&styled.to_string());
+            world.eprint(&styled.to_string());
             Exit::Failed
         }
     }
 }
 
 /// Faults on stderr; as JSON also on stdout, where a program waits for a document.
-fn report(failure: &Failure, format: Format, world: &mut World) {
-    let text = faults::render(&failure.found, &failure.sources, world.err_style());
-    let errors = failure.found.iter().filter(|one| one.is_error()).count();
-    world.say(&text);
+fn print_error(failure: &CommandError, format: OutputFormat, world: &mut Env) {
+    let text = diagnostics::render_diagnostics(&failure.diagnostics, &failure.sources, world.stderr_style());
+    let errors = failure.diagnostics.iter().filter(|one| one.is_error()).count();
+    world.eprint(&text);
     if errors > 1 {
-        world.say(&format!("{errors} errors\n"));
+        world.eprint(&format!("{errors} errors\n"));
     }
-    if format == Format::Json {
-        print_json(&json::faults(&failure.found, &failure.sources), world);
+    if format == OutputFormat::Json {
+        print_json(&json::diagnostics_document(&failure.diagnostics, &failure.sources), world);
     }
 }
 
-fn print_json(value: &serde_json::Value, world: &mut World) {
+fn print_json(value: &serde_json::Value, world: &mut Env) {
     world.print(&format!("{value:#}\n"));
 }
 
 /// Writes a file whole or not at all.
 #[expect(clippy::disallowed_methods, reason = "results go to files here")]
-fn write_file(path: &std::path::Path, text: &str, world: &World) -> Result<(), Failure> {
+fn write_file_atomically(path: &std::path::Path, text: &str, world: &Env) -> Result<(), CommandError> {
     let at = world.cwd.join(path);
     let mut beside = at.clone().into_os_string();
     beside.push(".new");
     std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &at)).map_err(|error| {
         let _ = std::fs::remove_file(&beside);
         let error = Diagnostic::error(format!("{} cannot be written: {error}", path.display()));
-        Failure::of(error.hint("see that the folder exists and may be written"))
+        CommandError::from_diagnostic(error.with_help("see that the folder exists and may be written"))
     })
 }
 
 /// Writes a new file that its owner alone may read.
-fn write_private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+fn create_private_file(path: &std::path::Path, text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

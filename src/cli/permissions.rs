@@ -2,126 +2,136 @@
 
 use serde_json::json;
 
-use super::args::{Format, Permissions, Runs, WrittenWith};
+use super::args::{OutputFormat, PermissionsArgs, RoleWriteMethod, RunnerCommand};
+use super::cluster_plan::after_state_error;
+use super::command_error::CommandError;
+use super::env::Env;
 use super::exit::Exit;
-use super::failure::Failure;
-use super::lacking::{denied, words};
-use super::planned::unreadable;
-use super::policy_files::{Loaded, find, load};
+use super::missing_permissions::{denied_requests, describe_missing_permission};
+use super::policy_files::{LoadedPolicy, find_policy, load_policy};
 use super::print_json;
-use super::target::{Opened, Target, targets};
-use super::world::World;
+use super::target::{ConnectedCluster, TargetCluster, resolve_targets};
 use crate::access::Who;
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::Diagnostic;
-use crate::names::path_segment_fault;
+use crate::names::path_segment_error;
+use crate::permissions::{ApplyUser, MinimalRoles, RoleWritePermission};
 use crate::plan;
 use crate::policy::expand::expand;
 use crate::render::json::FORMAT_VERSION;
-use crate::render::words::{count, visible};
-use crate::rights::{Least, Runner, With};
+use crate::render::text_util::{escape_control, pluralize};
 use crate::state::State;
 use crate::state::rbac::Subject;
 use crate::yaml::to_yaml;
 
-pub(crate) async fn run(args: &Permissions, world: &mut World) -> Result<Exit, Failure> {
-    let subject = subject(&args.subject)?;
-    if let Some(fault) = path_segment_fault(&args.name) {
-        return Err(Failure::of(Diagnostic::error(format!("`--name {}` names no role: {fault}", args.name))));
+pub(crate) async fn run(args: &PermissionsArgs, world: &mut Env) -> Result<Exit, CommandError> {
+    let subject = parse_subject(&args.subject)?;
+    if let Some(fault) = path_segment_error(&args.name) {
+        return Err(CommandError::from_diagnostic(Diagnostic::error(format!(
+            "`--name {}` names no role: {fault}",
+            args.name
+        ))));
     }
-    if args.what == Runs::Plan && !args.check {
-        print(args, "every cluster", &Least::to_plan(), &subject, world);
-        return Ok(Exit::Done);
+    if args.for_command == RunnerCommand::Plan && !args.check {
+        print_roles(args, "every cluster", &MinimalRoles::for_plan(), &subject, world);
+        return Ok(Exit::Success);
     }
-    let named = args.scope.policy.clone().or_else(|| find(world));
-    let loaded = named.map(|path| load(Some(&path), world)).transpose()?;
-    let (target, opened, state) = cluster(args, loaded.as_ref(), world).await?;
-    let least = match (args.what, &loaded) {
-        (Runs::Plan, _) => Least::to_plan(),
-        (Runs::Apply, Some(loaded)) => to_apply(loaded, &target, &state, world)?,
-        (Runs::Apply, None) => {
+    let named = args.target.policy.clone().or_else(|| find_policy(world));
+    let loaded = named.map(|path| load_policy(Some(&path), world)).transpose()?;
+    let (target, opened, state) = observe_cluster(args, loaded.as_ref(), world).await?;
+    let least = match (args.for_command, &loaded) {
+        (RunnerCommand::Plan, _) => MinimalRoles::for_plan(),
+        (RunnerCommand::Apply, Some(loaded)) => roles_for_apply(loaded, &target, &state, world)?,
+        (RunnerCommand::Apply, None) => {
             let error = Diagnostic::error("what apply needs is a policy's, and there is none here");
-            return Err(Failure::of(error.hint("name the policy, or say --for plan")));
+            return Err(CommandError::from_diagnostic(error.with_help("name the policy, or say --for plan")));
         }
     };
     if args.check {
-        return check(args, &least, &opened, &state, world).await;
+        return check_caller(args, &least, &opened, &state, world).await;
     }
-    print(args, &opened.label, &least, &subject, world);
-    Ok(Exit::Done)
+    print_roles(args, &opened.label, &least, &subject, world);
+    Ok(Exit::Success)
 }
 
 /// The one cluster that is meant.
-async fn cluster(
-    args: &Permissions,
-    loaded: Option<&Loaded>,
-    world: &World,
-) -> Result<(Target, Opened, State), Failure> {
-    let clusters = loaded.map(|loaded| (&loaded.policy.clusters, loaded.folder.as_path()));
-    let mut found = targets(clusters, &args.scope.place, world)?;
+async fn observe_cluster(
+    args: &PermissionsArgs,
+    loaded: Option<&LoadedPolicy>,
+    world: &Env,
+) -> Result<(TargetCluster, ConnectedCluster, State), CommandError> {
+    let clusters = loaded.map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
+    let mut found = resolve_targets(clusters, &args.target.connection, world)?;
     let (Some(target), true) = (found.pop(), found.is_empty()) else {
         let error = Diagnostic::error("permissions are of one cluster, and the policy has several");
-        return Err(Failure::of(error.hint("add --cluster NAME")));
+        return Err(CommandError::from_diagnostic(error.with_help("add --cluster NAME")));
     };
-    let opened = target.open().await?;
+    let opened = target.connect().await?;
     // What may not be read is what a check is for.
     let state = match opened.cluster.observe().await {
         Ok(state) => state,
-        Err(_) if args.check && args.what == Runs::Plan => State::default(),
+        Err(_) if args.check && args.for_command == RunnerCommand::Plan => State::default(),
         Err(error) => return Err(error.into()),
     };
     Ok((target, opened, state))
 }
 
-fn to_apply(loaded: &Loaded, target: &Target, state: &State, world: &World) -> Result<Least, Failure> {
+fn roles_for_apply(
+    loaded: &LoadedPolicy,
+    target: &TargetCluster,
+    state: &State,
+    world: &Env,
+) -> Result<MinimalRoles, CommandError> {
     let (policy, name) = (&loaded.policy, target.name.as_deref());
-    let failed = |found| Failure::new(policy.sources.clone(), found);
+    let failed = |found| CommandError::new(policy.sources.clone(), found);
     let (desired, _) = expand(policy, name, state, world.now).map_err(failed)?;
     let plan = plan::plan(policy, name, state, world.now).map_err(failed)?;
-    Least::to_apply(&desired, state, &plan).map_err(|fault| unreadable(&fault))
+    MinimalRoles::for_apply(&desired, state, &plan).map_err(|fault| after_state_error(&fault))
 }
 
-fn subject(text: &str) -> Result<Subject, Failure> {
+fn parse_subject(text: &str) -> Result<Subject, CommandError> {
     Ok(match Who::parse(text) {
         Ok(Who::Group(name)) => Subject::Group(name),
         Ok(Who::User(name)) => Subject::User(name),
         Ok(Who::ServiceAccount { namespace, name }) => Subject::ServiceAccount { namespace, name },
         Ok(Who::Arn(_) | Who::Account(_)) | Err(_) => {
             let error = Diagnostic::error(format!("`--subject {text}` is none that a binding can name"));
-            return Err(Failure::of(error.hint("write group:NAME, user:NAME or sa:NAMESPACE/NAME")));
+            return Err(CommandError::from_diagnostic(
+                error.with_help("write group:NAME, user:NAME or sa:NAMESPACE/NAME"),
+            ));
         }
     })
 }
 
-fn print(args: &Permissions, label: &str, least: &Least, subject: &Subject, world: &mut World) {
+fn print_roles(args: &PermissionsArgs, label: &str, least: &MinimalRoles, subject: &Subject, world: &mut Env) {
     let with = match args.with {
-        WrittenWith::Rules => With::Rules,
-        WrittenWith::Escalate => With::Escalate,
+        RoleWriteMethod::Rules => RoleWritePermission::HoldRules,
+        RoleWriteMethod::Escalate => RoleWritePermission::Escalate,
     };
-    let objects = least.objects(&args.name, with, subject);
+    let objects = least.to_manifests(&args.name, with, subject);
     match args.format {
-        Format::Json => {
+        OutputFormat::Json => {
             print_json(&json!({ "apiVersion": "v1", "kind": "List", "items": objects }), world);
         }
-        Format::Text => {
+        OutputFormat::Text => {
             let texts: Vec<String> = objects.iter().map(to_yaml).collect();
-            world.print(&format!("{}{}", header(args, label), texts.join("---\n")));
+            world.print(&format!("{}{}", header_comment(args, label), texts.join("---\n")));
         }
     }
 }
 
 /// What the reader has to know before he applies it.
-fn header(args: &Permissions, label: &str) -> String {
-    let label = visible(label);
-    if args.what == Runs::Plan {
+fn header_comment(args: &PermissionsArgs, label: &str) -> String {
+    let label = escape_control(label);
+    if args.for_command == RunnerCommand::Plan {
         return format!("# What `rolecall plan` needs on {label}. Nothing of it writes.\n");
     }
     let how = match args.with {
-        WrittenWith::Rules => {
+        RoleWriteMethod::Rules => {
             "# It holds the rules that the policy gives, since the API server lets nobody write into a role what he does\n\
              # not hold: a policy that gives more is refused until this is printed and applied anew.\n"
         }
-        WrittenWith::Escalate => {
+        RoleWriteMethod::Escalate => {
             "# It may write any rule into a role: `escalate` cannot be limited by name where a role is created.\n"
         }
     };
@@ -131,47 +141,47 @@ fn header(args: &Permissions, label: &str) -> String {
     )
 }
 
-async fn check(
-    args: &Permissions,
-    least: &Least,
-    opened: &Opened,
+async fn check_caller(
+    args: &PermissionsArgs,
+    least: &MinimalRoles,
+    opened: &ConnectedCluster,
     state: &State,
-    world: &mut World,
-) -> Result<Exit, Failure> {
+    world: &mut Env,
+) -> Result<Exit, CommandError> {
     let Some(caller) = opened.cluster.whoami().await? else {
         let error = Diagnostic::error("a snapshot has no caller who could lack something");
-        return Err(Failure::of(error.hint("ask a live cluster, or leave --check out")));
+        return Err(CommandError::from_diagnostic(error.with_help("ask a live cluster, or leave --check out")));
     };
-    let runner = Runner { username: caller.username.clone(), groups: caller.groups };
-    let mut lacks = least.unheld(state, &runner);
+    let runner = ApplyUser { username: caller.username.clone(), groups: caller.groups };
+    let mut lacks = least.missing_permissions(state, &runner);
     let requests: Vec<_> = lacks.iter().map(|lack| lack.request.clone()).collect();
-    let denied = denied(&opened.cluster, &requests).await?.unwrap_or_default();
+    let denied = denied_requests(&opened.cluster, &requests).await?.unwrap_or_default();
     lacks.retain(|lack| denied.contains(&lack.request));
-    let command = match args.what {
-        Runs::Plan => "plan",
-        Runs::Apply => "apply",
+    let command = match args.for_command {
+        RunnerCommand::Plan => "plan",
+        RunnerCommand::Apply => "apply",
     };
     match args.format {
-        Format::Json => {
+        OutputFormat::Json => {
             let all: Vec<_> = lacks
                 .iter()
-                .map(|lack| json!({ "request": lack.request.to_string(), "or-rules": lack.rules }))
+                .map(|lack| json!({ "request": lack.request.to_string(), "or-rules": lack.missing_rules }))
                 .collect();
             let cluster = json!({ "cluster": opened.label, "for": command, "lacks": all });
             print_json(&json!({ "format-version": FORMAT_VERSION, "clusters": [cluster] }), world);
         }
-        Format::Text => {
-            let (label, who) = (visible(&opened.label), visible(&caller.username));
+        OutputFormat::Text => {
+            let (label, who) = (escape_control(&opened.label), escape_control(&caller.username));
             if lacks.is_empty() {
                 world.print(&format!("{label}: `{who}` has all that {command} needs\n"));
             } else {
-                let number = count(lacks.len(), "right");
+                let number = pluralize(lacks.len(), "right");
                 world.print(&format!("{label}: `{who}` lacks {number} that {command} needs\n"));
             }
             for lack in &lacks {
-                world.print(&format!("  {}\n", visible(&words(lack))));
+                world.print(&format!("  {}\n", escape_control(&describe_missing_permission(lack))));
             }
         }
     }
-    Ok(if lacks.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(if lacks.is_empty() { Exit::Success } else { Exit::Failed })
 }

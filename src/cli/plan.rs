@@ -1,50 +1,54 @@
 //! `rolecall plan`.
 
-use super::args::Plan;
+use super::args::PlanArgs;
+use super::cluster_plan::{PlanDepth, plan_targets};
+use super::command_error::CommandError;
+use super::env::Env;
 use super::exit::Exit;
-use super::failure::Failure;
-use super::guarded::allowances;
-use super::lacking;
-use super::planned::{Depth, plans};
-use super::refused::{say, say_refusals};
-use super::world::World;
-use super::{report, write_file};
+use super::guards::parse_allow_flags;
+use super::missing_permissions;
+use super::refusals::{print_diagnostics, print_refusals};
+use super::{print_error, write_file_atomically};
 use crate::diagnostic::Severity;
-use crate::render::text;
+use crate::render::plan_text;
 
-pub(crate) async fn run(args: &Plan, world: &mut World) -> Result<Exit, Failure> {
-    let allow = allowances(&args.allow)?;
-    let mut plans = plans(&args.scope, Depth::Access, &allow, world).await?;
-    let lacks: Vec<_> = plans.planned.iter().filter_map(|one| lacking::told(one, Severity::Warning)).collect();
-    for one in &mut plans.planned {
-        let told = lacking::told(one, Severity::Warning);
+pub(crate) async fn run(args: &PlanArgs, world: &mut Env) -> Result<Exit, CommandError> {
+    let allow = parse_allow_flags(&args.allow)?;
+    let mut plans = plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, world).await?;
+    let lacks: Vec<_> = plans
+        .cluster_plans
+        .iter()
+        .filter_map(|one| missing_permissions::to_diagnostic(one, Severity::Warning))
+        .collect();
+    for one in &mut plans.cluster_plans {
+        let told = missing_permissions::to_diagnostic(one, Severity::Warning);
         one.plan.warnings.extend(told);
     }
-    let changes = plans.planned.iter().any(|one| !one.plan.is_empty());
-    plans.print(args.format, args.full, text::plan, world);
-    say(&lacks, &plans.loaded.policy.sources, world);
-    let refused = say_refusals(&plans.planned, &allow, &plans.loaded.policy.sources, world);
+    let changes = plans.cluster_plans.iter().any(|one| !one.plan.is_empty());
+    plans.print(args.format, args.full, plan_text::render_plan, world);
+    print_diagnostics(&lacks, &plans.loaded.policy.sources, world);
+    let refused = print_refusals(&plans.cluster_plans, &allow, &plans.loaded.policy.sources, world);
     // A plan for some of the clusters is shown, but neither saved nor taken for an answer.
-    if let Some(failure) = plans.failure {
-        report(&failure, args.format, world);
+    if let Some(failure) = plans.error {
+        print_error(&failure, args.format, world);
         return Ok(Exit::Failed);
     }
     if refused {
         if let Some(path) = &args.out {
-            world.say(&format!("{} was not saved: the plan is refused\n", path.display()));
+            world.eprint(&format!("{} was not saved: the plan is refused\n", path.display()));
         }
         return Ok(Exit::Refused);
     }
     if let Some(path) = &args.out {
-        write_file(path, &format!("{:#}\n", plans.to_json()), world)?;
+        write_file_atomically(path, &format!("{:#}\n", plans.to_json()), world)?;
         // The file says yes to nothing: whoever applies it does.
         let allow: String = args.allow.iter().map(|text| format!(" --allow {text}")).collect();
-        world.say(&format!(
+        world.eprint(&format!(
             "Saved to {0}; `rolecall apply --plan {0}{allow}` makes these writes and no others\n",
             path.display()
         ));
     }
     // The run ends here: giving back a large policy string by string would take longer than printing it.
-    std::mem::forget((plans.loaded, plans.planned));
-    Ok(if changes && args.detailed_exitcode { Exit::Changes } else { Exit::Done })
+    std::mem::forget((plans.loaded, plans.cluster_plans));
+    Ok(if changes && args.detailed_exitcode { Exit::ChangesFound } else { Exit::Success })
 }

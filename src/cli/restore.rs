@@ -6,45 +6,50 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::apply::{Consent, Way as Manner, finish};
-use super::args::{Place, Restore};
-use super::backup::{KIND, Note, VERSION, is_of_backup, read_each};
+use super::apply::{ApplyOptions as Manner, Approval, approve_and_apply};
+use super::args::{ConnectionArgs, RestoreArgs};
+use super::backup::{BACKUP_API_VERSION, BACKUP_KIND, Note, is_backed_up, read_objects};
+use super::cluster_plan::{ClusterPlan, after_state_error};
+use super::command_error::CommandError;
+use super::env::Env;
 use super::exit::Exit;
-use super::failure::Failure;
-use super::guarded::{allowances, see};
-use super::planned::{Planned, unreadable};
-use super::saved::{Reached, way};
-use super::target::{Target, Way};
-use super::world::World;
+use super::guards::{observe_facts, parse_allow_flags};
+use super::saved_plan::{Reached, to_connection};
+use super::target::{ClusterConnection, TargetCluster};
 use crate::cluster::any::AnyCluster;
-use crate::cluster::kubeconfig::Wanted;
+use crate::cluster::kubeconfig::ContextSelector;
 use crate::cluster::{ClusterError, ReadCluster as _};
-use crate::diagnostic::{Diagnostic, Sources};
+use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
-use crate::plan::{Images, Sides, restore};
-use crate::policy::Known;
-use crate::state::validate::key_of;
+use crate::plan::{AccessComparison, ObjectVersions, plan_restore};
+use crate::policy::PolicyIndex;
+use crate::state::validate::parse_object_key;
 use crate::yaml;
 
-pub(crate) async fn run(args: &Restore, world: &mut World) -> Result<Exit, Failure> {
-    let consent = Consent { given: args.auto_approve || args.care.dry_run, approved: &args.approved, saved: None };
-    consent.can_be_had(world)?;
-    let allow = allowances(&args.care.allow)?;
-    let (note, objects) = read(args, world)?;
-    let place = Place {
+pub(crate) async fn run(args: &RestoreArgs, world: &mut Env) -> Result<Exit, CommandError> {
+    let consent =
+        Approval { is_given: args.auto_approve || args.flags.dry_run, digests: &args.approved, saved_plan: None };
+    consent.ensure_obtainable(world)?;
+    let allow = parse_allow_flags(&args.flags.allow)?;
+    let (note, objects) = read_backup(args, world)?;
+    let place = ConnectionArgs {
         clusters: Vec::new(),
         snapshots: args.snapshot.iter().cloned().collect(),
         context: args.context.clone(),
         kubeconfig: args.kubeconfig.clone(),
     };
     let way = match (&args.context, &args.snapshot) {
-        (Some(context), _) => Way::Live(Wanted::Context(context.clone())),
-        (None, Some(file)) => Way::Snapshot { files: vec![world.cwd.join(file)], shown: file.clone() },
-        (None, None) => way(serde_json::from_value::<Reached>(note.reached_by.clone())
-            .map_err(|error| not_a_backup(args, &format!("reached-by: {error}")))?),
+        (Some(context), _) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
+        (None, Some(file)) => {
+            ClusterConnection::Snapshot { files: vec![world.cwd.join(file)], display_name: file.clone() }
+        }
+        (None, None) => to_connection(
+            serde_json::from_value::<Reached>(note.reached_by.clone())
+                .map_err(|error| invalid_backup(args, &format!("reached-by: {error}")))?,
+        ),
     };
-    let opened = Target::new(note.name.clone(), way.clone(), &place, world).open().await?;
-    let (state, seen) = futures::future::join(opened.cluster.observe(), see(&opened.cluster)).await;
+    let opened = TargetCluster::new(note.name.clone(), way.clone(), &place, world).connect().await?;
+    let (state, seen) = futures::future::join(opened.cluster.observe(), observe_facts(&opened.cluster)).await;
     let state = state?;
     if let (Some(then), Some(now)) = (&note.cluster_uid, &state.cluster_uid)
         && then != now
@@ -53,42 +58,45 @@ pub(crate) async fn run(args: &Restore, world: &mut World) -> Result<Exit, Failu
             "{} is another cluster than {}, of which the backup is",
             opened.label, note.cluster
         ));
-        return Err(Failure::of(error.hint("name the right one by --context")));
+        return Err(CommandError::from_diagnostic(error.with_help("name the right one by --context")));
     }
-    let mut images: Images = objects.into_iter().map(|(key, object)| (key, (Some(object), None))).collect();
+    let mut images: ObjectVersions = objects.into_iter().map(|(key, object)| (key, (Some(object), None))).collect();
     images.extend(note.absent.iter().map(|key| (key.clone(), (None, None))));
-    now(&opened.cluster, &mut images).await?;
-    let mut plan = restore(&note.policy, &state, &images).map_err(|fault| unreadable(&fault))?;
-    let known = Known::default();
-    let after = plan.after(&state).map_err(|fault| unreadable(&fault))?;
-    let sides = Sides::of(&state, &after);
-    plan.tell_access(&sides, &known);
-    let planned = Planned::judged(opened, plan, (way, note.name), known, &sides, seen, &allow).await?;
-    let manner = Manner { consent, allow: &allow, care: &args.care };
-    finish(&[planned], &Sources::default(), &manner, world).await
+    read_current(&opened.cluster, &mut images).await?;
+    let mut plan = plan_restore(&note.policy, &state, &images).map_err(|fault| after_state_error(&fault))?;
+    let known = PolicyIndex::default();
+    let after = plan.state_after(&state).map_err(|fault| after_state_error(&fault))?;
+    let sides = AccessComparison::new(&state, &after);
+    plan.record_access_changes(&sides, &known);
+    let planned = ClusterPlan::evaluate(opened, plan, (way, note.name), known, &sides, seen, &allow).await?;
+    let manner = Manner { approval: consent, allow_flags: &allow, flags: &args.flags };
+    approve_and_apply(&[planned], &SourceMap::default(), &manner, world).await
 }
 
 /// Reads each object as it is now.
-async fn now(cluster: &AnyCluster, images: &mut Images) -> Result<(), ClusterError> {
+async fn read_current(cluster: &AnyCluster, images: &mut ObjectVersions) -> Result<(), ClusterError> {
     let keys: Vec<ObjectKey> = images.keys().cloned().collect();
-    let found = read_each(cluster, &keys).await?;
+    let found = read_objects(cluster, &keys).await?;
     for (image, object) in images.values_mut().zip(found) {
         image.1 = object;
     }
     Ok(())
 }
 
-fn not_a_backup(args: &Restore, why: &str) -> Failure {
+fn invalid_backup(args: &RestoreArgs, why: &str) -> CommandError {
     let error = Diagnostic::error(format!("{} is no backup of rolecall: {why}", args.file.display()));
-    Failure::of(error.hint("`rolecall apply --backup DIR` writes one; a snapshot does not say what did not exist"))
+    CommandError::from_diagnostic(
+        error.with_help("`rolecall apply --backup DIR` writes one; a snapshot does not say what did not exist"),
+    )
 }
 
-fn read(args: &Restore, world: &World) -> Result<(Note, BTreeMap<ObjectKey, Value>), Failure> {
-    let text = std::fs::read_to_string(world.cwd.join(&args.file))
-        .map_err(|error| Failure::of(Diagnostic::error(format!("{} cannot be read: {error}", args.file.display()))))?;
-    let fault = |why: &str| not_a_backup(args, why);
+fn read_backup(args: &RestoreArgs, world: &Env) -> Result<(Note, BTreeMap<ObjectKey, Value>), CommandError> {
+    let text = std::fs::read_to_string(world.cwd.join(&args.file)).map_err(|error| {
+        CommandError::from_diagnostic(Diagnostic::error(format!("{} cannot be read: {error}", args.file.display())))
+    })?;
+    let fault = |why: &str| invalid_backup(args, why);
     let documents =
-        yaml::documents(&text).map_err(|error| fault(&format!("line {}: {}", error.line, error.message)))?;
+        yaml::parse_documents(&text).map_err(|error| fault(&format!("line {}: {}", error.line, error.message)))?;
     let mut note: Option<Note> = None;
     let mut objects = BTreeMap::new();
     for document in documents {
@@ -96,16 +104,18 @@ fn read(args: &Restore, world: &World) -> Result<(Note, BTreeMap<ObjectKey, Valu
         if value.is_null() {
             continue;
         }
-        if value.get("kind").and_then(Value::as_str) == Some(KIND) {
+        if value.get("kind").and_then(Value::as_str) == Some(BACKUP_KIND) {
             let version = value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-            if version != VERSION {
-                return Err(fault(&format!("it has the version `{version}`, this rolecall reads {VERSION}")));
+            if version != BACKUP_API_VERSION {
+                return Err(fault(&format!(
+                    "it has the version `{version}`, this rolecall reads {BACKUP_API_VERSION}"
+                )));
             }
             note = Some(serde_json::from_value(value).map_err(|error| fault(&error.to_string()))?);
             continue;
         }
-        match key_of(&value).map_err(|why| fault(&why))? {
-            Some(key) if is_of_backup(key.kind()) => drop(objects.insert(key, value)),
+        match parse_object_key(&value).map_err(|why| fault(&why))? {
+            Some(key) if is_backed_up(key.kind()) => drop(objects.insert(key, value)),
             Some(_) | None => {}
         }
     }

@@ -1,17 +1,17 @@
 //! `rolecall schema`: the published schemas, as they lie in the repository.
 
-use super::args::{Schema, SchemaOf};
+use super::args::{SchemaArgs, SchemaKind};
+use super::env::Env;
 use super::exit::Exit;
-use super::world::World;
 
-pub(crate) fn run(args: &Schema, world: &mut World) -> Exit {
+pub(crate) fn run(args: &SchemaArgs, world: &mut Env) -> Exit {
     world.print(match args.of {
-        SchemaOf::Policy => include_str!("../../schema/policy.schema.json"),
-        SchemaOf::Plan => include_str!("../../schema/plan.schema.json"),
-        SchemaOf::Diagnostics => include_str!("../../schema/diagnostics.schema.json"),
-        SchemaOf::Access => include_str!("../../schema/access.schema.json"),
-        SchemaOf::Permissions => include_str!("../../schema/permissions.schema.json"),
-        SchemaOf::Whoami => include_str!("../../schema/whoami.schema.json"),
+        SchemaKind::Policy => include_str!("../../schema/policy.schema.json"),
+        SchemaKind::Plan => include_str!("../../schema/plan.schema.json"),
+        SchemaKind::Diagnostics => include_str!("../../schema/diagnostics.schema.json"),
+        SchemaKind::Access => include_str!("../../schema/access.schema.json"),
+        SchemaKind::Permissions => include_str!("../../schema/permissions.schema.json"),
+        SchemaKind::Whoami => include_str!("../../schema/whoami.schema.json"),
     });
-    Exit::Done
+    Exit::Success
 }

@@ -1,48 +1,48 @@
 //! `rolecall validate`: everything that can be said of a policy without a cluster.
 
-use super::args::{Format, Validate};
+use super::args::{OutputFormat, ValidateArgs};
+use super::command_error::CommandError;
+use super::env::Env;
 use super::exit::Exit;
-use super::failure::Failure;
-use super::policy_files::load;
+use super::policy_files::load_policy;
 use super::print_json;
-use super::refused::say;
-use super::world::World;
+use super::refusals::print_diagnostics;
 use crate::diagnostic::Diagnostic;
 use crate::guard::{self, Refusal};
 use crate::render::json;
-use crate::render::words::count;
+use crate::render::text_util::pluralize;
 
-pub(crate) fn run(args: &Validate, world: &mut World) -> Result<Exit, Failure> {
-    let loaded = load(args.policy.as_deref(), world)?;
+pub(crate) fn run(args: &ValidateArgs, world: &mut Env) -> Result<Exit, CommandError> {
+    let loaded = load_policy(args.policy.as_deref(), world)?;
     let policy = &loaded.policy;
-    let refusals = guard::of_policy_alone(policy, world.now);
-    let refused: Vec<Diagnostic> = refusals.iter().map(Refusal::diagnostic).collect();
+    let refusals = guard::check_invariants_statically(policy, world.now);
+    let refused: Vec<Diagnostic> = refusals.iter().map(Refusal::to_diagnostic).collect();
     if !refused.is_empty() {
-        say(&refused, &policy.sources, world);
-        if args.format == Format::Json {
+        print_diagnostics(&refused, &policy.sources, world);
+        if args.format == OutputFormat::Json {
             let all = [loaded.warnings.as_slice(), &refused].concat();
-            print_json(&json::faults(&all, &policy.sources), world);
+            print_json(&json::diagnostics_document(&all, &policy.sources), world);
         }
         return Ok(Exit::Refused);
     }
     match args.format {
-        Format::Json => print_json(&json::faults(&loaded.warnings, &policy.sources), world),
-        Format::Text => {
+        OutputFormat::Json => print_json(&json::diagnostics_document(&loaded.warnings, &policy.sources), world),
+        OutputFormat::Text => {
             let parts = [
-                count(policy.principals.len(), "principal"),
-                count(policy.groups.len(), "group"),
-                count(policy.cluster_roles.len() + policy.roles.len(), "role"),
-                count(policy.bindings.len(), "binding"),
+                pluralize(policy.principals.len(), "principal"),
+                pluralize(policy.groups.len(), "group"),
+                pluralize(policy.cluster_roles.len() + policy.roles.len(), "role"),
+                pluralize(policy.bindings.len(), "binding"),
             ];
             world.print(&format!("policy {} is valid: {}\n", policy.name.value, parts.join(", ")));
-            let open: Vec<&str> = guard::not_judged_alone(policy).into_iter().collect();
+            let open: Vec<&str> = guard::roles_not_checked_statically(policy).into_iter().collect();
             if !open.is_empty() {
                 let roles = open.join(", ");
-                world.say(&format!(
+                world.eprint(&format!(
                     "note: what the roles {roles} allow the cluster says: `plan` judges it by the invariants\n"
                 ));
             }
         }
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }

@@ -2,55 +2,55 @@
 
 use serde_json::json;
 
-use super::args::{Format, Whoami};
+use super::args::{OutputFormat, WhoamiArgs};
+use super::command_error::CommandError;
+use super::env::Env;
 use super::exit::Exit;
-use super::failure::Failure;
-use super::policy_files::{find, load};
+use super::policy_files::{find_policy, load_policy};
 use super::print_json;
-use super::target::targets;
-use super::world::World;
+use super::target::resolve_targets;
 use crate::cluster::{Caller, ReadCluster as _};
 use crate::render::json::FORMAT_VERSION;
-use crate::render::words::visible;
+use crate::render::text_util::escape_control;
 
-pub(crate) async fn run(args: &Whoami, world: &mut World) -> Result<Exit, Failure> {
-    let named = args.scope.policy.clone().or_else(|| find(world));
-    let loaded = named.map(|path| load(Some(&path), world)).transpose()?;
-    let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.folder.as_path()));
+pub(crate) async fn run(args: &WhoamiArgs, world: &mut Env) -> Result<Exit, CommandError> {
+    let named = args.target.policy.clone().or_else(|| find_policy(world));
+    let loaded = named.map(|path| load_policy(Some(&path), world)).transpose()?;
+    let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
     let mut answers = Vec::new();
-    for target in targets(clusters, &args.scope.place, world)? {
+    for target in resolve_targets(clusters, &args.target.connection, world)? {
         let end = async {
-            let opened = target.open().await?;
+            let opened = target.connect().await?;
             let caller = opened.cluster.whoami().await?;
-            Ok::<_, Failure>((opened.label, caller))
+            Ok::<_, CommandError>((opened.label, caller))
         };
-        answers.push(end.await.map_err(|failure| failure.in_cluster(target.name.as_deref()))?);
+        answers.push(end.await.map_err(|failure| failure.with_cluster_name(target.name.as_deref()))?);
     }
     match args.format {
-        Format::Json => {
+        OutputFormat::Json => {
             let clusters: Vec<_> =
                 answers.iter().map(|(label, caller)| json!({ "cluster": label, "caller": caller })).collect();
             print_json(&json!({ "format-version": FORMAT_VERSION, "clusters": clusters }), world);
         }
-        Format::Text => {
+        OutputFormat::Text => {
             for (label, caller) in &answers {
-                world.print(&shown(label, caller.as_ref()));
+                world.print(&format_user(label, caller.as_ref()));
             }
         }
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
-fn shown(label: &str, caller: Option<&Caller>) -> String {
-    let label = visible(label);
+fn format_user(label: &str, caller: Option<&Caller>) -> String {
+    let label = escape_control(label);
     let Some(Caller { username, groups, uid: _, extra }) = caller else {
         return format!("{label}\n  nobody: a snapshot has no caller\n");
     };
-    let mut out = format!("{label}\n  username  {}\n", visible(username));
-    out.push_str(&format!("  groups    {}\n", visible(&groups.join(", "))));
+    let mut out = format!("{label}\n  username  {}\n", escape_control(username));
+    out.push_str(&format!("  groups    {}\n", escape_control(&groups.join(", "))));
     for name in ["canonicalArn", "arn"] {
         if let Some(values) = extra.get(name) {
-            out.push_str(&format!("  {name:<8}  {}\n", visible(&values.join(", "))));
+            out.push_str(&format!("  {name:<8}  {}\n", escape_control(&values.join(", "))));
         }
     }
     out

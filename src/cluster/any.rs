@@ -4,13 +4,16 @@ use serde_json::Value;
 
 use super::live::LiveCluster;
 use super::snapshot::SnapshotCluster;
-use super::{Caller, ClusterError, Credentials, Leases, ReadCluster, Ruling, Standing, WriteCluster, Written};
+use super::{
+    AccessReviewStatus, Caller, CallerCheck, ClusterError, CredentialFreshness, LeaseClient, ReadCluster, WriteCluster,
+    WriteOutcome,
+};
 use crate::access::Request;
-use crate::guard::Nodes;
+use crate::guard::NodeSample;
 use crate::names::ObjectKey;
 use crate::plan::Await;
 use crate::state::State;
-use crate::state::write::{Expected, Write};
+use crate::state::write::{ResolvedPrecondition, Write};
 
 /// A live cluster or a snapshot.
 pub(crate) enum AnyCluster {
@@ -20,9 +23,9 @@ pub(crate) enum AnyCluster {
 
 impl AnyCluster {
     /// Where applies to this cluster keep out of each other's way; a snapshot has its file's content for that.
-    pub(crate) fn leases(&self, namespace: &str) -> Option<Leases> {
+    pub(crate) fn lease_client(&self, namespace: &str) -> Option<LeaseClient> {
         match self {
-            Self::Live(cluster) => Some(cluster.leases(namespace)),
+            Self::Live(cluster) => Some(cluster.lease_client(namespace)),
             Self::Snapshot(_) => None,
         }
     }
@@ -50,33 +53,43 @@ impl ReadCluster for AnyCluster {
         }
     }
 
-    async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
+    async fn sample_nodes(&self) -> Result<Option<NodeSample>, ClusterError> {
         match self {
-            Self::Live(cluster) => cluster.nodes().await,
-            Self::Snapshot(cluster) => cluster.nodes().await,
+            Self::Live(cluster) => cluster.sample_nodes().await,
+            Self::Snapshot(cluster) => cluster.sample_nodes().await,
         }
     }
 
-    async fn allows(&self, requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
+    async fn check_own_access(&self, requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
         match self {
-            Self::Live(cluster) => cluster.allows(requests).await,
-            Self::Snapshot(cluster) => cluster.allows(requests).await,
+            Self::Live(cluster) => cluster.check_own_access(requests).await,
+            Self::Snapshot(cluster) => cluster.check_own_access(requests).await,
         }
     }
 }
 
 impl WriteCluster for AnyCluster {
-    async fn write(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<Written, ClusterError> {
+    async fn write(
+        &self,
+        key: &ObjectKey,
+        write: &Write,
+        expected: &ResolvedPrecondition,
+    ) -> Result<WriteOutcome, ClusterError> {
         match self {
             Self::Live(cluster) => cluster.write(key, write, expected).await,
             Self::Snapshot(cluster) => cluster.write(key, write, expected).await,
         }
     }
 
-    async fn rehearse(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<(), ClusterError> {
+    async fn dry_run(
+        &self,
+        key: &ObjectKey,
+        write: &Write,
+        expected: &ResolvedPrecondition,
+    ) -> Result<(), ClusterError> {
         match self {
-            Self::Live(cluster) => cluster.rehearse(key, write, expected).await,
-            Self::Snapshot(cluster) => cluster.rehearse(key, write, expected).await,
+            Self::Live(cluster) => cluster.dry_run(key, write, expected).await,
+            Self::Snapshot(cluster) => cluster.dry_run(key, write, expected).await,
         }
     }
 
@@ -87,24 +100,28 @@ impl WriteCluster for AnyCluster {
         }
     }
 
-    async fn review(&self, asked: &Await) -> Result<Ruling, ClusterError> {
+    async fn review_access(&self, asked: &Await) -> Result<AccessReviewStatus, ClusterError> {
         match self {
-            Self::Live(cluster) => cluster.review(asked).await,
-            Self::Snapshot(cluster) => cluster.review(asked).await,
+            Self::Live(cluster) => cluster.review_access(asked).await,
+            Self::Snapshot(cluster) => cluster.review_access(asked).await,
         }
     }
 
-    async fn standing(&self, with: Credentials, needs: &[Request]) -> Result<Option<Standing>, ClusterError> {
+    async fn check_caller(
+        &self,
+        with: CredentialFreshness,
+        needs: &[Request],
+    ) -> Result<Option<CallerCheck>, ClusterError> {
         match self {
-            Self::Live(cluster) => cluster.standing(with, needs).await,
-            Self::Snapshot(cluster) => cluster.standing(with, needs).await,
+            Self::Live(cluster) => cluster.check_caller(with, needs).await,
+            Self::Snapshot(cluster) => cluster.check_caller(with, needs).await,
         }
     }
 
-    async fn finish(&self) -> Result<(), ClusterError> {
+    async fn flush(&self) -> Result<(), ClusterError> {
         match self {
-            Self::Live(cluster) => cluster.finish().await,
-            Self::Snapshot(cluster) => cluster.finish().await,
+            Self::Live(cluster) => cluster.flush().await,
+            Self::Snapshot(cluster) => cluster.flush().await,
         }
     }
 }

@@ -3,12 +3,12 @@
 //! Two clusters implement it, the live one and the snapshot. Only `apply` ever holds something that can write.
 
 pub(crate) mod any;
-pub(crate) mod connection;
+pub(crate) mod api_client;
+mod exec_plugin;
 pub(crate) mod kubeconfig;
 mod lease;
 mod list;
 pub(crate) mod live;
-mod plugin;
 mod protobuf;
 mod retry;
 mod review;
@@ -16,18 +16,18 @@ pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use lease::{Lease, Leases};
-pub(crate) use review::{Credentials, Ruling, Standing};
+pub(crate) use lease::{Lease, LeaseClient};
+pub(crate) use review::{AccessReviewStatus, CallerCheck, CredentialFreshness};
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::access::Request;
 use crate::diagnostic::{Diagnostic, Excerpt};
-use crate::guard::Nodes;
+use crate::guard::NodeSample;
 use crate::names::ObjectKey;
 use crate::plan::Await;
 use crate::state::State;
-use crate::state::write::{Expected, Refusal, Version, Write};
+use crate::state::write::{ObjectVersion, ResolvedPrecondition, Write, WriteError};
 
 /// What plan, drift and all questions need: get and list.
 pub(crate) trait ReadCluster {
@@ -41,12 +41,12 @@ pub(crate) trait ReadCluster {
     async fn whoami(&self) -> Result<Option<Caller>, ClusterError>;
 
     /// Some of the nodes; a snapshot does not have them.
-    async fn nodes(&self) -> Result<Option<Nodes>, ClusterError> {
+    async fn sample_nodes(&self) -> Result<Option<NodeSample>, ClusterError> {
         Ok(None)
     }
 
     /// Of each request whether the cluster's authorizers let the caller make it; a snapshot has no caller.
-    async fn allows(&self, _requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
+    async fn check_own_access(&self, _requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
         Ok(None)
     }
 }
@@ -54,41 +54,55 @@ pub(crate) trait ReadCluster {
 /// What `apply` needs besides.
 pub(crate) trait WriteCluster: ReadCluster {
     /// Makes one write under its precondition, retrying what may be retried.
-    async fn write(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<Written, ClusterError>;
+    async fn write(
+        &self,
+        key: &ObjectKey,
+        write: &Write,
+        expected: &ResolvedPrecondition,
+    ) -> Result<WriteOutcome, ClusterError>;
 
     /// Has the cluster judge a write, and makes it not.
-    async fn rehearse(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> Result<(), ClusterError>;
+    async fn dry_run(
+        &self,
+        key: &ObjectKey,
+        write: &Write,
+        expected: &ResolvedPrecondition,
+    ) -> Result<(), ClusterError>;
 
     /// The object as it is stored, whole.
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError>;
 
     /// Whether somebody may do something, as the cluster itself decides it.
-    async fn review(&self, asked: &Await) -> Result<Ruling, ClusterError>;
+    async fn review_access(&self, asked: &Await) -> Result<AccessReviewStatus, ClusterError>;
 
     /// Whom the cluster takes the caller for, and which of these he may; a snapshot has no caller.
-    async fn standing(&self, with: Credentials, needs: &[Request]) -> Result<Option<Standing>, ClusterError>;
+    async fn check_caller(
+        &self,
+        with: CredentialFreshness,
+        needs: &[Request],
+    ) -> Result<Option<CallerCheck>, ClusterError>;
 
     /// Makes lasting what was written; a live cluster has done so already.
-    async fn finish(&self) -> Result<(), ClusterError>;
+    async fn flush(&self) -> Result<(), ClusterError>;
 }
 
 /// How a write ended well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Written {
+pub(crate) enum WriteOutcome {
     /// The object is now in this state.
-    Stored(Option<Version>),
+    Stored(Option<ObjectVersion>),
     /// It was so already: nothing was changed.
-    Unchanged(Option<Version>),
+    Unchanged(Option<ObjectVersion>),
     Deleted,
     /// It is being deleted and still grants, until these finalizers end.
-    Waiting(Vec<String>),
+    Terminating(Vec<String>),
 }
 
 /// An object that is being deleted and held up.
-fn waiting(object: &Value) -> Option<Written> {
+fn terminating_outcome(object: &Value) -> Option<WriteOutcome> {
     object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str)?;
     let names = object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
-    Some(Written::Waiting(names.filter_map(Value::as_str).map(str::to_owned).collect()))
+    Some(WriteOutcome::Terminating(names.filter_map(Value::as_str).map(str::to_owned).collect()))
 }
 
 /// The caller by SelfSubjectReview.
@@ -117,45 +131,45 @@ impl Caller {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ClusterError {
     #[error("the kubeconfig cannot be used: {why}")]
-    Kubeconfig { why: String },
+    InvalidKubeconfig { why: String },
     #[error("the kubeconfig has no context `{name}`")]
-    NoContext { name: String, nearest: Option<String> },
+    ContextNotFound { name: String, nearest: Option<String> },
     #[error("no context of the kubeconfig is for the EKS cluster `{name}` in {region}")]
-    NoEksContext { name: String, region: String },
+    EksContextNotFound { name: String, region: String },
     #[error("several contexts of the kubeconfig are for an EKS cluster `{name}` in {region}: {}", contexts.join(", "))]
-    ManyEksContexts { name: String, region: String, contexts: Vec<String> },
+    AmbiguousEksContext { name: String, region: String, contexts: Vec<String> },
     #[error("the cluster at {server} cannot be reached: {why}")]
     Unreachable { server: String, why: String },
     #[error("the cluster at {server} does not accept the credentials")]
     Unauthorized { server: String, why: String },
     #[error("the credentials plugin failed: {why}")]
-    Credentials { why: String },
+    CredentialPlugin { why: String },
     #[error("the caller may not {verb} {resource}: {why}")]
     Forbidden { verb: String, resource: String, why: String },
     #[error("{object}: {refusal}")]
-    Refused { object: String, refusal: Refusal },
+    Rejected { object: String, refusal: WriteError },
     #[error("the API server answered {status} to {what}: {why}")]
-    Answer { status: u16, what: String, why: String },
+    UnexpectedStatus { status: u16, what: String, why: String },
     #[error("the answer to {what} cannot be read: {why}")]
-    Unreadable { what: String, why: String },
+    InvalidResponse { what: String, why: String },
     #[error("the snapshot {file} cannot be read: {why}")]
-    SnapshotFile { file: String, why: String },
+    SnapshotIo { file: String, why: String },
     #[error("the snapshot cannot be used: {why}")]
-    Snapshot { file: String, line: usize, text: String, why: String },
+    InvalidSnapshot { file: String, line: usize, text: String, why: String },
     #[error("the snapshot {file} was changed by somebody else since it was read")]
-    SnapshotMoved { file: String },
+    SnapshotChanged { file: String },
 }
 
 impl ClusterError {
     /// For people: with the line of a snapshot where it is about one, and what to do.
-    pub(crate) fn diagnostic(&self) -> Diagnostic {
+    pub(crate) fn to_diagnostic(&self) -> Diagnostic {
         let mut found = Diagnostic::error(self.to_string());
-        if let Self::Snapshot { file, line, text, .. } = self {
+        if let Self::InvalidSnapshot { file, line, text, .. } = self {
             let (name, text) = (file.clone(), text.clone());
-            found = found.excerpt(Excerpt { name, line: *line, column: 1, text });
+            found = found.with_excerpt(Excerpt { name, line: *line, column: 1, text });
         }
         match self.hint() {
-            Some(hint) => found.hint(hint),
+            Some(hint) => found.with_help(hint),
             None => found,
         }
     }
@@ -164,27 +178,30 @@ impl ClusterError {
     pub(crate) fn cause(&self) -> String {
         match self {
             Self::Forbidden { why, .. } => format!("the caller may not: {why}"),
-            Self::Refused { refusal, .. } => refusal.to_string(),
-            Self::Answer { status, why, .. } => format!("the API server answered {status}: {why}"),
+            Self::Rejected { refusal, .. } => refusal.to_string(),
+            Self::UnexpectedStatus { status, why, .. } => format!("the API server answered {status}: {why}"),
             other => other.to_string(),
         }
     }
 
     /// Whether a write that ended so may have been made all the same.
-    pub(crate) fn is_uncertain(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Unreadable { .. } | Self::Answer { status: 500..=599, .. })
+    pub(crate) fn is_outcome_unknown(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::InvalidResponse { .. } | Self::UnexpectedStatus { status: 500..=599, .. }
+        )
     }
 
     /// What to do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Kubeconfig { .. } => "mend it, point KUBECONFIG or --kubeconfig at another, or plan on a file with --snapshot FILE".to_owned(),
-            Self::NoContext { nearest: Some(near), .. } => format!("did you mean `{near}`?"),
-            Self::NoContext { nearest: None, .. } => "kubectl config get-contexts lists them".to_owned(),
-            Self::NoEksContext { name, region } => {
+            Self::InvalidKubeconfig { .. } => "mend it, point KUBECONFIG or --kubeconfig at another, or plan on a file with --snapshot FILE".to_owned(),
+            Self::ContextNotFound { nearest: Some(near), .. } => format!("did you mean `{near}`?"),
+            Self::ContextNotFound { nearest: None, .. } => "kubectl config get-contexts lists them".to_owned(),
+            Self::EksContextNotFound { name, region } => {
                 format!("make one by: aws eks update-kubeconfig --name {name} --region {region}")
             }
-            Self::ManyEksContexts { .. } => {
+            Self::AmbiguousEksContext { .. } => {
                 "give the cluster its `account`, or write `context = \"…\"` in place of `eks`".to_owned()
             }
             Self::Unreachable { why, .. } if why.contains("certificate") => {
@@ -194,26 +211,26 @@ impl ClusterError {
             Self::Unauthorized { .. } => {
                 "the token has expired, or aws-auth does not map your identity: renew the credentials (aws sso login) and try `rolecall whoami`".to_owned()
             }
-            Self::Credentials { .. } => "run the command by hand: it is the `exec` entry of the kubeconfig's user".to_owned(),
+            Self::CredentialPlugin { .. } => "run the command by hand: it is the `exec` entry of the kubeconfig's user".to_owned(),
             Self::Forbidden { verb, .. } if ["create", "patch", "delete"].contains(&verb.as_str()) => {
                 "apply needs create, patch and delete on roles, clusterroles and their bindings, escalate on roles and clusterroles, bind on both, and create and patch on configmaps in kube-system".to_owned()
             }
             Self::Forbidden { .. } => {
                 "plan needs get and list on namespaces, roles, clusterroles and their bindings, and get on the ConfigMap kube-system/aws-auth".to_owned()
             }
-            Self::Refused { refusal: Refusal::Conflict | Refusal::NotFound | Refusal::AlreadyExists, .. } => {
+            Self::Rejected { refusal: WriteError::Conflict | WriteError::NotFound | WriteError::AlreadyExists, .. } => {
                 "plan again: what was planned does not fit any more".to_owned()
             }
-            Self::Refused { refusal: Refusal::NamespaceEnding(_), .. } => {
+            Self::Rejected { refusal: WriteError::NamespaceTerminating(_), .. } => {
                 "take the namespace out of the policy, or wait until it is gone and create it anew".to_owned()
             }
-            Self::SnapshotFile { .. } => "rolecall snapshot writes one from a live cluster".to_owned(),
-            Self::SnapshotMoved { .. } => "plan again".to_owned(),
-            Self::Answer { status: 429 | 500..=599, .. } => {
+            Self::SnapshotIo { .. } => "rolecall snapshot writes one from a live cluster".to_owned(),
+            Self::SnapshotChanged { .. } => "plan again".to_owned(),
+            Self::UnexpectedStatus { status: 429 | 500..=599, .. } => {
                 "the API server, or what stands before it, is overloaded or out of order: try again in a while".to_owned()
             }
-            Self::Snapshot { .. } => "mend the file, or take it anew from the cluster by rolecall snapshot".to_owned(),
-            Self::Refused { .. } | Self::Answer { .. } | Self::Unreadable { .. } => return None,
+            Self::InvalidSnapshot { .. } => "mend the file, or take it anew from the cluster by rolecall snapshot".to_owned(),
+            Self::Rejected { .. } | Self::UnexpectedStatus { .. } | Self::InvalidResponse { .. } => return None,
         })
     }
 }

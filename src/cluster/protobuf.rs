@@ -9,40 +9,40 @@ use std::fmt;
 use prost::Message;
 use prost::bytes::Bytes;
 
-use super::list::Page;
-use crate::state::meta::{RawFields, RawManaged, RawMeta};
-use crate::state::object::{RawAggregation, RawBinding, RawNamespace, RawRef, RawRole, RawSubject};
+use super::list::ListPage;
+use crate::state::object::{RawAggregationRule, RawBinding, RawNamespace, RawRole, RawRoleRef, RawSubject};
+use crate::state::object_meta::{RawFieldsV1, RawManagedFieldsEntry, RawObjectMeta};
 use crate::state::rbac::{Requirement, Rule, Selector};
 
 /// Asks for it, and takes JSON from what stands before a server and knows nothing else.
-pub(super) const ACCEPT: &str = "application/vnd.kubernetes.protobuf, application/json;q=0.9";
+pub(super) const ACCEPT_PROTOBUF: &str = "application/vnd.kubernetes.protobuf, application/json;q=0.9";
 /// What every such answer begins with.
 const MAGIC: &[u8] = b"k8s\0";
 
 /// The envelope.
 #[derive(Message)]
-struct Unknown {
+struct ProtoUnknown {
     #[prost(bytes = "bytes", tag = "2")]
     raw: Bytes,
 }
 
 /// Answers of this form are read; JSON is left to others.
-pub(super) fn content(body: &Bytes) -> Option<Result<Bytes, prost::DecodeError>> {
+pub(super) fn decode_envelope(body: &Bytes) -> Option<Result<Bytes, prost::DecodeError>> {
     let is_ours = body.starts_with(MAGIC);
-    is_ours.then(|| Unknown::decode(body.slice(MAGIC.len()..)).map(|unknown| unknown.raw))
+    is_ours.then(|| ProtoUnknown::decode(body.slice(MAGIC.len()..)).map(|unknown| unknown.raw))
 }
 
 /// A page of a list. What it is of is read one by one, since all of it as it is sent takes more room than it comes to.
 #[derive(Message)]
-struct List {
+struct ProtoList {
     #[prost(message, optional, tag = "1")]
-    metadata: Option<ListMeta>,
+    metadata: Option<ProtoListMeta>,
     #[prost(bytes = "bytes", repeated, tag = "2")]
     items: Vec<Bytes>,
 }
 
 #[derive(Message)]
-struct ListMeta {
+struct ProtoListMeta {
     #[prost(string, tag = "2")]
     resource_version: String,
     #[prost(string, tag = "3")]
@@ -51,7 +51,7 @@ struct ListMeta {
 
 /// `Status`, with which a failure is told.
 #[derive(Message)]
-pub(super) struct Failure {
+pub(super) struct ProtoStatus {
     #[prost(string, tag = "3")]
     pub(super) message: String,
     #[prost(string, tag = "4")]
@@ -59,7 +59,7 @@ pub(super) struct Failure {
 }
 
 #[derive(Message)]
-struct Meta {
+struct ProtoObjectMeta {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(string, tag = "3")]
@@ -69,61 +69,61 @@ struct Meta {
     #[prost(string, tag = "6")]
     resource_version: String,
     #[prost(message, optional, tag = "9")]
-    deletion_timestamp: Option<Time>,
+    deletion_timestamp: Option<ProtoTime>,
     #[prost(btree_map = "string, string", tag = "11")]
     labels: BTreeMap<String, String>,
     #[prost(btree_map = "string, string", tag = "12")]
     annotations: BTreeMap<String, String>,
     #[prost(message, repeated, tag = "13")]
-    owner_references: Vec<Present>,
+    owner_references: Vec<ProtoOwnerReference>,
     #[prost(string, repeated, tag = "14")]
     finalizers: Vec<String>,
     #[prost(message, repeated, tag = "17")]
-    managed_fields: Vec<Managed>,
+    managed_fields: Vec<ProtoManagedFieldsEntry>,
 }
 
 /// Something that counts by being there.
 #[derive(Message)]
-struct Present {}
+struct ProtoOwnerReference {}
 
 #[derive(Message)]
-struct Time {
+struct ProtoTime {
     #[prost(int64, tag = "1")]
     seconds: i64,
 }
 
 #[derive(Message)]
-struct Managed {
+struct ProtoManagedFieldsEntry {
     #[prost(string, optional, tag = "1")]
     manager: Option<String>,
     #[prost(message, optional, tag = "4")]
-    time: Option<Time>,
+    time: Option<ProtoTime>,
     #[prost(message, optional, tag = "7")]
-    fields: Option<Fields>,
+    fields: Option<ProtoFieldsV1>,
     #[prost(string, optional, tag = "8")]
     subresource: Option<String>,
 }
 
 /// JSON within the binary form.
 #[derive(Message)]
-struct Fields {
+struct ProtoFieldsV1 {
     #[prost(bytes = "bytes", tag = "1")]
     raw: Bytes,
 }
 
 /// A Role or a ClusterRole.
 #[derive(Message)]
-pub(super) struct Role {
+pub(super) struct ProtoRole {
     #[prost(message, optional, tag = "1")]
-    metadata: Option<Meta>,
+    metadata: Option<ProtoObjectMeta>,
     #[prost(message, repeated, tag = "2")]
-    rules: Vec<PolicyRule>,
+    rules: Vec<ProtoPolicyRule>,
     #[prost(message, optional, tag = "3")]
-    aggregation_rule: Option<Aggregation>,
+    aggregation_rule: Option<ProtoAggregationRule>,
 }
 
 #[derive(Message)]
-struct PolicyRule {
+struct ProtoPolicyRule {
     #[prost(string, repeated, tag = "1")]
     verbs: Vec<String>,
     #[prost(string, repeated, tag = "2")]
@@ -137,21 +137,21 @@ struct PolicyRule {
 }
 
 #[derive(Message)]
-struct Aggregation {
+struct ProtoAggregationRule {
     #[prost(message, repeated, tag = "1")]
-    cluster_role_selectors: Vec<LabelSelector>,
+    cluster_role_selectors: Vec<ProtoLabelSelector>,
 }
 
 #[derive(Message)]
-struct LabelSelector {
+struct ProtoLabelSelector {
     #[prost(btree_map = "string, string", tag = "1")]
     match_labels: BTreeMap<String, String>,
     #[prost(message, repeated, tag = "2")]
-    match_expressions: Vec<Expression>,
+    match_expressions: Vec<ProtoLabelSelectorRequirement>,
 }
 
 #[derive(Message)]
-struct Expression {
+struct ProtoLabelSelectorRequirement {
     #[prost(string, tag = "1")]
     key: String,
     #[prost(string, tag = "2")]
@@ -162,17 +162,17 @@ struct Expression {
 
 /// A RoleBinding or a ClusterRoleBinding.
 #[derive(Message)]
-pub(super) struct Binding {
+pub(super) struct ProtoBinding {
     #[prost(message, optional, tag = "1")]
-    metadata: Option<Meta>,
+    metadata: Option<ProtoObjectMeta>,
     #[prost(message, repeated, tag = "2")]
-    subjects: Vec<Subject>,
+    subjects: Vec<ProtoSubject>,
     #[prost(message, optional, tag = "3")]
-    role_ref: Option<RoleRef>,
+    role_ref: Option<ProtoRoleRef>,
 }
 
 #[derive(Message)]
-struct Subject {
+struct ProtoSubject {
     #[prost(string, tag = "1")]
     kind: String,
     #[prost(string, tag = "3")]
@@ -182,7 +182,7 @@ struct Subject {
 }
 
 #[derive(Message)]
-struct RoleRef {
+struct ProtoRoleRef {
     #[prost(string, tag = "2")]
     kind: String,
     #[prost(string, tag = "3")]
@@ -190,56 +190,56 @@ struct RoleRef {
 }
 
 #[derive(Message)]
-pub(super) struct Namespace {
+pub(super) struct ProtoNamespace {
     #[prost(message, optional, tag = "1")]
-    metadata: Option<Meta>,
+    metadata: Option<ProtoObjectMeta>,
 }
 
 /// What a list is of, as it is sent.
-pub(super) trait Sent: Sized {
+pub(super) trait ProtobufObject: Sized {
     type Message: Message + Default + fmt::Debug + Into<Self>;
 }
 
-impl Sent for RawRole {
-    type Message = Role;
+impl ProtobufObject for RawRole {
+    type Message = ProtoRole;
 }
 
-impl Sent for RawBinding {
-    type Message = Binding;
+impl ProtobufObject for RawBinding {
+    type Message = ProtoBinding;
 }
 
-impl Sent for RawNamespace {
-    type Message = Namespace;
+impl ProtobufObject for RawNamespace {
+    type Message = ProtoNamespace;
 }
 
 /// Reads what [`content`] has found.
-pub(super) fn page<T: Sent + 'static>(raw: Bytes) -> Result<Page<T>, prost::DecodeError> {
-    let List { metadata, items } = List::decode(raw)?;
-    let ListMeta { resource_version, r#continue } = metadata.unwrap_or_default();
+pub(super) fn decode_list<T: ProtobufObject + 'static>(raw: Bytes) -> Result<ListPage<T>, prost::DecodeError> {
+    let ProtoList { metadata, items } = ProtoList::decode(raw)?;
+    let ProtoListMeta { resource_version, r#continue } = metadata.unwrap_or_default();
     let items = items.into_iter().map(|item| T::Message::decode(item).map(Into::into));
-    Ok(Page { items: Box::new(items), next: r#continue, moment: resource_version })
+    Ok(ListPage { items: Box::new(items), continue_token: r#continue, resource_version })
 }
 
 /// The binary form has `""` where JSON has nothing.
-fn filled(text: String) -> Option<String> {
+fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
 /// As JSON has it, in whole seconds.
-fn rfc3339(time: &Time) -> Option<String> {
+fn to_rfc3339(time: &ProtoTime) -> Option<String> {
     jiff::Timestamp::from_second(time.seconds).ok().map(|time| time.to_string())
 }
 
-impl From<Meta> for RawMeta {
-    fn from(meta: Meta) -> Self {
+impl From<ProtoObjectMeta> for RawObjectMeta {
+    fn from(meta: ProtoObjectMeta) -> Self {
         Self {
             name: meta.name,
-            namespace: filled(meta.namespace),
-            uid: filled(meta.uid),
-            resource_version: filled(meta.resource_version),
+            namespace: non_empty(meta.namespace),
+            uid: non_empty(meta.uid),
+            resource_version: non_empty(meta.resource_version),
             labels: Some(meta.labels),
             annotations: Some(meta.annotations),
-            deletion_timestamp: meta.deletion_timestamp.as_ref().and_then(rfc3339),
+            deletion_timestamp: meta.deletion_timestamp.as_ref().and_then(to_rfc3339),
             finalizers: Some(meta.finalizers),
             owner_references: Some(meta.owner_references.iter().map(|_| serde::de::IgnoredAny).collect()),
             managed_fields: Some(meta.managed_fields.into_iter().map(Into::into).collect()),
@@ -247,85 +247,85 @@ impl From<Meta> for RawMeta {
     }
 }
 
-impl Managed {
-    fn held(&self) -> Option<RawFields> {
+impl ProtoManagedFieldsEntry {
+    fn parse_fields(&self) -> Option<RawFieldsV1> {
         serde_json::from_slice(&self.fields.as_ref()?.raw).ok()
     }
 }
 
-impl From<Managed> for RawManaged {
-    fn from(managed: Managed) -> Self {
+impl From<ProtoManagedFieldsEntry> for RawManagedFieldsEntry {
+    fn from(managed: ProtoManagedFieldsEntry) -> Self {
         Self {
             manager: managed.manager,
-            time: managed.time.as_ref().and_then(rfc3339),
+            time: managed.time.as_ref().and_then(to_rfc3339),
             subresource: managed.subresource,
             fields_v1: None,
         }
     }
 }
 
-impl From<Role> for RawRole {
-    fn from(role: Role) -> Self {
+impl From<ProtoRole> for RawRole {
+    fn from(role: ProtoRole) -> Self {
         let metadata = role.metadata.unwrap_or_default();
         let aggregated = role.aggregation_rule.is_some();
         // Who holds the rules counts there alone; the many others are not read for it.
         let managed = if aggregated { metadata.managed_fields.as_slice() } else { &[] };
-        let held: Vec<Option<RawFields>> = managed.iter().map(Managed::held).collect();
-        let mut metadata = RawMeta::from(metadata);
+        let held: Vec<Option<RawFieldsV1>> = managed.iter().map(ProtoManagedFieldsEntry::parse_fields).collect();
+        let mut metadata = RawObjectMeta::from(metadata);
         for (managed, held) in metadata.managed_fields.iter_mut().flatten().zip(held) {
             managed.fields_v1 = held;
         }
         Self {
             metadata,
             rules: Some(role.rules.into_iter().map(Into::into).collect()),
-            aggregation_rule: role.aggregation_rule.map(|aggregation| RawAggregation {
+            aggregation_rule: role.aggregation_rule.map(|aggregation| RawAggregationRule {
                 cluster_role_selectors: Some(aggregation.cluster_role_selectors.into_iter().map(Into::into).collect()),
             }),
         }
     }
 }
 
-impl From<PolicyRule> for Rule {
-    fn from(rule: PolicyRule) -> Self {
-        let PolicyRule { verbs, api_groups, resources, resource_names, non_resource_urls } = rule;
+impl From<ProtoPolicyRule> for Rule {
+    fn from(rule: ProtoPolicyRule) -> Self {
+        let ProtoPolicyRule { verbs, api_groups, resources, resource_names, non_resource_urls } = rule;
         Self { verbs, api_groups, resources, resource_names, non_resource_urls }
     }
 }
 
-impl From<LabelSelector> for Selector {
-    fn from(selector: LabelSelector) -> Self {
-        let LabelSelector { match_labels, match_expressions } = selector;
+impl From<ProtoLabelSelector> for Selector {
+    fn from(selector: ProtoLabelSelector) -> Self {
+        let ProtoLabelSelector { match_labels, match_expressions } = selector;
         Self { match_labels, match_expressions: match_expressions.into_iter().map(Into::into).collect() }
     }
 }
 
-impl From<Expression> for Requirement {
-    fn from(expression: Expression) -> Self {
-        let Expression { key, operator, values } = expression;
+impl From<ProtoLabelSelectorRequirement> for Requirement {
+    fn from(expression: ProtoLabelSelectorRequirement) -> Self {
+        let ProtoLabelSelectorRequirement { key, operator, values } = expression;
         Self { key, operator, values }
     }
 }
 
-impl From<Binding> for RawBinding {
-    fn from(binding: Binding) -> Self {
-        let RoleRef { kind, name } = binding.role_ref.unwrap_or_default();
+impl From<ProtoBinding> for RawBinding {
+    fn from(binding: ProtoBinding) -> Self {
+        let ProtoRoleRef { kind, name } = binding.role_ref.unwrap_or_default();
         Self {
             metadata: binding.metadata.unwrap_or_default().into(),
-            role_ref: RawRef { kind, name },
+            role_ref: RawRoleRef { kind, name },
             subjects: Some(binding.subjects.into_iter().map(Into::into).collect()),
         }
     }
 }
 
-impl From<Subject> for RawSubject {
-    fn from(subject: Subject) -> Self {
-        let Subject { kind, name, namespace } = subject;
-        Self { kind, name, namespace: filled(namespace) }
+impl From<ProtoSubject> for RawSubject {
+    fn from(subject: ProtoSubject) -> Self {
+        let ProtoSubject { kind, name, namespace } = subject;
+        Self { kind, name, namespace: non_empty(namespace) }
     }
 }
 
-impl From<Namespace> for RawNamespace {
-    fn from(namespace: Namespace) -> Self {
+impl From<ProtoNamespace> for RawNamespace {
+    fn from(namespace: ProtoNamespace) -> Self {
         Self { metadata: namespace.metadata.unwrap_or_default().into() }
     }
 }

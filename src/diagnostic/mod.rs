@@ -3,11 +3,11 @@
 //! Every room keeps its own typed errors and turns them into this one form at its door. This room may not know what
 //! the faults are about, and nothing here prints.
 
-mod source;
+mod source_map;
 mod suggest;
 
-pub(crate) use source::{Place, Sources, Span};
-pub(crate) use suggest::nearest;
+pub(crate) use source_map::{Place, SourceMap, Span};
+pub(crate) use suggest::closest_match;
 
 /// How much a diagnostic weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -24,12 +24,12 @@ pub(crate) struct Diagnostic {
     /// Lower case, no full stop, names quoted by backticks.
     pub(crate) message: String,
     /// The place in the policy and what stands there, where the fault has one.
-    pub(crate) at: Option<(Span, String)>,
+    pub(crate) primary: Option<(Span, String)>,
     /// Other places that belong to it.
-    pub(crate) also: Vec<(Span, String)>,
+    pub(crate) secondary: Vec<(Span, String)>,
     /// Source that is not a policy file: (name, line, the line's text), as of aws-auth or a snapshot.
     pub(crate) excerpt: Option<Excerpt>,
-    pub(crate) hints: Vec<String>,
+    pub(crate) help: Vec<String>,
 }
 
 /// A line of a text that is not a policy file.
@@ -48,10 +48,10 @@ impl Diagnostic {
         Self {
             severity: Severity::Error,
             message: message.into(),
-            at: None,
-            also: Vec::new(),
+            primary: None,
+            secondary: Vec::new(),
             excerpt: None,
-            hints: Vec::new(),
+            help: Vec::new(),
         }
     }
 
@@ -59,23 +59,23 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(message) }
     }
 
-    pub(crate) fn at(mut self, span: Span, label: impl Into<String>) -> Self {
-        self.at = Some((span, label.into()));
+    pub(crate) fn primary_label(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.primary = Some((span, label.into()));
         self
     }
 
-    pub(crate) fn also(mut self, span: Span, label: impl Into<String>) -> Self {
-        self.also.push((span, label.into()));
+    pub(crate) fn secondary_label(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.secondary.push((span, label.into()));
         self
     }
 
-    pub(crate) fn excerpt(mut self, excerpt: Excerpt) -> Self {
+    pub(crate) fn with_excerpt(mut self, excerpt: Excerpt) -> Self {
         self.excerpt = Some(excerpt);
         self
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+    pub(crate) fn with_help(mut self, hint: impl Into<String>) -> Self {
+        self.help.push(hint.into());
         self
     }
 

@@ -4,7 +4,7 @@
 ///
 /// Damerau-Levenshtein distance of at most a third of the longer name, as rustc and cargo have it; names that differ
 /// only in case are always near.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest_match<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = name.chars().count();
     candidates
         .into_iter()
@@ -31,9 +31,9 @@ mod tests {
 
     #[test]
     fn a_typo_finds_its_word_and_a_stranger_none() {
-        assert_eq!(nearest("memebrs", ["members", "description"]), Some("members"));
-        assert_eq!(nearest("Viewer", ["viewer", "views"]), Some("viewer"));
-        assert_eq!(nearest("zebra", ["members", "description"]), None);
-        assert_eq!(nearest("a", ["b"]), None);
+        assert_eq!(closest_match("memebrs", ["members", "description"]), Some("members"));
+        assert_eq!(closest_match("Viewer", ["viewer", "views"]), Some("viewer"));
+        assert_eq!(closest_match("zebra", ["members", "description"]), None);
+        assert_eq!(closest_match("a", ["b"]), None);
     }
 }

@@ -3,24 +3,24 @@
 //!
 //! Pure: this room judges states and writes nothing. Whoever asks decides what a refusal stops.
 
-mod allowance;
-mod alone;
-mod breach;
+mod allow_flag;
+mod aws_auth;
 mod caller;
-mod danger;
-mod entries;
+mod context;
+mod invariant_checker;
 mod invariants;
 mod nodes;
 mod removals;
-mod scene;
-mod subjects;
+mod risk;
+mod static_check;
 #[cfg(test)]
 mod tests;
+mod violator;
 
-pub(crate) use allowance::Allowance;
-pub(crate) use alone::{not_judged_alone, of_policy_alone};
-pub(crate) use caller::Caller;
-pub(crate) use danger::Danger;
-pub(crate) use invariants::{Refusal, of_state};
-pub(crate) use nodes::Nodes;
-pub(crate) use scene::{Known, Seen, Verdict, judge};
+pub(crate) use allow_flag::Allowance;
+pub(crate) use caller::CallerIdentity;
+pub(crate) use context::{ClusterFacts, GuardReport, Observed, evaluate_guards};
+pub(crate) use invariants::{Refusal, check_invariants};
+pub(crate) use nodes::NodeSample;
+pub(crate) use risk::Danger;
+pub(crate) use static_check::{check_invariants_statically, roles_not_checked_statically};

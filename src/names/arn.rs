@@ -12,7 +12,7 @@ pub(crate) const PARTITIONS: [&str; 8] =
     ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
 
 /// The partition of a region (botocore 1.44, `partitions.json`, `regionRegex`).
-pub(crate) fn partition_of(region: &str) -> &'static str {
+pub(crate) fn partition_for_region(region: &str) -> &'static str {
     match region.split('-').take(2).collect::<Vec<_>>().as_slice() {
         ["cn", _] => "aws-cn",
         ["us", "gov"] => "aws-us-gov",
@@ -50,7 +50,7 @@ pub(crate) enum PrincipalKind {
 }
 
 impl PrincipalKind {
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Role => "role",
             Self::User => "user",
@@ -58,7 +58,7 @@ impl PrincipalKind {
     }
 
     /// `an IAM role`, for sentences.
-    pub(crate) fn iam_word(self) -> &'static str {
+    pub(crate) fn as_noun_phrase(self) -> &'static str {
         match self {
             Self::Role => "an IAM role",
             Self::User => "an IAM user",
@@ -79,17 +79,17 @@ pub(crate) struct Arn {
 
 /// Why a text is not the ARN of an IAM role or user.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum ArnFault {
+pub(crate) enum ArnError {
     #[error("it is not an ARN")]
     NotAnArn,
     #[error("blanks around an ARN are part of it for the authenticator, so that it never matches")]
-    Blank,
+    SurroundingWhitespace,
     #[error("`{0}` is not a partition that the authenticator knows")]
-    Partition(String),
+    UnknownPartition(String),
     #[error("`{0}` is not an AWS account")]
-    Account(String),
+    InvalidAccount(String),
     #[error("an IAM ARN has no region, here stands `{0}`")]
-    Region(String),
+    UnexpectedRegion(String),
     #[error("it names a session of a role, which the authenticator never matches")]
     AssumedRole { role: String },
     #[error("it names an instance profile, which the authenticator never matches")]
@@ -97,33 +97,33 @@ pub(crate) enum ArnFault {
     #[error("it names an IAM group, which the authenticator never matches")]
     IamGroup,
     #[error("it means the root user of the account alone, not the account")]
-    Root { account: String },
+    AccountRoot { account: String },
     #[error("`{0}` is neither an IAM role nor an IAM user")]
-    Resource(String),
+    NotAPrincipal(String),
     #[error("{0}")]
-    Name(String),
+    InvalidName(String),
     #[error("it is the ARN of a {found}, and a {wanted} belongs here")]
-    Kind { found: &'static str, wanted: &'static str },
+    WrongKind { found: &'static str, wanted: &'static str },
 }
 
-impl ArnFault {
+impl ArnError {
     /// What to write instead.
-    pub(crate) fn hint(&self) -> String {
+    pub(crate) fn help(&self) -> String {
         match self {
             Self::NotAnArn => "an ARN looks like `arn:aws:iam::111122223333:role/NAME`".to_owned(),
-            Self::Blank => "take the blanks away".to_owned(),
-            Self::Partition(_) => format!("the partitions are {}", PARTITIONS.join(", ")),
-            Self::Account(_) => "an account is twelve digits without dashes".to_owned(),
-            Self::Name(_) => "copy it from `aws iam list-roles` or `aws iam list-users`".to_owned(),
-            Self::Region(_) => "leave the fourth part empty: `arn:aws:iam::ACCOUNT:…`".to_owned(),
+            Self::SurroundingWhitespace => "take the blanks away".to_owned(),
+            Self::UnknownPartition(_) => format!("the partitions are {}", PARTITIONS.join(", ")),
+            Self::InvalidAccount(_) => "an account is twelve digits without dashes".to_owned(),
+            Self::InvalidName(_) => "copy it from `aws iam list-roles` or `aws iam list-users`".to_owned(),
+            Self::UnexpectedRegion(_) => "leave the fourth part empty: `arn:aws:iam::ACCOUNT:…`".to_owned(),
             Self::AssumedRole { role } => format!("write the role: `{role}`"),
             Self::InstanceProfile => "write the role that the instance profile holds".to_owned(),
             Self::IamGroup => "list the users of the group, or let them assume a role".to_owned(),
-            Self::Root { account } => format!(
+            Self::AccountRoot { account } => format!(
                 "to admit every principal of the account write `account = \"{account}\"`: they get no group by it"
             ),
-            Self::Resource(_) => "write `…:role/NAME` or `…:user/NAME`".to_owned(),
-            Self::Kind { found, .. } => format!("write it as `{found} = …`"),
+            Self::NotAPrincipal(_) => "write `…:role/NAME` or `…:user/NAME`".to_owned(),
+            Self::WrongKind { found, .. } => format!("write it as `{found} = …`"),
         }
     }
 }
@@ -133,52 +133,52 @@ impl Arn {
     ///
     /// # Errors
     /// Everything that the authenticator would take in silence and never match is a fault here.
-    pub(crate) fn parse(text: &str) -> Result<Self, ArnFault> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ArnError> {
         if text.trim() != text {
-            return Err(ArnFault::Blank);
+            return Err(ArnError::SurroundingWhitespace);
         }
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let &["arn", partition, service, region, account, resource] = parts.as_slice() else {
-            return Err(ArnFault::NotAnArn);
+            return Err(ArnError::NotAnArn);
         };
         if !PARTITIONS.contains(&partition) {
-            return Err(ArnFault::Partition(partition.to_owned()));
+            return Err(ArnError::UnknownPartition(partition.to_owned()));
         }
         if service == "sts" {
-            return Err(session_fault(partition, account, resource));
+            return Err(sts_arn_error(partition, account, resource));
         }
         if service != "iam" {
-            return Err(ArnFault::Resource(format!("{service}:{resource}")));
+            return Err(ArnError::NotAPrincipal(format!("{service}:{resource}")));
         }
         if !region.is_empty() {
-            return Err(ArnFault::Region(region.to_owned()));
+            return Err(ArnError::UnexpectedRegion(region.to_owned()));
         }
-        let id = AccountId::parse(account).ok_or_else(|| ArnFault::Account(account.to_owned()))?;
+        let id = AccountId::parse(account).ok_or_else(|| ArnError::InvalidAccount(account.to_owned()))?;
         let (kind, rest) = match resource.split_once('/') {
             Some(("role", rest)) => (PrincipalKind::Role, rest),
             Some(("user", rest)) => (PrincipalKind::User, rest),
-            Some(("instance-profile", _)) => return Err(ArnFault::InstanceProfile),
-            Some(("group", _)) => return Err(ArnFault::IamGroup),
+            Some(("instance-profile", _)) => return Err(ArnError::InstanceProfile),
+            Some(("group", _)) => return Err(ArnError::IamGroup),
             _ if resource == "root" => {
-                return Err(ArnFault::Root { account: account.to_owned() });
+                return Err(ArnError::AccountRoot { account: account.to_owned() });
             }
-            _ => return Err(ArnFault::Resource(resource.to_owned())),
+            _ => return Err(ArnError::NotAPrincipal(resource.to_owned())),
         };
         let (path, name) = match rest.rsplit_once('/') {
             Some((path, name)) => (format!("/{path}/"), name),
             None => ("/".to_owned(), rest),
         };
-        if let Some(fault) = iam_name_fault(name) {
-            return Err(ArnFault::Name(fault));
+        if let Some(fault) = iam_name_error(name) {
+            return Err(ArnError::InvalidName(fault));
         }
         if path.len() > 512 || !path.bytes().all(|b| (0x21..0x7f).contains(&b)) || path.contains("//") {
-            return Err(ArnFault::Name(format!("`{path}` is not an IAM path")));
+            return Err(ArnError::InvalidName(format!("`{path}` is not an IAM path")));
         }
         Ok(Self { partition: partition.to_owned(), account: id, kind, path, name: name.to_owned() })
     }
 
     /// A principal without a path, from its parts. The name must have been held against [`iam_name_fault`].
-    pub(crate) fn of(partition: &str, account: &AccountId, kind: PrincipalKind, name: &str) -> Self {
+    pub(crate) fn new(partition: &str, account: &AccountId, kind: PrincipalKind, name: &str) -> Self {
         Self {
             partition: partition.to_owned(),
             account: account.clone(),
@@ -202,28 +202,28 @@ impl Arn {
     }
 
     /// The spelling that the ConfigMap mapper matches: a role without its path, a user with it.
-    pub(crate) fn for_aws_auth(&self) -> String {
+    pub(crate) fn to_aws_auth(&self) -> String {
         let path = match self.kind {
             PrincipalKind::Role => "/",
             PrincipalKind::User => &self.path,
         };
-        format!("arn:{}:iam::{}:{}{}{}", self.partition, self.account, self.kind.word(), path, self.name)
+        format!("arn:{}:iam::{}:{}{}{}", self.partition, self.account, self.kind.as_str(), path, self.name)
     }
 
     /// What the authenticator compares: two ARNs with one key are one principal to it.
-    pub(crate) fn key(&self) -> String {
-        self.for_aws_auth().to_lowercase()
+    pub(crate) fn match_key(&self) -> String {
+        self.to_aws_auth().to_lowercase()
     }
 }
 
 impl fmt::Display for Arn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "arn:{}:iam::{}:{}{}{}", self.partition, self.account, self.kind.word(), self.path, self.name)
+        write!(f, "arn:{}:iam::{}:{}{}{}", self.partition, self.account, self.kind.as_str(), self.path, self.name)
     }
 }
 
 /// Says why IAM would not take a role or user name (IAM API, pattern `[\w+=,.@-]+`, at most 64).
-pub(crate) fn iam_name_fault(name: &str) -> Option<String> {
+pub(crate) fn iam_name_error(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("the name is empty".to_owned());
     }
@@ -235,12 +235,12 @@ pub(crate) fn iam_name_fault(name: &str) -> Option<String> {
         .map(|c| format!("`{c}` cannot stand in an IAM name"))
 }
 
-fn session_fault(partition: &str, account: &str, resource: &str) -> ArnFault {
+fn sts_arn_error(partition: &str, account: &str, resource: &str) -> ArnError {
     match resource.split('/').collect::<Vec<_>>().as_slice() {
         ["assumed-role", role, ..] => {
-            ArnFault::AssumedRole { role: format!("arn:{partition}:iam::{account}:role/{role}") }
+            ArnError::AssumedRole { role: format!("arn:{partition}:iam::{account}:role/{role}") }
         }
-        _ => ArnFault::Resource(format!("sts:{resource}")),
+        _ => ArnError::NotAPrincipal(format!("sts:{resource}")),
     }
 }
 
@@ -251,11 +251,11 @@ mod tests {
     #[test]
     fn a_role_loses_its_path_for_aws_auth_and_a_user_keeps_it() {
         let role = Arn::parse("arn:aws:iam::111122223333:role/team/sub/Viewer").unwrap();
-        assert_eq!(role.for_aws_auth(), "arn:aws:iam::111122223333:role/Viewer");
+        assert_eq!(role.to_aws_auth(), "arn:aws:iam::111122223333:role/Viewer");
         assert_eq!(role.to_string(), "arn:aws:iam::111122223333:role/team/sub/Viewer");
-        assert_eq!(role.key(), "arn:aws:iam::111122223333:role/viewer");
+        assert_eq!(role.match_key(), "arn:aws:iam::111122223333:role/viewer");
         let user = Arn::parse("arn:aws-cn:iam::111122223333:user/team/bob").unwrap();
-        assert_eq!(user.for_aws_auth(), "arn:aws-cn:iam::111122223333:user/team/bob");
+        assert_eq!(user.to_aws_auth(), "arn:aws-cn:iam::111122223333:user/team/bob");
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
             ("us-isof-south-1", "aws-iso-f"),
             ("eusc-de-east-1", "aws-eusc"),
         ];
-        assert!(regions.iter().all(|(region, partition)| partition_of(region) == *partition));
+        assert!(regions.iter().all(|(region, partition)| partition_for_region(region) == *partition));
         assert!(regions.iter().all(|(_, partition)| PARTITIONS.contains(partition)));
     }
 
@@ -280,18 +280,18 @@ mod tests {
     fn what_the_authenticator_never_matches_is_a_fault() {
         let fault = |text: &str| Arn::parse(text).unwrap_err();
         assert_eq!(
-            fault("arn:aws:sts::111122223333:assumed-role/viewer/me").hint(),
+            fault("arn:aws:sts::111122223333:assumed-role/viewer/me").help(),
             "write the role: `arn:aws:iam::111122223333:role/viewer`"
         );
-        assert_eq!(fault(" arn:aws:iam::111122223333:role/x"), ArnFault::Blank);
-        assert_eq!(fault("arn:aws:iam::111122223333:group/x"), ArnFault::IamGroup);
-        assert_eq!(fault("arn:aws:iam::111122223333:instance-profile/x"), ArnFault::InstanceProfile);
-        assert!(matches!(fault("arn:aws:iam::111122223333:root"), ArnFault::Root { .. }));
-        assert_eq!(fault("arn:aws:iam::11112222333:role/x"), ArnFault::Account("11112222333".into()));
-        assert_eq!(fault("arn:aws-xx:iam::111122223333:role/x"), ArnFault::Partition("aws-xx".into()));
-        assert_eq!(fault("arn:aws:iam:eu-west-1:111122223333:role/x"), ArnFault::Region("eu-west-1".into()));
-        assert!(matches!(fault("arn:aws:iam::111122223333:role/a b"), ArnFault::Name(_)));
-        assert!(matches!(fault("arn:aws:iam::111122223333:role/"), ArnFault::Name(_)));
-        assert_eq!(fault("viewer"), ArnFault::NotAnArn);
+        assert_eq!(fault(" arn:aws:iam::111122223333:role/x"), ArnError::SurroundingWhitespace);
+        assert_eq!(fault("arn:aws:iam::111122223333:group/x"), ArnError::IamGroup);
+        assert_eq!(fault("arn:aws:iam::111122223333:instance-profile/x"), ArnError::InstanceProfile);
+        assert!(matches!(fault("arn:aws:iam::111122223333:root"), ArnError::AccountRoot { .. }));
+        assert_eq!(fault("arn:aws:iam::11112222333:role/x"), ArnError::InvalidAccount("11112222333".into()));
+        assert_eq!(fault("arn:aws-xx:iam::111122223333:role/x"), ArnError::UnknownPartition("aws-xx".into()));
+        assert_eq!(fault("arn:aws:iam:eu-west-1:111122223333:role/x"), ArnError::UnexpectedRegion("eu-west-1".into()));
+        assert!(matches!(fault("arn:aws:iam::111122223333:role/a b"), ArnError::InvalidName(_)));
+        assert!(matches!(fault("arn:aws:iam::111122223333:role/"), ArnError::InvalidName(_)));
+        assert_eq!(fault("viewer"), ArnError::NotAnArn);
     }
 }

@@ -1,7 +1,7 @@
 //! The rules of Kubernetes for names, from apimachinery `pkg/util/validation` and `pkg/api/validation/path`.
 
 /// A name that may be a path segment, as RBAC objects have (`IsPathSegmentName`); otherwise why not.
-pub(crate) fn path_segment_fault(name: &str) -> Option<&'static str> {
+pub(crate) fn path_segment_error(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("a name cannot be empty"),
         "." | ".." => Some("`.` and `..` cannot be names"),
@@ -13,16 +13,16 @@ pub(crate) fn path_segment_fault(name: &str) -> Option<&'static str> {
 
 /// RFC 1123 label, as namespaces have.
 pub(crate) fn is_dns_label(text: &str) -> bool {
-    text.len() <= 63 && is_dns_part(text)
+    text.len() <= 63 && is_dns_label_text(text)
 }
 
 /// RFC 1123 subdomain, as service accounts have.
 pub(crate) fn is_dns_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_dns_part)
+    text.len() <= 253 && text.split('.').all(is_dns_label_text)
 }
 
 /// Lower-case letters, digits and `-` within, of any length.
-fn is_dns_part(text: &str) -> bool {
+fn is_dns_label_text(text: &str) -> bool {
     let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = text.as_bytes();
     edge(bytes.first())
@@ -31,7 +31,7 @@ fn is_dns_part(text: &str) -> bool {
 }
 
 /// The part of a label key after its prefix, and every label value that is not empty.
-fn is_qualified(text: &str) -> bool {
+fn is_qualified_name_part(text: &str) -> bool {
     let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
     text.len() <= 63
@@ -41,13 +41,13 @@ fn is_qualified(text: &str) -> bool {
 }
 
 pub(crate) fn is_label_value(text: &str) -> bool {
-    text.is_empty() || is_qualified(text)
+    text.is_empty() || is_qualified_name_part(text)
 }
 
 pub(crate) fn is_label_key(text: &str) -> bool {
     match text.split_once('/') {
-        Some((prefix, name)) => is_dns_subdomain(prefix) && is_qualified(name),
-        None => is_qualified(text),
+        Some((prefix, name)) => is_dns_subdomain(prefix) && is_qualified_name_part(name),
+        None => is_qualified_name_part(text),
     }
 }
 
@@ -63,10 +63,10 @@ mod tests {
     #[test]
     fn names_of_rbac_objects_are_path_segments() {
         for good in ["a", "A b@c:d", &"x".repeat(300)] {
-            assert_eq!(path_segment_fault(good), None, "{good}");
+            assert_eq!(path_segment_error(good), None, "{good}");
         }
         for bad in ["", ".", "..", "a/b", "a%b"] {
-            assert!(path_segment_fault(bad).is_some(), "{bad}");
+            assert!(path_segment_error(bad).is_some(), "{bad}");
         }
     }
 

@@ -5,12 +5,12 @@
 
 mod arn;
 mod kubernetes;
-mod object;
-mod pattern;
+mod object_key;
+mod wildcard_pattern;
 
-pub(crate) use arn::{AccountId, Arn, ArnFault, PARTITIONS, PrincipalKind, iam_name_fault, partition_of};
+pub(crate) use arn::{AccountId, Arn, ArnError, PARTITIONS, PrincipalKind, iam_name_error, partition_for_region};
 pub(crate) use kubernetes::{
-    is_dns_label, is_dns_subdomain, is_label_key, is_label_value, path_segment_fault, reserved_prefix,
+    is_dns_label, is_dns_subdomain, is_label_key, is_label_value, path_segment_error, reserved_prefix,
 };
-pub(crate) use object::{ObjectKey, ObjectKind};
-pub(crate) use pattern::Pattern;
+pub(crate) use object_key::{ObjectKey, ObjectKind};
+pub(crate) use wildcard_pattern::WildcardPattern;

@@ -3,41 +3,41 @@
 //! Pure: this room may not know clusters, terminals or the clock. A plan is so specific that carrying it out leaves
 //! nothing to decide.
 
-mod access;
-mod after;
-mod awaited;
+mod access_change;
 mod entries;
-mod fields;
-mod grounds;
-mod limits;
-mod moved;
-mod must_hold;
+mod field_diff;
+mod fingerprint;
+mod guard_limits;
 mod objects;
 mod order;
-mod promise;
-mod removal;
+mod post_apply_check;
+mod probes;
+mod removals;
+mod resolved_invariant;
 mod restore;
-mod taking;
+mod revocation;
+mod staleness;
+mod state_after;
 
-pub(crate) use access::{AccessChange, Affected, Allowed, Effect, Giver, Opened, Sides};
-pub(crate) use awaited::{Await, Passing, Question, Window};
-pub(crate) use grounds::Selected;
+pub(crate) use access_change::{AccessChange, AccessComparison, Affected, Allowed, Effect, Giver, Opened};
+pub(crate) use fingerprint::Selected;
+pub(crate) use guard_limits::Limits;
 use jiff::Timestamp;
-pub(crate) use limits::Limits;
-pub(crate) use must_hold::{Meant, MustHold, Spared};
 pub(crate) use objects::bridge;
-pub(crate) use promise::Promise;
-pub(crate) use restore::{Images, restore};
+pub(crate) use post_apply_check::PostApplyCheck;
+pub(crate) use probes::{Await, Passing, Question, Window};
+pub(crate) use resolved_invariant::{Meant, MustHold, Spared};
+pub(crate) use restore::{ObjectVersions, plan_restore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::diagnostic::{Diagnostic, Place, Sources};
+use crate::diagnostic::{Diagnostic, Place, SourceMap};
 use crate::names::ObjectKey;
 use crate::policy::Policy;
 use crate::policy::expand::expand;
 use crate::state::State;
 use crate::state::aws_auth::Section;
-use crate::state::meta::Writer;
+use crate::state::object_meta::Writer;
 use crate::state::write::{Precondition, Write};
 
 /// Everything that leads one cluster from what is to what the policy says.
@@ -114,12 +114,12 @@ pub(crate) enum Target {
 
 impl Target {
     /// `aws-auth role`, `ClusterRole`.
-    pub(crate) fn kind_word(&self) -> &'static str {
+    pub(crate) fn kind_label(&self) -> &'static str {
         match self {
             Self::Entry { section: Section::Roles, .. } => "aws-auth role",
             Self::Entry { section: Section::Users, .. } => "aws-auth user",
             Self::Entry { section: Section::Accounts, .. } => "aws-auth account",
-            Self::Object(key) => key.kind().word(),
+            Self::Object(key) => key.kind().as_str(),
         }
     }
 
@@ -189,23 +189,23 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    pub(crate) fn count(&self, action: Action) -> usize {
+    pub(crate) fn count_changes(&self, action: Action) -> usize {
         self.changes.iter().filter(|change| change.action == action).count()
     }
 
     /// Digest over the steps, what they rely on, what they change for whom, the cluster, what is guarded and what must
     /// hold.
     pub(crate) fn digest(&self) -> String {
-        let outcome = grounds::Outcome::of(self.access.as_deref().unwrap_or_default());
+        let outcome = fingerprint::AccessFingerprint::from_changes(self.access.as_deref().unwrap_or_default());
         let grounds = (!outcome.is_empty() || !self.selected.is_empty()).then_some((outcome, &self.selected));
         let what = (&self.policy, &self.cluster_uid, &self.steps, &self.windows, grounds);
         let content = if !self.invariants.is_empty() {
-            let invariants: Vec<_> = self.invariants.iter().map(MustHold::content).collect();
-            serde_json::to_vec(&(what, self.limits.content(), invariants))
+            let invariants: Vec<_> = self.invariants.iter().map(MustHold::digest_content).collect();
+            serde_json::to_vec(&(what, self.limits.digest_content(), invariants))
         } else if self.limits.is_empty() {
             serde_json::to_vec(&what)
         } else {
-            serde_json::to_vec(&(what, self.limits.content()))
+            serde_json::to_vec(&(what, self.limits.digest_content()))
         };
         let content = content.unwrap_or_default();
         let hash = Sha256::digest(content);
@@ -215,33 +215,33 @@ impl Plan {
 }
 
 /// What the rooms below give and take while a plan is made.
-struct Draft<'a> {
+struct PlanBuilder<'a> {
     policy: &'a str,
-    sources: &'a Sources,
+    sources: &'a SourceMap,
     changes: Vec<Change>,
-    writes: Vec<order::Planned>,
-    findings: Vec<Diagnostic>,
+    writes: Vec<order::PendingWrite>,
+    diagnostics: Vec<Diagnostic>,
 }
 
-impl<'a> Draft<'a> {
-    fn of(policy: &'a Policy) -> Self {
+impl<'a> PlanBuilder<'a> {
+    fn new(policy: &'a Policy) -> Self {
         Self {
             policy: &policy.name.value,
             sources: &policy.sources,
             changes: Vec::new(),
             writes: Vec::new(),
-            findings: Vec::new(),
+            diagnostics: Vec::new(),
         }
     }
 
-    fn add(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         self.changes.extend(other.changes);
         self.writes.extend(other.writes);
-        self.findings.extend(other.findings);
+        self.diagnostics.extend(other.diagnostics);
     }
 
-    fn place(&self, span: crate::diagnostic::Span) -> Place {
-        self.sources.place(span)
+    fn location(&self, span: crate::diagnostic::Span) -> Place {
+        self.sources.location(span)
     }
 }
 
@@ -256,21 +256,21 @@ pub(crate) fn plan(
     now: Timestamp,
 ) -> Result<Plan, Vec<Diagnostic>> {
     let (desired, warnings) = expand(policy, cluster, live, now)?;
-    let mut draft = Draft::of(policy);
-    draft.findings = warnings;
+    let mut draft = PlanBuilder::new(policy);
+    draft.diagnostics = warnings;
     // Neither knows of the other, and to read a large aws-auth takes as long as to compare all roles.
     let objects = std::thread::scope(|scope| {
         let objects = scope.spawn(|| {
-            let mut draft = Draft::of(policy);
-            objects::plan(&mut draft, &desired, live, &policy.ownership);
+            let mut draft = PlanBuilder::new(policy);
+            objects::plan_objects(&mut draft, &desired, live, &policy.ownership);
             draft
         });
-        entries::plan(&mut draft, &desired, live.aws_auth.as_ref(), &policy.ownership);
+        entries::plan_entries(&mut draft, &desired, live.aws_auth.as_ref(), &policy.ownership);
         objects.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
-    draft.add(objects);
-    if draft.findings.iter().any(Diagnostic::is_error) {
-        return Err(draft.findings);
+    draft.merge(objects);
+    if draft.diagnostics.iter().any(Diagnostic::is_error) {
+        return Err(draft.diagnostics);
     }
     let author = order::Author { policy: &policy.name.value };
     let (steps, windows) = match order::order(draft.writes, live, author) {
@@ -279,7 +279,7 @@ pub(crate) fn plan(
             return Err(vec![Diagnostic::error(format!("a planned object cannot be read back: {fault}"))]);
         }
     };
-    let selected = Selected::of_steps(policy, cluster, &steps, live);
+    let selected = Selected::for_steps(policy, cluster, &steps, live);
     let mut changes = draft.changes;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(Plan {
@@ -289,9 +289,9 @@ pub(crate) fn plan(
         steps,
         windows,
         access: None,
-        limits: Limits::of(policy),
-        invariants: MustHold::all(policy, cluster),
+        limits: Limits::from_policy(policy),
+        invariants: MustHold::resolve_all(policy, cluster),
         selected,
-        warnings: draft.findings,
+        warnings: draft.diagnostics,
     })
 }

@@ -7,44 +7,44 @@ use std::slice;
 
 use serde_json::{Value, json};
 
-use super::entries::splits::Splits;
-use super::order::{self, Needs, Planned, Turn};
-use super::{Action, Change, Fate, Field, Item, Limits, Origin, Plan, Target, bridge, fields};
+use super::entries::aws_auth_edit::AwsAuthEdit;
+use super::order::{self, Needs, PendingWrite, Turn};
+use super::{Action, Change, Fate, Field, Item, Limits, Origin, Plan, Target, bridge, field_diff};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
-use crate::state::mapping::AwsAuth;
-use crate::state::object::{Binding, ObjectFault, RawBinding, RawRole, Role, from_value};
+use crate::state::config_map::AwsAuth;
+use crate::state::object::{Binding, ObjectError, RawBinding, RawRole, Role, deserialize_object};
 use crate::state::rbac::{Rule, same_rules};
 use crate::state::undo;
-use crate::state::write::{Write, merge};
+use crate::state::write::{Write, apply_merge_patch};
 
 /// Each object as it was and as it is; nothing where it was or is not.
-pub(crate) type Images = BTreeMap<ObjectKey, (Option<Value>, Option<Value>)>;
+pub(crate) type ObjectVersions = BTreeMap<ObjectKey, (Option<Value>, Option<Value>)>;
 
 /// Plans the way back.
 ///
 /// # Errors
 /// What is no object of its kind.
-pub(crate) fn restore(policy: &str, live: &State, images: &Images) -> Result<Plan, ObjectFault> {
+pub(crate) fn plan_restore(policy: &str, live: &State, images: &ObjectVersions) -> Result<Plan, ObjectError> {
     let mut changes = Vec::new();
     let mut writes = Vec::new();
     for (key, (then, now)) in images {
         let (action, turn, needs, verb) = match (then, now) {
             (None, None) => continue,
-            (Some(then), None) => (Action::Create, coming(key, then, live)?, Needs::Absent, "create"),
-            (None, Some(_)) => (Action::Delete, going(key, live), as_read(live, key), "delete"),
+            (Some(then), None) => (Action::Create, creation(key, then, live)?, Needs::Absent, "create"),
+            (None, Some(_)) => (Action::Delete, deletion(key, live), require_as_read(live, key), "delete"),
             (Some(then), Some(now)) if role_ref(then) != role_ref(now) => {
-                (Action::Replace, replaced(key, then, live), as_read(live, key), "replace")
+                (Action::Replace, replacement(key, then, live), require_as_read(live, key), "replace")
             }
             (Some(then), Some(now)) => {
-                let Some(patch) = undo::patch(now, then) else {
+                let Some(patch) = undo::create_merge_patch(now, then) else {
                     continue;
                 };
-                (Action::Update, changing(key, now, then, patch, live)?, as_read(live, key), "change")
+                (Action::Update, update(key, now, then, patch, live)?, require_as_read(live, key), "change")
             }
         };
-        changes.push(change(action, key, now.as_ref(), then.as_ref())?);
-        writes.push(Planned { object: key.clone(), turn, needs, why: format!("{verb} {key}, as it was") });
+        changes.push(object_change(action, key, now.as_ref(), then.as_ref())?);
+        writes.push(PendingWrite { object: key.clone(), turn, needs, why: format!("{verb} {key}, as it was") });
     }
     let (steps, windows) = order::order(writes, live, order::Author { policy })?;
     Ok(Plan {
@@ -62,86 +62,91 @@ pub(crate) fn restore(policy: &str, live: &State, images: &Images) -> Result<Pla
 }
 
 /// The version that a write has to name: of a snapshot by hand it is not in the object.
-fn as_read(live: &State, key: &ObjectKey) -> Needs {
-    live.meta(key).map_or(Needs::Absent, super::objects::as_read)
+fn require_as_read(live: &State, key: &ObjectKey) -> Needs {
+    live.meta(key).map_or(Needs::Absent, super::objects::require_as_read)
 }
 
 fn role_ref(object: &Value) -> Option<(Option<&Value>, Option<&Value>)> {
     object.get("roleRef").map(|role| (role.get("kind"), role.get("name")))
 }
 
-fn coming(key: &ObjectKey, then: &Value, live: &State) -> Result<Turn, ObjectFault> {
-    let body = undo::anew(then);
+fn creation(key: &ObjectKey, then: &Value, live: &State) -> Result<Turn, ObjectError> {
+    let body = undo::strip_server_fields(then);
     Ok(match key.kind() {
-        ObjectKind::ConfigMap => mapped(Write::Create(body), AwsAuth::from_json(then)?, live),
+        ObjectKind::ConfigMap => aws_auth_change(Write::Create(body), AwsAuth::from_json(then)?, live),
         _ => Turn::Create(body),
     })
 }
 
-fn going(key: &ObjectKey, live: &State) -> Turn {
+fn deletion(key: &ObjectKey, live: &State) -> Turn {
     match key.kind() {
-        ObjectKind::ConfigMap => mapped(Write::Delete, AwsAuth::default(), live),
+        ObjectKind::ConfigMap => aws_auth_change(Write::Delete, AwsAuth::default(), live),
         _ => Turn::Delete,
     }
 }
 
 /// aws-auth goes back in one write, to the byte.
-fn mapped(write: Write, then: AwsAuth, live: &State) -> Turn {
-    Turn::Map { write, splits: Box::new(Splits::whole(live.aws_auth.as_ref(), then)) }
+fn aws_auth_change(write: Write, then: AwsAuth, live: &State) -> Turn {
+    Turn::Map { write, splits: Box::new(AwsAuthEdit::from_replacement(live.aws_auth.as_ref(), then)) }
 }
 
 /// Back and forth a roleRef is replaced in the same way.
-fn replaced(key: &ObjectKey, then: &Value, live: &State) -> Turn {
-    let body = undo::anew(then);
+fn replacement(key: &ObjectKey, then: &Value, live: &State) -> Turn {
+    let body = undo::strip_server_fields(then);
     let mut names = (1..).map(|number| bridge(key, number));
     let bridge = names.find(|bridge| !live.bindings.contains_key(bridge));
     let bridge = bridge.map(|bridge| {
         let mut other = body.clone();
-        merge(&mut other, &json!({ "metadata": { "name": bridge.name() } }));
+        apply_merge_patch(&mut other, &json!({ "metadata": { "name": bridge.name() } }));
         (bridge, other)
     });
     Turn::Replace { body, bridge }
 }
 
-fn changing(key: &ObjectKey, now: &Value, then: &Value, patch: Value, live: &State) -> Result<Turn, ObjectFault> {
+fn update(key: &ObjectKey, now: &Value, then: &Value, patch: Value, live: &State) -> Result<Turn, ObjectError> {
     let narrows = match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => {
-            let (now, then) = (role(now)?, role(then)?);
+            let (now, then) = (parse_role(now)?, parse_role(then)?);
             let has = |one: &Rule, all: &[Rule]| {
                 all.iter().any(|other| same_rules(slice::from_ref(one), slice::from_ref(other)))
             };
             then.rules.iter().all(|rule| has(rule, &now.rules))
         }
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
-            let (now, then) = (binding(now)?, binding(then)?);
+            let (now, then) = (parse_binding(now)?, parse_binding(then)?);
             then.subjects.iter().all(|subject| now.subjects.contains(subject))
         }
         ObjectKind::ConfigMap | ObjectKind::Namespace => {
-            return Ok(mapped(Write::Patch(patch), AwsAuth::from_json(then)?, live));
+            return Ok(aws_auth_change(Write::Patch(patch), AwsAuth::from_json(then)?, live));
         }
     };
     Ok(Turn::Patch { patch, narrows })
 }
 
-fn role(object: &Value) -> Result<Role, ObjectFault> {
-    from_value::<RawRole>(object).map(Role::from)
+fn parse_role(object: &Value) -> Result<Role, ObjectError> {
+    deserialize_object::<RawRole>(object).map(Role::from)
 }
 
-fn binding(object: &Value) -> Result<Binding, ObjectFault> {
-    from_value::<RawBinding>(object)?.into_binding()
+fn parse_binding(object: &Value) -> Result<Binding, ObjectError> {
+    deserialize_object::<RawBinding>(object)?.into_binding()
 }
 
-fn change(action: Action, key: &ObjectKey, now: Option<&Value>, then: Option<&Value>) -> Result<Change, ObjectFault> {
+fn object_change(
+    action: Action,
+    key: &ObjectKey,
+    now: Option<&Value>,
+    then: Option<&Value>,
+) -> Result<Change, ObjectError> {
     let fields = match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => {
-            let (now, then) = (now.map(role).transpose()?, then.map(role).transpose()?);
-            fields::role(now.as_ref(), then.as_ref())
+            let (now, then) = (now.map(parse_role).transpose()?, then.map(parse_role).transpose()?);
+            field_diff::diff_role(now.as_ref(), then.as_ref())
         }
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
-            let (now, then) = (now.map(binding).transpose()?, then.map(binding).transpose()?);
-            fields::binding(now.as_ref(), then.as_ref())
+            let (now, then) = (now.map(parse_binding).transpose()?, then.map(parse_binding).transpose()?);
+            field_diff::diff_binding(now.as_ref(), then.as_ref())
         }
-        ObjectKind::ConfigMap | ObjectKind::Namespace => texts(now, then),
+        ObjectKind::ConfigMap | ObjectKind::Namespace => diff_text_lines(now, then),
     };
     Ok(Change {
         action,
@@ -156,7 +161,7 @@ fn change(action: Action, key: &ObjectKey, now: Option<&Value>, then: Option<&Va
 }
 
 /// The lines of each text that go and come.
-fn texts(now: Option<&Value>, then: Option<&Value>) -> Vec<Field> {
+fn diff_text_lines(now: Option<&Value>, then: Option<&Value>) -> Vec<Field> {
     let lines = |object: Option<&Value>, key: &str| -> Vec<String> {
         let text = object.and_then(|object| object.get("data")?.get(key)?.as_str()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()

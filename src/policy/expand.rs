@@ -5,36 +5,38 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use thiserror::Error;
 
-use super::check::{home_of, username_of};
-use super::ending::{Ended, ended, ends_soon};
-use super::model::{At, Binding, BoundRole, ClusterRoleContent, Identity, NamespaceSelector, Policy, Principal};
-use super::scope::is_for;
-use crate::diagnostic::{Diagnostic, Span, nearest};
+use super::check::{arn_defaults, username_of};
+use super::clusters::applies_to_cluster;
+use super::expiry::{Expiration, find_expiration, warn_if_expiring_soon};
+use super::model::{
+    BindingSpec, ClusterRoleContent, IdentitySpec, Located, NamespaceSelector, Policy, PrincipalSpec, RoleRefSpec,
+};
+use crate::diagnostic::{Diagnostic, Span, closest_match};
 use crate::names::{Arn, ObjectKey, PrincipalKind};
 use crate::state::State;
 use crate::state::aws_auth::Section;
-use crate::state::meta::{Labels, Meta};
 use crate::state::object;
-use crate::state::owner::{self, AGGREGATE_PREFIX};
+use crate::state::object_meta::{Labels, ObjectMeta};
+use crate::state::owner::{self, AGGREGATE_LABEL_PREFIX};
 use crate::state::rbac::{RoleRef, Selector, Subject};
 
 /// An object or entry that the policy wants, and where it says so.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted<T> {
+pub(crate) struct DesiredItem<T> {
     pub(crate) value: T,
     pub(crate) span: Span,
 }
 
 /// A role with the labels that the policy asks for; the marks are not in it yet.
 #[derive(Debug, Clone)]
-pub(crate) struct WantedRole {
+pub(crate) struct DesiredRole {
     pub(crate) role: object::Role,
     pub(crate) labels: Labels,
 }
 
 /// An entry of aws-auth that the policy wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WantedEntry {
+pub(crate) struct DesiredEntry {
     pub(crate) section: Section,
     /// ARN as aws-auth needs it, or the account.
     pub(crate) principal: String,
@@ -42,10 +44,10 @@ pub(crate) struct WantedEntry {
     /// In the order of the policy, each once.
     pub(crate) groups: Vec<String>,
     /// The real ARN where aws-auth has another spelling.
-    pub(crate) written_as: Option<String>,
+    pub(crate) original_arn: Option<String>,
 }
 
-impl WantedEntry {
+impl DesiredEntry {
     /// What the authenticator compares: see [`crate::state::mapping::entry_key`].
     pub(crate) fn key(&self) -> String {
         match self.section {
@@ -58,42 +60,42 @@ impl WantedEntry {
 /// Everything that the policy wants of one cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Desired {
-    pub(crate) entries: Vec<Wanted<WantedEntry>>,
-    pub(crate) roles: BTreeMap<ObjectKey, Wanted<WantedRole>>,
-    pub(crate) bindings: BTreeMap<ObjectKey, Wanted<object::Binding>>,
+    pub(crate) entries: Vec<DesiredItem<DesiredEntry>>,
+    pub(crate) roles: BTreeMap<ObjectKey, DesiredItem<DesiredRole>>,
+    pub(crate) bindings: BTreeMap<ObjectKey, DesiredItem<object::Binding>>,
     /// What the policy lists and no longer wants: why, for the change that takes it away.
-    pub(crate) ended: Ends,
+    pub(crate) expired: Expirations,
 }
 
 /// What has expired.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ends {
+pub(crate) struct Expirations {
     /// By [`WantedEntry::key`].
-    pub(crate) entries: BTreeMap<String, Ended>,
-    pub(crate) bindings: BTreeMap<ObjectKey, Ended>,
+    pub(crate) entries: BTreeMap<String, Expiration>,
+    pub(crate) bindings: BTreeMap<ObjectKey, Expiration>,
     /// By username, as bindings have named them.
-    pub(crate) users: BTreeMap<String, Ended>,
+    pub(crate) users: BTreeMap<String, Expiration>,
 }
 
 /// What the policy names and the cluster does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum Missing {
+pub(crate) enum MissingReference {
     #[error("the namespace `{name}` does not exist in the cluster")]
     Namespace { name: String, nearest: Option<String> },
     #[error("no namespace of the cluster is meant by `{selector}`")]
-    NothingSelected { selector: String },
+    NoNamespaceSelected { selector: String },
     #[error("the ClusterRole `{name}` is neither in the policy nor in the cluster")]
     ClusterRole { name: String, nearest: Option<String> },
     #[error("the Role `{name}` is in the namespace `{namespace}` neither by the policy nor in the cluster")]
     Role { name: String, namespace: String },
     #[error("the {kind} `{name}` leaves with this plan: this policy owns it and does not define it any more")]
-    Leaving { kind: &'static str, name: String },
+    RoleBeingRemoved { kind: &'static str, name: String },
 }
 
-impl Missing {
-    fn diagnostic(&self, span: Span) -> Diagnostic {
+impl MissingReference {
+    fn to_diagnostic(&self, span: Span) -> Diagnostic {
         let base = match self {
-            Self::NothingSelected { .. } => Diagnostic::warning(self.to_string()),
+            Self::NoNamespaceSelected { .. } => Diagnostic::warning(self.to_string()),
             _ => Diagnostic::error(self.to_string()),
         };
         let hint = match self {
@@ -101,14 +103,14 @@ impl Missing {
                 format!("did you mean `{near}`?")
             }
             Self::Namespace { .. } => "create it first, or take it out of the policy".to_owned(),
-            Self::NothingSelected { .. } => {
+            Self::NoNamespaceSelected { .. } => {
                 "nothing is made until such a namespace exists; then plan shows it".to_owned()
             }
             Self::ClusterRole { .. } => "define it under `[cluster-roles]`, or create it first".to_owned(),
             Self::Role { .. } => "define it under `[roles]` for this namespace, or create it first".to_owned(),
-            Self::Leaving { .. } => "define it again, or bind another role".to_owned(),
+            Self::RoleBeingRemoved { .. } => "define it again, or bind another role".to_owned(),
         };
-        base.at(span, "").hint(hint)
+        base.primary_label(span, "").with_help(hint)
     }
 }
 
@@ -122,70 +124,71 @@ pub(crate) fn expand(
     live: &State,
     now: Timestamp,
 ) -> Result<(Desired, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut work = Expansion { policy, cluster, live, now, found: Vec::new() };
+    let mut work = Expander { policy, cluster, live, now, diagnostics: Vec::new() };
     let mut desired = Desired::default();
-    work.entries(&mut desired);
-    work.cluster_roles(&mut desired);
-    work.roles(&mut desired);
-    work.bindings(&mut desired);
-    let mut found = work.found;
+    work.expand_entries(&mut desired);
+    work.expand_cluster_roles(&mut desired);
+    work.expand_roles(&mut desired);
+    work.expand_bindings(&mut desired);
+    let mut found = work.diagnostics;
     found.dedup();
     if found.iter().any(Diagnostic::is_error) { Err(found) } else { Ok((desired, found)) }
 }
 
-struct Expansion<'a> {
+struct Expander<'a> {
     policy: &'a Policy,
     cluster: Option<&'a str>,
     live: &'a State,
     now: Timestamp,
-    found: Vec<Diagnostic>,
+    diagnostics: Vec<Diagnostic>,
 }
 
-impl<'a> Expansion<'a> {
-    fn miss(&mut self, missing: &Missing, span: Span) {
-        self.found.push(missing.diagnostic(span));
+impl<'a> Expander<'a> {
+    fn report_missing(&mut self, missing: &MissingReference, span: Span) {
+        self.diagnostics.push(missing.to_diagnostic(span));
     }
 
-    fn is_here(&self, filter: Option<&[At<String>]>) -> bool {
-        is_for(filter, self.cluster)
+    fn applies_here(&self, filter: Option<&[Located<String>]>) -> bool {
+        applies_to_cluster(filter, self.cluster)
     }
 
-    fn entries(&mut self, desired: &mut Desired) {
-        let home = home_of(self.policy, self.cluster);
-        let members = self.members();
+    fn expand_entries(&mut self, desired: &mut Desired) {
+        let home = arn_defaults(self.policy, self.cluster);
+        let members = self.groups_by_principal();
         for (name, principal) in &self.policy.principals {
-            if !self.is_here(principal.clusters.as_deref()) {
+            if !self.applies_here(principal.clusters.as_deref()) {
                 continue;
             }
             let groups = members.get(name.as_str()).cloned().unwrap_or_default();
-            let value = match (&principal.identity.value, principal.identity.value.arn(home)) {
-                (Identity::Account(id), _) => WantedEntry {
+            let value = match (&principal.identity.value, principal.identity.value.resolve_arn(home)) {
+                (IdentitySpec::Account(id), _) => DesiredEntry {
                     section: Section::Accounts,
                     principal: id.to_string(),
                     username: String::new(),
                     groups: Vec::new(),
-                    written_as: None,
+                    original_arn: None,
                 },
-                (_, Some(arn)) => wanted_entry(principal, &arn, groups, username_of(principal, home)),
+                (_, Some(arn)) => desired_entry(principal, &arn, groups, username_of(principal, home)),
                 (_, None) => continue,
             };
-            if let Some(end) = ended(principal.expires.as_ref(), self.now) {
-                let who = Ended { note: format!("{name} {}", end.note), ..end.clone() };
-                desired.ended.users.insert(value.username.clone(), who);
-                desired.ended.entries.insert(value.key(), end);
+            if let Some(end) = find_expiration(principal.expires.as_ref(), self.now) {
+                let who = Expiration { reason: format!("{name} {}", end.reason), ..end.clone() };
+                desired.expired.users.insert(value.username.clone(), who);
+                desired.expired.entries.insert(value.key(), end);
                 continue;
             }
-            self.found.extend(ends_soon("principals", name, principal.expires.as_ref(), self.now));
-            desired.entries.push(Wanted { value, span: principal.span });
+            self.diagnostics.extend(warn_if_expiring_soon("principals", name, principal.expires.as_ref(), self.now));
+            desired.entries.push(DesiredItem { value, span: principal.span });
         }
     }
 
     /// The groups of each principal: by its own list first, then by the groups' members, each once.
-    fn members(&self) -> BTreeMap<&'a str, Vec<String>> {
+    fn groups_by_principal(&self) -> BTreeMap<&'a str, Vec<String>> {
         let mut out: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
-        let here =
-            |group: &str| self.policy.groups.get(group).is_some_and(|group| self.is_here(group.clusters.as_deref()));
+        let here = |group: &str| {
+            self.policy.groups.get(group).is_some_and(|group| self.applies_here(group.clusters.as_deref()))
+        };
         let own = self.policy.principals.iter().flat_map(|(name, principal)| {
             principal.groups.iter().map(move |group| (name.as_str(), group.value.as_str()))
         });
@@ -200,14 +203,14 @@ impl<'a> Expansion<'a> {
         out
     }
 
-    fn cluster_roles(&mut self, desired: &mut Desired) {
+    fn expand_cluster_roles(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.cluster_roles {
-            if !self.is_here(item.clusters.as_deref()) {
+            if !self.applies_here(item.clusters.as_deref()) {
                 continue;
             }
             let mut labels = item.labels.clone();
             for role in &item.aggregate_to {
-                labels.insert(format!("{AGGREGATE_PREFIX}{}", role.value), "true".to_owned());
+                labels.insert(format!("{AGGREGATE_LABEL_PREFIX}{}", role.value), "true".to_owned());
             }
             let (rules, aggregation) = match &item.content {
                 ClusterRoleContent::Rules(rules) => (rules.clone(), None),
@@ -217,59 +220,62 @@ impl<'a> Expansion<'a> {
                     (Vec::new(), Some(selectors.iter().map(selector).collect()))
                 }
             };
-            let role = object::Role { meta: Meta::default(), rules, aggregation };
-            let value = WantedRole { role, labels };
-            desired.roles.insert(ObjectKey::cluster_role(name), Wanted { value, span: item.span });
+            let role = object::Role { meta: ObjectMeta::default(), rules, aggregation };
+            let value = DesiredRole { role, labels };
+            desired.roles.insert(ObjectKey::cluster_role(name), DesiredItem { value, span: item.span });
         }
     }
 
-    fn roles(&mut self, desired: &mut Desired) {
+    fn expand_roles(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.roles {
-            if !self.is_here(item.clusters.as_deref()) {
+            if !self.applies_here(item.clusters.as_deref()) {
                 continue;
             }
-            for namespace in self.namespaces(&item.namespaces) {
-                let role = object::Role { meta: Meta::default(), rules: item.rules.clone(), aggregation: None };
-                let value = WantedRole { role, labels: item.labels.clone() };
-                desired.roles.insert(ObjectKey::role(namespace, name), Wanted { value, span: item.span });
+            for namespace in self.resolve_namespaces(&item.namespaces) {
+                let role = object::Role { meta: ObjectMeta::default(), rules: item.rules.clone(), aggregation: None };
+                let value = DesiredRole { role, labels: item.labels.clone() };
+                desired.roles.insert(ObjectKey::role(namespace, name), DesiredItem { value, span: item.span });
             }
         }
     }
 
     /// The namespaces meant, each once; a name that does not exist is an error.
-    fn namespaces(&mut self, selectors: &'a [At<NamespaceSelector>]) -> BTreeSet<&'a str> {
+    fn resolve_namespaces(&mut self, selectors: &'a [Located<NamespaceSelector>]) -> BTreeSet<&'a str> {
         let mut out = BTreeSet::new();
         for selector in selectors {
             let meant = selector.value.select(&self.live.namespaces);
             if meant.is_empty() {
                 let missing = match &selector.value {
-                    NamespaceSelector::Name(name) => Missing::Namespace {
+                    NamespaceSelector::Name(name) => MissingReference::Namespace {
                         name: name.clone(),
-                        nearest: nearest(name, self.live.namespaces.keys().map(String::as_str)).map(str::to_owned),
+                        nearest: closest_match(name, self.live.namespaces.keys().map(String::as_str))
+                            .map(str::to_owned),
                     },
-                    NamespaceSelector::Glob(glob) => Missing::NothingSelected { selector: glob.as_str().to_owned() },
-                    NamespaceSelector::Labels(labels) => Missing::NothingSelected {
+                    NamespaceSelector::Glob(glob) => {
+                        MissingReference::NoNamespaceSelected { selector: glob.as_str().to_owned() }
+                    }
+                    NamespaceSelector::Labels(labels) => MissingReference::NoNamespaceSelected {
                         selector: Selector { match_labels: labels.clone(), match_expressions: Vec::new() }.to_string(),
                     },
                 };
-                self.miss(&missing, selector.span);
+                self.report_missing(&missing, selector.span);
             }
             out.extend(meant);
         }
         out
     }
 
-    fn bindings(&mut self, desired: &mut Desired) {
+    fn expand_bindings(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.bindings {
-            if !self.is_here(item.clusters.as_deref()) {
+            if !self.applies_here(item.clusters.as_deref()) {
                 continue;
             }
             let role_ref = match &item.role.value {
-                BoundRole::ClusterRole(role) => RoleRef::ClusterRole(role.clone()),
-                BoundRole::Role(role) => RoleRef::Role(role.clone()),
+                RoleRefSpec::ClusterRole(role) => RoleRef::ClusterRole(role.clone()),
+                RoleRefSpec::Role(role) => RoleRef::Role(role.clone()),
             };
-            if let Some(end) = ended(item.expires.as_ref(), self.now) {
-                let known = |selectors: &'a [At<NamespaceSelector>]| {
+            if let Some(end) = find_expiration(item.expires.as_ref(), self.now) {
+                let known = |selectors: &'a [Located<NamespaceSelector>]| {
                     selectors
                         .iter()
                         .flat_map(|selector| selector.value.select(&self.live.namespaces))
@@ -278,88 +284,88 @@ impl<'a> Expansion<'a> {
                 };
                 let places: BTreeSet<Option<&str>> = item.namespaces.as_deref().map_or([None].into(), known);
                 let keys = places.into_iter().map(|namespace| ObjectKey::binding(namespace, name));
-                desired.ended.bindings.extend(keys.map(|key| (key, end.clone())));
+                desired.expired.bindings.extend(keys.map(|key| (key, end.clone())));
                 continue;
             }
-            self.found.extend(ends_soon("bindings", name, item.expires.as_ref(), self.now));
+            self.diagnostics.extend(warn_if_expiring_soon("bindings", name, item.expires.as_ref(), self.now));
             let places: Vec<Option<&str>> = match &item.namespaces {
                 None => vec![None],
-                Some(selectors) => self.namespaces(selectors).into_iter().map(Some).collect(),
+                Some(selectors) => self.resolve_namespaces(selectors).into_iter().map(Some).collect(),
             };
             for namespace in places {
                 let key = ObjectKey::binding(namespace, name);
-                let subjects = self.subjects(item, namespace);
+                let subjects = self.resolve_subjects(item, namespace);
                 // Its principals are all of other clusters, or have expired: a binding of nobody would wait for somebody.
                 if subjects.is_empty() {
-                    desired.ended.bindings.extend(self.nobody_left(item).map(|end| (key, end)));
+                    desired.expired.bindings.extend(self.expiration_of_all_subjects(item).map(|end| (key, end)));
                     continue;
                 }
                 match (&role_ref, namespace) {
                     (RoleRef::ClusterRole(role), _) => {
-                        self.role_exists(&ObjectKey::cluster_role(role), desired, item.role.span);
+                        self.check_role_exists(&ObjectKey::cluster_role(role), desired, item.role.span);
                     }
                     (RoleRef::Role(role), Some(namespace)) => {
-                        self.role_exists(&ObjectKey::role(namespace, role), desired, item.role.span);
+                        self.check_role_exists(&ObjectKey::role(namespace, role), desired, item.role.span);
                     }
                     (RoleRef::Role(_), None) => {}
                 }
-                let value = object::Binding { meta: Meta::default(), role_ref: role_ref.clone(), subjects };
-                desired.bindings.insert(key, Wanted { value, span: item.span });
+                let value = object::Binding { meta: ObjectMeta::default(), role_ref: role_ref.clone(), subjects };
+                desired.bindings.insert(key, DesiredItem { value, span: item.span });
             }
         }
     }
 
     /// Who has expired of those that a binding names, where it thereby names nobody.
-    fn nobody_left(&self, item: &Binding) -> Option<Ended> {
-        let ends: Vec<(&str, Ended)> = item
+    fn expiration_of_all_subjects(&self, item: &BindingSpec) -> Option<Expiration> {
+        let ends: Vec<(&str, Expiration)> = item
             .principals
             .iter()
             .filter_map(|name| Some((name.value.as_str(), self.policy.principals.get(&name.value)?)))
-            .filter(|(_, principal)| self.is_here(principal.clusters.as_deref()))
-            .filter_map(|(name, principal)| Some((name, ended(principal.expires.as_ref(), self.now)?)))
+            .filter(|(_, principal)| self.applies_here(principal.clusters.as_deref()))
+            .filter_map(|(name, principal)| Some((name, find_expiration(principal.expires.as_ref(), self.now)?)))
             .collect();
         let (_, first) = ends.first()?;
-        let who: Vec<String> = ends.iter().map(|(name, end)| format!("{name} {}", end.note)).collect();
-        Some(Ended { note: format!("binds nobody any more: {}", who.join(", ")), span: first.span })
+        let who: Vec<String> = ends.iter().map(|(name, end)| format!("{name} {}", end.reason)).collect();
+        Some(Expiration { reason: format!("binds nobody any more: {}", who.join(", ")), span: first.span })
     }
 
-    fn role_exists(&mut self, key: &ObjectKey, desired: &Desired, span: Span) {
+    fn check_role_exists(&mut self, key: &ObjectKey, desired: &Desired, span: Span) {
         if desired.roles.contains_key(key) {
             return;
         }
         let name = key.name().to_owned();
         let missing = match self.live.roles.get(key) {
-            Some(role) if owner::owner(&role.meta, &self.policy.name.value) == owner::Owner::Ours => {
-                Missing::Leaving { kind: key.kind().word(), name: key.path() }
+            Some(role) if owner::object_owner(&role.meta, &self.policy.name.value) == owner::Owner::ThisPolicy => {
+                MissingReference::RoleBeingRemoved { kind: key.kind().as_str(), name: key.path() }
             }
             Some(_) => return,
             None => match key.namespace() {
-                Some(namespace) => Missing::Role { name, namespace: namespace.to_owned() },
+                Some(namespace) => MissingReference::Role { name, namespace: namespace.to_owned() },
                 None => {
                     let known = desired.roles.keys().chain(self.live.roles.keys());
                     let names = known.filter(|other| other.kind() == key.kind()).map(ObjectKey::name);
-                    Missing::ClusterRole { nearest: nearest(&name, names).map(str::to_owned), name }
+                    MissingReference::ClusterRole { nearest: closest_match(&name, names).map(str::to_owned), name }
                 }
             },
         };
-        self.miss(&missing, span);
+        self.report_missing(&missing, span);
     }
 
-    fn subjects(&self, item: &Binding, namespace: Option<&str>) -> Vec<Subject> {
-        let home = home_of(self.policy, self.cluster);
+    fn resolve_subjects(&self, item: &BindingSpec, namespace: Option<&str>) -> Vec<Subject> {
+        let home = arn_defaults(self.policy, self.cluster);
         let groups = item
             .groups
             .iter()
             .filter(|group| {
-                self.policy.groups.get(&group.value).is_none_or(|group| self.is_here(group.clusters.as_deref()))
+                self.policy.groups.get(&group.value).is_none_or(|group| self.applies_here(group.clusters.as_deref()))
             })
             .map(|group| Subject::Group(group.value.clone()));
         let principals = item
             .principals
             .iter()
             .filter_map(|name| self.policy.principals.get(&name.value))
-            .filter(|principal| self.is_here(principal.clusters.as_deref()))
-            .filter(|principal| ended(principal.expires.as_ref(), self.now).is_none())
+            .filter(|principal| self.applies_here(principal.clusters.as_deref()))
+            .filter(|principal| find_expiration(principal.expires.as_ref(), self.now).is_none())
             .filter_map(|principal| username_of(principal, home))
             .map(Subject::User);
         let users = item.users.iter().map(|user| Subject::User(user.value.clone()));
@@ -373,22 +379,22 @@ impl<'a> Expansion<'a> {
     }
 }
 
-fn wanted_entry(principal: &Principal, arn: &Arn, groups: Vec<String>, username: Option<String>) -> WantedEntry {
-    let needed = principal.kind.needs().map(|(_, groups)| groups).unwrap_or_default();
+fn desired_entry(principal: &PrincipalSpec, arn: &Arn, groups: Vec<String>, username: Option<String>) -> DesiredEntry {
+    let needed = principal.kind.required_mapping().map(|(_, groups)| groups).unwrap_or_default();
     let mut all: Vec<String> = needed.iter().map(|group| (*group).to_owned()).collect();
     for group in groups {
         if !all.contains(&group) {
             all.push(group);
         }
     }
-    WantedEntry {
+    DesiredEntry {
         section: match arn.kind() {
             PrincipalKind::Role => Section::Roles,
             PrincipalKind::User => Section::Users,
         },
-        principal: arn.for_aws_auth(),
+        principal: arn.to_aws_auth(),
         username: username.unwrap_or_default(),
         groups: all,
-        written_as: arn.has_role_path().then(|| arn.to_string()),
+        original_arn: arn.has_role_path().then(|| arn.to_string()),
     }
 }

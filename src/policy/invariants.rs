@@ -1,40 +1,40 @@
 //! `[[invariants]]`: statements about access, parsed here and put to the access itself elsewhere.
 
-use super::bindings::service_account;
-use super::fault::{Fault, Faults};
-use super::model::{Action, At, Claim, Invariant, InvariantSubject};
-use super::scope::{exactly_one, required, wrong_value};
-use super::table::Table;
+use super::bindings::parse_service_account;
+use super::clusters::{require_exactly_one, require_string, wrong_value};
+use super::error::{Diagnostics, PolicyError};
+use super::model::{Action, Claim, InvariantSpec, InvariantSubjectSpec, Located};
+use super::table::PolicyTable;
 
-const SUBJECTS: [&str; 5] = ["group", "principal", "user", "service-account", "everyone-but"];
+const SUBJECT_KEYS: [&str; 5] = ["group", "principal", "user", "service-account", "everyone-but"];
 
-pub(crate) fn invariant(table: &Table<'_>, faults: &mut Faults) -> Option<Invariant> {
-    table.only(
+pub(crate) fn parse_invariant(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<InvariantSpec> {
+    table.report_unknown_keys(
         &["description", "group", "principal", "user", "service-account", "everyone-but", "can", "cannot"],
         faults,
     );
     let description = table.string("description", faults).map(|text| text.value);
-    let subject = subject(table, faults);
-    let claim = claim(table, faults);
-    Some(Invariant { span: table.span, description, subject: subject?, claim: claim? })
+    let subject = parse_subject(table, faults);
+    let claim = parse_assertion(table, faults);
+    Some(InvariantSpec { span: table.span, description, subject: subject?, assertion: claim? })
 }
 
-fn subject(table: &Table<'_>, faults: &mut Faults) -> Option<InvariantSubject> {
-    let which = exactly_one(table, &SUBJECTS, faults)?;
+fn parse_subject(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<InvariantSubjectSpec> {
+    let which = require_exactly_one(table, &SUBJECT_KEYS, faults)?;
     if which == "everyone-but" {
-        return table.strings(which, faults).map(InvariantSubject::EveryoneBut);
+        return table.strings(which, faults).map(InvariantSubjectSpec::EveryoneBut);
     }
     let text = table.string(which, faults)?;
     Some(match which {
-        "group" => InvariantSubject::Group(text),
-        "principal" => InvariantSubject::Principal(text),
-        "user" => InvariantSubject::User(text),
-        _ => InvariantSubject::ServiceAccount(service_account(&text, false, faults)?),
+        "group" => InvariantSubjectSpec::Group(text),
+        "principal" => InvariantSubjectSpec::Principal(text),
+        "user" => InvariantSubjectSpec::User(text),
+        _ => InvariantSubjectSpec::ServiceAccount(parse_service_account(&text, false, faults)?),
     })
 }
 
-fn claim(table: &Table<'_>, faults: &mut Faults) -> Option<Claim> {
-    let which = exactly_one(table, &["can", "cannot"], faults)?;
+fn parse_assertion(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Claim> {
+    let which = require_exactly_one(table, &["can", "cannot"], faults)?;
     if table.is_string(which) {
         let text = table.string(which, faults)?;
         if which == "cannot" && text.value == "escalate" {
@@ -48,17 +48,17 @@ fn claim(table: &Table<'_>, faults: &mut Faults) -> Option<Claim> {
         faults.push(wrong_value(table, which, wanted, &text.value), text.span);
         return None;
     }
-    let action = action(&table.table(which, faults)?, faults)?;
+    let action = parse_request(&table.table(which, faults)?, faults)?;
     Some(if which == "can" { Claim::Can(action) } else { Claim::Cannot(action) })
 }
 
-fn action(table: &Table<'_>, faults: &mut Faults) -> Option<Action> {
-    table.only(&["verb", "resource", "name", "namespace"], faults);
-    let verb: Option<At<String>> = required(table, "verb", faults);
-    let resource = required(table, "resource", faults);
+fn parse_request(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Action> {
+    table.report_unknown_keys(&["verb", "resource", "name", "namespace"], faults);
+    let verb: Option<Located<String>> = require_string(table, "verb", faults);
+    let resource = require_string(table, "resource", faults);
     for word in [&verb, &resource].into_iter().flatten() {
         if word.value.is_empty() {
-            faults.push(Fault::EmptyName { what: "a verb or resource" }, word.span);
+            faults.push(PolicyError::EmptyName { what: "a verb or resource" }, word.span);
         }
     }
     Some(Action {

@@ -6,17 +6,17 @@ use std::sync::mpsc::sync_channel;
 
 use toml::de::DeTable;
 
-use super::bindings::binding;
-use super::check::{Defined, check};
-use super::fault::{Fault, Faults};
-use super::invariants::invariant;
-use super::model::{At, ClusterTarget, Policy};
-use super::pieces::pieces;
-use super::principals::{group, principal};
-use super::roles::{cluster_role, role};
-use super::scope::{cluster, guard, ownership};
-use super::table::Table;
-use crate::diagnostic::{Diagnostic, Sources, Span};
+use super::bindings::parse_binding;
+use super::check::{DefinedNames, check_policy};
+use super::chunks::split_into_chunks;
+use super::clusters::{parse_cluster, parse_guard, parse_ownership};
+use super::error::{Diagnostics, PolicyError};
+use super::invariants::parse_invariant;
+use super::model::{ClusterSpec, Located, Policy};
+use super::principals::{parse_group, parse_principal};
+use super::roles::{parse_cluster_role, parse_role};
+use super::table::PolicyTable;
+use crate::diagnostic::{Diagnostic, SourceMap, Span};
 use crate::names::is_label_value;
 
 const SECTIONS: [&str; 10] = [
@@ -33,30 +33,30 @@ const SECTIONS: [&str; 10] = [
 ];
 
 /// A section whose items have names, while the files are read: each name once.
-struct Named<T> {
+struct NamedSection<T> {
     section: &'static str,
     items: BTreeMap<String, T>,
-    places: BTreeMap<String, Span>,
+    spans: BTreeMap<String, Span>,
 }
 
-impl<T> Named<T> {
+impl<T> NamedSection<T> {
     fn new(section: &'static str) -> Self {
-        Self { section, items: BTreeMap::new(), places: BTreeMap::new() }
+        Self { section, items: BTreeMap::new(), spans: BTreeMap::new() }
     }
 
-    fn read(
+    fn parse(
         &mut self,
-        root: &Table<'_>,
-        faults: &mut Faults,
-        parse: impl Fn(&At<String>, &Table<'_>, &mut Faults) -> Option<T>,
+        root: &PolicyTable<'_>,
+        faults: &mut Diagnostics,
+        parse: impl Fn(&Located<String>, &PolicyTable<'_>, &mut Diagnostics) -> Option<T>,
     ) {
-        for (name, table) in root.named(self.section, faults) {
-            if let Some(first) = self.places.get(&name.value) {
-                let fault = Fault::DefinedTwice { section: self.section, name: name.value.clone() };
-                faults.push_with(fault, name.span, "again here", &[(*first, "first here")]);
+        for (name, table) in root.named_tables(self.section, faults) {
+            if let Some(first) = self.spans.get(&name.value) {
+                let fault = PolicyError::DefinedTwice { section: self.section, name: name.value.clone() };
+                faults.push_labeled(fault, name.span, "again here", &[(*first, "first here")]);
                 continue;
             }
-            self.places.insert(name.value.clone(), name.span);
+            self.spans.insert(name.value.clone(), name.span);
             if let Some(item) = parse(&name, &table, faults) {
                 self.items.insert(name.value, item);
             }
@@ -65,26 +65,31 @@ impl<T> Named<T> {
 }
 
 /// A section that a policy has once, in whichever file.
-struct Once<T> {
+struct SingletonSection<T> {
     section: &'static str,
-    found: Option<(T, Span)>,
+    value: Option<(T, Span)>,
 }
 
-impl<T> Once<T> {
+impl<T> SingletonSection<T> {
     fn new(section: &'static str) -> Self {
-        Self { section, found: None }
+        Self { section, value: None }
     }
 
-    fn read(&mut self, root: &Table<'_>, faults: &mut Faults, parse: impl Fn(&Table<'_>, &mut Faults) -> T) {
+    fn parse(
+        &mut self,
+        root: &PolicyTable<'_>,
+        faults: &mut Diagnostics,
+        parse: impl Fn(&PolicyTable<'_>, &mut Diagnostics) -> T,
+    ) {
         let Some(table) = root.table(self.section, faults) else {
             return;
         };
-        if let Some((_, first)) = &self.found {
-            let fault = Fault::DefinedTwice { section: "", name: self.section.to_owned() };
-            faults.push_with(fault, table.span, "again here", &[(*first, "first here")]);
+        if let Some((_, first)) = &self.value {
+            let fault = PolicyError::DefinedTwice { section: "", name: self.section.to_owned() };
+            faults.push_labeled(fault, table.span, "again here", &[(*first, "first here")]);
             return;
         }
-        self.found = Some((parse(&table, faults), table.span));
+        self.value = Some((parse(&table, faults), table.span));
     }
 }
 
@@ -92,22 +97,24 @@ impl<T> Once<T> {
 ///
 /// # Errors
 /// All faults, with the files that they point into. With a policy come its warnings.
-pub(crate) fn load(files: Vec<(String, String)>) -> Result<(Policy, Vec<Diagnostic>), (Sources, Vec<Diagnostic>)> {
-    let mut sources = Sources::default();
+pub(crate) fn load_policy(
+    files: Vec<(String, String)>,
+) -> Result<(Policy, Vec<Diagnostic>), (SourceMap, Vec<Diagnostic>)> {
+    let mut sources = SourceMap::default();
     for (name, text) in files {
         sources.add(name, text);
     }
-    let mut faults = Faults::default();
-    let in_pieces = (0..sources.len()).map(|file| pieces(sources.text(file))).collect();
-    let mut read = read(&sources, in_pieces, &mut faults);
+    let mut faults = Diagnostics::default();
+    let in_pieces = (0..sources.len()).map(|file| split_into_chunks(sources.text(file))).collect();
+    let mut read = parse_files(&sources, in_pieces, &mut faults);
     if faults.has_errors() {
         // The whole may know better, and its faults are the ones to show.
         let whole = (0..sources.len()).map(|file| std::iter::once(0..sources.text(file).len()).collect()).collect();
-        faults = Faults::default();
-        read = self::read(&sources, whole, &mut faults);
+        faults = Diagnostics::default();
+        read = self::parse_files(&sources, whole, &mut faults);
     }
     if let Some((policy, defined)) = &read {
-        check(policy, defined, &mut faults);
+        check_policy(policy, defined, &mut faults);
     }
     match read {
         Some((policy, _)) if !faults.has_errors() => Ok((policy, faults.into_sorted())),
@@ -117,7 +124,7 @@ pub(crate) fn load(files: Vec<(String, String)>) -> Result<(Policy, Vec<Diagnost
 
 /// The clusters of a policy, found by their headers without reading the rest: where a run may begin to look while the
 /// policy is still being read. Nothing where it is not sure; what the whole policy says decides.
-pub(crate) fn glimpse_clusters(texts: &[(String, String)]) -> Option<BTreeMap<String, ClusterTarget>> {
+pub(crate) fn prescan_clusters(texts: &[(String, String)]) -> Option<BTreeMap<String, ClusterSpec>> {
     let mut found = String::new();
     for (_, text) in texts.iter().filter(|(_, text)| text.contains("clusters")) {
         let mut inside = false;
@@ -132,23 +139,27 @@ pub(crate) fn glimpse_clusters(texts: &[(String, String)]) -> Option<BTreeMap<St
         }
     }
     let (table, errors) = DeTable::parse_recoverable(&found);
-    let mut faults = Faults::default();
-    let mut clusters = Named::new("clusters");
-    clusters.read(&Table::root(0, 0, &table), &mut faults, cluster);
+    let mut faults = Diagnostics::default();
+    let mut clusters = NamedSection::new("clusters");
+    clusters.parse(&PolicyTable::root(0, 0, &table), &mut faults, parse_cluster);
     (errors.is_empty() && !faults.has_errors()).then_some(clusters.items)
 }
 
 /// The parts that could be read, and what is defined; nothing where a file is not TOML.
-fn read(sources: &Sources, pieces: Vec<Vec<Range<usize>>>, faults: &mut Faults) -> Option<(Policy, Defined)> {
-    let mut name = Once::new("policy");
-    let mut ownerships = Once::new("ownership");
-    let mut guards = Once::new("guard");
-    let mut clusters = Named::new("clusters");
-    let mut principals = Named::new("principals");
-    let mut groups = Named::new("groups");
-    let mut cluster_roles = Named::new("cluster-roles");
-    let mut roles = Named::new("roles");
-    let mut bindings = Named::new("bindings");
+fn parse_files(
+    sources: &SourceMap,
+    pieces: Vec<Vec<Range<usize>>>,
+    faults: &mut Diagnostics,
+) -> Option<(Policy, DefinedNames)> {
+    let mut name = SingletonSection::new("policy");
+    let mut ownerships = SingletonSection::new("ownership");
+    let mut guards = SingletonSection::new("guard");
+    let mut clusters = NamedSection::new("clusters");
+    let mut principals = NamedSection::new("principals");
+    let mut groups = NamedSection::new("groups");
+    let mut cluster_roles = NamedSection::new("cluster-roles");
+    let mut roles = NamedSection::new("roles");
+    let mut bindings = NamedSection::new("bindings");
     let mut invariants = Vec::new();
     let mut broken = false;
     let all =
@@ -172,63 +183,63 @@ fn read(sources: &Sources, pieces: Vec<Vec<Range<usize>>>, faults: &mut Faults) 
             for error in errors {
                 let message = error.message().replace('\n', ", ");
                 let range = error.span().unwrap_or_default();
-                faults.push(Fault::Toml { message }, Span::new(file, &(base + range.start..base + range.end)));
+                faults.push(PolicyError::Toml { message }, Span::new(file, &(base + range.start..base + range.end)));
             }
-            let root = Table::root(file, base, &table);
-            root.only(&SECTIONS, faults);
-            name.read(&root, faults, policy_name);
-            ownerships.read(&root, faults, ownership);
-            guards.read(&root, faults, guard);
-            clusters.read(&root, faults, cluster);
-            principals.read(&root, faults, principal);
-            groups.read(&root, faults, |name, table, faults| Some(group(name, table, faults)));
-            cluster_roles.read(&root, faults, |name, table, faults| Some(cluster_role(name, table, faults)));
-            roles.read(&root, faults, |name, table, faults| Some(role(name, table, faults)));
-            bindings.read(&root, faults, binding);
+            let root = PolicyTable::root(file, base, &table);
+            root.report_unknown_keys(&SECTIONS, faults);
+            name.parse(&root, faults, parse_policy_name);
+            ownerships.parse(&root, faults, parse_ownership);
+            guards.parse(&root, faults, parse_guard);
+            clusters.parse(&root, faults, parse_cluster);
+            principals.parse(&root, faults, parse_principal);
+            groups.parse(&root, faults, |name, table, faults| Some(parse_group(name, table, faults)));
+            cluster_roles.parse(&root, faults, |name, table, faults| Some(parse_cluster_role(name, table, faults)));
+            roles.parse(&root, faults, |name, table, faults| Some(parse_role(name, table, faults)));
+            bindings.parse(&root, faults, parse_binding);
             let tables = root.tables("invariants", faults).unwrap_or_default();
-            invariants.extend(tables.iter().filter_map(|table| invariant(table, faults)));
+            invariants.extend(tables.iter().filter_map(|table| parse_invariant(table, faults)));
         }
     });
-    if name.found.is_none() && !broken {
-        faults.push(Fault::NoPolicyTable, Span::new(0, &(0..0)));
+    if name.value.is_none() && !broken {
+        faults.push(PolicyError::NoPolicyTable, Span::new(0, &(0..0)));
     }
     // References into what could not be read would be reported as missing: the faults of syntax come first.
     if broken {
         return None;
     }
-    let missing_name = || At::new(String::new(), Span::new(0, &(0..0)));
-    let defined = Defined {
-        clusters: clusters.places,
-        principals: principals.places,
-        groups: groups.places,
-        cluster_roles: cluster_roles.places,
-        roles: roles.places,
+    let missing_name = || Located::new(String::new(), Span::new(0, &(0..0)));
+    let defined = DefinedNames {
+        clusters: clusters.spans,
+        principals: principals.spans,
+        groups: groups.spans,
+        cluster_roles: cluster_roles.spans,
+        roles: roles.spans,
     };
     let policy = Policy {
         sources: sources.clone(),
-        name: name.found.and_then(|(name, _)| name).unwrap_or_else(missing_name),
+        name: name.value.and_then(|(name, _)| name).unwrap_or_else(missing_name),
         clusters: clusters.items,
         principals: principals.items,
         groups: groups.items,
         cluster_roles: cluster_roles.items,
         roles: roles.items,
         bindings: bindings.items,
-        ownership: ownerships.found.map(|(found, _)| found).unwrap_or_default(),
-        guard: guards.found.map(|(found, _)| found).unwrap_or_default(),
+        ownership: ownerships.value.map(|(found, _)| found).unwrap_or_default(),
+        guard: guards.value.map(|(found, _)| found).unwrap_or_default(),
         invariants,
     };
     Some((policy, defined))
 }
 
-fn policy_name(table: &Table<'_>, faults: &mut Faults) -> Option<At<String>> {
-    table.only(&["name", "description"], faults);
+fn parse_policy_name(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Located<String>> {
+    table.report_unknown_keys(&["name", "description"], faults);
     table.string("description", faults);
     if !table.has("name") {
-        faults.push(Fault::NoPolicyName, table.span);
+        faults.push(PolicyError::NoPolicyName, table.span);
     }
     let name = table.string("name", faults)?;
     if name.value.is_empty() || !is_label_value(&name.value) {
-        faults.push(Fault::PolicyName { name: name.value.clone() }, name.span);
+        faults.push(PolicyError::InvalidPolicyName { name: name.value.clone() }, name.span);
     }
     Some(name)
 }

@@ -5,28 +5,28 @@
 
 mod bindings;
 mod check;
-pub(crate) mod ending;
+mod chunks;
+mod cluster_filters;
+mod clusters;
+mod error;
 pub(crate) mod expand;
-mod fault;
+pub(crate) mod expiry;
 mod invariants;
-mod known;
 mod load;
 mod model;
 mod namespaces;
-mod pieces;
+mod policy_index;
 mod principals;
-mod reach;
 mod roles;
-mod scope;
 mod table;
 #[cfg(test)]
 mod tests;
 mod usernames;
 
-pub(crate) use known::{Known, Origin};
-pub(crate) use load::{glimpse_clusters, load};
+pub(crate) use clusters::applies_to_cluster;
+pub(crate) use load::{load_policy, prescan_clusters};
 pub(crate) use model::{
-    Action, At, BoundRole, Claim, ClusterTarget, Connection, Exclusive, IgnorePattern, InvariantSubject, MaxRemovals,
-    NamespaceSelector, Ownership, Policy,
+    Action, Claim, ClusterSpec, ConnectionSpec, IgnorePattern, InvariantSubjectSpec, Located, MaxRemovals,
+    NamespaceSelector, OwnershipMode, OwnershipSpec, Policy, RoleRefSpec,
 };
-pub(crate) use scope::is_for;
+pub(crate) use policy_index::{ManagedBy, PolicyIndex};

@@ -6,19 +6,19 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::diagnostic::{Sources, Span};
-use crate::names::{AccountId, Arn, Pattern};
-use crate::state::meta::Labels;
+use crate::diagnostic::{SourceMap, Span};
+use crate::names::{AccountId, Arn, WildcardPattern};
+use crate::state::object_meta::Labels;
 use crate::state::rbac::Rule;
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct At<T> {
+pub(crate) struct Located<T> {
     pub(crate) value: T,
     pub(crate) span: Span,
 }
 
-impl<T> At<T> {
+impl<T> Located<T> {
     pub(crate) fn new(value: T, span: Span) -> Self {
         Self { value, span }
     }
@@ -27,23 +27,23 @@ impl<T> At<T> {
 /// A whole policy, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
-    pub(crate) sources: Sources,
-    pub(crate) name: At<String>,
-    pub(crate) clusters: BTreeMap<String, ClusterTarget>,
-    pub(crate) principals: BTreeMap<String, Principal>,
-    pub(crate) groups: BTreeMap<String, Group>,
-    pub(crate) cluster_roles: BTreeMap<String, ClusterRole>,
-    pub(crate) roles: BTreeMap<String, Role>,
-    pub(crate) bindings: BTreeMap<String, Binding>,
-    pub(crate) ownership: Ownership,
-    pub(crate) guard: Guard,
-    pub(crate) invariants: Vec<Invariant>,
+    pub(crate) sources: SourceMap,
+    pub(crate) name: Located<String>,
+    pub(crate) clusters: BTreeMap<String, ClusterSpec>,
+    pub(crate) principals: BTreeMap<String, PrincipalSpec>,
+    pub(crate) groups: BTreeMap<String, GroupSpec>,
+    pub(crate) cluster_roles: BTreeMap<String, ClusterRoleSpec>,
+    pub(crate) roles: BTreeMap<String, RoleSpec>,
+    pub(crate) bindings: BTreeMap<String, BindingSpec>,
+    pub(crate) ownership: OwnershipSpec,
+    pub(crate) guard: GuardSpec,
+    pub(crate) invariants: Vec<InvariantSpec>,
 }
 
 /// One cluster that the policy is for.
 #[derive(Debug, Clone)]
-pub(crate) struct ClusterTarget {
-    pub(crate) connection: Connection,
+pub(crate) struct ClusterSpec {
+    pub(crate) connection: ConnectionSpec,
     pub(crate) account: Option<AccountId>,
     /// Of AWS; nothing where neither the policy nor the region of the cluster says it.
     pub(crate) partition: Option<&'static str>,
@@ -51,12 +51,12 @@ pub(crate) struct ClusterTarget {
 
 /// Where the bare names of a cluster are at home.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Home<'a> {
+pub(crate) struct ArnDefaults<'a> {
     pub(crate) account: Option<&'a AccountId>,
     pub(crate) partition: Option<&'static str>,
 }
 
-impl Home<'_> {
+impl ArnDefaults<'_> {
     /// What most clusters are in, where nothing says another.
     fn partition_or_default(self) -> &'static str {
         self.partition.unwrap_or("aws")
@@ -65,7 +65,7 @@ impl Home<'_> {
 
 /// How a cluster is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Connection {
+pub(crate) enum ConnectionSpec {
     Eks {
         name: String,
         region: String,
@@ -76,24 +76,24 @@ pub(crate) enum Connection {
 }
 
 /// The clusters that an item is for; none named: all.
-pub(crate) type ClusterFilter = Option<Vec<At<String>>>;
+pub(crate) type ClusterFilter = Option<Vec<Located<String>>>;
 
 #[derive(Debug, Clone)]
-pub(crate) struct Principal {
+pub(crate) struct PrincipalSpec {
     pub(crate) span: Span,
-    pub(crate) identity: At<Identity>,
-    pub(crate) kind: NodeKind,
-    pub(crate) username: Option<At<String>>,
+    pub(crate) identity: Located<IdentitySpec>,
+    pub(crate) kind: EntryType,
+    pub(crate) username: Option<Located<String>>,
     /// Said by every principal that has the username.
     pub(crate) shared_username: bool,
-    pub(crate) groups: Vec<At<String>>,
-    pub(crate) expires: Option<At<Expiry>>,
+    pub(crate) groups: Vec<Located<String>>,
+    pub(crate) expires: Option<Located<Expiry>>,
     pub(crate) clusters: ClusterFilter,
 }
 
 /// Who a principal is in IAM.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Identity {
+pub(crate) enum IdentitySpec {
     Arn(Arn),
     /// Of each cluster's own account.
     Role(String),
@@ -109,18 +109,18 @@ pub(crate) enum Identity {
     Account(AccountId),
 }
 
-impl Identity {
+impl IdentitySpec {
     /// The principal in one cluster; nothing for a whole account, or where a bare name finds no account.
-    pub(crate) fn arn(&self, home: Home<'_>) -> Option<Arn> {
+    pub(crate) fn resolve_arn(&self, home: ArnDefaults<'_>) -> Option<Arn> {
         use crate::names::PrincipalKind::{Role, User};
         let own = home.partition_or_default();
         match self {
             Self::Arn(arn) => Some(arn.clone()),
-            Self::Role(name) => home.account.map(|id| Arn::of(own, id, Role, name)),
-            Self::User(name) => home.account.map(|id| Arn::of(own, id, User, name)),
+            Self::Role(name) => home.account.map(|id| Arn::new(own, id, Role, name)),
+            Self::User(name) => home.account.map(|id| Arn::new(own, id, User, name)),
             Self::Sso { permission_set, account, partition, id } => {
                 let name = format!("AWSReservedSSO_{permission_set}_{id}");
-                Some(Arn::of(partition.unwrap_or(own), account, Role, &name))
+                Some(Arn::new(partition.unwrap_or(own), account, Role, &name))
             }
             Self::Account(_) => None,
         }
@@ -129,18 +129,18 @@ impl Identity {
 
 /// Whether the principal is a machine of the cluster, and of which sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NodeKind {
-    Person,
+pub(crate) enum EntryType {
+    Standard,
     Node,
     WindowsNode,
     Fargate,
 }
 
-impl NodeKind {
+impl EntryType {
     /// Username template and groups that the machines need (EKS User Guide, "Grant IAM users access").
-    pub(crate) fn needs(self) -> Option<(&'static str, &'static [&'static str])> {
+    pub(crate) fn required_mapping(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
-            Self::Person => None,
+            Self::Standard => None,
             Self::Node => Some(("system:node:{{EC2PrivateDNSName}}", &["system:bootstrappers", "system:nodes"])),
             Self::WindowsNode => Some((
                 "system:node:{{EC2PrivateDNSName}}",
@@ -163,17 +163,17 @@ pub(crate) struct Expiry {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Group {
+pub(crate) struct GroupSpec {
     pub(crate) span: Span,
-    pub(crate) members: Vec<At<String>>,
+    pub(crate) members: Vec<Located<String>>,
     pub(crate) clusters: ClusterFilter,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct ClusterRole {
+pub(crate) struct ClusterRoleSpec {
     pub(crate) span: Span,
     pub(crate) content: ClusterRoleContent,
-    pub(crate) aggregate_to: Vec<At<String>>,
+    pub(crate) aggregate_to: Vec<Located<String>>,
     pub(crate) labels: Labels,
     pub(crate) clusters: ClusterFilter,
 }
@@ -186,9 +186,9 @@ pub(crate) enum ClusterRoleContent {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Role {
+pub(crate) struct RoleSpec {
     pub(crate) span: Span,
-    pub(crate) namespaces: Vec<At<NamespaceSelector>>,
+    pub(crate) namespaces: Vec<Located<NamespaceSelector>>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) labels: Labels,
     pub(crate) clusters: ClusterFilter,
@@ -198,33 +198,33 @@ pub(crate) struct Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NamespaceSelector {
     Name(String),
-    Glob(Pattern),
+    Glob(WildcardPattern),
     Labels(Labels),
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Binding {
+pub(crate) struct BindingSpec {
     pub(crate) span: Span,
-    pub(crate) role: At<BoundRole>,
+    pub(crate) role: Located<RoleRefSpec>,
     /// None: cluster-wide.
-    pub(crate) namespaces: Option<Vec<At<NamespaceSelector>>>,
-    pub(crate) groups: Vec<At<String>>,
-    pub(crate) users: Vec<At<String>>,
-    pub(crate) principals: Vec<At<String>>,
-    pub(crate) service_accounts: Vec<At<ServiceAccount>>,
-    pub(crate) expires: Option<At<Expiry>>,
+    pub(crate) namespaces: Option<Vec<Located<NamespaceSelector>>>,
+    pub(crate) groups: Vec<Located<String>>,
+    pub(crate) users: Vec<Located<String>>,
+    pub(crate) principals: Vec<Located<String>>,
+    pub(crate) service_accounts: Vec<Located<ServiceAccountSpec>>,
+    pub(crate) expires: Option<Located<Expiry>>,
     pub(crate) clusters: ClusterFilter,
 }
 
 /// The role a binding gives, by kind and name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum BoundRole {
+pub(crate) enum RoleRefSpec {
     ClusterRole(String),
     Role(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ServiceAccount {
+pub(crate) struct ServiceAccountSpec {
     /// None: of each of the binding's namespaces.
     pub(crate) namespace: Option<String>,
     pub(crate) name: String,
@@ -232,16 +232,16 @@ pub(crate) struct ServiceAccount {
 
 /// How far the policy's word goes beyond what it lists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Exclusive {
+pub(crate) enum OwnershipMode {
     #[default]
     Shared,
     Exclusive,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ownership {
-    pub(crate) aws_auth: Exclusive,
-    pub(crate) rbac: Exclusive,
+pub(crate) struct OwnershipSpec {
+    pub(crate) aws_auth: OwnershipMode,
+    pub(crate) rbac: OwnershipMode,
     pub(crate) ignore: Vec<IgnorePattern>,
 }
 
@@ -249,17 +249,17 @@ pub(crate) struct Ownership {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IgnorePattern {
     /// Against the ARN of an entry of aws-auth.
-    Arn(Pattern),
+    Arn(WildcardPattern),
     /// Against `Kind/name`, or `Kind/namespace/name`.
-    Object(Pattern),
+    Object(WildcardPattern),
 }
 
 /// What no plan may do unless the command line says so.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Guard {
+pub(crate) struct GuardSpec {
     /// Against the ARN as the authenticator compares it: of a role without its path.
-    pub(crate) protected: Vec<At<Pattern>>,
-    pub(crate) max_removals: Option<At<MaxRemovals>>,
+    pub(crate) protected: Vec<Located<WildcardPattern>>,
+    pub(crate) max_removals: Option<Located<MaxRemovals>>,
 }
 
 /// How much a plan may remove.
@@ -291,20 +291,20 @@ impl fmt::Display for MaxRemovals {
 
 /// A statement about access that must hold.
 #[derive(Debug, Clone)]
-pub(crate) struct Invariant {
+pub(crate) struct InvariantSpec {
     pub(crate) span: Span,
     pub(crate) description: Option<String>,
-    pub(crate) subject: InvariantSubject,
-    pub(crate) claim: Claim,
+    pub(crate) subject: InvariantSubjectSpec,
+    pub(crate) assertion: Claim,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum InvariantSubject {
-    Group(At<String>),
-    Principal(At<String>),
-    User(At<String>),
-    ServiceAccount(At<ServiceAccount>),
-    EveryoneBut(Vec<At<String>>),
+pub(crate) enum InvariantSubjectSpec {
+    Group(Located<String>),
+    Principal(Located<String>),
+    User(Located<String>),
+    ServiceAccount(Located<ServiceAccountSpec>),
+    EveryoneBut(Vec<Located<String>>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

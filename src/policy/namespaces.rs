@@ -1,28 +1,31 @@
 //! `namespaces = [...]`: names, globs and labels.
 
-use super::fault::{Fault, Faults};
-use super::model::{At, NamespaceSelector};
-use super::roles::labels;
-use super::table::{Item, Table};
-use crate::names::{Pattern, is_dns_label};
-use crate::state::meta::Labels;
+use super::error::{Diagnostics, PolicyError};
+use super::model::{Located, NamespaceSelector};
+use super::roles::parse_labels;
+use super::table::{PolicyTable, StringOrTable};
+use crate::names::{WildcardPattern, is_dns_label};
+use crate::state::object_meta::Labels;
 
 /// The selectors of a role or binding; nothing where the key is absent.
-pub(crate) fn namespaces(table: &Table<'_>, faults: &mut Faults) -> Option<Vec<At<NamespaceSelector>>> {
+pub(crate) fn parse_namespace_selectors(
+    table: &PolicyTable<'_>,
+    faults: &mut Diagnostics,
+) -> Option<Vec<Located<NamespaceSelector>>> {
     let wanted = "a list of names, globs or { match-labels = {…} }";
-    let found = table.mixed("namespaces", wanted, faults, |item, faults| match item {
-        Item::Text(text) => name_or_glob(&text, faults),
-        Item::Table(table) => {
-            table.only(&["match-labels"], faults);
+    let found = table.strings_or_tables("namespaces", wanted, faults, |item, faults| match item {
+        StringOrTable::String(text) => parse_name_or_glob(&text, faults),
+        StringOrTable::Table(table) => {
+            table.report_unknown_keys(&["match-labels"], faults);
             if !table.has("match-labels") {
-                let fault = Fault::Missing { table: table.path.clone(), what: "`match-labels`".to_owned() };
+                let fault = PolicyError::MissingKey { table: table.path.clone(), what: "`match-labels`".to_owned() };
                 faults.push(fault, table.span);
                 return None;
             }
-            let found = labels(&table, "match-labels", faults)?;
+            let found = parse_labels(&table, "match-labels", faults)?;
             if found.is_empty() {
                 let why = "means every namespace there is: the same as `*`";
-                faults.push(Fault::Surprising { word: "match-labels = {}".to_owned(), why }, table.span);
+                faults.push(PolicyError::MisleadingValue { word: "match-labels = {}".to_owned(), why }, table.span);
             }
             Some(NamespaceSelector::Labels(found))
         }
@@ -30,27 +33,27 @@ pub(crate) fn namespaces(table: &Table<'_>, faults: &mut Faults) -> Option<Vec<A
     if table.is_empty_list("namespaces") {
         let why = "it would stand in no namespace at all";
         faults.push(
-            Fault::EmptyList { path: table.child_path("namespaces"), key: "namespaces", why },
+            PolicyError::EmptyList { path: table.child_path("namespaces"), key: "namespaces", why },
             table.key_span("namespaces"),
         );
     }
-    let words: Vec<At<String>> = found
+    let words: Vec<Located<String>> = found
         .iter()
         .filter_map(|selector| match &selector.value {
-            NamespaceSelector::Name(name) => Some(At::new(name.clone(), selector.span)),
-            NamespaceSelector::Glob(glob) => Some(At::new(glob.as_str().to_owned(), selector.span)),
+            NamespaceSelector::Name(name) => Some(Located::new(name.clone(), selector.span)),
+            NamespaceSelector::Glob(glob) => Some(Located::new(glob.as_str().to_owned(), selector.span)),
             NamespaceSelector::Labels(_) => None,
         })
         .collect();
-    table.each_once("namespaces", &words, faults);
+    table.report_duplicates("namespaces", &words, faults);
     Some(found)
 }
 
-fn name_or_glob(text: &At<String>, faults: &mut Faults) -> Option<NamespaceSelector> {
-    let pattern = Pattern::new(&text.value);
+fn parse_name_or_glob(text: &Located<String>, faults: &mut Diagnostics) -> Option<NamespaceSelector> {
+    let pattern = WildcardPattern::new(&text.value);
     let shape = if text.value == "*" { "x".to_owned() } else { text.value.replace('*', "x") };
     if !is_dns_label(&shape) {
-        faults.push(Fault::NamespaceName { name: text.value.clone() }, text.span);
+        faults.push(PolicyError::InvalidNamespaceName { name: text.value.clone() }, text.span);
         return None;
     }
     Some(if pattern.is_literal() {
@@ -90,7 +93,7 @@ mod tests {
         ]);
         assert_eq!(NamespaceSelector::Name("team-a".into()).select(&live), ["team-a"]);
         assert!(NamespaceSelector::Name("gone".into()).select(&live).is_empty());
-        assert_eq!(NamespaceSelector::Glob(Pattern::new("team-*")).select(&live), ["team-a", "team-b"]);
+        assert_eq!(NamespaceSelector::Glob(WildcardPattern::new("team-*")).select(&live), ["team-a", "team-b"]);
         assert_eq!(NamespaceSelector::Labels(team).select(&live), ["other", "team-a"]);
     }
 }

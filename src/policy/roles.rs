@@ -3,19 +3,19 @@
 //! Source of the rules: kubernetes v1.36.3 `pkg/apis/rbac/validation` (refused) and
 //! `pkg/apis/rbac/v1/evaluation_helpers.go` (never matches).
 
-use super::fault::{Fault, Faults};
-use super::model::{At, ClusterRole, ClusterRoleContent, Role};
-use super::namespaces::namespaces;
-use super::scope::filter;
-use super::table::{Table, plain};
-use crate::diagnostic::nearest;
-use crate::names::{is_label_key, is_label_value, path_segment_fault, reserved_prefix};
-use crate::state::meta::Labels;
-use crate::state::owner::{AGGREGATE_PREFIX, MANAGED_BY};
+use super::clusters::parse_cluster_filter;
+use super::error::{Diagnostics, PolicyError};
+use super::model::{ClusterRoleContent, ClusterRoleSpec, Located, RoleSpec};
+use super::namespaces::parse_namespace_selectors;
+use super::table::{PolicyTable, without_spans};
+use crate::diagnostic::closest_match;
+use crate::names::{is_label_key, is_label_value, path_segment_error, reserved_prefix};
+use crate::state::object_meta::Labels;
+use crate::state::owner::{AGGREGATE_LABEL_PREFIX, MANAGED_BY_LABEL};
 use crate::state::rbac::Rule;
 
 /// Those that the API server and its own authorizers ask about; others are a matter of extensions.
-const VERBS: [&str; 14] = [
+const KNOWN_VERBS: [&str; 14] = [
     "get",
     "list",
     "watch",
@@ -34,9 +34,9 @@ const VERBS: [&str; 14] = [
 const RULE_KEYS: [&str; 5] = ["verbs", "api-groups", "resources", "resource-names", "non-resource-urls"];
 
 /// Holds the name of an object that the policy defines against RBAC and against what is not the policy's to define.
-pub(crate) fn object_name(kind: &'static str, name: &At<String>, faults: &mut Faults) {
-    if let Some(why) = path_segment_fault(&name.value) {
-        let fault = Fault::ObjectName { kind, name: name.value.clone(), why: why.to_owned() };
+pub(crate) fn check_object_name(kind: &'static str, name: &Located<String>, faults: &mut Diagnostics) {
+    if let Some(why) = path_segment_error(&name.value) {
+        let fault = PolicyError::InvalidObjectName { kind, name: name.value.clone(), why: why.to_owned() };
         faults.push(fault, name.span);
     }
     let why = match reserved_prefix(&name.value) {
@@ -47,84 +47,91 @@ pub(crate) fn object_name(kind: &'static str, name: &At<String>, faults: &mut Fa
         }
         None => return,
     };
-    faults.push(Fault::ReservedObject { name: name.value.clone(), why }, name.span);
+    faults.push(PolicyError::ReservedObject { name: name.value.clone(), why }, name.span);
 }
 
-pub(crate) fn cluster_role(name: &At<String>, table: &Table<'_>, faults: &mut Faults) -> ClusterRole {
-    table.only(&["rules", "aggregation", "aggregate-to", "labels", "description", "clusters"], faults);
-    object_name("ClusterRole", name, faults);
+pub(crate) fn parse_cluster_role(
+    name: &Located<String>,
+    table: &PolicyTable<'_>,
+    faults: &mut Diagnostics,
+) -> ClusterRoleSpec {
+    table.report_unknown_keys(&["rules", "aggregation", "aggregate-to", "labels", "description", "clusters"], faults);
+    check_object_name("ClusterRole", name, faults);
     table.string("description", faults);
     let content = match (table.has("rules"), table.has("aggregation")) {
         (true, true) => {
-            let fault = Fault::RulesBesideAggregation { table: table.path.clone() };
+            let fault = PolicyError::RulesBesideAggregation { table: table.path.clone() };
             faults.push(fault, table.key_span("aggregation"));
             ClusterRoleContent::Rules(Vec::new())
         }
         (false, false) => {
             let what = "`rules` or `aggregation`".to_owned();
-            faults.push(Fault::Missing { table: table.path.clone(), what }, table.span);
+            faults.push(PolicyError::MissingKey { table: table.path.clone(), what }, table.span);
             ClusterRoleContent::Rules(Vec::new())
         }
-        (true, false) => ClusterRoleContent::Rules(rules(table, false, faults)),
-        (false, true) => ClusterRoleContent::Aggregation(aggregation(table, faults)),
+        (true, false) => ClusterRoleContent::Rules(parse_rules(table, false, faults)),
+        (false, true) => ClusterRoleContent::Aggregation(parse_aggregation(table, faults)),
     };
     let aggregate_to = table.strings("aggregate-to", faults).unwrap_or_default();
     for role in &aggregate_to {
-        let key = format!("{AGGREGATE_PREFIX}{}", role.value);
+        let key = format!("{AGGREGATE_LABEL_PREFIX}{}", role.value);
         if !is_label_key(&key) {
-            faults.push(Fault::Label { what: "name for an aggregation label", text: role.value.clone() }, role.span);
+            faults.push(
+                PolicyError::InvalidLabel { what: "name for an aggregation label", text: role.value.clone() },
+                role.span,
+            );
         }
     }
-    ClusterRole {
+    ClusterRoleSpec {
         span: name.span,
         content,
-        labels: own_labels(table, Some(&aggregate_to), faults),
+        labels: parse_role_labels(table, Some(&aggregate_to), faults),
         aggregate_to,
-        clusters: filter(table, faults),
+        clusters: parse_cluster_filter(table, faults),
     }
 }
 
-pub(crate) fn role(name: &At<String>, table: &Table<'_>, faults: &mut Faults) -> Role {
-    table.only(&["rules", "namespaces", "labels", "description", "clusters"], faults);
-    object_name("Role", name, faults);
+pub(crate) fn parse_role(name: &Located<String>, table: &PolicyTable<'_>, faults: &mut Diagnostics) -> RoleSpec {
+    table.report_unknown_keys(&["rules", "namespaces", "labels", "description", "clusters"], faults);
+    check_object_name("Role", name, faults);
     table.string("description", faults);
     for key in ["rules", "namespaces"] {
         if !table.has(key) {
             let what = format!("`{key}`");
-            faults.push(Fault::Missing { table: table.path.clone(), what }, table.span);
+            faults.push(PolicyError::MissingKey { table: table.path.clone(), what }, table.span);
         }
     }
-    Role {
+    RoleSpec {
         span: name.span,
-        namespaces: namespaces(table, faults).unwrap_or_default(),
-        rules: rules(table, true, faults),
-        labels: own_labels(table, None, faults),
-        clusters: filter(table, faults),
+        namespaces: parse_namespace_selectors(table, faults).unwrap_or_default(),
+        rules: parse_rules(table, true, faults),
+        labels: parse_role_labels(table, None, faults),
+        clusters: parse_cluster_filter(table, faults),
     }
 }
 
-fn aggregation(table: &Table<'_>, faults: &mut Faults) -> Vec<Labels> {
+fn parse_aggregation(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Vec<Labels> {
     let selectors = table.tables("aggregation", faults).unwrap_or_default();
     if table.is_empty_list("aggregation") {
         let why = "the API server refuses an aggregation without a selector";
         faults.push(
-            Fault::EmptyList { path: table.child_path("aggregation"), key: "aggregation", why },
+            PolicyError::EmptyList { path: table.child_path("aggregation"), key: "aggregation", why },
             table.key_span("aggregation"),
         );
     }
     selectors
         .iter()
         .filter_map(|selector| {
-            selector.only(&["match-labels"], faults);
+            selector.report_unknown_keys(&["match-labels"], faults);
             if !selector.has("match-labels") {
                 let what = "`match-labels`".to_owned();
-                faults.push(Fault::Missing { table: selector.path.clone(), what }, selector.span);
+                faults.push(PolicyError::MissingKey { table: selector.path.clone(), what }, selector.span);
                 return None;
             }
-            let found = labels(selector, "match-labels", faults)?;
+            let found = parse_labels(selector, "match-labels", faults)?;
             if found.is_empty() {
                 let why = "takes the rules of every ClusterRole there is, cluster-admin's too";
-                faults.push(Fault::Surprising { word: "match-labels = {}".to_owned(), why }, selector.span);
+                faults.push(PolicyError::MisleadingValue { word: "match-labels = {}".to_owned(), why }, selector.span);
             }
             Some(found)
         })
@@ -132,18 +139,22 @@ fn aggregation(table: &Table<'_>, faults: &mut Faults) -> Vec<Labels> {
 }
 
 /// Labels that the policy may set: the owner mark is rolecall's. A namespaced Role is aggregated to nothing.
-fn own_labels(table: &Table<'_>, aggregate_to: Option<&[At<String>]>, faults: &mut Faults) -> Labels {
-    let found = placed_labels(table, "labels", faults).unwrap_or_default();
+fn parse_role_labels(
+    table: &PolicyTable<'_>,
+    aggregate_to: Option<&[Located<String>]>,
+    faults: &mut Diagnostics,
+) -> Labels {
+    let found = parse_labels_with_spans(table, "labels", faults).unwrap_or_default();
     for (key, _) in &found {
         let why = match key.value.as_str() {
             "kubernetes.io/bootstrapping" => "it marks what Kubernetes itself writes and puts back",
-            MANAGED_BY => "by it rolecall marks what it manages",
+            MANAGED_BY_LABEL => "by it rolecall marks what it manages",
             name if name.starts_with("rolecall/") => "by it rolecall marks what it manages",
-            name => match (name.strip_prefix(AGGREGATE_PREFIX), aggregate_to) {
+            name => match (name.strip_prefix(AGGREGATE_LABEL_PREFIX), aggregate_to) {
                 (None, _) => continue,
                 (Some(_), None) => {
                     let why = "ClusterRoles alone are aggregated";
-                    faults.push(Fault::Dead { word: key.value.clone(), why }, key.span);
+                    faults.push(PolicyError::NeverMatches { word: key.value.clone(), why }, key.span);
                     continue;
                 }
                 (Some(to), Some(listed)) if listed.iter().any(|role| role.value == to) => {
@@ -152,48 +163,52 @@ fn own_labels(table: &Table<'_>, aggregate_to: Option<&[At<String>]>, faults: &m
                 (Some(_), Some(_)) => continue,
             },
         };
-        faults.push(Fault::ReservedLabel { key: key.value.clone(), why }, key.span);
+        faults.push(PolicyError::ReservedLabel { key: key.value.clone(), why }, key.span);
     }
-    plain(&found)
+    without_spans(&found)
 }
 
 /// A table of labels, each held against the rules of Kubernetes.
-pub(crate) fn labels(table: &Table<'_>, key: &str, faults: &mut Faults) -> Option<Labels> {
-    placed_labels(table, key, faults).map(|found| plain(&found))
+pub(crate) fn parse_labels(table: &PolicyTable<'_>, key: &str, faults: &mut Diagnostics) -> Option<Labels> {
+    parse_labels_with_spans(table, key, faults).map(|found| without_spans(&found))
 }
 
-fn placed_labels(table: &Table<'_>, key: &str, faults: &mut Faults) -> Option<Vec<(At<String>, At<String>)>> {
+fn parse_labels_with_spans(
+    table: &PolicyTable<'_>,
+    key: &str,
+    faults: &mut Diagnostics,
+) -> Option<Vec<(Located<String>, Located<String>)>> {
     let found = table.labels(key, faults)?;
     for (key, value) in &found {
         if !is_label_key(&key.value) {
-            faults.push(Fault::Label { what: "label key", text: key.value.clone() }, key.span);
+            faults.push(PolicyError::InvalidLabel { what: "label key", text: key.value.clone() }, key.span);
         }
         if !is_label_value(&value.value) {
-            faults.push(Fault::Label { what: "label value", text: value.value.clone() }, value.span);
+            faults.push(PolicyError::InvalidLabel { what: "label value", text: value.value.clone() }, value.span);
         }
     }
     Some(found)
 }
 
-fn rules(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Vec<Rule> {
+fn parse_rules(table: &PolicyTable<'_>, namespaced: bool, faults: &mut Diagnostics) -> Vec<Rule> {
     let found = table.tables("rules", faults).unwrap_or_default();
-    found.iter().map(|rule| one_rule(rule, namespaced, faults)).collect()
+    found.iter().map(|rule| parse_rule(rule, namespaced, faults)).collect()
 }
 
-fn one_rule(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Rule {
-    table.only(&RULE_KEYS, faults);
+fn parse_rule(table: &PolicyTable<'_>, namespaced: bool, faults: &mut Diagnostics) -> Rule {
+    table.report_unknown_keys(&RULE_KEYS, faults);
     let [verbs, groups, resources, names, urls] = RULE_KEYS.map(|key| table.strings(key, faults).unwrap_or_default());
     if verbs.is_empty() && (!table.has("verbs") || table.is_list("verbs")) {
         let span = if table.has("verbs") { table.key_span("verbs") } else { table.span };
-        faults.push(Fault::NoVerbs, span);
+        faults.push(PolicyError::NoVerbs, span);
     }
     let about_urls = !urls.is_empty();
     if about_urls && namespaced {
-        faults.push(Fault::UrlsInRole, table.key_span("non-resource-urls"));
+        faults.push(PolicyError::UrlsInRole, table.key_span("non-resource-urls"));
     }
     match ["api-groups", "resources", "resource-names"].into_iter().find(|key| table.has(key)) {
-        Some(key) if about_urls => faults.push(Fault::ResourcesAndUrls, table.key_span(key)),
-        _ if !about_urls && resources.is_empty() => faults.push(Fault::NoResources, table.span),
+        Some(key) if about_urls => faults.push(PolicyError::ResourcesAndUrls, table.key_span(key)),
+        _ if !about_urls && resources.is_empty() => faults.push(PolicyError::NoResources, table.span),
         _ => {}
     }
     let empty = [
@@ -202,11 +217,11 @@ fn one_rule(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Rule {
         ("non-resource-urls", "it allows no URL at all"),
     ];
     for (key, why) in empty.into_iter().filter(|(key, _)| !about_urls && table.is_empty_list(key)) {
-        faults.push(Fault::EmptyList { path: table.child_path(key), key, why }, table.key_span(key));
+        faults.push(PolicyError::EmptyList { path: table.child_path(key), key, why }, table.key_span(key));
     }
-    dead_words(&verbs, &groups, &resources, &urls, about_urls, faults);
-    surprising_names(&verbs, &names, faults);
-    let plain = |list: Vec<At<String>>| list.into_iter().map(|word| word.value).collect::<Vec<_>>();
+    check_never_matching(&verbs, &groups, &resources, &urls, about_urls, faults);
+    check_resource_names(&verbs, &names, faults);
+    let plain = |list: Vec<Located<String>>| list.into_iter().map(|word| word.value).collect::<Vec<_>>();
     let core_group = !about_urls && !table.has("api-groups");
     Rule {
         verbs: plain(verbs),
@@ -218,19 +233,19 @@ fn one_rule(table: &Table<'_>, namespaced: bool, faults: &mut Faults) -> Rule {
 }
 
 /// Words that the API server takes and that no request ever matches.
-fn dead_words(
-    verbs: &[At<String>],
-    groups: &[At<String>],
-    resources: &[At<String>],
-    urls: &[At<String>],
+fn check_never_matching(
+    verbs: &[Located<String>],
+    groups: &[Located<String>],
+    resources: &[Located<String>],
+    urls: &[Located<String>],
     about_urls: bool,
-    faults: &mut Faults,
+    faults: &mut Diagnostics,
 ) {
-    let mut dead = |word: &At<String>, why: &'static str| {
-        faults.push(Fault::Dead { word: word.value.clone(), why }, word.span);
+    let mut dead = |word: &Located<String>, why: &'static str| {
+        faults.push(PolicyError::NeverMatches { word: word.value.clone(), why }, word.span);
     };
-    let has_upper = |word: &At<String>| word.value.chars().any(char::is_uppercase);
-    let blank = |word: &At<String>| word.value.trim() != word.value;
+    let has_upper = |word: &Located<String>| word.value.chars().any(char::is_uppercase);
+    let blank = |word: &Located<String>| word.value.trim() != word.value;
     for word in verbs {
         if word.value.is_empty() {
             dead(word, "a verb is never empty");
@@ -246,10 +261,10 @@ fn dead_words(
         }
     }
     if !about_urls {
-        unknown_verbs(verbs, faults);
+        check_verb_typos(verbs, faults);
     }
-    let mut dead = |word: &At<String>, why: &'static str| {
-        faults.push(Fault::Dead { word: word.value.clone(), why }, word.span);
+    let mut dead = |word: &Located<String>, why: &'static str| {
+        faults.push(PolicyError::NeverMatches { word: word.value.clone(), why }, word.span);
     };
     for word in groups {
         if has_upper(word) || blank(word) {
@@ -291,25 +306,25 @@ fn dead_words(
 }
 
 /// Verbs that look like a typo of one that counts. Extensions have verbs of their own.
-fn unknown_verbs(verbs: &[At<String>], faults: &mut Faults) {
+fn check_verb_typos(verbs: &[Located<String>], faults: &mut Diagnostics) {
     let plain = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase());
-    for verb in verbs.iter().filter(|verb| plain(&verb.value) && !VERBS.contains(&verb.value.as_str())) {
-        if let Some(near) = nearest(&verb.value, VERBS) {
-            let fault = Fault::UnknownVerb { verb: verb.value.clone(), nearest: near.to_owned() };
+    for verb in verbs.iter().filter(|verb| plain(&verb.value) && !KNOWN_VERBS.contains(&verb.value.as_str())) {
+        if let Some(near) = closest_match(&verb.value, KNOWN_VERBS) {
+            let fault = PolicyError::UnknownVerb { verb: verb.value.clone(), nearest: near.to_owned() };
             faults.push(fault, verb.span);
         }
     }
 }
 
 /// Names that mean another thing than they look.
-fn surprising_names(verbs: &[At<String>], names: &[At<String>], faults: &mut Faults) {
+fn check_resource_names(verbs: &[Located<String>], names: &[Located<String>], faults: &mut Diagnostics) {
     for name in names {
         let why = match name.value.as_str() {
             "*" => "is the name of one object: leave `resource-names` out to mean all",
             "" => "allows list and create of everything: leave it out",
             _ => continue,
         };
-        faults.push(Fault::Surprising { word: name.value.clone(), why }, name.span);
+        faults.push(PolicyError::MisleadingValue { word: name.value.clone(), why }, name.span);
     }
     if names.is_empty() {
         return;
@@ -321,6 +336,6 @@ fn surprising_names(verbs: &[At<String>], names: &[At<String>], faults: &mut Fau
             "list" | "watch" => "beside `resource-names` is allowed only with the field selector `metadata.name=…`",
             _ => continue,
         };
-        faults.push(Fault::Surprising { word: verb.value.clone(), why }, verb.span);
+        faults.push(PolicyError::MisleadingValue { word: verb.value.clone(), why }, verb.span);
     }
 }

@@ -12,32 +12,32 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::{Datetime, Offset as TomlOffset};
 
-use super::fault::{Fault, Faults};
-use super::model::{At, Expiry};
+use super::error::{Diagnostics, PolicyError};
+use super::model::{Expiry, Located};
 use crate::diagnostic::Span;
-use crate::state::meta::Labels;
+use crate::state::object_meta::Labels;
 
 /// One table, with the path by which people know it.
 #[derive(Clone)]
-pub(crate) struct Table<'a> {
+pub(crate) struct PolicyTable<'a> {
     /// `principals.viewer`, or `roles.deployer.rules[0]`.
     pub(crate) path: String,
     pub(crate) span: Span,
     file: usize,
-    base: usize,
+    base_offset: usize,
     entries: &'a DeTable<'a>,
 }
 
-impl<'a> Table<'a> {
+impl<'a> PolicyTable<'a> {
     /// `base`: where in the file the text of this table begins.
     pub(crate) fn root(file: usize, base: usize, entries: &'a Spanned<DeTable<'a>>) -> Self {
         let span = Span::new(file, &(base..base));
-        Self { path: String::new(), span, file, base, entries: entries.get_ref() }
+        Self { path: String::new(), span, file, base_offset: base, entries: entries.get_ref() }
     }
 
     fn span_of<T>(&self, spanned: &Spanned<T>) -> Span {
         let range = spanned.span();
-        Span::new(self.file, &(self.base + range.start..self.base + range.end))
+        Span::new(self.file, &(self.base_offset + range.start..self.base_offset + range.end))
     }
 
     /// `principals.viewer.role`, for messages.
@@ -72,74 +72,83 @@ impl<'a> Table<'a> {
     }
 
     /// Reports every key that is none of these.
-    pub(crate) fn only(&self, known: &[&'static str], faults: &mut Faults) {
+    pub(crate) fn report_unknown_keys(&self, known: &[&'static str], faults: &mut Diagnostics) {
         for key in self.entries.keys() {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
-                let fault = Fault::UnknownKey { table: self.path.clone(), key: name.to_owned(), known: known.to_vec() };
+                let fault =
+                    PolicyError::UnknownKey { table: self.path.clone(), key: name.to_owned(), known: known.to_vec() };
                 faults.push(fault, self.span_of(key));
             }
         }
     }
 
-    fn wrong(&self, key: &str, wanted: &'static str, value: &DeValue<'_>, span: Span, faults: &mut Faults) {
-        let fault = Fault::WrongType { key: self.child_path(key), wanted, found: type_word(value) };
+    fn report_wrong_type(
+        &self,
+        key: &str,
+        wanted: &'static str,
+        value: &DeValue<'_>,
+        span: Span,
+        faults: &mut Diagnostics,
+    ) {
+        let fault =
+            PolicyError::WrongType { key: self.child_path(key), expected: wanted, found: toml_type_name(value) };
         faults.push(fault, span);
     }
 
-    pub(crate) fn string(&self, key: &str, faults: &mut Faults) -> Option<At<String>> {
+    pub(crate) fn string(&self, key: &str, faults: &mut Diagnostics) -> Option<Located<String>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
-            DeValue::String(text) => Some(At::new(text.to_string(), span)),
+            DeValue::String(text) => Some(Located::new(text.to_string(), span)),
             other => {
-                self.wrong(key, "a string", other, span, faults);
+                self.report_wrong_type(key, "a string", other, span, faults);
                 None
             }
         }
     }
 
-    pub(crate) fn boolean(&self, key: &str, faults: &mut Faults) -> Option<bool> {
+    pub(crate) fn boolean(&self, key: &str, faults: &mut Diagnostics) -> Option<bool> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
             DeValue::Boolean(yes) => Some(*yes),
             other => {
-                self.wrong(key, "true or false", other, span, faults);
+                self.report_wrong_type(key, "true or false", other, span, faults);
                 None
             }
         }
     }
 
     /// The strings of an array; nothing where the key is absent.
-    pub(crate) fn strings(&self, key: &str, faults: &mut Faults) -> Option<Vec<At<String>>> {
+    pub(crate) fn strings(&self, key: &str, faults: &mut Diagnostics) -> Option<Vec<Located<String>>> {
         let (value, span) = self.get(key)?;
         let DeValue::Array(items) = value.get_ref() else {
-            self.wrong(key, "a list of strings", value.get_ref(), span, faults);
+            self.report_wrong_type(key, "a list of strings", value.get_ref(), span, faults);
             return None;
         };
         let mut out = Vec::with_capacity(items.len());
         for item in items {
             match item.get_ref() {
-                DeValue::String(text) => out.push(At::new(text.to_string(), self.span_of(item))),
-                other => self.wrong(key, "a list of strings", other, self.span_of(item), faults),
+                DeValue::String(text) => out.push(Located::new(text.to_string(), self.span_of(item))),
+                other => self.report_wrong_type(key, "a list of strings", other, self.span_of(item), faults),
             }
         }
-        self.each_once(key, &out, faults);
+        self.report_duplicates(key, &out, faults);
         Some(out)
     }
 
     /// Says which words of a list stand there twice: nothing comes of it, and another was meant.
-    pub(crate) fn each_once(&self, key: &str, words: &[At<String>], faults: &mut Faults) {
+    pub(crate) fn report_duplicates(&self, key: &str, words: &[Located<String>], faults: &mut Diagnostics) {
         // Most lists are short, and a policy has tens of thousands of them: no map is made for those.
         let is_repeated =
-            |(at, word): (usize, &At<String>)| words.iter().take(at).any(|other| other.value == word.value);
+            |(at, word): (usize, &Located<String>)| words.iter().take(at).any(|other| other.value == word.value);
         if words.len() <= 16 && !words.iter().enumerate().any(is_repeated) {
             return;
         }
         let mut seen = BTreeMap::new();
         for word in words {
             if let Some(first) = seen.get(word.value.as_str()) {
-                let fault = Fault::Repeated { word: word.value.clone(), list: self.child_path(key) };
-                faults.push_with(fault, word.span, "again here", &[(*first, "first here")]);
+                let fault = PolicyError::DuplicateItem { word: word.value.clone(), list: self.child_path(key) };
+                faults.push_labeled(fault, word.span, "again here", &[(*first, "first here")]);
                 continue;
             }
             seen.insert(word.value.as_str(), word.span);
@@ -147,57 +156,71 @@ impl<'a> Table<'a> {
     }
 
     /// A string, or a number that stands for itself.
-    pub(crate) fn string_or_integer(&self, key: &str, wanted: &'static str, faults: &mut Faults) -> Option<At<String>> {
+    pub(crate) fn string_or_integer(
+        &self,
+        key: &str,
+        wanted: &'static str,
+        faults: &mut Diagnostics,
+    ) -> Option<Located<String>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
-            DeValue::String(text) => Some(At::new(text.to_string(), span)),
-            DeValue::Integer(number) if number.radix() == 10 => Some(At::new(number.as_str().to_owned(), span)),
+            DeValue::String(text) => Some(Located::new(text.to_string(), span)),
+            DeValue::Integer(number) if number.radix() == 10 => Some(Located::new(number.as_str().to_owned(), span)),
             other => {
-                self.wrong(key, wanted, other, span, faults);
+                self.report_wrong_type(key, wanted, other, span, faults);
                 None
             }
         }
     }
 
     /// An array whose items are strings or tables, each given to `each`.
-    pub(crate) fn mixed<T>(
+    pub(crate) fn strings_or_tables<T>(
         &self,
         key: &str,
         wanted: &'static str,
-        faults: &mut Faults,
-        mut each: impl FnMut(Item<'a>, &mut Faults) -> Option<T>,
-    ) -> Option<Vec<At<T>>> {
+        faults: &mut Diagnostics,
+        mut each: impl FnMut(StringOrTable<'a>, &mut Diagnostics) -> Option<T>,
+    ) -> Option<Vec<Located<T>>> {
         let (value, span) = self.get(key)?;
         let DeValue::Array(items) = value.get_ref() else {
-            self.wrong(key, wanted, value.get_ref(), span, faults);
+            self.report_wrong_type(key, wanted, value.get_ref(), span, faults);
             return None;
         };
         let mut out = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
             let span = self.span_of(item);
             let found = match item.get_ref() {
-                DeValue::String(text) => each(Item::Text(At::new(text.to_string(), span)), faults),
+                DeValue::String(text) => each(StringOrTable::String(Located::new(text.to_string(), span)), faults),
                 DeValue::Table(entries) => {
                     let path = self.child_path(&format!("{key}[{at}]"));
-                    each(Item::Table(Table { path, span, file: self.file, base: self.base, entries }), faults)
+                    each(
+                        StringOrTable::Table(PolicyTable {
+                            path,
+                            span,
+                            file: self.file,
+                            base_offset: self.base_offset,
+                            entries,
+                        }),
+                        faults,
+                    )
                 }
                 other => {
-                    self.wrong(key, wanted, other, span, faults);
+                    self.report_wrong_type(key, wanted, other, span, faults);
                     None
                 }
             };
-            out.extend(found.map(|value| At::new(value, span)));
+            out.extend(found.map(|value| Located::new(value, span)));
         }
         Some(out)
     }
 
     /// The tables of an array, as `rules` has them.
-    pub(crate) fn tables(&self, key: &str, faults: &mut Faults) -> Option<Vec<Table<'a>>> {
+    pub(crate) fn tables(&self, key: &str, faults: &mut Diagnostics) -> Option<Vec<PolicyTable<'a>>> {
         let wanted = "a list of tables";
-        let items = self.mixed(key, wanted, faults, |item, faults| match item {
-            Item::Table(table) => Some(table),
-            Item::Text(text) => {
-                let fault = Fault::WrongType { key: key.to_owned(), wanted, found: "a string" };
+        let items = self.strings_or_tables(key, wanted, faults, |item, faults| match item {
+            StringOrTable::Table(table) => Some(table),
+            StringOrTable::String(text) => {
+                let fault = PolicyError::WrongType { key: key.to_owned(), expected: wanted, found: "a string" };
                 faults.push(fault, text.span);
                 None
             }
@@ -205,25 +228,25 @@ impl<'a> Table<'a> {
         Some(items.into_iter().map(|item| item.value).collect())
     }
 
-    pub(crate) fn table(&self, key: &str, faults: &mut Faults) -> Option<Table<'a>> {
+    pub(crate) fn table(&self, key: &str, faults: &mut Diagnostics) -> Option<PolicyTable<'a>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
-            DeValue::Table(entries) => Some(Table {
+            DeValue::Table(entries) => Some(PolicyTable {
                 path: self.child_path(key),
                 span: self.key_span(key),
                 file: self.file,
-                base: self.base,
+                base_offset: self.base_offset,
                 entries,
             }),
             other => {
-                self.wrong(key, "a table", other, span, faults);
+                self.report_wrong_type(key, "a table", other, span, faults);
                 None
             }
         }
     }
 
     /// The named tables below a key, as `[principals.NAME]` has them.
-    pub(crate) fn named(&self, key: &str, faults: &mut Faults) -> Vec<(At<String>, Table<'a>)> {
+    pub(crate) fn named_tables(&self, key: &str, faults: &mut Diagnostics) -> Vec<(Located<String>, PolicyTable<'a>)> {
         let Some(table) = self.table(key, faults) else {
             return Vec::new();
         };
@@ -233,45 +256,52 @@ impl<'a> Table<'a> {
             match value.get_ref() {
                 DeValue::Table(entries) => {
                     let name = name.get_ref().to_string();
-                    let path = format!("{key}.{}", quoted(&name));
-                    out.push((At::new(name, span), Table { path, span, file: self.file, base: self.base, entries }));
+                    let path = format!("{key}.{}", quote_key(&name));
+                    out.push((
+                        Located::new(name, span),
+                        PolicyTable { path, span, file: self.file, base_offset: self.base_offset, entries },
+                    ));
                 }
-                other => table.wrong(name.get_ref(), "a table", other, self.span_of(value), faults),
+                other => table.report_wrong_type(name.get_ref(), "a table", other, self.span_of(value), faults),
             }
         }
         out
     }
 
     /// A table of strings, as labels are.
-    pub(crate) fn labels(&self, key: &str, faults: &mut Faults) -> Option<Vec<(At<String>, At<String>)>> {
+    pub(crate) fn labels(
+        &self,
+        key: &str,
+        faults: &mut Diagnostics,
+    ) -> Option<Vec<(Located<String>, Located<String>)>> {
         let table = self.table(key, faults)?;
         let mut out = Vec::with_capacity(table.entries.len());
         for (name, value) in table.entries {
             match value.get_ref() {
                 DeValue::String(text) => out.push((
-                    At::new(name.get_ref().to_string(), self.span_of(name)),
-                    At::new(text.to_string(), self.span_of(value)),
+                    Located::new(name.get_ref().to_string(), self.span_of(name)),
+                    Located::new(text.to_string(), self.span_of(value)),
                 )),
-                other => table.wrong(name.get_ref(), "a string", other, self.span_of(value), faults),
+                other => table.report_wrong_type(name.get_ref(), "a string", other, self.span_of(value), faults),
             }
         }
         Some(out)
     }
 
     /// A date, or a date and time; a local one is UTC.
-    pub(crate) fn expiry(&self, key: &str, faults: &mut Faults) -> Option<At<Expiry>> {
+    pub(crate) fn expiry(&self, key: &str, faults: &mut Diagnostics) -> Option<Located<Expiry>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
             DeValue::Datetime(written) if written.date.is_some() => {
                 let text = written.to_string();
-                let Some(at) = moment(written) else {
-                    faults.push(Fault::NoMoment { text }, span);
+                let Some(at) = to_timestamp(written) else {
+                    faults.push(PolicyError::InvalidTimestamp { text }, span);
                     return None;
                 };
-                Some(At::new(Expiry { text, at }, span))
+                Some(Located::new(Expiry { text, at }, span))
             }
             other => {
-                self.wrong(key, "a date without quotes, such as 2026-12-31", other, span, faults);
+                self.report_wrong_type(key, "a date without quotes, such as 2026-12-31", other, span, faults);
                 None
             }
         }
@@ -279,7 +309,7 @@ impl<'a> Table<'a> {
 }
 
 /// The moment that is meant: a date begins at 00:00, and what has no offset is UTC. A leap second is none.
-fn moment(written: &Datetime) -> Option<Timestamp> {
+fn to_timestamp(written: &Datetime) -> Option<Timestamp> {
     let date = written.date?;
     let small = |number: u8| i8::try_from(number).ok();
     let date = civil::Date::new(i16::try_from(date.year).ok()?, small(date.month)?, small(date.day)?).ok()?;
@@ -299,18 +329,18 @@ fn moment(written: &Datetime) -> Option<Timestamp> {
 }
 
 /// An item of an array that may hold strings and tables.
-pub(crate) enum Item<'a> {
-    Text(At<String>),
-    Table(Table<'a>),
+pub(crate) enum StringOrTable<'a> {
+    String(Located<String>),
+    Table(PolicyTable<'a>),
 }
 
 /// A key as it stands in a TOML header.
-pub(crate) fn quoted(name: &str) -> String {
+pub(crate) fn quote_key(name: &str) -> String {
     let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if bare { name.to_owned() } else { format!("{name:?}") }
 }
 
-fn type_word(value: &DeValue<'_>) -> &'static str {
+fn toml_type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a number",
@@ -324,6 +354,6 @@ fn type_word(value: &DeValue<'_>) -> &'static str {
 }
 
 /// Labels without their places.
-pub(crate) fn plain(labels: &[(At<String>, At<String>)]) -> Labels {
+pub(crate) fn without_spans(labels: &[(Located<String>, Located<String>)]) -> Labels {
     labels.iter().map(|(key, value)| (key.value.clone(), value.value.clone())).collect()
 }

@@ -3,29 +3,30 @@
 use std::collections::BTreeMap;
 
 use super::expand::{Desired, expand};
-use super::load;
+use super::load_policy;
 use crate::diagnostic::Diagnostic;
 use crate::state::State;
-use crate::state::meta::Labels;
+use crate::state::object_meta::Labels;
 use crate::state::rbac::Subject;
 
 /// Wants of the policy at noon of 24 November 2026, unless another moment is named.
-fn wanted_at(now: &str, text: &str, cluster: Option<&str>) -> (Desired, Vec<Diagnostic>) {
+fn desired_at(now: &str, text: &str, cluster: Option<&str>) -> (Desired, Vec<Diagnostic>) {
     let text = format!("[policy]\nname = \"prod\"\n{text}");
-    let (policy, _) = load(vec![("policy.toml".to_owned(), text)]).unwrap_or_else(|(_, faults)| panic!("{faults:#?}"));
+    let (policy, _) =
+        load_policy(vec![("policy.toml".to_owned(), text)]).unwrap_or_else(|(_, faults)| panic!("{faults:#?}"));
     let team = Labels::from([("team".to_owned(), "a".to_owned())]);
     let namespaces = BTreeMap::from([("team-a".to_owned(), team), ("team-b".to_owned(), Labels::new())]);
     let live = State { namespaces, ..State::default() };
     expand(&policy, cluster, &live, now.parse().unwrap()).unwrap_or_else(|found| panic!("{found:#?}"))
 }
 
-fn wanted(text: &str, cluster: Option<&str>) -> Desired {
-    wanted_at("2026-11-24T12:00:00Z", text, cluster).0
+fn desired(text: &str, cluster: Option<&str>) -> Desired {
+    desired_at("2026-11-24T12:00:00Z", text, cluster).0
 }
 
 /// `principal as username in groups`.
 fn entries(desired: &Desired) -> Vec<String> {
-    let shown = |entry: &super::expand::WantedEntry| {
+    let shown = |entry: &super::expand::DesiredEntry| {
         format!("{} as {} in {}", entry.principal, entry.username, entry.groups.join(","))
     };
     desired.entries.iter().map(|entry| shown(&entry.value)).collect()
@@ -71,7 +72,7 @@ fn bare_names_are_of_the_partition_of_each_cluster() {
         let sso = format!("arn:{partition}:iam::444455556666:role/AWSReservedSSO_Admin_0123456789abcdef");
         let user = format!("arn:{partition}:iam::111122223333:user/alice");
         let all = [format!("{role} as {role} in "), format!("{sso} as {sso} in "), format!("{user} as alice in ")];
-        assert_eq!(entries(&wanted(text, Some(cluster))), all, "{cluster}");
+        assert_eq!(entries(&desired(text, Some(cluster))), all, "{cluster}");
     };
     in_partition("world", "aws");
     in_partition("china", "aws-cn");
@@ -86,7 +87,7 @@ fn a_bound_principal_is_bound_by_the_username_that_its_entry_has() {
         "{ROLE}[principals.v]\nrole = \"arn:aws:iam::111122223333:role/team/viewer\"\n\
          [bindings.b]\ncluster-role = \"viewer\"\nprincipals = [\"v\"]\nusers = [\"bob\"]\n"
     );
-    let desired = wanted(&text, None);
+    let desired = desired(&text, None);
     let arn = "arn:aws:iam::111122223333:role/viewer";
     assert_eq!(entries(&desired), [format!("{arn} as {arn} in ")]);
     assert_eq!(bindings(&desired), [format!("ClusterRoleBinding b: user {arn}, user bob")]);
@@ -101,7 +102,7 @@ fn what_stands_twice_is_wanted_once() {
          service-accounts = [\"ci\", \"team-a/ci\"]\n\
          namespaces = [\"team-a\", \"team-*\", {{ match-labels = {{ team = \"a\" }} }}]\n"
     );
-    let desired = wanted(&text, None);
+    let desired = desired(&text, None);
     assert_eq!(entries(&desired), ["arn:aws:iam::111122223333:user/a as a in g"]);
     let a = "group g, user a, service account team-a/ci";
     let b = "group g, user a, service account team-b/ci, service account team-a/ci";
@@ -137,25 +138,25 @@ fn where_one_end_of_a_reference_is_not_it_is_dropped() {
         principals = ["only-a"]
     "#
     );
-    let a = wanted(&text, Some("a"));
+    let a = desired(&text, Some("a"));
     assert_eq!(
         entries(&a),
         ["arn:aws:iam::111122223333:user/bob as bob in ", "arn:aws:iam::111122223333:user/alice as alice in both"]
     );
     let mixed = "ClusterRoleBinding mixed: group both, user alice, user bob";
     assert_eq!(bindings(&a), [mixed, "ClusterRoleBinding only: user alice"]);
-    let b = wanted(&text, Some("b"));
+    let b = desired(&text, Some("b"));
     assert_eq!(entries(&b), ["arn:aws:iam::111122223333:user/bob as bob in only-b"]);
     // `only` would bind nobody here: it is not made, and nothing has ended.
     assert_eq!(bindings(&b), ["ClusterRoleBinding mixed: group only-b, group both, user bob"]);
-    assert!(b.ended.bindings.is_empty());
+    assert!(b.expired.bindings.is_empty());
 }
 
 #[test]
 fn a_date_ends_at_midnight_utc_and_a_time_where_it_says() {
     let lasts = |expires: &str, now: &str| {
         let text = format!("[principals.a]\nuser = \"arn:aws:iam::111122223333:user/a\"\nexpires = {expires}\n");
-        wanted_at(now, &text, None).0.entries.len() == 1
+        desired_at(now, &text, None).0.entries.len() == 1
     };
     let ends = |expires: &str, before: &str, at: &str| {
         assert!(lasts(expires, before), "{expires}: too early at {before}");
@@ -170,7 +171,7 @@ fn a_date_ends_at_midnight_utc_and_a_time_where_it_says() {
     ends("2028-02-29", "2028-02-28T23:59:59Z", "2028-02-29T00:00:00Z");
 }
 
-const ENDING: &str = r#"
+const EXPIRING: &str = r#"
     [principals.alice]
     user = "arn:aws:iam::111122223333:user/Alice"
     username = "alice"
@@ -196,11 +197,11 @@ const ENDING: &str = r#"
 
 #[test]
 fn what_has_expired_is_not_wanted_and_says_why() {
-    let text = format!("{ROLE}{ENDING}");
-    let (before, soon) = wanted_at("2026-09-30T12:00:00Z", &text, None);
+    let text = format!("{ROLE}{EXPIRING}");
+    let (before, soon) = desired_at("2026-09-30T12:00:00Z", &text, None);
     assert_eq!(before.entries.len(), 3);
     assert_eq!(before.bindings.len(), 4);
-    assert!(before.ended.entries.is_empty() && before.ended.bindings.is_empty() && before.ended.users.is_empty());
+    assert!(before.expired.entries.is_empty() && before.expired.bindings.is_empty() && before.expired.users.is_empty());
     let said: Vec<&str> = soon.iter().map(|found| found.message.as_str()).collect();
     assert_eq!(
         said,
@@ -210,39 +211,39 @@ fn what_has_expired_is_not_wanted_and_says_why() {
             "`bindings.short` expires on 2026-10-01, in 12 h",
         ]
     );
-    assert!(soon.iter().all(|found| !found.is_error() && found.at.is_some()));
+    assert!(soon.iter().all(|found| !found.is_error() && found.primary.is_some()));
 
-    let (after, soon) = wanted_at("2026-10-01T12:00:00Z", &text, None);
+    let (after, soon) = desired_at("2026-10-01T12:00:00Z", &text, None);
     assert_eq!(soon, []);
     assert_eq!(entries(&after), ["arn:aws:iam::111122223333:user/bob as bob in "]);
     assert_eq!(bindings(&after), ["ClusterRoleBinding both: user bob"]);
     let notes = |all: &mut dyn Iterator<Item = (String, String)>| {
         all.map(|(what, note)| format!("{what}: {note}")).collect::<Vec<_>>()
     };
-    let ended = &after.ended;
+    let ended = &after.expired;
     assert_eq!(
-        notes(&mut ended.entries.iter().map(|(key, end)| (key.clone(), end.note.clone()))),
+        notes(&mut ended.entries.iter().map(|(key, end)| (key.clone(), end.reason.clone()))),
         [
             "444455556666: expired at 2026-10-01T06:00:00Z",
             "arn:aws:iam::111122223333:user/alice: expired on 2026-10-01"
         ]
     );
     assert_eq!(
-        notes(&mut ended.bindings.iter().map(|(key, end)| (key.to_string(), end.note.clone()))),
+        notes(&mut ended.bindings.iter().map(|(key, end)| (key.to_string(), end.reason.clone()))),
         [
             "ClusterRoleBinding alone: binds nobody any more: alice expired on 2026-10-01",
             "RoleBinding team-a/short: expired on 2026-10-01",
             "RoleBinding team-b/short: expired on 2026-10-01",
         ]
     );
-    assert_eq!(ended.users.get("alice").unwrap().note, "alice expired on 2026-10-01");
+    assert_eq!(ended.users.get("alice").unwrap().reason, "alice expired on 2026-10-01");
 }
 
 #[test]
 fn an_expired_binding_needs_neither_its_role_nor_its_namespaces() {
     let text =
         "[bindings.b]\ncluster-role = \"gone\"\nusers = [\"a\"]\nnamespaces = [\"gone\"]\nexpires = 2026-10-01\n";
-    let (desired, found) = wanted_at("2026-10-01T00:00:00Z", text, None);
+    let (desired, found) = desired_at("2026-10-01T00:00:00Z", text, None);
     assert!(desired.bindings.is_empty() && found.is_empty());
 }
 
@@ -250,7 +251,7 @@ fn an_expired_binding_needs_neither_its_role_nor_its_namespaces() {
 fn a_definition_at_fault_hides_no_other_fault() {
     let faults = |text: &str| {
         let text = format!("[policy]\nname = \"prod\"\n{text}");
-        let (_, found) = load(vec![("policy.toml".to_owned(), text)]).unwrap_err();
+        let (_, found) = load_policy(vec![("policy.toml".to_owned(), text)]).unwrap_err();
         found.into_iter().map(|found| found.message).collect::<Vec<_>>()
     };
     // The broken principal is declared all the same; the typo beside it is not.

@@ -3,84 +3,84 @@
 //! Templates: aws-iam-authenticator v0.7.8 `pkg/server/server.go`, `renderTemplate`. Their spelling is exact; an
 //! unknown one stays in the name as it is.
 
-use super::fault::{Fault, Faults};
-use super::model::{At, NodeKind};
+use super::error::{Diagnostics, PolicyError};
+use super::model::{EntryType, Located};
 use crate::names::reserved_prefix;
 
-const TEMPLATES: [&str; 5] =
+const USERNAME_TEMPLATES: [&str; 5] =
     ["{{EC2PrivateDNSName}}", "{{AccountID}}", "{{SessionName}}", "{{SessionNameRaw}}", "{{AccessKeyID}}"];
 
 /// The one group of Kubernetes' own that a policy may fill. A guard watches over it.
 pub(crate) const MASTERS: &str = "system:masters";
 
 /// The `{{…}}` parts of a name.
-pub(crate) fn templates(name: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn find_templates(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices("{{").map(|(at, _)| {
         let rest = name.get(at..).unwrap_or_default();
         rest.find("}}").and_then(|end| rest.get(..end + 2)).unwrap_or(rest)
     })
 }
 
-pub(crate) fn username(name: &At<String>, is_user: bool, kind: NodeKind, faults: &mut Faults) {
+pub(crate) fn check_username(name: &Located<String>, is_user: bool, kind: EntryType, faults: &mut Diagnostics) {
     if name.value.is_empty() {
-        faults.push(Fault::EmptyUsername, name.span);
+        faults.push(PolicyError::EmptyUsername, name.span);
         return;
     }
-    if kind != NodeKind::Person {
+    if kind != EntryType::Standard {
         return;
     }
     if let Some(prefix) = reserved_prefix(&name.value) {
         let owner = if prefix == "eks:" { "EKS" } else { "Kubernetes" };
-        let fault = Fault::ReservedUsername { name: name.value.clone(), prefix, owner };
+        let fault = PolicyError::ReservedUsername { name: name.value.clone(), prefix, owner };
         faults.push(fault, name.span);
     }
-    rendered(name, is_user, faults);
-    free_or_blank(name, faults);
+    check_templates(name, is_user, faults);
+    check_for_risky_name(name, faults);
 }
 
 /// Names that others choose, and blanks that nobody sees.
-fn free_or_blank(name: &At<String>, faults: &mut Faults) {
+fn check_for_risky_name(name: &Located<String>, faults: &mut Diagnostics) {
     if name.value.starts_with("{{SessionName") {
-        faults.push(Fault::FreeName, name.span);
+        faults.push(PolicyError::CallerControlledName, name.span);
     }
     if name.value.trim() != name.value {
         let why = "has blanks at its ends, which are a part of the name";
-        faults.push(Fault::Surprising { word: name.value.clone(), why }, name.span);
+        faults.push(PolicyError::MisleadingValue { word: name.value.clone(), why }, name.span);
     }
 }
 
 /// Whether the name differs from session to session.
-pub(crate) fn is_of_session(name: &str) -> bool {
-    templates(name).any(|template| template.starts_with("{{SessionName"))
+pub(crate) fn has_session_template(name: &str) -> bool {
+    find_templates(name).any(|template| template.starts_with("{{SessionName"))
 }
 
-fn rendered(name: &At<String>, is_user: bool, faults: &mut Faults) {
-    for template in templates(&name.value) {
+fn check_templates(name: &Located<String>, is_user: bool, faults: &mut Diagnostics) {
+    for template in find_templates(&name.value) {
         let fault = match template {
-            "{{EC2PrivateDNSName}}" => Fault::NodeTemplate,
-            "{{SessionName}}" | "{{SessionNameRaw}}" if is_user => Fault::SessionOfUser,
-            known if TEMPLATES.contains(&known) => continue,
-            other => Fault::UnknownTemplate { template: other.to_owned() },
+            "{{EC2PrivateDNSName}}" => PolicyError::NodeTemplateForNonNode,
+            "{{SessionName}}" | "{{SessionNameRaw}}" if is_user => PolicyError::SessionTemplateForUser,
+            known if USERNAME_TEMPLATES.contains(&known) => continue,
+            other => PolicyError::UnknownTemplate { template: other.to_owned() },
         };
         faults.push(fault, name.span);
     }
 }
 
 /// A group that the policy declares, and may fill.
-pub(crate) fn group_name(name: &At<String>, faults: &mut Faults) {
+pub(crate) fn check_group_name(name: &Located<String>, faults: &mut Diagnostics) {
     if name.value.is_empty() {
-        faults.push(Fault::EmptyName { what: "the name of a group" }, name.span);
+        faults.push(PolicyError::EmptyName { what: "the name of a group" }, name.span);
         return;
     }
-    rendered(name, false, faults);
-    free_or_blank(name, faults);
-    if let Some(why) = reserved_group(&name.value) {
-        faults.push(Fault::ReservedGroup { name: name.value.clone(), why }, name.span);
+    check_templates(name, false, faults);
+    check_for_risky_name(name, faults);
+    if let Some(why) = reserved_group_reason(&name.value) {
+        faults.push(PolicyError::ReservedGroup { name: name.value.clone(), why }, name.span);
     }
 }
 
 /// Why a policy may not fill a group.
-pub(crate) fn reserved_group(name: &str) -> Option<&'static str> {
+pub(crate) fn reserved_group_reason(name: &str) -> Option<&'static str> {
     Some(match reserved_prefix(name)? {
         "eks:" if name == "eks:kube-proxy-windows" => "machines get it by `kind = \"windows-node\"` of their principal",
         "eks:" => "EKS gives it to what it runs itself",

@@ -2,22 +2,22 @@
 
 use serde_json::{Value, json};
 
-use crate::diagnostic::{Diagnostic, Sources};
-use crate::guard::{Refusal, Verdict};
+use crate::diagnostic::{Diagnostic, SourceMap};
+use crate::guard::{GuardReport, Refusal};
 use crate::plan::{Action, Plan};
 
 /// Raised when a reader of the old form would be misled.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// One plan, as `plan --format json`, `drift --format json` and `plan --out` have it.
-pub(crate) fn plan(
+pub(crate) fn plan_json(
     plan: &Plan,
     label: &str,
     name: Option<&str>,
     reached_by: &Value,
-    sources: &Sources,
+    sources: &SourceMap,
     refusals: &[Refusal],
-    verdict: &Verdict,
+    verdict: &GuardReport,
 ) -> Value {
     json!({
         "cluster": label,
@@ -27,57 +27,57 @@ pub(crate) fn plan(
         "policy": plan.policy,
         "digest": plan.digest(),
         "summary": {
-            "add": plan.count(Action::Create),
-            "adopt": plan.count(Action::Adopt),
-            "change": plan.count(Action::Update),
-            "replace": plan.count(Action::Replace),
-            "remove": plan.count(Action::Delete),
+            "add": plan.count_changes(Action::Create),
+            "adopt": plan.count_changes(Action::Adopt),
+            "change": plan.count_changes(Action::Update),
+            "replace": plan.count_changes(Action::Replace),
+            "remove": plan.count_changes(Action::Delete),
         },
         "changes": plan.changes,
         "access": plan.access,
         "steps": plan.steps,
         "windows": plan.windows,
-        "warnings": diagnostics(&plan.warnings, sources),
+        "warnings": diagnostics_json(&plan.warnings, sources),
         "refusals": refusals,
         "guarded": plan.limits,
         "invariants": plan.invariants,
         "selected": plan.selected,
-        "guards": { "refused": verdict.refused, "allowed": verdict.allowed, "unjudged": verdict.unjudged },
+        "guards": { "refused": verdict.refused, "allowed": verdict.allowed, "unjudged": verdict.not_evaluated },
     })
 }
 
 /// Several plans, or one.
-pub(crate) fn plans(plans: &[Value]) -> Value {
+pub(crate) fn plans_json(plans: &[Value]) -> Value {
     json!({ "format-version": FORMAT_VERSION, "plans": plans })
 }
 
-pub(crate) fn faults(found: &[Diagnostic], sources: &Sources) -> Value {
-    json!({ "format-version": FORMAT_VERSION, "diagnostics": diagnostics(found, sources) })
+pub(crate) fn diagnostics_document(found: &[Diagnostic], sources: &SourceMap) -> Value {
+    json!({ "format-version": FORMAT_VERSION, "diagnostics": diagnostics_json(found, sources) })
 }
 
 /// The other places that belong to a diagnostic.
-fn also(one: &Diagnostic, sources: &Sources) -> Value {
-    one.also.iter().map(|(span, label)| json!({ "place": sources.place(*span), "label": label })).collect()
+fn related_json(one: &Diagnostic, sources: &SourceMap) -> Value {
+    one.secondary.iter().map(|(span, label)| json!({ "place": sources.location(*span), "label": label })).collect()
 }
 
 /// Adds a key to an object.
-pub(crate) fn insert(object: &mut Value, key: &str, value: Value) {
+pub(crate) fn insert_key(object: &mut Value, key: &str, value: Value) {
     if let Some(map) = object.as_object_mut() {
         map.insert(key.to_owned(), value);
     }
 }
 
-pub(crate) fn diagnostics(found: &[Diagnostic], sources: &Sources) -> Value {
+pub(crate) fn diagnostics_json(found: &[Diagnostic], sources: &SourceMap) -> Value {
     found
         .iter()
         .map(|one| {
             json!({
                 "severity": one.severity,
                 "message": one.message,
-                "place": one.at.as_ref().map(|(span, _)| sources.place(*span)),
-                "also": also(one, sources),
+                "place": one.primary.as_ref().map(|(span, _)| sources.location(*span)),
+                "also": related_json(one, sources),
                 "excerpt": one.excerpt,
-                "hints": one.hints,
+                "hints": one.help,
             })
         })
         .collect()

@@ -2,30 +2,30 @@
 
 /// Whether and how text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Style {
+pub(crate) enum TextStyle {
     Plain,
-    Colour,
+    Color,
 }
 
 /// What a piece of text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Label {
+pub(crate) enum StyleClass {
     Added,
     Changed,
     Removed,
-    Place,
+    Location,
     Heading,
 }
 
-impl Style {
-    pub(crate) fn paint(self, label: Label, text: &str) -> String {
+impl TextStyle {
+    pub(crate) fn paint(self, label: StyleClass, text: &str) -> String {
         let code = match (self, label) {
             (Self::Plain, _) => return text.to_owned(),
-            (Self::Colour, Label::Added) => "32",
-            (Self::Colour, Label::Changed) => "33",
-            (Self::Colour, Label::Removed) => "31",
-            (Self::Colour, Label::Place) => "2",
-            (Self::Colour, Label::Heading) => "1",
+            (Self::Color, StyleClass::Added) => "32",
+            (Self::Color, StyleClass::Changed) => "33",
+            (Self::Color, StyleClass::Removed) => "31",
+            (Self::Color, StyleClass::Location) => "2",
+            (Self::Color, StyleClass::Heading) => "1",
         };
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::aws_auth::Section;
-use super::meta::Labels;
-use super::owner::ENTRIES;
+use super::object_meta::Labels;
+use super::owner::ENTRIES_ANNOTATION;
 
 /// Which entries which policy owns: 64 bits of who it is to 32 bits of what was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) struct EntryMarks {
     policies: BTreeMap<String, BTreeMap<[u8; 8], [u8; 4]>>,
 }
 
-fn head<const N: usize>(parts: &[&str]) -> [u8; N] {
+fn truncated_hash<const N: usize>(parts: &[&str]) -> [u8; N] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part.as_bytes());
@@ -33,25 +33,25 @@ fn head<const N: usize>(parts: &[&str]) -> [u8; N] {
 }
 
 /// Who an entry is: see [`super::mapping::entry_key`].
-pub(crate) fn id(section: Section, key: &str) -> [u8; 8] {
-    head(&[section.key(), key])
+pub(crate) fn entry_id(section: Section, key: &str) -> [u8; 8] {
+    truncated_hash(&[section.key(), key])
 }
 
 /// What an entry says; the order of groups does not count.
-pub(crate) fn content(username: &str, groups: &[String]) -> [u8; 4] {
+pub(crate) fn content_hash(username: &str, groups: &[String]) -> [u8; 4] {
     let mut parts: Vec<&str> = groups.iter().map(String::as_str).collect();
     parts.sort_unstable();
     parts.dedup();
     parts.insert(0, username);
-    head(&parts)
+    truncated_hash(&parts)
 }
 
 /// The annotation is not one that rolecall wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the annotation `{ENTRIES}` of aws-auth cannot be read")]
-pub(crate) struct UnreadableMarks;
+#[error("the annotation `{ENTRIES_ANNOTATION}` of aws-auth cannot be read")]
+pub(crate) struct EntryMarksError;
 
-fn one(mark: &str) -> Option<([u8; 8], [u8; 4])> {
+fn parse_mark(mark: &str) -> Option<([u8; 8], [u8; 4])> {
     let bytes: [u8; 12] = URL_SAFE_NO_PAD.decode(mark).ok()?.try_into().ok()?;
     let (id, content) = bytes.split_first_chunk::<8>()?;
     Some((*id, content.try_into().ok()?))
@@ -62,14 +62,14 @@ impl EntryMarks {
     ///
     /// # Errors
     /// A text of other hands. Writing over it would take from all policies what they own.
-    pub(crate) fn of(annotations: &Labels) -> Result<Self, UnreadableMarks> {
-        let Some(text) = annotations.get(ENTRIES) else {
+    pub(crate) fn from_annotations(annotations: &Labels) -> Result<Self, EntryMarksError> {
+        let Some(text) = annotations.get(ENTRIES_ANNOTATION) else {
             return Ok(Self::default());
         };
-        let lists: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| UnreadableMarks)?;
+        let lists: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| EntryMarksError)?;
         let mut policies = BTreeMap::new();
         for (policy, list) in lists {
-            let marks = list.split(' ').map(|mark| one(mark).ok_or(UnreadableMarks));
+            let marks = list.split(' ').map(|mark| parse_mark(mark).ok_or(EntryMarksError));
             policies.insert(policy, marks.collect::<Result<_, _>>()?);
         }
         Ok(Self { policies })
@@ -103,7 +103,7 @@ impl EntryMarks {
     }
 
     /// Replaces what a policy owns.
-    pub(crate) fn set(&mut self, policy: &str, marks: BTreeMap<[u8; 8], [u8; 4]>) {
+    pub(crate) fn set_owned(&mut self, policy: &str, marks: BTreeMap<[u8; 8], [u8; 4]>) {
         self.policies.insert(policy.to_owned(), marks);
     }
 }
@@ -115,31 +115,31 @@ mod tests {
     #[test]
     fn marks_come_back_as_they_were_written_and_ten_thousand_fit() {
         let mut marks = EntryMarks::default();
-        let mine = (0..10_000).map(|n| (id(Section::Roles, &n.to_string()), content("u", &[]))).collect();
-        marks.set("prod", mine);
-        marks.set("other", BTreeMap::from([(id(Section::Users, "x"), content("u", &["a".into()]))]));
+        let mine = (0..10_000).map(|n| (entry_id(Section::Roles, &n.to_string()), content_hash("u", &[]))).collect();
+        marks.set_owned("prod", mine);
+        marks.set_owned("other", BTreeMap::from([(entry_id(Section::Users, "x"), content_hash("u", &["a".into()]))]));
         let text = marks.to_annotation().unwrap();
-        assert!(text.len() < super::super::validate::ANNOTATIONS_LIMIT, "{}", text.len());
-        let back = EntryMarks::of(&Labels::from([(ENTRIES.to_owned(), text)])).unwrap();
+        assert!(text.len() < super::super::validate::MAX_ANNOTATIONS_BYTES, "{}", text.len());
+        let back = EntryMarks::from_annotations(&Labels::from([(ENTRIES_ANNOTATION.to_owned(), text)])).unwrap();
         assert_eq!(back, marks);
-        assert_eq!(back.owner(id(Section::Users, "x")), Some("other"));
-        assert_eq!(back.owner(id(Section::Roles, "x")), None);
+        assert_eq!(back.owner(entry_id(Section::Users, "x")), Some("other"));
+        assert_eq!(back.owner(entry_id(Section::Roles, "x")), None);
     }
 
     #[test]
     fn a_text_of_other_hands_is_no_marks_and_none_is_no_owner() {
-        assert_eq!(EntryMarks::of(&Labels::new()), Ok(EntryMarks::default()));
+        assert_eq!(EntryMarks::from_annotations(&Labels::new()), Ok(EntryMarks::default()));
         for text in ["", "prod", "[]", "{\"prod\": 1}", "{\"prod\": \"AAAA\"}", "{\"prod\": \"\"}"] {
-            let annotations = Labels::from([(ENTRIES.to_owned(), text.to_owned())]);
-            assert_eq!(EntryMarks::of(&annotations), Err(UnreadableMarks), "{text}");
+            let annotations = Labels::from([(ENTRIES_ANNOTATION.to_owned(), text.to_owned())]);
+            assert_eq!(EntryMarks::from_annotations(&annotations), Err(EntryMarksError), "{text}");
         }
     }
 
     #[test]
     fn the_order_of_groups_is_no_content() {
         let groups = |list: &[&str]| list.iter().map(|g| (*g).to_owned()).collect::<Vec<_>>();
-        assert_eq!(content("u", &groups(&["a", "b"])), content("u", &groups(&["b", "a", "a"])));
-        assert_ne!(content("u", &groups(&["a"])), content("u", &groups(&["b"])));
-        assert_ne!(content("a", &[]), content("b", &[]));
+        assert_eq!(content_hash("u", &groups(&["a", "b"])), content_hash("u", &groups(&["b", "a", "a"])));
+        assert_ne!(content_hash("u", &groups(&["a"])), content_hash("u", &groups(&["b"])));
+        assert_ne!(content_hash("a", &[]), content_hash("b", &[]));
     }
 }

@@ -3,12 +3,12 @@
 //! Pure data and pure functions. This room may not know policies, plans, terminals or connections.
 
 pub(crate) mod aws_auth;
+pub(crate) mod config_map;
 pub(crate) mod entry_marks;
-pub(crate) mod mapping;
-pub(crate) mod meta;
+pub(crate) mod merge_join;
 pub(crate) mod object;
+pub(crate) mod object_meta;
 pub(crate) mod owner;
-pub(crate) mod pairs;
 pub(crate) mod rbac;
 pub(crate) mod undo;
 pub(crate) mod validate;
@@ -16,10 +16,10 @@ pub(crate) mod write;
 
 use std::collections::BTreeMap;
 
+use config_map::AwsAuth;
 use entry_marks::EntryMarks;
-use mapping::AwsAuth;
-use meta::{Labels, Meta};
-use object::{Binding, ObjectFault, RawBinding, RawNamespace, RawRole, Role, from_value};
+use object::{Binding, ObjectError, RawBinding, RawNamespace, RawRole, Role, deserialize_object};
+use object_meta::{Labels, ObjectMeta};
 use serde_json::Value;
 
 use crate::names::{ObjectKey, ObjectKind};
@@ -40,10 +40,10 @@ impl State {
     ///
     /// # Errors
     /// What does not fit the kind.
-    pub(crate) fn put(&mut self, key: &ObjectKey, value: &Value) -> Result<(), ObjectFault> {
+    pub(crate) fn insert_object(&mut self, key: &ObjectKey, value: &Value) -> Result<(), ObjectError> {
         match key.kind() {
             ObjectKind::Namespace => {
-                let meta: Meta = from_value::<RawNamespace>(value)?.metadata.into();
+                let meta: ObjectMeta = deserialize_object::<RawNamespace>(value)?.metadata.into();
                 if key.name() == "kube-system" {
                     self.cluster_uid.clone_from(&meta.uid);
                 }
@@ -51,17 +51,17 @@ impl State {
             }
             ObjectKind::ConfigMap => self.aws_auth = Some(AwsAuth::from_json(value)?),
             ObjectKind::ClusterRole | ObjectKind::Role => {
-                self.roles.insert(key.clone(), from_value::<RawRole>(value)?.into());
+                self.roles.insert(key.clone(), deserialize_object::<RawRole>(value)?.into());
             }
             ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
-                self.bindings.insert(key.clone(), from_value::<RawBinding>(value)?.into_binding()?);
+                self.bindings.insert(key.clone(), deserialize_object::<RawBinding>(value)?.into_binding()?);
             }
         }
         Ok(())
     }
 
     /// The metadata of an object that has access in it.
-    pub(crate) fn meta(&self, key: &ObjectKey) -> Option<&Meta> {
+    pub(crate) fn meta(&self, key: &ObjectKey) -> Option<&ObjectMeta> {
         match key.kind() {
             ObjectKind::ConfigMap => self.aws_auth.as_ref().map(|auth| &auth.meta),
             ObjectKind::ClusterRole | ObjectKind::Role => self.roles.get(key).map(|role| &role.meta),
@@ -73,7 +73,7 @@ impl State {
     }
 
     /// Roles and bindings, each with its metadata.
-    pub(crate) fn rbac(&self) -> impl Iterator<Item = (&ObjectKey, &Meta)> {
+    pub(crate) fn rbac_objects(&self) -> impl Iterator<Item = (&ObjectKey, &ObjectMeta)> {
         let roles = self.roles.iter().map(|(key, role)| (key, &role.meta));
         roles.chain(self.bindings.iter().map(|(key, binding)| (key, &binding.meta)))
     }
@@ -81,10 +81,10 @@ impl State {
     /// Which entries of aws-auth are owned; of marks that cannot be read none is.
     pub(crate) fn entry_marks(&self) -> EntryMarks {
         let auth = self.aws_auth.as_ref();
-        auth.and_then(|auth| EntryMarks::of(&auth.meta.annotations).ok()).unwrap_or_default()
+        auth.and_then(|auth| EntryMarks::from_annotations(&auth.meta.annotations).ok()).unwrap_or_default()
     }
 
-    pub(crate) fn meta_mut(&mut self, key: &ObjectKey) -> Option<&mut Meta> {
+    pub(crate) fn meta_mut(&mut self, key: &ObjectKey) -> Option<&mut ObjectMeta> {
         match key.kind() {
             ObjectKind::ConfigMap => self.aws_auth.as_mut().map(|auth| &mut auth.meta),
             ObjectKind::ClusterRole | ObjectKind::Role => self.roles.get_mut(key).map(|role| &mut role.meta),

@@ -5,14 +5,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::meta::{Holder, Meta, RawMeta, new_metadata};
+use super::object_meta::{ObjectMeta, RawObjectMeta, RulesManager, metadata_to_json};
 use super::rbac::{RBAC_GROUP, RoleRef, Rule, Selector, Subject};
 use crate::names::{ObjectKey, ObjectKind};
 
 /// A Role or a ClusterRole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Role {
-    pub(crate) meta: Meta,
+    pub(crate) meta: ObjectMeta,
     /// Of an aggregated ClusterRole: what the controller has filled in, never ours to write.
     pub(crate) rules: Vec<Rule>,
     pub(crate) aggregation: Option<Vec<Selector>>,
@@ -21,16 +21,16 @@ pub(crate) struct Role {
 /// A RoleBinding or a ClusterRoleBinding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Binding {
-    pub(crate) meta: Meta,
+    pub(crate) meta: ObjectMeta,
     pub(crate) role_ref: RoleRef,
     pub(crate) subjects: Vec<Subject>,
 }
 
 /// Why the JSON of an object is not one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum ObjectFault {
+pub(crate) enum ObjectError {
     #[error("{0}")]
-    Shape(String),
+    Malformed(String),
     #[error("{0}")]
     Invalid(String),
 }
@@ -40,16 +40,16 @@ pub(crate) enum ObjectFault {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RawRole {
     #[serde(default)]
-    pub(crate) metadata: RawMeta,
+    pub(crate) metadata: RawObjectMeta,
     #[serde(default)]
     pub(crate) rules: Option<Vec<Rule>>,
     #[serde(default)]
-    pub(crate) aggregation_rule: Option<RawAggregation>,
+    pub(crate) aggregation_rule: Option<RawAggregationRule>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct RawAggregation {
+pub(crate) struct RawAggregationRule {
     #[serde(default)]
     pub(crate) cluster_role_selectors: Option<Vec<Selector>>,
 }
@@ -59,14 +59,14 @@ pub(crate) struct RawAggregation {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RawBinding {
     #[serde(default)]
-    pub(crate) metadata: RawMeta,
-    pub(crate) role_ref: RawRef,
+    pub(crate) metadata: RawObjectMeta,
+    pub(crate) role_ref: RawRoleRef,
     #[serde(default)]
     pub(crate) subjects: Option<Vec<RawSubject>>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct RawRef {
+pub(crate) struct RawRoleRef {
     pub(crate) kind: String,
     pub(crate) name: String,
 }
@@ -83,23 +83,23 @@ pub(crate) struct RawSubject {
 #[derive(Debug, Deserialize)]
 pub(crate) struct RawNamespace {
     #[serde(default)]
-    pub(crate) metadata: RawMeta,
+    pub(crate) metadata: RawObjectMeta,
 }
 
 /// Reads a raw object from JSON, naming the field that does not fit.
 ///
 /// # Errors
 /// [`ObjectFault::Shape`] with the reader's words.
-pub(crate) fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, ObjectFault> {
-    T::deserialize(value).map_err(|error| ObjectFault::Shape(error.to_string()))
+pub(crate) fn deserialize_object<T: DeserializeOwned>(value: &Value) -> Result<T, ObjectError> {
+    T::deserialize(value).map_err(|error| ObjectError::Malformed(error.to_string()))
 }
 
 impl From<RawRole> for Role {
     fn from(raw: RawRole) -> Self {
         let RawRole { metadata, rules, aggregation_rule } = raw;
-        let mut meta = Meta::from(metadata);
+        let mut meta = ObjectMeta::from(metadata);
         if aggregation_rule.is_none() {
-            meta.rules_holder = Holder::default();
+            meta.rules_manager = RulesManager::default();
         }
         Self {
             meta,
@@ -114,12 +114,12 @@ impl RawBinding {
     ///
     /// # Errors
     /// Kinds that the API server does not know.
-    pub(crate) fn into_binding(self) -> Result<Binding, ObjectFault> {
+    pub(crate) fn into_binding(self) -> Result<Binding, ObjectError> {
         let role_ref = match self.role_ref.kind.as_str() {
             "ClusterRole" => RoleRef::ClusterRole(self.role_ref.name),
             "Role" => RoleRef::Role(self.role_ref.name),
             other => {
-                return Err(ObjectFault::Invalid(format!("roleRef.kind `{other}` is neither Role nor ClusterRole")));
+                return Err(ObjectError::Invalid(format!("roleRef.kind `{other}` is neither Role nor ClusterRole")));
             }
         };
         let own = self.metadata.namespace.clone().unwrap_or_default();
@@ -138,7 +138,7 @@ impl RawSubject {
     ///
     /// # Errors
     /// Kinds that the API server does not know.
-    pub(crate) fn into_subject(self, own: &str) -> Result<Subject, ObjectFault> {
+    pub(crate) fn into_subject(self, own: &str) -> Result<Subject, ObjectError> {
         match self.kind.as_str() {
             "Group" => Ok(Subject::Group(self.name)),
             "User" => Ok(Subject::User(self.name)),
@@ -147,17 +147,17 @@ impl RawSubject {
                 name: self.name,
             }),
             other => {
-                Err(ObjectFault::Invalid(format!("subject kind `{other}` is none of User, Group, ServiceAccount")))
+                Err(ObjectError::Invalid(format!("subject kind `{other}` is none of User, Group, ServiceAccount")))
             }
         }
     }
 }
 
-pub(crate) fn role_ref_json(role_ref: &RoleRef) -> Value {
+pub(crate) fn role_ref_to_json(role_ref: &RoleRef) -> Value {
     json!({ "apiGroup": RBAC_GROUP, "kind": role_ref.kind(), "name": role_ref.name() })
 }
 
-pub(crate) fn subjects_json(subjects: &[Subject]) -> Value {
+pub(crate) fn subjects_to_json(subjects: &[Subject]) -> Value {
     subjects
         .iter()
         .map(|subject| match subject {
@@ -170,34 +170,34 @@ pub(crate) fn subjects_json(subjects: &[Subject]) -> Value {
         .collect()
 }
 
-pub(crate) fn aggregation_json(selectors: &[Selector]) -> Value {
+pub(crate) fn aggregation_rule_to_json(selectors: &[Selector]) -> Value {
     json!({ "clusterRoleSelectors": selectors })
 }
 
-fn head(key: &ObjectKey, meta: &Meta) -> serde_json::Map<String, Value> {
+fn type_and_metadata(key: &ObjectKey, meta: &ObjectMeta) -> serde_json::Map<String, Value> {
     let kind: ObjectKind = key.kind();
     let mut out = serde_json::Map::new();
     out.insert("apiVersion".to_owned(), json!(kind.api_version()));
-    out.insert("kind".to_owned(), json!(kind.word()));
-    out.insert("metadata".to_owned(), new_metadata(key.namespace(), key.name(), &meta.labels, &meta.annotations));
+    out.insert("kind".to_owned(), json!(kind.as_str()));
+    out.insert("metadata".to_owned(), metadata_to_json(key.namespace(), key.name(), &meta.labels, &meta.annotations));
     out
 }
 
 /// The body that creates this role.
-pub(crate) fn role_json(key: &ObjectKey, role: &Role) -> Value {
-    let mut out = head(key, &role.meta);
+pub(crate) fn role_to_json(key: &ObjectKey, role: &Role) -> Value {
+    let mut out = type_and_metadata(key, &role.meta);
     match &role.aggregation {
-        Some(selectors) => out.insert("aggregationRule".to_owned(), aggregation_json(selectors)),
+        Some(selectors) => out.insert("aggregationRule".to_owned(), aggregation_rule_to_json(selectors)),
         None => out.insert("rules".to_owned(), json!(role.rules)),
     };
     Value::Object(out)
 }
 
 /// The body that creates this binding.
-pub(crate) fn binding_json(key: &ObjectKey, binding: &Binding) -> Value {
-    let mut out = head(key, &binding.meta);
-    out.insert("roleRef".to_owned(), role_ref_json(&binding.role_ref));
-    out.insert("subjects".to_owned(), subjects_json(&binding.subjects));
+pub(crate) fn binding_to_json(key: &ObjectKey, binding: &Binding) -> Value {
+    let mut out = type_and_metadata(key, &binding.meta);
+    out.insert("roleRef".to_owned(), role_ref_to_json(&binding.role_ref));
+    out.insert("subjects".to_owned(), subjects_to_json(&binding.subjects));
     Value::Object(out)
 }
 
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_service_account_without_a_namespace_is_of_the_bindings_namespace() {
-        let raw: RawBinding = from_value(&json!({
+        let raw: RawBinding = deserialize_object(&json!({
             "metadata": { "name": "b", "namespace": "ci" },
             "roleRef": { "kind": "Role", "name": "r" },
             "subjects": [{ "kind": "ServiceAccount", "name": "deployer" }],
@@ -221,11 +221,11 @@ mod tests {
     fn what_is_written_reads_back_as_the_same() {
         let key = ObjectKey::binding(Some("ci"), "b");
         let binding = Binding {
-            meta: Meta::default(),
+            meta: ObjectMeta::default(),
             role_ref: RoleRef::ClusterRole("view".into()),
             subjects: vec![Subject::Group("g".into()), Subject::User("u".into())],
         };
-        let raw: RawBinding = from_value(&binding_json(&key, &binding)).unwrap();
+        let raw: RawBinding = deserialize_object(&binding_to_json(&key, &binding)).unwrap();
         assert_eq!(raw.into_binding().unwrap(), binding);
         let role = Role {
             rules: vec![Rule {
@@ -235,7 +235,7 @@ mod tests {
             }],
             ..Role::default()
         };
-        let raw: RawRole = from_value(&role_json(&ObjectKey::cluster_role("r"), &role)).unwrap();
+        let raw: RawRole = deserialize_object(&role_to_json(&ObjectKey::cluster_role("r"), &role)).unwrap();
         assert_eq!(Role::from(raw), role);
     }
 }

@@ -7,62 +7,63 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use super::meta::{Labels, Meta};
 use super::object::{Binding, Role};
+use super::object_meta::{Labels, ObjectMeta};
 use super::rbac::canonical_rules;
 use crate::names::{ObjectKey, ObjectKind};
 
-pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-pub(crate) const MANAGER: &str = "rolecall";
-pub(crate) const POLICY: &str = "rolecall/policy";
-pub(crate) const DIGEST: &str = "rolecall/digest";
+pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+pub(crate) const MANAGED_BY_VALUE: &str = "rolecall";
+pub(crate) const POLICY_ANNOTATION: &str = "rolecall/policy";
+pub(crate) const DIGEST_ANNOTATION: &str = "rolecall/digest";
 /// The keys of the labels that the policy asked for, so that they can be taken off again.
-pub(crate) const LABELS: &str = "rolecall/labels";
+pub(crate) const LABELS_ANNOTATION: &str = "rolecall/labels";
 /// On objects that hold access only while an apply runs.
-pub(crate) const TEMPORARY: &str = "rolecall/temporary";
+pub(crate) const TEMPORARY_ANNOTATION: &str = "rolecall/temporary";
 /// On aws-auth: which entries each policy owns.
-pub(crate) const ENTRIES: &str = "rolecall/entries";
-pub(crate) const AGGREGATE_PREFIX: &str = "rbac.authorization.k8s.io/aggregate-to-";
+pub(crate) const ENTRIES_ANNOTATION: &str = "rolecall/entries";
+pub(crate) const AGGREGATE_LABEL_PREFIX: &str = "rbac.authorization.k8s.io/aggregate-to-";
 /// The default roles that people bind to (kubernetes `bootstrappolicy/policy.go`).
 pub(crate) const DEFAULT_CLUSTER_ROLES: [&str; 4] = ["cluster-admin", "admin", "edit", "view"];
-const BOOTSTRAP: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-defaults");
+const BOOTSTRAP_LABEL: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-defaults");
 
 /// Whose an object is, seen from one policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Owner {
-    Ours,
-    Theirs(String),
-    Nobody,
+    ThisPolicy,
+    OtherPolicy(String),
+    Unowned,
 }
 
 /// Whose the object is.
-pub(crate) fn owner(meta: &Meta, policy: &str) -> Owner {
-    match meta.annotations.get(POLICY) {
-        Some(name) if name == policy => Owner::Ours,
-        Some(name) => Owner::Theirs(name.clone()),
-        None => Owner::Nobody,
+pub(crate) fn object_owner(meta: &ObjectMeta, policy: &str) -> Owner {
+    match meta.annotations.get(POLICY_ANNOTATION) {
+        Some(name) if name == policy => Owner::ThisPolicy,
+        Some(name) => Owner::OtherPolicy(name.clone()),
+        None => Owner::Unowned,
     }
 }
 
 /// Whether the object belongs to Kubernetes or to EKS, whose controllers write it back.
-pub(crate) fn is_built_in(key: &ObjectKey, meta: &Meta) -> bool {
+pub(crate) fn is_built_in(key: &ObjectKey, meta: &ObjectMeta) -> bool {
     let is_default = key.kind() == ObjectKind::ClusterRole && DEFAULT_CLUSTER_ROLES.contains(&key.name());
     is_default
         || crate::names::reserved_prefix(key.name()).is_some()
-        || meta.labels.get(BOOTSTRAP.0).is_some_and(|v| v == BOOTSTRAP.1)
+        || meta.labels.get(BOOTSTRAP_LABEL.0).is_some_and(|v| v == BOOTSTRAP_LABEL.1)
 }
 
 /// Another tool that says it manages the object.
-pub(crate) fn other_manager(meta: &Meta) -> Option<&str> {
-    meta.labels.get(MANAGED_BY).map(String::as_str).filter(|manager| *manager != MANAGER)
+pub(crate) fn other_manager(meta: &ObjectMeta) -> Option<&str> {
+    meta.labels.get(MANAGED_BY_LABEL).map(String::as_str).filter(|manager| *manager != MANAGED_BY_VALUE)
 }
 
 /// The labels of a live role that count as its content: aggregation labels always, others where the mark lists them.
-pub(crate) fn content_labels(meta: &Meta) -> Labels {
-    let listed: BTreeSet<&str> = meta.annotations.get(LABELS).map(|list| list.split(',').collect()).unwrap_or_default();
+pub(crate) fn content_labels(meta: &ObjectMeta) -> Labels {
+    let listed: BTreeSet<&str> =
+        meta.annotations.get(LABELS_ANNOTATION).map(|list| list.split(',').collect()).unwrap_or_default();
     meta.labels
         .iter()
-        .filter(|(key, _)| key.starts_with(AGGREGATE_PREFIX) || listed.contains(key.as_str()))
+        .filter(|(key, _)| key.starts_with(AGGREGATE_LABEL_PREFIX) || listed.contains(key.as_str()))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
@@ -88,16 +89,17 @@ fn digest(content: &impl serde::Serialize) -> String {
 }
 
 /// Labels and annotations that mark an object as this policy's.
-pub(crate) fn mark(meta: &mut Meta, policy: &str, labels: &Labels, digest: String) {
-    meta.labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
+pub(crate) fn mark_owned(meta: &mut ObjectMeta, policy: &str, labels: &Labels, digest: String) {
+    meta.labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY_VALUE.to_owned());
     meta.labels.extend(labels.iter().map(|(key, value)| (key.clone(), value.clone())));
-    meta.annotations.insert(POLICY.to_owned(), policy.to_owned());
-    meta.annotations.insert(DIGEST.to_owned(), digest);
-    let keys: Vec<&str> = labels.keys().map(String::as_str).filter(|key| !key.starts_with(AGGREGATE_PREFIX)).collect();
+    meta.annotations.insert(POLICY_ANNOTATION.to_owned(), policy.to_owned());
+    meta.annotations.insert(DIGEST_ANNOTATION.to_owned(), digest);
+    let keys: Vec<&str> =
+        labels.keys().map(String::as_str).filter(|key| !key.starts_with(AGGREGATE_LABEL_PREFIX)).collect();
     if keys.is_empty() {
-        meta.annotations.remove(LABELS);
+        meta.annotations.remove(LABELS_ANNOTATION);
     } else {
-        meta.annotations.insert(LABELS.to_owned(), keys.join(","));
+        meta.annotations.insert(LABELS_ANNOTATION.to_owned(), keys.join(","));
     }
 }
 
@@ -108,7 +110,7 @@ mod tests {
 
     /// What stands in clusters was made of this text: of another, every object would count as changed by hand.
     #[track_caller]
-    fn made_of(found: &str, text: &str) {
+    fn assert_digest(found: &str, text: &str) {
         let hash: String = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(found, hash, "{text}");
     }
@@ -123,17 +125,17 @@ mod tests {
         };
         let role = Role { rules: vec![rule], ..Role::default() };
         let rules = r#"[[["get"],[""],["pods"],[],[]]]"#;
-        made_of(&role_digest(&role, &Labels::new()), &format!("[{rules},{{}}]"));
+        assert_digest(&role_digest(&role, &Labels::new()), &format!("[{rules},{{}}]"));
         let labels = Labels::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]);
-        made_of(&role_digest(&role, &labels), &format!(r#"[{rules},{{"a":"1","b":"2"}}]"#));
+        assert_digest(&role_digest(&role, &labels), &format!(r#"[{rules},{{"a":"1","b":"2"}}]"#));
         let selector = Selector { match_labels: labels, ..Selector::default() };
         let gathers = Role { aggregation: Some(vec![selector, Selector::default()]), ..Role::default() };
-        made_of(&role_digest(&gathers, &Labels::new()), r#"[[{},{"matchLabels":{"a":"1","b":"2"}}],{}]"#);
+        assert_digest(&role_digest(&gathers, &Labels::new()), r#"[[{},{"matchLabels":{"a":"1","b":"2"}}],{}]"#);
         let binding = Binding {
             role_ref: RoleRef::ClusterRole("view".to_owned()),
             subjects: vec![Subject::User("u".to_owned()), Subject::Group("g".to_owned())],
-            meta: Meta::default(),
+            meta: ObjectMeta::default(),
         };
-        made_of(&binding_digest(&binding), r#"["ClusterRole view",["group g","user u"]]"#);
+        assert_digest(&binding_digest(&binding), r#"["ClusterRole view",["group g","user u"]]"#);
     }
 }

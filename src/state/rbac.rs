@@ -8,12 +8,12 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::meta::Labels;
+use super::object_meta::Labels;
 use crate::names::{ObjectKey, ObjectKind};
 
 pub(crate) const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 
-fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(input: D) -> Result<T, D::Error> {
+fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(input: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(input)?.unwrap_or_default())
 }
 
@@ -21,21 +21,21 @@ fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(input: D) 
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Rule {
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "null_as_default")]
     pub(crate) verbs: Vec<String>,
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub(crate) api_groups: Vec<String>,
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub(crate) resources: Vec<String>,
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub(crate) resource_names: Vec<String>,
-    #[serde(rename = "nonResourceURLs", deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "nonResourceURLs", deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub(crate) non_resource_urls: Vec<String>,
 }
 
 impl Rule {
     /// The five lists of a rule with the names under which a policy has them.
-    pub(crate) fn lists(&self) -> [(&'static str, &Vec<String>); 5] {
+    pub(crate) fn named_lists(&self) -> [(&'static str, &Vec<String>); 5] {
         let Self { verbs, api_groups, resources, resource_names, non_resource_urls } = self;
         [
             ("verbs", verbs),
@@ -47,8 +47,8 @@ impl Rule {
     }
 
     /// The rule with every list sorted and without repetition.
-    fn canonical(&self) -> [BTreeSet<&str>; 5] {
-        self.lists().map(|(_, list)| list.iter().map(String::as_str).collect())
+    fn as_sets(&self) -> [BTreeSet<&str>; 5] {
+        self.named_lists().map(|(_, list)| list.iter().map(String::as_str).collect())
     }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn same_rules(one: &[Rule], other: &[Rule]) -> bool {
 
 /// Rules as sets of sets, for comparison and digests.
 pub(crate) fn canonical_rules(rules: &[Rule]) -> BTreeSet<[BTreeSet<&str>; 5]> {
-    rules.iter().map(Rule::canonical).collect()
+    rules.iter().map(Rule::as_sets).collect()
 }
 
 /// Which role a binding gives.
@@ -72,12 +72,15 @@ pub(crate) enum RoleRef {
 impl RoleRef {
     /// The role that a binding means, whether it exists or not; none where a ClusterRoleBinding means a Role, which no
     /// API server stores.
-    pub(crate) fn key(&self, binding: &ObjectKey) -> Option<ObjectKey> {
-        self.parts(binding).and_then(|(kind, namespace, name)| ObjectKey::new(kind, namespace, name))
+    pub(crate) fn role_key(&self, binding: &ObjectKey) -> Option<ObjectKey> {
+        self.role_key_parts(binding).and_then(|(kind, namespace, name)| ObjectKey::new(kind, namespace, name))
     }
 
     /// The parts of that role's key.
-    pub(crate) fn parts<'a>(&'a self, binding: &'a ObjectKey) -> Option<(ObjectKind, Option<&'a str>, &'a str)> {
+    pub(crate) fn role_key_parts<'a>(
+        &'a self,
+        binding: &'a ObjectKey,
+    ) -> Option<(ObjectKind, Option<&'a str>, &'a str)> {
         match self {
             Self::ClusterRole(name) => Some((ObjectKind::ClusterRole, None, name)),
             Self::Role(name) => Some((ObjectKind::Role, Some(binding.namespace()?), name)),
@@ -104,7 +107,7 @@ impl fmt::Display for Rule {
         let words = |list: &Vec<String>| {
             list.iter().map(|word| if word.is_empty() { "\"\"" } else { word }).collect::<Vec<_>>().join(", ")
         };
-        let lists = self.lists().into_iter().filter(|(_, list)| !list.is_empty());
+        let lists = self.named_lists().into_iter().filter(|(_, list)| !list.is_empty());
         f.write_str(&lists.map(|(name, list)| format!("{name} {}", words(list))).collect::<Vec<_>>().join("; "))
     }
 }
@@ -142,9 +145,9 @@ pub(crate) fn same_subjects(one: &[Subject], other: &[Subject]) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Selector {
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) match_labels: Labels,
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub(crate) match_expressions: Vec<Requirement>,
 }
 
@@ -154,7 +157,7 @@ pub(crate) struct Selector {
 pub(crate) struct Requirement {
     pub(crate) key: String,
     pub(crate) operator: String,
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub(crate) values: Vec<String>,
 }
 

@@ -8,25 +8,25 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::rbac::RBAC_GROUP;
-use crate::names::{ObjectKey, ObjectKind, is_dns_subdomain, is_label_key, is_label_value, path_segment_fault};
+use crate::names::{ObjectKey, ObjectKind, is_dns_subdomain, is_label_key, is_label_value, path_segment_error};
 
 /// Most that the values of a ConfigMap may hold together, in bytes (`MaxSecretSize`).
-pub(crate) const CONFIG_MAP_LIMIT: usize = 1_048_576;
+pub(crate) const MAX_CONFIG_MAP_BYTES: usize = 1_048_576;
 /// Most that the annotations of an object may hold, keys and values, in bytes.
-pub(crate) const ANNOTATIONS_LIMIT: usize = 262_144;
+pub(crate) const MAX_ANNOTATIONS_BYTES: usize = 262_144;
 
 /// The first thing that the API server would refuse, in its manner `field: why`.
-pub(crate) fn refusal(key: &ObjectKey, value: &Value) -> Option<String> {
-    metadata(key, value).or_else(|| match key.kind() {
-        ObjectKind::ClusterRole | ObjectKind::Role => role(key, value),
-        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => binding(key, value),
-        ObjectKind::ConfigMap => config_map(value),
+pub(crate) fn validation_error(key: &ObjectKey, value: &Value) -> Option<String> {
+    metadata_error(key, value).or_else(|| match key.kind() {
+        ObjectKind::ClusterRole | ObjectKind::Role => role_error(key, value),
+        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => binding_error(key, value),
+        ObjectKind::ConfigMap => config_map_error(value),
         ObjectKind::Namespace => None,
     })
 }
 
 /// The kind and key that a document says it is; otherwise why it is none.
-pub(crate) fn key_of(value: &Value) -> Result<Option<ObjectKey>, String> {
+pub(crate) fn parse_object_key(value: &Value) -> Result<Option<ObjectKey>, String> {
     if !value.is_object() {
         return Err("it is not an object of a cluster".to_owned());
     }
@@ -54,8 +54,8 @@ pub(crate) fn key_of(value: &Value) -> Result<Option<ObjectKey>, String> {
     })
 }
 
-fn metadata(key: &ObjectKey, value: &Value) -> Option<String> {
-    if let Some(why) = path_segment_fault(key.name()) {
+fn metadata_error(key: &ObjectKey, value: &Value) -> Option<String> {
+    if let Some(why) = path_segment_error(key.name()) {
         return Some(format!("metadata.name: {why}"));
     }
     let map = |field: &str| value.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
@@ -79,20 +79,20 @@ fn metadata(key: &ObjectKey, value: &Value) -> Option<String> {
             None => return Some(format!("metadata.annotations.{annotation}: it must be a string")),
         }
     }
-    (size > ANNOTATIONS_LIMIT)
-        .then(|| format!("metadata.annotations: may not be more than {ANNOTATIONS_LIMIT} bytes, these have {size}"))
+    (size > MAX_ANNOTATIONS_BYTES)
+        .then(|| format!("metadata.annotations: may not be more than {MAX_ANNOTATIONS_BYTES} bytes, these have {size}"))
 }
 
-fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+fn list_field<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+fn text_field<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// What is no list of what it should list: the API server cannot even read it.
-fn misshapen(value: &Value, field: &str, is_item: fn(&Value) -> bool) -> Option<String> {
+fn list_type_error(value: &Value, field: &str, is_item: fn(&Value) -> bool) -> Option<String> {
     let what = match value.get(field) {
         None | Some(Value::Null) => return None,
         Some(Value::Array(items)) if items.iter().all(is_item) => return None,
@@ -102,18 +102,18 @@ fn misshapen(value: &Value, field: &str, is_item: fn(&Value) -> bool) -> Option<
     Some(format!("{field}: {what}"))
 }
 
-fn role(key: &ObjectKey, value: &Value) -> Option<String> {
-    if let Some(why) = misshapen(value, "rules", Value::is_object) {
+fn role_error(key: &ObjectKey, value: &Value) -> Option<String> {
+    if let Some(why) = list_type_error(value, "rules", Value::is_object) {
         return Some(why);
     }
-    for (at, rule) in list(value, "rules").iter().enumerate() {
+    for (at, rule) in list_field(value, "rules").iter().enumerate() {
         let fields = ["verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"];
-        if let Some(why) = fields.iter().find_map(|field| misshapen(rule, field, Value::is_string)) {
+        if let Some(why) = fields.iter().find_map(|field| list_type_error(rule, field, Value::is_string)) {
             return Some(format!("rules[{at}].{why}"));
         }
-        let urls = !list(rule, "nonResourceURLs").is_empty();
-        let resources = ["apiGroups", "resources", "resourceNames"].map(|field| !list(rule, field).is_empty());
-        if list(rule, "verbs").is_empty() {
+        let urls = !list_field(rule, "nonResourceURLs").is_empty();
+        let resources = ["apiGroups", "resources", "resourceNames"].map(|field| !list_field(rule, field).is_empty());
+        if list_field(rule, "verbs").is_empty() {
             return Some(format!("rules[{at}].verbs: verbs must contain at least one value"));
         }
         if urls && key.kind() == ObjectKind::Role {
@@ -132,15 +132,15 @@ fn role(key: &ObjectKey, value: &Value) -> Option<String> {
         }
     }
     let aggregation = value.get("aggregationRule").filter(|rule| !rule.is_null())?;
-    if list(aggregation, "clusterRoleSelectors").is_empty() {
+    if list_field(aggregation, "clusterRoleSelectors").is_empty() {
         return Some("aggregationRule.clusterRoleSelectors: at least one clusterRoleSelector required".to_owned());
     }
-    let mut selectors = list(aggregation, "clusterRoleSelectors").iter().enumerate();
-    selectors.find_map(|(at, one)| Some(format!("aggregationRule.clusterRoleSelectors[{at}].{}", selector(one)?)))
+    let mut selectors = list_field(aggregation, "clusterRoleSelectors").iter().enumerate();
+    selectors.find_map(|(at, one)| Some(format!("aggregationRule.clusterRoleSelectors[{at}].{}", selector_error(one)?)))
 }
 
 /// apimachinery `apis/meta/v1/validation.ValidateLabelSelector`.
-fn selector(value: &Value) -> Option<String> {
+fn selector_error(value: &Value) -> Option<String> {
     let labels = value.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
     for (label, wanted) in labels {
         if !is_label_key(label) {
@@ -150,12 +150,12 @@ fn selector(value: &Value) -> Option<String> {
             return Some(format!("matchLabels.{label}: {wanted} is not a label value"));
         }
     }
-    for (at, one) in list(value, "matchExpressions").iter().enumerate() {
-        if !is_label_key(text(one, "key")) {
-            return Some(format!("matchExpressions[{at}].key: `{}` is not a label key", text(one, "key")));
+    for (at, one) in list_field(value, "matchExpressions").iter().enumerate() {
+        if !is_label_key(text_field(one, "key")) {
+            return Some(format!("matchExpressions[{at}].key: `{}` is not a label key", text_field(one, "key")));
         }
-        let values = list(one, "values");
-        let why = match text(one, "operator") {
+        let values = list_field(one, "values");
+        let why = match text_field(one, "operator") {
             "In" | "NotIn" if values.is_empty() => "values: In and NotIn need some".to_owned(),
             "Exists" | "DoesNotExist" if !values.is_empty() => "values: Exists and DoesNotExist have none".to_owned(),
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {
@@ -171,30 +171,30 @@ fn selector(value: &Value) -> Option<String> {
     None
 }
 
-fn binding(key: &ObjectKey, value: &Value) -> Option<String> {
+fn binding_error(key: &ObjectKey, value: &Value) -> Option<String> {
     let role = value.get("roleRef").cloned().unwrap_or_default();
     let kinds: &[&str] = match key.kind() {
         ObjectKind::ClusterRoleBinding => &["ClusterRole"],
         _ => &["ClusterRole", "Role"],
     };
-    if !["", RBAC_GROUP].contains(&text(&role, "apiGroup")) {
-        return Some(format!("roleRef.apiGroup: `{}` is not `{RBAC_GROUP}`", text(&role, "apiGroup")));
+    if !["", RBAC_GROUP].contains(&text_field(&role, "apiGroup")) {
+        return Some(format!("roleRef.apiGroup: `{}` is not `{RBAC_GROUP}`", text_field(&role, "apiGroup")));
     }
-    if !kinds.contains(&text(&role, "kind")) {
-        return Some(format!("roleRef.kind: `{}` is not supported here", text(&role, "kind")));
+    if !kinds.contains(&text_field(&role, "kind")) {
+        return Some(format!("roleRef.kind: `{}` is not supported here", text_field(&role, "kind")));
     }
-    if let Some(why) = path_segment_fault(text(&role, "name")) {
+    if let Some(why) = path_segment_error(text_field(&role, "name")) {
         return Some(format!("roleRef.name: {why}"));
     }
-    if let Some(why) = misshapen(value, "subjects", Value::is_object) {
+    if let Some(why) = list_type_error(value, "subjects", Value::is_object) {
         return Some(why);
     }
-    let mut subjects = list(value, "subjects").iter().enumerate();
-    subjects.find_map(|(at, one)| Some(format!("subjects[{at}].{}", subject(key, one)?)))
+    let mut subjects = list_field(value, "subjects").iter().enumerate();
+    subjects.find_map(|(at, one)| Some(format!("subjects[{at}].{}", subject_error(key, one)?)))
 }
 
-fn subject(key: &ObjectKey, value: &Value) -> Option<String> {
-    let (kind, name, group) = (text(value, "kind"), text(value, "name"), text(value, "apiGroup"));
+fn subject_error(key: &ObjectKey, value: &Value) -> Option<String> {
+    let (kind, name, group) = (text_field(value, "kind"), text_field(value, "name"), text_field(value, "apiGroup"));
     if name.is_empty() {
         return Some("name: it has none".to_owned());
     }
@@ -206,7 +206,9 @@ fn subject(key: &ObjectKey, value: &Value) -> Option<String> {
             Some(format!("name: `{name}` is not the name of a service account"))
         }
         "ServiceAccount" if !group.is_empty() => Some(format!("apiGroup: a service account has none, not `{group}`")),
-        "ServiceAccount" if text(value, "namespace").is_empty() && key.kind() == ObjectKind::ClusterRoleBinding => {
+        "ServiceAccount"
+            if text_field(value, "namespace").is_empty() && key.kind() == ObjectKind::ClusterRoleBinding =>
+        {
             Some("namespace: a service account needs one here".to_owned())
         }
         "ServiceAccount" => None,
@@ -215,21 +217,21 @@ fn subject(key: &ObjectKey, value: &Value) -> Option<String> {
 }
 
 /// apimachinery `util/validation.IsConfigMapKey`.
-fn is_data_key(key: &str) -> bool {
+fn is_config_map_key(key: &str) -> bool {
     (1..=253).contains(&key.len())
         && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         && key != "."
         && !key.starts_with("..")
 }
 
-fn config_map(value: &Value) -> Option<String> {
+fn config_map_error(value: &Value) -> Option<String> {
     let map = |field: &str| value.get(field).and_then(Value::as_object);
     let mut size = 0;
     for (field, (name, content)) in ["data", "binaryData"]
         .iter()
         .flat_map(|field| map(field).into_iter().flatten().map(move |entry| (*field, entry)))
     {
-        if !is_data_key(name) {
+        if !is_config_map_key(name) {
             return Some(format!("{field}: `{name}` is not a key"));
         }
         let Some(content) = content.as_str() else {
@@ -247,7 +249,8 @@ fn config_map(value: &Value) -> Option<String> {
             Err(_) => return Some(format!("{field}.{name}: it must be base64")),
         }
     }
-    (size > CONFIG_MAP_LIMIT).then(|| format!("data: may not be more than {CONFIG_MAP_LIMIT} bytes, this has {size}"))
+    (size > MAX_CONFIG_MAP_BYTES)
+        .then(|| format!("data: may not be more than {MAX_CONFIG_MAP_BYTES} bytes, this has {size}"))
 }
 
 #[cfg(test)]
@@ -255,12 +258,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn refused(value: &Value) -> String {
-        let key = key_of(value).unwrap().unwrap();
-        refusal(&key, value).unwrap_or_default()
+    fn document_error(value: &Value) -> String {
+        let key = parse_object_key(value).unwrap().unwrap();
+        validation_error(&key, value).unwrap_or_default()
     }
 
-    fn rbac(kind: &str, rest: &Value) -> Value {
+    fn rbac_object(kind: &str, rest: &Value) -> Value {
         let mut value = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": { "name": "x" },
         });
@@ -276,16 +279,16 @@ mod tests {
     #[test]
     fn rules_are_refused_as_the_api_server_does() {
         let url = json!({ "rules": [{ "verbs": ["get"], "nonResourceURLs": ["/metrics"] }] });
-        assert_eq!(refused(&rbac("ClusterRole", &url.clone())), "");
-        assert!(refused(&rbac("Role", &url)).contains("namespaced rules cannot apply"));
+        assert_eq!(document_error(&rbac_object("ClusterRole", &url.clone())), "");
+        assert!(document_error(&rbac_object("Role", &url)).contains("namespaced rules cannot apply"));
         let no_verbs = json!({ "rules": [{ "verbs": [], "apiGroups": [""], "resources": ["pods"] }] });
-        assert!(refused(&rbac("Role", &no_verbs)).starts_with("rules[0].verbs"));
+        assert!(document_error(&rbac_object("Role", &no_verbs)).starts_with("rules[0].verbs"));
         let no_group = json!({ "rules": [{ "verbs": ["get"], "resources": ["pods"] }] });
-        assert!(refused(&rbac("Role", &no_group)).starts_with("rules[0].apiGroups"));
+        assert!(document_error(&rbac_object("Role", &no_group)).starts_with("rules[0].apiGroups"));
         let empty = json!({ "aggregationRule": { "clusterRoleSelectors": [] } });
-        assert!(refused(&rbac("ClusterRole", &empty)).starts_with("aggregationRule"));
+        assert!(document_error(&rbac_object("ClusterRole", &empty)).starts_with("aggregationRule"));
         let everything = json!({ "aggregationRule": { "clusterRoleSelectors": [{}] } });
-        assert_eq!(refused(&rbac("ClusterRole", &everything)), "");
+        assert_eq!(document_error(&rbac_object("ClusterRole", &everything)), "");
     }
 
     #[test]
@@ -293,21 +296,21 @@ mod tests {
         let to =
             |kind: &str, subject: Value| json!({ "roleRef": { "kind": kind, "name": "r" }, "subjects": [subject] });
         let user = json!({ "kind": "User", "name": "u" });
-        assert_eq!(refused(&rbac("RoleBinding", &to("Role", user.clone()))), "");
-        assert!(refused(&rbac("ClusterRoleBinding", &to("Role", user))).starts_with("roleRef.kind"));
+        assert_eq!(document_error(&rbac_object("RoleBinding", &to("Role", user.clone()))), "");
+        assert!(document_error(&rbac_object("ClusterRoleBinding", &to("Role", user))).starts_with("roleRef.kind"));
         let lower = json!({ "kind": "user", "name": "u" });
-        assert!(refused(&rbac("RoleBinding", &to("Role", lower))).starts_with("subjects[0].kind"));
+        assert!(document_error(&rbac_object("RoleBinding", &to("Role", lower))).starts_with("subjects[0].kind"));
         let account = json!({ "kind": "ServiceAccount", "name": "sa" });
-        assert_eq!(refused(&rbac("RoleBinding", &to("Role", account.clone()))), "");
-        assert!(refused(&rbac("ClusterRoleBinding", &to("ClusterRole", account))).contains("namespace"));
+        assert_eq!(document_error(&rbac_object("RoleBinding", &to("Role", account.clone()))), "");
+        assert!(document_error(&rbac_object("ClusterRoleBinding", &to("ClusterRole", account))).contains("namespace"));
     }
 
     #[test]
     fn a_config_map_over_one_mebibyte_is_refused() {
         let map = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "aws-auth", "namespace": "kube-system" },
-            "data": { "mapRoles": "x".repeat(CONFIG_MAP_LIMIT), "y": "1" },
+            "data": { "mapRoles": "x".repeat(MAX_CONFIG_MAP_BYTES), "y": "1" },
         });
-        assert!(refused(&map).contains("1048576"));
+        assert!(document_error(&map).contains("1048576"));
     }
 }

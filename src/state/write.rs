@@ -40,21 +40,21 @@ pub(crate) enum Precondition {
 
 /// A precondition with nothing left open, as the request carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Expected {
+pub(crate) enum ResolvedPrecondition {
     Absent,
-    Version(Version),
+    Version(ObjectVersion),
 }
 
 /// Which object, and which state of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Version {
+pub(crate) struct ObjectVersion {
     pub(crate) uid: Option<String>,
     pub(crate) resource_version: String,
 }
 
-impl Version {
+impl ObjectVersion {
     /// The version of an object as the API server answered it.
-    pub(crate) fn of(object: &Value) -> Option<Self> {
+    pub(crate) fn from_object(object: &Value) -> Option<Self> {
         let text = |field: &str| object.pointer(field).and_then(Value::as_str).map(str::to_owned);
         Some(Self { uid: text("/metadata/uid"), resource_version: text("/metadata/resourceVersion")? })
     }
@@ -71,10 +71,10 @@ impl Write {
     }
 
     /// The body of the request with the precondition in it; of a DELETE its options.
-    pub(crate) fn body(&self, expected: &Expected) -> Value {
+    pub(crate) fn body(&self, expected: &ResolvedPrecondition) -> Value {
         let version = match expected {
-            Expected::Absent => None,
-            Expected::Version(version) => Some(version),
+            ResolvedPrecondition::Absent => None,
+            ResolvedPrecondition::Version(version) => Some(version),
         };
         match self {
             Self::Create(body) => body.clone(),
@@ -83,9 +83,9 @@ impl Write {
                 if let Some(version) = version {
                     let mut metadata = json!({ "resourceVersion": version.resource_version });
                     if let Some(uid) = &version.uid {
-                        merge(&mut metadata, &json!({ "uid": uid }));
+                        apply_merge_patch(&mut metadata, &json!({ "uid": uid }));
                     }
-                    merge(&mut body, &json!({ "metadata": metadata }));
+                    apply_merge_patch(&mut body, &json!({ "metadata": metadata }));
                 }
                 body
             }
@@ -94,9 +94,9 @@ impl Write {
                 if let Some(version) = version {
                     let mut preconditions = json!({ "resourceVersion": version.resource_version });
                     if let Some(uid) = &version.uid {
-                        merge(&mut preconditions, &json!({ "uid": uid }));
+                        apply_merge_patch(&mut preconditions, &json!({ "uid": uid }));
                     }
-                    merge(&mut options, &json!({ "preconditions": preconditions }));
+                    apply_merge_patch(&mut options, &json!({ "preconditions": preconditions }));
                 }
                 options
             }
@@ -106,7 +106,7 @@ impl Write {
 
 /// The API server's no, in the words of the field.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum Refusal {
+pub(crate) enum WriteError {
     #[error("it exists already")]
     AlreadyExists,
     #[error("it is being deleted, finalizers hold it up")]
@@ -116,7 +116,7 @@ pub(crate) enum Refusal {
     #[error("the namespace `{0}` does not exist")]
     NamespaceNotFound(String),
     #[error("the namespace `{0}` is being deleted, and takes nothing new")]
-    NamespaceEnding(String),
+    NamespaceTerminating(String),
     #[error("it was changed by somebody else since it was read")]
     Conflict,
     #[error("it is invalid: {0}")]
@@ -125,7 +125,7 @@ pub(crate) enum Refusal {
 
 /// What a write leaves.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Accepted {
+pub(crate) enum AcceptedWrite {
     Stored(Value),
     /// Nothing to change: the resourceVersion stays.
     Unchanged,
@@ -138,56 +138,60 @@ pub(crate) enum Accepted {
 /// The refusal, when the object must stay as it is.
 pub(crate) fn accept(
     key: &ObjectKey,
-    existing: Option<(&Value, &Version)>,
+    existing: Option<(&Value, &ObjectVersion)>,
     namespace_exists: bool,
     write: &Write,
-    expected: &Expected,
-) -> Result<Accepted, Refusal> {
+    expected: &ResolvedPrecondition,
+) -> Result<AcceptedWrite, WriteError> {
     match (write, existing) {
-        (Write::Create(_), Some((object, _))) if is_deleting(object) => Err(Refusal::BeingDeleted),
-        (Write::Create(_), Some(_)) => Err(Refusal::AlreadyExists),
+        (Write::Create(_), Some((object, _))) if is_deleting(object) => Err(WriteError::BeingDeleted),
+        (Write::Create(_), Some(_)) => Err(WriteError::AlreadyExists),
         (Write::Create(body), None) => {
             if let Some(namespace) = key.namespace().filter(|_| !namespace_exists) {
-                return Err(Refusal::NamespaceNotFound(namespace.to_owned()));
+                return Err(WriteError::NamespaceNotFound(namespace.to_owned()));
             }
-            checked(key, body.clone()).map(Accepted::Stored)
+            check_valid(key, body.clone()).map(AcceptedWrite::Stored)
         }
-        (Write::Patch(_) | Write::Delete, None) => Err(Refusal::NotFound),
+        (Write::Patch(_) | Write::Delete, None) => Err(WriteError::NotFound),
         (Write::Patch(patch), Some((object, version))) => {
-            held(version, expected)?;
+            check_version(version, expected)?;
             let mut next = object.clone();
-            merge(&mut next, patch);
-            if without_empty(&next) == without_empty(object) {
-                return Ok(Accepted::Unchanged);
+            apply_merge_patch(&mut next, patch);
+            if prune_empty(&next) == prune_empty(object) {
+                return Ok(AcceptedWrite::Unchanged);
             }
-            immutable(key, object, &next)?;
-            let next = checked(key, next)?;
+            check_immutable_fields(key, object, &next)?;
+            let next = check_valid(key, next)?;
             // The last finalizer was all that kept it.
-            if is_deleting(&next) && !finalizers(&next) { Ok(Accepted::Deleted) } else { Ok(Accepted::Stored(next)) }
+            if is_deleting(&next) && !has_finalizers(&next) {
+                Ok(AcceptedWrite::Deleted)
+            } else {
+                Ok(AcceptedWrite::Stored(next))
+            }
         }
         (Write::Delete, Some((object, version))) => {
-            held(version, expected)?;
-            if finalizers(object) {
+            check_version(version, expected)?;
+            if has_finalizers(object) {
                 let mut next = object.clone();
-                merge(&mut next, &json!({ "metadata": { "deletionTimestamp": "1970-01-01T00:00:00Z" } }));
-                return Ok(if is_deleting(object) { Accepted::Unchanged } else { Accepted::Stored(next) });
+                apply_merge_patch(&mut next, &json!({ "metadata": { "deletionTimestamp": "1970-01-01T00:00:00Z" } }));
+                return Ok(if is_deleting(object) { AcceptedWrite::Unchanged } else { AcceptedWrite::Stored(next) });
             }
-            Ok(Accepted::Deleted)
+            Ok(AcceptedWrite::Deleted)
         }
     }
 }
 
-fn held(version: &Version, expected: &Expected) -> Result<(), Refusal> {
+fn check_version(version: &ObjectVersion, expected: &ResolvedPrecondition) -> Result<(), WriteError> {
     match expected {
-        Expected::Absent => Err(Refusal::Conflict),
-        Expected::Version(wanted) if wanted == version => Ok(()),
-        Expected::Version(_) => Err(Refusal::Conflict),
+        ResolvedPrecondition::Absent => Err(WriteError::Conflict),
+        ResolvedPrecondition::Version(wanted) if wanted == version => Ok(()),
+        ResolvedPrecondition::Version(_) => Err(WriteError::Conflict),
     }
 }
 
-fn checked(key: &ObjectKey, value: Value) -> Result<Value, Refusal> {
-    match validate::refusal(key, &value) {
-        Some(why) => Err(Refusal::Invalid(why)),
+fn check_valid(key: &ObjectKey, value: Value) -> Result<Value, WriteError> {
+    match validate::validation_error(key, &value) {
+        Some(why) => Err(WriteError::Invalid(why)),
         None => Ok(value),
     }
 }
@@ -196,25 +200,25 @@ fn is_deleting(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
 }
 
-fn finalizers(object: &Value) -> bool {
+fn has_finalizers(object: &Value) -> bool {
     object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty())
 }
 
 /// A roleRef never changes (`ValidateRoleBindingUpdate`, after defaulting); an immutable ConfigMap keeps its data.
-fn immutable(key: &ObjectKey, old: &Value, new: &Value) -> Result<(), Refusal> {
+fn check_immutable_fields(key: &ObjectKey, old: &Value, new: &Value) -> Result<(), WriteError> {
     let part = |value: &Value, field: &str| value.pointer(field).cloned().unwrap_or_default();
     match key.kind() {
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
             let same = ["/roleRef/kind", "/roleRef/name"].iter().all(|field| part(old, field) == part(new, field));
             if !same {
-                return Err(Refusal::Invalid("roleRef: cannot change roleRef".to_owned()));
+                return Err(WriteError::Invalid("roleRef: cannot change roleRef".to_owned()));
             }
         }
         ObjectKind::ConfigMap => {
             let frozen = part(old, "/immutable") == json!(true);
             if frozen && ["/data", "/binaryData", "/immutable"].iter().any(|field| part(old, field) != part(new, field))
             {
-                return Err(Refusal::Invalid("data: field is immutable when `immutable` is set".to_owned()));
+                return Err(WriteError::Invalid("data: field is immutable when `immutable` is set".to_owned()));
             }
         }
         ObjectKind::Namespace | ObjectKind::ClusterRole | ObjectKind::Role => {}
@@ -223,7 +227,7 @@ fn immutable(key: &ObjectKey, old: &Value, new: &Value) -> Result<(), Refusal> {
 }
 
 /// JSON merge patch, RFC 7396.
-pub(crate) fn merge(target: &mut Value, patch: &Value) {
+pub(crate) fn apply_merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {
         *target = patch.clone();
         return;
@@ -236,14 +240,14 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
             if value.is_null() {
                 map.shift_remove(field);
             } else {
-                merge(map.entry(field.clone()).or_insert(Value::Null), value);
+                apply_merge_patch(map.entry(field.clone()).or_insert(Value::Null), value);
             }
         }
     }
 }
 
 /// Without what the server leaves out or keeps as null: empty lists and empty maps.
-pub(crate) fn without_empty(value: &Value) -> Value {
+pub(crate) fn prune_empty(value: &Value) -> Value {
     let is_empty = |value: &Value| match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
@@ -252,7 +256,7 @@ pub(crate) fn without_empty(value: &Value) -> Value {
     };
     match value {
         Value::Object(fields) => {
-            let kept = fields.iter().map(|(field, value)| (field.clone(), without_empty(value)));
+            let kept = fields.iter().map(|(field, value)| (field.clone(), prune_empty(value)));
             Value::Object(kept.filter(|(_, value)| !is_empty(value)).collect())
         }
         other => other.clone(),
@@ -263,13 +267,13 @@ pub(crate) fn without_empty(value: &Value) -> Value {
 mod tests {
     use super::*;
 
-    fn role() -> (ObjectKey, Value, Version) {
+    fn role() -> (ObjectKey, Value, ObjectVersion) {
         let value = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
             "metadata": { "name": "r", "uid": "u", "resourceVersion": "7" },
             "rules": [{ "verbs": ["get"], "apiGroups": [""], "resources": ["pods"] }],
         });
-        let version = Version::of(&value).unwrap();
+        let version = ObjectVersion::from_object(&value).unwrap();
         (ObjectKey::cluster_role("r"), value, version)
     }
 
@@ -277,27 +281,27 @@ mod tests {
     fn a_patch_needs_the_version_that_was_read_even_where_it_changes_nothing() {
         let (key, value, version) = role();
         let noop = Write::Patch(json!({ "rules": value["rules"] }));
-        let now = Expected::Version(version.clone());
-        let stale = Expected::Version(Version { resource_version: "6".into(), ..version.clone() });
-        let other = Expected::Version(Version { uid: Some("v".into()), ..version.clone() });
-        let ask = |expected: &Expected| accept(&key, Some((&value, &version)), true, &noop, expected);
-        assert_eq!(ask(&now), Ok(Accepted::Unchanged));
-        assert_eq!(ask(&stale), Err(Refusal::Conflict));
-        assert_eq!(ask(&other), Err(Refusal::Conflict));
-        assert_eq!(accept(&key, None, true, &noop, &now), Err(Refusal::NotFound));
+        let now = ResolvedPrecondition::Version(version.clone());
+        let stale = ResolvedPrecondition::Version(ObjectVersion { resource_version: "6".into(), ..version.clone() });
+        let other = ResolvedPrecondition::Version(ObjectVersion { uid: Some("v".into()), ..version.clone() });
+        let ask = |expected: &ResolvedPrecondition| accept(&key, Some((&value, &version)), true, &noop, expected);
+        assert_eq!(ask(&now), Ok(AcceptedWrite::Unchanged));
+        assert_eq!(ask(&stale), Err(WriteError::Conflict));
+        assert_eq!(ask(&other), Err(WriteError::Conflict));
+        assert_eq!(accept(&key, None, true, &noop, &now), Err(WriteError::NotFound));
     }
 
     #[test]
     fn a_finalizer_keeps_a_deleted_role_and_blocks_its_successor() {
         let (key, mut value, version) = role();
-        merge(&mut value, &json!({ "metadata": { "finalizers": ["x/y"] } }));
-        let now = Expected::Version(version.clone());
-        let Ok(Accepted::Stored(left)) = accept(&key, Some((&value, &version)), true, &Write::Delete, &now) else {
+        apply_merge_patch(&mut value, &json!({ "metadata": { "finalizers": ["x/y"] } }));
+        let now = ResolvedPrecondition::Version(version.clone());
+        let Ok(AcceptedWrite::Stored(left)) = accept(&key, Some((&value, &version)), true, &Write::Delete, &now) else {
             panic!("it must stay");
         };
         let create = Write::Create(role().1);
-        let answer = accept(&key, Some((&left, &version)), true, &create, &Expected::Absent);
-        assert_eq!(answer, Err(Refusal::BeingDeleted));
+        let answer = accept(&key, Some((&left, &version)), true, &create, &ResolvedPrecondition::Absent);
+        assert_eq!(answer, Err(WriteError::BeingDeleted));
     }
 
     #[test]
@@ -308,19 +312,22 @@ mod tests {
             "metadata": { "name": "b", "namespace": "ns", "resourceVersion": "1" },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r" },
         });
-        let version = Version::of(&value).unwrap();
-        let now = Expected::Version(version.clone());
+        let version = ObjectVersion::from_object(&value).unwrap();
+        let now = ResolvedPrecondition::Version(version.clone());
         let patch = Write::Patch(json!({ "roleRef": { "name": "other" } }));
-        assert!(matches!(accept(&key, Some((&value, &version)), true, &patch, &now), Err(Refusal::Invalid(_))));
+        assert!(matches!(accept(&key, Some((&value, &version)), true, &patch, &now), Err(WriteError::Invalid(_))));
         let create = Write::Create(value.clone());
-        assert_eq!(accept(&key, None, false, &create, &Expected::Absent), Err(Refusal::NamespaceNotFound("ns".into())));
-        assert_eq!(accept(&key, None, true, &create, &Expected::Absent), Ok(Accepted::Stored(value)));
+        assert_eq!(
+            accept(&key, None, false, &create, &ResolvedPrecondition::Absent),
+            Err(WriteError::NamespaceNotFound("ns".into()))
+        );
+        assert_eq!(accept(&key, None, true, &create, &ResolvedPrecondition::Absent), Ok(AcceptedWrite::Stored(value)));
     }
 
     #[test]
     fn a_merge_patch_takes_null_away() {
         let mut value = json!({ "a": { "b": 1, "c": 2 }, "d": [1] });
-        merge(&mut value, &json!({ "a": { "b": null, "e": { "f": null } }, "d": [2] }));
+        apply_merge_patch(&mut value, &json!({ "a": { "b": null, "e": { "f": null } }, "d": [2] }));
         assert_eq!(value, json!({ "a": { "c": 2, "e": {} }, "d": [2] }));
     }
 }

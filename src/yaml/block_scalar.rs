@@ -1,7 +1,7 @@
 //! Literal (`|`) and folded (`>`) texts. Their token ends with the last line of content, so that an
 //! edit after it does not swallow the blank lines and comments that follow.
 
-use super::cursor::Mark;
+use super::cursor::TextPosition;
 use super::error::YamlError;
 use super::scanner::Scanner;
 use super::token::{ScalarStyle, Token, TokenKind};
@@ -15,11 +15,11 @@ enum Chomping {
 
 impl Scanner<'_> {
     pub(super) fn scan_block_scalar(&mut self) -> Result<Token, YamlError> {
-        let start = self.cursor.mark;
+        let start = self.cursor.position;
         let literal = self.cursor.peek(0) == b'|';
         self.cursor.skip();
-        let (chomping, increment) = self.scan_block_header(start)?;
-        let mut end = self.cursor.mark;
+        let (chomping, increment) = self.scan_block_scalar_header(start)?;
+        let mut end = self.cursor.position;
         self.finish_header_line(start)?;
 
         let mut indent = increment.map(|more| {
@@ -31,7 +31,7 @@ impl Scanner<'_> {
         let mut more_breaks = String::new();
         let mut blank_before = false;
         let mut last_break = self.scan_breaks(start, &mut indent, &mut more_breaks)?;
-        while Some(self.cursor.mark.column) == indent && !self.cursor.is_end() {
+        while Some(self.cursor.position.column) == indent && !self.cursor.is_end() {
             let blank = self.cursor.is_blank(0);
             if !literal && !blank_before && !blank && line_break.starts_with('\n') {
                 if more_breaks.is_empty() {
@@ -47,7 +47,7 @@ impl Scanner<'_> {
             while !self.cursor.is_break_or_end(0) {
                 self.cursor.read(&mut text);
             }
-            end = self.cursor.mark;
+            end = self.cursor.position;
             if self.cursor.is_break(0) {
                 self.cursor.read_break(&mut line_break);
             }
@@ -66,7 +66,7 @@ impl Scanner<'_> {
         Ok(Token { kind, start, end })
     }
 
-    fn scan_block_header(&mut self, start: Mark) -> Result<(Chomping, Option<usize>), YamlError> {
+    fn scan_block_scalar_header(&mut self, start: TextPosition) -> Result<(Chomping, Option<usize>), YamlError> {
         let mut chomping = None;
         let mut increment = None;
         for _ in 0..2 {
@@ -74,7 +74,7 @@ impl Scanner<'_> {
                 b'+' if chomping.is_none() => chomping = Some(Chomping::Keep),
                 b'-' if chomping.is_none() => chomping = Some(Chomping::Strip),
                 b'0' if increment.is_none() => {
-                    return Err(YamlError::at(start, "a block text is indented by 1 to 9"));
+                    return Err(YamlError::new(start, "a block text is indented by 1 to 9"));
                 }
                 digit @ b'1'..=b'9' if increment.is_none() => {
                     increment = Some(usize::from(digit - b'0'));
@@ -90,26 +90,26 @@ impl Scanner<'_> {
     /// Answers where the break of the last blank line stands.
     fn scan_breaks(
         &mut self,
-        start: Mark,
+        start: TextPosition,
         indent: &mut Option<usize>,
         breaks: &mut String,
-    ) -> Result<Option<Mark>, YamlError> {
+    ) -> Result<Option<TextPosition>, YamlError> {
         let mut deepest = 0;
         let mut last = None;
         loop {
             let inside = |column: usize| indent.is_none_or(|indent| column < indent);
-            while inside(self.cursor.mark.column) && self.cursor.peek(0) == b' ' {
+            while inside(self.cursor.position.column) && self.cursor.peek(0) == b' ' {
                 self.cursor.skip();
             }
-            deepest = deepest.max(self.cursor.mark.column);
-            if inside(self.cursor.mark.column) && self.cursor.peek(0) == b'\t' {
+            deepest = deepest.max(self.cursor.position.column);
+            if inside(self.cursor.position.column) && self.cursor.peek(0) == b'\t' {
                 let message = "a tab stands where a block text needs blanks";
-                return Err(YamlError::at(start, message));
+                return Err(YamlError::new(start, message));
             }
             if !self.cursor.is_break(0) {
                 break;
             }
-            last = Some(self.cursor.mark);
+            last = Some(self.cursor.position);
             self.cursor.read_break(breaks);
         }
         if indent.is_none() {

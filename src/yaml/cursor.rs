@@ -5,9 +5,9 @@ use super::error::YamlError;
 
 /// A position, counted from 0 in every unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct TextPosition {
     /// In bytes from the start of the text.
-    pub(super) at: usize,
+    pub(super) offset: usize,
     /// In characters; the limit on the length of a key is counted so.
     pub(super) chars: usize,
     pub(super) line: usize,
@@ -17,30 +17,30 @@ pub(super) struct Mark {
 
 pub(super) struct Cursor<'t> {
     text: &'t str,
-    pub(super) mark: Mark,
+    pub(super) position: TextPosition,
 }
 
 impl<'t> Cursor<'t> {
     /// Refuses what YAML forbids anywhere, so that no later step meets it.
     pub(super) fn new(text: &'t str) -> Result<Self, YamlError> {
-        let mut cursor = Self { text, mark: Mark::default() };
+        let mut cursor = Self { text, position: TextPosition::default() };
         let body = text.strip_prefix('\u{feff}').unwrap_or(text);
-        cursor.mark.at = text.len() - body.len();
-        if let Some((offset, found)) = body.char_indices().find(|(_, c)| !is_allowed(*c)) {
+        cursor.position.offset = text.len() - body.len();
+        if let Some((offset, found)) = body.char_indices().find(|(_, c)| !is_allowed_char(*c)) {
             let message = if found == '\u{feff}' {
                 "a byte order mark inside the text is not allowed".to_owned()
             } else {
                 format!("the control character U+{:04X} is not allowed", found as u32)
             };
-            let target = cursor.mark.at + offset;
-            while cursor.mark.at < target {
+            let target = cursor.position.offset + offset;
+            while cursor.position.offset < target {
                 if cursor.is_break(0) {
                     cursor.skip_break();
                 } else {
                     cursor.skip();
                 }
             }
-            return Err(YamlError::at(cursor.mark, message));
+            return Err(YamlError::new(cursor.position, message));
         }
         Ok(cursor)
     }
@@ -48,11 +48,11 @@ impl<'t> Cursor<'t> {
     /// The byte that many bytes ahead; 0, which the text cannot hold, past its end.
     pub(super) fn peek(&self, ahead: usize) -> u8 {
         let bytes = self.text.as_bytes();
-        bytes.get(self.mark.at + ahead).copied().unwrap_or(0)
+        bytes.get(self.position.offset + ahead).copied().unwrap_or(0)
     }
 
     pub(super) fn is_end(&self) -> bool {
-        self.mark.at >= self.text.len()
+        self.position.offset >= self.text.len()
     }
 
     /// Space or tab.
@@ -74,12 +74,12 @@ impl<'t> Cursor<'t> {
         self.peek(ahead) == 0 || self.is_break(ahead)
     }
 
-    pub(super) fn is_gap_or_end(&self, ahead: usize) -> bool {
+    pub(super) fn is_whitespace_or_end(&self, ahead: usize) -> bool {
         self.is_blank(ahead) || self.is_break_or_end(ahead)
     }
 
     /// A letter, digit, `_` or `-`, as in anchors and directives.
-    pub(super) fn is_word(&self) -> bool {
+    pub(super) fn is_word_char(&self) -> bool {
         let byte = self.peek(0);
         byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
     }
@@ -87,19 +87,19 @@ impl<'t> Cursor<'t> {
     /// `---` or `...` alone at the start of a line ends a document, even inside a scalar.
     pub(super) fn is_document_marker(&self) -> bool {
         let first = self.peek(0);
-        self.mark.column == 0
+        self.position.column == 0
             && matches!(first, b'-' | b'.')
             && self.peek(1) == first
             && self.peek(2) == first
-            && self.is_gap_or_end(3)
+            && self.is_whitespace_or_end(3)
     }
 
     /// Steps over one character that is no line break.
     pub(super) fn skip(&mut self) {
         if !self.is_end() {
-            self.mark.at += self.width();
-            self.mark.chars += 1;
-            self.mark.column += 1;
+            self.position.offset += self.char_width();
+            self.position.chars += 1;
+            self.position.column += 1;
         }
     }
 
@@ -130,31 +130,31 @@ impl<'t> Cursor<'t> {
             return;
         }
         let pair = self.peek(0) == b'\r' && self.peek(1) == b'\n';
-        self.mark.at += if pair { 2 } else { self.width() };
-        self.mark.chars += if pair { 2 } else { 1 };
-        self.mark.column = 0;
-        self.mark.line += 1;
+        self.position.offset += if pair { 2 } else { self.char_width() };
+        self.position.chars += if pair { 2 } else { 1 };
+        self.position.column = 0;
+        self.position.line += 1;
     }
 
     /// Moves one character into `out`.
     pub(super) fn read(&mut self, out: &mut String) {
-        let end = self.mark.at + self.width();
-        out.push_str(self.text.get(self.mark.at..end).unwrap_or_default());
+        let end = self.position.offset + self.char_width();
+        out.push_str(self.text.get(self.position.offset..end).unwrap_or_default());
         self.skip();
     }
 
     /// Moves one line break into `out`: every kind becomes LF, but LS and PS stay.
     pub(super) fn read_break(&mut self, out: &mut String) {
         if self.peek(0) == 0xE2 {
-            let end = self.mark.at + 3;
-            out.push_str(self.text.get(self.mark.at..end).unwrap_or_default());
+            let end = self.position.offset + 3;
+            out.push_str(self.text.get(self.position.offset..end).unwrap_or_default());
         } else {
             out.push('\n');
         }
         self.skip_break();
     }
 
-    fn width(&self) -> usize {
+    fn char_width(&self) -> usize {
         match self.peek(0) {
             0..=0x7F => 1,
             0x80..=0xDF => 2,
@@ -166,6 +166,6 @@ impl<'t> Cursor<'t> {
 
 /// go-yaml v2 `readerc.go` refuses all others. The byte order mark it takes at places that depend
 /// on its read buffer, so a second one is refused here.
-fn is_allowed(c: char) -> bool {
+fn is_allowed_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{A0}'..='\u{FFFD}' | '\u{10000}'..) && c != '\u{feff}'
 }

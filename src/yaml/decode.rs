@@ -5,52 +5,52 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::YamlError;
-use super::node::{Document, Mapping, Node, Scalar, ScalarStyle, Value};
-use super::resolve::{Meaning, resolve};
+use super::node::{ScalarStyle, YamlDocument, YamlMapping, YamlNode, YamlScalar, YamlValue};
+use super::resolve::{ScalarValue, resolve_scalar};
 
 /// go-yaml has no such limit, as its texts are shared, while ours are copied into JSON.
-const MOST_ALIASED_BYTES: usize = 64 << 20;
+const MAX_ALIASED_BYTES: usize = 64 << 20;
 /// As deep as a text may nest, aliases counted in.
-const DEEPEST: usize = 128;
+const MAX_DEPTH: usize = 128;
 
 /// A value and the node where it was written, behind aliases.
 #[derive(Debug, Clone)]
-pub(crate) struct Resolved<'d> {
-    pub(crate) node: &'d Node,
-    pub(crate) sense: Sense<'d>,
+pub(crate) struct DecodedNode<'d> {
+    pub(crate) node: &'d YamlNode,
+    pub(crate) content: Decoded<'d>,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Sense<'d> {
-    One(Meaning<'d>),
-    List(Vec<Resolved<'d>>),
+pub(crate) enum Decoded<'d> {
+    Scalar(ScalarValue<'d>),
+    Sequence(Vec<DecodedNode<'d>>),
     /// Sorted by name, each once, as in the JSON that Go makes of it.
-    Fields(Vec<Field<'d>>),
+    Mapping(Vec<DecodedField<'d>>),
     /// A mapping with a key that JSON cannot hold. It harms only where it counts in the end, not
     /// where the same key stands once more.
-    Broken(YamlError),
+    Invalid(YamlError),
 }
 
 /// One key of a mapping, with the value that stands in the end.
 #[derive(Debug, Clone)]
-pub(crate) struct Field<'d> {
+pub(crate) struct DecodedField<'d> {
     pub(crate) name: String,
-    pub(crate) key: &'d Node,
+    pub(crate) key: &'d YamlNode,
     /// As it was written, before aliases.
-    pub(crate) written: &'d Node,
-    pub(crate) value: Resolved<'d>,
+    pub(crate) written_value: &'d YamlNode,
+    pub(crate) value: DecodedNode<'d>,
     /// It came through a `<<`.
     pub(crate) merged: bool,
 }
 
 /// The anchored nodes of a document, for looking up what an alias stands for.
 #[derive(Debug, Default)]
-pub(crate) struct Anchors<'d> {
-    nodes: BTreeMap<usize, &'d Node>,
+pub(crate) struct AnchorIndex<'d> {
+    nodes: BTreeMap<usize, &'d YamlNode>,
 }
 
-impl<'d> Anchors<'d> {
-    pub(crate) fn of(document: &'d Document) -> Self {
+impl<'d> AnchorIndex<'d> {
+    pub(crate) fn from_document(document: &'d YamlDocument) -> Self {
         let mut nodes = BTreeMap::new();
         document.root.walk(&mut |node| {
             if let Some(anchor) = &node.anchor {
@@ -60,28 +60,28 @@ impl<'d> Anchors<'d> {
         Self { nodes }
     }
 
-    pub(crate) fn get(&self, number: usize) -> Option<&'d Node> {
+    pub(crate) fn get(&self, number: usize) -> Option<&'d YamlNode> {
         self.nodes.get(&number).copied()
     }
 }
 
-impl Document {
+impl YamlDocument {
     /// Resolves the whole document.
-    pub(crate) fn resolve(&self) -> Result<Resolved<'_>, YamlError> {
-        let anchors = Anchors::of(self);
+    pub(crate) fn decode(&self) -> Result<DecodedNode<'_>, YamlError> {
+        let anchors = AnchorIndex::from_document(self);
         let mut decoder = Decoder::new(&anchors);
         decoder.decode(&self.root)
     }
 }
 
-impl Node {
+impl YamlNode {
     /// What a scalar means; `None` for anything else.
-    pub(crate) fn meaning(&self) -> Option<Result<Meaning<'_>, YamlError>> {
-        let Value::Scalar(scalar) = &self.value else {
+    pub(crate) fn scalar_value(&self) -> Option<Result<ScalarValue<'_>, YamlError>> {
+        let YamlValue::Scalar(scalar) = &self.value else {
             return None;
         };
         let plain = scalar.style == ScalarStyle::Plain;
-        let meaning = resolve(self.tag.as_deref(), plain, &scalar.text);
+        let meaning = resolve_scalar(self.tag.as_deref(), plain, &scalar.text);
         Some(meaning.map_err(|message| self.error(message)))
     }
 
@@ -90,7 +90,7 @@ impl Node {
     }
 
     fn is_merge_key(&self) -> bool {
-        let Value::Scalar(Scalar { text, style }) = &self.value else {
+        let YamlValue::Scalar(YamlScalar { text, style }) = &self.value else {
             return false;
         };
         let merges = match self.tag.as_deref() {
@@ -103,79 +103,81 @@ impl Node {
 
 /// Counts as go-yaml counts, so that the same texts are refused as alias bombs.
 pub(crate) struct Decoder<'a, 'd> {
-    anchors: &'a Anchors<'d>,
+    anchors: &'a AnchorIndex<'d>,
     open_aliases: BTreeSet<usize>,
-    decoded: u32,
-    decoded_by_alias: u32,
+    decoded_count: u32,
+    decoded_by_alias_count: u32,
     aliased_bytes: usize,
     depth: usize,
 }
 
 #[derive(Default)]
-struct Building<'d> {
-    fields: BTreeMap<String, Field<'d>>,
-    broken: Option<YamlError>,
+struct MappingBuilder<'d> {
+    fields: BTreeMap<String, DecodedField<'d>>,
+    error: Option<YamlError>,
 }
 
 impl<'a, 'd> Decoder<'a, 'd> {
-    pub(crate) fn new(anchors: &'a Anchors<'d>) -> Self {
+    pub(crate) fn new(anchors: &'a AnchorIndex<'d>) -> Self {
         Self {
             anchors,
             open_aliases: BTreeSet::new(),
             // The document itself.
-            decoded: 1,
-            decoded_by_alias: 0,
+            decoded_count: 1,
+            decoded_by_alias_count: 0,
             aliased_bytes: 0,
             depth: 0,
         }
     }
 
-    pub(crate) fn decode(&mut self, node: &'d Node) -> Result<Resolved<'d>, YamlError> {
+    pub(crate) fn decode(&mut self, node: &'d YamlNode) -> Result<DecodedNode<'d>, YamlError> {
         self.enter(node)?;
         let sense = match &node.value {
-            Value::Alias(_) => {
-                let resolved = self.follow(node, Self::decode)?;
+            YamlValue::Alias(_) => {
+                let resolved = self.follow_alias(node, Self::decode)?;
                 self.depth -= 1;
                 return Ok(resolved);
             }
-            Value::Scalar(_) => {
-                let meaning = node.meaning().unwrap_or(Ok(Meaning::Null))?;
-                if let (Meaning::Text(text), false) = (&meaning, self.open_aliases.is_empty()) {
+            YamlValue::Scalar(_) => {
+                let meaning = node.scalar_value().unwrap_or(Ok(ScalarValue::Null))?;
+                if let (ScalarValue::Text(text), false) = (&meaning, self.open_aliases.is_empty()) {
                     self.aliased_bytes += text.len();
                 }
-                Sense::One(meaning)
+                Decoded::Scalar(meaning)
             }
-            Value::Sequence(sequence) => {
+            YamlValue::Sequence(sequence) => {
                 let items = sequence.items.iter().map(|item| self.decode(&item.node));
-                Sense::List(items.collect::<Result<_, _>>()?)
+                Decoded::Sequence(items.collect::<Result<_, _>>()?)
             }
-            Value::Mapping(mapping) => {
-                let mut building = Building::default();
-                self.fill(mapping, &mut building, false)?;
-                match building.broken {
-                    Some(error) => Sense::Broken(error),
-                    None => Sense::Fields(building.fields.into_values().collect()),
+            YamlValue::Mapping(mapping) => {
+                let mut building = MappingBuilder::default();
+                self.decode_pairs(mapping, &mut building, false)?;
+                match building.error {
+                    Some(error) => Decoded::Invalid(error),
+                    None => Decoded::Mapping(building.fields.into_values().collect()),
                 }
             }
         };
         self.depth -= 1;
-        Ok(Resolved { node, sense })
+        Ok(DecodedNode { node, content: sense })
     }
 
     /// Every node passes here once, by go-yaml's `unmarshal`.
-    pub(crate) fn enter(&mut self, node: &Node) -> Result<(), YamlError> {
-        self.decoded += 1;
+    pub(crate) fn enter(&mut self, node: &YamlNode) -> Result<(), YamlError> {
+        self.decoded_count += 1;
         self.depth += 1;
         if !self.open_aliases.is_empty() {
-            self.decoded_by_alias += 1;
+            self.decoded_by_alias_count += 1;
         }
-        let share = f64::from(self.decoded_by_alias) / f64::from(self.decoded);
-        let bomb = self.decoded_by_alias > 100 && self.decoded > 1000 && share > allowed_alias_share(self.decoded);
-        if bomb || self.aliased_bytes > MOST_ALIASED_BYTES {
+        let share = f64::from(self.decoded_by_alias_count) / f64::from(self.decoded_count);
+        let bomb = self.decoded_by_alias_count > 100
+            && self.decoded_count > 1000
+            && share > allowed_alias_share(self.decoded_count);
+        if bomb || self.aliased_bytes > MAX_ALIASED_BYTES {
             return Err(node.error("the document repeats too much by aliases"));
         }
-        if self.depth > DEEPEST {
-            let message = format!("nested more than {DEEPEST} levels deep");
+        if self.depth > MAX_DEPTH {
+            let message = format!("nested more than {MAX_DEPTH} levels deep");
             return Err(node.error(message));
         }
         Ok(())
@@ -186,12 +188,12 @@ impl<'a, 'd> Decoder<'a, 'd> {
     }
 
     /// Decodes what an alias stands for.
-    pub(crate) fn follow<T>(
+    pub(crate) fn follow_alias<T>(
         &mut self,
-        alias: &'d Node,
-        decode: impl FnOnce(&mut Self, &'d Node) -> Result<T, YamlError>,
+        alias: &'d YamlNode,
+        decode: impl FnOnce(&mut Self, &'d YamlNode) -> Result<T, YamlError>,
     ) -> Result<T, YamlError> {
-        let (anchor, target) = self.target(alias)?;
+        let (anchor, target) = self.alias_target(alias)?;
         if !self.open_aliases.insert(alias.span.start) {
             let message = format!("the anchor `{anchor}` contains itself");
             return Err(alias.error(message));
@@ -201,8 +203,8 @@ impl<'a, 'd> Decoder<'a, 'd> {
         Ok(value)
     }
 
-    fn target(&self, alias: &'d Node) -> Result<(&'d str, &'d Node), YamlError> {
-        let Value::Alias(anchor) = &alias.value else {
+    fn alias_target(&self, alias: &'d YamlNode) -> Result<(&'d str, &'d YamlNode), YamlError> {
+        let YamlValue::Alias(anchor) = &alias.value else {
             return Ok(("", alias));
         };
         let target = self.anchors.get(anchor.number);
@@ -211,69 +213,74 @@ impl<'a, 'd> Decoder<'a, 'd> {
     }
 
     /// Keys count in the order of the text: a `<<` beats what stands before it.
-    fn fill(&mut self, mapping: &'d Mapping, building: &mut Building<'d>, merged: bool) -> Result<(), YamlError> {
+    fn decode_pairs(
+        &mut self,
+        mapping: &'d YamlMapping,
+        building: &mut MappingBuilder<'d>,
+        merged: bool,
+    ) -> Result<(), YamlError> {
         for pair in &mapping.pairs {
             if pair.key.is_merge_key() {
-                self.merge(&pair.value, building)?;
+                self.decode_merge(&pair.value, building)?;
                 continue;
             }
-            let name = self.key(&pair.key)?;
+            let name = self.decode_key(&pair.key)?;
             let value = self.decode(&pair.value)?;
             let name = match name {
                 Ok(name) => name,
                 Err(error) => {
-                    building.broken.get_or_insert(error);
+                    building.error.get_or_insert(error);
                     continue;
                 }
             };
-            let field = Field { name: name.clone(), key: &pair.key, written: &pair.value, value, merged };
+            let field = DecodedField { name: name.clone(), key: &pair.key, written_value: &pair.value, value, merged };
             building.fields.insert(name, field);
         }
         Ok(())
     }
 
     /// The inner error is one of turning the key into text, which Go does last.
-    fn key(&mut self, key: &'d Node) -> Result<Result<String, YamlError>, YamlError> {
+    fn decode_key(&mut self, key: &'d YamlNode) -> Result<Result<String, YamlError>, YamlError> {
         let value = self.decode(key)?;
-        Ok(match value.sense {
-            Sense::One(Meaning::Text(text)) => Ok(text.into_owned()),
-            Sense::One(Meaning::Int(number)) => Ok(number.to_string()),
-            Sense::One(Meaning::Bool(truth)) => Ok(truth.to_string()),
-            Sense::One(Meaning::Float(number)) => Ok(float_key(number)),
-            Sense::One(Meaning::Null) => Err(key.error("a key may not be null")),
-            Sense::One(Meaning::Uint(_)) => Err(key.error("a key may not be so large a number")),
-            Sense::List(_) | Sense::Fields(_) | Sense::Broken(_) => {
+        Ok(match value.content {
+            Decoded::Scalar(ScalarValue::Text(text)) => Ok(text.into_owned()),
+            Decoded::Scalar(ScalarValue::Int(number)) => Ok(number.to_string()),
+            Decoded::Scalar(ScalarValue::Bool(truth)) => Ok(truth.to_string()),
+            Decoded::Scalar(ScalarValue::Float(number)) => Ok(float_key(number)),
+            Decoded::Scalar(ScalarValue::Null) => Err(key.error("a key may not be null")),
+            Decoded::Scalar(ScalarValue::Uint(_)) => Err(key.error("a key may not be so large a number")),
+            Decoded::Sequence(_) | Decoded::Mapping(_) | Decoded::Invalid(_) => {
                 return Err(key.error("a key must be a scalar"));
             }
         })
     }
 
-    fn merge(&mut self, value: &'d Node, building: &mut Building<'d>) -> Result<(), YamlError> {
-        if let Value::Sequence(sequence) = &value.value {
+    fn decode_merge(&mut self, value: &'d YamlNode, building: &mut MappingBuilder<'d>) -> Result<(), YamlError> {
+        if let YamlValue::Sequence(sequence) = &value.value {
             // Earlier mappings beat later ones.
             for item in sequence.items.iter().rev() {
-                self.merge_one(&item.node, building)?;
+                self.decode_merge_source(&item.node, building)?;
             }
             return Ok(());
         }
-        self.merge_one(value, building)
+        self.decode_merge_source(value, building)
     }
 
-    fn merge_one(&mut self, value: &'d Node, building: &mut Building<'d>) -> Result<(), YamlError> {
-        let (_, target) = self.target(value)?;
-        let Value::Mapping(mapping) = &target.value else {
+    fn decode_merge_source(&mut self, value: &'d YamlNode, building: &mut MappingBuilder<'d>) -> Result<(), YamlError> {
+        let (_, target) = self.alias_target(value)?;
+        let YamlValue::Mapping(mapping) = &target.value else {
             return Err(value.error("`<<` needs a mapping or a list of mappings"));
         };
         self.enter(value)?;
-        if matches!(value.value, Value::Alias(_)) {
-            self.follow(value, |decoder, target| {
+        if matches!(value.value, YamlValue::Alias(_)) {
+            self.follow_alias(value, |decoder, target| {
                 decoder.enter(target)?;
-                decoder.fill(mapping, building, true)?;
+                decoder.decode_pairs(mapping, building, true)?;
                 decoder.leave();
                 Ok(())
             })?;
         } else {
-            self.fill(mapping, building, true)?;
+            self.decode_pairs(mapping, building, true)?;
         }
         self.leave();
         Ok(())

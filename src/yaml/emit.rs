@@ -11,9 +11,9 @@ pub(crate) fn to_yaml(value: &Json) -> String {
     match value {
         Json::Object(map) if !map.is_empty() => write_mapping(&mut out, map, 0),
         Json::Array(items) if !items.is_empty() => write_sequence(&mut out, items, 0),
-        Json::String(text) if is_literal(text) => write_literal(&mut out, text, 0),
+        Json::String(text) if can_be_literal(text) => write_literal(&mut out, text, 0),
         _ => {
-            out.push_str(&inline(value));
+            out.push_str(&format_inline(value));
             out.push('\n');
         }
     }
@@ -48,13 +48,13 @@ fn write_mapping(out: &mut String, map: &Map<String, Json>, indent: usize) {
                 push_indent(out, indent);
                 write_sequence(out, items, indent);
             }
-            Json::String(text) if is_literal(text) => {
+            Json::String(text) if can_be_literal(text) => {
                 out.push(' ');
                 write_literal(out, text, indent + 2);
             }
             _ => {
                 out.push(' ');
-                out.push_str(&inline(value));
+                out.push_str(&format_inline(value));
                 out.push('\n');
             }
         }
@@ -70,16 +70,16 @@ fn write_sequence(out: &mut String, items: &[Json], indent: usize) {
         match item {
             Json::Object(inner) if !inner.is_empty() => write_mapping(out, inner, indent + 2),
             Json::Array(inner) if !inner.is_empty() => write_sequence(out, inner, indent + 2),
-            Json::String(text) if is_literal(text) => write_literal(out, text, indent + 2),
+            Json::String(text) if can_be_literal(text) => write_literal(out, text, indent + 2),
             _ => {
-                out.push_str(&inline(item));
+                out.push_str(&format_inline(item));
                 out.push('\n');
             }
         }
     }
 }
 
-fn inline(value: &Json) -> String {
+fn format_inline(value: &Json) -> String {
     match value {
         Json::Null => "null".to_owned(),
         Json::Bool(truth) => truth.to_string(),
@@ -104,7 +104,7 @@ fn write_number(number: &str) -> String {
 
 /// A literal block keeps a text only if its lines hold nothing invisible; a blank first or last
 /// line, or blanks at a line's end, it would keep, but people and editors do not.
-fn is_literal(text: &str) -> bool {
+fn can_be_literal(text: &str) -> bool {
     let body = text.strip_suffix('\n').unwrap_or(text);
     body.contains('\n')
         && !body.starts_with([' ', '\n', '\t'])

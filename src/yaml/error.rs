@@ -1,6 +1,6 @@
 //! The one error of this room: what is wrong, and where in the text.
 
-use super::cursor::Mark;
+use super::cursor::TextPosition;
 
 /// A text that go-yaml v2 would not read, with the place a person has to look at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +15,7 @@ pub(crate) struct YamlError {
 }
 
 impl YamlError {
-    pub(super) fn at(mark: Mark, message: impl Into<String>) -> Self {
+    pub(super) fn new(mark: TextPosition, message: impl Into<String>) -> Self {
         Self { line: mark.line + 1, column: mark.column + 1, message: message.into() }
     }
 }

@@ -18,28 +18,30 @@ mod scanner;
 mod token;
 
 pub(crate) use decode::Decoder;
-pub(crate) use decode::{Anchors, Field, Resolved, Sense};
+pub(crate) use decode::{AnchorIndex, Decoded, DecodedField, DecodedNode};
 pub(crate) use emit::to_yaml;
 pub(crate) use error::YamlError;
-pub(crate) use node::{Document, Item, Mapping, Node, Pair, Scalar, ScalarStyle, Sequence, Value};
+pub(crate) use node::{
+    MappingPair, ScalarStyle, SequenceItem, YamlDocument, YamlMapping, YamlNode, YamlScalar, YamlSequence, YamlValue,
+};
 pub(crate) use quote::{double_quoted, is_plain_safe, quoted};
-pub(crate) use resolve::Meaning;
+pub(crate) use resolve::ScalarValue;
 
 use parser::Parser;
 
 /// Reads all documents of a text.
-pub(crate) fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
+pub(crate) fn parse_documents(text: &str) -> Result<Vec<YamlDocument>, YamlError> {
     let mut parser = Parser::new(text)?;
     let mut documents = Vec::new();
-    while let Some(document) = parser.document()? {
+    while let Some(document) = parser.parse_document()? {
         documents.push(document);
     }
     Ok(documents)
 }
 
 /// Reads the first document alone; what follows it may be broken. `None` where there is none.
-pub(crate) fn first_document(text: &str) -> Result<Option<Document>, YamlError> {
-    Parser::new(text)?.document()
+pub(crate) fn parse_first_document(text: &str) -> Result<Option<YamlDocument>, YamlError> {
+    Parser::new(text)?.parse_document()
 }
 
 #[cfg(test)]

@@ -7,18 +7,18 @@ pub(crate) use super::token::ScalarStyle;
 
 /// One document of a text.
 #[derive(Debug, Clone)]
-pub(crate) struct Document {
+pub(crate) struct YamlDocument {
     /// From its directives or `---`, if it has any, to its `...`, the next document or the end.
     pub(crate) span: Range<usize>,
     /// Where content may begin: behind `---`.
     pub(crate) body: Range<usize>,
     /// An empty document has an empty plain scalar.
-    pub(crate) root: Node,
+    pub(crate) root: YamlNode,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) value: Value,
+pub(crate) struct YamlNode {
+    pub(crate) value: YamlValue,
     /// In bytes, with tag and anchor, to the last byte of content. Empty where nothing is written.
     pub(crate) span: Range<usize>,
     /// Counts from 1.
@@ -38,57 +38,57 @@ pub(crate) struct Anchor {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Value {
-    Scalar(Scalar),
-    Sequence(Sequence),
-    Mapping(Mapping),
+pub(crate) enum YamlValue {
+    Scalar(YamlScalar),
+    Sequence(YamlSequence),
+    Mapping(YamlMapping),
     /// Stands for the node that has this anchor.
     Alias(Anchor),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Scalar {
+pub(crate) struct YamlScalar {
     /// Unquoted, unescaped and unfolded.
     pub(crate) text: String,
     pub(crate) style: ScalarStyle,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Sequence {
+pub(crate) struct YamlSequence {
     pub(crate) flow: bool,
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Vec<SequenceItem>,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Item {
+pub(crate) struct SequenceItem {
     /// Where its `-` stands, in block style.
     pub(crate) dash: Option<usize>,
-    pub(crate) node: Node,
+    pub(crate) node: YamlNode,
     /// Where the comma behind it stands, in flow style.
     pub(crate) comma: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Mapping {
+pub(crate) struct YamlMapping {
     pub(crate) flow: bool,
-    pub(crate) pairs: Vec<Pair>,
+    pub(crate) pairs: Vec<MappingPair>,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Pair {
+pub(crate) struct MappingPair {
     /// Where an explicit `?` stands.
-    pub(crate) question: Option<usize>,
-    pub(crate) key: Node,
+    pub(crate) question_mark: Option<usize>,
+    pub(crate) key: YamlNode,
     /// Where the `:` stands, if the value is not left out with it.
     pub(crate) colon: Option<usize>,
-    pub(crate) value: Node,
+    pub(crate) value: YamlNode,
     pub(crate) comma: Option<usize>,
 }
 
-impl Pair {
+impl MappingPair {
     /// The bytes from key to value.
     pub(crate) fn span(&self) -> Range<usize> {
-        let start = self.question.unwrap_or(self.key.span.start);
+        let start = self.question_mark.unwrap_or(self.key.span.start);
         let colon = self.colon.map_or(0, |colon| colon + 1);
         start..self.key.span.end.max(colon).max(self.written_value_end())
     }
@@ -99,18 +99,18 @@ impl Pair {
     }
 }
 
-impl Node {
+impl YamlNode {
     /// Nothing is written here: the value of `key:` or of a lone dash.
     pub(crate) fn is_empty(&self) -> bool {
         self.span.is_empty()
     }
 
     /// The same node without what is below it.
-    pub(crate) fn children(&self) -> Vec<&Node> {
+    pub(crate) fn children(&self) -> Vec<&YamlNode> {
         match &self.value {
-            Value::Scalar(_) | Value::Alias(_) => Vec::new(),
-            Value::Sequence(sequence) => sequence.items.iter().map(|item| &item.node).collect(),
-            Value::Mapping(mapping) => {
+            YamlValue::Scalar(_) | YamlValue::Alias(_) => Vec::new(),
+            YamlValue::Sequence(sequence) => sequence.items.iter().map(|item| &item.node).collect(),
+            YamlValue::Mapping(mapping) => {
                 let both = mapping.pairs.iter().flat_map(|pair| [&pair.key, &pair.value]);
                 both.collect()
             }
@@ -118,7 +118,7 @@ impl Node {
     }
 
     /// Calls `visit` with this node and all below it, in the order of the text.
-    pub(crate) fn walk<'n>(&'n self, visit: &mut impl FnMut(&'n Node)) {
+    pub(crate) fn walk<'n>(&'n self, visit: &mut impl FnMut(&'n YamlNode)) {
         visit(self);
         for child in self.children() {
             child.walk(visit);

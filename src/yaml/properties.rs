@@ -1,37 +1,37 @@
 //! The marks around a node that are not content: anchors, aliases, tags and `%` directives.
 
-use super::cursor::Mark;
+use super::cursor::TextPosition;
 use super::error::YamlError;
 use super::scanner::Scanner;
 use super::token::{Token, TokenKind};
 
 impl Scanner<'_> {
     pub(super) fn scan_anchor(&mut self) -> Result<Token, YamlError> {
-        let start = self.cursor.mark;
+        let start = self.cursor.position;
         let is_alias = self.cursor.peek(0) == b'*';
         self.cursor.skip();
         let name = self.read_word();
-        let end = self.cursor.mark;
-        let closed = self.cursor.is_gap_or_end(0)
+        let end = self.cursor.position;
+        let closed = self.cursor.is_whitespace_or_end(0)
             || matches!(self.cursor.peek(0), b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`');
         if name.is_empty() || !closed {
             let what = if is_alias { "alias" } else { "anchor" };
             let message = format!("the name of an {what} holds letters, digits, `-` and `_` only");
-            return Err(YamlError::at(start, message));
+            return Err(YamlError::new(start, message));
         }
         let kind = if is_alias { TokenKind::Alias(name) } else { TokenKind::Anchor(name) };
         Ok(Token { kind, start, end })
     }
 
     pub(super) fn scan_tag(&mut self) -> Result<Token, YamlError> {
-        let start = self.cursor.mark;
+        let start = self.cursor.position;
         let (handle, suffix);
         if self.cursor.peek(1) == b'<' {
             self.cursor.skip_many(2);
             handle = String::new();
             suffix = self.scan_tag_uri(start, "", false)?;
             if self.cursor.peek(0) != b'>' {
-                return Err(YamlError::at(start, "did not find the expected '>' of the tag"));
+                return Err(YamlError::new(start, "did not find the expected '>' of the tag"));
             }
             self.cursor.skip();
         } else {
@@ -46,57 +46,57 @@ impl Scanner<'_> {
                     if rest.is_empty() { (String::new(), "!".to_owned()) } else { ("!".to_owned(), rest) };
             }
         }
-        if !self.cursor.is_gap_or_end(0) {
-            return Err(YamlError::at(start, "did not find a blank after the tag"));
+        if !self.cursor.is_whitespace_or_end(0) {
+            return Err(YamlError::new(start, "did not find a blank after the tag"));
         }
-        let end = self.cursor.mark;
+        let end = self.cursor.position;
         let kind = TokenKind::Tag { handle, suffix };
         Ok(Token { kind, start, end })
     }
 
     pub(super) fn scan_directive(&mut self) -> Result<Token, YamlError> {
-        let start = self.cursor.mark;
+        let start = self.cursor.position;
         self.cursor.skip();
         let name = self.read_word();
-        if name.is_empty() || !self.cursor.is_gap_or_end(0) {
-            return Err(YamlError::at(start, "could not find the name of the directive"));
+        if name.is_empty() || !self.cursor.is_whitespace_or_end(0) {
+            return Err(YamlError::new(start, "could not find the name of the directive"));
         }
         self.cursor.skip_blanks();
         let kind = match name.as_str() {
             "YAML" => {
                 let major = self.scan_version_number(start)?;
                 if self.cursor.peek(0) != b'.' {
-                    return Err(YamlError::at(start, "the %YAML directive needs a version"));
+                    return Err(YamlError::new(start, "the %YAML directive needs a version"));
                 }
                 self.cursor.skip();
                 let minor = self.scan_version_number(start)?;
-                TokenKind::Version { major, minor }
+                TokenKind::VersionDirective { major, minor }
             }
             "TAG" => {
                 let handle = self.scan_tag_handle(start, true)?;
                 if !self.cursor.is_blank(0) {
-                    return Err(YamlError::at(start, "the %TAG directive needs a prefix"));
+                    return Err(YamlError::new(start, "the %TAG directive needs a prefix"));
                 }
                 self.cursor.skip_blanks();
                 let prefix = self.scan_tag_uri(start, "", false)?;
-                if !self.cursor.is_gap_or_end(0) {
-                    return Err(YamlError::at(start, "did not find a blank after the tag"));
+                if !self.cursor.is_whitespace_or_end(0) {
+                    return Err(YamlError::new(start, "did not find a blank after the tag"));
                 }
                 TokenKind::TagDirective { handle, prefix }
             }
-            _ => return Err(YamlError::at(start, format!("unknown directive `%{name}`"))),
+            _ => return Err(YamlError::new(start, format!("unknown directive `%{name}`"))),
         };
-        let end = self.cursor.mark;
+        let end = self.cursor.position;
         self.finish_header_line(start)?;
         Ok(Token { kind, start, end })
     }
 
     /// What may follow a directive or a block scalar's header on its line: a comment.
-    pub(super) fn finish_header_line(&mut self, start: Mark) -> Result<(), YamlError> {
+    pub(super) fn finish_header_line(&mut self, start: TextPosition) -> Result<(), YamlError> {
         self.cursor.skip_blanks();
         self.cursor.skip_comment();
         if !self.cursor.is_break_or_end(0) {
-            return Err(YamlError::at(start, "expected a comment or a line break"));
+            return Err(YamlError::new(start, "expected a comment or a line break"));
         }
         self.cursor.skip_break();
         Ok(())
@@ -104,54 +104,54 @@ impl Scanner<'_> {
 
     fn read_word(&mut self) -> String {
         let mut word = String::new();
-        while self.cursor.is_word() {
+        while self.cursor.is_word_char() {
             self.cursor.read(&mut word);
         }
         word
     }
 
-    fn scan_version_number(&mut self, start: Mark) -> Result<u8, YamlError> {
+    fn scan_version_number(&mut self, start: TextPosition) -> Result<u8, YamlError> {
         let mut value = 0_u8;
         let mut digits = 0;
         while self.cursor.peek(0).is_ascii_digit() {
             digits += 1;
             if digits > 2 {
-                return Err(YamlError::at(start, "the %YAML version is too long"));
+                return Err(YamlError::new(start, "the %YAML version is too long"));
             }
             value = value * 10 + (self.cursor.peek(0) - b'0');
             self.cursor.skip();
         }
         if digits == 0 {
-            return Err(YamlError::at(start, "the %YAML directive needs a version"));
+            return Err(YamlError::new(start, "the %YAML directive needs a version"));
         }
         Ok(value)
     }
 
-    fn scan_tag_handle(&mut self, start: Mark, directive: bool) -> Result<String, YamlError> {
+    fn scan_tag_handle(&mut self, start: TextPosition, directive: bool) -> Result<String, YamlError> {
         let mut handle = String::new();
         if self.cursor.peek(0) != b'!' {
-            return Err(YamlError::at(start, "did not find the expected '!' of a tag"));
+            return Err(YamlError::new(start, "did not find the expected '!' of a tag"));
         }
         self.cursor.read(&mut handle);
-        while self.cursor.is_word() {
+        while self.cursor.is_word_char() {
             self.cursor.read(&mut handle);
         }
         if self.cursor.peek(0) == b'!' {
             self.cursor.read(&mut handle);
         } else if directive && handle != "!" {
-            return Err(YamlError::at(start, "did not find the expected '!' of a tag"));
+            return Err(YamlError::new(start, "did not find the expected '!' of a tag"));
         }
         Ok(handle)
     }
 
-    fn scan_tag_uri(&mut self, start: Mark, head: &str, may_be_empty: bool) -> Result<String, YamlError> {
+    fn scan_tag_uri(&mut self, start: TextPosition, head: &str, may_be_empty: bool) -> Result<String, YamlError> {
         let mut uri = head.as_bytes().to_vec();
         let mut found = may_be_empty;
         loop {
             let byte = self.cursor.peek(0);
             if byte == b'%' {
                 self.scan_uri_escape(start, &mut uri)?;
-            } else if self.cursor.is_word() || b";/?:@&=+$,.!~*'()[]".contains(&byte) {
+            } else if self.cursor.is_word_char() || b";/?:@&=+$,.!~*'()[]".contains(&byte) {
                 uri.push(byte);
                 self.cursor.skip();
             } else {
@@ -160,19 +160,19 @@ impl Scanner<'_> {
             found = true;
         }
         if !found {
-            return Err(YamlError::at(start, "did not find the expected tag"));
+            return Err(YamlError::new(start, "did not find the expected tag"));
         }
         Ok(String::from_utf8_lossy(&uri).into_owned())
     }
 
     /// One character, whose bytes are written as `%xx`.
-    fn scan_uri_escape(&mut self, start: Mark, uri: &mut Vec<u8>) -> Result<(), YamlError> {
+    fn scan_uri_escape(&mut self, start: TextPosition, uri: &mut Vec<u8>) -> Result<(), YamlError> {
         let mut left = 0;
         loop {
             let digit = |byte: u8| char::from(byte).to_digit(16);
             let (high, low) = (digit(self.cursor.peek(1)), digit(self.cursor.peek(2)));
             let (b'%', Some(high), Some(low)) = (self.cursor.peek(0), high, low) else {
-                return Err(YamlError::at(start, "did not find the escaped byte of a tag"));
+                return Err(YamlError::new(start, "did not find the escaped byte of a tag"));
             };
             let octet = u8::try_from(high * 16 + low).unwrap_or_default();
             if left == 0 {
@@ -181,10 +181,10 @@ impl Scanner<'_> {
                     0xC0..=0xDF => 2,
                     0xE0..=0xEF => 3,
                     0xF0..=0xF7 => 4,
-                    _ => return Err(YamlError::at(start, "a tag escapes no UTF-8 character")),
+                    _ => return Err(YamlError::new(start, "a tag escapes no UTF-8 character")),
                 };
             } else if octet & 0xC0 != 0x80 {
-                return Err(YamlError::at(start, "a tag escapes no UTF-8 character"));
+                return Err(YamlError::new(start, "a tag escapes no UTF-8 character"));
             }
             uri.push(octet);
             self.cursor.skip_many(3);

@@ -1,17 +1,17 @@
 //! How a text is written as one scalar that every reader takes for the same text: go-yaml v2 and v3,
 //! YAML 1.1 and 1.2, and JSON's quotes.
 
-use super::resolve::{Meaning, guess};
+use super::resolve::{ScalarValue, resolve_plain_scalar};
 
 /// Words that YAML 1.1 gives a meaning, whatever go-yaml v2 does with them, in lower case.
-const WORDS: [&str; 11] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
+const RESERVED_WORDS: [&str; 11] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
 
 /// Whether a text may stand without quotes, in block and in flow style alike.
 pub(crate) fn is_plain_safe(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|first| first.is_ascii_alphabetic())
         && chars.all(|c| c.is_ascii_alphanumeric() || "._/@+=:-".contains(c))
-        && is_safe_word(text)
+        && is_unambiguous_text(text)
 }
 
 /// As [`is_plain_safe`], for block style, where `,` and braces behind the first place are harmless.
@@ -19,13 +19,13 @@ fn is_block_plain_safe(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|first| first.is_ascii_alphabetic())
         && chars.all(|c| c.is_ascii_alphanumeric() || "._/@+=,:{}-".contains(c))
-        && is_safe_word(text)
+        && is_unambiguous_text(text)
 }
 
-fn is_safe_word(text: &str) -> bool {
+fn is_unambiguous_text(text: &str) -> bool {
     !text.ends_with(':')
-        && !WORDS.contains(&text.to_ascii_lowercase().as_str())
-        && matches!(guess(text), Meaning::Text(_))
+        && !RESERVED_WORDS.contains(&text.to_ascii_lowercase().as_str())
+        && matches!(resolve_plain_scalar(text), ScalarValue::Text(_))
 }
 
 /// The text as a scalar on one line: plain where that is safe, else in double quotes.
@@ -44,7 +44,7 @@ pub(crate) fn double_quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if is_hidden(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if needs_unicode_escape(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => out.push(c),
         }
     }
@@ -54,7 +54,7 @@ pub(crate) fn double_quoted(text: &str) -> String {
 
 /// Refused by readers, a line break to some, or unseen by people: control characters, other line
 /// breaks, byte order marks, blanks of odd width and marks that turn the direction of writing.
-fn is_hidden(c: char) -> bool {
+fn needs_unicode_escape(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

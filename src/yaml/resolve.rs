@@ -7,7 +7,7 @@ const TAG_PREFIX: &str = "tag:yaml.org,2002:";
 
 /// A scalar's meaning.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Meaning<'s> {
+pub(crate) enum ScalarValue<'s> {
     Null,
     Bool(bool),
     Int(i64),
@@ -19,88 +19,92 @@ pub(crate) enum Meaning<'s> {
 }
 
 /// Resolves a scalar. `plain`: it stands without quotes. The error is a message.
-pub(super) fn resolve<'s>(tag: Option<&str>, plain: bool, text: &'s str) -> Result<Meaning<'s>, String> {
+pub(super) fn resolve_scalar<'s>(tag: Option<&str>, plain: bool, text: &'s str) -> Result<ScalarValue<'s>, String> {
     let Some(tag) = tag else {
-        return Ok(if plain { guess(text) } else { Meaning::Text(Cow::Borrowed(text)) });
+        return Ok(if plain { resolve_plain_scalar(text) } else { ScalarValue::Text(Cow::Borrowed(text)) });
     };
     let Some(kind) = tag.strip_prefix(TAG_PREFIX) else {
-        return Ok(Meaning::Text(Cow::Borrowed(text)));
+        return Ok(ScalarValue::Text(Cow::Borrowed(text)));
     };
     let meaning = match kind {
-        "str" => return Ok(Meaning::Text(Cow::Borrowed(text))),
-        "binary" => return binary(text),
-        "bool" | "int" | "float" | "null" => guess(text),
+        "str" => return Ok(ScalarValue::Text(Cow::Borrowed(text))),
+        "binary" => return decode_binary(text),
+        "bool" | "int" | "float" | "null" => resolve_plain_scalar(text),
         // Telling whether go-yaml accepts the date would need Go's date parser.
         "timestamp" => return Err("the tag `!!timestamp` is not supported".to_owned()),
-        _ => return Ok(Meaning::Text(Cow::Borrowed(text))),
+        _ => return Ok(ScalarValue::Text(Cow::Borrowed(text))),
     };
     match (kind, meaning) {
-        ("bool", meaning @ Meaning::Bool(_))
-        | ("int", meaning @ (Meaning::Int(_) | Meaning::Uint(_)))
-        | ("float", meaning @ Meaning::Float(_))
-        | ("null", meaning @ Meaning::Null) => Ok(meaning),
+        ("bool", meaning @ ScalarValue::Bool(_))
+        | ("int", meaning @ (ScalarValue::Int(_) | ScalarValue::Uint(_)))
+        | ("float", meaning @ ScalarValue::Float(_))
+        | ("null", meaning @ ScalarValue::Null) => Ok(meaning),
         #[expect(clippy::cast_precision_loss, reason = "go-yaml converts so, too")]
-        ("float", Meaning::Int(value)) => Ok(Meaning::Float(value as f64)),
+        ("float", ScalarValue::Int(value)) => Ok(ScalarValue::Float(value as f64)),
         _ => Err(format!("cannot read `{text}` as `!!{kind}`")),
     }
 }
 
 /// The meaning of a plain scalar without a tag.
-pub(super) fn guess(text: &str) -> Meaning<'_> {
-    let as_text = Meaning::Text(Cow::Borrowed(text));
+pub(super) fn resolve_plain_scalar(text: &str) -> ScalarValue<'_> {
+    let as_text = ScalarValue::Text(Cow::Borrowed(text));
     match text.as_bytes().first() {
-        None => Meaning::Null,
-        Some(b'+' | b'-' | b'0'..=b'9') => word(text).or_else(|| number(&text.replace('_', ""))).unwrap_or(as_text),
-        Some(b'.') => word(text).or_else(|| dotted(text)).unwrap_or(as_text),
+        None => ScalarValue::Null,
+        Some(b'+' | b'-' | b'0'..=b'9') => {
+            resolve_word(text).or_else(|| resolve_number(&text.replace('_', ""))).unwrap_or(as_text)
+        }
+        Some(b'.') => resolve_word(text).or_else(|| resolve_dotted_float(text)).unwrap_or(as_text),
         Some(b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~') => {
-            word(text).unwrap_or(as_text)
+            resolve_word(text).unwrap_or(as_text)
         }
         Some(_) => as_text,
     }
 }
 
-fn word(text: &str) -> Option<Meaning<'static>> {
+fn resolve_word(text: &str) -> Option<ScalarValue<'static>> {
     Some(match text {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Meaning::Bool(true),
-        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Meaning::Bool(false),
-        "~" | "null" | "Null" | "NULL" => Meaning::Null,
-        ".nan" | ".NaN" | ".NAN" => Meaning::Float(f64::NAN),
-        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => Meaning::Float(f64::INFINITY),
-        "-.inf" | "-.Inf" | "-.INF" => Meaning::Float(f64::NEG_INFINITY),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => ScalarValue::Bool(true),
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            ScalarValue::Bool(false)
+        }
+        "~" | "null" | "Null" | "NULL" => ScalarValue::Null,
+        ".nan" | ".NaN" | ".NAN" => ScalarValue::Float(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => ScalarValue::Float(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => ScalarValue::Float(f64::NEG_INFINITY),
         _ => return None,
     })
 }
 
-fn number(plain: &str) -> Option<Meaning<'static>> {
+fn resolve_number(plain: &str) -> Option<ScalarValue<'static>> {
     let (negative, digits) = match plain.as_bytes().first() {
         Some(b'-') => (true, plain.get(1..)?),
         Some(b'+') => (false, plain.get(1..)?),
         _ => (false, plain),
     };
-    if let Some(magnitude) = magnitude(digits) {
+    if let Some(magnitude) = parse_uint(digits) {
         if negative {
             let value = 0_i64.checked_sub_unsigned(magnitude);
             if let Some(value) = value {
-                return Some(Meaning::Int(value));
+                return Some(ScalarValue::Int(value));
             }
         } else if let Ok(value) = i64::try_from(magnitude) {
-            return Some(Meaning::Int(value));
+            return Some(ScalarValue::Int(value));
         } else if !plain.starts_with('+') {
-            return Some(Meaning::Uint(magnitude));
+            return Some(ScalarValue::Uint(magnitude));
         }
     }
     if is_float(digits) {
         let value: f64 = plain.parse().ok()?;
         // Go calls a number out of range an error, and the text stays a text.
-        return value.is_finite().then_some(Meaning::Float(value));
+        return value.is_finite().then_some(ScalarValue::Float(value));
     }
     // A quirk: behind `0b` a sign may stand.
     let signed = plain.strip_prefix("0b")?;
-    i64::from_str_radix(signed, 2).ok().map(Meaning::Int)
+    i64::from_str_radix(signed, 2).ok().map(ScalarValue::Int)
 }
 
 /// Go's `ParseUint` with base 0.
-fn magnitude(digits: &str) -> Option<u64> {
+fn parse_uint(digits: &str) -> Option<u64> {
     let (radix, rest) = match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, digits.get(2..)?),
         [b'0', b'b' | b'B', ..] => (2, digits.get(2..)?),
@@ -136,7 +140,7 @@ fn is_float(digits: &str) -> bool {
 
 /// A text that begins with a dot goes to Go's `ParseFloat` as it is, which takes an underscore
 /// between two digits only.
-fn dotted(text: &str) -> Option<Meaning<'static>> {
+fn resolve_dotted_float(text: &str) -> Option<ScalarValue<'static>> {
     let bytes = text.as_bytes();
     let between_digits = bytes.iter().enumerate().all(|(place, byte)| {
         let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
@@ -147,10 +151,10 @@ fn dotted(text: &str) -> Option<Meaning<'static>> {
         return None;
     }
     let value: f64 = plain.parse().ok()?;
-    value.is_finite().then_some(Meaning::Float(value))
+    value.is_finite().then_some(ScalarValue::Float(value))
 }
 
-fn binary(text: &str) -> Result<Meaning<'static>, String> {
+fn decode_binary(text: &str) -> Result<ScalarValue<'static>, String> {
     let bytes = decode_base64(text).ok_or("`!!binary` holds no valid base64")?;
     // Go's JSON replaces each byte that is no UTF-8 by itself.
     let mut out = String::new();
@@ -158,7 +162,7 @@ fn binary(text: &str) -> Result<Meaning<'static>, String> {
         out.push_str(chunk.valid());
         out.extend(chunk.invalid().iter().map(|_| '\u{FFFD}'));
     }
-    Ok(Meaning::Text(Cow::Owned(out)))
+    Ok(ScalarValue::Text(Cow::Owned(out)))
 }
 
 /// Padded, standard alphabet, line breaks ignored, as Go's `StdEncoding`.

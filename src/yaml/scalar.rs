@@ -1,24 +1,24 @@
 //! Scalars on the line they start on: plain and quoted ones, with their folding.
 
-use super::cursor::Mark;
+use super::cursor::TextPosition;
 use super::error::YamlError;
 use super::scanner::Scanner;
 use super::token::{ScalarStyle, Token, TokenKind};
 
 /// Blanks and line breaks between two words, kept until it is known that a word follows.
 #[derive(Default)]
-struct Gap {
+struct PendingWhitespace {
     blanks: String,
     first_break: String,
     more_breaks: String,
     /// A line break was seen, so blanks are indentation and no content.
-    broken: bool,
+    has_break: bool,
 }
 
-impl Gap {
+impl PendingWhitespace {
     /// One break folds into a space, more into one fewer; LS and PS are kept as they are.
     fn flush(&mut self, out: &mut String) {
-        if !self.broken {
+        if !self.has_break {
             out.push_str(&self.blanks);
         } else if self.first_break.starts_with('\n') {
             if self.more_breaks.is_empty() {
@@ -33,25 +33,25 @@ impl Gap {
         self.blanks.clear();
         self.first_break.clear();
         self.more_breaks.clear();
-        self.broken = false;
+        self.has_break = false;
     }
 }
 
 impl Scanner<'_> {
     pub(super) fn scan_plain(&mut self) -> Result<Token, YamlError> {
-        let start = self.cursor.mark;
+        let start = self.cursor.position;
         let mut end = start;
         let mut text = String::new();
-        let mut gap = Gap::default();
+        let mut gap = PendingWhitespace::default();
         let indent = self.indent + 1;
-        let column = |mark: Mark| isize::try_from(mark.column).unwrap_or(isize::MAX);
+        let column = |mark: TextPosition| isize::try_from(mark.column).unwrap_or(isize::MAX);
         loop {
             if self.cursor.is_document_marker() || self.cursor.peek(0) == b'#' {
                 break;
             }
-            while !self.cursor.is_gap_or_end(0) {
+            while !self.cursor.is_whitespace_or_end(0) {
                 let byte = self.cursor.peek(0);
-                if byte == b':' && self.cursor.is_gap_or_end(1) {
+                if byte == b':' && self.cursor.is_whitespace_or_end(1) {
                     break;
                 }
                 if self.flow_depth > 0 && matches!(byte, b',' | b'?' | b'[' | b']' | b'{' | b'}') {
@@ -59,26 +59,26 @@ impl Scanner<'_> {
                 }
                 gap.flush(&mut text);
                 self.cursor.read(&mut text);
-                end = self.cursor.mark;
+                end = self.cursor.position;
             }
             if !(self.cursor.is_blank(0) || self.cursor.is_break(0)) {
                 break;
             }
             while self.cursor.is_blank(0) || self.cursor.is_break(0) {
                 if self.cursor.is_break(0) {
-                    self.read_gap_break(&mut gap);
+                    self.read_pending_break(&mut gap);
                     continue;
                 }
-                if gap.broken && self.cursor.peek(0) == b'\t' && column(self.cursor.mark) < indent {
+                if gap.has_break && self.cursor.peek(0) == b'\t' && column(self.cursor.position) < indent {
                     return Err(self.error("a tab cannot indent YAML"));
                 }
-                self.read_gap_blank(&mut gap);
+                self.read_pending_blank(&mut gap);
             }
-            if self.flow_depth == 0 && column(self.cursor.mark) < indent {
+            if self.flow_depth == 0 && column(self.cursor.position) < indent {
                 break;
             }
         }
-        if gap.broken {
+        if gap.has_break {
             self.key_allowed = true;
         }
         let style = ScalarStyle::Plain;
@@ -87,7 +87,7 @@ impl Scanner<'_> {
     }
 
     pub(super) fn scan_quoted(&mut self) -> Result<Token, YamlError> {
-        let start = self.cursor.mark;
+        let start = self.cursor.position;
         let quote = self.cursor.peek(0);
         let mut text = String::new();
         self.cursor.skip();
@@ -96,10 +96,10 @@ impl Scanner<'_> {
                 return Err(self.error("a quoted text runs into a document marker"));
             }
             if self.cursor.is_end() {
-                return Err(YamlError::at(start, "a quoted text does not end"));
+                return Err(YamlError::new(start, "a quoted text does not end"));
             }
-            let mut gap = Gap::default();
-            while !self.cursor.is_gap_or_end(0) {
+            let mut gap = PendingWhitespace::default();
+            while !self.cursor.is_whitespace_or_end(0) {
                 let byte = self.cursor.peek(0);
                 if quote == b'\'' && byte == b'\'' && self.cursor.peek(1) == b'\'' {
                     text.push('\'');
@@ -109,7 +109,7 @@ impl Scanner<'_> {
                 } else if quote == b'"' && byte == b'\\' && self.cursor.is_break(1) {
                     self.cursor.skip();
                     self.cursor.skip_break();
-                    gap.broken = true;
+                    gap.has_break = true;
                     break;
                 } else if quote == b'"' && byte == b'\\' {
                     self.scan_escape(&mut text)?;
@@ -122,32 +122,32 @@ impl Scanner<'_> {
             }
             while self.cursor.is_blank(0) || self.cursor.is_break(0) {
                 if self.cursor.is_break(0) {
-                    self.read_gap_break(&mut gap);
+                    self.read_pending_break(&mut gap);
                 } else {
-                    self.read_gap_blank(&mut gap);
+                    self.read_pending_blank(&mut gap);
                 }
             }
             gap.flush(&mut text);
         }
         self.cursor.skip();
-        let end = self.cursor.mark;
+        let end = self.cursor.position;
         let style = if quote == b'"' { ScalarStyle::DoubleQuoted } else { ScalarStyle::SingleQuoted };
         let kind = TokenKind::Scalar { text, style };
         Ok(Token { kind, start, end })
     }
 
-    fn read_gap_break(&mut self, gap: &mut Gap) {
-        if gap.broken {
+    fn read_pending_break(&mut self, gap: &mut PendingWhitespace) {
+        if gap.has_break {
             self.cursor.read_break(&mut gap.more_breaks);
         } else {
             gap.blanks.clear();
             self.cursor.read_break(&mut gap.first_break);
-            gap.broken = true;
+            gap.has_break = true;
         }
     }
 
-    fn read_gap_blank(&mut self, gap: &mut Gap) {
-        if gap.broken {
+    fn read_pending_blank(&mut self, gap: &mut PendingWhitespace) {
+        if gap.has_break {
             self.cursor.skip();
         } else {
             self.cursor.read(&mut gap.blanks);
@@ -156,14 +156,14 @@ impl Scanner<'_> {
 
     /// go-yaml v2 knows `\'` and not `\/`, so JSON with escaped slashes is refused there.
     fn scan_escape(&mut self, text: &mut String) -> Result<(), YamlError> {
-        let place = self.cursor.mark;
+        let place = self.cursor.position;
         let digits = match self.cursor.peek(1) {
             b'x' => 2,
             b'u' => 4,
             b'U' => 8,
             other => {
                 let Some(meant) = simple_escape(other) else {
-                    return Err(YamlError::at(place, "unknown escape in a quoted text"));
+                    return Err(YamlError::new(place, "unknown escape in a quoted text"));
                 };
                 text.push(meant);
                 self.cursor.skip_many(2);
@@ -174,12 +174,12 @@ impl Scanner<'_> {
         let mut code = 0_u32;
         for ahead in 0..digits {
             let Some(digit) = char::from(self.cursor.peek(ahead)).to_digit(16) else {
-                return Err(YamlError::at(place, "an escape lacks a hexadecimal digit"));
+                return Err(YamlError::new(place, "an escape lacks a hexadecimal digit"));
             };
             code = code.wrapping_shl(4) | digit;
         }
         let Some(meant) = char::from_u32(code) else {
-            return Err(YamlError::at(place, "an escape names no Unicode character"));
+            return Err(YamlError::new(place, "an escape names no Unicode character"));
         };
         text.push(meant);
         self.cursor.skip_many(digits);

@@ -1,6 +1,6 @@
 //! What the scanner hands to the parser.
 
-use super::cursor::Mark;
+use super::cursor::TextPosition;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ScalarStyle {
@@ -16,7 +16,7 @@ pub(crate) enum ScalarStyle {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TokenKind {
     StreamEnd,
-    Version {
+    VersionDirective {
         major: u8,
         minor: u8,
     },
@@ -54,6 +54,6 @@ pub(super) enum TokenKind {
 #[derive(Debug, Clone)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
-    pub(super) start: Mark,
-    pub(super) end: Mark,
+    pub(super) start: TextPosition,
+    pub(super) end: TextPosition,
 }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::fixture::{binding, cluster_role, state};
-use super::random::{pair, questions};
-use crate::access::{Access, Moment, Request, Requests, delta};
+use super::random::{all_requests, state_pair};
+use crate::access::{AccessView, Aggregation, Request, Requests, diff_access};
 use crate::state::State;
 
 fn lists(words: &Value, word: &str) -> bool {
@@ -49,16 +49,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_set_as_data_is_the_same_set((one, other) in pair()) {
-        let (before, after) = (Access::of(&one, Moment::Settled), Access::of(&other, Moment::Settled));
-        let questions = questions();
-        for row in delta(&before, &after) {
-            for part in row.change.gained.iter().chain(&row.change.lost) {
-                let requests = Requests::of(&part.region);
+    fn a_set_as_data_is_the_same_set((one, other) in state_pair()) {
+        let (before, after) = (AccessView::new(&one, Aggregation::Reconciled), AccessView::new(&other, Aggregation::Reconciled));
+        let questions = all_requests();
+        for row in diff_access(&before, &after) {
+            for part in row.permissions.gained.iter().chain(&row.permissions.lost) {
+                let requests = Requests::from_request_set(&part.requests);
                 let data = serde_json::to_value(&requests).unwrap();
                 for question in &questions {
-                    let expected = part.region.contains(question);
-                    prop_assert_eq!(contains(&data, question), expected, "{}: {} in {}", part.region, question, data);
+                    let expected = part.requests.contains(question);
+                    prop_assert_eq!(contains(&data, question), expected, "{}: {} in {}", part.requests, question, data);
                 }
                 prop_assert_eq!(serde_json::from_value::<Requests>(data).unwrap(), requests);
             }
@@ -70,10 +70,11 @@ proptest! {
 fn exceptions_of_words_and_of_sets_are_data() {
     let reader = |rules: &str| state(&(cluster_role("r", "{}", rules) + &binding("b", None, "r", ("Group", "g"))));
     let gained = |before: &State, after: &State| -> Vec<Value> {
-        let (before, after) = (Access::of(before, Moment::Settled), Access::of(after, Moment::Settled));
-        let rows = delta(&before, &after);
-        let parts = rows.iter().flat_map(|row| &row.change.gained);
-        parts.map(|part| serde_json::to_value(Requests::of(&part.region)).unwrap()).collect()
+        let (before, after) =
+            (AccessView::new(before, Aggregation::Reconciled), AccessView::new(after, Aggregation::Reconciled));
+        let rows = diff_access(&before, &after);
+        let parts = rows.iter().flat_map(|row| &row.permissions.gained);
+        parts.map(|part| serde_json::to_value(Requests::from_request_set(&part.requests)).unwrap()).collect()
     };
     let pods = reader("[{verbs: [get], apiGroups: [''], resources: [pods]}]");
     let all =

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::access::{Access, Moment, Request, Verdict, Who};
+use crate::access::{AccessDecision, AccessView, Aggregation, Request, Who};
 use crate::names::ObjectKind;
 use crate::state::State;
-use crate::state::mapping::AwsAuth;
-use crate::state::object::{RawBinding, RawRole, from_value};
-use crate::state::validate::key_of;
+use crate::state::config_map::AwsAuth;
+use crate::state::object::{RawBinding, RawRole, deserialize_object};
+use crate::state::validate::parse_object_key;
 
 /// The state of which this is the YAML.
 #[track_caller]
 pub(super) fn state(text: &str) -> State {
     let mut state = State::default();
-    for document in crate::yaml::documents(text).unwrap() {
+    for document in crate::yaml::parse_documents(text).unwrap() {
         let value = document.to_json().unwrap();
-        let Some(key) = key_of(&value).unwrap() else {
+        let Some(key) = parse_object_key(&value).unwrap() else {
             panic!("not of the state: {value}");
         };
         match key.kind() {
@@ -24,11 +24,11 @@ pub(super) fn state(text: &str) -> State {
             }
             ObjectKind::ConfigMap => state.aws_auth = Some(AwsAuth::from_json(&value).unwrap()),
             ObjectKind::ClusterRole | ObjectKind::Role => {
-                let role: RawRole = from_value(&value).unwrap();
+                let role: RawRole = deserialize_object(&value).unwrap();
                 state.roles.insert(key, role.into());
             }
             ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
-                let binding: RawBinding = from_value(&value).unwrap();
+                let binding: RawBinding = deserialize_object(&value).unwrap();
                 state.bindings.insert(key, binding.into_binding().unwrap());
             }
         }
@@ -70,13 +70,13 @@ pub(super) const ALL_RULES: &str =
     "[{verbs: ['*'], apiGroups: ['*'], resources: ['*']}, {verbs: ['*'], nonResourceURLs: ['*']}]";
 
 #[track_caller]
-pub(super) fn who(text: &str) -> Who {
+pub(super) fn subject_query(text: &str) -> Who {
     Who::parse(text).unwrap()
 }
 
 /// A question as on the command line: `get pods/log -n team`, `get deployments.apps`, `get /metrics`.
 #[track_caller]
-pub(super) fn ask(text: &str) -> Request {
+pub(super) fn parse_request(text: &str) -> Request {
     let mut words = text.split(' ');
     let (verb, what) = (words.next().unwrap(), words.next().unwrap());
     if what.starts_with('/') {
@@ -87,12 +87,13 @@ pub(super) fn ask(text: &str) -> Request {
     let mut request = Request::object(verb, group, &format!("{resource}{subresource}"));
     while let Some(flag) = words.next() {
         let word = words.next().unwrap();
-        request = if flag == "-n" { request.within(word) } else { request.named(word) };
+        request = if flag == "-n" { request.in_namespace(word) } else { request.with_name(word) };
     }
-    request.into_sent()
+    request.into_client_request()
 }
 
 #[track_caller]
 pub(super) fn can(state: &State, subject: &str, request: &str) -> bool {
-    Access::of(state, Moment::Stored).can(&who(subject), &ask(request)).verdict == Verdict::Yes
+    AccessView::new(state, Aggregation::AsStored).can(&subject_query(subject), &parse_request(request)).decision
+        == AccessDecision::Allowed
 }

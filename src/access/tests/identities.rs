@@ -1,7 +1,10 @@
 //! From aws-auth to username and groups, trap by trap.
 
-use super::fixture::{mapped, who};
-use crate::access::{Access, Admission, Denial, Moment, Name, Never, Source, Standing, WayUp, Who, ways_up};
+use super::fixture::{mapped, subject_query};
+use crate::access::{
+    AccessView, Aggregation, Authentication, DenialReason, EntryStatus, EscalationPath, IdentitySource, RenderedName,
+    UnmatchableReason, Who, escalation_paths,
+};
 use crate::state::State;
 use crate::state::aws_auth::Section;
 
@@ -11,14 +14,14 @@ const BOB: &str = "arn:aws:iam::111122223333:user/bob";
 /// `username [groups]` of a login, or why there is none.
 #[track_caller]
 fn login(state: &State, subject: &str) -> String {
-    match Access::of(state, Moment::Stored).admit(&who(subject)) {
-        Admission::As(identity) => {
-            let groups: Vec<&str> = identity.groups.iter().map(Name::as_str).collect();
+    match AccessView::new(state, Aggregation::AsStored).authenticate(&subject_query(subject)) {
+        Authentication::Identity(identity) => {
+            let groups: Vec<&str> = identity.groups.iter().map(RenderedName::as_str).collect();
             format!("{} {groups:?}", identity.username.map_or_else(String::new, |name| name.to_string()))
         }
-        Admission::Denied(Denial::NotMapped { .. }) => "not mapped".to_owned(),
-        Admission::Denied(Denial::NotAnInstance { .. }) => "not an instance".to_owned(),
-        Admission::ByChance(logins) => format!("one of {}", logins.len()),
+        Authentication::Denied(DenialReason::NotMapped { .. }) => "not mapped".to_owned(),
+        Authentication::Denied(DenialReason::NotAnInstance { .. }) => "not an instance".to_owned(),
+        Authentication::Ambiguous(logins) => format!("one of {}", logins.len()),
     }
 }
 
@@ -27,9 +30,9 @@ fn roles(text: &str) -> State {
 }
 
 /// The standing of the entries, in their order.
-fn standings(state: &State) -> Vec<Standing> {
-    let access = Access::of(state, Moment::Stored);
-    access.mapping.standings().iter().map(|(_, standing)| standing.clone()).collect()
+fn statuses(state: &State) -> Vec<EntryStatus> {
+    let access = AccessView::new(state, Aggregation::AsStored);
+    access.mapping.statuses().iter().map(|(_, standing)| standing.clone()).collect()
 }
 
 #[test]
@@ -40,7 +43,7 @@ fn an_error_in_a_section_maps_nobody_of_it_and_spares_the_others() {
     ]);
     assert_eq!(login(&state, VIEWER), "not mapped");
     assert_eq!(login(&state, BOB), r#"bob ["system:authenticated"]"#);
-    let access = Access::of(&state, Moment::Stored);
+    let access = AccessView::new(&state, Aggregation::AsStored);
     assert_eq!(access.mapping.unreadable.iter().map(|error| error.section).collect::<Vec<_>>(), [Section::Roles]);
 }
 
@@ -77,7 +80,7 @@ fn of_a_role_the_last_entry_wins_in_whatever_case() {
     let upper = VIEWER.replace("viewer", "Viewer");
     let state = roles(&format!("- rolearn: {VIEWER}\n  username: first\n- rolearn: {upper}\n  username: last\n"));
     assert_eq!(login(&state, VIEWER), r#"last ["system:authenticated"]"#);
-    assert!(matches!(standings(&state).as_slice(), [Standing::Shadowed { .. }, Standing::InForce]));
+    assert!(matches!(statuses(&state).as_slice(), [EntryStatus::Shadowed { .. }, EntryStatus::Active]));
 }
 
 #[test]
@@ -91,7 +94,7 @@ fn of_users_in_other_case_one_answers_by_chance() {
     assert_eq!(login(&users(BOB), BOB), r#"last ["system:authenticated"]"#);
     let state = users(&BOB.replace("bob", "Bob"));
     assert_eq!(login(&state, BOB), "one of 2");
-    assert!(matches!(standings(&state).as_slice(), [Standing::ByChance { .. }, Standing::ByChance { .. }]));
+    assert!(matches!(statuses(&state).as_slice(), [EntryStatus::Ambiguous { .. }, EntryStatus::Ambiguous { .. }]));
 }
 
 #[test]
@@ -101,7 +104,7 @@ fn a_user_under_map_roles_beats_map_users() {
         ("mapUsers", &format!("- userarn: {BOB}\n  username: as-user\n")),
     ]);
     assert_eq!(login(&state, BOB), r#"as-role ["system:authenticated"]"#);
-    assert!(matches!(standings(&state).as_slice(), [Standing::InForce, Standing::Shadowed { .. }]));
+    assert!(matches!(statuses(&state).as_slice(), [EntryStatus::Active, EntryStatus::Shadowed { .. }]));
     let role = mapped(&[("mapUsers", &format!("- userarn: {VIEWER}\n  username: viewer\n"))]);
     assert_eq!(login(&role, VIEWER), r#"viewer ["system:authenticated"]"#);
 }
@@ -118,13 +121,15 @@ fn spellings_that_sts_never_shows_never_match() {
     ] {
         let state = roles(&format!("- rolearn: '{text}'\n  username: viewer\n"));
         assert_eq!(login(&state, caller), "not mapped", "{text}");
-        assert!(matches!(standings(&state).as_slice(), [Standing::Never(_)]), "{text}");
+        assert!(matches!(statuses(&state).as_slice(), [EntryStatus::Unmatchable(_)]), "{text}");
     }
     let state = roles(&format!("- rolearn: {path}\n"));
-    let Admission::Denied(Denial::NotMapped { meant }) = Access::of(&state, Moment::Stored).admit(&who(&path)) else {
+    let Authentication::Denied(DenialReason::NotMapped { near_misses: meant }) =
+        AccessView::new(&state, Aggregation::AsStored).authenticate(&subject_query(&path))
+    else {
         panic!("it must not match");
     };
-    assert_eq!(meant[0].1, Never::Spelling { shown: VIEWER.into() });
+    assert_eq!(meant[0].1, UnmatchableReason::NonCanonicalArn { canonical: VIEWER.into() });
 }
 
 #[test]
@@ -137,8 +142,8 @@ fn root_is_the_root_user_and_an_account_gives_nothing_but_admission() {
     let caller = "arn:aws:sts::012345678901:assumed-role/Viewer/me";
     assert_eq!(login(&account, caller), r#"arn:aws:iam::012345678901:role/Viewer ["system:authenticated"]"#);
     assert_eq!(login(&account, VIEWER), "not mapped");
-    let access = Access::of(&account, Moment::Stored);
-    assert_eq!(access.mapping.accounts().collect::<Vec<_>>(), ["012345678901"]);
+    let access = AccessView::new(&account, Aggregation::AsStored);
+    assert_eq!(access.mapping.account_ids().collect::<Vec<_>>(), ["012345678901"]);
 }
 
 #[test]
@@ -149,7 +154,7 @@ fn sso_patterns_never_match_on_eks() {
         let state = roles(&format!("- sso: {sso}\n  username: admin\n  groups: ['system:masters']\n"));
         assert_eq!(login(&state, role), "not mapped");
         assert_eq!(login(&state, &role.replace("_Admin_", "_Admin_extra_")), "not mapped");
-        assert_eq!(standings(&state), [Standing::Never(Never::Sso)]);
+        assert_eq!(statuses(&state), [EntryStatus::Unmatchable(UnmatchableReason::Sso)]);
     }
     assert_eq!(login(&roles(&format!("- rolearn: {role}\n")), role), r#" ["system:authenticated"]"#);
 }
@@ -161,12 +166,14 @@ fn templates_are_rendered_in_the_username_and_in_every_group() {
     ));
     let me = "arn:aws:sts::111122223333:assumed-role/viewer/me@x";
     assert_eq!(login(&state, me), r#"v:me-x ["team-me-x", "", "", "g", "system:authenticated"]"#);
-    let Admission::As(identity) = Access::of(&state, Moment::Stored).admit(&who(VIEWER)) else {
+    let Authentication::Identity(identity) =
+        AccessView::new(&state, Aggregation::AsStored).authenticate(&subject_query(VIEWER))
+    else {
         panic!("it must match");
     };
     // Of the role alone the group is open: it is no literal group.
-    assert_eq!(identity.groups[0], Name::Open("team-{{SessionName}}".into()));
-    assert!(!identity.is_in("team-{{SessionName}}") && identity.is_in("g"));
+    assert_eq!(identity.groups[0], RenderedName::PerSession("team-{{SessionName}}".into()));
+    assert!(!identity.is_in_group("team-{{SessionName}}") && identity.is_in_group("g"));
 }
 
 #[test]
@@ -176,15 +183,15 @@ fn an_entry_for_machines_denies_people() {
     assert_eq!(login(&state, "arn:aws:sts::111122223333:assumed-role/viewer/me"), "not an instance");
     assert!(login(&state, VIEWER).starts_with("system:node:{{EC2PrivateDNSName}} "));
     // A machine is what it seems.
-    assert_eq!(ways_up(&Access::of(&state, Moment::Stored), &who(VIEWER)), []);
+    assert_eq!(escalation_paths(&AccessView::new(&state, Aggregation::AsStored), &subject_query(VIEWER)), []);
 }
 
 #[test]
 fn usernames_of_the_cluster_itself_work_and_are_ways_up() {
     let name_of = |username: &str| {
         let state = roles(&format!("- rolearn: {VIEWER}\n  username: '{username}'\n  groups: []\n"));
-        let ways = ways_up(&Access::of(&state, Moment::Stored), &who(VIEWER));
-        ways.iter().map(WayUp::name).collect::<Vec<_>>()
+        let ways = escalation_paths(&AccessView::new(&state, Aggregation::AsStored), &subject_query(VIEWER));
+        ways.iter().map(EscalationPath::name).collect::<Vec<_>>()
     };
     for username in ["system:kube-controller-manager", "system:node:x", "system:serviceaccount:kube-system:x"] {
         assert_eq!(name_of(username), ["reserved-username"], "{username}");
@@ -209,10 +216,12 @@ fn everybody_who_logs_in_is_authenticated_but_anonymous() {
 #[test]
 fn an_identity_knows_the_line_of_its_entry() {
     let state = roles(&format!("# nodes\n\n- rolearn: {VIEWER}\n  username: viewer\n"));
-    let Admission::As(identity) = Access::of(&state, Moment::Stored).admit(&who(VIEWER)) else {
+    let Authentication::Identity(identity) =
+        AccessView::new(&state, Aggregation::AsStored).authenticate(&subject_query(VIEWER))
+    else {
         panic!("it must match");
     };
-    let Source::Entry(place) = identity.source else {
+    let IdentitySource::Entry(place) = identity.source else {
         panic!("an entry answers");
     };
     assert_eq!((place.section, place.line, place.principal.as_str()), (Section::Roles, Some(3), VIEWER));
@@ -221,7 +230,7 @@ fn an_identity_knows_the_line_of_its_entry() {
 #[test]
 fn subjects_are_parsed_as_they_are_shown() {
     for text in [VIEWER, "user:alice", "group:system:masters", "sa:ci/bot", "account:111122223333"] {
-        assert_eq!(who(text).to_string(), text);
+        assert_eq!(subject_query(text).to_string(), text);
     }
     assert_eq!(
         Who::parse("alice").unwrap_err().to_string(),

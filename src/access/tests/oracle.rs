@@ -2,34 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use crate::access::{Moment, Request, Session, Who};
+use crate::access::{Aggregation, Request, SessionName, Who};
 use crate::names::ObjectKey;
 use crate::state::State;
-use crate::state::aws_auth::{Entry, Principal, Section};
+use crate::state::aws_auth::{Entry, EntryPrincipal, Section};
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
 /// A login: a username and groups; what the question leaves open is none.
-pub(crate) type Login = (Option<String>, Vec<String>);
+pub(crate) type OracleLogin = (Option<String>, Vec<String>);
 
 /// How many of the logins of somebody may do something, and how many there are.
-pub(crate) fn allowed(state: &State, moment: Moment, who: &Who, request: &Request) -> (usize, usize) {
+pub(crate) fn allowed(state: &State, moment: Aggregation, who: &Who, request: &Request) -> (usize, usize) {
     let logins = logins(state, who);
-    of_logins(state, moment, &logins, request)
+    count_allowed(state, moment, &logins, request)
 }
 
 /// The same for many requests.
-pub(crate) fn all_allowed(state: &State, moment: Moment, who: &Who, requests: &[Request]) -> Vec<(usize, usize)> {
+pub(crate) fn all_allowed(state: &State, moment: Aggregation, who: &Who, requests: &[Request]) -> Vec<(usize, usize)> {
     let logins = logins(state, who);
-    requests.iter().map(|request| of_logins(state, moment, &logins, request)).collect()
+    requests.iter().map(|request| count_allowed(state, moment, &logins, request)).collect()
 }
 
-fn of_logins(state: &State, moment: Moment, logins: &[Option<Login>], request: &Request) -> (usize, usize) {
+fn count_allowed(
+    state: &State,
+    moment: Aggregation,
+    logins: &[Option<OracleLogin>],
+    request: &Request,
+) -> (usize, usize) {
     let allowing =
         logins.iter().filter(|login| login.as_ref().is_some_and(|login| allows(state, moment, login, request)));
     (allowing.count(), logins.len())
 }
 
-fn logins(state: &State, who: &Who) -> Vec<Option<Login>> {
+fn logins(state: &State, who: &Who) -> Vec<Option<OracleLogin>> {
     let own = |name: &str, groups: &[&str]| {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
         vec![Some(authenticated(Some(name.to_owned()), groups))]
@@ -54,13 +59,13 @@ fn logins(state: &State, who: &Who) -> Vec<Option<Login>> {
             let arn = caller.canonical();
             let mut roles = BTreeMap::new();
             for entry in entries(state, Section::Roles) {
-                if let Principal::Role(text) = &entry.principal {
+                if let EntryPrincipal::Role(text) = &entry.principal {
                     roles.insert(text.to_lowercase(), entry.clone());
                 }
             }
             let mut users = BTreeMap::new();
             for entry in entries(state, Section::Users) {
-                if let Principal::User(text) = &entry.principal {
+                if let EntryPrincipal::User(text) = &entry.principal {
                     users.insert(text.clone(), entry.clone());
                 }
             }
@@ -68,7 +73,7 @@ fn logins(state: &State, who: &Who) -> Vec<Option<Login>> {
                 let found: Vec<&Entry> =
                     map.iter().filter(|(key, _)| key.eq_ignore_ascii_case(arn)).map(|(_, entry)| entry).collect();
                 if !found.is_empty() {
-                    let login = |entry: &&Entry| rendered(entry, caller.account(), caller.session());
+                    let login = |entry: &&Entry| render_entry(entry, caller.account(), caller.session());
                     return found.iter().map(login).collect();
                 }
             }
@@ -81,24 +86,24 @@ fn logins(state: &State, who: &Who) -> Vec<Option<Login>> {
 }
 
 fn is_account(entry: &Entry, id: &str) -> bool {
-    matches!(&entry.principal, Principal::Account(account) if account == id)
+    matches!(&entry.principal, EntryPrincipal::Account(account) if account == id)
 }
 
 fn entries(state: &State, section: Section) -> Vec<Entry> {
-    let reading = state.aws_auth.as_ref().map(|auth| auth.reading(section));
+    let reading = state.aws_auth.as_ref().map(|auth| auth.parse_section(section));
     match reading {
         None => Vec::new(),
         Some(Ok(reading)) => reading.entries.into_iter().map(|found| found.entry).collect(),
-        Some(Err(error)) => error.standing,
+        Some(Err(error)) => error.partial_entries,
     }
 }
 
-fn rendered(entry: &Entry, account: &str, session: &Session) -> Option<Login> {
+fn render_entry(entry: &Entry, account: &str, session: &SessionName) -> Option<OracleLogin> {
     let render = |template: &str| -> Option<Option<String>> {
         let text = template.replace("{{AccountID}}", account);
         match session {
-            Session::Unknown => Some((!text.contains("{{Session") && !text.contains("{{EC2")).then_some(text)),
-            Session::Known(name) => {
+            SessionName::Unknown => Some((!text.contains("{{Session") && !text.contains("{{EC2")).then_some(text)),
+            SessionName::Known(name) => {
                 if text.contains("{{EC2PrivateDNSName}}") {
                     return name.starts_with("i-").then_some(None);
                 }
@@ -115,7 +120,7 @@ fn rendered(entry: &Entry, account: &str, session: &Session) -> Option<Login> {
     Some(authenticated(username, groups))
 }
 
-fn authenticated(username: Option<String>, mut groups: Vec<String>) -> Login {
+fn authenticated(username: Option<String>, mut groups: Vec<String>) -> OracleLogin {
     let has = groups.iter().any(|group| group == "system:authenticated" || group == "system:unauthenticated");
     if username.as_deref() != Some("system:anonymous") && !has {
         groups.push("system:authenticated".to_owned());
@@ -123,7 +128,7 @@ fn authenticated(username: Option<String>, mut groups: Vec<String>) -> Login {
     (username, groups)
 }
 
-pub(crate) fn allows(state: &State, moment: Moment, (username, groups): &Login, request: &Request) -> bool {
+pub(crate) fn allows(state: &State, moment: Aggregation, (username, groups): &OracleLogin, request: &Request) -> bool {
     if groups.iter().any(|group| group == "system:masters") {
         return true;
     }
@@ -147,12 +152,12 @@ pub(crate) fn allows(state: &State, moment: Moment, (username, groups): &Login, 
         };
         counts
             && binding.subjects.iter().any(means)
-            && rules(state, moment, &role).iter().any(|rule| grants(rule, request))
+            && rules(state, moment, &role).iter().any(|rule| rule_allows(rule, request))
     })
 }
 
 /// Runs the controller over all roles until nothing changes; there must be no circle.
-pub(crate) fn rules(state: &State, moment: Moment, key: &ObjectKey) -> Vec<Rule> {
+pub(crate) fn rules(state: &State, moment: Aggregation, key: &ObjectKey) -> Vec<Rule> {
     if state.roles.values().all(|role| role.aggregation.is_none()) {
         return state.roles.get(key).map(|role| role.rules.clone()).unwrap_or_default();
     }
@@ -162,7 +167,8 @@ pub(crate) fn rules(state: &State, moment: Moment, key: &ObjectKey) -> Vec<Rule>
         let now = roles.clone();
         for (name, role) in &mut roles {
             let stored = state.roles.get(name).is_some_and(|stored| !stored.rules.is_empty());
-            let Some(selectors) = role.aggregation.clone().filter(|_| moment == Moment::Settled || !stored) else {
+            let Some(selectors) = role.aggregation.clone().filter(|_| moment == Aggregation::Reconciled || !stored)
+            else {
                 continue;
             };
             let mut next: Vec<Rule> = Vec::new();
@@ -182,7 +188,7 @@ pub(crate) fn rules(state: &State, moment: Moment, key: &ObjectKey) -> Vec<Rule>
     }
 }
 
-fn grants(rule: &Rule, request: &Request) -> bool {
+fn rule_allows(rule: &Rule, request: &Request) -> bool {
     let has = |list: &[String], word: &str| list.iter().any(|one| one == "*" || one == word);
     match request {
         Request::Url { verb, path } => {

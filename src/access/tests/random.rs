@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::access::{Request, Who};
 use crate::names::ObjectKey;
 use crate::state::State;
-use crate::state::mapping::AwsAuth;
-use crate::state::meta::Meta;
+use crate::state::config_map::AwsAuth;
 use crate::state::object::{Binding, Role};
+use crate::state::object_meta::ObjectMeta;
 use crate::state::rbac::{RoleRef, Rule, Selector, Subject};
 
 const ACCOUNT: &str = "111122223333";
@@ -50,9 +50,9 @@ fn cluster_rules() -> impl Strategy<Value = Vec<Rule>> {
 
 /// `a1` and `a2` are aggregated, `a1` through `a2` at times; the others carry their labels at times.
 fn roles() -> impl Strategy<Value = Vec<(ObjectKey, Role)>> {
-    let labelled = |labels: Vec<&str>| Meta {
+    let labelled = |labels: Vec<&str>| ObjectMeta {
         labels: labels.into_iter().map(|label| (label.to_owned(), "true".to_owned())).collect(),
-        ..Meta::default()
+        ..ObjectMeta::default()
     };
     let plain = (select(&["c0", "c1", "c2"][..]), cluster_rules(), subsequence(vec!["to-a1", "to-a2"], 0..=2))
         .prop_map(move |(name, rules, labels)| {
@@ -70,7 +70,7 @@ fn roles() -> impl Strategy<Value = Vec<(ObjectKey, Role)>> {
         },
     );
     let local = (select(&["n1", "n2"][..]), vec(object_rule(), 0..=2)).prop_map(|(namespace, rules)| {
-        (ObjectKey::role(namespace, "r0"), Role { meta: Meta::default(), rules, aggregation: None })
+        (ObjectKey::role(namespace, "r0"), Role { meta: ObjectMeta::default(), rules, aggregation: None })
     });
     vec(prop_oneof![3 => plain, 1 => gathered, 1 => local], 0..=6)
 }
@@ -93,7 +93,7 @@ fn bindings() -> impl Strategy<Value = Vec<(ObjectKey, Binding)>> {
     let namespace = prop_oneof![Just(None), Just(Some("n1")), Just(Some("n2"))];
     let one = (select(&["b0", "b1", "b2"][..]), namespace, role, subsequence(subjects(), 0..=3));
     let one = one.prop_map(|(name, namespace, role_ref, subjects)| {
-        (ObjectKey::binding(namespace, name), Binding { meta: Meta::default(), role_ref, subjects })
+        (ObjectKey::binding(namespace, name), Binding { meta: ObjectMeta::default(), role_ref, subjects })
     });
     vec(one, 0..=6)
 }
@@ -137,7 +137,7 @@ pub(super) fn state() -> impl Strategy<Value = State> {
 }
 
 /// Two states of which the second is the first with some parts of a third in it.
-pub(crate) fn pair() -> impl Strategy<Value = (State, State)> {
+pub(crate) fn state_pair() -> impl Strategy<Value = (State, State)> {
     let parts = btree_map(0..4_usize, any::<bool>(), 4);
     (state(), state(), parts, vec(any::<bool>(), 16)).prop_map(|(one, third, parts, coins)| {
         let mut other = one.clone();
@@ -161,7 +161,7 @@ pub(crate) fn pair() -> impl Strategy<Value = (State, State)> {
     })
 }
 
-pub(super) fn everybody() -> Vec<Who> {
+pub(super) fn all_subjects() -> Vec<Who> {
     [
         "arn:aws:iam::111122223333:role/viewer",
         "arn:aws:sts::111122223333:assumed-role/viewer/me@x",
@@ -186,14 +186,14 @@ pub(super) fn everybody() -> Vec<Who> {
 }
 
 /// Every question in which a rule or a binding could tell a difference, `z` standing for all other words.
-pub(super) fn questions() -> Vec<Request> {
+pub(super) fn all_requests() -> Vec<Request> {
     let mut all = Vec::new();
     for verb in ["get", "list", "create", "z"] {
         for group in ["", "apps", "z"] {
             for resource in ["pods", "secrets", "deployments", "z", "pods/log", "secrets/log", "pods/z", "z/z"] {
                 for name in ["", "a", "n1", "z"] {
                     for namespace in ["", "n1", "n2", "z"] {
-                        all.push(Request::object(verb, group, resource).named(name).within(namespace));
+                        all.push(Request::object(verb, group, resource).with_name(name).in_namespace(namespace));
                     }
                 }
             }
@@ -207,8 +207,8 @@ pub(super) fn questions() -> Vec<Request> {
     all
 }
 
-pub(super) fn some_questions() -> impl Strategy<Value = Vec<Request>> {
+pub(super) fn some_requests() -> impl Strategy<Value = Vec<Request>> {
     let (urls, objects): (Vec<Request>, Vec<Request>) =
-        questions().into_iter().partition(|question| matches!(question, Request::Url { .. }));
+        all_requests().into_iter().partition(|question| matches!(question, Request::Url { .. }));
     vec(prop_oneof![5 => select(objects), 1 => select(urls)], 24)
 }

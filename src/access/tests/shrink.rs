@@ -74,43 +74,48 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::access::tests::fixture::{ask, who};
-    use crate::access::tests::real::case::Case;
-    use crate::access::{Access, Moment, Verdict, allows};
+    use crate::access::tests::fixture::{parse_request, subject_query};
+    use crate::access::tests::real::case::RandomCase;
+    use crate::access::{AccessDecision, AccessView, Aggregation, rule_allows};
 
     const LOG: &str = "get pods/log named a -n real-a";
 
     /// An evaluator that is wrong in one point: it takes `pods/*` for the subresources of pods.
-    fn wrong(case: &Case) -> bool {
-        let state = case.written().unwrap();
-        let log = ask(LOG);
+    fn wrong(case: &RandomCase) -> bool {
+        let state = case.to_state().unwrap();
+        let log = parse_request(LOG);
         let shown = |rule: &crate::state::rbac::Rule| {
             let mut rule = rule.clone();
             if rule.resources.iter().any(|word| word == "pods/*") {
                 rule.resources.push("pods/log".to_owned());
             }
-            allows(&rule, &log)
+            rule_allows(&rule, &log)
         };
-        let access = Access::of(&state, Moment::Stored);
+        let access = AccessView::new(&state, Aggregation::AsStored);
         let counts = |namespace: Option<&str>| namespace.is_none_or(|namespace| namespace == "real-a");
-        access.held(&who("user:u1")).iter().any(|held| counts(held.namespace) && shown(held.chain.rule))
+        access
+            .effective_rules(&subject_query("user:u1"))
+            .iter()
+            .any(|held| counts(held.namespace) && shown(held.path.rule))
     }
 
-    fn right(case: &Case) -> bool {
-        let state = case.written().unwrap();
-        let access = Access::of(&state, Moment::Stored);
-        access.can(&who("user:u1"), &ask(LOG)).verdict == Verdict::Yes
+    fn right(case: &RandomCase) -> bool {
+        let state = case.to_state().unwrap();
+        let access = AccessView::new(&state, Aggregation::AsStored);
+        access.can(&subject_query("user:u1"), &parse_request(LOG)).decision == AccessDecision::Allowed
     }
 
     #[test]
     fn what_a_wrong_evaluator_gets_wrong_shrinks_to_one_word_of_each() {
-        let found =
-            (0..1000).map(Case::random).find(|case| case.written().is_ok() && wrong(case) != right(case)).unwrap();
+        let found = (0..1000)
+            .map(RandomCase::random)
+            .find(|case| case.to_state().is_ok() && wrong(case) != right(case))
+            .unwrap();
         let mut asked = 0;
         let small = shrink(found.value(), TRIES, &mut |value| {
             asked += 1;
-            let case = Case::of(value.clone());
-            case.is_whole() && wrong(&case) != right(&case)
+            let case = RandomCase::from_value(value.clone());
+            case.is_valid() && wrong(&case) != right(&case)
         });
         let objects = small["objects"].as_array().unwrap();
         assert_eq!(objects.len(), 2, "{small:#}");

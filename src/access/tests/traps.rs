@@ -1,7 +1,7 @@
 //! What surprises people about RBAC, trap by trap.
 
-use super::fixture::{ALL_RULES, ask, binding, can, cluster_role, mapped, state, who};
-use crate::access::{Access, Lack, Miss, Moment, Verdict};
+use super::fixture::{ALL_RULES, binding, can, cluster_role, mapped, parse_request, state, subject_query};
+use crate::access::{AccessDecision, AccessView, Aggregation, NearMiss, RuleMismatch};
 use crate::state::State;
 
 const VIEWER: &str = "[{verbs: [get, list], apiGroups: ['*'], resources: ['*']}]";
@@ -33,13 +33,16 @@ fn names_limit_what_has_a_name() {
 fn a_binding_to_a_missing_role_is_pending_and_comes_alive_with_it() {
     let bound = binding("b", None, "ghost", ("Group", "dev"));
     let before = state(&bound);
-    let access = Access::of(&before, Moment::Stored);
-    let answer = access.can(&who("group:dev"), &ask("get pods"));
-    assert_eq!(answer.verdict, Verdict::No);
-    assert!(matches!(answer.misses.as_slice(), [Miss::Pending { .. }]));
-    assert_eq!(access.pending().iter().map(|(key, _)| key.name()).collect::<Vec<_>>(), ["b"]);
+    let access = AccessView::new(&before, Aggregation::AsStored);
+    let answer = access.can(&subject_query("group:dev"), &parse_request("get pods"));
+    assert_eq!(answer.decision, AccessDecision::Denied);
+    assert!(matches!(answer.near_misses.as_slice(), [NearMiss::MissingRole { .. }]));
+    assert_eq!(access.dangling_bindings().iter().map(|(key, _)| key.name()).collect::<Vec<_>>(), ["b"]);
     let after = state(&(bound + &cluster_role("ghost", "{}", VIEWER)));
-    assert!(can(&after, "group:dev", "get pods") && Access::of(&after, Moment::Stored).pending().is_empty());
+    assert!(
+        can(&after, "group:dev", "get pods")
+            && AccessView::new(&after, Aggregation::AsStored).dangling_bindings().is_empty()
+    );
 }
 
 #[test]
@@ -79,18 +82,22 @@ fn masters_need_no_rules_and_come_first() {
          - rolearn: arn:aws:iam::111122223333:role/b\n  username: b\n  groups: ['system:masters']\n",
     )])
     .aws_auth;
-    let access = Access::of(&state, Moment::Stored);
-    let answer = access.who_can(&ask("get secrets -n team"));
-    let named =
-        |list: &[std::rc::Rc<crate::access::Principal>]| list.iter().map(|p| p.who.to_string()).collect::<Vec<_>>();
-    assert_eq!(named(&answer.masters), ["arn:aws:iam::111122223333:role/b"]);
-    assert_eq!(named(&answer.principals), ["arn:aws:iam::111122223333:role/a"]);
-    let [holder] = answer.holders.as_slice() else {
-        panic!("one group is bound: {:?}", answer.holders);
+    let access = AccessView::new(&state, Aggregation::AsStored);
+    let answer = access.who_can(&parse_request("get secrets -n team"));
+    let named = |list: &[std::rc::Rc<crate::access::MappedPrincipal>]| {
+        list.iter().map(|p| p.subject.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(holder.behind[0].principal, "arn:aws:iam::111122223333:role/a");
-    let delete = access.who_can(&ask("delete nodes named n"));
-    assert_eq!((named(&delete.masters).len(), named(&delete.principals).len(), delete.holders.len()), (1, 0, 0));
+    assert_eq!(named(&answer.system_masters), ["arn:aws:iam::111122223333:role/b"]);
+    assert_eq!(named(&answer.principals), ["arn:aws:iam::111122223333:role/a"]);
+    let [holder] = answer.subjects.as_slice() else {
+        panic!("one group is bound: {:?}", answer.subjects);
+    };
+    assert_eq!(holder.entries[0].principal, "arn:aws:iam::111122223333:role/a");
+    let delete = access.who_can(&parse_request("delete nodes named n"));
+    assert_eq!(
+        (named(&delete.system_masters).len(), named(&delete.principals).len(), delete.subjects.len()),
+        (1, 0, 0)
+    );
     assert!(can(&state, "arn:aws:iam::111122223333:role/b", "get /metrics"));
     // The group itself is no binding, and still everything.
     assert!(can(&State::default(), "group:system:masters", "delete nodes named n"));
@@ -116,22 +123,22 @@ fn a_no_says_what_was_missing() {
             + &binding("b", Some("team"), "x", ("User", "u"))
             + &binding("c", Some("prod"), "x", ("User", "other"))),
     );
-    let access = Access::of(&state, Moment::Stored);
+    let access = AccessView::new(&state, Aggregation::AsStored);
     let lack = |question: &str| {
-        let answer = access.can(&who("user:u"), &ask(question));
-        assert_eq!(answer.verdict, Verdict::No);
+        let answer = access.can(&subject_query("user:u"), &parse_request(question));
+        assert_eq!(answer.decision, AccessDecision::Denied);
         answer
-            .misses
+            .near_misses
             .iter()
             .filter_map(|miss| match miss {
-                Miss::Rule { lack, .. } => Some(*lack),
-                Miss::Pending { .. } => None,
+                NearMiss::Rule { mismatch: lack, .. } => Some(*lack),
+                NearMiss::MissingRole { .. } => None,
             })
             .collect::<Vec<_>>()
     };
-    assert_eq!(lack("get secrets named db -n prod"), [Lack::Namespace]);
-    assert_eq!(lack("list secrets named db -n team"), [Lack::Verb]);
-    assert_eq!(lack("get secrets named web -n team"), [Lack::Name]);
-    assert_eq!(lack("get configmaps named db -n team"), [Lack::Resource]);
+    assert_eq!(lack("get secrets named db -n prod"), [RuleMismatch::Namespace]);
+    assert_eq!(lack("list secrets named db -n team"), [RuleMismatch::Verb]);
+    assert_eq!(lack("get secrets named web -n team"), [RuleMismatch::Name]);
+    assert_eq!(lack("get configmaps named db -n team"), [RuleMismatch::Resource]);
     assert_eq!(lack("get pods named web -n team"), []);
 }

@@ -6,31 +6,34 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::table::{FOUND, Found, KINDS, bodies, key, object, plain, writes};
-use crate::cluster::connection::Connection;
-use crate::cluster::kubeconfig::{Lookup, Wanted, resolve};
-use crate::cluster::live::{LiveCluster, path};
+use super::write_cases::{
+    EXISTING_OBJECTS, ExistingObject, WRITABLE_KINDS, build_object, create_bodies, minimal_object, object_key,
+    writes_for,
+};
+use crate::cluster::api_client::ApiClient;
+use crate::cluster::kubeconfig::{ContextSelector, KubeconfigSource, load_context};
+use crate::cluster::live::{LiveCluster, object_path};
 use crate::cluster::snapshot::SnapshotCluster;
-use crate::cluster::{ClusterError, ReadCluster, WriteCluster, Written};
+use crate::cluster::{ClusterError, ReadCluster, WriteCluster, WriteOutcome};
 use crate::names::ObjectKey;
-use crate::state::validate::key_of;
-use crate::state::write::{Expected, Refusal, Version, Write, without_empty};
+use crate::state::validate::parse_object_key;
+use crate::state::write::{ObjectVersion, ResolvedPrecondition, Write, WriteError, prune_empty};
 use crate::test_cluster::TestCluster;
 
 /// How a write ended, without the words and the versions.
-fn class(end: &Result<Written, ClusterError>) -> String {
+fn outcome_class(end: &Result<WriteOutcome, ClusterError>) -> String {
     match end {
-        Ok(Written::Stored(_)) => "stored".to_owned(),
-        Ok(Written::Unchanged(_)) => "unchanged".to_owned(),
-        Ok(Written::Deleted) => "deleted".to_owned(),
-        Ok(Written::Waiting(finalizers)) => format!("waiting for {finalizers:?}"),
-        Err(ClusterError::Refused { refusal: Refusal::Invalid(_), .. }) => "invalid".to_owned(),
-        Err(ClusterError::Refused { refusal, .. }) => format!("{refusal:?}"),
+        Ok(WriteOutcome::Stored(_)) => "stored".to_owned(),
+        Ok(WriteOutcome::Unchanged(_)) => "unchanged".to_owned(),
+        Ok(WriteOutcome::Deleted) => "deleted".to_owned(),
+        Ok(WriteOutcome::Terminating(finalizers)) => format!("waiting for {finalizers:?}"),
+        Err(ClusterError::Rejected { refusal: WriteError::Invalid(_), .. }) => "invalid".to_owned(),
+        Err(ClusterError::Rejected { refusal, .. }) => format!("{refusal:?}"),
         Err(other) => format!("{other:?}"),
     }
 }
 
-static REAL: LazyLock<TestCluster> = LazyLock::new(|| {
+static TEST_CLUSTER: LazyLock<TestCluster> = LazyLock::new(|| {
     let real = TestCluster::start();
     real.create_namespace("differential", &[]);
     real.create_namespace("ending", &[]);
@@ -38,86 +41,86 @@ static REAL: LazyLock<TestCluster> = LazyLock::new(|| {
     real.admin("DELETE", "/api/v1/namespaces/ending", None);
     real
 });
-static TURN: Mutex<()> = Mutex::new(());
+static CLUSTER_LOCK: Mutex<()> = Mutex::new(());
 
-pub(super) struct Bench {
-    _turn: MutexGuard<'static, ()>,
-    pub(super) real: &'static TestCluster,
+pub(super) struct DifferentialFixture {
+    _guard: MutexGuard<'static, ()>,
+    pub(super) cluster: &'static TestCluster,
     pub(super) runtime: Runtime,
     pub(super) live: LiveCluster,
     folder: tempfile::TempDir,
 }
 
-impl Bench {
+impl DifferentialFixture {
     pub(super) fn new() -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let lookup = Lookup { file: Some(REAL.kubeconfig()), env: BTreeMap::new() };
+        let turn = CLUSTER_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        let lookup = KubeconfigSource { file: Some(TEST_CLUSTER.kubeconfig()), env: BTreeMap::new() };
         let runtime = Runtime::new().unwrap();
         let live = runtime.block_on(async {
-            let (config, _) = resolve(&Wanted::Current, &lookup).await.unwrap();
-            LiveCluster::new(Connection::new(config).await.unwrap())
+            let (config, _) = load_context(&ContextSelector::Current, &lookup).await.unwrap();
+            LiveCluster::new(ApiClient::new(config).await.unwrap())
         });
-        Self { _turn: turn, real: &REAL, runtime, live, folder: tempfile::TempDir::new().unwrap() }
+        Self { _guard: turn, cluster: &TEST_CLUSTER, runtime, live, folder: tempfile::TempDir::new().unwrap() }
     }
 
     fn get(&self, key: &ObjectKey) -> Option<Value> {
-        let (status, object) = self.real.admin("GET", &path(key), None);
+        let (status, object) = self.cluster.admin("GET", &object_path(key), None);
         (status == 200).then_some(object)
     }
 
     fn patch(&self, key: &ObjectKey, patch: &Value) {
         let kind = Some("application/merge-patch+json");
-        self.real.request(self.real.admin_token(), "PATCH", &path(key), kind, Some(patch));
+        self.cluster.request(self.cluster.admin_token(), "PATCH", &object_path(key), kind, Some(patch));
     }
 
     pub(super) fn create(&self, object: &Value) -> Value {
-        let key = key_of(object).unwrap().unwrap();
-        let (collection, _) = path(&key).rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-        let (status, answer) = self.real.admin("POST", &collection, Some(object));
+        let key = parse_object_key(object).unwrap().unwrap();
+        let (collection, _) = object_path(&key).rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let (status, answer) = self.cluster.admin("POST", &collection, Some(object));
         assert_eq!(status, 201, "{answer}");
         answer
     }
 
-    fn clear(&self, key: &ObjectKey) {
+    fn remove(&self, key: &ObjectKey) {
         if self.get(key).is_none() {
             return;
         }
         self.patch(key, &json!({ "metadata": { "finalizers": null } }));
-        self.real.admin("DELETE", &path(key), None);
+        self.cluster.admin("DELETE", &object_path(key), None);
     }
 
     /// Brings the object to its state, and says what a plan made before knows of it.
-    fn prepare(&self, key: &ObjectKey, found: Found) -> Expected {
-        self.clear(key);
-        if found == Found::Nothing {
-            return Expected::Absent;
+    fn prepare_object(&self, key: &ObjectKey, found: ExistingObject) -> ResolvedPrecondition {
+        self.remove(key);
+        if found == ExistingObject::Absent {
+            return ResolvedPrecondition::Absent;
         }
-        let mut first = plain(key);
-        if matches!(found, Found::Deleting | Found::Held) {
+        let mut first = minimal_object(key);
+        if matches!(found, ExistingObject::Terminating | ExistingObject::WithFinalizer) {
             first["metadata"]["finalizers"] = json!(["example.com/held"]);
         }
         let mut read = self.create(&first);
         match found {
-            Found::Nothing | Found::AsRead | Found::Held => {}
-            Found::Moved => self.patch(key, &json!({ "metadata": { "annotations": { "moved": "yes" } } })),
-            Found::Gone | Found::Another => self.clear(key),
-            Found::Deleting => {
-                self.real.admin("DELETE", &path(key), None);
+            ExistingObject::Absent | ExistingObject::Unchanged | ExistingObject::WithFinalizer => {}
+            ExistingObject::Modified => self.patch(key, &json!({ "metadata": { "annotations": { "moved": "yes" } } })),
+            ExistingObject::Deleted | ExistingObject::Recreated => self.remove(key),
+            ExistingObject::Terminating => {
+                self.cluster.admin("DELETE", &object_path(key), None);
                 read = self.get(key).unwrap();
             }
         }
-        if found == Found::Another {
-            self.create(&plain(key));
+        if found == ExistingObject::Recreated {
+            self.create(&minimal_object(key));
         }
-        Expected::Version(Version::of(&read).unwrap())
+        ResolvedPrecondition::Version(ObjectVersion::from_object(&read).unwrap())
     }
 
     /// What a snapshot of the cluster would be, as far as it concerns the key.
     fn snapshot(&self, key: &ObjectKey) -> SnapshotCluster {
-        let (_, mut namespaces) = self.real.admin("GET", "/api/v1/namespaces", None);
+        let (_, mut namespaces) = self.cluster.admin("GET", "/api/v1/namespaces", None);
         let mut items = namespaces["items"].as_array_mut().map(std::mem::take).unwrap();
         for item in &mut items {
-            *item = object(
+            *item = build_object(
                 &ObjectKey::new(crate::names::ObjectKind::Namespace, None, item["metadata"]["name"].as_str().unwrap())
                     .unwrap(),
                 item,
@@ -125,29 +128,40 @@ impl Bench {
         }
         items.extend(self.get(key));
         let file = self.folder.path().join("snapshot.json");
-        write(&file, &json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string());
+        write_file(&file, &json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string());
         SnapshotCluster::open(&[file]).unwrap()
     }
 
     /// Both ends of the write, and both objects after.
-    fn both(&self, key: &ObjectKey, write: &Write, expected: &Expected) -> [(String, Option<Value>); 2] {
+    fn write_to_both(
+        &self,
+        key: &ObjectKey,
+        write: &Write,
+        expected: &ResolvedPrecondition,
+    ) -> [(String, Option<Value>); 2] {
         let snapshot = self.snapshot(key);
         let run = &self.runtime;
         let offline = run.block_on(snapshot.write(key, write, expected));
-        let after =
-            run.block_on(snapshot.export()).unwrap().into_iter().find(|one| key_of(one) == Ok(Some(key.clone())));
+        let after = run
+            .block_on(snapshot.export())
+            .unwrap()
+            .into_iter()
+            .find(|one| parse_object_key(one) == Ok(Some(key.clone())));
         let live = run.block_on(self.live.write(key, write, expected));
-        [(class(&live), self.get(key).map(stored)), (class(&offline), after.map(stored))]
+        [
+            (outcome_class(&live), self.get(key).map(remove_server_fields)),
+            (outcome_class(&offline), after.map(remove_server_fields)),
+        ]
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test has no World")]
-fn write(path: &std::path::Path, text: &str) {
+fn write_file(path: &std::path::Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
 /// Without what the server fills in.
-fn stored(mut object: Value) -> Value {
+fn remove_server_fields(mut object: Value) -> Value {
     let metadata = object["metadata"].as_object_mut().unwrap();
     for field in [
         "uid",
@@ -166,31 +180,32 @@ fn stored(mut object: Value) -> Value {
     for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
         subject.as_object_mut().unwrap().shift_remove("apiGroup");
     }
-    without_empty(&object)
+    prune_empty(&object)
 }
 
 /// A data value of a mebibyte is nobody's reading.
-fn shown(different: &[String]) -> String {
+fn format_differences(different: &[String]) -> String {
     let lines = different.iter().flat_map(|one| one.lines());
     lines.map(|line| line.chars().take(300).collect::<String>() + "\n").collect()
 }
 
 #[test]
 fn a_snapshot_answers_every_write_as_the_api_server_does() {
-    let bench = Bench::new();
+    let bench = DifferentialFixture::new();
     let mut different = Vec::new();
     let mut seen = BTreeMap::new();
-    for kind in KINDS {
-        let key = key(kind, "differential");
-        for found in FOUND {
+    for kind in WRITABLE_KINDS {
+        let key = object_key(kind, "differential");
+        for found in EXISTING_OBJECTS {
             let mut before = None;
-            for write in writes(&key, found) {
+            for write in writes_for(&key, found) {
                 let read = match before.take() {
                     Some(read) => read,
-                    None => bench.prepare(&key, found),
+                    None => bench.prepare_object(&key, found),
                 };
-                let expected = if matches!(write, Write::Create(_)) { Expected::Absent } else { read.clone() };
-                let [live, offline] = bench.both(&key, &write, &expected);
+                let expected =
+                    if matches!(write, Write::Create(_)) { ResolvedPrecondition::Absent } else { read.clone() };
+                let [live, offline] = bench.write_to_both(&key, &write, &expected);
                 *seen.entry(live.0.clone()).or_insert(0) += 1;
                 if live != offline {
                     different.push(format!("{found:?} {write:?}\n  live     {live:?}\n  snapshot {offline:?}"));
@@ -200,7 +215,7 @@ fn a_snapshot_answers_every_write_as_the_api_server_does() {
                 before = (!changes).then_some(read);
             }
         }
-        bench.clear(&key);
+        bench.remove(&key);
     }
     // Were one of these never reached, the table would say little.
     for reached in
@@ -208,23 +223,23 @@ fn a_snapshot_answers_every_write_as_the_api_server_does() {
     {
         assert!(seen.contains_key(reached), "{reached} in {seen:?}");
     }
-    assert!(different.is_empty(), "{} of {seen:?}\n{}", different.len(), shown(&different));
+    assert!(different.is_empty(), "{} of {seen:?}\n{}", different.len(), format_differences(&different));
 }
 
 #[test]
 fn a_snapshot_takes_and_refuses_every_body_as_the_api_server_does() {
-    let bench = Bench::new();
+    let bench = DifferentialFixture::new();
     let mut different = Vec::new();
-    for body in bodies() {
-        let Some(key) = key_of(&body).ok().flatten() else {
+    for body in create_bodies() {
+        let Some(key) = parse_object_key(&body).ok().flatten() else {
             panic!("{body} has no key");
         };
-        bench.clear(&key);
-        let [live, offline] = bench.both(&key, &Write::Create(body.clone()), &Expected::Absent);
+        bench.remove(&key);
+        let [live, offline] = bench.write_to_both(&key, &Write::Create(body.clone()), &ResolvedPrecondition::Absent);
         if live != offline {
             different.push(format!("{body}\n  live     {live:?}\n  snapshot {offline:?}"));
         }
-        bench.clear(&key);
+        bench.remove(&key);
     }
-    assert!(different.is_empty(), "{}\n{}", different.len(), shown(&different));
+    assert!(different.is_empty(), "{}\n{}", different.len(), format_differences(&different));
 }

@@ -1,5 +1,5 @@
 //! The two clusters side by side: what one refuses the other refuses, for the same reason.
 
 mod differential;
-mod forms;
-mod table;
+mod protobuf;
+mod write_cases;

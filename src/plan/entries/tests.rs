@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Action, Change, Plan, plan};
-use crate::policy::load;
+use crate::policy::load_policy;
 use crate::state::State;
+use crate::state::config_map::AwsAuth;
 use crate::state::entry_marks::EntryMarks;
-use crate::state::mapping::AwsAuth;
-use crate::state::meta::Labels;
-use crate::state::owner::ENTRIES;
-use crate::state::write::{Accepted, Expected, Precondition, Version, Write, accept};
+use crate::state::object_meta::Labels;
+use crate::state::owner::ENTRIES_ANNOTATION;
+use crate::state::write::{AcceptedWrite, ObjectVersion, Precondition, ResolvedPrecondition, Write, accept};
 
 const VIEWER: &str = "
 [principals.viewer]
@@ -46,7 +46,8 @@ fn roles(text: &str) -> Value {
 
 fn planned(name: &str, policy: &str, live: Option<&Value>) -> Result<Plan, Vec<Diagnostic>> {
     let text = format!("[policy]\nname = \"{name}\"\n{policy}");
-    let (policy, _) = load(vec![("policy.toml".to_owned(), text)]).unwrap_or_else(|(_, faults)| panic!("{faults:#?}"));
+    let (policy, _) =
+        load_policy(vec![("policy.toml".to_owned(), text)]).unwrap_or_else(|(_, faults)| panic!("{faults:#?}"));
     let aws_auth = live.map(|value| AwsAuth::from_json(value).unwrap());
     let now = "2026-11-24T12:00:00Z".parse().unwrap();
     plan(&policy, None, &State { aws_auth, ..State::default() }, now)
@@ -67,10 +68,10 @@ fn refusals(policy: &str, live: &Value) -> Vec<String> {
 #[track_caller]
 fn applied(plan: &Plan, live: &Value) -> Value {
     let [step] = plan.steps.as_slice() else { panic!("{:#?}", plan.steps) };
-    let version = Version::of(live).unwrap();
-    let now = Expected::Version(version.clone());
+    let version = ObjectVersion::from_object(live).unwrap();
+    let now = ResolvedPrecondition::Version(version.clone());
     match accept(&step.object, Some((live, &version)), true, &step.write, &now) {
-        Ok(Accepted::Stored(value)) => value,
+        Ok(AcceptedWrite::Stored(value)) => value,
         answer => panic!("{answer:?}"),
     }
 }
@@ -78,7 +79,7 @@ fn applied(plan: &Plan, live: &Value) -> Value {
 fn told(change: &Change) -> String {
     let target = &change.target;
     let note = change.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
-    format!("{:?} {} {}{note}", change.action, target.kind_word(), target.name())
+    format!("{:?} {} {}{note}", change.action, target.kind_label(), target.name())
 }
 
 fn all_told(plan: &Plan) -> Vec<String> {
@@ -102,7 +103,7 @@ fn a_missing_config_map_is_created_with_its_entries_and_marks() {
     assert_eq!(step.precondition, Precondition::Absent);
     let Write::Create(body) = &step.write else { panic!("{step:#?}") };
     assert_eq!(body["data"], json!({ "mapRoles": VIEWER_ENTRY }));
-    assert!(body["metadata"]["annotations"][ENTRIES].is_string());
+    assert!(body["metadata"]["annotations"][ENTRIES_ANNOTATION].is_string());
     assert_eq!(plan.changes[0].action, Action::Create);
     assert!(planned("prod", "", None).unwrap().is_empty());
     assert!(planned("prod", EXCLUSIVE, None).unwrap().is_empty());
@@ -149,7 +150,7 @@ fn an_immutable_config_map_that_is_as_wanted_is_a_warning() {
     assert_eq!(warnings(&plan), ["aws-auth is immutable: nothing can change its entries"]);
     // The marks are no data, so that adopting is possible.
     live["metadata"]["annotations"] = json!({});
-    assert_eq!(plan_of(VIEWER, &live).count(Action::Adopt), 1);
+    assert_eq!(plan_of(VIEWER, &live).count_changes(Action::Adopt), 1);
 }
 
 #[test]
@@ -206,7 +207,7 @@ fn an_entry_that_is_as_wanted_is_adopted_without_touching_the_text() {
     let policy = VIEWER.replace("[\"readers\"]", "[\"readers\", \"writers\"]") + "[groups.writers]\n";
     let live = roles(text);
     let plan = plan_of(&policy, &live);
-    assert_eq!(plan.count(Action::Adopt), 1);
+    assert_eq!(plan.count_changes(Action::Adopt), 1);
     assert!(plan.changes[0].fields.is_empty());
     let Write::Patch(patch) = &plan.steps[0].write else { panic!("{plan:#?}") };
     assert_eq!(patch.as_object().unwrap().keys().collect::<Vec<_>>(), ["metadata"]);
@@ -219,7 +220,7 @@ fn an_entry_that_is_as_wanted_is_adopted_without_touching_the_text() {
 fn an_entry_that_differs_is_adopted_and_changed_in_place() {
     let live = roles("- rolearn: arn:aws:iam::111122223333:role/viewer # ours\n  username: old\n  note: kept\n");
     let plan = plan_of(VIEWER, &live);
-    assert_eq!(plan.count(Action::Adopt), 1);
+    assert_eq!(plan.count_changes(Action::Adopt), 1);
     assert_eq!(
         applied(&plan, &live)["data"]["mapRoles"],
         "- rolearn: arn:aws:iam::111122223333:role/viewer # ours\n  username: viewer\n  note: kept\n  groups:\n    - readers\n"
@@ -319,8 +320,9 @@ fn an_entry_that_another_policy_owns_is_refused_and_its_marks_are_kept() {
     );
     let both = after("prod", ALICE, &live);
     let owners = |value: &Value| {
-        let text = value["metadata"]["annotations"][ENTRIES].as_str().unwrap();
-        let marks = EntryMarks::of(&Labels::from([(ENTRIES.to_owned(), text.to_owned())])).unwrap();
+        let text = value["metadata"]["annotations"][ENTRIES_ANNOTATION].as_str().unwrap();
+        let marks =
+            EntryMarks::from_annotations(&Labels::from([(ENTRIES_ANNOTATION.to_owned(), text.to_owned())])).unwrap();
         (marks.owned_by("team").len(), marks.owned_by("prod").len())
     };
     assert_eq!(owners(&both), (1, 1));
@@ -363,7 +365,7 @@ fn a_shared_policy_removes_nothing_that_it_does_not_own() {
     let live = roles(&format!("{NODES}- rolearn: arn:aws:iam::111122223333:role/stranger\n"));
     assert!(plan_of("", &live).is_empty());
     let with = after("prod", VIEWER, &live);
-    assert_eq!(plan_of("", &with).count(Action::Delete), 1);
+    assert_eq!(plan_of("", &with).count_changes(Action::Delete), 1);
 }
 
 #[test]
@@ -419,13 +421,13 @@ fn entries_are_found_again_after_another_tool_rewrote_the_text() {
         "- groups:\n  - readers\n  rolearn: arn:aws:iam::111122223333:role/viewer\n  username: viewer\n- groups:\n  - system:bootstrappers\n  - system:nodes\n  rolearn: arn:aws:iam::111122223333:role/eks-nodes\n  username: system:node:{{EC2PrivateDNSName}}\n"
     );
     assert!(plan_of(VIEWER, &rewritten).is_empty());
-    assert_eq!(plan_of("", &rewritten).count(Action::Delete), 1);
+    assert_eq!(plan_of("", &rewritten).count_changes(Action::Delete), 1);
 }
 
 #[test]
 fn marks_of_other_hands_are_refused_and_not_written_over() {
     let mut live = roles(NODES);
-    live["metadata"]["annotations"] = json!({ ENTRIES: "{\"team\": \"broken\"}" });
+    live["metadata"]["annotations"] = json!({ ENTRIES_ANNOTATION: "{\"team\": \"broken\"}" });
     assert_eq!(refusals(VIEWER, &live), ["the annotation `rolecall/entries` of aws-auth cannot be read"]);
     assert!(plan_of("", &live).is_empty());
 }
@@ -443,7 +445,7 @@ fn a_config_map_that_would_exceed_one_mebibyte_is_refused() {
     // Removing is always possible.
     let mut owned = after("prod", VIEWER, &roles(NODES));
     owned["data"]["other"] = json!("x".repeat(1_048_576 - NODES.len()));
-    assert_eq!(plan_of("", &owned).count(Action::Delete), 1);
+    assert_eq!(plan_of("", &owned).count_changes(Action::Delete), 1);
 }
 
 #[test]

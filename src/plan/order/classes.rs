@@ -6,34 +6,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::forms::Login;
-use super::world::World;
-use crate::access::{Access, Admission, Caller, Identity, Moment, Name, Who, is_of_session};
+use super::forms::OrderLogin;
+use super::world::OrderWorld;
+use crate::access::{
+    AccessView, Aggregation, Authentication, IamIdentity, Identity, RenderedName, Who, is_session_name_char,
+};
 use crate::state::State;
 use crate::state::aws_auth::Section;
-use crate::state::mapping::AwsAuth;
+use crate::state::config_map::AwsAuth;
 use crate::state::rbac::Subject;
 
 /// Somebody whom the writes may concern, and the logins that he has now.
 #[derive(Debug)]
 pub(super) struct Class {
     pub(super) who: Who,
-    pub(super) first: Vec<Login>,
-    pub(super) last: Vec<Login>,
-    pub(super) now: Vec<Login>,
+    pub(super) first: Vec<OrderLogin>,
+    pub(super) last: Vec<OrderLogin>,
+    pub(super) now: Vec<OrderLogin>,
     /// The number of his frame.
     pub(super) frame: usize,
 }
 
 impl Class {
-    fn new(who: Who, first: Vec<Login>, last: Vec<Login>) -> Self {
+    fn new(who: Who, first: Vec<OrderLogin>, last: Vec<OrderLogin>) -> Self {
         Self { who, now: first.clone(), first, last, frame: 0 }
     }
 
     /// What aws-auth knows him by.
     pub(super) fn key(&self) -> String {
         match &self.who {
-            Who::Arn(caller) => caller.key(),
+            Who::Arn(caller) => caller.comparison_key(),
             Who::Account(id) => id.clone(),
             Who::User(_) | Who::Group(_) | Who::ServiceAccount { .. } => String::new(),
         }
@@ -48,33 +50,33 @@ impl Class {
 /// What of a login decides.
 pub(super) type Bare = (Vec<usize>, bool);
 
-pub(super) fn bare(logins: &[Login]) -> Vec<Bare> {
+pub(super) fn bare(logins: &[OrderLogin]) -> Vec<Bare> {
     logins.iter().map(|login| (login.subjects.clone(), login.is_master)).collect()
 }
 
 /// The logins of somebody, with the subjects that some binding names, as one state of aws-auth has them; without any he has one that gives nothing.
-pub(super) fn logins(world: &World<'_>, admission: &Admission) -> Vec<Login> {
-    let mut all: Vec<Login> = admission.identities().map(|identity| login(world, identity)).collect();
+pub(super) fn logins(world: &OrderWorld<'_>, admission: &Authentication) -> Vec<OrderLogin> {
+    let mut all: Vec<OrderLogin> = admission.identities().map(|identity| login(world, identity)).collect();
     let denied = match admission {
-        Admission::As(_) => 0,
-        Admission::Denied(_) => 1,
-        Admission::ByChance(logins) => logins.iter().filter(|login| login.is_err()).count(),
+        Authentication::Identity(_) => 0,
+        Authentication::Denied(_) => 1,
+        Authentication::Ambiguous(logins) => logins.iter().filter(|login| login.is_err()).count(),
     };
     if denied > 0 || all.is_empty() {
-        all.push(Login::default());
+        all.push(OrderLogin::default());
     }
     all
 }
 
-fn login(world: &World<'_>, identity: &Identity) -> Login {
+fn login(world: &OrderWorld<'_>, identity: &Identity) -> OrderLogin {
     let mut subjects: Vec<usize> = identity.subjects().filter_map(|subject| world.known_subject(&subject)).collect();
     subjects.sort_unstable();
     subjects.dedup();
-    Login {
-        username: identity.username.as_ref().and_then(Name::literal).map(str::to_owned),
-        groups: identity.groups.iter().filter_map(Name::literal).map(str::to_owned).collect(),
+    OrderLogin {
+        username: identity.username.as_ref().and_then(RenderedName::as_literal).map(str::to_owned),
+        groups: identity.groups.iter().filter_map(RenderedName::as_literal).map(str::to_owned).collect(),
         subjects,
-        is_master: identity.is_master(),
+        is_master: identity.is_in_system_masters(),
     }
 }
 
@@ -84,9 +86,9 @@ pub(super) fn mapping_of(auth: Option<AwsAuth>) -> State {
 }
 
 /// All whom the changes concern. `touched` are the subjects of changed bindings and of bindings to changed roles.
-pub(super) fn classes(world: &World<'_>, touched: &BTreeSet<usize>, before: &State, after: &State) -> Vec<Class> {
-    let sides = [Access::of(before, Moment::Settled), Access::of(after, Moment::Settled)];
-    let meeting = |login: &Login| login.subjects.iter().filter(|subject| touched.contains(subject)).count();
+pub(super) fn classes(world: &OrderWorld<'_>, touched: &BTreeSet<usize>, before: &State, after: &State) -> Vec<Class> {
+    let sides = [AccessView::new(before, Aggregation::Reconciled), AccessView::new(after, Aggregation::Reconciled)];
+    let meeting = |login: &OrderLogin| login.subjects.iter().filter(|subject| touched.contains(subject)).count();
     let mut named = Vec::new();
     // Whose own login has more that changes, such as the groups of a service account: no frame of others.
     let mut wide = BTreeSet::new();
@@ -94,8 +96,8 @@ pub(super) fn classes(world: &World<'_>, touched: &BTreeSet<usize>, before: &Sta
         let Some(subject) = world.subjects.get(*number) else {
             continue;
         };
-        let who = Who::of_subject(subject);
-        let own = logins(world, &sides[0].admit(&who));
+        let who = Who::from_subject(subject);
+        let own = logins(world, &sides[0].authenticate(&who));
         if own.iter().any(|login| meeting(login) > 1) {
             wide.insert(*number);
         }
@@ -104,9 +106,9 @@ pub(super) fn classes(world: &World<'_>, touched: &BTreeSet<usize>, before: &Sta
     let mut seen: BTreeSet<(Vec<Bare>, Vec<Bare>)> = BTreeSet::new();
     let mut all = Vec::new();
     for who in principals(&sides, world) {
-        let admissions = sides.each_ref().map(|side| side.admit(&who));
+        let admissions = sides.each_ref().map(|side| side.authenticate(&who));
         let [first, last] = admissions.each_ref().map(|admission| logins(world, admission));
-        let has_own = |login: &Login| meeting(login) > 1 || login.subjects.iter().any(|one| wide.contains(one));
+        let has_own = |login: &OrderLogin| meeting(login) > 1 || login.subjects.iter().any(|one| wide.contains(one));
         let several = first.len() > 1 || first.iter().any(has_own);
         if first != last || several && seen.insert((bare(&first), bare(&last))) {
             all.push(Class::new(who, first, last));
@@ -121,9 +123,9 @@ pub(super) fn classes(world: &World<'_>, touched: &BTreeSet<usize>, before: &Sta
 }
 
 /// Principals of either side, with the sessions that bindings could mean, and those that an account lets in.
-fn principals(sides: &[Access<'_>; 2], world: &World<'_>) -> BTreeSet<Who> {
+fn principals(sides: &[AccessView<'_>; 2], world: &OrderWorld<'_>) -> BTreeSet<Who> {
     let mut all: BTreeSet<Who> =
-        sides.iter().flat_map(Access::principals).map(|principal| principal.who.clone()).collect();
+        sides.iter().flat_map(AccessView::principals).map(|principal| principal.subject.clone()).collect();
     let accounts: BTreeSet<String> = all
         .iter()
         .filter_map(|who| match who {
@@ -133,7 +135,7 @@ fn principals(sides: &[Access<'_>; 2], world: &World<'_>) -> BTreeSet<Who> {
         .collect();
     if !accounts.is_empty() {
         let users = world.subjects.iter().filter_map(|subject| match subject {
-            Subject::User(name) if name.starts_with("arn:") => Caller::parse(name).ok(),
+            Subject::User(name) if name.starts_with("arn:") => IamIdentity::parse(name).ok(),
             Subject::User(_) | Subject::Group(_) | Subject::ServiceAccount { .. } => None,
         });
         let of_account = users.filter(|caller| accounts.contains(caller.account()));
@@ -151,7 +153,7 @@ fn principals(sides: &[Access<'_>; 2], world: &World<'_>) -> BTreeSet<Who> {
 
 /// A caller in a case that no binding names: an entry answers for him all the same, and where it is his account that lets
 /// him in he is somebody else.
-fn spelled_otherwise(who: &Who, accounts: &BTreeSet<String>, world: &World<'_>) -> Option<Who> {
+fn spelled_otherwise(who: &Who, accounts: &BTreeSet<String>, world: &OrderWorld<'_>) -> Option<Who> {
     let Who::Arn(caller) = who else {
         return None;
     };
@@ -164,20 +166,21 @@ fn spelled_otherwise(who: &Who, accounts: &BTreeSet<String>, world: &World<'_>) 
     let one = |(at, c): (usize, char)| format!("{}{}{}", &name[..at], turned(c), &name[at + c.len_utf8()..]);
     let whole = [name.to_ascii_uppercase(), name.to_ascii_lowercase()].into_iter();
     let all = whole.chain(name.char_indices().map(one)).map(|name| format!("{head}{name}"));
-    let other = all.filter(|text| !is_named(text)).find_map(|text| Caller::parse(&text).ok())?;
-    (other.key() == caller.key()).then_some(Who::Arn(other))
+    let other = all.filter(|text| !is_named(text)).find_map(|text| IamIdentity::parse(&text).ok())?;
+    (other.comparison_key() == caller.comparison_key()).then_some(Who::Arn(other))
 }
 
 /// Usernames and groups with an open session in them, by principal.
-fn templates(sides: &[Access<'_>; 2]) -> BTreeMap<String, BTreeSet<String>> {
+fn templates(sides: &[AccessView<'_>; 2]) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for side in sides {
-        let readings = side.state().aws_auth.iter().flat_map(|auth| Section::ALL.map(|section| auth.reading(section)));
+        let readings =
+            side.state().aws_auth.iter().flat_map(|auth| Section::ALL.map(|section| auth.parse_section(section)));
         for found in readings.filter_map(Result::ok).flat_map(|reading| reading.entries) {
             let names = found.entry.groups.iter().chain([&found.entry.username]);
             let open: BTreeSet<String> = names.filter(|name| name.contains("{{Session")).cloned().collect();
             if !open.is_empty() {
-                all.entry(crate::state::mapping::entry_key(&found.entry)).or_default().extend(open);
+                all.entry(crate::state::config_map::entry_key(&found.entry)).or_default().extend(open);
             }
         }
     }
@@ -185,12 +188,12 @@ fn templates(sides: &[Access<'_>; 2]) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// The sessions of a role by whose name a template becomes a name that some binding has.
-fn sessions(who: &Who, templates: &BTreeMap<String, BTreeSet<String>>, world: &World<'_>) -> Vec<Who> {
+fn sessions(who: &Who, templates: &BTreeMap<String, BTreeSet<String>>, world: &OrderWorld<'_>) -> Vec<Who> {
     let Who::Arn(caller) = who else {
         return Vec::new();
     };
     let mut names = BTreeSet::new();
-    for template in templates.get(&caller.key()).into_iter().flatten() {
+    for template in templates.get(&caller.comparison_key()).into_iter().flatten() {
         let template = template.replace("{{AccountID}}", caller.account());
         let Some((head, rest)) = template.split_once("{{Session") else {
             continue;
@@ -209,18 +212,18 @@ fn sessions(who: &Who, templates: &BTreeMap<String, BTreeSet<String>>, world: &W
     let role = caller.canonical().split_once(":role/").map(|(_, role)| role).unwrap_or_default();
     let partition = caller.canonical().split(':').nth(1).unwrap_or_default();
     let session = |name: &String| {
-        Caller::parse(&format!("arn:{partition}:sts::{}:assumed-role/{role}/{name}", caller.account())).ok()
+        IamIdentity::parse(&format!("arn:{partition}:sts::{}:assumed-role/{role}/{name}", caller.account())).ok()
     };
     names
         .iter()
-        .filter(|name| !name.is_empty() && name.chars().all(is_of_session))
+        .filter(|name| !name.is_empty() && name.chars().all(is_session_name_char))
         .filter_map(session)
         .map(Who::Arn)
         .collect()
 }
 
 /// The logins of both sides, once for all who have the same; each class gets the number of its own.
-pub(super) fn framed(classes: &mut [Class]) -> Vec<(Vec<Login>, Vec<Login>)> {
+pub(super) fn framed(classes: &mut [Class]) -> Vec<(Vec<OrderLogin>, Vec<OrderLogin>)> {
     let mut known: BTreeMap<(Vec<Bare>, Vec<Bare>), usize> = BTreeMap::new();
     let mut all = Vec::new();
     for class in classes {

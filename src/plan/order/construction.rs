@@ -14,23 +14,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::classes::{Class, is_node};
-use super::forms::{BindingForm, Direction, Effect, Login, RoleForm};
-use super::items::{Act, Item, Kind, Progress};
+use super::forms::{BindingForm, Direction, OrderEffect, OrderLogin, RoleForm};
+use super::items::{Act, OrderItem, OrderItemKind, Progress};
 use super::search::{Made, Search, What};
 use super::world::BindingSlot;
 use crate::access::MASTERS;
 use crate::names::ObjectKey;
-use crate::plan::awaited::{Await, Window};
-use crate::plan::entries::splits::Standing;
-use crate::state::owner::{MANAGED_BY, MANAGER};
+use crate::plan::entries::aws_auth_edit::EntryVariant;
+use crate::plan::probes::{Await, Window};
+use crate::state::owner::{MANAGED_BY_LABEL, MANAGED_BY_VALUE};
 use crate::state::rbac::Subject;
 
 /// What is taken back where the way does not lead through.
-struct Saved<'s> {
+struct OrderCheckpoint<'s> {
     mark: usize,
-    items: Vec<Item<'s>>,
-    now: Vec<Vec<Login>>,
-    standings: Vec<Standing>,
+    items: Vec<OrderItem<'s>>,
+    now: Vec<Vec<OrderLogin>>,
+    standings: Vec<EntryVariant>,
     log: Vec<Made<'s>>,
     stage: usize,
     asked: BTreeSet<(usize, Await)>,
@@ -45,8 +45,8 @@ struct Temporary {
 }
 
 impl<'s> Search<'s> {
-    fn save(&self) -> Saved<'s> {
-        Saved {
+    fn save(&self) -> OrderCheckpoint<'s> {
+        OrderCheckpoint {
             mark: self.world.mark(),
             items: self.items.clone(),
             now: self.classes.iter().map(|class| class.now.clone()).collect(),
@@ -58,7 +58,7 @@ impl<'s> Search<'s> {
         }
     }
 
-    fn restore(&mut self, saved: Saved<'s>) {
+    fn restore(&mut self, saved: OrderCheckpoint<'s>) {
         self.world.undo(saved.mark);
         self.items = saved.items;
         for (class, now) in self.classes.iter_mut().zip(saved.now) {
@@ -87,7 +87,7 @@ impl<'s> Search<'s> {
 
     fn constructed(&mut self, apart: bool) -> Option<()> {
         let mut temporary = Temporary::default();
-        let maps = self.items.iter().any(|item| !item.done && matches!(item.kind, Kind::Mapping));
+        let maps = self.items.iter().any(|item| !item.done && matches!(item.kind, OrderItemKind::Mapping));
         if apart && maps {
             self.set_apart(&mut temporary)?;
             self.sweep();
@@ -101,7 +101,7 @@ impl<'s> Search<'s> {
     }
 
     fn only_mapping_waits(&self) -> bool {
-        self.items.iter().all(|item| item.done || matches!(item.kind, Kind::Mapping))
+        self.items.iter().all(|item| item.done || matches!(item.kind, OrderItemKind::Mapping))
     }
 
     /// Steps 1 to 3.
@@ -111,10 +111,10 @@ impl<'s> Search<'s> {
         let mut wide = self.standings.clone();
         let mut alone = self.standings.clone();
         let mut groups: Vec<(usize, usize)> = Vec::new();
-        for (place, slot) in splits.slots.iter().enumerate() {
+        for (place, slot) in splits.principal_edits.iter().enumerate() {
             if !stuck.contains(&place) {
-                *wide.get_mut(place)? = Standing::Final;
-                *alone.get_mut(place)? = Standing::Final;
+                *wide.get_mut(place)? = EntryVariant::Final;
+                *alone.get_mut(place)? = EntryVariant::Final;
                 continue;
             }
             let of_node = |entry: Option<&crate::state::aws_auth::Entry>| {
@@ -123,7 +123,7 @@ impl<'s> Search<'s> {
             // A principal without an entry is somebody only where his account is let in.
             let comes_or_stays = slot.after.is_some() || splits.has_accounts();
             let is_node = of_node(slot.before.as_ref()) || of_node(slot.after.as_ref());
-            if !slot.is_single() || !comes_or_stays || is_node {
+            if !slot.can_be_intermediate() || !comes_or_stays || is_node {
                 continue;
             }
             let fresh = self.fresh(&slot.key);
@@ -131,17 +131,17 @@ impl<'s> Search<'s> {
             let mut own = vec![fresh.clone()];
             own.extend(slot.after.iter().flat_map(|after| &after.groups).filter(|group| *group == MASTERS).cloned());
             let now = match self.standings.get(place)? {
-                Standing::Between { username, groups } => Some((username.clone(), groups.clone())),
-                Standing::AsLive | Standing::Final => {
+                EntryVariant::Intermediate { username, groups } => Some((username.clone(), groups.clone())),
+                EntryVariant::Live | EntryVariant::Final => {
                     slot.before.as_ref().map(|entry| (entry.username.clone(), entry.groups.clone()))
                 }
             };
             // Without an entry he stays who he is: nothing gives his account's username to him alone.
             if let Some((username, mut all)) = now {
                 all.extend(own.iter().filter(|group| !all.contains(group)).cloned().collect::<Vec<_>>());
-                *wide.get_mut(place)? = Standing::Between { username, groups: all };
+                *wide.get_mut(place)? = EntryVariant::Intermediate { username, groups: all };
             }
-            *alone.get_mut(place)? = Standing::Between { username: fresh, groups: own };
+            *alone.get_mut(place)? = EntryVariant::Intermediate { username: fresh, groups: own };
             groups.push((place, group));
         }
         if groups.is_empty() {
@@ -167,8 +167,8 @@ impl<'s> Search<'s> {
             by_key.entry(key).or_default().push(*class);
         }
         for (place, group) in groups {
-            let key = splits.slots.get(*place).map(|slot| slot.key.clone()).unwrap_or_default();
-            let after = splits.slots.get(*place).and_then(|slot| slot.after.clone());
+            let key = splits.principal_edits.get(*place).map(|slot| slot.key.clone()).unwrap_or_default();
+            let after = splits.principal_edits.get(*place).and_then(|slot| slot.after.clone());
             let mut subjects: BTreeSet<usize> = BTreeSet::new();
             let own = by_key.get(&key).into_iter().flatten().filter_map(|class| self.classes.get(*class));
             subjects.extend(own.flat_map(|class| &class.last).flat_map(|login| login.subjects.iter().copied()));
@@ -201,13 +201,13 @@ impl<'s> Search<'s> {
             now.filter_map(|(ix, slot)| Some((ix, slot.form.clone()?))).collect();
         for item in &self.items {
             match &item.kind {
-                Kind::Binding { ix, last: Some(last) } => drop(all.insert(*ix, last.clone())),
-                Kind::Binding { ix, last: None } => drop(all.remove(ix)),
-                Kind::Replace { ix, last, bridge, .. } => {
+                OrderItemKind::Binding { ix, last: Some(last) } => drop(all.insert(*ix, last.clone())),
+                OrderItemKind::Binding { ix, last: None } => drop(all.remove(ix)),
+                OrderItemKind::Replace { ix, last, bridge, .. } => {
                     all.insert(*ix, last.clone());
                     bridge.map(|bridge| all.remove(&bridge));
                 }
-                Kind::Role { .. } | Kind::Mapping => {}
+                OrderItemKind::Role { .. } | OrderItemKind::Mapping => {}
             }
         }
         all
@@ -237,7 +237,7 @@ impl<'s> Search<'s> {
 
     /// Makes a binding for those of its subjects whom it does not lead out of their frame: behind one entry may be two
     /// callers of whom only one has it in the end.
-    fn held(&mut self, ix: usize, mut form: BindingForm) -> Option<(BindingForm, Effect)> {
+    fn held(&mut self, ix: usize, mut form: BindingForm) -> Option<(BindingForm, OrderEffect)> {
         let whole = form.subjects.clone();
         let one_by_one: Vec<Vec<usize>> = whole.iter().map(|subject| vec![*subject]).collect();
         let mark = self.world.mark();
@@ -270,7 +270,7 @@ impl<'s> Search<'s> {
         }
         let key = self.free(&slot.key.clone());
         let ix = self.world.role(&key);
-        let labels = [(MANAGED_BY.to_owned(), MANAGER.to_owned())].into();
+        let labels = [(MANAGED_BY_LABEL.to_owned(), MANAGED_BY_VALUE.to_owned())].into();
         let form = RoleForm { rules: last, labels: std::rc::Rc::new(labels), aggregation: None };
         let effect = self.world.set_role(ix, Some(form.clone()));
         self.kept(What::TemporaryRole(ix, form), &effect)?;
@@ -279,7 +279,7 @@ impl<'s> Search<'s> {
     }
 
     /// Notes a write that is part of the way, where nobody leaves his frame by it.
-    fn kept(&mut self, what: What<'s>, effect: &Effect) -> Option<()> {
+    fn kept(&mut self, what: What<'s>, effect: &OrderEffect) -> Option<()> {
         let touched = self.touched(effect);
         self.stay(&touched, effect).then(|| self.record(what, effect, &touched))
     }
@@ -290,9 +290,9 @@ impl<'s> Search<'s> {
         let mut roles = BTreeSet::new();
         for item in self.items.iter().filter(|item| !item.done) {
             match &item.kind {
-                Kind::Binding { ix, .. } | Kind::Replace { ix, .. } => drop(beside.insert(*ix)),
-                Kind::Role { ix, .. } => roles.extend(self.world.dependents(*ix)),
-                Kind::Mapping => {}
+                OrderItemKind::Binding { ix, .. } | OrderItemKind::Replace { ix, .. } => drop(beside.insert(*ix)),
+                OrderItemKind::Role { ix, .. } => roles.extend(self.world.dependents(*ix)),
+                OrderItemKind::Mapping => {}
             }
         }
         let made: BTreeSet<usize> = temporary.bindings.iter().copied().collect();
@@ -305,16 +305,16 @@ impl<'s> Search<'s> {
 
     /// The second half of step 4.
     fn change_all(&mut self) -> Option<()> {
-        let waiting: Vec<(usize, Item<'s>)> =
+        let waiting: Vec<(usize, OrderItem<'s>)> =
             self.items.iter().cloned().enumerate().filter(|(_, item)| !item.done).collect();
         for (number, item) in &waiting {
             match &item.kind {
-                Kind::Binding { ix, last: None } => {
+                OrderItemKind::Binding { ix, last: None } => {
                     let effect = self.world.set_binding(*ix, None);
                     self.kept(What::Act(*number, Act::Final), &effect)?;
                     self.finish(*number, Act::Final);
                 }
-                Kind::Binding { ix, last: Some(last) } => {
+                OrderItemKind::Binding { ix, last: Some(last) } => {
                     let Some(mut form) = self.world.bindings.get(*ix)?.form.clone() else {
                         continue;
                     };
@@ -325,17 +325,17 @@ impl<'s> Search<'s> {
                         self.kept(What::PartBinding(*number, form), &effect)?;
                     }
                 }
-                Kind::Replace { ix, at: Progress::Old | Progress::Bridged, .. } => {
+                OrderItemKind::Replace { ix, at: Progress::Old | Progress::Bridged, .. } => {
                     let effect = self.world.set_binding(*ix, None);
                     self.kept(What::Act(*number, Act::Away), &effect)?;
                     self.gone(*number);
                 }
-                Kind::Replace { .. } | Kind::Role { .. } | Kind::Mapping => {}
+                OrderItemKind::Replace { .. } | OrderItemKind::Role { .. } | OrderItemKind::Mapping => {}
             }
         }
         self.flush();
         for (number, item) in &waiting {
-            let Kind::Role { ix, last: Some(last) } = &item.kind else {
+            let OrderItemKind::Role { ix, last: Some(last) } = &item.kind else {
                 continue;
             };
             let effect = self.world.set_role(*ix, Some(last.clone()));
@@ -348,7 +348,7 @@ impl<'s> Search<'s> {
     }
 
     fn gone(&mut self, number: usize) {
-        if let Some(Item { kind: Kind::Replace { bridge, at, .. }, .. }) = self.items.get_mut(number) {
+        if let Some(OrderItem { kind: OrderItemKind::Replace { bridge, at, .. }, .. }) = self.items.get_mut(number) {
             // A bridge that is not there yet is not needed: a copy holds the new access.
             if *at == Progress::Old {
                 *bridge = None;
@@ -366,7 +366,7 @@ impl<'s> Search<'s> {
         self.flush();
         for ix in temporary.roles.values() {
             let effect = self.world.set_role(*ix, None);
-            let effect = Effect { direction: Direction::Shrinks, ..effect };
+            let effect = OrderEffect { direction: Direction::Shrinks, ..effect };
             self.kept(What::RoleAway(*ix), &effect)?;
         }
         self.flush();
@@ -380,7 +380,7 @@ impl<'s> Search<'s> {
             n => format!("{}-rolecall-temporary-{n}", key.name()),
         });
         let is_free = |key: &ObjectKey| !self.is_taken(key);
-        names.map(|name| key.renamed(&name)).find(is_free).unwrap_or_else(|| key.clone())
+        names.map(|name| key.with_name(&name)).find(is_free).unwrap_or_else(|| key.clone())
     }
 
     /// Whether the cluster or the plan has the name; a way that did not lead through leaves names that are free.
@@ -390,11 +390,11 @@ impl<'s> Search<'s> {
         if role.is_none() && binding.is_none() {
             return false;
         }
-        let is_planned = |item: &Item<'_>| match &item.kind {
-            Kind::Role { ix, .. } => Some(*ix) == role,
-            Kind::Binding { ix, .. } => Some(*ix) == binding,
-            Kind::Replace { ix, bridge, .. } => Some(*ix) == binding || bridge.is_some() && *bridge == binding,
-            Kind::Mapping => false,
+        let is_planned = |item: &OrderItem<'_>| match &item.kind {
+            OrderItemKind::Role { ix, .. } => Some(*ix) == role,
+            OrderItemKind::Binding { ix, .. } => Some(*ix) == binding,
+            OrderItemKind::Replace { ix, bridge, .. } => Some(*ix) == binding || bridge.is_some() && *bridge == binding,
+            OrderItemKind::Mapping => false,
         };
         role.and_then(|ix| self.world.roles.get(ix)).is_some_and(|slot| slot.form.is_some())
             || role.is_some_and(|ix| self.world.bindings_of(ix).next().is_some())
@@ -410,7 +410,7 @@ impl<'s> Search<'s> {
             1 => format!("rolecall-temporary-{hex}"),
             n => format!("rolecall-temporary-{hex}-{n}"),
         });
-        let means = |login: &Login, subject: usize| login.subjects.contains(&subject);
+        let means = |login: &OrderLogin, subject: usize| login.subjects.contains(&subject);
         let is_meant = |subject: usize| {
             let sides = self.classes.iter().flat_map(|class| class.first.iter().chain(&class.last));
             self.world.bindings_naming(subject).next().is_some() || sides.into_iter().any(|login| means(login, subject))

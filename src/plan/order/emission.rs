@@ -7,16 +7,16 @@ use serde_json::{Map, Value, json};
 use super::forms::{BindingForm, RoleForm};
 use super::items::Act;
 use super::search::{Made, Search, What};
-use super::{Needs, Phase, Planned, Turn};
+use super::{Needs, PendingWrite, Phase, Turn};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::Step;
-use crate::plan::entries::splits::Standing;
+use crate::plan::entries::aws_auth_edit::EntryVariant;
 use crate::state::State;
-use crate::state::meta::{Labels, Meta};
-use crate::state::object::{Binding, Role, binding_json, role_json, subjects_json};
-use crate::state::owner::{self, DIGEST, Owner, TEMPORARY};
+use crate::state::object::{Binding, Role, binding_to_json, role_to_json, subjects_to_json};
+use crate::state::object_meta::{Labels, ObjectMeta};
+use crate::state::owner::{self, DIGEST_ANNOTATION, Owner, TEMPORARY_ANNOTATION};
 use crate::state::rbac::{RoleRef, Rule, Subject};
-use crate::state::write::{Precondition, Write, merge};
+use crate::state::write::{Precondition, Write, apply_merge_patch};
 
 fn precondition(needs: &Needs) -> Precondition {
     match needs {
@@ -28,8 +28,8 @@ fn precondition(needs: &Needs) -> Precondition {
 }
 
 /// The steps of a plan that gives or takes all the way, in their usual order.
-pub(super) fn plainly(planned: Vec<Planned>) -> Vec<Step> {
-    let phase = |one: &Planned| match (&one.turn, one.object.kind()) {
+pub(super) fn plainly(planned: Vec<PendingWrite>) -> Vec<Step> {
+    let phase = |one: &PendingWrite| match (&one.turn, one.object.kind()) {
         (_, ObjectKind::ConfigMap | ObjectKind::Namespace) => Phase::Mapping,
         (Turn::Create(_), ObjectKind::ClusterRole | ObjectKind::Role) => Phase::GrantRole,
         (Turn::Delete, ObjectKind::ClusterRole | ObjectKind::Role) => Phase::TakeRole,
@@ -37,11 +37,11 @@ pub(super) fn plainly(planned: Vec<Planned>) -> Vec<Step> {
         (Turn::Patch { .. }, _) => Phase::Narrow,
         (Turn::Create(_) | Turn::Replace { .. } | Turn::Map { .. }, _) => Phase::GrantBinding,
     };
-    let mut all: Vec<(Phase, Planned)> = planned.into_iter().map(|one| (phase(&one), one)).collect();
+    let mut all: Vec<(Phase, PendingWrite)> = planned.into_iter().map(|one| (phase(&one), one)).collect();
     all.sort_by_key(|(phase, _)| *phase);
     let mut stage = 0;
     let mut last = None;
-    let step = |(phase, one): (Phase, Planned)| {
+    let step = |(phase, one): (Phase, PendingWrite)| {
         if last.replace(phase).is_some_and(|last| last != phase) {
             stage += 1;
         }
@@ -85,16 +85,16 @@ struct Emission<'a, 's> {
 }
 
 /// An object, its write, what a first write needs, and the reason.
-type Written = (ObjectKey, Write, Precondition, String);
+type OrderWrite = (ObjectKey, Write, Precondition, String);
 
 impl Emission<'_, '_> {
-    fn written(&self, what: &What<'_>) -> Written {
+    fn written(&self, what: &What<'_>) -> OrderWrite {
         match what {
             What::Act(number, act) => self.act(*number, *act),
             What::PartBinding(number, form) => self.part_binding(*number, form),
             What::PartRole(number, form) => self.part_role(*number, form),
             What::PartMapping(standings) => {
-                let write = self.search.splits.and_then(|splits| splits.write(standings, self.is_first()));
+                let write = self.search.splits.and_then(|splits| splits.write_with(standings, self.is_first()));
                 let write = write.unwrap_or_else(|| Write::Patch(json!({})));
                 let why = "bring the entries of aws-auth part of the way";
                 (ObjectKey::aws_auth(), write, self.needs_of_mapping(), why.to_owned())
@@ -106,7 +106,7 @@ impl Emission<'_, '_> {
                 let digest = owner::role_digest(&role, &Labels::new());
                 self.mark(&mut role.meta, digest);
                 let why = format!("create {key}, which holds the new access for a while");
-                (key.clone(), Write::Create(role_json(&key, &role)), Precondition::Absent, why)
+                (key.clone(), Write::Create(role_to_json(&key, &role)), Precondition::Absent, why)
             }
             What::TemporaryBinding(ix, form) => {
                 let key = self.search.world.bindings.get(*ix).map(|slot| slot.key.clone());
@@ -115,19 +115,19 @@ impl Emission<'_, '_> {
                 let digest = owner::binding_digest(&binding);
                 self.mark(&mut binding.meta, digest);
                 let why = format!("create {key}, which holds the new access for a while");
-                (key.clone(), Write::Create(binding_json(&key, &binding)), Precondition::Absent, why)
+                (key.clone(), Write::Create(binding_to_json(&key, &binding)), Precondition::Absent, why)
             }
             What::RoleAway(ix) => Self::away(self.search.world.roles.get(*ix).map(|slot| slot.key.clone())),
             What::BindingAway(ix) => Self::away(self.search.world.bindings.get(*ix).map(|slot| slot.key.clone())),
         }
     }
 
-    fn mark(&self, meta: &mut Meta, digest: String) {
-        owner::mark(meta, self.search.author.policy, &Labels::new(), digest);
-        meta.annotations.insert(TEMPORARY.to_owned(), "true".to_owned());
+    fn mark(&self, meta: &mut ObjectMeta, digest: String) {
+        owner::mark_owned(meta, self.search.author.policy, &Labels::new(), digest);
+        meta.annotations.insert(TEMPORARY_ANNOTATION.to_owned(), "true".to_owned());
     }
 
-    fn away(key: Option<ObjectKey>) -> Written {
+    fn away(key: Option<ObjectKey>) -> OrderWrite {
         let key = key.unwrap_or_else(ObjectKey::aws_auth);
         let why = format!("delete {key}, which held the new access for a while");
         (key, Write::Delete, Precondition::Absent, why)
@@ -137,7 +137,7 @@ impl Emission<'_, '_> {
         !self.written.contains_key(&ObjectKey::aws_auth())
     }
 
-    fn planned(&self, number: usize) -> Option<&Planned> {
+    fn planned(&self, number: usize) -> Option<&PendingWrite> {
         self.search.planned.get(self.search.items.get(number)?.planned)
     }
 
@@ -146,7 +146,7 @@ impl Emission<'_, '_> {
         mapping.map_or(Precondition::Absent, |one| precondition(&one.needs))
     }
 
-    fn act(&self, number: usize, act: Act) -> Written {
+    fn act(&self, number: usize, act: Act) -> OrderWrite {
         let Some(one) = self.planned(number) else {
             return Self::away(None);
         };
@@ -176,21 +176,27 @@ impl Emission<'_, '_> {
             (Turn::Create(body), _) => (key, Write::Create(body.clone()), needs, one.why.clone()),
             (Turn::Patch { patch, .. }, _) => {
                 let mut patch = patch.clone();
-                let digest = self.after.meta(&key).and_then(|meta| meta.annotations.get(DIGEST));
+                let digest = self.after.meta(&key).and_then(|meta| meta.annotations.get(DIGEST_ANNOTATION));
                 if let Some(digest) = digest.filter(|_| exists.is_some()) {
-                    merge(&mut patch, &json!({ "metadata": { "annotations": { DIGEST: digest } } }));
+                    apply_merge_patch(
+                        &mut patch,
+                        &json!({ "metadata": { "annotations": { DIGEST_ANNOTATION: digest } } }),
+                    );
                 }
                 (key, Write::Patch(patch), needs, one.why.clone())
             }
             (Turn::Delete, _) => (key, Write::Delete, needs, one.why.clone()),
             (Turn::Map { write: Write::Create(body), .. }, _) if exists == Some(true) => {
                 let mut patch = json!({ "data": body.get("data") });
-                merge(&mut patch, &json!({ "metadata": { "annotations": body.pointer("/metadata/annotations") } }));
+                apply_merge_patch(
+                    &mut patch,
+                    &json!({ "metadata": { "annotations": body.pointer("/metadata/annotations") } }),
+                );
                 (key, Write::Patch(patch), needs, one.why.clone())
             }
             (Turn::Map { write, splits }, _) if exists.is_some() => {
-                let last = vec![Standing::Final; splits.slots.len()];
-                let write = splits.write(&last, false).unwrap_or_else(|| write.clone());
+                let last = vec![EntryVariant::Final; splits.principal_edits.len()];
+                let write = splits.write_with(&last, false).unwrap_or_else(|| write.clone());
                 (key, write, needs, one.why.clone())
             }
             (Turn::Map { write, .. }, _) => (key, write.clone(), needs, one.why.clone()),
@@ -212,7 +218,7 @@ impl Emission<'_, '_> {
             ObjectKind::Role => RoleRef::Role(role.name().to_owned()),
             _ => RoleRef::ClusterRole(role.name().to_owned()),
         };
-        Binding { meta: Meta::default(), role_ref, subjects: self.subjects(form) }
+        Binding { meta: ObjectMeta::default(), role_ref, subjects: self.subjects(form) }
     }
 
     /// What an object says for a while; it stays marked as the policy's where it is.
@@ -223,7 +229,7 @@ impl Emission<'_, '_> {
         content: Value,
         digest: &str,
         whole: impl FnOnce(&ObjectKey) -> Value,
-    ) -> Written {
+    ) -> OrderWrite {
         let Some(one) = self.planned(number) else {
             return Self::away(None);
         };
@@ -238,26 +244,26 @@ impl Emission<'_, '_> {
         patch.insert(field.to_owned(), content);
         let mut patch = Value::Object(patch);
         let meta = self.live.meta(&key);
-        let ours = meta.is_none_or(|meta| owner::owner(meta, self.search.author.policy) == Owner::Ours);
+        let ours = meta.is_none_or(|meta| owner::object_owner(meta, self.search.author.policy) == Owner::ThisPolicy);
         if ours {
-            merge(&mut patch, &json!({ "metadata": { "annotations": { DIGEST: digest } } }));
+            apply_merge_patch(&mut patch, &json!({ "metadata": { "annotations": { DIGEST_ANNOTATION: digest } } }));
         }
         (key, Write::Patch(patch), precondition(&one.needs), why)
     }
 
-    fn part_binding(&self, number: usize, form: &BindingForm) -> Written {
+    fn part_binding(&self, number: usize, form: &BindingForm) -> OrderWrite {
         let mut binding = self.binding(form);
         let digest = owner::binding_digest(&binding);
-        owner::mark(&mut binding.meta, self.search.author.policy, &Labels::new(), digest.clone());
-        let content = subjects_json(&binding.subjects);
-        self.part(number, "subjects", content, &digest, |key| binding_json(key, &binding))
+        owner::mark_owned(&mut binding.meta, self.search.author.policy, &Labels::new(), digest.clone());
+        let content = subjects_to_json(&binding.subjects);
+        self.part(number, "subjects", content, &digest, |key| binding_to_json(key, &binding))
     }
 
-    fn part_role(&self, number: usize, form: &RoleForm<'_>) -> Written {
+    fn part_role(&self, number: usize, form: &RoleForm<'_>) -> OrderWrite {
         let role = Role { rules: self.rules(form), ..Role::default() };
         let counted = self.planned(number).and_then(|one| self.live.meta(&one.object)).map(owner::content_labels);
         let digest = owner::role_digest(&role, &counted.unwrap_or_default());
-        self.part(number, "rules", json!(role.rules), &digest, |key| role_json(key, &role))
+        self.part(number, "rules", json!(role.rules), &digest, |key| role_to_json(key, &role))
     }
 }
 

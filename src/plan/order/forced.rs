@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use super::items::{Item, Kind};
+use super::items::{OrderItem, OrderItemKind};
 use super::search::{ASKED, Search, What};
-use crate::access::{Extent, Region};
-use crate::plan::awaited::{Passing, Window};
-use crate::plan::entries::splits::Standing;
+use crate::access::{RequestSet, RequestSetExcept};
+use crate::plan::entries::aws_auth_edit::EntryVariant;
+use crate::plan::probes::{Passing, Window};
 
 impl Search<'_> {
     /// Makes a write although somebody leaves his frame, and says who.
@@ -20,7 +20,7 @@ impl Search<'_> {
             waiting =
                 (0..self.items.len()).filter(|number| self.items.get(*number).is_some_and(|item| !item.done)).collect();
         }
-        waiting.sort_by_key(|number| self.items.get(*number).map(Item::phase));
+        waiting.sort_by_key(|number| self.items.get(*number).map(OrderItem::phase));
         let mild = waiting.iter().copied().find(|number| self.is_mild(*number));
         let Some(number) = mild.or_else(|| waiting.first().copied()) else {
             return;
@@ -30,8 +30,8 @@ impl Search<'_> {
         };
         let act = item.next();
         self.flush();
-        if let Kind::Mapping = item.kind {
-            let standings = vec![Standing::Final; self.standings.len()];
+        if let OrderItemKind::Mapping = item.kind {
+            let standings = vec![EntryVariant::Final; self.standings.len()];
             if let Some(logins) = self.logins_at(&standings) {
                 let old = self.log_in(logins);
                 let touched: BTreeSet<usize> = old.iter().map(|(number, _)| *number).collect();
@@ -53,8 +53,8 @@ impl Search<'_> {
         let Some(item) = self.items.get(number).cloned() else {
             return false;
         };
-        if let Kind::Mapping = item.kind {
-            let standings = vec![Standing::Final; self.standings.len()];
+        if let OrderItemKind::Mapping = item.kind {
+            let standings = vec![EntryVariant::Final; self.standings.len()];
             let Some(logins) = self.logins_at(&standings) else {
                 return false;
             };
@@ -74,7 +74,7 @@ impl Search<'_> {
         self.breaches(class, false, 1).is_empty()
     }
 
-    fn breaches(&self, class: usize, late: bool, few: usize) -> Vec<(Passing, Extent<'_>)> {
+    fn breaches(&self, class: usize, late: bool, few: usize) -> Vec<(Passing, RequestSet<'_>)> {
         let class = self.classes.get(class);
         let frame = class.and_then(|class| self.frames.get(class.frame));
         class.zip(frame).map(|(class, frame)| frame.breaches(&class.now, &self.world, late, few)).unwrap_or_default()
@@ -97,7 +97,7 @@ impl Search<'_> {
         let mut windows = Vec::new();
         for (fate, extent) in found {
             let is_late = fate == Passing::Gains && is_settled;
-            let what = Region { extent, except: Vec::new() }.to_string();
+            let what = RequestSetExcept { set: extent, except: Vec::new() }.to_string();
             let because = if is_late {
                 "the controller of an aggregated ClusterRole fills in its rules at its own time"
             } else {

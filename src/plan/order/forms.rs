@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::state::meta::Labels;
+use crate::state::object_meta::Labels;
 use crate::state::rbac::Selector;
 
 /// A rule where it counts; the first scope is the whole cluster.
@@ -35,7 +35,7 @@ pub(super) struct BindingForm {
 
 /// Somebody's login.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Login {
+pub(super) struct OrderLogin {
     pub(super) username: Option<String>,
     pub(super) groups: Vec<String>,
     pub(super) subjects: Vec<usize>,
@@ -79,17 +79,17 @@ impl Direction {
 }
 
 /// Rules where they count.
-pub(super) type Grant = (Rc<[usize]>, usize);
+pub(super) type OrderGrant = (Rc<[usize]>, usize);
 
 /// What a change did: how it lies to what was, and what it gave to whom and took.
 #[derive(Debug, Default)]
-pub(super) struct Effect {
+pub(super) struct OrderEffect {
     pub(super) direction: Direction,
-    pub(super) gains: BTreeMap<usize, Vec<Grant>>,
-    pub(super) losses: BTreeMap<usize, Vec<Grant>>,
+    pub(super) gains: BTreeMap<usize, Vec<OrderGrant>>,
+    pub(super) losses: BTreeMap<usize, Vec<OrderGrant>>,
 }
 
-impl Effect {
+impl OrderEffect {
     pub(super) fn subjects(&self) -> BTreeSet<usize> {
         self.gains.keys().chain(self.losses.keys()).copied().collect()
     }
@@ -106,7 +106,7 @@ impl Effect {
 }
 
 /// What of some grants a login has.
-pub(super) fn atoms_of(grants: &BTreeMap<usize, Vec<Grant>>, login: &Login) -> Vec<Atom> {
+pub(super) fn atoms_of(grants: &BTreeMap<usize, Vec<OrderGrant>>, login: &OrderLogin) -> Vec<Atom> {
     let of_login = login.subjects.iter().filter_map(|subject| grants.get(subject)).flatten();
     of_login.flat_map(|(rules, scope)| rules.iter().map(|rule| Atom { rule: *rule, scope: *scope })).collect()
 }

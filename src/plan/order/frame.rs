@@ -7,25 +7,25 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::forms::{Atom, EVERYTHING, Effect, Login, atoms_of};
-use super::world::World;
-use crate::access::Extent;
-use crate::plan::awaited::Passing;
+use super::forms::{Atom, EVERYTHING, OrderEffect, OrderLogin, atoms_of};
+use super::world::OrderWorld;
+use crate::access::RequestSet;
+use crate::plan::probes::Passing;
 
 #[derive(Debug)]
 pub(super) struct Frame<'s> {
     /// Allowed at most, sorted.
     most: Vec<Atom>,
     /// Allowed at least.
-    least: Need<'s>,
+    least: OrderNeed<'s>,
     /// What of an atom is not allowed at most, as far as that was asked.
-    beyond: RefCell<BTreeMap<Atom, Rc<[Extent<'s>]>>>,
+    beyond: RefCell<BTreeMap<Atom, Rc<[RequestSet<'s>]>>>,
     /// What of the least an atom has a part in, as far as that was asked.
     needed: RefCell<BTreeMap<Atom, Rc<[Needed<'s>]>>>,
 }
 
 /// A set that is allowed at least, and the atom that it is where it is one.
-type Needed<'s> = (Option<Atom>, Extent<'s>);
+type Needed<'s> = (Option<Atom>, RequestSet<'s>);
 
 /// A frame of which only the beginning is known.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct Beginning {
 
 impl Beginning {
     /// What the beginning gives; asked before anything has moved.
-    pub(super) fn of(first: &[Login], world: &World<'_>) -> Self {
+    pub(super) fn of(first: &[OrderLogin], world: &OrderWorld<'_>) -> Self {
         Self {
             sides: first.iter().map(|login| world.atoms(login, false)).collect(),
             most: first.iter().flat_map(|login| world.atoms(login, true)).collect(),
@@ -44,26 +44,26 @@ impl Beginning {
     }
 
     /// With what the end gives; asked when everything has moved.
-    pub(super) fn end<'s>(mut self, last: &[Login], world: &World<'s>) -> Frame<'s> {
+    pub(super) fn end<'s>(mut self, last: &[OrderLogin], world: &OrderWorld<'s>) -> Frame<'s> {
         self.sides.extend(last.iter().map(|login| world.atoms(login, false)));
         self.most.extend(self.sides.iter().flatten().copied());
         self.most.sort_unstable();
         self.most.dedup();
-        let least = Need::of(&self.sides, world);
+        let least = OrderNeed::of(&self.sides, world);
         Frame { most: self.most, least, beyond: RefCell::default(), needed: RefCell::default() }
     }
 }
 
 /// What several logins have in common.
 #[derive(Debug, Default)]
-struct Need<'s> {
+struct OrderNeed<'s> {
     atoms: Vec<Atom>,
     /// What rules have in common that are not the same, by the scope of both.
-    shared: BTreeMap<usize, Vec<Extent<'s>>>,
+    shared: BTreeMap<usize, Vec<RequestSet<'s>>>,
 }
 
-impl<'s> Need<'s> {
-    fn of(sides: &[Vec<Atom>], world: &World<'s>) -> Self {
+impl<'s> OrderNeed<'s> {
+    fn of(sides: &[Vec<Atom>], world: &OrderWorld<'s>) -> Self {
         let mut sides = sides.iter();
         let Some(first) = sides.next() else {
             return Self::default();
@@ -87,30 +87,30 @@ impl<'s> Need<'s> {
         self.atoms.is_empty() && self.shared.is_empty()
     }
 
-    fn all(&self, world: &World<'s>) -> Vec<Needed<'s>> {
+    fn all(&self, world: &OrderWorld<'s>) -> Vec<Needed<'s>> {
         let atoms = self.atoms.iter().flat_map(|atom| with_atom(*atom, world));
         atoms.chain(self.shared.values().flatten().map(|extent| (None, extent.clone()))).collect()
     }
 
     /// What of it meets an atom.
-    fn meeting(&self, atom: Atom, world: &World<'s>) -> Vec<Needed<'s>> {
+    fn meeting(&self, atom: Atom, world: &OrderWorld<'s>) -> Vec<Needed<'s>> {
         let extents = world.extents(atom);
         let near = |scope: usize| scope == 0 || atom.scope == 0 || scope == atom.scope;
         let atoms = self.atoms.iter().filter(|other| near(other.scope)).flat_map(|other| with_atom(*other, world));
         let shared = self.shared.iter().filter(|(scope, _)| near(**scope)).flat_map(|(_, all)| all);
         let mut all: Vec<Needed<'s>> = atoms.chain(shared.map(|extent| (None, extent.clone()))).collect();
-        all.retain(|(_, one)| extents.iter().any(|extent| extent.meets(one)));
+        all.retain(|(_, one)| extents.iter().any(|extent| extent.overlaps(one)));
         all
     }
 }
 
-type ByScope<'s> = BTreeMap<usize, Vec<Extent<'s>>>;
+type ByScope<'s> = BTreeMap<usize, Vec<RequestSet<'s>>>;
 
-fn with_atom<'s>(atom: Atom, world: &World<'s>) -> Vec<Needed<'s>> {
+fn with_atom<'s>(atom: Atom, world: &OrderWorld<'s>) -> Vec<Needed<'s>> {
     world.extents(atom).iter().map(|extent| (Some(atom), extent.clone())).collect()
 }
 
-fn by_scope<'s>(atoms: &[Atom], world: &World<'s>) -> ByScope<'s> {
+fn by_scope<'s>(atoms: &[Atom], world: &OrderWorld<'s>) -> ByScope<'s> {
     let mut all = ByScope::new();
     for atom in atoms {
         all.entry(atom.scope).or_default().extend(world.extents(*atom).iter().cloned());
@@ -141,11 +141,11 @@ impl<'s> Frame<'s> {
     /// give what it gave.
     pub(super) fn breaches(
         &self,
-        logins: &[Login],
-        world: &World<'s>,
+        logins: &[OrderLogin],
+        world: &OrderWorld<'s>,
         late: bool,
         few: usize,
-    ) -> Vec<(Passing, Extent<'s>)> {
+    ) -> Vec<(Passing, RequestSet<'s>)> {
         let mut found = Vec::new();
         for login in logins {
             let settled = world.atoms(login, false);
@@ -158,12 +158,12 @@ impl<'s> Frame<'s> {
         found
     }
 
-    pub(super) fn holds(&self, logins: &[Login], world: &World<'s>) -> bool {
+    pub(super) fn holds(&self, logins: &[OrderLogin], world: &OrderWorld<'s>) -> bool {
         self.breaches(logins, world, world.gathers(), 1).is_empty()
     }
 
     /// Whether it still holds after a change, where it held before.
-    pub(super) fn still_holds(&self, logins: &[Login], effect: &Effect, world: &World<'s>) -> bool {
+    pub(super) fn still_holds(&self, logins: &[OrderLogin], effect: &OrderEffect, world: &OrderWorld<'s>) -> bool {
         logins.iter().all(|login| {
             let gains = atoms_of(&effect.gains, login);
             gains.into_iter().all(|atom| self.beyond(atom, world).is_empty()) && {
@@ -173,11 +173,11 @@ impl<'s> Frame<'s> {
         })
     }
 
-    fn needed_of(&self, atoms: &[Atom], world: &World<'s>) -> Vec<Needed<'s>> {
+    fn needed_of(&self, atoms: &[Atom], world: &OrderWorld<'s>) -> Vec<Needed<'s>> {
         atoms.iter().flat_map(|atom| self.needed(*atom, world).to_vec()).collect()
     }
 
-    fn needed(&self, atom: Atom, world: &World<'s>) -> Rc<[Needed<'s>]> {
+    fn needed(&self, atom: Atom, world: &OrderWorld<'s>) -> Rc<[Needed<'s>]> {
         if self.least.is_empty() {
             return Rc::from([]);
         }
@@ -189,14 +189,14 @@ impl<'s> Frame<'s> {
         })
     }
 
-    fn beyond(&self, atom: Atom, world: &World<'s>) -> Rc<[Extent<'s>]> {
+    fn beyond(&self, atom: Atom, world: &OrderWorld<'s>) -> Rc<[RequestSet<'s>]> {
         if self.most.binary_search(&atom).is_ok() || self.most.last() == Some(&EVERYTHING) {
             return Rc::from([]);
         }
         let known = self.beyond.borrow().get(&atom).cloned();
         known.unwrap_or_else(|| {
             let all = world.extents(atom);
-            let beyond: Rc<[Extent<'s>]> =
+            let beyond: Rc<[RequestSet<'s>]> =
                 all.iter().filter(|extent| !world.covers(&self.most, extent)).cloned().collect();
             self.beyond.borrow_mut().insert(atom, Rc::clone(&beyond));
             beyond
@@ -206,11 +206,11 @@ impl<'s> Frame<'s> {
     /// What both sides give and only earlier writes of the plan give now: of what a change takes, or of all.
     pub(super) fn relies(
         &self,
-        login: &Login,
-        effect: Option<&Effect>,
-        world: &World<'s>,
+        login: &OrderLogin,
+        effect: Option<&OrderEffect>,
+        world: &OrderWorld<'s>,
         few: usize,
-    ) -> Vec<Extent<'s>> {
+    ) -> Vec<RequestSet<'s>> {
         let needed = match effect {
             Some(effect) => self.needed_of(&atoms_of(&effect.losses, login), world),
             None => self.least.all(world),
@@ -220,7 +220,7 @@ impl<'s> Frame<'s> {
 }
 
 /// What of a need some atoms, sorted, do not cover; the first few.
-fn lacking<'s>(needed: &[Needed<'s>], atoms: &[Atom], world: &World<'s>, few: usize) -> Vec<Extent<'s>> {
+fn lacking<'s>(needed: &[Needed<'s>], atoms: &[Atom], world: &OrderWorld<'s>, few: usize) -> Vec<RequestSet<'s>> {
     if atoms.last() == Some(&EVERYTHING) {
         return Vec::new();
     }

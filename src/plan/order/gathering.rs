@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::forms::sorted;
-use super::world::{Old, World};
+use super::world::{Old, OrderWorld};
 use crate::names::ObjectKind;
 
-impl World<'_> {
+impl OrderWorld<'_> {
     /// Whether there is any aggregated role.
     pub(super) fn gathers(&self) -> bool {
         !self.gathering.is_empty()

@@ -1,8 +1,8 @@
 //! The planned changes as moves: each object's next form on the way to its last, and when its turn is.
 
 use super::forms::{BindingForm, RoleForm};
-use super::world::World;
-use super::{Phase, Planned, Turn};
+use super::world::OrderWorld;
+use super::{PendingWrite, Phase, Turn};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 
@@ -16,7 +16,7 @@ pub(super) enum Progress {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Kind<'s> {
+pub(super) enum OrderItemKind<'s> {
     Role { ix: usize, last: Option<RoleForm<'s>> },
     Binding { ix: usize, last: Option<BindingForm> },
     Replace { ix: usize, last: BindingForm, bridge: Option<usize>, at: Progress },
@@ -25,8 +25,8 @@ pub(super) enum Kind<'s> {
 
 /// A changed object.
 #[derive(Debug, Clone)]
-pub(super) struct Item<'s> {
-    pub(super) kind: Kind<'s>,
+pub(super) struct OrderItem<'s> {
+    pub(super) kind: OrderItemKind<'s>,
     /// Its place among the planned.
     pub(super) planned: usize,
     pub(super) narrows: bool,
@@ -43,14 +43,14 @@ pub(super) enum Act {
     BridgeAway,
 }
 
-impl Item<'_> {
+impl OrderItem<'_> {
     pub(super) fn next(&self) -> Act {
         match &self.kind {
-            Kind::Replace { bridge: Some(_), at: Progress::Old, .. } => Act::Bridge,
-            Kind::Replace { at: Progress::Old | Progress::Bridged, .. } => Act::Away,
-            Kind::Replace { at: Progress::Gone, .. } => Act::Back,
-            Kind::Replace { at: Progress::Back, .. } => Act::BridgeAway,
-            Kind::Role { .. } | Kind::Binding { .. } | Kind::Mapping => Act::Final,
+            OrderItemKind::Replace { bridge: Some(_), at: Progress::Old, .. } => Act::Bridge,
+            OrderItemKind::Replace { at: Progress::Old | Progress::Bridged, .. } => Act::Away,
+            OrderItemKind::Replace { at: Progress::Gone, .. } => Act::Back,
+            OrderItemKind::Replace { at: Progress::Back, .. } => Act::BridgeAway,
+            OrderItemKind::Role { .. } | OrderItemKind::Binding { .. } | OrderItemKind::Mapping => Act::Final,
         }
     }
 
@@ -60,69 +60,73 @@ impl Item<'_> {
             (_, Act::Away) => Phase::ReplaceAway,
             (_, Act::Back) => Phase::ReplaceBack,
             (_, Act::BridgeAway) => Phase::BridgeAway,
-            (Kind::Mapping, Act::Final) => Phase::Mapping,
-            (Kind::Role { last: None, .. }, Act::Final) => Phase::TakeRole,
-            (Kind::Binding { last: None, .. }, Act::Final) => Phase::TakeBinding,
+            (OrderItemKind::Mapping, Act::Final) => Phase::Mapping,
+            (OrderItemKind::Role { last: None, .. }, Act::Final) => Phase::TakeRole,
+            (OrderItemKind::Binding { last: None, .. }, Act::Final) => Phase::TakeBinding,
             (_, Act::Final) if self.narrows => Phase::Narrow,
-            (Kind::Role { .. }, Act::Final) => Phase::GrantRole,
-            (Kind::Binding { .. } | Kind::Replace { .. }, Act::Final) => Phase::GrantBinding,
+            (OrderItemKind::Role { .. }, Act::Final) => Phase::GrantRole,
+            (OrderItemKind::Binding { .. } | OrderItemKind::Replace { .. }, Act::Final) => Phase::GrantBinding,
         }
     }
 }
 
 /// The items of all that is planned; a bridge is no item of its own.
-pub(super) fn items<'s>(planned: &'s [Planned], after: &'s State, world: &mut World<'s>) -> Vec<Item<'s>> {
+pub(super) fn items<'s>(
+    planned: &'s [PendingWrite],
+    after: &'s State,
+    world: &mut OrderWorld<'s>,
+) -> Vec<OrderItem<'s>> {
     let mut all = Vec::with_capacity(planned.len());
     for (number, one) in planned.iter().enumerate() {
         let key = &one.object;
-        let binding = |world: &mut World<'s>, key: &ObjectKey| {
+        let binding = |world: &mut OrderWorld<'s>, key: &ObjectKey| {
             after.bindings.get(key).map(|binding| world.binding_form(key, binding))
         };
         let kind = match (key.kind(), &one.turn) {
-            (ObjectKind::ConfigMap | ObjectKind::Namespace, _) => Kind::Mapping,
+            (ObjectKind::ConfigMap | ObjectKind::Namespace, _) => OrderItemKind::Mapping,
             (ObjectKind::ClusterRole | ObjectKind::Role, _) => {
                 let last = after.roles.get(key).map(|role| world.role_form(role));
-                Kind::Role { ix: world.role(key), last }
+                OrderItemKind::Role { ix: world.role(key), last }
             }
             (ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding, turn) => {
                 let ix = world.binding(key, key.namespace());
                 match (turn, binding(world, key)) {
                     (Turn::Replace { bridge, .. }, Some(last)) => {
                         let bridge = bridge.as_ref().map(|(bridge, _)| world.binding_beside(bridge, ix));
-                        Kind::Replace { ix, last, bridge, at: Progress::Old }
+                        OrderItemKind::Replace { ix, last, bridge, at: Progress::Old }
                     }
-                    (_, last) => Kind::Binding { ix, last },
+                    (_, last) => OrderItemKind::Binding { ix, last },
                 }
             }
         };
         let narrows = matches!(&one.turn, Turn::Patch { narrows: true, .. });
-        all.push(Item { kind, planned: number, narrows, done: false });
+        all.push(OrderItem { kind, planned: number, narrows, done: false });
     }
     all
 }
 
 /// Brings everything to its last form; answers from where to take it back.
-pub(super) fn make_all<'s>(world: &mut World<'s>, items: &[Item<'s>]) -> usize {
+pub(super) fn make_all<'s>(world: &mut OrderWorld<'s>, items: &[OrderItem<'s>]) -> usize {
     let mark = world.mark();
     for item in items {
         match &item.kind {
-            Kind::Role { ix, last } => drop(world.set_role(*ix, last.clone())),
-            Kind::Binding { ix, last } => drop(world.set_binding(*ix, last.clone())),
-            Kind::Replace { ix, last, .. } => drop(world.set_binding(*ix, Some(last.clone()))),
-            Kind::Mapping => {}
+            OrderItemKind::Role { ix, last } => drop(world.set_role(*ix, last.clone())),
+            OrderItemKind::Binding { ix, last } => drop(world.set_binding(*ix, last.clone())),
+            OrderItemKind::Replace { ix, last, .. } => drop(world.set_binding(*ix, Some(last.clone()))),
+            OrderItemKind::Mapping => {}
         }
     }
     mark
 }
 
 /// The subjects of a binding, as it is and as it will be.
-pub(super) fn named(world: &World<'_>, binding: usize, last: Option<&BindingForm>) -> Vec<usize> {
+pub(super) fn named(world: &OrderWorld<'_>, binding: usize, last: Option<&BindingForm>) -> Vec<usize> {
     let now = world.bindings.get(binding).and_then(|slot| slot.form.as_ref());
     now.into_iter().chain(last).flat_map(|form| form.subjects.iter().copied()).collect()
 }
 
 /// The subjects that a role is given to.
-pub(super) fn bound(world: &World<'_>, role: usize) -> Vec<usize> {
+pub(super) fn bound(world: &OrderWorld<'_>, role: usize) -> Vec<usize> {
     let forms = world.bindings_of(role).filter_map(|binding| world.bindings.get(binding)?.form.as_ref());
     forms.flat_map(|form| form.subjects.iter().copied()).collect()
 }

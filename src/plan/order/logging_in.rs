@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::classes::{logins, mapping_of};
-use super::forms::{Direction, Effect, Login};
+use super::forms::{Direction, OrderEffect, OrderLogin};
 use super::search::{Search, What};
-use crate::access::{Access, Moment};
-use crate::plan::entries::splits::Standing;
+use crate::access::{AccessView, Aggregation};
+use crate::plan::entries::aws_auth_edit::EntryVariant;
 
 impl<'s> Search<'s> {
     /// The logins of all principals with the entries as they stand.
-    pub(super) fn logins_at(&mut self, standings: &[Standing]) -> Option<Vec<(usize, Vec<Login>)>> {
-        let whole = |standing: &Standing| standings.iter().all(|one| one == standing);
-        let (first, last) = (whole(&Standing::AsLive), whole(&Standing::Final));
+    pub(super) fn logins_at(&mut self, standings: &[EntryVariant]) -> Option<Vec<(usize, Vec<OrderLogin>)>> {
+        let whole = |standing: &EntryVariant| standings.iter().all(|one| one == standing);
+        let (first, last) = (whole(&EntryVariant::Live), whole(&EntryVariant::Final));
         if first || last {
             let of = |class: &usize| {
                 let class_of = self.classes.get(*class)?;
@@ -20,20 +20,20 @@ impl<'s> Search<'s> {
             };
             return Some(self.mapped.iter().filter_map(of).collect());
         }
-        let state = mapping_of(Some(self.splits?.at(standings)?));
-        let access = Access::of(&state, Moment::Settled);
+        let state = mapping_of(Some(self.splits?.aws_auth_with(standings)?));
+        let access = AccessView::new(&state, Aggregation::Reconciled);
         let mut all = Vec::with_capacity(self.mapped.len());
         for class in &self.mapped {
             let Some(who) = self.classes.get(*class).map(|class| &class.who) else {
                 continue;
             };
-            all.push((*class, logins(&self.world, &access.admit(who))));
+            all.push((*class, logins(&self.world, &access.authenticate(who))));
         }
         Some(all)
     }
 
     /// Gives principals the logins; answers those they had.
-    pub(super) fn log_in(&mut self, logins: Vec<(usize, Vec<Login>)>) -> Vec<(usize, Vec<Login>)> {
+    pub(super) fn log_in(&mut self, logins: Vec<(usize, Vec<OrderLogin>)>) -> Vec<(usize, Vec<OrderLogin>)> {
         let mut old = Vec::new();
         for (number, logins) in logins {
             if let Some(class) = self.classes.get_mut(number).filter(|class| class.now != logins) {
@@ -47,7 +47,7 @@ impl<'s> Search<'s> {
     }
 
     /// Writes aws-auth so, where nobody leaves his frame by it.
-    pub(super) fn map(&mut self, standings: &[Standing], what: What<'s>) -> bool {
+    pub(super) fn map(&mut self, standings: &[EntryVariant], what: What<'s>) -> bool {
         let Some(logins) = self.logins_at(standings) else {
             return false;
         };
@@ -61,7 +61,7 @@ impl<'s> Search<'s> {
         true
     }
 
-    pub(super) fn mapped_so(&mut self, standings: &[Standing], what: What<'s>, old: &[(usize, Vec<Login>)]) {
+    pub(super) fn mapped_so(&mut self, standings: &[EntryVariant], what: What<'s>, old: &[(usize, Vec<OrderLogin>)]) {
         let touched: BTreeSet<usize> = old.iter().map(|(number, _)| *number).collect();
         self.standings = standings.to_vec();
         self.flush();
@@ -72,7 +72,7 @@ impl<'s> Search<'s> {
                 _ => Direction::Mixed,
             })
         });
-        self.record(what, &Effect { direction, ..Effect::default() }, &touched);
+        self.record(what, &OrderEffect { direction, ..OrderEffect::default() }, &touched);
         self.flush();
     }
 }

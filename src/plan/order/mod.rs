@@ -21,12 +21,12 @@ mod world;
 use serde_json::Value;
 
 use super::Step;
-use super::after::make;
-use super::awaited::Window;
-use super::entries::splits::{self, Splits};
+use super::entries::aws_auth_edit::{self, AwsAuthEdit};
+use super::probes::Window;
+use super::state_after::apply_write;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
-use crate::state::object::ObjectFault;
+use crate::state::object::ObjectError;
 use crate::state::write::Write;
 
 /// When in an apply a write has its place, where nothing speaks against it.
@@ -81,13 +81,13 @@ pub(super) enum Turn {
     /// Of aws-auth.
     Map {
         write: Write,
-        splits: Box<Splits>,
+        splits: Box<AwsAuthEdit>,
     },
 }
 
 /// A change of an object before it has its place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Planned {
+pub(super) struct PendingWrite {
     pub(super) object: ObjectKey,
     pub(super) turn: Turn,
     pub(super) needs: Needs,
@@ -105,10 +105,10 @@ pub(super) struct Author<'a> {
 /// # Errors
 /// A body that is no object of its kind.
 pub(super) fn order(
-    mut planned: Vec<Planned>,
+    mut planned: Vec<PendingWrite>,
     live: &State,
     author: Author<'_>,
-) -> Result<(Vec<Step>, Vec<Window>), ObjectFault> {
+) -> Result<(Vec<Step>, Vec<Window>), ObjectError> {
     planned.sort_by(|a, b| a.object.cmp(&b.object));
     if is_one_way(&planned, live) {
         return Ok((emission::plainly(planned), Vec::new()));
@@ -116,11 +116,11 @@ pub(super) fn order(
     let mut after = live.clone();
     for one in &planned {
         match &one.turn {
-            Turn::Create(body) => after.put(&one.object, body)?,
-            Turn::Patch { patch, .. } => make(&mut after, &one.object, &Write::Patch(patch.clone()))?,
-            Turn::Delete => make(&mut after, &one.object, &Write::Delete)?,
-            Turn::Replace { body, .. } => after.put(&one.object, body)?,
-            Turn::Map { write, .. } => make(&mut after, &one.object, write)?,
+            Turn::Create(body) => after.insert_object(&one.object, body)?,
+            Turn::Patch { patch, .. } => apply_write(&mut after, &one.object, &Write::Patch(patch.clone()))?,
+            Turn::Delete => apply_write(&mut after, &one.object, &Write::Delete)?,
+            Turn::Replace { body, .. } => after.insert_object(&one.object, body)?,
+            Turn::Map { write, .. } => apply_write(&mut after, &one.object, write)?,
         }
     }
     let made = search::search(&planned, live, &after, author);
@@ -130,19 +130,23 @@ pub(super) fn order(
 }
 
 /// Whether every write gives, or every write takes: then no state between can leave the frame.
-fn is_one_way(planned: &[Planned], live: &State) -> bool {
-    let gives = |one: &Planned| match &one.turn {
+fn is_one_way(planned: &[PendingWrite], live: &State) -> bool {
+    let gives = |one: &PendingWrite| match &one.turn {
         Turn::Create(_) => one.object.kind() != ObjectKind::ConfigMap,
-        Turn::Map { splits, .. } => !splits.has_accounts() && splits.slots.iter().all(splits::only_gives),
+        Turn::Map { splits, .. } => {
+            !splits.has_accounts() && splits.principal_edits.iter().all(aws_auth_edit::only_grants)
+        }
         Turn::Patch { .. } | Turn::Delete | Turn::Replace { .. } => false,
     };
-    let takes = |one: &Planned| match &one.turn {
+    let takes = |one: &PendingWrite| match &one.turn {
         Turn::Delete => true,
         Turn::Patch { narrows, .. } => *narrows && !has_dependents(&one.object, live),
-        Turn::Map { splits, .. } => !splits.has_accounts() && splits.slots.iter().all(splits::only_takes),
+        Turn::Map { splits, .. } => {
+            !splits.has_accounts() && splits.principal_edits.iter().all(aws_auth_edit::only_revokes)
+        }
         Turn::Create(_) | Turn::Replace { .. } => false,
     };
-    let all_exist = |one: &Planned| live.meta(&one.object).is_none_or(|meta| meta.finalizers.is_empty());
+    let all_exist = |one: &PendingWrite| live.meta(&one.object).is_none_or(|meta| meta.finalizers.is_empty());
     planned.iter().all(gives) || planned.iter().all(|one| takes(one) && all_exist(one))
 }
 

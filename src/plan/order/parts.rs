@@ -5,20 +5,20 @@
 use std::collections::BTreeSet;
 
 use super::classes::{Class, is_node};
-use super::forms::{BindingForm, Effect, RoleForm};
-use super::items::{Act, Item, Kind, Progress};
+use super::forms::{BindingForm, OrderEffect, RoleForm};
+use super::items::{Act, OrderItem, OrderItemKind, Progress};
 use super::search::{Search, Try, What};
-use crate::plan::entries::splits::{Slot, Standing};
+use crate::plan::entries::aws_auth_edit::{EntryVariant, PrincipalEdit};
 
 /// Whom changes concern, and what they are together.
-type Changed = (BTreeSet<usize>, Effect);
+type Changed = (BTreeSet<usize>, OrderEffect);
 
 impl<'s> Search<'s> {
-    fn waiting(&self) -> Vec<(usize, Item<'s>)> {
-        let mut all: Vec<(usize, Item<'s>)> =
+    fn waiting(&self) -> Vec<(usize, OrderItem<'s>)> {
+        let mut all: Vec<(usize, OrderItem<'s>)> =
             self.items.iter().cloned().enumerate().filter(|(_, item)| !item.done).collect();
         // A role can mean many; a binding has the choice of its subjects.
-        all.sort_by_key(|(_, item)| matches!(item.kind, Kind::Role { .. }));
+        all.sort_by_key(|(_, item)| matches!(item.kind, OrderItemKind::Role { .. }));
         all
     }
 
@@ -28,12 +28,12 @@ impl<'s> Search<'s> {
         let before = self.log.len();
         for (number, item) in self.waiting() {
             match &item.kind {
-                Kind::Binding { ix, last } => self.shrink_binding(number, *ix, last.as_ref(), &mut used),
-                Kind::Replace { ix, at: Progress::Old | Progress::Bridged, .. } => {
+                OrderItemKind::Binding { ix, last } => self.shrink_binding(number, *ix, last.as_ref(), &mut used),
+                OrderItemKind::Replace { ix, at: Progress::Old | Progress::Bridged, .. } => {
                     self.shrink_binding(number, *ix, None, &mut used);
                 }
-                Kind::Role { ix, last } => self.shrink_role(number, *ix, last.as_ref(), &mut used),
-                Kind::Replace { .. } | Kind::Mapping => {}
+                OrderItemKind::Role { ix, last } => self.shrink_role(number, *ix, last.as_ref(), &mut used),
+                OrderItemKind::Replace { .. } | OrderItemKind::Mapping => {}
             }
         }
         self.flush();
@@ -46,10 +46,10 @@ impl<'s> Search<'s> {
         let before = self.log.len();
         for (number, item) in self.waiting() {
             match &item.kind {
-                Kind::Binding { ix, last: Some(last) } => self.grow_binding(number, *ix, last, &mut used),
-                Kind::Role { ix, last: Some(last) } => self.grow_role(number, *ix, last, &mut used),
-                Kind::Binding { last: None, .. } | Kind::Role { last: None, .. } => {}
-                Kind::Replace { .. } | Kind::Mapping => {}
+                OrderItemKind::Binding { ix, last: Some(last) } => self.grow_binding(number, *ix, last, &mut used),
+                OrderItemKind::Role { ix, last: Some(last) } => self.grow_role(number, *ix, last, &mut used),
+                OrderItemKind::Binding { last: None, .. } | OrderItemKind::Role { last: None, .. } => {}
+                OrderItemKind::Replace { .. } | OrderItemKind::Mapping => {}
             }
         }
         self.flush();
@@ -63,7 +63,7 @@ impl<'s> Search<'s> {
         (number, kind): (usize, Try),
         used: &mut BTreeSet<usize>,
         list: Vec<T>,
-        mut change: impl FnMut(&mut Self, &T) -> Effect,
+        mut change: impl FnMut(&mut Self, &T) -> OrderEffect,
     ) -> Option<Changed> {
         if list.is_empty() || self.is_blocked(number, kind) {
             return None;
@@ -144,7 +144,7 @@ impl<'s> Search<'s> {
     }
 
     /// What turns out to be the last form is no part.
-    fn keep(&mut self, number: usize, is_whole: bool, part: What<'s>, effect: &Effect, touched: &BTreeSet<usize>) {
+    fn keep(&mut self, number: usize, is_whole: bool, part: What<'s>, effect: &OrderEffect, touched: &BTreeSet<usize>) {
         if is_whole {
             self.record(What::Act(number, Act::Final), effect, touched);
             self.finish(number, Act::Final);
@@ -199,7 +199,7 @@ impl<'s> Search<'s> {
     /// A replaced binding whose bridge may not be yet goes first, where nobody needs it.
     pub(super) fn unbridged(&mut self) -> bool {
         for (number, item) in self.waiting() {
-            let Kind::Replace { ix, at: Progress::Old, bridge: Some(_), .. } = &item.kind else {
+            let OrderItemKind::Replace { ix, at: Progress::Old, bridge: Some(_), .. } = &item.kind else {
                 continue;
             };
             let ix = *ix;
@@ -211,7 +211,8 @@ impl<'s> Search<'s> {
                 continue;
             };
             self.record(What::Act(number, Act::Away), &effect, &touched);
-            if let Some(Item { kind: Kind::Replace { bridge, at, .. }, .. }) = self.items.get_mut(number) {
+            if let Some(OrderItem { kind: OrderItemKind::Replace { bridge, at, .. }, .. }) = self.items.get_mut(number)
+            {
                 *bridge = None;
                 *at = Progress::Gone;
             }
@@ -226,7 +227,7 @@ impl<'s> Search<'s> {
         let Some(splits) = self.splits else {
             return false;
         };
-        let waits = self.items.iter().any(|item| !item.done && matches!(item.kind, Kind::Mapping));
+        let waits = self.items.iter().any(|item| !item.done && matches!(item.kind, OrderItemKind::Mapping));
         if !waits || self.mappings() == 0 {
             return false;
         }
@@ -234,12 +235,12 @@ impl<'s> Search<'s> {
         let stuck = self.stuck();
         for (place, standing) in best.iter_mut().enumerate() {
             if !stuck.contains(&place) {
-                *standing = Standing::Final;
+                *standing = EntryVariant::Final;
             }
         }
         // All of them at once, form by form: an entry concerns its principal alone.
-        let mut open: Vec<(usize, &Slot)> = splits.slots.iter().enumerate().collect();
-        open.retain(|(place, slot)| stuck.contains(place) && slot.is_single());
+        let mut open: Vec<(usize, &PrincipalEdit)> = splits.principal_edits.iter().enumerate().collect();
+        open.retain(|(place, slot)| stuck.contains(place) && slot.can_be_intermediate());
         for turn in 0..BETWEENS {
             let mut tried = best.clone();
             for (place, slot) in &open {
@@ -266,12 +267,12 @@ impl<'s> Search<'s> {
     }
 
     /// Whether aws-auth was already written so.
-    fn regresses(&self, standings: &[Standing]) -> bool {
+    fn regresses(&self, standings: &[EntryVariant]) -> bool {
         self.log.iter().any(|made| matches!(&made.what, What::PartMapping(known) if known == standings))
     }
 
     /// The principals who would leave their frame with the entries so.
-    fn out_of_frame(&mut self, standings: &[Standing]) -> BTreeSet<String> {
+    fn out_of_frame(&mut self, standings: &[EntryVariant]) -> BTreeSet<String> {
         let Some(logins) = self.logins_at(standings) else {
             return self.mapped.iter().filter_map(|class| self.classes.get(*class)).map(Class::key).collect();
         };
@@ -290,8 +291,8 @@ impl<'s> Search<'s> {
         let Some(splits) = self.splits else {
             return BTreeSet::new();
         };
-        let keys = self.out_of_frame(&vec![Standing::Final; self.standings.len()]);
-        let places = splits.slots.iter().enumerate().filter(|(_, slot)| keys.contains(&slot.key));
+        let keys = self.out_of_frame(&vec![EntryVariant::Final; self.standings.len()]);
+        let places = splits.principal_edits.iter().enumerate().filter(|(_, slot)| keys.contains(&slot.key));
         places.map(|(place, _)| place).collect()
     }
 }
@@ -300,7 +301,7 @@ impl<'s> Search<'s> {
 const BETWEENS: usize = 4;
 
 /// An entry on its way: the old or the new username, with the groups of both or those in common.
-fn betweens(slot: &Slot) -> Vec<Standing> {
+fn betweens(slot: &PrincipalEdit) -> Vec<EntryVariant> {
     let Some((before, after)) = slot.before.as_ref().zip(slot.after.as_ref()) else {
         return Vec::new();
     };
@@ -314,7 +315,7 @@ fn betweens(slot: &Slot) -> Vec<Standing> {
     for groups in [both, common] {
         for username in [&before.username, &after.username] {
             let same = |entry: &crate::state::aws_auth::Entry| entry.username == *username && entry.groups == groups;
-            let between = Standing::Between { username: username.clone(), groups: groups.clone() };
+            let between = EntryVariant::Intermediate { username: username.clone(), groups: groups.clone() };
             if !same(before) && !same(after) && !all.contains(&between) {
                 all.push(between);
             }

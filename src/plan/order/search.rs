@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::classes::{Class, classes, framed};
 use super::emission;
-use super::forms::{BindingForm, Direction, Effect, RoleForm};
+use super::forms::{BindingForm, Direction, OrderEffect, RoleForm};
 use super::frame::{Beginning, Frame};
-use super::items::{Act, Item, Kind, Progress, bound, items, make_all, named};
-use super::world::World;
-use super::{Author, PHASES, Phase, Planned, Turn};
+use super::items::{Act, OrderItem, OrderItemKind, Progress, bound, items, make_all, named};
+use super::world::OrderWorld;
+use super::{Author, PHASES, PendingWrite, Phase, Turn};
 use crate::access::Who;
 use crate::plan::Step;
-use crate::plan::awaited::{Await, Window};
-use crate::plan::entries::splits::{Splits, Standing};
+use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
+use crate::plan::probes::{Await, Window};
 use crate::state::State;
 
 /// Questions of one step; those of aws-auth are about many.
@@ -30,7 +30,7 @@ pub(super) enum What<'s> {
     Act(usize, Act),
     PartBinding(usize, BindingForm),
     PartRole(usize, RoleForm<'s>),
-    PartMapping(Vec<Standing>),
+    PartMapping(Vec<EntryVariant>),
     TemporaryRole(usize, RoleForm<'s>),
     TemporaryBinding(usize, BindingForm),
     RoleAway(usize),
@@ -45,18 +45,18 @@ pub(super) struct Made<'s> {
 }
 
 pub(super) struct Search<'s> {
-    pub(super) planned: &'s [Planned],
+    pub(super) planned: &'s [PendingWrite],
     pub(super) author: Author<'s>,
-    pub(super) world: World<'s>,
-    pub(super) items: Vec<Item<'s>>,
+    pub(super) world: OrderWorld<'s>,
+    pub(super) items: Vec<OrderItem<'s>>,
     pub(super) classes: Vec<Class>,
     pub(super) frames: Vec<Frame<'s>>,
     /// By subject, of all who log in with it and stand alike one.
     of_subject: BTreeMap<usize, BTreeSet<usize>>,
     /// Principals, whose logins aws-auth decides.
     pub(super) mapped: Vec<usize>,
-    pub(super) splits: Option<&'s Splits>,
-    pub(super) standings: Vec<Standing>,
+    pub(super) splits: Option<&'s AwsAuthEdit>,
+    pub(super) standings: Vec<EntryVariant>,
     /// What roles give in the end, where that is not what they give in the beginning.
     pub(super) last_gives: BTreeMap<usize, Vec<usize>>,
     pub(super) log: Vec<Made<'s>>,
@@ -80,7 +80,12 @@ pub(super) enum Try {
     Grow,
 }
 
-pub(super) fn search(planned: &[Planned], live: &State, after: &State, author: Author<'_>) -> (Vec<Step>, Vec<Window>) {
+pub(super) fn search(
+    planned: &[PendingWrite],
+    live: &State,
+    after: &State,
+    author: Author<'_>,
+) -> (Vec<Step>, Vec<Window>) {
     let mut search = Search::new(planned, live, after, author);
     search.run();
     let windows = std::mem::take(&mut search.windows);
@@ -88,22 +93,22 @@ pub(super) fn search(planned: &[Planned], live: &State, after: &State, author: A
 }
 
 impl<'s> Search<'s> {
-    fn new(planned: &'s [Planned], live: &'s State, after: &'s State, author: Author<'s>) -> Self {
-        let mut world = World::of(live);
+    fn new(planned: &'s [PendingWrite], live: &'s State, after: &'s State, author: Author<'s>) -> Self {
+        let mut world = OrderWorld::of(live);
         let items = items(planned, after, &mut world);
         let mut touched = BTreeSet::new();
         let mut roles = BTreeSet::new();
         for item in &items {
             match &item.kind {
-                Kind::Role { ix, .. } => roles.extend(world.dependents(*ix)),
-                Kind::Binding { ix, last } => touched.extend(named(&world, *ix, last.as_ref())),
-                Kind::Replace { ix, last, .. } => touched.extend(named(&world, *ix, Some(last))),
-                Kind::Mapping => {}
+                OrderItemKind::Role { ix, .. } => roles.extend(world.dependents(*ix)),
+                OrderItemKind::Binding { ix, last } => touched.extend(named(&world, *ix, last.as_ref())),
+                OrderItemKind::Replace { ix, last, .. } => touched.extend(named(&world, *ix, Some(last))),
+                OrderItemKind::Mapping => {}
             }
         }
         let mark = make_all(&mut world, &items);
         for item in &items {
-            if let Kind::Role { ix, .. } = &item.kind {
+            if let OrderItemKind::Role { ix, .. } = &item.kind {
                 roles.extend(world.dependents(*ix));
             }
         }
@@ -140,7 +145,7 @@ impl<'s> Search<'s> {
             of_subject: BTreeMap::new(),
             mapped,
             splits,
-            standings: vec![Standing::AsLive; splits.map_or(0, |splits| splits.slots.len())],
+            standings: vec![EntryVariant::Live; splits.map_or(0, |splits| splits.principal_edits.len())],
             last_gives,
             log: Vec::new(),
             stage: 0,
@@ -271,9 +276,9 @@ impl<'s> Search<'s> {
             return Tried::Blocked;
         }
         let act = item.next();
-        if let Kind::Mapping = item.kind {
+        if let OrderItemKind::Mapping = item.kind {
             // aws-auth is one object: alone in its stage.
-            let standings = vec![Standing::Final; self.standings.len()];
+            let standings = vec![EntryVariant::Final; self.standings.len()];
             if !self.map(&standings, What::Act(number, act)) {
                 // Where somebody would log in may change without him.
                 self.block(number, Try::Whole, &(0..self.classes.len()).collect());
@@ -305,42 +310,47 @@ impl<'s> Search<'s> {
     }
 
     /// A binding waits for its role; a role goes when every binding is gone that leaves it.
-    pub(super) fn is_enabled(&self, item: &Item<'_>) -> bool {
+    pub(super) fn is_enabled(&self, item: &OrderItem<'_>) -> bool {
         let exists = |role: usize| self.world.roles.get(role).is_some_and(|slot| slot.form.is_some());
         let comes = |role: usize| {
-            let is_it = |item: &Item<'_>| matches!(&item.kind, Kind::Role { ix, last: Some(_) } if *ix == role);
+            let is_it =
+                |item: &OrderItem<'_>| matches!(&item.kind, OrderItemKind::Role { ix, last: Some(_) } if *ix == role);
             self.items.iter().any(|item| !item.done && is_it(item))
         };
         match &item.kind {
-            Kind::Binding { last: Some(form), .. } => exists(form.role) || !comes(form.role),
-            Kind::Replace { last, .. } => exists(last.role) || !comes(last.role),
-            Kind::Role { ix, last: None } => {
+            OrderItemKind::Binding { last: Some(form), .. } => exists(form.role) || !comes(form.role),
+            OrderItemKind::Replace { last, .. } => exists(last.role) || !comes(last.role),
+            OrderItemKind::Role { ix, last: None } => {
                 let role = *ix;
                 let bound: BTreeSet<usize> = self.world.bindings_of(role).collect();
-                let leaves = |item: &Item<'_>| match &item.kind {
-                    Kind::Binding { ix, last } => {
+                let leaves = |item: &OrderItem<'_>| match &item.kind {
+                    OrderItemKind::Binding { ix, last } => {
                         bound.contains(ix) && last.as_ref().is_none_or(|last| last.role != role)
                     }
-                    Kind::Replace { ix, .. } => bound.contains(ix),
-                    Kind::Role { .. } | Kind::Mapping => false,
+                    OrderItemKind::Replace { ix, .. } => bound.contains(ix),
+                    OrderItemKind::Role { .. } | OrderItemKind::Mapping => false,
                 };
                 bound.is_empty() || !self.items.iter().any(|item| !item.done && leaves(item))
             }
-            Kind::Role { last: Some(_), .. } | Kind::Binding { last: None, .. } | Kind::Mapping => true,
+            OrderItemKind::Role { last: Some(_), .. }
+            | OrderItemKind::Binding { last: None, .. }
+            | OrderItemKind::Mapping => true,
         }
     }
 
-    pub(super) fn perform(&mut self, item: &Item<'s>, act: Act) -> Effect {
+    pub(super) fn perform(&mut self, item: &OrderItem<'s>, act: Act) -> OrderEffect {
         match (&item.kind, act) {
-            (Kind::Role { ix, last }, _) => self.world.set_role(*ix, last.clone()),
-            (Kind::Binding { ix, last }, _) => self.world.set_binding(*ix, last.clone()),
-            (Kind::Replace { last, bridge: Some(bridge), .. }, Act::Bridge) => {
+            (OrderItemKind::Role { ix, last }, _) => self.world.set_role(*ix, last.clone()),
+            (OrderItemKind::Binding { ix, last }, _) => self.world.set_binding(*ix, last.clone()),
+            (OrderItemKind::Replace { last, bridge: Some(bridge), .. }, Act::Bridge) => {
                 self.world.set_binding(*bridge, Some(last.clone()))
             }
-            (Kind::Replace { bridge: Some(bridge), .. }, Act::BridgeAway) => self.world.set_binding(*bridge, None),
-            (Kind::Replace { ix, .. }, Act::Away) => self.world.set_binding(*ix, None),
-            (Kind::Replace { ix, last, .. }, _) => self.world.set_binding(*ix, Some(last.clone())),
-            (Kind::Mapping, _) => Effect::default(),
+            (OrderItemKind::Replace { bridge: Some(bridge), .. }, Act::BridgeAway) => {
+                self.world.set_binding(*bridge, None)
+            }
+            (OrderItemKind::Replace { ix, .. }, Act::Away) => self.world.set_binding(*ix, None),
+            (OrderItemKind::Replace { ix, last, .. }, _) => self.world.set_binding(*ix, Some(last.clone())),
+            (OrderItemKind::Mapping, _) => OrderEffect::default(),
         }
     }
 
@@ -349,14 +359,14 @@ impl<'s> Search<'s> {
             return;
         };
         match (&mut item.kind, act) {
-            (Kind::Replace { at, .. }, Act::Bridge) => *at = Progress::Bridged,
-            (Kind::Replace { at, .. }, Act::Away) => *at = Progress::Gone,
-            (Kind::Replace { at, bridge: Some(_), .. }, Act::Back) => *at = Progress::Back,
+            (OrderItemKind::Replace { at, .. }, Act::Bridge) => *at = Progress::Bridged,
+            (OrderItemKind::Replace { at, .. }, Act::Away) => *at = Progress::Gone,
+            (OrderItemKind::Replace { at, bridge: Some(_), .. }, Act::Back) => *at = Progress::Back,
             _ => item.done = true,
         }
     }
 
-    pub(super) fn touched(&self, effect: &Effect) -> BTreeSet<usize> {
+    pub(super) fn touched(&self, effect: &OrderEffect) -> BTreeSet<usize> {
         let subjects = effect.subjects();
         subjects.iter().filter_map(|subject| self.of_subject.get(subject)).flatten().copied().collect()
     }
@@ -378,7 +388,7 @@ impl<'s> Search<'s> {
     }
 
     /// Whether all are still in their frames after a change.
-    pub(super) fn stay(&self, touched: &BTreeSet<usize>, effect: &Effect) -> bool {
+    pub(super) fn stay(&self, touched: &BTreeSet<usize>, effect: &OrderEffect) -> bool {
         self.framed(touched).all(|(class, frame)| frame.still_holds(&class.now, effect, &self.world))
     }
 
@@ -391,7 +401,7 @@ impl<'s> Search<'s> {
     }
 
     /// Notes a write that was made, with what must be seen to work before it.
-    pub(super) fn record(&mut self, what: What<'s>, effect: &Effect, touched: &BTreeSet<usize>) {
+    pub(super) fn record(&mut self, what: What<'s>, effect: &OrderEffect, touched: &BTreeSet<usize>) {
         let maps = matches!(what, What::PartMapping(_)) || self.is_mapping(&what);
         let (most, effect_of) = if maps { (ASKED_OF_MAPPING, None) } else { (ASKED, Some(effect)) };
         let mut awaits = Vec::new();
@@ -443,7 +453,7 @@ impl<'s> Search<'s> {
         let What::Act(number, _) = what else {
             return false;
         };
-        self.items.get(*number).is_some_and(|item| matches!(item.kind, Kind::Mapping))
+        self.items.get(*number).is_some_and(|item| matches!(item.kind, OrderItemKind::Mapping))
     }
 
     pub(super) fn mappings(&self) -> usize {

@@ -6,10 +6,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::forms::{Atom, BindingForm, Direction, EVERYTHING, Effect, Login, RoleForm, sorted};
-use crate::access::{Extent, Words};
+use super::forms::{Atom, BindingForm, Direction, EVERYTHING, OrderEffect, OrderLogin, RoleForm, sorted};
+use crate::access::{RequestSet, StringSet};
 use crate::names::ObjectKey;
-use crate::plan::removal::role_of;
+use crate::plan::removals::bound_role;
 use crate::state::State;
 use crate::state::object::{Binding, Role};
 use crate::state::rbac::{Rule, Subject};
@@ -50,10 +50,10 @@ pub(super) enum Old<'s> {
 }
 
 /// Rules that are gained, and rules that are lost.
-type Grants = (Rc<[usize]>, Rc<[usize]>);
+type OrderGrantDelta = (Rc<[usize]>, Rc<[usize]>);
 
 #[derive(Debug)]
-pub(super) struct World<'s> {
+pub(super) struct OrderWorld<'s> {
     rules: Vec<&'s Rule>,
     rule_ids: BTreeMap<&'s Rule, usize>,
     scopes: Vec<&'s str>,
@@ -70,10 +70,10 @@ pub(super) struct World<'s> {
     pub(super) gathering: BTreeMap<usize, BTreeSet<usize>>,
     pub(super) journal: Vec<Old<'s>>,
     /// As far as they were asked for: a number means the same rule for good.
-    extents: RefCell<BTreeMap<Atom, Rc<[Extent<'s>]>>>,
+    extents: RefCell<BTreeMap<Atom, Rc<[RequestSet<'s>]>>>,
 }
 
-impl<'s> World<'s> {
+impl<'s> OrderWorld<'s> {
     pub(super) fn of(state: &'s State) -> Self {
         let mut world = Self {
             rules: Vec::new(),
@@ -209,7 +209,7 @@ impl<'s> World<'s> {
 
     pub(super) fn binding_form(&mut self, key: &ObjectKey, binding: &Binding) -> BindingForm {
         BindingForm {
-            role: self.role(&role_of(key, binding)),
+            role: self.role(&bound_role(key, binding)),
             subjects: sorted(binding.subjects.iter().map(|subject| self.subject(subject)).collect()),
         }
     }
@@ -236,7 +236,7 @@ impl<'s> World<'s> {
     }
 
     /// Changes a role, and with it what the controller gathers from it.
-    pub(super) fn set_role(&mut self, ix: usize, form: Option<RoleForm<'s>>) -> Effect {
+    pub(super) fn set_role(&mut self, ix: usize, form: Option<RoleForm<'s>>) -> OrderEffect {
         let none = || (Rc::from([]), Rc::from([]));
         let (gave, late) =
             self.roles.get(ix).map_or_else(none, |slot| (Rc::clone(&slot.gives), Rc::clone(&slot.stale)));
@@ -256,7 +256,7 @@ impl<'s> World<'s> {
         }
         changed.insert(ix, gave);
         let direction = Direction::of(is_selected && !was_selected, was_selected && !is_selected);
-        let mut effect = Effect { direction, ..Effect::default() };
+        let mut effect = OrderEffect { direction, ..OrderEffect::default() };
         for (role, old) in changed {
             let (gained, lost) = self.difference(role, &old, (role == ix).then_some(&*late));
             let direction = Direction::of(!gained.is_empty(), !lost.is_empty());
@@ -275,7 +275,7 @@ impl<'s> World<'s> {
     }
 
     /// What a role gives that it did not give, and what it no longer gives; `late` is what it could still give before.
-    fn difference(&self, role: usize, old: &[usize], late: Option<&[usize]>) -> Grants {
+    fn difference(&self, role: usize, old: &[usize], late: Option<&[usize]>) -> OrderGrantDelta {
         let Some(slot) = self.roles.get(role) else {
             return (Rc::from([]), Rc::from([]));
         };
@@ -308,11 +308,11 @@ impl<'s> World<'s> {
         old
     }
 
-    pub(super) fn set_binding(&mut self, ix: usize, form: Option<BindingForm>) -> Effect {
+    pub(super) fn set_binding(&mut self, ix: usize, form: Option<BindingForm>) -> OrderEffect {
         let now = form.clone();
         let old = self.store_binding(ix, form);
         let scope = self.bindings.get(ix).map_or(0, |slot| slot.scope);
-        let mut effect = Effect::default();
+        let mut effect = OrderEffect::default();
         let beyond = |one: &Option<BindingForm>, other: &Option<BindingForm>| -> Vec<usize> {
             let other = other.as_ref().filter(|other| one.as_ref().is_some_and(|one| one.role == other.role));
             let known = |subject: &usize| other.is_some_and(|other| other.subjects.binary_search(subject).is_ok());
@@ -375,7 +375,7 @@ impl<'s> World<'s> {
     }
 
     /// All that a login may do; with `stale` also what an aggregated role may still give.
-    pub(super) fn atoms(&self, login: &Login, stale: bool) -> Vec<Atom> {
+    pub(super) fn atoms(&self, login: &OrderLogin, stale: bool) -> Vec<Atom> {
         self.walk(login, |slot, role, _| {
             let late: &[usize] = if stale { &role.stale } else { &[] };
             role.gives.iter().chain(late).map(|rule| Atom { rule: *rule, scope: slot.scope }).collect()
@@ -384,7 +384,7 @@ impl<'s> World<'s> {
 
     /// The same but for what the controller owed from the beginning and has not filled in: where it does not run, that is
     /// never seen to work.
-    pub(super) fn unowed(&self, login: &Login) -> Vec<Atom> {
+    pub(super) fn unowed(&self, login: &OrderLogin) -> Vec<Atom> {
         self.walk(login, |slot, role, _| {
             let written = role.form.as_ref().map_or(&[][..], |form| &form.rules);
             let is_owed = |rule: &usize| role.first.binary_search(rule).is_ok() && written.binary_search(rule).is_err();
@@ -394,7 +394,7 @@ impl<'s> World<'s> {
     }
 
     /// What of it was so from the beginning, by the same objects.
-    pub(super) fn lasting(&self, login: &Login) -> Vec<Atom> {
+    pub(super) fn lasting(&self, login: &OrderLogin) -> Vec<Atom> {
         self.walk(login, |slot, role, subject| {
             let same =
                 slot.first.as_ref().zip(slot.form.as_ref()).is_some_and(|(first, form)| {
@@ -405,7 +405,7 @@ impl<'s> World<'s> {
         })
     }
 
-    fn walk(&self, login: &Login, of: impl Fn(&BindingSlot, &RoleSlot<'s>, usize) -> Vec<Atom>) -> Vec<Atom> {
+    fn walk(&self, login: &OrderLogin, of: impl Fn(&BindingSlot, &RoleSlot<'s>, usize) -> Vec<Atom>) -> Vec<Atom> {
         let mut atoms = if login.is_master { vec![EVERYTHING] } else { Vec::new() };
         for subject in &login.subjects {
             for binding in self.bindings_naming(*subject) {
@@ -422,20 +422,20 @@ impl<'s> World<'s> {
     }
 
     /// The requests that an atom allows.
-    pub(super) fn extents(&self, atom: Atom) -> Rc<[Extent<'s>]> {
+    pub(super) fn extents(&self, atom: Atom) -> Rc<[RequestSet<'s>]> {
         let known = self.extents.borrow().get(&atom).cloned();
         known.unwrap_or_else(|| {
-            let made: Rc<[Extent<'s>]> = self.made_extents(atom).into();
+            let made: Rc<[RequestSet<'s>]> = self.made_extents(atom).into();
             self.extents.borrow_mut().insert(atom, Rc::clone(&made));
             made
         })
     }
 
     /// Whether some atoms allow all of a set.
-    pub(super) fn covers(&self, atoms: &[Atom], extent: &Extent<'s>) -> bool {
-        let mut near: Vec<Extent<'s>> = Vec::new();
+    pub(super) fn covers(&self, atoms: &[Atom], extent: &RequestSet<'s>) -> bool {
+        let mut near: Vec<RequestSet<'s>> = Vec::new();
         for atom in atoms {
-            for other in self.extents(*atom).iter().filter(|other| other.meets(extent)) {
+            for other in self.extents(*atom).iter().filter(|other| other.overlaps(extent)) {
                 if other.covers(extent) {
                     return true;
                 }
@@ -445,17 +445,20 @@ impl<'s> World<'s> {
         extent.is_covered_by(&near)
     }
 
-    fn made_extents(&self, atom: Atom) -> Vec<Extent<'s>> {
+    fn made_extents(&self, atom: Atom) -> Vec<RequestSet<'s>> {
         if atom == EVERYTHING {
-            return Extent::everything().into();
+            return RequestSet::everything().into();
         }
         let Some(rule) = self.rule_of(atom.rule) else {
             return Vec::new();
         };
         if atom.scope == 0 {
-            return [Extent::objects(rule, Words::all()), Extent::paths(rule)].into_iter().flatten().collect();
+            return [RequestSet::from_rule_objects(rule, StringSet::all()), RequestSet::from_rule_urls(rule)]
+                .into_iter()
+                .flatten()
+                .collect();
         }
         let namespace = self.scopes.get(atom.scope).copied().unwrap_or_default();
-        Extent::objects(rule, Words::only([namespace])).into_iter().collect()
+        RequestSet::from_rule_objects(rule, StringSet::only([namespace])).into_iter().collect()
     }
 }

@@ -42,17 +42,17 @@ impl fmt::Display for Section {
 
 /// Whom an entry admits, spelled as in the text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Principal {
+pub(crate) enum EntryPrincipal {
     /// What stands as `rolearn`; a user's ARN works there, too.
     Role(String),
     User(String),
-    Sso(Sso),
+    Sso(SsoArnMatcher),
     Account(String),
 }
 
 /// A pattern for the roles of one permission set. EKS never matches it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Sso {
+pub(crate) struct SsoArnMatcher {
     pub(crate) permission_set_name: String,
     pub(crate) account_id: String,
     /// Empty where none is written.
@@ -62,7 +62,7 @@ pub(crate) struct Sso {
 /// What the authenticator has. An account has neither username nor groups of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) principal: Principal,
+    pub(crate) principal: EntryPrincipal,
     /// May be empty: the caller then has no name, but the groups.
     pub(crate) username: String,
     /// May hold empty names and repeat.
@@ -70,4 +70,4 @@ pub(crate) struct Entry {
 }
 
 /// An entry to be written; an account leaves the other two empty.
-pub(crate) type New = Entry;
+pub(crate) type NewEntry = Entry;

@@ -7,52 +7,52 @@ pub(crate) struct Finding {
     /// In the section's text, counted from 1.
     pub(crate) line: usize,
     /// The index into the reading's entries, if it is about one that counts.
-    pub(crate) entry: Option<usize>,
-    pub(crate) kind: Kind,
+    pub(crate) entry_index: Option<usize>,
+    pub(crate) kind: FindingKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FindingKind {
     /// The entry does not count.
-    Dropped(Drop),
+    EntryIgnored(IgnoredReason),
     /// The username is empty. `stands`: what is written instead of a text, if anything is.
-    UsernameBlank { stands: Option<String> },
+    UsernameEmpty { found: Option<String> },
     /// There are no groups, because no list stands there.
-    GroupsBlank { stands: String },
+    GroupsNotAList { found: String },
     /// One group is the empty text; it counts from 0.
-    GroupBlank { place: usize, stands: String },
+    GroupEmpty { index: usize, found: String },
     /// A field of another type than a text is as if it were not there.
-    FieldIgnored { key: String, stands: String },
+    FieldIgnored { key: String, found: String },
     /// Nobody reads this key; it stays.
     UnknownKey { key: String },
     /// The key counts in spite of its case.
-    KeyCase { key: String, meant: String },
+    NonCanonicalKey { key: String, canonical: String },
     /// The key is overruled: by the same key again, or by a spelling that sorts behind it.
-    KeyShadowed { key: String, by: String },
+    KeyOverridden { key: String, by: String },
     /// Only the first document counts.
-    MoreDocuments,
+    ExtraDocuments,
     /// `~` under mapAccounts admits the account with the empty name, which nobody has.
-    AccountBlank,
+    AccountEmpty,
 }
 
 /// Why an entry does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Drop {
+pub(crate) enum IgnoredReason {
     /// Not a mapping, or under mapAccounts not a scalar.
-    NotAnEntry {
-        stands: String,
+    WrongType {
+        found: String,
     },
     /// Neither an ARN nor, for roles, an `sso` pattern.
-    NoPrincipal,
+    MissingPrincipal,
     /// Both `rolearn` and `sso`.
-    TwoPrincipals,
-    AccountId {
-        stands: String,
+    AmbiguousPrincipal,
+    InvalidAccountId {
+        found: String,
     },
-    PermissionSetName {
-        stands: String,
+    InvalidPermissionSetName {
+        found: String,
     },
-    Partition {
-        stands: String,
+    UnknownPartition {
+        found: String,
     },
 }

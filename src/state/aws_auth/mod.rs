@@ -7,15 +7,15 @@ mod edit;
 mod entry;
 mod finding;
 mod go_json;
-mod read;
+mod parse;
 
-pub(crate) use edit::{Edit, EditError, edit};
-pub(crate) use entry::{Entry, Principal, Section};
-pub(crate) use finding::{Finding, Kind};
-pub(crate) use read::{Found, Reading, SectionError, read};
+pub(crate) use edit::{EditError, EntryEdit, edit_section};
+pub(crate) use entry::{Entry, EntryPrincipal, Section};
+pub(crate) use finding::{Finding, FindingKind};
+pub(crate) use parse::{LocatedEntry, ParsedSection, SectionError, parse_section};
 
 #[cfg(test)]
-pub(crate) use entry::{New, Sso};
+pub(crate) use entry::{NewEntry, SsoArnMatcher};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -2,71 +2,74 @@
 
 use serde_json::json as value;
 
-use super::{json, refusal};
+use super::{parse_error, parse_json};
 
 #[test]
 fn lists_may_stand_in_the_column_of_their_key() {
-    assert_eq!(json("a:\n- b\n- c\nd: e"), value!({"a": ["b", "c"], "d": "e"}));
-    assert_eq!(json("a:\n  - b\n  -\n  - c"), value!({"a": ["b", null, "c"]}));
-    assert_eq!(json("- - a\n  - b\n-\n  - c\n- - - d"), value!([["a", "b"], ["c"], [["d"]]]));
+    assert_eq!(parse_json("a:\n- b\n- c\nd: e"), value!({"a": ["b", "c"], "d": "e"}));
+    assert_eq!(parse_json("a:\n  - b\n  -\n  - c"), value!({"a": ["b", null, "c"]}));
+    assert_eq!(parse_json("- - a\n  - b\n-\n  - c\n- - - d"), value!([["a", "b"], ["c"], [["d"]]]));
 }
 
 #[test]
 fn any_deeper_column_is_deeper() {
-    assert_eq!(json("a:\n     b: c\n     d:\n      e: f"), value!({"a": {"b": "c", "d": {"e": "f"}}}));
-    assert_eq!(json("-    a: b\n     c: d"), value!([{"a": "b", "c": "d"}]));
-    assert_eq!(refusal("a:\n    b: c\n  d: e"), "line 3, column 3: did not find expected key");
-    assert_eq!(refusal("-    a: b\n   c: d"), "line 2, column 4: did not find expected '-' indicator");
+    assert_eq!(parse_json("a:\n     b: c\n     d:\n      e: f"), value!({"a": {"b": "c", "d": {"e": "f"}}}));
+    assert_eq!(parse_json("-    a: b\n     c: d"), value!([{"a": "b", "c": "d"}]));
+    assert_eq!(parse_error("a:\n    b: c\n  d: e"), "line 3, column 3: did not find expected key");
+    assert_eq!(parse_error("-    a: b\n   c: d"), "line 2, column 4: did not find expected '-' indicator");
 }
 
 #[test]
 fn json_is_yaml() {
     let text = r#"{"a": [1, 2.5, true, null, "x\ty\u00e9"], "b": {}, "c": [], "d":"e", "f":1}"#;
-    assert_eq!(json(text), serde_json::from_str::<serde_json::Value>(text).unwrap());
+    assert_eq!(parse_json(text), serde_json::from_str::<serde_json::Value>(text).unwrap());
 }
 
 #[test]
 fn flow_collections_may_span_lines_end_in_a_comma_and_hold_comments() {
-    assert_eq!(json("[a, # b\n c,\n]"), value!(["a", "c"]));
-    assert_eq!(json("{a: b, c, d: , ? e : f, \"g\":h,}"), value!({"a": "b", "c": null, "d": null, "e": "f", "g": "h"}));
-    assert_eq!(json("[a: b, ? c, {d}]"), value!([{"a": "b"}, {"c": null}, {"d": null}]));
-    assert_eq!(json("a: [b, [c], {d: [e]}]"), value!({"a": ["b", ["c"], {"d": ["e"]}]}));
-    assert_eq!(json("[a b, c]"), value!(["a b", "c"]));
-    assert_eq!(json("{a:b}"), value!({"a:b": null}));
-    refusal("[a,, b]");
-    refusal("[a b: c");
-    refusal("{a: b}}");
+    assert_eq!(parse_json("[a, # b\n c,\n]"), value!(["a", "c"]));
+    assert_eq!(
+        parse_json("{a: b, c, d: , ? e : f, \"g\":h,}"),
+        value!({"a": "b", "c": null, "d": null, "e": "f", "g": "h"})
+    );
+    assert_eq!(parse_json("[a: b, ? c, {d}]"), value!([{"a": "b"}, {"c": null}, {"d": null}]));
+    assert_eq!(parse_json("a: [b, [c], {d: [e]}]"), value!({"a": ["b", ["c"], {"d": ["e"]}]}));
+    assert_eq!(parse_json("[a b, c]"), value!(["a b", "c"]));
+    assert_eq!(parse_json("{a:b}"), value!({"a:b": null}));
+    parse_error("[a,, b]");
+    parse_error("[a b: c");
+    parse_error("{a: b}}");
 }
 
 #[test]
 fn an_explicit_key_may_lack_its_value() {
-    assert_eq!(json("? a\n: b\n? c\nd: e"), value!({"a": "b", "c": null, "d": "e"}));
-    assert_eq!(json("? |\n  a\n: - b\n  - c"), value!({"a\n": ["b", "c"]}));
+    assert_eq!(parse_json("? a\n: b\n? c\nd: e"), value!({"a": "b", "c": null, "d": "e"}));
+    assert_eq!(parse_json("? |\n  a\n: - b\n  - c"), value!({"a\n": ["b", "c"]}));
 }
 
 #[test]
 fn keys_become_texts_and_the_last_of_two_counts() {
-    assert_eq!(json("a: 1\nb: 2\na: 3"), value!({"a": 3, "b": 2}));
-    assert_eq!(json("1: a\nyes: b\n1.5: c\n017: d"), value!({"1": "a", "15": "d", "1.5": "c", "true": "b"}));
-    assert_eq!(json("1: a\n\"1\": b"), value!({"1": "b"}));
-    assert_eq!(refusal("~: a"), "line 1, column 1: a key may not be null");
-    assert_eq!(refusal("[a]: b"), "line 1, column 1: a key must be a scalar");
-    assert_eq!(refusal("? [a]\n: b"), "line 1, column 3: a key must be a scalar");
-    assert_eq!(refusal("18446744073709551615: a"), "line 1, column 1: a key may not be so large a number");
+    assert_eq!(parse_json("a: 1\nb: 2\na: 3"), value!({"a": 3, "b": 2}));
+    assert_eq!(parse_json("1: a\nyes: b\n1.5: c\n017: d"), value!({"1": "a", "15": "d", "1.5": "c", "true": "b"}));
+    assert_eq!(parse_json("1: a\n\"1\": b"), value!({"1": "b"}));
+    assert_eq!(parse_error("~: a"), "line 1, column 1: a key may not be null");
+    assert_eq!(parse_error("[a]: b"), "line 1, column 1: a key must be a scalar");
+    assert_eq!(parse_error("? [a]\n: b"), "line 1, column 3: a key must be a scalar");
+    assert_eq!(parse_error("18446744073709551615: a"), "line 1, column 1: a key may not be so large a number");
 }
 
 #[test]
 fn the_keys_of_json_are_sorted() {
-    let keys = |text| json(text).as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let keys = |text| parse_json(text).as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys("username: a\nUsername: b\nrolearn: c"), ["Username", "rolearn", "username"]);
 }
 
 #[test]
 fn nesting_has_an_end() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    json(&deep(120));
-    assert_eq!(refusal(&deep(200)), "line 1, column 129: nested more than 128 levels deep");
-    refusal(&"[".repeat(100_000));
-    refusal(&"- ".repeat(100_000));
-    refusal(&"? ".repeat(100_000));
+    parse_json(&deep(120));
+    assert_eq!(parse_error(&deep(200)), "line 1, column 129: nested more than 128 levels deep");
+    parse_error(&"[".repeat(100_000));
+    parse_error(&"- ".repeat(100_000));
+    parse_error(&"? ".repeat(100_000));
 }

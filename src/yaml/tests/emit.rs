@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Map, Number, Value as Json, json as value};
 
-use super::{json, quotes};
-use crate::yaml::{documents, to_yaml};
+use super::{parse_json, quotes};
+use crate::yaml::{parse_documents, to_yaml};
 
 #[test]
 fn the_layout_is_that_of_kubectl() {
@@ -51,7 +51,7 @@ fn a_text_of_lines_is_a_block_only_where_a_block_shows_all_of_it() {
     for hidden in ["b \nc", "b\nc\n\n", " b\nc", "\nb\nc", "b\r\nc", "b\n\tc", "b\u{a0}\nc", "\n", "b\n"] {
         let text = written(hidden);
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert_eq!(json(&text), value!({"a": hidden}));
+        assert_eq!(parse_json(&text), value!({"a": hidden}));
     }
 }
 
@@ -92,16 +92,16 @@ proptest! {
     fn any_value_reads_back_equal_and_is_written_the_same_again(written in any_value()) {
         let text = to_yaml(&written);
         prop_assert!(text.ends_with('\n') && !text.contains('\r'));
-        let read = json(&text);
+        let read = parse_json(&text);
         prop_assert_eq!(&read, &written, "{}", text);
         let sorted = to_yaml(&read);
-        prop_assert_eq!(to_yaml(&json(&sorted)), sorted);
+        prop_assert_eq!(to_yaml(&parse_json(&sorted)), sorted);
     }
 
     #[test]
     fn values_between_markers_stay_apart(values in prop::collection::vec(any_value(), 1..4)) {
         let text: String = values.iter().map(|value| format!("---\n{}", to_yaml(value))).collect();
-        let read: Vec<Json> = documents(&text).unwrap().iter().map(|document| document.to_json().unwrap()).collect();
+        let read: Vec<Json> = parse_documents(&text).unwrap().iter().map(|document| document.to_json().unwrap()).collect();
         prop_assert_eq!(read, values, "{}", text);
     }
 }

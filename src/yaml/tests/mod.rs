@@ -4,19 +4,19 @@ mod anchors;
 mod collections;
 mod emit;
 mod errors;
-mod places;
 mod quotes;
 mod scalars;
+mod spans;
 mod streams;
 
 use serde_json::Value as Json;
 
-use super::documents;
+use super::parse_documents;
 
 /// The one document of a text, as JSON.
 #[track_caller]
-fn json(text: &str) -> Json {
-    let documents = documents(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+fn parse_json(text: &str) -> Json {
+    let documents = parse_documents(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
     let [document] = documents.as_slice() else {
         panic!("{text:?} has {} documents", documents.len());
     };
@@ -25,9 +25,9 @@ fn json(text: &str) -> Json {
 
 /// Why a text is refused, by the parser or when it is decoded.
 #[track_caller]
-fn refusal(text: &str) -> String {
-    let all = documents(text).and_then(|documents| {
-        let values = documents.iter().map(super::Document::to_json);
+fn parse_error(text: &str) -> String {
+    let all = parse_documents(text).and_then(|documents| {
+        let values = documents.iter().map(super::YamlDocument::to_json);
         values.collect::<Result<Vec<_>, _>>()
     });
     match all {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json as value;
 
-use super::json;
+use super::parse_json;
 use crate::yaml::{double_quoted, is_plain_safe, quoted};
 
 /// Texts with a liking for what YAML finds special.
@@ -51,17 +51,17 @@ proptest! {
             let places = format!("{written}: x\nlist:\n- {written} # c\n- k: {written}");
             let key = value!({text.clone(): "x", "list": [text, {"k": text}]});
             prop_assume!(text != "list");
-            prop_assert_eq!(json(&places), key, "{}", places);
+            prop_assert_eq!(parse_json(&places), key, "{}", places);
         }
     }
 
     #[test]
     fn a_double_quoted_text_reads_back_in_flow_style_and_as_json(text in text()) {
         let written = double_quoted(&text);
-        prop_assert_eq!(json(&format!("[{written},{written}]")), value!([text, text]));
+        prop_assert_eq!(parse_json(&format!("[{written},{written}]")), value!([text, text]));
         prop_assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text.clone());
         if is_plain_safe(&text) {
-            prop_assert_eq!(json(&format!("{{{text}: [{text}]}}")), value!({text.clone(): [text]}));
+            prop_assert_eq!(parse_json(&format!("{{{text}: [{text}]}}")), value!({text.clone(): [text]}));
         }
     }
 }

@@ -2,72 +2,72 @@
 
 use serde_json::{Value as Json, json as value};
 
-use super::{json, refusal};
-use crate::yaml::{documents, first_document};
+use super::{parse_error, parse_json};
+use crate::yaml::{parse_documents, parse_first_document};
 
-fn all(text: &str) -> Vec<Json> {
-    documents(text).unwrap().iter().map(|document| document.to_json().unwrap()).collect()
+fn parse_all(text: &str) -> Vec<Json> {
+    parse_documents(text).unwrap().iter().map(|document| document.to_json().unwrap()).collect()
 }
 
 #[test]
 fn every_line_end_of_yaml_1_1_ends_a_line() {
     for line_end in ["\n", "\r\n", "\r", "\u{85}", "\u{2028}", "\u{2029}"] {
         let text = "a: b\nc:\n- d\n# e\n- f\n".replace('\n', line_end);
-        assert_eq!(json(&text), value!({"a": "b", "c": ["d", "f"]}), "{line_end:?}");
+        assert_eq!(parse_json(&text), value!({"a": "b", "c": ["d", "f"]}), "{line_end:?}");
     }
 }
 
 #[test]
 fn the_line_ends_of_a_text_within_become_newlines() {
-    assert_eq!(json("a: |\r\n  b\r\n  c\r\nd: 'e\r\n\r\n  f'\r\n"), value!({"a": "b\nc\n", "d": "e\nf"}));
-    assert_eq!(json("a: |\n  b\u{2028}  c\n"), value!({"a": "b\u{2028}c\n"}));
+    assert_eq!(parse_json("a: |\r\n  b\r\n  c\r\nd: 'e\r\n\r\n  f'\r\n"), value!({"a": "b\nc\n", "d": "e\nf"}));
+    assert_eq!(parse_json("a: |\n  b\u{2028}  c\n"), value!({"a": "b\u{2028}c\n"}));
 }
 
 #[test]
 fn a_byte_order_mark_may_stand_first_and_nowhere_else() {
-    assert_eq!(json("\u{feff}a: b\n"), value!({"a": "b"}));
-    assert_eq!(json("\u{feff}# c\n- a"), value!(["a"]));
-    assert_eq!(refusal("a: b\nc: \u{feff}d"), "line 2, column 4: a byte order mark inside the text is not allowed");
-    assert_eq!(refusal("\u{feff}\u{feff}a"), "line 1, column 1: a byte order mark inside the text is not allowed");
+    assert_eq!(parse_json("\u{feff}a: b\n"), value!({"a": "b"}));
+    assert_eq!(parse_json("\u{feff}# c\n- a"), value!(["a"]));
+    assert_eq!(parse_error("a: b\nc: \u{feff}d"), "line 2, column 4: a byte order mark inside the text is not allowed");
+    assert_eq!(parse_error("\u{feff}\u{feff}a"), "line 1, column 1: a byte order mark inside the text is not allowed");
 }
 
 #[test]
 fn control_characters_are_refused_where_they_stand() {
-    assert_eq!(refusal("a: b\n- \u{1}"), "line 2, column 3: the control character U+0001 is not allowed");
-    assert_eq!(refusal("é\u{7f}"), "line 1, column 2: the control character U+007F is not allowed");
-    assert_eq!(refusal("a\u{0}"), "line 1, column 2: the control character U+0000 is not allowed");
+    assert_eq!(parse_error("a: b\n- \u{1}"), "line 2, column 3: the control character U+0001 is not allowed");
+    assert_eq!(parse_error("é\u{7f}"), "line 1, column 2: the control character U+007F is not allowed");
+    assert_eq!(parse_error("a\u{0}"), "line 1, column 2: the control character U+0000 is not allowed");
 }
 
 #[test]
 fn a_text_may_hold_no_document_one_or_many() {
-    assert_eq!(all(""), Vec::<Json>::new());
-    assert_eq!(all("# c\n\n"), Vec::<Json>::new());
-    assert_eq!(all("---"), [Json::Null]);
-    assert_eq!(all("---\n---\n"), [Json::Null, Json::Null]);
-    assert_eq!(all("a\n---\nb\n...\n---\n# c\n--- d\n"), [value!("a"), value!("b"), Json::Null, value!("d")]);
-    assert_eq!(all("--- |\n  a\n...\n"), [value!("a\n")]);
+    assert_eq!(parse_all(""), Vec::<Json>::new());
+    assert_eq!(parse_all("# c\n\n"), Vec::<Json>::new());
+    assert_eq!(parse_all("---"), [Json::Null]);
+    assert_eq!(parse_all("---\n---\n"), [Json::Null, Json::Null]);
+    assert_eq!(parse_all("a\n---\nb\n...\n---\n# c\n--- d\n"), [value!("a"), value!("b"), Json::Null, value!("d")]);
+    assert_eq!(parse_all("--- |\n  a\n...\n"), [value!("a\n")]);
 }
 
 #[test]
 fn a_marker_counts_alone_at_the_start_of_a_line_only() {
-    assert_eq!(json("a: b --- c\nd: ---e"), value!({"a": "b --- c", "d": "---e"}));
-    assert_eq!(all("a\n --- b\n"), [value!("a --- b")]);
-    refusal("a: 'b\n--- c'\n");
+    assert_eq!(parse_json("a: b --- c\nd: ---e"), value!({"a": "b --- c", "d": "---e"}));
+    assert_eq!(parse_all("a\n --- b\n"), [value!("a --- b")]);
+    parse_error("a: 'b\n--- c'\n");
 }
 
 #[test]
 fn directives_are_1_1_or_tags() {
-    assert_eq!(json("%YAML 1.1 # c\n---\na"), value!("a"));
-    assert_eq!(refusal("%YAML 1.2\n---\na"), "line 1, column 1: YAML 1.2 is not read, only 1.1");
-    assert_eq!(refusal("%YAML 1.1\n%YAML 1.1\n---\na"), "line 2, column 1: a second %YAML directive");
-    assert_eq!(refusal("%FOO\n---\na"), "line 1, column 1: unknown directive `%FOO`");
-    assert_eq!(refusal("%YAML 1.1\na"), "line 2, column 1: did not find expected `---`");
+    assert_eq!(parse_json("%YAML 1.1 # c\n---\na"), value!("a"));
+    assert_eq!(parse_error("%YAML 1.2\n---\na"), "line 1, column 1: YAML 1.2 is not read, only 1.1");
+    assert_eq!(parse_error("%YAML 1.1\n%YAML 1.1\n---\na"), "line 2, column 1: a second %YAML directive");
+    assert_eq!(parse_error("%FOO\n---\na"), "line 1, column 1: unknown directive `%FOO`");
+    assert_eq!(parse_error("%YAML 1.1\na"), "line 2, column 1: did not find expected `---`");
 }
 
 #[test]
 fn the_first_document_reads_though_the_second_is_broken() {
     let text = "- a\n---\n- {{ [\n";
-    assert_eq!(first_document(text).unwrap().unwrap().to_json().unwrap(), value!(["a"]));
-    assert!(documents(text).is_err());
-    assert!(first_document("# c").unwrap().is_none());
+    assert_eq!(parse_first_document(text).unwrap().unwrap().to_json().unwrap(), value!(["a"]));
+    assert!(parse_documents(text).is_err());
+    assert!(parse_first_document("# c").unwrap().is_none());
 }

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::state::State;
-use crate::state::aws_auth::tests::corpus::{Dice, SCALARS, made, mutilate};
-use crate::state::mapping::AwsAuth;
-use crate::state::validate::key_of;
+use crate::state::aws_auth::tests::corpus::{SCALARS, TestRng, mutate, random_section};
+use crate::state::config_map::AwsAuth;
+use crate::state::validate::parse_object_key;
 
 pub(crate) const NAMESPACES: [&str; 2] = ["real-a", "real-b"];
 pub(crate) const AWS_AUTH: &str = "awsAuth";
@@ -121,12 +121,12 @@ const LABELS: &[(&str, &str)] = &[
 
 /// A state to be written.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Case(Value);
+pub(crate) struct RandomCase(Value);
 
-impl Case {
+impl RandomCase {
     /// The state of a number, always the same.
     pub(crate) fn random(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
+        let mut dice = TestRng::new(seed);
         let mut objects = Vec::new();
         for name in ["c0", "c1", "c2"] {
             objects.push(role(&mut dice, "ClusterRole", name, None));
@@ -139,13 +139,13 @@ impl Case {
         for namespace in NAMESPACES {
             objects.push(role(&mut dice, "Role", "r0", Some(namespace)));
         }
-        for number in 0..8 + dice.below(6) {
+        for number in 0..8 + dice.next_below(6) {
             objects.push(binding(&mut dice, &format!("b{number}")));
         }
         Self(json!({ "objects": objects, (AWS_AUTH): aws_auth(&mut dice) }))
     }
 
-    pub(crate) fn of(value: Value) -> Self {
+    pub(crate) fn from_value(value: Value) -> Self {
         Self(value)
     }
 
@@ -165,7 +165,7 @@ impl Case {
     }
 
     /// Whether nothing is missing that the API server wants there.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(crate) fn is_valid(&self) -> bool {
         let full = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
         let rule = |rule: &Value| {
             let resources = full(&rule["apiGroups"]) && full(&rule["resources"]);
@@ -173,20 +173,21 @@ impl Case {
         };
         let rules = |object: &Value| object["rules"].as_array().into_iter().flatten().all(rule);
         let object = |object: &Value| {
-            matches!(key_of(object), Ok(Some(_))) && (!object["kind"].as_str().is_some_and(is_role) || rules(object))
+            matches!(parse_object_key(object), Ok(Some(_)))
+                && (!object["kind"].as_str().is_some_and(is_role) || rules(object))
         };
-        self.0["objects"].is_array() && self.objects().iter().all(object) && self.written().is_ok()
+        self.0["objects"].is_array() && self.objects().iter().all(object) && self.to_state().is_ok()
     }
 
     /// The state as it is written, before any controller has seen it.
     ///
     /// # Errors
     /// What is no object of a cluster.
-    pub(crate) fn written(&self) -> Result<State, String> {
+    pub(crate) fn to_state(&self) -> Result<State, String> {
         let mut state = State::default();
         for object in self.objects() {
-            let key = key_of(object)?.ok_or("it is of no kind")?;
-            state.put(&key, object).map_err(|fault| fault.to_string())?;
+            let key = parse_object_key(object)?.ok_or("it is of no kind")?;
+            state.insert_object(&key, object).map_err(|fault| fault.to_string())?;
         }
         let map = json!({ "metadata": {}, "data": self.data() });
         state.aws_auth = Some(AwsAuth::from_json(&map).map_err(|fault| fault.to_string())?);
@@ -199,32 +200,32 @@ fn is_role(kind: &str) -> bool {
 }
 
 /// Mostly one of the first.
-pub(super) fn often<'p>(dice: &mut Dice, usual: &[&'p str], odd: &[&'p str]) -> &'p str {
+pub(super) fn pick_usually<'p>(dice: &mut TestRng, usual: &[&'p str], odd: &[&'p str]) -> &'p str {
     let from = if dice.one_in(4) { odd } else { usual };
     dice.pick(from)
 }
 
-fn mixed<'p>(dice: &mut Dice, [usual, odd]: [&[&'p str]; 2], most: usize) -> Vec<&'p str> {
-    (0..=dice.below(most)).map(|_| often(dice, usual, odd)).collect()
+fn pick_some_usually<'p>(dice: &mut TestRng, [usual, odd]: [&[&'p str]; 2], most: usize) -> Vec<&'p str> {
+    (0..=dice.next_below(most)).map(|_| pick_usually(dice, usual, odd)).collect()
 }
 
-pub(super) fn some<'p>(dice: &mut Dice, words: &[&'p str], most: usize) -> Vec<&'p str> {
-    (0..=dice.below(most)).map(|_| dice.pick(words)).collect()
+pub(super) fn pick_some<'p>(dice: &mut TestRng, words: &[&'p str], most: usize) -> Vec<&'p str> {
+    (0..=dice.next_below(most)).map(|_| dice.pick(words)).collect()
 }
 
-fn rule(dice: &mut Dice, urls: bool) -> Value {
+fn rule(dice: &mut TestRng, urls: bool) -> Value {
     if urls && dice.one_in(5) {
         return json!({
-            "verbs": some(dice, &["get", "post", "put", "delete", "*", "GET"], 2), "nonResourceURLs": some(dice, URLS, 2),
+            "verbs": pick_some(dice, &["get", "post", "put", "delete", "*", "GET"], 2), "nonResourceURLs": pick_some(dice, URLS, 2),
         });
     }
     let mut rule = json!({
-        "verbs": mixed(dice, VERBS, 4),
-        "apiGroups": mixed(dice, API_GROUPS, 2),
-        "resources": mixed(dice, RESOURCES, 4),
+        "verbs": pick_some_usually(dice, VERBS, 4),
+        "apiGroups": pick_some_usually(dice, API_GROUPS, 2),
+        "resources": pick_some_usually(dice, RESOURCES, 4),
     });
     if dice.one_in(6) {
-        rule["resourceNames"] = json!(some(dice, NAMES, 2));
+        rule["resourceNames"] = json!(pick_some(dice, NAMES, 2));
     }
     rule
 }
@@ -237,7 +238,7 @@ fn object(kind: &str, name: &str, namespace: Option<&str>) -> Value {
     object
 }
 
-fn labels(dice: &mut Dice, object: &mut Value) {
+fn labels(dice: &mut TestRng, object: &mut Value) {
     for (key, value) in LABELS {
         if dice.one_in(6) {
             object["metadata"]["labels"][*key] = json!(value);
@@ -245,17 +246,17 @@ fn labels(dice: &mut Dice, object: &mut Value) {
     }
 }
 
-fn role(dice: &mut Dice, kind: &str, name: &str, namespace: Option<&str>) -> Value {
+fn role(dice: &mut TestRng, kind: &str, name: &str, namespace: Option<&str>) -> Value {
     let mut object = object(kind, name, namespace);
-    let rules: Vec<Value> = (0..=dice.below(3)).map(|_| rule(dice, namespace.is_none())).collect();
+    let rules: Vec<Value> = (0..=dice.next_below(3)).map(|_| rule(dice, namespace.is_none())).collect();
     object["rules"] = json!(rules);
     labels(dice, &mut object);
     object
 }
 
-fn aggregated(dice: &mut Dice, name: &str) -> Value {
+fn aggregated(dice: &mut TestRng, name: &str) -> Value {
     let mut object = object("ClusterRole", name, None);
-    let one = |dice: &mut Dice| match dice.below(8) {
+    let one = |dice: &mut TestRng| match dice.next_below(8) {
         0 => json!({}),
         1 => json!({ "matchExpressions": [{ "key": "tier", "operator": "Exists" }] }),
         2 => json!({ "matchExpressions": [{ "key": "tier", "operator": "In", "values": ["x", "y"] }] }),
@@ -269,7 +270,7 @@ fn aggregated(dice: &mut Dice, name: &str) -> Value {
         }),
         _ => json!({ "matchLabels": { (dice.pick(&["to-a0", "to-a1"])): "true" } }),
     };
-    let selectors: Vec<Value> = (0..=dice.below(2)).map(|_| one(dice)).collect();
+    let selectors: Vec<Value> = (0..=dice.next_below(2)).map(|_| one(dice)).collect();
     object["aggregationRule"] = json!({ "clusterRoleSelectors": selectors });
     if dice.one_in(5) {
         object["rules"] = json!([rule(dice, true)]);
@@ -278,7 +279,7 @@ fn aggregated(dice: &mut Dice, name: &str) -> Value {
     object
 }
 
-fn subject(dice: &mut Dice, namespace: Option<&str>) -> Value {
+fn subject(dice: &mut TestRng, namespace: Option<&str>) -> Value {
     let users: [&[&str]; 2] = [
         &["u1", "u2", "at-me-example.com"],
         &[
@@ -303,7 +304,7 @@ fn subject(dice: &mut Dice, namespace: Option<&str>) -> Value {
             "G1",
         ],
     ];
-    match dice.below(6) {
+    match dice.next_below(6) {
         0 => {
             let mut account = json!({ "kind": "ServiceAccount", "name": "s" });
             if namespace.is_none() || !dice.one_in(3) {
@@ -311,29 +312,29 @@ fn subject(dice: &mut Dice, namespace: Option<&str>) -> Value {
             }
             account
         }
-        1 | 2 => json!({ "kind": "User", "apiGroup": RBAC, "name": often(dice, users[0], users[1]) }),
-        _ => json!({ "kind": "Group", "apiGroup": RBAC, "name": often(dice, groups[0], groups[1]) }),
+        1 | 2 => json!({ "kind": "User", "apiGroup": RBAC, "name": pick_usually(dice, users[0], users[1]) }),
+        _ => json!({ "kind": "Group", "apiGroup": RBAC, "name": pick_usually(dice, groups[0], groups[1]) }),
     }
 }
 
-fn binding(dice: &mut Dice, name: &str) -> Value {
+fn binding(dice: &mut TestRng, name: &str) -> Value {
     let namespace = dice.one_in(2).then(|| dice.pick(&NAMESPACES));
     let kind = if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" };
     let mut object = object(kind, name, namespace);
     let to_role = namespace.is_some() && dice.one_in(2);
     let (of, role) = if to_role {
-        ("Role", often(dice, &["r0"], &["ghost"]))
+        ("Role", pick_usually(dice, &["r0"], &["ghost"]))
     } else {
-        ("ClusterRole", often(dice, &["c0", "c1", "c2", "a0", "a1"], &["view", "admin", "ghost"]))
+        ("ClusterRole", pick_usually(dice, &["c0", "c1", "c2", "a0", "a1"], &["view", "admin", "ghost"]))
     };
     object["roleRef"] = json!({ "apiGroup": RBAC, "kind": of, "name": role });
-    let subjects: Vec<Value> = (0..=dice.below(2)).map(|_| subject(dice, namespace)).collect();
+    let subjects: Vec<Value> = (0..=dice.next_below(2)).map(|_| subject(dice, namespace)).collect();
     object["subjects"] = json!(subjects);
     object
 }
 
 /// Mostly good entries, written as people and tools write them; at times anything.
-fn section(dice: &mut Dice, key: &str) -> String {
+fn section(dice: &mut TestRng, key: &str) -> String {
     loop {
         let text = any_section(dice, key);
         // Where the reader refuses on purpose what the authenticator reads; the tests of aws-auth say why.
@@ -343,22 +344,22 @@ fn section(dice: &mut Dice, key: &str) -> String {
     }
 }
 
-fn any_section(dice: &mut Dice, key: &str) -> String {
+fn any_section(dice: &mut TestRng, key: &str) -> String {
     if dice.one_in(12) {
-        let mut text = made(dice, key);
+        let mut text = random_section(dice, key);
         for (made, arn) in [("arn: a\n", ARNS[0][0]), ("arn: b\n", ARNS[0][2])] {
             text = text.replace(made, &format!("arn: {arn}\n"));
         }
         return text;
     }
     let mut text = String::new();
-    for _ in 0..2 + dice.below(4) {
+    for _ in 0..2 + dice.next_below(4) {
         if key == "mapAccounts" {
             text.push_str(&format!("- {}\n", dice.pick(&["444455556666", "'444455556666'", "012345678901", "~"])));
             continue;
         }
         let principal = if key == "mapRoles" { "rolearn" } else { "userarn" };
-        let principal = match dice.below(12) {
+        let principal = match dice.next_below(12) {
             0 => principal.replace("arn", "ARN"),
             1 => "rolearn".to_owned(),
             _ => principal.to_owned(),
@@ -366,33 +367,33 @@ fn any_section(dice: &mut Dice, key: &str) -> String {
         if dice.one_in(20) {
             text.push_str("- sso: {permissionSetName: Admin, accountID: '111122223333'}\n");
         } else {
-            text.push_str(&format!("- {principal}: \"{}\"\n", often(dice, ARNS[0], ARNS[1])));
+            text.push_str(&format!("- {principal}: \"{}\"\n", pick_usually(dice, ARNS[0], ARNS[1])));
         }
         let username = if dice.one_in(25) {
             dice.pick(SCALARS).to_owned()
         } else {
-            format!("'{}'", often(dice, USERNAMES[0], USERNAMES[1]))
+            format!("'{}'", pick_usually(dice, USERNAMES[0], USERNAMES[1]))
         };
         text.push_str(&format!("  {}: {username}\n", dice.pick(&["username", "username", "username", "userName"])));
-        match dice.below(24) {
+        match dice.next_below(24) {
             0 | 1 => {}
             2 => text.push_str(&format!("  groups: {}\n", dice.pick(SCALARS))),
-            3 | 4 => text.push_str(&format!("  Groups: ['{}']\n", often(dice, GROUPS[0], GROUPS[1]))),
+            3 | 4 => text.push_str(&format!("  Groups: ['{}']\n", pick_usually(dice, GROUPS[0], GROUPS[1]))),
             _ => {
                 text.push_str("  groups:\n");
-                for group in mixed(dice, GROUPS, 3) {
+                for group in pick_some_usually(dice, GROUPS, 3) {
                     text.push_str(&format!("    - \"{group}\"\n"));
                 }
             }
         }
     }
     if dice.one_in(16) {
-        mutilate(dice, &mut text, &["- rolearn: a\n  groups: [x]\n"]);
+        mutate(dice, &mut text, &["- rolearn: a\n  groups: [x]\n"]);
     }
     text
 }
 
-fn aws_auth(dice: &mut Dice) -> Value {
+fn aws_auth(dice: &mut TestRng) -> Value {
     let mut data = Map::new();
     for key in ["mapRoles", "mapUsers", "mapAccounts"] {
         let text = section(dice, key);

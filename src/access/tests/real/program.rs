@@ -9,24 +9,24 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::question::Question;
-use super::server::Server;
+use super::question::RandomQuestion;
+use super::server::RealServer;
 use crate::access::Request;
-use crate::{Ends, Exit, Terminals, World, run};
+use crate::{Env, Exit, Stdio, Terminals, run};
 
 pub(super) const SNAPSHOT: &str = "state.yaml";
 
 /// Where the program stands: a folder, and the way to the cluster.
-pub(super) struct Program {
+pub(super) struct CliProgram {
     folder: TempDir,
     kubeconfig: String,
 }
 
 /// What the program prints.
 #[derive(Clone, Default)]
-struct Printed(Arc<Mutex<Vec<u8>>>);
+struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Printed {
+impl Write for CapturedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
@@ -36,26 +36,26 @@ impl Write for Printed {
     }
 }
 
-impl Printed {
+impl CapturedOutput {
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
-impl Program {
-    pub(super) fn beside(server: &Server) -> Self {
+impl CliProgram {
+    pub(super) fn new(server: &RealServer) -> Self {
         let kubeconfig = server.cluster.kubeconfig().display().to_string();
         Self { folder: TempDir::new().unwrap(), kubeconfig }
     }
 
     /// Its exit, and both that it printed.
     fn run(&self, args: &[&str]) -> (Exit, String, String) {
-        let (out, err) = (Printed::default(), Printed::default());
-        let ends = Ends { input: Box::new(io::empty()), out: Box::new(out.clone()), err: Box::new(err.clone()) };
+        let (out, err) = (CapturedOutput::default(), CapturedOutput::default());
+        let ends = Stdio { stdin: Box::new(io::empty()), stdout: Box::new(out.clone()), stderr: Box::new(err.clone()) };
         let env = BTreeMap::from([("KUBECONFIG".to_owned(), self.kubeconfig.clone())]);
         let folder: &Path = self.folder.path();
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let mut world = World::new(now, env, folder.to_owned(), ends, Terminals::default());
+        let mut world = Env::new(now, env, folder.to_owned(), ends, Terminals::default());
         let args = ["rolecall"].iter().chain(args).map(OsString::from);
         let exit = run(args, &mut world);
         drop(world);
@@ -65,16 +65,16 @@ impl Program {
     /// Writes the snapshot that [`Self::says`] may be asked of.
     pub(super) fn snapshot(&self) {
         let (exit, out, err) = self.run(&["snapshot", "--out", SNAPSHOT]);
-        assert_eq!(exit, Exit::Done, "{out}{err}");
+        assert_eq!(exit, Exit::Success, "{out}{err}");
     }
 
     /// Whether somebody may, and whether he is let in at all.
     ///
     /// # Errors
     /// An exit code that is not that of the verdict, with what was printed.
-    pub(super) fn says(&self, question: &Question, live: bool) -> Result<(bool, bool), String> {
-        let words = words(question);
-        let mut args = vec!["can", question.who.as_str()];
+    pub(super) fn can(&self, question: &RandomQuestion, live: bool) -> Result<(bool, bool), String> {
+        let words = can_args(question);
+        let mut args = vec!["can", question.subject.as_str()];
         args.extend(words.iter().map(String::as_str));
         args.extend(["--format", "json"]);
         if !live {
@@ -84,7 +84,7 @@ impl Program {
         let answer: Value = serde_json::from_str(&out).map_err(|error| format!("{error}: {out}{err}"))?;
         let answer = &answer["clusters"][0];
         let yes = answer["verdict"] == "yes";
-        if exit == (if yes { Exit::Done } else { Exit::Failed }) {
+        if exit == (if yes { Exit::Success } else { Exit::Failed }) {
             Ok((yes, answer["denied"].is_null()))
         } else {
             Err(format!("{args:?} ends with {exit:?}: {out}"))
@@ -93,7 +93,7 @@ impl Program {
 }
 
 /// The question in the words of the command line, behind its subject.
-fn words(question: &Question) -> Vec<String> {
+fn can_args(question: &RandomQuestion) -> Vec<String> {
     let asked = match &question.request {
         Request::Url { verb, path } => return vec![verb.clone(), path.clone()],
         Request::Object(asked) => asked,

@@ -5,33 +5,33 @@ use serde_json::{Value, json};
 
 use super::case::NAMESPACES;
 use crate::access::Request;
-use crate::state::aws_auth::tests::corpus::Dice;
+use crate::state::aws_auth::tests::corpus::TestRng;
 
 /// How somebody comes to the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Door {
+pub(super) enum TestCredential {
     /// With a token of the identity, through the authenticator.
     Arn(String),
     /// With a token that the API server gave.
     ServiceAccount(String),
     /// Without any.
-    Nobody,
+    Anonymous,
     /// In the place of somebody, whom the admin impersonates.
-    As { user: String, groups: Vec<String> },
+    Impersonated { user: String, groups: Vec<String> },
 }
 
 /// A question and the request that puts it, where there is one.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
-    pub(super) who: String,
-    pub(super) door: Door,
+pub(super) struct RandomQuestion {
+    pub(super) subject: String,
+    pub(super) credential: TestCredential,
     pub(super) request: Request,
-    pub(super) sent: Option<Sent>,
+    pub(super) http_request: Option<HttpRequest>,
 }
 
 /// What a client sends; nothing of it changes the cluster, or gets as far as to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sent {
+pub(super) struct HttpRequest {
     pub(super) method: &'static str,
     pub(super) path: String,
 }
@@ -50,10 +50,10 @@ pub(super) const CALLERS: &[&str] = &[
     "arn:aws:sts::012345678901:assumed-role/Other/me",
 ];
 /// So many of them have an entry in most states.
-const USUAL: usize = 5;
+const MAPPED_CALLERS: usize = 5;
 
 /// Anybody, as STS names him.
-pub(super) fn caller(dice: &mut Dice) -> String {
+pub(super) fn random_arn(dice: &mut TestRng) -> String {
     if dice.one_in(4) {
         let user = dice.pick(&["bob", "Bob", "BOB", "eve", "team/eve", "Team/Eve"]);
         return format!("arn:aws:iam::111122223333:user/{user}");
@@ -64,27 +64,27 @@ pub(super) fn caller(dice: &mut Dice) -> String {
     format!("arn:aws:sts::111122223333:assumed-role/{role}/{}", dice.pick(sessions))
 }
 
-impl Question {
-    pub(super) fn random(dice: &mut Dice) -> Self {
-        let (who, door) = somebody(dice);
-        let (request, sent) = match dice.below(8) {
+impl RandomQuestion {
+    pub(super) fn random(dice: &mut TestRng) -> Self {
+        let (who, door) = random_subject(dice);
+        let (request, sent) = match dice.next_below(8) {
             0 => url(dice),
             1 => (review_only(dice), None),
             _ => object(dice),
         };
-        Self { who, door, request, sent }
+        Self { subject: who, credential: door, request, http_request: sent }
     }
 }
 
-fn somebody(dice: &mut Dice) -> (String, Door) {
+fn random_subject(dice: &mut TestRng) -> (String, TestCredential) {
     let owned = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect();
-    match dice.below(10) {
+    match dice.next_below(10) {
         0 => {
             let user = dice.pick(&["u1", "u2", "U1", "of-111122223333", "{{sessionname}}"]);
-            (format!("user:{user}"), Door::As { user: user.to_owned(), groups: Vec::new() })
+            (format!("user:{user}"), TestCredential::Impersonated { user: user.to_owned(), groups: Vec::new() })
         }
         1 => {
-            let (group, groups): (&str, &[&str]) = match dice.below(7) {
+            let (group, groups): (&str, &[&str]) = match dice.next_below(7) {
                 0 => ("system:masters", &["system:masters"]),
                 1 => ("system:authenticated", &["system:authenticated"]),
                 2 => ("system:unauthenticated", &["system:unauthenticated"]),
@@ -93,29 +93,32 @@ fn somebody(dice: &mut Dice) -> (String, Door) {
                 5 => ("g2", &["g2"]),
                 _ => ("g1", &["g1"]),
             };
-            (format!("group:{group}"), Door::As { user: "somebody".to_owned(), groups: owned(groups) })
+            (
+                format!("group:{group}"),
+                TestCredential::Impersonated { user: "somebody".to_owned(), groups: owned(groups) },
+            )
         }
         2 | 3 => {
             let namespace = dice.pick(&NAMESPACES);
-            let who = match dice.below(3) {
+            let who = match dice.next_below(3) {
                 0 => format!("user:system:serviceaccount:{namespace}:s"),
                 _ => format!("sa:{namespace}/s"),
             };
-            (who, Door::ServiceAccount(namespace.to_owned()))
+            (who, TestCredential::ServiceAccount(namespace.to_owned()))
         }
-        4 => ("user:system:anonymous".to_owned(), Door::Nobody),
+        4 => ("user:system:anonymous".to_owned(), TestCredential::Anonymous),
         _ => {
-            let arn = match dice.below(6) {
-                0 => caller(dice),
-                1 => dice.pick(&CALLERS[USUAL..]).to_owned(),
-                _ => dice.pick(&CALLERS[..USUAL]).to_owned(),
+            let arn = match dice.next_below(6) {
+                0 => random_arn(dice),
+                1 => dice.pick(&CALLERS[MAPPED_CALLERS..]).to_owned(),
+                _ => dice.pick(&CALLERS[..MAPPED_CALLERS]).to_owned(),
             };
-            (arn.clone(), Door::Arn(arn))
+            (arn.clone(), TestCredential::Arn(arn))
         }
     }
 }
 
-fn url(dice: &mut Dice) -> (Request, Option<Sent>) {
+fn url(dice: &mut TestRng) -> (Request, Option<HttpRequest>) {
     let method = dice.pick(&["GET", "GET", "POST", "PUT", "DELETE"]);
     let path = dice.pick(&[
         "/metrics/x",
@@ -138,11 +141,11 @@ fn url(dice: &mut Dice) -> (Request, Option<Sent>) {
         "/apis/apps/v1",
         "/z",
     ]);
-    (Request::url(&method.to_lowercase(), path), Some(Sent { method, path: path.to_owned() }))
+    (Request::url(&method.to_lowercase(), path), Some(HttpRequest { method, path: path.to_owned() }))
 }
 
 /// Words that no client sends so, or that other parts of the API server ask about.
-fn review_only(dice: &mut Dice) -> Request {
+fn review_only(dice: &mut TestRng) -> Request {
     let verb = dice.pick(&["*", "GET", "get", "escalate", "bind", "impersonate", "use", "list", ""]);
     let resource = dice.pick(&[
         "*",
@@ -158,7 +161,7 @@ fn review_only(dice: &mut Dice) -> Request {
         "users",
     ]);
     let request = Request::object(verb, dice.pick(&["", "apps", "*", "rbac.authorization.k8s.io"]), resource);
-    request.named(dice.pick(&["", "a", "*"])).within(dice.pick(&["", "real-a", "real-b", "real-c", "*"]))
+    request.with_name(dice.pick(&["", "a", "*"])).in_namespace(dice.pick(&["", "real-a", "real-b", "real-c", "*"]))
 }
 
 /// Group, its path, resource, whether it is in namespaces, and the verbs that a client can ask for.
@@ -178,19 +181,19 @@ const RESOURCES: &[(&str, &str, &str, bool, &[&str])] = &[
     ("", "/api/v1", "nodes/proxy", false, &["get", "create"]),
     ("apps", "/apis/apps/v1", "deployments/scale", true, &["get", "update", "patch"]),
     ("apps", "/apis/apps/v1", "statefulsets/scale", true, &["get", "patch"]),
-    ("rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1", "clusterroles", false, READING),
-    ("rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1", "roles", true, READING),
+    ("rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1", "clusterroles", false, READ_VERBS),
+    ("rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1", "roles", true, READ_VERBS),
     ("none.example", "/apis/none.example/v1", "things", true, ALL),
 ];
 const ALL: &[&str] =
     &["get", "get", "list", "list", "create", "update", "watch", "patch", "delete", "deletecollection"];
 /// So many of them are what the roles of a state mostly speak of.
-const COMMON: usize = 4;
-const READING: &[&str] = &["get", "list", "watch", "create", "delete"];
+const COMMON_RESOURCES: usize = 4;
+const READ_VERBS: &[&str] = &["get", "list", "watch", "create", "delete"];
 
-fn object(dice: &mut Dice) -> (Request, Option<Sent>) {
-    let known = if dice.one_in(3) { RESOURCES.len() } else { COMMON };
-    let (group, root, resource, namespaced, verbs) = RESOURCES[dice.below(known)];
+fn object(dice: &mut TestRng) -> (Request, Option<HttpRequest>) {
+    let known = if dice.one_in(3) { RESOURCES.len() } else { COMMON_RESOURCES };
+    let (group, root, resource, namespaced, verbs) = RESOURCES[dice.next_below(known)];
     let verb = dice.pick(verbs);
     let (plain, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let collective = matches!(verb, "list" | "watch" | "deletecollection");
@@ -234,12 +237,12 @@ fn object(dice: &mut Dice) -> (Request, Option<Sent>) {
         "delete" | "deletecollection" => "DELETE",
         _ => "GET",
     };
-    let request = Request::object(verb, group, resource).named(name).within(namespace).into_sent();
-    (request, Some(Sent { method, path }))
+    let request = Request::object(verb, group, resource).with_name(name).in_namespace(namespace).into_client_request();
+    (request, Some(HttpRequest { method, path }))
 }
 
 /// A question as a SubjectAccessReview has it.
-pub(super) fn attributes(request: &Request) -> Value {
+pub(super) fn review_attributes(request: &Request) -> Value {
     match request {
         Request::Url { verb, path } => json!({ "nonResourceAttributes": { "verb": verb, "path": path } }),
         Request::Object(asked) => json!({ "resourceAttributes": {
@@ -250,11 +253,11 @@ pub(super) fn attributes(request: &Request) -> Value {
 }
 
 /// Several of them about one state, some of them about the same identity.
-pub(super) fn questions(dice: &mut Dice, count: usize) -> Vec<Question> {
-    let mut all: Vec<Question> = (0..count).map(|_| Question::random(dice)).collect();
-    let again = dice.pick(&CALLERS[..USUAL]);
+pub(super) fn random_questions(dice: &mut TestRng, count: usize) -> Vec<RandomQuestion> {
+    let mut all: Vec<RandomQuestion> = (0..count).map(|_| RandomQuestion::random(dice)).collect();
+    let again = dice.pick(&CALLERS[..MAPPED_CALLERS]);
     for question in all.iter_mut().step_by(4) {
-        (question.who, question.door) = (again.to_owned(), Door::Arn(again.to_owned()));
+        (question.subject, question.credential) = (again.to_owned(), TestCredential::Arn(again.to_owned()));
     }
     all
 }

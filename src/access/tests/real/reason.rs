@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::case::Case;
-use super::server::Server;
-use crate::access::{AllowedBy, Request};
+use super::case::RandomCase;
+use super::server::RealServer;
+use crate::access::{AllowReason, Request};
 use crate::names::{ObjectKey, ObjectKind};
-use crate::state::meta::Meta;
-use crate::state::object::{Binding, Role, binding_json, role_json};
+use crate::state::object::{Binding, Role, binding_to_json, role_to_json};
+use crate::state::object_meta::ObjectMeta;
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
 /// What an apply reads to tell the binding that comes from the one that goes.
 #[test]
 fn the_reason_of_a_yes_names_binding_role_and_subject_as_they_are_read() {
-    let server = Server::start();
+    let server = RealServer::start();
     let odd = "a:b\"c\\d é\u{a0}@";
     let role = ObjectKey::cluster_role(odd);
     let own = ObjectKey::role("real-a", "r");
@@ -37,34 +37,35 @@ fn the_reason_of_a_yes_names_binding_role_and_subject_as_they_are_read() {
         ..Rule::default()
     }];
     let content = Role { rules, ..Role::default() };
-    let mut objects: Vec<Value> = [&role, &own].iter().map(|key| role_json(key, &content)).collect();
+    let mut objects: Vec<Value> = [&role, &own].iter().map(|key| role_to_json(key, &content)).collect();
     for (binding, role, subject) in &all {
         let role_ref = match role.kind() {
             ObjectKind::Role => RoleRef::Role(role.name().to_owned()),
             _ => RoleRef::ClusterRole(role.name().to_owned()),
         };
-        let (meta, subjects) = (Meta::default(), vec![subject.clone()]);
-        objects.push(binding_json(binding, &Binding { meta, role_ref, subjects }));
+        let (meta, subjects) = (ObjectMeta::default(), vec![subject.clone()]);
+        objects.push(binding_to_json(binding, &Binding { meta, role_ref, subjects }));
     }
-    server.arrange(&Case::of(json!({ "objects": objects }))).unwrap();
+    server.write_case(&RandomCase::from_value(json!({ "objects": objects }))).unwrap();
     for (binding, role, subject) in all {
         let login = match &subject {
             Subject::Group(name) => ("somebody".to_owned(), vec![name.clone()]),
             Subject::User(name) => (name.clone(), Vec::new()),
             Subject::ServiceAccount { .. } => ("system:serviceaccount:real-a:s".to_owned(), Vec::new()),
         };
-        let request = Request::object("get", "", "pods").within("real-a");
+        let request = Request::object("get", "", "pods").in_namespace("real-a");
         let deadline = Instant::now() + Duration::from_secs(10);
         let reason = loop {
-            let ruling = server.ruling(&login, &request);
+            let ruling = server.review_status(&login, &request);
             if ruling["allowed"] == true {
                 break ruling["reason"].as_str().unwrap().to_owned();
             }
             assert!(Instant::now() < deadline, "{binding}: {ruling}");
         };
         let role = role.clone();
-        assert_eq!(AllowedBy::parse(&reason), Some(AllowedBy { binding, role, subject }), "{reason}");
+        assert_eq!(AllowReason::parse(&reason), Some(AllowReason { binding, role, subject }), "{reason}");
     }
-    let ruling = server.ruling(&("admin".to_owned(), vec!["system:masters".to_owned()]), &Request::url("get", "/x"));
-    assert!(ruling["allowed"] == true && AllowedBy::parse(ruling["reason"].as_str().unwrap_or_default()).is_none());
+    let ruling =
+        server.review_status(&("admin".to_owned(), vec!["system:masters".to_owned()]), &Request::url("get", "/x"));
+    assert!(ruling["allowed"] == true && AllowReason::parse(ruling["reason"].as_str().unwrap_or_default()).is_none());
 }

@@ -8,14 +8,14 @@ use crate::state::State;
 
 /// One whole write: an object as it is in the end, or a binding away before it comes back with another roleRef.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Act {
+enum WholeWrite {
     Mapping,
     Role(ObjectKey),
     Binding(ObjectKey),
     Away(ObjectKey),
 }
 
-impl Act {
+impl WholeWrite {
     fn all(start: &State, end: &State) -> BTreeSet<Self> {
         let mut all = BTreeSet::new();
         if start.aws_auth.as_ref().map(|auth| &auth.data) != end.aws_auth.as_ref().map(|auth| &auth.data) {
@@ -64,26 +64,32 @@ impl Act {
 
 /// The names of the writes in such an order; none where there is none, or where it was not found in so many tries.
 pub(super) fn plain_order(universe: &Universe, start: &State, end: &State, tries: usize) -> Option<Vec<String>> {
-    let mut search = Search { universe, end, frame: [universe.look(start), universe.look(end)], tries };
+    let mut search = ExhaustiveSearch { universe, end, frame: [universe.look(start), universe.look(end)], tries };
     let mut order = Vec::new();
-    search.go(start, &Act::all(start, end), &[gathered(start)], &mut order).then_some(order)
+    search.go(start, &WholeWrite::all(start, end), &[gathered(start)], &mut order).then_some(order)
 }
 
-struct Search<'a> {
+struct ExhaustiveSearch<'a> {
     universe: &'a Universe,
     end: &'a State,
     frame: [super::model::Picture; 2],
     tries: usize,
 }
 
-impl Search<'_> {
-    fn go(&mut self, state: &State, left: &BTreeSet<Act>, earlier: &[Gathered], order: &mut Vec<String>) -> bool {
+impl ExhaustiveSearch<'_> {
+    fn go(
+        &mut self,
+        state: &State,
+        left: &BTreeSet<WholeWrite>,
+        earlier: &[Gathered],
+        order: &mut Vec<String>,
+    ) -> bool {
         if left.is_empty() {
             return true;
         }
         for act in left {
             let needs = match act {
-                Act::Binding(key) => Some(Act::Away(key.clone())),
+                WholeWrite::Binding(key) => Some(WholeWrite::Away(key.clone())),
                 _ => None,
             };
             if needs.is_some_and(|needs| left.contains(&needs)) {

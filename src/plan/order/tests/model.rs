@@ -5,39 +5,39 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::access::tests::oracle;
-use crate::access::{Access, Identity, Moment, Name, Request, Who};
-use crate::diagnostic::{Diagnostic, Sources};
+use crate::access::{AccessView, Aggregation, Identity, RenderedName, Request, Who};
+use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
-use crate::plan::awaited::{Await, Passing, Question, Window};
 use crate::plan::order::{Author, order};
-use crate::plan::{Draft, Step, entries, objects};
-use crate::policy::Ownership;
+use crate::plan::probes::{Await, Passing, Question, Window};
+use crate::plan::{PlanBuilder, Step, entries, objects};
+use crate::policy::OwnershipSpec;
 use crate::policy::expand::Desired;
 use crate::state::State;
-use crate::state::aws_auth::{Edit, Entry, Principal, Section, edit};
-use crate::state::mapping::{AwsAuth, config_map_json, entry_key};
-use crate::state::object::{binding_json, role_json};
+use crate::state::aws_auth::{Entry, EntryEdit, EntryPrincipal, Section, edit_section};
+use crate::state::config_map::{AwsAuth, config_map_to_json, entry_key};
+use crate::state::object::{binding_to_json, role_to_json};
 use crate::state::owner::content_labels;
 use crate::state::rbac::Subject;
-use crate::state::write::{Accepted, Expected, Precondition, Version, accept};
+use crate::state::write::{AcceptedWrite, ObjectVersion, Precondition, ResolvedPrecondition, accept};
 
 pub(super) const POLICY: &str = "p";
 
 /// Where an entry stands.
 pub(super) fn section_of(entry: &Entry) -> Section {
     match entry.principal {
-        Principal::Role(_) | Principal::Sso(_) => Section::Roles,
-        Principal::User(_) => Section::Users,
-        Principal::Account(_) => Section::Accounts,
+        EntryPrincipal::Role(_) | EntryPrincipal::Sso(_) => Section::Roles,
+        EntryPrincipal::User(_) => Section::Users,
+        EntryPrincipal::Account(_) => Section::Accounts,
     }
 }
 
 /// aws-auth as somebody would have written it.
 pub(super) fn auth_of(entries: &[Entry]) -> AwsAuth {
     let text = |section: Section| {
-        let adds: Vec<Edit> =
-            entries.iter().filter(|entry| section_of(entry) == section).cloned().map(Edit::Add).collect();
-        if adds.is_empty() { "[]\n".to_owned() } else { edit(section, Some("# ours\n"), &adds).unwrap() }
+        let adds: Vec<EntryEdit> =
+            entries.iter().filter(|entry| section_of(entry) == section).cloned().map(EntryEdit::Add).collect();
+        if adds.is_empty() { "[]\n".to_owned() } else { edit_section(section, Some("# ours\n"), &adds).unwrap() }
     };
     let data = Section::ALL.map(|section| (section.key().to_owned(), text(section)));
     AwsAuth { data: data.into(), ..AwsAuth::default() }
@@ -46,14 +46,14 @@ pub(super) fn auth_of(entries: &[Entry]) -> AwsAuth {
 /// All entries of aws-auth, in the order in which they stand.
 fn entries_of(auth: Option<&AwsAuth>) -> Vec<Entry> {
     let auth = auth.unwrap();
-    let all = Section::ALL.into_iter().flat_map(|section| auth.reading(section).unwrap().entries);
+    let all = Section::ALL.into_iter().flat_map(|section| auth.parse_section(section).unwrap().entries);
     all.map(|found| found.entry).collect()
 }
 
 /// The objects of a cluster as JSON, each with its version.
 #[derive(Clone)]
 pub(super) struct Cluster {
-    pub(super) objects: BTreeMap<ObjectKey, (Value, Version)>,
+    pub(super) objects: BTreeMap<ObjectKey, (Value, ObjectVersion)>,
     clock: usize,
 }
 
@@ -62,17 +62,17 @@ impl Cluster {
         let mut cluster = Self { objects: BTreeMap::new(), clock: 1 };
         if let Some(auth) = &state.aws_auth {
             let annotations = &auth.meta.annotations;
-            cluster.store(&ObjectKey::aws_auth(), config_map_json(&auth.data, annotations));
+            cluster.store(&ObjectKey::aws_auth(), config_map_to_json(&auth.data, annotations));
         }
         for (key, role) in &state.roles {
-            let mut body = role_json(key, role);
+            let mut body = role_to_json(key, role);
             if role.aggregation.is_some() {
                 body["rules"] = json!(role.rules);
             }
             cluster.store(key, body);
         }
         for (key, binding) in &state.bindings {
-            cluster.store(key, binding_json(key, binding));
+            cluster.store(key, binding_to_json(key, binding));
         }
         cluster
     }
@@ -83,50 +83,56 @@ impl Cluster {
             body.pointer("/metadata/uid").and_then(Value::as_str).map_or(format!("u{}", self.clock), str::to_owned);
         body["metadata"]["uid"] = json!(uid);
         body["metadata"]["resourceVersion"] = json!(self.clock.to_string());
-        let version = Version::of(&body).unwrap();
+        let version = ObjectVersion::from_object(&body).unwrap();
         self.objects.insert(key.clone(), (body, version));
     }
 
     pub(super) fn state(&self) -> State {
         let mut state = State::default();
         for (key, (body, _)) in &self.objects {
-            state.put(key, body).unwrap();
+            state.insert_object(key, body).unwrap();
         }
         state
     }
 
     /// Makes a step as an apply would; `versions` are those that earlier steps left.
-    pub(super) fn make(&mut self, number: usize, step: &Step, versions: &mut BTreeMap<usize, Version>) {
+    pub(super) fn make(&mut self, number: usize, step: &Step, versions: &mut BTreeMap<usize, ObjectVersion>) {
         let expected = match &step.precondition {
-            Precondition::Absent => Expected::Absent,
-            Precondition::Unchanged { uid, resource_version } => {
-                Expected::Version(Version { uid: uid.clone(), resource_version: resource_version.clone() })
-            }
-            Precondition::AsWrittenByStep { step } => Expected::Version(versions[step].clone()),
+            Precondition::Absent => ResolvedPrecondition::Absent,
+            Precondition::Unchanged { uid, resource_version } => ResolvedPrecondition::Version(ObjectVersion {
+                uid: uid.clone(),
+                resource_version: resource_version.clone(),
+            }),
+            Precondition::AsWrittenByStep { step } => ResolvedPrecondition::Version(versions[step].clone()),
         };
         let existing = self.objects.get(&step.object).cloned();
         let there = existing.as_ref().map(|(body, version)| (body, version));
         let answer = accept(&step.object, there, true, &step.write, &expected);
         match answer.unwrap_or_else(|why| panic!("{why}: {step:#?}")) {
-            Accepted::Stored(body) => {
+            AcceptedWrite::Stored(body) => {
                 self.store(&step.object, body);
                 versions.insert(number, self.objects[&step.object].1.clone());
             }
-            Accepted::Unchanged => drop(versions.insert(number, self.objects[&step.object].1.clone())),
-            Accepted::Deleted => drop(self.objects.remove(&step.object)),
+            AcceptedWrite::Unchanged => drop(versions.insert(number, self.objects[&step.object].1.clone())),
+            AcceptedWrite::Deleted => drop(self.objects.remove(&step.object)),
         }
     }
 }
 
 /// What a plan for the policy has to write, in its order, and the moments that it says.
 pub(super) fn ordered(live: &State, desired: &Desired) -> (Vec<Step>, Vec<Window>) {
-    let sources = Sources::default();
-    let ownership = Ownership::default();
-    let mut draft =
-        Draft { policy: POLICY, sources: &sources, changes: Vec::new(), writes: Vec::new(), findings: Vec::new() };
-    entries::plan(&mut draft, desired, live.aws_auth.as_ref(), &ownership);
-    objects::plan(&mut draft, desired, live, &ownership);
-    let errors: Vec<&Diagnostic> = draft.findings.iter().filter(|finding| finding.is_error()).collect();
+    let sources = SourceMap::default();
+    let ownership = OwnershipSpec::default();
+    let mut draft = PlanBuilder {
+        policy: POLICY,
+        sources: &sources,
+        changes: Vec::new(),
+        writes: Vec::new(),
+        diagnostics: Vec::new(),
+    };
+    entries::plan_entries(&mut draft, desired, live.aws_auth.as_ref(), &ownership);
+    objects::plan_objects(&mut draft, desired, live, &ownership);
+    let errors: Vec<&Diagnostic> = draft.diagnostics.iter().filter(|finding| finding.is_error()).collect();
     assert!(errors.is_empty(), "{errors:#?}");
     order(draft.writes, live, Author { policy: POLICY }).unwrap()
 }
@@ -143,7 +149,7 @@ pub(super) type Picture = Vec<(bool, bool)>;
 impl Universe {
     pub(super) fn look(&self, state: &State) -> Picture {
         let state = late(state, &gathered(state));
-        let one = |who: &Who| oracle::all_allowed(&state, Moment::Settled, who, &self.requests);
+        let one = |who: &Who| oracle::all_allowed(&state, Aggregation::Reconciled, who, &self.requests);
         let answers = self.everybody.iter().flat_map(one);
         answers.map(|(allowing, logins)| (allowing > 0, logins > 0 && allowing == logins)).collect()
     }
@@ -181,11 +187,11 @@ pub(super) fn is_seen(state: &State, asked: &Await) -> bool {
     let request = match &asked.question {
         Question::Object { verb, api_group, resource, subresource, name, namespace } => {
             let path = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
-            Request::object(verb, api_group, &path).named(name).within(namespace)
+            Request::object(verb, api_group, &path).with_name(name).in_namespace(namespace)
         }
         Question::Url { verb, path } => Request::url(verb, path),
     };
-    oracle::allows(state, Moment::Settled, &(asked.username.clone(), asked.groups.clone()), &request)
+    oracle::allows(state, Aggregation::Reconciled, &(asked.username.clone(), asked.groups.clone()), &request)
 }
 
 /// What aggregated roles give, by name.
@@ -193,7 +199,7 @@ pub(super) type Gathered = BTreeMap<ObjectKey, Vec<crate::state::rbac::Rule>>;
 
 pub(super) fn gathered(state: &State) -> Gathered {
     let aggregated = state.roles.iter().filter(|(_, role)| role.aggregation.is_some());
-    aggregated.map(|(key, _)| (key.clone(), oracle::rules(state, Moment::Settled, key))).collect()
+    aggregated.map(|(key, _)| (key.clone(), oracle::rules(state, Aggregation::Reconciled, key))).collect()
 }
 
 /// The state with aggregated roles as some earlier state had them.
@@ -211,22 +217,24 @@ pub(super) fn late(state: &State, earlier: &Gathered) -> State {
 /// Whether what is said of one is said of another: of a role's sessions, of all whom a group or a username means, and of
 /// a caller in another case where the same entry answers for both.
 fn is_said_of(said: &str, who: &Who, state: &State) -> bool {
-    let access = Access::of(state, Moment::Settled);
-    let admission = access.admit(who);
+    let access = AccessView::new(state, Aggregation::Reconciled);
+    let admission = access.authenticate(who);
     let is_meant = |identity: &Identity| match Who::parse(said).unwrap() {
-        Who::Group(name) => identity.is_in(&name),
-        Who::User(name) => identity.username.as_ref().and_then(Name::literal) == Some(&name),
+        Who::Group(name) => identity.is_in_group(&name),
+        Who::User(name) => identity.username.as_ref().and_then(RenderedName::as_literal) == Some(&name),
         Who::Arn(caller) => {
-            matches!(who, Who::Arn(other) if other.key() == caller.key())
-                && access.admit(&Who::Arn(caller)) == admission
+            matches!(who, Who::Arn(other) if other.comparison_key() == caller.comparison_key())
+                && access.authenticate(&Who::Arn(caller)) == admission
         }
-        Who::ServiceAccount { namespace, name } => identity.is_meant_by(&Subject::ServiceAccount { namespace, name }),
+        Who::ServiceAccount { namespace, name } => {
+            identity.matches_subject(&Subject::ServiceAccount { namespace, name })
+        }
         Who::Account(_) => false,
     };
     let name = who.to_string();
     let of_session = name.strip_prefix(said).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (session "));
     // Where an entry stands behind a name the principal says it.
-    let admitted = Who::parse(said).map(|said| access.admit(&said)).unwrap();
+    let admitted = Who::parse(said).map(|said| access.authenticate(&said)).unwrap();
     let is_behind = |one: &Identity, other: &Identity| {
         (one.username.is_none() || one.username == other.username)
             && one.groups.iter().all(|group| other.groups.contains(group))

@@ -1,34 +1,34 @@
 //! The classic cases, each by itself: safe, and in as few writes as that takes.
 
 use super::model::{Cluster, ordered, same, walk};
-use super::owned::{Pair, Side, Whose, pair_of};
+use super::owned::{PlanScenario, ScenarioSide, Whose, pair_of};
 use super::random::{gathered, rule, universe};
 use crate::names::ObjectKey;
 use crate::plan::{Step, Window};
-use crate::state::aws_auth::{Entry, Principal};
-use crate::state::meta::{Labels, Meta};
+use crate::state::aws_auth::{Entry, EntryPrincipal};
 use crate::state::object::{Binding, Role};
+use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::rbac::{RoleRef, Selector, Subject};
 use crate::state::write::Write;
 
 type Entries<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
 /// A role by name, the verb and resource that it gives, and whether the role `a` gathers it.
-type Roles<'a> = &'a [(&'a str, &'a str, &'a str, bool)];
+type NamedRoles<'a> = &'a [(&'a str, &'a str, &'a str, bool)];
 /// A binding by name, its role, and groups or, after a colon, users.
 type Bindings<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
 
-fn side(entries: Entries<'_>, roles: Roles<'_>, bindings: Bindings<'_>) -> Side {
+fn side(entries: Entries<'_>, roles: NamedRoles<'_>, bindings: Bindings<'_>) -> ScenarioSide {
     let entry = |(name, username, groups): &(&str, &str, &[&str])| Entry {
-        principal: Principal::Role(format!("arn:aws:iam::111122223333:role/{name}")),
+        principal: EntryPrincipal::Role(format!("arn:aws:iam::111122223333:role/{name}")),
         username: (*username).to_owned(),
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
     };
     let entries: Vec<Entry> = entries.iter().map(entry).collect();
-    let mut side = Side { entries, ..Side::default() };
+    let mut side = ScenarioSide { entries, ..ScenarioSide::default() };
     for (name, verb, resource, is_gathered) in roles {
         let labels = if *is_gathered { gathered() } else { Labels::new() };
         let rules = vec![rule(verb, resource)];
-        let role = Role { meta: Meta { labels, ..Meta::default() }, rules, aggregation: None };
+        let role = Role { meta: ObjectMeta { labels, ..ObjectMeta::default() }, rules, aggregation: None };
         side.roles.insert(ObjectKey::cluster_role(name), role);
     }
     let selector = Selector { match_labels: gathered(), ..Selector::default() };
@@ -41,15 +41,16 @@ fn side(entries: Entries<'_>, roles: Roles<'_>, bindings: Bindings<'_>) -> Side 
         };
         let subjects = subjects.iter().map(subject).collect();
         let role_ref = RoleRef::ClusterRole((*role).to_owned());
-        side.bindings.insert(ObjectKey::binding(None, name), Binding { meta: Meta::default(), role_ref, subjects });
+        side.bindings
+            .insert(ObjectKey::binding(None, name), Binding { meta: ObjectMeta::default(), role_ref, subjects });
     }
     side
 }
 
 /// The steps from one side to the other, with everything checked that can be.
 #[track_caller]
-fn way(one: &Side, other: &Side) -> (Vec<Step>, Vec<Window>) {
-    let Pair { live, desired, end } = pair_of(one.clone(), other.clone(), || Whose::Ours);
+fn way(one: &ScenarioSide, other: &ScenarioSide) -> (Vec<Step>, Vec<Window>) {
+    let PlanScenario { live, desired, end } = pair_of(one.clone(), other.clone(), || Whose::Ours);
     let start = Cluster::of(&live);
     let (steps, windows) = ordered(&start.state(), &desired);
     let passed = walk(&start, &steps, &windows, &universe(), &end, &mut |_| 0).unwrap();
@@ -59,7 +60,7 @@ fn way(one: &Side, other: &Side) -> (Vec<Step>, Vec<Window>) {
 
 /// Verb and object of each step; steps of one stage on one line.
 #[track_caller]
-fn told(one: &Side, other: &Side) -> String {
+fn told(one: &ScenarioSide, other: &ScenarioSide) -> String {
     let (steps, windows) = way(one, other);
     assert_eq!(windows, []);
     let mut lines: Vec<String> = Vec::new();
@@ -79,7 +80,7 @@ fn told(one: &Side, other: &Side) -> String {
     lines.join("\n")
 }
 
-const ROLES: Roles<'static> = &[("r0", "get", "pods", false), ("r1", "get", "secrets", false)];
+const ROLES: NamedRoles<'static> = &[("r0", "get", "pods", false), ("r1", "get", "secrets", false)];
 
 #[test]
 fn what_only_gives_gives_roles_first_and_what_only_takes_takes_them_last() {
@@ -119,7 +120,7 @@ fn a_role_ref_is_replaced_over_a_bridge() {
 
 #[test]
 fn what_a_bridge_holds_is_asked_for_again_before_the_bridge_goes() {
-    let roles: Roles<'_> = &[("r0", "get", "pods", false), ("r1", "*", "pods", false)];
+    let roles: NamedRoles<'_> = &[("r0", "get", "pods", false), ("r1", "*", "pods", false)];
     let one = side(&[], roles, &[("b0", "r0", &["g0"])]);
     let other = side(&[], roles, &[("b0", "r1", &["g0"])]);
     insta::assert_snapshot!(told(&one, &other), @r"
@@ -178,7 +179,7 @@ fn two_groups_swap_their_roles() {
     create b0, create b1
     delete b0-rolecall-bridge, delete b1-rolecall-bridge
     ");
-    let by_rules: Roles<'_> = &[("r0", "get", "secrets", false), ("r1", "get", "pods", false)];
+    let by_rules: NamedRoles<'_> = &[("r0", "get", "secrets", false), ("r1", "get", "pods", false)];
     let by_rules = side(entries, by_rules, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
     insta::assert_snapshot!(told(&one, &by_rules), @"patch r0, patch r1");
 }
@@ -226,8 +227,8 @@ fn two_principals_swap_their_usernames() {
 #[test]
 fn where_one_object_would_have_to_serve_both_temporary_objects_do() {
     // Nobody may lose pods, and nobody may get pods and secrets by the other's way.
-    let three: Roles<'_> = &[("r0", "get", "pods", false), ("r1", "list", "pods", false)];
-    let swapped: Roles<'_> = &[("r0", "list", "pods", false), ("r1", "get", "pods", false)];
+    let three: NamedRoles<'_> = &[("r0", "get", "pods", false), ("r1", "list", "pods", false)];
+    let swapped: NamedRoles<'_> = &[("r0", "list", "pods", false), ("r1", "get", "pods", false)];
     let one = side(&[("viewer", "u0", &["g0"]), ("deploy", "u1", &["g1"])], three, {
         &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]
     });
@@ -250,15 +251,15 @@ fn where_one_object_would_have_to_serve_both_temporary_objects_do() {
 #[test]
 fn two_callers_behind_one_entry_stay_in_their_frames_where_the_entry_comes_and_where_it_goes() {
     const VIEWER: &str = ":arn:aws:iam::111122223333:role/viewer";
-    let roles: Roles<'_> =
+    let roles: NamedRoles<'_> =
         &[("r0", "get", "pods", false), ("r1", "list", "pods", false), ("r2", "get", "secrets", false)];
-    let swapped: Roles<'_> =
+    let swapped: NamedRoles<'_> =
         &[("r0", "list", "pods", false), ("r1", "get", "pods", false), ("r2", "get", "secrets", false)];
     let bindings: Bindings<'_> = &[("b0", "r0", &[VIEWER, "g0"]), ("b1", "r1", &["g1"]), ("b2", "r2", &[VIEWER])];
     let mut by_account = side(&[("deploy", "d", &["g1"])], roles, bindings);
     let mut by_entry = side(&[("viewer", "v", &["g1"]), ("deploy", "d", &["g0"])], swapped, bindings);
     for side in [&mut by_account, &mut by_entry] {
-        let principal = Principal::Account("111122223333".to_owned());
+        let principal = EntryPrincipal::Account("111122223333".to_owned());
         side.entries.push(Entry { principal, username: String::new(), groups: Vec::new() });
     }
     insta::assert_snapshot!(told(&by_account, &by_entry), @r"
@@ -285,7 +286,7 @@ fn two_callers_behind_one_entry_stay_in_their_frames_where_the_entry_comes_and_w
 
 #[test]
 fn a_label_that_brings_a_role_into_another_is_a_write_like_any_other() {
-    let labelled: Roles<'_> = &[("r0", "get", "pods", true), ("r1", "get", "secrets", false)];
+    let labelled: NamedRoles<'_> = &[("r0", "get", "pods", true), ("r1", "get", "secrets", false)];
     let one = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "a", &["g1"])]);
     let other = side(&[("viewer", "v", &["g1"])], labelled, &[("b0", "r0", &["g0"]), ("b1", "a", &["g1"])]);
     insta::assert_snapshot!(told(&one, &other), @r"
@@ -296,8 +297,8 @@ fn a_label_that_brings_a_role_into_another_is_a_write_like_any_other() {
 
 #[test]
 fn where_only_a_controller_could_be_in_time_the_moment_is_said() {
-    let labelled: Roles<'_> = &[("r0", "get", "pods", true)];
-    let other: Roles<'_> = &[("r0", "get", "pods", false)];
+    let labelled: NamedRoles<'_> = &[("r0", "get", "pods", true)];
+    let other: NamedRoles<'_> = &[("r0", "get", "pods", false)];
     let one = side(&[], labelled, &[]);
     let other = side(&[], other, &[("b0", "a", &["g0"])]);
     let (steps, windows) = way(&one, &other);

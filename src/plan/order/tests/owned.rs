@@ -3,22 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{POLICY, auth_of, section_of};
-use crate::access::Moment;
+use crate::access::Aggregation;
 use crate::access::tests::oracle;
 use crate::diagnostic::Span;
 use crate::names::ObjectKey;
-use crate::policy::expand::{Desired, Wanted, WantedEntry, WantedRole};
+use crate::policy::expand::{Desired, DesiredEntry, DesiredItem, DesiredRole};
 use crate::state::State;
 use crate::state::aws_auth::{Entry, Section};
-use crate::state::entry_marks::{EntryMarks, content, id};
-use crate::state::mapping::{entry_key, principal_text};
-use crate::state::meta::{Labels, Meta};
+use crate::state::config_map::{entry_key, principal_text};
+use crate::state::entry_marks::{EntryMarks, content_hash, entry_id};
 use crate::state::object::{Binding, Role};
-use crate::state::owner::{ENTRIES, binding_digest, content_labels, mark, role_digest};
+use crate::state::object_meta::{Labels, ObjectMeta};
+use crate::state::owner::{ENTRIES_ANNOTATION, binding_digest, content_labels, mark_owned, role_digest};
 
 /// One side: its objects and the entries of aws-auth.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Side {
+pub(super) struct ScenarioSide {
     pub(super) roles: BTreeMap<ObjectKey, Role>,
     pub(super) bindings: BTreeMap<ObjectKey, Binding>,
     pub(super) entries: Vec<Entry>,
@@ -36,26 +36,26 @@ const OTHER: &str = "other";
 
 /// What is, what a policy wants, and what is when it has it.
 #[derive(Debug, Clone)]
-pub(super) struct Pair {
+pub(super) struct PlanScenario {
     pub(super) live: State,
     pub(super) desired: Desired,
     pub(super) end: State,
 }
 
-fn wanted<T>(value: T) -> Wanted<T> {
-    Wanted { value, span: Span::new(0, &(0..0)) }
+fn wanted<T>(value: T) -> DesiredItem<T> {
+    DesiredItem { value, span: Span::new(0, &(0..0)) }
 }
 
 /// From one side to what a policy makes of it that wants the other, in which what others own stays.
-pub(super) fn pair_of(one: Side, other: Side, mut whose: impl FnMut() -> Whose) -> Pair {
+pub(super) fn pair_of(one: ScenarioSide, other: ScenarioSide, mut whose: impl FnMut() -> Whose) -> PlanScenario {
     let mut desired = Desired::default();
     let mut live = State::default();
     let mut end = State::default();
-    let mut marked = |meta: &mut Meta, labels: &Labels, digest: String| {
+    let mut marked = |meta: &mut ObjectMeta, labels: &Labels, digest: String| {
         let whose = whose();
         match whose {
-            Whose::Ours => mark(meta, POLICY, labels, digest),
-            Whose::Theirs => mark(meta, OTHER, labels, digest),
+            Whose::Ours => mark_owned(meta, POLICY, labels, digest),
+            Whose::Theirs => mark_owned(meta, OTHER, labels, digest),
             Whose::Nobodys => {}
         }
         whose
@@ -76,8 +76,8 @@ pub(super) fn pair_of(one: Side, other: Side, mut whose: impl FnMut() -> Whose) 
     }
     for (key, role) in others {
         let labels = content_labels(&role.meta);
-        let bare = Role { meta: Meta::default(), ..role.clone() };
-        desired.roles.insert(key.clone(), wanted(WantedRole { role: bare, labels }));
+        let bare = Role { meta: ObjectMeta::default(), ..role.clone() };
+        desired.roles.insert(key.clone(), wanted(DesiredRole { role: bare, labels }));
         end.roles.insert(key, role);
     }
     let mut others = other.bindings;
@@ -101,7 +101,7 @@ pub(super) fn pair_of(one: Side, other: Side, mut whose: impl FnMut() -> Whose) 
     for state in [&mut live, &mut end] {
         settle(state);
     }
-    Pair { live, desired, end }
+    PlanScenario { live, desired, end }
 }
 
 fn entries(
@@ -123,7 +123,10 @@ fn entries(
             Whose::Nobodys => continue,
         };
         let (section, key) = place(entry);
-        written.entry(policy).or_default().insert(id(section, &key), content(&entry.username, &entry.groups));
+        written
+            .entry(policy)
+            .or_default()
+            .insert(entry_id(section, &key), content_hash(&entry.username, &entry.groups));
     }
     let theirs: BTreeSet<&String> =
         of.iter().filter(|(_, whose)| **whose == Whose::Theirs).map(|((_, key), _)| key).collect();
@@ -133,19 +136,19 @@ fn entries(
     let last: Vec<Entry> = one.iter().filter(stays).chain(&other).cloned().collect();
     let mut marks = EntryMarks::default();
     for (policy, written) in written {
-        marks.set(policy, written);
+        marks.set_owned(policy, written);
     }
     let mut auth = auth_of(one);
-    auth.meta.annotations.extend(marks.to_annotation().map(|text| (ENTRIES.to_owned(), text)));
+    auth.meta.annotations.extend(marks.to_annotation().map(|text| (ENTRIES_ANNOTATION.to_owned(), text)));
     live.aws_auth = Some(auth);
     end.aws_auth = Some(auth_of(&last));
     desired.entries.extend(other.into_iter().map(|entry| {
-        wanted(WantedEntry {
+        wanted(DesiredEntry {
             section: section_of(&entry),
             principal: principal_text(&entry),
             username: entry.username,
             groups: entry.groups,
-            written_as: None,
+            original_arn: None,
         })
     }));
 }
@@ -155,7 +158,7 @@ fn settle(state: &mut State) {
     let keys: Vec<ObjectKey> =
         state.roles.iter().filter(|(_, role)| role.aggregation.is_some()).map(|(key, _)| key.clone()).collect();
     for key in keys {
-        let rules = oracle::rules(state, Moment::Settled, &key);
+        let rules = oracle::rules(state, Aggregation::Reconciled, &key);
         state.roles.get_mut(&key).unwrap().rules = rules;
     }
 }

@@ -5,17 +5,17 @@ use proptest::test_runner::TestCaseError;
 
 use super::avoidable::plain_order;
 use super::model::{Cluster, ordered, same, walk};
-use super::owned::Pair;
-use super::random::{Kind, pair, universe};
+use super::owned::PlanScenario;
+use super::random::{ScenarioKind, pair, universe};
 use crate::plan::Step;
-use crate::plan::awaited::Window;
+use crate::plan::probes::Window;
 use crate::state::write::Write;
 
 /// Of orders that could have kept everybody in his frame.
 const TRIES: usize = 500;
 
-fn checked(pair: &Pair, kind: Kind, seed: u64) -> Result<(), TestCaseError> {
-    let Pair { live, desired, end } = pair;
+fn checked(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(), TestCaseError> {
+    let PlanScenario { live, desired, end } = pair;
     let universe = universe();
     let start = Cluster::of(live);
     let (steps, windows) = ordered(&start.state(), desired);
@@ -63,25 +63,25 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nobody_leaves_his_frame_after_any_write(pair in pair(Kind::Plain), seed in any::<u64>()) {
-        checked(&pair, Kind::Plain, seed)?;
+    fn nobody_leaves_his_frame_after_any_write(pair in pair(ScenarioKind::Plain), seed in any::<u64>()) {
+        checked(&pair, ScenarioKind::Plain, seed)?;
     }
 
     #[test]
-    fn nobody_leaves_his_frame_where_whole_accounts_are_let_in(pair in pair(Kind::Account), seed in any::<u64>()) {
-        checked(&pair, Kind::Account, seed)?;
+    fn nobody_leaves_his_frame_where_whole_accounts_are_let_in(pair in pair(ScenarioKind::Account), seed in any::<u64>()) {
+        checked(&pair, ScenarioKind::Account, seed)?;
     }
 
     #[test]
-    fn nobody_leaves_his_frame_where_he_has_several_entries(pair in pair(Kind::Doubles), seed in any::<u64>()) {
-        checked(&pair, Kind::Doubles, seed)?;
+    fn nobody_leaves_his_frame_where_he_has_several_entries(pair in pair(ScenarioKind::Doubles), seed in any::<u64>()) {
+        checked(&pair, ScenarioKind::Doubles, seed)?;
     }
 
     #[test]
     fn machines_keep_their_username_and_nobody_leaves_his_frame_in_silence(
-        pair in pair(Kind::Machines), seed in any::<u64>(),
+        pair in pair(ScenarioKind::Machines), seed in any::<u64>(),
     ) {
-        checked(&pair, Kind::Machines, seed)?;
+        checked(&pair, ScenarioKind::Machines, seed)?;
         let (steps, _) = ordered(&Cluster::of(&pair.live).state(), &pair.desired);
         for text in steps.iter().filter_map(mapped_by) {
             let entry = text.split("- rolearn").find(|entry| entry.contains("role/admin"));
@@ -90,7 +90,7 @@ proptest! {
     }
 
     #[test]
-    fn nobody_leaves_his_frame_unless_a_controller_is_late(pair in pair(Kind::Aggregated), seed in any::<u64>()) {
-        checked(&pair, Kind::Aggregated, seed)?;
+    fn nobody_leaves_his_frame_unless_a_controller_is_late(pair in pair(ScenarioKind::Aggregated), seed in any::<u64>()) {
+        checked(&pair, ScenarioKind::Aggregated, seed)?;
     }
 }

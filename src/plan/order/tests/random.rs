@@ -7,19 +7,19 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::model::Universe;
-use super::owned::{Pair, Side, Whose, pair_of};
+use super::owned::{PlanScenario, ScenarioSide, Whose, pair_of};
 use crate::access::{Request, Who};
 use crate::names::ObjectKey;
-use crate::state::aws_auth::{Entry, Principal};
-use crate::state::mapping::entry_key;
-use crate::state::meta::{Labels, Meta};
+use crate::state::aws_auth::{Entry, EntryPrincipal};
+use crate::state::config_map::entry_key;
 use crate::state::object::{Binding, Role};
-use crate::state::owner::AGGREGATE_PREFIX;
+use crate::state::object_meta::{Labels, ObjectMeta};
+use crate::state::owner::AGGREGATE_LABEL_PREFIX;
 use crate::state::rbac::{RoleRef, Rule, Selector, Subject};
 
 /// What a pair of sides may have in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ScenarioKind {
     Plain,
     Aggregated,
     /// Whole accounts are let in, so that who has no entry is still somebody.
@@ -30,7 +30,7 @@ pub(super) enum Kind {
     Doubles,
 }
 
-impl Kind {
+impl ScenarioKind {
     /// A safe order always exists.
     pub(super) fn is_safe(self) -> bool {
         self != Self::Aggregated
@@ -52,7 +52,7 @@ fn url(path: &str) -> Rule {
 
 /// The labels of what the role `a` gathers.
 pub(super) fn gathered() -> Labels {
-    [(format!("{AGGREGATE_PREFIX}a"), "true".to_owned())].into()
+    [(format!("{AGGREGATE_LABEL_PREFIX}a"), "true".to_owned())].into()
 }
 
 fn rules(most: usize) -> impl Strategy<Value = Vec<Rule>> {
@@ -72,30 +72,37 @@ fn local_rules() -> impl Strategy<Value = Vec<Rule>> {
     subsequence(vec![rule("get", "pods"), rule("list", "pods"), rule("get", "*")], 0..=2)
 }
 
-fn principals(kind: Kind) -> Vec<Principal> {
+fn principals(kind: ScenarioKind) -> Vec<EntryPrincipal> {
     let role = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
     let user = "arn:aws:iam::111122223333:user/team/bob".to_owned();
-    let mut all: Vec<Principal> = ["viewer", "deploy", "admin"].map(|name| Principal::Role(role(name))).into();
+    let mut all: Vec<EntryPrincipal> =
+        ["viewer", "deploy", "admin"].map(|name| EntryPrincipal::Role(role(name))).into();
     // Each section takes ARNs of either kind.
-    all.extend([Principal::User(user.clone()), Principal::Role(user.clone()), Principal::User(role("viewer"))]);
+    all.extend([
+        EntryPrincipal::User(user.clone()),
+        EntryPrincipal::Role(user.clone()),
+        EntryPrincipal::User(role("viewer")),
+    ]);
     match kind {
-        Kind::Doubles => {
-            all.extend([Principal::Role(role("VIEWER")), Principal::User(user.to_uppercase())]);
+        ScenarioKind::Doubles => {
+            all.extend([EntryPrincipal::Role(role("VIEWER")), EntryPrincipal::User(user.to_uppercase())]);
         }
-        Kind::Account => all.extend(["111122223333", "444455556666"].map(|id| Principal::Account(id.to_owned()))),
-        Kind::Plain | Kind::Aggregated | Kind::Machines => {}
+        ScenarioKind::Account => {
+            all.extend(["111122223333", "444455556666"].map(|id| EntryPrincipal::Account(id.to_owned())))
+        }
+        ScenarioKind::Plain | ScenarioKind::Aggregated | ScenarioKind::Machines => {}
     }
     all
 }
 
-fn entry(kind: Kind) -> impl Strategy<Value = Entry> {
+fn entry(kind: ScenarioKind) -> impl Strategy<Value = Entry> {
     let usernames = ["u0", "u1", "u2", "", "{{SessionName}}", "system:serviceaccount:n1:s"];
     let groups = vec!["g0", "g1", "g2", "team-{{SessionName}}", "system:masters"];
 
     (select(principals(kind)), select(usernames.to_vec()), subsequence(groups, 0..=2))
         .prop_map(|(principal, username, groups)| match principal {
-            Principal::Account(_) => Entry { principal, username: String::new(), groups: Vec::new() },
-            Principal::Role(_) | Principal::User(_) | Principal::Sso(_) => Entry {
+            EntryPrincipal::Account(_) => Entry { principal, username: String::new(), groups: Vec::new() },
+            EntryPrincipal::Role(_) | EntryPrincipal::User(_) | EntryPrincipal::Sso(_) => Entry {
                 principal,
                 username: username.to_owned(),
                 groups: groups.into_iter().map(str::to_owned).collect(),
@@ -105,8 +112,10 @@ fn entry(kind: Kind) -> impl Strategy<Value = Entry> {
 }
 
 /// The entry of a node in the place of one of the roles.
-fn machine(kind: Kind, mut entry: Entry) -> Entry {
-    if kind == Kind::Machines && matches!(&entry.principal, Principal::Role(arn) if arn.ends_with("/admin")) {
+fn machine(kind: ScenarioKind, mut entry: Entry) -> Entry {
+    if kind == ScenarioKind::Machines
+        && matches!(&entry.principal, EntryPrincipal::Role(arn) if arn.ends_with("/admin"))
+    {
         entry.username = "system:node:{{EC2PrivateDNSName}}".to_owned();
         entry.groups.retain(|group| group != "system:masters");
         entry.groups.push("system:nodes".to_owned());
@@ -139,21 +148,21 @@ fn subjects() -> impl Strategy<Value = Vec<Subject>> {
     subsequence(groups.into_iter().chain(users).chain([account]).collect::<Vec<_>>(), 0..=3)
 }
 
-fn roles(kind: Kind) -> impl Strategy<Value = BTreeMap<ObjectKey, Role>> {
-    let labels = if kind == Kind::Aggregated { vec![gathered()] } else { Vec::new() };
+fn roles(kind: ScenarioKind) -> impl Strategy<Value = BTreeMap<ObjectKey, Role>> {
+    let labels = if kind == ScenarioKind::Aggregated { vec![gathered()] } else { Vec::new() };
     let labels = subsequence(labels.clone(), 0..=labels.len());
     let plain = (select(&["r0", "r1", "r2"][..]), rules(2), labels).prop_map(|(name, rules, labels)| {
         let labels = labels.into_iter().flatten().collect();
-        let meta = Meta { labels, ..Meta::default() };
+        let meta = ObjectMeta { labels, ..ObjectMeta::default() };
         (ObjectKey::cluster_role(name), Role { meta, rules, aggregation: None })
     });
     let local = (Just("n1"), local_rules()).prop_map(|(namespace, rules)| {
-        (ObjectKey::role(namespace, "r0"), Role { meta: Meta::default(), rules, aggregation: None })
+        (ObjectKey::role(namespace, "r0"), Role { meta: ObjectMeta::default(), rules, aggregation: None })
     });
     let all = (vec(plain, 1..=3), proptest::option::of(local));
     all.prop_map(move |(plain, local)| {
         let mut all: BTreeMap<ObjectKey, Role> = plain.into_iter().chain(local).collect();
-        if kind == Kind::Aggregated {
+        if kind == ScenarioKind::Aggregated {
             let selector = Selector { match_labels: gathered(), ..Selector::default() };
             let role = Role { aggregation: Some(vec![selector]), ..Role::default() };
             all.insert(ObjectKey::cluster_role("a"), role);
@@ -162,29 +171,29 @@ fn roles(kind: Kind) -> impl Strategy<Value = BTreeMap<ObjectKey, Role>> {
     })
 }
 
-fn bindings(kind: Kind) -> impl Strategy<Value = BTreeMap<ObjectKey, Binding>> {
-    let cluster: &[&str] = if kind == Kind::Aggregated { &["r0", "r1", "a"] } else { &["r0", "r1", "r2"] };
+fn bindings(kind: ScenarioKind) -> impl Strategy<Value = BTreeMap<ObjectKey, Binding>> {
+    let cluster: &[&str] = if kind == ScenarioKind::Aggregated { &["r0", "r1", "a"] } else { &["r0", "r1", "r2"] };
     let role = select(cluster).prop_map(|name| RoleRef::ClusterRole(name.to_owned()));
     let everywhere = (select(&["b0", "b1", "b2"][..]), Just(None), role.clone(), subjects());
     let local_role = prop_oneof![role, Just(RoleRef::Role("r0".to_owned()))];
     let inside = (select(&["b0", "b1"][..]), Just(Some("n1")), local_role, subjects());
     let one = prop_oneof![3 => everywhere, 1 => inside].prop_map(|(name, namespace, role_ref, subjects)| {
-        (ObjectKey::binding(namespace, name), Binding { meta: Meta::default(), role_ref, subjects })
+        (ObjectKey::binding(namespace, name), Binding { meta: ObjectMeta::default(), role_ref, subjects })
     });
     vec(one, 1..=4).prop_map(|all| all.into_iter().collect())
 }
 
-fn side(kind: Kind) -> impl Strategy<Value = Side> {
-    let most = if kind == Kind::Doubles { 5 } else { 3 };
+fn side(kind: ScenarioKind) -> impl Strategy<Value = ScenarioSide> {
+    let most = if kind == ScenarioKind::Doubles { 5 } else { 3 };
     (vec(entry(kind), 0..=most), roles(kind), bindings(kind)).prop_map(move |(mut entries, roles, bindings)| {
         let mut seen = BTreeSet::new();
-        entries.retain(|entry| kind == Kind::Doubles || seen.insert(entry_key(entry)));
-        Side { roles, bindings, entries }
+        entries.retain(|entry| kind == ScenarioKind::Doubles || seen.insert(entry_key(entry)));
+        ScenarioSide { roles, bindings, entries }
     })
 }
 
 /// Two sides, of which the second keeps some parts of the first, and others own some parts of the first.
-pub(super) fn pair(kind: Kind) -> impl Strategy<Value = Pair> {
+pub(super) fn pair(kind: ScenarioKind) -> impl Strategy<Value = PlanScenario> {
     let whose = select(vec![Whose::Ours, Whose::Ours, Whose::Ours, Whose::Nobodys, Whose::Theirs]);
     let all = (side(kind), side(kind), vec(proptest::bool::weighted(0.4), 24), vec(whose, 24));
     all.prop_map(move |(one, mut other, coins, whose)| {
@@ -254,7 +263,7 @@ pub(super) fn universe() -> Universe {
         [("get", "pods"), ("list", "pods"), ("z", "pods"), ("get", "secrets"), ("get", "z"), ("z", "z")]
     {
         for namespace in ["", "n1"] {
-            requests.push(Request::object(verb, "", resource).within(namespace));
+            requests.push(Request::object(verb, "", resource).in_namespace(namespace));
         }
     }
     requests.extend(["/a", "/ab", "/z"].map(|path| Request::url("get", path)));

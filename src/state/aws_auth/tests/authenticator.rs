@@ -6,85 +6,85 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
-use crate::state::aws_auth::{Entry, Principal, Section, Sso};
+use crate::state::aws_auth::{Entry, EntryPrincipal, Section, SsoArnMatcher};
 
 /// What the authenticator has of a section.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Answer {
+pub(crate) struct AuthenticatorOutput {
     pub(crate) entries: Vec<Entry>,
     pub(crate) errors: Vec<String>,
     /// The parser went down, and a real authenticator would have gone with it.
     pub(crate) panicked: bool,
 }
 
-pub(crate) struct Authenticator {
+pub(crate) struct AuthenticatorProcess {
     child: Child,
-    questions: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
 }
 
-impl Authenticator {
+impl AuthenticatorProcess {
     pub(crate) fn start() -> Self {
         let mut command = Command::new(crate::test_cluster::bed::program());
         let piped = command.arg("parse").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = piped.spawn().unwrap();
         let questions = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().unwrap());
-        Self { child, questions, answers }
+        Self { child, input: questions, output: answers }
     }
 
-    pub(crate) fn read(&mut self, section: Section, text: &str) -> Answer {
+    pub(crate) fn parse_section(&mut self, section: Section, text: &str) -> AuthenticatorOutput {
         let mut question = json!({ "data": { section.key(): text } }).to_string();
         question.push('\n');
-        self.questions.as_mut().unwrap().write_all(question.as_bytes()).unwrap();
+        self.input.as_mut().unwrap().write_all(question.as_bytes()).unwrap();
         let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        answer_of(section, &serde_json::from_str(&line).unwrap())
+        self.output.read_line(&mut line).unwrap();
+        parse_output(section, &serde_json::from_str(&line).unwrap())
     }
 }
 
-impl Drop for Authenticator {
+impl Drop for AuthenticatorProcess {
     fn drop(&mut self) {
         // The end of its questions ends it.
-        drop(self.questions.take());
+        drop(self.input.take());
         let _ = self.child.wait();
     }
 }
 
-fn answer_of(section: Section, answer: &Json) -> Answer {
-    let entry = |principal: Principal, value: &Json| Entry {
+fn parse_output(section: Section, answer: &Json) -> AuthenticatorOutput {
+    let entry = |principal: EntryPrincipal, value: &Json| Entry {
         principal,
-        username: text(&value["username"]),
-        groups: list(&value["groups"]).iter().map(text).collect(),
+        username: text_value(&value["username"]),
+        groups: list_value(&value["groups"]).iter().map(text_value).collect(),
     };
-    let (key, principal): (_, fn(&Json) -> Principal) = match section {
-        Section::Roles => ("roles", role_of),
-        Section::Users => ("users", |value| Principal::User(text(&value["userarn"]))),
-        Section::Accounts => ("accounts", |value| Principal::Account(text(value))),
+    let (key, principal): (_, fn(&Json) -> EntryPrincipal) = match section {
+        Section::Roles => ("roles", parse_role),
+        Section::Users => ("users", |value| EntryPrincipal::User(text_value(&value["userarn"]))),
+        Section::Accounts => ("accounts", |value| EntryPrincipal::Account(text_value(value))),
     };
-    Answer {
-        entries: list(&answer[key]).iter().map(|value| entry(principal(value), value)).collect(),
-        errors: list(&answer["errors"]).iter().map(text).collect(),
+    AuthenticatorOutput {
+        entries: list_value(&answer[key]).iter().map(|value| entry(principal(value), value)).collect(),
+        errors: list_value(&answer["errors"]).iter().map(text_value).collect(),
         panicked: answer["panic"].is_string(),
     }
 }
 
-fn role_of(value: &Json) -> Principal {
+fn parse_role(value: &Json) -> EntryPrincipal {
     let sso = &value["sso"];
     if !sso.is_object() {
-        return Principal::Role(text(&value["rolearn"]));
+        return EntryPrincipal::Role(text_value(&value["rolearn"]));
     }
-    Principal::Sso(Sso {
-        permission_set_name: text(&sso["permissionSetName"]),
-        account_id: text(&sso["accountID"]),
-        partition: text(&sso["partition"]),
+    EntryPrincipal::Sso(SsoArnMatcher {
+        permission_set_name: text_value(&sso["permissionSetName"]),
+        account_id: text_value(&sso["accountID"]),
+        partition: text_value(&sso["partition"]),
     })
 }
 
-fn text(value: &Json) -> String {
+fn text_value(value: &Json) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn list(value: &Json) -> Vec<Json> {
+fn list_value(value: &Json) -> Vec<Json> {
     value.as_array().cloned().unwrap_or_default()
 }

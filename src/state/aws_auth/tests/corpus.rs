@@ -2,9 +2,9 @@
 //! from a seed. Plain strings, so that other tests can feed them to a real authenticator.
 
 /// A small generator of reproducible numbers (`SplitMix64`).
-pub(crate) struct Dice(u64);
+pub(crate) struct TestRng(u64);
 
-impl Dice {
+impl TestRng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -17,16 +17,16 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn next_below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(limit.max(1)).unwrap()).unwrap()
     }
 
     pub(crate) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
+        self.next_below(n) == 0
     }
 
     pub(crate) fn pick<'p, T: ?Sized>(&mut self, from: &[&'p T]) -> &'p T {
-        from[self.below(from.len())]
+        from[self.next_below(from.len())]
     }
 }
 
@@ -324,30 +324,30 @@ pub(crate) const ACCOUNTS: &[&str] = &[
 ];
 
 /// Texts that begin as known ones and end as anything.
-pub(crate) fn texts(seed: u64) -> impl Iterator<Item = (&'static str, String)> {
-    let mut dice = Dice::new(seed);
+pub(crate) fn random_texts(seed: u64) -> impl Iterator<Item = (&'static str, String)> {
+    let mut dice = TestRng::new(seed);
     std::iter::repeat_with(move || {
-        let (key, seeds) = match dice.below(6) {
+        let (key, seeds) = match dice.next_below(6) {
             0 => ("mapUsers", USERS),
             1 => ("mapAccounts", ACCOUNTS),
             _ => ("mapRoles", ROLES),
         };
-        let mut text = if dice.one_in(3) { made(&mut dice, key) } else { dice.pick(seeds).to_owned() };
-        for _ in 0..dice.below(4) {
-            mutilate(&mut dice, &mut text, seeds);
+        let mut text = if dice.one_in(3) { random_section(&mut dice, key) } else { dice.pick(seeds).to_owned() };
+        for _ in 0..dice.next_below(4) {
+            mutate(&mut dice, &mut text, seeds);
         }
         (key, text)
     })
 }
 
 /// A list of entries in mixed styles, with values from [`SCALARS`].
-pub(crate) fn made(dice: &mut Dice, section: &str) -> String {
+pub(crate) fn random_section(dice: &mut TestRng, section: &str) -> String {
     let mut text = String::new();
     if dice.one_in(10) {
         text.push_str(dice.pick(&["---\n", "# top\n", "\n", "%YAML 1.1\n---\n", "\u{feff}"]));
     }
     let dash = dice.pick(&["", "", "", "  ", " "]);
-    for _ in 0..=dice.below(3) {
+    for _ in 0..=dice.next_below(3) {
         if section == "mapAccounts" {
             text.push_str(&format!("{dash}- {}\n", dice.pick(SCALARS)));
             continue;
@@ -357,12 +357,12 @@ pub(crate) fn made(dice: &mut Dice, section: &str) -> String {
         let column = if gap.starts_with('\n') { 4 } else { dash.len() + 1 + gap.len() };
         let arn = if section == "mapRoles" { "rolearn" } else { "userarn" };
         let mut pairs = vec![format!("{arn}: {}", dice.pick(&["a", "b", "\"c\"", "arn:aws:iam::1:role/x"]))];
-        for _ in 0..dice.below(4) {
+        for _ in 0..dice.next_below(4) {
             let key = if dice.one_in(3) { dice.pick(KEYS) } else { dice.pick(&["username", "groups"]) };
-            let value = match dice.below(4) {
+            let value = match dice.next_below(4) {
                 0 => format!("[{}, {}]", dice.pick(SCALARS), dice.pick(SCALARS)),
                 1 if !flow => {
-                    let inner = " ".repeat(column + dice.below(3));
+                    let inner = " ".repeat(column + dice.next_below(3));
                     format!("\n{inner}- {}\n{inner}- {}", dice.pick(SCALARS), dice.pick(SCALARS))
                 }
                 _ => dice.pick(SCALARS).to_owned(),
@@ -386,10 +386,10 @@ const TOKENS: &[&str] = &[
 ];
 
 /// One random injury.
-pub(crate) fn mutilate(dice: &mut Dice, text: &mut String, seeds: &[&str]) {
+pub(crate) fn mutate(dice: &mut TestRng, text: &mut String, seeds: &[&str]) {
     let mut chars: Vec<char> = text.chars().collect();
-    let place = dice.below(chars.len() + 1);
-    match dice.below(10) {
+    let place = dice.next_below(chars.len() + 1);
+    match dice.next_below(10) {
         0 => {
             let token: Vec<char> = dice.pick(TOKENS).chars().collect();
             chars.splice(place..place, token);
@@ -399,13 +399,13 @@ pub(crate) fn mutilate(dice: &mut Dice, text: &mut String, seeds: &[&str]) {
             chars.splice(place..place, token);
         }
         2 => {
-            let end = (place + 1 + dice.below(4)).min(chars.len());
+            let end = (place + 1 + dice.next_below(4)).min(chars.len());
             chars.drain(place.min(end)..end);
         }
         3 => {
             let other: Vec<char> = dice.pick(seeds).chars().collect();
-            let from = dice.below(other.len() + 1);
-            let until = (from + dice.below(30)).min(other.len());
+            let from = dice.next_below(other.len() + 1);
+            let until = (from + dice.next_below(30)).min(other.len());
             chars.splice(place..place, other[from..until].to_vec());
         }
         4 => {
@@ -416,20 +416,20 @@ pub(crate) fn mutilate(dice: &mut Dice, text: &mut String, seeds: &[&str]) {
         }
         _ => {
             let joined: String = chars.into_iter().collect();
-            *text = injure_lines(dice, &joined);
+            *text = mutate_lines(dice, &joined);
             return;
         }
     }
     *text = chars.into_iter().collect();
 }
 
-fn injure_lines(dice: &mut Dice, text: &str) -> String {
+fn mutate_lines(dice: &mut TestRng, text: &str) -> String {
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    let (one, two) = (dice.below(lines.len()), dice.below(lines.len()));
+    let (one, two) = (dice.next_below(lines.len()), dice.next_below(lines.len()));
     if lines.is_empty() {
         return String::new();
     }
-    match dice.below(8) {
+    match dice.next_below(8) {
         0 => lines.swap(one, two),
         1 => lines.insert(two, lines[one].clone()),
         2 => {

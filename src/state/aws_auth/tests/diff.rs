@@ -3,8 +3,8 @@
 
 /// A diff by lines. `…` stands for lines that stayed.
 pub(crate) fn diff(old: &str, new: &str) -> String {
-    let (old, new) = (shown(old), shown(new));
-    let lines = marked(&old, &new);
+    let (old, new) = (visible_lines(old), visible_lines(new));
+    let lines = diff_lines(&old, &new);
     let changed = |at: usize| lines.get(at).is_some_and(|(mark, _)| *mark != ' ');
     let mut out = String::new();
     let mut skipped = false;
@@ -25,7 +25,7 @@ pub(crate) fn diff(old: &str, new: &str) -> String {
     out
 }
 
-fn marked(old: &[String], new: &[String]) -> Vec<(char, String)> {
+fn diff_lines(old: &[String], new: &[String]) -> Vec<(char, String)> {
     let mut common = vec![vec![0; new.len() + 1]; old.len() + 1];
     for (i, one) in old.iter().enumerate().rev() {
         for (j, other) in new.iter().enumerate().rev() {
@@ -49,7 +49,7 @@ fn marked(old: &[String], new: &[String]) -> Vec<(char, String)> {
     out
 }
 
-fn shown(text: &str) -> Vec<String> {
+fn visible_lines(text: &str) -> Vec<String> {
     let ends = |c: char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let joined = text.replace("\r\n", "␍\n");
     let lines = joined.split_inclusive(ends).map(|line| {

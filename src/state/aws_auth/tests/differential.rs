@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use super::authenticator::{Answer, Authenticator};
-use super::{corpus, nasty, number};
-use crate::state::aws_auth::{Entry, Section, read};
+use super::authenticator::{AuthenticatorOutput, AuthenticatorProcess};
+use super::{corpus, env_number, samples};
+use crate::state::aws_auth::{Entry, Section, parse_section};
 
-pub(crate) fn section_of(key: &str) -> Section {
+pub(crate) fn parse_section_key(key: &str) -> Section {
     Section::ALL.into_iter().find(|section| section.key() == key).unwrap()
 }
 
 /// Where the reader refuses on purpose what the authenticator reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stricter {
+enum IntendedRefusal {
     /// go-yaml v2 takes a byte order mark within a text as content, or skips it, by where its read buffer ends: what
     /// the same entry says would hang on the length of what stands before it.
     ByteOrderMark,
@@ -21,8 +21,8 @@ enum Stricter {
     Timestamp,
 }
 
-impl Stricter {
-    fn of(message: &str) -> Option<Self> {
+impl IntendedRefusal {
+    fn from_message(message: &str) -> Option<Self> {
         match message {
             "a byte order mark inside the text is not allowed" => Some(Self::ByteOrderMark),
             "the tag `!!timestamp` is not supported" => Some(Self::Timestamp),
@@ -32,28 +32,28 @@ impl Stricter {
 }
 
 #[derive(Debug, Default)]
-struct Tally {
+struct DifferentialTally {
     compared: usize,
     with_entries: usize,
     refused_by_both: usize,
-    stricter: BTreeMap<Stricter, usize>,
+    stricter: BTreeMap<IntendedRefusal, usize>,
     different: Vec<String>,
 }
 
-impl Tally {
-    fn compare(&mut self, section: Section, text: &str, theirs: &Answer) {
+impl DifferentialTally {
+    fn compare(&mut self, section: Section, text: &str, theirs: &AuthenticatorOutput) {
         self.compared += 1;
         self.with_entries += usize::from(!theirs.entries.is_empty());
-        let differs = match read(section, text) {
+        let differs = match parse_section(section, text) {
             Ok(reading) => {
                 let ours: Vec<Entry> = reading.entries.into_iter().map(|found| found.entry).collect();
                 ours != theirs.entries || theirs.panicked
             }
-            Err(error) if error.standing == theirs.entries && !theirs.errors.is_empty() => {
+            Err(error) if error.partial_entries == theirs.entries && !theirs.errors.is_empty() => {
                 self.refused_by_both += 1;
                 false
             }
-            Err(error) => match Stricter::of(&error.message) {
+            Err(error) => match IntendedRefusal::from_message(&error.message) {
                 Some(why) => {
                     *self.stricter.entry(why).or_default() += 1;
                     false
@@ -62,12 +62,13 @@ impl Tally {
             },
         };
         if differs {
-            self.different.push(format!("{section} {text:?}\nours {:?}\ntheirs {theirs:?}", read(section, text)));
+            self.different
+                .push(format!("{section} {text:?}\nours {:?}\ntheirs {theirs:?}", parse_section(section, text)));
         }
     }
 }
 
-fn known() -> impl Iterator<Item = (Section, String)> {
+fn known_texts() -> impl Iterator<Item = (Section, String)> {
     let scalars = corpus::SCALARS.iter().flat_map(|scalar| {
         let roles = [
             format!("- rolearn: a\n  username: {scalar}\n- rolearn: b\n"),
@@ -87,26 +88,26 @@ fn known() -> impl Iterator<Item = (Section, String)> {
         .chain(all(Section::Roles, corpus::ROLES))
         .chain(all(Section::Users, corpus::USERS))
         .chain(all(Section::Accounts, corpus::ACCOUNTS))
-        .chain(nasty::texts().into_iter().map(|text| (text.section, text.text)))
+        .chain(samples::load_samples().into_iter().map(|text| (text.section, text.text)))
 }
 
 #[test]
 fn every_text_reads_as_the_authenticator_reads_it() {
-    let mut authenticator = Authenticator::start();
-    let made = corpus::texts(number("ROLECALL_SEED", 1)).take(number("ROLECALL_TEXTS", 20_000));
-    let made = made.map(|(key, text)| (section_of(key), text));
-    let mut tally = Tally::default();
-    for (section, text) in known().chain(made) {
-        let theirs = authenticator.read(section, &text);
+    let mut authenticator = AuthenticatorProcess::start();
+    let made = corpus::random_texts(env_number("ROLECALL_SEED", 1)).take(env_number("ROLECALL_TEXTS", 20_000));
+    let made = made.map(|(key, text)| (parse_section_key(key), text));
+    let mut tally = DifferentialTally::default();
+    for (section, text) in known_texts().chain(made) {
+        let theirs = authenticator.parse_section(section, &text);
         tally.compare(section, &text, &theirs);
     }
-    let Tally { compared, with_entries, refused_by_both, stricter, different } = tally;
+    let DifferentialTally { compared, with_entries, refused_by_both, stricter, different } = tally;
     eprintln!(
         "{compared} texts, {with_entries} with entries, {refused_by_both} refused by both, stricter: {stricter:?}"
     );
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different[..different.len().min(5)].join("\n\n"));
     // A reason that no text needs any more is to be deleted.
-    assert_eq!(stricter.keys().collect::<Vec<_>>(), [&Stricter::ByteOrderMark, &Stricter::Timestamp]);
+    assert_eq!(stricter.keys().collect::<Vec<_>>(), [&IntendedRefusal::ByteOrderMark, &IntendedRefusal::Timestamp]);
     let stricter: usize = stricter.values().sum();
     assert!(stricter * 100 < compared, "{stricter} refused of {compared}");
 }

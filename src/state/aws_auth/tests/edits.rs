@@ -1,11 +1,13 @@
 //! Edits of every kind on every text that can be thought of.
 
-use super::authenticator::Authenticator;
-use super::corpus::{self, Dice};
-use super::differential::section_of;
-use super::foreign::lost;
-use super::number;
-use crate::state::aws_auth::{Edit, EditError, Entry, New, Principal, Reading, Section, edit, read};
+use super::authenticator::AuthenticatorProcess;
+use super::corpus::{self, TestRng};
+use super::differential::parse_section_key;
+use super::env_number;
+use super::preservation::lost_text;
+use crate::state::aws_auth::{
+    EditError, Entry, EntryEdit, EntryPrincipal, NewEntry, ParsedSection, Section, edit_section, parse_section,
+};
 
 /// Names that a YAML reader would like to take for something else.
 pub(super) const NAMES: &[&str] = &[
@@ -65,44 +67,44 @@ pub(super) const NAMES: &[&str] = &[
     "a/b@c.d+e=f",
 ];
 
-pub(crate) fn expected(reading: &Reading, edits: &[Edit]) -> Vec<Entry> {
+pub(crate) fn expected_entries(reading: &ParsedSection, edits: &[EntryEdit]) -> Vec<Entry> {
     let mut entries: Vec<Option<Entry>> = reading.entries.iter().map(|found| Some(found.entry.clone())).collect();
     for edit in edits {
         match edit {
-            Edit::Add(new) => entries.push(Some(new.clone())),
-            Edit::Change { index, to } => entries[*index] = Some(to.clone()),
-            Edit::Remove { index } => entries[*index] = None,
+            EntryEdit::Add(new) => entries.push(Some(new.clone())),
+            EntryEdit::Change { index, entry: to } => entries[*index] = Some(to.clone()),
+            EntryEdit::Remove { index } => entries[*index] = None,
         }
     }
     entries.into_iter().flatten().collect()
 }
 
-fn new(dice: &mut Dice, section: Section) -> New {
+fn random_entry(dice: &mut TestRng, section: Section) -> NewEntry {
     let arn = format!("arn:aws:iam::111122223333:x/{}", dice.pick(&["a", "b c", "é", "d'e\"f"]));
     let principal = match section {
-        Section::Roles => Principal::Role(arn),
-        Section::Users => Principal::User(arn),
-        Section::Accounts => return account("012345678901"),
+        Section::Roles => EntryPrincipal::Role(arn),
+        Section::Users => EntryPrincipal::User(arn),
+        Section::Accounts => return account_entry("012345678901"),
     };
     let username = dice.pick(NAMES).to_owned();
-    let groups = (0..dice.below(4)).map(|_| dice.pick(NAMES).to_owned()).collect();
+    let groups = (0..dice.next_below(4)).map(|_| dice.pick(NAMES).to_owned()).collect();
     Entry { principal, username, groups }
 }
 
-fn account(id: &str) -> New {
-    Entry { principal: Principal::Account(id.to_owned()), username: String::new(), groups: Vec::new() }
+fn account_entry(id: &str) -> NewEntry {
+    Entry { principal: EntryPrincipal::Account(id.to_owned()), username: String::new(), groups: Vec::new() }
 }
 
-fn changed(dice: &mut Dice, entry: &Entry) -> New {
+fn random_change(dice: &mut TestRng, entry: &Entry) -> NewEntry {
     let mut to = entry.clone();
-    if matches!(entry.principal, Principal::Account(_)) {
+    if matches!(entry.principal, EntryPrincipal::Account(_)) {
         return to;
     }
     if dice.one_in(2) {
         to.username = dice.pick(NAMES).to_owned();
     }
-    for _ in 0..dice.below(4) {
-        let place = dice.below(to.groups.len() + 1);
+    for _ in 0..dice.next_below(4) {
+        let place = dice.next_below(to.groups.len() + 1);
         if dice.one_in(2) && place < to.groups.len() {
             to.groups.remove(place);
         } else {
@@ -110,64 +112,64 @@ fn changed(dice: &mut Dice, entry: &Entry) -> New {
         }
     }
     if dice.one_in(8)
-        && let Principal::Role(arn) | Principal::User(arn) = &mut to.principal
+        && let EntryPrincipal::Role(arn) | EntryPrincipal::User(arn) = &mut to.principal
     {
         *arn = arn.to_ascii_uppercase();
     }
     to
 }
 
-fn wishes(dice: &mut Dice, section: Section, reading: &Reading) -> Vec<Edit> {
+fn random_edits(dice: &mut TestRng, section: Section, reading: &ParsedSection) -> Vec<EntryEdit> {
     let mut edits = Vec::new();
     for (index, found) in reading.entries.iter().enumerate() {
-        match dice.below(4) {
-            0 => edits.push(Edit::Remove { index }),
-            1 => edits.push(Edit::Change { index, to: changed(dice, &found.entry) }),
+        match dice.next_below(4) {
+            0 => edits.push(EntryEdit::Remove { index }),
+            1 => edits.push(EntryEdit::Change { index, entry: random_change(dice, &found.entry) }),
             _ => {}
         }
     }
-    for _ in 0..dice.below(3) {
-        edits.push(Edit::Add(new(dice, section)));
+    for _ in 0..dice.next_below(3) {
+        edits.push(EntryEdit::Add(random_entry(dice, section)));
     }
     edits
 }
 
 /// Makes the edits and checks what holds for all of them.
-pub(crate) fn tried(section: Section, text: &str, edits: &[Edit]) -> Result<String, EditError> {
-    let reading = read(section, text).unwrap();
-    let edited = edit(section, Some(text), edits)?;
-    let after = read(section, &edited).unwrap();
+pub(crate) fn edit_and_verify(section: Section, text: &str, edits: &[EntryEdit]) -> Result<String, EditError> {
+    let reading = parse_section(section, text).unwrap();
+    let edited = edit_section(section, Some(text), edits)?;
+    let after = parse_section(section, &edited).unwrap();
     let entries: Vec<Entry> = after.entries.into_iter().map(|found| found.entry).collect();
-    assert_eq!(entries, expected(&reading, edits), "{text:?}\n{edits:?}\n{edited:?}");
+    assert_eq!(entries, expected_entries(&reading, edits), "{text:?}\n{edits:?}\n{edited:?}");
     if edits.is_empty() {
         assert_eq!(edited, text);
     }
-    let lost = lost(text, &edited, &reading, edits);
+    let lost = lost_text(text, &edited, &reading, edits);
     assert!(lost.is_none(), "lost {lost:?}\n=== old\n{text:?}\n=== new\n{edited:?}\n{edits:#?}");
     Ok(edited)
 }
 
 #[test]
 fn random_edits_of_random_texts_do_as_asked_and_lose_nothing() {
-    let mut authenticator = Authenticator::start();
-    let seed = number("ROLECALL_SEED", 5);
-    let mut dice = Dice::new(seed);
+    let mut authenticator = AuthenticatorProcess::start();
+    let seed = env_number("ROLECALL_SEED", 5);
+    let mut dice = TestRng::new(seed);
     let (mut edited, mut anchored, mut odd) = (0, 0, Vec::new());
     let known = corpus::ROLES.iter().map(|text| ("mapRoles", (*text).to_owned()));
     let known: Vec<_> = known.cycle().take(4 * corpus::ROLES.len()).collect();
-    let made = corpus::texts(seed).take(number("ROLECALL_TEXTS", 6_000));
+    let made = corpus::random_texts(seed).take(env_number("ROLECALL_TEXTS", 6_000));
     for (key, text) in known.into_iter().chain(made) {
-        let section = section_of(key);
-        let Ok(reading) = read(section, &text) else {
-            assert!(edit(section, Some(&text), &[]).is_err());
+        let section = parse_section_key(key);
+        let Ok(reading) = parse_section(section, &text) else {
+            assert!(edit_section(section, Some(&text), &[]).is_err());
             continue;
         };
-        let edits = wishes(&mut dice, section, &reading);
-        match tried(section, &text, &edits) {
+        let edits = random_edits(&mut dice, section, &reading);
+        match edit_and_verify(section, &text, &edits) {
             Ok(new_text) => {
                 edited += 1;
-                let theirs = authenticator.read(section, &new_text).entries;
-                assert_eq!(theirs, expected(&reading, &edits), "{text:?}\n{new_text:?}");
+                let theirs = authenticator.parse_section(section, &new_text).entries;
+                assert_eq!(theirs, expected_entries(&reading, &edits), "{text:?}\n{new_text:?}");
             }
             Err(EditError::AnchorInUse { .. } | EditError::EntryIsAlias { .. }) => anchored += 1,
             Err(error) => odd.push(format!("{error}\n{text:?}\n{edits:?}\n")),

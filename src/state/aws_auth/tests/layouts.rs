@@ -3,17 +3,17 @@
 
 use proptest::prelude::*;
 
-use super::edits::{NAMES, expected, tried};
-use crate::state::aws_auth::{Edit, Entry, Principal, Section, read};
+use super::edits::{NAMES, edit_and_verify, expected_entries};
+use crate::state::aws_auth::{Entry, EntryEdit, EntryPrincipal, Section, parse_section};
 use crate::yaml::{double_quoted, is_plain_safe, quoted};
 
 /// One entry and how it is written.
 #[derive(Debug, Clone)]
-struct Written {
+struct LayoutEntry {
     username: Option<String>,
     groups: Vec<String>,
     quotes: bool,
-    form: Form,
+    style: EntryStyle,
     groups_in_flow: bool,
     groups_indent: usize,
     /// Above it, beside its principal, below it.
@@ -22,7 +22,7 @@ struct Written {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Form {
+enum EntryStyle {
     Block,
     Flow,
     FlowLines,
@@ -31,11 +31,11 @@ enum Form {
 
 /// What all entries of a text share.
 #[derive(Debug, Clone)]
-struct Layout {
+struct SectionLayout {
     indent: usize,
     gap: usize,
     line_end: &'static str,
-    mark: bool,
+    byte_order_mark: bool,
     head: &'static str,
     tail: &'static str,
     final_line_end: bool,
@@ -43,13 +43,13 @@ struct Layout {
     flow: bool,
 }
 
-impl Written {
+impl LayoutEntry {
     fn scalar(&self, text: &str) -> String {
-        if self.form == Form::Block && !self.quotes { quoted(text) } else { self.flow_scalar(text) }
+        if self.style == EntryStyle::Block && !self.quotes { quoted(text) } else { self.flow_scalar(text) }
     }
 
     fn flow_scalar(&self, text: &str) -> String {
-        let plain = self.form != Form::Json && !self.quotes && is_plain_safe(text);
+        let plain = self.style != EntryStyle::Json && !self.quotes && is_plain_safe(text);
         if plain { text.to_owned() } else { double_quoted(text) }
     }
 
@@ -60,13 +60,13 @@ impl Written {
 
     /// Its lines, the first to stand behind a dash or a bracket.
     fn lines(&self, number: usize) -> Vec<String> {
-        let key = |key: &str| if self.form == Form::Json { double_quoted(key) } else { key.to_owned() };
+        let key = |key: &str| if self.style == EntryStyle::Json { double_quoted(key) } else { key.to_owned() };
         let arn = format!("{}: {}", key("rolearn"), self.scalar(&format!("arn:aws:iam::111122223333:role/{number}")));
         let username = self.username.as_ref().map(|name| format!("{}: {}", key("username"), self.scalar(name)));
         let note = format!("{}: {}", key("note"), self.scalar("# no: comment"));
         let mut pairs = if self.note_first { vec![note, arn] } else { vec![arn, note] };
         pairs.extend(username);
-        if self.form == Form::Block {
+        if self.style == EntryStyle::Block {
             if self.comments[1] {
                 pairs[0].push_str(" # beside");
             }
@@ -80,7 +80,7 @@ impl Written {
             return pairs;
         }
         pairs.push(format!("{}: {}", key("groups"), self.flow_groups()));
-        if self.form == Form::FlowLines {
+        if self.style == EntryStyle::FlowLines {
             let joined = pairs.join(",\n  ");
             return format!("{{\n  {joined}\n}}").lines().map(str::to_owned).collect();
         }
@@ -88,7 +88,7 @@ impl Written {
     }
 }
 
-fn text(layout: &Layout, entries: &[Written]) -> String {
+fn section_text(layout: &SectionLayout, entries: &[LayoutEntry]) -> String {
     let mut lines: Vec<String> = layout.head.lines().map(str::to_owned).collect();
     let indent = " ".repeat(layout.indent);
     if layout.flow {
@@ -118,13 +118,13 @@ fn text(layout: &Layout, entries: &[Written]) -> String {
     if layout.final_line_end {
         text.push_str(layout.line_end);
     }
-    if layout.mark { format!("\u{feff}{text}") } else { text }
+    if layout.byte_order_mark { format!("\u{feff}{text}") } else { text }
 }
 
-impl Written {
+impl LayoutEntry {
     fn as_flow(&self) -> Self {
-        let form = if self.form == Form::Block { Form::Flow } else { self.form };
-        Self { form, ..self.clone() }
+        let form = if self.style == EntryStyle::Block { EntryStyle::Flow } else { self.style };
+        Self { style: form, ..self.clone() }
     }
 }
 
@@ -132,17 +132,16 @@ fn name() -> impl Strategy<Value = String> {
     prop_oneof![Just("a"), Just("system:masters"), prop::sample::select(NAMES)].prop_map(str::to_owned)
 }
 
-fn written() -> impl Strategy<Value = Written> {
+fn layout_entry() -> impl Strategy<Value = LayoutEntry> {
     let groups = prop::collection::vec(name(), 0..4);
-    let form =
-        prop_oneof![3 => Just(Form::Block), 1 => Just(Form::Flow), 1 => Just(Form::FlowLines), 1 => Just(Form::Json)];
+    let form = prop_oneof![3 => Just(EntryStyle::Block), 1 => Just(EntryStyle::Flow), 1 => Just(EntryStyle::FlowLines), 1 => Just(EntryStyle::Json)];
     let flags = (any::<bool>(), any::<bool>(), any::<[bool; 3]>(), any::<bool>());
     (prop::option::of(name()), groups, form, flags, 0..4_usize).prop_map(
-        |(username, groups, form, (quotes, groups_in_flow, comments, note_first), groups_indent)| Written {
+        |(username, groups, form, (quotes, groups_in_flow, comments, note_first), groups_indent)| LayoutEntry {
             username,
             groups,
             quotes,
-            form,
+            style: form,
             groups_in_flow,
             groups_indent,
             comments,
@@ -154,16 +153,16 @@ fn written() -> impl Strategy<Value = Written> {
 const HEADS: &[&str] = &["", "# head\n\n", "---\n", "%YAML 1.1\n# head\n--- # here\n", "\n"];
 const TAILS: &[&str] = &["", "# tail\n", "\n\n", "...\n# tail\n", "---\n- {{ not read\n"];
 
-fn layout() -> impl Strategy<Value = Layout> {
+fn layout() -> impl Strategy<Value = SectionLayout> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let strings = (prop::sample::select(HEADS), prop::sample::select(TAILS));
     let line_end = prop::sample::select(&["\n", "\r\n"][..]);
     (0..4_usize, 1..4_usize, line_end, flags, strings).prop_map(
-        |(indent, gap, line_end, (mark, final_line_end, flow), (head, tail))| Layout {
+        |(indent, gap, line_end, (mark, final_line_end, flow), (head, tail))| SectionLayout {
             indent,
             gap,
             line_end,
-            mark,
+            byte_order_mark: mark,
             head,
             tail,
             final_line_end,
@@ -174,34 +173,35 @@ fn layout() -> impl Strategy<Value = Layout> {
 
 /// What becomes of an entry.
 #[derive(Debug, Clone)]
-enum Fate {
-    Stays,
-    Goes,
-    Changes { username: Option<String>, groups: Option<Vec<String>> },
+enum RandomEdit {
+    Keep,
+    Remove,
+    Change { username: Option<String>, groups: Option<Vec<String>> },
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
+fn random_edit() -> impl Strategy<Value = RandomEdit> {
     let groups = prop::option::of(prop::collection::vec(name(), 0..4));
-    let changes = (prop::option::of(name()), groups).prop_map(|(username, groups)| Fate::Changes { username, groups });
-    prop_oneof![Just(Fate::Stays), Just(Fate::Goes), changes]
+    let changes =
+        (prop::option::of(name()), groups).prop_map(|(username, groups)| RandomEdit::Change { username, groups });
+    prop_oneof![Just(RandomEdit::Keep), Just(RandomEdit::Remove), changes]
 }
 
-fn edits(entries: &[Entry], fates: &[Fate], adds: Vec<(String, Vec<String>)>) -> Vec<Edit> {
+fn to_entry_edits(entries: &[Entry], fates: &[RandomEdit], adds: Vec<(String, Vec<String>)>) -> Vec<EntryEdit> {
     let mut edits = Vec::new();
     for (index, (entry, fate)) in entries.iter().zip(fates).enumerate() {
         match fate.clone() {
-            Fate::Stays => {}
-            Fate::Goes => edits.push(Edit::Remove { index }),
-            Fate::Changes { username, groups } => {
+            RandomEdit::Keep => {}
+            RandomEdit::Remove => edits.push(EntryEdit::Remove { index }),
+            RandomEdit::Change { username, groups } => {
                 let username = username.unwrap_or_else(|| entry.username.clone());
                 let groups = groups.unwrap_or_else(|| entry.groups.clone());
-                edits.push(Edit::Change { index, to: Entry { username, groups, ..entry.clone() } });
+                edits.push(EntryEdit::Change { index, entry: Entry { username, groups, ..entry.clone() } });
             }
         }
     }
     edits.extend(adds.into_iter().enumerate().map(|(number, (username, groups))| {
-        let principal = Principal::Role(format!("arn:aws:iam::111122223333:role/new-{number}"));
-        Edit::Add(Entry { principal, username, groups })
+        let principal = EntryPrincipal::Role(format!("arn:aws:iam::111122223333:role/new-{number}"));
+        EntryEdit::Add(Entry { principal, username, groups })
     }));
     edits
 }
@@ -210,20 +210,20 @@ proptest! {
     #[test]
     fn any_edits_of_any_layout_are_made_and_lose_nothing(
         layout in layout(),
-        entries in prop::collection::vec((written(), fate()), 1..5),
+        entries in prop::collection::vec((layout_entry(), random_edit()), 1..5),
         adds in prop::collection::vec((name(), prop::collection::vec(name(), 0..3)), 0..3),
     ) {
-        let (written, fates): (Vec<Written>, Vec<Fate>) = entries.into_iter().unzip();
-        let text = text(&layout, &written);
-        let reading = read(Section::Roles, &text).unwrap();
+        let (written, fates): (Vec<LayoutEntry>, Vec<RandomEdit>) = entries.into_iter().unzip();
+        let text = section_text(&layout, &written);
+        let reading = parse_section(Section::Roles, &text).unwrap();
         let found: Vec<Entry> = reading.entries.iter().map(|found| found.entry.clone()).collect();
         prop_assert_eq!(found.len(), written.len(), "{:?}", text);
-        let edits = edits(&found, &fates, adds);
-        let edited = tried(Section::Roles, &text, &edits);
+        let edits = to_entry_edits(&found, &fates, adds);
+        let edited = edit_and_verify(Section::Roles, &text, &edits);
         prop_assert!(edited.is_ok(), "{:?}\n{:?}\n{:#?}", edited, text, edits);
         // Made a second time there is nothing left to do.
         let edited = edited.unwrap();
-        let again: Vec<Edit> = expected(&reading, &edits).into_iter().enumerate().map(|(index, to)| Edit::Change { index, to }).collect();
-        prop_assert_eq!(tried(Section::Roles, &edited, &again), Ok(edited));
+        let again: Vec<EntryEdit> = expected_entries(&reading, &edits).into_iter().enumerate().map(|(index, entry)| EntryEdit::Change { index, entry }).collect();
+        prop_assert_eq!(edit_and_verify(Section::Roles, &edited, &again), Ok(edited));
     }
 }

@@ -1,0 +1,112 @@
+//! Sets of requests as data, which a machine evaluates without reading words: the same set, to the last request.
+
+use serde::{Deserialize, Serialize};
+
+use super::product::{ObjectRequestSet, RequestSet, UrlRequestSet};
+use super::request_set_except::RequestSetExcept;
+use super::resource_set::ResourceSet;
+use super::string_set::StringSet;
+
+/// A set of requests with exceptions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Requests {
+    set: Set,
+    /// What of the set is not meant.
+    except: Vec<Set>,
+}
+
+/// Requests that have all that is listed in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+enum Set {
+    Objects {
+        verbs: Listed,
+        api_groups: Listed,
+        /// In one of these.
+        resources: Vec<Resource>,
+        /// The empty name is none.
+        resource_names: Listed,
+        /// The empty namespace is none, or all of them at once.
+        namespaces: Listed,
+    },
+    Urls {
+        verbs: Listed,
+        /// From short to long: of those that match, the last decides.
+        patterns: Vec<Url>,
+    },
+}
+
+/// Some words, or all but some.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Listed {
+    Only(Vec<String>),
+    AllBut(Vec<String>),
+}
+
+/// Resources with the same subresources.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Resource {
+    names: Listed,
+    /// The empty subresource is the resource itself.
+    subresources: Listed,
+}
+
+/// A URL, or with a `*` at its end all that begin so.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Url {
+    pattern: String,
+    included: bool,
+}
+
+impl Requests {
+    pub(crate) fn from_request_set(region: &RequestSetExcept<'_>) -> Self {
+        let RequestSetExcept { set: extent, except } = region;
+        Self { set: Set::from_request_set(extent), except: except.iter().map(Set::from_request_set).collect() }
+    }
+}
+
+impl Set {
+    fn from_request_set(extent: &RequestSet<'_>) -> Self {
+        match extent {
+            RequestSet::Objects(ObjectRequestSet { namespaces, resources, groups, names, verbs }) => Self::Objects {
+                verbs: Listed::from_string_set(verbs),
+                api_groups: Listed::from_string_set(groups),
+                resources: Resource::from_resource_set(resources),
+                resource_names: Listed::from_string_set(names),
+                namespaces: Listed::from_string_set(namespaces),
+            },
+            RequestSet::Urls(UrlRequestSet { urls, verbs }) => Self::Urls {
+                verbs: Listed::from_string_set(verbs),
+                patterns: urls
+                    .patterns()
+                    .map(|(pattern, included)| Url { pattern: pattern.to_string(), included })
+                    .collect(),
+            },
+        }
+    }
+}
+
+impl Listed {
+    fn from_string_set(words: &StringSet<'_>) -> Self {
+        let (listed, all_but) = words.listed();
+        let listed = listed.iter().map(|word| (*word).to_owned()).collect();
+        if all_but { Self::AllBut(listed) } else { Self::Only(listed) }
+    }
+}
+
+impl Resource {
+    fn from_resource_set(resources: &ResourceSet<'_>) -> Vec<Self> {
+        let (each, others) = resources.parts();
+        let listed: Vec<String> = each.iter().map(|(subresource, _)| (*subresource).to_owned()).collect();
+        let one = |(subresource, names): &(&str, StringSet<'_>)| Self {
+            names: Listed::from_string_set(names),
+            subresources: Listed::Only(vec![(*subresource).to_owned()]),
+        };
+        let others = (!others.is_empty())
+            .then(|| Self { names: Listed::from_string_set(others), subresources: Listed::AllBut(listed) });
+        each.iter().filter(|(_, names)| !names.is_empty()).map(one).chain(others).collect()
+    }
+}

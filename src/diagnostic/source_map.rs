@@ -1,0 +1,108 @@
+//! The policy files as they were read, and places in them.
+
+use std::fmt;
+
+/// A range of bytes in one of the policy files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    file: u32,
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// A file of 4 GiB or more is cut off: no such policy is read.
+    pub(crate) fn new(file: usize, range: &std::ops::Range<usize>) -> Self {
+        let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self { file: short(file), start: short(range.start), end: short(range.end) }
+    }
+
+    pub(crate) fn file(self) -> usize {
+        self.file as usize
+    }
+
+    pub(crate) fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// A file and a line in it, as a reader is shown it: `access.toml:12`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Place {
+    pub(crate) file: String,
+    /// Counted from 1.
+    pub(crate) line: usize,
+    /// Counted from 1, in characters.
+    pub(crate) column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// One policy file.
+#[derive(Debug, Clone)]
+struct SourceFile {
+    name: String,
+    text: String,
+    /// Offsets at which lines begin.
+    line_starts: Vec<usize>,
+}
+
+/// The files of one policy.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SourceMap {
+    files: Vec<SourceFile>,
+}
+
+impl SourceMap {
+    /// Adds a file and returns its number for [`Span::new`].
+    pub(crate) fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> usize {
+        let text = text.into();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        self.files.push(SourceFile { name: name.into(), text, line_starts: lines });
+        self.files.len() - 1
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    pub(crate) fn text(&self, file: usize) -> &str {
+        self.files.get(file).map_or("", |f| &f.text)
+    }
+
+    pub(crate) fn name(&self, file: usize) -> &str {
+        self.files.get(file).map_or("", |f| &f.name)
+    }
+
+    pub(crate) fn location(&self, span: Span) -> Place {
+        let Some(file) = self.files.get(span.file()) else {
+            return Place { file: String::new(), line: 1, column: 1 };
+        };
+        let start = span.range().start;
+        let line = file.line_starts.partition_point(|at| *at <= start);
+        let begin = file.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        Place {
+            file: file.name.clone(),
+            line,
+            column: file.text.get(begin..start).map_or(0, |text| text.chars().count()) + 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_lines_and_characters_from_one() {
+        let mut sources = SourceMap::default();
+        let file = sources.add("a.toml", "x\näy = 1\n");
+        let place = sources.location(Span::new(file, &(4..5)));
+        assert_eq!((place.line, place.column), (2, 2));
+        assert_eq!(sources.location(Span::new(file, &(0..1))).to_string(), "a.toml:1");
+    }
+}

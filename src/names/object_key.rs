@@ -1,0 +1,178 @@
+//! Which object is meant: kind, namespace where the kind has one, and name.
+
+use std::fmt;
+
+/// The kinds that hold access. Ordered as they are shown and, roles before bindings, as they are created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum ObjectKind {
+    Namespace,
+    ConfigMap,
+    ClusterRole,
+    Role,
+    ClusterRoleBinding,
+    RoleBinding,
+}
+
+impl ObjectKind {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Namespace, Self::ConfigMap, Self::ClusterRole, Self::Role, Self::ClusterRoleBinding, Self::RoleBinding];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::ConfigMap => "ConfigMap",
+            Self::ClusterRole => "ClusterRole",
+            Self::Role => "Role",
+            Self::ClusterRoleBinding => "ClusterRoleBinding",
+            Self::RoleBinding => "RoleBinding",
+        }
+    }
+
+    pub(crate) fn api_version(self) -> &'static str {
+        match self {
+            Self::Namespace | Self::ConfigMap => "v1",
+            Self::ClusterRole | Self::Role | Self::ClusterRoleBinding | Self::RoleBinding => {
+                "rbac.authorization.k8s.io/v1"
+            }
+        }
+    }
+
+    /// The plural of the REST path.
+    pub(crate) fn resource(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespaces",
+            Self::ConfigMap => "configmaps",
+            Self::ClusterRole => "clusterroles",
+            Self::Role => "roles",
+            Self::ClusterRoleBinding => "clusterrolebindings",
+            Self::RoleBinding => "rolebindings",
+        }
+    }
+
+    pub(crate) fn is_namespaced(self) -> bool {
+        match self {
+            Self::ConfigMap | Self::Role | Self::RoleBinding => true,
+            Self::Namespace | Self::ClusterRole | Self::ClusterRoleBinding => false,
+        }
+    }
+
+    /// The kinds that a policy can define, and an exclusive one would take away.
+    pub(crate) fn is_rbac(self) -> bool {
+        match self {
+            Self::ClusterRole | Self::Role | Self::ClusterRoleBinding | Self::RoleBinding => true,
+            Self::Namespace | Self::ConfigMap => false,
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// One object of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ObjectKey {
+    kind: ObjectKind,
+    namespace: Option<Box<str>>,
+    name: Box<str>,
+}
+
+impl ObjectKey {
+    /// The key of an object, or nothing where kind and namespace do not fit each other.
+    pub(crate) fn new(kind: ObjectKind, namespace: Option<&str>, name: &str) -> Option<Self> {
+        let namespace = namespace.filter(|ns| !ns.is_empty());
+        (kind.is_namespaced() == namespace.is_some()).then(|| Self {
+            kind,
+            namespace: namespace.map(Into::into),
+            name: name.into(),
+        })
+    }
+
+    pub(crate) fn aws_auth() -> Self {
+        Self { kind: ObjectKind::ConfigMap, namespace: Some("kube-system".into()), name: "aws-auth".into() }
+    }
+
+    pub(crate) fn cluster_role(name: &str) -> Self {
+        Self { kind: ObjectKind::ClusterRole, namespace: None, name: name.into() }
+    }
+
+    pub(crate) fn role(namespace: &str, name: &str) -> Self {
+        Self { kind: ObjectKind::Role, namespace: Some(namespace.into()), name: name.into() }
+    }
+
+    /// The binding of that name: a RoleBinding where there is a namespace, otherwise a ClusterRoleBinding.
+    pub(crate) fn binding(namespace: Option<&str>, name: &str) -> Self {
+        Self {
+            kind: match namespace {
+                Some(_) => ObjectKind::RoleBinding,
+                None => ObjectKind::ClusterRoleBinding,
+            },
+            namespace: namespace.map(Into::into),
+            name: name.into(),
+        }
+    }
+
+    /// The same kind and namespace under another name.
+    pub(crate) fn with_name(&self, name: &str) -> Self {
+        Self { name: name.into(), ..self.clone() }
+    }
+
+    pub(crate) fn kind(&self) -> ObjectKind {
+        self.kind
+    }
+
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// In the order in which keys are compared.
+    pub(crate) fn parts(&self) -> (ObjectKind, Option<&str>, &str) {
+        (self.kind, self.namespace(), self.name())
+    }
+
+    /// `name` or `namespace/name`.
+    pub(crate) fn path(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}/{}", self.name),
+            None => self.name.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.path())
+    }
+}
+
+impl serde::Serialize for ObjectKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut out = serializer.serialize_struct("ObjectKey", 3)?;
+        out.serialize_field("kind", self.kind.as_str())?;
+        out.serialize_field("namespace", &self.namespace())?;
+        out.serialize_field("name", self.name())?;
+        out.end()
+    }
+}
+
+/// An object key as a saved plan has it.
+#[derive(serde::Deserialize)]
+struct Written {
+    kind: String,
+    namespace: Option<String>,
+    name: String,
+}
+
+impl<'de> serde::Deserialize<'de> for ObjectKey {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let Written { kind, namespace, name } = Written::deserialize(input)?;
+        ObjectKind::parse(&kind)
+            .and_then(|kind| Self::new(kind, namespace.as_deref(), &name))
+            .ok_or_else(|| serde::de::Error::custom(format!("{kind} {name} is not an object")))
+    }
+}

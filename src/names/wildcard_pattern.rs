@@ -1,0 +1,52 @@
+//! A pattern with `*` for any run of characters, as namespaces and ignore lists are written.
+
+/// A text in which `*` stands for any run of characters, and everything else for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WildcardPattern(String);
+
+impl WildcardPattern {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it names exactly one thing.
+    pub(crate) fn is_literal(&self) -> bool {
+        !self.0.contains('*')
+    }
+
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        let mut pieces = self.0.split('*');
+        let first = pieces.next().unwrap_or_default();
+        let Some(mut rest) = text.strip_prefix(first) else {
+            return false;
+        };
+        let mut pieces: Vec<&str> = pieces.collect();
+        let Some(last) = pieces.pop() else {
+            return rest.is_empty();
+        };
+        for piece in pieces {
+            match rest.find(piece) {
+                Some(at) => rest = rest.get(at + piece.len()..).unwrap_or_default(),
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_run() {
+        let yes = [("team-*", "team-a"), ("*", ""), ("a*b*c", "axxbyyc"), ("a*b", "ab"), ("x", "x"), ("*a*", "bab")];
+        let no = [("team-*", "team"), ("a*b", "a"), ("a*a", "a"), ("x", "xy"), ("a*b*c", "acb")];
+        assert!(yes.iter().all(|(p, t)| WildcardPattern::new(p).matches(t)));
+        assert!(!no.iter().any(|(p, t)| WildcardPattern::new(p).matches(t)));
+    }
+}

@@ -1,0 +1,49 @@
+//! What a plan carries of `[guard]`, so that a saved plan is guarded as its policy asked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::Place;
+use crate::policy::{MaxRemovals, Policy};
+
+/// The words of `[guard]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Limits {
+    pub(crate) protected: Vec<Limit>,
+    pub(crate) max_removals: Option<Limit>,
+}
+
+/// One of them, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Limit {
+    pub(crate) value: String,
+    pub(crate) place: Place,
+}
+
+impl Limits {
+    pub(crate) fn from_policy(policy: &Policy) -> Self {
+        let limit = |value: String, span| Limit { value, place: policy.sources.location(span) };
+        let guard = &policy.guard;
+        let protected = guard.protected.iter().map(|one| limit(one.value.as_str().to_owned(), one.span));
+        let max_removals = guard.max_removals.as_ref().map(|max| limit(max.value.to_string(), max.span));
+        Self { protected: protected.collect(), max_removals }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { protected, max_removals } = self;
+        protected.is_empty() && max_removals.is_none()
+    }
+
+    /// Without the places: a line that moves is no other plan.
+    pub(super) fn digest_content(&self) -> (Vec<&str>, Option<&str>) {
+        let protected = self.protected.iter().map(|limit| limit.value.as_str()).collect();
+        (protected, self.max_removals.as_ref().map(|limit| limit.value.as_str()))
+    }
+
+    /// A limit that nobody could have written allows nothing.
+    pub(crate) fn max_removals(&self) -> Option<(MaxRemovals, &Place)> {
+        let limit = self.max_removals.as_ref()?;
+        Some((MaxRemovals::parse(&limit.value).unwrap_or(MaxRemovals::Count(0)), &limit.place))
+    }
+}

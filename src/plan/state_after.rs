@@ -1,0 +1,106 @@
+//! The state that a plan leads to: its writes, carried out on the typed state and nowhere else.
+//!
+//! The bodies of the steps are the only truth of what a plan does; nothing is taken from the policy a second time.
+
+use serde_json::{Map, Value, json};
+
+use super::{Plan, Step};
+use crate::names::{ObjectKey, ObjectKind};
+use crate::state::State;
+use crate::state::config_map::AwsAuth;
+use crate::state::object::{Binding, ObjectError, Role, aggregation_rule_to_json, role_ref_to_json, subjects_to_json};
+use crate::state::object_meta::ObjectMeta;
+use crate::state::write::{Write, apply_merge_patch};
+
+impl Plan {
+    /// The state once every step is made. Versions stay those that were read: who writes next reads again.
+    ///
+    /// # Errors
+    /// A body that is no object of its kind.
+    pub(crate) fn state_after(&self, live: &State) -> Result<State, ObjectError> {
+        apply_steps(&self.steps, live)
+    }
+
+    /// The state in which a stage begins.
+    ///
+    /// # Errors
+    /// A body that is no object of its kind.
+    pub(crate) fn state_before_stage(&self, stage: usize, live: &State) -> Result<State, ObjectError> {
+        apply_steps(self.steps.iter().filter(|step| step.stage < stage), live)
+    }
+}
+
+fn apply_steps<'a>(steps: impl IntoIterator<Item = &'a Step>, live: &State) -> Result<State, ObjectError> {
+    let mut state = live.clone();
+    for step in steps {
+        apply_write(&mut state, &step.object, &step.write)?;
+    }
+    Ok(state)
+}
+
+pub(super) fn apply_write(state: &mut State, key: &ObjectKey, write: &Write) -> Result<(), ObjectError> {
+    match write {
+        Write::Create(body) => state.insert_object(key, body),
+        Write::Patch(patch) => {
+            let Some((old, mut value)) = state.meta(key).cloned().zip(patchable_json(state, key)) else {
+                return Ok(());
+            };
+            apply_merge_patch(&mut value, patch);
+            state.insert_object(key, &value)?;
+            if let Some(meta) = state.meta_mut(key) {
+                let ObjectMeta { labels, annotations, .. } = std::mem::take(meta);
+                *meta = ObjectMeta { labels, annotations, ..old };
+            }
+            Ok(())
+        }
+        Write::Delete => {
+            remove_object(state, key);
+            Ok(())
+        }
+    }
+}
+
+/// What finalizers hold up goes on granting.
+fn remove_object(state: &mut State, key: &ObjectKey) {
+    if let Some(meta) = state.meta_mut(key).filter(|meta| !meta.finalizers.is_empty()) {
+        meta.deleting = true;
+        return;
+    }
+    match key.kind() {
+        ObjectKind::ConfigMap => state.aws_auth = None,
+        ObjectKind::ClusterRole | ObjectKind::Role => drop(state.roles.remove(key)),
+        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => drop(state.bindings.remove(key)),
+        ObjectKind::Namespace => {}
+    }
+}
+
+/// The object as far as a merge patch can meet it.
+fn patchable_json(state: &State, key: &ObjectKey) -> Option<Value> {
+    let mut out = Map::new();
+    let mut add = |field: &str, value: Value| drop(out.insert(field.to_owned(), value));
+    match key.kind() {
+        ObjectKind::ConfigMap => {
+            let AwsAuth { meta: _, data, binary_keys, immutable } = state.aws_auth.as_ref()?;
+            add("data", json!(data));
+            add("binaryData", binary_keys.iter().map(|key| (key.clone(), json!(""))).collect::<Map<_, _>>().into());
+            add("immutable", json!(immutable));
+        }
+        ObjectKind::ClusterRole | ObjectKind::Role => {
+            let Role { meta: _, rules, aggregation } = state.roles.get(key)?;
+            add("rules", json!(rules));
+            if let Some(selectors) = aggregation {
+                add("aggregationRule", aggregation_rule_to_json(selectors));
+            }
+        }
+        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
+            let Binding { meta: _, role_ref, subjects } = state.bindings.get(key)?;
+            add("roleRef", role_ref_to_json(role_ref));
+            add("subjects", subjects_to_json(subjects));
+        }
+        ObjectKind::Namespace => return None,
+    }
+    let meta = state.meta(key)?;
+    let namespace = key.namespace();
+    add("metadata", json!({ "namespace": namespace, "labels": meta.labels, "annotations": meta.annotations }));
+    Some(Value::Object(out))
+}

@@ -1,0 +1,65 @@
+//! Faults and warnings as text, with the source line and the span underlined.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::style::TextStyle;
+use super::text_util::escape_control;
+use crate::diagnostic::{Diagnostic, Severity, SourceMap, Span};
+
+/// All of them, each with its place.
+pub(crate) fn render_diagnostics(found: &[Diagnostic], sources: &SourceMap, style: TextStyle) -> String {
+    let renderer = match style {
+        TextStyle::Plain => Renderer::plain(),
+        TextStyle::Color => Renderer::styled(),
+    };
+    let mut out = String::new();
+    for diagnostic in found {
+        out.push_str(&renderer.render(&[diagnostic_group(diagnostic, sources)]));
+        out.push_str("\n\n");
+    }
+    out
+}
+
+/// A place in a file and what stands beside it.
+type FileAnnotation<'a> = (Span, &'a str, AnnotationKind);
+
+fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> Group<'a> {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let mut group = Group::with_title(level.primary_title(escape_control(&diagnostic.message)));
+    if let Some((span, label)) = &diagnostic.primary {
+        let mut files: Vec<(usize, Vec<FileAnnotation<'_>>)> =
+            vec![(span.file(), vec![(*span, label, AnnotationKind::Primary)])];
+        for (span, label) in &diagnostic.secondary {
+            let mark = (*span, label.as_str(), AnnotationKind::Context);
+            match files.iter_mut().find(|(file, _)| *file == span.file()) {
+                Some((_, marks)) => marks.push(mark),
+                None => files.push((span.file(), vec![mark])),
+            }
+        }
+        for (file, marks) in files {
+            let mut snippet = Snippet::source(sources.text(file)).path(sources.name(file)).line_start(1);
+            for (span, label, kind) in marks {
+                snippet =
+                    snippet.annotation(kind.span(span.range()).label(Some(label).filter(|label| !label.is_empty())));
+            }
+            group = group.element(snippet);
+        }
+    }
+    if let Some(excerpt) = &diagnostic.excerpt {
+        let column =
+            excerpt.text.char_indices().nth(excerpt.column.saturating_sub(1)).map_or(excerpt.text.len(), |(at, _)| at);
+        let end = excerpt.text.len().max(column);
+        let snippet = Snippet::source(excerpt.text.as_str())
+            .path(excerpt.name.as_str())
+            .line_start(excerpt.line)
+            .annotation(AnnotationKind::Primary.span(column..end));
+        group = group.element(snippet);
+    }
+    for hint in &diagnostic.help {
+        group = group.element(Level::HELP.with_name("hint").message(escape_control(hint)));
+    }
+    group
+}

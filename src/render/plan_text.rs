@@ -1,0 +1,216 @@
+//! A plan as a person reviews it, and the drift of a cluster.
+
+use super::access_changes;
+use super::style::{StyleClass, TextStyle};
+use super::text_util::{escape_control, pluralize};
+use crate::diagnostic::Place;
+use crate::plan::{Action, Change, Effect, Fate, Field, Origin, Passing, Plan, Window};
+
+/// Changes shown one by one before `--full` is needed.
+const MAX_CHANGES: usize = 400;
+/// Passing moments shown one by one.
+const MAX_WINDOWS: usize = 20;
+const LOCATION_COLUMN: usize = 78;
+/// Last column of a note beside its title; a longer one gets its own line.
+const NOTE_COLUMN: usize = 92;
+
+/// How a plan is shown.
+pub(crate) struct PlanTextOptions<'a> {
+    /// `prod (eks eu-west-1/prod)`.
+    pub(crate) cluster: &'a str,
+    pub(crate) full: bool,
+    pub(crate) style: TextStyle,
+}
+
+fn action_sign(action: Action) -> (&'static str, StyleClass) {
+    match action {
+        Action::Create => ("  +", StyleClass::Added),
+        Action::Adopt => ("  =", StyleClass::Changed),
+        Action::Update => ("  ~", StyleClass::Changed),
+        Action::Replace => ("-/+", StyleClass::Changed),
+        Action::Delete => ("  -", StyleClass::Removed),
+    }
+}
+
+/// The plan: what changes, in counts at the end, and its digest.
+pub(crate) fn render_plan(plan: &Plan, view: &PlanTextOptions<'_>) -> String {
+    let head = format!("{}, policy {}", escape_control(view.cluster), plan.policy);
+    if plan.is_empty() {
+        return format!("{head}: no changes, the cluster is what the policy says.\n");
+    }
+    let mut out =
+        format!("{}, {}\n\n", view.style.paint(StyleClass::Heading, &head), pluralize(plan.changes.len(), "change"));
+    // Where nothing at all changes, the section below says so once.
+    let is_mixed = plan.access.as_ref().is_some_and(|access| !access.is_empty());
+    push_changes(&plan.changes, is_mixed, view, &mut out);
+    if let Some(access) = &plan.access {
+        out.push_str(&access_changes::render_access_changes(access, view.full, view.style));
+    }
+    out.push_str(&render_windows(plan));
+    out.push_str(&plan_totals(plan));
+    out.push_str(&format!("Digest {}\n", plan.digest()));
+    out
+}
+
+/// The moments that no order of the writes avoids.
+fn render_windows(plan: &Plan) -> String {
+    if plan.windows.is_empty() {
+        return String::new();
+    }
+    let mut out = "Moments that no order of the writes avoids; apply refuses them without --allow-window\n".to_owned();
+    for Window { step, subject, fate, what, because } in plan.windows.iter().take(MAX_WINDOWS) {
+        let fate = match fate {
+            Passing::Gains => "may for a moment",
+            Passing::Loses => "may not for a moment",
+        };
+        let why = plan.steps.get(*step).map(|step| step.why.as_str()).unwrap_or_default();
+        let line = format!("{subject}  {fate}  {what}: after `{why}`, since {because}");
+        out.push_str(&format!("  !   {}\n", escape_control(&line)));
+    }
+    if let Some(more) = plan.windows.len().checked_sub(MAX_WINDOWS).filter(|more| *more > 0) {
+        out.push_str(&format!("      … and {}\n", pluralize(more, "more moment")));
+    }
+    out.push('\n');
+    out
+}
+
+fn push_changes(changes: &[Change], is_mixed: bool, view: &PlanTextOptions<'_>, out: &mut String) {
+    let shown = if view.full { changes.len() } else { MAX_CHANGES };
+    for change in changes.iter().take(shown) {
+        push_change(change, view.style, out);
+        if is_mixed && change.access == Some(Effect::None) {
+            out.push_str(&format!("      {}\n", view.style.paint(StyleClass::Location, "no access changes")));
+        }
+    }
+    if let Some(more) = changes.len().checked_sub(shown).filter(|more| *more > 0) {
+        out.push_str(&format!("      … and {}, which --full shows\n", pluralize(more, "more change")));
+    }
+    out.push('\n');
+}
+
+fn push_change(change: &Change, style: TextStyle, out: &mut String) {
+    let (sign, label) = action_sign(change.action);
+    let adopted = if change.action == Action::Adopt { "  adopted: nobody owned it" } else { "" };
+    let mut title = escape_control(&format!("{:<18} {}{adopted}", change.target.kind_label(), change.target.name()));
+    let note = change.note.as_deref().map(escape_control).unwrap_or_default();
+    let beside = !note.is_empty() && title.chars().count() + note.chars().count() + 2 <= NOTE_COLUMN;
+    if beside {
+        title.push_str(&format!("  {note}"));
+    }
+    let place = change.place.as_ref().map(short_location).unwrap_or_default();
+    let pad = " ".repeat(LOCATION_COLUMN.saturating_sub(4 + title.chars().count()).max(2));
+    let place = if place.is_empty() {
+        place
+    } else {
+        format!("{pad}{}", style.paint(StyleClass::Location, &escape_control(&place)))
+    };
+    out.push_str(&format!("{} {title}{place}\n", style.paint(label, sign)));
+    if !note.is_empty() && !beside {
+        out.push_str(&format!("      {note}\n"));
+    }
+    push_fields(&change.fields, style, out);
+}
+
+/// The file without its folder: the files of a policy lie in one.
+fn short_location(place: &Place) -> String {
+    format!("{}:{}", place.file.rsplit('/').next().unwrap_or_default(), place.line)
+}
+
+fn push_fields(fields: &[Field], style: TextStyle, out: &mut String) {
+    let width = fields.iter().filter_map(|field| field.path.last()).map(|word| word.chars().count()).max().unwrap_or(0);
+    let mut group: Option<&str> = None;
+    for field in fields {
+        let (first, word) = match field.path.as_slice() {
+            [group, word] => (Some(group.as_str()), word),
+            [word] => (None, word),
+            _ => continue,
+        };
+        if first != group {
+            if let Some(first) = first {
+                out.push_str(&format!("      {}\n", escape_control(first)));
+            }
+            group = first;
+        }
+        let indent = if first.is_some() { "        " } else { "      " };
+        out.push_str(&format!("{indent}{:<width$}  {}\n", escape_control(word), field_values(field, style)));
+    }
+}
+
+/// `get, list, + watch`, or `old → new` where one value takes the place of another.
+fn field_values(field: &Field, style: TextStyle) -> String {
+    if let [from, to] = field.items.as_slice()
+        && from.fate == Fate::Removed
+        && to.fate == Fate::Added
+        && matches!(field.path.last().map(String::as_str), Some("username" | "roleRef"))
+    {
+        let from = style.paint(StyleClass::Removed, &escape_control(&from.value));
+        return format!("{from} → {}", style.paint(StyleClass::Added, &escape_control(&to.value)));
+    }
+    let all_new = field.items.iter().all(|item| item.fate == Fate::Added);
+    let words: Vec<String> = field
+        .items
+        .iter()
+        .map(|item| {
+            let value = escape_control(&item.value);
+            match item.fate {
+                Fate::Stays => value,
+                Fate::Added if all_new => style.paint(StyleClass::Added, &value),
+                Fate::Added => style.paint(StyleClass::Added, &format!("+ {value}")),
+                Fate::Removed => style.paint(StyleClass::Removed, &format!("- {value}")),
+            }
+        })
+        .collect();
+    words.join(", ")
+}
+
+fn plan_totals(plan: &Plan) -> String {
+    let adopted = match plan.count_changes(Action::Adopt) {
+        0 => String::new(),
+        number => format!(", {number} to adopt"),
+    };
+    let access =
+        plan.access.as_ref().map(|access| format!(" {}", access_changes::access_totals(access))).unwrap_or_default();
+    format!(
+        "Plan: {} to add, {} to change, {} to replace, {} to remove{adopted}. {} to write.{access}\n",
+        plan.count_changes(Action::Create),
+        plan.count_changes(Action::Update),
+        plan.count_changes(Action::Replace),
+        plan.count_changes(Action::Delete),
+        pluralize(plan.steps.len(), "object"),
+    )
+}
+
+/// What differs, who changed it and when, apart from what was merged and not applied.
+pub(crate) fn render_drift(plan: &Plan, view: &PlanTextOptions<'_>) -> String {
+    let head = format!("{}, policy {}", escape_control(view.cluster), plan.policy);
+    if plan.is_empty() {
+        return format!("{head}: no drift, the cluster is what the policy says.\n");
+    }
+    let (behind, pending): (Vec<Change>, Vec<Change>) =
+        plan.changes.iter().cloned().partition(|change| change.origin != Origin::Pending);
+    let mut out = format!("{}\n\n", view.style.paint(StyleClass::Heading, &head));
+    if !behind.is_empty() {
+        out.push_str(&format!(
+            "Changed in the cluster behind the policy's back ({}); apply puts back:\n",
+            behind.len()
+        ));
+        for change in &behind {
+            push_change(change, view.style, &mut out);
+            if let Some(writer) = &change.last_writer {
+                out.push_str(&format!(
+                    "      last written by {} at {}\n",
+                    escape_control(&writer.manager),
+                    escape_control(&writer.time)
+                ));
+            }
+        }
+        out.push('\n');
+    }
+    if !pending.is_empty() {
+        out.push_str(&format!("In the policy and not applied yet ({}):\n", pending.len()));
+        push_changes(&pending, false, view, &mut out);
+    }
+    let sum = format!("Drift: {} changed in the cluster, {} not applied yet.\n", behind.len(), pending.len());
+    out.push_str(&sum);
+    out
+}

@@ -1,0 +1,158 @@
+//! The metadata of an object, as far as access and ownership need it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Labels or annotations.
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// A full copy of the object in itself; big, and read only as "somebody applies this by kubectl".
+pub(crate) const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Metadata as read; a wanted object has labels and annotations alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ObjectMeta {
+    pub(crate) labels: Labels,
+    /// Without [`LAST_APPLIED`].
+    pub(crate) annotations: Labels,
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+    /// Deletion was asked for and finalizers hold it up. Such an object still grants.
+    pub(crate) deleting: bool,
+    pub(crate) finalizers: Vec<String>,
+    pub(crate) has_owner_references: bool,
+    pub(crate) kubectl_applied: bool,
+    /// Who has changed it since rolecall last did.
+    pub(crate) last_writer: Option<Writer>,
+    pub(crate) rules_manager: RulesManager,
+}
+
+/// Who holds the `rules` of an aggregated role.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum RulesManager {
+    /// The controller of those, or nobody.
+    #[default]
+    AggregationController,
+    /// The controller writes over them and never empties them.
+    Other,
+}
+
+impl ObjectMeta {
+    pub(crate) fn has_manual_rules(&self) -> bool {
+        self.rules_manager == RulesManager::Other
+    }
+}
+
+/// Under this name the API server keeps rolecall's writes apart from others' in managedFields.
+pub(crate) const FIELD_MANAGER: &str = "rolecall";
+
+/// Under this one the rules of aggregated roles are filled in.
+pub(crate) const AGGREGATION_CONTROLLER: &str = "clusterrole-aggregation-controller";
+
+/// Who wrote last, from managedFields.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Writer {
+    pub(crate) manager: String,
+    /// RFC 3339, as the API server wrote it.
+    pub(crate) time: String,
+}
+
+/// Metadata as the API server sends it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct RawObjectMeta {
+    pub(crate) name: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+    pub(crate) labels: Option<Labels>,
+    pub(crate) annotations: Option<Labels>,
+    pub(crate) deletion_timestamp: Option<String>,
+    pub(crate) finalizers: Option<Vec<String>>,
+    pub(crate) owner_references: Option<Vec<serde::de::IgnoredAny>>,
+    pub(crate) managed_fields: Option<Vec<RawManagedFieldsEntry>>,
+}
+
+/// Who wrote some of its fields last.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct RawManagedFieldsEntry {
+    pub(crate) manager: Option<String>,
+    pub(crate) time: Option<String>,
+    pub(crate) subresource: Option<String>,
+    pub(crate) fields_v1: Option<RawFieldsV1>,
+}
+
+/// What of an object somebody holds, as far as it matters.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawFieldsV1 {
+    #[serde(rename = "f:rules")]
+    rules: Option<serde::de::IgnoredAny>,
+}
+
+impl From<RawObjectMeta> for ObjectMeta {
+    fn from(raw: RawObjectMeta) -> Self {
+        let RawObjectMeta {
+            name: _,
+            namespace: _,
+            uid,
+            resource_version,
+            labels,
+            annotations,
+            deletion_timestamp,
+            finalizers,
+            owner_references,
+            managed_fields,
+        } = raw;
+        let mut annotations = annotations.unwrap_or_default();
+        let kubectl_applied = annotations.remove(LAST_APPLIED_ANNOTATION).is_some();
+        let managed = managed_fields.unwrap_or_default();
+        let holds_rules =
+            |field: &RawManagedFieldsEntry| field.fields_v1.as_ref().is_some_and(|fields| fields.rules.is_some());
+        let by_hand =
+            managed.iter().any(|field| field.manager.as_deref() != Some(AGGREGATION_CONTROLLER) && holds_rules(field));
+        let writers: Vec<Writer> = managed
+            .into_iter()
+            .filter(|field| field.subresource.as_deref().unwrap_or_default().is_empty())
+            .filter_map(|field| Some(Writer { manager: field.manager?, time: field.time? }))
+            .collect();
+        Self {
+            labels: labels.unwrap_or_default(),
+            annotations,
+            uid,
+            resource_version,
+            deleting: deletion_timestamp.is_some(),
+            finalizers: finalizers.unwrap_or_default(),
+            has_owner_references: owner_references.is_some_and(|owners| !owners.is_empty()),
+            kubectl_applied,
+            last_writer: last_other_writer(writers),
+            rules_manager: if by_hand { RulesManager::Other } else { RulesManager::AggregationController },
+        }
+    }
+}
+
+/// The last writer but rolecall, where nothing that rolecall wrote is newer. The times are of whole seconds.
+fn last_other_writer(writers: Vec<Writer>) -> Option<Writer> {
+    let (ours, others): (Vec<_>, Vec<_>) = writers.into_iter().partition(|writer| writer.manager == FIELD_MANAGER);
+    let own = ours.into_iter().map(|writer| writer.time).max().unwrap_or_default();
+    others.into_iter().max_by(|a, b| a.time.cmp(&b.time)).filter(|last| last.time >= own)
+}
+
+/// `metadata` of a new object.
+pub(crate) fn metadata_to_json(namespace: Option<&str>, name: &str, labels: &Labels, annotations: &Labels) -> Value {
+    let mut metadata = json!({ "name": name });
+    if let Some(map) = metadata.as_object_mut() {
+        if let Some(namespace) = namespace {
+            map.insert("namespace".to_owned(), json!(namespace));
+        }
+        if !labels.is_empty() {
+            map.insert("labels".to_owned(), json!(labels));
+        }
+        if !annotations.is_empty() {
+            map.insert("annotations".to_owned(), json!(annotations));
+        }
+    }
+    metadata
+}
