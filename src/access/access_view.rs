@@ -8,7 +8,7 @@ use super::aggregation::{Aggregation, SourcedRule};
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
 use super::grants::{Grant, Grants};
 use super::identity::{
-    ANONYMOUS, AUTHENTICATED, Authentication, Identity, MASTERS, SERVICE_ACCOUNTS, UNAUTHENTICATED, Who,
+    ANONYMOUS, AUTHENTICATED, Authentication, Identity, MASTERS, SERVICE_ACCOUNTS, SubjectQuery, UNAUTHENTICATED,
 };
 use super::identity_mapping::{EntryRef, IdentityMapping};
 use super::principals::{MappedPrincipal, PrincipalIndex};
@@ -121,12 +121,12 @@ impl<'s> AccessView<'s> {
         self.grants.state
     }
 
-    pub(crate) fn authenticate(&self, who: &Who) -> Authentication {
+    pub(crate) fn authenticate(&self, who: &SubjectQuery) -> Authentication {
         Authentication::for_query(who, &self.mapping)
     }
 
     /// Whether somebody may do something, and why or how nearly not.
-    pub(crate) fn can(&self, who: &Who, request: &Request) -> CanResult<'s> {
+    pub(crate) fn can(&self, who: &SubjectQuery, request: &Request) -> CanResult<'s> {
         let admission = self.authenticate(who);
         let logins = match &admission {
             Authentication::Ambiguous(logins) => logins.len(),
@@ -242,13 +242,13 @@ impl<'s> AccessView<'s> {
     }
 
     /// All that somebody is bound to, rule by rule. Of `system:masters` it says nothing: they need no rules.
-    pub(crate) fn effective_rules(&self, who: &Who) -> Vec<EffectiveRule<'s>> {
+    pub(crate) fn effective_rules(&self, who: &SubjectQuery) -> Vec<EffectiveRule<'s>> {
         let grants = |identity: &Identity| self.rules_of_grants(&self.grants.grants_for_identity(identity));
         self.authenticate(who).identities().flat_map(grants).collect()
     }
 
     /// All that somebody may do, in as few sets as say it.
-    pub(crate) fn effective_permissions(&self, who: &Who) -> Vec<GrantedRequests<'s>> {
+    pub(crate) fn effective_permissions(&self, who: &SubjectQuery) -> Vec<GrantedRequests<'s>> {
         let is_master = self.authenticate(who).identities().any(Identity::is_in_system_masters);
         EffectivePermissions::new(is_master, self.effective_rules(who))
             .difference(&EffectivePermissions::new(false, Vec::new()))
@@ -281,19 +281,28 @@ impl<'s> AccessView<'s> {
     }
 
     /// Everybody of whom the state knows: principals, whom bindings name, and whom entries name.
-    pub(crate) fn all_subjects(&self) -> BTreeSet<Who> {
-        let mut all: BTreeSet<Who> = self.grants.bound_subjects().map(Who::from_subject).collect();
+    pub(crate) fn all_subjects(&self) -> BTreeSet<SubjectQuery> {
+        let mut all: BTreeSet<SubjectQuery> = self.grants.bound_subjects().map(SubjectQuery::from_subject).collect();
         for principal in self.principals() {
             for identity in principal.authentication.identities() {
                 all.extend(
-                    identity.groups.iter().filter_map(RenderedName::as_literal).map(|name| Who::Group(name.to_owned())),
+                    identity
+                        .groups
+                        .iter()
+                        .filter_map(RenderedName::as_literal)
+                        .map(|name| SubjectQuery::Group(name.to_owned())),
                 );
-                all.extend(identity.username.as_ref().and_then(RenderedName::as_literal).map(Who::from_username));
+                all.extend(
+                    identity.username.as_ref().and_then(RenderedName::as_literal).map(SubjectQuery::from_username),
+                );
             }
             all.insert(principal.subject.clone());
         }
-        all.extend([MASTERS, AUTHENTICATED, UNAUTHENTICATED, SERVICE_ACCOUNTS].map(|name| Who::Group(name.to_owned())));
-        all.insert(Who::User(ANONYMOUS.to_owned()));
+        all.extend(
+            [MASTERS, AUTHENTICATED, UNAUTHENTICATED, SERVICE_ACCOUNTS]
+                .map(|name| SubjectQuery::Group(name.to_owned())),
+        );
+        all.insert(SubjectQuery::User(ANONYMOUS.to_owned()));
         all
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::object::Role;
-use crate::state::rbac::{Rule, Selector};
+use crate::state::rbac::{LabelSelector, Rule};
 
 /// When the question is put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,7 +195,7 @@ fn reachable_aggregated_roles<'s>(
 /// The ClusterRoles that one of the selectors matches, by name.
 pub(super) fn selected_cluster_roles<'s>(
     roles: RoleOverlay<'s>,
-    selectors: &'s [Selector],
+    selectors: &'s [LabelSelector],
 ) -> impl Iterator<Item = (&'s ObjectKey, &'s Role)> {
     roles.cluster_roles().filter(|(_, role)| selectors.iter().any(|selector| selector.matches(&role.meta.labels)))
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::access_view::AccessView;
 use super::aggregation::find_aggregation_cycles;
 use super::grants::Grants;
-use super::identity::{Identity, Who};
+use super::identity::{Identity, SubjectQuery};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
 use crate::state::State;
@@ -78,13 +78,13 @@ fn warnings_by_role(
     is_meant: &dyn Fn(&Subject) -> bool,
     told: RoleWarning<'_>,
 ) -> Vec<Diagnostic> {
-    let mut roles: BTreeMap<String, (BTreeSet<String>, BTreeSet<Who>)> = BTreeMap::new();
+    let mut roles: BTreeMap<String, (BTreeSet<String>, BTreeSet<SubjectQuery>)> = BTreeMap::new();
     for (key, binding) in bindings {
         let subjects: Vec<&Subject> = binding.subjects.iter().filter(|subject| is_meant(subject)).collect();
         if !subjects.is_empty() {
             let (names, whom) = roles.entry(format_role(key, binding)).or_default();
             names.insert(format_binding(key));
-            whom.extend(subjects.into_iter().map(Who::from_subject));
+            whom.extend(subjects.into_iter().map(SubjectQuery::from_subject));
         }
     }
     let more = roles.len().saturating_sub(MAX_SHOWN);

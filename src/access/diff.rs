@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::access_view::{AccessView, EffectiveRule};
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
 use super::escalation::{EscalationPath, identity_escalation_paths, newly_opened_paths};
-use super::identity::{Authentication, Identity, Who};
+use super::identity::{Authentication, Identity, SubjectQuery};
 use super::template::RenderedName;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::merge_join::{EitherOrBoth, merge_join};
@@ -29,7 +29,7 @@ pub(crate) struct PermissionDiff<'s> {
 /// What changes for one subject.
 #[derive(Debug)]
 pub(crate) struct SubjectDiff<'s> {
-    pub(crate) subject: Who,
+    pub(crate) subject: SubjectQuery,
     pub(crate) before: Authentication,
     pub(crate) after: Authentication,
     pub(crate) permissions: Rc<PermissionDiff<'s>>,
@@ -86,7 +86,7 @@ pub(crate) fn diff_access<'s>(before: &AccessView<'s>, after: &AccessView<'s>) -
     let named: BTreeSet<&Subject> = before.grants.bound_subjects().chain(after.grants.bound_subjects()).collect();
     let mut seen = BTreeSet::new();
     for subject in named {
-        let who = Who::from_subject(subject);
+        let who = SubjectQuery::from_subject(subject);
         let admission = before.authenticate(&who);
         if !admission.identities().any(|identity| touched.matches_any(identity)) || !seen.insert(who.clone()) {
             continue;
@@ -105,7 +105,7 @@ pub(crate) fn diff_access<'s>(before: &AccessView<'s>, after: &AccessView<'s>) -
 }
 
 /// What changes for one subject, touched or not.
-pub(crate) fn diff_subject<'s>(before: &AccessView<'s>, after: &AccessView<'s>, who: &Who) -> SubjectDiff<'s> {
+pub(crate) fn diff_subject<'s>(before: &AccessView<'s>, after: &AccessView<'s>, who: &SubjectQuery) -> SubjectDiff<'s> {
     Differ::new(before, after).diff(who.clone(), before.authenticate(who), after.authenticate(who))
 }
 
@@ -117,16 +117,16 @@ pub(super) fn diff_authentications<'s>(
     is: &Authentication,
 ) -> Rc<PermissionDiff<'s>> {
     // Who it is does not count here: the admissions say it.
-    let nobody = Who::Group(String::new());
+    let nobody = SubjectQuery::Group(String::new());
     Differ::new(before, after).diff(nobody, was.clone(), is.clone()).permissions
 }
 
 /// Whom no entry of aws-auth has to name: the cluster itself knows him.
-pub(super) fn needs_no_entry(who: &Who) -> bool {
+pub(super) fn needs_no_entry(who: &SubjectQuery) -> bool {
     match who {
-        Who::ServiceAccount { .. } => true,
-        Who::Group(name) | Who::User(name) => name.starts_with("system:"),
-        Who::Arn(_) | Who::Account(_) => false,
+        SubjectQuery::ServiceAccount { .. } => true,
+        SubjectQuery::Group(name) | SubjectQuery::User(name) => name.starts_with("system:"),
+        SubjectQuery::Arn(_) | SubjectQuery::Account(_) => false,
     }
 }
 
@@ -168,7 +168,7 @@ impl<'a, 's> Differ<'a, 's> {
         Self { before, after, cache: BTreeMap::new() }
     }
 
-    fn diff(&mut self, who: Who, before: Authentication, after: Authentication) -> SubjectDiff<'s> {
+    fn diff(&mut self, who: SubjectQuery, before: Authentication, after: Authentication) -> SubjectDiff<'s> {
         let bound = (
             BoundSubjects::for_authentication(self.before, &before),
             BoundSubjects::for_authentication(self.after, &after),

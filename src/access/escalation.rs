@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use super::access_view::{AccessView, GrantSource};
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
 use super::escalation_rules::{AWS_AUTH, ESCALATION_RULES, EVERYTHING, EscalationRule, RequiredAccess, RequiredScope};
-use super::identity::{Authentication, Identity, Who};
+use super::identity::{Authentication, Identity, SubjectQuery};
 use super::request_set::{ObjectRequestSet, RequestSet, RequestSetExcept, ResourceSet, StringSet};
 use crate::names::reserved_prefix;
 
@@ -70,7 +70,7 @@ impl fmt::Display for EscalationPath<'_> {
 }
 
 /// The ways that are open to somebody.
-pub(crate) fn escalation_paths<'s>(access: &AccessView<'s>, who: &Who) -> Vec<EscalationPath<'s>> {
+pub(crate) fn escalation_paths<'s>(access: &AccessView<'s>, who: &SubjectQuery) -> Vec<EscalationPath<'s>> {
     let admission = access.authenticate(who);
     let mut ways = identity_escalation_paths(&admission);
     if !admission.identities().any(Identity::is_in_system_masters) {
@@ -81,7 +81,7 @@ pub(crate) fn escalation_paths<'s>(access: &AccessView<'s>, who: &Who) -> Vec<Es
 }
 
 /// Everybody who has a way up, with his ways.
-pub(crate) fn all_escalation_paths<'s>(access: &AccessView<'s>) -> Vec<(Who, Vec<EscalationPath<'s>>)> {
+pub(crate) fn all_escalation_paths<'s>(access: &AccessView<'s>) -> Vec<(SubjectQuery, Vec<EscalationPath<'s>>)> {
     access.grants.build_index();
     let all = access.all_subjects().into_iter().map(|who| (escalation_paths(access, &who), who));
     all.filter(|(ways, _)| !ways.is_empty()).map(|(ways, who)| (who, ways)).collect()

@@ -24,7 +24,7 @@ const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
 /// Whom a question is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Who {
+pub(crate) enum SubjectQuery {
     Arn(IamIdentity),
     /// Any principal of an account that has no entry of its own.
     Account(String),
@@ -48,7 +48,7 @@ pub(crate) enum SubjectQueryError {
     Unknown(String),
 }
 
-impl Who {
+impl SubjectQuery {
     /// Parses a SUBJECT of the command line; principals of a policy by name are known elsewhere.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl Who {
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for SubjectQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arn(caller) => caller.fmt(f),
@@ -106,7 +106,7 @@ impl fmt::Display for Who {
 }
 
 /// As [`Who::parse`] reads it; of a session its role, which is what the authenticator compares.
-impl serde::Serialize for Who {
+impl serde::Serialize for SubjectQuery {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Arn(caller) => serializer.serialize_str(caller.canonical()),
@@ -115,7 +115,7 @@ impl serde::Serialize for Who {
     }
 }
 
-impl<'de> serde::Deserialize<'de> for Who {
+impl<'de> serde::Deserialize<'de> for SubjectQuery {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(serde::de::Error::custom)
@@ -182,15 +182,15 @@ impl Authentication {
         one.into_iter().chain(many.iter().filter_map(|login| login.as_ref().ok()))
     }
 
-    pub(super) fn for_query(who: &Who, mapping: &IdentityMapping) -> Self {
+    pub(super) fn for_query(who: &SubjectQuery, mapping: &IdentityMapping) -> Self {
         let asked = |username: Option<&str>, groups: &[&str]| {
             let literal = |text: &str| RenderedName::Literal(text.to_owned());
             let groups = groups.iter().map(|group| literal(group)).collect();
             Self::Identity(Identity::new_authenticated(username.map(literal), groups, IdentitySource::Query))
         };
         match who {
-            Who::Arn(caller) => Self::for_iam_identity(caller, mapping, mapping),
-            Who::Account(id) => match mapping.account_entry(id) {
+            SubjectQuery::Arn(caller) => Self::for_iam_identity(caller, mapping, mapping),
+            SubjectQuery::Account(id) => match mapping.account_entry(id) {
                 Some(place) => Self::Identity(Identity::new_authenticated(
                     Some(RenderedName::PerSession(format!("the ARN of a principal of {id}"))),
                     Vec::new(),
@@ -198,15 +198,15 @@ impl Authentication {
                 )),
                 None => Self::Denied(DenialReason::NotMapped { near_misses: Vec::new() }),
             },
-            Who::User(name) if name == ANONYMOUS => asked(Some(name), &[UNAUTHENTICATED]),
-            Who::User(name) => match parse_service_account_username(name) {
+            SubjectQuery::User(name) if name == ANONYMOUS => asked(Some(name), &[UNAUTHENTICATED]),
+            SubjectQuery::User(name) => match parse_service_account_username(name) {
                 Some((namespace, _)) => asked(Some(name), &[SERVICE_ACCOUNTS, &namespace_group(namespace)]),
                 None => asked(Some(name), &[]),
             },
             // Whoever is in the group of a namespace is in that of all service accounts.
-            Who::Group(name) if is_namespace_group(name) => asked(None, &[name, SERVICE_ACCOUNTS]),
-            Who::Group(name) => asked(None, &[name]),
-            Who::ServiceAccount { namespace, name } => {
+            SubjectQuery::Group(name) if is_namespace_group(name) => asked(None, &[name, SERVICE_ACCOUNTS]),
+            SubjectQuery::Group(name) => asked(None, &[name]),
+            SubjectQuery::ServiceAccount { namespace, name } => {
                 let username = service_account_username(namespace, name);
                 asked(Some(&username), &[SERVICE_ACCOUNTS, &namespace_group(namespace)])
             }

@@ -16,7 +16,7 @@ use super::aggregation::{RoleOverlay, aggregate_rules, is_aggregated};
 use super::diff::{BoundSubjects, needs_no_entry};
 use super::escalation::identity_escalation_paths;
 use super::iam_identity::{IamIdentity, fold_case};
-use super::identity::{Authentication, Identity, IdentitySource, Who, service_account_username};
+use super::identity::{Authentication, Identity, IdentitySource, SubjectQuery, service_account_username};
 use super::request_set::{RequestSet, StringSet, subtract};
 use super::template::RenderedName;
 use crate::names::{ObjectKey, ObjectKind};
@@ -51,14 +51,14 @@ impl<'a, 's> MarginalImpact<'a, 's> {
             .is_some_and(|caller| {
                 self.substitutions.iter().any(|side| {
                     let other = Authentication::for_iam_identity(&caller, &side.other.mapping, &side.base.mapping);
-                    side.login_changes_access(&side.base.authenticate(&Who::Arn(caller.clone())), &other)
+                    side.login_changes_access(&side.base.authenticate(&SubjectQuery::Arn(caller.clone())), &other)
                 })
             })
     }
 
     /// Whether the entry of a whole account does.
     pub(crate) fn account_changes_access(&self, id: &str) -> bool {
-        let who = Who::Account(id.to_owned());
+        let who = SubjectQuery::Account(id.to_owned());
         self.substitutions
             .iter()
             .any(|side| side.login_changes_access(&side.base.authenticate(&who), &side.other.authenticate(&who)))
@@ -78,7 +78,7 @@ struct Substitution<'a, 's> {
 #[derive(Default)]
 struct ImpactCache<'s> {
     by_subject: BTreeMap<&'s Subject, Rc<GrantedRules<'s>>>,
-    by_query: BTreeMap<Who, Rc<GrantedRules<'s>>>,
+    by_query: BTreeMap<SubjectQuery, Rc<GrantedRules<'s>>>,
     by_bound_subjects: BTreeMap<BoundSubjects, Rc<GrantedRules<'s>>>,
 }
 
@@ -292,7 +292,7 @@ impl<'a, 's> Substitution<'a, 's> {
             if !differs(&bare, &holding) {
                 return false;
             }
-            let who = Who::from_subject(subject);
+            let who = SubjectQuery::from_subject(subject);
             let mut behind = self.base.principals_of(subject).peekable();
             // Where an entry stands behind a name, the principal says it.
             let own = behind.peek().is_none() || needs_no_entry(&who);
@@ -324,7 +324,7 @@ impl<'a, 's> Substitution<'a, 's> {
         (admission, holding)
     }
 
-    fn grants_of_query(&self, who: &Who, admission: &Authentication) -> Rc<GrantedRules<'s>> {
+    fn grants_of_query(&self, who: &SubjectQuery, admission: &Authentication) -> Rc<GrantedRules<'s>> {
         if let Some(known) = self.cache.borrow().by_query.get(who) {
             return Rc::clone(known);
         }

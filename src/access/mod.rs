@@ -36,14 +36,16 @@ pub(crate) use diff::{SubjectDiff, diff_access};
 pub(crate) use effective_permissions::GrantedRequests;
 pub(crate) use escalation::{EscalationPath, all_escalation_paths, escalation_paths};
 pub(crate) use iam_identity::IamIdentity;
-pub(crate) use identity::{AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SubjectQueryError, Who};
+pub(crate) use identity::{
+    AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SubjectQuery, SubjectQueryError,
+};
 pub(crate) use identity_mapping::{EntryRef, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;
 pub(crate) use principals::MappedPrincipal;
 pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};
 pub(crate) use repair::lost_repair_permissions;
 pub(crate) use request::{ObjectRequest, Request};
-pub(crate) use request_set::{RequestSet, RequestSetExcept, Requests, StringSet};
+pub(crate) use request_set::{RequestSet, RequestSetData, RequestSetExcept, StringSet};
 pub(crate) use rule_coverage::uncovered;
 pub(crate) use rule_match::{RuleMismatch, rule_allows};
 pub(crate) use template::{RenderedName, is_session_name_char};

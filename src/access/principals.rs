@@ -6,14 +6,14 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::identity::{Authentication, Identity, Who};
+use super::identity::{Authentication, Identity, SubjectQuery};
 use super::identity_mapping::IdentityMapping;
 use crate::state::rbac::Subject;
 
 /// A principal of aws-auth and what it is to the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MappedPrincipal {
-    pub(crate) subject: Who,
+    pub(crate) subject: SubjectQuery,
     pub(crate) authentication: Authentication,
 }
 
@@ -35,9 +35,11 @@ pub(super) struct PrincipalIndex {
 impl PrincipalIndex {
     pub(super) fn new(mapping: &IdentityMapping) -> Self {
         let callers = mapping.iam_identities().into_iter();
-        let callers = callers.map(|(key, caller)| (PrincipalKey::IamIdentity(key.to_owned()), Who::Arn(caller)));
-        let accounts =
-            mapping.account_ids().map(|id| (PrincipalKey::Account(id.to_owned()), Who::Account(id.to_owned())));
+        let callers =
+            callers.map(|(key, caller)| (PrincipalKey::IamIdentity(key.to_owned()), SubjectQuery::Arn(caller)));
+        let accounts = mapping
+            .account_ids()
+            .map(|id| (PrincipalKey::Account(id.to_owned()), SubjectQuery::Account(id.to_owned())));
         let principal = |(key, who)| {
             (key, Rc::new(MappedPrincipal { authentication: Authentication::for_query(&who, mapping), subject: who }))
         };

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::access_view::AccessView;
 use super::iam_identity::{IamIdentity, SessionName};
-use super::identity::{Authentication, Identity, Who};
+use super::identity::{Authentication, Identity, SubjectQuery};
 use super::identity_mapping::EntryRef;
 use super::request::{ObjectRequest, Request};
 use crate::diagnostic::closest_match;
@@ -27,7 +27,7 @@ pub(crate) enum QueryLint {
     #[error("the namespace `{word}` does not exist")]
     UnknownNamespace { word: String, nearest: Option<String> },
     #[error("no entry of aws-auth and no binding names {subject}")]
-    UnknownSubject { subject: Who, nearest: Option<String> },
+    UnknownSubject { subject: SubjectQuery, nearest: Option<String> },
     #[error("no entry of aws-auth names `{typed}`: that of `{entry}` answers for it")]
     OtherSpelling { typed: String, entry: String },
 }
@@ -114,7 +114,7 @@ const MORE_RESOURCES: [(&str, &str); 5] = [
 ];
 
 /// What is odd about a question.
-pub(crate) fn lint_query(access: &AccessView<'_>, who: Option<&Who>, request: &Request) -> Vec<QueryLint> {
+pub(crate) fn lint_query(access: &AccessView<'_>, who: Option<&SubjectQuery>, request: &Request) -> Vec<QueryLint> {
     let mut doubts: Vec<QueryLint> = who.and_then(|who| lint_subject_name(access, who)).into_iter().collect();
     let known = KnownNames::new(access);
     match request {
@@ -138,7 +138,7 @@ pub(crate) fn lint_query(access: &AccessView<'_>, who: Option<&Who>, request: &R
 
 impl AccessView<'_> {
     /// Whether anybody of whom the state knows is meant.
-    pub(crate) fn lint_subject(&self, who: &Who) -> Option<QueryLint> {
+    pub(crate) fn lint_subject(&self, who: &SubjectQuery) -> Option<QueryLint> {
         lint_subject_name(self, who)
     }
 }
@@ -165,8 +165,8 @@ fn lint_verb(word: &str, known: BTreeSet<&str>) -> Option<QueryLint> {
     Some(QueryLint::UnknownVerb { word: word.to_owned(), nearest })
 }
 
-fn lint_subject_name(access: &AccessView<'_>, who: &Who) -> Option<QueryLint> {
-    if let Who::Arn(_) | Who::Account(_) = who {
+fn lint_subject_name(access: &AccessView<'_>, who: &SubjectQuery) -> Option<QueryLint> {
+    if let SubjectQuery::Arn(_) | SubjectQuery::Account(_) = who {
         // Who has no entry is told so by the answer itself.
         return None;
     }
@@ -237,7 +237,7 @@ mod tests {
         let mut state = State::default();
         state.namespaces.insert("team".to_owned(), std::collections::BTreeMap::new());
         let access = AccessView::new(&state, Aggregation::AsStored);
-        let who = who.map(|text| Who::parse(text).unwrap());
+        let who = who.map(|text| SubjectQuery::parse(text).unwrap());
         let found = lint_query(&access, who.as_ref(), request);
         found.iter().map(|doubt| format!("{doubt}; {}", doubt.hint().unwrap_or_default())).collect()
     }

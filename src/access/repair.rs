@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::access_view::AccessView;
 use super::diff::{PermissionDiff, diff_authentications};
 use super::escalation_rules::{RequiredAccess, RequiredScope};
-use super::identity::{Authentication, Identity, IdentitySource, Who};
+use super::identity::{Authentication, Identity, IdentitySource, SubjectQuery};
 use super::request::Request;
 use super::request_set::{RequestSet, RequestSetExcept};
 use super::template::RenderedName;
@@ -51,7 +51,7 @@ impl<'s> AccessView<'s> {
     }
 
     /// Whether somebody can surely write aws-auth and bind roles to anybody, and so repair everybody's access.
-    pub(crate) fn can_repair_access(&self, who: &Who) -> bool {
+    pub(crate) fn can_repair_access(&self, who: &SubjectQuery) -> bool {
         let admission = self.authenticate(who);
         let identities: Vec<&Identity> = admission.identities().collect();
         let fails = matches!(&admission, Authentication::Ambiguous(logins) if logins.iter().any(Result::is_err));

@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use super::{MAX_CONCURRENT_WRITES, expected_version};
 use crate::access::Identity;
-use crate::cluster::{Caller, ClusterError, WriteCluster};
+use crate::cluster::{ClusterError, UserInfo, WriteCluster};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::{Plan, Step};
 use crate::state::State;
 use crate::state::object::{RawBinding, RawSubject, deserialize_object};
-use crate::state::write::{Precondition, Write, WriteError};
+use crate::state::write::{Precondition, WriteError, WriteRequest};
 
 /// Writes judged before an apply. A first apply to a large cluster has thousands, mostly alike; judging each would
 /// double its time.
@@ -39,7 +39,7 @@ pub(crate) async fn dry_run<C: WriteCluster>(
     plan: &Plan,
     cluster: &C,
     live: &State,
-    caller: Option<&Caller>,
+    caller: Option<&UserInfo>,
     most: usize,
 ) -> DryRunResult {
     let ground = DryRunContext::for_plan(plan, live, caller);
@@ -88,18 +88,19 @@ struct DryRunContext {
 }
 
 impl DryRunContext {
-    fn for_plan(plan: &Plan, live: &State, caller: Option<&Caller>) -> Self {
+    fn for_plan(plan: &Plan, live: &State, caller: Option<&UserInfo>) -> Self {
         let is_role = |kind| matches!(kind, ObjectKind::ClusterRole | ObjectKind::Role);
-        let written = plan.steps.iter().filter(|step| is_role(step.object.kind()) && step.write != Write::Delete);
+        let written =
+            plan.steps.iter().filter(|step| is_role(step.object.kind()) && step.write != WriteRequest::Delete);
         let roles = written.map(|step| step.object.clone()).collect();
         let caller_gains = caller.and_then(|caller| {
             let caller = Identity::from_user_info(&caller.username, &caller.groups);
             let own = caller_roles(live, &caller);
             plan.steps.iter().position(|step| match &step.write {
-                Write::Create(body) | Write::Patch(body) => {
+                WriteRequest::Create(body) | WriteRequest::Patch(body) => {
                     has_subject(&step.object, body, &caller) || own.contains(&step.object)
                 }
-                Write::Delete => false,
+                WriteRequest::Delete => false,
             })
         });
         let mut objects = BTreeSet::new();
@@ -130,7 +131,7 @@ impl DryRunContext {
             }
             ClusterError::Rejected { refusal: WriteError::NotFound, .. } => {
                 let binds = matches!(step.object.kind(), ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding)
-                    && matches!(step.write, Write::Create(_));
+                    && matches!(step.write, WriteRequest::Create(_));
                 (binds, binds)
             }
             // A webhook that cannot judge without acting has judged nothing.
@@ -159,16 +160,16 @@ impl DryRunContext {
     /// The role that a binding gives; a patch does not say it, and then any written role may be it.
     fn bound_role(&self, step: &Step) -> Option<ObjectKey> {
         match &step.write {
-            Write::Create(body) => {
+            WriteRequest::Create(body) => {
                 let binding = deserialize_object::<RawBinding>(body).ok()?.into_binding().ok()?;
                 binding.role_ref.role_key(&step.object)
             }
-            Write::Patch(_)
+            WriteRequest::Patch(_)
                 if matches!(step.object.kind(), ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding) =>
             {
                 self.written_roles.first().cloned()
             }
-            Write::Patch(_) | Write::Delete => None,
+            WriteRequest::Patch(_) | WriteRequest::Delete => None,
         }
     }
 }

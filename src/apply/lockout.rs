@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::access::Request;
-use crate::cluster::{Caller, CallerCheck, ClusterError, CredentialFreshness, WriteCluster, WriteOutcome};
+use crate::cluster::{CallerCheck, ClusterError, CredentialFreshness, UserInfo, WriteCluster, WriteOutcome};
 use crate::names::ObjectKey;
 use crate::plan::{Plan, Step};
 use crate::state::rbac::RBAC_GROUP;
@@ -47,7 +47,7 @@ impl AwsAuthBaseline {
     pub(crate) async fn for_plan<C: WriteCluster>(
         plan: &Plan,
         cluster: &C,
-        renamed: impl FnOnce(&Caller) -> Vec<String>,
+        renamed: impl FnOnce(&UserInfo) -> Vec<String>,
     ) -> Result<Self, ClusterError> {
         let needs = required_requests(plan);
         let standing = cluster.check_caller(CredentialFreshness::Current, &needs).await?;

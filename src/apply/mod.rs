@@ -20,7 +20,7 @@ use polling::{ExpectedAnswer, RetrySchedule, wait_for_answers};
 
 use crate::cluster::{ClusterError, WriteCluster, WriteOutcome};
 use crate::names::ObjectKey;
-use crate::plan::{Await, Plan, Step};
+use crate::plan::{AccessProbe, Plan, Step};
 use crate::state::write::{ObjectVersion, Precondition, ResolvedPrecondition};
 
 /// Writes in flight within one stage. API priority and fairness gives a client more than this without waiting.
@@ -67,7 +67,7 @@ impl ApplyHooks<'_> {
         cluster: &C,
     ) -> Vec<(usize, StepError)> {
         let steps: Vec<&Step> = stage.iter().map(|(_, step)| *step).collect();
-        let asked: Vec<(usize, &Await)> =
+        let asked: Vec<(usize, &AccessProbe)> =
             stage.iter().flat_map(|(number, step)| step.awaits.iter().map(|asked| (*number, asked))).collect();
         let wanted: Vec<ExpectedAnswer<'_>> =
             asked.iter().map(|(_, asked)| ExpectedAnswer { probe: asked, allowed: true, next_steps: &steps }).collect();

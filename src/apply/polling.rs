@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::MAX_CONCURRENT_WRITES;
 use crate::cluster::{ClusterError, WriteCluster};
-use crate::plan::{Await, Step};
+use crate::plan::{AccessProbe, Step};
 
 /// How long an answer is waited for, and how long before the second look.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +44,7 @@ const MAX_MASKED_DELAY: Duration = Duration::from_millis(50);
 /// A question and how it must be answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExpectedAnswer<'a> {
-    pub(crate) probe: &'a Await,
+    pub(crate) probe: &'a AccessProbe,
     pub(crate) allowed: bool,
     /// A yes does not count that comes by what these take away.
     pub(crate) next_steps: &'a [&'a Step],

@@ -8,7 +8,7 @@ use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
 use super::question::{answer_warnings, lint_warning, observe_clusters, print_warnings, state_warnings};
-use crate::access::{AccessDecision, Who};
+use crate::access::{AccessDecision, SubjectQuery};
 use crate::diagnostic::SourceMap;
 use crate::render::access_report;
 use crate::render::json::{self, FORMAT_VERSION};
@@ -20,7 +20,7 @@ pub(crate) async fn run(args: &AccessArgs, world: &mut Env) -> Result<Exit, Comm
     for asked in &all {
         let access = asked.access_view();
         let mut found = state_warnings(&access);
-        let everybody: Vec<Who> = match &args.subject {
+        let everybody: Vec<SubjectQuery> = match &args.subject {
             Some(text) => {
                 let who = asked.parse_subject(text)?;
                 found.extend(access.lint_subject(&who).map(|doubt| lint_warning(&doubt)));
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: &AccessArgs, world: &mut Env) -> Result<Exit, Comm
             }
         };
         print_warnings(&found, world);
-        let (shown, hidden): (Vec<Who>, Vec<Who>) = everybody
+        let (shown, hidden): (Vec<SubjectQuery>, Vec<SubjectQuery>) = everybody
             .into_iter()
             .partition(|who| args.full || args.subject.is_some() || !access_report::is_system_subject(who));
         let rows = access_report::build_rows(&access, shown, &asked.policy_index);

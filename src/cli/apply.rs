@@ -11,7 +11,7 @@ use super::missing_permissions;
 use super::refusals::{print_access_windows, print_diagnostics, print_refusals};
 use super::saved_plan;
 use crate::diagnostic::{Diagnostic, Severity, SourceMap};
-use crate::guard::Allowance;
+use crate::guard::AllowFlag;
 use crate::render::plan_text;
 use crate::render::text_util::pluralize;
 
@@ -41,7 +41,7 @@ pub(crate) async fn run(args: &ApplyArgs, world: &mut Env) -> Result<Exit, Comma
 pub(crate) struct ApplyOptions<'a> {
     pub(crate) approval: Approval<'a>,
     /// What the command line says yes to.
-    pub(crate) allow_flags: &'a [Allowance],
+    pub(crate) allow_flags: &'a [AllowFlag],
     pub(crate) flags: &'a ApplyFlags,
 }
 

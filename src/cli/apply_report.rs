@@ -11,7 +11,7 @@ use crate::cluster::WriteOutcome;
 use crate::diagnostic::Diagnostic;
 use crate::plan::Step;
 use crate::state::undo::strip_server_fields;
-use crate::state::write::Write;
+use crate::state::write::WriteRequest;
 use crate::yaml::to_yaml;
 
 /// Steps named one by one; the others are counted.
@@ -26,9 +26,9 @@ pub(super) fn describe_outcome(step: &Step, written: &WriteOutcome) -> String {
         (WriteOutcome::Terminating(names), _) => {
             format!("deleting {object}: it still grants until its finalizers end: {}", names.join(", "))
         }
-        (_, Write::Create(_)) => format!("created {object}"),
-        (_, Write::Patch(_)) => format!("changed {object}"),
-        (_, Write::Delete) => format!("deleted {object}"),
+        (_, WriteRequest::Create(_)) => format!("created {object}"),
+        (_, WriteRequest::Patch(_)) => format!("changed {object}"),
+        (_, WriteRequest::Delete) => format!("deleted {object}"),
     }
 }
 

@@ -8,7 +8,7 @@ use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::{backup, guards, print_error, saved_plan};
-use crate::access::{AccessView, Aggregation, IamIdentity as Principal, Identity, Request, Who};
+use crate::access::{AccessView, Aggregation, IamIdentity as Principal, Identity, Request, SubjectQuery};
 use crate::apply::dry_run::{DryRunResult, MAX_DRY_RUN_WRITES, dry_run};
 use crate::apply::lock::{self, ApplyLock, LockAttempt};
 use crate::apply::lockout::{AwsAuthBaseline, PROBE_DELAYS};
@@ -16,11 +16,11 @@ use crate::apply::polling::PROBE_SCHEDULE;
 use crate::apply::verification::{self, MAX_CHECKS, Verification};
 use crate::apply::{ApplyHooks, apply};
 use crate::cluster::any::AnyCluster;
-use crate::cluster::{Caller, ClusterError, ReadCluster as _, WriteCluster as _};
+use crate::cluster::{ClusterError, ReadCluster as _, UserInfo, WriteCluster as _};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::guard;
 use crate::names::ObjectKey;
-use crate::plan::{AccessComparison, Fate, Plan, PostApplyCheck, Target};
+use crate::plan::{AccessComparison, ChangeTarget, DiffOp, Plan, PostApplyCheck};
 use crate::render::text_util::pluralize;
 use crate::state::State;
 
@@ -145,7 +145,7 @@ async fn prepare<'a>(
 async fn run_prechecks(
     one: &ClusterPlan,
     way: &ApplyOptions<'_>,
-    caller: Option<&Caller>,
+    caller: Option<&UserInfo>,
     world: &mut Env,
 ) -> Result<(Option<AwsAuthBaseline>, Vec<PostApplyCheck>), CommandError> {
     let ClusterPlan { cluster, plan, label, .. } = one;
@@ -192,12 +192,12 @@ async fn run_prechecks(
 }
 
 /// The names by which the plan's own aws-auth lets the caller in.
-fn usernames_after(after: &State, caller: &Caller) -> Vec<String> {
+fn usernames_after(after: &State, caller: &UserInfo) -> Vec<String> {
     let Some(arn) = caller.arn().and_then(|arn| Principal::parse(arn).ok()) else {
         return Vec::new();
     };
     let after = State { aws_auth: after.aws_auth.clone(), ..State::default() };
-    let admission = AccessView::new(&after, Aggregation::Reconciled).authenticate(&Who::Arn(arn));
+    let admission = AccessView::new(&after, Aggregation::Reconciled).authenticate(&SubjectQuery::Arn(arn));
     let name = |identity: &Identity| Some(identity.username.as_ref()?.as_literal()?.to_owned());
     admission.identities().filter_map(name).collect()
 }
@@ -205,7 +205,7 @@ fn usernames_after(after: &State, caller: &Caller) -> Vec<String> {
 async fn acquire_lock(
     one: &ClusterPlan,
     namespace: &str,
-    caller: Option<&Caller>,
+    caller: Option<&UserInfo>,
     world: &mut Env,
 ) -> Result<Option<ApplyLock>, CommandError> {
     let Some(leases) = one.cluster.lease_client(namespace) else {
@@ -232,7 +232,7 @@ async fn acquire_lock(
 }
 
 /// A name that tells people who applies, and no other run has.
-fn lease_holder(caller: Option<&Caller>, world: &Env) -> String {
+fn lease_holder(caller: Option<&UserInfo>, world: &Env) -> String {
     let name = caller.map_or("rolecall", |caller| caller.username.as_str());
     let host = world.vars.get("HOSTNAME").filter(|host| !host.is_empty());
     let host = host.map(|host| format!(" on {host}")).unwrap_or_default();
@@ -307,9 +307,9 @@ async fn apply_one(ready: &PreparedApply<'_>, world: &mut Env) -> Result<(), Com
 }
 
 fn removes_entry_fields(plan: &Plan) -> bool {
-    let entries = plan.changes.iter().filter(|change| matches!(change.target, Target::Entry { .. }));
+    let entries = plan.changes.iter().filter(|change| matches!(change.target, ChangeTarget::Entry { .. }));
     let mut items = entries.flat_map(|change| &change.fields).flat_map(|field| &field.items);
-    items.any(|item| item.fate == Fate::Removed)
+    items.any(|item| item.fate == DiffOp::Removed)
 }
 
 /// Asks whether what the plan promised holds.

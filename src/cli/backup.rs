@@ -29,7 +29,7 @@ const MAX_CONCURRENT_READS: usize = 16;
 /// The document beside the objects.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct Note {
+pub(super) struct BackupHeader {
     pub(super) policy: String,
     pub(super) cluster: String,
     pub(super) name: Option<String>,
@@ -64,7 +64,7 @@ pub(super) async fn write_backup(one: &ClusterPlan, folder: &Path, world: &mut E
         };
         documents.push(to_yaml(&object));
     }
-    let note = Note {
+    let note = BackupHeader {
         policy: one.plan.policy.clone(),
         cluster: one.label.clone(),
         name: one.cluster_name.clone(),

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::access::{AccessView, Aggregation, Request, Who, diff_access};
+use crate::access::{AccessView, Aggregation, Request, SubjectQuery, diff_access};
 use crate::cluster::ReadCluster as _;
 use crate::cluster::snapshot::SnapshotCluster;
 use crate::state::State;
@@ -38,7 +38,7 @@ impl<'s> BenchQueries<'s> {
     /// By how many ways somebody may do something.
     pub fn can(&self, who: &str, verb: &str, group: &str, resource: &str, namespace: &str) -> usize {
         let request = Request::object(verb, group, resource).in_namespace(namespace);
-        Who::parse(who).map_or(0, |who| self.0.can(&who, &request).granted_by.len())
+        SubjectQuery::parse(who).map_or(0, |who| self.0.can(&who, &request).granted_by.len())
     }
 
     /// How many may do something.

@@ -13,7 +13,7 @@ use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::ContextSelector;
 use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, Allowance, ClusterFacts, GuardReport, Refusal};
+use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation};
 use crate::permissions::MissingPermission;
 use crate::plan::{self, AccessComparison, Plan};
 use crate::policy::{PolicyIndex, prescan_clusters};
@@ -32,7 +32,7 @@ pub(crate) struct ClusterPlan {
     /// Whom the policy calls by name, and where it says what is in the cluster.
     pub(crate) policy_index: PolicyIndex,
     /// Why the plan must not be carried out.
-    pub(crate) violations: Vec<Refusal>,
+    pub(crate) violations: Vec<InvariantViolation>,
     pub(crate) facts: ClusterFacts,
     /// What the caller may not do of it.
     pub(crate) missing_permissions: Vec<MissingPermission>,
@@ -49,7 +49,7 @@ impl ClusterPlan {
         known: PolicyIndex,
         sides: &AccessComparison<'_>,
         seen: ClusterFacts,
-        allow: &[Allowance],
+        allow: &[AllowFlag],
     ) -> Result<Self, CommandError> {
         let ConnectedCluster { label, cluster } = opened;
         let verdict = guard::evaluate_guards(&plan, sides, &seen, allow);
@@ -160,7 +160,7 @@ type ObservedTarget = Result<(ConnectedCluster, State, ClusterFacts), ClusterErr
 pub(crate) async fn plan_targets(
     scope: &TargetArgs,
     depth: PlanDepth,
-    allow: &[Allowance],
+    allow: &[AllowFlag],
     world: &mut Env,
 ) -> Result<PlanSet, CommandError> {
     let texts = read_policy(scope.policy.as_deref(), world)?;
@@ -240,7 +240,7 @@ fn plan_target(
     loaded: &LoadedPolicy,
     target: &TargetCluster,
     answered: ObservedTarget,
-    (depth, allow): (PlanDepth, &[Allowance]),
+    (depth, allow): (PlanDepth, &[AllowFlag]),
     now: jiff::Timestamp,
 ) -> Result<ClusterPlan, CommandError> {
     let (opened, state, seen) = answered?;

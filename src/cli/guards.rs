@@ -3,11 +3,11 @@
 use super::command_error::CommandError;
 use crate::cluster::ReadCluster;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, Allowance, ClusterFacts, Danger, GuardReport, Observed, Refusal};
+use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation, Observed, Risk};
 
 /// What the command line says yes to.
-pub(crate) fn parse_allow_flags(typed: &[String]) -> Result<Vec<Allowance>, CommandError> {
-    let (good, bad): (Vec<_>, Vec<_>) = typed.iter().map(|text| Allowance::parse(text)).partition(Result::is_ok);
+pub(crate) fn parse_allow_flags(typed: &[String]) -> Result<Vec<AllowFlag>, CommandError> {
+    let (good, bad): (Vec<_>, Vec<_>) = typed.iter().map(|text| AllowFlag::parse(text)).partition(Result::is_ok);
     let bad: Vec<Diagnostic> = bad
         .into_iter()
         .filter_map(Result::err)
@@ -37,11 +37,11 @@ pub(crate) async fn observe_facts(cluster: &impl ReadCluster) -> ClusterFacts {
 }
 
 /// A cluster that moved into a danger between the plan and its first write.
-pub(crate) fn late_refusal(label: &str, verdict: &GuardReport, refusals: &[Refusal]) -> CommandError {
-    let dangers = verdict.refused.iter().map(Danger::to_error);
+pub(crate) fn late_refusal(label: &str, verdict: &GuardReport, refusals: &[InvariantViolation]) -> CommandError {
+    let dangers = verdict.refused.iter().map(Risk::to_error);
     let found: Vec<Diagnostic> = refusals
         .iter()
-        .map(Refusal::to_diagnostic)
+        .map(InvariantViolation::to_diagnostic)
         .chain(dangers)
         .map(|mut error| {
             error.message = format!("{label}: {}", error.message);

@@ -11,7 +11,7 @@ use super::missing_permissions::{denied_requests, describe_missing_permission};
 use super::policy_files::{LoadedPolicy, find_policy, load_policy};
 use super::print_json;
 use super::target::{ConnectedCluster, TargetCluster, resolve_targets};
-use crate::access::Who;
+use crate::access::SubjectQuery;
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::Diagnostic;
 use crate::names::path_segment_error;
@@ -90,11 +90,11 @@ fn roles_for_apply(
 }
 
 fn parse_subject(text: &str) -> Result<Subject, CommandError> {
-    Ok(match Who::parse(text) {
-        Ok(Who::Group(name)) => Subject::Group(name),
-        Ok(Who::User(name)) => Subject::User(name),
-        Ok(Who::ServiceAccount { namespace, name }) => Subject::ServiceAccount { namespace, name },
-        Ok(Who::Arn(_) | Who::Account(_)) | Err(_) => {
+    Ok(match SubjectQuery::parse(text) {
+        Ok(SubjectQuery::Group(name)) => Subject::Group(name),
+        Ok(SubjectQuery::User(name)) => Subject::User(name),
+        Ok(SubjectQuery::ServiceAccount { namespace, name }) => Subject::ServiceAccount { namespace, name },
+        Ok(SubjectQuery::Arn(_) | SubjectQuery::Account(_)) | Err(_) => {
             let error = Diagnostic::error(format!("`--subject {text}` is none that a binding can name"));
             return Err(CommandError::from_diagnostic(
                 error.with_help("write group:NAME, user:NAME or sa:NAMESPACE/NAME"),

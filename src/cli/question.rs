@@ -7,8 +7,8 @@ use super::env::Env;
 use super::policy_files::{LoadedPolicy, find_policy, load_policy};
 use super::target::{TargetCluster, resolve_targets};
 use crate::access::{
-    AccessDecision, AccessView, Aggregation, Authentication, DenialReason, Identity, QueryLint, Request,
-    SubjectQueryError, Who, aggregation_cycles, lint_query, lint_spelling,
+    AccessDecision, AccessView, Aggregation, Authentication, DenialReason, Identity, QueryLint, Request, SubjectQuery,
+    SubjectQueryError, aggregation_cycles, lint_query, lint_spelling,
 };
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::{Diagnostic, SourceMap, closest_match};
@@ -90,11 +90,11 @@ impl QuestionTarget {
     }
 
     /// Whom a SUBJECT of the command line means.
-    pub(crate) fn parse_subject(&self, text: &str) -> Result<Who, CommandError> {
+    pub(crate) fn parse_subject(&self, text: &str) -> Result<SubjectQuery, CommandError> {
         if let Some(who) = self.policy_index.principal(text) {
             return Ok(who.clone());
         }
-        Who::parse(text).map_err(|fault| {
+        SubjectQuery::parse(text).map_err(|fault| {
             let error = Diagnostic::error(match &fault {
                 SubjectQueryError::Unknown(_) => fault.to_string(),
                 SubjectQueryError::Arn(_) | SubjectQueryError::ServiceAccount => format!("`{text}` is nobody: {fault}"),
@@ -135,7 +135,11 @@ pub(crate) fn parse_request(verb: &str, resource: &str, on: &RequestScopeArgs) -
 }
 
 /// Says what may make the answer another one than was meant.
-pub(crate) fn request_warnings(access: &AccessView<'_>, who: Option<&Who>, request: &Request) -> Vec<Diagnostic> {
+pub(crate) fn request_warnings(
+    access: &AccessView<'_>,
+    who: Option<&SubjectQuery>,
+    request: &Request,
+) -> Vec<Diagnostic> {
     lint_query(access, who, request).iter().map(lint_warning).chain(state_warnings(access)).collect()
 }
 
@@ -157,7 +161,7 @@ pub(crate) fn state_warnings(access: &AccessView<'_>) -> Vec<Diagnostic> {
 pub(crate) fn answer_warnings(
     asked: &QuestionTarget,
     typed: &str,
-    who: &Who,
+    who: &SubjectQuery,
     admission: &Authentication,
     verdict: AccessDecision,
 ) -> Vec<Diagnostic> {

@@ -3,24 +3,23 @@
 use super::cluster_plan::ClusterPlan;
 use super::env::Env;
 use crate::diagnostic::{Diagnostic, SourceMap};
-use crate::guard::{Allowance, Danger, Refusal};
+use crate::guard::{AllowFlag, InvariantViolation, Risk};
 use crate::render::diagnostics;
 use crate::render::text_util::pluralize;
 
 /// Says what is refused, and whether anything is.
 pub(crate) fn print_refusals(
     planned: &[ClusterPlan],
-    allow: &[Allowance],
+    allow: &[AllowFlag],
     sources: &SourceMap,
     world: &mut Env,
 ) -> bool {
     let several = planned.len() > 1;
     let mut found = Vec::new();
     for one in planned {
-        let refusals = one.violations.iter().map(Refusal::to_diagnostic);
+        let refusals = one.violations.iter().map(InvariantViolation::to_diagnostic);
         let verdict = &one.guard_report;
-        let dangers =
-            verdict.allowed.iter().map(Danger::to_warning).chain(verdict.refused.iter().map(Danger::to_error));
+        let dangers = verdict.allowed.iter().map(Risk::to_warning).chain(verdict.refused.iter().map(Risk::to_error));
         found.extend(refusals.chain(dangers).map(|mut error| {
             if several {
                 error.message = format!("{}: {}", one.label, error.message);

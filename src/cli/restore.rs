@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::apply::{ApplyOptions as Manner, Approval, approve_and_apply};
 use super::args::{ConnectionArgs, RestoreArgs};
-use super::backup::{BACKUP_API_VERSION, BACKUP_KIND, Note, is_backed_up, read_objects};
+use super::backup::{BACKUP_API_VERSION, BACKUP_KIND, BackupHeader, is_backed_up, read_objects};
 use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::{observe_facts, parse_allow_flags};
-use super::saved_plan::{Reached, to_connection};
+use super::saved_plan::{SavedConnection, to_connection};
 use super::target::{ClusterConnection, TargetCluster};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::ContextSelector;
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: &RestoreArgs, world: &mut Env) -> Result<Exit, Com
             ClusterConnection::Snapshot { files: vec![world.cwd.join(file)], display_name: file.clone() }
         }
         (None, None) => to_connection(
-            serde_json::from_value::<Reached>(note.reached_by.clone())
+            serde_json::from_value::<SavedConnection>(note.reached_by.clone())
                 .map_err(|error| invalid_backup(args, &format!("reached-by: {error}")))?,
         ),
     };
@@ -90,14 +90,14 @@ fn invalid_backup(args: &RestoreArgs, why: &str) -> CommandError {
     )
 }
 
-fn read_backup(args: &RestoreArgs, world: &Env) -> Result<(Note, BTreeMap<ObjectKey, Value>), CommandError> {
+fn read_backup(args: &RestoreArgs, world: &Env) -> Result<(BackupHeader, BTreeMap<ObjectKey, Value>), CommandError> {
     let text = std::fs::read_to_string(world.cwd.join(&args.file)).map_err(|error| {
         CommandError::from_diagnostic(Diagnostic::error(format!("{} cannot be read: {error}", args.file.display())))
     })?;
     let fault = |why: &str| invalid_backup(args, why);
     let documents =
         yaml::parse_documents(&text).map_err(|error| fault(&format!("line {}: {}", error.line, error.message)))?;
-    let mut note: Option<Note> = None;
+    let mut note: Option<BackupHeader> = None;
     let mut objects = BTreeMap::new();
     for document in documents {
         let value = document.to_json().map_err(|error| fault(&format!("line {}: {}", error.line, error.message)))?;

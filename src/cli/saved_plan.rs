@@ -17,7 +17,7 @@ use super::write_file_atomically;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::ContextSelector;
 use crate::diagnostic::Diagnostic;
-use crate::guard::Allowance;
+use crate::guard::AllowFlag;
 use crate::plan::{AccessComparison, Plan};
 use crate::policy::PolicyIndex;
 use crate::render::json::{FORMAT_VERSION, insert_key};
@@ -27,17 +27,17 @@ const MAX_LISTED: usize = 5;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct File {
-    plans: Vec<Saved>,
+struct SavedPlanFile {
+    plans: Vec<SavedPlan>,
     /// When it was applied.
     used: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Saved {
+struct SavedPlan {
     name: Option<String>,
-    reached_by: Reached,
+    reached_by: SavedConnection,
     digest: String,
     #[serde(default)]
     refusals: Vec<serde::de::IgnoredAny>,
@@ -47,7 +47,7 @@ struct Saved {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Reached {
+pub(crate) enum SavedConnection {
     CurrentContext(serde::de::IgnoredAny),
     Context(String),
     Eks { name: String, region: String, account: Option<String> },
@@ -58,7 +58,7 @@ pub(crate) enum Reached {
 pub(crate) async fn open_saved_plan(
     path: &Path,
     place: &ConnectionArgs,
-    allow: &[Allowance],
+    allow: &[AllowFlag],
     world: &Env,
 ) -> Result<Vec<ClusterPlan>, CommandError> {
     let mut out = Vec::new();
@@ -93,21 +93,21 @@ pub(crate) async fn open_saved_plan(
     if gone.is_empty() { Ok(out) } else { Err(gone.into()) }
 }
 
-pub(crate) fn to_connection(reached: Reached) -> ClusterConnection {
+pub(crate) fn to_connection(reached: SavedConnection) -> ClusterConnection {
     match reached {
-        Reached::CurrentContext(_) => ClusterConnection::Live(ContextSelector::Current),
-        Reached::Context(name) => ClusterConnection::Live(ContextSelector::Named(name)),
-        Reached::Eks { name, region, account } => {
+        SavedConnection::CurrentContext(_) => ClusterConnection::Live(ContextSelector::Current),
+        SavedConnection::Context(name) => ClusterConnection::Live(ContextSelector::Named(name)),
+        SavedConnection::Eks { name, region, account } => {
             ClusterConnection::Live(ContextSelector::Eks { name, region, account })
         }
-        Reached::Snapshot(files) => {
+        SavedConnection::Snapshot(files) => {
             let shown = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
             ClusterConnection::Snapshot { files, display_name: shown }
         }
     }
 }
 
-fn read_saved_plans(path: &Path, world: &Env) -> Result<Vec<Saved>, CommandError> {
+fn read_saved_plans(path: &Path, world: &Env) -> Result<Vec<SavedPlan>, CommandError> {
     let name = path.display();
     let fault =
         |why: String, hint: &str| CommandError::from_diagnostic(Diagnostic::error(why).with_help(hint.to_owned()));
@@ -122,7 +122,7 @@ fn read_saved_plans(path: &Path, world: &Env) -> Result<Vec<Saved>, CommandError
         let why = format!("{name} has the format version {found}, this rolecall reads {FORMAT_VERSION}");
         return Err(fault(why, again));
     }
-    let file: File =
+    let file: SavedPlanFile =
         serde_json::from_value(value).map_err(|error| fault(format!("{name} is not a saved plan: {error}"), again))?;
     if file.plans.iter().any(|saved| saved.plan.digest() != saved.digest) {
         let why = format!("{name} was changed after it was saved: its steps do not have the digest it states");

@@ -8,7 +8,7 @@ use super::policy_files::load_policy;
 use super::print_json;
 use super::refusals::print_diagnostics;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, Refusal};
+use crate::guard::{self, InvariantViolation};
 use crate::render::json;
 use crate::render::text_util::pluralize;
 
@@ -16,7 +16,7 @@ pub(crate) fn run(args: &ValidateArgs, world: &mut Env) -> Result<Exit, CommandE
     let loaded = load_policy(args.policy.as_deref(), world)?;
     let policy = &loaded.policy;
     let refusals = guard::check_invariants_statically(policy, world.now);
-    let refused: Vec<Diagnostic> = refusals.iter().map(Refusal::to_diagnostic).collect();
+    let refused: Vec<Diagnostic> = refusals.iter().map(InvariantViolation::to_diagnostic).collect();
     if !refused.is_empty() {
         print_diagnostics(&refused, &policy.sources, world);
         if args.format == OutputFormat::Json {

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
 use super::print_json;
 use super::target::resolve_targets;
-use crate::cluster::{Caller, ReadCluster as _};
+use crate::cluster::{ReadCluster as _, UserInfo};
 use crate::render::json::FORMAT_VERSION;
 use crate::render::text_util::escape_control;
 
@@ -41,9 +41,9 @@ pub(crate) async fn run(args: &WhoamiArgs, world: &mut Env) -> Result<Exit, Comm
     Ok(Exit::Success)
 }
 
-fn format_user(label: &str, caller: Option<&Caller>) -> String {
+fn format_user(label: &str, caller: Option<&UserInfo>) -> String {
     let label = escape_control(label);
-    let Some(Caller { username, groups, uid: _, extra }) = caller else {
+    let Some(UserInfo { username, groups, uid: _, extra }) = caller else {
         return format!("{label}\n  nobody: a snapshot has no caller\n");
     };
     let mut out = format!("{label}\n  username  {}\n", escape_control(username));

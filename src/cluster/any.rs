@@ -5,15 +5,15 @@ use serde_json::Value;
 use super::live::LiveCluster;
 use super::snapshot::SnapshotCluster;
 use super::{
-    AccessReviewStatus, Caller, CallerCheck, ClusterError, CredentialFreshness, LeaseClient, ReadCluster, WriteCluster,
-    WriteOutcome,
+    AccessReviewStatus, CallerCheck, ClusterError, CredentialFreshness, LeaseClient, ReadCluster, UserInfo,
+    WriteCluster, WriteOutcome,
 };
 use crate::access::Request;
 use crate::guard::NodeSample;
 use crate::names::ObjectKey;
-use crate::plan::Await;
+use crate::plan::AccessProbe;
 use crate::state::State;
-use crate::state::write::{ResolvedPrecondition, Write};
+use crate::state::write::{ResolvedPrecondition, WriteRequest};
 
 /// A live cluster or a snapshot.
 pub(crate) enum AnyCluster {
@@ -46,7 +46,7 @@ impl ReadCluster for AnyCluster {
         }
     }
 
-    async fn whoami(&self) -> Result<Option<Caller>, ClusterError> {
+    async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError> {
         match self {
             Self::Live(cluster) => cluster.whoami().await,
             Self::Snapshot(cluster) => cluster.whoami().await,
@@ -72,7 +72,7 @@ impl WriteCluster for AnyCluster {
     async fn write(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
         match self {
@@ -84,7 +84,7 @@ impl WriteCluster for AnyCluster {
     async fn dry_run(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<(), ClusterError> {
         match self {
@@ -100,7 +100,7 @@ impl WriteCluster for AnyCluster {
         }
     }
 
-    async fn review_access(&self, asked: &Await) -> Result<AccessReviewStatus, ClusterError> {
+    async fn review_access(&self, asked: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
         match self {
             Self::Live(cluster) => cluster.review_access(asked).await,
             Self::Snapshot(cluster) => cluster.review_access(asked).await,

@@ -12,7 +12,7 @@ use super::ClusterError;
 use super::api_client::{ApiClient, ApiRequest, ApiResponse};
 use super::live::{PATH_SEGMENT, response_error};
 use crate::state::object_meta::FIELD_MANAGER;
-use crate::state::write::{ObjectVersion, ResolvedPrecondition, Write};
+use crate::state::write::{ObjectVersion, ResolvedPrecondition, WriteRequest};
 
 const LEASE_NAME: &str = "rolecall";
 
@@ -119,7 +119,8 @@ impl LeaseClient {
     }
 
     async fn patch(&self, found: &Lease, spec: Value) -> Result<Lease, ClusterError> {
-        let body = Write::Patch(json!({ "spec": spec })).body(&ResolvedPrecondition::Version(found.version.clone()));
+        let body =
+            WriteRequest::Patch(json!({ "spec": spec })).body(&ResolvedPrecondition::Version(found.version.clone()));
         let path = format!("{}/{LEASE_NAME}", self.collection_path());
         let answer = self.send("PATCH", "patch", &path, Some(&body)).await?;
         self.parse_response("patch", &answer)

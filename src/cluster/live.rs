@@ -10,18 +10,20 @@ use super::api_client::{ApiClient, ApiRequest, ApiResponse};
 use super::list::{list_all, to_snapshot_object};
 use super::review::CredentialFreshness;
 use super::{
-    AccessReviewStatus, Caller, CallerCheck, ClusterError, LeaseClient, ReadCluster, WriteCluster, WriteOutcome,
+    AccessReviewStatus, CallerCheck, ClusterError, LeaseClient, ReadCluster, UserInfo, WriteCluster, WriteOutcome,
     review, terminating_outcome,
 };
 use crate::access::Request;
 use crate::guard::NodeSample;
 use crate::names::{ObjectKey, ObjectKind};
-use crate::plan::Await;
+use crate::plan::AccessProbe;
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::{Binding, ObjectError, RawBinding, RawNamespace, RawRole, Role};
 use crate::state::object_meta::{FIELD_MANAGER, ObjectMeta};
-use crate::state::write::{ObjectVersion, ResolvedPrecondition, Write, WriteError, apply_merge_patch, prune_empty};
+use crate::state::write::{
+    ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, apply_merge_patch, prune_empty,
+};
 
 /// Names of RBAC objects may hold blanks, colons and more.
 pub(super) const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -116,7 +118,7 @@ impl LiveCluster {
     async fn find_earlier_outcome(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<Option<WriteOutcome>, ClusterError> {
         let now = self.get(key).await?;
@@ -127,26 +129,26 @@ impl LiveCluster {
             ResolvedPrecondition::Version(_) | ResolvedPrecondition::Absent => true,
         };
         Ok(match (write, now) {
-            (Write::Create(body) | Write::Patch(body), Some(object)) if same_object(&object) => {
+            (WriteRequest::Create(body) | WriteRequest::Patch(body), Some(object)) if same_object(&object) => {
                 let mut with = object.clone();
                 apply_merge_patch(&mut with, body);
                 (prune_empty(&with) == prune_empty(&object))
                     .then(|| WriteOutcome::Stored(ObjectVersion::from_object(&object)))
             }
-            (Write::Delete, None) => Some(WriteOutcome::Deleted),
-            (Write::Delete, Some(object)) if same_object(&object) => terminating_outcome(&object),
-            (Write::Create(_) | Write::Patch(_) | Write::Delete, _) => None,
+            (WriteRequest::Delete, None) => Some(WriteOutcome::Deleted),
+            (WriteRequest::Delete, Some(object)) if same_object(&object) => terminating_outcome(&object),
+            (WriteRequest::Create(_) | WriteRequest::Patch(_) | WriteRequest::Delete, _) => None,
         })
     }
 }
 
 /// Method, verb and path of a write.
-fn method_and_path(key: &ObjectKey, write: &Write) -> (&'static str, String) {
+fn method_and_path(key: &ObjectKey, write: &WriteRequest) -> (&'static str, String) {
     let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
     match write {
-        Write::Create(_) => ("POST", format!("{}?{query}", collection_path(key.kind(), key.namespace()))),
-        Write::Patch(_) => ("PATCH", format!("{}?{query}", object_path(key))),
-        Write::Delete => ("DELETE", object_path(key)),
+        WriteRequest::Create(_) => ("POST", format!("{}?{query}", collection_path(key.kind(), key.namespace()))),
+        WriteRequest::Patch(_) => ("PATCH", format!("{}?{query}", object_path(key))),
+        WriteRequest::Delete => ("DELETE", object_path(key)),
     }
 }
 
@@ -223,7 +225,7 @@ impl ReadCluster for LiveCluster {
         Ok(out.into_values().collect())
     }
 
-    async fn whoami(&self) -> Result<Option<Caller>, ClusterError> {
+    async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError> {
         review::self_subject_review(&self.client).await.map(Some)
     }
 
@@ -260,7 +262,7 @@ impl WriteCluster for LiveCluster {
     async fn write(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
         let ((method, path), verb) = (method_and_path(key, write), write.verb());
@@ -279,12 +281,14 @@ impl WriteCluster for LiveCluster {
         if answer.is_success() {
             let object: Value = answer.parse_json(&ask.operation)?;
             return Ok(match write {
-                Write::Delete => terminating_outcome(&object).unwrap_or(WriteOutcome::Deleted),
+                WriteRequest::Delete => terminating_outcome(&object).unwrap_or(WriteOutcome::Deleted),
                 // A patch that takes the last finalizer off.
-                Write::Patch(_) if terminating_outcome(&object) == Some(WriteOutcome::Terminating(Vec::new())) => {
+                WriteRequest::Patch(_)
+                    if terminating_outcome(&object) == Some(WriteOutcome::Terminating(Vec::new())) =>
+                {
                     WriteOutcome::Deleted
                 }
-                Write::Create(_) | Write::Patch(_) => {
+                WriteRequest::Create(_) | WriteRequest::Patch(_) => {
                     let version = ObjectVersion::from_object(&object);
                     let unchanged = matches!((expected, &version), (ResolvedPrecondition::Version(old), Some(new))
                         if old.resource_version == new.resource_version);
@@ -303,13 +307,13 @@ impl WriteCluster for LiveCluster {
     async fn dry_run(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<(), ClusterError> {
         let ((method, path), verb) = (method_and_path(key, write), write.verb());
         let path = format!("{path}{}dryRun=All", if path.contains('?') { '&' } else { '?' });
         let mut body = write.body(expected);
-        if *write == Write::Delete {
+        if *write == WriteRequest::Delete {
             // With options in its body a DELETE does not look at its query: it would delete.
             apply_merge_patch(&mut body, &json!({ "dryRun": ["All"] }));
         }
@@ -322,7 +326,7 @@ impl WriteCluster for LiveCluster {
         Ok(self.get(key).await?.map(|object| to_snapshot_object(key.kind(), object)))
     }
 
-    async fn review_access(&self, asked: &Await) -> Result<AccessReviewStatus, ClusterError> {
+    async fn review_access(&self, asked: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
         review::subject_access_review(&self.client, asked).await
     }
 

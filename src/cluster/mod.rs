@@ -25,9 +25,9 @@ use crate::access::Request;
 use crate::diagnostic::{Diagnostic, Excerpt};
 use crate::guard::NodeSample;
 use crate::names::ObjectKey;
-use crate::plan::Await;
+use crate::plan::AccessProbe;
 use crate::state::State;
-use crate::state::write::{ObjectVersion, ResolvedPrecondition, Write, WriteError};
+use crate::state::write::{ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest};
 
 /// What plan, drift and all questions need: get and list.
 pub(crate) trait ReadCluster {
@@ -38,7 +38,7 @@ pub(crate) trait ReadCluster {
     async fn export(&self) -> Result<Vec<Value>, ClusterError>;
 
     /// Who the cluster takes the caller for; a snapshot has no caller.
-    async fn whoami(&self) -> Result<Option<Caller>, ClusterError>;
+    async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError>;
 
     /// Some of the nodes; a snapshot does not have them.
     async fn sample_nodes(&self) -> Result<Option<NodeSample>, ClusterError> {
@@ -57,7 +57,7 @@ pub(crate) trait WriteCluster: ReadCluster {
     async fn write(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError>;
 
@@ -65,7 +65,7 @@ pub(crate) trait WriteCluster: ReadCluster {
     async fn dry_run(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<(), ClusterError>;
 
@@ -73,7 +73,7 @@ pub(crate) trait WriteCluster: ReadCluster {
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError>;
 
     /// Whether somebody may do something, as the cluster itself decides it.
-    async fn review_access(&self, asked: &Await) -> Result<AccessReviewStatus, ClusterError>;
+    async fn review_access(&self, asked: &AccessProbe) -> Result<AccessReviewStatus, ClusterError>;
 
     /// Whom the cluster takes the caller for, and which of these he may; a snapshot has no caller.
     async fn check_caller(
@@ -107,7 +107,7 @@ fn terminating_outcome(object: &Value) -> Option<WriteOutcome> {
 
 /// The caller by SelfSubjectReview.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Caller {
+pub(crate) struct UserInfo {
     #[serde(default)]
     pub(crate) username: String,
     #[serde(default)]
@@ -120,7 +120,7 @@ pub(crate) struct Caller {
     pub(crate) extra: std::collections::BTreeMap<String, Vec<String>>,
 }
 
-impl Caller {
+impl UserInfo {
     /// His ARN, where the authenticator of EKS says it.
     pub(crate) fn arn(&self) -> Option<&str> {
         ["arn", "canonicalArn"].iter().find_map(|name| self.extra.get(*name)?.first()).map(String::as_str)

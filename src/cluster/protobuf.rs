@@ -12,7 +12,7 @@ use prost::bytes::Bytes;
 use super::list::ListPage;
 use crate::state::object::{RawAggregationRule, RawBinding, RawNamespace, RawRole, RawRoleRef, RawSubject};
 use crate::state::object_meta::{RawFieldsV1, RawManagedFieldsEntry, RawObjectMeta};
-use crate::state::rbac::{Requirement, Rule, Selector};
+use crate::state::rbac::{LabelSelector, LabelSelectorRequirement, Rule};
 
 /// Asks for it, and takes JSON from what stands before a server and knows nothing else.
 pub(super) const ACCEPT_PROTOBUF: &str = "application/vnd.kubernetes.protobuf, application/json;q=0.9";
@@ -292,14 +292,14 @@ impl From<ProtoPolicyRule> for Rule {
     }
 }
 
-impl From<ProtoLabelSelector> for Selector {
+impl From<ProtoLabelSelector> for LabelSelector {
     fn from(selector: ProtoLabelSelector) -> Self {
         let ProtoLabelSelector { match_labels, match_expressions } = selector;
         Self { match_labels, match_expressions: match_expressions.into_iter().map(Into::into).collect() }
     }
 }
 
-impl From<ProtoLabelSelectorRequirement> for Requirement {
+impl From<ProtoLabelSelectorRequirement> for LabelSelectorRequirement {
     fn from(expression: ProtoLabelSelectorRequirement) -> Self {
         let ProtoLabelSelectorRequirement { key, operator, values } = expression;
         Self { key, operator, values }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::api_client::{ApiClient, ApiRequest, ApiResponse};
 use super::live::response_error;
-use super::{Caller, ClusterError};
-use crate::access::{AccessDecision, AccessView, Aggregation, AllowReason, Request, Who};
-use crate::plan::{Await, Question};
+use super::{ClusterError, UserInfo};
+use crate::access::{AccessDecision, AccessView, Aggregation, AllowReason, Request, SubjectQuery};
+use crate::plan::{AccessProbe, ProbeRequest};
 use crate::state::State;
 
 const AUTHORIZATION_API: &str = "/apis/authorization.k8s.io/v1";
@@ -29,7 +29,7 @@ pub(crate) enum CredentialFreshness {
 /// What the caller is and may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallerCheck {
-    pub(crate) user: Caller,
+    pub(crate) user: UserInfo,
     /// Of what was asked, in its order.
     pub(crate) allowed: Vec<bool>,
     /// A plugin makes the credentials, or the authenticator of EKS has let him in: aws-auth may decide about him.
@@ -44,7 +44,7 @@ pub(crate) struct AccessReviewStatus {
     pub(crate) allowed_by: Option<AllowReason>,
 }
 
-pub(super) async fn self_subject_review(connection: &ApiClient) -> Result<Caller, ClusterError> {
+pub(super) async fn self_subject_review(connection: &ApiClient) -> Result<UserInfo, ClusterError> {
     let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
     let what = "ask who the caller is";
     let ask = ApiRequest { method: "POST", path: SELF_SUBJECT_REVIEWS, body: Some(&body), operation: what.to_owned() };
@@ -82,7 +82,7 @@ pub(super) async fn self_subject_access_reviews(
     requests: &[Request],
 ) -> Result<Vec<bool>, ClusterError> {
     let asked = stream::iter(requests).map(|request| {
-        let spec = request_attributes(&Question::from(request.clone()));
+        let spec = request_attributes(&ProbeRequest::from(request.clone()));
         let ruling = create_access_review(connection, "selfsubjectaccessreviews", "SelfSubjectAccessReview", spec);
         ruling.map_ok(|ruling| ruling.allowed)
     });
@@ -92,20 +92,22 @@ pub(super) async fn self_subject_access_reviews(
 /// What the API server answers to one question about somebody.
 pub(super) async fn subject_access_review(
     connection: &ApiClient,
-    asked: &Await,
+    asked: &AccessProbe,
 ) -> Result<AccessReviewStatus, ClusterError> {
     let mut spec = request_attributes(&asked.question);
     crate::state::write::apply_merge_patch(&mut spec, &json!({ "user": asked.username, "groups": asked.groups }));
     create_access_review(connection, "subjectaccessreviews", "SubjectAccessReview", spec).await
 }
 
-fn request_attributes(question: &Question) -> Value {
+fn request_attributes(question: &ProbeRequest) -> Value {
     match question {
-        Question::Object { verb, api_group, resource, subresource, name, namespace } => json!({ "resourceAttributes": {
+        ProbeRequest::Object { verb, api_group, resource, subresource, name, namespace } => {
+            json!({ "resourceAttributes": {
             "verb": verb, "group": api_group, "resource": resource,
             "subresource": subresource, "name": name, "namespace": namespace,
-        } }),
-        Question::Url { verb, path } => json!({ "nonResourceAttributes": { "verb": verb, "path": path } }),
+        } })
+        }
+        ProbeRequest::Url { verb, path } => json!({ "nonResourceAttributes": { "verb": verb, "path": path } }),
     }
 }
 
@@ -132,10 +134,10 @@ async fn create_access_review(
 }
 
 /// The same by the rules of a state. Bindings only add: what one of the subjects may, whoever is all of them may.
-pub(super) fn is_allowed_by_rules(state: &State, asked: &Await) -> bool {
+pub(super) fn is_allowed_by_rules(state: &State, asked: &AccessProbe) -> bool {
     let access = AccessView::new(state, Aggregation::AsStored);
     let request = Request::from(&asked.question);
-    let user = asked.username.as_deref().map(Who::from_username);
-    let groups = asked.groups.iter().map(|group| Who::Group(group.clone()));
+    let user = asked.username.as_deref().map(SubjectQuery::from_username);
+    let groups = asked.groups.iter().map(|group| SubjectQuery::Group(group.clone()));
     user.into_iter().chain(groups).any(|who| access.can(&who, &request).decision == AccessDecision::Allowed)
 }

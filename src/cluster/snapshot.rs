@@ -13,16 +13,16 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    AccessReviewStatus, Caller, CallerCheck, ClusterError, CredentialFreshness, ReadCluster, WriteCluster,
+    AccessReviewStatus, CallerCheck, ClusterError, CredentialFreshness, ReadCluster, UserInfo, WriteCluster,
     WriteOutcome, review, terminating_outcome,
 };
 use crate::access::Request;
 use crate::names::{ObjectKey, ObjectKind};
-use crate::plan::Await;
+use crate::plan::AccessProbe;
 use crate::state::State;
 use crate::state::object::ObjectError;
 use crate::state::validate::{parse_object_key, validation_error};
-use crate::state::write::{AcceptedWrite, ObjectVersion, ResolvedPrecondition, Write, WriteError, accept};
+use crate::state::write::{AcceptedWrite, ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, accept};
 use crate::yaml;
 
 const HEADER_PREFIX: &str = "# rolecall snapshot, taken ";
@@ -220,11 +220,11 @@ impl SnapshotContent {
     fn evaluate_write(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<AcceptedWrite, ClusterError> {
         let refused = |refusal: WriteError| ClusterError::Rejected { object: key.to_string(), refusal };
-        if let (Write::Create(_), Some(namespace)) = (write, key.namespace())
+        if let (WriteRequest::Create(_), Some(namespace)) = (write, key.namespace())
             && self.is_terminating(namespace)
         {
             return Err(refused(WriteError::NamespaceTerminating(namespace.to_owned())));
@@ -346,7 +346,7 @@ impl ReadCluster for SnapshotCluster {
         Ok(self.content.borrow().objects.values().map(|stored| stored.value.clone()).collect())
     }
 
-    async fn whoami(&self) -> Result<Option<Caller>, ClusterError> {
+    async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError> {
         Ok(None)
     }
 }
@@ -355,14 +355,14 @@ impl WriteCluster for SnapshotCluster {
     async fn write(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
         let mut inner = self.content.borrow_mut();
         let version = inner.current_version(key);
         match inner.evaluate_write(key, write, expected)? {
             AcceptedWrite::Unchanged => {
-                let held = inner.objects.get(key).filter(|_| *write == Write::Delete);
+                let held = inner.objects.get(key).filter(|_| *write == WriteRequest::Delete);
                 Ok(held
                     .and_then(|stored| terminating_outcome(&stored.value))
                     .unwrap_or(WriteOutcome::Unchanged(version)))
@@ -387,7 +387,7 @@ impl WriteCluster for SnapshotCluster {
                     None => inner.allocate_appended(),
                 };
                 inner.replace_content(at, Some(value.clone()));
-                let held = terminating_outcome(&value).filter(|_| *write == Write::Delete);
+                let held = terminating_outcome(&value).filter(|_| *write == WriteRequest::Delete);
                 let version = version_or_digest(&value);
                 inner.objects.insert(key.clone(), StoredObject { value, location: at });
                 Ok(held.unwrap_or(WriteOutcome::Stored(Some(version))))
@@ -398,7 +398,7 @@ impl WriteCluster for SnapshotCluster {
     async fn dry_run(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<(), ClusterError> {
         self.content.borrow().evaluate_write(key, write, expected).map(drop)
@@ -408,7 +408,7 @@ impl WriteCluster for SnapshotCluster {
         Ok(self.content.borrow().objects.get(key).map(|stored| stored.value.clone()))
     }
 
-    async fn review_access(&self, asked: &Await) -> Result<AccessReviewStatus, ClusterError> {
+    async fn review_access(&self, asked: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
         Ok(AccessReviewStatus { allowed: review::is_allowed_by_rules(&self.observe().await?, asked), allowed_by: None })
     }
 

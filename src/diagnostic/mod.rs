@@ -6,7 +6,7 @@
 mod source_map;
 mod suggest;
 
-pub(crate) use source_map::{Place, SourceMap, Span};
+pub(crate) use source_map::{SourceLocation, SourceMap, Span};
 pub(crate) use suggest::closest_match;
 
 /// How much a diagnostic weighs.

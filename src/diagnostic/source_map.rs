@@ -28,7 +28,7 @@ impl Span {
 
 /// A file and a line in it, as a reader is shown it: `access.toml:12`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct SourceLocation {
     pub(crate) file: String,
     /// Counted from 1.
     pub(crate) line: usize,
@@ -36,7 +36,7 @@ pub(crate) struct Place {
     pub(crate) column: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -78,14 +78,14 @@ impl SourceMap {
         self.files.get(file).map_or("", |f| &f.name)
     }
 
-    pub(crate) fn location(&self, span: Span) -> Place {
+    pub(crate) fn location(&self, span: Span) -> SourceLocation {
         let Some(file) = self.files.get(span.file()) else {
-            return Place { file: String::new(), line: 1, column: 1 };
+            return SourceLocation { file: String::new(), line: 1, column: 1 };
         };
         let start = span.range().start;
         let line = file.line_starts.partition_point(|at| *at <= start);
         let begin = file.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
-        Place {
+        SourceLocation {
             file: file.name.clone(),
             line,
             column: file.text.get(begin..start).map_or(0, |text| text.chars().count()) + 1,

@@ -4,15 +4,15 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::access::{SubjectQueryError, Who};
+use crate::access::{SubjectQuery, SubjectQueryError};
 
 /// A yes of the command line, as `--allow` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Allowance {
+pub(crate) enum AllowFlag {
     /// Somebody loses access.
-    Remove(Who),
+    Remove(SubjectQuery),
     /// Somebody becomes `system:masters`.
-    Masters(Who),
+    Masters(SubjectQuery),
     EmptyAwsAuth,
     LastAdmin,
     /// So many things go.
@@ -42,14 +42,15 @@ impl AllowFlagError {
     }
 }
 
-impl Allowance {
+impl AllowFlag {
     /// Parses what stands behind `--allow`.
     ///
     /// # Errors
     /// A text that allows nothing.
     pub(crate) fn parse(text: &str) -> Result<Self, AllowFlagError> {
-        let who =
-            |name: &str| Who::parse(name).map_err(|why| AllowFlagError::InvalidSubject { text: text.to_owned(), why });
+        let who = |name: &str| {
+            SubjectQuery::parse(name).map_err(|why| AllowFlagError::InvalidSubject { text: text.to_owned(), why })
+        };
         match text.split_once(':') {
             Some(("remove", name)) => who(name).map(Self::Remove),
             Some(("masters", name)) => who(name).map(Self::Masters),
@@ -76,18 +77,18 @@ impl Allowance {
 }
 
 /// An ARN is the same as the authenticator compares it.
-fn is_same_subject(one: &Who, other: &Who) -> bool {
+fn is_same_subject(one: &SubjectQuery, other: &SubjectQuery) -> bool {
     match (one, other) {
-        (Who::Arn(one), Who::Arn(other)) => one.comparison_key() == other.comparison_key(),
+        (SubjectQuery::Arn(one), SubjectQuery::Arn(other)) => one.comparison_key() == other.comparison_key(),
         _ => one == other,
     }
 }
 
-impl fmt::Display for Allowance {
+impl fmt::Display for AllowFlag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A session is not said: the entry lets in all of them.
-        let name = |who: &Who| match who {
-            Who::Arn(caller) => caller.canonical().to_owned(),
+        let name = |who: &SubjectQuery| match who {
+            SubjectQuery::Arn(caller) => caller.canonical().to_owned(),
             other => other.to_string(),
         };
         match self {
@@ -100,7 +101,7 @@ impl fmt::Display for Allowance {
     }
 }
 
-impl serde::Serialize for Allowance {
+impl serde::Serialize for AllowFlag {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -110,8 +111,8 @@ impl serde::Serialize for Allowance {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Allowance {
-        Allowance::parse(text).unwrap()
+    fn parsed(text: &str) -> AllowFlag {
+        AllowFlag::parse(text).unwrap()
     }
 
     #[test]
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn what_allows_nothing_is_a_fault() {
         for text in ["", "all", "force", "*", "remove", "remove:*", "removals:many", "remove:bob", "empty-aws-auth:x"] {
-            assert!(Allowance::parse(text).is_err(), "{text}");
+            assert!(AllowFlag::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -3,17 +3,17 @@
 
 use std::rc::Rc;
 
-use super::allow_flag::Allowance;
+use super::allow_flag::AllowFlag;
 use super::context::GuardContext;
 use super::nodes::is_node_or_fargate;
-use super::risk::{Danger, Guard, format_request_sets};
-use crate::access::{AccessView, Authentication, Identity, MASTERS, MappedPrincipal, RequestSetExcept, Who};
+use super::risk::{GuardKind, Risk, format_request_sets};
+use crate::access::{AccessView, Authentication, Identity, MASTERS, MappedPrincipal, RequestSetExcept, SubjectQuery};
 use crate::names::WildcardPattern;
 
 /// Principals named one by one.
 const MAX_LISTED_PRINCIPALS: usize = 3;
 
-pub(super) fn find_risks(scene: &GuardContext<'_, '_>) -> Vec<Danger> {
+pub(super) fn find_risks(scene: &GuardContext<'_, '_>) -> Vec<Risk> {
     let mut found = check_protected(scene);
     found.extend(check_unreadable_sections(scene));
     let (was, is) = (scene.live_access.principals(), scene.after_access.principals());
@@ -23,7 +23,7 @@ pub(super) fn find_risks(scene: &GuardContext<'_, '_>) -> Vec<Danger> {
     found
 }
 
-fn check_protected(scene: &GuardContext<'_, '_>) -> Vec<Danger> {
+fn check_protected(scene: &GuardContext<'_, '_>) -> Vec<Risk> {
     let limits = &scene.plan.limits.protected;
     if limits.is_empty() {
         return Vec::new();
@@ -33,7 +33,7 @@ fn check_protected(scene: &GuardContext<'_, '_>) -> Vec<Danger> {
         limits.iter().map(|limit| WildcardPattern::new(&limit.value.to_lowercase())).collect();
     let mut found = Vec::new();
     for principal in scene.live_access.principals() {
-        let Who::Arn(caller) = &principal.subject else {
+        let SubjectQuery::Arn(caller) = &principal.subject else {
             continue;
         };
         let key = caller.comparison_key();
@@ -42,11 +42,11 @@ fn check_protected(scene: &GuardContext<'_, '_>) -> Vec<Danger> {
             && let Some((so, entry)) = describe_principal_loss(scene, principal)
         {
             let message = format!("{} is protected, and {so}", entry.unwrap_or_else(|| principal.subject.to_string()));
-            let danger = Danger::new(Guard::Protected, message)
+            let danger = Risk::new(GuardKind::Protected, message)
                 .with_subject(&principal.subject)
                 .with_help(format!("{} protects it", limit.place))
                 .with_help(scene.entry_change_hint(&principal.subject));
-            found.push(danger.with_allow_flag(Allowance::Remove(principal.subject.clone())));
+            found.push(danger.with_allow_flag(AllowFlag::Remove(principal.subject.clone())));
         }
     }
     found
@@ -101,7 +101,7 @@ fn describe_identity_loss(scene: &GuardContext<'_, '_>, was: &Identity, is: &Ide
 }
 
 /// A section that could be read, and cannot be after: no word says yes to that.
-fn check_unreadable_sections(scene: &GuardContext<'_, '_>) -> Vec<Danger> {
+fn check_unreadable_sections(scene: &GuardContext<'_, '_>) -> Vec<Risk> {
     let was = &scene.live_access.mapping.unreadable;
     let new = scene
         .after_access
@@ -116,21 +116,21 @@ fn check_unreadable_sections(scene: &GuardContext<'_, '_>) -> Vec<Danger> {
             error.line,
             error.message
         );
-        Danger::new(Guard::AwsAuth, message).with_help("the authenticator would map nobody of it; plan again")
+        Risk::new(GuardKind::AwsAuth, message).with_help("the authenticator would map nobody of it; plan again")
     };
     new.map(danger).collect()
 }
 
-fn check_empty_aws_auth(was: &[Rc<MappedPrincipal>], is: &[Rc<MappedPrincipal>]) -> Option<Danger> {
+fn check_empty_aws_auth(was: &[Rc<MappedPrincipal>], is: &[Rc<MappedPrincipal>]) -> Option<Risk> {
     let let_in =
         |all: &[Rc<MappedPrincipal>]| all.iter().filter(|one| one.authentication.identities().next().is_some()).count();
     let (before, after) = (let_in(was), let_in(is));
     (before > 0 && after == 0).then(|| {
         let message =
             format!("aws-auth would let nobody in any more: {before} had an entry in force, and none would have one");
-        Danger::new(Guard::AwsAuth, message)
+        Risk::new(GuardKind::AwsAuth, message)
             .with_help("what is left are the cluster's creator, access entries and certificates")
-            .with_allow_flag(Allowance::EmptyAwsAuth)
+            .with_allow_flag(AllowFlag::EmptyAwsAuth)
     })
 }
 
@@ -138,7 +138,7 @@ fn check_last_admin(
     scene: &GuardContext<'_, '_>,
     was: &[Rc<MappedPrincipal>],
     is: &[Rc<MappedPrincipal>],
-) -> Option<Danger> {
+) -> Option<Risk> {
     let admin = |access: &AccessView<'_>, principal: &MappedPrincipal| {
         !principal.authentication.identities().any(is_node_or_fargate) && access.can_repair_access(&principal.subject)
     };
@@ -162,15 +162,15 @@ fn check_last_admin(
         named.join(", ")
     );
     Some(
-        Danger::new(Guard::LastAdmin, message)
+        Risk::new(GuardKind::LastAdmin, message)
             .with_help(
                 "what is left are the cluster's creator, access entries and certificates: keep one admin in the policy",
             )
-            .with_allow_flag(Allowance::LastAdmin),
+            .with_allow_flag(AllowFlag::LastAdmin),
     )
 }
 
-fn check_new_masters(scene: &GuardContext<'_, '_>, is: &[Rc<MappedPrincipal>]) -> Vec<Danger> {
+fn check_new_masters(scene: &GuardContext<'_, '_>, is: &[Rc<MappedPrincipal>]) -> Vec<Risk> {
     let may_be = |admission: &Authentication| admission.identities().any(Identity::may_be_in_system_masters);
     let new = is.iter().filter(|principal| {
         may_be(&principal.authentication) && !may_be(&scene.live_access.authenticate(&principal.subject))
@@ -184,11 +184,11 @@ fn check_new_masters(scene: &GuardContext<'_, '_>, is: &[Rc<MappedPrincipal>]) -
             None => String::new(),
         };
         let message = format!("{name} would become {MASTERS}, which may do everything and which no RBAC limits{how}");
-        Danger::new(Guard::Masters, message)
+        Risk::new(GuardKind::Masters, message)
             .with_subject(&principal.subject)
             .with_help(scene.entry_change_hint(&principal.subject))
             .with_help("bind a group of your own to cluster-admin in its place: that can be taken away again")
-            .with_allow_flag(Allowance::Masters(principal.subject.clone()))
+            .with_allow_flag(AllowFlag::Masters(principal.subject.clone()))
     })
     .collect()
 }

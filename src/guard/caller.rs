@@ -1,9 +1,9 @@
 //! The caller's own access: a plan that takes it away cannot be mended by the one who applied it.
 
-use super::allow_flag::Allowance;
+use super::allow_flag::AllowFlag;
 use super::context::{GuardContext, Observed};
-use super::risk::{Danger, Guard, Unjudged, format_request_sets};
-use crate::access::{self, AUTHENTICATED, Authentication, Identity, MASTERS, Who, lost_repair_permissions};
+use super::risk::{GuardKind, Risk, UnevaluatedGuard, format_request_sets};
+use crate::access::{self, AUTHENTICATED, Authentication, Identity, MASTERS, SubjectQuery, lost_repair_permissions};
 
 /// How the authenticator of EKS begins the uid of whom it lets in.
 const AUTHENTICATOR_UID_PREFIX: &str = "aws-iam-authenticator:";
@@ -21,21 +21,21 @@ pub(crate) struct CallerIdentity {
 /// How he came in.
 enum CallerLogin {
     /// By one of these principals' entries; of several it is not known which.
-    AwsAuth(Vec<Who>),
+    AwsAuth(Vec<SubjectQuery>),
     /// As the cluster's creator, by an access entry, a certificate, as a service account.
-    NotAwsAuth(Who),
+    NotAwsAuth(SubjectQuery),
 }
 
 pub(super) fn find_risks(
     scene: &GuardContext<'_, '_>,
     caller: &Observed<CallerIdentity>,
-    unjudged: &mut Vec<Unjudged>,
-) -> Vec<Danger> {
+    unjudged: &mut Vec<UnevaluatedGuard>,
+) -> Vec<Risk> {
     let caller = match caller {
         Observed::Known(caller) => caller,
         Observed::Unknown(why) => {
             if scene.revokes_access() {
-                unjudged.push(Unjudged { guard: Guard::Caller, why: why.clone() });
+                unjudged.push(UnevaluatedGuard { guard: GuardKind::Caller, why: why.clone() });
             }
             return Vec::new();
         }
@@ -50,7 +50,7 @@ pub(super) fn find_risks(
                     "you are `{name}` otherwise than by aws-auth (as the cluster's creator, by an access entry, a \
                      certificate or as a service account): what becomes of aws-auth does not shut you out"
                 );
-                unjudged.push(Unjudged { guard: Guard::Caller, why });
+                unjudged.push(UnevaluatedGuard { guard: GuardKind::Caller, why });
             }
             check_repair_permissions(scene, &reported, &reported, &who, "").into_iter().collect()
         }
@@ -60,7 +60,7 @@ pub(super) fn find_risks(
 fn classify_login(scene: &GuardContext<'_, '_>, caller: &CallerIdentity) -> CallerLogin {
     let arn = caller.arn.as_deref().and_then(|arn| access::IamIdentity::parse(arn).ok());
     if let Some(arn) = arn {
-        let who = Who::Arn(arn);
+        let who = SubjectQuery::Arn(arn);
         // Who has an entry and is reported as somebody else may come by an access entry, or by an answer that the API
         // server remembers: only the second can be shut out, and nobody can tell.
         let admission = scene.live_access.authenticate(&who);
@@ -73,14 +73,14 @@ fn classify_login(scene: &GuardContext<'_, '_>, caller: &CallerIdentity) -> Call
             CallerLogin::NotAwsAuth(who)
         };
     }
-    let who = Who::from_username(&caller.username);
+    let who = SubjectQuery::from_username(&caller.username);
     let by_other = caller.uid.as_ref().is_some_and(|uid| !uid.is_empty() && !uid.starts_with(AUTHENTICATOR_UID_PREFIX));
-    if by_other || matches!(who, Who::ServiceAccount { .. }) {
+    if by_other || matches!(who, SubjectQuery::ServiceAccount { .. }) {
         return CallerLogin::NotAwsAuth(who);
     }
     let all = scene.live_access.principals().iter();
     let alike = all.filter(|one| one.authentication.identities().any(|identity| matches_caller(identity, caller)));
-    let alike: Vec<Who> = alike.map(|one| one.subject.clone()).collect();
+    let alike: Vec<SubjectQuery> = alike.map(|one| one.subject.clone()).collect();
     if alike.is_empty() { CallerLogin::NotAwsAuth(who) } else { CallerLogin::AwsAuth(alike) }
 }
 
@@ -99,10 +99,10 @@ fn matches_caller(identity: &Identity, caller: &CallerIdentity) -> bool {
 
 fn check_entry(
     scene: &GuardContext<'_, '_>,
-    who: &Who,
+    who: &SubjectQuery,
     caller: &CallerIdentity,
     reported: &Identity,
-) -> Option<Danger> {
+) -> Option<Risk> {
     let was = scene.live_access.authenticate(who);
     let now = scene.after_access.authenticate(who);
     let entry = was.identities().find_map(Identity::entry).map(ToString::to_string).unwrap_or_default();
@@ -120,10 +120,11 @@ fn check_entry(
         Authentication::Identity(_) | Authentication::Ambiguous(_) => None,
     };
     if let Some(so) = shut_out {
-        let danger =
-            Danger::new(Guard::Caller, format!("{by}, {so}")).with_subject(who).with_help(scene.entry_change_hint(who));
+        let danger = Risk::new(GuardKind::Caller, format!("{by}, {so}"))
+            .with_subject(who)
+            .with_help(scene.entry_change_hint(who));
         let danger = danger.with_help("keep the entry, or let somebody else apply whose access stays");
-        return Some(danger.with_allow_flag(Allowance::Remove(who.clone())));
+        return Some(danger.with_allow_flag(AllowFlag::Remove(who.clone())));
     }
     let same = was == now;
     let mut left = now.identities().map(|is| if same { reported } else { is });
@@ -135,18 +136,18 @@ fn check_repair_permissions(
     scene: &GuardContext<'_, '_>,
     was: &Identity,
     is: &Identity,
-    who: &Who,
+    who: &SubjectQuery,
     by: &str,
-) -> Option<Danger> {
+) -> Option<Risk> {
     let change = scene.live_access.diff_identity(was, scene.after_access, is);
     let lost = lost_repair_permissions(&change);
     (!lost.is_empty()).then(|| {
         let message =
             format!("the plan takes from you what you repair access with: {}{by}", format_request_sets(&lost));
-        Danger::new(Guard::Caller, message)
+        Risk::new(GuardKind::Caller, message)
             .with_subject(who)
             .with_help(scene.rbac_change_hint())
             .with_help("keep these rights, or let somebody else apply who keeps them")
-            .with_allow_flag(Allowance::Remove(who.clone()))
+            .with_allow_flag(AllowFlag::Remove(who.clone()))
     })
 }

@@ -1,14 +1,14 @@
 //! A plan between two states, and all guards that look at it.
 
-use super::allow_flag::Allowance;
+use super::allow_flag::AllowFlag;
 use super::aws_auth;
 use super::caller::{self, CallerIdentity};
 use super::nodes::{self, NodeSample};
 use super::removals;
-use super::risk::{Danger, Unjudged};
-use crate::access::{AccessView, Who};
+use super::risk::{Risk, UnevaluatedGuard};
+use crate::access::{AccessView, SubjectQuery};
 use crate::names::ObjectKey;
-use crate::plan::{AccessComparison, Change, Origin, Plan, Target};
+use crate::plan::{AccessComparison, Change, ChangeOrigin, ChangeTarget, Plan};
 use crate::state::State;
 
 /// What of a cluster no state holds.
@@ -36,15 +36,15 @@ impl<T> Default for Observed<T> {
 /// What the guards find in a plan.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct GuardReport {
-    pub(crate) refused: Vec<Danger>,
+    pub(crate) refused: Vec<Risk>,
     /// To which the command line says yes.
-    pub(crate) allowed: Vec<Danger>,
-    pub(crate) not_evaluated: Vec<Unjudged>,
+    pub(crate) allowed: Vec<Risk>,
+    pub(crate) not_evaluated: Vec<UnevaluatedGuard>,
 }
 
 impl GuardReport {
     /// Whether a word of the command line was needed.
-    pub(crate) fn has_use_for(&self, allowance: &Allowance) -> bool {
+    pub(crate) fn has_use_for(&self, allowance: &AllowFlag) -> bool {
         self.allowed.iter().filter_map(|danger| danger.allow.as_ref()).any(|needed| allowance.covers(needed))
     }
 }
@@ -63,7 +63,7 @@ pub(crate) fn evaluate_guards(
     plan: &Plan,
     sides: &AccessComparison<'_>,
     seen: &ClusterFacts,
-    allow: &[Allowance],
+    allow: &[AllowFlag],
 ) -> GuardReport {
     let mut verdict = GuardReport::default();
     if plan.is_empty() {
@@ -77,7 +77,7 @@ pub(crate) fn evaluate_guards(
     found.extend(nodes::find_risks(&scene, &seen.nodes));
     found.extend(aws_auth::find_risks(&scene));
     found.extend(removals::check_removals(&scene));
-    let is_allowed = |danger: &Danger| {
+    let is_allowed = |danger: &Risk| {
         danger.allow.as_ref().is_some_and(|needed| allow.iter().any(|allowance| allowance.covers(needed)))
     };
     (verdict.allowed, verdict.refused) = found.into_iter().partition(is_allowed);
@@ -92,7 +92,8 @@ impl GuardContext<'_, '_> {
 
     /// Whether anybody loses anything; where that was not looked at he may.
     pub(super) fn revokes_access(&self) -> bool {
-        let lets_in = |access: &AccessView<'_>, who: &Who| access.authenticate(who).identities().next().is_some();
+        let lets_in =
+            |access: &AccessView<'_>, who: &SubjectQuery| access.authenticate(who).identities().next().is_some();
         let loses = self.plan.access.as_ref().is_none_or(|all| all.iter().any(|one| !one.diff.loses.is_empty()));
         loses
             || self
@@ -103,26 +104,27 @@ impl GuardContext<'_, '_> {
     }
 
     /// What the plan changes in somebody's entries.
-    fn entry_changes(&self, who: &Who) -> impl Iterator<Item = &Change> {
+    fn entry_changes(&self, who: &SubjectQuery) -> impl Iterator<Item = &Change> {
         let key = match who {
-            Who::Arn(caller) => Some(caller.comparison_key()),
-            Who::Account(id) => Some(id.clone()),
-            Who::User(_) | Who::Group(_) | Who::ServiceAccount { .. } => None,
+            SubjectQuery::Arn(caller) => Some(caller.comparison_key()),
+            SubjectQuery::Account(id) => Some(id.clone()),
+            SubjectQuery::User(_) | SubjectQuery::Group(_) | SubjectQuery::ServiceAccount { .. } => None,
         };
         self.plan.changes.iter().filter(move |change| match &change.target {
-            Target::Entry { principal, .. } => key.as_ref().is_some_and(|key| principal.to_lowercase() == *key),
-            Target::Object(_) => false,
+            ChangeTarget::Entry { principal, .. } => key.as_ref().is_some_and(|key| principal.to_lowercase() == *key),
+            ChangeTarget::Object(_) => false,
         })
     }
 
     /// Whether somebody's entry is not what the policy wrote: what it gives, the policy never gave.
-    pub(super) fn is_changed_in_cluster(&self, who: &Who) -> bool {
-        matches!(who, Who::Arn(_)) && self.entry_changes(who).any(|change| change.origin == Origin::ChangedLive)
+    pub(super) fn is_changed_in_cluster(&self, who: &SubjectQuery) -> bool {
+        matches!(who, SubjectQuery::Arn(_))
+            && self.entry_changes(who).any(|change| change.origin == ChangeOrigin::ChangedLive)
     }
 
     /// Where to look for a right that goes.
     pub(super) fn rbac_change_hint(&self) -> String {
-        let bindings = self.plan.changes.iter().filter(|change| matches!(change.target, Target::Object(_)));
+        let bindings = self.plan.changes.iter().filter(|change| matches!(change.target, ChangeTarget::Object(_)));
         let places: std::collections::BTreeSet<String> =
             bindings.filter_map(|change| change.place.as_ref()).map(ToString::to_string).take(3).collect();
         if places.is_empty() {
@@ -133,8 +135,8 @@ impl GuardContext<'_, '_> {
     }
 
     /// Where the policy says what becomes of somebody's entry.
-    pub(super) fn entry_change_hint(&self, who: &Who) -> String {
-        if !matches!(who, Who::Arn(_) | Who::Account(_)) {
+    pub(super) fn entry_change_hint(&self, who: &SubjectQuery) -> String {
+        if !matches!(who, SubjectQuery::Arn(_) | SubjectQuery::Account(_)) {
             return String::new();
         }
         let place = self.entry_changes(who).find_map(|change| change.place.clone());

@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::invariant_checker::InvariantChecker;
-use super::violator::{Breach, to_request};
+use super::violator::{Violator, to_request};
 use crate::access::{AccessView, Aggregation, lint_query};
-use crate::diagnostic::{Diagnostic, Place, Span};
-use crate::plan::{Meant, MustHold};
-use crate::policy::{Action, Claim, PolicyIndex};
+use crate::diagnostic::{Diagnostic, SourceLocation, Span};
+use crate::plan::{InvariantSubject, ResolvedInvariant};
+use crate::policy::{Assertion, PolicyIndex, RequestSpec};
 use crate::state::State;
 
 /// Breakers named one by one on a terminal.
@@ -15,19 +15,19 @@ const MAX_LISTED_VIOLATORS: usize = 5;
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Refusal {
+pub(crate) struct InvariantViolation {
     /// Where the invariant stands.
-    pub(crate) place: Place,
+    pub(crate) place: SourceLocation,
     /// Where the policy is at hand.
     #[serde(skip)]
     pub(crate) span: Option<Span>,
     pub(crate) description: Option<String>,
     /// What was to hold, in words.
     pub(crate) invariant: String,
-    pub(crate) breaches: Vec<Breach>,
+    pub(crate) breaches: Vec<Violator>,
 }
 
-impl Refusal {
+impl InvariantViolation {
     pub(crate) fn to_diagnostic(&self) -> Diagnostic {
         let what = match &self.description {
             Some(text) => format!("{text} ({})", self.invariant),
@@ -53,10 +53,10 @@ impl Refusal {
 
 /// The invariants that do not hold in a state, and what is odd about them.
 pub(crate) fn check_invariants(
-    invariants: &[MustHold],
+    invariants: &[ResolvedInvariant],
     known: &PolicyIndex,
     state: &State,
-) -> (Vec<Refusal>, Vec<Diagnostic>) {
+) -> (Vec<InvariantViolation>, Vec<Diagnostic>) {
     if invariants.is_empty() {
         return (Vec::new(), Vec::new());
     }
@@ -67,52 +67,52 @@ pub(crate) fn check_invariants(
     (refusals, odd)
 }
 
-fn check_invariant(people: &InvariantChecker<'_, '_>, invariant: &MustHold) -> Option<Refusal> {
-    let MustHold { place, span, description, subject, claim } = invariant;
-    let meant = people.resolve_subjects(subject, matches!(claim, Claim::Can(_)));
+fn check_invariant(people: &InvariantChecker<'_, '_>, invariant: &ResolvedInvariant) -> Option<InvariantViolation> {
+    let ResolvedInvariant { place, span, description, subject, claim } = invariant;
+    let meant = people.resolve_subjects(subject, matches!(claim, Assertion::Can(_)));
     let mut breaches = meant.iter().filter_map(|who| match claim {
-        Claim::Can(action) => people.violation_of_can(who, action),
-        Claim::Cannot(action) => people.violation_of_cannot(who, action),
-        Claim::CannotEscalate => people.violation_of_cannot_escalate(who),
+        Assertion::Can(action) => people.violation_of_can(who, action),
+        Assertion::Cannot(action) => people.violation_of_cannot(who, action),
+        Assertion::CannotEscalate => people.violation_of_cannot_escalate(who),
     });
-    let mut found: Vec<Breach> = breaches.next().into_iter().collect();
+    let mut found: Vec<Violator> = breaches.next().into_iter().collect();
     // What the group has, all its members have.
-    let whole = |breach: &Breach| matches!(subject, Meant::Group(_)) && breach.who.starts_with("group:");
+    let whole = |breach: &Violator| matches!(subject, InvariantSubject::Group(_)) && breach.who.starts_with("group:");
     if !found.iter().any(whole) {
         found.extend(breaches);
     }
     let invariant = format!("{} {}", format_subject(subject), format_assertion(claim));
     let (place, span, description) = (place.clone(), *span, description.clone());
-    (!found.is_empty()).then_some(Refusal { place, span, description, invariant, breaches: found })
+    (!found.is_empty()).then_some(InvariantViolation { place, span, description, invariant, breaches: found })
 }
 
-fn format_subject(subject: &Meant) -> String {
+fn format_subject(subject: &InvariantSubject) -> String {
     match subject {
-        Meant::Group(name) => format!("group {name}"),
-        Meant::Principal { name, who: _ } => format!("principal {name}"),
-        Meant::User(name) => format!("user {name}"),
-        Meant::ServiceAccount { namespace, name } => format!("service account {namespace}/{name}"),
-        Meant::EveryoneBut(spared) if spared.is_empty() => "everyone".to_owned(),
-        Meant::EveryoneBut(spared) => {
+        InvariantSubject::Group(name) => format!("group {name}"),
+        InvariantSubject::Principal { name, who: _ } => format!("principal {name}"),
+        InvariantSubject::User(name) => format!("user {name}"),
+        InvariantSubject::ServiceAccount { namespace, name } => format!("service account {namespace}/{name}"),
+        InvariantSubject::EveryoneBut(spared) if spared.is_empty() => "everyone".to_owned(),
+        InvariantSubject::EveryoneBut(spared) => {
             let names: Vec<&str> = spared.iter().map(|one| one.name.as_str()).collect();
             format!("everyone but {}", names.join(", "))
         }
     }
 }
 
-fn format_assertion(claim: &Claim) -> String {
+fn format_assertion(claim: &Assertion) -> String {
     match claim {
-        Claim::Can(action) => format!("can {}", to_request(action, None, None)),
-        Claim::Cannot(action) => format!("cannot {}", to_request(action, None, None)),
-        Claim::CannotEscalate => "cannot escalate".to_owned(),
+        Assertion::Can(action) => format!("can {}", to_request(action, None, None)),
+        Assertion::Cannot(action) => format!("cannot {}", to_request(action, None, None)),
+        Assertion::CannotEscalate => "cannot escalate".to_owned(),
     }
 }
 
 /// A word that no cluster knows makes a `cannot` hold for nothing.
-fn lint_invariant(access: &AccessView<'_>, invariant: &MustHold) -> Vec<Diagnostic> {
-    let action: &Action = match &invariant.claim {
-        Claim::Can(action) | Claim::Cannot(action) => action,
-        Claim::CannotEscalate => return Vec::new(),
+fn lint_invariant(access: &AccessView<'_>, invariant: &ResolvedInvariant) -> Vec<Diagnostic> {
+    let action: &RequestSpec = match &invariant.claim {
+        Assertion::Can(action) | Assertion::Cannot(action) => action,
+        Assertion::CannotEscalate => return Vec::new(),
     };
     let found = lint_query(access, None, &to_request(action, None, None)).into_iter().map(|doubt| {
         let warning = Diagnostic::warning(format!("of an invariant: {doubt}"));

@@ -17,10 +17,10 @@ mod static_check;
 mod tests;
 mod violator;
 
-pub(crate) use allow_flag::Allowance;
+pub(crate) use allow_flag::AllowFlag;
 pub(crate) use caller::CallerIdentity;
 pub(crate) use context::{ClusterFacts, GuardReport, Observed, evaluate_guards};
-pub(crate) use invariants::{Refusal, check_invariants};
+pub(crate) use invariants::{InvariantViolation, check_invariants};
 pub(crate) use nodes::NodeSample;
-pub(crate) use risk::Danger;
+pub(crate) use risk::Risk;
 pub(crate) use static_check::{check_invariants_statically, roles_not_checked_statically};

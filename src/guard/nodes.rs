@@ -3,10 +3,10 @@
 //! Source: EKS User Guide, "Grant IAM users and roles access to Kubernetes APIs"; kubernetes `nodeidentifier/default.go`,
 //! for which the username `system:node:…` and the group `system:nodes` are a node, and nothing less.
 
-use super::allow_flag::Allowance;
+use super::allow_flag::AllowFlag;
 use super::context::{GuardContext, Observed};
-use super::risk::{Danger, Guard};
-use crate::access::{Authentication, Identity, Who};
+use super::risk::{GuardKind, Risk};
+use crate::access::{Authentication, Identity, SubjectQuery};
 
 /// Groups that machines have and people have not.
 const NODE_GROUPS: [&str; 4] =
@@ -45,7 +45,7 @@ fn all_keep_node_identity(was: &Identity, now: &Authentication) -> bool {
 }
 
 /// Whose entry served machines and does so no more.
-pub(super) fn find_risks(scene: &GuardContext<'_, '_>, nodes: &Observed<NodeSample>) -> Vec<Danger> {
+pub(super) fn find_risks(scene: &GuardContext<'_, '_>, nodes: &Observed<NodeSample>) -> Vec<Risk> {
     if !scene.writes_aws_auth() {
         return Vec::new();
     }
@@ -68,12 +68,12 @@ pub(super) fn find_risks(scene: &GuardContext<'_, '_>, nodes: &Observed<NodeSamp
 
 fn node_risk(
     scene: &GuardContext<'_, '_>,
-    who: &Who,
+    who: &SubjectQuery,
     was: &Identity,
     now: &Authentication,
     nodes: &Observed<NodeSample>,
     is_last: bool,
-) -> Danger {
+) -> Risk {
     let fargate = was.is_in_group(FARGATE_GROUP)
         || was.username.as_ref().is_some_and(|name| name.as_str().contains(SESSION_NAME_TEMPLATE));
     let (what, machines) = if fargate { ("Fargate pods", "Fargate nodes") } else { ("nodes", "nodes") };
@@ -83,7 +83,7 @@ fn node_risk(
         Authentication::Identity(is) => format!("they would log in {}", describe_difference(was, is)),
         Authentication::Ambiguous(_) => "several entries would answer, another at each login".to_owned(),
     };
-    let mut out = Danger::new(Guard::Node, format!("{what} log in by the aws-auth entry {entry}: {so}"))
+    let mut out = Risk::new(GuardKind::Node, format!("{what} log in by the aws-auth entry {entry}: {so}"))
         .with_subject(who)
         .with_help(scene.entry_change_hint(who));
     if let (Authentication::Identity(is), Some(entry)) = (now, now.identities().next().and_then(Identity::entry))
@@ -106,7 +106,7 @@ fn node_risk(
             }
         }
     });
-    out.with_allow_flag(Allowance::Remove(who.clone()))
+    out.with_allow_flag(AllowFlag::Remove(who.clone()))
 }
 
 /// `without the group system:nodes`.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::allow_flag::Allowance;
+use super::allow_flag::AllowFlag;
 use super::context::GuardContext;
-use super::risk::{Danger, Guard};
+use super::risk::{GuardKind, Risk};
 use crate::policy::MaxRemovals;
 use crate::state::State;
 use crate::state::aws_auth::Section;
@@ -12,7 +12,7 @@ use crate::state::config_map::entry_key;
 use crate::state::entry_marks::entry_id;
 use crate::state::owner::{Owner, object_owner};
 
-pub(super) fn check_removals(scene: &GuardContext<'_, '_>) -> Option<Danger> {
+pub(super) fn check_removals(scene: &GuardContext<'_, '_>) -> Option<Risk> {
     let (limit, place) = scene.plan.limits.max_removals()?;
     let RemovalCount { removed: gone, total: of } = count_removals(scene);
     let (is_too_much, said) = match limit {
@@ -23,9 +23,9 @@ pub(super) fn check_removals(scene: &GuardContext<'_, '_>) -> Option<Danger> {
     };
     is_too_much.then(|| {
         let what = if gone == 1 { "1 entry or object".to_owned() } else { format!("{gone} entries and objects") };
-        Danger::new(Guard::MaxRemovals, format!("the plan removes {what}, and {said}"))
+        Risk::new(GuardKind::MaxRemovals, format!("the plan removes {what}, and {said}"))
             .with_help(format!("{place} sets the limit"))
-            .with_allow_flag(Allowance::Removals(gone))
+            .with_allow_flag(AllowFlag::Removals(gone))
     })
 }
 

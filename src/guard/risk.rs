@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::allow_flag::Allowance;
-use crate::access::{RequestSetExcept, Who};
+use super::allow_flag::AllowFlag;
+use crate::access::{RequestSetExcept, SubjectQuery};
 use crate::diagnostic::Diagnostic;
 
 /// Sets of requests named one by one.
@@ -12,7 +12,7 @@ const MAX_LISTED_SETS: usize = 3;
 /// What is guarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Guard {
+pub(crate) enum GuardKind {
     /// The caller's own access.
     Caller,
     /// Nodes and Fargate pods.
@@ -27,29 +27,29 @@ pub(crate) enum Guard {
 
 /// A danger of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Danger {
-    pub(crate) guard: Guard,
+pub(crate) struct Risk {
+    pub(crate) guard: GuardKind,
     /// Who loses or gains; nobody in particular where all do.
     pub(crate) who: Option<String>,
     pub(crate) message: String,
     pub(crate) hints: Vec<String>,
     /// What says yes to it; nothing does where no plan may do it.
-    pub(crate) allow: Option<Allowance>,
+    pub(crate) allow: Option<AllowFlag>,
 }
 
 /// A guard that could not be asked, or that has nothing to say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Unjudged {
-    pub(crate) guard: Guard,
+pub(crate) struct UnevaluatedGuard {
+    pub(crate) guard: GuardKind,
     pub(crate) why: String,
 }
 
-impl Danger {
-    pub(super) fn new(guard: Guard, message: String) -> Self {
+impl Risk {
+    pub(super) fn new(guard: GuardKind, message: String) -> Self {
         Self { guard, who: None, message, hints: Vec::new(), allow: None }
     }
 
-    pub(super) fn with_subject(self, who: &Who) -> Self {
+    pub(super) fn with_subject(self, who: &SubjectQuery) -> Self {
         Self { who: Some(who.to_string()), ..self }
     }
 
@@ -58,7 +58,7 @@ impl Danger {
         self
     }
 
-    pub(super) fn with_allow_flag(self, allow: Allowance) -> Self {
+    pub(super) fn with_allow_flag(self, allow: AllowFlag) -> Self {
         Self { allow: Some(allow), ..self }
     }
 

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::invariants::{Refusal, check_invariants};
+use super::invariants::{InvariantViolation, check_invariants};
 use crate::names::ObjectKey;
 use crate::plan;
-use crate::policy::{Claim, NamespaceSelector, Policy, PolicyIndex, RoleRefSpec, applies_to_cluster};
+use crate::policy::{Assertion, NamespaceSelector, Policy, PolicyIndex, RoleRefSpec, applies_to_cluster};
 use crate::state::State;
 use crate::state::object::Role;
 use crate::state::object_meta::{Labels, ObjectMeta};
@@ -21,7 +21,7 @@ use crate::state::rbac::Rule;
 const CLUSTER_ADMIN: &str = "cluster-admin";
 
 /// The invariants that the policy breaks in one of its clusters, each once.
-pub(crate) fn check_invariants_statically(policy: &Policy, now: Timestamp) -> Vec<Refusal> {
+pub(crate) fn check_invariants_statically(policy: &Policy, now: Timestamp) -> Vec<InvariantViolation> {
     let mut forbidding = policy.clone();
     forbidding.invariants.retain(|invariant| is_prohibition(&invariant.assertion));
     if forbidding.invariants.is_empty() {
@@ -32,7 +32,7 @@ pub(crate) fn check_invariants_statically(policy: &Policy, now: Timestamp) -> Ve
     } else {
         policy.clusters.keys().map(String::as_str).map(Some).collect()
     };
-    let mut found: Vec<Refusal> = Vec::new();
+    let mut found: Vec<InvariantViolation> = Vec::new();
     for cluster in clusters {
         for refusal in check_cluster(&forbidding, cluster, now) {
             if !found.iter().any(|one| one.place == refusal.place) {
@@ -43,7 +43,7 @@ pub(crate) fn check_invariants_statically(policy: &Policy, now: Timestamp) -> Ve
     found
 }
 
-fn check_cluster(policy: &Policy, cluster: Option<&str>, now: Timestamp) -> Vec<Refusal> {
+fn check_cluster(policy: &Policy, cluster: Option<&str>, now: Timestamp) -> Vec<InvariantViolation> {
     let policy = keep_static_parts(policy, cluster);
     let mut empty = State { namespaces: named_namespaces(&policy), ..State::default() };
     empty.roles.insert(ObjectKey::cluster_role(CLUSTER_ADMIN), cluster_admin_role());
@@ -114,8 +114,8 @@ pub(crate) fn roles_not_checked_statically(policy: &Policy) -> BTreeSet<&str> {
     others.collect()
 }
 
-fn is_prohibition(claim: &Claim) -> bool {
-    !matches!(claim, Claim::Can(_))
+fn is_prohibition(claim: &Assertion) -> bool {
+    !matches!(claim, Assertion::Can(_))
 }
 
 /// The namespaces that the policy names.

@@ -1,6 +1,6 @@
 //! Guards against the states on both sides of a plan.
 
-use super::{Allowance, CallerIdentity, ClusterFacts, GuardReport, NodeSample, Observed, evaluate_guards};
+use super::{AllowFlag, CallerIdentity, ClusterFacts, GuardReport, NodeSample, Observed, evaluate_guards};
 use crate::plan::{AccessComparison, plan};
 use crate::policy::load_policy;
 use crate::state::State;
@@ -111,7 +111,7 @@ fn evaluate(live: &State, policy: &str, caller: Observed<CallerIdentity>, allow:
         panic!("{found:#?}");
     });
     let plan = plan(&policy, None, live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap();
-    let allow: Vec<Allowance> = allow.iter().map(|text| Allowance::parse(text).unwrap()).collect();
+    let allow: Vec<AllowFlag> = allow.iter().map(|text| AllowFlag::parse(text).unwrap()).collect();
     let some = NodeSample { ec2: vec!["ip-10-0-0-1.ec2.internal".to_owned()], fargate: Vec::new() };
     let after = plan.state_after(live).unwrap();
     evaluate_guards(
@@ -126,7 +126,7 @@ fn evaluate(live: &State, policy: &str, caller: Observed<CallerIdentity>, allow:
 #[track_caller]
 fn refused_risks(live: &State, policy: &str, caller: Observed<CallerIdentity>) -> Vec<String> {
     let found = evaluate(live, policy, caller, &[]).refused;
-    let word = |danger: &super::Danger| {
+    let word = |danger: &super::Risk| {
         let guard = serde_json::to_value(danger.guard).unwrap();
         let allow = danger.allow.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         format!("{} {}", guard.as_str().unwrap(), allow.replace("arn:aws:iam::111122223333:", ""))
@@ -381,10 +381,10 @@ fn an_aws_auth_that_could_not_be_read_any_more_is_refused_whatever_is_allowed() 
     let (policy, _) = load_policy(vec![("policy.toml".to_owned(), exclusive_policy(node_principal_table()))]).unwrap();
     let mut plan = plan(&policy, None, &live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap();
     for step in &mut plan.steps {
-        step.write = crate::state::write::Write::Patch(serde_json::json!({ "data": { "mapRoles": "- a: [" } }));
+        step.write = crate::state::write::WriteRequest::Patch(serde_json::json!({ "data": { "mapRoles": "- a: [" } }));
     }
     let yes = ["empty-aws-auth", "last-admin", "remove:arn:aws:iam::111122223333:role/nodes"];
-    let yes: Vec<Allowance> = yes.iter().map(|text| Allowance::parse(text).unwrap()).collect();
+    let yes: Vec<AllowFlag> = yes.iter().map(|text| AllowFlag::parse(text).unwrap()).collect();
     let after = plan.state_after(&live).unwrap();
     let found = evaluate_guards(&plan, &AccessComparison::new(&live, &after), &ClusterFacts::default(), &yes);
     assert_eq!(found.refused.len(), 1, "{found:#?}");

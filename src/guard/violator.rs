@@ -5,10 +5,10 @@ use serde::Serialize;
 use super::invariant_checker::InvariantChecker;
 use crate::access::{
     AccessDecision, CanResult, EffectiveRule, EscalationPath, GrantPath, GrantSource, Identity, MASTERS, NearMiss,
-    Request, RuleMismatch, Who, escalation_paths, rule_allows,
+    Request, RuleMismatch, SubjectQuery, escalation_paths, rule_allows,
 };
 use crate::names::ObjectKey;
-use crate::policy::{Action, ManagedBy};
+use crate::policy::{ManagedBy, RequestSpec};
 use crate::state::rbac::{Rule, Subject};
 
 /// Verbs whose requests name no object.
@@ -16,7 +16,7 @@ const VERBS_WITHOUT_NAME: [&str; 2] = ["create", "deletecollection"];
 
 /// Somebody for whom an invariant does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Breach {
+pub(crate) struct Violator {
     /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     pub(crate) who: String,
     /// The policy's name for him.
@@ -29,7 +29,7 @@ pub(crate) struct Breach {
 
 impl InvariantChecker<'_, '_> {
     /// How somebody can do what he must not.
-    pub(super) fn violation_of_cannot(&self, who: &Who, action: &Action) -> Option<Breach> {
+    pub(super) fn violation_of_cannot(&self, who: &SubjectQuery, action: &RequestSpec) -> Option<Violator> {
         let admission = self.access.authenticate(who);
         if admission.identities().any(Identity::is_in_system_masters) {
             let asked = to_request(action, None, None);
@@ -52,7 +52,7 @@ impl InvariantChecker<'_, '_> {
     }
 
     /// Why somebody cannot do what he must be able to do.
-    pub(super) fn violation_of_can(&self, who: &Who, action: &Action) -> Option<Breach> {
+    pub(super) fn violation_of_can(&self, who: &SubjectQuery, action: &RequestSpec) -> Option<Violator> {
         let request = to_request(action, None, action.namespace.as_deref());
         let answer = self.access.can(who, &request);
         let so = match answer.decision {
@@ -66,7 +66,7 @@ impl InvariantChecker<'_, '_> {
     }
 
     /// The first way up that is open to somebody.
-    pub(super) fn violation_of_cannot_escalate(&self, who: &Who) -> Option<Breach> {
+    pub(super) fn violation_of_cannot_escalate(&self, who: &SubjectQuery) -> Option<Violator> {
         let ways = escalation_paths(self.access, who);
         let first = ways.first()?;
         let path = match first {
@@ -80,11 +80,11 @@ impl InvariantChecker<'_, '_> {
         Some(self.new_violator(who, format!("has the way `{}`: {first}{others}", first.name()), path))
     }
 
-    fn new_violator(&self, who: &Who, what: String, path: Vec<String>) -> Breach {
-        Breach { who: who.to_string(), name: self.policy_index.principal_name(who).map(str::to_owned), what, path }
+    fn new_violator(&self, who: &SubjectQuery, what: String, path: Vec<String>) -> Violator {
+        Violator { who: who.to_string(), name: self.policy_index.principal_name(who).map(str::to_owned), what, path }
     }
 
-    fn describe_grant_source(&self, who: &Who, by: &GrantSource<'_>) -> Vec<String> {
+    fn describe_grant_source(&self, who: &SubjectQuery, by: &GrantSource<'_>) -> Vec<String> {
         match by {
             GrantSource::SystemMasters => {
                 let mut path = self.describe_entries(who, Some(&Subject::Group(MASTERS.to_owned())));
@@ -100,7 +100,7 @@ impl InvariantChecker<'_, '_> {
     }
 
     /// The entry by which somebody is the subject; of a group, the first of those who are in it.
-    fn describe_entries(&self, who: &Who, subject: Option<&Subject>) -> Vec<String> {
+    fn describe_entries(&self, who: &SubjectQuery, subject: Option<&Subject>) -> Vec<String> {
         let admission = self.access.authenticate(who);
         let own = |identity: &&Identity| subject.is_none_or(|subject| identity.matches_subject(subject));
         let state = self.access.state();
@@ -128,7 +128,9 @@ impl InvariantChecker<'_, '_> {
             })
         };
         match (who, subject) {
-            (Who::Group(group), Some(Subject::Group(name))) if group == name => behind(group).into_iter().collect(),
+            (SubjectQuery::Group(group), Some(Subject::Group(name))) if group == name => {
+                behind(group).into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -183,7 +185,7 @@ fn format_managed_by(origin: &ManagedBy) -> String {
 }
 
 /// The request of an action, with another name or namespace where the action has none.
-pub(super) fn to_request(action: &Action, name: Option<&str>, namespace: Option<&str>) -> Request {
+pub(super) fn to_request(action: &RequestSpec, name: Option<&str>, namespace: Option<&str>) -> Request {
     if action.resource.starts_with('/') {
         return Request::url(&action.verb, &action.resource);
     }
@@ -196,7 +198,7 @@ pub(super) fn to_request(action: &Action, name: Option<&str>, namespace: Option<
 }
 
 /// A request that the action means and that a rule allows where it is held.
-fn find_allowed_request(held: &EffectiveRule<'_>, action: &Action) -> Option<Request> {
+fn find_allowed_request(held: &EffectiveRule<'_>, action: &RequestSpec) -> Option<Request> {
     let rule = held.path.rule;
     expand_wildcards(action, rule).into_iter().find_map(|action| {
         let mut names: Vec<Option<&str>> = vec![None];
@@ -215,7 +217,7 @@ fn find_allowed_request(held: &EffectiveRule<'_>, action: &Action) -> Option<Req
 }
 
 /// What an action with `*` in it means, in the words of a rule.
-fn expand_wildcards(action: &Action, rule: &Rule) -> Vec<Action> {
+fn expand_wildcards(action: &RequestSpec, rule: &Rule) -> Vec<RequestSpec> {
     let verbs = if action.verb == "*" { rule.verbs.clone() } else { vec![action.verb.clone()] };
     let resources = if action.resource == "*" {
         let groups = rule.api_groups.iter();
@@ -232,10 +234,11 @@ fn expand_wildcards(action: &Action, rule: &Rule) -> Vec<Action> {
         vec![action.resource.clone()]
     };
     let all = verbs.iter().flat_map(|verb| resources.iter().map(move |resource| (verb, resource)));
-    all.map(|(verb, resource)| Action { verb: verb.clone(), resource: resource.clone(), ..action.clone() }).collect()
+    all.map(|(verb, resource)| RequestSpec { verb: verb.clone(), resource: resource.clone(), ..action.clone() })
+        .collect()
 }
 
-fn describe_request(request: &Request, action: &Action) -> String {
+fn describe_request(request: &Request, action: &RequestSpec) -> String {
     let everywhere = request.namespace().is_none() && action.namespace.is_none() && !action.resource.starts_with('/');
     format!("{request}{}", if everywhere { " everywhere" } else { "" })
 }

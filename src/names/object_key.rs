@@ -162,7 +162,7 @@ impl serde::Serialize for ObjectKey {
 
 /// An object key as a saved plan has it.
 #[derive(serde::Deserialize)]
-struct Written {
+struct RawObjectKey {
     kind: String,
     namespace: Option<String>,
     name: String,
@@ -170,7 +170,7 @@ struct Written {
 
 impl<'de> serde::Deserialize<'de> for ObjectKey {
     fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let Written { kind, namespace, name } = Written::deserialize(input)?;
+        let RawObjectKey { kind, namespace, name } = RawObjectKey::deserialize(input)?;
         ObjectKind::parse(&kind)
             .and_then(|kind| Self::new(kind, namespace.as_deref(), &name))
             .ok_or_else(|| serde::de::Error::custom(format!("{kind} {name} is not an object")))

@@ -14,7 +14,7 @@ use crate::state::State;
 use crate::state::object::{RawRole, Role, deserialize_object};
 use crate::state::owner::{Owner, object_owner};
 use crate::state::rbac::{RBAC_GROUP, RoleRef, Rule};
-use crate::state::write::Write;
+use crate::state::write::WriteRequest;
 
 /// Something that must be allowed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,9 +65,9 @@ fn subject_access_review() -> RequiredPermission {
 fn required_by_step(step: &Step, live: &State, after: &State) -> Vec<RequiredPermission> {
     let key = &step.object;
     let (verb, named, body) = match &step.write {
-        Write::Create(body) => ("create", false, body),
-        Write::Patch(body) => ("patch", true, body),
-        Write::Delete => return vec![RequiredPermission::Request(object_request("delete", key, true))],
+        WriteRequest::Create(body) => ("create", false, body),
+        WriteRequest::Patch(body) => ("patch", true, body),
+        WriteRequest::Delete => return vec![RequiredPermission::Request(object_request("delete", key, true))],
     };
     let mut out = vec![RequiredPermission::Request(object_request(verb, key, named))];
     match key.kind() {

@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Plan, Target};
+use super::{Change, ChangeTarget, Plan};
 use crate::access::{
-    AccessView, Aggregation, EscalationPath, GrantSource, GrantedRequests, MASTERS, MarginalImpact, Requests,
+    AccessView, Aggregation, EscalationPath, GrantSource, GrantedRequests, MASTERS, MarginalImpact, RequestSetData,
     SubjectDiff, diff_access,
 };
 use crate::names::ObjectKey;
@@ -21,15 +21,15 @@ use crate::state::aws_auth::Section;
 /// What changes for some subjects alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AccessChange {
-    pub(crate) subjects: Vec<Affected>,
+    pub(crate) subjects: Vec<AffectedSubject>,
     #[serde(flatten)]
-    pub(crate) diff: Difference,
+    pub(crate) diff: AccessDiff,
 }
 
 /// What one change has to do with access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Effect {
+pub(crate) enum AccessImpact {
     /// Made alone, or left out of the plan, it changes what somebody may do.
     Some,
     /// It does neither.
@@ -38,7 +38,7 @@ pub(crate) enum Effect {
 
 /// Somebody for whom something changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Affected {
+pub(crate) struct AffectedSubject {
     /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     pub(crate) who: String,
     /// The policy's name for him.
@@ -47,27 +47,27 @@ pub(crate) struct Affected {
 
 /// What comes and what goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Difference {
-    pub(crate) gains: Vec<Allowed>,
-    pub(crate) loses: Vec<Allowed>,
+pub(crate) struct AccessDiff {
+    pub(crate) gains: Vec<AllowedRequests>,
+    pub(crate) loses: Vec<AllowedRequests>,
     /// Ways to more power that open.
-    pub(crate) ways: Vec<Opened>,
+    pub(crate) ways: Vec<EscalationSummary>,
 }
 
 /// A set of requests, and what gives it, or gave it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Allowed {
+pub(crate) struct AllowedRequests {
     /// Such as `get, list on every resource, everywhere`.
     pub(crate) what: String,
     /// The same for machines.
-    pub(crate) requests: Requests,
-    pub(crate) by: Vec<Giver>,
+    pub(crate) requests: RequestSetData,
+    pub(crate) by: Vec<GrantedBy>,
 }
 
 /// A binding and its role, or `system:masters`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Giver {
+pub(crate) enum GrantedBy {
     /// Of whom RBAC is not asked.
     Group {
         group: String,
@@ -80,7 +80,7 @@ pub(crate) enum Giver {
 
 /// A way to more power.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Opened {
+pub(crate) struct EscalationSummary {
     /// The same in every version.
     pub(crate) name: String,
     /// Where it leads and through what.
@@ -112,13 +112,13 @@ fn set_access_impacts(changes: &mut [Change], live: &State, after: &State) {
     let alone = MarginalImpact::new(&was, &is);
     for change in changes {
         let changes = match &change.target {
-            Target::Entry { section: Section::Accounts, principal } => alone.account_changes_access(principal),
-            Target::Entry { section: Section::Roles | Section::Users, principal } => {
+            ChangeTarget::Entry { section: Section::Accounts, principal } => alone.account_changes_access(principal),
+            ChangeTarget::Entry { section: Section::Roles | Section::Users, principal } => {
                 alone.entry_changes_access(principal)
             }
-            Target::Object(key) => alone.object_changes_access(key),
+            ChangeTarget::Object(key) => alone.object_changes_access(key),
         };
-        change.access = Some(if changes { Effect::Some } else { Effect::None });
+        change.access = Some(if changes { AccessImpact::Some } else { AccessImpact::None });
     }
 }
 
@@ -146,13 +146,13 @@ impl<'s> AccessComparison<'s> {
 pub(super) fn group_access_changes(rows: &[SubjectDiff<'_>], known: &PolicyIndex) -> Vec<AccessChange> {
     let mut changes: Vec<AccessChange> = Vec::new();
     let mut by_source = BTreeMap::new();
-    let mut by_content: BTreeMap<Difference, usize> = BTreeMap::new();
+    let mut by_content: BTreeMap<AccessDiff, usize> = BTreeMap::new();
     for row in rows {
-        let assumed: Vec<Opened> = row.identity_paths.iter().map(Opened::from_path).collect();
+        let assumed: Vec<EscalationSummary> = row.identity_paths.iter().map(EscalationSummary::from_path).collect();
         // Whoever is bound to the same shares one result: it is put into words once.
         let source = (Rc::as_ptr(&row.permissions), assumed);
         let place = *by_source.entry(source).or_insert_with_key(|(_, assumed)| {
-            let access = Difference::new(row, assumed);
+            let access = AccessDiff::new(row, assumed);
             *by_content.entry(access).or_insert_with_key(|access| {
                 changes.push(AccessChange { subjects: Vec::new(), diff: access.clone() });
                 changes.len() - 1
@@ -160,36 +160,36 @@ pub(super) fn group_access_changes(rows: &[SubjectDiff<'_>], known: &PolicyIndex
         });
         if let Some(change) = changes.get_mut(place) {
             let name = known.principal_name(&row.subject).map(str::to_owned);
-            change.subjects.push(Affected { who: row.subject.to_string(), name });
+            change.subjects.push(AffectedSubject { who: row.subject.to_string(), name });
         }
     }
     changes
 }
 
-impl Difference {
-    fn new(row: &SubjectDiff<'_>, assumed: &[Opened]) -> Self {
-        let all = |parts: &[GrantedRequests<'_>]| parts.iter().map(Allowed::new).collect();
+impl AccessDiff {
+    fn new(row: &SubjectDiff<'_>, assumed: &[EscalationSummary]) -> Self {
+        let all = |parts: &[GrantedRequests<'_>]| parts.iter().map(AllowedRequests::new).collect();
         Self {
             gains: all(&row.permissions.gained),
             loses: all(&row.permissions.lost),
             ways: assumed
                 .iter()
                 .cloned()
-                .chain(row.permissions.escalation_paths.iter().map(Opened::from_path))
+                .chain(row.permissions.escalation_paths.iter().map(EscalationSummary::from_path))
                 .collect(),
         }
     }
 }
 
-impl Allowed {
+impl AllowedRequests {
     pub(crate) fn new(part: &GrantedRequests<'_>) -> Self {
-        let mut by: Vec<Giver> = part.granted_by.iter().map(Giver::from_source).collect();
+        let mut by: Vec<GrantedBy> = part.granted_by.iter().map(GrantedBy::from_source).collect();
         by.dedup();
-        Self { what: part.requests.to_string(), requests: Requests::from_request_set(&part.requests), by }
+        Self { what: part.requests.to_string(), requests: RequestSetData::from_request_set(&part.requests), by }
     }
 }
 
-impl Giver {
+impl GrantedBy {
     pub(crate) fn from_source(by: &GrantSource<'_>) -> Self {
         match by {
             GrantSource::SystemMasters => Self::Group { group: MASTERS.to_owned() },
@@ -198,7 +198,7 @@ impl Giver {
     }
 }
 
-impl Opened {
+impl EscalationSummary {
     pub(crate) fn from_path(way: &EscalationPath<'_>) -> Self {
         Self { name: way.name().to_owned(), path: way.to_string() }
     }

@@ -1,12 +1,12 @@
 //! Field-level differences of roles, bindings and entries, made to be read at a glance.
 
-use super::{Fate, Field, Item};
+use super::{DiffOp, FieldDiff, ValueDiff};
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::Labels;
 use crate::state::rbac::{Rule, same_rules};
 
-fn value_diff(fate: Fate, value: impl Into<String>) -> Item {
-    Item { fate, value: value.into() }
+fn value_diff(fate: DiffOp, value: impl Into<String>) -> ValueDiff {
+    ValueDiff { fate, value: value.into() }
 }
 
 /// The empty string as people can see it.
@@ -15,21 +15,21 @@ fn quote_if_blank(value: &str) -> String {
 }
 
 /// A field with one value, where it changes.
-pub(super) fn diff_scalar(path: &[&str], from: Option<&str>, to: Option<&str>) -> Option<Field> {
+pub(super) fn diff_scalar(path: &[&str], from: Option<&str>, to: Option<&str>) -> Option<FieldDiff> {
     if from == to {
         return None;
     }
-    let removed = from.map(|value| value_diff(Fate::Removed, quote_if_blank(value)));
-    let added = to.map(|value| value_diff(Fate::Added, quote_if_blank(value)));
+    let removed = from.map(|value| value_diff(DiffOp::Removed, quote_if_blank(value)));
+    let added = to.map(|value| value_diff(DiffOp::Added, quote_if_blank(value)));
     Some(field_diff(path, removed.into_iter().chain(added).collect()))
 }
 
-fn field_diff(path: &[&str], items: Vec<Item>) -> Field {
-    Field { path: path.iter().map(|part| (*part).to_owned()).collect(), items }
+fn field_diff(path: &[&str], items: Vec<ValueDiff>) -> FieldDiff {
+    FieldDiff { path: path.iter().map(|part| (*part).to_owned()).collect(), items }
 }
 
 /// A list whose order does not count: what stays, then what goes, then what comes. Nothing where all stays.
-pub(super) fn diff_set(path: &[&str], from: &[String], to: &[String]) -> Option<Field> {
+pub(super) fn diff_set(path: &[&str], from: &[String], to: &[String]) -> Option<FieldDiff> {
     let mut stays = Vec::new();
     let mut goes = Vec::new();
     let mut comes = Vec::new();
@@ -45,9 +45,9 @@ pub(super) fn diff_set(path: &[&str], from: &[String], to: &[String]) -> Option<
         return None;
     }
     stays.dedup();
-    let items = stays.into_iter().map(|value| value_diff(Fate::Stays, quote_if_blank(value)));
-    let goes = goes.into_iter().map(|value| value_diff(Fate::Removed, quote_if_blank(value)));
-    let comes = comes.into_iter().map(|value| value_diff(Fate::Added, quote_if_blank(value)));
+    let items = stays.into_iter().map(|value| value_diff(DiffOp::Stays, quote_if_blank(value)));
+    let goes = goes.into_iter().map(|value| value_diff(DiffOp::Removed, quote_if_blank(value)));
+    let comes = comes.into_iter().map(|value| value_diff(DiffOp::Added, quote_if_blank(value)));
     Some(field_diff(path, items.chain(goes).chain(comes).collect()))
 }
 
@@ -62,7 +62,7 @@ fn similarity(one: &Rule, other: &Rule) -> usize {
 }
 
 /// Rules that stay say nothing; a rule that changed is held against the one it most resembles.
-pub(super) fn diff_rules(from: &[Rule], to: &[Rule]) -> Vec<Field> {
+pub(super) fn diff_rules(from: &[Rule], to: &[Rule]) -> Vec<FieldDiff> {
     let mut left: Vec<&Rule> = from.iter().filter(|rule| !to.iter().any(|other| is_same_rule(rule, other))).collect();
     let mut out = Vec::new();
     for (at, rule) in to.iter().enumerate() {
@@ -89,7 +89,7 @@ fn is_same_rule(one: &Rule, other: &Rule) -> bool {
     same_rules(std::slice::from_ref(one), std::slice::from_ref(other))
 }
 
-fn push_rule_diff(name: &str, from: Option<&Rule>, to: Option<&Rule>, out: &mut Vec<Field>) {
+fn push_rule_diff(name: &str, from: Option<&Rule>, to: Option<&Rule>, out: &mut Vec<FieldDiff>) {
     let empty = Rule::default();
     let (old, new) = (from.unwrap_or(&empty), to.unwrap_or(&empty));
     let core = [String::new()];
@@ -103,8 +103,8 @@ fn push_rule_diff(name: &str, from: Option<&Rule>, to: Option<&Rule>, out: &mut 
             Some(field) => out.push(field),
             // Where a rule changes, what it is about must be readable.
             None if word == "resources" || word == "non-resource-urls" => {
-                let items: Vec<Item> =
-                    after.iter().map(|value| value_diff(Fate::Stays, quote_if_blank(value))).collect();
+                let items: Vec<ValueDiff> =
+                    after.iter().map(|value| value_diff(DiffOp::Stays, quote_if_blank(value))).collect();
                 if !items.is_empty() {
                     out.push(field_diff(&[name, word], items));
                 }
@@ -115,7 +115,7 @@ fn push_rule_diff(name: &str, from: Option<&Rule>, to: Option<&Rule>, out: &mut 
 }
 
 /// What changes from one role to another; no role on one side means all of the other.
-pub(super) fn diff_role(from: Option<&Role>, to: Option<&Role>) -> Vec<Field> {
+pub(super) fn diff_role(from: Option<&Role>, to: Option<&Role>) -> Vec<FieldDiff> {
     let aggregated = |role: Option<&Role>| role.is_some_and(|role| role.aggregation.is_some());
     let none = Vec::new();
     let pick = |role: Option<&Role>| {
@@ -134,7 +134,7 @@ pub(super) fn diff_role(from: Option<&Role>, to: Option<&Role>) -> Vec<Field> {
 }
 
 /// Labels that count, by key.
-pub(super) fn diff_labels(from: &Labels, to: &Labels) -> Vec<Field> {
+pub(super) fn diff_labels(from: &Labels, to: &Labels) -> Vec<FieldDiff> {
     let keys: std::collections::BTreeSet<&String> = from.keys().chain(to.keys()).collect();
     keys.into_iter()
         .filter_map(|key| {
@@ -145,7 +145,7 @@ pub(super) fn diff_labels(from: &Labels, to: &Labels) -> Vec<Field> {
 }
 
 /// What changes from one binding to another.
-pub(super) fn diff_binding(from: Option<&Binding>, to: Option<&Binding>) -> Vec<Field> {
+pub(super) fn diff_binding(from: Option<&Binding>, to: Option<&Binding>) -> Vec<FieldDiff> {
     let role = |binding: Option<&Binding>| binding.map(|binding| binding.role_ref.to_string());
     let subjects = |binding: Option<&Binding>| -> Vec<String> {
         binding.map(|binding| binding.subjects.iter().map(ToString::to_string).collect()).unwrap_or_default()

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Step;
-use super::access_change::{AccessChange, Difference};
+use super::access_change::{AccessChange, AccessDiff};
 use crate::names::{ObjectKind, WildcardPattern};
 use crate::policy::{NamespaceSelector, Policy, applies_to_cluster};
 use crate::state::State;
@@ -19,20 +19,20 @@ use crate::state::object_meta::Labels;
 /// Namespaces told in the words of the policy, and those that were meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Selected {
-    pub(crate) by: Selection,
+pub(crate) struct NamespaceSelection {
+    pub(crate) by: SavedNamespaceSelector,
     pub(crate) namespaces: BTreeSet<String>,
 }
 
 /// The words.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Selection {
+pub(crate) enum SavedNamespaceSelector {
     Glob(String),
     MatchLabels(Labels),
 }
 
-impl Selection {
+impl SavedNamespaceSelector {
     fn from_policy(selector: &NamespaceSelector) -> Option<Self> {
         match selector {
             NamespaceSelector::Name(_) => None,
@@ -50,7 +50,7 @@ impl Selection {
     }
 }
 
-impl Selected {
+impl NamespaceSelection {
     /// What the steps' roles and bindings meant, each selection once.
     pub(super) fn for_steps(policy: &Policy, cluster: Option<&str>, steps: &[Step], live: &State) -> Vec<Self> {
         let written = |kind: ObjectKind| -> BTreeSet<&str> {
@@ -71,8 +71,10 @@ impl Selected {
                 bindings.contains(name.as_str()) && applies_to_cluster(one.clusters.as_deref(), cluster)
             })
             .flat_map(|(_, one)| one.namespaces.iter().flatten());
-        let selections: BTreeSet<Selection> =
-            of_roles.chain(of_bindings).filter_map(|selector| Selection::from_policy(&selector.value)).collect();
+        let selections: BTreeSet<SavedNamespaceSelector> = of_roles
+            .chain(of_bindings)
+            .filter_map(|selector| SavedNamespaceSelector::from_policy(&selector.value))
+            .collect();
         selections.into_iter().map(|by| Self { namespaces: by.select_namespaces(live), by }).collect()
     }
 
@@ -85,8 +87,8 @@ impl Selected {
         let others = [told("+", &now, &self.namespaces), told("-", &self.namespaces, &now)].concat();
         (!others.is_empty()).then(|| {
             let by = match &self.by {
-                Selection::Glob(glob) => format!("the names `{glob}`"),
-                Selection::MatchLabels(labels) => {
+                SavedNamespaceSelector::Glob(glob) => format!("the names `{glob}`"),
+                SavedNamespaceSelector::MatchLabels(labels) => {
                     let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
                     format!("the labels {}", labels.join(", "))
                 }
@@ -121,9 +123,9 @@ impl<'p> AccessFingerprint<'p> {
     }
 }
 
-fn hash_access_diff(access: &Difference) -> String {
-    let Difference { gains, loses, ways } = access;
-    let what = |all: &[super::Allowed]| all.iter().map(|one| one.what.clone()).collect::<Vec<_>>();
+fn hash_access_diff(access: &AccessDiff) -> String {
+    let AccessDiff { gains, loses, ways } = access;
+    let what = |all: &[super::AllowedRequests]| all.iter().map(|one| one.what.clone()).collect::<Vec<_>>();
     let ways: Vec<&str> = ways.iter().map(|way| way.path.as_str()).collect();
     let bytes = serde_json::to_vec(&(what(gains), what(loses), ways)).unwrap_or_default();
     Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()

@@ -2,28 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnostic::Place;
+use crate::diagnostic::SourceLocation;
 use crate::policy::{MaxRemovals, Policy};
 
 /// The words of `[guard]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Limits {
-    pub(crate) protected: Vec<Limit>,
-    pub(crate) max_removals: Option<Limit>,
+pub(crate) struct GuardLimits {
+    pub(crate) protected: Vec<GuardLimit>,
+    pub(crate) max_removals: Option<GuardLimit>,
 }
 
 /// One of them, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Limit {
+pub(crate) struct GuardLimit {
     pub(crate) value: String,
-    pub(crate) place: Place,
+    pub(crate) place: SourceLocation,
 }
 
-impl Limits {
+impl GuardLimits {
     pub(crate) fn from_policy(policy: &Policy) -> Self {
-        let limit = |value: String, span| Limit { value, place: policy.sources.location(span) };
+        let limit = |value: String, span| GuardLimit { value, place: policy.sources.location(span) };
         let guard = &policy.guard;
         let protected = guard.protected.iter().map(|one| limit(one.value.as_str().to_owned(), one.span));
         let max_removals = guard.max_removals.as_ref().map(|max| limit(max.value.to_string(), max.span));
@@ -42,7 +42,7 @@ impl Limits {
     }
 
     /// A limit that nobody could have written allows nothing.
-    pub(crate) fn max_removals(&self) -> Option<(MaxRemovals, &Place)> {
+    pub(crate) fn max_removals(&self) -> Option<(MaxRemovals, &SourceLocation)> {
         let limit = self.max_removals.as_ref()?;
         Some((MaxRemovals::parse(&limit.value).unwrap_or(MaxRemovals::Count(0)), &limit.place))
     }

@@ -19,26 +19,28 @@ mod revocation;
 mod staleness;
 mod state_after;
 
-pub(crate) use access_change::{AccessChange, AccessComparison, Affected, Allowed, Effect, Giver, Opened};
-pub(crate) use fingerprint::Selected;
-pub(crate) use guard_limits::Limits;
+pub(crate) use access_change::{
+    AccessChange, AccessComparison, AccessImpact, AffectedSubject, AllowedRequests, EscalationSummary, GrantedBy,
+};
+pub(crate) use fingerprint::NamespaceSelection;
+pub(crate) use guard_limits::GuardLimits;
 use jiff::Timestamp;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
-pub(crate) use probes::{Await, Passing, Question, Window};
-pub(crate) use resolved_invariant::{Meant, MustHold, Spared};
+pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
+pub(crate) use resolved_invariant::{Exemption, InvariantSubject, ResolvedInvariant};
 pub(crate) use restore::{ObjectVersions, plan_restore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::diagnostic::{Diagnostic, Place, SourceMap};
+use crate::diagnostic::{Diagnostic, SourceLocation, SourceMap};
 use crate::names::ObjectKey;
 use crate::policy::Policy;
 use crate::policy::expand::expand;
 use crate::state::State;
 use crate::state::aws_auth::Section;
-use crate::state::object_meta::Writer;
-use crate::state::write::{Precondition, Write};
+use crate::state::object_meta::ObjectWriter;
+use crate::state::write::{Precondition, WriteRequest};
 
 /// Everything that leads one cluster from what is to what the policy says.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,19 +53,19 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     /// The moments that no order of the steps avoids: `apply` refuses them unless they are allowed.
     #[serde(default)]
-    pub(crate) windows: Vec<Window>,
+    pub(crate) windows: Vec<AccessWindow>,
     /// What the steps change in who can do what, where it was asked for.
     #[serde(default)]
     pub(crate) access: Option<Vec<AccessChange>>,
     /// What the policy asks to guard: judged by whoever carries the plan out, without the policy at hand.
     #[serde(default, rename = "guarded")]
-    pub(crate) limits: Limits,
+    pub(crate) limits: GuardLimits,
     /// What the policy says must hold: judged likewise.
     #[serde(default)]
-    pub(crate) invariants: Vec<MustHold>,
+    pub(crate) invariants: Vec<ResolvedInvariant>,
     /// Which namespaces the patterns and labels of what it writes meant.
     #[serde(default)]
-    pub(crate) selected: Vec<Selected>,
+    pub(crate) selected: Vec<NamespaceSelection>,
     /// Of the planning; a saved plan has said them.
     #[serde(skip)]
     pub(crate) warnings: Vec<Diagnostic>,
@@ -74,21 +76,21 @@ pub(crate) struct Plan {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Change {
     pub(crate) action: Action,
-    pub(crate) target: Target,
-    pub(crate) fields: Vec<Field>,
+    pub(crate) target: ChangeTarget,
+    pub(crate) fields: Vec<FieldDiff>,
     /// Where the policy says so; a removal has one only where something has expired.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<SourceLocation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
     /// How the live side came to differ.
-    pub(crate) origin: Origin,
+    pub(crate) origin: ChangeOrigin,
     /// Who wrote the live object last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) last_writer: Option<Writer>,
+    pub(crate) last_writer: Option<ObjectWriter>,
     /// What it has to do with access, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) access: Option<Effect>,
+    pub(crate) access: Option<AccessImpact>,
 }
 
 /// What happens to an object or an entry.
@@ -107,12 +109,12 @@ pub(crate) enum Action {
 /// The object or the entry of aws-auth that a change is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Target {
+pub(crate) enum ChangeTarget {
     Entry { section: Section, principal: String },
     Object(ObjectKey),
 }
 
-impl Target {
+impl ChangeTarget {
     /// `aws-auth role`, `ClusterRole`.
     pub(crate) fn kind_label(&self) -> &'static str {
         match self {
@@ -134,7 +136,7 @@ impl Target {
 /// How live came to differ from the policy: what `drift` tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Origin {
+pub(crate) enum ChangeOrigin {
     /// Live is what was written, or nothing was yet: the policy has moved on.
     Pending,
     /// Live is not what was written.
@@ -146,23 +148,23 @@ pub(crate) enum Origin {
 /// One field of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Field {
+pub(crate) struct FieldDiff {
     /// `username`, or `rules[0]` and below it `verbs`.
     pub(crate) path: Vec<String>,
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Vec<ValueDiff>,
 }
 
 /// One value of a field and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Item {
-    pub(crate) fate: Fate,
+pub(crate) struct ValueDiff {
+    pub(crate) fate: DiffOp,
     pub(crate) value: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Fate {
+pub(crate) enum DiffOp {
     Stays,
     Added,
     Removed,
@@ -173,13 +175,13 @@ pub(crate) enum Fate {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Step {
     pub(crate) object: ObjectKey,
-    pub(crate) write: Write,
+    pub(crate) write: WriteRequest,
     pub(crate) precondition: Precondition,
     /// Steps of one stage do not depend on each other; a stage begins when the one before has ended.
     pub(crate) stage: usize,
     /// What must be seen to work before it is written; none: it relies on no earlier step.
     #[serde(default)]
-    pub(crate) awaits: Vec<Await>,
+    pub(crate) awaits: Vec<AccessProbe>,
     /// What it is for, in words.
     pub(crate) why: String,
 }
@@ -200,7 +202,7 @@ impl Plan {
         let grounds = (!outcome.is_empty() || !self.selected.is_empty()).then_some((outcome, &self.selected));
         let what = (&self.policy, &self.cluster_uid, &self.steps, &self.windows, grounds);
         let content = if !self.invariants.is_empty() {
-            let invariants: Vec<_> = self.invariants.iter().map(MustHold::digest_content).collect();
+            let invariants: Vec<_> = self.invariants.iter().map(ResolvedInvariant::digest_content).collect();
             serde_json::to_vec(&(what, self.limits.digest_content(), invariants))
         } else if self.limits.is_empty() {
             serde_json::to_vec(&what)
@@ -240,7 +242,7 @@ impl<'a> PlanBuilder<'a> {
         self.diagnostics.extend(other.diagnostics);
     }
 
-    fn location(&self, span: crate::diagnostic::Span) -> Place {
+    fn location(&self, span: crate::diagnostic::Span) -> SourceLocation {
         self.sources.location(span)
     }
 }
@@ -279,7 +281,7 @@ pub(crate) fn plan(
             return Err(vec![Diagnostic::error(format!("a planned object cannot be read back: {fault}"))]);
         }
     };
-    let selected = Selected::for_steps(policy, cluster, &steps, live);
+    let selected = NamespaceSelection::for_steps(policy, cluster, &steps, live);
     let mut changes = draft.changes;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(Plan {
@@ -289,8 +291,8 @@ pub(crate) fn plan(
         steps,
         windows,
         access: None,
-        limits: Limits::from_policy(policy),
-        invariants: MustHold::resolve_all(policy, cluster),
+        limits: GuardLimits::from_policy(policy),
+        invariants: ResolvedInvariant::resolve_all(policy, cluster),
         selected,
         warnings: draft.diagnostics,
     })

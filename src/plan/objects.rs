@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::order::{Needs, PendingWrite, Turn};
 use super::removals::RemovalPlanner;
-use super::{Action, Change, Field, Origin, PlanBuilder, Target, field_diff};
+use super::{Action, Change, ChangeOrigin, ChangeTarget, FieldDiff, PlanBuilder, field_diff};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::names::ObjectKey;
 use crate::policy::OwnershipSpec;
@@ -85,15 +85,15 @@ pub(super) fn object_change(
     action: Action,
     key: &ObjectKey,
     span: Option<Span>,
-    fields: Vec<Field>,
+    fields: Vec<FieldDiff>,
 ) -> Change {
     Change {
         action,
-        target: Target::Object(key.clone()),
+        target: ChangeTarget::Object(key.clone()),
         fields,
         place: span.map(|span| draft.location(span)),
         note: None,
-        origin: Origin::Pending,
+        origin: ChangeOrigin::Pending,
         last_writer: None,
         access: None,
     }
@@ -146,10 +146,10 @@ fn metadata_patch(meta: &ObjectMeta, policy: &str, wanted: &Labels, counted: &La
 }
 
 /// Whether live is still what rolecall wrote.
-fn change_origin(meta: &ObjectMeta, digest_now: &str) -> Origin {
+fn change_origin(meta: &ObjectMeta, digest_now: &str) -> ChangeOrigin {
     match meta.annotations.get(DIGEST_ANNOTATION) {
-        Some(written) if written != digest_now => Origin::ChangedLive,
-        _ => Origin::Pending,
+        Some(written) if written != digest_now => ChangeOrigin::ChangedLive,
+        _ => ChangeOrigin::Pending,
     }
 }
 
@@ -242,15 +242,15 @@ fn push_update(
     key: &ObjectKey,
     span: Span,
     ours: bool,
-    fields: Vec<Field>,
+    fields: Vec<FieldDiff>,
     live: &impl HasMeta,
     patch: Value,
     narrows: bool,
-    origin: Origin,
+    origin: ChangeOrigin,
 ) {
     let action = if ours { Action::Update } else { Action::Adopt };
     let mut shown = object_change(draft, action, key, Some(span), fields);
-    shown.origin = if ours { origin } else { Origin::Pending };
+    shown.origin = if ours { origin } else { ChangeOrigin::Pending };
     shown.last_writer.clone_from(&live.meta().last_writer);
     draft.changes.push(shown);
     draft.writes.push(PendingWrite {
@@ -294,7 +294,7 @@ fn plan_binding_update(
     let ours = owner::object_owner(&live.meta, draft.policy) == Owner::ThisPolicy;
     let from = || change_origin(&live.meta, &owner::binding_digest(live));
     if live.role_ref != new.role_ref {
-        plan_binding_replacement(draft, key, wanted, live, all, if ours { from() } else { Origin::Pending });
+        plan_binding_replacement(draft, key, wanted, live, all, if ours { from() } else { ChangeOrigin::Pending });
         return;
     }
     let same = same_subjects(&live.subjects, &new.subjects);
@@ -343,7 +343,7 @@ fn plan_binding_replacement(
     wanted: &DesiredItem<Binding>,
     live: &Binding,
     all: &State,
-    from: Origin,
+    from: ChangeOrigin,
 ) {
     if !live.meta.finalizers.is_empty() {
         let held = live.meta.finalizers.join(", ");

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AccessComparison, Await};
+use super::{AccessComparison, AccessProbe};
 use crate::access::{
     AccessDecision, AccessView, Aggregation, Authentication, CanResult, GrantSource, GrantedRequests, Identity,
     SubjectDiff,
@@ -18,7 +18,7 @@ use crate::state::State;
 pub(crate) struct PostApplyCheck {
     /// As people know him.
     pub(crate) subject: String,
-    pub(crate) probe: Await,
+    pub(crate) probe: AccessProbe,
     pub(crate) expect_allowed: bool,
     /// Only when the controller that fills aggregated ClusterRoles has run, which is the cluster's part.
     pub(crate) awaits_aggregation: bool,
@@ -88,7 +88,7 @@ fn build_check(
     (definite_answer(&answer)? == allowed).then(|| PostApplyCheck {
         subject: row.subject.to_string(),
         awaits_aggregation: !is_now,
-        probe: Await { username: username.clone(), groups: groups.clone(), question: request.into() },
+        probe: AccessProbe { username: username.clone(), groups: groups.clone(), question: request.into() },
         expect_allowed: allowed,
     })
 }

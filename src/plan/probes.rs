@@ -12,17 +12,17 @@ use crate::access::{ObjectRequest, Request};
 /// A question that must be answered with yes before a step is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Await {
+pub(crate) struct AccessProbe {
     /// None where the question is about a group alone.
     pub(crate) username: Option<String>,
     pub(crate) groups: Vec<String>,
-    pub(crate) question: Question,
+    pub(crate) question: ProbeRequest,
 }
 
 /// What is asked, in the words of a SubjectAccessReview. An empty name or namespace is none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Question {
+pub(crate) enum ProbeRequest {
     #[serde(rename_all = "kebab-case")]
     Object {
         verb: String,
@@ -41,11 +41,11 @@ pub(crate) enum Question {
 /// A moment in which somebody has what neither side gives, or lacks what both give, whatever the order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Window {
+pub(crate) struct AccessWindow {
     /// The step after whose write it begins.
     pub(crate) step: usize,
     pub(crate) subject: String,
-    pub(crate) fate: Passing,
+    pub(crate) fate: TransientAccess,
     /// Such as `get secrets, in n1`.
     pub(crate) what: String,
     pub(crate) because: String,
@@ -54,12 +54,12 @@ pub(crate) struct Window {
 /// Which side of what is allowed a passing moment leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Passing {
+pub(crate) enum TransientAccess {
     Gains,
     Loses,
 }
 
-impl From<Request> for Question {
+impl From<Request> for ProbeRequest {
     fn from(request: Request) -> Self {
         match request {
             Request::Object(asked) => Self::Object {
@@ -75,10 +75,10 @@ impl From<Request> for Question {
     }
 }
 
-impl From<&Question> for Request {
-    fn from(question: &Question) -> Self {
+impl From<&ProbeRequest> for Request {
+    fn from(question: &ProbeRequest) -> Self {
         match question {
-            Question::Object { verb, api_group, resource, subresource, name, namespace } => {
+            ProbeRequest::Object { verb, api_group, resource, subresource, name, namespace } => {
                 Self::Object(ObjectRequest {
                     verb: verb.clone(),
                     group: api_group.clone(),
@@ -88,12 +88,12 @@ impl From<&Question> for Request {
                     namespace: namespace.clone(),
                 })
             }
-            Question::Url { verb, path } => Self::Url { verb: verb.clone(), path: path.clone() },
+            ProbeRequest::Url { verb, path } => Self::Url { verb: verb.clone(), path: path.clone() },
         }
     }
 }
 
-impl fmt::Display for Await {
+impl fmt::Display for AccessProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.username {
             Some(username) => write!(f, "user:{username}")?,

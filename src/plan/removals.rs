@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::objects::{object_change, require_as_read};
 use super::order::{PendingWrite, Turn};
-use super::{Action, Field, PlanBuilder};
+use super::{Action, FieldDiff, PlanBuilder};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
 use crate::policy::expand::Desired;
@@ -94,7 +94,7 @@ impl<'a> RemovalPlanner<'a> {
         key: &ObjectKey,
         meta: &ObjectMeta,
         end: Option<&Expiration>,
-        shown: impl FnOnce() -> Vec<Field>,
+        shown: impl FnOnce() -> Vec<FieldDiff>,
     ) {
         let Some(going) = self.removal_reason(draft, key, meta, end) else {
             return;

@@ -4,52 +4,52 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::Who;
-use crate::diagnostic::{Place, Span};
+use crate::access::SubjectQuery;
+use crate::diagnostic::{SourceLocation, Span};
 use crate::names::reserved_prefix;
-use crate::policy::{Claim, InvariantSubjectSpec, Located, Policy, PolicyIndex, applies_to_cluster};
+use crate::policy::{Assertion, InvariantSubjectSpec, Located, Policy, PolicyIndex, applies_to_cluster};
 
 /// An invariant in one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct MustHold {
-    pub(crate) place: Place,
+pub(crate) struct ResolvedInvariant {
+    pub(crate) place: SourceLocation,
     /// Of a policy that is at hand.
     #[serde(skip)]
     pub(crate) span: Option<Span>,
     pub(crate) description: Option<String>,
-    pub(crate) subject: Meant,
-    pub(crate) claim: Claim,
+    pub(crate) subject: InvariantSubject,
+    pub(crate) claim: Assertion,
 }
 
 /// Whom it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Meant {
+pub(crate) enum InvariantSubject {
     Group(String),
     Principal {
         name: String,
         /// None: a bare name that finds no account.
-        who: Option<Who>,
+        who: Option<SubjectQuery>,
     },
     User(String),
     ServiceAccount {
         namespace: String,
         name: String,
     },
-    EveryoneBut(Vec<Spared>),
+    EveryoneBut(Vec<Exemption>),
 }
 
 /// Somebody whom `everyone-but` names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Spared {
+pub(crate) struct Exemption {
     pub(crate) name: String,
     /// All who have that name.
-    pub(crate) who: BTreeSet<Who>,
+    pub(crate) who: BTreeSet<SubjectQuery>,
 }
 
-impl MustHold {
+impl ResolvedInvariant {
     /// All that a policy says of a cluster; of who is not of the cluster it says nothing there.
     pub(crate) fn resolve_all(policy: &Policy, cluster: Option<&str>) -> Vec<Self> {
         if policy.invariants.is_empty() {
@@ -62,14 +62,14 @@ impl MustHold {
             place: policy.sources.location(invariant.span),
             span: Some(invariant.span),
             description: invariant.description.clone(),
-            subject: Meant::resolve(&invariant.subject, policy, &names),
+            subject: InvariantSubject::resolve(&invariant.subject, policy, &names),
             claim: invariant.assertion.clone(),
         })
         .collect()
     }
 
     /// Without the place and the description: words that change are no other plan.
-    pub(super) fn digest_content(&self) -> (&Meant, &Claim) {
+    pub(super) fn digest_content(&self) -> (&InvariantSubject, &Assertion) {
         (&self.subject, &self.claim)
     }
 }
@@ -85,7 +85,7 @@ fn subject_is_in_cluster(policy: &Policy, cluster: Option<&str>, subject: &Invar
     filter.is_none_or(|filter| applies_to_cluster(filter.as_deref(), cluster))
 }
 
-impl Meant {
+impl InvariantSubject {
     fn resolve(subject: &InvariantSubjectSpec, policy: &Policy, names: &PolicyIndex) -> Self {
         match subject {
             InvariantSubjectSpec::Group(group) => Self::Group(group.value.clone()),
@@ -98,22 +98,22 @@ impl Meant {
                 name: account.value.name.clone(),
             },
             InvariantSubjectSpec::EveryoneBut(all) => {
-                Self::EveryoneBut(all.iter().map(|name| Spared::resolve(name, policy, names)).collect())
+                Self::EveryoneBut(all.iter().map(|name| Exemption::resolve(name, policy, names)).collect())
             }
         }
     }
 }
 
-impl Spared {
+impl Exemption {
     fn resolve(Located { value: name, .. }: &Located<String>, policy: &Policy, names: &PolicyIndex) -> Self {
-        let named = names.principal(name).cloned().or_else(|| Who::parse(name).ok());
-        let mut who: BTreeSet<Who> = named.into_iter().collect();
+        let named = names.principal(name).cloned().or_else(|| SubjectQuery::parse(name).ok());
+        let mut who: BTreeSet<SubjectQuery> = named.into_iter().collect();
         let reserved = reserved_prefix(name).is_some();
         if reserved || policy.groups.contains_key(name) {
-            who.insert(Who::Group(name.clone()));
+            who.insert(SubjectQuery::Group(name.clone()));
         }
         if reserved {
-            who.insert(Who::from_username(name));
+            who.insert(SubjectQuery::from_username(name));
         }
         Self { name: name.clone(), who }
     }

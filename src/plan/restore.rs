@@ -9,14 +9,16 @@ use serde_json::{Value, json};
 
 use super::entries::aws_auth_edit::AwsAuthEdit;
 use super::order::{self, Needs, PendingWrite, Turn};
-use super::{Action, Change, Fate, Field, Item, Limits, Origin, Plan, Target, bridge, field_diff};
+use super::{
+    Action, Change, ChangeOrigin, ChangeTarget, DiffOp, FieldDiff, GuardLimits, Plan, ValueDiff, bridge, field_diff,
+};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::{Binding, ObjectError, RawBinding, RawRole, Role, deserialize_object};
 use crate::state::rbac::{Rule, same_rules};
 use crate::state::undo;
-use crate::state::write::{Write, apply_merge_patch};
+use crate::state::write::{WriteRequest, apply_merge_patch};
 
 /// Each object as it was and as it is; nothing where it was or is not.
 pub(crate) type ObjectVersions = BTreeMap<ObjectKey, (Option<Value>, Option<Value>)>;
@@ -54,7 +56,7 @@ pub(crate) fn plan_restore(policy: &str, live: &State, images: &ObjectVersions) 
         steps,
         windows,
         access: None,
-        limits: Limits::default(),
+        limits: GuardLimits::default(),
         invariants: Vec::new(),
         selected: Vec::new(),
         warnings: Vec::new(),
@@ -73,20 +75,20 @@ fn role_ref(object: &Value) -> Option<(Option<&Value>, Option<&Value>)> {
 fn creation(key: &ObjectKey, then: &Value, live: &State) -> Result<Turn, ObjectError> {
     let body = undo::strip_server_fields(then);
     Ok(match key.kind() {
-        ObjectKind::ConfigMap => aws_auth_change(Write::Create(body), AwsAuth::from_json(then)?, live),
+        ObjectKind::ConfigMap => aws_auth_change(WriteRequest::Create(body), AwsAuth::from_json(then)?, live),
         _ => Turn::Create(body),
     })
 }
 
 fn deletion(key: &ObjectKey, live: &State) -> Turn {
     match key.kind() {
-        ObjectKind::ConfigMap => aws_auth_change(Write::Delete, AwsAuth::default(), live),
+        ObjectKind::ConfigMap => aws_auth_change(WriteRequest::Delete, AwsAuth::default(), live),
         _ => Turn::Delete,
     }
 }
 
 /// aws-auth goes back in one write, to the byte.
-fn aws_auth_change(write: Write, then: AwsAuth, live: &State) -> Turn {
+fn aws_auth_change(write: WriteRequest, then: AwsAuth, live: &State) -> Turn {
     Turn::Map { write, splits: Box::new(AwsAuthEdit::from_replacement(live.aws_auth.as_ref(), then)) }
 }
 
@@ -117,7 +119,7 @@ fn update(key: &ObjectKey, now: &Value, then: &Value, patch: Value, live: &State
             then.subjects.iter().all(|subject| now.subjects.contains(subject))
         }
         ObjectKind::ConfigMap | ObjectKind::Namespace => {
-            return Ok(aws_auth_change(Write::Patch(patch), AwsAuth::from_json(then)?, live));
+            return Ok(aws_auth_change(WriteRequest::Patch(patch), AwsAuth::from_json(then)?, live));
         }
     };
     Ok(Turn::Patch { patch, narrows })
@@ -150,18 +152,18 @@ fn object_change(
     };
     Ok(Change {
         action,
-        target: Target::Object(key.clone()),
+        target: ChangeTarget::Object(key.clone()),
         fields,
         place: None,
         note: None,
-        origin: Origin::Pending,
+        origin: ChangeOrigin::Pending,
         last_writer: None,
         access: None,
     })
 }
 
 /// The lines of each text that go and come.
-fn diff_text_lines(now: Option<&Value>, then: Option<&Value>) -> Vec<Field> {
+fn diff_text_lines(now: Option<&Value>, then: Option<&Value>) -> Vec<FieldDiff> {
     let lines = |object: Option<&Value>, key: &str| -> Vec<String> {
         let text = object.and_then(|object| object.get("data")?.get(key)?.as_str()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -174,12 +176,12 @@ fn diff_text_lines(now: Option<&Value>, then: Option<&Value>) -> Vec<Field> {
     all.into_iter()
         .filter_map(|key| {
             let (now, then) = (lines(now, &key), lines(then, &key));
-            let only = |one: &[String], other: &[String], fate: Fate| -> Vec<Item> {
+            let only = |one: &[String], other: &[String], fate: DiffOp| -> Vec<ValueDiff> {
                 let differs = one.iter().filter(|line| !other.contains(line));
-                differs.map(|line| Item { fate, value: line.clone() }).collect()
+                differs.map(|line| ValueDiff { fate, value: line.clone() }).collect()
             };
-            let items = [only(&now, &then, Fate::Removed), only(&then, &now, Fate::Added)].concat();
-            (!items.is_empty()).then(|| Field { path: vec![key], items })
+            let items = [only(&now, &then, DiffOp::Removed), only(&then, &now, DiffOp::Added)].concat();
+            (!items.is_empty()).then(|| FieldDiff { path: vec![key], items })
         })
         .collect()
 }

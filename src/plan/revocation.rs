@@ -5,24 +5,24 @@
 use serde_json::Value;
 
 use super::Step;
-use super::probes::Question;
+use super::probes::ProbeRequest;
 use crate::access::{AllowReason, Request, rule_allows};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::object::{RawSubject, deserialize_object};
 use crate::state::rbac::{Rule, Subject};
-use crate::state::write::Write;
+use crate::state::write::WriteRequest;
 
 impl Step {
     /// Whether what is asked about will no longer come by this binding.
-    pub(crate) fn revokes(&self, question: &Question, by: &AllowReason) -> bool {
+    pub(crate) fn revokes(&self, question: &ProbeRequest, by: &AllowReason) -> bool {
         let AllowReason { binding, role, subject } = by;
         if self.object != *binding && self.object != *role {
             return false;
         }
         match &self.write {
-            Write::Create(_) => false,
-            Write::Delete => true,
-            Write::Patch(patch) => match self.object.kind() {
+            WriteRequest::Create(_) => false,
+            WriteRequest::Delete => true,
+            WriteRequest::Patch(patch) => match self.object.kind() {
                 ObjectKind::ClusterRole | ObjectKind::Role => {
                     let request = Request::from(question);
                     let gives = |rules: &Vec<Rule>| rules.iter().any(|rule| rule_allows(rule, &request));
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::state::write::Precondition;
 
-    fn step(object: ObjectKey, write: Write) -> Step {
+    fn step(object: ObjectKey, write: WriteRequest) -> Step {
         Step { object, write, precondition: Precondition::Absent, stage: 0, awaits: Vec::new(), why: String::new() }
     }
 
@@ -67,27 +67,27 @@ mod tests {
         }
     }
 
-    fn takes(object: &ObjectKey, write: Write) -> bool {
-        let question = Question::from(Request::object("get", "", "pods").in_namespace("n1"));
+    fn takes(object: &ObjectKey, write: WriteRequest) -> bool {
+        let question = ProbeRequest::from(Request::object("get", "", "pods").in_namespace("n1"));
         step(object.clone(), write).revokes(&question, &by())
     }
 
     #[test]
     fn what_goes_or_comes_by_another_way_takes_nothing() {
         let AllowReason { binding, role, .. } = by();
-        assert!(takes(&binding, Write::Delete) && takes(&role, Write::Delete));
+        assert!(takes(&binding, WriteRequest::Delete) && takes(&role, WriteRequest::Delete));
         for other in [ObjectKey::binding(None, "b"), ObjectKey::binding(Some("n2"), "b"), ObjectKey::cluster_role("r")]
         {
-            assert!(!takes(&other, Write::Delete), "{other}");
+            assert!(!takes(&other, WriteRequest::Delete), "{other}");
         }
-        assert!(!takes(&ObjectKey::aws_auth(), Write::Patch(json!({ "data": {} }))));
-        assert!(!takes(&binding, Write::Create(json!({ "subjects": [] }))));
+        assert!(!takes(&ObjectKey::aws_auth(), WriteRequest::Patch(json!({ "data": {} }))));
+        assert!(!takes(&binding, WriteRequest::Create(json!({ "subjects": [] }))));
     }
 
     #[test]
     fn a_patch_takes_from_the_subjects_that_it_leaves_out() {
         let binding = by().binding;
-        let patched = |patch: Value| takes(&binding, Write::Patch(patch));
+        let patched = |patch: Value| takes(&binding, WriteRequest::Patch(patch));
         assert!(!patched(json!({ "subjects": [{ "kind": "ServiceAccount", "name": "s" }] })));
         assert!(patched(json!({ "subjects": [{ "kind": "ServiceAccount", "name": "s", "namespace": "n2" }] })));
         assert!(patched(json!({ "subjects": null })));
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_patch_takes_what_its_rules_no_longer_allow() {
         let role = by().role;
-        let patched = |patch: Value| takes(&role, Write::Patch(patch));
+        let patched = |patch: Value| takes(&role, WriteRequest::Patch(patch));
         let rule = |verb: &str| json!({ "verbs": [verb], "apiGroups": [""], "resources": ["pods"] });
         assert!(!patched(json!({ "rules": [rule("list"), rule("get")] })));
         assert!(patched(json!({ "rules": [rule("list")] })));

@@ -66,6 +66,6 @@ impl Plan {
         self.steps
             .iter()
             .take_while(|earlier| !std::ptr::eq(*earlier, step))
-            .any(|earlier| earlier.object == step.object && earlier.write == crate::state::write::Write::Delete)
+            .any(|earlier| earlier.object == step.object && earlier.write == crate::state::write::WriteRequest::Delete)
     }
 }

@@ -10,7 +10,7 @@ use crate::state::State;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::{Binding, ObjectError, Role, aggregation_rule_to_json, role_ref_to_json, subjects_to_json};
 use crate::state::object_meta::ObjectMeta;
-use crate::state::write::{Write, apply_merge_patch};
+use crate::state::write::{WriteRequest, apply_merge_patch};
 
 impl Plan {
     /// The state once every step is made. Versions stay those that were read: who writes next reads again.
@@ -38,10 +38,10 @@ fn apply_steps<'a>(steps: impl IntoIterator<Item = &'a Step>, live: &State) -> R
     Ok(state)
 }
 
-pub(super) fn apply_write(state: &mut State, key: &ObjectKey, write: &Write) -> Result<(), ObjectError> {
+pub(super) fn apply_write(state: &mut State, key: &ObjectKey, write: &WriteRequest) -> Result<(), ObjectError> {
     match write {
-        Write::Create(body) => state.insert_object(key, body),
-        Write::Patch(patch) => {
+        WriteRequest::Create(body) => state.insert_object(key, body),
+        WriteRequest::Patch(patch) => {
             let Some((old, mut value)) = state.meta(key).cloned().zip(patchable_json(state, key)) else {
                 return Ok(());
             };
@@ -53,7 +53,7 @@ pub(super) fn apply_write(state: &mut State, key: &ObjectKey, write: &Write) -> 
             }
             Ok(())
         }
-        Write::Delete => {
+        WriteRequest::Delete => {
             remove_object(state, key);
             Ok(())
         }

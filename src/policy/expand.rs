@@ -18,7 +18,7 @@ use crate::state::aws_auth::Section;
 use crate::state::object;
 use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::{self, AGGREGATE_LABEL_PREFIX};
-use crate::state::rbac::{RoleRef, Selector, Subject};
+use crate::state::rbac::{LabelSelector, RoleRef, Subject};
 
 /// An object or entry that the policy wants, and where it says so.
 #[derive(Debug, Clone)]
@@ -216,7 +216,7 @@ impl<'a> Expander<'a> {
                 ClusterRoleContent::Rules(rules) => (rules.clone(), None),
                 ClusterRoleContent::Aggregation(selectors) => {
                     let selector =
-                        |labels: &Labels| Selector { match_labels: labels.clone(), match_expressions: Vec::new() };
+                        |labels: &Labels| LabelSelector { match_labels: labels.clone(), match_expressions: Vec::new() };
                     (Vec::new(), Some(selectors.iter().map(selector).collect()))
                 }
             };
@@ -255,7 +255,8 @@ impl<'a> Expander<'a> {
                         MissingReference::NoNamespaceSelected { selector: glob.as_str().to_owned() }
                     }
                     NamespaceSelector::Labels(labels) => MissingReference::NoNamespaceSelected {
-                        selector: Selector { match_labels: labels.clone(), match_expressions: Vec::new() }.to_string(),
+                        selector: LabelSelector { match_labels: labels.clone(), match_expressions: Vec::new() }
+                            .to_string(),
                     },
                 };
                 self.report_missing(&missing, selector.span);

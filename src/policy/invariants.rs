@@ -3,7 +3,7 @@
 use super::bindings::parse_service_account;
 use super::clusters::{require_exactly_one, require_string, wrong_value};
 use super::error::{Diagnostics, PolicyError};
-use super::model::{Action, Claim, InvariantSpec, InvariantSubjectSpec, Located};
+use super::model::{Assertion, InvariantSpec, InvariantSubjectSpec, Located, RequestSpec};
 use super::table::PolicyTable;
 
 const SUBJECT_KEYS: [&str; 5] = ["group", "principal", "user", "service-account", "everyone-but"];
@@ -33,12 +33,12 @@ fn parse_subject(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<In
     })
 }
 
-fn parse_assertion(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Claim> {
+fn parse_assertion(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Assertion> {
     let which = require_exactly_one(table, &["can", "cannot"], faults)?;
     if table.is_string(which) {
         let text = table.string(which, faults)?;
         if which == "cannot" && text.value == "escalate" {
-            return Some(Claim::CannotEscalate);
+            return Some(Assertion::CannotEscalate);
         }
         let wanted = if which == "cannot" {
             "`\"escalate\"`, or a table such as { verb = \"get\", resource = \"secrets\" }"
@@ -49,10 +49,10 @@ fn parse_assertion(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<
         return None;
     }
     let action = parse_request(&table.table(which, faults)?, faults)?;
-    Some(if which == "can" { Claim::Can(action) } else { Claim::Cannot(action) })
+    Some(if which == "can" { Assertion::Can(action) } else { Assertion::Cannot(action) })
 }
 
-fn parse_request(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Action> {
+fn parse_request(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<RequestSpec> {
     table.report_unknown_keys(&["verb", "resource", "name", "namespace"], faults);
     let verb: Option<Located<String>> = require_string(table, "verb", faults);
     let resource = require_string(table, "resource", faults);
@@ -61,7 +61,7 @@ fn parse_request(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Ac
             faults.push(PolicyError::EmptyName { what: "a verb or resource" }, word.span);
         }
     }
-    Some(Action {
+    Some(RequestSpec {
         name: table.string("name", faults).map(|text| text.value),
         namespace: table.string("namespace", faults).map(|text| text.value),
         verb: verb?.value,

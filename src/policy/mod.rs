@@ -26,7 +26,7 @@ mod usernames;
 pub(crate) use clusters::applies_to_cluster;
 pub(crate) use load::{load_policy, prescan_clusters};
 pub(crate) use model::{
-    Action, Claim, ClusterSpec, ConnectionSpec, IgnorePattern, InvariantSubjectSpec, Located, MaxRemovals,
-    NamespaceSelector, OwnershipMode, OwnershipSpec, Policy, RoleRefSpec,
+    Assertion, ClusterSpec, ConnectionSpec, IgnorePattern, InvariantSubjectSpec, Located, MaxRemovals,
+    NamespaceSelector, OwnershipMode, OwnershipSpec, Policy, RequestSpec, RoleRefSpec,
 };
 pub(crate) use policy_index::{ManagedBy, PolicyIndex};

@@ -295,7 +295,7 @@ pub(crate) struct InvariantSpec {
     pub(crate) span: Span,
     pub(crate) description: Option<String>,
     pub(crate) subject: InvariantSubjectSpec,
-    pub(crate) assertion: Claim,
+    pub(crate) assertion: Assertion,
 }
 
 #[derive(Debug, Clone)]
@@ -309,15 +309,15 @@ pub(crate) enum InvariantSubjectSpec {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Claim {
-    Can(Action),
-    Cannot(Action),
+pub(crate) enum Assertion {
+    Can(RequestSpec),
+    Cannot(RequestSpec),
     CannotEscalate,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Action {
+pub(crate) struct RequestSpec {
     pub(crate) verb: String,
     pub(crate) resource: String,
     pub(crate) name: Option<String>,

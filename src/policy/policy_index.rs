@@ -8,8 +8,8 @@ use super::check::arn_defaults;
 use super::clusters::applies_to_cluster;
 use super::expand::expand;
 use super::model::{IdentitySpec, Policy};
-use crate::access::{EntryRef, IamIdentity, Who};
-use crate::diagnostic::Place;
+use crate::access::{EntryRef, IamIdentity, SubjectQuery};
+use crate::diagnostic::SourceLocation;
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::aws_auth::Section;
@@ -20,7 +20,7 @@ use crate::state::owner::{self, Owner};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ManagedBy {
     /// Of the policy, which says so there.
-    Location(Place),
+    Location(SourceLocation),
     /// Of another policy; of this one, where it does not say so any more.
     Policy(String),
     /// Nobody owns it.
@@ -33,9 +33,9 @@ pub(crate) struct PolicyIndex {
     policy_name: String,
     /// By key of the caller, or id of the account.
     names_by_identity: BTreeMap<String, String>,
-    principals: BTreeMap<String, Who>,
-    object_locations: BTreeMap<ObjectKey, Place>,
-    entry_locations: BTreeMap<String, Place>,
+    principals: BTreeMap<String, SubjectQuery>,
+    object_locations: BTreeMap<ObjectKey, SourceLocation>,
+    entry_locations: BTreeMap<String, SourceLocation>,
 }
 
 impl PolicyIndex {
@@ -53,8 +53,8 @@ impl PolicyIndex {
                 continue;
             }
             let who = match (&principal.identity.value, principal.identity.value.resolve_arn(home)) {
-                (IdentitySpec::Account(id), _) => Some(Who::Account(id.to_string())),
-                (_, Some(arn)) => IamIdentity::parse(&arn.to_aws_auth()).ok().map(Who::Arn),
+                (IdentitySpec::Account(id), _) => Some(SubjectQuery::Account(id.to_string())),
+                (_, Some(arn)) => IamIdentity::parse(&arn.to_aws_auth()).ok().map(SubjectQuery::Arn),
                 (_, None) => None,
             };
             if let Some(who) = who {
@@ -81,12 +81,12 @@ impl PolicyIndex {
     }
 
     /// The name that the policy has for somebody.
-    pub(crate) fn principal_name(&self, who: &Who) -> Option<&str> {
+    pub(crate) fn principal_name(&self, who: &SubjectQuery) -> Option<&str> {
         self.names_by_identity.get(&identity_key(who)?).map(String::as_str)
     }
 
     /// The principal of that name.
-    pub(crate) fn principal(&self, name: &str) -> Option<&Who> {
+    pub(crate) fn principal(&self, name: &str) -> Option<&SubjectQuery> {
         self.principals.get(name)
     }
 
@@ -119,15 +119,15 @@ impl PolicyIndex {
         }
     }
 
-    fn managed_by_this_policy(&self, place: Option<&Place>) -> ManagedBy {
+    fn managed_by_this_policy(&self, place: Option<&SourceLocation>) -> ManagedBy {
         place.map_or_else(|| ManagedBy::Policy(self.policy_name.clone()), |place| ManagedBy::Location(place.clone()))
     }
 }
 
-fn identity_key(who: &Who) -> Option<String> {
+fn identity_key(who: &SubjectQuery) -> Option<String> {
     match who {
-        Who::Arn(caller) => Some(caller.comparison_key()),
-        Who::Account(id) => Some(id.clone()),
-        Who::User(_) | Who::Group(_) | Who::ServiceAccount { .. } => None,
+        SubjectQuery::Arn(caller) => Some(caller.comparison_key()),
+        SubjectQuery::Account(id) => Some(id.clone()),
+        SubjectQuery::User(_) | SubjectQuery::Group(_) | SubjectQuery::ServiceAccount { .. } => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::style::{StyleClass, TextStyle};
 use super::text_util::{escape_control, pluralize};
-use crate::plan::{AccessChange, Affected, Allowed, Giver};
+use crate::plan::{AccessChange, AffectedSubject, AllowedRequests, GrantedBy};
 
 /// Changes, subjects of one change and lines of one change shown before `--full` is needed.
 const MAX_SHOWN: [usize; 3] = [100, 20, 40];
@@ -82,17 +82,17 @@ fn push_access_change(change: &AccessChange, [subjects, shown]: [usize; 2], styl
     }
 }
 
-fn subject_text(who: &Affected) -> String {
+fn subject_text(who: &AffectedSubject) -> String {
     let name = who.name.as_ref().map(|name| format!(" ({})", escape_control(name))).unwrap_or_default();
     format!("{}{name}", escape_control(&who.who))
 }
 
-fn grant_line(verb: &str, link: &str, allowed: &Allowed) -> String {
+fn grant_line(verb: &str, link: &str, allowed: &AllowedRequests) -> String {
     format!("{verb}  {}{}", escape_control(&allowed.what), sources_suffix(link, &allowed.by))
 }
 
 /// `  by viewers → cluster-viewer`.
-fn sources_suffix(link: &str, givers: &[Giver]) -> String {
+fn sources_suffix(link: &str, givers: &[GrantedBy]) -> String {
     if givers.is_empty() {
         return String::new();
     }
@@ -103,9 +103,9 @@ fn sources_suffix(link: &str, givers: &[Giver]) -> String {
 }
 
 /// `viewers → cluster-viewer`.
-pub(crate) fn granted_by_text(giver: &Giver) -> String {
+pub(crate) fn granted_by_text(giver: &GrantedBy) -> String {
     match giver {
-        Giver::Group { group } => escape_control(group),
-        Giver::Binding { binding, role } => escape_control(&format!("{} → {}", binding.path(), role.name())),
+        GrantedBy::Group { group } => escape_control(group),
+        GrantedBy::Binding { binding, role } => escape_control(&format!("{} → {}", binding.path(), role.name())),
     }
 }

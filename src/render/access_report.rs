@@ -8,9 +8,9 @@ use super::access_changes::granted_by_text;
 use super::query_renderer::QueryRenderer;
 use super::style::StyleClass;
 use super::text_util::{escape_control, pluralize};
-use crate::access::{AccessView, Who, escalation_paths};
+use crate::access::{AccessView, SubjectQuery, escalation_paths};
 use crate::names::reserved_prefix;
-use crate::plan::{Affected, Allowed, Giver, Opened};
+use crate::plan::{AffectedSubject, AllowedRequests, EscalationSummary, GrantedBy};
 use crate::policy::PolicyIndex;
 
 /// Lines of one set of subjects shown before `--full` is needed.
@@ -19,39 +19,43 @@ const MAX_LINES: usize = 40;
 /// What some may do alike, and their ways to more power.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct AccessSummary {
-    allowed: Vec<Allowed>,
-    escalations: Vec<Opened>,
+    allowed: Vec<AllowedRequests>,
+    escalations: Vec<EscalationSummary>,
 }
 
 /// Subjects that may do the same.
 #[derive(Debug)]
 pub(crate) struct AccessReportRow {
-    subjects: Vec<Affected>,
+    subjects: Vec<AffectedSubject>,
     access: AccessSummary,
 }
 
 /// Whether somebody belongs to the cluster itself.
-pub(crate) fn is_system_subject(who: &Who) -> bool {
+pub(crate) fn is_system_subject(who: &SubjectQuery) -> bool {
     match who {
-        Who::User(name) | Who::Group(name) => reserved_prefix(name).is_some(),
-        Who::ServiceAccount { namespace, .. } => namespace == "kube-system",
-        Who::Arn(_) | Who::Account(_) => false,
+        SubjectQuery::User(name) | SubjectQuery::Group(name) => reserved_prefix(name).is_some(),
+        SubjectQuery::ServiceAccount { namespace, .. } => namespace == "kube-system",
+        SubjectQuery::Arn(_) | SubjectQuery::Account(_) => false,
     }
 }
 
 /// Of whom entries of aws-auth alone have the name, the principals' own rows say all.
-pub(crate) fn has_own_row(access: &AccessView<'_>, who: &Who) -> bool {
+pub(crate) fn has_own_row(access: &AccessView<'_>, who: &SubjectQuery) -> bool {
     match who {
-        Who::User(_) | Who::Group(_) => {
+        SubjectQuery::User(_) | SubjectQuery::Group(_) => {
             access.authenticate(who).identities().any(crate::access::Identity::is_in_system_masters)
                 || !access.effective_rules(who).is_empty()
         }
-        Who::Arn(_) | Who::Account(_) | Who::ServiceAccount { .. } => true,
+        SubjectQuery::Arn(_) | SubjectQuery::Account(_) | SubjectQuery::ServiceAccount { .. } => true,
     }
 }
 
 /// The rows of some subjects, in their order.
-pub(crate) fn build_rows(access: &AccessView<'_>, whom: Vec<Who>, known: &PolicyIndex) -> Vec<AccessReportRow> {
+pub(crate) fn build_rows(
+    access: &AccessView<'_>,
+    whom: Vec<SubjectQuery>,
+    known: &PolicyIndex,
+) -> Vec<AccessReportRow> {
     if whom.len() > 1 {
         access.grants.build_index();
     }
@@ -59,8 +63,8 @@ pub(crate) fn build_rows(access: &AccessView<'_>, whom: Vec<Who>, known: &Policy
     let mut places: BTreeMap<AccessSummary, usize> = BTreeMap::new();
     for who in whom {
         let reach = AccessSummary {
-            allowed: access.effective_permissions(&who).iter().map(Allowed::new).collect(),
-            escalations: escalation_paths(access, &who).iter().map(Opened::from_path).collect(),
+            allowed: access.effective_permissions(&who).iter().map(AllowedRequests::new).collect(),
+            escalations: escalation_paths(access, &who).iter().map(EscalationSummary::from_path).collect(),
         };
         let place = *places.entry(reach).or_insert_with_key(|reach| {
             rows.push(AccessReportRow { subjects: Vec::new(), access: reach.clone() });
@@ -68,7 +72,7 @@ pub(crate) fn build_rows(access: &AccessView<'_>, whom: Vec<Who>, known: &Policy
         });
         if let Some(row) = rows.get_mut(place) {
             let name = known.principal_name(&who).map(str::to_owned);
-            row.subjects.push(Affected { who: who.to_string(), name });
+            row.subjects.push(AffectedSubject { who: who.to_string(), name });
         }
     }
     rows
@@ -86,7 +90,7 @@ pub(crate) fn render_access_report(
         if number > 0 {
             out.push('\n');
         }
-        for Affected { who, name } in subjects {
+        for AffectedSubject { who, name } in subjects {
             let name = name.as_ref().map(|name| format!(" ({})", escape_control(name))).unwrap_or_default();
             let line = format!("{}{name}", escape_control(who));
             out.push_str(&format!("{}\n", view.style.paint(StyleClass::Heading, &line)));
@@ -111,15 +115,15 @@ pub(crate) fn render_access_report(
     out
 }
 
-fn render_grant(allowed: &Allowed, explain: bool, view: &QueryRenderer<'_>) -> String {
-    let Allowed { what, requests: _, by } = allowed;
+fn render_grant(allowed: &AllowedRequests, explain: bool, view: &QueryRenderer<'_>) -> String {
+    let AllowedRequests { what, requests: _, by } = allowed;
     let mut out = format!("  {}\n", escape_control(what));
     for one in by {
         let place = match one {
-            Giver::Binding { binding, role } if explain => {
+            GrantedBy::Binding { binding, role } if explain => {
                 format!("  binding {}, role {}", view.managed_by(binding), view.managed_by(role))
             }
-            Giver::Binding { .. } | Giver::Group { .. } => String::new(),
+            GrantedBy::Binding { .. } | GrantedBy::Group { .. } => String::new(),
         };
         out.push_str(&format!(
             "    by {}{}\n",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::diagnostic::{Diagnostic, SourceMap};
-use crate::guard::{GuardReport, Refusal};
+use crate::guard::{GuardReport, InvariantViolation};
 use crate::plan::{Action, Plan};
 
 /// Raised when a reader of the old form would be misled.
@@ -16,7 +16,7 @@ pub(crate) fn plan_json(
     name: Option<&str>,
     reached_by: &Value,
     sources: &SourceMap,
-    refusals: &[Refusal],
+    refusals: &[InvariantViolation],
     verdict: &GuardReport,
 ) -> Value {
     json!({

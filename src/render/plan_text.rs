@@ -3,8 +3,8 @@
 use super::access_changes;
 use super::style::{StyleClass, TextStyle};
 use super::text_util::{escape_control, pluralize};
-use crate::diagnostic::Place;
-use crate::plan::{Action, Change, Effect, Fate, Field, Origin, Passing, Plan, Window};
+use crate::diagnostic::SourceLocation;
+use crate::plan::{AccessImpact, AccessWindow, Action, Change, ChangeOrigin, DiffOp, FieldDiff, Plan, TransientAccess};
 
 /// Changes shown one by one before `--full` is needed.
 const MAX_CHANGES: usize = 400;
@@ -58,10 +58,10 @@ fn render_windows(plan: &Plan) -> String {
         return String::new();
     }
     let mut out = "Moments that no order of the writes avoids; apply refuses them without --allow-window\n".to_owned();
-    for Window { step, subject, fate, what, because } in plan.windows.iter().take(MAX_WINDOWS) {
+    for AccessWindow { step, subject, fate, what, because } in plan.windows.iter().take(MAX_WINDOWS) {
         let fate = match fate {
-            Passing::Gains => "may for a moment",
-            Passing::Loses => "may not for a moment",
+            TransientAccess::Gains => "may for a moment",
+            TransientAccess::Loses => "may not for a moment",
         };
         let why = plan.steps.get(*step).map(|step| step.why.as_str()).unwrap_or_default();
         let line = format!("{subject}  {fate}  {what}: after `{why}`, since {because}");
@@ -78,7 +78,7 @@ fn push_changes(changes: &[Change], is_mixed: bool, view: &PlanTextOptions<'_>, 
     let shown = if view.full { changes.len() } else { MAX_CHANGES };
     for change in changes.iter().take(shown) {
         push_change(change, view.style, out);
-        if is_mixed && change.access == Some(Effect::None) {
+        if is_mixed && change.access == Some(AccessImpact::None) {
             out.push_str(&format!("      {}\n", view.style.paint(StyleClass::Location, "no access changes")));
         }
     }
@@ -112,11 +112,11 @@ fn push_change(change: &Change, style: TextStyle, out: &mut String) {
 }
 
 /// The file without its folder: the files of a policy lie in one.
-fn short_location(place: &Place) -> String {
+fn short_location(place: &SourceLocation) -> String {
     format!("{}:{}", place.file.rsplit('/').next().unwrap_or_default(), place.line)
 }
 
-fn push_fields(fields: &[Field], style: TextStyle, out: &mut String) {
+fn push_fields(fields: &[FieldDiff], style: TextStyle, out: &mut String) {
     let width = fields.iter().filter_map(|field| field.path.last()).map(|word| word.chars().count()).max().unwrap_or(0);
     let mut group: Option<&str> = None;
     for field in fields {
@@ -137,26 +137,26 @@ fn push_fields(fields: &[Field], style: TextStyle, out: &mut String) {
 }
 
 /// `get, list, + watch`, or `old → new` where one value takes the place of another.
-fn field_values(field: &Field, style: TextStyle) -> String {
+fn field_values(field: &FieldDiff, style: TextStyle) -> String {
     if let [from, to] = field.items.as_slice()
-        && from.fate == Fate::Removed
-        && to.fate == Fate::Added
+        && from.fate == DiffOp::Removed
+        && to.fate == DiffOp::Added
         && matches!(field.path.last().map(String::as_str), Some("username" | "roleRef"))
     {
         let from = style.paint(StyleClass::Removed, &escape_control(&from.value));
         return format!("{from} → {}", style.paint(StyleClass::Added, &escape_control(&to.value)));
     }
-    let all_new = field.items.iter().all(|item| item.fate == Fate::Added);
+    let all_new = field.items.iter().all(|item| item.fate == DiffOp::Added);
     let words: Vec<String> = field
         .items
         .iter()
         .map(|item| {
             let value = escape_control(&item.value);
             match item.fate {
-                Fate::Stays => value,
-                Fate::Added if all_new => style.paint(StyleClass::Added, &value),
-                Fate::Added => style.paint(StyleClass::Added, &format!("+ {value}")),
-                Fate::Removed => style.paint(StyleClass::Removed, &format!("- {value}")),
+                DiffOp::Stays => value,
+                DiffOp::Added if all_new => style.paint(StyleClass::Added, &value),
+                DiffOp::Added => style.paint(StyleClass::Added, &format!("+ {value}")),
+                DiffOp::Removed => style.paint(StyleClass::Removed, &format!("- {value}")),
             }
         })
         .collect();
@@ -187,7 +187,7 @@ pub(crate) fn render_drift(plan: &Plan, view: &PlanTextOptions<'_>) -> String {
         return format!("{head}: no drift, the cluster is what the policy says.\n");
     }
     let (behind, pending): (Vec<Change>, Vec<Change>) =
-        plan.changes.iter().cloned().partition(|change| change.origin != Origin::Pending);
+        plan.changes.iter().cloned().partition(|change| change.origin != ChangeOrigin::Pending);
     let mut out = format!("{}\n\n", view.style.paint(StyleClass::Heading, &head));
     if !behind.is_empty() {
         out.push_str(&format!(

@@ -8,9 +8,9 @@ pub(crate) use super::query_renderer::QueryRenderer;
 use super::text_util::escape_control;
 use crate::access::{
     AccessDecision, Authentication, CanResult, DenialReason, EntryRef, EscalationPath, GrantPath, Identity,
-    MappedPrincipal, NearMiss, Request, RuleMismatch, SubjectGrants, UnmatchableReason, Who, WhoCanResult,
+    MappedPrincipal, NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, UnmatchableReason, WhoCanResult,
 };
-use crate::plan::Opened;
+use crate::plan::EscalationSummary;
 
 /// Why somebody is not let in.
 pub(crate) fn describe_denial(denial: &DenialReason) -> String {
@@ -48,7 +48,12 @@ fn decision_key(verdict: AccessDecision) -> &'static str {
 }
 
 /// `yes` or `no`, and on demand why.
-pub(crate) fn render_can(who: &Who, answer: &CanResult<'_>, explain: bool, view: &QueryRenderer<'_>) -> String {
+pub(crate) fn render_can(
+    who: &SubjectQuery,
+    answer: &CanResult<'_>,
+    explain: bool,
+    view: &QueryRenderer<'_>,
+) -> String {
     let first = match answer.decision {
         AccessDecision::Allowed => "yes\n",
         AccessDecision::Denied => "no\n",
@@ -130,14 +135,19 @@ fn mismatch_key(lack: RuleMismatch) -> &'static str {
     }
 }
 
-pub(crate) fn can_json(who: &Who, request: &Request, answer: &CanResult<'_>, view: &QueryRenderer<'_>) -> Value {
+pub(crate) fn can_json(
+    who: &SubjectQuery,
+    request: &Request,
+    answer: &CanResult<'_>,
+    view: &QueryRenderer<'_>,
+) -> Value {
     let misses = answer.near_misses.iter().map(|miss| match miss {
         NearMiss::Rule { path: chain, mismatch: lack } => {
             json!({ "lacks": mismatch_key(*lack), "by": view.grant_path_json(chain) })
         }
         NearMiss::MissingRole { subject, binding, role } => json!({
             "lacks": "role",
-            "subject": Who::from_subject(subject).to_string(),
+            "subject": SubjectQuery::from_subject(subject).to_string(),
             "binding": binding,
             "role": role.to_string(),
         }),
@@ -236,7 +246,7 @@ pub(crate) fn who_can_json(request: &Request, answer: &WhoCanResult<'_>, view: &
     };
     let holder = |SubjectGrants { subject, paths: by, entries: behind }: &SubjectGrants<'_>| {
         json!({
-            "subject": Who::from_subject(subject).to_string(),
+            "subject": SubjectQuery::from_subject(subject).to_string(),
             "by": by.iter().map(|chain| view.grant_path_json(chain)).collect::<Vec<_>>(),
             "behind": behind.iter().map(|entry| view.entry_json(entry)).collect::<Vec<_>>(),
         })
@@ -251,7 +261,7 @@ pub(crate) fn who_can_json(request: &Request, answer: &WhoCanResult<'_>, view: &
 }
 
 /// Everybody who has a way to more power, with his ways: those who have the same stand together.
-pub(crate) fn render_escalations(all: &[(Who, Vec<EscalationPath<'_>>)], view: &QueryRenderer<'_>) -> String {
+pub(crate) fn render_escalations(all: &[(SubjectQuery, Vec<EscalationPath<'_>>)], view: &QueryRenderer<'_>) -> String {
     if all.is_empty() {
         return "Nobody has a way to more power.\n".to_owned();
     }
@@ -268,7 +278,7 @@ pub(crate) fn render_escalations(all: &[(Who, Vec<EscalationPath<'_>>)], view: &
     same.into_iter().map(|(heads, lines)| format!("{heads}{lines}")).collect::<Vec<_>>().join("\n")
 }
 
-pub(crate) fn escalations_json(all: &[(Who, Vec<EscalationPath<'_>>)], view: &QueryRenderer<'_>) -> Value {
-    let one = |(who, ways): &(Who, Vec<EscalationPath<'_>>)| json!({ "subject": view.subject_json(who), "ways": ways.iter().map(Opened::from_path).collect::<Vec<_>>() });
+pub(crate) fn escalations_json(all: &[(SubjectQuery, Vec<EscalationPath<'_>>)], view: &QueryRenderer<'_>) -> Value {
+    let one = |(who, ways): &(SubjectQuery, Vec<EscalationPath<'_>>)| json!({ "subject": view.subject_json(who), "ways": ways.iter().map(EscalationSummary::from_path).collect::<Vec<_>>() });
     json!({ "cluster": view.cluster, "ways": all.iter().map(one).collect::<Vec<_>>() })
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::style::{StyleClass, TextStyle};
 use super::text_util::escape_control;
-use crate::access::{EntryRef, GrantPath, GrantSource, Identity, MASTERS, Who};
+use crate::access::{EntryRef, GrantPath, GrantSource, Identity, MASTERS, SubjectQuery};
 use crate::names::ObjectKey;
 use crate::policy::{ManagedBy, PolicyIndex};
 use crate::state::State;
@@ -21,7 +21,7 @@ const LOCATION_COLUMN: usize = 78;
 
 impl QueryRenderer<'_> {
     /// `arn:…:role/viewer (viewer)`.
-    pub(crate) fn subject(&self, who: &Who) -> String {
+    pub(crate) fn subject(&self, who: &SubjectQuery) -> String {
         let name = self
             .policy_index
             .principal_name(who)
@@ -30,7 +30,7 @@ impl QueryRenderer<'_> {
         format!("{}{name}", escape_control(&who.to_string()))
     }
 
-    pub(crate) fn subject_json(&self, who: &Who) -> Value {
+    pub(crate) fn subject_json(&self, who: &SubjectQuery) -> Value {
         json!({ "who": who.to_string(), "name": self.policy_index.principal_name(who) })
     }
 
@@ -115,7 +115,7 @@ impl QueryRenderer<'_> {
     pub(crate) fn grant_path_json(&self, chain: &GrantPath<'_>) -> Value {
         let GrantPath { subject, binding, role, source, rule } = chain;
         json!({
-            "subject": Who::from_subject(subject).to_string(),
+            "subject": SubjectQuery::from_subject(subject).to_string(),
             "binding": self.object_json(binding),
             "role": self.object_json(role),
             "source": self.object_json(source),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::object_meta::{ObjectMeta, RawObjectMeta, RulesManager, metadata_to_json};
-use super::rbac::{RBAC_GROUP, RoleRef, Rule, Selector, Subject};
+use super::rbac::{LabelSelector, RBAC_GROUP, RoleRef, Rule, Subject};
 use crate::names::{ObjectKey, ObjectKind};
 
 /// A Role or a ClusterRole.
@@ -15,7 +15,7 @@ pub(crate) struct Role {
     pub(crate) meta: ObjectMeta,
     /// Of an aggregated ClusterRole: what the controller has filled in, never ours to write.
     pub(crate) rules: Vec<Rule>,
-    pub(crate) aggregation: Option<Vec<Selector>>,
+    pub(crate) aggregation: Option<Vec<LabelSelector>>,
 }
 
 /// A RoleBinding or a ClusterRoleBinding.
@@ -51,7 +51,7 @@ pub(crate) struct RawRole {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RawAggregationRule {
     #[serde(default)]
-    pub(crate) cluster_role_selectors: Option<Vec<Selector>>,
+    pub(crate) cluster_role_selectors: Option<Vec<LabelSelector>>,
 }
 
 /// A RoleBinding or ClusterRoleBinding as the API server sends it.
@@ -170,7 +170,7 @@ pub(crate) fn subjects_to_json(subjects: &[Subject]) -> Value {
         .collect()
 }
 
-pub(crate) fn aggregation_rule_to_json(selectors: &[Selector]) -> Value {
+pub(crate) fn aggregation_rule_to_json(selectors: &[LabelSelector]) -> Value {
     json!({ "clusterRoleSelectors": selectors })
 }
 

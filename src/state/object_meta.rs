@@ -25,7 +25,7 @@ pub(crate) struct ObjectMeta {
     pub(crate) has_owner_references: bool,
     pub(crate) kubectl_applied: bool,
     /// Who has changed it since rolecall last did.
-    pub(crate) last_writer: Option<Writer>,
+    pub(crate) last_writer: Option<ObjectWriter>,
     pub(crate) rules_manager: RulesManager,
 }
 
@@ -53,7 +53,7 @@ pub(crate) const AGGREGATION_CONTROLLER: &str = "clusterrole-aggregation-control
 
 /// Who wrote last, from managedFields.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Writer {
+pub(crate) struct ObjectWriter {
     pub(crate) manager: String,
     /// RFC 3339, as the API server wrote it.
     pub(crate) time: String,
@@ -113,10 +113,10 @@ impl From<RawObjectMeta> for ObjectMeta {
             |field: &RawManagedFieldsEntry| field.fields_v1.as_ref().is_some_and(|fields| fields.rules.is_some());
         let by_hand =
             managed.iter().any(|field| field.manager.as_deref() != Some(AGGREGATION_CONTROLLER) && holds_rules(field));
-        let writers: Vec<Writer> = managed
+        let writers: Vec<ObjectWriter> = managed
             .into_iter()
             .filter(|field| field.subresource.as_deref().unwrap_or_default().is_empty())
-            .filter_map(|field| Some(Writer { manager: field.manager?, time: field.time? }))
+            .filter_map(|field| Some(ObjectWriter { manager: field.manager?, time: field.time? }))
             .collect();
         Self {
             labels: labels.unwrap_or_default(),
@@ -134,7 +134,7 @@ impl From<RawObjectMeta> for ObjectMeta {
 }
 
 /// The last writer but rolecall, where nothing that rolecall wrote is newer. The times are of whole seconds.
-fn last_other_writer(writers: Vec<Writer>) -> Option<Writer> {
+fn last_other_writer(writers: Vec<ObjectWriter>) -> Option<ObjectWriter> {
     let (ours, others): (Vec<_>, Vec<_>) = writers.into_iter().partition(|writer| writer.manager == FIELD_MANAGER);
     let own = ours.into_iter().map(|writer| writer.time).max().unwrap_or_default();
     others.into_iter().max_by(|a, b| a.time.cmp(&b.time)).filter(|last| last.time >= own)

@@ -106,7 +106,7 @@ pub(crate) fn mark_owned(meta: &mut ObjectMeta, policy: &str, labels: &Labels, d
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::rbac::{RoleRef, Rule, Selector, Subject};
+    use crate::state::rbac::{LabelSelector, RoleRef, Rule, Subject};
 
     /// What stands in clusters was made of this text: of another, every object would count as changed by hand.
     #[track_caller]
@@ -128,8 +128,8 @@ mod tests {
         assert_digest(&role_digest(&role, &Labels::new()), &format!("[{rules},{{}}]"));
         let labels = Labels::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]);
         assert_digest(&role_digest(&role, &labels), &format!(r#"[{rules},{{"a":"1","b":"2"}}]"#));
-        let selector = Selector { match_labels: labels, ..Selector::default() };
-        let gathers = Role { aggregation: Some(vec![selector, Selector::default()]), ..Role::default() };
+        let selector = LabelSelector { match_labels: labels, ..LabelSelector::default() };
+        let gathers = Role { aggregation: Some(vec![selector, LabelSelector::default()]), ..Role::default() };
         assert_digest(&role_digest(&gathers, &Labels::new()), r#"[[{},{"matchLabels":{"a":"1","b":"2"}}],{}]"#);
         let binding = Binding {
             role_ref: RoleRef::ClusterRole("view".to_owned()),

@@ -144,45 +144,47 @@ pub(crate) fn same_subjects(one: &[Subject], other: &[Subject]) -> bool {
 /// Which ClusterRoles an aggregated ClusterRole takes its rules from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Selector {
+pub(crate) struct LabelSelector {
     #[serde(deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) match_labels: Labels,
     #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
-    pub(crate) match_expressions: Vec<Requirement>,
+    pub(crate) match_expressions: Vec<LabelSelectorRequirement>,
 }
 
 /// One `matchExpressions` line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Requirement {
+pub(crate) struct LabelSelectorRequirement {
     pub(crate) key: String,
     pub(crate) operator: String,
     #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub(crate) values: Vec<String>,
 }
 
-impl Selector {
+impl LabelSelector {
     /// An empty selector matches everything.
     pub(crate) fn matches(&self, labels: &Labels) -> bool {
         let held = |key: &str| labels.get(key);
         self.match_labels.iter().all(|(key, value)| held(key) == Some(value))
-            && self.match_expressions.iter().all(|Requirement { key, operator, values }| match operator.as_str() {
-                "In" => held(key).is_some_and(|value| values.contains(value)),
-                "NotIn" => held(key).is_none_or(|value| !values.contains(value)),
-                "Exists" => held(key).is_some(),
-                "DoesNotExist" => held(key).is_none(),
-                _ => false,
+            && self.match_expressions.iter().all(|LabelSelectorRequirement { key, operator, values }| {
+                match operator.as_str() {
+                    "In" => held(key).is_some_and(|value| values.contains(value)),
+                    "NotIn" => held(key).is_none_or(|value| !values.contains(value)),
+                    "Exists" => held(key).is_some(),
+                    "DoesNotExist" => held(key).is_none(),
+                    _ => false,
+                }
             })
     }
 }
 
-impl fmt::Display for Selector {
+impl fmt::Display for LabelSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let labels = self.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
         let others = self
             .match_expressions
             .iter()
-            .map(|Requirement { key, operator, values }| format!("{key} {operator} {}", values.join("|")));
+            .map(|LabelSelectorRequirement { key, operator, values }| format!("{key} {operator} {}", values.join("|")));
         let all: Vec<String> = labels.chain(others).collect();
         if all.is_empty() {
             return f.write_str("every ClusterRole");
@@ -218,8 +220,8 @@ mod tests {
 
     #[test]
     fn an_empty_selector_takes_every_role() {
-        assert!(Selector::default().matches(&Labels::new()));
-        let wants: Selector = serde_json::from_str(
+        assert!(LabelSelector::default().matches(&Labels::new()));
+        let wants: LabelSelector = serde_json::from_str(
             r#"{"matchLabels":{"a":"1"},"matchExpressions":[{"key":"b","operator":"DoesNotExist"}]}"#,
         )
         .unwrap();

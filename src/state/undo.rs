@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::write::Write;
+use super::write::WriteRequest;
 
 /// Fields that belong to the API server, or to one life of an object.
 const SERVER_FIELDS: [&str; 8] = [
@@ -72,16 +72,16 @@ fn merge_patch_value(now: &Value, then: &Value) -> Option<Value> {
 }
 
 /// What undoes a write, where `before` is the object as it was.
-pub(crate) fn inverse_write(write: &Write, before: Option<&Value>) -> Option<Write> {
+pub(crate) fn inverse_write(write: &WriteRequest, before: Option<&Value>) -> Option<WriteRequest> {
     match (write, before) {
-        (Write::Create(_), None) => Some(Write::Delete),
-        (Write::Patch(body), Some(before)) => {
+        (WriteRequest::Create(_), None) => Some(WriteRequest::Delete),
+        (WriteRequest::Patch(body), Some(before)) => {
             let mut after = before.clone();
             super::write::apply_merge_patch(&mut after, body);
-            create_merge_patch(&after, before).map(Write::Patch)
+            create_merge_patch(&after, before).map(WriteRequest::Patch)
         }
-        (Write::Delete, Some(before)) => Some(Write::Create(strip_server_fields(before))),
-        (Write::Create(_), Some(_)) | (Write::Patch(_) | Write::Delete, None) => None,
+        (WriteRequest::Delete, Some(before)) => Some(WriteRequest::Create(strip_server_fields(before))),
+        (WriteRequest::Create(_), Some(_)) | (WriteRequest::Patch(_) | WriteRequest::Delete, None) => None,
     }
 }
 
@@ -103,7 +103,8 @@ mod tests {
             json!({ "metadata": { "annotations": { "rolecall/entries": null }, "labels": { "l": "1" } } }),
             json!({ "data": null, "metadata": { "annotations": null } }),
         ] {
-            let Some(Write::Patch(back)) = inverse_write(&Write::Patch(body.clone()), Some(&before)) else {
+            let Some(WriteRequest::Patch(back)) = inverse_write(&WriteRequest::Patch(body.clone()), Some(&before))
+            else {
                 panic!("{body} changes something");
             };
             let mut object = before.clone();

@@ -12,7 +12,7 @@ use crate::names::{ObjectKey, ObjectKind};
 /// The exact request.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "verb", content = "body", rename_all = "lowercase")]
-pub(crate) enum Write {
+pub(crate) enum WriteRequest {
     /// POST of a whole object.
     Create(Value),
     /// JSON merge patch, without the precondition: [`Write::body`] adds it.
@@ -60,7 +60,7 @@ impl ObjectVersion {
     }
 }
 
-impl Write {
+impl WriteRequest {
     /// As RBAC has it.
     pub(crate) fn verb(&self) -> &'static str {
         match self {
@@ -140,20 +140,20 @@ pub(crate) fn accept(
     key: &ObjectKey,
     existing: Option<(&Value, &ObjectVersion)>,
     namespace_exists: bool,
-    write: &Write,
+    write: &WriteRequest,
     expected: &ResolvedPrecondition,
 ) -> Result<AcceptedWrite, WriteError> {
     match (write, existing) {
-        (Write::Create(_), Some((object, _))) if is_deleting(object) => Err(WriteError::BeingDeleted),
-        (Write::Create(_), Some(_)) => Err(WriteError::AlreadyExists),
-        (Write::Create(body), None) => {
+        (WriteRequest::Create(_), Some((object, _))) if is_deleting(object) => Err(WriteError::BeingDeleted),
+        (WriteRequest::Create(_), Some(_)) => Err(WriteError::AlreadyExists),
+        (WriteRequest::Create(body), None) => {
             if let Some(namespace) = key.namespace().filter(|_| !namespace_exists) {
                 return Err(WriteError::NamespaceNotFound(namespace.to_owned()));
             }
             check_valid(key, body.clone()).map(AcceptedWrite::Stored)
         }
-        (Write::Patch(_) | Write::Delete, None) => Err(WriteError::NotFound),
-        (Write::Patch(patch), Some((object, version))) => {
+        (WriteRequest::Patch(_) | WriteRequest::Delete, None) => Err(WriteError::NotFound),
+        (WriteRequest::Patch(patch), Some((object, version))) => {
             check_version(version, expected)?;
             let mut next = object.clone();
             apply_merge_patch(&mut next, patch);
@@ -169,7 +169,7 @@ pub(crate) fn accept(
                 Ok(AcceptedWrite::Stored(next))
             }
         }
-        (Write::Delete, Some((object, version))) => {
+        (WriteRequest::Delete, Some((object, version))) => {
             check_version(version, expected)?;
             if has_finalizers(object) {
                 let mut next = object.clone();
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn a_patch_needs_the_version_that_was_read_even_where_it_changes_nothing() {
         let (key, value, version) = role();
-        let noop = Write::Patch(json!({ "rules": value["rules"] }));
+        let noop = WriteRequest::Patch(json!({ "rules": value["rules"] }));
         let now = ResolvedPrecondition::Version(version.clone());
         let stale = ResolvedPrecondition::Version(ObjectVersion { resource_version: "6".into(), ..version.clone() });
         let other = ResolvedPrecondition::Version(ObjectVersion { uid: Some("v".into()), ..version.clone() });
@@ -296,10 +296,11 @@ mod tests {
         let (key, mut value, version) = role();
         apply_merge_patch(&mut value, &json!({ "metadata": { "finalizers": ["x/y"] } }));
         let now = ResolvedPrecondition::Version(version.clone());
-        let Ok(AcceptedWrite::Stored(left)) = accept(&key, Some((&value, &version)), true, &Write::Delete, &now) else {
+        let Ok(AcceptedWrite::Stored(left)) = accept(&key, Some((&value, &version)), true, &WriteRequest::Delete, &now)
+        else {
             panic!("it must stay");
         };
-        let create = Write::Create(role().1);
+        let create = WriteRequest::Create(role().1);
         let answer = accept(&key, Some((&left, &version)), true, &create, &ResolvedPrecondition::Absent);
         assert_eq!(answer, Err(WriteError::BeingDeleted));
     }
@@ -314,9 +315,9 @@ mod tests {
         });
         let version = ObjectVersion::from_object(&value).unwrap();
         let now = ResolvedPrecondition::Version(version.clone());
-        let patch = Write::Patch(json!({ "roleRef": { "name": "other" } }));
+        let patch = WriteRequest::Patch(json!({ "roleRef": { "name": "other" } }));
         assert!(matches!(accept(&key, Some((&value, &version)), true, &patch, &now), Err(WriteError::Invalid(_))));
-        let create = Write::Create(value.clone());
+        let create = WriteRequest::Create(value.clone());
         assert_eq!(
             accept(&key, None, false, &create, &ResolvedPrecondition::Absent),
             Err(WriteError::NamespaceNotFound("ns".into()))

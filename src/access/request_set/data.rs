@@ -9,37 +9,37 @@ use super::string_set::StringSet;
 
 /// A set of requests with exceptions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Requests {
-    set: Set,
+pub(crate) struct RequestSetData {
+    set: ProductSetData,
     /// What of the set is not meant.
-    except: Vec<Set>,
+    except: Vec<ProductSetData>,
 }
 
 /// Requests that have all that is listed in common.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-enum Set {
+enum ProductSetData {
     Objects {
-        verbs: Listed,
-        api_groups: Listed,
+        verbs: StringSetData,
+        api_groups: StringSetData,
         /// In one of these.
-        resources: Vec<Resource>,
+        resources: Vec<ResourceSetData>,
         /// The empty name is none.
-        resource_names: Listed,
+        resource_names: StringSetData,
         /// The empty namespace is none, or all of them at once.
-        namespaces: Listed,
+        namespaces: StringSetData,
     },
     Urls {
-        verbs: Listed,
+        verbs: StringSetData,
         /// From short to long: of those that match, the last decides.
-        patterns: Vec<Url>,
+        patterns: Vec<UrlPatternData>,
     },
 }
 
 /// Some words, or all but some.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Listed {
+enum StringSetData {
     Only(Vec<String>),
     AllBut(Vec<String>),
 }
@@ -47,49 +47,52 @@ enum Listed {
 /// Resources with the same subresources.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Resource {
-    names: Listed,
+struct ResourceSetData {
+    names: StringSetData,
     /// The empty subresource is the resource itself.
-    subresources: Listed,
+    subresources: StringSetData,
 }
 
 /// A URL, or with a `*` at its end all that begin so.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Url {
+struct UrlPatternData {
     pattern: String,
     included: bool,
 }
 
-impl Requests {
+impl RequestSetData {
     pub(crate) fn from_request_set(region: &RequestSetExcept<'_>) -> Self {
         let RequestSetExcept { set: extent, except } = region;
-        Self { set: Set::from_request_set(extent), except: except.iter().map(Set::from_request_set).collect() }
+        Self {
+            set: ProductSetData::from_request_set(extent),
+            except: except.iter().map(ProductSetData::from_request_set).collect(),
+        }
     }
 }
 
-impl Set {
+impl ProductSetData {
     fn from_request_set(extent: &RequestSet<'_>) -> Self {
         match extent {
             RequestSet::Objects(ObjectRequestSet { namespaces, resources, groups, names, verbs }) => Self::Objects {
-                verbs: Listed::from_string_set(verbs),
-                api_groups: Listed::from_string_set(groups),
-                resources: Resource::from_resource_set(resources),
-                resource_names: Listed::from_string_set(names),
-                namespaces: Listed::from_string_set(namespaces),
+                verbs: StringSetData::from_string_set(verbs),
+                api_groups: StringSetData::from_string_set(groups),
+                resources: ResourceSetData::from_resource_set(resources),
+                resource_names: StringSetData::from_string_set(names),
+                namespaces: StringSetData::from_string_set(namespaces),
             },
             RequestSet::Urls(UrlRequestSet { urls, verbs }) => Self::Urls {
-                verbs: Listed::from_string_set(verbs),
+                verbs: StringSetData::from_string_set(verbs),
                 patterns: urls
                     .patterns()
-                    .map(|(pattern, included)| Url { pattern: pattern.to_string(), included })
+                    .map(|(pattern, included)| UrlPatternData { pattern: pattern.to_string(), included })
                     .collect(),
             },
         }
     }
 }
 
-impl Listed {
+impl StringSetData {
     fn from_string_set(words: &StringSet<'_>) -> Self {
         let (listed, all_but) = words.listed();
         let listed = listed.iter().map(|word| (*word).to_owned()).collect();
@@ -97,16 +100,18 @@ impl Listed {
     }
 }
 
-impl Resource {
+impl ResourceSetData {
     fn from_resource_set(resources: &ResourceSet<'_>) -> Vec<Self> {
         let (each, others) = resources.parts();
         let listed: Vec<String> = each.iter().map(|(subresource, _)| (*subresource).to_owned()).collect();
         let one = |(subresource, names): &(&str, StringSet<'_>)| Self {
-            names: Listed::from_string_set(names),
-            subresources: Listed::Only(vec![(*subresource).to_owned()]),
+            names: StringSetData::from_string_set(names),
+            subresources: StringSetData::Only(vec![(*subresource).to_owned()]),
         };
-        let others = (!others.is_empty())
-            .then(|| Self { names: Listed::from_string_set(others), subresources: Listed::AllBut(listed) });
+        let others = (!others.is_empty()).then(|| Self {
+            names: StringSetData::from_string_set(others),
+            subresources: StringSetData::AllBut(listed),
+        });
         each.iter().filter(|(_, names)| !names.is_empty()).map(one).chain(others).collect()
     }
 }

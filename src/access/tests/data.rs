@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::fixture::{binding, cluster_role, state};
 use super::random::{all_requests, state_pair};
-use crate::access::{AccessView, Aggregation, Request, Requests, diff_access};
+use crate::access::{AccessView, Aggregation, Request, RequestSetData, diff_access};
 use crate::state::State;
 
 fn lists(words: &Value, word: &str) -> bool {
@@ -54,13 +54,13 @@ proptest! {
         let questions = all_requests();
         for row in diff_access(&before, &after) {
             for part in row.permissions.gained.iter().chain(&row.permissions.lost) {
-                let requests = Requests::from_request_set(&part.requests);
+                let requests = RequestSetData::from_request_set(&part.requests);
                 let data = serde_json::to_value(&requests).unwrap();
                 for question in &questions {
                     let expected = part.requests.contains(question);
                     prop_assert_eq!(contains(&data, question), expected, "{}: {} in {}", part.requests, question, data);
                 }
-                prop_assert_eq!(serde_json::from_value::<Requests>(data).unwrap(), requests);
+                prop_assert_eq!(serde_json::from_value::<RequestSetData>(data).unwrap(), requests);
             }
         }
     }
@@ -74,7 +74,7 @@ fn exceptions_of_words_and_of_sets_are_data() {
             (AccessView::new(before, Aggregation::Reconciled), AccessView::new(after, Aggregation::Reconciled));
         let rows = diff_access(&before, &after);
         let parts = rows.iter().flat_map(|row| &row.permissions.gained);
-        parts.map(|part| serde_json::to_value(Requests::from_request_set(&part.requests)).unwrap()).collect()
+        parts.map(|part| serde_json::to_value(RequestSetData::from_request_set(&part.requests)).unwrap()).collect()
     };
     let pods = reader("[{verbs: [get], apiGroups: [''], resources: [pods]}]");
     let all =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::access::{AccessDecision, AccessView, Aggregation, Request, Who};
+use crate::access::{AccessDecision, AccessView, Aggregation, Request, SubjectQuery};
 use crate::names::ObjectKind;
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
@@ -70,8 +70,8 @@ pub(super) const ALL_RULES: &str =
     "[{verbs: ['*'], apiGroups: ['*'], resources: ['*']}, {verbs: ['*'], nonResourceURLs: ['*']}]";
 
 #[track_caller]
-pub(super) fn subject_query(text: &str) -> Who {
-    Who::parse(text).unwrap()
+pub(super) fn subject_query(text: &str) -> SubjectQuery {
+    SubjectQuery::parse(text).unwrap()
 }
 
 /// A question as on the command line: `get pods/log -n team`, `get deployments.apps`, `get /metrics`.

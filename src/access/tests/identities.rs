@@ -3,7 +3,7 @@
 use super::fixture::{mapped, subject_query};
 use crate::access::{
     AccessView, Aggregation, Authentication, DenialReason, EntryStatus, EscalationPath, IdentitySource, RenderedName,
-    UnmatchableReason, Who, escalation_paths,
+    SubjectQuery, UnmatchableReason, escalation_paths,
 };
 use crate::state::State;
 use crate::state::aws_auth::Section;
@@ -233,8 +233,8 @@ fn subjects_are_parsed_as_they_are_shown() {
         assert_eq!(subject_query(text).to_string(), text);
     }
     assert_eq!(
-        Who::parse("alice").unwrap_err().to_string(),
+        SubjectQuery::parse("alice").unwrap_err().to_string(),
         "`alice` is neither an ARN nor `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`"
     );
-    assert!(Who::parse("sa:bot").is_err() && Who::parse("user:").is_err());
+    assert!(SubjectQuery::parse("sa:bot").is_err() && SubjectQuery::parse("user:").is_err());
 }

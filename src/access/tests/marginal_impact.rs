@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::random::state_pair;
-use crate::access::{AccessView, Aggregation, Authentication, Identity, MarginalImpact, Who, diff_access};
+use crate::access::{AccessView, Aggregation, Authentication, Identity, MarginalImpact, SubjectQuery, diff_access};
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::aws_auth::{Entry, EntryPrincipal, Section};
@@ -57,7 +57,7 @@ fn changes_access(one: &State, other: &State) -> bool {
 }
 
 /// Whether the login itself is another: let in or not, by chance or not, as a machine or not.
-fn is_other_login(one: &State, other: &State, who: &Who) -> bool {
+fn is_other_login(one: &State, other: &State, who: &SubjectQuery) -> bool {
     let sides = [one, other].map(|state| AccessView::new(state, Aggregation::Reconciled).authenticate(who));
     let is_node = |admission: &Authentication| admission.identities().any(Identity::is_node);
     discriminant(&sides[0]) != discriminant(&sides[1]) || is_node(&sides[0]) != is_node(&sides[1])
@@ -85,7 +85,7 @@ proptest! {
         let principals: BTreeSet<String> = all.flatten().map(|entry| principal_text(&entry)).collect();
         for principal in principals {
             let is_account = !principal.starts_with("arn:");
-            let who = Who::parse(&if is_account { format!("account:{principal}") } else { principal.clone() }).unwrap();
+            let who = SubjectQuery::parse(&if is_account { format!("account:{principal}") } else { principal.clone() }).unwrap();
             let says = if is_account { alone.account_changes_access(&principal) } else { alone.entry_changes_access(&principal) };
             let (alone, left_out) = (with_entries(&one, &other, &principal), with_entries(&other, &one, &principal));
             let changes = changes_access(&one, &alone) || changes_access(&other, &left_out);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::access::{Aggregation, Request, SessionName, Who};
+use crate::access::{Aggregation, Request, SessionName, SubjectQuery};
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::aws_auth::{Entry, EntryPrincipal, Section};
@@ -12,13 +12,18 @@ use crate::state::rbac::{RoleRef, Rule, Subject};
 pub(crate) type OracleLogin = (Option<String>, Vec<String>);
 
 /// How many of the logins of somebody may do something, and how many there are.
-pub(crate) fn allowed(state: &State, moment: Aggregation, who: &Who, request: &Request) -> (usize, usize) {
+pub(crate) fn allowed(state: &State, moment: Aggregation, who: &SubjectQuery, request: &Request) -> (usize, usize) {
     let logins = logins(state, who);
     count_allowed(state, moment, &logins, request)
 }
 
 /// The same for many requests.
-pub(crate) fn all_allowed(state: &State, moment: Aggregation, who: &Who, requests: &[Request]) -> Vec<(usize, usize)> {
+pub(crate) fn all_allowed(
+    state: &State,
+    moment: Aggregation,
+    who: &SubjectQuery,
+    requests: &[Request],
+) -> Vec<(usize, usize)> {
     let logins = logins(state, who);
     requests.iter().map(|request| count_allowed(state, moment, &logins, request)).collect()
 }
@@ -34,28 +39,28 @@ fn count_allowed(
     (allowing.count(), logins.len())
 }
 
-fn logins(state: &State, who: &Who) -> Vec<Option<OracleLogin>> {
+fn logins(state: &State, who: &SubjectQuery) -> Vec<Option<OracleLogin>> {
     let own = |name: &str, groups: &[&str]| {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
         vec![Some(authenticated(Some(name.to_owned()), groups))]
     };
     match who {
-        Who::User(name) if name == "system:anonymous" => own(name, &["system:unauthenticated"]),
-        Who::User(name) => own(name, &[]),
-        Who::Group(name) => {
+        SubjectQuery::User(name) if name == "system:anonymous" => own(name, &["system:unauthenticated"]),
+        SubjectQuery::User(name) => own(name, &[]),
+        SubjectQuery::Group(name) => {
             // Nobody is a service account of one namespace and not one of all.
             let all = name.starts_with("system:serviceaccounts:").then(|| "system:serviceaccounts".to_owned());
             vec![Some(authenticated(None, [name.clone()].into_iter().chain(all).collect()))]
         }
-        Who::ServiceAccount { namespace, name } => {
+        SubjectQuery::ServiceAccount { namespace, name } => {
             let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
             own(&format!("system:serviceaccount:{namespace}:{name}"), &groups)
         }
-        Who::Account(id) => {
+        SubjectQuery::Account(id) => {
             let has = entries(state, Section::Accounts).iter().any(|entry| is_account(entry, id));
             if has { vec![Some(authenticated(None, Vec::new()))] } else { Vec::new() }
         }
-        Who::Arn(caller) => {
+        SubjectQuery::Arn(caller) => {
             let arn = caller.canonical();
             let mut roles = BTreeMap::new();
             for entry in entries(state, Section::Roles) {

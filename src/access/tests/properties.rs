@@ -9,8 +9,8 @@ use super::random::{all_requests, all_subjects, object_rule, some_requests, stat
 use crate::access::escalation_rules::{ESCALATION_RULES, RequiredAccess, RequiredScope};
 use crate::access::request_set::{StringSet, subtract};
 use crate::access::{
-    AccessDecision, AccessView, Aggregation, EscalationPath, Identity, Request, RequestSet, Who, all_escalation_paths,
-    diff_access, diff_subject, escalation_paths, grants_request,
+    AccessDecision, AccessView, Aggregation, EscalationPath, Identity, Request, RequestSet, SubjectQuery,
+    all_escalation_paths, diff_access, diff_subject, escalation_paths, grants_request,
 };
 
 fn aggregations() -> impl Strategy<Value = Aggregation> {
@@ -86,18 +86,18 @@ proptest! {
         let access = AccessView::new(&state, moment);
         for request in asked.iter().take(6) {
             let answer = access.who_can(request);
-            let can = |who: &Who| access.can(who, request).decision != AccessDecision::Denied;
+            let can = |who: &SubjectQuery| access.can(who, request).decision != AccessDecision::Denied;
             for who in access.all_subjects().into_iter().chain(all_subjects()) {
                 let among = access.authenticate(&who).identities().any(|identity| answer.includes(identity));
                 prop_assert_eq!(among, can(&who), "{} {}", who, request);
             }
-            let listed: BTreeSet<Who> =
+            let listed: BTreeSet<SubjectQuery> =
                 answer.system_masters.iter().chain(&answer.principals).map(|principal| principal.subject.clone()).collect();
-            let expected: BTreeSet<Who> =
+            let expected: BTreeSet<SubjectQuery> =
                 access.principals().iter().map(|principal| principal.subject.clone()).filter(can).collect();
             prop_assert_eq!(listed, expected);
             for holder in &answer.subjects {
-                prop_assert!(can(&Who::from_subject(holder.subject)));
+                prop_assert!(can(&SubjectQuery::from_subject(holder.subject)));
             }
         }
     }
@@ -135,17 +135,21 @@ proptest! {
     }
 }
 
-fn has_other_diff(before: &AccessView<'_>, after: &AccessView<'_>, who: &Who) -> bool {
-    let named = |access: &AccessView<'_>| access.grants.all().any(|grant| Who::from_subject(grant.subject) == *who);
+fn has_other_diff(before: &AccessView<'_>, after: &AccessView<'_>, who: &SubjectQuery) -> bool {
+    let named =
+        |access: &AccessView<'_>| access.grants.all().any(|grant| SubjectQuery::from_subject(grant.subject) == *who);
     let stands = |access: &AccessView<'_>| {
-        let is_behind = |identity: &Identity| identity.subjects().any(|subject| Who::from_subject(&subject) == *who);
+        let is_behind =
+            |identity: &Identity| identity.subjects().any(|subject| SubjectQuery::from_subject(&subject) == *who);
         access.principals().iter().any(|principal| principal.authentication.identities().any(is_behind))
     };
     match who {
-        Who::Arn(_) => true,
-        Who::Account(_) => false,
-        Who::ServiceAccount { .. } => !named(before) && !named(after),
-        Who::User(_) | Who::Group(_) => !(named(before) || named(after)) || stands(before) || stands(after),
+        SubjectQuery::Arn(_) => true,
+        SubjectQuery::Account(_) => false,
+        SubjectQuery::ServiceAccount { .. } => !named(before) && !named(after),
+        SubjectQuery::User(_) | SubjectQuery::Group(_) => {
+            !(named(before) || named(after)) || stands(before) || stands(after)
+        }
     }
 }
 
@@ -158,7 +162,7 @@ proptest! {
         let found = all_escalation_paths(&access);
         // Each is asked by himself, of an access that nobody has asked before.
         let asked = AccessView::new(&state, moment).all_subjects().into_iter().map(|who| (escalation_paths(&AccessView::new(&state, moment), &who), who));
-        let expected: Vec<(Who, Vec<EscalationPath<'_>>)> =
+        let expected: Vec<(SubjectQuery, Vec<EscalationPath<'_>>)> =
             asked.filter(|(ways, _)| !ways.is_empty()).map(|(ways, who)| (who, ways)).collect();
         prop_assert_eq!(&found, &expected);
         // And a way that needs one request alone is open to whom the plain evaluator allows one of those.

@@ -5,13 +5,13 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::json;
 
-use crate::access::{Request, Who};
+use crate::access::{Request, SubjectQuery};
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::ObjectMeta;
-use crate::state::rbac::{RoleRef, Rule, Selector, Subject};
+use crate::state::rbac::{LabelSelector, RoleRef, Rule, Subject};
 
 const ACCOUNT: &str = "111122223333";
 
@@ -60,7 +60,7 @@ fn roles() -> impl Strategy<Value = Vec<(ObjectKey, Role)>> {
         });
     let gathered = (select(&["a1", "a2"][..]), cluster_rules(), any::<bool>(), any::<bool>()).prop_map(
         move |(name, rules, filled, chained)| {
-            let selector = Selector {
+            let selector = LabelSelector {
                 match_labels: [(format!("to-{name}"), "true".to_owned())].into(),
                 match_expressions: Vec::new(),
             };
@@ -161,7 +161,7 @@ pub(crate) fn state_pair() -> impl Strategy<Value = (State, State)> {
     })
 }
 
-pub(super) fn all_subjects() -> Vec<Who> {
+pub(super) fn all_subjects() -> Vec<SubjectQuery> {
     [
         "arn:aws:iam::111122223333:role/viewer",
         "arn:aws:sts::111122223333:assumed-role/viewer/me@x",
@@ -181,7 +181,7 @@ pub(super) fn all_subjects() -> Vec<Who> {
         "sa:n2/s",
     ]
     .iter()
-    .map(|text| Who::parse(text).unwrap())
+    .map(|text| SubjectQuery::parse(text).unwrap())
     .collect()
 }
 

@@ -12,14 +12,15 @@ use crate::access::{AllowReason, Request};
 use crate::apply::{ApplyHooks, ApplyOutcome, StepError, apply};
 use crate::cluster::snapshot::SnapshotCluster;
 use crate::cluster::{
-    AccessReviewStatus, Caller, CallerCheck, ClusterError, CredentialFreshness, ReadCluster, WriteCluster, WriteOutcome,
+    AccessReviewStatus, CallerCheck, ClusterError, CredentialFreshness, ReadCluster, UserInfo, WriteCluster,
+    WriteOutcome,
 };
 use crate::names::ObjectKey;
-use crate::plan::{Await, Plan, plan};
+use crate::plan::{AccessProbe, Plan, plan};
 use crate::policy::load_policy;
 use crate::state::State;
 use crate::state::rbac::Subject;
-use crate::state::write::{ResolvedPrecondition, Write};
+use crate::state::write::{ResolvedPrecondition, WriteRequest};
 
 const CLUSTER: &str = "\
 apiVersion: v1
@@ -54,7 +55,7 @@ impl ReadCluster for ScriptedCluster {
         self.cluster.export().await
     }
 
-    async fn whoami(&self) -> Result<Option<Caller>, ClusterError> {
+    async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError> {
         self.cluster.whoami().await
     }
 }
@@ -63,7 +64,7 @@ impl WriteCluster for ScriptedCluster {
     async fn write(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
         let asked = self.review_count.get();
@@ -74,7 +75,7 @@ impl WriteCluster for ScriptedCluster {
     async fn dry_run(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<(), ClusterError> {
         self.cluster.dry_run(key, write, expected).await
@@ -84,7 +85,7 @@ impl WriteCluster for ScriptedCluster {
         self.cluster.read(key).await
     }
 
-    async fn review_access(&self, _asked: &Await) -> Result<AccessReviewStatus, ClusterError> {
+    async fn review_access(&self, _asked: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
         let asked = self.review_count.get();
         self.review_count.set(asked + 1);
         Ok(self.answers.get(asked).or(self.answers.last()).unwrap().clone())

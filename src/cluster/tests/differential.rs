@@ -17,7 +17,7 @@ use crate::cluster::snapshot::SnapshotCluster;
 use crate::cluster::{ClusterError, ReadCluster, WriteCluster, WriteOutcome};
 use crate::names::ObjectKey;
 use crate::state::validate::parse_object_key;
-use crate::state::write::{ObjectVersion, ResolvedPrecondition, Write, WriteError, prune_empty};
+use crate::state::write::{ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, prune_empty};
 use crate::test_cluster::TestCluster;
 
 /// How a write ended, without the words and the versions.
@@ -136,7 +136,7 @@ impl DifferentialFixture {
     fn write_to_both(
         &self,
         key: &ObjectKey,
-        write: &Write,
+        write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> [(String, Option<Value>); 2] {
         let snapshot = self.snapshot(key);
@@ -204,7 +204,7 @@ fn a_snapshot_answers_every_write_as_the_api_server_does() {
                     None => bench.prepare_object(&key, found),
                 };
                 let expected =
-                    if matches!(write, Write::Create(_)) { ResolvedPrecondition::Absent } else { read.clone() };
+                    if matches!(write, WriteRequest::Create(_)) { ResolvedPrecondition::Absent } else { read.clone() };
                 let [live, offline] = bench.write_to_both(&key, &write, &expected);
                 *seen.entry(live.0.clone()).or_insert(0) += 1;
                 if live != offline {
@@ -235,7 +235,8 @@ fn a_snapshot_takes_and_refuses_every_body_as_the_api_server_does() {
             panic!("{body} has no key");
         };
         bench.remove(&key);
-        let [live, offline] = bench.write_to_both(&key, &Write::Create(body.clone()), &ResolvedPrecondition::Absent);
+        let [live, offline] =
+            bench.write_to_both(&key, &WriteRequest::Create(body.clone()), &ResolvedPrecondition::Absent);
         if live != offline {
             different.push(format!("{body}\n  live     {live:?}\n  snapshot {offline:?}"));
         }

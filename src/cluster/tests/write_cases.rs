@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::object::role_ref_to_json;
 use crate::state::rbac::RoleRef;
-use crate::state::write::{Write, apply_merge_patch};
+use crate::state::write::{WriteRequest, apply_merge_patch};
 
 /// What the write finds under its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,13 +118,13 @@ fn patches_for(kind: ObjectKind) -> Vec<Value> {
 }
 
 /// Every write of a kind that is tried on this state.
-pub(crate) fn writes_for(key: &ObjectKey, found: ExistingObject) -> Vec<Write> {
-    let create = Write::Create(minimal_object(key));
+pub(crate) fn writes_for(key: &ObjectKey, found: ExistingObject) -> Vec<WriteRequest> {
+    let create = WriteRequest::Create(minimal_object(key));
     if found == ExistingObject::Absent {
         return vec![create];
     }
-    let patches = patches_for(key.kind()).into_iter().map(Write::Patch);
-    patches.chain([create, Write::Delete]).collect()
+    let patches = patches_for(key.kind()).into_iter().map(WriteRequest::Patch);
+    patches.chain([create, WriteRequest::Delete]).collect()
 }
 
 /// Bodies to create, the odd and the refused.

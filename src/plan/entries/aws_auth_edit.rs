@@ -12,7 +12,7 @@ use crate::state::config_map::{AwsAuth, config_map_to_json, entry_key};
 use crate::state::entry_marks::{EntryMarks, content_hash, entry_id};
 use crate::state::object_meta::Labels;
 use crate::state::owner::ENTRIES_ANNOTATION;
-use crate::state::write::Write;
+use crate::state::write::WriteRequest;
 
 /// How an entry stands in one of the writes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,7 +191,7 @@ impl AwsAuthEdit {
     }
 
     /// The write that brings aws-auth there.
-    pub(crate) fn write_with(&self, standings: &[EntryVariant], is_first: bool) -> Option<Write> {
+    pub(crate) fn write_with(&self, standings: &[EntryVariant], is_first: bool) -> Option<WriteRequest> {
         let auth = self.aws_auth_with(standings)?;
         let marks = auth.meta.annotations.get(ENTRIES_ANNOTATION);
         let text = |section: &Section| (section.key().to_owned(), json!(auth.data.get(section.key())));
@@ -199,12 +199,12 @@ impl AwsAuthEdit {
             let data = auth.data.clone();
             let annotations: Labels =
                 marks.map(|text| (ENTRIES_ANNOTATION.to_owned(), text.clone())).into_iter().collect();
-            return Some(Write::Create(config_map_to_json(&data, &annotations)));
+            return Some(WriteRequest::Create(config_map_to_json(&data, &annotations)));
         }
         let mut patch = Map::new();
         patch.insert("metadata".to_owned(), json!({ "annotations": { ENTRIES_ANNOTATION: marks } }));
         patch.insert("data".to_owned(), Value::Object(self.sections.iter().map(text).collect()));
-        Some(Write::Patch(Value::Object(patch)))
+        Some(WriteRequest::Patch(Value::Object(patch)))
     }
 }
 

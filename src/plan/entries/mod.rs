@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::order::{Needs, PendingWrite, Turn};
-use super::{Action, Change, Origin, PlanBuilder, Target, field_diff};
+use super::{Action, Change, ChangeOrigin, ChangeTarget, PlanBuilder, field_diff};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
 use crate::policy::expand::{Desired, DesiredEntry, DesiredItem};
@@ -25,7 +25,7 @@ use crate::state::entry_marks::{EntryMarks, content_hash, entry_id};
 use crate::state::object_meta::Labels;
 use crate::state::owner::ENTRIES_ANNOTATION;
 use crate::state::validate::MAX_CONFIG_MAP_BYTES;
-use crate::state::write::Write;
+use crate::state::write::WriteRequest;
 use aws_auth_edit::AwsAuthEdit;
 
 /// The edits of each section, as they gather.
@@ -146,11 +146,11 @@ impl EntryPlanner<'_> {
         let written = self.owned_before.get(&mark);
         let mut change = Change {
             action: Action::Create,
-            target: Target::Entry { section: entry.section, principal: entry.principal.clone() },
+            target: ChangeTarget::Entry { section: entry.section, principal: entry.principal.clone() },
             fields: Vec::new(),
             place: Some(draft.location(wanted.span)),
             note: entry.original_arn.as_ref().map(|arn| format!("path taken off: {arn}")),
-            origin: if written.is_some() { Origin::RemovedLive } else { Origin::Pending },
+            origin: if written.is_some() { ChangeOrigin::RemovedLive } else { ChangeOrigin::Pending },
             last_writer: auth.meta.last_writer.clone(),
             access: None,
         };
@@ -175,7 +175,7 @@ impl EntryPlanner<'_> {
             Some(_) if change.fields.is_empty() => return,
             Some(written) => {
                 let now = content_hash(&live.username, &live.groups);
-                change.origin = if now == *written { Origin::Pending } else { Origin::ChangedLive };
+                change.origin = if now == *written { ChangeOrigin::Pending } else { ChangeOrigin::ChangedLive };
                 Action::Update
             }
             None => Action::Adopt,
@@ -258,11 +258,11 @@ impl EntryPlanner<'_> {
                 uid: auth.meta.uid.clone(),
                 resource_version: auth.meta.resource_version.clone().unwrap_or_default(),
             };
-            (Write::Patch(Value::Object(patch)), needs)
+            (WriteRequest::Patch(Value::Object(patch)), needs)
         } else {
             let annotations: Labels =
                 annotation.map(|text| (ENTRIES_ANNOTATION.to_owned(), text)).into_iter().collect();
-            (Write::Create(config_map_to_json(&data, &annotations)), Needs::Absent)
+            (WriteRequest::Create(config_map_to_json(&data, &annotations)), Needs::Absent)
         };
         let policy = draft.policy;
         let splits = AwsAuthEdit::new(auth, exists, policy, &self.marks, &self.owned_after, &self.edits, readings);
@@ -281,7 +281,7 @@ impl EntryPlanner<'_> {
 
     /// A write that only brings the marks up to date must not be a write without a change.
     fn drop_marks_only_write(&self, draft: &mut PlanBuilder<'_>) {
-        let shown = draft.changes.iter().any(|change| matches!(change.target, Target::Entry { .. }));
+        let shown = draft.changes.iter().any(|change| matches!(change.target, ChangeTarget::Entry { .. }));
         if !shown && self.edits.is_empty() {
             draft.writes.retain(|planned| planned.object != ObjectKey::aws_auth());
         }
@@ -328,11 +328,11 @@ fn entry_removal(section: Section, entry: &Entry, meta: &crate::state::object_me
     let shown = field_diff::diff_scalar(&["username"], username, None);
     Change {
         action: Action::Delete,
-        target: Target::Entry { section, principal: principal_text(entry) },
+        target: ChangeTarget::Entry { section, principal: principal_text(entry) },
         fields: shown.into_iter().chain(field_diff::diff_set(&["groups"], &entry.groups, &[])).collect(),
         place: None,
         note: None,
-        origin: Origin::Pending,
+        origin: ChangeOrigin::Pending,
         last_writer: meta.last_writer.clone(),
         access: None,
     }

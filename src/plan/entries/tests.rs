@@ -10,7 +10,7 @@ use crate::state::config_map::AwsAuth;
 use crate::state::entry_marks::EntryMarks;
 use crate::state::object_meta::Labels;
 use crate::state::owner::ENTRIES_ANNOTATION;
-use crate::state::write::{AcceptedWrite, ObjectVersion, Precondition, ResolvedPrecondition, Write, accept};
+use crate::state::write::{AcceptedWrite, ObjectVersion, Precondition, ResolvedPrecondition, WriteRequest, accept};
 
 const VIEWER: &str = "
 [principals.viewer]
@@ -101,7 +101,7 @@ fn a_missing_config_map_is_created_with_its_entries_and_marks() {
     let plan = planned("prod", VIEWER, None).unwrap();
     let [step] = plan.steps.as_slice() else { panic!("{:#?}", plan.steps) };
     assert_eq!(step.precondition, Precondition::Absent);
-    let Write::Create(body) = &step.write else { panic!("{step:#?}") };
+    let WriteRequest::Create(body) = &step.write else { panic!("{step:#?}") };
     assert_eq!(body["data"], json!({ "mapRoles": VIEWER_ENTRY }));
     assert!(body["metadata"]["annotations"][ENTRIES_ANNOTATION].is_string());
     assert_eq!(plan.changes[0].action, Action::Create);
@@ -209,7 +209,7 @@ fn an_entry_that_is_as_wanted_is_adopted_without_touching_the_text() {
     let plan = plan_of(&policy, &live);
     assert_eq!(plan.count_changes(Action::Adopt), 1);
     assert!(plan.changes[0].fields.is_empty());
-    let Write::Patch(patch) = &plan.steps[0].write else { panic!("{plan:#?}") };
+    let WriteRequest::Patch(patch) = &plan.steps[0].write else { panic!("{plan:#?}") };
     assert_eq!(patch.as_object().unwrap().keys().collect::<Vec<_>>(), ["metadata"]);
     let after = applied(&plan, &live);
     assert_eq!(after["data"], live["data"]);

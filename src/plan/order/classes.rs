@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::forms::OrderLogin;
 use super::world::OrderWorld;
 use crate::access::{
-    AccessView, Aggregation, Authentication, IamIdentity, Identity, RenderedName, Who, is_session_name_char,
+    AccessView, Aggregation, Authentication, IamIdentity, Identity, RenderedName, SubjectQuery, is_session_name_char,
 };
 use crate::state::State;
 use crate::state::aws_auth::Section;
@@ -19,7 +19,7 @@ use crate::state::rbac::Subject;
 /// Somebody whom the writes may concern, and the logins that he has now.
 #[derive(Debug)]
 pub(super) struct Class {
-    pub(super) who: Who,
+    pub(super) who: SubjectQuery,
     pub(super) first: Vec<OrderLogin>,
     pub(super) last: Vec<OrderLogin>,
     pub(super) now: Vec<OrderLogin>,
@@ -28,16 +28,16 @@ pub(super) struct Class {
 }
 
 impl Class {
-    fn new(who: Who, first: Vec<OrderLogin>, last: Vec<OrderLogin>) -> Self {
+    fn new(who: SubjectQuery, first: Vec<OrderLogin>, last: Vec<OrderLogin>) -> Self {
         Self { who, now: first.clone(), first, last, frame: 0 }
     }
 
     /// What aws-auth knows him by.
     pub(super) fn key(&self) -> String {
         match &self.who {
-            Who::Arn(caller) => caller.comparison_key(),
-            Who::Account(id) => id.clone(),
-            Who::User(_) | Who::Group(_) | Who::ServiceAccount { .. } => String::new(),
+            SubjectQuery::Arn(caller) => caller.comparison_key(),
+            SubjectQuery::Account(id) => id.clone(),
+            SubjectQuery::User(_) | SubjectQuery::Group(_) | SubjectQuery::ServiceAccount { .. } => String::new(),
         }
     }
 
@@ -96,7 +96,7 @@ pub(super) fn classes(world: &OrderWorld<'_>, touched: &BTreeSet<usize>, before:
         let Some(subject) = world.subjects.get(*number) else {
             continue;
         };
-        let who = Who::from_subject(subject);
+        let who = SubjectQuery::from_subject(subject);
         let own = logins(world, &sides[0].authenticate(&who));
         if own.iter().any(|login| meeting(login) > 1) {
             wide.insert(*number);
@@ -123,14 +123,17 @@ pub(super) fn classes(world: &OrderWorld<'_>, touched: &BTreeSet<usize>, before:
 }
 
 /// Principals of either side, with the sessions that bindings could mean, and those that an account lets in.
-fn principals(sides: &[AccessView<'_>; 2], world: &OrderWorld<'_>) -> BTreeSet<Who> {
-    let mut all: BTreeSet<Who> =
+fn principals(sides: &[AccessView<'_>; 2], world: &OrderWorld<'_>) -> BTreeSet<SubjectQuery> {
+    let mut all: BTreeSet<SubjectQuery> =
         sides.iter().flat_map(AccessView::principals).map(|principal| principal.subject.clone()).collect();
     let accounts: BTreeSet<String> = all
         .iter()
         .filter_map(|who| match who {
-            Who::Account(id) => Some(id.clone()),
-            Who::Arn(_) | Who::User(_) | Who::Group(_) | Who::ServiceAccount { .. } => None,
+            SubjectQuery::Account(id) => Some(id.clone()),
+            SubjectQuery::Arn(_)
+            | SubjectQuery::User(_)
+            | SubjectQuery::Group(_)
+            | SubjectQuery::ServiceAccount { .. } => None,
         })
         .collect();
     if !accounts.is_empty() {
@@ -139,8 +142,8 @@ fn principals(sides: &[AccessView<'_>; 2], world: &OrderWorld<'_>) -> BTreeSet<W
             Subject::User(_) | Subject::Group(_) | Subject::ServiceAccount { .. } => None,
         });
         let of_account = users.filter(|caller| accounts.contains(caller.account()));
-        all.extend(of_account.map(Who::Arn));
-        let others: Vec<Who> = all.iter().filter_map(|who| spelled_otherwise(who, &accounts, world)).collect();
+        all.extend(of_account.map(SubjectQuery::Arn));
+        let others: Vec<SubjectQuery> = all.iter().filter_map(|who| spelled_otherwise(who, &accounts, world)).collect();
         all.extend(others);
     }
     let templates = templates(sides);
@@ -153,8 +156,8 @@ fn principals(sides: &[AccessView<'_>; 2], world: &OrderWorld<'_>) -> BTreeSet<W
 
 /// A caller in a case that no binding names: an entry answers for him all the same, and where it is his account that lets
 /// him in he is somebody else.
-fn spelled_otherwise(who: &Who, accounts: &BTreeSet<String>, world: &OrderWorld<'_>) -> Option<Who> {
-    let Who::Arn(caller) = who else {
+fn spelled_otherwise(who: &SubjectQuery, accounts: &BTreeSet<String>, world: &OrderWorld<'_>) -> Option<SubjectQuery> {
+    let SubjectQuery::Arn(caller) = who else {
         return None;
     };
     let is_named = |name: &str| world.known_subject(&Subject::User(name.to_owned())).is_some();
@@ -167,7 +170,7 @@ fn spelled_otherwise(who: &Who, accounts: &BTreeSet<String>, world: &OrderWorld<
     let whole = [name.to_ascii_uppercase(), name.to_ascii_lowercase()].into_iter();
     let all = whole.chain(name.char_indices().map(one)).map(|name| format!("{head}{name}"));
     let other = all.filter(|text| !is_named(text)).find_map(|text| IamIdentity::parse(&text).ok())?;
-    (other.comparison_key() == caller.comparison_key()).then_some(Who::Arn(other))
+    (other.comparison_key() == caller.comparison_key()).then_some(SubjectQuery::Arn(other))
 }
 
 /// Usernames and groups with an open session in them, by principal.
@@ -188,8 +191,12 @@ fn templates(sides: &[AccessView<'_>; 2]) -> BTreeMap<String, BTreeSet<String>> 
 }
 
 /// The sessions of a role by whose name a template becomes a name that some binding has.
-fn sessions(who: &Who, templates: &BTreeMap<String, BTreeSet<String>>, world: &OrderWorld<'_>) -> Vec<Who> {
-    let Who::Arn(caller) = who else {
+fn sessions(
+    who: &SubjectQuery,
+    templates: &BTreeMap<String, BTreeSet<String>>,
+    world: &OrderWorld<'_>,
+) -> Vec<SubjectQuery> {
+    let SubjectQuery::Arn(caller) = who else {
         return Vec::new();
     };
     let mut names = BTreeSet::new();
@@ -218,7 +225,7 @@ fn sessions(who: &Who, templates: &BTreeMap<String, BTreeSet<String>>, world: &O
         .iter()
         .filter(|name| !name.is_empty() && name.chars().all(is_session_name_char))
         .filter_map(session)
-        .map(Who::Arn)
+        .map(SubjectQuery::Arn)
         .collect()
 }
 

@@ -21,7 +21,7 @@ use super::world::BindingSlot;
 use crate::access::MASTERS;
 use crate::names::ObjectKey;
 use crate::plan::entries::aws_auth_edit::EntryVariant;
-use crate::plan::probes::{Await, Window};
+use crate::plan::probes::{AccessProbe, AccessWindow};
 use crate::state::owner::{MANAGED_BY_LABEL, MANAGED_BY_VALUE};
 use crate::state::rbac::Subject;
 
@@ -33,8 +33,8 @@ struct OrderCheckpoint<'s> {
     standings: Vec<EntryVariant>,
     log: Vec<Made<'s>>,
     stage: usize,
-    asked: BTreeSet<(usize, Await)>,
-    windows: Vec<Window>,
+    asked: BTreeSet<(usize, AccessProbe)>,
+    windows: Vec<AccessWindow>,
 }
 
 /// What was made for a while.

@@ -16,7 +16,7 @@ use crate::state::object::{Binding, Role, binding_to_json, role_to_json, subject
 use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::{self, DIGEST_ANNOTATION, Owner, TEMPORARY_ANNOTATION};
 use crate::state::rbac::{RoleRef, Rule, Subject};
-use crate::state::write::{Precondition, Write, apply_merge_patch};
+use crate::state::write::{Precondition, WriteRequest, apply_merge_patch};
 
 fn precondition(needs: &Needs) -> Precondition {
     match needs {
@@ -47,9 +47,9 @@ pub(super) fn plainly(planned: Vec<PendingWrite>) -> Vec<Step> {
         }
         let precondition = precondition(&one.needs);
         let write = match one.turn {
-            Turn::Create(body) | Turn::Replace { body, .. } => Write::Create(body),
-            Turn::Patch { patch, .. } => Write::Patch(patch),
-            Turn::Delete => Write::Delete,
+            Turn::Create(body) | Turn::Replace { body, .. } => WriteRequest::Create(body),
+            Turn::Patch { patch, .. } => WriteRequest::Patch(patch),
+            Turn::Delete => WriteRequest::Delete,
             Turn::Map { write, .. } => write,
         };
         Step { object: one.object, write, precondition, stage, awaits: Vec::new(), why: one.why }
@@ -64,11 +64,11 @@ pub(super) fn steps(search: &Search<'_>, live: &State, after: &State) -> Vec<Ste
     for Made { stage, what, awaits } in &search.log {
         let (object, write, needs, why) = emission.written(what);
         let precondition = match (emission.written.get(&object), &write) {
-            (Some((_, false)) | None, Write::Create(_)) => Precondition::Absent,
+            (Some((_, false)) | None, WriteRequest::Create(_)) => Precondition::Absent,
             (Some((step, _)), _) => Precondition::AsWrittenByStep { step: *step },
             (None, _) => needs,
         };
-        let exists = !matches!(write, Write::Delete);
+        let exists = !matches!(write, WriteRequest::Delete);
         emission.written.insert(object.clone(), (emission.steps.len(), exists));
         emission.steps.push(Step { object, write, precondition, stage: *stage, awaits: awaits.clone(), why });
     }
@@ -85,7 +85,7 @@ struct Emission<'a, 's> {
 }
 
 /// An object, its write, what a first write needs, and the reason.
-type OrderWrite = (ObjectKey, Write, Precondition, String);
+type OrderWrite = (ObjectKey, WriteRequest, Precondition, String);
 
 impl Emission<'_, '_> {
     fn written(&self, what: &What<'_>) -> OrderWrite {
@@ -95,7 +95,7 @@ impl Emission<'_, '_> {
             What::PartRole(number, form) => self.part_role(*number, form),
             What::PartMapping(standings) => {
                 let write = self.search.splits.and_then(|splits| splits.write_with(standings, self.is_first()));
-                let write = write.unwrap_or_else(|| Write::Patch(json!({})));
+                let write = write.unwrap_or_else(|| WriteRequest::Patch(json!({})));
                 let why = "bring the entries of aws-auth part of the way";
                 (ObjectKey::aws_auth(), write, self.needs_of_mapping(), why.to_owned())
             }
@@ -106,7 +106,7 @@ impl Emission<'_, '_> {
                 let digest = owner::role_digest(&role, &Labels::new());
                 self.mark(&mut role.meta, digest);
                 let why = format!("create {key}, which holds the new access for a while");
-                (key.clone(), Write::Create(role_to_json(&key, &role)), Precondition::Absent, why)
+                (key.clone(), WriteRequest::Create(role_to_json(&key, &role)), Precondition::Absent, why)
             }
             What::TemporaryBinding(ix, form) => {
                 let key = self.search.world.bindings.get(*ix).map(|slot| slot.key.clone());
@@ -115,7 +115,7 @@ impl Emission<'_, '_> {
                 let digest = owner::binding_digest(&binding);
                 self.mark(&mut binding.meta, digest);
                 let why = format!("create {key}, which holds the new access for a while");
-                (key.clone(), Write::Create(binding_to_json(&key, &binding)), Precondition::Absent, why)
+                (key.clone(), WriteRequest::Create(binding_to_json(&key, &binding)), Precondition::Absent, why)
             }
             What::RoleAway(ix) => Self::away(self.search.world.roles.get(*ix).map(|slot| slot.key.clone())),
             What::BindingAway(ix) => Self::away(self.search.world.bindings.get(*ix).map(|slot| slot.key.clone())),
@@ -130,7 +130,7 @@ impl Emission<'_, '_> {
     fn away(key: Option<ObjectKey>) -> OrderWrite {
         let key = key.unwrap_or_else(ObjectKey::aws_auth);
         let why = format!("delete {key}, which held the new access for a while");
-        (key, Write::Delete, Precondition::Absent, why)
+        (key, WriteRequest::Delete, Precondition::Absent, why)
     }
 
     fn is_first(&self) -> bool {
@@ -156,24 +156,24 @@ impl Emission<'_, '_> {
         match (&one.turn, act) {
             (Turn::Replace { bridge: Some((bridge, body)), .. }, Act::Bridge) => {
                 let why = format!("create {bridge}, a bridge while {} is replaced", key.name());
-                (bridge.clone(), Write::Create(body.clone()), Precondition::Absent, why)
+                (bridge.clone(), WriteRequest::Create(body.clone()), Precondition::Absent, why)
             }
             (Turn::Replace { bridge: Some((bridge, _)), .. }, Act::BridgeAway) => {
-                (bridge.clone(), Write::Delete, Precondition::Absent, format!("delete {bridge}, the bridge"))
+                (bridge.clone(), WriteRequest::Delete, Precondition::Absent, format!("delete {bridge}, the bridge"))
             }
             (Turn::Replace { .. }, Act::Away) => {
                 let why = format!("delete {key} with its old roleRef");
-                (key, Write::Delete, needs, why)
+                (key, WriteRequest::Delete, needs, why)
             }
             (Turn::Replace { body, .. }, _) => {
                 let why = format!("create {key}");
-                (key, Write::Create(body.clone()), Precondition::Absent, why)
+                (key, WriteRequest::Create(body.clone()), Precondition::Absent, why)
             }
             // Made in part already.
             (Turn::Create(body), _) if exists == Some(true) => {
-                (key, Write::Patch(content(body)), needs, one.why.clone())
+                (key, WriteRequest::Patch(content(body)), needs, one.why.clone())
             }
-            (Turn::Create(body), _) => (key, Write::Create(body.clone()), needs, one.why.clone()),
+            (Turn::Create(body), _) => (key, WriteRequest::Create(body.clone()), needs, one.why.clone()),
             (Turn::Patch { patch, .. }, _) => {
                 let mut patch = patch.clone();
                 let digest = self.after.meta(&key).and_then(|meta| meta.annotations.get(DIGEST_ANNOTATION));
@@ -183,16 +183,16 @@ impl Emission<'_, '_> {
                         &json!({ "metadata": { "annotations": { DIGEST_ANNOTATION: digest } } }),
                     );
                 }
-                (key, Write::Patch(patch), needs, one.why.clone())
+                (key, WriteRequest::Patch(patch), needs, one.why.clone())
             }
-            (Turn::Delete, _) => (key, Write::Delete, needs, one.why.clone()),
-            (Turn::Map { write: Write::Create(body), .. }, _) if exists == Some(true) => {
+            (Turn::Delete, _) => (key, WriteRequest::Delete, needs, one.why.clone()),
+            (Turn::Map { write: WriteRequest::Create(body), .. }, _) if exists == Some(true) => {
                 let mut patch = json!({ "data": body.get("data") });
                 apply_merge_patch(
                     &mut patch,
                     &json!({ "metadata": { "annotations": body.pointer("/metadata/annotations") } }),
                 );
-                (key, Write::Patch(patch), needs, one.why.clone())
+                (key, WriteRequest::Patch(patch), needs, one.why.clone())
             }
             (Turn::Map { write, splits }, _) if exists.is_some() => {
                 let last = vec![EntryVariant::Final; splits.principal_edits.len()];
@@ -238,7 +238,7 @@ impl Emission<'_, '_> {
         let is_new = matches!(one.turn, Turn::Create(_)) && !self.written.contains_key(&key);
         if is_new {
             let body = whole(&key);
-            return (key, Write::Create(body), Precondition::Absent, why);
+            return (key, WriteRequest::Create(body), Precondition::Absent, why);
         }
         let mut patch = Map::new();
         patch.insert(field.to_owned(), content);
@@ -248,7 +248,7 @@ impl Emission<'_, '_> {
         if ours {
             apply_merge_patch(&mut patch, &json!({ "metadata": { "annotations": { DIGEST_ANNOTATION: digest } } }));
         }
-        (key, Write::Patch(patch), precondition(&one.needs), why)
+        (key, WriteRequest::Patch(patch), precondition(&one.needs), why)
     }
 
     fn part_binding(&self, number: usize, form: &BindingForm) -> OrderWrite {

@@ -8,7 +8,7 @@ use super::items::{OrderItem, OrderItemKind};
 use super::search::{ASKED, Search, What};
 use crate::access::{RequestSet, RequestSetExcept};
 use crate::plan::entries::aws_auth_edit::EntryVariant;
-use crate::plan::probes::{Passing, Window};
+use crate::plan::probes::{AccessWindow, TransientAccess};
 
 impl Search<'_> {
     /// Makes a write although somebody leaves his frame, and says who.
@@ -74,7 +74,7 @@ impl Search<'_> {
         self.breaches(class, false, 1).is_empty()
     }
 
-    fn breaches(&self, class: usize, late: bool, few: usize) -> Vec<(Passing, RequestSet<'_>)> {
+    fn breaches(&self, class: usize, late: bool, few: usize) -> Vec<(TransientAccess, RequestSet<'_>)> {
         let class = self.classes.get(class);
         let frame = class.and_then(|class| self.frames.get(class.frame));
         class.zip(frame).map(|(class, frame)| frame.breaches(&class.now, &self.world, late, few)).unwrap_or_default()
@@ -96,7 +96,7 @@ impl Search<'_> {
         let is_settled = self.is_settled(number);
         let mut windows = Vec::new();
         for (fate, extent) in found {
-            let is_late = fate == Passing::Gains && is_settled;
+            let is_late = fate == TransientAccess::Gains && is_settled;
             let what = RequestSetExcept { set: extent, except: Vec::new() }.to_string();
             let because = if is_late {
                 "the controller of an aggregated ClusterRole fills in its rules at its own time"
@@ -104,11 +104,12 @@ impl Search<'_> {
                 "no order of the writes avoids it"
             };
             let because = because.to_owned();
-            windows.push(Window { step: self.log.len(), subject: who.clone(), fate, what, because });
+            windows.push(AccessWindow { step: self.log.len(), subject: who.clone(), fate, what, because });
         }
         for window in windows {
-            let known =
-                |one: &Window| (&one.subject, one.fate, &one.what) == (&window.subject, window.fate, &window.what);
+            let known = |one: &AccessWindow| {
+                (&one.subject, one.fate, &one.what) == (&window.subject, window.fate, &window.what)
+            };
             if !self.windows.iter().any(known) {
                 self.windows.push(window);
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::state::object_meta::Labels;
-use crate::state::rbac::Selector;
+use crate::state::rbac::LabelSelector;
 
 /// A rule where it counts; the first scope is the whole cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ pub(super) struct RoleForm<'s> {
     /// Sorted, each once; of an aggregated role what is stored.
     pub(super) rules: Vec<usize>,
     pub(super) labels: Rc<Labels>,
-    pub(super) aggregation: Option<&'s [Selector]>,
+    pub(super) aggregation: Option<&'s [LabelSelector]>,
 }
 
 /// What a binding says.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::forms::{Atom, EVERYTHING, OrderEffect, OrderLogin, atoms_of};
 use super::world::OrderWorld;
 use crate::access::RequestSet;
-use crate::plan::probes::Passing;
+use crate::plan::probes::TransientAccess;
 
 #[derive(Debug)]
 pub(super) struct Frame<'s> {
@@ -145,15 +145,15 @@ impl<'s> Frame<'s> {
         world: &OrderWorld<'s>,
         late: bool,
         few: usize,
-    ) -> Vec<(Passing, RequestSet<'s>)> {
+    ) -> Vec<(TransientAccess, RequestSet<'s>)> {
         let mut found = Vec::new();
         for login in logins {
             let settled = world.atoms(login, false);
             let lacking = lacking(&self.least.all(world), &settled, world, few);
-            found.extend(lacking.into_iter().map(|extent| (Passing::Loses, extent)));
+            found.extend(lacking.into_iter().map(|extent| (TransientAccess::Loses, extent)));
             let had = if late { world.atoms(login, true) } else { settled };
             let more = had.into_iter().flat_map(|atom| self.beyond(atom, world).to_vec());
-            found.extend(more.take(few).map(|extent| (Passing::Gains, extent)));
+            found.extend(more.take(few).map(|extent| (TransientAccess::Gains, extent)));
         }
         found
     }

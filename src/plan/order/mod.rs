@@ -22,12 +22,12 @@ use serde_json::Value;
 
 use super::Step;
 use super::entries::aws_auth_edit::{self, AwsAuthEdit};
-use super::probes::Window;
+use super::probes::AccessWindow;
 use super::state_after::apply_write;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::object::ObjectError;
-use crate::state::write::Write;
+use crate::state::write::WriteRequest;
 
 /// When in an apply a write has its place, where nothing speaks against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +80,7 @@ pub(super) enum Turn {
     },
     /// Of aws-auth.
     Map {
-        write: Write,
+        write: WriteRequest,
         splits: Box<AwsAuthEdit>,
     },
 }
@@ -108,7 +108,7 @@ pub(super) fn order(
     mut planned: Vec<PendingWrite>,
     live: &State,
     author: Author<'_>,
-) -> Result<(Vec<Step>, Vec<Window>), ObjectError> {
+) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
     planned.sort_by(|a, b| a.object.cmp(&b.object));
     if is_one_way(&planned, live) {
         return Ok((emission::plainly(planned), Vec::new()));
@@ -117,8 +117,8 @@ pub(super) fn order(
     for one in &planned {
         match &one.turn {
             Turn::Create(body) => after.insert_object(&one.object, body)?,
-            Turn::Patch { patch, .. } => apply_write(&mut after, &one.object, &Write::Patch(patch.clone()))?,
-            Turn::Delete => apply_write(&mut after, &one.object, &Write::Delete)?,
+            Turn::Patch { patch, .. } => apply_write(&mut after, &one.object, &WriteRequest::Patch(patch.clone()))?,
+            Turn::Delete => apply_write(&mut after, &one.object, &WriteRequest::Delete)?,
             Turn::Replace { body, .. } => after.insert_object(&one.object, body)?,
             Turn::Map { write, .. } => apply_write(&mut after, &one.object, write)?,
         }

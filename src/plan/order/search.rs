@@ -12,10 +12,10 @@ use super::frame::{Beginning, Frame};
 use super::items::{Act, OrderItem, OrderItemKind, Progress, bound, items, make_all, named};
 use super::world::OrderWorld;
 use super::{Author, PHASES, PendingWrite, Phase, Turn};
-use crate::access::Who;
+use crate::access::SubjectQuery;
 use crate::plan::Step;
 use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
-use crate::plan::probes::{Await, Window};
+use crate::plan::probes::{AccessProbe, AccessWindow};
 use crate::state::State;
 
 /// Questions of one step; those of aws-auth are about many.
@@ -41,7 +41,7 @@ pub(super) enum What<'s> {
 pub(super) struct Made<'s> {
     pub(super) stage: usize,
     pub(super) what: What<'s>,
-    pub(super) awaits: Vec<Await>,
+    pub(super) awaits: Vec<AccessProbe>,
 }
 
 pub(super) struct Search<'s> {
@@ -62,8 +62,8 @@ pub(super) struct Search<'s> {
     pub(super) log: Vec<Made<'s>>,
     pub(super) stage: usize,
     /// Questions by the stage before which they are asked: a later one relies on what stands by then.
-    pub(super) asked: BTreeSet<(usize, Await)>,
-    pub(super) windows: Vec<Window>,
+    pub(super) asked: BTreeSet<(usize, AccessProbe)>,
+    pub(super) windows: Vec<AccessWindow>,
     /// Those who are out of their frame by a forced write.
     pub(super) excused: BTreeSet<usize>,
     /// Writes that were tried in vain, and whom they concerned: tried again when one of these has changed.
@@ -85,7 +85,7 @@ pub(super) fn search(
     live: &State,
     after: &State,
     author: Author<'_>,
-) -> (Vec<Step>, Vec<Window>) {
+) -> (Vec<Step>, Vec<AccessWindow>) {
     let mut search = Search::new(planned, live, after, author);
     search.run();
     let windows = std::mem::take(&mut search.windows);
@@ -132,7 +132,10 @@ impl<'s> Search<'s> {
             Turn::Map { splits, .. } => Some(&**splits),
             Turn::Create(_) | Turn::Patch { .. } | Turn::Delete | Turn::Replace { .. } => None,
         });
-        let mapped = classes.iter().enumerate().filter(|(_, class)| matches!(class.who, Who::Arn(_) | Who::Account(_)));
+        let mapped = classes
+            .iter()
+            .enumerate()
+            .filter(|(_, class)| matches!(class.who, SubjectQuery::Arn(_) | SubjectQuery::Account(_)));
         let mapped = mapped.map(|(number, _)| number).collect();
         let mut search = Self {
             planned,
@@ -428,7 +431,7 @@ impl<'s> Search<'s> {
                         }
                         let question = request.into();
                         let (username, groups) = (login.username.clone(), login.groups.clone());
-                        let asked = Await { username, groups, question };
+                        let asked = AccessProbe { username, groups, question };
                         if self.asked.insert((self.stage, asked.clone())) {
                             awaits.push(asked);
                         }

@@ -20,7 +20,7 @@ use self::question::{CALLERS, RandomQuestion, TestCredential, random_arn, random
 use self::server::{RealServer, RequestOutcome, ServerIdentity, aggregated_roles, computed_rules};
 use super::shrink::{TRIES, shrink};
 use crate::access::{
-    AccessDecision, AccessView, Aggregation, Authentication, Identity, RenderedName, Request, Who,
+    AccessDecision, AccessView, Aggregation, Authentication, Identity, RenderedName, Request, SubjectQuery,
     find_aggregation_cycles,
 };
 use crate::state::State;
@@ -82,7 +82,7 @@ fn difference(
     tally: &mut ComparisonTally,
 ) -> Option<String> {
     let access = AccessView::new(state, Aggregation::AsStored);
-    let ours = access.can(&Who::parse(&question.subject).unwrap(), &question.request);
+    let ours = access.can(&SubjectQuery::parse(&question.subject).unwrap(), &question.request);
     let login = server.authenticate(&question.credential);
     if !is_same_authentication(&ours.authentication, login.as_ref()) {
         return Some(format!("ours: {:?}\ntheirs: {login:?}", ours.authentication));
@@ -138,7 +138,7 @@ fn identity_difference(
 ) -> Option<String> {
     let access = AccessView::new(state, Aggregation::AsStored);
     callers.iter().find_map(|arn| {
-        let ours = Authentication::for_query(&Who::parse(arn).unwrap(), &access.mapping);
+        let ours = Authentication::for_query(&SubjectQuery::parse(arn).unwrap(), &access.mapping);
         let theirs = server.authenticate(&TestCredential::Arn(arn.clone()));
         if !is_same_authentication(&ours, theirs.as_ref()) {
             return Some(format!("{arn}\nours: {ours:?}\ntheirs: {theirs:?}"));
@@ -161,7 +161,7 @@ fn cli_difference(
     let asked =
         questions.iter().filter(|question| question.http_request.is_some()).take(4).zip([true, false, false, false]);
     asked.into_iter().find_map(|(question, live)| {
-        let ours = access.can(&Who::parse(&question.subject).unwrap(), &question.request);
+        let ours = access.can(&SubjectQuery::parse(&question.subject).unwrap(), &question.request);
         let expected =
             (ours.decision == AccessDecision::Allowed, !matches!(ours.authentication, Authentication::Denied(_)));
         let said = program.can(question, live);
@@ -300,8 +300,8 @@ fn a_review_that_leaves_out_the_group_of_everybody_says_no_to_what_everybody_may
     };
     assert!(!server.review(&("u1".to_owned(), Vec::new()), &question.request));
     assert_eq!(difference(&server, &state, &question, &mut ComparisonTally::default()), None);
-    let answer =
-        AccessView::new(&state, Aggregation::AsStored).can(&Who::parse(&question.subject).unwrap(), &question.request);
+    let answer = AccessView::new(&state, Aggregation::AsStored)
+        .can(&SubjectQuery::parse(&question.subject).unwrap(), &question.request);
     assert_eq!(answer.decision, AccessDecision::Allowed);
 }
 
@@ -314,5 +314,5 @@ fn the_doors_are_those_of_the_questions() {
         count(|door| matches!(door, TestCredential::Arn(_))) > 100
             && count(|door| *door == TestCredential::Anonymous) > 10
     );
-    assert!(all.iter().all(|question| Who::parse(&question.subject).is_ok()));
+    assert!(all.iter().all(|question| SubjectQuery::parse(&question.subject).is_ok()));
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::access::tests::oracle;
-use crate::access::{AccessView, Aggregation, Identity, RenderedName, Request, Who};
+use crate::access::{AccessView, Aggregation, Identity, RenderedName, Request, SubjectQuery};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
 use crate::plan::order::{Author, order};
-use crate::plan::probes::{Await, Passing, Question, Window};
+use crate::plan::probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
 use crate::plan::{PlanBuilder, Step, entries, objects};
 use crate::policy::OwnershipSpec;
 use crate::policy::expand::Desired;
@@ -120,7 +120,7 @@ impl Cluster {
 }
 
 /// What a plan for the policy has to write, in its order, and the moments that it says.
-pub(super) fn ordered(live: &State, desired: &Desired) -> (Vec<Step>, Vec<Window>) {
+pub(super) fn ordered(live: &State, desired: &Desired) -> (Vec<Step>, Vec<AccessWindow>) {
     let sources = SourceMap::default();
     let ownership = OwnershipSpec::default();
     let mut draft = PlanBuilder {
@@ -139,7 +139,7 @@ pub(super) fn ordered(live: &State, desired: &Desired) -> (Vec<Step>, Vec<Window
 
 /// Who may be asked about, and what.
 pub(super) struct Universe {
-    pub(super) everybody: Vec<Who>,
+    pub(super) everybody: Vec<SubjectQuery>,
     pub(super) requests: Vec<Request>,
 }
 
@@ -149,7 +149,7 @@ pub(super) type Picture = Vec<(bool, bool)>;
 impl Universe {
     pub(super) fn look(&self, state: &State) -> Picture {
         let state = late(state, &gathered(state));
-        let one = |who: &Who| oracle::all_allowed(&state, Aggregation::Reconciled, who, &self.requests);
+        let one = |who: &SubjectQuery| oracle::all_allowed(&state, Aggregation::Reconciled, who, &self.requests);
         let answers = self.everybody.iter().flat_map(one);
         answers.map(|(allowing, logins)| (allowing > 0, logins > 0 && allowing == logins)).collect()
     }
@@ -166,16 +166,16 @@ impl Universe {
         before: &Picture,
         after: &Picture,
         late: bool,
-    ) -> Vec<(Passing, Who, String)> {
+    ) -> Vec<(TransientAccess, SubjectQuery, String)> {
         let mut found = Vec::new();
         for (place, now) in now.iter().enumerate() {
             let (before, after) = (before[place], after[place]);
             let who = &self.everybody[place / self.requests.len()];
             if now.0 && !before.0 && !after.0 {
-                found.push((Passing::Gains, who.clone(), self.name(place)));
+                found.push((TransientAccess::Gains, who.clone(), self.name(place)));
             }
             if before.1 && after.1 && !now.1 && !late {
-                found.push((Passing::Loses, who.clone(), self.name(place)));
+                found.push((TransientAccess::Loses, who.clone(), self.name(place)));
             }
         }
         found
@@ -183,13 +183,13 @@ impl Universe {
 }
 
 /// Whether a question is answered with yes.
-pub(super) fn is_seen(state: &State, asked: &Await) -> bool {
+pub(super) fn is_seen(state: &State, asked: &AccessProbe) -> bool {
     let request = match &asked.question {
-        Question::Object { verb, api_group, resource, subresource, name, namespace } => {
+        ProbeRequest::Object { verb, api_group, resource, subresource, name, namespace } => {
             let path = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
             Request::object(verb, api_group, &path).with_name(name).in_namespace(namespace)
         }
-        Question::Url { verb, path } => Request::url(verb, path),
+        ProbeRequest::Url { verb, path } => Request::url(verb, path),
     };
     oracle::allows(state, Aggregation::Reconciled, &(asked.username.clone(), asked.groups.clone()), &request)
 }
@@ -216,25 +216,25 @@ pub(super) fn late(state: &State, earlier: &Gathered) -> State {
 
 /// Whether what is said of one is said of another: of a role's sessions, of all whom a group or a username means, and of
 /// a caller in another case where the same entry answers for both.
-fn is_said_of(said: &str, who: &Who, state: &State) -> bool {
+fn is_said_of(said: &str, who: &SubjectQuery, state: &State) -> bool {
     let access = AccessView::new(state, Aggregation::Reconciled);
     let admission = access.authenticate(who);
-    let is_meant = |identity: &Identity| match Who::parse(said).unwrap() {
-        Who::Group(name) => identity.is_in_group(&name),
-        Who::User(name) => identity.username.as_ref().and_then(RenderedName::as_literal) == Some(&name),
-        Who::Arn(caller) => {
-            matches!(who, Who::Arn(other) if other.comparison_key() == caller.comparison_key())
-                && access.authenticate(&Who::Arn(caller)) == admission
+    let is_meant = |identity: &Identity| match SubjectQuery::parse(said).unwrap() {
+        SubjectQuery::Group(name) => identity.is_in_group(&name),
+        SubjectQuery::User(name) => identity.username.as_ref().and_then(RenderedName::as_literal) == Some(&name),
+        SubjectQuery::Arn(caller) => {
+            matches!(who, SubjectQuery::Arn(other) if other.comparison_key() == caller.comparison_key())
+                && access.authenticate(&SubjectQuery::Arn(caller)) == admission
         }
-        Who::ServiceAccount { namespace, name } => {
+        SubjectQuery::ServiceAccount { namespace, name } => {
             identity.matches_subject(&Subject::ServiceAccount { namespace, name })
         }
-        Who::Account(_) => false,
+        SubjectQuery::Account(_) => false,
     };
     let name = who.to_string();
     let of_session = name.strip_prefix(said).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (session "));
     // Where an entry stands behind a name the principal says it.
-    let admitted = Who::parse(said).map(|said| access.authenticate(&said)).unwrap();
+    let admitted = SubjectQuery::parse(said).map(|said| access.authenticate(&said)).unwrap();
     let is_behind = |one: &Identity, other: &Identity| {
         (one.username.is_none() || one.username == other.username)
             && one.groups.iter().all(|group| other.groups.contains(group))
@@ -249,7 +249,7 @@ fn is_said_of(said: &str, who: &Who, state: &State) -> bool {
 pub(super) fn walk(
     start: &Cluster,
     steps: &[Step],
-    windows: &[Window],
+    windows: &[AccessWindow],
     universe: &Universe,
     wanted: &State,
     dice: &mut impl FnMut(usize) -> usize,
@@ -277,7 +277,7 @@ pub(super) fn walk(
             cluster.make(number, &steps[number], &mut versions);
             let state = cluster.state();
             let found = universe.leaves(&universe.look(&state), &before, &after, false);
-            let begun = |fate: Passing, who: &Who, late: bool| {
+            let begun = |fate: TransientAccess, who: &SubjectQuery, late: bool| {
                 windows.iter().any(|window| {
                     let said = window.because.starts_with("the controller");
                     window.step <= number

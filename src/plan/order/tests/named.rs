@@ -4,12 +4,12 @@ use super::model::{Cluster, ordered, same, walk};
 use super::owned::{PlanScenario, ScenarioSide, Whose, pair_of};
 use super::random::{gathered, rule, universe};
 use crate::names::ObjectKey;
-use crate::plan::{Step, Window};
+use crate::plan::{AccessWindow, Step};
 use crate::state::aws_auth::{Entry, EntryPrincipal};
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::{Labels, ObjectMeta};
-use crate::state::rbac::{RoleRef, Selector, Subject};
-use crate::state::write::Write;
+use crate::state::rbac::{LabelSelector, RoleRef, Subject};
+use crate::state::write::WriteRequest;
 
 type Entries<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
 /// A role by name, the verb and resource that it gives, and whether the role `a` gathers it.
@@ -31,7 +31,7 @@ fn side(entries: Entries<'_>, roles: NamedRoles<'_>, bindings: Bindings<'_>) -> 
         let role = Role { meta: ObjectMeta { labels, ..ObjectMeta::default() }, rules, aggregation: None };
         side.roles.insert(ObjectKey::cluster_role(name), role);
     }
-    let selector = Selector { match_labels: gathered(), ..Selector::default() };
+    let selector = LabelSelector { match_labels: gathered(), ..LabelSelector::default() };
     let aggregated = Role { aggregation: Some(vec![selector]), ..Role::default() };
     side.roles.insert(ObjectKey::cluster_role("a"), aggregated);
     for (name, role, subjects) in bindings {
@@ -49,7 +49,7 @@ fn side(entries: Entries<'_>, roles: NamedRoles<'_>, bindings: Bindings<'_>) -> 
 
 /// The steps from one side to the other, with everything checked that can be.
 #[track_caller]
-fn way(one: &ScenarioSide, other: &ScenarioSide) -> (Vec<Step>, Vec<Window>) {
+fn way(one: &ScenarioSide, other: &ScenarioSide) -> (Vec<Step>, Vec<AccessWindow>) {
     let PlanScenario { live, desired, end } = pair_of(one.clone(), other.clone(), || Whose::Ours);
     let start = Cluster::of(&live);
     let (steps, windows) = ordered(&start.state(), &desired);
@@ -66,9 +66,9 @@ fn told(one: &ScenarioSide, other: &ScenarioSide) -> String {
     let mut lines: Vec<String> = Vec::new();
     for step in steps {
         let verb = match step.write {
-            Write::Create(_) => "create",
-            Write::Patch(_) => "patch",
-            Write::Delete => "delete",
+            WriteRequest::Create(_) => "create",
+            WriteRequest::Patch(_) => "patch",
+            WriteRequest::Delete => "delete",
         };
         let awaits = if step.awaits.is_empty() { "" } else { " (awaits)" };
         let word = format!("{verb} {}{awaits}", step.object.name());

@@ -8,8 +8,8 @@ use super::model::{Cluster, ordered, same, walk};
 use super::owned::PlanScenario;
 use super::random::{ScenarioKind, pair, universe};
 use crate::plan::Step;
-use crate::plan::probes::Window;
-use crate::state::write::Write;
+use crate::plan::probes::AccessWindow;
+use crate::state::write::WriteRequest;
 
 /// Of orders that could have kept everybody in his frame.
 const TRIES: usize = 500;
@@ -22,7 +22,7 @@ fn checked(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(), Tes
     let said = || format!("{:#?}", steps.iter().map(|step| (step.stage, &step.why, &step.write)).collect::<Vec<_>>());
     prop_assert!(!kind.is_safe() || windows.is_empty(), "{windows:#?} {}", said());
     // About others the search cannot ask.
-    let is_asked = |window: &Window| universe.everybody.iter().any(|who| who.to_string() == window.subject);
+    let is_asked = |window: &AccessWindow| universe.everybody.iter().any(|who| who.to_string() == window.subject);
     if !windows.is_empty() && windows.iter().all(is_asked) {
         let avoided = plain_order(&universe, &start.state(), end, TRIES);
         prop_assert!(avoided.is_none(), "{avoided:#?} avoids {windows:#?} {}", said());
@@ -53,7 +53,7 @@ fn checked(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(), Tes
 
 /// What a step makes of mapRoles.
 fn mapped_by(step: &Step) -> Option<&str> {
-    let (Write::Create(body) | Write::Patch(body)) = &step.write else {
+    let (WriteRequest::Create(body) | WriteRequest::Patch(body)) = &step.write else {
         return None;
     };
     body.pointer("/data/mapRoles")?.as_str()

@@ -8,14 +8,14 @@ use proptest::sample::{select, subsequence};
 
 use super::model::Universe;
 use super::owned::{PlanScenario, ScenarioSide, Whose, pair_of};
-use crate::access::{Request, Who};
+use crate::access::{Request, SubjectQuery};
 use crate::names::ObjectKey;
 use crate::state::aws_auth::{Entry, EntryPrincipal};
 use crate::state::config_map::entry_key;
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::AGGREGATE_LABEL_PREFIX;
-use crate::state::rbac::{RoleRef, Rule, Selector, Subject};
+use crate::state::rbac::{LabelSelector, RoleRef, Rule, Subject};
 
 /// What a pair of sides may have in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +163,7 @@ fn roles(kind: ScenarioKind) -> impl Strategy<Value = BTreeMap<ObjectKey, Role>>
     all.prop_map(move |(plain, local)| {
         let mut all: BTreeMap<ObjectKey, Role> = plain.into_iter().chain(local).collect();
         if kind == ScenarioKind::Aggregated {
-            let selector = Selector { match_labels: gathered(), ..Selector::default() };
+            let selector = LabelSelector { match_labels: gathered(), ..LabelSelector::default() };
             let role = Role { aggregation: Some(vec![selector]), ..Role::default() };
             all.insert(ObjectKey::cluster_role("a"), role);
         }
@@ -267,5 +267,5 @@ pub(super) fn universe() -> Universe {
         }
     }
     requests.extend(["/a", "/ab", "/z"].map(|path| Request::url("get", path)));
-    Universe { everybody: everybody.iter().map(|text| Who::parse(text).unwrap()).collect(), requests }
+    Universe { everybody: everybody.iter().map(|text| SubjectQuery::parse(text).unwrap()).collect(), requests }
 }
