@@ -17,6 +17,24 @@ pub(crate) enum Severity {
     Warning,
 }
 
+/// What a note below a diagnostic is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoteKind {
+    /// Evidence: the fact that makes the message true.
+    Because,
+    /// Context that is neither evidence nor advice.
+    Note,
+    /// Advice: the command to run or the line to write.
+    Help,
+}
+
+/// A line below a diagnostic, such as `= help: …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DiagnosticNote {
+    pub(crate) kind: NoteKind,
+    pub(crate) text: String,
+}
+
 /// A fault or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnostic {
@@ -29,7 +47,8 @@ pub(crate) struct Diagnostic {
     pub(crate) secondary: Vec<(Span, String)>,
     /// Source that is not a policy file: (name, line, the line's text), as of aws-auth or a snapshot.
     pub(crate) excerpt: Option<Excerpt>,
-    pub(crate) help: Vec<String>,
+    /// Shown below the source, in this order.
+    pub(crate) notes: Vec<DiagnosticNote>,
 }
 
 /// A line of a text that is not a policy file.
@@ -51,7 +70,7 @@ impl Diagnostic {
             primary: None,
             secondary: Vec::new(),
             excerpt: None,
-            help: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -74,8 +93,23 @@ impl Diagnostic {
         self
     }
 
-    pub(crate) fn with_help(mut self, hint: impl Into<String>) -> Self {
-        self.help.push(hint.into());
+    /// Adds evidence: the fact that makes the message true.
+    pub(crate) fn with_because(self, text: impl Into<String>) -> Self {
+        self.with_notes([DiagnosticNote { kind: NoteKind::Because, text: text.into() }])
+    }
+
+    /// Adds context that is neither evidence nor advice.
+    pub(crate) fn with_note(self, text: impl Into<String>) -> Self {
+        self.with_notes([DiagnosticNote { kind: NoteKind::Note, text: text.into() }])
+    }
+
+    /// Adds advice: the command to run or the line to write.
+    pub(crate) fn with_help(self, text: impl Into<String>) -> Self {
+        self.with_notes([DiagnosticNote { kind: NoteKind::Help, text: text.into() }])
+    }
+
+    pub(crate) fn with_notes(mut self, notes: impl IntoIterator<Item = DiagnosticNote>) -> Self {
+        self.notes.extend(notes);
         self
     }
 

@@ -4,7 +4,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::style::TextStyle;
 use super::text_util::escape_control;
-use crate::diagnostic::{Diagnostic, Severity, SourceMap, Span};
+use crate::diagnostic::{Diagnostic, NoteKind, Severity, SourceMap, Span};
 
 /// All of them, each with its place.
 pub(crate) fn render_diagnostics(found: &[Diagnostic], sources: &SourceMap, style: TextStyle) -> String {
@@ -58,8 +58,13 @@ fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> G
             .annotation(AnnotationKind::Primary.span(column..end));
         group = group.element(snippet);
     }
-    for hint in &diagnostic.help {
-        group = group.element(Level::HELP.with_name("hint").message(escape_control(hint)));
+    for note in &diagnostic.notes {
+        let level = match note.kind {
+            NoteKind::Because => Level::NOTE.with_name("because"),
+            NoteKind::Note => Level::NOTE,
+            NoteKind::Help => Level::HELP,
+        };
+        group = group.element(level.message(escape_control(&note.text)));
     }
     group
 }

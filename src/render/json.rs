@@ -77,7 +77,7 @@ pub(crate) fn diagnostics_json(found: &[Diagnostic], sources: &SourceMap) -> Val
                 "place": one.primary.as_ref().map(|(span, _)| sources.location(*span)),
                 "also": related_json(one, sources),
                 "excerpt": one.excerpt,
-                "hints": one.help,
+                "hints": one.notes.iter().map(|note| &note.text).collect::<Vec<_>>(),
             })
         })
         .collect()
