@@ -10,8 +10,9 @@
 //! 5. `plan`: the way from one to the other
 //! 6. `guard`: what a plan must not lead to
 //! 7. `rights`: what whoever runs a plan must be allowed to do
-//! 8. `render`: a plan and faults as text and JSON
-//! 9. `cluster`, `apply`, `cli`: the shell
+//! 8. `report`: the JSON documents, whose format no other type determines
+//! 9. `render`: a plan and faults as text
+//! 10. `cluster`, `apply`, `cli`: the shell
 
 #[expect(dead_code, reason = "its tests ask more of the engine than the commands do")]
 mod access;
@@ -25,6 +26,7 @@ mod permissions;
 mod plan;
 mod policy;
 mod render;
+mod report;
 mod state;
 #[cfg(test)]
 mod test_cluster;

@@ -55,19 +55,20 @@ fn a_change_that_changes_no_access_says_so_beside_those_that_do() {
     let desk = desk();
     let unused = "[cluster-roles.unused]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
     desk.write("rolecall.toml", &(desk.read("rolecall.toml") + unused));
-    let effects = |desk: &Desk| -> Vec<(String, String)> {
+    let effects = |desk: &Desk| -> Vec<(String, bool)> {
         let plan = desk.plan(&[]);
         let word = |value: &Value| value.as_str().unwrap().to_owned();
         let name = |change: &Value| {
             let target = &change["target"];
             word(if target["entry"].is_null() { &target["object"]["name"] } else { &target["entry"]["principal"] })
         };
-        plan["changes"].as_array().unwrap().iter().map(|change| (name(change), word(&change["access"]))).collect()
+        let changes = plan["changes"].as_array().unwrap().iter();
+        changes.map(|change| (name(change), change["changes-access"].as_bool().unwrap())).collect()
     };
-    let of = |desk: &Desk, effect: &str| -> Vec<String> {
-        effects(desk).into_iter().filter(|(_, one)| one == effect).map(|(name, _)| name).collect()
+    let without_effect = |desk: &Desk| -> Vec<String> {
+        effects(desk).into_iter().filter(|(_, changes)| !changes).map(|(name, _)| name).collect()
     };
-    assert_eq!(of(&desk, "none"), ["unused"]);
+    assert_eq!(without_effect(&desk), ["unused"]);
     let plan = desk.ok(&["plan"]);
     assert_eq!(plan.matches("no access changes").count(), 1, "{plan}");
     let (_, after) = plan.split_once("ClusterRole        unused").unwrap();
@@ -80,7 +81,7 @@ fn a_change_that_changes_no_access_says_so_beside_those_that_do() {
     desk.write("rolecall.toml", &renamed.replace("[cluster-roles.cluster-viewer]", "[cluster-roles.looker]"));
     let plan = desk.plan(&[]);
     assert_eq!(plan["access"], serde_json::json!([]), "{plan:#}");
-    assert_eq!(of(&desk, "none"), [""; 0]);
+    assert_eq!(without_effect(&desk), [""; 0]);
     let text = desk.ok(&["plan"]);
     assert_eq!(text.matches("no access changes").count(), 1, "{text}");
 }
@@ -198,8 +199,8 @@ fn a_yes_is_explained_by_its_chain_and_a_no_by_what_comes_nearest() {
     }
     insta::assert_snapshot!(all);
     let answer = json(&desk, &["can", "viewer", "get", "secrets"]);
-    let by = &answer["clusters"][0]["by"][0];
-    assert_eq!(by["binding"]["origin"]["place"]["file"], "rolecall.toml", "{answer:#}");
+    let by = &answer["clusters"][0]["granted-by"][0];
+    assert_eq!(by["binding"]["managed-by"]["location"]["file"], "rolecall.toml", "{answer:#}");
     assert_eq!(by["rule"]["verbs"], serde_json::json!(["get", "list"]));
 }
 
@@ -254,7 +255,7 @@ fn access_shows_everybody_or_one() {
     insta::assert_snapshot!(desk.ok(&["access", "alice", "--after", "--explain"]));
     let all = json(&desk, &["access", "--after", "--full"]);
     let masters = all["clusters"][0]["access"].as_array().unwrap().iter();
-    let masters = masters.filter(|row| row["subjects"][0]["who"] == "group:system:masters").count();
+    let masters = masters.filter(|row| row["subjects"][0]["subject"] == "group:system:masters").count();
     assert_eq!(masters, 1, "{all:#}");
 }
 

@@ -121,3 +121,41 @@ fn a_refusal_names_whom_and_which_namespaces() {
     let [(label, _), _] = applied(&cluster(), &cluster().replace("stage: prod", "stage: test"));
     assert!(label.err.contains("the labels stage=prod now mean other namespaces: - shop"), "{}", label.err);
 }
+
+#[test]
+fn a_plan_file_of_another_format_is_refused_with_the_command_that_makes_a_new_one() {
+    let desk = Desk::offline();
+    desk.write("rolecall.toml", POLICY).write("cluster.yaml", &cluster());
+    desk.ok(&["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
+    let saved = desk.read("plan.json");
+    let with_version = |version: serde_json::Value| {
+        let mut plan: serde_json::Value = serde_json::from_str(&saved).unwrap();
+        plan["format-version"] = version;
+        plan.to_string()
+    };
+    let without_version = {
+        let mut plan: serde_json::Value = serde_json::from_str(&saved).unwrap();
+        plan.as_object_mut().unwrap().remove("format-version");
+        plan.to_string()
+    };
+    for (text, message) in [
+        (with_version(1.into()), "plan.json has the format version 1, but this rolecall reads only version 2"),
+        (with_version("2".into()), "plan.json has the format version \"2\", but this rolecall reads only version 2"),
+        (without_version, "plan.json is not a saved plan: it has no `format-version`"),
+        ("{\"format_version\":\"1.2\",\"terraform_version\":\"1.9.0\"}".to_owned(), "it has no `format-version`"),
+        ("[]".to_owned(), "plan.json is not a saved plan: it has no `format-version`"),
+        ("{ \"format-version\": 2, \"clusters\": [] }".to_owned(), "is not a saved plan: missing field `plans`"),
+        (saved[..saved.len() / 2].to_owned(), "plan.json is not a saved plan: it is not JSON: "),
+        (String::new(), "plan.json is not a saved plan: it is not JSON: "),
+    ] {
+        desk.write("plan.json", &text);
+        let ran = desk.run(&["apply", "--plan", "plan.json"]);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+        assert!(ran.err.contains(message), "{message}\n{}", ran.err);
+        assert!(ran.err.contains("hint: make a new plan with `rolecall plan --out plan.json`"), "{}", ran.err);
+    }
+    desk.write("plan.json", &saved);
+    desk.ok(&["apply", "--plan", "plan.json"]);
+    let ran = desk.run(&["apply", "--plan", "plan.json"]);
+    assert!(ran.code == 1 && ran.err.contains("plan.json was applied already, at "), "{}", ran.err);
+}

@@ -15,7 +15,7 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms in their order. From `cluster` on there are files, sockets, clocks and terminals.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     "names",
     "diagnostic",
     "yaml",
@@ -25,6 +25,7 @@ const ROOMS: [&str; 13] = [
     "plan",
     "guard",
     "rights",
+    "report",
     "render",
     "cluster",
     "apply",

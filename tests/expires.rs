@@ -155,7 +155,7 @@ fn access_comes_is_warned_of_and_goes_with_its_reason() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|change| format!("{} {}", change["action"], change["place"]["line"]))
+        .map(|change| format!("{} {}", change["action"], change["location"]["line"]))
         .collect();
     assert_eq!(places, ["\"delete\" 12", "\"delete\" 12", "\"update\" 21", "\"delete\" 32"]);
 

@@ -156,14 +156,14 @@ fn drift_does_not_refuse_and_json_has_all_of_it() {
     assert_eq!(guards["refused"][0]["guard"], "node");
     assert_eq!(guards["refused"][0]["allow"], "remove:arn:aws:iam::111122223333:role/eks-nodes");
     assert_eq!(guards["allowed"][0]["allow"], "removals:2");
-    assert_eq!(guards["unjudged"][0]["guard"], "caller");
-    assert_eq!(plan["plans"][0]["guarded"]["max-removals"]["value"], "1");
+    assert_eq!(guards["not-evaluated"][0]["guard"], "caller");
+    assert_eq!(plan["plans"][0]["limits"]["max-removals"]["value"], "1");
     // Redirected and applied, it is judged again.
     desk.write("saved.json", &ran.out);
     refused(&desk, &["apply", "--plan", "saved.json"]);
     // Whoever takes the limits out of it has another plan.
     let mut bent = plan.clone();
-    bent["plans"][0]["guarded"] = json!({ "protected": [], "max-removals": null });
+    bent["plans"][0]["limits"] = json!({ "protected": [], "max-removals": null });
     desk.write("bent.json", &bent.to_string());
     let ran = desk.run(&["apply", "--plan", "bent.json"]);
     assert_eq!(ran.code, 1, "{}", ran.err);

@@ -156,10 +156,10 @@ fn apply_writes_nothing_and_a_refused_plan_is_neither_saved_nor_carried_out() {
     assert!(!desk.path("saved.json").exists());
     let plan: Value = serde_json::from_str(&ran.out).unwrap();
     fits_the_schema(&plan);
-    let refusal = &plan["plans"][0]["refusals"][0];
-    assert_eq!(refusal["place"]["line"], 30);
-    assert_eq!(refusal["breaches"][0]["who"], "group:cluster-viewer-group");
-    assert_eq!(refusal["breaches"][0]["path"].as_array().unwrap().len(), 5, "{refusal:#}");
+    let refusal = &plan["plans"][0]["failed-invariants"][0];
+    assert_eq!(refusal["location"]["line"], 30);
+    assert_eq!(refusal["violations"][0]["subject"], "group:cluster-viewer-group");
+    assert_eq!(refusal["violations"][0]["path"].as_array().unwrap().len(), 5, "{refusal:#}");
     desk.write("saved.json", &ran.out);
     refused(&desk, &["apply", "--plan", "saved.json"], &["is refused by what its policy says must hold"]);
     assert_eq!(desk.read("cluster.yaml"), before);
@@ -175,7 +175,7 @@ fn a_policy_that_keeps_its_word_passes() {
     desk.write("access.toml", &narrow);
     desk.ok(&["validate", "access.toml"]);
     let plan = desk.plan(&["access.toml"]);
-    assert_eq!(plan["refusals"], serde_json::json!([]));
+    assert_eq!(plan["failed-invariants"], serde_json::json!([]));
     desk.ok(&["apply", "access.toml", "--auto-approve"]);
     desk.ok(&["drift", "access.toml"]);
 }
@@ -299,12 +299,12 @@ fn the_example_holds_until_its_rule_is_widened() {
         desk.write(file, &fs::read_to_string(example("invariants").join(file)).unwrap());
     }
     desk.ok(&["validate", "access.toml"]);
-    assert_eq!(desk.plan(&["access.toml"])["refusals"], serde_json::json!([]));
+    assert_eq!(desk.plan(&["access.toml"])["failed-invariants"], serde_json::json!([]));
     let wide = desk
         .read("access.toml")
         .replace("resources = [\"pods\", \"services\", \"configmaps\"]", "api-groups = [\"*\"], resources = [\"*\"]");
     desk.write("access.toml", &wide);
-    refused(&desk, &["plan", "access.toml"], &["viewers never read secrets", "only break-glass can give himself more"]);
+    refused(&desk, &["plan", "access.toml"], &["viewers never read secrets", "only break-glass can gain more access"]);
 }
 
 #[test]

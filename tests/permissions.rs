@@ -236,7 +236,10 @@ fn what_reads_alone_plans_and_is_told_what_apply_would_lack() {
     let document: Value = serde_json::from_str(&check.out).unwrap();
     let faults: Vec<String> =
         jsonschema::validator_for(&schema).unwrap().iter_errors(&document).map(|e| e.to_string()).collect();
-    assert!(faults.is_empty() && !document["clusters"][0]["lacks"][0]["request"].is_null(), "{faults:?}\n{document:#}");
+    assert!(
+        faults.is_empty() && !document["clusters"][0]["missing"][0]["request"].is_null(),
+        "{faults:?}\n{document:#}"
+    );
     let before = cluster.versions();
     let ran = office.runner.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1, "{}", ran.err);

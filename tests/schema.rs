@@ -155,9 +155,9 @@ fn the_schema_has_the_keys_of_the_code_and_no_others() {
     for (policy, pointer) in TABLES {
         fs::write(desk.path().join("policy.toml"), policy).unwrap();
         let (_, found) = run(desk.path(), &["validate", "--format", "json", "policy.toml"]);
-        let hints = found["diagnostics"].as_array().unwrap().iter().flat_map(|one| one["hints"].as_array().unwrap());
-        let known: BTreeSet<String> = hints
-            .filter_map(|hint| hint.as_str()?.strip_prefix("known here: "))
+        let notes = found["diagnostics"].as_array().unwrap().iter().flat_map(|one| one["notes"].as_array().unwrap());
+        let known: BTreeSet<String> = notes
+            .filter_map(|note| note["text"].as_str()?.strip_prefix("known here: "))
             .flat_map(|list| list.split(", ").map(str::to_owned))
             .collect();
         let documented = schema.pointer(pointer).unwrap_or_else(|| panic!("no {pointer}")).as_object().unwrap();
@@ -199,12 +199,14 @@ fn every_key_of_a_policy_is_described_and_every_schema_named() {
     let mut missing = Vec::new();
     undescribed(&policy, &policy, "", &mut missing);
     assert!(missing.is_empty(), "{missing:#?}");
-    for name in ["policy", "plan", "diagnostics", "whoami", "access"] {
+    for (name, version) in
+        [("policy", 1), ("plan", 2), ("diagnostics", 2), ("whoami", 2), ("access", 2), ("permissions", 2)]
+    {
         let schema = schema(name);
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-        assert_eq!(schema["$id"], format!("urn:rolecall:schema:{name}:1"));
+        assert_eq!(schema["$id"], format!("urn:rolecall:schema:{name}:{version}"));
         assert_eq!(schema["title"], format!("rolecall {name}"));
-        assert!(schema["$comment"].as_str().unwrap().starts_with("Version 1"));
+        assert!(schema["$comment"].as_str().unwrap().starts_with(&format!("Version {version}")));
         let printed = Command::new(env!("CARGO_BIN_EXE_rolecall")).args(["schema", name]).output().unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&printed.stdout).unwrap(), schema);
     }
@@ -355,9 +357,9 @@ fn whoami_fits_its_schema() {
     let (code, answer) = run(&example, &["whoami", "--format", "json", "access.toml"]);
     assert_eq!(code, 0);
     fits(&validator("whoami"), &answer, "whoami");
-    let caller =
+    let user_info =
         json!({ "username": "", "groups": ["system:authenticated"], "extra": { "arn": ["arn:aws:iam::1:x"] } });
-    let known = json!({ "format-version": 1, "clusters": [{ "cluster": "prod", "caller": caller }] });
+    let known = json!({ "format-version": 2, "clusters": [{ "cluster": "prod", "user-info": user_info }] });
     fits(&validator("whoami"), &known, "whoami of a live cluster");
 }
 

@@ -182,7 +182,18 @@ fn tampered(desk: &Desk, name: &str, change: impl Fn(&mut Value)) {
     let mut plan: Value = serde_json::from_str(&desk.read(name)).unwrap();
     let one = &mut plan["plans"][0];
     change(&mut one["steps"][0]["write"]);
-    let content = json!([one["policy"], one["cluster-uid"], one["steps"], one["windows"], null]).to_string();
+    let content = json!({
+        "policy": one["policy"],
+        "cluster-uid": one["cluster-uid"],
+        "steps": one["steps"],
+        "transient-access": one["transient-access"],
+        "access": {},
+        "namespace-selections": [],
+        "protected": [],
+        "max-removals": null,
+        "invariants": [],
+    })
+    .to_string();
     let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
     one["digest"] = json!(format!("sha256:{hex}"));
     desk.write(name, &plan.to_string());

@@ -105,23 +105,6 @@ impl fmt::Display for SubjectQuery {
     }
 }
 
-/// As [`Who::parse`] reads it; of a session its role, which is what the authenticator compares.
-impl serde::Serialize for SubjectQuery {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Arn(caller) => serializer.serialize_str(caller.canonical()),
-            other => serializer.collect_str(other),
-        }
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for SubjectQuery {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
-    }
-}
-
 /// The namespace and name in the username of a service account.
 fn parse_service_account_username(username: &str) -> Option<(&str, &str)> {
     let (namespace, name) = username.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;

@@ -45,7 +45,10 @@ pub(crate) use principals::MappedPrincipal;
 pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};
 pub(crate) use repair::lost_repair_permissions;
 pub(crate) use request::{ObjectRequest, Request};
-pub(crate) use request_set::{RequestSet, RequestSetData, RequestSetExcept, StringSet};
+pub(crate) use request_set::{
+    ProductSetData, RequestSet, RequestSetData, RequestSetExcept, ResourceSetData, StringSet, StringSetData,
+    UrlPatternData,
+};
 pub(crate) use rule_coverage::uncovered;
 pub(crate) use rule_match::{RuleMismatch, rule_allows};
 pub(crate) use template::{RenderedName, is_session_name_char};

@@ -144,6 +144,7 @@ impl DryRunContext {
             | ClusterError::EksContextNotFound { .. }
             | ClusterError::AmbiguousEksContext { .. }
             | ClusterError::Unreachable { .. }
+            | ClusterError::TimedOut { .. }
             | ClusterError::Unauthorized { .. }
             | ClusterError::CredentialPlugin { .. }
             | ClusterError::UnexpectedStatus { .. }

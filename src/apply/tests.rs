@@ -129,7 +129,7 @@ fn the_state_after_a_plan_is_what_the_cluster_has_after_its_apply() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("cluster.yaml");
     std::fs::write(&file, CLUSTER).unwrap();
-    let cluster = SnapshotCluster::open(&[file]).unwrap();
+    let cluster = SnapshotCluster::open(&[file], None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let later = POLICY.replace("labels = { to = \"all\" }\n", "").replace("groups = [\"readers\"]\nservice", "service");
     let mut seen = Vec::new();

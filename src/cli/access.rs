@@ -1,7 +1,5 @@
 //! `rolecall access`: all that somebody may do, or everybody.
 
-use serde_json::json;
-
 use super::args::{AccessArgs, OutputFormat};
 use super::command_error::CommandError;
 use super::env::Env;
@@ -11,8 +9,8 @@ use super::question::{answer_warnings, lint_warning, observe_clusters, print_war
 use crate::access::{AccessDecision, SubjectQuery};
 use crate::diagnostic::SourceMap;
 use crate::render::access_report;
-use crate::render::json::{self, FORMAT_VERSION};
 use crate::render::query_answers::QueryRenderer;
+use crate::report::{AccessAnswerJson, AnswerJson, AnswersDocument, DiagnosticJson};
 
 pub(crate) async fn run(args: &AccessArgs, world: &mut Env) -> Result<Exit, CommandError> {
     let all = observe_clusters(&args.question, world).await?;
@@ -39,9 +37,14 @@ pub(crate) async fn run(args: &AccessArgs, world: &mut Env) -> Result<Exit, Comm
         let rows = access_report::build_rows(&access, shown, &asked.policy_index);
         match args.question.format {
             OutputFormat::Json => {
-                let mut value = access_report::access_report_json(&asked.label, &rows, hidden.len());
-                json::insert_key(&mut value, "warnings", json::diagnostics_json(&found, &SourceMap::default()));
-                answers.push(value);
+                let warnings = DiagnosticJson::all(&found, &SourceMap::default());
+                let answer = AccessAnswerJson::new(
+                    &asked.label,
+                    access_report::access_report_json(&rows),
+                    hidden.len(),
+                    warnings,
+                );
+                answers.push(AnswerJson::Access(answer));
             }
             OutputFormat::Text => {
                 let view = QueryRenderer {
@@ -49,15 +52,16 @@ pub(crate) async fn run(args: &AccessArgs, world: &mut Env) -> Result<Exit, Comm
                     state: &asked.state,
                     policy_index: &asked.policy_index,
                     style: world.stdout_style(),
+                    width: world.out_width(),
                 };
                 let label = if all.len() > 1 { format!("{}\n", asked.label) } else { String::new() };
                 let text = access_report::render_access_report(&rows, hidden.len(), args.explain, args.full, &view);
-                world.print(&format!("{label}{text}"));
+                world.print_wrapped(&format!("{label}{text}"));
             }
         }
     }
     if args.question.format == OutputFormat::Json {
-        print_json(&json!({ "format-version": FORMAT_VERSION, "clusters": answers }), world);
+        print_json(&AnswersDocument::new(answers), world)?;
     }
     Ok(Exit::Success)
 }

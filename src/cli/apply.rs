@@ -8,8 +8,10 @@ use super::env::Env;
 use super::exit::Exit;
 use super::guards::parse_allow_flags;
 use super::missing_permissions;
+use super::policy_files::read_policy;
 use super::refusals::{print_access_windows, print_diagnostics, print_refusals};
 use super::saved_plan;
+use super::target::can_be_written;
 use crate::diagnostic::{Diagnostic, Severity, SourceMap};
 use crate::guard::AllowFlag;
 use crate::render::plan_text;
@@ -21,7 +23,15 @@ pub(crate) async fn run(args: &ApplyArgs, world: &mut Env) -> Result<Exit, Comma
         digests: &args.approved,
         saved_plan: args.plan.as_deref(),
     };
-    consent.ensure_obtainable(world)?;
+    if let Err(failure) = consent.ensure_obtainable(world) {
+        // What is wrong with the policy is worth more than that nobody can be asked.
+        read_policy(args.target.policy.as_deref(), world)?;
+        return Err(failure);
+    }
+    if !args.flags.dry_run {
+        let snapshots: Vec<&str> = args.target.connection.snapshots.iter().map(String::as_str).collect();
+        can_be_written(&snapshots)?;
+    }
     let allow = parse_allow_flags(&args.flags.allow)?;
     let (sources, planned) = match &args.plan {
         Some(path) => {
@@ -78,6 +88,12 @@ pub(crate) async fn approve_and_apply(
     apply_all(&work, sources, way, world).await
 }
 
+/// Whether a text has the form of [`crate::plan::Plan::digest`].
+fn is_digest(text: &str) -> bool {
+    let is_hex = |digits: &str| digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    text.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && is_hex(digits))
+}
+
 /// Whose yes there is.
 pub(crate) struct Approval<'a> {
     pub(crate) is_given: bool,
@@ -87,8 +103,20 @@ pub(crate) struct Approval<'a> {
 }
 
 impl Approval<'_> {
-    /// Without a terminal nobody can be asked.
+    /// Without a terminal nobody can be asked, and a digest has to be one.
     pub(crate) fn ensure_obtainable(&self, world: &Env) -> Result<(), CommandError> {
+        let malformed: Vec<Diagnostic> = self
+            .digests
+            .iter()
+            .filter(|text| !is_digest(text))
+            .map(|text| {
+                let error = Diagnostic::error(format!("--approved {text} is not the digest of a plan"));
+                error.with_help("copy it whole from the output of plan: `sha256:` and 64 hexadecimal digits")
+            })
+            .collect();
+        if !malformed.is_empty() {
+            return Err(malformed.into());
+        }
         if self.is_given || !self.digests.is_empty() || world.terminals.stdin {
             return Ok(());
         }
@@ -100,10 +128,10 @@ impl Approval<'_> {
     /// Goes on only with a yes: of the person here, or of one who saw this very plan.
     fn confirm(&self, work: &[&ClusterPlan], world: &mut Env) -> Result<(), CommandError> {
         let other: Vec<&&ClusterPlan> =
-            work.iter().filter(|one| !self.digests.is_empty() && !self.digests.contains(&one.plan.digest())).collect();
+            work.iter().filter(|one| !self.digests.is_empty() && !self.digests.contains(&one.digest)).collect();
         if !other.is_empty() {
             let found = other.iter().map(|one| {
-                let digest = one.plan.digest();
+                let digest = &one.digest;
                 Diagnostic::error(format!("{}: the plan has another digest than the approved one: {digest}", one.label))
                     .with_help("the policy or the cluster has moved since the plan was approved: review the plan above")
             });

@@ -55,7 +55,7 @@ pub(super) async fn dry_run_all(
             number => format!("; {number} stand on earlier ones and cannot be judged before"),
         };
         let no = rehearsal.rejected.len();
-        world.eprint(&format!(
+        world.note(&format!(
             "{}: of {} {no} would be refused{unjudged}\n",
             one.label,
             pluralize(rehearsal.checked, "write")
@@ -120,7 +120,7 @@ async fn release_lock(lock: Option<ApplyLock>, world: &mut Env) {
     if let Some(lock) = lock
         && let Err(error) = lock.release().await
     {
-        world.eprint(&format!("note: the Lease could not be given back, it ends by itself: {}\n", error.cause()));
+        world.note(&format!("note: the Lease could not be given back, it ends by itself: {}\n", error.cause()));
     }
 }
 
@@ -213,7 +213,7 @@ async fn acquire_lock(
     };
     let holder = lease_holder(caller, world);
     let label = &one.label;
-    match lock::acquire(leases, &holder, |waits| world.eprint(&format!("note: {label}: {waits}\n"))).await {
+    match lock::acquire(leases, &holder, |waits| world.note(&format!("note: {label}: {waits}\n"))).await {
         Ok(LockAttempt::Acquired(lock)) => Ok(Some(lock)),
         Ok(LockAttempt::HeldBy { lease_name: path, holder, since }) => {
             let error = Diagnostic::error(format!("{label}: another apply is running: {holder}, since {since}"));
@@ -221,7 +221,7 @@ async fn acquire_lock(
             Err(CommandError::from_diagnostic(error.with_help(hint)))
         }
         Ok(LockAttempt::Unavailable(error)) => {
-            world.eprint(&format!(
+            world.note(&format!(
                 "warning: {label}: no Lease keeps a second apply away, only the precondition of each write does: {}\n",
                 error.cause()
             ));
@@ -263,7 +263,7 @@ async fn apply_one(ready: &PreparedApply<'_>, world: &mut Env) -> Result<(), Com
     let PreparedApply { cluster_plan: one, lock, aws_auth_baseline: before, checks: promises } = ready;
     let total = one.plan.steps.len();
     let label = &one.label;
-    world.eprint(&format!("\nApplying to {label}\n"));
+    world.note(&format!("\nApplying to {label}\n"));
     let width = total.to_string().len();
     let watch = ApplyHooks {
         schedule: PROBE_SCHEDULE,
@@ -276,7 +276,7 @@ async fn apply_one(ready: &PreparedApply<'_>, world: &mut Env) -> Result<(), Com
         let number = std::cell::Cell::new(0);
         apply(&one.plan, &one.cluster, &watch, |step, written| {
             number.set(number.get() + 1);
-            world.borrow_mut().eprint(&format!(
+            world.borrow_mut().note(&format!(
                 "  [{:>width$}/{total}] {}\n",
                 number.get(),
                 describe_outcome(step, written)
@@ -299,9 +299,9 @@ async fn apply_one(ready: &PreparedApply<'_>, world: &mut Env) -> Result<(), Com
         number => format!(", {number} were so already"),
     };
     let made = pluralize(outcome.completed.len() - outcome.unchanged, "write");
-    world.print(&format!("Applied to {label}: {made} made{so}.\n"));
+    world.print_wrapped(&format!("Applied to {label}: {made} made{so}.\n"));
     if matches!(one.cluster, AnyCluster::Live(_)) && removes_entry_fields(&one.plan) {
-        world.eprint(&format!("note: {label}: {TOKEN_CACHE_NOTE}\n"));
+        world.note(&format!("note: {label}: {TOKEN_CACHE_NOTE}\n"));
     }
     verify_access(one, promises, world).await
 }
@@ -320,7 +320,7 @@ async fn verify_access(one: &ClusterPlan, promises: &[PostApplyCheck], world: &m
     let label = &one.label;
     match verification::verify(promises, &one.cluster, PROBE_SCHEDULE).await {
         Verification::Passed(number) => {
-            world.eprint(&format!(
+            world.note(&format!(
                 "Checked: {} of the API server {} as planned.\n",
                 pluralize(number, "answer"),
                 is_or_are(number)
@@ -328,14 +328,13 @@ async fn verify_access(one: &ClusterPlan, promises: &[PostApplyCheck], world: &m
             Ok(())
         }
         Verification::NotChecked(error) => {
-            world
-                .eprint(&format!("note: {label}: whether the access is as planned was not asked: {}\n", error.cause()));
+            world.note(&format!("note: {label}: whether the access is as planned was not asked: {}\n", error.cause()));
             Ok(())
         }
         Verification::Failed(broken) => {
             let (later, broken): (Vec<_>, Vec<_>) = broken.into_iter().partition(|promise| promise.awaits_aggregation);
             if !later.is_empty() {
-                world.eprint(&format!(
+                world.note(&format!(
                     "note: {label}: {} {} not yet as planned: that waits for the controller that fills aggregated \
                      ClusterRoles\n",
                     pluralize(later.len(), "answer"),

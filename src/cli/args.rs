@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::global::GlobalOptions;
+
 /// Declarative access to Amazon EKS: aws-auth and RBAC from one reviewed policy.
 #[derive(Debug, Parser)]
 #[command(
     name = "rolecall",
     version,
-    disable_help_subcommand = true,
     after_help = "Exit codes: 0 done (`can`: yes); 1 error or wrong usage (`can`: no; `permissions --check`: something is missing); 2 `drift` or `plan --detailed-exitcode` found changes; \
                   3 a guard or an invariant refused."
 )]
 pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) global: GlobalOptions,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -34,6 +37,7 @@ pub(crate) enum Command {
     Access(AccessArgs),
     Schema(SchemaArgs),
     Completions(CompletionsArgs),
+    Version(Version),
 }
 
 impl Command {
@@ -49,8 +53,28 @@ impl Command {
             | Self::Can(CanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::WhoCan(WhoCanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::Access(AccessArgs { question: QuestionArgs { format, .. }, .. }) => *format,
-            Self::Apply(_) | Self::Restore(_) | Self::Schema(_) | Self::Completions(_) => OutputFormat::Text,
+            Self::Apply(_) | Self::Restore(_) | Self::Schema(_) | Self::Completions(_) | Self::Version(_) => {
+                OutputFormat::Text
+            }
         }
+    }
+
+    /// The values of `--snapshot`.
+    pub(crate) fn snapshots(&self) -> Vec<&str> {
+        let place = match self {
+            Self::Plan(PlanArgs { target, .. })
+            | Self::Apply(ApplyArgs { target, .. })
+            | Self::Drift(DriftArgs { target, .. })
+            | Self::Snapshot(SnapshotArgs { target, .. })
+            | Self::Whoami(WhoamiArgs { target, .. })
+            | Self::Permissions(PermissionsArgs { target, .. }) => &target.connection,
+            Self::Can(CanArgs { question, .. })
+            | Self::WhoCan(WhoCanArgs { question, .. })
+            | Self::Access(AccessArgs { question, .. }) => &question.connection,
+            Self::Restore(RestoreArgs { snapshot, .. }) => return snapshot.as_deref().into_iter().collect(),
+            Self::Validate(_) | Self::Schema(_) | Self::Completions(_) | Self::Version(_) => return Vec::new(),
+        };
+        place.snapshots.iter().map(String::as_str).collect()
     }
 }
 
@@ -68,7 +92,7 @@ pub(crate) enum OutputFormat {
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
     /// Policy: a TOML file, or a folder whose .toml files make one policy [default: rolecall.toml or rolecall/ here]
-    #[arg(value_name = "POLICY")]
+    #[arg(value_name = "POLICY", env = "ROLECALL_POLICY")]
     pub(crate) policy: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
@@ -80,11 +104,11 @@ pub(crate) struct ConnectionArgs {
     /// Only this cluster of the policy; can be repeated
     #[arg(long = "cluster", value_name = "NAME")]
     pub(crate) clusters: Vec<String>,
-    /// Put a snapshot in the place of the live cluster; can be repeated
+    /// Put a snapshot in the place of the live cluster, `-` for stdin; can be repeated
     #[arg(long = "snapshot", value_name = "[NAME=]FILE")]
     pub(crate) snapshots: Vec<String>,
     /// The kubeconfig's context, in place of what the policy says [default: the current one]
-    #[arg(long, value_name = "NAME", conflicts_with = "snapshots")]
+    #[arg(long, value_name = "NAME", conflicts_with = "snapshots", env = "ROLECALL_CONTEXT")]
     pub(crate) context: Option<String>,
     /// The kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
     #[arg(long, value_name = "FILE")]
@@ -102,7 +126,8 @@ pub(crate) struct PlanArgs {
     /// Save the plan, for `apply --plan FILE`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    #[arg(long, value_enum, default_value_t)]
+    /// Output format
+    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
     /// Say yes to one danger that a guard refuses, as the refusal names it; can be repeated
     #[arg(long, value_name = "DANGER")]
@@ -156,7 +181,7 @@ pub(crate) struct ApplyFlags {
     #[arg(long, value_name = "DIR")]
     pub(crate) backup: Option<PathBuf>,
     /// Where the Lease is kept that lets one apply run at a time
-    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
+    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", env = "ROLECALL_LEASE_NAMESPACE")]
     pub(crate) lease_namespace: String,
     /// Show every change of a long plan
     #[arg(long)]
@@ -172,9 +197,9 @@ pub(crate) struct RestoreArgs {
     /// The file, written by `apply --backup DIR`
     pub(crate) file: PathBuf,
     /// The kubeconfig's context, in place of the one that the backup was made by
-    #[arg(long, value_name = "NAME", conflicts_with = "snapshot")]
+    #[arg(long, value_name = "NAME", conflicts_with = "snapshot", env = "ROLECALL_CONTEXT")]
     pub(crate) context: Option<String>,
-    /// Put a snapshot in the place of the live cluster
+    /// Put a snapshot in the place of the live cluster, `-` for stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) snapshot: Option<String>,
     /// The kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
@@ -198,7 +223,8 @@ pub(crate) struct RestoreArgs {
 pub(crate) struct DriftArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    #[arg(long, value_enum, default_value_t)]
+    /// Output format
+    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
     /// Show every change of a long list
     #[arg(long)]
@@ -209,9 +235,10 @@ pub(crate) struct DriftArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
     /// Policy: a TOML file, or a folder whose .toml files make one policy [default: rolecall.toml or rolecall/ here]
-    #[arg(value_name = "POLICY")]
+    #[arg(value_name = "POLICY", env = "ROLECALL_POLICY")]
     pub(crate) policy: Option<PathBuf>,
-    #[arg(long, value_enum, default_value_t)]
+    /// Output format
+    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
 }
 
@@ -227,7 +254,7 @@ pub(crate) struct SnapshotArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// YAML documents (text), or one List (json)
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
 }
 
@@ -236,7 +263,8 @@ pub(crate) struct SnapshotArgs {
 pub(crate) struct WhoamiArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    #[arg(long, value_enum, default_value_t)]
+    /// Output format
+    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
 }
 
@@ -264,7 +292,7 @@ pub(crate) struct PermissionsArgs {
     #[arg(long)]
     pub(crate) check: bool,
     /// YAML documents (text), or one List (json); of `--check` one document
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
 }
 
@@ -291,14 +319,15 @@ pub(crate) enum RoleWriteMethod {
 #[derive(Debug, Args)]
 pub(crate) struct QuestionArgs {
     /// Policy, for the names of its principals and clusters [default: rolecall.toml or rolecall/ here, if there is one]
-    #[arg(long, value_name = "POLICY")]
+    #[arg(long, value_name = "POLICY", env = "ROLECALL_POLICY")]
     pub(crate) policy: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
     /// Ask of the state that the policy's plan leads to
     #[arg(long)]
     pub(crate) after: bool,
-    #[arg(long, value_enum, default_value_t)]
+    /// Output format
+    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
 }
 
@@ -400,3 +429,6 @@ pub(crate) struct CompletionsArgs {
     #[arg(value_enum)]
     pub(crate) shell: Shell,
 }
+/// Print the version of rolecall
+#[derive(Debug, Args)]
+pub(crate) struct Version {}

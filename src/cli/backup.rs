@@ -5,10 +5,9 @@
 use std::path::Path;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::cluster_plan::{ClusterPlan, connection_json};
+use super::cluster_plan::ClusterPlan;
 use super::command_error::CommandError;
 use super::create_private_file;
 use super::env::Env;
@@ -17,27 +16,12 @@ use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, WriteCluster as _};
 use crate::diagnostic::Diagnostic;
 use crate::names::{ObjectKey, ObjectKind};
+use crate::report::{BackupDocument, to_value};
 use crate::state::write::{ObjectVersion, Precondition};
 use crate::yaml::to_yaml;
 
-/// Raised when a reader of the old form would be misled.
-pub(super) const BACKUP_API_VERSION: &str = "rolecall/v1";
-pub(super) const BACKUP_KIND: &str = "Backup";
 /// Objects read at a time.
 const MAX_CONCURRENT_READS: usize = 16;
-
-/// The document beside the objects.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct BackupHeader {
-    pub(super) policy: String,
-    pub(super) cluster: String,
-    pub(super) name: Option<String>,
-    pub(super) reached_by: Value,
-    pub(super) cluster_uid: Option<String>,
-    /// Objects that did not exist.
-    pub(super) absent: Vec<ObjectKey>,
-}
 
 /// Writes the before-images of a plan's objects.
 pub(super) async fn write_backup(one: &ClusterPlan, folder: &Path, world: &mut Env) -> Result<(), CommandError> {
@@ -64,17 +48,16 @@ pub(super) async fn write_backup(one: &ClusterPlan, folder: &Path, world: &mut E
         };
         documents.push(to_yaml(&object));
     }
-    let note = BackupHeader {
-        policy: one.plan.policy.clone(),
-        cluster: one.label.clone(),
-        name: one.cluster_name.clone(),
-        reached_by: connection_json(&one.connection),
-        cluster_uid: one.plan.cluster_uid.clone(),
-        absent: absent.into_iter().map(|(key, _)| key.clone()).collect(),
-    };
-    let mut head = json!({ "apiVersion": BACKUP_API_VERSION, "kind": BACKUP_KIND });
-    crate::state::write::apply_merge_patch(&mut head, &json!(note));
-    documents.insert(0, to_yaml(&head));
+    let absent: Vec<&ObjectKey> = absent.into_iter().map(|(key, _)| key).collect();
+    let plan = &one.plan;
+    let document = BackupDocument::new(
+        &plan.policy,
+        (&one.label, one.cluster_name.as_deref()),
+        (&one.connection).into(),
+        plan.cluster_uid.as_deref(),
+        &absent,
+    );
+    documents.insert(0, to_yaml(&to_value(&document)?));
     let text = format!(
         "# rolecall backup, taken {} of {}\n{}",
         world.now,
@@ -87,7 +70,7 @@ pub(super) async fn write_backup(one: &ClusterPlan, folder: &Path, world: &mut E
         let error = Diagnostic::error(format!("the backup in {} cannot be written: {error}", folder.display()));
         CommandError::from_diagnostic(error.with_help("see that the folder may be written, or leave --backup out"))
     })?;
-    world.eprint(&format!("Backup: {}; `rolecall restore` leads back to it\n", path.display()));
+    world.note(&format!("Backup: {}; `rolecall restore` leads back to it\n", path.display()));
     Ok(())
 }
 

@@ -18,7 +18,7 @@ pub struct BenchState(State);
 /// What the file is not.
 pub async fn load_snapshot(path: &Path) -> Result<BenchState, String> {
     let paths: [PathBuf; 1] = [path.to_owned()];
-    let cluster = SnapshotCluster::open(&paths).map_err(|error| error.to_string())?;
+    let cluster = SnapshotCluster::open(&paths, None).map_err(|error| error.to_string())?;
     cluster.observe().await.map(BenchState).map_err(|error| error.to_string())
 }
 

@@ -1,17 +1,15 @@
 //! `rolecall can`: may somebody do something.
 
-use serde_json::json;
-
 use super::args::{CanArgs, OutputFormat};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
 use super::question::{answer_warnings, observe_clusters, parse_request, print_warnings, request_warnings};
-use crate::access::AccessDecision;
+use crate::access::{AccessDecision, Authentication};
 use crate::diagnostic::SourceMap;
-use crate::render::json::{self, FORMAT_VERSION};
 use crate::render::query_answers::{self, QueryRenderer};
+use crate::report::{AnswerJson, AnswersDocument, CanAnswerJson, DiagnosticJson};
 
 pub(crate) async fn run(args: &CanArgs, world: &mut Env) -> Result<Exit, CommandError> {
     let all = observe_clusters(&args.question, world).await?;
@@ -32,21 +30,29 @@ pub(crate) async fn run(args: &CanArgs, world: &mut Env) -> Result<Exit, Command
             state: &asked.state,
             policy_index: &asked.policy_index,
             style: world.stdout_style(),
+            width: world.out_width(),
         };
         match args.question.format {
             OutputFormat::Json => {
-                let mut value = query_answers::can_json(&who, &request, &answer, &view);
-                json::insert_key(&mut value, "warnings", json::diagnostics_json(&found, &SourceMap::default()));
-                answers.push(value);
+                let warnings = DiagnosticJson::all(&found, &SourceMap::default());
+                let denied = match &answer.authentication {
+                    Authentication::Denied(denial) => Some(query_answers::describe_denial(denial)),
+                    Authentication::Identity(_) | Authentication::Ambiguous(_) => None,
+                };
+                let answer = CanAnswerJson::new(&who, &request, &answer, denied, view.cluster(), warnings);
+                answers.push(AnswerJson::Can(answer));
             }
             OutputFormat::Text => {
                 let label = if all.len() > 1 { format!("{}: ", asked.label) } else { String::new() };
-                world.print(&format!("{label}{}", query_answers::render_can(&who, &answer, args.explain, &view)));
+                world.print_wrapped(&format!(
+                    "{label}{}",
+                    query_answers::render_can(&who, &answer, args.explain, &view)
+                ));
             }
         }
     }
     if args.question.format == OutputFormat::Json {
-        print_json(&json!({ "format-version": FORMAT_VERSION, "clusters": answers }), world);
+        print_json(&AnswersDocument::new(answers), world)?;
     }
     Ok(if yes { Exit::Success } else { Exit::Failed })
 }

@@ -10,15 +10,15 @@ use super::print_json;
 use super::target::{ClusterConnection, ConnectedCluster, TargetCluster, resolve_targets};
 use crate::access::{all_dangling, dangling_after};
 use crate::cluster::any::AnyCluster;
-use crate::cluster::kubeconfig::ContextSelector;
 use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::Diagnostic;
 use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation};
 use crate::permissions::MissingPermission;
 use crate::plan::{self, AccessComparison, Plan};
 use crate::policy::{PolicyIndex, prescan_clusters};
+use crate::render::diagnostics;
 use crate::render::plan_text::PlanTextOptions;
-use crate::render::{diagnostics, json};
+use crate::report::{self, PlanDocument, PlanJson};
 use crate::state::State;
 use crate::state::object::ObjectError;
 
@@ -27,6 +27,8 @@ pub(crate) struct ClusterPlan {
     pub(crate) label: String,
     pub(crate) cluster: AnyCluster,
     pub(crate) plan: Plan,
+    /// By which the plan is approved.
+    pub(crate) digest: String,
     pub(crate) connection: ClusterConnection,
     pub(crate) cluster_name: Option<String>,
     /// Whom the policy calls by name, and where it says what is in the cluster.
@@ -52,6 +54,7 @@ impl ClusterPlan {
         allow: &[AllowFlag],
     ) -> Result<Self, CommandError> {
         let ConnectedCluster { label, cluster } = opened;
+        let digest = report::digest(&plan)?;
         let verdict = guard::evaluate_guards(&plan, sides, &seen, allow);
         let (refusals, _) = guard::check_invariants(&plan.invariants, &known, sides.after);
         let mut lacks = missing_permissions::caller_missing_permissions(&plan, sides, &seen)?;
@@ -60,6 +63,7 @@ impl ClusterPlan {
             label,
             cluster,
             plan,
+            digest,
             connection: way,
             cluster_name: name,
             policy_index: known,
@@ -94,28 +98,29 @@ impl PlanSet {
         full: bool,
         text: fn(&Plan, &PlanTextOptions<'_>) -> String,
         world: &mut Env,
-    ) {
+    ) -> Result<(), CommandError> {
         match format {
-            OutputFormat::Json if self.error.is_none() => print_json(&self.to_json(), world),
+            OutputFormat::Json if self.error.is_none() => print_json(&self.document(), world)?,
             OutputFormat::Json => {}
             OutputFormat::Text => print_plans(&self.cluster_plans, full, text, world),
         }
+        Ok(())
     }
 
     /// The plans as one document.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub(crate) fn document(&self) -> PlanDocument {
         let one = |planned: &ClusterPlan| {
-            json::plan_json(
+            PlanJson::new(
                 &planned.plan,
-                &planned.label,
-                planned.cluster_name.as_deref(),
-                &connection_json(&planned.connection),
+                &planned.digest,
+                (&planned.label, planned.cluster_name.as_deref()),
+                (&planned.connection).into(),
                 &self.loaded.policy.sources,
                 &planned.violations,
                 &planned.guard_report,
             )
         };
-        json::plans_json(&self.cluster_plans.iter().map(one).collect::<Vec<_>>())
+        PlanDocument::new(self.cluster_plans.iter().map(one).collect())
     }
 }
 
@@ -127,20 +132,15 @@ pub(crate) fn print_plans(
     world: &mut Env,
 ) {
     for (number, one) in planned.iter().enumerate() {
-        let view = PlanTextOptions { cluster: &one.label, full, style: world.stdout_style() };
+        let view = PlanTextOptions {
+            cluster: &one.label,
+            digest: &one.digest,
+            full,
+            style: world.stdout_style(),
+            width: world.out_width(),
+        };
         let gap = if number > 0 { "\n" } else { "" };
-        world.print(&format!("{gap}{}", text(&one.plan, &view)));
-    }
-}
-
-pub(crate) fn connection_json(way: &ClusterConnection) -> serde_json::Value {
-    match way {
-        ClusterConnection::Live(ContextSelector::Current) => serde_json::json!({ "current-context": true }),
-        ClusterConnection::Live(ContextSelector::Named(name)) => serde_json::json!({ "context": name }),
-        ClusterConnection::Live(ContextSelector::Eks { name, region, account }) => {
-            serde_json::json!({ "eks": { "name": name, "region": region, "account": account } })
-        }
-        ClusterConnection::Snapshot { files, .. } => serde_json::json!({ "snapshot": files }),
+        world.print_wrapped(&format!("{gap}{}", text(&one.plan, &view)));
     }
 }
 
@@ -195,13 +195,13 @@ pub(crate) async fn plan_targets(
         // What is of the policy is the same for each of its clusters.
         let is_new = |found: &&Diagnostic| found.primary.is_none() || !said.contains(found);
         let new: Vec<Diagnostic> = one.plan.warnings.iter().filter(is_new).cloned().collect();
-        world.eprint(&diagnostics::render_diagnostics(&new, &loaded.policy.sources, world.stderr_style()));
+        world.note(&diagnostics::render_diagnostics(&new, &loaded.policy.sources, world.stderr_style()));
         said.extend(new.into_iter().filter(|found| found.primary.is_some()));
         if let (AnyCluster::Snapshot(snapshot), ClusterConnection::Snapshot { display_name: shown, .. }) =
             (&one.cluster, &one.connection)
             && let Some(taken) = snapshot.taken_at()
         {
-            world.eprint(&format!("note: the snapshot {shown} is of {taken}{}\n", format_age(taken, world)));
+            world.note(&format!("note: the snapshot {shown} is of {taken}{}\n", format_age(taken, world)));
         }
     }
     Ok(PlanSet { loaded, cluster_plans: planned, error: failure })
@@ -274,10 +274,12 @@ fn plan_target(
     // The run ends soon: giving back a large state string by string would take longer than the plan.
     std::mem::forget((state, after));
     let (way, name) = (target.connection.clone(), target.name.clone());
+    let digest = report::digest(&plan)?;
     Ok(ClusterPlan {
         label: opened.label,
         cluster: opened.cluster,
         plan,
+        digest,
         connection: way,
         cluster_name: name,
         policy_index: known,

@@ -2,6 +2,7 @@
 
 use crate::cluster::ClusterError;
 use crate::diagnostic::{Diagnostic, SourceMap};
+use crate::report::SerializeError;
 
 /// Faults with their sources.
 #[derive(Debug, Default)]
@@ -43,5 +44,12 @@ impl CommandError {
 impl From<ClusterError> for CommandError {
     fn from(error: ClusterError) -> Self {
         Self::from_diagnostic(error.to_diagnostic())
+    }
+}
+impl From<SerializeError> for CommandError {
+    fn from(error: SerializeError) -> Self {
+        Self::from_diagnostic(
+            Diagnostic::error(error.to_string()).with_help("this is a bug of rolecall: please report it"),
+        )
     }
 }

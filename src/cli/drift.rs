@@ -11,7 +11,7 @@ use crate::render::plan_text;
 
 pub(crate) async fn run(args: &DriftArgs, world: &mut Env) -> Result<Exit, CommandError> {
     let plans = plan_targets(&args.target, PlanDepth::ChangesOnly, &[], world).await?;
-    plans.print(args.format, args.full, plan_text::render_drift, world);
+    plans.print(args.format, args.full, plan_text::render_drift, world)?;
     let refused = print_refusals(&plans.cluster_plans, &[], &plans.loaded.policy.sources, world);
     if let Some(failure) = plans.error {
         print_error(&failure, args.format, world);

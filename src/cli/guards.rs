@@ -7,6 +7,9 @@ use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolatio
 
 /// What the command line says yes to.
 pub(crate) fn parse_allow_flags(typed: &[String]) -> Result<Vec<AllowFlag>, CommandError> {
+    if let Some(failure) = typed.iter().find_map(|text| several_in_one(text)) {
+        return Err(failure);
+    }
     let (good, bad): (Vec<_>, Vec<_>) = typed.iter().map(|text| AllowFlag::parse(text)).partition(Result::is_ok);
     let bad: Vec<Diagnostic> = bad
         .into_iter()
@@ -14,6 +17,24 @@ pub(crate) fn parse_allow_flags(typed: &[String]) -> Result<Vec<AllowFlag>, Comm
         .map(|fault| Diagnostic::error(fault.to_string()).with_help(fault.help()))
         .collect();
     if bad.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(bad.into()) }
+}
+
+/// IAM names can have commas, so `remove:ARN,b` is one value. With another ARN or another risk behind a comma it is not.
+fn several_in_one(text: &str) -> Option<CommandError> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let (first, rest) = parts.split_first()?;
+    let is_another = |part: &&str| part.starts_with("arn:") || AllowFlag::parse(part).is_ok();
+    if !rest.iter().any(is_another) {
+        return None;
+    }
+    let kind = first.split_once(':').map(|(kind, _)| kind).unwrap_or_default();
+    let flags = parts.iter().map(|part| {
+        if part.starts_with("arn:") { format!("--allow {kind}:{part}") } else { format!("--allow {part}") }
+    });
+    let error = Diagnostic::error(format!("--allow {text} has several values, separated by commas"));
+    Some(CommandError::from_diagnostic(
+        error.with_help(format!("repeat the flag: {}", flags.collect::<Vec<_>>().join(" "))),
+    ))
 }
 
 /// Asks the cluster who the caller is and which nodes it has; what is not answered is not known.

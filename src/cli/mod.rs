@@ -11,16 +11,20 @@ pub mod bench;
 mod can;
 mod cluster_plan;
 mod command_error;
+mod command_line;
 mod completions;
 mod drift;
 mod env;
 mod exit;
+mod global;
 mod guards;
 mod missing_permissions;
 mod permissions;
 mod plan;
 mod policy_files;
 mod question;
+#[cfg(test)]
+mod reference;
 mod refusals;
 mod restore;
 mod saved_plan;
@@ -28,29 +32,39 @@ mod schema;
 mod snapshot;
 mod target;
 mod validate;
+mod version;
 mod who_can;
 mod whoami;
 
-use std::ffi::OsString;
-
-use clap::Parser as _;
 use clap::error::ErrorKind;
+use std::ffi::OsString;
 
 pub use env::{Env, Stdio, Terminals};
 pub use exit::Exit;
 
 use crate::diagnostic::Diagnostic;
-use crate::render::{diagnostics, json};
-use args::{Command, CommandLine, OutputFormat};
+use crate::render::diagnostics;
+use crate::render::style::TextStyle;
+use crate::report::{DiagnosticsDocument, to_text};
+use args::{Command, OutputFormat};
 use command_error::CommandError;
+use global::GlobalOptions;
 
 /// Runs one command in the world that is given.
 pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut Env) -> Exit {
-    let typed = match CommandLine::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let color = command_line::color_in(&args).unwrap_or_default();
+    world.set_options(GlobalOptions { color, ..GlobalOptions::default() });
+    let typed = match command_line::parse(&args, world) {
         Ok(typed) => typed,
         Err(error) => return print_usage(&error, world),
     };
+    world.set_options(typed.global);
     let format = typed.command.format();
+    if let Err(failure) = target::read_stdin(&typed.command.snapshots(), world) {
+        print_error(&failure, format, world);
+        return Exit::Failed;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -89,22 +103,28 @@ async fn dispatch(command: Command, world: &mut Env) -> Result<Exit, CommandErro
         Command::Access(args) => access::run(&args, world).await,
         Command::Schema(args) => Ok(schema::run(&args, world)),
         Command::Completions(args) => Ok(completions::run(&args, world)),
+        Command::Version(_) => Ok(version::run(world)),
     }
 }
 
 /// Help and version are a result; wrong usage is an error, and 2 would mean changes.
 fn print_usage(error: &clap::Error, world: &mut Env) -> Exit {
-    let styled = error.render();
+    let text = |style: TextStyle| match style {
+        TextStyle::Plain => error.render().to_string(),
+        TextStyle::Color => error.render().ansi().to_string(),
+    };
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            world.print(&styled.to_string());
+            let text = text(world.stdout_style());
+            world.print(text.trim_end());
+            world.print("\n");
             match world.flush() {
                 Some(_) => Exit::Failed,
                 None => Exit::Success,
             }
         }
         _ => {
-            world.eprint(&styled.to_string());
+            world.eprint(&text(world.stderr_style()));
             Exit::Failed
         }
     }
@@ -119,12 +139,16 @@ fn print_error(failure: &CommandError, format: OutputFormat, world: &mut Env) {
         world.eprint(&format!("{errors} errors\n"));
     }
     if format == OutputFormat::Json {
-        print_json(&json::diagnostics_document(&failure.diagnostics, &failure.sources), world);
+        match to_text(&DiagnosticsDocument::new(&failure.diagnostics, &failure.sources)) {
+            Ok(text) => world.print(&text),
+            Err(error) => world.eprint(&format!("error: {error}\n")),
+        }
     }
 }
 
-fn print_json(value: &serde_json::Value, world: &mut Env) {
-    world.print(&format!("{value:#}\n"));
+fn print_json(document: &impl serde::Serialize, world: &mut Env) -> Result<(), CommandError> {
+    world.print(&to_text(document)?);
+    Ok(())
 }
 
 /// Writes a file whole or not at all.

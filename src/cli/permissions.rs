@@ -1,7 +1,5 @@
 //! `rolecall permissions`: the roles for whoever runs the others, and what the caller lacks of them.
 
-use serde_json::json;
-
 use super::args::{OutputFormat, PermissionsArgs, RoleWriteMethod, RunnerCommand};
 use super::cluster_plan::after_state_error;
 use super::command_error::CommandError;
@@ -18,8 +16,10 @@ use crate::names::path_segment_error;
 use crate::permissions::{ApplyUser, MinimalRoles, RoleWritePermission};
 use crate::plan;
 use crate::policy::expand::expand;
-use crate::render::json::FORMAT_VERSION;
 use crate::render::text_util::{escape_control, pluralize};
+use crate::report::{
+    CommandJson, MissingPermissionJson, ObjectListDocument, PermissionsCheckJson, PermissionsDocument,
+};
 use crate::state::State;
 use crate::state::rbac::Subject;
 use crate::yaml::to_yaml;
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: &PermissionsArgs, world: &mut Env) -> Result<Exit,
         ))));
     }
     if args.for_command == RunnerCommand::Plan && !args.check {
-        print_roles(args, "every cluster", &MinimalRoles::for_plan(), &subject, world);
+        print_roles(args, "every cluster", &MinimalRoles::for_plan(), &subject, world)?;
         return Ok(Exit::Success);
     }
     let named = args.target.policy.clone().or_else(|| find_policy(world));
@@ -50,7 +50,7 @@ pub(crate) async fn run(args: &PermissionsArgs, world: &mut Env) -> Result<Exit,
     if args.check {
         return check_caller(args, &least, &opened, &state, world).await;
     }
-    print_roles(args, &opened.label, &least, &subject, world);
+    print_roles(args, &opened.label, &least, &subject, world)?;
     Ok(Exit::Success)
 }
 
@@ -103,7 +103,13 @@ fn parse_subject(text: &str) -> Result<Subject, CommandError> {
     })
 }
 
-fn print_roles(args: &PermissionsArgs, label: &str, least: &MinimalRoles, subject: &Subject, world: &mut Env) {
+fn print_roles(
+    args: &PermissionsArgs,
+    label: &str,
+    least: &MinimalRoles,
+    subject: &Subject,
+    world: &mut Env,
+) -> Result<(), CommandError> {
     let with = match args.with {
         RoleWriteMethod::Rules => RoleWritePermission::HoldRules,
         RoleWriteMethod::Escalate => RoleWritePermission::Escalate,
@@ -111,13 +117,14 @@ fn print_roles(args: &PermissionsArgs, label: &str, least: &MinimalRoles, subjec
     let objects = least.to_manifests(&args.name, with, subject);
     match args.format {
         OutputFormat::Json => {
-            print_json(&json!({ "apiVersion": "v1", "kind": "List", "items": objects }), world);
+            print_json(&ObjectListDocument::new(&objects), world)?;
         }
         OutputFormat::Text => {
             let texts: Vec<String> = objects.iter().map(to_yaml).collect();
             world.print(&format!("{}{}", header_comment(args, label), texts.join("---\n")));
         }
     }
+    Ok(())
 }
 
 /// What the reader has to know before he applies it.
@@ -163,23 +170,26 @@ async fn check_caller(
     };
     match args.format {
         OutputFormat::Json => {
-            let all: Vec<_> = lacks
-                .iter()
-                .map(|lack| json!({ "request": lack.request.to_string(), "or-rules": lack.missing_rules }))
-                .collect();
-            let cluster = json!({ "cluster": opened.label, "for": command, "lacks": all });
-            print_json(&json!({ "format-version": FORMAT_VERSION, "clusters": [cluster] }), world);
+            let check = PermissionsCheckJson {
+                cluster: opened.label.clone(),
+                command: match args.for_command {
+                    RunnerCommand::Plan => CommandJson::Plan,
+                    RunnerCommand::Apply => CommandJson::Apply,
+                },
+                missing: lacks.iter().map(MissingPermissionJson::from).collect(),
+            };
+            print_json(&PermissionsDocument::new(vec![check]), world)?;
         }
         OutputFormat::Text => {
             let (label, who) = (escape_control(&opened.label), escape_control(&caller.username));
             if lacks.is_empty() {
-                world.print(&format!("{label}: `{who}` has all that {command} needs\n"));
+                world.print_wrapped(&format!("{label}: `{who}` has all that {command} needs\n"));
             } else {
                 let number = pluralize(lacks.len(), "right");
-                world.print(&format!("{label}: `{who}` lacks {number} that {command} needs\n"));
+                world.print_wrapped(&format!("{label}: `{who}` lacks {number} that {command} needs\n"));
             }
             for lack in &lacks {
-                world.print(&format!("  {}\n", escape_control(&describe_missing_permission(lack))));
+                world.print_wrapped(&format!("  {}\n", escape_control(&describe_missing_permission(lack))));
             }
         }
     }

@@ -11,6 +11,7 @@ use super::refusals::{print_diagnostics, print_refusals};
 use super::{print_error, write_file_atomically};
 use crate::diagnostic::Severity;
 use crate::render::plan_text;
+use crate::report::to_text;
 
 pub(crate) async fn run(args: &PlanArgs, world: &mut Env) -> Result<Exit, CommandError> {
     let allow = parse_allow_flags(&args.allow)?;
@@ -25,7 +26,7 @@ pub(crate) async fn run(args: &PlanArgs, world: &mut Env) -> Result<Exit, Comman
         one.plan.warnings.extend(told);
     }
     let changes = plans.cluster_plans.iter().any(|one| !one.plan.is_empty());
-    plans.print(args.format, args.full, plan_text::render_plan, world);
+    plans.print(args.format, args.full, plan_text::render_plan, world)?;
     print_diagnostics(&lacks, &plans.loaded.policy.sources, world);
     let refused = print_refusals(&plans.cluster_plans, &allow, &plans.loaded.policy.sources, world);
     // A plan for some of the clusters is shown, but neither saved nor taken for an answer.
@@ -40,10 +41,10 @@ pub(crate) async fn run(args: &PlanArgs, world: &mut Env) -> Result<Exit, Comman
         return Ok(Exit::Refused);
     }
     if let Some(path) = &args.out {
-        write_file_atomically(path, &format!("{:#}\n", plans.to_json()), world)?;
+        write_file_atomically(path, &to_text(&plans.document())?, world)?;
         // The file says yes to nothing: whoever applies it does.
         let allow: String = args.allow.iter().map(|text| format!(" --allow {text}")).collect();
-        world.eprint(&format!(
+        world.note(&format!(
             "Saved to {0}; `rolecall apply --plan {0}{allow}` makes these writes and no others\n",
             path.display()
         ));

@@ -42,7 +42,7 @@ impl LoadedPolicy {
     pub(crate) fn print_warnings(&self, world: &mut Env) {
         if !self.warnings.is_empty() {
             let text = diagnostics::render_diagnostics(&self.warnings, &self.policy.sources, world.stderr_style());
-            world.eprint(&text);
+            world.note(&text);
         }
     }
 }
@@ -86,9 +86,23 @@ fn read_policy_at(path: &Path, world: &Env) -> Result<PolicyFiles, CommandError>
             Some(rest) => rest.to_owned(),
             None => text,
         };
+        if is_saved_plan(&text) {
+            let file = file.display();
+            let error = Diagnostic::error(format!("{file} is a saved plan, not a policy"));
+            return Err(CommandError::from_diagnostic(
+                error.with_help(format!("apply it with `rolecall apply --plan {file}`")),
+            ));
+        }
         texts.push((display_path(&file), text));
     }
     Ok(PolicyFiles { files: texts, base_dir: folder })
+}
+
+/// Whether a text is what `plan --out` writes, in any version of the format. No policy begins with a brace.
+fn is_saved_plan(text: &str) -> bool {
+    text.trim_start().starts_with('{')
+        && serde_json::from_str::<serde_json::Value>(text)
+            .is_ok_and(|value| value.get("format-version").is_some() && value.get("plans").is_some())
 }
 
 /// With slashes on every system, as links in a pull request have them.

@@ -211,6 +211,6 @@ pub(crate) fn answer_warnings(
 pub(crate) fn print_warnings(found: &[Diagnostic], world: &mut Env) {
     if !found.is_empty() {
         let text = diagnostics::render_diagnostics(found, &SourceMap::default(), world.stderr_style());
-        world.eprint(&text);
+        world.note(&text);
     }
 }

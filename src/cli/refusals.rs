@@ -28,7 +28,7 @@ pub(crate) fn print_refusals(
         }));
         for unjudged in &verdict.not_evaluated {
             let label = if several { format!("{}: ", one.label) } else { String::new() };
-            world.eprint(&format!("note: {label}{}\n", unjudged.why));
+            world.note(&format!("note: {label}{}\n", unjudged.why));
         }
     }
     let refused = found.iter().any(Diagnostic::is_error);
@@ -57,8 +57,9 @@ pub(crate) fn print_access_windows(planned: &[ClusterPlan], sources: &SourceMap,
 
 /// Says faults that end no run by themselves.
 pub(crate) fn print_diagnostics(found: &[Diagnostic], sources: &SourceMap, world: &mut Env) {
-    if !found.is_empty() {
-        let text = diagnostics::render_diagnostics(found, sources, world.stderr_style());
+    let shown: Vec<Diagnostic> = found.iter().filter(|one| one.is_error() || !world.is_quiet()).cloned().collect();
+    if !shown.is_empty() {
+        let text = diagnostics::render_diagnostics(&shown, sources, world.stderr_style());
         world.eprint(&text);
     }
 }

@@ -8,14 +8,13 @@ use serde_json::Value;
 
 use super::apply::{ApplyOptions as Manner, Approval, approve_and_apply};
 use super::args::{ConnectionArgs, RestoreArgs};
-use super::backup::{BACKUP_API_VERSION, BACKUP_KIND, BackupHeader, is_backed_up, read_objects};
+use super::backup::{is_backed_up, read_objects};
 use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::{observe_facts, parse_allow_flags};
-use super::saved_plan::{SavedConnection, to_connection};
-use super::target::{ClusterConnection, TargetCluster};
+use super::target::{ClusterConnection, TargetCluster, can_be_written, snapshot_way};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::ContextSelector;
 use crate::cluster::{ClusterError, ReadCluster as _};
@@ -23,30 +22,30 @@ use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
 use crate::plan::{AccessComparison, ObjectVersions, plan_restore};
 use crate::policy::PolicyIndex;
+use crate::report::{BACKUP_VERSION, BackupDocument};
 use crate::state::validate::parse_object_key;
 use crate::yaml;
 
 pub(crate) async fn run(args: &RestoreArgs, world: &mut Env) -> Result<Exit, CommandError> {
     let consent =
         Approval { is_given: args.auto_approve || args.flags.dry_run, digests: &args.approved, saved_plan: None };
-    consent.ensure_obtainable(world)?;
-    let allow = parse_allow_flags(&args.flags.allow)?;
+    // What is wrong with the file is worth more than that nobody can be asked.
     let (note, objects) = read_backup(args, world)?;
+    consent.ensure_obtainable(world)?;
+    if !args.flags.dry_run {
+        can_be_written(&args.snapshot.as_deref().into_iter().collect::<Vec<_>>())?;
+    }
+    let allow = parse_allow_flags(&args.flags.allow)?;
     let place = ConnectionArgs {
         clusters: Vec::new(),
         snapshots: args.snapshot.iter().cloned().collect(),
         context: args.context.clone(),
         kubeconfig: args.kubeconfig.clone(),
     };
-    let way = match (&args.context, &args.snapshot) {
-        (Some(context), _) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
-        (None, Some(file)) => {
-            ClusterConnection::Snapshot { files: vec![world.cwd.join(file)], display_name: file.clone() }
-        }
-        (None, None) => to_connection(
-            serde_json::from_value::<SavedConnection>(note.reached_by.clone())
-                .map_err(|error| invalid_backup(args, &format!("reached-by: {error}")))?,
-        ),
+    let way = match (&args.snapshot, &args.context) {
+        (Some(file), _) => snapshot_way(std::slice::from_ref(file), world),
+        (None, Some(context)) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
+        (None, None) => note.connection.clone().into(),
     };
     let opened = TargetCluster::new(note.name.clone(), way.clone(), &place, world).connect().await?;
     let (state, seen) = futures::future::join(opened.cluster.observe(), observe_facts(&opened.cluster)).await;
@@ -61,7 +60,8 @@ pub(crate) async fn run(args: &RestoreArgs, world: &mut Env) -> Result<Exit, Com
         return Err(CommandError::from_diagnostic(error.with_help("name the right one by --context")));
     }
     let mut images: ObjectVersions = objects.into_iter().map(|(key, object)| (key, (Some(object), None))).collect();
-    images.extend(note.absent.iter().map(|key| (key.clone(), (None, None))));
+    let absent = note.absent().map_err(|error| invalid_backup(args, &error.to_string()))?;
+    images.extend(absent.into_iter().map(|key| (key, (None, None))));
     read_current(&opened.cluster, &mut images).await?;
     let mut plan = plan_restore(&note.policy, &state, &images).map_err(|fault| after_state_error(&fault))?;
     let known = PolicyIndex::default();
@@ -90,26 +90,24 @@ fn invalid_backup(args: &RestoreArgs, why: &str) -> CommandError {
     )
 }
 
-fn read_backup(args: &RestoreArgs, world: &Env) -> Result<(BackupHeader, BTreeMap<ObjectKey, Value>), CommandError> {
+fn read_backup(args: &RestoreArgs, world: &Env) -> Result<(BackupDocument, BTreeMap<ObjectKey, Value>), CommandError> {
     let text = std::fs::read_to_string(world.cwd.join(&args.file)).map_err(|error| {
         CommandError::from_diagnostic(Diagnostic::error(format!("{} cannot be read: {error}", args.file.display())))
     })?;
     let fault = |why: &str| invalid_backup(args, why);
     let documents =
         yaml::parse_documents(&text).map_err(|error| fault(&format!("line {}: {}", error.line, error.message)))?;
-    let mut note: Option<BackupHeader> = None;
+    let mut note: Option<BackupDocument> = None;
     let mut objects = BTreeMap::new();
     for document in documents {
         let value = document.to_json().map_err(|error| fault(&format!("line {}: {}", error.line, error.message)))?;
         if value.is_null() {
             continue;
         }
-        if value.get("kind").and_then(Value::as_str) == Some(BACKUP_KIND) {
+        if value.get("kind").and_then(Value::as_str) == Some(BackupDocument::KIND) {
             let version = value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-            if version != BACKUP_API_VERSION {
-                return Err(fault(&format!(
-                    "it has the version `{version}`, this rolecall reads {BACKUP_API_VERSION}"
-                )));
+            if version != BACKUP_VERSION {
+                return Err(fault(&format!("it has the version `{version}`, this rolecall reads {BACKUP_VERSION}")));
             }
             note = Some(serde_json::from_value(value).map_err(|error| fault(&error.to_string()))?);
             continue;

@@ -2,17 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "the plan file is read here")]
 
-use std::path::{Path, PathBuf};
-
-use serde::Deserialize;
 use serde_json::Value;
+use std::path::Path;
 
 use super::args::ConnectionArgs;
 use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::guards;
-use super::target::{ClusterConnection, TargetCluster};
+use super::target::{ClusterConnection, TargetCluster, snapshot_way};
 use super::write_file_atomically;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::ContextSelector;
@@ -20,38 +18,18 @@ use crate::diagnostic::Diagnostic;
 use crate::guard::AllowFlag;
 use crate::plan::{AccessComparison, Plan};
 use crate::policy::PolicyIndex;
-use crate::render::json::{FORMAT_VERSION, insert_key};
+use crate::report::{self, FORMAT_VERSION, PlanDocument, to_text};
+
+const NOT_A_PLAN: &str = "is not a saved plan";
 
 /// Subjects named one by one.
 const MAX_LISTED: usize = 5;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct SavedPlanFile {
-    plans: Vec<SavedPlan>,
-    /// When it was applied.
-    used: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// A plan that was read from a file, and the way to its cluster.
 struct SavedPlan {
     name: Option<String>,
-    reached_by: SavedConnection,
-    digest: String,
-    #[serde(default)]
-    refusals: Vec<serde::de::IgnoredAny>,
-    #[serde(flatten)]
+    way: ClusterConnection,
     plan: Plan,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum SavedConnection {
-    CurrentContext(serde::de::IgnoredAny),
-    Context(String),
-    Eks { name: String, region: String, account: Option<String> },
-    Snapshot(Vec<PathBuf>),
 }
 
 /// Opens the clusters of a saved plan.
@@ -64,13 +42,11 @@ pub(crate) async fn open_saved_plan(
     let mut out = Vec::new();
     let mut gone: Vec<Diagnostic> = Vec::new();
     for saved in read_saved_plans(path, world)? {
-        let way = match (&place.context, place.snapshots.as_slice()) {
-            (Some(context), _) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
-            (None, []) => to_connection(saved.reached_by),
-            (None, files) => ClusterConnection::Snapshot {
-                files: files.iter().map(|file| world.cwd.join(file)).collect(),
-                display_name: files.join(", "),
-            },
+        // A context may come from the environment, and a flag counts before that.
+        let way = match (place.snapshots.as_slice(), &place.context) {
+            ([], Some(context)) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
+            ([], None) => saved.way,
+            (files, _) => snapshot_way(files, world),
         };
         let target = TargetCluster::new(saved.name.clone(), way.clone(), place, world);
         let opened = target.connect().await?;
@@ -93,64 +69,64 @@ pub(crate) async fn open_saved_plan(
     if gone.is_empty() { Ok(out) } else { Err(gone.into()) }
 }
 
-pub(crate) fn to_connection(reached: SavedConnection) -> ClusterConnection {
-    match reached {
-        SavedConnection::CurrentContext(_) => ClusterConnection::Live(ContextSelector::Current),
-        SavedConnection::Context(name) => ClusterConnection::Live(ContextSelector::Named(name)),
-        SavedConnection::Eks { name, region, account } => {
-            ClusterConnection::Live(ContextSelector::Eks { name, region, account })
-        }
-        SavedConnection::Snapshot(files) => {
-            let shown = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
-            ClusterConnection::Snapshot { files, display_name: shown }
-        }
-    }
-}
-
 fn read_saved_plans(path: &Path, world: &Env) -> Result<Vec<SavedPlan>, CommandError> {
     let name = path.display();
-    let fault =
-        |why: String, hint: &str| CommandError::from_diagnostic(Diagnostic::error(why).with_help(hint.to_owned()));
-    let again = "save it anew by `rolecall plan --out FILE`";
+    let again = format!("make a new plan with `rolecall plan --out {name}`");
+    let fault = |why: String| CommandError::from_diagnostic(Diagnostic::error(why).with_help(again.clone()));
     let text = std::fs::read_to_string(world.cwd.join(path))
-        .map_err(|error| fault(format!("the plan {name} cannot be read: {error}"), again))?;
-    let value: Value = serde_json::from_str(&text)
-        .map_err(|error| fault(format!("{name} is not a whole saved plan: {error}"), again))?;
-    let version = value.get("format-version").and_then(Value::as_u64);
-    if version != Some(u64::from(FORMAT_VERSION)) {
-        let found = version.map_or("none".to_owned(), |version| version.to_string());
-        let why = format!("{name} has the format version {found}, this rolecall reads {FORMAT_VERSION}");
-        return Err(fault(why, again));
+        .map_err(|error| fault(format!("the plan {name} cannot be read: {error}")))?;
+    let PlanDocument { plans, applied_at, .. } = parse(&text).map_err(|why| fault(format!("{name} {why}")))?;
+    let mut out = Vec::with_capacity(plans.len());
+    let mut is_refused = false;
+    for saved in plans {
+        is_refused |= !saved.failed_invariants.is_empty();
+        let (cluster, digest) = (saved.name.clone(), saved.digest.clone());
+        let way = saved.connection.clone().into();
+        let plan = Plan::try_from(saved).map_err(|error| fault(format!("{name} {NOT_A_PLAN}: {error}")))?;
+        if report::digest(&plan)? != digest {
+            return Err(fault(format!(
+                "{name} was changed after it was saved: its steps do not have the digest it states"
+            )));
+        }
+        out.push(SavedPlan { name: cluster, way, plan });
     }
-    let file: SavedPlanFile =
-        serde_json::from_value(value).map_err(|error| fault(format!("{name} is not a saved plan: {error}"), again))?;
-    if file.plans.iter().any(|saved| saved.plan.digest() != saved.digest) {
-        let why = format!("{name} was changed after it was saved: its steps do not have the digest it states");
-        return Err(fault(why, again));
+    if is_refused {
+        let error =
+            Diagnostic::error(format!("{name} is refused by what its policy says must hold: nothing was written"));
+        return Err(CommandError::from_diagnostic(
+            error.with_help("see its `failed-invariants`, mend the policy and plan again"),
+        )
+        .into_refusal());
     }
-    if file.plans.iter().any(|saved| !saved.refusals.is_empty()) {
-        let why = format!("{name} is refused by what its policy says must hold: nothing was written");
-        return Err(fault(why, "see its `refusals`, mend the policy and plan again").into_refusal());
+    if let Some(applied_at) = applied_at {
+        return Err(fault(format!("{name} was applied already, at {applied_at}: a saved plan is used once")));
     }
-    if let Some(used) = &file.used {
-        let why = format!("{name} was applied already, at {used}: a saved plan is used once");
-        return Err(fault(why, again));
+    Ok(out)
+}
+
+/// Reads a plan document. What is wrong with another text is said as what follows the name of the file.
+fn parse(text: &str) -> Result<PlanDocument, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| format!("{NOT_A_PLAN}: it is not JSON: {error}"))?;
+    match value.get("format-version") {
+        Some(version) if *version == FORMAT_VERSION => {}
+        Some(version) => {
+            return Err(format!(
+                "has the format version {version}, but this rolecall reads only version {FORMAT_VERSION}"
+            ));
+        }
+        None => return Err(format!("{NOT_A_PLAN}: it has no `format-version`")),
     }
-    Ok(file.plans)
+    serde_json::from_value(value).map_err(|error| format!("{NOT_A_PLAN}: {error}"))
 }
 
 /// A plan is used once: also where everything that it relies on is brought back by hand.
 pub(crate) fn mark_applied(path: &Path, world: &Env) -> Result<(), CommandError> {
-    let read = std::fs::read_to_string(world.cwd.join(path)).map_err(|error| error.to_string());
-    let value = read.and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
-    let mut value = value.map_err(|error| {
-        CommandError::from_diagnostic(Diagnostic::error(format!(
-            "the plan {} cannot be read any more: {error}",
-            path.display()
-        )))
+    let read = std::fs::read_to_string(world.cwd.join(path)).map_err(|error| format!("cannot be read: {error}"));
+    let mut document = read.and_then(|text| parse(&text)).map_err(|why| {
+        CommandError::from_diagnostic(Diagnostic::error(format!("the plan {} {why}", path.display())))
     })?;
-    insert_key(&mut value, "used", Value::String(world.now.to_string()));
-    write_file_atomically(path, &format!("{value:#}\n"), world)
+    document.applied_at = Some(world.now.to_string());
+    write_file_atomically(path, &to_text(&document)?, world)
 }
 
 /// Nothing is written where something that a plan relies on has moved.

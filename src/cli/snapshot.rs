@@ -1,7 +1,5 @@
 //! `rolecall snapshot`: a cluster's access as one file that can stand in its place.
 
-use serde_json::json;
-
 use super::args::{OutputFormat, SnapshotArgs};
 use super::command_error::CommandError;
 use super::env::Env;
@@ -12,6 +10,7 @@ use super::write_file_atomically;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::snapshot::snapshot_header;
 use crate::diagnostic::Diagnostic;
+use crate::report::{ObjectListDocument, to_text};
 use crate::yaml::to_yaml;
 
 pub(crate) async fn run(args: &SnapshotArgs, world: &mut Env) -> Result<Exit, CommandError> {
@@ -28,7 +27,7 @@ pub(crate) async fn run(args: &SnapshotArgs, world: &mut Env) -> Result<Exit, Co
     let objects = opened.cluster.export().await?;
     let count = objects.len();
     let text = match args.format {
-        OutputFormat::Json => format!("{:#}\n", json!({ "apiVersion": "v1", "kind": "List", "items": objects })),
+        OutputFormat::Json => to_text(&ObjectListDocument::new(&objects))?,
         OutputFormat::Text => {
             let documents: Vec<String> = objects.iter().map(to_yaml).collect();
             format!("{}{}", snapshot_header(&opened.label, &world.now.to_string()), documents.join("---\n"))
@@ -37,7 +36,7 @@ pub(crate) async fn run(args: &SnapshotArgs, world: &mut Env) -> Result<Exit, Co
     match &args.out {
         Some(path) => {
             write_file_atomically(path, &text, world)?;
-            world.eprint(&format!("{count} objects of {} are in {}\n", opened.label, path.display()));
+            world.note(&format!("{count} objects of {} are in {}\n", opened.label, path.display()));
         }
         None => world.print(&text),
     }

@@ -9,8 +9,8 @@ use super::print_json;
 use super::refusals::print_diagnostics;
 use crate::diagnostic::Diagnostic;
 use crate::guard::{self, InvariantViolation};
-use crate::render::json;
 use crate::render::text_util::pluralize;
+use crate::report::DiagnosticsDocument;
 
 pub(crate) fn run(args: &ValidateArgs, world: &mut Env) -> Result<Exit, CommandError> {
     let loaded = load_policy(args.policy.as_deref(), world)?;
@@ -21,12 +21,12 @@ pub(crate) fn run(args: &ValidateArgs, world: &mut Env) -> Result<Exit, CommandE
         print_diagnostics(&refused, &policy.sources, world);
         if args.format == OutputFormat::Json {
             let all = [loaded.warnings.as_slice(), &refused].concat();
-            print_json(&json::diagnostics_document(&all, &policy.sources), world);
+            print_json(&DiagnosticsDocument::new(&all, &policy.sources), world)?;
         }
         return Ok(Exit::Refused);
     }
     match args.format {
-        OutputFormat::Json => print_json(&json::diagnostics_document(&loaded.warnings, &policy.sources), world),
+        OutputFormat::Json => print_json(&DiagnosticsDocument::new(&loaded.warnings, &policy.sources), world)?,
         OutputFormat::Text => {
             let parts = [
                 pluralize(policy.principals.len(), "principal"),
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &ValidateArgs, world: &mut Env) -> Result<Exit, CommandE
             let open: Vec<&str> = guard::roles_not_checked_statically(policy).into_iter().collect();
             if !open.is_empty() {
                 let roles = open.join(", ");
-                world.eprint(&format!(
+                world.note(&format!(
                     "note: what the roles {roles} allow the cluster says: `plan` judges it by the invariants\n"
                 ));
             }

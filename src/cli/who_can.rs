@@ -1,7 +1,5 @@
 //! `rolecall who-can`: who may do something, and who has a way to more power.
 
-use serde_json::json;
-
 use super::args::{OutputFormat, WhoCanArgs};
 use super::command_error::CommandError;
 use super::env::Env;
@@ -12,8 +10,8 @@ use super::question::{
 };
 use crate::access::all_escalation_paths;
 use crate::diagnostic::{Diagnostic, SourceMap};
-use crate::render::json::{self, FORMAT_VERSION};
 use crate::render::query_answers::{self, QueryRenderer};
+use crate::report::{AnswerJson, AnswersDocument, DiagnosticJson, EscalationsAnswerJson, WhoCanAnswerJson};
 
 pub(crate) async fn run(args: &WhoCanArgs, world: &mut Env) -> Result<Exit, CommandError> {
     if args.resource.is_none() && args.verb != "escalate" {
@@ -29,45 +27,48 @@ pub(crate) async fn run(args: &WhoCanArgs, world: &mut Env) -> Result<Exit, Comm
         answers.extend(value);
     }
     if args.question.format == OutputFormat::Json {
-        print_json(&json!({ "format-version": FORMAT_VERSION, "clusters": answers }), world);
+        print_json(&AnswersDocument::new(answers), world)?;
     }
     Ok(Exit::Success)
 }
 
-fn answer_one(args: &WhoCanArgs, asked: &QuestionTarget, several: bool, world: &mut Env) -> Option<serde_json::Value> {
+fn answer_one(args: &WhoCanArgs, asked: &QuestionTarget, several: bool, world: &mut Env) -> Option<AnswerJson> {
     let access = asked.access_view();
     let view = QueryRenderer {
         cluster: &asked.label,
         state: &asked.state,
         policy_index: &asked.policy_index,
         style: world.stdout_style(),
+        width: world.out_width(),
     };
-    let (mut found, text, mut value) = match &args.resource {
+    let json = args.question.format == OutputFormat::Json;
+    let with_dangling = |found: &mut Vec<Diagnostic>| {
+        found.extend(access.dangling_warnings(None));
+        DiagnosticJson::all(found, &SourceMap::default())
+    };
+    let (found, text, answer) = match &args.resource {
         None => {
-            let found = state_warnings(&access);
+            let mut found = state_warnings(&access);
+            let warnings = with_dangling(&mut found);
             let ways = all_escalation_paths(&access);
-            (found, query_answers::render_escalations(&ways, &view), query_answers::escalations_json(&ways, &view))
+            let answer = json.then(|| EscalationsAnswerJson::new(&ways, view.cluster(), warnings));
+            (found, query_answers::render_escalations(&ways, &view), answer.map(AnswerJson::Escalations))
         }
         Some(resource) => {
             let (request, doubt) = parse_request(&args.verb, resource, &args.request_scope);
             let mut found = request_warnings(&access, None, &request);
             found.extend(doubt);
+            let warnings = with_dangling(&mut found);
             let answer = access.who_can(&request);
             let text = query_answers::render_who_can(&request, &answer, args.explain, &view);
-            (found, text, query_answers::who_can_json(&request, &answer, &view))
+            let answer = json.then(|| WhoCanAnswerJson::new(&request, &answer, view.cluster(), warnings));
+            (found, text, answer.map(AnswerJson::WhoCan))
         }
     };
-    found.extend(access.dangling_warnings(None));
     print_warnings(&found, world);
-    match args.question.format {
-        OutputFormat::Json => {
-            json::insert_key(&mut value, "warnings", json::diagnostics_json(&found, &SourceMap::default()));
-            Some(value)
-        }
-        OutputFormat::Text => {
-            let label = if several { format!("{}\n", asked.label) } else { String::new() };
-            world.print(&format!("{label}{text}"));
-            None
-        }
+    if answer.is_none() {
+        let label = if several { format!("{}\n", asked.label) } else { String::new() };
+        world.print_wrapped(&format!("{label}{text}"));
     }
+    answer
 }

@@ -1,7 +1,5 @@
 //! `rolecall whoami`: whom the cluster takes the caller for.
 
-use serde_json::json;
-
 use super::args::{OutputFormat, WhoamiArgs};
 use super::command_error::CommandError;
 use super::env::Env;
@@ -10,8 +8,8 @@ use super::policy_files::{find_policy, load_policy};
 use super::print_json;
 use super::target::resolve_targets;
 use crate::cluster::{ReadCluster as _, UserInfo};
-use crate::render::json::FORMAT_VERSION;
 use crate::render::text_util::escape_control;
+use crate::report::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
 
 pub(crate) async fn run(args: &WhoamiArgs, world: &mut Env) -> Result<Exit, CommandError> {
     let named = args.target.policy.clone().or_else(|| find_policy(world));
@@ -28,13 +26,15 @@ pub(crate) async fn run(args: &WhoamiArgs, world: &mut Env) -> Result<Exit, Comm
     }
     match args.format {
         OutputFormat::Json => {
-            let clusters: Vec<_> =
-                answers.iter().map(|(label, caller)| json!({ "cluster": label, "caller": caller })).collect();
-            print_json(&json!({ "format-version": FORMAT_VERSION, "clusters": clusters }), world);
+            let user_info = |UserInfo { username, groups, uid: _, extra }| UserInfoJson { username, groups, extra };
+            let clusters = answers
+                .into_iter()
+                .map(|(cluster, caller)| WhoamiClusterJson { cluster, user_info: caller.map(user_info) });
+            print_json(&WhoamiDocument::new(clusters.collect()), world)?;
         }
         OutputFormat::Text => {
             for (label, caller) in &answers {
-                world.print(&format_user(label, caller.as_ref()));
+                world.print_wrapped(&format_user(label, caller.as_ref()));
             }
         }
     }

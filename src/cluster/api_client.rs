@@ -5,10 +5,11 @@
 
 #![expect(clippy::disallowed_types, reason = "this room is the one that speaks to the API server")]
 
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::lock::Mutex;
 use http::{HeaderValue, Request, header};
@@ -26,9 +27,10 @@ use super::kubeconfig::{describe_io_error, kubeconfig_error};
 use super::protobuf;
 use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
 
-/// Longest that one try may take: the API server itself gives up after a minute (`--request-timeout`).
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(70);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+use super::settings::{ConnectionSettings, DELAY_NOTICE, Timeouts};
+
+/// So much longer a try may take than its connection, so that a connection that times out is named as the cause.
+const CONNECT_SLACK: Duration = Duration::from_millis(250);
 const INVALID_TOKEN: &str = "the token of the user has characters that no token has";
 /// The number of the first credentials.
 const FIRST_GENERATION: usize = 1;
@@ -41,6 +43,9 @@ pub(crate) struct ApiClient {
     config: Config,
     current: Mutex<CurrentClient>,
     server: String,
+    settings: ConnectionSettings,
+    /// The user was told that the API server is waited for.
+    delay_was_reported: AtomicBool,
 }
 
 /// A client and its place among those of this connection: each has newer credentials than the one before.
@@ -82,6 +87,8 @@ pub(super) struct ApiStatus {
 enum SendError {
     /// Nobody listened: the request was not sent.
     NotConnected(String),
+    /// No connection in time, or no whole answer.
+    TimedOut { connected: bool, after: Duration },
     /// The request may have been sent.
     Interrupted(String),
     /// Trying again would not help.
@@ -116,26 +123,26 @@ impl ApiResponse {
 
 impl ApiClient {
     /// Prepares a connection and takes credentials; nothing is sent yet.
-    pub(crate) async fn new(mut config: Config) -> Result<Self, ClusterError> {
+    pub(crate) async fn new(mut config: Config, settings: ConnectionSettings) -> Result<Self, ClusterError> {
         config.default_retry = false;
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.connect_timeout = Some(settings.timeouts.connect);
+        // A whole try has its limit here, which may be longer than the client's own for a part of it.
+        config.read_timeout = None;
+        config.write_timeout = None;
         let server = format!(
             "{}://{}",
             config.cluster_url.scheme_str().unwrap_or("https"),
             // Without a user and password, should somebody have put them there.
             config.cluster_url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or(""))
         );
-        let client = build_client(&config, &server).await?;
-        Ok(Self {
-            config,
-            current: Mutex::new(CurrentClient { client, generation: FIRST_GENERATION, was_accepted: Arc::default() }),
-            server,
-        })
+        let client = build_client(&config, &server, &settings).await?;
+        let current = Mutex::new(CurrentClient { client, generation: FIRST_GENERATION, was_accepted: Arc::default() });
+        Ok(Self { config, current, server, settings, delay_was_reported: AtomicBool::new(false) })
     }
 
     /// Another connection to the same server, with credentials of this moment.
     pub(super) async fn reconnect(&self) -> Result<Self, ClusterError> {
-        Self::new(self.config.clone()).await
+        Self::new(self.config.clone(), self.settings.clone()).await
     }
 
     /// Whether a plugin makes the credentials, and makes others each time.
@@ -148,7 +155,7 @@ impl ApiClient {
     async fn renew_credentials(&self, failed: usize) -> Result<(), ClusterError> {
         let mut current = self.current.lock().await;
         if current.generation == failed {
-            let client = build_client(&self.config, &self.server).await?;
+            let client = build_client(&self.config, &self.server, &self.settings).await?;
             *current = CurrentClient { client, generation: failed + 1, was_accepted: Arc::default() };
         }
         Ok(())
@@ -167,11 +174,12 @@ impl ApiClient {
     ) -> Result<ApiResponse, ClusterError> {
         let mut after_uncertainty = false;
         let mut renewed = false;
+        let mut timed_out = false;
         let mut tries = 0;
         loop {
             tries += 1;
             let current = self.current.lock().await.clone();
-            let end = self.send_once(&current.client, ask, accept).await;
+            let end = self.try_reported(&current.client, ask, accept).await;
             if end.as_ref().is_ok_and(|(status, _, _)| *status != 401) {
                 current.was_accepted.store(true, Ordering::Relaxed);
             }
@@ -202,9 +210,44 @@ impl ApiClient {
                     after_uncertainty = true;
                     tokio::time::sleep(retry_delay(tries, None)).await;
                 }
-                Err(no_answer) => return Err(no_answer.into_cluster_error(&self.server)),
+                // Of a write a second try learns whether the first was made. A read that timed out once is not worth
+                // the same wait again.
+                Err(SendError::TimedOut { connected: true, .. }) if ask.method != "GET" && !timed_out => {
+                    after_uncertainty = true;
+                    timed_out = true;
+                }
+                Err(no_answer) => return Err(no_answer.into_cluster_error(&self.server, &ask.operation)),
             }
         }
+    }
+
+    /// One try, reported as the user wants it.
+    async fn try_reported(
+        &self,
+        client: &Client,
+        ask: &ApiRequest<'_>,
+        accept: &'static str,
+    ) -> Result<(u16, Option<String>, Bytes), SendError> {
+        let started = Instant::now();
+        let mut exchange = pin!(self.send_once(client, ask, accept));
+        let end = match tokio::time::timeout(DELAY_NOTICE, exchange.as_mut()).await {
+            Ok(end) => end,
+            Err(_) => {
+                if !self.delay_was_reported.swap(true, Ordering::Relaxed) {
+                    self.settings.log.delayed(&format!("the API server at {} to {}", self.server, ask.operation));
+                }
+                exchange.await
+            }
+        };
+        let words = match &end {
+            Ok((status, _, _)) => status.to_string(),
+            Err(SendError::TimedOut { .. }) => "timed out".to_owned(),
+            Err(SendError::NotConnected(_)) => "could not connect".to_owned(),
+            Err(SendError::Interrupted(_) | SendError::Fatal(_)) => "failed".to_owned(),
+        };
+        let url = format!("{}{}{}", self.server, self.config.cluster_url.path().trim_end_matches('/'), ask.path);
+        self.settings.log.ended(&format!("{} {url}", ask.method), &words, started.elapsed());
+        end
     }
 
     async fn send_once(
@@ -222,8 +265,15 @@ impl ApiClient {
         let request = request.body(Body::from(body.into_bytes())).map_err(|error| {
             SendError::Fatal(ClusterError::InvalidResponse { what: ask.operation.clone(), why: error.to_string() })
         })?;
+        let Timeouts { connect, request: limit, .. } = self.settings.timeouts;
+        let started = Instant::now();
         let exchange = async {
-            let response = client.send(request).await.map_err(|error| classify_error(error, &self.server))?;
+            let response = client.send(request).await.map_err(|error| {
+                if connection_timed_out(&error) && started.elapsed() >= connect {
+                    return SendError::TimedOut { connected: false, after: connect };
+                }
+                classify_error(error, &self.server)
+            })?;
             let status = response.status().as_u16();
             let retry_after =
                 response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -236,25 +286,34 @@ impl ApiClient {
             }
             Ok((status, retry_after, Bytes::from(bytes)))
         };
-        tokio::time::timeout(REQUEST_TIMEOUT, exchange).await.unwrap_or_else(|_| {
-            Err(SendError::Interrupted(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs())))
-        })
+        tokio::time::timeout(limit.max(connect + CONNECT_SLACK), exchange)
+            .await
+            .unwrap_or(Err(SendError::TimedOut { connected: true, after: limit }))
     }
 }
 
-async fn build_client(config: &Config, server: &str) -> Result<Client, ClusterError> {
-    let config = resolve_credentials(config.clone()).await?;
+async fn build_client(config: &Config, server: &str, settings: &ConnectionSettings) -> Result<Client, ClusterError> {
+    let config = resolve_credentials(config.clone(), settings).await?;
     // The client takes a token's bytes unseen, and would go down with the program.
     let auth = serde_json::to_value(&config.auth_info).unwrap_or_default();
     if auth.get("token").and_then(Value::as_str).is_some_and(|token| HeaderValue::from_str(token).is_err()) {
         return Err(ClusterError::InvalidKubeconfig { why: INVALID_TOKEN.to_owned() });
     }
-    Client::try_from(config).map_err(|error| classify_error(error, server).into_cluster_error(server))
+    Client::try_from(config).map_err(|error| classify_error(error, server).into_cluster_error(server, "connect"))
 }
 
 impl SendError {
-    fn into_cluster_error(self, server: &str) -> ClusterError {
+    /// `what`: what the request was to do, such as `list roles`.
+    fn into_cluster_error(self, server: &str, what: &str) -> ClusterError {
         match self {
+            Self::TimedOut { connected, after } => {
+                let what = if connected {
+                    format!("the request to {what} at {server}")
+                } else {
+                    format!("connecting to the API server at {server}")
+                };
+                ClusterError::TimedOut { what, after, sent: connected, by_plugin: false }
+            }
             Self::NotConnected(why) | Self::Interrupted(why) => {
                 ClusterError::Unreachable { server: server.to_owned(), why }
             }
@@ -276,6 +335,17 @@ fn classify_error(error: kube::Error, server: &str) -> SendError {
             if is_connect_error(&other) { SendError::NotConnected(words) } else { SendError::Interrupted(words) }
         }
     }
+}
+
+/// Whether the client gave up on a connection.
+fn connection_timed_out(error: &kube::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut timed_out = false;
+    while let Some(cause) = next {
+        timed_out |= cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::TimedOut);
+        next = cause.source();
+    }
+    timed_out && is_connect_error(error)
 }
 
 /// Whether the connection was never made: no such host, nobody listens, no trust.

@@ -5,6 +5,7 @@
 
 use std::io::IsTerminal as _;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +15,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::ClusterError;
+use super::child::run_with_timeout;
+use super::settings::{ConnectionSettings, Timeouts};
 
 /// Lines of its stderr that are repeated in a message.
 const MAX_STDERR_LINES: usize = 3;
@@ -32,11 +35,15 @@ struct ExecCredentialStatus {
 }
 
 /// The configuration with what the plugin gives in the place of the plugin; without one it is as it was.
-pub(super) async fn resolve_credentials(mut config: Config) -> Result<Config, ClusterError> {
+pub(super) async fn resolve_credentials(
+    mut config: Config,
+    settings: &ConnectionSettings,
+) -> Result<Config, ClusterError> {
     let Some(exec) = config.auth_info.exec.take() else {
         return Ok(config);
     };
-    let ran = tokio::task::spawn_blocking(move || run_plugin(&exec)).await;
+    let settings = settings.clone();
+    let ran = tokio::task::spawn_blocking(move || run_plugin(&exec, &settings)).await;
     let given = ran.map_err(|error| ClusterError::CredentialPlugin { why: error.to_string() })??;
     config.auth_info = AuthInfo {
         token: given.token,
@@ -47,7 +54,7 @@ pub(super) async fn resolve_credentials(mut config: Config) -> Result<Config, Cl
     Ok(config)
 }
 
-fn run_plugin(exec: &ExecConfig) -> Result<AuthInfo, ClusterError> {
+fn run_plugin(exec: &ExecConfig, settings: &ConnectionSettings) -> Result<AuthInfo, ClusterError> {
     let failed = |why: String| ClusterError::CredentialPlugin { why };
     let Some(name) = &exec.command else {
         return Err(failed("the `exec` entry of the user names no command".to_owned()));
@@ -79,7 +86,27 @@ fn run_plugin(exec: &ExecConfig) -> Result<AuthInfo, ClusterError> {
     // Questions and answers at a terminal; otherwise stdin is apply's, and stderr is kept for a message.
     command.stdin(if interactive { Stdio::inherit() } else { Stdio::null() });
     command.stderr(if interactive { Stdio::inherit() } else { Stdio::piped() });
-    let done = command.stdout(Stdio::piped()).output().map_err(|error| match error.kind() {
+    command.stdout(Stdio::piped());
+    let Timeouts { plugin, interactive_plugin, .. } = settings.timeouts;
+    let timeout = if interactive { interactive_plugin } else { plugin };
+    let what = format!("the credential plugin `{name}`");
+    let started = Instant::now();
+    // A group of its own would keep the terminal's Ctrl-C from the plugin, so it gets one only without a terminal.
+    let done = run_with_timeout(&mut command, timeout, !terminal, || {
+        // A line in the middle of its question would be in the way.
+        if !interactive {
+            settings.log.delayed(&what);
+        }
+    });
+    let end = match &done {
+        Ok(Some(done)) => {
+            done.status.code().map_or_else(|| done.status.to_string(), |code| format!("exit code {code}"))
+        }
+        Ok(None) => "timed out".to_owned(),
+        Err(_) => "could not be run".to_owned(),
+    };
+    settings.log.ended(&what, &end, started.elapsed());
+    let done = done.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             let how = exec.install_hint.as_deref().and_then(|hint| hint.lines().find(|line| !line.trim().is_empty()));
             failed(format!("there is no command `{name}`{}", how.map(|how| format!(": {how}")).unwrap_or_default()))
@@ -87,12 +114,14 @@ fn run_plugin(exec: &ExecConfig) -> Result<AuthInfo, ClusterError> {
         std::io::ErrorKind::PermissionDenied => failed(format!("`{name}` may not be run")),
         _ => failed(format!("`{name}` cannot be run: {error}")),
     })?;
+    let Some(done) = done else {
+        return Err(ClusterError::TimedOut { what, after: timeout, sent: false, by_plugin: true });
+    };
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr);
         let lines: Vec<&str> =
             said.lines().map(str::trim).filter(|line| !line.is_empty()).take(MAX_STDERR_LINES).collect();
         let words = if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) };
-        let end = done.status.code().map_or_else(|| done.status.to_string(), |code| format!("exit code {code}"));
         return Err(failed(format!("`{name}` ended with {end}{words}")));
     }
     let no_credential = || failed(format!("what `{name}` printed is no ExecCredential"));

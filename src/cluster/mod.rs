@@ -4,6 +4,7 @@
 
 pub(crate) mod any;
 pub(crate) mod api_client;
+mod child;
 mod exec_plugin;
 pub(crate) mod kubeconfig;
 mod lease;
@@ -12,13 +13,17 @@ pub(crate) mod live;
 mod protobuf;
 mod retry;
 mod review;
+pub(crate) mod settings;
 pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 pub(crate) use lease::{Lease, LeaseClient};
 pub(crate) use review::{AccessReviewStatus, CallerCheck, CredentialFreshness};
 use serde_json::Value;
+use settings::duration_text;
 use thiserror::Error;
 
 use crate::access::Request;
@@ -106,14 +111,14 @@ fn terminating_outcome(object: &Value) -> Option<WriteOutcome> {
 }
 
 /// The caller by SelfSubjectReview.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 pub(crate) struct UserInfo {
     #[serde(default)]
     pub(crate) username: String,
     #[serde(default)]
     pub(crate) groups: Vec<String>,
     /// Says which authenticator let him in.
-    #[serde(default, skip_serializing)]
+    #[serde(default)]
     pub(crate) uid: String,
     /// Among them `arn` and `canonicalArn` where the authenticator is EKS's.
     #[serde(default)]
@@ -140,6 +145,16 @@ pub(crate) enum ClusterError {
     AmbiguousEksContext { name: String, region: String, contexts: Vec<String> },
     #[error("the cluster at {server} cannot be reached: {why}")]
     Unreachable { server: String, why: String },
+    #[error("{what} timed out after {}", duration_text(*after))]
+    TimedOut {
+        /// `the request to list roles to https://…`.
+        what: String,
+        after: Duration,
+        /// What a write of this request could have done is not known.
+        sent: bool,
+        /// The credential plugin did, and not the API server.
+        by_plugin: bool,
+    },
     #[error("the cluster at {server} does not accept the credentials")]
     Unauthorized { server: String, why: String },
     #[error("the credentials plugin failed: {why}")]
@@ -186,10 +201,13 @@ impl ClusterError {
 
     /// Whether a write that ended so may have been made all the same.
     pub(crate) fn is_outcome_unknown(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. } | Self::InvalidResponse { .. } | Self::UnexpectedStatus { status: 500..=599, .. }
-        )
+        match self {
+            Self::Unreachable { .. }
+            | Self::InvalidResponse { .. }
+            | Self::UnexpectedStatus { status: 500..=599, .. } => true,
+            Self::TimedOut { sent, .. } => *sent,
+            _ => false,
+        }
     }
 
     /// What to do about it.
@@ -208,6 +226,15 @@ impl ClusterError {
                 "the kubeconfig trusts another cluster's authority than this one's: write it anew (aws eks update-kubeconfig)".to_owned()
             }
             Self::Unreachable { .. } => "check the network, the VPN and the server address in the kubeconfig".to_owned(),
+            Self::TimedOut { after, by_plugin, .. } => {
+                let longer = duration_text(after.saturating_mul(2));
+                let check = if *by_plugin {
+                    "run the plugin by hand: it is the `exec` entry of the kubeconfig's user"
+                } else {
+                    "check the network, the VPN and the server address in the kubeconfig"
+                };
+                format!("{check}; to wait longer, add --timeout {longer}")
+            }
             Self::Unauthorized { .. } => {
                 "the token has expired, or aws-auth does not map your identity: renew the credentials (aws sso login) and try `rolecall whoami`".to_owned()
             }

@@ -25,6 +25,11 @@ use crate::state::validate::{parse_object_key, validation_error};
 use crate::state::write::{AcceptedWrite, ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, accept};
 use crate::yaml;
 
+/// The path that stands for stdin.
+pub(crate) const STDIN: &str = "-";
+/// How stdin is called in messages.
+pub(crate) const STDIN_NAME: &str = "<stdin>";
+
 const HEADER_PREFIX: &str = "# rolecall snapshot, taken ";
 
 /// The files of one snapshot, in memory.
@@ -70,14 +75,20 @@ struct StoredObject {
 }
 
 impl SnapshotCluster {
-    /// Reads the files, or all `.yaml`, `.yml` and `.json` files of a folder.
+    /// Reads the files, or all `.yaml`, `.yml` and `.json` files of a folder. The path `-` stands for the text of stdin.
     ///
     /// # Errors
     /// What cannot be read, is not YAML, or would be refused by the API server, with its line.
-    pub(crate) fn open(paths: &[PathBuf]) -> Result<Self, ClusterError> {
+    pub(crate) fn open(paths: &[PathBuf], stdin: Option<&str>) -> Result<Self, ClusterError> {
         let mut inner =
             SnapshotContent { files: Vec::new(), objects: BTreeMap::new(), latest_version: 0, has_versions: false };
         for path in paths {
+            if path == Path::new(STDIN) {
+                let why = "it was piped into the run that made this plan; pass it again with --snapshot".to_owned();
+                let text = stdin.ok_or(ClusterError::SnapshotIo { file: STDIN_NAME.to_owned(), why })?;
+                inner.add_file(PathBuf::from(STDIN_NAME), text.to_owned())?;
+                continue;
+            }
             for path in list_files(path)? {
                 let text = std::fs::read_to_string(&path).map_err(|error| read_error(&path, &error))?;
                 inner.add_file(path, text)?;

@@ -10,8 +10,7 @@ pub(crate) use source_map::{SourceLocation, SourceMap, Span};
 pub(crate) use suggest::closest_match;
 
 /// How much a diagnostic weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
     Error,
     Warning,
@@ -52,7 +51,7 @@ pub(crate) struct Diagnostic {
 }
 
 /// A line of a text that is not a policy file.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Excerpt {
     pub(crate) name: String,
     /// Counted from 1.

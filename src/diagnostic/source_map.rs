@@ -27,7 +27,7 @@ impl Span {
 }
 
 /// A file and a line in it, as a reader is shown it: `access.toml:12`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SourceLocation {
     pub(crate) file: String,
     /// Counted from 1.

@@ -101,12 +101,6 @@ impl fmt::Display for AllowFlag {
     }
 }
 
-impl serde::Serialize for AllowFlag {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

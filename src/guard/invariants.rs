@@ -1,7 +1,5 @@
 //! Each invariant against one state: holds, or a refusal with the way that breaks it.
 
-use serde::Serialize;
-
 use super::invariant_checker::InvariantChecker;
 use super::violator::{Violator, to_request};
 use crate::access::{AccessView, Aggregation, lint_query};
@@ -14,12 +12,11 @@ use crate::state::State;
 const MAX_LISTED_VIOLATORS: usize = 5;
 
 /// An invariant that does not hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InvariantViolation {
     /// Where the invariant stands.
     pub(crate) place: SourceLocation,
     /// Where the policy is at hand.
-    #[serde(skip)]
     pub(crate) span: Option<Span>,
     pub(crate) description: Option<String>,
     /// What was to hold, in words.

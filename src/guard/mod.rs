@@ -22,5 +22,6 @@ pub(crate) use caller::CallerIdentity;
 pub(crate) use context::{ClusterFacts, GuardReport, Observed, evaluate_guards};
 pub(crate) use invariants::{InvariantViolation, check_invariants};
 pub(crate) use nodes::NodeSample;
-pub(crate) use risk::Risk;
+pub(crate) use risk::{GuardKind, Risk, UnevaluatedGuard};
 pub(crate) use static_check::{check_invariants_statically, roles_not_checked_statically};
+pub(crate) use violator::Violator;

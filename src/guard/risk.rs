@@ -1,7 +1,5 @@
 //! What a plan does that nobody does by mistake twice: who loses what, and the one word that says yes to it.
 
-use serde::Serialize;
-
 use super::allow_flag::AllowFlag;
 use crate::access::{RequestSetExcept, SubjectQuery};
 use crate::diagnostic::Diagnostic;
@@ -10,8 +8,7 @@ use crate::diagnostic::Diagnostic;
 const MAX_LISTED_SETS: usize = 3;
 
 /// What is guarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum GuardKind {
     /// The caller's own access.
     Caller,
@@ -26,7 +23,7 @@ pub(crate) enum GuardKind {
 }
 
 /// A danger of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Risk {
     pub(crate) guard: GuardKind,
     /// Who loses or gains; nobody in particular where all do.
@@ -38,7 +35,7 @@ pub(crate) struct Risk {
 }
 
 /// A guard that could not be asked, or that has nothing to say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnevaluatedGuard {
     pub(crate) guard: GuardKind,
     pub(crate) why: String,

@@ -127,7 +127,7 @@ fn evaluate(live: &State, policy: &str, caller: Observed<CallerIdentity>, allow:
 fn refused_risks(live: &State, policy: &str, caller: Observed<CallerIdentity>) -> Vec<String> {
     let found = evaluate(live, policy, caller, &[]).refused;
     let word = |danger: &super::Risk| {
-        let guard = serde_json::to_value(danger.guard).unwrap();
+        let guard = serde_json::to_value(crate::report::GuardJson::from(danger.guard)).unwrap();
         let allow = danger.allow.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         format!("{} {}", guard.as_str().unwrap(), allow.replace("arn:aws:iam::111122223333:", ""))
     };

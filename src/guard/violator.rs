@@ -1,7 +1,5 @@
 //! Who breaks an invariant, and the way from his entry to the rule, in words.
 
-use serde::Serialize;
-
 use super::invariant_checker::InvariantChecker;
 use crate::access::{
     AccessDecision, CanResult, EffectiveRule, EscalationPath, GrantPath, GrantSource, Identity, MASTERS, NearMiss,
@@ -15,7 +13,7 @@ use crate::state::rbac::{Rule, Subject};
 const VERBS_WITHOUT_NAME: [&str; 2] = ["create", "deletecollection"];
 
 /// Somebody for whom an invariant does not hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violator {
     /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     pub(crate) who: String,

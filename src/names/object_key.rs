@@ -148,31 +148,3 @@ impl fmt::Display for ObjectKey {
         write!(f, "{} {}", self.kind.as_str(), self.path())
     }
 }
-
-impl serde::Serialize for ObjectKey {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct;
-        let mut out = serializer.serialize_struct("ObjectKey", 3)?;
-        out.serialize_field("kind", self.kind.as_str())?;
-        out.serialize_field("namespace", &self.namespace())?;
-        out.serialize_field("name", self.name())?;
-        out.end()
-    }
-}
-
-/// An object key as a saved plan has it.
-#[derive(serde::Deserialize)]
-struct RawObjectKey {
-    kind: String,
-    namespace: Option<String>,
-    name: String,
-}
-
-impl<'de> serde::Deserialize<'de> for ObjectKey {
-    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let RawObjectKey { kind, namespace, name } = RawObjectKey::deserialize(input)?;
-        ObjectKind::parse(&kind)
-            .and_then(|kind| Self::new(kind, namespace.as_deref(), &name))
-            .ok_or_else(|| serde::de::Error::custom(format!("{kind} {name} is not an object")))
-    }
-}

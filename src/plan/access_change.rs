@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Change, ChangeTarget, Plan};
 use crate::access::{
     AccessView, Aggregation, EscalationPath, GrantSource, GrantedRequests, MASTERS, MarginalImpact, RequestSetData,
@@ -19,16 +17,14 @@ use crate::state::State;
 use crate::state::aws_auth::Section;
 
 /// What changes for some subjects alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccessChange {
     pub(crate) subjects: Vec<AffectedSubject>,
-    #[serde(flatten)]
     pub(crate) diff: AccessDiff,
 }
 
 /// What one change has to do with access.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AccessImpact {
     /// Made alone, or left out of the plan, it changes what somebody may do.
     Some,
@@ -37,7 +33,7 @@ pub(crate) enum AccessImpact {
 }
 
 /// Somebody for whom something changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AffectedSubject {
     /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     pub(crate) who: String,
@@ -46,7 +42,7 @@ pub(crate) struct AffectedSubject {
 }
 
 /// What comes and what goes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccessDiff {
     pub(crate) gains: Vec<AllowedRequests>,
     pub(crate) loses: Vec<AllowedRequests>,
@@ -55,7 +51,7 @@ pub(crate) struct AccessDiff {
 }
 
 /// A set of requests, and what gives it, or gave it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AllowedRequests {
     /// Such as `get, list on every resource, everywhere`.
     pub(crate) what: String,
@@ -65,8 +61,7 @@ pub(crate) struct AllowedRequests {
 }
 
 /// A binding and its role, or `system:masters`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum GrantedBy {
     /// Of whom RBAC is not asked.
     Group {
@@ -79,7 +74,7 @@ pub(crate) enum GrantedBy {
 }
 
 /// A way to more power.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EscalationSummary {
     /// The same in every version.
     pub(crate) name: String,

@@ -4,10 +4,8 @@
 //! Roles, bindings and entries that others write decide with it what a plan lets somebody do. Where they have moved so
 //! that it would do something else, it is not the plan that was looked at; where it does the same, nothing has moved.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Step;
 use super::access_change::{AccessChange, AccessDiff};
@@ -17,16 +15,14 @@ use crate::state::State;
 use crate::state::object_meta::Labels;
 
 /// Namespaces told in the words of the policy, and those that were meant.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NamespaceSelection {
     pub(crate) by: SavedNamespaceSelector,
     pub(crate) namespaces: BTreeSet<String>,
 }
 
 /// The words.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SavedNamespaceSelector {
     Glob(String),
     MatchLabels(Labels),
@@ -99,7 +95,7 @@ impl NamespaceSelection {
 }
 
 /// What changes for whom, without what gives it: two of these are equal where everybody gains and loses the same.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AccessFingerprint<'p>(BTreeMap<&'p str, String>);
 
 impl<'p> AccessFingerprint<'p> {
@@ -112,8 +108,8 @@ impl<'p> AccessFingerprint<'p> {
         Self(out)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(super) fn into_fingerprints(self) -> BTreeMap<&'p str, String> {
+        self.0
     }
 
     /// Those for whom another is not the same.
@@ -123,10 +119,19 @@ impl<'p> AccessFingerprint<'p> {
     }
 }
 
+/// A hash of what a subject gains and loses. Each text is hashed with its length, so that two lists with the same
+/// characters do not have the same hash.
 fn hash_access_diff(access: &AccessDiff) -> String {
     let AccessDiff { gains, loses, ways } = access;
-    let what = |all: &[super::AllowedRequests]| all.iter().map(|one| one.what.clone()).collect::<Vec<_>>();
-    let ways: Vec<&str> = ways.iter().map(|way| way.path.as_str()).collect();
-    let bytes = serde_json::to_vec(&(what(gains), what(loses), ways)).unwrap_or_default();
-    Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let what = |all: &'_ [super::AllowedRequests]| all.iter().map(|one| one.what.clone()).collect::<Vec<_>>();
+    let ways = ways.iter().map(|way| way.path.clone()).collect();
+    let mut hash = Sha256::new();
+    for list in [what(gains), what(loses), ways] {
+        hash.update((list.len() as u64).to_be_bytes());
+        for text in list {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text);
+        }
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,21 +1,17 @@
 //! What a plan carries of `[guard]`, so that a saved plan is guarded as its policy asked.
 
-use serde::{Deserialize, Serialize};
-
 use crate::diagnostic::SourceLocation;
 use crate::policy::{MaxRemovals, Policy};
 
 /// The words of `[guard]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct GuardLimits {
     pub(crate) protected: Vec<GuardLimit>,
     pub(crate) max_removals: Option<GuardLimit>,
 }
 
 /// One of them, and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GuardLimit {
     pub(crate) value: String,
     pub(crate) place: SourceLocation,
@@ -28,17 +24,6 @@ impl GuardLimits {
         let protected = guard.protected.iter().map(|one| limit(one.value.as_str().to_owned(), one.span));
         let max_removals = guard.max_removals.as_ref().map(|max| limit(max.value.to_string(), max.span));
         Self { protected: protected.collect(), max_removals }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        let Self { protected, max_removals } = self;
-        protected.is_empty() && max_removals.is_none()
-    }
-
-    /// Without the places: a line that moves is no other plan.
-    pub(super) fn digest_content(&self) -> (Vec<&str>, Option<&str>) {
-        let protected = self.protected.iter().map(|limit| limit.value.as_str()).collect();
-        (protected, self.max_removals.as_ref().map(|limit| limit.value.as_str()))
     }
 
     /// A limit that nobody could have written allows nothing.

@@ -19,19 +19,20 @@ mod revocation;
 mod staleness;
 mod state_after;
 
+use std::collections::BTreeMap;
+
 pub(crate) use access_change::{
-    AccessChange, AccessComparison, AccessImpact, AffectedSubject, AllowedRequests, EscalationSummary, GrantedBy,
+    AccessChange, AccessComparison, AccessDiff, AccessImpact, AffectedSubject, AllowedRequests, EscalationSummary,
+    GrantedBy,
 };
-pub(crate) use fingerprint::NamespaceSelection;
-pub(crate) use guard_limits::GuardLimits;
+pub(crate) use fingerprint::{NamespaceSelection, SavedNamespaceSelector};
+pub(crate) use guard_limits::{GuardLimit, GuardLimits};
 use jiff::Timestamp;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
 pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
 pub(crate) use resolved_invariant::{Exemption, InvariantSubject, ResolvedInvariant};
 pub(crate) use restore::{ObjectVersions, plan_restore};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::diagnostic::{Diagnostic, SourceLocation, SourceMap};
 use crate::names::ObjectKey;
@@ -43,8 +44,7 @@ use crate::state::object_meta::ObjectWriter;
 use crate::state::write::{Precondition, WriteRequest};
 
 /// Everything that leads one cluster from what is to what the policy says.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) policy: String,
     /// The uid of kube-system, where known: a plan is for this cluster alone.
@@ -52,50 +52,38 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     pub(crate) steps: Vec<Step>,
     /// The moments that no order of the steps avoids: `apply` refuses them unless they are allowed.
-    #[serde(default)]
     pub(crate) windows: Vec<AccessWindow>,
     /// What the steps change in who can do what, where it was asked for.
-    #[serde(default)]
     pub(crate) access: Option<Vec<AccessChange>>,
     /// What the policy asks to guard: judged by whoever carries the plan out, without the policy at hand.
-    #[serde(default, rename = "guarded")]
     pub(crate) limits: GuardLimits,
     /// What the policy says must hold: judged likewise.
-    #[serde(default)]
     pub(crate) invariants: Vec<ResolvedInvariant>,
     /// Which namespaces the patterns and labels of what it writes meant.
-    #[serde(default)]
     pub(crate) selected: Vec<NamespaceSelection>,
     /// Of the planning; a saved plan has said them.
-    #[serde(skip)]
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
 /// One change as a reviewer thinks of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) action: Action,
     pub(crate) target: ChangeTarget,
     pub(crate) fields: Vec<FieldDiff>,
     /// Where the policy says so; a removal has one only where something has expired.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<SourceLocation>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
     /// How the live side came to differ.
     pub(crate) origin: ChangeOrigin,
     /// Who wrote the live object last.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_writer: Option<ObjectWriter>,
     /// What it has to do with access, where that was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) access: Option<AccessImpact>,
 }
 
 /// What happens to an object or an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Action {
     Create,
     /// It exists and nobody owns it: from now on the policy does.
@@ -107,8 +95,7 @@ pub(crate) enum Action {
 }
 
 /// The object or the entry of aws-auth that a change is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ChangeTarget {
     Entry { section: Section, principal: String },
     Object(ObjectKey),
@@ -134,8 +121,7 @@ impl ChangeTarget {
 }
 
 /// How live came to differ from the policy: what `drift` tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChangeOrigin {
     /// Live is what was written, or nothing was yet: the policy has moved on.
     Pending,
@@ -146,8 +132,7 @@ pub(crate) enum ChangeOrigin {
 }
 
 /// One field of a change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FieldDiff {
     /// `username`, or `rules[0]` and below it `verbs`.
     pub(crate) path: Vec<String>,
@@ -155,15 +140,13 @@ pub(crate) struct FieldDiff {
 }
 
 /// One value of a field and what becomes of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ValueDiff {
     pub(crate) fate: DiffOp,
     pub(crate) value: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DiffOp {
     Stays,
     Added,
@@ -171,8 +154,7 @@ pub(crate) enum DiffOp {
 }
 
 /// One write, complete.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     pub(crate) object: ObjectKey,
     pub(crate) write: WriteRequest,
@@ -180,7 +162,6 @@ pub(crate) struct Step {
     /// Steps of one stage do not depend on each other; a stage begins when the one before has ended.
     pub(crate) stage: usize,
     /// What must be seen to work before it is written; none: it relies on no earlier step.
-    #[serde(default)]
     pub(crate) awaits: Vec<AccessProbe>,
     /// What it is for, in words.
     pub(crate) why: String,
@@ -195,24 +176,9 @@ impl Plan {
         self.changes.iter().filter(|change| change.action == action).count()
     }
 
-    /// Digest over the steps, what they rely on, what they change for whom, the cluster, what is guarded and what must
-    /// hold.
-    pub(crate) fn digest(&self) -> String {
-        let outcome = fingerprint::AccessFingerprint::from_changes(self.access.as_deref().unwrap_or_default());
-        let grounds = (!outcome.is_empty() || !self.selected.is_empty()).then_some((outcome, &self.selected));
-        let what = (&self.policy, &self.cluster_uid, &self.steps, &self.windows, grounds);
-        let content = if !self.invariants.is_empty() {
-            let invariants: Vec<_> = self.invariants.iter().map(ResolvedInvariant::digest_content).collect();
-            serde_json::to_vec(&(what, self.limits.digest_content(), invariants))
-        } else if self.limits.is_empty() {
-            serde_json::to_vec(&what)
-        } else {
-            serde_json::to_vec(&(what, self.limits.digest_content()))
-        };
-        let content = content.unwrap_or_default();
-        let hash = Sha256::digest(content);
-        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
+    /// For each subject whose access changes, a fingerprint of the change.
+    pub(crate) fn access_fingerprints(&self) -> BTreeMap<&str, String> {
+        fingerprint::AccessFingerprint::from_changes(self.access.as_deref().unwrap_or_default()).into_fingerprints()
     }
 }
 

@@ -5,13 +5,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::access::{ObjectRequest, Request};
 
 /// A question that must be answered with yes before a step is written.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccessProbe {
     /// None where the question is about a group alone.
     pub(crate) username: Option<String>,
@@ -20,27 +17,14 @@ pub(crate) struct AccessProbe {
 }
 
 /// What is asked, in the words of a SubjectAccessReview. An empty name or namespace is none.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProbeRequest {
-    #[serde(rename_all = "kebab-case")]
-    Object {
-        verb: String,
-        api_group: String,
-        resource: String,
-        subresource: String,
-        name: String,
-        namespace: String,
-    },
-    Url {
-        verb: String,
-        path: String,
-    },
+    Object { verb: String, api_group: String, resource: String, subresource: String, name: String, namespace: String },
+    Url { verb: String, path: String },
 }
 
 /// A moment in which somebody has what neither side gives, or lacks what both give, whatever the order.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccessWindow {
     /// The step after whose write it begins.
     pub(crate) step: usize,
@@ -52,8 +36,7 @@ pub(crate) struct AccessWindow {
 }
 
 /// Which side of what is allowed a passing moment leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TransientAccess {
     Gains,
     Loses,

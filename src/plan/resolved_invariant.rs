@@ -2,20 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use crate::access::SubjectQuery;
 use crate::diagnostic::{SourceLocation, Span};
 use crate::names::reserved_prefix;
 use crate::policy::{Assertion, InvariantSubjectSpec, Located, Policy, PolicyIndex, applies_to_cluster};
 
 /// An invariant in one cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResolvedInvariant {
     pub(crate) place: SourceLocation,
     /// Of a policy that is at hand.
-    #[serde(skip)]
     pub(crate) span: Option<Span>,
     pub(crate) description: Option<String>,
     pub(crate) subject: InvariantSubject,
@@ -23,8 +19,7 @@ pub(crate) struct ResolvedInvariant {
 }
 
 /// Whom it is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum InvariantSubject {
     Group(String),
     Principal {
@@ -41,8 +36,7 @@ pub(crate) enum InvariantSubject {
 }
 
 /// Somebody whom `everyone-but` names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exemption {
     pub(crate) name: String,
     /// All who have that name.
@@ -66,11 +60,6 @@ impl ResolvedInvariant {
             claim: invariant.assertion.clone(),
         })
         .collect()
-    }
-
-    /// Without the place and the description: words that change are no other plan.
-    pub(super) fn digest_content(&self) -> (&InvariantSubject, &Assertion) {
-        (&self.subject, &self.claim)
     }
 }
 

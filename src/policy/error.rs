@@ -1,5 +1,7 @@
 //! Everything that can be wrong with a policy: one variant each, its facts as fields, its words and its hint.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 use crate::diagnostic::{Diagnostic, Span, closest_match};
@@ -301,6 +303,11 @@ impl Diagnostics {
             diagnostic = diagnostic.with_help(hint);
         }
         self.0.push(diagnostic);
+    }
+
+    /// Removes those at these places.
+    pub(crate) fn remove_at(&mut self, spans: &BTreeSet<Span>) {
+        self.0.retain(|fault| fault.primary.as_ref().is_none_or(|(span, _)| !spans.contains(span)));
     }
 
     /// All of them in the order of the files, each once.

@@ -10,6 +10,7 @@ use super::bindings::parse_binding;
 use super::check::{DefinedNames, check_policy};
 use super::chunks::split_into_chunks;
 use super::clusters::{parse_cluster, parse_guard, parse_ownership};
+use super::duplicates::{self, Definitions};
 use super::error::{Diagnostics, PolicyError};
 use super::invariants::parse_invariant;
 use super::model::{ClusterSpec, Located, Policy};
@@ -145,6 +146,32 @@ pub(crate) fn prescan_clusters(texts: &[(String, String)]) -> Option<BTreeMap<St
     (errors.is_empty() && !faults.has_errors()).then_some(clusters.items)
 }
 
+/// A fault of the syntax, and where the same key was defined first.
+struct SyntaxFault {
+    message: String,
+    at: Range<usize>,
+    first: Option<Range<usize>>,
+}
+
+/// The errors of the parser, without those that only follow from another.
+fn syntax_faults(text: &str, errors: &[toml::de::Error]) -> Vec<SyntaxFault> {
+    let is_duplicate = |error: &&toml::de::Error| duplicates::is_duplicate(error.message());
+    let start = |error: &toml::de::Error| error.span().unwrap_or_default().start;
+    let mut duplicates: Vec<usize> = errors.iter().filter(is_duplicate).map(start).collect();
+    duplicates.sort_unstable();
+    let definitions = (!duplicates.is_empty()).then(|| Definitions::new(text));
+    let one = |error: &toml::de::Error| {
+        let at = error.span().unwrap_or_default();
+        let definitions = definitions.as_ref().filter(|_| is_duplicate(&error));
+        if definitions.is_some_and(|all| all.is_in_duplicate_table(at.start, &duplicates)) {
+            return None;
+        }
+        let first = definitions.and_then(|all| all.first_before(at.start));
+        Some(SyntaxFault { message: error.message().replace('\n', ", "), at, first })
+    };
+    errors.iter().filter_map(one).collect()
+}
+
 /// The parts that could be read, and what is defined; nothing where a file is not TOML.
 fn parse_files(
     sources: &SourceMap,
@@ -162,6 +189,7 @@ fn parse_files(
     let mut bindings = NamedSection::new("bindings");
     let mut invariants = Vec::new();
     let mut broken = false;
+    let mut syntax: Vec<(PolicyError, Span, Option<Span>)> = Vec::new();
     let all =
         pieces.into_iter().enumerate().flat_map(|(file, pieces)| pieces.into_iter().map(move |piece| (file, piece)));
     // To make trees of the texts takes as long as to understand them: one piece ahead, by another hand.
@@ -180,11 +208,11 @@ fn parse_files(
             if !errors.is_empty() {
                 broken = true;
             }
-            for error in errors {
-                let message = error.message().replace('\n', ", ");
-                let range = error.span().unwrap_or_default();
-                faults.push(PolicyError::Toml { message }, Span::new(file, &(base + range.start..base + range.end)));
-            }
+            let text = sources.text(file).get(base..).unwrap_or_default();
+            syntax.extend(syntax_faults(text, &errors).into_iter().map(|SyntaxFault { message, at, first }| {
+                let span = |range: Range<usize>| Span::new(file, &(base + range.start..base + range.end));
+                (PolicyError::Toml { message }, span(at), first.map(span))
+            }));
             let root = PolicyTable::root(file, base, &table);
             root.report_unknown_keys(&SECTIONS, faults);
             name.parse(&root, faults, parse_policy_name);
@@ -200,6 +228,14 @@ fn parse_files(
             invariants.extend(tables.iter().filter_map(|table| parse_invariant(table, faults)));
         }
     });
+    // What the parser puts in the place of a value that it cannot read has no type that would be worth a word.
+    faults.remove_at(&syntax.iter().map(|(_, span, _)| *span).collect());
+    for (fault, span, first) in syntax {
+        match first {
+            Some(first) => faults.push_labeled(fault, span, "again here", &[(first, "first here")]),
+            None => faults.push(fault, span),
+        }
+    }
     if name.value.is_none() && !broken {
         faults.push(PolicyError::NoPolicyTable, Span::new(0, &(0..0)));
     }

@@ -8,6 +8,7 @@ mod check;
 mod chunks;
 mod cluster_filters;
 mod clusters;
+mod duplicates;
 mod error;
 pub(crate) mod expand;
 pub(crate) mod expiry;

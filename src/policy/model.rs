@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
 use crate::diagnostic::{SourceMap, Span};
 use crate::names::{AccountId, Arn, WildcardPattern};
 use crate::state::object_meta::Labels;
 use crate::state::rbac::Rule;
+use jiff::Timestamp;
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -307,16 +305,14 @@ pub(crate) enum InvariantSubjectSpec {
     EveryoneBut(Vec<Located<String>>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Assertion {
     Can(RequestSpec),
     Cannot(RequestSpec),
     CannotEscalate,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestSpec {
     pub(crate) verb: String,
     pub(crate) resource: String,

@@ -1,7 +1,8 @@
 //! The section of a plan that says who gains and who loses which access.
 
-use super::style::{StyleClass, TextStyle};
-use super::text_util::{escape_control, pluralize};
+use super::plan_text::PlanTextOptions;
+use super::style::StyleClass;
+use super::text_util::{columns, escape_control, pluralize};
 use crate::plan::{AccessChange, AffectedSubject, AllowedRequests, GrantedBy};
 
 /// Changes, subjects of one change and lines of one change shown before `--full` is needed.
@@ -12,14 +13,15 @@ const MAX_INLINE_WIDTH: usize = 140;
 const MAX_SOURCES: usize = 3;
 
 /// The section with its heading.
-pub(crate) fn render_access_changes(changes: &[AccessChange], full: bool, style: TextStyle) -> String {
+pub(crate) fn render_access_changes(changes: &[AccessChange], view: &PlanTextOptions<'_>) -> String {
+    let PlanTextOptions { full, style, .. } = *view;
     let mut out = format!("{}\n", style.paint(StyleClass::Heading, "Access"));
     let [shown, subjects, lines] = if full { [usize::MAX; 3] } else { MAX_SHOWN };
     if changes.is_empty() {
         out.push_str("  no access changes\n");
     }
     for change in changes.iter().take(shown) {
-        push_access_change(change, [subjects, lines], style, &mut out);
+        push_access_change(change, [subjects, lines], view, &mut out);
     }
     push_more(changes.len(), shown, "more change of access", "  ", &mut out);
     out.push('\n');
@@ -48,7 +50,13 @@ fn push_more(all: usize, shown: usize, what: &str, indent: &str, out: &mut Strin
     }
 }
 
-fn push_access_change(change: &AccessChange, [subjects, shown]: [usize; 2], style: TextStyle, out: &mut String) {
+fn push_access_change(
+    change: &AccessChange,
+    [subjects, shown]: [usize; 2],
+    view: &PlanTextOptions<'_>,
+    out: &mut String,
+) {
+    let style = view.style;
     let AccessChange { subjects: all, diff: access } = change;
     let (sign, label) = match (access.gains.is_empty(), access.loses.is_empty()) {
         (false, true) => ("+", StyleClass::Added),
@@ -61,7 +69,10 @@ fn push_access_change(change: &AccessChange, [subjects, shown]: [usize; 2], styl
     let lines: Vec<String> =
         gains.chain(access.loses.iter().map(|allowed| grant_line("loses", "was by", allowed))).collect();
     match (all.as_slice(), lines.as_slice()) {
-        ([who], [line]) if subject_text(who).chars().count() + line.chars().count() + 6 <= MAX_INLINE_WIDTH => {
+        ([who], [line])
+            if columns(&subject_text(who)) + columns(line) + 6
+                <= view.width.map_or(MAX_INLINE_WIDTH, |width| MAX_INLINE_WIDTH.min(width)) =>
+        {
             out.push_str(&format!("  {sign} {}  {line}\n", subject_text(who)));
         }
         (all, lines) => {

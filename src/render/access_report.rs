@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
 use super::access_changes::granted_by_text;
 use super::query_renderer::QueryRenderer;
 use super::style::StyleClass;
@@ -12,6 +10,7 @@ use crate::access::{AccessView, SubjectQuery, escalation_paths};
 use crate::names::reserved_prefix;
 use crate::plan::{AffectedSubject, AllowedRequests, EscalationSummary, GrantedBy};
 use crate::policy::PolicyIndex;
+use crate::report::{AccessRowJson, EscalationJson, PermissionJson, SubjectJson};
 
 /// Lines of one set of subjects shown before `--full` is needed.
 const MAX_LINES: usize = 40;
@@ -134,7 +133,11 @@ fn render_grant(allowed: &AllowedRequests, explain: bool, view: &QueryRenderer<'
     out
 }
 
-pub(crate) fn access_report_json(label: &str, rows: &[AccessReportRow], hidden: usize) -> Value {
-    let one = |AccessReportRow { subjects, access: reach }: &AccessReportRow| json!({ "subjects": subjects, "may": reach.allowed, "ways": reach.escalations });
-    json!({ "cluster": label, "access": rows.iter().map(one).collect::<Vec<_>>(), "hidden": hidden })
+pub(crate) fn access_report_json(rows: &[AccessReportRow]) -> Vec<AccessRowJson> {
+    let one = |AccessReportRow { subjects, access: reach }: &AccessReportRow| AccessRowJson {
+        subjects: subjects.iter().map(SubjectJson::from).collect(),
+        permissions: reach.allowed.iter().map(PermissionJson::from).collect(),
+        escalations: reach.escalations.iter().map(EscalationJson::from).collect(),
+    };
+    rows.iter().map(one).collect()
 }

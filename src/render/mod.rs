@@ -1,11 +1,11 @@
-//! Plans and faults as text and as JSON. The same data both ways, so they cannot disagree.
+//! Plans, faults and answers as text.
 
 pub(crate) mod access_changes;
 pub(crate) mod access_report;
 pub(crate) mod diagnostics;
-pub(crate) mod json;
 pub(crate) mod plan_text;
 pub(crate) mod query_answers;
 mod query_renderer;
 pub(crate) mod style;
 pub(crate) mod text_util;
+pub(crate) mod wrap;

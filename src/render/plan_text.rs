@@ -2,7 +2,7 @@
 
 use super::access_changes;
 use super::style::{StyleClass, TextStyle};
-use super::text_util::{escape_control, pluralize};
+use super::text_util::{columns, escape_control, gap_before_place, padded, pluralize};
 use crate::diagnostic::SourceLocation;
 use crate::plan::{AccessImpact, AccessWindow, Action, Change, ChangeOrigin, DiffOp, FieldDiff, Plan, TransientAccess};
 
@@ -10,7 +10,6 @@ use crate::plan::{AccessImpact, AccessWindow, Action, Change, ChangeOrigin, Diff
 const MAX_CHANGES: usize = 400;
 /// Passing moments shown one by one.
 const MAX_WINDOWS: usize = 20;
-const LOCATION_COLUMN: usize = 78;
 /// Last column of a note beside its title; a longer one gets its own line.
 const NOTE_COLUMN: usize = 92;
 
@@ -18,8 +17,11 @@ const NOTE_COLUMN: usize = 92;
 pub(crate) struct PlanTextOptions<'a> {
     /// `prod (eks eu-west-1/prod)`.
     pub(crate) cluster: &'a str,
+    pub(crate) digest: &'a str,
     pub(crate) full: bool,
     pub(crate) style: TextStyle,
+    /// Columns of a terminal; nothing where lines are as long as they are.
+    pub(crate) width: Option<usize>,
 }
 
 fn action_sign(action: Action) -> (&'static str, StyleClass) {
@@ -44,11 +46,11 @@ pub(crate) fn render_plan(plan: &Plan, view: &PlanTextOptions<'_>) -> String {
     let is_mixed = plan.access.as_ref().is_some_and(|access| !access.is_empty());
     push_changes(&plan.changes, is_mixed, view, &mut out);
     if let Some(access) = &plan.access {
-        out.push_str(&access_changes::render_access_changes(access, view.full, view.style));
+        out.push_str(&access_changes::render_access_changes(access, view));
     }
     out.push_str(&render_windows(plan));
     out.push_str(&plan_totals(plan));
-    out.push_str(&format!("Digest {}\n", plan.digest()));
+    out.push_str(&format!("Digest {}\n", view.digest));
     out
 }
 
@@ -77,7 +79,7 @@ fn render_windows(plan: &Plan) -> String {
 fn push_changes(changes: &[Change], is_mixed: bool, view: &PlanTextOptions<'_>, out: &mut String) {
     let shown = if view.full { changes.len() } else { MAX_CHANGES };
     for change in changes.iter().take(shown) {
-        push_change(change, view.style, out);
+        push_change(change, view, out);
         if is_mixed && change.access == Some(AccessImpact::None) {
             out.push_str(&format!("      {}\n", view.style.paint(StyleClass::Location, "no access changes")));
         }
@@ -88,22 +90,21 @@ fn push_changes(changes: &[Change], is_mixed: bool, view: &PlanTextOptions<'_>, 
     out.push('\n');
 }
 
-fn push_change(change: &Change, style: TextStyle, out: &mut String) {
+fn push_change(change: &Change, view: &PlanTextOptions<'_>, out: &mut String) {
+    let style = view.style;
     let (sign, label) = action_sign(change.action);
     let adopted = if change.action == Action::Adopt { "  adopted: nobody owned it" } else { "" };
-    let mut title = escape_control(&format!("{:<18} {}{adopted}", change.target.kind_label(), change.target.name()));
+    let kind = padded(change.target.kind_label(), 18);
+    let mut title = format!("{kind} {}{adopted}", escape_control(&change.target.name()));
     let note = change.note.as_deref().map(escape_control).unwrap_or_default();
-    let beside = !note.is_empty() && title.chars().count() + note.chars().count() + 2 <= NOTE_COLUMN;
+    let beside = !note.is_empty()
+        && columns(&title) + columns(&note) + 2 <= view.width.map_or(NOTE_COLUMN, |width| NOTE_COLUMN.min(width));
     if beside {
         title.push_str(&format!("  {note}"));
     }
-    let place = change.place.as_ref().map(short_location).unwrap_or_default();
-    let pad = " ".repeat(LOCATION_COLUMN.saturating_sub(4 + title.chars().count()).max(2));
-    let place = if place.is_empty() {
-        place
-    } else {
-        format!("{pad}{}", style.paint(StyleClass::Location, &escape_control(&place)))
-    };
+    let place = escape_control(&change.place.as_ref().map(short_location).unwrap_or_default());
+    let gap = gap_before_place(4 + columns(&title), &place, view.width);
+    let place = if place.is_empty() { place } else { format!("{gap}{}", style.paint(StyleClass::Location, &place)) };
     out.push_str(&format!("{} {title}{place}\n", style.paint(label, sign)));
     if !note.is_empty() && !beside {
         out.push_str(&format!("      {note}\n"));
@@ -117,7 +118,8 @@ fn short_location(place: &SourceLocation) -> String {
 }
 
 fn push_fields(fields: &[FieldDiff], style: TextStyle, out: &mut String) {
-    let width = fields.iter().filter_map(|field| field.path.last()).map(|word| word.chars().count()).max().unwrap_or(0);
+    let words = fields.iter().filter_map(|field| field.path.last());
+    let width = words.map(|word| columns(&escape_control(word))).max().unwrap_or(0);
     let mut group: Option<&str> = None;
     for field in fields {
         let (first, word) = match field.path.as_slice() {
@@ -132,7 +134,7 @@ fn push_fields(fields: &[FieldDiff], style: TextStyle, out: &mut String) {
             group = first;
         }
         let indent = if first.is_some() { "        " } else { "      " };
-        out.push_str(&format!("{indent}{:<width$}  {}\n", escape_control(word), field_values(field, style)));
+        out.push_str(&format!("{indent}{}  {}\n", padded(&escape_control(word), width), field_values(field, style)));
     }
 }
 
@@ -195,7 +197,7 @@ pub(crate) fn render_drift(plan: &Plan, view: &PlanTextOptions<'_>) -> String {
             behind.len()
         ));
         for change in &behind {
-            push_change(change, view.style, &mut out);
+            push_change(change, view, &mut out);
             if let Some(writer) = &change.last_writer {
                 out.push_str(&format!(
                     "      last written by {} at {}\n",

@@ -1,16 +1,11 @@
-//! The answers of `can` and `who-can`, as text and as JSON.
-
-use std::rc::Rc;
-
-use serde_json::{Value, json};
+//! The answers of `can` and `who-can` as text.
 
 pub(crate) use super::query_renderer::QueryRenderer;
 use super::text_util::escape_control;
 use crate::access::{
-    AccessDecision, Authentication, CanResult, DenialReason, EntryRef, EscalationPath, GrantPath, Identity,
-    MappedPrincipal, NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, UnmatchableReason, WhoCanResult,
+    AccessDecision, Authentication, CanResult, DenialReason, EntryRef, EscalationPath, GrantPath, MappedPrincipal,
+    NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, UnmatchableReason, WhoCanResult,
 };
-use crate::plan::EscalationSummary;
 
 /// Why somebody is not let in.
 pub(crate) fn describe_denial(denial: &DenialReason) -> String {
@@ -36,14 +31,6 @@ pub(crate) fn describe_denial(denial: &DenialReason) -> String {
             escape_control(&entry.to_string()),
             escape_control(&fault.session)
         ),
-    }
-}
-
-fn decision_key(verdict: AccessDecision) -> &'static str {
-    match verdict {
-        AccessDecision::Allowed => "yes",
-        AccessDecision::Denied => "no",
-        AccessDecision::Ambiguous => "by-chance",
     }
 }
 
@@ -124,50 +111,6 @@ fn describe_mismatch(lack: RuleMismatch, chain: &GrantPath<'_>) -> String {
     }
 }
 
-fn mismatch_key(lack: RuleMismatch) -> &'static str {
-    match lack {
-        RuleMismatch::Namespace => "namespace",
-        RuleMismatch::Verb => "verb",
-        RuleMismatch::Name => "name",
-        RuleMismatch::Resource => "resource",
-        RuleMismatch::Group => "api-group",
-        RuleMismatch::Url => "url",
-    }
-}
-
-pub(crate) fn can_json(
-    who: &SubjectQuery,
-    request: &Request,
-    answer: &CanResult<'_>,
-    view: &QueryRenderer<'_>,
-) -> Value {
-    let misses = answer.near_misses.iter().map(|miss| match miss {
-        NearMiss::Rule { path: chain, mismatch: lack } => {
-            json!({ "lacks": mismatch_key(*lack), "by": view.grant_path_json(chain) })
-        }
-        NearMiss::MissingRole { subject, binding, role } => json!({
-            "lacks": "role",
-            "subject": SubjectQuery::from_subject(subject).to_string(),
-            "binding": binding,
-            "role": role.to_string(),
-        }),
-    });
-    let denied = match &answer.authentication {
-        Authentication::Denied(found) => Some(describe_denial(found)),
-        Authentication::Identity(_) | Authentication::Ambiguous(_) => None,
-    };
-    json!({
-        "cluster": view.cluster,
-        "subject": view.subject_json(who),
-        "request": request.to_string(),
-        "verdict": decision_key(answer.decision),
-        "identities": answer.authentication.identities().map(|one| view.identity_json(one)).collect::<Vec<_>>(),
-        "denied": denied,
-        "by": answer.granted_by.iter().map(|by| view.grant_source_json(by)).collect::<Vec<_>>(),
-        "misses": misses.collect::<Vec<_>>(),
-    })
-}
-
 /// Everybody who may, by the way that leads there.
 pub(crate) fn render_who_can(
     request: &Request,
@@ -235,31 +178,6 @@ fn indent(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-pub(crate) fn who_can_json(request: &Request, answer: &WhoCanResult<'_>, view: &QueryRenderer<'_>) -> Value {
-    let WhoCanResult { system_masters: masters, principals, subjects: holders } = answer;
-    let all = |list: &[Rc<MappedPrincipal>]| -> Vec<Value> {
-        let one = |one: &Rc<MappedPrincipal>| {
-            let identities = one.authentication.identities().map(|identity: &Identity| view.identity_json(identity));
-            json!({ "subject": view.subject_json(&one.subject), "identities": identities.collect::<Vec<_>>() })
-        };
-        list.iter().map(one).collect()
-    };
-    let holder = |SubjectGrants { subject, paths: by, entries: behind }: &SubjectGrants<'_>| {
-        json!({
-            "subject": SubjectQuery::from_subject(subject).to_string(),
-            "by": by.iter().map(|chain| view.grant_path_json(chain)).collect::<Vec<_>>(),
-            "behind": behind.iter().map(|entry| view.entry_json(entry)).collect::<Vec<_>>(),
-        })
-    };
-    json!({
-        "cluster": view.cluster,
-        "request": request.to_string(),
-        "masters": all(masters),
-        "principals": all(principals),
-        "holders": holders.iter().map(holder).collect::<Vec<_>>(),
-    })
-}
-
 /// Everybody who has a way to more power, with his ways: those who have the same stand together.
 pub(crate) fn render_escalations(all: &[(SubjectQuery, Vec<EscalationPath<'_>>)], view: &QueryRenderer<'_>) -> String {
     if all.is_empty() {
@@ -276,9 +194,4 @@ pub(crate) fn render_escalations(all: &[(SubjectQuery, Vec<EscalationPath<'_>>)]
         }
     }
     same.into_iter().map(|(heads, lines)| format!("{heads}{lines}")).collect::<Vec<_>>().join("\n")
-}
-
-pub(crate) fn escalations_json(all: &[(SubjectQuery, Vec<EscalationPath<'_>>)], view: &QueryRenderer<'_>) -> Value {
-    let one = |(who, ways): &(SubjectQuery, Vec<EscalationPath<'_>>)| json!({ "subject": view.subject_json(who), "ways": ways.iter().map(EscalationSummary::from_path).collect::<Vec<_>>() });
-    json!({ "cluster": view.cluster, "ways": all.iter().map(one).collect::<Vec<_>>() })
 }

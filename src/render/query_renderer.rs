@@ -1,12 +1,11 @@
 //! The way from an entry of aws-auth to a rule, each piece with its place in the policy.
 
-use serde_json::{Value, json};
-
 use super::style::{StyleClass, TextStyle};
-use super::text_util::escape_control;
-use crate::access::{EntryRef, GrantPath, GrantSource, Identity, MASTERS, SubjectQuery};
+use super::text_util::{columns, escape_control, gap_before_place};
+use crate::access::{GrantPath, GrantSource, Identity, MASTERS, SubjectQuery};
 use crate::names::ObjectKey;
 use crate::policy::{ManagedBy, PolicyIndex};
+use crate::report::Cluster;
 use crate::state::State;
 
 /// What an answer is shown with.
@@ -15,9 +14,9 @@ pub(crate) struct QueryRenderer<'a> {
     pub(crate) state: &'a State,
     pub(crate) policy_index: &'a PolicyIndex,
     pub(crate) style: TextStyle,
+    /// Columns of a terminal; nothing where lines are as long as they are.
+    pub(crate) width: Option<usize>,
 }
-
-const LOCATION_COLUMN: usize = 78;
 
 impl QueryRenderer<'_> {
     /// `arn:…:role/viewer (viewer)`.
@@ -30,8 +29,8 @@ impl QueryRenderer<'_> {
         format!("{}{name}", escape_control(&who.to_string()))
     }
 
-    pub(crate) fn subject_json(&self, who: &SubjectQuery) -> Value {
-        json!({ "who": who.to_string(), "name": self.policy_index.principal_name(who) })
+    pub(crate) fn cluster(&self) -> Cluster<'_> {
+        Cluster { label: self.cluster, state: self.state, policy_index: self.policy_index }
     }
 
     /// `access.toml:12`, `policy other`, `unmanaged`.
@@ -41,9 +40,9 @@ impl QueryRenderer<'_> {
 
     fn labeled_line(&self, word: &str, what: &str, origin: &str) -> String {
         let what = escape_control(what);
-        let pad = " ".repeat(LOCATION_COLUMN.saturating_sub(11 + what.chars().count()).max(2));
-        let origin = self.style.paint(StyleClass::Location, &escape_control(origin));
-        format!("  {word:<8} {what}{pad}{origin}\n")
+        let origin = escape_control(origin);
+        let gap = gap_before_place(11 + columns(&what), &origin, self.width);
+        format!("  {word:<8} {what}{gap}{}\n", self.style.paint(StyleClass::Location, &origin))
     }
 
     /// How somebody is let in.
@@ -82,46 +81,6 @@ impl QueryRenderer<'_> {
             GrantSource::Path(chain) => self.grant_path(chain),
         }
     }
-
-    pub(crate) fn identity_json(&self, identity: &Identity) -> Value {
-        json!({
-            "username": identity.username.as_ref().map(ToString::to_string),
-            "groups": identity.groups.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "entry": identity.entry().map(|entry| self.entry_json(entry)),
-        })
-    }
-
-    pub(crate) fn entry_json(&self, entry: &EntryRef) -> Value {
-        let EntryRef { section, index: _, line, principal } = entry;
-        json!({
-            "section": section.key(),
-            "line": line,
-            "principal": principal,
-            "origin": managed_by_json(&self.policy_index.entry_managed_by(self.state, entry)),
-        })
-    }
-
-    fn object_json(&self, key: &ObjectKey) -> Value {
-        json!({ "object": key, "origin": managed_by_json(&self.policy_index.managed_by(self.state, key)) })
-    }
-
-    pub(crate) fn grant_source_json(&self, by: &GrantSource<'_>) -> Value {
-        match by {
-            GrantSource::SystemMasters => json!({ "group": MASTERS }),
-            GrantSource::Path(chain) => self.grant_path_json(chain),
-        }
-    }
-
-    pub(crate) fn grant_path_json(&self, chain: &GrantPath<'_>) -> Value {
-        let GrantPath { subject, binding, role, source, rule } = chain;
-        json!({
-            "subject": SubjectQuery::from_subject(subject).to_string(),
-            "binding": self.object_json(binding),
-            "role": self.object_json(role),
-            "source": self.object_json(source),
-            "rule": rule,
-        })
-    }
 }
 
 fn managed_by_text(origin: &ManagedBy) -> String {
@@ -129,13 +88,5 @@ fn managed_by_text(origin: &ManagedBy) -> String {
         ManagedBy::Location(place) => place.to_string(),
         ManagedBy::Policy(name) => format!("policy {name}"),
         ManagedBy::Unmanaged => "unmanaged".to_owned(),
-    }
-}
-
-fn managed_by_json(origin: &ManagedBy) -> Value {
-    match origin {
-        ManagedBy::Location(place) => json!({ "place": place }),
-        ManagedBy::Policy(name) => json!({ "policy": name }),
-        ManagedBy::Unmanaged => Value::Null,
     }
 }

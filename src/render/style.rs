@@ -1,5 +1,7 @@
 //! Colours by label. Every line reads as well without them.
 
+use anstyle::{AnsiColor, Effects};
+
 /// Whether and how text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextStyle {
@@ -19,14 +21,14 @@ pub(crate) enum StyleClass {
 
 impl TextStyle {
     pub(crate) fn paint(self, label: StyleClass, text: &str) -> String {
-        let code = match (self, label) {
+        let style = match (self, label) {
             (Self::Plain, _) => return text.to_owned(),
-            (Self::Color, StyleClass::Added) => "32",
-            (Self::Color, StyleClass::Changed) => "33",
-            (Self::Color, StyleClass::Removed) => "31",
-            (Self::Color, StyleClass::Location) => "2",
-            (Self::Color, StyleClass::Heading) => "1",
+            (Self::Color, StyleClass::Added) => AnsiColor::Green.on_default(),
+            (Self::Color, StyleClass::Changed) => AnsiColor::Yellow.on_default(),
+            (Self::Color, StyleClass::Removed) => AnsiColor::Red.on_default(),
+            (Self::Color, StyleClass::Location) => Effects::DIMMED.into(),
+            (Self::Color, StyleClass::Heading) => Effects::BOLD.into(),
         };
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        format!("{style}{text}{style:#}")
     }
 }

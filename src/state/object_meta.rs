@@ -52,7 +52,7 @@ pub(crate) const FIELD_MANAGER: &str = "rolecall";
 pub(crate) const AGGREGATION_CONTROLLER: &str = "clusterrole-aggregation-controller";
 
 /// Who wrote last, from managedFields.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ObjectWriter {
     pub(crate) manager: String,
     /// RFC 3339, as the API server wrote it.

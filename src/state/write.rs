@@ -10,8 +10,7 @@ use super::validate;
 use crate::names::{ObjectKey, ObjectKind};
 
 /// The exact request.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(tag = "verb", content = "body", rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum WriteRequest {
     /// POST of a whole object.
     Create(Value),
@@ -21,18 +20,15 @@ pub(crate) enum WriteRequest {
 }
 
 /// What must hold of the object for the write to be made.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Precondition {
     Absent,
     /// The object is the one that was read, unchanged. A snapshot written by hand may lack a uid.
-    #[serde(rename_all = "kebab-case")]
     Unchanged {
         uid: Option<String>,
         resource_version: String,
     },
     /// The object is as an earlier step of this plan left it.
-    #[serde(rename_all = "kebab-case")]
     AsWrittenByStep {
         step: usize,
     },

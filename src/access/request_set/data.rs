@@ -1,24 +1,21 @@
 //! Sets of requests as data, which a machine evaluates without reading words: the same set, to the last request.
 
-use serde::{Deserialize, Serialize};
-
 use super::product::{ObjectRequestSet, RequestSet, UrlRequestSet};
 use super::request_set_except::RequestSetExcept;
 use super::resource_set::ResourceSet;
 use super::string_set::StringSet;
 
 /// A set of requests with exceptions.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RequestSetData {
-    set: ProductSetData,
+    pub(crate) set: ProductSetData,
     /// What of the set is not meant.
-    except: Vec<ProductSetData>,
+    pub(crate) except: Vec<ProductSetData>,
 }
 
 /// Requests that have all that is listed in common.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-enum ProductSetData {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ProductSetData {
     Objects {
         verbs: StringSetData,
         api_groups: StringSetData,
@@ -37,28 +34,25 @@ enum ProductSetData {
 }
 
 /// Some words, or all but some.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum StringSetData {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum StringSetData {
     Only(Vec<String>),
     AllBut(Vec<String>),
 }
 
 /// Resources with the same subresources.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct ResourceSetData {
-    names: StringSetData,
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ResourceSetData {
+    pub(crate) names: StringSetData,
     /// The empty subresource is the resource itself.
-    subresources: StringSetData,
+    pub(crate) subresources: StringSetData,
 }
 
 /// A URL, or with a `*` at its end all that begin so.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct UrlPatternData {
-    pattern: String,
-    included: bool,
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct UrlPatternData {
+    pub(crate) pattern: String,
+    pub(crate) included: bool,
 }
 
 impl RequestSetData {

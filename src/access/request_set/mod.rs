@@ -13,7 +13,7 @@ mod resource_set;
 mod string_set;
 mod url_set;
 
-pub(crate) use data::RequestSetData;
+pub(crate) use data::{ProductSetData, RequestSetData, ResourceSetData, StringSetData, UrlPatternData};
 pub(crate) use product::{ObjectRequestSet, RequestSet};
 pub(crate) use request_set_except::{RequestSetExcept, merge, subtract};
 pub(crate) use resource_set::ResourceSet;

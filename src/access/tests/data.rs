@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use super::fixture::{binding, cluster_role, state};
 use super::random::{all_requests, state_pair};
 use crate::access::{AccessView, Aggregation, Request, RequestSetData, diff_access};
+use crate::report::RequestsJson;
 use crate::state::State;
 
 fn lists(words: &Value, word: &str) -> bool {
     let among = |list: &Value| list.as_array().unwrap().iter().any(|one| one == word);
-    match (words.get("only"), words.get("all-but")) {
+    match (words.get("only"), words.get("all-except")) {
         (Some(only), None) => among(only),
         (None, Some(but)) => !among(but),
         _ => panic!("no set of words: {words}"),
@@ -23,7 +24,7 @@ fn matches(pattern: &str, url: &str) -> bool {
 
 fn in_set(set: &Value, request: &Request) -> bool {
     match request {
-        Request::Object(asked) => set.get("objects").is_some_and(|set| {
+        Request::Object(asked) => set.get("resource").is_some_and(|set| {
             let resource =
                 |one: &Value| lists(&one["names"], &asked.resource) && lists(&one["subresources"], &asked.subresource);
             lists(&set["verbs"], &asked.verb)
@@ -32,8 +33,8 @@ fn in_set(set: &Value, request: &Request) -> bool {
                 && lists(&set["namespaces"], &asked.namespace)
                 && set["resources"].as_array().unwrap().iter().any(resource)
         }),
-        Request::Url { verb, path } => set.get("urls").is_some_and(|set| {
-            let mut patterns = set["patterns"].as_array().unwrap().iter();
+        Request::Url { verb, path } => set.get("non-resource").is_some_and(|set| {
+            let mut patterns = set["urls"].as_array().unwrap().iter();
             let last = patterns.rfind(|one| matches(one["pattern"].as_str().unwrap(), path));
             lists(&set["verbs"], verb) && last.is_some_and(|one| one["included"] == true)
         }),
@@ -55,12 +56,13 @@ proptest! {
         for row in diff_access(&before, &after) {
             for part in row.permissions.gained.iter().chain(&row.permissions.lost) {
                 let requests = RequestSetData::from_request_set(&part.requests);
-                let data = serde_json::to_value(&requests).unwrap();
+                let data = serde_json::to_value(RequestsJson::from(&requests)).unwrap();
                 for question in &questions {
                     let expected = part.requests.contains(question);
                     prop_assert_eq!(contains(&data, question), expected, "{}: {} in {}", part.requests, question, data);
                 }
-                prop_assert_eq!(serde_json::from_value::<RequestSetData>(data).unwrap(), requests);
+                let read = serde_json::from_value::<RequestsJson>(data).unwrap();
+                prop_assert_eq!(RequestSetData::from(read), requests);
             }
         }
     }
@@ -74,7 +76,11 @@ fn exceptions_of_words_and_of_sets_are_data() {
             (AccessView::new(before, Aggregation::Reconciled), AccessView::new(after, Aggregation::Reconciled));
         let rows = diff_access(&before, &after);
         let parts = rows.iter().flat_map(|row| &row.permissions.gained);
-        parts.map(|part| serde_json::to_value(RequestSetData::from_request_set(&part.requests)).unwrap()).collect()
+        parts
+            .map(|part| {
+                serde_json::to_value(RequestsJson::from(&RequestSetData::from_request_set(&part.requests))).unwrap()
+            })
+            .collect()
     };
     let pods = reader("[{verbs: [get], apiGroups: [''], resources: [pods]}]");
     let all =
@@ -83,25 +89,25 @@ fn exceptions_of_words_and_of_sets_are_data() {
         gained(&pods, &all),
         [
             json!({
-                "set": { "objects": {
+                "set": { "resource": {
                     "verbs": { "only": ["get"] },
-                    "api-groups": { "all-but": [] },
-                    "resources": [{ "names": { "all-but": [] }, "subresources": { "all-but": [] } }],
-                    "resource-names": { "all-but": [] },
-                    "namespaces": { "all-but": [] },
+                    "api-groups": { "all-except": [] },
+                    "resources": [{ "names": { "all-except": [] }, "subresources": { "all-except": [] } }],
+                    "resource-names": { "all-except": [] },
+                    "namespaces": { "all-except": [] },
                 } },
-                "except": [{ "objects": {
+                "except": [{ "resource": {
                     "verbs": { "only": ["get"] },
                     "api-groups": { "only": [""] },
                     "resources": [{ "names": { "only": ["pods"] }, "subresources": { "only": [""] } }],
-                    "resource-names": { "all-but": [] },
-                    "namespaces": { "all-but": [] },
+                    "resource-names": { "all-except": [] },
+                    "namespaces": { "all-except": [] },
                 } }],
             }),
             json!({
-                "set": { "urls": {
+                "set": { "non-resource": {
                     "verbs": { "only": ["get"] },
-                    "patterns": [{ "pattern": "/api/*", "included": true }],
+                    "urls": [{ "pattern": "/api/*", "included": true }],
                 } },
                 "except": [],
             }),

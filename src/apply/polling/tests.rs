@@ -140,7 +140,7 @@ fn apply_both(
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("cluster.yaml");
     std::fs::write(&file, CLUSTER).unwrap();
-    let cluster = SnapshotCluster::open(&[file]).unwrap();
+    let cluster = SnapshotCluster::open(&[file], None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let watch = ApplyHooks { schedule: patience, aws_auth_baseline: None, probe_delays: &[], lock: None };
     let first = make_plan(&policy(one), &runtime.block_on(cluster.observe()).unwrap());

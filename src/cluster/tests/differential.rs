@@ -13,6 +13,7 @@ use super::write_cases::{
 use crate::cluster::api_client::ApiClient;
 use crate::cluster::kubeconfig::{ContextSelector, KubeconfigSource, load_context};
 use crate::cluster::live::{LiveCluster, object_path};
+use crate::cluster::settings::ConnectionSettings;
 use crate::cluster::snapshot::SnapshotCluster;
 use crate::cluster::{ClusterError, ReadCluster, WriteCluster, WriteOutcome};
 use crate::names::ObjectKey;
@@ -58,7 +59,7 @@ impl DifferentialFixture {
         let runtime = Runtime::new().unwrap();
         let live = runtime.block_on(async {
             let (config, _) = load_context(&ContextSelector::Current, &lookup).await.unwrap();
-            LiveCluster::new(ApiClient::new(config).await.unwrap())
+            LiveCluster::new(ApiClient::new(config, ConnectionSettings::default()).await.unwrap())
         });
         Self { _guard: turn, cluster: &TEST_CLUSTER, runtime, live, folder: tempfile::TempDir::new().unwrap() }
     }
@@ -129,7 +130,7 @@ impl DifferentialFixture {
         items.extend(self.get(key));
         let file = self.folder.path().join("snapshot.json");
         write_file(&file, &json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string());
-        SnapshotCluster::open(&[file]).unwrap()
+        SnapshotCluster::open(&[file], None).unwrap()
     }
 
     /// Both ends of the write, and both objects after.

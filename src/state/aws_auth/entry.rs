@@ -3,13 +3,10 @@
 use std::fmt;
 
 /// One of the three data keys that the authenticator reads; it ignores `maproles`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Section {
-    #[serde(rename = "mapRoles")]
     Roles,
-    #[serde(rename = "mapUsers")]
     Users,
-    #[serde(rename = "mapAccounts")]
     Accounts,
 }
 

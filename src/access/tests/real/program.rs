@@ -85,7 +85,7 @@ impl CliProgram {
         let answer = &answer["clusters"][0];
         let yes = answer["verdict"] == "yes";
         if exit == (if yes { Exit::Success } else { Exit::Failed }) {
-            Ok((yes, answer["denied"].is_null()))
+            Ok((yes, answer["not-authenticated"].is_null()))
         } else {
             Err(format!("{args:?} ends with {exit:?}: {out}"))
         }

@@ -1,0 +1,200 @@
+//! From the words of the command line to a command: with the environment as defaults, and with tips that fit.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use clap::builder::{Resettable, StyledStr};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ColorChoice, CommandFactory as _, FromArgMatches as _, ValueEnum as _};
+
+use super::args::CommandLine;
+use super::env::Env;
+use crate::diagnostic::closest_match;
+
+/// Columns of the help where the width of the terminal is not known, and at most.
+const HELP_WIDTH: usize = 100;
+
+/// Commands of other tools, or other words, and the command that does the same here.
+const EQUIVALENT_COMMANDS: [(&str, &str); 30] = [
+    ("auth", "can"),
+    ("can-i", "can"),
+    ("check", "validate"),
+    ("compare", "plan"),
+    ("completion", "completions"),
+    ("deploy", "apply"),
+    ("diff", "plan"),
+    ("dry-run", "plan"),
+    ("dump", "snapshot"),
+    ("export", "snapshot"),
+    ("get", "access"),
+    ("lint", "validate"),
+    ("list", "access"),
+    ("login", "whoami"),
+    ("ls", "access"),
+    ("preview", "plan"),
+    ("rbac", "permissions"),
+    ("requirements", "permissions"),
+    ("revert", "restore"),
+    ("rights", "permissions"),
+    ("rollback", "restore"),
+    ("show", "access"),
+    ("status", "drift"),
+    ("sync", "apply"),
+    ("test", "validate"),
+    ("undo", "restore"),
+    ("up", "apply"),
+    ("verify", "validate"),
+    ("who", "who-can"),
+    ("whocan", "who-can"),
+];
+
+/// Parses the command line.
+///
+/// # Errors
+/// Help and version are results that clap hands out as errors, beside wrong usage.
+pub(super) fn parse(args: &[OsString], world: &Env) -> Result<CommandLine, clap::Error> {
+    let width = world.out_width().map_or(HELP_WIDTH, |width| width.min(HELP_WIDTH));
+    let mut command = with_environment(CommandLine::command(), &world.vars).term_width(width);
+    let parsed = command.try_get_matches_from_mut(args);
+    let typed = parsed.and_then(|mut matches| CommandLine::from_arg_matches_mut(&mut matches));
+    typed.map_err(|error| with_fitting_tips(error, args, &command, &world.vars))
+}
+
+/// What `--color` says in a command line that may not be valid, for the message about it.
+pub(super) fn color_in(args: &[OsString]) -> Option<ColorChoice> {
+    let words: Vec<&str> = args.iter().filter_map(|word| word.to_str()).collect();
+    let at = words.iter().position(|word| *word == "--color" || word.starts_with("--color="))?;
+    let value = words.get(at)?.strip_prefix("--color=").or_else(|| words.get(at + 1).copied())?;
+    ColorChoice::from_str(value, false).ok()
+}
+
+/// Environment variables as the defaults of their arguments.
+///
+/// clap would read them from the process, and here they come with the [`Env`]. As defaults they also lose against
+/// every flag that conflicts with theirs: `--snapshot FILE` is no error where ROLECALL_CONTEXT is set.
+fn with_environment(command: clap::Command, env: &BTreeMap<String, String>) -> clap::Command {
+    let command = command.mut_args(|arg| with_variable(arg, env));
+    command.mut_subcommands(|subcommand| with_environment(subcommand, env))
+}
+
+fn with_variable(arg: Arg, env: &BTreeMap<String, String>) -> Arg {
+    let Some(name) = variable_of(&arg) else {
+        return arg;
+    };
+    let noted = |help: Option<&StyledStr>| help.map(|help| format!("{help} [env: {name}]"));
+    let (short, long) = (noted(arg.get_help()), noted(arg.get_long_help()));
+    let has_default = !arg.get_default_values().is_empty();
+    let mut arg = arg.env(Resettable::Reset);
+    if let Some(short) = short {
+        arg = arg.help(short);
+    }
+    if let Some(long) = long {
+        arg = arg.long_help(long);
+    }
+    match env.get(&name).filter(|value| !value.is_empty()) {
+        Some(value) => arg.default_value(value.clone()).hide_default_value(!has_default),
+        None => arg,
+    }
+}
+
+fn variable_of(arg: &Arg) -> Option<String> {
+    arg.get_env().and_then(|name| name.to_str()).map(str::to_owned)
+}
+
+/// The same error with tips that lead to the right command, flag or variable, and without those that do not.
+fn with_fitting_tips(
+    mut error: clap::Error,
+    args: &[OsString],
+    command: &clap::Command,
+    env: &BTreeMap<String, String>,
+) -> clap::Error {
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            error.remove(ContextKind::SuggestedSubcommand);
+            error.remove(ContextKind::Suggested);
+            let typed = as_text(&error, ContextKind::InvalidSubcommand);
+            match EQUIVALENT_COMMANDS.iter().find(|(word, _)| *word == typed) {
+                Some((_, equivalent)) => add_tip(&mut error, format!("run 'rolecall {equivalent}' for that")),
+                None => {
+                    let names = command.get_subcommands().map(clap::Command::get_name);
+                    if let Some(near) = closest_match(&typed, names) {
+                        let near = ContextValue::Strings(vec![near.to_owned()]);
+                        error.insert(ContextKind::SuggestedSubcommand, near);
+                    }
+                }
+            }
+        }
+        ErrorKind::UnknownArgument => {
+            // No value of rolecall begins with a dash, so "use '-- --flag'" is no way out.
+            if let Some(ContextValue::StyledStrs(tips)) = error.remove(ContextKind::Suggested) {
+                let tips: Vec<StyledStr> = tips.into_iter().filter(|tip| !tip.to_string().contains("-- ")).collect();
+                if !tips.is_empty() {
+                    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+                }
+            }
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let value = as_text(&error, ContextKind::InvalidValue);
+            let argument = as_text(&error, ContextKind::InvalidArg);
+            let was_typed = args.iter().any(|word| word.to_str().is_some_and(|word| word.ends_with(&value)));
+            if let Some(name) = variables().into_iter().find(|name| !was_typed && env.get(name) == Some(&value)) {
+                add_tip(&mut error, format!("the environment variable {name} sets it"));
+            } else if argument.starts_with("--output ") && value.contains(['.', '/']) {
+                add_tip(&mut error, "to write to a file, use '--out FILE'".to_owned());
+            }
+        }
+        _ => {}
+    }
+    error
+}
+
+/// The environment variables that arguments read.
+fn variables() -> Vec<String> {
+    fn add(command: &clap::Command, names: &mut Vec<String>) {
+        names.extend(command.get_arguments().filter_map(variable_of));
+        for subcommand in command.get_subcommands() {
+            add(subcommand, names);
+        }
+    }
+    let mut names = Vec::new();
+    add(&CommandLine::command(), &mut names);
+    names
+}
+
+fn as_text(error: &clap::Error, kind: ContextKind) -> String {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    }
+}
+
+fn add_tip(error: &mut clap::Error, tip: String) {
+    let mut tips = match error.remove(ContextKind::Suggested) {
+        Some(ContextValue::StyledStrs(tips)) => tips,
+        _ => Vec::new(),
+    };
+    tips.push(StyledStr::from(tip));
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equivalent_commands_exist_and_are_sorted() {
+        let command = CommandLine::command();
+        let is_command = |name: &str| command.get_subcommands().any(|known| known.get_name() == name);
+        for (word, equivalent) in EQUIVALENT_COMMANDS {
+            assert!(is_command(equivalent) && !is_command(word), "{word} {equivalent}");
+        }
+        assert!(EQUIVALENT_COMMANDS.is_sorted());
+    }
+
+    #[test]
+    fn command_line_definition_is_valid() {
+        CommandLine::command().debug_assert();
+        let env = BTreeMap::from([("ROLECALL_CONTEXT".to_owned(), "prod".to_owned())]);
+        with_environment(CommandLine::command(), &env).debug_assert();
+    }
+}

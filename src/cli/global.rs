@@ -1,0 +1,51 @@
+//! The options that every command takes: colours, how much is said on stderr, and how long to wait.
+
+use std::time::Duration;
+
+use clap::{Args, ColorChoice};
+use jiff::SignedDuration;
+
+/// Options of the program, which can be written before and after the command.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalOptions {
+    /// When to use colors. `auto` uses them on a terminal and respects NO_COLOR, CLICOLOR, CLICOLOR_FORCE and FORCE_COLOR
+    #[arg(long, global = true, value_name = "WHEN", default_value_t, env = "ROLECALL_COLOR")]
+    pub(crate) color: ColorChoice,
+    /// Print each API request and credential plugin with its duration on stderr
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Print only errors on stderr: no progress, notes or warnings
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Longest time to connect, for each API request and for a credential plugin, such as 10s or 2m [default: 30s to
+    /// connect, 1m for a request or a plugin, 5m for a plugin that can ask you something]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_timeout, env = "ROLECALL_TIMEOUT")]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// A duration as people write it, such as `10s` or `1m 30s`.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration =
+        text.parse().map_err(|_| "expected a number with a unit, such as 30s or 2m".to_owned())?;
+    let duration = Duration::try_from(duration).map_err(|_| "a timeout cannot be negative".to_owned())?;
+    if duration.is_zero() {
+        return Err("a timeout must be longer than zero".to_owned());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeout_needs_a_unit_and_must_be_positive() {
+        assert_eq!(parse_timeout("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_timeout("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_timeout("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["10", "", "soon", "0s", "-5s", "1 year"] {
+            assert!(parse_timeout(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

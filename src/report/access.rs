@@ -1,0 +1,100 @@
+//! What subjects are allowed to do, and how a plan changes it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::{ObjectJson, SubjectJson};
+use super::requests::RequestsJson;
+use crate::plan::{AccessChange, AllowedRequests, EscalationSummary, GrantedBy};
+
+/// How the plan changes what some subjects are allowed to do. Subjects with the same change are listed together.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct AccessChangeJson {
+    /// The subjects whose access changes.
+    #[schemars(length(min = 1))]
+    pub(super) subjects: Vec<SubjectJson>,
+    /// What they are allowed to do after the plan and not before.
+    pub(super) gains: Vec<PermissionJson>,
+    /// What they are allowed to do before the plan and not after.
+    pub(super) loses: Vec<PermissionJson>,
+    /// Privilege escalation paths that the plan opens for them.
+    pub(super) escalations: Vec<EscalationJson>,
+}
+
+impl From<&AccessChange> for AccessChangeJson {
+    fn from(change: &AccessChange) -> Self {
+        let AccessChange { subjects, diff: access } = change;
+        Self {
+            subjects: subjects.iter().map(SubjectJson::from).collect(),
+            gains: access.gains.iter().map(PermissionJson::from).collect(),
+            loses: access.loses.iter().map(PermissionJson::from).collect(),
+            escalations: access.ways.iter().map(EscalationJson::from).collect(),
+        }
+    }
+}
+
+/// A set of requests that is allowed, and what grants it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PermissionJson {
+    /// The requests as text, such as `get, list on every resource, everywhere`.
+    pub(super) permission: String,
+    /// The same requests as data.
+    pub(super) requests: RequestsJson,
+    /// What grants it, or granted it.
+    pub(super) granted_by: Vec<GrantSourceJson>,
+}
+
+impl From<&AllowedRequests> for PermissionJson {
+    fn from(allowed: &AllowedRequests) -> Self {
+        let AllowedRequests { what, requests, by } = allowed;
+        Self {
+            permission: what.clone(),
+            requests: requests.into(),
+            granted_by: by.iter().map(GrantSourceJson::from).collect(),
+        }
+    }
+}
+
+/// A group that RBAC does not restrict, or a binding and its role.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum GrantSourceJson {
+    Group {
+        /// `system:masters`: the API server allows everything without asking RBAC.
+        group: String,
+    },
+    Binding {
+        /// The RoleBinding or ClusterRoleBinding.
+        binding: ObjectJson,
+        /// The Role or ClusterRole that it binds.
+        role: ObjectJson,
+    },
+}
+
+impl From<&GrantedBy> for GrantSourceJson {
+    fn from(giver: &GrantedBy) -> Self {
+        match giver {
+            GrantedBy::Group { group } => Self::Group { group: group.clone() },
+            GrantedBy::Binding { binding, role } => Self::Binding { binding: binding.into(), role: role.into() },
+        }
+    }
+}
+
+/// A privilege escalation path.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct EscalationJson {
+    /// The name of the kind of path, such as `nodes-proxy`. It is the same in every version of rolecall.
+    pub(super) name: String,
+    /// What grants the path and what it leads to, as text.
+    pub(super) path: String,
+}
+
+impl From<&EscalationSummary> for EscalationJson {
+    fn from(opened: &EscalationSummary) -> Self {
+        let EscalationSummary { name, path } = opened;
+        Self { name: name.clone(), path: path.clone() }
+    }
+}

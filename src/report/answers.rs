@@ -1,0 +1,485 @@
+//! The answers of `can`, `who-can` and `access`.
+
+use std::rc::Rc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::FormatVersion;
+use super::access::{EscalationJson, PermissionJson};
+use super::common::{LocationJson, ObjectJson, RuleJson, SectionJson, SubjectJson};
+use super::diagnostic::DiagnosticJson;
+use crate::access::{
+    AccessDecision, Authentication, CanResult, EntryRef, EscalationPath, GrantPath, GrantSource, Identity, MASTERS,
+    MappedPrincipal, NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, WhoCanResult,
+};
+use crate::names::ObjectKey;
+use crate::plan::EscalationSummary;
+use crate::policy::{ManagedBy, PolicyIndex};
+use crate::state::State;
+
+/// What `rolecall can`, `rolecall who-can` and `rolecall access` print with `--format json`: the answer for each
+/// cluster.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct AnswersDocument {
+    /// The version of the document format. It is raised when a script that reads the old format would be misled. Keys
+    /// can be added without a new version: ignore the keys that you do not know.
+    format_version: FormatVersion,
+    /// One answer for each cluster that was asked.
+    clusters: Vec<AnswerJson>,
+}
+
+impl AnswersDocument {
+    pub(crate) fn new(clusters: Vec<AnswerJson>) -> Self {
+        Self { format_version: FormatVersion, clusters }
+    }
+}
+
+/// The answer for one cluster.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum AnswerJson {
+    Can(CanAnswerJson),
+    WhoCan(WhoCanAnswerJson),
+    Escalations(EscalationsAnswerJson),
+    Access(AccessAnswerJson),
+}
+
+/// The cluster that an answer is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Cluster<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) state: &'a State,
+    pub(crate) policy_index: &'a PolicyIndex,
+}
+
+/// The answer of `rolecall can`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct CanAnswerJson {
+    /// The cluster as the terminal shows it, such as `prod (eks eu-west-1/prod)`.
+    cluster: String,
+    /// The subject: an ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    subject: String,
+    /// The name of the principal in the policy, or null if the policy does not name it.
+    principal_name: Option<String>,
+    /// The request, such as `get secrets in team-a`.
+    request: String,
+    /// Whether the request is allowed. `ambiguous`: several entries of aws-auth match the subject, the authenticator
+    /// picks one of them at each login, and only some of them allow the request.
+    verdict: VerdictJson,
+    /// The identities that the API server can see for this subject. There are several if several entries match.
+    identities: Vec<IdentityJson>,
+    /// Why the authenticator does not authenticate the subject, or null if it does.
+    not_authenticated: Option<String>,
+    /// What allows the request.
+    granted_by: Vec<GrantPathJson>,
+    /// If the request is not allowed: what is closest to allowing it, the closest first.
+    near_misses: Vec<NearMissJson>,
+    /// The warnings about the answer, such as unknown words in the question.
+    warnings: Vec<DiagnosticJson>,
+}
+
+impl CanAnswerJson {
+    pub(crate) fn new(
+        who: &SubjectQuery,
+        request: &Request,
+        answer: &CanResult<'_>,
+        not_authenticated: Option<String>,
+        cluster: Cluster<'_>,
+        warnings: Vec<DiagnosticJson>,
+    ) -> Self {
+        let CanResult { authentication, decision, granted_by, near_misses } = answer;
+        let SubjectJson { subject, principal_name } = cluster.subject(who);
+        Self {
+            cluster: cluster.label.to_owned(),
+            subject,
+            principal_name,
+            request: request.to_string(),
+            verdict: (*decision).into(),
+            identities: cluster.identities(authentication),
+            not_authenticated,
+            granted_by: granted_by.iter().map(|by| cluster.granted_by(by)).collect(),
+            near_misses: near_misses.iter().map(|miss| cluster.near_miss(miss)).collect(),
+            warnings,
+        }
+    }
+}
+
+/// Whether a request is allowed.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+enum VerdictJson {
+    Yes,
+    No,
+    Ambiguous,
+}
+
+impl From<AccessDecision> for VerdictJson {
+    fn from(verdict: AccessDecision) -> Self {
+        match verdict {
+            AccessDecision::Allowed => Self::Yes,
+            AccessDecision::Denied => Self::No,
+            AccessDecision::Ambiguous => Self::Ambiguous,
+        }
+    }
+}
+
+/// An identity as the API server sees it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct IdentityJson {
+    /// The user name, with `{{…}}` where it is different in each session. Null if the subject is a group.
+    username: Option<String>,
+    /// The groups, with those that the API server adds, such as system:authenticated.
+    groups: Vec<String>,
+    /// The entry of aws-auth that gives the identity, or null if there is none.
+    entry: Option<EntryJson>,
+}
+
+/// An entry of aws-auth.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct EntryJson {
+    /// The key of the section in the ConfigMap.
+    section: SectionJson,
+    /// The line in the text of the section, counted from 1. Null if it is not policy_index.
+    #[schemars(range(min = 1))]
+    line: Option<usize>,
+    /// The ARN as aws-auth has it, or the account ID.
+    principal: String,
+    /// The policy that manages the entry, or null if no policy does.
+    managed_by: Option<ManagedByJson>,
+}
+
+/// The policy that manages an object or an entry.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum ManagedByJson {
+    /// This policy, and where it asks for it.
+    Location(LocationJson),
+    /// The name of another policy, or of this policy if it no longer asks for it.
+    Policy(String),
+}
+
+impl ManagedByJson {
+    fn new(origin: &ManagedBy) -> Option<Self> {
+        match origin {
+            ManagedBy::Location(place) => Some(Self::Location(place.into())),
+            ManagedBy::Policy(name) => Some(Self::Policy(name.clone())),
+            ManagedBy::Unmanaged => None,
+        }
+    }
+}
+
+/// What allows a request: a group that RBAC does not restrict, or a binding.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+enum GrantPathJson {
+    Group {
+        /// `system:masters`: the API server allows everything without asking RBAC.
+        group: &'static str,
+    },
+    Rule(Box<RuleGrantJson>),
+}
+
+/// A rule, and how a subject comes to have it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct RuleGrantJson {
+    /// The subject that the binding names: `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    subject: String,
+    /// The RoleBinding or ClusterRoleBinding.
+    binding: ManagedObjectJson,
+    /// The Role or ClusterRole that it binds.
+    role: ManagedObjectJson,
+    /// The role that has the rule. It differs from `role` if that is an aggregated ClusterRole.
+    source_role: ManagedObjectJson,
+    /// The rule.
+    rule: RuleJson,
+}
+
+/// An object, and the policy that manages it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct ManagedObjectJson {
+    /// The object.
+    object: ObjectJson,
+    /// The policy that manages it, or null if no policy does.
+    managed_by: Option<ManagedByJson>,
+}
+
+/// What is close to allowing a request: a rule that differs in one part, or a binding to a role that does not exist.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+enum NearMissJson {
+    Rule {
+        /// The part of the request that the rule does not cover.
+        missing: MissingPartJson,
+        /// The rule.
+        grant: Box<RuleGrantJson>,
+    },
+    Role {
+        /// The role does not exist.
+        missing: MissingRoleJson,
+        /// The subject that the binding names: `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+        subject: String,
+        /// The RoleBinding or ClusterRoleBinding.
+        binding: ObjectJson,
+        /// The kind and the name of the role.
+        role: String,
+    },
+}
+
+/// The part of a request that a rule does not cover.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+enum MissingPartJson {
+    Namespace,
+    Verb,
+    ResourceName,
+    Resource,
+    ApiGroup,
+    Url,
+}
+
+impl From<RuleMismatch> for MissingPartJson {
+    fn from(lack: RuleMismatch) -> Self {
+        match lack {
+            RuleMismatch::Namespace => Self::Namespace,
+            RuleMismatch::Verb => Self::Verb,
+            RuleMismatch::Name => Self::ResourceName,
+            RuleMismatch::Resource => Self::Resource,
+            RuleMismatch::Group => Self::ApiGroup,
+            RuleMismatch::Url => Self::Url,
+        }
+    }
+}
+
+/// The word for a role that does not exist.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+enum MissingRoleJson {
+    Role,
+}
+
+/// The answer of `rolecall who-can VERB RESOURCE`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct WhoCanAnswerJson {
+    /// The cluster as the terminal shows it, such as `prod (eks eu-west-1/prod)`.
+    cluster: String,
+    /// The request, such as `get secrets in team-a`.
+    request: String,
+    /// The principals of aws-auth that are in system:masters.
+    masters: Vec<PrincipalJson>,
+    /// The other principals of aws-auth that are allowed to do it.
+    principals: Vec<PrincipalJson>,
+    /// The subjects to which bindings grant it, each once.
+    subjects: Vec<GrantedSubjectJson>,
+    /// The warnings about the answer, such as unknown words in the question.
+    warnings: Vec<DiagnosticJson>,
+}
+
+impl WhoCanAnswerJson {
+    pub(crate) fn new(
+        request: &Request,
+        answer: &WhoCanResult<'_>,
+        cluster: Cluster<'_>,
+        warnings: Vec<DiagnosticJson>,
+    ) -> Self {
+        let WhoCanResult { system_masters, principals, subjects } = answer;
+        let all = |list: &[Rc<MappedPrincipal>]| list.iter().map(|one| cluster.principal(one)).collect();
+        let granted = |SubjectGrants { subject, paths, entries }: &SubjectGrants<'_>| GrantedSubjectJson {
+            subject: SubjectQuery::from_subject(subject).to_string(),
+            granted_by: paths.iter().map(|chain| cluster.rule_grant(chain)).collect(),
+            entries: entries.iter().map(|entry| cluster.entry(entry)).collect(),
+        };
+        Self {
+            cluster: cluster.label.to_owned(),
+            request: request.to_string(),
+            masters: all(system_masters),
+            principals: all(principals),
+            subjects: subjects.iter().map(granted).collect(),
+            warnings,
+        }
+    }
+}
+
+/// A principal of aws-auth.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct PrincipalJson {
+    /// The ARN, or `account:ID`.
+    subject: String,
+    /// The name of the principal in the policy, or null if the policy does not name it.
+    principal_name: Option<String>,
+    /// The identities that the API server can see for it.
+    identities: Vec<IdentityJson>,
+}
+
+/// A subject that bindings name.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct GrantedSubjectJson {
+    /// The subject: `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    subject: String,
+    /// The rules that allow it, with their bindings.
+    granted_by: Vec<RuleGrantJson>,
+    /// The entries of aws-auth that give this user name or group.
+    entries: Vec<EntryJson>,
+}
+
+/// The answer of `rolecall who-can escalate`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct EscalationsAnswerJson {
+    /// The cluster as the terminal shows it, such as `prod (eks eu-west-1/prod)`.
+    cluster: String,
+    /// The subjects that have a privilege escalation path.
+    escalations: Vec<SubjectEscalationsJson>,
+    /// The warnings about the answer.
+    warnings: Vec<DiagnosticJson>,
+}
+
+impl EscalationsAnswerJson {
+    pub(crate) fn new(
+        all: &[(SubjectQuery, Vec<EscalationPath<'_>>)],
+        cluster: Cluster<'_>,
+        warnings: Vec<DiagnosticJson>,
+    ) -> Self {
+        let one = |(who, ways): &(SubjectQuery, Vec<EscalationPath<'_>>)| {
+            let SubjectJson { subject, principal_name } = cluster.subject(who);
+            let paths = ways.iter().map(|way| EscalationJson::from(&EscalationSummary::from_path(way))).collect();
+            SubjectEscalationsJson { subject, principal_name, paths }
+        };
+        Self { cluster: cluster.label.to_owned(), escalations: all.iter().map(one).collect(), warnings }
+    }
+}
+
+/// The privilege escalation paths of a subject.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct SubjectEscalationsJson {
+    /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    subject: String,
+    /// The name of the principal in the policy, or null if the policy does not name it.
+    principal_name: Option<String>,
+    /// The paths.
+    paths: Vec<EscalationJson>,
+}
+
+/// The answer of `rolecall access`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct AccessAnswerJson {
+    /// The cluster as the terminal shows it, such as `prod (eks eu-west-1/prod)`.
+    cluster: String,
+    /// What the subjects are allowed to do. Subjects with the same access are listed together.
+    access: Vec<AccessRowJson>,
+    /// The number of subjects of Kubernetes itself that are left out. `--full` lists them.
+    hidden_subjects: usize,
+    /// The warnings about the answer.
+    warnings: Vec<DiagnosticJson>,
+}
+
+impl AccessAnswerJson {
+    pub(crate) fn new(
+        label: &str,
+        access: Vec<AccessRowJson>,
+        hidden_subjects: usize,
+        warnings: Vec<DiagnosticJson>,
+    ) -> Self {
+        Self { cluster: label.to_owned(), access, hidden_subjects, warnings }
+    }
+}
+
+/// What some subjects are allowed to do.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct AccessRowJson {
+    /// The subjects.
+    #[schemars(length(min = 1))]
+    pub(crate) subjects: Vec<SubjectJson>,
+    /// Everything that they are allowed to do.
+    pub(crate) permissions: Vec<PermissionJson>,
+    /// Their privilege escalation paths.
+    pub(crate) escalations: Vec<EscalationJson>,
+}
+
+impl Cluster<'_> {
+    fn subject(&self, who: &SubjectQuery) -> SubjectJson {
+        let principal_name = self.policy_index.principal_name(who).map(str::to_owned);
+        SubjectJson { subject: who.to_string(), principal_name }
+    }
+
+    fn principal(&self, principal: &MappedPrincipal) -> PrincipalJson {
+        let SubjectJson { subject, principal_name } = self.subject(&principal.subject);
+        PrincipalJson { subject, principal_name, identities: self.identities(&principal.authentication) }
+    }
+
+    fn identities(&self, admission: &Authentication) -> Vec<IdentityJson> {
+        admission.identities().map(|identity| self.identity(identity)).collect()
+    }
+
+    fn identity(&self, identity: &Identity) -> IdentityJson {
+        IdentityJson {
+            username: identity.username.as_ref().map(ToString::to_string),
+            groups: identity.groups.iter().map(ToString::to_string).collect(),
+            entry: identity.entry().map(|entry| self.entry(entry)),
+        }
+    }
+
+    fn entry(&self, entry: &EntryRef) -> EntryJson {
+        let EntryRef { section, index: _, line, principal } = entry;
+        EntryJson {
+            section: (*section).into(),
+            line: *line,
+            principal: principal.clone(),
+            managed_by: ManagedByJson::new(&self.policy_index.entry_managed_by(self.state, entry)),
+        }
+    }
+
+    fn object(&self, key: &ObjectKey) -> ManagedObjectJson {
+        ManagedObjectJson {
+            object: key.into(),
+            managed_by: ManagedByJson::new(&self.policy_index.managed_by(self.state, key)),
+        }
+    }
+
+    fn granted_by(&self, by: &GrantSource<'_>) -> GrantPathJson {
+        match by {
+            GrantSource::SystemMasters => GrantPathJson::Group { group: MASTERS },
+            GrantSource::Path(chain) => GrantPathJson::Rule(Box::new(self.rule_grant(chain))),
+        }
+    }
+
+    fn rule_grant(&self, chain: &GrantPath<'_>) -> RuleGrantJson {
+        let GrantPath { subject, binding, role, source, rule } = chain;
+        RuleGrantJson {
+            subject: SubjectQuery::from_subject(subject).to_string(),
+            binding: self.object(binding),
+            role: self.object(role),
+            source_role: self.object(source),
+            rule: (*rule).into(),
+        }
+    }
+
+    fn near_miss(&self, miss: &NearMiss<'_>) -> NearMissJson {
+        match miss {
+            NearMiss::Rule { path: chain, mismatch: lack } => {
+                NearMissJson::Rule { missing: (*lack).into(), grant: Box::new(self.rule_grant(chain)) }
+            }
+            NearMiss::MissingRole { subject, binding, role } => NearMissJson::Role {
+                missing: MissingRoleJson::Role,
+                subject: SubjectQuery::from_subject(subject).to_string(),
+                binding: (*binding).into(),
+                role: role.to_string(),
+            },
+        }
+    }
+}

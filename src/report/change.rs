@@ -1,0 +1,198 @@
+//! The changes of a plan, as a reviewer reads them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::{LocationJson, ObjectJson, SectionJson};
+use crate::plan::{AccessImpact, Action, Change, ChangeOrigin, ChangeTarget, DiffOp, FieldDiff, ValueDiff};
+use crate::state::object_meta::ObjectWriter;
+
+/// One change to an object or to an entry of aws-auth.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct ChangeJson {
+    /// What happens. `adopt`: it exists and no policy owns it; from now on this policy does. `replace`: its roleRef
+    /// changes, which Kubernetes allows only by deleting and creating the binding.
+    pub(super) action: ActionJson,
+    /// What changes.
+    pub(super) target: TargetJson,
+    /// The fields that differ.
+    pub(super) fields: Vec<FieldJson>,
+    /// Where the policy asks for it. Null for a deletion, unless something expired.
+    pub(super) location: Option<LocationJson>,
+    /// The reason, where it is not obvious.
+    pub(super) note: Option<String>,
+    /// Whether the cluster differs because someone changed it. `none`: the cluster is as rolecall wrote it and the policy
+    /// has changed. `changed-in-cluster`: it was changed after rolecall wrote it. `deleted-in-cluster`: it was deleted
+    /// after rolecall wrote it.
+    pub(super) drift: DriftJson,
+    /// Who wrote the object last, or null if it does not exist or this is not recorded.
+    pub(super) last_writer: Option<LastWriterJson>,
+    /// Whether it has an effect on what anyone is allowed to do: made by itself, or left out of the plan. The changes
+    /// to all entries of one principal count as one change. Null where this was not computed, as by `drift`.
+    pub(super) changes_access: Option<bool>,
+}
+
+impl From<&Change> for ChangeJson {
+    fn from(change: &Change) -> Self {
+        let Change { action, target, fields, place, note, origin, last_writer, access } = change;
+        Self {
+            action: (*action).into(),
+            target: target.into(),
+            fields: fields.iter().map(FieldJson::from).collect(),
+            location: place.as_ref().map(LocationJson::from),
+            note: note.clone(),
+            drift: (*origin).into(),
+            last_writer: last_writer.as_ref().map(LastWriterJson::from),
+            changes_access: access.map(|effect| match effect {
+                AccessImpact::Some => true,
+                AccessImpact::None => false,
+            }),
+        }
+    }
+}
+
+/// What happens to an object or to an entry of aws-auth.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(super) enum ActionJson {
+    Create,
+    Adopt,
+    Update,
+    Replace,
+    Delete,
+}
+
+impl From<Action> for ActionJson {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Create => Self::Create,
+            Action::Adopt => Self::Adopt,
+            Action::Update => Self::Update,
+            Action::Replace => Self::Replace,
+            Action::Delete => Self::Delete,
+        }
+    }
+}
+
+/// An entry of aws-auth, or an object.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum TargetJson {
+    Entry(EntryTargetJson),
+    Object(ObjectJson),
+}
+
+/// An entry of aws-auth.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct EntryTargetJson {
+    /// The key of the section in the ConfigMap.
+    pub(super) section: SectionJson,
+    /// The ARN as aws-auth has it, or the account ID.
+    pub(super) principal: String,
+}
+
+impl From<&ChangeTarget> for TargetJson {
+    fn from(target: &ChangeTarget) -> Self {
+        match target {
+            ChangeTarget::Entry { section, principal } => {
+                Self::Entry(EntryTargetJson { section: (*section).into(), principal: principal.clone() })
+            }
+            ChangeTarget::Object(key) => Self::Object(key.into()),
+        }
+    }
+}
+
+/// How the cluster came to differ from the policy.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(super) enum DriftJson {
+    None,
+    ChangedInCluster,
+    DeletedInCluster,
+}
+
+impl From<ChangeOrigin> for DriftJson {
+    fn from(origin: ChangeOrigin) -> Self {
+        match origin {
+            ChangeOrigin::Pending => Self::None,
+            ChangeOrigin::ChangedLive => Self::ChangedInCluster,
+            ChangeOrigin::RemovedLive => Self::DeletedInCluster,
+        }
+    }
+}
+
+/// Who wrote an object last, from its managedFields.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct LastWriterJson {
+    /// The field manager.
+    pub(super) manager: String,
+    /// The time of the write, RFC 3339.
+    pub(super) time: String,
+}
+
+impl From<&ObjectWriter> for LastWriterJson {
+    fn from(writer: &ObjectWriter) -> Self {
+        let ObjectWriter { manager, time } = writer;
+        Self { manager: manager.clone(), time: time.clone() }
+    }
+}
+
+/// A field that differs.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct FieldJson {
+    /// The name of the field, such as `username`, or `rules[0]` and below it `verbs`.
+    #[schemars(length(min = 1, max = 2))]
+    pub(super) path: Vec<String>,
+    /// Its values before and after.
+    pub(super) values: Vec<ValueJson>,
+}
+
+impl From<&FieldDiff> for FieldJson {
+    fn from(field: &FieldDiff) -> Self {
+        let FieldDiff { path, items } = field;
+        Self { path: path.clone(), values: items.iter().map(ValueJson::from).collect() }
+    }
+}
+
+/// One value of a field.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct ValueJson {
+    /// What happens to the value.
+    pub(super) op: DiffOpJson,
+    /// The value as text.
+    pub(super) value: String,
+}
+
+impl From<&ValueDiff> for ValueJson {
+    fn from(item: &ValueDiff) -> Self {
+        let ValueDiff { fate, value } = item;
+        Self { op: (*fate).into(), value: value.clone() }
+    }
+}
+
+/// What happens to a value.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(super) enum DiffOpJson {
+    Unchanged,
+    Add,
+    Remove,
+}
+
+impl From<DiffOp> for DiffOpJson {
+    fn from(fate: DiffOp) -> Self {
+        match fate {
+            DiffOp::Stays => Self::Unchanged,
+            DiffOp::Added => Self::Add,
+            DiffOp::Removed => Self::Remove,
+        }
+    }
+}

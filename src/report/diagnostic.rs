@@ -1,0 +1,151 @@
+//! Errors and warnings.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::FormatVersion;
+use super::common::LocationJson;
+use crate::diagnostic::{Diagnostic, DiagnosticNote, Excerpt, NoteKind, Severity, SourceMap};
+
+/// What `rolecall validate --format json` prints. Every other command with `--format json` prints it when it fails.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct DiagnosticsDocument {
+    /// The version of the document format. It is raised when a script that reads the old format would be misled. Keys
+    /// can be added without a new version: ignore the keys that you do not know.
+    format_version: FormatVersion,
+    /// The errors and warnings, in the order of the policy files. Those without a location come first.
+    diagnostics: Vec<DiagnosticJson>,
+}
+
+impl DiagnosticsDocument {
+    pub(crate) fn new(found: &[Diagnostic], sources: &SourceMap) -> Self {
+        Self { format_version: FormatVersion, diagnostics: DiagnosticJson::all(found, sources) }
+    }
+}
+
+/// An error or a warning.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct DiagnosticJson {
+    /// An error stops the command; a warning does not.
+    severity: SeverityJson,
+    /// What is wrong, on one line, without the location.
+    message: String,
+    /// Where in the policy, or null if it is not about one place in the policy.
+    location: Option<LocationJson>,
+    /// Other places in the policy that belong to it.
+    related: Vec<RelatedLocationJson>,
+    /// The line of another text that it is about, such as aws-auth or a snapshot.
+    excerpt: Option<ExcerptJson>,
+    /// Evidence and advice, in the order in which the terminal shows them.
+    notes: Vec<NoteJson>,
+}
+
+impl DiagnosticJson {
+    pub(crate) fn new(diagnostic: &Diagnostic, sources: &SourceMap) -> Self {
+        let Diagnostic { severity, message, primary, secondary, excerpt, notes } = diagnostic;
+        let location = |span| LocationJson::from(&sources.location(span));
+        let related = secondary
+            .iter()
+            .map(|(span, label)| RelatedLocationJson { location: location(*span), label: label.clone() });
+        Self {
+            severity: (*severity).into(),
+            message: message.clone(),
+            location: primary.as_ref().map(|(span, _)| location(*span)),
+            related: related.collect(),
+            excerpt: excerpt.as_ref().map(ExcerptJson::from),
+            notes: notes.iter().map(NoteJson::from).collect(),
+        }
+    }
+
+    pub(crate) fn all(found: &[Diagnostic], sources: &SourceMap) -> Vec<Self> {
+        found.iter().map(|one| Self::new(one, sources)).collect()
+    }
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+enum SeverityJson {
+    Error,
+    Warning,
+}
+
+impl From<Severity> for SeverityJson {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Error => Self::Error,
+            Severity::Warning => Self::Warning,
+        }
+    }
+}
+
+/// A place in the policy and what it has to do with the diagnostic.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct RelatedLocationJson {
+    /// The place.
+    location: LocationJson,
+    /// What is there. It can be empty.
+    label: String,
+}
+
+/// A line of a text that is not a policy file.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct ExcerptJson {
+    /// The name of the text.
+    name: String,
+    /// The line, counted from 1.
+    #[schemars(range(min = 1))]
+    line: usize,
+    /// The column in characters, counted from 1.
+    #[schemars(range(min = 1))]
+    column: usize,
+    /// The text of the line.
+    text: String,
+}
+
+impl From<&Excerpt> for ExcerptJson {
+    fn from(excerpt: &Excerpt) -> Self {
+        let Excerpt { name, line, column, text } = excerpt.clone();
+        Self { name, line, column, text }
+    }
+}
+
+/// One line of evidence or advice.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct NoteJson {
+    /// `because` is evidence, `note` is background, `help` is what to do.
+    kind: NoteKindJson,
+    /// The text, on one line.
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+enum NoteKindJson {
+    Because,
+    Note,
+    Help,
+}
+
+impl NoteJson {
+    pub(super) fn help(text: &str) -> Self {
+        Self { kind: NoteKindJson::Help, text: text.to_owned() }
+    }
+}
+
+impl From<&DiagnosticNote> for NoteJson {
+    fn from(note: &DiagnosticNote) -> Self {
+        let kind = match note.kind {
+            NoteKind::Because => NoteKindJson::Because,
+            NoteKind::Note => NoteKindJson::Note,
+            NoteKind::Help => NoteKindJson::Help,
+        };
+        Self { kind, text: note.text.clone() }
+    }
+}

@@ -1,0 +1,53 @@
+//! The digest by which a plan is approved.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::SerializeError;
+use super::guard::{InvariantJson, InvariantSubjectJson, NamespaceSelectionJson, RequirementJson};
+use super::step::{StepJson, TransientAccessJson};
+use crate::plan::Plan;
+
+/// What the digest is made of. Locations and descriptions are left out: a policy whose lines move leads to the same
+/// plan.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ApprovedContent<'a> {
+    policy: &'a str,
+    cluster_uid: Option<&'a str>,
+    steps: Vec<StepJson>,
+    transient_access: Vec<TransientAccessJson>,
+    /// For each subject whose access changes, a fingerprint of the change.
+    access: BTreeMap<&'a str, String>,
+    namespace_selections: Vec<NamespaceSelectionJson>,
+    protected: Vec<&'a str>,
+    max_removals: Option<&'a str>,
+    invariants: Vec<(InvariantSubjectJson, RequirementJson)>,
+}
+
+/// SHA-256 over the writes of a plan, what they rely on, what they change for which subject, and what the policy
+/// requires of the result. It is made of the wire types, so that it does not depend on internal names.
+///
+/// # Errors
+/// A plan that serde cannot turn into JSON.
+pub(crate) fn digest(plan: &Plan) -> Result<String, SerializeError> {
+    let invariants = plan.invariants.iter().map(|invariant| {
+        let InvariantJson { location: _, description: _, subject, requirement } = invariant.into();
+        (subject, requirement)
+    });
+    let content = serde_json::to_vec(&ApprovedContent {
+        policy: &plan.policy,
+        cluster_uid: plan.cluster_uid.as_deref(),
+        steps: plan.steps.iter().map(StepJson::from).collect(),
+        transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
+        access: plan.access_fingerprints(),
+        namespace_selections: plan.selected.iter().map(NamespaceSelectionJson::from).collect(),
+        protected: plan.limits.protected.iter().map(|limit| limit.value.as_str()).collect(),
+        max_removals: plan.limits.max_removals.as_ref().map(|limit| limit.value.as_str()),
+        invariants: invariants.collect(),
+    })?;
+    let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("sha256:{hex}"))
+}

@@ -1,0 +1,359 @@
+//! What the guards and the invariants of the policy say of a plan, and what a saved plan is held to.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::{LocationJson, subject_text};
+use super::diagnostic::NoteJson;
+use crate::guard::{GuardKind, GuardReport, InvariantViolation, Risk, UnevaluatedGuard, Violator};
+use crate::plan::{
+    Exemption, GuardLimit, GuardLimits, InvariantSubject, NamespaceSelection, ResolvedInvariant, SavedNamespaceSelector,
+};
+use crate::policy::{Assertion, RequestSpec};
+
+/// What the guards say of the plan.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct GuardsJson {
+    /// Why `apply` refuses the plan. Empty: no guard refuses it.
+    refused: Vec<GuardFindingJson>,
+    /// What `--allow` accepted.
+    allowed: Vec<GuardFindingJson>,
+    /// The guards that could not check the plan, and why.
+    not_evaluated: Vec<NotEvaluatedJson>,
+}
+
+impl From<&GuardReport> for GuardsJson {
+    fn from(verdict: &GuardReport) -> Self {
+        let GuardReport { refused, allowed, not_evaluated } = verdict;
+        let all = |found: &[Risk]| found.iter().map(GuardFindingJson::from).collect();
+        Self {
+            refused: all(refused),
+            allowed: all(allowed),
+            not_evaluated: not_evaluated.iter().map(NotEvaluatedJson::from).collect(),
+        }
+    }
+}
+
+/// A guard. `caller`: you keep your own access. `node`: nodes and Fargate pods keep theirs. `protected`: the principals
+/// that the policy protects keep theirs. `aws-auth`: aws-auth can be read and has entries. `last-admin`: some principal
+/// of aws-auth can still repair access. `masters`: no principal becomes a member of system:masters. `max-removals`: the
+/// plan does not remove more than the policy allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum GuardJson {
+    Caller,
+    Node,
+    Protected,
+    AwsAuth,
+    LastAdmin,
+    Masters,
+    MaxRemovals,
+}
+
+impl From<GuardKind> for GuardJson {
+    fn from(guard: GuardKind) -> Self {
+        match guard {
+            GuardKind::Caller => Self::Caller,
+            GuardKind::Node => Self::Node,
+            GuardKind::Protected => Self::Protected,
+            GuardKind::AwsAuth => Self::AwsAuth,
+            GuardKind::LastAdmin => Self::LastAdmin,
+            GuardKind::Masters => Self::Masters,
+            GuardKind::MaxRemovals => Self::MaxRemovals,
+        }
+    }
+}
+
+/// What a guard found.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct GuardFindingJson {
+    /// The guard.
+    guard: GuardJson,
+    /// The subject that loses or gains access: an ARN, `account:ID`, `user:NAME` or `sa:NAMESPACE/NAME`. Null if it is
+    /// not about one subject.
+    subject: Option<String>,
+    /// What the plan does, on one line.
+    message: String,
+    /// Evidence and advice.
+    notes: Vec<NoteJson>,
+    /// The value of `--allow` that accepts exactly this. Null if no value does.
+    allow: Option<String>,
+}
+
+impl From<&Risk> for GuardFindingJson {
+    fn from(danger: &Risk) -> Self {
+        let Risk { guard, who, message, hints, allow } = danger;
+        Self {
+            guard: (*guard).into(),
+            subject: who.clone(),
+            message: message.clone(),
+            notes: hints.iter().map(|hint| NoteJson::help(hint)).collect(),
+            allow: allow.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// A guard that could not check the plan.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct NotEvaluatedJson {
+    /// The guard.
+    guard: GuardJson,
+    /// Why it could not check the plan.
+    reason: String,
+}
+
+impl From<&UnevaluatedGuard> for NotEvaluatedJson {
+    fn from(unjudged: &UnevaluatedGuard) -> Self {
+        let UnevaluatedGuard { guard, why } = unjudged;
+        Self { guard: (*guard).into(), reason: why.clone() }
+    }
+}
+
+/// What the `[guard]` table of the policy asks for.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct LimitsJson {
+    /// The protected principals: ARNs and patterns of ARNs.
+    pub(super) protected: Vec<LimitJson>,
+    /// How much a plan may remove: a number or a percentage such as `20%`. Null if the policy does not limit it.
+    pub(super) max_removals: Option<LimitJson>,
+}
+
+/// A value of the `[guard]` table.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct LimitJson {
+    /// The value as the policy has it.
+    pub(super) value: String,
+    /// Where the policy has it.
+    pub(super) location: LocationJson,
+}
+
+impl From<&GuardLimits> for LimitsJson {
+    fn from(limits: &GuardLimits) -> Self {
+        let one = |GuardLimit { value, place }: &GuardLimit| LimitJson { value: value.clone(), location: place.into() };
+        let GuardLimits { protected, max_removals } = limits;
+        Self { protected: protected.iter().map(one).collect(), max_removals: max_removals.as_ref().map(one) }
+    }
+}
+
+/// An invariant of the policy in this cluster.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct InvariantJson {
+    /// Where the policy has it.
+    pub(super) location: LocationJson,
+    /// Its description in the policy.
+    pub(super) description: Option<String>,
+    /// The subjects that it is about.
+    pub(super) subject: InvariantSubjectJson,
+    /// What must be true of them.
+    pub(super) requirement: RequirementJson,
+}
+
+impl From<&ResolvedInvariant> for InvariantJson {
+    fn from(invariant: &ResolvedInvariant) -> Self {
+        let ResolvedInvariant { place, span: _, description, subject, claim } = invariant;
+        Self {
+            location: place.into(),
+            description: description.clone(),
+            subject: subject.into(),
+            requirement: claim.into(),
+        }
+    }
+}
+
+/// The subjects that an invariant is about.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum InvariantSubjectJson {
+    /// A group and all its members.
+    Group(String),
+    /// A principal of the policy.
+    Principal(InvariantPrincipalJson),
+    /// A user name.
+    User(String),
+    /// A service account.
+    ServiceAccount(ServiceAccountJson),
+    /// Everyone except these.
+    EveryoneBut(Vec<ExemptionJson>),
+}
+
+/// A principal of the policy.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct InvariantPrincipalJson {
+    /// Its name in the policy.
+    pub(super) name: String,
+    /// Its ARN or `account:ID`. Null if the policy gives only a role or user name and the account is not known.
+    pub(super) subject: Option<String>,
+}
+
+/// A service account.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct ServiceAccountJson {
+    /// Its namespace.
+    pub(super) namespace: String,
+    /// Its name.
+    pub(super) name: String,
+}
+
+/// A name to which an invariant does not apply.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct ExemptionJson {
+    /// The name as the policy has it.
+    pub(super) name: String,
+    /// All subjects that have this name: an ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    pub(super) subjects: BTreeSet<String>,
+}
+
+impl From<&InvariantSubject> for InvariantSubjectJson {
+    fn from(subject: &InvariantSubject) -> Self {
+        match subject {
+            InvariantSubject::Group(name) => Self::Group(name.clone()),
+            InvariantSubject::Principal { name, who } => {
+                Self::Principal(InvariantPrincipalJson { name: name.clone(), subject: who.as_ref().map(subject_text) })
+            }
+            InvariantSubject::User(name) => Self::User(name.clone()),
+            InvariantSubject::ServiceAccount { namespace, name } => {
+                Self::ServiceAccount(ServiceAccountJson { namespace: namespace.clone(), name: name.clone() })
+            }
+            InvariantSubject::EveryoneBut(all) => {
+                let one = |Exemption { name, who }: &Exemption| ExemptionJson {
+                    name: name.clone(),
+                    subjects: who.iter().map(subject_text).collect(),
+                };
+                Self::EveryoneBut(all.iter().map(one).collect())
+            }
+        }
+    }
+}
+
+/// What an invariant requires.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RequirementJson {
+    /// The subjects must be allowed to do this.
+    Can(RequiredActionJson),
+    /// The subjects must not be allowed to do this.
+    Cannot(RequiredActionJson),
+    /// The subjects must not have a privilege escalation path.
+    CannotEscalate,
+}
+
+/// The action that an invariant is about.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct RequiredActionJson {
+    /// The verb, such as `get`.
+    pub(super) verb: String,
+    /// The resource, with `resource/subresource` for a subresource, or a URL that starts with `/`.
+    pub(super) resource: String,
+    /// The name of the object, or null for any.
+    pub(super) name: Option<String>,
+    /// The namespace, or null for any.
+    pub(super) namespace: Option<String>,
+}
+
+impl From<&Assertion> for RequirementJson {
+    fn from(claim: &Assertion) -> Self {
+        let action = |action: &RequestSpec| {
+            let RequestSpec { verb, resource, name, namespace } = action.clone();
+            RequiredActionJson { verb, resource, name, namespace }
+        };
+        match claim {
+            Assertion::Can(one) => Self::Can(action(one)),
+            Assertion::Cannot(one) => Self::Cannot(action(one)),
+            Assertion::CannotEscalate => Self::CannotEscalate,
+        }
+    }
+}
+
+/// An invariant that is violated.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct FailedInvariantJson {
+    /// Where the policy has the invariant.
+    location: LocationJson,
+    /// Its description in the policy.
+    description: Option<String>,
+    /// The invariant as text, such as `group developers cannot get secrets`.
+    invariant: String,
+    /// The subjects that violate it. If a group as a whole violates it, its members are not listed.
+    #[schemars(length(min = 1))]
+    violations: Vec<ViolationJson>,
+}
+
+impl From<&InvariantViolation> for FailedInvariantJson {
+    fn from(refusal: &InvariantViolation) -> Self {
+        let InvariantViolation { place, span: _, description, invariant, breaches } = refusal;
+        Self {
+            location: place.into(),
+            description: description.clone(),
+            invariant: invariant.clone(),
+            violations: breaches.iter().map(ViolationJson::from).collect(),
+        }
+    }
+}
+
+/// A subject that violates an invariant.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct ViolationJson {
+    /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    subject: String,
+    /// The name of the principal in the policy, or null if the policy does not name it.
+    principal_name: Option<String>,
+    /// What the subject is allowed to do and must not be, or must be allowed to do and is not.
+    message: String,
+    /// What grants it, from the entry of aws-auth through group, binding and role to the rule. If access is missing:
+    /// what is closest to granting it.
+    path: Vec<String>,
+}
+
+impl From<&Violator> for ViolationJson {
+    fn from(breach: &Violator) -> Self {
+        let Violator { who, name, what, path } = breach;
+        Self { subject: who.clone(), principal_name: name.clone(), message: what.clone(), path: path.clone() }
+    }
+}
+
+/// Namespaces that the policy selects by a pattern or by labels.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct NamespaceSelectionJson {
+    /// How the policy selects them.
+    pub(super) selector: NamespaceSelectorJson,
+    /// The namespaces that it selected when the plan was made.
+    pub(super) namespaces: BTreeSet<String>,
+}
+
+/// A pattern of namespace names, or labels of namespaces.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum NamespaceSelectorJson {
+    /// A pattern of names, such as `team-*`.
+    Glob(String),
+    /// Labels that a namespace must have.
+    MatchLabels(std::collections::BTreeMap<String, String>),
+}
+
+impl From<&NamespaceSelection> for NamespaceSelectionJson {
+    fn from(selected: &NamespaceSelection) -> Self {
+        let NamespaceSelection { by, namespaces } = selected;
+        let selector = match by {
+            SavedNamespaceSelector::Glob(glob) => NamespaceSelectorJson::Glob(glob.clone()),
+            SavedNamespaceSelector::MatchLabels(labels) => NamespaceSelectorJson::MatchLabels(
+                labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            ),
+        };
+        Self { selector, namespaces: namespaces.clone() }
+    }
+}

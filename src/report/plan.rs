@@ -1,0 +1,171 @@
+//! Plans: what `plan` and `drift` print, what `plan --out` saves and `apply --plan` reads.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::FormatVersion;
+use super::access::AccessChangeJson;
+use super::change::ChangeJson;
+use super::diagnostic::DiagnosticJson;
+use super::guard::{FailedInvariantJson, GuardsJson, InvariantJson, LimitsJson, NamespaceSelectionJson};
+use super::step::{StepJson, TransientAccessJson};
+use crate::diagnostic::SourceMap;
+use crate::guard::{GuardReport, InvariantViolation};
+use crate::plan::{Action, Plan};
+
+/// What `rolecall plan --format json` and `rolecall drift --format json` print, and what `rolecall plan --out FILE`
+/// saves: one plan for each cluster.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PlanDocument {
+    /// The version of the document format. It is raised when a script that reads the old format would be misled. Keys
+    /// can be added without a new version: ignore the keys that you do not know.
+    format_version: FormatVersion,
+    /// One plan for each cluster.
+    pub(crate) plans: Vec<PlanJson>,
+    /// When a saved plan was applied, RFC 3339. It can be applied once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) applied_at: Option<String>,
+}
+
+impl PlanDocument {
+    pub(crate) fn new(plans: Vec<PlanJson>) -> Self {
+        Self { format_version: FormatVersion, plans, applied_at: None }
+    }
+}
+
+/// The changes that bring one cluster to what the policy says.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PlanJson {
+    /// The cluster as the terminal shows it, such as `prod (eks eu-west-1/prod)`.
+    pub(super) cluster: String,
+    /// The name of the cluster in the policy, or null if the policy has no `[clusters]`.
+    pub(crate) name: Option<String>,
+    /// How rolecall connects to the cluster.
+    pub(crate) connection: ConnectionJson,
+    /// The uid of the namespace kube-system, which identifies the cluster: `apply` refuses the plan for any other
+    /// cluster. Null if a snapshot lacks it.
+    pub(super) cluster_uid: Option<String>,
+    /// The name of the policy.
+    pub(super) policy: String,
+    /// The digest of the writes and of what they rely on: `apply --approved DIGEST` makes exactly these writes or none.
+    #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
+    pub(crate) digest: String,
+    /// The number of changes for each action.
+    pub(super) summary: SummaryJson,
+    /// The changes. Empty: the cluster is what the policy says.
+    pub(super) changes: Vec<ChangeJson>,
+    /// How the plan changes what subjects are allowed to do. Empty: it does not. Null where this was not computed, as
+    /// by `drift`.
+    pub(super) access: Option<Vec<AccessChangeJson>>,
+    /// The writes in their order, exactly as they are sent.
+    pub(super) steps: Vec<StepJson>,
+    /// Access that a subject gains or loses only while the plan is applied, and that no order of the steps avoids.
+    /// `apply` refuses such a plan without `--allow-window`. Empty: there is none.
+    pub(super) transient_access: Vec<TransientAccessJson>,
+    /// The warnings about the plan.
+    pub(super) warnings: Vec<DiagnosticJson>,
+    /// The invariants that the plan violates. `drift`: the invariants that the cluster violates as it is. Empty: there
+    /// is none.
+    pub(crate) failed_invariants: Vec<FailedInvariantJson>,
+    /// What the `[guard]` table of the policy asks for. `apply --plan` enforces it without the policy.
+    pub(super) limits: LimitsJson,
+    /// The invariants of the policy for this cluster. `apply --plan` enforces them without the policy.
+    pub(super) invariants: Vec<InvariantJson>,
+    /// The namespaces that patterns and labels in the policy selected. `apply` refuses the plan if they now select
+    /// others.
+    pub(super) namespace_selections: Vec<NamespaceSelectionJson>,
+    /// What the guards say of the plan. `apply --plan` evaluates them again, with the `--allow` that it is given.
+    /// `drift` does not evaluate them.
+    pub(super) guards: GuardsJson,
+}
+
+impl PlanJson {
+    /// `digest` is what [`super::digest`] says of this plan.
+    pub(crate) fn new(
+        plan: &Plan,
+        digest: &str,
+        (cluster, name): (&str, Option<&str>),
+        connection: ConnectionJson,
+        sources: &SourceMap,
+        refusals: &[InvariantViolation],
+        verdict: &GuardReport,
+    ) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            name: name.map(str::to_owned),
+            connection,
+            cluster_uid: plan.cluster_uid.clone(),
+            policy: plan.policy.clone(),
+            digest: digest.to_owned(),
+            summary: SummaryJson::from(plan),
+            changes: plan.changes.iter().map(ChangeJson::from).collect(),
+            access: plan.access.as_ref().map(|all| all.iter().map(AccessChangeJson::from).collect()),
+            steps: plan.steps.iter().map(StepJson::from).collect(),
+            transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
+            warnings: DiagnosticJson::all(&plan.warnings, sources),
+            failed_invariants: refusals.iter().map(FailedInvariantJson::from).collect(),
+            limits: (&plan.limits).into(),
+            invariants: plan.invariants.iter().map(InvariantJson::from).collect(),
+            namespace_selections: plan.selected.iter().map(NamespaceSelectionJson::from).collect(),
+            guards: verdict.into(),
+        }
+    }
+}
+
+/// The number of changes for each action.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct SummaryJson {
+    /// Objects and entries that are created.
+    create: usize,
+    /// Objects and entries that exist and that the policy takes over.
+    adopt: usize,
+    /// Objects and entries that are changed.
+    update: usize,
+    /// Bindings that are deleted and created again.
+    replace: usize,
+    /// Objects and entries that are deleted.
+    delete: usize,
+}
+
+impl From<&Plan> for SummaryJson {
+    fn from(plan: &Plan) -> Self {
+        Self {
+            create: plan.count_changes(Action::Create),
+            adopt: plan.count_changes(Action::Adopt),
+            update: plan.count_changes(Action::Update),
+            replace: plan.count_changes(Action::Replace),
+            delete: plan.count_changes(Action::Delete),
+        }
+    }
+}
+
+/// How rolecall connects to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ConnectionJson {
+    /// The current context of the kubeconfig. The value is always true.
+    CurrentContext(bool),
+    /// A context of the kubeconfig.
+    Context(String),
+    /// An EKS cluster.
+    Eks(EksClusterJson),
+    /// Snapshot files instead of a live cluster.
+    Snapshot(Vec<PathBuf>),
+}
+
+/// An EKS cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct EksClusterJson {
+    /// The name of the cluster.
+    pub(crate) name: String,
+    /// The AWS region.
+    pub(crate) region: String,
+    /// The AWS account, or null if the policy does not name it.
+    pub(crate) account: Option<String>,
+}

@@ -1,0 +1,236 @@
+//! From a saved plan back to the plan that `apply` carries out.
+
+use super::InvalidDocument;
+use super::access::{AccessChangeJson, EscalationJson, GrantSourceJson, PermissionJson};
+use super::change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, EntryTargetJson, FieldJson, TargetJson, ValueJson};
+use super::common::parse_subject;
+use super::guard::{
+    ExemptionJson, InvariantJson, InvariantPrincipalJson, InvariantSubjectJson, LimitJson, LimitsJson,
+    NamespaceSelectionJson, NamespaceSelectorJson, RequiredActionJson, RequirementJson, ServiceAccountJson,
+};
+use super::plan::PlanJson;
+use super::step::{AccessProbeJson, StepJson, TransientAccessJson, TransientEffectJson};
+use crate::plan::{
+    AccessChange, AccessDiff, AccessImpact, AccessProbe, AccessWindow, AffectedSubject, AllowedRequests, Change,
+    ChangeOrigin, ChangeTarget, DiffOp, EscalationSummary, Exemption, FieldDiff, GrantedBy, GuardLimit, GuardLimits,
+    InvariantSubject, NamespaceSelection, Plan, ResolvedInvariant, SavedNamespaceSelector, Step, TransientAccess,
+    ValueDiff,
+};
+use crate::policy::{Assertion, RequestSpec};
+use crate::state::object_meta::ObjectWriter;
+
+/// All of them, or the first that is invalid.
+fn all<T: TryFrom<J, Error = InvalidDocument>, J>(list: Vec<J>) -> Result<Vec<T>, InvalidDocument> {
+    list.into_iter().map(T::try_from).collect()
+}
+
+impl TryFrom<PlanJson> for Plan {
+    type Error = InvalidDocument;
+
+    fn try_from(plan: PlanJson) -> Result<Self, InvalidDocument> {
+        Ok(Self {
+            policy: plan.policy,
+            cluster_uid: plan.cluster_uid,
+            changes: all(plan.changes)?,
+            steps: all(plan.steps)?,
+            windows: plan.transient_access.into_iter().map(AccessWindow::from).collect(),
+            access: plan.access.map(all).transpose()?,
+            limits: plan.limits.into(),
+            invariants: all(plan.invariants)?,
+            selected: plan.namespace_selections.into_iter().map(NamespaceSelection::from).collect(),
+            // They were shown when the plan was made.
+            warnings: Vec::new(),
+        })
+    }
+}
+
+impl TryFrom<ChangeJson> for Change {
+    type Error = InvalidDocument;
+
+    fn try_from(change: ChangeJson) -> Result<Self, InvalidDocument> {
+        let ChangeJson { action, target, fields, location, note, drift, last_writer, changes_access } = change;
+        Ok(Self {
+            action: match action {
+                ActionJson::Create => crate::plan::Action::Create,
+                ActionJson::Adopt => crate::plan::Action::Adopt,
+                ActionJson::Update => crate::plan::Action::Update,
+                ActionJson::Replace => crate::plan::Action::Replace,
+                ActionJson::Delete => crate::plan::Action::Delete,
+            },
+            target: match target {
+                TargetJson::Entry(EntryTargetJson { section, principal }) => {
+                    ChangeTarget::Entry { section: section.into(), principal }
+                }
+                TargetJson::Object(object) => ChangeTarget::Object(object.try_into()?),
+            },
+            fields: fields.into_iter().map(FieldDiff::from).collect(),
+            place: location.map(Into::into),
+            note,
+            origin: match drift {
+                DriftJson::None => ChangeOrigin::Pending,
+                DriftJson::ChangedInCluster => ChangeOrigin::ChangedLive,
+                DriftJson::DeletedInCluster => ChangeOrigin::RemovedLive,
+            },
+            last_writer: last_writer.map(|writer| ObjectWriter { manager: writer.manager, time: writer.time }),
+            access: changes_access.map(|changes| if changes { AccessImpact::Some } else { AccessImpact::None }),
+        })
+    }
+}
+
+impl From<FieldJson> for FieldDiff {
+    fn from(field: FieldJson) -> Self {
+        let value = |ValueJson { op, value }| {
+            let fate = match op {
+                DiffOpJson::Unchanged => DiffOp::Stays,
+                DiffOpJson::Add => DiffOp::Added,
+                DiffOpJson::Remove => DiffOp::Removed,
+            };
+            ValueDiff { fate, value }
+        };
+        Self { path: field.path, items: field.values.into_iter().map(value).collect() }
+    }
+}
+
+impl TryFrom<AccessChangeJson> for AccessChange {
+    type Error = InvalidDocument;
+
+    fn try_from(change: AccessChangeJson) -> Result<Self, InvalidDocument> {
+        let AccessChangeJson { subjects, gains, loses, escalations } = change;
+        let opened = |EscalationJson { name, path }| EscalationSummary { name, path };
+        Ok(Self {
+            subjects: subjects.into_iter().map(AffectedSubject::from).collect(),
+            diff: AccessDiff {
+                gains: all(gains)?,
+                loses: all(loses)?,
+                ways: escalations.into_iter().map(opened).collect(),
+            },
+        })
+    }
+}
+
+impl TryFrom<PermissionJson> for AllowedRequests {
+    type Error = InvalidDocument;
+
+    fn try_from(permission: PermissionJson) -> Result<Self, InvalidDocument> {
+        let PermissionJson { permission, requests, granted_by } = permission;
+        Ok(Self { what: permission, requests: requests.into(), by: all(granted_by)? })
+    }
+}
+
+impl TryFrom<GrantSourceJson> for GrantedBy {
+    type Error = InvalidDocument;
+
+    fn try_from(source: GrantSourceJson) -> Result<Self, InvalidDocument> {
+        Ok(match source {
+            GrantSourceJson::Group { group } => Self::Group { group },
+            GrantSourceJson::Binding { binding, role } => {
+                Self::Binding { binding: binding.try_into()?, role: role.try_into()? }
+            }
+        })
+    }
+}
+
+impl TryFrom<StepJson> for Step {
+    type Error = InvalidDocument;
+
+    fn try_from(step: StepJson) -> Result<Self, InvalidDocument> {
+        let StepJson { object, write, precondition, stage, wait_for, reason } = step;
+        let probe =
+            |AccessProbeJson { username, groups, request }| AccessProbe { username, groups, question: request.into() };
+        Ok(Self {
+            object: object.try_into()?,
+            write: write.into(),
+            precondition: precondition.into(),
+            stage,
+            awaits: wait_for.into_iter().map(probe).collect(),
+            why: reason,
+        })
+    }
+}
+
+impl From<TransientAccessJson> for AccessWindow {
+    fn from(access: TransientAccessJson) -> Self {
+        let TransientAccessJson { step, subject, effect, permission, reason } = access;
+        let fate = match effect {
+            TransientEffectJson::Gained => TransientAccess::Gains,
+            TransientEffectJson::Lost => TransientAccess::Loses,
+        };
+        Self { step, subject, fate, what: permission, because: reason }
+    }
+}
+
+impl From<LimitsJson> for GuardLimits {
+    fn from(limits: LimitsJson) -> Self {
+        let limit = |LimitJson { value, location }| GuardLimit { value, place: location.into() };
+        let LimitsJson { protected, max_removals } = limits;
+        Self { protected: protected.into_iter().map(limit).collect(), max_removals: max_removals.map(limit) }
+    }
+}
+
+impl TryFrom<InvariantJson> for ResolvedInvariant {
+    type Error = InvalidDocument;
+
+    fn try_from(invariant: InvariantJson) -> Result<Self, InvalidDocument> {
+        let InvariantJson { location, description, subject, requirement } = invariant;
+        Ok(Self {
+            place: location.into(),
+            span: None,
+            description,
+            subject: subject.try_into()?,
+            claim: requirement.into(),
+        })
+    }
+}
+
+impl TryFrom<InvariantSubjectJson> for InvariantSubject {
+    type Error = InvalidDocument;
+
+    fn try_from(subject: InvariantSubjectJson) -> Result<Self, InvalidDocument> {
+        Ok(match subject {
+            InvariantSubjectJson::Group(name) => Self::Group(name),
+            InvariantSubjectJson::Principal(InvariantPrincipalJson { name, subject }) => {
+                Self::Principal { name, who: subject.as_deref().map(parse_subject).transpose()? }
+            }
+            InvariantSubjectJson::User(name) => Self::User(name),
+            InvariantSubjectJson::ServiceAccount(ServiceAccountJson { namespace, name }) => {
+                Self::ServiceAccount { namespace, name }
+            }
+            InvariantSubjectJson::EveryoneBut(exemptions) => Self::EveryoneBut(all(exemptions)?),
+        })
+    }
+}
+
+impl TryFrom<ExemptionJson> for Exemption {
+    type Error = InvalidDocument;
+
+    fn try_from(exemption: ExemptionJson) -> Result<Self, InvalidDocument> {
+        let ExemptionJson { name, subjects } = exemption;
+        let who = subjects.iter().map(|subject| parse_subject(subject)).collect::<Result<_, _>>()?;
+        Ok(Self { name, who })
+    }
+}
+
+impl From<RequirementJson> for Assertion {
+    fn from(requirement: RequirementJson) -> Self {
+        let action =
+            |RequiredActionJson { verb, resource, name, namespace }| RequestSpec { verb, resource, name, namespace };
+        match requirement {
+            RequirementJson::Can(one) => Self::Can(action(one)),
+            RequirementJson::Cannot(one) => Self::Cannot(action(one)),
+            RequirementJson::CannotEscalate => Self::CannotEscalate,
+        }
+    }
+}
+
+impl From<NamespaceSelectionJson> for NamespaceSelection {
+    fn from(selection: NamespaceSelectionJson) -> Self {
+        let NamespaceSelectionJson { selector, namespaces } = selection;
+        let by = match selector {
+            NamespaceSelectorJson::Glob(glob) => SavedNamespaceSelector::Glob(glob),
+            NamespaceSelectorJson::MatchLabels(labels) => {
+                SavedNamespaceSelector::MatchLabels(labels.into_iter().collect())
+            }
+        };
+        Self { by, namespaces }
+    }
+}

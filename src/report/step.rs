@@ -1,0 +1,240 @@
+//! The writes of a plan, what each waits for, and access that exists only between two writes.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::common::ObjectJson;
+use crate::plan::{AccessProbe, AccessWindow, ProbeRequest, Step, TransientAccess};
+use crate::state::write::{Precondition, WriteRequest};
+
+/// One write.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct StepJson {
+    /// The object that is written.
+    pub(super) object: ObjectJson,
+    /// The request.
+    pub(super) write: WriteJson,
+    /// The condition on the object without which the write is not sent.
+    pub(super) precondition: PreconditionJson,
+    /// The stage of the step, counted from 0. Steps of one stage do not depend on each other. A stage begins when the
+    /// stage before it has ended.
+    pub(super) stage: usize,
+    /// Requests that the API server must allow before the step is written, because the step revokes access that an
+    /// earlier step replaces. Empty: the step relies on no earlier step.
+    pub(super) wait_for: Vec<AccessProbeJson>,
+    /// Why the step is needed, as text.
+    pub(super) reason: String,
+}
+
+impl From<&Step> for StepJson {
+    fn from(step: &Step) -> Self {
+        let Step { object, write, precondition, stage, awaits, why } = step;
+        Self {
+            object: object.into(),
+            write: write.into(),
+            precondition: precondition.into(),
+            stage: *stage,
+            wait_for: awaits.iter().map(AccessProbeJson::from).collect(),
+            reason: why.clone(),
+        }
+    }
+}
+
+/// A write as it is sent to the API server.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub(super) enum WriteJson {
+    /// A POST request.
+    Create {
+        /// The whole Kubernetes object.
+        #[schemars(with = "serde_json::Map<String, Value>")]
+        body: Value,
+    },
+    /// A PATCH request.
+    Patch {
+        /// A JSON merge patch of the Kubernetes object. The precondition is added to it when it is sent.
+        #[schemars(with = "serde_json::Map<String, Value>")]
+        body: Value,
+    },
+    /// A DELETE request.
+    Delete,
+}
+
+impl From<&WriteRequest> for WriteJson {
+    fn from(write: &WriteRequest) -> Self {
+        match write {
+            WriteRequest::Create(body) => Self::Create { body: body.clone() },
+            WriteRequest::Patch(body) => Self::Patch { body: body.clone() },
+            WriteRequest::Delete => Self::Delete,
+        }
+    }
+}
+
+impl From<WriteJson> for WriteRequest {
+    fn from(write: WriteJson) -> Self {
+        match write {
+            WriteJson::Create { body } => Self::Create(body),
+            WriteJson::Patch { body } => Self::Patch(body),
+            WriteJson::Delete => Self::Delete,
+        }
+    }
+}
+
+/// The condition on the object without which a write is not sent.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub(super) enum PreconditionJson {
+    /// The object does not exist.
+    Absent,
+    /// The object is the one that was read, unchanged.
+    Unchanged {
+        /// The uid of the object, or null if a snapshot lacks it.
+        uid: Option<String>,
+        /// The resourceVersion of the object.
+        resource_version: String,
+    },
+    /// The object is as an earlier step of this plan wrote it.
+    AsWrittenByStep {
+        /// The index of that step in `steps`, counted from 0.
+        step: usize,
+    },
+}
+
+impl From<&Precondition> for PreconditionJson {
+    fn from(precondition: &Precondition) -> Self {
+        match precondition {
+            Precondition::Absent => Self::Absent,
+            Precondition::Unchanged { uid, resource_version } => {
+                Self::Unchanged { uid: uid.clone(), resource_version: resource_version.clone() }
+            }
+            Precondition::AsWrittenByStep { step } => Self::AsWrittenByStep { step: *step },
+        }
+    }
+}
+
+impl From<PreconditionJson> for Precondition {
+    fn from(precondition: PreconditionJson) -> Self {
+        match precondition {
+            PreconditionJson::Absent => Self::Absent,
+            PreconditionJson::Unchanged { uid, resource_version } => Self::Unchanged { uid, resource_version },
+            PreconditionJson::AsWrittenByStep { step } => Self::AsWrittenByStep { step },
+        }
+    }
+}
+
+/// A request that the API server must allow, asked by a SubjectAccessReview.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct AccessProbeJson {
+    /// The user, or null if only a group is asked about.
+    pub(super) username: Option<String>,
+    /// The groups of the user.
+    pub(super) groups: Vec<String>,
+    /// The request.
+    pub(super) request: RequestJson,
+}
+
+impl From<&AccessProbe> for AccessProbeJson {
+    fn from(probe: &AccessProbe) -> Self {
+        let AccessProbe { username, groups, question } = probe;
+        Self { username: username.clone(), groups: groups.clone(), request: question.into() }
+    }
+}
+
+/// A request for a resource, or for a URL that is not a resource.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, rename_all_fields = "kebab-case")]
+pub(super) enum RequestJson {
+    Resource {
+        /// The verb, such as `get`.
+        verb: String,
+        /// The API group. The core group is the empty string.
+        api_group: String,
+        /// The resource, such as `pods`.
+        resource: String,
+        /// The subresource, or the empty string.
+        subresource: String,
+        /// The name of the object. The empty string asks about all names.
+        name: String,
+        /// The namespace. The empty string asks about all namespaces, or about a cluster-scoped object.
+        namespace: String,
+    },
+    NonResource {
+        /// The verb, such as `get`.
+        verb: String,
+        /// The path of the URL.
+        path: String,
+    },
+}
+
+impl From<&ProbeRequest> for RequestJson {
+    fn from(question: &ProbeRequest) -> Self {
+        match question.clone() {
+            ProbeRequest::Object { verb, api_group, resource, subresource, name, namespace } => {
+                Self::Resource { verb, api_group, resource, subresource, name, namespace }
+            }
+            ProbeRequest::Url { verb, path } => Self::NonResource { verb, path },
+        }
+    }
+}
+
+impl From<RequestJson> for ProbeRequest {
+    fn from(request: RequestJson) -> Self {
+        match request {
+            RequestJson::Resource { verb, api_group, resource, subresource, name, namespace } => {
+                Self::Object { verb, api_group, resource, subresource, name, namespace }
+            }
+            RequestJson::NonResource { verb, path } => Self::Url { verb, path },
+        }
+    }
+}
+
+/// Access that a subject gains or loses only until a later step.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct TransientAccessJson {
+    /// The index of the step in `steps` after which it begins, counted from 0.
+    pub(super) step: usize,
+    /// The subject that it concerns.
+    pub(super) subject: String,
+    /// `gained`: the subject has access that neither the old nor the new state grants. `lost`: it lacks access that
+    /// both grant.
+    pub(super) effect: TransientEffectJson,
+    /// The requests as text, such as `get secrets, in n1`.
+    pub(super) permission: String,
+    /// Why no order of the steps avoids it, as text.
+    pub(super) reason: String,
+}
+
+impl From<&AccessWindow> for TransientAccessJson {
+    fn from(window: &AccessWindow) -> Self {
+        let AccessWindow { step, subject, fate, what, because } = window;
+        Self {
+            step: *step,
+            subject: subject.clone(),
+            effect: (*fate).into(),
+            permission: what.clone(),
+            reason: because.clone(),
+        }
+    }
+}
+
+/// Whether access is gained or lost.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(super) enum TransientEffectJson {
+    Gained,
+    Lost,
+}
+
+impl From<TransientAccess> for TransientEffectJson {
+    fn from(passing: TransientAccess) -> Self {
+        match passing {
+            TransientAccess::Gains => Self::Gained,
+            TransientAccess::Loses => Self::Lost,
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! A saved plan keeps everything that `apply` needs, and its digest depends on nothing but the format.
+
+mod schema;
+
+use serde_json::{Value, json};
+
+use super::{BackupDocument, ConnectionJson, InvalidDocument, PlanDocument, PlanJson, digest, to_text, to_value};
+use crate::diagnostic::{SourceLocation, SourceMap};
+use crate::guard::{self, ClusterFacts};
+use crate::names::ObjectKey;
+use crate::plan::{
+    AccessChange, AccessComparison, AccessDiff, AccessProbe, AccessWindow, AffectedSubject, EscalationSummary,
+    GuardLimit, GuardLimits, InvariantSubject, NamespaceSelection, Plan, ProbeRequest, ResolvedInvariant,
+    SavedNamespaceSelector, Step, TransientAccess, plan,
+};
+use crate::policy::{Assertion, PolicyIndex, RequestSpec, load_policy};
+use crate::state::State;
+use crate::state::validate::parse_object_key;
+use crate::state::write::{Precondition, WriteRequest};
+
+const CLUSTER: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: { name: kube-system, uid: 5d1c0b52 }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: team-a, labels: { team: a } }
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: aws-auth, namespace: kube-system, uid: 6e2d, resourceVersion: "7" }
+data:
+  mapRoles: |
+    - rolearn: arn:aws:iam::111122223333:role/viewer
+      username: viewer
+      groups: [admins]
+    - rolearn: arn:aws:iam::111122223333:role/gone
+      username: gone
+      groups: [readers]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: reader, resourceVersion: "8" }
+rules: [{ verbs: [get], apiGroups: [""], resources: [pods] }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: readers
+  resourceVersion: "9"
+  annotations: { rolecall/policy: prod, rolecall/digest: "0" }
+  managedFields: [{ manager: kubectl-edit, time: "2026-01-01T00:00:00Z" }]
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }
+subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: readers }]
+"#;
+
+const POLICY: &str = r#"
+[policy]
+name = "prod"
+[principals.viewer]
+role = "arn:aws:iam::111122223333:role/viewer"
+username = "viewer"
+groups = ["readers"]
+[principals.break-glass]
+role = "arn:aws:iam::111122223333:role/break-glass"
+groups = ["admins"]
+[groups.admins]
+[groups.readers]
+[cluster-roles.reader]
+rules = [{ verbs = ["get", "list"], resources = ["pods", "nodes/proxy"] }, { verbs = ["get"], non-resource-urls = ["/metrics", "/api/*"] }]
+[bindings.readers]
+cluster-role = "reader"
+groups = ["readers"]
+service-accounts = ["ci/deployer"]
+[bindings.local]
+cluster-role = "reader"
+namespaces = ["team-*", { match-labels = { team = "a" } }]
+principals = ["viewer"]
+[ownership]
+aws-auth = "exclusive"
+[guard]
+protected = ["arn:aws:iam::111122223333:role/break-glass"]
+max-removals = "50%"
+[[invariants]]
+group = "readers"
+cannot = { verb = "delete", resource = "pods" }
+[[invariants]]
+principal = "viewer"
+can = { verb = "get", resource = "pods", namespace = "team-a" }
+[[invariants]]
+service-account = "ci/deployer"
+cannot = "escalate"
+[[invariants]]
+user = "bob"
+cannot = { verb = "get", resource = "secrets" }
+[[invariants]]
+everyone-but = ["break-glass", "system:masters"]
+cannot = { verb = "get", resource = "secrets" }
+"#;
+
+fn live() -> State {
+    let mut state = State::default();
+    for document in crate::yaml::parse_documents(CLUSTER).unwrap() {
+        let value = document.to_json().unwrap();
+        state.insert_object(&parse_object_key(&value).unwrap().unwrap(), &value).unwrap();
+    }
+    state
+}
+
+/// The plan of the policy with all that a saved plan has, and its document.
+fn planned(policy: &str) -> (Plan, PlanJson) {
+    let (policy, _) = load_policy(vec![("policy.toml".to_owned(), policy.to_owned())]).unwrap_or_else(|(_, found)| {
+        panic!("{found:#?}");
+    });
+    let live = live();
+    let mut plan = plan(&policy, None, &live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap();
+    plan.warnings.clear();
+    let after = plan.state_after(&live).unwrap();
+    let names = PolicyIndex::from_principals(&policy, None);
+    let sides = AccessComparison::new(&live, &after);
+    plan.record_access_changes(&sides, &names);
+    let verdict = guard::evaluate_guards(&plan, &sides, &ClusterFacts::default(), &[]);
+    let (refusals, _) = guard::check_invariants(&plan.invariants, &names, &after);
+    // Only a policy that is at hand has spans.
+    for invariant in &mut plan.invariants {
+        invariant.span = None;
+    }
+    let connection = ConnectionJson::Context("prod".to_owned());
+    let digest = digest(&plan).unwrap();
+    let document = PlanJson::new(
+        &plan,
+        &digest,
+        ("prod (context prod)", Some("prod")),
+        connection,
+        &SourceMap::default(),
+        &refusals,
+        &verdict,
+    );
+    (plan, document)
+}
+
+#[test]
+fn a_saved_plan_is_read_back_whole() {
+    let (plan, document) = planned(POLICY);
+    assert!(!plan.changes.is_empty() && plan.invariants.len() == 5 && plan.selected.len() == 2, "{plan:#?}");
+    assert!(plan.access.as_ref().is_some_and(|access| !access.is_empty()) && !plan.limits.protected.is_empty());
+    let text = to_text(&PlanDocument::new(vec![document])).unwrap();
+    let read: PlanDocument = serde_json::from_str(&text).unwrap();
+    assert_eq!(to_text(&read).unwrap(), text);
+    let saved = read.plans.into_iter().next().unwrap();
+    let stated = saved.digest.clone();
+    let back = Plan::try_from(saved).unwrap();
+    assert_eq!(format!("{back:#?}"), format!("{plan:#?}"));
+    assert_eq!(digest(&back).unwrap(), stated);
+}
+
+#[test]
+fn the_digest_covers_what_is_written_and_required_and_no_locations() {
+    let (plan, _) = planned(POLICY);
+    let original = digest(&plan).unwrap();
+    let moved = format!("\n# A comment.\n{POLICY}");
+    assert_eq!(digest(&planned(&moved).0).unwrap(), original);
+    for (from, to) in [
+        ("verbs = [\"get\", \"list\"]", "verbs = [\"get\"]"),
+        ("max-removals = \"50%\"", "max-removals = \"60%\""),
+        ("user = \"bob\"", "user = \"eve\""),
+        ("match-labels = { team = \"a\" }", "match-labels = { team = \"b\" }"),
+    ] {
+        assert!(POLICY.contains(from), "{from}");
+        assert_ne!(digest(&planned(&POLICY.replace(from, to)).0).unwrap(), original, "{from}");
+    }
+}
+
+/// People approve a plan by its digest in one job and apply it in another, so it must not change within a format
+/// version. The plan is made by hand: the texts of a real one, which are under the digest too, may change.
+#[test]
+fn the_digest_of_a_plan_is_the_same_in_every_build() {
+    let place = SourceLocation { file: "policy.toml".to_owned(), line: 1, column: 1 };
+    let action = RequestSpec { verb: "get".to_owned(), resource: "secrets".to_owned(), name: None, namespace: None };
+    let request = ProbeRequest::Url { verb: "get".to_owned(), path: "/metrics".to_owned() };
+    let plan = Plan {
+        policy: "prod".to_owned(),
+        cluster_uid: Some("5d1c0b52".to_owned()),
+        changes: Vec::new(),
+        steps: vec![Step {
+            object: ObjectKey::cluster_role("reader"),
+            write: WriteRequest::Patch(json!({ "rules": [] })),
+            precondition: Precondition::Unchanged { uid: None, resource_version: "8".to_owned() },
+            stage: 0,
+            awaits: vec![AccessProbe { username: None, groups: vec!["readers".to_owned()], question: request }],
+            why: "a reason".to_owned(),
+        }],
+        windows: vec![AccessWindow {
+            step: 0,
+            subject: "group:readers".to_owned(),
+            fate: TransientAccess::Loses,
+            what: "get pods".to_owned(),
+            because: "a reason".to_owned(),
+        }],
+        access: Some(vec![AccessChange {
+            subjects: vec![AffectedSubject { who: "group:readers".to_owned(), name: None }],
+            diff: AccessDiff {
+                ways: vec![EscalationSummary { name: "nodes-proxy".to_owned(), path: "a path".to_owned() }],
+                ..AccessDiff::default()
+            },
+        }]),
+        limits: GuardLimits {
+            protected: Vec::new(),
+            max_removals: Some(GuardLimit { value: "1".to_owned(), place: place.clone() }),
+        },
+        invariants: vec![ResolvedInvariant {
+            place,
+            span: None,
+            description: Some("a description".to_owned()),
+            subject: InvariantSubject::Group("readers".to_owned()),
+            claim: Assertion::Cannot(action),
+        }],
+        selected: vec![NamespaceSelection {
+            by: SavedNamespaceSelector::Glob("team-*".to_owned()),
+            namespaces: std::iter::once("team-a".to_owned()).collect(),
+        }],
+        warnings: Vec::new(),
+    };
+    assert_eq!(digest(&plan).unwrap(), "sha256:6cb4d5a9ca23a092544840c2fd936812ea98f4b4b4a2c78486edffbeb9a2ba7c");
+}
+
+#[track_caller]
+fn refused(change: impl FnOnce(&mut Value)) -> String {
+    let mut value = to_value(&planned(POLICY).1).unwrap();
+    change(&mut value);
+    match serde_json::from_value::<PlanJson>(value) {
+        Ok(plan) => Plan::try_from(plan).unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_saved_plan_that_makes_no_sense_is_refused() {
+    let object = |kind: &str, namespace: Value| json!({ "kind": kind, "namespace": namespace, "name": "x" });
+    assert_eq!(
+        refused(|plan| plan["steps"][0]["object"] = object("Role", Value::Null)),
+        "the Role `x` needs a namespace"
+    );
+    assert_eq!(
+        refused(|plan| plan["steps"][0]["object"] = object("ClusterRole", json!("n"))),
+        "the ClusterRole `x` is cluster-scoped and has a namespace"
+    );
+    let message = refused(|plan| plan["steps"][0]["object"] = object("Pod", json!("n")));
+    assert!(message.starts_with("unknown variant `Pod`"), "{message}");
+    let message = refused(|plan| plan["invariants"][1]["subject"]["principal"]["subject"] = json!("bob"));
+    assert!(message.starts_with("`bob` is not a subject: "), "{message}");
+    let message = refused(|plan| drop(plan.as_object_mut().unwrap().remove("limits")));
+    assert_eq!(message, "missing field `limits`");
+}
+
+#[test]
+fn documents_have_the_format_version_and_no_other_is_read() {
+    let document = to_value(&PlanDocument::new(Vec::new())).unwrap();
+    assert_eq!(document, json!({ "format-version": 2, "plans": [] }));
+    let error = serde_json::from_value::<PlanDocument>(json!({ "format-version": 1, "plans": [] })).unwrap_err();
+    assert_eq!(error.to_string(), "the format version is 1, not 2");
+}
+
+#[test]
+fn a_backup_is_read_back_whole() {
+    let absent = [ObjectKey::cluster_role("new"), ObjectKey::role("team-a", "new")];
+    let connection = ConnectionJson::Snapshot(vec!["cluster.yaml".into()]);
+    let keys: Vec<&ObjectKey> = absent.iter().collect();
+    let backup = BackupDocument::new("prod", ("prod (snapshot)", None), connection.clone(), Some("5d1c"), &keys);
+    let value = to_value(&backup).unwrap();
+    assert_eq!((value["apiVersion"].as_str(), value["kind"].as_str()), (Some("rolecall/v2"), Some("Backup")));
+    let read: BackupDocument = serde_json::from_value(value).unwrap();
+    assert_eq!(read.absent(), Ok::<_, InvalidDocument>(absent.to_vec()));
+    assert_eq!((read.connection, read.cluster_uid.as_deref()), (connection, Some("5d1c")));
+}
