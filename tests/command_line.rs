@@ -19,7 +19,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,11 @@ fn run_with(desk: &Desk, args: &[&str], env: &[(&str, &str)]) -> Ran {
 
 fn run_with_input(desk: &Desk, args: &[&str], env: &[(&str, &str)], input: &str) -> Ran {
     let mut command = desk.command(args);
-    command.envs(env.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .envs(env.iter().copied())
+        .stdin(process::Stdio::piped())
+        .stdout(process::Stdio::piped())
+        .stderr(process::Stdio::piped());
     let mut child = command.spawn().unwrap();
     // A run that does not read its input may have ended.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
@@ -67,7 +71,7 @@ const NOTHING: Surroundings<'static> = Surroundings { env: &[], terminal: false,
 
 fn run_in(desk: &Desk, args: &[&str], surroundings: &Surroundings<'_>) -> (Exit, String, String) {
     let (out, err) = (Page::default(), Page::default());
-    let ends = Stdio { input: Box::new(io::empty()), out: Box::new(out.clone()), err: Box::new(err.clone()) };
+    let ends = Stdio { stdin: Box::new(io::empty()), stdout: Box::new(out.clone()), stderr: Box::new(err.clone()) };
     let terminal = surroundings.terminal;
     let terminals = Terminals { stdin: terminal, stdout: terminal, stderr: terminal };
     let env = surroundings.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
