@@ -68,7 +68,7 @@ impl ApplyHooks<'_> {
     ) -> Vec<(usize, StepError)> {
         let steps: Vec<&Step> = stage.iter().map(|(_, step)| *step).collect();
         let asked: Vec<(usize, &AccessProbe)> =
-            stage.iter().flat_map(|(number, step)| step.awaits.iter().map(|asked| (*number, asked))).collect();
+            stage.iter().flat_map(|(number, step)| step.wait_for.iter().map(|asked| (*number, asked))).collect();
         let wanted: Vec<ExpectedAnswer<'_>> =
             asked.iter().map(|(_, asked)| ExpectedAnswer { probe: asked, allowed: true, next_steps: &steps }).collect();
         let Some((first, _)) = asked.first() else {

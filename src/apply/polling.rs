@@ -61,7 +61,7 @@ enum ProbeResult {
 impl ExpectedAnswer<'_> {
     async fn probe_once<C: WriteCluster>(&self, cluster: &C) -> Result<ProbeResult, ClusterError> {
         let ruling = cluster.review_access(self.probe).await?;
-        let goes = |step: &&Step| ruling.allowed_by.as_ref().is_some_and(|by| step.revokes(&self.probe.question, by));
+        let goes = |step: &&Step| ruling.allowed_by.as_ref().is_some_and(|by| step.revokes(&self.probe.request, by));
         Ok(match ruling.allowed == self.allowed {
             false => ProbeResult::Different,
             true if self.next_steps.iter().any(goes) => ProbeResult::Masked,

@@ -41,7 +41,7 @@ pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome) -> String 
         for (number, step) in numbers.iter().take(MAX_LISTED).filter_map(|number| Some((*number, steps.get(*number)?)))
         {
             let doubt = if unknown(number) { " (or done, and the answer was lost)" } else { "" };
-            out.push_str(&format!("  {}{doubt}\n", step.why));
+            out.push_str(&format!("  {}{doubt}\n", step.description));
         }
         if numbers.len() > MAX_LISTED {
             out.push_str(&format!("  … and {} more\n", numbers.len() - MAX_LISTED));
@@ -71,7 +71,7 @@ pub(super) fn apply_error(label: &str, steps: &[Step], outcome: &ApplyOutcome, w
     let mut failed: Vec<&(usize, StepError)> = outcome.failed.iter().collect();
     failed.sort_by_key(|(number, _)| *number);
     let found = failed.into_iter().map(|(number, trouble)| {
-        let what = steps.get(*number).map_or("a step", |step| step.why.as_str());
+        let what = steps.get(*number).map_or("a step", |step| step.description.as_str());
         match trouble {
             StepError::Write(error) => {
                 let mut found = error.to_diagnostic();

@@ -243,7 +243,7 @@ fn lease_holder(caller: Option<&UserInfo>, world: &Env) -> String {
 /// What would be refused, all of it.
 fn dry_run_errors(one: &ClusterPlan, rehearsal: &DryRunResult) -> Vec<Diagnostic> {
     let told = |(number, error): &(usize, ClusterError)| {
-        let what = one.plan.steps.get(*number).map_or("a step", |step| step.why.as_str());
+        let what = one.plan.steps.get(*number).map_or("a step", |step| step.description.as_str());
         let mut found = error.to_diagnostic();
         found.message = format!("{}: cannot {what}: {}", one.label, error.cause());
         found
@@ -308,8 +308,8 @@ async fn apply_one(ready: &PreparedApply<'_>, world: &mut Env) -> Result<(), Com
 
 fn removes_entry_fields(plan: &Plan) -> bool {
     let entries = plan.changes.iter().filter(|change| matches!(change.target, ChangeTarget::Entry { .. }));
-    let mut items = entries.flat_map(|change| &change.fields).flat_map(|field| &field.items);
-    items.any(|item| item.fate == DiffOp::Removed)
+    let mut items = entries.flat_map(|change| &change.fields).flat_map(|field| &field.values);
+    items.any(|item| item.op == DiffOp::Remove)
 }
 
 /// Asks whether what the plan promised holds.
@@ -346,7 +346,7 @@ async fn verify_access(one: &ClusterPlan, promises: &[PostApplyCheck], world: &m
             }
             let told = |promise: &PostApplyCheck| {
                 let (may, planned) = if promise.expect_allowed { ("may not", "may") } else { ("still may", "may not") };
-                let request = Request::from(&promise.probe.question);
+                let request = Request::from(&promise.probe.request);
                 Diagnostic::error(format!("{label}: {} {may} {request}, and by the plan {planned}", promise.subject))
             };
             let rest = |more| format!("{label}: and {} not as planned", pluralize(more, "more answer"));

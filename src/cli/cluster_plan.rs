@@ -259,7 +259,7 @@ fn plan_target(
     }
     let judged = after.as_ref().unwrap_or(&state);
     if depth == PlanDepth::ChangesAndAccess {
-        plan.access.get_or_insert_default();
+        plan.access_changes.get_or_insert_default();
         plan.warnings.extend(dangling_after(&state, judged, &plan.policy));
     } else {
         plan.warnings.extend(all_dangling(&state));

@@ -80,7 +80,7 @@ pub(crate) fn to_diagnostic(one: &ClusterPlan, severity: Severity) -> Option<Dia
     let message = format!("{}: you lack the rights for {} of {writes}", one.label, steps.len());
     let mut out = Diagnostic { severity, ..Diagnostic::error(message) };
     for lack in one.missing_permissions.iter().take(MAX_LISTED) {
-        let why = one.plan.steps.get(lack.step).map_or("", |step| step.why.as_str());
+        let why = one.plan.steps.get(lack.step).map_or("", |step| step.description.as_str());
         out = out.with_help(format!("to {why} you need {}", describe_missing_permission(lack)));
     }
     if let Some(more) = one.missing_permissions.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {

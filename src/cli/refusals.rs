@@ -28,7 +28,7 @@ pub(crate) fn print_refusals(
         }));
         for unjudged in &verdict.not_evaluated {
             let label = if several { format!("{}: ", one.label) } else { String::new() };
-            world.note(&format!("note: {label}{}\n", unjudged.why));
+            world.note(&format!("note: {label}{}\n", unjudged.reason));
         }
     }
     let refused = found.iter().any(Diagnostic::is_error);

@@ -94,20 +94,20 @@ pub(super) async fn subject_access_review(
     connection: &ApiClient,
     asked: &AccessProbe,
 ) -> Result<AccessReviewStatus, ClusterError> {
-    let mut spec = request_attributes(&asked.question);
+    let mut spec = request_attributes(&asked.request);
     crate::state::write::apply_merge_patch(&mut spec, &json!({ "user": asked.username, "groups": asked.groups }));
     create_access_review(connection, "subjectaccessreviews", "SubjectAccessReview", spec).await
 }
 
 fn request_attributes(question: &ProbeRequest) -> Value {
     match question {
-        ProbeRequest::Object { verb, api_group, resource, subresource, name, namespace } => {
+        ProbeRequest::Resource { verb, api_group, resource, subresource, name, namespace } => {
             json!({ "resourceAttributes": {
             "verb": verb, "group": api_group, "resource": resource,
             "subresource": subresource, "name": name, "namespace": namespace,
         } })
         }
-        ProbeRequest::Url { verb, path } => json!({ "nonResourceAttributes": { "verb": verb, "path": path } }),
+        ProbeRequest::NonResource { verb, path } => json!({ "nonResourceAttributes": { "verb": verb, "path": path } }),
     }
 }
 
@@ -136,7 +136,7 @@ async fn create_access_review(
 /// The same by the rules of a state. Bindings only add: what one of the subjects may, whoever is all of them may.
 pub(super) fn is_allowed_by_rules(state: &State, asked: &AccessProbe) -> bool {
     let access = AccessView::new(state, Aggregation::AsStored);
-    let request = Request::from(&asked.question);
+    let request = Request::from(&asked.request);
     let user = asked.username.as_deref().map(SubjectQuery::from_username);
     let groups = asked.groups.iter().map(|group| SubjectQuery::Group(group.clone()));
     user.into_iter().chain(groups).any(|who| access.can(&who, &request).decision == AccessDecision::Allowed)

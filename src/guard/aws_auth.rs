@@ -44,7 +44,7 @@ fn check_protected(scene: &GuardContext<'_, '_>) -> Vec<Risk> {
             let message = format!("{} is protected, and {so}", entry.unwrap_or_else(|| principal.subject.to_string()));
             let danger = Risk::new(GuardKind::Protected, message)
                 .with_subject(&principal.subject)
-                .with_help(format!("{} protects it", limit.place))
+                .with_help(format!("{} protects it", limit.location))
                 .with_help(scene.entry_change_hint(&principal.subject));
             found.push(danger.with_allow_flag(AllowFlag::Remove(principal.subject.clone())));
         }

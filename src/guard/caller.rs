@@ -35,7 +35,7 @@ pub(super) fn find_risks(
         Observed::Known(caller) => caller,
         Observed::Unknown(why) => {
             if scene.revokes_access() {
-                unjudged.push(UnevaluatedGuard { guard: GuardKind::Caller, why: why.clone() });
+                unjudged.push(UnevaluatedGuard { guard: GuardKind::Caller, reason: why.clone() });
             }
             return Vec::new();
         }
@@ -50,7 +50,7 @@ pub(super) fn find_risks(
                     "you are `{name}` otherwise than by aws-auth (as the cluster's creator, by an access entry, a \
                      certificate or as a service account): what becomes of aws-auth does not shut you out"
                 );
-                unjudged.push(UnevaluatedGuard { guard: GuardKind::Caller, why });
+                unjudged.push(UnevaluatedGuard { guard: GuardKind::Caller, reason: why });
             }
             check_repair_permissions(scene, &reported, &reported, &who, "").into_iter().collect()
         }

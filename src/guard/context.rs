@@ -94,7 +94,8 @@ impl GuardContext<'_, '_> {
     pub(super) fn revokes_access(&self) -> bool {
         let lets_in =
             |access: &AccessView<'_>, who: &SubjectQuery| access.authenticate(who).identities().next().is_some();
-        let loses = self.plan.access.as_ref().is_none_or(|all| all.iter().any(|one| !one.diff.loses.is_empty()));
+        let loses =
+            self.plan.access_changes.as_ref().is_none_or(|all| all.iter().any(|one| !one.diff.losses.is_empty()));
         loses
             || self
                 .live_access
@@ -119,14 +120,14 @@ impl GuardContext<'_, '_> {
     /// Whether somebody's entry is not what the policy wrote: what it gives, the policy never gave.
     pub(super) fn is_changed_in_cluster(&self, who: &SubjectQuery) -> bool {
         matches!(who, SubjectQuery::Arn(_))
-            && self.entry_changes(who).any(|change| change.origin == ChangeOrigin::ChangedLive)
+            && self.entry_changes(who).any(|change| change.origin == ChangeOrigin::ChangedInCluster)
     }
 
     /// Where to look for a right that goes.
     pub(super) fn rbac_change_hint(&self) -> String {
         let bindings = self.plan.changes.iter().filter(|change| matches!(change.target, ChangeTarget::Object(_)));
         let places: std::collections::BTreeSet<String> =
-            bindings.filter_map(|change| change.place.as_ref()).map(ToString::to_string).take(3).collect();
+            bindings.filter_map(|change| change.location.as_ref()).map(ToString::to_string).take(3).collect();
         if places.is_empty() {
             return format!("the policy `{}` does not list what gives them", self.plan.policy);
         }
@@ -139,7 +140,7 @@ impl GuardContext<'_, '_> {
         if !matches!(who, SubjectQuery::Arn(_) | SubjectQuery::Account(_)) {
             return String::new();
         }
-        let place = self.entry_changes(who).find_map(|change| change.place.clone());
+        let place = self.entry_changes(who).find_map(|change| change.location.clone());
         place.map_or_else(
             || format!("the policy `{}` does not list this principal", self.plan.policy),
             |place| format!("{place} says what the entry becomes"),

@@ -29,7 +29,7 @@ impl<'a, 's> InvariantChecker<'a, 's> {
     pub(super) fn resolve_subjects(&self, subject: &InvariantSubject, can: bool) -> Vec<SubjectQuery> {
         match subject {
             InvariantSubject::Group(group) => self.group_and_members(group),
-            InvariantSubject::Principal { name: _, who } => who.iter().cloned().collect(),
+            InvariantSubject::Principal { name: _, subject: who } => who.iter().cloned().collect(),
             InvariantSubject::User(name) => vec![SubjectQuery::from_username(name)],
             InvariantSubject::ServiceAccount { namespace, name } => {
                 vec![SubjectQuery::ServiceAccount { namespace: namespace.clone(), name: name.clone() }]
@@ -113,7 +113,7 @@ struct ExemptSubjects {
 impl ExemptSubjects {
     fn from_exemptions(spared: &[Exemption]) -> Self {
         let mut exempt = Self::default();
-        for who in spared.iter().flat_map(|one| &one.who) {
+        for who in spared.iter().flat_map(|one| &one.subjects) {
             exempt.add(who.clone());
         }
         exempt

@@ -15,13 +15,13 @@ const MAX_LISTED_VIOLATORS: usize = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InvariantViolation {
     /// Where the invariant stands.
-    pub(crate) place: SourceLocation,
+    pub(crate) location: SourceLocation,
     /// Where the policy is at hand.
     pub(crate) span: Option<Span>,
     pub(crate) description: Option<String>,
     /// What was to hold, in words.
     pub(crate) invariant: String,
-    pub(crate) breaches: Vec<Violator>,
+    pub(crate) violators: Vec<Violator>,
 }
 
 impl InvariantViolation {
@@ -33,15 +33,15 @@ impl InvariantViolation {
         let error = Diagnostic::error(format!("an invariant does not hold: {what}"));
         let mut error = match self.span {
             Some(span) => error.primary_label(span, ""),
-            None => error.with_help(format!("it stands at {}", self.place)),
+            None => error.with_help(format!("it stands at {}", self.location)),
         };
-        for breach in self.breaches.iter().take(MAX_LISTED_VIOLATORS) {
-            let name = breach.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        for breach in self.violators.iter().take(MAX_LISTED_VIOLATORS) {
+            let name = breach.principal_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
             let path =
                 if breach.path.is_empty() { String::new() } else { format!(", by {}", breach.path.join(" → ")) };
-            error = error.with_help(format!("{}{name} {}{path}", breach.who, breach.what));
+            error = error.with_help(format!("{}{name} {}{path}", breach.subject, breach.finding));
         }
-        match self.breaches.len().checked_sub(MAX_LISTED_VIOLATORS).filter(|more| *more > 0) {
+        match self.violators.len().checked_sub(MAX_LISTED_VIOLATORS).filter(|more| *more > 0) {
             Some(more) => error.with_help(format!("… and {more} more, whom --format json names")),
             None => error,
         }
@@ -65,7 +65,7 @@ pub(crate) fn check_invariants(
 }
 
 fn check_invariant(people: &InvariantChecker<'_, '_>, invariant: &ResolvedInvariant) -> Option<InvariantViolation> {
-    let ResolvedInvariant { place, span, description, subject, claim } = invariant;
+    let ResolvedInvariant { location: place, span, description, subject, claim } = invariant;
     let meant = people.resolve_subjects(subject, matches!(claim, Assertion::Can(_)));
     let mut breaches = meant.iter().filter_map(|who| match claim {
         Assertion::Can(action) => people.violation_of_can(who, action),
@@ -74,19 +74,26 @@ fn check_invariant(people: &InvariantChecker<'_, '_>, invariant: &ResolvedInvari
     });
     let mut found: Vec<Violator> = breaches.next().into_iter().collect();
     // What the group has, all its members have.
-    let whole = |breach: &Violator| matches!(subject, InvariantSubject::Group(_)) && breach.who.starts_with("group:");
+    let whole =
+        |breach: &Violator| matches!(subject, InvariantSubject::Group(_)) && breach.subject.starts_with("group:");
     if !found.iter().any(whole) {
         found.extend(breaches);
     }
     let invariant = format!("{} {}", format_subject(subject), format_assertion(claim));
     let (place, span, description) = (place.clone(), *span, description.clone());
-    (!found.is_empty()).then_some(InvariantViolation { place, span, description, invariant, breaches: found })
+    (!found.is_empty()).then_some(InvariantViolation {
+        location: place,
+        span,
+        description,
+        invariant,
+        violators: found,
+    })
 }
 
 fn format_subject(subject: &InvariantSubject) -> String {
     match subject {
         InvariantSubject::Group(name) => format!("group {name}"),
-        InvariantSubject::Principal { name, who: _ } => format!("principal {name}"),
+        InvariantSubject::Principal { name, subject: _ } => format!("principal {name}"),
         InvariantSubject::User(name) => format!("user {name}"),
         InvariantSubject::ServiceAccount { namespace, name } => format!("service account {namespace}/{name}"),
         InvariantSubject::EveryoneBut(spared) if spared.is_empty() => "everyone".to_owned(),
@@ -115,7 +122,7 @@ fn lint_invariant(access: &AccessView<'_>, invariant: &ResolvedInvariant) -> Vec
         let warning = Diagnostic::warning(format!("of an invariant: {doubt}"));
         let warning = match invariant.span {
             Some(span) => warning.primary_label(span, ""),
-            None => warning.with_help(format!("it stands at {}", invariant.place)),
+            None => warning.with_help(format!("it stands at {}", invariant.location)),
         };
         doubt.hint().into_iter().fold(warning, Diagnostic::with_help)
     });

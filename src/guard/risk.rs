@@ -27,9 +27,9 @@ pub(crate) enum GuardKind {
 pub(crate) struct Risk {
     pub(crate) guard: GuardKind,
     /// Who loses or gains; nobody in particular where all do.
-    pub(crate) who: Option<String>,
+    pub(crate) subject: Option<String>,
     pub(crate) message: String,
-    pub(crate) hints: Vec<String>,
+    pub(crate) help: Vec<String>,
     /// What says yes to it; nothing does where no plan may do it.
     pub(crate) allow: Option<AllowFlag>,
 }
@@ -38,20 +38,20 @@ pub(crate) struct Risk {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnevaluatedGuard {
     pub(crate) guard: GuardKind,
-    pub(crate) why: String,
+    pub(crate) reason: String,
 }
 
 impl Risk {
     pub(super) fn new(guard: GuardKind, message: String) -> Self {
-        Self { guard, who: None, message, hints: Vec::new(), allow: None }
+        Self { guard, subject: None, message, help: Vec::new(), allow: None }
     }
 
     pub(super) fn with_subject(self, who: &SubjectQuery) -> Self {
-        Self { who: Some(who.to_string()), ..self }
+        Self { subject: Some(who.to_string()), ..self }
     }
 
     pub(super) fn with_help(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.help.push(hint.into());
         self
     }
 
@@ -62,7 +62,7 @@ impl Risk {
     /// As an error that refuses.
     pub(crate) fn to_error(&self) -> Diagnostic {
         let error = Diagnostic::error(self.message.clone());
-        let error = self.hints.iter().cloned().fold(error, Diagnostic::with_help);
+        let error = self.help.iter().cloned().fold(error, Diagnostic::with_help);
         match &self.allow {
             Some(allow) => error.with_help(format!("if this is meant: --allow {allow}")),
             None => error,

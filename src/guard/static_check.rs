@@ -35,7 +35,7 @@ pub(crate) fn check_invariants_statically(policy: &Policy, now: Timestamp) -> Ve
     let mut found: Vec<InvariantViolation> = Vec::new();
     for cluster in clusters {
         for refusal in check_cluster(&forbidding, cluster, now) {
-            if !found.iter().any(|one| one.place == refusal.place) {
+            if !found.iter().any(|one| one.location == refusal.location) {
                 found.push(refusal);
             }
         }

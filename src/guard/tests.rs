@@ -137,7 +137,7 @@ fn refused_risks(live: &State, policy: &str, caller: Observed<CallerIdentity>) -
 #[track_caller]
 fn messages(live: &State, policy: &str, caller: Observed<CallerIdentity>) -> String {
     let found = evaluate(live, policy, caller, &[]).refused;
-    let lines = found.iter().flat_map(|danger| std::iter::once(&danger.message).chain(&danger.hints));
+    let lines = found.iter().flat_map(|danger| std::iter::once(&danger.message).chain(&danger.help));
     lines.map(|line| format!("{line}\n")).collect()
 }
 
@@ -188,7 +188,10 @@ fn who_comes_otherwise_than_by_aws_auth_is_told_so_and_keeps_his_rights() {
     let creator =
         || observed_caller("kubernetes-admin", &["system:masters"], Some("arn:aws:iam::111122223333:user/creator"));
     let said = evaluate(&live, &kept, creator(), &[]);
-    assert!(said.refused.is_empty() && said.not_evaluated[0].why.contains("otherwise than by aws-auth"), "{said:#?}");
+    assert!(
+        said.refused.is_empty() && said.not_evaluated[0].reason.contains("otherwise than by aws-auth"),
+        "{said:#?}"
+    );
     // The creator has an entry besides, which is not what lets him in as what he is.
     let both = || observed_caller("kubernetes-admin", &["system:masters"], Some(CI));
     assert!(refused_risks(&live, &kept, both()).is_empty());

@@ -16,11 +16,11 @@ const VERBS_WITHOUT_NAME: [&str; 2] = ["create", "deletecollection"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violator {
     /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
-    pub(crate) who: String,
+    pub(crate) subject: String,
     /// The policy's name for him.
-    pub(crate) name: Option<String>,
+    pub(crate) principal_name: Option<String>,
     /// What he may do and must not, or must and may not.
-    pub(crate) what: String,
+    pub(crate) finding: String,
     /// From the entry of aws-auth to the rule.
     pub(crate) path: Vec<String>,
 }
@@ -79,7 +79,12 @@ impl InvariantChecker<'_, '_> {
     }
 
     fn new_violator(&self, who: &SubjectQuery, what: String, path: Vec<String>) -> Violator {
-        Violator { who: who.to_string(), name: self.policy_index.principal_name(who).map(str::to_owned), what, path }
+        Violator {
+            subject: who.to_string(),
+            principal_name: self.policy_index.principal_name(who).map(str::to_owned),
+            finding: what,
+            path,
+        }
     }
 
     fn describe_grant_source(&self, who: &SubjectQuery, by: &GrantSource<'_>) -> Vec<String> {

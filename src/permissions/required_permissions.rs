@@ -54,7 +54,7 @@ pub(crate) fn required_by_plan(plan: &Plan, live: &State, after: &State) -> Vec<
     let needs = steps
         .flat_map(|(number, step)| required_by_step(step, live, after).into_iter().map(move |need| (need, number)));
     // Without an answer no step is made that takes away on the strength of an earlier one.
-    let waits = plan.steps.iter().position(|Step { awaits, .. }| !awaits.is_empty());
+    let waits = plan.steps.iter().position(|Step { wait_for: awaits, .. }| !awaits.is_empty());
     needs.chain(waits.map(|number| (subject_access_review(), number))).collect()
 }
 

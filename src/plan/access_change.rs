@@ -27,16 +27,16 @@ pub(crate) struct AccessChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AccessImpact {
     /// Made alone, or left out of the plan, it changes what somebody may do.
-    Some,
+    Changes,
     /// It does neither.
-    None,
+    NoChange,
 }
 
 /// Somebody for whom something changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AffectedSubject {
     /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
-    pub(crate) who: String,
+    pub(crate) subject: String,
     /// The policy's name for him.
     pub(crate) name: Option<String>,
 }
@@ -45,19 +45,19 @@ pub(crate) struct AffectedSubject {
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccessDiff {
     pub(crate) gains: Vec<AllowedRequests>,
-    pub(crate) loses: Vec<AllowedRequests>,
+    pub(crate) losses: Vec<AllowedRequests>,
     /// Ways to more power that open.
-    pub(crate) ways: Vec<EscalationSummary>,
+    pub(crate) escalations: Vec<EscalationSummary>,
 }
 
 /// A set of requests, and what gives it, or gave it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AllowedRequests {
     /// Such as `get, list on every resource, everywhere`.
-    pub(crate) what: String,
+    pub(crate) summary: String,
     /// The same for machines.
     pub(crate) requests: RequestSetData,
-    pub(crate) by: Vec<GrantedBy>,
+    pub(crate) granted_by: Vec<GrantedBy>,
 }
 
 /// A binding and its role, or `system:masters`.
@@ -89,7 +89,7 @@ impl Plan {
         // Each half of the changes by itself, and the whole beside them: none needs what the others find.
         let half = self.changes.len() / 2;
         let (one, other) = self.changes.split_at_mut(half);
-        self.access = Some(std::thread::scope(|scope| {
+        self.access_changes = Some(std::thread::scope(|scope| {
             for half in [one, other] {
                 scope.spawn(move || set_access_impacts(half, live, after));
             }
@@ -113,7 +113,7 @@ fn set_access_impacts(changes: &mut [Change], live: &State, after: &State) {
             }
             ChangeTarget::Object(key) => alone.object_changes_access(key),
         };
-        change.access = Some(if changes { AccessImpact::Some } else { AccessImpact::None });
+        change.access_impact = Some(if changes { AccessImpact::Changes } else { AccessImpact::NoChange });
     }
 }
 
@@ -155,7 +155,7 @@ pub(super) fn group_access_changes(rows: &[SubjectDiff<'_>], known: &PolicyIndex
         });
         if let Some(change) = changes.get_mut(place) {
             let name = known.principal_name(&row.subject).map(str::to_owned);
-            change.subjects.push(AffectedSubject { who: row.subject.to_string(), name });
+            change.subjects.push(AffectedSubject { subject: row.subject.to_string(), name });
         }
     }
     changes
@@ -166,8 +166,8 @@ impl AccessDiff {
         let all = |parts: &[GrantedRequests<'_>]| parts.iter().map(AllowedRequests::new).collect();
         Self {
             gains: all(&row.permissions.gained),
-            loses: all(&row.permissions.lost),
-            ways: assumed
+            losses: all(&row.permissions.lost),
+            escalations: assumed
                 .iter()
                 .cloned()
                 .chain(row.permissions.escalation_paths.iter().map(EscalationSummary::from_path))
@@ -180,7 +180,11 @@ impl AllowedRequests {
     pub(crate) fn new(part: &GrantedRequests<'_>) -> Self {
         let mut by: Vec<GrantedBy> = part.granted_by.iter().map(GrantedBy::from_source).collect();
         by.dedup();
-        Self { what: part.requests.to_string(), requests: RequestSetData::from_request_set(&part.requests), by }
+        Self {
+            summary: part.requests.to_string(),
+            requests: RequestSetData::from_request_set(&part.requests),
+            granted_by: by,
+        }
     }
 }
 

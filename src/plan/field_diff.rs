@@ -6,7 +6,7 @@ use crate::state::object_meta::Labels;
 use crate::state::rbac::{Rule, same_rules};
 
 fn value_diff(fate: DiffOp, value: impl Into<String>) -> ValueDiff {
-    ValueDiff { fate, value: value.into() }
+    ValueDiff { op: fate, value: value.into() }
 }
 
 /// The empty string as people can see it.
@@ -19,13 +19,13 @@ pub(super) fn diff_scalar(path: &[&str], from: Option<&str>, to: Option<&str>) -
     if from == to {
         return None;
     }
-    let removed = from.map(|value| value_diff(DiffOp::Removed, quote_if_blank(value)));
-    let added = to.map(|value| value_diff(DiffOp::Added, quote_if_blank(value)));
+    let removed = from.map(|value| value_diff(DiffOp::Remove, quote_if_blank(value)));
+    let added = to.map(|value| value_diff(DiffOp::Add, quote_if_blank(value)));
     Some(field_diff(path, removed.into_iter().chain(added).collect()))
 }
 
 fn field_diff(path: &[&str], items: Vec<ValueDiff>) -> FieldDiff {
-    FieldDiff { path: path.iter().map(|part| (*part).to_owned()).collect(), items }
+    FieldDiff { path: path.iter().map(|part| (*part).to_owned()).collect(), values: items }
 }
 
 /// A list whose order does not count: what stays, then what goes, then what comes. Nothing where all stays.
@@ -45,9 +45,9 @@ pub(super) fn diff_set(path: &[&str], from: &[String], to: &[String]) -> Option<
         return None;
     }
     stays.dedup();
-    let items = stays.into_iter().map(|value| value_diff(DiffOp::Stays, quote_if_blank(value)));
-    let goes = goes.into_iter().map(|value| value_diff(DiffOp::Removed, quote_if_blank(value)));
-    let comes = comes.into_iter().map(|value| value_diff(DiffOp::Added, quote_if_blank(value)));
+    let items = stays.into_iter().map(|value| value_diff(DiffOp::Keep, quote_if_blank(value)));
+    let goes = goes.into_iter().map(|value| value_diff(DiffOp::Remove, quote_if_blank(value)));
+    let comes = comes.into_iter().map(|value| value_diff(DiffOp::Add, quote_if_blank(value)));
     Some(field_diff(path, items.chain(goes).chain(comes).collect()))
 }
 
@@ -104,7 +104,7 @@ fn push_rule_diff(name: &str, from: Option<&Rule>, to: Option<&Rule>, out: &mut 
             // Where a rule changes, what it is about must be readable.
             None if word == "resources" || word == "non-resource-urls" => {
                 let items: Vec<ValueDiff> =
-                    after.iter().map(|value| value_diff(DiffOp::Stays, quote_if_blank(value))).collect();
+                    after.iter().map(|value| value_diff(DiffOp::Keep, quote_if_blank(value))).collect();
                 if !items.is_empty() {
                     out.push(field_diff(&[name, word], items));
                 }

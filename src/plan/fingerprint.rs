@@ -17,7 +17,7 @@ use crate::state::object_meta::Labels;
 /// Namespaces told in the words of the policy, and those that were meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NamespaceSelection {
-    pub(crate) by: SavedNamespaceSelector,
+    pub(crate) selector: SavedNamespaceSelector,
     pub(crate) namespaces: BTreeSet<String>,
 }
 
@@ -71,18 +71,18 @@ impl NamespaceSelection {
             .chain(of_bindings)
             .filter_map(|selector| SavedNamespaceSelector::from_policy(&selector.value))
             .collect();
-        selections.into_iter().map(|by| Self { namespaces: by.select_namespaces(live), by }).collect()
+        selections.into_iter().map(|by| Self { namespaces: by.select_namespaces(live), selector: by }).collect()
     }
 
     /// How the words mean other namespaces now, in words.
     pub(super) fn describe_change(&self, live: &State) -> Option<String> {
-        let now = self.by.select_namespaces(live);
+        let now = self.selector.select_namespaces(live);
         let told = |sign: &str, one: &BTreeSet<String>, other: &BTreeSet<String>| -> Vec<String> {
             one.difference(other).map(|name| format!("{sign} {name}")).collect()
         };
         let others = [told("+", &now, &self.namespaces), told("-", &self.namespaces, &now)].concat();
         (!others.is_empty()).then(|| {
-            let by = match &self.by {
+            let by = match &self.selector {
                 SavedNamespaceSelector::Glob(glob) => format!("the names `{glob}`"),
                 SavedNamespaceSelector::MatchLabels(labels) => {
                     let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -103,7 +103,7 @@ impl<'p> AccessFingerprint<'p> {
         let mut out = BTreeMap::new();
         for change in changes {
             let digest = hash_access_diff(&change.diff);
-            out.extend(change.subjects.iter().map(|subject| (subject.who.as_str(), digest.clone())));
+            out.extend(change.subjects.iter().map(|subject| (subject.subject.as_str(), digest.clone())));
         }
         Self(out)
     }
@@ -122,8 +122,8 @@ impl<'p> AccessFingerprint<'p> {
 /// A hash of what a subject gains and loses. Each text is hashed with its length, so that two lists with the same
 /// characters do not have the same hash.
 fn hash_access_diff(access: &AccessDiff) -> String {
-    let AccessDiff { gains, loses, ways } = access;
-    let what = |all: &'_ [super::AllowedRequests]| all.iter().map(|one| one.what.clone()).collect::<Vec<_>>();
+    let AccessDiff { gains, losses: loses, escalations: ways } = access;
+    let what = |all: &'_ [super::AllowedRequests]| all.iter().map(|one| one.summary.clone()).collect::<Vec<_>>();
     let ways = ways.iter().map(|way| way.path.clone()).collect();
     let mut hash = Sha256::new();
     for list in [what(gains), what(loses), ways] {

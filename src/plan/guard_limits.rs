@@ -14,12 +14,12 @@ pub(crate) struct GuardLimits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GuardLimit {
     pub(crate) value: String,
-    pub(crate) place: SourceLocation,
+    pub(crate) location: SourceLocation,
 }
 
 impl GuardLimits {
     pub(crate) fn from_policy(policy: &Policy) -> Self {
-        let limit = |value: String, span| GuardLimit { value, place: policy.sources.location(span) };
+        let limit = |value: String, span| GuardLimit { value, location: policy.sources.location(span) };
         let guard = &policy.guard;
         let protected = guard.protected.iter().map(|one| limit(one.value.as_str().to_owned(), one.span));
         let max_removals = guard.max_removals.as_ref().map(|max| limit(max.value.to_string(), max.span));
@@ -29,6 +29,6 @@ impl GuardLimits {
     /// A limit that nobody could have written allows nothing.
     pub(crate) fn max_removals(&self) -> Option<(MaxRemovals, &SourceLocation)> {
         let limit = self.max_removals.as_ref()?;
-        Some((MaxRemovals::parse(&limit.value).unwrap_or(MaxRemovals::Count(0)), &limit.place))
+        Some((MaxRemovals::parse(&limit.value).unwrap_or(MaxRemovals::Count(0)), &limit.location))
     }
 }

@@ -54,13 +54,13 @@ pub(crate) struct Plan {
     /// The moments that no order of the steps avoids: `apply` refuses them unless they are allowed.
     pub(crate) windows: Vec<AccessWindow>,
     /// What the steps change in who can do what, where it was asked for.
-    pub(crate) access: Option<Vec<AccessChange>>,
+    pub(crate) access_changes: Option<Vec<AccessChange>>,
     /// What the policy asks to guard: judged by whoever carries the plan out, without the policy at hand.
     pub(crate) limits: GuardLimits,
     /// What the policy says must hold: judged likewise.
     pub(crate) invariants: Vec<ResolvedInvariant>,
     /// Which namespaces the patterns and labels of what it writes meant.
-    pub(crate) selected: Vec<NamespaceSelection>,
+    pub(crate) namespace_selections: Vec<NamespaceSelection>,
     /// Of the planning; a saved plan has said them.
     pub(crate) warnings: Vec<Diagnostic>,
 }
@@ -72,14 +72,14 @@ pub(crate) struct Change {
     pub(crate) target: ChangeTarget,
     pub(crate) fields: Vec<FieldDiff>,
     /// Where the policy says so; a removal has one only where something has expired.
-    pub(crate) place: Option<SourceLocation>,
+    pub(crate) location: Option<SourceLocation>,
     pub(crate) note: Option<String>,
     /// How the live side came to differ.
     pub(crate) origin: ChangeOrigin,
     /// Who wrote the live object last.
     pub(crate) last_writer: Option<ObjectWriter>,
     /// What it has to do with access, where that was asked for.
-    pub(crate) access: Option<AccessImpact>,
+    pub(crate) access_impact: Option<AccessImpact>,
 }
 
 /// What happens to an object or an entry.
@@ -124,11 +124,11 @@ impl ChangeTarget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChangeOrigin {
     /// Live is what was written, or nothing was yet: the policy has moved on.
-    Pending,
+    NotApplied,
     /// Live is not what was written.
-    ChangedLive,
+    ChangedInCluster,
     /// It was written, and is gone.
-    RemovedLive,
+    RemovedFromCluster,
 }
 
 /// One field of a change.
@@ -136,21 +136,21 @@ pub(crate) enum ChangeOrigin {
 pub(crate) struct FieldDiff {
     /// `username`, or `rules[0]` and below it `verbs`.
     pub(crate) path: Vec<String>,
-    pub(crate) items: Vec<ValueDiff>,
+    pub(crate) values: Vec<ValueDiff>,
 }
 
 /// One value of a field and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ValueDiff {
-    pub(crate) fate: DiffOp,
+    pub(crate) op: DiffOp,
     pub(crate) value: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DiffOp {
-    Stays,
-    Added,
-    Removed,
+    Keep,
+    Add,
+    Remove,
 }
 
 /// One write, complete.
@@ -162,9 +162,9 @@ pub(crate) struct Step {
     /// Steps of one stage do not depend on each other; a stage begins when the one before has ended.
     pub(crate) stage: usize,
     /// What must be seen to work before it is written; none: it relies on no earlier step.
-    pub(crate) awaits: Vec<AccessProbe>,
+    pub(crate) wait_for: Vec<AccessProbe>,
     /// What it is for, in words.
-    pub(crate) why: String,
+    pub(crate) description: String,
 }
 
 impl Plan {
@@ -178,7 +178,8 @@ impl Plan {
 
     /// For each subject whose access changes, a fingerprint of the change.
     pub(crate) fn access_fingerprints(&self) -> BTreeMap<&str, String> {
-        fingerprint::AccessFingerprint::from_changes(self.access.as_deref().unwrap_or_default()).into_fingerprints()
+        fingerprint::AccessFingerprint::from_changes(self.access_changes.as_deref().unwrap_or_default())
+            .into_fingerprints()
     }
 }
 
@@ -256,10 +257,10 @@ pub(crate) fn plan(
         changes,
         steps,
         windows,
-        access: None,
+        access_changes: None,
         limits: GuardLimits::from_policy(policy),
         invariants: ResolvedInvariant::resolve_all(policy, cluster),
-        selected,
+        namespace_selections: selected,
         warnings: draft.diagnostics,
     })
 }

@@ -91,11 +91,11 @@ pub(super) fn object_change(
         action,
         target: ChangeTarget::Object(key.clone()),
         fields,
-        place: span.map(|span| draft.location(span)),
+        location: span.map(|span| draft.location(span)),
         note: None,
-        origin: ChangeOrigin::Pending,
+        origin: ChangeOrigin::NotApplied,
         last_writer: None,
-        access: None,
+        access_impact: None,
     }
 }
 
@@ -148,8 +148,8 @@ fn metadata_patch(meta: &ObjectMeta, policy: &str, wanted: &Labels, counted: &La
 /// Whether live is still what rolecall wrote.
 fn change_origin(meta: &ObjectMeta, digest_now: &str) -> ChangeOrigin {
     match meta.annotations.get(DIGEST_ANNOTATION) {
-        Some(written) if written != digest_now => ChangeOrigin::ChangedLive,
-        _ => ChangeOrigin::Pending,
+        Some(written) if written != digest_now => ChangeOrigin::ChangedInCluster,
+        _ => ChangeOrigin::NotApplied,
     }
 }
 
@@ -250,7 +250,7 @@ fn push_update(
 ) {
     let action = if ours { Action::Update } else { Action::Adopt };
     let mut shown = object_change(draft, action, key, Some(span), fields);
-    shown.origin = if ours { origin } else { ChangeOrigin::Pending };
+    shown.origin = if ours { origin } else { ChangeOrigin::NotApplied };
     shown.last_writer.clone_from(&live.meta().last_writer);
     draft.changes.push(shown);
     draft.writes.push(PendingWrite {
@@ -294,7 +294,7 @@ fn plan_binding_update(
     let ours = owner::object_owner(&live.meta, draft.policy) == Owner::ThisPolicy;
     let from = || change_origin(&live.meta, &owner::binding_digest(live));
     if live.role_ref != new.role_ref {
-        plan_binding_replacement(draft, key, wanted, live, all, if ours { from() } else { ChangeOrigin::Pending });
+        plan_binding_replacement(draft, key, wanted, live, all, if ours { from() } else { ChangeOrigin::NotApplied });
         return;
     }
     let same = same_subjects(&live.subjects, &new.subjects);

@@ -88,7 +88,7 @@ fn build_check(
     (definite_answer(&answer)? == allowed).then(|| PostApplyCheck {
         subject: row.subject.to_string(),
         awaits_aggregation: !is_now,
-        probe: AccessProbe { username: username.clone(), groups: groups.clone(), question: request.into() },
+        probe: AccessProbe { username: username.clone(), groups: groups.clone(), request: request.into() },
         expect_allowed: allowed,
     })
 }
@@ -141,7 +141,7 @@ mod tests {
                 let promises = post_apply_checks(&diff_access(&sides.live_access, &sides.after_access), &sides, most);
             prop_assert!(promises.len() <= most);
             for promise in &promises {
-                let request = Request::from(&promise.probe.question);
+                let request = Request::from(&promise.probe.request);
                 let login = (promise.probe.username.clone(), promise.probe.groups.clone());
                 let allowed = |moment| oracle::allows(&after, moment, &login, &request);
                 prop_assert_eq!(allowed(Aggregation::Reconciled), promise.expect_allowed, "{} {}", promise.subject, request);

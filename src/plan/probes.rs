@@ -13,14 +13,14 @@ pub(crate) struct AccessProbe {
     /// None where the question is about a group alone.
     pub(crate) username: Option<String>,
     pub(crate) groups: Vec<String>,
-    pub(crate) question: ProbeRequest,
+    pub(crate) request: ProbeRequest,
 }
 
 /// What is asked, in the words of a SubjectAccessReview. An empty name or namespace is none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProbeRequest {
-    Object { verb: String, api_group: String, resource: String, subresource: String, name: String, namespace: String },
-    Url { verb: String, path: String },
+    Resource { verb: String, api_group: String, resource: String, subresource: String, name: String, namespace: String },
+    NonResource { verb: String, path: String },
 }
 
 /// A moment in which somebody has what neither side gives, or lacks what both give, whatever the order.
@@ -29,23 +29,23 @@ pub(crate) struct AccessWindow {
     /// The step after whose write it begins.
     pub(crate) step: usize,
     pub(crate) subject: String,
-    pub(crate) fate: TransientAccess,
+    pub(crate) access: TransientAccess,
     /// Such as `get secrets, in n1`.
-    pub(crate) what: String,
-    pub(crate) because: String,
+    pub(crate) request: String,
+    pub(crate) reason: String,
 }
 
 /// Which side of what is allowed a passing moment leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TransientAccess {
-    Gains,
-    Loses,
+    Gained,
+    Lost,
 }
 
 impl From<Request> for ProbeRequest {
     fn from(request: Request) -> Self {
         match request {
-            Request::Object(asked) => Self::Object {
+            Request::Object(asked) => Self::Resource {
                 verb: asked.verb,
                 api_group: asked.group,
                 resource: asked.resource,
@@ -53,7 +53,7 @@ impl From<Request> for ProbeRequest {
                 name: asked.name,
                 namespace: asked.namespace,
             },
-            Request::Url { verb, path } => Self::Url { verb, path },
+            Request::Url { verb, path } => Self::NonResource { verb, path },
         }
     }
 }
@@ -61,7 +61,7 @@ impl From<Request> for ProbeRequest {
 impl From<&ProbeRequest> for Request {
     fn from(question: &ProbeRequest) -> Self {
         match question {
-            ProbeRequest::Object { verb, api_group, resource, subresource, name, namespace } => {
+            ProbeRequest::Resource { verb, api_group, resource, subresource, name, namespace } => {
                 Self::Object(ObjectRequest {
                     verb: verb.clone(),
                     group: api_group.clone(),
@@ -71,7 +71,7 @@ impl From<&ProbeRequest> for Request {
                     namespace: namespace.clone(),
                 })
             }
-            ProbeRequest::Url { verb, path } => Self::Url { verb: verb.clone(), path: path.clone() },
+            ProbeRequest::NonResource { verb, path } => Self::Url { verb: verb.clone(), path: path.clone() },
         }
     }
 }
@@ -82,6 +82,6 @@ impl fmt::Display for AccessProbe {
             Some(username) => write!(f, "user:{username}")?,
             None => write!(f, "group:{}", self.groups.first().map_or("", String::as_str))?,
         }
-        write!(f, " may {}", Request::from(&self.question))
+        write!(f, " may {}", Request::from(&self.request))
     }
 }

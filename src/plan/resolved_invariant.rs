@@ -10,7 +10,7 @@ use crate::policy::{Assertion, InvariantSubjectSpec, Located, Policy, PolicyInde
 /// An invariant in one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResolvedInvariant {
-    pub(crate) place: SourceLocation,
+    pub(crate) location: SourceLocation,
     /// Of a policy that is at hand.
     pub(crate) span: Option<Span>,
     pub(crate) description: Option<String>,
@@ -25,7 +25,7 @@ pub(crate) enum InvariantSubject {
     Principal {
         name: String,
         /// None: a bare name that finds no account.
-        who: Option<SubjectQuery>,
+        subject: Option<SubjectQuery>,
     },
     User(String),
     ServiceAccount {
@@ -40,7 +40,7 @@ pub(crate) enum InvariantSubject {
 pub(crate) struct Exemption {
     pub(crate) name: String,
     /// All who have that name.
-    pub(crate) who: BTreeSet<SubjectQuery>,
+    pub(crate) subjects: BTreeSet<SubjectQuery>,
 }
 
 impl ResolvedInvariant {
@@ -53,7 +53,7 @@ impl ResolvedInvariant {
         let here =
             policy.invariants.iter().filter(|invariant| subject_is_in_cluster(policy, cluster, &invariant.subject));
         here.map(|invariant| Self {
-            place: policy.sources.location(invariant.span),
+            location: policy.sources.location(invariant.span),
             span: Some(invariant.span),
             description: invariant.description.clone(),
             subject: InvariantSubject::resolve(&invariant.subject, policy, &names),
@@ -79,7 +79,7 @@ impl InvariantSubject {
         match subject {
             InvariantSubjectSpec::Group(group) => Self::Group(group.value.clone()),
             InvariantSubjectSpec::Principal(name) => {
-                Self::Principal { name: name.value.clone(), who: names.principal(&name.value).cloned() }
+                Self::Principal { name: name.value.clone(), subject: names.principal(&name.value).cloned() }
             }
             InvariantSubjectSpec::User(name) => Self::User(name.value.clone()),
             InvariantSubjectSpec::ServiceAccount(account) => Self::ServiceAccount {
@@ -104,6 +104,6 @@ impl Exemption {
         if reserved {
             who.insert(SubjectQuery::from_username(name));
         }
-        Self { name: name.clone(), who }
+        Self { name: name.clone(), subjects: who }
     }
 }

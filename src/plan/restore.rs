@@ -55,10 +55,10 @@ pub(crate) fn plan_restore(policy: &str, live: &State, images: &ObjectVersions) 
         changes,
         steps,
         windows,
-        access: None,
+        access_changes: None,
         limits: GuardLimits::default(),
         invariants: Vec::new(),
-        selected: Vec::new(),
+        namespace_selections: Vec::new(),
         warnings: Vec::new(),
     })
 }
@@ -154,11 +154,11 @@ fn object_change(
         action,
         target: ChangeTarget::Object(key.clone()),
         fields,
-        place: None,
+        location: None,
         note: None,
-        origin: ChangeOrigin::Pending,
+        origin: ChangeOrigin::NotApplied,
         last_writer: None,
-        access: None,
+        access_impact: None,
     })
 }
 
@@ -178,10 +178,10 @@ fn diff_text_lines(now: Option<&Value>, then: Option<&Value>) -> Vec<FieldDiff> 
             let (now, then) = (lines(now, &key), lines(then, &key));
             let only = |one: &[String], other: &[String], fate: DiffOp| -> Vec<ValueDiff> {
                 let differs = one.iter().filter(|line| !other.contains(line));
-                differs.map(|line| ValueDiff { fate, value: line.clone() }).collect()
+                differs.map(|line| ValueDiff { op: fate, value: line.clone() }).collect()
             };
-            let items = [only(&now, &then, DiffOp::Removed), only(&then, &now, DiffOp::Added)].concat();
-            (!items.is_empty()).then(|| FieldDiff { path: vec![key], items })
+            let items = [only(&now, &then, DiffOp::Remove), only(&then, &now, DiffOp::Add)].concat();
+            (!items.is_empty()).then(|| FieldDiff { path: vec![key], values: items })
         })
         .collect()
 }

@@ -56,7 +56,14 @@ mod tests {
     use crate::state::write::Precondition;
 
     fn step(object: ObjectKey, write: WriteRequest) -> Step {
-        Step { object, write, precondition: Precondition::Absent, stage: 0, awaits: Vec::new(), why: String::new() }
+        Step {
+            object,
+            write,
+            precondition: Precondition::Absent,
+            stage: 0,
+            wait_for: Vec::new(),
+            description: String::new(),
+        }
     }
 
     fn by() -> AllowReason {

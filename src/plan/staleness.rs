@@ -37,7 +37,7 @@ impl Plan {
                 (Precondition::Absent | Precondition::AsWrittenByStep { .. }, _) => {}
             }
         }
-        out.extend(self.selected.iter().filter_map(|selected| selected.describe_change(live)));
+        out.extend(self.namespace_selections.iter().filter_map(|selected| selected.describe_change(live)));
         out
     }
 
@@ -51,7 +51,7 @@ impl Plan {
     ) -> (Vec<String>, Vec<PostApplyCheck>) {
         let sides = AccessComparison::new(live, after);
         let rows = diff_access(&sides.live_access, &sides.after_access);
-        let others = self.access.as_ref().map(|told| {
+        let others = self.access_changes.as_ref().map(|told| {
             let now = access_change::group_access_changes(&rows, &PolicyIndex::default());
             AccessFingerprint::from_changes(told)
                 .differing_subjects(&AccessFingerprint::from_changes(&now))

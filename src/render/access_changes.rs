@@ -34,7 +34,7 @@ pub(crate) fn access_totals(changes: &[AccessChange]) -> String {
         changes.iter().filter(|change| of(change)).map(|change| change.subjects.len()).sum()
     };
     let gain = number(|change| !change.diff.gains.is_empty());
-    let lose = number(|change| !change.diff.loses.is_empty());
+    let lose = number(|change| !change.diff.losses.is_empty());
     let verb = |number, one, many| if number == 1 { one } else { many };
     format!(
         "{} {} access, {lose} {}.",
@@ -58,7 +58,7 @@ fn push_access_change(
 ) {
     let style = view.style;
     let AccessChange { subjects: all, diff: access } = change;
-    let (sign, label) = match (access.gains.is_empty(), access.loses.is_empty()) {
+    let (sign, label) = match (access.gains.is_empty(), access.losses.is_empty()) {
         (false, true) => ("+", StyleClass::Added),
         (true, false) => ("-", StyleClass::Removed),
         (false, false) => ("~", StyleClass::Changed),
@@ -67,7 +67,7 @@ fn push_access_change(
     let sign = style.paint(label, sign);
     let gains = access.gains.iter().map(|allowed| grant_line("gains", "by", allowed));
     let lines: Vec<String> =
-        gains.chain(access.loses.iter().map(|allowed| grant_line("loses", "was by", allowed))).collect();
+        gains.chain(access.losses.iter().map(|allowed| grant_line("loses", "was by", allowed))).collect();
     match (all.as_slice(), lines.as_slice()) {
         ([who], [line])
             if columns(&subject_text(who)) + columns(line) + 6
@@ -87,7 +87,7 @@ fn push_access_change(
             push_more(lines.len(), shown, "more line", "      ", out);
         }
     }
-    for way in &access.ways {
+    for way in &access.escalations {
         let mark = style.paint(StyleClass::Removed, "!");
         out.push_str(&format!("  {mark}   {}: {}\n", way.name, escape_control(&way.path)));
     }
@@ -95,11 +95,11 @@ fn push_access_change(
 
 fn subject_text(who: &AffectedSubject) -> String {
     let name = who.name.as_ref().map(|name| format!(" ({})", escape_control(name))).unwrap_or_default();
-    format!("{}{name}", escape_control(&who.who))
+    format!("{}{name}", escape_control(&who.subject))
 }
 
 fn grant_line(verb: &str, link: &str, allowed: &AllowedRequests) -> String {
-    format!("{verb}  {}{}", escape_control(&allowed.what), sources_suffix(link, &allowed.by))
+    format!("{verb}  {}{}", escape_control(&allowed.summary), sources_suffix(link, &allowed.granted_by))
 }
 
 /// `  by viewers → cluster-viewer`.

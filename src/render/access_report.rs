@@ -71,7 +71,7 @@ pub(crate) fn build_rows(
         });
         if let Some(row) = rows.get_mut(place) {
             let name = known.principal_name(&who).map(str::to_owned);
-            row.subjects.push(AffectedSubject { who: who.to_string(), name });
+            row.subjects.push(AffectedSubject { subject: who.to_string(), name });
         }
     }
     rows
@@ -89,7 +89,7 @@ pub(crate) fn render_access_report(
         if number > 0 {
             out.push('\n');
         }
-        for AffectedSubject { who, name } in subjects {
+        for AffectedSubject { subject: who, name } in subjects {
             let name = name.as_ref().map(|name| format!(" ({})", escape_control(name))).unwrap_or_default();
             let line = format!("{}{name}", escape_control(who));
             out.push_str(&format!("{}\n", view.style.paint(StyleClass::Heading, &line)));
@@ -115,7 +115,7 @@ pub(crate) fn render_access_report(
 }
 
 fn render_grant(allowed: &AllowedRequests, explain: bool, view: &QueryRenderer<'_>) -> String {
-    let AllowedRequests { what, requests: _, by } = allowed;
+    let AllowedRequests { summary: what, requests: _, granted_by: by } = allowed;
     let mut out = format!("  {}\n", escape_control(what));
     for one in by {
         let place = match one {

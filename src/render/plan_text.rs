@@ -43,9 +43,9 @@ pub(crate) fn render_plan(plan: &Plan, view: &PlanTextOptions<'_>) -> String {
     let mut out =
         format!("{}, {}\n\n", view.style.paint(StyleClass::Heading, &head), pluralize(plan.changes.len(), "change"));
     // Where nothing at all changes, the section below says so once.
-    let is_mixed = plan.access.as_ref().is_some_and(|access| !access.is_empty());
+    let is_mixed = plan.access_changes.as_ref().is_some_and(|access| !access.is_empty());
     push_changes(&plan.changes, is_mixed, view, &mut out);
-    if let Some(access) = &plan.access {
+    if let Some(access) = &plan.access_changes {
         out.push_str(&access_changes::render_access_changes(access, view));
     }
     out.push_str(&render_windows(plan));
@@ -60,12 +60,14 @@ fn render_windows(plan: &Plan) -> String {
         return String::new();
     }
     let mut out = "Moments that no order of the writes avoids; apply refuses them without --allow-window\n".to_owned();
-    for AccessWindow { step, subject, fate, what, because } in plan.windows.iter().take(MAX_WINDOWS) {
+    for AccessWindow { step, subject, access: fate, request: what, reason: because } in
+        plan.windows.iter().take(MAX_WINDOWS)
+    {
         let fate = match fate {
-            TransientAccess::Gains => "may for a moment",
-            TransientAccess::Loses => "may not for a moment",
+            TransientAccess::Gained => "may for a moment",
+            TransientAccess::Lost => "may not for a moment",
         };
-        let why = plan.steps.get(*step).map(|step| step.why.as_str()).unwrap_or_default();
+        let why = plan.steps.get(*step).map(|step| step.description.as_str()).unwrap_or_default();
         let line = format!("{subject}  {fate}  {what}: after `{why}`, since {because}");
         out.push_str(&format!("  !   {}\n", escape_control(&line)));
     }
@@ -80,7 +82,7 @@ fn push_changes(changes: &[Change], is_mixed: bool, view: &PlanTextOptions<'_>, 
     let shown = if view.full { changes.len() } else { MAX_CHANGES };
     for change in changes.iter().take(shown) {
         push_change(change, view, out);
-        if is_mixed && change.access == Some(AccessImpact::None) {
+        if is_mixed && change.access_impact == Some(AccessImpact::NoChange) {
             out.push_str(&format!("      {}\n", view.style.paint(StyleClass::Location, "no access changes")));
         }
     }
@@ -102,7 +104,7 @@ fn push_change(change: &Change, view: &PlanTextOptions<'_>, out: &mut String) {
     if beside {
         title.push_str(&format!("  {note}"));
     }
-    let place = escape_control(&change.place.as_ref().map(short_location).unwrap_or_default());
+    let place = escape_control(&change.location.as_ref().map(short_location).unwrap_or_default());
     let gap = gap_before_place(4 + columns(&title), &place, view.width);
     let place = if place.is_empty() { place } else { format!("{gap}{}", style.paint(StyleClass::Location, &place)) };
     out.push_str(&format!("{} {title}{place}\n", style.paint(label, sign)));
@@ -140,25 +142,25 @@ fn push_fields(fields: &[FieldDiff], style: TextStyle, out: &mut String) {
 
 /// `get, list, + watch`, or `old → new` where one value takes the place of another.
 fn field_values(field: &FieldDiff, style: TextStyle) -> String {
-    if let [from, to] = field.items.as_slice()
-        && from.fate == DiffOp::Removed
-        && to.fate == DiffOp::Added
+    if let [from, to] = field.values.as_slice()
+        && from.op == DiffOp::Remove
+        && to.op == DiffOp::Add
         && matches!(field.path.last().map(String::as_str), Some("username" | "roleRef"))
     {
         let from = style.paint(StyleClass::Removed, &escape_control(&from.value));
         return format!("{from} → {}", style.paint(StyleClass::Added, &escape_control(&to.value)));
     }
-    let all_new = field.items.iter().all(|item| item.fate == DiffOp::Added);
+    let all_new = field.values.iter().all(|item| item.op == DiffOp::Add);
     let words: Vec<String> = field
-        .items
+        .values
         .iter()
         .map(|item| {
             let value = escape_control(&item.value);
-            match item.fate {
-                DiffOp::Stays => value,
-                DiffOp::Added if all_new => style.paint(StyleClass::Added, &value),
-                DiffOp::Added => style.paint(StyleClass::Added, &format!("+ {value}")),
-                DiffOp::Removed => style.paint(StyleClass::Removed, &format!("- {value}")),
+            match item.op {
+                DiffOp::Keep => value,
+                DiffOp::Add if all_new => style.paint(StyleClass::Added, &value),
+                DiffOp::Add => style.paint(StyleClass::Added, &format!("+ {value}")),
+                DiffOp::Remove => style.paint(StyleClass::Removed, &format!("- {value}")),
             }
         })
         .collect();
@@ -170,8 +172,11 @@ fn plan_totals(plan: &Plan) -> String {
         0 => String::new(),
         number => format!(", {number} to adopt"),
     };
-    let access =
-        plan.access.as_ref().map(|access| format!(" {}", access_changes::access_totals(access))).unwrap_or_default();
+    let access = plan
+        .access_changes
+        .as_ref()
+        .map(|access| format!(" {}", access_changes::access_totals(access)))
+        .unwrap_or_default();
     format!(
         "Plan: {} to add, {} to change, {} to replace, {} to remove{adopted}. {} to write.{access}\n",
         plan.count_changes(Action::Create),
@@ -189,7 +194,7 @@ pub(crate) fn render_drift(plan: &Plan, view: &PlanTextOptions<'_>) -> String {
         return format!("{head}: no drift, the cluster is what the policy says.\n");
     }
     let (behind, pending): (Vec<Change>, Vec<Change>) =
-        plan.changes.iter().cloned().partition(|change| change.origin != ChangeOrigin::Pending);
+        plan.changes.iter().cloned().partition(|change| change.origin != ChangeOrigin::NotApplied);
     let mut out = format!("{}\n\n", view.style.paint(StyleClass::Heading, &head));
     if !behind.is_empty() {
         out.push_str(&format!(

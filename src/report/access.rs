@@ -28,8 +28,8 @@ impl From<&AccessChange> for AccessChangeJson {
         Self {
             subjects: subjects.iter().map(SubjectJson::from).collect(),
             gains: access.gains.iter().map(PermissionJson::from).collect(),
-            loses: access.loses.iter().map(PermissionJson::from).collect(),
-            escalations: access.ways.iter().map(EscalationJson::from).collect(),
+            loses: access.losses.iter().map(PermissionJson::from).collect(),
+            escalations: access.escalations.iter().map(EscalationJson::from).collect(),
         }
     }
 }
@@ -48,7 +48,7 @@ pub(crate) struct PermissionJson {
 
 impl From<&AllowedRequests> for PermissionJson {
     fn from(allowed: &AllowedRequests) -> Self {
-        let AllowedRequests { what, requests, by } = allowed;
+        let AllowedRequests { summary: what, requests, granted_by: by } = allowed;
         Self {
             permission: what.clone(),
             requests: requests.into(),

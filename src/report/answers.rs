@@ -145,7 +145,7 @@ struct IdentityJson {
 struct EntryJson {
     /// The key of the section in the ConfigMap.
     section: SectionJson,
-    /// The line in the text of the section, counted from 1. Null if it is not policy_index.
+    /// The line in the text of the section, counted from 1. Null if it is not known.
     #[schemars(range(min = 1))]
     line: Option<usize>,
     /// The ARN as aws-auth has it, or the account ID.

@@ -35,7 +35,8 @@ pub(super) struct ChangeJson {
 
 impl From<&Change> for ChangeJson {
     fn from(change: &Change) -> Self {
-        let Change { action, target, fields, place, note, origin, last_writer, access } = change;
+        let Change { action, target, fields, location: place, note, origin, last_writer, access_impact: access } =
+            change;
         Self {
             action: (*action).into(),
             target: target.into(),
@@ -45,8 +46,8 @@ impl From<&Change> for ChangeJson {
             drift: (*origin).into(),
             last_writer: last_writer.as_ref().map(LastWriterJson::from),
             changes_access: access.map(|effect| match effect {
-                AccessImpact::Some => true,
-                AccessImpact::None => false,
+                AccessImpact::Changes => true,
+                AccessImpact::NoChange => false,
             }),
         }
     }
@@ -118,9 +119,9 @@ pub(super) enum DriftJson {
 impl From<ChangeOrigin> for DriftJson {
     fn from(origin: ChangeOrigin) -> Self {
         match origin {
-            ChangeOrigin::Pending => Self::None,
-            ChangeOrigin::ChangedLive => Self::ChangedInCluster,
-            ChangeOrigin::RemovedLive => Self::DeletedInCluster,
+            ChangeOrigin::NotApplied => Self::None,
+            ChangeOrigin::ChangedInCluster => Self::ChangedInCluster,
+            ChangeOrigin::RemovedFromCluster => Self::DeletedInCluster,
         }
     }
 }
@@ -155,7 +156,7 @@ pub(super) struct FieldJson {
 
 impl From<&FieldDiff> for FieldJson {
     fn from(field: &FieldDiff) -> Self {
-        let FieldDiff { path, items } = field;
+        let FieldDiff { path, values: items } = field;
         Self { path: path.clone(), values: items.iter().map(ValueJson::from).collect() }
     }
 }
@@ -172,7 +173,7 @@ pub(super) struct ValueJson {
 
 impl From<&ValueDiff> for ValueJson {
     fn from(item: &ValueDiff) -> Self {
-        let ValueDiff { fate, value } = item;
+        let ValueDiff { op: fate, value } = item;
         Self { op: (*fate).into(), value: value.clone() }
     }
 }
@@ -190,9 +191,9 @@ pub(super) enum DiffOpJson {
 impl From<DiffOp> for DiffOpJson {
     fn from(fate: DiffOp) -> Self {
         match fate {
-            DiffOp::Stays => Self::Unchanged,
-            DiffOp::Added => Self::Add,
-            DiffOp::Removed => Self::Remove,
+            DiffOp::Keep => Self::Unchanged,
+            DiffOp::Add => Self::Add,
+            DiffOp::Remove => Self::Remove,
         }
     }
 }

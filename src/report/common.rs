@@ -154,7 +154,7 @@ pub(crate) struct SubjectJson {
 
 impl From<&AffectedSubject> for SubjectJson {
     fn from(affected: &AffectedSubject) -> Self {
-        let AffectedSubject { who, name } = affected;
+        let AffectedSubject { subject: who, name } = affected;
         Self { subject: who.clone(), principal_name: name.clone() }
     }
 }
@@ -162,7 +162,7 @@ impl From<&AffectedSubject> for SubjectJson {
 impl From<SubjectJson> for AffectedSubject {
     fn from(subject: SubjectJson) -> Self {
         let SubjectJson { subject, principal_name } = subject;
-        Self { who: subject, name: principal_name }
+        Self { subject, name: principal_name }
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn digest(plan: &Plan) -> Result<String, SerializeError> {
         steps: plan.steps.iter().map(StepJson::from).collect(),
         transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
         access: plan.access_fingerprints(),
-        namespace_selections: plan.selected.iter().map(NamespaceSelectionJson::from).collect(),
+        namespace_selections: plan.namespace_selections.iter().map(NamespaceSelectionJson::from).collect(),
         protected: plan.limits.protected.iter().map(|limit| limit.value.as_str()).collect(),
         max_removals: plan.limits.max_removals.as_ref().map(|limit| limit.value.as_str()),
         invariants: invariants.collect(),

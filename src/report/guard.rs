@@ -86,7 +86,7 @@ struct GuardFindingJson {
 
 impl From<&Risk> for GuardFindingJson {
     fn from(danger: &Risk) -> Self {
-        let Risk { guard, who, message, hints, allow } = danger;
+        let Risk { guard, subject: who, message, help: hints, allow } = danger;
         Self {
             guard: (*guard).into(),
             subject: who.clone(),
@@ -109,7 +109,7 @@ struct NotEvaluatedJson {
 
 impl From<&UnevaluatedGuard> for NotEvaluatedJson {
     fn from(unjudged: &UnevaluatedGuard) -> Self {
-        let UnevaluatedGuard { guard, why } = unjudged;
+        let UnevaluatedGuard { guard, reason: why } = unjudged;
         Self { guard: (*guard).into(), reason: why.clone() }
     }
 }
@@ -136,7 +136,10 @@ pub(super) struct LimitJson {
 
 impl From<&GuardLimits> for LimitsJson {
     fn from(limits: &GuardLimits) -> Self {
-        let one = |GuardLimit { value, place }: &GuardLimit| LimitJson { value: value.clone(), location: place.into() };
+        let one = |GuardLimit { value, location: place }: &GuardLimit| LimitJson {
+            value: value.clone(),
+            location: place.into(),
+        };
         let GuardLimits { protected, max_removals } = limits;
         Self { protected: protected.iter().map(one).collect(), max_removals: max_removals.as_ref().map(one) }
     }
@@ -158,7 +161,7 @@ pub(super) struct InvariantJson {
 
 impl From<&ResolvedInvariant> for InvariantJson {
     fn from(invariant: &ResolvedInvariant) -> Self {
-        let ResolvedInvariant { place, span: _, description, subject, claim } = invariant;
+        let ResolvedInvariant { location: place, span: _, description, subject, claim } = invariant;
         Self {
             location: place.into(),
             description: description.clone(),
@@ -218,7 +221,7 @@ impl From<&InvariantSubject> for InvariantSubjectJson {
     fn from(subject: &InvariantSubject) -> Self {
         match subject {
             InvariantSubject::Group(name) => Self::Group(name.clone()),
-            InvariantSubject::Principal { name, who } => {
+            InvariantSubject::Principal { name, subject: who } => {
                 Self::Principal(InvariantPrincipalJson { name: name.clone(), subject: who.as_ref().map(subject_text) })
             }
             InvariantSubject::User(name) => Self::User(name.clone()),
@@ -226,7 +229,7 @@ impl From<&InvariantSubject> for InvariantSubjectJson {
                 Self::ServiceAccount(ServiceAccountJson { namespace: namespace.clone(), name: name.clone() })
             }
             InvariantSubject::EveryoneBut(all) => {
-                let one = |Exemption { name, who }: &Exemption| ExemptionJson {
+                let one = |Exemption { name, subjects: who }: &Exemption| ExemptionJson {
                     name: name.clone(),
                     subjects: who.iter().map(subject_text).collect(),
                 };
@@ -293,7 +296,7 @@ pub(crate) struct FailedInvariantJson {
 
 impl From<&InvariantViolation> for FailedInvariantJson {
     fn from(refusal: &InvariantViolation) -> Self {
-        let InvariantViolation { place, span: _, description, invariant, breaches } = refusal;
+        let InvariantViolation { location: place, span: _, description, invariant, violators: breaches } = refusal;
         Self {
             location: place.into(),
             description: description.clone(),
@@ -320,7 +323,7 @@ struct ViolationJson {
 
 impl From<&Violator> for ViolationJson {
     fn from(breach: &Violator) -> Self {
-        let Violator { who, name, what, path } = breach;
+        let Violator { subject: who, principal_name: name, finding: what, path } = breach;
         Self { subject: who.clone(), principal_name: name.clone(), message: what.clone(), path: path.clone() }
     }
 }
@@ -347,7 +350,7 @@ pub(super) enum NamespaceSelectorJson {
 
 impl From<&NamespaceSelection> for NamespaceSelectionJson {
     fn from(selected: &NamespaceSelection) -> Self {
-        let NamespaceSelection { by, namespaces } = selected;
+        let NamespaceSelection { selector: by, namespaces } = selected;
         let selector = match by {
             SavedNamespaceSelector::Glob(glob) => NamespaceSelectorJson::Glob(glob.clone()),
             SavedNamespaceSelector::MatchLabels(labels) => NamespaceSelectorJson::MatchLabels(

@@ -103,14 +103,14 @@ impl PlanJson {
             digest: digest.to_owned(),
             summary: SummaryJson::from(plan),
             changes: plan.changes.iter().map(ChangeJson::from).collect(),
-            access: plan.access.as_ref().map(|all| all.iter().map(AccessChangeJson::from).collect()),
+            access: plan.access_changes.as_ref().map(|all| all.iter().map(AccessChangeJson::from).collect()),
             steps: plan.steps.iter().map(StepJson::from).collect(),
             transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
             warnings: DiagnosticJson::all(&plan.warnings, sources),
             failed_invariants: refusals.iter().map(FailedInvariantJson::from).collect(),
             limits: (&plan.limits).into(),
             invariants: plan.invariants.iter().map(InvariantJson::from).collect(),
-            namespace_selections: plan.selected.iter().map(NamespaceSelectionJson::from).collect(),
+            namespace_selections: plan.namespace_selections.iter().map(NamespaceSelectionJson::from).collect(),
             guards: verdict.into(),
         }
     }

@@ -34,10 +34,10 @@ impl TryFrom<PlanJson> for Plan {
             changes: all(plan.changes)?,
             steps: all(plan.steps)?,
             windows: plan.transient_access.into_iter().map(AccessWindow::from).collect(),
-            access: plan.access.map(all).transpose()?,
+            access_changes: plan.access.map(all).transpose()?,
             limits: plan.limits.into(),
             invariants: all(plan.invariants)?,
-            selected: plan.namespace_selections.into_iter().map(NamespaceSelection::from).collect(),
+            namespace_selections: plan.namespace_selections.into_iter().map(NamespaceSelection::from).collect(),
             // They were shown when the plan was made.
             warnings: Vec::new(),
         })
@@ -64,15 +64,16 @@ impl TryFrom<ChangeJson> for Change {
                 TargetJson::Object(object) => ChangeTarget::Object(object.try_into()?),
             },
             fields: fields.into_iter().map(FieldDiff::from).collect(),
-            place: location.map(Into::into),
+            location: location.map(Into::into),
             note,
             origin: match drift {
-                DriftJson::None => ChangeOrigin::Pending,
-                DriftJson::ChangedInCluster => ChangeOrigin::ChangedLive,
-                DriftJson::DeletedInCluster => ChangeOrigin::RemovedLive,
+                DriftJson::None => ChangeOrigin::NotApplied,
+                DriftJson::ChangedInCluster => ChangeOrigin::ChangedInCluster,
+                DriftJson::DeletedInCluster => ChangeOrigin::RemovedFromCluster,
             },
             last_writer: last_writer.map(|writer| ObjectWriter { manager: writer.manager, time: writer.time }),
-            access: changes_access.map(|changes| if changes { AccessImpact::Some } else { AccessImpact::None }),
+            access_impact: changes_access
+                .map(|changes| if changes { AccessImpact::Changes } else { AccessImpact::NoChange }),
         })
     }
 }
@@ -81,13 +82,13 @@ impl From<FieldJson> for FieldDiff {
     fn from(field: FieldJson) -> Self {
         let value = |ValueJson { op, value }| {
             let fate = match op {
-                DiffOpJson::Unchanged => DiffOp::Stays,
-                DiffOpJson::Add => DiffOp::Added,
-                DiffOpJson::Remove => DiffOp::Removed,
+                DiffOpJson::Unchanged => DiffOp::Keep,
+                DiffOpJson::Add => DiffOp::Add,
+                DiffOpJson::Remove => DiffOp::Remove,
             };
-            ValueDiff { fate, value }
+            ValueDiff { op: fate, value }
         };
-        Self { path: field.path, items: field.values.into_iter().map(value).collect() }
+        Self { path: field.path, values: field.values.into_iter().map(value).collect() }
     }
 }
 
@@ -101,8 +102,8 @@ impl TryFrom<AccessChangeJson> for AccessChange {
             subjects: subjects.into_iter().map(AffectedSubject::from).collect(),
             diff: AccessDiff {
                 gains: all(gains)?,
-                loses: all(loses)?,
-                ways: escalations.into_iter().map(opened).collect(),
+                losses: all(loses)?,
+                escalations: escalations.into_iter().map(opened).collect(),
             },
         })
     }
@@ -113,7 +114,7 @@ impl TryFrom<PermissionJson> for AllowedRequests {
 
     fn try_from(permission: PermissionJson) -> Result<Self, InvalidDocument> {
         let PermissionJson { permission, requests, granted_by } = permission;
-        Ok(Self { what: permission, requests: requests.into(), by: all(granted_by)? })
+        Ok(Self { summary: permission, requests: requests.into(), granted_by: all(granted_by)? })
     }
 }
 
@@ -136,14 +137,14 @@ impl TryFrom<StepJson> for Step {
     fn try_from(step: StepJson) -> Result<Self, InvalidDocument> {
         let StepJson { object, write, precondition, stage, wait_for, reason } = step;
         let probe =
-            |AccessProbeJson { username, groups, request }| AccessProbe { username, groups, question: request.into() };
+            |AccessProbeJson { username, groups, request }| AccessProbe { username, groups, request: request.into() };
         Ok(Self {
             object: object.try_into()?,
             write: write.into(),
             precondition: precondition.into(),
             stage,
-            awaits: wait_for.into_iter().map(probe).collect(),
-            why: reason,
+            wait_for: wait_for.into_iter().map(probe).collect(),
+            description: reason,
         })
     }
 }
@@ -152,16 +153,16 @@ impl From<TransientAccessJson> for AccessWindow {
     fn from(access: TransientAccessJson) -> Self {
         let TransientAccessJson { step, subject, effect, permission, reason } = access;
         let fate = match effect {
-            TransientEffectJson::Gained => TransientAccess::Gains,
-            TransientEffectJson::Lost => TransientAccess::Loses,
+            TransientEffectJson::Gained => TransientAccess::Gained,
+            TransientEffectJson::Lost => TransientAccess::Lost,
         };
-        Self { step, subject, fate, what: permission, because: reason }
+        Self { step, subject, access: fate, request: permission, reason }
     }
 }
 
 impl From<LimitsJson> for GuardLimits {
     fn from(limits: LimitsJson) -> Self {
-        let limit = |LimitJson { value, location }| GuardLimit { value, place: location.into() };
+        let limit = |LimitJson { value, location }| GuardLimit { value, location: location.into() };
         let LimitsJson { protected, max_removals } = limits;
         Self { protected: protected.into_iter().map(limit).collect(), max_removals: max_removals.map(limit) }
     }
@@ -173,7 +174,7 @@ impl TryFrom<InvariantJson> for ResolvedInvariant {
     fn try_from(invariant: InvariantJson) -> Result<Self, InvalidDocument> {
         let InvariantJson { location, description, subject, requirement } = invariant;
         Ok(Self {
-            place: location.into(),
+            location: location.into(),
             span: None,
             description,
             subject: subject.try_into()?,
@@ -189,7 +190,7 @@ impl TryFrom<InvariantSubjectJson> for InvariantSubject {
         Ok(match subject {
             InvariantSubjectJson::Group(name) => Self::Group(name),
             InvariantSubjectJson::Principal(InvariantPrincipalJson { name, subject }) => {
-                Self::Principal { name, who: subject.as_deref().map(parse_subject).transpose()? }
+                Self::Principal { name, subject: subject.as_deref().map(parse_subject).transpose()? }
             }
             InvariantSubjectJson::User(name) => Self::User(name),
             InvariantSubjectJson::ServiceAccount(ServiceAccountJson { namespace, name }) => {
@@ -206,7 +207,7 @@ impl TryFrom<ExemptionJson> for Exemption {
     fn try_from(exemption: ExemptionJson) -> Result<Self, InvalidDocument> {
         let ExemptionJson { name, subjects } = exemption;
         let who = subjects.iter().map(|subject| parse_subject(subject)).collect::<Result<_, _>>()?;
-        Ok(Self { name, who })
+        Ok(Self { name, subjects: who })
     }
 }
 
@@ -231,6 +232,6 @@ impl From<NamespaceSelectionJson> for NamespaceSelection {
                 SavedNamespaceSelector::MatchLabels(labels.into_iter().collect())
             }
         };
-        Self { by, namespaces }
+        Self { selector: by, namespaces }
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct StepJson {
 
 impl From<&Step> for StepJson {
     fn from(step: &Step) -> Self {
-        let Step { object, write, precondition, stage, awaits, why } = step;
+        let Step { object, write, precondition, stage, wait_for: awaits, description: why } = step;
         Self {
             object: object.into(),
             write: write.into(),
@@ -138,7 +138,7 @@ pub(super) struct AccessProbeJson {
 
 impl From<&AccessProbe> for AccessProbeJson {
     fn from(probe: &AccessProbe) -> Self {
-        let AccessProbe { username, groups, question } = probe;
+        let AccessProbe { username, groups, request: question } = probe;
         Self { username: username.clone(), groups: groups.clone(), request: question.into() }
     }
 }
@@ -172,10 +172,10 @@ pub(super) enum RequestJson {
 impl From<&ProbeRequest> for RequestJson {
     fn from(question: &ProbeRequest) -> Self {
         match question.clone() {
-            ProbeRequest::Object { verb, api_group, resource, subresource, name, namespace } => {
+            ProbeRequest::Resource { verb, api_group, resource, subresource, name, namespace } => {
                 Self::Resource { verb, api_group, resource, subresource, name, namespace }
             }
-            ProbeRequest::Url { verb, path } => Self::NonResource { verb, path },
+            ProbeRequest::NonResource { verb, path } => Self::NonResource { verb, path },
         }
     }
 }
@@ -184,9 +184,9 @@ impl From<RequestJson> for ProbeRequest {
     fn from(request: RequestJson) -> Self {
         match request {
             RequestJson::Resource { verb, api_group, resource, subresource, name, namespace } => {
-                Self::Object { verb, api_group, resource, subresource, name, namespace }
+                Self::Resource { verb, api_group, resource, subresource, name, namespace }
             }
-            RequestJson::NonResource { verb, path } => Self::Url { verb, path },
+            RequestJson::NonResource { verb, path } => Self::NonResource { verb, path },
         }
     }
 }
@@ -210,7 +210,7 @@ pub(super) struct TransientAccessJson {
 
 impl From<&AccessWindow> for TransientAccessJson {
     fn from(window: &AccessWindow) -> Self {
-        let AccessWindow { step, subject, fate, what, because } = window;
+        let AccessWindow { step, subject, access: fate, request: what, reason: because } = window;
         Self {
             step: *step,
             subject: subject.clone(),
@@ -233,8 +233,8 @@ pub(super) enum TransientEffectJson {
 impl From<TransientAccess> for TransientEffectJson {
     fn from(passing: TransientAccess) -> Self {
         match passing {
-            TransientAccess::Gains => Self::Gained,
-            TransientAccess::Loses => Self::Lost,
+            TransientAccess::Gained => Self::Gained,
+            TransientAccess::Lost => Self::Lost,
         }
     }
 }

@@ -148,11 +148,11 @@ impl EntryPlanner<'_> {
             action: Action::Create,
             target: ChangeTarget::Entry { section: entry.section, principal: entry.principal.clone() },
             fields: Vec::new(),
-            place: Some(draft.location(wanted.span)),
+            location: Some(draft.location(wanted.span)),
             note: entry.original_arn.as_ref().map(|arn| format!("path taken off: {arn}")),
-            origin: if written.is_some() { ChangeOrigin::RemovedLive } else { ChangeOrigin::Pending },
+            origin: if written.is_some() { ChangeOrigin::RemovedFromCluster } else { ChangeOrigin::NotApplied },
             last_writer: auth.meta.last_writer.clone(),
-            access: None,
+            access_impact: None,
         };
         let Some(LiveEntry { section, index, located: found }) = in_force else {
             let shown = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
@@ -175,7 +175,7 @@ impl EntryPlanner<'_> {
             Some(_) if change.fields.is_empty() => return,
             Some(written) => {
                 let now = content_hash(&live.username, &live.groups);
-                change.origin = if now == *written { ChangeOrigin::Pending } else { ChangeOrigin::ChangedLive };
+                change.origin = if now == *written { ChangeOrigin::NotApplied } else { ChangeOrigin::ChangedInCluster };
                 Action::Update
             }
             None => Action::Adopt,
@@ -209,7 +209,7 @@ impl EntryPlanner<'_> {
                     )),
                     None => None,
                 };
-                change.place = end.map(|end| draft.location(end.span));
+                change.location = end.map(|end| draft.location(end.span));
                 draft.changes.push(change);
                 self.edits.entry(live.section).or_default().push(EntryEdit::Remove { index: live.index });
             }
@@ -330,11 +330,11 @@ fn entry_removal(section: Section, entry: &Entry, meta: &crate::state::object_me
         action: Action::Delete,
         target: ChangeTarget::Entry { section, principal: principal_text(entry) },
         fields: shown.into_iter().chain(field_diff::diff_set(&["groups"], &entry.groups, &[])).collect(),
-        place: None,
+        location: None,
         note: None,
-        origin: ChangeOrigin::Pending,
+        origin: ChangeOrigin::NotApplied,
         last_writer: meta.last_writer.clone(),
-        access: None,
+        access_impact: None,
     }
 }
 

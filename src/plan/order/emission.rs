@@ -52,7 +52,7 @@ pub(super) fn plainly(planned: Vec<PendingWrite>) -> Vec<Step> {
             Turn::Delete => WriteRequest::Delete,
             Turn::Map { write, .. } => write,
         };
-        Step { object: one.object, write, precondition, stage, awaits: Vec::new(), why: one.why }
+        Step { object: one.object, write, precondition, stage, wait_for: Vec::new(), description: one.why }
     };
     all.into_iter().map(step).collect()
 }
@@ -70,7 +70,14 @@ pub(super) fn steps(search: &Search<'_>, live: &State, after: &State) -> Vec<Ste
         };
         let exists = !matches!(write, WriteRequest::Delete);
         emission.written.insert(object.clone(), (emission.steps.len(), exists));
-        emission.steps.push(Step { object, write, precondition, stage: *stage, awaits: awaits.clone(), why });
+        emission.steps.push(Step {
+            object,
+            write,
+            precondition,
+            stage: *stage,
+            wait_for: awaits.clone(),
+            description: why,
+        });
     }
     emission.steps
 }

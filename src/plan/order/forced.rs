@@ -96,7 +96,7 @@ impl Search<'_> {
         let is_settled = self.is_settled(number);
         let mut windows = Vec::new();
         for (fate, extent) in found {
-            let is_late = fate == TransientAccess::Gains && is_settled;
+            let is_late = fate == TransientAccess::Gained && is_settled;
             let what = RequestSetExcept { set: extent, except: Vec::new() }.to_string();
             let because = if is_late {
                 "the controller of an aggregated ClusterRole fills in its rules at its own time"
@@ -104,11 +104,17 @@ impl Search<'_> {
                 "no order of the writes avoids it"
             };
             let because = because.to_owned();
-            windows.push(AccessWindow { step: self.log.len(), subject: who.clone(), fate, what, because });
+            windows.push(AccessWindow {
+                step: self.log.len(),
+                subject: who.clone(),
+                access: fate,
+                request: what,
+                reason: because,
+            });
         }
         for window in windows {
             let known = |one: &AccessWindow| {
-                (&one.subject, one.fate, &one.what) == (&window.subject, window.fate, &window.what)
+                (&one.subject, one.access, &one.request) == (&window.subject, window.access, &window.request)
             };
             if !self.windows.iter().any(known) {
                 self.windows.push(window);

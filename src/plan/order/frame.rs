@@ -150,10 +150,10 @@ impl<'s> Frame<'s> {
         for login in logins {
             let settled = world.atoms(login, false);
             let lacking = lacking(&self.least.all(world), &settled, world, few);
-            found.extend(lacking.into_iter().map(|extent| (TransientAccess::Loses, extent)));
+            found.extend(lacking.into_iter().map(|extent| (TransientAccess::Lost, extent)));
             let had = if late { world.atoms(login, true) } else { settled };
             let more = had.into_iter().flat_map(|atom| self.beyond(atom, world).to_vec());
-            found.extend(more.take(few).map(|extent| (TransientAccess::Gains, extent)));
+            found.extend(more.take(few).map(|extent| (TransientAccess::Gained, extent)));
         }
         found
     }

@@ -431,7 +431,7 @@ impl<'s> Search<'s> {
                         }
                         let question = request.into();
                         let (username, groups) = (login.username.clone(), login.groups.clone());
-                        let asked = AccessProbe { username, groups, question };
+                        let asked = AccessProbe { username, groups, request: question };
                         if self.asked.insert((self.stage, asked.clone())) {
                             awaits.push(asked);
                         }

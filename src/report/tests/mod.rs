@@ -143,8 +143,11 @@ fn planned(policy: &str) -> (Plan, PlanJson) {
 #[test]
 fn a_saved_plan_is_read_back_whole() {
     let (plan, document) = planned(POLICY);
-    assert!(!plan.changes.is_empty() && plan.invariants.len() == 5 && plan.selected.len() == 2, "{plan:#?}");
-    assert!(plan.access.as_ref().is_some_and(|access| !access.is_empty()) && !plan.limits.protected.is_empty());
+    assert!(
+        !plan.changes.is_empty() && plan.invariants.len() == 5 && plan.namespace_selections.len() == 2,
+        "{plan:#?}"
+    );
+    assert!(plan.access_changes.as_ref().is_some_and(|access| !access.is_empty()) && !plan.limits.protected.is_empty());
     let text = to_text(&PlanDocument::new(vec![document])).unwrap();
     let read: PlanDocument = serde_json::from_str(&text).unwrap();
     assert_eq!(to_text(&read).unwrap(), text);
@@ -178,7 +181,7 @@ fn the_digest_covers_what_is_written_and_required_and_no_locations() {
 fn the_digest_of_a_plan_is_the_same_in_every_build() {
     let place = SourceLocation { file: "policy.toml".to_owned(), line: 1, column: 1 };
     let action = RequestSpec { verb: "get".to_owned(), resource: "secrets".to_owned(), name: None, namespace: None };
-    let request = ProbeRequest::Url { verb: "get".to_owned(), path: "/metrics".to_owned() };
+    let request = ProbeRequest::NonResource { verb: "get".to_owned(), path: "/metrics".to_owned() };
     let plan = Plan {
         policy: "prod".to_owned(),
         cluster_uid: Some("5d1c0b52".to_owned()),
@@ -188,36 +191,36 @@ fn the_digest_of_a_plan_is_the_same_in_every_build() {
             write: WriteRequest::Patch(json!({ "rules": [] })),
             precondition: Precondition::Unchanged { uid: None, resource_version: "8".to_owned() },
             stage: 0,
-            awaits: vec![AccessProbe { username: None, groups: vec!["readers".to_owned()], question: request }],
-            why: "a reason".to_owned(),
+            wait_for: vec![AccessProbe { username: None, groups: vec!["readers".to_owned()], request: request }],
+            description: "a reason".to_owned(),
         }],
         windows: vec![AccessWindow {
             step: 0,
             subject: "group:readers".to_owned(),
-            fate: TransientAccess::Loses,
-            what: "get pods".to_owned(),
-            because: "a reason".to_owned(),
+            access: TransientAccess::Lost,
+            request: "get pods".to_owned(),
+            reason: "a reason".to_owned(),
         }],
-        access: Some(vec![AccessChange {
-            subjects: vec![AffectedSubject { who: "group:readers".to_owned(), name: None }],
+        access_changes: Some(vec![AccessChange {
+            subjects: vec![AffectedSubject { subject: "group:readers".to_owned(), name: None }],
             diff: AccessDiff {
-                ways: vec![EscalationSummary { name: "nodes-proxy".to_owned(), path: "a path".to_owned() }],
+                escalations: vec![EscalationSummary { name: "nodes-proxy".to_owned(), path: "a path".to_owned() }],
                 ..AccessDiff::default()
             },
         }]),
         limits: GuardLimits {
             protected: Vec::new(),
-            max_removals: Some(GuardLimit { value: "1".to_owned(), place: place.clone() }),
+            max_removals: Some(GuardLimit { value: "1".to_owned(), location: place.clone() }),
         },
         invariants: vec![ResolvedInvariant {
-            place,
+            location: place,
             span: None,
             description: Some("a description".to_owned()),
             subject: InvariantSubject::Group("readers".to_owned()),
             claim: Assertion::Cannot(action),
         }],
-        selected: vec![NamespaceSelection {
-            by: SavedNamespaceSelector::Glob("team-*".to_owned()),
+        namespace_selections: vec![NamespaceSelection {
+            selector: SavedNamespaceSelector::Glob("team-*".to_owned()),
             namespaces: std::iter::once("team-a".to_owned()).collect(),
         }],
         warnings: Vec::new(),

@@ -172,10 +172,10 @@ impl Universe {
             let (before, after) = (before[place], after[place]);
             let who = &self.everybody[place / self.requests.len()];
             if now.0 && !before.0 && !after.0 {
-                found.push((TransientAccess::Gains, who.clone(), self.name(place)));
+                found.push((TransientAccess::Gained, who.clone(), self.name(place)));
             }
             if before.1 && after.1 && !now.1 && !late {
-                found.push((TransientAccess::Loses, who.clone(), self.name(place)));
+                found.push((TransientAccess::Lost, who.clone(), self.name(place)));
             }
         }
         found
@@ -184,12 +184,12 @@ impl Universe {
 
 /// Whether a question is answered with yes.
 pub(super) fn is_seen(state: &State, asked: &AccessProbe) -> bool {
-    let request = match &asked.question {
-        ProbeRequest::Object { verb, api_group, resource, subresource, name, namespace } => {
+    let request = match &asked.request {
+        ProbeRequest::Resource { verb, api_group, resource, subresource, name, namespace } => {
             let path = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
             Request::object(verb, api_group, &path).with_name(name).in_namespace(namespace)
         }
-        ProbeRequest::Url { verb, path } => Request::url(verb, path),
+        ProbeRequest::NonResource { verb, path } => Request::url(verb, path),
     };
     oracle::allows(state, Aggregation::Reconciled, &(asked.username.clone(), asked.groups.clone()), &request)
 }
@@ -265,7 +265,7 @@ pub(super) fn walk(
     }
     for mut numbers in stages.into_values() {
         let now = cluster.state();
-        for asked in numbers.iter().flat_map(|number| &steps[*number].awaits) {
+        for asked in numbers.iter().flat_map(|number| &steps[*number].wait_for) {
             if !is_seen(&now, asked) {
                 return Err(format!("nobody will ever see {asked:?}"));
             }
@@ -279,22 +279,22 @@ pub(super) fn walk(
             let found = universe.leaves(&universe.look(&state), &before, &after, false);
             let begun = |fate: TransientAccess, who: &SubjectQuery, late: bool| {
                 windows.iter().any(|window| {
-                    let said = window.because.starts_with("the controller");
+                    let said = window.reason.starts_with("the controller");
                     window.step <= number
-                        && window.fate == fate
+                        && window.access == fate
                         && (late || !said)
                         && is_said_of(&window.subject, who, &state)
                 })
             };
             let found: Vec<_> = found.into_iter().filter(|(fate, who, _)| !begun(*fate, who, false)).collect();
             if !found.is_empty() {
-                return Err(format!("after step {number} ({}): {found:#?}", steps[number].why));
+                return Err(format!("after step {number} ({}): {found:#?}", steps[number].description));
             }
             for earlier in &earlier {
                 let found = universe.leaves(&universe.look(&late(&state, earlier)), &before, &after, true);
                 let found: Vec<_> = found.into_iter().filter(|(fate, who, _)| !begun(*fate, who, true)).collect();
                 if !found.is_empty() {
-                    return Err(format!("late after step {number} ({}): {found:#?}", steps[number].why));
+                    return Err(format!("late after step {number} ({}): {found:#?}", steps[number].description));
                 }
             }
             let now = gathered(&state);

@@ -19,7 +19,8 @@ fn checked(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(), Tes
     let universe = universe();
     let start = Cluster::of(live);
     let (steps, windows) = ordered(&start.state(), desired);
-    let said = || format!("{:#?}", steps.iter().map(|step| (step.stage, &step.why, &step.write)).collect::<Vec<_>>());
+    let said =
+        || format!("{:#?}", steps.iter().map(|step| (step.stage, &step.description, &step.write)).collect::<Vec<_>>());
     prop_assert!(!kind.is_safe() || windows.is_empty(), "{windows:#?} {}", said());
     // About others the search cannot ask.
     let is_asked = |window: &AccessWindow| universe.everybody.iter().any(|who| who.to_string() == window.subject);
