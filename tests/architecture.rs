@@ -206,8 +206,7 @@ impl<'ast> Visit<'ast> for PathCollector<'_> {
 /// The absolute paths and the lines with `async` or `.await` of a file, without its tests.
 fn paths_of(file: &SourceFile) -> (Vec<(usize, Vec<String>)>, Vec<usize>) {
     let (mut paths, mut async_lines) = (Vec::new(), Vec::new());
-    let mut collector =
-        PathCollector { module: file.module.clone(), paths: &mut paths, async_lines: &mut async_lines };
+    let mut collector = PathCollector { module: file.module.clone(), paths: &mut paths, async_lines: &mut async_lines };
     collector.visit_file(&file.tree);
     (paths, async_lines)
 }

@@ -24,7 +24,9 @@ fn readable_files(folder: &Path, out: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             readable_files(&path, out);
-        } else if path.extension().is_some_and(|end| ["rs", "md", "json", "toml", "snap", "txt", "go"].iter().any(|known| end == *known))
+        } else if path
+            .extension()
+            .is_some_and(|end| ["rs", "md", "json", "toml", "snap", "txt", "go"].iter().any(|known| end == *known))
         {
             out.push(path);
         }
@@ -48,8 +50,9 @@ fn banned_words_in(text: &str) -> Vec<(usize, String)> {
 #[test]
 fn sources_schemas_and_documents_have_no_banned_words() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<PathBuf> =
-        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml", "clippy.toml"].map(|name| root.join(name)).into();
+    let mut files: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml", "clippy.toml"]
+        .map(|name| root.join(name))
+        .into();
     for folder in ["src", "schema", "docs", "examples", "benches", "tests"] {
         readable_files(&root.join(folder), &mut files);
     }

@@ -5,7 +5,7 @@ use super::text_util::{columns, escape_control, gap_before_place};
 use crate::access::{GrantPath, GrantSource, Identity, MASTERS, SubjectQuery};
 use crate::names::ObjectKey;
 use crate::policy::{ManagedBy, PolicyIndex};
-use crate::report::Cluster;
+use crate::report::AnswerContext;
 use crate::state::State;
 
 /// What an answer is shown with.
@@ -29,8 +29,8 @@ impl QueryRenderer<'_> {
         format!("{}{name}", escape_control(&who.to_string()))
     }
 
-    pub(crate) fn cluster(&self) -> Cluster<'_> {
-        Cluster { label: self.cluster, state: self.state, policy_index: self.policy_index }
+    pub(crate) fn cluster(&self) -> AnswerContext<'_> {
+        AnswerContext { label: self.cluster, state: self.state, policy_index: self.policy_index }
     }
 
     /// `access.toml:12`, `policy other`, `unmanaged`.

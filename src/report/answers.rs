@@ -48,7 +48,7 @@ pub(crate) enum AnswerJson {
 
 /// The cluster that an answer is about.
 #[derive(Clone, Copy)]
-pub(crate) struct Cluster<'a> {
+pub(crate) struct AnswerContext<'a> {
     pub(crate) label: &'a str,
     pub(crate) state: &'a State,
     pub(crate) policy_index: &'a PolicyIndex,
@@ -87,7 +87,7 @@ impl CanAnswerJson {
         request: &Request,
         answer: &CanResult<'_>,
         not_authenticated: Option<String>,
-        cluster: Cluster<'_>,
+        cluster: AnswerContext<'_>,
         warnings: Vec<DiagnosticJson>,
     ) -> Self {
         let CanResult { authentication, decision, granted_by, near_misses } = answer;
@@ -289,7 +289,7 @@ impl WhoCanAnswerJson {
     pub(crate) fn new(
         request: &Request,
         answer: &WhoCanResult<'_>,
-        cluster: Cluster<'_>,
+        cluster: AnswerContext<'_>,
         warnings: Vec<DiagnosticJson>,
     ) -> Self {
         let WhoCanResult { system_masters, principals, subjects } = answer;
@@ -349,7 +349,7 @@ pub(crate) struct EscalationsAnswerJson {
 impl EscalationsAnswerJson {
     pub(crate) fn new(
         all: &[(SubjectQuery, Vec<EscalationPath<'_>>)],
-        cluster: Cluster<'_>,
+        cluster: AnswerContext<'_>,
         warnings: Vec<DiagnosticJson>,
     ) -> Self {
         let one = |(who, ways): &(SubjectQuery, Vec<EscalationPath<'_>>)| {
@@ -411,7 +411,7 @@ pub(crate) struct AccessRowJson {
     pub(crate) escalations: Vec<EscalationJson>,
 }
 
-impl Cluster<'_> {
+impl AnswerContext<'_> {
     fn subject(&self, who: &SubjectQuery) -> SubjectJson {
         let principal_name = self.policy_index.principal_name(who).map(str::to_owned);
         SubjectJson { subject: who.to_string(), principal_name }

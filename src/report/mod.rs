@@ -24,7 +24,7 @@ mod user_info;
 
 pub(crate) use access::{EscalationJson, PermissionJson};
 pub(crate) use answers::{
-    AccessAnswerJson, AccessRowJson, AnswerJson, AnswersDocument, CanAnswerJson, Cluster, EscalationsAnswerJson,
+    AccessAnswerJson, AccessRowJson, AnswerContext, AnswerJson, AnswersDocument, CanAnswerJson, EscalationsAnswerJson,
     WhoCanAnswerJson,
 };
 pub(crate) use backup::{BACKUP_VERSION, BackupDocument};
