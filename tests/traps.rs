@@ -68,7 +68,7 @@ const ALL: &[Trap] = &[
         "a role with a path never matches",
         &[
             (IDENTITIES, &["arns_that_sts_never_reports_never_match"]),
-            ("src/names/arn.rs", &["a_role_loses_its_path_for_aws_auth_and_a_user_keeps_it"]),
+            ("src/names/arn.rs", &["aws_auth_arn_omits_role_path_and_keeps_user_path"]),
             ("tests/access.rs", &["an_arn_that_differs_in_path_or_case_is_answered_with_the_spelling_of_aws_auth"]),
         ],
     ),
@@ -77,7 +77,7 @@ const ALL: &[Trap] = &[
         "sessions, instance profiles, IAM groups and blanks never match",
         &[
             (IDENTITIES, &["arns_that_sts_never_reports_never_match"]),
-            ("src/names/arn.rs", &["what_the_authenticator_never_matches_is_a_fault"]),
+            ("src/names/arn.rs", &["arns_that_never_match_are_refused"]),
         ],
     ),
     (
@@ -200,7 +200,7 @@ const ALL: &[Trap] = &[
         "an empty selector takes every role; a label changes what others may do",
         &[
             (AGGREGATED, &["empty_selector_aggregates_every_cluster_role"]),
-            ("src/access/tests/delta.rs", &["aggregation_label_changes_access_of_other_roles"]),
+            ("src/access/tests/diff.rs", &["aggregation_label_changes_access_of_other_roles"]),
         ],
     ),
     (
@@ -234,7 +234,7 @@ const ALL: &[Trap] = &[
     (
         48,
         "edit in kube-system is cluster-admin",
-        &[("src/access/tests/ways.rs", &["edit_in_kube_system_can_change_aws_auth"])],
+        &[("src/access/tests/escalation_rules.rs", &["edit_in_kube_system_can_change_aws_auth"])],
     ),
     (
         49,
