@@ -1,7 +1,7 @@
 //! Measures queries and access diffs in memory at three sizes, and the access section of a plan.
 //!
-//! `cargo bench --features measure --bench access` runs the sizes S, M and L; `… -- S M` runs some of them. No cluster is
-//! needed. Times above their limit at size L are marked. Every time is printed with its growth from the smallest size.
+//! `cargo bench --features measure --bench access` runs the sizes S, M and L; `… -- S M` runs some of them. No cluster
+//! is needed. Times above their limit at size L are marked. Every time is printed with its growth from the smallest size.
 
 #![allow(
     clippy::allow_attributes,

@@ -1,7 +1,7 @@
 //! Measures time and memory of the commands on the test cluster at three sizes, with a baseline in the same run.
 //!
-//! `cargo bench --bench sizes` runs the sizes S, M and L; `cargo bench --bench sizes -- S` runs one of them. The times are
-//! of whole processes. The baselines are the same requests without parsing the responses.
+//! `cargo bench --bench sizes` runs the sizes S, M and L; `cargo bench --bench sizes -- S` runs one of them. The times
+//! are of whole processes. The baselines are the same requests without parsing the responses.
 
 #![allow(
     clippy::allow_attributes,
@@ -220,8 +220,8 @@ fn timed(desk: &Desk, args: &[&str]) -> Duration {
     time
 }
 
-/// Runs the program and returns its peak memory in MB, which is polled from the kernel. Polling uses a core, so such a run
-/// is not timed.
+/// Runs the program and returns its peak memory in MB, which is polled from the kernel. Polling uses a core, so such a
+/// run is not timed.
 fn peak_memory(desk: &Desk, args: &[&str]) -> u64 {
     let mut child = desk.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());

@@ -1,4 +1,4 @@
-//! A random state to write to an API server: RBAC objects and the texts of aws-auth, in one JSON value that can be shrunk.
+//! A random state to write to an API server: RBAC objects and the texts of aws-auth, in one JSON value that can shrink.
 
 use serde_json::{Map, Value, json};
 

@@ -1,8 +1,8 @@
 //! Compares the access engine with a real API server and a real authenticator. The tests write random states and ask
 //! random questions, as SubjectAccessReviews and as real requests with the tokens of the identities.
 //!
-//! `ROLECALL_STATES=1000` sets the number of states, `ROLECALL_SEED=7` the first seed. A seed always gives the same state,
-//! so a failure is reproduced with its seed and one state.
+//! `ROLECALL_STATES=1000` sets the number of states, `ROLECALL_SEED=7` the first seed. A seed always gives the same
+//! state, so a failure is reproduced with its seed and one state.
 
 pub(crate) mod case;
 mod near_questions;

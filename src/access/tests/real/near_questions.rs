@@ -1,5 +1,5 @@
-//! Questions derived from a state: about the subjects of its bindings, with values that match or nearly match its rules.
-//! Completely random questions would rarely do either.
+//! Questions derived from a state: about the subjects of its bindings, with values that match or nearly match its
+//! rules. Completely random questions would rarely do either.
 
 use serde_json::Value;
 

@@ -42,8 +42,8 @@ pub(super) struct RealServer {
     bootstrap_state: State,
     /// The token of the service account `s` by namespace.
     accounts: BTreeMap<String, String>,
-    /// The tokens of IAM identities for the current state. A new state needs new ones, because the API server caches the
-    /// result of authentication by token.
+    /// The tokens of IAM identities for the current state. A new state needs new ones, because the API server caches
+    /// the result of authentication by token.
     tokens: RefCell<BTreeMap<String, String>>,
 }
 
