@@ -1,7 +1,7 @@
-//! Speed of the questions at three sizes, in memory, and of the section of a plan that says who gains and loses.
+//! Measures queries and access diffs in memory at three sizes, and the access section of a plan.
 //!
-//! `cargo bench --features measure --bench access` runs S, M and L; `… -- S M` some of them. No cluster is needed. What
-//! is above its limit at L is marked, and so is what grows faster than the objects do from the smallest to the largest.
+//! `cargo bench --features measure --bench access` runs the sizes S, M and L; `… -- S M` runs some of them. No cluster
+//! is needed. Times above their limit at size L are marked. Every time is printed with its growth from the smallest size.
 
 #![allow(
     clippy::allow_attributes,
@@ -12,7 +12,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "a benchmark fails by panic and uses files and processes, as tests do"
 )]
 
 use std::fmt::Write as _;
@@ -23,11 +23,11 @@ use std::time::{Duration, Instant};
 
 use rolecall::bench::{BenchState, load_snapshot};
 
-/// That of the command.
+/// The allocator of the binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many of each; the objects are `namespaces × 37`, as in a cluster with many teams.
+/// A size of cluster. There are 37 objects per namespace, as in a cluster with many teams.
 struct Size {
     name: &'static str,
     namespaces: usize,
@@ -39,22 +39,22 @@ const SIZES: [Size; 3] = [
     Size { name: "M", namespaces: 70, entries: 400 },
     Size { name: "L", namespaces: 500, entries: 3_000 },
 ];
-/// Per namespace: 2 ClusterRoles, 4 ClusterRoleBindings, 10 Roles, 20 RoleBindings, and itself.
+/// Objects per namespace: 2 ClusterRoles, 4 ClusterRoleBindings, 10 Roles and 20 RoleBindings.
 const PER_NAMESPACE: [usize; 4] = [2, 4, 10, 20];
 const GROUPS: usize = 50;
 const RUNS: usize = 9;
 const QUESTIONS: usize = 200;
 
-/// What of a state differs from the one it is compared with.
+/// How much of a state differs from the original.
 #[derive(Clone, Copy)]
 struct Changed {
-    /// Of a hundred roles and bindings.
-    share: usize,
+    /// Of the roles and bindings.
+    percent: usize,
 }
 
 impl Changed {
-    fn meets(self, number: usize) -> bool {
-        number % 100 < self.share
+    fn includes(self, number: usize) -> bool {
+        number % 100 < self.percent
     }
 }
 
@@ -80,55 +80,55 @@ impl Size {
             "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: aws-auth, namespace: kube-system }}\ndata:\n  mapRoles: |\n{auth}"
         );
         let rule = |number: usize| {
-            let verbs = if changed.meets(number) { "get, list, delete" } else { "get, list" };
-            let named = number % 40;
+            let verbs = if changed.includes(number) { "get, list, delete" } else { "get, list" };
+            let kind = number % 40;
             format!(
-                "[{{ verbs: [{verbs}], apiGroups: [\"\", apps], resources: [pods, deployments, kind-{named}] }}, \
+                "[{{ verbs: [{verbs}], apiGroups: [\"\", apps], resources: [pods, deployments, kind-{kind}] }}, \
                  {{ verbs: [create], apiGroups: [\"\"], resources: [pods/exec] }}]"
             )
         };
-        let head = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ";
+        let header = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ";
         let subject =
             |n: usize| format!("{{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: group-{} }}", n % GROUPS);
         let role_ref = |kind: &str, name: String| {
             format!("roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: {name} }}")
         };
-        for space in 0..self.namespaces {
-            let _ = writeln!(out, "---\napiVersion: v1\nkind: Namespace\nmetadata: {{ name: ns-{space} }}");
+        for namespace in 0..self.namespaces {
+            let _ = writeln!(out, "---\napiVersion: v1\nkind: Namespace\nmetadata: {{ name: ns-{namespace} }}");
             for n in 0..cluster_roles {
-                let n = space * cluster_roles + n;
-                let _ = writeln!(out, "{head}ClusterRole\nmetadata: {{ name: wide-{n} }}\nrules: {}", rule(n));
+                let n = namespace * cluster_roles + n;
+                let _ = writeln!(out, "{header}ClusterRole\nmetadata: {{ name: wide-{n} }}\nrules: {}", rule(n));
             }
             for n in 0..cluster_bindings {
-                let n = space * cluster_bindings + n;
+                let n = namespace * cluster_bindings + n;
                 let role = role_ref("ClusterRole", format!("wide-{}", n / 2));
                 let _ = writeln!(
                     out,
-                    "{head}ClusterRoleBinding\nmetadata: {{ name: wide-{n} }}\n{role}\nsubjects: [{}]",
+                    "{header}ClusterRoleBinding\nmetadata: {{ name: wide-{n} }}\n{role}\nsubjects: [{}]",
                     subject(n)
                 );
             }
             for n in 0..roles {
-                let place = format!("metadata: {{ name: role-{n}, namespace: ns-{space} }}");
-                let _ = writeln!(out, "{head}Role\n{place}\nrules: {}", rule(space * roles + n));
+                let metadata = format!("metadata: {{ name: role-{n}, namespace: ns-{namespace} }}");
+                let _ = writeln!(out, "{header}Role\n{metadata}\nrules: {}", rule(namespace * roles + n));
             }
             for n in 0..bindings {
-                let number = space * bindings + n;
-                let other = if changed.meets(number) { 11 } else { 7 };
-                let place = format!("metadata: {{ name: bind-{n}, namespace: ns-{space} }}");
+                let number = namespace * bindings + n;
+                let offset = if changed.includes(number) { 11 } else { 7 };
+                let metadata = format!("metadata: {{ name: bind-{n}, namespace: ns-{namespace} }}");
                 let role = role_ref("Role", format!("role-{}", n / 2));
                 let _ = writeln!(
                     out,
-                    "{head}RoleBinding\n{place}\n{role}\nsubjects: [{}, {}]",
+                    "{header}RoleBinding\n{metadata}\n{role}\nsubjects: [{}, {}]",
                     subject(number),
-                    subject(number + other)
+                    subject(number + offset)
                 );
             }
         }
         out
     }
 
-    /// The policy that `import` would not write: one role and a binding for each, so that a plan creates them all.
+    /// A policy with one role and its bindings for each role of the snapshot, so that a plan creates all of them.
     fn policy(&self) -> String {
         let mut out = String::from("[policy]\nname = \"sizes\"\n[clusters.one]\nsnapshot = \"empty.yaml\"\n");
         for n in 0..GROUPS {
@@ -139,10 +139,10 @@ impl Size {
             let _ = writeln!(out, "[principals.person-{n}]\nrole = \"{arn}\"\ngroups = [\"group-{}\"]", n % GROUPS);
         }
         for n in 0..self.namespaces * (PER_NAMESPACE[0] + PER_NAMESPACE[2]) {
-            let space = n % self.namespaces;
+            let namespace = n % self.namespaces;
             let _ = writeln!(
                 out,
-                "[roles.role-{n}]\nnamespaces = [\"ns-{space}\"]\nrules = [{{ verbs = [\"get\", \"list\"], resources = \
+                "[roles.role-{n}]\nnamespaces = [\"ns-{namespace}\"]\nrules = [{{ verbs = [\"get\", \"list\"], resources = \
                  [\"pods\", \"kind-{}\"] }}]",
                 n % 40
             );
@@ -150,7 +150,7 @@ impl Size {
                 let group = (n + half * 7) % GROUPS;
                 let _ = writeln!(
                     out,
-                    "[bindings.bind-{n}-{half}]\nrole = \"role-{n}\"\nnamespaces = [\"ns-{space}\"]\ngroups = [\"group-{group}\"]"
+                    "[bindings.bind-{n}-{half}]\nrole = \"role-{n}\"\nnamespaces = [\"ns-{namespace}\"]\ngroups = [\"group-{group}\"]"
                 );
             }
         }
@@ -158,9 +158,9 @@ impl Size {
     }
 
     fn namespaces(&self) -> String {
-        let one = |n: usize| format!("---\napiVersion: v1\nkind: Namespace\nmetadata: {{ name: ns-{n} }}\n");
+        let namespace = |n: usize| format!("---\napiVersion: v1\nkind: Namespace\nmetadata: {{ name: ns-{n} }}\n");
         let system = "apiVersion: v1\nkind: Namespace\nmetadata: { name: kube-system, uid: measured }\n";
-        system.to_owned() + &(0..self.namespaces).map(one).collect::<String>()
+        system.to_owned() + &(0..self.namespaces).map(namespace).collect::<String>()
     }
 }
 
@@ -169,92 +169,93 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
+/// The median time of several runs.
 fn timed<T>(runs: usize, mut run: impl FnMut() -> T) -> Duration {
-    let one = |_| {
-        let begin = Instant::now();
+    let time = |_| {
+        let start = Instant::now();
         black_box(run());
-        begin.elapsed()
+        start.elapsed()
     };
-    median((0..runs).map(one).collect())
+    median((0..runs).map(time).collect())
 }
 
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// A figure, its limit at L in milliseconds.
-type Figure = (&'static str, Duration, f64);
+/// What is measured, the time, and its limit at size L in milliseconds.
+type Measurement = (&'static str, Duration, f64);
 
-fn read(folder: &Path, name: &str, text: &str) -> (BenchState, Duration) {
+fn load(folder: &Path, name: &str, text: &str) -> (BenchState, Duration) {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
-    let begin = Instant::now();
+    let start = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
     let loaded = runtime.block_on(load_snapshot(&path)).unwrap();
-    (loaded, begin.elapsed())
+    (loaded, start.elapsed())
 }
 
-fn measure(size: &Size) -> Vec<Figure> {
+fn measure(size: &Size) -> Vec<Measurement> {
     let folder = tempfile::tempdir().unwrap();
-    let state = |share: usize| read(folder.path(), &format!("{share}.yaml"), &size.snapshot(Changed { share }));
-    let ((before, loading), (little, _), (all, _)) = (state(0), state(1), state(100));
-    let making = timed(RUNS, || before.queries());
-    let [before, little, all] = [&before, &little, &all].map(BenchState::queries);
-    let who: Vec<String> =
+    let state = |percent: usize| load(folder.path(), &format!("{percent}.yaml"), &size.snapshot(Changed { percent }));
+    let ((original, load_time), (one_percent, _), (all, _)) = (state(0), state(1), state(100));
+    let prepare_time = timed(RUNS, || original.queries());
+    let [original, one_percent, all] = [&original, &one_percent, &all].map(BenchState::queries);
+    let subjects: Vec<String> =
         (0..QUESTIONS).map(|n| format!("arn:aws:iam::111122223333:role/person-{}", n * 7 % size.entries)).collect();
-    let space = |n: usize| format!("ns-{}", n % size.namespaces);
+    let namespace = |n: usize| format!("ns-{}", n % size.namespaces);
     let can = timed(RUNS, || {
-        let one = |(n, who): (usize, &String)| {
-            before.can(who, if n % 2 == 0 { "get" } else { "delete" }, "", "pods", &space(n))
+        let count_grants = |(n, subject): (usize, &String)| {
+            original.can(subject, if n % 2 == 0 { "get" } else { "delete" }, "", "pods", &namespace(n))
         };
-        let ways: usize = who.iter().enumerate().map(one).sum();
-        assert!(ways > 0);
+        let grants: usize = subjects.iter().enumerate().map(count_grants).sum();
+        assert!(grants > 0);
     });
-    let who_can = timed(RUNS, || assert!(before.who_can("get", "", "pods", "ns-1") > 0));
-    let part = timed(RUNS, || assert!(before.delta(&little) > 0));
-    let whole = timed(RUNS, || assert!(before.delta(&all) > 0));
+    let who_can = timed(RUNS, || assert!(original.who_can("get", "", "pods", "ns-1") > 0));
+    let small_diff = timed(RUNS, || assert!(original.delta(&one_percent) > 0));
+    let full_diff = timed(RUNS, || assert!(original.delta(&all) > 0));
 
     std::fs::write(folder.path().join("empty.yaml"), size.namespaces()).unwrap();
     std::fs::write(folder.path().join("rolecall.toml"), size.policy()).unwrap();
     let command = |name: &'static str, code: i32| {
         timed(3, || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_rolecall"));
-            let end = command.arg(name).current_dir(folder.path()).env_clear().output().unwrap();
-            assert_eq!(end.status.code(), Some(code), "{}", String::from_utf8_lossy(&end.stderr));
+            let output = command.arg(name).current_dir(folder.path()).env_clear().output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
         })
     };
-    // Both make the same plan; `plan` tells of the access too, and of each change whether it has to do with it.
-    let section = command("plan", 0).saturating_sub(command("drift", 2));
+    // Both commands make the same plan. Only `plan` computes the access diff and the impact of each change.
+    let access_section = command("plan", 0).saturating_sub(command("drift", 2));
     println!("{}  objects {}, entries {}", size.name, size.objects(), size.entries);
     vec![
-        ("load a snapshot", loading, f64::INFINITY),
-        ("before the first question", making, f64::INFINITY),
+        ("load a snapshot", load_time, f64::INFINITY),
+        ("prepare the first query", prepare_time, f64::INFINITY),
         ("can", can / u32::try_from(QUESTIONS).unwrap(), 2.0),
         ("who-can", who_can, 50.0),
-        ("delta of 1 %", part, 200.0),
-        ("delta of 100 %", whole, 2000.0),
-        ("section of a plan that creates all", section, 2000.0),
+        ("access diff of 1 % changed", small_diff, 200.0),
+        ("access diff of 100 % changed", full_diff, 2000.0),
+        ("access section of a plan", access_section, 2000.0),
     ]
 }
 
 fn main() {
-    let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let sizes = SIZES.iter().filter(|size| asked.is_empty() || asked.iter().any(|name| name == size.name));
-    let mut first: Option<(usize, Vec<Figure>)> = None;
+    let selected: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let sizes = SIZES.iter().filter(|size| selected.is_empty() || selected.iter().any(|name| name == size.name));
+    let mut first: Option<(usize, Vec<Measurement>)> = None;
     for size in sizes {
-        let figures = measure(size);
-        for (number, (what, time, limit)) in figures.iter().enumerate() {
-            let over = if size.name == "L" && ms(*time) > *limit { "  OVER ITS LIMIT" } else { "" };
+        let measurements = measure(size);
+        for (index, (label, time, limit)) in measurements.iter().enumerate() {
+            let over = if size.name == "L" && ms(*time) > *limit { "  OVER LIMIT" } else { "" };
             let growth = first.as_ref().map_or(String::new(), |(objects, earlier)| {
-                let (objects, was) = (size.objects() as f64 / *objects as f64, earlier[number].1);
-                // What starts within the noise of a command has no growth that could be told.
-                if ms(was) < 0.001 {
+                let (objects, first_time) = (size.objects() as f64 / *objects as f64, earlier[index].1);
+                // The difference of two commands can be within the noise, and then the growth means nothing.
+                if ms(first_time) < 0.001 {
                     return String::new();
                 }
-                format!("  objects ×{objects:.0}, time ×{:.1}", ms(*time) / ms(was))
+                format!("  objects ×{objects:.0}, time ×{:.1}", ms(*time) / ms(first_time))
             });
-            println!("   {what:<36} {:>9.3} ms{over}{growth}", ms(*time));
+            println!("   {label:<36} {:>9.3} ms{over}{growth}", ms(*time));
         }
-        first.get_or_insert((size.objects(), figures));
+        first.get_or_insert((size.objects(), measurements));
     }
 }

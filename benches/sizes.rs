@@ -1,7 +1,7 @@
-//! Speed and memory at three sizes, on the test cluster, each beside its baseline in the same run.
+//! Measures time and memory of the commands on the test cluster at three sizes, with a baseline in the same run.
 //!
-//! `cargo bench --bench sizes` runs S, M and L; `cargo bench --bench sizes -- S` one of them. A whole process is timed,
-//! from its start to its end; the baselines are raw requests without any reading of the answers.
+//! `cargo bench --bench sizes` runs the sizes S, M and L; `cargo bench --bench sizes -- S` runs one of them. The times
+//! are of whole processes. The baselines are the same requests without parsing the responses.
 
 #![allow(
     clippy::allow_attributes,
@@ -12,7 +12,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "a benchmark fails by panic and uses files and processes, as tests do"
 )]
 
 #[path = "../tests/common/mod.rs"]
@@ -31,7 +31,7 @@ use kube::client::Body;
 use kube::{Client, Config};
 use serde_json::{Value, json};
 
-/// How many of each.
+/// A size of cluster and policy.
 struct Size {
     name: &'static str,
     namespaces: usize,
@@ -71,9 +71,10 @@ const SIZES: [Size; 3] = [
         principals: 3_000,
     },
 ];
-/// Groups that the bindings name and the principals are in.
+/// The number of groups in bindings and principals.
 const GROUPS: usize = 50;
-const HANDS: usize = 16;
+/// The number of requests that the baseline of `apply` sends in parallel.
+const PARALLEL_CREATES: usize = 16;
 const RUNS: usize = 9;
 
 impl Size {
@@ -121,13 +122,13 @@ impl Size {
     }
 }
 
-/// A client of its own connections, as a process has that has just begun.
-struct Raw {
+/// Sends the requests of the baselines, with new connections for each measurement, as a new process has them.
+struct RawClient {
     runtime: tokio::runtime::Runtime,
     cluster: BTreeMap<&'static str, String>,
 }
 
-impl Raw {
+impl RawClient {
     fn new(cluster: &TestCluster) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let cluster = BTreeMap::from([
@@ -157,8 +158,8 @@ impl Raw {
         response.into_body().collect().await.unwrap().to_bytes().len()
     }
 
-    /// All lists that a plan needs, at once; the bytes that came and the time.
-    fn lists(&self) -> (usize, Duration) {
+    /// All lists that a plan needs, in parallel. Returns the size of the responses and the time.
+    fn list_all(&self) -> (usize, Duration) {
         let rbac = "/apis/rbac.authorization.k8s.io/v1";
         let paths = [
             "/api/v1/namespaces".to_owned(),
@@ -168,27 +169,27 @@ impl Raw {
             format!("{rbac}/roles"),
             format!("{rbac}/rolebindings"),
         ];
-        let begin = Instant::now();
+        let start = Instant::now();
         let bytes = self.runtime.block_on(async {
             let client = self.client();
-            let sent = paths
+            let requests = paths
                 .map(|path| tokio::spawn(Self::send(client.clone(), self.cluster["token"].clone(), "GET", path, None)));
             let mut bytes = 0;
-            for one in sent {
-                bytes += one.await.unwrap();
+            for request in requests {
+                bytes += request.await.unwrap();
             }
             bytes
         });
-        (bytes, begin.elapsed())
+        (bytes, start.elapsed())
     }
 
-    /// Creates these objects with sixteen hands.
-    fn creates(&self, objects: Vec<(String, Value)>) -> Duration {
-        let begin = Instant::now();
+    /// Creates the objects with [`PARALLEL_CREATES`] requests at a time.
+    fn create_all(&self, objects: Vec<(String, Value)>) -> Duration {
+        let start = Instant::now();
         self.runtime.block_on(async {
             let client = self.client();
             let queue = std::sync::Arc::new(std::sync::Mutex::new(objects));
-            let hands: Vec<_> = (0..HANDS)
+            let workers: Vec<_> = (0..PARALLEL_CREATES)
                 .map(|_| {
                     let (client, queue, token) = (client.clone(), queue.clone(), self.cluster["token"].clone());
                     tokio::spawn(async move {
@@ -201,39 +202,39 @@ impl Raw {
                     })
                 })
                 .collect();
-            for hand in hands {
-                hand.await.unwrap();
+            for worker in workers {
+                worker.await.unwrap();
             }
         });
-        begin.elapsed()
+        start.elapsed()
     }
 }
 
-/// Runs the program; its time.
+/// Runs the program and returns its time.
 fn timed(desk: &Desk, args: &[&str]) -> Duration {
     let mut command: Command = desk.command(args);
-    let begin = Instant::now();
-    let end = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
-    let took = begin.elapsed();
-    assert!(end.status.success(), "rolecall {args:?}: {}", String::from_utf8_lossy(&end.stderr));
-    took
+    let start = Instant::now();
+    let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+    let time = start.elapsed();
+    assert!(output.status.success(), "rolecall {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    time
 }
 
-/// Runs the program; the most memory it held in MB, read from the kernel while it runs. That takes a core's time, so that
-/// such a run is not timed.
-fn peak(desk: &Desk, args: &[&str]) -> u64 {
+/// Runs the program and returns its peak memory in MB, which is polled from the kernel. Polling uses a core, so such a
+/// run is not timed.
+fn peak_memory(desk: &Desk, args: &[&str]) -> u64 {
     let mut child = desk.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
-    let mut most = 0;
+    let mut max = 0;
     while child.try_wait().unwrap().is_none() {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let peak =
             text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok());
-        most = peak.unwrap_or(most).max(most);
+        max = peak.unwrap_or(max).max(max);
         std::thread::sleep(Duration::from_millis(1));
     }
     assert!(child.wait().unwrap().success(), "rolecall {args:?}");
-    most / 1024
+    max / 1024
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -250,8 +251,8 @@ fn namespaces(size: &Size) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// The bodies that an apply would send, from the plan itself.
-fn bodies(desk: &Desk) -> Vec<(String, Value)> {
+/// The requests that `apply` would send, from the plan.
+fn planned_requests(desk: &Desk) -> Vec<(String, Value)> {
     let plan = desk.plan(&[]);
     let steps = plan["steps"].as_array().unwrap();
     let path = |object: &Value| {
@@ -268,35 +269,35 @@ fn bodies(desk: &Desk) -> Vec<(String, Value)> {
 fn measure(size: &Size) {
     let policy = size.policy();
     let lines = policy.lines().count();
-    // The baseline on a cluster of its own, so that both begin from nothing.
+    // The baseline has its own cluster, so that both start with an empty one.
     let baseline = {
         let cluster = TestCluster::start();
-        let raw = Raw::new(&cluster);
-        raw.creates(namespaces(size));
+        let raw = RawClient::new(&cluster);
+        raw.create_all(namespaces(size));
         let desk = Desk::with_kubeconfig(cluster.kubeconfig());
         desk.write("rolecall.toml", &policy);
-        raw.creates(bodies(&desk))
+        raw.create_all(planned_requests(&desk))
     };
     let cluster = TestCluster::start();
-    let raw = Raw::new(&cluster);
-    raw.creates(namespaces(size));
+    let raw = RawClient::new(&cluster);
+    raw.create_all(namespaces(size));
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
     desk.write("rolecall.toml", &policy);
     let validate = median((0..RUNS).map(|_| timed(&desk, &["validate"])).collect());
     let apply = timed(&desk, &["apply", "--auto-approve"]);
     let (mut plans, mut lists, mut bytes) = (Vec::new(), Vec::new(), 0);
-    let most = (0..RUNS).map(|_| peak(&desk, &["plan"])).max().unwrap_or_default();
+    let peak = (0..RUNS).map(|_| peak_memory(&desk, &["plan"])).max().unwrap_or_default();
     for _ in 0..RUNS {
         plans.push(timed(&desk, &["plan"]));
-        let (size, took) = raw.lists();
+        let (size, time) = raw.list_all();
         bytes = size;
-        lists.push(took);
+        lists.push(time);
     }
     let (plan, list) = (median(plans), median(lists));
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     println!(
         "{}  objects {}, entries {}, policy {lines} lines\n   validate  {:>8.1} ms\n   plan      {:>8.1} ms  raw \
-         lists {:>8.1} ms ({:.1} MB)  ratio {:.2}  peak {most} MB\n   apply     {:>8.1} ms  raw creates {:>6.1} ms  ratio \
+         lists {:>8.1} ms ({:.1} MB)  ratio {:.2}  peak {peak} MB\n   apply     {:>8.1} ms  raw creates {:>6.1} ms  ratio \
          {:.2}",
         size.name,
         size.objects(),
@@ -313,8 +314,8 @@ fn measure(size: &Size) {
 }
 
 fn main() {
-    let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    for size in SIZES.iter().filter(|size| asked.is_empty() || asked.iter().any(|name| name == size.name)) {
+    let selected: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    for size in SIZES.iter().filter(|size| selected.is_empty() || selected.iter().any(|name| name == size.name)) {
         measure(size);
     }
 }

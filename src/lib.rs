@@ -1,20 +1,20 @@
 //! Declarative access to Amazon EKS: aws-auth and RBAC from one reviewed policy.
 //!
-//! The rooms stand in their order: each uses only those before it. Up to `render` everything is pure; from `cluster`
-//! on there are files, sockets, the clock and the terminal.
+//! The modules are layers: each one depends only on those before it (`tests/architecture.rs`). The modules up to
+//! `render` are pure. Only `cluster`, `apply` and `cli` use files, the network, the clock and the terminal.
 //!
-//! 1. `names`, `diagnostic`, `yaml`: words, faults, texts
-//! 2. `state`: what a cluster's access is made of, and what a write does to it
-//! 3. `policy`: what people want
-//! 4. `access`: who can do what in a state, and what lies between two states
-//! 5. `plan`: the way from one to the other
-//! 6. `guard`: what a plan must not lead to
-//! 7. `rights`: what whoever runs a plan must be allowed to do
-//! 8. `report`: the JSON documents, whose format no other type determines
-//! 9. `render`: a plan and faults as text
-//! 10. `cluster`, `apply`, `cli`: the shell
+//! 1. `names`, `diagnostic`, `yaml`: names, errors and YAML
+//! 2. `state`: the objects of a cluster that decide about access, and the effect of a write on them
+//! 3. `access`: who can do what in a state, and the difference between two states
+//! 4. `policy`: the desired access
+//! 5. `plan`: the ordered writes from the current state to the desired one
+//! 6. `guard`: the checks that refuse a dangerous plan
+//! 7. `permissions`: the permissions that are required to run a plan
+//! 8. `report`: the JSON documents, a versioned format apart from the internal types
+//! 9. `render`: plans, answers and diagnostics as text
+//! 10. `cluster`, `apply`, `cli`: the cluster connection, the writes and the commands
 
-#[expect(dead_code, reason = "its tests ask more of the engine than the commands do")]
+#[expect(dead_code, reason = "some functions are used only by the tests")]
 mod access;
 mod apply;
 mod cli;

@@ -1,4 +1,4 @@
-//! The test cluster, from where the test binaries have it.
+//! The test cluster of `tests/common`, for unit tests.
 
 #![expect(
     dead_code,
@@ -6,7 +6,7 @@
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::pedantic,
-    reason = "shared with test binaries"
+    reason = "these files are shared with the integration tests"
 )]
 
 #[path = "../tests/common/bed.rs"]

@@ -31,25 +31,25 @@ const ALL: &[Trap] = &[
         1,
         "a YAML error in mapRoles: no role maps any more, the other sections do",
         &[
-            (IDENTITIES, &["an_error_in_a_section_maps_nobody_of_it_and_spares_the_others"]),
+            (IDENTITIES, &["invalid_section_maps_nothing_and_others_still_apply"]),
             (ENTRIES, &["a_section_that_cannot_be_read_is_refused_with_its_line"]),
         ],
     ),
-    (2, "a string as groups is no group", &[(IDENTITIES, &["a_wrong_type_blanks_its_field"])]),
-    (3, "a number, a yes, a null as username is the empty name", &[(IDENTITIES, &["a_wrong_type_blanks_its_field"])]),
+    (2, "a string as groups is no group", &[(IDENTITIES, &["field_of_wrong_type_is_empty"])]),
+    (3, "a number, a yes, a null as username is the empty name", &[(IDENTITIES, &["field_of_wrong_type_is_empty"])]),
     (
         4,
         "`.inf` or a template at the start of a value empties the section",
-        &[(IDENTITIES, &["what_yaml_or_json_cannot_hold_empties_the_section"])],
+        &[(IDENTITIES, &["value_that_yaml_or_json_cannot_represent_empties_the_section"])],
     ),
-    (5, "keys count in any case, lower case first", &[(IDENTITIES, &["keys_count_in_any_case_and_lower_case_wins"])]),
+    (5, "keys count in any case, lower case first", &[(IDENTITIES, &["entry_keys_ignore_case_and_lower_case_wins"])]),
     (
         6,
         "of doubles the last wins; of users in other case one by chance",
         &[
             (
                 IDENTITIES,
-                &["of_a_role_the_last_entry_wins_in_whatever_case", "of_users_in_other_case_one_answers_by_chance"],
+                &["last_role_entry_wins_regardless_of_case", "user_entries_that_differ_only_in_case_are_ambiguous"],
             ),
             (ENTRIES, &["of_users_that_differ_in_case_one_is_kept_and_the_chance_is_named"]),
         ],
@@ -58,17 +58,17 @@ const ALL: &[Trap] = &[
         7,
         "another case of a data key is ignored, and stays",
         &[
-            (IDENTITIES, &["keys_count_in_any_case_and_lower_case_wins"]),
+            (IDENTITIES, &["entry_keys_ignore_case_and_lower_case_wins"]),
             (ENTRIES, &["foreign_entries_keys_and_other_data_stay_byte_for_byte"]),
         ],
     ),
-    (8, "a user under mapRoles beats mapUsers", &[(IDENTITIES, &["a_user_under_map_roles_beats_map_users"])]),
+    (8, "a user under mapRoles beats mapUsers", &[(IDENTITIES, &["user_in_map_roles_wins_over_map_users"])]),
     (
         9,
         "a role with a path never matches",
         &[
-            (IDENTITIES, &["spellings_that_sts_never_shows_never_match"]),
-            ("src/names/arn.rs", &["a_role_loses_its_path_for_aws_auth_and_a_user_keeps_it"]),
+            (IDENTITIES, &["arns_that_sts_never_reports_never_match"]),
+            ("src/names/arn.rs", &["aws_auth_arn_omits_role_path_and_keeps_user_path"]),
             ("tests/access.rs", &["an_arn_that_differs_in_path_or_case_is_answered_with_the_spelling_of_aws_auth"]),
         ],
     ),
@@ -76,19 +76,19 @@ const ALL: &[Trap] = &[
         10,
         "sessions, instance profiles, IAM groups and blanks never match",
         &[
-            (IDENTITIES, &["spellings_that_sts_never_shows_never_match"]),
-            ("src/names/arn.rs", &["what_the_authenticator_never_matches_is_a_fault"]),
+            (IDENTITIES, &["arns_that_sts_never_reports_never_match"]),
+            ("src/names/arn.rs", &["arns_that_never_match_are_refused"]),
         ],
     ),
     (
         11,
         "root is not the account, and an account gives nothing but admission",
-        &[(IDENTITIES, &["root_is_the_root_user_and_an_account_gives_nothing_but_admission"])],
+        &[(IDENTITIES, &["root_arn_is_the_root_user_and_account_entry_gives_no_groups"])],
     ),
     (
         12,
         "an account keeps its zero",
-        &[(IDENTITIES, &["root_is_the_root_user_and_an_account_gives_nothing_but_admission"])],
+        &[(IDENTITIES, &["root_arn_is_the_root_user_and_account_entry_gives_no_groups"])],
     ),
     (
         13,
@@ -111,24 +111,24 @@ const ALL: &[Trap] = &[
         "`@` of a session turns into `-`; a template of machines denies people",
         &[(
             IDENTITIES,
-            &["templates_are_rendered_in_the_username_and_in_every_group", "an_entry_for_machines_denies_people"],
+            &["templates_are_rendered_in_username_and_groups", "node_entry_denies_sessions_that_are_not_instances"],
         )],
     ),
     (
         16,
         "templates of groups are no literal groups",
-        &[(IDENTITIES, &["templates_are_rendered_in_the_username_and_in_every_group"])],
+        &[(IDENTITIES, &["templates_are_rendered_in_username_and_groups"])],
     ),
     (
         17,
         "usernames of the cluster itself work",
-        &[(IDENTITIES, &["usernames_of_the_cluster_itself_work_and_are_ways_up"])],
+        &[(IDENTITIES, &["reserved_usernames_are_accepted_and_are_escalation_paths"])],
     ),
     (
         18,
         "empty and double groups stay",
         &[
-            (IDENTITIES, &["templates_are_rendered_in_the_username_and_in_every_group"]),
+            (IDENTITIES, &["templates_are_rendered_in_username_and_groups"]),
             (
                 "src/state/aws_auth/tests/nasty.rs",
                 &["nasty_texts_keep_every_foreign_byte_through_every_edit_and_read_as_planned"],
@@ -171,18 +171,21 @@ const ALL: &[Trap] = &[
     (
         34,
         "a name limits what has one",
-        &[(TRAPS, &["names_limit_what_has_a_name"]), (MATCHES, &["names_are_exact_and_no_name_is_a_name"])],
+        &[
+            (TRAPS, &["resource_names_do_not_match_requests_without_name"]),
+            (MATCHES, &["names_are_exact_and_no_name_is_a_name"]),
+        ],
     ),
     (
         35,
         "cluster-admin in a namespace deletes the namespace and reads no node",
-        &[(TRAPS, &["a_role_binding_to_cluster_admin_is_no_cluster_admin"])],
+        &[(TRAPS, &["role_binding_to_cluster_admin_grants_only_its_namespace"])],
     ),
     (
         37,
         "a binding to a missing role comes alive with it",
         &[
-            (TRAPS, &["a_binding_to_a_missing_role_is_pending_and_comes_alive_with_it"]),
+            (TRAPS, &["dangling_binding_grants_access_once_its_role_exists"]),
             (
                 "tests/access.rs",
                 &[
@@ -196,8 +199,8 @@ const ALL: &[Trap] = &[
         38,
         "an empty selector takes every role; a label changes what others may do",
         &[
-            (AGGREGATED, &["an_empty_selector_takes_every_cluster_role"]),
-            ("src/access/tests/delta.rs", &["a_label_on_a_role_changes_what_others_may_do"]),
+            (AGGREGATED, &["empty_selector_aggregates_every_cluster_role"]),
+            ("src/access/tests/diff.rs", &["aggregation_label_changes_access_of_other_roles"]),
         ],
     ),
     (
@@ -212,7 +215,7 @@ const ALL: &[Trap] = &[
         &[(PERMISSIONS, &["escalate_by_name_changes_a_role_and_does_not_create_it"])],
     ),
     (43, "all verbs are not a star", &[("src/access/covers.rs", &["all_verbs_in_a_list_do_not_cover_a_star"])]),
-    (44, "masters are beside RBAC, and come first", &[(TRAPS, &["masters_need_no_rules_and_come_first"])]),
+    (44, "masters are beside RBAC, and come first", &[(TRAPS, &["system_masters_need_no_rules_and_are_listed_first"])]),
     (45, "names of any letters", &[("tests/writing.rs", &["names_of_any_letters_reach_the_server_and_come_back"])]),
     (
         46,
@@ -223,7 +226,7 @@ const ALL: &[Trap] = &[
         47,
         "who looks at everything reads secrets and reaches the kubelet",
         &[
-            (TRAPS, &["a_viewer_of_everything_reads_secrets_and_reaches_the_kubelet"]),
+            (TRAPS, &["wildcard_viewer_can_read_secrets_and_reach_the_kubelet"]),
             ("tests/invariants.rs", &["the_viewer_of_every_guide_reads_secrets_and_the_path_says_how"]),
             ("tests/access.rs", &["the_plan_of_every_guide_says_what_looking_at_everything_means"]),
         ],
@@ -231,15 +234,12 @@ const ALL: &[Trap] = &[
     (
         48,
         "edit in kube-system is cluster-admin",
-        &[("src/access/tests/ways.rs", &["edit_in_kube_system_is_cluster_admin_by_way_of_aws_auth"])],
+        &[("src/access/tests/escalation_rules.rs", &["edit_in_kube_system_can_change_aws_auth"])],
     ),
     (
         49,
         "a review wants the group of everybody",
-        &[(
-            "src/access/tests/real/mod.rs",
-            &["a_review_that_leaves_out_the_group_of_everybody_says_no_to_what_everybody_may"],
-        )],
+        &[("src/access/tests/real/mod.rs", &["review_without_system_authenticated_denies_what_the_group_allows"])],
     ),
     (
         50,
@@ -272,7 +272,7 @@ const ALL: &[Trap] = &[
     (
         67,
         "without controllers the roles that gather are empty",
-        &[(AGGREGATED, &["stored_rules_answer_until_the_controller_has_run"])],
+        &[(AGGREGATED, &["stored_rules_apply_until_the_controller_has_run"])],
     ),
 ];
 

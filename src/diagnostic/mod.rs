@@ -1,7 +1,7 @@
-//! A fault or a warning as data: what, where, why, what to do. Printed elsewhere.
+//! Errors and warnings as data: the message, the position, the evidence and the advice.
 //!
-//! Every room keeps its own typed errors and turns them into this one form at its door. This room may not know what
-//! the faults are about, and nothing here prints.
+//! Every module has its own error types and converts them into [`Diagnostic`]. This module may not depend on what the
+//! errors are about. `render` prints them.
 
 mod source_map;
 mod suggest;
@@ -9,7 +9,7 @@ mod suggest;
 pub(crate) use source_map::{SourceLocation, SourceMap, Span};
 pub(crate) use suggest::closest_match;
 
-/// How much a diagnostic weighs.
+/// The severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
     Error,
@@ -34,17 +34,17 @@ pub(crate) struct DiagnosticNote {
     pub(crate) text: String,
 }
 
-/// A fault or a warning.
+/// An error or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnostic {
     pub(crate) severity: Severity,
-    /// Lower case, no full stop, names quoted by backticks.
+    /// Starts in lower case, has no full stop, and quotes names in backticks.
     pub(crate) message: String,
-    /// The place in the policy and what stands there, where the fault has one.
+    /// The position in the policy, and the label to print there.
     pub(crate) primary: Option<(Span, String)>,
-    /// Other places that belong to it.
+    /// Related positions in the policy, and their labels.
     pub(crate) secondary: Vec<(Span, String)>,
-    /// Source that is not a policy file: (name, line, the line's text), as of aws-auth or a snapshot.
+    /// The source line of a problem that is not in a policy file but in aws-auth or a snapshot.
     pub(crate) excerpt: Option<Excerpt>,
     /// Shown below the source, in this order.
     pub(crate) notes: Vec<DiagnosticNote>,

@@ -1,4 +1,4 @@
-//! The policy files as they were read, and places in them.
+//! The texts of the policy files, and positions in them.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// A file of 4 GiB or more is cut off: no such policy is read.
+    /// Offsets are limited to 4 GiB. No policy file is that large.
     pub(crate) fn new(file: usize, range: &std::ops::Range<usize>) -> Self {
-        let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Self { file: short(file), start: short(range.start), end: short(range.end) }
+        let to_u32 = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self { file: to_u32(file), start: to_u32(range.start), end: to_u32(range.end) }
     }
 
     pub(crate) fn file(self) -> usize {
@@ -26,7 +26,7 @@ impl Span {
     }
 }
 
-/// A file and a line in it, as a reader is shown it: `access.toml:12`.
+/// A position in a file, displayed as `access.toml:12`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SourceLocation {
     pub(crate) file: String,
@@ -47,7 +47,7 @@ impl fmt::Display for SourceLocation {
 struct SourceFile {
     name: String,
     text: String,
-    /// Offsets at which lines begin.
+    /// The offset of every line.
     line_starts: Vec<usize>,
 }
 
@@ -61,7 +61,7 @@ impl SourceMap {
     /// Adds a file and returns its number for [`Span::new`].
     pub(crate) fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> usize {
         let text = text.into();
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(offset, _)| offset + 1)).collect();
         self.files.push(SourceFile { name: name.into(), text, line_starts: lines });
         self.files.len() - 1
     }
@@ -83,7 +83,7 @@ impl SourceMap {
             return SourceLocation { file: String::new(), line: 1, column: 1 };
         };
         let start = span.range().start;
-        let line = file.line_starts.partition_point(|at| *at <= start);
+        let line = file.line_starts.partition_point(|offset| *offset <= start);
         let begin = file.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
         SourceLocation {
             file: file.name.clone(),
@@ -98,11 +98,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_count_lines_and_characters_from_one() {
+    fn locations_count_lines_and_characters_from_one() {
         let mut sources = SourceMap::default();
         let file = sources.add("a.toml", "x\näy = 1\n");
-        let place = sources.location(Span::new(file, &(4..5)));
-        assert_eq!((place.line, place.column), (2, 2));
+        let location = sources.location(Span::new(file, &(4..5)));
+        assert_eq!((location.line, location.column), (2, 2));
         assert_eq!(sources.location(Span::new(file, &(0..1))).to_string(), "a.toml:1");
     }
 }

@@ -1,20 +1,20 @@
-//! "did you mean": the nearest of the names that would have been right.
+//! The suggestion of a "did you mean" line: the valid name that is closest to a misspelled one.
 
-/// The most similar candidate, where one is similar enough that a typo is likely.
+/// The most similar candidate, if it is similar enough for a typo to be likely.
 ///
-/// Damerau-Levenshtein distance of at most a third of the longer name, as rustc and cargo have it; names that differ
-/// only in case are always near.
+/// The Damerau-Levenshtein distance must be at most a third of the longer name, as in rustc and cargo. Names that
+/// differ only in case always match.
 pub(crate) fn closest_match<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = name.chars().count();
     candidates
         .into_iter()
         .filter(|candidate| *candidate != name)
         .filter_map(|candidate| {
-            let other = candidate.chars().count();
-            let longer = length.max(other);
+            let candidate_length = candidate.chars().count();
+            let longer = length.max(candidate_length);
             let limit = (longer / 3).max(1);
-            // The distance is at least the difference of the lengths; most of thousands of names end here.
-            if length.abs_diff(other) > limit {
+            // The distance is at least the difference in length. This check is cheap and excludes most candidates.
+            if length.abs_diff(candidate_length) > limit {
                 return None;
             }
             let distance =
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typo_finds_its_word_and_a_stranger_none() {
+    fn typo_matches_and_unrelated_name_does_not() {
         assert_eq!(closest_match("memebrs", ["members", "description"]), Some("members"));
         assert_eq!(closest_match("Viewer", ["viewer", "views"]), Some("viewer"));
         assert_eq!(closest_match("zebra", ["members", "description"]), None);

@@ -1,17 +1,17 @@
-//! IAM principals by ARN, in the form that the authenticator compares.
+//! ARNs of IAM principals, in the form that the authenticator compares.
 //!
-//! The authenticator compares what STS shows of a caller: a role without its path, a user with it
-//! (aws-iam-authenticator v0.7.8, `pkg/arn/arn.go`, `Canonicalize`).
+//! The authenticator compares the ARN that STS reports for a caller: a role without its path, a user
+//! with it (aws-iam-authenticator v0.7.8, `pkg/arn/arn.go`, `Canonicalize`).
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// The partitions whose endpoints the authenticator knows (`pkg/endpoints`).
+/// The AWS partitions with endpoints in the authenticator (`pkg/endpoints`).
 pub(crate) const PARTITIONS: [&str; 8] =
     ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
 
-/// The partition of a region (botocore 1.44, `partitions.json`, `regionRegex`).
+/// The AWS partition of a region (botocore 1.44, `partitions.json`, `regionRegex`).
 pub(crate) fn partition_for_region(region: &str) -> &'static str {
     match region.split('-').take(2).collect::<Vec<_>>().as_slice() {
         ["cn", _] => "aws-cn",
@@ -25,12 +25,12 @@ pub(crate) fn partition_for_region(region: &str) -> &'static str {
     }
 }
 
-/// An AWS account: twelve digits.
+/// An AWS account ID: 12 digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccountId(String);
 
 impl AccountId {
-    /// Returns the account, or nothing where the text is not twelve digits.
+    /// `None` if the text is not 12 digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         (text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())).then(|| Self(text.to_owned()))
     }
@@ -42,7 +42,7 @@ impl fmt::Display for AccountId {
     }
 }
 
-/// What a policy may map: the two kinds of IAM principal that have an ARN of their own.
+/// The kinds of IAM principal that a policy can map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PrincipalKind {
     Role,
@@ -57,7 +57,7 @@ impl PrincipalKind {
         }
     }
 
-    /// `an IAM role`, for sentences.
+    /// With an article, for use in a sentence: `an IAM role`.
     pub(crate) fn as_noun_phrase(self) -> &'static str {
         match self {
             Self::Role => "an IAM role",
@@ -72,67 +72,68 @@ pub(crate) struct Arn {
     partition: String,
     account: AccountId,
     kind: PrincipalKind,
-    /// With its slashes: `/` or `/team/`.
+    /// Starts and ends with a slash: `/` or `/team/`.
     path: String,
     name: String,
 }
 
-/// Why a text is not the ARN of an IAM role or user.
+/// Why a text is not the ARN of an IAM role or user. The messages complete a sentence about the text, such as
+/// "`TEXT` cannot be a principal: …".
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ArnError {
     #[error("it is not an ARN")]
     NotAnArn,
-    #[error("blanks around an ARN are part of it for the authenticator, so that it never matches")]
+    #[error("with leading or trailing whitespace it never matches")]
     SurroundingWhitespace,
-    #[error("`{0}` is not a partition that the authenticator knows")]
+    #[error("`{0}` is not an AWS partition that the authenticator supports")]
     UnknownPartition(String),
-    #[error("`{0}` is not an AWS account")]
+    #[error("`{0}` is not an AWS account ID")]
     InvalidAccount(String),
-    #[error("an IAM ARN has no region, here stands `{0}`")]
+    #[error("an IAM ARN has no region, found `{0}`")]
     UnexpectedRegion(String),
-    #[error("it names a session of a role, which the authenticator never matches")]
+    #[error("it is the ARN of a role session, which never matches")]
     AssumedRole { role: String },
-    #[error("it names an instance profile, which the authenticator never matches")]
+    #[error("it is the ARN of an instance profile, which never matches")]
     InstanceProfile,
-    #[error("it names an IAM group, which the authenticator never matches")]
+    #[error("it is the ARN of an IAM group, which never matches")]
     IamGroup,
-    #[error("it means the root user of the account alone, not the account")]
+    #[error("it is the ARN of the account's root user, not of the account")]
     AccountRoot { account: String },
     #[error("`{0}` is neither an IAM role nor an IAM user")]
     NotAPrincipal(String),
     #[error("{0}")]
     InvalidName(String),
-    #[error("it is the ARN of a {found}, and a {wanted} belongs here")]
-    WrongKind { found: &'static str, wanted: &'static str },
+    #[error("expected the ARN of a {expected}, found the ARN of a {found}")]
+    WrongKind { found: &'static str, expected: &'static str },
 }
 
 impl ArnError {
-    /// What to write instead.
+    /// What to write instead, as the text of a `help:` line.
     pub(crate) fn help(&self) -> String {
         match self {
-            Self::NotAnArn => "an ARN looks like `arn:aws:iam::111122223333:role/NAME`".to_owned(),
-            Self::SurroundingWhitespace => "take the blanks away".to_owned(),
-            Self::UnknownPartition(_) => format!("the partitions are {}", PARTITIONS.join(", ")),
-            Self::InvalidAccount(_) => "an account is twelve digits without dashes".to_owned(),
-            Self::InvalidName(_) => "copy it from `aws iam list-roles` or `aws iam list-users`".to_owned(),
-            Self::UnexpectedRegion(_) => "leave the fourth part empty: `arn:aws:iam::ACCOUNT:…`".to_owned(),
-            Self::AssumedRole { role } => format!("write the role: `{role}`"),
-            Self::InstanceProfile => "write the role that the instance profile holds".to_owned(),
-            Self::IamGroup => "list the users of the group, or let them assume a role".to_owned(),
+            Self::NotAnArn => "write an ARN such as `arn:aws:iam::111122223333:role/NAME`".to_owned(),
+            Self::SurroundingWhitespace => "remove the whitespace".to_owned(),
+            Self::UnknownPartition(_) => format!("the supported partitions are {}", PARTITIONS.join(", ")),
+            Self::InvalidAccount(_) => "an account ID has 12 digits and no dashes".to_owned(),
+            Self::InvalidName(_) => "copy the ARN from `aws iam list-roles` or `aws iam list-users`".to_owned(),
+            Self::UnexpectedRegion(_) => "leave the region empty: `arn:aws:iam::ACCOUNT:…`".to_owned(),
+            Self::AssumedRole { role } => format!("write the ARN of the role: `{role}`"),
+            Self::InstanceProfile => "write the ARN of the role in the instance profile".to_owned(),
+            Self::IamGroup => "add the users of the IAM group one by one, or let them assume a role".to_owned(),
             Self::AccountRoot { account } => format!(
-                "to admit every principal of the account write `account = \"{account}\"`: they get no group by it"
+                "to let every principal of the account authenticate, without groups, write `account = \"{account}\"`"
             ),
-            Self::NotAPrincipal(_) => "write `…:role/NAME` or `…:user/NAME`".to_owned(),
-            Self::WrongKind { found, .. } => format!("write it as `{found} = …`"),
+            Self::NotAPrincipal(_) => "write an ARN that ends with `:role/NAME` or `:user/NAME`".to_owned(),
+            Self::WrongKind { found, expected } => format!("write `{found} = …` instead of `{expected} = …`"),
         }
     }
 }
 
 impl Arn {
-    /// Parses what a person wrote.
+    /// Parses an ARN that a person wrote.
     ///
     /// # Errors
-    /// Everything that the authenticator would take in silence and never match is a fault here.
+    /// Also for the ARNs that the authenticator accepts silently but never matches.
     pub(crate) fn parse(text: &str) -> Result<Self, ArnError> {
         if text.trim() != text {
             return Err(ArnError::SurroundingWhitespace);
@@ -168,16 +169,16 @@ impl Arn {
             Some((path, name)) => (format!("/{path}/"), name),
             None => ("/".to_owned(), rest),
         };
-        if let Some(fault) = iam_name_error(name) {
-            return Err(ArnError::InvalidName(fault));
+        if let Some(message) = iam_name_error(name) {
+            return Err(ArnError::InvalidName(message));
         }
         if path.len() > 512 || !path.bytes().all(|b| (0x21..0x7f).contains(&b)) || path.contains("//") {
-            return Err(ArnError::InvalidName(format!("`{path}` is not an IAM path")));
+            return Err(ArnError::InvalidName(format!("`{path}` is not a valid IAM path")));
         }
         Ok(Self { partition: partition.to_owned(), account: id, kind, path, name: name.to_owned() })
     }
 
-    /// A principal without a path, from its parts. The name must have been held against [`iam_name_fault`].
+    /// A principal without a path. Check the name with [`iam_name_error`] first.
     pub(crate) fn new(partition: &str, account: &AccountId, kind: PrincipalKind, name: &str) -> Self {
         Self {
             partition: partition.to_owned(),
@@ -196,12 +197,12 @@ impl Arn {
         &self.partition
     }
 
-    /// Whether aws-auth needs another spelling than the real one.
+    /// Whether the ARN in aws-auth must differ from the ARN in IAM.
     pub(crate) fn has_role_path(&self) -> bool {
         self.kind == PrincipalKind::Role && self.path != "/"
     }
 
-    /// The spelling that the ConfigMap mapper matches: a role without its path, a user with it.
+    /// The ARN that an aws-auth entry must have to match: a role without its path, a user with it.
     pub(crate) fn to_aws_auth(&self) -> String {
         let path = match self.kind {
             PrincipalKind::Role => "/",
@@ -210,7 +211,7 @@ impl Arn {
         format!("arn:{}:iam::{}:{}{}{}", self.partition, self.account, self.kind.as_str(), path, self.name)
     }
 
-    /// What the authenticator compares: two ARNs with one key are one principal to it.
+    /// The string that the authenticator compares. ARNs with the same key are the same principal.
     pub(crate) fn match_key(&self) -> String {
         self.to_aws_auth().to_lowercase()
     }
@@ -222,17 +223,17 @@ impl fmt::Display for Arn {
     }
 }
 
-/// Says why IAM would not take a role or user name (IAM API, pattern `[\w+=,.@-]+`, at most 64).
+/// Why IAM would refuse a role or user name (IAM API: `[\w+=,.@-]+`, at most 64 characters). `None` if it is valid.
 pub(crate) fn iam_name_error(name: &str) -> Option<String> {
     if name.is_empty() {
-        return Some("the name is empty".to_owned());
+        return Some("an IAM name cannot be empty".to_owned());
     }
     if name.len() > 64 {
-        return Some(format!("IAM names have at most 64 characters, this one has {}", name.len()));
+        return Some(format!("an IAM name can have at most 64 characters, this one has {}", name.len()));
     }
     name.chars()
         .find(|c| !(c.is_ascii_alphanumeric() || "_+=,.@-".contains(*c)))
-        .map(|c| format!("`{c}` cannot stand in an IAM name"))
+        .map(|c| format!("an IAM name cannot contain `{c}`"))
 }
 
 fn sts_arn_error(partition: &str, account: &str, resource: &str) -> ArnError {
@@ -249,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_loses_its_path_for_aws_auth_and_a_user_keeps_it() {
+    fn aws_auth_arn_omits_role_path_and_keeps_user_path() {
         let role = Arn::parse("arn:aws:iam::111122223333:role/team/sub/Viewer").unwrap();
         assert_eq!(role.to_aws_auth(), "arn:aws:iam::111122223333:role/Viewer");
         assert_eq!(role.to_string(), "arn:aws:iam::111122223333:role/team/sub/Viewer");
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_lies_in_its_partition() {
+    fn partition_is_derived_from_region() {
         let regions = [
             ("eu-west-1", "aws"),
             ("us-east-1", "aws"),
@@ -277,21 +278,21 @@ mod tests {
     }
 
     #[test]
-    fn what_the_authenticator_never_matches_is_a_fault() {
-        let fault = |text: &str| Arn::parse(text).unwrap_err();
+    fn arns_that_never_match_are_refused() {
+        let error = |text: &str| Arn::parse(text).unwrap_err();
         assert_eq!(
-            fault("arn:aws:sts::111122223333:assumed-role/viewer/me").help(),
-            "write the role: `arn:aws:iam::111122223333:role/viewer`"
+            error("arn:aws:sts::111122223333:assumed-role/viewer/me").help(),
+            "write the ARN of the role: `arn:aws:iam::111122223333:role/viewer`"
         );
-        assert_eq!(fault(" arn:aws:iam::111122223333:role/x"), ArnError::SurroundingWhitespace);
-        assert_eq!(fault("arn:aws:iam::111122223333:group/x"), ArnError::IamGroup);
-        assert_eq!(fault("arn:aws:iam::111122223333:instance-profile/x"), ArnError::InstanceProfile);
-        assert!(matches!(fault("arn:aws:iam::111122223333:root"), ArnError::AccountRoot { .. }));
-        assert_eq!(fault("arn:aws:iam::11112222333:role/x"), ArnError::InvalidAccount("11112222333".into()));
-        assert_eq!(fault("arn:aws-xx:iam::111122223333:role/x"), ArnError::UnknownPartition("aws-xx".into()));
-        assert_eq!(fault("arn:aws:iam:eu-west-1:111122223333:role/x"), ArnError::UnexpectedRegion("eu-west-1".into()));
-        assert!(matches!(fault("arn:aws:iam::111122223333:role/a b"), ArnError::InvalidName(_)));
-        assert!(matches!(fault("arn:aws:iam::111122223333:role/"), ArnError::InvalidName(_)));
-        assert_eq!(fault("viewer"), ArnError::NotAnArn);
+        assert_eq!(error(" arn:aws:iam::111122223333:role/x"), ArnError::SurroundingWhitespace);
+        assert_eq!(error("arn:aws:iam::111122223333:group/x"), ArnError::IamGroup);
+        assert_eq!(error("arn:aws:iam::111122223333:instance-profile/x"), ArnError::InstanceProfile);
+        assert!(matches!(error("arn:aws:iam::111122223333:root"), ArnError::AccountRoot { .. }));
+        assert_eq!(error("arn:aws:iam::11112222333:role/x"), ArnError::InvalidAccount("11112222333".into()));
+        assert_eq!(error("arn:aws-xx:iam::111122223333:role/x"), ArnError::UnknownPartition("aws-xx".into()));
+        assert_eq!(error("arn:aws:iam:eu-west-1:111122223333:role/x"), ArnError::UnexpectedRegion("eu-west-1".into()));
+        assert!(matches!(error("arn:aws:iam::111122223333:role/a b"), ArnError::InvalidName(_)));
+        assert!(matches!(error("arn:aws:iam::111122223333:role/"), ArnError::InvalidName(_)));
+        assert_eq!(error("viewer"), ArnError::NotAnArn);
     }
 }

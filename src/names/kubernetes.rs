@@ -1,27 +1,28 @@
-//! The rules of Kubernetes for names, from apimachinery `pkg/util/validation` and `pkg/api/validation/path`.
+//! Validation of Kubernetes names, as apimachinery `pkg/util/validation` and `pkg/api/validation/path` do it.
 
-/// A name that may be a path segment, as RBAC objects have (`IsPathSegmentName`); otherwise why not.
+/// Why a name cannot be the name of an RBAC object, which must be a path segment (`IsPathSegmentName`).
+/// `None` if it is valid.
 pub(crate) fn path_segment_error(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("a name cannot be empty"),
-        "." | ".." => Some("`.` and `..` cannot be names"),
+        "." | ".." => Some("a name cannot be `.` or `..`"),
         _ if name.contains('/') => Some("a name cannot contain `/`"),
         _ if name.contains('%') => Some("a name cannot contain `%`"),
         _ => None,
     }
 }
 
-/// RFC 1123 label, as namespaces have.
+/// Whether the text is an RFC 1123 label, such as the name of a namespace.
 pub(crate) fn is_dns_label(text: &str) -> bool {
     text.len() <= 63 && is_dns_label_text(text)
 }
 
-/// RFC 1123 subdomain, as service accounts have.
+/// Whether the text is an RFC 1123 subdomain, such as the name of a service account.
 pub(crate) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_dns_label_text)
 }
 
-/// Lower-case letters, digits and `-` within, of any length.
+/// Whether the text is an RFC 1123 label of any length: lower-case letters, digits and inner `-`.
 fn is_dns_label_text(text: &str) -> bool {
     let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = text.as_bytes();
@@ -30,7 +31,7 @@ fn is_dns_label_text(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
-/// The part of a label key after its prefix, and every label value that is not empty.
+/// Whether the text is valid after the prefix of a label key, or as a label value that is not empty.
 fn is_qualified_name_part(text: &str) -> bool {
     let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
@@ -51,7 +52,7 @@ pub(crate) fn is_label_key(text: &str) -> bool {
     }
 }
 
-/// The prefix that belongs to Kubernetes or to EKS, where the name has one.
+/// The prefix of the name if it is reserved for Kubernetes or EKS.
 pub(crate) fn reserved_prefix(name: &str) -> Option<&'static str> {
     ["system:", "eks:"].into_iter().find(|prefix| name.starts_with(prefix))
 }
@@ -61,17 +62,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_rbac_objects_are_path_segments() {
-        for good in ["a", "A b@c:d", &"x".repeat(300)] {
-            assert_eq!(path_segment_error(good), None, "{good}");
+    fn rbac_object_names_are_path_segments() {
+        for valid in ["a", "A b@c:d", &"x".repeat(300)] {
+            assert_eq!(path_segment_error(valid), None, "{valid}");
         }
-        for bad in ["", ".", "..", "a/b", "a%b"] {
-            assert!(path_segment_error(bad).is_some(), "{bad}");
+        for invalid in ["", ".", "..", "a/b", "a%b"] {
+            assert!(path_segment_error(invalid).is_some(), "{invalid}");
         }
     }
 
     #[test]
-    fn labels_are_checked_as_the_api_server_does() {
+    fn labels_and_dns_names_follow_api_server_rules() {
         assert!(is_label_key("rbac.authorization.k8s.io/aggregate-to-view") && is_label_key("team"));
         assert!(!is_label_key("/x") && !is_label_key("a/b/c") && !is_label_key("-x") && !is_label_key(""));
         assert!(is_label_value("") && is_label_value("A.b_c-1") && !is_label_value("x-") && !is_label_value("a b"));

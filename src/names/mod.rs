@@ -1,7 +1,7 @@
-//! The names of the field as types, so that a username is never compared with a group.
+//! Types and validation for the names of AWS and Kubernetes: ARNs, account IDs, object keys, labels and patterns.
 //!
-//! A `String` from a file or from the API server is parsed here once. This room knows the shapes of names and the
-//! rules for them; it may not know policies, states or clusters.
+//! A `String` from a file or from the API server is parsed once, here. This module may not depend on policies, states
+//! or clusters.
 
 mod arn;
 mod kubernetes;

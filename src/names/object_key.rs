@@ -1,8 +1,9 @@
-//! Which object is meant: kind, namespace where the kind has one, and name.
+//! The key of a Kubernetes object: kind, namespace and name.
 
 use std::fmt;
 
-/// The kinds that hold access. Ordered as they are shown and, roles before bindings, as they are created.
+/// The kinds of object that rolecall reads. They are displayed in this order, and created in this order, so that roles
+/// exist before their bindings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum ObjectKind {
     Namespace,
@@ -37,7 +38,7 @@ impl ObjectKind {
         }
     }
 
-    /// The plural of the REST path.
+    /// The plural name in REST paths and RBAC rules.
     pub(crate) fn resource(self) -> &'static str {
         match self {
             Self::Namespace => "namespaces",
@@ -56,7 +57,7 @@ impl ObjectKind {
         }
     }
 
-    /// The kinds that a policy can define, and an exclusive one would take away.
+    /// The kinds that a policy can define, and that an exclusive policy removes.
     pub(crate) fn is_rbac(self) -> bool {
         match self {
             Self::ClusterRole | Self::Role | Self::ClusterRoleBinding | Self::RoleBinding => true,
@@ -69,7 +70,7 @@ impl ObjectKind {
     }
 }
 
-/// One object of the cluster.
+/// The key of one object in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ObjectKey {
     kind: ObjectKind,
@@ -78,7 +79,7 @@ pub(crate) struct ObjectKey {
 }
 
 impl ObjectKey {
-    /// The key of an object, or nothing where kind and namespace do not fit each other.
+    /// `None` if a namespaced kind has no namespace, or a cluster-scoped kind has one.
     pub(crate) fn new(kind: ObjectKind, namespace: Option<&str>, name: &str) -> Option<Self> {
         let namespace = namespace.filter(|ns| !ns.is_empty());
         (kind.is_namespaced() == namespace.is_some()).then(|| Self {
@@ -100,7 +101,7 @@ impl ObjectKey {
         Self { kind: ObjectKind::Role, namespace: Some(namespace.into()), name: name.into() }
     }
 
-    /// The binding of that name: a RoleBinding where there is a namespace, otherwise a ClusterRoleBinding.
+    /// A RoleBinding if there is a namespace, otherwise a ClusterRoleBinding.
     pub(crate) fn binding(namespace: Option<&str>, name: &str) -> Self {
         Self {
             kind: match namespace {
@@ -112,7 +113,7 @@ impl ObjectKey {
         }
     }
 
-    /// The same kind and namespace under another name.
+    /// The same kind and namespace with another name.
     pub(crate) fn with_name(&self, name: &str) -> Self {
         Self { name: name.into(), ..self.clone() }
     }
@@ -129,7 +130,7 @@ impl ObjectKey {
         &self.name
     }
 
-    /// In the order in which keys are compared.
+    /// Kind, namespace and name. Compares as the key itself does.
     pub(crate) fn parts(&self) -> (ObjectKind, Option<&str>, &str) {
         (self.kind, self.namespace(), self.name())
     }

@@ -1,6 +1,6 @@
-//! A pattern with `*` for any run of characters, as namespaces and ignore lists are written.
+//! Patterns with `*`, which policies use for namespaces and ignore lists.
 
-/// A text in which `*` stands for any run of characters, and everything else for itself.
+/// A pattern in which `*` matches any number of characters, and every other character matches itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WildcardPattern(String);
 
@@ -13,7 +13,7 @@ impl WildcardPattern {
         &self.0
     }
 
-    /// Whether it names exactly one thing.
+    /// Whether the pattern matches exactly one string.
     pub(crate) fn is_literal(&self) -> bool {
         !self.0.contains('*')
     }
@@ -30,7 +30,7 @@ impl WildcardPattern {
         };
         for piece in pieces {
             match rest.find(piece) {
-                Some(at) => rest = rest.get(at + piece.len()..).unwrap_or_default(),
+                Some(start) => rest = rest.get(start + piece.len()..).unwrap_or_default(),
                 None => return false,
             }
         }
@@ -43,10 +43,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_any_run() {
-        let yes = [("team-*", "team-a"), ("*", ""), ("a*b*c", "axxbyyc"), ("a*b", "ab"), ("x", "x"), ("*a*", "bab")];
-        let no = [("team-*", "team"), ("a*b", "a"), ("a*a", "a"), ("x", "xy"), ("a*b*c", "acb")];
-        assert!(yes.iter().all(|(p, t)| WildcardPattern::new(p).matches(t)));
-        assert!(!no.iter().any(|(p, t)| WildcardPattern::new(p).matches(t)));
+    fn star_matches_any_number_of_characters() {
+        let matching =
+            [("team-*", "team-a"), ("*", ""), ("a*b*c", "axxbyyc"), ("a*b", "ab"), ("x", "x"), ("*a*", "bab")];
+        let other = [("team-*", "team"), ("a*b", "a"), ("a*a", "a"), ("x", "xy"), ("a*b*c", "acb")];
+        assert!(matching.iter().all(|(p, t)| WildcardPattern::new(p).matches(t)));
+        assert!(!other.iter().any(|(p, t)| WildcardPattern::new(p).matches(t)));
     }
 }

@@ -66,7 +66,7 @@ fn parse_iam_identity(
         match Arn::parse(&text.value) {
             Ok(arn) if arn.kind() == kind => IdentitySpec::Arn(arn),
             Ok(arn) => {
-                let why = ArnError::WrongKind { found: arn.kind().as_str(), wanted: kind.as_str() };
+                let why = ArnError::WrongKind { found: arn.kind().as_str(), expected: kind.as_str() };
                 faults.push(PolicyError::Arn { text: text.value, why }, text.span);
                 return None;
             }

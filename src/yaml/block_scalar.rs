@@ -1,5 +1,5 @@
-//! Literal (`|`) and folded (`>`) texts. Their token ends with the last line of content, so that an
-//! edit after it does not swallow the blank lines and comments that follow.
+//! Literal (`|`) and folded (`>`) block scalars. Their token ends with the last line of content, so
+//! that the edits of `state::aws_auth` keep the blank lines and comments that follow.
 
 use super::cursor::TextPosition;
 use super::error::YamlError;
@@ -58,7 +58,7 @@ impl Scanner<'_> {
         }
         if chomping == Chomping::Keep {
             text.push_str(&more_breaks);
-            // The blank lines are content here; the break of the last one is not ours to give away.
+            // `|+` makes the trailing blank lines content, so they belong to the token.
             end = last_break.unwrap_or(end);
         }
         let style = if literal { ScalarStyle::Literal } else { ScalarStyle::Folded };
@@ -74,7 +74,7 @@ impl Scanner<'_> {
                 b'+' if chomping.is_none() => chomping = Some(Chomping::Keep),
                 b'-' if chomping.is_none() => chomping = Some(Chomping::Strip),
                 b'0' if increment.is_none() => {
-                    return Err(YamlError::new(start, "a block text is indented by 1 to 9"));
+                    return Err(YamlError::new(start, "the indentation indicator of a block scalar must be 1 to 9"));
                 }
                 digit @ b'1'..=b'9' if increment.is_none() => {
                     increment = Some(usize::from(digit - b'0'));
@@ -86,8 +86,8 @@ impl Scanner<'_> {
         Ok((chomping.unwrap_or(Chomping::Clip), increment))
     }
 
-    /// Steps over indentation and blank lines, finding the indentation where it is not yet known.
-    /// Answers where the break of the last blank line stands.
+    /// Skips indentation and blank lines, and sets `indent` from the first non-blank line if it is
+    /// not known yet. Returns the position of the last line break that was skipped.
     fn scan_breaks(
         &mut self,
         start: TextPosition,
@@ -103,7 +103,7 @@ impl Scanner<'_> {
             }
             deepest = deepest.max(self.cursor.position.column);
             if inside(self.cursor.position.column) && self.cursor.peek(0) == b'\t' {
-                let message = "a tab stands where a block text needs blanks";
+                let message = "block scalars must be indented with spaces, found a tab";
                 return Err(YamlError::new(start, message));
             }
             if !self.cursor.is_break(0) {

@@ -1,5 +1,5 @@
-//! A place in the text that only moves forward. It counts bytes for our spans, and lines, columns
-//! and characters because YAML's rules are about those. It knows characters, not tokens.
+//! A position in the text that only moves forward. It counts bytes for the spans of nodes, and
+//! lines, columns and characters because YAML's rules use those. It knows characters, not tokens.
 
 use super::error::YamlError;
 
@@ -8,7 +8,7 @@ use super::error::YamlError;
 pub(super) struct TextPosition {
     /// In bytes from the start of the text.
     pub(super) offset: usize,
-    /// In characters; the limit on the length of a key is counted so.
+    /// In characters from the start of the text: YAML limits the length of a key in characters.
     pub(super) chars: usize,
     pub(super) line: usize,
     /// In characters from the start of the line.
@@ -21,16 +21,19 @@ pub(super) struct Cursor<'t> {
 }
 
 impl<'t> Cursor<'t> {
-    /// Refuses what YAML forbids anywhere, so that no later step meets it.
+    /// A cursor at the start of the text, after a byte order mark.
+    ///
+    /// # Errors
+    /// The first character that YAML forbids everywhere, so that the scanner need not check again.
     pub(super) fn new(text: &'t str) -> Result<Self, YamlError> {
         let mut cursor = Self { text, position: TextPosition::default() };
         let body = text.strip_prefix('\u{feff}').unwrap_or(text);
         cursor.position.offset = text.len() - body.len();
-        if let Some((offset, found)) = body.char_indices().find(|(_, c)| !is_allowed_char(*c)) {
-            let message = if found == '\u{feff}' {
+        if let Some((offset, forbidden)) = body.char_indices().find(|(_, c)| !is_allowed_char(*c)) {
+            let message = if forbidden == '\u{feff}' {
                 "a byte order mark inside the text is not allowed".to_owned()
             } else {
-                format!("the control character U+{:04X} is not allowed", found as u32)
+                format!("control character U+{:04X} is not allowed", forbidden as u32)
             };
             let target = cursor.position.offset + offset;
             while cursor.position.offset < target {
@@ -45,7 +48,7 @@ impl<'t> Cursor<'t> {
         Ok(cursor)
     }
 
-    /// The byte that many bytes ahead; 0, which the text cannot hold, past its end.
+    /// The byte `ahead` bytes after the cursor. 0 means the end, as no valid text contains a 0 byte.
     pub(super) fn peek(&self, ahead: usize) -> u8 {
         let bytes = self.text.as_bytes();
         bytes.get(self.position.offset + ahead).copied().unwrap_or(0)
@@ -60,7 +63,7 @@ impl<'t> Cursor<'t> {
         matches!(self.peek(ahead), b' ' | b'\t')
     }
 
-    /// A line break as YAML 1.1 counts them: LF, CR, NEL, LS, PS.
+    /// A line break of YAML 1.1: LF, CR, NEL, LS or PS.
     pub(super) fn is_break(&self, ahead: usize) -> bool {
         match self.peek(ahead) {
             b'\n' | b'\r' => true,
@@ -78,13 +81,13 @@ impl<'t> Cursor<'t> {
         self.is_blank(ahead) || self.is_break_or_end(ahead)
     }
 
-    /// A letter, digit, `_` or `-`, as in anchors and directives.
+    /// A letter, a digit, `_` or `-`: the characters of anchors and directive names.
     pub(super) fn is_word_char(&self) -> bool {
         let byte = self.peek(0);
         byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
     }
 
-    /// `---` or `...` alone at the start of a line ends a document, even inside a scalar.
+    /// `---` or `...` at the start of a line, followed by whitespace. It ends a document even inside a scalar.
     pub(super) fn is_document_marker(&self) -> bool {
         let first = self.peek(0);
         self.position.column == 0
@@ -94,7 +97,7 @@ impl<'t> Cursor<'t> {
             && self.is_whitespace_or_end(3)
     }
 
-    /// Steps over one character that is no line break.
+    /// Skips one character that is not a line break.
     pub(super) fn skip(&mut self) {
         if !self.is_end() {
             self.position.offset += self.char_width();
@@ -115,7 +118,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// Steps over a comment if one begins here.
+    /// Skips a comment if one starts here.
     pub(super) fn skip_comment(&mut self) {
         if self.peek(0) == b'#' {
             while !self.is_break_or_end(0) {
@@ -124,7 +127,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// Steps over one line break, CR LF being one.
+    /// Skips one line break. CR LF is one.
     pub(super) fn skip_break(&mut self) {
         if self.is_end() {
             return;
@@ -136,14 +139,14 @@ impl<'t> Cursor<'t> {
         self.position.line += 1;
     }
 
-    /// Moves one character into `out`.
+    /// Skips one character and appends it to `out`.
     pub(super) fn read(&mut self, out: &mut String) {
         let end = self.position.offset + self.char_width();
         out.push_str(self.text.get(self.position.offset..end).unwrap_or_default());
         self.skip();
     }
 
-    /// Moves one line break into `out`: every kind becomes LF, but LS and PS stay.
+    /// Skips one line break and appends it to `out`: LS and PS unchanged, every other one as LF.
     pub(super) fn read_break(&mut self, out: &mut String) {
         if self.peek(0) == 0xE2 {
             let end = self.position.offset + 3;
@@ -164,8 +167,8 @@ impl<'t> Cursor<'t> {
     }
 }
 
-/// go-yaml v2 `readerc.go` refuses all others. The byte order mark it takes at places that depend
-/// on its read buffer, so a second one is refused here.
+/// The characters that go-yaml v2 accepts (`readerc.go`). Whether it accepts a byte order mark inside
+/// the text depends on where its read buffer ends, so that one is refused here.
 fn is_allowed_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{A0}'..='\u{FFFD}' | '\u{10000}'..) && c != '\u{feff}'
 }

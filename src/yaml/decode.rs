@@ -1,6 +1,6 @@
-//! What a tree says once aliases, merge keys and YAML 1.1 words are resolved, as go-yaml v2 decodes
-//! it into untyped values (`decode.go`) and sigs.k8s.io/yaml turns its keys into strings. Every
-//! value still knows the node it was written as.
+//! Resolves aliases, merge keys and YAML 1.1 scalars, as go-yaml v2 decodes a document into untyped
+//! values (`decode.go`) and sigs.k8s.io/yaml converts its keys into strings. Every value keeps a
+//! reference to the node that it was written as.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,13 @@ use super::error::YamlError;
 use super::node::{ScalarStyle, YamlDocument, YamlMapping, YamlNode, YamlScalar, YamlValue};
 use super::resolve::{ScalarValue, resolve_scalar};
 
-/// go-yaml has no such limit, as its texts are shared, while ours are copied into JSON.
+/// The limit on the text that aliases repeat. go-yaml needs none, because it shares the strings that
+/// are copied into JSON here.
 const MAX_ALIASED_BYTES: usize = 64 << 20;
-/// As deep as a text may nest, aliases counted in.
+/// The limit on nesting, with aliases resolved. The limit of the parser does not count those.
 const MAX_DEPTH: usize = 128;
 
-/// A value and the node where it was written, behind aliases.
+/// A value and the node that it was written as. For an alias that is the anchored node.
 #[derive(Debug, Clone)]
 pub(crate) struct DecodedNode<'d> {
     pub(crate) node: &'d YamlNode,
@@ -24,26 +25,26 @@ pub(crate) struct DecodedNode<'d> {
 pub(crate) enum Decoded<'d> {
     Scalar(ScalarValue<'d>),
     Sequence(Vec<DecodedNode<'d>>),
-    /// Sorted by name, each once, as in the JSON that Go makes of it.
+    /// Sorted by name without duplicates, as Go's encoding/json writes a map.
     Mapping(Vec<DecodedField<'d>>),
-    /// A mapping with a key that JSON cannot hold. It harms only where it counts in the end, not
-    /// where the same key stands once more.
+    /// A mapping with a key that JSON cannot represent. This is no error if a later duplicate of its
+    /// parent key replaces the mapping.
     Invalid(YamlError),
 }
 
-/// One key of a mapping, with the value that stands in the end.
+/// One key of a mapping, with the value that remains after duplicates and merges.
 #[derive(Debug, Clone)]
 pub(crate) struct DecodedField<'d> {
     pub(crate) name: String,
     pub(crate) key: &'d YamlNode,
-    /// As it was written, before aliases.
+    /// The node after the colon. It can be an alias.
     pub(crate) written_value: &'d YamlNode,
     pub(crate) value: DecodedNode<'d>,
-    /// It came through a `<<`.
+    /// Whether the field comes from a `<<` merge key.
     pub(crate) merged: bool,
 }
 
-/// The anchored nodes of a document, for looking up what an alias stands for.
+/// The anchored nodes of a document by the number of the anchor.
 #[derive(Debug, Default)]
 pub(crate) struct AnchorIndex<'d> {
     nodes: BTreeMap<usize, &'d YamlNode>,
@@ -66,7 +67,7 @@ impl<'d> AnchorIndex<'d> {
 }
 
 impl YamlDocument {
-    /// Resolves the whole document.
+    /// Decodes the whole document.
     pub(crate) fn decode(&self) -> Result<DecodedNode<'_>, YamlError> {
         let anchors = AnchorIndex::from_document(self);
         let mut decoder = Decoder::new(&anchors);
@@ -75,14 +76,14 @@ impl YamlDocument {
 }
 
 impl YamlNode {
-    /// What a scalar means; `None` for anything else.
+    /// The resolved value of a scalar. `None` for other nodes.
     pub(crate) fn scalar_value(&self) -> Option<Result<ScalarValue<'_>, YamlError>> {
         let YamlValue::Scalar(scalar) = &self.value else {
             return None;
         };
         let plain = scalar.style == ScalarStyle::Plain;
-        let meaning = resolve_scalar(self.tag.as_deref(), plain, &scalar.text);
-        Some(meaning.map_err(|message| self.error(message)))
+        let resolved = resolve_scalar(self.tag.as_deref(), plain, &scalar.text);
+        Some(resolved.map_err(|message| self.error(message)))
     }
 
     pub(crate) fn error(&self, message: impl Into<String>) -> YamlError {
@@ -101,7 +102,8 @@ impl YamlNode {
     }
 }
 
-/// Counts as go-yaml counts, so that the same texts are refused as alias bombs.
+/// Decodes nodes and counts them as go-yaml v2 does, so that it refuses the same documents for
+/// excessive aliasing (`decode.go`).
 pub(crate) struct Decoder<'a, 'd> {
     anchors: &'a AnchorIndex<'d>,
     open_aliases: BTreeSet<usize>,
@@ -122,7 +124,7 @@ impl<'a, 'd> Decoder<'a, 'd> {
         Self {
             anchors,
             open_aliases: BTreeSet::new(),
-            // The document itself.
+            // go-yaml counts the document node, too.
             decoded_count: 1,
             decoded_by_alias_count: 0,
             aliased_bytes: 0,
@@ -132,37 +134,37 @@ impl<'a, 'd> Decoder<'a, 'd> {
 
     pub(crate) fn decode(&mut self, node: &'d YamlNode) -> Result<DecodedNode<'d>, YamlError> {
         self.enter(node)?;
-        let sense = match &node.value {
+        let content = match &node.value {
             YamlValue::Alias(_) => {
                 let resolved = self.follow_alias(node, Self::decode)?;
                 self.depth -= 1;
                 return Ok(resolved);
             }
             YamlValue::Scalar(_) => {
-                let meaning = node.scalar_value().unwrap_or(Ok(ScalarValue::Null))?;
-                if let (ScalarValue::Text(text), false) = (&meaning, self.open_aliases.is_empty()) {
+                let value = node.scalar_value().unwrap_or(Ok(ScalarValue::Null))?;
+                if let (ScalarValue::Text(text), false) = (&value, self.open_aliases.is_empty()) {
                     self.aliased_bytes += text.len();
                 }
-                Decoded::Scalar(meaning)
+                Decoded::Scalar(value)
             }
             YamlValue::Sequence(sequence) => {
                 let items = sequence.items.iter().map(|item| self.decode(&item.node));
                 Decoded::Sequence(items.collect::<Result<_, _>>()?)
             }
             YamlValue::Mapping(mapping) => {
-                let mut building = MappingBuilder::default();
-                self.decode_pairs(mapping, &mut building, false)?;
-                match building.error {
+                let mut builder = MappingBuilder::default();
+                self.decode_pairs(mapping, &mut builder, false)?;
+                match builder.error {
                     Some(error) => Decoded::Invalid(error),
-                    None => Decoded::Mapping(building.fields.into_values().collect()),
+                    None => Decoded::Mapping(builder.fields.into_values().collect()),
                 }
             }
         };
         self.depth -= 1;
-        Ok(DecodedNode { node, content: sense })
+        Ok(DecodedNode { node, content })
     }
 
-    /// Every node passes here once, by go-yaml's `unmarshal`.
+    /// Counts a node, as the start of go-yaml's `unmarshal` does. Call [`Self::leave`] after the node.
     pub(crate) fn enter(&mut self, node: &YamlNode) -> Result<(), YamlError> {
         self.decoded_count += 1;
         self.depth += 1;
@@ -170,11 +172,11 @@ impl<'a, 'd> Decoder<'a, 'd> {
             self.decoded_by_alias_count += 1;
         }
         let share = f64::from(self.decoded_by_alias_count) / f64::from(self.decoded_count);
-        let bomb = self.decoded_by_alias_count > 100
+        let excessive_aliasing = self.decoded_by_alias_count > 100
             && self.decoded_count > 1000
             && share > allowed_alias_share(self.decoded_count);
-        if bomb || self.aliased_bytes > MAX_ALIASED_BYTES {
-            return Err(node.error("the document repeats too much by aliases"));
+        if excessive_aliasing || self.aliased_bytes > MAX_ALIASED_BYTES {
+            return Err(node.error("document contains excessive aliasing"));
         }
         if self.depth > MAX_DEPTH {
             let message = format!("nested more than {MAX_DEPTH} levels deep");
@@ -187,7 +189,7 @@ impl<'a, 'd> Decoder<'a, 'd> {
         self.depth -= 1;
     }
 
-    /// Decodes what an alias stands for.
+    /// Calls `decode` with the node that the alias refers to. Refuses an alias inside its own anchor.
     pub(crate) fn follow_alias<T>(
         &mut self,
         alias: &'d YamlNode,
@@ -195,7 +197,7 @@ impl<'a, 'd> Decoder<'a, 'd> {
     ) -> Result<T, YamlError> {
         let (anchor, target) = self.alias_target(alias)?;
         if !self.open_aliases.insert(alias.span.start) {
-            let message = format!("the anchor `{anchor}` contains itself");
+            let message = format!("anchor `{anchor}` contains itself");
             return Err(alias.error(message));
         }
         let value = decode(self, target)?;
@@ -212,16 +214,17 @@ impl<'a, 'd> Decoder<'a, 'd> {
         Ok((&anchor.name, target))
     }
 
-    /// Keys count in the order of the text: a `<<` beats what stands before it.
+    /// Adds the pairs in the order of the text. A later key replaces an earlier one, so a `<<` replaces
+    /// the keys before it and is overridden by the keys after it.
     fn decode_pairs(
         &mut self,
         mapping: &'d YamlMapping,
-        building: &mut MappingBuilder<'d>,
+        builder: &mut MappingBuilder<'d>,
         merged: bool,
     ) -> Result<(), YamlError> {
         for pair in &mapping.pairs {
             if pair.key.is_merge_key() {
-                self.decode_merge(&pair.value, building)?;
+                self.decode_merge(&pair.value, builder)?;
                 continue;
             }
             let name = self.decode_key(&pair.key)?;
@@ -229,65 +232,67 @@ impl<'a, 'd> Decoder<'a, 'd> {
             let name = match name {
                 Ok(name) => name,
                 Err(error) => {
-                    building.error.get_or_insert(error);
+                    builder.error.get_or_insert(error);
                     continue;
                 }
             };
             let field = DecodedField { name: name.clone(), key: &pair.key, written_value: &pair.value, value, merged };
-            building.fields.insert(name, field);
+            builder.fields.insert(name, field);
         }
         Ok(())
     }
 
-    /// The inner error is one of turning the key into text, which Go does last.
+    /// The name of a key. The inner error is a scalar that cannot become a string: sigs.k8s.io/yaml
+    /// converts the keys last, so any other error in the document comes before it.
     fn decode_key(&mut self, key: &'d YamlNode) -> Result<Result<String, YamlError>, YamlError> {
         let value = self.decode(key)?;
         Ok(match value.content {
             Decoded::Scalar(ScalarValue::Text(text)) => Ok(text.into_owned()),
             Decoded::Scalar(ScalarValue::Int(number)) => Ok(number.to_string()),
-            Decoded::Scalar(ScalarValue::Bool(truth)) => Ok(truth.to_string()),
+            Decoded::Scalar(ScalarValue::Bool(boolean)) => Ok(boolean.to_string()),
             Decoded::Scalar(ScalarValue::Float(number)) => Ok(float_key(number)),
-            Decoded::Scalar(ScalarValue::Null) => Err(key.error("a key may not be null")),
-            Decoded::Scalar(ScalarValue::Uint(_)) => Err(key.error("a key may not be so large a number")),
+            Decoded::Scalar(ScalarValue::Null) => Err(key.error("a mapping key cannot be null")),
+            Decoded::Scalar(ScalarValue::Uint(_)) => Err(key.error("a mapping key cannot be a number this large")),
             Decoded::Sequence(_) | Decoded::Mapping(_) | Decoded::Invalid(_) => {
-                return Err(key.error("a key must be a scalar"));
+                return Err(key.error("a mapping key must be a scalar"));
             }
         })
     }
 
-    fn decode_merge(&mut self, value: &'d YamlNode, building: &mut MappingBuilder<'d>) -> Result<(), YamlError> {
+    fn decode_merge(&mut self, value: &'d YamlNode, builder: &mut MappingBuilder<'d>) -> Result<(), YamlError> {
         if let YamlValue::Sequence(sequence) = &value.value {
-            // Earlier mappings beat later ones.
+            // Earlier mappings override later ones.
             for item in sequence.items.iter().rev() {
-                self.decode_merge_source(&item.node, building)?;
+                self.decode_merge_source(&item.node, builder)?;
             }
             return Ok(());
         }
-        self.decode_merge_source(value, building)
+        self.decode_merge_source(value, builder)
     }
 
-    fn decode_merge_source(&mut self, value: &'d YamlNode, building: &mut MappingBuilder<'d>) -> Result<(), YamlError> {
+    fn decode_merge_source(&mut self, value: &'d YamlNode, builder: &mut MappingBuilder<'d>) -> Result<(), YamlError> {
         let (_, target) = self.alias_target(value)?;
         let YamlValue::Mapping(mapping) = &target.value else {
-            return Err(value.error("`<<` needs a mapping or a list of mappings"));
+            return Err(value.error("the value of `<<` must be a mapping or a list of mappings"));
         };
         self.enter(value)?;
         if matches!(value.value, YamlValue::Alias(_)) {
             self.follow_alias(value, |decoder, target| {
                 decoder.enter(target)?;
-                decoder.decode_pairs(mapping, building, true)?;
+                decoder.decode_pairs(mapping, builder, true)?;
                 decoder.leave();
                 Ok(())
             })?;
         } else {
-            self.decode_pairs(mapping, building, true)?;
+            self.decode_pairs(mapping, builder, true)?;
         }
         self.leave();
         Ok(())
     }
 }
 
-/// 99 % up to 400,000 nodes, falling to 10 % at 4,000,000.
+/// The share of nodes that aliases may add: 99 % up to 400,000 nodes, falling to 10 % at 4,000,000
+/// (go-yaml v2, `decode.go`, `allowedAliasRatio`).
 fn allowed_alias_share(decoded: u32) -> f64 {
     const LOW: u32 = 400_000;
     const HIGH: u32 = 4_000_000;
@@ -298,9 +303,9 @@ fn allowed_alias_share(decoded: u32) -> f64 {
     }
 }
 
-/// Go's `FormatFloat(f, 'g', -1, 32)`, with YAML's words for what is no number.
+/// A float as a key: Go's `FormatFloat(f, 'g', -1, 32)`, with YAML's spelling of infinity and NaN.
 fn float_key(number: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "sigs.k8s.io/yaml rounds so, too")]
+    #[expect(clippy::cast_possible_truncation, reason = "sigs.k8s.io/yaml rounds to 32 bits, too")]
     let single = number as f32;
     if single.is_nan() {
         return ".nan".to_owned();

@@ -1,11 +1,11 @@
-//! A value as block-style YAML, as `kubectl get -o yaml` lays it out: lists in the column of their
-//! key, texts of several lines as literal blocks. The same value always gives the same bytes.
+//! Writes a value as block-style YAML in the layout of `kubectl get -o yaml`: lists in the column of
+//! their key, multi-line strings as literal blocks. The same value always gives the same bytes.
 
 use serde_json::{Map, Value as Json};
 
 use super::quote::quoted;
 
-/// Writes one document, without `---`. Keys keep the order of the value.
+/// One document, without `---`. Keys keep their order.
 pub(crate) fn to_yaml(value: &Json) -> String {
     let mut out = String::new();
     match value {
@@ -21,12 +21,12 @@ pub(crate) fn to_yaml(value: &Json) -> String {
 }
 
 fn write_mapping(out: &mut String, map: &Map<String, Json>, indent: usize) {
-    for (place, (key, value)) in map.iter().enumerate() {
-        if place > 0 {
+    for (index, (key, value)) in map.iter().enumerate() {
+        if index > 0 {
             push_indent(out, indent);
         }
         let key_text = quoted(key);
-        // A key that is longer, or stands on several lines, needs the explicit form.
+        // A reader accepts a key without `?` only up to 1,024 characters.
         let explicit = key_text.chars().count() > 1000;
         if explicit {
             out.push_str("? ");
@@ -62,8 +62,8 @@ fn write_mapping(out: &mut String, map: &Map<String, Json>, indent: usize) {
 }
 
 fn write_sequence(out: &mut String, items: &[Json], indent: usize) {
-    for (place, item) in items.iter().enumerate() {
-        if place > 0 {
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
             push_indent(out, indent);
         }
         out.push_str("- ");
@@ -82,7 +82,7 @@ fn write_sequence(out: &mut String, items: &[Json], indent: usize) {
 fn format_inline(value: &Json) -> String {
     match value {
         Json::Null => "null".to_owned(),
-        Json::Bool(truth) => truth.to_string(),
+        Json::Bool(boolean) => boolean.to_string(),
         Json::Number(number) => write_number(&number.to_string()),
         Json::String(text) => quoted(text),
         Json::Array(_) => "[]".to_owned(),
@@ -90,7 +90,8 @@ fn format_inline(value: &Json) -> String {
     }
 }
 
-/// YAML 1.1 readers other than go-yaml want a dot and a sign in `1e30`.
+/// Adds a dot and a sign to `1e30`: the float of the YAML 1.1 type repository has both, and readers
+/// other than go-yaml would take the short form for a string.
 fn write_number(number: &str) -> String {
     match number.split_once(['e', 'E']) {
         None => number.to_owned(),
@@ -102,8 +103,8 @@ fn write_number(number: &str) -> String {
     }
 }
 
-/// A literal block keeps a text only if its lines hold nothing invisible; a blank first or last
-/// line, or blanks at a line's end, it would keep, but people and editors do not.
+/// Whether a string can be a literal block. Characters that need an escape cannot. Blank first or
+/// last lines and trailing whitespace could, but an editor that strips them would change the value.
 fn can_be_literal(text: &str) -> bool {
     let body = text.strip_suffix('\n').unwrap_or(text);
     body.contains('\n')

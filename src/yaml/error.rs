@@ -1,14 +1,14 @@
-//! The one error of this room: what is wrong, and where in the text.
+//! The error of this module: what is wrong, and where in the text.
 
 use super::cursor::TextPosition;
 
-/// A text that go-yaml v2 would not read, with the place a person has to look at.
+/// Why a text is refused, with the position to look at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
 pub(crate) struct YamlError {
-    /// Counts from 1.
+    /// Counted from 1.
     pub(crate) line: usize,
-    /// Counts characters from 1.
+    /// Counted from 1, in characters.
     pub(crate) column: usize,
     /// Lower case, without a full stop.
     pub(crate) message: String,

@@ -1,4 +1,4 @@
-//! A resolved tree as JSON, as sigs.k8s.io/yaml hands it to Kubernetes.
+//! Converts a decoded tree into JSON, as sigs.k8s.io/yaml does for Kubernetes.
 
 use serde_json::{Map, Number, Value as Json};
 
@@ -8,23 +8,26 @@ use super::node::YamlDocument;
 use super::resolve::ScalarValue;
 
 impl YamlDocument {
-    /// The document as JSON, its keys sorted.
+    /// The document as JSON with sorted keys.
     pub(crate) fn to_json(&self) -> Result<Json, YamlError> {
         self.decode()?.to_json()
     }
 }
 
 impl DecodedNode<'_> {
-    /// The value as JSON, its keys sorted. Fails on numbers that JSON lacks.
+    /// The value as JSON with sorted keys.
+    ///
+    /// # Errors
+    /// Infinity, NaN, and the mappings that are [`Decoded::Invalid`].
     pub(crate) fn to_json(&self) -> Result<Json, YamlError> {
         Ok(match &self.content {
             Decoded::Scalar(ScalarValue::Null) => Json::Null,
-            Decoded::Scalar(ScalarValue::Bool(truth)) => Json::Bool(*truth),
+            Decoded::Scalar(ScalarValue::Bool(boolean)) => Json::Bool(*boolean),
             Decoded::Scalar(ScalarValue::Int(number)) => Json::Number((*number).into()),
             Decoded::Scalar(ScalarValue::Uint(number)) => Json::Number((*number).into()),
             Decoded::Scalar(ScalarValue::Float(number)) => Number::from_f64(*number)
                 .map(Json::Number)
-                .ok_or_else(|| self.node.error("JSON cannot hold this number"))?,
+                .ok_or_else(|| self.node.error("JSON cannot represent this number"))?,
             Decoded::Scalar(ScalarValue::Text(text)) => Json::String(text.clone().into_owned()),
             Decoded::Sequence(items) => {
                 let items = items.iter().map(DecodedNode::to_json);

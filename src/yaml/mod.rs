@@ -1,6 +1,9 @@
-//! YAML as Kubernetes reads it: YAML 1.1 by go-yaml v2, of which YAML 1.2 parsers differ in what
-//! `yes`, `017` or a brace mean. A text becomes a tree with the bytes of every node, so that others
-//! can edit the text itself; a value becomes pleasant YAML. This room knows no Kubernetes object.
+//! YAML as Kubernetes reads it: YAML 1.1 by go-yaml v2. Parsers of YAML 1.2 differ in what `yes`,
+//! `017` or a brace mean.
+//!
+//! A text is parsed into a tree with the byte range of every node, so that other modules can edit the
+//! text itself. [`to_yaml`] writes a value. This module depends on no other module of the crate and
+//! knows no Kubernetes objects.
 
 mod block_scalar;
 mod cursor;
@@ -29,7 +32,7 @@ pub(crate) use resolve::ScalarValue;
 
 use parser::Parser;
 
-/// Reads all documents of a text.
+/// Parses all documents of a text.
 pub(crate) fn parse_documents(text: &str) -> Result<Vec<YamlDocument>, YamlError> {
     let mut parser = Parser::new(text)?;
     let mut documents = Vec::new();
@@ -39,7 +42,7 @@ pub(crate) fn parse_documents(text: &str) -> Result<Vec<YamlDocument>, YamlError
     Ok(documents)
 }
 
-/// Reads the first document alone; what follows it may be broken. `None` where there is none.
+/// Parses only the first document; the text after it may be invalid. `None` if there is no document.
 pub(crate) fn parse_first_document(text: &str) -> Result<Option<YamlDocument>, YamlError> {
     Parser::new(text)?.parse_document()
 }

@@ -1,5 +1,5 @@
-//! The tree of a document with the place of every node, and nothing decided yet: what `yes` or `017`
-//! means is [`super::decode`]'s answer, because editing needs the text as it was written.
+//! The tree of a document with the position of every node. Scalars are kept as they were written,
+//! because edits need the original text: [`super::decode`] resolves what `yes` or `017` mean.
 
 use std::ops::Range;
 
@@ -8,9 +8,9 @@ pub(crate) use super::token::ScalarStyle;
 /// One document of a text.
 #[derive(Debug, Clone)]
 pub(crate) struct YamlDocument {
-    /// From its directives or `---`, if it has any, to its `...`, the next document or the end.
+    /// From its directives or `---`, if there are any, to its `...`, the next document or the end.
     pub(crate) span: Range<usize>,
-    /// Where content may begin: behind `---`.
+    /// Where content can be: after `---`.
     pub(crate) body: Range<usize>,
     /// An empty document has an empty plain scalar.
     pub(crate) root: YamlNode,
@@ -19,18 +19,18 @@ pub(crate) struct YamlDocument {
 #[derive(Debug, Clone)]
 pub(crate) struct YamlNode {
     pub(crate) value: YamlValue,
-    /// In bytes, with tag and anchor, to the last byte of content. Empty where nothing is written.
+    /// In bytes, from the tag or anchor to the end of the content. Empty if nothing is written.
     pub(crate) span: Range<usize>,
-    /// Counts from 1.
+    /// Counted from 1.
     pub(crate) line: usize,
-    /// Of the content's first character, counted from 0.
+    /// The column of the content's first character, counted from 0.
     pub(crate) column: usize,
-    /// In full: `tag:yaml.org,2002:str`.
+    /// The full tag: `tag:yaml.org,2002:str`.
     pub(crate) tag: Option<String>,
     pub(crate) anchor: Option<Anchor>,
 }
 
-/// A name may be given twice in a document; the number tells the two apart.
+/// An anchor. A document can define a name twice; the number distinguishes the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Anchor {
     pub(crate) name: String,
@@ -42,7 +42,7 @@ pub(crate) enum YamlValue {
     Scalar(YamlScalar),
     Sequence(YamlSequence),
     Mapping(YamlMapping),
-    /// Stands for the node that has this anchor.
+    /// A reference to the node with this anchor.
     Alias(Anchor),
 }
 
@@ -61,10 +61,10 @@ pub(crate) struct YamlSequence {
 
 #[derive(Debug, Clone)]
 pub(crate) struct SequenceItem {
-    /// Where its `-` stands, in block style.
+    /// The offset of its `-`, in block style.
     pub(crate) dash: Option<usize>,
     pub(crate) node: YamlNode,
-    /// Where the comma behind it stands, in flow style.
+    /// The offset of the comma after it, in flow style.
     pub(crate) comma: Option<usize>,
 }
 
@@ -76,10 +76,10 @@ pub(crate) struct YamlMapping {
 
 #[derive(Debug, Clone)]
 pub(crate) struct MappingPair {
-    /// Where an explicit `?` stands.
+    /// The offset of an explicit `?`.
     pub(crate) question_mark: Option<usize>,
     pub(crate) key: YamlNode,
-    /// Where the `:` stands, if the value is not left out with it.
+    /// The offset of the `:`. `None` if colon and value are left out.
     pub(crate) colon: Option<usize>,
     pub(crate) value: YamlNode,
     pub(crate) comma: Option<usize>,
@@ -93,31 +93,28 @@ impl MappingPair {
         start..self.key.span.end.max(colon).max(self.written_value_end())
     }
 
-    /// An empty value has its place where the next token begins, which is no part of this pair.
+    /// The position of an empty value is that of the next token, which is not part of this pair.
     fn written_value_end(&self) -> usize {
         if self.value.span.is_empty() { 0 } else { self.value.span.end }
     }
 }
 
 impl YamlNode {
-    /// Nothing is written here: the value of `key:` or of a lone dash.
+    /// Whether nothing is written for this node, such as the value of `key:` or of a lone dash.
     pub(crate) fn is_empty(&self) -> bool {
         self.span.is_empty()
     }
 
-    /// The same node without what is below it.
+    /// The direct children, in the order of the text.
     pub(crate) fn children(&self) -> Vec<&YamlNode> {
         match &self.value {
             YamlValue::Scalar(_) | YamlValue::Alias(_) => Vec::new(),
             YamlValue::Sequence(sequence) => sequence.items.iter().map(|item| &item.node).collect(),
-            YamlValue::Mapping(mapping) => {
-                let both = mapping.pairs.iter().flat_map(|pair| [&pair.key, &pair.value]);
-                both.collect()
-            }
+            YamlValue::Mapping(mapping) => mapping.pairs.iter().flat_map(|pair| [&pair.key, &pair.value]).collect(),
         }
     }
 
-    /// Calls `visit` with this node and all below it, in the order of the text.
+    /// Calls `visit` for this node and all its descendants, in the order of the text.
     pub(crate) fn walk<'n>(&'n self, visit: &mut impl FnMut(&'n YamlNode)) {
         visit(self);
         for child in self.children() {

@@ -1,5 +1,5 @@
-//! Tokens to the trees of documents. It refuses what go-yaml v2's parser and composer refuse, and
-//! reads a document only when asked: what follows the first may be broken without harm to it.
+//! Builds the trees of documents from tokens. It refuses what go-yaml v2's parser and composer
+//! refuse. It parses one document at a time, so an invalid second document does not affect the first.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use super::node::{
 use super::scanner::Scanner;
 use super::token::{ScalarStyle, Token, TokenKind};
 
-/// go-yaml allows 10,000. Nothing that Kubernetes reads comes near this, and every walk over the
-/// tree may recurse on an ordinary stack.
+/// The limit on nesting. go-yaml allows 10,000; this one is low enough that every function over the
+/// tree can recurse, and far above the depth of any Kubernetes object.
 const MAX_DEPTH: usize = 128;
 
 pub(super) struct Parser<'t> {
@@ -24,7 +24,7 @@ pub(super) struct Parser<'t> {
     at_stream_start: bool,
 }
 
-/// Anchor and tag, which stand before a node's content in either order.
+/// The anchor and tag before a node's content, in either order.
 struct NodeProperties {
     start: TextPosition,
     end: TextPosition,
@@ -94,16 +94,16 @@ impl<'t> Parser<'t> {
             let start = token.start;
             match token.kind.clone() {
                 TokenKind::VersionDirective { .. } if version_seen => {
-                    return Err(YamlError::new(start, "a second %YAML directive"));
+                    return Err(YamlError::new(start, "duplicate %YAML directive"));
                 }
                 TokenKind::VersionDirective { major: 1, minor: 1 } => version_seen = true,
                 TokenKind::VersionDirective { major, minor } => {
-                    let message = format!("YAML {major}.{minor} is not read, only 1.1");
+                    let message = format!("YAML {major}.{minor} is not supported, only 1.1");
                     return Err(YamlError::new(start, message));
                 }
                 TokenKind::TagDirective { handle, prefix } => {
                     if self.tags.insert(handle, prefix).is_some() {
-                        return Err(YamlError::new(start, "a second %TAG directive for one handle"));
+                        return Err(YamlError::new(start, "duplicate %TAG directive"));
                     }
                 }
                 _ => break,
@@ -117,13 +117,14 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    /// `indentless`: the dashes of a mapping's value may stand in the column of its keys.
+    /// `block`: block collections are allowed here. `indentless`: a sequence may have its dashes in the
+    /// column of the mapping's keys.
     fn parse_node(&mut self, block: bool, indentless: bool) -> Result<YamlNode, YamlError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            let place = self.scanner.peek()?.start;
+            let position = self.scanner.peek()?.start;
             let message = format!("nested more than {MAX_DEPTH} levels deep");
-            return Err(YamlError::new(place, message));
+            return Err(YamlError::new(position, message));
         }
         let node = self.parse_node_content(block, indentless);
         self.depth -= 1;
@@ -163,9 +164,9 @@ impl<'t> Parser<'t> {
             TokenKind::BlockSequenceStart if block => self.parse_block_sequence(false)?,
             TokenKind::BlockMappingStart if block => self.parse_block_mapping()?,
             _ if properties.anchor.is_some() || properties.tag.is_some() => {
-                let nothing = empty_node(properties.end);
+                let empty = empty_node(properties.end);
                 let span = properties.start.offset..properties.end.offset;
-                return Ok(YamlNode { span, tag: properties.tag, anchor: properties.anchor, ..nothing });
+                return Ok(YamlNode { span, tag: properties.tag, anchor: properties.anchor, ..empty });
             }
             _ => {
                 let message = "did not find expected node content";
@@ -184,37 +185,37 @@ impl<'t> Parser<'t> {
 
     fn parse_properties(&mut self) -> Result<NodeProperties, YamlError> {
         let start = self.scanner.peek()?.start;
-        let mut found = NodeProperties { start, end: start, anchor: None, tag: None };
+        let mut properties = NodeProperties { start, end: start, anchor: None, tag: None };
         for _ in 0..2 {
             match self.scanner.peek()?.kind.clone() {
-                TokenKind::Anchor(name) if found.anchor.is_none() => {
-                    // Known before the content is read: it may hold an alias of itself.
+                TokenKind::Anchor(name) if properties.anchor.is_none() => {
+                    // Defined before the content is parsed, as in go-yaml: the content can have an alias to it.
                     let number = self.anchor_count;
                     self.anchor_count += 1;
                     self.anchors.insert(name.clone(), number);
-                    found.anchor = Some(Anchor { name, number });
+                    properties.anchor = Some(Anchor { name, number });
                 }
-                TokenKind::Tag { handle, suffix } if found.tag.is_none() => {
-                    let place = self.scanner.peek()?.start;
-                    found.tag = Some(self.resolve_tag(place, &handle, suffix)?);
+                TokenKind::Tag { handle, suffix } if properties.tag.is_none() => {
+                    let position = self.scanner.peek()?.start;
+                    properties.tag = Some(self.resolve_tag(position, &handle, suffix)?);
                 }
                 _ => break,
             }
-            found.end = self.scanner.take()?.end;
+            properties.end = self.scanner.take()?.end;
         }
-        // An empty tag counts as none.
-        found.tag = found.tag.filter(|tag| !tag.is_empty());
-        Ok(found)
+        // go-yaml ignores an empty tag.
+        properties.tag = properties.tag.filter(|tag| !tag.is_empty());
+        Ok(properties)
     }
 
-    fn resolve_tag(&self, place: TextPosition, handle: &str, suffix: String) -> Result<String, YamlError> {
+    fn resolve_tag(&self, position: TextPosition, handle: &str, suffix: String) -> Result<String, YamlError> {
         if handle.is_empty() {
             return Ok(suffix);
         }
         let prefix = self.tags.get(handle);
         let tag = prefix.map(|prefix| format!("{prefix}{suffix}"));
         tag.filter(|tag| !tag.is_empty())
-            .ok_or_else(|| YamlError::new(place, format!("undefined tag handle `{handle}`")))
+            .ok_or_else(|| YamlError::new(position, format!("undefined tag handle `{handle}`")))
     }
 
     fn parse_block_sequence(&mut self, indentless: bool) -> Result<(YamlValue, usize), YamlError> {
@@ -227,9 +228,9 @@ impl<'t> Parser<'t> {
         while self.is_next(&TokenKind::BlockEntry)? {
             let dash = self.scanner.take()?;
             let next = &self.scanner.peek()?.kind;
-            let nothing = matches!(next, TokenKind::BlockEntry | TokenKind::BlockEnd)
+            let is_empty = matches!(next, TokenKind::BlockEntry | TokenKind::BlockEnd)
                 || indentless && matches!(next, TokenKind::Key | TokenKind::Value);
-            let node = if nothing { empty_node(dash.end) } else { self.parse_node(true, false)? };
+            let node = if is_empty { empty_node(dash.end) } else { self.parse_node(true, false)? };
             end = node.span.end;
             items.push(SequenceItem { dash: Some(dash.start.offset), node, comma: None });
         }
@@ -302,28 +303,28 @@ impl<'t> Parser<'t> {
         Ok((YamlValue::Sequence(YamlSequence { flow, items }), end))
     }
 
-    /// `[a: b]` holds a mapping of one pair.
+    /// An item such as the one of `[a: b]`, which is a mapping with one pair.
     fn parse_single_pair_mapping(&mut self) -> Result<YamlNode, YamlError> {
         let indicator = self.scanner.take()?;
         let next = self.scanner.peek()?;
         let mut colon = None;
         let key = match next.kind {
             TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowSequenceEnd => {
-                // go-yaml swallows the token that shows the key to be empty, whatever it is.
-                let swallowed = self.scanner.take()?;
-                empty_node(swallowed.end)
+                // go-yaml consumes the token that follows an empty key, whatever it is.
+                let consumed = self.scanner.take()?;
+                empty_node(consumed.end)
             }
             _ => self.parse_node(false, false)?,
         };
         let mut next = self.scanner.peek()?;
-        let mut place = next.start;
+        let mut position = next.start;
         if next.kind == TokenKind::Value {
             colon = Some(self.scanner.take()?.start.offset);
             next = self.scanner.peek()?;
-            place = next.start;
+            position = next.start;
         }
         let absent = matches!(next.kind, TokenKind::FlowEntry | TokenKind::FlowSequenceEnd);
-        let value = if colon.is_some() && !absent { self.parse_node(false, false)? } else { empty_node(place) };
+        let value = if colon.is_some() && !absent { self.parse_node(false, false)? } else { empty_node(position) };
         let pair = MappingPair { question_mark: question_mark_offset(&indicator), key, colon, value, comma: None };
         Ok(YamlNode {
             span: pair.span(),
@@ -364,10 +365,10 @@ impl<'t> Parser<'t> {
     fn parse_flow_pair(&mut self) -> Result<MappingPair, YamlError> {
         let indicator = self.scanner.take()?;
         let next = self.scanner.peek()?;
-        let place = next.start;
+        let position = next.start;
         let absent = |kind: &TokenKind| matches!(kind, TokenKind::FlowEntry | TokenKind::FlowMappingEnd);
         let key = if next.kind == TokenKind::Value || absent(&next.kind) {
-            empty_node(place)
+            empty_node(position)
         } else {
             self.parse_node(false, false)?
         };
@@ -382,12 +383,12 @@ impl<'t> Parser<'t> {
     }
 }
 
-fn empty_node(place: TextPosition) -> YamlNode {
+fn empty_node(position: TextPosition) -> YamlNode {
     YamlNode {
         value: YamlValue::Scalar(YamlScalar { text: String::new(), style: ScalarStyle::Plain }),
-        span: place.offset..place.offset,
-        line: place.line + 1,
-        column: place.column,
+        span: position.offset..position.offset,
+        line: position.line + 1,
+        column: position.column,
         tag: None,
         anchor: None,
     }
@@ -400,7 +401,7 @@ fn into_scalar(token: Token) -> YamlScalar {
     }
 }
 
-/// The key token of `a: b` has no width; that of `? a` has.
+/// The offset of the `?` of an explicit key. The scanner inserts a token without width for other keys.
 fn question_mark_offset(key: &Token) -> Option<usize> {
     (key.end.offset > key.start.offset).then_some(key.start.offset)
 }

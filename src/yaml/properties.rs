@@ -1,4 +1,4 @@
-//! The marks around a node that are not content: anchors, aliases, tags and `%` directives.
+//! Scans anchors, aliases, tags and `%` directives.
 
 use super::cursor::TextPosition;
 use super::error::YamlError;
@@ -15,8 +15,8 @@ impl Scanner<'_> {
         let closed = self.cursor.is_whitespace_or_end(0)
             || matches!(self.cursor.peek(0), b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`');
         if name.is_empty() || !closed {
-            let what = if is_alias { "alias" } else { "anchor" };
-            let message = format!("the name of an {what} holds letters, digits, `-` and `_` only");
+            let token = if is_alias { "alias" } else { "anchor" };
+            let message = format!("the name of an {token} can only contain letters, digits, `-` and `_`");
             return Err(YamlError::new(start, message));
         }
         let kind = if is_alias { TokenKind::Alias(name) } else { TokenKind::Anchor(name) };
@@ -31,7 +31,7 @@ impl Scanner<'_> {
             handle = String::new();
             suffix = self.scan_tag_uri(start, "", false)?;
             if self.cursor.peek(0) != b'>' {
-                return Err(YamlError::new(start, "did not find the expected '>' of the tag"));
+                return Err(YamlError::new(start, "did not find expected '>' at the end of the tag"));
             }
             self.cursor.skip();
         } else {
@@ -47,7 +47,7 @@ impl Scanner<'_> {
             }
         }
         if !self.cursor.is_whitespace_or_end(0) {
-            return Err(YamlError::new(start, "did not find a blank after the tag"));
+            return Err(YamlError::new(start, "did not find expected whitespace after the tag"));
         }
         let end = self.cursor.position;
         let kind = TokenKind::Tag { handle, suffix };
@@ -59,14 +59,14 @@ impl Scanner<'_> {
         self.cursor.skip();
         let name = self.read_word();
         if name.is_empty() || !self.cursor.is_whitespace_or_end(0) {
-            return Err(YamlError::new(start, "could not find the name of the directive"));
+            return Err(YamlError::new(start, "could not find expected directive name"));
         }
         self.cursor.skip_blanks();
         let kind = match name.as_str() {
             "YAML" => {
                 let major = self.scan_version_number(start)?;
                 if self.cursor.peek(0) != b'.' {
-                    return Err(YamlError::new(start, "the %YAML directive needs a version"));
+                    return Err(YamlError::new(start, "the %YAML directive requires a version"));
                 }
                 self.cursor.skip();
                 let minor = self.scan_version_number(start)?;
@@ -75,12 +75,12 @@ impl Scanner<'_> {
             "TAG" => {
                 let handle = self.scan_tag_handle(start, true)?;
                 if !self.cursor.is_blank(0) {
-                    return Err(YamlError::new(start, "the %TAG directive needs a prefix"));
+                    return Err(YamlError::new(start, "the %TAG directive requires a prefix"));
                 }
                 self.cursor.skip_blanks();
                 let prefix = self.scan_tag_uri(start, "", false)?;
                 if !self.cursor.is_whitespace_or_end(0) {
-                    return Err(YamlError::new(start, "did not find a blank after the tag"));
+                    return Err(YamlError::new(start, "did not find expected whitespace after the tag"));
                 }
                 TokenKind::TagDirective { handle, prefix }
             }
@@ -91,12 +91,12 @@ impl Scanner<'_> {
         Ok(Token { kind, start, end })
     }
 
-    /// What may follow a directive or a block scalar's header on its line: a comment.
+    /// Skips the rest of the line of a directive or a block scalar's header, which can only be a comment.
     pub(super) fn finish_header_line(&mut self, start: TextPosition) -> Result<(), YamlError> {
         self.cursor.skip_blanks();
         self.cursor.skip_comment();
         if !self.cursor.is_break_or_end(0) {
-            return Err(YamlError::new(start, "expected a comment or a line break"));
+            return Err(YamlError::new(start, "did not find expected comment or line break"));
         }
         self.cursor.skip_break();
         Ok(())
@@ -116,13 +116,13 @@ impl Scanner<'_> {
         while self.cursor.peek(0).is_ascii_digit() {
             digits += 1;
             if digits > 2 {
-                return Err(YamlError::new(start, "the %YAML version is too long"));
+                return Err(YamlError::new(start, "the version of the %YAML directive is too long"));
             }
             value = value * 10 + (self.cursor.peek(0) - b'0');
             self.cursor.skip();
         }
         if digits == 0 {
-            return Err(YamlError::new(start, "the %YAML directive needs a version"));
+            return Err(YamlError::new(start, "the %YAML directive requires a version"));
         }
         Ok(value)
     }
@@ -130,7 +130,7 @@ impl Scanner<'_> {
     fn scan_tag_handle(&mut self, start: TextPosition, directive: bool) -> Result<String, YamlError> {
         let mut handle = String::new();
         if self.cursor.peek(0) != b'!' {
-            return Err(YamlError::new(start, "did not find the expected '!' of a tag"));
+            return Err(YamlError::new(start, "did not find expected '!' of the tag"));
         }
         self.cursor.read(&mut handle);
         while self.cursor.is_word_char() {
@@ -139,14 +139,14 @@ impl Scanner<'_> {
         if self.cursor.peek(0) == b'!' {
             self.cursor.read(&mut handle);
         } else if directive && handle != "!" {
-            return Err(YamlError::new(start, "did not find the expected '!' of a tag"));
+            return Err(YamlError::new(start, "did not find expected '!' of the tag"));
         }
         Ok(handle)
     }
 
     fn scan_tag_uri(&mut self, start: TextPosition, head: &str, may_be_empty: bool) -> Result<String, YamlError> {
         let mut uri = head.as_bytes().to_vec();
-        let mut found = may_be_empty;
+        let mut is_complete = may_be_empty;
         loop {
             let byte = self.cursor.peek(0);
             if byte == b'%' {
@@ -157,39 +157,39 @@ impl Scanner<'_> {
             } else {
                 break;
             }
-            found = true;
+            is_complete = true;
         }
-        if !found {
-            return Err(YamlError::new(start, "did not find the expected tag"));
+        if !is_complete {
+            return Err(YamlError::new(start, "did not find expected tag URI"));
         }
         Ok(String::from_utf8_lossy(&uri).into_owned())
     }
 
-    /// One character, whose bytes are written as `%xx`.
+    /// Scans one character whose bytes are written as `%xx`.
     fn scan_uri_escape(&mut self, start: TextPosition, uri: &mut Vec<u8>) -> Result<(), YamlError> {
-        let mut left = 0;
+        let mut remaining = 0;
         loop {
             let digit = |byte: u8| char::from(byte).to_digit(16);
             let (high, low) = (digit(self.cursor.peek(1)), digit(self.cursor.peek(2)));
             let (b'%', Some(high), Some(low)) = (self.cursor.peek(0), high, low) else {
-                return Err(YamlError::new(start, "did not find the escaped byte of a tag"));
+                return Err(YamlError::new(start, "a `%` in a tag must be followed by two hexadecimal digits"));
             };
             let octet = u8::try_from(high * 16 + low).unwrap_or_default();
-            if left == 0 {
-                left = match octet {
+            if remaining == 0 {
+                remaining = match octet {
                     0..=0x7F => 1,
                     0xC0..=0xDF => 2,
                     0xE0..=0xEF => 3,
                     0xF0..=0xF7 => 4,
-                    _ => return Err(YamlError::new(start, "a tag escapes no UTF-8 character")),
+                    _ => return Err(YamlError::new(start, "the escaped bytes of the tag are not valid UTF-8")),
                 };
             } else if octet & 0xC0 != 0x80 {
-                return Err(YamlError::new(start, "a tag escapes no UTF-8 character"));
+                return Err(YamlError::new(start, "the escaped bytes of the tag are not valid UTF-8"));
             }
             uri.push(octet);
             self.cursor.skip_many(3);
-            left -= 1;
-            if left == 0 {
+            remaining -= 1;
+            if remaining == 0 {
                 return Ok(());
             }
         }

@@ -1,24 +1,24 @@
-//! What a scalar means by YAML 1.1 as go-yaml v2 takes it (`resolve.go`): `yes` is true, `017` is
-//! fifteen, `2020-01-01` stays a text. It sees one scalar and its tag, nothing around it.
+//! Resolves one scalar by the YAML 1.1 rules of go-yaml v2 (`resolve.go`): `yes` is true, `017` is 15,
+//! `2020-01-01` is a string. It uses only the scalar and its tag, not the nodes around it.
 
 use std::borrow::Cow;
 
 const TAG_PREFIX: &str = "tag:yaml.org,2002:";
 
-/// A scalar's meaning.
+/// A resolved scalar.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ScalarValue<'s> {
     Null,
     Bool(bool),
     Int(i64),
-    /// Above the signed range only.
+    /// Only values above the range of `i64`.
     Uint(u64),
-    /// May be infinite or no number, which JSON cannot hold.
+    /// Can be infinite or NaN, which JSON cannot represent.
     Float(f64),
     Text(Cow<'s, str>),
 }
 
-/// Resolves a scalar. `plain`: it stands without quotes. The error is a message.
+/// Resolves a scalar. `plain`: it has no quotes. The error is the message of a [`super::YamlError`].
 pub(super) fn resolve_scalar<'s>(tag: Option<&str>, plain: bool, text: &'s str) -> Result<ScalarValue<'s>, String> {
     let Some(tag) = tag else {
         return Ok(if plain { resolve_plain_scalar(text) } else { ScalarValue::Text(Cow::Borrowed(text)) });
@@ -26,26 +26,26 @@ pub(super) fn resolve_scalar<'s>(tag: Option<&str>, plain: bool, text: &'s str) 
     let Some(kind) = tag.strip_prefix(TAG_PREFIX) else {
         return Ok(ScalarValue::Text(Cow::Borrowed(text)));
     };
-    let meaning = match kind {
+    let resolved = match kind {
         "str" => return Ok(ScalarValue::Text(Cow::Borrowed(text))),
         "binary" => return decode_binary(text),
         "bool" | "int" | "float" | "null" => resolve_plain_scalar(text),
-        // Telling whether go-yaml accepts the date would need Go's date parser.
+        // Whether go-yaml accepts the date depends on Go's date parser.
         "timestamp" => return Err("the tag `!!timestamp` is not supported".to_owned()),
         _ => return Ok(ScalarValue::Text(Cow::Borrowed(text))),
     };
-    match (kind, meaning) {
-        ("bool", meaning @ ScalarValue::Bool(_))
-        | ("int", meaning @ (ScalarValue::Int(_) | ScalarValue::Uint(_)))
-        | ("float", meaning @ ScalarValue::Float(_))
-        | ("null", meaning @ ScalarValue::Null) => Ok(meaning),
-        #[expect(clippy::cast_precision_loss, reason = "go-yaml converts so, too")]
+    match (kind, resolved) {
+        ("bool", value @ ScalarValue::Bool(_))
+        | ("int", value @ (ScalarValue::Int(_) | ScalarValue::Uint(_)))
+        | ("float", value @ ScalarValue::Float(_))
+        | ("null", value @ ScalarValue::Null) => Ok(value),
+        #[expect(clippy::cast_precision_loss, reason = "go-yaml converts it, too")]
         ("float", ScalarValue::Int(value)) => Ok(ScalarValue::Float(value as f64)),
-        _ => Err(format!("cannot read `{text}` as `!!{kind}`")),
+        _ => Err(format!("cannot decode `{text}` as `!!{kind}`")),
     }
 }
 
-/// The meaning of a plain scalar without a tag.
+/// Resolves a plain scalar without a tag.
 pub(super) fn resolve_plain_scalar(text: &str) -> ScalarValue<'_> {
     let as_text = ScalarValue::Text(Cow::Borrowed(text));
     match text.as_bytes().first() {
@@ -95,15 +95,15 @@ fn resolve_number(plain: &str) -> Option<ScalarValue<'static>> {
     }
     if is_float(digits) {
         let value: f64 = plain.parse().ok()?;
-        // Go calls a number out of range an error, and the text stays a text.
+        // Go's `ParseFloat` fails for a number out of range, and go-yaml keeps the string.
         return value.is_finite().then_some(ScalarValue::Float(value));
     }
-    // A quirk: behind `0b` a sign may stand.
+    // A quirk of go-yaml: a sign is allowed after `0b`.
     let signed = plain.strip_prefix("0b")?;
     i64::from_str_radix(signed, 2).ok().map(ScalarValue::Int)
 }
 
-/// Go's `ParseUint` with base 0.
+/// Parses an integer as Go's `ParseUint` with base 0.
 fn parse_uint(digits: &str) -> Option<u64> {
     let (radix, rest) = match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, digits.get(2..)?),
@@ -112,39 +112,41 @@ fn parse_uint(digits: &str) -> Option<u64> {
         [b'0', _, ..] => (8, digits.get(1..)?),
         _ => (10, digits),
     };
-    // Rust would take a sign here.
+    // Rust's `from_str_radix` accepts a sign here, Go does not.
     if rest.starts_with(['+', '-']) {
         return None;
     }
     u64::from_str_radix(rest, radix).ok()
 }
 
-/// `12`, `12.`, `.5`, `1.5e-3` without a sign.
+/// Whether the text is a float without a sign, such as `12`, `12.`, `.5` or `1.5e-3`.
 fn is_float(digits: &str) -> bool {
     let (mantissa, exponent) = match digits.find(['e', 'E']) {
-        Some(place) => (digits.get(..place), digits.get(place + 1..)),
+        Some(index) => (digits.get(..index), digits.get(index + 1..)),
         None => (Some(digits), None),
     };
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let mantissa = mantissa.unwrap_or_default();
-    let mantissa_fits = match mantissa.split_once('.') {
+    let mantissa_valid = match mantissa.split_once('.') {
         None => !mantissa.is_empty() && all_digits(mantissa),
-        Some((whole, part)) => all_digits(whole) && all_digits(part) && !(whole.is_empty() && part.is_empty()),
+        Some((whole, fraction)) => {
+            all_digits(whole) && all_digits(fraction) && !(whole.is_empty() && fraction.is_empty())
+        }
     };
-    let exponent_fits = exponent.is_none_or(|exponent| {
+    let exponent_valid = exponent.is_none_or(|exponent| {
         let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
         !digits.is_empty() && all_digits(digits)
     });
-    mantissa_fits && exponent_fits
+    mantissa_valid && exponent_valid
 }
 
-/// A text that begins with a dot goes to Go's `ParseFloat` as it is, which takes an underscore
-/// between two digits only.
+/// Resolves a text that starts with a dot. go-yaml passes it to Go's `ParseFloat` without removing
+/// underscores, and `ParseFloat` accepts one only between two digits.
 fn resolve_dotted_float(text: &str) -> Option<ScalarValue<'static>> {
     let bytes = text.as_bytes();
-    let between_digits = bytes.iter().enumerate().all(|(place, byte)| {
-        let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
-        *byte != b'_' || (digit(place.checked_sub(1)) && digit(place.checked_add(1)))
+    let between_digits = bytes.iter().enumerate().all(|(index, byte)| {
+        let is_digit = |index: Option<usize>| index.and_then(|i| bytes.get(i)).is_some_and(u8::is_ascii_digit);
+        *byte != b'_' || (is_digit(index.checked_sub(1)) && is_digit(index.checked_add(1)))
     });
     let plain = text.replace('_', "");
     if !between_digits || !is_float(&plain) {
@@ -155,8 +157,8 @@ fn resolve_dotted_float(text: &str) -> Option<ScalarValue<'static>> {
 }
 
 fn decode_binary(text: &str) -> Result<ScalarValue<'static>, String> {
-    let bytes = decode_base64(text).ok_or("`!!binary` holds no valid base64")?;
-    // Go's JSON replaces each byte that is no UTF-8 by itself.
+    let bytes = decode_base64(text).ok_or("the value of `!!binary` is not valid base64")?;
+    // Go's encoding/json replaces every invalid UTF-8 byte with one U+FFFD.
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {
         out.push_str(chunk.valid());
@@ -165,7 +167,7 @@ fn decode_binary(text: &str) -> Result<ScalarValue<'static>, String> {
     Ok(ScalarValue::Text(Cow::Owned(out)))
 }
 
-/// Padded, standard alphabet, line breaks ignored, as Go's `StdEncoding`.
+/// Decodes padded base64 of the standard alphabet and ignores line breaks, as Go's `StdEncoding` does.
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut bits = 0_u32;
@@ -184,7 +186,7 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
             }
             _ => return None,
         };
-        // Nothing may follow the padding, and it fills the last group only.
+        // Padding is only valid at the end of the last group.
         if padding > 2 || (padding > 0 && (byte != b'=' || count < 2)) {
             return None;
         }

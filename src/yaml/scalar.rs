@@ -1,22 +1,23 @@
-//! Scalars on the line they start on: plain and quoted ones, with their folding.
+//! Scans plain and quoted scalars and folds their lines.
 
 use super::cursor::TextPosition;
 use super::error::YamlError;
 use super::scanner::Scanner;
 use super::token::{ScalarStyle, Token, TokenKind};
 
-/// Blanks and line breaks between two words, kept until it is known that a word follows.
+/// The whitespace after a word. It is content only if another word follows.
 #[derive(Default)]
 struct PendingWhitespace {
     blanks: String,
     first_break: String,
     more_breaks: String,
-    /// A line break was seen, so blanks are indentation and no content.
+    /// After a line break, blanks are indentation and not content.
     has_break: bool,
 }
 
 impl PendingWhitespace {
-    /// One break folds into a space, more into one fewer; LS and PS are kept as they are.
+    /// Appends the whitespace as content: one line break becomes a space, several lose the first.
+    /// LS and PS are kept.
     fn flush(&mut self, out: &mut String) {
         if !self.has_break {
             out.push_str(&self.blanks);
@@ -42,7 +43,7 @@ impl Scanner<'_> {
         let start = self.cursor.position;
         let mut end = start;
         let mut text = String::new();
-        let mut gap = PendingWhitespace::default();
+        let mut pending = PendingWhitespace::default();
         let indent = self.indent + 1;
         let column = |mark: TextPosition| isize::try_from(mark.column).unwrap_or(isize::MAX);
         loop {
@@ -57,7 +58,7 @@ impl Scanner<'_> {
                 if self.flow_depth > 0 && matches!(byte, b',' | b'?' | b'[' | b']' | b'{' | b'}') {
                     break;
                 }
-                gap.flush(&mut text);
+                pending.flush(&mut text);
                 self.cursor.read(&mut text);
                 end = self.cursor.position;
             }
@@ -66,19 +67,19 @@ impl Scanner<'_> {
             }
             while self.cursor.is_blank(0) || self.cursor.is_break(0) {
                 if self.cursor.is_break(0) {
-                    self.read_pending_break(&mut gap);
+                    self.read_pending_break(&mut pending);
                     continue;
                 }
-                if gap.has_break && self.cursor.peek(0) == b'\t' && column(self.cursor.position) < indent {
-                    return Err(self.error("a tab cannot indent YAML"));
+                if pending.has_break && self.cursor.peek(0) == b'\t' && column(self.cursor.position) < indent {
+                    return Err(self.error("found a tab used for indentation; YAML requires spaces"));
                 }
-                self.read_pending_blank(&mut gap);
+                self.read_pending_blank(&mut pending);
             }
             if self.flow_depth == 0 && column(self.cursor.position) < indent {
                 break;
             }
         }
-        if gap.has_break {
+        if pending.has_break {
             self.key_allowed = true;
         }
         let style = ScalarStyle::Plain;
@@ -93,12 +94,12 @@ impl Scanner<'_> {
         self.cursor.skip();
         loop {
             if self.cursor.is_document_marker() {
-                return Err(self.error("a quoted text runs into a document marker"));
+                return Err(self.error("found a document marker inside a quoted string"));
             }
             if self.cursor.is_end() {
-                return Err(YamlError::new(start, "a quoted text does not end"));
+                return Err(YamlError::new(start, "unterminated quoted string"));
             }
-            let mut gap = PendingWhitespace::default();
+            let mut pending = PendingWhitespace::default();
             while !self.cursor.is_whitespace_or_end(0) {
                 let byte = self.cursor.peek(0);
                 if quote == b'\'' && byte == b'\'' && self.cursor.peek(1) == b'\'' {
@@ -109,7 +110,7 @@ impl Scanner<'_> {
                 } else if quote == b'"' && byte == b'\\' && self.cursor.is_break(1) {
                     self.cursor.skip();
                     self.cursor.skip_break();
-                    gap.has_break = true;
+                    pending.has_break = true;
                     break;
                 } else if quote == b'"' && byte == b'\\' {
                     self.scan_escape(&mut text)?;
@@ -122,12 +123,12 @@ impl Scanner<'_> {
             }
             while self.cursor.is_blank(0) || self.cursor.is_break(0) {
                 if self.cursor.is_break(0) {
-                    self.read_pending_break(&mut gap);
+                    self.read_pending_break(&mut pending);
                 } else {
-                    self.read_pending_blank(&mut gap);
+                    self.read_pending_blank(&mut pending);
                 }
             }
-            gap.flush(&mut text);
+            pending.flush(&mut text);
         }
         self.cursor.skip();
         let end = self.cursor.position;
@@ -136,36 +137,36 @@ impl Scanner<'_> {
         Ok(Token { kind, start, end })
     }
 
-    fn read_pending_break(&mut self, gap: &mut PendingWhitespace) {
-        if gap.has_break {
-            self.cursor.read_break(&mut gap.more_breaks);
+    fn read_pending_break(&mut self, pending: &mut PendingWhitespace) {
+        if pending.has_break {
+            self.cursor.read_break(&mut pending.more_breaks);
         } else {
-            gap.blanks.clear();
-            self.cursor.read_break(&mut gap.first_break);
-            gap.has_break = true;
+            pending.blanks.clear();
+            self.cursor.read_break(&mut pending.first_break);
+            pending.has_break = true;
         }
     }
 
-    fn read_pending_blank(&mut self, gap: &mut PendingWhitespace) {
-        if gap.has_break {
+    fn read_pending_blank(&mut self, pending: &mut PendingWhitespace) {
+        if pending.has_break {
             self.cursor.skip();
         } else {
-            self.cursor.read(&mut gap.blanks);
+            self.cursor.read(&mut pending.blanks);
         }
     }
 
-    /// go-yaml v2 knows `\'` and not `\/`, so JSON with escaped slashes is refused there.
+    /// Scans an escape sequence. go-yaml v2 accepts `\'` but not `\/`, so it refuses JSON with escaped slashes.
     fn scan_escape(&mut self, text: &mut String) -> Result<(), YamlError> {
-        let place = self.cursor.position;
+        let start = self.cursor.position;
         let digits = match self.cursor.peek(1) {
             b'x' => 2,
             b'u' => 4,
             b'U' => 8,
             other => {
-                let Some(meant) = simple_escape(other) else {
-                    return Err(YamlError::new(place, "unknown escape in a quoted text"));
+                let Some(character) = simple_escape(other) else {
+                    return Err(YamlError::new(start, "unknown escape sequence in a quoted string"));
                 };
-                text.push(meant);
+                text.push(character);
                 self.cursor.skip_many(2);
                 return Ok(());
             }
@@ -174,14 +175,14 @@ impl Scanner<'_> {
         let mut code = 0_u32;
         for ahead in 0..digits {
             let Some(digit) = char::from(self.cursor.peek(ahead)).to_digit(16) else {
-                return Err(YamlError::new(place, "an escape lacks a hexadecimal digit"));
+                return Err(YamlError::new(start, "did not find expected hexadecimal digit in an escape sequence"));
             };
             code = code.wrapping_shl(4) | digit;
         }
-        let Some(meant) = char::from_u32(code) else {
-            return Err(YamlError::new(place, "an escape names no Unicode character"));
+        let Some(character) = char::from_u32(code) else {
+            return Err(YamlError::new(start, "the escape sequence is not a Unicode character"));
         };
-        text.push(meant);
+        text.push(character);
         self.cursor.skip_many(digits);
         Ok(())
     }

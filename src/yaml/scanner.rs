@@ -1,7 +1,6 @@
-//! Text to tokens. The difficulty of YAML sits here: `a: b` shows that `a` is a key only at the
-//! colon, so tokens wait in a queue until no earlier place can still turn out to be a key. Which
-//! texts are refused follows go-yaml v2 (`scannerc.go`) to the letter, quirks included; it knows
-//! nothing of documents or nodes.
+//! Splits the text into tokens. Only the colon of `a: b` shows that `a` is a key, so tokens stay in
+//! a queue while one of them can still become a key. It refuses exactly the texts that go-yaml v2
+//! refuses (`scannerc.go`), quirks included. It knows no documents or nodes.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,13 +8,14 @@ use super::cursor::{Cursor, TextPosition};
 use super::error::YamlError;
 use super::token::{Token, TokenKind};
 
-/// A key without `?` must have its colon within so many characters, on one line (YAML 1.1).
+/// A key without `?` must be on one line, with its colon within this many characters (YAML 1.1).
 const MAX_KEY_CHARS: usize = 1024;
 
+/// A position where a key without `?` can start.
 #[derive(Debug, Clone, Copy, Default)]
 struct SimpleKey {
     possible: bool,
-    /// At this column only a key can stand.
+    /// Whether nothing but a key is valid at this column.
     required: bool,
     token_number: usize,
     position: TextPosition,
@@ -26,12 +26,12 @@ pub(super) struct Scanner<'t> {
     tokens: VecDeque<Token>,
     /// How many tokens were taken from the queue.
     taken_count: usize,
-    /// The column of the innermost block collection, -1 outside of all.
+    /// The column of the innermost block collection, or -1 outside of all collections.
     pub(super) indent: isize,
     indents: Vec<isize>,
     pub(super) flow_depth: usize,
     pub(super) key_allowed: bool,
-    /// One for each flow level, and one for the block context.
+    /// One for the block context and one for each open flow collection.
     simple_keys: Vec<SimpleKey>,
     key_level_by_token: BTreeMap<usize, usize>,
     finished: bool,
@@ -57,19 +57,19 @@ impl<'t> Scanner<'t> {
         while self.needs_more_tokens()? {
             self.fetch_next()?;
         }
-        let place = self.cursor.position;
-        self.tokens.front().ok_or_else(|| YamlError::new(place, "the text ends too early"))
+        let position = self.cursor.position;
+        self.tokens.front().ok_or_else(|| YamlError::new(position, "unexpected end of the text"))
     }
 
     pub(super) fn take(&mut self) -> Result<Token, YamlError> {
         self.peek()?;
-        let place = self.cursor.position;
+        let position = self.cursor.position;
         let token = self.tokens.pop_front();
         self.taken_count += 1;
-        token.ok_or_else(|| YamlError::new(place, "the text ends too early"))
+        token.ok_or_else(|| YamlError::new(position, "unexpected end of the text"))
     }
 
-    /// The first token waits while it may still turn out to be a key.
+    /// Whether the first token is missing, or can still become a key.
     fn needs_more_tokens(&mut self) -> Result<bool, YamlError> {
         if self.tokens.is_empty() {
             return Ok(!self.finished);
@@ -86,7 +86,7 @@ impl<'t> Scanner<'t> {
         self.close_blocks(isize::try_from(mark.column).unwrap_or(isize::MAX));
         let first = self.cursor.peek(0);
         let flow = self.flow_depth > 0;
-        let gap_follows = self.cursor.is_whitespace_or_end(1);
+        let whitespace_follows = self.cursor.is_whitespace_or_end(1);
         if self.cursor.is_end() {
             return self.fetch_end();
         }
@@ -113,9 +113,9 @@ impl<'t> Scanner<'t> {
                 self.push_indicator(TokenKind::FlowEntry, 1);
                 Ok(())
             }
-            b'-' if gap_follows => self.fetch_block_entry(),
-            b'?' if flow || gap_follows => self.fetch_key(),
-            b':' if flow || gap_follows => self.fetch_value(),
+            b'-' if whitespace_follows => self.fetch_block_entry(),
+            b'?' if flow || whitespace_follows => self.fetch_key(),
+            b':' if flow || whitespace_follows => self.fetch_value(),
             b'*' | b'&' => {
                 self.save_simple_key()?;
                 self.key_allowed = false;
@@ -151,7 +151,7 @@ impl<'t> Scanner<'t> {
                 self.tokens.push_back(token);
                 Ok(())
             }
-            b'\t' => Err(self.error("a tab cannot indent YAML")),
+            b'\t' => Err(self.error("found a tab used for indentation; YAML requires spaces")),
             _ => Err(self.error("found a character that cannot start any token")),
         }
     }
@@ -166,7 +166,8 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Tabs count as a gap only where no key may follow, else they would be indentation.
+    /// Skips whitespace and comments. A tab counts as whitespace only where no key is allowed; elsewhere it
+    /// would be indentation.
     fn skip_to_token(&mut self) {
         loop {
             while self.cursor.peek(0) == b' '
@@ -196,25 +197,25 @@ impl<'t> Scanner<'t> {
         self.tokens.push_back(Token { kind, start, end });
     }
 
-    /// Puts a token before others that wait. `token` is its number; one that was already taken
-    /// leaves the new one at the end, as in go-yaml, whose parser then refuses the text.
-    fn insert_token(&mut self, token: Option<usize>, kind: TokenKind, mark: TextPosition) {
-        let new = Token { kind, start: mark, end: mark };
-        match token.and_then(|number| number.checked_sub(self.taken_count)) {
-            Some(place) if place <= self.tokens.len() => self.tokens.insert(place, new),
-            _ => self.tokens.push_back(new),
+    /// Inserts a token without width before the queued token with the number `before`, or at the end.
+    /// If that one was already taken, the new token is appended, as in go-yaml, whose parser then refuses the text.
+    fn insert_token(&mut self, before: Option<usize>, kind: TokenKind, mark: TextPosition) {
+        let token = Token { kind, start: mark, end: mark };
+        match before.and_then(|number| number.checked_sub(self.taken_count)) {
+            Some(index) if index <= self.tokens.len() => self.tokens.insert(index, token),
+            _ => self.tokens.push_back(token),
         }
     }
 
     fn is_key_possible(&mut self, level: usize) -> Result<bool, YamlError> {
-        let here = self.cursor.position;
+        let current = self.cursor.position;
         let Some(key) = self.simple_keys.get_mut(level) else {
             return Ok(false);
         };
         if !key.possible {
             return Ok(false);
         }
-        if key.position.line < here.line || key.position.chars + MAX_KEY_CHARS < here.chars {
+        if key.position.line < current.line || key.position.chars + MAX_KEY_CHARS < current.chars {
             if key.required {
                 return Err(YamlError::new(key.position, "could not find expected ':'"));
             }
@@ -238,8 +239,8 @@ impl<'t> Scanner<'t> {
         };
         self.remove_simple_key()?;
         let level = self.simple_keys.len().saturating_sub(1);
-        if let Some(slot) = self.simple_keys.last_mut() {
-            *slot = key;
+        if let Some(last) = self.simple_keys.last_mut() {
+            *last = key;
         }
         self.key_level_by_token.insert(key.token_number, level);
         Ok(())
@@ -258,12 +259,12 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn open_block(&mut self, column: usize, token: Option<usize>, kind: TokenKind, mark: TextPosition) {
+    fn open_block(&mut self, column: usize, before: Option<usize>, kind: TokenKind, mark: TextPosition) {
         let column = isize::try_from(column).unwrap_or(isize::MAX);
         if self.flow_depth == 0 && self.indent < column {
             self.indents.push(self.indent);
             self.indent = column;
-            self.insert_token(token, kind, mark);
+            self.insert_token(before, kind, mark);
         }
     }
 
@@ -283,7 +284,7 @@ impl<'t> Scanner<'t> {
     }
 
     fn fetch_end(&mut self) -> Result<(), YamlError> {
-        // As if a line break stood here, so that no key still waits for its colon.
+        // Ends the line, so that no token can still become a key.
         if self.cursor.position.column != 0 {
             self.cursor.position.column = 0;
             self.cursor.position.line += 1;
@@ -311,7 +312,7 @@ impl<'t> Scanner<'t> {
         self.remove_simple_key()?;
         if self.flow_depth > 0 {
             self.flow_depth -= 1;
-            // In `[]: x` this forgets the key that the bracket itself is: go-yaml does, too.
+            // In `[]: x` this also drops the key that starts at the bracket, as go-yaml does.
             if let Some(key) = self.simple_keys.pop() {
                 self.key_level_by_token.remove(&key.token_number);
             }
@@ -356,8 +357,8 @@ impl<'t> Scanner<'t> {
             self.insert_token(Some(key.token_number), TokenKind::Key, key.position);
             let kind = TokenKind::BlockMappingStart;
             self.open_block(key.position.column, Some(key.token_number), kind, key.position);
-            if let Some(slot) = self.simple_keys.last_mut() {
-                slot.possible = false;
+            if let Some(last) = self.simple_keys.last_mut() {
+                last.possible = false;
             }
             self.key_level_by_token.remove(&key.token_number);
             self.key_allowed = false;

@@ -1,4 +1,4 @@
-//! Aggregated ClusterRoles: now and once the controller has run.
+//! Aggregated ClusterRoles, as stored and after the aggregation controller has run.
 
 use super::fixture::{aggregated, binding, cluster_role, parse_request, state, subject_query};
 use crate::access::{AccessDecision, AccessView, Aggregation, GrantSource, find_aggregation_cycles};
@@ -8,13 +8,13 @@ const TO_VIEW: &str = "[{matchLabels: {to-view: 'true'}}]";
 const PODS: &str = "[{verbs: [get], apiGroups: [''], resources: [pods]}]";
 const JOBS: &str = "[{verbs: [get], apiGroups: [batch], resources: [jobs]}]";
 
-fn can(state: &crate::state::State, moment: Aggregation, question: &str) -> bool {
-    AccessView::new(state, moment).can(&subject_query("group:g"), &parse_request(question)).decision
+fn can(state: &crate::state::State, aggregation: Aggregation, request: &str) -> bool {
+    AccessView::new(state, aggregation).can(&subject_query("group:g"), &parse_request(request)).decision
         == AccessDecision::Allowed
 }
 
 #[test]
-fn stored_rules_answer_until_the_controller_has_run() {
+fn stored_rules_apply_until_the_controller_has_run() {
     let text = cluster_role("pods", "{to-view: 'true'}", PODS) + &binding("b", None, "view", ("Group", "g"));
     let filled = state(&(text.clone() + &aggregated("view", "{}", TO_VIEW, JOBS)));
     assert!(can(&filled, Aggregation::AsStored, "get jobs.batch") && !can(&filled, Aggregation::AsStored, "get pods"));
@@ -25,14 +25,14 @@ fn stored_rules_answer_until_the_controller_has_run() {
     assert!(can(&empty, Aggregation::AsStored, "get pods"));
     let access = AccessView::new(&empty, Aggregation::AsStored);
     let answer = access.can(&subject_query("group:g"), &parse_request("get pods"));
-    let [GrantSource::Path(chain)] = answer.granted_by.as_slice() else {
-        panic!("one rule allows it: {:?}", answer.granted_by);
+    let [GrantSource::Path(path)] = answer.granted_by.as_slice() else {
+        panic!("expected one rule: {:?}", answer.granted_by);
     };
-    assert_eq!((chain.role.name(), chain.source.name()), ("view", "pods"));
+    assert_eq!((path.role.name(), path.source.name()), ("view", "pods"));
 }
 
 #[test]
-fn aggregation_goes_through_aggregated_roles() {
+fn aggregation_is_transitive() {
     let chain = state(
         &(cluster_role("pods", "{to-view: 'true'}", PODS)
             + &aggregated("view", "{to-edit: 'true'}", TO_VIEW, "[]")
@@ -40,13 +40,13 @@ fn aggregation_goes_through_aggregated_roles() {
             + &aggregated("admin", "{}", "[{matchLabels: {to-admin: 'true'}}]", "[]")
             + &binding("b", None, "admin", ("Group", "g"))),
     );
-    for moment in [Aggregation::AsStored, Aggregation::Reconciled] {
-        assert!(can(&chain, moment, "get pods") && !can(&chain, moment, "get jobs.batch"));
+    for aggregation in [Aggregation::AsStored, Aggregation::Reconciled] {
+        assert!(can(&chain, aggregation, "get pods") && !can(&chain, aggregation, "get jobs.batch"));
     }
 }
 
 #[test]
-fn an_empty_selector_takes_every_cluster_role() {
+fn empty_selector_aggregates_every_cluster_role() {
     let state = state(
         &(cluster_role("pods", "{}", PODS)
             + &cluster_role("jobs", "{a: b}", JOBS)
@@ -57,33 +57,35 @@ fn an_empty_selector_takes_every_cluster_role() {
 }
 
 #[test]
-fn in_a_circle_stays_what_each_has_already_and_nothing_else() {
-    let circle = |one: &str, other: &str| {
+fn aggregation_cycle_keeps_only_rules_that_all_its_roles_have() {
+    let cycle = |rules_of_a: &str, rules_of_b: &str| {
         state(
-            &(aggregated("a", "{to-b: 'true'}", "[{matchLabels: {to-a: 'true'}}]", one)
-                + &aggregated("b", "{to-a: 'true'}", "[{matchLabels: {to-b: 'true'}}]", other)
+            &(aggregated("a", "{to-b: 'true'}", "[{matchLabels: {to-a: 'true'}}]", rules_of_a)
+                + &aggregated("b", "{to-a: 'true'}", "[{matchLabels: {to-b: 'true'}}]", rules_of_b)
                 + &aggregated("c", "{}", "[{matchLabels: {to-a: 'true'}}]", "[]")
                 + &cluster_role("pods", "{to-a: 'true'}", PODS)
                 + &binding("b", None, "a", ("Group", "g"))
                 + &binding("c", None, "c", ("Group", "h"))),
         )
     };
-    let both = circle(JOBS, JOBS);
+    let both = cycle(JOBS, JOBS);
     assert!(can(&both, Aggregation::Reconciled, "get jobs.batch") && can(&both, Aggregation::Reconciled, "get pods"));
-    let through = AccessView::new(&both, Aggregation::Reconciled)
+    let selecting_role = AccessView::new(&both, Aggregation::Reconciled)
         .can(&subject_query("group:h"), &parse_request("get jobs.batch"))
         .decision;
-    assert_eq!(through, AccessDecision::Allowed);
-    let one = circle(JOBS, "[]");
-    assert!(!can(&one, Aggregation::Reconciled, "get jobs.batch") && can(&one, Aggregation::Reconciled, "get pods"));
-    let found = find_aggregation_cycles(&one);
-    let names: Vec<Vec<&str>> = found.iter().map(|circle| circle.iter().map(|key| key.name()).collect()).collect();
+    assert_eq!(selecting_role, AccessDecision::Allowed);
+    let only_a = cycle(JOBS, "[]");
+    assert!(
+        !can(&only_a, Aggregation::Reconciled, "get jobs.batch") && can(&only_a, Aggregation::Reconciled, "get pods")
+    );
+    let cycles = find_aggregation_cycles(&only_a);
+    let names: Vec<Vec<&str>> = cycles.iter().map(|cycle| cycle.iter().map(|key| key.name()).collect()).collect();
     assert_eq!(names, [["a", "b"]]);
 }
 
 #[test]
-fn rules_that_somebody_else_holds_stay_where_nothing_comes_in() {
-    let role = |by_hand: bool, labels: &str| {
+fn aggregated_role_keeps_manually_added_rules_if_it_selects_none() {
+    let with_manager = |manual: bool, labels: &str| {
         let mut state = state(
             &(aggregated("view", "{to-edit: 'true'}", TO_VIEW, JOBS)
                 + &aggregated("edit", "{}", "[{matchLabels: {to-edit: 'true'}}]", "[]")
@@ -92,20 +94,21 @@ fn rules_that_somebody_else_holds_stay_where_nothing_comes_in() {
                 + &binding("c", None, "edit", ("Group", "h"))),
         );
         for role in state.roles.values_mut().filter(|role| role.aggregation.is_some() && !role.rules.is_empty()) {
-            role.meta.rules_manager = if by_hand { RulesManager::Other } else { RulesManager::AggregationController };
+            role.meta.rules_manager = if manual { RulesManager::Other } else { RulesManager::AggregationController };
         }
         state
     };
-    let (by_hand, filled) = (role(true, "{}"), role(false, "{}"));
+    let (manual, filled) = (with_manager(true, "{}"), with_manager(false, "{}"));
     assert!(
-        can(&by_hand, Aggregation::Reconciled, "get jobs.batch")
+        can(&manual, Aggregation::Reconciled, "get jobs.batch")
             && !can(&filled, Aggregation::Reconciled, "get jobs.batch")
     );
-    let handed_on = AccessView::new(&by_hand, Aggregation::Reconciled)
+    let selecting_role = AccessView::new(&manual, Aggregation::Reconciled)
         .can(&subject_query("group:h"), &parse_request("get jobs.batch"))
         .decision;
-    assert_eq!(handed_on, AccessDecision::Allowed);
-    // What comes in is written over them.
-    let fed = role(true, "{to-view: 'true'}");
-    assert!(can(&fed, Aggregation::Reconciled, "get pods") && !can(&fed, Aggregation::Reconciled, "get jobs.batch"));
+    assert_eq!(selecting_role, AccessDecision::Allowed);
+    // The controller overwrites the rules as soon as the role selects others.
+    let selecting = with_manager(true, "{to-view: 'true'}");
+    assert!(can(&selecting, Aggregation::Reconciled, "get pods"));
+    assert!(!can(&selecting, Aggregation::Reconciled, "get jobs.batch"));
 }

@@ -1,4 +1,4 @@
-//! Sets of requests as data, read as the schema says and no other way.
+//! Serialized request sets, evaluated by an independent implementation of their schema.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn lists(words: &Value, word: &str) -> bool {
     match (words.get("only"), words.get("all-except")) {
         (Some(only), None) => among(only),
         (None, Some(but)) => !among(but),
-        _ => panic!("no set of words: {words}"),
+        _ => panic!("not a set of strings: {words}"),
     }
 }
 
@@ -50,16 +50,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_set_as_data_is_the_same_set((one, other) in state_pair()) {
-        let (before, after) = (AccessView::new(&one, Aggregation::Reconciled), AccessView::new(&other, Aggregation::Reconciled));
-        let questions = all_requests();
+    fn serialized_request_set_matches_the_same_requests((first, second) in state_pair()) {
+        let (before, after) = (AccessView::new(&first, Aggregation::Reconciled), AccessView::new(&second, Aggregation::Reconciled));
+        let all_requests = all_requests();
         for row in diff_access(&before, &after) {
             for part in row.permissions.gained.iter().chain(&row.permissions.lost) {
                 let requests = RequestSetData::from_request_set(&part.requests);
                 let data = serde_json::to_value(RequestsJson::from(&requests)).unwrap();
-                for question in &questions {
-                    let expected = part.requests.contains(question);
-                    prop_assert_eq!(contains(&data, question), expected, "{}: {} in {}", part.requests, question, data);
+                for request in &all_requests {
+                    let expected = part.requests.contains(request);
+                    prop_assert_eq!(contains(&data, request), expected, "{}: {} in {}", part.requests, request, data);
                 }
                 let read = serde_json::from_value::<RequestsJson>(data).unwrap();
                 prop_assert_eq!(RequestSetData::from(read), requests);
@@ -69,7 +69,7 @@ proptest! {
 }
 
 #[test]
-fn exceptions_of_words_and_of_sets_are_data() {
+fn serialized_request_set_has_exceptions() {
     let reader = |rules: &str| state(&(cluster_role("r", "{}", rules) + &binding("b", None, "r", ("Group", "g"))));
     let gained = |before: &State, after: &State| -> Vec<Value> {
         let (before, after) =

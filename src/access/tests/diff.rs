@@ -1,29 +1,26 @@
-//! What a change of state is said to change in access.
+//! The difference in access between two states.
 
-use super::fixture::{ALL_RULES, aggregated, binding, cluster_role, mapped, state};
+use super::fixture::{ALL_RULES, READ_ALL, READ_SECRETS, aggregated, binding, cluster_role, mapped, state};
 use crate::access::{AccessView, Aggregation, diff_access};
 use crate::state::State;
 
-const VIEWER: &str = "[{verbs: [get, list], apiGroups: ['*'], resources: ['*']}]";
-const SECRETS: &str = "[{verbs: [get], apiGroups: [''], resources: [secrets]}]";
-
-/// One line per subject and part: `group:g + get secrets in team by b`.
-fn said(before: &State, after: &State) -> Vec<String> {
+/// One line per subject and change: `+` gained, `-` lost, `^` a new escalation path.
+fn diff_lines(before: &State, after: &State) -> Vec<String> {
     let (before, after) =
         (AccessView::new(before, Aggregation::Reconciled), AccessView::new(after, Aggregation::Reconciled));
     let mut lines = Vec::new();
     for row in diff_access(&before, &after) {
         for (mark, parts) in [("+", &row.permissions.gained), ("-", &row.permissions.lost)] {
             for part in parts {
-                let by: Vec<&str> = part
+                let granted_by: Vec<&str> = part
                     .granted_by
                     .iter()
-                    .map(|by| match by {
+                    .map(|source| match source {
                         crate::access::GrantSource::SystemMasters => "masters",
-                        crate::access::GrantSource::Path(chain) => chain.binding.name(),
+                        crate::access::GrantSource::Path(path) => path.binding.name(),
                     })
                     .collect();
-                lines.push(format!("{} {mark} {} by {}", row.subject, part.requests, by.join(", ")));
+                lines.push(format!("{} {mark} {} by {}", row.subject, part.requests, granted_by.join(", ")));
             }
         }
         lines.extend(
@@ -31,7 +28,7 @@ fn said(before: &State, after: &State) -> Vec<String> {
                 .escalation_paths
                 .iter()
                 .chain(&row.identity_paths)
-                .map(|way| format!("{} ^ {}", row.subject, way.name())),
+                .map(|path| format!("{} ^ {}", row.subject, path.name())),
         );
     }
     lines
@@ -46,11 +43,11 @@ fn entry(name: &str, groups: &str) -> String {
 }
 
 #[test]
-fn a_new_entry_gains_what_its_groups_have() {
-    let rbac = state(&(cluster_role("viewer", "{}", VIEWER) + &binding("viewers", None, "viewer", ("Group", "v"))));
+fn new_entry_gains_permissions_of_its_groups() {
+    let rbac = state(&(cluster_role("viewer", "{}", READ_ALL) + &binding("viewers", None, "viewer", ("Group", "v"))));
     let (before, after) = (with_entries(&rbac, ""), with_entries(&rbac, &entry("viewer", "v")));
     assert_eq!(
-        said(&before, &after),
+        diff_lines(&before, &after),
         [
             "arn:aws:iam::111122223333:role/viewer + get, list on every resource, everywhere by viewers",
             "arn:aws:iam::111122223333:role/viewer ^ nodes-proxy",
@@ -60,53 +57,56 @@ fn a_new_entry_gains_what_its_groups_have() {
         ]
     );
     assert_eq!(
-        said(&after, &before),
+        diff_lines(&after, &before),
         ["arn:aws:iam::111122223333:role/viewer - get, list on every resource, everywhere by viewers"]
     );
 }
 
 #[test]
-fn another_line_comment_or_binding_name_changes_no_access() {
-    let role = cluster_role("viewer", "{}", VIEWER);
-    let one = state(&(role.clone() + &binding("viewers", None, "viewer", ("Group", "v"))));
-    let other = cluster_role("viewer", "{a: b}", VIEWER) + &binding("renamed", None, "viewer", ("Group", "v"));
+fn moved_entry_and_renamed_binding_change_no_access() {
+    let role = cluster_role("viewer", "{}", READ_ALL);
+    let original = state(&(role.clone() + &binding("viewers", None, "viewer", ("Group", "v"))));
+    let renamed = cluster_role("viewer", "{a: b}", READ_ALL) + &binding("renamed", None, "viewer", ("Group", "v"));
     let (before, after) = (
-        with_entries(&one, &entry("a", "v")),
-        with_entries(&state(&other), &{
+        with_entries(&original, &entry("a", "v")),
+        with_entries(&state(&renamed), &{
             entry("b", "x").replace("- rolearn", "# moved down\n- rolearn") + &entry("a", "v")
         }),
     );
-    assert_eq!(said(&before, &after), [""; 0]);
+    assert_eq!(diff_lines(&before, &after), [""; 0]);
 }
 
 #[test]
-fn a_wider_scope_gains_all_but_the_old_one() {
-    let role = cluster_role("reader", "{}", SECRETS);
+fn wider_binding_scope_gains_only_new_namespaces() {
+    let role = cluster_role("reader", "{}", READ_SECRETS);
     let narrow = state(&(role.clone() + &binding("b", Some("team-a"), "reader", ("Group", "g"))));
     let wide = state(&(role + &binding("b", None, "reader", ("Group", "g"))));
-    assert_eq!(said(&narrow, &wide), ["group:g + get secrets, everywhere but in team-a by b", "group:g ^ secrets"]);
-    assert_eq!(said(&wide, &narrow), ["group:g - get secrets, everywhere but in team-a by b"]);
+    assert_eq!(
+        diff_lines(&narrow, &wide),
+        ["group:g + get secrets, everywhere but in team-a by b", "group:g ^ secrets"]
+    );
+    assert_eq!(diff_lines(&wide, &narrow), ["group:g - get secrets, everywhere but in team-a by b"]);
 }
 
 #[test]
-fn equal_bindings_of_many_namespaces_are_one_line() {
-    let role = cluster_role("reader", "{}", SECRETS);
+fn equal_bindings_in_several_namespaces_are_merged() {
+    let role = cluster_role("reader", "{}", READ_SECRETS);
     let bound =
         |names: &[&str]| names.iter().map(|ns| binding("b", Some(ns), "reader", ("User", "u"))).collect::<String>();
     let (before, after) = (state(&(role.clone() + &bound(&["a"]))), state(&(role + &bound(&["a", "b", "c"]))));
-    assert_eq!(said(&before, &after), ["user:u + get secrets in b, c by b, b", "user:u ^ secrets"]);
+    assert_eq!(diff_lines(&before, &after), ["user:u + get secrets in b, c by b, b", "user:u ^ secrets"]);
 }
 
 #[test]
-fn a_label_on_a_role_changes_what_others_may_do() {
+fn aggregation_label_changes_access_of_other_roles() {
     let base = aggregated("view", "{to-edit: 'true'}", "[{matchLabels: {to-view: 'true'}}]", "[]")
         + &aggregated("edit", "{}", "[{matchLabels: {to-edit: 'true'}}]", "[]")
         + &binding("lookers", None, "view", ("Group", "look"))
         + &binding("editors", Some("team"), "edit", ("Group", "edit"));
-    let before = state(&(base.clone() + &cluster_role("crd", "{}", SECRETS)));
-    let after = state(&(base + &cluster_role("crd", "{to-view: 'true'}", SECRETS)));
+    let before = state(&(base.clone() + &cluster_role("crd", "{}", READ_SECRETS)));
+    let after = state(&(base + &cluster_role("crd", "{to-view: 'true'}", READ_SECRETS)));
     assert_eq!(
-        said(&before, &after),
+        diff_lines(&before, &after),
         [
             "group:edit + get secrets in team by editors",
             "group:edit ^ secrets",
@@ -117,11 +117,11 @@ fn a_label_on_a_role_changes_what_others_may_do() {
 }
 
 #[test]
-fn masters_gain_everything_beyond_what_they_had() {
-    let rbac = state(&(cluster_role("reader", "{}", SECRETS) + &binding("b", None, "reader", ("Group", "g"))));
+fn system_masters_gain_excludes_existing_permissions() {
+    let rbac = state(&(cluster_role("reader", "{}", READ_SECRETS) + &binding("b", None, "reader", ("Group", "g"))));
     let (before, after) = (with_entries(&rbac, &entry("a", "g")), with_entries(&rbac, &entry("a", "'system:masters'")));
     assert_eq!(
-        said(&before, &after),
+        diff_lines(&before, &after),
         [
             "arn:aws:iam::111122223333:role/a + everything, everywhere, but not get secrets, everywhere by masters",
             "arn:aws:iam::111122223333:role/a + every verb on every URL by masters",
@@ -131,12 +131,12 @@ fn masters_gain_everything_beyond_what_they_had() {
 }
 
 #[test]
-fn a_binding_to_all_is_told_of_the_group_and_of_everybody() {
-    let role = cluster_role("reader", "{}", SECRETS);
+fn binding_to_system_authenticated_changes_group_and_principals() {
+    let role = cluster_role("reader", "{}", READ_SECRETS);
     let bound = role.clone() + &binding("b", None, "reader", ("Group", "system:authenticated"));
     let before = with_entries(&state(&role), &entry("a", "g"));
     let after = with_entries(&state(&bound), &entry("a", "g"));
-    let lines: Vec<String> = said(&before, &after).into_iter().filter(|line| line.contains('+')).collect();
+    let lines: Vec<String> = diff_lines(&before, &after).into_iter().filter(|line| line.contains('+')).collect();
     assert_eq!(
         lines,
         [
@@ -147,12 +147,12 @@ fn a_binding_to_all_is_told_of_the_group_and_of_everybody() {
 }
 
 #[test]
-fn an_admin_who_becomes_an_editor_keeps_what_is_said_after_the_but() {
-    let roles = cluster_role("admin", "{}", ALL_RULES) + &cluster_role("reader", "{}", SECRETS);
+fn lost_permissions_exclude_those_that_remain() {
+    let roles = cluster_role("admin", "{}", ALL_RULES) + &cluster_role("reader", "{}", READ_SECRETS);
     let before = state(&(roles.clone() + &binding("b", None, "admin", ("User", "u"))));
     let after = state(&(roles + &binding("b", None, "reader", ("User", "u"))));
     assert_eq!(
-        said(&before, &after),
+        diff_lines(&before, &after),
         [
             "user:u - everything, everywhere, but not get secrets, everywhere by b",
             "user:u - every verb on every URL by b",

@@ -1,13 +1,13 @@
-//! Ways to more power that look harmless.
+//! Privilege escalation paths.
 
 use std::collections::BTreeSet;
 
-use super::fixture::{ALL_RULES, binding, cluster_role, state, subject_query};
+use super::fixture::{ALL_RULES, READ_ALL, READ_SECRETS, binding, cluster_role, state, subject_query};
 use crate::access::escalation_rules::ESCALATION_RULES;
 use crate::access::{AccessView, Aggregation, EscalationPath, all_escalation_paths, escalation_paths};
 
-/// The ways of somebody who has these rules, in a namespace or everywhere.
-fn ways(rules: &str, namespace: Option<&str>) -> Vec<&'static str> {
+/// The escalation paths of a group with these rules, in one namespace or in the whole cluster.
+fn path_names(rules: &str, namespace: Option<&str>) -> Vec<&'static str> {
     let state = state(&(cluster_role("r", "{}", rules) + &binding("b", namespace, "r", ("Group", "g"))));
     let access = AccessView::new(&state, Aggregation::AsStored);
     escalation_paths(&access, &subject_query("group:g")).iter().map(EscalationPath::name).collect()
@@ -22,50 +22,52 @@ const EDIT: &str = "[
   {verbs: [create, delete, deletecollection, patch, update], apiGroups: [apps], resources: [deployments]}]";
 
 #[test]
-fn edit_in_kube_system_is_cluster_admin_by_way_of_aws_auth() {
-    let elsewhere = ["impersonate-service-accounts", "tokens", "secrets", "pods", "workloads", "exec", "port-forward"];
-    assert_eq!(ways(EDIT, Some("team")), elsewhere);
-    let mut there = vec!["aws-auth"];
-    there.extend(elsewhere);
-    assert_eq!(ways(EDIT, Some("kube-system")), there);
+fn edit_in_kube_system_can_change_aws_auth() {
+    let in_team = ["impersonate-service-accounts", "tokens", "secrets", "pods", "workloads", "exec", "port-forward"];
+    assert_eq!(path_names(EDIT, Some("team")), in_team);
+    let mut in_kube_system = vec!["aws-auth"];
+    in_kube_system.extend(in_team);
+    assert_eq!(path_names(EDIT, Some("kube-system")), in_kube_system);
 }
 
 #[test]
-fn a_viewer_of_everything_has_ways_up() {
-    let viewer = "[{verbs: [get, list], apiGroups: ['*'], resources: ['*']}]";
-    assert_eq!(ways(viewer, None), ["nodes-proxy", "secrets", "exec", "port-forward"]);
-    assert_eq!(ways(viewer, Some("team")), ["secrets", "exec", "port-forward"]);
+fn wildcard_viewer_has_escalation_paths() {
+    assert_eq!(path_names(READ_ALL, None), ["nodes-proxy", "secrets", "exec", "port-forward"]);
+    assert_eq!(path_names(READ_ALL, Some("team")), ["secrets", "exec", "port-forward"]);
 }
 
 #[test]
-fn everything_is_one_way_and_in_kube_system_two() {
-    assert_eq!(ways(ALL_RULES, None), ["everything", "aws-auth"]);
-    assert_eq!(ways(ALL_RULES, Some("team")), ["everything"]);
-    assert_eq!(ways(ALL_RULES, Some("kube-system")), ["everything", "aws-auth"]);
+fn full_access_subsumes_all_paths_except_aws_auth() {
+    assert_eq!(path_names(ALL_RULES, None), ["everything", "aws-auth"]);
+    assert_eq!(path_names(ALL_RULES, Some("team")), ["everything"]);
+    assert_eq!(path_names(ALL_RULES, Some("kube-system")), ["everything", "aws-auth"]);
 }
 
 #[test]
-fn a_way_needs_all_of_its_parts_in_one_place() {
+fn rule_requires_all_permissions_in_the_same_scope() {
     let rule = |verbs: &str, resources: &str| {
         format!("{{verbs: [{verbs}], apiGroups: [rbac.authorization.k8s.io], resources: [{resources}]}}")
     };
     let bind = rule("bind", "clusterroles");
-    assert_eq!(ways(&format!("[{bind}]"), None), [""; 0]);
-    assert_eq!(ways(&format!("[{bind}, {}]", rule("create", "rolebindings")), None), ["bind"]);
-    assert_eq!(ways(&format!("[{bind}, {}]", rule("create", "clusterrolebindings")), None), ["bind-cluster-wide"]);
-    assert_eq!(ways(&format!("[{bind}, {}]", rule("create", "clusterrolebindings")), Some("team")), [""; 0]);
-    let both = [bind, rule("create", "rolebindings")];
+    assert_eq!(path_names(&format!("[{bind}]"), None), [""; 0]);
+    assert_eq!(path_names(&format!("[{bind}, {}]", rule("create", "rolebindings")), None), ["bind"]);
+    assert_eq!(
+        path_names(&format!("[{bind}, {}]", rule("create", "clusterrolebindings")), None),
+        ["bind-cluster-wide"]
+    );
+    assert_eq!(path_names(&format!("[{bind}, {}]", rule("create", "clusterrolebindings")), Some("team")), [""; 0]);
+    let create = rule("create", "rolebindings");
     let state = state(
-        &(cluster_role("one", "{}", &format!("[{}]", both[0]))
-            + &cluster_role("other", "{}", &format!("[{}]", both[1]))
-            + &binding("one", Some("a"), "one", ("Group", "g"))
-            + &binding("other", Some("b"), "other", ("Group", "g"))),
+        &(cluster_role("bind", "{}", &format!("[{bind}]"))
+            + &cluster_role("create", "{}", &format!("[{create}]"))
+            + &binding("bind", Some("a"), "bind", ("Group", "g"))
+            + &binding("create", Some("b"), "create", ("Group", "g"))),
     );
     assert_eq!(escalation_paths(&AccessView::new(&state, Aggregation::AsStored), &subject_query("group:g")), []);
 }
 
 #[test]
-fn the_path_is_spelled_out() {
+fn path_display_has_consequence_and_requests() {
     let rules = "[{verbs: [get], apiGroups: [''], resources: [secrets], resourceNames: [db]}]";
     let state = state(&(cluster_role("r", "{}", rules) + &binding("b", Some("team"), "r", ("Group", "g"))));
     let access = AccessView::new(&state, Aggregation::AsStored);
@@ -77,34 +79,33 @@ fn the_path_is_spelled_out() {
 }
 
 #[test]
-fn names_of_ways_are_unique() {
-    let names: BTreeSet<&str> = ESCALATION_RULES.iter().map(|way| way.name).collect();
+fn rule_names_are_unique() {
+    let names: BTreeSet<&str> = ESCALATION_RULES.iter().map(|rule| rule.name).collect();
     assert_eq!(names.len(), ESCALATION_RULES.len());
 }
 
 #[test]
-fn each_way_is_open_to_whoever_has_just_its_needs() {
-    for way in &ESCALATION_RULES {
-        let rules: Vec<String> = way
+fn required_permissions_of_each_rule_are_sufficient_and_necessary() {
+    for rule in &ESCALATION_RULES {
+        let rules: Vec<String> = rule
             .requires
             .iter()
-            .map(|need| {
-                let verb = need.verbs[0];
-                let resource = need.resources[0];
-                format!("{{verbs: ['{verb}'], apiGroups: ['{}'], resources: [{resource}]}}", need.group)
+            .map(|required| {
+                let verb = required.verbs[0];
+                let resource = required.resources[0];
+                format!("{{verbs: ['{verb}'], apiGroups: ['{}'], resources: [{resource}]}}", required.group)
             })
             .collect();
-        let found = ways(&format!("[{}]", rules.join(", ")), None);
-        assert!(found.contains(&way.name), "{} is not among {found:?}", way.name);
-        let without = ways(&format!("[{}]", rules[1..].join(", ")), None);
-        assert!(!without.contains(&way.name), "{} needs less than it says", way.name);
+        let all = path_names(&format!("[{}]", rules.join(", ")), None);
+        assert!(all.contains(&rule.name), "{} is not among {all:?}", rule.name);
+        let all_but_one = path_names(&format!("[{}]", rules[1..].join(", ")), None);
+        assert!(!all_but_one.contains(&rule.name), "{} requires too much", rule.name);
     }
 }
 
 #[test]
-fn everybody_with_a_way_up_is_found() {
-    let secrets = "[{verbs: [get], apiGroups: [''], resources: [secrets]}]";
-    let state = state(&(cluster_role("r", "{}", secrets) + &binding("b", Some("team"), "r", ("Group", "g"))));
-    let all = all_escalation_paths(&AccessView::new(&state, Aggregation::AsStored));
-    assert_eq!(all.iter().map(|(who, _)| who.to_string()).collect::<Vec<_>>(), ["group:g"]);
+fn all_escalation_paths_includes_bound_groups() {
+    let state = state(&(cluster_role("r", "{}", READ_SECRETS) + &binding("b", Some("team"), "r", ("Group", "g"))));
+    let paths = all_escalation_paths(&AccessView::new(&state, Aggregation::AsStored));
+    assert_eq!(paths.iter().map(|(subject, _)| subject.to_string()).collect::<Vec<_>>(), ["group:g"]);
 }

@@ -1,4 +1,4 @@
-//! From aws-auth to username and groups, trap by trap.
+//! Mapping of IAM principals to usernames and groups through aws-auth.
 
 use super::fixture::{mapped, subject_query};
 use crate::access::{
@@ -11,9 +11,9 @@ use crate::state::aws_auth::Section;
 const VIEWER: &str = "arn:aws:iam::111122223333:role/viewer";
 const BOB: &str = "arn:aws:iam::111122223333:user/bob";
 
-/// `username [groups]` of a login, or why there is none.
+/// The identity of a subject as `username [groups]`, or why it cannot authenticate.
 #[track_caller]
-fn login(state: &State, subject: &str) -> String {
+fn identity_text(state: &State, subject: &str) -> String {
     match AccessView::new(state, Aggregation::AsStored).authenticate(&subject_query(subject)) {
         Authentication::Identity(identity) => {
             let groups: Vec<&str> = identity.groups.iter().map(RenderedName::as_str).collect();
@@ -21,7 +21,7 @@ fn login(state: &State, subject: &str) -> String {
         }
         Authentication::Denied(DenialReason::NotMapped { .. }) => "not mapped".to_owned(),
         Authentication::Denied(DenialReason::NotAnInstance { .. }) => "not an instance".to_owned(),
-        Authentication::Ambiguous(logins) => format!("one of {}", logins.len()),
+        Authentication::Ambiguous(identities) => format!("one of {}", identities.len()),
     }
 }
 
@@ -29,88 +29,88 @@ fn roles(text: &str) -> State {
     mapped(&[("mapRoles", text)])
 }
 
-/// The standing of the entries, in their order.
+/// The status of every entry, in their order.
 fn statuses(state: &State) -> Vec<EntryStatus> {
     let access = AccessView::new(state, Aggregation::AsStored);
-    access.mapping.statuses().iter().map(|(_, standing)| standing.clone()).collect()
+    access.mapping.statuses().iter().map(|(_, status)| status.clone()).collect()
 }
 
 #[test]
-fn an_error_in_a_section_maps_nobody_of_it_and_spares_the_others() {
+fn invalid_section_maps_nothing_and_others_still_apply() {
     let state = mapped(&[
         ("mapRoles", &format!("- rolearn: {VIEWER}\n  username: viewer\n\tgroups: []\n")),
         ("mapUsers", &format!("- userarn: {BOB}\n  username: bob\n")),
     ]);
-    assert_eq!(login(&state, VIEWER), "not mapped");
-    assert_eq!(login(&state, BOB), r#"bob ["system:authenticated"]"#);
+    assert_eq!(identity_text(&state, VIEWER), "not mapped");
+    assert_eq!(identity_text(&state, BOB), r#"bob ["system:authenticated"]"#);
     let access = AccessView::new(&state, Aggregation::AsStored);
     assert_eq!(access.mapping.unreadable.iter().map(|error| error.section).collect::<Vec<_>>(), [Section::Roles]);
 }
 
 #[test]
-fn a_wrong_type_blanks_its_field() {
+fn field_of_wrong_type_is_empty() {
     let text = roles(&format!("- rolearn: {VIEWER}\n  username: viewer\n  groups: admins\n"));
-    assert_eq!(login(&text, VIEWER), r#"viewer ["system:authenticated"]"#);
+    assert_eq!(identity_text(&text, VIEWER), r#"viewer ["system:authenticated"]"#);
     for username in ["0123", "yes", "y", "1e3", "~"] {
         let number = roles(&format!("- rolearn: {VIEWER}\n  username: {username}\n  groups: [g]\n"));
-        assert_eq!(login(&number, VIEWER), r#" ["g", "system:authenticated"]"#, "{username}");
+        assert_eq!(identity_text(&number, VIEWER), r#" ["g", "system:authenticated"]"#, "{username}");
     }
 }
 
 #[test]
-fn what_yaml_or_json_cannot_hold_empties_the_section() {
+fn value_that_yaml_or_json_cannot_represent_empties_the_section() {
     for username in [".inf", "{{SessionName}}"] {
         let state = roles(&format!("- rolearn: {VIEWER}\n  username: {username}\n"));
-        assert_eq!(login(&state, VIEWER), "not mapped", "{username}");
+        assert_eq!(identity_text(&state, VIEWER), "not mapped", "{username}");
     }
 }
 
 #[test]
-fn keys_count_in_any_case_and_lower_case_wins() {
+fn entry_keys_ignore_case_and_lower_case_wins() {
     let both = roles(&format!("- roleARN: x\n  rolearn: {VIEWER}\n  Groups: [upper]\n  groups: [lower]\n"));
-    assert_eq!(login(&both, VIEWER), r#" ["lower", "system:authenticated"]"#);
+    assert_eq!(identity_text(&both, VIEWER), r#" ["lower", "system:authenticated"]"#);
     let alone = roles(&format!("- roleARN: {VIEWER}\n  Groups: [upper]\n"));
-    assert_eq!(login(&alone, VIEWER), r#" ["upper", "system:authenticated"]"#);
+    assert_eq!(identity_text(&alone, VIEWER), r#" ["upper", "system:authenticated"]"#);
     let key = mapped(&[("maproles", &format!("- rolearn: {VIEWER}\n"))]);
-    assert_eq!(login(&key, VIEWER), "not mapped");
+    assert_eq!(identity_text(&key, VIEWER), "not mapped");
 }
 
 #[test]
-fn of_a_role_the_last_entry_wins_in_whatever_case() {
+fn last_role_entry_wins_regardless_of_case() {
     let upper = VIEWER.replace("viewer", "Viewer");
     let state = roles(&format!("- rolearn: {VIEWER}\n  username: first\n- rolearn: {upper}\n  username: last\n"));
-    assert_eq!(login(&state, VIEWER), r#"last ["system:authenticated"]"#);
+    assert_eq!(identity_text(&state, VIEWER), r#"last ["system:authenticated"]"#);
     assert!(matches!(statuses(&state).as_slice(), [EntryStatus::Shadowed { .. }, EntryStatus::Active]));
 }
 
 #[test]
-fn of_users_in_other_case_one_answers_by_chance() {
+fn user_entries_that_differ_only_in_case_are_ambiguous() {
     let users = |second: &str| {
         mapped(&[(
             "mapUsers",
             &format!("- userarn: {BOB}\n  username: first\n- userarn: {second}\n  username: last\n"),
         )])
     };
-    assert_eq!(login(&users(BOB), BOB), r#"last ["system:authenticated"]"#);
+    assert_eq!(identity_text(&users(BOB), BOB), r#"last ["system:authenticated"]"#);
     let state = users(&BOB.replace("bob", "Bob"));
-    assert_eq!(login(&state, BOB), "one of 2");
+    assert_eq!(identity_text(&state, BOB), "one of 2");
     assert!(matches!(statuses(&state).as_slice(), [EntryStatus::Ambiguous { .. }, EntryStatus::Ambiguous { .. }]));
 }
 
 #[test]
-fn a_user_under_map_roles_beats_map_users() {
+fn user_in_map_roles_wins_over_map_users() {
     let state = mapped(&[
         ("mapRoles", &format!("- rolearn: {BOB}\n  username: as-role\n")),
         ("mapUsers", &format!("- userarn: {BOB}\n  username: as-user\n")),
     ]);
-    assert_eq!(login(&state, BOB), r#"as-role ["system:authenticated"]"#);
+    assert_eq!(identity_text(&state, BOB), r#"as-role ["system:authenticated"]"#);
     assert!(matches!(statuses(&state).as_slice(), [EntryStatus::Active, EntryStatus::Shadowed { .. }]));
     let role = mapped(&[("mapUsers", &format!("- userarn: {VIEWER}\n  username: viewer\n"))]);
-    assert_eq!(login(&role, VIEWER), r#"viewer ["system:authenticated"]"#);
+    assert_eq!(identity_text(&role, VIEWER), r#"viewer ["system:authenticated"]"#);
 }
 
 #[test]
-fn spellings_that_sts_never_shows_never_match() {
+fn arns_that_sts_never_reports_never_match() {
     let path = VIEWER.replace("role/", "role/team/");
     for (text, caller) in [
         (path.as_str(), path.as_str()),
@@ -120,28 +120,28 @@ fn spellings_that_sts_never_shows_never_match() {
         (" arn:aws:iam::111122223333:role/viewer", VIEWER),
     ] {
         let state = roles(&format!("- rolearn: '{text}'\n  username: viewer\n"));
-        assert_eq!(login(&state, caller), "not mapped", "{text}");
+        assert_eq!(identity_text(&state, caller), "not mapped", "{text}");
         assert!(matches!(statuses(&state).as_slice(), [EntryStatus::Unmatchable(_)]), "{text}");
     }
     let state = roles(&format!("- rolearn: {path}\n"));
-    let Authentication::Denied(DenialReason::NotMapped { near_misses: meant }) =
+    let Authentication::Denied(DenialReason::NotMapped { near_misses }) =
         AccessView::new(&state, Aggregation::AsStored).authenticate(&subject_query(&path))
     else {
-        panic!("it must not match");
+        panic!("expected no match");
     };
-    assert_eq!(meant[0].1, UnmatchableReason::NonCanonicalArn { canonical: VIEWER.into() });
+    assert_eq!(near_misses[0].1, UnmatchableReason::NonCanonicalArn { canonical: VIEWER.into() });
 }
 
 #[test]
-fn root_is_the_root_user_and_an_account_gives_nothing_but_admission() {
+fn root_arn_is_the_root_user_and_account_entry_gives_no_groups() {
     let root = "arn:aws:iam::111122223333:root";
     let state = roles(&format!("- rolearn: {root}\n  username: root\n"));
-    assert_eq!(login(&state, root), r#"root ["system:authenticated"]"#);
-    assert_eq!(login(&state, VIEWER), "not mapped");
+    assert_eq!(identity_text(&state, root), r#"root ["system:authenticated"]"#);
+    assert_eq!(identity_text(&state, VIEWER), "not mapped");
     let account = mapped(&[("mapAccounts", "- 012345678901\n")]);
     let caller = "arn:aws:sts::012345678901:assumed-role/Viewer/me";
-    assert_eq!(login(&account, caller), r#"arn:aws:iam::012345678901:role/Viewer ["system:authenticated"]"#);
-    assert_eq!(login(&account, VIEWER), "not mapped");
+    assert_eq!(identity_text(&account, caller), r#"arn:aws:iam::012345678901:role/Viewer ["system:authenticated"]"#);
+    assert_eq!(identity_text(&account, VIEWER), "not mapped");
     let access = AccessView::new(&account, Aggregation::AsStored);
     assert_eq!(access.mapping.account_ids().collect::<Vec<_>>(), ["012345678901"]);
 }
@@ -152,83 +152,83 @@ fn sso_patterns_never_match_on_eks() {
     for partition in ["", ", partition: aws"] {
         let sso = format!("{{permissionSetName: Admin, accountID: '111122223333'{partition}}}");
         let state = roles(&format!("- sso: {sso}\n  username: admin\n  groups: ['system:masters']\n"));
-        assert_eq!(login(&state, role), "not mapped");
-        assert_eq!(login(&state, &role.replace("_Admin_", "_Admin_extra_")), "not mapped");
+        assert_eq!(identity_text(&state, role), "not mapped");
+        assert_eq!(identity_text(&state, &role.replace("_Admin_", "_Admin_extra_")), "not mapped");
         assert_eq!(statuses(&state), [EntryStatus::Unmatchable(UnmatchableReason::Sso)]);
     }
-    assert_eq!(login(&roles(&format!("- rolearn: {role}\n")), role), r#" ["system:authenticated"]"#);
+    assert_eq!(identity_text(&roles(&format!("- rolearn: {role}\n")), role), r#" ["system:authenticated"]"#);
 }
 
 #[test]
-fn templates_are_rendered_in_the_username_and_in_every_group() {
+fn templates_are_rendered_in_username_and_groups() {
     let state = roles(&format!(
         "- rolearn: {VIEWER}\n  username: 'v:{{{{SessionName}}}}'\n  groups: ['team-{{{{SessionName}}}}', '', '', g]\n"
     ));
     let me = "arn:aws:sts::111122223333:assumed-role/viewer/me@x";
-    assert_eq!(login(&state, me), r#"v:me-x ["team-me-x", "", "", "g", "system:authenticated"]"#);
+    assert_eq!(identity_text(&state, me), r#"v:me-x ["team-me-x", "", "", "g", "system:authenticated"]"#);
     let Authentication::Identity(identity) =
         AccessView::new(&state, Aggregation::AsStored).authenticate(&subject_query(VIEWER))
     else {
-        panic!("it must match");
+        panic!("expected a match");
     };
-    // Of the role alone the group is open: it is no literal group.
+    // For a role without a session name the group is not known, so it is not a literal group.
     assert_eq!(identity.groups[0], RenderedName::PerSession("team-{{SessionName}}".into()));
     assert!(!identity.is_in_group("team-{{SessionName}}") && identity.is_in_group("g"));
 }
 
 #[test]
-fn an_entry_for_machines_denies_people() {
+fn node_entry_denies_sessions_that_are_not_instances() {
     let node = "- rolearn: arn:aws:iam::111122223333:role/viewer\n  username: system:node:{{EC2PrivateDNSName}}\n  groups: [system:bootstrappers, system:nodes]\n";
     let state = roles(node);
-    assert_eq!(login(&state, "arn:aws:sts::111122223333:assumed-role/viewer/me"), "not an instance");
-    assert!(login(&state, VIEWER).starts_with("system:node:{{EC2PrivateDNSName}} "));
-    // A machine is what it seems.
+    assert_eq!(identity_text(&state, "arn:aws:sts::111122223333:assumed-role/viewer/me"), "not an instance");
+    assert!(identity_text(&state, VIEWER).starts_with("system:node:{{EC2PrivateDNSName}} "));
+    // The node template is not reported as a reserved username, because only instances match it.
     assert_eq!(escalation_paths(&AccessView::new(&state, Aggregation::AsStored), &subject_query(VIEWER)), []);
 }
 
 #[test]
-fn usernames_of_the_cluster_itself_work_and_are_ways_up() {
-    let name_of = |username: &str| {
+fn reserved_usernames_are_accepted_and_are_escalation_paths() {
+    let paths_of = |username: &str| {
         let state = roles(&format!("- rolearn: {VIEWER}\n  username: '{username}'\n  groups: []\n"));
-        let ways = escalation_paths(&AccessView::new(&state, Aggregation::AsStored), &subject_query(VIEWER));
-        ways.iter().map(EscalationPath::name).collect::<Vec<_>>()
+        let paths = escalation_paths(&AccessView::new(&state, Aggregation::AsStored), &subject_query(VIEWER));
+        paths.iter().map(EscalationPath::name).collect::<Vec<_>>()
     };
     for username in ["system:kube-controller-manager", "system:node:x", "system:serviceaccount:kube-system:x"] {
-        assert_eq!(name_of(username), ["reserved-username"], "{username}");
+        assert_eq!(paths_of(username), ["reserved-username"], "{username}");
     }
-    assert_eq!(name_of("{{SessionName}}"), ["free-name"]);
-    assert_eq!(name_of("viewer:{{SessionName}}"), [""; 0]);
+    assert_eq!(paths_of("{{SessionName}}"), ["free-name"]);
+    assert_eq!(paths_of("viewer:{{SessionName}}"), [""; 0]);
 }
 
 #[test]
-fn everybody_who_logs_in_is_authenticated_but_anonymous() {
+fn every_identity_except_anonymous_is_in_system_authenticated() {
     let state = State::default();
-    assert_eq!(login(&state, "user:alice"), r#"alice ["system:authenticated"]"#);
-    assert_eq!(login(&state, "user:system:anonymous"), r#"system:anonymous ["system:unauthenticated"]"#);
-    assert_eq!(login(&state, "group:dev"), r#" ["dev", "system:authenticated"]"#);
+    assert_eq!(identity_text(&state, "user:alice"), r#"alice ["system:authenticated"]"#);
+    assert_eq!(identity_text(&state, "user:system:anonymous"), r#"system:anonymous ["system:unauthenticated"]"#);
+    assert_eq!(identity_text(&state, "group:dev"), r#" ["dev", "system:authenticated"]"#);
     let account = r#"system:serviceaccount:ci:bot ["system:serviceaccounts", "system:serviceaccounts:ci", "system:authenticated"]"#;
-    assert_eq!(login(&state, "sa:ci/bot"), account);
-    assert_eq!(login(&state, "user:system:serviceaccount:ci:bot"), account);
+    assert_eq!(identity_text(&state, "sa:ci/bot"), account);
+    assert_eq!(identity_text(&state, "user:system:serviceaccount:ci:bot"), account);
     let anonymous = roles(&format!("- rolearn: {VIEWER}\n  username: system:anonymous\n  groups: [g]\n"));
-    assert_eq!(login(&anonymous, VIEWER), r#"system:anonymous ["g"]"#);
+    assert_eq!(identity_text(&anonymous, VIEWER), r#"system:anonymous ["g"]"#);
 }
 
 #[test]
-fn an_identity_knows_the_line_of_its_entry() {
+fn identity_has_line_of_its_entry() {
     let state = roles(&format!("# nodes\n\n- rolearn: {VIEWER}\n  username: viewer\n"));
     let Authentication::Identity(identity) =
         AccessView::new(&state, Aggregation::AsStored).authenticate(&subject_query(VIEWER))
     else {
-        panic!("it must match");
+        panic!("expected a match");
     };
-    let IdentitySource::Entry(place) = identity.source else {
-        panic!("an entry answers");
+    let IdentitySource::Entry(entry) = identity.source else {
+        panic!("expected an entry");
     };
-    assert_eq!((place.section, place.line, place.principal.as_str()), (Section::Roles, Some(3), VIEWER));
+    assert_eq!((entry.section, entry.line, entry.principal.as_str()), (Section::Roles, Some(3), VIEWER));
 }
 
 #[test]
-fn subjects_are_parsed_as_they_are_shown() {
+fn subject_display_parses_back() {
     for text in [VIEWER, "user:alice", "group:system:masters", "sa:ci/bot", "account:111122223333"] {
         assert_eq!(subject_query(text).to_string(), text);
     }

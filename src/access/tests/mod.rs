@@ -1,4 +1,5 @@
-//! The room as a whole: against a plain evaluator on random states, and trap by trap.
+//! Tests of the access engine as a whole: against an oracle on random states, against a real API server, and for the
+//! known pitfalls of aws-auth and RBAC.
 
 mod aggregated;
 mod data;

@@ -1,4 +1,5 @@
-//! A slow and plain evaluator, written from the Go sources line by line and sharing nothing with the room but the names.
+//! A slow and simple implementation of authentication and authorization, written after the Go sources. It shares only
+//! the types with the access engine, so that the tests can compare the two.
 
 use std::collections::BTreeMap;
 
@@ -8,57 +9,63 @@ use crate::state::State;
 use crate::state::aws_auth::{Entry, EntryPrincipal, Section};
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
-/// A login: a username and groups; what the question leaves open is none.
-pub(crate) type OracleLogin = (Option<String>, Vec<String>);
+/// A username and groups. The username is `None` if the query does not determine it.
+pub(crate) type OracleIdentity = (Option<String>, Vec<String>);
 
-/// How many of the logins of somebody may do something, and how many there are.
-pub(crate) fn allowed(state: &State, moment: Aggregation, who: &SubjectQuery, request: &Request) -> (usize, usize) {
-    let logins = logins(state, who);
-    count_allowed(state, moment, &logins, request)
+/// How many of the possible identities of a subject are allowed to make the request, and how many there are.
+pub(crate) fn allowed(
+    state: &State,
+    aggregation: Aggregation,
+    subject: &SubjectQuery,
+    request: &Request,
+) -> (usize, usize) {
+    let identities = identities(state, subject);
+    count_allowed(state, aggregation, &identities, request)
 }
 
-/// The same for many requests.
+/// [`allowed`] for several requests.
 pub(crate) fn all_allowed(
     state: &State,
-    moment: Aggregation,
-    who: &SubjectQuery,
+    aggregation: Aggregation,
+    subject: &SubjectQuery,
     requests: &[Request],
 ) -> Vec<(usize, usize)> {
-    let logins = logins(state, who);
-    requests.iter().map(|request| count_allowed(state, moment, &logins, request)).collect()
+    let identities = identities(state, subject);
+    requests.iter().map(|request| count_allowed(state, aggregation, &identities, request)).collect()
 }
 
 fn count_allowed(
     state: &State,
-    moment: Aggregation,
-    logins: &[Option<OracleLogin>],
+    aggregation: Aggregation,
+    identities: &[Option<OracleIdentity>],
     request: &Request,
 ) -> (usize, usize) {
-    let allowing =
-        logins.iter().filter(|login| login.as_ref().is_some_and(|login| allows(state, moment, login, request)));
-    (allowing.count(), logins.len())
+    let allowing = identities
+        .iter()
+        .filter(|identity| identity.as_ref().is_some_and(|identity| allows(state, aggregation, identity, request)));
+    (allowing.count(), identities.len())
 }
 
-fn logins(state: &State, who: &SubjectQuery) -> Vec<Option<OracleLogin>> {
+fn identities(state: &State, subject: &SubjectQuery) -> Vec<Option<OracleIdentity>> {
     let own = |name: &str, groups: &[&str]| {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
         vec![Some(authenticated(Some(name.to_owned()), groups))]
     };
-    match who {
+    match subject {
         SubjectQuery::User(name) if name == "system:anonymous" => own(name, &["system:unauthenticated"]),
         SubjectQuery::User(name) => own(name, &[]),
         SubjectQuery::Group(name) => {
-            // Nobody is a service account of one namespace and not one of all.
-            let all = name.starts_with("system:serviceaccounts:").then(|| "system:serviceaccounts".to_owned());
-            vec![Some(authenticated(None, [name.clone()].into_iter().chain(all).collect()))]
+            // Every service account of a namespace is also in the group of all service accounts.
+            let parent = name.starts_with("system:serviceaccounts:").then(|| "system:serviceaccounts".to_owned());
+            vec![Some(authenticated(None, [name.clone()].into_iter().chain(parent).collect()))]
         }
         SubjectQuery::ServiceAccount { namespace, name } => {
             let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
             own(&format!("system:serviceaccount:{namespace}:{name}"), &groups)
         }
         SubjectQuery::Account(id) => {
-            let has = entries(state, Section::Accounts).iter().any(|entry| is_account(entry, id));
-            if has { vec![Some(authenticated(None, Vec::new()))] } else { Vec::new() }
+            let is_mapped = entries(state, Section::Accounts).iter().any(|entry| is_account(entry, id));
+            if is_mapped { vec![Some(authenticated(None, Vec::new()))] } else { Vec::new() }
         }
         SubjectQuery::Arn(caller) => {
             let arn = caller.canonical();
@@ -75,11 +82,11 @@ fn logins(state: &State, who: &SubjectQuery) -> Vec<Option<OracleLogin>> {
                 }
             }
             for map in [roles, users] {
-                let found: Vec<&Entry> =
+                let matching: Vec<&Entry> =
                     map.iter().filter(|(key, _)| key.eq_ignore_ascii_case(arn)).map(|(_, entry)| entry).collect();
-                if !found.is_empty() {
-                    let login = |entry: &&Entry| render_entry(entry, caller.account(), caller.session());
-                    return found.iter().map(login).collect();
+                if !matching.is_empty() {
+                    let identity = |entry: &&Entry| render_entry(entry, caller.account(), caller.session());
+                    return matching.iter().map(identity).collect();
                 }
             }
             if entries(state, Section::Accounts).iter().any(|entry| is_account(entry, caller.account())) {
@@ -94,16 +101,16 @@ fn is_account(entry: &Entry, id: &str) -> bool {
     matches!(&entry.principal, EntryPrincipal::Account(account) if account == id)
 }
 
-fn entries(state: &State, section: Section) -> Vec<Entry> {
-    let reading = state.aws_auth.as_ref().map(|auth| auth.parse_section(section));
-    match reading {
+/// The entries of a section, up to the error if it is not valid.
+pub(super) fn entries(state: &State, section: Section) -> Vec<Entry> {
+    match state.aws_auth.as_ref().map(|auth| auth.parse_section(section)) {
         None => Vec::new(),
-        Some(Ok(reading)) => reading.entries.into_iter().map(|found| found.entry).collect(),
+        Some(Ok(parsed)) => parsed.entries.into_iter().map(|parsed| parsed.entry).collect(),
         Some(Err(error)) => error.partial_entries,
     }
 }
 
-fn render_entry(entry: &Entry, account: &str, session: &SessionName) -> Option<OracleLogin> {
+fn render_entry(entry: &Entry, account: &str, session: &SessionName) -> Option<OracleIdentity> {
     let render = |template: &str| -> Option<Option<String>> {
         let text = template.replace("{{AccountID}}", account);
         match session {
@@ -125,25 +132,30 @@ fn render_entry(entry: &Entry, account: &str, session: &SessionName) -> Option<O
     Some(authenticated(username, groups))
 }
 
-fn authenticated(username: Option<String>, mut groups: Vec<String>) -> OracleLogin {
-    let has = groups.iter().any(|group| group == "system:authenticated" || group == "system:unauthenticated");
-    if username.as_deref() != Some("system:anonymous") && !has {
+fn authenticated(username: Option<String>, mut groups: Vec<String>) -> OracleIdentity {
+    let has_group = groups.iter().any(|group| group == "system:authenticated" || group == "system:unauthenticated");
+    if username.as_deref() != Some("system:anonymous") && !has_group {
         groups.push("system:authenticated".to_owned());
     }
     (username, groups)
 }
 
-pub(crate) fn allows(state: &State, moment: Aggregation, (username, groups): &OracleLogin, request: &Request) -> bool {
+pub(crate) fn allows(
+    state: &State,
+    aggregation: Aggregation,
+    (username, groups): &OracleIdentity,
+    request: &Request,
+) -> bool {
     if groups.iter().any(|group| group == "system:masters") {
         return true;
     }
     state.bindings.iter().any(|(key, binding)| {
-        let counts = match (key.namespace(), request) {
+        let in_scope = match (key.namespace(), request) {
             (None, _) => true,
             (Some(_), Request::Url { .. }) => false,
-            (Some(namespace), Request::Object(asked)) => asked.namespace == namespace,
+            (Some(namespace), Request::Object(object)) => object.namespace == namespace,
         };
-        let means = |subject: &Subject| match subject {
+        let matches_subject = |subject: &Subject| match subject {
             Subject::User(name) => Some(name) == username.as_ref(),
             Subject::Group(name) => groups.contains(name),
             Subject::ServiceAccount { namespace, name } => {
@@ -155,31 +167,33 @@ pub(crate) fn allows(state: &State, moment: Aggregation, (username, groups): &Or
             (RoleRef::Role(name), Some(namespace)) => ObjectKey::role(namespace, name),
             (RoleRef::Role(_), None) => return false,
         };
-        counts
-            && binding.subjects.iter().any(means)
-            && rules(state, moment, &role).iter().any(|rule| rule_allows(rule, request))
+        in_scope
+            && binding.subjects.iter().any(matches_subject)
+            && rules(state, aggregation, &role).iter().any(|rule| rule_allows(rule, request))
     })
 }
 
-/// Runs the controller over all roles until nothing changes; there must be no circle.
-pub(crate) fn rules(state: &State, moment: Aggregation, key: &ObjectKey) -> Vec<Rule> {
+/// The rules of a role after the aggregation controller has run on all roles until nothing changes. Does not terminate
+/// for an aggregation cycle whose rules keep changing.
+pub(crate) fn rules(state: &State, aggregation: Aggregation, key: &ObjectKey) -> Vec<Rule> {
     if state.roles.values().all(|role| role.aggregation.is_none()) {
         return state.roles.get(key).map(|role| role.rules.clone()).unwrap_or_default();
     }
     let mut roles = state.roles.clone();
     loop {
         let mut changed = false;
-        let now = roles.clone();
+        let current = roles.clone();
         for (name, role) in &mut roles {
             let stored = state.roles.get(name).is_some_and(|stored| !stored.rules.is_empty());
-            let Some(selectors) = role.aggregation.clone().filter(|_| moment == Aggregation::Reconciled || !stored)
+            let Some(selectors) =
+                role.aggregation.clone().filter(|_| aggregation == Aggregation::Reconciled || !stored)
             else {
                 continue;
             };
             let mut next: Vec<Rule> = Vec::new();
-            for (other, selected) in now.iter().filter(|(other, _)| other.namespace().is_none() && *other != name) {
+            for (other, selected) in current.iter().filter(|(other, _)| other.namespace().is_none() && *other != name) {
                 if selectors.iter().any(|selector| selector.matches(&selected.meta.labels)) {
-                    next.extend(now[other].rules.iter().cloned());
+                    next.extend(current[other].rules.iter().cloned());
                 }
             }
             next.sort();
@@ -194,7 +208,7 @@ pub(crate) fn rules(state: &State, moment: Aggregation, key: &ObjectKey) -> Vec<
 }
 
 fn rule_allows(rule: &Rule, request: &Request) -> bool {
-    let has = |list: &[String], word: &str| list.iter().any(|one| one == "*" || one == word);
+    let has = |list: &[String], word: &str| list.iter().any(|item| item == "*" || item == word);
     match request {
         Request::Url { verb, path } => {
             has(&rule.verbs, verb)
@@ -202,21 +216,21 @@ fn rule_allows(rule: &Rule, request: &Request) -> bool {
                     url == "*" || url == path || url.ends_with('*') && path.starts_with(url.trim_end_matches('*'))
                 })
         }
-        Request::Object(asked) => {
-            let combined = if asked.subresource.is_empty() {
-                asked.resource.clone()
+        Request::Object(object) => {
+            let combined = if object.subresource.is_empty() {
+                object.resource.clone()
             } else {
-                format!("{}/{}", asked.resource, asked.subresource)
+                format!("{}/{}", object.resource, object.subresource)
             };
-            let resource = |word: &String| {
+            let matches_resource = |word: &String| {
                 word == "*"
                     || *word == combined
-                    || !asked.subresource.is_empty() && *word == format!("*/{}", asked.subresource)
+                    || !object.subresource.is_empty() && *word == format!("*/{}", object.subresource)
             };
-            has(&rule.verbs, &asked.verb)
-                && has(&rule.api_groups, &asked.group)
-                && rule.resources.iter().any(resource)
-                && (rule.resource_names.is_empty() || rule.resource_names.contains(&asked.name))
+            has(&rule.verbs, &object.verb)
+                && has(&rule.api_groups, &object.group)
+                && rule.resources.iter().any(matches_resource)
+                && (rule.resource_names.is_empty() || rule.resource_names.contains(&object.name))
         }
     }
 }

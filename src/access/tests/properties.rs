@@ -1,4 +1,4 @@
-//! What must hold on any state.
+//! Properties of the access engine on random states.
 
 use std::collections::BTreeSet;
 
@@ -17,138 +17,143 @@ fn aggregations() -> impl Strategy<Value = Aggregation> {
     prop_oneof![Just(Aggregation::AsStored), Just(Aggregation::Reconciled)]
 }
 
-/// Requests that a need asks for, in the words of the random states, as a client can send them.
-fn requests_for(need: &RequiredAccess) -> Vec<Request> {
-    let namespaces: &[&str] = match need.scope {
+/// Requests that the required access covers, with the names of the random states, as a client can send them.
+fn requests_for(required: &RequiredAccess) -> Vec<Request> {
+    let namespaces: &[&str] = match required.scope {
         RequiredScope::Cluster => &[""],
         RequiredScope::AnyNamespace => &["n1", "n2", "elsewhere"],
         RequiredScope::InNamespace(namespace) => &[namespace],
         RequiredScope::Any | RequiredScope::NamedNamespace => &["", "n1", "n2", "elsewhere"],
     };
-    let names = if need.scope == RequiredScope::NamedNamespace {
-        // What is updated or patched has a name, and so a namespace.
+    let names = if required.scope == RequiredScope::NamedNamespace {
+        // An update or patch of a Namespace has its name, which is also the namespace of the request.
         &["n1", "n2", "a", "other"][..]
-    } else if need.names.is_empty() {
+    } else if required.names.is_empty() {
         &["", "a", "n1", "other"][..]
     } else {
-        need.names
+        required.names
     };
-    let mut all = Vec::new();
-    for (verb, resource) in need.verbs.iter().flat_map(|verb| need.resources.iter().map(move |one| (verb, one))) {
+    let mut requests = Vec::new();
+    for (verb, resource) in
+        required.verbs.iter().flat_map(|verb| required.resources.iter().map(move |resource| (verb, resource)))
+    {
         for (namespace, name) in namespaces.iter().flat_map(|space| names.iter().map(move |name| (space, name))) {
-            all.push(
-                Request::object(verb, need.group, resource)
+            requests.push(
+                Request::object(verb, required.group, resource)
                     .with_name(name)
                     .in_namespace(namespace)
                     .into_client_request(),
             );
         }
     }
-    all
+    requests
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 2, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn can_answers_as_the_plain_evaluator(state in state(), moment in aggregations(), asked in some_requests(), indexed in any::<bool>()) {
-        let access = AccessView::new(&state, moment);
+    fn can_matches_oracle(state in state(), aggregation in aggregations(), requests in some_requests(), indexed in any::<bool>()) {
+        let access = AccessView::new(&state, aggregation);
         if indexed {
             access.grants.build_index();
         }
-        for who in all_subjects() {
-            for request in &asked {
-                let answer = access.can(&who, request);
-                let expected = match oracle::allowed(&state, moment, &who, request) {
+        for subject in all_subjects() {
+            for request in &requests {
+                let answer = access.can(&subject, request);
+                let expected = match oracle::allowed(&state, aggregation, &subject, request) {
                     (0, _) => AccessDecision::Denied,
-                    (some, all) if some == all => AccessDecision::Allowed,
+                    (allowed, total) if allowed == total => AccessDecision::Allowed,
                     _ => AccessDecision::Ambiguous,
                 };
-                prop_assert_eq!(answer.decision, expected, "{} {}", who, request);
+                prop_assert_eq!(answer.decision, expected, "{} {}", subject, request);
                 prop_assert_eq!(answer.granted_by.is_empty(), answer.decision == AccessDecision::Denied);
             }
         }
     }
 
     #[test]
-    fn the_index_finds_what_a_walk_finds(state in state()) {
-        let (walked, indexed) = (AccessView::new(&state, Aggregation::AsStored), AccessView::new(&state, Aggregation::AsStored));
+    fn indexed_lookup_matches_linear_search(state in state()) {
+        let (linear, indexed) = (AccessView::new(&state, Aggregation::AsStored), AccessView::new(&state, Aggregation::AsStored));
         indexed.grants.build_index();
-        for who in walked.all_subjects().into_iter().chain(all_subjects()) {
-            for identity in walked.authenticate(&who).identities() {
-                prop_assert_eq!(walked.grants.grants_for_identity(identity), indexed.grants.grants_for_identity(identity));
+        for subject in linear.all_subjects().into_iter().chain(all_subjects()) {
+            for identity in linear.authenticate(&subject).identities() {
+                prop_assert_eq!(linear.grants.grants_for_identity(identity), indexed.grants.grants_for_identity(identity));
             }
         }
     }
 
     #[test]
-    fn who_can_is_everybody_who_can(state in state(), moment in aggregations(), asked in some_requests()) {
-        let access = AccessView::new(&state, moment);
-        for request in asked.iter().take(6) {
+    fn who_can_matches_can_for_all_subjects(state in state(), aggregation in aggregations(), requests in some_requests()) {
+        let access = AccessView::new(&state, aggregation);
+        for request in requests.iter().take(6) {
             let answer = access.who_can(request);
-            let can = |who: &SubjectQuery| access.can(who, request).decision != AccessDecision::Denied;
-            for who in access.all_subjects().into_iter().chain(all_subjects()) {
-                let among = access.authenticate(&who).identities().any(|identity| answer.includes(identity));
-                prop_assert_eq!(among, can(&who), "{} {}", who, request);
+            let can = |subject: &SubjectQuery| access.can(subject, request).decision != AccessDecision::Denied;
+            for subject in access.all_subjects().into_iter().chain(all_subjects()) {
+                let is_included = access.authenticate(&subject).identities().any(|identity| answer.includes(identity));
+                prop_assert_eq!(is_included, can(&subject), "{} {}", subject, request);
             }
             let listed: BTreeSet<SubjectQuery> =
                 answer.system_masters.iter().chain(&answer.principals).map(|principal| principal.subject.clone()).collect();
             let expected: BTreeSet<SubjectQuery> =
                 access.principals().iter().map(|principal| principal.subject.clone()).filter(can).collect();
             prop_assert_eq!(listed, expected);
-            for holder in &answer.subjects {
-                prop_assert!(can(&SubjectQuery::from_subject(holder.subject)));
+            for bound in &answer.subjects {
+                prop_assert!(can(&SubjectQuery::from_subject(bound.subject)));
             }
         }
     }
 
     #[test]
-    fn the_delta_is_exact((one, other) in state_pair(), moment in aggregations(), asked in some_requests()) {
-        let (before, after) = (AccessView::new(&one, moment), AccessView::new(&other, moment));
-        for who in all_subjects() {
-            let row = diff_subject(&before, &after, &who);
-            for request in &asked {
-                let was = oracle::allowed(&one, moment, &who, request).0 > 0;
-                let is = oracle::allowed(&other, moment, &who, request).0 > 0;
-                prop_assert_eq!(grants_request(&row.permissions.gained, request), is && !was, "{} gains {}", who, request);
-                prop_assert_eq!(grants_request(&row.permissions.lost, request), was && !is, "{} loses {}", who, request);
+    fn subject_diff_matches_oracle((first, second) in state_pair(), aggregation in aggregations(), requests in some_requests()) {
+        let (before, after) = (AccessView::new(&first, aggregation), AccessView::new(&second, aggregation));
+        for subject in all_subjects() {
+            let row = diff_subject(&before, &after, &subject);
+            for request in &requests {
+                let before = oracle::allowed(&first, aggregation, &subject, request).0 > 0;
+                let after = oracle::allowed(&second, aggregation, &subject, request).0 > 0;
+                prop_assert_eq!(grants_request(&row.permissions.gained, request), after && !before, "{} gains {}", subject, request);
+                prop_assert_eq!(grants_request(&row.permissions.lost, request), before && !after, "{} loses {}", subject, request);
             }
         }
     }
 
     #[test]
-    fn the_delta_leaves_nobody_out((one, other) in state_pair(), moment in aggregations()) {
-        let (before, after) = (AccessView::new(&one, moment), AccessView::new(&other, moment));
+    fn access_diff_includes_every_changed_subject((first, second) in state_pair(), aggregation in aggregations()) {
+        let (before, after) = (AccessView::new(&first, aggregation), AccessView::new(&second, aggregation));
         let rows = diff_access(&before, &after);
-        for who in before.all_subjects().into_iter().chain(after.all_subjects()) {
-            let alone = diff_subject(&before, &after, &who);
-            match rows.iter().find(|row| row.subject == who) {
+        for subject in before.all_subjects().into_iter().chain(after.all_subjects()) {
+            let single = diff_subject(&before, &after, &subject);
+            match rows.iter().find(|row| row.subject == subject) {
                 Some(row) => {
-                    prop_assert_eq!(&row.permissions.gained, &alone.permissions.gained);
-                    prop_assert_eq!(&row.permissions.lost, &alone.permissions.lost);
+                    prop_assert_eq!(&row.permissions.gained, &single.permissions.gained);
+                    prop_assert_eq!(&row.permissions.lost, &single.permissions.lost);
                     prop_assert!(!row.is_empty());
                 }
-                // The same principal in another spelling, or somebody behind whom a principal stands.
-                None => prop_assert!(alone.permissions.is_empty() || has_other_diff(&before, &after, &who), "{} is missing", who),
+                // The row of the same access has another subject.
+                None => prop_assert!(single.permissions.is_empty() || has_other_row(&before, &after, &subject), "{} is missing", subject),
             }
         }
     }
 }
 
-fn has_other_diff(before: &AccessView<'_>, after: &AccessView<'_>, who: &SubjectQuery) -> bool {
-    let named =
-        |access: &AccessView<'_>| access.grants.all().any(|grant| SubjectQuery::from_subject(grant.subject) == *who);
-    let stands = |access: &AccessView<'_>| {
-        let is_behind =
-            |identity: &Identity| identity.subjects().any(|subject| SubjectQuery::from_subject(&subject) == *who);
-        access.principals().iter().any(|principal| principal.authentication.identities().any(is_behind))
+/// Whether the diff reports the access of this subject in the row of another subject: an ARN in another spelling, or a
+/// user or group that a principal maps to.
+fn has_other_row(before: &AccessView<'_>, after: &AccessView<'_>, subject: &SubjectQuery) -> bool {
+    let is_bound = |access: &AccessView<'_>| {
+        access.grants.all().any(|grant| SubjectQuery::from_subject(grant.subject) == *subject)
     };
-    match who {
+    let is_mapped = |access: &AccessView<'_>| {
+        let has_subject =
+            |identity: &Identity| identity.subjects().any(|other| SubjectQuery::from_subject(&other) == *subject);
+        access.principals().iter().any(|principal| principal.authentication.identities().any(has_subject))
+    };
+    match subject {
         SubjectQuery::Arn(_) => true,
         SubjectQuery::Account(_) => false,
-        SubjectQuery::ServiceAccount { .. } => !named(before) && !named(after),
+        SubjectQuery::ServiceAccount { .. } => !is_bound(before) && !is_bound(after),
         SubjectQuery::User(_) | SubjectQuery::Group(_) => {
-            !(named(before) || named(after)) || stands(before) || stands(after)
+            !(is_bound(before) || is_bound(after)) || is_mapped(before) || is_mapped(after)
         }
     }
 }
@@ -157,42 +162,42 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 8, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn who_can_escalate_is_everybody_who_has_a_way(state in state(), moment in aggregations()) {
-        let access = AccessView::new(&state, moment);
-        let found = all_escalation_paths(&access);
-        // Each is asked by himself, of an access that nobody has asked before.
-        let asked = AccessView::new(&state, moment).all_subjects().into_iter().map(|who| (escalation_paths(&AccessView::new(&state, moment), &who), who));
+    fn all_escalation_paths_match_single_queries_and_oracle(state in state(), aggregation in aggregations()) {
+        let access = AccessView::new(&state, aggregation);
+        let all_paths = all_escalation_paths(&access);
+        // A new view for each subject, so that no cached result is shared.
+        let single_queries = AccessView::new(&state, aggregation).all_subjects().into_iter().map(|subject| (escalation_paths(&AccessView::new(&state, aggregation), &subject), subject));
         let expected: Vec<(SubjectQuery, Vec<EscalationPath<'_>>)> =
-            asked.filter(|(ways, _)| !ways.is_empty()).map(|(ways, who)| (who, ways)).collect();
-        prop_assert_eq!(&found, &expected);
-        // And a way that needs one request alone is open to whom the plain evaluator allows one of those.
-        for who in access.all_subjects() {
-            let ways = found.iter().find(|(one, _)| *one == who).map(|(_, ways)| ways.as_slice()).unwrap_or_default();
-            let is_master = access.authenticate(&who).identities().any(Identity::is_in_system_masters);
-            let whole = is_master || ways.iter().any(|way| way.name() == "everything");
-            for way in &ESCALATION_RULES {
-                let [need] = way.requires else { continue };
-                let may = requests_for(need).iter().any(|request| oracle::allowed(&state, moment, &who, request).0 > 0);
-                let told = ways.iter().any(|one| one.name() == way.name);
-                // All of everything says it all.
-                prop_assert!(may == told || whole && may, "{}: {} by {:?}", who, way.name, ways);
+            single_queries.filter(|(paths, _)| !paths.is_empty()).map(|(paths, subject)| (subject, paths)).collect();
+        prop_assert_eq!(&all_paths, &expected);
+        // A rule with a single requirement applies to exactly the subjects that the oracle allows one of its requests.
+        for subject in access.all_subjects() {
+            let paths = all_paths.iter().find(|(other, _)| *other == subject).map(|(_, paths)| paths.as_slice()).unwrap_or_default();
+            let in_masters = access.authenticate(&subject).identities().any(Identity::is_in_system_masters);
+            let has_full_access = in_masters || paths.iter().any(|path| path.name() == "everything");
+            for rule in &ESCALATION_RULES {
+                let [required] = rule.requires else { continue };
+                let is_allowed = requests_for(required).iter().any(|request| oracle::allowed(&state, aggregation, &subject, request).0 > 0);
+                let is_reported = paths.iter().any(|path| path.name() == rule.name);
+                // Full access is reported as one path, in place of the others.
+                prop_assert!(is_allowed == is_reported || has_full_access && is_allowed, "{}: {} in {:?}", subject, rule.name, paths);
             }
         }
     }
 
     #[test]
-    fn no_part_of_a_delta_is_empty_or_in_another((one, other) in state_pair()) {
-        let (before, after) = (AccessView::new(&one, Aggregation::Reconciled), AccessView::new(&other, Aggregation::Reconciled));
-        let questions = all_requests();
+    fn diff_parts_are_neither_empty_nor_redundant((first, second) in state_pair()) {
+        let (before, after) = (AccessView::new(&first, Aggregation::Reconciled), AccessView::new(&second, Aggregation::Reconciled));
+        let all_requests = all_requests();
         for row in diff_access(&before, &after) {
             for parts in [&row.permissions.gained, &row.permissions.lost] {
-                for (place, part) in parts.iter().enumerate() {
-                    let inside: Vec<_> = questions.iter().filter(|question| part.requests.contains(question)).collect();
-                    prop_assert!(!inside.is_empty(), "nothing is in {}", part.requests);
+                for (index, part) in parts.iter().enumerate() {
+                    let contained: Vec<_> = all_requests.iter().filter(|request| part.requests.contains(request)).collect();
+                    prop_assert!(!contained.is_empty(), "{} is empty", part.requests);
                     prop_assert!(!part.granted_by.is_empty());
-                    for (other, whole) in parts.iter().enumerate().filter(|(other, _)| *other != place) {
-                        let within = whole.requests.except.is_empty() && whole.requests.set.covers(&part.requests.set);
-                        prop_assert!(!within, "{} is in {}, {}", part.requests, whole.requests, other);
+                    for (_, other) in parts.iter().enumerate().filter(|(other_index, _)| *other_index != index) {
+                        let is_covered = other.requests.except.is_empty() && other.requests.set.covers(&part.requests.set);
+                        prop_assert!(!is_covered, "{} is in {}", part.requests, other.requests);
                     }
                 }
             }
@@ -200,21 +205,21 @@ proptest! {
     }
 
     #[test]
-    fn what_is_left_of_a_rule_is_exact_and_no_part_of_it_empty(
+    fn subtract_is_exact_and_returns_no_empty_parts(
         rule in object_rule(),
-        taken in proptest::collection::vec((object_rule(), any::<bool>()), 0..=9),
+        subtracted in proptest::collection::vec((object_rule(), any::<bool>()), 0..=9),
     ) {
-        let scope = |wide: bool| if wide { StringSet::all() } else { StringSet::only(["n1"]) };
-        let taken: Vec<RequestSet<'_>> = taken.iter().filter_map(|(rule, wide)| RequestSet::from_rule_objects(rule, scope(*wide))).collect();
-        let questions = all_requests();
+        let namespaces = |cluster_wide: bool| if cluster_wide { StringSet::all() } else { StringSet::only(["n1"]) };
+        let subtracted: Vec<RequestSet<'_>> = subtracted.iter().filter_map(|(rule, cluster_wide)| RequestSet::from_rule_objects(rule, namespaces(*cluster_wide))).collect();
+        let all_requests = all_requests();
         if let Some(whole) = RequestSet::from_rule_objects(&rule, StringSet::all()) {
-            let left = subtract(&whole, &taken);
-            for question in &questions {
-                let expected = whole.contains(question) && !taken.iter().any(|taken| taken.contains(question));
-                prop_assert_eq!(left.iter().any(|region| region.contains(question)), expected, "{}", question);
+            let remainder = subtract(&whole, &subtracted);
+            for request in &all_requests {
+                let expected = whole.contains(request) && !subtracted.iter().any(|set| set.contains(request));
+                prop_assert_eq!(remainder.iter().any(|part| part.contains(request)), expected, "{}", request);
             }
-            for region in &left {
-                prop_assert!(questions.iter().any(|question| region.contains(question)), "nothing is in {}", region);
+            for part in &remainder {
+                prop_assert!(all_requests.iter().any(|request| part.contains(request)), "{} is empty", part);
             }
         }
     }

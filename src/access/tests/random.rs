@@ -1,4 +1,4 @@
-//! Small dense states: few names, so that everything meets everything.
+//! Random states with few names, so that roles, bindings and entries often refer to each other.
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -15,8 +15,9 @@ use crate::state::rbac::{LabelSelector, RoleRef, Rule, Subject};
 
 const ACCOUNT: &str = "111122223333";
 
-fn some(words: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<String>> {
-    subsequence(words, 1..=most).prop_map(|words| words.into_iter().map(str::to_owned).collect())
+/// Between one and `max` of the words.
+fn some(words: &'static [&'static str], max: usize) -> impl Strategy<Value = Vec<String>> {
+    subsequence(words, 1..=max).prop_map(|words| words.into_iter().map(str::to_owned).collect())
 }
 
 pub(super) fn object_rule() -> impl Strategy<Value = Rule> {
@@ -48,7 +49,7 @@ fn cluster_rules() -> impl Strategy<Value = Vec<Rule>> {
     vec(prop_oneof![4 => object_rule(), 1 => url_rule()], 0..=3)
 }
 
-/// `a1` and `a2` are aggregated, `a1` through `a2` at times; the others carry their labels at times.
+/// `a1` and `a2` are aggregated roles, and `a1` can select `a2`. The other roles can have the labels that those select.
 fn roles() -> impl Strategy<Value = Vec<(ObjectKey, Role)>> {
     let labelled = |labels: Vec<&str>| ObjectMeta {
         labels: labels.into_iter().map(|label| (label.to_owned(), "true".to_owned())).collect(),
@@ -58,7 +59,7 @@ fn roles() -> impl Strategy<Value = Vec<(ObjectKey, Role)>> {
         .prop_map(move |(name, rules, labels)| {
             (ObjectKey::cluster_role(name), Role { meta: labelled(labels), rules, aggregation: None })
         });
-    let gathered = (select(&["a1", "a2"][..]), cluster_rules(), any::<bool>(), any::<bool>()).prop_map(
+    let aggregated = (select(&["a1", "a2"][..]), cluster_rules(), any::<bool>(), any::<bool>()).prop_map(
         move |(name, rules, filled, chained)| {
             let selector = LabelSelector {
                 match_labels: [(format!("to-{name}"), "true".to_owned())].into(),
@@ -72,7 +73,7 @@ fn roles() -> impl Strategy<Value = Vec<(ObjectKey, Role)>> {
     let local = (select(&["n1", "n2"][..]), vec(object_rule(), 0..=2)).prop_map(|(namespace, rules)| {
         (ObjectKey::role(namespace, "r0"), Role { meta: ObjectMeta::default(), rules, aggregation: None })
     });
-    vec(prop_oneof![3 => plain, 1 => gathered, 1 => local], 0..=6)
+    vec(prop_oneof![3 => plain, 1 => aggregated, 1 => local], 0..=6)
 }
 
 fn subjects() -> Vec<Subject> {
@@ -91,11 +92,11 @@ fn bindings() -> impl Strategy<Value = Vec<(ObjectKey, Binding)>> {
         1 => select(&["r0", "ghost"][..]).prop_map(|name| RoleRef::Role(name.to_owned())),
     ];
     let namespace = prop_oneof![Just(None), Just(Some("n1")), Just(Some("n2"))];
-    let one = (select(&["b0", "b1", "b2"][..]), namespace, role, subsequence(subjects(), 0..=3));
-    let one = one.prop_map(|(name, namespace, role_ref, subjects)| {
+    let binding = (select(&["b0", "b1", "b2"][..]), namespace, role, subsequence(subjects(), 0..=3));
+    let binding = binding.prop_map(|(name, namespace, role_ref, subjects)| {
         (ObjectKey::binding(namespace, name), Binding { meta: ObjectMeta::default(), role_ref, subjects })
     });
-    vec(one, 0..=6)
+    vec(binding, 0..=6)
 }
 
 fn aws_auth() -> impl Strategy<Value = Option<AwsAuth>> {
@@ -115,9 +116,9 @@ fn aws_auth() -> impl Strategy<Value = Option<AwsAuth>> {
             .prop_map(move |(arn, username, groups)| json!({ key: arn, "username": username, "groups": groups }))
     };
     let section = |key| vec(entry(key), 0..=3).prop_map(|list| json!(list).to_string());
-    let broken = |section| prop_oneof![12 => section, 1 => Just("[".to_owned())];
+    let maybe_invalid = |section| prop_oneof![12 => section, 1 => Just("[".to_owned())];
     let accounts = prop_oneof![Just(String::new()), Just(format!("[{ACCOUNT}]"))];
-    let data = (broken(section("rolearn").boxed()), broken(section("userarn").boxed()), accounts);
+    let data = (maybe_invalid(section("rolearn").boxed()), maybe_invalid(section("userarn").boxed()), accounts);
     let auth = data.prop_map(|(roles, users, accounts)| AwsAuth {
         data: [("mapRoles", roles), ("mapUsers", users), ("mapAccounts", accounts)]
             .map(|(key, text)| (key.to_owned(), text))
@@ -136,28 +137,28 @@ pub(super) fn state() -> impl Strategy<Value = State> {
     })
 }
 
-/// Two states of which the second is the first with some parts of a third in it.
+/// Two states. The second is the first with some parts replaced by those of a third.
 pub(crate) fn state_pair() -> impl Strategy<Value = (State, State)> {
     let parts = btree_map(0..4_usize, any::<bool>(), 4);
-    (state(), state(), parts, vec(any::<bool>(), 16)).prop_map(|(one, third, parts, coins)| {
-        let mut other = one.clone();
-        let takes = |part: usize| parts.get(&part) == Some(&true);
-        if takes(0) {
-            other.aws_auth = third.aws_auth;
+    (state(), state(), parts, vec(any::<bool>(), 16)).prop_map(|(first, third, parts, coins)| {
+        let mut second = first.clone();
+        let replaces = |part: usize| parts.get(&part) == Some(&true);
+        if replaces(0) {
+            second.aws_auth = third.aws_auth;
         }
         let mut coins = coins.into_iter().cycle();
         let mut coin = || coins.next() == Some(true);
-        if takes(1) {
-            other.roles.retain(|_, _| coin());
+        if replaces(1) {
+            second.roles.retain(|_, _| coin());
         }
-        if takes(2) {
-            other.roles.extend(third.roles.into_iter().filter(|_| coin()));
+        if replaces(2) {
+            second.roles.extend(third.roles.into_iter().filter(|_| coin()));
         }
-        if takes(3) {
-            other.bindings.retain(|_, _| coin());
-            other.bindings.extend(third.bindings.into_iter().filter(|_| coin()));
+        if replaces(3) {
+            second.bindings.retain(|_, _| coin());
+            second.bindings.extend(third.bindings.into_iter().filter(|_| coin()));
         }
-        (one, other)
+        (first, second)
     })
 }
 
@@ -185,15 +186,16 @@ pub(super) fn all_subjects() -> Vec<SubjectQuery> {
     .collect()
 }
 
-/// Every question in which a rule or a binding could tell a difference, `z` standing for all other words.
+/// One request for every combination of names that the random rules and bindings can distinguish. `z` is a name that
+/// none of them has.
 pub(super) fn all_requests() -> Vec<Request> {
-    let mut all = Vec::new();
+    let mut requests = Vec::new();
     for verb in ["get", "list", "create", "z"] {
         for group in ["", "apps", "z"] {
             for resource in ["pods", "secrets", "deployments", "z", "pods/log", "secrets/log", "pods/z", "z/z"] {
                 for name in ["", "a", "n1", "z"] {
                     for namespace in ["", "n1", "n2", "z"] {
-                        all.push(Request::object(verb, group, resource).with_name(name).in_namespace(namespace));
+                        requests.push(Request::object(verb, group, resource).with_name(name).in_namespace(namespace));
                     }
                 }
             }
@@ -201,14 +203,14 @@ pub(super) fn all_requests() -> Vec<Request> {
     }
     for verb in ["get", "z"] {
         for path in ["/", "/a", "/ax", "/a/b", "/a/bx"] {
-            all.push(Request::url(verb, path));
+            requests.push(Request::url(verb, path));
         }
     }
-    all
+    requests
 }
 
 pub(super) fn some_requests() -> impl Strategy<Value = Vec<Request>> {
     let (urls, objects): (Vec<Request>, Vec<Request>) =
-        all_requests().into_iter().partition(|question| matches!(question, Request::Url { .. }));
+        all_requests().into_iter().partition(|request| matches!(request, Request::Url { .. }));
     vec(prop_oneof![5 => select(objects), 1 => select(urls)], 24)
 }

@@ -1,13 +1,11 @@
-//! What surprises people about RBAC, trap by trap.
+//! Pitfalls of RBAC. `tests/traps.rs` lists them by number.
 
-use super::fixture::{ALL_RULES, binding, can, cluster_role, mapped, parse_request, state, subject_query};
+use super::fixture::{ALL_RULES, READ_ALL, binding, can, cluster_role, mapped, parse_request, state, subject_query};
 use crate::access::{AccessDecision, AccessView, Aggregation, NearMiss, RuleMismatch};
 use crate::state::State;
 
-const VIEWER: &str = "[{verbs: [get, list], apiGroups: ['*'], resources: ['*']}]";
-
 #[test]
-fn a_role_binding_to_cluster_admin_is_no_cluster_admin() {
+fn role_binding_to_cluster_admin_grants_only_its_namespace() {
     let state = state(
         &(cluster_role("cluster-admin", "{}", ALL_RULES)
             + &binding("admins", Some("team"), "cluster-admin", ("User", "alice"))),
@@ -20,7 +18,7 @@ fn a_role_binding_to_cluster_admin_is_no_cluster_admin() {
 }
 
 #[test]
-fn names_limit_what_has_a_name() {
+fn resource_names_do_not_match_requests_without_name() {
     let rules = "[{verbs: [create, list, patch], apiGroups: [''], resources: [configmaps], resourceNames: [aws-auth]}]";
     let state = state(&(cluster_role("r", "{}", rules) + &binding("b", None, "r", ("User", "u"))));
     assert!(!can(&state, "user:u", "create configmaps -n kube-system"));
@@ -30,15 +28,15 @@ fn names_limit_what_has_a_name() {
 }
 
 #[test]
-fn a_binding_to_a_missing_role_is_pending_and_comes_alive_with_it() {
-    let bound = binding("b", None, "ghost", ("Group", "dev"));
-    let before = state(&bound);
+fn dangling_binding_grants_access_once_its_role_exists() {
+    let dangling = binding("b", None, "ghost", ("Group", "dev"));
+    let before = state(&dangling);
     let access = AccessView::new(&before, Aggregation::AsStored);
     let answer = access.can(&subject_query("group:dev"), &parse_request("get pods"));
     assert_eq!(answer.decision, AccessDecision::Denied);
     assert!(matches!(answer.near_misses.as_slice(), [NearMiss::MissingRole { .. }]));
     assert_eq!(access.dangling_bindings().iter().map(|(key, _)| key.name()).collect::<Vec<_>>(), ["b"]);
-    let after = state(&(bound + &cluster_role("ghost", "{}", VIEWER)));
+    let after = state(&(dangling + &cluster_role("ghost", "{}", READ_ALL)));
     assert!(
         can(&after, "group:dev", "get pods")
             && AccessView::new(&after, Aggregation::AsStored).dangling_bindings().is_empty()
@@ -46,8 +44,8 @@ fn a_binding_to_a_missing_role_is_pending_and_comes_alive_with_it() {
 }
 
 #[test]
-fn an_object_that_is_being_deleted_still_grants() {
-    let mut state = state(&(cluster_role("viewer", "{}", VIEWER) + &binding("b", None, "viewer", ("Group", "dev"))));
+fn object_with_deletion_timestamp_still_grants_access() {
+    let mut state = state(&(cluster_role("viewer", "{}", READ_ALL) + &binding("b", None, "viewer", ("Group", "dev"))));
     for role in state.roles.values_mut() {
         role.meta.deleting = true;
     }
@@ -55,15 +53,15 @@ fn an_object_that_is_being_deleted_still_grants() {
 }
 
 #[test]
-fn a_viewer_of_everything_reads_secrets_and_reaches_the_kubelet() {
-    let state = state(&(cluster_role("x", "{}", VIEWER) + &binding("b", None, "x", ("Group", "viewers"))));
+fn wildcard_viewer_can_read_secrets_and_reach_the_kubelet() {
+    let state = state(&(cluster_role("x", "{}", READ_ALL) + &binding("b", None, "x", ("Group", "viewers"))));
     assert!(can(&state, "group:viewers", "get secrets -n kube-system"));
     assert!(can(&state, "group:viewers", "get nodes/proxy named n"));
     assert!(!can(&state, "group:viewers", "create nodes/proxy named n"));
 }
 
 #[test]
-fn what_everybody_has_everybody_has() {
+fn binding_to_system_authenticated_applies_to_all_but_anonymous() {
     let rules = "[{verbs: [create], apiGroups: [authorization.k8s.io], resources: [selfsubjectaccessreviews]}]";
     let state =
         state(&(cluster_role("basic", "{}", rules) + &binding("b", None, "basic", ("Group", "system:authenticated"))));
@@ -74,8 +72,8 @@ fn what_everybody_has_everybody_has() {
 }
 
 #[test]
-fn masters_need_no_rules_and_come_first() {
-    let mut state = state(&(cluster_role("x", "{}", VIEWER) + &binding("b", None, "x", ("Group", "viewers"))));
+fn system_masters_need_no_rules_and_are_listed_first() {
+    let mut state = state(&(cluster_role("x", "{}", READ_ALL) + &binding("b", None, "x", ("Group", "viewers"))));
     state.aws_auth = mapped(&[(
         "mapRoles",
         "- rolearn: arn:aws:iam::111122223333:role/a\n  username: a\n  groups: [viewers]\n\
@@ -84,29 +82,29 @@ fn masters_need_no_rules_and_come_first() {
     .aws_auth;
     let access = AccessView::new(&state, Aggregation::AsStored);
     let answer = access.who_can(&parse_request("get secrets -n team"));
-    let named = |list: &[std::rc::Rc<crate::access::MappedPrincipal>]| {
+    let subjects = |list: &[std::rc::Rc<crate::access::MappedPrincipal>]| {
         list.iter().map(|p| p.subject.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(named(&answer.system_masters), ["arn:aws:iam::111122223333:role/b"]);
-    assert_eq!(named(&answer.principals), ["arn:aws:iam::111122223333:role/a"]);
-    let [holder] = answer.subjects.as_slice() else {
-        panic!("one group is bound: {:?}", answer.subjects);
+    assert_eq!(subjects(&answer.system_masters), ["arn:aws:iam::111122223333:role/b"]);
+    assert_eq!(subjects(&answer.principals), ["arn:aws:iam::111122223333:role/a"]);
+    let [bound] = answer.subjects.as_slice() else {
+        panic!("expected one bound group: {:?}", answer.subjects);
     };
-    assert_eq!(holder.entries[0].principal, "arn:aws:iam::111122223333:role/a");
+    assert_eq!(bound.entries[0].principal, "arn:aws:iam::111122223333:role/a");
     let delete = access.who_can(&parse_request("delete nodes named n"));
     assert_eq!(
-        (named(&delete.system_masters).len(), named(&delete.principals).len(), delete.subjects.len()),
+        (subjects(&delete.system_masters).len(), subjects(&delete.principals).len(), delete.subjects.len()),
         (1, 0, 0)
     );
     assert!(can(&state, "arn:aws:iam::111122223333:role/b", "get /metrics"));
-    // The group itself is no binding, and still everything.
+    // The group needs no binding.
     assert!(can(&State::default(), "group:system:masters", "delete nodes named n"));
 }
 
 #[test]
-fn a_service_account_is_bound_by_its_username_too() {
+fn user_subject_with_service_account_username_matches() {
     let state = state(
-        &(cluster_role("x", "{}", VIEWER)
+        &(cluster_role("x", "{}", READ_ALL)
             + &binding("b", None, "x", ("User", "system:serviceaccount:ci:bot"))
             + &binding("c", Some("team"), "x", ("ServiceAccount", "local"))),
     );
@@ -116,7 +114,7 @@ fn a_service_account_is_bound_by_its_username_too() {
 }
 
 #[test]
-fn a_no_says_what_was_missing() {
+fn near_misses_name_the_mismatch() {
     let rules = "[{verbs: [get], apiGroups: [''], resources: [secrets], resourceNames: [db]}]";
     let state = state(
         &(cluster_role("x", "{}", rules)
@@ -124,21 +122,21 @@ fn a_no_says_what_was_missing() {
             + &binding("c", Some("prod"), "x", ("User", "other"))),
     );
     let access = AccessView::new(&state, Aggregation::AsStored);
-    let lack = |question: &str| {
-        let answer = access.can(&subject_query("user:u"), &parse_request(question));
+    let mismatches = |request: &str| {
+        let answer = access.can(&subject_query("user:u"), &parse_request(request));
         assert_eq!(answer.decision, AccessDecision::Denied);
         answer
             .near_misses
             .iter()
             .filter_map(|miss| match miss {
-                NearMiss::Rule { mismatch: lack, .. } => Some(*lack),
+                NearMiss::Rule { mismatch, .. } => Some(*mismatch),
                 NearMiss::MissingRole { .. } => None,
             })
             .collect::<Vec<_>>()
     };
-    assert_eq!(lack("get secrets named db -n prod"), [RuleMismatch::Namespace]);
-    assert_eq!(lack("list secrets named db -n team"), [RuleMismatch::Verb]);
-    assert_eq!(lack("get secrets named web -n team"), [RuleMismatch::Name]);
-    assert_eq!(lack("get configmaps named db -n team"), [RuleMismatch::Resource]);
-    assert_eq!(lack("get pods named web -n team"), []);
+    assert_eq!(mismatches("get secrets named db -n prod"), [RuleMismatch::Namespace]);
+    assert_eq!(mismatches("list secrets named db -n team"), [RuleMismatch::Verb]);
+    assert_eq!(mismatches("get secrets named web -n team"), [RuleMismatch::Name]);
+    assert_eq!(mismatches("get configmaps named db -n team"), [RuleMismatch::Resource]);
+    assert_eq!(mismatches("get pods named web -n team"), []);
 }

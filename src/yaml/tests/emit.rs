@@ -1,4 +1,4 @@
-//! Values as YAML: laid out to be read, and the same value when read back.
+//! The layout of written YAML, and that it parses back to the same value.
 
 use proptest::prelude::*;
 use serde_json::{Map, Number, Value as Json, json as value};
@@ -7,7 +7,7 @@ use super::{parse_json, quotes};
 use crate::yaml::{parse_documents, to_yaml};
 
 #[test]
-fn the_layout_is_that_of_kubectl() {
+fn layout_matches_kubectl() {
     let config_map = value!({
         "apiVersion": "v1",
         "data": {"mapRoles": "- rolearn: a\n  groups:\n  - b\n", "mapUsers": "[]\n", "empty": "", "one": "x"},
@@ -44,19 +44,19 @@ fn the_layout_is_that_of_kubectl() {
 }
 
 #[test]
-fn a_text_of_lines_is_a_block_only_where_a_block_shows_all_of_it() {
+fn multi_line_string_is_literal_only_without_invisible_characters() {
     let written = |text: &str| to_yaml(&value!({ "a": text }));
     assert_eq!(written("b\nc\n"), "a: |\n  b\n  c\n");
     assert_eq!(written("b\n\n  c"), "a: |-\n  b\n\n    c\n");
-    for hidden in ["b \nc", "b\nc\n\n", " b\nc", "\nb\nc", "b\r\nc", "b\n\tc", "b\u{a0}\nc", "\n", "b\n"] {
-        let text = written(hidden);
-        assert_eq!(text.lines().count(), 1, "{text}");
-        assert_eq!(parse_json(&text), value!({"a": hidden}));
+    for text in ["b \nc", "b\nc\n\n", " b\nc", "\nb\nc", "b\r\nc", "b\n\tc", "b\u{a0}\nc", "\n", "b\n"] {
+        let yaml = written(text);
+        assert_eq!(yaml.lines().count(), 1, "{yaml}");
+        assert_eq!(parse_json(&yaml), value!({"a": text}));
     }
 }
 
 #[test]
-fn a_list_of_entries_is_written_as_aws_auth_is() {
+fn aws_auth_entries_layout() {
     let entries = value!([{"rolearn": "arn:aws:iam::111122223333:role/a", "username": "{{SessionName}}", "groups": ["system:masters", "y"]}]);
     let written = "- rolearn: arn:aws:iam::111122223333:role/a\n  username: \"{{SessionName}}\"\n  groups:\n  - system:masters\n  - \"y\"\n";
     assert_eq!(to_yaml(&entries), written);
@@ -89,19 +89,19 @@ fn any_value() -> impl Strategy<Value = Json> {
 
 proptest! {
     #[test]
-    fn any_value_reads_back_equal_and_is_written_the_same_again(written in any_value()) {
-        let text = to_yaml(&written);
+    fn any_value_round_trips(value in any_value()) {
+        let text = to_yaml(&value);
         prop_assert!(text.ends_with('\n') && !text.contains('\r'));
-        let read = parse_json(&text);
-        prop_assert_eq!(&read, &written, "{}", text);
-        let sorted = to_yaml(&read);
+        let parsed = parse_json(&text);
+        prop_assert_eq!(&parsed, &value, "{}", text);
+        let sorted = to_yaml(&parsed);
         prop_assert_eq!(to_yaml(&parse_json(&sorted)), sorted);
     }
 
     #[test]
-    fn values_between_markers_stay_apart(values in prop::collection::vec(any_value(), 1..4)) {
+    fn documents_between_markers_round_trip(values in prop::collection::vec(any_value(), 1..4)) {
         let text: String = values.iter().map(|value| format!("---\n{}", to_yaml(value))).collect();
-        let read: Vec<Json> = parse_documents(&text).unwrap().iter().map(|document| document.to_json().unwrap()).collect();
-        prop_assert_eq!(read, values, "{}", text);
+        let parsed: Vec<Json> = parse_documents(&text).unwrap().iter().map(|document| document.to_json().unwrap()).collect();
+        prop_assert_eq!(parsed, values, "{}", text);
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of the room: what texts mean, where they break, and that what is written is read back.
+//! Tests of the YAML module: resolved values, error positions, spans, and that written YAML parses back.
 
 mod anchors;
 mod collections;
@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 
 use super::parse_documents;
 
-/// The one document of a text, as JSON.
+/// The only document of a text, as JSON.
 #[track_caller]
 fn parse_json(text: &str) -> Json {
     let documents = parse_documents(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
@@ -23,15 +23,15 @@ fn parse_json(text: &str) -> Json {
     document.to_json().unwrap_or_else(|error| panic!("{text:?}: {error}"))
 }
 
-/// Why a text is refused, by the parser or when it is decoded.
+/// The error of parsing or decoding a text.
 #[track_caller]
 fn parse_error(text: &str) -> String {
-    let all = parse_documents(text).and_then(|documents| {
+    let result = parse_documents(text).and_then(|documents| {
         let values = documents.iter().map(super::YamlDocument::to_json);
         values.collect::<Result<Vec<_>, _>>()
     });
-    match all {
-        Ok(values) => panic!("{text:?} reads as {values:?}"),
+    match result {
+        Ok(values) => panic!("{text:?} parses as {values:?}"),
         Err(error) => error.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! One scalar written so that every reader takes it for the text it is.
+//! Strings written as scalars that parse back to the same string.
 
 use proptest::prelude::*;
 use serde_json::json as value;
@@ -6,7 +6,7 @@ use serde_json::json as value;
 use super::parse_json;
 use crate::yaml::{double_quoted, is_plain_safe, quoted};
 
-/// Texts with a liking for what YAML finds special.
+/// Random strings that often contain characters and words that are special in YAML.
 pub(super) fn text() -> impl Strategy<Value = String> {
     let special = r"[-?:,\[\]{}#&*!|>'%@`\\/=<~\t\r\n .+_0-9eExXoObinfyYnN\x{85}\x{a0}\x{2028}\x{2029}\x{feff}\x{fffd}\x{1}\x{7f}é😀]{0,8}";
     let words = "(yes|No|on|~|null|\\.inf|\\.nan|017|0x1F|1e3|<<|=|---|\\.\\.\\.|2020-01-01|\\{\\{SessionName\\}\\})";
@@ -14,7 +14,7 @@ pub(super) fn text() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn names_stand_plain_and_the_rest_in_double_quotes() {
+fn only_unambiguous_names_are_plain() {
     for plain in
         ["admin", "system:node:{{EC2PrivateDNSName}}", "arn:aws:iam::111122223333:role/a", "a,b", "a-b_c@d+e=f"]
     {
@@ -45,18 +45,18 @@ fn names_stand_plain_and_the_rest_in_double_quotes() {
 
 proptest! {
     #[test]
-    fn a_quoted_text_reads_back_wherever_it_stands(text in text()) {
+    fn quoted_string_round_trips_as_key_item_and_value(text in text()) {
         for written in [quoted(&text), double_quoted(&text)] {
             prop_assert!(!written.contains(['\n', '\r']));
-            let places = format!("{written}: x\nlist:\n- {written} # c\n- k: {written}");
-            let key = value!({text.clone(): "x", "list": [text, {"k": text}]});
+            let yaml = format!("{written}: x\nlist:\n- {written} # c\n- k: {written}");
+            let expected = value!({text.clone(): "x", "list": [text, {"k": text}]});
             prop_assume!(text != "list");
-            prop_assert_eq!(parse_json(&places), key, "{}", places);
+            prop_assert_eq!(parse_json(&yaml), expected, "{}", yaml);
         }
     }
 
     #[test]
-    fn a_double_quoted_text_reads_back_in_flow_style_and_as_json(text in text()) {
+    fn double_quoted_string_round_trips_in_flow_style_and_json(text in text()) {
         let written = double_quoted(&text);
         prop_assert_eq!(parse_json(&format!("[{written},{written}]")), value!([text, text]));
         prop_assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text.clone());

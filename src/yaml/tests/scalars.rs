@@ -1,38 +1,38 @@
-//! What one scalar means: YAML 1.1 as go-yaml v2 takes it.
+//! Resolution of scalars by the YAML 1.1 rules of go-yaml v2.
 
 use serde_json::{Value as Json, json as value};
 
 use super::{parse_error, parse_json};
 
 #[track_caller]
-fn assert_values(texts: &[&str], meant: &Json) {
+fn assert_values(texts: &[&str], expected: &Json) {
     for text in texts {
-        assert_eq!(parse_json(&format!("- {text}")), value!([meant]), "{text}");
+        assert_eq!(parse_json(&format!("- {text}")), value!([expected]), "{text}");
     }
 }
 
 #[track_caller]
-fn assert_texts(texts: &[&str]) {
+fn assert_strings(texts: &[&str]) {
     for text in texts {
         assert_values(&[text], &value!(text));
     }
 }
 
 #[test]
-fn yes_and_no_have_many_spellings_but_not_every_case() {
+fn booleans_have_fixed_spellings() {
     assert_values(&["y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "true", "True", "TRUE"], &value!(true));
     assert_values(&["n", "N", "no", "No", "NO", "off", "Off", "OFF", "false", "False", "FALSE"], &value!(false));
-    assert_texts(&["tRue", "yEs", "oN", "nO", "t", "f", "yess", "on1"]);
+    assert_strings(&["tRue", "yEs", "oN", "nO", "t", "f", "yess", "on1"]);
 }
 
 #[test]
-fn null_is_nothing_a_tilde_or_the_word() {
+fn null_is_empty_tilde_or_null() {
     assert_values(&["", "~", "null", "Null", "NULL", "# only a comment"], &Json::Null);
-    assert_texts(&["nULL", "nil", "None", "~x"]);
+    assert_strings(&["nULL", "nil", "None", "~x"]);
 }
 
 #[test]
-fn integers_are_decimal_octal_binary_or_hexadecimal() {
+fn integers_can_be_decimal_octal_binary_or_hexadecimal() {
     assert_values(&["0", "-0", "+0", "00", "0x0", "0_0"], &value!(0));
     assert_values(&["15", "+15", "017", "0o17", "0b1111", "0xF", "0xf", "0X0f", "1_5", "1__5_"], &value!(15));
     assert_values(&["-15", "-017", "-0b1111", "0b-1111", "-0xF"], &value!(-15));
@@ -40,37 +40,41 @@ fn integers_are_decimal_octal_binary_or_hexadecimal() {
     assert_values(&["9223372036854775807"], &value!(i64::MAX));
     assert_values(&["-9223372036854775808"], &value!(i64::MIN));
     assert_values(&["18446744073709551615"], &value!(u64::MAX));
-    assert_texts(&["_1", "0b102", "0x", "0xG", "1-1", "- 1x", "1 2", "12e", "0b", "--1", "+-1"][..5]);
+    assert_strings(&["_1", "0b102", "0x", "0xG", "1-1", "- 1x", "1 2", "12e", "0b", "--1", "+-1"][..5]);
 }
 
 #[test]
-fn an_account_with_a_leading_zero_is_octal_or_a_float() {
+fn account_id_with_leading_zero_is_octal_or_float() {
     assert_values(&["012345670123"], &value!(0o12_345_670_123));
-    // The eight makes it no octal number.
+    // The digit 8 is not octal.
     assert_values(&["012345678901"], &value!(12_345_678_901.0));
 }
 
 #[test]
-fn floats_need_a_digit_and_may_lack_one_side() {
+fn floats_need_digits_on_one_side_of_the_dot() {
     assert_values(&[".5", "0.5", "+.5", "5e-1", "5E-1", "0.5_0"], &value!(0.5));
     assert_values(&["5.", "5.0", "+5.", "5.e0"], &value!(5.0));
     assert_values(&["1e3", "1.0e+3", "1E3", "1_0e2"], &value!(1000.0));
     assert_values(&["18446744073709551616"], &value!(18_446_744_073_709_551_616.0));
     assert_values(&["-9223372036854775809"], &value!(-9_223_372_036_854_775_809.0));
-    assert_texts(&[".", "..", ".e1", "1e", "1e999", "-1e999", "1.2.3", "._5", ".5_", "e3", "1e3.5", "Infinity"]);
+    assert_strings(&[".", "..", ".e1", "1e", "1e999", "-1e999", "1.2.3", "._5", ".5_", "e3", "1e3.5", "Infinity"]);
 }
 
 #[test]
-fn what_is_no_number_cannot_be_json() {
+fn infinity_and_nan_are_refused_in_json() {
     for text in [".inf", ".Inf", ".INF", "+.inf", "-.inf", "-.INF", ".nan", ".NaN", ".NAN"] {
-        assert_eq!(parse_error(&format!("a:\n  {text}")), "line 2, column 3: JSON cannot hold this number", "{text}");
+        assert_eq!(
+            parse_error(&format!("a:\n  {text}")),
+            "line 2, column 3: JSON cannot represent this number",
+            "{text}"
+        );
     }
-    assert_texts(&["inf", "nan", "NaN", "Inf", ".iNF", ".Nan", "+.nan", "-inf"]);
+    assert_strings(&["inf", "nan", "NaN", "Inf", ".iNF", ".Nan", "+.nan", "-inf"]);
 }
 
 #[test]
-fn dates_times_versions_and_arns_stay_texts() {
-    assert_texts(&[
+fn dates_times_versions_and_arns_are_strings() {
+    assert_strings(&[
         "2020-01-01",
         "2020-01-01T00:00:00Z",
         "12:30:45",
@@ -86,8 +90,8 @@ fn dates_times_versions_and_arns_stay_texts() {
 }
 
 #[test]
-fn indicators_count_at_the_start_or_beside_a_blank_only() {
-    assert_texts(&["a:b", ":x", "-x", "?x", "a#b", "a'b", "a\"b", "a, b", "a]b", "a{b}", "a*b", "a&b", "a!b", "a%b"]);
+fn indicators_apply_only_at_the_start_or_next_to_whitespace() {
+    assert_strings(&["a:b", ":x", "-x", "?x", "a#b", "a'b", "a\"b", "a, b", "a]b", "a{b}", "a*b", "a&b", "a!b", "a%b"]);
     assert_values(&["a #b", "a\t# b", "a  "], &value!("a"));
     assert_values(&["a: b"], &value!({"a": "b"}));
     assert_values(&["a:"], &value!({"a": null}));
@@ -96,7 +100,7 @@ fn indicators_count_at_the_start_or_beside_a_blank_only() {
 }
 
 #[test]
-fn what_a_scalar_cannot_start_with_is_refused() {
+fn invalid_first_character_is_refused() {
     for start in ["@a", "`a", "%a", "*a", "'a", "\"a", "[a]b", "[a", "{a", "]", "}", ",", "|x", "{{SessionName}}"] {
         parse_error(&format!("- rolearn: {start}\n"));
     }
@@ -104,7 +108,7 @@ fn what_a_scalar_cannot_start_with_is_refused() {
 }
 
 #[test]
-fn quotes_make_a_text_of_everything() {
+fn quoted_scalars_are_strings() {
     assert_values(&["'yes'", "\"yes\""], &value!("yes"));
     assert_values(&["'017'", "\"017\""], &value!("017"));
     assert_values(&["''", "\"\""], &value!(""));
@@ -114,17 +118,20 @@ fn quotes_make_a_text_of_everything() {
 }
 
 #[test]
-fn escapes_are_those_of_go_yaml() {
+fn escape_sequences_match_go_yaml() {
     let escapes = r#""\0\a\b\t\n\v\f\r\e\ \"\'\\\N\_\L\P\x41\u00e9\U0001F600""#;
-    let meant = "\0\u{7}\u{8}\t\n\u{b}\u{c}\r\u{1b} \"'\\\u{85}\u{a0}\u{2028}\u{2029}Aé😀";
-    assert_values(&[escapes], &value!(meant));
-    assert_eq!(parse_error("a: \"\\/\""), "line 1, column 5: unknown escape in a quoted text");
-    assert_eq!(parse_error("a: \"\\ud83d\""), "line 1, column 5: an escape names no Unicode character");
-    assert_eq!(parse_error("a: \"\\u12g4\""), "line 1, column 5: an escape lacks a hexadecimal digit");
+    let expected = "\0\u{7}\u{8}\t\n\u{b}\u{c}\r\u{1b} \"'\\\u{85}\u{a0}\u{2028}\u{2029}Aé😀";
+    assert_values(&[escapes], &value!(expected));
+    assert_eq!(parse_error("a: \"\\/\""), "line 1, column 5: unknown escape sequence in a quoted string");
+    assert_eq!(parse_error("a: \"\\ud83d\""), "line 1, column 5: the escape sequence is not a Unicode character");
+    assert_eq!(
+        parse_error("a: \"\\u12g4\""),
+        "line 1, column 5: did not find expected hexadecimal digit in an escape sequence"
+    );
 }
 
 #[test]
-fn lines_of_plain_and_quoted_texts_are_folded() {
+fn lines_of_plain_and_quoted_scalars_are_folded() {
     assert_eq!(parse_json("a: b\n  c\n\n  d\n"), value!({"a": "b c\nd"}));
     assert_eq!(parse_json("a: 'b\n  c\n\n\n  d '\n"), value!({"a": "b c\n\nd "}));
     assert_eq!(parse_json("a: \"b \\\n  \\ c\\\n  d\"\n"), value!({"a": "b  cd"}));
@@ -135,7 +142,7 @@ fn lines_of_plain_and_quoted_texts_are_folded() {
 }
 
 #[test]
-fn literal_texts_keep_their_lines_and_folded_ones_join_them() {
+fn literal_scalars_keep_lines_and_folded_scalars_join_them() {
     assert_eq!(parse_json("a: |\n  b\n   c\n\n  d\nb: x"), value!({"a": "b\n c\n\nd\n", "b": "x"}));
     assert_eq!(parse_json("a: >\n  b\n  c\n\n  d\n   e\n  f\n"), value!({"a": "b c\nd\n e\nf\n"}));
     assert_eq!(parse_json("a: |-\n  b\n\n\nb: x"), value!({"a": "b", "b": "x"}));
@@ -144,11 +151,14 @@ fn literal_texts_keep_their_lines_and_folded_ones_join_them() {
     assert_eq!(parse_json("a: |1-\n  b\n"), value!({"a": " b"}));
     assert_eq!(parse_json("a: >- # c\n\n  b # d\n"), value!({"a": "\nb # d"}));
     assert_eq!(parse_json("a: |\n"), value!({"a": ""}));
-    assert_eq!(parse_error("a: |0\n  b"), "line 1, column 4: a block text is indented by 1 to 9");
+    assert_eq!(
+        parse_error("a: |0\n  b"),
+        "line 1, column 4: the indentation indicator of a block scalar must be 1 to 9"
+    );
 }
 
 #[test]
-fn tags_decide_and_unknown_ones_mean_text() {
+fn tags_select_the_type_and_unknown_tags_mean_string() {
     assert_values(&["!!str 017", "! 017", "!mine 017", "!<tag:yaml.org,2002:str> 017"], &value!("017"));
     assert_values(&["!!int 017", "!!int \"15\""], &value!(15));
     assert_values(&["!!float 1"], &value!(1.0));
@@ -156,8 +166,8 @@ fn tags_decide_and_unknown_ones_mean_text() {
     assert_values(&["!!null ~"], &Json::Null);
     assert_values(&["!!binary aGk="], &value!("hi"));
     assert_values(&["!!binary /w=="], &value!("\u{fffd}"));
-    assert_eq!(parse_error("- !!int x"), "line 1, column 9: cannot read `x` as `!!int`");
-    assert_eq!(parse_error("- !!binary a"), "line 1, column 12: `!!binary` holds no valid base64");
+    assert_eq!(parse_error("- !!int x"), "line 1, column 9: cannot decode `x` as `!!int`");
+    assert_eq!(parse_error("- !!binary a"), "line 1, column 12: the value of `!!binary` is not valid base64");
     assert_eq!(parse_error("- !e!x a"), "line 1, column 3: undefined tag handle `!e!`");
     assert_eq!(parse_json("%TAG !e! tag:example.com:\n---\n- !e!x 017"), value!(["017"]));
 }

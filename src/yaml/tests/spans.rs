@@ -1,8 +1,8 @@
-//! The bytes of every node, on which edits of the text rely.
+//! The byte range of every node, which the edits of the text depend on.
 
 use crate::yaml::{YamlNode, YamlValue, parse_first_document};
 
-/// The text of every node, in the order of the text.
+/// The source of every node, in the order of the text.
 fn node_texts(text: &str) -> Vec<String> {
     let document = parse_first_document(text).unwrap().unwrap();
     let mut pieces = Vec::new();
@@ -11,7 +11,7 @@ fn node_texts(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_node_begins_with_its_first_and_ends_with_its_last_byte_of_content() {
+fn node_span_covers_its_content_only() {
     let text = "# c\n- a: b # d\n  e:\n  - 'f' # g\n\n# h\n- [i, \"j\"] # k\n";
     let first = "a: b # d\n  e:\n  - 'f'";
     let root = format!("- {first} # g\n\n# h\n- [i, \"j\"]");
@@ -20,20 +20,20 @@ fn a_node_begins_with_its_first_and_ends_with_its_last_byte_of_content() {
 }
 
 #[test]
-fn tag_and_anchor_are_of_the_node() {
+fn node_span_includes_tag_and_anchor() {
     assert_eq!(node_texts("- &a !!str b\n- *a\n"), ["- &a !!str b\n- *a", "&a !!str b", "*a"]);
     assert_eq!(node_texts("&r\n- &e\n"), ["&r\n- &e", "&e"]);
 }
 
 #[test]
-fn a_block_text_ends_with_its_content_unless_it_keeps_blank_lines() {
+fn block_scalar_span_excludes_blank_lines_unless_kept() {
     assert_eq!(node_texts("- |\n  a\n  b\n\n\n- c")[1], "|\n  a\n  b");
     assert_eq!(node_texts("- >-\n  a\n\n# c\n")[1], ">-\n  a");
     assert_eq!(node_texts("- |+\n  a\n\n\n- c")[1], "|+\n  a\n\n");
 }
 
 #[test]
-fn nothing_has_a_place_and_no_bytes() {
+fn empty_node_has_position_and_empty_span() {
     let text = "- a:\n-\n- b: c\n";
     let document = parse_first_document(text).unwrap().unwrap();
     let YamlValue::Sequence(list) = &document.root.value else { panic!("{document:?}") };
@@ -46,7 +46,7 @@ fn nothing_has_a_place_and_no_bytes() {
 }
 
 #[test]
-fn commas_colons_and_question_marks_are_known() {
+fn offsets_of_commas_colons_and_question_marks_are_recorded() {
     let document = parse_first_document("[{? a : b, c}, d ,]").unwrap().unwrap();
     let YamlValue::Sequence(list) = &document.root.value else { panic!("{document:?}") };
     let commas: Vec<_> = list.items.iter().map(|item| item.comma).collect();
@@ -58,7 +58,7 @@ fn commas_colons_and_question_marks_are_known() {
 }
 
 #[test]
-fn a_document_begins_behind_its_head_and_ends_before_the_next() {
+fn document_span_includes_directives_and_body_starts_after_marker() {
     let text = "%YAML 1.1\n# a\n--- # b\n- c\n# d\n---\n- e\n";
     let document = parse_first_document(text).unwrap().unwrap();
     assert_eq!(&text[document.span.clone()], "%YAML 1.1\n# a\n--- # b\n- c\n# d\n");

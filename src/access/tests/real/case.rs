@@ -1,4 +1,4 @@
-//! A random state as it is written to a server: RBAC objects and the texts of aws-auth, one value that can be shrunk.
+//! A random state to write to an API server: RBAC objects and the texts of aws-auth, in one JSON value that can shrink.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ pub(crate) const NAMESPACES: [&str; 2] = ["real-a", "real-b"];
 pub(crate) const AWS_AUTH: &str = "awsAuth";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// What has a caller, and beside it what is odd.
+/// Each list has two parts: common values, here the ARNs that have a caller, and unusual ones.
 const ARNS: [&[&str]; 2] = [
     &[
         "arn:aws:iam::111122223333:role/viewer",
@@ -119,30 +119,30 @@ const LABELS: &[(&str, &str)] = &[
     ("tier", "x"),
 ];
 
-/// A state to be written.
+/// A random state.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RandomCase(Value);
 
 impl RandomCase {
-    /// The state of a number, always the same.
+    /// The same seed always gives the same state.
     pub(crate) fn random(seed: u64) -> Self {
-        let mut dice = TestRng::new(seed);
+        let mut rng = TestRng::new(seed);
         let mut objects = Vec::new();
         for name in ["c0", "c1", "c2"] {
-            objects.push(role(&mut dice, "ClusterRole", name, None));
+            objects.push(role(&mut rng, "ClusterRole", name, None));
         }
         for name in ["a0", "a1"] {
-            if dice.one_in(2) {
-                objects.push(aggregated(&mut dice, name));
+            if rng.one_in(2) {
+                objects.push(aggregated(&mut rng, name));
             }
         }
         for namespace in NAMESPACES {
-            objects.push(role(&mut dice, "Role", "r0", Some(namespace)));
+            objects.push(role(&mut rng, "Role", "r0", Some(namespace)));
         }
-        for number in 0..8 + dice.next_below(6) {
-            objects.push(binding(&mut dice, &format!("b{number}")));
+        for number in 0..8 + rng.next_below(6) {
+            objects.push(binding(&mut rng, &format!("b{number}")));
         }
-        Self(json!({ "objects": objects, (AWS_AUTH): aws_auth(&mut dice) }))
+        Self(json!({ "objects": objects, (AWS_AUTH): aws_auth(&mut rng) }))
     }
 
     pub(crate) fn from_value(value: Value) -> Self {
@@ -157,40 +157,41 @@ impl RandomCase {
         self.0["objects"].as_array().map_or(&[], Vec::as_slice)
     }
 
-    /// The data of the ConfigMap; its texts are kept by line, so that lines can be taken away.
+    /// The data of the ConfigMap. The case stores the texts as lists of lines, so that single lines can be removed.
     pub(crate) fn data(&self) -> Value {
         let texts = self.0[AWS_AUTH].as_object().into_iter().flatten();
         let text = |lines: &Value| lines.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<String>();
         Value::Object(texts.map(|(key, lines)| (key.clone(), json!(text(lines)))).collect::<Map<_, _>>())
     }
 
-    /// Whether nothing is missing that the API server wants there.
+    /// Whether the API server accepts the objects: no required field is missing.
     pub(crate) fn is_valid(&self) -> bool {
-        let full = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
-        let rule = |rule: &Value| {
-            let resources = full(&rule["apiGroups"]) && full(&rule["resources"]);
-            full(&rule["verbs"]) && (resources && rule["nonResourceURLs"].is_null() || full(&rule["nonResourceURLs"]))
+        let is_filled = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
+        let is_valid_rule = |rule: &Value| {
+            let has_resources = is_filled(&rule["apiGroups"]) && is_filled(&rule["resources"]);
+            let has_urls = is_filled(&rule["nonResourceURLs"]);
+            is_filled(&rule["verbs"]) && (has_resources && rule["nonResourceURLs"].is_null() || has_urls)
         };
-        let rules = |object: &Value| object["rules"].as_array().into_iter().flatten().all(rule);
-        let object = |object: &Value| {
+        let has_valid_rules = |object: &Value| object["rules"].as_array().into_iter().flatten().all(is_valid_rule);
+        let is_valid_object = |object: &Value| {
             matches!(parse_object_key(object), Ok(Some(_)))
-                && (!object["kind"].as_str().is_some_and(is_role) || rules(object))
+                && (!object["kind"].as_str().is_some_and(is_role) || has_valid_rules(object))
         };
-        self.0["objects"].is_array() && self.objects().iter().all(object) && self.to_state().is_ok()
+        self.0["objects"].is_array() && self.objects().iter().all(is_valid_object) && self.to_state().is_ok()
     }
 
-    /// The state as it is written, before any controller has seen it.
+    /// The state as written, before a controller changes it.
     ///
     /// # Errors
-    /// What is no object of a cluster.
+    /// If an object is not valid.
     pub(crate) fn to_state(&self) -> Result<State, String> {
         let mut state = State::default();
         for object in self.objects() {
-            let key = parse_object_key(object)?.ok_or("it is of no kind")?;
-            state.insert_object(&key, object).map_err(|fault| fault.to_string())?;
+            let key = parse_object_key(object)?.ok_or("unknown kind")?;
+            state.insert_object(&key, object).map_err(|error| error.to_string())?;
         }
         let map = json!({ "metadata": {}, "data": self.data() });
-        state.aws_auth = Some(AwsAuth::from_json(&map).map_err(|fault| fault.to_string())?);
+        state.aws_auth = Some(AwsAuth::from_json(&map).map_err(|error| error.to_string())?);
         Ok(state)
     }
 }
@@ -199,33 +200,33 @@ fn is_role(kind: &str) -> bool {
     matches!(kind, "Role" | "ClusterRole")
 }
 
-/// Mostly one of the first.
-pub(super) fn pick_usually<'p>(dice: &mut TestRng, usual: &[&'p str], odd: &[&'p str]) -> &'p str {
-    let from = if dice.one_in(4) { odd } else { usual };
-    dice.pick(from)
+/// An unusual value in one of four cases, otherwise a common one.
+pub(super) fn pick_usually<'p>(rng: &mut TestRng, common: &[&'p str], unusual: &[&'p str]) -> &'p str {
+    let values = if rng.one_in(4) { unusual } else { common };
+    rng.pick(values)
 }
 
-fn pick_some_usually<'p>(dice: &mut TestRng, [usual, odd]: [&[&'p str]; 2], most: usize) -> Vec<&'p str> {
-    (0..=dice.next_below(most)).map(|_| pick_usually(dice, usual, odd)).collect()
+fn pick_some_usually<'p>(rng: &mut TestRng, [common, unusual]: [&[&'p str]; 2], max: usize) -> Vec<&'p str> {
+    (0..=rng.next_below(max)).map(|_| pick_usually(rng, common, unusual)).collect()
 }
 
-pub(super) fn pick_some<'p>(dice: &mut TestRng, words: &[&'p str], most: usize) -> Vec<&'p str> {
-    (0..=dice.next_below(most)).map(|_| dice.pick(words)).collect()
+pub(super) fn pick_some<'p>(rng: &mut TestRng, words: &[&'p str], max: usize) -> Vec<&'p str> {
+    (0..=rng.next_below(max)).map(|_| rng.pick(words)).collect()
 }
 
-fn rule(dice: &mut TestRng, urls: bool) -> Value {
-    if urls && dice.one_in(5) {
+fn rule(rng: &mut TestRng, allow_urls: bool) -> Value {
+    if allow_urls && rng.one_in(5) {
         return json!({
-            "verbs": pick_some(dice, &["get", "post", "put", "delete", "*", "GET"], 2), "nonResourceURLs": pick_some(dice, URLS, 2),
+            "verbs": pick_some(rng, &["get", "post", "put", "delete", "*", "GET"], 2), "nonResourceURLs": pick_some(rng, URLS, 2),
         });
     }
     let mut rule = json!({
-        "verbs": pick_some_usually(dice, VERBS, 4),
-        "apiGroups": pick_some_usually(dice, API_GROUPS, 2),
-        "resources": pick_some_usually(dice, RESOURCES, 4),
+        "verbs": pick_some_usually(rng, VERBS, 4),
+        "apiGroups": pick_some_usually(rng, API_GROUPS, 2),
+        "resources": pick_some_usually(rng, RESOURCES, 4),
     });
-    if dice.one_in(6) {
-        rule["resourceNames"] = json!(pick_some(dice, NAMES, 2));
+    if rng.one_in(6) {
+        rule["resourceNames"] = json!(pick_some(rng, NAMES, 2));
     }
     rule
 }
@@ -238,25 +239,25 @@ fn object(kind: &str, name: &str, namespace: Option<&str>) -> Value {
     object
 }
 
-fn labels(dice: &mut TestRng, object: &mut Value) {
+fn labels(rng: &mut TestRng, object: &mut Value) {
     for (key, value) in LABELS {
-        if dice.one_in(6) {
+        if rng.one_in(6) {
             object["metadata"]["labels"][*key] = json!(value);
         }
     }
 }
 
-fn role(dice: &mut TestRng, kind: &str, name: &str, namespace: Option<&str>) -> Value {
+fn role(rng: &mut TestRng, kind: &str, name: &str, namespace: Option<&str>) -> Value {
     let mut object = object(kind, name, namespace);
-    let rules: Vec<Value> = (0..=dice.next_below(3)).map(|_| rule(dice, namespace.is_none())).collect();
+    let rules: Vec<Value> = (0..=rng.next_below(3)).map(|_| rule(rng, namespace.is_none())).collect();
     object["rules"] = json!(rules);
-    labels(dice, &mut object);
+    labels(rng, &mut object);
     object
 }
 
-fn aggregated(dice: &mut TestRng, name: &str) -> Value {
+fn aggregated(rng: &mut TestRng, name: &str) -> Value {
     let mut object = object("ClusterRole", name, None);
-    let one = |dice: &mut TestRng| match dice.next_below(8) {
+    let selector = |rng: &mut TestRng| match rng.next_below(8) {
         0 => json!({}),
         1 => json!({ "matchExpressions": [{ "key": "tier", "operator": "Exists" }] }),
         2 => json!({ "matchExpressions": [{ "key": "tier", "operator": "In", "values": ["x", "y"] }] }),
@@ -268,18 +269,18 @@ fn aggregated(dice: &mut TestRng, name: &str) -> Value {
             "matchLabels": { "to-a1": "true" },
             "matchExpressions": [{ "key": "tier", "operator": "DoesNotExist" }],
         }),
-        _ => json!({ "matchLabels": { (dice.pick(&["to-a0", "to-a1"])): "true" } }),
+        _ => json!({ "matchLabels": { (rng.pick(&["to-a0", "to-a1"])): "true" } }),
     };
-    let selectors: Vec<Value> = (0..=dice.next_below(2)).map(|_| one(dice)).collect();
+    let selectors: Vec<Value> = (0..=rng.next_below(2)).map(|_| selector(rng)).collect();
     object["aggregationRule"] = json!({ "clusterRoleSelectors": selectors });
-    if dice.one_in(5) {
-        object["rules"] = json!([rule(dice, true)]);
+    if rng.one_in(5) {
+        object["rules"] = json!([rule(rng, true)]);
     }
-    labels(dice, &mut object);
+    labels(rng, &mut object);
     object
 }
 
-fn subject(dice: &mut TestRng, namespace: Option<&str>) -> Value {
+fn subject(rng: &mut TestRng, namespace: Option<&str>) -> Value {
     let users: [&[&str]; 2] = [
         &["u1", "u2", "at-me-example.com"],
         &[
@@ -304,101 +305,102 @@ fn subject(dice: &mut TestRng, namespace: Option<&str>) -> Value {
             "G1",
         ],
     ];
-    match dice.next_below(6) {
+    match rng.next_below(6) {
         0 => {
             let mut account = json!({ "kind": "ServiceAccount", "name": "s" });
-            if namespace.is_none() || !dice.one_in(3) {
-                account["namespace"] = json!(dice.pick(&NAMESPACES));
+            if namespace.is_none() || !rng.one_in(3) {
+                account["namespace"] = json!(rng.pick(&NAMESPACES));
             }
             account
         }
-        1 | 2 => json!({ "kind": "User", "apiGroup": RBAC, "name": pick_usually(dice, users[0], users[1]) }),
-        _ => json!({ "kind": "Group", "apiGroup": RBAC, "name": pick_usually(dice, groups[0], groups[1]) }),
+        1 | 2 => json!({ "kind": "User", "apiGroup": RBAC, "name": pick_usually(rng, users[0], users[1]) }),
+        _ => json!({ "kind": "Group", "apiGroup": RBAC, "name": pick_usually(rng, groups[0], groups[1]) }),
     }
 }
 
-fn binding(dice: &mut TestRng, name: &str) -> Value {
-    let namespace = dice.one_in(2).then(|| dice.pick(&NAMESPACES));
+fn binding(rng: &mut TestRng, name: &str) -> Value {
+    let namespace = rng.one_in(2).then(|| rng.pick(&NAMESPACES));
     let kind = if namespace.is_some() { "RoleBinding" } else { "ClusterRoleBinding" };
     let mut object = object(kind, name, namespace);
-    let to_role = namespace.is_some() && dice.one_in(2);
-    let (of, role) = if to_role {
-        ("Role", pick_usually(dice, &["r0"], &["ghost"]))
+    let to_role = namespace.is_some() && rng.one_in(2);
+    let (role_kind, role) = if to_role {
+        ("Role", pick_usually(rng, &["r0"], &["ghost"]))
     } else {
-        ("ClusterRole", pick_usually(dice, &["c0", "c1", "c2", "a0", "a1"], &["view", "admin", "ghost"]))
+        ("ClusterRole", pick_usually(rng, &["c0", "c1", "c2", "a0", "a1"], &["view", "admin", "ghost"]))
     };
-    object["roleRef"] = json!({ "apiGroup": RBAC, "kind": of, "name": role });
-    let subjects: Vec<Value> = (0..=dice.next_below(2)).map(|_| subject(dice, namespace)).collect();
+    object["roleRef"] = json!({ "apiGroup": RBAC, "kind": role_kind, "name": role });
+    let subjects: Vec<Value> = (0..=rng.next_below(2)).map(|_| subject(rng, namespace)).collect();
     object["subjects"] = json!(subjects);
     object
 }
 
-/// Mostly good entries, written as people and tools write them; at times anything.
-fn section(dice: &mut TestRng, key: &str) -> String {
+/// A section of aws-auth: mostly valid entries in the layouts of people and tools, sometimes arbitrary text.
+fn section(rng: &mut TestRng, key: &str) -> String {
     loop {
-        let text = any_section(dice, key);
-        // Where the reader refuses on purpose what the authenticator reads; the tests of aws-auth say why.
+        let text = any_section(rng, key);
+        // The parser deliberately refuses these two, which the authenticator accepts: see `IntendedRefusal` in the
+        // differential tests of aws-auth.
         if !text.contains("!!timestamp") && !text.get(1..).unwrap_or_default().contains('\u{feff}') {
             return text;
         }
     }
 }
 
-fn any_section(dice: &mut TestRng, key: &str) -> String {
-    if dice.one_in(12) {
-        let mut text = random_section(dice, key);
-        for (made, arn) in [("arn: a\n", ARNS[0][0]), ("arn: b\n", ARNS[0][2])] {
-            text = text.replace(made, &format!("arn: {arn}\n"));
+fn any_section(rng: &mut TestRng, key: &str) -> String {
+    if rng.one_in(12) {
+        let mut text = random_section(rng, key);
+        for (generated, arn) in [("arn: a\n", ARNS[0][0]), ("arn: b\n", ARNS[0][2])] {
+            text = text.replace(generated, &format!("arn: {arn}\n"));
         }
         return text;
     }
     let mut text = String::new();
-    for _ in 0..2 + dice.next_below(4) {
+    for _ in 0..2 + rng.next_below(4) {
         if key == "mapAccounts" {
-            text.push_str(&format!("- {}\n", dice.pick(&["444455556666", "'444455556666'", "012345678901", "~"])));
+            text.push_str(&format!("- {}\n", rng.pick(&["444455556666", "'444455556666'", "012345678901", "~"])));
             continue;
         }
         let principal = if key == "mapRoles" { "rolearn" } else { "userarn" };
-        let principal = match dice.next_below(12) {
+        let principal = match rng.next_below(12) {
             0 => principal.replace("arn", "ARN"),
             1 => "rolearn".to_owned(),
             _ => principal.to_owned(),
         };
-        if dice.one_in(20) {
+        if rng.one_in(20) {
             text.push_str("- sso: {permissionSetName: Admin, accountID: '111122223333'}\n");
         } else {
-            text.push_str(&format!("- {principal}: \"{}\"\n", pick_usually(dice, ARNS[0], ARNS[1])));
+            text.push_str(&format!("- {principal}: \"{}\"\n", pick_usually(rng, ARNS[0], ARNS[1])));
         }
-        let username = if dice.one_in(25) {
-            dice.pick(SCALARS).to_owned()
+        let username = if rng.one_in(25) {
+            rng.pick(SCALARS).to_owned()
         } else {
-            format!("'{}'", pick_usually(dice, USERNAMES[0], USERNAMES[1]))
+            format!("'{}'", pick_usually(rng, USERNAMES[0], USERNAMES[1]))
         };
-        text.push_str(&format!("  {}: {username}\n", dice.pick(&["username", "username", "username", "userName"])));
-        match dice.next_below(24) {
+        text.push_str(&format!("  {}: {username}\n", rng.pick(&["username", "username", "username", "userName"])));
+        match rng.next_below(24) {
             0 | 1 => {}
-            2 => text.push_str(&format!("  groups: {}\n", dice.pick(SCALARS))),
-            3 | 4 => text.push_str(&format!("  Groups: ['{}']\n", pick_usually(dice, GROUPS[0], GROUPS[1]))),
+            2 => text.push_str(&format!("  groups: {}\n", rng.pick(SCALARS))),
+            3 | 4 => text.push_str(&format!("  Groups: ['{}']\n", pick_usually(rng, GROUPS[0], GROUPS[1]))),
             _ => {
                 text.push_str("  groups:\n");
-                for group in pick_some_usually(dice, GROUPS, 3) {
+                for group in pick_some_usually(rng, GROUPS, 3) {
                     text.push_str(&format!("    - \"{group}\"\n"));
                 }
             }
         }
     }
-    if dice.one_in(16) {
-        mutate(dice, &mut text, &["- rolearn: a\n  groups: [x]\n"]);
+    if rng.one_in(16) {
+        mutate(rng, &mut text, &["- rolearn: a\n  groups: [x]\n"]);
     }
     text
 }
 
-fn aws_auth(dice: &mut TestRng) -> Value {
+fn aws_auth(rng: &mut TestRng) -> Value {
     let mut data = Map::new();
     for key in ["mapRoles", "mapUsers", "mapAccounts"] {
-        let text = section(dice, key);
+        let text = section(rng, key);
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
-        data.insert(if dice.one_in(40) { key.to_lowercase() } else { key.to_owned() }, json!(lines));
+        data.insert(if rng.one_in(40) { key.to_lowercase() } else { key.to_owned() }, json!(lines));
     }
     Value::Object(data)
 }

@@ -1,8 +1,8 @@
-//! The engine against the real thing: random states written to a real API server and a real authenticator, random
-//! questions put to them, as reviews and as the requests themselves with the identities' own tokens.
+//! Compares the access engine with a real API server and a real authenticator. The tests write random states and ask
+//! random questions, as SubjectAccessReviews and as real requests with the tokens of the identities.
 //!
-//! `ROLECALL_STATES=1000` writes more of them; `ROLECALL_SEED=7` begins at another. The state of a number is always the
-//! same, so a difference comes back with its number as the seed and one state.
+//! `ROLECALL_STATES=1000` sets the number of states, `ROLECALL_SEED=7` the first seed. A seed always gives the same
+//! state, so a failure is reproduced with its seed and one state.
 
 pub(crate) mod case;
 mod near_questions;
@@ -18,7 +18,7 @@ use self::near_questions::near_questions;
 use self::program::CliProgram;
 use self::question::{CALLERS, RandomQuestion, TestCredential, random_arn, random_questions};
 use self::server::{RealServer, RequestOutcome, ServerIdentity, aggregated_roles, computed_rules};
-use super::shrink::{TRIES, shrink};
+use super::shrink::{MAX_ATTEMPTS, shrink};
 use crate::access::{
     AccessDecision, AccessView, Aggregation, Authentication, Identity, RenderedName, Request, SubjectQuery,
     find_aggregation_cycles,
@@ -30,33 +30,33 @@ use crate::state::object_meta::RulesManager;
 use crate::yaml::to_yaml;
 
 const QUESTIONS_PER_STATE: usize = 12;
-/// And so many near what the state says, of which most can be put as reviews alone.
+/// Questions derived from the bindings and rules of the state. Most of them are possible only as reviews.
 const NEAR_QUESTIONS_PER_STATE: usize = 24;
-/// In one of so many states the program is run too, which begins anew each time.
+/// The program runs for one of this many states, because starting it is slow.
 const CLI_RUN_INTERVAL: u64 = 8;
-/// The API server goes by what it has seen of its own store, a moment later.
+/// The authorizer of the API server reads RBAC objects from a cache that lags behind the writes.
 const PROPAGATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct ComparisonTally {
     states: usize,
-    /// Aggregated roles for which the controller came to what was foretold.
+    /// Aggregated roles whose rules the controller computed as predicted.
     aggregations: usize,
-    /// Callers held against the authenticator's mapper.
+    /// Callers compared with the authenticator's mapper.
     identities: usize,
     authenticated: usize,
     questions: usize,
-    /// Those of the questions that were sent as requests too.
+    /// Questions that were also sent as requests.
     requests: usize,
     requests_allowed: usize,
     allowed: usize,
     unauthenticated: usize,
     ambiguous: usize,
-    /// Those of the questions that were put on the command line too.
+    /// Questions that were also asked on the command line.
     cli_runs: usize,
 }
 
-/// Whether a name that our answer leaves open may be this one.
+/// Whether the name is the same, or one of the names that a session can give it.
 fn is_same_name(ours: &RenderedName, theirs: &str) -> bool {
     match ours {
         RenderedName::Literal(text) => text == theirs,
@@ -74,7 +74,7 @@ fn is_same_identity(ours: &Identity, (user, groups): &ServerIdentity) -> bool {
     username && same && ours.groups.len() == groups.len()
 }
 
-/// How our answer and the cluster's differ; nothing where they agree.
+/// The difference between our answer and that of the cluster. `None` if they agree.
 fn difference(
     server: &RealServer,
     state: &State,
@@ -83,53 +83,53 @@ fn difference(
 ) -> Option<String> {
     let access = AccessView::new(state, Aggregation::AsStored);
     let ours = access.can(&SubjectQuery::parse(&question.subject).unwrap(), &question.request);
-    let login = server.authenticate(&question.credential);
-    if !is_same_authentication(&ours.authentication, login.as_ref()) {
-        return Some(format!("ours: {:?}\ntheirs: {login:?}", ours.authentication));
+    let identity = server.authenticate(&question.credential);
+    if !is_same_authentication(&ours.authentication, identity.as_ref()) {
+        return Some(format!("ours: {:?}\ntheirs: {identity:?}", ours.authentication));
     }
     if matches!(ours.authentication, Authentication::Ambiguous(_)) {
         tally.ambiguous += 1;
         return None;
     }
-    let yes = ours.decision == AccessDecision::Allowed;
-    if let Some(login) = &login
-        && server.review(login, &question.request) != yes
+    let allowed = ours.decision == AccessDecision::Allowed;
+    if let Some(identity) = &identity
+        && server.review(identity, &question.request) != allowed
     {
-        return Some(format!("ours: {:?}\ntheirs, by a review: {}", ours.decision, !yes));
+        return Some(format!("ours: {:?}\nallowed by their review: {}", ours.decision, !allowed));
     }
-    let expected = match (&login, yes) {
+    let expected = match (&identity, allowed) {
         (None, _) => RequestOutcome::Unauthenticated,
         (Some(_), true) => RequestOutcome::Allowed,
         (Some(_), false) => RequestOutcome::Forbidden,
     };
-    if let Some(sent) = &question.http_request {
-        let outcome = server.send(question, sent);
+    if let Some(http_request) = &question.http_request {
+        let outcome = server.send(question, http_request);
         if outcome != expected {
-            return Some(format!("ours: {:?}\ntheirs, of the request itself: {outcome:?}", ours.decision));
+            return Some(format!("ours: {:?}\ntheir response to the request: {outcome:?}", ours.decision));
         }
         tally.requests += 1;
-        tally.requests_allowed += usize::from(yes);
+        tally.requests_allowed += usize::from(allowed);
     }
-    tally.allowed += usize::from(yes);
-    tally.unauthenticated += usize::from(login.is_none());
+    tally.allowed += usize::from(allowed);
+    tally.unauthenticated += usize::from(identity.is_none());
     None
 }
 
-/// Whether the cluster takes somebody for one of those whom we know.
+/// Whether the cluster's identity is one of those that we consider possible.
 fn is_same_authentication(ours: &Authentication, theirs: Option<&ServerIdentity>) -> bool {
-    let is_one = |ours: Option<&Identity>| match (ours, theirs) {
-        (Some(identity), Some(login)) => is_same_identity(identity, login),
+    let is_same = |ours: Option<&Identity>| match (ours, theirs) {
+        (Some(ours), Some(theirs)) => is_same_identity(ours, theirs),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     };
     match ours {
-        Authentication::Identity(identity) => is_one(Some(identity)),
-        Authentication::Denied(_) => is_one(None),
-        Authentication::Ambiguous(logins) => logins.iter().any(|one| is_one(one.as_ref().ok())),
+        Authentication::Identity(identity) => is_same(Some(identity)),
+        Authentication::Denied(_) => is_same(None),
+        Authentication::Ambiguous(identities) => identities.iter().any(|identity| is_same(identity.as_ref().ok())),
     }
 }
 
-/// Some callers, held against the authenticator's own mapper.
+/// The first caller for which we and the authenticator's mapper differ.
 fn identity_difference(
     server: &RealServer,
     state: &State,
@@ -149,7 +149,7 @@ fn identity_difference(
     })
 }
 
-/// What the program says on the command line, once live and once of a snapshot.
+/// The first difference between the engine and `rolecall can`, on the live cluster and on a snapshot.
 fn cli_difference(
     program: &CliProgram,
     state: &State,
@@ -158,19 +158,20 @@ fn cli_difference(
 ) -> Option<String> {
     let access = AccessView::new(state, Aggregation::AsStored);
     program.snapshot();
-    let asked =
+    let sampled =
         questions.iter().filter(|question| question.http_request.is_some()).take(4).zip([true, false, false, false]);
-    asked.into_iter().find_map(|(question, live)| {
+    sampled.into_iter().find_map(|(question, live)| {
         let ours = access.can(&SubjectQuery::parse(&question.subject).unwrap(), &question.request);
         let expected =
             (ours.decision == AccessDecision::Allowed, !matches!(ours.authentication, Authentication::Denied(_)));
-        let said = program.can(question, live);
+        let actual = program.can(question, live);
         tally.cli_runs += 1;
-        (said != Ok(expected)).then(|| format!("{} {}: {expected:?}, {said:?}", question.subject, question.request))
+        (actual != Ok(expected))
+            .then(|| format!("{} {}: expected {expected:?}, found {actual:?}", question.subject, question.request))
     })
 }
 
-/// Likewise, when what was written has had the time to arrive.
+/// A [`difference`] that remains after the API server's caches had time to update.
 fn lasting_difference(
     server: &RealServer,
     state: &mut State,
@@ -180,42 +181,42 @@ fn lasting_difference(
 ) -> Option<String> {
     let deadline = Instant::now() + wait;
     loop {
-        let found = difference(server, state, question, tally)?;
+        let difference = difference(server, state, question, tally)?;
         if Instant::now() > deadline {
-            return Some(found);
+            return Some(difference);
         }
         std::thread::sleep(Duration::from_millis(10));
         match server.wait_for_controller() {
-            Ok(now) => *state = now,
-            Err(why) => return Some(why),
+            Ok(current) => *state = current,
+            Err(error) => return Some(error),
         }
     }
 }
 
-/// The smallest state that still shows the difference, for a person to read.
+/// A small state that still shows the difference, as YAML.
 fn shrink_case(server: &RealServer, case: &RandomCase, differs: &dyn Fn(&mut State) -> bool) -> String {
-    let small = shrink(case.value(), TRIES, &mut |value| {
+    let small = shrink(case.value(), MAX_ATTEMPTS, &mut |value| {
         let case = RandomCase::from_value(value.clone());
-        let there = case.is_valid() && server.write_case(&case).is_ok();
-        there && server.wait_for_controller().is_ok_and(|mut state| differs(&mut state))
+        let written = case.is_valid() && server.write_case(&case).is_ok();
+        written && server.wait_for_controller().is_ok_and(|mut state| differs(&mut state))
     });
     let small = RandomCase::from_value(small);
     let objects: String = small.objects().iter().map(|object| format!("---\n{}", to_yaml(object))).collect();
     format!("{objects}---\n{}", to_yaml(&serde_json::json!({ (AWS_AUTH): small.data() })))
 }
 
-/// Writes the state of a number and puts questions about it.
+/// Writes the state of a seed and compares all answers about it.
 fn compare(server: &RealServer, program: &CliProgram, seed: u64, tally: &mut ComparisonTally) {
     let case = RandomCase::random(seed);
-    server.write_case(&case).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    server.write_case(&case).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let mut state =
-        server.wait_for_controller().unwrap_or_else(|why| panic!("seed {seed}: {why}\n{}", to_yaml(case.value())));
+        server.wait_for_controller().unwrap_or_else(|error| panic!("seed {seed}: {error}\n{}", to_yaml(case.value())));
     let mut before = state.clone();
     before.roles.extend(case.to_state().unwrap().roles);
     for role in before.roles.values_mut().filter(|role| !role.rules.is_empty() && role.aggregation.is_some()) {
         role.meta.rules_manager = RulesManager::Other;
     }
-    // In a circle it hangs on the order of the writes what a rule that was there before becomes.
+    // In an aggregation cycle the result depends on the order in which the controller processes the roles.
     if find_aggregation_cycles(&before).is_empty() {
         for (key, stored) in
             aggregated_roles(&state).filter(|(key, _)| key.name().starts_with('a') && key.name().len() == 2)
@@ -224,40 +225,40 @@ fn compare(server: &RealServer, program: &CliProgram, seed: u64, tally: &mut Com
             tally.aggregations += 1;
         }
     }
-    let mut dice = TestRng::new(!seed);
-    let others = (0..CALLERS.len()).map(|_| random_arn(&mut dice));
-    let callers: Vec<String> = CALLERS.iter().copied().map(str::to_owned).chain(others).collect();
-    if let Some(found) = identity_difference(server, &state, &callers, tally) {
+    let mut rng = TestRng::new(!seed);
+    let random_callers = (0..CALLERS.len()).map(|_| random_arn(&mut rng));
+    let callers: Vec<String> = CALLERS.iter().copied().map(str::to_owned).chain(random_callers).collect();
+    if let Some(difference) = identity_difference(server, &state, &callers, tally) {
         let small = shrink_case(server, &case, &|state| {
             identity_difference(server, state, &callers, &mut ComparisonTally::default()).is_some()
         });
-        panic!("somebody is taken for another; ROLECALL_SEED={seed} ROLECALL_STATES=1 asks again\n{found}\n{small}");
+        panic!("identities differ; reproduce with ROLECALL_SEED={seed} ROLECALL_STATES=1\n{difference}\n{small}");
     }
-    let questions = random_questions(&mut dice, QUESTIONS_PER_STATE);
-    let near = near_questions(&case, &mut dice, NEAR_QUESTIONS_PER_STATE);
-    for question in questions.iter().chain(&near) {
-        if let Some(found) = lasting_difference(server, &mut state, question, PROPAGATION_TIMEOUT, tally) {
-            let soon = Duration::from_millis(300);
+    let questions = random_questions(&mut rng, QUESTIONS_PER_STATE);
+    let derived = near_questions(&case, &mut rng, NEAR_QUESTIONS_PER_STATE);
+    for question in questions.iter().chain(&derived) {
+        if let Some(difference) = lasting_difference(server, &mut state, question, PROPAGATION_TIMEOUT, tally) {
+            let short_timeout = Duration::from_millis(300);
             let small = shrink_case(server, &case, &|state| {
-                lasting_difference(server, state, question, soon, &mut ComparisonTally::default()).is_some()
+                lasting_difference(server, state, question, short_timeout, &mut ComparisonTally::default()).is_some()
             });
             panic!(
-                "an answer differs; ROLECALL_SEED={seed} ROLECALL_STATES=1 asks again\n{} {}\n{:?}\n{found}\n{small}",
+                "answers differ; reproduce with ROLECALL_SEED={seed} ROLECALL_STATES=1\n{} {}\n{:?}\n{difference}\n{small}",
                 question.subject, question.request, question.http_request
             );
         }
         tally.questions += 1;
     }
     if seed.is_multiple_of(CLI_RUN_INTERVAL)
-        && let Some(found) = cli_difference(program, &state, &questions, tally)
+        && let Some(difference) = cli_difference(program, &state, &questions, tally)
     {
-        panic!("the program says otherwise, ROLECALL_SEED={seed}\n{found}\n{}", to_yaml(case.value()));
+        panic!("the program and the engine differ, ROLECALL_SEED={seed}\n{difference}\n{}", to_yaml(case.value()));
     }
     tally.states += 1;
 }
 
 #[test]
-fn the_engine_answers_as_the_cluster_does() {
+fn can_matches_the_api_server_on_random_states() {
     let server = RealServer::start();
     let program = CliProgram::new(&server);
     let first: u64 = env_number("ROLECALL_SEED", 1);
@@ -267,28 +268,21 @@ fn the_engine_answers_as_the_cluster_does() {
         compare(&server, &program, seed, &mut tally);
     }
     println!("{tally:?}: no difference");
-    // Answers of every sort, or it would prove little.
+    // The comparison proves little unless all kinds of answers occur.
     let ComparisonTally {
-        aggregations: foretold,
-        identities,
-        authenticated: identities_let_in,
-        questions,
-        requests,
-        requests_allowed,
-        allowed: yes,
-        ..
+        aggregations, identities, authenticated, questions, requests, requests_allowed, allowed, ..
     } = tally;
     if states >= 50 {
-        assert!(yes * 5 > questions && yes * 5 < questions * 4, "{yes} of {questions} were yes");
+        assert!(allowed * 5 > questions && allowed * 5 < questions * 4, "{allowed} of {questions} allowed");
         assert!(requests_allowed * 6 > requests && requests * 5 > questions, "{requests_allowed} of {requests}");
-        assert!(identities_let_in * 4 > identities && identities_let_in * 10 < identities * 9, "{identities_let_in}");
-        assert!(tally.ambiguous > 0 && tally.unauthenticated > 0 && foretold > 20);
+        assert!(authenticated * 4 > identities && authenticated * 10 < identities * 9, "{authenticated}");
+        assert!(tally.ambiguous > 0 && tally.unauthenticated > 0 && aggregations > 20);
     }
 }
 
-/// Trap 49.
+/// A SubjectAccessReview evaluates exactly the groups that it names. It does not add `system:authenticated`.
 #[test]
-fn a_review_that_leaves_out_the_group_of_everybody_says_no_to_what_everybody_may() {
+fn review_without_system_authenticated_denies_what_the_group_allows() {
     let server = RealServer::start();
     server.write_case(&RandomCase::from_value(serde_json::json!({ "objects": [] }))).unwrap();
     let state = server.wait_for_controller().unwrap();
@@ -306,13 +300,15 @@ fn a_review_that_leaves_out_the_group_of_everybody_says_no_to_what_everybody_may
 }
 
 #[test]
-fn the_doors_are_those_of_the_questions() {
-    let mut dice = TestRng::new(1);
-    let all = random_questions(&mut dice, 400);
-    let count = |is: fn(&TestCredential) -> bool| all.iter().filter(|question| is(&question.credential)).count();
+fn random_questions_use_all_kinds_of_credentials() {
+    let mut rng = TestRng::new(1);
+    let questions = random_questions(&mut rng, 400);
+    let count = |matches: fn(&TestCredential) -> bool| {
+        questions.iter().filter(|question| matches(&question.credential)).count()
+    };
     assert!(
-        count(|door| matches!(door, TestCredential::Arn(_))) > 100
-            && count(|door| *door == TestCredential::Anonymous) > 10
+        count(|credential| matches!(credential, TestCredential::Arn(_))) > 100
+            && count(|credential| *credential == TestCredential::Anonymous) > 10
     );
-    assert!(all.iter().all(|question| SubjectQuery::parse(&question.subject).is_ok()));
+    assert!(questions.iter().all(|question| SubjectQuery::parse(&question.subject).is_ok()));
 }

@@ -1,5 +1,5 @@
-//! Questions that lie near what a state says: about those whom its bindings name, and beside the words of its rules. Made at
-//! random alone they would mostly miss both.
+//! Questions derived from a state: about the subjects of its bindings, with values that match or nearly match its
+//! rules. Completely random questions would rarely do either.
 
 use serde_json::Value;
 
@@ -8,14 +8,14 @@ use super::question::{RandomQuestion, TestCredential};
 use crate::access::Request;
 use crate::state::aws_auth::tests::corpus::TestRng;
 
-/// Some questions about a state, fewer where it binds little that is there.
-pub(super) fn near_questions(case: &RandomCase, dice: &mut TestRng, count: usize) -> Vec<RandomQuestion> {
-    (0..count).filter_map(|_| near_question(case, dice)).collect()
+/// At most `count` questions about a state. Fewer if it has few bindings or rules.
+pub(super) fn near_questions(case: &RandomCase, rng: &mut TestRng, count: usize) -> Vec<RandomQuestion> {
+    (0..count).filter_map(|_| near_question(case, rng)).collect()
 }
 
-fn near_question(case: &RandomCase, dice: &mut TestRng) -> Option<RandomQuestion> {
+fn near_question(case: &RandomCase, rng: &mut TestRng) -> Option<RandomQuestion> {
     let bindings: Vec<&Value> = case.objects().iter().filter(|object| object["roleRef"].is_object()).collect();
-    let binding = any(dice, &bindings)?;
+    let binding = pick_value(rng, &bindings)?;
     let is_bound = |role: &&&Value| {
         let [kind, name] = ["kind", "name"].map(|field| &binding["roleRef"][field]);
         let namespace = (*kind == "Role").then(|| &binding["metadata"]["namespace"]);
@@ -24,24 +24,24 @@ fn near_question(case: &RandomCase, dice: &mut TestRng) -> Option<RandomQuestion
             && namespace.is_none_or(|namespace| role["metadata"]["namespace"] == *namespace)
     };
     let roles: Vec<&Value> = case.objects().iter().filter(|object| object["rules"].is_array()).collect();
-    // What an aggregated role gathers stands in others.
-    let role = roles.iter().find(is_bound).copied().or_else(|| any(dice, &roles))?;
-    let rule = any(dice, &role["rules"].as_array()?.iter().collect::<Vec<_>>())?;
-    let (who, door) = bound_subject(dice, binding)?;
+    // An aggregated role has its rules in other roles.
+    let role = roles.iter().find(is_bound).copied().or_else(|| pick_value(rng, &roles))?;
+    let rule = pick_value(rng, &role["rules"].as_array()?.iter().collect::<Vec<_>>())?;
+    let (subject, credential) = bound_subject(rng, binding)?;
     let namespace = binding["metadata"]["namespace"].as_str().unwrap_or_default();
-    let request = if rule["nonResourceURLs"].is_array() { url(dice, rule) } else { object(dice, rule, namespace) };
-    Some(RandomQuestion { subject: who, credential: door, request, http_request: None })
+    let request = if rule["nonResourceURLs"].is_array() { url(rng, rule) } else { object(rng, rule, namespace) };
+    Some(RandomQuestion { subject, credential, request, http_request: None })
 }
 
-fn any<'v>(dice: &mut TestRng, from: &[&'v Value]) -> Option<&'v Value> {
-    from.get(dice.next_below(from.len())).copied()
+fn pick_value<'v>(rng: &mut TestRng, values: &[&'v Value]) -> Option<&'v Value> {
+    values.get(rng.next_below(values.len())).copied()
 }
 
-/// One of those whom a binding names.
-fn bound_subject(dice: &mut TestRng, binding: &Value) -> Option<(String, TestCredential)> {
-    let subject = any(dice, &binding["subjects"].as_array()?.iter().collect::<Vec<_>>())?;
+/// A subject of the binding, and a credential of it.
+fn bound_subject(rng: &mut TestRng, binding: &Value) -> Option<(String, TestCredential)> {
+    let subject = pick_value(rng, &binding["subjects"].as_array()?.iter().collect::<Vec<_>>())?;
     let name = subject["name"].as_str()?;
-    let is = |user: &str, groups: &[&str]| TestCredential::Impersonated {
+    let impersonate = |user: &str, groups: &[&str]| TestCredential::Impersonated {
         user: user.to_owned(),
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
     };
@@ -52,58 +52,58 @@ fn bound_subject(dice: &mut TestRng, binding: &Value) -> Option<(String, TestCre
         }
         "User" => {
             let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
-            let door = match account {
+            let credential = match account {
                 Some((namespace, _)) => TestCredential::ServiceAccount(namespace.to_owned()),
                 None if name == "system:anonymous" => TestCredential::Anonymous,
-                None => is(name, &[]),
+                None => impersonate(name, &[]),
             };
-            Some((format!("user:{name}"), door))
+            Some((format!("user:{name}"), credential))
         }
         _ if name.starts_with("system:serviceaccounts:") => {
-            Some((format!("group:{name}"), is("somebody", &[name, "system:serviceaccounts"])))
+            Some((format!("group:{name}"), impersonate("test-user", &[name, "system:serviceaccounts"])))
         }
-        _ => Some((format!("group:{name}"), is("somebody", &[name]))),
+        _ => Some((format!("group:{name}"), impersonate("test-user", &[name]))),
     }
 }
 
-/// A word of a rule, now and then another.
-fn word(dice: &mut TestRng, words: &Value, others: &[&str]) -> String {
+/// Usually a value of the rule, sometimes another one.
+fn pick_word(rng: &mut TestRng, words: &Value, others: &[&str]) -> String {
     let words: Vec<&str> = words.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    match words.get(dice.next_below(words.len())) {
-        Some(word) if !dice.one_in(6) && (*word != "*" || dice.one_in(4)) => (*word).to_owned(),
-        _ => dice.pick(others).to_owned(),
+    match words.get(rng.next_below(words.len())) {
+        Some(word) if !rng.one_in(6) && (*word != "*" || rng.one_in(4)) => (*word).to_owned(),
+        _ => rng.pick(others).to_owned(),
     }
 }
 
-fn object(dice: &mut TestRng, rule: &Value, namespace: &str) -> Request {
-    let verb = word(dice, &rule["verbs"], &["get", "list", "create", "bind", "*"]);
-    let group = word(dice, &rule["apiGroups"], &["", "apps", "*"]);
-    let resource = word(dice, &rule["resources"], &["pods", "nodes", "deployments/scale", "pods/exec", "*"]);
+fn object(rng: &mut TestRng, rule: &Value, namespace: &str) -> Request {
+    let verb = pick_word(rng, &rule["verbs"], &["get", "list", "create", "bind", "*"]);
+    let group = pick_word(rng, &rule["apiGroups"], &["", "apps", "*"]);
+    let resource = pick_word(rng, &rule["resources"], &["pods", "nodes", "deployments/scale", "pods/exec", "*"]);
     let (base, rest) = resource.split_once('/').unwrap_or((&resource, ""));
-    let resource = match dice.next_below(6) {
+    let resource = match rng.next_below(6) {
         0 => base.to_owned(),
-        1 => format!("{base}/{}", dice.pick(&["exec", "log", "scale"])),
-        2 => format!("{}/{rest}", dice.pick(&["pods", "deployments"])),
-        3 => dice.pick(&["pods", "deployments"]).to_owned(),
+        1 => format!("{base}/{}", rng.pick(&["exec", "log", "scale"])),
+        2 => format!("{}/{rest}", rng.pick(&["pods", "deployments"])),
+        3 => rng.pick(&["pods", "deployments"]).to_owned(),
         _ => resource,
     };
     let name = if rule["resourceNames"].is_array() {
-        word(dice, &rule["resourceNames"], &["", "a", "c"])
+        pick_word(rng, &rule["resourceNames"], &["", "a", "c"])
     } else {
-        dice.pick(&["", "a"]).to_owned()
+        rng.pick(&["", "a"]).to_owned()
     };
-    let namespace = match dice.next_below(4) {
+    let namespace = match rng.next_below(4) {
         0 => "",
-        1 => dice.pick(&NAMESPACES),
+        1 => rng.pick(&NAMESPACES),
         _ => namespace,
     };
     Request::object(&verb, &group, &resource).with_name(&name).in_namespace(namespace)
 }
 
-fn url(dice: &mut TestRng, rule: &Value) -> Request {
-    let verb = word(dice, &rule["verbs"], &["get", "post"]);
-    let url = word(dice, &rule["nonResourceURLs"], &["/metrics", "/a", "/"]);
-    let path = match dice.next_below(4) {
+fn url(rng: &mut TestRng, rule: &Value) -> Request {
+    let verb = pick_word(rng, &rule["verbs"], &["get", "post"]);
+    let url = pick_word(rng, &rule["nonResourceURLs"], &["/metrics", "/a", "/"]);
+    let path = match rng.next_below(4) {
         0 => url,
         1 => format!("{url}x"),
         2 => format!("{}/x", url.trim_end_matches('*')),

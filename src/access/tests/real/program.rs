@@ -1,4 +1,4 @@
-//! `rolecall can` as people run it, on the live cluster and on a snapshot of it: it may not say otherwise than the engine.
+//! Runs `rolecall can` on the live cluster and on a snapshot of it. Its answers must be those of the engine.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,13 +16,13 @@ use crate::{Env, Exit, Stdio, Terminals, run};
 
 pub(super) const SNAPSHOT: &str = "state.yaml";
 
-/// Where the program stands: a folder, and the way to the cluster.
+/// The working directory and the kubeconfig of the program.
 pub(super) struct CliProgram {
     folder: TempDir,
     kubeconfig: String,
 }
 
-/// What the program prints.
+/// An output stream that the test can read.
 #[derive(Clone, Default)]
 struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 
@@ -48,30 +48,31 @@ impl CliProgram {
         Self { folder: TempDir::new().unwrap(), kubeconfig }
     }
 
-    /// Its exit, and both that it printed.
+    /// The exit code, stdout and stderr.
     fn run(&self, args: &[&str]) -> (Exit, String, String) {
         let (out, err) = (CapturedOutput::default(), CapturedOutput::default());
-        let ends = Stdio { stdin: Box::new(io::empty()), stdout: Box::new(out.clone()), stderr: Box::new(err.clone()) };
-        let env = BTreeMap::from([("KUBECONFIG".to_owned(), self.kubeconfig.clone())]);
+        let stdio =
+            Stdio { stdin: Box::new(io::empty()), stdout: Box::new(out.clone()), stderr: Box::new(err.clone()) };
+        let variables = BTreeMap::from([("KUBECONFIG".to_owned(), self.kubeconfig.clone())]);
         let folder: &Path = self.folder.path();
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let mut world = Env::new(now, env, folder.to_owned(), ends, Terminals::default());
+        let mut env = Env::new(now, variables, folder.to_owned(), stdio, Terminals::default());
         let args = ["rolecall"].iter().chain(args).map(OsString::from);
-        let exit = run(args, &mut world);
-        drop(world);
+        let exit = run(args, &mut env);
+        drop(env);
         (exit, out.text(), err.text())
     }
 
-    /// Writes the snapshot that [`Self::says`] may be asked of.
+    /// Writes the snapshot that [`Self::can`] uses.
     pub(super) fn snapshot(&self) {
         let (exit, out, err) = self.run(&["snapshot", "--out", SNAPSHOT]);
         assert_eq!(exit, Exit::Success, "{out}{err}");
     }
 
-    /// Whether somebody may, and whether he is let in at all.
+    /// Whether the subject is allowed, and whether it can authenticate.
     ///
     /// # Errors
-    /// An exit code that is not that of the verdict, with what was printed.
+    /// If the exit code does not fit the verdict. The error has the output.
     pub(super) fn can(&self, question: &RandomQuestion, live: bool) -> Result<(bool, bool), String> {
         let words = can_args(question);
         let mut args = vec!["can", question.subject.as_str()];
@@ -92,26 +93,26 @@ impl CliProgram {
     }
 }
 
-/// The question in the words of the command line, behind its subject.
+/// The arguments of the command line after the subject.
 fn can_args(question: &RandomQuestion) -> Vec<String> {
-    let asked = match &question.request {
+    let object = match &question.request {
         Request::Url { verb, path } => return vec![verb.clone(), path.clone()],
-        Request::Object(asked) => asked,
+        Request::Object(object) => object,
     };
-    let mut resource = asked.resource.clone();
-    for (mark, part) in [(".", &asked.group), ("/", &asked.name)] {
+    let mut resource = object.resource.clone();
+    for (separator, part) in [(".", &object.group), ("/", &object.name)] {
         if !part.is_empty() {
-            resource.push_str(&format!("{mark}{part}"));
+            resource.push_str(&format!("{separator}{part}"));
         }
     }
-    let mut words = vec![asked.verb.clone(), resource];
-    if !asked.subresource.is_empty() {
-        words.extend(["--subresource".to_owned(), asked.subresource.clone()]);
+    let mut words = vec![object.verb.clone(), resource];
+    if !object.subresource.is_empty() {
+        words.extend(["--subresource".to_owned(), object.subresource.clone()]);
     }
-    if asked.namespace.is_empty() {
+    if object.namespace.is_empty() {
         words.push("-A".to_owned());
     } else {
-        words.extend(["-n".to_owned(), asked.namespace.clone()]);
+        words.extend(["-n".to_owned(), object.namespace.clone()]);
     }
     words
 }

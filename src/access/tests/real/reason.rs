@@ -1,4 +1,4 @@
-//! The words of a real API server, as they are read.
+//! Parsing of the reasons that a real API server returns.
 
 use std::time::{Duration, Instant};
 
@@ -12,21 +12,21 @@ use crate::state::object::{Binding, Role, binding_to_json, role_to_json};
 use crate::state::object_meta::ObjectMeta;
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
-/// What an apply reads to tell the binding that comes from the one that goes.
+/// `apply` uses the reason to distinguish a new binding from one that it deletes.
 #[test]
-fn the_reason_of_a_yes_names_binding_role_and_subject_as_they_are_read() {
+fn reason_of_an_allowed_review_is_parsed() {
     let server = RealServer::start();
-    let odd = "a:b\"c\\d é\u{a0}@";
-    let role = ObjectKey::cluster_role(odd);
-    let own = ObjectKey::role("real-a", "r");
+    let special_name = "a:b\"c\\d é\u{a0}@";
+    let cluster_role = ObjectKey::cluster_role(special_name);
+    let local_role = ObjectKey::role("real-a", "r");
     let group = |name: &str| Subject::Group(name.to_owned());
-    let all = [
-        (ObjectKey::binding(None, odd), &role, group("g\t\"1\u{7f}")),
-        (ObjectKey::binding(None, "b"), &role, Subject::User("arn:aws:iam::1:user/x".to_owned())),
-        (ObjectKey::binding(Some("real-a"), "b"), &role, group("g2")),
+    let cases = [
+        (ObjectKey::binding(None, special_name), &cluster_role, group("g\t\"1\u{7f}")),
+        (ObjectKey::binding(None, "b"), &cluster_role, Subject::User("arn:aws:iam::1:user/x".to_owned())),
+        (ObjectKey::binding(Some("real-a"), "b"), &cluster_role, group("g2")),
         (
             ObjectKey::binding(Some("real-a"), "c"),
-            &own,
+            &local_role,
             Subject::ServiceAccount { namespace: "real-a".to_owned(), name: "s".to_owned() },
         ),
     ];
@@ -37,8 +37,8 @@ fn the_reason_of_a_yes_names_binding_role_and_subject_as_they_are_read() {
         ..Rule::default()
     }];
     let content = Role { rules, ..Role::default() };
-    let mut objects: Vec<Value> = [&role, &own].iter().map(|key| role_to_json(key, &content)).collect();
-    for (binding, role, subject) in &all {
+    let mut objects: Vec<Value> = [&cluster_role, &local_role].iter().map(|key| role_to_json(key, &content)).collect();
+    for (binding, role, subject) in &cases {
         let role_ref = match role.kind() {
             ObjectKind::Role => RoleRef::Role(role.name().to_owned()),
             _ => RoleRef::ClusterRole(role.name().to_owned()),
@@ -47,25 +47,25 @@ fn the_reason_of_a_yes_names_binding_role_and_subject_as_they_are_read() {
         objects.push(binding_to_json(binding, &Binding { meta, role_ref, subjects }));
     }
     server.write_case(&RandomCase::from_value(json!({ "objects": objects }))).unwrap();
-    for (binding, role, subject) in all {
-        let login = match &subject {
-            Subject::Group(name) => ("somebody".to_owned(), vec![name.clone()]),
+    for (binding, role, subject) in cases {
+        let identity = match &subject {
+            Subject::Group(name) => ("test-user".to_owned(), vec![name.clone()]),
             Subject::User(name) => (name.clone(), Vec::new()),
             Subject::ServiceAccount { .. } => ("system:serviceaccount:real-a:s".to_owned(), Vec::new()),
         };
         let request = Request::object("get", "", "pods").in_namespace("real-a");
         let deadline = Instant::now() + Duration::from_secs(10);
         let reason = loop {
-            let ruling = server.review_status(&login, &request);
-            if ruling["allowed"] == true {
-                break ruling["reason"].as_str().unwrap().to_owned();
+            let status = server.review_status(&identity, &request);
+            if status["allowed"] == true {
+                break status["reason"].as_str().unwrap().to_owned();
             }
-            assert!(Instant::now() < deadline, "{binding}: {ruling}");
+            assert!(Instant::now() < deadline, "{binding}: {status}");
         };
         let role = role.clone();
         assert_eq!(AllowReason::parse(&reason), Some(AllowReason { binding, role, subject }), "{reason}");
     }
-    let ruling =
+    let status =
         server.review_status(&("admin".to_owned(), vec!["system:masters".to_owned()]), &Request::url("get", "/x"));
-    assert!(ruling["allowed"] == true && AllowReason::parse(ruling["reason"].as_str().unwrap_or_default()).is_none());
+    assert!(status["allowed"] == true && AllowReason::parse(status["reason"].as_str().unwrap_or_default()).is_none());
 }

@@ -1,4 +1,4 @@
-//! The API server and the authenticator that decide: a state is written there, and a question answered by them.
+//! A real API server with a real authenticator: writes a state and answers questions about it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,7 @@ const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A username and groups.
 pub(super) type ServerIdentity = (String, Vec<String>);
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestOutcome {
     Allowed,
@@ -38,10 +38,12 @@ pub(super) enum RequestOutcome {
 
 pub(super) struct RealServer {
     pub(super) cluster: TestCluster,
-    /// Roles and bindings of Kubernetes itself.
+    /// The roles and bindings that Kubernetes creates.
     bootstrap_state: State,
+    /// The token of the service account `s` by namespace.
     accounts: BTreeMap<String, String>,
-    /// Of the state that is there: a token that was accepted is remembered for a while.
+    /// The tokens of IAM identities for the current state. A new state needs new ones, because the API server caches
+    /// the result of authentication by token.
     tokens: RefCell<BTreeMap<String, String>>,
 }
 
@@ -61,19 +63,19 @@ impl RealServer {
         let mut server = Self { cluster, bootstrap_state: State::default(), accounts, tokens: RefCell::default() };
         let deadline = Instant::now() + CONTROLLER_TIMEOUT;
         while server.cluster.admin("GET", &format!("{RBAC}/clusterroles/view"), None).1["rules"].is_null() {
-            assert!(Instant::now() < deadline, "the role `view` stays empty");
+            assert!(Instant::now() < deadline, "the role `view` is still empty");
             std::thread::sleep(Duration::from_millis(20));
         }
-        let mut brought = State::default();
-        server.list(&mut brought, BOOTSTRAP_SELECTOR);
-        server.bootstrap_state = brought;
+        let mut bootstrap_state = State::default();
+        server.list(&mut bootstrap_state, BOOTSTRAP_SELECTOR);
+        server.bootstrap_state = bootstrap_state;
         server
     }
 
-    /// Makes the case what is there, and nothing else beside what Kubernetes itself brings.
+    /// Replaces the state of the server by the case and the objects that Kubernetes creates.
     ///
     /// # Errors
-    /// What the API server does not take.
+    /// If the API server refuses an object.
     pub(super) fn write_case(&self, case: &RandomCase) -> Result<(), String> {
         self.tokens.borrow_mut().clear();
         let cluster = &self.cluster;
@@ -92,7 +94,7 @@ impl RealServer {
                 None => format!("{RBAC}/{kind}s"),
             };
             let (mut status, mut answer) = cluster.admin("POST", &path, Some(object));
-            // The controller was about to write a role when it was deleted, and its apply brought it back.
+            // The aggregation controller can recreate a deleted role with an apply that was already running.
             for _ in 0..5 {
                 if status == 409 {
                     cluster.admin("DELETE", &format!("{path}/{}", object["metadata"]["name"].as_str().unwrap()), None);
@@ -105,29 +107,29 @@ impl RealServer {
         Ok(())
     }
 
-    /// The state as the API server has it, once the controller has no more to do by what we know of it.
+    /// The state of the API server once all aggregated roles have the rules that the engine computes for them.
     ///
     /// # Errors
-    /// The aggregated roles where it comes to something else.
+    /// The aggregated roles that still have other rules after the timeout.
     pub(super) fn wait_for_controller(&self) -> Result<State, String> {
         let deadline = Instant::now() + CONTROLLER_TIMEOUT;
         loop {
             let state = self.read_state();
-            let unlike: Vec<String> = aggregated_roles(&state)
+            let differing: Vec<String> = aggregated_roles(&state)
                 .filter(|(key, stored)| computed_rules(&state, key) != *stored)
                 .map(|(key, _)| key.to_string())
                 .collect();
-            if unlike.is_empty() {
+            if differing.is_empty() {
                 return Ok(state);
             }
             if Instant::now() > deadline {
-                return Err(format!("the controller fills {unlike:?} otherwise"));
+                return Err(format!("the controller computed other rules for {differing:?}"));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// What Kubernetes itself brings changes in its aggregated roles alone, and is long.
+    /// Of the objects that Kubernetes creates, only the aggregated roles change, so only those are read again.
     fn read_state(&self) -> State {
         let mut state = self.bootstrap_state.clone();
         self.list(&mut state, OWN_SELECTOR);
@@ -153,39 +155,42 @@ impl RealServer {
         }
     }
 
-    /// Whom the API server takes somebody for; nobody where he is not let in.
-    pub(super) fn authenticate(&self, door: &TestCredential) -> Option<ServerIdentity> {
-        let authenticated = |(user, mut groups): ServerIdentity| {
-            let known = ["system:authenticated", "system:unauthenticated"];
-            if user != "system:anonymous" && !groups.iter().any(|group| known.contains(&group.as_str())) {
-                groups.push(known[0].to_owned());
+    /// The identity of the credential. `None` if it cannot authenticate.
+    pub(super) fn authenticate(&self, credential: &TestCredential) -> Option<ServerIdentity> {
+        let with_authenticated_group = |(user, mut groups): ServerIdentity| {
+            let authentication_groups = ["system:authenticated", "system:unauthenticated"];
+            if user != "system:anonymous" && !groups.iter().any(|group| authentication_groups.contains(&group.as_str()))
+            {
+                groups.push(authentication_groups[0].to_owned());
             }
             (user, groups)
         };
-        match door {
+        match credential {
             TestCredential::Arn(arn) => {
                 let answer = self.cluster.map(arn).ok()?;
                 let groups = answer["groups"].as_array().unwrap().iter();
                 let groups = groups.map(|group| group.as_str().unwrap().to_owned()).collect();
-                Some(authenticated((answer["username"].as_str().unwrap().to_owned(), groups)))
+                Some(with_authenticated_group((answer["username"].as_str().unwrap().to_owned(), groups)))
             }
             TestCredential::ServiceAccount(namespace) => {
                 let groups = vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
-                Some(authenticated((format!("system:serviceaccount:{namespace}:s"), groups)))
+                Some(with_authenticated_group((format!("system:serviceaccount:{namespace}:s"), groups)))
             }
             TestCredential::Anonymous => {
                 Some(("system:anonymous".to_owned(), vec!["system:unauthenticated".to_owned()]))
             }
-            TestCredential::Impersonated { user, groups } => Some(authenticated((user.clone(), groups.clone()))),
+            TestCredential::Impersonated { user, groups } => {
+                Some(with_authenticated_group((user.clone(), groups.clone())))
+            }
         }
     }
 
-    /// What the API server says of a question when it is asked about it.
-    pub(super) fn review(&self, login: &ServerIdentity, request: &Request) -> bool {
-        self.review_status(login, request)["allowed"] == true
+    /// Whether a SubjectAccessReview allows the request.
+    pub(super) fn review(&self, identity: &ServerIdentity, request: &Request) -> bool {
+        self.review_status(identity, request)["allowed"] == true
     }
 
-    /// The same with its reason.
+    /// The status of the SubjectAccessReview, which has a reason.
     pub(super) fn review_status(&self, (user, groups): &ServerIdentity, request: &Request) -> Value {
         let mut spec = review_attributes(request);
         spec["user"] = json!(user);
@@ -195,8 +200,8 @@ impl RealServer {
         answer["status"].take()
     }
 
-    /// What it does when somebody comes and does it.
-    pub(super) fn send(&self, question: &RandomQuestion, sent: &HttpRequest) -> RequestOutcome {
+    /// Sends the request with the credential of the question.
+    pub(super) fn send(&self, question: &RandomQuestion, http_request: &HttpRequest) -> RequestOutcome {
         let mut headers: Vec<(&str, String)> = Vec::new();
         match &question.credential {
             TestCredential::Anonymous => {}
@@ -214,14 +219,15 @@ impl RealServer {
                 headers.extend(groups.iter().map(|group| ("impersonate-group", group.clone())));
             }
         }
-        let body = matches!(sent.method, "POST" | "PUT" | "PATCH").then(|| json!({}));
+        let body = matches!(http_request.method, "POST" | "PUT" | "PATCH").then(|| json!({}));
         if body.is_some() {
-            let patch = sent.method == "PATCH";
-            let kind = if patch { "application/merge-patch+json" } else { "application/json" };
-            headers.push(("content-type", kind.to_owned()));
+            let is_patch = http_request.method == "PATCH";
+            let content_type = if is_patch { "application/merge-patch+json" } else { "application/json" };
+            headers.push(("content-type", content_type.to_owned()));
         }
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let (status, answer) = self.cluster.request_with(&headers, sent.method, &sent.path, body.as_ref());
+        let (status, answer) =
+            self.cluster.request_with(&headers, http_request.method, &http_request.path, body.as_ref());
         match status {
             401 => RequestOutcome::Unauthenticated,
             403 if is_authorizer_denial(&answer, &question.request) => RequestOutcome::Forbidden,
@@ -230,30 +236,31 @@ impl RealServer {
     }
 }
 
-/// Admission and the checks of a write answer 403 too, once the request itself was allowed.
+/// Whether the 403 is from the authorizer. Admission control and the escalation check of RBAC also answer 403, but only
+/// after the request was authorized.
 fn is_authorizer_denial(answer: &Value, request: &Request) -> bool {
-    let what = match request {
+    let target = match request {
         Request::Url { path, .. } => format!("path \"{path}\""),
         Request::Object(_) => "resource \"".to_owned(),
     };
-    let words = format!(" cannot {} {what}", request.verb());
+    let words = format!(" cannot {} {target}", request.verb());
     answer["message"].as_str().is_some_and(|message| message.contains(&words))
 }
 
-/// Objects of a list come without their kind.
+/// Inserts an object of a list, which has no kind.
 fn put_object(state: &mut State, kind: &str, object: &mut Value) {
     object["kind"] = json!(kind);
     object["apiVersion"] = json!("rbac.authorization.k8s.io/v1");
     state.insert_object(&parse_object_key(object).unwrap().unwrap(), object).unwrap();
 }
 
-/// The aggregated roles and what is stored of each.
+/// The aggregated roles and their stored rules.
 pub(super) fn aggregated_roles(state: &State) -> impl Iterator<Item = (&ObjectKey, BTreeSet<&Rule>)> {
-    let all = state.roles.iter().filter(|(_, role)| role.aggregation.is_some());
-    all.map(|(key, role)| (key, role.rules.iter().collect()))
+    let aggregated = state.roles.iter().filter(|(_, role)| role.aggregation.is_some());
+    aggregated.map(|(key, role)| (key, role.rules.iter().collect()))
 }
 
-/// What the controller is to fill in.
+/// The rules that the controller must compute.
 pub(super) fn computed_rules<'s>(state: &'s State, key: &'s ObjectKey) -> BTreeSet<&'s Rule> {
     aggregate_rules(RoleOverlay::new(state), key, Aggregation::Reconciled)
         .into_iter()
@@ -261,13 +268,13 @@ pub(super) fn computed_rules<'s>(state: &'s State, key: &'s ObjectKey) -> BTreeS
         .collect()
 }
 
-/// Does something to all of a list by several hands.
+/// Calls `act` for all items on several threads. Returns the first error.
 fn try_for_each_parallel<T: Sync>(list: &[T], act: impl Fn(&T) -> Result<(), String> + Sync) -> Result<(), String> {
     std::thread::scope(|scope| {
-        let hands: Vec<_> = list
+        let threads: Vec<_> = list
             .chunks(list.len().div_ceil(6).max(1))
             .map(|part| scope.spawn(|| part.iter().try_for_each(&act)))
             .collect();
-        hands.into_iter().try_for_each(|hand| hand.join().unwrap())
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap())
     })
 }
