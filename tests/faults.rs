@@ -402,7 +402,7 @@ fn a_lost_create_is_ours_only_if_the_object_is_still_what_was_sent() {
     let ran = apply(&desk);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("could not create ClusterRole one"), "{}", ran.err);
-    assert!(ran.err.contains("it exists already"), "{}", ran.err);
+    assert!(ran.err.contains("already exists"), "{}", ran.err);
     is_foreign(cluster);
 }
 
@@ -417,7 +417,7 @@ fn a_lost_patch_is_ours_only_if_the_object_is_still_what_was_sent() {
     desk.write("rolecall.toml", &ONE_ROLE.replace("\"get\"", "\"list\""));
     let ran = apply(&desk);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("it was changed by somebody else since it was read"), "{}", ran.err);
+    assert!(ran.err.contains("was changed by another client after it was read"), "{}", ran.err);
     is_foreign(cluster);
 }
 
@@ -463,7 +463,7 @@ fn a_foreign_create_or_change_between_plan_and_write_is_a_conflict_and_stays() {
         let desk = Desk::with_kubeconfig(proxy.kubeconfig());
         desk.write("rolecall.toml", ONE_ROLE);
         let ran = apply(&desk);
-        assert!(ran.code == 1 && ran.err.contains("it exists already"), "{}{}", ran.out, ran.err);
+        assert!(ran.code == 1 && ran.err.contains("already exists"), "{}{}", ran.out, ran.err);
         is_foreign(cluster);
     }
 }
@@ -483,7 +483,7 @@ fn an_entry_that_eksctl_adds_between_plan_and_write_is_not_lost() {
     let ran = apply(&desk);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("could not change the entries of aws-auth"), "{}", ran.err);
-    assert!(ran.err.contains("it was changed by somebody else since it was read"), "{}", ran.err);
+    assert!(ran.err.contains("was changed by another client after it was read"), "{}", ran.err);
     assert_eq!(cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"], json!(eksctl));
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
     desk.write("rolecall.toml", AFTER).ok(&["apply", "--auto-approve"]);

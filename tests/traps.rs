@@ -130,8 +130,8 @@ const ALL: &[Trap] = &[
         &[
             (IDENTITIES, &["templates_are_rendered_in_username_and_groups"]),
             (
-                "src/state/aws_auth/tests/nasty.rs",
-                &["nasty_texts_keep_every_foreign_byte_through_every_edit_and_read_as_planned"],
+                "src/state/aws_auth/tests/samples.rs",
+                &["edited_samples_keep_all_other_text_and_have_the_requested_entries"],
             ),
         ],
     ),

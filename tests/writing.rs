@@ -173,7 +173,7 @@ fn a_role_that_was_deleted_since_the_plan_does_not_come_back() {
     desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", CHANGES[1]));
     let ran = desk.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("could not change ClusterRole one: it does not exist any more"), "{}", ran.err);
+    assert!(ran.err.contains("could not change ClusterRole one: no longer exists"), "{}", ran.err);
     assert_eq!(cluster.admin("GET", &format!("{RBAC}/clusterroles/one"), None).0, 404);
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct DesiredEntry {
 }
 
 impl DesiredEntry {
-    /// What the authenticator compares: see [`crate::state::mapping::entry_key`].
+    /// What the authenticator compares: see [`crate::state::config_map::entry_key`].
     pub(crate) fn key(&self) -> String {
         match self.section {
             Section::Accounts => self.principal.clone(),

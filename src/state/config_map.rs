@@ -1,4 +1,4 @@
-//! The ConfigMap kube-system/aws-auth as an object, its three texts kept byte for byte.
+//! The ConfigMap kube-system/aws-auth. The texts of its sections are kept byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +10,12 @@ use super::object::{ObjectError, deserialize_object};
 use super::object_meta::{Labels, ObjectMeta, RawObjectMeta, metadata_to_json};
 use crate::names::{ObjectKey, ObjectKind};
 
-/// The ConfigMap as read.
+/// The ConfigMap kube-system/aws-auth as the API server has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AwsAuth {
     pub(crate) meta: ObjectMeta,
     pub(crate) data: BTreeMap<String, String>,
-    /// Never read by the authenticator.
+    /// The keys of `binaryData`, which the authenticator never reads.
     pub(crate) binary_keys: BTreeSet<String>,
     pub(crate) immutable: bool,
 }
@@ -34,10 +34,10 @@ struct RawConfigMap {
 }
 
 impl AwsAuth {
-    /// Reads the ConfigMap from the API server's JSON.
+    /// Deserializes the ConfigMap from the API server's JSON.
     ///
     /// # Errors
-    /// What does not fit a ConfigMap.
+    /// The JSON does not have the shape of a ConfigMap.
     pub(crate) fn from_json(value: &Value) -> Result<Self, ObjectError> {
         let raw: RawConfigMap = deserialize_object(value)?;
         Ok(Self {
@@ -48,16 +48,16 @@ impl AwsAuth {
         })
     }
 
-    /// What the authenticator has of a section; an absent one is empty.
+    /// Parses a section as the authenticator does. An absent section is empty.
     ///
     /// # Errors
-    /// A text that it cannot read, which empties the whole section.
+    /// The authenticator cannot parse the text, so none of the section's entries takes effect.
     pub(crate) fn parse_section(&self, section: Section) -> Result<ParsedSection, SectionError> {
         parse_section(section, self.data.get(section.key()).map_or("", String::as_str))
     }
 }
 
-/// The body that creates the ConfigMap.
+/// The request body that creates the ConfigMap.
 pub(crate) fn config_map_to_json(data: &BTreeMap<String, String>, annotations: &Labels) -> Value {
     let key = ObjectKey::aws_auth();
     json!({
@@ -68,7 +68,7 @@ pub(crate) fn config_map_to_json(data: &BTreeMap<String, String>, annotations: &
     })
 }
 
-/// What the authenticator compares of an entry: ARNs without regard to case, accounts exactly.
+/// The key by which the authenticator finds an entry. It compares ARNs case-insensitively and accounts exactly.
 pub(crate) fn entry_key(entry: &Entry) -> String {
     match &entry.principal {
         EntryPrincipal::Role(arn) | EntryPrincipal::User(arn) => arn.to_lowercase(),
@@ -79,7 +79,7 @@ pub(crate) fn entry_key(entry: &Entry) -> String {
     }
 }
 
-/// The principal as it stands in the text.
+/// The principal of an entry as it is written in the section. An `sso` pattern is shown with its account.
 pub(crate) fn principal_text(entry: &Entry) -> String {
     match &entry.principal {
         EntryPrincipal::Role(text) | EntryPrincipal::User(text) | EntryPrincipal::Account(text) => text.clone(),

@@ -1,7 +1,8 @@
-//! The annotation on aws-auth that says which entries each policy owns, and what was written of them.
+//! The annotation on aws-auth that records which policy owns which entries, and the content it last wrote.
 //!
-//! An entry is known by (section, principal as the authenticator compares it), because neighbours rewrite the bytes.
-//! Hashes and not ARNs: all annotations together may have 262,144 bytes, and thousands of ARNs would not fit.
+//! An entry is identified by its section and its principal as the authenticator compares it, because other tools rewrite
+//! the text of entries. The annotation stores hashes instead of ARNs: all annotations of an object together are limited to
+//! 262,144 bytes, and thousands of ARNs would not fit.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +14,10 @@ use super::aws_auth::Section;
 use super::object_meta::Labels;
 use super::owner::ENTRIES_ANNOTATION;
 
-/// Which entries which policy owns: 64 bits of who it is to 32 bits of what was written.
+/// The entries that each policy owns. Clusters store these values, so their hashes must never change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct EntryMarks {
+    /// By policy name: the id of each owned entry and the hash of the content that was last written.
     policies: BTreeMap<String, BTreeMap<[u8; 8], [u8; 4]>>,
 }
 
@@ -32,12 +34,12 @@ fn truncated_hash<const N: usize>(parts: &[&str]) -> [u8; N] {
     out
 }
 
-/// Who an entry is: see [`super::mapping::entry_key`].
+/// The id of an entry. `key` is the entry's [`super::config_map::entry_key`].
 pub(crate) fn entry_id(section: Section, key: &str) -> [u8; 8] {
     truncated_hash(&[section.key(), key])
 }
 
-/// What an entry says; the order of groups does not count.
+/// Hash of an entry's username and groups. The order and repetition of groups do not matter.
 pub(crate) fn content_hash(username: &str, groups: &[String]) -> [u8; 4] {
     let mut parts: Vec<&str> = groups.iter().map(String::as_str).collect();
     parts.sort_unstable();
@@ -46,7 +48,7 @@ pub(crate) fn content_hash(username: &str, groups: &[String]) -> [u8; 4] {
     truncated_hash(&parts)
 }
 
-/// The annotation is not one that rolecall wrote.
+/// The annotation was not written by rolecall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the annotation `{ENTRIES_ANNOTATION}` of aws-auth cannot be read")]
 pub(crate) struct EntryMarksError;
@@ -58,10 +60,10 @@ fn parse_mark(mark: &str) -> Option<([u8; 8], [u8; 4])> {
 }
 
 impl EntryMarks {
-    /// Reads the annotation; without one nobody owns anything.
+    /// Reads the annotation. Without the annotation no entry is owned.
     ///
     /// # Errors
-    /// A text of other hands. Writing over it would take from all policies what they own.
+    /// The value was not written by rolecall. It must not be overwritten, as every policy would lose its entries.
     pub(crate) fn from_annotations(annotations: &Labels) -> Result<Self, EntryMarksError> {
         let Some(text) = annotations.get(ENTRIES_ANNOTATION) else {
             return Ok(Self::default());
@@ -75,7 +77,7 @@ impl EntryMarks {
         Ok(Self { policies })
     }
 
-    /// The annotation's value; nothing when no entry is owned.
+    /// The value of the annotation. `None` if no entry is owned.
     pub(crate) fn to_annotation(&self) -> Option<String> {
         let lists: BTreeMap<&String, String> = self
             .policies
@@ -97,12 +99,12 @@ impl EntryMarks {
         self.policies.iter().find(|(_, marks)| marks.contains_key(&id)).map(|(policy, _)| policy.as_str())
     }
 
-    /// The entries that a policy owns, with what it wrote.
+    /// The ids of the entries that a policy owns, with the content hash that it last wrote.
     pub(crate) fn owned_by(&self, policy: &str) -> BTreeMap<[u8; 8], [u8; 4]> {
         self.policies.get(policy).cloned().unwrap_or_default()
     }
 
-    /// Replaces what a policy owns.
+    /// Replaces the entries that a policy owns.
     pub(crate) fn set_owned(&mut self, policy: &str, marks: BTreeMap<[u8; 8], [u8; 4]>) {
         self.policies.insert(policy.to_owned(), marks);
     }
@@ -113,21 +115,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_come_back_as_they_were_written_and_ten_thousand_fit() {
+    fn ten_thousand_marks_fit_and_survive_a_round_trip() {
         let mut marks = EntryMarks::default();
-        let mine = (0..10_000).map(|n| (entry_id(Section::Roles, &n.to_string()), content_hash("u", &[]))).collect();
-        marks.set_owned("prod", mine);
+        let owned = (0..10_000).map(|n| (entry_id(Section::Roles, &n.to_string()), content_hash("u", &[]))).collect();
+        marks.set_owned("prod", owned);
         marks.set_owned("other", BTreeMap::from([(entry_id(Section::Users, "x"), content_hash("u", &["a".into()]))]));
         let text = marks.to_annotation().unwrap();
         assert!(text.len() < super::super::validate::MAX_ANNOTATIONS_BYTES, "{}", text.len());
-        let back = EntryMarks::from_annotations(&Labels::from([(ENTRIES_ANNOTATION.to_owned(), text)])).unwrap();
-        assert_eq!(back, marks);
-        assert_eq!(back.owner(entry_id(Section::Users, "x")), Some("other"));
-        assert_eq!(back.owner(entry_id(Section::Roles, "x")), None);
+        let parsed = EntryMarks::from_annotations(&Labels::from([(ENTRIES_ANNOTATION.to_owned(), text)])).unwrap();
+        assert_eq!(parsed, marks);
+        assert_eq!(parsed.owner(entry_id(Section::Users, "x")), Some("other"));
+        assert_eq!(parsed.owner(entry_id(Section::Roles, "x")), None);
     }
 
     #[test]
-    fn a_text_of_other_hands_is_no_marks_and_none_is_no_owner() {
+    fn foreign_annotation_is_an_error_and_missing_annotation_means_no_owner() {
         assert_eq!(EntryMarks::from_annotations(&Labels::new()), Ok(EntryMarks::default()));
         for text in ["", "prod", "[]", "{\"prod\": 1}", "{\"prod\": \"AAAA\"}", "{\"prod\": \"\"}"] {
             let annotations = Labels::from([(ENTRIES_ANNOTATION.to_owned(), text.to_owned())]);
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_groups_is_no_content() {
+    fn content_hash_ignores_order_and_repetition_of_groups() {
         let groups = |list: &[&str]| list.iter().map(|g| (*g).to_owned()).collect::<Vec<_>>();
         assert_eq!(content_hash("u", &groups(&["a", "b"])), content_hash("u", &groups(&["b", "a", "a"])));
         assert_ne!(content_hash("u", &groups(&["a"])), content_hash("u", &groups(&["b"])));

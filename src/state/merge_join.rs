@@ -1,8 +1,8 @@
-//! One walk through two sorted rows of things, side by side. It knows nothing of what they are.
+//! Merge join: one walk over two iterators that are sorted by the same key. It depends on nothing else in the crate.
 
 use std::cmp::Ordering;
 
-/// Where a thing stands: in one row alone, or in both.
+/// The values of one key: in the first iterator, in the second one, or in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EitherOrBoth<A, B> {
     Left(A),
@@ -10,25 +10,24 @@ pub(crate) enum EitherOrBoth<A, B> {
     Both(A, B),
 }
 
-/// Each key once, in order. Both rows come sorted by their keys, without repeats, as maps are.
+/// Yields every key of the two iterators once, in ascending order. Both iterators must be sorted by key without
+/// duplicates, as those of a `BTreeMap` are.
 pub(crate) fn merge_join<K: Ord, A, B>(
-    first: impl IntoIterator<Item = (K, A)>,
-    second: impl IntoIterator<Item = (K, B)>,
+    left: impl IntoIterator<Item = (K, A)>,
+    right: impl IntoIterator<Item = (K, B)>,
 ) -> impl Iterator<Item = (K, EitherOrBoth<A, B>)> {
-    let (mut first, mut second) = (first.into_iter().peekable(), second.into_iter().peekable());
+    let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
     std::iter::from_fn(move || {
-        let order = match (first.peek(), second.peek()) {
-            (Some((one, _)), Some((other, _))) => one.cmp(other),
+        let order = match (left.peek(), right.peek()) {
+            (Some((left_key, _)), Some((right_key, _))) => left_key.cmp(right_key),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (None, None) => return None,
         };
         match order {
-            Ordering::Less => first.next().map(|(key, one)| (key, EitherOrBoth::Left(one))),
-            Ordering::Greater => second.next().map(|(key, other)| (key, EitherOrBoth::Right(other))),
-            Ordering::Equal => {
-                first.next().zip(second.next()).map(|((key, one), (_, other))| (key, EitherOrBoth::Both(one, other)))
-            }
+            Ordering::Less => left.next().map(|(key, a)| (key, EitherOrBoth::Left(a))),
+            Ordering::Greater => right.next().map(|(key, b)| (key, EitherOrBoth::Right(b))),
+            Ordering::Equal => left.next().zip(right.next()).map(|((key, a), (_, b))| (key, EitherOrBoth::Both(a, b))),
         }
     })
 }

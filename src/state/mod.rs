@@ -1,6 +1,7 @@
-//! What a cluster's access is made of: one model for the live side, the wanted side and every state between.
+//! The access model of one cluster: namespaces, RBAC objects and the aws-auth ConfigMap.
 //!
-//! Pure data and pure functions. This room may not know policies, plans, terminals or connections.
+//! The live cluster, the desired state and every intermediate state of a plan use this one model. It consists of pure
+//! data and pure functions, and must not depend on policies, plans, terminals or connections.
 
 pub(crate) mod aws_auth;
 pub(crate) mod config_map;
@@ -24,10 +25,10 @@ use serde_json::Value;
 
 use crate::names::{ObjectKey, ObjectKind};
 
-/// The access to one cluster, complete: what is not here does not exist.
+/// All objects that decide about access to one cluster. An object that is missing here does not exist.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// The uid of the namespace kube-system, which no other cluster has; a snapshot may lack it.
+    /// The uid of the namespace kube-system, which identifies the cluster. A snapshot may lack it.
     pub(crate) cluster_uid: Option<String>,
     pub(crate) namespaces: BTreeMap<String, Labels>,
     pub(crate) aws_auth: Option<AwsAuth>,
@@ -36,10 +37,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Takes an object in from the API server's JSON, in the place of what has its key.
+    /// Inserts an object from the API server's JSON and replaces the one with the same key.
     ///
     /// # Errors
-    /// What does not fit the kind.
+    /// The JSON does not have the shape that the key's kind requires.
     pub(crate) fn insert_object(&mut self, key: &ObjectKey, value: &Value) -> Result<(), ObjectError> {
         match key.kind() {
             ObjectKind::Namespace => {
@@ -60,10 +61,10 @@ impl State {
         Ok(())
     }
 
-    /// The metadata of an object that has access in it.
+    /// The metadata of an object. `None` for a namespace: only its labels are kept.
     pub(crate) fn meta(&self, key: &ObjectKey) -> Option<&ObjectMeta> {
         match key.kind() {
-            ObjectKind::ConfigMap => self.aws_auth.as_ref().map(|auth| &auth.meta),
+            ObjectKind::ConfigMap => self.aws_auth.as_ref().map(|aws_auth| &aws_auth.meta),
             ObjectKind::ClusterRole | ObjectKind::Role => self.roles.get(key).map(|role| &role.meta),
             ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
                 self.bindings.get(key).map(|binding| &binding.meta)
@@ -72,21 +73,21 @@ impl State {
         }
     }
 
-    /// Roles and bindings, each with its metadata.
+    /// All roles and bindings with their metadata.
     pub(crate) fn rbac_objects(&self) -> impl Iterator<Item = (&ObjectKey, &ObjectMeta)> {
         let roles = self.roles.iter().map(|(key, role)| (key, &role.meta));
         roles.chain(self.bindings.iter().map(|(key, binding)| (key, &binding.meta)))
     }
 
-    /// Which entries of aws-auth are owned; of marks that cannot be read none is.
+    /// Which policy owns which aws-auth entry. If the annotation cannot be read, no entry is owned.
     pub(crate) fn entry_marks(&self) -> EntryMarks {
-        let auth = self.aws_auth.as_ref();
-        auth.and_then(|auth| EntryMarks::from_annotations(&auth.meta.annotations).ok()).unwrap_or_default()
+        let meta = self.aws_auth.as_ref().map(|aws_auth| &aws_auth.meta);
+        meta.and_then(|meta| EntryMarks::from_annotations(&meta.annotations).ok()).unwrap_or_default()
     }
 
     pub(crate) fn meta_mut(&mut self, key: &ObjectKey) -> Option<&mut ObjectMeta> {
         match key.kind() {
-            ObjectKind::ConfigMap => self.aws_auth.as_mut().map(|auth| &mut auth.meta),
+            ObjectKind::ConfigMap => self.aws_auth.as_mut().map(|aws_auth| &mut aws_auth.meta),
             ObjectKind::ClusterRole | ObjectKind::Role => self.roles.get_mut(key).map(|role| &mut role.meta),
             ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
                 self.bindings.get_mut(key).map(|binding| &mut binding.meta)

@@ -1,4 +1,4 @@
-//! Roles and bindings, and their form in the API server's JSON, both ways.
+//! Roles and bindings, and their conversion from and to the API server's JSON.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,8 +13,10 @@ use crate::names::{ObjectKey, ObjectKind};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Role {
     pub(crate) meta: ObjectMeta,
-    /// Of an aggregated ClusterRole: what the controller has filled in, never ours to write.
+    /// In an aggregated ClusterRole these are the rules that the aggregation controller last stored. rolecall never
+    /// writes them.
     pub(crate) rules: Vec<Rule>,
+    /// The selectors of an aggregated ClusterRole.
     pub(crate) aggregation: Option<Vec<LabelSelector>>,
 }
 
@@ -26,11 +28,13 @@ pub(crate) struct Binding {
     pub(crate) subjects: Vec<Subject>,
 }
 
-/// Why the JSON of an object is not one.
+/// Why a JSON document is not an object of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ObjectError {
+    /// It cannot be deserialized. The text is the deserializer's message.
     #[error("{0}")]
     Malformed(String),
+    /// A field has a value that the API server does not accept.
     #[error("{0}")]
     Invalid(String),
 }
@@ -79,17 +83,17 @@ pub(crate) struct RawSubject {
     pub(crate) namespace: Option<String>,
 }
 
-/// A namespace, for its name and labels.
+/// A Namespace as the API server sends it. Only its name and labels are used.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RawNamespace {
     #[serde(default)]
     pub(crate) metadata: RawObjectMeta,
 }
 
-/// Reads a raw object from JSON, naming the field that does not fit.
+/// Deserializes a raw object from JSON.
 ///
 /// # Errors
-/// [`ObjectFault::Shape`] with the reader's words.
+/// [`ObjectError::Malformed`] with the deserializer's message, which names the wrong field.
 pub(crate) fn deserialize_object<T: DeserializeOwned>(value: &Value) -> Result<T, ObjectError> {
     T::deserialize(value).map_err(|error| ObjectError::Malformed(error.to_string()))
 }
@@ -98,6 +102,7 @@ impl From<RawRole> for Role {
     fn from(raw: RawRole) -> Self {
         let RawRole { metadata, rules, aggregation_rule } = raw;
         let mut meta = ObjectMeta::from(metadata);
+        // The controller fills in the rules of aggregated roles only, so in other roles their manager has no meaning.
         if aggregation_rule.is_none() {
             meta.rules_manager = RulesManager::default();
         }
@@ -110,45 +115,47 @@ impl From<RawRole> for Role {
 }
 
 impl RawBinding {
-    /// The binding, its defaults filled in: a service account without a namespace is of the binding's.
+    /// The binding with its defaults filled in.
     ///
     /// # Errors
-    /// Kinds that the API server does not know.
+    /// A kind of role or subject that the API server does not know.
     pub(crate) fn into_binding(self) -> Result<Binding, ObjectError> {
         let role_ref = match self.role_ref.kind.as_str() {
             "ClusterRole" => RoleRef::ClusterRole(self.role_ref.name),
             "Role" => RoleRef::Role(self.role_ref.name),
             other => {
-                return Err(ObjectError::Invalid(format!("roleRef.kind `{other}` is neither Role nor ClusterRole")));
+                return Err(ObjectError::Invalid(format!(
+                    "roleRef.kind: unsupported value `{other}`, expected ClusterRole or Role"
+                )));
             }
         };
-        let own = self.metadata.namespace.clone().unwrap_or_default();
+        let binding_namespace = self.metadata.namespace.clone().unwrap_or_default();
         let subjects = self
             .subjects
             .unwrap_or_default()
             .into_iter()
-            .map(|subject| subject.into_subject(&own))
+            .map(|subject| subject.into_subject(&binding_namespace))
             .collect::<Result<_, _>>()?;
         Ok(Binding { meta: self.metadata.into(), role_ref, subjects })
     }
 }
 
 impl RawSubject {
-    /// The subject of a binding in the namespace `own`, which a service account without one is of.
+    /// The subject. A service account without a namespace is in the namespace of its binding.
     ///
     /// # Errors
-    /// Kinds that the API server does not know.
-    pub(crate) fn into_subject(self, own: &str) -> Result<Subject, ObjectError> {
+    /// A kind that the API server does not know.
+    pub(crate) fn into_subject(self, binding_namespace: &str) -> Result<Subject, ObjectError> {
         match self.kind.as_str() {
             "Group" => Ok(Subject::Group(self.name)),
             "User" => Ok(Subject::User(self.name)),
             "ServiceAccount" => Ok(Subject::ServiceAccount {
-                namespace: self.namespace.filter(|ns| !ns.is_empty()).unwrap_or_else(|| own.to_owned()),
+                namespace: self.namespace.filter(|ns| !ns.is_empty()).unwrap_or_else(|| binding_namespace.to_owned()),
                 name: self.name,
             }),
-            other => {
-                Err(ObjectError::Invalid(format!("subject kind `{other}` is none of User, Group, ServiceAccount")))
-            }
+            other => Err(ObjectError::Invalid(format!(
+                "subjects.kind: unsupported value `{other}`, expected User, Group or ServiceAccount"
+            ))),
         }
     }
 }
@@ -183,7 +190,7 @@ fn type_and_metadata(key: &ObjectKey, meta: &ObjectMeta) -> serde_json::Map<Stri
     out
 }
 
-/// The body that creates this role.
+/// The request body that creates a role.
 pub(crate) fn role_to_json(key: &ObjectKey, role: &Role) -> Value {
     let mut out = type_and_metadata(key, &role.meta);
     match &role.aggregation {
@@ -193,7 +200,7 @@ pub(crate) fn role_to_json(key: &ObjectKey, role: &Role) -> Value {
     Value::Object(out)
 }
 
-/// The body that creates this binding.
+/// The request body that creates a binding.
 pub(crate) fn binding_to_json(key: &ObjectKey, binding: &Binding) -> Value {
     let mut out = type_and_metadata(key, &binding.meta);
     out.insert("roleRef".to_owned(), role_ref_to_json(&binding.role_ref));
@@ -206,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_account_without_a_namespace_is_of_the_bindings_namespace() {
+    fn service_account_without_namespace_gets_the_namespace_of_its_binding() {
         let raw: RawBinding = deserialize_object(&json!({
             "metadata": { "name": "b", "namespace": "ci" },
             "roleRef": { "kind": "Role", "name": "r" },
@@ -218,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back_as_the_same() {
+    fn roles_and_bindings_survive_a_json_round_trip() {
         let key = ObjectKey::binding(Some("ci"), "b");
         let binding = Binding {
             meta: ObjectMeta::default(),

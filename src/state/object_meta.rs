@@ -1,4 +1,4 @@
-//! The metadata of an object, as far as access and ownership need it.
+//! The metadata of an object, as far as access and ownership depend on it.
 
 use std::collections::BTreeMap;
 
@@ -8,47 +8,48 @@ use serde_json::{Value, json};
 /// Labels or annotations.
 pub(crate) type Labels = BTreeMap<String, String>;
 
-/// A full copy of the object in itself; big, and read only as "somebody applies this by kubectl".
+/// A full copy of the object, written by `kubectl apply`. It is large and only shows that the object was applied.
 pub(crate) const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Metadata as read; a wanted object has labels and annotations alone.
+/// Metadata of an object. A desired object has labels and annotations only.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ObjectMeta {
     pub(crate) labels: Labels,
-    /// Without [`LAST_APPLIED`].
+    /// Without [`LAST_APPLIED_ANNOTATION`].
     pub(crate) annotations: Labels,
     pub(crate) uid: Option<String>,
     pub(crate) resource_version: Option<String>,
-    /// Deletion was asked for and finalizers hold it up. Such an object still grants.
+    /// The object has a deletion timestamp and waits for its finalizers. Until then it still grants access.
     pub(crate) deleting: bool,
     pub(crate) finalizers: Vec<String>,
     pub(crate) has_owner_references: bool,
     pub(crate) kubectl_applied: bool,
-    /// Who has changed it since rolecall last did.
+    /// The last other writer since rolecall's own last write.
     pub(crate) last_writer: Option<ObjectWriter>,
     pub(crate) rules_manager: RulesManager,
 }
 
-/// Who holds the `rules` of an aggregated role.
+/// The field manager of the `rules` of an aggregated role.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum RulesManager {
-    /// The controller of those, or nobody.
+    /// The aggregation controller, or no manager at all.
     #[default]
     AggregationController,
-    /// The controller writes over them and never empties them.
+    /// Another manager. The controller overwrites such rules, but never empties them.
     Other,
 }
 
 impl ObjectMeta {
+    /// Whether a manager other than the aggregation controller wrote the rules of this aggregated role.
     pub(crate) fn has_manual_rules(&self) -> bool {
         self.rules_manager == RulesManager::Other
     }
 }
 
-/// Under this name the API server keeps rolecall's writes apart from others' in managedFields.
+/// The field manager of rolecall's writes. It distinguishes them from other writes in managedFields.
 pub(crate) const FIELD_MANAGER: &str = "rolecall";
 
-/// Under this one the rules of aggregated roles are filled in.
+/// The field manager of the controller that fills in the rules of aggregated roles.
 pub(crate) const AGGREGATION_CONTROLLER: &str = "clusterrole-aggregation-controller";
 
 /// Who wrote last, from managedFields.
@@ -75,7 +76,7 @@ pub(crate) struct RawObjectMeta {
     pub(crate) managed_fields: Option<Vec<RawManagedFieldsEntry>>,
 }
 
-/// Who wrote some of its fields last.
+/// One entry of `managedFields`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct RawManagedFieldsEntry {
@@ -85,7 +86,7 @@ pub(crate) struct RawManagedFieldsEntry {
     pub(crate) fields_v1: Option<RawFieldsV1>,
 }
 
-/// What of an object somebody holds, as far as it matters.
+/// The managed fields of an entry. Only the presence of `rules` is used.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RawFieldsV1 {
     #[serde(rename = "f:rules")]
@@ -109,14 +110,15 @@ impl From<RawObjectMeta> for ObjectMeta {
         let mut annotations = annotations.unwrap_or_default();
         let kubectl_applied = annotations.remove(LAST_APPLIED_ANNOTATION).is_some();
         let managed = managed_fields.unwrap_or_default();
-        let holds_rules =
-            |field: &RawManagedFieldsEntry| field.fields_v1.as_ref().is_some_and(|fields| fields.rules.is_some());
-        let by_hand =
-            managed.iter().any(|field| field.manager.as_deref() != Some(AGGREGATION_CONTROLLER) && holds_rules(field));
+        let manages_rules =
+            |entry: &RawManagedFieldsEntry| entry.fields_v1.as_ref().is_some_and(|fields| fields.rules.is_some());
+        let has_manual_rules = managed
+            .iter()
+            .any(|entry| entry.manager.as_deref() != Some(AGGREGATION_CONTROLLER) && manages_rules(entry));
         let writers: Vec<ObjectWriter> = managed
             .into_iter()
-            .filter(|field| field.subresource.as_deref().unwrap_or_default().is_empty())
-            .filter_map(|field| Some(ObjectWriter { manager: field.manager?, time: field.time? }))
+            .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty())
+            .filter_map(|entry| Some(ObjectWriter { manager: entry.manager?, time: entry.time? }))
             .collect();
         Self {
             labels: labels.unwrap_or_default(),
@@ -128,19 +130,21 @@ impl From<RawObjectMeta> for ObjectMeta {
             has_owner_references: owner_references.is_some_and(|owners| !owners.is_empty()),
             kubectl_applied,
             last_writer: last_other_writer(writers),
-            rules_manager: if by_hand { RulesManager::Other } else { RulesManager::AggregationController },
+            rules_manager: if has_manual_rules { RulesManager::Other } else { RulesManager::AggregationController },
         }
     }
 }
 
-/// The last writer but rolecall, where nothing that rolecall wrote is newer. The times are of whole seconds.
+/// The last writer other than rolecall. `None` if rolecall wrote after it.
+///
+/// The times in managedFields have a resolution of one second, so a write in the same second counts as later.
 fn last_other_writer(writers: Vec<ObjectWriter>) -> Option<ObjectWriter> {
-    let (ours, others): (Vec<_>, Vec<_>) = writers.into_iter().partition(|writer| writer.manager == FIELD_MANAGER);
-    let own = ours.into_iter().map(|writer| writer.time).max().unwrap_or_default();
-    others.into_iter().max_by(|a, b| a.time.cmp(&b.time)).filter(|last| last.time >= own)
+    let (own, others): (Vec<_>, Vec<_>) = writers.into_iter().partition(|writer| writer.manager == FIELD_MANAGER);
+    let own_time = own.into_iter().map(|writer| writer.time).max().unwrap_or_default();
+    others.into_iter().max_by(|a, b| a.time.cmp(&b.time)).filter(|last| last.time >= own_time)
 }
 
-/// `metadata` of a new object.
+/// The `metadata` of a new object.
 pub(crate) fn metadata_to_json(namespace: Option<&str>, name: &str, labels: &Labels, annotations: &Labels) -> Value {
     let mut metadata = json!({ "name": name });
     if let Some(map) = metadata.as_object_mut() {

@@ -1,7 +1,7 @@
-//! The marks in the cluster: which policy owns an object, and what was written last.
+//! The labels and annotations that record which policy owns an object, and the content that was last written.
 //!
-//! There is no state file; these annotations are all that rolecall remembers. The digest lets `drift` tell "changed
-//! behind our back" from "merged, not applied".
+//! There is no state file: these labels and annotations are the only state that rolecall has. The digest lets `drift`
+//! distinguish "changed outside of rolecall" from "not yet applied".
 
 use std::collections::BTreeSet;
 
@@ -16,18 +16,19 @@ pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub(crate) const MANAGED_BY_VALUE: &str = "rolecall";
 pub(crate) const POLICY_ANNOTATION: &str = "rolecall/policy";
 pub(crate) const DIGEST_ANNOTATION: &str = "rolecall/digest";
-/// The keys of the labels that the policy asked for, so that they can be taken off again.
+/// The keys of the labels that the policy sets, separated by commas. A later plan can then remove these labels.
 pub(crate) const LABELS_ANNOTATION: &str = "rolecall/labels";
-/// On objects that hold access only while an apply runs.
+/// Marks an object that grants access only while an apply runs.
 pub(crate) const TEMPORARY_ANNOTATION: &str = "rolecall/temporary";
-/// On aws-auth: which entries each policy owns.
+/// On the ConfigMap aws-auth: the entries that each policy owns. See [`super::entry_marks`].
 pub(crate) const ENTRIES_ANNOTATION: &str = "rolecall/entries";
 pub(crate) const AGGREGATE_LABEL_PREFIX: &str = "rbac.authorization.k8s.io/aggregate-to-";
-/// The default roles that people bind to (kubernetes `bootstrappolicy/policy.go`).
+/// The user-facing default ClusterRoles (kubernetes `bootstrappolicy/policy.go`).
 pub(crate) const DEFAULT_CLUSTER_ROLES: [&str; 4] = ["cluster-admin", "admin", "edit", "view"];
+/// Key and value of the label on the default roles and bindings of Kubernetes.
 const BOOTSTRAP_LABEL: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-defaults");
 
-/// Whose an object is, seen from one policy.
+/// The owner of an object from the point of view of one policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Owner {
     ThisPolicy,
@@ -35,7 +36,6 @@ pub(crate) enum Owner {
     Unowned,
 }
 
-/// Whose the object is.
 pub(crate) fn object_owner(meta: &ObjectMeta, policy: &str) -> Owner {
     match meta.annotations.get(POLICY_ANNOTATION) {
         Some(name) if name == policy => Owner::ThisPolicy,
@@ -44,31 +44,32 @@ pub(crate) fn object_owner(meta: &ObjectMeta, policy: &str) -> Owner {
     }
 }
 
-/// Whether the object belongs to Kubernetes or to EKS, whose controllers write it back.
+/// Whether Kubernetes or EKS provides the object. Their controllers would restore it after a change.
 pub(crate) fn is_built_in(key: &ObjectKey, meta: &ObjectMeta) -> bool {
     let is_default = key.kind() == ObjectKind::ClusterRole && DEFAULT_CLUSTER_ROLES.contains(&key.name());
     is_default
         || crate::names::reserved_prefix(key.name()).is_some()
-        || meta.labels.get(BOOTSTRAP_LABEL.0).is_some_and(|v| v == BOOTSTRAP_LABEL.1)
+        || meta.labels.get(BOOTSTRAP_LABEL.0).is_some_and(|value| value == BOOTSTRAP_LABEL.1)
 }
 
-/// Another tool that says it manages the object.
+/// The tool other than rolecall that the label `app.kubernetes.io/managed-by` names.
 pub(crate) fn other_manager(meta: &ObjectMeta) -> Option<&str> {
     meta.labels.get(MANAGED_BY_LABEL).map(String::as_str).filter(|manager| *manager != MANAGED_BY_VALUE)
 }
 
-/// The labels of a live role that count as its content: aggregation labels always, others where the mark lists them.
+/// The labels of a live role that are part of its content: aggregation labels, which decide about rules of other roles,
+/// and the labels that a policy set.
 pub(crate) fn content_labels(meta: &ObjectMeta) -> Labels {
-    let listed: BTreeSet<&str> =
+    let set_by_policy: BTreeSet<&str> =
         meta.annotations.get(LABELS_ANNOTATION).map(|list| list.split(',').collect()).unwrap_or_default();
     meta.labels
         .iter()
-        .filter(|(key, _)| key.starts_with(AGGREGATE_LABEL_PREFIX) || listed.contains(key.as_str()))
+        .filter(|(key, _)| key.starts_with(AGGREGATE_LABEL_PREFIX) || set_by_policy.contains(key.as_str()))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
 
-/// Digest of what a role says: rules or selectors, and the labels that count.
+/// Digest of a role's content: its rules or its selectors, and its content labels.
 pub(crate) fn role_digest(role: &Role, labels: &Labels) -> String {
     match &role.aggregation {
         Some(selectors) => digest(&(selectors.iter().collect::<BTreeSet<_>>(), labels)),
@@ -76,7 +77,7 @@ pub(crate) fn role_digest(role: &Role, labels: &Labels) -> String {
     }
 }
 
-/// Digest of what a binding says: role and subjects.
+/// Digest of a binding's content: its role and its subjects.
 pub(crate) fn binding_digest(binding: &Binding) -> String {
     let subjects: BTreeSet<String> = binding.subjects.iter().map(ToString::to_string).collect();
     digest(&(binding.role_ref.to_string(), subjects))
@@ -88,7 +89,7 @@ fn digest(content: &impl serde::Serialize) -> String {
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Labels and annotations that mark an object as this policy's.
+/// Adds the labels and annotations that mark an object as owned by a policy.
 pub(crate) fn mark_owned(meta: &mut ObjectMeta, policy: &str, labels: &Labels, digest: String) {
     meta.labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY_VALUE.to_owned());
     meta.labels.extend(labels.iter().map(|(key, value)| (key.clone(), value.clone())));
@@ -108,15 +109,16 @@ mod tests {
     use super::*;
     use crate::state::rbac::{LabelSelector, RoleRef, Rule, Subject};
 
-    /// What stands in clusters was made of this text: of another, every object would count as changed by hand.
+    /// The digests in existing clusters were computed from exactly this text. With any other text, every object would
+    /// count as changed outside of rolecall.
     #[track_caller]
-    fn assert_digest(found: &str, text: &str) {
+    fn assert_digest(digest: &str, text: &str) {
         let hash: String = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(found, hash, "{text}");
+        assert_eq!(digest, hash, "{text}");
     }
 
     #[test]
-    fn digests_are_made_of_the_same_text_in_every_version() {
+    fn digest_input_is_the_same_in_every_version() {
         let rule = Rule {
             verbs: vec!["get".to_owned()],
             api_groups: vec![String::new()],
@@ -129,8 +131,8 @@ mod tests {
         let labels = Labels::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]);
         assert_digest(&role_digest(&role, &labels), &format!(r#"[{rules},{{"a":"1","b":"2"}}]"#));
         let selector = LabelSelector { match_labels: labels, ..LabelSelector::default() };
-        let gathers = Role { aggregation: Some(vec![selector, LabelSelector::default()]), ..Role::default() };
-        assert_digest(&role_digest(&gathers, &Labels::new()), r#"[[{},{"matchLabels":{"a":"1","b":"2"}}],{}]"#);
+        let aggregated = Role { aggregation: Some(vec![selector, LabelSelector::default()]), ..Role::default() };
+        assert_digest(&role_digest(&aggregated, &Labels::new()), r#"[[{},{"matchLabels":{"a":"1","b":"2"}}],{}]"#);
         let binding = Binding {
             role_ref: RoleRef::ClusterRole("view".to_owned()),
             subjects: vec![Subject::User("u".to_owned()), Subject::Group("g".to_owned())],

@@ -1,7 +1,7 @@
-//! Rules, role references and subjects, and when two of them say the same.
+//! Rules, role references, subjects and label selectors, and when two of them are equivalent.
 //!
-//! The API server sorts and dedupes nothing, so order and repetition are compared away here; what it fills in by
-//! default (kubernetes v1.36.3 `pkg/apis/rbac/v1/defaults.go`) is filled in here too.
+//! The API server neither sorts nor deduplicates lists, so comparisons ignore order and repetition. The defaults that it
+//! fills in (kubernetes v1.36.3 `pkg/apis/rbac/v1/defaults.go`) are filled in here as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,7 +34,7 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// The five lists of a rule with the names under which a policy has them.
+    /// The five lists of a rule with their keys in a policy.
     pub(crate) fn named_lists(&self) -> [(&'static str, &Vec<String>); 5] {
         let Self { verbs, api_groups, resources, resource_names, non_resource_urls } = self;
         [
@@ -46,23 +46,23 @@ impl Rule {
         ]
     }
 
-    /// The rule with every list sorted and without repetition.
+    /// The lists of the rule, sorted and without duplicates.
     fn as_sets(&self) -> [BTreeSet<&str>; 5] {
         self.named_lists().map(|(_, list)| list.iter().map(String::as_str).collect())
     }
 }
 
-/// Whether two lists of rules differ in order and repetition at most.
-pub(crate) fn same_rules(one: &[Rule], other: &[Rule]) -> bool {
-    one == other || canonical_rules(one) == canonical_rules(other)
+/// Whether two lists of rules are equal up to order and repetition.
+pub(crate) fn same_rules(a: &[Rule], b: &[Rule]) -> bool {
+    a == b || canonical_rules(a) == canonical_rules(b)
 }
 
-/// Rules as sets of sets, for comparison and digests.
+/// The rules as a set of sets, for comparison and for digests.
 pub(crate) fn canonical_rules(rules: &[Rule]) -> BTreeSet<[BTreeSet<&str>; 5]> {
     rules.iter().map(Rule::as_sets).collect()
 }
 
-/// Which role a binding gives.
+/// The role that a binding grants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RoleRef {
     ClusterRole(String),
@@ -70,13 +70,13 @@ pub(crate) enum RoleRef {
 }
 
 impl RoleRef {
-    /// The role that a binding means, whether it exists or not; none where a ClusterRoleBinding means a Role, which no
-    /// API server stores.
+    /// The key of the role that `binding` grants, whether that role exists or not. `None` if a ClusterRoleBinding refers
+    /// to a Role, which the API server rejects.
     pub(crate) fn role_key(&self, binding: &ObjectKey) -> Option<ObjectKey> {
         self.role_key_parts(binding).and_then(|(kind, namespace, name)| ObjectKey::new(kind, namespace, name))
     }
 
-    /// The parts of that role's key.
+    /// The kind, namespace and name of that role.
     pub(crate) fn role_key_parts<'a>(
         &'a self,
         binding: &'a ObjectKey,
@@ -101,14 +101,14 @@ impl RoleRef {
     }
 }
 
-/// The lists under the names that a policy has for them.
+/// Shows the lists that are not empty with their keys in a policy.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = |list: &Vec<String>| {
-            list.iter().map(|word| if word.is_empty() { "\"\"" } else { word }).collect::<Vec<_>>().join(", ")
+        let join_values = |list: &Vec<String>| {
+            list.iter().map(|value| if value.is_empty() { "\"\"" } else { value }).collect::<Vec<_>>().join(", ")
         };
         let lists = self.named_lists().into_iter().filter(|(_, list)| !list.is_empty());
-        f.write_str(&lists.map(|(name, list)| format!("{name} {}", words(list))).collect::<Vec<_>>().join("; "))
+        f.write_str(&lists.map(|(key, list)| format!("{key} {}", join_values(list))).collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -118,7 +118,7 @@ impl fmt::Display for RoleRef {
     }
 }
 
-/// Whom a binding gives a role.
+/// A subject to which a binding grants a role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     Group(String),
@@ -136,12 +136,12 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Whether two lists of subjects differ in order and repetition at most.
-pub(crate) fn same_subjects(one: &[Subject], other: &[Subject]) -> bool {
-    one == other || one.iter().collect::<BTreeSet<_>>() == other.iter().collect::<BTreeSet<_>>()
+/// Whether two lists of subjects are equal up to order and repetition.
+pub(crate) fn same_subjects(a: &[Subject], b: &[Subject]) -> bool {
+    a == b || a.iter().collect::<BTreeSet<_>>() == b.iter().collect::<BTreeSet<_>>()
 }
 
-/// Which ClusterRoles an aggregated ClusterRole takes its rules from.
+/// Selects the ClusterRoles whose rules an aggregated ClusterRole receives.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct LabelSelector {
@@ -151,7 +151,7 @@ pub(crate) struct LabelSelector {
     pub(crate) match_expressions: Vec<LabelSelectorRequirement>,
 }
 
-/// One `matchExpressions` line.
+/// One requirement of `matchExpressions`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct LabelSelectorRequirement {
@@ -162,16 +162,16 @@ pub(crate) struct LabelSelectorRequirement {
 }
 
 impl LabelSelector {
-    /// An empty selector matches everything.
+    /// Whether an object with these labels matches. An empty selector matches every object.
     pub(crate) fn matches(&self, labels: &Labels) -> bool {
-        let held = |key: &str| labels.get(key);
-        self.match_labels.iter().all(|(key, value)| held(key) == Some(value))
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.match_expressions.iter().all(|LabelSelectorRequirement { key, operator, values }| {
+                let actual = labels.get(key);
                 match operator.as_str() {
-                    "In" => held(key).is_some_and(|value| values.contains(value)),
-                    "NotIn" => held(key).is_none_or(|value| !values.contains(value)),
-                    "Exists" => held(key).is_some(),
-                    "DoesNotExist" => held(key).is_none(),
+                    "In" => actual.is_some_and(|value| values.contains(value)),
+                    "NotIn" => actual.is_none_or(|value| !values.contains(value)),
+                    "Exists" => actual.is_some(),
+                    "DoesNotExist" => actual.is_none(),
                     _ => false,
                 }
             })
@@ -181,15 +181,15 @@ impl LabelSelector {
 impl fmt::Display for LabelSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let labels = self.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
-        let others = self
+        let expressions = self
             .match_expressions
             .iter()
             .map(|LabelSelectorRequirement { key, operator, values }| format!("{key} {operator} {}", values.join("|")));
-        let all: Vec<String> = labels.chain(others).collect();
-        if all.is_empty() {
+        let requirements: Vec<String> = labels.chain(expressions).collect();
+        if requirements.is_empty() {
             return f.write_str("every ClusterRole");
         }
-        f.write_str(&all.join(", "))
+        f.write_str(&requirements.join(", "))
     }
 }
 
@@ -202,14 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn null_absent_and_empty_lists_are_one_thing() {
+    fn null_list_equals_empty_list() {
         let a = rule(r#"{"verbs":["get"],"resources":["pods"],"apiGroups":[""],"resourceNames":null}"#);
         let b = rule(r#"{"verbs":["get"],"resources":["pods"],"apiGroups":[""],"resourceNames":[]}"#);
         assert_eq!(a, b);
     }
 
     #[test]
-    fn order_and_repetition_are_no_difference_but_content_is() {
+    fn rule_comparison_ignores_order_and_repetition() {
         let a = rule(r#"{"verbs":["get","list","get"],"resources":["pods"],"apiGroups":[""]}"#);
         let b = rule(r#"{"verbs":["list","get"],"resources":["pods"],"apiGroups":[""]}"#);
         let c = rule(r#"{"verbs":["list"],"resources":["pods"],"apiGroups":[""]}"#);
@@ -219,13 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_selector_takes_every_role() {
+    fn empty_selector_matches_every_role() {
         assert!(LabelSelector::default().matches(&Labels::new()));
-        let wants: LabelSelector = serde_json::from_str(
+        let selector: LabelSelector = serde_json::from_str(
             r#"{"matchLabels":{"a":"1"},"matchExpressions":[{"key":"b","operator":"DoesNotExist"}]}"#,
         )
         .unwrap();
-        assert!(wants.matches(&Labels::from([("a".into(), "1".into())])));
-        assert!(!wants.matches(&Labels::from([("a".into(), "1".into()), ("b".into(), String::new())])));
+        assert!(selector.matches(&Labels::from([("a".into(), "1".into())])));
+        assert!(!selector.matches(&Labels::from([("a".into(), "1".into()), ("b".into(), String::new())])));
     }
 }

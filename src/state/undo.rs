@@ -1,10 +1,12 @@
-//! The merge patch that leads an object back to what it was: what access and its marks are made of, and nothing else.
+//! The write that undoes another write, and the merge patch between two versions of an object.
+//!
+//! A patch contains the fields that rolecall itself writes, and no others.
 
 use serde_json::{Map, Value};
 
 use super::write::WriteRequest;
 
-/// Fields that belong to the API server, or to one life of an object.
+/// Metadata fields that the API server sets. They cannot be carried over to a re-created object.
 const SERVER_FIELDS: [&str; 8] = [
     "uid",
     "resourceVersion",
@@ -15,11 +17,12 @@ const SERVER_FIELDS: [&str; 8] = [
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
 ];
-/// What a write of rolecall can change: of an object, and of its metadata.
+/// The top-level fields that a write of rolecall can change. `roleRef` is immutable.
 const CONTENT_FIELDS: [&str; 6] = ["data", "binaryData", "immutable", "rules", "aggregationRule", "subjects"];
+/// The fields of `metadata` that a write of rolecall can change.
 const METADATA_FIELDS: [&str; 2] = ["labels", "annotations"];
 
-/// The body that makes an object anew.
+/// The request body that re-creates an object.
 pub(crate) fn strip_server_fields(object: &Value) -> Value {
     let mut body = object.clone();
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -28,23 +31,23 @@ pub(crate) fn strip_server_fields(object: &Value) -> Value {
     body
 }
 
-/// The patch from `now` to `then`; nothing where they do not differ.
-pub(crate) fn create_merge_patch(now: &Value, then: &Value) -> Option<Value> {
-    // What an aggregated role has of rules its controller fills in.
-    let filled = then.get("aggregationRule").is_some_and(|rule| !rule.is_null());
-    let own = CONTENT_FIELDS.into_iter().filter(|part| !(filled && *part == "rules"));
-    let mut out = changed_fields(own, now, then);
+/// The JSON merge patch (RFC 7396) that turns `from` into `to`. `None` if they do not differ.
+pub(crate) fn create_merge_patch(from: &Value, to: &Value) -> Option<Value> {
+    // The aggregation controller fills in the rules of an aggregated role, so they are not restored.
+    let is_aggregated = to.get("aggregationRule").is_some_and(|rule| !rule.is_null());
+    let fields = CONTENT_FIELDS.into_iter().filter(|field| !(is_aggregated && *field == "rules"));
+    let mut patch = changed_fields(fields, from, to);
     let metadata = |object: &Value| object.get("metadata").cloned().unwrap_or_default();
-    let marks = changed_fields(METADATA_FIELDS.into_iter(), &metadata(now), &metadata(then));
-    if !marks.is_empty() {
-        out.insert("metadata".to_owned(), Value::Object(marks));
+    let metadata_patch = changed_fields(METADATA_FIELDS.into_iter(), &metadata(from), &metadata(to));
+    if !metadata_patch.is_empty() {
+        patch.insert("metadata".to_owned(), Value::Object(metadata_patch));
     }
-    (!out.is_empty()).then_some(Value::Object(out))
+    (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-fn changed_fields(parts: impl Iterator<Item = &'static str>, now: &Value, then: &Value) -> Map<String, Value> {
-    let part = |object: &Value, name: &str| object.get(name).cloned().unwrap_or_default();
-    parts.filter_map(|name| Some((name.to_owned(), merge_patch_value(&part(now, name), &part(then, name))?))).collect()
+fn changed_fields(names: impl Iterator<Item = &'static str>, from: &Value, to: &Value) -> Map<String, Value> {
+    let field = |object: &Value, name: &str| object.get(name).cloned().unwrap_or_default();
+    names.filter_map(|name| Some((name.to_owned(), merge_patch_value(&field(from, name), &field(to, name))?))).collect()
 }
 
 fn is_empty_value(value: &Value) -> bool {
@@ -56,22 +59,24 @@ fn is_empty_value(value: &Value) -> bool {
     }
 }
 
-fn merge_patch_value(now: &Value, then: &Value) -> Option<Value> {
-    match (now, then) {
-        _ if now == then || (is_empty_value(now) && is_empty_value(then)) => None,
-        (Value::Object(now), Value::Object(then)) => {
-            let gone = now.keys().filter(|key| !then.contains_key(*key)).map(|key| (key.clone(), Value::Null));
-            let other = then.iter().filter_map(|(key, value)| {
-                Some((key.clone(), merge_patch_value(now.get(key).unwrap_or(&Value::Null), value)?))
+fn merge_patch_value(from: &Value, to: &Value) -> Option<Value> {
+    match (from, to) {
+        _ if from == to || (is_empty_value(from) && is_empty_value(to)) => None,
+        (Value::Object(from), Value::Object(to)) => {
+            let removed = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+            let changed = to.iter().filter_map(|(key, value)| {
+                Some((key.clone(), merge_patch_value(from.get(key).unwrap_or(&Value::Null), value)?))
             });
-            let all: Map<String, Value> = gone.chain(other).collect();
-            Some(Value::Object(all))
+            let fields: Map<String, Value> = removed.chain(changed).collect();
+            Some(Value::Object(fields))
         }
-        (_, then) => Some(then.clone()),
+        (_, to) => Some(to.clone()),
     }
 }
 
-/// What undoes a write, where `before` is the object as it was.
+/// The write that undoes `write`. `before` is the object before `write`; `None` if it did not exist.
+///
+/// Returns `None` if there is nothing to undo, or if `write` does not fit `before`.
 pub(crate) fn inverse_write(write: &WriteRequest, before: Option<&Value>) -> Option<WriteRequest> {
     match (write, before) {
         (WriteRequest::Create(_), None) => Some(WriteRequest::Delete),
@@ -93,7 +98,7 @@ mod tests {
     use crate::state::write::{apply_merge_patch, prune_empty};
 
     #[test]
-    fn a_patch_and_its_undoing_leave_every_byte() {
+    fn inverse_of_a_patch_restores_the_object() {
         let before = json!({
             "metadata": { "name": "aws-auth", "annotations": { "kept": "yes", "rolecall/entries": "old" }, "uid": "u" },
             "data": { "mapRoles": "- a # why\r\n", "mapUsers": "", "other": "kept" },
@@ -103,22 +108,22 @@ mod tests {
             json!({ "metadata": { "annotations": { "rolecall/entries": null }, "labels": { "l": "1" } } }),
             json!({ "data": null, "metadata": { "annotations": null } }),
         ] {
-            let Some(WriteRequest::Patch(back)) = inverse_write(&WriteRequest::Patch(body.clone()), Some(&before))
+            let Some(WriteRequest::Patch(inverse)) = inverse_write(&WriteRequest::Patch(body.clone()), Some(&before))
             else {
-                panic!("{body} changes something");
+                panic!("{body} has no inverse");
             };
             let mut object = before.clone();
             apply_merge_patch(&mut object, &body);
             assert_ne!(object, before, "{body}");
-            apply_merge_patch(&mut object, &back);
-            assert_eq!(prune_empty(&object), prune_empty(&before), "{body} and back by {back}");
+            apply_merge_patch(&mut object, &inverse);
+            assert_eq!(prune_empty(&object), prune_empty(&before), "{body}, then {inverse}");
         }
     }
 
     #[test]
-    fn rules_that_a_controller_fills_in_are_not_put_back() {
-        let then = json!({ "aggregationRule": { "clusterRoleSelectors": [{}] }, "rules": [1] });
+    fn rules_of_an_aggregated_role_are_not_restored() {
+        let before = json!({ "aggregationRule": { "clusterRoleSelectors": [{}] }, "rules": [1] });
         let now = json!({ "aggregationRule": { "clusterRoleSelectors": [{}] }, "rules": [1, 2] });
-        assert_eq!(create_merge_patch(&now, &then), None);
+        assert_eq!(create_merge_patch(&now, &before), None);
     }
 }

@@ -1,7 +1,7 @@
-//! One write, its precondition, and what the API server would answer to it.
+//! One write, its precondition, and the API server's answer to it.
 //!
-//! `accept` is the keystone: the snapshot cluster and every proof about states between writes ask this one function.
-//! Where it differs from the real API server it is wrong, and the tests on a real one show it.
+//! [`accept`] predicts the API server's answer. The snapshot cluster and every check of the states between two writes
+//! rely on it. Any difference from the real API server is a bug; the tests against a real API server look for one.
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -14,16 +14,16 @@ use crate::names::{ObjectKey, ObjectKind};
 pub(crate) enum WriteRequest {
     /// POST of a whole object.
     Create(Value),
-    /// JSON merge patch, without the precondition: [`Write::body`] adds it.
+    /// JSON merge patch without the precondition, which [`WriteRequest::body`] adds.
     Patch(Value),
     Delete,
 }
 
-/// What must hold of the object for the write to be made.
+/// What must be true of the object for the write to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Precondition {
     Absent,
-    /// The object is the one that was read, unchanged. A snapshot written by hand may lack a uid.
+    /// The object is unchanged since it was read. In a snapshot written by hand it may lack a uid.
     Unchanged {
         uid: Option<String>,
         resource_version: String,
@@ -34,14 +34,14 @@ pub(crate) enum Precondition {
     },
 }
 
-/// A precondition with nothing left open, as the request carries it.
+/// A precondition with the version filled in, as the request carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ResolvedPrecondition {
     Absent,
     Version(ObjectVersion),
 }
 
-/// Which object, and which state of it.
+/// One version of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ObjectVersion {
     pub(crate) uid: Option<String>,
@@ -49,7 +49,7 @@ pub(crate) struct ObjectVersion {
 }
 
 impl ObjectVersion {
-    /// The version of an object as the API server answered it.
+    /// The version of an object in the API server's JSON. `None` if it has no resourceVersion.
     pub(crate) fn from_object(object: &Value) -> Option<Self> {
         let text = |field: &str| object.pointer(field).and_then(Value::as_str).map(str::to_owned);
         Some(Self { uid: text("/metadata/uid"), resource_version: text("/metadata/resourceVersion")? })
@@ -57,7 +57,7 @@ impl ObjectVersion {
 }
 
 impl WriteRequest {
-    /// As RBAC has it.
+    /// The RBAC verb that authorizes the request.
     pub(crate) fn verb(&self) -> &'static str {
         match self {
             Self::Create(_) => "create",
@@ -66,7 +66,7 @@ impl WriteRequest {
         }
     }
 
-    /// The body of the request with the precondition in it; of a DELETE its options.
+    /// The body of the request with its precondition. For a DELETE these are its `DeleteOptions`.
     pub(crate) fn body(&self, expected: &ResolvedPrecondition) -> Value {
         let version = match expected {
             ResolvedPrecondition::Absent => None,
@@ -100,38 +100,38 @@ impl WriteRequest {
     }
 }
 
-/// The API server's no, in the words of the field.
+/// Why the API server rejects a write. The texts follow the name of the object.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum WriteError {
-    #[error("it exists already")]
+    #[error("already exists")]
     AlreadyExists,
-    #[error("it is being deleted, finalizers hold it up")]
+    #[error("is being deleted and still has finalizers")]
     BeingDeleted,
-    #[error("it does not exist any more")]
+    #[error("no longer exists")]
     NotFound,
-    #[error("the namespace `{0}` does not exist")]
+    #[error("namespace `{0}` does not exist")]
     NamespaceNotFound(String),
-    #[error("the namespace `{0}` is being deleted, and takes nothing new")]
+    #[error("namespace `{0}` is being deleted, and no object can be created in it")]
     NamespaceTerminating(String),
-    #[error("it was changed by somebody else since it was read")]
+    #[error("was changed by another client after it was read")]
     Conflict,
-    #[error("it is invalid: {0}")]
+    #[error("invalid object: {0}")]
     Invalid(String),
 }
 
-/// What a write leaves.
+/// The result of a write that the API server accepts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum AcceptedWrite {
     Stored(Value),
-    /// Nothing to change: the resourceVersion stays.
+    /// The write changes nothing, and the object keeps its resourceVersion.
     Unchanged,
     Deleted,
 }
 
-/// What the API server answers to a write on `existing`, whose state `version` is.
+/// The API server's answer to a write. `existing` is the object before the write with its version, if it exists.
 ///
 /// # Errors
-/// The refusal, when the object must stay as it is.
+/// The API server rejects the write, and the object is not changed.
 pub(crate) fn accept(
     key: &ObjectKey,
     existing: Option<(&Value, &ObjectVersion)>,
@@ -158,7 +158,7 @@ pub(crate) fn accept(
             }
             check_immutable_fields(key, object, &next)?;
             let next = check_valid(key, next)?;
-            // The last finalizer was all that kept it.
+            // An object that is being deleted disappears with its last finalizer.
             if is_deleting(&next) && !has_finalizers(&next) {
                 Ok(AcceptedWrite::Deleted)
             } else {
@@ -180,40 +180,39 @@ pub(crate) fn accept(
 fn check_version(version: &ObjectVersion, expected: &ResolvedPrecondition) -> Result<(), WriteError> {
     match expected {
         ResolvedPrecondition::Absent => Err(WriteError::Conflict),
-        ResolvedPrecondition::Version(wanted) if wanted == version => Ok(()),
+        ResolvedPrecondition::Version(expected) if expected == version => Ok(()),
         ResolvedPrecondition::Version(_) => Err(WriteError::Conflict),
     }
 }
 
 fn check_valid(key: &ObjectKey, value: Value) -> Result<Value, WriteError> {
     match validate::validation_error(key, &value) {
-        Some(why) => Err(WriteError::Invalid(why)),
+        Some(reason) => Err(WriteError::Invalid(reason)),
         None => Ok(value),
     }
 }
 
 fn is_deleting(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
+    object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
 }
 
 fn has_finalizers(object: &Value) -> bool {
     object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty())
 }
 
-/// A roleRef never changes (`ValidateRoleBindingUpdate`, after defaulting); an immutable ConfigMap keeps its data.
+/// A roleRef cannot change (`ValidateRoleBindingUpdate`, after defaulting), nor can the data of an immutable ConfigMap.
 fn check_immutable_fields(key: &ObjectKey, old: &Value, new: &Value) -> Result<(), WriteError> {
-    let part = |value: &Value, field: &str| value.pointer(field).cloned().unwrap_or_default();
+    let field_at = |value: &Value, path: &str| value.pointer(path).cloned().unwrap_or_default();
+    let changed = |path: &&str| field_at(old, path) != field_at(new, path);
     match key.kind() {
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
-            let same = ["/roleRef/kind", "/roleRef/name"].iter().all(|field| part(old, field) == part(new, field));
-            if !same {
+            if ["/roleRef/kind", "/roleRef/name"].iter().any(changed) {
                 return Err(WriteError::Invalid("roleRef: cannot change roleRef".to_owned()));
             }
         }
         ObjectKind::ConfigMap => {
-            let frozen = part(old, "/immutable") == json!(true);
-            if frozen && ["/data", "/binaryData", "/immutable"].iter().any(|field| part(old, field) != part(new, field))
-            {
+            let immutable = field_at(old, "/immutable") == json!(true);
+            if immutable && ["/data", "/binaryData", "/immutable"].iter().any(changed) {
                 return Err(WriteError::Invalid("data: field is immutable when `immutable` is set".to_owned()));
             }
         }
@@ -222,7 +221,7 @@ fn check_immutable_fields(key: &ObjectKey, old: &Value, new: &Value) -> Result<(
     Ok(())
 }
 
-/// JSON merge patch, RFC 7396.
+/// Applies a JSON merge patch (RFC 7396).
 pub(crate) fn apply_merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {
         *target = patch.clone();
@@ -242,7 +241,7 @@ pub(crate) fn apply_merge_patch(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Without what the server leaves out or keeps as null: empty lists and empty maps.
+/// The value without nulls, empty lists and empty maps. The API server omits these or stores null for them.
 pub(crate) fn prune_empty(value: &Value) -> Value {
     let is_empty = |value: &Value| match value {
         Value::Null => true,
@@ -274,35 +273,35 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_needs_the_version_that_was_read_even_where_it_changes_nothing() {
+    fn patch_without_changes_still_needs_the_version_that_was_read() {
         let (key, value, version) = role();
         let noop = WriteRequest::Patch(json!({ "rules": value["rules"] }));
-        let now = ResolvedPrecondition::Version(version.clone());
+        let current = ResolvedPrecondition::Version(version.clone());
         let stale = ResolvedPrecondition::Version(ObjectVersion { resource_version: "6".into(), ..version.clone() });
-        let other = ResolvedPrecondition::Version(ObjectVersion { uid: Some("v".into()), ..version.clone() });
-        let ask = |expected: &ResolvedPrecondition| accept(&key, Some((&value, &version)), true, &noop, expected);
-        assert_eq!(ask(&now), Ok(AcceptedWrite::Unchanged));
-        assert_eq!(ask(&stale), Err(WriteError::Conflict));
-        assert_eq!(ask(&other), Err(WriteError::Conflict));
-        assert_eq!(accept(&key, None, true, &noop, &now), Err(WriteError::NotFound));
+        let recreated = ResolvedPrecondition::Version(ObjectVersion { uid: Some("v".into()), ..version.clone() });
+        let answer = |expected: &ResolvedPrecondition| accept(&key, Some((&value, &version)), true, &noop, expected);
+        assert_eq!(answer(&current), Ok(AcceptedWrite::Unchanged));
+        assert_eq!(answer(&stale), Err(WriteError::Conflict));
+        assert_eq!(answer(&recreated), Err(WriteError::Conflict));
+        assert_eq!(accept(&key, None, true, &noop, &current), Err(WriteError::NotFound));
     }
 
     #[test]
-    fn a_finalizer_keeps_a_deleted_role_and_blocks_its_successor() {
+    fn role_with_finalizer_survives_deletion_and_cannot_be_created_again() {
         let (key, mut value, version) = role();
         apply_merge_patch(&mut value, &json!({ "metadata": { "finalizers": ["x/y"] } }));
-        let now = ResolvedPrecondition::Version(version.clone());
-        let Ok(AcceptedWrite::Stored(left)) = accept(&key, Some((&value, &version)), true, &WriteRequest::Delete, &now)
-        else {
-            panic!("it must stay");
+        let current = ResolvedPrecondition::Version(version.clone());
+        let deletion = accept(&key, Some((&value, &version)), true, &WriteRequest::Delete, &current);
+        let Ok(AcceptedWrite::Stored(terminating)) = deletion else {
+            panic!("the finalizer must keep the role: {deletion:?}");
         };
         let create = WriteRequest::Create(role().1);
-        let answer = accept(&key, Some((&left, &version)), true, &create, &ResolvedPrecondition::Absent);
+        let answer = accept(&key, Some((&terminating, &version)), true, &create, &ResolvedPrecondition::Absent);
         assert_eq!(answer, Err(WriteError::BeingDeleted));
     }
 
     #[test]
-    fn a_role_ref_cannot_change_and_a_namespace_must_exist() {
+    fn role_ref_is_immutable_and_namespace_must_exist() {
         let key = ObjectKey::binding(Some("ns"), "b");
         let value = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -310,9 +309,9 @@ mod tests {
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r" },
         });
         let version = ObjectVersion::from_object(&value).unwrap();
-        let now = ResolvedPrecondition::Version(version.clone());
+        let current = ResolvedPrecondition::Version(version.clone());
         let patch = WriteRequest::Patch(json!({ "roleRef": { "name": "other" } }));
-        assert!(matches!(accept(&key, Some((&value, &version)), true, &patch, &now), Err(WriteError::Invalid(_))));
+        assert!(matches!(accept(&key, Some((&value, &version)), true, &patch, &current), Err(WriteError::Invalid(_))));
         let create = WriteRequest::Create(value.clone());
         assert_eq!(
             accept(&key, None, false, &create, &ResolvedPrecondition::Absent),
@@ -322,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_patch_takes_null_away() {
+    fn null_in_a_merge_patch_removes_the_field() {
         let mut value = json!({ "a": { "b": 1, "c": 2 }, "d": [1] });
         apply_merge_patch(&mut value, &json!({ "a": { "b": null, "e": { "f": null } }, "d": [2] }));
         assert_eq!(value, json!({ "a": { "c": 2, "e": {} }, "d": [2] }));

@@ -1,22 +1,30 @@
-//! mapAccounts, which the authenticator reads by other rules than the rest: go-yaml v2 straight into
-//! a list of texts, so that `012345678901` keeps its zero and `yes` is the account `yes`.
+//! Decodes mapAccounts. The authenticator decodes it differently from the other sections: go-yaml v2 decodes it directly
+//! into a list of strings, without JSON in between. So `012345678901` keeps its leading zero, and `yes` is the account
+//! `yes`.
 
 use crate::yaml::{AnchorIndex, Decoder, ScalarValue, YamlDocument, YamlError, YamlNode, YamlValue};
 
-/// An element, or the kind of what stands in its place and is left out.
+/// One element of the list.
 pub(super) enum AccountElement {
-    Text { text: String, null: bool },
+    Text {
+        text: String,
+        null: bool,
+    },
+    /// The element is not a scalar and go-yaml leaves it out. The text names its type.
     Ignored(&'static str),
 }
 
-/// What the list holds.
+/// The elements of the list.
 pub(super) struct DecodedAccounts {
     pub(super) items: Vec<AccountElement>,
-    /// Decoding broke off here. The authenticator keeps what it had until then.
+    /// The error that ended decoding. The authenticator keeps the elements before it.
     pub(super) error: Option<YamlError>,
 }
 
-/// Decodes the root of a document. The error: it is no list.
+/// Decodes the root of a document.
+///
+/// # Errors
+/// The root is not a list.
 pub(super) fn decode_accounts(document: &YamlDocument) -> Result<DecodedAccounts, YamlError> {
     let anchors = AnchorIndex::from_document(document);
     let mut decoder = Decoder::new(&anchors);
@@ -28,24 +36,20 @@ pub(super) fn decode_accounts(document: &YamlDocument) -> Result<DecodedAccounts
             for item in &sequence.items {
                 match decode_account(&mut decoder, &item.node) {
                     Ok(account) => items.push(account),
-                    Err(broken) => {
-                        let broken = Some(broken);
-                        return Ok(DecodedAccounts { items, error: broken });
-                    }
+                    Err(error) => return Ok(DecodedAccounts { items, error: Some(error) }),
                 }
             }
         }
         YamlValue::Scalar(_) => match root.scalar_value() {
             Some(Ok(ScalarValue::Null)) | None => {}
             Some(Err(error)) => return Err(error),
-            Some(Ok(_)) => return Err(root.error("a list of accounts was expected")),
+            Some(Ok(_)) => return Err(root.error("expected a list of accounts")),
         },
         YamlValue::Mapping(_) | YamlValue::Alias(_) => {
-            return Err(root.error("a list of accounts was expected"));
+            return Err(root.error("expected a list of accounts"));
         }
     }
-    let broken = None;
-    Ok(DecodedAccounts { items, error: broken })
+    Ok(DecodedAccounts { items, error: None })
 }
 
 fn decode_account<'d>(decoder: &mut Decoder<'_, 'd>, node: &'d YamlNode) -> Result<AccountElement, YamlError> {

@@ -1,4 +1,4 @@
-//! The nouns of aws-auth: its sections, and an entry as the authenticator has it in memory.
+//! The sections of aws-auth, and an entry as the authenticator has it in memory.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ impl Section {
         }
     }
 
-    /// The key of an entry's principal, where entries have keys.
+    /// The key of an entry's principal. Entries of mapAccounts are scalars without keys.
     pub(super) fn principal_key(self) -> &'static str {
         match self {
             Self::Roles | Self::Accounts => "rolearn",
@@ -37,34 +37,34 @@ impl fmt::Display for Section {
     }
 }
 
-/// Whom an entry admits, spelled as in the text.
+/// The principal that an entry maps, spelled as in the text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EntryPrincipal {
-    /// What stands as `rolearn`; a user's ARN works there, too.
+    /// The value of `rolearn`. The authenticator also accepts the ARN of a user there.
     Role(String),
     User(String),
     Sso(SsoArnMatcher),
     Account(String),
 }
 
-/// A pattern for the roles of one permission set. EKS never matches it.
+/// The `sso` key: a pattern for the roles of one permission set. On EKS it never matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SsoArnMatcher {
     pub(crate) permission_set_name: String,
     pub(crate) account_id: String,
-    /// Empty where none is written.
+    /// Empty if the entry has none.
     pub(crate) partition: String,
 }
 
-/// What the authenticator has. An account has neither username nor groups of its own.
+/// An entry as the authenticator has it. The entry of an account has no username and no groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) principal: EntryPrincipal,
-    /// May be empty: the caller then has no name, but the groups.
+    /// If it is empty, the identity has an empty username and still has the groups.
     pub(crate) username: String,
-    /// May hold empty names and repeat.
+    /// Can contain empty and repeated names.
     pub(crate) groups: Vec<String>,
 }
 
-/// An entry to be written; an account leaves the other two empty.
+/// An entry to write. For an account, username and groups are empty.
 pub(crate) type NewEntry = Entry;

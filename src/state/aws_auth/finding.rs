@@ -1,48 +1,48 @@
-//! What a reader of the text would not expect: places where the authenticator has something else
-//! than stands there. Findings are facts with a line; their words for people are made elsewhere.
+//! Places where the authenticator reads a section differently than a person would. A finding is a fact with a line; this
+//! module does not depend on the messages that are shown for it.
 
-/// One surprise.
+/// One difference between the text and what the authenticator reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// In the section's text, counted from 1.
+    /// Line in the section's text, counted from 1.
     pub(crate) line: usize,
-    /// The index into the reading's entries, if it is about one that counts.
+    /// Index into [`super::ParsedSection::entries`], if the finding is about an entry that takes effect.
     pub(crate) entry_index: Option<usize>,
     pub(crate) kind: FindingKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FindingKind {
-    /// The entry does not count.
+    /// The entry has no effect.
     EntryIgnored(IgnoredReason),
-    /// The username is empty. `stands`: what is written instead of a text, if anything is.
+    /// The username is empty. `found` is the value that is not a string, if the key is present.
     UsernameEmpty { found: Option<String> },
-    /// There are no groups, because no list stands there.
+    /// The entry has no groups because the value is not a list.
     GroupsNotAList { found: String },
-    /// One group is the empty text; it counts from 0.
+    /// The group at this index, counted from 0, is the empty string.
     GroupEmpty { index: usize, found: String },
-    /// A field of another type than a text is as if it were not there.
+    /// The value is not a string, so the authenticator treats the field as absent.
     FieldIgnored { key: String, found: String },
-    /// Nobody reads this key; it stays.
+    /// The authenticator does not read this key. An edit keeps it.
     UnknownKey { key: String },
-    /// The key counts in spite of its case.
+    /// The authenticator accepts the key although its case differs from the canonical one.
     NonCanonicalKey { key: String, canonical: String },
-    /// The key is overruled: by the same key again, or by a spelling that sorts behind it.
+    /// Another key overrides this one: the same key again, or a spelling of it that sorts later.
     KeyOverridden { key: String, by: String },
-    /// Only the first document counts.
+    /// The authenticator reads the first document only.
     ExtraDocuments,
-    /// `~` under mapAccounts admits the account with the empty name, which nobody has.
+    /// A null under mapAccounts is the account with the empty name, which never matches.
     AccountEmpty,
 }
 
-/// Why an entry does not count.
+/// Why an entry has no effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IgnoredReason {
     /// Not a mapping, or under mapAccounts not a scalar.
     WrongType {
         found: String,
     },
-    /// Neither an ARN nor, for roles, an `sso` pattern.
+    /// Neither an ARN nor, under mapRoles, an `sso` pattern.
     MissingPrincipal,
     /// Both `rolearn` and `sso`.
     AmbiguousPrincipal,

@@ -1,6 +1,8 @@
-//! One entry of mapRoles or mapUsers as Go's encoding/json fills its struct: keys in sorted order and
-//! whatever their case, a wrong type leaving the field as it was, a list being written over the one
-//! before it element by element. The last sounds odd and shows when a key stands twice.
+//! Fills one entry of mapRoles or mapUsers as Go's encoding/json fills its struct.
+//!
+//! encoding/json processes the keys in sorted order and matches them case-insensitively. A value of the wrong type leaves
+//! the field unchanged. A list overwrites the elements of the previous list one by one, which matters when a key occurs in
+//! several spellings.
 
 use crate::yaml::{Decoded, DecodedField, DecodedNode, ScalarValue};
 
@@ -16,7 +18,7 @@ pub(super) struct RawEntry {
     pub(super) groups: GoSlice,
 }
 
-/// A Go slice: what lies behind its end is still there when it grows again.
+/// A Go slice. Elements after its end stay in the backing array and reappear when the slice grows again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct GoSlice {
     backing: Vec<String>,
@@ -29,17 +31,17 @@ impl GoSlice {
     }
 }
 
-/// Go compares keys by a folding of its own: `ſ` is an `s`, and the Kelvin sign a `k`.
+/// The form in which encoding/json compares keys. Besides ASCII case it folds `ſ` to `s` and the Kelvin sign to `k`.
 pub(super) fn fold_key(key: &str) -> String {
-    let one = |c: char| match c {
+    let fold_char = |c: char| match c {
         'ſ' => 's',
         '\u{212A}' => 'k',
         _ => c.to_ascii_lowercase(),
     };
-    key.chars().map(one).collect()
+    key.chars().map(fold_char).collect()
 }
 
-/// The text of a scalar that JSON would carry as a string.
+/// The text of a value that is a string in JSON.
 pub(super) fn as_text<'v>(value: &'v DecodedNode<'_>) -> Option<&'v str> {
     match &value.content {
         Decoded::Scalar(ScalarValue::Text(text)) => Some(text),
@@ -51,7 +53,7 @@ pub(super) fn is_null(value: &DecodedNode<'_>) -> bool {
     matches!(value.content, Decoded::Scalar(ScalarValue::Null))
 }
 
-/// What stands in the text, for a message: a scalar as written, else its kind.
+/// The value for a message: a scalar as written, otherwise its type.
 pub(super) fn describe_value(value: &DecodedNode<'_>) -> String {
     match (&value.node.value, &value.content) {
         (crate::yaml::YamlValue::Scalar(scalar), _) => scalar.text.clone(),
@@ -61,11 +63,11 @@ pub(super) fn describe_value(value: &DecodedNode<'_>) -> String {
 }
 
 impl RawEntry {
-    /// `arn_key`: `rolearn` or `userarn`. Findings carry the line they are on.
+    /// Fills the struct. `arn_key` is `rolearn` or `userarn`. Adds findings with their lines to `findings`.
     pub(super) fn from_fields(
         fields: &[DecodedField<'_>],
         arn_key: &str,
-        found: &mut Vec<(usize, FindingKind)>,
+        findings: &mut Vec<(usize, FindingKind)>,
     ) -> Self {
         let mut raw = Self::default();
         for field in fields {
@@ -76,19 +78,19 @@ impl RawEntry {
                     true
                 }
                 "groups" => {
-                    raw.set_groups(field, found);
+                    raw.set_groups(field, findings);
                     true
                 }
                 "userid" => {
-                    set_text_or_report(&mut String::new(), field, "userid", found);
+                    set_text_or_report(&mut String::new(), field, "userid", findings);
                     true
                 }
                 "sso" if arn_key == "rolearn" => {
-                    raw.set_sso(field, found);
+                    raw.set_sso(field, findings);
                     true
                 }
                 key if key == arn_key => {
-                    set_text_or_report(&mut raw.arn, field, arn_key, found);
+                    set_text_or_report(&mut raw.arn, field, arn_key, findings);
                     true
                 }
                 _ => false,
@@ -96,17 +98,17 @@ impl RawEntry {
             let line = field.key.line;
             let name = field.name.clone();
             if !known {
-                found.push((line, FindingKind::UnknownKey { key: name }));
+                findings.push((line, FindingKind::UnknownKey { key: name }));
             } else if name != key {
-                found.push((line, FindingKind::NonCanonicalKey { key: name, canonical: key }));
+                findings.push((line, FindingKind::NonCanonicalKey { key: name, canonical: key }));
             }
         }
-        report_overridden_keys(fields, found);
-        raw.report_username(fields, found);
+        report_overridden_keys(fields, findings);
+        raw.report_username(fields, findings);
         raw
     }
 
-    fn set_groups(&mut self, field: &DecodedField<'_>, found: &mut Vec<(usize, FindingKind)>) {
+    fn set_groups(&mut self, field: &DecodedField<'_>, findings: &mut Vec<(usize, FindingKind)>) {
         let groups = &mut self.groups;
         let line = field.written_value.line;
         let items = match &field.value.content {
@@ -116,93 +118,96 @@ impl RawEntry {
                 return;
             }
             _ => {
-                let stands = describe_value(&field.value);
-                found.push((line, FindingKind::GroupsNotAList { found: stands }));
+                findings.push((line, FindingKind::GroupsNotAList { found: describe_value(&field.value) }));
                 return;
             }
         };
         if items.is_empty() {
             *groups = GoSlice::default();
         }
-        for (place, item) in items.iter().enumerate() {
-            if groups.backing.len() <= place {
+        for (index, item) in items.iter().enumerate() {
+            if groups.backing.len() <= index {
                 groups.backing.push(String::new());
             }
-            let Some(slot) = groups.backing.get_mut(place) else {
+            let Some(group) = groups.backing.get_mut(index) else {
                 continue;
             };
             if let Some(text) = as_text(item) {
-                text.clone_into(slot);
+                text.clone_into(group);
             } else {
-                let stands = describe_value(item);
-                found.push((item.node.line, FindingKind::GroupEmpty { index: place, found: stands }));
+                findings.push((item.node.line, FindingKind::GroupEmpty { index, found: describe_value(item) }));
             }
         }
         groups.length = items.len();
     }
 
-    /// Anything but null makes the pattern exist, and with it a second principal.
-    fn set_sso(&mut self, field: &DecodedField<'_>, found: &mut Vec<(usize, FindingKind)>) {
+    /// Any value but null sets the pattern, even one of the wrong type. With a `rolearn` the entry then has two
+    /// principals.
+    fn set_sso(&mut self, field: &DecodedField<'_>, findings: &mut Vec<(usize, FindingKind)>) {
         if is_null(&field.value) {
             self.sso = None;
             return;
         }
         let sso = self.sso.get_or_insert_default();
-        let Decoded::Mapping(inner) = &field.value.content else {
-            let stands = describe_value(&field.value);
-            let key = "sso".to_owned();
-            found.push((field.written_value.line, FindingKind::FieldIgnored { key, found: stands }));
+        let Decoded::Mapping(sso_fields) = &field.value.content else {
+            let (key, found) = ("sso".to_owned(), describe_value(&field.value));
+            findings.push((field.written_value.line, FindingKind::FieldIgnored { key, found }));
             return;
         };
-        for field in inner {
-            let slot = match fold_key(&field.name).as_str() {
+        for field in sso_fields {
+            let target = match fold_key(&field.name).as_str() {
                 "permissionsetname" => &mut sso.permission_set_name,
                 "accountid" => &mut sso.account_id,
                 "partition" => &mut sso.partition,
                 _ => continue,
             };
             let key = format!("sso.{}", field.name);
-            set_text_or_report(slot, field, &key, found);
+            set_text_or_report(target, field, &key, findings);
         }
     }
 
-    fn report_username(&self, fields: &[DecodedField<'_>], found: &mut Vec<(usize, FindingKind)>) {
+    fn report_username(&self, fields: &[DecodedField<'_>], findings: &mut Vec<(usize, FindingKind)>) {
         if !self.username.is_empty() {
             return;
         }
         let last = fields.iter().rfind(|field| fold_key(&field.name) == "username");
         let line = last.map_or(0, |field| field.written_value.line);
-        let stands = last.map(|field| describe_value(&field.value));
-        found.push((line, FindingKind::UsernameEmpty { found: stands }));
+        let found = last.map(|field| describe_value(&field.value));
+        findings.push((line, FindingKind::UsernameEmpty { found }));
     }
 }
 
-/// Null and wrong types leave what is there.
-fn set_text_or_null(slot: &mut String, field: &DecodedField<'_>) -> bool {
+/// A null or a value of the wrong type leaves the target unchanged. Returns false for a value of the wrong type.
+fn set_text_or_null(target: &mut String, field: &DecodedField<'_>) -> bool {
     match as_text(&field.value) {
         Some(text) => {
-            text.clone_into(slot);
+            text.clone_into(target);
             true
         }
         None => is_null(&field.value),
     }
 }
 
-fn set_text_or_report(slot: &mut String, field: &DecodedField<'_>, key: &str, found: &mut Vec<(usize, FindingKind)>) {
-    if !set_text_or_null(slot, field) {
-        let (key, stands) = (key.to_owned(), describe_value(&field.value));
-        found.push((field.written_value.line, FindingKind::FieldIgnored { key, found: stands }));
+fn set_text_or_report(
+    target: &mut String,
+    field: &DecodedField<'_>,
+    key: &str,
+    findings: &mut Vec<(usize, FindingKind)>,
+) {
+    if !set_text_or_null(target, field) {
+        let (key, found) = (key.to_owned(), describe_value(&field.value));
+        findings.push((field.written_value.line, FindingKind::FieldIgnored { key, found }));
     }
 }
 
-/// Of several spellings of one key the last in byte order decides.
-fn report_overridden_keys(fields: &[DecodedField<'_>], found: &mut Vec<(usize, FindingKind)>) {
-    for (place, field) in fields.iter().enumerate() {
-        let mut later = fields.iter().skip(place + 1);
-        let same = |other: &&DecodedField<'_>| fold_key(&other.name) == fold_key(&field.name);
-        if let Some(winner) = later.rfind(same) {
+/// If a key occurs in several spellings, the last one in byte order overrides the others.
+fn report_overridden_keys(fields: &[DecodedField<'_>], findings: &mut Vec<(usize, FindingKind)>) {
+    for (index, field) in fields.iter().enumerate() {
+        let mut later = fields.iter().skip(index + 1);
+        let is_same_key = |other: &&DecodedField<'_>| fold_key(&other.name) == fold_key(&field.name);
+        if let Some(winner) = later.rfind(is_same_key) {
             let (key, by) = (field.name.clone(), winner.name.clone());
-            found.push((field.key.line, FindingKind::KeyOverridden { key, by }));
+            findings.push((field.key.line, FindingKind::KeyOverridden { key, by }));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The three texts of `kube-system/aws-auth`: what the authenticator has after reading one, and how
-//! entries go in and out while every other byte stays. This room knows neither the ConfigMap around
-//! the texts nor who owns an entry.
+//! The three sections of `kube-system/aws-auth`: parsing one exactly as the authenticator does, and editing its entries
+//! without changing any other byte. This module must not depend on the ConfigMap that contains the sections, nor on the
+//! ownership of entries.
 
 mod accounts;
 mod edit;

@@ -1,5 +1,5 @@
-//! A section's text as the authenticator reads it (`ParseMap`, v0.7.8), not as one would like it to
-//! be read: it must answer the same for every text, odd types, odd keys and broken parts included.
+//! Parses a section exactly as the authenticator does (`ParseMap`, v0.7.8). The result must be the same for every text,
+//! including values of wrong types, keys in other spellings and syntax errors.
 
 use std::ops::Range;
 
@@ -11,24 +11,24 @@ use super::entry::{Entry, EntryPrincipal, Section, SsoArnMatcher};
 use super::finding::{Finding, FindingKind, IgnoredReason};
 use super::go_json::{RawEntry, describe_value, is_null};
 
-/// An entry that counts, and where it stands.
+/// An entry that takes effect, and its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LocatedEntry {
     pub(crate) entry: Entry,
-    /// In the section's text, counted from 1.
+    /// Line in the section's text, counted from 1.
     pub(crate) line: usize,
-    /// Its bytes, from its first key to its last value.
+    /// Byte range from the first key to the last value.
     pub(crate) span: Range<usize>,
 }
 
-/// What the authenticator has after reading a section.
+/// A section as the authenticator has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ParsedSection {
     pub(crate) entries: Vec<LocatedEntry>,
     pub(crate) findings: Vec<Finding>,
 }
 
-/// The authenticator cannot read the section: none of its entries counts.
+/// The authenticator cannot parse the section.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{section} line {line}, column {column}: {message}")]
 pub(crate) struct SectionError {
@@ -36,63 +36,62 @@ pub(crate) struct SectionError {
     pub(crate) line: usize,
     pub(crate) column: usize,
     pub(crate) message: String,
-    /// The line itself, to be shown.
+    /// The source line, for the message.
     pub(crate) source_line: String,
-    /// What counts in spite of the error: under mapAccounts what came before it.
+    /// The entries that take effect despite the error: under mapAccounts those before it, otherwise none.
     pub(crate) partial_entries: Vec<Entry>,
 }
 
-/// Everything that is known of one element of the list, for reading and for comparing an edited
-/// text with the one before.
+/// One element of the list, with everything that a comparison with the edited text needs.
 #[derive(Debug, Clone)]
 pub(super) struct ParsedElement {
     pub(super) line: usize,
     pub(super) span: Range<usize>,
-    /// Why it does not count, or what it is.
+    /// The entry, or why the element has no effect.
     pub(super) entry: Result<Entry, IgnoredReason>,
     pub(super) findings: Vec<(usize, FindingKind)>,
-    /// As JSON, to see that keys which nobody reads are still there.
+    /// The element as JSON. It shows whether keys that the authenticator does not read are unchanged.
     pub(super) json: serde_json::Value,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct ParsedList {
-    /// The first document. `None` where the text holds nothing to parse.
+    /// The first document. `None` if the text contains no document.
     pub(super) document: Option<YamlDocument>,
     pub(super) elements: Vec<ParsedElement>,
-    /// Where a second document begins.
+    /// The line on which a second document begins.
     pub(super) extra_document_line: Option<usize>,
 }
 
-/// Reads a section.
+/// Parses a section.
+///
+/// # Errors
+/// The authenticator cannot parse the text.
 pub(crate) fn parse_section(section: Section, text: &str) -> Result<ParsedSection, SectionError> {
-    let elements = parse_list(section, text)?;
-    let mut reading = ParsedSection::default();
-    for element in elements.elements {
-        let mut entry = None;
+    let list = parse_list(section, text)?;
+    let mut parsed = ParsedSection::default();
+    for element in list.elements {
+        let mut entry_index = None;
         match element.entry {
-            Ok(found) => {
-                entry = Some(reading.entries.len());
-                reading.entries.push(LocatedEntry { entry: found, line: element.line, span: element.span });
+            Ok(entry) => {
+                entry_index = Some(parsed.entries.len());
+                parsed.entries.push(LocatedEntry { entry, line: element.line, span: element.span });
             }
-            Err(drop) => reading.findings.push(Finding {
-                line: element.line,
-                entry_index: entry,
-                kind: FindingKind::EntryIgnored(drop),
-            }),
+            Err(reason) => {
+                let kind = FindingKind::EntryIgnored(reason);
+                parsed.findings.push(Finding { line: element.line, entry_index, kind });
+            }
         }
         let findings = element.findings.into_iter();
-        reading.findings.extend(findings.map(|(line, kind)| Finding { line, entry_index: entry, kind }));
+        parsed.findings.extend(findings.map(|(line, kind)| Finding { line, entry_index, kind }));
     }
-    if let Some(line) = elements.extra_document_line {
-        let kind = FindingKind::ExtraDocuments;
-        let entry = None;
-        reading.findings.push(Finding { line, entry_index: entry, kind });
+    if let Some(line) = list.extra_document_line {
+        parsed.findings.push(Finding { line, entry_index: None, kind: FindingKind::ExtraDocuments });
     }
-    Ok(reading)
+    Ok(parsed)
 }
 
-/// Texts that the authenticator takes for an absent key.
+/// Whether the authenticator treats the text like an absent key.
 pub(super) fn is_treated_as_absent(text: &str) -> bool {
     matches!(text.trim(), "" | "``" | "\"\"" | "''")
 }
@@ -105,12 +104,12 @@ pub(super) fn parse_list(section: Section, text: &str) -> Result<ParsedList, Sec
     let Some(document) = yaml::parse_first_document(text).map_err(fail)? else {
         return Ok(ParsedList::default());
     };
-    let list = match section {
+    let elements = match section {
         Section::Roles | Section::Users => parse_mappings(section, &document).map_err(fail)?,
         Section::Accounts => parse_accounts(&document, section, text)?,
     };
-    let more_documents = extra_document_line(text, &document);
-    Ok(ParsedList { document: Some(document), elements: list, extra_document_line: more_documents })
+    let extra_document_line = extra_document_line(text, &document);
+    Ok(ParsedList { document: Some(document), elements, extra_document_line })
 }
 
 fn parse_mappings(section: Section, document: &YamlDocument) -> Result<Vec<ParsedElement>, YamlError> {
@@ -119,25 +118,24 @@ fn parse_mappings(section: Section, document: &YamlDocument) -> Result<Vec<Parse
     let items = match &root.content {
         Decoded::Sequence(items) => items,
         _ if is_null(&root) => return Ok(Vec::new()),
-        _ => return Err(document.root.error("a list of entries was expected")),
+        _ => return Err(document.root.error("expected a list of entries")),
     };
     let json = match json {
         serde_json::Value::Array(json) => json,
         _ => Vec::new(),
     };
-    let written = document.root.children();
-    let both = items.iter().zip(written).zip(json);
-    Ok(both
-        .map(|((item, written), json)| {
-            let mut findings = Vec::new();
-            let outcome = parse_entry(section, item, &mut findings);
-            for (line, _) in &mut findings {
-                *line = (*line).max(written.line);
-            }
-            findings.sort_by_key(|(line, _)| *line);
-            ParsedElement { line: written.line, span: written.span.clone(), entry: outcome, findings, json }
-        })
-        .collect())
+    let nodes = document.root.children();
+    let elements = items.iter().zip(nodes).zip(json).map(|((item, node), json)| {
+        let mut findings = Vec::new();
+        let entry = parse_entry(section, item, &mut findings);
+        // A merged key (`<<`) is on a line of another entry, and a missing key has line 0.
+        for (line, _) in &mut findings {
+            *line = (*line).max(node.line);
+        }
+        findings.sort_by_key(|(line, _)| *line);
+        ParsedElement { line: node.line, span: node.span.clone(), entry, findings, json }
+    });
+    Ok(elements.collect())
 }
 
 fn parse_entry(
@@ -146,8 +144,7 @@ fn parse_entry(
     findings: &mut Vec<(usize, FindingKind)>,
 ) -> Result<Entry, IgnoredReason> {
     let Decoded::Mapping(fields) = &item.content else {
-        let stands = describe_value(item);
-        return Err(IgnoredReason::WrongType { found: stands });
+        return Err(IgnoredReason::WrongType { found: describe_value(item) });
     };
     let raw = RawEntry::from_fields(fields, section.principal_key(), findings);
     let groups = raw.groups.names();
@@ -163,78 +160,71 @@ fn parse_entry(
 
 /// `RoleMapping.Validate` (`pkg/config/mapper.go`).
 fn validate_sso(sso: SsoArnMatcher) -> Result<SsoArnMatcher, IgnoredReason> {
-    let stands = |text: &str| text.to_owned();
-    let is_account = sso.account_id.len() == 12;
-    if !is_account || !sso.account_id.bytes().all(|byte| byte.is_ascii_digit()) {
-        let stands = stands(&sso.account_id);
-        return Err(IgnoredReason::InvalidAccountId { found: stands });
+    let is_account_id = sso.account_id.len() == 12 && sso.account_id.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_account_id {
+        return Err(IgnoredReason::InvalidAccountId { found: sso.account_id });
     }
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
     let name = &sso.permission_set_name;
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
-    if !(1..=32).contains(&name.len()) || !name.bytes().all(allowed) {
-        let stands = stands(name);
-        return Err(IgnoredReason::InvalidPermissionSetName { found: stands });
+    if !(1..=32).contains(&name.len()) || !name.bytes().all(is_name_byte) {
+        return Err(IgnoredReason::InvalidPermissionSetName { found: sso.permission_set_name });
     }
     if !sso.partition.is_empty() && !PARTITIONS.contains(&sso.partition.as_str()) {
-        let stands = stands(&sso.partition);
-        return Err(IgnoredReason::UnknownPartition { found: stands });
+        return Err(IgnoredReason::UnknownPartition { found: sso.partition });
     }
     Ok(sso)
 }
 
 fn parse_accounts(document: &YamlDocument, section: Section, text: &str) -> Result<Vec<ParsedElement>, SectionError> {
-    let fail = |error, standing| to_section_error(section, text, error, standing);
+    let fail = |error, partial_entries| to_section_error(section, text, error, partial_entries);
     let accounts = accounts::decode_accounts(document).map_err(|error| fail(error, Vec::new()))?;
-    let entry =
+    let account_entry =
         |text: String| Entry { principal: EntryPrincipal::Account(text), username: String::new(), groups: Vec::new() };
-    let written = document.root.children();
+    let nodes = document.root.children();
     if let Some(error) = accounts.error {
-        let mut standing: Vec<Entry> = Vec::new();
-        for account in accounts.items {
-            if let AccountElement::Text { text, .. } = account {
-                standing.push(entry(text));
-            }
-        }
-        // Go had made room for all of them, and that room stays, filled with empty names.
-        standing.resize_with(written.len(), || entry(String::new()));
-        return Err(fail(error, standing));
+        let texts = accounts.items.into_iter().filter_map(|account| match account {
+            AccountElement::Text { text, .. } => Some(text),
+            AccountElement::Ignored(_) => None,
+        });
+        let mut partial_entries: Vec<Entry> = texts.map(account_entry).collect();
+        // go-yaml allocates the slice for all elements first, so the elements after the error are empty strings.
+        partial_entries.resize_with(nodes.len(), || account_entry(String::new()));
+        return Err(fail(error, partial_entries));
     }
-    let both = accounts.items.into_iter().zip(written);
-    let elements = both.map(|(account, written)| {
+    let elements = accounts.items.into_iter().zip(nodes).map(|(account, node)| {
         let mut findings = Vec::new();
-        let (outcome, json) = match account {
+        let (entry, json) = match account {
             AccountElement::Text { text, null } => {
                 if null || text.is_empty() {
-                    findings.push((written.line, FindingKind::AccountEmpty));
+                    findings.push((node.line, FindingKind::AccountEmpty));
                 }
-                (Ok(entry(text.clone())), text.into())
+                (Ok(account_entry(text.clone())), text.into())
             }
-            AccountElement::Ignored(stands) => {
-                let stands = stands.to_owned();
-                (Err(IgnoredReason::WrongType { found: stands }), serde_json::Value::Null)
+            AccountElement::Ignored(found) => {
+                (Err(IgnoredReason::WrongType { found: found.to_owned() }), serde_json::Value::Null)
             }
         };
-        ParsedElement { line: written.line, span: written.span.clone(), entry: outcome, findings, json }
+        ParsedElement { line: node.line, span: node.span.clone(), entry, findings, json }
     });
     Ok(elements.collect())
 }
 
-/// The line of what follows the first document, if anything does.
+/// The line of the first content after the first document. `None` if only comments and `...` follow.
 fn extra_document_line(text: &str, document: &YamlDocument) -> Option<usize> {
     let rest = text.get(document.span.end..)?;
-    let mut at = document.span.end;
+    let mut offset = document.span.end;
     for line in rest.split_inclusive('\n') {
         let content = line.trim();
         if !(content.is_empty() || content.starts_with('#') || content == "...") {
-            let before = text.get(..at)?;
+            let before = text.get(..offset)?;
             return Some(1 + before.matches('\n').count());
         }
-        at += line.len();
+        offset += line.len();
     }
     None
 }
 
-fn to_section_error(section: Section, text: &str, error: YamlError, standing: Vec<Entry>) -> SectionError {
+fn to_section_error(section: Section, text: &str, error: YamlError, partial_entries: Vec<Entry>) -> SectionError {
     let YamlError { line, column, message } = error;
     let source_line = text.lines().nth(line.saturating_sub(1));
     SectionError {
@@ -243,6 +233,6 @@ fn to_section_error(section: Section, text: &str, error: YamlError, standing: Ve
         column,
         message,
         source_line: source_line.unwrap_or_default().to_owned(),
-        partial_entries: standing,
+        partial_entries,
     }
 }

@@ -1,4 +1,4 @@
-//! Where new entries go: behind the last one that stays, or where a text says that there is none.
+//! The position of new entries: after the last entry that is kept, or in place of an empty list.
 
 use std::ops::Range;
 
@@ -9,149 +9,156 @@ use super::splice::{Splice, TextLines};
 use super::style::{BlockStyle, FlowStyle, as_mapping};
 use super::{EditPlan, ElementEdit};
 
-/// Behind the last entry of a block list.
+/// Adds entries after the last kept entry of a block list.
 pub(super) fn add_to_block_list(
     section: Section,
     lines: TextLines<'_>,
     list: &YamlSequence,
-    wishes: &EditPlan<'_>,
+    plan: &EditPlan<'_>,
 ) -> Vec<Splice> {
-    if wishes.additions.is_empty() {
+    if plan.additions.is_empty() {
         return Vec::new();
     }
     let style = BlockStyle::from_sequence(list, lines);
-    let in_braces = list.items.last().and_then(|item| as_mapping(&item.node)).is_some_and(|m| m.flow);
-    let mut new = Vec::new();
-    for add in &wishes.additions {
-        if in_braces {
-            let like = list.items.last().map(|item| FlowStyle::from_node(&item.node, lines));
-            let like = FlowStyle { multiline_indent: None, ..like.unwrap_or_default() };
-            let lead = format!("{}-{}", " ".repeat(style.dash_column), " ".repeat(style.dash_gap));
-            new.push(format!("{lead}{}", like.format_entry(section, add, lines)));
+    let uses_flow_entries = list.items.last().and_then(|item| as_mapping(&item.node)).is_some_and(|m| m.flow);
+    let mut new_lines = Vec::new();
+    for addition in &plan.additions {
+        if uses_flow_entries {
+            let flow_style = list.items.last().map(|item| FlowStyle::from_node(&item.node, lines));
+            let flow_style = FlowStyle { multiline_indent: None, ..flow_style.unwrap_or_default() };
+            let dash = format!("{}-{}", " ".repeat(style.dash_column), " ".repeat(style.dash_gap));
+            new_lines.push(format!("{dash}{}", flow_style.format_entry(section, addition, lines)));
         } else {
-            new.extend(style.format_entry(section, add));
+            new_lines.extend(style.format_entry(section, addition));
         }
     }
-    let kept = list.items.iter().zip(&wishes.element_edits).rfind(|(_, fate)| **fate != ElementEdit::Remove);
-    let splice = match kept {
+    let last_kept = list.items.iter().zip(&plan.element_edits).rfind(|(_, edit)| **edit != ElementEdit::Remove);
+    let splice = match last_kept {
         Some((item, _)) => {
             let end = item.node.span.end.max(item.dash.map_or(0, |dash| dash + 1));
-            lines.insert_lines_after(end_of_own_comments(lines, end, style.dash_column), &new)
+            lines.insert_lines_after(skip_comments_of_entry(lines, end, style.dash_column), &new_lines)
         }
         None => {
-            let first = list.items.first().and_then(|item| item.dash).unwrap_or(0);
-            Splice::insert(lines.line_start_after_bom(first), lines.with_trailing_breaks(&new))
+            let first_dash = list.items.first().and_then(|item| item.dash).unwrap_or(0);
+            Splice::insert(lines.line_start_after_bom(first_dash), lines.with_trailing_breaks(&new_lines))
         }
     };
     vec![splice]
 }
 
-/// Comments right below an entry and indented more than its dash are about the entry.
-fn end_of_own_comments(lines: TextLines<'_>, end: usize, dash: usize) -> usize {
-    let mut at = end;
+/// The start of the last comment line that belongs to an entry, or `end` if there is none. Comments directly below an
+/// entry belong to it if they are indented more than its dash.
+fn skip_comments_of_entry(lines: TextLines<'_>, end: usize, dash_column: usize) -> usize {
+    let mut line_start = end;
     loop {
-        let next = lines.next_line_start(at);
-        if next == lines.line_end(at) {
-            return at;
+        let next = lines.next_line_start(line_start);
+        if next == lines.line_end(line_start) {
+            return line_start;
         }
         let line = lines.slice(next..lines.line_end(next));
         let content = line.trim_start_matches(' ');
-        if !content.starts_with('#') || line.len() - content.len() <= dash {
-            return at;
+        if !content.starts_with('#') || line.len() - content.len() <= dash_column {
+            return line_start;
         }
-        at = next;
+        line_start = next;
     }
 }
 
-/// Into a text without entries: no text, a blank, a comment, null or an empty list.
+/// Adds entries to a section without entries: an empty text, whitespace, comments, null or an empty list.
 pub(super) fn add_to_empty_section(
     section: Section,
     lines: TextLines<'_>,
     document: Option<&YamlDocument>,
-    adds: &[&NewEntry],
+    additions: &[&NewEntry],
 ) -> Vec<Splice> {
     let style = BlockStyle::default();
-    let new: Vec<String> = adds.iter().flat_map(|new| style.format_entry(section, new)).collect();
+    let new_lines: Vec<String> = additions.iter().flat_map(|new| style.format_entry(section, new)).collect();
     let text = lines.text;
     if super::super::parse::is_treated_as_absent(text) {
-        let kept = text.len() - text.trim_start().len();
-        // Other white space would not be white to YAML.
-        let harmless = lines.slice(0..kept).chars().all(|c| matches!(c, ' ' | '\n' | '\r'));
-        let start = if harmless { lines.line_start(kept) } else { 0 };
-        let end = text.trim_end().len().max(start);
-        let rest_breaks = text.get(end..).is_some_and(|rest| rest.contains('\n'));
-        let mut block = lines.with_trailing_breaks(&new);
-        if rest_breaks {
-            block.truncate(block.len() - lines.line_break.len());
-        }
-        let end = if rest_breaks { end } else { text.len() };
-        return vec![Splice::replace(start..end, block)];
+        return vec![replace_absent_text(lines, &new_lines)];
     }
     let Some(document) = document else {
-        return vec![insert_lines_at(lines, text.len(), &new)];
+        return vec![insert_lines_at(lines, text.len(), &new_lines)];
     };
     let root = &document.root;
     if root.is_empty() {
-        return vec![insert_lines_at(lines, document.body.end, &new)];
+        return vec![insert_lines_at(lines, document.body.end, &new_lines)];
     }
     let span = root.span.clone();
-    let inner = lines.slice(span.clone());
-    let quoted = matches!(&root.value, YamlValue::Scalar(s) if s.style != ScalarStyle::Plain);
-    if inner.contains('#') && !quoted {
-        return replace_brackets(lines, span, &new);
+    let is_quoted = matches!(&root.value, YamlValue::Scalar(scalar) if scalar.style != ScalarStyle::Plain);
+    if lines.slice(span.clone()).contains('#') && !is_quoted {
+        return replace_brackets(lines, span, &new_lines);
     }
-    let line = lines.line_start_after_bom(span.start);
-    let end = lines.line_end(span.end);
-    if lines.is_whitespace(line..span.start) && lines.is_whitespace(span.end..end) {
-        let next = lines.next_line_start(span.end);
-        let mut block = lines.with_trailing_breaks(&new);
-        if next == end {
+    let line_start = lines.line_start_after_bom(span.start);
+    let line_end = lines.line_end(span.end);
+    if lines.is_whitespace(line_start..span.start) && lines.is_whitespace(span.end..line_end) {
+        let next_line = lines.next_line_start(span.end);
+        let mut block = lines.with_trailing_breaks(&new_lines);
+        if next_line == line_end {
             block.truncate(block.len() - lines.line_break.len());
         }
-        return vec![Splice::replace(line..next, block)];
+        return vec![Splice::replace(line_start..next_line, block)];
     }
-    // `--- [] # why`: the comment stays where it is.
-    let before = lines.slice(line..span.start).trim_end_matches([' ', '\t']);
-    let mut gone = line + before.len()..span.end;
+    // Something else is on the line, such as the marker and the comment of `--- [] # comment`. Both are kept.
+    let before = lines.slice(line_start..span.start).trim_end_matches([' ', '\t']);
+    let mut removed = line_start + before.len()..span.end;
     if before.is_empty() {
-        gone.end = skip_blanks(lines, span.end);
+        removed.end = skip_spaces(lines, span.end);
     }
-    vec![Splice::delete(gone), lines.insert_lines_after(span.end, &new)]
+    vec![Splice::delete(removed), lines.insert_lines_after(span.end, &new_lines)]
 }
 
-fn skip_blanks(lines: TextLines<'_>, at: usize) -> usize {
-    let rest = lines.slice(at..lines.text.len());
+/// Replaces a text that the authenticator treats like an absent key. Blank lines around it are kept.
+fn replace_absent_text(lines: TextLines<'_>, new_lines: &[String]) -> Splice {
+    let text = lines.text;
+    let leading = text.len() - text.trim_start().len();
+    // YAML does not accept other whitespace before a block list, so that is not kept.
+    let can_keep_leading = lines.slice(0..leading).chars().all(|c| matches!(c, ' ' | '\n' | '\r'));
+    let start = if can_keep_leading { lines.line_start(leading) } else { 0 };
+    let end = text.trim_end().len().max(start);
+    let mut block = lines.with_trailing_breaks(new_lines);
+    let has_break_after = text.get(end..).is_some_and(|rest| rest.contains('\n'));
+    if has_break_after {
+        block.truncate(block.len() - lines.line_break.len());
+        return Splice::replace(start..end, block);
+    }
+    Splice::replace(start..text.len(), block)
+}
+
+fn skip_spaces(lines: TextLines<'_>, offset: usize) -> usize {
+    let rest = lines.slice(offset..lines.text.len());
     lines.text.len() - rest.trim_start_matches([' ', '\t']).len()
 }
 
-/// Of brackets around nothing but comments only the brackets go, and their lines where these hold nothing else.
-fn replace_brackets(lines: TextLines<'_>, list: Range<usize>, new: &[String]) -> Vec<Splice> {
-    let alone = |bracket: &Range<usize>| {
+/// Replaces the brackets of an empty flow list that contains comments. The comments are kept. A line that contains only a
+/// bracket is removed with it.
+fn replace_brackets(lines: TextLines<'_>, list: Range<usize>, new_lines: &[String]) -> Vec<Splice> {
+    let own_line = |bracket: &Range<usize>| {
         let line = lines.line_start_after_bom(bracket.start)..lines.line_end(bracket.end);
-        let white = lines.is_whitespace(line.start..bracket.start) && lines.is_whitespace(bracket.end..line.end);
-        white.then_some(line)
+        let is_alone = lines.is_whitespace(line.start..bracket.start) && lines.is_whitespace(bracket.end..line.end);
+        is_alone.then_some(line)
     };
-    let inner = lines.slice(list.clone());
-    let open = list.start..list.start + inner.find('[').unwrap_or(0) + 1;
+    let list_text = lines.slice(list.clone());
+    let open = list.start..list.start + list_text.find('[').unwrap_or(0) + 1;
     let close = list.end.saturating_sub(1)..list.end;
-    let opening = match alone(&open) {
+    let removed = match own_line(&open) {
         Some(line) => line.start..lines.next_line_start(line.end),
-        None if lines.line_start_after_bom(open.start) == open.start => open.start..skip_blanks(lines, open.end),
+        None if lines.line_start_after_bom(open.start) == open.start => open.start..skip_spaces(lines, open.end),
         None => open,
     };
-    let mut splices = vec![Splice::delete(opening)];
-    match alone(&close) {
-        Some(line) => splices.push(Splice::replace(line, new.join(lines.line_break))),
-        None => splices.extend([Splice::delete(close), lines.insert_lines_after(list.end, new)]),
+    let mut splices = vec![Splice::delete(removed)];
+    match own_line(&close) {
+        Some(line) => splices.push(Splice::replace(line, new_lines.join(lines.line_break))),
+        None => splices.extend([Splice::delete(close), lines.insert_lines_after(list.end, new_lines)]),
     }
     splices
 }
 
-/// As lines of their own at a place that may be within a line.
-fn insert_lines_at(lines: TextLines<'_>, at: usize, new: &[String]) -> Splice {
-    if lines.line_start_after_bom(at) == at {
-        Splice::insert(at, lines.with_trailing_breaks(new))
+/// Inserts whole lines at an offset. If the offset is inside a line, a line break is inserted first.
+fn insert_lines_at(lines: TextLines<'_>, offset: usize, new_lines: &[String]) -> Splice {
+    if lines.line_start_after_bom(offset) == offset {
+        Splice::insert(offset, lines.with_trailing_breaks(new_lines))
     } else {
-        Splice::insert(at, lines.with_leading_breaks(new))
+        Splice::insert(offset, lines.with_leading_breaks(new_lines))
     }
 }

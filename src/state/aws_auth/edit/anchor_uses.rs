@@ -1,5 +1,5 @@
-//! Anchors tie places of a text together. An edit that would reach another entry through one is
-//! refused here, before anything is written.
+//! YAML anchors and their aliases. An edit of an anchored value would also change every entry that refers to the anchor,
+//! so such an edit is rejected before anything is written.
 
 use std::collections::BTreeMap;
 
@@ -7,39 +7,38 @@ use crate::yaml::{YamlNode, YamlValue};
 
 use super::EditError;
 
-/// Where each anchor is used.
+/// The aliases of each anchor.
 pub(super) struct AnchorUses {
-    /// By the number of the anchor: byte and line of each alias that stays.
+    /// By anchor number: byte offset and line of each alias that the edit keeps.
     aliases: BTreeMap<usize, Vec<(usize, usize)>>,
 }
 
 impl AnchorUses {
-    /// Collects the aliases outside of the elements that go.
+    /// Collects the aliases in the list elements that the edit keeps.
     pub(super) fn from_nodes<'n>(elements: impl Iterator<Item = &'n YamlNode>) -> Self {
-        let mut places: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+        let mut aliases: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
         for element in elements {
             element.walk(&mut |node| {
                 if let YamlValue::Alias(anchor) = &node.value {
-                    let place = (node.span.start, node.line);
-                    places.entry(anchor.number).or_default().push(place);
+                    aliases.entry(anchor.number).or_default().push((node.span.start, node.line));
                 }
             });
         }
-        Self { aliases: places }
+        Self { aliases }
     }
 
-    /// Refuses to take away what others refer to.
+    /// Rejects the removal of a node if an alias outside of it refers to an anchor inside of it.
     pub(super) fn check_removal(&self, node: &YamlNode) -> Result<(), EditError> {
-        let mut verdict = Ok(());
+        let mut result = Ok(());
         node.walk(&mut |inner| {
-            if verdict.is_ok() {
-                verdict = self.check_unused(inner, |place| !node.span.contains(&place));
+            if result.is_ok() {
+                result = self.check_unused(inner, |alias_start| !node.span.contains(&alias_start));
             }
         });
-        verdict
+        result
     }
 
-    /// Refuses to change what others refer to as a whole.
+    /// Rejects a change of a node if any alias refers to its own anchor.
     pub(super) fn check_change(&self, node: &YamlNode) -> Result<(), EditError> {
         self.check_unused(node, |_| true)
     }
@@ -48,9 +47,8 @@ impl AnchorUses {
         let Some(anchor) = &node.anchor else {
             return Ok(());
         };
-        let uses = self.aliases.get(&anchor.number);
-        let use_there = uses.and_then(|uses| uses.iter().find(|(place, _)| counts(*place)));
-        match use_there {
+        let mut aliases = self.aliases.get(&anchor.number).into_iter().flatten();
+        match aliases.find(|(start, _)| counts(*start)) {
             None => Ok(()),
             Some((_, used_on)) => {
                 Err(EditError::AnchorInUse { anchor: anchor.name.clone(), line: node.line, used_on: *used_on })

@@ -1,12 +1,12 @@
-//! Elements in and out of a flow collection, with their commas. It keeps comments and line breaks
-//! between the elements that stay.
+//! Inserts elements into a flow collection and removes elements from it, with their commas. Comments and line breaks
+//! between the kept elements are preserved.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::splice::{Splice, TextLines};
 
-/// An element of the collection and the comma behind it.
+/// An element of the collection and the comma after it.
 pub(super) struct FlowElement {
     pub(super) span: Range<usize>,
     pub(super) comma: Option<usize>,
@@ -17,147 +17,175 @@ impl FlowElement {
     fn end_with_comma(&self) -> usize {
         self.comma.map_or(self.span.end, |comma| comma + 1)
     }
+
+    /// Whether only whitespace is between the element and its comma.
+    fn is_next_to_comma(&self, lines: TextLines<'_>) -> bool {
+        lines.is_whitespace(self.span.end..self.comma.unwrap_or(self.span.end))
+    }
 }
 
-/// `new`: texts to stand before the part of that number, or at the end. `gap`: what stands behind a comma where the
-/// parts do not show it.
+/// Edits a flow collection. `insertions` has new elements by the index of the old element before which they are inserted;
+/// the index after the last one appends. `default_gap` is the space after a comma if the collection does not show one.
 pub(super) fn edit_flow_collection(
     lines: TextLines<'_>,
-    parts: &[FlowElement],
-    new: &BTreeMap<usize, Vec<String>>,
-    gap: &str,
+    elements: &[FlowElement],
+    insertions: &BTreeMap<usize, Vec<String>>,
+    default_gap: &str,
 ) -> Vec<Splice> {
-    let mut splices = Vec::new();
-    let lead = separator(lines, parts, gap);
-    let last_kept = parts.iter().rposition(|part| part.keep);
-    let had_trailing = parts.last().is_some_and(|part| part.comma.is_some());
-    for (place, texts) in new {
-        let before = parts.iter().take(*place).rposition(|part| part.keep);
-        match before.and_then(|before| parts.get(before)) {
-            None => {
-                let first = parts.first().map_or(0, |part| part.span.start);
-                let mut text = texts.join(&format!(",{lead}"));
-                if last_kept.is_some() {
-                    text = format!("{text},{lead}");
-                }
-                splices.push(Splice::insert(first, text));
-            }
-            Some(anchor) => {
-                let comma_behind = last_kept > before || had_trailing;
-                insert_after_element(lines, anchor, comma_behind, texts, &lead, &mut splices);
-            }
-        }
-    }
-    if let (Some(emptied), true) = (emptied_range(lines, parts), new.is_empty()) {
+    if let (Some(emptied), true) = (emptied_range(lines, elements), insertions.is_empty()) {
         return vec![Splice::delete(emptied)];
     }
-    let inserts_before_all =
-        splices.iter().any(|splice| parts.first().is_some_and(|p| p.span.start == splice.range.start));
-    let mut leading = true;
-    for (place, part) in parts.iter().enumerate() {
-        if part.keep {
-            leading = false;
+    let separator = separator(lines, elements, default_gap);
+    let mut splices = insert_elements(lines, elements, insertions, &separator);
+    let first_start = elements.first().map(|first| first.span.start);
+    let inserts_before_all = splices.iter().any(|splice| Some(splice.range.start) == first_start);
+    splices.extend(remove_elements(lines, elements, inserts_before_all));
+    splices.extend(remove_last_comma(elements, insertions));
+    splices
+}
+
+fn insert_elements(
+    lines: TextLines<'_>,
+    elements: &[FlowElement],
+    insertions: &BTreeMap<usize, Vec<String>>,
+    separator: &str,
+) -> Vec<Splice> {
+    let mut splices = Vec::new();
+    let last_kept = elements.iter().rposition(|element| element.keep);
+    let has_trailing_comma = elements.last().is_some_and(|element| element.comma.is_some());
+    for (index, texts) in insertions {
+        let kept_before = elements.iter().take(*index).rposition(|element| element.keep);
+        match kept_before.and_then(|before| elements.get(before)) {
+            None => {
+                let first_start = elements.first().map_or(0, |element| element.span.start);
+                let mut text = texts.join(&format!(",{separator}"));
+                if last_kept.is_some() {
+                    text = format!("{text},{separator}");
+                }
+                splices.push(Splice::insert(first_start, text));
+            }
+            Some(anchor) => {
+                let needs_comma_after = last_kept > kept_before || has_trailing_comma;
+                splices.extend(insert_after_element(lines, anchor, needs_comma_after, texts, separator));
+            }
+        }
+    }
+    splices
+}
+
+/// Removes the elements that are not kept. An element on its own lines is removed with these lines, but not if
+/// `inserts_before_all`: the new elements are on the lines of the first old one.
+fn remove_elements(lines: TextLines<'_>, elements: &[FlowElement], inserts_before_all: bool) -> Vec<Splice> {
+    let mut splices = Vec::new();
+    let mut kept_before = false;
+    for (index, element) in elements.iter().enumerate() {
+        if element.keep {
+            kept_before = true;
             continue;
         }
-        if let Some(range) = own_lines(lines, part).filter(|_| !inserts_before_all) {
+        if let Some(range) = own_lines(lines, element).filter(|_| !inserts_before_all) {
             splices.push(Splice::delete(range));
             continue;
         }
-        let before = place.checked_sub(1).and_then(|before| parts.get(before)).map(FlowElement::end_with_comma);
-        let after = parts.get(place + 1).map(|next| next.span.start);
-        let mut range = part.span.start..part.end_with_comma();
-        if leading {
-            if let Some(after) = after.filter(|after| lines.is_whitespace(part.end_with_comma()..*after)) {
-                range.end = after;
+        let previous_end = index.checked_sub(1).and_then(|previous| elements.get(previous));
+        let previous_end = previous_end.map(FlowElement::end_with_comma);
+        let next_start = elements.get(index + 1).map(|next| next.span.start);
+        let mut range = element.span.start..element.end_with_comma();
+        if kept_before {
+            if let Some(previous_end) = previous_end.filter(|end| lines.is_whitespace(*end..range.start)) {
+                range.start = previous_end;
             }
-        } else if let Some(before) = before.filter(|before| lines.is_whitespace(*before..range.start)) {
-            range.start = before;
+        } else if let Some(next_start) = next_start.filter(|start| lines.is_whitespace(range.end..*start)) {
+            range.end = next_start;
         }
-        // The comma may stand behind a comment, which stays.
-        match part.comma {
-            Some(comma) if !lines.is_whitespace(part.span.end..comma) => {
-                splices.push(Splice::delete(range.start..part.span.end));
+        match element.comma {
+            // A comment between the element and its comma is kept.
+            Some(comma) if !element.is_next_to_comma(lines) => {
+                splices.push(Splice::delete(range.start..element.span.end));
                 splices.push(Splice::delete(comma..range.end));
             }
             _ => splices.push(Splice::delete(range)),
         }
     }
-    // JSON bears no comma behind the last element.
-    let comma = last_kept.and_then(|last| parts.get(last)).and_then(|part| part.comma);
-    let adds_at_end = new.keys().any(|place| last_kept.is_some_and(|last| *place > last));
-    if let (Some(comma), false, false) = (comma, had_trailing, adds_at_end) {
-        splices.push(Splice::delete(comma..comma + 1));
-    }
     splices
 }
 
-/// All between the brackets where nothing stays, not even a comment.
-fn emptied_range(lines: TextLines<'_>, parts: &[FlowElement]) -> Option<Range<usize>> {
-    let (first, last) = (parts.first()?, parts.last()?);
-    let before = lines.slice(0..first.span.start).trim_end();
-    let behind = lines.slice(last.end_with_comma()..lines.text.len());
-    let end = last.end_with_comma() + (behind.len() - behind.trim_start().len());
-    let within_brackets = before.ends_with(['[', '{']) && behind.trim_start().starts_with([']', '}']);
-    let white = |(one, next): (&FlowElement, &FlowElement)| {
-        let comma = one.comma.unwrap_or(one.span.end);
-        lines.is_whitespace(one.span.end..comma) && lines.is_whitespace(one.end_with_comma()..next.span.start)
-    };
-    let nothing_between = parts.iter().zip(parts.iter().skip(1)).all(white);
-    let comma = last.comma.unwrap_or(last.span.end);
-    let nothing_stays = parts.iter().all(|part| !part.keep) && lines.is_whitespace(last.span.end..comma);
-    (within_brackets && nothing_between && nothing_stays).then_some(before.len()..end)
+/// Removes the comma after the last kept element, because JSON does not allow a trailing comma. It is kept if the
+/// collection already has a trailing comma or if new elements follow.
+fn remove_last_comma(elements: &[FlowElement], insertions: &BTreeMap<usize, Vec<String>>) -> Option<Splice> {
+    let last_kept = elements.iter().rposition(|element| element.keep)?;
+    let comma = elements.get(last_kept)?.comma?;
+    let has_trailing_comma = elements.last().is_some_and(|element| element.comma.is_some());
+    let appends = insertions.keys().any(|index| *index > last_kept);
+    (!has_trailing_comma && !appends).then(|| Splice::delete(comma..comma + 1))
 }
 
-/// The lines of a part that shares them with nothing but the comment on it.
-fn own_lines(lines: TextLines<'_>, part: &FlowElement) -> Option<Range<usize>> {
-    lines.indent_at(part.span.start)?;
-    let end = lines.line_end(part.end_with_comma());
-    let rest = lines.slice(part.end_with_comma()..end).trim_start();
-    let alone = rest.is_empty() || rest.starts_with('#');
-    let comma = part.comma.unwrap_or(part.span.end);
-    (alone && lines.is_whitespace(part.span.end..comma))
-        .then(|| lines.line_start(part.span.start)..lines.next_line_start(end))
+/// Everything between the brackets, if no element and no comment is kept.
+fn emptied_range(lines: TextLines<'_>, elements: &[FlowElement]) -> Option<Range<usize>> {
+    let (first, last) = (elements.first()?, elements.last()?);
+    let before = lines.slice(0..first.span.start).trim_end();
+    let after = lines.slice(last.end_with_comma()..lines.text.len());
+    let end = last.end_with_comma() + (after.len() - after.trim_start().len());
+    let is_within_brackets = before.ends_with(['[', '{']) && after.trim_start().starts_with([']', '}']);
+    let mut neighbors = elements.iter().zip(elements.iter().skip(1));
+    let has_comments = !neighbors.all(|(element, next)| {
+        element.is_next_to_comma(lines) && lines.is_whitespace(element.end_with_comma()..next.span.start)
+    });
+    let has_comments = has_comments || !last.is_next_to_comma(lines);
+    let keeps_elements = elements.iter().any(|element| element.keep);
+    (is_within_brackets && !has_comments && !keeps_elements).then_some(before.len()..end)
+}
+
+/// The lines of an element, if only its comma and a comment are on the same lines.
+fn own_lines(lines: TextLines<'_>, element: &FlowElement) -> Option<Range<usize>> {
+    lines.indent_at(element.span.start)?;
+    let end = lines.line_end(element.end_with_comma());
+    let rest_of_line = lines.slice(element.end_with_comma()..end).trim_start();
+    let is_alone = rest_of_line.is_empty() || rest_of_line.starts_with('#');
+    (is_alone && element.is_next_to_comma(lines))
+        .then(|| lines.line_start(element.span.start)..lines.next_line_start(end))
 }
 
 fn insert_after_element(
     lines: TextLines<'_>,
-    anchor: &FlowElement,
-    comma_behind: bool,
+    element: &FlowElement,
+    needs_comma_after: bool,
     texts: &[String],
-    lead: &str,
-    splices: &mut Vec<Splice>,
-) {
-    let mut joined = texts.join(&format!(",{lead}"));
-    if anchor.comma.is_some() && comma_behind {
+    separator: &str,
+) -> Vec<Splice> {
+    let mut splices = Vec::new();
+    let mut joined = texts.join(&format!(",{separator}"));
+    if element.comma.is_some() && needs_comma_after {
         joined.push(',');
     }
-    let end = lines.line_end(anchor.end_with_comma());
-    if anchor.comma.is_none() {
-        splices.push(Splice::insert(anchor.span.end, ","));
+    let end = lines.line_end(element.end_with_comma());
+    if element.comma.is_none() {
+        splices.push(Splice::insert(element.span.end, ","));
     }
-    if lines.slice(anchor.end_with_comma()..end).trim_start().starts_with('#') {
-        // What follows on this line is the comment's.
-        let indent = lead.trim_start_matches(['\r', '\n']);
+    if lines.slice(element.end_with_comma()..end).trim_start().starts_with('#') {
+        // The rest of the line is a comment, so the new elements begin on the next line.
+        let indent = separator.trim_start_matches(['\r', '\n']);
         splices.push(Splice::insert(end, format!("{}{indent}{joined}", lines.line_break)));
     } else {
-        splices.push(Splice::insert(anchor.end_with_comma(), format!("{lead}{joined}")));
+        splices.push(Splice::insert(element.end_with_comma(), format!("{separator}{joined}")));
     }
+    splices
 }
 
-/// What stands between a comma and the next element on its line.
-fn gap_after_comma<'t>(lines: TextLines<'t>, parts: &[FlowElement]) -> Option<&'t str> {
-    let (before, last) = (parts.iter().rev().nth(1)?, parts.last()?);
-    let gap = lines.slice(before.comma? + 1..last.span.start);
+/// The spaces between the last comma and the last element. `None` if anything else is between them.
+fn gap_after_comma<'t>(lines: TextLines<'t>, elements: &[FlowElement]) -> Option<&'t str> {
+    let (second_last, last) = (elements.iter().rev().nth(1)?, elements.last()?);
+    let gap = lines.slice(second_last.comma? + 1..last.span.start);
     gap.bytes().all(|byte| byte == b' ').then_some(gap)
 }
 
-/// What stands between two elements: the break and indentation where each has its own line, else blanks.
-fn separator(lines: TextLines<'_>, parts: &[FlowElement], gap: &str) -> String {
-    let last = parts.last().map(|part| part.span.start);
-    match last.and_then(|start| Some((start, lines.indent_at(start)?))) {
+/// The text after a comma: a line break and an indentation if the last element begins its own line, otherwise spaces.
+fn separator(lines: TextLines<'_>, elements: &[FlowElement], default_gap: &str) -> String {
+    let last_start = elements.last().map(|element| element.span.start);
+    match last_start.and_then(|start| Some((start, lines.indent_at(start)?))) {
         Some((start, indent)) if lines.line_start(start) > 0 => {
             format!("{}{}", lines.line_break, " ".repeat(indent))
         }
-        _ => gap_after_comma(lines, parts).unwrap_or(gap).to_owned(),
+        _ => gap_after_comma(lines, elements).unwrap_or(default_gap).to_owned(),
     }
 }

@@ -1,164 +1,161 @@
-//! Another list of groups for an entry: names go and come in the list that stands there, in its own
-//! style; what is no list gives way to one.
+//! Changes of the groups of an entry. Groups are added to and removed from the existing list in its own style. A value
+//! that is not a list is replaced by one.
 
 use std::collections::BTreeMap;
 
-use crate::yaml::{
-    Decoded, DecodedNode, MappingPair, ScalarStyle, YamlNode, YamlSequence, YamlValue, double_quoted, is_plain_safe,
-    quoted,
-};
+use crate::yaml::{Decoded, DecodedNode, MappingPair, YamlSequence, YamlValue, double_quoted, is_plain_safe, quoted};
 
 use super::super::go_json::as_text;
 use super::change::EntryEditor;
 use super::flow::{self, FlowElement};
 use super::splice::{Splice, spaces};
-use super::style::gap_after_dash;
+use super::style::{gap_after_dash, is_double_quoted};
 use super::{EditError, element_lines};
 
-/// Above so many comparisons the changed middle of a list is replaced instead of compared.
+/// If the changed middle of a list needs more comparisons, it is replaced as a whole.
 const MAX_COMPARISONS: usize = 250_000;
 
-/// What the list holds. An element that is no text reads as empty, but where the key is written in
-/// other cases, too, it lets through what stands there (`alone` is false): it cannot be relied on.
-pub(super) fn group_names(value: &DecodedNode<'_>, alone: bool) -> Vec<Option<String>> {
+/// The groups of the existing list. `None` is an element that never equals a requested group, so it is replaced.
+///
+/// The authenticator reads an element that is not a string as the empty string. But if the key occurs in several
+/// spellings, the element keeps the text from the list of another spelling, so its value is not known here.
+pub(super) fn group_names(value: &DecodedNode<'_>, is_only_key: bool) -> Vec<Option<String>> {
     let Decoded::Sequence(items) = &value.content else {
         return Vec::new();
     };
     let name = |item| match as_text(item) {
         Some(text) => Some(text.to_owned()),
-        None => alone.then(String::new),
+        None => is_only_key.then(String::new),
     };
     items.iter().map(name).collect()
 }
 
 pub(super) fn set_groups(
-    place: &EntryEditor<'_>,
+    editor: &EntryEditor<'_>,
     pair: &MappingPair,
     old: &[Option<String>],
-    to: &[String],
+    new: &[String],
 ) -> Result<Vec<Splice>, EditError> {
     if let YamlValue::Sequence(list) = &pair.value.value
         && !list.items.is_empty()
     {
-        place.anchor_uses.check_change(&pair.value)?;
-        let difference = GroupsDiff::new(old, to);
-        for (item, keep) in list.items.iter().zip(&difference.keep) {
+        editor.anchor_uses.check_change(&pair.value)?;
+        let diff = GroupsDiff::new(old, new);
+        for (item, keep) in list.items.iter().zip(&diff.keep) {
             if !keep {
-                place.anchor_uses.check_removal(&item.node)?;
+                editor.anchor_uses.check_removal(&item.node)?;
             }
         }
         if list.flow {
-            return Ok(edit_flow_groups(place, list, &difference));
+            return Ok(edit_flow_groups(editor, list, &diff));
         }
-        return edit_block_groups(place, pair, list, &difference);
+        return edit_block_groups(editor, pair, list, &diff);
     }
-    place.anchor_uses.check_removal(&pair.value)?;
-    replace_groups(place, pair, to)
+    editor.anchor_uses.check_removal(&pair.value)?;
+    replace_groups(editor, pair, new)
 }
 
-fn edit_flow_groups(place: &EntryEditor<'_>, list: &YamlSequence, difference: &GroupsDiff) -> Vec<Splice> {
-    let json = list.items.iter().any(|item| is_double_quoted(&item.node));
-    let write = |group: &String| {
-        if !json && is_plain_safe(group) { group.clone() } else { double_quoted(group) }
+fn edit_flow_groups(editor: &EntryEditor<'_>, list: &YamlSequence, diff: &GroupsDiff) -> Vec<Splice> {
+    let uses_quotes = list.items.iter().any(|item| is_double_quoted(&item.node));
+    let format_group = |group: &String| {
+        if !uses_quotes && is_plain_safe(group) { group.clone() } else { double_quoted(group) }
     };
-    let parts: Vec<FlowElement> = list
+    let elements: Vec<FlowElement> = list
         .items
         .iter()
-        .zip(&difference.keep)
+        .zip(&diff.keep)
         .map(|(item, keep)| FlowElement { span: item.node.span.clone(), comma: item.comma, keep: *keep })
         .collect();
-    let new = difference.insertions.iter();
-    let new = new.map(|(at, groups)| (*at, groups.iter().map(write).collect()));
-    flow::edit_flow_collection(place.lines, &parts, &new.collect(), place.flow_style.separator_gap())
+    let insertions = diff.insertions.iter();
+    let insertions = insertions.map(|(index, groups)| (*index, groups.iter().map(format_group).collect()));
+    flow::edit_flow_collection(editor.lines, &elements, &insertions.collect(), editor.flow_style.separator_gap())
 }
 
 fn edit_block_groups(
-    place: &EntryEditor<'_>,
+    editor: &EntryEditor<'_>,
     pair: &MappingPair,
     list: &YamlSequence,
-    difference: &GroupsDiff,
+    diff: &GroupsDiff,
 ) -> Result<Vec<Splice>, EditError> {
-    let lines = place.lines;
-    let emptied = difference.insertions.is_empty() && !difference.keep.contains(&true);
-    let dashes = list.items.iter().map(|item| item.dash.and_then(|dash| lines.indent_at(dash)));
-    let Some(columns) = dashes.collect::<Option<Vec<usize>>>() else {
-        return replace_groups(place, pair, &difference.target);
+    let lines = editor.lines;
+    let is_emptied = diff.insertions.is_empty() && !diff.keep.contains(&true);
+    let dash_columns = list.items.iter().map(|item| item.dash.and_then(|dash| lines.indent_at(dash)));
+    let Some(dash_columns) = dash_columns.collect::<Option<Vec<usize>>>() else {
+        return replace_groups(editor, pair, &diff.target);
     };
-    let bare = pair.value.tag.is_none() && pair.value.anchor.is_none();
-    if emptied && !bare {
-        return replace_groups(place, pair, &[]);
+    let has_tag_or_anchor = pair.value.tag.is_some() || pair.value.anchor.is_some();
+    if is_emptied && has_tag_or_anchor {
+        return replace_groups(editor, pair, &[]);
     }
-    let quotes = list.items.iter().all(|item| is_double_quoted(&item.node));
-    let indent = spaces(columns.first().copied().unwrap_or(0));
+    let uses_quotes = list.items.iter().all(|item| is_double_quoted(&item.node));
+    let indent = spaces(dash_columns.first().copied().unwrap_or(0));
     let gap = list.items.first().and_then(|item| gap_after_dash(lines, item)).unwrap_or(1);
-    let write = |group: &String| {
-        let text = if quotes { double_quoted(group) } else { quoted(group) };
+    let format_line = |group: &String| {
+        let text = if uses_quotes { double_quoted(group) } else { quoted(group) };
         format!("{indent}-{}{text}", spaces(gap))
     };
     let mut splices = Vec::new();
-    for (item, keep) in list.items.iter().zip(&difference.keep) {
+    for (item, keep) in list.items.iter().zip(&diff.keep) {
         if !keep {
             splices.push(Splice::delete(element_lines(lines, item.dash, &item.node)?));
         }
     }
-    for (at, groups) in &difference.insertions {
-        let new: Vec<String> = groups.iter().map(write).collect();
-        let mut before = list.items.iter().zip(&difference.keep).take(*at);
+    for (index, groups) in &diff.insertions {
+        let new_lines: Vec<String> = groups.iter().map(format_line).collect();
+        let mut before = list.items.iter().zip(&diff.keep).take(*index);
         splices.push(match before.rfind(|(_, keep)| **keep) {
             Some((item, _)) => {
                 let end = item.node.span.end.max(item.dash.map_or(0, |dash| dash + 1));
-                lines.insert_lines_after(end, &new)
+                lines.insert_lines_after(end, &new_lines)
             }
             None => {
-                let first = list.items.first().and_then(|item| item.dash).unwrap_or(0);
-                Splice::insert(lines.line_start_after_bom(first), lines.with_trailing_breaks(&new))
+                let first_dash = list.items.first().and_then(|item| item.dash).unwrap_or(0);
+                Splice::insert(lines.line_start_after_bom(first_dash), lines.with_trailing_breaks(&new_lines))
             }
         });
     }
-    if emptied {
-        let colon = pair.colon.ok_or_else(|| place.layout_error("the groups have no colon"))?;
+    if is_emptied {
+        let colon = pair.colon.ok_or_else(|| editor.layout_error("the key `groups` has no colon"))?;
         splices.push(Splice::insert(colon + 1, " []"));
     }
     Ok(splices)
 }
 
-/// A list in the place of what is none, or of an alias.
-fn replace_groups(place: &EntryEditor<'_>, pair: &MappingPair, to: &[String]) -> Result<Vec<Splice>, EditError> {
-    let lines = place.lines;
+/// Replaces a value that is not a list, or an alias, by a list.
+fn replace_groups(editor: &EntryEditor<'_>, pair: &MappingPair, new: &[String]) -> Result<Vec<Splice>, EditError> {
+    let lines = editor.lines;
     let span = pair.value.span.clone();
-    let one_line = lines.line_end(span.start) >= span.end;
-    if place.mapping.flow || to.is_empty() || !one_line || pair.question_mark.is_some() {
-        if place.can_contain_comments(&pair.value) {
-            return Err(place.layout_error("the comments within the groups would be lost"));
+    let is_on_one_line = lines.line_end(span.start) >= span.end;
+    if editor.mapping.flow || new.is_empty() || !is_on_one_line || pair.question_mark.is_some() {
+        if editor.can_contain_comments(&pair.value) {
+            return Err(editor.layout_error("comments inside `groups` would be lost"));
         }
-        let list = if place.mapping.flow {
-            place.flow_style.format_list(to, lines)
+        let list = if editor.mapping.flow {
+            editor.flow_style.format_list(new, lines)
         } else {
-            let groups: Vec<String> = to.iter().map(|group| double_quoted(group)).collect();
+            let groups: Vec<String> = new.iter().map(|group| double_quoted(group)).collect();
             format!("[{}]", groups.join(", "))
         };
-        return place.set_value(pair, &list);
+        return editor.set_value(pair, &list);
     }
     let Some(colon) = pair.colon else {
-        return Err(place.layout_error("the groups have no colon"));
+        return Err(editor.layout_error("the key `groups` has no colon"));
     };
-    let new = to.iter().map(|group| place.style.format_group_line(pair.key.column, group));
+    let new_lines = new.iter().map(|group| editor.style.format_group_line(pair.key.column, group));
     let mut splices = Vec::new();
     if !pair.value.is_empty() {
         splices.push(Splice::delete(colon + 1..span.end));
     }
     let end = pair.span().end;
-    splices.push(lines.insert_lines_after(end, &new.collect::<Vec<_>>()));
+    splices.push(lines.insert_lines_after(end, &new_lines.collect::<Vec<_>>()));
     Ok(splices)
 }
 
-fn is_double_quoted(node: &YamlNode) -> bool {
-    matches!(&node.value, YamlValue::Scalar(scalar) if scalar.style == ScalarStyle::DoubleQuoted)
-}
-
-/// Which old names stay, and which new ones stand before each, or at the end.
+/// The difference between the old and the new list of groups.
 struct GroupsDiff {
+    /// Whether each old group is kept.
     keep: Vec<bool>,
+    /// New groups by the index of the old group before which they are inserted. The index after the last one appends.
     insertions: BTreeMap<usize, Vec<String>>,
     /// The new list.
     target: Vec<String>,
@@ -166,31 +163,31 @@ struct GroupsDiff {
 
 impl GroupsDiff {
     fn new(old: &[Option<String>], new: &[String]) -> Self {
-        let same = |(one, other): &(&Option<String>, &String)| one.as_ref() == Some(other);
-        let head = old.iter().zip(new).take_while(same).count();
-        let tails = old.iter().skip(head).rev().zip(new.iter().skip(head).rev());
-        let tail = tails.take_while(same).count();
-        let old_middle = old.get(head..old.len() - tail).unwrap_or_default();
-        let new_middle = new.get(head..new.len() - tail).unwrap_or_default();
-        let mut difference = Self { keep: vec![true; old.len()], insertions: BTreeMap::new(), target: new.to_vec() };
-        let pairs = longest_common_subsequence(old_middle, new_middle);
-        for (place, keep) in difference.keep.iter_mut().enumerate() {
-            let middle = place.checked_sub(head).filter(|place| *place < old_middle.len());
-            *keep = middle.is_none_or(|middle| pairs.iter().any(|(old, _)| *old == middle));
+        let is_same = |(old, new): &(&Option<String>, &String)| old.as_ref() == Some(new);
+        let prefix = old.iter().zip(new).take_while(is_same).count();
+        let suffixes = old.iter().skip(prefix).rev().zip(new.iter().skip(prefix).rev());
+        let suffix = suffixes.take_while(is_same).count();
+        let old_middle = old.get(prefix..old.len() - suffix).unwrap_or_default();
+        let new_middle = new.get(prefix..new.len() - suffix).unwrap_or_default();
+        let mut diff = Self { keep: vec![true; old.len()], insertions: BTreeMap::new(), target: new.to_vec() };
+        let common = longest_common_subsequence(old_middle, new_middle);
+        for (index, keep) in diff.keep.iter_mut().enumerate() {
+            let in_middle = index.checked_sub(prefix).filter(|index| *index < old_middle.len());
+            *keep = in_middle.is_none_or(|index| common.iter().any(|(old_index, _)| *old_index == index));
         }
-        for (place, name) in new_middle.iter().enumerate() {
-            if pairs.iter().any(|(_, new)| *new == place) {
+        for (index, name) in new_middle.iter().enumerate() {
+            if common.iter().any(|(_, new_index)| *new_index == index) {
                 continue;
             }
-            let next = pairs.iter().find(|(_, new)| *new > place);
-            let before = next.map_or(old_middle.len(), |(old, _)| *old);
-            difference.insertions.entry(head + before).or_default().push(name.clone());
+            let next_common = common.iter().find(|(_, new_index)| *new_index > index);
+            let insert_before = next_common.map_or(old_middle.len(), |(old_index, _)| *old_index);
+            diff.insertions.entry(prefix + insert_before).or_default().push(name.clone());
         }
-        difference
+        diff
     }
 }
 
-/// A longest common subsequence, as pairs of places.
+/// A longest common subsequence as pairs of an old index and a new index.
 fn longest_common_subsequence(old: &[Option<String>], new: &[String]) -> Vec<(usize, usize)> {
     if old.is_empty() || new.is_empty() || old.len() * new.len() > MAX_COMPARISONS {
         return Vec::new();
@@ -198,15 +195,15 @@ fn longest_common_subsequence(old: &[Option<String>], new: &[String]) -> Vec<(us
     let width = new.len() + 1;
     let mut lengths = vec![0_usize; (old.len() + 1) * width];
     let at = |lengths: &[usize], row: usize, column: usize| lengths.get(row * width + column).copied().unwrap_or(0);
-    for (row, one) in old.iter().enumerate().rev() {
-        for (column, other) in new.iter().enumerate().rev() {
-            let length = if one.as_ref() == Some(other) {
+    for (row, old_group) in old.iter().enumerate().rev() {
+        for (column, new_group) in new.iter().enumerate().rev() {
+            let length = if old_group.as_ref() == Some(new_group) {
                 at(&lengths, row + 1, column + 1) + 1
             } else {
                 at(&lengths, row + 1, column).max(at(&lengths, row, column + 1))
             };
-            if let Some(slot) = lengths.get_mut(row * width + column) {
-                *slot = length;
+            if let Some(cell) = lengths.get_mut(row * width + column) {
+                *cell = length;
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Entries in, out and changed by splices into the text. Nothing is ever written anew from a tree,
-//! so every byte that an edit does not concern stays. The result is read back by the same reader
-//! that tells what the authenticator has; a text that reads otherwise than asked is not returned.
+//! Adds, changes and removes entries by splices into the section's text. The text is never generated from a parsed tree,
+//! so every byte that is not edited stays as it is. The result is parsed again as the authenticator parses it, and is
+//! returned only if it contains exactly the requested entries.
 
 mod add;
 mod anchor_uses;
@@ -21,12 +21,12 @@ use anchor_uses::AnchorUses;
 use flow::FlowElement;
 use splice::{Splice, TextLines, apply_splices};
 
-/// One wish. Indices are those of the reading of the text that is edited, whatever else is wished.
+/// One edit of a section. An index refers to the entries of the text before all edits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EntryEdit {
-    /// Behind all others.
+    /// Adds an entry after all others.
     Add(NewEntry),
-    /// The principal stays but for the case of its letters.
+    /// Replaces an entry. The principal must be the same up to the case of its letters.
     Change {
         index: usize,
         entry: NewEntry,
@@ -36,30 +36,30 @@ pub(crate) enum EntryEdit {
     },
 }
 
-/// Why a text is not edited. Nothing is returned then.
+/// Why a section cannot be edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EditError {
-    #[error("the section cannot be read")]
+    #[error("the section cannot be parsed")]
     UnreadableSection(#[from] SectionError),
-    #[error("there is no entry {index} among {count}")]
+    #[error("there is no entry {index}: the section has {count} entries")]
     NoSuchEntry { index: usize, count: usize },
-    #[error("entry {index} is edited twice")]
+    #[error("entry {index} has two edits")]
     EditedTwice { index: usize },
-    #[error("{section} cannot hold this kind of entry")]
+    #[error("`{section}` cannot contain this kind of entry")]
     WrongSection { section: Section },
-    #[error("entry {index} on line {line} is of another principal")]
+    #[error("entry {index} on line {line} has another principal")]
     PrincipalMismatch { index: usize, line: usize },
     #[error("the anchor `{anchor}` on line {line} is used on line {used_on}")]
     AnchorInUse { anchor: String, line: usize, used_on: usize },
-    #[error("the entry on line {line} is an alias of another")]
+    #[error("the entry on line {line} is an alias of another entry")]
     EntryIsAlias { line: usize },
-    #[error("line {line}: {what}")]
-    UnsupportedLayout { line: usize, what: &'static str },
-    #[error("the edited text would not read as asked: {what}")]
-    VerificationFailed { what: String },
+    #[error("line {line}: {reason}")]
+    UnsupportedLayout { line: usize, reason: &'static str },
+    #[error("the edited text would not be parsed as requested: {reason}")]
+    VerificationFailed { reason: String },
 }
 
-/// What becomes of an element of the list.
+/// What an edit does to an element of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ElementEdit<'e> {
     Keep,
@@ -67,63 +67,67 @@ enum ElementEdit<'e> {
     Remove,
 }
 
-/// The wishes, sorted by what they concern.
+/// The edits of a section, sorted by the element that they edit.
 struct EditPlan<'e> {
-    /// One for each element of the list, those that do not count included.
+    /// One for each element of the list, including elements that have no effect.
     element_edits: Vec<ElementEdit<'e>>,
     additions: Vec<&'e NewEntry>,
 }
 
-/// Answers the text with the edits made. `None` stands for an absent key.
+/// Returns the text with the edits applied. `text` is `None` if the ConfigMap does not have the key.
+///
+/// # Errors
+/// The text cannot be edited without changing other entries. See [`EditError`].
 pub(crate) fn edit_section(section: Section, text: Option<&str>, edits: &[EntryEdit]) -> Result<String, EditError> {
     let text = text.unwrap_or_default();
     let before = parse_list(section, text)?;
-    let wishes = plan_edits(section, &before, edits)?;
-    let splices = plan_splices(section, text, &before, &wishes)?;
-    let overlap = || EditError::VerificationFailed { what: "two edits meet in one place".to_owned() };
+    let plan = plan_edits(section, &before, edits)?;
+    let splices = plan_splices(section, text, &before, &plan)?;
+    let overlap = || EditError::VerificationFailed { reason: "two edits overlap".to_owned() };
     let edited = apply_splices(text, splices).ok_or_else(overlap)?;
-    verify::verify_edit(section, &before, &wishes, &edited)?;
+    verify::verify_edit(section, &before, &plan, &edited)?;
     Ok(edited)
 }
 
 fn plan_edits<'e>(section: Section, before: &ParsedList, edits: &'e [EntryEdit]) -> Result<EditPlan<'e>, EditError> {
-    let counting = before.elements.iter().enumerate().filter(|(_, element)| element.entry.is_ok());
-    let places: Vec<usize> = counting.map(|(place, _)| place).collect();
-    let mut wishes = EditPlan { element_edits: vec![ElementEdit::Keep; before.elements.len()], additions: Vec::new() };
+    // An entry index counts only the elements that take effect.
+    let effective = before.elements.iter().enumerate().filter(|(_, element)| element.entry.is_ok());
+    let element_indices: Vec<usize> = effective.map(|(index, _)| index).collect();
+    let mut plan = EditPlan { element_edits: vec![ElementEdit::Keep; before.elements.len()], additions: Vec::new() };
     for edit in edits {
-        let (index, fate) = match edit {
-            EntryEdit::Add(new) => {
-                check_section(section, new)?;
-                if matches!(new.principal, EntryPrincipal::Sso(_)) {
+        let (index, element_edit) = match edit {
+            EntryEdit::Add(entry) => {
+                check_section(section, entry)?;
+                if matches!(entry.principal, EntryPrincipal::Sso(_)) {
                     return Err(EditError::WrongSection { section });
                 }
-                wishes.additions.push(new);
+                plan.additions.push(entry);
                 continue;
             }
-            EntryEdit::Change { index, entry: to } => {
-                check_section(section, to)?;
-                (*index, ElementEdit::Change(to))
+            EntryEdit::Change { index, entry } => {
+                check_section(section, entry)?;
+                (*index, ElementEdit::Change(entry))
             }
             EntryEdit::Remove { index } => (*index, ElementEdit::Remove),
         };
-        let place = places.get(index);
-        let count = places.len();
-        let slot = place.and_then(|place| wishes.element_edits.get_mut(*place));
-        let slot = slot.ok_or(EditError::NoSuchEntry { index, count })?;
-        if *slot != ElementEdit::Keep {
+        let element_index = element_indices.get(index);
+        let count = element_indices.len();
+        let planned = element_index.and_then(|element| plan.element_edits.get_mut(*element));
+        let planned = planned.ok_or(EditError::NoSuchEntry { index, count })?;
+        if *planned != ElementEdit::Keep {
             return Err(EditError::EditedTwice { index });
         }
-        *slot = fate;
-        let element = place.and_then(|place| before.elements.get(*place));
-        if let (ElementEdit::Change(to), Some(element)) = (fate, element)
-            && let Ok(entry) = &element.entry
-            && !is_same_principal(&entry.principal, &to.principal)
+        *planned = element_edit;
+        let element = element_index.and_then(|element| before.elements.get(*element));
+        if let (ElementEdit::Change(new), Some(element)) = (element_edit, element)
+            && let Ok(old) = &element.entry
+            && !is_same_principal(&old.principal, &new.principal)
         {
             let line = element.line;
             return Err(EditError::PrincipalMismatch { index, line });
         }
     }
-    Ok(wishes)
+    Ok(plan)
 }
 
 fn check_section(section: Section, new: &NewEntry) -> Result<(), EditError> {
@@ -136,15 +140,15 @@ fn check_section(section: Section, new: &NewEntry) -> Result<(), EditError> {
     if fits { Ok(()) } else { Err(EditError::WrongSection { section }) }
 }
 
-fn is_same_principal(one: &EntryPrincipal, other: &EntryPrincipal) -> bool {
-    match (one, other) {
-        (EntryPrincipal::Role(one), EntryPrincipal::Role(other))
-        | (EntryPrincipal::User(one), EntryPrincipal::User(other)) => one.eq_ignore_ascii_case(other),
-        _ => one == other,
+fn is_same_principal(old: &EntryPrincipal, new: &EntryPrincipal) -> bool {
+    match (old, new) {
+        (EntryPrincipal::Role(old), EntryPrincipal::Role(new))
+        | (EntryPrincipal::User(old), EntryPrincipal::User(new)) => old.eq_ignore_ascii_case(new),
+        _ => old == new,
     }
 }
 
-/// The list at the root, if there is one that holds something.
+/// The list at the root of the document. `None` if there is no list or if it is empty.
 fn root_list(document: &YamlDocument) -> Option<&YamlSequence> {
     match &document.root.value {
         YamlValue::Sequence(sequence) if !sequence.items.is_empty() => Some(sequence),
@@ -156,97 +160,99 @@ fn plan_splices(
     section: Section,
     text: &str,
     before: &ParsedList,
-    wishes: &EditPlan<'_>,
+    plan: &EditPlan<'_>,
 ) -> Result<Vec<Splice>, EditError> {
     let lines = TextLines::new(text);
     let Some((document, list)) = before.document.as_ref().and_then(|document| Some((document, root_list(document)?)))
     else {
-        if wishes.additions.is_empty() {
+        if plan.additions.is_empty() {
             return Ok(Vec::new());
         }
         let document = before.document.as_ref();
-        return Ok(add::add_to_empty_section(section, lines, document, &wishes.additions));
+        return Ok(add::add_to_empty_section(section, lines, document, &plan.additions));
     };
     let nodes = list.items.iter().map(|item| &item.node);
-    let staying = nodes.clone().zip(&wishes.element_edits).filter(|(_, fate)| **fate != ElementEdit::Remove);
-    let uses = AnchorUses::from_nodes(staying.map(|(node, _)| node));
-    for (node, fate) in nodes.zip(&wishes.element_edits) {
-        if *fate == ElementEdit::Remove {
-            uses.check_removal(node)?;
+    let kept = nodes.clone().zip(&plan.element_edits).filter(|(_, edit)| **edit != ElementEdit::Remove);
+    let anchor_uses = AnchorUses::from_nodes(kept.map(|(node, _)| node));
+    for (node, edit) in nodes.zip(&plan.element_edits) {
+        if *edit == ElementEdit::Remove {
+            anchor_uses.check_removal(node)?;
         }
     }
-    let changed = wishes.element_edits.iter().any(|fate| *fate != ElementEdit::Keep);
-    if (changed || !wishes.additions.is_empty()) && document.root.anchor.is_some() {
-        uses.check_change(&document.root)?;
+    let edits_elements = plan.element_edits.iter().any(|edit| *edit != ElementEdit::Keep);
+    if (edits_elements || !plan.additions.is_empty()) && document.root.anchor.is_some() {
+        anchor_uses.check_change(&document.root)?;
     }
-    let mut splices = change::change_entries(section, lines, document, list, before, wishes, &uses)?;
+    let mut splices = change::change_entries(section, lines, document, list, before, plan, &anchor_uses)?;
     if list.flow {
-        splices.extend(edit_flow_list(section, lines, list, wishes));
+        splices.extend(edit_flow_list(section, lines, list, plan));
     } else {
-        splices.extend(remove_block_elements(lines, list, wishes)?);
-        splices.extend(add::add_to_block_list(section, lines, list, wishes));
+        splices.extend(remove_block_elements(lines, list, plan)?);
+        splices.extend(add::add_to_block_list(section, lines, list, plan));
     }
     Ok(splices)
 }
 
-fn edit_flow_list(section: Section, lines: TextLines<'_>, list: &YamlSequence, wishes: &EditPlan<'_>) -> Vec<Splice> {
-    let parts: Vec<FlowElement> = list
+fn edit_flow_list(section: Section, lines: TextLines<'_>, list: &YamlSequence, plan: &EditPlan<'_>) -> Vec<Splice> {
+    let elements: Vec<FlowElement> = list
         .items
         .iter()
-        .zip(&wishes.element_edits)
-        .map(|(item, fate)| FlowElement {
+        .zip(&plan.element_edits)
+        .map(|(item, edit)| FlowElement {
             span: item.node.span.clone(),
             comma: item.comma,
-            keep: *fate != ElementEdit::Remove,
+            keep: *edit != ElementEdit::Remove,
         })
         .collect();
-    let like = list.items.last().map(|item| style::FlowStyle::from_node(&item.node, lines));
-    let like = like.unwrap_or_default();
-    let new: Vec<String> = wishes.additions.iter().map(|new| like.format_entry(section, new, lines)).collect();
-    let mut places = BTreeMap::new();
-    if !new.is_empty() {
-        places.insert(parts.len(), new);
+    let style = list.items.last().map(|item| style::FlowStyle::from_node(&item.node, lines)).unwrap_or_default();
+    let additions: Vec<String> = plan.additions.iter().map(|new| style.format_entry(section, new, lines)).collect();
+    let mut insertions = BTreeMap::new();
+    if !additions.is_empty() {
+        insertions.insert(elements.len(), additions);
     }
-    flow::edit_flow_collection(lines, &parts, &places, like.separator_gap())
+    flow::edit_flow_collection(lines, &elements, &insertions, style.separator_gap())
 }
 
-/// The lines of each element that goes; an emptied list is written as one.
+/// Removes the lines of each removed element. If no element is left, `[]` replaces the first one.
 fn remove_block_elements(
     lines: TextLines<'_>,
     list: &YamlSequence,
-    wishes: &EditPlan<'_>,
+    plan: &EditPlan<'_>,
 ) -> Result<Vec<Splice>, EditError> {
-    let mut emptied =
-        wishes.additions.is_empty() && wishes.element_edits.iter().all(|fate| *fate == ElementEdit::Remove);
+    let mut needs_empty_list =
+        plan.additions.is_empty() && plan.element_edits.iter().all(|edit| *edit == ElementEdit::Remove);
     let mut splices = Vec::new();
-    for (item, fate) in list.items.iter().zip(&wishes.element_edits) {
-        if *fate != ElementEdit::Remove {
+    for (item, edit) in list.items.iter().zip(&plan.element_edits) {
+        if *edit != ElementEdit::Remove {
             continue;
         }
         let range = element_lines(lines, item.dash, &item.node)?;
-        let text = if emptied {
+        let replacement = if needs_empty_list {
             let indent = " ".repeat(item.dash.and_then(|dash| lines.indent_at(dash)).unwrap_or(0));
-            let ends = lines.line_end(item.node.span.end) < range.end;
-            let line_break = if ends { lines.line_break } else { "" };
+            let has_break = lines.line_end(item.node.span.end) < range.end;
+            let line_break = if has_break { lines.line_break } else { "" };
             format!("{indent}[]{line_break}")
         } else {
             String::new()
         };
-        emptied = false;
-        splices.push(Splice::replace(range, text));
+        needs_empty_list = false;
+        splices.push(Splice::replace(range, replacement));
     }
     Ok(splices)
 }
 
-/// From the dash's line to the end of the last line of content.
+/// The lines of an element: from the line of its dash to the end of its last line of content.
+///
+/// # Errors
+/// Something precedes the dash on its line.
 fn element_lines(
     lines: TextLines<'_>,
     dash: Option<usize>,
     node: &YamlNode,
 ) -> Result<std::ops::Range<usize>, EditError> {
-    let odd = EditError::UnsupportedLayout { line: node.line, what: "the dash does not stand first on its line" };
-    let dash = dash.filter(|dash| lines.indent_at(*dash).is_some()).ok_or(odd)?;
-    // A lone dash has its nothing behind it.
+    let error = EditError::UnsupportedLayout { line: node.line, reason: "the dash is not the first text on its line" };
+    let dash = dash.filter(|dash| lines.indent_at(*dash).is_some()).ok_or(error)?;
+    // An element without a value ends directly after its dash.
     let end = node.span.end.max(dash + 1);
     Ok(lines.line_start_after_bom(dash)..lines.next_line_start(end))
 }

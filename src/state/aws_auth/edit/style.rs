@@ -1,4 +1,4 @@
-//! How the entries of a text are laid out, and new ones written to look like them.
+//! The layout of the existing entries, and the formatting of new entries in the same layout.
 
 use crate::yaml::{
     ScalarStyle, SequenceItem, YamlMapping, YamlNode, YamlSequence, YamlValue, double_quoted, is_plain_safe, quoted,
@@ -13,11 +13,11 @@ use super::splice::{TextLines, spaces};
 pub(super) struct BlockStyle {
     /// Column of the dashes.
     pub(super) dash_column: usize,
-    /// Blanks between dash and key.
+    /// Spaces between the dash and the first key.
     pub(super) dash_gap: usize,
-    /// Columns from a key to the dashes of the groups below it.
+    /// Columns from the key `groups` to the dashes of the groups below it.
     pub(super) groups_indent: usize,
-    /// Blanks between those dashes and the groups.
+    /// Spaces between those dashes and the groups.
     pub(super) groups_gap: usize,
 }
 
@@ -28,29 +28,27 @@ impl Default for BlockStyle {
 }
 
 impl BlockStyle {
-    /// Follows the last entries that show each trait.
+    /// The layout of a list. Each property is taken from the last entry that has it.
     pub(super) fn from_sequence(sequence: &YamlSequence, lines: TextLines<'_>) -> Self {
         let mut style = Self::default();
-        let last = sequence.items.last().and_then(|item| item.dash);
-        if let Some(dash) = last {
-            style.dash_column = lines.indent_at(dash).unwrap_or(0);
+        if let Some(last_dash) = sequence.items.last().and_then(|item| item.dash) {
+            style.dash_column = lines.indent_at(last_dash).unwrap_or(0);
         }
-        let gap_of = |item: &SequenceItem| gap_after_dash(lines, item);
-        if let Some(gap) = sequence.items.iter().rev().find_map(gap_of) {
+        if let Some(gap) = sequence.items.iter().rev().find_map(|item| gap_after_dash(lines, item)) {
             style.dash_gap = gap;
         }
-        let block_groups = |item: &SequenceItem| {
+        let block_groups_layout = |item: &SequenceItem| {
             let mapping = as_mapping(&item.node).filter(|mapping| !mapping.flow)?;
             mapping.pairs.iter().find_map(|pair| match &pair.value.value {
                 YamlValue::Sequence(groups) if !groups.flow && is_key(&pair.key, "groups") => {
                     let first = groups.items.first()?;
                     let column = lines.indent_at(first.dash?)?;
-                    Some((column.checked_sub(pair.key.column)?, gap_of(first)))
+                    Some((column.checked_sub(pair.key.column)?, gap_after_dash(lines, first)))
                 }
                 _ => None,
             })
         };
-        if let Some((indent, gap)) = sequence.items.iter().rev().find_map(block_groups) {
+        if let Some((indent, gap)) = sequence.items.iter().rev().find_map(block_groups_layout) {
             style.groups_indent = indent;
             style.groups_gap = gap.unwrap_or(1);
         }
@@ -85,34 +83,34 @@ impl BlockStyle {
 /// Layout of entries in flow style or JSON.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FlowStyle {
-    /// Keys stand in quotes.
+    /// Keys are in double quotes.
     pub(super) quoted_keys: bool,
-    /// Values stand in quotes, whether they need them or not.
+    /// Values are in double quotes even if they do not need them.
     pub(super) quoted_values: bool,
-    /// No blanks behind colons and commas.
+    /// No spaces after colons and commas.
     pub(super) compact: bool,
-    /// Columns of one level where an entry takes several lines, and the column of its bracket.
+    /// For entries over several lines: the columns of one level, and the indentation of the line with the bracket.
     pub(super) multiline_indent: Option<(usize, usize)>,
 }
 
 impl FlowStyle {
-    /// Follows the entry that stands before.
+    /// The layout of an existing entry.
     pub(super) fn from_node(node: &YamlNode, lines: TextLines<'_>) -> Self {
         let Some(mapping) = as_mapping(node) else {
             return Self::default();
         };
         let first = mapping.pairs.first();
-        let json = first.is_some_and(|pair| is_double_quoted(&pair.key));
-        let levels = first.and_then(|pair| {
-            let key = lines.indent_at(pair.key.span.start)?;
+        let quoted_keys = first.is_some_and(|pair| is_double_quoted(&pair.key));
+        let multiline_indent = first.and_then(|pair| {
+            let key_column = lines.indent_at(pair.key.span.start)?;
             let start = lines.line_start(node.span.start);
             let line = lines.slice(start..lines.text.len());
-            let bracket = line.len() - line.trim_start_matches(' ').len();
-            Some((key.checked_sub(bracket)?, bracket)).filter(|(unit, _)| *unit > 0)
+            let bracket_indent = line.len() - line.trim_start_matches(' ').len();
+            Some((key_column.checked_sub(bracket_indent)?, bracket_indent)).filter(|(unit, _)| *unit > 0)
         });
-        let quotes = json || first.is_some_and(|pair| is_double_quoted(&pair.value));
+        let quoted_values = quoted_keys || first.is_some_and(|pair| is_double_quoted(&pair.value));
         let compact = first.is_some_and(|pair| pair.colon.is_some_and(|colon| colon + 1 == pair.value.span.start));
-        Self { quoted_keys: json, quoted_values: quotes, compact, multiline_indent: levels }
+        Self { quoted_keys, quoted_values, compact, multiline_indent }
     }
 
     pub(super) fn format_pair(&self, key: &str, value: &str) -> String {
@@ -120,7 +118,7 @@ impl FlowStyle {
         format!("{key}:{}{value}", self.separator_gap())
     }
 
-    /// What stands behind a colon or a comma.
+    /// The space after a colon or a comma.
     pub(super) fn separator_gap(&self) -> &'static str {
         if self.compact { "" } else { " " }
     }
@@ -133,7 +131,7 @@ impl FlowStyle {
         if !self.quoted_values && is_plain_safe(text) { text.to_owned() } else { double_quoted(text) }
     }
 
-    /// A new entry in braces; its first line has no indentation.
+    /// A new entry in braces. Its first line is not indented.
     pub(super) fn format_entry(&self, section: Section, new: &NewEntry, lines: TextLines<'_>) -> String {
         let principal = principal_text(&new.principal);
         if section == Section::Accounts {
@@ -149,16 +147,16 @@ impl FlowStyle {
         }
         match self.multiline_indent {
             None => format!("{{{}}}", self.join(&pairs)),
-            Some((unit, column)) => format_multiline("{", &pairs, "}", column, column + unit, lines.line_break),
+            Some((unit, outer)) => format_multiline("{", &pairs, "}", outer, outer + unit, lines.line_break),
         }
     }
 
-    /// A list of groups below a key of the entry.
+    /// The list of groups of an entry.
     pub(super) fn format_list(&self, groups: &[String], lines: TextLines<'_>) -> String {
         let groups: Vec<String> = groups.iter().map(|group| self.format_text(group)).collect();
         match self.multiline_indent {
-            Some((unit, column)) if !groups.is_empty() => {
-                let outer = column + unit;
+            Some((unit, entry_indent)) if !groups.is_empty() => {
+                let outer = entry_indent + unit;
                 format_multiline("[", &groups, "]", outer, outer + unit, lines.line_break)
             }
             _ => format!("[{}]", self.join(&groups)),
@@ -179,11 +177,11 @@ pub(super) fn principal_text(principal: &EntryPrincipal) -> &str {
     }
 }
 
-/// The blanks between a dash and what stands behind it on its line.
+/// The number of spaces between a dash and its value. `None` if anything else is between them, such as a line break.
 pub(super) fn gap_after_dash(lines: TextLines<'_>, item: &SequenceItem) -> Option<usize> {
     let gap = lines.slice(item.dash? + 1..item.node.span.start);
-    let fits = !gap.is_empty() && gap.bytes().all(|byte| byte == b' ');
-    fits.then_some(gap.len())
+    let only_spaces = !gap.is_empty() && gap.bytes().all(|byte| byte == b' ');
+    only_spaces.then_some(gap.len())
 }
 
 pub(super) fn as_mapping(node: &YamlNode) -> Option<&YamlMapping> {

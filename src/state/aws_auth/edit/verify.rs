@@ -1,5 +1,5 @@
-//! The last word on an edit: the new text, read like the old one, must hold every element that was
-//! not concerned as it was, and the others exactly as asked.
+//! Verification of an edited section: the new text is parsed like the old one. Every element that was not edited must be
+//! unchanged, and the edited ones must be exactly as requested.
 
 use super::super::entry::{Entry, Section};
 use super::super::finding::FindingKind;
@@ -10,39 +10,39 @@ use super::{EditError, EditPlan, ElementEdit};
 pub(super) fn verify_edit(
     section: Section,
     before: &ParsedList,
-    wishes: &EditPlan<'_>,
+    plan: &EditPlan<'_>,
     edited: &str,
 ) -> Result<(), EditError> {
-    let fail = |what: String| Err(EditError::VerificationFailed { what });
+    let fail = |reason: String| Err(EditError::VerificationFailed { reason });
     let after = match parse_list(section, edited) {
         Ok(after) => after,
         Err(error) => return fail(error.to_string()),
     };
-    let mut found = after.elements.iter();
-    let old = before.elements.iter().zip(&wishes.element_edits);
-    for (element, fate) in old.filter(|(_, fate)| **fate != ElementEdit::Remove) {
-        let line = element.line;
-        let Some(now) = found.next() else {
-            return fail(format!("the entry of line {line} is gone"));
+    let mut new_elements = after.elements.iter();
+    let old_elements = before.elements.iter().zip(&plan.element_edits);
+    for (old, edit) in old_elements.filter(|(_, edit)| **edit != ElementEdit::Remove) {
+        let line = old.line;
+        let Some(new) = new_elements.next() else {
+            return fail(format!("the entry of line {line} is missing"));
         };
-        let as_asked = match fate {
-            ElementEdit::Change(to) => now.entry.as_ref() == Ok(*to) && has_same_other_fields(section, element, now),
-            ElementEdit::Keep | ElementEdit::Remove => is_unchanged(element, now),
+        let is_as_requested = match edit {
+            ElementEdit::Change(entry) => new.entry.as_ref() == Ok(*entry) && has_same_other_fields(section, old, new),
+            ElementEdit::Keep | ElementEdit::Remove => is_unchanged(old, new),
         };
-        if !as_asked {
-            return fail(format!("the entry of line {line} reads otherwise"));
+        if !is_as_requested {
+            return fail(format!("the entry of line {line} is not as requested"));
         }
     }
-    for add in &wishes.additions {
-        if !found.next().is_some_and(|now| matches_addition(now, add)) {
-            return fail("a new entry reads otherwise".to_owned());
+    for addition in &plan.additions {
+        if !new_elements.next().is_some_and(|new| matches_addition(new, addition)) {
+            return fail("an added entry is not as requested".to_owned());
         }
     }
-    if found.next().is_some() {
-        return fail("there is an entry that nobody asked for".to_owned());
+    if new_elements.next().is_some() {
+        return fail("there is an additional entry that was not requested".to_owned());
     }
     if before.extra_document_line.is_some() != after.extra_document_line.is_some() {
-        return fail("the documents behind the first read otherwise".to_owned());
+        return fail("the documents after the first one have changed".to_owned());
     }
     Ok(())
 }
@@ -54,9 +54,9 @@ fn is_unchanged(old: &ParsedElement, new: &ParsedElement) -> bool {
     old.entry == new.entry && old.json == new.json && kinds(old) == kinds(new)
 }
 
-/// What nobody asked to change is as it was.
+/// Whether every field other than principal, username and groups is unchanged.
 fn has_same_other_fields(section: Section, old: &ParsedElement, new: &ParsedElement) -> bool {
-    let rest = |element: &ParsedElement| {
+    let other_fields = |element: &ParsedElement| {
         let mut json = element.json.clone();
         if let Some(map) = json.as_object_mut() {
             map.retain(|key, _| {
@@ -66,13 +66,14 @@ fn has_same_other_fields(section: Section, old: &ParsedElement, new: &ParsedElem
         }
         json
     };
-    rest(old) == rest(new)
+    other_fields(old) == other_fields(new)
 }
 
-fn matches_addition(now: &ParsedElement, add: &Entry) -> bool {
-    let surprises = now.findings.iter().filter(|(_, kind)| match kind {
-        FindingKind::UsernameEmpty { .. } => !add.username.is_empty(),
-        _ => true,
+/// Whether the new element is the requested entry, without any finding but that of a requested empty username.
+fn matches_addition(new: &ParsedElement, requested: &Entry) -> bool {
+    let has_expected_findings = new.findings.iter().all(|(_, kind)| match kind {
+        FindingKind::UsernameEmpty { .. } => requested.username.is_empty(),
+        _ => false,
     });
-    now.entry.as_ref() == Ok(add) && surprises.count() == 0
+    new.entry.as_ref() == Ok(requested) && has_expected_findings
 }

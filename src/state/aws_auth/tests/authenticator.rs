@@ -1,5 +1,5 @@
-//! The real authenticator's parser, `ParseMap`, as a child process: the program of the test cluster without its
-//! servers, a question and an answer on a line each.
+//! The real authenticator's parser, `ParseMap`, as a child process. It is the program of the test cluster without its
+//! servers. Requests and responses are JSON documents of one line each.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -8,12 +8,12 @@ use serde_json::{Value as Json, json};
 
 use crate::state::aws_auth::{Entry, EntryPrincipal, Section, SsoArnMatcher};
 
-/// What the authenticator has of a section.
+/// A section as the authenticator has it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct AuthenticatorOutput {
     pub(crate) entries: Vec<Entry>,
     pub(crate) errors: Vec<String>,
-    /// The parser went down, and a real authenticator would have gone with it.
+    /// The parser panicked. A real authenticator would have crashed.
     pub(crate) panicked: bool,
 }
 
@@ -28,15 +28,15 @@ impl AuthenticatorProcess {
         let mut command = Command::new(crate::test_cluster::bed::program());
         let piped = command.arg("parse").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = piped.spawn().unwrap();
-        let questions = child.stdin.take();
-        let answers = BufReader::new(child.stdout.take().unwrap());
-        Self { child, input: questions, output: answers }
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { child, input, output }
     }
 
     pub(crate) fn parse_section(&mut self, section: Section, text: &str) -> AuthenticatorOutput {
-        let mut question = json!({ "data": { section.key(): text } }).to_string();
-        question.push('\n');
-        self.input.as_mut().unwrap().write_all(question.as_bytes()).unwrap();
+        let mut request = json!({ "data": { section.key(): text } }).to_string();
+        request.push('\n');
+        self.input.as_mut().unwrap().write_all(request.as_bytes()).unwrap();
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         parse_output(section, &serde_json::from_str(&line).unwrap())
@@ -45,13 +45,13 @@ impl AuthenticatorProcess {
 
 impl Drop for AuthenticatorProcess {
     fn drop(&mut self) {
-        // The end of its questions ends it.
+        // The process exits when its stdin is closed.
         drop(self.input.take());
         let _ = self.child.wait();
     }
 }
 
-fn parse_output(section: Section, answer: &Json) -> AuthenticatorOutput {
+fn parse_output(section: Section, response: &Json) -> AuthenticatorOutput {
     let entry = |principal: EntryPrincipal, value: &Json| Entry {
         principal,
         username: text_value(&value["username"]),
@@ -63,9 +63,9 @@ fn parse_output(section: Section, answer: &Json) -> AuthenticatorOutput {
         Section::Accounts => ("accounts", |value| EntryPrincipal::Account(text_value(value))),
     };
     AuthenticatorOutput {
-        entries: list_value(&answer[key]).iter().map(|value| entry(principal(value), value)).collect(),
-        errors: list_value(&answer["errors"]).iter().map(text_value).collect(),
-        panicked: answer["panic"].is_string(),
+        entries: list_value(&response[key]).iter().map(|value| entry(principal(value), value)).collect(),
+        errors: list_value(&response["errors"]).iter().map(text_value).collect(),
+        panicked: response["panic"].is_string(),
     }
 }
 

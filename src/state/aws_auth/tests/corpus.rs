@@ -1,7 +1,7 @@
-//! Texts for the sections of aws-auth: the known traps, and any number of made and mutilated ones
-//! from a seed. Plain strings, so that other tests can feed them to a real authenticator.
+//! Texts of aws-auth sections: known edge cases, and any number of generated and mutated texts from a seed. They are plain
+//! strings, so that other tests can pass them to a real authenticator.
 
-/// A small generator of reproducible numbers (`SplitMix64`).
+/// A small generator of reproducible random numbers (`SplitMix64`).
 pub(crate) struct TestRng(u64);
 
 impl TestRng {
@@ -25,12 +25,12 @@ impl TestRng {
         self.next_below(n) == 0
     }
 
-    pub(crate) fn pick<'p, T: ?Sized>(&mut self, from: &[&'p T]) -> &'p T {
-        from[self.next_below(from.len())]
+    pub(crate) fn pick<'p, T: ?Sized>(&mut self, choices: &[&'p T]) -> &'p T {
+        choices[self.next_below(choices.len())]
     }
 }
 
-/// Scalars as they may be written, good and bad.
+/// Scalars in many spellings, valid and invalid.
 pub(crate) const SCALARS: &[&str] = &[
     "a",
     "admin",
@@ -204,7 +204,7 @@ pub(crate) const SCALARS: &[&str] = &[
     "\u{7f}",
 ];
 
-/// Keys as they may be written.
+/// Keys in many spellings.
 pub(crate) const KEYS: &[&str] = &[
     "rolearn",
     "userarn",
@@ -241,7 +241,7 @@ pub(crate) const KEYS: &[&str] = &[
     "partition",
 ];
 
-/// Whole texts: the rows of the specification, and layouts that editors and tools leave.
+/// Texts of mapRoles: the cases of the specification, and layouts that editors and tools produce.
 pub(crate) const ROLES: &[&str] = &[
     "- rolearn: arn:aws:iam::1:role/a\n  username: a\n  groups:\n  - g\n  - h\n",
     "- rolearn: a\n  groups: admins\n",
@@ -323,49 +323,49 @@ pub(crate) const ACCOUNTS: &[&str] = &[
     "- &x [*x]\n- a\n",
 ];
 
-/// Texts that begin as known ones and end as anything.
+/// Endless random texts with the keys of their sections: known or generated texts with up to three mutations.
 pub(crate) fn random_texts(seed: u64) -> impl Iterator<Item = (&'static str, String)> {
-    let mut dice = TestRng::new(seed);
+    let mut rng = TestRng::new(seed);
     std::iter::repeat_with(move || {
-        let (key, seeds) = match dice.next_below(6) {
+        let (key, known_texts) = match rng.next_below(6) {
             0 => ("mapUsers", USERS),
             1 => ("mapAccounts", ACCOUNTS),
             _ => ("mapRoles", ROLES),
         };
-        let mut text = if dice.one_in(3) { random_section(&mut dice, key) } else { dice.pick(seeds).to_owned() };
-        for _ in 0..dice.next_below(4) {
-            mutate(&mut dice, &mut text, seeds);
+        let mut text = if rng.one_in(3) { random_section(&mut rng, key) } else { rng.pick(known_texts).to_owned() };
+        for _ in 0..rng.next_below(4) {
+            mutate(&mut rng, &mut text, known_texts);
         }
         (key, text)
     })
 }
 
 /// A list of entries in mixed styles, with values from [`SCALARS`].
-pub(crate) fn random_section(dice: &mut TestRng, section: &str) -> String {
+pub(crate) fn random_section(rng: &mut TestRng, section: &str) -> String {
     let mut text = String::new();
-    if dice.one_in(10) {
-        text.push_str(dice.pick(&["---\n", "# top\n", "\n", "%YAML 1.1\n---\n", "\u{feff}"]));
+    if rng.one_in(10) {
+        text.push_str(rng.pick(&["---\n", "# top\n", "\n", "%YAML 1.1\n---\n", "\u{feff}"]));
     }
-    let dash = dice.pick(&["", "", "", "  ", " "]);
-    for _ in 0..=dice.next_below(3) {
+    let dash = rng.pick(&["", "", "", "  ", " "]);
+    for _ in 0..=rng.next_below(3) {
         if section == "mapAccounts" {
-            text.push_str(&format!("{dash}- {}\n", dice.pick(SCALARS)));
+            text.push_str(&format!("{dash}- {}\n", rng.pick(SCALARS)));
             continue;
         }
-        let flow = dice.one_in(5);
-        let gap = dice.pick(&[" ", " ", " ", "   ", "\n    "]);
+        let flow = rng.one_in(5);
+        let gap = rng.pick(&[" ", " ", " ", "   ", "\n    "]);
         let column = if gap.starts_with('\n') { 4 } else { dash.len() + 1 + gap.len() };
         let arn = if section == "mapRoles" { "rolearn" } else { "userarn" };
-        let mut pairs = vec![format!("{arn}: {}", dice.pick(&["a", "b", "\"c\"", "arn:aws:iam::1:role/x"]))];
-        for _ in 0..dice.next_below(4) {
-            let key = if dice.one_in(3) { dice.pick(KEYS) } else { dice.pick(&["username", "groups"]) };
-            let value = match dice.next_below(4) {
-                0 => format!("[{}, {}]", dice.pick(SCALARS), dice.pick(SCALARS)),
+        let mut pairs = vec![format!("{arn}: {}", rng.pick(&["a", "b", "\"c\"", "arn:aws:iam::1:role/x"]))];
+        for _ in 0..rng.next_below(4) {
+            let key = if rng.one_in(3) { rng.pick(KEYS) } else { rng.pick(&["username", "groups"]) };
+            let value = match rng.next_below(4) {
+                0 => format!("[{}, {}]", rng.pick(SCALARS), rng.pick(SCALARS)),
                 1 if !flow => {
-                    let inner = " ".repeat(column + dice.next_below(3));
-                    format!("\n{inner}- {}\n{inner}- {}", dice.pick(SCALARS), dice.pick(SCALARS))
+                    let inner = " ".repeat(column + rng.next_below(3));
+                    format!("\n{inner}- {}\n{inner}- {}", rng.pick(SCALARS), rng.pick(SCALARS))
                 }
-                _ => dice.pick(SCALARS).to_owned(),
+                _ => rng.pick(SCALARS).to_owned(),
             };
             pairs.push(format!("{key}: {value}"));
         }
@@ -385,67 +385,67 @@ const TOKENS: &[&str] = &[
     "~", "\u{feff}", "\u{85}", "\u{2028}", "{{", "}}", "0", "e", "_", "\n  ", "\n- ",
 ];
 
-/// One random injury.
-pub(crate) fn mutate(dice: &mut TestRng, text: &mut String, seeds: &[&str]) {
+/// Applies one random mutation.
+pub(crate) fn mutate(rng: &mut TestRng, text: &mut String, known_texts: &[&str]) {
     let mut chars: Vec<char> = text.chars().collect();
-    let place = dice.next_below(chars.len() + 1);
-    match dice.next_below(10) {
+    let position = rng.next_below(chars.len() + 1);
+    match rng.next_below(10) {
         0 => {
-            let token: Vec<char> = dice.pick(TOKENS).chars().collect();
-            chars.splice(place..place, token);
+            let token: Vec<char> = rng.pick(TOKENS).chars().collect();
+            chars.splice(position..position, token);
         }
         1 => {
-            let token: Vec<char> = dice.pick(SCALARS).chars().collect();
-            chars.splice(place..place, token);
+            let token: Vec<char> = rng.pick(SCALARS).chars().collect();
+            chars.splice(position..position, token);
         }
         2 => {
-            let end = (place + 1 + dice.next_below(4)).min(chars.len());
-            chars.drain(place.min(end)..end);
+            let end = (position + 1 + rng.next_below(4)).min(chars.len());
+            chars.drain(position.min(end)..end);
         }
         3 => {
-            let other: Vec<char> = dice.pick(seeds).chars().collect();
-            let from = dice.next_below(other.len() + 1);
-            let until = (from + dice.next_below(30)).min(other.len());
-            chars.splice(place..place, other[from..until].to_vec());
+            let other: Vec<char> = rng.pick(known_texts).chars().collect();
+            let start = rng.next_below(other.len() + 1);
+            let end = (start + rng.next_below(30)).min(other.len());
+            chars.splice(position..position, other[start..end].to_vec());
         }
         4 => {
-            // Replaces a word by a scalar.
-            let end = (place..chars.len()).find(|at| !chars[*at].is_alphanumeric());
-            let token: Vec<char> = dice.pick(SCALARS).chars().collect();
-            chars.splice(place..end.unwrap_or(chars.len()), token);
+            // Replaces the rest of a word by a scalar.
+            let end = (position..chars.len()).find(|index| !chars[*index].is_alphanumeric());
+            let token: Vec<char> = rng.pick(SCALARS).chars().collect();
+            chars.splice(position..end.unwrap_or(chars.len()), token);
         }
         _ => {
             let joined: String = chars.into_iter().collect();
-            *text = mutate_lines(dice, &joined);
+            *text = mutate_lines(rng, &joined);
             return;
         }
     }
     *text = chars.into_iter().collect();
 }
 
-fn mutate_lines(dice: &mut TestRng, text: &str) -> String {
+fn mutate_lines(rng: &mut TestRng, text: &str) -> String {
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    let (one, two) = (dice.next_below(lines.len()), dice.next_below(lines.len()));
+    let (a, b) = (rng.next_below(lines.len()), rng.next_below(lines.len()));
     if lines.is_empty() {
         return String::new();
     }
-    match dice.next_below(8) {
-        0 => lines.swap(one, two),
-        1 => lines.insert(two, lines[one].clone()),
+    match rng.next_below(8) {
+        0 => lines.swap(a, b),
+        1 => lines.insert(b, lines[a].clone()),
         2 => {
-            lines.remove(one);
+            lines.remove(a);
         }
-        3 => lines[one].insert(0, ' '),
-        4 => lines[one].insert_str(0, "  "),
-        5 => lines[one] = lines[one].trim_start_matches(' ').to_owned(),
+        3 => lines[a].insert(0, ' '),
+        4 => lines[a].insert_str(0, "  "),
+        5 => lines[a] = lines[a].trim_start_matches(' ').to_owned(),
         6 => {
-            if lines[one].starts_with(' ') {
-                lines[one].remove(0);
+            if lines[a].starts_with(' ') {
+                lines[a].remove(0);
             }
         }
         _ => {
-            let line = lines[one].trim_end_matches('\n').to_owned();
-            lines[one] = format!("{line}{}\n", dice.pick(&[" # c", " ", "\t", ":", ",", "\r", " x"]));
+            let line = lines[a].trim_end_matches('\n').to_owned();
+            lines[a] = format!("{line}{}\n", rng.pick(&[" # c", " ", "\t", ":", ",", "\r", " x"]));
         }
     }
     lines.concat()

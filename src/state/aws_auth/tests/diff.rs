@@ -1,16 +1,16 @@
-//! What an edit did to a text, for people to review: its changed lines with one line around them, and all that is
-//! otherwise unseen made visible. Of many lines that go the first and the last are shown.
+//! A line diff for review. It shows the changed lines with one line of context, and makes whitespace at line ends, tabs
+//! and line breaks visible.
 
-/// A diff by lines. `…` stands for lines that stayed.
+/// A diff by lines. `…` replaces unchanged lines, and `- …` the middle of a run of removed lines.
 pub(crate) fn diff(old: &str, new: &str) -> String {
     let (old, new) = (visible_lines(old), visible_lines(new));
     let lines = diff_lines(&old, &new);
     let changed = |at: usize| lines.get(at).is_some_and(|(mark, _)| *mark != ' ');
     let mut out = String::new();
     let mut skipped = false;
-    let goes = |at: usize| lines.get(at).is_some_and(|(mark, _)| *mark == '-');
+    let removed = |at: usize| lines.get(at).is_some_and(|(mark, _)| *mark == '-');
     for (at, (mark, line)) in lines.iter().enumerate() {
-        if at > 0 && (at - 1..=at + 1).all(goes) {
+        if at > 0 && (at - 1..=at + 1).all(removed) {
             if !std::mem::replace(&mut skipped, true) {
                 out.push_str("- …\n");
             }
@@ -27,9 +27,10 @@ pub(crate) fn diff(old: &str, new: &str) -> String {
 
 fn diff_lines(old: &[String], new: &[String]) -> Vec<(char, String)> {
     let mut common = vec![vec![0; new.len() + 1]; old.len() + 1];
-    for (i, one) in old.iter().enumerate().rev() {
-        for (j, other) in new.iter().enumerate().rev() {
-            common[i][j] = if one == other { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+    for (i, old_line) in old.iter().enumerate().rev() {
+        for (j, new_line) in new.iter().enumerate().rev() {
+            common[i][j] =
+                if old_line == new_line { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
         }
     }
     let (mut i, mut j) = (0, 0);
@@ -50,10 +51,10 @@ fn diff_lines(old: &[String], new: &[String]) -> Vec<(char, String)> {
 }
 
 fn visible_lines(text: &str) -> Vec<String> {
-    let ends = |c: char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
-    let joined = text.replace("\r\n", "␍\n");
-    let lines = joined.split_inclusive(ends).map(|line| {
-        let (line, end) = if line.ends_with(ends) { (line, "") } else { (line, "⟨no line end⟩") };
+    let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let text = text.replace("\r\n", "␍\n");
+    let lines = text.split_inclusive(is_break).map(|line| {
+        let end = if line.ends_with(is_break) { "" } else { "⟨no line end⟩" };
         let line = line.strip_suffix('\n').unwrap_or(line);
         let body = line.trim_end_matches(' ');
         let mut out = String::new();

@@ -1,5 +1,5 @@
-//! The reader against the real authenticator: for every text the same entries, and no text refused that it reads,
-//! but those where strictness is meant.
+//! Differential test of the parser against the real authenticator. For every text both must have the same entries, and the
+//! parser must not reject a text that the authenticator reads, except for the reasons of [`IntendedRefusal`].
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ pub(crate) fn parse_section_key(key: &str) -> Section {
     Section::ALL.into_iter().find(|section| section.key() == key).unwrap()
 }
 
-/// Where the reader refuses on purpose what the authenticator reads.
+/// Why the parser deliberately rejects a text that the authenticator reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum IntendedRefusal {
-    /// go-yaml v2 takes a byte order mark within a text as content, or skips it, by where its read buffer ends: what
-    /// the same entry says would hang on the length of what stands before it.
+    /// go-yaml v2 treats a byte order mark inside the text as content or skips it, depending on the position of its read
+    /// buffer. The meaning of an entry would depend on the length of the text before it.
     ByteOrderMark,
-    /// Whether `!!timestamp` is a date, and the section readable, is decided by Go's date parser.
+    /// Go's date parser decides whether a `!!timestamp` is valid, and so whether the section can be read.
     Timestamp,
 }
 
@@ -41,29 +41,29 @@ struct DifferentialTally {
 }
 
 impl DifferentialTally {
-    fn compare(&mut self, section: Section, text: &str, theirs: &AuthenticatorOutput) {
+    fn compare(&mut self, section: Section, text: &str, authenticator: &AuthenticatorOutput) {
         self.compared += 1;
-        self.with_entries += usize::from(!theirs.entries.is_empty());
+        self.with_entries += usize::from(!authenticator.entries.is_empty());
         let differs = match parse_section(section, text) {
-            Ok(reading) => {
-                let ours: Vec<Entry> = reading.entries.into_iter().map(|found| found.entry).collect();
-                ours != theirs.entries || theirs.panicked
+            Ok(parsed) => {
+                let entries: Vec<Entry> = parsed.entries.into_iter().map(|located| located.entry).collect();
+                entries != authenticator.entries || authenticator.panicked
             }
-            Err(error) if error.partial_entries == theirs.entries && !theirs.errors.is_empty() => {
+            Err(error) if error.partial_entries == authenticator.entries && !authenticator.errors.is_empty() => {
                 self.refused_by_both += 1;
                 false
             }
             Err(error) => match IntendedRefusal::from_message(&error.message) {
-                Some(why) => {
-                    *self.stricter.entry(why).or_default() += 1;
+                Some(reason) => {
+                    *self.stricter.entry(reason).or_default() += 1;
                     false
                 }
                 None => true,
             },
         };
         if differs {
-            self.different
-                .push(format!("{section} {text:?}\nours {:?}\ntheirs {theirs:?}", parse_section(section, text)));
+            let parsed = parse_section(section, text);
+            self.different.push(format!("{section} {text:?}\nparser {parsed:?}\nauthenticator {authenticator:?}"));
         }
     }
 }
@@ -79,35 +79,36 @@ fn known_texts() -> impl Iterator<Item = (Section, String)> {
             (*scalar).to_owned(),
         ];
         let accounts = [format!("- {scalar}\n- x\n"), format!("[{scalar}, x]\n"), (*scalar).to_owned()];
-        let of = |section: Section| move |text: String| (section, text);
-        roles.into_iter().map(of(Section::Roles)).chain(accounts.into_iter().map(of(Section::Accounts)))
+        let in_section = |section: Section| move |text: String| (section, text);
+        let roles = roles.into_iter().map(in_section(Section::Roles));
+        roles.chain(accounts.into_iter().map(in_section(Section::Accounts)))
     });
-    let all =
+    let corpus_texts =
         |section: Section, texts: &'static [&'static str]| texts.iter().map(move |text| (section, (*text).to_owned()));
     scalars
-        .chain(all(Section::Roles, corpus::ROLES))
-        .chain(all(Section::Users, corpus::USERS))
-        .chain(all(Section::Accounts, corpus::ACCOUNTS))
-        .chain(samples::load_samples().into_iter().map(|text| (text.section, text.text)))
+        .chain(corpus_texts(Section::Roles, corpus::ROLES))
+        .chain(corpus_texts(Section::Users, corpus::USERS))
+        .chain(corpus_texts(Section::Accounts, corpus::ACCOUNTS))
+        .chain(samples::load_samples().into_iter().map(|sample| (sample.section, sample.text)))
 }
 
 #[test]
-fn every_text_reads_as_the_authenticator_reads_it() {
+fn parser_has_the_same_entries_as_the_authenticator_for_every_text() {
     let mut authenticator = AuthenticatorProcess::start();
-    let made = corpus::random_texts(env_number("ROLECALL_SEED", 1)).take(env_number("ROLECALL_TEXTS", 20_000));
-    let made = made.map(|(key, text)| (parse_section_key(key), text));
+    let random = corpus::random_texts(env_number("ROLECALL_SEED", 1)).take(env_number("ROLECALL_TEXTS", 20_000));
+    let random = random.map(|(key, text)| (parse_section_key(key), text));
     let mut tally = DifferentialTally::default();
-    for (section, text) in known_texts().chain(made) {
-        let theirs = authenticator.parse_section(section, &text);
-        tally.compare(section, &text, &theirs);
+    for (section, text) in known_texts().chain(random) {
+        let output = authenticator.parse_section(section, &text);
+        tally.compare(section, &text, &output);
     }
     let DifferentialTally { compared, with_entries, refused_by_both, stricter, different } = tally;
     eprintln!(
-        "{compared} texts, {with_entries} with entries, {refused_by_both} refused by both, stricter: {stricter:?}"
+        "{compared} texts, {with_entries} with entries, {refused_by_both} rejected by both, stricter: {stricter:?}"
     );
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different[..different.len().min(5)].join("\n\n"));
-    // A reason that no text needs any more is to be deleted.
+    // If no text needs a reason any longer, delete the reason.
     assert_eq!(stricter.keys().collect::<Vec<_>>(), [&IntendedRefusal::ByteOrderMark, &IntendedRefusal::Timestamp]);
     let stricter: usize = stricter.values().sum();
-    assert!(stricter * 100 < compared, "{stricter} refused of {compared}");
+    assert!(stricter * 100 < compared, "{stricter} of {compared} rejected");
 }

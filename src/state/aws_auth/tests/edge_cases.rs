@@ -1,4 +1,5 @@
-//! Traps 19 to 22 of how aws-auth behaves, each by its fact. 23 and 24 are about the ConfigMap: see `plan::entries`.
+//! Known edge cases of aws-auth texts: anchors and aliases, several documents, line breaks, byte order marks and tabs,
+//! empty sections, JSON and flow style. Edge cases of the ConfigMap itself are tested in `plan::entries`.
 
 use super::edits::edit_and_verify;
 use crate::state::aws_auth::{
@@ -35,7 +36,7 @@ const ANCHORED: &str =
     "- rolearn: a\n  username: &name a\n  groups: &groups\n  - x\n- rolearn: b\n  username: *name\n  groups: *groups\n";
 
 #[test]
-fn what_another_entry_takes_by_an_alias_is_neither_changed_nor_removed() {
+fn value_with_an_alias_in_another_entry_is_neither_changed_nor_removed() {
     let in_use =
         |error: EditError, anchor: &str| matches!(error, EditError::AnchorInUse { anchor: a, .. } if a == anchor);
     assert!(in_use(edit_error(ANCHORED, &change_entry(0, role_entry("a", "other", &["x"]))), "name"));
@@ -45,7 +46,7 @@ fn what_another_entry_takes_by_an_alias_is_neither_changed_nor_removed() {
 }
 
 #[test]
-fn an_entry_that_takes_by_aliases_changes_by_itself() {
+fn entry_with_aliases_changes_without_the_anchored_entry() {
     let text = edit_roles(ANCHORED, &change_entry(1, role_entry("b", "b", &["x", "z"])));
     let kept = ANCHORED.split("- rolearn: b").next().unwrap();
     assert_eq!(text, format!("{kept}- rolearn: b\n  username: b\n  groups:\n  - x\n  - z\n"));
@@ -54,7 +55,7 @@ fn an_entry_that_takes_by_aliases_changes_by_itself() {
 }
 
 #[test]
-fn a_merged_field_is_overruled_in_the_entry_and_stays_in_its_source() {
+fn merged_field_is_overridden_in_the_entry_and_kept_in_its_source() {
     let text = "- &base\n  rolearn: a\n  username: u\n  groups: [x]\n- <<: *base\n  rolearn: b\n";
     let changed = edit_roles(text, &change_entry(1, role_entry("b", "u", &["z"])));
     assert_eq!(changed, format!("{text}  groups:\n    - z\n"));
@@ -63,14 +64,14 @@ fn a_merged_field_is_overruled_in_the_entry_and_stays_in_its_source() {
 }
 
 #[test]
-fn an_entry_that_is_an_alias_of_another_goes_but_does_not_change() {
+fn entry_that_is_an_alias_can_be_removed_but_not_changed() {
     let text = "- &one\n  rolearn: a\n  username: u\n- *one\n";
     assert_eq!(edit_error(text, &change_entry(1, role_entry("a", "v", &[]))), EditError::EntryIsAlias { line: 4 });
     assert_eq!(edit_roles(text, &[EntryEdit::Remove { index: 1 }]), "- &one\n  rolearn: a\n  username: u\n");
 }
 
 #[test]
-fn an_anchor_that_only_its_own_entry_uses_goes_with_it() {
+fn anchor_that_only_its_own_entry_uses_is_removed_with_the_entry() {
     let text = "- rolearn: a\n  username: &n a\n  groups: [*n, x]\n- rolearn: b\n";
     assert_eq!(edit_roles(text, &[EntryEdit::Remove { index: 0 }]), "- rolearn: b\n");
     assert!(matches!(
@@ -80,7 +81,7 @@ fn an_anchor_that_only_its_own_entry_uses_goes_with_it() {
 }
 
 #[test]
-fn a_second_document_stays_and_the_new_entry_stands_in_the_first() {
+fn second_document_is_kept_and_new_entry_is_added_to_the_first() {
     let second = "---\n- rolearn: {{broken\n";
     let text = format!("- rolearn: a\n{second}");
     let new = format!("- rolearn: {ARN}\n  username: new\n  groups:\n    - g\n");
@@ -90,7 +91,7 @@ fn a_second_document_stays_and_the_new_entry_stands_in_the_first() {
 }
 
 #[test]
-fn the_new_entry_has_the_line_ends_and_the_indentation_of_the_others() {
+fn new_entry_has_the_line_breaks_and_indentation_of_the_others() {
     let crlf = "  -  rolearn: a\r\n     groups:\r\n      -  x\r\n";
     let new = format!("  -  rolearn: {ARN}\r\n     username: new\r\n     groups:\r\n      -  g\r\n");
     assert_eq!(add_role(crlf), format!("{crlf}{new}"));
@@ -99,7 +100,7 @@ fn the_new_entry_has_the_line_ends_and_the_indentation_of_the_others() {
 }
 
 #[test]
-fn a_text_without_a_final_newline_gets_none() {
+fn text_without_final_newline_stays_without_it() {
     let text = "- rolearn: a\n  groups:\n  - x";
     assert_eq!(add_role(text), format!("{text}\n- rolearn: {ARN}\n  username: new\n  groups:\n  - g"));
     let changed = edit_roles(text, &change_entry(0, role_entry("a", "", &["x", "z"])));
@@ -107,7 +108,7 @@ fn a_text_without_a_final_newline_gets_none() {
 }
 
 #[test]
-fn a_byte_order_mark_stays_first() {
+fn byte_order_mark_stays_at_the_start() {
     assert!(add_role("\u{feff}- rolearn: a\n").starts_with("\u{feff}- rolearn: a\n- rolearn: "));
     assert_eq!(
         edit_roles("\u{feff}- rolearn: a\n- rolearn: b\n", &[EntryEdit::Remove { index: 0 }]),
@@ -118,7 +119,7 @@ fn a_byte_order_mark_stays_first() {
 }
 
 #[test]
-fn tabs_stay_where_yaml_takes_them_and_break_the_section_where_it_does_not() {
+fn tabs_are_kept_where_yaml_allows_them_and_are_an_error_elsewhere() {
     let text = "- rolearn:\ta\t# c\n  username: \"u\tv\"\n";
     assert!(add_role(text).starts_with(text));
     let error = parse_section(Section::Roles, "- rolearn: a\n\tusername: u\n").unwrap_err();
@@ -128,38 +129,38 @@ fn tabs_stay_where_yaml_takes_them_and_break_the_section_where_it_does_not() {
 }
 
 #[test]
-fn the_first_entry_takes_the_place_of_what_says_that_there_is_none() {
+fn first_entry_replaces_an_empty_list_or_null() {
     let new = format!("- rolearn: {ARN}\n  username: new\n  groups:\n    - g\n");
-    let bare = new.trim_end();
-    for (text, wanted) in [
+    let without_newline = new.trim_end();
+    for (text, expected) in [
         ("", new.clone()),
         ("\n", format!("\n{new}")),
         ("``", new.clone()),
         ("\"\"", new.clone()),
         ("''\n", new.clone()),
-        ("[]", bare.to_owned()),
+        ("[]", without_newline.to_owned()),
         ("[ ]\n", new.clone()),
         ("null\n", new.clone()),
-        ("~", bare.to_owned()),
+        ("~", without_newline.to_owned()),
         ("# c\n", format!("# c\n{new}")),
-        ("# c", format!("# c\n{bare}")),
+        ("# c", format!("# c\n{without_newline}")),
         ("# c\n[] # d\n# e\n", format!("# c\n# d\n{new}# e\n")),
         ("[\n  # c\n]\n", format!("  # c\n{new}")),
         ("[ # c\n]\n", format!("# c\n{new}")),
         ("--- [] # c\n", format!("--- # c\n{new}")),
         ("---\n", format!("---\n{new}")),
-        ("---", format!("---\n{bare}")),
+        ("---", format!("---\n{without_newline}")),
         ("!!seq []\n", new.clone()),
         ("&a []\n", new.clone()),
     ] {
-        assert_eq!(add_role(text), wanted, "{text:?}");
+        assert_eq!(add_role(text), expected, "{text:?}");
     }
-    let none = edit_section(Section::Roles, None, &[EntryEdit::Add(role_entry(ARN, "new", &["g"]))]);
-    assert_eq!(none, Ok(new));
+    let absent_key = edit_section(Section::Roles, None, &[EntryEdit::Add(role_entry(ARN, "new", &["g"]))]);
+    assert_eq!(absent_key, Ok(new));
 }
 
 #[test]
-fn json_is_edited_as_json() {
+fn edited_json_is_still_json() {
     let text = "[{\"rolearn\": \"a\", \"username\": \"u\", \"groups\": [\"x\"]}, {\"rolearn\": \"b\"}]";
     let edits = [
         EntryEdit::Change { index: 0, entry: role_entry("a", "yes", &["x", "z"]) },
@@ -180,7 +181,7 @@ fn json_is_edited_as_json() {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_that_holds_comments_is_not_replaced() {
+fn value_of_wrong_type_with_comments_is_not_replaced() {
     let text = "- rolearn: a\n  username:\n  - b\n  # c\n  - d\n";
     assert!(matches!(
         edit_error(text, &change_entry(0, role_entry("a", "u", &[]))),
@@ -196,7 +197,7 @@ fn a_value_of_the_wrong_type_that_holds_comments_is_not_replaced() {
 }
 
 #[test]
-fn flow_style_is_edited_as_flow_style() {
+fn edited_flow_style_is_still_flow_style() {
     let text = "[{rolearn: a, groups: [x]}, {rolearn: b}] # c\n";
     let new = format!("{{rolearn: {ARN}, username: new, groups: [g]}}");
     assert_eq!(add_role(text), format!("[{{rolearn: a, groups: [x]}}, {{rolearn: b}}, {new}] # c\n"));

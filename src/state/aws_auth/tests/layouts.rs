@@ -1,5 +1,5 @@
-//! Lists of entries in every layout that people and tools write, and every edit of them, shrunk to the least that
-//! fails. The seeded texts of `corpus` are wilder; these are all sound, so that none may be refused.
+//! Property test of edits on lists of entries in every common layout. All texts are valid and no edit may be rejected,
+//! unlike with the random texts of `corpus`. proptest shrinks a failure to a minimal text.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use super::edits::{NAMES, edit_and_verify, expected_entries};
 use crate::state::aws_auth::{Entry, EntryEdit, EntryPrincipal, Section, parse_section};
 use crate::yaml::{double_quoted, is_plain_safe, quoted};
 
-/// One entry and how it is written.
+/// One entry and its layout.
 #[derive(Debug, Clone)]
 struct LayoutEntry {
     username: Option<String>,
@@ -16,7 +16,7 @@ struct LayoutEntry {
     style: EntryStyle,
     groups_in_flow: bool,
     groups_indent: usize,
-    /// Above it, beside its principal, below it.
+    /// Whether there are comments above the entry, on the line of its principal, and below it.
     comments: [bool; 3],
     note_first: bool,
 }
@@ -29,7 +29,7 @@ enum EntryStyle {
     Json,
 }
 
-/// What all entries of a text share.
+/// The layout that all entries of a text share.
 #[derive(Debug, Clone)]
 struct SectionLayout {
     indent: usize,
@@ -39,7 +39,7 @@ struct SectionLayout {
     head: &'static str,
     tail: &'static str,
     final_line_end: bool,
-    /// The whole list in brackets, one entry on a line.
+    /// The whole list is in brackets, and every entry begins a line.
     flow: bool,
 }
 
@@ -58,7 +58,7 @@ impl LayoutEntry {
         format!("[{}]", groups.join(", "))
     }
 
-    /// Its lines, the first to stand behind a dash or a bracket.
+    /// The lines of the entry. The first one follows a dash or a bracket.
     fn lines(&self, number: usize) -> Vec<String> {
         let key = |key: &str| if self.style == EntryStyle::Json { double_quoted(key) } else { key.to_owned() };
         let arn = format!("{}: {}", key("rolearn"), self.scalar(&format!("arn:aws:iam::111122223333:role/{number}")));
@@ -98,12 +98,12 @@ fn section_text(layout: &SectionLayout, entries: &[LayoutEntry]) -> String {
         if entry.comments[0] {
             lines.push(format!("{indent}# above {number}"));
         }
-        let own = if layout.flow { entry.as_flow().lines(number) } else { entry.lines(number) };
-        let last = own.len() - 1;
-        let lead = if layout.flow { String::new() } else { format!("-{}", " ".repeat(layout.gap)) };
-        for (place, line) in own.iter().enumerate() {
-            let lead = if place == 0 { lead.clone() } else { " ".repeat(lead.len()) };
-            let comma = if layout.flow && place == last && number + 1 < entries.len() { "," } else { "" };
+        let entry_lines = if layout.flow { entry.as_flow().lines(number) } else { entry.lines(number) };
+        let last = entry_lines.len() - 1;
+        let dash = if layout.flow { String::new() } else { format!("-{}", " ".repeat(layout.gap)) };
+        for (index, line) in entry_lines.iter().enumerate() {
+            let lead = if index == 0 { dash.clone() } else { " ".repeat(dash.len()) };
+            let comma = if layout.flow && index == last && number + 1 < entries.len() { "," } else { "" };
             lines.push(format!("{indent}{lead}{line}{comma}"));
         }
         if entry.comments[2] {
@@ -123,8 +123,8 @@ fn section_text(layout: &SectionLayout, entries: &[LayoutEntry]) -> String {
 
 impl LayoutEntry {
     fn as_flow(&self) -> Self {
-        let form = if self.style == EntryStyle::Block { EntryStyle::Flow } else { self.style };
-        Self { style: form, ..self.clone() }
+        let style = if self.style == EntryStyle::Block { EntryStyle::Flow } else { self.style };
+        Self { style, ..self.clone() }
     }
 }
 
@@ -134,14 +134,14 @@ fn name() -> impl Strategy<Value = String> {
 
 fn layout_entry() -> impl Strategy<Value = LayoutEntry> {
     let groups = prop::collection::vec(name(), 0..4);
-    let form = prop_oneof![3 => Just(EntryStyle::Block), 1 => Just(EntryStyle::Flow), 1 => Just(EntryStyle::FlowLines), 1 => Just(EntryStyle::Json)];
+    let style = prop_oneof![3 => Just(EntryStyle::Block), 1 => Just(EntryStyle::Flow), 1 => Just(EntryStyle::FlowLines), 1 => Just(EntryStyle::Json)];
     let flags = (any::<bool>(), any::<bool>(), any::<[bool; 3]>(), any::<bool>());
-    (prop::option::of(name()), groups, form, flags, 0..4_usize).prop_map(
-        |(username, groups, form, (quotes, groups_in_flow, comments, note_first), groups_indent)| LayoutEntry {
+    (prop::option::of(name()), groups, style, flags, 0..4_usize).prop_map(
+        |(username, groups, style, (quotes, groups_in_flow, comments, note_first), groups_indent)| LayoutEntry {
             username,
             groups,
             quotes,
-            style: form,
+            style,
             groups_in_flow,
             groups_indent,
             comments,
@@ -158,11 +158,11 @@ fn layout() -> impl Strategy<Value = SectionLayout> {
     let strings = (prop::sample::select(HEADS), prop::sample::select(TAILS));
     let line_end = prop::sample::select(&["\n", "\r\n"][..]);
     (0..4_usize, 1..4_usize, line_end, flags, strings).prop_map(
-        |(indent, gap, line_end, (mark, final_line_end, flow), (head, tail))| SectionLayout {
+        |(indent, gap, line_end, (byte_order_mark, final_line_end, flow), (head, tail))| SectionLayout {
             indent,
             gap,
             line_end,
-            byte_order_mark: mark,
+            byte_order_mark,
             head,
             tail,
             final_line_end,
@@ -171,7 +171,7 @@ fn layout() -> impl Strategy<Value = SectionLayout> {
     )
 }
 
-/// What becomes of an entry.
+/// What the edits do to an entry.
 #[derive(Debug, Clone)]
 enum RandomEdit {
     Keep,
@@ -186,10 +186,10 @@ fn random_edit() -> impl Strategy<Value = RandomEdit> {
     prop_oneof![Just(RandomEdit::Keep), Just(RandomEdit::Remove), changes]
 }
 
-fn to_entry_edits(entries: &[Entry], fates: &[RandomEdit], adds: Vec<(String, Vec<String>)>) -> Vec<EntryEdit> {
+fn to_entry_edits(entries: &[Entry], changes: &[RandomEdit], additions: Vec<(String, Vec<String>)>) -> Vec<EntryEdit> {
     let mut edits = Vec::new();
-    for (index, (entry, fate)) in entries.iter().zip(fates).enumerate() {
-        match fate.clone() {
+    for (index, (entry, change)) in entries.iter().zip(changes).enumerate() {
+        match change.clone() {
             RandomEdit::Keep => {}
             RandomEdit::Remove => edits.push(EntryEdit::Remove { index }),
             RandomEdit::Change { username, groups } => {
@@ -199,7 +199,7 @@ fn to_entry_edits(entries: &[Entry], fates: &[RandomEdit], adds: Vec<(String, Ve
             }
         }
     }
-    edits.extend(adds.into_iter().enumerate().map(|(number, (username, groups))| {
+    edits.extend(additions.into_iter().enumerate().map(|(number, (username, groups))| {
         let principal = EntryPrincipal::Role(format!("arn:aws:iam::111122223333:role/new-{number}"));
         EntryEdit::Add(Entry { principal, username, groups })
     }));
@@ -208,22 +208,23 @@ fn to_entry_edits(entries: &[Entry], fates: &[RandomEdit], adds: Vec<(String, Ve
 
 proptest! {
     #[test]
-    fn any_edits_of_any_layout_are_made_and_lose_nothing(
+    fn edits_succeed_in_every_layout_and_lose_no_text(
         layout in layout(),
         entries in prop::collection::vec((layout_entry(), random_edit()), 1..5),
-        adds in prop::collection::vec((name(), prop::collection::vec(name(), 0..3)), 0..3),
+        additions in prop::collection::vec((name(), prop::collection::vec(name(), 0..3)), 0..3),
     ) {
-        let (written, fates): (Vec<LayoutEntry>, Vec<RandomEdit>) = entries.into_iter().unzip();
-        let text = section_text(&layout, &written);
-        let reading = parse_section(Section::Roles, &text).unwrap();
-        let found: Vec<Entry> = reading.entries.iter().map(|found| found.entry.clone()).collect();
-        prop_assert_eq!(found.len(), written.len(), "{:?}", text);
-        let edits = to_entry_edits(&found, &fates, adds);
+        let (layout_entries, changes): (Vec<LayoutEntry>, Vec<RandomEdit>) = entries.into_iter().unzip();
+        let text = section_text(&layout, &layout_entries);
+        let parsed = parse_section(Section::Roles, &text).unwrap();
+        let old_entries: Vec<Entry> = parsed.entries.iter().map(|located| located.entry.clone()).collect();
+        prop_assert_eq!(old_entries.len(), layout_entries.len(), "{:?}", text);
+        let edits = to_entry_edits(&old_entries, &changes, additions);
         let edited = edit_and_verify(Section::Roles, &text, &edits);
         prop_assert!(edited.is_ok(), "{:?}\n{:?}\n{:#?}", edited, text, edits);
-        // Made a second time there is nothing left to do.
+        // Requesting the same entries again changes nothing.
         let edited = edited.unwrap();
-        let again: Vec<EntryEdit> = expected_entries(&reading, &edits).into_iter().enumerate().map(|(index, entry)| EntryEdit::Change { index, entry }).collect();
-        prop_assert_eq!(edit_and_verify(Section::Roles, &edited, &again), Ok(edited));
+        let new_entries = expected_entries(&parsed, &edits).into_iter().enumerate();
+        let same: Vec<EntryEdit> = new_entries.map(|(index, entry)| EntryEdit::Change { index, entry }).collect();
+        prop_assert_eq!(edit_and_verify(Section::Roles, &edited, &same), Ok(edited));
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of the room. Where the truth is the authenticator's, its own parser is asked.
+//! Tests of parsing and editing. Where the authenticator's behavior is the reference, its own parser is run.
 
 mod authenticator;
 pub(crate) mod corpus;
@@ -10,8 +10,8 @@ mod layouts;
 mod preservation;
 mod samples;
 
-/// A number from the environment, to make a test run longer or otherwise.
-#[expect(clippy::disallowed_methods, reason = "a test has no World")]
+/// A number from an environment variable, for longer test runs or other seeds.
+#[expect(clippy::disallowed_methods, reason = "a test has no Env")]
 pub(crate) fn env_number<N: std::str::FromStr>(name: &str, default: N) -> N {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

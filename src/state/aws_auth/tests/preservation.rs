@@ -1,5 +1,6 @@
-//! What an edit must leave alone, told without looking at how edits are made. Outside of the entries that are edited
-//! that is everything; inside of a changed one it is every comment and every line or pair that the change is not about.
+//! Checks which text an edit preserves, independently of how edits are implemented. Outside of the edited entries an edit
+//! must preserve everything. Inside a changed entry it must preserve every comment, and every line or pair of a field that
+//! does not change.
 
 use std::ops::Range;
 
@@ -9,14 +10,16 @@ use crate::yaml::{
     parse_first_document,
 };
 
-/// What the edits want of an entry that is in the old text.
+/// What the edits do to a list item of the old text.
 enum ItemChange {
     Removed,
+    /// The keys whose values change.
     Changed(Vec<&'static str>),
 }
 
-/// Says what of the old text is missing, or stands in another order, in the new one.
-pub(crate) fn lost_text(old: &str, new: &str, reading: &ParsedSection, edits: &[EntryEdit]) -> Option<String> {
+/// The first part of the old text that must be preserved and is missing in the new text, or is there in another order.
+/// `None` if everything is preserved.
+pub(crate) fn lost_text(old: &str, new: &str, parsed: &ParsedSection, edits: &[EntryEdit]) -> Option<String> {
     if old.starts_with('\u{feff}') != new.starts_with('\u{feff}') {
         return Some("the byte order mark".to_owned());
     }
@@ -26,26 +29,26 @@ pub(crate) fn lost_text(old: &str, new: &str, reading: &ParsedSection, edits: &[
         return first_missing(&texts(old, &comment_ranges(old, document.as_ref())), &comment_texts(new));
     };
     if !new.starts_with(old[..document.body.start].trim_end_matches(' ')) {
-        return Some("what stands before the document".to_owned());
+        return Some("the text before the document".to_owned());
     }
     if !new.ends_with(&old[document.span.end..]) {
-        return Some("what stands behind the document".to_owned());
+        return Some("the text after the document".to_owned());
     }
-    let wishes: Vec<Option<ItemChange>> = list.items.iter().map(|item| item_change(item, reading, edits)).collect();
-    let kept = kept_comments(old, document, list, &wishes);
+    let changes: Vec<Option<ItemChange>> = list.items.iter().map(|item| item_change(item, parsed, edits)).collect();
+    let kept = kept_comments(old, document, list, &changes);
     let comment = first_missing(&texts(old, &kept), &comment_texts(new));
     if comment.is_some() {
         return comment;
     }
     if list.flow {
-        return first_missing(&kept_bytes(old, list, &wishes), &[new.to_owned()]);
+        return first_missing(&kept_bytes(old, list, &changes), &[new.to_owned()]);
     }
-    // Breaks that only YAML 1.1 counts are not this test's matter.
+    // Lines are compared only in texts without the line breaks that only YAML 1.1 knows.
     if old.replace("\r\n", "\n").contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']) {
         return None;
     }
-    let bytes = kept_bytes(old, list, &wishes);
-    first_missing(&kept_lines(old, list, &wishes), &to_lines(new)).or_else(|| first_missing(&bytes, &[new.to_owned()]))
+    let bytes = kept_bytes(old, list, &changes);
+    first_missing(&kept_lines(old, list, &changes), &to_lines(new)).or_else(|| first_missing(&bytes, &[new.to_owned()]))
 }
 
 fn root_list(document: &YamlDocument) -> Option<&YamlSequence> {
@@ -55,56 +58,47 @@ fn root_list(document: &YamlDocument) -> Option<&YamlSequence> {
     }
 }
 
-fn item_change(item: &SequenceItem, reading: &ParsedSection, edits: &[EntryEdit]) -> Option<ItemChange> {
-    let index = reading.entries.iter().position(|found| found.span == item.node.span)?;
+fn item_change(item: &SequenceItem, parsed: &ParsedSection, edits: &[EntryEdit]) -> Option<ItemChange> {
+    let index = parsed.entries.iter().position(|located| located.span == item.node.span)?;
     edits.iter().find_map(|edit| match edit {
-        EntryEdit::Remove { index: gone } if *gone == index => Some(ItemChange::Removed),
-        EntryEdit::Change { index: changed, entry: to } if *changed == index => {
-            let fields = changed_fields(&reading.entries[index].entry, to);
+        EntryEdit::Remove { index: removed } if *removed == index => Some(ItemChange::Removed),
+        EntryEdit::Change { index: changed, entry } if *changed == index => {
+            let fields = changed_fields(&parsed.entries[index].entry, entry);
             (!fields.is_empty()).then_some(ItemChange::Changed(fields))
         }
         _ => None,
     })
 }
 
-fn changed_fields(from: &Entry, to: &Entry) -> Vec<&'static str> {
+fn changed_fields(old: &Entry, new: &Entry) -> Vec<&'static str> {
     let mut fields = Vec::new();
-    if from.username != to.username {
+    if old.username != new.username {
         fields.push("username");
     }
-    if from.groups != to.groups {
+    if old.groups != new.groups {
         fields.push("groups");
     }
-    if from.principal != to.principal {
+    if old.principal != new.principal {
         fields.extend(["rolearn", "userarn"]);
     }
     fields
 }
 
-/// Every text is found in one of the other texts, each behind the one before; else the first that is not.
-fn first_missing(wanted: &[String], found: &[String]) -> Option<String> {
-    let mut at = 0;
-    let mut from = 0;
-    for text in wanted {
-        loop {
-            let Some(place) = found.get(at) else {
-                return Some(format!("{text:?}"));
-            };
-            match place[from..].find(text.as_str()) {
-                Some(start) if found.len() == 1 => {
-                    from += start + text.len();
-                    break;
-                }
-                Some(_) if place == text => {
-                    at += 1;
-                    break;
-                }
-                _ if found.len() == 1 => return Some(format!("{text:?}")),
-                _ => at += 1,
+/// The first expected text that is missing or is not in order. A single actual text must contain all expected texts;
+/// several actual texts must include all expected texts as whole texts.
+fn first_missing(expected: &[String], actual: &[String]) -> Option<String> {
+    if let [whole] = actual {
+        let mut offset = 0;
+        for text in expected {
+            match whole[offset..].find(text.as_str()) {
+                Some(start) => offset += start + text.len(),
+                None => return Some(format!("{text:?}")),
             }
         }
+        return None;
     }
-    None
+    let mut rest = actual.iter();
+    expected.iter().find(|text| !rest.any(|other| other == *text)).map(|text| format!("{text:?}"))
 }
 
 fn texts(text: &str, ranges: &[Range<usize>]) -> Vec<String> {
@@ -116,48 +110,49 @@ fn to_lines(text: &str) -> Vec<String> {
     text.split('\n').map(|line| line.trim_end_matches('\r').to_owned()).collect()
 }
 
-/// Lines that no edit is about. A blank line at the end of a block text with `|+` is content of that text.
-fn kept_lines(old: &str, list: &YamlSequence, wishes: &[Option<ItemChange>]) -> Vec<String> {
-    let mut touched: Vec<Range<usize>> = Vec::new();
-    for (item, wish) in list.items.iter().zip(wishes) {
-        let whole = item.dash.unwrap()..item.node.span.end.max(item.dash.unwrap() + 1);
-        match wish {
+/// The lines that no edit changes.
+fn kept_lines(old: &str, list: &YamlSequence, changes: &[Option<ItemChange>]) -> Vec<String> {
+    let mut edited: Vec<Range<usize>> = Vec::new();
+    for (item, change) in list.items.iter().zip(changes) {
+        let whole_item = item.dash.unwrap()..item.node.span.end.max(item.dash.unwrap() + 1);
+        match change {
             None => {}
-            Some(ItemChange::Removed) => touched.push(whole),
-            Some(ItemChange::Changed(_)) if is_flow(&item.node) => touched.push(whole),
-            Some(ItemChange::Changed(fields)) => touched.extend(changed_pairs(item, fields).map(MappingPair::span)),
+            Some(ItemChange::Removed) => edited.push(whole_item),
+            Some(ItemChange::Changed(_)) if is_flow(&item.node) => edited.push(whole_item),
+            Some(ItemChange::Changed(fields)) => edited.extend(changed_pairs(item, fields).map(MappingPair::span)),
         }
     }
-    let mut at = 0;
+    let mut offset = 0;
     let mut kept = Vec::new();
     for line in old.split_inclusive('\n') {
-        let range = at..at + line.len();
-        at = range.end;
-        let ours = touched.iter().any(|touched| {
-            let inside = range.start < touched.end && touched.start < range.end;
-            inside || (range.start == touched.end && line.trim().is_empty())
+        let range = offset..offset + line.len();
+        offset = range.end;
+        let is_edited = edited.iter().any(|edited| {
+            let overlaps = range.start < edited.end && edited.start < range.end;
+            // A blank line directly after a block scalar with `|+` is part of its value.
+            overlaps || (range.start == edited.end && line.trim().is_empty())
         });
-        if !ours {
+        if !is_edited {
             kept.push(line.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned());
         }
     }
     kept
 }
 
-/// New pairs stand on the lines of the old ones here.
+/// Whether the entry is in braces. An edit then inserts new pairs into the lines of the old ones.
 fn is_flow(node: &YamlNode) -> bool {
     matches!(&node.value, YamlValue::Mapping(mapping) if mapping.flow)
 }
 
-/// The bytes of all entries that stay, and of the pairs of changed ones that the change is not about.
-fn kept_bytes(old: &str, list: &YamlSequence, wishes: &[Option<ItemChange>]) -> Vec<String> {
+/// The text of all unedited entries, and of the unchanged pairs of changed entries.
+fn kept_bytes(old: &str, list: &YamlSequence, changes: &[Option<ItemChange>]) -> Vec<String> {
     let mut kept = Vec::new();
-    for (item, wish) in list.items.iter().zip(wishes) {
-        match (wish, &item.node.value) {
+    for (item, change) in list.items.iter().zip(changes) {
+        match (change, &item.node.value) {
             (Some(ItemChange::Removed), _) => {}
             (Some(ItemChange::Changed(fields)), YamlValue::Mapping(mapping)) => {
-                let others = mapping.pairs.iter().filter(|pair| !is_one_of_fields(&pair.key, fields));
-                kept.extend(others.map(|pair| old[pair.span()].to_owned()));
+                let unchanged = mapping.pairs.iter().filter(|pair| !is_one_of_fields(&pair.key, fields));
+                kept.extend(unchanged.map(|pair| old[pair.span()].to_owned()));
             }
             _ => kept.push(old[item.node.span.clone()].to_owned()),
         }
@@ -178,33 +173,34 @@ fn is_one_of_fields(key: &YamlNode, fields: &[&str]) -> bool {
     matches!(&key.value, YamlValue::Scalar(scalar) if fields.contains(&fold(&scalar.text).as_str()))
 }
 
-/// All comments but those of an entry that goes, and those beside a group of a changed list, which may go with it.
+/// All comments except those of removed entries, and those on the lines of the groups of a changed list: such a group and
+/// its comment can be removed together.
 fn kept_comments(
     old: &str,
     document: &YamlDocument,
     list: &YamlSequence,
-    wishes: &[Option<ItemChange>],
+    changes: &[Option<ItemChange>],
 ) -> Vec<Range<usize>> {
-    let mut gone: Vec<Range<usize>> = Vec::new();
-    for (item, wish) in list.items.iter().zip(wishes) {
+    let mut removable: Vec<Range<usize>> = Vec::new();
+    for (item, change) in list.items.iter().zip(changes) {
         let start = item.dash.unwrap_or(item.node.span.start);
-        let end_of_line = |at: usize| old[at..].find('\n').map_or(old.len(), |found| at + found);
-        match wish {
+        let end_of_line = |offset: usize| old[offset..].find('\n').map_or(old.len(), |length| offset + length);
+        match change {
             None => {}
-            Some(ItemChange::Removed) => gone.push(start..end_of_line(item.node.span.end)),
+            Some(ItemChange::Removed) => removable.push(start..end_of_line(item.node.span.end)),
             Some(ItemChange::Changed(fields)) => {
                 for pair in changed_pairs(item, fields) {
                     if let YamlValue::Sequence(YamlSequence { items, .. }) = &pair.value.value {
                         let start = |group: &SequenceItem| group.dash.unwrap_or(group.node.span.start);
                         let groups = items.iter().map(|group| (start(group), &group.node));
-                        gone.extend(groups.map(|(start, node)| start..end_of_line(node.span.end.max(start))));
+                        removable.extend(groups.map(|(start, node)| start..end_of_line(node.span.end.max(start))));
                     }
                 }
             }
         }
     }
-    let all = comment_ranges(old, Some(document)).into_iter();
-    all.filter(|comment| !gone.iter().any(|gone| gone.contains(&comment.start))).collect()
+    let comments = comment_ranges(old, Some(document)).into_iter();
+    comments.filter(|comment| !removable.iter().any(|range| range.contains(&comment.start))).collect()
 }
 
 fn comment_texts(text: &str) -> Vec<String> {
@@ -212,14 +208,15 @@ fn comment_texts(text: &str) -> Vec<String> {
     texts(text, &comment_ranges(text, document.as_ref()))
 }
 
-/// Every `#` behind a blank or at the start of a line, but those within scalars, to the end of its line.
+/// The comments of a text: from every `#` after whitespace or at the start of a line to the end of the line, except inside
+/// scalars.
 fn comment_ranges(text: &str, document: Option<&YamlDocument>) -> Vec<Range<usize>> {
     let mut scalars: Vec<Range<usize>> = Vec::new();
     if let Some(document) = document {
         document.root.walk(&mut |node| {
             if let YamlValue::Scalar(scalar) = &node.value {
                 let block = matches!(scalar.style, ScalarStyle::Literal | ScalarStyle::Folded);
-                // The header of a block text may have a comment.
+                // The header of a block scalar can have a comment.
                 let header = if block { text[node.span.clone()].find('\n').unwrap_or(0) } else { 0 };
                 scalars.push(node.span.start + header..node.span.end);
             }
@@ -227,16 +224,16 @@ fn comment_ranges(text: &str, document: Option<&YamlDocument>) -> Vec<Range<usiz
     }
     let end = document.map_or(text.len(), |document| document.span.end);
     let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
-    let mut found: Vec<Range<usize>> = Vec::new();
-    let mut before = '\n';
-    for (at, c) in text[..end].char_indices() {
-        let begins = c == '#' && (is_break(before) || matches!(before, ' ' | '\t' | '\u{feff}'));
-        let inside = found.last().is_some_and(|last| last.contains(&at)) || scalars.iter().any(|s| s.contains(&at));
-        if begins && !inside {
-            let length = text[at..end].find(is_break).unwrap_or(end - at);
-            found.push(at..at + length);
+    let mut comments: Vec<Range<usize>> = Vec::new();
+    let mut previous = '\n';
+    for (offset, c) in text[..end].char_indices() {
+        let begins_comment = c == '#' && (is_break(previous) || matches!(previous, ' ' | '\t' | '\u{feff}'));
+        let is_in_comment = comments.last().is_some_and(|last| last.contains(&offset));
+        if begins_comment && !is_in_comment && !scalars.iter().any(|scalar| scalar.contains(&offset)) {
+            let length = text[offset..end].find(is_break).unwrap_or(end - offset);
+            comments.push(offset..offset + length);
         }
-        before = c;
+        previous = c;
     }
-    found
+    comments
 }

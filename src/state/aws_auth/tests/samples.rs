@@ -1,5 +1,6 @@
-//! Texts that people and tools have left in aws-auth, each through every edit. They stand in
-//! `tests/aws_auth/nasty/<section>/<name>.yaml`, and beside them what the edits make of them, to be reviewed.
+//! Sample texts as people and tools write them, with every kind of edit. The samples are in
+//! `tests/aws_auth/samples/<section>/<name>.yaml`, and reviewed diffs of their edits in
+//! `tests/aws_auth/edited/<section>/<name>.snap`.
 
 use std::path::{Path, PathBuf};
 
@@ -20,18 +21,18 @@ fn folder() -> PathBuf {
 
 #[expect(clippy::disallowed_methods, reason = "the texts are files, so that their bytes are what an editor shows")]
 pub(crate) fn load_samples() -> Vec<SampleSection> {
-    let mut texts = Vec::new();
+    let mut samples = Vec::new();
     for section in Section::ALL {
-        let folder = folder().join("nasty").join(section.key());
+        let folder = folder().join("samples").join(section.key());
         let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
-        texts.extend(paths.into_iter().map(|path| SampleSection {
+        samples.extend(paths.into_iter().map(|path| SampleSection {
             section,
             name: path.file_stem().unwrap().to_string_lossy().into_owned(),
             text: std::fs::read_to_string(&path).unwrap(),
         }));
     }
-    texts
+    samples
 }
 
 fn added_entry(section: Section) -> NewEntry {
@@ -48,105 +49,106 @@ fn added_entry(section: Section) -> NewEntry {
     Entry { principal, username: "{{SessionName}}".to_owned(), groups }
 }
 
-/// Another username, the first of several groups gone, and one more at the end.
+/// A change of the username and of the groups: the first of several groups is removed and another one is added.
 fn changed_entry(entry: &Entry) -> NewEntry {
-    let mut to = entry.clone();
-    to.username = "changed:{{SessionName}}".to_owned();
-    if to.groups.len() > 1 {
-        to.groups.remove(0);
+    let mut changed = entry.clone();
+    changed.username = "changed:{{SessionName}}".to_owned();
+    if changed.groups.len() > 1 {
+        changed.groups.remove(0);
     }
-    to.groups.push("added".to_owned());
-    to
+    changed.groups.push("added".to_owned());
+    changed
 }
 
-/// Every edit that a text is put through, with its name.
+/// The edits to test with a sample, each with a name.
 fn edit_cases(section: Section, entries: &[Entry]) -> Vec<(String, Vec<EntryEdit>)> {
     let add = || EntryEdit::Add(added_entry(section));
     let change = |index: usize, entry: NewEntry| vec![EntryEdit::Change { index, entry }];
-    let mut trials = vec![("add".to_owned(), vec![add()])];
+    let mut cases = vec![("add".to_owned(), vec![add()])];
     for (index, entry) in entries.iter().enumerate() {
-        let at = |what: &str| format!("{what} {}", index + 1);
+        let numbered = |name: &str| format!("{name} {}", index + 1);
         if section != Section::Accounts {
-            trials.push((at("change"), change(index, changed_entry(entry))));
+            cases.push((numbered("change"), change(index, changed_entry(entry))));
             let username = changed_entry(entry).username;
-            trials.push((at("rename"), change(index, Entry { username, ..entry.clone() })));
+            cases.push((numbered("change username of"), change(index, Entry { username, ..entry.clone() })));
             let groups = changed_entry(entry).groups;
-            trials.push((at("regroup"), change(index, Entry { groups, ..entry.clone() })));
-            trials.push((at("ungroup"), change(index, Entry { groups: Vec::new(), ..entry.clone() })));
+            cases.push((numbered("change groups of"), change(index, Entry { groups, ..entry.clone() })));
+            let groups = Vec::new();
+            cases.push((numbered("remove groups of"), change(index, Entry { groups, ..entry.clone() })));
             let groups = entry.groups.iter().rev().cloned().collect();
-            trials.push((at("reverse the groups of"), change(index, Entry { groups, ..entry.clone() })));
+            cases.push((numbered("reverse groups of"), change(index, Entry { groups, ..entry.clone() })));
         }
-        trials.push((at("remove"), vec![EntryEdit::Remove { index }]));
+        cases.push((numbered("remove"), vec![EntryEdit::Remove { index }]));
     }
     let removals = || (0..entries.len()).map(|index| EntryEdit::Remove { index });
-    if let Some((last, rest)) = entries.split_last().filter(|(_, rest)| !rest.is_empty()) {
-        let mut all = vec![EntryEdit::Remove { index: 0 }, add()];
+    if let Some((last, others)) = entries.split_last().filter(|(_, others)| !others.is_empty()) {
+        let mut edits = vec![EntryEdit::Remove { index: 0 }, add()];
         if section != Section::Accounts {
-            all.push(EntryEdit::Change { index: rest.len(), entry: changed_entry(last) });
+            edits.push(EntryEdit::Change { index: others.len(), entry: changed_entry(last) });
         }
-        trials.push(("all three".to_owned(), all));
-        let others = (0..rest.len()).map(|index| EntryEdit::Remove { index });
-        trials.push(("remove all but the last".to_owned(), others.collect()));
+        cases.push(("remove first, add, change last".to_owned(), edits));
+        let removals = (0..others.len()).map(|index| EntryEdit::Remove { index });
+        cases.push(("remove all but the last".to_owned(), removals.collect()));
     }
     if !entries.is_empty() {
-        trials.push(("remove all".to_owned(), removals().collect()));
-        trials.push(("replace all".to_owned(), removals().chain([add()]).collect()));
+        cases.push(("remove all".to_owned(), removals().collect()));
+        cases.push(("replace all".to_owned(), removals().chain([add()]).collect()));
     }
     let changes_nothing =
         |edit: &EntryEdit| matches!(edit, EntryEdit::Change { index, entry } if *entry == entries[*index]);
-    trials.retain(|(_, edits)| !edits.iter().any(changes_nothing));
-    trials
+    cases.retain(|(_, edits)| !edits.iter().any(changes_nothing));
+    cases
 }
 
-/// For the others the diff says nothing new.
-fn is_reviewed(trial: &str) -> bool {
-    ["add", "change", "ungroup", "remove", "all three"].iter().any(|shown| {
-        let rest = trial.strip_prefix(shown);
+/// Whether the diff of a case is in the snapshot. The diffs of the other cases would show nothing new.
+fn is_reviewed(case: &str) -> bool {
+    ["add", "change", "remove groups of", "remove", "remove first, add, change last"].iter().any(|reviewed| {
+        let rest = case.strip_prefix(reviewed);
         rest.is_some_and(|rest| rest.is_empty() || rest == " all" || rest.trim().parse::<usize>().is_ok())
     })
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the reviews are files")]
-fn every_review_is_of_a_text() {
+#[expect(clippy::disallowed_methods, reason = "the snapshots are files")]
+fn every_snapshot_belongs_to_a_sample() {
     for section in Section::ALL {
-        let reviews = std::fs::read_dir(folder().join("edited").join(section.key())).unwrap();
-        let mut reviews: Vec<_> = reviews.map(|entry| entry.unwrap().path()).collect();
-        reviews.retain(|path| path.extension().is_some_and(|end| end == "snap"));
-        reviews.sort();
-        let names: Vec<_> = reviews.iter().map(|path| path.file_stem().unwrap().to_string_lossy()).collect();
-        let texts = load_samples().into_iter().filter(|text| text.section == section);
-        assert_eq!(names, texts.map(|text| text.name).collect::<Vec<_>>());
+        let snapshots = std::fs::read_dir(folder().join("edited").join(section.key())).unwrap();
+        let mut snapshots: Vec<_> = snapshots.map(|entry| entry.unwrap().path()).collect();
+        snapshots.retain(|path| path.extension().is_some_and(|end| end == "snap"));
+        snapshots.sort();
+        let names: Vec<_> = snapshots.iter().map(|path| path.file_stem().unwrap().to_string_lossy()).collect();
+        let samples = load_samples().into_iter().filter(|sample| sample.section == section);
+        assert_eq!(names, samples.map(|sample| sample.name).collect::<Vec<_>>());
     }
 }
 
 #[test]
-fn nasty_texts_keep_every_foreign_byte_through_every_edit_and_read_as_planned() {
-    let texts = load_samples();
-    assert!(texts.len() >= 40, "{}", texts.len());
+fn edited_samples_keep_all_other_text_and_have_the_requested_entries() {
+    let samples = load_samples();
+    assert!(samples.len() >= 40, "{}", samples.len());
     let mut authenticator = AuthenticatorProcess::start();
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    for SampleSection { section, name, text } in texts {
-        let reading = parse_section(section, &text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let entries: Vec<Entry> = reading.entries.iter().map(|found| found.entry.clone()).collect();
+    for SampleSection { section, name, text } in samples {
+        let parsed = parse_section(section, &text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let entries: Vec<Entry> = parsed.entries.iter().map(|located| located.entry.clone()).collect();
         let mut review = String::new();
-        for (trial, edits) in edit_cases(section, &entries) {
+        for (case, edits) in edit_cases(section, &entries) {
             let outcome = match edit_and_verify(section, &text, &edits) {
                 Ok(edited) => {
-                    let theirs = authenticator.parse_section(section, &edited).entries;
-                    assert_eq!(theirs, expected_entries(&reading, &edits), "{name}: {trial}: {edited:?}");
+                    let entries = authenticator.parse_section(section, &edited).entries;
+                    assert_eq!(entries, expected_entries(&parsed, &edits), "{name}: {case}: {edited:?}");
                     diff(&text, &edited)
                 }
                 Err(error) => {
-                    // What the editor writes and cannot read back is a fault of the editor.
-                    assert!(!matches!(error, EditError::VerificationFailed { .. }), "{name}: {trial}: {error}");
-                    format!("refused: {error}\n")
+                    // A failed verification is a bug of the editor.
+                    assert!(!matches!(error, EditError::VerificationFailed { .. }), "{name}: {case}: {error}");
+                    format!("rejected: {error}\n")
                 }
             };
-            if is_reviewed(&trial) {
-                review.push_str(&format!("=== {trial}\n{outcome}"));
+            if is_reviewed(&case) {
+                review.push_str(&format!("=== {case}\n{outcome}"));
             }
         }
         settings.set_snapshot_path(folder().join("edited").join(section.key()));
