@@ -10,7 +10,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 use std::path::{Path, PathBuf};
