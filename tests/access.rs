@@ -1,4 +1,4 @@
-//! Who can do what: the section of a plan, and the questions, offline on snapshots.
+//! Tests the access section of a plan and the commands `can`, `who-can` and `access` on snapshots.
 
 #![allow(
     clippy::allow_attributes,
@@ -9,7 +9,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -18,9 +18,9 @@ mod common;
 use common::rolecall::{Desk, Ran, example};
 use serde_json::Value;
 
-const VIEWER: &str = "arn:aws:iam::111122223333:role/viewer";
+const VIEWER_ARN: &str = "arn:aws:iam::111122223333:role/viewer";
 
-/// The example on a desk of its own, under the name that is found without being asked for.
+/// A folder with the `cluster-viewer` example. Its policy is `rolecall.toml`, which commands find without an argument.
 fn desk() -> Desk {
     let desk = Desk::offline();
     let read = |name: &str| std::fs::read_to_string(example("cluster-viewer").join(name)).unwrap();
@@ -28,8 +28,8 @@ fn desk() -> Desk {
     desk
 }
 
-/// How a question ended: the code, the answer, and what was said beside it.
-fn said(desk: &Desk, args: &[&str]) -> String {
+/// stdout, stderr and the exit code of a command in one text.
+fn full_output(desk: &Desk, args: &[&str]) -> String {
     let Ran { code, out, err } = desk.run(args);
     format!("{out}{err}exit {code}\n")
 }
@@ -39,28 +39,28 @@ fn json(desk: &Desk, args: &[&str]) -> Value {
     serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{args:?}: {error}\n{}{}", ran.out, ran.err))
 }
 
-/// From the heading on, without the digest.
-fn section(plan: &str) -> String {
-    let from = plan.find("\nAccess\n").unwrap_or_else(|| panic!("no section: {plan}"));
+/// The output of a plan from the heading of the access section on, without the digest.
+fn access_section(plan: &str) -> String {
+    let from = plan.find("\nAccess\n").unwrap_or_else(|| panic!("no access section: {plan}"));
     plan[from + 1..].lines().filter(|line| !line.starts_with("Digest")).map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
-fn the_plan_of_every_guide_says_what_looking_at_everything_means() {
-    insta::assert_snapshot!(section(&desk().ok(&["plan"])));
+fn plan_lists_secrets_and_escalation_paths_of_a_read_everything_role() {
+    insta::assert_snapshot!(access_section(&desk().ok(&["plan"])));
 }
 
 #[test]
-fn a_change_that_changes_no_access_says_so_beside_those_that_do() {
+fn plan_marks_each_change_that_changes_no_access() {
     let desk = desk();
     let unused = "[cluster-roles.unused]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
     desk.write("rolecall.toml", &(desk.read("rolecall.toml") + unused));
     let effects = |desk: &Desk| -> Vec<(String, bool)> {
         let plan = desk.plan(&[]);
-        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        let owned = |value: &Value| value.as_str().unwrap().to_owned();
         let name = |change: &Value| {
             let target = &change["target"];
-            word(if target["entry"].is_null() { &target["object"]["name"] } else { &target["entry"]["principal"] })
+            owned(if target["entry"].is_null() { &target["object"]["name"] } else { &target["entry"]["principal"] })
         };
         let changes = plan["changes"].as_array().unwrap().iter();
         changes.map(|change| (name(change), change["changes-access"].as_bool().unwrap())).collect()
@@ -75,7 +75,7 @@ fn a_change_that_changes_no_access_says_so_beside_those_that_do() {
     assert!(after.lines().take(5).any(|line| line == "      no access changes"), "{plan}");
     desk.ok(&["apply", "--auto-approve"]);
 
-    // Renamed, a role and its binding change nothing together, and each by itself would.
+    // A role and its binding are renamed. Each change alone would change access, both together do not.
     let renamed = desk.read("rolecall.toml");
     let renamed = renamed.replace("cluster-role = \"cluster-viewer\"", "cluster-role = \"looker\"");
     desk.write("rolecall.toml", &renamed.replace("[cluster-roles.cluster-viewer]", "[cluster-roles.looker]"));
@@ -87,17 +87,17 @@ fn a_change_that_changes_no_access_says_so_beside_those_that_do() {
 }
 
 #[test]
-fn a_saved_plan_keeps_its_section_and_drift_has_none() {
+fn saved_plan_keeps_its_access_section_and_drift_has_none() {
     let desk = desk();
     let plan = desk.ok(&["plan", "--out", "saved.json"]);
-    let dry = desk.ok(&["apply", "--plan", "saved.json", "--dry-run"]);
-    assert_eq!(section(&dry), section(&plan));
+    let dry_run = desk.ok(&["apply", "--plan", "saved.json", "--dry-run"]);
+    assert_eq!(access_section(&dry_run), access_section(&plan));
     assert!(!desk.run(&["drift"]).out.contains("Access"));
     assert!(json(&desk, &["drift"])["plans"][0]["access"].is_null());
 }
 
 #[test]
-fn a_change_without_effect_says_so_and_no_change_says_nothing() {
+fn access_section_is_printed_only_if_the_plan_has_changes() {
     let desk = desk();
     desk.ok(&["apply", "--auto-approve"]);
     assert!(!desk.ok(&["plan"]).contains("Access"));
@@ -110,7 +110,7 @@ fn a_change_without_effect_says_so_and_no_change_says_nothing() {
             "rules = [\n  { verbs = [\"get\"], api-groups = [\"*\"], resources = [\"*\"] },\n  { verbs = [\"list\"], api-groups = [\"*\"], resources = [\"*\"] },\n]",
         ),
     );
-    insta::assert_snapshot!(section(&desk.ok(&["plan"])), @r"
+    insta::assert_snapshot!(access_section(&desk.ok(&["plan"])), @r"
     Access
       no access changes
 
@@ -119,7 +119,7 @@ fn a_change_without_effect_says_so_and_no_change_says_nothing() {
 }
 
 #[test]
-fn gains_and_losses_stand_side_by_side_with_what_gave_them() {
+fn plan_lists_gained_and_lost_access_with_the_granting_bindings() {
     let desk = desk();
     desk.ok(&["apply", "--auto-approve"]);
     let policy = desk.read("rolecall.toml").replace("members = [\"viewer\", \"alice\"]", "members = [\"viewer\"]");
@@ -127,11 +127,11 @@ fn gains_and_losses_stand_side_by_side_with_what_gave_them() {
                 [bindings.pods]\ncluster-role = \"pods\"\nnamespaces = [\"default\"]\nprincipals = [\"alice\"]\n\
                 service-accounts = [\"ci/deployer\"]\n";
     desk.write("rolecall.toml", &format!("{policy}{more}"));
-    insta::assert_snapshot!(section(&desk.ok(&["plan"])));
+    insta::assert_snapshot!(access_section(&desk.ok(&["plan"])));
 }
 
 #[test]
-fn a_long_section_is_cut_with_a_count() {
+fn long_access_section_is_truncated_with_a_count() {
     let desk = desk();
     let names: Vec<String> = (0..50).map(|number| format!("many-{number:02}")).collect();
     let principals: String = names.iter().map(|name| format!("\n[principals.{name}]\nrole = \"{name}\"\n")).collect();
@@ -139,19 +139,19 @@ fn a_long_section_is_cut_with_a_count() {
     let policy =
         desk.read("rolecall.toml").replace("\"viewer\", \"alice\"", &format!("\"viewer\", \"alice\"{members}"));
     desk.write("rolecall.toml", &format!("{policy}{principals}"));
-    let cut = section(&desk.ok(&["plan"]));
-    assert!(cut.contains("    … and 32 more subjects, which --full shows\n"), "{cut}");
-    assert!(cut.contains("52 subjects gain access, 0 lose."), "{cut}");
-    assert!(section(&desk.ok(&["plan", "--full"])).contains("role/many-49 (many-49)"));
+    let truncated = access_section(&desk.ok(&["plan"]));
+    assert!(truncated.contains("    … and 32 more subjects, which --full shows\n"), "{truncated}");
+    assert!(truncated.contains("52 subjects gain access, 0 lose."), "{truncated}");
+    assert!(access_section(&desk.ok(&["plan", "--full"])).contains("role/many-49 (many-49)"));
     let access = &json(&desk, &["plan"])["plans"][0]["access"];
     assert_eq!((access.as_array().unwrap().len(), access[0]["subjects"].as_array().unwrap().len()), (1, 52));
 }
 
 #[test]
-fn can_answers_yes_or_no_and_exits_so() {
+fn can_prints_yes_or_no_and_exits_0_or_1() {
     let desk = desk();
     assert_eq!(desk.ok(&["can", "viewer", "get", "secrets", "--after"]), "yes\n");
-    insta::assert_snapshot!(said(&desk, &["can", "viewer", "get", "secrets"]), @r"
+    insta::assert_snapshot!(full_output(&desk, &["can", "viewer", "get", "secrets"]), @r"
     no
     warning: arn:aws:iam::111122223333:role/viewer is not let in: no entry of aws-auth names it
      |
@@ -178,7 +178,7 @@ fn can_answers_yes_or_no_and_exits_so() {
 }
 
 #[test]
-fn a_yes_is_explained_by_its_chain_and_a_no_by_what_comes_nearest() {
+fn can_explain_shows_the_grant_path_or_the_nearest_rule() {
     let desk = desk();
     desk.ok(&["apply", "--auto-approve"]);
     let unmanaged = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
@@ -186,7 +186,7 @@ fn a_yes_is_explained_by_its_chain_and_a_no_by_what_comes_nearest() {
                      roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: gone }\n\
                      subjects: [{ kind: User, apiGroup: rbac.authorization.k8s.io, name: alice }]\n";
     desk.write("cluster.yaml", &format!("{}{unmanaged}", desk.read("cluster.yaml")));
-    let mut all = String::new();
+    let mut answers = String::new();
     for question in [
         "viewer get secrets",
         "alice delete pods/web",
@@ -195,19 +195,19 @@ fn a_yes_is_explained_by_its_chain_and_a_no_by_what_comes_nearest() {
         "arn:aws:iam::111122223333:role/eks-nodes get pods",
     ] {
         let args: Vec<&str> = std::iter::once("can").chain(question.split(' ')).chain(["--explain"]).collect();
-        all.push_str(&format!("$ can {question}\n{}\n", said(&desk, &args)));
+        answers.push_str(&format!("$ can {question}\n{}\n", full_output(&desk, &args)));
     }
-    insta::assert_snapshot!(all);
+    insta::assert_snapshot!(answers);
     let answer = json(&desk, &["can", "viewer", "get", "secrets"]);
-    let by = &answer["clusters"][0]["granted-by"][0];
-    assert_eq!(by["binding"]["managed-by"]["location"]["file"], "rolecall.toml", "{answer:#}");
-    assert_eq!(by["rule"]["verbs"], serde_json::json!(["get", "list"]));
+    let grant = &answer["clusters"][0]["granted-by"][0];
+    assert_eq!(grant["binding"]["managed-by"]["location"]["file"], "rolecall.toml", "{answer:#}");
+    assert_eq!(grant["rule"]["verbs"], serde_json::json!(["get", "list"]));
 }
 
 #[test]
-fn unknown_words_are_no_silent_no() {
+fn can_warns_about_unknown_subjects_verbs_resources_and_namespaces() {
     let desk = desk();
-    let mut all = String::new();
+    let mut answers = String::new();
     for question in [
         "vewer get pods",
         "arn:aws:iam::111122223333:group/x get pods",
@@ -219,18 +219,21 @@ fn unknown_words_are_no_silent_no() {
         "group:x get pods -n kube-sytem",
     ] {
         let args: Vec<&str> = std::iter::once("can").chain(question.split(' ')).collect();
-        all.push_str(&format!("$ can {question}\n{}\n", said(&desk, &args)));
+        answers.push_str(&format!("$ can {question}\n{}\n", full_output(&desk, &args)));
     }
-    insta::assert_snapshot!(all);
-    let after = Desk::offline();
-    after.write("cluster.yaml", &desk.read("cluster.yaml"));
-    let ran = after.run(&["can", "user:a", "get", "pods", "--after", "--snapshot", "cluster.yaml"]);
+    insta::assert_snapshot!(answers);
+    let without_policy = Desk::offline();
+    without_policy.write("cluster.yaml", &desk.read("cluster.yaml"));
+    let ran = without_policy.run(&["can", "user:a", "get", "pods", "--after", "--snapshot", "cluster.yaml"]);
     assert!(ran.code == 1 && ran.err.contains("there is no policy here"), "{}", ran.err);
-    assert_eq!(said(&after, &["who-can", "list", "--snapshot", "cluster.yaml"]).lines().last(), Some("exit 1"));
+    assert_eq!(
+        full_output(&without_policy, &["who-can", "list", "--snapshot", "cluster.yaml"]).lines().last(),
+        Some("exit 1")
+    );
 }
 
 #[test]
-fn who_can_names_everybody_and_who_stands_behind() {
+fn who_can_lists_subjects_and_the_principals_that_match_them() {
     let desk = desk();
     insta::assert_snapshot!(desk.ok(&["who-can", "get", "secrets", "--after"]), @r"
     Principals that may get secrets in default:
@@ -249,7 +252,7 @@ fn who_can_names_everybody_and_who_stands_behind() {
 }
 
 #[test]
-fn access_shows_everybody_or_one() {
+fn access_lists_all_subjects_or_one() {
     let desk = desk();
     insta::assert_snapshot!(desk.ok(&["access", "--after"]));
     insta::assert_snapshot!(desk.ok(&["access", "alice", "--after", "--explain"]));
@@ -260,14 +263,14 @@ fn access_shows_everybody_or_one() {
 }
 
 #[test]
-fn a_policy_without_its_cluster_file_needs_none() {
+fn can_with_a_snapshot_needs_no_policy() {
     let desk = Desk::offline();
     desk.write("cluster.yaml", &std::fs::read_to_string(example("cluster-viewer").join("cluster.yaml")).unwrap());
     assert_eq!(desk.run(&["can", "group:system:masters", "get", "pods", "--snapshot", "cluster.yaml"]).out, "yes\n");
 }
 
 #[test]
-fn roles_that_gather_from_each_other_are_told_once() {
+fn aggregation_cycle_is_reported_once() {
     let desk = Desk::offline();
     let role = |name: &str, from: &str| {
         format!(
@@ -284,16 +287,16 @@ fn roles_that_gather_from_each_other_are_told_once() {
     assert_eq!(ran.err.matches("take their rules from each other").count(), 1, "{}", ran.err);
 }
 
-const GUEST: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: by-hand }\n\
+const DANGLING_BINDING: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: by-hand }\n\
                      roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ghost }\n\
                      subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: dev }]\n";
 
 #[test]
-fn a_binding_to_a_missing_role_is_pending_access_in_every_answer_about_whom_it_means() {
+fn binding_to_a_missing_role_is_pending_access_of_its_subjects() {
     let desk = desk();
-    desk.write("cluster.yaml", &format!("{}{GUEST}", desk.read("cluster.yaml")));
-    let told = "warning: the ClusterRole `ghost` does not exist; bound to it: `by-hand`";
-    for (args, is_told) in [
+    desk.write("cluster.yaml", &format!("{}{DANGLING_BINDING}", desk.read("cluster.yaml")));
+    let message = "warning: the ClusterRole `ghost` does not exist; bound to it: `by-hand`";
+    for (args, is_reported) in [
         (&["can", "group:dev", "get", "pods"][..], true),
         (&["can", "group:system:masters", "get", "pods"], false),
         (&["who-can", "get", "pods"], true),
@@ -304,23 +307,25 @@ fn a_binding_to_a_missing_role_is_pending_access_in_every_answer_about_whom_it_m
         (&["drift"], true),
     ] {
         let ran = desk.run(args);
-        assert_eq!(ran.err.matches(told).count(), usize::from(is_told), "{args:?}: {}", ran.err);
-        let said = ran.err.contains("pending access: group:dev will have what it says as soon as it is created");
-        assert_eq!(said, is_told, "{args:?}: {}", ran.err);
+        assert_eq!(ran.err.matches(message).count(), usize::from(is_reported), "{args:?}: {}", ran.err);
+        let is_pending = ran.err.contains("pending access: group:dev will have what it says as soon as it is created");
+        assert_eq!(is_pending, is_reported, "{args:?}: {}", ran.err);
     }
     let answer = json(&desk, &["who-can", "get", "pods"]);
     let warnings = answer["clusters"][0]["warnings"].as_array().unwrap();
-    assert!(warnings.iter().any(|one| told.ends_with(one["message"].as_str().unwrap())), "{answer:#}");
+    assert!(warnings.iter().any(|warning| message.ends_with(warning["message"].as_str().unwrap())), "{answer:#}");
 }
 
 #[test]
-fn many_missing_roles_are_folded_with_a_count() {
+fn many_missing_roles_are_summarized_with_a_count() {
     let desk = desk();
-    let all: String = (0..9)
-        .map(|number| GUEST.replace("ghost", &format!("ghost-{number}")).replace("by-hand", &format!("by-{number}")))
+    let dangling: String = (0..9)
+        .map(|number| {
+            DANGLING_BINDING.replace("ghost", &format!("ghost-{number}")).replace("by-hand", &format!("by-{number}"))
+        })
         .collect();
-    let twice = GUEST.replace("ghost", "ghost-0");
-    desk.write("cluster.yaml", &format!("{}{all}{twice}", desk.read("cluster.yaml")));
+    let second_binding = DANGLING_BINDING.replace("ghost", "ghost-0");
+    desk.write("cluster.yaml", &format!("{}{dangling}{second_binding}", desk.read("cluster.yaml")));
     let ran = desk.run(&["access"]);
     assert_eq!(ran.err.matches("does not exist; bound to it").count(), 3, "{}", ran.err);
     assert!(ran.err.contains("bound to it: `by-0`, `by-hand`\n"), "{}", ran.err);
@@ -328,77 +333,85 @@ fn many_missing_roles_are_folded_with_a_count() {
 }
 
 #[test]
-fn a_plan_tells_whose_bindings_come_alive_by_the_role_it_creates() {
+fn plan_warns_about_dangling_bindings_that_a_new_role_activates() {
     let desk = desk();
-    desk.write("cluster.yaml", &format!("{}{}", desk.read("cluster.yaml"), GUEST.replace("ghost", "cluster-viewer")));
+    desk.write(
+        "cluster.yaml",
+        &format!("{}{}", desk.read("cluster.yaml"), DANGLING_BINDING.replace("ghost", "cluster-viewer")),
+    );
     let ran = desk.run(&["plan"]);
-    let told = "the new ClusterRole `cluster-viewer` brings bindings to life that waited for it: `by-hand`";
-    assert_eq!(ran.err.matches(told).count(), 1, "{}", ran.err);
+    let message = "the new ClusterRole `cluster-viewer` brings bindings to life that waited for it: `by-hand`";
+    assert_eq!(ran.err.matches(message).count(), 1, "{}", ran.err);
     let plan = json(&desk, &["plan"]);
     let warnings = plan["plans"][0]["warnings"].as_array().unwrap();
-    assert_eq!(warnings.iter().filter(|one| one["message"] == told).count(), 1, "{plan:#}");
+    assert_eq!(warnings.iter().filter(|warning| warning["message"] == message).count(), 1, "{plan:#}");
     desk.ok(&["apply", "--auto-approve"]);
     assert!(!desk.run(&["plan"]).err.contains("brings bindings to life"));
 }
 
 #[test]
-fn a_binding_of_the_policy_to_a_role_that_is_nowhere_is_refused() {
+fn plan_refuses_a_policy_binding_to_a_role_that_does_not_exist() {
     let desk = desk();
-    let bound = "\n[bindings.extra]\ncluster-role = \"ghost\"\nprincipals = [\"alice\"]\n";
-    desk.write("rolecall.toml", &(desk.read("rolecall.toml") + bound));
+    let binding = "\n[bindings.extra]\ncluster-role = \"ghost\"\nprincipals = [\"alice\"]\n";
+    desk.write("rolecall.toml", &(desk.read("rolecall.toml") + binding));
     let ran = desk.run(&["plan"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("`ghost` is neither in the policy nor in the cluster"), "{}", ran.err);
 }
 
 #[test]
-fn an_unknown_subject_finds_the_one_of_another_account_kind_or_spelling() {
+fn unknown_subject_suggests_one_of_another_account_kind_or_spelling() {
     let desk = desk();
     desk.ok(&["apply", "--auto-approve"]);
-    for near in [
+    for typed in [
         "arn:aws:iam::111122223334:role/viewer",
         "arn:aws:iam::111122223333:role/vewer",
         "arn:aws:iam::111122223333:user/viewer",
         "arn:aws:iam::999999999999:role/viewer",
     ] {
-        let ran = desk.run(&["can", near, "get", "pods"]);
-        assert!(ran.err.contains("did you mean `arn:aws:iam::111122223333:role/viewer`?"), "{near}: {}", ran.err);
+        let ran = desk.run(&["can", typed, "get", "pods"]);
+        assert!(ran.err.contains("did you mean `arn:aws:iam::111122223333:role/viewer`?"), "{typed}: {}", ran.err);
     }
     let ran = desk.run(&["can", "user:cluster-viewer-group", "get", "pods"]);
     assert!(ran.err.contains("did you mean `group:cluster-viewer-group`?"), "{}", ran.err);
 }
 
 #[test]
-fn an_arn_that_differs_in_path_or_case_is_answered_with_the_spelling_of_aws_auth() {
+fn arn_with_other_path_or_case_is_answered_with_the_aws_auth_spelling() {
     let desk = desk();
     desk.ok(&["apply", "--auto-approve"]);
-    let told = |typed: &str, args: &[&str]| {
+    let reports_spelling = |typed: &str, args: &[&str]| {
         let ran = desk.run(args);
-        let message = format!("no entry of aws-auth names `{typed}`: that of `{VIEWER}` answers for it");
-        assert_eq!(ran.err.contains(&message), ran.err.contains(&format!("did you mean `{VIEWER}`?")), "{}", ran.err);
+        let message = format!("no entry of aws-auth names `{typed}`: that of `{VIEWER_ARN}` answers for it");
+        assert_eq!(
+            ran.err.contains(&message),
+            ran.err.contains(&format!("did you mean `{VIEWER_ARN}`?")),
+            "{}",
+            ran.err
+        );
         ran.err.contains(&message)
     };
     let session = |role: &str| format!("arn:aws:sts::111122223333:assumed-role/{role}/me");
     for typed in ["role/team/viewer", "role/other/Viewer", "role/Viewer", "role/other/VIEWER"] {
-        let typed = VIEWER.replace("role/viewer", typed);
-        assert!(told(&typed, &["can", &typed, "get", "pods"]), "{typed}");
-        assert!(told(&typed, &["access", &typed]), "{typed}");
+        let typed = VIEWER_ARN.replace("role/viewer", typed);
+        assert!(reports_spelling(&typed, &["can", &typed, "get", "pods"]), "{typed}");
+        assert!(reports_spelling(&typed, &["access", &typed]), "{typed}");
     }
-    assert!(told(&VIEWER.replace("viewer", "VIEWER"), &["can", &session("VIEWER"), "get", "pods"]));
-    // As it stands there, by a session of it, and by its name.
-    for typed in [VIEWER, &session("viewer"), "viewer"] {
-        assert!(!told(typed, &["can", typed, "get", "pods"]), "{typed}");
+    assert!(reports_spelling(&VIEWER_ARN.replace("viewer", "VIEWER"), &["can", &session("VIEWER"), "get", "pods"]));
+    // The spelling of aws-auth, a session of that role, and the name in the policy.
+    for typed in [VIEWER_ARN, &session("viewer"), "viewer"] {
+        assert!(!reports_spelling(typed, &["can", typed, "get", "pods"]), "{typed}");
     }
     let bob = "- userarn: arn:aws:iam::111122223333:user/team/bob\n      username: bob\n";
     let users = format!("data:\n  mapUsers: |\n    {bob}");
-    let map =
+    let aws_auth =
         format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: aws-auth, namespace: kube-system }}\n{users}");
-    desk.write("users.yaml", &map);
-    // A user's path counts: another one is somebody else.
-    for (typed, is_let_in) in [("user/bob", false), ("user/Team/Bob", true)] {
+    desk.write("users.yaml", &aws_auth);
+    // The path is part of the ARN of a user: with another path it is another user. The case is ignored.
+    for (typed, can_authenticate) in [("user/bob", false), ("user/Team/Bob", true)] {
         let typed = format!("arn:aws:iam::111122223333:{typed}");
         let ran = desk.run(&["can", &typed, "get", "pods", "--snapshot", "users.yaml"]);
-        assert_eq!(ran.err.contains("is not let in"), !is_let_in, "{}", ran.err);
+        assert_eq!(ran.err.contains("is not let in"), !can_authenticate, "{}", ran.err);
         assert!(ran.err.contains("did you mean `arn:aws:iam::111122223333:user/team/bob`?"), "{typed}: {}", ran.err);
     }
 }

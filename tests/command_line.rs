@@ -1,5 +1,5 @@
-//! The habits of the command line: help, suggestions, output and colors, environment variables, how much is said, how
-//! long is waited, snapshots on stdin, and wrapping.
+//! Tests the general behavior of the command line: help, suggestions, `--output`, colors, environment variables, `-q` and
+//! `-v`, timeouts, snapshots on stdin, and wrapping.
 
 #![allow(
     clippy::allow_attributes,
@@ -10,7 +10,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -53,34 +53,34 @@ fn run_with_input(desk: &Desk, args: &[&str], env: &[(&str, &str)], input: &str)
         .stdout(process::Stdio::piped())
         .stderr(process::Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // A run that does not read its input may have ended.
+    // A program that does not read its input may have exited, so an error here is fine.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let done = child.wait_with_output().unwrap();
+    let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: done.status.code().unwrap_or(-1), out: text(done.stdout), err: text(done.stderr) }
+    Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
-/// A run in process, with everything that surrounds it.
-struct Surroundings<'a> {
+/// The environment variables and the terminal of a run in process.
+struct RunContext<'a> {
     env: &'a [(&'a str, &'a str)],
     terminal: bool,
     width: Option<usize>,
 }
 
-const NOTHING: Surroundings<'static> = Surroundings { env: &[], terminal: false, width: None };
+const PLAIN: RunContext<'static> = RunContext { env: &[], terminal: false, width: None };
 
-fn run_in(desk: &Desk, args: &[&str], surroundings: &Surroundings<'_>) -> (Exit, String, String) {
+fn run_in_process(desk: &Desk, args: &[&str], context: &RunContext<'_>) -> (Exit, String, String) {
     let (out, err) = (Page::default(), Page::default());
-    let ends = Stdio { stdin: Box::new(io::empty()), stdout: Box::new(out.clone()), stderr: Box::new(err.clone()) };
-    let terminal = surroundings.terminal;
+    let stdio = Stdio { stdin: Box::new(io::empty()), stdout: Box::new(out.clone()), stderr: Box::new(err.clone()) };
+    let terminal = context.terminal;
     let terminals = Terminals { stdin: terminal, stdout: terminal, stderr: terminal };
-    let env = surroundings.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let env = context.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let now = "2026-11-24T12:00:00Z".parse().unwrap();
-    let mut world = Env::new(now, env.collect::<BTreeMap<_, _>>(), desk.path(""), ends, terminals);
-    world.width = surroundings.width;
+    let mut rolecall_env = Env::new(now, env.collect::<BTreeMap<_, _>>(), desk.path(""), stdio, terminals);
+    rolecall_env.width = context.width;
     let args = std::iter::once("rolecall").chain(args.iter().copied()).map(Into::into);
-    let exit = rolecall::run(args, &mut world);
-    drop(world);
+    let exit = rolecall::run(args, &mut rolecall_env);
+    drop(rolecall_env);
     (exit, out.text(), err.text())
 }
 
@@ -96,7 +96,7 @@ fn kubeconfig(server: &str, user: &Value) -> String {
     .to_string()
 }
 
-/// A policy for the cluster of a kubeconfig, for commands that need no more than to reach it.
+/// A folder with a kubeconfig for this server and an empty policy.
 fn desk_at(server: &str, user: &Value) -> Desk {
     let desk = Desk::with_own_kubeconfig(&kubeconfig(server, user));
     desk.write("rolecall.toml", "[policy]\nname = \"p\"\n");
@@ -108,13 +108,13 @@ fn silent_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
-        let open: Vec<TcpStream> = listener.incoming().flatten().collect();
-        drop(open);
+        let connections: Vec<TcpStream> = listener.incoming().flatten().collect();
+        drop(connections);
     });
     address.to_string()
 }
 
-/// Refuses every request in the words of the API server.
+/// Answers every request with 403 and a `Status`, as the API server does.
 fn refusing_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -133,7 +133,7 @@ fn refusing_server() -> String {
 }
 
 #[test]
-fn help_and_version_are_commands_too() {
+fn help_and_version_are_subcommands() {
     let desk = Desk::offline();
     assert_eq!(desk.ok(&["help"]), desk.ok(&["--help"]));
     assert_eq!(desk.ok(&["help", "plan"]), desk.ok(&["plan", "--help"]));
@@ -144,7 +144,7 @@ fn help_and_version_are_commands_too() {
 }
 
 #[test]
-fn unknown_command_suggests_the_one_that_does_it_or_is_nearly_called_so() {
+fn unknown_command_suggests_the_equivalent_or_most_similar_command() {
     let desk = Desk::offline();
     for (typed, tip) in [
         ("diff", "run 'rolecall plan' for that"),
@@ -170,7 +170,7 @@ fn unknown_command_suggests_the_one_that_does_it_or_is_nearly_called_so() {
 }
 
 #[test]
-fn unknown_flag_is_never_advised_as_a_value() {
+fn unknown_flag_gets_no_tip_to_pass_it_as_a_value() {
     let ran = Desk::offline().run(&["plan", "--bogus"]);
     insta::assert_snapshot!(ran.err, @r"
     error: unexpected argument '--bogus' found
@@ -184,7 +184,7 @@ fn unknown_flag_is_never_advised_as_a_value() {
 }
 
 #[test]
-fn output_has_a_short_form_and_the_old_name() {
+fn output_flag_has_short_form_o_and_alias_format() {
     let desk = desk();
     let json = desk.ok(&["plan", "access.toml", "--output", "json"]);
     assert!(json.starts_with('{'));
@@ -197,7 +197,7 @@ fn output_has_a_short_form_and_the_old_name() {
 }
 
 #[test]
-fn environment_sets_defaults_that_flags_override() {
+fn environment_variables_set_defaults_that_flags_override() {
     let desk = desk();
     let env = [("ROLECALL_POLICY", "access.toml"), ("ROLECALL_OUTPUT", "json")];
     let ran = run_with(&desk, &["plan"], &env);
@@ -207,7 +207,7 @@ fn environment_sets_defaults_that_flags_override() {
     let ran = run_with(&desk, &["can", "viewer", "get", "pods", "--after"], &env);
     assert!(ran.code == 0 && ran.out.contains("\"verdict\": \"yes\""), "{}{}", ran.out, ran.err);
     let ran = run_with(&desk, &["plan", "access.toml"], &[("ROLECALL_OUTPUT", "")]);
-    assert_eq!(ran.out, desk.ok(&["plan", "access.toml"]), "an empty variable is none");
+    assert_eq!(ran.out, desk.ok(&["plan", "access.toml"]), "an empty variable counts as not set");
 
     let ran = run_with(&desk, &["plan", "access.toml"], &[("ROLECALL_CONTEXT", "prod")]);
     assert!(ran.code == 1 && ran.err.contains("kubeconfig"), "{}", ran.err);
@@ -216,15 +216,15 @@ fn environment_sets_defaults_that_flags_override() {
 }
 
 #[test]
-fn environment_comes_from_the_world_and_not_from_the_process() {
+fn environment_variables_are_read_from_env_not_from_the_process() {
     let desk = desk();
     let env = [("ROLECALL_POLICY", "access.toml"), ("ROLECALL_OUTPUT", "json")];
-    let (exit, out, err) = run_in(&desk, &["plan"], &Surroundings { env: &env, ..NOTHING });
+    let (exit, out, err) = run_in_process(&desk, &["plan"], &RunContext { env: &env, ..PLAIN });
     assert_eq!((exit, out.get(..1)), (Exit::Success, Some("{")), "{err}");
 }
 
 #[test]
-fn wrong_value_in_the_environment_names_the_variable() {
+fn invalid_environment_value_is_reported_with_the_variable_name() {
     let desk = desk();
     for (name, value) in [("ROLECALL_OUTPUT", "jsn"), ("ROLECALL_COLOR", "sometimes"), ("ROLECALL_TIMEOUT", "10")] {
         let ran = run_with(&desk, &["plan", "access.toml"], &[(name, value)]);
@@ -236,20 +236,20 @@ fn wrong_value_in_the_environment_names_the_variable() {
 }
 
 #[test]
-fn every_environment_variable_is_in_the_help() {
+fn help_lists_every_environment_variable() {
     let desk = Desk::offline();
     let help = desk.ok(&["apply", "--help"]) + &desk.ok(&["plan", "--help"]);
     let names = ["POLICY", "CONTEXT", "OUTPUT", "COLOR", "TIMEOUT", "LEASE_NAMESPACE"];
     for name in names {
         assert!(help.contains(&format!("[env: ROLECALL_{name}]")), "{name}: {help}");
     }
-    // Values of the environment would tell in a bug report what nobody asked for, except as defaults.
+    // Help shows the names of variables and not their values: users paste help into bug reports.
     let shown = run_with(&desk, &["plan", "--help"], &[("ROLECALL_CONTEXT", "hush")]).out;
     assert!(!shown.contains("hush"), "{shown}");
 }
 
 #[test]
-fn color_is_decided_by_the_flag_then_by_the_environment_then_by_the_terminal() {
+fn color_flag_overrides_environment_and_environment_overrides_terminal() {
     let desk = desk();
     for (flags, env, terminal, colored) in [
         (&[][..], &[][..], false, false),
@@ -272,41 +272,41 @@ fn color_is_decided_by_the_flag_then_by_the_environment_then_by_the_terminal() {
         (&["--color", "never"], &[("ROLECALL_COLOR", "always")], true, false),
     ] {
         let args = [&["plan", "access.toml"], flags].concat();
-        let (_, out, _) = run_in(&desk, &args, &Surroundings { env, terminal, width: None });
+        let (_, out, _) = run_in_process(&desk, &args, &RunContext { env, terminal, width: None });
         assert_eq!(out.contains('\u{1b}'), colored, "{flags:?} {env:?} {terminal}");
-        // A message about the command line itself, which may not have been read to its end.
+        // An error about the command line itself. Flags after the wrong argument may not have been parsed.
         let (_, _, err) =
-            run_in(&desk, &[&args[..], &["--bogus"]].concat(), &Surroundings { env, terminal, width: None });
+            run_in_process(&desk, &[&args[..], &["--bogus"]].concat(), &RunContext { env, terminal, width: None });
         let from_variable = env.iter().any(|(name, _)| *name == "ROLECALL_COLOR") && flags.is_empty();
         assert!(err.contains('\u{1b}') == colored || from_variable, "{flags:?} {env:?} {terminal}: {err}");
     }
-    let before = desk.run(&["--color", "always", "plan", "access.toml"]);
-    assert_eq!(before.out, desk.run(&["plan", "access.toml", "--color", "always"]).out);
-    assert!(before.out.contains("\u{1b}[32m  +\u{1b}[0m"), "{}", before.out);
+    let flag_first = desk.run(&["--color", "always", "plan", "access.toml"]);
+    assert_eq!(flag_first.out, desk.run(&["plan", "access.toml", "--color", "always"]).out);
+    assert!(flag_first.out.contains("\u{1b}[32m  +\u{1b}[0m"), "{}", flag_first.out);
 }
 
 #[test]
-fn quiet_prints_the_result_and_errors_alone() {
+fn quiet_prints_only_the_result_and_errors() {
     let desk = desk();
-    let loud = desk.run(&["apply", "access.toml", "--auto-approve", "--allow", "last-admin"]);
-    assert!(loud.err.contains("warning:") && loud.err.contains("[1/3]"), "{}", loud.err);
+    let normal = desk.run(&["apply", "access.toml", "--auto-approve", "--allow", "last-admin"]);
+    assert!(normal.err.contains("warning:") && normal.err.contains("[1/3]"), "{}", normal.err);
     let desk = self::desk();
     let quiet = desk.run(&["apply", "access.toml", "--auto-approve", "--allow", "last-admin", "-q"]);
     assert_eq!((quiet.code, quiet.err.as_str()), (0, ""));
-    assert_eq!(quiet.out, loud.out);
+    assert_eq!(quiet.out, normal.out);
     let ran = desk.run(&["--quiet", "plan", "nosuch.toml"]);
     assert!(ran.code == 1 && ran.err.contains("error: there is no policy nosuch.toml"), "{}", ran.err);
-    assert_eq!(desk.run(&["plan", "access.toml", "-q", "-v"]).code, 1, "either of both");
+    assert_eq!(desk.run(&["plan", "access.toml", "-q", "-v"]).code, 1, "-q and -v exclude each other");
 }
 
 #[test]
 fn verbose_prints_each_request_and_no_credentials() {
     let server = format!("http://{}", refusing_server());
-    let with_password = server.replace("http://", "http://somebody:hunter2@");
+    let with_password = server.replace("http://", "http://user:hunter2@");
     let desk = desk_at(&with_password, &json!({ "token": TOKEN }));
     let ran = desk.run(&["plan", "-v"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
-    let line = ran.err.lines().find(|line| line.contains("/clusterroles?")).expect("each list is a request");
+    let line = ran.err.lines().find(|line| line.contains("/clusterroles?")).expect("-v prints each list request");
     let url = format!("GET {server}/apis/rbac.authorization.k8s.io/v1/clusterroles?limit=");
     assert!(line.starts_with(&url) && line.contains(" 403 in ") && line.ends_with("ms"), "{line}");
     let whoami = desk.run(&["whoami", "--verbose"]).err;
@@ -319,7 +319,7 @@ fn verbose_prints_each_request_and_no_credentials() {
 }
 
 #[test]
-fn request_without_an_answer_times_out_and_says_so() {
+fn request_without_an_answer_times_out() {
     let server = format!("http://{}", silent_server());
     let desk = desk_at(&server, &json!({ "token": TOKEN }));
     let started = Instant::now();
@@ -333,8 +333,8 @@ fn request_without_an_answer_times_out_and_says_so() {
 }
 
 #[test]
-fn connection_that_is_never_made_times_out_and_says_so() {
-    // It accepts, and the TLS handshake never begins.
+fn connection_without_tls_handshake_times_out() {
+    // The server accepts the connection and never answers the TLS handshake.
     let server = format!("https://{}", silent_server());
     let desk = desk_at(&server, &json!({ "token": TOKEN }));
     let started = Instant::now();
@@ -345,23 +345,23 @@ fn connection_that_is_never_made_times_out_and_says_so() {
 }
 
 #[test]
-fn slow_server_is_named_at_a_terminal_and_only_there() {
+fn slow_server_prints_a_waiting_line_only_at_a_terminal() {
     let server = format!("http://{}", silent_server());
     let desk = desk_at(&server, &json!({ "token": TOKEN }));
     let file = desk.path("kubeconfig").display().to_string();
     let env = [("KUBECONFIG", file.as_str())];
     let args = ["whoami", "--timeout", "1500ms"];
     let waiting = format!("Waiting for the API server at {server} to ask who the caller is ...\n");
-    let (exit, _, err) = run_in(&desk, &args, &Surroundings { env: &env, terminal: true, width: None });
+    let (exit, _, err) = run_in_process(&desk, &args, &RunContext { env: &env, terminal: true, width: None });
     assert_eq!((exit, err.matches(&waiting).count()), (Exit::Failed, 1), "{err}");
     let quiet = [&args[..], &["-q"]].concat();
     for (args, terminal) in [(&args[..], false), (&quiet, true)] {
-        let (_, _, err) = run_in(&desk, args, &Surroundings { env: &env, terminal, width: None });
+        let (_, _, err) = run_in_process(&desk, args, &RunContext { env: &env, terminal, width: None });
         assert!(!err.contains("Waiting for") && err.contains("timed out after"), "{err}");
     }
 }
 
-fn plugin(desk: &Desk, script: &str) {
+fn install_plugin(desk: &Desk, script: &str) {
     desk.write("plugin", &format!("#!/bin/sh\n{script}\n"));
     std::fs::set_permissions(desk.path("plugin"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let exec = json!({
@@ -371,10 +371,10 @@ fn plugin(desk: &Desk, script: &str) {
 }
 
 #[test]
-fn credential_plugin_that_hangs_times_out_and_says_so() {
+fn hanging_credential_plugin_times_out() {
     let desk = desk_at("http://127.0.0.1:1", &json!({}));
     for script in ["exec sleep 60", "sleep 60", "sleep 60 & wait"] {
-        plugin(&desk, script);
+        install_plugin(&desk, script);
         let started = Instant::now();
         let ran = desk.run(&["whoami", "--timeout", "500ms", "-v"]);
         assert!(started.elapsed() < Duration::from_secs(20), "{script}");
@@ -386,12 +386,12 @@ fn credential_plugin_that_hangs_times_out_and_says_so() {
 }
 
 #[test]
-fn process_that_a_plugin_leaves_behind_is_not_waited_for() {
+fn child_process_left_by_a_plugin_is_not_waited_for() {
     let desk = desk_at("http://127.0.0.1:1", &json!({}));
     let credential = json!({
         "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": { "token": TOKEN },
     });
-    plugin(&desk, &format!("sleep 40 &\necho '{credential}'"));
+    install_plugin(&desk, &format!("sleep 40 &\necho '{credential}'"));
     let started = Instant::now();
     let ran = desk.run(&["whoami", "-v"]);
     assert!(started.elapsed() < Duration::from_secs(30));
@@ -413,8 +413,8 @@ fn snapshot_is_read_from_stdin() {
 
     let broken = run_with_input(&desk, &["plan", "access.toml", "--snapshot", "-"], &[], "kind: [\n");
     assert!(broken.code == 1 && broken.err.contains("--> <stdin>:"), "{}", broken.err);
-    let twice = ["plan", "access.toml", "--snapshot", "-", "--snapshot", "example=-"];
-    let ran = run_with_input(&desk, &twice, &[], &text);
+    let two_snapshots = ["plan", "access.toml", "--snapshot", "-", "--snapshot", "example=-"];
+    let ran = run_with_input(&desk, &two_snapshots, &[], &text);
     assert!(ran.code == 1 && ran.err.contains("two --snapshot cannot both be read from stdin"), "{}", ran.err);
 
     let apply = ["apply", "access.toml", "--snapshot", "-", "--auto-approve"];
@@ -439,7 +439,7 @@ fn snapshot_for_an_unknown_cluster_is_an_error_with_a_suggestion() {
     assert!(ran.err.contains("`exmaple` is not a cluster of this policy"), "{}", ran.err);
     assert!(ran.err.contains("did you mean `example`?"), "{}", ran.err);
     desk.ok(&["plan", "access.toml", "--snapshot", "example=cluster.yaml"]);
-    // A file whose own name has a `=` is still a file.
+    // A file name may contain `=`.
     let text = desk.read("cluster.yaml");
     desk.write("of=friday.yaml", &text).write("a=b/cluster.yaml", &text);
     for file in ["of=friday.yaml", "./of=friday.yaml", "a=b/cluster.yaml"] {
@@ -448,14 +448,14 @@ fn snapshot_for_an_unknown_cluster_is_an_error_with_a_suggestion() {
     }
     let ran = desk.run(&["plan", "access.toml", "--snapshot", "./no=such.yaml"]);
     assert!(ran.err.contains("there is no such file"), "{}", ran.err);
-    // Without a policy there are no names of clusters.
+    // Without a policy there are no cluster names.
     let ran = desk.run(&["access", "--snapshot", "prod=cluster.yaml"]);
     assert!(ran.code == 1 && ran.err.contains("there is no cluster `prod`"), "{}", ran.err);
     assert!(ran.err.contains("write --snapshot cluster.yaml"), "{}", ran.err);
 }
 
 #[test]
-fn saved_plan_in_the_place_of_a_policy_is_recognized() {
+fn saved_plan_passed_as_policy_is_recognized() {
     let desk = desk();
     desk.ok(&["plan", "access.toml", "--out", "plan.out"]);
     for args in [&["apply", "plan.out"][..], &["apply", "plan.out", "--auto-approve"], &["plan", "plan.out"]] {
@@ -476,20 +476,20 @@ fn missing_file_is_reported_before_the_missing_terminal() {
 }
 
 #[test]
-fn malformed_digest_is_not_called_another_digest() {
+fn malformed_digest_is_reported_as_malformed() {
     let desk = desk();
     let digest = desk.plan(&["access.toml"])["digest"].as_str().unwrap().to_owned();
     let short = &digest[..20];
-    for wrong in ["abc", short, &digest.to_uppercase(), digest.strip_prefix("sha256:").unwrap(), ""] {
-        let ran = desk.run(&["apply", "access.toml", "--approved", wrong]);
-        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{wrong}");
-        assert!(ran.err.contains(&format!("--approved {wrong} is not the digest of a plan")), "{}", ran.err);
+    for malformed in ["abc", short, &digest.to_uppercase(), digest.strip_prefix("sha256:").unwrap(), ""] {
+        let ran = desk.run(&["apply", "access.toml", "--approved", malformed]);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{malformed}");
+        assert!(ran.err.contains(&format!("--approved {malformed} is not the digest of a plan")), "{}", ran.err);
         assert!(ran.err.contains("64 hexadecimal digits"), "{}", ran.err);
     }
 }
 
 #[test]
-fn several_values_of_allow_in_one_are_refused() {
+fn comma_separated_allow_values_are_refused() {
     let desk = desk();
     let arn = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
     for (value, help) in [
@@ -509,14 +509,15 @@ fn several_values_of_allow_in_one_are_refused() {
 }
 
 #[test]
-fn text_wraps_to_the_terminal_with_a_hanging_indent() {
+fn output_wraps_to_the_terminal_width_with_a_hanging_indent() {
     let desk = desk();
     let full = desk.ok(&["plan", "access.toml"]);
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let at = |env, width, terminal| run_in(&desk, &["plan", "access.toml"], &Surroundings { env, terminal, width }).1;
-    assert_eq!(at(&[], Some(60), false), full, "a file has no width");
-    let never = [("NO_COLOR", "1")];
-    let narrow = at(&never, Some(60), true);
+    let plan_at =
+        |env, width, terminal| run_in_process(&desk, &["plan", "access.toml"], &RunContext { env, terminal, width }).1;
+    assert_eq!(plan_at(&[], Some(60), false), full, "output to a file is not wrapped");
+    let no_color = [("NO_COLOR", "1")];
+    let narrow = plan_at(&no_color, Some(60), true);
     assert_eq!(words(&narrow), words(&full));
     assert!(narrow.lines().all(|line| line.chars().count() <= 60 || !line.trim().contains(' ')), "{narrow}");
     assert!(
@@ -524,29 +525,33 @@ fn text_wraps_to_the_terminal_with_a_hanging_indent() {
         "{narrow}"
     );
     assert!(narrow.contains("by\n             cluster-viewers → cluster-viewer"), "{narrow}");
-    assert_eq!(at(&[("COLUMNS", "60")], None, false), narrow, "COLUMNS counts without a terminal");
-    assert_eq!(at(&[("COLUMNS", "60"), ("NO_COLOR", "1")], Some(200), true), narrow, "COLUMNS counts first");
-    assert_eq!(at(&[("COLUMNS", "0")], None, false), full);
+    assert_eq!(plan_at(&[("COLUMNS", "60")], None, false), narrow, "COLUMNS sets the width without a terminal");
+    assert_eq!(
+        plan_at(&[("COLUMNS", "60"), ("NO_COLOR", "1")], Some(200), true),
+        narrow,
+        "COLUMNS overrides the width of the terminal"
+    );
+    assert_eq!(plan_at(&[("COLUMNS", "0")], None, false), full);
     // Colors take no columns.
-    let colored = at(&[], Some(60), true);
+    let colored = plan_at(&[], Some(60), true);
     assert_eq!(colored.lines().count(), narrow.lines().count());
-    // At 80 columns the places stay on their lines.
-    let usual = at(&never, Some(80), true);
-    assert!(usual.lines().any(|line| line.ends_with(" access.toml:23")), "{usual}");
+    // At 80 columns each location stays on the line of its change.
+    let at_80_columns = plan_at(&no_color, Some(80), true);
+    assert!(at_80_columns.lines().any(|line| line.ends_with(" access.toml:23")), "{at_80_columns}");
     let places = |text: &str| text.lines().filter(|line| line.trim() == "access.toml:23").count();
-    assert_eq!(places(&usual), 0, "{usual}");
+    assert_eq!(places(&at_80_columns), 0, "{at_80_columns}");
 
-    let json = run_in(
+    let json = run_in_process(
         &desk,
         &["plan", "access.toml", "-o", "json"],
-        &Surroundings { env: &[], terminal: true, width: Some(40) },
+        &RunContext { env: &[], terminal: true, width: Some(40) },
     );
     assert!(serde_json::from_str::<Value>(&json.1).is_ok());
     assert_eq!(json.1, desk.ok(&["plan", "access.toml", "-o", "json"]));
 }
 
 #[test]
-fn questions_drift_and_help_wrap_too() {
+fn drift_query_and_help_output_wraps_too() {
     let desk = desk();
     for args in [
         &["drift", "access.toml"][..],
@@ -557,8 +562,8 @@ fn questions_drift_and_help_wrap_too() {
         &["plan", "--help"],
         &["help"],
     ] {
-        let surroundings = Surroundings { env: &[("NO_COLOR", "1")], terminal: true, width: Some(50) };
-        let (_, out, err) = run_in(&desk, args, &surroundings);
+        let context = RunContext { env: &[("NO_COLOR", "1")], terminal: true, width: Some(50) };
+        let (_, out, err) = run_in_process(&desk, args, &context);
         let is_word = |line: &str| !line.trim().contains(' ') || line.contains("arn:") || line.contains("--");
         let wide: Vec<&str> = out.lines().filter(|line| line.chars().count() > 50 && !is_word(line)).collect();
         assert!(!out.is_empty() && wide.is_empty(), "{args:?}: {wide:#?}\n{out}{err}");

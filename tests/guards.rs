@@ -1,4 +1,5 @@
-//! What no plan may do unless the command line says so: refused by plan and by every apply, with nothing written.
+//! Tests the guards: `plan` and every mode of `apply` refuse dangerous changes unless `--allow` accepts them, and a refused
+//! apply writes nothing.
 
 #![allow(
     clippy::allow_attributes,
@@ -9,7 +10,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -36,7 +37,7 @@ const MAP_ROLES: &str = "\
   groups: [system:masters]
 ";
 
-/// An exclusive policy that knows the nodes, the runner and the role for emergencies.
+/// An exclusive policy with the nodes, the CI runner and a break-glass role.
 const POLICY: &str = r#"
 [policy]
 name = "prod"
@@ -60,8 +61,8 @@ username = "break-glass"
 groups = ["system:masters"]
 "#;
 
-/// The policy without some of its principals.
-fn without(names: &[&str]) -> String {
+/// The policy without these principals.
+fn policy_without(names: &[&str]) -> String {
     let mut parts: Vec<&str> = POLICY.split("[principals.").collect();
     parts.retain(|part| !names.iter().any(|name| part.starts_with(&format!("{name}]"))));
     parts.join("[principals.")
@@ -78,7 +79,7 @@ fn offline(policy: &str) -> Desk {
     desk
 }
 
-fn snapshot<'a>(args: &[&'a str]) -> Vec<&'a str> {
+fn with_snapshot<'a>(args: &[&'a str]) -> Vec<&'a str> {
     [args, &["--snapshot", "cluster.yaml"]].concat()
 }
 
@@ -90,23 +91,23 @@ fn refused(desk: &Desk, args: &[&str]) -> Ran {
 }
 
 #[test]
-fn each_danger_is_told_with_who_loses_what_and_the_word_that_says_yes() {
-    let desk = offline(&without(&["nodes", "ci", "break-glass"]));
-    let ran = refused(&desk, &snapshot(&["plan", "rolecall.toml"]));
+fn guard_refusal_names_the_lost_access_and_the_allow_value() {
+    let desk = offline(&policy_without(&["nodes", "ci", "break-glass"]));
+    let ran = refused(&desk, &with_snapshot(&["plan", "rolecall.toml"]));
     insta::assert_snapshot!(ran.err);
-    assert!(ran.out.contains("Digest sha256:"), "the plan is shown all the same\n{}", ran.out);
+    assert!(ran.out.contains("Digest sha256:"), "a refused plan is still printed\n{}", ran.out);
     let masters =
         POLICY.replace("username = \"ci\"\ngroups = [\"admins\"]", "username = \"ci\"\ngroups = [\"system:masters\"]");
-    insta::assert_snapshot!(refused(&offline(&masters), &snapshot(&["plan"])).err);
+    insta::assert_snapshot!(refused(&offline(&masters), &with_snapshot(&["plan"])).err);
 }
 
 #[test]
-fn every_apply_refuses_and_each_yes_is_to_one_thing() {
-    let desk = offline(&without(&["nodes", "ci"]));
+fn every_apply_mode_refuses_and_each_allow_value_accepts_one_risk() {
+    let desk = offline(&policy_without(&["nodes", "ci"]));
     let before = desk.read("cluster.yaml");
-    let yes = ["--allow", "remove:arn:aws:iam::111122223333:role/eks-nodes", "--allow", "removals:2"];
-    // Saved with both words, and they are not in the file.
-    desk.ok(&snapshot(&[&["plan", "--out", "saved.json"], &yes[..]].concat()));
+    let both_flags = ["--allow", "remove:arn:aws:iam::111122223333:role/eks-nodes", "--allow", "removals:2"];
+    // `--allow` values that were passed to `plan` are not saved in the file.
+    desk.ok(&with_snapshot(&[&["plan", "--out", "saved.json"], &both_flags[..]].concat()));
     let digest = desk.read("saved.json");
     let digest = serde_json::from_str::<Value>(&digest).unwrap()["plans"][0]["digest"].as_str().unwrap().to_owned();
     let applies: [&[&str]; 4] = [
@@ -116,15 +117,15 @@ fn every_apply_refuses_and_each_yes_is_to_one_thing() {
         &["apply", "--dry-run", "--snapshot", "cluster.yaml"],
     ];
     for apply in applies {
-        for some in [&[][..], &yes[..2], &yes[2..], &["--allow", "empty-aws-auth"]] {
-            let ran = refused(&desk, &[apply, some].concat());
+        for flags in [&[][..], &both_flags[..2], &both_flags[2..], &["--allow", "empty-aws-auth"]] {
+            let ran = refused(&desk, &[apply, flags].concat());
             assert!(ran.err.contains("Refused: nothing was written."), "{}", ran.err);
             assert_eq!(desk.read("cluster.yaml"), before);
         }
     }
     for apply in &applies[1..3] {
         desk.write("cluster.yaml", &before);
-        let ran = desk.run(&[apply, &yes[..]].concat());
+        let ran = desk.run(&[apply, &both_flags[..]].concat());
         assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
         assert!(ran.err.contains("warning: allowed (--allow removals:2): the plan removes 2 entries"), "{}", ran.err);
         assert!(!desk.read("cluster.yaml").contains("eks-nodes"));
@@ -132,23 +133,24 @@ fn every_apply_refuses_and_each_yes_is_to_one_thing() {
 }
 
 #[test]
-fn a_yes_that_nothing_needs_is_told_and_one_that_means_nothing_is_an_error() {
+fn unused_allow_value_is_a_warning_and_unknown_value_an_error() {
     let desk = offline(POLICY);
-    let ran = desk.run(&snapshot(&["plan", "--allow", "last-admin"]));
+    let ran = desk.run(&with_snapshot(&["plan", "--allow", "last-admin"]));
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.err.contains("warning: --allow last-admin is not needed"), "{}", ran.err);
-    for word in ["force", "all", "remove", "remove:everybody", "removals:x"] {
-        let ran = desk.run(&snapshot(&["plan", "--allow", word]));
-        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{word}: {}", ran.err);
+    for value in ["force", "all", "remove", "remove:everybody", "removals:x"] {
+        let ran = desk.run(&with_snapshot(&["plan", "--allow", value]));
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{value}: {}", ran.err);
         assert!(ran.err.contains("hint:"), "{}", ran.err);
     }
 }
 
 #[test]
-fn drift_does_not_refuse_and_json_has_all_of_it() {
-    let desk = offline(&without(&["nodes", "ci"]));
-    assert_eq!(desk.run(&snapshot(&["drift"])).code, 2);
-    let ran = refused(&desk, &snapshot(&["plan", "--format", "json", "--out", "no.json", "--allow", "removals:2"]));
+fn drift_is_not_guarded_and_plan_json_lists_all_guards() {
+    let desk = offline(&policy_without(&["nodes", "ci"]));
+    assert_eq!(desk.run(&with_snapshot(&["drift"])).code, 2);
+    let ran =
+        refused(&desk, &with_snapshot(&["plan", "--format", "json", "--out", "no.json", "--allow", "removals:2"]));
     assert!(!desk.path("no.json").exists());
     let plan: Value = serde_json::from_str(&ran.out).unwrap();
     fits_the_schema(&plan);
@@ -158,20 +160,20 @@ fn drift_does_not_refuse_and_json_has_all_of_it() {
     assert_eq!(guards["allowed"][0]["allow"], "removals:2");
     assert_eq!(guards["not-evaluated"][0]["guard"], "caller");
     assert_eq!(plan["plans"][0]["limits"]["max-removals"]["value"], "1");
-    // Redirected and applied, it is judged again.
+    // The guards also check a plan that was saved by redirecting stdout.
     desk.write("saved.json", &ran.out);
     refused(&desk, &["apply", "--plan", "saved.json"]);
-    // Whoever takes the limits out of it has another plan.
-    let mut bent = plan.clone();
-    bent["plans"][0]["limits"] = json!({ "protected": [], "max-removals": null });
-    desk.write("bent.json", &bent.to_string());
+    // A plan whose limits were removed no longer has its digest.
+    let mut tampered = plan.clone();
+    tampered["plans"][0]["limits"] = json!({ "protected": [], "max-removals": null });
+    desk.write("bent.json", &tampered.to_string());
     let ran = desk.run(&["apply", "--plan", "bent.json"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("was changed after it was saved"), "{}", ran.err);
 }
 
-/// A cluster with two nodes whose admins are a group.
-fn begin(cluster: &TestCluster, map_roles: &str) -> Desk {
+/// Prepares a cluster with two nodes and a cluster-admin binding for the group `admins`. The kubeconfig is that of [`CI`].
+fn prepare(cluster: &TestCluster, map_roles: &str) -> Desk {
     cluster.set_aws_auth(&json!({ "mapRoles": map_roles }));
     cluster.kubectl(&["create", "clusterrolebinding", "admins", "--clusterrole=cluster-admin", "--group=admins"]);
     for (name, labels) in
@@ -184,49 +186,58 @@ fn begin(cluster: &TestCluster, map_roles: &str) -> Desk {
 }
 
 #[test]
-fn on_a_real_cluster_every_refusal_leaves_every_version_as_it_was() {
+fn guard_refusal_writes_nothing_to_a_real_cluster() {
     let cluster = cluster();
-    let desk = begin(&cluster, MAP_ROLES);
+    let desk = prepare(&cluster, MAP_ROLES);
     let before = cluster.versions();
-    let strict = |rest: &str| {
-        POLICY.replace("[ownership]\n", "[ownership]\nrbac = \"exclusive\"\n").replace("max-removals = 1", rest)
+    let exclusive = |limit: &str| {
+        POLICY.replace("[ownership]\n", "[ownership]\nrbac = \"exclusive\"\n").replace("max-removals = 1", limit)
     };
     let demoted = POLICY.replace("username = \"ci\"\ngroups = [\"admins\"]", "username = \"ci\"");
     let masters =
         POLICY.replace("groups = [\"admins\"]\n[principals.break", "groups = [\"system:masters\"]\n[principals.break");
     let cases = [
-        (without(&["ci"]), "you are `ci` by the aws-auth entry arn:aws:iam::111122223333:role/ci, mapRoles line 4"),
+        (
+            policy_without(&["ci"]),
+            "you are `ci` by the aws-auth entry arn:aws:iam::111122223333:role/ci, mapRoles line 4",
+        ),
         (demoted, "the plan takes from you what you repair access with"),
-        (strict(""), "the plan takes from you what you repair access with"),
-        (without(&["nodes"]), "nodes are in the cluster, such as ip-10-0-0-1"),
-        (without(&["break-glass"]), "role/break-glass, mapRoles line 7 is protected, and would not be let in any more"),
-        (without(&["break-glass", "nodes"]), "the plan removes 2 entries and objects, and 1 may go"),
-        (without(&["break-glass", "nodes", "ci"]), "aws-auth would let nobody in any more: 3 had an entry in force"),
-        (without(&["break-glass", "ci"]), "nobody of aws-auth could repair access any more"),
+        (exclusive(""), "the plan takes from you what you repair access with"),
+        (policy_without(&["nodes"]), "nodes are in the cluster, such as ip-10-0-0-1"),
+        (
+            policy_without(&["break-glass"]),
+            "role/break-glass, mapRoles line 7 is protected, and would not be let in any more",
+        ),
+        (policy_without(&["break-glass", "nodes"]), "the plan removes 2 entries and objects, and 1 may go"),
+        (
+            policy_without(&["break-glass", "nodes", "ci"]),
+            "aws-auth would let nobody in any more: 3 had an entry in force",
+        ),
+        (policy_without(&["break-glass", "ci"]), "nobody of aws-auth could repair access any more"),
         (masters, "would become system:masters"),
     ];
-    for (policy, words) in cases {
+    for (policy, message) in cases {
         desk.write("rolecall.toml", &policy);
         for command in [&["plan"][..], &["apply", "--auto-approve"]] {
             let ran = refused(&desk, command);
-            let flat = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
-            assert!(flat.contains(words), "{words}\n{}", ran.err);
+            let unwrapped = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(unwrapped.contains(message), "{message}\n{}", ran.err);
         }
-        assert_eq!(cluster.versions(), before, "{words}");
+        assert_eq!(cluster.versions(), before, "{message}");
     }
-    // And with the word it is done.
-    desk.write("rolecall.toml", &without(&["nodes"]));
+    // With the `--allow` value the plan is applied.
+    desk.write("rolecall.toml", &policy_without(&["nodes"]));
     desk.ok(&["apply", "--auto-approve", "--allow", "remove:arn:aws:iam::111122223333:role/eks-nodes"]);
     assert!(!cluster.admin("GET", AWS_AUTH, None).1.to_string().contains("eks-nodes"));
 }
 
-/// Trap 25: the mapping in force, as the real authenticator has it.
+/// Trap 25: the real authenticator decides which entry is in force.
 #[test]
-fn a_double_is_judged_by_which_entry_the_authenticator_obeys() {
+fn guard_judges_duplicate_entries_by_the_entry_in_force() {
     let cluster = cluster();
     let shadowed = "- rolearn: arn:aws:iam::111122223333:role/ci\n  username: looks\n  groups: [lookers]\n";
-    let desk = begin(&cluster, &format!("{shadowed}{MAP_ROLES}"));
-    assert_eq!(cluster.map(CI).unwrap()["username"], "ci", "the last of two is in force");
+    let desk = prepare(&cluster, &format!("{shadowed}{MAP_ROLES}"));
+    assert_eq!(cluster.map(CI).unwrap()["username"], "ci", "the last duplicate is in force");
     let before = cluster.versions();
     let shared = |username: &str, group: &str| {
         format!(
@@ -238,7 +249,7 @@ fn a_double_is_judged_by_which_entry_the_authenticator_obeys() {
     let ran = refused(&desk, &["apply", "--auto-approve"]);
     assert!(ran.err.contains("what you repair access with"), "{}", ran.err);
     assert_eq!(cluster.versions(), before);
-    // The one that nobody obeys may go.
+    // The shadowed duplicate may be removed.
     desk.write("rolecall.toml", &shared("ci", "admins"));
     desk.ok(&["apply", "--auto-approve"]);
     cluster.wait_until_read();
@@ -246,10 +257,10 @@ fn a_double_is_judged_by_which_entry_the_authenticator_obeys() {
 }
 
 #[test]
-fn what_others_change_while_a_plan_waits_is_judged_again() {
+fn saved_plan_is_guarded_again_on_the_current_cluster() {
     let cluster = cluster();
-    let desk = begin(&cluster, MAP_ROLES);
-    // The runner gives up its entry's group while a binding of its username still makes it an admin.
+    let desk = prepare(&cluster, MAP_ROLES);
+    // The plan removes the group of the runner's entry. A binding of its username still makes the runner an admin.
     cluster.kubectl(&["create", "clusterrolebinding", "by-name", "--clusterrole=cluster-admin", "--user=ci"]);
     desk.write("rolecall.toml", &POLICY.replace("username = \"ci\"\ngroups = [\"admins\"]", "username = \"ci\""));
     desk.ok(&["plan", "--out", "saved.json"]);

@@ -1,4 +1,4 @@
-//! `[[invariants]]`: what must hold of the access itself, and what refuses where it does not.
+//! Tests `[[invariants]]`: which access violates them, what the refusal shows, and which commands refuse.
 
 #![allow(
     clippy::allow_attributes,
@@ -9,7 +9,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -24,10 +24,10 @@ use common::rolecall::{Desk, Ran, example};
 use common::schema::fits_the_schema;
 use serde_json::Value;
 
-static REAL: LazyLock<TestCluster> = LazyLock::new(TestCluster::start);
+static REAL_CLUSTER: LazyLock<TestCluster> = LazyLock::new(TestCluster::start);
 
-/// The example of every guide, with invariants.
-fn viewer(invariants: &str) -> Desk {
+/// A folder with the `cluster-viewer` example and these invariants.
+fn viewer_example(invariants: &str) -> Desk {
     let desk = Desk::offline();
     for file in ["access.toml", "cluster.yaml"] {
         desk.write(file, &fs::read_to_string(example("cluster-viewer").join(file)).unwrap());
@@ -40,7 +40,7 @@ fn viewer(invariants: &str) -> Desk {
 const NO_SECRETS: &str = "[[invariants]]\ndescription = \"viewers never read secrets\"\n\
                           group = \"cluster-viewer-group\"\ncannot = { verb = \"get\", resource = \"secrets\" }\n";
 
-/// A cluster with somebody in it whom no policy knows.
+/// A cluster with nodes, an administrator and a system controller. [`TEAM_POLICY`] manages none of its objects.
 const CLUSTER: &str = r#"
 apiVersion: v1
 kind: Namespace
@@ -89,7 +89,7 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system
 subjects: [{ kind: ServiceAccount, namespace: kube-system, name: tokens }]
 "#;
 
-const TEAM: &str = r#"
+const TEAM_POLICY: &str = r#"
 [policy]
 name = "prod"
 [clusters.prod]
@@ -112,27 +112,27 @@ cluster-role = "reader"
 groups = ["developers"]
 "#;
 
-/// A policy of its own rest on the cluster above, and what must hold.
-fn team(rest: &str) -> Desk {
+/// A folder with [`CLUSTER`] and [`TEAM_POLICY`] plus this text.
+fn team_folder(rest: &str) -> Desk {
     let desk = Desk::offline();
-    desk.write("cluster.yaml", CLUSTER).write("rolecall.toml", &format!("{TEAM}{rest}"));
+    desk.write("cluster.yaml", CLUSTER).write("rolecall.toml", &format!("{TEAM_POLICY}{rest}"));
     desk
 }
 
 #[track_caller]
-fn refused(desk: &Desk, args: &[&str], wanted: &[&str]) -> Ran {
+fn refused(desk: &Desk, args: &[&str], expected: &[&str]) -> Ran {
     let ran = desk.run(args);
     assert_eq!(ran.code, 3, "{args:?}\n{}{}", ran.out, ran.err);
-    let flat = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
-    for words in wanted {
-        assert!(flat.contains(words), "{words}\n{}", ran.err);
+    let unwrapped = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    for message in expected {
+        assert!(unwrapped.contains(message), "{message}\n{}", ran.err);
     }
     ran
 }
 
 #[test]
-fn the_viewer_of_every_guide_reads_secrets_and_the_path_says_how() {
-    let desk = viewer(NO_SECRETS);
+fn failed_invariant_shows_the_grant_path() {
+    let desk = viewer_example(NO_SECRETS);
     let ran = refused(
         &desk,
         &["plan", "access.toml"],
@@ -144,12 +144,12 @@ fn the_viewer_of_every_guide_reads_secrets_and_the_path_says_how() {
              ClusterRole cluster-viewer (access.toml:23) → rule verbs get, list; api-groups *; resources *",
         ],
     );
-    assert!(ran.out.contains("Digest sha256:"), "the plan is shown all the same\n{}", ran.out);
+    assert!(ran.out.contains("Digest sha256:"), "a refused plan is still printed\n{}", ran.out);
 }
 
 #[test]
-fn apply_writes_nothing_and_a_refused_plan_is_neither_saved_nor_carried_out() {
-    let desk = viewer(NO_SECRETS);
+fn refused_plan_is_neither_saved_nor_applied() {
+    let desk = viewer_example(NO_SECRETS);
     let before = desk.read("cluster.yaml");
     refused(&desk, &["apply", "access.toml", "--auto-approve"], &["Refused: nothing was written."]);
     let ran = refused(&desk, &["plan", "access.toml", "--out", "saved.json", "--format", "json"], &["was not saved"]);
@@ -166,8 +166,8 @@ fn apply_writes_nothing_and_a_refused_plan_is_neither_saved_nor_carried_out() {
 }
 
 #[test]
-fn a_policy_that_keeps_its_word_passes() {
-    let desk = viewer(NO_SECRETS);
+fn policy_that_satisfies_its_invariants_passes() {
+    let desk = viewer_example(NO_SECRETS);
     let narrow = desk.read("access.toml").replace(
         "api-groups = [\"*\"], resources = [\"*\"]",
         "api-groups = [\"\", \"apps\"], resources = [\"pods\", \"deployments\"]",
@@ -181,23 +181,27 @@ fn a_policy_that_keeps_its_word_passes() {
 }
 
 #[test]
-fn validate_judges_what_the_policy_does_by_itself() {
-    refused(&viewer(NO_SECRETS), &["validate", "access.toml"], &["viewers never read secrets", "rule verbs get, list"]);
+fn validate_checks_invariants_on_the_policy_alone() {
+    refused(
+        &viewer_example(NO_SECRETS),
+        &["validate", "access.toml"],
+        &["viewers never read secrets", "rule verbs get, list"],
+    );
     let namespaced = "[bindings.keepers]\ncluster-role = \"keeper\"\nnamespaces = [\"team-a\"]\ngroups = [\"developers\"]\n\
          [cluster-roles.keeper]\nrules = [{ verbs = [\"get\"], resources = [\"secrets\"] }]\n\
          [[invariants]]\ngroup = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\"";
-    refused(&team(&format!("{namespaced} }}\n")), &["validate"], &["can get secrets in team-a"]);
-    team(&format!("{namespaced}, namespace = \"team-b\" }}\n")).ok(&["validate"]);
-    // Which namespaces a glob means, and what the cluster's own roles allow, no policy says.
+    refused(&team_folder(&format!("{namespaced} }}\n")), &["validate"], &["can get secrets in team-a"]);
+    team_folder(&format!("{namespaced}, namespace = \"team-b\" }}\n")).ok(&["validate"]);
+    // Which namespaces a pattern matches, and what the roles in the cluster allow, is not in the policy.
     let globbed = format!("{namespaced} }}\n").replace("[\"team-a\"]", "[\"team-*\"]");
-    team(&globbed).ok(&["validate"]);
-    refused(&team(&globbed), &["plan"], &["can get secrets in team-a"]);
+    team_folder(&globbed).ok(&["validate"]);
+    refused(&team_folder(&globbed), &["plan"], &["can get secrets in team-a"]);
     let can = "[[invariants]]\ngroup = \"developers\"\ncan = { verb = \"get\", resource = \"nodes\" }\n";
-    team(can).ok(&["validate"]);
+    team_folder(can).ok(&["validate"]);
 }
 
 #[test]
-fn escalation_names_the_way() {
+fn cannot_escalate_invariant_names_the_escalation_path() {
     let rest = |resource: &str| {
         format!(
             "[cluster-roles.more]\nrules = [{{ verbs = [\"get\"], resources = [\"{resource}\"] }}]\n\
@@ -206,58 +210,65 @@ fn escalation_names_the_way() {
         )
     };
     refused(
-        &team(&rest("nodes/proxy")),
+        &team_folder(&rest("nodes/proxy")),
         &["plan"],
         &["arn:aws:iam::111122223333:role/dev (dev) has the way `nodes-proxy`", "user dev → ClusterRoleBinding more"],
     );
-    team(&rest("services")).ok(&["plan"]);
+    team_folder(&rest("services")).ok(&["plan"]);
 }
 
 #[test]
-fn what_must_be_possible_is_missed_with_the_nearest_miss() {
-    let can = |what: &str| format!("[[invariants]]\ngroup = \"developers\"\ncan = {{ {what} }}\n");
-    team(&can("verb = \"get\", resource = \"pods\"")).ok(&["plan"]);
+fn failed_can_invariant_shows_the_nearest_rule() {
+    let can = |action: &str| format!("[[invariants]]\ngroup = \"developers\"\ncan = {{ {action} }}\n");
+    team_folder(&can("verb = \"get\", resource = \"pods\"")).ok(&["plan"]);
     refused(
-        &team(&can("verb = \"delete\", resource = \"pods\"")),
+        &team_folder(&can("verb = \"delete\", resource = \"pods\"")),
         &["plan"],
         &["group:developers cannot delete pods, by group developers → ClusterRoleBinding readers", "has not the verb"],
     );
 }
 
 #[test]
-fn everyone_but_spares_those_named_the_nodes_and_the_clusters_own() {
-    let all = |but: &str, cannot: &str| format!("[[invariants]]\neveryone-but = [{but}]\ncannot = {cannot}\n");
+fn everyone_but_exempts_named_subjects_nodes_and_system_bindings() {
+    let everyone_but =
+        |exempt: &str, cannot: &str| format!("[[invariants]]\neveryone-but = [{exempt}]\ncannot = {cannot}\n");
     let secrets = "{ verb = \"get\", resource = \"secrets\" }";
-    let admin = "[bindings.all]\ncluster-role = \"cluster-admin\"\ngroups = [\"developers\"]\n";
-    for but in ["\"admin\"", "\"system:masters\"", "\"arn:aws:iam::111122223333:role/admin\""] {
-        team(&all(but, secrets)).ok(&["plan"]);
-        team(&all(but, "\"escalate\"")).ok(&["plan"]);
+    let admin_binding = "[bindings.all]\ncluster-role = \"cluster-admin\"\ngroups = [\"developers\"]\n";
+    for exempt in ["\"admin\"", "\"system:masters\"", "\"arn:aws:iam::111122223333:role/admin\""] {
+        team_folder(&everyone_but(exempt, secrets)).ok(&["plan"]);
+        team_folder(&everyone_but(exempt, "\"escalate\"")).ok(&["plan"]);
         refused(
-            &team(&format!("{admin}{}", all(but, secrets))),
+            &team_folder(&format!("{admin_binding}{}", everyone_but(exempt, secrets))),
             &["plan"],
             &["role/dev (dev) can get secrets everywhere"],
         );
     }
-    team(&format!("{admin}{}", all("\"admin\", \"developers\"", secrets))).ok(&["plan"]);
-    refused(&team(&all("", secrets)), &["plan"], &["role/admin (admin) can get secrets", "group system:masters"]);
-
-    let accounts = "[bindings.ci]\ncluster-role = \"cluster-admin\"\nnamespaces = [\"team-a\"]\nservice-accounts = [\"deployer\"]\n";
+    team_folder(&format!("{admin_binding}{}", everyone_but("\"admin\", \"developers\"", secrets))).ok(&["plan"]);
     refused(
-        &team(&format!("{accounts}{}", all("\"admin\"", secrets))),
+        &team_folder(&everyone_but("", secrets)),
+        &["plan"],
+        &["role/admin (admin) can get secrets", "group system:masters"],
+    );
+
+    let service_account_binding = "[bindings.ci]\ncluster-role = \"cluster-admin\"\nnamespaces = [\"team-a\"]\nservice-accounts = [\"deployer\"]\n";
+    refused(
+        &team_folder(&format!("{service_account_binding}{}", everyone_but("\"admin\"", secrets))),
         &["plan"],
         &["sa:team-a/deployer can get secrets in team-a"],
     );
-    team(&format!("{accounts}{}", all("\"admin\", \"sa:team-a/deployer\"", secrets))).ok(&["plan"]);
-    let everybody = "[bindings.open]\ncluster-role = \"cluster-admin\"\ngroups = [\"system:authenticated\"]\n";
+    team_folder(&format!("{service_account_binding}{}", everyone_but("\"admin\", \"sa:team-a/deployer\"", secrets)))
+        .ok(&["plan"]);
+    let authenticated_binding =
+        "[bindings.open]\ncluster-role = \"cluster-admin\"\ngroups = [\"system:authenticated\"]\n";
     refused(
-        &team(&format!("{everybody}{}", all("\"admin\", \"dev\"", secrets))),
+        &team_folder(&format!("{authenticated_binding}{}", everyone_but("\"admin\", \"dev\"", secrets))),
         &["plan"],
         &["group:system:authenticated can"],
     );
 }
 
 #[test]
-fn one_named_secret_is_a_secret_and_a_star_means_any() {
+fn cannot_invariant_covers_named_resources_and_verb_wildcards() {
     let rest = |cannot: &str| {
         format!(
             "[cluster-roles.one]\nrules = [{{ verbs = [\"get\"], resources = [\"secrets\"], resource-names = [\"db\"] }}]\n\
@@ -265,22 +276,23 @@ fn one_named_secret_is_a_secret_and_a_star_means_any() {
              [[invariants]]\ngroup = \"developers\"\ncannot = {{ {cannot} }}\n"
         )
     };
-    for broken in [
+    for violated in [
         "verb = \"get\", resource = \"secrets\"",
         "verb = \"*\", resource = \"secrets\"",
         "verb = \"get\", resource = \"secrets\", name = \"db\"",
     ] {
-        refused(&team(&rest(broken)), &["plan"], &["can get secrets named db"]);
+        refused(&team_folder(&rest(violated)), &["plan"], &["can get secrets named db"]);
     }
-    team(&rest("verb = \"get\", resource = \"secrets\", name = \"other\"")).ok(&["plan"]);
-    let ran = team(&rest("verb = \"get\", resource = \"secretz\"")).run(&["plan"]);
+    team_folder(&rest("verb = \"get\", resource = \"secrets\", name = \"other\"")).ok(&["plan"]);
+    let ran = team_folder(&rest("verb = \"get\", resource = \"secretz\"")).run(&["plan"]);
     assert!(ran.err.contains("no rule and no API of Kubernetes has the resource `secretz`"), "{}", ran.err);
 }
 
 #[test]
-fn drift_judges_the_cluster_as_it_is() {
-    let desk =
-        team("[[invariants]]\neveryone-but = [\"admin\"]\ncannot = { verb = \"get\", resource = \"secrets\" }\n");
+fn drift_checks_invariants_on_the_current_cluster() {
+    let desk = team_folder(
+        "[[invariants]]\neveryone-but = [\"admin\"]\ncannot = { verb = \"get\", resource = \"secrets\" }\n",
+    );
     desk.ok(&["apply", "--auto-approve"]);
     desk.ok(&["drift"]);
     let stray = "\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: stray }\n\
@@ -293,7 +305,7 @@ fn drift_judges_the_cluster_as_it_is() {
 }
 
 #[test]
-fn the_example_holds_until_its_rule_is_widened() {
+fn example_invariants_hold_until_a_rule_is_widened() {
     let desk = Desk::offline();
     for file in ["access.toml", "cluster.yaml"] {
         desk.write(file, &fs::read_to_string(example("invariants").join(file)).unwrap());
@@ -308,8 +320,8 @@ fn the_example_holds_until_its_rule_is_widened() {
 }
 
 #[test]
-fn of_the_roles_of_the_cluster_validate_knows_cluster_admin_alone_and_says_so() {
-    let bound = |role: &str, namespaces: &str, cannot: &str| {
+fn validate_knows_only_cluster_admin_of_the_roles_in_the_cluster() {
+    let policy_binding = |role: &str, namespaces: &str, cannot: &str| {
         format!(
             "[bindings.all]\ncluster-role = \"{role}\"\n{namespaces}groups = [\"developers\"]\n\
              [[invariants]]\ngroup = \"developers\"\ncannot = {cannot}\n"
@@ -319,42 +331,42 @@ fn of_the_roles_of_the_cluster_validate_knows_cluster_admin_alone_and_says_so() 
     let secrets = "{ verb = \"get\", resource = \"secrets\" }";
     let in_team_a = "namespaces = [\"team-a\"]\n";
     for exclusive in ["", "[ownership]\nrbac = \"exclusive\"\n"] {
-        for (namespaces, cannot, words) in [
+        for (namespaces, cannot, message) in [
             ("", "\"escalate\"", "has the way `everything`"),
             ("", secrets, "can get secrets everywhere"),
             ("", url, "can get /metrics"),
             (in_team_a, "\"escalate\"", "has the way `everything`"),
             (in_team_a, secrets, "can get secrets in team-a"),
         ] {
-            let desk = team(&format!("{exclusive}{}", bound("cluster-admin", namespaces, cannot)));
-            refused(&desk, &["validate"], &[words, "ClusterRole cluster-admin"]);
+            let desk = team_folder(&format!("{exclusive}{}", policy_binding("cluster-admin", namespaces, cannot)));
+            refused(&desk, &["validate"], &[message, "ClusterRole cluster-admin"]);
         }
-        // What a binding in a namespace does not reach, and a namespace of a pattern, which may mean none.
+        // A RoleBinding grants no URLs, other namespaces or cluster-scoped resources, and a pattern may match no namespace.
         for (namespaces, cannot) in [
             (in_team_a, url),
             (in_team_a, "{ verb = \"get\", resource = \"secrets\", namespace = \"team-b\" }"),
             (in_team_a, "{ verb = \"get\", resource = \"nodes\" }"),
             ("namespaces = [\"team-*\"]\n", secrets),
         ] {
-            let desk = team(&format!("{exclusive}{}", bound("cluster-admin", namespaces, cannot)));
+            let desk = team_folder(&format!("{exclusive}{}", policy_binding("cluster-admin", namespaces, cannot)));
             let ran = desk.run(&["validate"]);
             assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{cannot}");
         }
     }
     for role in ["admin", "edit", "view", "cluster-administrator"] {
-        let ran = team(&bound(role, "", secrets)).run(&["validate"]);
+        let ran = team_folder(&policy_binding(role, "", secrets)).run(&["validate"]);
         assert_eq!(ran.code, 0, "{}", ran.err);
         let note = format!("note: what the roles {role} allow the cluster says: `plan` judges it by the invariants");
         assert_eq!(ran.err.trim(), note);
     }
 }
 
-const STRAY: &str = "\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: stray }\n\
+const STRAY_BINDING: &str = "\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: stray }\n\
                      roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }\n\
                      subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: developers }]\n";
 
-/// Whoever an invariant can be about.
-const OF_EACH_KIND: [&str; 5] = [
+/// Each kind of subject that an invariant can have.
+const INVARIANT_SUBJECTS: [&str; 5] = [
     "group = \"developers\"",
     "principal = \"dev\"",
     "user = \"dev\"",
@@ -363,9 +375,9 @@ const OF_EACH_KIND: [&str; 5] = [
 ];
 
 #[test]
-fn a_saved_plan_is_held_to_its_invariants_on_the_cluster_as_it_is() {
-    for subject in OF_EACH_KIND {
-        let desk = team(&format!(
+fn saved_plan_is_checked_against_its_invariants_on_the_current_cluster() {
+    for subject in INVARIANT_SUBJECTS {
+        let desk = team_folder(&format!(
             "[groups.developers-of-b]\n[[invariants]]\ndescription = \"no secrets\"\n{subject}\n\
              cannot = {{ verb = \"get\", resource = \"secrets\" }}\n\
              [[invariants]]\n{subject}\ncannot = \"escalate\"\n"
@@ -376,19 +388,19 @@ fn a_saved_plan_is_held_to_its_invariants_on_the_cluster_as_it_is() {
         fits_the_schema(&saved);
         let digest = saved["plans"][0]["digest"].as_str().unwrap();
         let stray = match subject {
-            "service-account = \"team-a/deployer\"" => STRAY.replace(
+            "service-account = \"team-a/deployer\"" => STRAY_BINDING.replace(
                 "{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: developers }",
                 "{ kind: ServiceAccount, namespace: team-a, name: deployer }",
             ),
-            "user = \"dev\"" => STRAY.replace("kind: Group, name: developers", "kind: User, name: dev"),
-            _ => STRAY.to_owned(),
+            "user = \"dev\"" => STRAY_BINDING.replace("kind: Group, name: developers", "kind: User, name: dev"),
+            _ => STRAY_BINDING.to_owned(),
         };
-        let moved = before.clone() + &stray;
-        desk.write("cluster.yaml", &moved);
-        // The policy is not at hand when a saved plan is carried out.
+        let changed = before.clone() + &stray;
+        desk.write("cluster.yaml", &changed);
+        // Applying a saved plan does not read the policy.
         let policy = desk.read("rolecall.toml");
         fs::remove_file(desk.path("rolecall.toml")).unwrap();
-        let words = [
+        let messages = [
             "an invariant does not hold: no secrets (",
             "it stands at rolecall.toml:2",
             "can get secrets everywhere",
@@ -396,11 +408,11 @@ fn a_saved_plan_is_held_to_its_invariants_on_the_cluster_as_it_is() {
             "has the way `everything`",
             "Refused: nothing was written.",
         ];
-        refused(&desk, &["apply", "--plan", "saved.json"], &words);
-        refused(&desk, &["apply", "--plan", "saved.json", "--dry-run"], &words);
+        refused(&desk, &["apply", "--plan", "saved.json"], &messages);
+        refused(&desk, &["apply", "--plan", "saved.json", "--dry-run"], &messages);
         desk.write("rolecall.toml", &policy);
         refused(&desk, &["apply", "--approved", digest], &["no secrets", "Refused: nothing was written."]);
-        assert_eq!(desk.read("cluster.yaml"), moved, "{subject}");
+        assert_eq!(desk.read("cluster.yaml"), changed, "{subject}");
         desk.write("cluster.yaml", &before);
         desk.ok(&["apply", "--plan", "saved.json"]);
         assert_ne!(desk.read("cluster.yaml"), before);
@@ -408,8 +420,8 @@ fn a_saved_plan_is_held_to_its_invariants_on_the_cluster_as_it_is() {
 }
 
 #[test]
-fn what_must_hold_is_part_of_what_is_approved_and_its_words_and_place_are_not() {
-    let digest = |rest: &str| team(rest).plan(&[])["digest"].as_str().unwrap().to_owned();
+fn digest_covers_invariants_but_not_their_description_and_location() {
+    let digest = |rest: &str| team_folder(rest).plan(&[])["digest"].as_str().unwrap().to_owned();
     let invariant = "[[invariants]]\ngroup = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\" }\n";
     let described = invariant.replace("group", "description = \"why\"\ngroup");
     assert_eq!(digest(invariant), digest(&format!("\n\n{described}")));
@@ -418,30 +430,30 @@ fn what_must_hold_is_part_of_what_is_approved_and_its_words_and_place_are_not() 
     for other in others {
         assert_ne!(digest(invariant), digest(other), "{other}");
     }
-    let desk = team(invariant);
+    let desk = team_folder(invariant);
     desk.ok(&["plan", "--out", "saved.json"]);
-    let mut bent: Value = serde_json::from_str(&desk.read("saved.json")).unwrap();
-    bent["plans"][0]["invariants"] = serde_json::json!([]);
-    desk.write("bent.json", &bent.to_string());
+    let mut tampered: Value = serde_json::from_str(&desk.read("saved.json")).unwrap();
+    tampered["plans"][0]["invariants"] = serde_json::json!([]);
+    desk.write("bent.json", &tampered.to_string());
     let ran = desk.run(&["apply", "--plan", "bent.json"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("was changed after it was saved"), "{}", ran.err);
 }
 
 #[test]
-fn a_cluster_that_failed_outweighs_one_that_refused() {
-    let two = TEAM.replace(
+fn exit_code_of_a_failed_cluster_overrides_that_of_a_refused_one() {
+    let two_clusters = TEAM_POLICY.replace(
         "[principals.dev]",
         "[clusters.other]\nsnapshot = \"other.yaml\"\naccount = \"111122223333\"\n[principals.dev]",
     );
     let invariant = "[[invariants]]\ngroup = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\" }\n";
     let desk = Desk::offline();
-    desk.write("rolecall.toml", &format!("{two}{invariant}"));
+    desk.write("rolecall.toml", &format!("{two_clusters}{invariant}"));
     for file in ["cluster.yaml", "other.yaml"] {
         desk.write(file, CLUSTER);
     }
     desk.ok(&["plan", "--out", "saved.json"]);
-    let stray = CLUSTER.to_owned() + STRAY;
+    let stray = CLUSTER.to_owned() + STRAY_BINDING;
     let commands: [&[&str]; 5] = [
         &["plan"],
         &["plan", "--detailed-exitcode", "--format", "json"],
@@ -449,31 +461,31 @@ fn a_cluster_that_failed_outweighs_one_that_refused() {
         &["apply", "--auto-approve"],
         &["apply", "--plan", "saved.json"],
     ];
-    for (broken, lost) in [("cluster.yaml", "other.yaml"), ("other.yaml", "cluster.yaml")] {
-        desk.write(broken, &stray).write(lost, CLUSTER);
+    for (refused_file, missing_file) in [("cluster.yaml", "other.yaml"), ("other.yaml", "cluster.yaml")] {
+        desk.write(refused_file, &stray).write(missing_file, CLUSTER);
         for command in commands {
             refused(&desk, command, &["can get secrets"]);
         }
-        fs::remove_file(desk.path(lost)).unwrap();
+        fs::remove_file(desk.path(missing_file)).unwrap();
         for command in commands {
             let ran = desk.run(command);
             assert_eq!(ran.code, 1, "{command:?}\n{}{}", ran.out, ran.err);
-            assert!(ran.err.contains(lost), "{command:?}\n{}", ran.err);
+            assert!(ran.err.contains(missing_file), "{command:?}\n{}", ran.err);
         }
-        assert_eq!(desk.read(broken), stray);
+        assert_eq!(desk.read(refused_file), stray);
     }
-    // Of a saved plan likewise, where the ground of one has moved.
-    let ground =
+    // The same with a saved plan, if one cluster has changed and the other is refused.
+    let changed =
         CLUSTER.replace("resourceVersion: \"7\"", "resourceVersion: \"8\"").replace("role/admin", "role/other");
-    desk.write("cluster.yaml", &stray).write("other.yaml", &ground);
+    desk.write("cluster.yaml", &stray).write("other.yaml", &changed);
     let ran = desk.run(&["apply", "--plan", "saved.json"]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("since the plan was made"), "{}", ran.err);
-    assert_eq!((desk.read("cluster.yaml"), desk.read("other.yaml")), (stray, ground));
+    assert_eq!((desk.read("cluster.yaml"), desk.read("other.yaml")), (stray, changed));
 }
 
 #[test]
-fn on_a_real_cluster_what_others_bind_while_a_plan_waits_is_judged_before_the_first_write() {
+fn binding_added_after_planning_is_checked_before_the_first_write() {
     let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/reader";
     let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
     let stray = serde_json::json!({
@@ -483,24 +495,24 @@ fn on_a_real_cluster_what_others_bind_while_a_plan_waits_is_judged_before_the_fi
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
         "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "developers" }],
     });
-    let bind = move || assert_eq!(REAL.admin("POST", bindings, Some(&stray)).0, 201);
+    let bind = move || assert_eq!(REAL_CLUSTER.admin("POST", bindings, Some(&stray)).0, 201);
     let policy = "[policy]\nname = \"prod\"\n[groups.developers]\n\
                   [cluster-roles.reader]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n\
                   [bindings.readers]\ncluster-role = \"reader\"\ngroups = [\"developers\"]\n\
                   [[invariants]]\ngroup = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\" }\n";
-    let desk = Desk::with_kubeconfig(REAL.kubeconfig());
+    let desk = Desk::with_kubeconfig(REAL_CLUSTER.kubeconfig());
     desk.write("rolecall.toml", policy).ok(&["plan", "--out", "saved.json"]);
     let path = "ClusterRoleBinding stray (unmanaged) → ClusterRole cluster-admin (unmanaged)";
     bind();
     refused(&desk, &["apply", "--plan", "saved.json"], &["can get secrets everywhere", path]);
-    assert_eq!(REAL.admin("GET", role, None).0, 404);
+    assert_eq!(REAL_CLUSTER.admin("GET", role, None).0, 404);
 
-    // Bound after the plan was judged, and before its first write.
+    // The binding is created after the plan was checked and before its first write.
     for command in [&["apply", "--auto-approve"][..], &["apply", "--plan", "saved.json"]] {
-        assert_eq!(REAL.admin("DELETE", &format!("{bindings}/stray"), None).0, 200);
+        assert_eq!(REAL_CLUSTER.admin("DELETE", &format!("{bindings}/stray"), None).0, 200);
         let bind = bind.clone();
         let proxy = Proxy::watched(
-            &REAL,
+            &REAL_CLUSTER,
             |_| Fate::Pass,
             move |asked, _| {
                 if asked.is("GET", "/clusterrolebindings") && asked.nth == 1 {
@@ -513,6 +525,6 @@ fn on_a_real_cluster_what_others_bind_while_a_plan_waits_is_judged_before_the_fi
         let ran = refused(&late, command, &["can get secrets everywhere", path]);
         assert!(!ran.err.contains("Applying"), "{}", ran.err);
         assert_eq!(proxy.writes(), Vec::<String>::new());
-        assert_eq!(REAL.admin("GET", role, None).0, 404);
+        assert_eq!(REAL_CLUSTER.admin("GET", role, None).0, 404);
     }
 }

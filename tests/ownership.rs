@@ -1,4 +1,4 @@
-//! Whose objects and entries are whose: what a policy touches, adopts, spares and refuses.
+//! Tests ownership: which objects and entries a policy changes, adopts, keeps and refuses to change.
 
 #![allow(
     clippy::allow_attributes,
@@ -9,7 +9,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ data:
       username: stray
 "#;
 
-/// Two policies for two teams.
+/// A policy with one principal, one group and one binding of this name, plus the rest.
 fn policy(name: &str, rest: &str) -> String {
     format!(
         "[policy]\nname = \"{name}\"\n[principals.{name}]\nrole = \"arn:aws:iam::111122223333:role/{name}\"\n\
@@ -75,25 +75,28 @@ fn policy(name: &str, rest: &str) -> String {
 
 fn changes(desk: &Desk, file: &str) -> Vec<String> {
     let plan = desk.plan(&[file, "--snapshot", "cluster.yaml"]);
-    let all = plan["changes"].as_array().unwrap().iter();
-    all.map(|change| {
-        let target = &change["target"];
-        let name = target["entry"]["principal"].as_str().or(target["object"]["name"].as_str()).unwrap();
-        let kind = target["object"]["kind"].as_str().unwrap_or("entry");
-        format!("{} {kind} {}", change["action"].as_str().unwrap(), name.rsplit('/').next().unwrap())
-    })
-    .collect()
+    plan["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| {
+            let target = &change["target"];
+            let name = target["entry"]["principal"].as_str().or(target["object"]["name"].as_str()).unwrap();
+            let kind = target["object"]["kind"].as_str().unwrap_or("entry");
+            format!("{} {kind} {}", change["action"].as_str().unwrap(), name.rsplit('/').next().unwrap())
+        })
+        .collect()
 }
 
 #[test]
-fn a_shared_policy_touches_only_what_it_lists() {
+fn shared_policy_changes_only_listed_objects() {
     let desk = Desk::offline();
     desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", ""));
     assert_eq!(changes(&desk, "a.toml"), ["create entry a", "create ClusterRoleBinding a"]);
 }
 
 #[test]
-fn an_exclusive_policy_spares_defaults_what_others_manage_and_the_roles_that_stay_bound() {
+fn exclusive_policy_keeps_defaults_foreign_objects_and_bound_roles() {
     let desk = Desk::offline();
     let exclusive = "[ownership]\naws-auth = \"exclusive\"\nrbac = \"exclusive\"\n\
                      ignore = [\"arn:aws:iam::*:role/eksctl-*\", \"ClusterRole/*-operator\"]\n";
@@ -115,7 +118,7 @@ fn an_exclusive_policy_spares_defaults_what_others_manage_and_the_roles_that_sta
 }
 
 #[test]
-fn two_policies_share_a_cluster_and_neither_takes_what_is_the_others() {
+fn policy_does_not_change_objects_of_another_policy() {
     let desk = Desk::offline();
     let exclusive = "[ownership]\naws-auth = \"exclusive\"\nrbac = \"exclusive\"\n";
     desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", "")).write("b.toml", &policy("b", exclusive));
@@ -128,16 +131,16 @@ fn two_policies_share_a_cluster_and_neither_takes_what_is_the_others() {
     desk.write("thief.toml", &policy("a", "").replace("name = \"a\"\n", "name = \"thief\"\n"));
     let ran = desk.run(&["plan", "thief.toml", "--snapshot", "cluster.yaml"]);
     assert_eq!(ran.code, 1);
-    for owned in [
+    for message in [
         "the aws-auth entry of arn:aws:iam::111122223333:role/a is owned by the policy `a`",
         "ClusterRoleBinding a is owned by the policy `a`",
     ] {
-        assert!(ran.err.contains(owned), "{}", ran.err);
+        assert!(ran.err.contains(message), "{}", ran.err);
     }
 }
 
 #[test]
-fn what_leaves_the_policy_leaves_the_cluster_and_a_role_under_a_foreign_binding_is_said() {
+fn objects_removed_from_the_policy_are_deleted_and_foreign_bindings_reported() {
     let desk = Desk::offline();
     let role = "[cluster-roles.looking]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
     desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", role));
@@ -157,30 +160,30 @@ fn what_leaves_the_policy_leaves_the_cluster_and_a_role_under_a_foreign_binding_
         ["delete entry a", "delete ClusterRole looking", "delete ClusterRoleBinding a"]
     );
     desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
-    assert!(!desk.read("cluster.yaml").contains("rolecall/"), "no mark of a policy that owns nothing is left");
+    assert!(!desk.read("cluster.yaml").contains("rolecall/"), "a policy that owns nothing leaves no marks");
 }
 
-/// Trap 46.
+/// Trap 46: with this annotation set to false Kubernetes does not reset a default role at start.
 #[test]
-fn the_word_that_keeps_kubernetes_from_putting_a_role_back_stays() {
+fn autoupdate_annotation_is_kept() {
     let desk = Desk::offline();
-    let word = "rbac.authorization.kubernetes.io/autoupdate: \"false\"";
+    let annotation = "rbac.authorization.kubernetes.io/autoupdate: \"false\"";
     let role = |name: &str, labels: &str| {
         format!(
             "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
-             metadata: {{ name: \"{name}\", labels: {{ {labels} }}, annotations: {{ {word} }} }}\n\
+             metadata: {{ name: \"{name}\", labels: {{ {labels} }}, annotations: {{ {annotation} }} }}\n\
              rules: [{{ verbs: [get], apiGroups: [\"\"], resources: [pods] }}]\n"
         )
     };
     let defaults = "kubernetes.io/bootstrapping: rbac-defaults";
-    let own = role("system:own", defaults) + &role("admin", defaults) + &role("reader", "a: b");
-    desk.write("cluster.yaml", &format!("{CLUSTER}{own}"));
+    let roles = role("system:own", defaults) + &role("admin", defaults) + &role("reader", "a: b");
+    desk.write("cluster.yaml", &format!("{CLUSTER}{roles}"));
     let rest = "[ownership]\nrbac = \"exclusive\"\n[cluster-roles.reader]\n\
                 rules = [{ verbs = [\"get\", \"list\"], resources = [\"pods\"] }]\n";
     desk.write("a.toml", &policy("a", rest));
-    let found = changes(&desk, "a.toml");
-    assert!(found.contains(&"adopt ClusterRole reader".to_owned()), "{found:?}");
-    assert!(!found.iter().any(|change| change.contains("admin") || change.contains("system:")), "{found:?}");
+    let planned = changes(&desk, "a.toml");
+    assert!(planned.contains(&"adopt ClusterRole reader".to_owned()), "{planned:?}");
+    assert!(!planned.iter().any(|change| change.contains("admin") || change.contains("system:")), "{planned:?}");
     desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
     let text = desk.read("cluster.yaml");
     assert!(

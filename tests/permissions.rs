@@ -1,4 +1,5 @@
-//! `rolecall permissions`: a runner with just what is printed can apply, and with less nothing is written.
+//! Tests `rolecall permissions`: a runner with the printed permissions can apply. With fewer permissions the missing ones
+//! are reported and nothing is written.
 
 #![allow(
     clippy::allow_attributes,
@@ -9,7 +10,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -28,7 +29,7 @@ const REVIEW: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 const RUNNER: &str = "system:serviceaccount:team-a:runner";
 const MERGE: Option<&str> = Some("application/merge-patch+json");
 
-/// What the cluster has before: owned, and going or changing with the next.
+/// The first policy. [`AFTER`] changes or removes what it creates.
 const BEFORE: &str = r#"
 [policy]
 name = "p"
@@ -40,7 +41,7 @@ role = "arn:aws:iam::111122223333:role/viewer"
 user = "arn:aws:iam::111122223333:user/leaver"
 [cluster-roles.looks]
 rules = [{ verbs = ["get"], resources = ["pods"] }]
-[cluster-roles.goes]
+[cluster-roles.dropped]
 rules = [{ verbs = ["get"], resources = ["nodes"] }]
 [roles.local]
 namespaces = ["team-a", "team-b"]
@@ -48,19 +49,20 @@ rules = [{ verbs = ["get"], resources = ["configmaps"] }]
 [bindings.look]
 cluster-role = "looks"
 groups = ["viewers"]
-[bindings.going]
-cluster-role = "goes"
+[bindings.dropped]
+cluster-role = "dropped"
 groups = ["viewers"]
 [bindings.locals]
 role = "local"
 namespaces = ["team-a", "team-b"]
 groups = ["viewers"]
 [bindings.turns]
-cluster-role = "goes"
+cluster-role = "dropped"
 groups = ["viewers"]
 "#;
 
-/// Every kind created, changed and deleted, a roleRef replaced, an object of nobody adopted, a ghost of the cluster bound.
+/// The second policy: objects of every kind are created, changed and deleted, a roleRef is replaced, an unowned role is
+/// adopted, and a role of the cluster is bound.
 const AFTER: &str = r#"
 [policy]
 name = "p"
@@ -106,7 +108,7 @@ namespaces = ["team-b"]
 groups = ["deployers"]
 "#;
 
-/// The token of a service account: whatever aws-auth says, it stays.
+/// Creates a service account and returns its token, which does not depend on aws-auth.
 fn runner_token(cluster: &TestCluster) -> String {
     let accounts = "/api/v1/namespaces/team-a/serviceaccounts";
     let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "runner" } });
@@ -117,28 +119,28 @@ fn runner_token(cluster: &TestCluster) -> String {
     answer["status"]["token"].as_str().unwrap().to_owned()
 }
 
-fn namespaces(cluster: &TestCluster) {
+fn create_namespaces(cluster: &TestCluster) {
     for name in ["team-a", "team-b"] {
         let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         cluster.admin("POST", "/api/v1/namespaces", Some(&body));
     }
 }
 
-/// Two desks, the admin's and the runner's.
-struct Office {
+/// The folder of the admin and the folder of the runner.
+struct Folders {
     admin: Desk,
     runner: Desk,
 }
 
-fn office(cluster: &TestCluster) -> Office {
-    namespaces(cluster);
+fn create_folders(cluster: &TestCluster) -> Folders {
+    create_namespaces(cluster);
     let kubeconfig = with_token("runner", cluster.server(), cluster.ca_file(), &runner_token(cluster)).to_string();
-    Office { admin: Desk::with_kubeconfig(cluster.kubeconfig()), runner: Desk::with_own_kubeconfig(&kubeconfig) }
+    Folders { admin: Desk::with_kubeconfig(cluster.kubeconfig()), runner: Desk::with_own_kubeconfig(&kubeconfig) }
 }
 
-impl Office {
-    /// The cluster after the first policy, with the second on both desks.
-    fn begin(&self, cluster: &TestCluster) {
+impl Folders {
+    /// Applies [`BEFORE`] to the cluster and writes [`AFTER`] to both folders.
+    fn prepare(&self, cluster: &TestCluster) {
         cluster.reset();
         self.admin.write("rolecall.toml", BEFORE).ok(&["apply", "--auto-approve"]);
         cluster.kubectl(&["create", "clusterrole", "nobodys", "--verb=list", "--resource=services"]);
@@ -146,10 +148,10 @@ impl Office {
         self.runner.write("rolecall.toml", AFTER);
     }
 
-    /// What is printed for the runner.
+    /// The objects that `rolecall permissions` prints for the runner.
     fn permissions(&self, args: &[&str]) -> Vec<Value> {
-        let all = [&["permissions", "--subject", "sa:team-a/runner", "--format", "json"], args].concat();
-        let list: Value = serde_json::from_str(&self.admin.ok(&all)).unwrap();
+        let command = [&["permissions", "--subject", "sa:team-a/runner", "--format", "json"], args].concat();
+        let list: Value = serde_json::from_str(&self.admin.ok(&command)).unwrap();
         list["items"].as_array().unwrap().clone()
     }
 
@@ -159,13 +161,14 @@ impl Office {
         cluster.kubectl(&["apply", "-f", &file]);
         for object in objects.iter().filter(|object| object["rules"].is_array()) {
             for rule in object["rules"].as_array().unwrap() {
-                is_so(cluster, object, rule, true);
+                wait_until_allowed_is(cluster, object, rule, true);
             }
         }
     }
 }
 
-fn answer(cluster: &TestCluster, object: &Value, rule: &Value) -> bool {
+/// Whether the API server allows a request by the rule: its first verb, resource and name.
+fn is_allowed(cluster: &TestCluster, object: &Value, rule: &Value) -> bool {
     let first = |list: &str| rule[list][0].as_str().unwrap_or_default().to_owned();
     let attributes = if rule["nonResourceURLs"].is_array() {
         json!({ "nonResourceAttributes": { "verb": first("verbs"), "path": first("nonResourceURLs") } })
@@ -186,53 +189,54 @@ fn answer(cluster: &TestCluster, object: &Value, rule: &Value) -> bool {
     answer["status"]["allowed"].as_bool().unwrap_or_else(|| panic!("{answer}"))
 }
 
-/// Waits until the authorizer has seen a grant, or that it is gone, should nothing else give the same.
-fn is_so(cluster: &TestCluster, object: &Value, rule: &Value, allowed: bool) {
-    let patience = Duration::from_millis(if allowed { 10_000 } else { 1_000 });
-    let end = Instant::now() + patience;
-    while answer(cluster, object, rule) != allowed && Instant::now() < end {
+/// Waits until the authorizer uses a new grant, or a revocation. After a revocation another rule may still allow the
+/// request, so that the wait is short.
+fn wait_until_allowed_is(cluster: &TestCluster, object: &Value, rule: &Value, allowed: bool) {
+    let timeout = Duration::from_millis(if allowed { 10_000 } else { 1_000 });
+    let deadline = Instant::now() + timeout;
+    while is_allowed(cluster, object, rule) != allowed && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 #[test]
-fn a_runner_with_just_what_is_printed_applies_and_finds_nothing_missing() {
+fn printed_permissions_are_enough_to_plan_and_apply() {
     let cluster = cluster();
-    let office = office(&cluster);
-    for with in ["rules", "escalate"] {
-        // Twice: into a cluster without aws-auth, and from an older policy.
+    let folders = create_folders(&cluster);
+    for mode in ["rules", "escalate"] {
+        // The first apply starts without aws-auth, the second from an older policy.
         cluster.reset();
         for policy in [BEFORE, AFTER] {
-            office.admin.write("rolecall.toml", policy);
-            office.runner.write("rolecall.toml", policy);
-            office.grant(&cluster, &office.permissions(&["--with", with]));
-            let check = office.runner.run(&["permissions", "--check", "--with", with]);
-            assert_eq!(check.code, 0, "{with}: {}{}", check.out, check.err);
-            let plan = office.runner.run(&["plan"]);
-            assert!(plan.code == 0 && !plan.err.contains("you lack"), "{with}: {}", plan.err);
-            let ran = office.runner.run(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
-            assert_eq!(ran.code, 0, "{with}: {}{}", ran.out, ran.err);
-            assert!(office.runner.ok(&["plan"]).contains("no changes"));
+            folders.admin.write("rolecall.toml", policy);
+            folders.runner.write("rolecall.toml", policy);
+            folders.grant(&cluster, &folders.permissions(&["--with", mode]));
+            let check = folders.runner.run(&["permissions", "--check", "--with", mode]);
+            assert_eq!(check.code, 0, "{mode}: {}{}", check.out, check.err);
+            let plan = folders.runner.run(&["plan"]);
+            assert!(plan.code == 0 && !plan.err.contains("you lack"), "{mode}: {}", plan.err);
+            let ran = folders.runner.run(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
+            assert_eq!(ran.code, 0, "{mode}: {}{}", ran.out, ran.err);
+            assert!(folders.runner.ok(&["plan"]).contains("no changes"));
         }
     }
 }
 
 #[test]
-fn what_reads_alone_plans_and_is_told_what_apply_would_lack() {
+fn read_only_runner_can_plan_and_is_warned_about_missing_permissions() {
     let cluster = cluster();
-    let office = office(&cluster);
-    office.begin(&cluster);
-    office.grant(&cluster, &office.permissions(&["--for", "plan"]));
-    assert_eq!(office.runner.run(&["drift"]).code, 2);
-    let plan = office.runner.run(&["plan"]);
+    let folders = create_folders(&cluster);
+    folders.prepare(&cluster);
+    folders.grant(&cluster, &folders.permissions(&["--for", "plan"]));
+    assert_eq!(folders.runner.run(&["drift"]).code, 2);
+    let plan = folders.runner.run(&["plan"]);
     assert_eq!(plan.code, 0, "{}", plan.err);
     assert!(plan.err.contains("warning: context runner: you lack the rights for"), "{}", plan.err);
-    assert_eq!(office.runner.run(&["permissions", "--check", "--for", "plan"]).code, 0);
-    let check = office.runner.run(&["permissions", "--check"]);
+    assert_eq!(folders.runner.run(&["permissions", "--check", "--for", "plan"]).code, 0);
+    let check = folders.runner.run(&["permissions", "--check"]);
     assert_eq!(check.code, 1);
     assert!(check.out.contains("patch configmaps named aws-auth in kube-system"), "{}", check.out);
-    let check = office.runner.run(&["permissions", "--check", "--format", "json"]);
-    let schema = serde_json::from_str(&office.runner.ok(&["schema", "permissions"])).unwrap();
+    let check = folders.runner.run(&["permissions", "--check", "--format", "json"]);
+    let schema = serde_json::from_str(&folders.runner.ok(&["schema", "permissions"])).unwrap();
     let document: Value = serde_json::from_str(&check.out).unwrap();
     let faults: Vec<String> =
         jsonschema::validator_for(&schema).unwrap().iter_errors(&document).map(|e| e.to_string()).collect();
@@ -241,52 +245,53 @@ fn what_reads_alone_plans_and_is_told_what_apply_would_lack() {
         "{faults:?}\n{document:#}"
     );
     let before = cluster.versions();
-    let ran = office.runner.run(&["apply", "--auto-approve"]);
+    let ran = folders.runner.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("error: context runner: you lack the rights for"), "{}", ran.err);
     assert_eq!(cluster.versions(), before);
 }
 
-/// With one rule less either it was not needed for this plan, or it is told and nothing is written.
+/// With one rule less either the plan does not need that rule, or apply reports it as missing and writes nothing.
 #[test]
-fn with_any_one_rule_less_nothing_is_written_by_halves() {
+fn without_any_one_rule_apply_writes_everything_or_nothing() {
     let cluster = cluster();
-    let office = office(&cluster);
-    office.begin(&cluster);
-    let printed = office.permissions(&[]);
+    let folders = create_folders(&cluster);
+    folders.prepare(&cluster);
+    let printed = folders.permissions(&[]);
     let mut refused: Vec<String> = Vec::new();
     let mut tried = 0;
-    for (place, object) in printed.iter().enumerate().filter(|(_, object)| object["rules"].is_array()) {
+    for (index, object) in printed.iter().enumerate().filter(|(_, object)| object["rules"].is_array()) {
         for rule in 0..object["rules"].as_array().unwrap().len() {
             tried += 1;
-            let mut less = printed.clone();
-            let gone = less[place]["rules"].as_array_mut().unwrap().remove(rule);
-            office.begin(&cluster);
-            office.grant(&cluster, &less);
-            is_so(&cluster, object, &gone, false);
+            let mut reduced = printed.clone();
+            let removed = reduced[index]["rules"].as_array_mut().unwrap().remove(rule);
+            folders.prepare(&cluster);
+            folders.grant(&cluster, &reduced);
+            wait_until_allowed_is(&cluster, object, &removed, false);
             let before = cluster.versions();
-            let plan = office.runner.run(&["plan"]);
-            let ran = office.runner.run(&["apply", "--auto-approve"]);
-            let told = plan.err.contains("you lack the rights for") || plan.err.contains("the caller may not");
-            let said = format!("without {gone} of {}\n{}\n{}", object["metadata"], plan.err, ran.err);
+            let plan = folders.runner.run(&["plan"]);
+            let ran = folders.runner.run(&["apply", "--auto-approve"]);
+            let is_reported = plan.err.contains("you lack the rights for") || plan.err.contains("the caller may not");
+            let context = format!("without {removed} of {}\n{}\n{}", object["metadata"], plan.err, ran.err);
             if ran.code == 0 {
-                assert!(!told, "{said}");
+                assert!(!is_reported, "{context}");
                 continue;
             }
-            assert!(ran.code == 1 && told, "{said}");
-            assert_eq!(cluster.versions(), before, "{said}");
-            refused.push(format!("{} {}", gone["verbs"], gone["resources"]));
+            assert!(ran.code == 1 && is_reported, "{context}");
+            assert_eq!(cluster.versions(), before, "{context}");
+            refused.push(format!("{} {}", removed["verbs"], removed["resources"]));
         }
     }
     assert!(tried >= 20 && refused.len() >= 12, "{tried} tried, refused: {refused:#?}");
-    for kind in ["\"create\"", "\"patch\"", "\"delete\"", "\"bind\"", "\"list\"", "configmaps", "rolebindings", "\"*\""]
+    for needed in
+        ["\"create\"", "\"patch\"", "\"delete\"", "\"bind\"", "\"list\"", "configmaps", "rolebindings", "\"*\""]
     {
-        assert!(refused.iter().any(|words| words.contains(kind)), "{kind} was never needed: {refused:#?}");
+        assert!(refused.iter().any(|text| text.contains(needed)), "{needed} was never needed: {refused:#?}");
     }
 }
 
-/// A runner of these rules besides what reads and writes every object of RBAC.
-fn may(cluster: &TestCluster, office: &Office, rules: &[Value]) {
+/// Grants these rules to the runner, besides permission to read and write every RBAC object.
+fn grant_runner(cluster: &TestCluster, folders: &Folders, rules: &[Value]) {
     let rbac = "rbac.authorization.k8s.io";
     let kinds = ["clusterroles", "clusterrolebindings", "roles", "rolebindings"];
     let verbs = ["get", "list", "create", "patch", "delete"];
@@ -294,26 +299,26 @@ fn may(cluster: &TestCluster, office: &Office, rules: &[Value]) {
         json!({ "verbs": verbs, "apiGroups": [rbac], "resources": kinds }),
         json!({ "verbs": ["get", "list"], "apiGroups": [""], "resources": ["namespaces", "configmaps"] }),
     ];
-    let all: Vec<Value> = base.iter().chain(rules).cloned().collect();
+    let rules_with_base: Vec<Value> = base.iter().chain(rules).cloned().collect();
     let api = "rbac.authorization.k8s.io/v1";
     let objects = [
-        json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": "runs" }, "rules": all }),
+        json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": "runs" }, "rules": rules_with_base }),
         json!({
             "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": { "name": "runs" },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "runs" },
             "subjects": [{ "kind": "ServiceAccount", "namespace": "team-a", "name": "runner" }],
         }),
     ];
-    office.grant(cluster, &objects);
+    folders.grant(cluster, &objects);
 }
 
-/// The status with which the server answers the runner.
-fn sent(cluster: &TestCluster, token: &str, method: &str, path: &str, body: &Value) -> u16 {
+/// The HTTP status that the API server returns to this request of the runner.
+fn runner_status(cluster: &TestCluster, token: &str, method: &str, path: &str, body: &Value) -> u16 {
     let kind = if method == "PATCH" { MERGE } else { None };
     cluster.request(token, method, &format!("{RBAC}/{path}"), kind, Some(body)).0
 }
 
-fn owned(verbs: &str, label: &str) -> String {
+fn one_role_policy(verbs: &str, label: &str) -> String {
     format!(
         "[policy]\nname = \"p\"\n[cluster-roles.one]\nrules = [{{ verbs = [{verbs}], resources = [\"secrets\"] }}]\n\
          labels = {{ tier = \"{label}\" }}\n"
@@ -321,62 +326,74 @@ fn owned(verbs: &str, label: &str) -> String {
 }
 
 #[track_caller]
-fn lacks(office: &Office, policy: &str, words: &str) {
-    office.runner.write("rolecall.toml", policy);
-    let plan = office.runner.run(&["plan"]);
-    assert!(plan.code == 0 && plan.err.contains("you lack") && plan.err.contains(words), "{words}\n{}", plan.err);
-    let ran = office.runner.run(&["apply", "--auto-approve"]);
+fn assert_missing(folders: &Folders, policy: &str, message: &str) {
+    folders.runner.write("rolecall.toml", policy);
+    let plan = folders.runner.run(&["plan"]);
+    assert!(plan.code == 0 && plan.err.contains("you lack") && plan.err.contains(message), "{message}\n{}", plan.err);
+    let ran = folders.runner.run(&["apply", "--auto-approve"]);
     assert!(ran.code == 1 && ran.err.contains("Nothing was written"), "{}", ran.err);
 }
 
 #[track_caller]
-fn applies(office: &Office, policy: &str) {
-    office.runner.write("rolecall.toml", policy);
-    let plan = office.runner.run(&["plan"]);
+fn assert_applies(folders: &Folders, policy: &str) {
+    folders.runner.write("rolecall.toml", policy);
+    let plan = folders.runner.run(&["plan"]);
     assert!(plan.code == 0 && !plan.err.contains("you lack"), "{}", plan.err);
-    office.runner.ok(&["apply", "--auto-approve"]);
+    folders.runner.ok(&["apply", "--auto-approve"]);
 }
 
-/// Traps 40 and 43.
+/// Trap 40: without `escalate` every update of a role needs all its rules. Trap 43: all verbs do not cover `*`.
 #[test]
-fn without_escalate_a_label_and_a_shrink_are_as_forbidden_as_a_gain() {
+fn without_escalate_a_label_change_is_as_forbidden_as_a_rule_change() {
     let cluster = cluster();
-    let office = office(&cluster);
+    let folders = create_folders(&cluster);
     let token = runner_token(&cluster);
-    office.admin.write("rolecall.toml", &owned("\"get\", \"list\"", "a")).ok(&["apply", "--auto-approve"]);
-    may(&cluster, &office, &[]);
-    let one = "clusterroles/one";
-    assert_eq!(sent(&cluster, &token, "PATCH", one, &json!({ "metadata": { "labels": { "tier": "b" } } })), 403);
-    lacks(&office, &owned("\"get\", \"list\"", "b"), "escalate clusterroles.rbac.authorization.k8s.io named one");
-    let shrunk = json!({ "rules": [{ "verbs": ["get"], "apiGroups": [""], "resources": ["secrets"] }] });
-    assert_eq!(sent(&cluster, &token, "PATCH", one, &shrunk), 403);
-    lacks(&office, &owned("\"get\"", "a"), "or to hold yourself: verbs get; api-groups \"\"; resources secrets");
-    let same = json!({ "metadata": { "labels": { "tier": "a" } } });
-    assert_eq!(sent(&cluster, &token, "PATCH", one, &same), 200, "what changes nothing passes");
-    // Every verb in a list does not cover a star.
-    let every = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
-    may(&cluster, &office, &[json!({ "verbs": every, "apiGroups": [""], "resources": ["secrets"] })]);
+    folders.admin.write("rolecall.toml", &one_role_policy("\"get\", \"list\"", "a")).ok(&["apply", "--auto-approve"]);
+    grant_runner(&cluster, &folders, &[]);
+    let path = "clusterroles/one";
+    assert_eq!(
+        runner_status(&cluster, &token, "PATCH", path, &json!({ "metadata": { "labels": { "tier": "b" } } })),
+        403
+    );
+    assert_missing(
+        &folders,
+        &one_role_policy("\"get\", \"list\"", "b"),
+        "escalate clusterroles.rbac.authorization.k8s.io named one",
+    );
+    let fewer_rules = json!({ "rules": [{ "verbs": ["get"], "apiGroups": [""], "resources": ["secrets"] }] });
+    assert_eq!(runner_status(&cluster, &token, "PATCH", path, &fewer_rules), 403);
+    assert_missing(
+        &folders,
+        &one_role_policy("\"get\"", "a"),
+        "or to hold yourself: verbs get; api-groups \"\"; resources secrets",
+    );
+    let no_change = json!({ "metadata": { "labels": { "tier": "a" } } });
+    assert_eq!(runner_status(&cluster, &token, "PATCH", path, &no_change), 200, "a patch without effect is accepted");
+    // A list of all verbs does not cover `*`.
+    let all_verbs = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+    grant_runner(&cluster, &folders, &[json!({ "verbs": all_verbs, "apiGroups": [""], "resources": ["secrets"] })]);
     let star = json!({ "rules": [{ "verbs": ["*"], "apiGroups": [""], "resources": ["secrets"] }] });
-    assert_eq!(sent(&cluster, &token, "PATCH", one, &star), 403);
-    lacks(&office, &owned("\"*\"", "a"), "verbs *;");
-    applies(&office, &owned("\"get\"", "b"));
-    // What gathers asks for everything, and so does what gathered.
-    let gathers = "[policy]\nname = \"p\"\n[cluster-roles.one]\naggregation = [{ match-labels = { to = \"one\" } }]\n";
-    office.admin.write("rolecall.toml", gathers).ok(&["apply", "--auto-approve"]);
-    let plain = json!({ "aggregationRule": null, "rules": [] });
-    assert_eq!(sent(&cluster, &token, "PATCH", one, &plain), 403);
-    lacks(&office, &owned("\"get\"", "b"), "verbs *; api-groups *; resources *");
-    office.admin.write("rolecall.toml", &owned("\"get\"", "b")).ok(&["apply", "--auto-approve"]);
-    // A role that goes asks for nothing.
-    may(&cluster, &office, &[]);
-    applies(&office, "[policy]\nname = \"p\"\n");
+    assert_eq!(runner_status(&cluster, &token, "PATCH", path, &star), 403);
+    assert_missing(&folders, &one_role_policy("\"*\"", "a"), "verbs *;");
+    assert_applies(&folders, &one_role_policy("\"get\"", "b"));
+    // A role with an aggregation rule needs every permission, before or after the update.
+    let aggregated =
+        "[policy]\nname = \"p\"\n[cluster-roles.one]\naggregation = [{ match-labels = { to = \"one\" } }]\n";
+    folders.admin.write("rolecall.toml", aggregated).ok(&["apply", "--auto-approve"]);
+    let without_aggregation = json!({ "aggregationRule": null, "rules": [] });
+    assert_eq!(runner_status(&cluster, &token, "PATCH", path, &without_aggregation), 403);
+    assert_missing(&folders, &one_role_policy("\"get\"", "b"), "verbs *; api-groups *; resources *");
+    folders.admin.write("rolecall.toml", &one_role_policy("\"get\"", "b")).ok(&["apply", "--auto-approve"]);
+    // Deleting a role needs none of its permissions.
+    grant_runner(&cluster, &folders, &[]);
+    assert_applies(&folders, "[policy]\nname = \"p\"\n");
 }
 
-/// Trap 41.
+/// Trap 41: without `bind` a subject cannot be removed from a binding.
 #[test]
-fn without_bind_a_subject_stays_and_a_binding_may_go() {
+fn without_bind_a_subject_cannot_be_removed_but_a_binding_can() {
     let cluster = cluster();
-    let office = office(&cluster);
+    let folders = create_folders(&cluster);
     let token = runner_token(&cluster);
     let binding = |groups: &str| {
         format!(
@@ -384,29 +401,29 @@ fn without_bind_a_subject_stays_and_a_binding_may_go() {
              groups = [{groups}]\n"
         )
     };
-    office.admin.write("rolecall.toml", &binding("\"a\", \"b\"")).ok(&["apply", "--auto-approve"]);
-    may(&cluster, &office, &[]);
-    assert_eq!(sent(&cluster, &token, "PATCH", "clusterrolebindings/one", &json!({ "subjects": null })), 403);
-    lacks(&office, &binding("\"a\""), "bind clusterroles.rbac.authorization.k8s.io named cluster-admin");
+    folders.admin.write("rolecall.toml", &binding("\"a\", \"b\"")).ok(&["apply", "--auto-approve"]);
+    grant_runner(&cluster, &folders, &[]);
+    assert_eq!(runner_status(&cluster, &token, "PATCH", "clusterrolebindings/one", &json!({ "subjects": null })), 403);
+    assert_missing(&folders, &binding("\"a\""), "bind clusterroles.rbac.authorization.k8s.io named cluster-admin");
     let bind = |name: &str| {
         json!({
             "verbs": ["bind"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"],
             "resourceNames": [name],
         })
     };
-    may(&cluster, &office, &[bind("other")]);
-    lacks(&office, &binding("\"a\""), "bind clusterroles.rbac.authorization.k8s.io named cluster-admin");
-    may(&cluster, &office, &[bind("cluster-admin")]);
-    applies(&office, &binding("\"a\""));
-    may(&cluster, &office, &[]);
-    applies(&office, "[policy]\nname = \"p\"\n");
+    grant_runner(&cluster, &folders, &[bind("other")]);
+    assert_missing(&folders, &binding("\"a\""), "bind clusterroles.rbac.authorization.k8s.io named cluster-admin");
+    grant_runner(&cluster, &folders, &[bind("cluster-admin")]);
+    assert_applies(&folders, &binding("\"a\""));
+    grant_runner(&cluster, &folders, &[]);
+    assert_applies(&folders, "[policy]\nname = \"p\"\n");
 }
 
-/// Trap 42.
+/// Trap 42: `escalate` with a resource name does not allow the creation of that role.
 #[test]
-fn escalate_by_name_changes_a_role_and_does_not_create_it() {
+fn escalate_limited_to_a_name_allows_updates_but_not_creation() {
     let cluster = cluster();
-    let office = office(&cluster);
+    let folders = create_folders(&cluster);
     let token = runner_token(&cluster);
     let escalate = |names: Value| {
         json!({
@@ -414,45 +431,52 @@ fn escalate_by_name_changes_a_role_and_does_not_create_it() {
             "resourceNames": names,
         })
     };
-    may(&cluster, &office, &[escalate(json!(["one"]))]);
+    grant_runner(&cluster, &folders, &[escalate(json!(["one"]))]);
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "one" },
         "rules": [{ "verbs": ["get"], "apiGroups": [""], "resources": ["secrets"] }],
     });
-    assert_eq!(sent(&cluster, &token, "POST", "clusterroles", &role), 403);
-    lacks(&office, &owned("\"get\"", "a"), "escalate clusterroles.rbac.authorization.k8s.io, or to hold");
-    may(&cluster, &office, &[escalate(Value::Null)]);
-    applies(&office, &owned("\"get\"", "a"));
-    may(&cluster, &office, &[escalate(json!(["one"]))]);
-    applies(&office, &owned("\"*\"", "b"));
+    assert_eq!(runner_status(&cluster, &token, "POST", "clusterroles", &role), 403);
+    assert_missing(
+        &folders,
+        &one_role_policy("\"get\"", "a"),
+        "escalate clusterroles.rbac.authorization.k8s.io, or to hold",
+    );
+    grant_runner(&cluster, &folders, &[escalate(Value::Null)]);
+    assert_applies(&folders, &one_role_policy("\"get\"", "a"));
+    grant_runner(&cluster, &folders, &[escalate(json!(["one"]))]);
+    assert_applies(&folders, &one_role_policy("\"*\"", "b"));
 }
 
 #[test]
-fn what_a_plan_grants_its_runner_on_the_way_is_not_missing() {
+fn permissions_that_the_plan_grants_to_its_runner_are_not_missing() {
     let cluster = cluster();
-    let office = office(&cluster);
+    let folders = create_folders(&cluster);
     let escalating = json!({
         "verbs": ["escalate", "bind"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"],
     });
-    may(&cluster, &office, &[escalating]);
+    grant_runner(&cluster, &folders, &[escalating]);
     let policy = "[policy]\nname = \"p\"\n[cluster-roles.auth]\nrules = [{ verbs = [\"create\", \"patch\"], \
                   resources = [\"configmaps\"] }]\n[bindings.auth]\ncluster-role = \"auth\"\n\
                   service-accounts = [\"team-a/runner\"]\n[groups.g]\n[principals.x]\n\
                   role = \"arn:aws:iam::111122223333:role/x\"\ngroups = [\"g\"]\n";
-    applies(&office, policy);
+    assert_applies(&folders, policy);
 }
 
 #[test]
-fn the_printed_roles_are_as_they_were_reviewed() {
+fn printed_roles_match_their_snapshot() {
     let desk = Desk::offline();
     let cluster = common::rolecall::example("cluster-viewer").join("cluster.yaml");
     desk.write("cluster.yaml", &std::fs::read_to_string(cluster).unwrap());
     let policy = common::rolecall::example("cluster-viewer").join("access.toml");
     desk.write("access.toml", &std::fs::read_to_string(policy).unwrap());
     insta::assert_snapshot!(desk.ok(&["permissions", "access.toml", "--subject", "sa:ci/runner"]));
-    let wide = desk.ok(&["permissions", "access.toml", "--with", "escalate"]);
-    assert!(wide.contains("- escalate\n") && !wide.contains("'*'") && !wide.contains("\"*\""), "{wide}");
-    for (args, words) in [
+    let with_escalate = desk.ok(&["permissions", "access.toml", "--with", "escalate"]);
+    assert!(
+        with_escalate.contains("- escalate\n") && !with_escalate.contains("'*'") && !with_escalate.contains("\"*\""),
+        "{with_escalate}"
+    );
+    for (args, message) in [
         (
             &["permissions", "access.toml", "--subject", "arn:aws:iam::111122223333:role/x"][..],
             "none that a binding can name",
@@ -462,6 +486,6 @@ fn the_printed_roles_are_as_they_were_reviewed() {
         (&["permissions"], "there is no"),
     ] {
         let ran = desk.run(args);
-        assert!(ran.code == 1 && (ran.err.contains(words) || args.len() == 1), "{args:?}: {}", ran.err);
+        assert!(ran.code == 1 && (ran.err.contains(message) || args.len() == 1), "{args:?}: {}", ran.err);
     }
 }

@@ -1,5 +1,5 @@
-//! An apply that cannot hurt: what would fail fails before the first write, whoever would lock himself out is let back
-//! in, two applies keep apart, and what was there can be had again.
+//! Tests the safety of `apply`: a write that the server would refuse fails before the first write, a lockout of the caller
+//! is reverted, a Lease excludes concurrent applies, and a backup can be restored.
 
 #![allow(
     clippy::allow_attributes,
@@ -10,7 +10,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 static CLUSTER: Shared = Shared::new(TestCluster::start);
 
-/// The one cluster, with the entry of nodes and a key of others.
+/// Locks the shared cluster. Its aws-auth has the entry of the nodes and a foreign data key.
 fn cluster() -> (MutexGuard<'static, ()>, &'static TestCluster) {
     let (turn, cluster) = CLUSTER.turn();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES, "other": "kept" }));
@@ -67,8 +67,8 @@ fn desk(cluster: &TestCluster) -> Desk {
     desk
 }
 
-/// Everything that rolecall can write, with its versions.
-fn stored(cluster: &TestCluster) -> Vec<Value> {
+/// All objects that rolecall can write, with their resource versions.
+fn stored_objects(cluster: &TestCluster) -> Vec<Value> {
     let mut out = vec![cluster.admin("GET", AWS_AUTH, None).1];
     for kind in ["clusterroles", "clusterrolebindings", "roles", "rolebindings"] {
         let (_, mut list) = cluster.admin("GET", &format!("{RBAC}/{kind}"), None);
@@ -81,45 +81,51 @@ fn lease(cluster: &TestCluster) -> Value {
     cluster.admin("GET", &format!("{LEASES}/rolecall"), None).1
 }
 
-/// The text of aws-auth with its annotations: what must come back to the byte.
-fn aws_auth(cluster: &TestCluster) -> Value {
+/// The data, annotations and labels of aws-auth, which a restore must bring back byte for byte.
+fn aws_auth_text(cluster: &TestCluster) -> Value {
     let object = cluster.admin("GET", AWS_AUTH, None).1;
     json!([object["data"], object["metadata"]["annotations"], object["metadata"]["labels"]])
 }
 
 #[test]
-fn a_dry_run_is_judged_by_the_server_and_writes_nothing() {
+fn dry_run_sends_every_write_to_the_server_and_changes_nothing() {
     let (_turn, cluster) = cluster();
     let desk = desk(cluster);
     desk.ok(&["apply", "--auto-approve"]);
     desk.write("rolecall.toml", &POLICY.replace("\"get\"", "\"list\"").replace("[bindings.looks]", "[bindings.other]"));
     let proxy = Proxy::start(cluster, |_| Fate::Pass);
-    let watched = Desk::with_kubeconfig(proxy.kubeconfig());
-    watched.write("rolecall.toml", &desk.read("rolecall.toml"));
-    let before = stored(cluster);
-    let ran = watched.run(&["apply", "--dry-run"]);
+    let proxied = Desk::with_kubeconfig(proxy.kubeconfig());
+    proxied.write("rolecall.toml", &desk.read("rolecall.toml"));
+    let before = stored_objects(cluster);
+    let ran = proxied.run(&["apply", "--dry-run"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("of 3 writes 0 would be refused"), "{}", ran.err);
     assert!(proxy.writes().is_empty(), "{:?}", proxy.writes());
-    let judged: Vec<String> =
-        proxy.asked().iter().filter(|one| one.is_dry_run()).map(|one| one.method.clone()).collect();
-    assert_eq!(judged.len(), 3);
+    let dry_run_methods: Vec<String> =
+        proxy.asked().iter().filter(|request| request.is_dry_run()).map(|request| request.method.clone()).collect();
+    assert_eq!(dry_run_methods.len(), 3);
     for method in ["POST", "PATCH", "DELETE"] {
-        assert!(judged.iter().any(|one| one == method), "{method}: {judged:?}");
+        assert!(dry_run_methods.iter().any(|request| request == method), "{method}: {dry_run_methods:?}");
     }
-    assert_eq!(stored(cluster), before);
+    assert_eq!(stored_objects(cluster), before);
 }
 
-/// Trap 40: without `escalate` even a label on a role is refused, and that is found before any write.
+/// Trap 40: without `escalate` the server refuses even a new label on a role. apply finds that before any write.
 #[test]
-fn what_the_server_would_refuse_is_said_all_at_once_and_nothing_is_written() {
+fn all_refused_writes_are_reported_before_any_write() {
     let (_turn, cluster) = cluster();
     desk(cluster).ok(&["apply", "--auto-approve"]);
     let runner = "arn:aws:sts::111122223333:assumed-role/runner/s";
     let entries =
         format!("{NODES}- rolearn: arn:aws:iam::111122223333:role/runner\n  username: runner\n  groups: [runners]\n");
-    let kind = Some("application/merge-patch+json");
-    cluster.request(cluster.admin_token(), "PATCH", AWS_AUTH, kind, Some(&json!({ "data": { "mapRoles": entries } })));
+    let merge_patch = Some("application/merge-patch+json");
+    cluster.request(
+        cluster.admin_token(),
+        "PATCH",
+        AWS_AUTH,
+        merge_patch,
+        Some(&json!({ "data": { "mapRoles": entries } })),
+    );
     let rules = json!([
         { "verbs": ["*"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterrolebindings", "rolebindings"] },
         { "verbs": ["get", "list", "create", "update", "patch", "delete"], "apiGroups": ["rbac.authorization.k8s.io"],
@@ -141,24 +147,24 @@ fn what_the_server_would_refuse_is_said_all_at_once_and_nothing_is_written() {
            [principals.other]\nrole = \"arn:aws:iam::111122223333:role/other\"\ngroups = [\"viewers\"]\n";
     let desk = Desk::with_kubeconfig(cluster.kubeconfig_for(runner));
     desk.write("rolecall.toml", &policy);
-    let before = stored(cluster);
-    let by_rules =
+    let before = stored_objects(cluster);
+    let by_permissions =
         ["you lack the rights for 2 of 3 writes", "to change ClusterRole looks", "to create ClusterRole more"];
     let by_the_server = ["cannot change ClusterRole looks", "cannot create ClusterRole more", "not currently held"];
-    for (how, all) in [("--auto-approve", by_rules), ("--dry-run", by_the_server)] {
-        let ran = desk.run(&["apply", how]);
+    for (flag, messages) in [("--auto-approve", by_permissions), ("--dry-run", by_the_server)] {
+        let ran = desk.run(&["apply", flag]);
         assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-        for said in all {
-            assert!(ran.err.contains(said), "{said}: {}", ran.err);
+        for message in messages {
+            assert!(ran.err.contains(message), "{message}: {}", ran.err);
         }
-        assert_eq!(stored(cluster), before);
+        assert_eq!(stored_objects(cluster), before);
     }
 }
 
 #[test]
-fn a_write_that_stands_on_an_earlier_one_is_not_refused_for_that() {
+fn dry_run_accepts_a_write_that_depends_on_an_earlier_write() {
     let (_turn, cluster) = cluster();
-    // The binding to a role that is not there yet is 404 for whoever may not bind it.
+    // If the caller is not allowed to bind, a binding to a role that does not exist yet is answered with 404.
     let proxy = Proxy::start(cluster, |asked| {
         if asked.is_dry_run() && asked.path.ends_with("/clusterrolebindings") {
             let message = "clusterroles.rbac.authorization.k8s.io \"looks\" not found";
@@ -171,7 +177,7 @@ fn a_write_that_stands_on_an_earlier_one_is_not_refused_for_that() {
     desk.ok(&["apply", "--auto-approve"]);
 }
 
-/// A plugin whose tokens the proxy knows by their number; the authenticator behind refuses what comes after a write.
+/// A credential plugin that prints `token-1`, then `token-2`, by which the proxy knows how new a token is.
 struct Plugin {
     folder: tempfile::TempDir,
 }
@@ -201,9 +207,13 @@ impl Plugin {
     }
 }
 
-/// The webhook lets tokens in that it knows, and from some moment on no new ones.
-fn refusing_after_the_write(asked: &Asked, refuses: &AtomicBool, also: impl Fn(&Asked) -> Option<Fate>) -> Fate {
-    if let Some(fate) = also(asked) {
+/// Like an authenticator that has `token-1` in its cache: after the write of aws-auth it accepts no new token.
+fn refuse_new_tokens_after_write(
+    asked: &Asked,
+    refuses: &AtomicBool,
+    override_fate: impl Fn(&Asked) -> Option<Fate>,
+) -> Fate {
+    if let Some(fate) = override_fate(asked) {
         return fate;
     }
     if asked.is("PATCH", "/aws-auth") && asked.nth == 1 {
@@ -216,13 +226,13 @@ fn refusing_after_the_write(asked: &Asked, refuses: &AtomicBool, also: impl Fn(&
 }
 
 #[test]
-fn who_would_be_locked_out_is_let_back_in_within_seconds() {
+fn lockout_of_the_caller_restores_aws_auth_within_seconds() {
     let (_turn, cluster) = cluster();
-    let before = aws_auth(cluster);
+    let before = aws_auth_text(cluster);
     let refuses = Arc::new(AtomicBool::new(false));
-    let deciding = refuses.clone();
-    let proxy = Proxy::start(cluster, move |asked| refusing_after_the_write(asked, &deciding, |_| None));
-    let desk = Desk::with_kubeconfig(Plugin::new_kept(&proxy));
+    let refuses_in_proxy = refuses.clone();
+    let proxy = Proxy::start(cluster, move |asked| refuse_new_tokens_after_write(asked, &refuses_in_proxy, |_| None));
+    let desk = Desk::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
     desk.write("rolecall.toml", POLICY);
     let started = Instant::now();
     let ran = desk.run(&["apply", "--auto-approve"]);
@@ -230,24 +240,24 @@ fn who_would_be_locked_out_is_let_back_in_within_seconds() {
     assert!(ran.err.contains("aws-auth was put back as it was, because"), "{}", ran.err);
     assert!(ran.err.contains("does not accept your credentials any more"), "{}", ran.err);
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    assert_eq!(aws_auth(cluster), before, "every byte, the annotations too");
+    assert_eq!(aws_auth_text(cluster), before, "data and annotations are byte-identical");
     let writes: Vec<Asked> =
-        proxy.asked().into_iter().filter(|one| one.is_write() && one.path.ends_with("/aws-auth")).collect();
-    assert_eq!(writes.len(), 2, "the write, and its undoing under the version that it made");
+        proxy.asked().into_iter().filter(|request| request.is_write() && request.path.ends_with("/aws-auth")).collect();
+    assert_eq!(writes.len(), 2, "the write, and the restore with the version that the write made");
     assert_ne!(writes[0].body["metadata"]["resourceVersion"], writes[1].body["metadata"]["resourceVersion"]);
 }
 
 #[test]
-fn what_cannot_be_put_back_is_kept_in_a_file_with_the_command() {
+fn aws_auth_that_cannot_be_restored_is_saved_with_the_command() {
     let (_turn, cluster) = cluster();
     let refuses = Arc::new(AtomicBool::new(false));
     let proxy = Proxy::start(cluster, move |asked| {
-        refusing_after_the_write(asked, &refuses, |asked| {
+        refuse_new_tokens_after_write(asked, &refuses, |asked| {
             let second = asked.is("PATCH", "/aws-auth") && asked.nth > 1;
             second.then(|| Fate::Answer(Answer::failure(403, "Forbidden", "no more")))
         })
     });
-    let desk = Desk::with_kubeconfig(Plugin::new_kept(&proxy));
+    let desk = Desk::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
     desk.write("rolecall.toml", POLICY);
     let ran = desk.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
@@ -261,8 +271,8 @@ fn what_cannot_be_put_back_is_kept_in_a_file_with_the_command() {
 }
 
 impl Plugin {
-    /// A kubeconfig whose plugin stays as long as the test binary.
-    fn new_kept(proxy: &Proxy) -> std::path::PathBuf {
+    /// A kubeconfig whose plugin file exists until the test binary exits.
+    fn leaked_kubeconfig(proxy: &Proxy) -> std::path::PathBuf {
         let plugin = Self::new();
         let path = plugin.kubeconfig(proxy);
         std::mem::forget(plugin);
@@ -271,73 +281,73 @@ impl Plugin {
 }
 
 #[test]
-fn a_runner_of_aws_auth_that_takes_its_own_way_in_is_put_back() {
+fn aws_auth_is_restored_if_the_caller_authenticates_as_another_user() {
     let (_turn, cluster) = cluster();
     let entries = format!(
         "{NODES}- rolearn: arn:aws:iam::111122223333:role/boss\n  username: boss\n  groups: [\"system:masters\"]\n"
     );
     cluster.set_aws_auth(&json!({ "mapRoles": entries }));
-    let before = aws_auth(cluster);
-    // Nothing that judges a plan sees this: the entry stays, and behind it stands another person at the next login.
+    let before = aws_auth_text(cluster);
+    // No check of the plan can find this: the entry is unchanged, and the next token authenticates as another user.
     let arn = "arn:aws:sts::111122223333:assumed-role/boss/s";
-    let first = cluster.token_for(arn);
-    let taken = Arc::new(AtomicBool::new(false));
+    let first_token = cluster.token_for(arn);
+    let is_changed = Arc::new(AtomicBool::new(false));
     let proxy = Proxy::start(cluster, move |asked| {
         if asked.is("PATCH", "/aws-auth") {
-            taken.store(true, Ordering::SeqCst);
+            is_changed.store(true, Ordering::SeqCst);
         }
-        let fresh = asked.authorization != "Bearer token-1";
-        if taken.load(Ordering::SeqCst) && fresh {
+        let is_new_token = asked.authorization != "Bearer token-1";
+        if is_changed.load(Ordering::SeqCst) && is_new_token {
             return Fate::PassAs(CLUSTER.token_for("arn:aws:sts::111122223333:assumed-role/viewer/s"));
         }
-        Fate::PassAs(first.clone())
+        Fate::PassAs(first_token.clone())
     });
-    let desk = Desk::with_kubeconfig(Plugin::new_kept(&proxy));
+    let desk = Desk::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
     desk.write("rolecall.toml", POLICY);
     let ran = desk.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("aws-auth was put back as it was"), "{}", ran.err);
     assert!(ran.err.contains("no more for `boss`"), "{}", ran.err);
-    assert_eq!(aws_auth(cluster), before);
+    assert_eq!(aws_auth_text(cluster), before);
 }
 
 #[test]
-fn a_lease_is_held_while_the_writes_go_on_and_given_back() {
+fn lease_is_held_during_writes_and_released() {
     let (_turn, cluster) = cluster();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let looking = seen.clone();
+    let leases = Arc::new(Mutex::new(Vec::new()));
+    let recorded = leases.clone();
     let proxy = Proxy::watched(
         cluster,
         |_| Fate::Pass,
         move |asked, _| {
             if asked.is_write() {
-                looking.lock().unwrap().push(lease(&CLUSTER));
+                recorded.lock().unwrap().push(lease(&CLUSTER));
             }
         },
     );
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
     desk.write("rolecall.toml", POLICY).ok(&["apply", "--auto-approve"]);
-    let seen = seen.lock().unwrap().clone();
-    assert_eq!(seen.len(), 3);
-    for lease in &seen {
+    let leases = leases.lock().unwrap().clone();
+    assert_eq!(leases.len(), 3);
+    for lease in &leases {
         assert!(lease["spec"]["holderIdentity"].as_str().unwrap().starts_with("admin"), "{lease}");
         assert!(lease["spec"]["leaseDurationSeconds"].as_u64().unwrap() > 0);
         assert!(lease["spec"]["acquireTime"].is_string() && lease["spec"]["renewTime"].is_string());
     }
-    // An empty holder is left out when stored.
+    // The API server omits an empty holder.
     assert!(lease(cluster)["spec"]["holderIdentity"].as_str().unwrap_or_default().is_empty());
     desk.write("rolecall.toml", "[policy]\nname = \"safe\"\n").ok(&["apply", "--auto-approve"]);
     assert_eq!(lease(cluster)["spec"]["leaseTransitions"], json!(1));
 }
 
-/// A Lease that somebody else has taken, for whatever reason, ends an apply before its next write.
+/// If another holder takes the Lease, apply stops before its next write.
 #[test]
-fn an_apply_that_has_lost_its_lease_writes_no_more() {
+fn apply_that_lost_its_lease_stops_writing() {
     let (_turn, cluster) = cluster();
     let proxy = Proxy::start(cluster, |asked| {
-        // The first write takes longer than a renewal, which finds another holder.
+        // The first write takes longer than the renewal interval. The renewal finds another holder.
         if asked.is_write() && asked.writes == 1 {
-            let other = json!({ "spec": { "holderIdentity": "somebody else" } });
+            let other = json!({ "spec": { "holderIdentity": "another-host" } });
             CLUSTER.request(CLUSTER.admin_token(), "PATCH", &format!("{LEASES}/rolecall"), MERGE, Some(&other));
             return Fate::Late(Duration::from_secs(6));
         }
@@ -348,15 +358,15 @@ fn an_apply_that_has_lost_its_lease_writes_no_more() {
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("Lease"), "{}", ran.err);
     assert!(proxy.writes().len() < 3, "{}", ran.err);
-    assert_eq!(lease(cluster)["spec"]["holderIdentity"], "somebody else");
+    assert_eq!(lease(cluster)["spec"]["holderIdentity"], "another-host");
 }
 
-fn held_by_another(cluster: &TestCluster, seconds: u64, renewed: &str) -> Value {
+fn create_foreign_lease(cluster: &TestCluster, seconds: u64, renewed: &str) -> Value {
     let body = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": { "name": "rolecall", "namespace": "kube-system" },
         "spec": {
-            "holderIdentity": "somebody else", "leaseDurationSeconds": seconds, "leaseTransitions": 4,
+            "holderIdentity": "another-host", "leaseDurationSeconds": seconds, "leaseTransitions": 4,
             "acquireTime": "2026-01-01T00:00:00.000000Z", "renewTime": renewed,
         },
     });
@@ -365,42 +375,42 @@ fn held_by_another(cluster: &TestCluster, seconds: u64, renewed: &str) -> Value 
     answer
 }
 
-const FAR: &str = "2999-01-01T00:00:00.000000Z";
+const FAR_FUTURE: &str = "2999-01-01T00:00:00.000000Z";
 
 #[test]
-fn a_lease_that_another_holds_keeps_an_apply_away_and_is_said() {
+fn lease_of_another_apply_blocks_apply_and_is_reported() {
     let (_turn, cluster) = cluster();
-    held_by_another(cluster, 3600, FAR);
-    let (before, lease_before) = (stored(cluster), lease(cluster));
+    create_foreign_lease(cluster, 3600, FAR_FUTURE);
+    let (before, lease_before) = (stored_objects(cluster), lease(cluster));
     let ran = desk(cluster).run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    let said = "another apply is running: somebody else, since 2026-01-01T00:00:00.000000Z";
-    assert!(ran.err.contains(said), "{}", ran.err);
+    let message = "another apply is running: another-host, since 2026-01-01T00:00:00.000000Z";
+    assert!(ran.err.contains(message), "{}", ran.err);
     assert!(ran.err.contains("Nothing was written."), "{}", ran.err);
-    assert_eq!((stored(cluster), lease(cluster)), (before, lease_before));
+    assert_eq!((stored_objects(cluster), lease(cluster)), (before, lease_before));
 }
 
 #[test]
-fn a_lease_that_is_not_renewed_is_taken_over_by_the_own_clock() {
+fn lease_that_is_not_renewed_is_taken_over_by_the_local_clock() {
     let (_turn, cluster) = cluster();
-    // The times in it are of a clock that is far off: they do not count.
-    held_by_another(cluster, 2, FAR);
+    // The times in the Lease are of a clock that is far off, so that they cannot be used.
+    create_foreign_lease(cluster, 2, FAR_FUTURE);
     let started = Instant::now();
     desk(cluster).ok(&["apply", "--auto-approve"]);
-    assert!(started.elapsed() >= Duration::from_secs(2), "it was watched first");
+    assert!(started.elapsed() >= Duration::from_secs(2), "apply first watched the Lease for its duration");
     assert_eq!(lease(cluster)["spec"]["leaseTransitions"], json!(5));
 }
 
 #[test]
-fn a_lease_that_is_long_past_is_taken_over_at_once() {
+fn lease_that_expired_long_ago_is_taken_over_at_once() {
     let (_turn, cluster) = cluster();
-    held_by_another(cluster, 3600, "2020-01-01T00:00:00.000000Z");
+    create_foreign_lease(cluster, 3600, "2020-01-01T00:00:00.000000Z");
     desk(cluster).ok(&["apply", "--auto-approve"]);
     assert_eq!(lease(cluster)["spec"]["leaseTransitions"], json!(5));
 }
 
 #[test]
-fn whoever_may_have_no_lease_is_warned_and_goes_on() {
+fn apply_without_lease_permission_warns_and_continues() {
     let (_turn, cluster) = cluster();
     let proxy = Proxy::start(cluster, |asked| match asked.path.contains("/leases") {
         true => Fate::Answer(Answer::failure(403, "Forbidden", "leases is forbidden: no")),
@@ -413,7 +423,7 @@ fn whoever_may_have_no_lease_is_warned_and_goes_on() {
 }
 
 #[test]
-fn lease_and_reviews_survive_every_fault_that_passes() {
+fn lease_and_review_requests_survive_every_transient_fault() {
     let (_turn, cluster) = cluster();
     let faults = [
         Fate::Answer(Answer::too_many()),
@@ -428,37 +438,37 @@ fn lease_and_reviews_survive_every_fault_that_passes() {
     for fate in faults {
         cluster.reset();
         cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
-        let said = format!("{fate:?}");
+        let fault = format!("{fate:?}");
         let seen = Mutex::new(std::collections::BTreeSet::new());
         let proxy = Proxy::start(cluster, move |asked| {
-            let beside = asked.path.contains("/leases") || asked.path.contains("review") || asked.is_dry_run();
-            let first = seen.lock().unwrap().insert(format!("{} {} {}", asked.method, asked.path, asked.body));
-            if beside && first { fate.clone() } else { Fate::Pass }
+            let is_auxiliary = asked.path.contains("/leases") || asked.path.contains("review") || asked.is_dry_run();
+            let is_first_try = seen.lock().unwrap().insert(format!("{} {} {}", asked.method, asked.path, asked.body));
+            if is_auxiliary && is_first_try { fate.clone() } else { Fate::Pass }
         });
         let desk = Desk::with_kubeconfig(proxy.kubeconfig());
         let started = Instant::now();
         let ran = desk.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
-        assert_eq!(ran.code, 0, "{said}: {}{}", ran.out, ran.err);
-        assert!(ran.out.contains("3 writes made"), "{said}: {}", ran.out);
-        assert!(ran.err.contains("Checked: "), "{said}: {}", ran.err);
-        assert!(!ran.err.contains("Lease"), "{said}: {}", ran.err);
-        assert!(started.elapsed() < Duration::from_secs(20), "{said}: {:?}", started.elapsed());
-        assert_eq!(proxy.writes().len(), 3, "{said}");
-        assert!(lease(cluster)["spec"]["holderIdentity"].as_str().unwrap_or_default().is_empty(), "{said}");
+        assert_eq!(ran.code, 0, "{fault}: {}{}", ran.out, ran.err);
+        assert!(ran.out.contains("3 writes made"), "{fault}: {}", ran.out);
+        assert!(ran.err.contains("Checked: "), "{fault}: {}", ran.err);
+        assert!(!ran.err.contains("Lease"), "{fault}: {}", ran.err);
+        assert!(started.elapsed() < Duration::from_secs(20), "{fault}: {:?}", started.elapsed());
+        assert_eq!(proxy.writes().len(), 3, "{fault}");
+        assert!(lease(cluster)["spec"]["holderIdentity"].as_str().unwrap_or_default().is_empty(), "{fault}");
     }
 }
 
-/// Who is asked after the writes is everybody whom they touch, about what he gains and what he loses.
+/// After the writes apply asks about each changed subject: what it gains and what it loses.
 #[test]
-fn what_the_plan_promised_is_asked_of_the_server_and_a_broken_promise_is_said() {
+fn apply_verifies_the_planned_access_and_reports_differences() {
     let (_turn, cluster) = cluster();
-    let lies = Arc::new(AtomicBool::new(false));
-    let deciding = lies.clone();
+    let deny = Arc::new(AtomicBool::new(false));
+    let deny_in_proxy = deny.clone();
     let proxy = Proxy::start(cluster, move |asked| {
         let about_viewers = asked.path.ends_with("/subjectaccessreviews")
             && asked.body["spec"]["groups"].to_string().contains("viewers")
             && asked.body["spec"]["resourceAttributes"]["resource"] == "pods";
-        if deciding.load(Ordering::SeqCst) && about_viewers {
+        if deny_in_proxy.load(Ordering::SeqCst) && about_viewers {
             let body = json!({ "status": { "allowed": false } }).to_string();
             return Fate::Answer(Answer { status: 201, headers: Vec::new(), body });
         }
@@ -468,7 +478,7 @@ fn what_the_plan_promised_is_asked_of_the_server_and_a_broken_promise_is_said() 
     let ran = desk.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("Checked: "), "{}", ran.err);
-    lies.store(true, Ordering::SeqCst);
+    deny.store(true, Ordering::SeqCst);
     desk.write("rolecall.toml", &POLICY.replace("[\"get\"]", "[\"get\", \"list\"]"));
     let ran = desk.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
@@ -477,7 +487,7 @@ fn what_the_plan_promised_is_asked_of_the_server_and_a_broken_promise_is_said() 
 }
 
 #[test]
-fn whoever_may_ask_no_review_is_told_that_nothing_was_checked() {
+fn apply_without_review_permission_warns_that_nothing_was_verified() {
     let (_turn, cluster) = cluster();
     let proxy = Proxy::start(cluster, |asked| match asked.path.ends_with("/subjectaccessreviews") {
         true => Fate::Answer(Answer::failure(403, "Forbidden", "subjectaccessreviews is forbidden: no")),
@@ -489,7 +499,7 @@ fn whoever_may_ask_no_review_is_told_that_nothing_was_checked() {
     assert!(ran.err.contains("whether the access is as planned was not asked"), "{}", ran.err);
 }
 
-fn backup_of(desk: &Desk) -> String {
+fn latest_backup(desk: &Desk) -> String {
     let mut files: Vec<String> = std::fs::read_dir(desk.path("kept"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -498,20 +508,20 @@ fn backup_of(desk: &Desk) -> String {
     format!("kept/{}", files.pop().unwrap())
 }
 
-/// The objects without what one life of an object has.
-fn content(cluster: &TestCluster) -> Vec<Value> {
-    let mut all = stored(cluster);
-    for object in &mut all {
+/// The objects without the metadata that changes when an object is recreated.
+fn stored_content(cluster: &TestCluster) -> Vec<Value> {
+    let mut objects = stored_objects(cluster);
+    for object in &mut objects {
         let metadata = object["metadata"].as_object_mut().unwrap();
         for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
             metadata.remove(field);
         }
     }
-    all
+    objects
 }
 
 #[test]
-fn a_backup_leads_back_to_the_byte() {
+fn restored_backup_is_byte_identical() {
     let (_turn, cluster) = cluster();
     let desk = desk(cluster);
     desk.ok(&["apply", "--auto-approve"]);
@@ -524,40 +534,40 @@ fn a_backup_leads_back_to_the_byte() {
             "metadata": { "annotations": { "theirs": "a: b # c" }, "labels": { "theirs": "x" } },
         })),
     );
-    let before = content(cluster);
-    // Changed, replaced, deleted and created, all in one.
+    let before = stored_content(cluster);
+    // One apply changes, replaces, deletes and creates objects.
     desk.write(
         "rolecall.toml",
         &POLICY
             .replace("[\"get\"]", "[\"list\"]")
             .replace("viewer]", "other]")
             .replace("role/viewer", "role/other")
-            .replace("cluster-role = \"looks\"", "cluster-role = \"comes\"")
-            .replace("[bindings.looks]", "[cluster-roles.comes]\nrules = []\n[bindings.looks]"),
+            .replace("cluster-role = \"looks\"", "cluster-role = \"added\"")
+            .replace("[bindings.looks]", "[cluster-roles.added]\nrules = []\n[bindings.looks]"),
     );
     desk.ok(&["apply", "--auto-approve", "--backup", "kept"]);
-    assert_ne!(content(cluster), before);
-    let file = backup_of(&desk);
+    assert_ne!(stored_content(cluster), before);
+    let file = latest_backup(&desk);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(desk.path(&file)).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    let again = desk.ok(&["apply", "--auto-approve", "--backup", "kept"]);
-    assert!(again.contains("no changes"), "{again}");
+    let second_apply = desk.ok(&["apply", "--auto-approve", "--backup", "kept"]);
+    assert!(second_apply.contains("no changes"), "{second_apply}");
     let ran = desk.run(&["restore", &file, "--auto-approve"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    assert_eq!(content(cluster), before);
+    assert_eq!(stored_content(cluster), before);
     let ran = desk.run(&["restore", &file, "--auto-approve"]);
     assert!(ran.code == 0 && ran.out.contains("no changes"), "{}{}", ran.out, ran.err);
     let refused = desk.run(&["restore", &file]);
-    assert_eq!(refused.code, 1, "without a terminal and a yes: {}", refused.err);
+    assert_eq!(refused.code, 1, "restore without a terminal needs --auto-approve: {}", refused.err);
 }
 
 #[test]
-fn a_backup_of_a_snapshot_leads_back_too() {
+fn backup_of_a_snapshot_can_be_restored() {
     let desk = Desk::offline();
     let cluster = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: aws-auth, namespace: kube-system }\ndata:\n  mapRoles: |\n    - rolearn: arn:aws:iam::111122223333:role/a # why\n      username: a\n";
     desk.write("cluster.yaml", cluster).write("rolecall.toml", POLICY);
     desk.ok(&["apply", "--auto-approve", "--snapshot", "cluster.yaml", "--backup", "kept"]);
-    let file = backup_of(&desk);
+    let file = latest_backup(&desk);
     desk.ok(&["restore", &file, "--auto-approve"]);
     let text = desk.read("cluster.yaml");
     assert!(text.contains("role/a # why") && !text.contains("viewer") && !text.contains("looks"), "{text}");
@@ -565,71 +575,76 @@ fn a_backup_of_a_snapshot_leads_back_too() {
     assert!(ran.code == 1 && ran.err.contains("is no backup of rolecall"), "{}", ran.err);
 }
 
-/// The way back is guarded as the way there: what was dangerous to have is so to get again.
+/// A restore can grant dangerous access, so that the guards check it like an apply.
 #[test]
-fn a_restore_is_refused_what_an_apply_would_be_refused() {
+fn restore_is_guarded_like_apply() {
     let desk = Desk::offline();
     let cluster = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: aws-auth, namespace: kube-system }\ndata:\n  mapRoles: |\n    - rolearn: arn:aws:iam::111122223333:role/boss\n      username: boss\n      groups: [system:masters]\n";
     let exclusive = format!("{POLICY}[ownership]\naws-auth = \"exclusive\"\n");
     desk.write("cluster.yaml", cluster).write("rolecall.toml", &exclusive);
     desk.ok(&["apply", "--auto-approve", "--snapshot", "cluster.yaml", "--backup", "kept", "--allow", "last-admin"]);
-    let without = desk.read("cluster.yaml");
-    assert!(!without.contains("boss"), "{without}");
-    let file = backup_of(&desk);
+    let after_apply = desk.read("cluster.yaml");
+    assert!(!after_apply.contains("boss"), "{after_apply}");
+    let file = latest_backup(&desk);
     let ran = desk.run(&["restore", &file, "--auto-approve"]);
     assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
-    let yes = "--allow masters:arn:aws:iam::111122223333:role/boss";
-    assert!(ran.err.contains(yes), "{}", ran.err);
-    assert_eq!(desk.read("cluster.yaml"), without);
+    let allow_flag = "--allow masters:arn:aws:iam::111122223333:role/boss";
+    assert!(ran.err.contains(allow_flag), "{}", ran.err);
+    assert_eq!(desk.read("cluster.yaml"), after_apply);
     desk.ok(&["restore", &file, "--auto-approve", "--allow", "masters:arn:aws:iam::111122223333:role/boss"]);
     assert!(desk.read("cluster.yaml").contains("boss"));
 }
 
-/// What an earlier write grants is asked for until it works; only then is taken away what it stands in for.
+/// apply asks about the access that an earlier write grants until the answer is yes, and only then revokes the old grant.
 #[test]
-fn a_write_that_takes_away_waits_until_what_it_relies_on_is_seen_to_work() {
+fn revoking_write_waits_until_the_replacing_grant_works() {
     let (_turn, cluster) = cluster();
     desk(cluster).ok(&["apply", "--auto-approve"]);
-    let renamed = POLICY.replace("[bindings.looks]", "[bindings.watches]");
-    for (late, code) in [(3, 0), (usize::MAX, 1)] {
+    let renamed_policy = POLICY.replace("[bindings.looks]", "[bindings.watches]");
+    for (denied_answers, code) in [(3, 0), (usize::MAX, 1)] {
         let proxy = Proxy::start(cluster, move |asked| {
             let is_review = asked.path.ends_with("/subjectaccessreviews");
-            if is_review && asked.nth <= late {
+            if is_review && asked.nth <= denied_answers {
                 let body = json!({ "status": { "allowed": false } }).to_string();
                 return Fate::Answer(Answer { status: 201, headers: Vec::new(), body });
             }
             Fate::Pass
         });
         let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        let ran = desk.write("rolecall.toml", &renamed).run(&["apply", "--auto-approve"]);
+        let ran = desk.write("rolecall.toml", &renamed_policy).run(&["apply", "--auto-approve"]);
         assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
-        let kept = cluster.admin("GET", &format!("{RBAC}/clusterrolebindings/looks"), None).0;
+        let old_binding_status = cluster.admin("GET", &format!("{RBAC}/clusterrolebindings/looks"), None).0;
         if code == 0 {
-            assert_eq!(kept, 404);
+            assert_eq!(old_binding_status, 404);
             let asked = proxy.asked();
-            let deleted = asked.iter().position(|one| one.is("DELETE", "/looks")).unwrap();
-            let before = asked[..deleted].iter().filter(|one| one.path.ends_with("/subjectaccessreviews")).count();
-            assert!(before > 3, "three times no, then yes, and again while it comes by the old one: {before}");
+            let deleted = asked.iter().position(|request| request.is("DELETE", "/looks")).unwrap();
+            let reviews =
+                asked[..deleted].iter().filter(|request| request.path.ends_with("/subjectaccessreviews")).count();
+            assert!(
+                reviews > 3,
+                "three times no, then yes, and again while the answer names the old binding: {reviews}"
+            );
             desk.write("rolecall.toml", POLICY);
             Desk::ok(&self::desk(cluster), &["apply", "--auto-approve"]);
         } else {
-            assert_eq!(kept, 200, "nothing is taken on the strength of what does not work");
+            assert_eq!(old_binding_status, 200, "the old binding is kept, because the new one does not work");
             assert!(ran.err.contains("what it relies on is not seen to work yet"), "{}", ran.err);
             assert!(ran.err.contains("group:viewers may get pods"), "{}", ran.err);
         }
     }
 }
 
-/// Chance decides which of two bindings the API server names: as long as it is the old one, the new one is not proven.
+/// If two bindings allow a request, the API server names any one of them. An answer that names the old binding does not
+/// prove that the new one works.
 #[test]
-fn a_yes_by_the_binding_that_goes_is_no_proof_of_the_new_one_and_stops_nothing() {
+fn review_that_names_the_old_binding_is_repeated_and_does_not_fail_apply() {
     let (_turn, cluster) = cluster();
-    let renamed = POLICY.replace("[bindings.looks]", "[bindings.watches]");
-    for hidden in [5, usize::MAX] {
+    let renamed_policy = POLICY.replace("[bindings.looks]", "[bindings.watches]");
+    for old_answers in [5, usize::MAX] {
         desk(cluster).ok(&["apply", "--auto-approve"]);
         let proxy = Proxy::start(cluster, move |asked| {
             let is_review = asked.path.ends_with("/subjectaccessreviews");
-            if is_review && asked.nth <= hidden && asked.writes < 2 {
+            if is_review && asked.nth <= old_answers && asked.writes < 2 {
                 let reason =
                     "RBAC: allowed by ClusterRoleBinding \"looks\" of ClusterRole \"looks\" to Group \"viewers\"";
                 let body = json!({ "status": { "allowed": true, "reason": reason } }).to_string();
@@ -638,19 +653,19 @@ fn a_yes_by_the_binding_that_goes_is_no_proof_of_the_new_one_and_stops_nothing()
             Fate::Pass
         });
         let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        let ran = desk.write("rolecall.toml", &renamed).run(&["apply", "--auto-approve"]);
+        let ran = desk.write("rolecall.toml", &renamed_policy).run(&["apply", "--auto-approve"]);
         assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
         let asked = proxy.asked();
-        let deleted = asked.iter().position(|one| one.is("DELETE", "/looks")).unwrap();
-        let before = asked[..deleted].iter().filter(|one| one.path.ends_with("/subjectaccessreviews")).count();
-        assert!(before > 5, "{before}");
+        let deleted = asked.iter().position(|request| request.is("DELETE", "/looks")).unwrap();
+        let reviews = asked[..deleted].iter().filter(|request| request.path.ends_with("/subjectaccessreviews")).count();
+        assert!(reviews > 5, "{reviews}");
         assert_eq!(cluster.admin("GET", &format!("{RBAC}/clusterrolebindings/watches"), None).0, 200);
     }
 }
 
-/// Trap 28: with a token that was seen he goes on, which is said; with the next he does not get in.
+/// Trap 28: the API server caches a token, so that it works after its entry is removed. New tokens do not authenticate.
 #[test]
-fn a_session_outlives_its_entry_which_is_said_and_no_new_one_begins() {
+fn cached_token_outlives_its_entry_and_apply_reports_it() {
     let (_turn, cluster) = cluster();
     let desk = desk(cluster);
     let ran = desk.run(&["apply", "--auto-approve"]);
@@ -658,49 +673,49 @@ fn a_session_outlives_its_entry_which_is_said_and_no_new_one_begins() {
     let viewer = "arn:aws:sts::111122223333:assumed-role/viewer/s";
     let pods = "/api/v1/namespaces/default/pods/some";
     cluster.wait_until_read();
-    let seen = cluster.token_for(viewer);
-    // Forbidden or not there: he is let in.
-    assert_eq!(cluster.request(&seen, "GET", pods, None, None).0, 404);
+    let cached_token = cluster.token_for(viewer);
+    // 404 means that the token authenticates and is allowed to get pods.
+    assert_eq!(cluster.request(&cached_token, "GET", pods, None, None).0, 404);
     desk.write("rolecall.toml", "[policy]\nname = \"safe\"\n");
     let ran = desk.run(&["apply", "--auto-approve"]);
     assert!(ran.code == 0 && ran.err.contains("until that is forgotten"), "{}{}", ran.out, ran.err);
     let status = |token: &str| cluster.request(token, "GET", pods, None, None).0;
-    assert_eq!(status(&seen), 403, "the session goes on, without what the binding gave");
-    assert_eq!(status(&cluster.token_for(viewer)), 401, "and no other begins");
+    assert_eq!(status(&cached_token), 403, "the cached token authenticates, without the access of the binding");
+    assert_eq!(status(&cluster.token_for(viewer)), 401, "a new token does not authenticate");
 }
 
-/// Trap 67: no controller fills `edit` here, which is no fault of the apply.
+/// Trap 67: without the aggregation controller `edit` has no rules. That is no error of apply.
 #[test]
-fn what_the_controller_of_aggregated_roles_has_not_given_yet_is_said_and_is_no_failure() {
+fn rules_pending_from_the_aggregation_controller_are_reported_not_failed() {
     let (_turn, cluster) = cluster();
     let desk = desk(cluster);
     let policy = format!("{POLICY}[bindings.edits]\ncluster-role = \"edit\"\ngroups = [\"viewers\"]\n");
     let ran = desk.write("rolecall.toml", &policy).run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("not yet as planned: that waits for the controller"), "{}", ran.err);
-    // And where the group is renamed, nothing waits for what was not there before either.
+    // If the group is renamed, apply does not wait for access that did not work before.
     let ran = desk.write("rolecall.toml", &policy.replace("viewers", "watchers")).run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(desk.ok(&["plan"]).contains("no changes"));
 }
 
 #[test]
-fn a_saved_plan_is_used_once_even_where_all_is_put_back_by_hand() {
+fn saved_plan_is_applied_once_even_if_its_changes_are_undone() {
     let (_turn, cluster) = cluster();
     let desk = desk(cluster);
     desk.write("rolecall.toml", "[policy]\nname = \"safe\"\n[cluster-roles.one]\nrules = []\n");
     desk.ok(&["plan", "--out", "plan.json"]);
     desk.ok(&["apply", "--plan", "plan.json"]);
     cluster.admin("DELETE", &format!("{RBAC}/clusterroles/one"), None);
-    let before = stored(cluster);
+    let before = stored_objects(cluster);
     let ran = desk.run(&["apply", "--plan", "plan.json"]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("was applied already") && ran.err.contains("is used once"), "{}", ran.err);
-    assert_eq!(stored(cluster), before);
+    assert_eq!(stored_objects(cluster), before);
 }
 
 #[test]
-fn two_applies_at_once_make_every_write_once() {
+fn concurrent_applies_make_every_write_once() {
     let (_turn, cluster) = cluster();
     let desks: Vec<Desk> = (0..2).map(|_| desk(cluster)).collect();
     let children: Vec<_> = desks
@@ -710,19 +725,20 @@ fn two_applies_at_once_make_every_write_once() {
             command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
         })
         .collect();
-    let ends: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
-    let made = ends.iter().filter(|end| String::from_utf8_lossy(&end.stdout).contains("3 writes made")).count();
-    assert_eq!(made, 1, "{ends:#?}");
-    for end in &ends {
-        let said = format!("{}{}", String::from_utf8_lossy(&end.stdout), String::from_utf8_lossy(&end.stderr));
-        let known = ["3 writes made", "no changes", "since the plan was made", "another apply is running"];
-        assert!(known.iter().any(|known| said.contains(known)), "{said}");
+    let outputs: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    let complete_runs =
+        outputs.iter().filter(|output| String::from_utf8_lossy(&output.stdout).contains("3 writes made")).count();
+    assert_eq!(complete_runs, 1, "{outputs:#?}");
+    for output in &outputs {
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let messages = ["3 writes made", "no changes", "since the plan was made", "another apply is running"];
+        assert!(messages.iter().any(|message| text.contains(message)), "{text}");
     }
     assert!(desks[0].ok(&["plan"]).contains("no changes"));
 }
 
-/// One entry, and as many roles and bindings as make thirty writes.
-fn thirty(verb: &str) -> String {
+/// A policy with one entry, 15 roles and 14 bindings, which are thirty writes.
+fn policy_with_thirty_writes(verb: &str) -> String {
     let mut out = String::from(
         "[policy]\nname = \"safe\"\n[principals.viewer]\nrole = \"arn:aws:iam::111122223333:role/viewer\"\n\
          groups = [\"viewers\"]\n[groups.viewers]\n",
@@ -737,55 +753,55 @@ fn thirty(verb: &str) -> String {
 }
 
 #[test]
-fn an_apply_of_thirty_writes_killed_after_any_of_them_goes_on_with_exactly_the_rest() {
+fn apply_killed_after_any_of_thirty_writes_continues_with_the_rest() {
     let (_turn, cluster) = cluster();
-    let fresh = || {
+    let reset = || {
         cluster.reset();
         cluster.set_aws_auth(&json!({ "mapRoles": NODES, "other": "kept" }));
     };
-    let whole = Desk::with_kubeconfig(cluster.kubeconfig());
-    whole.write("rolecall.toml", &thirty("get")).ok(&["apply", "--auto-approve"]);
-    let expected = content(cluster);
+    let direct = Desk::with_kubeconfig(cluster.kubeconfig());
+    direct.write("rolecall.toml", &policy_with_thirty_writes("get")).ok(&["apply", "--auto-approve"]);
+    let expected = stored_content(cluster);
     for n in 1..=30 {
-        fresh();
+        reset();
         let answered = Arc::new(Mutex::new(0));
-        let counting = answered.clone();
+        let answered_in_proxy = answered.clone();
         let proxy = Proxy::watched(
             cluster,
-            // What comes after never arrives: so many are made and no more.
+            // Later writes never arrive, so that exactly n writes are made.
             move |asked| if asked.is_write() && asked.writes > n { Fate::Reset } else { Fate::Pass },
-            move |asked, _| *counting.lock().unwrap() += usize::from(asked.is_write()),
+            move |asked, _| *answered_in_proxy.lock().unwrap() += usize::from(asked.is_write()),
         );
         let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        desk.write("rolecall.toml", &thirty("get"));
+        desk.write("rolecall.toml", &policy_with_thirty_writes("get"));
         let mut command = desk.command(&["apply", "--auto-approve"]);
         let null = std::process::Stdio::null;
         let mut child = command.stdout(null()).stderr(null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         while *answered.lock().unwrap() < n {
-            assert!(Instant::now() < deadline, "it never comes to write {n}");
+            assert!(Instant::now() < deadline, "write {n} is never answered");
             std::thread::sleep(Duration::from_millis(2));
         }
         child.kill().unwrap();
         child.wait().unwrap();
         cluster.admin("DELETE", &format!("{LEASES}/rolecall"), None);
-        let rest = whole.plan(&[])["steps"].as_array().unwrap().len();
+        let rest = direct.plan(&[])["steps"].as_array().unwrap().len();
         assert_eq!(rest, 30 - n, "killed after {n}");
-        whole.ok(&["apply", "--auto-approve"]);
-        assert_eq!(content(cluster), expected, "killed after {n}");
-        assert!(whole.ok(&["plan"]).contains("no changes"), "killed after {n}");
+        direct.ok(&["apply", "--auto-approve"]);
+        assert_eq!(stored_content(cluster), expected, "killed after {n}");
+        assert!(direct.ok(&["plan"]).contains("no changes"), "killed after {n}");
     }
 }
 
 #[test]
-fn no_entry_that_others_write_in_a_loop_is_ever_lost() {
+fn entries_that_others_write_concurrently_are_never_lost() {
     let (_turn, cluster) = cluster();
-    let ended = Arc::new(AtomicBool::new(false));
-    let ending = ended.clone();
-    // As eksctl does it: the whole object, under the version that was read, and again after a conflict.
-    let others = std::thread::spawn(move || {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stop_in_thread = stop.clone();
+    // Like eksctl: replace the whole object with the version that was read, and repeat after a conflict.
+    let foreign_writer = std::thread::spawn(move || {
         let mut added = 0;
-        while !ending.load(Ordering::Relaxed) {
+        while !stop_in_thread.load(Ordering::Relaxed) {
             let mut object = CLUSTER.admin("GET", AWS_AUTH, None).1;
             let text = object["data"]["mapRoles"].as_str().unwrap().to_owned();
             let entry = format!("- rolearn: arn:aws:iam::111122223333:role/theirs-{added}\n  username: t\n");
@@ -796,20 +812,20 @@ fn no_entry_that_others_write_in_a_loop_is_ever_lost() {
         added
     });
     let desk = desk(cluster);
-    let (mut made, mut refused) = (0, 0);
+    let (mut applied, mut conflicts) = (0, 0);
     let deadline = Instant::now() + Duration::from_secs(60);
-    while made < 6 {
-        assert!(Instant::now() < deadline, "{made} applies ended well, {refused} were overtaken");
-        // With the entry, and without it.
-        let policy = if made % 2 == 0 { POLICY } else { "[policy]\nname = \"safe\"\n" };
+    while applied < 6 {
+        assert!(Instant::now() < deadline, "{applied} applies succeeded, {conflicts} had conflicts");
+        // Alternately adds and removes the entry.
+        let policy = if applied % 2 == 0 { POLICY } else { "[policy]\nname = \"safe\"\n" };
         let ran = desk.write("rolecall.toml", policy).run(&["apply", "--auto-approve"]);
-        let overtaken = ran.err.contains("since the plan was made") || ran.err.contains("changed by somebody else");
-        assert!(ran.code == 0 || overtaken, "{}{}", ran.out, ran.err);
-        made += usize::from(ran.code == 0);
-        refused += usize::from(ran.code != 0);
+        let is_conflict = ran.err.contains("since the plan was made") || ran.err.contains("changed by somebody else");
+        assert!(ran.code == 0 || is_conflict, "{}{}", ran.out, ran.err);
+        applied += usize::from(ran.code == 0);
+        conflicts += usize::from(ran.code != 0);
     }
-    ended.store(true, Ordering::Relaxed);
-    let added = others.join().unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let added = foreign_writer.join().unwrap();
     let text = cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"].as_str().unwrap().to_owned();
     assert!(added > 0 && text.contains("role/eks-nodes"), "{text}");
     for n in 0..added {

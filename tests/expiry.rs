@@ -1,4 +1,4 @@
-//! `expires` from the policy to the cluster: before its end, at its end and after, in process at a given moment.
+//! Tests `expires` in a policy before, at and after the expiry time. The program runs in process with a fixed clock.
 
 #![allow(
     clippy::allow_attributes,
@@ -9,7 +9,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -68,10 +68,10 @@ kind: ConfigMap
 metadata: { name: aws-auth, namespace: kube-system, resourceVersion: \"1\" }
 data:
   mapRoles: |
-    - rolearn: arn:aws:iam::111122223333:role/eks-nodes # of nobody here
+    - rolearn: arn:aws:iam::111122223333:role/eks-nodes # unmanaged
 ";
 
-/// The policy with its two clusters, in a folder of its own.
+/// A folder with the policy and its two snapshot clusters.
 fn desk(cluster: &str) -> TempDir {
     let desk = TempDir::new().unwrap();
     fs::write(desk.path().join("rolecall.toml"), POLICY).unwrap();
@@ -83,16 +83,16 @@ fn desk(cluster: &str) -> TempDir {
 
 fn run(desk: &TempDir, now: &str, args: &[&str]) -> (Exit, String, String) {
     let (out, err) = (Page::default(), Page::default());
-    let ends = Stdio { stdin: Box::new(io::empty()), stdout: Box::new(out.clone()), stderr: Box::new(err.clone()) };
+    let stdio = Stdio { stdin: Box::new(io::empty()), stdout: Box::new(out.clone()), stderr: Box::new(err.clone()) };
     let cwd = desk.path().to_owned();
-    let mut world = Env::new(now.parse().unwrap(), BTreeMap::new(), cwd, ends, Terminals::default());
+    let mut env = Env::new(now.parse().unwrap(), BTreeMap::new(), cwd, stdio, Terminals::default());
     let args = std::iter::once("rolecall").chain(args.iter().copied()).map(Into::into);
-    let exit = rolecall::run(args, &mut world);
+    let exit = rolecall::run(args, &mut env);
     (exit, out.text(), err.text())
 }
 
 #[test]
-fn access_comes_is_warned_of_and_goes_with_its_reason() {
+fn expiring_access_is_warned_about_and_removed_with_its_reason() {
     let desk = desk(CLUSTER);
     let early = "2026-09-01T00:00:00Z";
     let (exit, out, err) = run(&desk, early, &["apply", "--auto-approve"]);
@@ -102,7 +102,7 @@ fn access_comes_is_warned_of_and_goes_with_its_reason() {
     let soon = "2026-09-30T23:59:59Z";
     let (exit, out, err) = run(&desk, soon, &["plan", "--detailed-exitcode"]);
     assert_eq!(exit, Exit::Success, "{out}{err}");
-    // Once, though there are two clusters.
+    // Each warning is printed once, although the policy has two clusters.
     insta::assert_snapshot!(err, @r"
     warning: `principals.alice` expires on 2026-10-01, in less than an hour
       --> rolecall.toml:12:11
@@ -151,26 +151,27 @@ fn access_comes_is_warned_of_and_goes_with_its_reason() {
 
     let (_, out, _) = run(&desk, end, &["plan", "--cluster", "a", "--format", "json"]);
     let plan: Value = serde_json::from_str(&out).unwrap();
-    let places: Vec<String> = plan["plans"][0]["changes"]
+    let locations: Vec<String> = plan["plans"][0]["changes"]
         .as_array()
         .unwrap()
         .iter()
         .map(|change| format!("{} {}", change["action"], change["location"]["line"]))
         .collect();
-    assert_eq!(places, ["\"delete\" 12", "\"delete\" 12", "\"update\" 21", "\"delete\" 32"]);
+    assert_eq!(locations, ["\"delete\" 12", "\"delete\" 12", "\"update\" 21", "\"delete\" 32"]);
 
     let (exit, _, err) = run(&desk, end, &["apply", "--auto-approve"]);
     assert_eq!(exit, Exit::Success, "{err}");
     let (_, out, err) = run(&desk, "2027-01-01T00:00:00Z", &["plan", "--cluster", "a"]);
     assert!(out.contains("no changes"), "{out}");
     assert_eq!(err, "");
-    let left = fs::read_to_string(desk.path().join("a.yaml")).unwrap();
-    assert!(left.contains("role/eks-nodes # of nobody here") && !left.contains("user/alice"), "{left}");
+    let remaining = fs::read_to_string(desk.path().join("a.yaml")).unwrap();
+    assert!(remaining.contains("role/eks-nodes # unmanaged") && !remaining.contains("user/alice"), "{remaining}");
 }
 
-/// Listed with an end that has come: what nobody owns goes too, or it would stay for ever behind `no changes`.
+/// The policy lists an expired principal that the cluster has without an owner. If it were not removed, `plan` would print
+/// `no changes` while the access remains.
 #[test]
-fn what_has_expired_before_it_was_adopted_goes_and_what_others_own_stays() {
+fn expired_access_is_removed_if_unowned_and_kept_if_another_policy_owns_it() {
     let cluster = format!(
         "{CLUSTER}  mapUsers: |
     - userarn: arn:aws:iam::111122223333:user/Alice
@@ -190,7 +191,7 @@ roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }
     let desk = desk(&cluster);
     let (_, out, err) = run(&desk, "2026-11-01T00:00:00Z", &["plan", "--cluster", "a", "--format", "json"]);
     let plan: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
-    let gone: Vec<String> = plan["plans"][0]["changes"]
+    let deleted: Vec<String> = plan["plans"][0]["changes"]
         .as_array()
         .unwrap()
         .iter()
@@ -198,7 +199,7 @@ roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }
         .map(|change| format!("{}: {}", change["target"], change["note"]))
         .collect();
     assert_eq!(
-        gone,
+        deleted,
         [
             r#"{"entry":{"section":"mapUsers","principal":"arn:aws:iam::111122223333:user/Alice"}}: "expired on 2026-10-01; nobody owned it""#,
             r#"{"object":{"kind":"ClusterRoleBinding","namespace":null,"name":"short"}}: "expired at 2026-10-01T00:00:00Z; nobody owned it""#,

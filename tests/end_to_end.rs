@@ -1,4 +1,4 @@
-//! The main job, end to end on a real API server and authenticator: policy, plan, apply, drift.
+//! Tests plan, apply, drift and whoami end to end on a real API server and authenticator.
 
 #![allow(
     clippy::allow_attributes,
@@ -9,7 +9,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 static CLUSTER: LazyLock<Mutex<TestCluster>> =
     LazyLock::new(|| Mutex::new(TestCluster::start_with(Options { aggregation: true, ..Options::default() })));
 
-/// The one cluster, for one test at a time, as it started.
+/// Locks the shared cluster for one test and resets it.
 fn cluster() -> MutexGuard<'static, TestCluster> {
     let cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
     cluster.reset();
@@ -39,9 +39,9 @@ const NODES: &str = "\
   rolearn: arn:aws:iam::111122223333:role/eks-nodes
   username: system:node:{{EC2PrivateDNSName}}
 ";
-const ROLE: &str = "arn:aws:sts::111122223333:assumed-role/viewer/session";
-const USER: &str = "arn:aws:iam::111122223333:user/alice";
-const STRANGER: &str = "arn:aws:sts::111122223333:assumed-role/stranger/session";
+const ROLE_SESSION: &str = "arn:aws:sts::111122223333:assumed-role/viewer/session";
+const USER_ARN: &str = "arn:aws:iam::111122223333:user/alice";
+const UNMAPPED_SESSION: &str = "arn:aws:sts::111122223333:assumed-role/stranger/session";
 
 fn status(cluster: &TestCluster, arn: &str, method: &str, path: &str) -> u16 {
     cluster.request(&cluster.token_for(arn), method, path, None, None).0
@@ -53,71 +53,71 @@ fn map_roles(cluster: &TestCluster) -> String {
     object["data"]["mapRoles"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The example's policy for the current context, which is what its `[clusters]` table replaces.
+/// The policy of the `cluster-viewer` example, with the kubeconfig context `admin` instead of its snapshot.
 fn viewer_policy() -> String {
     let text = std::fs::read_to_string(example("cluster-viewer").join("access.toml")).unwrap();
     text.replace("snapshot = \"cluster.yaml\"", "context = \"admin\"")
 }
 
-/// The second edit of the example: the role moves to another group.
-fn moved(policy: &str) -> String {
+/// The second version of the policy: the principal `viewer` is in another group.
+fn with_viewer_in_other_group(policy: &str) -> String {
     policy.replace("members = [\"viewer\", \"alice\"]", "members = [\"alice\"]").replace(
         "[cluster-roles.cluster-viewer]",
         "[groups.others]\nmembers = [\"viewer\"]\n\n[cluster-roles.cluster-viewer]",
     )
 }
 
-/// The third: the user goes.
+/// The third version of the policy: the principal `alice` is removed.
 fn without_alice(policy: &str) -> String {
-    moved(policy).replace("members = [\"alice\"]", "members = []").replace(
-        "[principals.alice]\nuser = \"alice\" # a bare name: of the cluster's own account\nusername = \"alice\"\n",
-        "",
-    )
+    let policy = with_viewer_in_other_group(policy).replace("members = [\"alice\"]", "members = []");
+    let (before, table) = policy.split_once("[principals.alice]").unwrap();
+    let (_, after) = table.split_once("\n\n").unwrap();
+    format!("{before}{after}")
 }
 
 #[test]
-fn the_example_of_every_guide_lets_the_viewers_in_moves_one_and_removes_one() {
+fn viewer_example_grants_moves_and_removes_access() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
     let policy = viewer_policy();
-    // Both clusters start from the same objects.
+    // The live cluster and the snapshot start with the same objects.
     desk.ok(&["snapshot", "--out", "start.yaml"]);
     desk.write("offline.yaml", &desk.read("start.yaml"));
     let mut live = Vec::new();
     let mut offline = Vec::new();
-    let edits = [policy.clone(), moved(&policy), without_alice(&policy)];
+    let edits = [policy.clone(), with_viewer_in_other_group(&policy), without_alice(&policy)];
     for (number, policy) in edits.iter().enumerate() {
         desk.write("rolecall.toml", policy);
         live.push(steps(&desk.plan(&[])));
         offline.push(steps(&desk.plan(&["--snapshot", "offline.yaml"])));
-        let said = desk.ok(&["apply", "--auto-approve"]);
-        assert!(said.contains("Applied to example (context admin)"), "{said}");
+        let output = desk.ok(&["apply", "--auto-approve"]);
+        assert!(output.contains("Applied to example (context admin)"), "{output}");
         desk.ok(&["apply", "--auto-approve", "--snapshot", "offline.yaml"]);
-        for place in [&[][..], &["--snapshot", "offline.yaml"]] {
-            let again = desk.ok(&[&["plan", "--detailed-exitcode"], place].concat());
-            assert!(again.contains("no changes"), "after edit {number}: {again}");
+        for cluster_args in [&[][..], &["--snapshot", "offline.yaml"]] {
+            let second_plan = desk.ok(&[&["plan", "--detailed-exitcode"], cluster_args].concat());
+            assert!(second_plan.contains("no changes"), "after edit {number}: {second_plan}");
         }
         cluster.wait_until_read();
-        assert!(map_roles(&cluster).starts_with(NODES), "the node entry moved:\n{}", map_roles(&cluster));
-        let (role_lists, user) = match number {
+        assert!(map_roles(&cluster).starts_with(NODES), "the node entry was changed:\n{}", map_roles(&cluster));
+        let (role_status, user_status) = match number {
             0 => (200, 200),
             1 => (403, 200),
             _ => (403, 401),
         };
-        assert_eq!(status(&cluster, ROLE, "GET", "/api/v1/pods"), role_lists, "after edit {number}");
-        assert_eq!(status(&cluster, USER, "GET", "/api/v1/pods"), user, "after edit {number}");
-        assert_eq!(status(&cluster, ROLE, "DELETE", "/api/v1/namespaces/default/pods/x"), 403);
-        assert_eq!(status(&cluster, STRANGER, "GET", "/api/v1/pods"), 401);
+        assert_eq!(status(&cluster, ROLE_SESSION, "GET", "/api/v1/pods"), role_status, "after edit {number}");
+        assert_eq!(status(&cluster, USER_ARN, "GET", "/api/v1/pods"), user_status, "after edit {number}");
+        assert_eq!(status(&cluster, ROLE_SESSION, "DELETE", "/api/v1/namespaces/default/pods/x"), 403);
+        assert_eq!(status(&cluster, UNMAPPED_SESSION, "GET", "/api/v1/pods"), 401);
     }
     assert_eq!(live, offline);
-    // In one edit, and not by taking the entry away and putting it back.
+    // The principal changes its group in one write. Its entry is not removed and added again.
     assert_eq!(live[1].len(), 1, "{:#?}", live[1]);
     assert!(live[1][0].starts_with("patch ConfigMap kube-system/aws-auth"), "{:#?}", live[1]);
 }
 
 #[test]
-fn a_role_ref_changes_roles_stand_in_two_namespaces_and_sso_and_aggregation_work_for_real() {
+fn role_ref_change_namespaced_roles_sso_and_aggregation_work() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
     for name in ["main-a", "main-b"] {
@@ -125,7 +125,7 @@ fn a_role_ref_changes_roles_stand_in_two_namespaces_and_sso_and_aggregation_work
         cluster.admin("POST", "/api/v1/namespaces", Some(&body));
     }
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    let policy = |bound: &str| {
+    let policy = |cluster_role: &str| {
         format!(
             r#"
 [policy]
@@ -149,7 +149,7 @@ role = "deployer"
 groups = ["admins"]
 namespaces = ["main-*"]
 [bindings.wide]
-cluster-role = "{bound}"
+cluster-role = "{cluster_role}"
 groups = ["admins"]
 "#
         )
@@ -158,24 +158,24 @@ groups = ["admins"]
     desk.ok(&["apply", "--auto-approve"]);
     cluster.wait_until_read();
     let arn = "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Admins_0123456789abcdef/me@example.com";
-    let list = |path: &str| status(&cluster, arn, "GET", path);
+    let list_status = |path: &str| status(&cluster, arn, "GET", path);
     for namespace in ["main-a", "main-b"] {
-        assert_eq!(list(&format!("/apis/apps/v1/namespaces/{namespace}/deployments")), 200);
+        assert_eq!(list_status(&format!("/apis/apps/v1/namespaces/{namespace}/deployments")), 200);
     }
-    assert_eq!(list("/apis/apps/v1/namespaces/default/deployments"), 403);
-    // The controller fills the aggregated role in its own time.
+    assert_eq!(list_status("/apis/apps/v1/namespaces/default/deployments"), 403);
+    // The aggregation controller writes the rules of the aggregated role asynchronously.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while list("/api/v1/nodes") != 200 {
+    while list_status("/api/v1/nodes") != 200 {
         assert!(std::time::Instant::now() < deadline, "the aggregated role stays empty");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    assert!(desk.ok(&["plan"]).contains("no changes"), "rules that the controller filled in are no change");
+    assert!(desk.ok(&["plan"]).contains("no changes"), "rules that the controller wrote are no change");
     desk.write("rolecall.toml", &policy("secrets"));
     let plan = desk.ok(&["plan"]);
     assert!(plan.contains("-/+ ClusterRoleBinding wide  roleRef cannot be changed: replaced without a gap"), "{plan}");
     desk.ok(&["apply", "--auto-approve"]);
-    assert_eq!(list("/api/v1/secrets"), 200);
-    assert_eq!(list("/api/v1/nodes"), 403);
+    assert_eq!(list_status("/api/v1/secrets"), 200);
+    assert_eq!(list_status("/api/v1/nodes"), 403);
     let (_, bindings) = cluster.admin("GET", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", None);
     let bridges: Vec<&Value> = bindings["items"]
         .as_array()
@@ -188,20 +188,20 @@ groups = ["admins"]
     assert!(desk.ok(&["plan", "--detailed-exitcode"]).contains("no changes"));
 }
 
-/// The API server keeps the times of writers in whole seconds: what is to be told apart lies one apart.
-fn another_second() {
+/// `managedFields` has times in whole seconds. Writes that a test must tell apart need different seconds.
+fn wait_a_second() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
 }
 
 #[test]
-fn drift_names_what_kubectl_changed_by_hand_and_apply_puts_it_back() {
+fn drift_lists_manual_kubectl_changes_and_apply_reverts_them() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
     desk.write("rolecall.toml", &viewer_policy());
     desk.ok(&["apply", "--auto-approve"]);
     assert!(desk.ok(&["drift"]).contains("no drift"));
-    another_second();
+    wait_a_second();
     cluster.kubectl(&[
         "patch",
         "clusterrole",
@@ -228,7 +228,7 @@ fn drift_names_what_kubectl_changed_by_hand_and_apply_puts_it_back() {
 }
 
 #[test]
-fn drift_tells_what_was_merged_and_not_applied_from_what_was_changed_by_hand() {
+fn drift_separates_unapplied_policy_changes_from_cluster_changes() {
     let cluster = cluster();
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
     let policy = viewer_policy();
@@ -241,12 +241,12 @@ fn drift_tells_what_was_merged_and_not_applied_from_what_was_changed_by_hand() {
 }
 
 #[test]
-fn whoami_answers_for_the_caller_and_for_a_snapshot_nobody() {
+fn whoami_shows_the_caller_and_no_identity_for_a_snapshot() {
     let cluster = cluster();
     cluster.set_aws_auth(
         &json!({ "mapRoles": "- rolearn: arn:aws:iam::111122223333:role/viewer\n  username: v\n  groups: [g]\n" }),
     );
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig_for(ROLE));
+    let desk = Desk::with_kubeconfig(cluster.kubeconfig_for(ROLE_SESSION));
     insta::assert_snapshot!(desk.ok(&["whoami"]), @r"
     context identity
       username  v
@@ -262,13 +262,13 @@ fn whoami_answers_for_the_caller_and_for_a_snapshot_nobody() {
 }
 
 #[test]
-fn a_saved_plan_is_applied_as_it_was_and_refused_once_something_has_moved() {
+fn saved_plan_is_refused_after_a_change_of_the_cluster_or_the_file() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
     desk.write("rolecall.toml", &viewer_policy());
     desk.ok(&["plan", "--out", "saved.json"]);
-    another_second();
+    wait_a_second();
     cluster.kubectl(&["create", "clusterrole", "unrelated", "--verb=get", "--resource=pods"]);
     cluster.kubectl(&["label", "configmap", "aws-auth", "-n", "kube-system", "touched=yes"]);
     let refused = desk.run(&["apply", "--plan", "saved.json"]);

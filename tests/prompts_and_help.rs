@@ -1,4 +1,5 @@
-//! What a person at a terminal is asked, and what happens without one. In process, in a world of the test's making.
+//! Tests the approval of `apply` at a terminal and without one, exit codes, colors and help. The program runs in process
+//! with an [`Env`] that the test builds.
 
 #![allow(
     clippy::allow_attributes,
@@ -9,7 +10,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -22,7 +23,7 @@ use common::page::Page;
 use common::rolecall::{Desk, example};
 use rolecall::{Env, Exit, Stdio, Terminals};
 
-/// The example on a desk of its own.
+/// A folder with the `cluster-viewer` example.
 fn desk() -> Desk {
     let desk = Desk::offline();
     for name in ["access.toml", "cluster.yaml"] {
@@ -31,23 +32,23 @@ fn desk() -> Desk {
     desk
 }
 
-fn run_at_terminal(desk: &Desk, args: &[&str], answer: &str, colour: bool) -> (Exit, String, String) {
+fn run_at_terminal(desk: &Desk, args: &[&str], answer: &str, color: bool) -> (Exit, String, String) {
     let (out, err) = (Page::default(), Page::default());
-    let ends = Stdio {
+    let stdio = Stdio {
         stdin: Box::new(io::Cursor::new(answer.to_owned())),
         stdout: Box::new(out.clone()),
         stderr: Box::new(err.clone()),
     };
-    let terminals = Terminals { stdin: true, stdout: colour, stderr: colour };
+    let terminals = Terminals { stdin: true, stdout: color, stderr: color };
     let now = "2026-11-24T12:00:00Z".parse().unwrap();
-    let mut world = Env::new(now, BTreeMap::new(), desk.path(""), ends, terminals);
+    let mut env = Env::new(now, BTreeMap::new(), desk.path(""), stdio, terminals);
     let args = std::iter::once("rolecall").chain(args.iter().copied()).map(Into::into);
-    let exit = rolecall::run(args, &mut world);
+    let exit = rolecall::run(args, &mut env);
     (exit, out.text(), err.text())
 }
 
 #[test]
-fn only_yes_is_taken_for_a_yes() {
+fn apply_prompt_accepts_only_yes() {
     for answer in ["no\n", "y\n", "", "YES\n", "yes please\n"] {
         let desk = desk();
         let before = desk.read("cluster.yaml");
@@ -71,7 +72,7 @@ fn only_yes_is_taken_for_a_yes() {
 }
 
 #[test]
-fn nothing_is_asked_where_nothing_is_to_be_done() {
+fn apply_without_changes_does_not_prompt() {
     let desk = desk();
     desk.ok(&["apply", "access.toml", "--auto-approve"]);
     let (exit, out, err) = run_at_terminal(&desk, &["apply", "access.toml"], "", false);
@@ -83,7 +84,7 @@ fn nothing_is_asked_where_nothing_is_to_be_done() {
 }
 
 #[test]
-fn without_a_terminal_apply_wants_to_be_told_and_writes_nothing() {
+fn apply_without_a_terminal_needs_auto_approve() {
     let desk = desk();
     let before = desk.read("cluster.yaml");
     let ran = desk.run(&["apply", "access.toml"]);
@@ -93,7 +94,7 @@ fn without_a_terminal_apply_wants_to_be_told_and_writes_nothing() {
 }
 
 #[test]
-fn an_approved_digest_applies_that_plan_and_no_other() {
+fn approved_digest_applies_only_the_plan_with_that_digest() {
     let desk = desk();
     let digest = desk.plan(&["access.toml"])["digest"].as_str().unwrap().to_owned();
     let before = desk.read("cluster.yaml");
@@ -107,7 +108,7 @@ fn an_approved_digest_applies_that_plan_and_no_other() {
 }
 
 #[test]
-fn the_exit_code_says_2_for_changes_alone_and_1_for_a_wrong_command_line() {
+fn exit_code_is_2_for_changes_found_and_1_for_a_wrong_command_line() {
     let desk = desk();
     assert_eq!(desk.run(&["plan", "access.toml"]).code, 0);
     assert_eq!(desk.run(&["plan", "access.toml", "--detailed-exitcode"]).code, 2);
@@ -121,25 +122,25 @@ fn the_exit_code_says_2_for_changes_alone_and_1_for_a_wrong_command_line() {
 }
 
 #[test]
-fn colour_is_for_terminals_and_adds_nothing_but_itself() {
+fn color_is_only_for_terminals_and_changes_no_text() {
     let desk = desk();
     let (_, plain, _) = run_at_terminal(&desk, &["plan", "access.toml"], "", false);
-    let (_, coloured, _) = run_at_terminal(&desk, &["plan", "access.toml"], "", true);
-    assert!(!plain.contains('\u{1b}') && coloured.contains("\u{1b}[32m"));
-    let mut bare = String::new();
-    let mut rest = coloured.as_str();
+    let (_, colored, _) = run_at_terminal(&desk, &["plan", "access.toml"], "", true);
+    assert!(!plain.contains('\u{1b}') && colored.contains("\u{1b}[32m"));
+    let mut stripped = String::new();
+    let mut rest = colored.as_str();
     while let Some((before, after)) = rest.split_once('\u{1b}') {
-        bare.push_str(before);
+        stripped.push_str(before);
         rest = after.split_once('m').unwrap().1;
     }
-    bare.push_str(rest);
-    assert_eq!(bare, plain);
+    stripped.push_str(rest);
+    assert_eq!(stripped, plain);
 }
 
 #[test]
-fn the_help_of_every_command_is_as_it_was_reviewed() {
+fn help_of_every_command_matches_its_snapshot() {
     let desk = Desk::offline();
-    let mut all = desk.ok(&["--help"]);
+    let mut help = desk.ok(&["--help"]);
     for command in [
         "plan",
         "apply",
@@ -155,7 +156,7 @@ fn the_help_of_every_command_is_as_it_was_reviewed() {
         "completions",
         "version",
     ] {
-        all.push_str(&format!("──── {command}\n{}", desk.ok(&[command, "--help"])));
+        help.push_str(&format!("──── {command}\n{}", desk.ok(&[command, "--help"])));
     }
-    insta::assert_snapshot!(all);
+    insta::assert_snapshot!(help);
 }

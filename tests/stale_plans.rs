@@ -1,4 +1,5 @@
-//! What was approved is what happens: a plan is bound to what it relied on, and to nothing else.
+//! Tests when an approved or saved plan is stale: if an object that it relies on has changed, and only then. Also tests
+//! which plan files are read.
 
 #![allow(
     clippy::allow_attributes,
@@ -9,7 +10,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 mod common;
@@ -52,22 +53,22 @@ fn binding(name: &str, group: &str, role: &str) -> String {
     )
 }
 
-/// A cluster where nobody of this policy manages the role that it binds.
+/// A cluster with the role that the policy binds but does not manage.
 fn cluster() -> String {
     [role("theirs", "pods"), role("other", "nodes"), namespace("team-a", "dev"), namespace("shop", "prod")].concat()
 }
 
-/// Each way to apply what was looked at on one cluster, on another.
-fn applied(then: &str, now: &str) -> [(Ran, String); 2] {
-    ["saved", "approved"].map(|how| {
+/// Plans on one state of the cluster and applies to another: with the saved plan, and with the approved digest.
+fn apply_plan_made_on(planned_on: &str, applied_to: &str) -> [(Ran, String); 2] {
+    ["saved", "approved"].map(|mode| {
         let desk = Desk::offline();
-        desk.write("rolecall.toml", POLICY).write("cluster.yaml", then);
+        desk.write("rolecall.toml", POLICY).write("cluster.yaml", planned_on);
         desk.ok(&["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
         let saved: serde_json::Value = serde_json::from_str(&desk.read("plan.json")).unwrap();
         fits_the_schema(&saved);
         let digest = saved["plans"][0]["digest"].as_str().unwrap().to_owned();
-        desk.write("cluster.yaml", now);
-        let ran = match how {
+        desk.write("cluster.yaml", applied_to);
+        let ran = match mode {
             "saved" => desk.run(&["apply", "--plan", "plan.json"]),
             _ => desk.run(&["apply", "--snapshot", "cluster.yaml", "--approved", &digest]),
         };
@@ -76,17 +77,17 @@ fn applied(then: &str, now: &str) -> [(Ran, String); 2] {
 }
 
 #[test]
-fn what_has_nothing_to_do_with_a_plan_may_move() {
-    let moved = [
+fn plan_stays_valid_when_unrelated_objects_change() {
+    let changed_clusters = [
         cluster().replace("resources: [nodes]", "resources: [events]"),
         cluster() + &namespace("blog", "dev"),
         cluster() + &binding("admins", "admins", "other"),
         cluster() + &role("more", "services"),
-        // The same for everybody by one more way.
+        // A second binding that grants the same.
         cluster() + &binding("double", "viewers", "theirs"),
     ];
-    for now in moved {
-        for (ran, after) in applied(&cluster(), &now) {
+    for changed in changed_clusters {
+        for (ran, after) in apply_plan_made_on(&cluster(), &changed) {
             assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
             assert!(after.contains("viewers") && after.contains("locals"), "{after}");
         }
@@ -94,36 +95,37 @@ fn what_has_nothing_to_do_with_a_plan_may_move() {
 }
 
 #[test]
-fn what_a_plan_relied_on_may_not() {
-    let moved = [
+fn plan_is_stale_when_objects_that_it_relies_on_change() {
+    let changed_clusters = [
         ("the role that it binds", cluster().replace("resources: [pods]", "resources: [secrets]")),
-        ("a namespace that a pattern means", cluster() + &namespace("team-b", "dev")),
-        ("a namespace that labels mean", cluster() + &namespace("blog", "prod")),
-        ("a label that meant a namespace", cluster().replace("stage: prod", "stage: test")),
-        ("what a group gets that he comes into", cluster() + &binding("stray", "viewers", "other")),
+        ("a namespace that a pattern matches", cluster() + &namespace("team-b", "dev")),
+        ("a namespace that labels match", cluster() + &namespace("blog", "prod")),
+        ("a label by which a namespace matched", cluster().replace("stage: prod", "stage: test")),
+        ("the access of a group that the principal joins", cluster() + &binding("stray", "viewers", "other")),
     ];
-    for (what, now) in moved {
-        for (ran, after) in applied(&cluster(), &now) {
-            assert_eq!(ran.code, 1, "{what}: {}{}", ran.out, ran.err);
-            assert_eq!(after, now, "{what}");
-            let said = ["since the plan was made", "another digest than the approved one"];
-            assert!(said.iter().any(|said| ran.err.contains(said)), "{what}: {}", ran.err);
+    for (change, changed) in changed_clusters {
+        for (ran, after) in apply_plan_made_on(&cluster(), &changed) {
+            assert_eq!(ran.code, 1, "{change}: {}{}", ran.out, ran.err);
+            assert_eq!(after, changed, "{change}");
+            let messages = ["since the plan was made", "another digest than the approved one"];
+            assert!(messages.iter().any(|message| ran.err.contains(message)), "{change}: {}", ran.err);
         }
     }
 }
 
 #[test]
-fn a_refusal_names_whom_and_which_namespaces() {
-    let [(role, _), _] = applied(&cluster(), &cluster().replace("resources: [pods]", "resources: [secrets]"));
+fn staleness_error_names_the_principal_and_the_namespaces() {
+    let [(role, _), _] =
+        apply_plan_made_on(&cluster(), &cluster().replace("resources: [pods]", "resources: [secrets]"));
     assert!(role.err.contains("something else for arn:aws:iam::111122223333:role/viewer"), "{}", role.err);
-    let [(namespace, _), _] = applied(&cluster(), &(cluster() + &namespace("team-b", "dev")));
+    let [(namespace, _), _] = apply_plan_made_on(&cluster(), &(cluster() + &namespace("team-b", "dev")));
     assert!(namespace.err.contains("the names `team-*` now mean other namespaces: + team-b"), "{}", namespace.err);
-    let [(label, _), _] = applied(&cluster(), &cluster().replace("stage: prod", "stage: test"));
+    let [(label, _), _] = apply_plan_made_on(&cluster(), &cluster().replace("stage: prod", "stage: test"));
     assert!(label.err.contains("the labels stage=prod now mean other namespaces: - shop"), "{}", label.err);
 }
 
 #[test]
-fn a_plan_file_of_another_format_is_refused_with_the_command_that_makes_a_new_one() {
+fn plan_file_of_another_format_is_refused_with_the_command_for_a_new_one() {
     let desk = Desk::offline();
     desk.write("rolecall.toml", POLICY).write("cluster.yaml", &cluster());
     desk.ok(&["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);

@@ -1,5 +1,5 @@
-//! After every single write of an apply the real API server is asked: nobody has what neither side gives, and nobody
-//! lacks what both give.
+//! Tests the order of writes with the real API server. After each write no identity has access that neither the old nor
+//! the new policy grants, and none lacks access that both grant.
 
 #![allow(
     clippy::allow_attributes,
@@ -10,7 +10,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -32,7 +32,7 @@ const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const ROLES: [&str; 3] = ["viewer", "deploy", "admin"];
 const GROUPS: [&str; 4] = ["g0", "g1", "g2", "system:authenticated"];
 const USERS: [&str; 4] = ["u0", "u1", "u2", "system:serviceaccount:default:robot"];
-const QUESTIONS: [(&str, &str); 6] = [
+const REQUESTS: [(&str, &str); 6] = [
     ("get", "pods"),
     ("list", "pods"),
     ("get", "secrets"),
@@ -41,7 +41,8 @@ const QUESTIONS: [(&str, &str); 6] = [
     ("delete", "pods"),
 ];
 
-fn may(user: &str, groups: &[String], verb: &str, resource: &str) -> bool {
+/// Whether the API server allows this request in the namespace `default`.
+fn is_allowed(user: &str, groups: &[String], verb: &str, resource: &str) -> bool {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
         "spec": {
@@ -53,43 +54,45 @@ fn may(user: &str, groups: &[String], verb: &str, resource: &str) -> bool {
     answer["status"]["allowed"].as_bool().unwrap_or_else(|| panic!("{answer}"))
 }
 
-/// Username and groups of all who are asked about; principals as the authenticator has them now.
-fn everybody() -> BTreeMap<String, Option<(String, Vec<String>)>> {
+/// The username and groups of each identity that is asked about. A principal that the authenticator does not map now has
+/// none.
+fn identities() -> BTreeMap<String, Option<(String, Vec<String>)>> {
     let authenticated = || "system:authenticated".to_owned();
-    let mut all = BTreeMap::new();
+    let mut identities_by_label = BTreeMap::new();
     for role in ROLES {
-        let login = CLUSTER.map(&format!("arn:aws:sts::111122223333:assumed-role/{role}/x")).ok().map(|mapped| {
-            let named = mapped["groups"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            let groups = named.map(str::to_owned).chain([authenticated()]).collect();
+        let identity = CLUSTER.map(&format!("arn:aws:sts::111122223333:assumed-role/{role}/x")).ok().map(|mapped| {
+            let group_names = mapped["groups"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let groups = group_names.map(str::to_owned).chain([authenticated()]).collect();
             (mapped["username"].as_str().unwrap_or_default().to_owned(), groups)
         });
-        all.insert(format!("role {role}"), login);
+        identities_by_label.insert(format!("role {role}"), identity);
     }
     for group in GROUPS {
-        all.insert(format!("group {group}"), Some(("somebody".to_owned(), vec![group.to_owned(), authenticated()])));
+        identities_by_label
+            .insert(format!("group {group}"), Some(("member".to_owned(), vec![group.to_owned(), authenticated()])));
     }
     for user in USERS {
-        all.insert(format!("user {user}"), Some((user.to_owned(), vec![authenticated()])));
+        identities_by_label.insert(format!("user {user}"), Some((user.to_owned(), vec![authenticated()])));
     }
-    all
+    identities_by_label
 }
 
-/// Who may do what at a moment.
-type Picture = BTreeMap<String, bool>;
+/// Whether each identity is allowed each request at one moment.
+type AccessTable = BTreeMap<String, bool>;
 
-fn look() -> Picture {
-    let mut all = Picture::new();
-    for (who, login) in everybody() {
-        for (verb, resource) in QUESTIONS {
-            let allowed = login.as_ref().is_some_and(|(user, groups)| may(user, groups, verb, resource));
-            all.insert(format!("{who}: {verb} {resource}"), allowed);
+fn read_access() -> AccessTable {
+    let mut access = AccessTable::new();
+    for (label, identity) in identities() {
+        for (verb, resource) in REQUESTS {
+            let allowed = identity.as_ref().is_some_and(|(user, groups)| is_allowed(user, groups, verb, resource));
+            access.insert(format!("{label}: {verb} {resource}"), allowed);
         }
     }
-    all
+    access
 }
 
-/// Waits until the API server acts on all that was written: what is written later, of the same kinds, is seen to work.
-fn settle(number: usize) {
+/// Waits until the API server uses everything that was written: a role and a binding that were written later work.
+fn wait_until_effective(number: usize) {
     let name = format!("canary-{number}");
     let verb = format!("watch{number}");
     let role = json!({
@@ -106,14 +109,14 @@ fn settle(number: usize) {
         assert_eq!(status, 201, "{answer}");
     }
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !may("canary", &[], &verb, "canaries") {
-        assert!(Instant::now() < deadline, "the API server does not see {name}");
+    while !is_allowed("canary", &[], &verb, "canaries") {
+        assert!(Instant::now() < deadline, "the API server does not use {name}");
         std::thread::sleep(Duration::from_millis(2));
     }
     CLUSTER.wait_until_read();
 }
 
-/// Lets one write through at a time.
+/// Lets one write pass at a time.
 #[derive(Default)]
 struct Gate {
     busy: Mutex<bool>,
@@ -136,32 +139,32 @@ fn policy(text: &str) -> String {
     format!("[policy]\nname = \"order\"\n[groups.g0]\n[groups.g1]\n[groups.g2]\n{text}")
 }
 
-/// Applies one policy after the other and looks after every write of the second: method and name of each.
+/// Applies two policies, and checks the access after each write of the second. Returns the method and name of each write.
 #[track_caller]
 fn writes_between(before: &str, after: &str) -> Vec<String> {
-    let start = Desk::with_kubeconfig(CLUSTER.kubeconfig());
-    start.write("rolecall.toml", &policy(before)).ok(&["apply", "--auto-approve"]);
-    settle(0);
-    let first = look();
-    let seen: Arc<Mutex<Vec<(String, Picture)>>> = Arc::default();
+    let setup = Desk::with_kubeconfig(CLUSTER.kubeconfig());
+    setup.write("rolecall.toml", &policy(before)).ok(&["apply", "--auto-approve"]);
+    wait_until_effective(0);
+    let first = read_access();
+    let observed: Arc<Mutex<Vec<(String, AccessTable)>>> = Arc::default();
     let gate = Arc::new(Gate::default());
-    let (entered, left, pictures) = (Arc::clone(&gate), gate, Arc::clone(&seen));
+    let (gate_before, gate_after, recorded) = (Arc::clone(&gate), gate, Arc::clone(&observed));
     let proxy = Proxy::watched(
         &CLUSTER,
         move |asked| {
             if asked.is_write() {
-                entered.enter();
+                gate_before.enter();
             }
             Fate::Pass
         },
         move |asked, status| {
             if asked.is_write() {
                 assert!(status < 300, "{} {}: {status}", asked.method, asked.path);
-                let mut pictures = pictures.lock().unwrap();
-                settle(pictures.len() + 1);
-                pictures.push((write_of(&asked.method, &asked.path, &asked.body), look()));
-                drop(pictures);
-                left.leave();
+                let mut recorded = recorded.lock().unwrap();
+                wait_until_effective(recorded.len() + 1);
+                recorded.push((write_of(&asked.method, &asked.path, &asked.body), read_access()));
+                drop(recorded);
+                gate_after.leave();
             }
         },
     );
@@ -169,20 +172,20 @@ fn writes_between(before: &str, after: &str) -> Vec<String> {
     desk.write("rolecall.toml", &policy(after)).ok(&["apply", "--auto-approve"]);
     let plan = desk.ok(&["plan"]);
     assert!(plan.contains("no changes"), "{plan}");
-    let seen = std::mem::take(&mut *seen.lock().unwrap());
-    let (_, last) = seen.last().expect("something is written");
-    for (number, (write, now)) in seen.iter().enumerate() {
-        for (question, allowed) in now {
-            let (was, will) = (first[question], last[question]);
+    let observed = std::mem::take(&mut *observed.lock().unwrap());
+    let (_, last) = observed.last().expect("the second policy has writes");
+    for (number, (write, access)) in observed.iter().enumerate() {
+        for (request, allowed) in access {
+            let (before_apply, after_apply) = (first[request], last[request]);
             assert!(
-                if *allowed { was || will } else { !(was && will) },
-                "after write {number}, {write}: {question}: {was}, {allowed}, {will}; all writes: {:#?}",
-                seen.iter().map(|(write, _)| write).collect::<Vec<_>>(),
+                if *allowed { before_apply || after_apply } else { !(before_apply && after_apply) },
+                "after write {number}, {write}: {request}: {before_apply}, {allowed}, {after_apply}; all writes: {:#?}",
+                observed.iter().map(|(write, _)| write).collect::<Vec<_>>(),
             );
         }
     }
-    assert_ne!(first, *last, "nobody can do anything else than before");
-    seen.into_iter().map(|(write, _)| write).collect()
+    assert_ne!(first, *last, "the second policy changes no access");
+    observed.into_iter().map(|(write, _)| write).collect()
 }
 
 fn write_of(method: &str, path: &str, body: &Value) -> String {
@@ -200,25 +203,25 @@ rules = [{ verbs = ["get", "list"], resources = ["pods"] }]
 rules = [{ verbs = ["get", "list"], resources = ["secrets"] }]
 "#;
 
-fn principals(all: &[(&str, &str, &str)]) -> String {
-    let one = |(name, username, groups): &(&str, &str, &str)| {
+fn principals(list: &[(&str, &str, &str)]) -> String {
+    let table = |(name, username, groups): &(&str, &str, &str)| {
         format!(
             "[principals.{name}]\nrole = \"arn:aws:iam::111122223333:role/{name}\"\nusername = \"{username}\"\n\
              groups = [{groups}]\n"
         )
     };
-    all.iter().map(one).collect()
+    list.iter().map(table).collect()
 }
 
-fn bindings(all: &[(&str, &str, &str)]) -> String {
-    let one = |(name, role, subjects): &(&str, &str, &str)| {
+fn bindings(list: &[(&str, &str, &str)]) -> String {
+    let table = |(name, role, subjects): &(&str, &str, &str)| {
         format!("[bindings.{name}]\ncluster-role = \"{role}\"\n{subjects}\n")
     };
-    all.iter().map(one).collect()
+    list.iter().map(table).collect()
 }
 
 #[test]
-fn a_group_is_renamed() {
+fn group_is_renamed_without_gap() {
     let (_turn, _) = CLUSTER.turn();
     let side = |group: &str| {
         let groups = format!("groups = [\"{group}\"]");
@@ -234,37 +237,37 @@ fn a_group_is_renamed() {
 }
 
 #[test]
-fn two_groups_swap_their_roles() {
+fn two_groups_swap_roles_without_gap() {
     let (_turn, _) = CLUSTER.turn();
-    let people =
+    let members =
         principals(&[("viewer", "u0", "\"g0\""), ("deploy", "u1", "\"g1\""), ("admin", "u2", "\"g0\", \"g1\"")]);
     let side = |one: &str, other: &str| {
-        let bound = bindings(&[("one", one, "groups = [\"g0\"]"), ("other", other, "groups = [\"g1\"]")]);
-        [TWO_ROLES, &people, &bound].concat()
+        let role_bindings = bindings(&[("one", one, "groups = [\"g0\"]"), ("other", other, "groups = [\"g1\"]")]);
+        [TWO_ROLES, &members, &role_bindings].concat()
     };
     let writes = writes_between(&side("pods", "secrets"), &side("secrets", "pods"));
     assert!(writes.contains(&"POST one-rolecall-bridge".to_owned()), "{writes:#?}");
 }
 
 #[test]
-fn two_groups_swap_what_their_roles_say() {
+fn two_groups_swap_the_rules_of_their_roles_without_gap() {
     let (_turn, _) = CLUSTER.turn();
-    let people =
+    let members =
         principals(&[("viewer", "u0", "\"g0\""), ("deploy", "u1", "\"g1\""), ("admin", "u2", "\"g0\", \"g1\"")]);
     let side = |one: &str, other: &str| {
         let roles = format!(
             "[cluster-roles.one]\nrules = [{{ verbs = [\"get\"], resources = [\"{one}\"] }}]\n\
              [cluster-roles.other]\nrules = [{{ verbs = [\"get\"], resources = [\"{other}\"] }}]\n"
         );
-        let bound = bindings(&[("one", "one", "groups = [\"g0\"]"), ("other", "other", "groups = [\"g1\"]")]);
-        [&*roles, &people, &bound].concat()
+        let role_bindings = bindings(&[("one", "one", "groups = [\"g0\"]"), ("other", "other", "groups = [\"g1\"]")]);
+        [&*roles, &members, &role_bindings].concat()
     };
     let writes = writes_between(&side("pods", "secrets"), &side("secrets", "pods"));
-    assert!(writes.len() > 2, "who is in both groups would lack one for a moment: {writes:#?}");
+    assert!(writes.len() > 2, "a member of both groups would lose access for a moment: {writes:#?}");
 }
 
 #[test]
-fn a_role_ref_is_replaced() {
+fn role_ref_is_replaced_without_gap() {
     let (_turn, _) = CLUSTER.turn();
     let roles = r#"
 [cluster-roles.old]
@@ -280,62 +283,67 @@ rules = [{ verbs = ["get"], resources = ["pods", "secrets"] }]
 }
 
 #[test]
-fn a_principal_moves_to_a_group_that_is_left_by_a_binding() {
+fn principal_joins_a_group_after_a_binding_drops_that_group() {
     let (_turn, cluster) = CLUSTER.turn();
     cluster.kubectl(&["create", "clusterrolebinding", "foreign", "--clusterrole=shared", "--group=g1"]);
     cluster.kubectl(&["create", "clusterrole", "shared", "--verb=get", "--resource=services"]);
-    let side = |group: &str, secret: &str| {
-        let secret = format!("groups = [\"{secret}\"]");
-        let people = principals(&[("viewer", "u0", &format!("\"{group}\""))]);
-        let bound = bindings(&[("pods", "pods", "groups = [\"g0\", \"g1\"]"), ("secrets", "secrets", &secret)]);
-        [TWO_ROLES, &people, &bound].concat()
+    let side = |group: &str, secrets_group: &str| {
+        let secrets_group = format!("groups = [\"{secrets_group}\"]");
+        let members = principals(&[("viewer", "u0", &format!("\"{group}\""))]);
+        let role_bindings =
+            bindings(&[("pods", "pods", "groups = [\"g0\", \"g1\"]"), ("secrets", "secrets", &secrets_group)]);
+        [TWO_ROLES, &members, &role_bindings].concat()
     };
     let writes = writes_between(&side("g0", "g1"), &side("g1", "g2"));
     assert_eq!(writes, ["PATCH secrets", "PATCH aws-auth"]);
 }
 
 #[test]
-fn who_leaves_a_group_goes_before_it_is_bound_for_who_enters_it() {
+fn principal_leaves_a_group_before_that_group_is_bound() {
     let (_turn, _) = CLUSTER.turn();
     let side = |groups: [&str; 2]| {
-        let people = groups.map(|group| format!("\"{group}\""));
-        let people = principals(&[("viewer", "u0", &people[0]), ("deploy", "u1", &people[1])]);
-        let bound = bindings(&[
+        let members = groups.map(|group| format!("\"{group}\""));
+        let members = principals(&[("viewer", "u0", &members[0]), ("deploy", "u1", &members[1])]);
+        let role_bindings = bindings(&[
             ("pods", "pods", &format!("groups = [\"{}\"]", groups[0])),
             ("secrets", "secrets", "groups = [\"g2\"]"),
         ]);
-        [TWO_ROLES, &people, &bound].concat()
+        [TWO_ROLES, &members, &role_bindings].concat()
     };
     let writes = writes_between(&side(["g0", "g1"]), &side(["g1", "g2"]));
-    assert_eq!(writes, ["PATCH aws-auth", "PATCH pods", "PATCH aws-auth"], "he is in both groups meanwhile");
+    assert_eq!(
+        writes,
+        ["PATCH aws-auth", "PATCH pods", "PATCH aws-auth"],
+        "the principal is in both groups between the two writes"
+    );
 }
 
 #[test]
-fn a_binding_is_renamed() {
+fn binding_is_renamed_without_gap() {
     let (_turn, _) = CLUSTER.turn();
     let subjects = "groups = [\"g0\"]\nusers = [\"u1\"]\nservice-accounts = [\"default/robot\"]";
-    let people = principals(&[("viewer", "u0", "\"g0\"")]);
-    let more = "groups = [\"g0\", \"g1\"]\nusers = [\"u1\"]\nservice-accounts = [\"default/robot\"]";
-    let before = [TWO_ROLES, &people, &bindings(&[("old", "pods", subjects)])].concat();
-    let after = [TWO_ROLES, &people, &bindings(&[("new", "pods", more)])].concat();
+    let members = principals(&[("viewer", "u0", "\"g0\"")]);
+    let more_subjects = "groups = [\"g0\", \"g1\"]\nusers = [\"u1\"]\nservice-accounts = [\"default/robot\"]";
+    let before = [TWO_ROLES, &members, &bindings(&[("old", "pods", subjects)])].concat();
+    let after = [TWO_ROLES, &members, &bindings(&[("new", "pods", more_subjects)])].concat();
     assert_eq!(writes_between(&before, &after), ["POST new", "DELETE old"]);
 }
 
 #[test]
-fn two_principals_swap_their_groups() {
+fn two_principals_swap_groups_in_one_write() {
     let (_turn, _) = CLUSTER.turn();
-    let bound = bindings(&[("pods", "pods", "groups = [\"g0\"]"), ("secrets", "secrets", "groups = [\"g1\"]")]);
+    let role_bindings = bindings(&[("pods", "pods", "groups = [\"g0\"]"), ("secrets", "secrets", "groups = [\"g1\"]")]);
     let side = |one: &str, other: &str| {
-        [TWO_ROLES, &principals(&[("viewer", "u0", one), ("deploy", "u1", other)]), &bound].concat()
+        [TWO_ROLES, &principals(&[("viewer", "u0", one), ("deploy", "u1", other)]), &role_bindings].concat()
     };
     let writes = writes_between(&side("\"g0\"", "\"g1\""), &side("\"g1\"", "\"g0\""));
     assert_eq!(writes, ["PATCH aws-auth"]);
 }
 
 #[test]
-fn two_principals_swap_their_groups_and_the_groups_swap_what_their_roles_say() {
+fn two_principals_swap_groups_while_the_groups_swap_rules() {
     let (_turn, _) = CLUSTER.turn();
-    let bound = bindings(&[("one", "one", "groups = [\"g0\"]"), ("other", "other", "groups = [\"g1\"]")]);
+    let role_bindings = bindings(&[("one", "one", "groups = [\"g0\"]"), ("other", "other", "groups = [\"g1\"]")]);
     let side = |roles: [&str; 2], groups: [&str; 2]| {
         let roles: String = ["one", "other"]
             .iter()
@@ -344,27 +352,28 @@ fn two_principals_swap_their_groups_and_the_groups_swap_what_their_roles_say() {
                 format!("[cluster-roles.{name}]\nrules = [{{ verbs = [\"{verb}\"], resources = [\"pods\"] }}]\n")
             })
             .collect();
-        let people = principals(&[("viewer", "u0", groups[0]), ("deploy", "u1", groups[1]), ("admin", "u2", "\"g2\"")]);
-        [roles, people, bound.clone()].concat()
+        let members =
+            principals(&[("viewer", "u0", groups[0]), ("deploy", "u1", groups[1]), ("admin", "u2", "\"g2\"")]);
+        [roles, members, role_bindings.clone()].concat()
     };
     let writes =
         writes_between(&side(["get", "list"], ["\"g0\"", "\"g1\""]), &side(["list", "get"], ["\"g1\"", "\"g0\""]));
     assert!(writes.contains(&"POST one-rolecall-temporary".to_owned()), "{writes:#?}");
     let (_, roles) = CLUSTER.admin("GET", &format!("{RBAC}/clusterroles"), None);
-    assert!(!roles.to_string().contains("rolecall-temporary"), "what was for a while is gone");
+    assert!(!roles.to_string().contains("rolecall-temporary"), "the temporary objects are deleted");
 }
 
 #[test]
-fn two_principals_swap_their_usernames_and_what_is_bound_to_them() {
+fn two_principals_swap_usernames_and_their_bindings() {
     let (_turn, _) = CLUSTER.turn();
-    let side = |users: [&str; 2], bound: [&str; 2]| {
-        let people = principals(&[("viewer", users[0], "\"g0\""), ("deploy", users[1], "")]);
-        let bound = bindings(&[
-            ("pods", "pods", &format!("users = [\"{}\"]", bound[0])),
-            ("secrets", "secrets", &format!("users = [\"{}\"]", bound[1])),
+    let side = |users: [&str; 2], bound_users: [&str; 2]| {
+        let members = principals(&[("viewer", users[0], "\"g0\""), ("deploy", users[1], "")]);
+        let bound_users = bindings(&[
+            ("pods", "pods", &format!("users = [\"{}\"]", bound_users[0])),
+            ("secrets", "secrets", &format!("users = [\"{}\"]", bound_users[1])),
             ("all", "pods", "groups = [\"g2\"]"),
         ]);
-        [TWO_ROLES, &people, &bound].concat()
+        [TWO_ROLES, &members, &bound_users].concat()
     };
     let writes = writes_between(&side(["u0", "u1"], ["u0", "u1"]), &side(["u1", "u0"], ["u1", "u0"]));
     assert!(writes.len() > 2, "{writes:#?}");

@@ -1,5 +1,5 @@
-//! Writes under every fault of a connection and of a server: each is made once or not at all, nothing is lost, and
-//! what stopped in the middle goes on from there.
+//! Tests requests under connection and server faults: each write is made once or not at all, no change of others is lost,
+//! and an apply that stopped continues with the remaining writes.
 
 #![allow(
     clippy::allow_attributes,
@@ -10,7 +10,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -46,18 +46,18 @@ role = "arn:aws:iam::111122223333:role/viewer"
 groups = ["viewers"]
 [groups.viewers]
 [groups.others]
-[cluster-roles.widens]
+[cluster-roles.widened]
 rules = [{ verbs = ["get"], resources = ["pods"] }]
-[cluster-roles.goes]
+[cluster-roles.dropped]
 rules = [{ verbs = ["get"], resources = ["services"] }]
 [bindings.team]
-cluster-role = "goes"
+cluster-role = "dropped"
 groups = ["viewers"]
-[bindings.narrows]
-cluster-role = "widens"
+[bindings.narrowed]
+cluster-role = "widened"
 groups = ["viewers", "others"]
-[bindings.goes]
-cluster-role = "goes"
+[bindings.dropped]
+cluster-role = "dropped"
 groups = ["others"]
 "#;
 
@@ -73,26 +73,26 @@ username = "alice"
 groups = ["viewers"]
 [groups.viewers]
 [groups.others]
-[cluster-roles.widens]
+[cluster-roles.widened]
 rules = [{ verbs = ["get", "list"], resources = ["pods"] }]
-[cluster-roles.comes]
+[cluster-roles.added]
 rules = [{ verbs = ["get", "list"], resources = ["services"] }]
 [bindings.team]
-cluster-role = "comes"
+cluster-role = "added"
 groups = ["viewers"]
-[bindings.narrows]
-cluster-role = "widens"
+[bindings.narrowed]
+cluster-role = "widened"
 groups = ["viewers"]
-[bindings.comes]
-cluster-role = "comes"
+[bindings.added]
+cluster-role = "added"
 groups = ["others"]
 "#;
 
-/// From [`BEFORE`] to [`AFTER`].
+/// The number of writes that lead from [`BEFORE`] to [`AFTER`].
 const WRITES: usize = 11;
 
-/// The cluster as an apply of [`BEFORE`] leaves it, and a desk with [`AFTER`].
-fn begin(cluster: &TestCluster, kubeconfig: std::path::PathBuf) -> Desk {
+/// Applies [`BEFORE`] and returns a folder with [`AFTER`] as its policy.
+fn prepare(cluster: &TestCluster, kubeconfig: std::path::PathBuf) -> Desk {
     cluster.reset();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
@@ -103,8 +103,8 @@ fn begin(cluster: &TestCluster, kubeconfig: std::path::PathBuf) -> Desk {
     desk
 }
 
-/// Without the lines of progress, whose order within a stage is that of the answers.
-fn without_progress(err: &str) -> String {
+/// Removes the progress lines. Their order within a stage is the order of the answers, which varies.
+fn without_progress_lines(err: &str) -> String {
     err.lines().filter(|line| !line.starts_with("  [")).map(|line| format!("{line}\n")).collect()
 }
 
@@ -112,8 +112,8 @@ fn apply(desk: &Desk) -> Ran {
     desk.run(&["apply", "--auto-approve"])
 }
 
-/// All that rolecall can write, without what differs between two clusters of the same content.
-fn content(cluster: &TestCluster) -> Vec<Value> {
+/// All objects that rolecall manages, without the metadata that differs between two clusters with the same content.
+fn managed_content(cluster: &TestCluster) -> Vec<Value> {
     let mut out = Vec::new();
     for kind in ["clusterroles", "clusterrolebindings", "roles", "rolebindings"] {
         let path = format!("{RBAC}/{kind}?labelSelector=app.kubernetes.io%2Fmanaged-by%3Drolecall");
@@ -130,21 +130,21 @@ fn content(cluster: &TestCluster) -> Vec<Value> {
     out
 }
 
-/// A dead apply's Lease, which the next one would watch for a quarter of a minute.
-fn forget_lease(cluster: &TestCluster) {
+/// Deletes the Lease of a dead apply. The next apply would otherwise wait 15 seconds until it takes the Lease over.
+fn delete_lease(cluster: &TestCluster) {
     cluster.admin("DELETE", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/rolecall", None);
 }
 
-/// What an apply without any fault leaves.
-fn undisturbed(cluster: &TestCluster) -> Vec<Value> {
-    let desk = begin(cluster, cluster.kubeconfig());
+/// The managed objects after an apply without faults.
+fn content_after_faultless_apply(cluster: &TestCluster) -> Vec<Value> {
+    let desk = prepare(cluster, cluster.kubeconfig());
     let ran = apply(&desk);
     assert!(ran.out.contains(&format!("{WRITES} writes made")), "{}{}", ran.out, ran.err);
-    content(cluster)
+    managed_content(cluster)
 }
 
-/// Fate of the first try of each write; all else passes.
-fn each_write_once(fate: Fate) -> impl Fn(&Asked) -> Fate + Send + Sync {
+/// Applies this fate to the first try of each write. All other requests pass.
+fn first_try_of_each_write(fate: Fate) -> impl Fn(&Asked) -> Fate + Send + Sync {
     let seen = Mutex::new(BTreeSet::new());
     move |asked| {
         let write = format!("{} {} {}", asked.method, asked.path, asked.body);
@@ -153,61 +153,64 @@ fn each_write_once(fate: Fate) -> impl Fn(&Asked) -> Fate + Send + Sync {
 }
 
 #[test]
-fn every_write_survives_every_fault_that_passes() {
+fn every_write_survives_every_transient_fault() {
     let (_turn, cluster) = CLUSTER.turn();
-    let expected = undisturbed(cluster);
+    let expected = content_after_faultless_apply(cluster);
     let faults = [
-        ("429 as priority and fairness has it", Fate::Answer(Answer::too_many())),
+        ("429 by priority and fairness", Fate::Answer(Answer::too_many())),
         ("500", Fate::Answer(Answer::failure(500, "InternalError", "etcd leader changed").retry_after(0))),
         ("503", Fate::Answer(Answer::unavailable(503))),
         ("504", Fate::Answer(Answer::unavailable(504))),
-        ("a reset before", Fate::Reset),
-        ("a lost answer", Fate::LostAnswer),
-        ("half an answer", Fate::CutAnswer),
-        ("500 after the fact", Fate::WrongAnswer(Answer::failure(500, "InternalError", "timed out").retry_after(0))),
-        ("504 after the fact", Fate::WrongAnswer(Answer::unavailable(504))),
-        ("a slow server", Fate::Late(Duration::from_millis(50))),
+        ("connection reset before the write", Fate::Reset),
+        ("lost answer", Fate::LostAnswer),
+        ("truncated answer", Fate::CutAnswer),
+        (
+            "500 although the write was made",
+            Fate::WrongAnswer(Answer::failure(500, "InternalError", "timed out").retry_after(0)),
+        ),
+        ("504 although the write was made", Fate::WrongAnswer(Answer::unavailable(504))),
+        ("slow server", Fate::Late(Duration::from_millis(50))),
     ];
-    for (what, fate) in faults {
-        let proxy = Proxy::start(cluster, each_write_once(fate));
-        let desk = begin(cluster, proxy.kubeconfig());
+    for (name, fate) in faults {
+        let proxy = Proxy::start(cluster, first_try_of_each_write(fate));
+        let desk = prepare(cluster, proxy.kubeconfig());
         let started = Instant::now();
         let ran = apply(&desk);
-        assert_eq!(ran.code, 0, "{what}: {}{}", ran.out, ran.err);
-        assert!(ran.out.contains(&format!("{WRITES} writes made")), "{what}: {}", ran.out);
-        assert!(started.elapsed() < Duration::from_secs(10), "{what}: {:?}", started.elapsed());
-        assert_eq!(content(cluster), expected, "{what}");
-        assert!(desk.ok(&["plan"]).contains("no changes"), "{what}");
+        assert_eq!(ran.code, 0, "{name}: {}{}", ran.out, ran.err);
+        assert!(ran.out.contains(&format!("{WRITES} writes made")), "{name}: {}", ran.out);
+        assert!(started.elapsed() < Duration::from_secs(10), "{name}: {:?}", started.elapsed());
+        assert_eq!(managed_content(cluster), expected, "{name}");
+        assert!(desk.ok(&["plan"]).contains("no changes"), "{name}");
     }
 }
 
-/// What was approved has moved: a conflict is not tried again, and what is left is the next plan.
+/// A conflict means that the approved plan is stale. The write is not repeated; the next plan has the remaining writes.
 #[test]
-fn a_conflict_at_any_write_ends_the_run_and_the_next_goes_on_from_there() {
+fn conflict_at_any_write_stops_apply_and_the_next_apply_continues() {
     let (_turn, cluster) = CLUSTER.turn();
-    let expected = undisturbed(cluster);
+    let expected = content_after_faultless_apply(cluster);
     for n in 1..=WRITES {
         let conflict = Answer::failure(409, "Conflict", "the object has been modified");
         let proxy = Proxy::start(cluster, move |asked| {
             if asked.is_write() && asked.writes == n { Fate::Answer(conflict.clone()) } else { Fate::Pass }
         });
-        let desk = begin(cluster, proxy.kubeconfig());
+        let desk = prepare(cluster, proxy.kubeconfig());
         let ran = apply(&desk);
         assert_eq!(ran.code, 1, "{n}: {}{}", ran.out, ran.err);
         assert!(ran.err.contains("could not") && ran.err.contains("changed by somebody else"), "{n}: {}", ran.err);
         let ran = apply(&desk);
         assert_eq!(ran.code, 0, "{n}: {}{}", ran.out, ran.err);
         let writes = proxy.writes().len();
-        assert_eq!(writes, WRITES + 1, "{n}: each once, and the one that was turned away once more");
-        assert_eq!(content(cluster), expected, "{n}");
+        assert_eq!(writes, WRITES + 1, "{n}: each write once, and the rejected write once more");
+        assert_eq!(managed_content(cluster), expected, "{n}");
         assert!(desk.ok(&["plan"]).contains("no changes"), "{n}");
     }
 }
 
 #[test]
-fn every_read_survives_every_fault_that_passes() {
+fn every_read_survives_every_transient_fault() {
     let (_turn, cluster) = CLUSTER.turn();
-    let desk = begin(cluster, cluster.kubeconfig());
+    let desk = prepare(cluster, cluster.kubeconfig());
     let expected = steps(&desk.plan(&[]));
     let faults = [
         Fate::Answer(Answer::too_many()),
@@ -226,7 +229,7 @@ fn every_read_survives_every_fault_that_passes() {
 }
 
 #[test]
-fn retry_after_is_waited_for() {
+fn retry_after_header_is_honored() {
     let (_turn, cluster) = CLUSTER.turn();
     let proxy = Proxy::start(cluster, |asked| match asked.nth {
         1 if asked.path.ends_with("/namespaces") => Fate::Answer(Answer::too_many().retry_after(1)),
@@ -240,12 +243,12 @@ fn retry_after_is_waited_for() {
 }
 
 #[test]
-fn a_server_that_turns_everything_away_ends_the_run_in_its_own_words() {
+fn apply_reports_the_answer_of_a_server_that_rejects_every_write() {
     let (_turn, cluster) = CLUSTER.turn();
-    let desk = begin(cluster, cluster.kubeconfig());
+    let desk = prepare(cluster, cluster.kubeconfig());
     let total = desk.plan(&[])["steps"].as_array().unwrap().len();
     assert_eq!(total, WRITES);
-    let before = content(cluster);
+    let before = managed_content(cluster);
     let proxy = Proxy::start(cluster, |asked| match asked.is_write() {
         true => Fate::Answer(Answer::too_many()),
         false => Fate::Pass,
@@ -254,25 +257,25 @@ fn a_server_that_turns_everything_away_ends_the_run_in_its_own_words() {
     desk.write("rolecall.toml", AFTER);
     let ran = apply(&desk);
     assert_eq!(ran.code, 1);
-    insta::assert_snapshot!(without_progress(&ran.err));
-    assert_eq!(content(cluster), before);
+    insta::assert_snapshot!(without_progress_lines(&ran.err));
+    assert_eq!(managed_content(cluster), before);
 }
 
 #[test]
-fn an_apply_that_stops_in_the_middle_says_what_is_done_and_what_is_not() {
+fn failed_apply_lists_completed_and_remaining_steps() {
     let (_turn, cluster) = CLUSTER.turn();
     let proxy = Proxy::start(cluster, |asked| match asked.is("PATCH", "/aws-auth") {
         true => Fate::Answer(Answer::failure(403, "Forbidden", "configmaps \"aws-auth\" is forbidden: no")),
         false => Fate::Pass,
     });
-    let desk = begin(cluster, proxy.kubeconfig());
+    let desk = prepare(cluster, proxy.kubeconfig());
     let ran = apply(&desk);
     assert_eq!(ran.code, 1);
-    insta::assert_snapshot!(without_progress(&ran.err));
+    insta::assert_snapshot!(without_progress_lines(&ran.err));
 }
 
-/// What goes wrong with the n-th write, and from then on with everything, for good.
-fn from_write(n: usize, first: Fate, then: Fate) -> impl Fn(&Asked) -> Fate + Send + Sync {
+/// The n-th write has the fate `first`. Every later request has the fate `then`.
+fn fail_from_write(n: usize, first: Fate, then: Fate) -> impl Fn(&Asked) -> Fate + Send + Sync {
     move |asked| match asked.writes {
         writes if writes < n => Fate::Pass,
         writes if writes == n && asked.is_write() => first.clone(),
@@ -281,48 +284,48 @@ fn from_write(n: usize, first: Fate, then: Fate) -> impl Fn(&Asked) -> Fate + Se
 }
 
 #[test]
-fn an_apply_stopped_at_any_write_goes_on_from_there() {
+fn apply_that_failed_at_any_write_continues_with_the_rest() {
     let (_turn, cluster) = CLUSTER.turn();
-    let expected = undisturbed(cluster);
+    let expected = content_after_faultless_apply(cluster);
     let forbidden = || Fate::Answer(Answer::failure(403, "Forbidden", "not now"));
     let broken = || Fate::Answer(Answer::failure(500, "InternalError", "not now").retry_after(0));
     for n in 1..=WRITES {
-        // A refusal is waited over for a second, so it has every other write.
-        let (what, refused) = if n % 2 == 0 { ("refused", forbidden()) } else { ("broken", broken()) };
-        let stops = [
-            (what, refused.clone(), refused, n - 1),
-            // The write is made, and neither its answer nor a look at it ever comes.
-            ("made and lost", Fate::WrongAnswer(Answer::unavailable(504)), broken(), n),
+        // apply retries a refused write for a second. To save time, only every second write is refused.
+        let (fault, refused) = if n % 2 == 0 { ("forbidden", forbidden()) } else { ("server error", broken()) };
+        let cases = [
+            (fault, refused.clone(), refused, n - 1),
+            // The write is made. Neither its answer nor any later read arrives.
+            ("made, answer lost", Fate::WrongAnswer(Answer::unavailable(504)), broken(), n),
         ];
-        for (what, first, then, made) in stops {
-            let proxy = Proxy::start(cluster, from_write(n, first, then));
-            let desk = begin(cluster, proxy.kubeconfig());
+        for (fault, first, then, completed) in cases {
+            let proxy = Proxy::start(cluster, fail_from_write(n, first, then));
+            let desk = prepare(cluster, proxy.kubeconfig());
             let ran = apply(&desk);
-            assert_eq!(ran.code, 1, "{what} at {n}: {}{}", ran.out, ran.err);
-            assert!(ran.err.contains("Not done ("), "{what} at {n}: {}", ran.err);
-            assert!(ran.err.contains("apply again"), "{what} at {n}: {}", ran.err);
-            forget_lease(cluster);
+            assert_eq!(ran.code, 1, "{fault} at {n}: {}{}", ran.out, ran.err);
+            assert!(ran.err.contains("Not done ("), "{fault} at {n}: {}", ran.err);
+            assert!(ran.err.contains("apply again"), "{fault} at {n}: {}", ran.err);
+            delete_lease(cluster);
             let desk = Desk::with_kubeconfig(cluster.kubeconfig());
             desk.write("rolecall.toml", AFTER);
             let rest = steps(&desk.plan(&[]));
-            assert_eq!(rest.len(), WRITES - made, "{what} at {n}: {}\n{rest:#?}", ran.err);
+            assert_eq!(rest.len(), WRITES - completed, "{fault} at {n}: {}\n{rest:#?}", ran.err);
             desk.ok(&["apply", "--auto-approve"]);
-            assert_eq!(content(cluster), expected, "{what} at {n}");
-            assert!(desk.ok(&["plan"]).contains("no changes"), "{what} at {n}");
+            assert_eq!(managed_content(cluster), expected, "{fault} at {n}");
+            assert!(desk.ok(&["plan"]).contains("no changes"), "{fault} at {n}");
         }
     }
 }
 
 #[test]
-fn a_killed_apply_goes_on_from_there() {
+fn killed_apply_continues_with_the_rest() {
     let (_turn, cluster) = CLUSTER.turn();
-    let expected = undisturbed(cluster);
+    let expected = content_after_faultless_apply(cluster);
     for n in [2, 5, 8] {
         let proxy = Proxy::start(cluster, move |asked| match asked.is_write() && asked.writes >= n {
             true => Fate::Late(Duration::from_millis(200)),
             false => Fate::Pass,
         });
-        let desk = begin(cluster, proxy.kubeconfig());
+        let desk = prepare(cluster, proxy.kubeconfig());
         let mut child = desk
             .command(&["apply", "--auto-approve"])
             .stdout(std::process::Stdio::null())
@@ -331,36 +334,37 @@ fn a_killed_apply_goes_on_from_there() {
             .unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         while proxy.writes().len() < n {
-            assert!(Instant::now() < deadline, "it never comes to write {n}");
+            assert!(Instant::now() < deadline, "write {n} is never sent");
             std::thread::sleep(Duration::from_millis(5));
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What is on its way arrives after the death of its sender.
+        // Requests in flight arrive after the process was killed.
         std::thread::sleep(Duration::from_millis(300));
-        forget_lease(cluster);
+        delete_lease(cluster);
         let desk = Desk::with_kubeconfig(cluster.kubeconfig());
         desk.write("rolecall.toml", AFTER);
         desk.ok(&["apply", "--auto-approve"]);
-        assert_eq!(content(cluster), expected, "killed at {n}");
+        assert_eq!(managed_content(cluster), expected, "killed at {n}");
         assert!(desk.ok(&["plan"]).contains("no changes"), "killed at {n}");
     }
 }
 
-/// What somebody else does just after a write has been made, whose answer is then lost.
-fn overtaken(
+/// A proxy that makes a foreign write directly after the first request with this method and path. `fate` is the fate of
+/// that request.
+fn with_foreign_write(
     cluster: &TestCluster,
     method: &'static str,
-    end: &'static str,
+    path_end: &'static str,
     fate: Fate,
-    act: impl Fn() + Send + Sync + 'static,
+    foreign_write: impl Fn() + Send + Sync + 'static,
 ) -> Proxy {
-    let hit = move |asked: &Asked| asked.is(method, end) && asked.nth == 1;
-    // The same request is decided on before it takes effect and looked at after.
-    let decide = move |asked: &Asked| if hit(asked) { fate.clone() } else { Fate::Pass };
+    let matches = move |asked: &Asked| asked.is(method, path_end) && asked.nth == 1;
+    // The proxy calls `decide` before the request takes effect and the last closure after it.
+    let decide = move |asked: &Asked| if matches(asked) { fate.clone() } else { Fate::Pass };
     Proxy::watched(cluster, decide, move |asked, _| {
-        if hit(asked) {
-            act();
+        if matches(asked) {
+            foreign_write();
         }
     })
 }
@@ -371,14 +375,14 @@ fn patch(path: &str, body: &Value) {
     assert_eq!(status, 200, "{answer}");
 }
 
-const ONE_ROLE: &str = r#"
+const ONE_ROLE_POLICY: &str = r#"
 [policy]
 name = "one"
 [cluster-roles.one]
 rules = [{ verbs = ["get"], resources = ["pods"] }]
 "#;
 
-fn one_role() -> String {
+fn one_role_path() -> String {
     format!("{RBAC}/clusterroles/one")
 }
 
@@ -387,46 +391,49 @@ fn foreign_rules() -> Value {
 }
 
 #[track_caller]
-fn is_foreign(cluster: &TestCluster) {
-    let (_, role) = cluster.admin("GET", &one_role(), None);
-    assert_eq!(role["rules"], foreign_rules()["rules"], "what somebody else wrote stays: {role}");
+fn assert_has_foreign_rules(cluster: &TestCluster) {
+    let (_, role) = cluster.admin("GET", &one_role_path(), None);
+    assert_eq!(role["rules"], foreign_rules()["rules"], "the foreign rules are kept: {role}");
 }
 
-/// Trap 54, and its other side.
+/// Trap 54: a write whose answer is lost may have been made.
 #[test]
-fn a_lost_create_is_ours_only_if_the_object_is_still_what_was_sent() {
+fn create_with_a_lost_answer_counts_only_if_the_object_is_unchanged() {
     let (_turn, cluster) = CLUSTER.turn();
-    let proxy = overtaken(cluster, "POST", "/clusterroles", Fate::LostAnswer, || patch(&one_role(), &foreign_rules()));
+    let proxy = with_foreign_write(cluster, "POST", "/clusterroles", Fate::LostAnswer, || {
+        patch(&one_role_path(), &foreign_rules())
+    });
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE);
+    desk.write("rolecall.toml", ONE_ROLE_POLICY);
     let ran = apply(&desk);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("could not create ClusterRole one"), "{}", ran.err);
     assert!(ran.err.contains("already exists"), "{}", ran.err);
-    is_foreign(cluster);
+    assert_has_foreign_rules(cluster);
 }
 
 #[test]
-fn a_lost_patch_is_ours_only_if_the_object_is_still_what_was_sent() {
+fn patch_with_a_lost_answer_counts_only_if_the_object_is_unchanged() {
     let (_turn, cluster) = CLUSTER.turn();
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE).ok(&["apply", "--auto-approve"]);
-    let proxy =
-        overtaken(cluster, "PATCH", "/clusterroles/one", Fate::LostAnswer, || patch(&one_role(), &foreign_rules()));
+    desk.write("rolecall.toml", ONE_ROLE_POLICY).ok(&["apply", "--auto-approve"]);
+    let proxy = with_foreign_write(cluster, "PATCH", "/clusterroles/one", Fate::LostAnswer, || {
+        patch(&one_role_path(), &foreign_rules())
+    });
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", &ONE_ROLE.replace("\"get\"", "\"list\""));
+    desk.write("rolecall.toml", &ONE_ROLE_POLICY.replace("\"get\"", "\"list\""));
     let ran = apply(&desk);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("was changed by another client after it was read"), "{}", ran.err);
-    is_foreign(cluster);
+    assert_has_foreign_rules(cluster);
 }
 
 #[test]
-fn a_lost_delete_does_not_take_what_has_the_name_since() {
+fn delete_with_a_lost_answer_keeps_a_new_object_of_the_same_name() {
     let (_turn, cluster) = CLUSTER.turn();
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE).ok(&["apply", "--auto-approve"]);
-    let proxy = overtaken(cluster, "DELETE", "/clusterroles/one", Fate::LostAnswer, || {
+    desk.write("rolecall.toml", ONE_ROLE_POLICY).ok(&["apply", "--auto-approve"]);
+    let proxy = with_foreign_write(cluster, "DELETE", "/clusterroles/one", Fate::LostAnswer, || {
         let mut role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "one" },
         });
@@ -438,72 +445,72 @@ fn a_lost_delete_does_not_take_what_has_the_name_since() {
     let ran = apply(&desk);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("it was changed by somebody else"), "{}", ran.err);
-    is_foreign(cluster);
+    assert_has_foreign_rules(cluster);
 }
 
 #[test]
-fn a_foreign_create_or_change_between_plan_and_write_is_a_conflict_and_stays() {
+fn object_created_between_plan_and_write_is_a_conflict_and_kept() {
     let (_turn, cluster) = CLUSTER.turn();
-    for reset_first in [false, true] {
+    for reset_connection in [false, true] {
         cluster.reset();
-        let fate = move |asked: &Asked| {
+        let decide = move |asked: &Asked| {
             if asked.is("POST", "/clusterroles") && asked.nth == 1 {
                 let mut role = json!({
                     "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "one" },
                 });
                 role["rules"] = foreign_rules()["rules"].clone();
                 CLUSTER.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role));
-                if reset_first {
+                if reset_connection {
                     return Fate::Reset;
                 }
             }
             Fate::Pass
         };
-        let proxy = Proxy::start(cluster, fate);
+        let proxy = Proxy::start(cluster, decide);
         let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        desk.write("rolecall.toml", ONE_ROLE);
+        desk.write("rolecall.toml", ONE_ROLE_POLICY);
         let ran = apply(&desk);
         assert!(ran.code == 1 && ran.err.contains("already exists"), "{}{}", ran.out, ran.err);
-        is_foreign(cluster);
+        assert_has_foreign_rules(cluster);
     }
 }
 
 #[test]
-fn an_entry_that_eksctl_adds_between_plan_and_write_is_not_lost() {
+fn aws_auth_entry_added_by_eksctl_between_plan_and_write_is_kept() {
     let (_turn, cluster) = CLUSTER.turn();
-    let eksctl = format!("{NODES}- rolearn: arn:aws:iam::111122223333:role/eksctl\n  username: e\n");
-    let theirs = eksctl.clone();
+    let with_eksctl_entry = format!("{NODES}- rolearn: arn:aws:iam::111122223333:role/eksctl\n  username: e\n");
+    let map_roles = with_eksctl_entry.clone();
     let proxy = Proxy::start(cluster, move |asked| {
         if asked.is("PATCH", "/aws-auth") && asked.nth == 1 {
-            patch(AWS_AUTH, &json!({ "data": { "mapRoles": theirs } }));
+            patch(AWS_AUTH, &json!({ "data": { "mapRoles": map_roles } }));
         }
         Fate::Pass
     });
-    let desk = begin(cluster, proxy.kubeconfig());
+    let desk = prepare(cluster, proxy.kubeconfig());
     let ran = apply(&desk);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("could not change the entries of aws-auth"), "{}", ran.err);
     assert!(ran.err.contains("was changed by another client after it was read"), "{}", ran.err);
-    assert_eq!(cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"], json!(eksctl));
+    assert_eq!(cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"], json!(with_eksctl_entry));
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());
     desk.write("rolecall.toml", AFTER).ok(&["apply", "--auto-approve"]);
-    let now = cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"].as_str().unwrap().to_owned();
-    assert!(now.starts_with(&eksctl), "{now}");
+    let current = cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"].as_str().unwrap().to_owned();
+    assert!(current.starts_with(&with_eksctl_entry), "{current}");
 }
 
 #[test]
-fn a_role_without_rules_whose_answer_was_lost_is_known_again() {
+fn created_role_without_rules_is_recognized_after_a_lost_answer() {
     let (_turn, cluster) = CLUSTER.turn();
-    // The server keeps `rules: []` as null and leaves an empty list of subjects out.
+    // The server stores `rules: []` as null and omits an empty list of subjects.
     let policy = "[policy]\nname = \"one\"\n[cluster-roles.empty]\nrules = []\n";
-    let proxy = Proxy::start(cluster, each_write_once(Fate::LostAnswer));
+    let proxy = Proxy::start(cluster, first_try_of_each_write(Fate::LostAnswer));
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
     desk.write("rolecall.toml", policy);
     let ran = apply(&desk);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
 }
 
-/// A kubeconfig whose plugin prints `token-1`, then `token-2`, and keeps the count of its calls.
+/// A credential plugin that prints `token-1`, then `token-2`, and counts its calls.
 struct Plugin {
     folder: tempfile::TempDir,
 }
@@ -542,38 +549,38 @@ fn unauthorized() -> Fate {
     Fate::Answer(Answer::failure(401, "Unauthorized", "Unauthorized"))
 }
 
-/// Trap 55: a token lives for a quarter of an hour, an apply may live longer.
+/// Trap 55: a token is valid for 15 minutes. An apply may take longer.
 #[test]
-fn a_token_that_expires_in_the_middle_is_renewed_once() {
+fn token_that_expires_during_apply_is_renewed_once() {
     let (_turn, cluster) = CLUSTER.turn();
-    let expected = undisturbed(cluster);
-    // In the reads with five requests at once, and in the writes.
-    for expires_with in [0, 4] {
+    let expected = content_after_faultless_apply(cluster);
+    // During the reads, which are five concurrent requests, and during the writes.
+    for writes_before_expiry in [0, 4] {
         let plugin = Plugin::new();
         let proxy = Proxy::start(cluster, move |asked| {
-            let old = asked.authorization == "Bearer token-1";
-            if old && asked.writes >= expires_with {
+            let has_first_token = asked.authorization == "Bearer token-1";
+            if has_first_token && asked.writes >= writes_before_expiry {
                 unauthorized()
             } else {
                 Fate::PassAs(CLUSTER.admin_token().to_owned())
             }
         });
-        let desk = begin(cluster, plugin.kubeconfig(&proxy));
+        let desk = prepare(cluster, plugin.kubeconfig(&proxy));
         let ran = apply(&desk);
         assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-        assert_eq!(content(cluster), expected);
-        // Once at the start and once after, and three times to prove that new credentials still get in.
+        assert_eq!(managed_content(cluster), expected);
+        // One call at the start, one after the token expired, and three to verify that new credentials still authenticate.
         assert_eq!(plugin.calls(), 5);
     }
 }
 
 #[test]
-fn credentials_that_are_refused_again_when_renewed_end_the_run() {
+fn renewed_credentials_that_are_refused_end_the_run() {
     let (_turn, cluster) = CLUSTER.turn();
     let plugin = Plugin::new();
     let proxy = Proxy::start(cluster, |_| unauthorized());
     let desk = Desk::with_kubeconfig(plugin.kubeconfig(&proxy));
-    desk.write("rolecall.toml", ONE_ROLE);
+    desk.write("rolecall.toml", ONE_ROLE_POLICY);
     let ran = desk.run(&["plan"]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("does not accept the credentials"), "{}", ran.err);
@@ -581,12 +588,12 @@ fn credentials_that_are_refused_again_when_renewed_end_the_run() {
 }
 
 #[test]
-fn a_right_granted_a_moment_ago_is_waited_for() {
+fn apply_retries_until_a_new_permission_takes_effect() {
     let (_turn, cluster) = CLUSTER.turn();
     let forbidden = Answer::failure(403, "Forbidden", "attempting to grant RBAC permissions not currently held");
-    let proxy = Proxy::start(cluster, each_write_once(Fate::Answer(forbidden)));
+    let proxy = Proxy::start(cluster, first_try_of_each_write(Fate::Answer(forbidden)));
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE);
+    desk.write("rolecall.toml", ONE_ROLE_POLICY);
     let ran = apply(&desk);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
 }

@@ -1,4 +1,4 @@
-//! What a write does, and what a read is, on the real API server and on a snapshot of it.
+//! Tests how rolecall writes objects and reads lists, on the real API server and on a snapshot of it.
 
 #![allow(
     clippy::allow_attributes,
@@ -9,7 +9,7 @@
     clippy::pedantic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what helps tests fails by panic and touches the world, as tests do"
+    reason = "test helpers panic on failure and use files, processes and the network"
 )]
 
 #[cfg(test)]
@@ -50,17 +50,17 @@ fn role(name: &str, verb: &str) -> Value {
     })
 }
 
-fn namespace(name: &str) {
+fn create_namespace(name: &str) {
     let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
     CLUSTER.admin("POST", "/api/v1/namespaces", Some(&body));
 }
 
-/// Whether the API server lets a member of the group do it.
-fn may(group: &str, verb: &str, resource: &str) -> bool {
+/// Whether the API server allows this request to a member of the group.
+fn is_allowed(group: &str, verb: &str, resource: &str) -> bool {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
         "spec": {
-            "user": "somebody", "groups": [group, "system:authenticated"],
+            "user": "member", "groups": [group, "system:authenticated"],
             "resourceAttributes": { "verb": verb, "resource": resource, "namespace": "default" },
         },
     });
@@ -69,51 +69,51 @@ fn may(group: &str, verb: &str, resource: &str) -> bool {
 }
 
 #[track_caller]
-fn soon(what: &str, holds: impl Fn() -> bool) {
+fn eventually(name: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} never holds");
+    while !condition() {
+        assert!(Instant::now() < deadline, "{name} does not happen");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// The plan is empty on the cluster and on a snapshot of it, and nothing has drifted.
+/// Neither the cluster nor a snapshot of it has planned changes or drift.
 #[track_caller]
-fn nothing_to_do(desk: &Desk) {
+fn assert_no_changes(desk: &Desk) {
     desk.ok(&["snapshot", "--out", "now.yaml"]);
-    for place in [&[][..], &["--snapshot", "now.yaml"]] {
-        let plan = desk.ok(&[&["plan"], place].concat());
+    for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
+        let plan = desk.ok(&[&["plan"], cluster_args].concat());
         assert!(plan.contains("no changes"), "{plan}");
-        let drift = desk.ok(&[&["drift"], place].concat());
+        let drift = desk.ok(&[&["drift"], cluster_args].concat());
         assert!(drift.contains("no drift"), "{drift}");
     }
 }
 
-/// Traps 51, 52 and 53: why none of these is ever sent.
+/// Traps 51, 52 and 53: why rolecall sends no PUT, no server-side apply and no JSON patch.
 #[test]
-fn other_requests_bring_back_the_deleted_or_say_nothing_of_a_conflict() {
+fn other_request_kinds_recreate_deleted_objects_or_hide_conflicts() {
     let (_turn, cluster) = CLUSTER.turn();
     let path = format!("{RBAC}/clusterroles/gone");
-    let (_, read) = cluster.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role("gone", "get")));
+    let (_, created) = cluster.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role("gone", "get")));
     cluster.admin("DELETE", &path, None);
-    let mut put = role("gone", "list");
-    put["metadata"]["resourceVersion"] = read["metadata"]["resourceVersion"].clone();
-    let (status, _) = cluster.request(cluster.admin_token(), "PATCH", &path, MERGE, Some(&put));
-    assert_eq!(status, 404, "a merge patch finds nothing");
-    assert_eq!(cluster.admin("PUT", &path, Some(&put)).0, 201, "a PUT brings it back");
+    let mut changed = role("gone", "list");
+    changed["metadata"]["resourceVersion"] = created["metadata"]["resourceVersion"].clone();
+    let (status, _) = cluster.request(cluster.admin_token(), "PATCH", &path, MERGE, Some(&changed));
+    assert_eq!(status, 404, "a merge patch does not recreate it");
+    assert_eq!(cluster.admin("PUT", &path, Some(&changed)).0, 201, "a PUT recreates it");
     cluster.admin("DELETE", &path, None);
-    let apply = Some("application/apply-patch+yaml");
+    let apply_patch = Some("application/apply-patch+yaml");
     let (status, _) =
-        cluster.request(cluster.admin_token(), "PATCH", &format!("{path}?fieldManager=x"), apply, Some(&put));
-    assert_eq!(status, 201, "server-side apply brings it back");
-    let tests = json!([{ "op": "test", "path": "/metadata/resourceVersion", "value": "1" }]);
-    let kind = Some("application/json-patch+json");
-    let (status, answer) = cluster.request(cluster.admin_token(), "PATCH", &path, kind, Some(&tests));
+        cluster.request(cluster.admin_token(), "PATCH", &format!("{path}?fieldManager=x"), apply_patch, Some(&changed));
+    assert_eq!(status, 201, "server-side apply recreates it");
+    let test_operation = json!([{ "op": "test", "path": "/metadata/resourceVersion", "value": "1" }]);
+    let json_patch = Some("application/json-patch+json");
+    let (status, answer) = cluster.request(cluster.admin_token(), "PATCH", &path, json_patch, Some(&test_operation));
     assert_eq!(status, 422, "{answer}");
     assert!(answer["message"].as_str().unwrap().contains("due to an error in our request"), "{answer}");
 }
 
-const CHANGES: [&str; 3] = [
+const POLICIES: [&str; 3] = [
     r#"
 [cluster-roles.one]
 rules = [{ verbs = ["get"], resources = ["pods"] }]
@@ -135,11 +135,11 @@ users = ["b"]
 ];
 
 #[test]
-fn every_write_is_a_create_a_merge_patch_or_a_delete_and_has_its_precondition() {
+fn every_write_is_a_create_merge_patch_or_delete_with_a_precondition() {
     let (_turn, cluster) = CLUSTER.turn();
     let proxy = Proxy::start(cluster, |_| Fate::Pass);
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    for policy in CHANGES {
+    for policy in POLICIES {
         desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
         desk.ok(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
     }
@@ -160,9 +160,9 @@ fn every_write_is_a_create_a_merge_patch_or_a_delete_and_has_its_precondition() 
 }
 
 #[test]
-fn a_role_that_was_deleted_since_the_plan_does_not_come_back() {
+fn role_deleted_after_planning_is_not_recreated() {
     let (_turn, cluster) = CLUSTER.turn();
-    desk(cluster, CHANGES[0]).ok(&["apply", "--auto-approve"]);
+    desk(cluster, POLICIES[0]).ok(&["apply", "--auto-approve"]);
     let proxy = Proxy::start(cluster, |asked| {
         if asked.is("PATCH", "/clusterroles/one") {
             CLUSTER.admin("DELETE", &format!("{RBAC}/clusterroles/one"), None);
@@ -170,23 +170,23 @@ fn a_role_that_was_deleted_since_the_plan_does_not_come_back() {
         Fate::Pass
     });
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", CHANGES[1]));
+    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", POLICIES[1]));
     let ran = desk.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("could not change ClusterRole one: no longer exists"), "{}", ran.err);
     assert_eq!(cluster.admin("GET", &format!("{RBAC}/clusterroles/one"), None).0, 404);
 }
 
-/// A saved plan with its only step's write changed, under the digest that it then has.
-fn tampered(desk: &Desk, name: &str, change: impl Fn(&mut Value)) {
+/// Changes the write of the first step of a saved plan, and updates the digest to match.
+fn tamper(desk: &Desk, name: &str, change: impl Fn(&mut Value)) {
     let mut plan: Value = serde_json::from_str(&desk.read(name)).unwrap();
-    let one = &mut plan["plans"][0];
-    change(&mut one["steps"][0]["write"]);
+    let plan_of_cluster = &mut plan["plans"][0];
+    change(&mut plan_of_cluster["steps"][0]["write"]);
     let content = json!({
-        "policy": one["policy"],
-        "cluster-uid": one["cluster-uid"],
-        "steps": one["steps"],
-        "transient-access": one["transient-access"],
+        "policy": plan_of_cluster["policy"],
+        "cluster-uid": plan_of_cluster["cluster-uid"],
+        "steps": plan_of_cluster["steps"],
+        "transient-access": plan_of_cluster["transient-access"],
         "access": {},
         "namespace-selections": [],
         "protected": [],
@@ -195,13 +195,13 @@ fn tampered(desk: &Desk, name: &str, change: impl Fn(&mut Value)) {
     })
     .to_string();
     let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-    one["digest"] = json!(format!("sha256:{hex}"));
+    plan_of_cluster["digest"] = json!(format!("sha256:{hex}"));
     desk.write(name, &plan.to_string());
 }
 
-/// Trap 56.
+/// Trap 56: the API server keeps the resource version if a write changes nothing.
 #[test]
-fn a_write_that_changes_nothing_keeps_the_version_and_is_not_counted() {
+fn write_without_effect_keeps_the_version_and_is_not_counted() {
     let (_turn, cluster) = CLUSTER.turn();
     let policy = "[cluster-roles.one]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
     let desk = desk(cluster, policy);
@@ -211,9 +211,9 @@ fn a_write_that_changes_nothing_keeps_the_version_and_is_not_counted() {
     desk.ok(&["snapshot", "--out", "now.yaml"]);
     let file = desk.read("now.yaml");
     desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy.replace("get", "list")));
-    for place in [&[][..], &["--snapshot", "now.yaml"]] {
-        desk.ok(&[&["plan", "--out", "saved.json"], place].concat());
-        tampered(&desk, "saved.json", |write| write["body"] = json!({ "rules": before["rules"] }));
+    for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
+        desk.ok(&[&["plan", "--out", "saved.json"], cluster_args].concat());
+        tamper(&desk, "saved.json", |write| write["body"] = json!({ "rules": before["rules"] }));
         let ran = desk.run(&["apply", "--plan", "saved.json"]);
         assert_eq!(ran.code, 0, "{}", ran.err);
         assert!(ran.err.contains("already so ClusterRole one"), "{}", ran.err);
@@ -223,9 +223,9 @@ fn a_write_that_changes_nothing_keeps_the_version_and_is_not_counted() {
     assert_eq!(desk.read("now.yaml"), file);
 }
 
-/// Trap 59.
+/// Trap 59: an object that waits for finalizers still grants access.
 #[test]
-fn a_deleted_role_with_a_finalizer_grants_on_blocks_its_name_and_is_reported() {
+fn deleted_binding_with_a_finalizer_still_grants_and_is_reported() {
     let (_turn, cluster) = CLUSTER.turn();
     let policy = "\
         [groups.g]\n[cluster-roles.held]\nrules = [{ verbs = [\"get\"], resources = [\"secrets\"] }]\n\
@@ -235,23 +235,29 @@ fn a_deleted_role_with_a_finalizer_grants_on_blocks_its_name_and_is_reported() {
     let path = format!("{RBAC}/clusterrolebindings/held");
     patch(&path, &json!({ "metadata": { "finalizers": ["example.com/held"] } }));
     desk.ok(&["snapshot", "--out", "now.yaml"]);
-    let without = policy.split("[bindings.held]").next().unwrap().to_owned();
-    let places = [&[][..], &["--snapshot", "now.yaml"]];
-    for place in places {
-        desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{without}"));
-        let ran = desk.run(&[&["apply", "--auto-approve"], place].concat());
+    let policy_without_binding = policy.split("[bindings.held]").next().unwrap().to_owned();
+    let clusters = [&[][..], &["--snapshot", "now.yaml"]];
+    for cluster_args in clusters {
+        desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy_without_binding}"));
+        let ran = desk.run(&[&["apply", "--auto-approve"], cluster_args].concat());
         assert_eq!(ran.code, 0, "{}", ran.err);
-        let said = "deleting ClusterRoleBinding held: it still grants until its finalizers end: example.com/held";
-        assert!(ran.err.contains(said), "{}", ran.err);
-        let again = desk.run(&[&["plan"], place].concat());
-        assert!(again.err.contains("ClusterRoleBinding held is being deleted and still grants"), "{}", again.err);
-        // Its name is taken until it is gone.
+        let message = "deleting ClusterRoleBinding held: it still grants until its finalizers end: example.com/held";
+        assert!(ran.err.contains(message), "{}", ran.err);
+        let second_plan = desk.run(&[&["plan"], cluster_args].concat());
+        assert!(
+            second_plan.err.contains("ClusterRoleBinding held is being deleted and still grants"),
+            "{}",
+            second_plan.err
+        );
+        // The name cannot be used until the object is deleted.
         desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
-        let blocked = desk.run(&[&["plan"], place].concat());
-        assert_eq!(blocked.code, 1);
-        assert!(blocked.err.contains("held is being deleted, and waits for its finalizers: example.com/held"));
+        let plan_with_same_name = desk.run(&[&["plan"], cluster_args].concat());
+        assert_eq!(plan_with_same_name.code, 1);
+        assert!(
+            plan_with_same_name.err.contains("held is being deleted, and waits for its finalizers: example.com/held")
+        );
     }
-    assert!(may("g", "get", "secrets"), "the authorizer does not look at deletionTimestamp");
+    assert!(is_allowed("g", "get", "secrets"), "the authorizer ignores deletionTimestamp");
     let (status, answer) = cluster.admin(
         "POST",
         &format!("{RBAC}/clusterrolebindings"),
@@ -262,11 +268,11 @@ fn a_deleted_role_with_a_finalizer_grants_on_blocks_its_name_and_is_reported() {
     );
     assert!(status == 409 && answer["message"].as_str().unwrap().contains("object is being deleted"), "{answer}");
     patch(&path, &json!({ "metadata": { "finalizers": null } }));
-    soon("the end of the access", || !may("g", "get", "secrets"));
+    eventually("the loss of the access", || !is_allowed("g", "get", "secrets"));
 }
 
 #[test]
-fn a_binding_whose_finalizers_would_hold_up_its_replacement_is_refused_when_planned() {
+fn plan_refuses_to_replace_a_binding_with_finalizers() {
     let (_turn, cluster) = CLUSTER.turn();
     let policy = "\
         [groups.g]\n[cluster-roles.a]\nrules = []\n[cluster-roles.b]\nrules = []\n\
@@ -277,70 +283,73 @@ fn a_binding_whose_finalizers_would_hold_up_its_replacement_is_refused_when_plan
     patch(&path, &json!({ "metadata": { "finalizers": ["example.com/held"] } }));
     desk.ok(&["snapshot", "--out", "now.yaml"]);
     desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy.replace("role = \"a\"", "role = \"b\"")));
-    for place in [&[][..], &["--snapshot", "now.yaml"]] {
-        let ran = desk.run(&[&["apply", "--auto-approve"], place].concat());
+    for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
+        let ran = desk.run(&[&["apply", "--auto-approve"], cluster_args].concat());
         assert_eq!(ran.code, 1);
         assert!(ran.err.contains("ClusterRoleBinding held cannot be replaced"), "{}", ran.err);
     }
     patch(&path, &json!({ "metadata": { "finalizers": null } }));
     desk.ok(&["apply", "--auto-approve"]);
-    nothing_to_do(&desk);
+    assert_no_changes(&desk);
 }
 
-/// Trap 29.
+/// Trap 29: a roleRef cannot be changed, so that the binding is deleted and created again.
 #[test]
-fn a_role_ref_changes_over_a_bridge_and_what_both_sides_allow_is_never_lost() {
+fn role_ref_change_uses_a_temporary_binding_and_loses_no_access() {
     let (_turn, cluster) = CLUSTER.turn();
-    let policy = |bound: &str| {
+    let policy = |cluster_role: &str| {
         format!(
             "[policy]\nname = \"w\"\n[groups.g]\n\
              [cluster-roles.old]\nrules = [{{ verbs = [\"get\"], resources = [\"pods\", \"services\"] }}]\n\
              [cluster-roles.new]\nrules = [{{ verbs = [\"get\"], resources = [\"pods\", \"secrets\"] }}]\n\
-             [bindings.wide]\ncluster-role = \"{bound}\"\ngroups = [\"g\"]\n\
-             [bindings.narrow]\ncluster-role = \"{bound}\"\ngroups = [\"h\"]\nnamespaces = [\"default\"]\n[groups.h]\n"
+             [bindings.wide]\ncluster-role = \"{cluster_role}\"\ngroups = [\"g\"]\n\
+             [bindings.narrow]\ncluster-role = \"{cluster_role}\"\ngroups = [\"h\"]\nnamespaces = [\"default\"]\n[groups.h]\n"
         )
     };
-    let start = Desk::with_kubeconfig(cluster.kubeconfig());
-    start.write("rolecall.toml", &policy("old")).ok(&["apply", "--auto-approve"]);
-    soon("the old access", || may("g", "get", "pods") && may("h", "get", "pods"));
-    let wrong = Arc::new(Mutex::new(Vec::new()));
-    let seen = wrong.clone();
-    let look = move |when: &str| {
+    let setup = Desk::with_kubeconfig(cluster.kubeconfig());
+    setup.write("rolecall.toml", &policy("old")).ok(&["apply", "--auto-approve"]);
+    eventually("the old access", || is_allowed("g", "get", "pods") && is_allowed("h", "get", "pods"));
+    let violations = Arc::new(Mutex::new(Vec::new()));
+    let recorded = violations.clone();
+    let check_access = move |when: &str| {
         for group in ["g", "h"] {
-            let (both, neither) = (may(group, "get", "pods"), may(group, "delete", "pods"));
-            if !both || neither {
-                seen.lock().unwrap().push(format!("{when}: {group} may get pods: {both}, delete pods: {neither}"));
+            let (has_common, has_foreign) = (is_allowed(group, "get", "pods"), is_allowed(group, "delete", "pods"));
+            if !has_common || has_foreign {
+                recorded
+                    .lock()
+                    .unwrap()
+                    .push(format!("{when}: {group} may get pods: {has_common}, delete pods: {has_foreign}"));
             }
         }
     };
-    let after = look.clone();
+    let check_after_write = check_access.clone();
     let proxy = Proxy::watched(
         cluster,
         |_| Fate::Pass,
         move |asked, _| {
             if asked.is_write() {
-                after(&format!("after {} {}", asked.method, asked.path));
+                check_after_write(&format!("after {} {}", asked.method, asked.path));
             }
         },
     );
-    let ended = Arc::new(AtomicBool::new(false));
-    let watching = ended.clone();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stop_in_watcher = stop.clone();
     let watcher = std::thread::spawn(move || {
-        let mut looks = 0;
-        while !watching.load(Ordering::Relaxed) {
-            look("in between");
-            looks += 1;
+        let mut checks = 0;
+        while !stop_in_watcher.load(Ordering::Relaxed) {
+            check_access("between writes");
+            checks += 1;
         }
-        looks
+        checks
     });
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
     desk.write("rolecall.toml", &policy("new")).ok(&["apply", "--auto-approve"]);
-    ended.store(true, Ordering::Relaxed);
-    assert!(watcher.join().unwrap() > 3, "it was hardly looked at");
-    assert!(wrong.lock().unwrap().is_empty(), "{:#?}", wrong.lock().unwrap());
+    stop.store(true, Ordering::Relaxed);
+    assert!(watcher.join().unwrap() > 3, "the access was checked too few times");
+    assert!(violations.lock().unwrap().is_empty(), "{:#?}", violations.lock().unwrap());
     let (wide, narrow) = (format!("{RBAC}/clusterrolebindings"), format!("{RBAC}/namespaces/default/rolebindings"));
     let mut writes = proxy.writes();
-    // The two bindings have their writes side by side.
+    // The writes of the two bindings are in the same stages, in any order.
     for pair in writes.chunks_mut(2) {
         pair.sort();
     }
@@ -357,15 +366,15 @@ fn a_role_ref_changes_over_a_bridge_and_what_both_sides_allow_is_never_lost() {
             format!("DELETE {narrow}/narrow-rolecall-bridge"),
         ]
     );
-    soon("the new access", || may("g", "get", "secrets") && !may("g", "get", "services"));
-    nothing_to_do(&desk);
+    eventually("the new access", || is_allowed("g", "get", "secrets") && !is_allowed("g", "get", "services"));
+    assert_no_changes(&desk);
 }
 
-/// Traps 30 and 31.
+/// Traps 30 and 31: the server sets defaults, and several forms of a rule mean the same.
 #[test]
-fn what_the_server_fills_in_and_what_says_the_same_is_no_change() {
+fn server_defaults_and_equivalent_forms_are_no_change() {
     let (_turn, cluster) = CLUSTER.turn();
-    namespace("w-same");
+    create_namespace("w-same");
     let policy = r#"
 [groups.g]
 [groups.h]
@@ -387,14 +396,14 @@ service-accounts = ["w-same/builder"]
 "#;
     let desk = desk(cluster, policy);
     desk.ok(&["apply", "--auto-approve"]);
-    nothing_to_do(&desk);
+    assert_no_changes(&desk);
     let two = json!({ "rules": [
         { "verbs": ["create", "create"], "apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["y", "x"] },
         { "verbs": ["list", "get"], "apiGroups": [""], "resources": ["services", "pods"], "resourceNames": [], "nonResourceURLs": null },
         { "verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "services"] },
     ] });
     patch(&format!("{RBAC}/clusterroles/two"), &two);
-    // Without apiGroup, which the server fills in.
+    // Without apiGroup, which the server sets.
     let both = json!({ "roleRef": { "apiGroup": null }, "subjects": [
         { "kind": "User", "name": "u" }, { "kind": "Group", "name": "h" }, { "kind": "Group", "name": "g", "namespace": "ignored" },
         { "kind": "Group", "name": "h" },
@@ -405,36 +414,36 @@ service-accounts = ["w-same/builder"]
     for rules in [json!([]), Value::Null] {
         patch(&format!("{RBAC}/clusterroles/empty"), &json!({ "rules": rules }));
     }
-    nothing_to_do(&desk);
-    // A file by hand says it in its own ways.
-    let bare = |text: &str, gone: &str| {
-        text.lines().filter(|line| !line.contains(gone)).map(|line| format!("{line}\n")).collect()
+    assert_no_changes(&desk);
+    // A hand-written snapshot may have other forms of the same content.
+    let without_lines = |text: &str, removed: &str| {
+        text.lines().filter(|line| !line.contains(removed)).map(|line| format!("{line}\n")).collect()
     };
-    let by_hand: String = bare(&desk.read("now.yaml"), "apiGroup: rbac");
-    assert!(by_hand.contains("rules: null") && by_hand.contains("roleRef:\n  kind: "), "{by_hand}");
+    let hand_written: String = without_lines(&desk.read("now.yaml"), "apiGroup: rbac");
+    assert!(hand_written.contains("rules: null") && hand_written.contains("roleRef:\n  kind: "), "{hand_written}");
     for rules in ["rules: []", "# no rules"] {
-        desk.write("hand.yaml", &by_hand.replace("rules: null", rules));
+        desk.write("hand.yaml", &hand_written.replace("rules: null", rules));
         assert!(desk.ok(&["plan", "--snapshot", "hand.yaml"]).contains("no changes"), "{rules}");
     }
 }
 
-/// Trap 36.
+/// Trap 36: a Role cannot have non-resource URLs.
 #[test]
-fn urls_in_a_role_are_refused_by_the_server_by_a_snapshot_and_by_a_policy() {
+fn non_resource_urls_in_a_role_are_refused() {
     let (_turn, cluster) = CLUSTER.turn();
-    namespace("w-urls");
+    create_namespace("w-urls");
     let body = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": { "name": "urls", "namespace": "w-urls" },
         "rules": [{ "verbs": ["get"], "nonResourceURLs": ["/metrics"] }],
     });
-    let words = "namespaced rules cannot apply to non-resource URLs";
+    let message = "namespaced rules cannot apply to non-resource URLs";
     let (status, answer) = cluster.admin("POST", &format!("{RBAC}/namespaces/w-urls/roles"), Some(&body));
-    assert!(status == 422 && answer["message"].as_str().unwrap().contains(words), "{answer}");
+    assert!(status == 422 && answer["message"].as_str().unwrap().contains(message), "{answer}");
     let desk = desk(cluster, "");
     desk.write("now.json", &body.to_string());
     let ran = desk.run(&["plan", "--snapshot", "now.json"]);
-    assert!(ran.code == 1 && ran.err.contains(words), "{}", ran.err);
+    assert!(ran.code == 1 && ran.err.contains(message), "{}", ran.err);
     desk.write(
         "rolecall.toml",
         "[policy]\nname = \"w\"\n[roles.urls]\nnamespaces = [\"w-urls\"]\n\
@@ -444,9 +453,9 @@ fn urls_in_a_role_are_refused_by_the_server_by_a_snapshot_and_by_a_policy() {
     assert!(ran.code == 1 && ran.err.contains("non-resource-urls"), "{}", ran.err);
 }
 
-/// Trap 39.
+/// Trap 39: the controller writes the rules of an aggregated role.
 #[test]
-fn the_rules_that_a_controller_fills_in_are_never_a_change() {
+fn rules_written_by_the_aggregation_controller_are_no_change() {
     let (_turn, cluster) = CLUSTER.turn();
     let policy = r#"
 [groups.g]
@@ -461,21 +470,21 @@ groups = ["g"]
 "#;
     let desk = desk(cluster, policy);
     desk.ok(&["apply", "--auto-approve"]);
-    soon("the aggregated role", || may("g", "get", "pods"));
-    nothing_to_do(&desk);
-    // Somebody's own part comes, and with it the controller.
+    eventually("the aggregated role", || is_allowed("g", "get", "pods"));
+    assert_no_changes(&desk);
+    // A role with the label is created outside of rolecall. The controller adds its rules.
     let mut part = role("others-part", "list");
     part["metadata"]["labels"] = json!({ "example.com/w": "yes" });
     cluster.admin("POST", &format!("{RBAC}/clusterroles"), Some(&part));
-    soon("the other part", || may("g", "list", "pods"));
-    nothing_to_do(&desk);
+    eventually("the rules of the other role", || is_allowed("g", "list", "pods"));
+    assert_no_changes(&desk);
 }
 
-/// Trap 45.
+/// Trap 45: RBAC names may contain almost any character.
 #[test]
-fn names_of_any_letters_reach_the_server_and_come_back() {
+fn names_with_special_characters_round_trip() {
     let (_turn, cluster) = CLUSTER.turn();
-    namespace("w-names");
+    create_namespace("w-names");
     let names = [
         "a:b",
         "team@example.com",
@@ -502,38 +511,38 @@ fn names_of_any_letters_reach_the_server_and_come_back() {
     };
     let desk = desk(cluster, &policy("get"));
     desk.ok(&["apply", "--auto-approve"]);
-    nothing_to_do(&desk);
+    assert_no_changes(&desk);
     desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy("list")));
-    for place in [&[][..], &["--snapshot", "now.yaml"]] {
-        desk.ok(&[&["apply", "--auto-approve"], place].concat());
-        assert!(desk.ok(&[&["plan"], place].concat()).contains("no changes"));
+    for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
+        desk.ok(&[&["apply", "--auto-approve"], cluster_args].concat());
+        assert!(desk.ok(&[&["plan"], cluster_args].concat()).contains("no changes"));
     }
     for name in names {
-        let found = cluster.kubectl(&["get", "clusterrole", "-o", "jsonpath={.rules[0].verbs[0]}", "--", name]);
-        assert_eq!(found, "list", "{name}");
+        let stored_verb = cluster.kubectl(&["get", "clusterrole", "-o", "jsonpath={.rules[0].verbs[0]}", "--", name]);
+        assert_eq!(stored_verb, "list", "{name}");
     }
     desk.write("rolecall.toml", "[policy]\nname = \"w\"\n");
-    for place in [&[][..], &["--snapshot", "now.yaml"]] {
-        desk.ok(&[&["apply", "--auto-approve"], place].concat());
-        let left = desk.ok(&[&["snapshot"], place].concat());
-        assert!(!left.contains("managed-by: rolecall"), "{left}");
+    for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
+        desk.ok(&[&["apply", "--auto-approve"], cluster_args].concat());
+        let remaining = desk.ok(&[&["snapshot"], cluster_args].concat());
+        assert!(!remaining.contains("managed-by: rolecall"), "{remaining}");
     }
 }
 
-/// Names of the roles that a test has made, in a snapshot.
-fn made(snapshot: &str) -> Vec<String> {
+/// The numbers of the roles `page-N` in a snapshot.
+fn page_roles(snapshot: &str) -> Vec<String> {
     let names = snapshot.lines().filter_map(|line| line.trim().strip_prefix("name: page-"));
     names.map(str::to_owned).collect()
 }
 
-fn make_pages() {
+fn create_page_roles() {
     for n in 0..7 {
         CLUSTER.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role(&format!("page-{n}"), "get")));
     }
 }
 
-/// The first becomes the last: pages of two moments would show it twice or not at all.
-fn move_one() {
+/// Deletes the first role and creates a last one. Pages of different versions would have both or neither.
+fn replace_first_page_role() {
     CLUSTER.admin("DELETE", &format!("{RBAC}/clusterroles/page-0"), None);
     CLUSTER.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role("page-9", "get")));
 }
@@ -542,53 +551,53 @@ fn small_pages(asked: &Asked) -> Fate {
     Fate::Requery(asked.query.replace("limit=20000", "limit=2"))
 }
 
-/// Trap 66.
+/// Trap 66: all pages of a list have the resource version of the first page.
 #[test]
-fn a_list_in_pages_is_of_the_moment_of_its_first_page() {
+fn paginated_list_is_consistent_with_its_first_page() {
     let (_turn, cluster) = CLUSTER.turn();
-    make_pages();
+    create_page_roles();
     let proxy = Proxy::start(cluster, |asked| {
         if asked.is("GET", "/clusterroles") && asked.nth == 3 {
-            move_one();
+            replace_first_page_role();
         }
         small_pages(asked)
     });
     let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    assert_eq!(made(&desk.ok(&["snapshot"])), ["0", "1", "2", "3", "4", "5", "6"]);
-    assert_eq!(made(&desk.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
+    assert_eq!(page_roles(&desk.ok(&["snapshot"])), ["0", "1", "2", "3", "4", "5", "6"]);
+    assert_eq!(page_roles(&desk.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
     let pages = proxy.asked().iter().filter(|asked| asked.query.contains("continue=")).count();
     assert!(pages > 10, "{pages} pages");
 }
 
-/// Trap 55.
+/// Trap 55: the API server forgets the version of a list after some minutes, and answers 410.
 #[test]
-fn a_list_whose_moment_is_forgotten_starts_over() {
+fn list_with_an_expired_continue_token_starts_over() {
     let (_turn, cluster) = CLUSTER.turn();
     let expired = || Fate::Answer(Answer::failure(410, "Expired", "The provided continue parameter is too old"));
-    let other_moment = || {
+    let other_version = || {
         let body = json!({ "metadata": { "resourceVersion": "1" }, "items": [] }).to_string();
         Fate::Answer(Answer { status: 200, headers: Vec::new(), body })
     };
-    for odd in [expired(), other_moment()] {
+    for answer in [expired(), other_version()] {
         cluster.reset();
-        make_pages();
+        create_page_roles();
         let proxy = Proxy::start(cluster, move |asked| {
             if asked.is("GET", "/clusterroles") && asked.nth == 3 {
-                move_one();
-                return odd.clone();
+                replace_first_page_role();
+                return answer.clone();
             }
             small_pages(asked)
         });
         let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        assert_eq!(made(&desk.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
+        assert_eq!(page_roles(&desk.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
     }
-    for odd in [expired(), other_moment()] {
+    for answer in [expired(), other_version()] {
         let proxy = Proxy::start(cluster, move |asked| match asked.query.contains("continue=") {
-            true => odd.clone(),
+            true => answer.clone(),
             false => small_pages(asked),
         });
         let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        // Half a list is no list: what is missing from it would be taken for removed.
+        // An incomplete list must not be used: objects that are missing from it would count as removed.
         desk.write("rolecall.toml", "[policy]\nname = \"w\"\n");
         let ran = desk.run(&["plan"]);
         assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
