@@ -1,4 +1,4 @@
-//! `rolecall access`: all that somebody may do, or everybody.
+//! `rolecall access`: everything that one subject, or each subject, is allowed to do.
 
 use super::args::{AccessArgs, OutputFormat};
 use super::command_error::CommandError;
@@ -12,34 +12,36 @@ use crate::render::access_report;
 use crate::render::query_answers::QueryRenderer;
 use crate::report::{AccessAnswerJson, AnswerJson, AnswersDocument, DiagnosticJson};
 
-pub(crate) async fn run(args: &AccessArgs, world: &mut Env) -> Result<Exit, CommandError> {
-    let all = observe_clusters(&args.question, world).await?;
+pub(crate) async fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let targets = observe_clusters(&args.question, env).await?;
     let mut answers = Vec::new();
-    for asked in &all {
-        let access = asked.access_view();
-        let mut found = state_warnings(&access);
-        let everybody: Vec<SubjectQuery> = match &args.subject {
+    for target in &targets {
+        let access = target.access_view();
+        let mut warnings = state_warnings(&access);
+        let subjects: Vec<SubjectQuery> = match &args.subject {
             Some(text) => {
-                let who = asked.parse_subject(text)?;
-                found.extend(access.lint_subject(&who).map(|doubt| lint_warning(&doubt)));
-                found.extend(answer_warnings(asked, text, &who, &access.authenticate(&who), AccessDecision::Allowed));
-                vec![who]
+                let subject = target.parse_subject(text)?;
+                let authentication = access.authenticate(&subject);
+                warnings.extend(access.lint_subject(&subject).map(|lint| lint_warning(&lint)));
+                warnings.extend(answer_warnings(target, text, &subject, &authentication, AccessDecision::Allowed));
+                vec![subject]
             }
             None => {
-                found.extend(access.dangling_warnings(None));
-                access.all_subjects().into_iter().filter(|who| access_report::has_own_row(&access, who)).collect()
+                warnings.extend(access.dangling_warnings(None));
+                let subjects = access.all_subjects().into_iter();
+                subjects.filter(|subject| access_report::has_own_row(&access, subject)).collect()
             }
         };
-        print_warnings(&found, world);
-        let (shown, hidden): (Vec<SubjectQuery>, Vec<SubjectQuery>) = everybody
-            .into_iter()
-            .partition(|who| args.full || args.subject.is_some() || !access_report::is_system_subject(who));
-        let rows = access_report::build_rows(&access, shown, &asked.policy_index);
+        print_warnings(&warnings, env);
+        let shows_all = args.full || args.subject.is_some();
+        let (shown, hidden): (Vec<SubjectQuery>, Vec<SubjectQuery>) =
+            subjects.into_iter().partition(|subject| shows_all || !access_report::is_system_subject(subject));
+        let rows = access_report::build_rows(&access, shown, &target.policy_index);
         match args.question.format {
             OutputFormat::Json => {
-                let warnings = DiagnosticJson::all(&found, &SourceMap::default());
+                let warnings = DiagnosticJson::all(&warnings, &SourceMap::default());
                 let answer = AccessAnswerJson::new(
-                    &asked.label,
+                    &target.label,
                     access_report::access_report_json(&rows),
                     hidden.len(),
                     warnings,
@@ -47,21 +49,21 @@ pub(crate) async fn run(args: &AccessArgs, world: &mut Env) -> Result<Exit, Comm
                 answers.push(AnswerJson::Access(answer));
             }
             OutputFormat::Text => {
-                let view = QueryRenderer {
-                    cluster: &asked.label,
-                    state: &asked.state,
-                    policy_index: &asked.policy_index,
-                    style: world.stdout_style(),
-                    width: world.out_width(),
+                let renderer = QueryRenderer {
+                    cluster: &target.label,
+                    state: &target.state,
+                    policy_index: &target.policy_index,
+                    style: env.stdout_style(),
+                    width: env.out_width(),
                 };
-                let label = if all.len() > 1 { format!("{}\n", asked.label) } else { String::new() };
-                let text = access_report::render_access_report(&rows, hidden.len(), args.explain, args.full, &view);
-                world.print_wrapped(&format!("{label}{text}"));
+                let label = if targets.len() > 1 { format!("{}\n", target.label) } else { String::new() };
+                let text = access_report::render_access_report(&rows, hidden.len(), args.explain, args.full, &renderer);
+                env.print_wrapped(&format!("{label}{text}"));
             }
         }
     }
     if args.question.format == OutputFormat::Json {
-        print_json(&AnswersDocument::new(answers), world)?;
+        print_json(&AnswersDocument::new(answers), env)?;
     }
     Ok(Exit::Success)
 }

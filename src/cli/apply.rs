@@ -1,4 +1,4 @@
-//! `rolecall apply`: shows the plan, asks, makes its writes and says how each ended.
+//! `rolecall apply`: shows the plan, asks for confirmation, makes the writes and reports their results.
 
 use super::apply_run::{apply_all, dry_run_all};
 use super::args::{ApplyArgs, ApplyFlags};
@@ -11,81 +11,86 @@ use super::missing_permissions;
 use super::policy_files::read_policy;
 use super::refusals::{print_access_windows, print_diagnostics, print_refusals};
 use super::saved_plan;
-use super::target::can_be_written;
+use super::target::ensure_snapshots_writable;
 use crate::diagnostic::{Diagnostic, Severity, SourceMap};
 use crate::guard::AllowFlag;
 use crate::render::plan_text;
 use crate::render::text_util::pluralize;
 
-pub(crate) async fn run(args: &ApplyArgs, world: &mut Env) -> Result<Exit, CommandError> {
-    let consent = Approval {
+pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let approval = Approval {
+        command: ApprovedCommand::Apply,
         is_given: args.auto_approve || args.flags.dry_run || args.plan.is_some(),
         digests: &args.approved,
         saved_plan: args.plan.as_deref(),
     };
-    if let Err(failure) = consent.ensure_obtainable(world) {
-        // What is wrong with the policy is worth more than that nobody can be asked.
-        read_policy(args.target.policy.as_deref(), world)?;
-        return Err(failure);
+    if let Err(error) = approval.ensure_obtainable(env) {
+        // A policy that cannot be read is reported first: it has to be fixed in any case.
+        read_policy(args.target.policy.as_deref(), env)?;
+        return Err(error);
     }
     if !args.flags.dry_run {
         let snapshots: Vec<&str> = args.target.connection.snapshots.iter().map(String::as_str).collect();
-        can_be_written(&snapshots)?;
+        ensure_snapshots_writable(&snapshots)?;
     }
     let allow = parse_allow_flags(&args.flags.allow)?;
-    let (sources, planned) = match &args.plan {
+    let (sources, cluster_plans) = match &args.plan {
         Some(path) => {
-            (SourceMap::default(), saved_plan::open_saved_plan(path, &args.target.connection, &allow, world).await?)
+            (SourceMap::default(), saved_plan::open_saved_plan(path, &args.target.connection, &allow, env).await?)
         }
         None => {
-            let (loaded, planned) =
-                plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, world).await?.into_complete()?;
-            (loaded.policy.sources, planned)
+            let (loaded, cluster_plans) =
+                plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, env).await?.into_complete()?;
+            (loaded.policy.sources, cluster_plans)
         }
     };
-    let way = ApplyOptions { approval: consent, allow_flags: &allow, flags: &args.flags };
-    approve_and_apply(&planned, &sources, &way, world).await
+    let options = ApplyOptions { approval, allow_flags: &allow, flags: &args.flags };
+    approve_and_apply(&cluster_plans, &sources, &options, env).await
 }
 
-/// How plans are to be carried out.
+/// The options of an apply or a restore.
 pub(crate) struct ApplyOptions<'a> {
     pub(crate) approval: Approval<'a>,
-    /// What the command line says yes to.
+    /// The risks that the command line accepts.
     pub(crate) allow_flags: &'a [AllowFlag],
     pub(crate) flags: &'a ApplyFlags,
 }
 
-/// Shows plans, asks, and makes their writes.
+/// Shows the plans, asks for confirmation, and makes the writes.
 pub(crate) async fn approve_and_apply(
-    planned: &[ClusterPlan],
+    cluster_plans: &[ClusterPlan],
     sources: &SourceMap,
-    way: &ApplyOptions<'_>,
-    world: &mut Env,
+    options: &ApplyOptions<'_>,
+    env: &mut Env,
 ) -> Result<Exit, CommandError> {
-    print_plans(planned, way.flags.full, plan_text::render_plan, world);
-    let refused = print_refusals(planned, way.allow_flags, sources, world)
-        || !way.flags.allow_window && print_access_windows(planned, sources, world);
+    print_plans(cluster_plans, options.flags.full, plan_text::render_plan, env);
+    let refused = print_refusals(cluster_plans, options.allow_flags, sources, env)
+        || !options.flags.allow_window && print_access_windows(cluster_plans, sources, env);
     if refused {
-        world.eprint("Refused: nothing was written.\n");
+        env.eprint("Refused. No changes were made.\n");
         return Ok(Exit::Refused);
     }
-    let work: Vec<&ClusterPlan> = planned.iter().filter(|one| !one.plan.is_empty()).collect();
-    let severity = if way.flags.dry_run { Severity::Warning } else { Severity::Error };
-    let lacks: Vec<Diagnostic> =
-        work.iter().filter_map(|one| missing_permissions::to_diagnostic(one, severity)).collect();
-    if !lacks.is_empty() && !way.flags.dry_run {
-        world.eprint("Nothing was written.\n");
-        return Err(lacks.into());
+    let pending: Vec<&ClusterPlan> =
+        cluster_plans.iter().filter(|cluster_plan| !cluster_plan.plan.is_empty()).collect();
+    let severity = if options.flags.dry_run { Severity::Warning } else { Severity::Error };
+    let missing: Vec<Diagnostic> =
+        pending.iter().filter_map(|cluster_plan| missing_permissions::to_diagnostic(cluster_plan, severity)).collect();
+    if !missing.is_empty() && !options.flags.dry_run {
+        env.eprint("No changes were made.\n");
+        return Err(missing.into());
     }
-    print_diagnostics(&lacks, sources, world);
-    if work.is_empty() {
+    print_diagnostics(&missing, sources, env);
+    if pending.is_empty() {
         return Ok(Exit::Success);
     }
-    if way.flags.dry_run {
-        return dry_run_all(&work, sources, world).await;
+    if options.flags.dry_run {
+        return dry_run_all(&pending, sources, env).await;
     }
-    way.approval.confirm(&work, world)?;
-    apply_all(&work, sources, way, world).await
+    if !options.approval.confirm(&pending, env)? {
+        env.eprint("Apply cancelled. No changes were made.\n");
+        return Ok(Exit::Failed);
+    }
+    apply_all(&pending, sources, options, env).await
 }
 
 /// Whether a text has the form of [`crate::plan::Plan::digest`].
@@ -94,64 +99,81 @@ fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && is_hex(digits))
 }
 
-/// Whose yes there is.
+/// The command that asks for confirmation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ApprovedCommand {
+    Apply,
+    Restore,
+}
+
+/// How the plan is approved: by a flag, by its digest, by a saved plan, or by a person at the terminal.
 pub(crate) struct Approval<'a> {
+    pub(crate) command: ApprovedCommand,
     pub(crate) is_given: bool,
     pub(crate) digests: &'a [String],
-    /// A saved plan, whose making was the yes: once.
+    /// A saved plan is approved by the run that made it. It can be used once.
     pub(crate) saved_plan: Option<&'a std::path::Path>,
 }
 
 impl Approval<'_> {
-    /// Without a terminal nobody can be asked, and a digest has to be one.
-    pub(crate) fn ensure_obtainable(&self, world: &Env) -> Result<(), CommandError> {
+    /// Checks before any other work that the approval can be obtained: stdin is a terminal, or a flag approves the plan.
+    ///
+    /// # Errors
+    /// If it cannot, or if a value of `--approved` is not a digest.
+    pub(crate) fn ensure_obtainable(&self, env: &Env) -> Result<(), CommandError> {
         let malformed: Vec<Diagnostic> = self
             .digests
             .iter()
             .filter(|text| !is_digest(text))
             .map(|text| {
-                let error = Diagnostic::error(format!("--approved {text} is not the digest of a plan"));
-                error.with_help("copy it whole from the output of plan: `sha256:` and 64 hexadecimal digits")
+                Diagnostic::error(format!("invalid value `{text}` for `--approved`: not the digest of a plan"))
+                    .with_help(
+                        "copy the whole digest from the last line of the plan: `sha256:` and 64 hexadecimal digits",
+                    )
             })
             .collect();
         if !malformed.is_empty() {
             return Err(malformed.into());
         }
-        if self.is_given || !self.digests.is_empty() || world.terminals.stdin {
+        if self.is_given || !self.digests.is_empty() || env.terminals.stdin {
             return Ok(());
         }
-        let error = Diagnostic::error("apply asks before it writes, and there is no terminal to ask at");
-        let hint = "add --auto-approve, or --approved DIGEST with the digest of the plan that was reviewed";
-        Err(CommandError::from_diagnostic(error.with_help(hint)))
+        let (command, flags) = match self.command {
+            ApprovedCommand::Apply => ("apply", "--auto-approve, --approved <DIGEST> or --plan <FILE>"),
+            ApprovedCommand::Restore => ("restore", "--auto-approve or --approved <DIGEST>"),
+        };
+        let error = Diagnostic::error(format!("{command} needs confirmation, but stdin is not a terminal"));
+        Err(CommandError::from_diagnostic(error.with_help(format!("review the plan, then pass {flags}"))))
     }
 
-    /// Goes on only with a yes: of the person here, or of one who saw this very plan.
-    fn confirm(&self, work: &[&ClusterPlan], world: &mut Env) -> Result<(), CommandError> {
-        let other: Vec<&&ClusterPlan> =
-            work.iter().filter(|one| !self.digests.is_empty() && !self.digests.contains(&one.digest)).collect();
-        if !other.is_empty() {
-            let found = other.iter().map(|one| {
-                let digest = &one.digest;
-                Diagnostic::error(format!("{}: the plan has another digest than the approved one: {digest}", one.label))
-                    .with_help("the policy or the cluster has moved since the plan was approved: review the plan above")
-            });
-            return Err(found.collect::<Vec<_>>().into());
+    /// Whether the plans are approved. Asks at the terminal unless a flag approves them.
+    ///
+    /// # Errors
+    /// If `--approved` is given and a plan has another digest.
+    fn confirm(&self, pending: &[&ClusterPlan], env: &mut Env) -> Result<bool, CommandError> {
+        if !self.digests.is_empty() {
+            let changed = pending.iter().filter(|cluster_plan| !self.digests.contains(&cluster_plan.digest));
+            let errors: Vec<Diagnostic> = changed.map(|cluster_plan| digest_mismatch(cluster_plan)).collect();
+            return if errors.is_empty() { Ok(true) } else { Err(errors.into()) };
         }
-        if self.is_given || !self.digests.is_empty() {
-            return Ok(());
+        if self.is_given {
+            return Ok(true);
         }
-        let writes: usize = work.iter().map(|one| one.plan.steps.len()).sum();
-        let changes: usize = work.iter().map(|one| one.plan.changes.len()).sum();
-        let names: Vec<&str> = work.iter().map(|one| one.label.as_str()).collect();
-        let question = format!(
-            "\nApply {} by {} to {}? Only `yes` is taken for a yes: ",
-            pluralize(changes, "change"),
-            pluralize(writes, "write"),
-            names.join(", ")
-        );
-        if world.prompt(&question) == "yes" {
-            return Ok(());
-        }
-        Err(CommandError::from_diagnostic(Diagnostic::error("not approved: nothing was written")))
+        let changes = match pending.iter().map(|cluster_plan| cluster_plan.plan.changes.len()).sum() {
+            1 => "this change".to_owned(),
+            number => format!("these {}", pluralize(number, "change")),
+        };
+        let labels: Vec<&str> = pending.iter().map(|cluster_plan| cluster_plan.label.as_str()).collect();
+        let question =
+            format!("\nDo you want to apply {changes} to {}? Only 'yes' will be accepted: ", labels.join(", "));
+        Ok(env.prompt(&question) == "yes")
     }
+}
+
+fn digest_mismatch(cluster_plan: &ClusterPlan) -> Diagnostic {
+    let ClusterPlan { label, digest, .. } = cluster_plan;
+    Diagnostic::error(format!("{label}: the plan does not match the approved digest"))
+        .with_because(format!("the digest of this plan is {digest}"))
+        .with_note("the policy or the cluster has changed since the plan was approved")
+        .with_help(format!("review the plan above, then pass --approved {digest}"))
 }

@@ -1,4 +1,4 @@
-//! What an apply says when it stops: what is done, what is not, and why.
+//! What an apply prints when it stops: which steps are done, which are not, and the error.
 
 use std::collections::BTreeSet;
 
@@ -14,17 +14,17 @@ use crate::state::undo::strip_server_fields;
 use crate::state::write::WriteRequest;
 use crate::yaml::to_yaml;
 
-/// Steps named one by one; the others are counted.
+/// The number of steps that are listed. The others are counted.
 const MAX_LISTED: usize = 20;
-const APPLY_AGAIN_HINT: &str = "apply again when the cause is gone: it plans exactly what is left";
+const APPLY_AGAIN_HELP: &str = "fix the cause, then run apply again: it plans only what is left";
 
-/// What a step has done, in the past tense.
-pub(super) fn describe_outcome(step: &Step, written: &WriteOutcome) -> String {
+/// What a step did, in the past tense.
+pub(super) fn describe_outcome(step: &Step, outcome: &WriteOutcome) -> String {
     let object = &step.object;
-    match (written, &step.write) {
-        (WriteOutcome::Unchanged(_), _) => format!("already so {object}"),
-        (WriteOutcome::Terminating(names), _) => {
-            format!("deleting {object}: it still grants until its finalizers end: {}", names.join(", "))
+    match (outcome, &step.write) {
+        (WriteOutcome::Unchanged(_), _) => format!("already up to date: {object}"),
+        (WriteOutcome::Terminating(finalizers), _) => {
+            format!("deleting {object}: it grants access until its finalizers are removed: {}", finalizers.join(", "))
         }
         (_, WriteRequest::Create(_)) => format!("created {object}"),
         (_, WriteRequest::Patch(_)) => format!("changed {object}"),
@@ -32,94 +32,93 @@ pub(super) fn describe_outcome(step: &Step, written: &WriteOutcome) -> String {
     }
 }
 
-/// What was made and what was not, where an apply stops.
+/// The steps that were done and those that were not.
 pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome) -> String {
-    let unknown =
-        |number| outcome.failed.iter().any(|(failed, trouble)| *failed == number && is_outcome_unknown(trouble));
-    let named = |numbers: &[usize]| {
+    let is_unknown = |index| outcome.failed.iter().any(|(failed, error)| *failed == index && is_outcome_unknown(error));
+    let list = |indices: &[usize]| {
         let mut out = String::new();
-        for (number, step) in numbers.iter().take(MAX_LISTED).filter_map(|number| Some((*number, steps.get(*number)?)))
-        {
-            let doubt = if unknown(number) { " (or done, and the answer was lost)" } else { "" };
-            out.push_str(&format!("  {}{doubt}\n", step.description));
+        for (index, step) in indices.iter().take(MAX_LISTED).filter_map(|index| Some((*index, steps.get(*index)?))) {
+            let suffix = if is_unknown(index) { " (result unknown: the API server did not answer)" } else { "" };
+            out.push_str(&format!("  {}{suffix}\n", step.description));
         }
-        if numbers.len() > MAX_LISTED {
-            out.push_str(&format!("  … and {} more\n", numbers.len() - MAX_LISTED));
+        if indices.len() > MAX_LISTED {
+            out.push_str(&format!("  … and {} more\n", indices.len() - MAX_LISTED));
         }
         out
     };
-    let done: BTreeSet<usize> = outcome.completed.iter().copied().collect();
-    let (done, open): (Vec<usize>, Vec<usize>) = (0..steps.len()).partition(|number| done.contains(number));
+    let completed: BTreeSet<usize> = outcome.completed.iter().copied().collect();
+    let (done, not_done): (Vec<usize>, Vec<usize>) = (0..steps.len()).partition(|index| completed.contains(index));
     let done = match done.len() {
-        0 if (0..steps.len()).any(unknown) => "\n".to_owned(),
-        0 => "\nNothing was written.\n".to_owned(),
-        number => format!("\nDone ({number}):\n{}", named(&done)),
+        0 if (0..steps.len()).any(is_unknown) => "\n".to_owned(),
+        0 => "\nNo changes were made.\n".to_owned(),
+        number => format!("\nDone ({number}):\n{}", list(&done)),
     };
-    format!("{done}Not done ({}):\n{}\n", open.len(), named(&open))
+    format!("{done}Not done ({}):\n{}\n", not_done.len(), list(&not_done))
 }
 
-/// Whether the step may have been made all the same.
-fn is_outcome_unknown(trouble: &StepError) -> bool {
-    match trouble {
+/// Whether the API server may have made the write although the step failed.
+fn is_outcome_unknown(error: &StepError) -> bool {
+    match error {
         StepError::Write(error) => error.is_outcome_unknown(),
-        StepError::LockedOut(out) => out.restore_result.is_err(),
+        StepError::LockedOut(lockout) => lockout.restore_result.is_err(),
         StepError::NotEffective(_) | StepError::LockLost => false,
     }
 }
 
-pub(super) fn apply_error(label: &str, steps: &[Step], outcome: &ApplyOutcome, world: &Env) -> CommandError {
+pub(super) fn apply_error(label: &str, steps: &[Step], outcome: &ApplyOutcome, env: &Env) -> CommandError {
     let mut failed: Vec<&(usize, StepError)> = outcome.failed.iter().collect();
-    failed.sort_by_key(|(number, _)| *number);
-    let found = failed.into_iter().map(|(number, trouble)| {
-        let what = steps.get(*number).map_or("a step", |step| step.description.as_str());
-        match trouble {
+    failed.sort_by_key(|(index, _)| *index);
+    let diagnostics = failed.into_iter().map(|(index, error)| {
+        let description = steps.get(*index).map_or("a step", |step| step.description.as_str());
+        match error {
             StepError::Write(error) => {
-                let mut found = error.to_diagnostic();
-                found.message = format!("{label}: could not {what}: {}", error.cause());
-                found.with_help(APPLY_AGAIN_HINT)
+                let mut diagnostic = error.to_diagnostic();
+                diagnostic.message = format!("{label}: could not {description}: {}", error.cause());
+                diagnostic.with_help(APPLY_AGAIN_HELP)
             }
-            StepError::NotEffective(unseen) => {
-                let why = format!("{label}: did not {what}: what it relies on is not seen to work yet");
-                let told = unseen
+            StepError::NotEffective(probes) => {
+                let message = format!("{label}: did not {description}: an earlier write has not taken effect");
+                let error = probes
                     .iter()
                     .take(MAX_LISTED)
-                    .fold(Diagnostic::error(why), |found, one| found.with_help(one.clone()));
-                told.with_help(
-                    "an earlier write grants it, and the API server does not act on it: look after its health",
-                )
-                .with_help(APPLY_AGAIN_HINT)
+                    .fold(Diagnostic::error(message), |error, probe| error.with_because(probe.clone()));
+                error
+                    .with_help("check the health of the API server: it does not act on a write that it accepted")
+                    .with_help(APPLY_AGAIN_HELP)
             }
-            StepError::LockLost => {
-                Diagnostic::error(format!("{label}: did not {what}: the Lease was lost, another apply may have begun"))
-                    .with_help(APPLY_AGAIN_HINT)
-            }
-            StepError::LockedOut(out) => lockout_diagnostic(label, out, world),
+            StepError::LockLost => Diagnostic::error(format!("{label}: did not {description}: the Lease was lost"))
+                .with_note("another apply may be running")
+                .with_help(APPLY_AGAIN_HELP),
+            StepError::LockedOut(lockout) => lockout_diagnostic(label, lockout, env),
         }
     });
-    CommandError::from(found.collect::<Vec<_>>())
+    CommandError::from(diagnostics.collect::<Vec<_>>())
 }
 
-fn lockout_diagnostic(label: &str, out: &Lockout, world: &Env) -> Diagnostic {
-    let Lockout { reason: why, restore_result: put_back, config_map: image } = out;
-    let error = match put_back {
+fn lockout_diagnostic(label: &str, lockout: &Lockout, env: &Env) -> Diagnostic {
+    let Lockout { reason, restore_result, config_map } = lockout;
+    let error = match restore_result {
         Ok(()) => {
-            return Diagnostic::error(format!("{label}: aws-auth was put back as it was, because {why}")).with_help(
-                "the change would have locked you out: see what refuses you beside aws-auth, then plan again",
-            );
+            return Diagnostic::error(format!("{label}: reverted the change of aws-auth: {reason}"))
+                .with_help("find out what denies you access besides aws-auth, then plan again");
         }
         Err(error) => error,
     };
-    let message = format!("{label}: aws-auth was written, {why}, and it could not be put back: {}", error.cause());
-    let found = Diagnostic::error(message);
-    let Some(image) = image else {
-        return found.with_help("whoever still gets in can run: kubectl -n kube-system delete configmap aws-auth");
+    let error = Diagnostic::error(format!("{label}: could not revert the change of aws-auth: {}", error.cause()))
+        .with_because(format!("the change had to be reverted: {reason}"));
+    let Some(config_map) = config_map else {
+        return error.with_help(
+            "with credentials that still have access, run: kubectl -n kube-system delete configmap aws-auth",
+        );
     };
-    let text = to_yaml(&strip_server_fields(image));
-    let name = format!("aws-auth-before-{}.yaml", world.now.strftime("%Y%m%dT%H%M%SZ"));
-    match create_private_file(&world.cwd.join(&name), &text) {
-        Ok(()) => found.with_help(format!(
-            "its old content is in {name}; whoever still gets in can run: kubectl replace -f {name}"
-        )),
-        Err(error) => found.with_help(format!("{name} cannot be written: {error}; its old content was:\n{text}")),
+    let text = to_yaml(&strip_server_fields(config_map));
+    let name = format!("aws-auth-before-{}.yaml", env.now.strftime("%Y%m%dT%H%M%SZ"));
+    match create_private_file(&env.cwd.join(&name), &text) {
+        Ok(()) => error
+            .with_note(format!("the old content is in {name}"))
+            .with_help(format!("with credentials that still have access, run: kubectl replace -f {name}")),
+        Err(io_error) => {
+            error.with_note(format!("cannot write {name}: {io_error}; the old content of aws-auth was:\n{text}"))
+        }
     }
 }

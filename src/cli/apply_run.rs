@@ -1,14 +1,15 @@
-//! Carries plans out: everything that can be refused is refused before the first write of any cluster, and afterwards
-//! the cluster is asked whether what was promised holds.
+//! Applies plans. All checks are made for all clusters before the first write to any of them. After the writes, the API
+//! server is asked whether the access is as planned.
 
 use super::apply::ApplyOptions;
 use super::apply_report::{apply_error, describe_outcome, summarize_steps};
+use super::args::OutputFormat;
 use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::{backup, guards, print_error, saved_plan};
-use crate::access::{AccessView, Aggregation, IamIdentity as Principal, Identity, Request, SubjectQuery};
+use crate::access::{AccessView, Aggregation, IamIdentity, Identity, Request, SubjectQuery};
 use crate::apply::dry_run::{DryRunResult, MAX_DRY_RUN_WRITES, dry_run};
 use crate::apply::lock::{self, ApplyLock, LockAttempt};
 use crate::apply::lockout::{AwsAuthBaseline, PROBE_DELAYS};
@@ -24,13 +25,14 @@ use crate::plan::{AccessComparison, ChangeTarget, DiffOp, Plan, PostApplyCheck};
 use crate::render::text_util::pluralize;
 use crate::state::State;
 
-/// `TokenSuccessCacheTTL` and `--authentication-token-webhook-cache-ttl` (kubernetes `pkg/kubeapiserver/authenticator`).
-const TOKEN_CACHE_NOTE: &str = "who lost an entry or a group of one keeps it under a token that the API server has seen, until \
-                        that is forgotten: two minutes by default";
-/// Refused writes named one by one.
+/// Printed after an entry or one of its groups is removed. The default of 2 minutes is that of
+/// `--authentication-token-webhook-cache-ttl` (kubernetes `pkg/kubeapiserver/authenticator`, `TokenSuccessCacheTTL`).
+const TOKEN_CACHE_NOTE: &str =
+    "revoked principals may keep access for up to 2 minutes, until the API server's token cache expires";
+/// The number of errors that are listed. The others are counted.
 const MAX_LISTED: usize = 20;
 
-/// A plan whose writes can begin.
+/// A plan that has passed all checks, and what is needed to apply it.
 struct PreparedApply<'a> {
     cluster_plan: &'a ClusterPlan,
     lock: Option<ApplyLock>,
@@ -38,191 +40,199 @@ struct PreparedApply<'a> {
     checks: Vec<PostApplyCheck>,
 }
 
-/// `--dry-run`: the cluster judges every write, and none is made.
+/// `--dry-run`: the API server checks every write, and none is made.
 pub(super) async fn dry_run_all(
-    work: &[&ClusterPlan],
+    cluster_plans: &[&ClusterPlan],
     sources: &SourceMap,
-    world: &mut Env,
+    env: &mut Env,
 ) -> Result<Exit, CommandError> {
-    let mut refused = Vec::new();
-    for one in work {
-        let state = one.cluster.observe().await?;
-        let caller = one.cluster.whoami().await?;
-        let rehearsal = dry_run(&one.plan, &one.cluster, &state, caller.as_ref(), usize::MAX).await;
-        let total = one.plan.steps.len();
-        let unjudged = match total - rehearsal.checked {
-            0 => String::new(),
-            number => format!("; {number} stand on earlier ones and cannot be judged before"),
-        };
-        let no = rehearsal.rejected.len();
-        world.note(&format!(
-            "{}: of {} {no} would be refused{unjudged}\n",
-            one.label,
-            pluralize(rehearsal.checked, "write")
-        ));
-        refused.extend(dry_run_errors(one, &rehearsal));
+    let mut errors = Vec::new();
+    for cluster_plan in cluster_plans {
+        let state = cluster_plan.cluster.observe().await?;
+        let caller = cluster_plan.cluster.whoami().await?;
+        let result = dry_run(&cluster_plan.plan, &cluster_plan.cluster, &state, caller.as_ref(), usize::MAX).await;
+        env.note(&format!("Dry run: {} ({})\n", dry_run_summary(cluster_plan, &result), cluster_plan.label));
+        errors.extend(dry_run_errors(cluster_plan, &result));
     }
-    if refused.is_empty() {
+    if errors.is_empty() {
         return Ok(Exit::Success);
     }
-    print_error(&CommandError::new(sources.clone(), refused), super::args::OutputFormat::Text, world);
+    print_error(&CommandError::new(sources.clone(), errors), OutputFormat::Text, env);
     Ok(Exit::Failed)
 }
 
-/// Carries out every plan, one cluster after the other.
+/// `all 5 writes accepted by the API server`.
+fn dry_run_summary(cluster_plan: &ClusterPlan, result: &DryRunResult) -> String {
+    let total = cluster_plan.plan.steps.len();
+    let writes = pluralize(total, "write");
+    let checked_by = match cluster_plan.cluster {
+        AnyCluster::Live(_) => "the API server",
+        AnyCluster::Snapshot(_) => "the rules of the API server",
+    };
+    let not_checked = match total - result.checked {
+        0 => String::new(),
+        number => format!(", {number} not checked because they depend on earlier writes"),
+    };
+    match (result.rejected.len(), result.checked) {
+        (0, checked) if checked == total && total > 1 => format!("all {writes} accepted by {checked_by}"),
+        (0, checked) => format!("{checked} of {writes} accepted by {checked_by}{not_checked}"),
+        (rejected, _) => format!("{rejected} of {writes} rejected by {checked_by}{not_checked}"),
+    }
+}
+
+/// Applies every plan, one cluster after the other. A failure in one cluster stops before the next one.
 pub(super) async fn apply_all(
-    work: &[&ClusterPlan],
+    cluster_plans: &[&ClusterPlan],
     sources: &SourceMap,
-    way: &ApplyOptions<'_>,
-    world: &mut Env,
+    options: &ApplyOptions<'_>,
+    env: &mut Env,
 ) -> Result<Exit, CommandError> {
-    let mut ready: Vec<PreparedApply<'_>> = Vec::with_capacity(work.len());
-    let mut refused = Vec::new();
-    let mut by_guards_alone = true;
-    for one in work {
-        match prepare(one, way, world).await {
-            Ok(one) => ready.push(one),
-            Err((lock, failure)) => {
-                release_lock(lock, world).await;
-                by_guards_alone &= failure.is_refusal;
-                refused.extend(failure.diagnostics);
+    let mut prepared_applies: Vec<PreparedApply<'_>> = Vec::with_capacity(cluster_plans.len());
+    let mut errors = Vec::new();
+    let mut are_all_refusals = true;
+    for cluster_plan in cluster_plans {
+        match prepare(cluster_plan, options, env).await {
+            Ok(prepared) => prepared_applies.push(prepared),
+            Err((lock, error)) => {
+                release_lock(lock, env).await;
+                are_all_refusals &= error.is_refusal;
+                errors.extend(error.diagnostics);
             }
         }
     }
-    if refused.is_empty()
-        && let Some(path) = way.approval.saved_plan
-        && let Err(failure) = saved_plan::mark_applied(path, world)
+    if errors.is_empty()
+        && let Some(path) = options.approval.saved_plan
+        && let Err(error) = saved_plan::mark_applied(path, env)
     {
-        by_guards_alone = false;
-        refused.extend(failure.diagnostics);
+        are_all_refusals = false;
+        errors.extend(error.diagnostics);
     }
-    let mut failed = !refused.is_empty();
-    let so = if failed && by_guards_alone { Exit::Refused } else { Exit::Failed };
+    let mut failed = !errors.is_empty();
+    let failure_exit = if failed && are_all_refusals { Exit::Refused } else { Exit::Failed };
     if failed {
-        world.eprint("Nothing was written.\n");
-        print_error(&CommandError::new(sources.clone(), refused), super::args::OutputFormat::Text, world);
+        env.eprint("No changes were made.\n");
+        print_error(&CommandError::new(sources.clone(), errors), OutputFormat::Text, env);
     }
-    for one in ready {
-        if !failed && let Err(failure) = apply_one(&one, world).await {
-            print_error(
-                &CommandError::new(sources.clone(), failure.diagnostics),
-                super::args::OutputFormat::Text,
-                world,
-            );
+    for prepared in prepared_applies {
+        if !failed && let Err(error) = apply_one(&prepared, env).await {
+            print_error(&CommandError::new(sources.clone(), error.diagnostics), OutputFormat::Text, env);
             failed = true;
         }
-        release_lock(one.lock, world).await;
+        release_lock(prepared.lock, env).await;
     }
-    Ok(if failed { so } else { Exit::Success })
+    Ok(if failed { failure_exit } else { Exit::Success })
 }
 
-async fn release_lock(lock: Option<ApplyLock>, world: &mut Env) {
+async fn release_lock(lock: Option<ApplyLock>, env: &mut Env) {
     if let Some(lock) = lock
         && let Err(error) = lock.release().await
     {
-        world.note(&format!("note: the Lease could not be given back, it ends by itself: {}\n", error.cause()));
+        env.note(&format!("note: the Lease could not be released, it expires by itself: {}\n", error.cause()));
     }
 }
 
-/// Everything before the first write. A Lease that was taken comes back with a failure.
+/// Acquires the Lease and runs the checks before the first write. If a check fails, the Lease is returned with the error.
 async fn prepare<'a>(
-    one: &'a ClusterPlan,
-    way: &ApplyOptions<'_>,
-    world: &mut Env,
+    cluster_plan: &'a ClusterPlan,
+    options: &ApplyOptions<'_>,
+    env: &mut Env,
 ) -> Result<PreparedApply<'a>, (Option<ApplyLock>, CommandError)> {
-    let caller = one.cluster.whoami().await.map_err(|error| (None, error.into()))?;
-    let lock = acquire_lock(one, &way.flags.lease_namespace, caller.as_ref(), world)
+    let caller = cluster_plan.cluster.whoami().await.map_err(|error| (None, error.into()))?;
+    let lock = acquire_lock(cluster_plan, &options.flags.lease_namespace, caller.as_ref(), env)
         .await
-        .map_err(|failure| (None, failure))?;
-    match run_prechecks(one, way, caller.as_ref(), world).await {
-        Ok((before, promises)) => {
-            Ok(PreparedApply { cluster_plan: one, lock, aws_auth_baseline: before, checks: promises })
-        }
-        Err(failure) => Err((lock, failure)),
+        .map_err(|error| (None, error))?;
+    match run_prechecks(cluster_plan, options, caller.as_ref(), env).await {
+        Ok((aws_auth_baseline, checks)) => Ok(PreparedApply { cluster_plan, lock, aws_auth_baseline, checks }),
+        Err(error) => Err((lock, error)),
     }
 }
 
 async fn run_prechecks(
-    one: &ClusterPlan,
-    way: &ApplyOptions<'_>,
+    cluster_plan: &ClusterPlan,
+    options: &ApplyOptions<'_>,
     caller: Option<&UserInfo>,
-    world: &mut Env,
+    env: &mut Env,
 ) -> Result<(Option<AwsAuthBaseline>, Vec<PostApplyCheck>), CommandError> {
-    let ClusterPlan { cluster, plan, label, .. } = one;
-    // A cluster that moved while a person was thinking is caught before the first write, not by the one that meets it.
+    let ClusterPlan { cluster, plan, label, .. } = cluster_plan;
+    // The cluster can have changed while a person reviewed the plan. The precondition of a write would catch that too,
+    // but only after other writes have been made.
     let state = cluster.observe().await?;
-    let moved = plan.staleness_reasons(&state);
-    if !moved.is_empty() {
-        return Err(saved_plan::stale_plan_error(label, &moved));
+    let reasons = plan.staleness_reasons(&state);
+    if !reasons.is_empty() {
+        return Err(saved_plan::stale_plan_error(label, &reasons));
     }
-    // What others changed meanwhile may have made the same writes dangerous, or let them do something else.
-    let after = plan.state_after(&state).map_err(|fault| after_state_error(&fault))?;
-    let (verdict, broken, (others, promises)) = std::thread::scope(|scope| {
-        let outcome = scope.spawn(|| plan.recheck_access(&state, &after, MAX_CHECKS));
-        let verdict = guard::evaluate_guards(plan, &AccessComparison::new(&state, &after), &one.facts, way.allow_flags);
-        let (broken, _) = guard::check_invariants(&plan.invariants, &one.policy_index, &after);
-        (verdict, broken, outcome.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    // Changes to other objects can give the same writes another effect on access, so the guards, the invariants and the
+    // access changes are evaluated again.
+    let after = plan.state_after(&state).map_err(|error| after_state_error(&error))?;
+    let (guard_report, violations, (affected_subjects, checks)) = std::thread::scope(|scope| {
+        let access = scope.spawn(|| plan.recheck_access(&state, &after, MAX_CHECKS));
+        let comparison = AccessComparison::new(&state, &after);
+        let guard_report = guard::evaluate_guards(plan, &comparison, &cluster_plan.facts, options.allow_flags);
+        let (violations, _) = guard::check_invariants(&plan.invariants, &cluster_plan.policy_index, &after);
+        (guard_report, violations, access.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    if !verdict.refused.is_empty() || !broken.is_empty() {
-        return Err(guards::late_refusal(label, &verdict, &broken));
+    if !guard_report.refused.is_empty() || !violations.is_empty() {
+        return Err(guards::late_refusal(label, &guard_report, &violations));
     }
-    if !others.is_empty() {
-        return Err(saved_plan::access_changed_error(label, &others));
+    if !affected_subjects.is_empty() {
+        return Err(saved_plan::access_changed_error(label, &affected_subjects));
     }
-    let rehearsal = dry_run(plan, cluster, &state, caller, MAX_DRY_RUN_WRITES).await;
-    if !rehearsal.rejected.is_empty() {
-        return Err(dry_run_errors(one, &rehearsal).into());
+    let result = dry_run(plan, cluster, &state, caller, MAX_DRY_RUN_WRITES).await;
+    if !result.rejected.is_empty() {
+        return Err(dry_run_errors(cluster_plan, &result).into());
     }
-    if let Some(folder) = &way.flags.backup {
-        backup::write_backup(one, folder, world).await?;
+    if let Some(folder) = &options.flags.backup {
+        backup::write_backup(cluster_plan, folder, env).await?;
     }
-    let before = if plan.steps.iter().any(|step| step.object == ObjectKey::aws_auth()) {
+    let aws_auth_baseline = if plan.steps.iter().any(|step| step.object == ObjectKey::aws_auth()) {
         Some(AwsAuthBaseline::for_plan(plan, cluster, |caller| usernames_after(&after, caller)).await?)
     } else {
         None
     };
-    // A snapshot answers by the very rules that promise.
-    let promises = match cluster {
-        AnyCluster::Live(_) => promises,
+    // A snapshot would be checked by the same code that computed the checks.
+    let checks = match cluster {
+        AnyCluster::Live(_) => checks,
         AnyCluster::Snapshot(_) => Vec::new(),
     };
-    // The run ends soon: giving back a large state string by string would take longer than the plan.
+    // The process ends soon, and freeing a large state string by string takes longer than the plan itself.
     std::mem::forget((state, after));
-    Ok((before, promises))
+    Ok((aws_auth_baseline, checks))
 }
 
-/// The names by which the plan's own aws-auth lets the caller in.
+/// The usernames that the planned aws-auth can give the caller.
 fn usernames_after(after: &State, caller: &UserInfo) -> Vec<String> {
-    let Some(arn) = caller.arn().and_then(|arn| Principal::parse(arn).ok()) else {
+    let Some(arn) = caller.arn().and_then(|arn| IamIdentity::parse(arn).ok()) else {
         return Vec::new();
     };
     let after = State { aws_auth: after.aws_auth.clone(), ..State::default() };
-    let admission = AccessView::new(&after, Aggregation::Reconciled).authenticate(&SubjectQuery::Arn(arn));
-    let name = |identity: &Identity| Some(identity.username.as_ref()?.as_literal()?.to_owned());
-    admission.identities().filter_map(name).collect()
+    let authentication = AccessView::new(&after, Aggregation::Reconciled).authenticate(&SubjectQuery::Arn(arn));
+    let username = |identity: &Identity| Some(identity.username.as_ref()?.as_literal()?.to_owned());
+    authentication.identities().filter_map(username).collect()
 }
 
 async fn acquire_lock(
-    one: &ClusterPlan,
+    cluster_plan: &ClusterPlan,
     namespace: &str,
     caller: Option<&UserInfo>,
-    world: &mut Env,
+    env: &mut Env,
 ) -> Result<Option<ApplyLock>, CommandError> {
-    let Some(leases) = one.cluster.lease_client(namespace) else {
+    let Some(leases) = cluster_plan.cluster.lease_client(namespace) else {
         return Ok(None);
     };
-    let holder = lease_holder(caller, world);
-    let label = &one.label;
-    match lock::acquire(leases, &holder, |waits| world.note(&format!("note: {label}: {waits}\n"))).await {
+    let holder = lease_holder(caller, env);
+    let label = &cluster_plan.label;
+    match lock::acquire(leases, &holder, |message| env.note(&format!("note: {label}: {message}\n"))).await {
         Ok(LockAttempt::Acquired(lock)) => Ok(Some(lock)),
-        Ok(LockAttempt::HeldBy { lease_name: path, holder, since }) => {
-            let error = Diagnostic::error(format!("{label}: another apply is running: {holder}, since {since}"));
-            let hint = format!("it holds the Lease {path}, and renews it; apply again when it has ended");
-            Err(CommandError::from_diagnostic(error.with_help(hint)))
+        Ok(LockAttempt::HeldBy { lease_name, holder, since }) => {
+            let error = Diagnostic::error(format!("{label}: another apply is running: {holder}, since {since}"))
+                .with_because(format!("it holds the Lease {lease_name} and renews it"))
+                .with_help("wait until it has finished, then apply again");
+            Err(CommandError::from_diagnostic(error))
         }
         Ok(LockAttempt::Unavailable(error)) => {
-            world.note(&format!(
-                "warning: {label}: no Lease keeps a second apply away, only the precondition of each write does: {}\n",
+            env.note(&format!(
+                "warning: {label}: no Lease was acquired, concurrent applies are only detected by the preconditions of the \
+                 writes: {}\n",
                 error.cause()
             ));
             Ok(None)
@@ -231,52 +241,57 @@ async fn acquire_lock(
     }
 }
 
-/// A name that tells people who applies, and no other run has.
-fn lease_holder(caller: Option<&UserInfo>, world: &Env) -> String {
+/// The holder of the Lease: it names the caller and the machine, and is different for each run.
+fn lease_holder(caller: Option<&UserInfo>, env: &Env) -> String {
     let name = caller.map_or("rolecall", |caller| caller.username.as_str());
-    let host = world.vars.get("HOSTNAME").filter(|host| !host.is_empty());
+    let host = env.vars.get("HOSTNAME").filter(|host| !host.is_empty());
     let host = host.map(|host| format!(" on {host}")).unwrap_or_default();
-    let nanos = world.now.subsec_nanosecond();
+    let nanos = env.now.subsec_nanosecond();
     format!("{name}{host}, process {}-{nanos:x}", std::process::id())
 }
 
-/// What would be refused, all of it.
-fn dry_run_errors(one: &ClusterPlan, rehearsal: &DryRunResult) -> Vec<Diagnostic> {
-    let told = |(number, error): &(usize, ClusterError)| {
-        let what = one.plan.steps.get(*number).map_or("a step", |step| step.description.as_str());
-        let mut found = error.to_diagnostic();
-        found.message = format!("{}: cannot {what}: {}", one.label, error.cause());
-        found
+/// The writes that the API server rejects.
+fn dry_run_errors(cluster_plan: &ClusterPlan, result: &DryRunResult) -> Vec<Diagnostic> {
+    let label = &cluster_plan.label;
+    let to_diagnostic = |(index, error): &(usize, ClusterError)| {
+        let description = cluster_plan.plan.steps.get(*index).map_or("a step", |step| step.description.as_str());
+        let mut diagnostic = error.to_diagnostic();
+        diagnostic.message = format!("{label}: cannot {description}: {}", error.cause());
+        diagnostic
     };
-    let rest = |more| format!("{}: and {} would be refused", one.label, pluralize(more, "more write"));
-    list_first(&rehearsal.rejected, told, rest)
+    let remaining = |more| format!("{label}: {} would be rejected", pluralize(more, "more write"));
+    list_first(&result.rejected, to_diagnostic, remaining)
 }
 
-/// The first of what is wrong one by one, and the others by their number.
-fn list_first<T>(all: &[T], told: impl Fn(&T) -> Diagnostic, rest: impl Fn(usize) -> String) -> Vec<Diagnostic> {
-    let more = all.len().saturating_sub(MAX_LISTED);
-    let rest = (more > 0).then(|| Diagnostic::error(rest(more)));
-    all.iter().take(MAX_LISTED).map(told).chain(rest).collect()
+/// The diagnostics of the first items, and one for the number of the remaining items.
+fn list_first<T>(
+    items: &[T],
+    to_diagnostic: impl Fn(&T) -> Diagnostic,
+    remaining: impl Fn(usize) -> String,
+) -> Vec<Diagnostic> {
+    let more = items.len().saturating_sub(MAX_LISTED);
+    let last = (more > 0).then(|| Diagnostic::error(remaining(more)));
+    items.iter().take(MAX_LISTED).map(to_diagnostic).chain(last).collect()
 }
 
-async fn apply_one(ready: &PreparedApply<'_>, world: &mut Env) -> Result<(), CommandError> {
-    let PreparedApply { cluster_plan: one, lock, aws_auth_baseline: before, checks: promises } = ready;
-    let total = one.plan.steps.len();
-    let label = &one.label;
-    world.note(&format!("\nApplying to {label}\n"));
+async fn apply_one(prepared: &PreparedApply<'_>, env: &mut Env) -> Result<(), CommandError> {
+    let PreparedApply { cluster_plan, lock, aws_auth_baseline, checks } = prepared;
+    let ClusterPlan { plan, cluster, label, .. } = *cluster_plan;
+    let total = plan.steps.len();
+    env.note(&format!("\nApplying to {label}\n"));
     let width = total.to_string().len();
-    let watch = ApplyHooks {
+    let hooks = ApplyHooks {
         schedule: PROBE_SCHEDULE,
-        aws_auth_baseline: before.as_ref(),
+        aws_auth_baseline: aws_auth_baseline.as_ref(),
         probe_delays: &PROBE_DELAYS,
         lock: lock.as_ref(),
     };
     let outcome = {
-        let world = std::cell::RefCell::new(&mut *world);
+        let env = std::cell::RefCell::new(&mut *env);
         let number = std::cell::Cell::new(0);
-        apply(&one.plan, &one.cluster, &watch, |step, written| {
+        apply(plan, cluster, &hooks, |step, written| {
             number.set(number.get() + 1);
-            world.borrow_mut().note(&format!(
+            env.borrow_mut().note(&format!(
                 "  [{:>width$}/{total}] {}\n",
                 number.get(),
                 describe_outcome(step, written)
@@ -284,82 +299,80 @@ async fn apply_one(ready: &PreparedApply<'_>, world: &mut Env) -> Result<(), Com
         })
         .await
     };
-    let finished = one.cluster.flush().await;
-    if let Err(error) = finished {
-        let found = error.to_diagnostic().with_help("nothing was written");
-        return Err(CommandError::from_diagnostic(found));
+    if let Err(error) = cluster.flush().await {
+        return Err(CommandError::from_diagnostic(error.to_diagnostic().with_note("no changes were made")));
     }
     if !outcome.failed.is_empty() {
-        world.eprint(&summarize_steps(&one.plan.steps, &outcome));
-        return Err(apply_error(label, &one.plan.steps, &outcome, world));
+        env.eprint(&summarize_steps(&plan.steps, &outcome));
+        return Err(apply_error(label, &plan.steps, &outcome, env));
     }
-    let so = match outcome.unchanged {
+    let unchanged = match outcome.unchanged {
         0 => String::new(),
-        1 => ", 1 was so already".to_owned(),
-        number => format!(", {number} were so already"),
+        number => format!(", {number} already up to date"),
     };
-    let made = pluralize(outcome.completed.len() - outcome.unchanged, "write");
-    world.print_wrapped(&format!("Applied to {label}: {made} made{so}.\n"));
-    if matches!(one.cluster, AnyCluster::Live(_)) && removes_entry_fields(&one.plan) {
-        world.note(&format!("note: {label}: {TOKEN_CACHE_NOTE}\n"));
+    let writes = pluralize(outcome.completed.len() - outcome.unchanged, "write");
+    env.print_wrapped(&format!("Applied to {label}: {writes} made{unchanged}.\n"));
+    if matches!(cluster, AnyCluster::Live(_)) && removes_entry_fields(plan) {
+        env.note(&format!("note: {label}: {TOKEN_CACHE_NOTE}\n"));
     }
-    verify_access(one, promises, world).await
+    verify_access(cluster_plan, checks, env).await
 }
 
+/// Whether the plan removes an aws-auth entry or a group of one.
 fn removes_entry_fields(plan: &Plan) -> bool {
     let entries = plan.changes.iter().filter(|change| matches!(change.target, ChangeTarget::Entry { .. }));
     let mut items = entries.flat_map(|change| &change.fields).flat_map(|field| &field.values);
     items.any(|item| item.op == DiffOp::Remove)
 }
 
-/// Asks whether what the plan promised holds.
-async fn verify_access(one: &ClusterPlan, promises: &[PostApplyCheck], world: &mut Env) -> Result<(), CommandError> {
-    if promises.is_empty() {
+/// Asks the API server whether the access is as planned.
+async fn verify_access(
+    cluster_plan: &ClusterPlan,
+    checks: &[PostApplyCheck],
+    env: &mut Env,
+) -> Result<(), CommandError> {
+    if checks.is_empty() {
         return Ok(());
     }
-    let label = &one.label;
-    match verification::verify(promises, &one.cluster, PROBE_SCHEDULE).await {
+    let label = &cluster_plan.label;
+    match verification::verify(checks, &cluster_plan.cluster, PROBE_SCHEDULE).await {
         Verification::Passed(number) => {
-            world.note(&format!(
-                "Checked: {} of the API server {} as planned.\n",
-                pluralize(number, "answer"),
-                is_or_are(number)
-            ));
+            env.note(&format!("Verified {} against the API server.\n", pluralize(number, "access check")));
             Ok(())
         }
         Verification::NotChecked(error) => {
-            world.note(&format!("note: {label}: whether the access is as planned was not asked: {}\n", error.cause()));
+            env.note(&format!("note: {label}: the resulting access was not verified: {}\n", error.cause()));
             Ok(())
         }
-        Verification::Failed(broken) => {
-            let (later, broken): (Vec<_>, Vec<_>) = broken.into_iter().partition(|promise| promise.awaits_aggregation);
-            if !later.is_empty() {
-                world.note(&format!(
-                    "note: {label}: {} {} not yet as planned: that waits for the controller that fills aggregated \
-                     ClusterRoles\n",
-                    pluralize(later.len(), "answer"),
-                    is_or_are(later.len())
+        Verification::Failed(failed) => {
+            let (pending, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(|check| check.awaits_aggregation);
+            if !pending.is_empty() {
+                env.note(&format!(
+                    "note: {label}: {} not passed yet: the controller has not updated the aggregated ClusterRoles\n",
+                    pluralize(pending.len(), "access check")
                 ));
             }
-            if broken.is_empty() {
+            if failed.is_empty() {
                 return Ok(());
             }
-            let told = |promise: &PostApplyCheck| {
-                let (may, planned) = if promise.expect_allowed { ("may not", "may") } else { ("still may", "may not") };
-                let request = Request::from(&promise.probe.request);
-                Diagnostic::error(format!("{label}: {} {may} {request}, and by the plan {planned}", promise.subject))
+            let to_diagnostic = |check: &PostApplyCheck| {
+                let request = Request::from(&check.probe.request);
+                Diagnostic::error(if check.expect_allowed {
+                    format!("{label}: {} cannot {request}, but the plan grants it", check.subject)
+                } else {
+                    format!("{label}: {} can still {request}, but the plan revokes it", check.subject)
+                })
             };
-            let rest = |more| format!("{label}: and {} not as planned", pluralize(more, "more answer"));
-            let mut said = list_first(&broken, told, rest);
-            if let Some(last) = said.pop() {
-                let hint = "every write was made; another authorizer, a controller or somebody else decides otherwise: see `rolecall can … --explain`";
-                said.push(last.with_help(hint));
+            let remaining = |more| format!("{label}: {} failed", pluralize(more, "more access check"));
+            let mut errors = list_first(&failed, to_diagnostic, remaining);
+            if let Some(last) = errors.pop() {
+                errors.push(
+                    last.with_note("all writes were made")
+                        .with_note("another authorizer, a controller or another client can be the cause")
+                        .with_help("run `rolecall can SUBJECT VERB RESOURCE --explain`"),
+                );
             }
-            Err(said.into())
+            Err(errors.into())
         }
     }
-}
-
-fn is_or_are(number: usize) -> &'static str {
-    if number == 1 { "is" } else { "are" }
 }

@@ -1,4 +1,6 @@
-//! What was typed. Nothing is resolved here: no file is looked for, no default taken from the environment.
+//! The arguments of the command line. They are not resolved here: no file is read and no cluster is looked up.
+//!
+//! The doc comments are the help texts. `docs/reference/commands.md` is generated from them.
 
 use std::path::PathBuf;
 
@@ -6,15 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::global::GlobalOptions;
+use super::help;
 
-/// Declarative access to Amazon EKS: aws-auth and RBAC from one reviewed policy.
+/// Manage access to Amazon EKS clusters: aws-auth and RBAC from one reviewed policy
 #[derive(Debug, Parser)]
-#[command(
-    name = "rolecall",
-    version,
-    after_help = "Exit codes: 0 done (`can`: yes); 1 error or wrong usage (`can`: no; `permissions --check`: something is missing); 2 `drift` or `plan --detailed-exitcode` found changes; \
-                  3 a guard or an invariant refused."
-)]
+#[command(name = "rolecall", version, after_help = help::OVERVIEW)]
 pub(crate) struct CommandLine {
     #[command(flatten)]
     pub(crate) global: GlobalOptions,
@@ -41,7 +39,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// How the result is wanted, so that faults can take the same form.
+    /// The output format, in which errors are printed too.
     pub(crate) fn format(&self) -> OutputFormat {
         match self {
             Self::Plan(PlanArgs { format, .. })
@@ -61,7 +59,7 @@ impl Command {
 
     /// The values of `--snapshot`.
     pub(crate) fn snapshots(&self) -> Vec<&str> {
-        let place = match self {
+        let connection = match self {
             Self::Plan(PlanArgs { target, .. })
             | Self::Apply(ApplyArgs { target, .. })
             | Self::Drift(DriftArgs { target, .. })
@@ -74,167 +72,178 @@ impl Command {
             Self::Restore(RestoreArgs { snapshot, .. }) => return snapshot.as_deref().into_iter().collect(),
             Self::Validate(_) | Self::Schema(_) | Self::Completions(_) | Self::Version(_) => return Vec::new(),
         };
-        place.snapshots.iter().map(String::as_str).collect()
+        connection.snapshots.iter().map(String::as_str).collect()
     }
 }
 
-/// How the result is printed.
+/// The output format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// For people.
+    /// Text for people
     #[default]
     Text,
-    /// One document under a published schema.
+    /// One JSON document, described by `rolecall schema`
     Json,
 }
 
-/// Which policy, and which clusters of it.
+/// The policy and its clusters.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
-    /// Policy: a TOML file, or a folder whose .toml files make one policy [default: rolecall.toml or rolecall/ here]
+    /// Policy: a TOML file, or a folder whose .toml files are one policy [default: ./rolecall.toml or ./rolecall/]
     #[arg(value_name = "POLICY", env = "ROLECALL_POLICY")]
     pub(crate) policy: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
 }
 
-/// Which clusters, and how they are reached.
+/// The clusters and how to connect to them.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionArgs {
-    /// Only this cluster of the policy; can be repeated
+    /// Use only this cluster of the policy. Can be repeated
     #[arg(long = "cluster", value_name = "NAME")]
     pub(crate) clusters: Vec<String>,
-    /// Put a snapshot in the place of the live cluster, `-` for stdin; can be repeated
+    /// Use a snapshot file instead of the live cluster, `-` for stdin. Can be repeated
     #[arg(long = "snapshot", value_name = "[NAME=]FILE")]
     pub(crate) snapshots: Vec<String>,
-    /// The kubeconfig's context, in place of what the policy says [default: the current one]
+    /// Kubeconfig context to use instead of the connection in the policy [default: the current context, if the policy
+    /// has no clusters]
     #[arg(long, value_name = "NAME", conflicts_with = "snapshots", env = "ROLECALL_CONTEXT")]
     pub(crate) context: Option<String>,
-    /// The kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
+    /// Path of the kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
-/// Show what apply would change
+/// Show the changes that apply would make
 ///
-/// Compares the policy with the cluster and prints what would come, change and go, and the digest of the plan. Needs
-/// get and list alone; nothing is written.
+/// Compares the policy with the cluster. Prints what would be added, changed and removed, who gains and loses which
+/// access, and the digest of the plan. Needs only get and list permissions. Does not write to the cluster.
 #[derive(Debug, Args)]
+#[command(after_help = help::PLAN)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    /// Save the plan, for `apply --plan FILE`
+    /// Save the plan to a file for `apply --plan FILE`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Output format
     #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
-    /// Say yes to one danger that a guard refuses, as the refusal names it; can be repeated
-    #[arg(long, value_name = "DANGER")]
+    /// Accept one risk that a guard refuses, as printed by the refusal. Can be repeated
+    #[arg(long, value_name = "RISK")]
     pub(crate) allow: Vec<String>,
-    /// Exit with 2 where there are changes
+    /// Exit with code 2 if there are changes
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
-    /// Show every change of a long plan
+    /// Show all changes of a long plan
     #[arg(long)]
     pub(crate) full: bool,
 }
 
-/// Make the cluster what the policy says
+/// Change the cluster to match the policy
 ///
-/// Shows the plan, asks, and makes its writes in an order in which nobody may more than before and after, and nobody
-/// loses what he has on both sides. Each write is made only if its object is as it was planned. Without a terminal it needs `--auto-approve`, `--approved` or `--plan`.
+/// Shows the plan and asks for confirmation before it writes. No one ever has more access than before or after the
+/// apply, and access that stays is never interrupted. Each write is made only if its object is unchanged since the
+/// plan. If stdin is not a terminal, `--auto-approve`, `--approved` or `--plan` is required.
 #[derive(Debug, Args)]
+#[command(after_help = help::APPLY)]
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     pub(crate) auto_approve: bool,
-    /// Plan again, and go on only if the plan has this digest; can be repeated, one for each cluster
+    /// Apply only if the plan has this digest. Can be repeated, one for each cluster
     #[arg(long, value_name = "DIGEST", conflicts_with = "plan")]
     pub(crate) approved: Vec<String>,
-    /// Apply a saved plan, if nothing that it relies on has moved
+    /// Apply a saved plan. It is refused if the objects that it relies on have changed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "clusters"])]
     pub(crate) plan: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) flags: ApplyFlags,
 }
 
-/// How the writes are made, and what is done around them.
+/// The flags that `apply` and `restore` have in common.
 #[derive(Debug, Args)]
 pub(crate) struct ApplyFlags {
-    /// Show the plan, have the cluster judge every write of it, and stop
+    /// Show the plan, let the API server check every write, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Go on although the plan says that there are moments which no order of the writes avoids
+    /// Accept the temporary access changes that the plan lists
     #[arg(long)]
     pub(crate) allow_window: bool,
-    /// Say yes to one danger that a guard refuses, as the refusal names it; can be repeated
+    /// Accept one risk that a guard refuses, as printed by the refusal. Can be repeated
     ///
-    /// remove:ARN: he loses access that a guard watches over. masters:ARN: he becomes system:masters. removals:N: so
-    /// many things go. empty-aws-auth: it lets nobody in. last-admin: nobody of it can repair access. A saved plan and
-    /// an approved digest say yes to nothing: it is said again here.
-    #[arg(long, value_name = "DANGER")]
+    /// remove:ARN: this principal loses access that a guard protects. masters:ARN: this principal becomes a member of
+    /// system:masters. removals:N: the plan removes up to N entries and objects. empty-aws-auth: aws-auth has no valid
+    /// entries. last-admin: no aws-auth principal can restore access. A saved plan and an approved digest do not
+    /// include these flags: pass them again.
+    #[arg(long, value_name = "RISK")]
     pub(crate) allow: Vec<String>,
-    /// Keep what is about to change in a new file of this folder, for `rolecall restore FILE`
+    /// Back up the objects that are about to change to a new file in this folder, for `rolecall restore FILE`
     #[arg(long, value_name = "DIR")]
     pub(crate) backup: Option<PathBuf>,
-    /// Where the Lease is kept that lets one apply run at a time
+    /// Namespace of the Lease that prevents concurrent applies
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", env = "ROLECALL_LEASE_NAMESPACE")]
     pub(crate) lease_namespace: String,
-    /// Show every change of a long plan
+    /// Show all changes of a long plan
     #[arg(long)]
     pub(crate) full: bool,
 }
 
-/// Take a cluster back to what a backup holds
+/// Restore a cluster from a backup
 ///
-/// Plans the way from the cluster as it is to the objects of a file that `apply --backup` wrote, and applies it as `apply`
-/// does: what was created since then by that apply goes, what it changed or deleted is as it was, to the byte.
+/// Reads a file that `apply --backup` wrote, and plans and applies the changes back to it like `apply`. Objects that
+/// the apply created are removed. Objects that it changed or deleted get their old content, byte for byte.
 #[derive(Debug, Args)]
+#[command(after_help = help::RESTORE)]
 pub(crate) struct RestoreArgs {
-    /// The file, written by `apply --backup DIR`
+    /// Backup file, written by `apply --backup DIR`
     pub(crate) file: PathBuf,
-    /// The kubeconfig's context, in place of the one that the backup was made by
+    /// Kubeconfig context to use instead of the connection in the backup
     #[arg(long, value_name = "NAME", conflicts_with = "snapshot", env = "ROLECALL_CONTEXT")]
     pub(crate) context: Option<String>,
-    /// Put a snapshot in the place of the live cluster, `-` for stdin
+    /// Use a snapshot file instead of the live cluster, `-` for stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) snapshot: Option<String>,
-    /// The kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
+    /// Path of the kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     pub(crate) auto_approve: bool,
-    /// Go on only if the plan has this digest
+    /// Restore only if the plan has this digest. Can be repeated
     #[arg(long, value_name = "DIGEST")]
     pub(crate) approved: Vec<String>,
     #[command(flatten)]
     pub(crate) flags: ApplyFlags,
 }
 
-/// Find what differs from the policy, who changed it and when
+/// Find differences between the cluster and the policy
 ///
-/// Tells what was changed in the cluster behind the policy's back from what was merged and not applied. Exits with 2
-/// where there is either. Needs get and list alone.
+/// Lists what was changed outside of rolecall, with the field manager and the time of the last write, and separately
+/// what is in the policy but not yet applied. Needs only get and list permissions. Does not write to the cluster.
 #[derive(Debug, Args)]
+#[command(after_help = help::DRIFT)]
 pub(crate) struct DriftArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     /// Output format
     #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
-    /// Show every change of a long list
+    /// Show all changes of a long list
     #[arg(long)]
     pub(crate) full: bool,
 }
 
-/// Check a policy without any cluster
+/// Check a policy without a cluster
+///
+/// Reports the errors and warnings of all files at once. Invariants are checked as far as the policy alone decides
+/// them. Does not connect to a cluster.
 #[derive(Debug, Args)]
+#[command(after_help = help::VALIDATE)]
 pub(crate) struct ValidateArgs {
-    /// Policy: a TOML file, or a folder whose .toml files make one policy [default: rolecall.toml or rolecall/ here]
+    /// Policy: a TOML file, or a folder whose .toml files are one policy [default: ./rolecall.toml or ./rolecall/]
     #[arg(value_name = "POLICY", env = "ROLECALL_POLICY")]
     pub(crate) policy: Option<PathBuf>,
     /// Output format
@@ -242,24 +251,29 @@ pub(crate) struct ValidateArgs {
     pub(crate) format: OutputFormat,
 }
 
-/// Write the access to a cluster as one YAML file
+/// Save the access configuration of a cluster to a file
 ///
-/// The file holds namespaces, aws-auth, roles and bindings, and takes the cluster's place in `plan --snapshot FILE`:
-/// a pull request is planned without credentials. A policy is needed only for the names of its clusters.
+/// The file contains the namespaces, aws-auth, roles and bindings as YAML. Other commands read it with `--snapshot FILE`
+/// instead of the live cluster, for example to plan a pull request without credentials. A policy is needed only to
+/// select a cluster by its name. Needs only get and list permissions.
 #[derive(Debug, Args)]
+#[command(after_help = help::SNAPSHOT)]
 pub(crate) struct SnapshotArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     /// Write to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// YAML documents (text), or one List (json)
+    /// Output format: YAML documents (text) or a Kubernetes List (json)
     #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
 }
 
-/// Show whom the cluster takes you for
+/// Show who the cluster authenticates you as
+///
+/// Prints your username and groups from a SelfSubjectReview, and your ARN if the authenticator of EKS reports it.
 #[derive(Debug, Args)]
+#[command(after_help = help::WHOAMI)]
 pub(crate) struct WhoamiArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
@@ -268,62 +282,65 @@ pub(crate) struct WhoamiArgs {
     pub(crate) format: OutputFormat,
 }
 
-/// Print the roles that whoever runs rolecall needs
+/// Print the Kubernetes roles that rolecall needs to run
 ///
-/// The least ClusterRole and Roles for a policy on a cluster, as YAML for `kubectl apply -f -`: limited by name where
-/// the API server heeds it. Names are those of the policy and of what it owns, so print them anew when it grows.
+/// Prints the minimal ClusterRole and Roles for a policy and a cluster, and their bindings, as YAML for `kubectl apply
+/// -f -`. Rules are limited to object names where the API server enforces them. The names are those of the policy and of
+/// the objects that it owns, so regenerate the roles when the policy grows. Does not write to the cluster.
 #[derive(Debug, Args)]
+#[command(after_help = help::PERMISSIONS)]
 pub(crate) struct PermissionsArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    /// What it is to run
+    /// Command that the roles are for
     #[arg(long = "for", value_enum, default_value_t, value_name = "COMMAND")]
     pub(crate) for_command: RunnerCommand,
-    /// How it may write rules into roles
+    /// How the subject gets permission to write rules into roles
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub(crate) with: RoleWriteMethod,
-    /// Who runs it: group:NAME, user:NAME or sa:NAMESPACE/NAME
+    /// Subject that the roles are bound to: group:NAME, user:NAME or sa:NAMESPACE/NAME
     #[arg(long, value_name = "SUBJECT", default_value = "group:rolecall")]
     pub(crate) subject: String,
-    /// How the roles and bindings are called
+    /// Name for the generated roles and bindings
     #[arg(long, default_value = "rolecall")]
     pub(crate) name: String,
-    /// Ask the cluster what of it you lack, and exit with 1 where something is missing
+    /// Check which of these permissions you lack, and exit with code 1 if any is missing
     #[arg(long)]
     pub(crate) check: bool,
-    /// YAML documents (text), or one List (json); of `--check` one document
+    /// Output format: YAML documents (text) or a Kubernetes List (json). With `--check`: text or a JSON document
     #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
 }
 
-/// Which command needs permissions.
+/// The command that needs permissions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RunnerCommand {
-    /// plan, drift and all questions
+    /// plan, drift, and all other commands that only read
     Plan,
+    /// apply and restore
     #[default]
     Apply,
 }
 
-/// What lets a runner write rules into roles.
+/// What permits writing rules into roles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RoleWriteMethod {
-    /// It holds every rule of the policy's roles itself: it can hand out nothing else
+    /// The subject gets every rule of the policy's roles itself, and can grant only these
     #[default]
     Rules,
-    /// It may write any rule, and holds none: it can make itself cluster-admin
+    /// The subject gets the `escalate` verb: it can write any rule, and can make itself cluster-admin
     Escalate,
 }
 
-/// Of which state of which cluster something is asked.
+/// The cluster and the state that a question is about.
 #[derive(Debug, Args)]
 pub(crate) struct QuestionArgs {
-    /// Policy, for the names of its principals and clusters [default: rolecall.toml or rolecall/ here, if there is one]
+    /// Policy that names the principals and clusters [default: ./rolecall.toml or ./rolecall/, if it exists]
     #[arg(long, value_name = "POLICY", env = "ROLECALL_POLICY")]
     pub(crate) policy: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
-    /// Ask of the state that the policy's plan leads to
+    /// Answer for the planned state, after the policy is applied
     #[arg(long)]
     pub(crate) after: bool,
     /// Output format
@@ -331,104 +348,120 @@ pub(crate) struct QuestionArgs {
     pub(crate) format: OutputFormat,
 }
 
-/// On what something is done.
+/// The scope of a request.
 #[derive(Debug, Args)]
 pub(crate) struct RequestScopeArgs {
-    /// Of the object, such as exec or log
+    /// Subresource, such as exec or log
     #[arg(long, value_name = "NAME")]
     pub(crate) subresource: Option<String>,
-    /// The namespace, where the resource is in one
+    /// Namespace of a namespaced resource
     #[arg(short, long, value_name = "NAME", default_value = "default", conflicts_with = "all_namespaces")]
     pub(crate) namespace: String,
-    /// In all namespaces at once
+    /// In all namespaces at once, as with a cluster-wide list
     #[arg(short = 'A', long)]
     pub(crate) all_namespaces: bool,
 }
 
-/// Ask whether somebody may do something
+/// Check whether a subject is allowed to do something
 ///
-/// Answers yes or no, and exits with 0 or 1. What it answers is what the authenticator and the API server would decide.
-/// Needs get and list alone.
+/// Prints yes or no. Evaluates the authenticator and RBAC like the API server does, from aws-auth, roles and bindings.
+/// Needs only get and list permissions.
 #[derive(Debug, Args)]
+#[command(after_help = help::CAN)]
 pub(crate) struct CanArgs {
-    /// A principal of the policy by name, an ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
+    /// Principal name from the policy, ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
     pub(crate) subject: String,
-    /// Such as get, list, create, delete, escalate
+    /// Verb, such as get, list, create, delete or escalate
     pub(crate) verb: String,
-    /// Such as pods, deployments.apps, secrets/db, or a URL as /metrics
+    /// Resource, such as pods, deployments.apps or secrets/db, or a URL such as /metrics
     #[arg(value_name = "RESOURCE[.GROUP][/NAME]")]
     pub(crate) resource: String,
     #[command(flatten)]
     pub(crate) request_scope: RequestScopeArgs,
-    /// Show by which entry, binding and rule, or what is nearest to a yes
+    /// Show the aws-auth entry, binding, role and rule that allow it, or the closest match
     #[arg(long)]
     pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) question: QuestionArgs,
 }
 
-/// Ask who may do something
+/// List who is allowed to do something
 ///
-/// Names the principals of aws-auth, and the groups, users and service accounts that bindings give it to, with who
-/// stands behind them. `who-can escalate` without a resource names everybody who has a way to more power.
+/// Lists the aws-auth principals, and the groups, users and service accounts that bindings grant it to, with their
+/// members in aws-auth. `who-can escalate` without a resource lists all privilege escalation paths. Needs only get and
+/// list permissions.
 #[derive(Debug, Args)]
+#[command(after_help = help::WHO_CAN)]
 pub(crate) struct WhoCanArgs {
-    /// Such as get, list, create, delete, escalate
+    /// Verb, such as get, list, create, delete or escalate
     pub(crate) verb: String,
-    /// Such as pods, deployments.apps, secrets/db, or a URL as /metrics
+    /// Resource, such as pods, deployments.apps or secrets/db, or a URL such as /metrics
     #[arg(value_name = "RESOURCE[.GROUP][/NAME]")]
     pub(crate) resource: Option<String>,
     #[command(flatten)]
     pub(crate) request_scope: RequestScopeArgs,
-    /// Show each binding, role and rule with its place
+    /// Show each binding, role and rule with its policy line
     #[arg(long)]
     pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) question: QuestionArgs,
 }
 
-/// Show all that somebody may do, or everybody
+/// List everything that a subject is allowed to do
+///
+/// Without SUBJECT, lists all subjects. Shows the permissions, what grants them, and the privilege escalation paths.
+/// Needs only get and list permissions.
 #[derive(Debug, Args)]
+#[command(after_help = help::ACCESS)]
 pub(crate) struct AccessArgs {
-    /// A principal of the policy by name, an ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
+    /// Principal name from the policy, ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
     pub(crate) subject: Option<String>,
-    /// Show each binding and role with its place
+    /// Show each binding and role with its policy line
     #[arg(long)]
     pub(crate) explain: bool,
-    /// Show those of the cluster itself, whose names begin with system: or eks:, and every line of a long list
+    /// Show system subjects too (names that begin with system: or eks:), and all lines of a long list
     #[arg(long)]
     pub(crate) full: bool,
     #[command(flatten)]
     pub(crate) question: QuestionArgs,
 }
 
-/// Print a JSON schema
+/// Print the JSON schema of the policy or of an output format
 #[derive(Debug, Args)]
+#[command(after_help = help::SCHEMA)]
 pub(crate) struct SchemaArgs {
-    /// Of the policy file, of what `plan` and `drift` print, of what `validate` and faults print, of what `whoami` prints,
-    /// of what `permissions --check` prints, or of what `can`, `who-can` and `access` print
-    #[arg(value_enum, default_value_t)]
-    pub(crate) of: SchemaKind,
+    /// Document that the schema describes
+    #[arg(value_enum, default_value_t, value_name = "DOCUMENT")]
+    pub(crate) document: SchemaKind,
 }
 
-/// What a schema describes.
+/// The document that a schema describes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SchemaKind {
+    /// The policy file
     #[default]
     Policy,
+    /// Output of `plan` and `drift`, and saved plans
     Plan,
+    /// Output of `validate`, and errors of all commands
     Diagnostics,
+    /// Output of `whoami`
     Whoami,
+    /// Output of `permissions --check`
     Permissions,
+    /// Output of `can`, `who-can` and `access`
     Access,
 }
 
-/// Print the completions for a shell
+/// Print the completion script for a shell
 #[derive(Debug, Args)]
+#[command(after_help = help::COMPLETIONS)]
 pub(crate) struct CompletionsArgs {
+    /// Shell
     #[arg(value_enum)]
     pub(crate) shell: Shell,
 }
+
 /// Print the version of rolecall
 #[derive(Debug, Args)]
 pub(crate) struct Version {}

@@ -1,7 +1,8 @@
-//! `apply --backup DIR`: what is about to change, in a file from which `restore` leads back to it.
+//! `apply --backup DIR`: writes the objects that are about to change to a file, for `restore`.
 //!
-//! The file is a snapshot of these objects, and beside them a document that says what did not exist.
+//! The file has the objects as a snapshot has them, and before them a document that lists the objects that do not exist.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -20,61 +21,61 @@ use crate::report::{BackupDocument, to_value};
 use crate::state::write::{ObjectVersion, Precondition};
 use crate::yaml::to_yaml;
 
-/// Objects read at a time.
+/// The maximum number of concurrent reads.
 const MAX_CONCURRENT_READS: usize = 16;
 
-/// Writes the before-images of a plan's objects.
-pub(super) async fn write_backup(one: &ClusterPlan, folder: &Path, world: &mut Env) -> Result<(), CommandError> {
-    let mut touched: std::collections::BTreeMap<&ObjectKey, &Precondition> = std::collections::BTreeMap::new();
-    for step in &one.plan.steps {
-        touched.entry(&step.object).or_insert(&step.precondition);
+/// Backs up the objects that a plan writes, as they are before the writes.
+pub(super) async fn write_backup(cluster_plan: &ClusterPlan, folder: &Path, env: &mut Env) -> Result<(), CommandError> {
+    let mut written: BTreeMap<&ObjectKey, &Precondition> = BTreeMap::new();
+    for step in &cluster_plan.plan.steps {
+        written.entry(&step.object).or_insert(&step.precondition);
     }
-    let (there, absent): (Vec<_>, Vec<_>) =
-        touched.into_iter().partition(|(_, needs)| matches!(needs, Precondition::Unchanged { .. }));
-    let keys: Vec<ObjectKey> = there.iter().map(|(key, _)| (*key).clone()).collect();
-    let objects = read_objects(&one.cluster, &keys).await?;
+    let (existing, absent): (Vec<_>, Vec<_>) =
+        written.into_iter().partition(|(_, precondition)| matches!(precondition, Precondition::Unchanged { .. }));
+    let keys: Vec<ObjectKey> = existing.iter().map(|(key, _)| (*key).clone()).collect();
+    let objects = read_objects(&cluster_plan.cluster, &keys).await?;
     let mut documents = Vec::new();
-    for ((key, needs), object) in there.into_iter().zip(objects) {
+    for ((key, precondition), object) in existing.into_iter().zip(objects) {
         let version = object.as_ref().and_then(ObjectVersion::from_object);
-        // A snapshot by hand has no versions; its file has its own precondition.
-        let same = match (needs, &version) {
+        // Objects in a handwritten snapshot have no resourceVersion. Writes to a snapshot check that the file is unchanged.
+        let is_unchanged = match (precondition, &version) {
             (Precondition::Unchanged { resource_version, .. }, Some(version)) => {
                 version.resource_version == *resource_version
             }
             _ => object.is_some(),
         };
-        let Some(object) = object.filter(|_| same) else {
-            return Err(saved_plan::stale_plan_error(&one.label, &[format!("{key} was changed")]));
+        let Some(object) = object.filter(|_| is_unchanged) else {
+            return Err(saved_plan::stale_plan_error(&cluster_plan.label, &[format!("{key} was changed")]));
         };
         documents.push(to_yaml(&object));
     }
     let absent: Vec<&ObjectKey> = absent.into_iter().map(|(key, _)| key).collect();
-    let plan = &one.plan;
+    let plan = &cluster_plan.plan;
     let document = BackupDocument::new(
         &plan.policy,
-        (&one.label, one.cluster_name.as_deref()),
-        (&one.connection).into(),
+        (&cluster_plan.label, cluster_plan.cluster_name.as_deref()),
+        (&cluster_plan.connection).into(),
         plan.cluster_uid.as_deref(),
         &absent,
     );
     documents.insert(0, to_yaml(&to_value(&document)?));
     let text = format!(
         "# rolecall backup, taken {} of {}\n{}",
-        world.now,
-        replace_control_chars(&one.label),
+        env.now,
+        replace_control_chars(&cluster_plan.label),
         documents.join("---\n")
     );
-    let folder = world.cwd.join(folder);
-    let written = create_private_folder(&folder).and_then(|()| create_backup_file(&folder, one, world, &text));
+    let folder = env.cwd.join(folder);
+    let written = create_private_folder(&folder).and_then(|()| create_backup_file(&folder, cluster_plan, env, &text));
     let path = written.map_err(|error| {
-        let error = Diagnostic::error(format!("the backup in {} cannot be written: {error}", folder.display()));
-        CommandError::from_diagnostic(error.with_help("see that the folder may be written, or leave --backup out"))
+        let error = Diagnostic::error(format!("cannot write the backup to {}: {error}", folder.display()));
+        CommandError::from_diagnostic(error.with_help("check the permissions of the folder, or omit --backup"))
     })?;
-    world.note(&format!("Backup: {}; `rolecall restore` leads back to it\n", path.display()));
+    env.note(&format!("Backup written to {0} (restore with: rolecall restore {0})\n", path.display()));
     Ok(())
 }
 
-/// The objects as they are stored, each in the place of its key.
+/// The stored objects, in the order of the keys. An object that does not exist is `None`.
 pub(super) async fn read_objects(cluster: &AnyCluster, keys: &[ObjectKey]) -> Result<Vec<Option<Value>>, ClusterError> {
     stream::iter(keys).map(|key| cluster.read(key)).buffered(MAX_CONCURRENT_READS).try_collect().await
 }
@@ -94,21 +95,21 @@ fn create_private_folder(folder: &Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
-/// A name that no other file has.
+/// Writes the backup to a new file. Adds a number to its name if the name is taken.
 fn create_backup_file(
     folder: &Path,
-    one: &ClusterPlan,
-    world: &Env,
+    cluster_plan: &ClusterPlan,
+    env: &Env,
     text: &str,
 ) -> std::io::Result<std::path::PathBuf> {
-    let name = one.cluster_name.as_deref().unwrap_or(&one.plan.policy);
+    let name = cluster_plan.cluster_name.as_deref().unwrap_or(&cluster_plan.plan.policy);
     let name: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
-    let time = world.now.strftime("%Y%m%dT%H%M%SZ");
+    let time = env.now.strftime("%Y%m%dT%H%M%SZ");
     let mut number = 1;
     loop {
-        let end = if number == 1 { String::new() } else { format!("-{number}") };
-        let path = folder.join(format!("{name}-{time}{end}.yaml"));
+        let suffix = if number == 1 { String::new() } else { format!("-{number}") };
+        let path = folder.join(format!("{name}-{time}{suffix}.yaml"));
         match create_private_file(&path, text) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
@@ -117,7 +118,7 @@ fn create_backup_file(
     }
 }
 
-/// The kinds that a backup holds.
+/// Whether `restore` reads objects of this kind from a backup.
 pub(super) fn is_backed_up(kind: ObjectKind) -> bool {
     kind != ObjectKind::Namespace
 }

@@ -1,4 +1,4 @@
-//! `rolecall can`: may somebody do something.
+//! `rolecall can`: whether a subject is allowed to do something.
 
 use super::args::{CanArgs, OutputFormat};
 use super::command_error::CommandError;
@@ -11,48 +11,48 @@ use crate::diagnostic::SourceMap;
 use crate::render::query_answers::{self, QueryRenderer};
 use crate::report::{AnswerJson, AnswersDocument, CanAnswerJson, DiagnosticJson};
 
-pub(crate) async fn run(args: &CanArgs, world: &mut Env) -> Result<Exit, CommandError> {
-    let all = observe_clusters(&args.question, world).await?;
-    let (request, doubt) = parse_request(&args.verb, &args.resource, &args.request_scope);
+pub(crate) async fn run(args: &CanArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let targets = observe_clusters(&args.question, env).await?;
+    let (request, request_warning) = parse_request(&args.verb, &args.resource, &args.request_scope);
     let mut answers = Vec::new();
-    let mut yes = true;
-    for asked in &all {
-        let who = asked.parse_subject(&args.subject)?;
-        let access = asked.access_view();
-        let answer = access.can(&who, &request);
-        let mut found = request_warnings(&access, Some(&who), &request);
-        found.extend(doubt.clone());
-        found.extend(answer_warnings(asked, &args.subject, &who, &answer.authentication, answer.decision));
-        print_warnings(&found, world);
-        yes &= answer.decision == AccessDecision::Allowed;
-        let view = QueryRenderer {
-            cluster: &asked.label,
-            state: &asked.state,
-            policy_index: &asked.policy_index,
-            style: world.stdout_style(),
-            width: world.out_width(),
+    let mut is_allowed = true;
+    for target in &targets {
+        let subject = target.parse_subject(&args.subject)?;
+        let access = target.access_view();
+        let result = access.can(&subject, &request);
+        let mut warnings = request_warnings(&access, Some(&subject), &request);
+        warnings.extend(request_warning.clone());
+        warnings.extend(answer_warnings(target, &args.subject, &subject, &result.authentication, result.decision));
+        print_warnings(&warnings, env);
+        is_allowed &= result.decision == AccessDecision::Allowed;
+        let renderer = QueryRenderer {
+            cluster: &target.label,
+            state: &target.state,
+            policy_index: &target.policy_index,
+            style: env.stdout_style(),
+            width: env.out_width(),
         };
         match args.question.format {
             OutputFormat::Json => {
-                let warnings = DiagnosticJson::all(&found, &SourceMap::default());
-                let denied = match &answer.authentication {
+                let warnings = DiagnosticJson::all(&warnings, &SourceMap::default());
+                let denied = match &result.authentication {
                     Authentication::Denied(denial) => Some(query_answers::describe_denial(denial)),
                     Authentication::Identity(_) | Authentication::Ambiguous(_) => None,
                 };
-                let answer = CanAnswerJson::new(&who, &request, &answer, denied, view.cluster(), warnings);
+                let answer = CanAnswerJson::new(&subject, &request, &result, denied, renderer.cluster(), warnings);
                 answers.push(AnswerJson::Can(answer));
             }
             OutputFormat::Text => {
-                let label = if all.len() > 1 { format!("{}: ", asked.label) } else { String::new() };
-                world.print_wrapped(&format!(
+                let label = if targets.len() > 1 { format!("{}: ", target.label) } else { String::new() };
+                env.print_wrapped(&format!(
                     "{label}{}",
-                    query_answers::render_can(&who, &answer, args.explain, &view)
+                    query_answers::render_can(&subject, &result, args.explain, &renderer)
                 ));
             }
         }
     }
     if args.question.format == OutputFormat::Json {
-        print_json(&AnswersDocument::new(answers), world)?;
+        print_json(&AnswersDocument::new(answers), env)?;
     }
-    Ok(if yes { Exit::Success } else { Exit::Failed })
+    Ok(if is_allowed { Exit::Success } else { Exit::Failed })
 }

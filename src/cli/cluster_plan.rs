@@ -1,4 +1,4 @@
-//! One plan for each cluster of a run: what `plan`, `apply` and `drift` have in common.
+//! Plans every cluster of a command. `plan`, `apply` and `drift` have this in common.
 
 use super::args::{OutputFormat, TargetArgs};
 use super::command_error::CommandError;
@@ -27,55 +27,55 @@ pub(crate) struct ClusterPlan {
     pub(crate) label: String,
     pub(crate) cluster: AnyCluster,
     pub(crate) plan: Plan,
-    /// By which the plan is approved.
+    /// The digest that `--approved` is compared with.
     pub(crate) digest: String,
     pub(crate) connection: ClusterConnection,
     pub(crate) cluster_name: Option<String>,
-    /// Whom the policy calls by name, and where it says what is in the cluster.
+    /// The names of principals in the policy, and the policy lines of objects and entries.
     pub(crate) policy_index: PolicyIndex,
-    /// Why the plan must not be carried out.
+    /// The invariants that the plan violates.
     pub(crate) violations: Vec<InvariantViolation>,
     pub(crate) facts: ClusterFacts,
-    /// What the caller may not do of it.
+    /// The permissions that the caller lacks for the writes.
     pub(crate) missing_permissions: Vec<MissingPermission>,
-    /// What the guards say of it.
+    /// The result of the guards.
     pub(crate) guard_report: GuardReport,
 }
 
 impl ClusterPlan {
-    /// A plan that was made before, judged on the cluster as it is.
+    /// Evaluates a plan that was made earlier, or from a backup, on the current state of the cluster.
     pub(crate) async fn evaluate(
-        opened: ConnectedCluster,
+        connected: ConnectedCluster,
         plan: Plan,
-        (way, name): (ClusterConnection, Option<String>),
-        known: PolicyIndex,
-        sides: &AccessComparison<'_>,
-        seen: ClusterFacts,
+        (connection, cluster_name): (ClusterConnection, Option<String>),
+        policy_index: PolicyIndex,
+        comparison: &AccessComparison<'_>,
+        facts: ClusterFacts,
         allow: &[AllowFlag],
     ) -> Result<Self, CommandError> {
-        let ConnectedCluster { label, cluster } = opened;
+        let ConnectedCluster { label, cluster } = connected;
         let digest = report::digest(&plan)?;
-        let verdict = guard::evaluate_guards(&plan, sides, &seen, allow);
-        let (refusals, _) = guard::check_invariants(&plan.invariants, &known, sides.after);
-        let mut lacks = missing_permissions::caller_missing_permissions(&plan, sides, &seen)?;
-        missing_permissions::retain_denied(&cluster, &mut lacks).await;
+        let guard_report = guard::evaluate_guards(&plan, comparison, &facts, allow);
+        let (violations, _) = guard::check_invariants(&plan.invariants, &policy_index, comparison.after);
+        let mut missing_permissions = missing_permissions::caller_missing_permissions(&plan, comparison, &facts)?;
+        missing_permissions::retain_denied(&cluster, &mut missing_permissions).await;
         Ok(Self {
             label,
             cluster,
             plan,
             digest,
-            connection: way,
-            cluster_name: name,
-            policy_index: known,
-            violations: refusals,
-            facts: seen,
-            missing_permissions: lacks,
-            guard_report: verdict,
+            connection,
+            cluster_name,
+            policy_index,
+            violations,
+            facts,
+            missing_permissions,
+            guard_report,
         })
     }
 }
 
-/// The plans of the clusters that could be planned, and why the others could not.
+/// The plans of the clusters that could be planned, and the errors of the others.
 pub(crate) struct PlanSet {
     pub(crate) loaded: LoadedPolicy,
     pub(crate) cluster_plans: Vec<ClusterPlan>,
@@ -83,136 +83,148 @@ pub(crate) struct PlanSet {
 }
 
 impl PlanSet {
-    /// All plans, or none where one is missing.
+    /// All plans.
+    ///
+    /// # Errors
+    /// If a cluster could not be planned.
     pub(crate) fn into_complete(self) -> Result<(LoadedPolicy, Vec<ClusterPlan>), CommandError> {
         match self.error {
-            Some(failure) => Err(failure),
+            Some(error) => Err(error),
             None => Ok((self.loaded, self.cluster_plans)),
         }
     }
 
-    /// Prints the plans; a document is printed whole or not at all.
+    /// Prints the plans. A JSON document is printed only if all clusters could be planned.
     pub(crate) fn print(
         &self,
         format: OutputFormat,
         full: bool,
-        text: fn(&Plan, &PlanTextOptions<'_>) -> String,
-        world: &mut Env,
+        render: fn(&Plan, &PlanTextOptions<'_>) -> String,
+        env: &mut Env,
     ) -> Result<(), CommandError> {
         match format {
-            OutputFormat::Json if self.error.is_none() => print_json(&self.document(), world)?,
+            OutputFormat::Json if self.error.is_none() => print_json(&self.document(), env)?,
             OutputFormat::Json => {}
-            OutputFormat::Text => print_plans(&self.cluster_plans, full, text, world),
+            OutputFormat::Text => print_plans(&self.cluster_plans, full, render, env),
         }
         Ok(())
     }
 
     /// The plans as one document.
     pub(crate) fn document(&self) -> PlanDocument {
-        let one = |planned: &ClusterPlan| {
+        let plan_json = |cluster_plan: &ClusterPlan| {
             PlanJson::new(
-                &planned.plan,
-                &planned.digest,
-                (&planned.label, planned.cluster_name.as_deref()),
-                (&planned.connection).into(),
+                &cluster_plan.plan,
+                &cluster_plan.digest,
+                (&cluster_plan.label, cluster_plan.cluster_name.as_deref()),
+                (&cluster_plan.connection).into(),
                 &self.loaded.policy.sources,
-                &planned.violations,
-                &planned.guard_report,
+                &cluster_plan.violations,
+                &cluster_plan.guard_report,
             )
         };
-        PlanDocument::new(self.cluster_plans.iter().map(one).collect())
+        PlanDocument::new(self.cluster_plans.iter().map(plan_json).collect())
     }
 }
 
-/// Prints plans for people, an empty line between them.
+/// Prints the plans as text, with an empty line between them.
 pub(crate) fn print_plans(
-    planned: &[ClusterPlan],
+    cluster_plans: &[ClusterPlan],
     full: bool,
-    text: fn(&Plan, &PlanTextOptions<'_>) -> String,
-    world: &mut Env,
+    render: fn(&Plan, &PlanTextOptions<'_>) -> String,
+    env: &mut Env,
 ) {
-    for (number, one) in planned.iter().enumerate() {
-        let view = PlanTextOptions {
-            cluster: &one.label,
-            digest: &one.digest,
+    for (number, cluster_plan) in cluster_plans.iter().enumerate() {
+        let options = PlanTextOptions {
+            cluster: &cluster_plan.label,
+            digest: &cluster_plan.digest,
             full,
-            style: world.stdout_style(),
-            width: world.out_width(),
+            style: env.stdout_style(),
+            width: env.out_width(),
         };
         let gap = if number > 0 { "\n" } else { "" };
-        world.print_wrapped(&format!("{gap}{}", text(&one.plan, &view)));
+        env.print_wrapped(&format!("{gap}{}", render(&cluster_plan.plan, &options)));
     }
 }
 
-/// How much of a plan is wanted.
+/// How much of a plan is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlanDepth {
-    /// What changes, beside what waits in the cluster as it is.
+    /// The changes only, as `drift` needs them.
     ChangesOnly,
-    /// And what that changes in who can do what.
+    /// The changes, their effect on access, and the guards.
     ChangesAndAccess,
 }
 
-/// What a cluster answered.
+/// The result of observing a cluster.
 type ObservedTarget = Result<(ConnectedCluster, State, ClusterFacts), ClusterError>;
 
-/// Plans every cluster that is asked for; warnings are said.
+/// Plans every cluster that is asked for, and prints the warnings.
 pub(crate) async fn plan_targets(
-    scope: &TargetArgs,
+    target_args: &TargetArgs,
     depth: PlanDepth,
     allow: &[AllowFlag],
-    world: &mut Env,
+    env: &mut Env,
 ) -> Result<PlanSet, CommandError> {
-    let texts = read_policy(scope.policy.as_deref(), world)?;
-    // A large policy takes as long to understand as a cluster to answer: both at once. Should the glimpse have been
-    // wrong, what was seen is not used.
-    let guessed = prescan_clusters(&texts.files)
-        .and_then(|clusters| resolve_targets(Some((&clusters, &texts.base_dir)), &scope.connection, world).ok())
+    let files = read_policy(target_args.policy.as_deref(), env)?;
+    // Parsing a large policy takes as long as reading a cluster, so both are done at the same time. The clusters come from
+    // a quick scan of the files. If the parsed policy has other clusters, what was read is not used.
+    let scanned_targets = prescan_clusters(&files.files)
+        .and_then(|clusters| resolve_targets(Some((&clusters, &files.base_dir)), &target_args.connection, env).ok())
         .unwrap_or_default();
-    // The questions are on their way when the policy is begun; they are asked from other threads.
-    let asked = async { Ok(observe_targets(&guessed, depth).await) };
-    let (early, loaded) = futures::future::try_join(asked, async { texts.parse() }).await?;
-    loaded.print_warnings(world);
-    let targets = resolve_targets(Some((&loaded.policy.clusters, &loaded.base_dir)), &scope.connection, world)?;
-    let seen = if targets == guessed { early } else { observe_targets(&targets, depth).await };
-    let mut planned = Vec::with_capacity(targets.len());
-    let mut failure: Option<CommandError> = None;
-    for (target, seen) in targets.iter().zip(seen) {
-        match plan_target(&loaded, target, seen, (depth, allow), world.now) {
-            Ok(plan) => planned.push(plan),
-            Err(found) => {
-                let found = if targets.len() > 1 { found.with_cluster_name(target.name.as_deref()) } else { found };
-                let all = failure.get_or_insert_with(|| CommandError::new(loaded.policy.sources.clone(), Vec::new()));
-                all.diagnostics.extend(found.diagnostics);
+    // The first poll sends the requests, which other threads complete while this thread parses the policy.
+    let observing = async { Ok(observe_targets(&scanned_targets, depth).await) };
+    let (early, loaded) = futures::future::try_join(observing, async { files.parse() }).await?;
+    loaded.print_warnings(env);
+    let targets = resolve_targets(Some((&loaded.policy.clusters, &loaded.base_dir)), &target_args.connection, env)?;
+    let observed = if targets == scanned_targets { early } else { observe_targets(&targets, depth).await };
+    let mut cluster_plans = Vec::with_capacity(targets.len());
+    let mut errors: Option<CommandError> = None;
+    for (target, observed) in targets.iter().zip(observed) {
+        match plan_target(&loaded, target, observed, (depth, allow), env.now) {
+            Ok(cluster_plan) => cluster_plans.push(cluster_plan),
+            Err(error) => {
+                let error = if targets.len() > 1 { error.with_cluster_name(target.name.as_deref()) } else { error };
+                let errors = errors.get_or_insert_with(|| CommandError::new(loaded.policy.sources.clone(), Vec::new()));
+                errors.diagnostics.extend(error.diagnostics);
             }
         }
     }
-    for one in planned.iter_mut().filter(|one| !one.missing_permissions.is_empty()) {
-        missing_permissions::retain_denied(&one.cluster, &mut one.missing_permissions).await;
-    }
-    let mut said: Vec<Diagnostic> = Vec::new();
-    for one in &planned {
-        // What is of the policy is the same for each of its clusters.
-        let is_new = |found: &&Diagnostic| found.primary.is_none() || !said.contains(found);
-        let new: Vec<Diagnostic> = one.plan.warnings.iter().filter(is_new).cloned().collect();
-        world.note(&diagnostics::render_diagnostics(&new, &loaded.policy.sources, world.stderr_style()));
-        said.extend(new.into_iter().filter(|found| found.primary.is_some()));
-        if let (AnyCluster::Snapshot(snapshot), ClusterConnection::Snapshot { display_name: shown, .. }) =
-            (&one.cluster, &one.connection)
-            && let Some(taken) = snapshot.taken_at()
-        {
-            world.note(&format!("note: the snapshot {shown} is of {taken}{}\n", format_age(taken, world)));
+    for ClusterPlan { cluster, missing_permissions, .. } in &mut cluster_plans {
+        if !missing_permissions.is_empty() {
+            missing_permissions::retain_denied(cluster, missing_permissions).await;
         }
     }
-    Ok(PlanSet { loaded, cluster_plans: planned, error: failure })
+    print_plan_warnings(&cluster_plans, &loaded, env);
+    Ok(PlanSet { loaded, cluster_plans, error: errors })
+}
+
+fn print_plan_warnings(cluster_plans: &[ClusterPlan], loaded: &LoadedPolicy, env: &mut Env) {
+    let mut printed: Vec<Diagnostic> = Vec::new();
+    for ClusterPlan { plan, cluster, connection, .. } in cluster_plans {
+        // A warning about a policy line is the same for each cluster, so it is printed once.
+        let is_new = |warning: &&Diagnostic| warning.primary.is_none() || !printed.contains(warning);
+        let new: Vec<Diagnostic> = plan.warnings.iter().filter(is_new).cloned().collect();
+        env.note(&diagnostics::render_diagnostics(&new, &loaded.policy.sources, env.stderr_style()));
+        printed.extend(new.into_iter().filter(|warning| warning.primary.is_some()));
+        if let (AnyCluster::Snapshot(snapshot), ClusterConnection::Snapshot { display_name, .. }) =
+            (cluster, connection)
+            && let Some(taken_at) = snapshot.taken_at()
+        {
+            env.note(&format!(
+                "note: the snapshot {display_name} was taken at {taken_at}{}\n",
+                format_age(taken_at, env)
+            ));
+        }
+    }
 }
 
 /// `, 3 days ago`.
-fn format_age(taken: &str, world: &Env) -> String {
+fn format_age(taken: &str, env: &Env) -> String {
     let Ok(then) = taken.parse::<jiff::Timestamp>() else {
         return String::new();
     };
-    let hours = world.now.duration_since(then).as_hours();
+    let hours = env.now.duration_since(then).as_hours();
     match hours {
         ..0 => String::new(),
         0 => ", less than an hour ago".to_owned(),
@@ -222,81 +234,81 @@ fn format_age(taken: &str, world: &Env) -> String {
 }
 
 async fn observe_targets(targets: &[TargetCluster], depth: PlanDepth) -> Vec<ObservedTarget> {
-    let one = async |target: &TargetCluster| {
-        let opened = target.connect().await?;
-        let seen = async {
+    let observe = async |target: &TargetCluster| {
+        let connected = target.connect().await?;
+        let facts = async {
             match depth {
                 PlanDepth::ChangesOnly => ClusterFacts::default(),
-                PlanDepth::ChangesAndAccess => guards::observe_facts(&opened.cluster).await,
+                PlanDepth::ChangesAndAccess => guards::observe_facts(&connected.cluster).await,
             }
         };
-        let (state, seen) = futures::future::join(opened.cluster.observe(), seen).await;
-        Ok((opened, state?, seen))
+        let (state, facts) = futures::future::join(connected.cluster.observe(), facts).await;
+        Ok((connected, state?, facts))
     };
-    futures::future::join_all(targets.iter().map(one)).await
+    futures::future::join_all(targets.iter().map(observe)).await
 }
 
 fn plan_target(
     loaded: &LoadedPolicy,
     target: &TargetCluster,
-    answered: ObservedTarget,
+    observed: ObservedTarget,
     (depth, allow): (PlanDepth, &[AllowFlag]),
     now: jiff::Timestamp,
 ) -> Result<ClusterPlan, CommandError> {
-    let (opened, state, seen) = answered?;
+    let (ConnectedCluster { label, cluster }, state, facts) = observed?;
     let mut plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
-        .map_err(|found| CommandError::new(loaded.policy.sources.clone(), found))?;
-    let (mut verdict, mut lacks) = (GuardReport::default(), Vec::new());
-    // Where nothing changes, two large states need not be built to say so.
-    let writes = depth == PlanDepth::ChangesAndAccess && !plan.is_empty();
-    let after = writes.then(|| plan.state_after(&state)).transpose().map_err(|fault| after_state_error(&fault))?;
+        .map_err(|diagnostics| CommandError::new(loaded.policy.sources.clone(), diagnostics))?;
+    let (mut guard_report, mut missing_permissions) = (GuardReport::default(), Vec::new());
+    // Building the state after the plan is expensive, so it is skipped for a plan without changes.
+    let needs_after = depth == PlanDepth::ChangesAndAccess && !plan.is_empty();
+    let after = needs_after.then(|| plan.state_after(&state)).transpose().map_err(|error| after_state_error(&error))?;
     if let Some(after) = &after {
-        let names = PolicyIndex::from_principals(&loaded.policy, target.name.as_deref());
-        let sides = AccessComparison::new(&state, after);
-        plan.record_access_changes(&sides, &names);
-        verdict = guard::evaluate_guards(&plan, &sides, &seen, allow);
-        lacks = missing_permissions::caller_missing_permissions(&plan, &sides, &seen)?;
+        let principal_names = PolicyIndex::from_principals(&loaded.policy, target.name.as_deref());
+        let comparison = AccessComparison::new(&state, after);
+        plan.record_access_changes(&comparison, &principal_names);
+        guard_report = guard::evaluate_guards(&plan, &comparison, &facts, allow);
+        missing_permissions = missing_permissions::caller_missing_permissions(&plan, &comparison, &facts)?;
     }
-    let judged = after.as_ref().unwrap_or(&state);
+    let resulting_state = after.as_ref().unwrap_or(&state);
     if depth == PlanDepth::ChangesAndAccess {
         plan.access_changes.get_or_insert_default();
-        plan.warnings.extend(dangling_after(&state, judged, &plan.policy));
+        plan.warnings.extend(dangling_after(&state, resulting_state, &plan.policy));
     } else {
         plan.warnings.extend(all_dangling(&state));
     }
-    let known = if plan.invariants.is_empty() {
+    let policy_index = if plan.invariants.is_empty() {
         PolicyIndex::default()
     } else {
         PolicyIndex::from_policy(&loaded.policy, target.name.as_deref(), &state, now)
     };
-    let (refusals, odd) = guard::check_invariants(&plan.invariants, &known, judged);
-    plan.warnings.extend(odd);
-    // The run ends soon: giving back a large state string by string would take longer than the plan.
+    let (violations, warnings) = guard::check_invariants(&plan.invariants, &policy_index, resulting_state);
+    plan.warnings.extend(warnings);
+    // The process ends soon, and freeing a large state string by string takes longer than the plan itself.
     std::mem::forget((state, after));
-    let (way, name) = (target.connection.clone(), target.name.clone());
     let digest = report::digest(&plan)?;
     Ok(ClusterPlan {
-        label: opened.label,
-        cluster: opened.cluster,
+        label,
+        cluster,
         plan,
         digest,
-        connection: way,
-        cluster_name: name,
-        policy_index: known,
-        violations: refusals,
-        facts: seen,
-        missing_permissions: lacks,
-        guard_report: verdict,
+        connection: target.connection.clone(),
+        cluster_name: target.name.clone(),
+        policy_index,
+        violations,
+        facts,
+        missing_permissions,
+        guard_report,
     })
 }
 
-/// A plan whose own writes are none: a defect.
-pub(crate) fn after_state_error(fault: &ObjectError) -> CommandError {
-    CommandError::from_diagnostic(Diagnostic::error(format!("the state after the plan cannot be told: {fault}")))
+/// The writes of a plan lead to an invalid object, which is a bug in rolecall.
+pub(crate) fn after_state_error(error: &ObjectError) -> CommandError {
+    let error = Diagnostic::error(format!("cannot compute the state after the plan: {error}"));
+    CommandError::from_diagnostic(error.with_help("this is a bug in rolecall, please report it"))
 }
 
 impl From<Vec<Diagnostic>> for CommandError {
-    fn from(found: Vec<Diagnostic>) -> Self {
-        Self { diagnostics: found, ..Self::default() }
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self { diagnostics, ..Self::default() }
     }
 }

@@ -1,39 +1,40 @@
-//! Why a command ends without its result: faults, and the files that they point into. Printed once, at the end.
+//! The error of a command: diagnostics and the source files that they refer to. It is printed once, at the end.
 
 use crate::cluster::ClusterError;
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::report::SerializeError;
 
-/// Faults with their sources.
+/// Why a command failed.
 #[derive(Debug, Default)]
 pub(crate) struct CommandError {
     pub(crate) sources: SourceMap,
     pub(crate) diagnostics: Vec<Diagnostic>,
-    /// A guard or an invariant stands behind it.
+    /// Whether a guard or an invariant refused the plan. It has an exit code of its own.
     pub(crate) is_refusal: bool,
 }
 
 impl CommandError {
-    pub(crate) fn new(sources: SourceMap, found: Vec<Diagnostic>) -> Self {
-        Self { sources, diagnostics: found, is_refusal: false }
+    pub(crate) fn new(sources: SourceMap, diagnostics: Vec<Diagnostic>) -> Self {
+        Self { sources, diagnostics, is_refusal: false }
     }
 
-    /// A fault that points into no policy file.
-    pub(crate) fn from_diagnostic(found: Diagnostic) -> Self {
-        Self { diagnostics: vec![found], ..Self::default() }
+    /// An error that does not refer to a policy file.
+    pub(crate) fn from_diagnostic(diagnostic: Diagnostic) -> Self {
+        Self { diagnostics: vec![diagnostic], ..Self::default() }
     }
 
-    /// The same as a refusal.
+    /// Marks the error as a refusal by a guard or an invariant.
     pub(crate) fn into_refusal(self) -> Self {
         Self { is_refusal: true, ..self }
     }
 
-    /// Says of which cluster it is, where a policy names several.
+    /// Adds the name of the cluster to the messages, for a policy that has clusters. Messages about a policy file are left
+    /// as they are.
     pub(crate) fn with_cluster_name(mut self, name: Option<&str>) -> Self {
         if let Some(name) = name {
-            for one in &mut self.diagnostics {
-                if one.primary.is_none() {
-                    one.message = format!("cluster `{name}`: {}", one.message);
+            for diagnostic in &mut self.diagnostics {
+                if diagnostic.primary.is_none() {
+                    diagnostic.message = format!("cluster `{name}`: {}", diagnostic.message);
                 }
             }
         }
@@ -49,7 +50,7 @@ impl From<ClusterError> for CommandError {
 impl From<SerializeError> for CommandError {
     fn from(error: SerializeError) -> Self {
         Self::from_diagnostic(
-            Diagnostic::error(error.to_string()).with_help("this is a bug of rolecall: please report it"),
+            Diagnostic::error(error.to_string()).with_help("this is a bug in rolecall, please report it"),
         )
     }
 }

@@ -1,4 +1,5 @@
-//! From the words of the command line to a command: with the environment as defaults, and with tips that fit.
+//! Parses the command line with clap. Environment variables are the defaults of their arguments, and the tips of clap
+//! are replaced where they do not fit.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,10 +12,10 @@ use super::args::CommandLine;
 use super::env::Env;
 use crate::diagnostic::closest_match;
 
-/// Columns of the help where the width of the terminal is not known, and at most.
+/// The maximum width of the help, and its width if that of the terminal is not known.
 const HELP_WIDTH: usize = 100;
 
-/// Commands of other tools, or other words, and the command that does the same here.
+/// Commands of other tools and synonyms, with the command of rolecall for the same task.
 const EQUIVALENT_COMMANDS: [(&str, &str); 30] = [
     ("auth", "can"),
     ("can-i", "can"),
@@ -51,38 +52,38 @@ const EQUIVALENT_COMMANDS: [(&str, &str); 30] = [
 /// Parses the command line.
 ///
 /// # Errors
-/// Help and version are results that clap hands out as errors, beside wrong usage.
-pub(super) fn parse(args: &[OsString], world: &Env) -> Result<CommandLine, clap::Error> {
-    let width = world.out_width().map_or(HELP_WIDTH, |width| width.min(HELP_WIDTH));
-    let mut command = with_environment(CommandLine::command(), &world.vars).term_width(width);
+/// Wrong usage. clap returns the help and the version as errors too.
+pub(super) fn parse(args: &[OsString], env: &Env) -> Result<CommandLine, clap::Error> {
+    let width = env.out_width().map_or(HELP_WIDTH, |width| width.min(HELP_WIDTH));
+    let mut command = with_environment(CommandLine::command(), &env.vars).term_width(width);
     let parsed = command.try_get_matches_from_mut(args);
     let typed = parsed.and_then(|mut matches| CommandLine::from_arg_matches_mut(&mut matches));
-    typed.map_err(|error| with_fitting_tips(error, args, &command, &world.vars))
+    typed.map_err(|error| with_fitting_tips(error, args, &command, &env.vars))
 }
 
-/// What `--color` says in a command line that may not be valid, for the message about it.
+/// The value of `--color`, also in an invalid command line, whose error message it applies to.
 pub(super) fn color_in(args: &[OsString]) -> Option<ColorChoice> {
     let words: Vec<&str> = args.iter().filter_map(|word| word.to_str()).collect();
-    let at = words.iter().position(|word| *word == "--color" || word.starts_with("--color="))?;
-    let value = words.get(at)?.strip_prefix("--color=").or_else(|| words.get(at + 1).copied())?;
+    let index = words.iter().position(|word| *word == "--color" || word.starts_with("--color="))?;
+    let value = words.get(index)?.strip_prefix("--color=").or_else(|| words.get(index + 1).copied())?;
     ColorChoice::from_str(value, false).ok()
 }
 
-/// Environment variables as the defaults of their arguments.
+/// Sets the environment variables as the defaults of their arguments.
 ///
-/// clap would read them from the process, and here they come with the [`Env`]. As defaults they also lose against
-/// every flag that conflicts with theirs: `--snapshot FILE` is no error where ROLECALL_CONTEXT is set.
+/// clap would read them from the process instead of [`Env`]. A default also never conflicts with a flag: `--snapshot FILE`
+/// is allowed although ROLECALL_CONTEXT is set.
 fn with_environment(command: clap::Command, env: &BTreeMap<String, String>) -> clap::Command {
     let command = command.mut_args(|arg| with_variable(arg, env));
     command.mut_subcommands(|subcommand| with_environment(subcommand, env))
 }
 
 fn with_variable(arg: Arg, env: &BTreeMap<String, String>) -> Arg {
-    let Some(name) = variable_of(&arg) else {
+    let Some(name) = env_variable(&arg) else {
         return arg;
     };
-    let noted = |help: Option<&StyledStr>| help.map(|help| format!("{help} [env: {name}]"));
-    let (short, long) = (noted(arg.get_help()), noted(arg.get_long_help()));
+    let with_env_note = |help: Option<&StyledStr>| help.map(|help| format!("{help} [env: {name}]"));
+    let (short, long) = (with_env_note(arg.get_help()), with_env_note(arg.get_long_help()));
     let has_default = !arg.get_default_values().is_empty();
     let mut arg = arg.env(Resettable::Reset);
     if let Some(short) = short {
@@ -97,11 +98,11 @@ fn with_variable(arg: Arg, env: &BTreeMap<String, String>) -> Arg {
     }
 }
 
-fn variable_of(arg: &Arg) -> Option<String> {
+fn env_variable(arg: &Arg) -> Option<String> {
     arg.get_env().and_then(|name| name.to_str()).map(str::to_owned)
 }
 
-/// The same error with tips that lead to the right command, flag or variable, and without those that do not.
+/// Replaces the tips of a usage error by tips that name the right command, flag or variable.
 fn with_fitting_tips(
     mut error: clap::Error,
     args: &[OsString],
@@ -114,18 +115,18 @@ fn with_fitting_tips(
             error.remove(ContextKind::Suggested);
             let typed = as_text(&error, ContextKind::InvalidSubcommand);
             match EQUIVALENT_COMMANDS.iter().find(|(word, _)| *word == typed) {
-                Some((_, equivalent)) => add_tip(&mut error, format!("run 'rolecall {equivalent}' for that")),
+                Some((_, equivalent)) => add_tip(&mut error, format!("use 'rolecall {equivalent}' instead")),
                 None => {
                     let names = command.get_subcommands().map(clap::Command::get_name);
-                    if let Some(near) = closest_match(&typed, names) {
-                        let near = ContextValue::Strings(vec![near.to_owned()]);
-                        error.insert(ContextKind::SuggestedSubcommand, near);
+                    if let Some(nearest) = closest_match(&typed, names) {
+                        let nearest = ContextValue::Strings(vec![nearest.to_owned()]);
+                        error.insert(ContextKind::SuggestedSubcommand, nearest);
                     }
                 }
             }
         }
         ErrorKind::UnknownArgument => {
-            // No value of rolecall begins with a dash, so "use '-- --flag'" is no way out.
+            // clap suggests "use '-- --flag'", but no argument of rolecall starts with a dash.
             if let Some(ContextValue::StyledStrs(tips)) = error.remove(ContextKind::Suggested) {
                 let tips: Vec<StyledStr> = tips.into_iter().filter(|tip| !tip.to_string().contains("-- ")).collect();
                 if !tips.is_empty() {
@@ -138,7 +139,7 @@ fn with_fitting_tips(
             let argument = as_text(&error, ContextKind::InvalidArg);
             let was_typed = args.iter().any(|word| word.to_str().is_some_and(|word| word.ends_with(&value)));
             if let Some(name) = variables().into_iter().find(|name| !was_typed && env.get(name) == Some(&value)) {
-                add_tip(&mut error, format!("the environment variable {name} sets it"));
+                add_tip(&mut error, format!("the value comes from the environment variable {name}"));
             } else if argument.starts_with("--output ") && value.contains(['.', '/']) {
                 add_tip(&mut error, "to write to a file, use '--out FILE'".to_owned());
             }
@@ -148,10 +149,10 @@ fn with_fitting_tips(
     error
 }
 
-/// The environment variables that arguments read.
+/// The environment variables of all arguments.
 fn variables() -> Vec<String> {
     fn add(command: &clap::Command, names: &mut Vec<String>) {
-        names.extend(command.get_arguments().filter_map(variable_of));
+        names.extend(command.get_arguments().filter_map(env_variable));
         for subcommand in command.get_subcommands() {
             add(subcommand, names);
         }

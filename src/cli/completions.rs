@@ -1,4 +1,4 @@
-//! `rolecall completions`, made from the same list of arguments as the help.
+//! `rolecall completions`: generated from the same arguments as the help.
 
 use clap::CommandFactory as _;
 
@@ -6,9 +6,9 @@ use super::args::{CommandLine, CompletionsArgs};
 use super::env::Env;
 use super::exit::Exit;
 
-pub(crate) fn run(args: &CompletionsArgs, world: &mut Env) -> Exit {
+pub(crate) fn run(args: &CompletionsArgs, env: &mut Env) -> Exit {
     let mut out = Vec::new();
     clap_complete::generate(args.shell, &mut CommandLine::command(), "rolecall", &mut out);
-    world.print(&String::from_utf8_lossy(&out));
+    env.print(&String::from_utf8_lossy(&out));
     Exit::Success
 }

@@ -1,4 +1,4 @@
-//! `rolecall drift`.
+//! `rolecall drift`: the differences between the clusters and the policy.
 
 use super::args::DriftArgs;
 use super::cluster_plan::{PlanDepth, plan_targets};
@@ -9,17 +9,17 @@ use super::print_error;
 use super::refusals::print_refusals;
 use crate::render::plan_text;
 
-pub(crate) async fn run(args: &DriftArgs, world: &mut Env) -> Result<Exit, CommandError> {
-    let plans = plan_targets(&args.target, PlanDepth::ChangesOnly, &[], world).await?;
-    plans.print(args.format, args.full, plan_text::render_drift, world)?;
-    let refused = print_refusals(&plans.cluster_plans, &[], &plans.loaded.policy.sources, world);
-    if let Some(failure) = plans.error {
-        print_error(&failure, args.format, world);
+pub(crate) async fn run(args: &DriftArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let plans = plan_targets(&args.target, PlanDepth::ChangesOnly, &[], env).await?;
+    plans.print(args.format, args.full, plan_text::render_drift, env)?;
+    let refused = print_refusals(&plans.cluster_plans, &[], &plans.loaded.policy.sources, env);
+    if let Some(error) = plans.error {
+        print_error(&error, args.format, env);
         return Ok(Exit::Failed);
     }
     if refused {
         return Ok(Exit::Refused);
     }
-    let drifted = plans.cluster_plans.iter().any(|one| !one.plan.is_empty());
-    Ok(if drifted { Exit::ChangesFound } else { Exit::Success })
+    let has_drift = plans.cluster_plans.iter().any(|cluster_plan| !cluster_plan.plan.is_empty());
+    Ok(if has_drift { Exit::ChangesFound } else { Exit::Success })
 }

@@ -1,11 +1,14 @@
-//! What is outside of the process, as a handful of values: the core never asks for it, and tests can put another.
+//! The environment of a command: clock, variables, working directory, standard streams and terminal. Nothing else in the
+//! crate reads them from the process, so that tests can provide their own.
 
-#![expect(clippy::disallowed_methods, reason = "here the real environment, clock and folder are taken, once")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the only place that reads the environment, clock and working directory"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::path::PathBuf;
-
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ColorChoice;
@@ -13,69 +16,72 @@ use jiff::Timestamp;
 
 use super::global::GlobalOptions;
 use crate::cluster::settings::{ConnectionSettings, RequestLog, Timeouts};
-
 use crate::render::style::TextStyle;
 use crate::render::wrap::wrap;
 
-/// Which ends of the process are a person's.
+/// Which of the standard streams are a terminal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Terminals {
-    /// Questions can be asked.
+    /// If true, commands can ask for confirmation.
     pub stdin: bool,
-    /// The result is read by a person.
+    /// If true, output can be wrapped and colored.
     pub stdout: bool,
-    /// Progress and faults are.
+    /// If true, progress and diagnostics can be colored.
     pub stderr: bool,
 }
 
-/// The world of one run.
+/// The environment of one command.
 pub struct Env {
-    /// The moment that counts as now.
+    /// The current time, fixed for the whole command.
     pub now: Timestamp,
-    /// Variables that are not Unicode are left out.
+    /// The environment variables, without those that are not Unicode.
     pub vars: BTreeMap<String, String>,
-    /// Where relative paths begin.
+    /// The working directory.
     pub cwd: PathBuf,
-    /// Where answers come from.
+    /// Standard input: answers to prompts, or a snapshot.
     pub stdin: Box<dyn BufRead>,
-    /// The result.
+    /// Standard output: the result.
     pub stdout: Box<dyn Write>,
-    /// Progress, warnings, faults. Requests report to it from other threads.
+    /// Standard error: progress and diagnostics. Requests report to it from other threads.
     stderr: Arc<Mutex<Box<dyn Write + Send>>>,
-    /// Which of the three is a terminal.
+    /// Which of the streams are a terminal.
     pub terminals: Terminals,
-    /// Columns of the terminal, where stdout is one.
+    /// The width of the terminal, if stdout is one.
     pub width: Option<usize>,
     options: GlobalOptions,
-    /// What `--snapshot -` has read.
+    /// The text that was read for `--snapshot -`.
     stdin_text: Option<Arc<str>>,
     stdout_error: Option<io::Error>,
 }
 
 impl Env {
-    /// A world of given parts.
-    pub fn new(now: Timestamp, env: BTreeMap<String, String>, cwd: PathBuf, ends: Stdio, terminals: Terminals) -> Self {
-        let Stdio { stdin: input, stdout: out, stderr: err } = ends;
-        let err = Arc::new(Mutex::new(err));
-        let options = GlobalOptions::default();
+    /// An environment with the given parts.
+    pub fn new(
+        now: Timestamp,
+        vars: BTreeMap<String, String>,
+        cwd: PathBuf,
+        stdio: Stdio,
+        terminals: Terminals,
+    ) -> Self {
+        let Stdio { stdin, stdout, stderr } = stdio;
         Self {
             now,
-            vars: env,
+            vars,
             cwd,
-            stdin: input,
-            stdout: out,
-            stderr: err,
+            stdin,
+            stdout,
+            stderr: Arc::new(Mutex::new(stderr)),
             terminals,
             width: None,
-            options,
+            options: GlobalOptions::default(),
             stdin_text: None,
             stdout_error: None,
         }
     }
 
-    /// The real one.
+    /// The environment of the process.
     pub fn from_process() -> Self {
-        let env = std::env::vars_os()
+        let vars = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let terminals = Terminals {
@@ -83,30 +89,30 @@ impl Env {
             stdout: io::stdout().is_terminal(),
             stderr: io::stderr().is_terminal(),
         };
-        let ends = Stdio {
+        let stdio = Stdio {
             stdin: Box::new(io::BufReader::new(io::stdin())),
-            // Colors are added only where they are wanted; what anstream does here is to show them on every Windows.
+            // The commands decide about colors. anstream only translates them on Windows.
             stdout: Box::new(io::BufWriter::new(anstream::AutoStream::always(io::stdout()))),
             stderr: Box::new(anstream::AutoStream::always(io::stderr())),
         };
-        let world = Self::new(Timestamp::now(), env, std::env::current_dir().unwrap_or_default(), ends, terminals);
+        let cwd = std::env::current_dir().unwrap_or_default();
         let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
-        Self { width, ..world }
+        Self { width, ..Self::new(Timestamp::now(), vars, cwd, stdio, terminals) }
     }
 
-    /// Takes over the options that every command has.
+    /// Sets the global options.
     pub(crate) fn set_options(&mut self, options: GlobalOptions) {
         self.options = options;
     }
 
-    /// Writes to the result. A reader that has gone is no fault: `rolecall plan | head` ends well.
+    /// Writes to stdout. An error is kept for [`Self::flush`].
     pub(crate) fn print(&mut self, text: &str) {
         if let Err(error) = self.stdout.write_all(text.as_bytes()) {
             self.stdout_error.get_or_insert(error);
         }
     }
 
-    /// Writes text for people to the result, wrapped to the width of the terminal.
+    /// Writes text to stdout, wrapped to the width of the terminal.
     pub(crate) fn print_wrapped(&mut self, text: &str) {
         match self.out_width() {
             Some(width) => self.print(&wrap(text, width)),
@@ -121,12 +127,12 @@ impl Env {
         }
     }
 
-    /// Whether only errors are wanted on stderr.
+    /// Whether `--quiet` was given.
     pub(crate) fn is_quiet(&self) -> bool {
         self.options.quiet
     }
 
-    /// Says something beside the result.
+    /// Writes to stderr, also with `--quiet`.
     pub(crate) fn eprint(&mut self, text: &str) {
         let flushed = self.stdout.flush();
         write_to(&self.stderr, text);
@@ -135,7 +141,8 @@ impl Env {
         }
     }
 
-    /// Says what is still unsaid, and why the result could not be written, if it could not.
+    /// Flushes stdout, and returns the first error of writing to it. A closed pipe is not an error, so that `rolecall plan |
+    /// head` succeeds.
     pub(crate) fn flush(&mut self) -> Option<io::Error> {
         if let Err(error) = self.stdout.flush() {
             self.stdout_error.get_or_insert(error);
@@ -143,7 +150,7 @@ impl Env {
         self.stdout_error.take().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
     }
 
-    /// Asks a person; the answer without its line end.
+    /// Asks a question on stderr, and returns the trimmed answer. It is empty if stdin cannot be read.
     pub(crate) fn prompt(&mut self, question: &str) -> String {
         self.eprint(question);
         let mut line = String::new();
@@ -161,46 +168,45 @@ impl Env {
         Ok(())
     }
 
-    /// What [`Self::read_stdin`] has read.
+    /// The text that [`Self::read_stdin`] has read.
     pub(crate) fn stdin_text(&self) -> Option<Arc<str>> {
         self.stdin_text.clone()
     }
 
-    /// How clusters are connected to, and what is said about it meanwhile.
+    /// The timeouts of connections, and where requests are reported.
     pub(crate) fn connection_settings(&self) -> ConnectionSettings {
         let GlobalOptions { color: _, verbose, quiet, timeout } = self.options;
-        let err = self.stderr.clone();
-        let log = RequestLog::new(move |line| write_to(&err, &format!("{line}\n")))
+        let stderr = self.stderr.clone();
+        let log = RequestLog::new(move |line| write_to(&stderr, &format!("{line}\n")))
             .with_requests(verbose)
             .with_delays(self.terminals.stderr && !quiet);
         ConnectionSettings { timeouts: timeout.map(Timeouts::uniform).unwrap_or_default(), log }
     }
 
-    /// Columns of the result's lines; nothing where lines are as long as they are.
-    ///
-    /// COLUMNS counts before the terminal's own width, as it does for git and ls.
+    /// The width to which output is wrapped, or `None` if it is not wrapped. As in git and ls, the variable COLUMNS takes
+    /// precedence over the width of the terminal.
     pub(crate) fn out_width(&self) -> Option<usize> {
         let columns = self.vars.get("COLUMNS").and_then(|text| text.trim().parse().ok()).filter(|columns| *columns > 0);
         columns.or(self.width.filter(|_| self.terminals.stdout))
     }
 
-    /// `--color`, and for `auto` the variables in the order in which anstream reads them.
-    fn style_for(&self, terminal: bool) -> TextStyle {
+    /// Decides about colors: by `--color`, and for `auto` by the variables that anstream reads, in its order.
+    fn style_for(&self, is_terminal: bool) -> TextStyle {
         match self.options.color {
             ColorChoice::Always => return TextStyle::Color,
             ColorChoice::Never => return TextStyle::Plain,
             ColorChoice::Auto => {}
         }
         let value = |name: &str| self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty());
-        let forces = |name: &str| value(name).is_some_and(|value| value != "0" && value != "false");
+        let is_forced_by = |name: &str| value(name).is_some_and(|value| value != "0" && value != "false");
         if value("NO_COLOR").is_some() {
             return TextStyle::Plain;
         }
-        if forces("CLICOLOR_FORCE") || forces("FORCE_COLOR") {
+        if is_forced_by("CLICOLOR_FORCE") || is_forced_by("FORCE_COLOR") {
             return TextStyle::Color;
         }
         let is_off = value("CLICOLOR") == Some("0") || value("FORCE_COLOR").is_some() || value("TERM") == Some("dumb");
-        if terminal && !is_off { TextStyle::Color } else { TextStyle::Plain }
+        if is_terminal && !is_off { TextStyle::Color } else { TextStyle::Plain }
     }
 
     pub(crate) fn stdout_style(&self) -> TextStyle {
@@ -212,17 +218,17 @@ impl Env {
     }
 }
 
-fn write_to(err: &Mutex<Box<dyn Write + Send>>, text: &str) {
-    // If stderr is gone, there is no other place to report that.
-    let _ = err.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes());
+fn write_to(stderr: &Mutex<Box<dyn Write + Send>>, text: &str) {
+    // If stderr is closed, the error cannot be reported anywhere.
+    let _ = stderr.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes());
 }
 
-/// The three ends of a process.
+/// The standard streams.
 pub struct Stdio {
-    /// Where answers come from.
+    /// Standard input: answers to prompts, or a snapshot.
     pub stdin: Box<dyn BufRead>,
-    /// The result.
+    /// Standard output: the result.
     pub stdout: Box<dyn Write>,
-    /// Progress, warnings, faults. Requests report to it from other threads.
+    /// Standard error: progress and diagnostics. Requests report to it from other threads.
     pub stderr: Box<dyn Write + Send>,
 }

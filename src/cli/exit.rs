@@ -1,17 +1,17 @@
-//! How a run ends, as its caller sees it.
+//! The exit codes.
 
 use std::process::ExitCode;
 
-/// What the exit code says.
+/// The result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It was done.
+    /// The command succeeded. `can`: the request is allowed.
     Success,
-    /// It failed, or the command line was wrong.
+    /// The command failed, or the command line is wrong. `can`: the request is denied.
     Failed,
     /// `drift` or `plan --detailed-exitcode` found changes.
     ChangesFound,
-    /// A guard or an invariant refused.
+    /// A guard refused the plan, or an invariant is violated.
     Refused,
 }
 

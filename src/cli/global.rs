@@ -1,30 +1,30 @@
-//! The options that every command takes: colours, how much is said on stderr, and how long to wait.
+//! The options of every command: colors, the amount of output on stderr, and timeouts.
 
 use std::time::Duration;
 
 use clap::{Args, ColorChoice};
 use jiff::SignedDuration;
 
-/// Options of the program, which can be written before and after the command.
+/// The global options. They can be written before or after the command.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalOptions {
-    /// When to use colors. `auto` uses them on a terminal and respects NO_COLOR, CLICOLOR, CLICOLOR_FORCE and FORCE_COLOR
+    /// When to use colors. `auto`: on a terminal, unless NO_COLOR, CLICOLOR, CLICOLOR_FORCE or FORCE_COLOR say otherwise
     #[arg(long, global = true, value_name = "WHEN", default_value_t, env = "ROLECALL_COLOR")]
     pub(crate) color: ColorChoice,
-    /// Print each API request and credential plugin with its duration on stderr
+    /// Print each API request and each run of a credential plugin with its duration on stderr
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
-    /// Print only errors on stderr: no progress, notes or warnings
+    /// Print only errors on stderr, no progress, notes or warnings
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Longest time to connect, for each API request and for a credential plugin, such as 10s or 2m [default: 30s to
-    /// connect, 1m for a request or a plugin, 5m for a plugin that can ask you something]
+    /// Timeout for each connection, API request and run of a credential plugin, such as 10s or 2m [default: 30s to
+    /// connect, 1m for a request or plugin, 5m for a plugin that can prompt you]
     #[arg(long, global = true, value_name = "DURATION", value_parser = parse_timeout, env = "ROLECALL_TIMEOUT")]
     pub(crate) timeout: Option<Duration>,
 }
 
-/// A duration as people write it, such as `10s` or `1m 30s`.
+/// Parses a duration such as `10s` or `1m 30s`.
 fn parse_timeout(text: &str) -> Result<Duration, String> {
     let duration: SignedDuration =
         text.parse().map_err(|_| "expected a number with a unit, such as 30s or 2m".to_owned())?;

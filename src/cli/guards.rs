@@ -1,43 +1,49 @@
-//! The guards of a run: what they need of the cluster, what the command line says yes to, and what they say.
+//! The guards of a command: the facts that they need from the cluster, the `--allow` flags, and late refusals.
 
 use super::command_error::CommandError;
 use crate::cluster::ReadCluster;
 use crate::diagnostic::Diagnostic;
 use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation, Observed, Risk};
 
-/// What the command line says yes to.
-pub(crate) fn parse_allow_flags(typed: &[String]) -> Result<Vec<AllowFlag>, CommandError> {
-    if let Some(failure) = typed.iter().find_map(|text| several_in_one(text)) {
-        return Err(failure);
+/// Parses the values of `--allow`.
+///
+/// # Errors
+/// All values that are not valid.
+pub(crate) fn parse_allow_flags(values: &[String]) -> Result<Vec<AllowFlag>, CommandError> {
+    if let Some(error) = values.iter().find_map(|value| comma_separated_error(value)) {
+        return Err(error);
     }
-    let (good, bad): (Vec<_>, Vec<_>) = typed.iter().map(|text| AllowFlag::parse(text)).partition(Result::is_ok);
-    let bad: Vec<Diagnostic> = bad
-        .into_iter()
-        .filter_map(Result::err)
-        .map(|fault| Diagnostic::error(fault.to_string()).with_help(fault.help()))
-        .collect();
-    if bad.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(bad.into()) }
+    let mut flags = Vec::with_capacity(values.len());
+    let mut errors = Vec::new();
+    for value in values {
+        match AllowFlag::parse(value) {
+            Ok(flag) => flags.push(flag),
+            Err(error) => errors.push(Diagnostic::error(error.to_string()).with_help(error.help())),
+        }
+    }
+    if errors.is_empty() { Ok(flags) } else { Err(errors.into()) }
 }
 
-/// IAM names can have commas, so `remove:ARN,b` is one value. With another ARN or another risk behind a comma it is not.
-fn several_in_one(text: &str) -> Option<CommandError> {
+/// The error for several values in one flag. IAM names can have commas, so `remove:ARN,b` is one value. It is an error
+/// only if an ARN or another risk follows a comma.
+fn comma_separated_error(text: &str) -> Option<CommandError> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     let (first, rest) = parts.split_first()?;
-    let is_another = |part: &&str| part.starts_with("arn:") || AllowFlag::parse(part).is_ok();
-    if !rest.iter().any(is_another) {
+    let is_other_value = |part: &&str| part.starts_with("arn:") || AllowFlag::parse(part).is_ok();
+    if !rest.iter().any(is_other_value) {
         return None;
     }
     let kind = first.split_once(':').map(|(kind, _)| kind).unwrap_or_default();
     let flags = parts.iter().map(|part| {
         if part.starts_with("arn:") { format!("--allow {kind}:{part}") } else { format!("--allow {part}") }
     });
-    let error = Diagnostic::error(format!("--allow {text} has several values, separated by commas"));
+    let error = Diagnostic::error(format!("invalid value `{text}` for `--allow`: several values, separated by commas"));
     Some(CommandError::from_diagnostic(
         error.with_help(format!("repeat the flag: {}", flags.collect::<Vec<_>>().join(" "))),
     ))
 }
 
-/// Asks the cluster who the caller is and which nodes it has; what is not answered is not known.
+/// Asks the cluster who the caller is and which nodes exist. A question that the cluster does not answer is unknown.
 pub(crate) async fn observe_facts(cluster: &impl ReadCluster) -> ClusterFacts {
     let (caller, nodes) = futures::future::join(cluster.whoami(), cluster.sample_nodes()).await;
     let caller = match caller {
@@ -46,28 +52,31 @@ pub(crate) async fn observe_facts(cluster: &impl ReadCluster) -> ClusterFacts {
             let uid = Some(caller.uid).filter(|uid| !uid.is_empty());
             Observed::Known(guard::CallerIdentity { username: caller.username, groups: caller.groups, uid, arn })
         }
-        Ok(None) => Observed::Unknown("a snapshot has no caller, whose own access could go".to_owned()),
-        Err(error) => Observed::Unknown(format!("who the caller is the cluster does not say: {}", error.cause())),
+        Ok(None) => Observed::Unknown("lock-out check skipped: a snapshot has no caller".to_owned()),
+        Err(error) => Observed::Unknown(format!(
+            "lock-out check skipped: the cluster does not report who you are: {}",
+            error.cause()
+        )),
     };
     let nodes = match nodes {
         Ok(Some(nodes)) => Observed::Known(nodes),
-        Ok(None) => Observed::Unknown("a snapshot does not have them".to_owned()),
+        Ok(None) => Observed::Unknown("a snapshot has no nodes".to_owned()),
         Err(error) => Observed::Unknown(error.cause()),
     };
     ClusterFacts { caller, nodes }
 }
 
-/// A cluster that moved into a danger between the plan and its first write.
-pub(crate) fn late_refusal(label: &str, verdict: &GuardReport, refusals: &[InvariantViolation]) -> CommandError {
-    let dangers = verdict.refused.iter().map(Risk::to_error);
-    let found: Vec<Diagnostic> = refusals
+/// The refusal of a plan whose effect has become risky since it was made, because the cluster has changed.
+pub(crate) fn late_refusal(label: &str, guard_report: &GuardReport, violations: &[InvariantViolation]) -> CommandError {
+    let risks = guard_report.refused.iter().map(Risk::to_error);
+    let errors: Vec<Diagnostic> = violations
         .iter()
         .map(InvariantViolation::to_diagnostic)
-        .chain(dangers)
+        .chain(risks)
         .map(|mut error| {
             error.message = format!("{label}: {}", error.message);
             error
         })
         .collect();
-    CommandError::from(found).into_refusal()
+    CommandError::from(errors).into_refusal()
 }

@@ -1,4 +1,4 @@
-//! Rights that whoever runs a plan lacks: told before anything is written, and not by the write that meets it.
+//! The permissions that the caller lacks for a plan. They are reported before the first write.
 
 use std::collections::BTreeSet;
 
@@ -12,52 +12,58 @@ use crate::permissions::{ApplyUser, MissingPermission, check_plan_permissions};
 use crate::plan::{AccessComparison, Plan};
 use crate::render::text_util::pluralize;
 
-/// Lacks told one by one.
+/// The number of missing permissions, and of rules of each, that are listed. The others are counted.
 const MAX_LISTED: usize = 5;
-/// Requests asked about one by one. Beyond it stands a caller who may do nearly nothing, and it has been said.
+/// The maximum number of requests that the API server is asked about. A caller that lacks more has nearly no
+/// permissions, and the first ones show it.
 const MAX_REVIEWED: usize = 100;
 
-/// What RBAC does not allow the caller of a plan; nothing where he is not known.
+/// The requests of a plan that RBAC does not allow the caller. Empty if the caller is not known.
 pub(crate) fn caller_missing_permissions(
     plan: &Plan,
-    sides: &AccessComparison<'_>,
-    seen: &ClusterFacts,
+    comparison: &AccessComparison<'_>,
+    facts: &ClusterFacts,
 ) -> Result<Vec<MissingPermission>, CommandError> {
-    match &seen.caller {
+    match &facts.caller {
         Observed::Known(caller) => {
-            let runner = ApplyUser { username: caller.username.clone(), groups: caller.groups.clone() };
-            check_plan_permissions(plan, sides, &runner).map_err(|fault| after_state_error(&fault))
+            let user = ApplyUser { username: caller.username.clone(), groups: caller.groups.clone() };
+            check_plan_permissions(plan, comparison, &user).map_err(|error| after_state_error(&error))
         }
         Observed::Unknown(_) => Ok(Vec::new()),
     }
 }
 
-/// Keeps what no other authorizer allows either. A cluster that does not answer has not said no.
-pub(crate) async fn retain_denied(cluster: &impl ReadCluster, lacks: &mut Vec<MissingPermission>) {
-    lacks.truncate(MAX_REVIEWED);
-    let requests: Vec<Request> = lacks.iter().map(|lack| lack.request.clone()).collect();
+/// Keeps only the permissions that the API server denies too, since another authorizer can allow a request. If the
+/// cluster does not answer, nothing is reported as missing.
+pub(crate) async fn retain_denied(cluster: &impl ReadCluster, missing: &mut Vec<MissingPermission>) {
+    missing.truncate(MAX_REVIEWED);
+    let requests: Vec<Request> = missing.iter().map(|permission| permission.request.clone()).collect();
     match denied_requests(cluster, &requests).await {
-        Ok(Some(denied)) => lacks.retain(|lack| denied.contains(&lack.request)),
-        Ok(None) | Err(_) => lacks.clear(),
+        Ok(Some(denied)) => missing.retain(|permission| denied.contains(&permission.request)),
+        Ok(None) | Err(_) => missing.clear(),
     }
 }
 
-/// The requests that the cluster does not allow: of a kind at once where it allows all of it.
+/// The requests that the API server denies, or `None` for a snapshot. Asks first about all objects of each kind, which
+/// answers most requests at once.
 pub(crate) async fn denied_requests(
     cluster: &impl ReadCluster,
     requests: &[Request],
 ) -> Result<Option<BTreeSet<Request>>, ClusterError> {
-    let wide: BTreeSet<Request> = requests.iter().map(for_all_objects).collect();
-    let wide: Vec<Request> = wide.into_iter().collect();
-    let Some(answers) = cluster.check_own_access(&wide).await? else {
+    let kinds: BTreeSet<Request> = requests.iter().map(for_all_objects).collect();
+    let kinds: Vec<Request> = kinds.into_iter().collect();
+    let Some(answers) = cluster.check_own_access(&kinds).await? else {
         return Ok(None);
     };
-    let open = |request: &Request| wide.iter().zip(&answers).any(|(one, yes)| *yes && *one == for_all_objects(request));
-    let left: Vec<Request> = requests.iter().filter(|request| !open(request)).cloned().collect();
-    let Some(answers) = cluster.check_own_access(&left).await? else {
+    let allowed_kinds: BTreeSet<Request> =
+        kinds.into_iter().zip(answers).filter(|(_, is_allowed)| *is_allowed).map(|(kind, _)| kind).collect();
+    let remaining: Vec<Request> =
+        requests.iter().filter(|request| !allowed_kinds.contains(&for_all_objects(request))).cloned().collect();
+    let Some(answers) = cluster.check_own_access(&remaining).await? else {
         return Ok(None);
     };
-    Ok(Some(left.into_iter().zip(answers).filter(|(_, yes)| !yes).map(|(request, _)| request).collect()))
+    let denied = remaining.into_iter().zip(answers).filter(|(_, is_allowed)| !is_allowed);
+    Ok(Some(denied.map(|(request, _)| request).collect()))
 }
 
 /// The same request for every object of the kind.
@@ -70,32 +76,34 @@ fn for_all_objects(request: &Request) -> Request {
     }
 }
 
-/// What the caller of a plan lacks, all in one.
-pub(crate) fn to_diagnostic(one: &ClusterPlan, severity: Severity) -> Option<Diagnostic> {
-    if one.missing_permissions.is_empty() {
+/// One diagnostic with all permissions that the caller lacks for a plan.
+pub(crate) fn to_diagnostic(cluster_plan: &ClusterPlan, severity: Severity) -> Option<Diagnostic> {
+    let ClusterPlan { label, plan, missing_permissions: missing, .. } = cluster_plan;
+    if missing.is_empty() {
         return None;
     }
-    let steps: BTreeSet<usize> = one.missing_permissions.iter().map(|lack| lack.step).collect();
-    let writes = pluralize(one.plan.steps.len(), "write");
-    let message = format!("{}: you lack the rights for {} of {writes}", one.label, steps.len());
-    let mut out = Diagnostic { severity, ..Diagnostic::error(message) };
-    for lack in one.missing_permissions.iter().take(MAX_LISTED) {
-        let why = one.plan.steps.get(lack.step).map_or("", |step| step.description.as_str());
-        out = out.with_help(format!("to {why} you need {}", describe_missing_permission(lack)));
+    let steps: BTreeSet<usize> = missing.iter().map(|permission| permission.step).collect();
+    let writes = pluralize(plan.steps.len(), "write");
+    let message = format!("{label}: you lack permissions for {} of {writes}", steps.len());
+    let mut diagnostic = Diagnostic { severity, ..Diagnostic::error(message) };
+    for permission in missing.iter().take(MAX_LISTED) {
+        let description = plan.steps.get(permission.step).map_or("", |step| step.description.as_str());
+        diagnostic =
+            diagnostic.with_because(format!("to {description}, you need: {}", describe_missing_permission(permission)));
     }
-    if let Some(more) = one.missing_permissions.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
-        out = out.with_help(format!("… and {more} more"));
+    if let Some(more) = missing.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
+        diagnostic = diagnostic.with_note(format!("{} missing", pluralize(more, "more permission")));
     }
-    Some(out.with_help("`rolecall permissions` prints the roles that give them"))
+    Some(diagnostic.with_help("run `rolecall permissions` to print the roles that grant these permissions"))
 }
 
-/// `escalate clusterroles named x, or to hold verbs get; …`.
-pub(crate) fn describe_missing_permission(lack: &MissingPermission) -> String {
-    let rules: Vec<String> = lack.missing_rules.iter().take(MAX_LISTED).map(ToString::to_string).collect();
-    let more = lack.missing_rules.len().saturating_sub(MAX_LISTED);
+/// `escalate clusterroles named x, or have yourself: verbs get; …`.
+pub(crate) fn describe_missing_permission(permission: &MissingPermission) -> String {
+    let rules: Vec<String> = permission.missing_rules.iter().take(MAX_LISTED).map(ToString::to_string).collect();
+    let more = permission.missing_rules.len().saturating_sub(MAX_LISTED);
     let more = if more > 0 { format!(" and {}", pluralize(more, "more rule")) } else { String::new() };
     match rules.as_slice() {
-        [] => lack.request.to_string(),
-        rules => format!("{}, or to hold yourself: {}{more}", lack.request, rules.join(" | ")),
+        [] => permission.request.to_string(),
+        rules => format!("{}, or have yourself: {}{more}", permission.request, rules.join(" | ")),
     }
 }

@@ -1,4 +1,5 @@
-//! The command line: arguments in, an exit code out. The only room that knows people, files and the terminal at once.
+//! The commands: from arguments to output and an exit code. Only this module and `cluster` may use files, the clock, the
+//! terminal and the environment, which [`Env`] contains.
 
 mod access;
 mod apply;
@@ -18,6 +19,7 @@ mod env;
 mod exit;
 mod global;
 mod guards;
+mod help;
 mod missing_permissions;
 mod permissions;
 mod plan;
@@ -43,128 +45,129 @@ pub use env::{Env, Stdio, Terminals};
 pub use exit::Exit;
 
 use crate::diagnostic::Diagnostic;
-use crate::render::diagnostics;
+use crate::render::diagnostics::render_diagnostics;
 use crate::render::style::TextStyle;
 use crate::report::{DiagnosticsDocument, to_text};
 use args::{Command, OutputFormat};
 use command_error::CommandError;
 use global::GlobalOptions;
 
-/// Runs one command in the world that is given.
-pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut Env) -> Exit {
+/// Runs one command in the given environment.
+pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
     let color = command_line::color_in(&args).unwrap_or_default();
-    world.set_options(GlobalOptions { color, ..GlobalOptions::default() });
-    let typed = match command_line::parse(&args, world) {
-        Ok(typed) => typed,
-        Err(error) => return print_usage(&error, world),
+    env.set_options(GlobalOptions { color, ..GlobalOptions::default() });
+    let command_line = match command_line::parse(&args, env) {
+        Ok(command_line) => command_line,
+        Err(error) => return print_usage(&error, env),
     };
-    world.set_options(typed.global);
-    let format = typed.command.format();
-    if let Err(failure) = target::read_stdin(&typed.command.snapshots(), world) {
-        print_error(&failure, format, world);
+    env.set_options(command_line.global);
+    let format = command_line.command.format();
+    if let Err(error) = target::read_stdin(&command_line.command.snapshots(), env) {
+        print_error(&error, format, env);
         return Exit::Failed;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            world.eprint(&format!("error: no thread can be started: {error}\n"));
+            env.eprint(&format!("error: cannot start threads: {error}\n"));
             return Exit::Failed;
         }
     };
-    let end = runtime.block_on(dispatch(typed.command, world));
-    // A credentials plugin that hangs must not hold up the end.
+    let result = runtime.block_on(dispatch(command_line.command, env));
+    // Does not wait for a credential plugin that hangs.
     runtime.shutdown_background();
-    let exit = end.unwrap_or_else(|failure| {
-        print_error(&failure, format, world);
-        if failure.is_refusal { Exit::Refused } else { Exit::Failed }
+    let exit = result.unwrap_or_else(|error| {
+        print_error(&error, format, env);
+        if error.is_refusal { Exit::Refused } else { Exit::Failed }
     });
-    match world.flush() {
+    match env.flush() {
         Some(error) => {
-            world.eprint(&format!("error: the result cannot be written: {error}\n"));
+            env.eprint(&format!("error: cannot write the output: {error}\n"));
             Exit::Failed
         }
         None => exit,
     }
 }
 
-async fn dispatch(command: Command, world: &mut Env) -> Result<Exit, CommandError> {
+async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError> {
     match command {
-        Command::Plan(args) => plan::run(&args, world).await,
-        Command::Apply(args) => apply::run(&args, world).await,
-        Command::Restore(args) => restore::run(&args, world).await,
-        Command::Drift(args) => drift::run(&args, world).await,
-        Command::Validate(args) => validate::run(&args, world),
-        Command::Snapshot(args) => snapshot::run(&args, world).await,
-        Command::Whoami(args) => whoami::run(&args, world).await,
-        Command::Permissions(args) => permissions::run(&args, world).await,
-        Command::Can(args) => can::run(&args, world).await,
-        Command::WhoCan(args) => who_can::run(&args, world).await,
-        Command::Access(args) => access::run(&args, world).await,
-        Command::Schema(args) => Ok(schema::run(&args, world)),
-        Command::Completions(args) => Ok(completions::run(&args, world)),
-        Command::Version(_) => Ok(version::run(world)),
+        Command::Plan(args) => plan::run(&args, env).await,
+        Command::Apply(args) => apply::run(&args, env).await,
+        Command::Restore(args) => restore::run(&args, env).await,
+        Command::Drift(args) => drift::run(&args, env).await,
+        Command::Validate(args) => validate::run(&args, env),
+        Command::Snapshot(args) => snapshot::run(&args, env).await,
+        Command::Whoami(args) => whoami::run(&args, env).await,
+        Command::Permissions(args) => permissions::run(&args, env).await,
+        Command::Can(args) => can::run(&args, env).await,
+        Command::WhoCan(args) => who_can::run(&args, env).await,
+        Command::Access(args) => access::run(&args, env).await,
+        Command::Schema(args) => Ok(schema::run(&args, env)),
+        Command::Completions(args) => Ok(completions::run(&args, env)),
+        Command::Version(_) => Ok(version::run(env)),
     }
 }
 
-/// Help and version are a result; wrong usage is an error, and 2 would mean changes.
-fn print_usage(error: &clap::Error, world: &mut Env) -> Exit {
+/// Prints the help or the version to stdout, and wrong usage to stderr. clap's exit code for wrong usage is 2, which means
+/// changes here, so it is 1.
+fn print_usage(error: &clap::Error, env: &mut Env) -> Exit {
     let text = |style: TextStyle| match style {
         TextStyle::Plain => error.render().to_string(),
         TextStyle::Color => error.render().ansi().to_string(),
     };
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let text = text(world.stdout_style());
-            world.print(text.trim_end());
-            world.print("\n");
-            match world.flush() {
+            let text = text(env.stdout_style());
+            env.print(text.trim_end());
+            env.print("\n");
+            match env.flush() {
                 Some(_) => Exit::Failed,
                 None => Exit::Success,
             }
         }
         _ => {
-            world.eprint(&text(world.stderr_style()));
+            env.eprint(&text(env.stderr_style()));
             Exit::Failed
         }
     }
 }
 
-/// Faults on stderr; as JSON also on stdout, where a program waits for a document.
-fn print_error(failure: &CommandError, format: OutputFormat, world: &mut Env) {
-    let text = diagnostics::render_diagnostics(&failure.diagnostics, &failure.sources, world.stderr_style());
-    let errors = failure.diagnostics.iter().filter(|one| one.is_error()).count();
-    world.eprint(&text);
+/// Prints an error on stderr, and with `-o json` also as a document on stdout.
+fn print_error(error: &CommandError, format: OutputFormat, env: &mut Env) {
+    let CommandError { diagnostics, sources, is_refusal: _ } = error;
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+    env.eprint(&render_diagnostics(diagnostics, sources, env.stderr_style()));
     if errors > 1 {
-        world.eprint(&format!("{errors} errors\n"));
+        env.eprint(&format!("{errors} errors\n"));
     }
     if format == OutputFormat::Json {
-        match to_text(&DiagnosticsDocument::new(&failure.diagnostics, &failure.sources)) {
-            Ok(text) => world.print(&text),
-            Err(error) => world.eprint(&format!("error: {error}\n")),
+        match to_text(&DiagnosticsDocument::new(diagnostics, sources)) {
+            Ok(text) => env.print(&text),
+            Err(error) => env.eprint(&format!("error: {error}\n")),
         }
     }
 }
 
-fn print_json(document: &impl serde::Serialize, world: &mut Env) -> Result<(), CommandError> {
-    world.print(&to_text(document)?);
+fn print_json(document: &impl serde::Serialize, env: &mut Env) -> Result<(), CommandError> {
+    env.print(&to_text(document)?);
     Ok(())
 }
 
-/// Writes a file whole or not at all.
-#[expect(clippy::disallowed_methods, reason = "results go to files here")]
-fn write_file_atomically(path: &std::path::Path, text: &str, world: &Env) -> Result<(), CommandError> {
-    let at = world.cwd.join(path);
-    let mut beside = at.clone().into_os_string();
-    beside.push(".new");
-    std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &at)).map_err(|error| {
-        let _ = std::fs::remove_file(&beside);
-        let error = Diagnostic::error(format!("{} cannot be written: {error}", path.display()));
-        CommandError::from_diagnostic(error.with_help("see that the folder exists and may be written"))
+/// Writes a file atomically: a temporary file next to it replaces it.
+#[expect(clippy::disallowed_methods, reason = "commands write their results to files")]
+fn write_file_atomically(path: &std::path::Path, text: &str, env: &Env) -> Result<(), CommandError> {
+    let target = env.cwd.join(path);
+    let mut temporary = target.clone().into_os_string();
+    temporary.push(".new");
+    std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &target)).map_err(|error| {
+        let _ = std::fs::remove_file(&temporary);
+        let error = Diagnostic::error(format!("cannot write {}: {error}", path.display()));
+        CommandError::from_diagnostic(error.with_help("check that the folder exists and that you can write to it"))
     })
 }
 
-/// Writes a new file that its owner alone may read.
+/// Writes a new file that only its owner can read.
 fn create_private_file(path: &std::path::Path, text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut options = std::fs::OpenOptions::new();

@@ -1,4 +1,4 @@
-//! `rolecall permissions`: the roles for whoever runs the others, and what the caller lacks of them.
+//! `rolecall permissions`: the roles that rolecall needs to run, and which of their permissions the caller lacks.
 
 use super::args::{OutputFormat, PermissionsArgs, RoleWriteMethod, RunnerCommand};
 use super::cluster_plan::after_state_error;
@@ -24,69 +24,67 @@ use crate::state::State;
 use crate::state::rbac::Subject;
 use crate::yaml::to_yaml;
 
-pub(crate) async fn run(args: &PermissionsArgs, world: &mut Env) -> Result<Exit, CommandError> {
+pub(crate) async fn run(args: &PermissionsArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let subject = parse_subject(&args.subject)?;
-    if let Some(fault) = path_segment_error(&args.name) {
-        return Err(CommandError::from_diagnostic(Diagnostic::error(format!(
-            "`--name {}` names no role: {fault}",
-            args.name
-        ))));
+    if let Some(reason) = path_segment_error(&args.name) {
+        let message = format!("invalid value `{}` for `--name`: {reason}", args.name);
+        return Err(CommandError::from_diagnostic(Diagnostic::error(message)));
     }
     if args.for_command == RunnerCommand::Plan && !args.check {
-        print_roles(args, "every cluster", &MinimalRoles::for_plan(), &subject, world)?;
+        print_roles(args, "any cluster", &MinimalRoles::for_plan(), &subject, env)?;
         return Ok(Exit::Success);
     }
-    let named = args.target.policy.clone().or_else(|| find_policy(world));
-    let loaded = named.map(|path| load_policy(Some(&path), world)).transpose()?;
-    let (target, opened, state) = observe_cluster(args, loaded.as_ref(), world).await?;
-    let least = match (args.for_command, &loaded) {
+    let path = args.target.policy.clone().or_else(|| find_policy(env));
+    let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
+    let (target, connected, state) = observe_cluster(args, loaded.as_ref(), env).await?;
+    let roles = match (args.for_command, &loaded) {
         (RunnerCommand::Plan, _) => MinimalRoles::for_plan(),
-        (RunnerCommand::Apply, Some(loaded)) => roles_for_apply(loaded, &target, &state, world)?,
+        (RunnerCommand::Apply, Some(loaded)) => roles_for_apply(loaded, &target, &state, env)?,
         (RunnerCommand::Apply, None) => {
-            let error = Diagnostic::error("what apply needs is a policy's, and there is none here");
-            return Err(CommandError::from_diagnostic(error.with_help("name the policy, or say --for plan")));
+            let error = Diagnostic::error("the permissions for apply depend on a policy, and none was found");
+            return Err(CommandError::from_diagnostic(error.with_help("name the policy, or pass --for plan")));
         }
     };
     if args.check {
-        return check_caller(args, &least, &opened, &state, world).await;
+        return check_caller(args, &roles, &connected, &state, env).await;
     }
-    print_roles(args, &opened.label, &least, &subject, world)?;
+    print_roles(args, &connected.label, &roles, &subject, env)?;
     Ok(Exit::Success)
 }
 
-/// The one cluster that is meant.
+/// Connects to the one cluster that the command is for.
 async fn observe_cluster(
     args: &PermissionsArgs,
     loaded: Option<&LoadedPolicy>,
-    world: &Env,
+    env: &Env,
 ) -> Result<(TargetCluster, ConnectedCluster, State), CommandError> {
     let clusters = loaded.map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
-    let mut found = resolve_targets(clusters, &args.target.connection, world)?;
-    let (Some(target), true) = (found.pop(), found.is_empty()) else {
-        let error = Diagnostic::error("permissions are of one cluster, and the policy has several");
-        return Err(CommandError::from_diagnostic(error.with_help("add --cluster NAME")));
+    let mut targets = resolve_targets(clusters, &args.target.connection, env)?;
+    let (Some(target), true) = (targets.pop(), targets.is_empty()) else {
+        let error = Diagnostic::error("permissions needs one cluster, but the policy has several");
+        return Err(CommandError::from_diagnostic(error.with_help("pass --cluster NAME")));
     };
-    let opened = target.connect().await?;
-    // What may not be read is what a check is for.
-    let state = match opened.cluster.observe().await {
+    let connected = target.connect().await?;
+    // The check has to work for a caller that cannot read the cluster: that is what it finds.
+    let state = match connected.cluster.observe().await {
         Ok(state) => state,
         Err(_) if args.check && args.for_command == RunnerCommand::Plan => State::default(),
         Err(error) => return Err(error.into()),
     };
-    Ok((target, opened, state))
+    Ok((target, connected, state))
 }
 
 fn roles_for_apply(
     loaded: &LoadedPolicy,
     target: &TargetCluster,
     state: &State,
-    world: &Env,
+    env: &Env,
 ) -> Result<MinimalRoles, CommandError> {
     let (policy, name) = (&loaded.policy, target.name.as_deref());
-    let failed = |found| CommandError::new(policy.sources.clone(), found);
-    let (desired, _) = expand(policy, name, state, world.now).map_err(failed)?;
-    let plan = plan::plan(policy, name, state, world.now).map_err(failed)?;
-    MinimalRoles::for_apply(&desired, state, &plan).map_err(|fault| after_state_error(&fault))
+    let to_error = |diagnostics| CommandError::new(policy.sources.clone(), diagnostics);
+    let (desired, _) = expand(policy, name, state, env.now).map_err(to_error)?;
+    let plan = plan::plan(policy, name, state, env.now).map_err(to_error)?;
+    MinimalRoles::for_apply(&desired, state, &plan).map_err(|error| after_state_error(&error))
 }
 
 fn parse_subject(text: &str) -> Result<Subject, CommandError> {
@@ -95,9 +93,10 @@ fn parse_subject(text: &str) -> Result<Subject, CommandError> {
         Ok(SubjectQuery::User(name)) => Subject::User(name),
         Ok(SubjectQuery::ServiceAccount { namespace, name }) => Subject::ServiceAccount { namespace, name },
         Ok(SubjectQuery::Arn(_) | SubjectQuery::Account(_)) | Err(_) => {
-            let error = Diagnostic::error(format!("`--subject {text}` is none that a binding can name"));
+            let error =
+                Diagnostic::error(format!("invalid value `{text}` for `--subject`: not a subject of a binding"));
             return Err(CommandError::from_diagnostic(
-                error.with_help("write group:NAME, user:NAME or sa:NAMESPACE/NAME"),
+                error.with_help("use group:NAME, user:NAME or sa:NAMESPACE/NAME"),
             ));
         }
     })
@@ -106,64 +105,65 @@ fn parse_subject(text: &str) -> Result<Subject, CommandError> {
 fn print_roles(
     args: &PermissionsArgs,
     label: &str,
-    least: &MinimalRoles,
+    roles: &MinimalRoles,
     subject: &Subject,
-    world: &mut Env,
+    env: &mut Env,
 ) -> Result<(), CommandError> {
-    let with = match args.with {
+    let write_permission = match args.with {
         RoleWriteMethod::Rules => RoleWritePermission::HoldRules,
         RoleWriteMethod::Escalate => RoleWritePermission::Escalate,
     };
-    let objects = least.to_manifests(&args.name, with, subject);
+    let objects = roles.to_manifests(&args.name, write_permission, subject);
     match args.format {
         OutputFormat::Json => {
-            print_json(&ObjectListDocument::new(&objects), world)?;
+            print_json(&ObjectListDocument::new(&objects), env)?;
         }
         OutputFormat::Text => {
-            let texts: Vec<String> = objects.iter().map(to_yaml).collect();
-            world.print(&format!("{}{}", header_comment(args, label), texts.join("---\n")));
+            let documents: Vec<String> = objects.iter().map(to_yaml).collect();
+            env.print(&format!("{}{}", header_comment(args, label), documents.join("---\n")));
         }
     }
     Ok(())
 }
 
-/// What the reader has to know before he applies it.
+/// The comment at the top of the manifests: what they are for, and their risks.
 fn header_comment(args: &PermissionsArgs, label: &str) -> String {
     let label = escape_control(label);
     if args.for_command == RunnerCommand::Plan {
-        return format!("# What `rolecall plan` needs on {label}. Nothing of it writes.\n");
+        return format!("# The permissions that `rolecall plan` needs on {label}. They are read-only.\n");
     }
-    let how = match args.with {
+    let write_permission = match args.with {
         RoleWriteMethod::Rules => {
-            "# It holds the rules that the policy gives, since the API server lets nobody write into a role what he does\n\
-             # not hold: a policy that gives more is refused until this is printed and applied anew.\n"
+            "# They include the rules of the policy's roles, since the API server allows writing a rule into a role only if\n\
+             # the subject has it. A policy that grants more needs new permissions first: regenerate and apply this file.\n"
         }
         RoleWriteMethod::Escalate => {
-            "# It may write any rule into a role: `escalate` cannot be limited by name where a role is created.\n"
+            "# The subject can write any rule into a role: `escalate` cannot be limited by name when a role is created.\n"
         }
     };
     format!(
-        "# What `rolecall apply` needs on {label}, limited to the names of the policy and of what it owns there.\n{how}\
-         # Whoever may write aws-auth can make himself system:masters: guard this runner as you guard an admin.\n"
+        "# The permissions that `rolecall apply` needs on {label}, limited to the names of the policy and of the objects\n\
+         # that it owns there.\n{write_permission}\
+         # A subject that can write aws-auth can make itself system:masters: protect it like a cluster administrator.\n"
     )
 }
 
 async fn check_caller(
     args: &PermissionsArgs,
-    least: &MinimalRoles,
-    opened: &ConnectedCluster,
+    roles: &MinimalRoles,
+    connected: &ConnectedCluster,
     state: &State,
-    world: &mut Env,
+    env: &mut Env,
 ) -> Result<Exit, CommandError> {
-    let Some(caller) = opened.cluster.whoami().await? else {
-        let error = Diagnostic::error("a snapshot has no caller who could lack something");
-        return Err(CommandError::from_diagnostic(error.with_help("ask a live cluster, or leave --check out")));
+    let Some(caller) = connected.cluster.whoami().await? else {
+        let error = Diagnostic::error("--check needs a live cluster: a snapshot has no caller");
+        return Err(CommandError::from_diagnostic(error.with_help("use a live cluster, or omit --check")));
     };
-    let runner = ApplyUser { username: caller.username.clone(), groups: caller.groups };
-    let mut lacks = least.missing_permissions(state, &runner);
-    let requests: Vec<_> = lacks.iter().map(|lack| lack.request.clone()).collect();
-    let denied = denied_requests(&opened.cluster, &requests).await?.unwrap_or_default();
-    lacks.retain(|lack| denied.contains(&lack.request));
+    let user = ApplyUser { username: caller.username.clone(), groups: caller.groups };
+    let mut missing = roles.missing_permissions(state, &user);
+    let requests: Vec<_> = missing.iter().map(|permission| permission.request.clone()).collect();
+    let denied = denied_requests(&connected.cluster, &requests).await?.unwrap_or_default();
+    missing.retain(|permission| denied.contains(&permission.request));
     let command = match args.for_command {
         RunnerCommand::Plan => "plan",
         RunnerCommand::Apply => "apply",
@@ -171,27 +171,27 @@ async fn check_caller(
     match args.format {
         OutputFormat::Json => {
             let check = PermissionsCheckJson {
-                cluster: opened.label.clone(),
+                cluster: connected.label.clone(),
                 command: match args.for_command {
                     RunnerCommand::Plan => CommandJson::Plan,
                     RunnerCommand::Apply => CommandJson::Apply,
                 },
-                missing: lacks.iter().map(MissingPermissionJson::from).collect(),
+                missing: missing.iter().map(MissingPermissionJson::from).collect(),
             };
-            print_json(&PermissionsDocument::new(vec![check]), world)?;
+            print_json(&PermissionsDocument::new(vec![check]), env)?;
         }
         OutputFormat::Text => {
-            let (label, who) = (escape_control(&opened.label), escape_control(&caller.username));
-            if lacks.is_empty() {
-                world.print_wrapped(&format!("{label}: `{who}` has all that {command} needs\n"));
+            let (label, username) = (escape_control(&connected.label), escape_control(&caller.username));
+            if missing.is_empty() {
+                env.print_wrapped(&format!("{label}: `{username}` has all permissions that {command} needs\n"));
             } else {
-                let number = pluralize(lacks.len(), "right");
-                world.print_wrapped(&format!("{label}: `{who}` lacks {number} that {command} needs\n"));
+                let number = pluralize(missing.len(), "permission");
+                env.print_wrapped(&format!("{label}: `{username}` lacks {number} that {command} needs\n"));
             }
-            for lack in &lacks {
-                world.print_wrapped(&format!("  {}\n", escape_control(&describe_missing_permission(lack))));
+            for permission in &missing {
+                env.print_wrapped(&format!("  {}\n", escape_control(&describe_missing_permission(permission))));
             }
         }
     }
-    Ok(if lacks.is_empty() { Exit::Success } else { Exit::Failed })
+    Ok(if missing.is_empty() { Exit::Success } else { Exit::Failed })
 }

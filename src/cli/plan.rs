@@ -1,4 +1,4 @@
-//! `rolecall plan`.
+//! `rolecall plan`: the changes that `apply` would make, and their effect on access.
 
 use super::args::PlanArgs;
 use super::cluster_plan::{PlanDepth, plan_targets};
@@ -13,43 +13,41 @@ use crate::diagnostic::Severity;
 use crate::render::plan_text;
 use crate::report::to_text;
 
-pub(crate) async fn run(args: &PlanArgs, world: &mut Env) -> Result<Exit, CommandError> {
+pub(crate) async fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let allow = parse_allow_flags(&args.allow)?;
-    let mut plans = plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, world).await?;
-    let lacks: Vec<_> = plans
-        .cluster_plans
-        .iter()
-        .filter_map(|one| missing_permissions::to_diagnostic(one, Severity::Warning))
-        .collect();
-    for one in &mut plans.cluster_plans {
-        let told = missing_permissions::to_diagnostic(one, Severity::Warning);
-        one.plan.warnings.extend(told);
+    let mut plans = plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, env).await?;
+    // They are printed after the plan, and are among the warnings of the JSON document.
+    let mut missing = Vec::new();
+    for cluster_plan in &mut plans.cluster_plans {
+        let warning = missing_permissions::to_diagnostic(cluster_plan, Severity::Warning);
+        missing.extend(warning.clone());
+        cluster_plan.plan.warnings.extend(warning);
     }
-    let changes = plans.cluster_plans.iter().any(|one| !one.plan.is_empty());
-    plans.print(args.format, args.full, plan_text::render_plan, world)?;
-    print_diagnostics(&lacks, &plans.loaded.policy.sources, world);
-    let refused = print_refusals(&plans.cluster_plans, &allow, &plans.loaded.policy.sources, world);
-    // A plan for some of the clusters is shown, but neither saved nor taken for an answer.
-    if let Some(failure) = plans.error {
-        print_error(&failure, args.format, world);
+    let has_changes = plans.cluster_plans.iter().any(|cluster_plan| !cluster_plan.plan.is_empty());
+    plans.print(args.format, args.full, plan_text::render_plan, env)?;
+    print_diagnostics(&missing, &plans.loaded.policy.sources, env);
+    let refused = print_refusals(&plans.cluster_plans, &allow, &plans.loaded.policy.sources, env);
+    // If a cluster could not be planned, the plans of the others are printed but not saved.
+    if let Some(error) = plans.error {
+        print_error(&error, args.format, env);
         return Ok(Exit::Failed);
     }
     if refused {
         if let Some(path) = &args.out {
-            world.eprint(&format!("{} was not saved: the plan is refused\n", path.display()));
+            env.eprint(&format!("The plan was refused and not saved to {}.\n", path.display()));
         }
         return Ok(Exit::Refused);
     }
     if let Some(path) = &args.out {
-        write_file_atomically(path, &to_text(&plans.document())?, world)?;
-        // The file says yes to nothing: whoever applies it does.
-        let allow: String = args.allow.iter().map(|text| format!(" --allow {text}")).collect();
-        world.note(&format!(
-            "Saved to {0}; `rolecall apply --plan {0}{allow}` makes these writes and no others\n",
+        write_file_atomically(path, &to_text(&plans.document())?, env)?;
+        // The file does not include the accepted risks: `apply` needs the flags again.
+        let allow_flags: String = args.allow.iter().map(|text| format!(" --allow {text}")).collect();
+        env.note(&format!(
+            "Plan saved to {0} (apply exactly this plan with: rolecall apply --plan {0}{allow_flags})\n",
             path.display()
         ));
     }
-    // The run ends here: giving back a large policy string by string would take longer than printing it.
+    // The process ends here, and freeing a large policy string by string takes longer than printing the plan.
     std::mem::forget((plans.loaded, plans.cluster_plans));
-    Ok(if changes && args.detailed_exitcode { Exit::ChangesFound } else { Exit::Success })
+    Ok(if has_changes && args.detailed_exitcode { Exit::ChangesFound } else { Exit::Success })
 }

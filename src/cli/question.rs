@@ -1,4 +1,4 @@
-//! What the questions have in common: the state they are put to, whom they are about, and what is odd about them.
+//! What `can`, `who-can` and `access` have in common: the clusters, the subject, the request and the warnings.
 
 use super::args::{QuestionArgs, RequestScopeArgs};
 use super::cluster_plan::after_state_error;
@@ -15,9 +15,10 @@ use crate::diagnostic::{Diagnostic, SourceMap, closest_match};
 use crate::plan;
 use crate::policy::PolicyIndex;
 use crate::render::diagnostics;
+use crate::render::query_answers::describe_denial;
 use crate::state::State;
 
-/// A cluster in the state that is asked about.
+/// A cluster, and its state that a question is about.
 pub(crate) struct QuestionTarget {
     pub(crate) label: String,
     pub(crate) state: State,
@@ -25,7 +26,7 @@ pub(crate) struct QuestionTarget {
     pub(crate) aggregation: Aggregation,
 }
 
-/// Subresources that stand where `can` takes the name of an object.
+/// Subresources that users write after a slash, where `can` and `who-can` take the name of an object.
 const SUBRESOURCES: [&str; 12] = [
     "approval",
     "attach",
@@ -41,47 +42,47 @@ const SUBRESOURCES: [&str; 12] = [
     "token",
 ];
 
-/// Observes the clusters that are asked about.
+/// Connects to the clusters and reads their state.
 pub(crate) async fn observe_clusters(
     question: &QuestionArgs,
-    world: &mut Env,
+    env: &mut Env,
 ) -> Result<Vec<QuestionTarget>, CommandError> {
-    let named = question.policy.clone().or_else(|| find_policy(world));
-    if question.after && named.is_none() {
-        let error = Diagnostic::error("--after is the state that a policy leads to, and there is no policy here");
-        return Err(CommandError::from_diagnostic(error.with_help("name it: --policy FILE")));
+    let path = question.policy.clone().or_else(|| find_policy(env));
+    if question.after && path.is_none() {
+        let error = Diagnostic::error("--after needs a policy, and none was found");
+        return Err(CommandError::from_diagnostic(error.with_help("name it with --policy FILE")));
     }
-    let loaded = named.map(|path| load_policy(Some(&path), world)).transpose()?;
-    let policy = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
-    let mut all = Vec::new();
-    for target in resolve_targets(policy, &question.connection, world)? {
-        let one = observe_cluster(&target, loaded.as_ref(), question.after, world).await;
-        all.push(one.map_err(|failure| failure.with_cluster_name(target.name.as_deref()))?);
+    let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
+    let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
+    let mut targets = Vec::new();
+    for target in resolve_targets(clusters, &question.connection, env)? {
+        let observed = observe_cluster(&target, loaded.as_ref(), question.after, env).await;
+        targets.push(observed.map_err(|error| error.with_cluster_name(target.name.as_deref()))?);
     }
-    Ok(all)
+    Ok(targets)
 }
 
 async fn observe_cluster(
     target: &TargetCluster,
     loaded: Option<&LoadedPolicy>,
     after: bool,
-    world: &mut Env,
+    env: &mut Env,
 ) -> Result<QuestionTarget, CommandError> {
-    let opened = target.connect().await?;
-    let mut state = opened.cluster.observe().await?;
+    let connected = target.connect().await?;
+    let mut state = connected.cluster.observe().await?;
     let name = target.name.as_deref();
-    let mut known = PolicyIndex::default();
-    let mut moment = Aggregation::AsStored;
+    let mut policy_index = PolicyIndex::default();
+    let mut aggregation = Aggregation::AsStored;
     if let Some(LoadedPolicy { policy, .. }) = loaded {
-        known = PolicyIndex::from_policy(policy, name, &state, world.now);
+        policy_index = PolicyIndex::from_policy(policy, name, &state, env.now);
         if after {
-            let plan = plan::plan(policy, name, &state, world.now)
-                .map_err(|found| CommandError::new(policy.sources.clone(), found))?;
-            state = plan.state_after(&state).map_err(|fault| after_state_error(&fault))?;
-            moment = Aggregation::Reconciled;
+            let plan = plan::plan(policy, name, &state, env.now)
+                .map_err(|diagnostics| CommandError::new(policy.sources.clone(), diagnostics))?;
+            state = plan.state_after(&state).map_err(|error| after_state_error(&error))?;
+            aggregation = Aggregation::Reconciled;
         }
     }
-    Ok(QuestionTarget { label: opened.label, state, policy_index: known, aggregation: moment })
+    Ok(QuestionTarget { label: connected.label, state, policy_index, aggregation })
 }
 
 impl QuestionTarget {
@@ -89,128 +90,162 @@ impl QuestionTarget {
         AccessView::new(&self.state, self.aggregation)
     }
 
-    /// Whom a SUBJECT of the command line means.
+    /// Parses the SUBJECT of the command line: the name of a principal in the policy, or the form that
+    /// [`SubjectQuery::parse`] reads.
     pub(crate) fn parse_subject(&self, text: &str) -> Result<SubjectQuery, CommandError> {
-        if let Some(who) = self.policy_index.principal(text) {
-            return Ok(who.clone());
+        if let Some(subject) = self.policy_index.principal(text) {
+            return Ok(subject.clone());
         }
-        SubjectQuery::parse(text).map_err(|fault| {
-            let error = Diagnostic::error(match &fault {
-                SubjectQueryError::Unknown(_) => fault.to_string(),
-                SubjectQueryError::Arn(_) | SubjectQueryError::ServiceAccount => format!("`{text}` is nobody: {fault}"),
-            });
-            CommandError::from_diagnostic(match (&fault, closest_match(text, self.policy_index.principal_names())) {
-                (SubjectQueryError::Unknown(_), Some(near)) => {
-                    error.with_help(format!("did you mean the principal `{near}`?"))
+        SubjectQuery::parse(text).map_err(|error| {
+            CommandError::from_diagnostic(match error {
+                SubjectQueryError::Unknown(_) => self.unknown_subject(text),
+                SubjectQueryError::Arn(fault) => {
+                    Diagnostic::error(format!("invalid subject `{text}`: {fault}")).with_help(fault.help())
                 }
-                (SubjectQueryError::Arn(fault), _) => error.with_help(fault.help()),
-                (SubjectQueryError::Unknown(_), None) => {
-                    error.with_help("a principal is known by its name where a policy has it")
-                }
-                (SubjectQueryError::ServiceAccount, _) => error,
+                SubjectQueryError::ServiceAccount => Diagnostic::error(format!("invalid subject `{text}`: {error}")),
+            })
+        })
+    }
+
+    fn unknown_subject(&self, text: &str) -> Diagnostic {
+        let error = Diagnostic::error(format!("unknown subject \"{text}\""));
+        if let Some(nearest) = closest_match(text, self.policy_index.principal_names()) {
+            return error.with_help(format!("did you mean the principal `{nearest}`?"));
+        }
+        let forms =
+            format!("use a principal name from the policy, an ARN, user:{text}, group:{text} or sa:NAMESPACE/{text}");
+        match self.entry_with_name(text) {
+            Some(entry) => error.with_help(forms).with_note(format!("aws-auth has {entry}")),
+            None => error.with_help(forms),
+        }
+    }
+
+    /// The aws-auth principal with this name or username, such as `arn:aws:iam::111122223333:user/bob (username bob)`.
+    fn entry_with_name(&self, text: &str) -> Option<String> {
+        let access = self.access_view();
+        access.principals().iter().find_map(|principal| {
+            let arn = principal.subject.to_string();
+            let username = |identity: &Identity| identity.username.as_ref()?.as_literal().map(str::to_owned);
+            let usernames: Vec<String> = principal.authentication.identities().filter_map(username).collect();
+            let is_match = arn.rsplit('/').next() == Some(text) || usernames.iter().any(|name| name == text);
+            is_match.then(|| match usernames.as_slice() {
+                [username, ..] => format!("{arn} (username {username})"),
+                [] => arn,
             })
         })
     }
 }
 
-/// The request that the words of the command line mean, and a warning where they may mean another.
-pub(crate) fn parse_request(verb: &str, resource: &str, on: &RequestScopeArgs) -> (Request, Option<Diagnostic>) {
+/// Parses a request of the command line. Warns if the name of the object is probably meant as a subresource.
+pub(crate) fn parse_request(verb: &str, resource: &str, scope: &RequestScopeArgs) -> (Request, Option<Diagnostic>) {
     if resource.starts_with('/') {
         return (Request::url(verb, resource), None);
     }
     let (resource, name) = resource.split_once('/').unwrap_or((resource, ""));
     let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
-    let whole = match &on.subresource {
+    let full_resource = match &scope.subresource {
         Some(subresource) => format!("{resource}/{subresource}"),
         None => resource.to_owned(),
     };
-    let namespace = if on.all_namespaces { "" } else { on.namespace.as_str() };
-    let request = Request::object(verb, group, &whole).with_name(name).in_namespace(namespace).into_client_request();
-    let doubted = on.subresource.is_none() && SUBRESOURCES.contains(&name);
-    let doubt = doubted.then(|| {
-        Diagnostic::warning(format!("this asks about the object named `{name}`"))
-            .with_help(format!("ask about the subresource by --subresource {name}"))
+    let namespace = if scope.all_namespaces { "" } else { scope.namespace.as_str() };
+    let request =
+        Request::object(verb, group, &full_resource).with_name(name).in_namespace(namespace).into_client_request();
+    let looks_like_subresource = scope.subresource.is_none() && SUBRESOURCES.contains(&name);
+    let warning = looks_like_subresource.then(|| {
+        Diagnostic::warning(format!("the question is about an object with the name `{name}`"))
+            .with_help(format!("for the subresource, pass --subresource {name}"))
     });
-    (request, doubt)
+    (request, warning)
 }
 
-/// Says what may make the answer another one than was meant.
+/// Warnings about names in the question that are probably wrong, and about the state.
 pub(crate) fn request_warnings(
     access: &AccessView<'_>,
-    who: Option<&SubjectQuery>,
+    subject: Option<&SubjectQuery>,
     request: &Request,
 ) -> Vec<Diagnostic> {
-    lint_query(access, who, request).iter().map(lint_warning).chain(state_warnings(access)).collect()
+    lint_query(access, subject, request).iter().map(lint_warning).chain(state_warnings(access)).collect()
 }
 
-pub(crate) fn lint_warning(doubt: &QueryLint) -> Diagnostic {
-    doubt.hint().into_iter().fold(Diagnostic::warning(doubt.to_string()), Diagnostic::with_help)
+pub(crate) fn lint_warning(lint: &QueryLint) -> Diagnostic {
+    lint.hint().into_iter().fold(Diagnostic::warning(lint.to_string()), Diagnostic::with_help)
 }
 
-/// What is odd about the state itself: sections of aws-auth that map nobody, roles that gather from each other.
+/// Warnings about the state itself: sections of aws-auth with syntax errors, and aggregation cycles.
 pub(crate) fn state_warnings(access: &AccessView<'_>) -> Vec<Diagnostic> {
     let unreadable = access.mapping.unreadable.iter().map(|error| {
         let section = error.section.key();
-        Diagnostic::warning(format!("`{section}` of aws-auth cannot be read, line {}: {}", error.line, error.message))
-            .with_help("the authenticator takes nothing of it that is not before the fault")
+        Diagnostic::warning(format!("syntax error in `{section}` of aws-auth, line {}: {}", error.line, error.message))
+            .with_note(if error.partial_entries.is_empty() {
+                format!("the authenticator cannot read it either, so no entry of {section} is in effect")
+            } else {
+                "the authenticator cannot read it either and only uses the accounts before this line".to_owned()
+            })
     });
     unreadable.chain(aggregation_cycles(access.state())).collect()
 }
 
-/// What the answer about somebody leaves open, who was asked about in these words.
+/// Warnings about the answer for one subject, which was typed as `typed`.
 pub(crate) fn answer_warnings(
-    asked: &QuestionTarget,
+    target: &QuestionTarget,
     typed: &str,
-    who: &SubjectQuery,
-    admission: &Authentication,
-    verdict: AccessDecision,
+    subject: &SubjectQuery,
+    authentication: &Authentication,
+    decision: AccessDecision,
 ) -> Vec<Diagnostic> {
-    let identities: Vec<&Identity> = admission.identities().collect();
-    let mut found = asked.access_view().dangling_warnings(Some(&identities));
-    found.extend(lint_spelling(typed, admission).map(|doubt| lint_warning(&doubt)));
-    if let Authentication::Denied(denial) = admission {
-        let warning = Diagnostic::warning(format!(
-            "{who} is not let in: {}",
-            crate::render::query_answers::describe_denial(denial)
-        ));
-        let access = asked.access_view();
-        let all: Vec<String> = access.principals().iter().map(|principal| principal.subject.to_string()).collect();
-        let near = match denial {
-            DenialReason::NotMapped { .. }
-                if asked.policy_index.principal_name(who).is_some() && asked.aggregation == Aggregation::AsStored =>
-            {
-                Some("the policy has it: ask of the state that its plan leads to by --after".to_owned())
-            }
-            DenialReason::NotMapped { near_misses: meant } if meant.is_empty() => {
-                // ARNs are long, so the names alone are compared.
-                let last = |arn: &str| arn.rsplit('/').next().unwrap_or_default().to_owned();
-                let names: Vec<String> = all.iter().map(|arn| last(arn)).collect();
-                let (whole, wanted) = (who.to_string(), last(&who.to_string()));
-                let same = || all.iter().zip(&names).filter(|(_, name)| **name == wanted).map(|(arn, _)| arn.as_str());
-                let near = closest_match(&whole, same()).or_else(|| same().next()).or_else(|| {
-                    let near = closest_match(&wanted, names.iter().map(String::as_str))?;
-                    all.iter().zip(&names).find(|(_, name)| *name == near).map(|(arn, _)| arn.as_str())
-                });
-                near.map(|arn| format!("did you mean `{arn}`?"))
-            }
-            DenialReason::NotMapped { .. } | DenialReason::NotAnInstance { .. } => None,
-        };
-        found.push(match near {
-            Some(near) => warning.with_help(near),
-            None => warning,
-        });
+    let identities: Vec<&Identity> = authentication.identities().collect();
+    let mut warnings = target.access_view().dangling_warnings(Some(&identities));
+    warnings.extend(lint_spelling(typed, authentication).map(|lint| lint_warning(&lint)));
+    if let Authentication::Denied(denial) = authentication {
+        warnings.push(denial_warning(target, subject, denial));
     }
-    if verdict != AccessDecision::Allowed && admission.identities().any(Identity::is_node) {
-        let warning = Diagnostic::warning(format!("{who} is a node: beside RBAC the Node authorizer answers for it"));
-        found.push(warning.with_help("it may read what the pods on the node need; that is not asked here"));
+    if decision != AccessDecision::Allowed && authentication.identities().any(Identity::is_node) {
+        let warning = Diagnostic::warning(format!("{subject} is a node, which the Node authorizer can allow more"))
+            .with_note("the Node authorizer allows reading what the pods on the node need; it is not evaluated here");
+        warnings.push(warning);
     }
-    found
+    warnings
 }
 
-/// Says warnings beside the result.
-pub(crate) fn print_warnings(found: &[Diagnostic], world: &mut Env) {
-    if !found.is_empty() {
-        let text = diagnostics::render_diagnostics(found, &SourceMap::default(), world.stderr_style());
-        world.note(&text);
+fn denial_warning(target: &QuestionTarget, subject: &SubjectQuery, denial: &DenialReason) -> Diagnostic {
+    let warning = Diagnostic::warning(format!("{subject} cannot authenticate: {}", describe_denial(denial)));
+    match denial {
+        DenialReason::NotMapped { .. }
+            if target.policy_index.principal_name(subject).is_some() && target.aggregation == Aggregation::AsStored =>
+        {
+            warning.with_help("the policy adds this principal: use --after to query the planned state")
+        }
+        DenialReason::NotMapped { near_misses } if near_misses.is_empty() => match similar_principal(target, subject) {
+            Some(arn) => warning.with_help(format!("did you mean `{arn}`?")),
+            None => warning,
+        },
+        DenialReason::NotMapped { .. } | DenialReason::NotAnInstance { .. } => warning,
+    }
+}
+
+/// The ARN of an aws-auth entry that is similar to the subject: it has the same name, or a similar one. Whole ARNs are
+/// long and therefore always similar, so only their names are compared.
+fn similar_principal(target: &QuestionTarget, subject: &SubjectQuery) -> Option<String> {
+    fn name_of(arn: &str) -> &str {
+        arn.rsplit('/').next().unwrap_or_default()
+    }
+    let access = target.access_view();
+    let arns: Vec<String> = access.principals().iter().map(|principal| principal.subject.to_string()).collect();
+    let subject = subject.to_string();
+    let with_name =
+        |name: &str| -> Vec<&str> { arns.iter().map(String::as_str).filter(|arn| name_of(arn) == name).collect() };
+    let same_name = with_name(name_of(&subject));
+    if let Some(first) = same_name.first() {
+        return Some(closest_match(&subject, same_name.iter().copied()).unwrap_or(first).to_owned());
+    }
+    let nearest_name = closest_match(name_of(&subject), arns.iter().map(|arn| name_of(arn)))?;
+    with_name(nearest_name).first().map(|arn| (*arn).to_owned())
+}
+
+/// Prints warnings on stderr.
+pub(crate) fn print_warnings(warnings: &[Diagnostic], env: &mut Env) {
+    if !warnings.is_empty() {
+        let text = diagnostics::render_diagnostics(warnings, &SourceMap::default(), env.stderr_style());
+        env.note(&text);
     }
 }

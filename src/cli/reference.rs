@@ -1,5 +1,5 @@
-//! `docs/reference/commands.md` is generated from the types of the command line, and every `rolecall` command of the
-//! documents is one that these types accept.
+//! Generates `docs/reference/commands.md` from the command line definition, and checks that every `rolecall` command in
+//! the documents and in the help is valid.
 //!
 //! `BLESS=1 cargo test --lib cli::reference` rewrites the generated part.
 
@@ -25,12 +25,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Help texts name placeholders such as `<FILE>`, which Markdown takes for HTML.
+/// Escapes placeholders such as `<FILE>`, which Markdown reads as HTML.
 fn prose(text: Option<&StyledStr>) -> String {
     text.map(ToString::to_string).unwrap_or_default().replace('<', "&lt;").replace('|', "\\|")
 }
 
-/// In a table cell a paragraph is a line break.
+/// A text for a table cell, in which a new paragraph is a line break.
 fn cell(text: &str) -> String {
     text.trim().replace("\n\n", "<br>").replace('\n', " ")
 }
@@ -113,10 +113,20 @@ fn section(command: &mut Command, out: &mut String) {
     out.push_str(&format!("```text\n{}\n```\n\n", usage.trim_start_matches("Usage: ").trim()));
     table("Argument", &shown(command.get_positionals()), out);
     table("Option", &options(command), out);
-    let after = prose(command.get_after_long_help().or(command.get_after_help()));
-    if !after.is_empty() {
-        out.push_str(&format!("{after}\n\n"));
+    out.push_str(&after_help(command));
+}
+
+/// The exit codes and examples of a command, as code blocks.
+fn after_help(command: &Command) -> String {
+    let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let mut out = String::new();
+    for block in text.split("\n\n").filter(|block| !block.is_empty()) {
+        let (heading, lines) = block.split_once('\n').unwrap();
+        let language = if heading == "Examples:" { "sh" } else { "text" };
+        let lines: Vec<&str> = lines.lines().map(|line| line.strip_prefix("  ").unwrap()).collect();
+        out.push_str(&format!("{heading}\n\n```{language}\n{}\n```\n\n", lines.join("\n")));
     }
+    out
 }
 
 /// All commands in the order of `--help`.
@@ -141,12 +151,12 @@ fn command_reference_is_up_to_date() {
     let text = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
-    let wanted = format!("{before}{BEGIN}\n{}{END}{after}", commands());
+    let expected = format!("{before}{BEGIN}\n{}{END}{after}", commands());
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, &wanted).unwrap();
+        std::fs::write(&path, &expected).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap();
-    assert!(found == wanted, "`BLESS=1 cargo test --lib cli::reference` rewrites {}", path.display());
+    assert!(found == expected, "`BLESS=1 cargo test --lib cli::reference` rewrites {}", path.display());
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -160,7 +170,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The words of a simple command, up to a pipe, a redirection or a comment.
+/// The words of a simple shell command, up to a pipe, a redirection or a comment.
 fn words(command: &str) -> Vec<OsString> {
     let mut out = Vec::new();
     let mut rest = command.trim();
@@ -173,7 +183,7 @@ fn words(command: &str) -> Vec<OsString> {
         if ends.contains(&word) || word.starts_with('>') {
             break;
         }
-        // What an array of the shell holds is not known.
+        // The content of a shell array is not known.
         if !word.starts_with("${") {
             out.push(OsString::from(word.trim_end_matches([')', ';'])));
         }
@@ -182,8 +192,8 @@ fn words(command: &str) -> Vec<OsString> {
     out
 }
 
-/// The `rolecall` commands of shell blocks, scripts and workflows: at the start of a command.
-fn typed(text: &str) -> Vec<String> {
+/// The `rolecall` commands in shell blocks, scripts and workflows.
+fn shell_commands(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     let mut is_shell = !text.contains("```");
     let mut out = Vec::new();
@@ -204,13 +214,13 @@ fn typed(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn commands_of_the_documents_are_accepted() {
+fn commands_in_the_documents_are_valid() {
     let mut files = vec![root().join("README.md")];
     collect(&root().join("docs"), &mut files);
     collect(&root().join("examples"), &mut files);
     let mut seen = 0;
     for path in files {
-        for command in typed(&std::fs::read_to_string(&path).unwrap()) {
+        for command in shell_commands(&std::fs::read_to_string(&path).unwrap()) {
             seen += 1;
             if let Err(error) = CommandLine::try_parse_from(words(&command)) {
                 let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);

@@ -1,65 +1,66 @@
-//! What a guard or an invariant says of the plans of a run: after them, and instead of every write.
+//! Prints why guards and invariants refuse the plans of a command.
 
 use super::cluster_plan::ClusterPlan;
 use super::env::Env;
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::guard::{AllowFlag, InvariantViolation, Risk};
-use crate::render::diagnostics;
+use crate::render::diagnostics::render_diagnostics;
 use crate::render::text_util::pluralize;
 
-/// Says what is refused, and whether anything is.
+/// Prints the refusals and the unused `--allow` flags. Returns whether a plan is refused.
 pub(crate) fn print_refusals(
-    planned: &[ClusterPlan],
+    cluster_plans: &[ClusterPlan],
     allow: &[AllowFlag],
     sources: &SourceMap,
-    world: &mut Env,
+    env: &mut Env,
 ) -> bool {
-    let several = planned.len() > 1;
-    let mut found = Vec::new();
-    for one in planned {
-        let refusals = one.violations.iter().map(InvariantViolation::to_diagnostic);
-        let verdict = &one.guard_report;
-        let dangers = verdict.allowed.iter().map(Risk::to_warning).chain(verdict.refused.iter().map(Risk::to_error));
-        found.extend(refusals.chain(dangers).map(|mut error| {
-            if several {
-                error.message = format!("{}: {}", one.label, error.message);
-            }
-            error
+    let prefix = |cluster_plan: &ClusterPlan| {
+        if cluster_plans.len() > 1 { format!("{}: ", cluster_plan.label) } else { String::new() }
+    };
+    let mut diagnostics = Vec::new();
+    for cluster_plan in cluster_plans {
+        let prefix = prefix(cluster_plan);
+        let violations = cluster_plan.violations.iter().map(InvariantViolation::to_diagnostic);
+        let report = &cluster_plan.guard_report;
+        let risks = report.allowed.iter().map(Risk::to_warning).chain(report.refused.iter().map(Risk::to_error));
+        diagnostics.extend(violations.chain(risks).map(|mut diagnostic| {
+            diagnostic.message.insert_str(0, &prefix);
+            diagnostic
         }));
-        for unjudged in &verdict.not_evaluated {
-            let label = if several { format!("{}: ", one.label) } else { String::new() };
-            world.note(&format!("note: {label}{}\n", unjudged.reason));
+        for guard in &report.not_evaluated {
+            env.note(&format!("note: {prefix}{}\n", guard.reason));
         }
     }
-    let refused = found.iter().any(Diagnostic::is_error);
-    let idle = allow.iter().filter(|allowance| !planned.iter().any(|one| one.guard_report.has_use_for(allowance)));
-    found.extend(idle.map(|allowance| {
-        Diagnostic::warning(format!("--allow {allowance} is not needed: the plan does nothing that it says yes to"))
-            .with_help("leave it out, so that it says yes to nothing that comes later")
+    let is_refused = diagnostics.iter().any(Diagnostic::is_error);
+    let is_used = |flag: &AllowFlag| cluster_plans.iter().any(|plan| plan.guard_report.has_use_for(flag));
+    diagnostics.extend(allow.iter().filter(|flag| !is_used(flag)).map(|flag| {
+        Diagnostic::warning(format!("unused --allow {flag}: this plan does not trigger that guard"))
+            .with_help("remove the flag")
     }));
-    print_diagnostics(&found, sources, world);
-    refused
+    print_diagnostics(&diagnostics, sources, env);
+    is_refused
 }
 
-/// Says of which plans no order of the writes keeps everybody within what both sides allow, and whether there are any.
-pub(crate) fn print_access_windows(planned: &[ClusterPlan], sources: &SourceMap, world: &mut Env) -> bool {
-    let with = planned.iter().filter(|one| !one.plan.windows.is_empty());
-    let found: Vec<Diagnostic> = with
-        .map(|one| {
-            let moments = pluralize(one.plan.windows.len(), "moment");
-            Diagnostic::error(format!("{}: {moments} that no order of the writes avoids, shown above", one.label))
-                .with_help("apply it in two parts, or say --allow-window")
+/// Prints which plans have temporary access changes that no order of the writes avoids. Returns whether there are any.
+pub(crate) fn print_access_windows(cluster_plans: &[ClusterPlan], sources: &SourceMap, env: &mut Env) -> bool {
+    let errors: Vec<Diagnostic> = cluster_plans
+        .iter()
+        .filter(|cluster_plan| !cluster_plan.plan.windows.is_empty())
+        .map(|ClusterPlan { label, plan, .. }| {
+            let changes = pluralize(plan.windows.len(), "temporary access change");
+            Diagnostic::error(format!("{label}: {changes} cannot be avoided, see the plan above"))
+                .with_help("apply the policy change in two parts, or pass --allow-window to accept")
         })
         .collect();
-    print_diagnostics(&found, sources, world);
-    !found.is_empty()
+    print_diagnostics(&errors, sources, env);
+    !errors.is_empty()
 }
 
-/// Says faults that end no run by themselves.
-pub(crate) fn print_diagnostics(found: &[Diagnostic], sources: &SourceMap, world: &mut Env) {
-    let shown: Vec<Diagnostic> = found.iter().filter(|one| one.is_error() || !world.is_quiet()).cloned().collect();
+/// Prints diagnostics that do not end the command by themselves. With `--quiet` only errors are printed.
+pub(crate) fn print_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap, env: &mut Env) {
+    let shown: Vec<Diagnostic> =
+        diagnostics.iter().filter(|diagnostic| diagnostic.is_error() || !env.is_quiet()).cloned().collect();
     if !shown.is_empty() {
-        let text = diagnostics::render_diagnostics(&shown, sources, world.stderr_style());
-        world.eprint(&text);
+        env.eprint(&render_diagnostics(&shown, sources, env.stderr_style()));
     }
 }

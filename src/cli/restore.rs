@@ -1,12 +1,12 @@
-//! `rolecall restore FILE`: back to what an apply found, as planned and as carefully as an apply.
+//! `rolecall restore FILE`: plans and applies the changes back to a backup, with the same checks as `apply`.
 
-#![expect(clippy::disallowed_methods, reason = "the backup is read here")]
+#![expect(clippy::disallowed_methods, reason = "reads the backup")]
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::apply::{ApplyOptions as Manner, Approval, approve_and_apply};
+use super::apply::{ApplyOptions, Approval, ApprovedCommand, approve_and_apply};
 use super::args::{ConnectionArgs, RestoreArgs};
 use super::backup::{is_backed_up, read_objects};
 use super::cluster_plan::{ClusterPlan, after_state_error};
@@ -14,7 +14,7 @@ use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::{observe_facts, parse_allow_flags};
-use super::target::{ClusterConnection, TargetCluster, can_be_written, snapshot_way};
+use super::target::{ClusterConnection, TargetCluster, connection_from_flags, ensure_snapshots_writable};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::ContextSelector;
 use crate::cluster::{ClusterError, ReadCluster as _};
@@ -26,96 +26,103 @@ use crate::report::{BACKUP_VERSION, BackupDocument};
 use crate::state::validate::parse_object_key;
 use crate::yaml;
 
-pub(crate) async fn run(args: &RestoreArgs, world: &mut Env) -> Result<Exit, CommandError> {
-    let consent =
-        Approval { is_given: args.auto_approve || args.flags.dry_run, digests: &args.approved, saved_plan: None };
-    // What is wrong with the file is worth more than that nobody can be asked.
-    let (note, objects) = read_backup(args, world)?;
-    consent.ensure_obtainable(world)?;
+pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let approval = Approval {
+        command: ApprovedCommand::Restore,
+        is_given: args.auto_approve || args.flags.dry_run,
+        digests: &args.approved,
+        saved_plan: None,
+    };
+    // A file that is not a backup is reported first: it has to be replaced in any case.
+    let (backup, objects) = read_backup(args, env)?;
+    approval.ensure_obtainable(env)?;
     if !args.flags.dry_run {
-        can_be_written(&args.snapshot.as_deref().into_iter().collect::<Vec<_>>())?;
+        ensure_snapshots_writable(&args.snapshot.as_deref().into_iter().collect::<Vec<_>>())?;
     }
     let allow = parse_allow_flags(&args.flags.allow)?;
-    let place = ConnectionArgs {
+    let connection_args = ConnectionArgs {
         clusters: Vec::new(),
         snapshots: args.snapshot.iter().cloned().collect(),
         context: args.context.clone(),
         kubeconfig: args.kubeconfig.clone(),
     };
-    let way = match (&args.snapshot, &args.context) {
-        (Some(file), _) => snapshot_way(std::slice::from_ref(file), world),
+    let connection = match (&args.snapshot, &args.context) {
+        (Some(file), _) => connection_from_flags(std::slice::from_ref(file), env),
         (None, Some(context)) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
-        (None, None) => note.connection.clone().into(),
+        (None, None) => backup.connection.clone().into(),
     };
-    let opened = TargetCluster::new(note.name.clone(), way.clone(), &place, world).connect().await?;
-    let (state, seen) = futures::future::join(opened.cluster.observe(), observe_facts(&opened.cluster)).await;
+    let target = TargetCluster::new(backup.name.clone(), connection.clone(), &connection_args, env);
+    let connected = target.connect().await?;
+    let (state, facts) = futures::future::join(connected.cluster.observe(), observe_facts(&connected.cluster)).await;
     let state = state?;
-    if let (Some(then), Some(now)) = (&note.cluster_uid, &state.cluster_uid)
-        && then != now
+    if let (Some(backup_uid), Some(uid)) = (&backup.cluster_uid, &state.cluster_uid)
+        && backup_uid != uid
     {
-        let error = Diagnostic::error(format!(
-            "{} is another cluster than {}, of which the backup is",
-            opened.label, note.cluster
+        let message = format!("{} is not the cluster of the backup, which is {}", connected.label, backup.cluster);
+        return Err(CommandError::from_diagnostic(
+            Diagnostic::error(message).with_help("select the cluster of the backup with --context"),
         ));
-        return Err(CommandError::from_diagnostic(error.with_help("name the right one by --context")));
     }
-    let mut images: ObjectVersions = objects.into_iter().map(|(key, object)| (key, (Some(object), None))).collect();
-    let absent = note.absent().map_err(|error| invalid_backup(args, &error.to_string()))?;
-    images.extend(absent.into_iter().map(|key| (key, (None, None))));
-    read_current(&opened.cluster, &mut images).await?;
-    let mut plan = plan_restore(&note.policy, &state, &images).map_err(|fault| after_state_error(&fault))?;
-    let known = PolicyIndex::default();
-    let after = plan.state_after(&state).map_err(|fault| after_state_error(&fault))?;
-    let sides = AccessComparison::new(&state, &after);
-    plan.record_access_changes(&sides, &known);
-    let planned = ClusterPlan::evaluate(opened, plan, (way, note.name), known, &sides, seen, &allow).await?;
-    let manner = Manner { approval: consent, allow_flags: &allow, flags: &args.flags };
-    approve_and_apply(&[planned], &SourceMap::default(), &manner, world).await
+    let mut versions: ObjectVersions = objects.into_iter().map(|(key, object)| (key, (Some(object), None))).collect();
+    let absent = backup.absent().map_err(|error| invalid_backup(args, &error.to_string()))?;
+    versions.extend(absent.into_iter().map(|key| (key, (None, None))));
+    read_current(&connected.cluster, &mut versions).await?;
+    let mut plan = plan_restore(&backup.policy, &state, &versions).map_err(|error| after_state_error(&error))?;
+    let policy_index = PolicyIndex::default();
+    let after = plan.state_after(&state).map_err(|error| after_state_error(&error))?;
+    let comparison = AccessComparison::new(&state, &after);
+    plan.record_access_changes(&comparison, &policy_index);
+    let source = (connection, backup.name);
+    let cluster_plan = ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, &allow).await?;
+    let options = ApplyOptions { approval, allow_flags: &allow, flags: &args.flags };
+    approve_and_apply(&[cluster_plan], &SourceMap::default(), &options, env).await
 }
 
-/// Reads each object as it is now.
-async fn read_current(cluster: &AnyCluster, images: &mut ObjectVersions) -> Result<(), ClusterError> {
-    let keys: Vec<ObjectKey> = images.keys().cloned().collect();
-    let found = read_objects(cluster, &keys).await?;
-    for (image, object) in images.values_mut().zip(found) {
-        image.1 = object;
+/// Reads the current version of each object.
+async fn read_current(cluster: &AnyCluster, versions: &mut ObjectVersions) -> Result<(), ClusterError> {
+    let keys: Vec<ObjectKey> = versions.keys().cloned().collect();
+    let objects = read_objects(cluster, &keys).await?;
+    for ((_, current), object) in versions.values_mut().zip(objects) {
+        *current = object;
     }
     Ok(())
 }
 
-fn invalid_backup(args: &RestoreArgs, why: &str) -> CommandError {
-    let error = Diagnostic::error(format!("{} is no backup of rolecall: {why}", args.file.display()));
-    CommandError::from_diagnostic(
-        error.with_help("`rolecall apply --backup DIR` writes one; a snapshot does not say what did not exist"),
-    )
+fn invalid_backup(args: &RestoreArgs, reason: &str) -> CommandError {
+    let error = Diagnostic::error(format!("{} is not a backup of rolecall: {reason}", args.file.display()))
+        .with_note("a snapshot cannot be restored: it does not list the objects that did not exist")
+        .with_help("use a file that `rolecall apply --backup DIR` wrote");
+    CommandError::from_diagnostic(error)
 }
 
-fn read_backup(args: &RestoreArgs, world: &Env) -> Result<(BackupDocument, BTreeMap<ObjectKey, Value>), CommandError> {
-    let text = std::fs::read_to_string(world.cwd.join(&args.file)).map_err(|error| {
-        CommandError::from_diagnostic(Diagnostic::error(format!("{} cannot be read: {error}", args.file.display())))
+fn read_backup(args: &RestoreArgs, env: &Env) -> Result<(BackupDocument, BTreeMap<ObjectKey, Value>), CommandError> {
+    let text = std::fs::read_to_string(env.cwd.join(&args.file)).map_err(|error| {
+        CommandError::from_diagnostic(Diagnostic::error(format!("cannot read {}: {error}", args.file.display())))
     })?;
-    let fault = |why: &str| invalid_backup(args, why);
+    let invalid = |reason: &str| invalid_backup(args, reason);
     let documents =
-        yaml::parse_documents(&text).map_err(|error| fault(&format!("line {}: {}", error.line, error.message)))?;
-    let mut note: Option<BackupDocument> = None;
+        yaml::parse_documents(&text).map_err(|error| invalid(&format!("line {}: {}", error.line, error.message)))?;
+    let mut backup: Option<BackupDocument> = None;
     let mut objects = BTreeMap::new();
     for document in documents {
-        let value = document.to_json().map_err(|error| fault(&format!("line {}: {}", error.line, error.message)))?;
+        let value = document.to_json().map_err(|error| invalid(&format!("line {}: {}", error.line, error.message)))?;
         if value.is_null() {
             continue;
         }
         if value.get("kind").and_then(Value::as_str) == Some(BackupDocument::KIND) {
             let version = value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
             if version != BACKUP_VERSION {
-                return Err(fault(&format!("it has the version `{version}`, this rolecall reads {BACKUP_VERSION}")));
+                return Err(invalid(&format!(
+                    "it has the version `{version}`, but this rolecall reads only {BACKUP_VERSION}"
+                )));
             }
-            note = Some(serde_json::from_value(value).map_err(|error| fault(&error.to_string()))?);
+            backup = Some(serde_json::from_value(value).map_err(|error| invalid(&error.to_string()))?);
             continue;
         }
-        match parse_object_key(&value).map_err(|why| fault(&why))? {
+        match parse_object_key(&value).map_err(|reason| invalid(&reason))? {
             Some(key) if is_backed_up(key.kind()) => drop(objects.insert(key, value)),
             Some(_) | None => {}
         }
     }
-    Ok((note.ok_or_else(|| fault("it does not say what did not exist"))?, objects))
+    Ok((backup.ok_or_else(|| invalid("it has no document of the kind `Backup`"))?, objects))
 }

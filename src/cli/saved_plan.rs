@@ -1,6 +1,6 @@
-//! Saved plans: `plan --out FILE` wrote them, `apply --plan FILE` makes them happen or refuses.
+//! Saved plans: `plan --out FILE` writes them, and `apply --plan FILE` applies them or refuses.
 
-#![expect(clippy::disallowed_methods, reason = "the plan file is read here")]
+#![expect(clippy::disallowed_methods, reason = "reads the plan file")]
 
 use serde_json::Value;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::guards;
-use super::target::{ClusterConnection, TargetCluster, snapshot_way};
+use super::target::{ClusterConnection, TargetCluster, connection_from_flags};
 use super::write_file_atomically;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::ContextSelector;
@@ -22,89 +22,92 @@ use crate::report::{self, FORMAT_VERSION, PlanDocument, to_text};
 
 const NOT_A_PLAN: &str = "is not a saved plan";
 
-/// Subjects named one by one.
+/// The number of subjects that are listed. The others are counted.
 const MAX_LISTED: usize = 5;
 
-/// A plan that was read from a file, and the way to its cluster.
+/// A plan that was read from a file, and the connection to its cluster.
 struct SavedPlan {
-    name: Option<String>,
-    way: ClusterConnection,
+    cluster_name: Option<String>,
+    connection: ClusterConnection,
     plan: Plan,
 }
 
-/// Opens the clusters of a saved plan.
+/// Connects to the clusters of a saved plan, and evaluates its plans on their current state.
 pub(crate) async fn open_saved_plan(
     path: &Path,
-    place: &ConnectionArgs,
+    connection_args: &ConnectionArgs,
     allow: &[AllowFlag],
-    world: &Env,
+    env: &Env,
 ) -> Result<Vec<ClusterPlan>, CommandError> {
-    let mut out = Vec::new();
-    let mut gone: Vec<Diagnostic> = Vec::new();
-    for saved in read_saved_plans(path, world)? {
-        // A context may come from the environment, and a flag counts before that.
-        let way = match (place.snapshots.as_slice(), &place.context) {
+    let mut cluster_plans = Vec::new();
+    let mut stale: Vec<Diagnostic> = Vec::new();
+    for saved in read_saved_plans(path, env)? {
+        // The context can come from the environment, so `--snapshot` takes precedence.
+        let connection = match (connection_args.snapshots.as_slice(), &connection_args.context) {
             ([], Some(context)) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
-            ([], None) => saved.way,
-            (files, _) => snapshot_way(files, world),
+            ([], None) => saved.connection,
+            (files, _) => connection_from_flags(files, env),
         };
-        let target = TargetCluster::new(saved.name.clone(), way.clone(), place, world);
-        let opened = target.connect().await?;
-        // All clusters are judged before the first of them is written to, and each once more then.
-        let (state, seen) =
-            futures::future::join(opened.cluster.observe(), guards::observe_facts(&opened.cluster)).await;
+        let target = TargetCluster::new(saved.cluster_name.clone(), connection.clone(), connection_args, env);
+        let connected = target.connect().await?;
+        // All clusters are evaluated before the first write to any of them. `apply` evaluates each again before its first
+        // write.
+        let (state, facts) =
+            futures::future::join(connected.cluster.observe(), guards::observe_facts(&connected.cluster)).await;
         let state = state?;
-        // A plan whose ground has moved has no state after it that could be judged.
-        let away = saved.plan.staleness_reasons(&state);
-        if !away.is_empty() {
-            gone.extend(stale_plan_error(&opened.label, &away).diagnostics);
+        // The state after a stale plan cannot be computed.
+        let reasons = saved.plan.staleness_reasons(&state);
+        if !reasons.is_empty() {
+            stale.extend(stale_plan_error(&connected.label, &reasons).diagnostics);
             continue;
         }
-        let after = saved.plan.state_after(&state).map_err(|fault| after_state_error(&fault))?;
-        let sides = AccessComparison::new(&state, &after);
-        let known = PolicyIndex::from_policy_name(&saved.plan.policy);
-        let reached = (way, saved.name);
-        out.push(ClusterPlan::evaluate(opened, saved.plan, reached, known, &sides, seen, allow).await?);
+        let after = saved.plan.state_after(&state).map_err(|error| after_state_error(&error))?;
+        let comparison = AccessComparison::new(&state, &after);
+        let policy_index = PolicyIndex::from_policy_name(&saved.plan.policy);
+        let source = (connection, saved.cluster_name);
+        let cluster_plan =
+            ClusterPlan::evaluate(connected, saved.plan, source, policy_index, &comparison, facts, allow).await?;
+        cluster_plans.push(cluster_plan);
     }
-    if gone.is_empty() { Ok(out) } else { Err(gone.into()) }
+    if stale.is_empty() { Ok(cluster_plans) } else { Err(stale.into()) }
 }
 
-fn read_saved_plans(path: &Path, world: &Env) -> Result<Vec<SavedPlan>, CommandError> {
+fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandError> {
     let name = path.display();
-    let again = format!("make a new plan with `rolecall plan --out {name}`");
-    let fault = |why: String| CommandError::from_diagnostic(Diagnostic::error(why).with_help(again.clone()));
-    let text = std::fs::read_to_string(world.cwd.join(path))
-        .map_err(|error| fault(format!("the plan {name} cannot be read: {error}")))?;
-    let PlanDocument { plans, applied_at, .. } = parse(&text).map_err(|why| fault(format!("{name} {why}")))?;
-    let mut out = Vec::with_capacity(plans.len());
+    let help = format!("make a new plan with `rolecall plan --out {name}`");
+    let to_error = |message: String| CommandError::from_diagnostic(Diagnostic::error(message).with_help(help.clone()));
+    let text = std::fs::read_to_string(env.cwd.join(path))
+        .map_err(|error| to_error(format!("cannot read the plan {name}: {error}")))?;
+    let PlanDocument { plans, applied_at, .. } = parse(&text).map_err(|reason| to_error(format!("{name} {reason}")))?;
+    let mut saved_plans = Vec::with_capacity(plans.len());
     let mut is_refused = false;
     for saved in plans {
         is_refused |= !saved.failed_invariants.is_empty();
-        let (cluster, digest) = (saved.name.clone(), saved.digest.clone());
-        let way = saved.connection.clone().into();
-        let plan = Plan::try_from(saved).map_err(|error| fault(format!("{name} {NOT_A_PLAN}: {error}")))?;
+        let (cluster_name, digest) = (saved.name.clone(), saved.digest.clone());
+        let connection = saved.connection.clone().into();
+        let plan = Plan::try_from(saved).map_err(|error| to_error(format!("{name} {NOT_A_PLAN}: {error}")))?;
         if report::digest(&plan)? != digest {
-            return Err(fault(format!(
-                "{name} was changed after it was saved: its steps do not have the digest it states"
-            )));
+            return Err(to_error(format!("{name} was changed after it was saved: its digest does not match")));
         }
-        out.push(SavedPlan { name: cluster, way, plan });
+        saved_plans.push(SavedPlan { cluster_name, connection, plan });
     }
     if is_refused {
-        let error =
-            Diagnostic::error(format!("{name} is refused by what its policy says must hold: nothing was written"));
-        return Err(CommandError::from_diagnostic(
-            error.with_help("see its `failed-invariants`, mend the policy and plan again"),
-        )
-        .into_refusal());
+        let error = Diagnostic::error(format!("the plan {name} violates invariants of its policy"))
+            .with_because("the file lists them in `failed-invariants`")
+            .with_note("no changes were made")
+            .with_help("fix the policy and plan again");
+        return Err(CommandError::from_diagnostic(error).into_refusal());
     }
     if let Some(applied_at) = applied_at {
-        return Err(fault(format!("{name} was applied already, at {applied_at}: a saved plan is used once")));
+        return Err(to_error(format!("{name} was already applied at {applied_at}: a saved plan can be applied once")));
     }
-    Ok(out)
+    Ok(saved_plans)
 }
 
-/// Reads a plan document. What is wrong with another text is said as what follows the name of the file.
+/// Parses a plan document.
+///
+/// # Errors
+/// The reason why the text is not a plan, as the rest of a sentence that starts with the name of the file.
 fn parse(text: &str) -> Result<PlanDocument, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("{NOT_A_PLAN}: it is not JSON: {error}"))?;
     match value.get("format-version") {
@@ -119,40 +122,40 @@ fn parse(text: &str) -> Result<PlanDocument, String> {
     serde_json::from_value(value).map_err(|error| format!("{NOT_A_PLAN}: {error}"))
 }
 
-/// A plan is used once: also where everything that it relies on is brought back by hand.
-pub(crate) fn mark_applied(path: &Path, world: &Env) -> Result<(), CommandError> {
-    let read = std::fs::read_to_string(world.cwd.join(path)).map_err(|error| format!("cannot be read: {error}"));
-    let mut document = read.and_then(|text| parse(&text)).map_err(|why| {
-        CommandError::from_diagnostic(Diagnostic::error(format!("the plan {} {why}", path.display())))
+/// Records in the file that the plan was applied, since a plan can be applied once. Otherwise it could be applied again
+/// after all its objects were changed back by hand.
+pub(crate) fn mark_applied(path: &Path, env: &Env) -> Result<(), CommandError> {
+    let text = std::fs::read_to_string(env.cwd.join(path)).map_err(|error| format!("cannot be read: {error}"));
+    let mut document = text.and_then(|text| parse(&text)).map_err(|reason| {
+        CommandError::from_diagnostic(Diagnostic::error(format!("the plan {} {reason}", path.display())))
     })?;
-    document.applied_at = Some(world.now.to_string());
-    write_file_atomically(path, &to_text(&document)?, world)
+    document.applied_at = Some(env.now.to_string());
+    write_file_atomically(path, &to_text(&document)?, env)
 }
 
-/// Nothing is written where something that a plan relies on has moved.
-pub(crate) fn stale_plan_error(label: &str, moved: &[String]) -> CommandError {
-    let found = moved.iter().map(|what| Diagnostic::error(format!("{label}: {what} since the plan was made")));
-    let mut found: Vec<Diagnostic> = found.collect();
-    if let Some(last) = found.pop() {
-        found.push(last.with_help("nothing was written; plan again"));
+/// Objects that a plan relies on have changed.
+pub(crate) fn stale_plan_error(label: &str, reasons: &[String]) -> CommandError {
+    let errors = reasons.iter().map(|reason| Diagnostic::error(format!("{label}: {reason} since the plan was made")));
+    let mut errors: Vec<Diagnostic> = errors.collect();
+    if let Some(last) = errors.pop() {
+        errors.push(last.with_note("no changes were made").with_help("plan again"));
     }
-    found.into()
+    errors.into()
 }
 
-/// Others have moved what a plan does not write, and with it what the plan gives.
-pub(crate) fn access_changed_error(label: &str, others: &[String]) -> CommandError {
-    let more = others.len().saturating_sub(MAX_LISTED);
-    let mut named: Vec<&str> = others.iter().take(MAX_LISTED).map(String::as_str).collect();
-    let rest = format!("{more} more");
+/// Objects that a plan does not write have changed, and with them the effect of its writes.
+pub(crate) fn access_changed_error(label: &str, affected_subjects: &[String]) -> CommandError {
+    let more = affected_subjects.len().saturating_sub(MAX_LISTED);
+    let mut subjects: Vec<&str> = affected_subjects.iter().take(MAX_LISTED).map(String::as_str).collect();
+    let remaining = format!("{more} more");
     if more > 0 {
-        named.push(&rest);
+        subjects.push(&remaining);
     }
-    let whom = named.join(", ");
-    let error = Diagnostic::error(format!(
-        "{label}: since the plan was made its writes have come to change something else for {whom}"
-    ));
-    CommandError::from_diagnostic(
-        error
-            .with_help("roles, bindings or entries that it does not write have moved; nothing was written; plan again"),
-    )
+    let error =
+        Diagnostic::error(format!("{label}: the plan would now change other access than it did when it was made"))
+            .with_because(format!("the access changes are different for {}", subjects.join(", ")))
+            .with_note("roles, bindings or aws-auth entries that the plan does not write have changed")
+            .with_note("no changes were made")
+            .with_help("plan again");
+    CommandError::from_diagnostic(error)
 }

@@ -1,11 +1,11 @@
-//! `rolecall schema`: the published schemas, as they lie in the repository.
+//! `rolecall schema`: the schemas in the folder `schema/` of the repository.
 
 use super::args::{SchemaArgs, SchemaKind};
 use super::env::Env;
 use super::exit::Exit;
 
-pub(crate) fn run(args: &SchemaArgs, world: &mut Env) -> Exit {
-    world.print(match args.of {
+pub(crate) fn run(args: &SchemaArgs, env: &mut Env) -> Exit {
+    env.print(match args.document {
         SchemaKind::Policy => include_str!("../../schema/policy.schema.json"),
         SchemaKind::Plan => include_str!("../../schema/plan.schema.json"),
         SchemaKind::Diagnostics => include_str!("../../schema/diagnostics.schema.json"),

@@ -1,4 +1,4 @@
-//! Which clusters a command is for, and the way to each.
+//! The clusters that a command is for, and how to connect to each.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::report::{ConnectionJson, EksClusterJson};
 /// The clusters of a policy by name.
 type ClustersByName = BTreeMap<String, ClusterSpec>;
 
-/// The way to a cluster.
+/// How to connect to a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ClusterConnection {
     Live(ContextSelector),
@@ -29,8 +29,8 @@ pub(crate) enum ClusterConnection {
 }
 
 impl From<&ClusterConnection> for ConnectionJson {
-    fn from(way: &ClusterConnection) -> Self {
-        match way {
+    fn from(connection: &ClusterConnection) -> Self {
+        match connection {
             ClusterConnection::Live(ContextSelector::Current) => Self::CurrentContext(true),
             ClusterConnection::Live(ContextSelector::Named(name)) => Self::Context(name.clone()),
             ClusterConnection::Live(ContextSelector::Eks { name, region, account }) => {
@@ -50,30 +50,30 @@ impl From<ConnectionJson> for ClusterConnection {
                 Self::Live(ContextSelector::Eks { name, region, account })
             }
             ConnectionJson::Snapshot(files) => {
-                let shown = files.iter().map(|file| match file.to_str() {
+                let names = files.iter().map(|file| match file.to_str() {
                     Some(STDIN) => STDIN_NAME.to_owned(),
                     _ => file.display().to_string(),
                 });
-                let shown = shown.collect::<Vec<_>>().join(", ");
-                Self::Snapshot { files, display_name: shown }
+                let display_name = names.collect::<Vec<_>>().join(", ");
+                Self::Snapshot { files, display_name }
             }
         }
     }
 }
 
-/// One cluster of a run.
+/// One cluster that a command is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TargetCluster {
-    /// As the policy calls it; a policy without `[clusters]` is for one without a name.
+    /// The name of the cluster in the policy. `None` if the policy has no `[clusters]`.
     pub(crate) name: Option<String>,
     pub(crate) connection: ClusterConnection,
     kubeconfig: KubeconfigSource,
     settings: ConnectionSettings,
-    /// What `--snapshot -` stands for.
+    /// The text of stdin, for `--snapshot -`.
     stdin: Option<Arc<str>>,
 }
 
-/// A cluster that answers, and what people call it.
+/// A connected cluster and its label.
 pub(crate) struct ConnectedCluster {
     pub(crate) cluster: AnyCluster,
     /// `prod (eks eu-west-1/prod)`.
@@ -81,68 +81,71 @@ pub(crate) struct ConnectedCluster {
 }
 
 impl TargetCluster {
-    pub(crate) fn new(name: Option<String>, way: ClusterConnection, place: &ConnectionArgs, world: &Env) -> Self {
-        let file = place.kubeconfig.as_ref().map(|path| world.cwd.join(path));
-        let kubeconfig = KubeconfigSource { file, env: world.vars.clone() };
-        Self { name, connection: way, kubeconfig, settings: world.connection_settings(), stdin: world.stdin_text() }
+    pub(crate) fn new(name: Option<String>, connection: ClusterConnection, args: &ConnectionArgs, env: &Env) -> Self {
+        let file = args.kubeconfig.as_ref().map(|path| env.cwd.join(path));
+        let kubeconfig = KubeconfigSource { file, env: env.vars.clone() };
+        Self { name, connection, kubeconfig, settings: env.connection_settings(), stdin: env.stdin_text() }
     }
 
-    /// Connects; a snapshot is read.
+    /// Connects to the live cluster, or reads the snapshot.
     pub(crate) async fn connect(&self) -> Result<ConnectedCluster, ClusterError> {
-        let (cluster, what) = match &self.connection {
-            ClusterConnection::Snapshot { files, display_name: shown } => {
+        let (cluster, description) = match &self.connection {
+            ClusterConnection::Snapshot { files, display_name } => {
                 let snapshot = SnapshotCluster::open(files, self.stdin.as_deref())?;
-                (AnyCluster::Snapshot(snapshot), format!("snapshot {shown}"))
+                (AnyCluster::Snapshot(snapshot), format!("snapshot {display_name}"))
             }
-            ClusterConnection::Live(wanted) => {
-                let (config, context) = load_context(wanted, &self.kubeconfig).await?;
+            ClusterConnection::Live(selector) => {
+                let (config, context) = load_context(selector, &self.kubeconfig).await?;
                 let live = LiveCluster::new(ApiClient::new(config, self.settings.clone()).await?);
-                let what = match wanted {
+                let description = match selector {
                     ContextSelector::Eks { name, region, .. } => format!("eks {region}/{name}"),
                     ContextSelector::Current | ContextSelector::Named(_) => format!("context {context}"),
                 };
-                (AnyCluster::Live(live), what)
+                (AnyCluster::Live(live), description)
             }
         };
         let label = match &self.name {
-            Some(name) => format!("{name} ({what})"),
-            None => what,
+            Some(name) => format!("{name} ({description})"),
+            None => description,
         };
         Ok(ConnectedCluster { cluster, label })
     }
 }
 
-/// The clusters that were asked for, or all of the policy.
+/// The clusters that `--cluster` selects, or all clusters of the policy.
 pub(crate) fn resolve_targets(
     clusters: Option<(&ClustersByName, &Path)>,
-    place: &ConnectionArgs,
-    world: &Env,
+    args: &ConnectionArgs,
+    env: &Env,
 ) -> Result<Vec<TargetCluster>, CommandError> {
     let named = clusters.filter(|(clusters, _)| !clusters.is_empty());
     let Some((clusters, folder)) = named else {
-        return unnamed_target(place, world).map(|target| vec![target]);
+        return unnamed_target(args, env).map(|target| vec![target]);
     };
-    let names = select_clusters(clusters, &place.clusters)?;
-    let snapshots = parse_snapshot_flags(clusters, &names, place, world)?;
-    if place.context.is_some() && names.len() > 1 {
-        let error = Diagnostic::error(format!("--context is for one cluster, and this is for {}", names.join(", ")));
-        return Err(CommandError::from_diagnostic(error.with_help("add --cluster NAME")));
+    let names = select_clusters(clusters, &args.clusters)?;
+    let snapshots = parse_snapshot_flags(clusters, &names, args, env)?;
+    if args.context.is_some() && names.len() > 1 {
+        let error = Diagnostic::error("--context selects one cluster, but the command is for several")
+            .with_because(format!("the clusters of the policy are {}", names.join(", ")))
+            .with_help("pass --cluster NAME");
+        return Err(CommandError::from_diagnostic(error));
     }
-    let one = |name: &String| {
-        let files: Vec<&String> = snapshots.iter().filter(|(of, _)| of == name).map(|(_, file)| file).collect();
-        let way = if !files.is_empty() {
-            snapshot_connection(files.iter().map(|file| snapshot_file(file, world)))
-        } else if let Some(context) = &place.context {
+    let to_target = |name: &String| {
+        let files: Vec<&String> =
+            snapshots.iter().filter(|(cluster, _)| cluster == name).map(|(_, file)| file).collect();
+        let connection = if !files.is_empty() {
+            snapshot_connection(files.iter().map(|file| snapshot_file(file, env)))
+        } else if let Some(context) = &args.context {
             ClusterConnection::Live(ContextSelector::Named(context.clone()))
         } else {
             connection_from_policy(clusters, name, folder)?
         };
-        Some(TargetCluster::new(Some(name.clone()), way, place, world))
+        Some(TargetCluster::new(Some(name.clone()), connection, args, env))
     };
-    Ok(names.iter().filter_map(one).collect())
+    Ok(names.iter().filter_map(to_target).collect())
 }
 
-/// The way that the policy gives.
+/// The connection that the policy declares.
 fn connection_from_policy(clusters: &ClustersByName, name: &str, folder: &Path) -> Option<ClusterConnection> {
     let cluster = clusters.get(name)?;
     Some(match &cluster.connection {
@@ -158,114 +161,121 @@ fn connection_from_policy(clusters: &ClustersByName, name: &str, folder: &Path) 
     })
 }
 
-/// The path of a snapshot file of the command line, and how people know it.
-fn snapshot_file<'a>(file: &'a str, world: &Env) -> (PathBuf, &'a str) {
-    if file == STDIN { (PathBuf::from(STDIN), STDIN_NAME) } else { (world.cwd.join(file), file) }
+/// The path of a snapshot file of the command line, and its name for messages.
+fn snapshot_file<'a>(file: &'a str, env: &Env) -> (PathBuf, &'a str) {
+    if file == STDIN { (PathBuf::from(STDIN), STDIN_NAME) } else { (env.cwd.join(file), file) }
 }
 
-/// The way to snapshot files of the command line.
-pub(crate) fn snapshot_way(files: &[String], world: &Env) -> ClusterConnection {
-    snapshot_connection(files.iter().map(|file| snapshot_file(file, world)))
+/// The connection for the values of `--snapshot`.
+pub(crate) fn connection_from_flags(files: &[String], env: &Env) -> ClusterConnection {
+    snapshot_connection(files.iter().map(|file| snapshot_file(file, env)))
 }
 
-/// Whether this value of `--snapshot` is read from stdin.
+/// Whether a value of `--snapshot` is `-` or `NAME=-`.
 pub(crate) fn is_from_stdin(value: &str) -> bool {
     value == STDIN || value.rsplit_once('=').is_some_and(|(_, file)| file == STDIN)
 }
 
-/// Reads stdin if a value of `--snapshot` asks for it.
-pub(crate) fn read_stdin(snapshots: &[&str], world: &mut Env) -> Result<(), CommandError> {
+/// Reads stdin if a value of `--snapshot` is `-`.
+pub(crate) fn read_stdin(snapshots: &[&str], env: &mut Env) -> Result<(), CommandError> {
     let from_stdin = snapshots.iter().filter(|value| is_from_stdin(value)).count();
     if from_stdin > 1 {
-        let error = Diagnostic::error("two --snapshot cannot both be read from stdin");
-        return Err(CommandError::from_diagnostic(error.with_help("write one of them to a file")));
+        let error = Diagnostic::error("only one --snapshot can be read from stdin");
+        return Err(CommandError::from_diagnostic(error.with_help("save the others to files")));
     }
     if from_stdin == 1 {
-        world.read_stdin().map_err(|error| {
-            CommandError::from_diagnostic(Diagnostic::error(format!("the snapshot on stdin cannot be read: {error}")))
+        env.read_stdin().map_err(|error| {
+            CommandError::from_diagnostic(Diagnostic::error(format!("cannot read the snapshot from stdin: {error}")))
         })?;
     }
     Ok(())
 }
 
-/// Writes have to go to a file.
+/// Checks that the snapshots can be written to.
 ///
 /// # Errors
 /// If a snapshot is read from stdin.
-pub(crate) fn can_be_written(snapshots: &[&str]) -> Result<(), CommandError> {
+pub(crate) fn ensure_snapshots_writable(snapshots: &[&str]) -> Result<(), CommandError> {
     if !snapshots.iter().any(|value| is_from_stdin(value)) {
         return Ok(());
     }
-    let error = Diagnostic::error("a snapshot that is read from stdin cannot be changed");
-    Err(CommandError::from_diagnostic(error.with_help("write it to a file for --snapshot FILE, or add --dry-run")))
+    let error = Diagnostic::error("cannot apply to a snapshot that is read from stdin");
+    Err(CommandError::from_diagnostic(error.with_help("save it to a file and pass --snapshot FILE, or pass --dry-run")))
 }
 
 fn snapshot_connection<'a>(files: impl Iterator<Item = (PathBuf, &'a str)>) -> ClusterConnection {
-    let (files, shown): (Vec<PathBuf>, Vec<&str>) = files.unzip();
-    ClusterConnection::Snapshot { files, display_name: shown.join(", ") }
+    let (files, names): (Vec<PathBuf>, Vec<&str>) = files.unzip();
+    ClusterConnection::Snapshot { files, display_name: names.join(", ") }
 }
 
-/// The one cluster of a policy that names none.
-fn unnamed_target(place: &ConnectionArgs, world: &Env) -> Result<TargetCluster, CommandError> {
-    if let Some(name) = place.clusters.first() {
-        let error = Diagnostic::error(format!("there is no cluster `{name}`: the policy has no `[clusters]`"));
+/// The cluster of a policy without `[clusters]`.
+fn unnamed_target(args: &ConnectionArgs, env: &Env) -> Result<TargetCluster, CommandError> {
+    if let Some(name) = args.clusters.first() {
+        let error = Diagnostic::error(format!("unknown cluster `{name}`: the policy has no `[clusters]`"));
         return Err(CommandError::from_diagnostic(
-            error.with_help("choose by --context NAME or --snapshot FILE, or declare `[clusters]`"),
+            error.with_help("pass --context NAME or --snapshot FILE, or declare the cluster in `[clusters]`"),
         ));
     }
-    let way = if !place.snapshots.is_empty() {
-        for text in &place.snapshots {
-            if let Some((name, file)) = named_snapshot(text, world) {
-                let error = Diagnostic::error(format!("there is no cluster `{name}`: the policy has no `[clusters]`"));
-                return Err(CommandError::from_diagnostic(error.with_help(format!("write --snapshot {file}"))));
+    let connection = if !args.snapshots.is_empty() {
+        for text in &args.snapshots {
+            if let Some((name, file)) = named_snapshot(text, env) {
+                let error = Diagnostic::error(format!("unknown cluster `{name}`: the policy has no `[clusters]`"));
+                return Err(CommandError::from_diagnostic(error.with_help(format!("pass --snapshot {file}"))));
             }
         }
-        snapshot_connection(place.snapshots.iter().map(|file| snapshot_file(file, world)))
-    } else if let Some(context) = &place.context {
+        snapshot_connection(args.snapshots.iter().map(|file| snapshot_file(file, env)))
+    } else if let Some(context) = &args.context {
         ClusterConnection::Live(ContextSelector::Named(context.clone()))
     } else {
         ClusterConnection::Live(ContextSelector::Current)
     };
-    Ok(TargetCluster::new(None, way, place, world))
+    Ok(TargetCluster::new(None, connection, args, env))
 }
 
-fn select_clusters(clusters: &ClustersByName, asked: &[String]) -> Result<Vec<String>, CommandError> {
-    if asked.is_empty() {
+/// The names that `--cluster` selects, or all names.
+///
+/// # Errors
+/// All names that the policy does not have.
+fn select_clusters(clusters: &ClustersByName, selected: &[String]) -> Result<Vec<String>, CommandError> {
+    if selected.is_empty() {
         return Ok(clusters.keys().cloned().collect());
     }
-    let unknown: Vec<Diagnostic> =
-        asked.iter().filter(|name| !clusters.contains_key(*name)).map(|name| unknown_cluster(clusters, name)).collect();
+    let unknown: Vec<Diagnostic> = selected
+        .iter()
+        .filter(|name| !clusters.contains_key(*name))
+        .map(|name| unknown_cluster(clusters, name))
+        .collect();
     if unknown.is_empty() {
-        return Ok(clusters.keys().filter(|name| asked.contains(name)).cloned().collect());
+        return Ok(clusters.keys().filter(|name| selected.contains(name)).cloned().collect());
     }
     Err(unknown.into())
 }
 
 fn unknown_cluster(clusters: &ClustersByName, name: &str) -> Diagnostic {
     let names = || clusters.keys().map(String::as_str);
-    let hint = match closest_match(name, names()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("its clusters are {}", names().collect::<Vec<_>>().join(", ")),
+    let help = match closest_match(name, names()) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => format!("the clusters of the policy are {}", names().collect::<Vec<_>>().join(", ")),
     };
-    Diagnostic::error(format!("`{name}` is not a cluster of this policy")).with_help(hint)
+    Diagnostic::error(format!("unknown cluster `{name}`")).with_help(help)
 }
 
-/// The parts of `NAME=FILE`; nothing of a file whose own name has a `=`.
-fn named_snapshot<'a>(text: &'a str, world: &Env) -> Option<(&'a str, &'a str)> {
-    let is_file = || world.cwd.join(text).exists();
+/// The parts of `NAME=FILE`. `None` if the text is the path of a file, whose name can have a `=`.
+fn named_snapshot<'a>(text: &'a str, env: &Env) -> Option<(&'a str, &'a str)> {
+    let is_file = || env.cwd.join(text).exists();
     text.split_once('=').filter(|(name, _)| !name.contains(['/', '\\']) && !is_file())
 }
 
-/// `NAME=FILE`, or a file alone where one cluster is meant.
+/// Parses `NAME=FILE`, or `FILE` if the command is for one cluster.
 fn parse_snapshot_flags(
     clusters: &ClustersByName,
     names: &[String],
-    place: &ConnectionArgs,
-    world: &Env,
+    args: &ConnectionArgs,
+    env: &Env,
 ) -> Result<Vec<(String, String)>, CommandError> {
-    let mut out = Vec::new();
-    for text in &place.snapshots {
-        if let Some((name, _)) = named_snapshot(text, world).filter(|(name, _)| !clusters.contains_key(*name)) {
+    let mut snapshots = Vec::new();
+    for text in &args.snapshots {
+        if let Some((name, _)) = named_snapshot(text, env).filter(|(name, _)| !clusters.contains_key(*name)) {
             let mut error = unknown_cluster(clusters, name);
             error.message = format!("--snapshot {text}: {}", error.message);
             return Err(CommandError::from_diagnostic(error));
@@ -273,19 +283,20 @@ fn parse_snapshot_flags(
         let pair = text.split_once('=').filter(|(name, _)| clusters.contains_key(*name));
         match (pair, names) {
             (Some((name, file)), _) if names.iter().any(|known| known == name) => {
-                out.push((name.to_owned(), file.to_owned()));
+                snapshots.push((name.to_owned(), file.to_owned()));
             }
             (Some((name, _)), _) => {
-                let error = Diagnostic::error(format!("--snapshot {text} is for a cluster that was not asked for"));
-                return Err(CommandError::from_diagnostic(error.with_help(format!("add --cluster {name}"))));
+                let error =
+                    Diagnostic::error(format!("--snapshot {text} is for a cluster that --cluster does not select"));
+                return Err(CommandError::from_diagnostic(error.with_help(format!("pass --cluster {name} too"))));
             }
-            (None, [only]) => out.push((only.clone(), text.clone())),
-            (None, several) => {
-                let error = Diagnostic::error(format!("--snapshot {text} does not say for which cluster"));
-                let hint = format!("write --snapshot NAME={text}; the clusters are {}", several.join(", "));
-                return Err(CommandError::from_diagnostic(error.with_help(hint)));
+            (None, [name]) => snapshots.push((name.clone(), text.clone())),
+            (None, names) => {
+                let error = Diagnostic::error(format!("--snapshot {text} does not name its cluster"));
+                let help = format!("pass --snapshot NAME={text}, with one of the clusters {}", names.join(", "));
+                return Err(CommandError::from_diagnostic(error.with_help(help)));
             }
         }
     }
-    Ok(out)
+    Ok(snapshots)
 }

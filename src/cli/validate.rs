@@ -1,4 +1,4 @@
-//! `rolecall validate`: everything that can be said of a policy without a cluster.
+//! `rolecall validate`: the checks of a policy that need no cluster.
 
 use super::args::{OutputFormat, ValidateArgs};
 use super::command_error::CommandError;
@@ -12,34 +12,38 @@ use crate::guard::{self, InvariantViolation};
 use crate::render::text_util::pluralize;
 use crate::report::DiagnosticsDocument;
 
-pub(crate) fn run(args: &ValidateArgs, world: &mut Env) -> Result<Exit, CommandError> {
-    let loaded = load_policy(args.policy.as_deref(), world)?;
+pub(crate) fn run(args: &ValidateArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let loaded = load_policy(args.policy.as_deref(), env)?;
     let policy = &loaded.policy;
-    let refusals = guard::check_invariants_statically(policy, world.now);
-    let refused: Vec<Diagnostic> = refusals.iter().map(InvariantViolation::to_diagnostic).collect();
-    if !refused.is_empty() {
-        print_diagnostics(&refused, &policy.sources, world);
+    let violations = guard::check_invariants_statically(policy, env.now);
+    let errors: Vec<Diagnostic> = violations.iter().map(InvariantViolation::to_diagnostic).collect();
+    if !errors.is_empty() {
+        print_diagnostics(&errors, &policy.sources, env);
         if args.format == OutputFormat::Json {
-            let all = [loaded.warnings.as_slice(), &refused].concat();
-            print_json(&DiagnosticsDocument::new(&all, &policy.sources), world)?;
+            let diagnostics = [loaded.warnings.as_slice(), &errors].concat();
+            print_json(&DiagnosticsDocument::new(&diagnostics, &policy.sources), env)?;
         }
         return Ok(Exit::Refused);
     }
     match args.format {
-        OutputFormat::Json => print_json(&DiagnosticsDocument::new(&loaded.warnings, &policy.sources), world)?,
+        OutputFormat::Json => print_json(&DiagnosticsDocument::new(&loaded.warnings, &policy.sources), env)?,
         OutputFormat::Text => {
-            let parts = [
+            let counts = [
                 pluralize(policy.principals.len(), "principal"),
                 pluralize(policy.groups.len(), "group"),
                 pluralize(policy.cluster_roles.len() + policy.roles.len(), "role"),
                 pluralize(policy.bindings.len(), "binding"),
             ];
-            world.print(&format!("policy {} is valid: {}\n", policy.name.value, parts.join(", ")));
-            let open: Vec<&str> = guard::roles_not_checked_statically(policy).into_iter().collect();
-            if !open.is_empty() {
-                let roles = open.join(", ");
-                world.note(&format!(
-                    "note: what the roles {roles} allow the cluster says: `plan` judges it by the invariants\n"
+            env.print(&format!("policy {} is valid: {}\n", policy.name.value, counts.join(", ")));
+            let unknown_roles: Vec<String> =
+                guard::roles_not_checked_statically(policy).into_iter().map(|name| format!("\"{name}\"")).collect();
+            if !unknown_roles.is_empty() {
+                let noun = if unknown_roles.len() == 1 { "role" } else { "roles" };
+                env.note(&format!(
+                    "note: the rules of {noun} {} are not known offline; run plan to check the invariants that depend \
+                     on {}\n",
+                    unknown_roles.join(", "),
+                    if unknown_roles.len() == 1 { "it" } else { "them" }
                 ));
             }
         }

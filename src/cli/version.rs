@@ -1,9 +1,9 @@
-//! `rolecall version`: the same as `rolecall --version`.
+//! `rolecall version`: prints the same as `rolecall --version`.
 
 use super::env::Env;
 use super::exit::Exit;
 
-pub(crate) fn run(world: &mut Env) -> Exit {
-    world.print(concat!("rolecall ", env!("CARGO_PKG_VERSION"), "\n"));
+pub(crate) fn run(env: &mut Env) -> Exit {
+    env.print(concat!("rolecall ", env!("CARGO_PKG_VERSION"), "\n"));
     Exit::Success
 }

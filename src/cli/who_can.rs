@@ -1,4 +1,4 @@
-//! `rolecall who-can`: who may do something, and who has a way to more power.
+//! `rolecall who-can`: who is allowed to do something, and who has a privilege escalation path.
 
 use super::args::{OutputFormat, WhoCanArgs};
 use super::command_error::CommandError;
@@ -13,62 +13,67 @@ use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::render::query_answers::{self, QueryRenderer};
 use crate::report::{AnswerJson, AnswersDocument, DiagnosticJson, EscalationsAnswerJson, WhoCanAnswerJson};
 
-pub(crate) async fn run(args: &WhoCanArgs, world: &mut Env) -> Result<Exit, CommandError> {
+pub(crate) async fn run(args: &WhoCanArgs, env: &mut Env) -> Result<Exit, CommandError> {
     if args.resource.is_none() && args.verb != "escalate" {
         let error = Diagnostic::error(format!("`who-can {}` needs a resource", args.verb));
         return Err(CommandError::from_diagnostic(
-            error.with_help(format!("such as `rolecall who-can {} secrets`", args.verb)),
+            error.with_help(format!("name a resource, such as `rolecall who-can {} secrets`", args.verb)),
         ));
     }
-    let all = observe_clusters(&args.question, world).await?;
+    let targets = observe_clusters(&args.question, env).await?;
     let mut answers = Vec::new();
-    for asked in &all {
-        let value = answer_one(args, asked, all.len() > 1, world);
-        answers.extend(value);
+    for target in &targets {
+        answers.extend(answer_for_cluster(args, target, targets.len() > 1, env));
     }
     if args.question.format == OutputFormat::Json {
-        print_json(&AnswersDocument::new(answers), world)?;
+        print_json(&AnswersDocument::new(answers), env)?;
     }
     Ok(Exit::Success)
 }
 
-fn answer_one(args: &WhoCanArgs, asked: &QuestionTarget, several: bool, world: &mut Env) -> Option<AnswerJson> {
-    let access = asked.access_view();
-    let view = QueryRenderer {
-        cluster: &asked.label,
-        state: &asked.state,
-        policy_index: &asked.policy_index,
-        style: world.stdout_style(),
-        width: world.out_width(),
+/// Prints the answer for one cluster, or returns it if the output is JSON.
+fn answer_for_cluster(
+    args: &WhoCanArgs,
+    target: &QuestionTarget,
+    has_several_clusters: bool,
+    env: &mut Env,
+) -> Option<AnswerJson> {
+    let access = target.access_view();
+    let renderer = QueryRenderer {
+        cluster: &target.label,
+        state: &target.state,
+        policy_index: &target.policy_index,
+        style: env.stdout_style(),
+        width: env.out_width(),
     };
-    let json = args.question.format == OutputFormat::Json;
-    let with_dangling = |found: &mut Vec<Diagnostic>| {
-        found.extend(access.dangling_warnings(None));
-        DiagnosticJson::all(found, &SourceMap::default())
+    let is_json = args.question.format == OutputFormat::Json;
+    let with_dangling = |warnings: &mut Vec<Diagnostic>| {
+        warnings.extend(access.dangling_warnings(None));
+        DiagnosticJson::all(warnings, &SourceMap::default())
     };
-    let (found, text, answer) = match &args.resource {
+    let (warnings, text, answer) = match &args.resource {
         None => {
-            let mut found = state_warnings(&access);
-            let warnings = with_dangling(&mut found);
-            let ways = all_escalation_paths(&access);
-            let answer = json.then(|| EscalationsAnswerJson::new(&ways, view.cluster(), warnings));
-            (found, query_answers::render_escalations(&ways, &view), answer.map(AnswerJson::Escalations))
+            let mut warnings = state_warnings(&access);
+            let warnings_json = with_dangling(&mut warnings);
+            let paths = all_escalation_paths(&access);
+            let answer = is_json.then(|| EscalationsAnswerJson::new(&paths, renderer.cluster(), warnings_json));
+            (warnings, query_answers::render_escalations(&paths, &renderer), answer.map(AnswerJson::Escalations))
         }
         Some(resource) => {
-            let (request, doubt) = parse_request(&args.verb, resource, &args.request_scope);
-            let mut found = request_warnings(&access, None, &request);
-            found.extend(doubt);
-            let warnings = with_dangling(&mut found);
-            let answer = access.who_can(&request);
-            let text = query_answers::render_who_can(&request, &answer, args.explain, &view);
-            let answer = json.then(|| WhoCanAnswerJson::new(&request, &answer, view.cluster(), warnings));
-            (found, text, answer.map(AnswerJson::WhoCan))
+            let (request, request_warning) = parse_request(&args.verb, resource, &args.request_scope);
+            let mut warnings = request_warnings(&access, None, &request);
+            warnings.extend(request_warning);
+            let warnings_json = with_dangling(&mut warnings);
+            let result = access.who_can(&request);
+            let text = query_answers::render_who_can(&request, &result, args.explain, &renderer);
+            let answer = is_json.then(|| WhoCanAnswerJson::new(&request, &result, renderer.cluster(), warnings_json));
+            (warnings, text, answer.map(AnswerJson::WhoCan))
         }
     };
-    print_warnings(&found, world);
+    print_warnings(&warnings, env);
     if answer.is_none() {
-        let label = if several { format!("{}\n", asked.label) } else { String::new() };
-        world.print_wrapped(&format!("{label}{text}"));
+        let label = if has_several_clusters { format!("{}\n", target.label) } else { String::new() };
+        env.print_wrapped(&format!("{label}{text}"));
     }
     answer
 }

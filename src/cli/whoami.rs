@@ -1,4 +1,4 @@
-//! `rolecall whoami`: whom the cluster takes the caller for.
+//! `rolecall whoami`: the user that the cluster authenticates the caller as.
 
 use super::args::{OutputFormat, WhoamiArgs};
 use super::command_error::CommandError;
@@ -11,18 +11,18 @@ use crate::cluster::{ReadCluster as _, UserInfo};
 use crate::render::text_util::escape_control;
 use crate::report::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
 
-pub(crate) async fn run(args: &WhoamiArgs, world: &mut Env) -> Result<Exit, CommandError> {
-    let named = args.target.policy.clone().or_else(|| find_policy(world));
-    let loaded = named.map(|path| load_policy(Some(&path), world)).transpose()?;
+pub(crate) async fn run(args: &WhoamiArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let path = args.target.policy.clone().or_else(|| find_policy(env));
+    let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
     let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
     let mut answers = Vec::new();
-    for target in resolve_targets(clusters, &args.target.connection, world)? {
-        let end = async {
-            let opened = target.connect().await?;
-            let caller = opened.cluster.whoami().await?;
-            Ok::<_, CommandError>((opened.label, caller))
+    for target in resolve_targets(clusters, &args.target.connection, env)? {
+        let answer = async {
+            let connected = target.connect().await?;
+            let caller = connected.cluster.whoami().await?;
+            Ok::<_, CommandError>((connected.label, caller))
         };
-        answers.push(end.await.map_err(|failure| failure.with_cluster_name(target.name.as_deref()))?);
+        answers.push(answer.await.map_err(|error| error.with_cluster_name(target.name.as_deref()))?);
     }
     match args.format {
         OutputFormat::Json => {
@@ -30,11 +30,11 @@ pub(crate) async fn run(args: &WhoamiArgs, world: &mut Env) -> Result<Exit, Comm
             let clusters = answers
                 .into_iter()
                 .map(|(cluster, caller)| WhoamiClusterJson { cluster, user_info: caller.map(user_info) });
-            print_json(&WhoamiDocument::new(clusters.collect()), world)?;
+            print_json(&WhoamiDocument::new(clusters.collect()), env)?;
         }
         OutputFormat::Text => {
             for (label, caller) in &answers {
-                world.print_wrapped(&format_user(label, caller.as_ref()));
+                env.print_wrapped(&format_user(label, caller.as_ref()));
             }
         }
     }
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: &WhoamiArgs, world: &mut Env) -> Result<Exit, Comm
 fn format_user(label: &str, caller: Option<&UserInfo>) -> String {
     let label = escape_control(label);
     let Some(UserInfo { username, groups, uid: _, extra }) = caller else {
-        return format!("{label}\n  nobody: a snapshot has no caller\n");
+        return format!("{label}\n  no user: a snapshot has no caller\n");
     };
     let mut out = format!("{label}\n  username  {}\n", escape_control(username));
     out.push_str(&format!("  groups    {}\n", escape_control(&groups.join(", "))));

@@ -1,9 +1,9 @@
-//! One request to an API server and its answer, with what may be tried again tried again.
+//! Sends requests to an API server, retries transient failures and renews credentials.
 //!
-//! Errors of the HTTP client become ours here and nowhere else. A token, or what a credentials plugin printed, is in
-//! no error.
+//! Errors of the HTTP client are converted to [`ClusterError`] only here. No error contains a token or the output of a
+//! credential plugin.
 
-#![expect(clippy::disallowed_types, reason = "this room is the one that speaks to the API server")]
+#![expect(clippy::disallowed_types, reason = "the only module that uses the HTTP client")]
 
 use std::io::ErrorKind;
 use std::pin::pin;
@@ -26,56 +26,56 @@ use super::exec_plugin::resolve_credentials;
 use super::kubeconfig::{describe_io_error, kubeconfig_error};
 use super::protobuf;
 use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
-
 use super::settings::{ConnectionSettings, DELAY_NOTICE, Timeouts};
 
-/// So much longer a try may take than its connection, so that a connection that times out is named as the cause.
+/// The minimum time that an attempt has in addition to its connection, so that a connection that times out is reported as
+/// the cause.
 const CONNECT_SLACK: Duration = Duration::from_millis(250);
-const INVALID_TOKEN: &str = "the token of the user has characters that no token has";
-/// The number of the first credentials.
+const INVALID_TOKEN: &str = "the token of the user has invalid characters";
+/// The generation of the first credentials.
 const FIRST_GENERATION: usize = 1;
 pub(super) const CONTENT_TYPE_JSON: &str = "application/json";
 const CONTENT_TYPE_MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A connection to one API server.
 pub(crate) struct ApiClient {
-    /// With the plugin in it, should there be one.
+    /// With the credential plugin, if there is one.
     config: Config,
     current: Mutex<CurrentClient>,
     server: String,
     settings: ConnectionSettings,
-    /// The user was told that the API server is waited for.
+    /// A slow request is reported once for each connection.
     delay_was_reported: AtomicBool,
 }
 
-/// A client and its place among those of this connection: each has newer credentials than the one before.
+/// A client and the generation of its credentials. Each generation has newer credentials than the one before.
 #[derive(Clone)]
 struct CurrentClient {
     client: Client,
     generation: usize,
-    /// Some request has been let in with it.
+    /// Whether the API server has accepted the credentials for at least one request.
     was_accepted: Arc<AtomicBool>,
 }
 
-/// A request, repeatable.
+/// A request. It can be sent several times.
 pub(super) struct ApiRequest<'a> {
     pub(super) method: &'static str,
-    /// Path and query, encoded.
+    /// The encoded path and query.
     pub(super) path: &'a str,
     pub(super) body: Option<&'a Value>,
-    /// Whether another client's work could be taken for this one's if the request were sent twice.
+    /// What the request does, such as `list roles`, for messages.
     pub(super) operation: String,
 }
 
-/// An answer that is not a failure of the connection.
+/// A response of the API server, which can be an error status.
 pub(super) struct ApiResponse {
     pub(super) status: u16,
     pub(super) body: Bytes,
-    /// An earlier try of the same request may have been carried out.
+    /// Whether an earlier attempt of the same request may have been executed.
     pub(super) may_have_been_applied: bool,
 }
 
-/// What the API server says about a failure.
+/// The parts of a Kubernetes Status that describe a failure.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct ApiStatus {
@@ -83,15 +83,15 @@ pub(super) struct ApiStatus {
     pub(super) reason: String,
 }
 
-/// Why a try brought no answer.
+/// Why an attempt got no response.
 enum SendError {
-    /// Nobody listened: the request was not sent.
+    /// There is no connection: the request was not sent.
     NotConnected(String),
-    /// No connection in time, or no whole answer.
+    /// The connection was not made in time, or the response was not complete in time.
     TimedOut { connected: bool, after: Duration },
-    /// The request may have been sent.
+    /// The connection failed. The request may have been sent.
     Interrupted(String),
-    /// Trying again would not help.
+    /// A retry would not help.
     Fatal(ClusterError),
 }
 
@@ -100,19 +100,20 @@ impl ApiResponse {
         (200..300).contains(&self.status)
     }
 
-    /// The failure in the server's words, on one line; a body that is no Status, as of 429, is its own words.
+    /// The failure as the server describes it, on one line. If the body is not a Status, as for code 429, the body itself is
+    /// the message.
     pub(super) fn parse_status(&self) -> ApiStatus {
         let binary = protobuf::decode_envelope(&self.body).and_then(Result::ok);
         let binary = binary.and_then(|raw| protobuf::ProtoStatus::decode(raw).ok());
-        let said = match binary {
+        let status = match binary {
             Some(protobuf::ProtoStatus { message, reason }) => ApiStatus { message, reason },
             None => serde_json::from_slice(&self.body).unwrap_or_else(|_| ApiStatus {
                 message: String::from_utf8_lossy(&self.body).into_owned(),
                 reason: String::new(),
             }),
         };
-        let words: Vec<&str> = said.message.split_whitespace().collect();
-        ApiStatus { message: words.join(" "), ..said }
+        let words: Vec<&str> = status.message.split_whitespace().collect();
+        ApiStatus { message: words.join(" "), ..status }
     }
 
     pub(super) fn parse_json<T: DeserializeOwned>(&self, what: &str) -> Result<T, ClusterError> {
@@ -122,17 +123,17 @@ impl ApiResponse {
 }
 
 impl ApiClient {
-    /// Prepares a connection and takes credentials; nothing is sent yet.
+    /// Prepares a connection and gets credentials. No request is sent yet.
     pub(crate) async fn new(mut config: Config, settings: ConnectionSettings) -> Result<Self, ClusterError> {
         config.default_retry = false;
         config.connect_timeout = Some(settings.timeouts.connect);
-        // A whole try has its limit here, which may be longer than the client's own for a part of it.
+        // A whole attempt has its own timeout, which can be longer than the client's timeouts for its parts.
         config.read_timeout = None;
         config.write_timeout = None;
         let server = format!(
             "{}://{}",
             config.cluster_url.scheme_str().unwrap_or("https"),
-            // Without a user and password, should somebody have put them there.
+            // The URL can contain a user and a password, which must not be printed.
             config.cluster_url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or(""))
         );
         let client = build_client(&config, &server, &settings).await?;
@@ -140,130 +141,131 @@ impl ApiClient {
         Ok(Self { config, current, server, settings, delay_was_reported: AtomicBool::new(false) })
     }
 
-    /// Another connection to the same server, with credentials of this moment.
+    /// A new connection to the same server, with new credentials.
     pub(super) async fn reconnect(&self) -> Result<Self, ClusterError> {
         Self::new(self.config.clone(), self.settings.clone()).await
     }
 
-    /// Whether a plugin makes the credentials, and makes others each time.
+    /// Whether a credential plugin provides the credentials, and so can provide new ones.
     pub(super) fn has_exec_plugin(&self) -> bool {
         self.config.auth_info.exec.is_some()
     }
 
-    /// New credentials: a token lives for a quarter of an hour, an apply may live longer. Of the requests that an old
-    /// token has failed the first renews it, and the others wait for that.
-    async fn renew_credentials(&self, failed: usize) -> Result<(), ClusterError> {
+    /// Gets new credentials. An EKS token expires after 15 minutes, and an apply can take longer. Several requests can fail
+    /// with the same token: the first one renews it, and the others wait.
+    async fn renew_credentials(&self, failed_generation: usize) -> Result<(), ClusterError> {
         let mut current = self.current.lock().await;
-        if current.generation == failed {
+        if current.generation == failed_generation {
             let client = build_client(&self.config, &self.server, &self.settings).await?;
-            *current = CurrentClient { client, generation: failed + 1, was_accepted: Arc::default() };
+            *current = CurrentClient { client, generation: failed_generation + 1, was_accepted: Arc::default() };
         }
         Ok(())
     }
 
-    /// Sends until an answer comes that is not transient.
-    pub(super) async fn send(&self, ask: &ApiRequest<'_>) -> Result<ApiResponse, ClusterError> {
-        self.send_accepting(ask, CONTENT_TYPE_JSON).await
+    /// Sends a request, and retries transient failures.
+    pub(super) async fn send(&self, request: &ApiRequest<'_>) -> Result<ApiResponse, ClusterError> {
+        self.send_accepting(request, CONTENT_TYPE_JSON).await
     }
 
-    /// As [`Self::send`], with the forms of answer that are read.
+    /// Like [`Self::send`], with the accepted content types of the response.
     pub(super) async fn send_accepting(
         &self,
-        ask: &ApiRequest<'_>,
+        request: &ApiRequest<'_>,
         accept: &'static str,
     ) -> Result<ApiResponse, ClusterError> {
-        let mut after_uncertainty = false;
+        let mut may_have_been_applied = false;
         let mut renewed = false;
         let mut timed_out = false;
         let mut tries = 0;
         loop {
             tries += 1;
             let current = self.current.lock().await.clone();
-            let end = self.try_reported(&current.client, ask, accept).await;
-            if end.as_ref().is_ok_and(|(status, _, _)| *status != 401) {
+            let result = self.send_and_report(&current.client, request, accept).await;
+            if result.as_ref().is_ok_and(|(status, _, _)| *status != 401) {
                 current.was_accepted.store(true, Ordering::Relaxed);
             }
-            // New credentials that nobody was ever let in with are not made anew.
-            let renewable = current.generation == FIRST_GENERATION || current.was_accepted.load(Ordering::Relaxed);
-            match end {
-                Ok((401, _, _)) if !renewed && renewable => {
+            // Renewed credentials that were never accepted are not renewed again.
+            let is_renewable = current.generation == FIRST_GENERATION || current.was_accepted.load(Ordering::Relaxed);
+            match result {
+                Ok((401, _, _)) if !renewed && is_renewable => {
                     renewed = true;
                     self.renew_credentials(current.generation).await?;
                 }
                 Ok((401, _, bytes)) => {
-                    let answer = ApiResponse { status: 401, body: bytes, may_have_been_applied: after_uncertainty };
-                    let why = answer.parse_status().message;
+                    let response = ApiResponse { status: 401, body: bytes, may_have_been_applied };
+                    let why = response.parse_status().message;
                     return Err(ClusterError::Unauthorized { server: self.server.clone(), why });
                 }
                 Ok((status, retry_after, _)) if is_retryable(status) && tries < MAX_TRIES => {
-                    after_uncertainty |= is_outcome_unknown(status);
+                    may_have_been_applied |= is_outcome_unknown(status);
                     tokio::time::sleep(retry_delay(tries, retry_after.as_deref())).await;
                 }
                 Ok((status, _, bytes)) => {
-                    after_uncertainty |= is_outcome_unknown(status);
-                    return Ok(ApiResponse { status, body: bytes, may_have_been_applied: after_uncertainty });
+                    may_have_been_applied |= is_outcome_unknown(status);
+                    return Ok(ApiResponse { status, body: bytes, may_have_been_applied });
                 }
                 Err(SendError::NotConnected(_)) if tries < MAX_CONNECT_TRIES => {
                     tokio::time::sleep(retry_delay(tries, None)).await;
                 }
                 Err(SendError::Interrupted(_)) if tries < MAX_TRIES => {
-                    after_uncertainty = true;
+                    may_have_been_applied = true;
                     tokio::time::sleep(retry_delay(tries, None)).await;
                 }
-                // Of a write a second try learns whether the first was made. A read that timed out once is not worth
-                // the same wait again.
-                Err(SendError::TimedOut { connected: true, .. }) if ask.method != "GET" && !timed_out => {
-                    after_uncertainty = true;
+                // A second attempt of a write finds out whether the first one was executed. A read that timed out is not
+                // repeated: it would probably time out again.
+                Err(SendError::TimedOut { connected: true, .. }) if request.method != "GET" && !timed_out => {
+                    may_have_been_applied = true;
                     timed_out = true;
                 }
-                Err(no_answer) => return Err(no_answer.into_cluster_error(&self.server, &ask.operation)),
+                Err(error) => return Err(error.into_cluster_error(&self.server, &request.operation)),
             }
         }
     }
 
-    /// One try, reported as the user wants it.
-    async fn try_reported(
+    /// Makes one attempt, and reports it with `--verbose` or if it is slow.
+    async fn send_and_report(
         &self,
         client: &Client,
-        ask: &ApiRequest<'_>,
+        request: &ApiRequest<'_>,
         accept: &'static str,
     ) -> Result<(u16, Option<String>, Bytes), SendError> {
         let started = Instant::now();
-        let mut exchange = pin!(self.send_once(client, ask, accept));
-        let end = match tokio::time::timeout(DELAY_NOTICE, exchange.as_mut()).await {
-            Ok(end) => end,
+        let mut exchange = pin!(self.send_once(client, request, accept));
+        let result = match tokio::time::timeout(DELAY_NOTICE, exchange.as_mut()).await {
+            Ok(result) => result,
             Err(_) => {
                 if !self.delay_was_reported.swap(true, Ordering::Relaxed) {
-                    self.settings.log.delayed(&format!("the API server at {} to {}", self.server, ask.operation));
+                    self.settings.log.delayed(&format!("the API server at {} to {}", self.server, request.operation));
                 }
                 exchange.await
             }
         };
-        let words = match &end {
+        let outcome = match &result {
             Ok((status, _, _)) => status.to_string(),
             Err(SendError::TimedOut { .. }) => "timed out".to_owned(),
             Err(SendError::NotConnected(_)) => "could not connect".to_owned(),
             Err(SendError::Interrupted(_) | SendError::Fatal(_)) => "failed".to_owned(),
         };
-        let url = format!("{}{}{}", self.server, self.config.cluster_url.path().trim_end_matches('/'), ask.path);
-        self.settings.log.ended(&format!("{} {url}", ask.method), &words, started.elapsed());
-        end
+        let url = format!("{}{}{}", self.server, self.config.cluster_url.path().trim_end_matches('/'), request.path);
+        self.settings.log.ended(&format!("{} {url}", request.method), &outcome, started.elapsed());
+        result
     }
 
     async fn send_once(
         &self,
         client: &Client,
-        ask: &ApiRequest<'_>,
+        request: &ApiRequest<'_>,
         accept: &'static str,
     ) -> Result<(u16, Option<String>, Bytes), SendError> {
-        let mut request = Request::builder().method(ask.method).uri(ask.path).header(header::ACCEPT, accept);
-        if ask.body.is_some() {
-            let kind = if ask.method == "PATCH" { CONTENT_TYPE_MERGE_PATCH } else { CONTENT_TYPE_JSON };
-            request = request.header(header::CONTENT_TYPE, kind);
+        let ApiRequest { method, path, body, operation } = request;
+        let mut builder = Request::builder().method(*method).uri(*path).header(header::ACCEPT, accept);
+        if body.is_some() {
+            let content_type = if *method == "PATCH" { CONTENT_TYPE_MERGE_PATCH } else { CONTENT_TYPE_JSON };
+            builder = builder.header(header::CONTENT_TYPE, content_type);
         }
-        let body = ask.body.map(Value::to_string).unwrap_or_default();
-        let request = request.body(Body::from(body.into_bytes())).map_err(|error| {
-            SendError::Fatal(ClusterError::InvalidResponse { what: ask.operation.clone(), why: error.to_string() })
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let request = builder.body(Body::from(body.into_bytes())).map_err(|error| {
+            SendError::Fatal(ClusterError::InvalidResponse { what: operation.clone(), why: error.to_string() })
         })?;
         let Timeouts { connect, request: limit, .. } = self.settings.timeouts;
         let started = Instant::now();
@@ -277,7 +279,7 @@ impl ApiClient {
             let status = response.status().as_u16();
             let retry_after =
                 response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            // Piece by piece into one buffer: a long list is not held twice.
+            // Frames are appended to one buffer, so that a long list is not in memory twice.
             let mut body = pin!(response.into_body());
             let mut bytes = Vec::new();
             while let Some(frame) = body.frame().await {
@@ -294,7 +296,7 @@ impl ApiClient {
 
 async fn build_client(config: &Config, server: &str, settings: &ConnectionSettings) -> Result<Client, ClusterError> {
     let config = resolve_credentials(config.clone(), settings).await?;
-    // The client takes a token's bytes unseen, and would go down with the program.
+    // The client panics on a token that is not a valid header value.
     let auth = serde_json::to_value(&config.auth_info).unwrap_or_default();
     if auth.get("token").and_then(Value::as_str).is_some_and(|token| HeaderValue::from_str(token).is_err()) {
         return Err(ClusterError::InvalidKubeconfig { why: INVALID_TOKEN.to_owned() });
@@ -303,12 +305,12 @@ async fn build_client(config: &Config, server: &str, settings: &ConnectionSettin
 }
 
 impl SendError {
-    /// `what`: what the request was to do, such as `list roles`.
-    fn into_cluster_error(self, server: &str, what: &str) -> ClusterError {
+    /// `operation` is what the request does, such as `list roles`.
+    fn into_cluster_error(self, server: &str, operation: &str) -> ClusterError {
         match self {
             Self::TimedOut { connected, after } => {
                 let what = if connected {
-                    format!("the request to {what} at {server}")
+                    format!("the request to {operation} at {server}")
                 } else {
                     format!("connecting to the API server at {server}")
                 };
@@ -327,17 +329,17 @@ fn classify_error(error: kube::Error, server: &str) -> SendError {
         kube::Error::InferKubeconfig(error) => SendError::Fatal(kubeconfig_error(&error)),
         kube::Error::Auth(error) => SendError::Fatal(credentials_error(&error)),
         kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
-            let why = "its proxy speaks neither http nor socks5".to_owned();
+            let why = "the proxy is neither an HTTP nor a SOCKS5 proxy".to_owned();
             SendError::Fatal(ClusterError::Unreachable { server: server.to_owned(), why })
         }
         other => {
-            let words = error_chain(&other);
-            if is_connect_error(&other) { SendError::NotConnected(words) } else { SendError::Interrupted(words) }
+            let message = error_chain(&other);
+            if is_connect_error(&other) { SendError::NotConnected(message) } else { SendError::Interrupted(message) }
         }
     }
 }
 
-/// Whether the client gave up on a connection.
+/// Whether the connection attempt timed out.
 fn connection_timed_out(error: &kube::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut timed_out = false;
@@ -348,7 +350,7 @@ fn connection_timed_out(error: &kube::Error) -> bool {
     timed_out && is_connect_error(error)
 }
 
-/// Whether the connection was never made: no such host, nobody listens, no trust.
+/// Whether the connection failed: an unknown host, a closed port, or an untrusted certificate.
 fn is_connect_error(error: &kube::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {
@@ -372,21 +374,21 @@ fn credentials_error(error: &AuthError) -> ClusterError {
     }
 }
 
-/// The words of an error and of its causes, each once, without the names of the client's own types.
+/// The messages of an error and of its causes, each once, without the wrapper types of the client.
 fn error_chain(error: &kube::Error) -> String {
-    let mut said: Vec<String> = Vec::new();
+    let mut messages: Vec<String> = Vec::new();
     let mut next: Option<&dyn std::error::Error> = std::error::Error::source(error);
     while let Some(cause) = next {
-        let words = cause.to_string();
-        // `client error (Connect)`: that it is one the message says already.
+        let message = cause.to_string();
+        // `client error (Connect)` adds nothing to its cause.
         let is_wrapper = cause.is::<hyper_util::client::legacy::Error>() && cause.source().is_some();
-        if !is_wrapper && !said.iter().any(|known| known.contains(&words)) {
-            said.push(words);
+        if !is_wrapper && !messages.iter().any(|known| known.contains(&message)) {
+            messages.push(message);
         }
         next = cause.source();
     }
-    if said.is_empty() {
-        said.push(error.to_string());
+    if messages.is_empty() {
+        messages.push(error.to_string());
     }
-    said.join(": ")
+    messages.join(": ")
 }

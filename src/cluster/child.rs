@@ -1,4 +1,5 @@
-//! A child process that cannot hold up the run: its output is read as far as it has come when its time is over.
+//! Runs a child process with a timeout. Neither the child nor processes that it leaves in the background can block the
+//! command.
 
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus};
@@ -9,23 +10,23 @@ use std::time::{Duration, Instant};
 
 use super::settings::DELAY_NOTICE;
 
-/// Between two looks whether the child has ended.
+/// The interval at which the state of the child is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-/// Longest wait for the rest of the output after the child has ended. A process that it left behind may keep the pipe
-/// open for ever, as an agent in the background does.
+/// The maximum wait for the rest of the output after the child has exited. A background process that the child started,
+/// such as an agent, can keep the pipe open.
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 
-/// What a child printed, and how it ended.
+/// The exit status and the output of a child.
 pub(super) struct Finished {
     pub(super) status: ExitStatus,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
 }
 
-/// Runs a command and reads what it prints on those of its pipes that are asked for. Nothing where it did not end in
-/// time: it is then killed, with its process group if it leads one of its own.
+/// Runs a command and reads those of its stdout and stderr that are piped. On a timeout it is killed, with its process
+/// group if `leads_group`, and the result is `None`.
 ///
-/// `on_delay` is called once if it takes long.
+/// `on_delay` is called once if the command takes longer than [`DELAY_NOTICE`].
 ///
 /// # Errors
 /// If the command cannot be started.
@@ -64,7 +65,7 @@ pub(super) fn run_with_timeout(
     Ok(Some(Finished { status, stdout: read(stdout), stderr: read(stderr) }))
 }
 
-/// Errors do not matter here: the run is over with this child.
+/// Kills the child. Errors are ignored, since the command fails with the timeout in any case.
 fn kill(child: &mut Child, leads_group: bool) {
     #[cfg(unix)]
     if leads_group {
@@ -77,29 +78,30 @@ fn kill(child: &mut Child, leads_group: bool) {
     let _ = child.wait();
 }
 
-/// What has come out of a pipe so far.
+/// The output of a pipe, as far as it has been read.
 struct Output {
     bytes: Arc<Mutex<Vec<u8>>>,
     ended: Receiver<()>,
 }
 
 impl Output {
-    /// Reads in a thread of its own, which a pipe that stays open keeps until the program ends.
+    /// Reads the pipe in a thread of its own. If the pipe stays open, the thread lives until the program exits.
     fn collect(mut pipe: impl Read + Send + 'static) -> Self {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let (end, ended) = sync_channel(1);
-        let into = bytes.clone();
+        let thread_bytes = bytes.clone();
         thread::spawn(move || {
             let mut buffer = [0; 8192];
             while let Ok(length @ 1..) = pipe.read(&mut buffer) {
                 let read = buffer.get(..length).unwrap_or_default();
-                into.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(read);
+                thread_bytes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(read);
             }
             let _ = end.send(());
         });
         Self { bytes, ended }
     }
 
+    /// The bytes that were read until the pipe was closed, or until the deadline.
     fn until(self, deadline: Instant) -> Vec<u8> {
         let _ = self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
@@ -107,7 +109,7 @@ impl Output {
 }
 
 #[cfg(unix)]
-#[expect(clippy::disallowed_methods, reason = "the state of a killed process is read in /proc")]
+#[expect(clippy::disallowed_methods, reason = "reads the state of a killed process from /proc")]
 #[cfg(test)]
 mod tests {
     use std::process::Stdio;
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn output_and_status_are_those_of_the_child() {
+    fn output_and_status_of_the_child_are_returned() {
         let (finished, delayed, _) = run("echo out; echo err >&2; exit 3", Duration::from_mins(1));
         let finished = finished.unwrap();
         assert_eq!(finished.status.code(), Some(3));
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn child_that_does_not_end_is_killed_with_its_children() {
+    fn child_is_killed_with_its_children_on_timeout() {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("pid");
         let script = format!("sleep 300 & echo $! > {}; wait", file.display());
@@ -141,7 +143,7 @@ mod tests {
         assert!(finished.is_none() && delayed && took < Duration::from_mins(1));
         let pid: i32 = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        // A killed process stays a zombie until its new parent looks after it.
+        // A killed process is a zombie until its new parent waits for it.
         let is_gone = || {
             let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
             state.is_ok_and(|state| state.contains(") Z ")) || rustix::process::test_kill_process(pid).is_err()
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn process_left_behind_with_the_pipe_open_is_not_waited_for() {
+    fn background_process_with_open_pipe_does_not_block() {
         let (finished, _, took) = run("sleep 20 & echo out", Duration::from_mins(1));
         assert_eq!(finished.unwrap().stdout, b"out\n");
         assert!(took < Duration::from_secs(15), "{took:?}");

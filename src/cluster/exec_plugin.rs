@@ -1,7 +1,7 @@
-//! The credentials plugin of a kubeconfig's user: a command such as `aws eks get-token`, run once for each token.
+//! Runs the credential plugin of a kubeconfig user: a command such as `aws eks get-token`. It runs once for each token,
+//! while the kube client would run it three times for one connection.
 //!
-//! What it prints on stdout is a secret and goes nowhere but into the connection; nor do its environment and its
-//! arguments into a message. The kube client would run it three times for one connection.
+//! Its stdout is secret and is used only for the connection. Its environment and arguments are never printed either.
 
 use std::io::IsTerminal as _;
 use std::process::{Command, Stdio};
@@ -15,10 +15,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::ClusterError;
-use super::child::run_with_timeout;
+use super::child::{Finished, run_with_timeout};
 use super::settings::{ConnectionSettings, Timeouts};
 
-/// Lines of its stderr that are repeated in a message.
+/// The maximum number of lines of the plugin's stderr in a message.
 const MAX_STDERR_LINES: usize = 3;
 
 #[derive(Deserialize)]
@@ -34,7 +34,8 @@ struct ExecCredentialStatus {
     client_key_data: Option<String>,
 }
 
-/// The configuration with what the plugin gives in the place of the plugin; without one it is as it was.
+/// Replaces the plugin in the configuration by the credentials that it prints. Without a plugin, the configuration is
+/// returned unchanged.
 pub(super) async fn resolve_credentials(
     mut config: Config,
     settings: &ConnectionSettings,
@@ -43,12 +44,12 @@ pub(super) async fn resolve_credentials(
         return Ok(config);
     };
     let settings = settings.clone();
-    let ran = tokio::task::spawn_blocking(move || run_plugin(&exec, &settings)).await;
-    let given = ran.map_err(|error| ClusterError::CredentialPlugin { why: error.to_string() })??;
+    let result = tokio::task::spawn_blocking(move || run_plugin(&exec, &settings)).await;
+    let credentials = result.map_err(|error| ClusterError::CredentialPlugin { why: error.to_string() })??;
     config.auth_info = AuthInfo {
-        token: given.token,
-        client_certificate_data: given.client_certificate_data,
-        client_key_data: given.client_key_data,
+        token: credentials.token,
+        client_certificate_data: credentials.client_certificate_data,
+        client_key_data: credentials.client_key_data,
         ..config.auth_info
     };
     Ok(config)
@@ -57,15 +58,15 @@ pub(super) async fn resolve_credentials(
 fn run_plugin(exec: &ExecConfig, settings: &ConnectionSettings) -> Result<AuthInfo, ClusterError> {
     let failed = |why: String| ClusterError::CredentialPlugin { why };
     let Some(name) = &exec.command else {
-        return Err(failed("the `exec` entry of the user names no command".to_owned()));
+        return Err(failed("the `exec` entry of the user has no `command`".to_owned()));
     };
-    let terminal = std::io::stdin().is_terminal();
-    let interactive = match exec.interactive_mode {
+    let is_terminal = std::io::stdin().is_terminal();
+    let is_interactive = match exec.interactive_mode {
         Some(ExecInteractiveMode::Never) => false,
-        Some(ExecInteractiveMode::Always) if !terminal => {
-            return Err(failed(format!("`{name}` wants to ask something, and there is no terminal to ask at")));
+        Some(ExecInteractiveMode::Always) if !is_terminal => {
+            return Err(failed(format!("`{name}` needs to prompt you, but stdin is not a terminal")));
         }
-        Some(ExecInteractiveMode::Always | ExecInteractiveMode::IfAvailable) | None => terminal,
+        Some(ExecInteractiveMode::Always | ExecInteractiveMode::IfAvailable) | None => is_terminal,
     };
     let mut command = Command::new(name);
     command.args(exec.args.iter().flatten());
@@ -75,67 +76,69 @@ fn run_plugin(exec: &ExecConfig, settings: &ConnectionSettings) -> Result<AuthIn
         }
     }
     let spec = match exec.cluster.as_ref().filter(|_| exec.provide_cluster_info) {
-        Some(cluster) => json!({ "interactive": interactive, "cluster": cluster }),
-        None => json!({ "interactive": interactive }),
+        Some(cluster) => json!({ "interactive": is_interactive, "cluster": cluster }),
+        None => json!({ "interactive": is_interactive }),
     };
     let info = json!({ "apiVersion": exec.api_version, "kind": "ExecCredential", "spec": spec });
     command.env("KUBERNETES_EXEC_INFO", info.to_string());
     for name in exec.drop_env.iter().flatten() {
         command.env_remove(name);
     }
-    // Questions and answers at a terminal; otherwise stdin is apply's, and stderr is kept for a message.
-    command.stdin(if interactive { Stdio::inherit() } else { Stdio::null() });
-    command.stderr(if interactive { Stdio::inherit() } else { Stdio::piped() });
+    // Without a terminal, stdin is left to rolecall, and stderr is captured for the error message.
+    command.stdin(if is_interactive { Stdio::inherit() } else { Stdio::null() });
+    command.stderr(if is_interactive { Stdio::inherit() } else { Stdio::piped() });
     command.stdout(Stdio::piped());
     let Timeouts { plugin, interactive_plugin, .. } = settings.timeouts;
-    let timeout = if interactive { interactive_plugin } else { plugin };
-    let what = format!("the credential plugin `{name}`");
+    let timeout = if is_interactive { interactive_plugin } else { plugin };
+    let description = format!("the credential plugin `{name}`");
     let started = Instant::now();
-    // A group of its own would keep the terminal's Ctrl-C from the plugin, so it gets one only without a terminal.
-    let done = run_with_timeout(&mut command, timeout, !terminal, || {
-        // A line in the middle of its question would be in the way.
-        if !interactive {
-            settings.log.delayed(&what);
+    // In a process group of its own the plugin would not receive the terminal's Ctrl-C, so it gets one only without a
+    // terminal.
+    let finished = run_with_timeout(&mut command, timeout, !is_terminal, || {
+        // An interactive plugin may be prompting the user, and a message would interrupt the prompt.
+        if !is_interactive {
+            settings.log.delayed(&description);
         }
     });
-    let end = match &done {
-        Ok(Some(done)) => {
-            done.status.code().map_or_else(|| done.status.to_string(), |code| format!("exit code {code}"))
+    let result = match &finished {
+        Ok(Some(Finished { status, .. })) => {
+            status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}"))
         }
         Ok(None) => "timed out".to_owned(),
         Err(_) => "could not be run".to_owned(),
     };
-    settings.log.ended(&what, &end, started.elapsed());
-    let done = done.map_err(|error| match error.kind() {
+    settings.log.ended(&description, &result, started.elapsed());
+    let finished = finished.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            let how = exec.install_hint.as_deref().and_then(|hint| hint.lines().find(|line| !line.trim().is_empty()));
-            failed(format!("there is no command `{name}`{}", how.map(|how| format!(": {how}")).unwrap_or_default()))
+            let hint = exec.install_hint.as_deref().and_then(|hint| hint.lines().find(|line| !line.trim().is_empty()));
+            let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
+            failed(format!("the command `{name}` does not exist{hint}"))
         }
-        std::io::ErrorKind::PermissionDenied => failed(format!("`{name}` may not be run")),
-        _ => failed(format!("`{name}` cannot be run: {error}")),
+        std::io::ErrorKind::PermissionDenied => failed(format!("no permission to run `{name}`")),
+        _ => failed(format!("cannot run `{name}`: {error}")),
     })?;
-    let Some(done) = done else {
-        return Err(ClusterError::TimedOut { what, after: timeout, sent: false, by_plugin: true });
+    let Some(finished) = finished else {
+        return Err(ClusterError::TimedOut { what: description, after: timeout, sent: false, by_plugin: true });
     };
-    if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
+    if !finished.status.success() {
+        let stderr = String::from_utf8_lossy(&finished.stderr);
         let lines: Vec<&str> =
-            said.lines().map(str::trim).filter(|line| !line.is_empty()).take(MAX_STDERR_LINES).collect();
-        let words = if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) };
-        return Err(failed(format!("`{name}` ended with {end}{words}")));
+            stderr.lines().map(str::trim).filter(|line| !line.is_empty()).take(MAX_STDERR_LINES).collect();
+        let message = if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) };
+        return Err(failed(format!("`{name}` failed with {result}{message}")));
     }
-    let no_credential = || failed(format!("what `{name}` printed is no ExecCredential"));
-    let printed: ExecCredential = serde_json::from_slice(&done.stdout).map_err(|_| no_credential())?;
-    let given = printed.status.ok_or_else(no_credential)?;
-    if given.token.is_none() && given.client_certificate_data.is_none() {
+    let invalid_output = || failed(format!("the output of `{name}` is not a valid ExecCredential"));
+    let output: ExecCredential = serde_json::from_slice(&finished.stdout).map_err(|_| invalid_output())?;
+    let credentials = output.status.ok_or_else(invalid_output)?;
+    if credentials.token.is_none() && credentials.client_certificate_data.is_none() {
         return Err(failed(format!("`{name}` printed neither a token nor a certificate")));
     }
     let encoded = |pem: Option<String>| pem.map(|pem| STANDARD.encode(pem));
-    // Read from JSON, because kube's type for secrets is not to be had otherwise.
+    // Deserialized from JSON, because kube does not export the type of its secrets.
     serde_json::from_value(json!({
-        "token": given.token,
-        "client-certificate-data": encoded(given.client_certificate_data),
-        "client-key-data": encoded(given.client_key_data),
+        "token": credentials.token,
+        "client-certificate-data": encoded(credentials.client_certificate_data),
+        "client-key-data": encoded(credentials.client_key_data),
     }))
-    .map_err(|_| no_credential())
+    .map_err(|_| invalid_output())
 }

@@ -1,6 +1,6 @@
-//! The small port behind which a cluster stands: observe it whole, make one write.
+//! The interface to a cluster: read its whole access configuration, and make one write.
 //!
-//! Two clusters implement it, the live one and the snapshot. Only `apply` ever holds something that can write.
+//! The live cluster and the snapshot implement it. Only `apply` and `restore` use [`WriteCluster`].
 
 pub(crate) mod any;
 pub(crate) mod api_client;
@@ -34,31 +34,34 @@ use crate::plan::AccessProbe;
 use crate::state::State;
 use crate::state::write::{ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest};
 
-/// What plan, drift and all questions need: get and list.
+/// Read access to a cluster: what `plan`, `drift` and all questions need. The permissions are get and list.
 pub(crate) trait ReadCluster {
-    /// The access to the cluster, complete, or an error: a partial read is never an answer.
+    /// The complete access configuration.
+    ///
+    /// # Errors
+    /// If a part of it cannot be read. The result is never partial.
     async fn observe(&self) -> Result<State, ClusterError>;
 
-    /// Every object of the access, as `rolecall snapshot` writes it: without who wrote it, sorted by kind and name.
+    /// The objects that `rolecall snapshot` writes, without `managedFields`, sorted by kind and name.
     async fn export(&self) -> Result<Vec<Value>, ClusterError>;
 
-    /// Who the cluster takes the caller for; a snapshot has no caller.
+    /// The user that the cluster authenticates the caller as. `None` for a snapshot.
     async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError>;
 
-    /// Some of the nodes; a snapshot does not have them.
+    /// The names of some nodes. `None` for a snapshot.
     async fn sample_nodes(&self) -> Result<Option<NodeSample>, ClusterError> {
         Ok(None)
     }
 
-    /// Of each request whether the cluster's authorizers let the caller make it; a snapshot has no caller.
+    /// For each request, whether the authorizers of the cluster allow it to the caller. `None` for a snapshot.
     async fn check_own_access(&self, _requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
         Ok(None)
     }
 }
 
-/// What `apply` needs besides.
+/// Write access to a cluster: what `apply` needs in addition.
 pub(crate) trait WriteCluster: ReadCluster {
-    /// Makes one write under its precondition, retrying what may be retried.
+    /// Makes one write if its precondition is met. Transient failures are retried.
     async fn write(
         &self,
         key: &ObjectKey,
@@ -66,7 +69,7 @@ pub(crate) trait WriteCluster: ReadCluster {
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError>;
 
-    /// Has the cluster judge a write, and makes it not.
+    /// Lets the cluster check a write without making it.
     async fn dry_run(
         &self,
         key: &ObjectKey,
@@ -74,132 +77,132 @@ pub(crate) trait WriteCluster: ReadCluster {
         expected: &ResolvedPrecondition,
     ) -> Result<(), ClusterError>;
 
-    /// The object as it is stored, whole.
+    /// The stored object, complete. `None` if it does not exist.
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError>;
 
-    /// Whether somebody may do something, as the cluster itself decides it.
-    async fn review_access(&self, asked: &AccessProbe) -> Result<AccessReviewStatus, ClusterError>;
+    /// Whether the cluster allows a request, as its authorizers decide it.
+    async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError>;
 
-    /// Whom the cluster takes the caller for, and which of these he may; a snapshot has no caller.
+    /// The user that the cluster authenticates the caller as, and which of the requests it is allowed. `None` for a snapshot.
     async fn check_caller(
         &self,
-        with: CredentialFreshness,
-        needs: &[Request],
+        freshness: CredentialFreshness,
+        requests: &[Request],
     ) -> Result<Option<CallerCheck>, ClusterError>;
 
-    /// Makes lasting what was written; a live cluster has done so already.
+    /// Writes a changed snapshot to its files. Does nothing for a live cluster.
     async fn flush(&self) -> Result<(), ClusterError>;
 }
 
-/// How a write ended well.
+/// The result of a successful write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WriteOutcome {
-    /// The object is now in this state.
+    /// The object was created or changed. Holds its new version.
     Stored(Option<ObjectVersion>),
-    /// It was so already: nothing was changed.
+    /// The object already had the content, or was already deleted.
     Unchanged(Option<ObjectVersion>),
     Deleted,
-    /// It is being deleted and still grants, until these finalizers end.
+    /// The object is being deleted. It grants access until these finalizers are removed.
     Terminating(Vec<String>),
 }
 
-/// An object that is being deleted and held up.
+/// The outcome of deleting an object that has finalizers. `None` if the object is not being deleted.
 fn terminating_outcome(object: &Value) -> Option<WriteOutcome> {
     object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str)?;
     let names = object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
     Some(WriteOutcome::Terminating(names.filter_map(Value::as_str).map(str::to_owned).collect()))
 }
 
-/// The caller by SelfSubjectReview.
+/// The caller as a SelfSubjectReview reports it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 pub(crate) struct UserInfo {
     #[serde(default)]
     pub(crate) username: String,
     #[serde(default)]
     pub(crate) groups: Vec<String>,
-    /// Says which authenticator let him in.
+    /// Its prefix shows which authenticator was used.
     #[serde(default)]
     pub(crate) uid: String,
-    /// Among them `arn` and `canonicalArn` where the authenticator is EKS's.
+    /// The authenticator of EKS adds `arn` and `canonicalArn`.
     #[serde(default)]
     pub(crate) extra: std::collections::BTreeMap<String, Vec<String>>,
 }
 
 impl UserInfo {
-    /// His ARN, where the authenticator of EKS says it.
+    /// The ARN of the caller, if the authenticator of EKS reports it.
     pub(crate) fn arn(&self) -> Option<&str> {
         ["arn", "canonicalArn"].iter().find_map(|name| self.extra.get(*name)?.first()).map(String::as_str)
     }
 }
 
-/// Why a cluster did not answer, or said no.
+/// Why a cluster could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ClusterError {
-    #[error("the kubeconfig cannot be used: {why}")]
+    #[error("cannot use the kubeconfig: {why}")]
     InvalidKubeconfig { why: String },
     #[error("the kubeconfig has no context `{name}`")]
     ContextNotFound { name: String, nearest: Option<String> },
-    #[error("no context of the kubeconfig is for the EKS cluster `{name}` in {region}")]
+    #[error("the kubeconfig has no context for the EKS cluster `{name}` in {region}")]
     EksContextNotFound { name: String, region: String },
-    #[error("several contexts of the kubeconfig are for an EKS cluster `{name}` in {region}: {}", contexts.join(", "))]
+    #[error("the kubeconfig has several contexts for the EKS cluster `{name}` in {region}: {}", contexts.join(", "))]
     AmbiguousEksContext { name: String, region: String, contexts: Vec<String> },
-    #[error("the cluster at {server} cannot be reached: {why}")]
+    #[error("cannot connect to the cluster at {server}: {why}")]
     Unreachable { server: String, why: String },
     #[error("{what} timed out after {}", duration_text(*after))]
     TimedOut {
-        /// `the request to list roles to https://…`.
+        /// Such as `the request to list roles at https://…`.
         what: String,
         after: Duration,
-        /// What a write of this request could have done is not known.
+        /// Whether the request was sent. If it was a write, its outcome is unknown.
         sent: bool,
-        /// The credential plugin did, and not the API server.
+        /// Whether the credential plugin timed out, not the API server.
         by_plugin: bool,
     },
-    #[error("the cluster at {server} does not accept the credentials")]
+    #[error("the cluster at {server} rejected the credentials")]
     Unauthorized { server: String, why: String },
-    #[error("the credentials plugin failed: {why}")]
+    #[error("the credential plugin failed: {why}")]
     CredentialPlugin { why: String },
-    #[error("the caller may not {verb} {resource}: {why}")]
+    #[error("you are not allowed to {verb} {resource}: {why}")]
     Forbidden { verb: String, resource: String, why: String },
     #[error("{object}: {refusal}")]
     Rejected { object: String, refusal: WriteError },
     #[error("the API server answered {status} to {what}: {why}")]
     UnexpectedStatus { status: u16, what: String, why: String },
-    #[error("the answer to {what} cannot be read: {why}")]
+    #[error("invalid response to {what}: {why}")]
     InvalidResponse { what: String, why: String },
-    #[error("the snapshot {file} cannot be read: {why}")]
+    #[error("cannot read the snapshot {file}: {why}")]
     SnapshotIo { file: String, why: String },
-    #[error("the snapshot cannot be used: {why}")]
+    #[error("invalid snapshot: {why}")]
     InvalidSnapshot { file: String, line: usize, text: String, why: String },
-    #[error("the snapshot {file} was changed by somebody else since it was read")]
+    #[error("the snapshot {file} was changed after it was read")]
     SnapshotChanged { file: String },
 }
 
 impl ClusterError {
-    /// For people: with the line of a snapshot where it is about one, and what to do.
+    /// The error with its help, and with the line of a snapshot if it is about one.
     pub(crate) fn to_diagnostic(&self) -> Diagnostic {
-        let mut found = Diagnostic::error(self.to_string());
+        let mut diagnostic = Diagnostic::error(self.to_string());
         if let Self::InvalidSnapshot { file, line, text, .. } = self {
             let (name, text) = (file.clone(), text.clone());
-            found = found.with_excerpt(Excerpt { name, line: *line, column: 1, text });
+            diagnostic = diagnostic.with_excerpt(Excerpt { name, line: *line, column: 1, text });
         }
-        match self.hint() {
-            Some(hint) => found.with_help(hint),
-            None => found,
+        match self.help() {
+            Some(help) => diagnostic.with_help(help),
+            None => diagnostic,
         }
     }
 
-    /// The cause alone, for where the write and its object have been named.
+    /// The cause without the operation and the object, for messages that name them already.
     pub(crate) fn cause(&self) -> String {
         match self {
-            Self::Forbidden { why, .. } => format!("the caller may not: {why}"),
+            Self::Forbidden { why, .. } => format!("you are not allowed to: {why}"),
             Self::Rejected { refusal, .. } => refusal.to_string(),
             Self::UnexpectedStatus { status, why, .. } => format!("the API server answered {status}: {why}"),
             other => other.to_string(),
         }
     }
 
-    /// Whether a write that ended so may have been made all the same.
+    /// Whether a write that failed with this error may have been made.
     pub(crate) fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::Unreachable { .. }
@@ -210,53 +213,53 @@ impl ClusterError {
         }
     }
 
-    /// What to do about it.
-    pub(crate) fn hint(&self) -> Option<String> {
+    /// What the user can do about it.
+    pub(crate) fn help(&self) -> Option<String> {
         Some(match self {
-            Self::InvalidKubeconfig { .. } => "mend it, point KUBECONFIG or --kubeconfig at another, or plan on a file with --snapshot FILE".to_owned(),
-            Self::ContextNotFound { nearest: Some(near), .. } => format!("did you mean `{near}`?"),
-            Self::ContextNotFound { nearest: None, .. } => "kubectl config get-contexts lists them".to_owned(),
+            Self::InvalidKubeconfig { .. } => "fix it, select another one with KUBECONFIG or --kubeconfig, or use a snapshot with --snapshot FILE".to_owned(),
+            Self::ContextNotFound { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
+            Self::ContextNotFound { nearest: None, .. } => "run `kubectl config get-contexts` to list the contexts".to_owned(),
             Self::EksContextNotFound { name, region } => {
-                format!("make one by: aws eks update-kubeconfig --name {name} --region {region}")
+                format!("run `aws eks update-kubeconfig --name {name} --region {region}` to create one")
             }
             Self::AmbiguousEksContext { .. } => {
-                "give the cluster its `account`, or write `context = \"…\"` in place of `eks`".to_owned()
+                "set `account` of the cluster in the policy, or use `context = \"…\"` instead of `eks`".to_owned()
             }
             Self::Unreachable { why, .. } if why.contains("certificate") => {
-                "the kubeconfig trusts another cluster's authority than this one's: write it anew (aws eks update-kubeconfig)".to_owned()
+                "the kubeconfig has the certificate authority of another cluster: regenerate it (aws eks update-kubeconfig)".to_owned()
             }
             Self::Unreachable { .. } => "check the network, the VPN and the server address in the kubeconfig".to_owned(),
             Self::TimedOut { after, by_plugin, .. } => {
                 let longer = duration_text(after.saturating_mul(2));
                 let check = if *by_plugin {
-                    "run the plugin by hand: it is the `exec` entry of the kubeconfig's user"
+                    "run the plugin manually (the `exec` entry of the kubeconfig user)"
                 } else {
                     "check the network, the VPN and the server address in the kubeconfig"
                 };
-                format!("{check}; to wait longer, add --timeout {longer}")
+                format!("{check}; to wait longer, pass --timeout {longer}")
             }
             Self::Unauthorized { .. } => {
-                "the token has expired, or aws-auth does not map your identity: renew the credentials (aws sso login) and try `rolecall whoami`".to_owned()
+                "renew your credentials (aws sso login); if they are valid, aws-auth has no entry for your identity".to_owned()
             }
-            Self::CredentialPlugin { .. } => "run the command by hand: it is the `exec` entry of the kubeconfig's user".to_owned(),
+            Self::CredentialPlugin { .. } => "run the command manually: it is the `exec` entry of the kubeconfig user".to_owned(),
             Self::Forbidden { verb, .. } if ["create", "patch", "delete"].contains(&verb.as_str()) => {
-                "apply needs create, patch and delete on roles, clusterroles and their bindings, escalate on roles and clusterroles, bind on both, and create and patch on configmaps in kube-system".to_owned()
+                "run `rolecall permissions` to print the roles that apply needs".to_owned()
             }
             Self::Forbidden { .. } => {
-                "plan needs get and list on namespaces, roles, clusterroles and their bindings, and get on the ConfigMap kube-system/aws-auth".to_owned()
+                "run `rolecall permissions --for plan` to print the role that reading needs".to_owned()
             }
             Self::Rejected { refusal: WriteError::Conflict | WriteError::NotFound | WriteError::AlreadyExists, .. } => {
-                "plan again: what was planned does not fit any more".to_owned()
+                "plan again: the object has changed since the plan was made".to_owned()
             }
             Self::Rejected { refusal: WriteError::NamespaceTerminating(_), .. } => {
-                "take the namespace out of the policy, or wait until it is gone and create it anew".to_owned()
+                "remove the namespace from the policy, or wait until it is deleted and create it again".to_owned()
             }
-            Self::SnapshotIo { .. } => "rolecall snapshot writes one from a live cluster".to_owned(),
+            Self::SnapshotIo { .. } => "run `rolecall snapshot --out FILE` to create a snapshot of a live cluster".to_owned(),
             Self::SnapshotChanged { .. } => "plan again".to_owned(),
             Self::UnexpectedStatus { status: 429 | 500..=599, .. } => {
-                "the API server, or what stands before it, is overloaded or out of order: try again in a while".to_owned()
+                "the API server, or a proxy in front of it, is overloaded or failing: try again later".to_owned()
             }
-            Self::InvalidSnapshot { .. } => "mend the file, or take it anew from the cluster by rolecall snapshot".to_owned(),
+            Self::InvalidSnapshot { .. } => "fix the file, or regenerate it with `rolecall snapshot --out FILE`".to_owned(),
             Self::Rejected { .. } | Self::UnexpectedStatus { .. } | Self::InvalidResponse { .. } => return None,
         })
     }

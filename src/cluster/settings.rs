@@ -1,4 +1,4 @@
-//! How long a connection waits, and what it reports while it works.
+//! The timeouts of connections, and the report of requests on stderr.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use jiff::fmt::friendly::{Spacing, SpanPrinter};
 
 use crate::render::text_util::escape_control;
 
-/// After this long without an answer the user is told what is waited for.
+/// A request that takes longer than this is reported to the user.
 pub(super) const DELAY_NOTICE: Duration = Duration::from_secs(1);
 
-/// What every connection of a run is made with.
+/// The settings of every connection of a command.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConnectionSettings {
     pub(crate) timeouts: Timeouts,
     pub(crate) log: RequestLog,
 }
 
-/// The log is where a run reports to, and the same for all of its connections.
+/// The log is left out: it is the same for all connections of a command, and closures cannot be compared.
 impl PartialEq for ConnectionSettings {
     fn eq(&self, other: &Self) -> bool {
         self.timeouts == other.timeouts
@@ -28,16 +28,16 @@ impl PartialEq for ConnectionSettings {
 
 impl Eq for ConnectionSettings {}
 
-/// Longest waits.
+/// The maximum wait for each operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timeouts {
-    /// To open a connection, TLS included.
+    /// Opening a connection, including TLS.
     pub(crate) connect: Duration,
-    /// For one try of a request with its whole answer.
+    /// One attempt of a request, including the whole response.
     pub(crate) request: Duration,
-    /// For a credential plugin that cannot ask anything.
+    /// A credential plugin that cannot prompt the user.
     pub(crate) plugin: Duration,
-    /// For one that has the terminal, where a person may have to log in.
+    /// A credential plugin that can use the terminal, where the user may have to log in.
     pub(crate) interactive_plugin: Duration,
 }
 
@@ -45,7 +45,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
-            // The API server itself gives up after a minute (`--request-timeout` of kube-apiserver).
+            // The default of the API server (`--request-timeout` of kube-apiserver).
             request: Duration::from_mins(1),
             plugin: Duration::from_mins(1),
             interactive_plugin: Duration::from_mins(5),
@@ -54,16 +54,16 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// The same for everything, as `--timeout` sets it.
+    /// The same timeout for everything, as `--timeout` sets it.
     pub(crate) fn uniform(timeout: Duration) -> Self {
         Self { connect: timeout, request: timeout, plugin: timeout, interactive_plugin: timeout }
     }
 }
 
-/// Takes a line without its end.
+/// Writes a line, which is given without the newline.
 type WriteLine = dyn Fn(&str) + Send + Sync;
 
-/// Where requests are reported: each of them with `--verbose`, and what a slow one waits for.
+/// Reports requests: each one with `--verbose`, and slow ones while they are waited for.
 #[derive(Clone, Default)]
 pub(crate) struct RequestLog {
     write: Option<Arc<WriteLine>>,
@@ -81,43 +81,43 @@ impl fmt::Debug for RequestLog {
 }
 
 impl RequestLog {
-    /// Writes lines, given without their line end, and as yet reports nothing.
+    /// A log that writes lines, given without the newline. It reports nothing until one of the options is set.
     pub(crate) fn new(write: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { write: Some(Arc::new(write)), requests: false, delays: false }
     }
 
-    /// Whether each request is reported.
+    /// Sets whether each request is reported.
     pub(crate) fn with_requests(self, requests: bool) -> Self {
         Self { requests, ..self }
     }
 
-    /// Whether it is reported what a slow request waits for.
+    /// Sets whether slow requests are reported.
     pub(crate) fn with_delays(self, delays: bool) -> Self {
         Self { delays, ..self }
     }
 
-    /// Reports what ended and how: `GET https://… 200 in 12ms`.
-    pub(super) fn ended(&self, what: &str, end: &str, took: Duration) {
+    /// Reports a finished request: `GET https://… 200 in 12ms`.
+    pub(super) fn ended(&self, description: &str, result: &str, elapsed: Duration) {
         if self.requests
             && let Some(write) = &self.write
         {
-            // Durations are for people: whole milliseconds.
-            let took = Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-            write(&escape_control(&format!("{what} {end} in {}", duration_text(took))));
+            let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            let elapsed = duration_text(Duration::from_millis(milliseconds));
+            write(&escape_control(&format!("{description} {result} in {elapsed}")));
         }
     }
 
-    /// Reports what is waited for.
-    pub(super) fn delayed(&self, what: &str) {
+    /// Reports that a request is slow.
+    pub(super) fn delayed(&self, description: &str) {
         if self.delays
             && let Some(write) = &self.write
         {
-            write(&escape_control(&format!("Waiting for {what} ...")));
+            write(&escape_control(&format!("Waiting for {description} ...")));
         }
     }
 }
 
-/// `30s`, `1m30s`, in the form that `--timeout` takes.
+/// `30s` or `1m30s`, as `--timeout` accepts it.
 pub(super) fn duration_text(duration: Duration) -> String {
     if duration.is_zero() {
         return "0ms".to_owned();
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_printed_as_timeout_takes_them() {
+    fn durations_are_printed_as_timeout_accepts_them() {
         assert_eq!(duration_text(Duration::from_secs(30)), "30s");
         assert_eq!(duration_text(Duration::from_secs(90)), "1m30s");
         assert_eq!(duration_text(Duration::from_millis(1250)), "1s250ms");

@@ -1,9 +1,7 @@
-//! A cluster in files: the objects of its access as YAML documents, enforced as the API server would.
-//!
-//! The documents that a write does not concern keep their bytes. What a write does to a document is
-//! [`crate::state::write::accept`]'s answer alone.
+//! A cluster in files: the objects of its access configuration as YAML documents. Writes follow the rules of the API
+//! server, which [`crate::state::write::accept`] implements. Documents that are not written keep their bytes.
 
-#![expect(clippy::disallowed_methods, reason = "this room belongs to the shell: its cluster is files")]
+#![expect(clippy::disallowed_methods, reason = "reads and writes the files of the snapshot")]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,9 +23,9 @@ use crate::state::validate::{parse_object_key, validation_error};
 use crate::state::write::{AcceptedWrite, ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, accept};
 use crate::yaml;
 
-/// The path that stands for stdin.
+/// The path that means stdin.
 pub(crate) const STDIN: &str = "-";
-/// How stdin is called in messages.
+/// The name of stdin in messages.
 pub(crate) const STDIN_NAME: &str = "<stdin>";
 
 const HEADER_PREFIX: &str = "# rolecall snapshot, taken ";
@@ -49,18 +47,18 @@ struct SnapshotFile {
     path: PathBuf,
     text: String,
     documents: Vec<SnapshotDocument>,
-    /// Objects made since; an empty place is of one that went again.
+    /// Objects that were created, written after the documents. `None` if the object was deleted again.
     appended: Vec<Option<Value>>,
 }
 
-/// A document of a file: its content alone, without separators and the comments before it.
+/// A document of a file. The span is its content without separators and the comments before it.
 struct SnapshotDocument {
     span: std::ops::Range<usize>,
     value: Value,
     changed: bool,
 }
 
-/// Where an object stands.
+/// Where an object is in the files.
 #[derive(Clone, Copy)]
 enum ObjectLocation {
     Document { file: usize, document: usize },
@@ -68,45 +66,46 @@ enum ObjectLocation {
     Appended(usize),
 }
 
-/// An object and where it stands.
+/// An object and its location.
 struct StoredObject {
     value: Value,
     location: ObjectLocation,
 }
 
 impl SnapshotCluster {
-    /// Reads the files, or all `.yaml`, `.yml` and `.json` files of a folder. The path `-` stands for the text of stdin.
+    /// Reads the files, or all `.yaml`, `.yml` and `.json` files of a folder. The path `-` means the text of stdin.
     ///
     /// # Errors
-    /// What cannot be read, is not YAML, or would be refused by the API server, with its line.
+    /// If a file cannot be read, is not YAML, or has an object that the API server would reject.
     pub(crate) fn open(paths: &[PathBuf], stdin: Option<&str>) -> Result<Self, ClusterError> {
-        let mut inner =
+        let mut content =
             SnapshotContent { files: Vec::new(), objects: BTreeMap::new(), latest_version: 0, has_versions: false };
         for path in paths {
             if path == Path::new(STDIN) {
-                let why = "it was piped into the run that made this plan; pass it again with --snapshot".to_owned();
+                let why = "it was read from stdin when the plan was made; pass it again with --snapshot".to_owned();
                 let text = stdin.ok_or(ClusterError::SnapshotIo { file: STDIN_NAME.to_owned(), why })?;
-                inner.add_file(PathBuf::from(STDIN_NAME), text.to_owned())?;
+                content.add_file(PathBuf::from(STDIN_NAME), text.to_owned())?;
                 continue;
             }
             for path in list_files(path)? {
                 let text = std::fs::read_to_string(&path).map_err(|error| read_error(&path, &error))?;
-                inner.add_file(path, text)?;
+                content.add_file(path, text)?;
             }
         }
-        inner.latest_version = inner
+        content.latest_version = content
             .objects
             .values()
             .filter_map(|stored| stored.value.pointer("/metadata/resourceVersion")?.as_str()?.parse::<u64>().ok())
             .max()
             .unwrap_or(0);
-        inner.has_versions = inner.latest_version > 0;
-        let first = inner.files.first().and_then(|file| file.text.lines().next()).unwrap_or_default();
-        let taken = first.strip_prefix(HEADER_PREFIX).and_then(|rest| rest.split(' ').next()).map(str::to_owned);
-        Ok(Self { content: RefCell::new(inner), taken_at: taken })
+        content.has_versions = content.latest_version > 0;
+        let first_line = content.files.first().and_then(|file| file.text.lines().next()).unwrap_or_default();
+        let taken_at =
+            first_line.strip_prefix(HEADER_PREFIX).and_then(|rest| rest.split(' ').next()).map(str::to_owned);
+        Ok(Self { content: RefCell::new(content), taken_at })
     }
 
-    /// When `rolecall snapshot` wrote it, in RFC 3339; a file of other making does not say.
+    /// When `rolecall snapshot` wrote it (RFC 3339). `None` if the snapshot was made otherwise.
     pub(crate) fn taken_at(&self) -> Option<&str> {
         self.taken_at.as_deref()
     }
@@ -114,8 +113,8 @@ impl SnapshotCluster {
 
 fn read_error(path: &Path, error: &std::io::Error) -> ClusterError {
     let why = match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "its permissions forbid it".to_owned(),
+        std::io::ErrorKind::NotFound => "the file does not exist".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     };
     ClusterError::SnapshotIo { file: path.display().to_string(), why }
@@ -126,9 +125,11 @@ fn list_files(path: &Path) -> Result<Vec<PathBuf>, ClusterError> {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(|error| read_error(path, &error))?;
-    let ends =
-        |path: &PathBuf| path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
-    let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(ends).collect();
+    let is_snapshot = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+    };
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_snapshot).collect();
     files.sort();
     if files.is_empty() {
         let why = "the folder has no .yaml, .yml or .json file".to_owned();
@@ -137,15 +138,15 @@ fn list_files(path: &Path) -> Result<Vec<PathBuf>, ClusterError> {
     Ok(files)
 }
 
-/// The comment at the head of a snapshot, by which [`SnapshotCluster::taken`] knows its age.
+/// The first line of a snapshot, from which [`SnapshotCluster::taken_at`] reads the time.
 pub(crate) fn snapshot_header(label: &str, now: &str) -> String {
     let label: String = label.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("{HEADER_PREFIX}{now} of {label}\n")
 }
 
-/// Counts lines from 1.
-fn line_at(text: &str, at: usize) -> (usize, String) {
-    let before = text.get(..at).unwrap_or(text);
+/// The number, counted from 1, and the text of the line at a byte offset.
+fn line_at(text: &str, offset: usize) -> (usize, String) {
+    let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count();
     (line + 1, text.lines().nth(line).unwrap_or_default().to_owned())
 }
@@ -163,8 +164,8 @@ impl SnapshotContent {
         let mut kept = Vec::with_capacity(documents.len());
         for document in documents {
             let span = document.root.span.clone();
-            let fault_at = |at: usize, why: String| {
-                let (line, excerpt) = line_at(&text, at);
+            let error_at = |offset: usize, why: String| {
+                let (line, excerpt) = line_at(&text, offset);
                 ClusterError::InvalidSnapshot { file: name.clone(), line, text: excerpt, why }
             };
             let value = document.to_json().map_err(|error| ClusterError::InvalidSnapshot {
@@ -179,13 +180,14 @@ impl SnapshotContent {
             let number = kept.len();
             if value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List")) {
                 for (item, content) in value.get("items").and_then(Value::as_array).into_iter().flatten().enumerate() {
-                    let at = ObjectLocation::ListItem { file, document: number, item };
+                    let location = ObjectLocation::ListItem { file, document: number, item };
                     let start = list_item_offset(&document.root, item).unwrap_or(span.start);
-                    self.add_object(with_kind(content.clone(), &value), at).map_err(|why| fault_at(start, why))?;
+                    self.add_object(with_kind(content.clone(), &value), location)
+                        .map_err(|why| error_at(start, why))?;
                 }
             } else {
                 self.add_object(value.clone(), ObjectLocation::Document { file, document: number })
-                    .map_err(|why| fault_at(span.start, why))?;
+                    .map_err(|why| error_at(span.start, why))?;
             }
             kept.push(SnapshotDocument { span, value, changed: false });
         }
@@ -193,8 +195,8 @@ impl SnapshotContent {
         Ok(())
     }
 
-    /// Takes an object of the access; objects of other kinds stay in the file and are nobody's concern.
-    fn add_object(&mut self, value: Value, at: ObjectLocation) -> Result<(), String> {
+    /// Adds an object of the access configuration. Objects of other kinds stay in the file and are ignored.
+    fn add_object(&mut self, value: Value, location: ObjectLocation) -> Result<(), String> {
         let Some(key) = parse_object_key(&value)? else {
             return Ok(());
         };
@@ -202,22 +204,22 @@ impl SnapshotContent {
             return Ok(());
         }
         if let Some(why) = validation_error(&key, &value) {
-            return Err(format!("the API server would refuse {key}: {why}"));
+            return Err(format!("the API server would reject {key}: {why}"));
         }
-        put_with_version(&key, &value, &mut State::default()).map_err(|fault| format!("{key}: {fault}"))?;
+        put_with_version(&key, &value, &mut State::default()).map_err(|error| format!("{key}: {error}"))?;
         if self.objects.contains_key(&key) {
-            return Err(format!("{key} stands here for the second time"));
+            return Err(format!("duplicate {key}: an earlier document has the same object"));
         }
-        self.objects.insert(key, StoredObject { value, location: at });
+        self.objects.insert(key, StoredObject { value, location });
         Ok(())
     }
 
-    /// A snapshot without namespaces knows those in which something is.
+    /// Whether a namespace exists. If the snapshot has no Namespace objects, those of its other objects exist.
     fn has_namespace(&self, name: &str) -> bool {
-        let listed = self.objects.keys().any(|key| key.kind() == ObjectKind::Namespace);
+        let has_namespaces = self.objects.keys().any(|key| key.kind() == ObjectKind::Namespace);
         self.objects.keys().any(|key| match key.kind() {
             ObjectKind::Namespace => key.name() == name,
-            _ => !listed && key.namespace() == Some(name),
+            _ => !has_namespaces && key.namespace() == Some(name),
         }) || name == "kube-system"
     }
 
@@ -227,23 +229,23 @@ impl SnapshotContent {
         stored.is_some_and(|stored| stored.value.pointer("/metadata/deletionTimestamp").is_some())
     }
 
-    /// What the API server would answer to a write.
+    /// The result that the API server would have for a write.
     fn evaluate_write(
         &self,
         key: &ObjectKey,
         write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<AcceptedWrite, ClusterError> {
-        let refused = |refusal: WriteError| ClusterError::Rejected { object: key.to_string(), refusal };
+        let rejected = |refusal: WriteError| ClusterError::Rejected { object: key.to_string(), refusal };
         if let (WriteRequest::Create(_), Some(namespace)) = (write, key.namespace())
             && self.is_terminating(namespace)
         {
-            return Err(refused(WriteError::NamespaceTerminating(namespace.to_owned())));
+            return Err(rejected(WriteError::NamespaceTerminating(namespace.to_owned())));
         }
         let namespace_exists = key.namespace().is_none_or(|name| self.has_namespace(name));
         let version = self.current_version(key);
         let existing = self.objects.get(key).map(|stored| &stored.value).zip(version.as_ref());
-        accept(key, existing, namespace_exists, write, expected).map_err(refused)
+        accept(key, existing, namespace_exists, write, expected).map_err(rejected)
     }
 
     fn current_version(&self, key: &ObjectKey) -> Option<ObjectVersion> {
@@ -252,13 +254,13 @@ impl SnapshotContent {
 }
 
 impl SnapshotFile {
-    /// The file with its changed documents written anew, every other byte as it was.
+    /// The text of the file with its changed and added documents. Every other byte is unchanged.
     fn render(&self) -> String {
         let mut out = String::with_capacity(self.text.len());
-        let mut taken = 0;
+        let mut copied = 0;
         for document in self.documents.iter().filter(|document| document.changed) {
-            out.push_str(self.text.get(taken..document.span.start).unwrap_or_default());
-            taken = document.span.end;
+            out.push_str(self.text.get(copied..document.span.start).unwrap_or_default());
+            copied = document.span.end;
             if document.value.is_null() {
                 continue;
             }
@@ -267,7 +269,7 @@ impl SnapshotFile {
             }
             out.push_str(yaml::to_yaml(&remove_null_items(&document.value)).trim_end_matches('\n'));
         }
-        out.push_str(self.text.get(taken..).unwrap_or_default());
+        out.push_str(self.text.get(copied..).unwrap_or_default());
         for value in self.appended.iter().flatten() {
             if !out.is_empty() && !out.ends_with('\n') {
                 out.push('\n');
@@ -281,7 +283,7 @@ impl SnapshotFile {
     }
 }
 
-/// Where an item of a List stands.
+/// The byte offset of an item of a List.
 fn list_item_offset(root: &yaml::YamlNode, item: usize) -> Option<usize> {
     let yaml::YamlValue::Mapping(mapping) = &root.value else {
         return None;
@@ -292,7 +294,7 @@ fn list_item_offset(root: &yaml::YamlNode, item: usize) -> Option<usize> {
     pair.value.children().get(item).map(|node| node.span.start)
 }
 
-/// A List whose removed items are gone; until the file is written they keep the places of the others.
+/// The List without its deleted items. They are null until the file is written, so that the indices of the others stay.
 fn remove_null_items(value: &Value) -> Value {
     let mut out = value.clone();
     if let Some(items) = out.get_mut("items").and_then(Value::as_array_mut) {
@@ -301,7 +303,8 @@ fn remove_null_items(value: &Value) -> Value {
     out
 }
 
-/// `kubectl get -o yaml` gives every item its kind, a raw List of the API server does not.
+/// Adds `apiVersion` and `kind` to an item of a List. `kubectl get -o yaml` prints them for every item, but a List of the
+/// API server has them only once.
 fn with_kind(item: Value, list: &Value) -> Value {
     let text = |field: &str| list.get(field).and_then(Value::as_str).unwrap_or_default();
     match (item, text("kind").strip_suffix("List")) {
@@ -316,7 +319,7 @@ fn with_kind(item: Value, list: &Value) -> Value {
     }
 }
 
-/// The resourceVersion, or in a snapshot written by hand the digest of the content.
+/// The resourceVersion, or a digest of the content if the object has none, as in a handwritten snapshot.
 fn version_or_digest(value: &Value) -> ObjectVersion {
     ObjectVersion::from_object(value).unwrap_or_else(|| {
         let hash = Sha256::digest(value.to_string());
@@ -327,7 +330,7 @@ fn version_or_digest(value: &Value) -> ObjectVersion {
     })
 }
 
-/// Takes the object into the state, under the version that a write to it has to name.
+/// Adds the object to the state, with the version that the precondition of a write must have.
 fn put_with_version(key: &ObjectKey, value: &Value, state: &mut State) -> Result<(), ObjectError> {
     state.insert_object(key, value)?;
     if let Some(meta) = state.meta_mut(key) {
@@ -338,15 +341,15 @@ fn put_with_version(key: &ObjectKey, value: &Value, state: &mut State) -> Result
 
 impl ReadCluster for SnapshotCluster {
     async fn observe(&self) -> Result<State, ClusterError> {
-        let inner = self.content.borrow();
+        let content = self.content.borrow();
         let mut state = State::default();
-        for (key, stored) in &inner.objects {
+        for (key, stored) in &content.objects {
             put_with_version(key, &stored.value, &mut state)
-                .map_err(|fault| ClusterError::InvalidResponse { what: key.to_string(), why: fault.to_string() })?;
+                .map_err(|error| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() })?;
         }
-        let listed = inner.objects.keys().any(|key| key.kind() == ObjectKind::Namespace);
-        if !listed {
-            for namespace in inner.objects.keys().filter_map(ObjectKey::namespace) {
+        let has_namespaces = content.objects.keys().any(|key| key.kind() == ObjectKind::Namespace);
+        if !has_namespaces {
+            for namespace in content.objects.keys().filter_map(ObjectKey::namespace) {
                 state.namespaces.entry(namespace.to_owned()).or_default();
             }
         }
@@ -369,39 +372,39 @@ impl WriteCluster for SnapshotCluster {
         write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
-        let mut inner = self.content.borrow_mut();
-        let version = inner.current_version(key);
-        match inner.evaluate_write(key, write, expected)? {
+        let mut content = self.content.borrow_mut();
+        let version = content.current_version(key);
+        match content.evaluate_write(key, write, expected)? {
             AcceptedWrite::Unchanged => {
-                let held = inner.objects.get(key).filter(|_| *write == WriteRequest::Delete);
-                Ok(held
+                let terminating = content.objects.get(key).filter(|_| *write == WriteRequest::Delete);
+                Ok(terminating
                     .and_then(|stored| terminating_outcome(&stored.value))
                     .unwrap_or(WriteOutcome::Unchanged(version)))
             }
             AcceptedWrite::Deleted => {
-                if let Some(stored) = inner.objects.remove(key) {
-                    inner.replace_content(stored.location, None);
+                if let Some(stored) = content.objects.remove(key) {
+                    content.replace_content(stored.location, None);
                 }
                 Ok(WriteOutcome::Deleted)
             }
             AcceptedWrite::Stored(mut value) => {
-                inner.latest_version += 1;
-                if inner.has_versions {
-                    let newest = inner.latest_version.to_string();
+                content.latest_version += 1;
+                if content.has_versions {
+                    let version = content.latest_version.to_string();
                     crate::state::write::apply_merge_patch(
                         &mut value,
-                        &json!({ "metadata": { "resourceVersion": newest } }),
+                        &json!({ "metadata": { "resourceVersion": version } }),
                     );
                 }
-                let at = match inner.objects.get(key).map(|stored| stored.location) {
-                    Some(at) => at,
-                    None => inner.allocate_appended(),
+                let location = match content.objects.get(key).map(|stored| stored.location) {
+                    Some(location) => location,
+                    None => content.allocate_appended(),
                 };
-                inner.replace_content(at, Some(value.clone()));
-                let held = terminating_outcome(&value).filter(|_| *write == WriteRequest::Delete);
+                content.replace_content(location, Some(value.clone()));
+                let terminating = terminating_outcome(&value).filter(|_| *write == WriteRequest::Delete);
                 let version = version_or_digest(&value);
-                inner.objects.insert(key.clone(), StoredObject { value, location: at });
-                Ok(held.unwrap_or(WriteOutcome::Stored(Some(version))))
+                content.objects.insert(key.clone(), StoredObject { value, location });
+                Ok(terminating.unwrap_or(WriteOutcome::Stored(Some(version))))
             }
         }
     }
@@ -419,33 +422,33 @@ impl WriteCluster for SnapshotCluster {
         Ok(self.content.borrow().objects.get(key).map(|stored| stored.value.clone()))
     }
 
-    async fn review_access(&self, asked: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
-        Ok(AccessReviewStatus { allowed: review::is_allowed_by_rules(&self.observe().await?, asked), allowed_by: None })
+    async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
+        Ok(AccessReviewStatus { allowed: review::is_allowed_by_rules(&self.observe().await?, probe), allowed_by: None })
     }
 
     async fn check_caller(
         &self,
-        _with: CredentialFreshness,
-        _needs: &[Request],
+        _freshness: CredentialFreshness,
+        _requests: &[Request],
     ) -> Result<Option<CallerCheck>, ClusterError> {
         Ok(None)
     }
 
     async fn flush(&self) -> Result<(), ClusterError> {
-        let mut inner = self.content.borrow_mut();
-        let rendered: Vec<String> = inner.files.iter().map(SnapshotFile::render).collect();
-        for (file, text) in inner.files.iter_mut().zip(rendered) {
+        let mut content = self.content.borrow_mut();
+        let rendered: Vec<String> = content.files.iter().map(SnapshotFile::render).collect();
+        for (file, text) in content.files.iter_mut().zip(rendered) {
             if file.text == text {
                 continue;
             }
             let name = file.path.display().to_string();
-            let now = std::fs::read_to_string(&file.path).map_err(|error| read_error(&file.path, &error))?;
-            if now != file.text {
+            let current = std::fs::read_to_string(&file.path).map_err(|error| read_error(&file.path, &error))?;
+            if current != file.text {
                 return Err(ClusterError::SnapshotChanged { file: name });
             }
-            let mut beside = file.path.clone().into_os_string();
-            beside.push(".new");
-            let written = std::fs::write(&beside, &text).and_then(|()| std::fs::rename(&beside, &file.path));
+            let mut temporary = file.path.clone().into_os_string();
+            temporary.push(".new");
+            let written = std::fs::write(&temporary, &text).and_then(|()| std::fs::rename(&temporary, &file.path));
             written.map_err(|error| ClusterError::SnapshotIo { file: name, why: error.to_string() })?;
         }
         Ok(())
@@ -453,7 +456,7 @@ impl WriteCluster for SnapshotCluster {
 }
 
 impl SnapshotContent {
-    /// A place at the end of the first file.
+    /// A new location at the end of the first file.
     fn allocate_appended(&mut self) -> ObjectLocation {
         let Some(first) = self.files.first_mut() else {
             return ObjectLocation::Appended(0);
@@ -462,9 +465,9 @@ impl SnapshotContent {
         ObjectLocation::Appended(first.appended.len() - 1)
     }
 
-    /// Puts an object's new content into its place; nothing takes it away.
-    fn replace_content(&mut self, at: ObjectLocation, value: Option<Value>) {
-        let slot = match at {
+    /// Replaces the content of an object. `None` deletes it.
+    fn replace_content(&mut self, location: ObjectLocation, value: Option<Value>) {
+        let document = match location {
             ObjectLocation::Appended(index) => {
                 if let Some(slot) = self.files.first_mut().and_then(|file| file.appended.get_mut(index)) {
                     *slot = value;
@@ -475,18 +478,18 @@ impl SnapshotContent {
                 self.files.get_mut(file).and_then(|file| file.documents.get_mut(document))
             }
         };
-        let Some(document) = slot else {
+        let Some(document) = document else {
             return;
         };
         document.changed = true;
-        let held = match at {
+        let object = match location {
             ObjectLocation::ListItem { item, .. } => {
                 document.value.get_mut("items").and_then(|items| items.get_mut(item))
             }
             ObjectLocation::Document { .. } | ObjectLocation::Appended(_) => Some(&mut document.value),
         };
-        if let Some(held) = held {
-            *held = value.unwrap_or_default();
+        if let Some(object) = object {
+            *object = value.unwrap_or_default();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Faults and warnings as text, with the source line and the span underlined.
+//! Diagnostics as text in the style of rustc: the message, the source lines with the span underlined, and the notes.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
@@ -6,21 +6,21 @@ use super::style::TextStyle;
 use super::text_util::escape_control;
 use crate::diagnostic::{Diagnostic, NoteKind, Severity, SourceMap, Span};
 
-/// All of them, each with its place.
-pub(crate) fn render_diagnostics(found: &[Diagnostic], sources: &SourceMap, style: TextStyle) -> String {
+/// The diagnostics in their order, with an empty line after each.
+pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap, style: TextStyle) -> String {
     let renderer = match style {
         TextStyle::Plain => Renderer::plain(),
         TextStyle::Color => Renderer::styled(),
     };
     let mut out = String::new();
-    for diagnostic in found {
+    for diagnostic in diagnostics {
         out.push_str(&renderer.render(&[diagnostic_group(diagnostic, sources)]));
         out.push_str("\n\n");
     }
     out
 }
 
-/// A place in a file and what stands beside it.
+/// A span of a file and its label.
 type FileAnnotation<'a> = (Span, &'a str, AnnotationKind);
 
 fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> Group<'a> {
@@ -33,15 +33,15 @@ fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> G
         let mut files: Vec<(usize, Vec<FileAnnotation<'_>>)> =
             vec![(span.file(), vec![(*span, label, AnnotationKind::Primary)])];
         for (span, label) in &diagnostic.secondary {
-            let mark = (*span, label.as_str(), AnnotationKind::Context);
+            let annotation = (*span, label.as_str(), AnnotationKind::Context);
             match files.iter_mut().find(|(file, _)| *file == span.file()) {
-                Some((_, marks)) => marks.push(mark),
-                None => files.push((span.file(), vec![mark])),
+                Some((_, annotations)) => annotations.push(annotation),
+                None => files.push((span.file(), vec![annotation])),
             }
         }
-        for (file, marks) in files {
+        for (file, annotations) in files {
             let mut snippet = Snippet::source(sources.text(file)).path(sources.name(file)).line_start(1);
-            for (span, label, kind) in marks {
+            for (span, label, kind) in annotations {
                 snippet =
                     snippet.annotation(kind.span(span.range()).label(Some(label).filter(|label| !label.is_empty())));
             }

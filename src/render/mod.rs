@@ -1,4 +1,4 @@
-//! Plans, faults and answers as text.
+//! Text output: plans, diagnostics and answers. Everything here returns strings; `cli` prints them.
 
 pub(crate) mod access_changes;
 pub(crate) mod access_report;

@@ -1,146 +1,153 @@
-//! A plan as a person reviews it, and the drift of a cluster.
+//! The text of `plan` and `drift`.
 
 use super::access_changes;
 use super::style::{StyleClass, TextStyle};
-use super::text_util::{columns, escape_control, gap_before_place, padded, pluralize};
+use super::text_util::{columns, escape_control, gap_before_location, padded, pluralize};
 use crate::diagnostic::SourceLocation;
-use crate::plan::{AccessImpact, AccessWindow, Action, Change, ChangeOrigin, DiffOp, FieldDiff, Plan, TransientAccess};
+use crate::plan::{
+    AccessImpact, AccessWindow, Action, Change, ChangeOrigin, ChangeTarget, DiffOp, FieldDiff, Plan, TransientAccess,
+};
 
-/// Changes shown one by one before `--full` is needed.
+/// The number of changes that are shown without `--full`.
 const MAX_CHANGES: usize = 400;
-/// Passing moments shown one by one.
+/// The number of temporary access changes that are shown.
 const MAX_WINDOWS: usize = 20;
-/// Last column of a note beside its title; a longer one gets its own line.
+/// The maximum width of a title together with its note. A longer note is printed on the next line.
 const NOTE_COLUMN: usize = 92;
 
-/// How a plan is shown.
+/// The options of the text output, and what it needs besides the plan.
 pub(crate) struct PlanTextOptions<'a> {
-    /// `prod (eks eu-west-1/prod)`.
+    /// The label of the cluster, such as `prod (eks eu-west-1/prod)`.
     pub(crate) cluster: &'a str,
     pub(crate) digest: &'a str,
     pub(crate) full: bool,
     pub(crate) style: TextStyle,
-    /// Columns of a terminal; nothing where lines are as long as they are.
+    /// The width of the terminal, or `None` if lines are not wrapped.
     pub(crate) width: Option<usize>,
 }
 
 fn action_sign(action: Action) -> (&'static str, StyleClass) {
     match action {
         Action::Create => ("  +", StyleClass::Added),
-        Action::Adopt => ("  =", StyleClass::Changed),
-        Action::Update => ("  ~", StyleClass::Changed),
+        Action::Adopt | Action::Update => ("  ~", StyleClass::Changed),
         Action::Replace => ("-/+", StyleClass::Changed),
         Action::Delete => ("  -", StyleClass::Removed),
     }
 }
 
-/// The plan: what changes, in counts at the end, and its digest.
-pub(crate) fn render_plan(plan: &Plan, view: &PlanTextOptions<'_>) -> String {
-    let head = format!("{}, policy {}", escape_control(view.cluster), plan.policy);
+/// The changes, their effect on access, the totals and the digest.
+pub(crate) fn render_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> String {
+    let title = format!("{}, policy {}", escape_control(options.cluster), plan.policy);
     if plan.is_empty() {
-        return format!("{head}: no changes, the cluster is what the policy says.\n");
+        return format!("{title}: No changes. The cluster matches the policy.\n");
     }
-    let mut out =
-        format!("{}, {}\n\n", view.style.paint(StyleClass::Heading, &head), pluralize(plan.changes.len(), "change"));
-    // Where nothing at all changes, the section below says so once.
-    let is_mixed = plan.access_changes.as_ref().is_some_and(|access| !access.is_empty());
-    push_changes(&plan.changes, is_mixed, view, &mut out);
+    let mut out = format!(
+        "{}, {}\n\n",
+        options.style.paint(StyleClass::Heading, &title),
+        pluralize(plan.changes.len(), "change")
+    );
+    // If no change of the plan changes access, the access section says so once for all of them.
+    let marks_no_impact = plan.access_changes.as_ref().is_some_and(|access| !access.is_empty());
+    push_changes(&plan.changes, marks_no_impact, options, &mut out);
     if let Some(access) = &plan.access_changes {
-        out.push_str(&access_changes::render_access_changes(access, view));
+        out.push_str(&access_changes::render_access_changes(access, options));
     }
     out.push_str(&render_windows(plan));
     out.push_str(&plan_totals(plan));
-    out.push_str(&format!("Digest {}\n", view.digest));
+    out.push_str(&format!("Digest {}\n", options.digest));
     out
 }
 
-/// The moments that no order of the writes avoids.
+/// The access that subjects gain or lose only while the plan is applied.
 fn render_windows(plan: &Plan) -> String {
     if plan.windows.is_empty() {
         return String::new();
     }
-    let mut out = "Moments that no order of the writes avoids; apply refuses them without --allow-window\n".to_owned();
-    for AccessWindow { step, subject, access: fate, request: what, reason: because } in
-        plan.windows.iter().take(MAX_WINDOWS)
-    {
-        let fate = match fate {
-            TransientAccess::Gained => "may for a moment",
-            TransientAccess::Lost => "may not for a moment",
+    let mut out = "Temporary access changes that cannot be avoided (pass --allow-window to accept)\n".to_owned();
+    for AccessWindow { step, subject, access, request, reason } in plan.windows.iter().take(MAX_WINDOWS) {
+        let effect = match access {
+            TransientAccess::Gained => "temporarily gains",
+            TransientAccess::Lost => "temporarily loses",
         };
-        let why = plan.steps.get(*step).map(|step| step.description.as_str()).unwrap_or_default();
-        let line = format!("{subject}  {fate}  {what}: after `{why}`, since {because}");
+        let last_step = plan.steps.get(*step).map(|step| step.description.as_str()).unwrap_or_default();
+        let line = format!("{subject}  {effect}  {request}: after `{last_step}`, because {reason}");
         out.push_str(&format!("  !   {}\n", escape_control(&line)));
     }
     if let Some(more) = plan.windows.len().checked_sub(MAX_WINDOWS).filter(|more| *more > 0) {
-        out.push_str(&format!("      … and {}\n", pluralize(more, "more moment")));
+        out.push_str(&format!("      … and {}\n", pluralize(more, "more temporary change")));
     }
     out.push('\n');
     out
 }
 
-fn push_changes(changes: &[Change], is_mixed: bool, view: &PlanTextOptions<'_>, out: &mut String) {
-    let shown = if view.full { changes.len() } else { MAX_CHANGES };
+fn push_changes(changes: &[Change], marks_no_impact: bool, options: &PlanTextOptions<'_>, out: &mut String) {
+    let shown = if options.full { changes.len() } else { MAX_CHANGES };
     for change in changes.iter().take(shown) {
-        push_change(change, view, out);
-        if is_mixed && change.access_impact == Some(AccessImpact::NoChange) {
-            out.push_str(&format!("      {}\n", view.style.paint(StyleClass::Location, "no access changes")));
+        push_change(change, options, out);
+        if marks_no_impact && change.access_impact == Some(AccessImpact::NoChange) {
+            out.push_str(&format!("      {}\n", options.style.paint(StyleClass::Location, "no access changes")));
         }
     }
     if let Some(more) = changes.len().checked_sub(shown).filter(|more| *more > 0) {
-        out.push_str(&format!("      … and {}, which --full shows\n", pluralize(more, "more change")));
+        out.push_str(&format!("      … and {} (use --full to show them)\n", pluralize(more, "more change")));
     }
     out.push('\n');
 }
 
-fn push_change(change: &Change, view: &PlanTextOptions<'_>, out: &mut String) {
-    let style = view.style;
-    let (sign, label) = action_sign(change.action);
-    let adopted = if change.action == Action::Adopt { "  adopted: nobody owned it" } else { "" };
+fn push_change(change: &Change, options: &PlanTextOptions<'_>, out: &mut String) {
+    let style = options.style;
+    let (sign, class) = action_sign(change.action);
+    let adoption = match (change.action, &change.target) {
+        (Action::Adopt, ChangeTarget::Object(_)) => "  existing object, will be managed by this policy (adopt)",
+        (Action::Adopt, ChangeTarget::Entry { .. }) => "  existing entry, will be managed by this policy (adopt)",
+        (Action::Create | Action::Update | Action::Replace | Action::Delete, _) => "",
+    };
     let kind = padded(change.target.kind_label(), 18);
-    let mut title = format!("{kind} {}{adopted}", escape_control(&change.target.name()));
+    let mut title = format!("{kind} {}{adoption}", escape_control(&change.target.name()));
     let note = change.note.as_deref().map(escape_control).unwrap_or_default();
-    let beside = !note.is_empty()
-        && columns(&title) + columns(&note) + 2 <= view.width.map_or(NOTE_COLUMN, |width| NOTE_COLUMN.min(width));
-    if beside {
+    let is_inline = !note.is_empty()
+        && columns(&title) + columns(&note) + 2 <= options.width.map_or(NOTE_COLUMN, |width| NOTE_COLUMN.min(width));
+    if is_inline {
         title.push_str(&format!("  {note}"));
     }
-    let place = escape_control(&change.location.as_ref().map(short_location).unwrap_or_default());
-    let gap = gap_before_place(4 + columns(&title), &place, view.width);
-    let place = if place.is_empty() { place } else { format!("{gap}{}", style.paint(StyleClass::Location, &place)) };
-    out.push_str(&format!("{} {title}{place}\n", style.paint(label, sign)));
-    if !note.is_empty() && !beside {
+    let location = escape_control(&change.location.as_ref().map(short_location).unwrap_or_default());
+    let gap = gap_before_location(4 + columns(&title), &location, options.width);
+    let location =
+        if location.is_empty() { location } else { format!("{gap}{}", style.paint(StyleClass::Location, &location)) };
+    out.push_str(&format!("{} {title}{location}\n", style.paint(class, sign)));
+    if !note.is_empty() && !is_inline {
         out.push_str(&format!("      {note}\n"));
     }
     push_fields(&change.fields, style, out);
 }
 
-/// The file without its folder: the files of a policy lie in one.
-fn short_location(place: &SourceLocation) -> String {
-    format!("{}:{}", place.file.rsplit('/').next().unwrap_or_default(), place.line)
+/// The file without its folder, since all files of a policy are in one folder.
+fn short_location(location: &SourceLocation) -> String {
+    format!("{}:{}", location.file.rsplit('/').next().unwrap_or_default(), location.line)
 }
 
 fn push_fields(fields: &[FieldDiff], style: TextStyle, out: &mut String) {
-    let words = fields.iter().filter_map(|field| field.path.last());
-    let width = words.map(|word| columns(&escape_control(word))).max().unwrap_or(0);
+    let labels = fields.iter().filter_map(|field| field.path.last());
+    let width = labels.map(|label| columns(&escape_control(label))).max().unwrap_or(0);
     let mut group: Option<&str> = None;
     for field in fields {
-        let (first, word) = match field.path.as_slice() {
-            [group, word] => (Some(group.as_str()), word),
-            [word] => (None, word),
+        let (parent, label) = match field.path.as_slice() {
+            [parent, label] => (Some(parent.as_str()), label),
+            [label] => (None, label),
             _ => continue,
         };
-        if first != group {
-            if let Some(first) = first {
-                out.push_str(&format!("      {}\n", escape_control(first)));
+        if parent != group {
+            if let Some(parent) = parent {
+                out.push_str(&format!("      {}\n", escape_control(parent)));
             }
-            group = first;
+            group = parent;
         }
-        let indent = if first.is_some() { "        " } else { "      " };
-        out.push_str(&format!("{indent}{}  {}\n", padded(&escape_control(word), width), field_values(field, style)));
+        let indent = if parent.is_some() { "        " } else { "      " };
+        out.push_str(&format!("{indent}{}  {}\n", padded(&escape_control(label), width), field_values(field, style)));
     }
 }
 
-/// `get, list, + watch`, or `old → new` where one value takes the place of another.
+/// `get, list, + watch`, or `old → new` if the field has one value and it is replaced.
 fn field_values(field: &FieldDiff, style: TextStyle) -> String {
     if let [from, to] = field.values.as_slice()
         && from.op == DiffOp::Remove
@@ -150,25 +157,25 @@ fn field_values(field: &FieldDiff, style: TextStyle) -> String {
         let from = style.paint(StyleClass::Removed, &escape_control(&from.value));
         return format!("{from} → {}", style.paint(StyleClass::Added, &escape_control(&to.value)));
     }
-    let all_new = field.values.iter().all(|item| item.op == DiffOp::Add);
-    let words: Vec<String> = field
+    let all_added = field.values.iter().all(|item| item.op == DiffOp::Add);
+    let values: Vec<String> = field
         .values
         .iter()
         .map(|item| {
             let value = escape_control(&item.value);
             match item.op {
                 DiffOp::Keep => value,
-                DiffOp::Add if all_new => style.paint(StyleClass::Added, &value),
+                DiffOp::Add if all_added => style.paint(StyleClass::Added, &value),
                 DiffOp::Add => style.paint(StyleClass::Added, &format!("+ {value}")),
                 DiffOp::Remove => style.paint(StyleClass::Removed, &format!("- {value}")),
             }
         })
         .collect();
-    words.join(", ")
+    values.join(", ")
 }
 
 fn plan_totals(plan: &Plan) -> String {
-    let adopted = match plan.count_changes(Action::Adopt) {
+    let adoptions = match plan.count_changes(Action::Adopt) {
         0 => String::new(),
         number => format!(", {number} to adopt"),
     };
@@ -178,7 +185,7 @@ fn plan_totals(plan: &Plan) -> String {
         .map(|access| format!(" {}", access_changes::access_totals(access)))
         .unwrap_or_default();
     format!(
-        "Plan: {} to add, {} to change, {} to replace, {} to remove{adopted}. {} to write.{access}\n",
+        "Plan: {} to add, {} to change, {} to replace, {} to remove{adoptions}. {} to write.{access}\n",
         plan.count_changes(Action::Create),
         plan.count_changes(Action::Update),
         plan.count_changes(Action::Replace),
@@ -187,22 +194,19 @@ fn plan_totals(plan: &Plan) -> String {
     )
 }
 
-/// What differs, who changed it and when, apart from what was merged and not applied.
-pub(crate) fn render_drift(plan: &Plan, view: &PlanTextOptions<'_>) -> String {
-    let head = format!("{}, policy {}", escape_control(view.cluster), plan.policy);
+/// What was changed outside of rolecall, by which field manager and when, and separately what is not yet applied.
+pub(crate) fn render_drift(plan: &Plan, options: &PlanTextOptions<'_>) -> String {
+    let title = format!("{}, policy {}", escape_control(options.cluster), plan.policy);
     if plan.is_empty() {
-        return format!("{head}: no drift, the cluster is what the policy says.\n");
+        return format!("{title}: No drift. The cluster matches the policy.\n");
     }
-    let (behind, pending): (Vec<Change>, Vec<Change>) =
+    let (outside, not_applied): (Vec<Change>, Vec<Change>) =
         plan.changes.iter().cloned().partition(|change| change.origin != ChangeOrigin::NotApplied);
-    let mut out = format!("{}\n\n", view.style.paint(StyleClass::Heading, &head));
-    if !behind.is_empty() {
-        out.push_str(&format!(
-            "Changed in the cluster behind the policy's back ({}); apply puts back:\n",
-            behind.len()
-        ));
-        for change in &behind {
-            push_change(change, view, &mut out);
+    let mut out = format!("{}\n\n", options.style.paint(StyleClass::Heading, &title));
+    if !outside.is_empty() {
+        out.push_str(&format!("Changed outside of rolecall ({}). \"apply\" will revert these:\n", outside.len()));
+        for change in &outside {
+            push_change(change, options, &mut out);
             if let Some(writer) = &change.last_writer {
                 out.push_str(&format!(
                     "      last written by {} at {}\n",
@@ -213,11 +217,14 @@ pub(crate) fn render_drift(plan: &Plan, view: &PlanTextOptions<'_>) -> String {
         }
         out.push('\n');
     }
-    if !pending.is_empty() {
-        out.push_str(&format!("In the policy and not applied yet ({}):\n", pending.len()));
-        push_changes(&pending, false, view, &mut out);
+    if !not_applied.is_empty() {
+        out.push_str(&format!("Not yet applied ({}):\n", not_applied.len()));
+        push_changes(&not_applied, false, options, &mut out);
     }
-    let sum = format!("Drift: {} changed in the cluster, {} not applied yet.\n", behind.len(), pending.len());
-    out.push_str(&sum);
+    out.push_str(&format!(
+        "Drift: {} changed outside of rolecall, {} not yet applied.\n",
+        outside.len(),
+        not_applied.len()
+    ));
     out
 }

@@ -1,175 +1,181 @@
-//! The answers of `can` and `who-can` as text.
+//! The text of the answers of `can` and `who-can`.
 
 pub(crate) use super::query_renderer::QueryRenderer;
+use super::query_renderer::labeled_line;
 use super::text_util::escape_control;
 use crate::access::{
     AccessDecision, Authentication, CanResult, DenialReason, EntryRef, EscalationPath, GrantPath, MappedPrincipal,
     NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, UnmatchableReason, WhoCanResult,
 };
 
-/// Why somebody is not let in.
+/// Why a subject cannot authenticate.
 pub(crate) fn describe_denial(denial: &DenialReason) -> String {
     match denial {
-        DenialReason::NotMapped { near_misses: meant } if meant.is_empty() => {
-            "no entry of aws-auth names it".to_owned()
-        }
-        DenialReason::NotMapped { near_misses: meant } => {
-            let one = |(entry, never): &(EntryRef, UnmatchableReason)| {
-                let why = match never {
-                    UnmatchableReason::Sso => "EKS has switched this form off".to_owned(),
-                    UnmatchableReason::NonCanonicalArn { canonical: shown } => {
-                        format!("the authenticator sees {shown}")
+        DenialReason::NotMapped { near_misses } if near_misses.is_empty() => "no aws-auth entry matches".to_owned(),
+        DenialReason::NotMapped { near_misses } => {
+            let describe = |(entry, reason): &(EntryRef, UnmatchableReason)| {
+                let reason = match reason {
+                    UnmatchableReason::Sso => "EKS does not enable `sso` entries".to_owned(),
+                    UnmatchableReason::NonCanonicalArn { canonical } => {
+                        format!("the authenticator receives the ARN {canonical}")
                     }
                     UnmatchableReason::InvalidArn(fault) => fault.to_string(),
                 };
-                format!("the entry {} never answers: {why}", escape_control(&entry.to_string()))
+                format!("the aws-auth entry {} never matches: {reason}", escape_control(&entry.to_string()))
             };
-            meant.iter().map(one).collect::<Vec<_>>().join("; ")
+            near_misses.iter().map(describe).collect::<Vec<_>>().join("; ")
         }
         DenialReason::NotAnInstance { entry, fault } => format!(
-            "the entry {} is for machines, and `{}` is not the name of one",
+            "the aws-auth entry {} is for EC2 instances, and the session name `{}` is not an instance ID",
             escape_control(&entry.to_string()),
             escape_control(&fault.session)
         ),
     }
 }
 
-/// `yes` or `no`, and on demand why.
+/// `yes` or `no`, and with `--explain` the reason.
 pub(crate) fn render_can(
-    who: &SubjectQuery,
-    answer: &CanResult<'_>,
+    subject: &SubjectQuery,
+    result: &CanResult<'_>,
     explain: bool,
-    view: &QueryRenderer<'_>,
+    renderer: &QueryRenderer<'_>,
 ) -> String {
-    let first = match answer.decision {
+    let mut out = match result.decision {
         AccessDecision::Allowed => "yes\n",
         AccessDecision::Denied => "no\n",
-        AccessDecision::Ambiguous => "no: at some logins only, since several entries answer by chance\n",
-    };
-    let mut out = first.to_owned();
+        AccessDecision::Ambiguous => {
+            "no: non-deterministic, several aws-auth entries match and only some of them allow it\n"
+        }
+    }
+    .to_owned();
     if !explain {
         return out;
     }
-    out.push_str(&format!("  {:<8} {}\n", "subject", view.subject(who)));
-    match &answer.authentication {
-        Authentication::Identity(identity) => out.push_str(&view.identity(identity)),
-        Authentication::Denied(found) => out.push_str(&format!("  {:<8} {}\n", "denied", describe_denial(found))),
+    out.push_str(&labeled_line("subject", &renderer.subject(subject)));
+    match &result.authentication {
+        Authentication::Identity(identity) => out.push_str(&renderer.identity(identity)),
+        Authentication::Denied(denial) => out.push_str(&denial_line(denial)),
         Authentication::Ambiguous(logins) => {
             for login in logins {
                 match login {
-                    Ok(identity) => out.push_str(&view.identity(identity)),
-                    Err(found) => out.push_str(&format!("  {:<8} {}\n", "denied", describe_denial(found))),
+                    Ok(identity) => out.push_str(&renderer.identity(identity)),
+                    Err(denial) => out.push_str(&denial_line(denial)),
                 }
             }
         }
     }
-    for by in &answer.granted_by {
+    for source in &result.granted_by {
         out.push('\n');
-        out.push_str(&view.grant_source(by));
+        out.push_str(&renderer.grant_source(source));
     }
-    if answer.decision == AccessDecision::Denied && matches!(answer.authentication, Authentication::Identity(_)) {
-        let heading = if answer.near_misses.is_empty() { "nothing comes near" } else { "what comes nearest:" };
+    if result.decision == AccessDecision::Denied && matches!(result.authentication, Authentication::Identity(_)) {
+        let heading = if result.near_misses.is_empty() { "no matching rule" } else { "closest match:" };
         out.push_str(&format!("\n  {heading}\n"));
     }
-    for (number, miss) in answer.near_misses.iter().enumerate() {
+    for (number, miss) in result.near_misses.iter().enumerate() {
         if number > 0 {
             out.push('\n');
         }
-        out.push_str(&render_near_miss(miss, view));
+        out.push_str(&render_near_miss(miss, renderer));
     }
     out
 }
 
-fn render_near_miss(miss: &NearMiss<'_>, view: &QueryRenderer<'_>) -> String {
+fn denial_line(denial: &DenialReason) -> String {
+    labeled_line("authentication", &format!("denied: {}", describe_denial(denial)))
+}
+
+fn render_near_miss(miss: &NearMiss<'_>, renderer: &QueryRenderer<'_>) -> String {
     match miss {
-        NearMiss::Rule { path: chain, mismatch: lack } => {
-            format!("{}  {:<8} {}\n", view.grant_path(chain), "but", describe_mismatch(*lack, chain))
-        }
+        NearMiss::Rule { path, mismatch } => format!(
+            "{}{}",
+            renderer.grant_path(path),
+            labeled_line("not applicable", &describe_mismatch(*mismatch, path))
+        ),
         NearMiss::MissingRole { subject, binding, role } => format!(
-            "  {:<8} {}\n  {:<8} {binding}  {}\n  {:<8} {} does not exist\n",
-            "through",
-            escape_control(&subject.to_string()),
-            "binding",
-            view.managed_by(binding),
-            "but",
-            escape_control(&role.to_string()),
+            "{}{}{}",
+            labeled_line("via", &escape_control(&subject.to_string())),
+            labeled_line("binding", &format!("{binding}  {}", renderer.managed_by(binding))),
+            labeled_line("not applicable", &format!("{} does not exist", escape_control(&role.to_string())))
         ),
     }
 }
 
-fn describe_mismatch(lack: RuleMismatch, chain: &GrantPath<'_>) -> String {
-    match (lack, chain.binding.namespace()) {
+fn describe_mismatch(mismatch: RuleMismatch, path: &GrantPath<'_>) -> String {
+    match (mismatch, path.binding.namespace()) {
         (RuleMismatch::Namespace, Some(namespace)) => {
-            format!("it counts in the namespace {} alone", escape_control(namespace))
+            format!("only grants access in namespace {}", escape_control(namespace))
         }
-        (RuleMismatch::Namespace, None) => "it is for another namespace".to_owned(),
-        (RuleMismatch::Verb, _) => "the rule has not the verb".to_owned(),
-        (RuleMismatch::Name, _) => "the rule is for other names".to_owned(),
-        (RuleMismatch::Resource, _) => "the rule has not the resource".to_owned(),
+        (RuleMismatch::Namespace, None) => "grants access in another namespace".to_owned(),
+        (RuleMismatch::Verb, _) => "the rule does not have the verb".to_owned(),
+        (RuleMismatch::Name, _) => "the rule is limited to other names".to_owned(),
+        (RuleMismatch::Resource, _) => "the rule does not have the resource".to_owned(),
         (RuleMismatch::Group, _) => "the rule is for another API group".to_owned(),
-        (RuleMismatch::Url, _) => "the rule has not the URL".to_owned(),
+        (RuleMismatch::Url, _) => "the rule does not have the URL".to_owned(),
     }
 }
 
-/// Everybody who may, by the way that leads there.
+/// The principals that can make a request, and the subjects whose bindings grant it.
 pub(crate) fn render_who_can(
     request: &Request,
-    answer: &WhoCanResult<'_>,
+    result: &WhoCanResult<'_>,
     explain: bool,
-    view: &QueryRenderer<'_>,
+    renderer: &QueryRenderer<'_>,
 ) -> String {
-    let WhoCanResult { system_masters: masters, principals, subjects: holders } = answer;
+    let WhoCanResult { system_masters, principals, subjects } = result;
+    let request = escape_control(&request.to_string());
     let mut out = String::new();
-    if !masters.is_empty() {
-        out.push_str("system:masters, who may do everything:\n");
-        for one in masters {
-            out.push_str(&render_principal(one, explain, view));
+    if !system_masters.is_empty() {
+        out.push_str("Members of system:masters, which can do everything (bypasses RBAC):\n");
+        for principal in system_masters {
+            out.push_str(&render_principal(principal, explain, renderer));
         }
         out.push('\n');
     }
     if !principals.is_empty() {
-        out.push_str(&format!("Principals that may {}:\n", escape_control(&request.to_string())));
-        for one in principals {
-            out.push_str(&render_principal(one, explain, view));
+        out.push_str(&format!("Principals that can {request}:\n"));
+        for principal in principals {
+            out.push_str(&render_principal(principal, explain, renderer));
         }
         out.push('\n');
     }
-    if holders.is_empty() {
-        out.push_str(&format!("No binding lets anybody {}.\n", escape_control(&request.to_string())));
+    if subjects.is_empty() {
+        out.push_str(&format!("No binding allows anyone to {request}.\n"));
         return out;
     }
-    out.push_str("By bindings:\n");
-    for holder in holders {
-        out.push_str(&render_subject_grants(holder, explain, view));
+    out.push_str("Granted by bindings:\n");
+    for grants in subjects {
+        out.push_str(&render_subject_grants(grants, explain, renderer));
     }
     out
 }
 
-fn render_principal(one: &MappedPrincipal, explain: bool, view: &QueryRenderer<'_>) -> String {
-    let mut out = format!("  {}\n", view.subject(&one.subject));
+fn render_principal(principal: &MappedPrincipal, explain: bool, renderer: &QueryRenderer<'_>) -> String {
+    let mut out = format!("  {}\n", renderer.subject(&principal.subject));
     if explain {
-        let entries: Vec<String> = one.authentication.identities().map(|identity| view.identity(identity)).collect();
-        out.push_str(&indent(&entries.concat()));
+        let identities: Vec<String> =
+            principal.authentication.identities().map(|identity| renderer.identity(identity)).collect();
+        out.push_str(&indent(&identities.concat()));
     }
     out
 }
 
-fn render_subject_grants(holder: &SubjectGrants<'_>, explain: bool, view: &QueryRenderer<'_>) -> String {
-    let SubjectGrants { subject, paths: by, entries: behind } = holder;
+fn render_subject_grants(grants: &SubjectGrants<'_>, explain: bool, renderer: &QueryRenderer<'_>) -> String {
+    let SubjectGrants { subject, paths, entries } = grants;
     let mut out = format!("  {}\n", escape_control(&subject.to_string()));
     if explain {
-        for chain in by {
-            out.push_str(&indent(&view.grant_path(chain)));
+        for path in paths {
+            out.push_str(&indent(&renderer.grant_path(path)));
         }
     } else {
-        let mut pairs: Vec<String> =
-            by.iter().map(|chain| format!("{} → {}", chain.binding.path(), chain.role.name())).collect();
-        pairs.dedup();
-        out.push_str(&format!("    by {}\n", escape_control(&pairs.join(", "))));
+        let mut sources: Vec<String> =
+            paths.iter().map(|path| format!("{} → {}", path.binding.path(), path.role.name())).collect();
+        sources.dedup();
+        out.push_str(&format!("    via {}\n", escape_control(&sources.join(", "))));
     }
-    let behind: Vec<String> = behind.iter().map(|entry| escape_control(&entry.principal)).collect();
-    if !behind.is_empty() {
-        out.push_str(&format!("    behind it: {}\n", behind.join(", ")));
+    let members: Vec<String> = entries.iter().map(|entry| escape_control(&entry.principal)).collect();
+    if !members.is_empty() {
+        out.push_str(&format!("    members (aws-auth): {}\n", members.join(", ")));
     }
     out
 }
@@ -178,20 +184,23 @@ fn indent(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-/// Everybody who has a way to more power, with his ways: those who have the same stand together.
-pub(crate) fn render_escalations(all: &[(SubjectQuery, Vec<EscalationPath<'_>>)], view: &QueryRenderer<'_>) -> String {
-    if all.is_empty() {
-        return "Nobody has a way to more power.\n".to_owned();
+/// The subjects that have privilege escalation paths. Subjects with the same paths are listed together.
+pub(crate) fn render_escalations(
+    escalations: &[(SubjectQuery, Vec<EscalationPath<'_>>)],
+    renderer: &QueryRenderer<'_>,
+) -> String {
+    if escalations.is_empty() {
+        return "No subject has a privilege escalation path.\n".to_owned();
     }
-    let mut same: Vec<(String, String)> = Vec::new();
-    for (who, ways) in all {
+    let mut sections: Vec<(String, String)> = Vec::new();
+    for (subject, paths) in escalations {
         let lines: String =
-            ways.iter().map(|way| format!("  ! {}: {}\n", way.name(), escape_control(&way.to_string()))).collect();
-        let head = format!("{}\n", view.subject(who));
-        match same.iter_mut().find(|(_, known)| *known == lines) {
-            Some((heads, _)) => heads.push_str(&head),
-            None => same.push((head, lines)),
+            paths.iter().map(|path| format!("  ! {}: {}\n", path.name(), escape_control(&path.to_string()))).collect();
+        let heading = format!("{}\n", renderer.subject(subject));
+        match sections.iter_mut().find(|(_, known)| *known == lines) {
+            Some((headings, _)) => headings.push_str(&heading),
+            None => sections.push((heading, lines)),
         }
     }
-    same.into_iter().map(|(heads, lines)| format!("{heads}{lines}")).collect::<Vec<_>>().join("\n")
+    sections.into_iter().map(|(headings, lines)| format!("{headings}{lines}")).collect::<Vec<_>>().join("\n")
 }

@@ -1,15 +1,15 @@
-//! Colours by label. Every line reads as well without them.
+//! Colors. Every line must be readable without them.
 
 use anstyle::{AnsiColor, Effects};
 
-/// Whether and how text is coloured.
+/// Whether text is colored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextStyle {
     Plain,
     Color,
 }
 
-/// What a piece of text is.
+/// The role of a piece of text, which decides its color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StyleClass {
     Added,
@@ -20,8 +20,8 @@ pub(crate) enum StyleClass {
 }
 
 impl TextStyle {
-    pub(crate) fn paint(self, label: StyleClass, text: &str) -> String {
-        let style = match (self, label) {
+    pub(crate) fn paint(self, class: StyleClass, text: &str) -> String {
+        let style = match (self, class) {
             (Self::Plain, _) => return text.to_owned(),
             (Self::Color, StyleClass::Added) => AnsiColor::Green.on_default(),
             (Self::Color, StyleClass::Changed) => AnsiColor::Yellow.on_default(),

@@ -3,13 +3,13 @@
 use textwrap::core::display_width;
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
-/// Columns that a continued line is indented beyond its first line, where no column of text sets the indent.
-const CONTINUATION: usize = 2;
+/// The extra indent of a continued line, if no column of the text sets the indent.
+const CONTINUATION_INDENT: usize = 2;
 
-/// The text with no line wider than this, as far as its words allow: an ARN is never broken, so that it can be copied.
+/// Wraps each line to the width. Words are never broken, so that an ARN can be copied: a long word can exceed the width.
 ///
-/// A continued line begins below the second column of a line such as `  rule      get pods`, or else deeper than its
-/// first line. Escape sequences take no columns.
+/// A continued line starts below the second column of a line such as `  rule      get pods`. A line without columns is
+/// continued with a deeper indent. Escape sequences have no width.
 pub(crate) fn wrap(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 8);
     for line in text.split_inclusive('\n') {
@@ -31,11 +31,11 @@ pub(crate) fn wrap(text: &str, width: usize) -> String {
     out
 }
 
-/// Columns before the text of a continued line.
+/// The indent of a continued line.
 fn hanging_indent(line: &str, width: usize) -> usize {
     let plain = anstream::adapter::strip_str(line).to_string();
     let rest = plain.trim_start_matches(' ');
-    // A sign such as `+` or `-/+` is not yet the text.
+    // A sign such as `+` or `-/+` is not part of the text.
     let (sign, text) = match rest.split_once(' ') {
         Some((sign, text)) if !sign.contains(char::is_alphanumeric) => (sign, text.trim_start_matches(' ')),
         _ => ("", rest),
@@ -48,8 +48,8 @@ fn hanging_indent(line: &str, width: usize) -> usize {
     });
     match second.filter(|column| *column <= width / 3) {
         Some(column) => column,
-        None if sign.is_empty() => start + CONTINUATION,
-        None => start + 2 * CONTINUATION,
+        None if sign.is_empty() => start + CONTINUATION_INDENT,
+        None => start + 2 * CONTINUATION_INDENT,
     }
     .min(width / 2)
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn continued_lines_begin_below_the_second_column() {
+    fn continued_lines_start_below_the_second_column() {
         let line = "    verbs  get, list, watch, create, update\n";
         assert_eq!(wrap(line, 34), "    verbs  get, list, watch,\n           create, update\n");
         assert_eq!(wrap(line, 80), line);
@@ -72,20 +72,20 @@ mod tests {
     }
 
     #[test]
-    fn words_wider_than_the_line_stay_whole() {
+    fn words_wider_than_the_line_are_not_broken() {
         let arn = "arn:aws:iam::111122223333:role/a-long-name";
         assert_eq!(wrap(&format!("  by {arn} x"), 20), format!("  by\n    {arn}\n    x"));
     }
 
     #[test]
-    fn escape_sequences_take_no_columns_and_wide_characters_two() {
+    fn escape_sequences_have_no_width_and_wide_characters_have_two_columns() {
         let line = "\u{1b}[32m  +\u{1b}[0m one two";
         assert_eq!(wrap(line, 11), line);
         assert_eq!(wrap("日本 日本 日本", 10), "日本 日本\n  日本");
     }
 
     #[test]
-    fn a_place_at_the_end_of_a_line_moves_to_the_next() {
+    fn location_at_the_end_of_a_line_moves_to_the_next_line() {
         let line = format!("  + ClusterRole        viewer{}access.toml:12", " ".repeat(40));
         assert_eq!(wrap(&line, 60), "  + ClusterRole        viewer\n        access.toml:12");
     }

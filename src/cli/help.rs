@@ -1,0 +1,116 @@
+//! What the help of a command shows after its options: the exit codes and examples.
+//!
+//! The tests of `reference` check that the examples are valid commands.
+
+pub(super) const OVERVIEW: &str = "\
+Exit codes:
+  0  success
+  1  error or wrong usage, `can`: no, `permissions --check`: a permission is missing
+  2  `drift` found differences, `plan --detailed-exitcode` found changes
+  3  a guard refused the plan or an invariant is violated
+
+Examples:
+  rolecall plan access/
+  rolecall apply access/
+  rolecall who-can get secrets -n team-a";
+
+pub(super) const PLAN: &str = "\
+Exit codes:
+  0  success
+  1  error
+  2  there are changes, with --detailed-exitcode
+  3  a guard refused the plan or an invariant is violated
+
+Examples:
+  rolecall plan access/
+  rolecall plan access/ --cluster prod --out plan.json
+  rolecall plan access/ --snapshot cluster.yaml";
+
+pub(super) const APPLY: &str = "\
+Exit codes:
+  0  the changes were made, or there were none
+  1  error, or the apply was cancelled
+  3  a guard refused the plan or an invariant is violated; no changes were made
+
+Examples:
+  rolecall apply access/
+  rolecall apply access/ --approved sha256:DIGEST --backup backups
+  rolecall apply --plan plan.json";
+
+pub(super) const RESTORE: &str = "\
+Exit codes:
+  0  the changes were made, or there were none
+  1  error, or the restore was cancelled
+  3  a guard refused the plan; no changes were made
+
+Examples:
+  rolecall restore backups/prod-20260101T090000Z.yaml
+  rolecall restore backups/prod-20260101T090000Z.yaml --dry-run";
+
+pub(super) const DRIFT: &str = "\
+Exit codes:
+  0  the cluster matches the policy
+  1  error
+  2  the cluster differs from the policy
+  3  an invariant is violated in the cluster
+
+Examples:
+  rolecall drift access/
+  rolecall drift access/ --cluster prod -o json";
+
+pub(super) const VALIDATE: &str = "\
+Exit codes:
+  0  the policy is valid
+  1  the policy has errors
+  3  an invariant is violated
+
+Examples:
+  rolecall validate access/";
+
+pub(super) const SNAPSHOT: &str = "\
+Examples:
+  rolecall snapshot --context prod --out cluster.yaml
+  rolecall plan access/ --snapshot cluster.yaml";
+
+pub(super) const WHOAMI: &str = "\
+Examples:
+  rolecall whoami --context prod";
+
+pub(super) const PERMISSIONS: &str = "\
+Exit codes:
+  0  success
+  1  error, or a permission is missing with --check
+
+Examples:
+  rolecall permissions access/ --for plan --subject group:rolecall-plan | kubectl apply -f -
+  rolecall permissions access/ --check";
+
+pub(super) const CAN: &str = "\
+Exit codes:
+  0  yes
+  1  no, or error
+
+Examples:
+  rolecall can bob get pods -n team-a
+  rolecall can sa:ci/deployer patch deployments.apps/web -n team-a --explain
+  rolecall can group:developers get pods --subresource log -A";
+
+pub(super) const WHO_CAN: &str = "\
+Examples:
+  rolecall who-can get secrets -n team-a
+  rolecall who-can create pods --subresource exec -A --explain
+  rolecall who-can escalate";
+
+pub(super) const ACCESS: &str = "\
+Examples:
+  rolecall access
+  rolecall access bob --explain
+  rolecall access group:developers --policy access/ --after";
+
+pub(super) const SCHEMA: &str = "\
+Examples:
+  rolecall schema policy > policy.schema.json";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  rolecall completions bash > /etc/bash_completion.d/rolecall";
