@@ -228,7 +228,7 @@ fn who_would_be_locked_out_is_let_back_in_within_seconds() {
     let ran = desk.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("aws-auth was put back as it was, because"), "{}", ran.err);
-    assert!(ran.err.contains("does not accept your credentials any more"), "{}", ran.err);
+    assert!(ran.err.contains("no longer accepts your credentials"), "{}", ran.err);
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert_eq!(aws_auth(cluster), before, "every byte, the annotations too");
     let writes: Vec<Asked> =
@@ -297,7 +297,7 @@ fn a_runner_of_aws_auth_that_takes_its_own_way_in_is_put_back() {
     let ran = desk.run(&["apply", "--auto-approve"]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("aws-auth was put back as it was"), "{}", ran.err);
-    assert!(ran.err.contains("no more for `boss`"), "{}", ran.err);
+    assert!(ran.err.contains("instead of `boss`"), "{}", ran.err);
     assert_eq!(aws_auth(cluster), before);
 }
 
