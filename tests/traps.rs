@@ -265,7 +265,7 @@ const ALL: &[Trap] = &[
         57,
         "times of a Lease have six digits",
         &[
-            ("src/cluster/lease.rs", &["a_micro_time_has_exactly_six_digits"]),
+            ("src/cluster/lease.rs", &["micro_time_has_exactly_six_decimal_places"]),
             ("tests/safe.rs", &["a_lease_is_held_while_the_writes_go_on_and_given_back"]),
         ],
     ),
