@@ -1,4 +1,4 @@
-//! The test cluster, from where the test binaries have it.
+//! The test cluster, from the sources that the integration tests use.
 
 #![expect(
     dead_code,
@@ -6,11 +6,11 @@
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::pedantic,
-    reason = "shared with test binaries"
+    reason = "shared with the integration tests"
 )]
 
-#[path = "../tests/common/bed.rs"]
-pub mod bed;
+#[path = "../tests/common/binary.rs"]
+pub mod binary;
 #[path = "../tests/common/cluster.rs"]
 pub mod cluster;
 #[path = "../tests/common/go.rs"]

@@ -1,5 +1,5 @@
-//! What several test binaries share. Each of them uses a part only, hence the
-//! allowance.
+//! Helpers for the integration tests. Each test binary compiles this module and uses only a part of it, so unused code
+//! is allowed.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -11,10 +11,10 @@
     clippy::panic,
     clippy::pedantic,
     clippy::unwrap_used,
-    reason = "each test binary uses a part of what is here"
+    reason = "each test binary uses only a part of this module"
 )]
 
-pub mod bed;
+pub mod binary;
 pub mod cluster;
 pub mod go;
 pub mod kubeconfig;

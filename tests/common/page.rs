@@ -1,4 +1,4 @@
-//! An end of a process that a test can look at afterwards.
+//! A writer that keeps the written text, in place of stdout or stderr.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
