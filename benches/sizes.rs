@@ -24,7 +24,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
-use common::rolecall::Desk;
+use common::sandbox::Sandbox;
 use http::{Request, header};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
@@ -210,8 +210,8 @@ impl Raw {
 }
 
 /// Runs the program; its time.
-fn timed(desk: &Desk, args: &[&str]) -> Duration {
-    let mut command: Command = desk.command(args);
+fn timed(sandbox: &Sandbox, args: &[&str]) -> Duration {
+    let mut command: Command = sandbox.command(args);
     let begin = Instant::now();
     let end = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
     let took = begin.elapsed();
@@ -221,8 +221,8 @@ fn timed(desk: &Desk, args: &[&str]) -> Duration {
 
 /// Runs the program; the most memory it held in MB, read from the kernel while it runs. That takes a core's time, so that
 /// such a run is not timed.
-fn peak(desk: &Desk, args: &[&str]) -> u64 {
-    let mut child = desk.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+fn peak(sandbox: &Sandbox, args: &[&str]) -> u64 {
+    let mut child = sandbox.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut most = 0;
     while child.try_wait().unwrap().is_none() {
@@ -251,8 +251,8 @@ fn namespaces(size: &Size) -> Vec<(String, Value)> {
 }
 
 /// The bodies that an apply would send, from the plan itself.
-fn bodies(desk: &Desk) -> Vec<(String, Value)> {
-    let plan = desk.plan(&[]);
+fn bodies(sandbox: &Sandbox) -> Vec<(String, Value)> {
+    let plan = sandbox.plan(&[]);
     let steps = plan["steps"].as_array().unwrap();
     let path = |object: &Value| {
         let kind = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
@@ -273,21 +273,21 @@ fn measure(size: &Size) {
         let cluster = TestCluster::start();
         let raw = Raw::new(&cluster);
         raw.creates(namespaces(size));
-        let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-        desk.write("rolecall.toml", &policy);
-        raw.creates(bodies(&desk))
+        let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+        sandbox.write("rolecall.toml", &policy);
+        raw.creates(bodies(&sandbox))
     };
     let cluster = TestCluster::start();
     let raw = Raw::new(&cluster);
     raw.creates(namespaces(size));
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", &policy);
-    let validate = median((0..RUNS).map(|_| timed(&desk, &["validate"])).collect());
-    let apply = timed(&desk, &["apply", "--auto-approve"]);
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", &policy);
+    let validate = median((0..RUNS).map(|_| timed(&sandbox, &["validate"])).collect());
+    let apply = timed(&sandbox, &["apply", "--auto-approve"]);
     let (mut plans, mut lists, mut bytes) = (Vec::new(), Vec::new(), 0);
-    let most = (0..RUNS).map(|_| peak(&desk, &["plan"])).max().unwrap_or_default();
+    let most = (0..RUNS).map(|_| peak(&sandbox, &["plan"])).max().unwrap_or_default();
     for _ in 0..RUNS {
-        plans.push(timed(&desk, &["plan"]));
+        plans.push(timed(&sandbox, &["plan"]));
         let (size, took) = raw.lists();
         bytes = size;
         lists.push(took);

@@ -15,11 +15,11 @@ pub mod binary;
 pub mod cluster;
 #[path = "../tests/common/go.rs"]
 pub mod go;
+#[path = "../tests/common/http_client.rs"]
+pub mod http_client;
 #[path = "../tests/common/kubeconfig.rs"]
 pub mod kubeconfig;
 #[path = "../tests/common/process.rs"]
 pub mod process;
-#[path = "../tests/common/web.rs"]
-pub mod web;
 
 pub(crate) use cluster::TestCluster;

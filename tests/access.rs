@@ -15,28 +15,29 @@
 #[cfg(test)]
 mod common;
 
-use common::rolecall::{Desk, Ran, example};
+use common::sandbox::{RunOutput, Sandbox, example_path};
 use serde_json::Value;
 
 const VIEWER: &str = "arn:aws:iam::111122223333:role/viewer";
 
-/// The example on a desk of its own, under the name that is found without being asked for.
-fn desk() -> Desk {
-    let desk = Desk::offline();
-    let read = |name: &str| std::fs::read_to_string(example("cluster-viewer").join(name)).unwrap();
-    desk.write("rolecall.toml", &read("access.toml")).write("cluster.yaml", &read("cluster.yaml"));
-    desk
+/// The example on a sandbox of its own, under the name that is found without being asked for.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::offline();
+    let read = |name: &str| std::fs::read_to_string(example_path("cluster-viewer").join(name)).unwrap();
+    sandbox.write("rolecall.toml", &read("access.toml")).write("cluster.yaml", &read("cluster.yaml"));
+    sandbox
 }
 
 /// How a question ended: the code, the answer, and what was said beside it.
-fn said(desk: &Desk, args: &[&str]) -> String {
-    let Ran { code, out, err } = desk.run(args);
+fn said(sandbox: &Sandbox, args: &[&str]) -> String {
+    let RunOutput { exit_code: code, stdout: out, stderr: err } = sandbox.run(args);
     format!("{out}{err}exit {code}\n")
 }
 
-fn json(desk: &Desk, args: &[&str]) -> Value {
-    let ran = desk.run(&[args, &["--format", "json"]].concat());
-    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{args:?}: {error}\n{}{}", ran.out, ran.err))
+fn json(sandbox: &Sandbox, args: &[&str]) -> Value {
+    let output = sandbox.run(&[args, &["--format", "json"]].concat());
+    serde_json::from_str(&output.stdout)
+        .unwrap_or_else(|error| panic!("{args:?}: {error}\n{}{}", output.stdout, output.stderr))
 }
 
 /// From the heading on, without the digest.
@@ -47,16 +48,16 @@ fn section(plan: &str) -> String {
 
 #[test]
 fn the_plan_of_every_guide_says_what_looking_at_everything_means() {
-    insta::assert_snapshot!(section(&desk().ok(&["plan"])));
+    insta::assert_snapshot!(section(&sandbox().ok(&["plan"])));
 }
 
 #[test]
 fn a_change_that_changes_no_access_says_so_beside_those_that_do() {
-    let desk = desk();
+    let sandbox = sandbox();
     let unused = "[cluster-roles.unused]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
-    desk.write("rolecall.toml", &(desk.read("rolecall.toml") + unused));
-    let effects = |desk: &Desk| -> Vec<(String, String)> {
-        let plan = desk.plan(&[]);
+    sandbox.write("rolecall.toml", &(sandbox.read("rolecall.toml") + unused));
+    let effects = |sandbox: &Sandbox| -> Vec<(String, String)> {
+        let plan = sandbox.plan(&[]);
         let word = |value: &Value| value.as_str().unwrap().to_owned();
         let name = |change: &Value| {
             let target = &change["target"];
@@ -64,52 +65,52 @@ fn a_change_that_changes_no_access_says_so_beside_those_that_do() {
         };
         plan["changes"].as_array().unwrap().iter().map(|change| (name(change), word(&change["access"]))).collect()
     };
-    let of = |desk: &Desk, effect: &str| -> Vec<String> {
-        effects(desk).into_iter().filter(|(_, one)| one == effect).map(|(name, _)| name).collect()
+    let of = |sandbox: &Sandbox, effect: &str| -> Vec<String> {
+        effects(sandbox).into_iter().filter(|(_, one)| one == effect).map(|(name, _)| name).collect()
     };
-    assert_eq!(of(&desk, "none"), ["unused"]);
-    let plan = desk.ok(&["plan"]);
+    assert_eq!(of(&sandbox, "none"), ["unused"]);
+    let plan = sandbox.ok(&["plan"]);
     assert_eq!(plan.matches("no access changes").count(), 1, "{plan}");
     let (_, after) = plan.split_once("ClusterRole        unused").unwrap();
     assert!(after.lines().take(5).any(|line| line == "      no access changes"), "{plan}");
-    desk.ok(&["apply", "--auto-approve"]);
+    sandbox.ok(&["apply", "--auto-approve"]);
 
     // Renamed, a role and its binding change nothing together, and each by itself would.
-    let renamed = desk.read("rolecall.toml");
+    let renamed = sandbox.read("rolecall.toml");
     let renamed = renamed.replace("cluster-role = \"cluster-viewer\"", "cluster-role = \"looker\"");
-    desk.write("rolecall.toml", &renamed.replace("[cluster-roles.cluster-viewer]", "[cluster-roles.looker]"));
-    let plan = desk.plan(&[]);
+    sandbox.write("rolecall.toml", &renamed.replace("[cluster-roles.cluster-viewer]", "[cluster-roles.looker]"));
+    let plan = sandbox.plan(&[]);
     assert_eq!(plan["access"], serde_json::json!([]), "{plan:#}");
-    assert_eq!(of(&desk, "none"), [""; 0]);
-    let text = desk.ok(&["plan"]);
+    assert_eq!(of(&sandbox, "none"), [""; 0]);
+    let text = sandbox.ok(&["plan"]);
     assert_eq!(text.matches("no access changes").count(), 1, "{text}");
 }
 
 #[test]
 fn a_saved_plan_keeps_its_section_and_drift_has_none() {
-    let desk = desk();
-    let plan = desk.ok(&["plan", "--out", "saved.json"]);
-    let dry = desk.ok(&["apply", "--plan", "saved.json", "--dry-run"]);
+    let sandbox = sandbox();
+    let plan = sandbox.ok(&["plan", "--out", "saved.json"]);
+    let dry = sandbox.ok(&["apply", "--plan", "saved.json", "--dry-run"]);
     assert_eq!(section(&dry), section(&plan));
-    assert!(!desk.run(&["drift"]).out.contains("Access"));
-    assert!(json(&desk, &["drift"])["plans"][0]["access"].is_null());
+    assert!(!sandbox.run(&["drift"]).stdout.contains("Access"));
+    assert!(json(&sandbox, &["drift"])["plans"][0]["access"].is_null());
 }
 
 #[test]
 fn a_change_without_effect_says_so_and_no_change_says_nothing() {
-    let desk = desk();
-    desk.ok(&["apply", "--auto-approve"]);
-    assert!(!desk.ok(&["plan"]).contains("Access"));
-    assert_eq!(json(&desk, &["plan"])["plans"][0]["access"], serde_json::json!([]));
-    let policy = desk.read("rolecall.toml");
-    desk.write(
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "--auto-approve"]);
+    assert!(!sandbox.ok(&["plan"]).contains("Access"));
+    assert_eq!(json(&sandbox, &["plan"])["plans"][0]["access"], serde_json::json!([]));
+    let policy = sandbox.read("rolecall.toml");
+    sandbox.write(
         "rolecall.toml",
         &policy.replace(
             "rules = [{ verbs = [\"get\", \"list\"], api-groups = [\"*\"], resources = [\"*\"] }]",
             "rules = [\n  { verbs = [\"get\"], api-groups = [\"*\"], resources = [\"*\"] },\n  { verbs = [\"list\"], api-groups = [\"*\"], resources = [\"*\"] },\n]",
         ),
     );
-    insta::assert_snapshot!(section(&desk.ok(&["plan"])), @r"
+    insta::assert_snapshot!(section(&sandbox.ok(&["plan"])), @r"
     Access
       no access changes
 
@@ -119,38 +120,38 @@ fn a_change_without_effect_says_so_and_no_change_says_nothing() {
 
 #[test]
 fn gains_and_losses_stand_side_by_side_with_what_gave_them() {
-    let desk = desk();
-    desk.ok(&["apply", "--auto-approve"]);
-    let policy = desk.read("rolecall.toml").replace("members = [\"viewer\", \"alice\"]", "members = [\"viewer\"]");
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "--auto-approve"]);
+    let policy = sandbox.read("rolecall.toml").replace("members = [\"viewer\", \"alice\"]", "members = [\"viewer\"]");
     let more = "\n[cluster-roles.pods]\nrules = [{ verbs = [\"get\", \"delete\"], resources = [\"pods\"] }]\n\
                 [bindings.pods]\ncluster-role = \"pods\"\nnamespaces = [\"default\"]\nprincipals = [\"alice\"]\n\
                 service-accounts = [\"ci/deployer\"]\n";
-    desk.write("rolecall.toml", &format!("{policy}{more}"));
-    insta::assert_snapshot!(section(&desk.ok(&["plan"])));
+    sandbox.write("rolecall.toml", &format!("{policy}{more}"));
+    insta::assert_snapshot!(section(&sandbox.ok(&["plan"])));
 }
 
 #[test]
 fn a_long_section_is_cut_with_a_count() {
-    let desk = desk();
+    let sandbox = sandbox();
     let names: Vec<String> = (0..50).map(|number| format!("many-{number:02}")).collect();
     let principals: String = names.iter().map(|name| format!("\n[principals.{name}]\nrole = \"{name}\"\n")).collect();
     let members: String = names.iter().map(|name| format!(", \"{name}\"")).collect();
     let policy =
-        desk.read("rolecall.toml").replace("\"viewer\", \"alice\"", &format!("\"viewer\", \"alice\"{members}"));
-    desk.write("rolecall.toml", &format!("{policy}{principals}"));
-    let cut = section(&desk.ok(&["plan"]));
+        sandbox.read("rolecall.toml").replace("\"viewer\", \"alice\"", &format!("\"viewer\", \"alice\"{members}"));
+    sandbox.write("rolecall.toml", &format!("{policy}{principals}"));
+    let cut = section(&sandbox.ok(&["plan"]));
     assert!(cut.contains("    … and 32 more subjects, which --full shows\n"), "{cut}");
     assert!(cut.contains("52 subjects gain access, 0 lose."), "{cut}");
-    assert!(section(&desk.ok(&["plan", "--full"])).contains("role/many-49 (many-49)"));
-    let access = &json(&desk, &["plan"])["plans"][0]["access"];
+    assert!(section(&sandbox.ok(&["plan", "--full"])).contains("role/many-49 (many-49)"));
+    let access = &json(&sandbox, &["plan"])["plans"][0]["access"];
     assert_eq!((access.as_array().unwrap().len(), access[0]["subjects"].as_array().unwrap().len()), (1, 52));
 }
 
 #[test]
 fn can_answers_yes_or_no_and_exits_so() {
-    let desk = desk();
-    assert_eq!(desk.ok(&["can", "viewer", "get", "secrets", "--after"]), "yes\n");
-    insta::assert_snapshot!(said(&desk, &["can", "viewer", "get", "secrets"]), @r"
+    let sandbox = sandbox();
+    assert_eq!(sandbox.ok(&["can", "viewer", "get", "secrets", "--after"]), "yes\n");
+    insta::assert_snapshot!(said(&sandbox, &["can", "viewer", "get", "secrets"]), @r"
     no
     warning: arn:aws:iam::111122223333:role/viewer is not let in: no entry of aws-auth names it
      |
@@ -158,7 +159,7 @@ fn can_answers_yes_or_no_and_exits_so() {
 
     exit 1
     ");
-    desk.ok(&["apply", "--auto-approve"]);
+    sandbox.ok(&["apply", "--auto-approve"]);
     for (code, question) in [
         (0, "viewer get secrets"),
         (0, "arn:aws:sts::111122223333:assumed-role/viewer/me list pods -A"),
@@ -171,20 +172,20 @@ fn can_answers_yes_or_no_and_exits_so() {
         (1, "sa:default/default get pods"),
     ] {
         let args: Vec<&str> = std::iter::once("can").chain(question.split(' ')).collect();
-        let ran = desk.run(&args);
-        assert_eq!((ran.code, ran.out.as_str()), (code, ["yes\n", "no\n"][code as usize]), "{question}");
+        let output = sandbox.run(&args);
+        assert_eq!((output.exit_code, output.stdout.as_str()), (code, ["yes\n", "no\n"][code as usize]), "{question}");
     }
 }
 
 #[test]
 fn a_yes_is_explained_by_its_chain_and_a_no_by_what_comes_nearest() {
-    let desk = desk();
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "--auto-approve"]);
     let unmanaged = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
                      metadata: { name: by-hand, namespace: default }\n\
                      roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: gone }\n\
                      subjects: [{ kind: User, apiGroup: rbac.authorization.k8s.io, name: alice }]\n";
-    desk.write("cluster.yaml", &format!("{}{unmanaged}", desk.read("cluster.yaml")));
+    sandbox.write("cluster.yaml", &format!("{}{unmanaged}", sandbox.read("cluster.yaml")));
     let mut all = String::new();
     for question in [
         "viewer get secrets",
@@ -194,10 +195,10 @@ fn a_yes_is_explained_by_its_chain_and_a_no_by_what_comes_nearest() {
         "arn:aws:iam::111122223333:role/eks-nodes get pods",
     ] {
         let args: Vec<&str> = std::iter::once("can").chain(question.split(' ')).chain(["--explain"]).collect();
-        all.push_str(&format!("$ can {question}\n{}\n", said(&desk, &args)));
+        all.push_str(&format!("$ can {question}\n{}\n", said(&sandbox, &args)));
     }
     insta::assert_snapshot!(all);
-    let answer = json(&desk, &["can", "viewer", "get", "secrets"]);
+    let answer = json(&sandbox, &["can", "viewer", "get", "secrets"]);
     let by = &answer["clusters"][0]["by"][0];
     assert_eq!(by["binding"]["origin"]["place"]["file"], "rolecall.toml", "{answer:#}");
     assert_eq!(by["rule"]["verbs"], serde_json::json!(["get", "list"]));
@@ -205,7 +206,7 @@ fn a_yes_is_explained_by_its_chain_and_a_no_by_what_comes_nearest() {
 
 #[test]
 fn unknown_words_are_no_silent_no() {
-    let desk = desk();
+    let sandbox = sandbox();
     let mut all = String::new();
     for question in [
         "vewer get pods",
@@ -218,20 +219,20 @@ fn unknown_words_are_no_silent_no() {
         "group:x get pods -n kube-sytem",
     ] {
         let args: Vec<&str> = std::iter::once("can").chain(question.split(' ')).collect();
-        all.push_str(&format!("$ can {question}\n{}\n", said(&desk, &args)));
+        all.push_str(&format!("$ can {question}\n{}\n", said(&sandbox, &args)));
     }
     insta::assert_snapshot!(all);
-    let after = Desk::offline();
-    after.write("cluster.yaml", &desk.read("cluster.yaml"));
-    let ran = after.run(&["can", "user:a", "get", "pods", "--after", "--snapshot", "cluster.yaml"]);
-    assert!(ran.code == 1 && ran.err.contains("there is no policy here"), "{}", ran.err);
+    let after = Sandbox::offline();
+    after.write("cluster.yaml", &sandbox.read("cluster.yaml"));
+    let output = after.run(&["can", "user:a", "get", "pods", "--after", "--snapshot", "cluster.yaml"]);
+    assert!(output.exit_code == 1 && output.stderr.contains("there is no policy here"), "{}", output.stderr);
     assert_eq!(said(&after, &["who-can", "list", "--snapshot", "cluster.yaml"]).lines().last(), Some("exit 1"));
 }
 
 #[test]
 fn who_can_names_everybody_and_who_stands_behind() {
-    let desk = desk();
-    insta::assert_snapshot!(desk.ok(&["who-can", "get", "secrets", "--after"]), @r"
+    let sandbox = sandbox();
+    insta::assert_snapshot!(sandbox.ok(&["who-can", "get", "secrets", "--after"]), @r"
     Principals that may get secrets in default:
       arn:aws:iam::111122223333:role/viewer (viewer)
       arn:aws:iam::111122223333:user/alice (alice)
@@ -241,18 +242,18 @@ fn who_can_names_everybody_and_who_stands_behind() {
         by cluster-viewers → cluster-viewer
         behind it: arn:aws:iam::111122223333:role/viewer, arn:aws:iam::111122223333:user/alice
     ");
-    assert_eq!(desk.ok(&["who-can", "get", "secrets"]), "No binding lets anybody get secrets in default.\n");
-    insta::assert_snapshot!(desk.ok(&["who-can", "get", "secrets", "--after", "--explain", "-A"]));
-    insta::assert_snapshot!(desk.ok(&["who-can", "escalate", "--after"]));
-    assert_eq!(desk.ok(&["who-can", "escalate"]), "Nobody has a way to more power.\n");
+    assert_eq!(sandbox.ok(&["who-can", "get", "secrets"]), "No binding lets anybody get secrets in default.\n");
+    insta::assert_snapshot!(sandbox.ok(&["who-can", "get", "secrets", "--after", "--explain", "-A"]));
+    insta::assert_snapshot!(sandbox.ok(&["who-can", "escalate", "--after"]));
+    assert_eq!(sandbox.ok(&["who-can", "escalate"]), "Nobody has a way to more power.\n");
 }
 
 #[test]
 fn access_shows_everybody_or_one() {
-    let desk = desk();
-    insta::assert_snapshot!(desk.ok(&["access", "--after"]));
-    insta::assert_snapshot!(desk.ok(&["access", "alice", "--after", "--explain"]));
-    let all = json(&desk, &["access", "--after", "--full"]);
+    let sandbox = sandbox();
+    insta::assert_snapshot!(sandbox.ok(&["access", "--after"]));
+    insta::assert_snapshot!(sandbox.ok(&["access", "alice", "--after", "--explain"]));
+    let all = json(&sandbox, &["access", "--after", "--full"]);
     let masters = all["clusters"][0]["access"].as_array().unwrap().iter();
     let masters = masters.filter(|row| row["subjects"][0]["who"] == "group:system:masters").count();
     assert_eq!(masters, 1, "{all:#}");
@@ -260,14 +261,18 @@ fn access_shows_everybody_or_one() {
 
 #[test]
 fn a_policy_without_its_cluster_file_needs_none() {
-    let desk = Desk::offline();
-    desk.write("cluster.yaml", &std::fs::read_to_string(example("cluster-viewer").join("cluster.yaml")).unwrap());
-    assert_eq!(desk.run(&["can", "group:system:masters", "get", "pods", "--snapshot", "cluster.yaml"]).out, "yes\n");
+    let sandbox = Sandbox::offline();
+    sandbox
+        .write("cluster.yaml", &std::fs::read_to_string(example_path("cluster-viewer").join("cluster.yaml")).unwrap());
+    assert_eq!(
+        sandbox.run(&["can", "group:system:masters", "get", "pods", "--snapshot", "cluster.yaml"]).stdout,
+        "yes\n"
+    );
 }
 
 #[test]
 fn roles_that_gather_from_each_other_are_told_once() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     let role = |name: &str, from: &str| {
         format!(
             "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
@@ -275,12 +280,12 @@ fn roles_that_gather_from_each_other_are_told_once() {
              aggregationRule: {{ clusterRoleSelectors: [{{ matchLabels: {{ is: {from} }} }}] }}\n"
         )
     };
-    desk.write("cluster.yaml", &format!("{}{}", role("one", "other"), role("other", "one")));
-    let ran = desk.run(&["who-can", "get", "pods", "--snapshot", "cluster.yaml"]);
-    assert_eq!(ran.err.matches("take their rules from each other").count(), 1, "{}", ran.err);
-    desk.write("rolecall.toml", "[policy]\nname = \"circle\"\n");
-    let ran = desk.run(&["plan", "--snapshot", "cluster.yaml"]);
-    assert_eq!(ran.err.matches("take their rules from each other").count(), 1, "{}", ran.err);
+    sandbox.write("cluster.yaml", &format!("{}{}", role("one", "other"), role("other", "one")));
+    let output = sandbox.run(&["who-can", "get", "pods", "--snapshot", "cluster.yaml"]);
+    assert_eq!(output.stderr.matches("take their rules from each other").count(), 1, "{}", output.stderr);
+    sandbox.write("rolecall.toml", "[policy]\nname = \"circle\"\n");
+    let output = sandbox.run(&["plan", "--snapshot", "cluster.yaml"]);
+    assert_eq!(output.stderr.matches("take their rules from each other").count(), 1, "{}", output.stderr);
 }
 
 const GUEST: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: by-hand }\n\
@@ -289,8 +294,8 @@ const GUEST: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: Cluste
 
 #[test]
 fn a_binding_to_a_missing_role_is_pending_access_in_every_answer_about_whom_it_means() {
-    let desk = desk();
-    desk.write("cluster.yaml", &format!("{}{GUEST}", desk.read("cluster.yaml")));
+    let sandbox = sandbox();
+    sandbox.write("cluster.yaml", &format!("{}{GUEST}", sandbox.read("cluster.yaml")));
     let told = "warning: the ClusterRole `ghost` does not exist; bound to it: `by-hand`";
     for (args, is_told) in [
         (&["can", "group:dev", "get", "pods"][..], true),
@@ -302,80 +307,92 @@ fn a_binding_to_a_missing_role_is_pending_access_in_every_answer_about_whom_it_m
         (&["plan"], false),
         (&["drift"], true),
     ] {
-        let ran = desk.run(args);
-        assert_eq!(ran.err.matches(told).count(), usize::from(is_told), "{args:?}: {}", ran.err);
-        let said = ran.err.contains("pending access: group:dev will have what it says as soon as it is created");
-        assert_eq!(said, is_told, "{args:?}: {}", ran.err);
+        let output = sandbox.run(args);
+        assert_eq!(output.stderr.matches(told).count(), usize::from(is_told), "{args:?}: {}", output.stderr);
+        let said = output.stderr.contains("pending access: group:dev will have what it says as soon as it is created");
+        assert_eq!(said, is_told, "{args:?}: {}", output.stderr);
     }
-    let answer = json(&desk, &["who-can", "get", "pods"]);
+    let answer = json(&sandbox, &["who-can", "get", "pods"]);
     let warnings = answer["clusters"][0]["warnings"].as_array().unwrap();
     assert!(warnings.iter().any(|one| told.ends_with(one["message"].as_str().unwrap())), "{answer:#}");
 }
 
 #[test]
 fn many_missing_roles_are_folded_with_a_count() {
-    let desk = desk();
+    let sandbox = sandbox();
     let all: String = (0..9)
         .map(|number| GUEST.replace("ghost", &format!("ghost-{number}")).replace("by-hand", &format!("by-{number}")))
         .collect();
     let twice = GUEST.replace("ghost", "ghost-0");
-    desk.write("cluster.yaml", &format!("{}{all}{twice}", desk.read("cluster.yaml")));
-    let ran = desk.run(&["access"]);
-    assert_eq!(ran.err.matches("does not exist; bound to it").count(), 3, "{}", ran.err);
-    assert!(ran.err.contains("bound to it: `by-0`, `by-hand`\n"), "{}", ran.err);
-    assert!(ran.err.contains("6 more roles are waited for in the same way"), "{}", ran.err);
+    sandbox.write("cluster.yaml", &format!("{}{all}{twice}", sandbox.read("cluster.yaml")));
+    let output = sandbox.run(&["access"]);
+    assert_eq!(output.stderr.matches("does not exist; bound to it").count(), 3, "{}", output.stderr);
+    assert!(output.stderr.contains("bound to it: `by-0`, `by-hand`\n"), "{}", output.stderr);
+    assert!(output.stderr.contains("6 more roles are waited for in the same way"), "{}", output.stderr);
 }
 
 #[test]
 fn a_plan_tells_whose_bindings_come_alive_by_the_role_it_creates() {
-    let desk = desk();
-    desk.write("cluster.yaml", &format!("{}{}", desk.read("cluster.yaml"), GUEST.replace("ghost", "cluster-viewer")));
-    let ran = desk.run(&["plan"]);
+    let sandbox = sandbox();
+    sandbox.write(
+        "cluster.yaml",
+        &format!("{}{}", sandbox.read("cluster.yaml"), GUEST.replace("ghost", "cluster-viewer")),
+    );
+    let output = sandbox.run(&["plan"]);
     let told = "the new ClusterRole `cluster-viewer` brings bindings to life that waited for it: `by-hand`";
-    assert_eq!(ran.err.matches(told).count(), 1, "{}", ran.err);
-    let plan = json(&desk, &["plan"]);
+    assert_eq!(output.stderr.matches(told).count(), 1, "{}", output.stderr);
+    let plan = json(&sandbox, &["plan"]);
     let warnings = plan["plans"][0]["warnings"].as_array().unwrap();
     assert_eq!(warnings.iter().filter(|one| one["message"] == told).count(), 1, "{plan:#}");
-    desk.ok(&["apply", "--auto-approve"]);
-    assert!(!desk.run(&["plan"]).err.contains("brings bindings to life"));
+    sandbox.ok(&["apply", "--auto-approve"]);
+    assert!(!sandbox.run(&["plan"]).stderr.contains("brings bindings to life"));
 }
 
 #[test]
 fn a_binding_of_the_policy_to_a_role_that_is_nowhere_is_refused() {
-    let desk = desk();
+    let sandbox = sandbox();
     let bound = "\n[bindings.extra]\ncluster-role = \"ghost\"\nprincipals = [\"alice\"]\n";
-    desk.write("rolecall.toml", &(desk.read("rolecall.toml") + bound));
-    let ran = desk.run(&["plan"]);
-    assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("`ghost` is neither in the policy nor in the cluster"), "{}", ran.err);
+    sandbox.write("rolecall.toml", &(sandbox.read("rolecall.toml") + bound));
+    let output = sandbox.run(&["plan"]);
+    assert_eq!(output.exit_code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("`ghost` is neither in the policy nor in the cluster"), "{}", output.stderr);
 }
 
 #[test]
 fn an_unknown_subject_finds_the_one_of_another_account_kind_or_spelling() {
-    let desk = desk();
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "--auto-approve"]);
     for near in [
         "arn:aws:iam::111122223334:role/viewer",
         "arn:aws:iam::111122223333:role/vewer",
         "arn:aws:iam::111122223333:user/viewer",
         "arn:aws:iam::999999999999:role/viewer",
     ] {
-        let ran = desk.run(&["can", near, "get", "pods"]);
-        assert!(ran.err.contains("did you mean `arn:aws:iam::111122223333:role/viewer`?"), "{near}: {}", ran.err);
+        let output = sandbox.run(&["can", near, "get", "pods"]);
+        assert!(
+            output.stderr.contains("did you mean `arn:aws:iam::111122223333:role/viewer`?"),
+            "{near}: {}",
+            output.stderr
+        );
     }
-    let ran = desk.run(&["can", "user:cluster-viewer-group", "get", "pods"]);
-    assert!(ran.err.contains("did you mean `group:cluster-viewer-group`?"), "{}", ran.err);
+    let output = sandbox.run(&["can", "user:cluster-viewer-group", "get", "pods"]);
+    assert!(output.stderr.contains("did you mean `group:cluster-viewer-group`?"), "{}", output.stderr);
 }
 
 #[test]
 fn an_arn_that_differs_in_path_or_case_is_answered_with_the_spelling_of_aws_auth() {
-    let desk = desk();
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "--auto-approve"]);
     let told = |typed: &str, args: &[&str]| {
-        let ran = desk.run(args);
+        let output = sandbox.run(args);
         let message = format!("no entry of aws-auth names `{typed}`: that of `{VIEWER}` answers for it");
-        assert_eq!(ran.err.contains(&message), ran.err.contains(&format!("did you mean `{VIEWER}`?")), "{}", ran.err);
-        ran.err.contains(&message)
+        assert_eq!(
+            output.stderr.contains(&message),
+            output.stderr.contains(&format!("did you mean `{VIEWER}`?")),
+            "{}",
+            output.stderr
+        );
+        output.stderr.contains(&message)
     };
     let session = |role: &str| format!("arn:aws:sts::111122223333:assumed-role/{role}/me");
     for typed in ["role/team/viewer", "role/other/Viewer", "role/Viewer", "role/other/VIEWER"] {
@@ -392,12 +409,16 @@ fn an_arn_that_differs_in_path_or_case_is_answered_with_the_spelling_of_aws_auth
     let users = format!("data:\n  mapUsers: |\n    {bob}");
     let map =
         format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: aws-auth, namespace: kube-system }}\n{users}");
-    desk.write("users.yaml", &map);
+    sandbox.write("users.yaml", &map);
     // A user's path counts: another one is somebody else.
     for (typed, is_let_in) in [("user/bob", false), ("user/Team/Bob", true)] {
         let typed = format!("arn:aws:iam::111122223333:{typed}");
-        let ran = desk.run(&["can", &typed, "get", "pods", "--snapshot", "users.yaml"]);
-        assert_eq!(ran.err.contains("is not let in"), !is_let_in, "{}", ran.err);
-        assert!(ran.err.contains("did you mean `arn:aws:iam::111122223333:user/team/bob`?"), "{typed}: {}", ran.err);
+        let output = sandbox.run(&["can", &typed, "get", "pods", "--snapshot", "users.yaml"]);
+        assert_eq!(output.stderr.contains("is not let in"), !is_let_in, "{}", output.stderr);
+        assert!(
+            output.stderr.contains("did you mean `arn:aws:iam::111122223333:user/team/bob`?"),
+            "{typed}: {}",
+            output.stderr
+        );
     }
 }

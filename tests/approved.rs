@@ -14,8 +14,8 @@
 
 mod common;
 
-use common::rolecall::{Desk, Ran};
-use common::schema::fits_the_schema;
+use common::sandbox::{RunOutput, Sandbox};
+use common::schema::assert_matches_plan_schema;
 
 const POLICY: &str = r#"
 [policy]
@@ -58,20 +58,20 @@ fn cluster() -> String {
 }
 
 /// Each way to apply what was looked at on one cluster, on another.
-fn applied(then: &str, now: &str) -> [(Ran, String); 2] {
+fn applied(then: &str, now: &str) -> [(RunOutput, String); 2] {
     ["saved", "approved"].map(|how| {
-        let desk = Desk::offline();
-        desk.write("rolecall.toml", POLICY).write("cluster.yaml", then);
-        desk.ok(&["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
-        let saved: serde_json::Value = serde_json::from_str(&desk.read("plan.json")).unwrap();
-        fits_the_schema(&saved);
+        let sandbox = Sandbox::offline();
+        sandbox.write("rolecall.toml", POLICY).write("cluster.yaml", then);
+        sandbox.ok(&["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
+        let saved: serde_json::Value = serde_json::from_str(&sandbox.read("plan.json")).unwrap();
+        assert_matches_plan_schema(&saved);
         let digest = saved["plans"][0]["digest"].as_str().unwrap().to_owned();
-        desk.write("cluster.yaml", now);
-        let ran = match how {
-            "saved" => desk.run(&["apply", "--plan", "plan.json"]),
-            _ => desk.run(&["apply", "--snapshot", "cluster.yaml", "--approved", &digest]),
+        sandbox.write("cluster.yaml", now);
+        let output = match how {
+            "saved" => sandbox.run(&["apply", "--plan", "plan.json"]),
+            _ => sandbox.run(&["apply", "--snapshot", "cluster.yaml", "--approved", &digest]),
         };
-        (ran, desk.read("cluster.yaml"))
+        (output, sandbox.read("cluster.yaml"))
     })
 }
 
@@ -86,8 +86,8 @@ fn what_has_nothing_to_do_with_a_plan_may_move() {
         cluster() + &binding("double", "viewers", "theirs"),
     ];
     for now in moved {
-        for (ran, after) in applied(&cluster(), &now) {
-            assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        for (output, after) in applied(&cluster(), &now) {
+            assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
             assert!(after.contains("viewers") && after.contains("locals"), "{after}");
         }
     }
@@ -103,11 +103,11 @@ fn what_a_plan_relied_on_may_not() {
         ("what a group gets that he comes into", cluster() + &binding("stray", "viewers", "other")),
     ];
     for (what, now) in moved {
-        for (ran, after) in applied(&cluster(), &now) {
-            assert_eq!(ran.code, 1, "{what}: {}{}", ran.out, ran.err);
+        for (output, after) in applied(&cluster(), &now) {
+            assert_eq!(output.exit_code, 1, "{what}: {}{}", output.stdout, output.stderr);
             assert_eq!(after, now, "{what}");
             let said = ["since the plan was made", "another digest than the approved one"];
-            assert!(said.iter().any(|said| ran.err.contains(said)), "{what}: {}", ran.err);
+            assert!(said.iter().any(|said| output.stderr.contains(said)), "{what}: {}", output.stderr);
         }
     }
 }
@@ -115,9 +115,13 @@ fn what_a_plan_relied_on_may_not() {
 #[test]
 fn a_refusal_names_whom_and_which_namespaces() {
     let [(role, _), _] = applied(&cluster(), &cluster().replace("resources: [pods]", "resources: [secrets]"));
-    assert!(role.err.contains("something else for arn:aws:iam::111122223333:role/viewer"), "{}", role.err);
+    assert!(role.stderr.contains("something else for arn:aws:iam::111122223333:role/viewer"), "{}", role.stderr);
     let [(namespace, _), _] = applied(&cluster(), &(cluster() + &namespace("team-b", "dev")));
-    assert!(namespace.err.contains("the names `team-*` now mean other namespaces: + team-b"), "{}", namespace.err);
+    assert!(
+        namespace.stderr.contains("the names `team-*` now mean other namespaces: + team-b"),
+        "{}",
+        namespace.stderr
+    );
     let [(label, _), _] = applied(&cluster(), &cluster().replace("stage: prod", "stage: test"));
-    assert!(label.err.contains("the labels stage=prod now mean other namespaces: - shop"), "{}", label.err);
+    assert!(label.stderr.contains("the labels stage=prod now mean other namespaces: - shop"), "{}", label.stderr);
 }

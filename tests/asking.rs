@@ -18,21 +18,21 @@ mod common;
 use std::collections::BTreeMap;
 use std::io;
 
-use common::page::Page;
-use common::rolecall::{Desk, example};
+use common::captured_output::CapturedOutput;
+use common::sandbox::{Sandbox, example_path};
 use rolecall::{Env, Exit, Stdio, Terminals};
 
-/// The example on a desk of its own.
-fn desk() -> Desk {
-    let desk = Desk::offline();
+/// The example on a sandbox of its own.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::offline();
     for name in ["access.toml", "cluster.yaml"] {
-        desk.write(name, &std::fs::read_to_string(example("cluster-viewer").join(name)).unwrap());
+        sandbox.write(name, &std::fs::read_to_string(example_path("cluster-viewer").join(name)).unwrap());
     }
-    desk
+    sandbox
 }
 
-fn run_at_terminal(desk: &Desk, args: &[&str], answer: &str, colour: bool) -> (Exit, String, String) {
-    let (out, err) = (Page::default(), Page::default());
+fn run_at_terminal(sandbox: &Sandbox, args: &[&str], answer: &str, colour: bool) -> (Exit, String, String) {
+    let (out, err) = (CapturedOutput::default(), CapturedOutput::default());
     let ends = Stdio {
         stdin: Box::new(io::Cursor::new(answer.to_owned())),
         stdout: Box::new(out.clone()),
@@ -40,7 +40,7 @@ fn run_at_terminal(desk: &Desk, args: &[&str], answer: &str, colour: bool) -> (E
     };
     let terminals = Terminals { stdin: true, stdout: colour, stderr: colour };
     let now = "2026-11-24T12:00:00Z".parse().unwrap();
-    let mut world = Env::new(now, BTreeMap::new(), desk.path(""), ends, terminals);
+    let mut world = Env::new(now, BTreeMap::new(), sandbox.path(""), ends, terminals);
     let args = std::iter::once("rolecall").chain(args.iter().copied()).map(Into::into);
     let exit = rolecall::run(args, &mut world);
     (exit, out.text(), err.text())
@@ -49,15 +49,15 @@ fn run_at_terminal(desk: &Desk, args: &[&str], answer: &str, colour: bool) -> (E
 #[test]
 fn only_yes_is_taken_for_a_yes() {
     for answer in ["no\n", "y\n", "", "YES\n", "yes please\n"] {
-        let desk = desk();
-        let before = desk.read("cluster.yaml");
-        let (exit, _, err) = run_at_terminal(&desk, &["apply", "access.toml"], answer, false);
+        let sandbox = sandbox();
+        let before = sandbox.read("cluster.yaml");
+        let (exit, _, err) = run_at_terminal(&sandbox, &["apply", "access.toml"], answer, false);
         assert_eq!(exit, Exit::Failed, "{answer:?}");
         assert!(err.contains("not approved: nothing was written"), "{err}");
-        assert_eq!(desk.read("cluster.yaml"), before, "{answer:?}");
+        assert_eq!(sandbox.read("cluster.yaml"), before, "{answer:?}");
     }
-    let desk = desk();
-    let (exit, out, err) = run_at_terminal(&desk, &["apply", "access.toml"], "yes\n", false);
+    let sandbox = sandbox();
+    let (exit, out, err) = run_at_terminal(&sandbox, &["apply", "access.toml"], "yes\n", false);
     assert_eq!(exit, Exit::Success, "{err}");
     assert!(out.ends_with("Applied to example (snapshot cluster.yaml): 3 writes made.\n"), "{out}");
     insta::assert_snapshot!(err, @r"
@@ -72,9 +72,9 @@ fn only_yes_is_taken_for_a_yes() {
 
 #[test]
 fn nothing_is_asked_where_nothing_is_to_be_done() {
-    let desk = desk();
-    desk.ok(&["apply", "access.toml", "--auto-approve"]);
-    let (exit, out, err) = run_at_terminal(&desk, &["apply", "access.toml"], "", false);
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "access.toml", "--auto-approve"]);
+    let (exit, out, err) = run_at_terminal(&sandbox, &["apply", "access.toml"], "", false);
     assert_eq!((exit, err.as_str()), (Exit::Success, ""));
     assert_eq!(
         out,
@@ -84,46 +84,54 @@ fn nothing_is_asked_where_nothing_is_to_be_done() {
 
 #[test]
 fn without_a_terminal_apply_wants_to_be_told_and_writes_nothing() {
-    let desk = desk();
-    let before = desk.read("cluster.yaml");
-    let ran = desk.run(&["apply", "access.toml"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("there is no terminal to ask at") && ran.err.contains("--auto-approve"), "{}", ran.err);
-    assert_eq!(desk.read("cluster.yaml"), before);
+    let sandbox = sandbox();
+    let before = sandbox.read("cluster.yaml");
+    let output = sandbox.run(&["apply", "access.toml"]);
+    assert_eq!(output.exit_code, 1);
+    assert!(
+        output.stderr.contains("there is no terminal to ask at") && output.stderr.contains("--auto-approve"),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(sandbox.read("cluster.yaml"), before);
 }
 
 #[test]
 fn an_approved_digest_applies_that_plan_and_no_other() {
-    let desk = desk();
-    let digest = desk.plan(&["access.toml"])["digest"].as_str().unwrap().to_owned();
-    let before = desk.read("cluster.yaml");
-    let ran = desk.run(&["apply", "access.toml", "--approved", "sha256:0000"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("another digest than the approved one") && ran.err.contains(&digest), "{}", ran.err);
-    assert_eq!(desk.read("cluster.yaml"), before);
-    desk.ok(&["apply", "access.toml", "--approved", &digest]);
-    assert!(desk.ok(&["plan", "access.toml"]).contains("no changes"));
+    let sandbox = sandbox();
+    let digest = sandbox.plan(&["access.toml"])["digest"].as_str().unwrap().to_owned();
+    let before = sandbox.read("cluster.yaml");
+    let output = sandbox.run(&["apply", "access.toml", "--approved", "sha256:0000"]);
+    assert_eq!(output.exit_code, 1);
+    assert!(
+        output.stderr.contains("another digest than the approved one") && output.stderr.contains(&digest),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(sandbox.read("cluster.yaml"), before);
+    sandbox.ok(&["apply", "access.toml", "--approved", &digest]);
+    assert!(sandbox.ok(&["plan", "access.toml"]).contains("no changes"));
 }
 
 #[test]
 fn the_exit_code_says_2_for_changes_alone_and_1_for_a_wrong_command_line() {
-    let desk = desk();
-    assert_eq!(desk.run(&["plan", "access.toml"]).code, 0);
-    assert_eq!(desk.run(&["plan", "access.toml", "--detailed-exitcode"]).code, 2);
-    assert_eq!(desk.run(&["drift", "access.toml"]).code, 2);
-    desk.ok(&["apply", "access.toml", "--auto-approve"]);
-    assert_eq!(desk.run(&["plan", "access.toml", "--detailed-exitcode"]).code, 0);
-    assert_eq!(desk.run(&["drift", "access.toml"]).code, 0);
-    assert_eq!(desk.run(&["plan", "--no-such-flag"]).code, 1);
-    assert_eq!(desk.run(&[]).code, 1);
-    assert_eq!(desk.run(&["--help"]).code, 0);
+    let sandbox = sandbox();
+    assert_eq!(sandbox.run(&["plan", "access.toml"]).exit_code, 0);
+    assert_eq!(sandbox.run(&["plan", "access.toml", "--detailed-exitcode"]).exit_code, 2);
+    assert_eq!(sandbox.run(&["drift", "access.toml"]).exit_code, 2);
+    sandbox.ok(&["apply", "access.toml", "--auto-approve"]);
+    assert_eq!(sandbox.run(&["plan", "access.toml", "--detailed-exitcode"]).exit_code, 0);
+    assert_eq!(sandbox.run(&["drift", "access.toml"]).exit_code, 0);
+    assert_eq!(sandbox.run(&["plan", "--no-such-flag"]).exit_code, 1);
+    assert_eq!(sandbox.run(&[]).exit_code, 1);
+    assert_eq!(sandbox.run(&["--help"]).exit_code, 0);
 }
 
 #[test]
 fn colour_is_for_terminals_and_adds_nothing_but_itself() {
-    let desk = desk();
-    let (_, plain, _) = run_at_terminal(&desk, &["plan", "access.toml"], "", false);
-    let (_, coloured, _) = run_at_terminal(&desk, &["plan", "access.toml"], "", true);
+    let sandbox = sandbox();
+    let (_, plain, _) = run_at_terminal(&sandbox, &["plan", "access.toml"], "", false);
+    let (_, coloured, _) = run_at_terminal(&sandbox, &["plan", "access.toml"], "", true);
     assert!(!plain.contains('\u{1b}') && coloured.contains("\u{1b}[32m"));
     let mut bare = String::new();
     let mut rest = coloured.as_str();
@@ -137,8 +145,8 @@ fn colour_is_for_terminals_and_adds_nothing_but_itself() {
 
 #[test]
 fn the_help_of_every_command_is_as_it_was_reviewed() {
-    let desk = Desk::offline();
-    let mut all = desk.ok(&["--help"]);
+    let sandbox = Sandbox::offline();
+    let mut all = sandbox.ok(&["--help"]);
     for command in [
         "plan",
         "apply",
@@ -153,7 +161,7 @@ fn the_help_of_every_command_is_as_it_was_reviewed() {
         "schema",
         "completions",
     ] {
-        all.push_str(&format!("──── {command}\n{}", desk.ok(&[command, "--help"])));
+        all.push_str(&format!("──── {command}\n{}", sandbox.ok(&[command, "--help"])));
     }
     insta::assert_snapshot!(all);
 }

@@ -18,8 +18,8 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::kubeconfig::with_token;
-use common::reset::cluster;
-use common::rolecall::{Desk, Ran};
+use common::sandbox::{RunOutput, Sandbox};
+use common::shared_cluster::cluster;
 use serde_json::json;
 
 const SECRET: &str = "k8s-aws-v1.c2VjcmV0LXRva2VuLW9mLXNvbWVib2R5";
@@ -39,37 +39,37 @@ cluster-role = "secrets"
 groups = ["g"]
 "#;
 
-fn desk_at(kubeconfig: PathBuf) -> Desk {
-    let desk = Desk::with_kubeconfig(kubeconfig);
-    desk.write("rolecall.toml", POLICY);
-    desk
+fn sandbox_at(kubeconfig: PathBuf) -> Sandbox {
+    let sandbox = Sandbox::with_kubeconfig(kubeconfig);
+    sandbox.write("rolecall.toml", POLICY);
+    sandbox
 }
 
-/// A desk with this text as its kubeconfig.
-fn desk_with(kubeconfig: &str) -> Desk {
-    let desk = Desk::with_own_kubeconfig(kubeconfig);
-    desk.write("rolecall.toml", POLICY);
-    desk
+/// A sandbox with this text as its kubeconfig.
+fn sandbox_with(kubeconfig: &str) -> Sandbox {
+    let sandbox = Sandbox::with_kubeconfig_text(kubeconfig);
+    sandbox.write("rolecall.toml", POLICY);
+    sandbox
 }
 
 /// Runs what must fail, says nothing on stdout and holds no secret back there; returns what it says.
 #[track_caller]
-fn refused(desk: &Desk, args: &[&str]) -> String {
-    let ran: Ran = desk.run(args);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert_eq!(ran.out, "");
-    assert!(!ran.err.contains("c2VjcmV0"), "a secret is in: {}", ran.err);
-    assert!(ran.err.contains("help:"), "what to do: {}", ran.err);
-    assert!(!ran.err.contains("panicked"), "{}", ran.err);
-    ran.err
+fn refused(sandbox: &Sandbox, args: &[&str]) -> String {
+    let output: RunOutput = sandbox.run(args);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert_eq!(output.stdout, "");
+    assert!(!output.stderr.contains("c2VjcmV0"), "a secret is in: {}", output.stderr);
+    assert!(output.stderr.contains("help:"), "what to do: {}", output.stderr);
+    assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+    output.stderr
 }
 
 /// The same for each command that needs the cluster, which say the same.
 #[track_caller]
-fn refused_by_all(desk: &Desk, place: &[&str]) -> String {
-    let said = refused(desk, &[&["plan"], place].concat());
+fn refused_by_all(sandbox: &Sandbox, place: &[&str]) -> String {
+    let said = refused(sandbox, &[&["plan"], place].concat());
     for command in [&["apply", "--auto-approve"][..], &["drift"], &["snapshot"], &["whoami"]] {
-        assert_eq!(refused(desk, &[command, place].concat()), said, "{command:?}");
+        assert_eq!(refused(sandbox, &[command, place].concat()), said, "{command:?}");
     }
     said
 }
@@ -98,8 +98,8 @@ fn a_cluster_where_nobody_listens() {
     let content = with_token("admin", &nobody_listens(), Path::new("/dev/null"), SECRET);
     let mut content = content;
     content["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority");
-    let desk = desk_with(&content.to_string());
-    assert_said!(refused_by_all(&desk, &[]));
+    let sandbox = sandbox_with(&content.to_string());
+    assert_said!(refused_by_all(&sandbox, &[]));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_cluster_whose_host_nobody_knows() {
     let server = format!("https://{}.example", "x".repeat(64));
     let mut content = with_token("admin", &server, Path::new(""), SECRET);
     content["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority");
-    assert_said!(refused(&desk_with(&content.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&content.to_string()), &["plan"]));
 }
 
 #[test]
@@ -116,19 +116,19 @@ fn a_cluster_with_another_certificate_than_the_kubeconfig_trusts() {
     let cluster = cluster();
     let mut content = with_token("admin", cluster.server(), Path::new(""), SECRET);
     content["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority");
-    assert_said!(refused(&desk_with(&content.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&content.to_string()), &["plan"]));
 }
 
 #[test]
 fn a_caller_who_may_not_list() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": MAPPED }));
-    let before = cluster.versions();
-    let desk = desk_at(cluster.kubeconfig_for(ARN));
-    assert_said!(refused(&desk, &["plan"]));
-    refused(&desk, &["apply", "--auto-approve"]);
-    refused(&desk, &["snapshot"]);
-    assert_eq!(cluster.versions(), before);
+    let before = cluster.object_metadata();
+    let sandbox = sandbox_at(cluster.kubeconfig_for(ARN));
+    assert_said!(refused(&sandbox, &["plan"]));
+    refused(&sandbox, &["apply", "--auto-approve"]);
+    refused(&sandbox, &["snapshot"]);
+    assert_eq!(cluster.object_metadata(), before);
 }
 
 #[test]
@@ -137,12 +137,12 @@ fn a_caller_who_may_list_and_not_write() {
     cluster.set_aws_auth(&json!({ "mapRoles": MAPPED }));
     cluster.kubectl(&["create", "clusterrole", "looks", "--verb=get,list", "--resource=*.*"]);
     cluster.kubectl(&["create", "clusterrolebinding", "looks", "--clusterrole=looks", "--group=viewers"]);
-    let before = cluster.versions();
-    let desk = desk_at(cluster.kubeconfig_for(ARN));
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1);
-    assert_said!(ran.err);
-    assert_eq!(cluster.versions(), before);
+    let before = cluster.object_metadata();
+    let sandbox = sandbox_at(cluster.kubeconfig_for(ARN));
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1);
+    assert_said!(output.stderr);
+    assert_eq!(cluster.object_metadata(), before);
 }
 
 #[test]
@@ -157,85 +157,87 @@ fn a_caller_who_would_grant_more_than_he_has() {
         "--resource=*.rbac.authorization.k8s.io,configmaps,namespaces",
     ]);
     cluster.kubectl(&["create", "clusterrolebinding", "writes", "--clusterrole=writes", "--group=viewers"]);
-    let before = cluster.versions();
-    let desk = desk_at(cluster.kubeconfig_for(ARN));
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1);
-    assert_said!(ran.err);
-    assert_eq!(cluster.versions(), before);
+    let before = cluster.object_metadata();
+    let sandbox = sandbox_at(cluster.kubeconfig_for(ARN));
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1);
+    assert_said!(output.stderr);
+    assert_eq!(cluster.object_metadata(), before);
 }
 
 #[test]
 fn credentials_that_nobody_knows() {
     let cluster = cluster();
     let expired = with_token("admin", cluster.server(), cluster.ca_file(), SECRET).to_string();
-    let said = refused_by_all(&desk_with(&expired), &[]);
+    let said = refused_by_all(&sandbox_with(&expired), &[]);
     assert_said!(said);
     assert_eq!(
-        refused(&desk_at(cluster.kubeconfig_for(ARN)), &["plan"]),
+        refused(&sandbox_at(cluster.kubeconfig_for(ARN)), &["plan"]),
         said,
         "an identity that aws-auth does not map"
     );
 }
 
-/// A desk whose kubeconfig has a plugin: a shell script of these lines.
-fn desk_with_plugin(script: &str) -> Desk {
-    let desk = desk_with("");
-    desk.write("plugin", &format!("#!/bin/sh\n{script}\n"));
-    std::fs::set_permissions(desk.path("plugin"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+/// A sandbox whose kubeconfig has a plugin: a shell script of these lines.
+fn sandbox_with_plugin(script: &str) -> Sandbox {
+    let sandbox = sandbox_with("");
+    sandbox.write("plugin", &format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(sandbox.path("plugin"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut content = with_token("admin", &nobody_listens(), Path::new(""), "");
     content["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority");
     content["users"][0]["user"] = json!({ "exec": {
-        "apiVersion": "client.authentication.k8s.io/v1", "command": desk.path("plugin"),
+        "apiVersion": "client.authentication.k8s.io/v1", "command": sandbox.path("plugin"),
         "args": ["get-token"], "env": [{ "name": "PASSWORD", "value": SECRET }],
         "installHint": "see https://example.com/plugin\nfor how to install it",
     } });
-    desk.write("kubeconfig", &content.to_string());
-    desk
+    sandbox.write("kubeconfig", &content.to_string());
+    sandbox
 }
 
 #[test]
 fn a_plugin_that_fails_prints_nothing_but_its_reason() {
-    let desk = desk_with_plugin(&format!("echo {SECRET}\necho 'Error: the SSO session has expired' >&2\nexit 255"));
-    assert_said!(refused_by_all(&desk, &[]));
+    let sandbox =
+        sandbox_with_plugin(&format!("echo {SECRET}\necho 'Error: the SSO session has expired' >&2\nexit 255"));
+    assert_said!(refused_by_all(&sandbox, &[]));
 }
 
 #[test]
 fn a_plugin_that_fails_and_says_nothing() {
-    assert_said!(refused(&desk_with_plugin(&format!("echo {SECRET}\nexit 3")), &["plan"]));
+    assert_said!(refused(&sandbox_with_plugin(&format!("echo {SECRET}\nexit 3")), &["plan"]));
 }
 
 #[test]
 fn a_plugin_that_prints_no_credential() {
     for printed in [SECRET.to_owned(), format!("'{{\"status\": \"{SECRET}\"}}'"), "'{}'".to_owned(), String::new()] {
-        let said = refused(&desk_with_plugin(&format!("echo {printed}")), &["plan"]);
+        let said = refused(&sandbox_with_plugin(&format!("echo {printed}")), &["plan"]);
         assert!(said.contains("printed is no ExecCredential"), "{said}");
     }
     let empty =
         "echo '{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \"status\": {}}'";
-    assert_said!(refused(&desk_with_plugin(empty), &["plan"]));
+    assert_said!(refused(&sandbox_with_plugin(empty), &["plan"]));
 }
 
 #[test]
 fn a_plugin_that_is_not_there() {
-    let desk = desk_with_plugin("");
-    std::fs::remove_file(desk.path("plugin")).unwrap();
-    assert_said!(refused(&desk, &["plan"]));
+    let sandbox = sandbox_with_plugin("");
+    std::fs::remove_file(sandbox.path("plugin")).unwrap();
+    assert_said!(refused(&sandbox, &["plan"]));
 }
 
 #[test]
 fn a_context_that_the_kubeconfig_does_not_have() {
-    let desk = desk_with(&with_token("production", &nobody_listens(), Path::new("/dev/null"), SECRET).to_string());
-    assert_said!(refused_by_all(&desk, &["--context", "prodction"]));
-    assert_said!(refused(&desk, &["plan", "--context", "other"]));
+    let sandbox =
+        sandbox_with(&with_token("production", &nobody_listens(), Path::new("/dev/null"), SECRET).to_string());
+    assert_said!(refused_by_all(&sandbox, &["--context", "prodction"]));
+    assert_said!(refused(&sandbox, &["plan", "--context", "other"]));
 }
 
 #[test]
 fn a_kubeconfig_that_is_not_there() {
-    let desk = Desk::offline();
-    desk.write("rolecall.toml", POLICY);
-    assert_said!(refused_by_all(&desk, &[]));
-    assert_said!(refused(&desk, &["plan", "--kubeconfig", "nowhere"]));
+    let sandbox = Sandbox::offline();
+    sandbox.write("rolecall.toml", POLICY);
+    assert_said!(refused_by_all(&sandbox, &[]));
+    assert_said!(refused(&sandbox, &["plan", "--kubeconfig", "nowhere"]));
 }
 
 #[test]
@@ -247,53 +249,53 @@ fn a_kubeconfig_that_is_none() {
         format!("users: [{{ name: x, user: {{ token: [{SECRET}] }} }}]\n"),
     ];
     for text in &texts {
-        let said = refused(&desk_with(text), &["plan"]);
+        let said = refused(&sandbox_with(text), &["plan"]);
         assert!(said.contains("is not valid"), "{said}");
     }
-    assert_said!(refused_by_all(&desk_with(&texts[0]), &[]));
-    assert_said!(refused(&desk_with(""), &["plan"]));
+    assert_said!(refused_by_all(&sandbox_with(&texts[0]), &[]));
+    assert_said!(refused(&sandbox_with(""), &["plan"]));
 }
 
 #[test]
 fn a_kubeconfig_with_a_wrong_part() {
     let good = with_token("admin", &nobody_listens(), Path::new("/nowhere/ca.crt"), SECRET);
-    assert_said!(refused(&desk_with(&good.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&good.to_string()), &["plan"]));
     let mut part = good.clone();
     part["clusters"][0]["cluster"] = json!({ "server": format!("https://user:{SECRET}@[") });
-    assert_said!(refused(&desk_with(&part.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&part.to_string()), &["plan"]));
     part["clusters"][0]["cluster"] = json!({ "server": nobody_listens(), "certificate-authority-data": SECRET });
-    assert_said!(refused(&desk_with(&part.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&part.to_string()), &["plan"]));
     part["clusters"][0]["cluster"] = json!({});
-    assert_said!(refused(&desk_with(&part.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&part.to_string()), &["plan"]));
     part["clusters"][0]["cluster"] = json!({ "server": nobody_listens() });
     part["users"][0]["user"] = json!({ "client-certificate-data": SECRET, "client-key-data": SECRET });
-    assert_said!(refused(&desk_with(&part.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&part.to_string()), &["plan"]));
     part["users"][0]["user"] = json!({ "token": format!("{SECRET}\nx") });
-    assert_said!(refused(&desk_with(&part.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&part.to_string()), &["plan"]));
     part["users"][0]["user"] = json!({ "tokenFile": "/nowhere/token" });
-    assert_said!(refused(&desk_with(&part.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&part.to_string()), &["plan"]));
     part["users"] = json!([]);
-    assert_said!(refused(&desk_with(&part.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&part.to_string()), &["plan"]));
     part["users"] = good["users"].clone();
     part["contexts"][0]["context"]["cluster"] = json!("gone");
-    assert_said!(refused(&desk_with(&part.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&part.to_string()), &["plan"]));
     part.as_object_mut().unwrap().remove("current-context");
-    assert_said!(refused(&desk_with(&part.to_string()), &["plan"]));
+    assert_said!(refused(&sandbox_with(&part.to_string()), &["plan"]));
 }
 
-fn offline(snapshot: &str) -> Desk {
-    let desk = Desk::offline();
-    desk.write("rolecall.toml", POLICY).write("now.yaml", snapshot);
-    desk
+fn offline(snapshot: &str) -> Sandbox {
+    let sandbox = Sandbox::offline();
+    sandbox.write("rolecall.toml", POLICY).write("now.yaml", snapshot);
+    sandbox
 }
 
 /// Refuses, and leaves the file as it is.
 #[track_caller]
 fn refused_offline(snapshot: &str) -> String {
-    let desk = offline(snapshot);
-    let said = refused(&desk, &["plan", "--snapshot", "now.yaml"]);
-    assert_eq!(refused(&desk, &["apply", "--auto-approve", "--snapshot", "now.yaml"]), said);
-    assert_eq!(desk.read("now.yaml"), snapshot);
+    let sandbox = offline(snapshot);
+    let said = refused(&sandbox, &["plan", "--snapshot", "now.yaml"]);
+    assert_eq!(refused(&sandbox, &["apply", "--auto-approve", "--snapshot", "now.yaml"]), said);
+    assert_eq!(sandbox.read("now.yaml"), snapshot);
     said
 }
 
@@ -319,10 +321,10 @@ fn a_snapshot_with_an_object_twice_or_of_no_kind() {
 
 #[test]
 fn a_snapshot_that_is_not_there() {
-    let desk = offline("");
-    std::fs::create_dir(desk.path("empty")).unwrap();
-    assert_said!(refused(&desk, &["plan", "--snapshot", "nowhere.yaml"]));
-    assert_said!(refused(&desk, &["plan", "--snapshot", "empty"]));
+    let sandbox = offline("");
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    assert_said!(refused(&sandbox, &["plan", "--snapshot", "nowhere.yaml"]));
+    assert_said!(refused(&sandbox, &["plan", "--snapshot", "empty"]));
 }
 
 fn snapshot_of(map_roles: &str) -> String {
@@ -339,12 +341,12 @@ fn an_aws_auth_that_would_grow_over_a_mebibyte() {
     let comment = format!("# {}\n", "x".repeat(1_048_576 - MAPPED.len() - 3));
     let full = format!("{comment}{MAPPED}");
     cluster.set_aws_auth(&json!({ "mapRoles": full }));
-    let before = cluster.versions();
-    let desk = desk_at(cluster.kubeconfig());
-    let said = refused(&desk, &["plan"]);
+    let before = cluster.object_metadata();
+    let sandbox = sandbox_at(cluster.kubeconfig());
+    let said = refused(&sandbox, &["plan"]);
     assert_said!(said);
-    assert_eq!(refused(&desk, &["apply", "--auto-approve"]), said);
-    assert_eq!(cluster.versions(), before);
+    assert_eq!(refused(&sandbox, &["apply", "--auto-approve"]), said);
+    assert_eq!(cluster.object_metadata(), before);
     assert_eq!(refused_offline(&snapshot_of(&full)), said);
 }
 
@@ -361,22 +363,22 @@ fn an_aws_auth_that_nobody_can_read() {
     let cluster = cluster();
     let broken = format!("{MAPPED}- rolearn: arn:aws:iam::111122223333:role/x\n  username: {{{{SessionName}}}}\n");
     cluster.set_aws_auth(&json!({ "mapRoles": broken }));
-    let before = cluster.versions();
-    let desk = desk_at(cluster.kubeconfig());
-    let said = refused(&desk, &["plan"]);
+    let before = cluster.object_metadata();
+    let sandbox = sandbox_at(cluster.kubeconfig());
+    let said = refused(&sandbox, &["plan"]);
     assert_said!(said);
-    assert_eq!(refused(&desk, &["apply", "--auto-approve"]), said);
-    assert_eq!(cluster.versions(), before);
+    assert_eq!(refused(&sandbox, &["apply", "--auto-approve"]), said);
+    assert_eq!(cluster.object_metadata(), before);
     assert_eq!(refused_offline(&snapshot_of(&broken)), said);
 }
 
 #[test]
 fn a_policy_that_is_no_toml_or_not_there() {
-    let desk = Desk::offline();
-    desk.write("rolecall.toml", "[policy\nname = \"p\"\n");
-    assert_said!(refused(&desk, &["plan"]));
-    std::fs::create_dir(desk.path("empty")).unwrap();
-    assert_said!(refused(&desk, &["plan", "empty"]));
-    assert_said!(refused(&desk, &["plan", "nowhere.toml"]));
-    assert_said!(refused(&Desk::offline(), &["plan"]));
+    let sandbox = Sandbox::offline();
+    sandbox.write("rolecall.toml", "[policy\nname = \"p\"\n");
+    assert_said!(refused(&sandbox, &["plan"]));
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    assert_said!(refused(&sandbox, &["plan", "empty"]));
+    assert_said!(refused(&sandbox, &["plan", "nowhere.toml"]));
+    assert_said!(refused(&Sandbox::offline(), &["plan"]));
 }

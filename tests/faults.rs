@@ -21,12 +21,12 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
-use common::proxy::{Answer, Asked, Fate, Proxy};
-use common::reset::Shared;
-use common::rolecall::{Desk, Ran, steps};
+use common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
+use common::sandbox::{RunOutput, Sandbox, steps};
+use common::shared_cluster::SharedCluster;
 use serde_json::{Value, json};
 
-static CLUSTER: Shared = Shared::new(TestCluster::start);
+static CLUSTER: SharedCluster = SharedCluster::new(TestCluster::start);
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
@@ -91,16 +91,16 @@ groups = ["others"]
 /// From [`BEFORE`] to [`AFTER`].
 const WRITES: usize = 11;
 
-/// The cluster as an apply of [`BEFORE`] leaves it, and a desk with [`AFTER`].
-fn begin(cluster: &TestCluster, kubeconfig: std::path::PathBuf) -> Desk {
+/// The cluster as an apply of [`BEFORE`] leaves it, and a sandbox with [`AFTER`].
+fn begin(cluster: &TestCluster, kubeconfig: std::path::PathBuf) -> Sandbox {
     cluster.reset();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", BEFORE);
-    desk.ok(&["apply", "--auto-approve"]);
-    let desk = Desk::with_kubeconfig(kubeconfig);
-    desk.write("rolecall.toml", AFTER);
-    desk
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", BEFORE);
+    sandbox.ok(&["apply", "--auto-approve"]);
+    let sandbox = Sandbox::with_kubeconfig(kubeconfig);
+    sandbox.write("rolecall.toml", AFTER);
+    sandbox
 }
 
 /// Without the lines of progress, whose order within a stage is that of the answers.
@@ -108,8 +108,8 @@ fn without_progress(err: &str) -> String {
     err.lines().filter(|line| !line.starts_with("  [")).map(|line| format!("{line}\n")).collect()
 }
 
-fn apply(desk: &Desk) -> Ran {
-    desk.run(&["apply", "--auto-approve"])
+fn apply(sandbox: &Sandbox) -> RunOutput {
+    sandbox.run(&["apply", "--auto-approve"])
 }
 
 /// All that rolecall can write, without what differs between two clusters of the same content.
@@ -137,193 +137,212 @@ fn forget_lease(cluster: &TestCluster) {
 
 /// What an apply without any fault leaves.
 fn undisturbed(cluster: &TestCluster) -> Vec<Value> {
-    let desk = begin(cluster, cluster.kubeconfig());
-    let ran = apply(&desk);
-    assert!(ran.out.contains(&format!("{WRITES} writes made")), "{}{}", ran.out, ran.err);
+    let sandbox = begin(cluster, cluster.kubeconfig());
+    let output = apply(&sandbox);
+    assert!(output.stdout.contains(&format!("{WRITES} writes made")), "{}{}", output.stdout, output.stderr);
     content(cluster)
 }
 
 /// Fate of the first try of each write; all else passes.
-fn each_write_once(fate: Fate) -> impl Fn(&Asked) -> Fate + Send + Sync {
+fn each_write_once(action: ProxyAction) -> impl Fn(&ProxyRequest) -> ProxyAction + Send + Sync {
     let seen = Mutex::new(BTreeSet::new());
-    move |asked| {
-        let write = format!("{} {} {}", asked.method, asked.path, asked.body);
-        if asked.is_write() && seen.lock().unwrap().insert(write) { fate.clone() } else { Fate::Pass }
+    move |request| {
+        let write = format!("{} {} {}", request.method, request.path, request.body);
+        if request.is_write() && seen.lock().unwrap().insert(write) { action.clone() } else { ProxyAction::Forward }
     }
 }
 
 #[test]
 fn every_write_survives_every_fault_that_passes() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let expected = undisturbed(cluster);
     let faults = [
-        ("429 as priority and fairness has it", Fate::Answer(Answer::too_many())),
-        ("500", Fate::Answer(Answer::failure(500, "InternalError", "etcd leader changed").retry_after(0))),
-        ("503", Fate::Answer(Answer::unavailable(503))),
-        ("504", Fate::Answer(Answer::unavailable(504))),
-        ("a reset before", Fate::Reset),
-        ("a lost answer", Fate::LostAnswer),
-        ("half an answer", Fate::CutAnswer),
-        ("500 after the fact", Fate::WrongAnswer(Answer::failure(500, "InternalError", "timed out").retry_after(0))),
-        ("504 after the fact", Fate::WrongAnswer(Answer::unavailable(504))),
-        ("a slow server", Fate::Late(Duration::from_millis(50))),
+        ("429 as priority and fairness has it", ProxyAction::Respond(ProxyResponse::too_many_requests())),
+        (
+            "500",
+            ProxyAction::Respond(ProxyResponse::failure(500, "InternalError", "etcd leader changed").retry_after(0)),
+        ),
+        ("503", ProxyAction::Respond(ProxyResponse::unavailable(503))),
+        ("504", ProxyAction::Respond(ProxyResponse::unavailable(504))),
+        ("a reset before", ProxyAction::Reset),
+        ("a lost answer", ProxyAction::LoseResponse),
+        ("half an answer", ProxyAction::TruncateResponse),
+        (
+            "500 after the fact",
+            ProxyAction::ReplaceResponse(ProxyResponse::failure(500, "InternalError", "timed out").retry_after(0)),
+        ),
+        ("504 after the fact", ProxyAction::ReplaceResponse(ProxyResponse::unavailable(504))),
+        ("a slow server", ProxyAction::ForwardAfter(Duration::from_millis(50))),
     ];
-    for (what, fate) in faults {
-        let proxy = Proxy::start(cluster, each_write_once(fate));
-        let desk = begin(cluster, proxy.kubeconfig());
+    for (what, action) in faults {
+        let proxy = Proxy::start(cluster, each_write_once(action));
+        let sandbox = begin(cluster, proxy.kubeconfig());
         let started = Instant::now();
-        let ran = apply(&desk);
-        assert_eq!(ran.code, 0, "{what}: {}{}", ran.out, ran.err);
-        assert!(ran.out.contains(&format!("{WRITES} writes made")), "{what}: {}", ran.out);
+        let output = apply(&sandbox);
+        assert_eq!(output.exit_code, 0, "{what}: {}{}", output.stdout, output.stderr);
+        assert!(output.stdout.contains(&format!("{WRITES} writes made")), "{what}: {}", output.stdout);
         assert!(started.elapsed() < Duration::from_secs(10), "{what}: {:?}", started.elapsed());
         assert_eq!(content(cluster), expected, "{what}");
-        assert!(desk.ok(&["plan"]).contains("no changes"), "{what}");
+        assert!(sandbox.ok(&["plan"]).contains("no changes"), "{what}");
     }
 }
 
 /// What was approved has moved: a conflict is not tried again, and what is left is the next plan.
 #[test]
 fn a_conflict_at_any_write_ends_the_run_and_the_next_goes_on_from_there() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let expected = undisturbed(cluster);
     for n in 1..=WRITES {
-        let conflict = Answer::failure(409, "Conflict", "the object has been modified");
-        let proxy = Proxy::start(cluster, move |asked| {
-            if asked.is_write() && asked.writes == n { Fate::Answer(conflict.clone()) } else { Fate::Pass }
+        let conflict = ProxyResponse::failure(409, "Conflict", "the object has been modified");
+        let proxy = Proxy::start(cluster, move |request| {
+            if request.is_write() && request.write_count == n {
+                ProxyAction::Respond(conflict.clone())
+            } else {
+                ProxyAction::Forward
+            }
         });
-        let desk = begin(cluster, proxy.kubeconfig());
-        let ran = apply(&desk);
-        assert_eq!(ran.code, 1, "{n}: {}{}", ran.out, ran.err);
-        assert!(ran.err.contains("could not") && ran.err.contains("changed by somebody else"), "{n}: {}", ran.err);
-        let ran = apply(&desk);
-        assert_eq!(ran.code, 0, "{n}: {}{}", ran.out, ran.err);
+        let sandbox = begin(cluster, proxy.kubeconfig());
+        let output = apply(&sandbox);
+        assert_eq!(output.exit_code, 1, "{n}: {}{}", output.stdout, output.stderr);
+        assert!(
+            output.stderr.contains("could not") && output.stderr.contains("changed by somebody else"),
+            "{n}: {}",
+            output.stderr
+        );
+        let output = apply(&sandbox);
+        assert_eq!(output.exit_code, 0, "{n}: {}{}", output.stdout, output.stderr);
         let writes = proxy.writes().len();
         assert_eq!(writes, WRITES + 1, "{n}: each once, and the one that was turned away once more");
         assert_eq!(content(cluster), expected, "{n}");
-        assert!(desk.ok(&["plan"]).contains("no changes"), "{n}");
+        assert!(sandbox.ok(&["plan"]).contains("no changes"), "{n}");
     }
 }
 
 #[test]
 fn every_read_survives_every_fault_that_passes() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let desk = begin(cluster, cluster.kubeconfig());
-    let expected = steps(&desk.plan(&[]));
+    let (_guard, cluster) = CLUSTER.lock();
+    let sandbox = begin(cluster, cluster.kubeconfig());
+    let expected = steps(&sandbox.plan(&[]));
     let faults = [
-        Fate::Answer(Answer::too_many()),
-        Fate::Answer(Answer::unavailable(503)),
-        Fate::Reset,
-        Fate::CutAnswer,
-        Fate::WrongAnswer(Answer::unavailable(504)),
+        ProxyAction::Respond(ProxyResponse::too_many_requests()),
+        ProxyAction::Respond(ProxyResponse::unavailable(503)),
+        ProxyAction::Reset,
+        ProxyAction::TruncateResponse,
+        ProxyAction::ReplaceResponse(ProxyResponse::unavailable(504)),
     ];
-    for fate in faults {
-        let proxy = Proxy::start(cluster, move |asked| if asked.nth == 1 { fate.clone() } else { Fate::Pass });
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        desk.write("rolecall.toml", AFTER);
-        assert_eq!(steps(&desk.plan(&[])), expected);
+    for action in faults {
+        let proxy =
+            Proxy::start(cluster, move |request| if request.nth == 1 { action.clone() } else { ProxyAction::Forward });
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        sandbox.write("rolecall.toml", AFTER);
+        assert_eq!(steps(&sandbox.plan(&[])), expected);
         assert!(proxy.writes().is_empty());
     }
 }
 
 #[test]
 fn retry_after_is_waited_for() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let proxy = Proxy::start(cluster, |asked| match asked.nth {
-        1 if asked.path.ends_with("/namespaces") => Fate::Answer(Answer::too_many().retry_after(1)),
-        _ => Fate::Pass,
+    let (_guard, cluster) = CLUSTER.lock();
+    let proxy = Proxy::start(cluster, |request| match request.nth {
+        1 if request.path.ends_with("/namespaces") => {
+            ProxyAction::Respond(ProxyResponse::too_many_requests().retry_after(1))
+        }
+        _ => ProxyAction::Forward,
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", AFTER);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", AFTER);
     let started = Instant::now();
-    desk.ok(&["plan"]);
+    sandbox.ok(&["plan"]);
     assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
 #[test]
 fn a_server_that_turns_everything_away_ends_the_run_in_its_own_words() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let desk = begin(cluster, cluster.kubeconfig());
-    let total = desk.plan(&[])["steps"].as_array().unwrap().len();
+    let (_guard, cluster) = CLUSTER.lock();
+    let sandbox = begin(cluster, cluster.kubeconfig());
+    let total = sandbox.plan(&[])["steps"].as_array().unwrap().len();
     assert_eq!(total, WRITES);
     let before = content(cluster);
-    let proxy = Proxy::start(cluster, |asked| match asked.is_write() {
-        true => Fate::Answer(Answer::too_many()),
-        false => Fate::Pass,
+    let proxy = Proxy::start(cluster, |request| match request.is_write() {
+        true => ProxyAction::Respond(ProxyResponse::too_many_requests()),
+        false => ProxyAction::Forward,
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", AFTER);
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1);
-    insta::assert_snapshot!(without_progress(&ran.err));
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", AFTER);
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1);
+    insta::assert_snapshot!(without_progress(&output.stderr));
     assert_eq!(content(cluster), before);
 }
 
 #[test]
 fn an_apply_that_stops_in_the_middle_says_what_is_done_and_what_is_not() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let proxy = Proxy::start(cluster, |asked| match asked.is("PATCH", "/aws-auth") {
-        true => Fate::Answer(Answer::failure(403, "Forbidden", "configmaps \"aws-auth\" is forbidden: no")),
-        false => Fate::Pass,
+    let (_guard, cluster) = CLUSTER.lock();
+    let proxy = Proxy::start(cluster, |request| match request.matches("PATCH", "/aws-auth") {
+        true => {
+            ProxyAction::Respond(ProxyResponse::failure(403, "Forbidden", "configmaps \"aws-auth\" is forbidden: no"))
+        }
+        false => ProxyAction::Forward,
     });
-    let desk = begin(cluster, proxy.kubeconfig());
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1);
-    insta::assert_snapshot!(without_progress(&ran.err));
+    let sandbox = begin(cluster, proxy.kubeconfig());
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1);
+    insta::assert_snapshot!(without_progress(&output.stderr));
 }
 
 /// What goes wrong with the n-th write, and from then on with everything, for good.
-fn from_write(n: usize, first: Fate, then: Fate) -> impl Fn(&Asked) -> Fate + Send + Sync {
-    move |asked| match asked.writes {
-        writes if writes < n => Fate::Pass,
-        writes if writes == n && asked.is_write() => first.clone(),
+fn from_write(n: usize, first: ProxyAction, then: ProxyAction) -> impl Fn(&ProxyRequest) -> ProxyAction + Send + Sync {
+    move |request| match request.write_count {
+        writes if writes < n => ProxyAction::Forward,
+        writes if writes == n && request.is_write() => first.clone(),
         _ => then.clone(),
     }
 }
 
 #[test]
 fn an_apply_stopped_at_any_write_goes_on_from_there() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let expected = undisturbed(cluster);
-    let forbidden = || Fate::Answer(Answer::failure(403, "Forbidden", "not now"));
-    let broken = || Fate::Answer(Answer::failure(500, "InternalError", "not now").retry_after(0));
+    let forbidden = || ProxyAction::Respond(ProxyResponse::failure(403, "Forbidden", "not now"));
+    let broken = || ProxyAction::Respond(ProxyResponse::failure(500, "InternalError", "not now").retry_after(0));
     for n in 1..=WRITES {
         // A refusal is waited over for a second, so it has every other write.
         let (what, refused) = if n % 2 == 0 { ("refused", forbidden()) } else { ("broken", broken()) };
         let stops = [
             (what, refused.clone(), refused, n - 1),
             // The write is made, and neither its answer nor a look at it ever comes.
-            ("made and lost", Fate::WrongAnswer(Answer::unavailable(504)), broken(), n),
+            ("made and lost", ProxyAction::ReplaceResponse(ProxyResponse::unavailable(504)), broken(), n),
         ];
         for (what, first, then, made) in stops {
             let proxy = Proxy::start(cluster, from_write(n, first, then));
-            let desk = begin(cluster, proxy.kubeconfig());
-            let ran = apply(&desk);
-            assert_eq!(ran.code, 1, "{what} at {n}: {}{}", ran.out, ran.err);
-            assert!(ran.err.contains("Not done ("), "{what} at {n}: {}", ran.err);
-            assert!(ran.err.contains("apply again"), "{what} at {n}: {}", ran.err);
+            let sandbox = begin(cluster, proxy.kubeconfig());
+            let output = apply(&sandbox);
+            assert_eq!(output.exit_code, 1, "{what} at {n}: {}{}", output.stdout, output.stderr);
+            assert!(output.stderr.contains("Not done ("), "{what} at {n}: {}", output.stderr);
+            assert!(output.stderr.contains("apply again"), "{what} at {n}: {}", output.stderr);
             forget_lease(cluster);
-            let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-            desk.write("rolecall.toml", AFTER);
-            let rest = steps(&desk.plan(&[]));
-            assert_eq!(rest.len(), WRITES - made, "{what} at {n}: {}\n{rest:#?}", ran.err);
-            desk.ok(&["apply", "--auto-approve"]);
+            let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+            sandbox.write("rolecall.toml", AFTER);
+            let rest = steps(&sandbox.plan(&[]));
+            assert_eq!(rest.len(), WRITES - made, "{what} at {n}: {}\n{rest:#?}", output.stderr);
+            sandbox.ok(&["apply", "--auto-approve"]);
             assert_eq!(content(cluster), expected, "{what} at {n}");
-            assert!(desk.ok(&["plan"]).contains("no changes"), "{what} at {n}");
+            assert!(sandbox.ok(&["plan"]).contains("no changes"), "{what} at {n}");
         }
     }
 }
 
 #[test]
 fn a_killed_apply_goes_on_from_there() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let expected = undisturbed(cluster);
     for n in [2, 5, 8] {
-        let proxy = Proxy::start(cluster, move |asked| match asked.is_write() && asked.writes >= n {
-            true => Fate::Late(Duration::from_millis(200)),
-            false => Fate::Pass,
+        let proxy = Proxy::start(cluster, move |request| match request.is_write() && request.write_count >= n {
+            true => ProxyAction::ForwardAfter(Duration::from_millis(200)),
+            false => ProxyAction::Forward,
         });
-        let desk = begin(cluster, proxy.kubeconfig());
-        let mut child = desk
+        let sandbox = begin(cluster, proxy.kubeconfig());
+        let mut child = sandbox
             .command(&["apply", "--auto-approve"])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
@@ -339,11 +358,11 @@ fn a_killed_apply_goes_on_from_there() {
         // What is on its way arrives after the death of its sender.
         std::thread::sleep(Duration::from_millis(300));
         forget_lease(cluster);
-        let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-        desk.write("rolecall.toml", AFTER);
-        desk.ok(&["apply", "--auto-approve"]);
+        let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+        sandbox.write("rolecall.toml", AFTER);
+        sandbox.ok(&["apply", "--auto-approve"]);
         assert_eq!(content(cluster), expected, "killed at {n}");
-        assert!(desk.ok(&["plan"]).contains("no changes"), "killed at {n}");
+        assert!(sandbox.ok(&["plan"]).contains("no changes"), "killed at {n}");
     }
 }
 
@@ -352,14 +371,14 @@ fn overtaken(
     cluster: &TestCluster,
     method: &'static str,
     end: &'static str,
-    fate: Fate,
+    action: ProxyAction,
     act: impl Fn() + Send + Sync + 'static,
 ) -> Proxy {
-    let hit = move |asked: &Asked| asked.is(method, end) && asked.nth == 1;
+    let hit = move |request: &ProxyRequest| request.matches(method, end) && request.nth == 1;
     // The same request is decided on before it takes effect and looked at after.
-    let decide = move |asked: &Asked| if hit(asked) { fate.clone() } else { Fate::Pass };
-    Proxy::watched(cluster, decide, move |asked, _| {
-        if hit(asked) {
+    let decide = move |request: &ProxyRequest| if hit(request) { action.clone() } else { ProxyAction::Forward };
+    Proxy::start_with_observer(cluster, decide, move |request, _| {
+        if hit(request) {
             act();
         }
     })
@@ -395,112 +414,119 @@ fn is_foreign(cluster: &TestCluster) {
 /// Trap 54, and its other side.
 #[test]
 fn a_lost_create_is_ours_only_if_the_object_is_still_what_was_sent() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let proxy = overtaken(cluster, "POST", "/clusterroles", Fate::LostAnswer, || patch(&one_role(), &foreign_rules()));
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE);
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("could not create ClusterRole one"), "{}", ran.err);
-    assert!(ran.err.contains("it exists already"), "{}", ran.err);
+    let (_guard, cluster) = CLUSTER.lock();
+    let proxy =
+        overtaken(cluster, "POST", "/clusterroles", ProxyAction::LoseResponse, || patch(&one_role(), &foreign_rules()));
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", ONE_ROLE);
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("could not create ClusterRole one"), "{}", output.stderr);
+    assert!(output.stderr.contains("it exists already"), "{}", output.stderr);
     is_foreign(cluster);
 }
 
 #[test]
 fn a_lost_patch_is_ours_only_if_the_object_is_still_what_was_sent() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE).ok(&["apply", "--auto-approve"]);
-    let proxy =
-        overtaken(cluster, "PATCH", "/clusterroles/one", Fate::LostAnswer, || patch(&one_role(), &foreign_rules()));
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", &ONE_ROLE.replace("\"get\"", "\"list\""));
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("it was changed by somebody else since it was read"), "{}", ran.err);
+    let (_guard, cluster) = CLUSTER.lock();
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", ONE_ROLE).ok(&["apply", "--auto-approve"]);
+    let proxy = overtaken(cluster, "PATCH", "/clusterroles/one", ProxyAction::LoseResponse, || {
+        patch(&one_role(), &foreign_rules())
+    });
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", &ONE_ROLE.replace("\"get\"", "\"list\""));
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("it was changed by somebody else since it was read"), "{}", output.stderr);
     is_foreign(cluster);
 }
 
 #[test]
 fn a_lost_delete_does_not_take_what_has_the_name_since() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE).ok(&["apply", "--auto-approve"]);
-    let proxy = overtaken(cluster, "DELETE", "/clusterroles/one", Fate::LostAnswer, || {
+    let (_guard, cluster) = CLUSTER.lock();
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", ONE_ROLE).ok(&["apply", "--auto-approve"]);
+    let proxy = overtaken(cluster, "DELETE", "/clusterroles/one", ProxyAction::LoseResponse, || {
         let mut role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "one" },
         });
         role["rules"] = foreign_rules()["rules"].clone();
         CLUSTER.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role));
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", "[policy]\nname = \"one\"\n");
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("it was changed by somebody else"), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", "[policy]\nname = \"one\"\n");
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("it was changed by somebody else"), "{}", output.stderr);
     is_foreign(cluster);
 }
 
 #[test]
 fn a_foreign_create_or_change_between_plan_and_write_is_a_conflict_and_stays() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     for reset_first in [false, true] {
         cluster.reset();
-        let fate = move |asked: &Asked| {
-            if asked.is("POST", "/clusterroles") && asked.nth == 1 {
+        let action = move |request: &ProxyRequest| {
+            if request.matches("POST", "/clusterroles") && request.nth == 1 {
                 let mut role = json!({
                     "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "one" },
                 });
                 role["rules"] = foreign_rules()["rules"].clone();
                 CLUSTER.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role));
                 if reset_first {
-                    return Fate::Reset;
+                    return ProxyAction::Reset;
                 }
             }
-            Fate::Pass
+            ProxyAction::Forward
         };
-        let proxy = Proxy::start(cluster, fate);
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        desk.write("rolecall.toml", ONE_ROLE);
-        let ran = apply(&desk);
-        assert!(ran.code == 1 && ran.err.contains("it exists already"), "{}{}", ran.out, ran.err);
+        let proxy = Proxy::start(cluster, action);
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        sandbox.write("rolecall.toml", ONE_ROLE);
+        let output = apply(&sandbox);
+        assert!(
+            output.exit_code == 1 && output.stderr.contains("it exists already"),
+            "{}{}",
+            output.stdout,
+            output.stderr
+        );
         is_foreign(cluster);
     }
 }
 
 #[test]
 fn an_entry_that_eksctl_adds_between_plan_and_write_is_not_lost() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let eksctl = format!("{NODES}- rolearn: arn:aws:iam::111122223333:role/eksctl\n  username: e\n");
     let theirs = eksctl.clone();
-    let proxy = Proxy::start(cluster, move |asked| {
-        if asked.is("PATCH", "/aws-auth") && asked.nth == 1 {
+    let proxy = Proxy::start(cluster, move |request| {
+        if request.matches("PATCH", "/aws-auth") && request.nth == 1 {
             patch(AWS_AUTH, &json!({ "data": { "mapRoles": theirs } }));
         }
-        Fate::Pass
+        ProxyAction::Forward
     });
-    let desk = begin(cluster, proxy.kubeconfig());
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("could not change the entries of aws-auth"), "{}", ran.err);
-    assert!(ran.err.contains("it was changed by somebody else since it was read"), "{}", ran.err);
+    let sandbox = begin(cluster, proxy.kubeconfig());
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1);
+    assert!(output.stderr.contains("could not change the entries of aws-auth"), "{}", output.stderr);
+    assert!(output.stderr.contains("it was changed by somebody else since it was read"), "{}", output.stderr);
     assert_eq!(cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"], json!(eksctl));
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", AFTER).ok(&["apply", "--auto-approve"]);
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", AFTER).ok(&["apply", "--auto-approve"]);
     let now = cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"].as_str().unwrap().to_owned();
     assert!(now.starts_with(&eksctl), "{now}");
 }
 
 #[test]
 fn a_role_without_rules_whose_answer_was_lost_is_known_again() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     // The server keeps `rules: []` as null and leaves an empty list of subjects out.
     let policy = "[policy]\nname = \"one\"\n[cluster-roles.empty]\nrules = []\n";
-    let proxy = Proxy::start(cluster, each_write_once(Fate::LostAnswer));
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", policy);
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let proxy = Proxy::start(cluster, each_write_once(ProxyAction::LoseResponse));
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", policy);
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
 }
 
 /// A kubeconfig whose plugin prints `token-1`, then `token-2`, and keeps the count of its calls.
@@ -522,7 +548,7 @@ impl Plugin {
 
     fn kubeconfig(&self, proxy: &Proxy) -> std::path::PathBuf {
         let server = proxy.server();
-        proxy.kubeconfig_of(&json!({
+        proxy.write_kubeconfig(&json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "eks",
             "clusters": [{ "name": "eks", "cluster": { "server": server } }],
             "users": [{ "name": "eks", "user": { "exec": {
@@ -538,29 +564,29 @@ impl Plugin {
     }
 }
 
-fn unauthorized() -> Fate {
-    Fate::Answer(Answer::failure(401, "Unauthorized", "Unauthorized"))
+fn unauthorized() -> ProxyAction {
+    ProxyAction::Respond(ProxyResponse::failure(401, "Unauthorized", "Unauthorized"))
 }
 
 /// Trap 55: a token lives for a quarter of an hour, an apply may live longer.
 #[test]
 fn a_token_that_expires_in_the_middle_is_renewed_once() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let expected = undisturbed(cluster);
     // In the reads with five requests at once, and in the writes.
     for expires_with in [0, 4] {
         let plugin = Plugin::new();
-        let proxy = Proxy::start(cluster, move |asked| {
-            let old = asked.authorization == "Bearer token-1";
-            if old && asked.writes >= expires_with {
+        let proxy = Proxy::start(cluster, move |request| {
+            let old = request.authorization == "Bearer token-1";
+            if old && request.write_count >= expires_with {
                 unauthorized()
             } else {
-                Fate::PassAs(CLUSTER.admin_token().to_owned())
+                ProxyAction::ForwardWithToken(CLUSTER.admin_token().to_owned())
             }
         });
-        let desk = begin(cluster, plugin.kubeconfig(&proxy));
-        let ran = apply(&desk);
-        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        let sandbox = begin(cluster, plugin.kubeconfig(&proxy));
+        let output = apply(&sandbox);
+        assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
         assert_eq!(content(cluster), expected);
         // Once at the start and once after, and three times to prove that new credentials still get in.
         assert_eq!(plugin.calls(), 5);
@@ -569,24 +595,24 @@ fn a_token_that_expires_in_the_middle_is_renewed_once() {
 
 #[test]
 fn credentials_that_are_refused_again_when_renewed_end_the_run() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let plugin = Plugin::new();
     let proxy = Proxy::start(cluster, |_| unauthorized());
-    let desk = Desk::with_kubeconfig(plugin.kubeconfig(&proxy));
-    desk.write("rolecall.toml", ONE_ROLE);
-    let ran = desk.run(&["plan"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("does not accept the credentials"), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(plugin.kubeconfig(&proxy));
+    sandbox.write("rolecall.toml", ONE_ROLE);
+    let output = sandbox.run(&["plan"]);
+    assert_eq!(output.exit_code, 1);
+    assert!(output.stderr.contains("does not accept the credentials"), "{}", output.stderr);
     assert!(plugin.calls() <= 2, "{} calls", plugin.calls());
 }
 
 #[test]
 fn a_right_granted_a_moment_ago_is_waited_for() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let forbidden = Answer::failure(403, "Forbidden", "attempting to grant RBAC permissions not currently held");
-    let proxy = Proxy::start(cluster, each_write_once(Fate::Answer(forbidden)));
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE);
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let (_guard, cluster) = CLUSTER.lock();
+    let forbidden = ProxyResponse::failure(403, "Forbidden", "attempting to grant RBAC permissions not currently held");
+    let proxy = Proxy::start(cluster, each_write_once(ProxyAction::Respond(forbidden)));
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", ONE_ROLE);
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
 }

@@ -16,9 +16,9 @@
 mod common;
 
 use common::TestCluster;
-use common::reset::cluster;
-use common::rolecall::{Desk, Ran};
-use common::schema::fits_the_schema;
+use common::sandbox::{RunOutput, Sandbox};
+use common::schema::assert_matches_plan_schema;
+use common::shared_cluster::cluster;
 use serde_json::{Value, json};
 
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
@@ -67,15 +67,15 @@ fn without(names: &[&str]) -> String {
     parts.join("[principals.")
 }
 
-fn offline(policy: &str) -> Desk {
-    let desk = Desk::offline();
+fn offline(policy: &str) -> Sandbox {
+    let sandbox = Sandbox::offline();
     let indented: String = MAP_ROLES.lines().map(|line| format!("    {line}\n")).collect();
     let cluster = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: aws-auth, namespace: kube-system, resourceVersion: \"7\" }}\n\
          data:\n  mapRoles: |\n{indented}"
     );
-    desk.write("cluster.yaml", &cluster).write("rolecall.toml", policy);
-    desk
+    sandbox.write("cluster.yaml", &cluster).write("rolecall.toml", policy);
+    sandbox
 }
 
 fn snapshot<'a>(args: &[&'a str]) -> Vec<&'a str> {
@@ -83,31 +83,31 @@ fn snapshot<'a>(args: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[track_caller]
-fn refused(desk: &Desk, args: &[&str]) -> Ran {
-    let ran = desk.run(args);
-    assert_eq!(ran.code, 3, "{args:?}\n{}{}", ran.out, ran.err);
-    ran
+fn refused(sandbox: &Sandbox, args: &[&str]) -> RunOutput {
+    let output = sandbox.run(args);
+    assert_eq!(output.exit_code, 3, "{args:?}\n{}{}", output.stdout, output.stderr);
+    output
 }
 
 #[test]
 fn each_danger_is_told_with_who_loses_what_and_the_word_that_says_yes() {
-    let desk = offline(&without(&["nodes", "ci", "break-glass"]));
-    let ran = refused(&desk, &snapshot(&["plan", "rolecall.toml"]));
-    insta::assert_snapshot!(ran.err);
-    assert!(ran.out.contains("Digest sha256:"), "the plan is shown all the same\n{}", ran.out);
+    let sandbox = offline(&without(&["nodes", "ci", "break-glass"]));
+    let output = refused(&sandbox, &snapshot(&["plan", "rolecall.toml"]));
+    insta::assert_snapshot!(output.stderr);
+    assert!(output.stdout.contains("Digest sha256:"), "the plan is shown all the same\n{}", output.stdout);
     let masters =
         POLICY.replace("username = \"ci\"\ngroups = [\"admins\"]", "username = \"ci\"\ngroups = [\"system:masters\"]");
-    insta::assert_snapshot!(refused(&offline(&masters), &snapshot(&["plan"])).err);
+    insta::assert_snapshot!(refused(&offline(&masters), &snapshot(&["plan"])).stderr);
 }
 
 #[test]
 fn every_apply_refuses_and_each_yes_is_to_one_thing() {
-    let desk = offline(&without(&["nodes", "ci"]));
-    let before = desk.read("cluster.yaml");
+    let sandbox = offline(&without(&["nodes", "ci"]));
+    let before = sandbox.read("cluster.yaml");
     let yes = ["--allow", "remove:arn:aws:iam::111122223333:role/eks-nodes", "--allow", "removals:2"];
     // Saved with both words, and they are not in the file.
-    desk.ok(&snapshot(&[&["plan", "--out", "saved.json"], &yes[..]].concat()));
-    let digest = desk.read("saved.json");
+    sandbox.ok(&snapshot(&[&["plan", "--out", "saved.json"], &yes[..]].concat()));
+    let digest = sandbox.read("saved.json");
     let digest = serde_json::from_str::<Value>(&digest).unwrap()["plans"][0]["digest"].as_str().unwrap().to_owned();
     let applies: [&[&str]; 4] = [
         &["apply", "--auto-approve", "--snapshot", "cluster.yaml"],
@@ -117,41 +117,46 @@ fn every_apply_refuses_and_each_yes_is_to_one_thing() {
     ];
     for apply in applies {
         for some in [&[][..], &yes[..2], &yes[2..], &["--allow", "empty-aws-auth"]] {
-            let ran = refused(&desk, &[apply, some].concat());
-            assert!(ran.err.contains("Refused: nothing was written."), "{}", ran.err);
-            assert_eq!(desk.read("cluster.yaml"), before);
+            let output = refused(&sandbox, &[apply, some].concat());
+            assert!(output.stderr.contains("Refused: nothing was written."), "{}", output.stderr);
+            assert_eq!(sandbox.read("cluster.yaml"), before);
         }
     }
     for apply in &applies[1..3] {
-        desk.write("cluster.yaml", &before);
-        let ran = desk.run(&[apply, &yes[..]].concat());
-        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-        assert!(ran.err.contains("warning: allowed (--allow removals:2): the plan removes 2 entries"), "{}", ran.err);
-        assert!(!desk.read("cluster.yaml").contains("eks-nodes"));
+        sandbox.write("cluster.yaml", &before);
+        let output = sandbox.run(&[apply, &yes[..]].concat());
+        assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
+        assert!(
+            output.stderr.contains("warning: allowed (--allow removals:2): the plan removes 2 entries"),
+            "{}",
+            output.stderr
+        );
+        assert!(!sandbox.read("cluster.yaml").contains("eks-nodes"));
     }
 }
 
 #[test]
 fn a_yes_that_nothing_needs_is_told_and_one_that_means_nothing_is_an_error() {
-    let desk = offline(POLICY);
-    let ran = desk.run(&snapshot(&["plan", "--allow", "last-admin"]));
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(ran.err.contains("warning: --allow last-admin is not needed"), "{}", ran.err);
+    let sandbox = offline(POLICY);
+    let output = sandbox.run(&snapshot(&["plan", "--allow", "last-admin"]));
+    assert_eq!(output.exit_code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("warning: --allow last-admin is not needed"), "{}", output.stderr);
     for word in ["force", "all", "remove", "remove:everybody", "removals:x"] {
-        let ran = desk.run(&snapshot(&["plan", "--allow", word]));
-        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{word}: {}", ran.err);
-        assert!(ran.err.contains("hint:"), "{}", ran.err);
+        let output = sandbox.run(&snapshot(&["plan", "--allow", word]));
+        assert_eq!((output.exit_code, output.stdout.as_str()), (1, ""), "{word}: {}", output.stderr);
+        assert!(output.stderr.contains("hint:"), "{}", output.stderr);
     }
 }
 
 #[test]
 fn drift_does_not_refuse_and_json_has_all_of_it() {
-    let desk = offline(&without(&["nodes", "ci"]));
-    assert_eq!(desk.run(&snapshot(&["drift"])).code, 2);
-    let ran = refused(&desk, &snapshot(&["plan", "--format", "json", "--out", "no.json", "--allow", "removals:2"]));
-    assert!(!desk.path("no.json").exists());
-    let plan: Value = serde_json::from_str(&ran.out).unwrap();
-    fits_the_schema(&plan);
+    let sandbox = offline(&without(&["nodes", "ci"]));
+    assert_eq!(sandbox.run(&snapshot(&["drift"])).exit_code, 2);
+    let output =
+        refused(&sandbox, &snapshot(&["plan", "--format", "json", "--out", "no.json", "--allow", "removals:2"]));
+    assert!(!sandbox.path("no.json").exists());
+    let plan: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_matches_plan_schema(&plan);
     let guards = &plan["plans"][0]["guards"];
     assert_eq!(guards["refused"][0]["guard"], "node");
     assert_eq!(guards["refused"][0]["allow"], "remove:arn:aws:iam::111122223333:role/eks-nodes");
@@ -159,19 +164,19 @@ fn drift_does_not_refuse_and_json_has_all_of_it() {
     assert_eq!(guards["unjudged"][0]["guard"], "caller");
     assert_eq!(plan["plans"][0]["guarded"]["max-removals"]["value"], "1");
     // Redirected and applied, it is judged again.
-    desk.write("saved.json", &ran.out);
-    refused(&desk, &["apply", "--plan", "saved.json"]);
+    sandbox.write("saved.json", &output.stdout);
+    refused(&sandbox, &["apply", "--plan", "saved.json"]);
     // Whoever takes the limits out of it has another plan.
     let mut bent = plan.clone();
     bent["plans"][0]["guarded"] = json!({ "protected": [], "max-removals": null });
-    desk.write("bent.json", &bent.to_string());
-    let ran = desk.run(&["apply", "--plan", "bent.json"]);
-    assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("was changed after it was saved"), "{}", ran.err);
+    sandbox.write("bent.json", &bent.to_string());
+    let output = sandbox.run(&["apply", "--plan", "bent.json"]);
+    assert_eq!(output.exit_code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("was changed after it was saved"), "{}", output.stderr);
 }
 
 /// A cluster with two nodes whose admins are a group.
-fn begin(cluster: &TestCluster, map_roles: &str) -> Desk {
+fn begin(cluster: &TestCluster, map_roles: &str) -> Sandbox {
     cluster.set_aws_auth(&json!({ "mapRoles": map_roles }));
     cluster.kubectl(&["create", "clusterrolebinding", "admins", "--clusterrole=cluster-admin", "--group=admins"]);
     for (name, labels) in
@@ -180,14 +185,14 @@ fn begin(cluster: &TestCluster, map_roles: &str) -> Desk {
         let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "labels": labels } });
         cluster.admin("POST", "/api/v1/nodes", Some(&node));
     }
-    Desk::with_kubeconfig(cluster.kubeconfig_for(CI))
+    Sandbox::with_kubeconfig(cluster.kubeconfig_for(CI))
 }
 
 #[test]
 fn on_a_real_cluster_every_refusal_leaves_every_version_as_it_was() {
     let cluster = cluster();
-    let desk = begin(&cluster, MAP_ROLES);
-    let before = cluster.versions();
+    let sandbox = begin(&cluster, MAP_ROLES);
+    let before = cluster.object_metadata();
     let strict = |rest: &str| {
         POLICY.replace("[ownership]\n", "[ownership]\nrbac = \"exclusive\"\n").replace("max-removals = 1", rest)
     };
@@ -206,17 +211,17 @@ fn on_a_real_cluster_every_refusal_leaves_every_version_as_it_was() {
         (masters, "would become system:masters"),
     ];
     for (policy, words) in cases {
-        desk.write("rolecall.toml", &policy);
+        sandbox.write("rolecall.toml", &policy);
         for command in [&["plan"][..], &["apply", "--auto-approve"]] {
-            let ran = refused(&desk, command);
-            let flat = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
-            assert!(flat.contains(words), "{words}\n{}", ran.err);
+            let output = refused(&sandbox, command);
+            let flat = output.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(flat.contains(words), "{words}\n{}", output.stderr);
         }
-        assert_eq!(cluster.versions(), before, "{words}");
+        assert_eq!(cluster.object_metadata(), before, "{words}");
     }
     // And with the word it is done.
-    desk.write("rolecall.toml", &without(&["nodes"]));
-    desk.ok(&["apply", "--auto-approve", "--allow", "remove:arn:aws:iam::111122223333:role/eks-nodes"]);
+    sandbox.write("rolecall.toml", &without(&["nodes"]));
+    sandbox.ok(&["apply", "--auto-approve", "--allow", "remove:arn:aws:iam::111122223333:role/eks-nodes"]);
     assert!(!cluster.admin("GET", AWS_AUTH, None).1.to_string().contains("eks-nodes"));
 }
 
@@ -225,37 +230,37 @@ fn on_a_real_cluster_every_refusal_leaves_every_version_as_it_was() {
 fn a_double_is_judged_by_which_entry_the_authenticator_obeys() {
     let cluster = cluster();
     let shadowed = "- rolearn: arn:aws:iam::111122223333:role/ci\n  username: looks\n  groups: [lookers]\n";
-    let desk = begin(&cluster, &format!("{shadowed}{MAP_ROLES}"));
+    let sandbox = begin(&cluster, &format!("{shadowed}{MAP_ROLES}"));
     assert_eq!(cluster.map(CI).unwrap()["username"], "ci", "the last of two is in force");
-    let before = cluster.versions();
+    let before = cluster.object_metadata();
     let shared = |username: &str, group: &str| {
         format!(
             "[policy]\nname = \"prod\"\n[groups.admins]\n[groups.lookers]\n[principals.ci]\n\
              role = \"arn:aws:iam::111122223333:role/ci\"\nusername = \"{username}\"\ngroups = [\"{group}\"]\n"
         )
     };
-    desk.write("rolecall.toml", &shared("looks", "lookers"));
-    let ran = refused(&desk, &["apply", "--auto-approve"]);
-    assert!(ran.err.contains("what you repair access with"), "{}", ran.err);
-    assert_eq!(cluster.versions(), before);
+    sandbox.write("rolecall.toml", &shared("looks", "lookers"));
+    let output = refused(&sandbox, &["apply", "--auto-approve"]);
+    assert!(output.stderr.contains("what you repair access with"), "{}", output.stderr);
+    assert_eq!(cluster.object_metadata(), before);
     // The one that nobody obeys may go.
-    desk.write("rolecall.toml", &shared("ci", "admins"));
-    desk.ok(&["apply", "--auto-approve"]);
-    cluster.wait_until_read();
+    sandbox.write("rolecall.toml", &shared("ci", "admins"));
+    sandbox.ok(&["apply", "--auto-approve"]);
+    cluster.wait_until_synced();
     assert_eq!(cluster.map(CI).unwrap()["groups"][0], "admins");
 }
 
 #[test]
 fn what_others_change_while_a_plan_waits_is_judged_again() {
     let cluster = cluster();
-    let desk = begin(&cluster, MAP_ROLES);
+    let sandbox = begin(&cluster, MAP_ROLES);
     // The runner gives up its entry's group while a binding of its username still makes it an admin.
     cluster.kubectl(&["create", "clusterrolebinding", "by-name", "--clusterrole=cluster-admin", "--user=ci"]);
-    desk.write("rolecall.toml", &POLICY.replace("username = \"ci\"\ngroups = [\"admins\"]", "username = \"ci\""));
-    desk.ok(&["plan", "--out", "saved.json"]);
+    sandbox.write("rolecall.toml", &POLICY.replace("username = \"ci\"\ngroups = [\"admins\"]", "username = \"ci\""));
+    sandbox.ok(&["plan", "--out", "saved.json"]);
     cluster.kubectl(&["delete", "clusterrolebinding", "by-name"]);
-    let before = cluster.versions();
-    let ran = refused(&desk, &["apply", "--plan", "saved.json"]);
-    assert!(ran.err.contains("the plan takes from you what you repair access with"), "{}", ran.err);
-    assert_eq!(cluster.versions(), before);
+    let before = cluster.object_metadata();
+    let output = refused(&sandbox, &["apply", "--plan", "saved.json"]);
+    assert!(output.stderr.contains("the plan takes from you what you repair access with"), "{}", output.stderr);
+    assert_eq!(cluster.object_metadata(), before);
 }

@@ -19,22 +19,22 @@ use std::fs;
 use std::sync::LazyLock;
 
 use common::TestCluster;
-use common::proxy::{Fate, Proxy};
-use common::rolecall::{Desk, Ran, example};
-use common::schema::fits_the_schema;
+use common::proxy::{Proxy, ProxyAction};
+use common::sandbox::{RunOutput, Sandbox, example_path};
+use common::schema::assert_matches_plan_schema;
 use serde_json::Value;
 
 static REAL: LazyLock<TestCluster> = LazyLock::new(TestCluster::start);
 
 /// The example of every guide, with invariants.
-fn viewer(invariants: &str) -> Desk {
-    let desk = Desk::offline();
+fn viewer(invariants: &str) -> Sandbox {
+    let sandbox = Sandbox::offline();
     for file in ["access.toml", "cluster.yaml"] {
-        desk.write(file, &fs::read_to_string(example("cluster-viewer").join(file)).unwrap());
+        sandbox.write(file, &fs::read_to_string(example_path("cluster-viewer").join(file)).unwrap());
     }
-    let text = desk.read("access.toml") + "\n" + invariants;
-    desk.write("access.toml", &text);
-    desk
+    let text = sandbox.read("access.toml") + "\n" + invariants;
+    sandbox.write("access.toml", &text);
+    sandbox
 }
 
 const NO_SECRETS: &str = "[[invariants]]\ndescription = \"viewers never read secrets\"\n\
@@ -113,28 +113,28 @@ groups = ["developers"]
 "#;
 
 /// A policy of its own rest on the cluster above, and what must hold.
-fn team(rest: &str) -> Desk {
-    let desk = Desk::offline();
-    desk.write("cluster.yaml", CLUSTER).write("rolecall.toml", &format!("{TEAM}{rest}"));
-    desk
+fn team(rest: &str) -> Sandbox {
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", CLUSTER).write("rolecall.toml", &format!("{TEAM}{rest}"));
+    sandbox
 }
 
 #[track_caller]
-fn refused(desk: &Desk, args: &[&str], wanted: &[&str]) -> Ran {
-    let ran = desk.run(args);
-    assert_eq!(ran.code, 3, "{args:?}\n{}{}", ran.out, ran.err);
-    let flat = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
+fn refused(sandbox: &Sandbox, args: &[&str], wanted: &[&str]) -> RunOutput {
+    let output = sandbox.run(args);
+    assert_eq!(output.exit_code, 3, "{args:?}\n{}{}", output.stdout, output.stderr);
+    let flat = output.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     for words in wanted {
-        assert!(flat.contains(words), "{words}\n{}", ran.err);
+        assert!(flat.contains(words), "{words}\n{}", output.stderr);
     }
-    ran
+    output
 }
 
 #[test]
 fn the_viewer_of_every_guide_reads_secrets_and_the_path_says_how() {
-    let desk = viewer(NO_SECRETS);
-    let ran = refused(
-        &desk,
+    let sandbox = viewer(NO_SECRETS);
+    let output = refused(
+        &sandbox,
         &["plan", "access.toml"],
         &[
             "an invariant does not hold: viewers never read secrets (group cluster-viewer-group cannot get secrets)",
@@ -144,40 +144,41 @@ fn the_viewer_of_every_guide_reads_secrets_and_the_path_says_how() {
              ClusterRole cluster-viewer (access.toml:23) → rule verbs get, list; api-groups *; resources *",
         ],
     );
-    assert!(ran.out.contains("Digest sha256:"), "the plan is shown all the same\n{}", ran.out);
+    assert!(output.stdout.contains("Digest sha256:"), "the plan is shown all the same\n{}", output.stdout);
 }
 
 #[test]
 fn apply_writes_nothing_and_a_refused_plan_is_neither_saved_nor_carried_out() {
-    let desk = viewer(NO_SECRETS);
-    let before = desk.read("cluster.yaml");
-    refused(&desk, &["apply", "access.toml", "--auto-approve"], &["Refused: nothing was written."]);
-    let ran = refused(&desk, &["plan", "access.toml", "--out", "saved.json", "--format", "json"], &["was not saved"]);
-    assert!(!desk.path("saved.json").exists());
-    let plan: Value = serde_json::from_str(&ran.out).unwrap();
-    fits_the_schema(&plan);
+    let sandbox = viewer(NO_SECRETS);
+    let before = sandbox.read("cluster.yaml");
+    refused(&sandbox, &["apply", "access.toml", "--auto-approve"], &["Refused: nothing was written."]);
+    let output =
+        refused(&sandbox, &["plan", "access.toml", "--out", "saved.json", "--format", "json"], &["was not saved"]);
+    assert!(!sandbox.path("saved.json").exists());
+    let plan: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_matches_plan_schema(&plan);
     let refusal = &plan["plans"][0]["refusals"][0];
     assert_eq!(refusal["place"]["line"], 30);
     assert_eq!(refusal["breaches"][0]["who"], "group:cluster-viewer-group");
     assert_eq!(refusal["breaches"][0]["path"].as_array().unwrap().len(), 5, "{refusal:#}");
-    desk.write("saved.json", &ran.out);
-    refused(&desk, &["apply", "--plan", "saved.json"], &["is refused by what its policy says must hold"]);
-    assert_eq!(desk.read("cluster.yaml"), before);
+    sandbox.write("saved.json", &output.stdout);
+    refused(&sandbox, &["apply", "--plan", "saved.json"], &["is refused by what its policy says must hold"]);
+    assert_eq!(sandbox.read("cluster.yaml"), before);
 }
 
 #[test]
 fn a_policy_that_keeps_its_word_passes() {
-    let desk = viewer(NO_SECRETS);
-    let narrow = desk.read("access.toml").replace(
+    let sandbox = viewer(NO_SECRETS);
+    let narrow = sandbox.read("access.toml").replace(
         "api-groups = [\"*\"], resources = [\"*\"]",
         "api-groups = [\"\", \"apps\"], resources = [\"pods\", \"deployments\"]",
     );
-    desk.write("access.toml", &narrow);
-    desk.ok(&["validate", "access.toml"]);
-    let plan = desk.plan(&["access.toml"]);
+    sandbox.write("access.toml", &narrow);
+    sandbox.ok(&["validate", "access.toml"]);
+    let plan = sandbox.plan(&["access.toml"]);
     assert_eq!(plan["refusals"], serde_json::json!([]));
-    desk.ok(&["apply", "access.toml", "--auto-approve"]);
-    desk.ok(&["drift", "access.toml"]);
+    sandbox.ok(&["apply", "access.toml", "--auto-approve"]);
+    sandbox.ok(&["drift", "access.toml"]);
 }
 
 #[test]
@@ -273,38 +274,43 @@ fn one_named_secret_is_a_secret_and_a_star_means_any() {
         refused(&team(&rest(broken)), &["plan"], &["can get secrets named db"]);
     }
     team(&rest("verb = \"get\", resource = \"secrets\", name = \"other\"")).ok(&["plan"]);
-    let ran = team(&rest("verb = \"get\", resource = \"secretz\"")).run(&["plan"]);
-    assert!(ran.err.contains("no rule and no API of Kubernetes has the resource `secretz`"), "{}", ran.err);
+    let output = team(&rest("verb = \"get\", resource = \"secretz\"")).run(&["plan"]);
+    assert!(output.stderr.contains("no rule and no API of Kubernetes has the resource `secretz`"), "{}", output.stderr);
 }
 
 #[test]
 fn drift_judges_the_cluster_as_it_is() {
-    let desk =
+    let sandbox =
         team("[[invariants]]\neveryone-but = [\"admin\"]\ncannot = { verb = \"get\", resource = \"secrets\" }\n");
-    desk.ok(&["apply", "--auto-approve"]);
-    desk.ok(&["drift"]);
+    sandbox.ok(&["apply", "--auto-approve"]);
+    sandbox.ok(&["drift"]);
     let stray = "\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: stray }\n\
                  roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }\n\
                  subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: mallory }]\n";
-    desk.write("cluster.yaml", &(desk.read("cluster.yaml") + stray));
-    let ran = refused(&desk, &["drift", "--format", "json"], &["user:mallory can get secrets", "stray (unmanaged)"]);
-    fits_the_schema(&serde_json::from_str(&ran.out).unwrap());
-    refused(&desk, &["plan"], &["user:mallory"]);
+    sandbox.write("cluster.yaml", &(sandbox.read("cluster.yaml") + stray));
+    let output =
+        refused(&sandbox, &["drift", "--format", "json"], &["user:mallory can get secrets", "stray (unmanaged)"]);
+    assert_matches_plan_schema(&serde_json::from_str(&output.stdout).unwrap());
+    refused(&sandbox, &["plan"], &["user:mallory"]);
 }
 
 #[test]
 fn the_example_holds_until_its_rule_is_widened() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     for file in ["access.toml", "cluster.yaml"] {
-        desk.write(file, &fs::read_to_string(example("invariants").join(file)).unwrap());
+        sandbox.write(file, &fs::read_to_string(example_path("invariants").join(file)).unwrap());
     }
-    desk.ok(&["validate", "access.toml"]);
-    assert_eq!(desk.plan(&["access.toml"])["refusals"], serde_json::json!([]));
-    let wide = desk
+    sandbox.ok(&["validate", "access.toml"]);
+    assert_eq!(sandbox.plan(&["access.toml"])["refusals"], serde_json::json!([]));
+    let wide = sandbox
         .read("access.toml")
         .replace("resources = [\"pods\", \"services\", \"configmaps\"]", "api-groups = [\"*\"], resources = [\"*\"]");
-    desk.write("access.toml", &wide);
-    refused(&desk, &["plan", "access.toml"], &["viewers never read secrets", "only break-glass can give himself more"]);
+    sandbox.write("access.toml", &wide);
+    refused(
+        &sandbox,
+        &["plan", "access.toml"],
+        &["viewers never read secrets", "only break-glass can give himself more"],
+    );
 }
 
 #[test]
@@ -326,8 +332,8 @@ fn of_the_roles_of_the_cluster_validate_knows_cluster_admin_alone_and_says_so() 
             (in_team_a, "\"escalate\"", "has the way `everything`"),
             (in_team_a, secrets, "can get secrets in team-a"),
         ] {
-            let desk = team(&format!("{exclusive}{}", bound("cluster-admin", namespaces, cannot)));
-            refused(&desk, &["validate"], &[words, "ClusterRole cluster-admin"]);
+            let sandbox = team(&format!("{exclusive}{}", bound("cluster-admin", namespaces, cannot)));
+            refused(&sandbox, &["validate"], &[words, "ClusterRole cluster-admin"]);
         }
         // What a binding in a namespace does not reach, and a namespace of a pattern, which may mean none.
         for (namespaces, cannot) in [
@@ -336,16 +342,16 @@ fn of_the_roles_of_the_cluster_validate_knows_cluster_admin_alone_and_says_so() 
             (in_team_a, "{ verb = \"get\", resource = \"nodes\" }"),
             ("namespaces = [\"team-*\"]\n", secrets),
         ] {
-            let desk = team(&format!("{exclusive}{}", bound("cluster-admin", namespaces, cannot)));
-            let ran = desk.run(&["validate"]);
-            assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{cannot}");
+            let sandbox = team(&format!("{exclusive}{}", bound("cluster-admin", namespaces, cannot)));
+            let output = sandbox.run(&["validate"]);
+            assert_eq!((output.exit_code, output.stderr.as_str()), (0, ""), "{cannot}");
         }
     }
     for role in ["admin", "edit", "view", "cluster-administrator"] {
-        let ran = team(&bound(role, "", secrets)).run(&["validate"]);
-        assert_eq!(ran.code, 0, "{}", ran.err);
+        let output = team(&bound(role, "", secrets)).run(&["validate"]);
+        assert_eq!(output.exit_code, 0, "{}", output.stderr);
         let note = format!("note: what the roles {role} allow the cluster says: `plan` judges it by the invariants");
-        assert_eq!(ran.err.trim(), note);
+        assert_eq!(output.stderr.trim(), note);
     }
 }
 
@@ -365,15 +371,15 @@ const OF_EACH_KIND: [&str; 5] = [
 #[test]
 fn a_saved_plan_is_held_to_its_invariants_on_the_cluster_as_it_is() {
     for subject in OF_EACH_KIND {
-        let desk = team(&format!(
+        let sandbox = team(&format!(
             "[groups.developers-of-b]\n[[invariants]]\ndescription = \"no secrets\"\n{subject}\n\
              cannot = {{ verb = \"get\", resource = \"secrets\" }}\n\
              [[invariants]]\n{subject}\ncannot = \"escalate\"\n"
         ));
-        let before = desk.read("cluster.yaml");
-        desk.ok(&["plan", "--out", "saved.json"]);
-        let saved: Value = serde_json::from_str(&desk.read("saved.json")).unwrap();
-        fits_the_schema(&saved);
+        let before = sandbox.read("cluster.yaml");
+        sandbox.ok(&["plan", "--out", "saved.json"]);
+        let saved: Value = serde_json::from_str(&sandbox.read("saved.json")).unwrap();
+        assert_matches_plan_schema(&saved);
         let digest = saved["plans"][0]["digest"].as_str().unwrap();
         let stray = match subject {
             "service-account = \"team-a/deployer\"" => STRAY.replace(
@@ -384,10 +390,10 @@ fn a_saved_plan_is_held_to_its_invariants_on_the_cluster_as_it_is() {
             _ => STRAY.to_owned(),
         };
         let moved = before.clone() + &stray;
-        desk.write("cluster.yaml", &moved);
+        sandbox.write("cluster.yaml", &moved);
         // The policy is not at hand when a saved plan is carried out.
-        let policy = desk.read("rolecall.toml");
-        fs::remove_file(desk.path("rolecall.toml")).unwrap();
+        let policy = sandbox.read("rolecall.toml");
+        fs::remove_file(sandbox.path("rolecall.toml")).unwrap();
         let words = [
             "an invariant does not hold: no secrets (",
             "it stands at rolecall.toml:2",
@@ -396,14 +402,14 @@ fn a_saved_plan_is_held_to_its_invariants_on_the_cluster_as_it_is() {
             "has the way `everything`",
             "Refused: nothing was written.",
         ];
-        refused(&desk, &["apply", "--plan", "saved.json"], &words);
-        refused(&desk, &["apply", "--plan", "saved.json", "--dry-run"], &words);
-        desk.write("rolecall.toml", &policy);
-        refused(&desk, &["apply", "--approved", digest], &["no secrets", "Refused: nothing was written."]);
-        assert_eq!(desk.read("cluster.yaml"), moved, "{subject}");
-        desk.write("cluster.yaml", &before);
-        desk.ok(&["apply", "--plan", "saved.json"]);
-        assert_ne!(desk.read("cluster.yaml"), before);
+        refused(&sandbox, &["apply", "--plan", "saved.json"], &words);
+        refused(&sandbox, &["apply", "--plan", "saved.json", "--dry-run"], &words);
+        sandbox.write("rolecall.toml", &policy);
+        refused(&sandbox, &["apply", "--approved", digest], &["no secrets", "Refused: nothing was written."]);
+        assert_eq!(sandbox.read("cluster.yaml"), moved, "{subject}");
+        sandbox.write("cluster.yaml", &before);
+        sandbox.ok(&["apply", "--plan", "saved.json"]);
+        assert_ne!(sandbox.read("cluster.yaml"), before);
     }
 }
 
@@ -418,14 +424,14 @@ fn what_must_hold_is_part_of_what_is_approved_and_its_words_and_place_are_not() 
     for other in others {
         assert_ne!(digest(invariant), digest(other), "{other}");
     }
-    let desk = team(invariant);
-    desk.ok(&["plan", "--out", "saved.json"]);
-    let mut bent: Value = serde_json::from_str(&desk.read("saved.json")).unwrap();
+    let sandbox = team(invariant);
+    sandbox.ok(&["plan", "--out", "saved.json"]);
+    let mut bent: Value = serde_json::from_str(&sandbox.read("saved.json")).unwrap();
     bent["plans"][0]["invariants"] = serde_json::json!([]);
-    desk.write("bent.json", &bent.to_string());
-    let ran = desk.run(&["apply", "--plan", "bent.json"]);
-    assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("was changed after it was saved"), "{}", ran.err);
+    sandbox.write("bent.json", &bent.to_string());
+    let output = sandbox.run(&["apply", "--plan", "bent.json"]);
+    assert_eq!(output.exit_code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("was changed after it was saved"), "{}", output.stderr);
 }
 
 #[test]
@@ -435,12 +441,12 @@ fn a_cluster_that_failed_outweighs_one_that_refused() {
         "[clusters.other]\nsnapshot = \"other.yaml\"\naccount = \"111122223333\"\n[principals.dev]",
     );
     let invariant = "[[invariants]]\ngroup = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\" }\n";
-    let desk = Desk::offline();
-    desk.write("rolecall.toml", &format!("{two}{invariant}"));
+    let sandbox = Sandbox::offline();
+    sandbox.write("rolecall.toml", &format!("{two}{invariant}"));
     for file in ["cluster.yaml", "other.yaml"] {
-        desk.write(file, CLUSTER);
+        sandbox.write(file, CLUSTER);
     }
-    desk.ok(&["plan", "--out", "saved.json"]);
+    sandbox.ok(&["plan", "--out", "saved.json"]);
     let stray = CLUSTER.to_owned() + STRAY;
     let commands: [&[&str]; 5] = [
         &["plan"],
@@ -450,26 +456,26 @@ fn a_cluster_that_failed_outweighs_one_that_refused() {
         &["apply", "--plan", "saved.json"],
     ];
     for (broken, lost) in [("cluster.yaml", "other.yaml"), ("other.yaml", "cluster.yaml")] {
-        desk.write(broken, &stray).write(lost, CLUSTER);
+        sandbox.write(broken, &stray).write(lost, CLUSTER);
         for command in commands {
-            refused(&desk, command, &["can get secrets"]);
+            refused(&sandbox, command, &["can get secrets"]);
         }
-        fs::remove_file(desk.path(lost)).unwrap();
+        fs::remove_file(sandbox.path(lost)).unwrap();
         for command in commands {
-            let ran = desk.run(command);
-            assert_eq!(ran.code, 1, "{command:?}\n{}{}", ran.out, ran.err);
-            assert!(ran.err.contains(lost), "{command:?}\n{}", ran.err);
+            let output = sandbox.run(command);
+            assert_eq!(output.exit_code, 1, "{command:?}\n{}{}", output.stdout, output.stderr);
+            assert!(output.stderr.contains(lost), "{command:?}\n{}", output.stderr);
         }
-        assert_eq!(desk.read(broken), stray);
+        assert_eq!(sandbox.read(broken), stray);
     }
     // Of a saved plan likewise, where the ground of one has moved.
     let ground =
         CLUSTER.replace("resourceVersion: \"7\"", "resourceVersion: \"8\"").replace("role/admin", "role/other");
-    desk.write("cluster.yaml", &stray).write("other.yaml", &ground);
-    let ran = desk.run(&["apply", "--plan", "saved.json"]);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("since the plan was made"), "{}", ran.err);
-    assert_eq!((desk.read("cluster.yaml"), desk.read("other.yaml")), (stray, ground));
+    sandbox.write("cluster.yaml", &stray).write("other.yaml", &ground);
+    let output = sandbox.run(&["apply", "--plan", "saved.json"]);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("since the plan was made"), "{}", output.stderr);
+    assert_eq!((sandbox.read("cluster.yaml"), sandbox.read("other.yaml")), (stray, ground));
 }
 
 #[test]
@@ -488,30 +494,30 @@ fn on_a_real_cluster_what_others_bind_while_a_plan_waits_is_judged_before_the_fi
                   [cluster-roles.reader]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n\
                   [bindings.readers]\ncluster-role = \"reader\"\ngroups = [\"developers\"]\n\
                   [[invariants]]\ngroup = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\" }\n";
-    let desk = Desk::with_kubeconfig(REAL.kubeconfig());
-    desk.write("rolecall.toml", policy).ok(&["plan", "--out", "saved.json"]);
+    let sandbox = Sandbox::with_kubeconfig(REAL.kubeconfig());
+    sandbox.write("rolecall.toml", policy).ok(&["plan", "--out", "saved.json"]);
     let path = "ClusterRoleBinding stray (unmanaged) → ClusterRole cluster-admin (unmanaged)";
     bind();
-    refused(&desk, &["apply", "--plan", "saved.json"], &["can get secrets everywhere", path]);
+    refused(&sandbox, &["apply", "--plan", "saved.json"], &["can get secrets everywhere", path]);
     assert_eq!(REAL.admin("GET", role, None).0, 404);
 
     // Bound after the plan was judged, and before its first write.
     for command in [&["apply", "--auto-approve"][..], &["apply", "--plan", "saved.json"]] {
         assert_eq!(REAL.admin("DELETE", &format!("{bindings}/stray"), None).0, 200);
         let bind = bind.clone();
-        let proxy = Proxy::watched(
+        let proxy = Proxy::start_with_observer(
             &REAL,
-            |_| Fate::Pass,
-            move |asked, _| {
-                if asked.is("GET", "/clusterrolebindings") && asked.nth == 1 {
+            |_| ProxyAction::Forward,
+            move |request, _| {
+                if request.matches("GET", "/clusterrolebindings") && request.nth == 1 {
                     bind();
                 }
             },
         );
-        let late = Desk::with_kubeconfig(proxy.kubeconfig());
-        late.write("rolecall.toml", policy).write("saved.json", &desk.read("saved.json"));
-        let ran = refused(&late, command, &["can get secrets everywhere", path]);
-        assert!(!ran.err.contains("Applying"), "{}", ran.err);
+        let late = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        late.write("rolecall.toml", policy).write("saved.json", &sandbox.read("saved.json"));
+        let output = refused(&late, command, &["can get secrets everywhere", path]);
+        assert!(!output.stderr.contains("Applying"), "{}", output.stderr);
         assert_eq!(proxy.writes(), Vec::<String>::new());
         assert_eq!(REAL.admin("GET", role, None).0, 404);
     }

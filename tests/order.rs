@@ -21,12 +21,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
-use common::proxy::{Fate, Proxy};
-use common::reset::Shared;
-use common::rolecall::Desk;
+use common::proxy::{Proxy, ProxyAction};
+use common::sandbox::Sandbox;
+use common::shared_cluster::SharedCluster;
 use serde_json::{Value, json};
 
-static CLUSTER: Shared = Shared::new(TestCluster::start);
+static CLUSTER: SharedCluster = SharedCluster::new(TestCluster::start);
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const ROLES: [&str; 3] = ["viewer", "deploy", "admin"];
@@ -110,7 +110,7 @@ fn settle(number: usize) {
         assert!(Instant::now() < deadline, "the API server does not see {name}");
         std::thread::sleep(Duration::from_millis(2));
     }
-    CLUSTER.wait_until_read();
+    CLUSTER.wait_until_synced();
 }
 
 /// Lets one write through at a time.
@@ -139,35 +139,35 @@ fn policy(text: &str) -> String {
 /// Applies one policy after the other and looks after every write of the second: method and name of each.
 #[track_caller]
 fn writes_between(before: &str, after: &str) -> Vec<String> {
-    let start = Desk::with_kubeconfig(CLUSTER.kubeconfig());
+    let start = Sandbox::with_kubeconfig(CLUSTER.kubeconfig());
     start.write("rolecall.toml", &policy(before)).ok(&["apply", "--auto-approve"]);
     settle(0);
     let first = look();
     let seen: Arc<Mutex<Vec<(String, Picture)>>> = Arc::default();
     let gate = Arc::new(Gate::default());
     let (entered, left, pictures) = (Arc::clone(&gate), gate, Arc::clone(&seen));
-    let proxy = Proxy::watched(
+    let proxy = Proxy::start_with_observer(
         &CLUSTER,
-        move |asked| {
-            if asked.is_write() {
+        move |request| {
+            if request.is_write() {
                 entered.enter();
             }
-            Fate::Pass
+            ProxyAction::Forward
         },
-        move |asked, status| {
-            if asked.is_write() {
-                assert!(status < 300, "{} {}: {status}", asked.method, asked.path);
+        move |request, status| {
+            if request.is_write() {
+                assert!(status < 300, "{} {}: {status}", request.method, request.path);
                 let mut pictures = pictures.lock().unwrap();
                 settle(pictures.len() + 1);
-                pictures.push((write_of(&asked.method, &asked.path, &asked.body), look()));
+                pictures.push((write_of(&request.method, &request.path, &request.body), look()));
                 drop(pictures);
                 left.leave();
             }
         },
     );
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", &policy(after)).ok(&["apply", "--auto-approve"]);
-    let plan = desk.ok(&["plan"]);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", &policy(after)).ok(&["apply", "--auto-approve"]);
+    let plan = sandbox.ok(&["plan"]);
     assert!(plan.contains("no changes"), "{plan}");
     let seen = std::mem::take(&mut *seen.lock().unwrap());
     let (_, last) = seen.last().expect("something is written");
@@ -219,7 +219,7 @@ fn bindings(all: &[(&str, &str, &str)]) -> String {
 
 #[test]
 fn a_group_is_renamed() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let side = |group: &str| {
         let groups = format!("groups = [\"{group}\"]");
         [
@@ -235,7 +235,7 @@ fn a_group_is_renamed() {
 
 #[test]
 fn two_groups_swap_their_roles() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let people =
         principals(&[("viewer", "u0", "\"g0\""), ("deploy", "u1", "\"g1\""), ("admin", "u2", "\"g0\", \"g1\"")]);
     let side = |one: &str, other: &str| {
@@ -248,7 +248,7 @@ fn two_groups_swap_their_roles() {
 
 #[test]
 fn two_groups_swap_what_their_roles_say() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let people =
         principals(&[("viewer", "u0", "\"g0\""), ("deploy", "u1", "\"g1\""), ("admin", "u2", "\"g0\", \"g1\"")]);
     let side = |one: &str, other: &str| {
@@ -265,7 +265,7 @@ fn two_groups_swap_what_their_roles_say() {
 
 #[test]
 fn a_role_ref_is_replaced() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let roles = r#"
 [cluster-roles.old]
 rules = [{ verbs = ["get"], resources = ["pods", "services"] }]
@@ -281,7 +281,7 @@ rules = [{ verbs = ["get"], resources = ["pods", "secrets"] }]
 
 #[test]
 fn a_principal_moves_to_a_group_that_is_left_by_a_binding() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     cluster.kubectl(&["create", "clusterrolebinding", "foreign", "--clusterrole=shared", "--group=g1"]);
     cluster.kubectl(&["create", "clusterrole", "shared", "--verb=get", "--resource=services"]);
     let side = |group: &str, secret: &str| {
@@ -296,7 +296,7 @@ fn a_principal_moves_to_a_group_that_is_left_by_a_binding() {
 
 #[test]
 fn who_leaves_a_group_goes_before_it_is_bound_for_who_enters_it() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let side = |groups: [&str; 2]| {
         let people = groups.map(|group| format!("\"{group}\""));
         let people = principals(&[("viewer", "u0", &people[0]), ("deploy", "u1", &people[1])]);
@@ -312,7 +312,7 @@ fn who_leaves_a_group_goes_before_it_is_bound_for_who_enters_it() {
 
 #[test]
 fn a_binding_is_renamed() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let subjects = "groups = [\"g0\"]\nusers = [\"u1\"]\nservice-accounts = [\"default/robot\"]";
     let people = principals(&[("viewer", "u0", "\"g0\"")]);
     let more = "groups = [\"g0\", \"g1\"]\nusers = [\"u1\"]\nservice-accounts = [\"default/robot\"]";
@@ -323,7 +323,7 @@ fn a_binding_is_renamed() {
 
 #[test]
 fn two_principals_swap_their_groups() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let bound = bindings(&[("pods", "pods", "groups = [\"g0\"]"), ("secrets", "secrets", "groups = [\"g1\"]")]);
     let side = |one: &str, other: &str| {
         [TWO_ROLES, &principals(&[("viewer", "u0", one), ("deploy", "u1", other)]), &bound].concat()
@@ -334,7 +334,7 @@ fn two_principals_swap_their_groups() {
 
 #[test]
 fn two_principals_swap_their_groups_and_the_groups_swap_what_their_roles_say() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let bound = bindings(&[("one", "one", "groups = [\"g0\"]"), ("other", "other", "groups = [\"g1\"]")]);
     let side = |roles: [&str; 2], groups: [&str; 2]| {
         let roles: String = ["one", "other"]
@@ -356,7 +356,7 @@ fn two_principals_swap_their_groups_and_the_groups_swap_what_their_roles_say() {
 
 #[test]
 fn two_principals_swap_their_usernames_and_what_is_bound_to_them() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let side = |users: [&str; 2], bound: [&str; 2]| {
         let people = principals(&[("viewer", users[0], "\"g0\""), ("deploy", users[1], "")]);
         let bound = bindings(&[

@@ -15,7 +15,7 @@
 #[cfg(test)]
 mod common;
 
-use common::rolecall::Desk;
+use common::sandbox::Sandbox;
 
 const CLUSTER: &str = r#"
 apiVersion: v1
@@ -73,8 +73,8 @@ fn policy(name: &str, rest: &str) -> String {
     )
 }
 
-fn changes(desk: &Desk, file: &str) -> Vec<String> {
-    let plan = desk.plan(&[file, "--snapshot", "cluster.yaml"]);
+fn changes(sandbox: &Sandbox, file: &str) -> Vec<String> {
+    let plan = sandbox.plan(&[file, "--snapshot", "cluster.yaml"]);
     let all = plan["changes"].as_array().unwrap().iter();
     all.map(|change| {
         let target = &change["target"];
@@ -87,19 +87,19 @@ fn changes(desk: &Desk, file: &str) -> Vec<String> {
 
 #[test]
 fn a_shared_policy_touches_only_what_it_lists() {
-    let desk = Desk::offline();
-    desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", ""));
-    assert_eq!(changes(&desk, "a.toml"), ["create entry a", "create ClusterRoleBinding a"]);
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", ""));
+    assert_eq!(changes(&sandbox, "a.toml"), ["create entry a", "create ClusterRoleBinding a"]);
 }
 
 #[test]
 fn an_exclusive_policy_spares_defaults_what_others_manage_and_the_roles_that_stay_bound() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     let exclusive = "[ownership]\naws-auth = \"exclusive\"\nrbac = \"exclusive\"\n\
                      ignore = [\"arn:aws:iam::*:role/eksctl-*\", \"ClusterRole/*-operator\"]\n";
-    desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", exclusive));
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", exclusive));
     assert_eq!(
-        changes(&desk, "a.toml"),
+        changes(&sandbox, "a.toml"),
         [
             "create entry a",
             "delete entry stray",
@@ -108,62 +108,62 @@ fn an_exclusive_policy_spares_defaults_what_others_manage_and_the_roles_that_sta
             "delete ClusterRoleBinding stray"
         ]
     );
-    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
-    assert!(changes(&desk, "a.toml").is_empty());
-    let text = desk.read("cluster.yaml");
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    assert!(changes(&sandbox, "a.toml").is_empty());
+    let text = sandbox.read("cluster.yaml");
     assert!(text.contains("eksctl-nodes") && text.contains("some-operator") && !text.contains("role/stray"), "{text}");
 }
 
 #[test]
 fn two_policies_share_a_cluster_and_neither_takes_what_is_the_others() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     let exclusive = "[ownership]\naws-auth = \"exclusive\"\nrbac = \"exclusive\"\n";
-    desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", "")).write("b.toml", &policy("b", exclusive));
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", "")).write("b.toml", &policy("b", exclusive));
     let nodes = "remove:arn:aws:iam::111122223333:role/eksctl-nodes";
-    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
-    desk.ok(&["apply", "b.toml", "--snapshot", "cluster.yaml", "--auto-approve", "--allow", nodes]);
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    sandbox.ok(&["apply", "b.toml", "--snapshot", "cluster.yaml", "--auto-approve", "--allow", nodes]);
     for file in ["a.toml", "b.toml"] {
-        assert!(changes(&desk, file).is_empty(), "{file}: {:?}", changes(&desk, file));
+        assert!(changes(&sandbox, file).is_empty(), "{file}: {:?}", changes(&sandbox, file));
     }
-    desk.write("thief.toml", &policy("a", "").replace("name = \"a\"\n", "name = \"thief\"\n"));
-    let ran = desk.run(&["plan", "thief.toml", "--snapshot", "cluster.yaml"]);
-    assert_eq!(ran.code, 1);
+    sandbox.write("thief.toml", &policy("a", "").replace("name = \"a\"\n", "name = \"thief\"\n"));
+    let output = sandbox.run(&["plan", "thief.toml", "--snapshot", "cluster.yaml"]);
+    assert_eq!(output.exit_code, 1);
     for owned in [
         "the aws-auth entry of arn:aws:iam::111122223333:role/a is owned by the policy `a`",
         "ClusterRoleBinding a is owned by the policy `a`",
     ] {
-        assert!(ran.err.contains(owned), "{}", ran.err);
+        assert!(output.stderr.contains(owned), "{}", output.stderr);
     }
 }
 
 #[test]
 fn what_leaves_the_policy_leaves_the_cluster_and_a_role_under_a_foreign_binding_is_said() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     let role = "[cluster-roles.looking]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
-    desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", role));
-    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", role));
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
     let foreign = "\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: foreign }\n\
                    roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: looking }\n";
-    let text = desk.read("cluster.yaml") + foreign;
-    desk.write("cluster.yaml", &text).write("a.toml", "[policy]\nname = \"a\"\n");
-    let ran = desk.run(&["plan", "a.toml", "--snapshot", "cluster.yaml"]);
+    let text = sandbox.read("cluster.yaml") + foreign;
+    sandbox.write("cluster.yaml", &text).write("a.toml", "[policy]\nname = \"a\"\n");
+    let output = sandbox.run(&["plan", "a.toml", "--snapshot", "cluster.yaml"]);
     assert!(
-        ran.err.contains("ClusterRole looking goes, and a binding that is not this policy's still gives it"),
+        output.stderr.contains("ClusterRole looking goes, and a binding that is not this policy's still gives it"),
         "{}",
-        ran.err
+        output.stderr
     );
     assert_eq!(
-        changes(&desk, "a.toml"),
+        changes(&sandbox, "a.toml"),
         ["delete entry a", "delete ClusterRole looking", "delete ClusterRoleBinding a"]
     );
-    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
-    assert!(!desk.read("cluster.yaml").contains("rolecall/"), "no mark of a policy that owns nothing is left");
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    assert!(!sandbox.read("cluster.yaml").contains("rolecall/"), "no mark of a policy that owns nothing is left");
 }
 
 /// Trap 46.
 #[test]
 fn the_word_that_keeps_kubernetes_from_putting_a_role_back_stays() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     let word = "rbac.authorization.kubernetes.io/autoupdate: \"false\"";
     let role = |name: &str, labels: &str| {
         format!(
@@ -174,15 +174,15 @@ fn the_word_that_keeps_kubernetes_from_putting_a_role_back_stays() {
     };
     let defaults = "kubernetes.io/bootstrapping: rbac-defaults";
     let own = role("system:own", defaults) + &role("admin", defaults) + &role("reader", "a: b");
-    desk.write("cluster.yaml", &format!("{CLUSTER}{own}"));
+    sandbox.write("cluster.yaml", &format!("{CLUSTER}{own}"));
     let rest = "[ownership]\nrbac = \"exclusive\"\n[cluster-roles.reader]\n\
                 rules = [{ verbs = [\"get\", \"list\"], resources = [\"pods\"] }]\n";
-    desk.write("a.toml", &policy("a", rest));
-    let found = changes(&desk, "a.toml");
+    sandbox.write("a.toml", &policy("a", rest));
+    let found = changes(&sandbox, "a.toml");
     assert!(found.contains(&"adopt ClusterRole reader".to_owned()), "{found:?}");
     assert!(!found.iter().any(|change| change.contains("admin") || change.contains("system:")), "{found:?}");
-    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
-    let text = desk.read("cluster.yaml");
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    let text = sandbox.read("cluster.yaml");
     assert!(
         text.contains("list") && text.matches("rbac.authorization.kubernetes.io/autoupdate").count() == 3,
         "{text}"

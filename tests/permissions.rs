@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use common::TestCluster;
 use common::kubeconfig::with_token;
-use common::reset::cluster;
-use common::rolecall::Desk;
+use common::sandbox::Sandbox;
+use common::shared_cluster::cluster;
 use serde_json::{Value, json};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
@@ -124,20 +124,20 @@ fn namespaces(cluster: &TestCluster) {
     }
 }
 
-/// Two desks, the admin's and the runner's.
+/// Two sandboxes, the admin's and the runner's.
 struct Office {
-    admin: Desk,
-    runner: Desk,
+    admin: Sandbox,
+    runner: Sandbox,
 }
 
 fn office(cluster: &TestCluster) -> Office {
     namespaces(cluster);
     let kubeconfig = with_token("runner", cluster.server(), cluster.ca_file(), &runner_token(cluster)).to_string();
-    Office { admin: Desk::with_kubeconfig(cluster.kubeconfig()), runner: Desk::with_own_kubeconfig(&kubeconfig) }
+    Office { admin: Sandbox::with_kubeconfig(cluster.kubeconfig()), runner: Sandbox::with_kubeconfig_text(&kubeconfig) }
 }
 
 impl Office {
-    /// The cluster after the first policy, with the second on both desks.
+    /// The cluster after the first policy, with the second on both sandboxes.
     fn begin(&self, cluster: &TestCluster) {
         cluster.reset();
         self.admin.write("rolecall.toml", BEFORE).ok(&["apply", "--auto-approve"]);
@@ -207,11 +207,11 @@ fn a_runner_with_just_what_is_printed_applies_and_finds_nothing_missing() {
             office.runner.write("rolecall.toml", policy);
             office.grant(&cluster, &office.permissions(&["--with", with]));
             let check = office.runner.run(&["permissions", "--check", "--with", with]);
-            assert_eq!(check.code, 0, "{with}: {}{}", check.out, check.err);
+            assert_eq!(check.exit_code, 0, "{with}: {}{}", check.stdout, check.stderr);
             let plan = office.runner.run(&["plan"]);
-            assert!(plan.code == 0 && !plan.err.contains("you lack"), "{with}: {}", plan.err);
-            let ran = office.runner.run(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
-            assert_eq!(ran.code, 0, "{with}: {}{}", ran.out, ran.err);
+            assert!(plan.exit_code == 0 && !plan.stderr.contains("you lack"), "{with}: {}", plan.stderr);
+            let output = office.runner.run(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
+            assert_eq!(output.exit_code, 0, "{with}: {}{}", output.stdout, output.stderr);
             assert!(office.runner.ok(&["plan"]).contains("no changes"));
         }
     }
@@ -223,25 +223,25 @@ fn what_reads_alone_plans_and_is_told_what_apply_would_lack() {
     let office = office(&cluster);
     office.begin(&cluster);
     office.grant(&cluster, &office.permissions(&["--for", "plan"]));
-    assert_eq!(office.runner.run(&["drift"]).code, 2);
+    assert_eq!(office.runner.run(&["drift"]).exit_code, 2);
     let plan = office.runner.run(&["plan"]);
-    assert_eq!(plan.code, 0, "{}", plan.err);
-    assert!(plan.err.contains("warning: context runner: you lack the rights for"), "{}", plan.err);
-    assert_eq!(office.runner.run(&["permissions", "--check", "--for", "plan"]).code, 0);
+    assert_eq!(plan.exit_code, 0, "{}", plan.stderr);
+    assert!(plan.stderr.contains("warning: context runner: you lack the rights for"), "{}", plan.stderr);
+    assert_eq!(office.runner.run(&["permissions", "--check", "--for", "plan"]).exit_code, 0);
     let check = office.runner.run(&["permissions", "--check"]);
-    assert_eq!(check.code, 1);
-    assert!(check.out.contains("patch configmaps named aws-auth in kube-system"), "{}", check.out);
+    assert_eq!(check.exit_code, 1);
+    assert!(check.stdout.contains("patch configmaps named aws-auth in kube-system"), "{}", check.stdout);
     let check = office.runner.run(&["permissions", "--check", "--format", "json"]);
     let schema = serde_json::from_str(&office.runner.ok(&["schema", "permissions"])).unwrap();
-    let document: Value = serde_json::from_str(&check.out).unwrap();
+    let document: Value = serde_json::from_str(&check.stdout).unwrap();
     let faults: Vec<String> =
         jsonschema::validator_for(&schema).unwrap().iter_errors(&document).map(|e| e.to_string()).collect();
     assert!(faults.is_empty() && !document["clusters"][0]["lacks"][0]["request"].is_null(), "{faults:?}\n{document:#}");
-    let before = cluster.versions();
-    let ran = office.runner.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("error: context runner: you lack the rights for"), "{}", ran.err);
-    assert_eq!(cluster.versions(), before);
+    let before = cluster.object_metadata();
+    let output = office.runner.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("error: context runner: you lack the rights for"), "{}", output.stderr);
+    assert_eq!(cluster.object_metadata(), before);
 }
 
 /// With one rule less either it was not needed for this plan, or it is told and nothing is written.
@@ -261,17 +261,17 @@ fn with_any_one_rule_less_nothing_is_written_by_halves() {
             office.begin(&cluster);
             office.grant(&cluster, &less);
             is_so(&cluster, object, &gone, false);
-            let before = cluster.versions();
+            let before = cluster.object_metadata();
             let plan = office.runner.run(&["plan"]);
-            let ran = office.runner.run(&["apply", "--auto-approve"]);
-            let told = plan.err.contains("you lack the rights for") || plan.err.contains("the caller may not");
-            let said = format!("without {gone} of {}\n{}\n{}", object["metadata"], plan.err, ran.err);
-            if ran.code == 0 {
+            let output = office.runner.run(&["apply", "--auto-approve"]);
+            let told = plan.stderr.contains("you lack the rights for") || plan.stderr.contains("the caller may not");
+            let said = format!("without {gone} of {}\n{}\n{}", object["metadata"], plan.stderr, output.stderr);
+            if output.exit_code == 0 {
                 assert!(!told, "{said}");
                 continue;
             }
-            assert!(ran.code == 1 && told, "{said}");
-            assert_eq!(cluster.versions(), before, "{said}");
+            assert!(output.exit_code == 1 && told, "{said}");
+            assert_eq!(cluster.object_metadata(), before, "{said}");
             refused.push(format!("{} {}", gone["verbs"], gone["resources"]));
         }
     }
@@ -321,16 +321,20 @@ fn owned(verbs: &str, label: &str) -> String {
 fn lacks(office: &Office, policy: &str, words: &str) {
     office.runner.write("rolecall.toml", policy);
     let plan = office.runner.run(&["plan"]);
-    assert!(plan.code == 0 && plan.err.contains("you lack") && plan.err.contains(words), "{words}\n{}", plan.err);
-    let ran = office.runner.run(&["apply", "--auto-approve"]);
-    assert!(ran.code == 1 && ran.err.contains("Nothing was written"), "{}", ran.err);
+    assert!(
+        plan.exit_code == 0 && plan.stderr.contains("you lack") && plan.stderr.contains(words),
+        "{words}\n{}",
+        plan.stderr
+    );
+    let output = office.runner.run(&["apply", "--auto-approve"]);
+    assert!(output.exit_code == 1 && output.stderr.contains("Nothing was written"), "{}", output.stderr);
 }
 
 #[track_caller]
 fn applies(office: &Office, policy: &str) {
     office.runner.write("rolecall.toml", policy);
     let plan = office.runner.run(&["plan"]);
-    assert!(plan.code == 0 && !plan.err.contains("you lack"), "{}", plan.err);
+    assert!(plan.exit_code == 0 && !plan.stderr.contains("you lack"), "{}", plan.stderr);
     office.runner.ok(&["apply", "--auto-approve"]);
 }
 
@@ -441,13 +445,13 @@ fn what_a_plan_grants_its_runner_on_the_way_is_not_missing() {
 
 #[test]
 fn the_printed_roles_are_as_they_were_reviewed() {
-    let desk = Desk::offline();
-    let cluster = common::rolecall::example("cluster-viewer").join("cluster.yaml");
-    desk.write("cluster.yaml", &std::fs::read_to_string(cluster).unwrap());
-    let policy = common::rolecall::example("cluster-viewer").join("access.toml");
-    desk.write("access.toml", &std::fs::read_to_string(policy).unwrap());
-    insta::assert_snapshot!(desk.ok(&["permissions", "access.toml", "--subject", "sa:ci/runner"]));
-    let wide = desk.ok(&["permissions", "access.toml", "--with", "escalate"]);
+    let sandbox = Sandbox::offline();
+    let cluster = common::sandbox::example_path("cluster-viewer").join("cluster.yaml");
+    sandbox.write("cluster.yaml", &std::fs::read_to_string(cluster).unwrap());
+    let policy = common::sandbox::example_path("cluster-viewer").join("access.toml");
+    sandbox.write("access.toml", &std::fs::read_to_string(policy).unwrap());
+    insta::assert_snapshot!(sandbox.ok(&["permissions", "access.toml", "--subject", "sa:ci/runner"]));
+    let wide = sandbox.ok(&["permissions", "access.toml", "--with", "escalate"]);
     assert!(wide.contains("- escalate\n") && !wide.contains("'*'") && !wide.contains("\"*\""), "{wide}");
     for (args, words) in [
         (
@@ -458,7 +462,11 @@ fn the_printed_roles_are_as_they_were_reviewed() {
         (&["permissions", "access.toml", "--name", "a/b"], "names no role: a name cannot contain `/`"),
         (&["permissions"], "there is no"),
     ] {
-        let ran = desk.run(args);
-        assert!(ran.code == 1 && (ran.err.contains(words) || args.len() == 1), "{args:?}: {}", ran.err);
+        let output = sandbox.run(args);
+        assert!(
+            output.exit_code == 1 && (output.stderr.contains(words) || args.len() == 1),
+            "{args:?}: {}",
+            output.stderr
+        );
     }
 }

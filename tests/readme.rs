@@ -17,7 +17,7 @@ mod common;
 
 use std::path::Path;
 
-use common::rolecall::Desk;
+use common::sandbox::Sandbox;
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -37,7 +37,7 @@ fn the_commands_of_the_readme_print_what_it_shows() {
             continue;
         };
         let args: Vec<&str> = command.split(' ').collect();
-        let mut run = Desk::offline().command(&args);
+        let mut run = Sandbox::offline().command(&args);
         let done = run.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
         let wanted = format!("$ rolecall {command}\n{}", String::from_utf8_lossy(&done.stdout));
         text = text.replace(&block, &wanted);
@@ -52,14 +52,14 @@ fn the_commands_of_the_readme_print_what_it_shows() {
 fn the_policy_of_the_readme_is_valid() {
     let policies = blocks(&readme(), "toml");
     assert_eq!(policies.len(), 1);
-    let desk = Desk::offline();
-    desk.write("rolecall.toml", &policies[0]);
-    assert_eq!(desk.ok(&["validate"]), "policy prod is valid: 5 principals, 2 groups, 4 roles, 2 bindings\n");
+    let sandbox = Sandbox::offline();
+    sandbox.write("rolecall.toml", &policies[0]);
+    assert_eq!(sandbox.ok(&["validate"]), "policy prod is valid: 5 principals, 2 groups, 4 roles, 2 bindings\n");
 }
 
 #[test]
 fn the_readme_names_every_command() {
-    let help = Desk::offline().ok(&["--help"]);
+    let help = Sandbox::offline().ok(&["--help"]);
     let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     for command in commands.lines().filter_map(|line| line.split_whitespace().next()) {
         assert!(readme().contains(&format!("`{command}")), "the README does not name {command}");

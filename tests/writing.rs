@@ -19,22 +19,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::proxy::{Answer, Asked, Fate, Proxy};
-use common::reset::Shared;
-use common::rolecall::Desk;
+use common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
+use common::sandbox::Sandbox;
+use common::shared_cluster::SharedCluster;
 use common::{Options, TestCluster};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-static CLUSTER: Shared = Shared::new(|| TestCluster::start_with(Options { aggregation: true, ..Options::default() }));
+static CLUSTER: SharedCluster =
+    SharedCluster::new(|| TestCluster::start_with(Options { aggregation: true, ..Options::default() }));
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const MERGE: Option<&str> = Some("application/merge-patch+json");
 
-fn desk(cluster: &TestCluster, policy: &str) -> Desk {
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
-    desk
+fn sandbox(cluster: &TestCluster, policy: &str) -> Sandbox {
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
+    sandbox
 }
 
 fn patch(path: &str, body: &Value) -> Value {
@@ -79,12 +80,12 @@ fn soon(what: &str, holds: impl Fn() -> bool) {
 
 /// The plan is empty on the cluster and on a snapshot of it, and nothing has drifted.
 #[track_caller]
-fn nothing_to_do(desk: &Desk) {
-    desk.ok(&["snapshot", "--out", "now.yaml"]);
+fn nothing_to_do(sandbox: &Sandbox) {
+    sandbox.ok(&["snapshot", "--out", "now.yaml"]);
     for place in [&[][..], &["--snapshot", "now.yaml"]] {
-        let plan = desk.ok(&[&["plan"], place].concat());
+        let plan = sandbox.ok(&[&["plan"], place].concat());
         assert!(plan.contains("no changes"), "{plan}");
-        let drift = desk.ok(&[&["drift"], place].concat());
+        let drift = sandbox.ok(&[&["drift"], place].concat());
         assert!(drift.contains("no drift"), "{drift}");
     }
 }
@@ -92,7 +93,7 @@ fn nothing_to_do(desk: &Desk) {
 /// Traps 51, 52 and 53: why none of these is ever sent.
 #[test]
 fn other_requests_bring_back_the_deleted_or_say_nothing_of_a_conflict() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let path = format!("{RBAC}/clusterroles/gone");
     let (_, read) = cluster.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role("gone", "get")));
     cluster.admin("DELETE", &path, None);
@@ -136,14 +137,14 @@ users = ["b"]
 
 #[test]
 fn every_write_is_a_create_a_merge_patch_or_a_delete_and_has_its_precondition() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let proxy = Proxy::start(cluster, |_| Fate::Pass);
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
+    let (_guard, cluster) = CLUSTER.lock();
+    let proxy = Proxy::start(cluster, |_| ProxyAction::Forward);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
     for policy in CHANGES {
-        desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
-        desk.ok(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
+        sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
+        sandbox.ok(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
     }
-    let writes: Vec<Asked> = proxy.asked().into_iter().filter(Asked::is_write).collect();
+    let writes: Vec<ProxyRequest> = proxy.requests().into_iter().filter(ProxyRequest::is_write).collect();
     assert_eq!(writes.len(), 9, "{writes:#?}");
     for write in writes {
         let has = |pointer: &str| write.body.pointer(pointer).is_some_and(Value::is_string);
@@ -161,84 +162,88 @@ fn every_write_is_a_create_a_merge_patch_or_a_delete_and_has_its_precondition() 
 
 #[test]
 fn a_role_that_was_deleted_since_the_plan_does_not_come_back() {
-    let (_turn, cluster) = CLUSTER.turn();
-    desk(cluster, CHANGES[0]).ok(&["apply", "--auto-approve"]);
-    let proxy = Proxy::start(cluster, |asked| {
-        if asked.is("PATCH", "/clusterroles/one") {
+    let (_guard, cluster) = CLUSTER.lock();
+    sandbox(cluster, CHANGES[0]).ok(&["apply", "--auto-approve"]);
+    let proxy = Proxy::start(cluster, |request| {
+        if request.matches("PATCH", "/clusterroles/one") {
             CLUSTER.admin("DELETE", &format!("{RBAC}/clusterroles/one"), None);
         }
-        Fate::Pass
+        ProxyAction::Forward
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", CHANGES[1]));
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("could not change ClusterRole one: it does not exist any more"), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", CHANGES[1]));
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1);
+    assert!(
+        output.stderr.contains("could not change ClusterRole one: it does not exist any more"),
+        "{}",
+        output.stderr
+    );
     assert_eq!(cluster.admin("GET", &format!("{RBAC}/clusterroles/one"), None).0, 404);
 }
 
 /// A saved plan with its only step's write changed, under the digest that it then has.
-fn tampered(desk: &Desk, name: &str, change: impl Fn(&mut Value)) {
-    let mut plan: Value = serde_json::from_str(&desk.read(name)).unwrap();
+fn tampered(sandbox: &Sandbox, name: &str, change: impl Fn(&mut Value)) {
+    let mut plan: Value = serde_json::from_str(&sandbox.read(name)).unwrap();
     let one = &mut plan["plans"][0];
     change(&mut one["steps"][0]["write"]);
     let content = json!([one["policy"], one["cluster-uid"], one["steps"], one["windows"], null]).to_string();
     let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
     one["digest"] = json!(format!("sha256:{hex}"));
-    desk.write(name, &plan.to_string());
+    sandbox.write(name, &plan.to_string());
 }
 
 /// Trap 56.
 #[test]
 fn a_write_that_changes_nothing_keeps_the_version_and_is_not_counted() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let policy = "[cluster-roles.one]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
-    let desk = desk(cluster, policy);
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = sandbox(cluster, policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
     let path = format!("{RBAC}/clusterroles/one");
     let before = cluster.admin("GET", &path, None).1;
-    desk.ok(&["snapshot", "--out", "now.yaml"]);
-    let file = desk.read("now.yaml");
-    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy.replace("get", "list")));
+    sandbox.ok(&["snapshot", "--out", "now.yaml"]);
+    let file = sandbox.read("now.yaml");
+    sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy.replace("get", "list")));
     for place in [&[][..], &["--snapshot", "now.yaml"]] {
-        desk.ok(&[&["plan", "--out", "saved.json"], place].concat());
-        tampered(&desk, "saved.json", |write| write["body"] = json!({ "rules": before["rules"] }));
-        let ran = desk.run(&["apply", "--plan", "saved.json"]);
-        assert_eq!(ran.code, 0, "{}", ran.err);
-        assert!(ran.err.contains("already so ClusterRole one"), "{}", ran.err);
-        assert!(ran.out.contains("0 writes made, 1 was so already"), "{}", ran.out);
+        sandbox.ok(&[&["plan", "--out", "saved.json"], place].concat());
+        tampered(&sandbox, "saved.json", |write| write["body"] = json!({ "rules": before["rules"] }));
+        let output = sandbox.run(&["apply", "--plan", "saved.json"]);
+        assert_eq!(output.exit_code, 0, "{}", output.stderr);
+        assert!(output.stderr.contains("already so ClusterRole one"), "{}", output.stderr);
+        assert!(output.stdout.contains("0 writes made, 1 was so already"), "{}", output.stdout);
     }
     assert_eq!(cluster.admin("GET", &path, None).1, before);
-    assert_eq!(desk.read("now.yaml"), file);
+    assert_eq!(sandbox.read("now.yaml"), file);
 }
 
 /// Trap 59.
 #[test]
 fn a_deleted_role_with_a_finalizer_grants_on_blocks_its_name_and_is_reported() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let policy = "\
         [groups.g]\n[cluster-roles.held]\nrules = [{ verbs = [\"get\"], resources = [\"secrets\"] }]\n\
         [bindings.held]\ncluster-role = \"held\"\ngroups = [\"g\"]\n";
-    let desk = desk(cluster, policy);
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = sandbox(cluster, policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
     let path = format!("{RBAC}/clusterrolebindings/held");
     patch(&path, &json!({ "metadata": { "finalizers": ["example.com/held"] } }));
-    desk.ok(&["snapshot", "--out", "now.yaml"]);
+    sandbox.ok(&["snapshot", "--out", "now.yaml"]);
     let without = policy.split("[bindings.held]").next().unwrap().to_owned();
     let places = [&[][..], &["--snapshot", "now.yaml"]];
     for place in places {
-        desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{without}"));
-        let ran = desk.run(&[&["apply", "--auto-approve"], place].concat());
-        assert_eq!(ran.code, 0, "{}", ran.err);
+        sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{without}"));
+        let output = sandbox.run(&[&["apply", "--auto-approve"], place].concat());
+        assert_eq!(output.exit_code, 0, "{}", output.stderr);
         let said = "deleting ClusterRoleBinding held: it still grants until its finalizers end: example.com/held";
-        assert!(ran.err.contains(said), "{}", ran.err);
-        let again = desk.run(&[&["plan"], place].concat());
-        assert!(again.err.contains("ClusterRoleBinding held is being deleted and still grants"), "{}", again.err);
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+        let again = sandbox.run(&[&["plan"], place].concat());
+        assert!(again.stderr.contains("ClusterRoleBinding held is being deleted and still grants"), "{}", again.stderr);
         // Its name is taken until it is gone.
-        desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
-        let blocked = desk.run(&[&["plan"], place].concat());
-        assert_eq!(blocked.code, 1);
-        assert!(blocked.err.contains("held is being deleted, and waits for its finalizers: example.com/held"));
+        sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
+        let blocked = sandbox.run(&[&["plan"], place].concat());
+        assert_eq!(blocked.exit_code, 1);
+        assert!(blocked.stderr.contains("held is being deleted, and waits for its finalizers: example.com/held"));
     }
     assert!(may("g", "get", "secrets"), "the authorizer does not look at deletionTimestamp");
     let (status, answer) = cluster.admin(
@@ -256,30 +261,31 @@ fn a_deleted_role_with_a_finalizer_grants_on_blocks_its_name_and_is_reported() {
 
 #[test]
 fn a_binding_whose_finalizers_would_hold_up_its_replacement_is_refused_when_planned() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let policy = "\
         [groups.g]\n[cluster-roles.a]\nrules = []\n[cluster-roles.b]\nrules = []\n\
         [bindings.held]\ncluster-role = \"a\"\ngroups = [\"g\"]\n";
-    let desk = desk(cluster, policy);
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = sandbox(cluster, policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
     let path = format!("{RBAC}/clusterrolebindings/held");
     patch(&path, &json!({ "metadata": { "finalizers": ["example.com/held"] } }));
-    desk.ok(&["snapshot", "--out", "now.yaml"]);
-    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy.replace("role = \"a\"", "role = \"b\"")));
+    sandbox.ok(&["snapshot", "--out", "now.yaml"]);
+    sandbox
+        .write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy.replace("role = \"a\"", "role = \"b\"")));
     for place in [&[][..], &["--snapshot", "now.yaml"]] {
-        let ran = desk.run(&[&["apply", "--auto-approve"], place].concat());
-        assert_eq!(ran.code, 1);
-        assert!(ran.err.contains("ClusterRoleBinding held cannot be replaced"), "{}", ran.err);
+        let output = sandbox.run(&[&["apply", "--auto-approve"], place].concat());
+        assert_eq!(output.exit_code, 1);
+        assert!(output.stderr.contains("ClusterRoleBinding held cannot be replaced"), "{}", output.stderr);
     }
     patch(&path, &json!({ "metadata": { "finalizers": null } }));
-    desk.ok(&["apply", "--auto-approve"]);
-    nothing_to_do(&desk);
+    sandbox.ok(&["apply", "--auto-approve"]);
+    nothing_to_do(&sandbox);
 }
 
 /// Trap 29.
 #[test]
 fn a_role_ref_changes_over_a_bridge_and_what_both_sides_allow_is_never_lost() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let policy = |bound: &str| {
         format!(
             "[policy]\nname = \"w\"\n[groups.g]\n\
@@ -289,7 +295,7 @@ fn a_role_ref_changes_over_a_bridge_and_what_both_sides_allow_is_never_lost() {
              [bindings.narrow]\ncluster-role = \"{bound}\"\ngroups = [\"h\"]\nnamespaces = [\"default\"]\n[groups.h]\n"
         )
     };
-    let start = Desk::with_kubeconfig(cluster.kubeconfig());
+    let start = Sandbox::with_kubeconfig(cluster.kubeconfig());
     start.write("rolecall.toml", &policy("old")).ok(&["apply", "--auto-approve"]);
     soon("the old access", || may("g", "get", "pods") && may("h", "get", "pods"));
     let wrong = Arc::new(Mutex::new(Vec::new()));
@@ -303,12 +309,12 @@ fn a_role_ref_changes_over_a_bridge_and_what_both_sides_allow_is_never_lost() {
         }
     };
     let after = look.clone();
-    let proxy = Proxy::watched(
+    let proxy = Proxy::start_with_observer(
         cluster,
-        |_| Fate::Pass,
-        move |asked, _| {
-            if asked.is_write() {
-                after(&format!("after {} {}", asked.method, asked.path));
+        |_| ProxyAction::Forward,
+        move |request, _| {
+            if request.is_write() {
+                after(&format!("after {} {}", request.method, request.path));
             }
         },
     );
@@ -322,8 +328,8 @@ fn a_role_ref_changes_over_a_bridge_and_what_both_sides_allow_is_never_lost() {
         }
         looks
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", &policy("new")).ok(&["apply", "--auto-approve"]);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", &policy("new")).ok(&["apply", "--auto-approve"]);
     ended.store(true, Ordering::Relaxed);
     assert!(watcher.join().unwrap() > 3, "it was hardly looked at");
     assert!(wrong.lock().unwrap().is_empty(), "{:#?}", wrong.lock().unwrap());
@@ -347,13 +353,13 @@ fn a_role_ref_changes_over_a_bridge_and_what_both_sides_allow_is_never_lost() {
         ]
     );
     soon("the new access", || may("g", "get", "secrets") && !may("g", "get", "services"));
-    nothing_to_do(&desk);
+    nothing_to_do(&sandbox);
 }
 
 /// Traps 30 and 31.
 #[test]
 fn what_the_server_fills_in_and_what_says_the_same_is_no_change() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     namespace("w-same");
     let policy = r#"
 [groups.g]
@@ -374,9 +380,9 @@ cluster-role = "two"
 namespaces = ["w-same"]
 service-accounts = ["w-same/builder"]
 "#;
-    let desk = desk(cluster, policy);
-    desk.ok(&["apply", "--auto-approve"]);
-    nothing_to_do(&desk);
+    let sandbox = sandbox(cluster, policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
+    nothing_to_do(&sandbox);
     let two = json!({ "rules": [
         { "verbs": ["create", "create"], "apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["y", "x"] },
         { "verbs": ["list", "get"], "apiGroups": [""], "resources": ["services", "pods"], "resourceNames": [], "nonResourceURLs": null },
@@ -394,23 +400,23 @@ service-accounts = ["w-same/builder"]
     for rules in [json!([]), Value::Null] {
         patch(&format!("{RBAC}/clusterroles/empty"), &json!({ "rules": rules }));
     }
-    nothing_to_do(&desk);
+    nothing_to_do(&sandbox);
     // A file by hand says it in its own ways.
     let bare = |text: &str, gone: &str| {
         text.lines().filter(|line| !line.contains(gone)).map(|line| format!("{line}\n")).collect()
     };
-    let by_hand: String = bare(&desk.read("now.yaml"), "apiGroup: rbac");
+    let by_hand: String = bare(&sandbox.read("now.yaml"), "apiGroup: rbac");
     assert!(by_hand.contains("rules: null") && by_hand.contains("roleRef:\n  kind: "), "{by_hand}");
     for rules in ["rules: []", "# no rules"] {
-        desk.write("hand.yaml", &by_hand.replace("rules: null", rules));
-        assert!(desk.ok(&["plan", "--snapshot", "hand.yaml"]).contains("no changes"), "{rules}");
+        sandbox.write("hand.yaml", &by_hand.replace("rules: null", rules));
+        assert!(sandbox.ok(&["plan", "--snapshot", "hand.yaml"]).contains("no changes"), "{rules}");
     }
 }
 
 /// Trap 36.
 #[test]
 fn urls_in_a_role_are_refused_by_the_server_by_a_snapshot_and_by_a_policy() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     namespace("w-urls");
     let body = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
@@ -420,23 +426,23 @@ fn urls_in_a_role_are_refused_by_the_server_by_a_snapshot_and_by_a_policy() {
     let words = "namespaced rules cannot apply to non-resource URLs";
     let (status, answer) = cluster.admin("POST", &format!("{RBAC}/namespaces/w-urls/roles"), Some(&body));
     assert!(status == 422 && answer["message"].as_str().unwrap().contains(words), "{answer}");
-    let desk = desk(cluster, "");
-    desk.write("now.json", &body.to_string());
-    let ran = desk.run(&["plan", "--snapshot", "now.json"]);
-    assert!(ran.code == 1 && ran.err.contains(words), "{}", ran.err);
-    desk.write(
+    let sandbox = sandbox(cluster, "");
+    sandbox.write("now.json", &body.to_string());
+    let output = sandbox.run(&["plan", "--snapshot", "now.json"]);
+    assert!(output.exit_code == 1 && output.stderr.contains(words), "{}", output.stderr);
+    sandbox.write(
         "rolecall.toml",
         "[policy]\nname = \"w\"\n[roles.urls]\nnamespaces = [\"w-urls\"]\n\
          rules = [{ verbs = [\"get\"], non-resource-urls = [\"/metrics\"] }]\n",
     );
-    let ran = desk.run(&["validate"]);
-    assert!(ran.code == 1 && ran.err.contains("non-resource-urls"), "{}", ran.err);
+    let output = sandbox.run(&["validate"]);
+    assert!(output.exit_code == 1 && output.stderr.contains("non-resource-urls"), "{}", output.stderr);
 }
 
 /// Trap 39.
 #[test]
 fn the_rules_that_a_controller_fills_in_are_never_a_change() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let policy = r#"
 [groups.g]
 [cluster-roles.all]
@@ -448,22 +454,22 @@ labels = { "example.com/w" = "yes" }
 cluster-role = "all"
 groups = ["g"]
 "#;
-    let desk = desk(cluster, policy);
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = sandbox(cluster, policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
     soon("the aggregated role", || may("g", "get", "pods"));
-    nothing_to_do(&desk);
+    nothing_to_do(&sandbox);
     // Somebody's own part comes, and with it the controller.
     let mut part = role("others-part", "list");
     part["metadata"]["labels"] = json!({ "example.com/w": "yes" });
     cluster.admin("POST", &format!("{RBAC}/clusterroles"), Some(&part));
     soon("the other part", || may("g", "list", "pods"));
-    nothing_to_do(&desk);
+    nothing_to_do(&sandbox);
 }
 
 /// Trap 45.
 #[test]
 fn names_of_any_letters_reach_the_server_and_come_back() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     namespace("w-names");
     let names = [
         "a:b",
@@ -489,22 +495,22 @@ fn names_of_any_letters_reach_the_server_and_come_back() {
         }
         out
     };
-    let desk = desk(cluster, &policy("get"));
-    desk.ok(&["apply", "--auto-approve"]);
-    nothing_to_do(&desk);
-    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy("list")));
+    let sandbox = sandbox(cluster, &policy("get"));
+    sandbox.ok(&["apply", "--auto-approve"]);
+    nothing_to_do(&sandbox);
+    sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy("list")));
     for place in [&[][..], &["--snapshot", "now.yaml"]] {
-        desk.ok(&[&["apply", "--auto-approve"], place].concat());
-        assert!(desk.ok(&[&["plan"], place].concat()).contains("no changes"));
+        sandbox.ok(&[&["apply", "--auto-approve"], place].concat());
+        assert!(sandbox.ok(&[&["plan"], place].concat()).contains("no changes"));
     }
     for name in names {
         let found = cluster.kubectl(&["get", "clusterrole", "-o", "jsonpath={.rules[0].verbs[0]}", "--", name]);
         assert_eq!(found, "list", "{name}");
     }
-    desk.write("rolecall.toml", "[policy]\nname = \"w\"\n");
+    sandbox.write("rolecall.toml", "[policy]\nname = \"w\"\n");
     for place in [&[][..], &["--snapshot", "now.yaml"]] {
-        desk.ok(&[&["apply", "--auto-approve"], place].concat());
-        let left = desk.ok(&[&["snapshot"], place].concat());
+        sandbox.ok(&[&["apply", "--auto-approve"], place].concat());
+        let left = sandbox.ok(&[&["snapshot"], place].concat());
         assert!(!left.contains("managed-by: rolecall"), "{left}");
     }
 }
@@ -527,60 +533,61 @@ fn move_one() {
     CLUSTER.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role("page-9", "get")));
 }
 
-fn small_pages(asked: &Asked) -> Fate {
-    Fate::Requery(asked.query.replace("limit=20000", "limit=2"))
+fn small_pages(request: &ProxyRequest) -> ProxyAction {
+    ProxyAction::ForwardWithQuery(request.query.replace("limit=20000", "limit=2"))
 }
 
 /// Trap 66.
 #[test]
 fn a_list_in_pages_is_of_the_moment_of_its_first_page() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     make_pages();
-    let proxy = Proxy::start(cluster, |asked| {
-        if asked.is("GET", "/clusterroles") && asked.nth == 3 {
+    let proxy = Proxy::start(cluster, |request| {
+        if request.matches("GET", "/clusterroles") && request.nth == 3 {
             move_one();
         }
-        small_pages(asked)
+        small_pages(request)
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    assert_eq!(made(&desk.ok(&["snapshot"])), ["0", "1", "2", "3", "4", "5", "6"]);
-    assert_eq!(made(&desk.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
-    let pages = proxy.asked().iter().filter(|asked| asked.query.contains("continue=")).count();
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    assert_eq!(made(&sandbox.ok(&["snapshot"])), ["0", "1", "2", "3", "4", "5", "6"]);
+    assert_eq!(made(&sandbox.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
+    let pages = proxy.requests().iter().filter(|request| request.query.contains("continue=")).count();
     assert!(pages > 10, "{pages} pages");
 }
 
 /// Trap 55.
 #[test]
 fn a_list_whose_moment_is_forgotten_starts_over() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let expired = || Fate::Answer(Answer::failure(410, "Expired", "The provided continue parameter is too old"));
+    let (_guard, cluster) = CLUSTER.lock();
+    let expired =
+        || ProxyAction::Respond(ProxyResponse::failure(410, "Expired", "The provided continue parameter is too old"));
     let other_moment = || {
         let body = json!({ "metadata": { "resourceVersion": "1" }, "items": [] }).to_string();
-        Fate::Answer(Answer { status: 200, headers: Vec::new(), body })
+        ProxyAction::Respond(ProxyResponse { status: 200, headers: Vec::new(), body })
     };
     for odd in [expired(), other_moment()] {
         cluster.reset();
         make_pages();
-        let proxy = Proxy::start(cluster, move |asked| {
-            if asked.is("GET", "/clusterroles") && asked.nth == 3 {
+        let proxy = Proxy::start(cluster, move |request| {
+            if request.matches("GET", "/clusterroles") && request.nth == 3 {
                 move_one();
                 return odd.clone();
             }
-            small_pages(asked)
+            small_pages(request)
         });
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        assert_eq!(made(&desk.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        assert_eq!(made(&sandbox.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
     }
     for odd in [expired(), other_moment()] {
-        let proxy = Proxy::start(cluster, move |asked| match asked.query.contains("continue=") {
+        let proxy = Proxy::start(cluster, move |request| match request.query.contains("continue=") {
             true => odd.clone(),
-            false => small_pages(asked),
+            false => small_pages(request),
         });
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
         // Half a list is no list: what is missing from it would be taken for removed.
-        desk.write("rolecall.toml", "[policy]\nname = \"w\"\n");
-        let ran = desk.run(&["plan"]);
-        assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-        assert_eq!(ran.out, "");
+        sandbox.write("rolecall.toml", "[policy]\nname = \"w\"\n");
+        let output = sandbox.run(&["plan"]);
+        assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+        assert_eq!(output.stdout, "");
     }
 }

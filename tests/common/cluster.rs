@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use super::http_client::HttpClient;
 use super::kubeconfig;
 use super::process::Process;
-use super::web::Web;
 
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const CONFIG_MAPS: &str = "/api/v1/namespaces/kube-system/configmaps";
@@ -40,8 +40,8 @@ pub struct Credentials {
 /// with the test binary.
 pub struct TestCluster {
     process: Process,
-    api: Web,
-    control: Web,
+    api: HttpClient,
+    control: HttpClient,
     ca: PathBuf,
     admin_kubeconfig: PathBuf,
     kubeconfigs: AtomicU32,
@@ -60,8 +60,8 @@ impl TestCluster {
         ]);
         let ca = PathBuf::from(process.announced("ca"));
         let mut cluster = Self {
-            api: Web::new(process.announced("server"), Some(&ca)),
-            control: Web::new(process.announced("control"), None),
+            api: HttpClient::new(process.announced("server"), Some(&ca)),
+            control: HttpClient::new(process.announced("control"), None),
             process,
             ca,
             admin_kubeconfig: PathBuf::new(),
@@ -138,14 +138,14 @@ impl TestCluster {
 
     /// Sends a request with only these headers. Without an `authorization` header the user is `system:anonymous`.
     #[track_caller]
-    pub fn request_with(
+    pub fn request_with_headers(
         &self,
         headers: &[(&str, &str)],
         method: &str,
         path: &str,
         body: Option<&Value>,
     ) -> (u16, Value) {
-        self.api.send_with(headers, method, path, body)
+        self.api.send_with_headers(headers, method, path, body)
     }
 
     /// Sends a request as a member of `system:masters`.
@@ -234,7 +234,7 @@ impl TestCluster {
             (status, response) = self.admin("POST", CONFIG_MAPS, Some(&object));
         }
         assert!(status < 300, "aws-auth cannot be written: {status} {response}");
-        self.wait_until_read();
+        self.wait_until_synced();
     }
 
     /// Waits until the authenticator uses the stored aws-auth.
@@ -242,7 +242,7 @@ impl TestCluster {
     /// # Panics
     /// After ten seconds.
     #[track_caller]
-    pub fn wait_until_read(&self) {
+    pub fn wait_until_synced(&self) {
         let deadline = Instant::now() + SYNC_TIMEOUT;
         while self.control_request("/synced", &json!({})) != Ok(json!({"synced": true})) {
             assert!(Instant::now() < deadline, "the authenticator has not read aws-auth after {SYNC_TIMEOUT:?}");

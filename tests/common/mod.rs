@@ -15,15 +15,15 @@
 )]
 
 pub mod binary;
+pub mod captured_output;
 pub mod cluster;
 pub mod go;
+pub mod http_client;
 pub mod kubeconfig;
-pub mod page;
 pub mod process;
 pub mod proxy;
-pub mod reset;
-pub mod rolecall;
+pub mod sandbox;
 pub mod schema;
-pub mod web;
+pub mod shared_cluster;
 
 pub use cluster::{Options, TestCluster};

@@ -221,7 +221,7 @@ impl RealServer {
             headers.push(("content-type", kind.to_owned()));
         }
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let (status, answer) = self.cluster.request_with(&headers, sent.method, &sent.path, body.as_ref());
+        let (status, answer) = self.cluster.request_with_headers(&headers, sent.method, &sent.path, body.as_ref());
         match status {
             401 => RequestOutcome::Unauthenticated,
             403 if is_authorizer_denial(&answer, &question.request) => RequestOutcome::Forbidden,
