@@ -24,7 +24,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
-use common::rolecall::Desk;
+use common::sandbox::Sandbox;
 use http::{Request, header};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
@@ -211,8 +211,8 @@ impl RawClient {
 }
 
 /// Runs the program and returns its time.
-fn timed(desk: &Desk, args: &[&str]) -> Duration {
-    let mut command: Command = desk.command(args);
+fn timed(sandbox: &Sandbox, args: &[&str]) -> Duration {
+    let mut command: Command = sandbox.command(args);
     let start = Instant::now();
     let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
     let time = start.elapsed();
@@ -222,8 +222,8 @@ fn timed(desk: &Desk, args: &[&str]) -> Duration {
 
 /// Runs the program and returns its peak memory in MB, which is polled from the kernel. Polling uses a core, so such a
 /// run is not timed.
-fn peak_memory(desk: &Desk, args: &[&str]) -> u64 {
-    let mut child = desk.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+fn peak_memory(sandbox: &Sandbox, args: &[&str]) -> u64 {
+    let mut child = sandbox.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut max = 0;
     while child.try_wait().unwrap().is_none() {
@@ -252,8 +252,8 @@ fn namespaces(size: &Size) -> Vec<(String, Value)> {
 }
 
 /// The requests that `apply` would send, from the plan.
-fn planned_requests(desk: &Desk) -> Vec<(String, Value)> {
-    let plan = desk.plan(&[]);
+fn planned_requests(sandbox: &Sandbox) -> Vec<(String, Value)> {
+    let plan = sandbox.plan(&[]);
     let steps = plan["steps"].as_array().unwrap();
     let path = |object: &Value| {
         let kind = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
@@ -274,21 +274,21 @@ fn measure(size: &Size) {
         let cluster = TestCluster::start();
         let raw = RawClient::new(&cluster);
         raw.create_all(namespaces(size));
-        let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-        desk.write("rolecall.toml", &policy);
-        raw.create_all(planned_requests(&desk))
+        let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+        sandbox.write("rolecall.toml", &policy);
+        raw.create_all(planned_requests(&sandbox))
     };
     let cluster = TestCluster::start();
     let raw = RawClient::new(&cluster);
     raw.create_all(namespaces(size));
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", &policy);
-    let validate = median((0..RUNS).map(|_| timed(&desk, &["validate"])).collect());
-    let apply = timed(&desk, &["apply", "--auto-approve"]);
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", &policy);
+    let validate = median((0..RUNS).map(|_| timed(&sandbox, &["validate"])).collect());
+    let apply = timed(&sandbox, &["apply", "--auto-approve"]);
     let (mut plans, mut lists, mut bytes) = (Vec::new(), Vec::new(), 0);
-    let peak = (0..RUNS).map(|_| peak_memory(&desk, &["plan"])).max().unwrap_or_default();
+    let peak = (0..RUNS).map(|_| peak_memory(&sandbox, &["plan"])).max().unwrap_or_default();
     for _ in 0..RUNS {
-        plans.push(timed(&desk, &["plan"]));
+        plans.push(timed(&sandbox, &["plan"]));
         let (size, time) = raw.list_all();
         bytes = size;
         lists.push(time);

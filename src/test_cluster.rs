@@ -1,4 +1,4 @@
-//! The test cluster of `tests/common`, for unit tests.
+//! The test cluster, from the sources that the integration tests use.
 
 #![expect(
     dead_code,
@@ -6,20 +6,20 @@
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::pedantic,
-    reason = "these files are shared with the integration tests"
+    reason = "shared with the integration tests"
 )]
 
-#[path = "../tests/common/bed.rs"]
-pub mod bed;
+#[path = "../tests/common/binary.rs"]
+pub mod binary;
 #[path = "../tests/common/cluster.rs"]
 pub mod cluster;
 #[path = "../tests/common/go.rs"]
 pub mod go;
+#[path = "../tests/common/http_client.rs"]
+pub mod http_client;
 #[path = "../tests/common/kubeconfig.rs"]
 pub mod kubeconfig;
 #[path = "../tests/common/process.rs"]
 pub mod process;
-#[path = "../tests/common/web.rs"]
-pub mod web;
 
 pub(crate) use cluster::TestCluster;

@@ -19,8 +19,8 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::kubeconfig::with_token;
-use common::reset::cluster;
-use common::rolecall::{Desk, Ran};
+use common::sandbox::{RunOutput, Sandbox};
+use common::shared_cluster::cluster;
 use serde_json::json;
 
 const SECRET: &str = "k8s-aws-v1.c2VjcmV0LXRva2VuLW9mLXNvbWVib2R5";
@@ -40,37 +40,37 @@ cluster-role = "secrets"
 groups = ["g"]
 "#;
 
-fn desk_at(kubeconfig: PathBuf) -> Desk {
-    let desk = Desk::with_kubeconfig(kubeconfig);
-    desk.write("rolecall.toml", POLICY);
-    desk
+fn sandbox_at(kubeconfig: PathBuf) -> Sandbox {
+    let sandbox = Sandbox::with_kubeconfig(kubeconfig);
+    sandbox.write("rolecall.toml", POLICY);
+    sandbox
 }
 
 /// A folder with the policy and a kubeconfig with this text.
-fn desk_with(kubeconfig: &str) -> Desk {
-    let desk = Desk::with_own_kubeconfig(kubeconfig);
-    desk.write("rolecall.toml", POLICY);
-    desk
+fn sandbox_with(kubeconfig: &str) -> Sandbox {
+    let sandbox = Sandbox::with_kubeconfig_text(kubeconfig);
+    sandbox.write("rolecall.toml", POLICY);
+    sandbox
 }
 
 /// Runs a command that must fail with exit code 1, nothing on stdout and no secret in the message. Returns the message.
 #[track_caller]
-fn refused(desk: &Desk, args: &[&str]) -> String {
-    let ran: Ran = desk.run(args);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert_eq!(ran.out, "");
-    assert!(!ran.err.contains("c2VjcmV0"), "the message contains a secret: {}", ran.err);
-    assert!(ran.err.contains("hint:"), "the message has no help: {}", ran.err);
-    assert!(!ran.err.contains("panicked"), "{}", ran.err);
-    ran.err
+fn refused(sandbox: &Sandbox, args: &[&str]) -> String {
+    let output: RunOutput = sandbox.run(args);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert_eq!(output.stdout, "");
+    assert!(!output.stderr.contains("c2VjcmV0"), "the message contains a secret: {}", output.stderr);
+    assert!(output.stderr.contains("hint:"), "the message has no help: {}", output.stderr);
+    assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+    output.stderr
 }
 
 /// Like [`refused`], for each command that needs the cluster. All must print the same message.
 #[track_caller]
-fn refused_by_all_commands(desk: &Desk, cluster_args: &[&str]) -> String {
-    let message = refused(desk, &[&["plan"], cluster_args].concat());
+fn refused_by_all_commands(sandbox: &Sandbox, cluster_args: &[&str]) -> String {
+    let message = refused(sandbox, &[&["plan"], cluster_args].concat());
     for command in [&["apply", "--auto-approve"][..], &["drift"], &["snapshot"], &["whoami"]] {
-        assert_eq!(refused(desk, &[command, cluster_args].concat()), message, "{command:?}");
+        assert_eq!(refused(sandbox, &[command, cluster_args].concat()), message, "{command:?}");
     }
     message
 }
@@ -100,8 +100,8 @@ fn refused_connection_is_reported() {
     let content = with_token("admin", &closed_port(), Path::new("/dev/null"), SECRET);
     let mut content = content;
     content["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority");
-    let desk = desk_with(&content.to_string());
-    assert_message!(refused_by_all_commands(&desk, &[]));
+    let sandbox = sandbox_with(&content.to_string());
+    assert_message!(refused_by_all_commands(&sandbox, &[]));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn unknown_host_is_reported() {
     let server = format!("https://{}.example", "x".repeat(64));
     let mut content = with_token("admin", &server, Path::new(""), SECRET);
     content["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority");
-    assert_message!(refused(&desk_with(&content.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&content.to_string()), &["plan"]));
 }
 
 #[test]
@@ -118,19 +118,19 @@ fn untrusted_server_certificate_is_reported() {
     let cluster = cluster();
     let mut content = with_token("admin", cluster.server(), Path::new(""), SECRET);
     content["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority");
-    assert_message!(refused(&desk_with(&content.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&content.to_string()), &["plan"]));
 }
 
 #[test]
 fn caller_without_list_permission_is_refused() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": MAP_ROLES }));
-    let before = cluster.versions();
-    let desk = desk_at(cluster.kubeconfig_for(ARN));
-    assert_message!(refused(&desk, &["plan"]));
-    refused(&desk, &["apply", "--auto-approve"]);
-    refused(&desk, &["snapshot"]);
-    assert_eq!(cluster.versions(), before);
+    let before = cluster.object_metadata();
+    let sandbox = sandbox_at(cluster.kubeconfig_for(ARN));
+    assert_message!(refused(&sandbox, &["plan"]));
+    refused(&sandbox, &["apply", "--auto-approve"]);
+    refused(&sandbox, &["snapshot"]);
+    assert_eq!(cluster.object_metadata(), before);
 }
 
 #[test]
@@ -139,12 +139,12 @@ fn caller_without_write_permission_is_refused() {
     cluster.set_aws_auth(&json!({ "mapRoles": MAP_ROLES }));
     cluster.kubectl(&["create", "clusterrole", "looks", "--verb=get,list", "--resource=*.*"]);
     cluster.kubectl(&["create", "clusterrolebinding", "looks", "--clusterrole=looks", "--group=viewers"]);
-    let before = cluster.versions();
-    let desk = desk_at(cluster.kubeconfig_for(ARN));
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1);
-    assert_message!(ran.err);
-    assert_eq!(cluster.versions(), before);
+    let before = cluster.object_metadata();
+    let sandbox = sandbox_at(cluster.kubeconfig_for(ARN));
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1);
+    assert_message!(output.stderr);
+    assert_eq!(cluster.object_metadata(), before);
 }
 
 #[test]
@@ -159,85 +159,86 @@ fn caller_that_grants_more_than_it_has_is_refused() {
         "--resource=*.rbac.authorization.k8s.io,configmaps,namespaces",
     ]);
     cluster.kubectl(&["create", "clusterrolebinding", "writes", "--clusterrole=writes", "--group=viewers"]);
-    let before = cluster.versions();
-    let desk = desk_at(cluster.kubeconfig_for(ARN));
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1);
-    assert_message!(ran.err);
-    assert_eq!(cluster.versions(), before);
+    let before = cluster.object_metadata();
+    let sandbox = sandbox_at(cluster.kubeconfig_for(ARN));
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1);
+    assert_message!(output.stderr);
+    assert_eq!(cluster.object_metadata(), before);
 }
 
 #[test]
 fn unknown_credentials_are_reported() {
     let cluster = cluster();
     let expired = with_token("admin", cluster.server(), cluster.ca_file(), SECRET).to_string();
-    let message = refused_by_all_commands(&desk_with(&expired), &[]);
+    let message = refused_by_all_commands(&sandbox_with(&expired), &[]);
     assert_message!(message);
     assert_eq!(
-        refused(&desk_at(cluster.kubeconfig_for(ARN)), &["plan"]),
+        refused(&sandbox_at(cluster.kubeconfig_for(ARN)), &["plan"]),
         message,
         "an identity that aws-auth does not map"
     );
 }
 
 /// A folder whose kubeconfig has a credential plugin: a shell script with these lines.
-fn desk_with_plugin(script: &str) -> Desk {
-    let desk = desk_with("");
-    desk.write("plugin", &format!("#!/bin/sh\n{script}\n"));
-    std::fs::set_permissions(desk.path("plugin"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+fn sandbox_with_plugin(script: &str) -> Sandbox {
+    let sandbox = sandbox_with("");
+    sandbox.write("plugin", &format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(sandbox.path("plugin"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut content = with_token("admin", &closed_port(), Path::new(""), "");
     content["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority");
     content["users"][0]["user"] = json!({ "exec": {
-        "apiVersion": "client.authentication.k8s.io/v1", "command": desk.path("plugin"),
+        "apiVersion": "client.authentication.k8s.io/v1", "command": sandbox.path("plugin"),
         "args": ["get-token"], "env": [{ "name": "PASSWORD", "value": SECRET }],
         "installHint": "see https://example.com/plugin\nfor how to install it",
     } });
-    desk.write("kubeconfig", &content.to_string());
-    desk
+    sandbox.write("kubeconfig", &content.to_string());
+    sandbox
 }
 
 #[test]
 fn failing_plugin_is_reported_with_its_stderr_only() {
-    let desk = desk_with_plugin(&format!("echo {SECRET}\necho 'Error: the SSO session has expired' >&2\nexit 255"));
-    assert_message!(refused_by_all_commands(&desk, &[]));
+    let sandbox =
+        sandbox_with_plugin(&format!("echo {SECRET}\necho 'Error: the SSO session has expired' >&2\nexit 255"));
+    assert_message!(refused_by_all_commands(&sandbox, &[]));
 }
 
 #[test]
 fn failing_plugin_without_stderr_is_reported() {
-    assert_message!(refused(&desk_with_plugin(&format!("echo {SECRET}\nexit 3")), &["plan"]));
+    assert_message!(refused(&sandbox_with_plugin(&format!("echo {SECRET}\nexit 3")), &["plan"]));
 }
 
 #[test]
 fn plugin_without_a_valid_exec_credential_is_reported() {
     for output in [SECRET.to_owned(), format!("'{{\"status\": \"{SECRET}\"}}'"), "'{}'".to_owned(), String::new()] {
-        let message = refused(&desk_with_plugin(&format!("echo {output}")), &["plan"]);
+        let message = refused(&sandbox_with_plugin(&format!("echo {output}")), &["plan"]);
         assert!(message.contains("printed is no ExecCredential"), "{message}");
     }
     let empty =
         "echo '{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \"status\": {}}'";
-    assert_message!(refused(&desk_with_plugin(empty), &["plan"]));
+    assert_message!(refused(&sandbox_with_plugin(empty), &["plan"]));
 }
 
 #[test]
 fn missing_plugin_is_reported() {
-    let desk = desk_with_plugin("");
-    std::fs::remove_file(desk.path("plugin")).unwrap();
-    assert_message!(refused(&desk, &["plan"]));
+    let sandbox = sandbox_with_plugin("");
+    std::fs::remove_file(sandbox.path("plugin")).unwrap();
+    assert_message!(refused(&sandbox, &["plan"]));
 }
 
 #[test]
 fn unknown_context_is_reported_with_a_suggestion() {
-    let desk = desk_with(&with_token("production", &closed_port(), Path::new("/dev/null"), SECRET).to_string());
-    assert_message!(refused_by_all_commands(&desk, &["--context", "prodction"]));
-    assert_message!(refused(&desk, &["plan", "--context", "other"]));
+    let sandbox = sandbox_with(&with_token("production", &closed_port(), Path::new("/dev/null"), SECRET).to_string());
+    assert_message!(refused_by_all_commands(&sandbox, &["--context", "prodction"]));
+    assert_message!(refused(&sandbox, &["plan", "--context", "other"]));
 }
 
 #[test]
 fn missing_kubeconfig_is_reported() {
-    let desk = Desk::offline();
-    desk.write("rolecall.toml", POLICY);
-    assert_message!(refused_by_all_commands(&desk, &[]));
-    assert_message!(refused(&desk, &["plan", "--kubeconfig", "nowhere"]));
+    let sandbox = Sandbox::offline();
+    sandbox.write("rolecall.toml", POLICY);
+    assert_message!(refused_by_all_commands(&sandbox, &[]));
+    assert_message!(refused(&sandbox, &["plan", "--kubeconfig", "nowhere"]));
 }
 
 #[test]
@@ -249,53 +250,53 @@ fn malformed_kubeconfig_is_reported() {
         format!("users: [{{ name: x, user: {{ token: [{SECRET}] }} }}]\n"),
     ];
     for text in &texts {
-        let message = refused(&desk_with(text), &["plan"]);
+        let message = refused(&sandbox_with(text), &["plan"]);
         assert!(message.contains("is not as in a kubeconfig"), "{message}");
     }
-    assert_message!(refused_by_all_commands(&desk_with(&texts[0]), &[]));
-    assert_message!(refused(&desk_with(""), &["plan"]));
+    assert_message!(refused_by_all_commands(&sandbox_with(&texts[0]), &[]));
+    assert_message!(refused(&sandbox_with(""), &["plan"]));
 }
 
 #[test]
 fn invalid_kubeconfig_field_is_reported() {
     let valid = with_token("admin", &closed_port(), Path::new("/nowhere/ca.crt"), SECRET);
-    assert_message!(refused(&desk_with(&valid.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&valid.to_string()), &["plan"]));
     let mut invalid = valid.clone();
     invalid["clusters"][0]["cluster"] = json!({ "server": format!("https://user:{SECRET}@[") });
-    assert_message!(refused(&desk_with(&invalid.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&invalid.to_string()), &["plan"]));
     invalid["clusters"][0]["cluster"] = json!({ "server": closed_port(), "certificate-authority-data": SECRET });
-    assert_message!(refused(&desk_with(&invalid.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&invalid.to_string()), &["plan"]));
     invalid["clusters"][0]["cluster"] = json!({});
-    assert_message!(refused(&desk_with(&invalid.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&invalid.to_string()), &["plan"]));
     invalid["clusters"][0]["cluster"] = json!({ "server": closed_port() });
     invalid["users"][0]["user"] = json!({ "client-certificate-data": SECRET, "client-key-data": SECRET });
-    assert_message!(refused(&desk_with(&invalid.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&invalid.to_string()), &["plan"]));
     invalid["users"][0]["user"] = json!({ "token": format!("{SECRET}\nx") });
-    assert_message!(refused(&desk_with(&invalid.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&invalid.to_string()), &["plan"]));
     invalid["users"][0]["user"] = json!({ "tokenFile": "/nowhere/token" });
-    assert_message!(refused(&desk_with(&invalid.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&invalid.to_string()), &["plan"]));
     invalid["users"] = json!([]);
-    assert_message!(refused(&desk_with(&invalid.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&invalid.to_string()), &["plan"]));
     invalid["users"] = valid["users"].clone();
     invalid["contexts"][0]["context"]["cluster"] = json!("gone");
-    assert_message!(refused(&desk_with(&invalid.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&invalid.to_string()), &["plan"]));
     invalid.as_object_mut().unwrap().remove("current-context");
-    assert_message!(refused(&desk_with(&invalid.to_string()), &["plan"]));
+    assert_message!(refused(&sandbox_with(&invalid.to_string()), &["plan"]));
 }
 
-fn offline(snapshot: &str) -> Desk {
-    let desk = Desk::offline();
-    desk.write("rolecall.toml", POLICY).write("now.yaml", snapshot);
-    desk
+fn offline(snapshot: &str) -> Sandbox {
+    let sandbox = Sandbox::offline();
+    sandbox.write("rolecall.toml", POLICY).write("now.yaml", snapshot);
+    sandbox
 }
 
 /// `plan` and `apply` must refuse this snapshot with the same message and leave the file unchanged.
 #[track_caller]
 fn refused_offline(snapshot: &str) -> String {
-    let desk = offline(snapshot);
-    let message = refused(&desk, &["plan", "--snapshot", "now.yaml"]);
-    assert_eq!(refused(&desk, &["apply", "--auto-approve", "--snapshot", "now.yaml"]), message);
-    assert_eq!(desk.read("now.yaml"), snapshot);
+    let sandbox = offline(snapshot);
+    let message = refused(&sandbox, &["plan", "--snapshot", "now.yaml"]);
+    assert_eq!(refused(&sandbox, &["apply", "--auto-approve", "--snapshot", "now.yaml"]), message);
+    assert_eq!(sandbox.read("now.yaml"), snapshot);
     message
 }
 
@@ -323,10 +324,10 @@ fn snapshot_with_duplicate_or_unknown_objects_is_reported() {
 
 #[test]
 fn missing_snapshot_is_reported() {
-    let desk = offline("");
-    std::fs::create_dir(desk.path("empty")).unwrap();
-    assert_message!(refused(&desk, &["plan", "--snapshot", "nowhere.yaml"]));
-    assert_message!(refused(&desk, &["plan", "--snapshot", "empty"]));
+    let sandbox = offline("");
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    assert_message!(refused(&sandbox, &["plan", "--snapshot", "nowhere.yaml"]));
+    assert_message!(refused(&sandbox, &["plan", "--snapshot", "empty"]));
 }
 
 fn aws_auth_snapshot(map_roles: &str) -> String {
@@ -343,12 +344,12 @@ fn aws_auth_that_would_exceed_one_mebibyte_is_refused() {
     let comment = format!("# {}\n", "x".repeat(1_048_576 - MAP_ROLES.len() - 3));
     let full = format!("{comment}{MAP_ROLES}");
     cluster.set_aws_auth(&json!({ "mapRoles": full }));
-    let before = cluster.versions();
-    let desk = desk_at(cluster.kubeconfig());
-    let message = refused(&desk, &["plan"]);
+    let before = cluster.object_metadata();
+    let sandbox = sandbox_at(cluster.kubeconfig());
+    let message = refused(&sandbox, &["plan"]);
     assert_message!(message);
-    assert_eq!(refused(&desk, &["apply", "--auto-approve"]), message);
-    assert_eq!(cluster.versions(), before);
+    assert_eq!(refused(&sandbox, &["apply", "--auto-approve"]), message);
+    assert_eq!(cluster.object_metadata(), before);
     assert_eq!(refused_offline(&aws_auth_snapshot(&full)), message);
 }
 
@@ -365,22 +366,22 @@ fn unreadable_aws_auth_is_refused_and_left_unchanged() {
     let cluster = cluster();
     let broken = format!("{MAP_ROLES}- rolearn: arn:aws:iam::111122223333:role/x\n  username: {{{{SessionName}}}}\n");
     cluster.set_aws_auth(&json!({ "mapRoles": broken }));
-    let before = cluster.versions();
-    let desk = desk_at(cluster.kubeconfig());
-    let message = refused(&desk, &["plan"]);
+    let before = cluster.object_metadata();
+    let sandbox = sandbox_at(cluster.kubeconfig());
+    let message = refused(&sandbox, &["plan"]);
     assert_message!(message);
-    assert_eq!(refused(&desk, &["apply", "--auto-approve"]), message);
-    assert_eq!(cluster.versions(), before);
+    assert_eq!(refused(&sandbox, &["apply", "--auto-approve"]), message);
+    assert_eq!(cluster.object_metadata(), before);
     assert_eq!(refused_offline(&aws_auth_snapshot(&broken)), message);
 }
 
 #[test]
 fn malformed_or_missing_policy_is_reported() {
-    let desk = Desk::offline();
-    desk.write("rolecall.toml", "[policy\nname = \"p\"\n");
-    assert_message!(refused(&desk, &["plan"]));
-    std::fs::create_dir(desk.path("empty")).unwrap();
-    assert_message!(refused(&desk, &["plan", "empty"]));
-    assert_message!(refused(&desk, &["plan", "nowhere.toml"]));
-    assert_message!(refused(&Desk::offline(), &["plan"]));
+    let sandbox = Sandbox::offline();
+    sandbox.write("rolecall.toml", "[policy\nname = \"p\"\n");
+    assert_message!(refused(&sandbox, &["plan"]));
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    assert_message!(refused(&sandbox, &["plan", "empty"]));
+    assert_message!(refused(&sandbox, &["plan", "nowhere.toml"]));
+    assert_message!(refused(&Sandbox::offline(), &["plan"]));
 }

@@ -19,7 +19,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use common::TestCluster;
 use common::cluster::Options;
-use common::rolecall::{Desk, example, steps};
+use common::sandbox::{Sandbox, example_path, steps};
 use serde_json::{Value, json};
 
 static CLUSTER: LazyLock<Mutex<TestCluster>> =
@@ -55,7 +55,7 @@ fn map_roles(cluster: &TestCluster) -> String {
 
 /// The policy of the `cluster-viewer` example, with the kubeconfig context `admin` instead of its snapshot.
 fn viewer_policy() -> String {
-    let text = std::fs::read_to_string(example("cluster-viewer").join("access.toml")).unwrap();
+    let text = std::fs::read_to_string(example_path("cluster-viewer").join("access.toml")).unwrap();
     text.replace("snapshot = \"cluster.yaml\"", "context = \"admin\"")
 }
 
@@ -79,26 +79,26 @@ fn without_alice(policy: &str) -> String {
 fn viewer_example_grants_moves_and_removes_access() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
     let policy = viewer_policy();
     // The live cluster and the snapshot start with the same objects.
-    desk.ok(&["snapshot", "--out", "start.yaml"]);
-    desk.write("offline.yaml", &desk.read("start.yaml"));
+    sandbox.ok(&["snapshot", "--out", "start.yaml"]);
+    sandbox.write("offline.yaml", &sandbox.read("start.yaml"));
     let mut live = Vec::new();
     let mut offline = Vec::new();
     let edits = [policy.clone(), with_viewer_in_other_group(&policy), without_alice(&policy)];
     for (number, policy) in edits.iter().enumerate() {
-        desk.write("rolecall.toml", policy);
-        live.push(steps(&desk.plan(&[])));
-        offline.push(steps(&desk.plan(&["--snapshot", "offline.yaml"])));
-        let output = desk.ok(&["apply", "--auto-approve"]);
+        sandbox.write("rolecall.toml", policy);
+        live.push(steps(&sandbox.plan(&[])));
+        offline.push(steps(&sandbox.plan(&["--snapshot", "offline.yaml"])));
+        let output = sandbox.ok(&["apply", "--auto-approve"]);
         assert!(output.contains("Applied to example (context admin)"), "{output}");
-        desk.ok(&["apply", "--auto-approve", "--snapshot", "offline.yaml"]);
+        sandbox.ok(&["apply", "--auto-approve", "--snapshot", "offline.yaml"]);
         for cluster_args in [&[][..], &["--snapshot", "offline.yaml"]] {
-            let second_plan = desk.ok(&[&["plan", "--detailed-exitcode"], cluster_args].concat());
+            let second_plan = sandbox.ok(&[&["plan", "--detailed-exitcode"], cluster_args].concat());
             assert!(second_plan.contains("no changes"), "after edit {number}: {second_plan}");
         }
-        cluster.wait_until_read();
+        cluster.wait_until_synced();
         assert!(map_roles(&cluster).starts_with(NODES), "the node entry was changed:\n{}", map_roles(&cluster));
         let (role_status, user_status) = match number {
             0 => (200, 200),
@@ -124,7 +124,7 @@ fn role_ref_change_namespaced_roles_sso_and_aggregation_work() {
         let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         cluster.admin("POST", "/api/v1/namespaces", Some(&body));
     }
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
     let policy = |cluster_role: &str| {
         format!(
             r#"
@@ -154,9 +154,9 @@ groups = ["admins"]
 "#
         )
     };
-    desk.write("rolecall.toml", &policy("all"));
-    desk.ok(&["apply", "--auto-approve"]);
-    cluster.wait_until_read();
+    sandbox.write("rolecall.toml", &policy("all"));
+    sandbox.ok(&["apply", "--auto-approve"]);
+    cluster.wait_until_synced();
     let arn = "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Admins_0123456789abcdef/me@example.com";
     let list_status = |path: &str| status(&cluster, arn, "GET", path);
     for namespace in ["main-a", "main-b"] {
@@ -169,11 +169,11 @@ groups = ["admins"]
         assert!(std::time::Instant::now() < deadline, "the aggregated role stays empty");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    assert!(desk.ok(&["plan"]).contains("no changes"), "rules that the controller wrote are no change");
-    desk.write("rolecall.toml", &policy("secrets"));
-    let plan = desk.ok(&["plan"]);
+    assert!(sandbox.ok(&["plan"]).contains("no changes"), "rules that the controller wrote are no change");
+    sandbox.write("rolecall.toml", &policy("secrets"));
+    let plan = sandbox.ok(&["plan"]);
     assert!(plan.contains("-/+ ClusterRoleBinding wide  roleRef cannot be changed: replaced without a gap"), "{plan}");
-    desk.ok(&["apply", "--auto-approve"]);
+    sandbox.ok(&["apply", "--auto-approve"]);
     assert_eq!(list_status("/api/v1/secrets"), 200);
     assert_eq!(list_status("/api/v1/nodes"), 403);
     let (_, bindings) = cluster.admin("GET", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", None);
@@ -185,7 +185,7 @@ groups = ["admins"]
         .filter(|name| name.as_str().unwrap().contains("bridge"))
         .collect();
     assert!(bridges.is_empty(), "{bridges:?}");
-    assert!(desk.ok(&["plan", "--detailed-exitcode"]).contains("no changes"));
+    assert!(sandbox.ok(&["plan", "--detailed-exitcode"]).contains("no changes"));
 }
 
 /// `managedFields` has times in whole seconds. Writes that a test must tell apart need different seconds.
@@ -197,10 +197,10 @@ fn wait_a_second() {
 fn drift_lists_manual_kubectl_changes_and_apply_reverts_them() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", &viewer_policy());
-    desk.ok(&["apply", "--auto-approve"]);
-    assert!(desk.ok(&["drift"]).contains("no drift"));
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", &viewer_policy());
+    sandbox.ok(&["apply", "--auto-approve"]);
+    assert!(sandbox.ok(&["drift"]).contains("no drift"));
     wait_a_second();
     cluster.kubectl(&[
         "patch",
@@ -217,27 +217,28 @@ fn drift_lists_manual_kubectl_changes_and_apply_reverts_them() {
         &[("KUBE_EDITOR", "sed -i s/cluster-viewer-group/system:masters/")],
         &["edit", "configmap", "aws-auth", "-n", "kube-system"],
     );
-    let drift = desk.run(&["drift"]);
-    assert_eq!(drift.code, 2, "{}{}", drift.out, drift.err);
+    let drift = sandbox.run(&["drift"]);
+    assert_eq!(drift.exit_code, 2, "{}{}", drift.stdout, drift.stderr);
     let times = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ";
-    insta::with_settings!({ filters => vec![(times, "[time]")] }, { insta::assert_snapshot!(drift.out) });
-    desk.ok(&["apply", "--auto-approve"]);
-    assert!(desk.ok(&["drift"]).contains("no drift"));
-    cluster.wait_until_read();
+    insta::with_settings!({ filters => vec![(times, "[time]")] }, { insta::assert_snapshot!(drift.stdout) });
+    sandbox.ok(&["apply", "--auto-approve"]);
+    assert!(sandbox.ok(&["drift"]).contains("no drift"));
+    cluster.wait_until_synced();
     assert!(!map_roles(&cluster).contains("system:masters"), "{}", map_roles(&cluster));
 }
 
 #[test]
 fn drift_separates_unapplied_policy_changes_from_cluster_changes() {
     let cluster = cluster();
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
     let policy = viewer_policy();
-    desk.write("rolecall.toml", &policy);
-    desk.ok(&["apply", "--auto-approve"]);
-    desk.write("rolecall.toml", &policy.replace(r#"verbs = ["get", "list"]"#, r#"verbs = ["get", "list", "watch"]"#));
-    let drift = desk.run(&["drift"]);
-    assert_eq!(drift.code, 2);
-    assert!(drift.out.contains("Drift: 0 changed in the cluster, 1 not applied yet."), "{}", drift.out);
+    sandbox.write("rolecall.toml", &policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
+    sandbox
+        .write("rolecall.toml", &policy.replace(r#"verbs = ["get", "list"]"#, r#"verbs = ["get", "list", "watch"]"#));
+    let drift = sandbox.run(&["drift"]);
+    assert_eq!(drift.exit_code, 2);
+    assert!(drift.stdout.contains("Drift: 0 changed in the cluster, 1 not applied yet."), "{}", drift.stdout);
 }
 
 #[test]
@@ -246,16 +247,16 @@ fn whoami_shows_the_caller_and_no_identity_for_a_snapshot() {
     cluster.set_aws_auth(
         &json!({ "mapRoles": "- rolearn: arn:aws:iam::111122223333:role/viewer\n  username: v\n  groups: [g]\n" }),
     );
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig_for(ROLE_SESSION));
-    insta::assert_snapshot!(desk.ok(&["whoami"]), @r"
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig_for(ROLE_SESSION));
+    insta::assert_snapshot!(sandbox.ok(&["whoami"]), @r"
     context identity
       username  v
       groups    g, system:authenticated
       canonicalArn  arn:aws:iam::111122223333:role/viewer
       arn       arn:aws:sts::111122223333:assumed-role/viewer/session
     ");
-    desk.write("empty.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: { name: default }\n");
-    insta::assert_snapshot!(desk.ok(&["whoami", "--snapshot", "empty.yaml"]), @r"
+    sandbox.write("empty.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: { name: default }\n");
+    insta::assert_snapshot!(sandbox.ok(&["whoami", "--snapshot", "empty.yaml"]), @r"
     snapshot empty.yaml
       nobody: a snapshot has no caller
     ");
@@ -265,21 +266,25 @@ fn whoami_shows_the_caller_and_no_identity_for_a_snapshot() {
 fn saved_plan_is_refused_after_a_change_of_the_cluster_or_the_file() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", &viewer_policy());
-    desk.ok(&["plan", "--out", "saved.json"]);
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", &viewer_policy());
+    sandbox.ok(&["plan", "--out", "saved.json"]);
     wait_a_second();
     cluster.kubectl(&["create", "clusterrole", "unrelated", "--verb=get", "--resource=pods"]);
     cluster.kubectl(&["label", "configmap", "aws-auth", "-n", "kube-system", "touched=yes"]);
-    let refused = desk.run(&["apply", "--plan", "saved.json"]);
-    assert_eq!(refused.code, 1, "{}", refused.err);
-    assert!(refused.err.contains("ConfigMap kube-system/aws-auth was changed by kubectl-label"), "{}", refused.err);
-    assert!(desk.plan(&[])["steps"].as_array().unwrap().len() == 3, "nothing was written");
-    desk.ok(&["plan", "--out", "saved.json"]);
-    desk.ok(&["apply", "--plan", "saved.json"]);
-    assert!(desk.ok(&["plan"]).contains("no changes"));
-    let tampered = desk.read("saved.json").replace("cluster-viewer-group", "system:masters");
-    desk.write("saved.json", &tampered);
-    let refused = desk.run(&["apply", "--plan", "saved.json"]);
-    assert!(refused.code == 1 && refused.err.contains("was changed after it was saved"), "{}", refused.err);
+    let refused = sandbox.run(&["apply", "--plan", "saved.json"]);
+    assert_eq!(refused.exit_code, 1, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("ConfigMap kube-system/aws-auth was changed by kubectl-label"),
+        "{}",
+        refused.stderr
+    );
+    assert!(sandbox.plan(&[])["steps"].as_array().unwrap().len() == 3, "nothing was written");
+    sandbox.ok(&["plan", "--out", "saved.json"]);
+    sandbox.ok(&["apply", "--plan", "saved.json"]);
+    assert!(sandbox.ok(&["plan"]).contains("no changes"));
+    let tampered = sandbox.read("saved.json").replace("cluster-viewer-group", "system:masters");
+    sandbox.write("saved.json", &tampered);
+    let refused = sandbox.run(&["apply", "--plan", "saved.json"]);
+    assert!(refused.exit_code == 1 && refused.stderr.contains("was changed after it was saved"), "{}", refused.stderr);
 }

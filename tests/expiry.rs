@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-use common::page::Page;
+use common::captured_output::CapturedOutput;
 use rolecall::{Env, Exit, Stdio, Terminals};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -72,19 +72,19 @@ data:
 ";
 
 /// A folder with the policy and its two snapshot clusters.
-fn desk(cluster: &str) -> TempDir {
-    let desk = TempDir::new().unwrap();
-    fs::write(desk.path().join("rolecall.toml"), POLICY).unwrap();
+fn sandbox(cluster: &str) -> TempDir {
+    let sandbox = TempDir::new().unwrap();
+    fs::write(sandbox.path().join("rolecall.toml"), POLICY).unwrap();
     for name in ["a.yaml", "b.yaml"] {
-        fs::write(desk.path().join(name), cluster).unwrap();
+        fs::write(sandbox.path().join(name), cluster).unwrap();
     }
-    desk
+    sandbox
 }
 
-fn run(desk: &TempDir, now: &str, args: &[&str]) -> (Exit, String, String) {
-    let (out, err) = (Page::default(), Page::default());
+fn run(sandbox: &TempDir, now: &str, args: &[&str]) -> (Exit, String, String) {
+    let (out, err) = (CapturedOutput::default(), CapturedOutput::default());
     let stdio = Stdio { stdin: Box::new(io::empty()), stdout: Box::new(out.clone()), stderr: Box::new(err.clone()) };
-    let cwd = desk.path().to_owned();
+    let cwd = sandbox.path().to_owned();
     let mut env = Env::new(now.parse().unwrap(), BTreeMap::new(), cwd, stdio, Terminals::default());
     let args = std::iter::once("rolecall").chain(args.iter().copied()).map(Into::into);
     let exit = rolecall::run(args, &mut env);
@@ -93,14 +93,14 @@ fn run(desk: &TempDir, now: &str, args: &[&str]) -> (Exit, String, String) {
 
 #[test]
 fn expiring_access_is_warned_about_and_removed_with_its_reason() {
-    let desk = desk(CLUSTER);
+    let sandbox = sandbox(CLUSTER);
     let early = "2026-09-01T00:00:00Z";
-    let (exit, out, err) = run(&desk, early, &["apply", "--auto-approve"]);
+    let (exit, out, err) = run(&sandbox, early, &["apply", "--auto-approve"]);
     assert_eq!(exit, Exit::Success, "{out}{err}");
     assert!(!err.contains("expires"), "{err}");
 
     let soon = "2026-09-30T23:59:59Z";
-    let (exit, out, err) = run(&desk, soon, &["plan", "--detailed-exitcode"]);
+    let (exit, out, err) = run(&sandbox, soon, &["plan", "--detailed-exitcode"]);
     assert_eq!(exit, Exit::Success, "{out}{err}");
     // Each warning is printed once, although the policy has two clusters.
     insta::assert_snapshot!(err, @r"
@@ -122,7 +122,7 @@ fn expiring_access_is_warned_about_and_removed_with_its_reason() {
     ");
 
     let end = "2026-10-01T00:00:00Z";
-    let (exit, out, err) = run(&desk, end, &["plan", "--cluster", "a", "--detailed-exitcode"]);
+    let (exit, out, err) = run(&sandbox, end, &["plan", "--cluster", "a", "--detailed-exitcode"]);
     assert_eq!(
         (exit, err.as_str()),
         (Exit::ChangesFound, "note: a snapshot has no caller, whose own access could go\n")
@@ -149,7 +149,7 @@ fn expiring_access_is_warned_about_and_removed_with_its_reason() {
     Plan: 0 to add, 1 to change, 0 to replace, 3 to remove. 4 objects to write. 0 subjects gain access, 2 lose.
     ");
 
-    let (_, out, _) = run(&desk, end, &["plan", "--cluster", "a", "--format", "json"]);
+    let (_, out, _) = run(&sandbox, end, &["plan", "--cluster", "a", "--format", "json"]);
     let plan: Value = serde_json::from_str(&out).unwrap();
     let locations: Vec<String> = plan["plans"][0]["changes"]
         .as_array()
@@ -159,12 +159,12 @@ fn expiring_access_is_warned_about_and_removed_with_its_reason() {
         .collect();
     assert_eq!(locations, ["\"delete\" 12", "\"delete\" 12", "\"update\" 21", "\"delete\" 32"]);
 
-    let (exit, _, err) = run(&desk, end, &["apply", "--auto-approve"]);
+    let (exit, _, err) = run(&sandbox, end, &["apply", "--auto-approve"]);
     assert_eq!(exit, Exit::Success, "{err}");
-    let (_, out, err) = run(&desk, "2027-01-01T00:00:00Z", &["plan", "--cluster", "a"]);
+    let (_, out, err) = run(&sandbox, "2027-01-01T00:00:00Z", &["plan", "--cluster", "a"]);
     assert!(out.contains("no changes"), "{out}");
     assert_eq!(err, "");
-    let remaining = fs::read_to_string(desk.path().join("a.yaml")).unwrap();
+    let remaining = fs::read_to_string(sandbox.path().join("a.yaml")).unwrap();
     assert!(remaining.contains("role/eks-nodes # unmanaged") && !remaining.contains("user/alice"), "{remaining}");
 }
 
@@ -188,8 +188,8 @@ metadata: {{ name: alone, resourceVersion: \"3\", annotations: {{ rolecall/polic
 roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }}
 "
     );
-    let desk = desk(&cluster);
-    let (_, out, err) = run(&desk, "2026-11-01T00:00:00Z", &["plan", "--cluster", "a", "--format", "json"]);
+    let sandbox = sandbox(&cluster);
+    let (_, out, err) = run(&sandbox, "2026-11-01T00:00:00Z", &["plan", "--cluster", "a", "--format", "json"]);
     let plan: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
     let deleted: Vec<String> = plan["plans"][0]["changes"]
         .as_array()

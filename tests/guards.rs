@@ -17,9 +17,9 @@
 mod common;
 
 use common::TestCluster;
-use common::reset::cluster;
-use common::rolecall::{Desk, Ran};
-use common::schema::fits_the_schema;
+use common::sandbox::{RunOutput, Sandbox};
+use common::schema::assert_matches_plan_schema;
+use common::shared_cluster::cluster;
 use serde_json::{Value, json};
 
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
@@ -68,15 +68,15 @@ fn policy_without(names: &[&str]) -> String {
     parts.join("[principals.")
 }
 
-fn offline(policy: &str) -> Desk {
-    let desk = Desk::offline();
+fn offline(policy: &str) -> Sandbox {
+    let sandbox = Sandbox::offline();
     let indented: String = MAP_ROLES.lines().map(|line| format!("    {line}\n")).collect();
     let cluster = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: aws-auth, namespace: kube-system, resourceVersion: \"7\" }}\n\
          data:\n  mapRoles: |\n{indented}"
     );
-    desk.write("cluster.yaml", &cluster).write("rolecall.toml", policy);
-    desk
+    sandbox.write("cluster.yaml", &cluster).write("rolecall.toml", policy);
+    sandbox
 }
 
 fn with_snapshot<'a>(args: &[&'a str]) -> Vec<&'a str> {
@@ -84,31 +84,31 @@ fn with_snapshot<'a>(args: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[track_caller]
-fn refused(desk: &Desk, args: &[&str]) -> Ran {
-    let ran = desk.run(args);
-    assert_eq!(ran.code, 3, "{args:?}\n{}{}", ran.out, ran.err);
-    ran
+fn refused(sandbox: &Sandbox, args: &[&str]) -> RunOutput {
+    let output = sandbox.run(args);
+    assert_eq!(output.exit_code, 3, "{args:?}\n{}{}", output.stdout, output.stderr);
+    output
 }
 
 #[test]
 fn guard_refusal_names_the_lost_access_and_the_allow_value() {
-    let desk = offline(&policy_without(&["nodes", "ci", "break-glass"]));
-    let ran = refused(&desk, &with_snapshot(&["plan", "rolecall.toml"]));
-    insta::assert_snapshot!(ran.err);
-    assert!(ran.out.contains("Digest sha256:"), "a refused plan is still printed\n{}", ran.out);
+    let sandbox = offline(&policy_without(&["nodes", "ci", "break-glass"]));
+    let output = refused(&sandbox, &with_snapshot(&["plan", "rolecall.toml"]));
+    insta::assert_snapshot!(output.stderr);
+    assert!(output.stdout.contains("Digest sha256:"), "a refused plan is still printed\n{}", output.stdout);
     let masters =
         POLICY.replace("username = \"ci\"\ngroups = [\"admins\"]", "username = \"ci\"\ngroups = [\"system:masters\"]");
-    insta::assert_snapshot!(refused(&offline(&masters), &with_snapshot(&["plan"])).err);
+    insta::assert_snapshot!(refused(&offline(&masters), &with_snapshot(&["plan"])).stderr);
 }
 
 #[test]
 fn every_apply_mode_refuses_and_each_allow_value_accepts_one_risk() {
-    let desk = offline(&policy_without(&["nodes", "ci"]));
-    let before = desk.read("cluster.yaml");
+    let sandbox = offline(&policy_without(&["nodes", "ci"]));
+    let before = sandbox.read("cluster.yaml");
     let both_flags = ["--allow", "remove:arn:aws:iam::111122223333:role/eks-nodes", "--allow", "removals:2"];
     // `--allow` values that were passed to `plan` are not saved in the file.
-    desk.ok(&with_snapshot(&[&["plan", "--out", "saved.json"], &both_flags[..]].concat()));
-    let digest = desk.read("saved.json");
+    sandbox.ok(&with_snapshot(&[&["plan", "--out", "saved.json"], &both_flags[..]].concat()));
+    let digest = sandbox.read("saved.json");
     let digest = serde_json::from_str::<Value>(&digest).unwrap()["plans"][0]["digest"].as_str().unwrap().to_owned();
     let applies: [&[&str]; 4] = [
         &["apply", "--auto-approve", "--snapshot", "cluster.yaml"],
@@ -118,42 +118,46 @@ fn every_apply_mode_refuses_and_each_allow_value_accepts_one_risk() {
     ];
     for apply in applies {
         for flags in [&[][..], &both_flags[..2], &both_flags[2..], &["--allow", "empty-aws-auth"]] {
-            let ran = refused(&desk, &[apply, flags].concat());
-            assert!(ran.err.contains("Refused: nothing was written."), "{}", ran.err);
-            assert_eq!(desk.read("cluster.yaml"), before);
+            let output = refused(&sandbox, &[apply, flags].concat());
+            assert!(output.stderr.contains("Refused: nothing was written."), "{}", output.stderr);
+            assert_eq!(sandbox.read("cluster.yaml"), before);
         }
     }
     for apply in &applies[1..3] {
-        desk.write("cluster.yaml", &before);
-        let ran = desk.run(&[apply, &both_flags[..]].concat());
-        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-        assert!(ran.err.contains("warning: allowed (--allow removals:2): the plan removes 2 entries"), "{}", ran.err);
-        assert!(!desk.read("cluster.yaml").contains("eks-nodes"));
+        sandbox.write("cluster.yaml", &before);
+        let output = sandbox.run(&[apply, &both_flags[..]].concat());
+        assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
+        assert!(
+            output.stderr.contains("warning: allowed (--allow removals:2): the plan removes 2 entries"),
+            "{}",
+            output.stderr
+        );
+        assert!(!sandbox.read("cluster.yaml").contains("eks-nodes"));
     }
 }
 
 #[test]
 fn unused_allow_value_is_a_warning_and_unknown_value_an_error() {
-    let desk = offline(POLICY);
-    let ran = desk.run(&with_snapshot(&["plan", "--allow", "last-admin"]));
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(ran.err.contains("warning: --allow last-admin is not needed"), "{}", ran.err);
+    let sandbox = offline(POLICY);
+    let output = sandbox.run(&with_snapshot(&["plan", "--allow", "last-admin"]));
+    assert_eq!(output.exit_code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("warning: --allow last-admin is not needed"), "{}", output.stderr);
     for value in ["force", "all", "remove", "remove:everybody", "removals:x"] {
-        let ran = desk.run(&with_snapshot(&["plan", "--allow", value]));
-        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{value}: {}", ran.err);
-        assert!(ran.err.contains("hint:"), "{}", ran.err);
+        let output = sandbox.run(&with_snapshot(&["plan", "--allow", value]));
+        assert_eq!((output.exit_code, output.stdout.as_str()), (1, ""), "{value}: {}", output.stderr);
+        assert!(output.stderr.contains("hint:"), "{}", output.stderr);
     }
 }
 
 #[test]
 fn drift_is_not_guarded_and_plan_json_lists_all_guards() {
-    let desk = offline(&policy_without(&["nodes", "ci"]));
-    assert_eq!(desk.run(&with_snapshot(&["drift"])).code, 2);
-    let ran =
-        refused(&desk, &with_snapshot(&["plan", "--format", "json", "--out", "no.json", "--allow", "removals:2"]));
-    assert!(!desk.path("no.json").exists());
-    let plan: Value = serde_json::from_str(&ran.out).unwrap();
-    fits_the_schema(&plan);
+    let sandbox = offline(&policy_without(&["nodes", "ci"]));
+    assert_eq!(sandbox.run(&with_snapshot(&["drift"])).exit_code, 2);
+    let output =
+        refused(&sandbox, &with_snapshot(&["plan", "--format", "json", "--out", "no.json", "--allow", "removals:2"]));
+    assert!(!sandbox.path("no.json").exists());
+    let plan: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_matches_plan_schema(&plan);
     let guards = &plan["plans"][0]["guards"];
     assert_eq!(guards["refused"][0]["guard"], "node");
     assert_eq!(guards["refused"][0]["allow"], "remove:arn:aws:iam::111122223333:role/eks-nodes");
@@ -161,19 +165,19 @@ fn drift_is_not_guarded_and_plan_json_lists_all_guards() {
     assert_eq!(guards["not-evaluated"][0]["guard"], "caller");
     assert_eq!(plan["plans"][0]["limits"]["max-removals"]["value"], "1");
     // The guards also check a plan that was saved by redirecting stdout.
-    desk.write("saved.json", &ran.out);
-    refused(&desk, &["apply", "--plan", "saved.json"]);
+    sandbox.write("saved.json", &output.stdout);
+    refused(&sandbox, &["apply", "--plan", "saved.json"]);
     // A plan whose limits were removed no longer has its digest.
     let mut tampered = plan.clone();
     tampered["plans"][0]["limits"] = json!({ "protected": [], "max-removals": null });
-    desk.write("bent.json", &tampered.to_string());
-    let ran = desk.run(&["apply", "--plan", "bent.json"]);
-    assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("was changed after it was saved"), "{}", ran.err);
+    sandbox.write("bent.json", &tampered.to_string());
+    let output = sandbox.run(&["apply", "--plan", "bent.json"]);
+    assert_eq!(output.exit_code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("was changed after it was saved"), "{}", output.stderr);
 }
 
 /// Prepares a cluster with two nodes and a cluster-admin binding for the group `admins`. The kubeconfig is that of [`CI`].
-fn prepare(cluster: &TestCluster, map_roles: &str) -> Desk {
+fn prepare(cluster: &TestCluster, map_roles: &str) -> Sandbox {
     cluster.set_aws_auth(&json!({ "mapRoles": map_roles }));
     cluster.kubectl(&["create", "clusterrolebinding", "admins", "--clusterrole=cluster-admin", "--group=admins"]);
     for (name, labels) in
@@ -182,14 +186,14 @@ fn prepare(cluster: &TestCluster, map_roles: &str) -> Desk {
         let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "labels": labels } });
         cluster.admin("POST", "/api/v1/nodes", Some(&node));
     }
-    Desk::with_kubeconfig(cluster.kubeconfig_for(CI))
+    Sandbox::with_kubeconfig(cluster.kubeconfig_for(CI))
 }
 
 #[test]
 fn guard_refusal_writes_nothing_to_a_real_cluster() {
     let cluster = cluster();
-    let desk = prepare(&cluster, MAP_ROLES);
-    let before = cluster.versions();
+    let sandbox = prepare(&cluster, MAP_ROLES);
+    let before = cluster.object_metadata();
     let exclusive = |limit: &str| {
         POLICY.replace("[ownership]\n", "[ownership]\nrbac = \"exclusive\"\n").replace("max-removals = 1", limit)
     };
@@ -217,17 +221,17 @@ fn guard_refusal_writes_nothing_to_a_real_cluster() {
         (masters, "would become system:masters"),
     ];
     for (policy, message) in cases {
-        desk.write("rolecall.toml", &policy);
+        sandbox.write("rolecall.toml", &policy);
         for command in [&["plan"][..], &["apply", "--auto-approve"]] {
-            let ran = refused(&desk, command);
-            let unwrapped = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
-            assert!(unwrapped.contains(message), "{message}\n{}", ran.err);
+            let output = refused(&sandbox, command);
+            let unwrapped = output.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(unwrapped.contains(message), "{message}\n{}", output.stderr);
         }
-        assert_eq!(cluster.versions(), before, "{message}");
+        assert_eq!(cluster.object_metadata(), before, "{message}");
     }
     // With the `--allow` value the plan is applied.
-    desk.write("rolecall.toml", &policy_without(&["nodes"]));
-    desk.ok(&["apply", "--auto-approve", "--allow", "remove:arn:aws:iam::111122223333:role/eks-nodes"]);
+    sandbox.write("rolecall.toml", &policy_without(&["nodes"]));
+    sandbox.ok(&["apply", "--auto-approve", "--allow", "remove:arn:aws:iam::111122223333:role/eks-nodes"]);
     assert!(!cluster.admin("GET", AWS_AUTH, None).1.to_string().contains("eks-nodes"));
 }
 
@@ -236,37 +240,37 @@ fn guard_refusal_writes_nothing_to_a_real_cluster() {
 fn guard_judges_duplicate_entries_by_the_entry_in_force() {
     let cluster = cluster();
     let shadowed = "- rolearn: arn:aws:iam::111122223333:role/ci\n  username: looks\n  groups: [lookers]\n";
-    let desk = prepare(&cluster, &format!("{shadowed}{MAP_ROLES}"));
+    let sandbox = prepare(&cluster, &format!("{shadowed}{MAP_ROLES}"));
     assert_eq!(cluster.map(CI).unwrap()["username"], "ci", "the last duplicate is in force");
-    let before = cluster.versions();
+    let before = cluster.object_metadata();
     let shared = |username: &str, group: &str| {
         format!(
             "[policy]\nname = \"prod\"\n[groups.admins]\n[groups.lookers]\n[principals.ci]\n\
              role = \"arn:aws:iam::111122223333:role/ci\"\nusername = \"{username}\"\ngroups = [\"{group}\"]\n"
         )
     };
-    desk.write("rolecall.toml", &shared("looks", "lookers"));
-    let ran = refused(&desk, &["apply", "--auto-approve"]);
-    assert!(ran.err.contains("what you repair access with"), "{}", ran.err);
-    assert_eq!(cluster.versions(), before);
+    sandbox.write("rolecall.toml", &shared("looks", "lookers"));
+    let output = refused(&sandbox, &["apply", "--auto-approve"]);
+    assert!(output.stderr.contains("what you repair access with"), "{}", output.stderr);
+    assert_eq!(cluster.object_metadata(), before);
     // The shadowed duplicate may be removed.
-    desk.write("rolecall.toml", &shared("ci", "admins"));
-    desk.ok(&["apply", "--auto-approve"]);
-    cluster.wait_until_read();
+    sandbox.write("rolecall.toml", &shared("ci", "admins"));
+    sandbox.ok(&["apply", "--auto-approve"]);
+    cluster.wait_until_synced();
     assert_eq!(cluster.map(CI).unwrap()["groups"][0], "admins");
 }
 
 #[test]
 fn saved_plan_is_guarded_again_on_the_current_cluster() {
     let cluster = cluster();
-    let desk = prepare(&cluster, MAP_ROLES);
+    let sandbox = prepare(&cluster, MAP_ROLES);
     // The plan removes the group of the runner's entry. A binding of its username still makes the runner an admin.
     cluster.kubectl(&["create", "clusterrolebinding", "by-name", "--clusterrole=cluster-admin", "--user=ci"]);
-    desk.write("rolecall.toml", &POLICY.replace("username = \"ci\"\ngroups = [\"admins\"]", "username = \"ci\""));
-    desk.ok(&["plan", "--out", "saved.json"]);
+    sandbox.write("rolecall.toml", &POLICY.replace("username = \"ci\"\ngroups = [\"admins\"]", "username = \"ci\""));
+    sandbox.ok(&["plan", "--out", "saved.json"]);
     cluster.kubectl(&["delete", "clusterrolebinding", "by-name"]);
-    let before = cluster.versions();
-    let ran = refused(&desk, &["apply", "--plan", "saved.json"]);
-    assert!(ran.err.contains("the plan takes from you what you repair access with"), "{}", ran.err);
-    assert_eq!(cluster.versions(), before);
+    let before = cluster.object_metadata();
+    let output = refused(&sandbox, &["apply", "--plan", "saved.json"]);
+    assert!(output.stderr.contains("the plan takes from you what you repair access with"), "{}", output.stderr);
+    assert_eq!(cluster.object_metadata(), before);
 }

@@ -19,22 +19,22 @@ use std::fs;
 use std::sync::LazyLock;
 
 use common::TestCluster;
-use common::proxy::{Fate, Proxy};
-use common::rolecall::{Desk, Ran, example};
-use common::schema::fits_the_schema;
+use common::proxy::{Proxy, ProxyAction};
+use common::sandbox::{RunOutput, Sandbox, example_path};
+use common::schema::assert_matches_plan_schema;
 use serde_json::Value;
 
 static REAL_CLUSTER: LazyLock<TestCluster> = LazyLock::new(TestCluster::start);
 
 /// A folder with the `cluster-viewer` example and these invariants.
-fn viewer_example(invariants: &str) -> Desk {
-    let desk = Desk::offline();
+fn viewer_example(invariants: &str) -> Sandbox {
+    let sandbox = Sandbox::offline();
     for file in ["access.toml", "cluster.yaml"] {
-        desk.write(file, &fs::read_to_string(example("cluster-viewer").join(file)).unwrap());
+        sandbox.write(file, &fs::read_to_string(example_path("cluster-viewer").join(file)).unwrap());
     }
-    let text = desk.read("access.toml") + "\n" + invariants;
-    desk.write("access.toml", &text);
-    desk
+    let text = sandbox.read("access.toml") + "\n" + invariants;
+    sandbox.write("access.toml", &text);
+    sandbox
 }
 
 const NO_SECRETS: &str = "[[invariants]]\ndescription = \"viewers never read secrets\"\n\
@@ -113,28 +113,28 @@ groups = ["developers"]
 "#;
 
 /// A folder with [`CLUSTER`] and [`TEAM_POLICY`] plus this text.
-fn team_folder(rest: &str) -> Desk {
-    let desk = Desk::offline();
-    desk.write("cluster.yaml", CLUSTER).write("rolecall.toml", &format!("{TEAM_POLICY}{rest}"));
-    desk
+fn team_folder(rest: &str) -> Sandbox {
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", CLUSTER).write("rolecall.toml", &format!("{TEAM_POLICY}{rest}"));
+    sandbox
 }
 
 #[track_caller]
-fn refused(desk: &Desk, args: &[&str], expected: &[&str]) -> Ran {
-    let ran = desk.run(args);
-    assert_eq!(ran.code, 3, "{args:?}\n{}{}", ran.out, ran.err);
-    let unwrapped = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
+fn refused(sandbox: &Sandbox, args: &[&str], expected: &[&str]) -> RunOutput {
+    let output = sandbox.run(args);
+    assert_eq!(output.exit_code, 3, "{args:?}\n{}{}", output.stdout, output.stderr);
+    let unwrapped = output.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     for message in expected {
-        assert!(unwrapped.contains(message), "{message}\n{}", ran.err);
+        assert!(unwrapped.contains(message), "{message}\n{}", output.stderr);
     }
-    ran
+    output
 }
 
 #[test]
 fn failed_invariant_shows_the_grant_path() {
-    let desk = viewer_example(NO_SECRETS);
-    let ran = refused(
-        &desk,
+    let sandbox = viewer_example(NO_SECRETS);
+    let output = refused(
+        &sandbox,
         &["plan", "access.toml"],
         &[
             "an invariant does not hold: viewers never read secrets (group cluster-viewer-group cannot get secrets)",
@@ -144,40 +144,41 @@ fn failed_invariant_shows_the_grant_path() {
              ClusterRole cluster-viewer (access.toml:23) → rule verbs get, list; api-groups *; resources *",
         ],
     );
-    assert!(ran.out.contains("Digest sha256:"), "a refused plan is still printed\n{}", ran.out);
+    assert!(output.stdout.contains("Digest sha256:"), "a refused plan is still printed\n{}", output.stdout);
 }
 
 #[test]
 fn refused_plan_is_neither_saved_nor_applied() {
-    let desk = viewer_example(NO_SECRETS);
-    let before = desk.read("cluster.yaml");
-    refused(&desk, &["apply", "access.toml", "--auto-approve"], &["Refused: nothing was written."]);
-    let ran = refused(&desk, &["plan", "access.toml", "--out", "saved.json", "--format", "json"], &["was not saved"]);
-    assert!(!desk.path("saved.json").exists());
-    let plan: Value = serde_json::from_str(&ran.out).unwrap();
-    fits_the_schema(&plan);
+    let sandbox = viewer_example(NO_SECRETS);
+    let before = sandbox.read("cluster.yaml");
+    refused(&sandbox, &["apply", "access.toml", "--auto-approve"], &["Refused: nothing was written."]);
+    let output =
+        refused(&sandbox, &["plan", "access.toml", "--out", "saved.json", "--format", "json"], &["was not saved"]);
+    assert!(!sandbox.path("saved.json").exists());
+    let plan: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_matches_plan_schema(&plan);
     let refusal = &plan["plans"][0]["failed-invariants"][0];
     assert_eq!(refusal["location"]["line"], 30);
     assert_eq!(refusal["violations"][0]["subject"], "group:cluster-viewer-group");
     assert_eq!(refusal["violations"][0]["path"].as_array().unwrap().len(), 5, "{refusal:#}");
-    desk.write("saved.json", &ran.out);
-    refused(&desk, &["apply", "--plan", "saved.json"], &["is refused by what its policy says must hold"]);
-    assert_eq!(desk.read("cluster.yaml"), before);
+    sandbox.write("saved.json", &output.stdout);
+    refused(&sandbox, &["apply", "--plan", "saved.json"], &["is refused by what its policy says must hold"]);
+    assert_eq!(sandbox.read("cluster.yaml"), before);
 }
 
 #[test]
 fn policy_that_satisfies_its_invariants_passes() {
-    let desk = viewer_example(NO_SECRETS);
-    let narrow = desk.read("access.toml").replace(
+    let sandbox = viewer_example(NO_SECRETS);
+    let narrow = sandbox.read("access.toml").replace(
         "api-groups = [\"*\"], resources = [\"*\"]",
         "api-groups = [\"\", \"apps\"], resources = [\"pods\", \"deployments\"]",
     );
-    desk.write("access.toml", &narrow);
-    desk.ok(&["validate", "access.toml"]);
-    let plan = desk.plan(&["access.toml"]);
+    sandbox.write("access.toml", &narrow);
+    sandbox.ok(&["validate", "access.toml"]);
+    let plan = sandbox.plan(&["access.toml"]);
     assert_eq!(plan["failed-invariants"], serde_json::json!([]));
-    desk.ok(&["apply", "access.toml", "--auto-approve"]);
-    desk.ok(&["drift", "access.toml"]);
+    sandbox.ok(&["apply", "access.toml", "--auto-approve"]);
+    sandbox.ok(&["drift", "access.toml"]);
 }
 
 #[test]
@@ -284,39 +285,44 @@ fn cannot_invariant_covers_named_resources_and_verb_wildcards() {
         refused(&team_folder(&rest(violated)), &["plan"], &["can get secrets named db"]);
     }
     team_folder(&rest("verb = \"get\", resource = \"secrets\", name = \"other\"")).ok(&["plan"]);
-    let ran = team_folder(&rest("verb = \"get\", resource = \"secretz\"")).run(&["plan"]);
-    assert!(ran.err.contains("no rule and no API of Kubernetes has the resource `secretz`"), "{}", ran.err);
+    let output = team_folder(&rest("verb = \"get\", resource = \"secretz\"")).run(&["plan"]);
+    assert!(output.stderr.contains("no rule and no API of Kubernetes has the resource `secretz`"), "{}", output.stderr);
 }
 
 #[test]
 fn drift_checks_invariants_on_the_current_cluster() {
-    let desk = team_folder(
+    let sandbox = team_folder(
         "[[invariants]]\neveryone-but = [\"admin\"]\ncannot = { verb = \"get\", resource = \"secrets\" }\n",
     );
-    desk.ok(&["apply", "--auto-approve"]);
-    desk.ok(&["drift"]);
+    sandbox.ok(&["apply", "--auto-approve"]);
+    sandbox.ok(&["drift"]);
     let stray = "\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: stray }\n\
                  roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }\n\
                  subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: mallory }]\n";
-    desk.write("cluster.yaml", &(desk.read("cluster.yaml") + stray));
-    let ran = refused(&desk, &["drift", "--format", "json"], &["user:mallory can get secrets", "stray (unmanaged)"]);
-    fits_the_schema(&serde_json::from_str(&ran.out).unwrap());
-    refused(&desk, &["plan"], &["user:mallory"]);
+    sandbox.write("cluster.yaml", &(sandbox.read("cluster.yaml") + stray));
+    let output =
+        refused(&sandbox, &["drift", "--format", "json"], &["user:mallory can get secrets", "stray (unmanaged)"]);
+    assert_matches_plan_schema(&serde_json::from_str(&output.stdout).unwrap());
+    refused(&sandbox, &["plan"], &["user:mallory"]);
 }
 
 #[test]
 fn example_invariants_hold_until_a_rule_is_widened() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     for file in ["access.toml", "cluster.yaml"] {
-        desk.write(file, &fs::read_to_string(example("invariants").join(file)).unwrap());
+        sandbox.write(file, &fs::read_to_string(example_path("invariants").join(file)).unwrap());
     }
-    desk.ok(&["validate", "access.toml"]);
-    assert_eq!(desk.plan(&["access.toml"])["failed-invariants"], serde_json::json!([]));
-    let wide = desk
+    sandbox.ok(&["validate", "access.toml"]);
+    assert_eq!(sandbox.plan(&["access.toml"])["failed-invariants"], serde_json::json!([]));
+    let wide = sandbox
         .read("access.toml")
         .replace("resources = [\"pods\", \"services\", \"configmaps\"]", "api-groups = [\"*\"], resources = [\"*\"]");
-    desk.write("access.toml", &wide);
-    refused(&desk, &["plan", "access.toml"], &["viewers never read secrets", "only break-glass can gain more access"]);
+    sandbox.write("access.toml", &wide);
+    refused(
+        &sandbox,
+        &["plan", "access.toml"],
+        &["viewers never read secrets", "only break-glass can gain more access"],
+    );
 }
 
 #[test]
@@ -338,8 +344,8 @@ fn validate_knows_only_cluster_admin_of_the_roles_in_the_cluster() {
             (in_team_a, "\"escalate\"", "has the way `everything`"),
             (in_team_a, secrets, "can get secrets in team-a"),
         ] {
-            let desk = team_folder(&format!("{exclusive}{}", policy_binding("cluster-admin", namespaces, cannot)));
-            refused(&desk, &["validate"], &[message, "ClusterRole cluster-admin"]);
+            let sandbox = team_folder(&format!("{exclusive}{}", policy_binding("cluster-admin", namespaces, cannot)));
+            refused(&sandbox, &["validate"], &[message, "ClusterRole cluster-admin"]);
         }
         // A RoleBinding grants no URLs, other namespaces or cluster-scoped resources, and a pattern may match no namespace.
         for (namespaces, cannot) in [
@@ -348,16 +354,16 @@ fn validate_knows_only_cluster_admin_of_the_roles_in_the_cluster() {
             (in_team_a, "{ verb = \"get\", resource = \"nodes\" }"),
             ("namespaces = [\"team-*\"]\n", secrets),
         ] {
-            let desk = team_folder(&format!("{exclusive}{}", policy_binding("cluster-admin", namespaces, cannot)));
-            let ran = desk.run(&["validate"]);
-            assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{cannot}");
+            let sandbox = team_folder(&format!("{exclusive}{}", policy_binding("cluster-admin", namespaces, cannot)));
+            let output = sandbox.run(&["validate"]);
+            assert_eq!((output.exit_code, output.stderr.as_str()), (0, ""), "{cannot}");
         }
     }
     for role in ["admin", "edit", "view", "cluster-administrator"] {
-        let ran = team_folder(&policy_binding(role, "", secrets)).run(&["validate"]);
-        assert_eq!(ran.code, 0, "{}", ran.err);
+        let output = team_folder(&policy_binding(role, "", secrets)).run(&["validate"]);
+        assert_eq!(output.exit_code, 0, "{}", output.stderr);
         let note = format!("note: what the roles {role} allow the cluster says: `plan` judges it by the invariants");
-        assert_eq!(ran.err.trim(), note);
+        assert_eq!(output.stderr.trim(), note);
     }
 }
 
@@ -377,15 +383,15 @@ const INVARIANT_SUBJECTS: [&str; 5] = [
 #[test]
 fn saved_plan_is_checked_against_its_invariants_on_the_current_cluster() {
     for subject in INVARIANT_SUBJECTS {
-        let desk = team_folder(&format!(
+        let sandbox = team_folder(&format!(
             "[groups.developers-of-b]\n[[invariants]]\ndescription = \"no secrets\"\n{subject}\n\
              cannot = {{ verb = \"get\", resource = \"secrets\" }}\n\
              [[invariants]]\n{subject}\ncannot = \"escalate\"\n"
         ));
-        let before = desk.read("cluster.yaml");
-        desk.ok(&["plan", "--out", "saved.json"]);
-        let saved: Value = serde_json::from_str(&desk.read("saved.json")).unwrap();
-        fits_the_schema(&saved);
+        let before = sandbox.read("cluster.yaml");
+        sandbox.ok(&["plan", "--out", "saved.json"]);
+        let saved: Value = serde_json::from_str(&sandbox.read("saved.json")).unwrap();
+        assert_matches_plan_schema(&saved);
         let digest = saved["plans"][0]["digest"].as_str().unwrap();
         let stray = match subject {
             "service-account = \"team-a/deployer\"" => STRAY_BINDING.replace(
@@ -396,10 +402,10 @@ fn saved_plan_is_checked_against_its_invariants_on_the_current_cluster() {
             _ => STRAY_BINDING.to_owned(),
         };
         let changed = before.clone() + &stray;
-        desk.write("cluster.yaml", &changed);
+        sandbox.write("cluster.yaml", &changed);
         // Applying a saved plan does not read the policy.
-        let policy = desk.read("rolecall.toml");
-        fs::remove_file(desk.path("rolecall.toml")).unwrap();
+        let policy = sandbox.read("rolecall.toml");
+        fs::remove_file(sandbox.path("rolecall.toml")).unwrap();
         let messages = [
             "an invariant does not hold: no secrets (",
             "it stands at rolecall.toml:2",
@@ -408,14 +414,14 @@ fn saved_plan_is_checked_against_its_invariants_on_the_current_cluster() {
             "has the way `everything`",
             "Refused: nothing was written.",
         ];
-        refused(&desk, &["apply", "--plan", "saved.json"], &messages);
-        refused(&desk, &["apply", "--plan", "saved.json", "--dry-run"], &messages);
-        desk.write("rolecall.toml", &policy);
-        refused(&desk, &["apply", "--approved", digest], &["no secrets", "Refused: nothing was written."]);
-        assert_eq!(desk.read("cluster.yaml"), changed, "{subject}");
-        desk.write("cluster.yaml", &before);
-        desk.ok(&["apply", "--plan", "saved.json"]);
-        assert_ne!(desk.read("cluster.yaml"), before);
+        refused(&sandbox, &["apply", "--plan", "saved.json"], &messages);
+        refused(&sandbox, &["apply", "--plan", "saved.json", "--dry-run"], &messages);
+        sandbox.write("rolecall.toml", &policy);
+        refused(&sandbox, &["apply", "--approved", digest], &["no secrets", "Refused: nothing was written."]);
+        assert_eq!(sandbox.read("cluster.yaml"), changed, "{subject}");
+        sandbox.write("cluster.yaml", &before);
+        sandbox.ok(&["apply", "--plan", "saved.json"]);
+        assert_ne!(sandbox.read("cluster.yaml"), before);
     }
 }
 
@@ -430,14 +436,14 @@ fn digest_covers_invariants_but_not_their_description_and_location() {
     for other in others {
         assert_ne!(digest(invariant), digest(other), "{other}");
     }
-    let desk = team_folder(invariant);
-    desk.ok(&["plan", "--out", "saved.json"]);
-    let mut tampered: Value = serde_json::from_str(&desk.read("saved.json")).unwrap();
+    let sandbox = team_folder(invariant);
+    sandbox.ok(&["plan", "--out", "saved.json"]);
+    let mut tampered: Value = serde_json::from_str(&sandbox.read("saved.json")).unwrap();
     tampered["plans"][0]["invariants"] = serde_json::json!([]);
-    desk.write("bent.json", &tampered.to_string());
-    let ran = desk.run(&["apply", "--plan", "bent.json"]);
-    assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("was changed after it was saved"), "{}", ran.err);
+    sandbox.write("bent.json", &tampered.to_string());
+    let output = sandbox.run(&["apply", "--plan", "bent.json"]);
+    assert_eq!(output.exit_code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("was changed after it was saved"), "{}", output.stderr);
 }
 
 #[test]
@@ -447,12 +453,12 @@ fn exit_code_of_a_failed_cluster_overrides_that_of_a_refused_one() {
         "[clusters.other]\nsnapshot = \"other.yaml\"\naccount = \"111122223333\"\n[principals.dev]",
     );
     let invariant = "[[invariants]]\ngroup = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\" }\n";
-    let desk = Desk::offline();
-    desk.write("rolecall.toml", &format!("{two_clusters}{invariant}"));
+    let sandbox = Sandbox::offline();
+    sandbox.write("rolecall.toml", &format!("{two_clusters}{invariant}"));
     for file in ["cluster.yaml", "other.yaml"] {
-        desk.write(file, CLUSTER);
+        sandbox.write(file, CLUSTER);
     }
-    desk.ok(&["plan", "--out", "saved.json"]);
+    sandbox.ok(&["plan", "--out", "saved.json"]);
     let stray = CLUSTER.to_owned() + STRAY_BINDING;
     let commands: [&[&str]; 5] = [
         &["plan"],
@@ -462,26 +468,26 @@ fn exit_code_of_a_failed_cluster_overrides_that_of_a_refused_one() {
         &["apply", "--plan", "saved.json"],
     ];
     for (refused_file, missing_file) in [("cluster.yaml", "other.yaml"), ("other.yaml", "cluster.yaml")] {
-        desk.write(refused_file, &stray).write(missing_file, CLUSTER);
+        sandbox.write(refused_file, &stray).write(missing_file, CLUSTER);
         for command in commands {
-            refused(&desk, command, &["can get secrets"]);
+            refused(&sandbox, command, &["can get secrets"]);
         }
-        fs::remove_file(desk.path(missing_file)).unwrap();
+        fs::remove_file(sandbox.path(missing_file)).unwrap();
         for command in commands {
-            let ran = desk.run(command);
-            assert_eq!(ran.code, 1, "{command:?}\n{}{}", ran.out, ran.err);
-            assert!(ran.err.contains(missing_file), "{command:?}\n{}", ran.err);
+            let output = sandbox.run(command);
+            assert_eq!(output.exit_code, 1, "{command:?}\n{}{}", output.stdout, output.stderr);
+            assert!(output.stderr.contains(missing_file), "{command:?}\n{}", output.stderr);
         }
-        assert_eq!(desk.read(refused_file), stray);
+        assert_eq!(sandbox.read(refused_file), stray);
     }
     // The same with a saved plan, if one cluster has changed and the other is refused.
     let changed =
         CLUSTER.replace("resourceVersion: \"7\"", "resourceVersion: \"8\"").replace("role/admin", "role/other");
-    desk.write("cluster.yaml", &stray).write("other.yaml", &changed);
-    let ran = desk.run(&["apply", "--plan", "saved.json"]);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("since the plan was made"), "{}", ran.err);
-    assert_eq!((desk.read("cluster.yaml"), desk.read("other.yaml")), (stray, changed));
+    sandbox.write("cluster.yaml", &stray).write("other.yaml", &changed);
+    let output = sandbox.run(&["apply", "--plan", "saved.json"]);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("since the plan was made"), "{}", output.stderr);
+    assert_eq!((sandbox.read("cluster.yaml"), sandbox.read("other.yaml")), (stray, changed));
 }
 
 #[test]
@@ -500,30 +506,30 @@ fn binding_added_after_planning_is_checked_before_the_first_write() {
                   [cluster-roles.reader]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n\
                   [bindings.readers]\ncluster-role = \"reader\"\ngroups = [\"developers\"]\n\
                   [[invariants]]\ngroup = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\" }\n";
-    let desk = Desk::with_kubeconfig(REAL_CLUSTER.kubeconfig());
-    desk.write("rolecall.toml", policy).ok(&["plan", "--out", "saved.json"]);
+    let sandbox = Sandbox::with_kubeconfig(REAL_CLUSTER.kubeconfig());
+    sandbox.write("rolecall.toml", policy).ok(&["plan", "--out", "saved.json"]);
     let path = "ClusterRoleBinding stray (unmanaged) → ClusterRole cluster-admin (unmanaged)";
     bind();
-    refused(&desk, &["apply", "--plan", "saved.json"], &["can get secrets everywhere", path]);
+    refused(&sandbox, &["apply", "--plan", "saved.json"], &["can get secrets everywhere", path]);
     assert_eq!(REAL_CLUSTER.admin("GET", role, None).0, 404);
 
     // The binding is created after the plan was checked and before its first write.
     for command in [&["apply", "--auto-approve"][..], &["apply", "--plan", "saved.json"]] {
         assert_eq!(REAL_CLUSTER.admin("DELETE", &format!("{bindings}/stray"), None).0, 200);
         let bind = bind.clone();
-        let proxy = Proxy::watched(
+        let proxy = Proxy::start_with_observer(
             &REAL_CLUSTER,
-            |_| Fate::Pass,
+            |_| ProxyAction::Forward,
             move |asked, _| {
-                if asked.is("GET", "/clusterrolebindings") && asked.nth == 1 {
+                if asked.matches("GET", "/clusterrolebindings") && asked.nth == 1 {
                     bind();
                 }
             },
         );
-        let late = Desk::with_kubeconfig(proxy.kubeconfig());
-        late.write("rolecall.toml", policy).write("saved.json", &desk.read("saved.json"));
-        let ran = refused(&late, command, &["can get secrets everywhere", path]);
-        assert!(!ran.err.contains("Applying"), "{}", ran.err);
+        let late = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        late.write("rolecall.toml", policy).write("saved.json", &sandbox.read("saved.json"));
+        let output = refused(&late, command, &["can get secrets everywhere", path]);
+        assert!(!output.stderr.contains("Applying"), "{}", output.stderr);
         assert_eq!(proxy.writes(), Vec::<String>::new());
         assert_eq!(REAL_CLUSTER.admin("GET", role, None).0, 404);
     }

@@ -15,7 +15,7 @@
 #[cfg(test)]
 mod common;
 
-use common::rolecall::Desk;
+use common::sandbox::Sandbox;
 
 const CLUSTER: &str = r#"
 apiVersion: v1
@@ -73,8 +73,8 @@ fn policy(name: &str, rest: &str) -> String {
     )
 }
 
-fn changes(desk: &Desk, file: &str) -> Vec<String> {
-    let plan = desk.plan(&[file, "--snapshot", "cluster.yaml"]);
+fn changes(sandbox: &Sandbox, file: &str) -> Vec<String> {
+    let plan = sandbox.plan(&[file, "--snapshot", "cluster.yaml"]);
     plan["changes"]
         .as_array()
         .unwrap()
@@ -90,19 +90,19 @@ fn changes(desk: &Desk, file: &str) -> Vec<String> {
 
 #[test]
 fn shared_policy_changes_only_listed_objects() {
-    let desk = Desk::offline();
-    desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", ""));
-    assert_eq!(changes(&desk, "a.toml"), ["create entry a", "create ClusterRoleBinding a"]);
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", ""));
+    assert_eq!(changes(&sandbox, "a.toml"), ["create entry a", "create ClusterRoleBinding a"]);
 }
 
 #[test]
 fn exclusive_policy_keeps_defaults_foreign_objects_and_bound_roles() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     let exclusive = "[ownership]\naws-auth = \"exclusive\"\nrbac = \"exclusive\"\n\
                      ignore = [\"arn:aws:iam::*:role/eksctl-*\", \"ClusterRole/*-operator\"]\n";
-    desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", exclusive));
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", exclusive));
     assert_eq!(
-        changes(&desk, "a.toml"),
+        changes(&sandbox, "a.toml"),
         [
             "create entry a",
             "delete entry stray",
@@ -111,62 +111,62 @@ fn exclusive_policy_keeps_defaults_foreign_objects_and_bound_roles() {
             "delete ClusterRoleBinding stray"
         ]
     );
-    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
-    assert!(changes(&desk, "a.toml").is_empty());
-    let text = desk.read("cluster.yaml");
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    assert!(changes(&sandbox, "a.toml").is_empty());
+    let text = sandbox.read("cluster.yaml");
     assert!(text.contains("eksctl-nodes") && text.contains("some-operator") && !text.contains("role/stray"), "{text}");
 }
 
 #[test]
 fn policy_does_not_change_objects_of_another_policy() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     let exclusive = "[ownership]\naws-auth = \"exclusive\"\nrbac = \"exclusive\"\n";
-    desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", "")).write("b.toml", &policy("b", exclusive));
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", "")).write("b.toml", &policy("b", exclusive));
     let nodes = "remove:arn:aws:iam::111122223333:role/eksctl-nodes";
-    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
-    desk.ok(&["apply", "b.toml", "--snapshot", "cluster.yaml", "--auto-approve", "--allow", nodes]);
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    sandbox.ok(&["apply", "b.toml", "--snapshot", "cluster.yaml", "--auto-approve", "--allow", nodes]);
     for file in ["a.toml", "b.toml"] {
-        assert!(changes(&desk, file).is_empty(), "{file}: {:?}", changes(&desk, file));
+        assert!(changes(&sandbox, file).is_empty(), "{file}: {:?}", changes(&sandbox, file));
     }
-    desk.write("thief.toml", &policy("a", "").replace("name = \"a\"\n", "name = \"thief\"\n"));
-    let ran = desk.run(&["plan", "thief.toml", "--snapshot", "cluster.yaml"]);
-    assert_eq!(ran.code, 1);
+    sandbox.write("thief.toml", &policy("a", "").replace("name = \"a\"\n", "name = \"thief\"\n"));
+    let output = sandbox.run(&["plan", "thief.toml", "--snapshot", "cluster.yaml"]);
+    assert_eq!(output.exit_code, 1);
     for message in [
         "the aws-auth entry of arn:aws:iam::111122223333:role/a is owned by the policy `a`",
         "ClusterRoleBinding a is owned by the policy `a`",
     ] {
-        assert!(ran.err.contains(message), "{}", ran.err);
+        assert!(output.stderr.contains(message), "{}", output.stderr);
     }
 }
 
 #[test]
 fn objects_removed_from_the_policy_are_deleted_and_foreign_bindings_reported() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     let role = "[cluster-roles.looking]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
-    desk.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", role));
-    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", role));
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
     let foreign = "\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: foreign }\n\
                    roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: looking }\n";
-    let text = desk.read("cluster.yaml") + foreign;
-    desk.write("cluster.yaml", &text).write("a.toml", "[policy]\nname = \"a\"\n");
-    let ran = desk.run(&["plan", "a.toml", "--snapshot", "cluster.yaml"]);
+    let text = sandbox.read("cluster.yaml") + foreign;
+    sandbox.write("cluster.yaml", &text).write("a.toml", "[policy]\nname = \"a\"\n");
+    let output = sandbox.run(&["plan", "a.toml", "--snapshot", "cluster.yaml"]);
     assert!(
-        ran.err.contains("ClusterRole looking goes, and a binding that is not this policy's still gives it"),
+        output.stderr.contains("ClusterRole looking goes, and a binding that is not this policy's still gives it"),
         "{}",
-        ran.err
+        output.stderr
     );
     assert_eq!(
-        changes(&desk, "a.toml"),
+        changes(&sandbox, "a.toml"),
         ["delete entry a", "delete ClusterRole looking", "delete ClusterRoleBinding a"]
     );
-    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
-    assert!(!desk.read("cluster.yaml").contains("rolecall/"), "a policy that owns nothing leaves no marks");
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    assert!(!sandbox.read("cluster.yaml").contains("rolecall/"), "a policy that owns nothing leaves no marks");
 }
 
 /// Trap 46: with this annotation set to false Kubernetes does not reset a default role at start.
 #[test]
 fn autoupdate_annotation_is_kept() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     let annotation = "rbac.authorization.kubernetes.io/autoupdate: \"false\"";
     let role = |name: &str, labels: &str| {
         format!(
@@ -177,15 +177,15 @@ fn autoupdate_annotation_is_kept() {
     };
     let defaults = "kubernetes.io/bootstrapping: rbac-defaults";
     let roles = role("system:own", defaults) + &role("admin", defaults) + &role("reader", "a: b");
-    desk.write("cluster.yaml", &format!("{CLUSTER}{roles}"));
+    sandbox.write("cluster.yaml", &format!("{CLUSTER}{roles}"));
     let rest = "[ownership]\nrbac = \"exclusive\"\n[cluster-roles.reader]\n\
                 rules = [{ verbs = [\"get\", \"list\"], resources = [\"pods\"] }]\n";
-    desk.write("a.toml", &policy("a", rest));
-    let planned = changes(&desk, "a.toml");
+    sandbox.write("a.toml", &policy("a", rest));
+    let planned = changes(&sandbox, "a.toml");
     assert!(planned.contains(&"adopt ClusterRole reader".to_owned()), "{planned:?}");
     assert!(!planned.iter().any(|change| change.contains("admin") || change.contains("system:")), "{planned:?}");
-    desk.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
-    let text = desk.read("cluster.yaml");
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    let text = sandbox.read("cluster.yaml");
     assert!(
         text.contains("list") && text.matches("rbac.authorization.kubernetes.io/autoupdate").count() == 3,
         "{text}"

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use common::TestCluster;
 use common::kubeconfig::with_token;
-use common::reset::cluster;
-use common::rolecall::Desk;
+use common::sandbox::Sandbox;
+use common::shared_cluster::cluster;
 use serde_json::{Value, json};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
@@ -128,14 +128,17 @@ fn create_namespaces(cluster: &TestCluster) {
 
 /// The folder of the admin and the folder of the runner.
 struct Folders {
-    admin: Desk,
-    runner: Desk,
+    admin: Sandbox,
+    runner: Sandbox,
 }
 
 fn create_folders(cluster: &TestCluster) -> Folders {
     create_namespaces(cluster);
     let kubeconfig = with_token("runner", cluster.server(), cluster.ca_file(), &runner_token(cluster)).to_string();
-    Folders { admin: Desk::with_kubeconfig(cluster.kubeconfig()), runner: Desk::with_own_kubeconfig(&kubeconfig) }
+    Folders {
+        admin: Sandbox::with_kubeconfig(cluster.kubeconfig()),
+        runner: Sandbox::with_kubeconfig_text(&kubeconfig),
+    }
 }
 
 impl Folders {
@@ -211,11 +214,11 @@ fn printed_permissions_are_enough_to_plan_and_apply() {
             folders.runner.write("rolecall.toml", policy);
             folders.grant(&cluster, &folders.permissions(&["--with", mode]));
             let check = folders.runner.run(&["permissions", "--check", "--with", mode]);
-            assert_eq!(check.code, 0, "{mode}: {}{}", check.out, check.err);
+            assert_eq!(check.exit_code, 0, "{mode}: {}{}", check.out, check.err);
             let plan = folders.runner.run(&["plan"]);
-            assert!(plan.code == 0 && !plan.err.contains("you lack"), "{mode}: {}", plan.err);
-            let ran = folders.runner.run(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
-            assert_eq!(ran.code, 0, "{mode}: {}{}", ran.out, ran.err);
+            assert!(plan.exit_code == 0 && !plan.stderr.contains("you lack"), "{mode}: {}", plan.stderr);
+            let output = folders.runner.run(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
+            assert_eq!(output.exit_code, 0, "{mode}: {}{}", output.stdout, output.stderr);
             assert!(folders.runner.ok(&["plan"]).contains("no changes"));
         }
     }
@@ -227,28 +230,28 @@ fn read_only_runner_can_plan_and_is_warned_about_missing_permissions() {
     let folders = create_folders(&cluster);
     folders.prepare(&cluster);
     folders.grant(&cluster, &folders.permissions(&["--for", "plan"]));
-    assert_eq!(folders.runner.run(&["drift"]).code, 2);
+    assert_eq!(folders.runner.run(&["drift"]).exit_code, 2);
     let plan = folders.runner.run(&["plan"]);
-    assert_eq!(plan.code, 0, "{}", plan.err);
-    assert!(plan.err.contains("warning: context runner: you lack the rights for"), "{}", plan.err);
-    assert_eq!(folders.runner.run(&["permissions", "--check", "--for", "plan"]).code, 0);
+    assert_eq!(plan.exit_code, 0, "{}", plan.stderr);
+    assert!(plan.stderr.contains("warning: context runner: you lack the rights for"), "{}", plan.stderr);
+    assert_eq!(folders.runner.run(&["permissions", "--check", "--for", "plan"]).exit_code, 0);
     let check = folders.runner.run(&["permissions", "--check"]);
-    assert_eq!(check.code, 1);
-    assert!(check.out.contains("patch configmaps named aws-auth in kube-system"), "{}", check.out);
+    assert_eq!(check.exit_code, 1);
+    assert!(check.stdout.contains("patch configmaps named aws-auth in kube-system"), "{}", check.out);
     let check = folders.runner.run(&["permissions", "--check", "--format", "json"]);
     let schema = serde_json::from_str(&folders.runner.ok(&["schema", "permissions"])).unwrap();
-    let document: Value = serde_json::from_str(&check.out).unwrap();
+    let document: Value = serde_json::from_str(&check.stdout).unwrap();
     let faults: Vec<String> =
         jsonschema::validator_for(&schema).unwrap().iter_errors(&document).map(|e| e.to_string()).collect();
     assert!(
         faults.is_empty() && !document["clusters"][0]["missing"][0]["request"].is_null(),
         "{faults:?}\n{document:#}"
     );
-    let before = cluster.versions();
-    let ran = folders.runner.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("error: context runner: you lack the rights for"), "{}", ran.err);
-    assert_eq!(cluster.versions(), before);
+    let before = cluster.object_metadata();
+    let output = folders.runner.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("error: context runner: you lack the rights for"), "{}", output.stderr);
+    assert_eq!(cluster.object_metadata(), before);
 }
 
 /// With one rule less either the plan does not need that rule, or apply reports it as missing and writes nothing.
@@ -268,17 +271,18 @@ fn without_any_one_rule_apply_writes_everything_or_nothing() {
             folders.prepare(&cluster);
             folders.grant(&cluster, &reduced);
             wait_until_allowed_is(&cluster, object, &removed, false);
-            let before = cluster.versions();
+            let before = cluster.object_metadata();
             let plan = folders.runner.run(&["plan"]);
-            let ran = folders.runner.run(&["apply", "--auto-approve"]);
-            let is_reported = plan.err.contains("you lack the rights for") || plan.err.contains("the caller may not");
-            let context = format!("without {removed} of {}\n{}\n{}", object["metadata"], plan.err, ran.err);
-            if ran.code == 0 {
+            let output = folders.runner.run(&["apply", "--auto-approve"]);
+            let is_reported =
+                plan.stderr.contains("you lack the rights for") || plan.stderr.contains("the caller may not");
+            let context = format!("without {removed} of {}\n{}\n{}", object["metadata"], plan.stderr, output.stderr);
+            if output.exit_code == 0 {
                 assert!(!is_reported, "{context}");
                 continue;
             }
-            assert!(ran.code == 1 && is_reported, "{context}");
-            assert_eq!(cluster.versions(), before, "{context}");
+            assert!(output.exit_code == 1 && is_reported, "{context}");
+            assert_eq!(cluster.object_metadata(), before, "{context}");
             refused.push(format!("{} {}", removed["verbs"], removed["resources"]));
         }
     }
@@ -329,16 +333,20 @@ fn one_role_policy(verbs: &str, label: &str) -> String {
 fn assert_missing(folders: &Folders, policy: &str, message: &str) {
     folders.runner.write("rolecall.toml", policy);
     let plan = folders.runner.run(&["plan"]);
-    assert!(plan.code == 0 && plan.err.contains("you lack") && plan.err.contains(message), "{message}\n{}", plan.err);
-    let ran = folders.runner.run(&["apply", "--auto-approve"]);
-    assert!(ran.code == 1 && ran.err.contains("Nothing was written"), "{}", ran.err);
+    assert!(
+        plan.exit_code == 0 && plan.stderr.contains("you lack") && plan.stderr.contains(message),
+        "{message}\n{}",
+        plan.stderr
+    );
+    let output = folders.runner.run(&["apply", "--auto-approve"]);
+    assert!(output.exit_code == 1 && output.stderr.contains("Nothing was written"), "{}", output.stderr);
 }
 
 #[track_caller]
 fn assert_applies(folders: &Folders, policy: &str) {
     folders.runner.write("rolecall.toml", policy);
     let plan = folders.runner.run(&["plan"]);
-    assert!(plan.code == 0 && !plan.err.contains("you lack"), "{}", plan.err);
+    assert!(plan.exit_code == 0 && !plan.stderr.contains("you lack"), "{}", plan.stderr);
     folders.runner.ok(&["apply", "--auto-approve"]);
 }
 
@@ -465,13 +473,13 @@ fn permissions_that_the_plan_grants_to_its_runner_are_not_missing() {
 
 #[test]
 fn printed_roles_match_their_snapshot() {
-    let desk = Desk::offline();
-    let cluster = common::rolecall::example("cluster-viewer").join("cluster.yaml");
-    desk.write("cluster.yaml", &std::fs::read_to_string(cluster).unwrap());
-    let policy = common::rolecall::example("cluster-viewer").join("access.toml");
-    desk.write("access.toml", &std::fs::read_to_string(policy).unwrap());
-    insta::assert_snapshot!(desk.ok(&["permissions", "access.toml", "--subject", "sa:ci/runner"]));
-    let with_escalate = desk.ok(&["permissions", "access.toml", "--with", "escalate"]);
+    let sandbox = Sandbox::offline();
+    let cluster = common::sandbox::example_path("cluster-viewer").join("cluster.yaml");
+    sandbox.write("cluster.yaml", &std::fs::read_to_string(cluster).unwrap());
+    let policy = common::sandbox::example_path("cluster-viewer").join("access.toml");
+    sandbox.write("access.toml", &std::fs::read_to_string(policy).unwrap());
+    insta::assert_snapshot!(sandbox.ok(&["permissions", "access.toml", "--subject", "sa:ci/runner"]));
+    let with_escalate = sandbox.ok(&["permissions", "access.toml", "--with", "escalate"]);
     assert!(
         with_escalate.contains("- escalate\n") && !with_escalate.contains("'*'") && !with_escalate.contains("\"*\""),
         "{with_escalate}"
@@ -485,7 +493,11 @@ fn printed_roles_match_their_snapshot() {
         (&["permissions", "access.toml", "--name", "a/b"], "names no role: a name cannot contain `/`"),
         (&["permissions"], "there is no"),
     ] {
-        let ran = desk.run(args);
-        assert!(ran.code == 1 && (ran.err.contains(message) || args.len() == 1), "{args:?}: {}", ran.err);
+        let output = sandbox.run(args);
+        assert!(
+            output.exit_code == 1 && (output.stderr.contains(message) || args.len() == 1),
+            "{args:?}: {}",
+            output.stderr
+        );
     }
 }

@@ -143,13 +143,13 @@ fn every_fault_has_a_policy_that_shows_it() {
 
 #[test]
 fn what_is_no_policy_at_all_is_said() {
-    let desk = TempDir::new().unwrap();
-    fs::create_dir_all(desk.path().join("empty/below")).unwrap();
-    fs::write(desk.path().join("empty/below/a.toml"), "").unwrap();
-    fs::write(desk.path().join("empty/.hidden.toml"), "").unwrap();
-    fs::write(desk.path().join("latin.toml"), b"[policy]\nname = \"caf\xe9\"\n").unwrap();
+    let sandbox = TempDir::new().unwrap();
+    fs::create_dir_all(sandbox.path().join("empty/below")).unwrap();
+    fs::write(sandbox.path().join("empty/below/a.toml"), "").unwrap();
+    fs::write(sandbox.path().join("empty/.hidden.toml"), "").unwrap();
+    fs::write(sandbox.path().join("latin.toml"), b"[policy]\nname = \"caf\xe9\"\n").unwrap();
     let said = |policy: &[&str]| {
-        let (code, out, said) = validate(desk.path(), policy);
+        let (code, out, said) = validate(sandbox.path(), policy);
         assert_eq!((code, out.as_str()), (1, ""), "{policy:?}: {said}");
         said
     };
@@ -178,12 +178,12 @@ fn what_is_no_policy_at_all_is_said() {
 #[test]
 fn the_policy_here_is_found_as_a_file_and_as_a_folder() {
     for file in ["rolecall.toml", "rolecall/access.toml"] {
-        let desk = TempDir::new().unwrap();
-        let path = desk.path().join(file);
+        let sandbox = TempDir::new().unwrap();
+        let path = sandbox.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         // A byte order mark is no part of the text.
         fs::write(path, "\u{feff}[policy]\nname = \"prod\"\n").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rolecall"));
-        command.env_clear().current_dir(desk.path()).arg("validate").assert().success();
+        command.env_clear().current_dir(sandbox.path()).arg("validate").assert().success();
     }
 }

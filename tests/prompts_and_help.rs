@@ -19,21 +19,21 @@ mod common;
 use std::collections::BTreeMap;
 use std::io;
 
-use common::page::Page;
-use common::rolecall::{Desk, example};
+use common::captured_output::CapturedOutput;
+use common::sandbox::{Sandbox, example_path};
 use rolecall::{Env, Exit, Stdio, Terminals};
 
 /// A folder with the `cluster-viewer` example.
-fn desk() -> Desk {
-    let desk = Desk::offline();
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::offline();
     for name in ["access.toml", "cluster.yaml"] {
-        desk.write(name, &std::fs::read_to_string(example("cluster-viewer").join(name)).unwrap());
+        sandbox.write(name, &std::fs::read_to_string(example_path("cluster-viewer").join(name)).unwrap());
     }
-    desk
+    sandbox
 }
 
-fn run_at_terminal(desk: &Desk, args: &[&str], answer: &str, color: bool) -> (Exit, String, String) {
-    let (out, err) = (Page::default(), Page::default());
+fn run_at_terminal(sandbox: &Sandbox, args: &[&str], answer: &str, color: bool) -> (Exit, String, String) {
+    let (out, err) = (CapturedOutput::default(), CapturedOutput::default());
     let stdio = Stdio {
         stdin: Box::new(io::Cursor::new(answer.to_owned())),
         stdout: Box::new(out.clone()),
@@ -41,7 +41,7 @@ fn run_at_terminal(desk: &Desk, args: &[&str], answer: &str, color: bool) -> (Ex
     };
     let terminals = Terminals { stdin: true, stdout: color, stderr: color };
     let now = "2026-11-24T12:00:00Z".parse().unwrap();
-    let mut env = Env::new(now, BTreeMap::new(), desk.path(""), stdio, terminals);
+    let mut env = Env::new(now, BTreeMap::new(), sandbox.path(""), stdio, terminals);
     let args = std::iter::once("rolecall").chain(args.iter().copied()).map(Into::into);
     let exit = rolecall::run(args, &mut env);
     (exit, out.text(), err.text())
@@ -50,15 +50,15 @@ fn run_at_terminal(desk: &Desk, args: &[&str], answer: &str, color: bool) -> (Ex
 #[test]
 fn apply_prompt_accepts_only_yes() {
     for answer in ["no\n", "y\n", "", "YES\n", "yes please\n"] {
-        let desk = desk();
-        let before = desk.read("cluster.yaml");
-        let (exit, _, err) = run_at_terminal(&desk, &["apply", "access.toml"], answer, false);
+        let sandbox = sandbox();
+        let before = sandbox.read("cluster.yaml");
+        let (exit, _, err) = run_at_terminal(&sandbox, &["apply", "access.toml"], answer, false);
         assert_eq!(exit, Exit::Failed, "{answer:?}");
         assert!(err.contains("not approved: nothing was written"), "{err}");
-        assert_eq!(desk.read("cluster.yaml"), before, "{answer:?}");
+        assert_eq!(sandbox.read("cluster.yaml"), before, "{answer:?}");
     }
-    let desk = desk();
-    let (exit, out, err) = run_at_terminal(&desk, &["apply", "access.toml"], "yes\n", false);
+    let sandbox = sandbox();
+    let (exit, out, err) = run_at_terminal(&sandbox, &["apply", "access.toml"], "yes\n", false);
     assert_eq!(exit, Exit::Success, "{err}");
     assert!(out.ends_with("Applied to example (snapshot cluster.yaml): 3 writes made.\n"), "{out}");
     insta::assert_snapshot!(err, @r"
@@ -73,9 +73,9 @@ fn apply_prompt_accepts_only_yes() {
 
 #[test]
 fn apply_without_changes_does_not_prompt() {
-    let desk = desk();
-    desk.ok(&["apply", "access.toml", "--auto-approve"]);
-    let (exit, out, err) = run_at_terminal(&desk, &["apply", "access.toml"], "", false);
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "access.toml", "--auto-approve"]);
+    let (exit, out, err) = run_at_terminal(&sandbox, &["apply", "access.toml"], "", false);
     assert_eq!((exit, err.as_str()), (Exit::Success, ""));
     assert_eq!(
         out,
@@ -85,47 +85,55 @@ fn apply_without_changes_does_not_prompt() {
 
 #[test]
 fn apply_without_a_terminal_needs_auto_approve() {
-    let desk = desk();
-    let before = desk.read("cluster.yaml");
-    let ran = desk.run(&["apply", "access.toml"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("there is no terminal to ask at") && ran.err.contains("--auto-approve"), "{}", ran.err);
-    assert_eq!(desk.read("cluster.yaml"), before);
+    let sandbox = sandbox();
+    let before = sandbox.read("cluster.yaml");
+    let output = sandbox.run(&["apply", "access.toml"]);
+    assert_eq!(output.exit_code, 1);
+    assert!(
+        output.stderr.contains("there is no terminal to ask at") && output.stderr.contains("--auto-approve"),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(sandbox.read("cluster.yaml"), before);
 }
 
 #[test]
 fn approved_digest_applies_only_the_plan_with_that_digest() {
-    let desk = desk();
-    let digest = desk.plan(&["access.toml"])["digest"].as_str().unwrap().to_owned();
-    let before = desk.read("cluster.yaml");
+    let sandbox = sandbox();
+    let digest = sandbox.plan(&["access.toml"])["digest"].as_str().unwrap().to_owned();
+    let before = sandbox.read("cluster.yaml");
     let another = format!("sha256:{}", "0".repeat(64));
-    let ran = desk.run(&["apply", "access.toml", "--approved", &another]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("another digest than the approved one") && ran.err.contains(&digest), "{}", ran.err);
-    assert_eq!(desk.read("cluster.yaml"), before);
-    desk.ok(&["apply", "access.toml", "--approved", &digest]);
-    assert!(desk.ok(&["plan", "access.toml"]).contains("no changes"));
+    let output = sandbox.run(&["apply", "access.toml", "--approved", &another]);
+    assert_eq!(output.exit_code, 1);
+    assert!(
+        output.stderr.contains("another digest than the approved one") && output.stderr.contains(&digest),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(sandbox.read("cluster.yaml"), before);
+    sandbox.ok(&["apply", "access.toml", "--approved", &digest]);
+    assert!(sandbox.ok(&["plan", "access.toml"]).contains("no changes"));
 }
 
 #[test]
 fn exit_code_is_2_for_changes_found_and_1_for_a_wrong_command_line() {
-    let desk = desk();
-    assert_eq!(desk.run(&["plan", "access.toml"]).code, 0);
-    assert_eq!(desk.run(&["plan", "access.toml", "--detailed-exitcode"]).code, 2);
-    assert_eq!(desk.run(&["drift", "access.toml"]).code, 2);
-    desk.ok(&["apply", "access.toml", "--auto-approve"]);
-    assert_eq!(desk.run(&["plan", "access.toml", "--detailed-exitcode"]).code, 0);
-    assert_eq!(desk.run(&["drift", "access.toml"]).code, 0);
-    assert_eq!(desk.run(&["plan", "--no-such-flag"]).code, 1);
-    assert_eq!(desk.run(&[]).code, 1);
-    assert_eq!(desk.run(&["--help"]).code, 0);
+    let sandbox = sandbox();
+    assert_eq!(sandbox.run(&["plan", "access.toml"]).exit_code, 0);
+    assert_eq!(sandbox.run(&["plan", "access.toml", "--detailed-exitcode"]).exit_code, 2);
+    assert_eq!(sandbox.run(&["drift", "access.toml"]).exit_code, 2);
+    sandbox.ok(&["apply", "access.toml", "--auto-approve"]);
+    assert_eq!(sandbox.run(&["plan", "access.toml", "--detailed-exitcode"]).exit_code, 0);
+    assert_eq!(sandbox.run(&["drift", "access.toml"]).exit_code, 0);
+    assert_eq!(sandbox.run(&["plan", "--no-such-flag"]).exit_code, 1);
+    assert_eq!(sandbox.run(&[]).exit_code, 1);
+    assert_eq!(sandbox.run(&["--help"]).exit_code, 0);
 }
 
 #[test]
 fn color_is_only_for_terminals_and_changes_no_text() {
-    let desk = desk();
-    let (_, plain, _) = run_at_terminal(&desk, &["plan", "access.toml"], "", false);
-    let (_, colored, _) = run_at_terminal(&desk, &["plan", "access.toml"], "", true);
+    let sandbox = sandbox();
+    let (_, plain, _) = run_at_terminal(&sandbox, &["plan", "access.toml"], "", false);
+    let (_, colored, _) = run_at_terminal(&sandbox, &["plan", "access.toml"], "", true);
     assert!(!plain.contains('\u{1b}') && colored.contains("\u{1b}[32m"));
     let mut stripped = String::new();
     let mut rest = colored.as_str();
@@ -139,8 +147,8 @@ fn color_is_only_for_terminals_and_changes_no_text() {
 
 #[test]
 fn help_of_every_command_matches_its_snapshot() {
-    let desk = Desk::offline();
-    let mut help = desk.ok(&["--help"]);
+    let sandbox = Sandbox::offline();
+    let mut help = sandbox.ok(&["--help"]);
     for command in [
         "plan",
         "apply",
@@ -156,7 +164,7 @@ fn help_of_every_command_matches_its_snapshot() {
         "completions",
         "version",
     ] {
-        help.push_str(&format!("──── {command}\n{}", desk.ok(&[command, "--help"])));
+        help.push_str(&format!("──── {command}\n{}", sandbox.ok(&[command, "--help"])));
     }
     insta::assert_snapshot!(help);
 }

@@ -19,22 +19,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::proxy::{Answer, Asked, Fate, Proxy};
-use common::reset::Shared;
-use common::rolecall::Desk;
+use common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
+use common::sandbox::Sandbox;
+use common::shared_cluster::SharedCluster;
 use common::{Options, TestCluster};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-static CLUSTER: Shared = Shared::new(|| TestCluster::start_with(Options { aggregation: true, ..Options::default() }));
+static CLUSTER: SharedCluster =
+    SharedCluster::new(|| TestCluster::start_with(Options { aggregation: true, ..Options::default() }));
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const MERGE: Option<&str> = Some("application/merge-patch+json");
 
-fn desk(cluster: &TestCluster, policy: &str) -> Desk {
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
-    desk
+fn sandbox(cluster: &TestCluster, policy: &str) -> Sandbox {
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
+    sandbox
 }
 
 fn patch(path: &str, body: &Value) -> Value {
@@ -79,12 +80,12 @@ fn eventually(name: &str, condition: impl Fn() -> bool) {
 
 /// Neither the cluster nor a snapshot of it has planned changes or drift.
 #[track_caller]
-fn assert_no_changes(desk: &Desk) {
-    desk.ok(&["snapshot", "--out", "now.yaml"]);
+fn assert_no_changes(sandbox: &Sandbox) {
+    sandbox.ok(&["snapshot", "--out", "now.yaml"]);
     for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
-        let plan = desk.ok(&[&["plan"], cluster_args].concat());
+        let plan = sandbox.ok(&[&["plan"], cluster_args].concat());
         assert!(plan.contains("no changes"), "{plan}");
-        let drift = desk.ok(&[&["drift"], cluster_args].concat());
+        let drift = sandbox.ok(&[&["drift"], cluster_args].concat());
         assert!(drift.contains("no drift"), "{drift}");
     }
 }
@@ -92,7 +93,7 @@ fn assert_no_changes(desk: &Desk) {
 /// Traps 51, 52 and 53: why rolecall sends no PUT, no server-side apply and no JSON patch.
 #[test]
 fn other_request_kinds_recreate_deleted_objects_or_hide_conflicts() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let path = format!("{RBAC}/clusterroles/gone");
     let (_, created) = cluster.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role("gone", "get")));
     cluster.admin("DELETE", &path, None);
@@ -136,14 +137,14 @@ users = ["b"]
 
 #[test]
 fn every_write_is_a_create_merge_patch_or_delete_with_a_precondition() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let proxy = Proxy::start(cluster, |_| Fate::Pass);
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
+    let (_guard, cluster) = CLUSTER.lock();
+    let proxy = Proxy::start(cluster, |_| ProxyAction::Forward);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
     for policy in POLICIES {
-        desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
-        desk.ok(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
+        sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
+        sandbox.ok(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
     }
-    let writes: Vec<Asked> = proxy.asked().into_iter().filter(Asked::is_write).collect();
+    let writes: Vec<ProxyRequest> = proxy.requests().into_iter().filter(ProxyRequest::is_write).collect();
     assert_eq!(writes.len(), 9, "{writes:#?}");
     for write in writes {
         let has = |pointer: &str| write.body.pointer(pointer).is_some_and(Value::is_string);
@@ -161,25 +162,25 @@ fn every_write_is_a_create_merge_patch_or_delete_with_a_precondition() {
 
 #[test]
 fn role_deleted_after_planning_is_not_recreated() {
-    let (_turn, cluster) = CLUSTER.turn();
-    desk(cluster, POLICIES[0]).ok(&["apply", "--auto-approve"]);
+    let (_guard, cluster) = CLUSTER.lock();
+    sandbox(cluster, POLICIES[0]).ok(&["apply", "--auto-approve"]);
     let proxy = Proxy::start(cluster, |asked| {
-        if asked.is("PATCH", "/clusterroles/one") {
+        if asked.matches("PATCH", "/clusterroles/one") {
             CLUSTER.admin("DELETE", &format!("{RBAC}/clusterroles/one"), None);
         }
-        Fate::Pass
+        ProxyAction::Forward
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", POLICIES[1]));
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("could not change ClusterRole one: no longer exists"), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", POLICIES[1]));
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1);
+    assert!(output.stderr.contains("could not change ClusterRole one: no longer exists"), "{}", output.stderr);
     assert_eq!(cluster.admin("GET", &format!("{RBAC}/clusterroles/one"), None).0, 404);
 }
 
 /// Changes the write of the first step of a saved plan, and updates the digest to match.
-fn tamper(desk: &Desk, name: &str, change: impl Fn(&mut Value)) {
-    let mut plan: Value = serde_json::from_str(&desk.read(name)).unwrap();
+fn tamper(sandbox: &Sandbox, name: &str, change: impl Fn(&mut Value)) {
+    let mut plan: Value = serde_json::from_str(&sandbox.read(name)).unwrap();
     let plan_of_cluster = &mut plan["plans"][0];
     change(&mut plan_of_cluster["steps"][0]["write"]);
     let content = json!({
@@ -196,65 +197,67 @@ fn tamper(desk: &Desk, name: &str, change: impl Fn(&mut Value)) {
     .to_string();
     let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
     plan_of_cluster["digest"] = json!(format!("sha256:{hex}"));
-    desk.write(name, &plan.to_string());
+    sandbox.write(name, &plan.to_string());
 }
 
 /// Trap 56: the API server keeps the resource version if a write changes nothing.
 #[test]
 fn write_without_effect_keeps_the_version_and_is_not_counted() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let policy = "[cluster-roles.one]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
-    let desk = desk(cluster, policy);
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = sandbox(cluster, policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
     let path = format!("{RBAC}/clusterroles/one");
     let before = cluster.admin("GET", &path, None).1;
-    desk.ok(&["snapshot", "--out", "now.yaml"]);
-    let file = desk.read("now.yaml");
-    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy.replace("get", "list")));
+    sandbox.ok(&["snapshot", "--out", "now.yaml"]);
+    let file = sandbox.read("now.yaml");
+    sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy.replace("get", "list")));
     for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
-        desk.ok(&[&["plan", "--out", "saved.json"], cluster_args].concat());
-        tamper(&desk, "saved.json", |write| write["body"] = json!({ "rules": before["rules"] }));
-        let ran = desk.run(&["apply", "--plan", "saved.json"]);
-        assert_eq!(ran.code, 0, "{}", ran.err);
-        assert!(ran.err.contains("already so ClusterRole one"), "{}", ran.err);
-        assert!(ran.out.contains("0 writes made, 1 was so already"), "{}", ran.out);
+        sandbox.ok(&[&["plan", "--out", "saved.json"], cluster_args].concat());
+        tamper(&sandbox, "saved.json", |write| write["body"] = json!({ "rules": before["rules"] }));
+        let output = sandbox.run(&["apply", "--plan", "saved.json"]);
+        assert_eq!(output.exit_code, 0, "{}", output.stderr);
+        assert!(output.stderr.contains("already so ClusterRole one"), "{}", output.stderr);
+        assert!(output.stdout.contains("0 writes made, 1 was so already"), "{}", output.stdout);
     }
     assert_eq!(cluster.admin("GET", &path, None).1, before);
-    assert_eq!(desk.read("now.yaml"), file);
+    assert_eq!(sandbox.read("now.yaml"), file);
 }
 
 /// Trap 59: an object that waits for finalizers still grants access.
 #[test]
 fn deleted_binding_with_a_finalizer_still_grants_and_is_reported() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let policy = "\
         [groups.g]\n[cluster-roles.held]\nrules = [{ verbs = [\"get\"], resources = [\"secrets\"] }]\n\
         [bindings.held]\ncluster-role = \"held\"\ngroups = [\"g\"]\n";
-    let desk = desk(cluster, policy);
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = sandbox(cluster, policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
     let path = format!("{RBAC}/clusterrolebindings/held");
     patch(&path, &json!({ "metadata": { "finalizers": ["example.com/held"] } }));
-    desk.ok(&["snapshot", "--out", "now.yaml"]);
+    sandbox.ok(&["snapshot", "--out", "now.yaml"]);
     let policy_without_binding = policy.split("[bindings.held]").next().unwrap().to_owned();
     let clusters = [&[][..], &["--snapshot", "now.yaml"]];
     for cluster_args in clusters {
-        desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy_without_binding}"));
-        let ran = desk.run(&[&["apply", "--auto-approve"], cluster_args].concat());
-        assert_eq!(ran.code, 0, "{}", ran.err);
+        sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy_without_binding}"));
+        let output = sandbox.run(&[&["apply", "--auto-approve"], cluster_args].concat());
+        assert_eq!(output.exit_code, 0, "{}", output.stderr);
         let message = "deleting ClusterRoleBinding held: it still grants until its finalizers end: example.com/held";
-        assert!(ran.err.contains(message), "{}", ran.err);
-        let second_plan = desk.run(&[&["plan"], cluster_args].concat());
+        assert!(output.stderr.contains(message), "{}", output.stderr);
+        let second_plan = sandbox.run(&[&["plan"], cluster_args].concat());
         assert!(
-            second_plan.err.contains("ClusterRoleBinding held is being deleted and still grants"),
+            second_plan.stderr.contains("ClusterRoleBinding held is being deleted and still grants"),
             "{}",
-            second_plan.err
+            second_plan.stderr
         );
         // The name cannot be used until the object is deleted.
-        desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
-        let plan_with_same_name = desk.run(&[&["plan"], cluster_args].concat());
-        assert_eq!(plan_with_same_name.code, 1);
+        sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
+        let plan_with_same_name = sandbox.run(&[&["plan"], cluster_args].concat());
+        assert_eq!(plan_with_same_name.exit_code, 1);
         assert!(
-            plan_with_same_name.err.contains("held is being deleted, and waits for its finalizers: example.com/held")
+            plan_with_same_name
+                .stderr
+                .contains("held is being deleted, and waits for its finalizers: example.com/held")
         );
     }
     assert!(is_allowed("g", "get", "secrets"), "the authorizer ignores deletionTimestamp");
@@ -273,30 +276,31 @@ fn deleted_binding_with_a_finalizer_still_grants_and_is_reported() {
 
 #[test]
 fn plan_refuses_to_replace_a_binding_with_finalizers() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let policy = "\
         [groups.g]\n[cluster-roles.a]\nrules = []\n[cluster-roles.b]\nrules = []\n\
         [bindings.held]\ncluster-role = \"a\"\ngroups = [\"g\"]\n";
-    let desk = desk(cluster, policy);
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = sandbox(cluster, policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
     let path = format!("{RBAC}/clusterrolebindings/held");
     patch(&path, &json!({ "metadata": { "finalizers": ["example.com/held"] } }));
-    desk.ok(&["snapshot", "--out", "now.yaml"]);
-    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy.replace("role = \"a\"", "role = \"b\"")));
+    sandbox.ok(&["snapshot", "--out", "now.yaml"]);
+    sandbox
+        .write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy.replace("role = \"a\"", "role = \"b\"")));
     for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
-        let ran = desk.run(&[&["apply", "--auto-approve"], cluster_args].concat());
-        assert_eq!(ran.code, 1);
-        assert!(ran.err.contains("ClusterRoleBinding held cannot be replaced"), "{}", ran.err);
+        let output = sandbox.run(&[&["apply", "--auto-approve"], cluster_args].concat());
+        assert_eq!(output.exit_code, 1);
+        assert!(output.stderr.contains("ClusterRoleBinding held cannot be replaced"), "{}", output.stderr);
     }
     patch(&path, &json!({ "metadata": { "finalizers": null } }));
-    desk.ok(&["apply", "--auto-approve"]);
-    assert_no_changes(&desk);
+    sandbox.ok(&["apply", "--auto-approve"]);
+    assert_no_changes(&sandbox);
 }
 
 /// Trap 29: a roleRef cannot be changed, so that the binding is deleted and created again.
 #[test]
 fn role_ref_change_uses_a_temporary_binding_and_loses_no_access() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let policy = |cluster_role: &str| {
         format!(
             "[policy]\nname = \"w\"\n[groups.g]\n\
@@ -306,7 +310,7 @@ fn role_ref_change_uses_a_temporary_binding_and_loses_no_access() {
              [bindings.narrow]\ncluster-role = \"{cluster_role}\"\ngroups = [\"h\"]\nnamespaces = [\"default\"]\n[groups.h]\n"
         )
     };
-    let setup = Desk::with_kubeconfig(cluster.kubeconfig());
+    let setup = Sandbox::with_kubeconfig(cluster.kubeconfig());
     setup.write("rolecall.toml", &policy("old")).ok(&["apply", "--auto-approve"]);
     eventually("the old access", || is_allowed("g", "get", "pods") && is_allowed("h", "get", "pods"));
     let violations = Arc::new(Mutex::new(Vec::new()));
@@ -323,9 +327,9 @@ fn role_ref_change_uses_a_temporary_binding_and_loses_no_access() {
         }
     };
     let check_after_write = check_access.clone();
-    let proxy = Proxy::watched(
+    let proxy = Proxy::start_with_observer(
         cluster,
-        |_| Fate::Pass,
+        |_| ProxyAction::Forward,
         move |asked, _| {
             if asked.is_write() {
                 check_after_write(&format!("after {} {}", asked.method, asked.path));
@@ -342,8 +346,8 @@ fn role_ref_change_uses_a_temporary_binding_and_loses_no_access() {
         }
         checks
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", &policy("new")).ok(&["apply", "--auto-approve"]);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", &policy("new")).ok(&["apply", "--auto-approve"]);
     stop.store(true, Ordering::Relaxed);
     assert!(watcher.join().unwrap() > 3, "the access was checked too few times");
     assert!(violations.lock().unwrap().is_empty(), "{:#?}", violations.lock().unwrap());
@@ -367,13 +371,13 @@ fn role_ref_change_uses_a_temporary_binding_and_loses_no_access() {
         ]
     );
     eventually("the new access", || is_allowed("g", "get", "secrets") && !is_allowed("g", "get", "services"));
-    assert_no_changes(&desk);
+    assert_no_changes(&sandbox);
 }
 
 /// Traps 30 and 31: the server sets defaults, and several forms of a rule mean the same.
 #[test]
 fn server_defaults_and_equivalent_forms_are_no_change() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     create_namespace("w-same");
     let policy = r#"
 [groups.g]
@@ -394,9 +398,9 @@ cluster-role = "two"
 namespaces = ["w-same"]
 service-accounts = ["w-same/builder"]
 "#;
-    let desk = desk(cluster, policy);
-    desk.ok(&["apply", "--auto-approve"]);
-    assert_no_changes(&desk);
+    let sandbox = sandbox(cluster, policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
+    assert_no_changes(&sandbox);
     let two = json!({ "rules": [
         { "verbs": ["create", "create"], "apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["y", "x"] },
         { "verbs": ["list", "get"], "apiGroups": [""], "resources": ["services", "pods"], "resourceNames": [], "nonResourceURLs": null },
@@ -414,23 +418,23 @@ service-accounts = ["w-same/builder"]
     for rules in [json!([]), Value::Null] {
         patch(&format!("{RBAC}/clusterroles/empty"), &json!({ "rules": rules }));
     }
-    assert_no_changes(&desk);
+    assert_no_changes(&sandbox);
     // A hand-written snapshot may have other forms of the same content.
     let without_lines = |text: &str, removed: &str| {
         text.lines().filter(|line| !line.contains(removed)).map(|line| format!("{line}\n")).collect()
     };
-    let hand_written: String = without_lines(&desk.read("now.yaml"), "apiGroup: rbac");
+    let hand_written: String = without_lines(&sandbox.read("now.yaml"), "apiGroup: rbac");
     assert!(hand_written.contains("rules: null") && hand_written.contains("roleRef:\n  kind: "), "{hand_written}");
     for rules in ["rules: []", "# no rules"] {
-        desk.write("hand.yaml", &hand_written.replace("rules: null", rules));
-        assert!(desk.ok(&["plan", "--snapshot", "hand.yaml"]).contains("no changes"), "{rules}");
+        sandbox.write("hand.yaml", &hand_written.replace("rules: null", rules));
+        assert!(sandbox.ok(&["plan", "--snapshot", "hand.yaml"]).contains("no changes"), "{rules}");
     }
 }
 
 /// Trap 36: a Role cannot have non-resource URLs.
 #[test]
 fn non_resource_urls_in_a_role_are_refused() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     create_namespace("w-urls");
     let body = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
@@ -440,23 +444,23 @@ fn non_resource_urls_in_a_role_are_refused() {
     let message = "namespaced rules cannot apply to non-resource URLs";
     let (status, answer) = cluster.admin("POST", &format!("{RBAC}/namespaces/w-urls/roles"), Some(&body));
     assert!(status == 422 && answer["message"].as_str().unwrap().contains(message), "{answer}");
-    let desk = desk(cluster, "");
-    desk.write("now.json", &body.to_string());
-    let ran = desk.run(&["plan", "--snapshot", "now.json"]);
-    assert!(ran.code == 1 && ran.err.contains(message), "{}", ran.err);
-    desk.write(
+    let sandbox = sandbox(cluster, "");
+    sandbox.write("now.json", &body.to_string());
+    let output = sandbox.run(&["plan", "--snapshot", "now.json"]);
+    assert!(output.exit_code == 1 && output.stderr.contains(message), "{}", output.stderr);
+    sandbox.write(
         "rolecall.toml",
         "[policy]\nname = \"w\"\n[roles.urls]\nnamespaces = [\"w-urls\"]\n\
          rules = [{ verbs = [\"get\"], non-resource-urls = [\"/metrics\"] }]\n",
     );
-    let ran = desk.run(&["validate"]);
-    assert!(ran.code == 1 && ran.err.contains("non-resource-urls"), "{}", ran.err);
+    let output = sandbox.run(&["validate"]);
+    assert!(output.exit_code == 1 && output.stderr.contains("non-resource-urls"), "{}", output.stderr);
 }
 
 /// Trap 39: the controller writes the rules of an aggregated role.
 #[test]
 fn rules_written_by_the_aggregation_controller_are_no_change() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let policy = r#"
 [groups.g]
 [cluster-roles.all]
@@ -468,22 +472,22 @@ labels = { "example.com/w" = "yes" }
 cluster-role = "all"
 groups = ["g"]
 "#;
-    let desk = desk(cluster, policy);
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = sandbox(cluster, policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
     eventually("the aggregated role", || is_allowed("g", "get", "pods"));
-    assert_no_changes(&desk);
+    assert_no_changes(&sandbox);
     // A role with the label is created outside of rolecall. The controller adds its rules.
     let mut part = role("others-part", "list");
     part["metadata"]["labels"] = json!({ "example.com/w": "yes" });
     cluster.admin("POST", &format!("{RBAC}/clusterroles"), Some(&part));
     eventually("the rules of the other role", || is_allowed("g", "list", "pods"));
-    assert_no_changes(&desk);
+    assert_no_changes(&sandbox);
 }
 
 /// Trap 45: RBAC names may contain almost any character.
 #[test]
 fn names_with_special_characters_round_trip() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     create_namespace("w-names");
     let names = [
         "a:b",
@@ -509,22 +513,22 @@ fn names_with_special_characters_round_trip() {
         }
         out
     };
-    let desk = desk(cluster, &policy("get"));
-    desk.ok(&["apply", "--auto-approve"]);
-    assert_no_changes(&desk);
-    desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy("list")));
+    let sandbox = sandbox(cluster, &policy("get"));
+    sandbox.ok(&["apply", "--auto-approve"]);
+    assert_no_changes(&sandbox);
+    sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy("list")));
     for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
-        desk.ok(&[&["apply", "--auto-approve"], cluster_args].concat());
-        assert!(desk.ok(&[&["plan"], cluster_args].concat()).contains("no changes"));
+        sandbox.ok(&[&["apply", "--auto-approve"], cluster_args].concat());
+        assert!(sandbox.ok(&[&["plan"], cluster_args].concat()).contains("no changes"));
     }
     for name in names {
         let stored_verb = cluster.kubectl(&["get", "clusterrole", "-o", "jsonpath={.rules[0].verbs[0]}", "--", name]);
         assert_eq!(stored_verb, "list", "{name}");
     }
-    desk.write("rolecall.toml", "[policy]\nname = \"w\"\n");
+    sandbox.write("rolecall.toml", "[policy]\nname = \"w\"\n");
     for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
-        desk.ok(&[&["apply", "--auto-approve"], cluster_args].concat());
-        let remaining = desk.ok(&[&["snapshot"], cluster_args].concat());
+        sandbox.ok(&[&["apply", "--auto-approve"], cluster_args].concat());
+        let remaining = sandbox.ok(&[&["snapshot"], cluster_args].concat());
         assert!(!remaining.contains("managed-by: rolecall"), "{remaining}");
     }
 }
@@ -547,60 +551,61 @@ fn replace_first_page_role() {
     CLUSTER.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role("page-9", "get")));
 }
 
-fn small_pages(asked: &Asked) -> Fate {
-    Fate::Requery(asked.query.replace("limit=20000", "limit=2"))
+fn small_pages(asked: &ProxyRequest) -> ProxyAction {
+    ProxyAction::ForwardWithQuery(asked.query.replace("limit=20000", "limit=2"))
 }
 
 /// Trap 66: all pages of a list have the resource version of the first page.
 #[test]
 fn paginated_list_is_consistent_with_its_first_page() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     create_page_roles();
     let proxy = Proxy::start(cluster, |asked| {
-        if asked.is("GET", "/clusterroles") && asked.nth == 3 {
+        if asked.matches("GET", "/clusterroles") && asked.nth == 3 {
             replace_first_page_role();
         }
         small_pages(asked)
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    assert_eq!(page_roles(&desk.ok(&["snapshot"])), ["0", "1", "2", "3", "4", "5", "6"]);
-    assert_eq!(page_roles(&desk.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
-    let pages = proxy.asked().iter().filter(|asked| asked.query.contains("continue=")).count();
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    assert_eq!(page_roles(&sandbox.ok(&["snapshot"])), ["0", "1", "2", "3", "4", "5", "6"]);
+    assert_eq!(page_roles(&sandbox.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
+    let pages = proxy.requests().iter().filter(|asked| asked.query.contains("continue=")).count();
     assert!(pages > 10, "{pages} pages");
 }
 
 /// Trap 55: the API server forgets the version of a list after some minutes, and answers 410.
 #[test]
 fn list_with_an_expired_continue_token_starts_over() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let expired = || Fate::Answer(Answer::failure(410, "Expired", "The provided continue parameter is too old"));
+    let (_guard, cluster) = CLUSTER.lock();
+    let expired =
+        || ProxyAction::Respond(ProxyResponse::failure(410, "Expired", "The provided continue parameter is too old"));
     let other_version = || {
         let body = json!({ "metadata": { "resourceVersion": "1" }, "items": [] }).to_string();
-        Fate::Answer(Answer { status: 200, headers: Vec::new(), body })
+        ProxyAction::Respond(ProxyResponse { status: 200, headers: Vec::new(), body })
     };
     for answer in [expired(), other_version()] {
         cluster.reset();
         create_page_roles();
         let proxy = Proxy::start(cluster, move |asked| {
-            if asked.is("GET", "/clusterroles") && asked.nth == 3 {
+            if asked.matches("GET", "/clusterroles") && asked.nth == 3 {
                 replace_first_page_role();
                 return answer.clone();
             }
             small_pages(asked)
         });
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        assert_eq!(page_roles(&desk.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        assert_eq!(page_roles(&sandbox.ok(&["snapshot"])), ["1", "2", "3", "4", "5", "6", "9"]);
     }
     for answer in [expired(), other_version()] {
         let proxy = Proxy::start(cluster, move |asked| match asked.query.contains("continue=") {
             true => answer.clone(),
             false => small_pages(asked),
         });
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
         // An incomplete list must not be used: objects that are missing from it would count as removed.
-        desk.write("rolecall.toml", "[policy]\nname = \"w\"\n");
-        let ran = desk.run(&["plan"]);
-        assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-        assert_eq!(ran.out, "");
+        sandbox.write("rolecall.toml", "[policy]\nname = \"w\"\n");
+        let output = sandbox.run(&["plan"]);
+        assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+        assert_eq!(output.stdout, "");
     }
 }

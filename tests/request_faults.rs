@@ -21,12 +21,12 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
-use common::proxy::{Answer, Asked, Fate, Proxy};
-use common::reset::Shared;
-use common::rolecall::{Desk, Ran, steps};
+use common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
+use common::sandbox::{RunOutput, Sandbox, steps};
+use common::shared_cluster::SharedCluster;
 use serde_json::{Value, json};
 
-static CLUSTER: Shared = Shared::new(TestCluster::start);
+static CLUSTER: SharedCluster = SharedCluster::new(TestCluster::start);
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
@@ -92,15 +92,15 @@ groups = ["others"]
 const WRITES: usize = 11;
 
 /// Applies [`BEFORE`] and returns a folder with [`AFTER`] as its policy.
-fn prepare(cluster: &TestCluster, kubeconfig: std::path::PathBuf) -> Desk {
+fn prepare(cluster: &TestCluster, kubeconfig: std::path::PathBuf) -> Sandbox {
     cluster.reset();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", BEFORE);
-    desk.ok(&["apply", "--auto-approve"]);
-    let desk = Desk::with_kubeconfig(kubeconfig);
-    desk.write("rolecall.toml", AFTER);
-    desk
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", BEFORE);
+    sandbox.ok(&["apply", "--auto-approve"]);
+    let sandbox = Sandbox::with_kubeconfig(kubeconfig);
+    sandbox.write("rolecall.toml", AFTER);
+    sandbox
 }
 
 /// Removes the progress lines. Their order within a stage is the order of the answers, which varies.
@@ -108,8 +108,8 @@ fn without_progress_lines(err: &str) -> String {
     err.lines().filter(|line| !line.starts_with("  [")).map(|line| format!("{line}\n")).collect()
 }
 
-fn apply(desk: &Desk) -> Ran {
-    desk.run(&["apply", "--auto-approve"])
+fn apply(sandbox: &Sandbox) -> RunOutput {
+    sandbox.run(&["apply", "--auto-approve"])
 }
 
 /// All objects that rolecall manages, without the metadata that differs between two clusters with the same content.
@@ -137,147 +137,167 @@ fn delete_lease(cluster: &TestCluster) {
 
 /// The managed objects after an apply without faults.
 fn content_after_faultless_apply(cluster: &TestCluster) -> Vec<Value> {
-    let desk = prepare(cluster, cluster.kubeconfig());
-    let ran = apply(&desk);
-    assert!(ran.out.contains(&format!("{WRITES} writes made")), "{}{}", ran.out, ran.err);
+    let sandbox = prepare(cluster, cluster.kubeconfig());
+    let output = apply(&sandbox);
+    assert!(output.stdout.contains(&format!("{WRITES} writes made")), "{}{}", output.stdout, output.stderr);
     managed_content(cluster)
 }
 
 /// Applies this fate to the first try of each write. All other requests pass.
-fn first_try_of_each_write(fate: Fate) -> impl Fn(&Asked) -> Fate + Send + Sync {
+fn first_try_of_each_write(fate: ProxyAction) -> impl Fn(&ProxyRequest) -> ProxyAction + Send + Sync {
     let seen = Mutex::new(BTreeSet::new());
     move |asked| {
         let write = format!("{} {} {}", asked.method, asked.path, asked.body);
-        if asked.is_write() && seen.lock().unwrap().insert(write) { fate.clone() } else { Fate::Pass }
+        if asked.is_write() && seen.lock().unwrap().insert(write) { fate.clone() } else { ProxyAction::Forward }
     }
 }
 
 #[test]
 fn every_write_survives_every_transient_fault() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let expected = content_after_faultless_apply(cluster);
     let faults = [
-        ("429 by priority and fairness", Fate::Answer(Answer::too_many())),
-        ("500", Fate::Answer(Answer::failure(500, "InternalError", "etcd leader changed").retry_after(0))),
-        ("503", Fate::Answer(Answer::unavailable(503))),
-        ("504", Fate::Answer(Answer::unavailable(504))),
-        ("connection reset before the write", Fate::Reset),
-        ("lost answer", Fate::LostAnswer),
-        ("truncated answer", Fate::CutAnswer),
+        ("429 by priority and fairness", ProxyAction::Respond(ProxyResponse::too_many_requests())),
+        (
+            "500",
+            ProxyAction::Respond(ProxyResponse::failure(500, "InternalError", "etcd leader changed").retry_after(0)),
+        ),
+        ("503", ProxyAction::Respond(ProxyResponse::unavailable(503))),
+        ("504", ProxyAction::Respond(ProxyResponse::unavailable(504))),
+        ("connection reset before the write", ProxyAction::Reset),
+        ("lost answer", ProxyAction::LoseResponse),
+        ("truncated answer", ProxyAction::TruncateResponse),
         (
             "500 although the write was made",
-            Fate::WrongAnswer(Answer::failure(500, "InternalError", "timed out").retry_after(0)),
+            ProxyAction::ReplaceResponse(ProxyResponse::failure(500, "InternalError", "timed out").retry_after(0)),
         ),
-        ("504 although the write was made", Fate::WrongAnswer(Answer::unavailable(504))),
-        ("slow server", Fate::Late(Duration::from_millis(50))),
+        ("504 although the write was made", ProxyAction::ReplaceResponse(ProxyResponse::unavailable(504))),
+        ("slow server", ProxyAction::ForwardAfter(Duration::from_millis(50))),
     ];
     for (name, fate) in faults {
         let proxy = Proxy::start(cluster, first_try_of_each_write(fate));
-        let desk = prepare(cluster, proxy.kubeconfig());
+        let sandbox = prepare(cluster, proxy.kubeconfig());
         let started = Instant::now();
-        let ran = apply(&desk);
-        assert_eq!(ran.code, 0, "{name}: {}{}", ran.out, ran.err);
-        assert!(ran.out.contains(&format!("{WRITES} writes made")), "{name}: {}", ran.out);
+        let output = apply(&sandbox);
+        assert_eq!(output.exit_code, 0, "{name}: {}{}", output.stdout, output.stderr);
+        assert!(output.stdout.contains(&format!("{WRITES} writes made")), "{name}: {}", output.stdout);
         assert!(started.elapsed() < Duration::from_secs(10), "{name}: {:?}", started.elapsed());
         assert_eq!(managed_content(cluster), expected, "{name}");
-        assert!(desk.ok(&["plan"]).contains("no changes"), "{name}");
+        assert!(sandbox.ok(&["plan"]).contains("no changes"), "{name}");
     }
 }
 
 /// A conflict means that the approved plan is stale. The write is not repeated; the next plan has the remaining writes.
 #[test]
 fn conflict_at_any_write_stops_apply_and_the_next_apply_continues() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let expected = content_after_faultless_apply(cluster);
     for n in 1..=WRITES {
-        let conflict = Answer::failure(409, "Conflict", "the object has been modified");
+        let conflict = ProxyResponse::failure(409, "Conflict", "the object has been modified");
         let proxy = Proxy::start(cluster, move |asked| {
-            if asked.is_write() && asked.writes == n { Fate::Answer(conflict.clone()) } else { Fate::Pass }
+            if asked.is_write() && asked.write_count == n {
+                ProxyAction::Respond(conflict.clone())
+            } else {
+                ProxyAction::Forward
+            }
         });
-        let desk = prepare(cluster, proxy.kubeconfig());
-        let ran = apply(&desk);
-        assert_eq!(ran.code, 1, "{n}: {}{}", ran.out, ran.err);
-        assert!(ran.err.contains("could not") && ran.err.contains("changed by somebody else"), "{n}: {}", ran.err);
-        let ran = apply(&desk);
-        assert_eq!(ran.code, 0, "{n}: {}{}", ran.out, ran.err);
+        let sandbox = prepare(cluster, proxy.kubeconfig());
+        let output = apply(&sandbox);
+        assert_eq!(output.exit_code, 1, "{n}: {}{}", output.stdout, output.stderr);
+        assert!(
+            output.stderr.contains("could not") && output.stderr.contains("changed by somebody else"),
+            "{n}: {}",
+            output.stderr
+        );
+        let output = apply(&sandbox);
+        assert_eq!(output.exit_code, 0, "{n}: {}{}", output.stdout, output.stderr);
         let writes = proxy.writes().len();
         assert_eq!(writes, WRITES + 1, "{n}: each write once, and the rejected write once more");
         assert_eq!(managed_content(cluster), expected, "{n}");
-        assert!(desk.ok(&["plan"]).contains("no changes"), "{n}");
+        assert!(sandbox.ok(&["plan"]).contains("no changes"), "{n}");
     }
 }
 
 #[test]
 fn every_read_survives_every_transient_fault() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let desk = prepare(cluster, cluster.kubeconfig());
-    let expected = steps(&desk.plan(&[]));
+    let (_guard, cluster) = CLUSTER.lock();
+    let sandbox = prepare(cluster, cluster.kubeconfig());
+    let expected = steps(&sandbox.plan(&[]));
     let faults = [
-        Fate::Answer(Answer::too_many()),
-        Fate::Answer(Answer::unavailable(503)),
-        Fate::Reset,
-        Fate::CutAnswer,
-        Fate::WrongAnswer(Answer::unavailable(504)),
+        ProxyAction::Respond(ProxyResponse::too_many_requests()),
+        ProxyAction::Respond(ProxyResponse::unavailable(503)),
+        ProxyAction::Reset,
+        ProxyAction::TruncateResponse,
+        ProxyAction::ReplaceResponse(ProxyResponse::unavailable(504)),
     ];
     for fate in faults {
-        let proxy = Proxy::start(cluster, move |asked| if asked.nth == 1 { fate.clone() } else { Fate::Pass });
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        desk.write("rolecall.toml", AFTER);
-        assert_eq!(steps(&desk.plan(&[])), expected);
+        let proxy =
+            Proxy::start(cluster, move |asked| if asked.nth == 1 { fate.clone() } else { ProxyAction::Forward });
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        sandbox.write("rolecall.toml", AFTER);
+        assert_eq!(steps(&sandbox.plan(&[])), expected);
         assert!(proxy.writes().is_empty());
     }
 }
 
 #[test]
 fn retry_after_header_is_honored() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let proxy = Proxy::start(cluster, |asked| match asked.nth {
-        1 if asked.path.ends_with("/namespaces") => Fate::Answer(Answer::too_many().retry_after(1)),
-        _ => Fate::Pass,
+        1 if asked.path.ends_with("/namespaces") => {
+            ProxyAction::Respond(ProxyResponse::too_many_requests().retry_after(1))
+        }
+        _ => ProxyAction::Forward,
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", AFTER);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", AFTER);
     let started = Instant::now();
-    desk.ok(&["plan"]);
+    sandbox.ok(&["plan"]);
     assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
 #[test]
 fn apply_reports_the_answer_of_a_server_that_rejects_every_write() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let desk = prepare(cluster, cluster.kubeconfig());
-    let total = desk.plan(&[])["steps"].as_array().unwrap().len();
+    let (_guard, cluster) = CLUSTER.lock();
+    let sandbox = prepare(cluster, cluster.kubeconfig());
+    let total = sandbox.plan(&[])["steps"].as_array().unwrap().len();
     assert_eq!(total, WRITES);
     let before = managed_content(cluster);
     let proxy = Proxy::start(cluster, |asked| match asked.is_write() {
-        true => Fate::Answer(Answer::too_many()),
-        false => Fate::Pass,
+        true => ProxyAction::Respond(ProxyResponse::too_many_requests()),
+        false => ProxyAction::Forward,
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", AFTER);
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1);
-    insta::assert_snapshot!(without_progress_lines(&ran.err));
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", AFTER);
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1);
+    insta::assert_snapshot!(without_progress_lines(&output.stderr));
     assert_eq!(managed_content(cluster), before);
 }
 
 #[test]
 fn failed_apply_lists_completed_and_remaining_steps() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let proxy = Proxy::start(cluster, |asked| match asked.is("PATCH", "/aws-auth") {
-        true => Fate::Answer(Answer::failure(403, "Forbidden", "configmaps \"aws-auth\" is forbidden: no")),
-        false => Fate::Pass,
+    let (_guard, cluster) = CLUSTER.lock();
+    let proxy = Proxy::start(cluster, |asked| match asked.matches("PATCH", "/aws-auth") {
+        true => {
+            ProxyAction::Respond(ProxyResponse::failure(403, "Forbidden", "configmaps \"aws-auth\" is forbidden: no"))
+        }
+        false => ProxyAction::Forward,
     });
-    let desk = prepare(cluster, proxy.kubeconfig());
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1);
-    insta::assert_snapshot!(without_progress_lines(&ran.err));
+    let sandbox = prepare(cluster, proxy.kubeconfig());
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1);
+    insta::assert_snapshot!(without_progress_lines(&output.stderr));
 }
 
 /// The n-th write has the fate `first`. Every later request has the fate `then`.
-fn fail_from_write(n: usize, first: Fate, then: Fate) -> impl Fn(&Asked) -> Fate + Send + Sync {
-    move |asked| match asked.writes {
-        writes if writes < n => Fate::Pass,
+fn fail_from_write(
+    n: usize,
+    first: ProxyAction,
+    then: ProxyAction,
+) -> impl Fn(&ProxyRequest) -> ProxyAction + Send + Sync {
+    move |asked| match asked.write_count {
+        writes if writes < n => ProxyAction::Forward,
         writes if writes == n && asked.is_write() => first.clone(),
         _ => then.clone(),
     }
@@ -285,48 +305,48 @@ fn fail_from_write(n: usize, first: Fate, then: Fate) -> impl Fn(&Asked) -> Fate
 
 #[test]
 fn apply_that_failed_at_any_write_continues_with_the_rest() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let expected = content_after_faultless_apply(cluster);
-    let forbidden = || Fate::Answer(Answer::failure(403, "Forbidden", "not now"));
-    let broken = || Fate::Answer(Answer::failure(500, "InternalError", "not now").retry_after(0));
+    let forbidden = || ProxyAction::Respond(ProxyResponse::failure(403, "Forbidden", "not now"));
+    let broken = || ProxyAction::Respond(ProxyResponse::failure(500, "InternalError", "not now").retry_after(0));
     for n in 1..=WRITES {
         // apply retries a refused write for a second. To save time, only every second write is refused.
         let (fault, refused) = if n % 2 == 0 { ("forbidden", forbidden()) } else { ("server error", broken()) };
         let cases = [
             (fault, refused.clone(), refused, n - 1),
             // The write is made. Neither its answer nor any later read arrives.
-            ("made, answer lost", Fate::WrongAnswer(Answer::unavailable(504)), broken(), n),
+            ("made, answer lost", ProxyAction::ReplaceResponse(ProxyResponse::unavailable(504)), broken(), n),
         ];
         for (fault, first, then, completed) in cases {
             let proxy = Proxy::start(cluster, fail_from_write(n, first, then));
-            let desk = prepare(cluster, proxy.kubeconfig());
-            let ran = apply(&desk);
-            assert_eq!(ran.code, 1, "{fault} at {n}: {}{}", ran.out, ran.err);
-            assert!(ran.err.contains("Not done ("), "{fault} at {n}: {}", ran.err);
-            assert!(ran.err.contains("apply again"), "{fault} at {n}: {}", ran.err);
+            let sandbox = prepare(cluster, proxy.kubeconfig());
+            let output = apply(&sandbox);
+            assert_eq!(output.exit_code, 1, "{fault} at {n}: {}{}", output.stdout, output.stderr);
+            assert!(output.stderr.contains("Not done ("), "{fault} at {n}: {}", output.stderr);
+            assert!(output.stderr.contains("apply again"), "{fault} at {n}: {}", output.stderr);
             delete_lease(cluster);
-            let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-            desk.write("rolecall.toml", AFTER);
-            let rest = steps(&desk.plan(&[]));
-            assert_eq!(rest.len(), WRITES - completed, "{fault} at {n}: {}\n{rest:#?}", ran.err);
-            desk.ok(&["apply", "--auto-approve"]);
+            let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+            sandbox.write("rolecall.toml", AFTER);
+            let rest = steps(&sandbox.plan(&[]));
+            assert_eq!(rest.len(), WRITES - completed, "{fault} at {n}: {}\n{rest:#?}", output.stderr);
+            sandbox.ok(&["apply", "--auto-approve"]);
             assert_eq!(managed_content(cluster), expected, "{fault} at {n}");
-            assert!(desk.ok(&["plan"]).contains("no changes"), "{fault} at {n}");
+            assert!(sandbox.ok(&["plan"]).contains("no changes"), "{fault} at {n}");
         }
     }
 }
 
 #[test]
 fn killed_apply_continues_with_the_rest() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let expected = content_after_faultless_apply(cluster);
     for n in [2, 5, 8] {
-        let proxy = Proxy::start(cluster, move |asked| match asked.is_write() && asked.writes >= n {
-            true => Fate::Late(Duration::from_millis(200)),
-            false => Fate::Pass,
+        let proxy = Proxy::start(cluster, move |asked| match asked.is_write() && asked.write_count >= n {
+            true => ProxyAction::ForwardAfter(Duration::from_millis(200)),
+            false => ProxyAction::Forward,
         });
-        let desk = prepare(cluster, proxy.kubeconfig());
-        let mut child = desk
+        let sandbox = prepare(cluster, proxy.kubeconfig());
+        let mut child = sandbox
             .command(&["apply", "--auto-approve"])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
@@ -342,11 +362,11 @@ fn killed_apply_continues_with_the_rest() {
         // Requests in flight arrive after the process was killed.
         std::thread::sleep(Duration::from_millis(300));
         delete_lease(cluster);
-        let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-        desk.write("rolecall.toml", AFTER);
-        desk.ok(&["apply", "--auto-approve"]);
+        let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+        sandbox.write("rolecall.toml", AFTER);
+        sandbox.ok(&["apply", "--auto-approve"]);
         assert_eq!(managed_content(cluster), expected, "killed at {n}");
-        assert!(desk.ok(&["plan"]).contains("no changes"), "killed at {n}");
+        assert!(sandbox.ok(&["plan"]).contains("no changes"), "killed at {n}");
     }
 }
 
@@ -356,13 +376,13 @@ fn with_foreign_write(
     cluster: &TestCluster,
     method: &'static str,
     path_end: &'static str,
-    fate: Fate,
+    fate: ProxyAction,
     foreign_write: impl Fn() + Send + Sync + 'static,
 ) -> Proxy {
-    let matches = move |asked: &Asked| asked.is(method, path_end) && asked.nth == 1;
+    let matches = move |asked: &ProxyRequest| asked.matches(method, path_end) && asked.nth == 1;
     // The proxy calls `decide` before the request takes effect and the last closure after it.
-    let decide = move |asked: &Asked| if matches(asked) { fate.clone() } else { Fate::Pass };
-    Proxy::watched(cluster, decide, move |asked, _| {
+    let decide = move |asked: &ProxyRequest| if matches(asked) { fate.clone() } else { ProxyAction::Forward };
+    Proxy::start_with_observer(cluster, decide, move |asked, _| {
         if matches(asked) {
             foreign_write();
         }
@@ -399,115 +419,120 @@ fn assert_has_foreign_rules(cluster: &TestCluster) {
 /// Trap 54: a write whose answer is lost may have been made.
 #[test]
 fn create_with_a_lost_answer_counts_only_if_the_object_is_unchanged() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let proxy = with_foreign_write(cluster, "POST", "/clusterroles", Fate::LostAnswer, || {
+    let (_guard, cluster) = CLUSTER.lock();
+    let proxy = with_foreign_write(cluster, "POST", "/clusterroles", ProxyAction::LoseResponse, || {
         patch(&one_role_path(), &foreign_rules())
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE_POLICY);
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("could not create ClusterRole one"), "{}", ran.err);
-    assert!(ran.err.contains("already exists"), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", ONE_ROLE_POLICY);
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("could not create ClusterRole one"), "{}", output.stderr);
+    assert!(output.stderr.contains("already exists"), "{}", output.stderr);
     assert_has_foreign_rules(cluster);
 }
 
 #[test]
 fn patch_with_a_lost_answer_counts_only_if_the_object_is_unchanged() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE_POLICY).ok(&["apply", "--auto-approve"]);
-    let proxy = with_foreign_write(cluster, "PATCH", "/clusterroles/one", Fate::LostAnswer, || {
+    let (_guard, cluster) = CLUSTER.lock();
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", ONE_ROLE_POLICY).ok(&["apply", "--auto-approve"]);
+    let proxy = with_foreign_write(cluster, "PATCH", "/clusterroles/one", ProxyAction::LoseResponse, || {
         patch(&one_role_path(), &foreign_rules())
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", &ONE_ROLE_POLICY.replace("\"get\"", "\"list\""));
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("was changed by another client after it was read"), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", &ONE_ROLE_POLICY.replace("\"get\"", "\"list\""));
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("was changed by another client after it was read"), "{}", output.stderr);
     assert_has_foreign_rules(cluster);
 }
 
 #[test]
 fn delete_with_a_lost_answer_keeps_a_new_object_of_the_same_name() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE_POLICY).ok(&["apply", "--auto-approve"]);
-    let proxy = with_foreign_write(cluster, "DELETE", "/clusterroles/one", Fate::LostAnswer, || {
+    let (_guard, cluster) = CLUSTER.lock();
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", ONE_ROLE_POLICY).ok(&["apply", "--auto-approve"]);
+    let proxy = with_foreign_write(cluster, "DELETE", "/clusterroles/one", ProxyAction::LoseResponse, || {
         let mut role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "one" },
         });
         role["rules"] = foreign_rules()["rules"].clone();
         CLUSTER.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role));
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", "[policy]\nname = \"one\"\n");
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("it was changed by somebody else"), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", "[policy]\nname = \"one\"\n");
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("it was changed by somebody else"), "{}", output.stderr);
     assert_has_foreign_rules(cluster);
 }
 
 #[test]
 fn object_created_between_plan_and_write_is_a_conflict_and_kept() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     for reset_connection in [false, true] {
         cluster.reset();
-        let decide = move |asked: &Asked| {
-            if asked.is("POST", "/clusterroles") && asked.nth == 1 {
+        let decide = move |asked: &ProxyRequest| {
+            if asked.matches("POST", "/clusterroles") && asked.nth == 1 {
                 let mut role = json!({
                     "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "one" },
                 });
                 role["rules"] = foreign_rules()["rules"].clone();
                 CLUSTER.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role));
                 if reset_connection {
-                    return Fate::Reset;
+                    return ProxyAction::Reset;
                 }
             }
-            Fate::Pass
+            ProxyAction::Forward
         };
         let proxy = Proxy::start(cluster, decide);
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        desk.write("rolecall.toml", ONE_ROLE_POLICY);
-        let ran = apply(&desk);
-        assert!(ran.code == 1 && ran.err.contains("already exists"), "{}{}", ran.out, ran.err);
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        sandbox.write("rolecall.toml", ONE_ROLE_POLICY);
+        let output = apply(&sandbox);
+        assert!(
+            output.exit_code == 1 && output.stderr.contains("already exists"),
+            "{}{}",
+            output.stdout,
+            output.stderr
+        );
         assert_has_foreign_rules(cluster);
     }
 }
 
 #[test]
 fn aws_auth_entry_added_by_eksctl_between_plan_and_write_is_kept() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let with_eksctl_entry = format!("{NODES}- rolearn: arn:aws:iam::111122223333:role/eksctl\n  username: e\n");
     let map_roles = with_eksctl_entry.clone();
     let proxy = Proxy::start(cluster, move |asked| {
-        if asked.is("PATCH", "/aws-auth") && asked.nth == 1 {
+        if asked.matches("PATCH", "/aws-auth") && asked.nth == 1 {
             patch(AWS_AUTH, &json!({ "data": { "mapRoles": map_roles } }));
         }
-        Fate::Pass
+        ProxyAction::Forward
     });
-    let desk = prepare(cluster, proxy.kubeconfig());
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("could not change the entries of aws-auth"), "{}", ran.err);
-    assert!(ran.err.contains("was changed by another client after it was read"), "{}", ran.err);
+    let sandbox = prepare(cluster, proxy.kubeconfig());
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 1);
+    assert!(output.stderr.contains("could not change the entries of aws-auth"), "{}", output.stderr);
+    assert!(output.stderr.contains("was changed by another client after it was read"), "{}", output.stderr);
     assert_eq!(cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"], json!(with_eksctl_entry));
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", AFTER).ok(&["apply", "--auto-approve"]);
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", AFTER).ok(&["apply", "--auto-approve"]);
     let current = cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"].as_str().unwrap().to_owned();
     assert!(current.starts_with(&with_eksctl_entry), "{current}");
 }
 
 #[test]
 fn created_role_without_rules_is_recognized_after_a_lost_answer() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     // The server stores `rules: []` as null and omits an empty list of subjects.
     let policy = "[policy]\nname = \"one\"\n[cluster-roles.empty]\nrules = []\n";
-    let proxy = Proxy::start(cluster, first_try_of_each_write(Fate::LostAnswer));
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", policy);
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let proxy = Proxy::start(cluster, first_try_of_each_write(ProxyAction::LoseResponse));
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", policy);
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
 }
 
 /// A credential plugin that prints `token-1`, then `token-2`, and counts its calls.
@@ -529,7 +554,7 @@ impl Plugin {
 
     fn kubeconfig(&self, proxy: &Proxy) -> std::path::PathBuf {
         let server = proxy.server();
-        proxy.kubeconfig_of(&json!({
+        proxy.write_kubeconfig(&json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "eks",
             "clusters": [{ "name": "eks", "cluster": { "server": server } }],
             "users": [{ "name": "eks", "user": { "exec": {
@@ -545,29 +570,29 @@ impl Plugin {
     }
 }
 
-fn unauthorized() -> Fate {
-    Fate::Answer(Answer::failure(401, "Unauthorized", "Unauthorized"))
+fn unauthorized() -> ProxyAction {
+    ProxyAction::Respond(ProxyResponse::failure(401, "Unauthorized", "Unauthorized"))
 }
 
 /// Trap 55: a token is valid for 15 minutes. An apply may take longer.
 #[test]
 fn token_that_expires_during_apply_is_renewed_once() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let expected = content_after_faultless_apply(cluster);
     // During the reads, which are five concurrent requests, and during the writes.
     for writes_before_expiry in [0, 4] {
         let plugin = Plugin::new();
         let proxy = Proxy::start(cluster, move |asked| {
             let has_first_token = asked.authorization == "Bearer token-1";
-            if has_first_token && asked.writes >= writes_before_expiry {
+            if has_first_token && asked.write_count >= writes_before_expiry {
                 unauthorized()
             } else {
-                Fate::PassAs(CLUSTER.admin_token().to_owned())
+                ProxyAction::ForwardWithToken(CLUSTER.admin_token().to_owned())
             }
         });
-        let desk = prepare(cluster, plugin.kubeconfig(&proxy));
-        let ran = apply(&desk);
-        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        let sandbox = prepare(cluster, plugin.kubeconfig(&proxy));
+        let output = apply(&sandbox);
+        assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
         assert_eq!(managed_content(cluster), expected);
         // One call at the start, one after the token expired, and three to verify that new credentials still authenticate.
         assert_eq!(plugin.calls(), 5);
@@ -576,24 +601,24 @@ fn token_that_expires_during_apply_is_renewed_once() {
 
 #[test]
 fn renewed_credentials_that_are_refused_end_the_run() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     let plugin = Plugin::new();
     let proxy = Proxy::start(cluster, |_| unauthorized());
-    let desk = Desk::with_kubeconfig(plugin.kubeconfig(&proxy));
-    desk.write("rolecall.toml", ONE_ROLE_POLICY);
-    let ran = desk.run(&["plan"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("does not accept the credentials"), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(plugin.kubeconfig(&proxy));
+    sandbox.write("rolecall.toml", ONE_ROLE_POLICY);
+    let output = sandbox.run(&["plan"]);
+    assert_eq!(output.exit_code, 1);
+    assert!(output.stderr.contains("does not accept the credentials"), "{}", output.stderr);
     assert!(plugin.calls() <= 2, "{} calls", plugin.calls());
 }
 
 #[test]
 fn apply_retries_until_a_new_permission_takes_effect() {
-    let (_turn, cluster) = CLUSTER.turn();
-    let forbidden = Answer::failure(403, "Forbidden", "attempting to grant RBAC permissions not currently held");
-    let proxy = Proxy::start(cluster, first_try_of_each_write(Fate::Answer(forbidden)));
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", ONE_ROLE_POLICY);
-    let ran = apply(&desk);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let (_guard, cluster) = CLUSTER.lock();
+    let forbidden = ProxyResponse::failure(403, "Forbidden", "attempting to grant RBAC permissions not currently held");
+    let proxy = Proxy::start(cluster, first_try_of_each_write(ProxyAction::Respond(forbidden)));
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", ONE_ROLE_POLICY);
+    let output = apply(&sandbox);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
 }

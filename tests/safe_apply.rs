@@ -21,16 +21,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
-use common::proxy::{Answer, Asked, Fate, Proxy};
-use common::reset::Shared;
-use common::rolecall::Desk;
+use common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
+use common::sandbox::Sandbox;
+use common::shared_cluster::SharedCluster;
 use serde_json::{Value, json};
 
-static CLUSTER: Shared = Shared::new(TestCluster::start);
+static CLUSTER: SharedCluster = SharedCluster::new(TestCluster::start);
 
 /// Locks the shared cluster. Its aws-auth has the entry of the nodes and a foreign data key.
 fn cluster() -> (MutexGuard<'static, ()>, &'static TestCluster) {
-    let (turn, cluster) = CLUSTER.turn();
+    let (turn, cluster) = CLUSTER.lock();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES, "other": "kept" }));
     (turn, cluster)
 }
@@ -61,10 +61,10 @@ cluster-role = "looks"
 groups = ["viewers"]
 "#;
 
-fn desk(cluster: &TestCluster) -> Desk {
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig());
-    desk.write("rolecall.toml", POLICY);
-    desk
+fn sandbox(cluster: &TestCluster) -> Sandbox {
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write("rolecall.toml", POLICY);
+    sandbox
 }
 
 /// All objects that rolecall can write, with their resource versions.
@@ -89,20 +89,21 @@ fn aws_auth_text(cluster: &TestCluster) -> Value {
 
 #[test]
 fn dry_run_sends_every_write_to_the_server_and_changes_nothing() {
-    let (_turn, cluster) = cluster();
-    let desk = desk(cluster);
-    desk.ok(&["apply", "--auto-approve"]);
-    desk.write("rolecall.toml", &POLICY.replace("\"get\"", "\"list\"").replace("[bindings.looks]", "[bindings.other]"));
-    let proxy = Proxy::start(cluster, |_| Fate::Pass);
-    let proxied = Desk::with_kubeconfig(proxy.kubeconfig());
-    proxied.write("rolecall.toml", &desk.read("rolecall.toml"));
+    let (_guard, cluster) = cluster();
+    let sandbox = sandbox(cluster);
+    sandbox.ok(&["apply", "--auto-approve"]);
+    sandbox
+        .write("rolecall.toml", &POLICY.replace("\"get\"", "\"list\"").replace("[bindings.looks]", "[bindings.other]"));
+    let proxy = Proxy::start(cluster, |_| ProxyAction::Forward);
+    let proxied = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    proxied.write("rolecall.toml", &sandbox.read("rolecall.toml"));
     let before = stored_objects(cluster);
-    let ran = proxied.run(&["apply", "--dry-run"]);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("of 3 writes 0 would be refused"), "{}", ran.err);
+    let output = proxied.run(&["apply", "--dry-run"]);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("of 3 writes 0 would be refused"), "{}", output.stderr);
     assert!(proxy.writes().is_empty(), "{:?}", proxy.writes());
     let dry_run_methods: Vec<String> =
-        proxy.asked().iter().filter(|request| request.is_dry_run()).map(|request| request.method.clone()).collect();
+        proxy.requests().iter().filter(|request| request.is_dry_run()).map(|request| request.method.clone()).collect();
     assert_eq!(dry_run_methods.len(), 3);
     for method in ["POST", "PATCH", "DELETE"] {
         assert!(dry_run_methods.iter().any(|request| request == method), "{method}: {dry_run_methods:?}");
@@ -113,8 +114,8 @@ fn dry_run_sends_every_write_to_the_server_and_changes_nothing() {
 /// Trap 40: without `escalate` the server refuses even a new label on a role. apply finds that before any write.
 #[test]
 fn all_refused_writes_are_reported_before_any_write() {
-    let (_turn, cluster) = cluster();
-    desk(cluster).ok(&["apply", "--auto-approve"]);
+    let (_guard, cluster) = cluster();
+    sandbox(cluster).ok(&["apply", "--auto-approve"]);
     let runner = "arn:aws:sts::111122223333:assumed-role/runner/s";
     let entries =
         format!("{NODES}- rolearn: arn:aws:iam::111122223333:role/runner\n  username: runner\n  groups: [runners]\n");
@@ -141,21 +142,21 @@ fn all_refused_writes_are_reported_before_any_write() {
     });
     assert_eq!(cluster.admin("POST", &format!("{RBAC}/clusterroles"), Some(&role)).0, 201);
     assert_eq!(cluster.admin("POST", &format!("{RBAC}/clusterrolebindings"), Some(&binding)).0, 201);
-    cluster.wait_until_read();
+    cluster.wait_until_synced();
     let policy = POLICY.replace("[cluster-roles.looks]", "[cluster-roles.looks]\nlabels = { team = \"a\" }")
         + "[cluster-roles.more]\nrules = [{ verbs = [\"get\"], resources = [\"secrets\"] }]\n\
            [principals.other]\nrole = \"arn:aws:iam::111122223333:role/other\"\ngroups = [\"viewers\"]\n";
-    let desk = Desk::with_kubeconfig(cluster.kubeconfig_for(runner));
-    desk.write("rolecall.toml", &policy);
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig_for(runner));
+    sandbox.write("rolecall.toml", &policy);
     let before = stored_objects(cluster);
     let by_permissions =
         ["you lack the rights for 2 of 3 writes", "to change ClusterRole looks", "to create ClusterRole more"];
     let by_the_server = ["cannot change ClusterRole looks", "cannot create ClusterRole more", "not currently held"];
     for (flag, messages) in [("--auto-approve", by_permissions), ("--dry-run", by_the_server)] {
-        let ran = desk.run(&["apply", flag]);
-        assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+        let output = sandbox.run(&["apply", flag]);
+        assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
         for message in messages {
-            assert!(ran.err.contains(message), "{message}: {}", ran.err);
+            assert!(output.stderr.contains(message), "{message}: {}", output.stderr);
         }
         assert_eq!(stored_objects(cluster), before);
     }
@@ -163,18 +164,18 @@ fn all_refused_writes_are_reported_before_any_write() {
 
 #[test]
 fn dry_run_accepts_a_write_that_depends_on_an_earlier_write() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     // If the caller is not allowed to bind, a binding to a role that does not exist yet is answered with 404.
     let proxy = Proxy::start(cluster, |asked| {
         if asked.is_dry_run() && asked.path.ends_with("/clusterrolebindings") {
             let message = "clusterroles.rbac.authorization.k8s.io \"looks\" not found";
-            return Fate::Answer(Answer::failure(404, "NotFound", message));
+            return ProxyAction::Respond(ProxyResponse::failure(404, "NotFound", message));
         }
-        Fate::Pass
+        ProxyAction::Forward
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", POLICY);
-    desk.ok(&["apply", "--auto-approve"]);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", POLICY);
+    sandbox.ok(&["apply", "--auto-approve"]);
 }
 
 /// A credential plugin that prints `token-1`, then `token-2`, by which the proxy knows how new a token is.
@@ -195,7 +196,7 @@ impl Plugin {
     }
 
     fn kubeconfig(&self, proxy: &Proxy) -> std::path::PathBuf {
-        proxy.kubeconfig_of(&json!({
+        proxy.write_kubeconfig(&json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "eks",
             "clusters": [{ "name": "eks", "cluster": { "server": proxy.server() } }],
             "users": [{ "name": "eks", "user": { "exec": {
@@ -209,61 +210,64 @@ impl Plugin {
 
 /// Like an authenticator that has `token-1` in its cache: after the write of aws-auth it accepts no new token.
 fn refuse_new_tokens_after_write(
-    asked: &Asked,
+    asked: &ProxyRequest,
     refuses: &AtomicBool,
-    override_fate: impl Fn(&Asked) -> Option<Fate>,
-) -> Fate {
+    override_fate: impl Fn(&ProxyRequest) -> Option<ProxyAction>,
+) -> ProxyAction {
     if let Some(fate) = override_fate(asked) {
         return fate;
     }
-    if asked.is("PATCH", "/aws-auth") && asked.nth == 1 {
+    if asked.matches("PATCH", "/aws-auth") && asked.nth == 1 {
         refuses.store(true, Ordering::SeqCst);
     }
     if refuses.load(Ordering::SeqCst) && asked.authorization != "Bearer token-1" {
-        return Fate::Answer(Answer::failure(401, "Unauthorized", "Unauthorized"));
+        return ProxyAction::Respond(ProxyResponse::failure(401, "Unauthorized", "Unauthorized"));
     }
-    Fate::PassAs(CLUSTER.admin_token().to_owned())
+    ProxyAction::ForwardWithToken(CLUSTER.admin_token().to_owned())
 }
 
 #[test]
 fn lockout_of_the_caller_restores_aws_auth_within_seconds() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let before = aws_auth_text(cluster);
     let refuses = Arc::new(AtomicBool::new(false));
     let refuses_in_proxy = refuses.clone();
     let proxy = Proxy::start(cluster, move |asked| refuse_new_tokens_after_write(asked, &refuses_in_proxy, |_| None));
-    let desk = Desk::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
-    desk.write("rolecall.toml", POLICY);
+    let sandbox = Sandbox::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
+    sandbox.write("rolecall.toml", POLICY);
     let started = Instant::now();
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("aws-auth was put back as it was, because"), "{}", ran.err);
-    assert!(ran.err.contains("does not accept your credentials any more"), "{}", ran.err);
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("aws-auth was put back as it was, because"), "{}", output.stderr);
+    assert!(output.stderr.contains("does not accept your credentials any more"), "{}", output.stderr);
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert_eq!(aws_auth_text(cluster), before, "data and annotations are byte-identical");
-    let writes: Vec<Asked> =
-        proxy.asked().into_iter().filter(|request| request.is_write() && request.path.ends_with("/aws-auth")).collect();
+    let writes: Vec<ProxyRequest> = proxy
+        .requests()
+        .into_iter()
+        .filter(|request| request.is_write() && request.path.ends_with("/aws-auth"))
+        .collect();
     assert_eq!(writes.len(), 2, "the write, and the restore with the version that the write made");
     assert_ne!(writes[0].body["metadata"]["resourceVersion"], writes[1].body["metadata"]["resourceVersion"]);
 }
 
 #[test]
 fn aws_auth_that_cannot_be_restored_is_saved_with_the_command() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let refuses = Arc::new(AtomicBool::new(false));
     let proxy = Proxy::start(cluster, move |asked| {
         refuse_new_tokens_after_write(asked, &refuses, |asked| {
-            let second = asked.is("PATCH", "/aws-auth") && asked.nth > 1;
-            second.then(|| Fate::Answer(Answer::failure(403, "Forbidden", "no more")))
+            let second = asked.matches("PATCH", "/aws-auth") && asked.nth > 1;
+            second.then(|| ProxyAction::Respond(ProxyResponse::failure(403, "Forbidden", "no more")))
         })
     });
-    let desk = Desk::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
-    desk.write("rolecall.toml", POLICY);
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("it could not be put back"), "{}", ran.err);
-    let command = ran.err.lines().find_map(|line| line.split("can run: kubectl replace -f ").nth(1)).unwrap();
-    let file = desk.path(command.trim());
+    let sandbox = Sandbox::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
+    sandbox.write("rolecall.toml", POLICY);
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("it could not be put back"), "{}", output.stderr);
+    let command = output.stderr.lines().find_map(|line| line.split("can run: kubectl replace -f ").nth(1)).unwrap();
+    let file = sandbox.path(command.trim());
     cluster.kubectl(&["replace", "-f", file.to_str().unwrap()]);
     assert_eq!(cluster.admin("GET", AWS_AUTH, None).1["data"], json!({ "mapRoles": NODES, "other": "kept" }));
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
@@ -282,7 +286,7 @@ impl Plugin {
 
 #[test]
 fn aws_auth_is_restored_if_the_caller_authenticates_as_another_user() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let entries = format!(
         "{NODES}- rolearn: arn:aws:iam::111122223333:role/boss\n  username: boss\n  groups: [\"system:masters\"]\n"
     );
@@ -293,40 +297,40 @@ fn aws_auth_is_restored_if_the_caller_authenticates_as_another_user() {
     let first_token = cluster.token_for(arn);
     let is_changed = Arc::new(AtomicBool::new(false));
     let proxy = Proxy::start(cluster, move |asked| {
-        if asked.is("PATCH", "/aws-auth") {
+        if asked.matches("PATCH", "/aws-auth") {
             is_changed.store(true, Ordering::SeqCst);
         }
         let is_new_token = asked.authorization != "Bearer token-1";
         if is_changed.load(Ordering::SeqCst) && is_new_token {
-            return Fate::PassAs(CLUSTER.token_for("arn:aws:sts::111122223333:assumed-role/viewer/s"));
+            return ProxyAction::ForwardWithToken(CLUSTER.token_for("arn:aws:sts::111122223333:assumed-role/viewer/s"));
         }
-        Fate::PassAs(first_token.clone())
+        ProxyAction::ForwardWithToken(first_token.clone())
     });
-    let desk = Desk::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
-    desk.write("rolecall.toml", POLICY);
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("aws-auth was put back as it was"), "{}", ran.err);
-    assert!(ran.err.contains("no more for `boss`"), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
+    sandbox.write("rolecall.toml", POLICY);
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("aws-auth was put back as it was"), "{}", output.stderr);
+    assert!(output.stderr.contains("no more for `boss`"), "{}", output.stderr);
     assert_eq!(aws_auth_text(cluster), before);
 }
 
 #[test]
 fn lease_is_held_during_writes_and_released() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let leases = Arc::new(Mutex::new(Vec::new()));
     let recorded = leases.clone();
-    let proxy = Proxy::watched(
+    let proxy = Proxy::start_with_observer(
         cluster,
-        |_| Fate::Pass,
+        |_| ProxyAction::Forward,
         move |asked, _| {
             if asked.is_write() {
                 recorded.lock().unwrap().push(lease(&CLUSTER));
             }
         },
     );
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", POLICY).ok(&["apply", "--auto-approve"]);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", POLICY).ok(&["apply", "--auto-approve"]);
     let leases = leases.lock().unwrap().clone();
     assert_eq!(leases.len(), 3);
     for lease in &leases {
@@ -336,28 +340,28 @@ fn lease_is_held_during_writes_and_released() {
     }
     // The API server omits an empty holder.
     assert!(lease(cluster)["spec"]["holderIdentity"].as_str().unwrap_or_default().is_empty());
-    desk.write("rolecall.toml", "[policy]\nname = \"safe\"\n").ok(&["apply", "--auto-approve"]);
+    sandbox.write("rolecall.toml", "[policy]\nname = \"safe\"\n").ok(&["apply", "--auto-approve"]);
     assert_eq!(lease(cluster)["spec"]["leaseTransitions"], json!(1));
 }
 
 /// If another holder takes the Lease, apply stops before its next write.
 #[test]
 fn apply_that_lost_its_lease_stops_writing() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let proxy = Proxy::start(cluster, |asked| {
         // The first write takes longer than the renewal interval. The renewal finds another holder.
-        if asked.is_write() && asked.writes == 1 {
+        if asked.is_write() && asked.write_count == 1 {
             let other = json!({ "spec": { "holderIdentity": "another-host" } });
             CLUSTER.request(CLUSTER.admin_token(), "PATCH", &format!("{LEASES}/rolecall"), MERGE, Some(&other));
-            return Fate::Late(Duration::from_secs(6));
+            return ProxyAction::ForwardAfter(Duration::from_secs(6));
         }
-        Fate::Pass
+        ProxyAction::Forward
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    let ran = desk.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("Lease"), "{}", ran.err);
-    assert!(proxy.writes().len() < 3, "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    let output = sandbox.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("Lease"), "{}", output.stderr);
+    assert!(proxy.writes().len() < 3, "{}", output.stderr);
     assert_eq!(lease(cluster)["spec"]["holderIdentity"], "another-host");
 }
 
@@ -379,61 +383,61 @@ const FAR_FUTURE: &str = "2999-01-01T00:00:00.000000Z";
 
 #[test]
 fn lease_of_another_apply_blocks_apply_and_is_reported() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     create_foreign_lease(cluster, 3600, FAR_FUTURE);
     let (before, lease_before) = (stored_objects(cluster), lease(cluster));
-    let ran = desk(cluster).run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    let output = sandbox(cluster).run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
     let message = "another apply is running: another-host, since 2026-01-01T00:00:00.000000Z";
-    assert!(ran.err.contains(message), "{}", ran.err);
-    assert!(ran.err.contains("Nothing was written."), "{}", ran.err);
+    assert!(output.stderr.contains(message), "{}", output.stderr);
+    assert!(output.stderr.contains("Nothing was written."), "{}", output.stderr);
     assert_eq!((stored_objects(cluster), lease(cluster)), (before, lease_before));
 }
 
 #[test]
 fn lease_that_is_not_renewed_is_taken_over_by_the_local_clock() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     // The times in the Lease are of a clock that is far off, so that they cannot be used.
     create_foreign_lease(cluster, 2, FAR_FUTURE);
     let started = Instant::now();
-    desk(cluster).ok(&["apply", "--auto-approve"]);
+    sandbox(cluster).ok(&["apply", "--auto-approve"]);
     assert!(started.elapsed() >= Duration::from_secs(2), "apply first watched the Lease for its duration");
     assert_eq!(lease(cluster)["spec"]["leaseTransitions"], json!(5));
 }
 
 #[test]
 fn lease_that_expired_long_ago_is_taken_over_at_once() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     create_foreign_lease(cluster, 3600, "2020-01-01T00:00:00.000000Z");
-    desk(cluster).ok(&["apply", "--auto-approve"]);
+    sandbox(cluster).ok(&["apply", "--auto-approve"]);
     assert_eq!(lease(cluster)["spec"]["leaseTransitions"], json!(5));
 }
 
 #[test]
 fn apply_without_lease_permission_warns_and_continues() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let proxy = Proxy::start(cluster, |asked| match asked.path.contains("/leases") {
-        true => Fate::Answer(Answer::failure(403, "Forbidden", "leases is forbidden: no")),
-        false => Fate::Pass,
+        true => ProxyAction::Respond(ProxyResponse::failure(403, "Forbidden", "leases is forbidden: no")),
+        false => ProxyAction::Forward,
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    let ran = desk.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("warning: context admin: no Lease keeps a second apply away"), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    let output = sandbox.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("warning: context admin: no Lease keeps a second apply away"), "{}", output.stderr);
 }
 
 #[test]
 fn lease_and_review_requests_survive_every_transient_fault() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let faults = [
-        Fate::Answer(Answer::too_many()),
-        Fate::Answer(Answer::failure(500, "InternalError", "etcd leader changed").retry_after(0)),
-        Fate::Answer(Answer::unavailable(503)),
-        Fate::Reset,
-        Fate::LostAnswer,
-        Fate::CutAnswer,
-        Fate::WrongAnswer(Answer::unavailable(504)),
-        Fate::Late(Duration::from_millis(50)),
+        ProxyAction::Respond(ProxyResponse::too_many_requests()),
+        ProxyAction::Respond(ProxyResponse::failure(500, "InternalError", "etcd leader changed").retry_after(0)),
+        ProxyAction::Respond(ProxyResponse::unavailable(503)),
+        ProxyAction::Reset,
+        ProxyAction::LoseResponse,
+        ProxyAction::TruncateResponse,
+        ProxyAction::ReplaceResponse(ProxyResponse::unavailable(504)),
+        ProxyAction::ForwardAfter(Duration::from_millis(50)),
     ];
     for fate in faults {
         cluster.reset();
@@ -443,15 +447,15 @@ fn lease_and_review_requests_survive_every_transient_fault() {
         let proxy = Proxy::start(cluster, move |asked| {
             let is_auxiliary = asked.path.contains("/leases") || asked.path.contains("review") || asked.is_dry_run();
             let is_first_try = seen.lock().unwrap().insert(format!("{} {} {}", asked.method, asked.path, asked.body));
-            if is_auxiliary && is_first_try { fate.clone() } else { Fate::Pass }
+            if is_auxiliary && is_first_try { fate.clone() } else { ProxyAction::Forward }
         });
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
         let started = Instant::now();
-        let ran = desk.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
-        assert_eq!(ran.code, 0, "{fault}: {}{}", ran.out, ran.err);
-        assert!(ran.out.contains("3 writes made"), "{fault}: {}", ran.out);
-        assert!(ran.err.contains("Checked: "), "{fault}: {}", ran.err);
-        assert!(!ran.err.contains("Lease"), "{fault}: {}", ran.err);
+        let output = sandbox.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
+        assert_eq!(output.exit_code, 0, "{fault}: {}{}", output.stdout, output.stderr);
+        assert!(output.stdout.contains("3 writes made"), "{fault}: {}", output.stdout);
+        assert!(output.stderr.contains("Checked: "), "{fault}: {}", output.stderr);
+        assert!(!output.stderr.contains("Lease"), "{fault}: {}", output.stderr);
         assert!(started.elapsed() < Duration::from_secs(20), "{fault}: {:?}", started.elapsed());
         assert_eq!(proxy.writes().len(), 3, "{fault}");
         assert!(lease(cluster)["spec"]["holderIdentity"].as_str().unwrap_or_default().is_empty(), "{fault}");
@@ -461,7 +465,7 @@ fn lease_and_review_requests_survive_every_transient_fault() {
 /// After the writes apply asks about each changed subject: what it gains and what it loses.
 #[test]
 fn apply_verifies_the_planned_access_and_reports_differences() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let deny = Arc::new(AtomicBool::new(false));
     let deny_in_proxy = deny.clone();
     let proxy = Proxy::start(cluster, move |asked| {
@@ -470,37 +474,37 @@ fn apply_verifies_the_planned_access_and_reports_differences() {
             && asked.body["spec"]["resourceAttributes"]["resource"] == "pods";
         if deny_in_proxy.load(Ordering::SeqCst) && about_viewers {
             let body = json!({ "status": { "allowed": false } }).to_string();
-            return Fate::Answer(Answer { status: 201, headers: Vec::new(), body });
+            return ProxyAction::Respond(ProxyResponse { status: 201, headers: Vec::new(), body });
         }
-        Fate::Pass
+        ProxyAction::Forward
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    let ran = desk.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("Checked: "), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    let output = sandbox.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("Checked: "), "{}", output.stderr);
     deny.store(true, Ordering::SeqCst);
-    desk.write("rolecall.toml", &POLICY.replace("[\"get\"]", "[\"get\", \"list\"]"));
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("may not list pods"), "{}", ran.err);
-    assert!(ran.err.contains("by the plan may"), "{}", ran.err);
+    sandbox.write("rolecall.toml", &POLICY.replace("[\"get\"]", "[\"get\", \"list\"]"));
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("may not list pods"), "{}", output.stderr);
+    assert!(output.stderr.contains("by the plan may"), "{}", output.stderr);
 }
 
 #[test]
 fn apply_without_review_permission_warns_that_nothing_was_verified() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let proxy = Proxy::start(cluster, |asked| match asked.path.ends_with("/subjectaccessreviews") {
-        true => Fate::Answer(Answer::failure(403, "Forbidden", "subjectaccessreviews is forbidden: no")),
-        false => Fate::Pass,
+        true => ProxyAction::Respond(ProxyResponse::failure(403, "Forbidden", "subjectaccessreviews is forbidden: no")),
+        false => ProxyAction::Forward,
     });
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    let ran = desk.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("whether the access is as planned was not asked"), "{}", ran.err);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    let output = sandbox.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("whether the access is as planned was not asked"), "{}", output.stderr);
 }
 
-fn latest_backup(desk: &Desk) -> String {
-    let mut files: Vec<String> = std::fs::read_dir(desk.path("kept"))
+fn latest_backup(sandbox: &Sandbox) -> String {
+    let mut files: Vec<String> = std::fs::read_dir(sandbox.path("kept"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -522,9 +526,9 @@ fn stored_content(cluster: &TestCluster) -> Vec<Value> {
 
 #[test]
 fn restored_backup_is_byte_identical() {
-    let (_turn, cluster) = cluster();
-    let desk = desk(cluster);
-    desk.ok(&["apply", "--auto-approve"]);
+    let (_guard, cluster) = cluster();
+    let sandbox = sandbox(cluster);
+    sandbox.ok(&["apply", "--auto-approve"]);
     cluster.request(
         cluster.admin_token(),
         "PATCH",
@@ -536,7 +540,7 @@ fn restored_backup_is_byte_identical() {
     );
     let before = stored_content(cluster);
     // One apply changes, replaces, deletes and creates objects.
-    desk.write(
+    sandbox.write(
         "rolecall.toml",
         &POLICY
             .replace("[\"get\"]", "[\"list\"]")
@@ -545,91 +549,91 @@ fn restored_backup_is_byte_identical() {
             .replace("cluster-role = \"looks\"", "cluster-role = \"added\"")
             .replace("[bindings.looks]", "[cluster-roles.added]\nrules = []\n[bindings.looks]"),
     );
-    desk.ok(&["apply", "--auto-approve", "--backup", "kept"]);
+    sandbox.ok(&["apply", "--auto-approve", "--backup", "kept"]);
     assert_ne!(stored_content(cluster), before);
-    let file = latest_backup(&desk);
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(desk.path(&file)).unwrap().permissions());
+    let file = latest_backup(&sandbox);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(sandbox.path(&file)).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    let second_apply = desk.ok(&["apply", "--auto-approve", "--backup", "kept"]);
+    let second_apply = sandbox.ok(&["apply", "--auto-approve", "--backup", "kept"]);
     assert!(second_apply.contains("no changes"), "{second_apply}");
-    let ran = desk.run(&["restore", &file, "--auto-approve"]);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let output = sandbox.run(&["restore", &file, "--auto-approve"]);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
     assert_eq!(stored_content(cluster), before);
-    let ran = desk.run(&["restore", &file, "--auto-approve"]);
-    assert!(ran.code == 0 && ran.out.contains("no changes"), "{}{}", ran.out, ran.err);
-    let refused = desk.run(&["restore", &file]);
-    assert_eq!(refused.code, 1, "restore without a terminal needs --auto-approve: {}", refused.err);
+    let output = sandbox.run(&["restore", &file, "--auto-approve"]);
+    assert!(output.exit_code == 0 && output.stdout.contains("no changes"), "{}{}", output.stdout, output.stderr);
+    let refused = sandbox.run(&["restore", &file]);
+    assert_eq!(refused.exit_code, 1, "restore without a terminal needs --auto-approve: {}", refused.stderr);
 }
 
 #[test]
 fn backup_of_a_snapshot_can_be_restored() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     let cluster = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: aws-auth, namespace: kube-system }\ndata:\n  mapRoles: |\n    - rolearn: arn:aws:iam::111122223333:role/a # why\n      username: a\n";
-    desk.write("cluster.yaml", cluster).write("rolecall.toml", POLICY);
-    desk.ok(&["apply", "--auto-approve", "--snapshot", "cluster.yaml", "--backup", "kept"]);
-    let file = latest_backup(&desk);
-    desk.ok(&["restore", &file, "--auto-approve"]);
-    let text = desk.read("cluster.yaml");
+    sandbox.write("cluster.yaml", cluster).write("rolecall.toml", POLICY);
+    sandbox.ok(&["apply", "--auto-approve", "--snapshot", "cluster.yaml", "--backup", "kept"]);
+    let file = latest_backup(&sandbox);
+    sandbox.ok(&["restore", &file, "--auto-approve"]);
+    let text = sandbox.read("cluster.yaml");
     assert!(text.contains("role/a # why") && !text.contains("viewer") && !text.contains("looks"), "{text}");
-    let ran = desk.run(&["restore", "cluster.yaml", "--auto-approve"]);
-    assert!(ran.code == 1 && ran.err.contains("is no backup of rolecall"), "{}", ran.err);
+    let output = sandbox.run(&["restore", "cluster.yaml", "--auto-approve"]);
+    assert!(output.exit_code == 1 && output.stderr.contains("is no backup of rolecall"), "{}", output.stderr);
 }
 
 /// A restore can grant dangerous access, so that the guards check it like an apply.
 #[test]
 fn restore_is_guarded_like_apply() {
-    let desk = Desk::offline();
+    let sandbox = Sandbox::offline();
     let cluster = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: aws-auth, namespace: kube-system }\ndata:\n  mapRoles: |\n    - rolearn: arn:aws:iam::111122223333:role/boss\n      username: boss\n      groups: [system:masters]\n";
     let exclusive = format!("{POLICY}[ownership]\naws-auth = \"exclusive\"\n");
-    desk.write("cluster.yaml", cluster).write("rolecall.toml", &exclusive);
-    desk.ok(&["apply", "--auto-approve", "--snapshot", "cluster.yaml", "--backup", "kept", "--allow", "last-admin"]);
-    let after_apply = desk.read("cluster.yaml");
+    sandbox.write("cluster.yaml", cluster).write("rolecall.toml", &exclusive);
+    sandbox.ok(&["apply", "--auto-approve", "--snapshot", "cluster.yaml", "--backup", "kept", "--allow", "last-admin"]);
+    let after_apply = sandbox.read("cluster.yaml");
     assert!(!after_apply.contains("boss"), "{after_apply}");
-    let file = latest_backup(&desk);
-    let ran = desk.run(&["restore", &file, "--auto-approve"]);
-    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    let file = latest_backup(&sandbox);
+    let output = sandbox.run(&["restore", &file, "--auto-approve"]);
+    assert_eq!(output.exit_code, 3, "{}{}", output.stdout, output.stderr);
     let allow_flag = "--allow masters:arn:aws:iam::111122223333:role/boss";
-    assert!(ran.err.contains(allow_flag), "{}", ran.err);
-    assert_eq!(desk.read("cluster.yaml"), after_apply);
-    desk.ok(&["restore", &file, "--auto-approve", "--allow", "masters:arn:aws:iam::111122223333:role/boss"]);
-    assert!(desk.read("cluster.yaml").contains("boss"));
+    assert!(output.stderr.contains(allow_flag), "{}", output.stderr);
+    assert_eq!(sandbox.read("cluster.yaml"), after_apply);
+    sandbox.ok(&["restore", &file, "--auto-approve", "--allow", "masters:arn:aws:iam::111122223333:role/boss"]);
+    assert!(sandbox.read("cluster.yaml").contains("boss"));
 }
 
 /// apply asks about the access that an earlier write grants until the answer is yes, and only then revokes the old grant.
 #[test]
 fn revoking_write_waits_until_the_replacing_grant_works() {
-    let (_turn, cluster) = cluster();
-    desk(cluster).ok(&["apply", "--auto-approve"]);
+    let (_guard, cluster) = cluster();
+    sandbox(cluster).ok(&["apply", "--auto-approve"]);
     let renamed_policy = POLICY.replace("[bindings.looks]", "[bindings.watches]");
     for (denied_answers, code) in [(3, 0), (usize::MAX, 1)] {
         let proxy = Proxy::start(cluster, move |asked| {
             let is_review = asked.path.ends_with("/subjectaccessreviews");
             if is_review && asked.nth <= denied_answers {
                 let body = json!({ "status": { "allowed": false } }).to_string();
-                return Fate::Answer(Answer { status: 201, headers: Vec::new(), body });
+                return ProxyAction::Respond(ProxyResponse { status: 201, headers: Vec::new(), body });
             }
-            Fate::Pass
+            ProxyAction::Forward
         });
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        let ran = desk.write("rolecall.toml", &renamed_policy).run(&["apply", "--auto-approve"]);
-        assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        let output = sandbox.write("rolecall.toml", &renamed_policy).run(&["apply", "--auto-approve"]);
+        assert_eq!(output.exit_code, code, "{}{}", output.stdout, output.stderr);
         let old_binding_status = cluster.admin("GET", &format!("{RBAC}/clusterrolebindings/looks"), None).0;
         if code == 0 {
             assert_eq!(old_binding_status, 404);
-            let asked = proxy.asked();
-            let deleted = asked.iter().position(|request| request.is("DELETE", "/looks")).unwrap();
+            let asked = proxy.requests();
+            let deleted = asked.iter().position(|request| request.matches("DELETE", "/looks")).unwrap();
             let reviews =
                 asked[..deleted].iter().filter(|request| request.path.ends_with("/subjectaccessreviews")).count();
             assert!(
                 reviews > 3,
                 "three times no, then yes, and again while the answer names the old binding: {reviews}"
             );
-            desk.write("rolecall.toml", POLICY);
-            Desk::ok(&self::desk(cluster), &["apply", "--auto-approve"]);
+            sandbox.write("rolecall.toml", POLICY);
+            Sandbox::ok(&self::sandbox(cluster), &["apply", "--auto-approve"]);
         } else {
             assert_eq!(old_binding_status, 200, "the old binding is kept, because the new one does not work");
-            assert!(ran.err.contains("what it relies on is not seen to work yet"), "{}", ran.err);
-            assert!(ran.err.contains("group:viewers may get pods"), "{}", ran.err);
+            assert!(output.stderr.contains("what it relies on is not seen to work yet"), "{}", output.stderr);
+            assert!(output.stderr.contains("group:viewers may get pods"), "{}", output.stderr);
         }
     }
 }
@@ -638,25 +642,25 @@ fn revoking_write_waits_until_the_replacing_grant_works() {
 /// prove that the new one works.
 #[test]
 fn review_that_names_the_old_binding_is_repeated_and_does_not_fail_apply() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let renamed_policy = POLICY.replace("[bindings.looks]", "[bindings.watches]");
     for old_answers in [5, usize::MAX] {
-        desk(cluster).ok(&["apply", "--auto-approve"]);
+        sandbox(cluster).ok(&["apply", "--auto-approve"]);
         let proxy = Proxy::start(cluster, move |asked| {
             let is_review = asked.path.ends_with("/subjectaccessreviews");
-            if is_review && asked.nth <= old_answers && asked.writes < 2 {
+            if is_review && asked.nth <= old_answers && asked.write_count < 2 {
                 let reason =
                     "RBAC: allowed by ClusterRoleBinding \"looks\" of ClusterRole \"looks\" to Group \"viewers\"";
                 let body = json!({ "status": { "allowed": true, "reason": reason } }).to_string();
-                return Fate::Answer(Answer { status: 201, headers: Vec::new(), body });
+                return ProxyAction::Respond(ProxyResponse { status: 201, headers: Vec::new(), body });
             }
-            Fate::Pass
+            ProxyAction::Forward
         });
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        let ran = desk.write("rolecall.toml", &renamed_policy).run(&["apply", "--auto-approve"]);
-        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-        let asked = proxy.asked();
-        let deleted = asked.iter().position(|request| request.is("DELETE", "/looks")).unwrap();
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        let output = sandbox.write("rolecall.toml", &renamed_policy).run(&["apply", "--auto-approve"]);
+        assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
+        let asked = proxy.requests();
+        let deleted = asked.iter().position(|request| request.matches("DELETE", "/looks")).unwrap();
         let reviews = asked[..deleted].iter().filter(|request| request.path.ends_with("/subjectaccessreviews")).count();
         assert!(reviews > 5, "{reviews}");
         assert_eq!(cluster.admin("GET", &format!("{RBAC}/clusterrolebindings/watches"), None).0, 200);
@@ -666,19 +670,24 @@ fn review_that_names_the_old_binding_is_repeated_and_does_not_fail_apply() {
 /// Trap 28: the API server caches a token, so that it works after its entry is removed. New tokens do not authenticate.
 #[test]
 fn cached_token_outlives_its_entry_and_apply_reports_it() {
-    let (_turn, cluster) = cluster();
-    let desk = desk(cluster);
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert!(ran.code == 0 && !ran.err.contains("until that is forgotten"), "{}", ran.err);
+    let (_guard, cluster) = cluster();
+    let sandbox = sandbox(cluster);
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert!(output.exit_code == 0 && !output.stderr.contains("until that is forgotten"), "{}", output.stderr);
     let viewer = "arn:aws:sts::111122223333:assumed-role/viewer/s";
     let pods = "/api/v1/namespaces/default/pods/some";
-    cluster.wait_until_read();
+    cluster.wait_until_synced();
     let cached_token = cluster.token_for(viewer);
     // 404 means that the token authenticates and is allowed to get pods.
     assert_eq!(cluster.request(&cached_token, "GET", pods, None, None).0, 404);
-    desk.write("rolecall.toml", "[policy]\nname = \"safe\"\n");
-    let ran = desk.run(&["apply", "--auto-approve"]);
-    assert!(ran.code == 0 && ran.err.contains("until that is forgotten"), "{}{}", ran.out, ran.err);
+    sandbox.write("rolecall.toml", "[policy]\nname = \"safe\"\n");
+    let output = sandbox.run(&["apply", "--auto-approve"]);
+    assert!(
+        output.exit_code == 0 && output.stderr.contains("until that is forgotten"),
+        "{}{}",
+        output.stdout,
+        output.stderr
+    );
     let status = |token: &str| cluster.request(token, "GET", pods, None, None).0;
     assert_eq!(status(&cached_token), 403, "the cached token authenticates, without the access of the binding");
     assert_eq!(status(&cluster.token_for(viewer)), 401, "a new token does not authenticate");
@@ -687,41 +696,46 @@ fn cached_token_outlives_its_entry_and_apply_reports_it() {
 /// Trap 67: without the aggregation controller `edit` has no rules. That is no error of apply.
 #[test]
 fn rules_pending_from_the_aggregation_controller_are_reported_not_failed() {
-    let (_turn, cluster) = cluster();
-    let desk = desk(cluster);
+    let (_guard, cluster) = cluster();
+    let sandbox = sandbox(cluster);
     let policy = format!("{POLICY}[bindings.edits]\ncluster-role = \"edit\"\ngroups = [\"viewers\"]\n");
-    let ran = desk.write("rolecall.toml", &policy).run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("not yet as planned: that waits for the controller"), "{}", ran.err);
+    let output = sandbox.write("rolecall.toml", &policy).run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("not yet as planned: that waits for the controller"), "{}", output.stderr);
     // If the group is renamed, apply does not wait for access that did not work before.
-    let ran = desk.write("rolecall.toml", &policy.replace("viewers", "watchers")).run(&["apply", "--auto-approve"]);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    assert!(desk.ok(&["plan"]).contains("no changes"));
+    let output =
+        sandbox.write("rolecall.toml", &policy.replace("viewers", "watchers")).run(&["apply", "--auto-approve"]);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
+    assert!(sandbox.ok(&["plan"]).contains("no changes"));
 }
 
 #[test]
 fn saved_plan_is_applied_once_even_if_its_changes_are_undone() {
-    let (_turn, cluster) = cluster();
-    let desk = desk(cluster);
-    desk.write("rolecall.toml", "[policy]\nname = \"safe\"\n[cluster-roles.one]\nrules = []\n");
-    desk.ok(&["plan", "--out", "plan.json"]);
-    desk.ok(&["apply", "--plan", "plan.json"]);
+    let (_guard, cluster) = cluster();
+    let sandbox = sandbox(cluster);
+    sandbox.write("rolecall.toml", "[policy]\nname = \"safe\"\n[cluster-roles.one]\nrules = []\n");
+    sandbox.ok(&["plan", "--out", "plan.json"]);
+    sandbox.ok(&["apply", "--plan", "plan.json"]);
     cluster.admin("DELETE", &format!("{RBAC}/clusterroles/one"), None);
     let before = stored_objects(cluster);
-    let ran = desk.run(&["apply", "--plan", "plan.json"]);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("was applied already") && ran.err.contains("is used once"), "{}", ran.err);
+    let output = sandbox.run(&["apply", "--plan", "plan.json"]);
+    assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+    assert!(
+        output.stderr.contains("was applied already") && output.stderr.contains("is used once"),
+        "{}",
+        output.stderr
+    );
     assert_eq!(stored_objects(cluster), before);
 }
 
 #[test]
 fn concurrent_applies_make_every_write_once() {
-    let (_turn, cluster) = cluster();
-    let desks: Vec<Desk> = (0..2).map(|_| desk(cluster)).collect();
-    let children: Vec<_> = desks
+    let (_guard, cluster) = cluster();
+    let sandboxes: Vec<Sandbox> = (0..2).map(|_| sandbox(cluster)).collect();
+    let children: Vec<_> = sandboxes
         .iter()
-        .map(|desk| {
-            let mut command = desk.command(&["apply", "--auto-approve"]);
+        .map(|sandbox| {
+            let mut command = sandbox.command(&["apply", "--auto-approve"]);
             command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
         })
         .collect();
@@ -734,7 +748,7 @@ fn concurrent_applies_make_every_write_once() {
         let messages = ["3 writes made", "no changes", "since the plan was made", "another apply is running"];
         assert!(messages.iter().any(|message| text.contains(message)), "{text}");
     }
-    assert!(desks[0].ok(&["plan"]).contains("no changes"));
+    assert!(sandboxes[0].ok(&["plan"]).contains("no changes"));
 }
 
 /// A policy with one entry, 15 roles and 14 bindings, which are thirty writes.
@@ -754,27 +768,29 @@ fn policy_with_thirty_writes(verb: &str) -> String {
 
 #[test]
 fn apply_killed_after_any_of_thirty_writes_continues_with_the_rest() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let reset = || {
         cluster.reset();
         cluster.set_aws_auth(&json!({ "mapRoles": NODES, "other": "kept" }));
     };
-    let direct = Desk::with_kubeconfig(cluster.kubeconfig());
+    let direct = Sandbox::with_kubeconfig(cluster.kubeconfig());
     direct.write("rolecall.toml", &policy_with_thirty_writes("get")).ok(&["apply", "--auto-approve"]);
     let expected = stored_content(cluster);
     for n in 1..=30 {
         reset();
         let answered = Arc::new(Mutex::new(0));
         let answered_in_proxy = answered.clone();
-        let proxy = Proxy::watched(
+        let proxy = Proxy::start_with_observer(
             cluster,
             // Later writes never arrive, so that exactly n writes are made.
-            move |asked| if asked.is_write() && asked.writes > n { Fate::Reset } else { Fate::Pass },
+            move |asked| {
+                if asked.is_write() && asked.write_count > n { ProxyAction::Reset } else { ProxyAction::Forward }
+            },
             move |asked, _| *answered_in_proxy.lock().unwrap() += usize::from(asked.is_write()),
         );
-        let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-        desk.write("rolecall.toml", &policy_with_thirty_writes("get"));
-        let mut command = desk.command(&["apply", "--auto-approve"]);
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        sandbox.write("rolecall.toml", &policy_with_thirty_writes("get"));
+        let mut command = sandbox.command(&["apply", "--auto-approve"]);
         let null = std::process::Stdio::null;
         let mut child = command.stdout(null()).stderr(null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -795,7 +811,7 @@ fn apply_killed_after_any_of_thirty_writes_continues_with_the_rest() {
 
 #[test]
 fn entries_that_others_write_concurrently_are_never_lost() {
-    let (_turn, cluster) = cluster();
+    let (_guard, cluster) = cluster();
     let stop = Arc::new(AtomicBool::new(false));
     let stop_in_thread = stop.clone();
     // Like eksctl: replace the whole object with the version that was read, and repeat after a conflict.
@@ -811,18 +827,19 @@ fn entries_that_others_write_concurrently_are_never_lost() {
         }
         added
     });
-    let desk = desk(cluster);
+    let sandbox = sandbox(cluster);
     let (mut applied, mut conflicts) = (0, 0);
     let deadline = Instant::now() + Duration::from_secs(60);
     while applied < 6 {
         assert!(Instant::now() < deadline, "{applied} applies succeeded, {conflicts} had conflicts");
         // Alternately adds and removes the entry.
         let policy = if applied % 2 == 0 { POLICY } else { "[policy]\nname = \"safe\"\n" };
-        let ran = desk.write("rolecall.toml", policy).run(&["apply", "--auto-approve"]);
-        let is_conflict = ran.err.contains("since the plan was made") || ran.err.contains("changed by somebody else");
-        assert!(ran.code == 0 || is_conflict, "{}{}", ran.out, ran.err);
-        applied += usize::from(ran.code == 0);
-        conflicts += usize::from(ran.code != 0);
+        let output = sandbox.write("rolecall.toml", policy).run(&["apply", "--auto-approve"]);
+        let is_conflict =
+            output.stderr.contains("since the plan was made") || output.stderr.contains("changed by somebody else");
+        assert!(output.exit_code == 0 || is_conflict, "{}{}", output.stdout, output.stderr);
+        applied += usize::from(output.exit_code == 0);
+        conflicts += usize::from(output.exit_code != 0);
     }
     stop.store(true, Ordering::Relaxed);
     let added = foreign_writer.join().unwrap();

@@ -15,8 +15,8 @@
 
 mod common;
 
-use common::rolecall::{Desk, Ran};
-use common::schema::fits_the_schema;
+use common::sandbox::{RunOutput, Sandbox};
+use common::schema::assert_matches_plan_schema;
 
 const POLICY: &str = r#"
 [policy]
@@ -59,20 +59,20 @@ fn cluster() -> String {
 }
 
 /// Plans on one state of the cluster and applies to another: with the saved plan, and with the approved digest.
-fn apply_plan_made_on(planned_on: &str, applied_to: &str) -> [(Ran, String); 2] {
+fn apply_plan_made_on(planned_on: &str, applied_to: &str) -> [(RunOutput, String); 2] {
     ["saved", "approved"].map(|mode| {
-        let desk = Desk::offline();
-        desk.write("rolecall.toml", POLICY).write("cluster.yaml", planned_on);
-        desk.ok(&["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
-        let saved: serde_json::Value = serde_json::from_str(&desk.read("plan.json")).unwrap();
-        fits_the_schema(&saved);
+        let sandbox = Sandbox::offline();
+        sandbox.write("rolecall.toml", POLICY).write("cluster.yaml", planned_on);
+        sandbox.ok(&["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
+        let saved: serde_json::Value = serde_json::from_str(&sandbox.read("plan.json")).unwrap();
+        assert_matches_plan_schema(&saved);
         let digest = saved["plans"][0]["digest"].as_str().unwrap().to_owned();
-        desk.write("cluster.yaml", applied_to);
-        let ran = match mode {
-            "saved" => desk.run(&["apply", "--plan", "plan.json"]),
-            _ => desk.run(&["apply", "--snapshot", "cluster.yaml", "--approved", &digest]),
+        sandbox.write("cluster.yaml", applied_to);
+        let output = match mode {
+            "saved" => sandbox.run(&["apply", "--plan", "plan.json"]),
+            _ => sandbox.run(&["apply", "--snapshot", "cluster.yaml", "--approved", &digest]),
         };
-        (ran, desk.read("cluster.yaml"))
+        (output, sandbox.read("cluster.yaml"))
     })
 }
 
@@ -87,8 +87,8 @@ fn plan_stays_valid_when_unrelated_objects_change() {
         cluster() + &binding("double", "viewers", "theirs"),
     ];
     for changed in changed_clusters {
-        for (ran, after) in apply_plan_made_on(&cluster(), &changed) {
-            assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        for (output, after) in apply_plan_made_on(&cluster(), &changed) {
+            assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
             assert!(after.contains("viewers") && after.contains("locals"), "{after}");
         }
     }
@@ -104,11 +104,11 @@ fn plan_is_stale_when_objects_that_it_relies_on_change() {
         ("the access of a group that the principal joins", cluster() + &binding("stray", "viewers", "other")),
     ];
     for (change, changed) in changed_clusters {
-        for (ran, after) in apply_plan_made_on(&cluster(), &changed) {
-            assert_eq!(ran.code, 1, "{change}: {}{}", ran.out, ran.err);
+        for (output, after) in apply_plan_made_on(&cluster(), &changed) {
+            assert_eq!(output.exit_code, 1, "{change}: {}{}", output.stdout, output.stderr);
             assert_eq!(after, changed, "{change}");
             let messages = ["since the plan was made", "another digest than the approved one"];
-            assert!(messages.iter().any(|message| ran.err.contains(message)), "{change}: {}", ran.err);
+            assert!(messages.iter().any(|message| output.stderr.contains(message)), "{change}: {}", output.stderr);
         }
     }
 }
@@ -117,19 +117,19 @@ fn plan_is_stale_when_objects_that_it_relies_on_change() {
 fn staleness_error_names_the_principal_and_the_namespaces() {
     let [(role, _), _] =
         apply_plan_made_on(&cluster(), &cluster().replace("resources: [pods]", "resources: [secrets]"));
-    assert!(role.err.contains("something else for arn:aws:iam::111122223333:role/viewer"), "{}", role.err);
+    assert!(role.stderr.contains("something else for arn:aws:iam::111122223333:role/viewer"), "{}", role.stderr);
     let [(namespace, _), _] = apply_plan_made_on(&cluster(), &(cluster() + &namespace("team-b", "dev")));
-    assert!(namespace.err.contains("the names `team-*` now mean other namespaces: + team-b"), "{}", namespace.err);
+    assert!(namespace.stderr.contains("the names `team-*` now mean other namespaces: + team-b"), "{}", namespace.stderr);
     let [(label, _), _] = apply_plan_made_on(&cluster(), &cluster().replace("stage: prod", "stage: test"));
-    assert!(label.err.contains("the labels stage=prod now mean other namespaces: - shop"), "{}", label.err);
+    assert!(label.stderr.contains("the labels stage=prod now mean other namespaces: - shop"), "{}", label.stderr);
 }
 
 #[test]
 fn plan_file_of_another_format_is_refused_with_the_command_for_a_new_one() {
-    let desk = Desk::offline();
-    desk.write("rolecall.toml", POLICY).write("cluster.yaml", &cluster());
-    desk.ok(&["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
-    let saved = desk.read("plan.json");
+    let sandbox = Sandbox::offline();
+    sandbox.write("rolecall.toml", POLICY).write("cluster.yaml", &cluster());
+    sandbox.ok(&["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
+    let saved = sandbox.read("plan.json");
     let with_version = |version: serde_json::Value| {
         let mut plan: serde_json::Value = serde_json::from_str(&saved).unwrap();
         plan["format-version"] = version;
@@ -150,14 +150,18 @@ fn plan_file_of_another_format_is_refused_with_the_command_for_a_new_one() {
         (saved[..saved.len() / 2].to_owned(), "plan.json is not a saved plan: it is not JSON: "),
         (String::new(), "plan.json is not a saved plan: it is not JSON: "),
     ] {
-        desk.write("plan.json", &text);
-        let ran = desk.run(&["apply", "--plan", "plan.json"]);
-        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
-        assert!(ran.err.contains(message), "{message}\n{}", ran.err);
-        assert!(ran.err.contains("hint: make a new plan with `rolecall plan --out plan.json`"), "{}", ran.err);
+        sandbox.write("plan.json", &text);
+        let output = sandbox.run(&["apply", "--plan", "plan.json"]);
+        assert_eq!((output.exit_code, output.stdout.as_str()), (1, ""), "{}", output.stderr);
+        assert!(output.stderr.contains(message), "{message}\n{}", output.stderr);
+        assert!(
+            output.stderr.contains("hint: make a new plan with `rolecall plan --out plan.json`"),
+            "{}",
+            output.stderr
+        );
     }
-    desk.write("plan.json", &saved);
-    desk.ok(&["apply", "--plan", "plan.json"]);
-    let ran = desk.run(&["apply", "--plan", "plan.json"]);
-    assert!(ran.code == 1 && ran.err.contains("plan.json was applied already, at "), "{}", ran.err);
+    sandbox.write("plan.json", &saved);
+    sandbox.ok(&["apply", "--plan", "plan.json"]);
+    let output = sandbox.run(&["apply", "--plan", "plan.json"]);
+    assert!(output.exit_code == 1 && output.stderr.contains("plan.json was applied already, at "), "{}", output.stderr);
 }

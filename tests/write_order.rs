@@ -21,12 +21,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
-use common::proxy::{Fate, Proxy};
-use common::reset::Shared;
-use common::rolecall::Desk;
+use common::proxy::{Proxy, ProxyAction};
+use common::sandbox::Sandbox;
+use common::shared_cluster::SharedCluster;
 use serde_json::{Value, json};
 
-static CLUSTER: Shared = Shared::new(TestCluster::start);
+static CLUSTER: SharedCluster = SharedCluster::new(TestCluster::start);
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const ROLES: [&str; 3] = ["viewer", "deploy", "admin"];
@@ -113,7 +113,7 @@ fn wait_until_effective(number: usize) {
         assert!(Instant::now() < deadline, "the API server does not use {name}");
         std::thread::sleep(Duration::from_millis(2));
     }
-    CLUSTER.wait_until_read();
+    CLUSTER.wait_until_synced();
 }
 
 /// Lets one write pass at a time.
@@ -142,20 +142,20 @@ fn policy(text: &str) -> String {
 /// Applies two policies, and checks the access after each write of the second. Returns the method and name of each write.
 #[track_caller]
 fn writes_between(before: &str, after: &str) -> Vec<String> {
-    let setup = Desk::with_kubeconfig(CLUSTER.kubeconfig());
+    let setup = Sandbox::with_kubeconfig(CLUSTER.kubeconfig());
     setup.write("rolecall.toml", &policy(before)).ok(&["apply", "--auto-approve"]);
     wait_until_effective(0);
     let first = read_access();
     let observed: Arc<Mutex<Vec<(String, AccessTable)>>> = Arc::default();
     let gate = Arc::new(Gate::default());
     let (gate_before, gate_after, recorded) = (Arc::clone(&gate), gate, Arc::clone(&observed));
-    let proxy = Proxy::watched(
+    let proxy = Proxy::start_with_observer(
         &CLUSTER,
         move |asked| {
             if asked.is_write() {
                 gate_before.enter();
             }
-            Fate::Pass
+            ProxyAction::Forward
         },
         move |asked, status| {
             if asked.is_write() {
@@ -168,9 +168,9 @@ fn writes_between(before: &str, after: &str) -> Vec<String> {
             }
         },
     );
-    let desk = Desk::with_kubeconfig(proxy.kubeconfig());
-    desk.write("rolecall.toml", &policy(after)).ok(&["apply", "--auto-approve"]);
-    let plan = desk.ok(&["plan"]);
+    let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+    sandbox.write("rolecall.toml", &policy(after)).ok(&["apply", "--auto-approve"]);
+    let plan = sandbox.ok(&["plan"]);
     assert!(plan.contains("no changes"), "{plan}");
     let observed = std::mem::take(&mut *observed.lock().unwrap());
     let (_, last) = observed.last().expect("the second policy has writes");
@@ -222,7 +222,7 @@ fn bindings(list: &[(&str, &str, &str)]) -> String {
 
 #[test]
 fn group_is_renamed_without_gap() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let side = |group: &str| {
         let groups = format!("groups = [\"{group}\"]");
         [
@@ -238,7 +238,7 @@ fn group_is_renamed_without_gap() {
 
 #[test]
 fn two_groups_swap_roles_without_gap() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let members =
         principals(&[("viewer", "u0", "\"g0\""), ("deploy", "u1", "\"g1\""), ("admin", "u2", "\"g0\", \"g1\"")]);
     let side = |one: &str, other: &str| {
@@ -251,7 +251,7 @@ fn two_groups_swap_roles_without_gap() {
 
 #[test]
 fn two_groups_swap_the_rules_of_their_roles_without_gap() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let members =
         principals(&[("viewer", "u0", "\"g0\""), ("deploy", "u1", "\"g1\""), ("admin", "u2", "\"g0\", \"g1\"")]);
     let side = |one: &str, other: &str| {
@@ -268,7 +268,7 @@ fn two_groups_swap_the_rules_of_their_roles_without_gap() {
 
 #[test]
 fn role_ref_is_replaced_without_gap() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let roles = r#"
 [cluster-roles.old]
 rules = [{ verbs = ["get"], resources = ["pods", "services"] }]
@@ -284,7 +284,7 @@ rules = [{ verbs = ["get"], resources = ["pods", "secrets"] }]
 
 #[test]
 fn principal_joins_a_group_after_a_binding_drops_that_group() {
-    let (_turn, cluster) = CLUSTER.turn();
+    let (_guard, cluster) = CLUSTER.lock();
     cluster.kubectl(&["create", "clusterrolebinding", "foreign", "--clusterrole=shared", "--group=g1"]);
     cluster.kubectl(&["create", "clusterrole", "shared", "--verb=get", "--resource=services"]);
     let side = |group: &str, secrets_group: &str| {
@@ -300,7 +300,7 @@ fn principal_joins_a_group_after_a_binding_drops_that_group() {
 
 #[test]
 fn principal_leaves_a_group_before_that_group_is_bound() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let side = |groups: [&str; 2]| {
         let members = groups.map(|group| format!("\"{group}\""));
         let members = principals(&[("viewer", "u0", &members[0]), ("deploy", "u1", &members[1])]);
@@ -320,7 +320,7 @@ fn principal_leaves_a_group_before_that_group_is_bound() {
 
 #[test]
 fn binding_is_renamed_without_gap() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let subjects = "groups = [\"g0\"]\nusers = [\"u1\"]\nservice-accounts = [\"default/robot\"]";
     let members = principals(&[("viewer", "u0", "\"g0\"")]);
     let more_subjects = "groups = [\"g0\", \"g1\"]\nusers = [\"u1\"]\nservice-accounts = [\"default/robot\"]";
@@ -331,7 +331,7 @@ fn binding_is_renamed_without_gap() {
 
 #[test]
 fn two_principals_swap_groups_in_one_write() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let role_bindings = bindings(&[("pods", "pods", "groups = [\"g0\"]"), ("secrets", "secrets", "groups = [\"g1\"]")]);
     let side = |one: &str, other: &str| {
         [TWO_ROLES, &principals(&[("viewer", "u0", one), ("deploy", "u1", other)]), &role_bindings].concat()
@@ -342,7 +342,7 @@ fn two_principals_swap_groups_in_one_write() {
 
 #[test]
 fn two_principals_swap_groups_while_the_groups_swap_rules() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let role_bindings = bindings(&[("one", "one", "groups = [\"g0\"]"), ("other", "other", "groups = [\"g1\"]")]);
     let side = |roles: [&str; 2], groups: [&str; 2]| {
         let roles: String = ["one", "other"]
@@ -365,7 +365,7 @@ fn two_principals_swap_groups_while_the_groups_swap_rules() {
 
 #[test]
 fn two_principals_swap_usernames_and_their_bindings() {
-    let (_turn, _) = CLUSTER.turn();
+    let (_guard, _) = CLUSTER.lock();
     let side = |users: [&str; 2], bound_users: [&str; 2]| {
         let members = principals(&[("viewer", users[0], "\"g0\""), ("deploy", users[1], "")]);
         let bound_users = bindings(&[

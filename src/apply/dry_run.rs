@@ -1,8 +1,9 @@
-//! The dry run: the cluster judges the writes of a plan before the first is made, its admission and its escalation
-//! check included, so that what would fail half-way fails before anything is written.
+//! The dry run before an apply: asks the cluster to check the writes of a plan without storing them. The API server
+//! then runs validation, admission control and the RBAC escalation check, so that a write it would reject is reported
+//! before the first write is made.
 //!
-//! A write that stands on an earlier one of the same plan cannot be judged by itself: it is left out, or a no that may
-//! come from that is not taken for one.
+//! A dry run does not store the earlier writes of the plan. A write that cannot succeed without an earlier one is not
+//! checked, and a rejection that an earlier write may resolve is ignored.
 
 use std::collections::BTreeSet;
 
@@ -19,71 +20,73 @@ use crate::state::State;
 use crate::state::object::{RawBinding, RawSubject, deserialize_object};
 use crate::state::write::{Precondition, WriteError, WriteRequest};
 
-/// Writes judged before an apply. A first apply to a large cluster has thousands, mostly alike; judging each would
-/// double its time.
+/// The maximum number of writes checked before an apply. The first apply to a large cluster has thousands of writes
+/// that differ little, and checking each of them would double the duration of the apply.
 pub(crate) const MAX_DRY_RUN_WRITES: usize = 256;
 
-/// What the escalation check says.
+/// Part of the message of the escalation check (Kubernetes, pkg/registry/rbac/validation/rule.go,
+/// `ConfirmNoEscalation`).
 const ESCALATION_MESSAGE: &str = "attempting to grant";
 
-/// What the cluster said.
+/// The result of a dry run.
 #[derive(Debug, Default)]
 pub(crate) struct DryRunResult {
+    /// How many writes the cluster checked.
     pub(crate) checked: usize,
-    /// By step, in order.
+    /// The rejected writes with the indices of their steps, in the order of the steps.
     pub(crate) rejected: Vec<(usize, ClusterError)>,
 }
 
-/// Has at most so many writes judged: those of aws-auth first, then of each kind and verb some.
+/// Checks at most `max_writes` writes of the plan. If the plan has more, every combination of kind and verb is sampled.
 pub(crate) async fn dry_run<C: WriteCluster>(
     plan: &Plan,
     cluster: &C,
     live: &State,
     caller: Option<&UserInfo>,
-    most: usize,
+    max_writes: usize,
 ) -> DryRunResult {
-    let ground = DryRunContext::for_plan(plan, live, caller);
-    let none = std::collections::BTreeMap::new();
-    let mut judged: Vec<(usize, &Step)> =
-        plan.steps.iter().enumerate().filter(|(number, _)| ground.can_dry_run(plan, *number)).collect();
-    if judged.len() > most {
-        judged = sample_steps(judged, most);
+    let context = DryRunContext::for_plan(plan, live, caller);
+    let no_versions = std::collections::BTreeMap::new();
+    let mut steps: Vec<(usize, &Step)> =
+        plan.steps.iter().enumerate().filter(|(index, _)| context.can_dry_run(plan, *index)).collect();
+    if steps.len() > max_writes {
+        steps = sample_steps(steps, max_writes);
     }
-    let ends = stream::iter(judged.iter().copied())
-        .map(|(number, step)| {
-            let expected = expected_version(step, &none);
-            async move { (number, cluster.dry_run(&step.object, &step.write, &expected).await) }
+    let results = stream::iter(steps.iter().copied())
+        .map(|(index, step)| {
+            let expected = expected_version(step, &no_versions);
+            async move { (index, cluster.dry_run(&step.object, &step.write, &expected).await) }
         })
         .buffer_unordered(MAX_CONCURRENT_WRITES);
-    let mut refused: Vec<(usize, ClusterError)> =
-        ends.filter_map(|(number, end)| async move { end.err().map(|error| (number, error)) }).collect().await;
-    refused.retain(|(number, error)| ground.is_conclusive(plan, *number, error));
-    refused.sort_by_key(|(number, _)| *number);
-    DryRunResult { checked: judged.len(), rejected: refused }
+    let mut rejected: Vec<(usize, ClusterError)> =
+        results.filter_map(|(index, result)| async move { result.err().map(|error| (index, error)) }).collect().await;
+    rejected.retain(|(index, error)| context.is_conclusive(plan, *index, error));
+    rejected.sort_by_key(|(index, _)| *index);
+    DryRunResult { checked: steps.len(), rejected }
 }
 
-/// From each kind and verb in turn, so that none is left out.
-fn sample_steps(all: Vec<(usize, &Step)>, most: usize) -> Vec<(usize, &Step)> {
-    let mut rounds: std::collections::BTreeMap<(ObjectKind, &'static str), usize> = std::collections::BTreeMap::new();
-    let mut ranked: Vec<(usize, (usize, &Step))> = all
+/// Takes the first step of each combination of kind and verb, then the second of each, and so on up to `max_steps`.
+fn sample_steps(steps: Vec<(usize, &Step)>, max_steps: usize) -> Vec<(usize, &Step)> {
+    let mut counts: std::collections::BTreeMap<(ObjectKind, &'static str), usize> = std::collections::BTreeMap::new();
+    let mut ranked: Vec<(usize, (usize, &Step))> = steps
         .into_iter()
-        .map(|(number, step)| {
-            let round = rounds.entry((step.object.kind(), step.write.verb())).or_default();
-            *round += 1;
-            (*round, (number, step))
+        .map(|(index, step)| {
+            let count = counts.entry((step.object.kind(), step.write.verb())).or_default();
+            *count += 1;
+            (*count, (index, step))
         })
         .collect();
-    ranked.sort_by_key(|(round, (number, _))| (*round, *number));
-    ranked.into_iter().take(most).map(|(_, step)| step).collect()
+    ranked.sort_by_key(|(rank, (index, _))| (*rank, *index));
+    ranked.into_iter().take(max_steps).map(|(_, step)| step).collect()
 }
 
-/// What earlier steps of a plan put under later ones.
+/// The dependencies between the steps of a plan that a dry run cannot reproduce.
 struct DryRunContext {
-    /// Roles that some step writes.
+    /// Roles that a step of the plan creates or changes.
     written_roles: BTreeSet<ObjectKey>,
-    /// Steps whose object an earlier one has written.
+    /// Steps whose object an earlier step writes as well.
     repeated_steps: BTreeSet<usize>,
-    /// The first step by which the caller himself may come to more.
+    /// The first step that may give the caller more permissions.
     caller_gains_at: Option<usize>,
 }
 
@@ -92,49 +95,53 @@ impl DryRunContext {
         let is_role = |kind| matches!(kind, ObjectKind::ClusterRole | ObjectKind::Role);
         let written =
             plan.steps.iter().filter(|step| is_role(step.object.kind()) && step.write != WriteRequest::Delete);
-        let roles = written.map(|step| step.object.clone()).collect();
-        let caller_gains = caller.and_then(|caller| {
+        let written_roles = written.map(|step| step.object.clone()).collect();
+        let caller_gains_at = caller.and_then(|caller| {
             let caller = Identity::from_user_info(&caller.username, &caller.groups);
-            let own = caller_roles(live, &caller);
+            let roles = caller_roles(live, &caller);
             plan.steps.iter().position(|step| match &step.write {
                 WriteRequest::Create(body) | WriteRequest::Patch(body) => {
-                    has_subject(&step.object, body, &caller) || own.contains(&step.object)
+                    has_subject(&step.object, body, &caller) || roles.contains(&step.object)
                 }
                 WriteRequest::Delete => false,
             })
         });
         let mut objects = BTreeSet::new();
         let steps = plan.steps.iter().enumerate();
-        let repeated = steps.filter(|(_, step)| !objects.insert(&step.object)).map(|(number, _)| number).collect();
-        Self { written_roles: roles, repeated_steps: repeated, caller_gains_at: caller_gains }
+        let repeated_steps = steps.filter(|(_, step)| !objects.insert(&step.object)).map(|(index, _)| index).collect();
+        Self { written_roles, repeated_steps, caller_gains_at }
     }
 
-    fn can_dry_run(&self, plan: &Plan, number: usize) -> bool {
-        let Some(step) = plan.steps.get(number) else {
+    fn can_dry_run(&self, plan: &Plan, index: usize) -> bool {
+        let Some(step) = plan.steps.get(index) else {
             return false;
         };
         match step.precondition {
             Precondition::AsWrittenByStep { .. } => false,
-            // Its name is free only once an earlier step has made room.
-            Precondition::Absent | Precondition::Unchanged { .. } => !self.repeated_steps.contains(&number),
+            // A create after a delete of the same object is rejected as long as the object exists.
+            Precondition::Absent | Precondition::Unchanged { .. } => !self.repeated_steps.contains(&index),
         }
     }
 
-    /// Whether a no stays one when the earlier steps have been made.
-    fn is_conclusive(&self, plan: &Plan, number: usize, error: &ClusterError) -> bool {
-        let Some(step) = plan.steps.get(number) else {
+    /// Whether the cluster would reject the write with this error even after the earlier steps.
+    fn is_conclusive(&self, plan: &Plan, index: usize, error: &ClusterError) -> bool {
+        let Some(step) = plan.steps.get(index) else {
             return false;
         };
-        let (about_rights, about_the_role) = match error {
+        // An earlier step may change the permissions of the caller, or the role that the binding refers to.
+        let (depends_on_caller, depends_on_role) = match error {
             ClusterError::Forbidden { why, .. } => {
                 (!why.contains("admission webhook"), why.contains(ESCALATION_MESSAGE))
             }
             ClusterError::Rejected { refusal: WriteError::NotFound, .. } => {
-                let binds = matches!(step.object.kind(), ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding)
-                    && matches!(step.write, WriteRequest::Create(_));
-                (binds, binds)
+                // To create a binding the API server looks up its role for the escalation check.
+                let creates_binding =
+                    matches!(step.object.kind(), ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding)
+                        && matches!(step.write, WriteRequest::Create(_));
+                (creates_binding, creates_binding)
             }
-            // A webhook that cannot judge without acting has judged nothing.
+            // The API server does not call an admission webhook with side effects in a dry run, so it is not known
+            // whether the webhook would reject the write.
             ClusterError::Rejected { refusal: WriteError::Invalid(why), .. } => {
                 return !why.contains("does not support dry run");
             }
@@ -153,12 +160,13 @@ impl DryRunContext {
             | ClusterError::InvalidSnapshot { .. }
             | ClusterError::SnapshotChanged { .. } => return true,
         };
-        let stands_on_a_role = self.bound_role(step).is_some_and(|role| self.written_roles.contains(&role));
-        let may_gain = self.caller_gains_at.is_some_and(|first| first < number);
-        !(about_the_role && stands_on_a_role || about_rights && may_gain)
+        let role_changes = self.bound_role(step).is_some_and(|role| self.written_roles.contains(&role));
+        let caller_gains = self.caller_gains_at.is_some_and(|first| first < index);
+        !(depends_on_role && role_changes || depends_on_caller && caller_gains)
     }
 
-    /// The role that a binding gives; a patch does not say it, and then any written role may be it.
+    /// The role that the binding of the step refers to. A patch does not contain the `roleRef`, so for a patch this is
+    /// any role that the plan writes.
     fn bound_role(&self, step: &Step) -> Option<ObjectKey> {
         match &step.write {
             WriteRequest::Create(body) => {
@@ -175,20 +183,22 @@ impl DryRunContext {
     }
 }
 
-/// The roles that the caller has now; all, where one of them gathers others.
+/// The roles bound to the caller, or all roles if one of these is aggregated: the rules of any role may be added to it.
 fn caller_roles(live: &State, caller: &Identity) -> BTreeSet<ObjectKey> {
-    let held =
-        live.bindings.iter().filter(|(_, binding)| binding.subjects.iter().any(|one| caller.matches_subject(one)));
-    let own: BTreeSet<ObjectKey> = held.filter_map(|(key, binding)| binding.role_ref.role_key(key)).collect();
-    let gathers = |key: &ObjectKey| live.roles.get(key).is_some_and(|role| role.aggregation.is_some());
-    if own.iter().any(gathers) { live.roles.keys().cloned().chain(own).collect() } else { own }
+    let bindings = live
+        .bindings
+        .iter()
+        .filter(|(_, binding)| binding.subjects.iter().any(|subject| caller.matches_subject(subject)));
+    let roles: BTreeSet<ObjectKey> = bindings.filter_map(|(key, binding)| binding.role_ref.role_key(key)).collect();
+    let is_aggregated = |key: &ObjectKey| live.roles.get(key).is_some_and(|role| role.aggregation.is_some());
+    if roles.iter().any(is_aggregated) { live.roles.keys().cloned().chain(roles).collect() } else { roles }
 }
 
-/// Whether a binding's body names the caller.
+/// Whether one of the subjects in the body of a binding matches the caller.
 fn has_subject(key: &ObjectKey, body: &Value, caller: &Identity) -> bool {
-    let own = key.namespace().unwrap_or_default();
+    let namespace = key.namespace().unwrap_or_default();
     let subjects = body.get("subjects").and_then(Value::as_array).into_iter().flatten();
     let subjects =
-        subjects.filter_map(|subject| deserialize_object::<RawSubject>(subject).ok()?.into_subject(own).ok());
+        subjects.filter_map(|subject| deserialize_object::<RawSubject>(subject).ok()?.into_subject(namespace).ok());
     subjects.into_iter().any(|subject| caller.matches_subject(&subject))
 }

@@ -1,8 +1,9 @@
-//! One apply at a time: a Lease, taken before the first write, renewed while the writes go on, and given back.
+//! Prevents concurrent applies to one cluster: acquires a Lease before the first write, renews it during the apply and
+//! releases it afterwards.
 //!
-//! Whether its holder lives is told by its renewals as they are seen here, by this machine's clock alone: clocks differ.
-//! Only what its own times call long past, by more than clocks may differ for a token of AWS to be good, is taken over
-//! unseen.
+//! Clocks of different machines differ. Whether a holder is alive is therefore decided by watching whether it renews
+//! the Lease, with the monotonic clock of this machine. The times in the Lease are only trusted if they are older than
+//! any clock difference can explain; such a Lease is taken over at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,32 +17,34 @@ use tokio::time::Instant;
 use crate::cluster::{ClusterError, Lease, LeaseClient};
 use crate::state::write::WriteError;
 
-/// Long enough for a few failed renewals, short enough to wait for after a crash.
+/// Long enough to survive a few failed renewals, and short enough to wait for after a crash.
 const LEASE_SECONDS: u64 = 15;
 const RENEW_INTERVAL: Duration = Duration::from_secs(4);
-/// Between two looks at somebody else's Lease.
+/// The delay between two reads of a Lease that another process holds.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// Longest that a silent holder is watched; one with a longer Lease is believed.
+/// The longest that a holder is watched for a renewal. A holder with a longer Lease counts as alive.
 const MAX_WATCH_SECONDS: u64 = 20;
-/// STS takes no token from a clock that is further off.
+/// AWS STS rejects a request whose signature is older or newer than this, so a machine that can authenticate has a
+/// clock with a smaller error.
 const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(15);
-/// Times that another may be faster at taking it.
+/// How many times another process may write the Lease first before the attempt fails.
 const MAX_CONFLICTS: usize = 5;
 
-/// How the Lease was met.
+/// The result of an attempt to acquire the Lease.
 pub(crate) enum LockAttempt {
     Acquired(ApplyLock),
-    /// Somebody else has it.
+    /// Another process holds the Lease.
     HeldBy {
         lease_name: String,
         holder: String,
         since: String,
     },
-    /// The caller may not have one: the preconditions alone keep applies apart.
+    /// The caller is not allowed to read or write the Lease. Only the preconditions of the writes then protect against
+    /// a concurrent apply.
     Unavailable(ClusterError),
 }
 
-/// A Lease that is ours until it is released.
+/// A Lease that this process holds and renews until it is released or lost.
 pub(crate) struct ApplyLock {
     client: LeaseClient,
     lease: Arc<Mutex<Lease>>,
@@ -49,42 +52,43 @@ pub(crate) struct ApplyLock {
     renew_task: JoinHandle<()>,
 }
 
-/// Takes the Lease; `waits` is told once where a silent holder is watched.
+/// Acquires the Lease. If it has to watch the current holder first, it calls `on_wait` once with a message for the
+/// user.
 pub(crate) async fn acquire(
-    leases: LeaseClient,
+    client: LeaseClient,
     holder: &str,
-    mut waits: impl FnMut(&str),
+    mut on_wait: impl FnMut(&str),
 ) -> Result<LockAttempt, ClusterError> {
     let mut watched: Option<(Lease, Instant)> = None;
-    let mut tries = 0;
+    let mut conflicts = 0;
     loop {
-        let found = match leases.read().await {
-            Ok(found) => found,
+        let current = match client.read().await {
+            Ok(current) => current,
             Err(error @ ClusterError::Forbidden { .. }) => return Ok(LockAttempt::Unavailable(error)),
             Err(error) => return Err(error),
         };
         let now = Timestamp::now();
-        let taken = match found {
-            None => leases.create(holder, LEASE_SECONDS, now).await,
-            // A lost answer, and it was ours.
+        let result = match current {
+            None => client.create(holder, LEASE_SECONDS, now).await,
+            // An earlier request of this loop succeeded, and its response was lost.
             Some(lease) if lease.holder == holder => Ok(lease),
             Some(lease) if lease.holder.is_empty() || is_long_expired(&lease, now) => {
-                leases.take_over(&lease, holder, LEASE_SECONDS, now).await
+                client.take_over(&lease, holder, LEASE_SECONDS, now).await
             }
             Some(lease) => {
-                let (first, since) = watched.get_or_insert_with(|| {
-                    waits(&format!(
-                        "the Lease {} is held by {}; looking whether it is renewed",
-                        leases.qualified_name(),
+                let (first_seen, since) = watched.get_or_insert_with(|| {
+                    on_wait(&format!(
+                        "the Lease `{}` is held by {}; checking whether it is still renewed",
+                        client.qualified_name(),
                         lease.holder
                     ));
                     (lease.clone(), Instant::now())
                 });
-                let alive = first.renew_time != lease.renew_time || first.holder != lease.holder;
-                if alive || lease.duration_seconds > MAX_WATCH_SECONDS {
-                    let since = lease.acquire_time.clone().unwrap_or_else(|| "it does not say when".to_owned());
+                let is_alive = first_seen.renew_time != lease.renew_time || first_seen.holder != lease.holder;
+                if is_alive || lease.duration_seconds > MAX_WATCH_SECONDS {
+                    let since = lease.acquire_time.clone().unwrap_or_else(|| "an unknown time".to_owned());
                     return Ok(LockAttempt::HeldBy {
-                        lease_name: leases.qualified_name(),
+                        lease_name: client.qualified_name(),
                         holder: lease.holder,
                         since,
                     });
@@ -93,17 +97,17 @@ pub(crate) async fn acquire(
                     tokio::time::sleep(POLL_INTERVAL).await;
                     continue;
                 }
-                leases.take_over(&lease, holder, LEASE_SECONDS, now).await
+                client.take_over(&lease, holder, LEASE_SECONDS, now).await
             }
         };
-        match taken {
-            Ok(lease) => return Ok(LockAttempt::Acquired(ApplyLock::start_renewing(leases, lease))),
+        match result {
+            Ok(lease) => return Ok(LockAttempt::Acquired(ApplyLock::start_renewing(client, lease))),
             Err(error @ ClusterError::Forbidden { .. }) => return Ok(LockAttempt::Unavailable(error)),
             Err(ClusterError::Rejected {
                 refusal: WriteError::Conflict | WriteError::AlreadyExists | WriteError::NotFound,
                 ..
-            }) if tries < MAX_CONFLICTS => {
-                tries += 1;
+            }) if conflicts < MAX_CONFLICTS => {
+                conflicts += 1;
                 watched = None;
             }
             Err(error) => return Err(error),
@@ -111,62 +115,66 @@ pub(crate) async fn acquire(
     }
 }
 
+/// Whether the Lease has expired even if the clocks of this machine and of the holder differ by [`MAX_CLOCK_SKEW`].
 fn is_long_expired(lease: &Lease, now: Timestamp) -> bool {
-    let renewed = lease.renew_time.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+    let renewed_at = lease.renew_time.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
     let seconds = i64::try_from(lease.duration_seconds).unwrap_or(i64::MAX);
-    renewed.is_some_and(|at| {
-        let silent = now.duration_since(at);
-        silent.checked_sub(MAX_CLOCK_SKEW).is_some_and(|silent| silent.as_secs() > seconds)
+    renewed_at.is_some_and(|renewed_at| {
+        let age = now.duration_since(renewed_at);
+        age.checked_sub(MAX_CLOCK_SKEW).is_some_and(|age| age.as_secs() > seconds)
     })
 }
 
 impl ApplyLock {
-    fn start_renewing(leases: LeaseClient, lease: Lease) -> Self {
-        let held = Arc::new(Mutex::new(lease));
+    fn start_renewing(client: LeaseClient, lease: Lease) -> Self {
+        let lease = Arc::new(Mutex::new(lease));
         let lost = Arc::new(AtomicBool::new(false));
-        let renewal = tokio::spawn(run_renewal(leases.clone(), held.clone(), lost.clone()));
-        Self { client: leases, lease: held, lost, renew_task: renewal }
+        let renew_task = tokio::spawn(run_renewal(client.clone(), lease.clone(), lost.clone()));
+        Self { client, lease, lost, renew_task }
     }
 
-    /// Whether somebody else may have it by now.
+    /// Whether another process may hold the Lease by now.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Gives it back, so that the next one need not wait.
+    /// Releases the Lease, so that the next apply does not have to wait until it expires.
     pub(crate) async fn release(self) -> Result<(), ClusterError> {
-        // Not within a renewal: its answer would be missed, and with it the version.
-        let held = self.lease.lock().await;
+        // The mutex is taken before the task is aborted: a renewal that is aborted between request and response would
+        // leave an outdated version in `lease`.
+        let lease = self.lease.lock().await;
         self.renew_task.abort();
         if self.is_lost() {
             return Ok(());
         }
-        match self.client.release(&held, Timestamp::now()).await {
-            // The answer to a renewal, or to this very request, was lost.
+        match self.client.release(&lease, Timestamp::now()).await {
+            // The response to an earlier renewal, or to the first try of this request, was lost.
             Err(ClusterError::Rejected { .. }) => match self.client.read().await? {
-                Some(lease) if lease.holder == held.holder => {
-                    self.client.release(&lease, Timestamp::now()).await.map(drop)
+                Some(current) if current.holder == lease.holder => {
+                    self.client.release(&current, Timestamp::now()).await.map(drop)
                 }
                 Some(_) | None => Ok(()),
             },
-            end => end.map(drop),
+            result => result.map(drop),
         }
     }
 }
 
-async fn run_renewal(leases: LeaseClient, held: Arc<Mutex<Lease>>, lost: Arc<AtomicBool>) {
-    let mut last = Instant::now();
-    while last.elapsed() < Duration::from_secs(LEASE_SECONDS) {
+/// Renews the Lease until it is lost: until another process holds it, or until no renewal has succeeded for its
+/// duration.
+async fn run_renewal(client: LeaseClient, lease: Arc<Mutex<Lease>>, lost: Arc<AtomicBool>) {
+    let mut last_renewal = Instant::now();
+    while last_renewal.elapsed() < Duration::from_secs(LEASE_SECONDS) {
         tokio::time::sleep(RENEW_INTERVAL).await;
-        let mut held = held.lock().await;
-        match leases.renew(&held, Timestamp::now()).await {
-            Ok(lease) => {
-                *held = lease;
-                last = Instant::now();
+        let mut lease = lease.lock().await;
+        match client.renew(&lease, Timestamp::now()).await {
+            Ok(renewed) => {
+                *lease = renewed;
+                last_renewal = Instant::now();
             }
-            Err(ClusterError::Rejected { .. }) => match leases.read().await {
-                // The answer to an earlier renewal was lost.
-                Ok(Some(lease)) if lease.holder == held.holder => *held = lease,
+            Err(ClusterError::Rejected { .. }) => match client.read().await {
+                // The response to an earlier renewal was lost.
+                Ok(Some(current)) if current.holder == lease.holder => *lease = current,
                 Ok(_) => break,
                 Err(_) => {}
             },

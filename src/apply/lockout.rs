@@ -1,9 +1,10 @@
-//! After a write of aws-auth: proves with new credentials that the caller still gets in and may still write, and puts
-//! the old content back at once where he does not.
+//! After a write of aws-auth: checks with new credentials that the caller can still authenticate and still has the
+//! permissions it needs, and restores the previous content of aws-auth if not.
 //!
-//! A token that the API server has seen stays good for a while whatever aws-auth says, so the proof needs one that it has
-//! not; and the authenticator follows a write in its own time, so the proof is repeated. The connection of the apply
-//! keeps its old token: by it the old content goes back.
+//! The API server caches the identity of a token, so a token that it has seen keeps working for a while after a change
+//! of aws-auth. The check therefore needs a token that the API server has not seen. The authenticator reads aws-auth
+//! with a delay, so the check is repeated. The connection of the apply keeps its old token, which can still restore
+//! aws-auth.
 
 use std::time::Duration;
 
@@ -17,90 +18,94 @@ use crate::state::rbac::RBAC_GROUP;
 use crate::state::undo;
 use crate::state::write::{ObjectVersion, ResolvedPrecondition};
 
-/// When the caller comes in anew, counted from one look to the next: the authenticator watches the ConfigMap, and is
-/// late by more than two seconds only when it is down.
+/// The delays before each check with new credentials. The authenticator watches the ConfigMap and sees a change within
+/// two seconds unless it is down.
 pub(crate) const PROBE_DELAYS: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_millis(800), Duration::from_millis(1200)];
 
-/// What is known of aws-auth and of the caller before its write.
+/// aws-auth and the permissions of the caller before the write.
 #[derive(Debug, Clone)]
 pub(crate) struct AwsAuthBaseline {
-    /// The ConfigMap, whole; nothing where there is none yet.
+    /// The whole ConfigMap, or nothing if it does not exist yet.
     pub(crate) config_map: Option<Value>,
     caller_check: Option<CallerCheck>,
     required_requests: Vec<Request>,
-    /// The caller as the plan makes him, where it says so.
+    /// The usernames that the plan gives to the caller. Changing to one of them is not a lockout.
     allowed_usernames: Vec<String>,
 }
 
-/// Why the caller would have been left outside, and what became of the old content.
+/// The caller lost access by a write of aws-auth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lockout {
+    /// A clause for a message, such as ``the cluster no longer accepts your credentials``.
     pub(crate) reason: String,
     pub(crate) restore_result: Result<(), ClusterError>,
-    /// The ConfigMap as it was, for whom it has to be put back by hand.
+    /// The ConfigMap before the write, to restore it manually.
     pub(crate) config_map: Option<Value>,
 }
 
 impl AwsAuthBaseline {
-    /// Asks what the write has to leave standing: to write aws-auth, and what the steps of the plan need.
+    /// Records what the caller must still be allowed to do after the write: change aws-auth, and make the writes of the
+    /// plan. `planned_usernames` returns the usernames that the plan gives to the caller.
     pub(crate) async fn for_plan<C: WriteCluster>(
         plan: &Plan,
         cluster: &C,
-        renamed: impl FnOnce(&UserInfo) -> Vec<String>,
+        planned_usernames: impl FnOnce(&UserInfo) -> Vec<String>,
     ) -> Result<Self, ClusterError> {
-        let needs = required_requests(plan);
-        let standing = cluster.check_caller(CredentialFreshness::Current, &needs).await?;
-        let image = cluster.read(&ObjectKey::aws_auth()).await?;
-        let renamed = standing.as_ref().map(|standing| renamed(&standing.user)).unwrap_or_default();
-        Ok(Self { config_map: image, caller_check: standing, required_requests: needs, allowed_usernames: renamed })
+        let required_requests = required_requests(plan);
+        let caller_check = cluster.check_caller(CredentialFreshness::Current, &required_requests).await?;
+        let config_map = cluster.read(&ObjectKey::aws_auth()).await?;
+        let allowed_usernames = caller_check.as_ref().map(|check| planned_usernames(&check.user)).unwrap_or_default();
+        Ok(Self { config_map, caller_check, required_requests, allowed_usernames })
     }
 
-    /// Whether the caller still stands where he stood.
-    async fn find_lockout<C: WriteCluster>(&self, cluster: &C, looks: &[Duration]) -> Option<String> {
+    /// Why the caller is locked out, or nothing if it still has its access.
+    async fn find_lockout<C: WriteCluster>(&self, cluster: &C, delays: &[Duration]) -> Option<String> {
         let before = self.caller_check.as_ref()?;
-        // aws-auth has no say in credentials that nobody makes anew: one look is enough.
-        let looks = if before.may_use_aws_auth { looks } else { &[Duration::ZERO] };
-        for pause in looks {
-            tokio::time::sleep(*pause).await;
-            if let Some(why) = self.check_caller_once(cluster, before).await {
-                return Some(why);
+        // Credentials that do not depend on aws-auth are not affected by a delay of the authenticator: check them once.
+        let delays = if before.may_use_aws_auth { delays } else { &[Duration::ZERO] };
+        for delay in delays {
+            tokio::time::sleep(*delay).await;
+            if let Some(reason) = self.check_caller_once(cluster, before).await {
+                return Some(reason);
             }
         }
         None
     }
 
     async fn check_caller_once<C: WriteCluster>(&self, cluster: &C, before: &CallerCheck) -> Option<String> {
-        let now = match cluster.check_caller(CredentialFreshness::New, &self.required_requests).await {
-            Ok(now) => now?,
+        let after = match cluster.check_caller(CredentialFreshness::New, &self.required_requests).await {
+            Ok(after) => after?,
             Err(ClusterError::Unauthorized { .. }) => {
-                return Some("the cluster does not accept your credentials any more".to_owned());
+                return Some("the cluster no longer accepts your credentials".to_owned());
             }
-            Err(error) => return Some(format!("that you still get in cannot be shown: {error}")),
+            Err(error) => return Some(format!("rolecall could not verify that you still have access: {error}")),
         };
-        let (was, is) = (&before.user.username, &now.user.username);
-        if was != is && !self.allowed_usernames.contains(is) {
-            return Some(format!("the cluster takes you for `{is}` now, and no more for `{was}`"));
+        let (old_name, new_name) = (&before.user.username, &after.user.username);
+        if old_name != new_name && !self.allowed_usernames.contains(new_name) {
+            return Some(format!("the cluster now identifies you as `{new_name}` instead of `{old_name}`"));
         }
-        let may = before.allowed.iter().zip(&now.allowed).zip(&self.required_requests);
-        let gone: Vec<String> =
-            may.filter(|((was, is), _)| **was && !**is).map(|(_, request)| request.to_string()).collect();
-        (!gone.is_empty()).then(|| format!("you could not {} any more", gone.join(", ")))
+        let decisions = before.allowed.iter().zip(&after.allowed).zip(&self.required_requests);
+        let lost: Vec<String> = decisions
+            .filter(|((allowed_before, allowed_after), _)| **allowed_before && !**allowed_after)
+            .map(|(_, request)| request.to_string())
+            .collect();
+        (!lost.is_empty()).then(|| format!("you would no longer be allowed to {}", lost.join(", ")))
     }
 
-    /// Proves it, or puts the old content back.
+    /// Checks the access of the caller after a write of aws-auth, and restores aws-auth if the caller has lost access.
     pub(crate) async fn verify_or_restore<C: WriteCluster>(
         &self,
         cluster: &C,
         step: &Step,
         written: &WriteOutcome,
-        looks: &[Duration],
+        delays: &[Duration],
     ) -> Result<(), Lockout> {
-        let Some(why) = self.find_lockout(cluster, looks).await else {
+        let Some(reason) = self.find_lockout(cluster, delays).await else {
             return Ok(());
         };
-        let put_back = self.restore_config_map(cluster, step, written).await;
-        Err(Lockout { reason: why, restore_result: put_back, config_map: self.config_map.clone() })
+        let restore_result = self.restore_config_map(cluster, step, written).await;
+        Err(Lockout { reason, restore_result, config_map: self.config_map.clone() })
     }
 
     async fn restore_config_map<C: WriteCluster>(
@@ -114,8 +119,9 @@ impl AwsAuthBaseline {
             WriteOutcome::Deleted => ResolvedPrecondition::Absent,
             WriteOutcome::Unchanged(_) => return Ok(()),
             WriteOutcome::Stored(None) | WriteOutcome::Terminating(_) => {
-                let now = cluster.read(&step.object).await?;
-                now.as_ref()
+                let current = cluster.read(&step.object).await?;
+                current
+                    .as_ref()
                     .and_then(ObjectVersion::from_object)
                     .map_or(ResolvedPrecondition::Absent, ResolvedPrecondition::Version)
             }
@@ -127,17 +133,19 @@ impl AwsAuthBaseline {
     }
 }
 
-/// The requests that the caller must not lose: to write aws-auth, and each verb and kind of the plan.
+/// The requests that the caller must still be allowed to make: changing aws-auth, and one for each verb and kind of
+/// RBAC object in the plan.
 fn required_requests(plan: &Plan) -> Vec<Request> {
-    let mut out = vec![Request::object("patch", "", "configmaps").with_name("aws-auth").in_namespace("kube-system")];
+    let mut requests =
+        vec![Request::object("patch", "", "configmaps").with_name("aws-auth").in_namespace("kube-system")];
     for step in &plan.steps {
         let kind = step.object.kind();
         if kind.is_rbac() {
             let request = Request::object(step.write.verb(), RBAC_GROUP, kind.resource());
-            if !out.contains(&request) {
-                out.push(request);
+            if !requests.contains(&request) {
+                requests.push(request);
             }
         }
     }
-    out
+    requests
 }

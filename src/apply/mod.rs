@@ -1,6 +1,7 @@
-//! Walks the steps of a plan: stage after stage, each write under its precondition, and stops at the first refusal.
+//! Executes the steps of a plan stage by stage, each write with its precondition, and stops at the first failure.
 //!
-//! Nothing is decided here. The order of the steps is the safety, so a step is never skipped.
+//! This module makes no decisions: the plan has fixed every write and its order. Safety depends on the order, so no
+//! step is ever skipped.
 
 pub(crate) mod dry_run;
 pub(crate) mod lock;
@@ -23,17 +24,18 @@ use crate::names::ObjectKey;
 use crate::plan::{AccessProbe, Plan, Step};
 use crate::state::write::{ObjectVersion, Precondition, ResolvedPrecondition};
 
-/// Writes in flight within one stage. API priority and fairness gives a client more than this without waiting.
+/// The maximum number of concurrent requests. API priority and fairness allows a client more than this without
+/// queueing.
 const MAX_CONCURRENT_WRITES: usize = 24;
 
-/// How an apply ended.
+/// The result of an apply.
 #[derive(Debug)]
 pub(crate) struct ApplyOutcome {
-    /// Steps that ended well, in the order of their ends.
+    /// The indices of the steps that succeeded, in the order in which they finished.
     pub(crate) completed: Vec<usize>,
-    /// Of these the ones that found their object to be so already.
+    /// The number of completed steps whose object already had the planned content.
     pub(crate) unchanged: usize,
-    /// Steps that failed; nothing after their stage was begun.
+    /// The steps that failed. No step of a later stage was started.
     pub(crate) failed: Vec<(usize, StepError)>,
 }
 
@@ -42,47 +44,50 @@ pub(crate) struct ApplyOutcome {
 pub(crate) enum StepError {
     /// The write failed.
     Write(ClusterError),
-    /// What an earlier step grants is not seen to work, and this stage would take away on the strength of it.
+    /// Access that an earlier step grants is not in effect, and this step would revoke access that it replaces. Holds
+    /// the reviews that the API server still denies.
     NotEffective(Vec<String>),
-    /// It was written, and the caller would have been left outside.
+    /// The write succeeded, and the caller lost access by it.
     LockedOut(Box<Lockout>),
-    /// Somebody else may have begun.
+    /// Another apply may be running.
     LockLost,
 }
 
-/// What is watched over while the writes are made.
+/// The checks that are made between the writes.
 pub(crate) struct ApplyHooks<'a> {
     pub(crate) schedule: RetrySchedule,
-    /// Before a write of aws-auth.
+    /// The access of the caller before the write of aws-auth, if the plan has one.
     pub(crate) aws_auth_baseline: Option<&'a AwsAuthBaseline>,
+    /// The delays of the lockout check.
     pub(crate) probe_delays: &'a [Duration],
     pub(crate) lock: Option<&'a ApplyLock>,
 }
 
 impl ApplyHooks<'_> {
-    /// Waits for what the steps of a stage rely on; answers those that may not be made.
+    /// Waits until the access that the steps of a stage rely on is in effect. Returns the steps that must not be
+    /// written.
     async fn wait_for_prerequisites<C: WriteCluster>(
         &self,
         stage: &[(usize, &Step)],
         cluster: &C,
     ) -> Vec<(usize, StepError)> {
         let steps: Vec<&Step> = stage.iter().map(|(_, step)| *step).collect();
-        let asked: Vec<(usize, &AccessProbe)> =
-            stage.iter().flat_map(|(number, step)| step.wait_for.iter().map(|asked| (*number, asked))).collect();
-        let wanted: Vec<ExpectedAnswer<'_>> =
-            asked.iter().map(|(_, asked)| ExpectedAnswer { probe: asked, allowed: true, next_steps: &steps }).collect();
-        let Some((first, _)) = asked.first() else {
+        let probes: Vec<(usize, &AccessProbe)> =
+            stage.iter().flat_map(|(index, step)| step.wait_for.iter().map(|probe| (*index, probe))).collect();
+        let expected: Vec<ExpectedAnswer<'_>> =
+            probes.iter().map(|(_, probe)| ExpectedAnswer { probe, allowed: true, next_steps: &steps }).collect();
+        let Some((first, _)) = probes.first() else {
             return Vec::new();
         };
-        let open = match wait_for_answers(cluster, &wanted, self.schedule).await {
-            Ok(open) => open,
+        let pending = match wait_for_answers(cluster, &expected, self.schedule).await {
+            Ok(pending) => pending,
             Err(error) => return vec![(*first, StepError::Write(error))],
         };
-        let mut told: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        for (number, asked) in open.into_iter().filter_map(|place| asked.get(place)) {
-            told.entry(*number).or_default().push(asked.to_string());
+        let mut denied: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for (index, probe) in pending.into_iter().filter_map(|position| probes.get(position)) {
+            denied.entry(*index).or_default().push(probe.to_string());
         }
-        told.into_iter().map(|(number, told)| (number, StepError::NotEffective(told))).collect()
+        denied.into_iter().map(|(index, probes)| (index, StepError::NotEffective(probes))).collect()
     }
 
     async fn check_lockout<C: WriteCluster>(
@@ -92,69 +97,69 @@ impl ApplyHooks<'_> {
         cluster: &C,
     ) -> Result<(), StepError> {
         match self.aws_auth_baseline {
-            Some(before) if step.object == ObjectKey::aws_auth() => before
+            Some(baseline) if step.object == ObjectKey::aws_auth() => baseline
                 .verify_or_restore(cluster, step, written, self.probe_delays)
                 .await
-                .map_err(|out| StepError::LockedOut(Box::new(out))),
+                .map_err(|lockout| StepError::LockedOut(Box::new(lockout))),
             Some(_) | None => Ok(()),
         }
     }
 }
 
-/// Makes the writes of a plan and says of each when it ends.
+/// Makes the writes of a plan, and calls `on_write` after each successful one.
 pub(crate) async fn apply<C: WriteCluster>(
     plan: &Plan,
     cluster: &C,
-    watch: &ApplyHooks<'_>,
-    report: impl Fn(&Step, &WriteOutcome),
+    hooks: &ApplyHooks<'_>,
+    on_write: impl Fn(&Step, &WriteOutcome),
 ) -> ApplyOutcome {
     let versions = RefCell::new(BTreeMap::new());
     let stopped = Cell::new(false);
     let mut outcome = ApplyOutcome { completed: Vec::new(), unchanged: 0, failed: Vec::new() };
     let mut stages: BTreeMap<usize, Vec<(usize, &Step)>> = BTreeMap::new();
-    for (number, step) in plan.steps.iter().enumerate() {
-        stages.entry(step.stage).or_default().push((number, step));
+    for (index, step) in plan.steps.iter().enumerate() {
+        stages.entry(step.stage).or_default().push((index, step));
     }
     for steps in stages.values() {
-        outcome.failed = watch.wait_for_prerequisites(steps, cluster).await;
+        outcome.failed = hooks.wait_for_prerequisites(steps, cluster).await;
         if !outcome.failed.is_empty() {
             break;
         }
-        let mut ends = stream::iter(steps)
-            .map(|(number, step)| async {
-                // What is on its way when a step fails is waited for; nothing new begins.
+        let mut results = stream::iter(steps)
+            .map(|(index, step)| async {
+                // After a failure no new write is started. Writes that are already in flight are completed.
                 if stopped.get() {
                     return None;
                 }
-                if watch.lock.is_some_and(ApplyLock::is_lost) {
-                    return Some((*number, Err(StepError::LockLost)));
+                if hooks.lock.is_some_and(ApplyLock::is_lost) {
+                    return Some((*index, Err(StepError::LockLost)));
                 }
                 let expected = expected_version(step, &versions.borrow());
-                let end = match cluster.write(&step.object, &step.write, &expected).await {
+                let result = match cluster.write(&step.object, &step.write, &expected).await {
                     Ok(written) => {
-                        report(step, &written);
-                        watch.check_lockout(step, &written, cluster).await.map(|()| written)
+                        on_write(step, &written);
+                        hooks.check_lockout(step, &written, cluster).await.map(|()| written)
                     }
                     Err(error) => Err(StepError::Write(error)),
                 };
-                Some((*number, end))
+                Some((*index, result))
             })
             .buffer_unordered(MAX_CONCURRENT_WRITES);
-        while let Some(end) = ends.next().await {
-            let Some((number, end)) = end else {
+        while let Some(result) = results.next().await {
+            let Some((index, result)) = result else {
                 continue;
             };
-            match end {
+            match result {
                 Ok(written) => {
                     outcome.unchanged += usize::from(matches!(written, WriteOutcome::Unchanged(_)));
                     if let WriteOutcome::Stored(Some(version)) | WriteOutcome::Unchanged(Some(version)) = written {
-                        versions.borrow_mut().insert(number, version);
+                        versions.borrow_mut().insert(index, version);
                     }
-                    outcome.completed.push(number);
+                    outcome.completed.push(index);
                 }
-                Err(trouble) => {
+                Err(error) => {
                     stopped.set(true);
-                    outcome.failed.push((number, trouble));
+                    outcome.failed.push((index, error));
                 }
             }
         }
@@ -165,6 +170,7 @@ pub(crate) async fn apply<C: WriteCluster>(
     outcome
 }
 
+/// The precondition of a step with the versions that the earlier steps have produced.
 fn expected_version(step: &Step, versions: &BTreeMap<usize, ObjectVersion>) -> ResolvedPrecondition {
     match &step.precondition {
         Precondition::Absent => ResolvedPrecondition::Absent,

@@ -1,9 +1,12 @@
-//! Asks until the answers are as they must be, with growing pauses and an end.
+//! Repeats SubjectAccessReviews, with growing delays and a timeout, until their answers are as expected.
 //!
-//! A yes can hide what it is asked for: of several bindings that allow something the API server names the first that it
-//! comes upon. One that comes by what is about to be taken away says nothing of what shall stay, so it is asked again;
-//! among ClusterRoleBindings, and among RoleBindings, chance decides anew each time which one is named. A
-//! ClusterRoleBinding hides a RoleBinding for good: then the yes must do, once every API server has had time to act.
+//! A review that allows a request names only one of the bindings that allow it, the first one that the authorizer
+//! finds. If this is a binding that the next steps revoke, the answer does not prove that another binding allows the
+//! request: the answer is masked, and the review is repeated. The authorizer checks the ClusterRoleBindings and then
+//! the RoleBindings (Kubernetes, pkg/registry/rbac/validation/rule.go, `VisitRulesFor`), each in the order of an
+//! informer cache, which is random. A repeated review may therefore name another binding of the same kind, but a
+//! ClusterRoleBinding always masks a RoleBinding. For this reason a masked answer is accepted once every API server has
+//! had time to see the earlier writes.
 
 use std::time::Duration;
 
@@ -15,100 +18,106 @@ use super::MAX_CONCURRENT_WRITES;
 use crate::cluster::{ClusterError, WriteCluster};
 use crate::plan::{AccessProbe, Step};
 
-/// How long an answer is waited for, and how long before the second look.
+/// How often and how long a review is repeated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RetrySchedule {
+    /// How long a review with an unexpected answer is repeated.
     pub(crate) timeout: Duration,
+    /// The delay before the second review. It doubles with each further one.
     pub(crate) first_delay: Duration,
-    /// How long a yes that comes by what is taken away is asked for again.
+    /// How long a review with a masked answer is repeated.
     pub(crate) masked_timeout: Duration,
 }
 
 impl RetrySchedule {
-    pub(crate) fn with_max_timeout(self, total: Duration) -> Self {
-        Self { timeout: self.timeout.min(total), ..self }
+    pub(crate) fn with_max_timeout(self, max: Duration) -> Self {
+        Self { timeout: self.timeout.min(max), ..self }
     }
 }
 
-/// Informers follow a write within milliseconds, those of several API servers behind one endpoint within about a second:
-/// half as much again is for what cannot be seen, ten seconds are for a cluster in trouble.
+/// The informers of an API server see a write within milliseconds, those of several API servers behind one endpoint
+/// within about a second. A masked answer waits half a second more than that. Ten seconds leave time for a slow
+/// cluster.
 pub(crate) const PROBE_SCHEDULE: RetrySchedule = RetrySchedule {
     timeout: Duration::from_secs(10),
     first_delay: Duration::from_millis(20),
     masked_timeout: Duration::from_millis(1500),
 };
 const MAX_DELAY: Duration = Duration::from_secs(1);
-/// Between two asks that chance decides: some thirty of them before the yes must do.
+/// The longest delay between two reviews with masked answers. About thirty reviews fit into the `masked_timeout`, so
+/// that a binding of the same kind is very likely to be named in one of them.
 const MAX_MASKED_DELAY: Duration = Duration::from_millis(50);
 
-/// A question and how it must be answered.
+/// A review and the answer that it must have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExpectedAnswer<'a> {
     pub(crate) probe: &'a AccessProbe,
     pub(crate) allowed: bool,
-    /// A yes does not count that comes by what these take away.
+    /// The steps that are written next. An answer is masked if it names a binding or role that one of them revokes.
     pub(crate) next_steps: &'a [&'a Step],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ProbeResult {
     AsExpected,
-    /// A yes, by what is about to be taken away.
+    /// As expected, but because of a binding or role that the next steps revoke.
     Masked,
     Different,
 }
 
 impl ExpectedAnswer<'_> {
     async fn probe_once<C: WriteCluster>(&self, cluster: &C) -> Result<ProbeResult, ClusterError> {
-        let ruling = cluster.review_access(self.probe).await?;
-        let goes = |step: &&Step| ruling.allowed_by.as_ref().is_some_and(|by| step.revokes(&self.probe.request, by));
-        Ok(match ruling.allowed == self.allowed {
+        let status = cluster.review_access(self.probe).await?;
+        let is_revoked_by =
+            |step: &&Step| status.allowed_by.as_ref().is_some_and(|reason| step.revokes(&self.probe.request, reason));
+        Ok(match status.allowed == self.allowed {
             false => ProbeResult::Different,
-            true if self.next_steps.iter().any(goes) => ProbeResult::Masked,
+            true if self.next_steps.iter().any(is_revoked_by) => ProbeResult::Masked,
             true => ProbeResult::AsExpected,
         })
     }
 }
 
-/// Places in the list of what is not answered as wanted, once all is or patience ends.
+/// Repeats the reviews until every answer is as expected or the schedule ends. Returns the indices of the reviews whose
+/// last answer was not as expected.
 pub(crate) async fn wait_for_answers<C: WriteCluster>(
     cluster: &C,
-    wanted: &[ExpectedAnswer<'_>],
-    patience: RetrySchedule,
+    expected: &[ExpectedAnswer<'_>],
+    schedule: RetrySchedule,
 ) -> Result<Vec<usize>, ClusterError> {
-    let begin = Instant::now();
-    let end = begin + patience.timeout;
-    let mut pause = patience.first_delay;
-    let mut open: Vec<usize> = (0..wanted.len()).collect();
+    let start = Instant::now();
+    let deadline = start + schedule.timeout;
+    let mut delay = schedule.first_delay;
+    let mut pending: Vec<usize> = (0..expected.len()).collect();
     loop {
-        let asked = open.iter().filter_map(|place| Some((*place, wanted.get(*place)?)));
-        let mut answers = stream::iter(asked)
-            .map(|(place, wanted)| async move { Ok::<_, ClusterError>((place, wanted.probe_once(cluster).await?)) })
+        let reviews = pending.iter().filter_map(|index| Some((*index, expected.get(*index)?)));
+        let mut results = stream::iter(reviews)
+            .map(|(index, expected)| async move { Ok::<_, ClusterError>((index, expected.probe_once(cluster).await?)) })
             .buffered(MAX_CONCURRENT_WRITES);
-        let (mut unseen, mut hidden) = (Vec::new(), Vec::new());
-        while let Some(answer) = answers.next().await {
-            match answer? {
-                (place, ProbeResult::Different) => unseen.push(place),
-                (place, ProbeResult::Masked) => hidden.push(place),
+        let (mut different, mut masked) = (Vec::new(), Vec::new());
+        while let Some(result) = results.next().await {
+            match result? {
+                (index, ProbeResult::Different) => different.push(index),
+                (index, ProbeResult::Masked) => masked.push(index),
                 (_, ProbeResult::AsExpected) => {}
             }
         }
-        drop(answers);
+        drop(results);
         let now = Instant::now();
-        if now >= end {
-            return Ok(unseen);
+        if now >= deadline {
+            return Ok(different);
         }
-        if now >= begin + patience.masked_timeout {
-            hidden.clear();
+        if now >= start + schedule.masked_timeout {
+            masked.clear();
         }
-        let longest = if hidden.is_empty() { MAX_DELAY } else { MAX_MASKED_DELAY };
-        open = unseen;
-        open.append(&mut hidden);
-        if open.is_empty() {
-            return Ok(open);
+        let max_delay = if masked.is_empty() { MAX_DELAY } else { MAX_MASKED_DELAY };
+        pending = different;
+        pending.append(&mut masked);
+        if pending.is_empty() {
+            return Ok(pending);
         }
-        tokio::time::sleep(pause.min(longest).min(end.saturating_duration_since(now))).await;
-        pause = (pause * 2).min(MAX_DELAY);
+        tokio::time::sleep(delay.min(max_delay).min(deadline.saturating_duration_since(now))).await;
+        delay = (delay * 2).min(MAX_DELAY);
     }
 }
 

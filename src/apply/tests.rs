@@ -1,6 +1,6 @@
-//! What a plan says it leads to is what the cluster has after the apply.
+//! The state that a plan predicts is the state of the cluster after the apply.
 
-#![expect(clippy::disallowed_methods, reason = "a test has a folder of its own")]
+#![expect(clippy::disallowed_methods, reason = "the test writes to a temporary directory")]
 
 use super::polling::PROBE_SCHEDULE;
 use super::{ApplyHooks, apply};
@@ -28,8 +28,8 @@ metadata: { name: aws-auth, namespace: kube-system, resourceVersion: "7", annota
 data:
   other: kept
   mapRoles: |
-    - rolearn: arn:aws:iam::111122223333:role/gone
-      username: gone
+    - rolearn: arn:aws:iam::111122223333:role/removed
+      username: removed
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -38,19 +38,19 @@ rules: [{ verbs: [get], apiGroups: [""], resources: [pods] }]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: { name: once-gathered, resourceVersion: "8" }
+metadata: { name: formerly-aggregated, resourceVersion: "8" }
 aggregationRule: { clusterRoleSelectors: [{ matchLabels: { to: all } }] }
 rules: [{ verbs: [get], apiGroups: [""], resources: [pods] }]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: { name: gathered, resourceVersion: "8" }
+metadata: { name: newly-aggregated, resourceVersion: "8" }
 rules: [{ verbs: [list], apiGroups: [""], resources: [pods] }]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
-  name: going
+  name: removed
   resourceVersion: "8"
   annotations: { rolecall/policy: prod }
 rules: []
@@ -58,10 +58,10 @@ rules: []
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
-  name: held
+  name: with-finalizer
   namespace: team-a
   resourceVersion: "8"
-  finalizers: [example.com/held]
+  finalizers: [example.com/cleanup]
   annotations: { rolecall/policy: prod }
 rules: []
 ---
@@ -88,11 +88,11 @@ groups = ["readers"]
 [cluster-roles.reader]
 rules = [{ verbs = ["get", "list"], resources = ["pods"] }]
 labels = { to = "all" }
-[cluster-roles.once-gathered]
+[cluster-roles.formerly-aggregated]
 rules = [{ verbs = ["watch"], resources = ["pods"] }]
-[cluster-roles.gathered]
+[cluster-roles.newly-aggregated]
 aggregation = [{ match-labels = { to = "all" } }]
-[roles.made]
+[roles.created]
 namespaces = ["team-*"]
 rules = [{ verbs = ["get"], resources = ["secrets"] }]
 [bindings.readers]
@@ -107,7 +107,7 @@ principals = ["viewer"]
 aws-auth = "exclusive"
 "#;
 
-/// Everything but the versions, which a plan cannot know.
+/// The state without resource versions, which a plan cannot predict.
 fn content_without_versions(state: &State) -> String {
     let mut state = state.clone();
     let keys: Vec<_> = state.roles.keys().chain(state.bindings.keys()).cloned().collect();
@@ -125,37 +125,39 @@ fn make_plan(policy: &str, live: &State) -> Plan {
 }
 
 #[test]
-fn the_state_after_a_plan_is_what_the_cluster_has_after_its_apply() {
+fn predicted_state_equals_cluster_state_after_apply() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("cluster.yaml");
     std::fs::write(&file, CLUSTER).unwrap();
     let cluster = SnapshotCluster::open(&[file], None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let later = POLICY.replace("labels = { to = \"all\" }\n", "").replace("groups = [\"readers\"]\nservice", "service");
-    let mut seen = Vec::new();
-    for policy in [POLICY, &later, "[policy]\nname = \"prod\"\n"] {
+    let second =
+        POLICY.replace("labels = { to = \"all\" }\n", "").replace("groups = [\"readers\"]\nservice", "service");
+    let mut actions = Vec::new();
+    for policy in [POLICY, &second, "[policy]\nname = \"prod\"\n"] {
         let live = runtime.block_on(cluster.observe()).unwrap();
         let plan = make_plan(policy, &live);
-        seen.extend(plan.changes.iter().map(|change| change.action));
+        actions.extend(plan.changes.iter().map(|change| change.action));
         let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_, _| {}));
         assert!(outcome.failed.is_empty() && !outcome.completed.is_empty(), "{outcome:#?}");
-        let found = runtime.block_on(cluster.observe()).unwrap();
+        let applied = runtime.block_on(cluster.observe()).unwrap();
         assert_same_text(
             &content_without_versions(&plan.state_after(&live).unwrap()),
-            &content_without_versions(&found),
+            &content_without_versions(&applied),
         );
     }
     for action in [Action::Create, Action::Adopt, Action::Update, Action::Replace, Action::Delete] {
-        assert!(seen.contains(&action), "{action:?} was not tried");
+        assert!(actions.contains(&action), "no plan has the action {action:?}");
     }
 }
 
+/// Compares two long texts, and shows only the lines around the first difference.
 #[track_caller]
-fn assert_same_text(one: &str, other: &str) {
-    let differs = one.lines().zip(other.lines()).position(|(one, other)| one != other);
-    if let Some(line) = differs {
+fn assert_same_text(predicted: &str, applied: &str) {
+    let different = predicted.lines().zip(applied.lines()).position(|(predicted, applied)| predicted != applied);
+    if let Some(line) = different {
         let around = |text: &str| text.lines().skip(line.saturating_sub(20)).take(30).collect::<Vec<_>>().join("\n");
-        assert_eq!(around(one), around(other));
+        assert_eq!(around(predicted), around(applied));
     }
-    assert_eq!(one.len(), other.len());
+    assert_eq!(predicted.len(), applied.len());
 }

@@ -1,4 +1,4 @@
-//! After the last step: asks the cluster whether what the plan promised holds.
+//! After the last step: checks against the cluster whether the planned access is in effect.
 
 use std::time::Duration;
 
@@ -6,39 +6,41 @@ use super::polling::{ExpectedAnswer, RetrySchedule, wait_for_answers};
 use crate::cluster::{ClusterError, WriteCluster};
 use crate::plan::PostApplyCheck;
 
-/// Questions after an apply: enough for every subject of most plans, few enough for a second.
+/// The maximum number of checks after an apply: enough for every subject of most plans, and done within a second.
 pub(crate) const MAX_CHECKS: usize = 200;
 
-/// How long the controller of aggregated roles is waited for: it runs within a second, or not at all.
+/// How long a check that depends on an aggregated ClusterRole is repeated. The aggregation controller updates the role
+/// within a second if it runs at all.
 const AGGREGATION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the cluster says of the promises.
+/// The result of the checks after an apply.
 #[derive(Debug)]
 pub(crate) enum Verification {
+    /// All checks passed; the number of checks.
     Passed(usize),
-    /// These do not.
+    /// These checks failed.
     Failed(Vec<PostApplyCheck>),
-    /// It could not be asked.
+    /// The cluster did not answer.
     NotChecked(ClusterError),
 }
 
 pub(crate) async fn verify<C: WriteCluster>(
-    promises: &[PostApplyCheck],
+    checks: &[PostApplyCheck],
     cluster: &C,
-    patience: RetrySchedule,
+    schedule: RetrySchedule,
 ) -> Verification {
-    let mut broken = Vec::new();
-    for (by_controller, patience) in [(false, patience), (true, patience.with_max_timeout(AGGREGATION_TIMEOUT))] {
-        let asked: Vec<&PostApplyCheck> =
-            promises.iter().filter(|promise| promise.awaits_aggregation == by_controller).collect();
-        let wanted: Vec<ExpectedAnswer<'_>> = asked
+    let mut failed = Vec::new();
+    for (awaits_aggregation, schedule) in [(false, schedule), (true, schedule.with_max_timeout(AGGREGATION_TIMEOUT))] {
+        let checks: Vec<&PostApplyCheck> =
+            checks.iter().filter(|check| check.awaits_aggregation == awaits_aggregation).collect();
+        let expected: Vec<ExpectedAnswer<'_>> = checks
             .iter()
-            .map(|promise| ExpectedAnswer { probe: &promise.probe, allowed: promise.expect_allowed, next_steps: &[] })
+            .map(|check| ExpectedAnswer { probe: &check.probe, allowed: check.expect_allowed, next_steps: &[] })
             .collect();
-        match wait_for_answers(cluster, &wanted, patience).await {
-            Ok(open) => broken.extend(open.into_iter().filter_map(|place| asked.get(place).copied().cloned())),
+        match wait_for_answers(cluster, &expected, schedule).await {
+            Ok(pending) => failed.extend(pending.into_iter().filter_map(|index| checks.get(index).copied().cloned())),
             Err(error) => return Verification::NotChecked(error),
         }
     }
-    if broken.is_empty() { Verification::Passed(promises.len()) } else { Verification::Failed(broken) }
+    if failed.is_empty() { Verification::Passed(checks.len()) } else { Verification::Failed(failed) }
 }

@@ -1,4 +1,4 @@
-//! Either cluster behind the port, chosen while the program runs.
+//! A cluster of either kind, for callers that choose the kind at run time.
 
 use serde_json::Value;
 
@@ -22,7 +22,8 @@ pub(crate) enum AnyCluster {
 }
 
 impl AnyCluster {
-    /// Where applies to this cluster keep out of each other's way; a snapshot has its file's content for that.
+    /// The client for the Lease that prevents concurrent applies. A snapshot has none: before it is written, its files
+    /// are compared with the content that was read.
     pub(crate) fn lease_client(&self, namespace: &str) -> Option<LeaseClient> {
         match self {
             Self::Live(cluster) => Some(cluster.lease_client(namespace)),
@@ -100,21 +101,21 @@ impl WriteCluster for AnyCluster {
         }
     }
 
-    async fn review_access(&self, asked: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
+    async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
         match self {
-            Self::Live(cluster) => cluster.review_access(asked).await,
-            Self::Snapshot(cluster) => cluster.review_access(asked).await,
+            Self::Live(cluster) => cluster.review_access(probe).await,
+            Self::Snapshot(cluster) => cluster.review_access(probe).await,
         }
     }
 
     async fn check_caller(
         &self,
-        with: CredentialFreshness,
-        needs: &[Request],
+        freshness: CredentialFreshness,
+        requests: &[Request],
     ) -> Result<Option<CallerCheck>, ClusterError> {
         match self {
-            Self::Live(cluster) => cluster.check_caller(with, needs).await,
-            Self::Snapshot(cluster) => cluster.check_caller(with, needs).await,
+            Self::Live(cluster) => cluster.check_caller(freshness, requests).await,
+            Self::Snapshot(cluster) => cluster.check_caller(freshness, requests).await,
         }
     }
 

@@ -1,6 +1,7 @@
-//! Which cluster is meant: a context of the kubeconfig, the pod that this runs in, or an EKS cluster by its name.
+//! Selects the cluster: by a context of the kubeconfig, by the name of an EKS cluster, or the cluster that this process
+//! runs in as a pod. The result is the configuration of a connection.
 //!
-//! Nothing is sent here; what comes out is the configuration of a connection.
+//! This module only reads files. It sends no request.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,10 +12,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError
 use super::ClusterError;
 use crate::diagnostic::closest_match;
 
-/// Which context.
+/// How the context is selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ContextSelector {
-    /// The kubeconfig's current one; without a kubeconfig that of the pod.
+    /// The current context of the kubeconfig. Without a kubeconfig, the service account of the pod.
     Current,
     Named(String),
     Eks {
@@ -24,26 +25,27 @@ pub(crate) enum ContextSelector {
     },
 }
 
-/// Where to look.
+/// Where the kubeconfig is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KubeconfigSource {
-    /// `--kubeconfig`, which stands before the environment.
+    /// The value of `--kubeconfig`, which takes precedence over the environment.
     pub(crate) file: Option<PathBuf>,
     pub(crate) env: BTreeMap<String, String>,
 }
 
-/// The configuration of a connection, and the name of the context that it comes from.
+/// The configuration of a connection, and the name of the context that it is made from.
 pub(crate) async fn load_context(
-    wanted: &ContextSelector,
-    lookup: &KubeconfigSource,
+    selector: &ContextSelector,
+    source: &KubeconfigSource,
 ) -> Result<(Config, String), ClusterError> {
-    let Some(kubeconfig) = read_merged(lookup)? else {
-        return load_in_cluster_config(wanted, lookup);
+    let Some(kubeconfig) = read_merged(source)? else {
+        return load_in_cluster_config(selector, source);
     };
-    let context = match wanted {
+    let context = match selector {
         ContextSelector::Current => {
             kubeconfig.current_context.clone().filter(|name| !name.is_empty()).ok_or_else(|| {
-                ClusterError::InvalidKubeconfig { why: "it has no current context, and none was named".to_owned() }
+                let why = "it has no `current-context`, and no context was selected".to_owned();
+                ClusterError::InvalidKubeconfig { why }
             })?
         }
         ContextSelector::Named(name) => name.clone(),
@@ -51,16 +53,15 @@ pub(crate) async fn load_context(
             find_eks_context(&kubeconfig, name, region, account.as_deref())?
         }
     };
-    if !kubeconfig.contexts.iter().any(|known| known.name == context) {
-        let names = kubeconfig.contexts.iter().map(|known| known.name.as_str());
+    let Some(named_context) = kubeconfig.contexts.iter().find(|named| named.name == context) else {
+        let names = kubeconfig.contexts.iter().map(|named| named.name.as_str());
         let nearest = closest_match(&context, names).map(str::to_owned);
         return Err(ClusterError::ContextNotFound { name: context, nearest });
-    }
-    let user = kubeconfig.contexts.iter().find(|known| known.name == context);
-    let user = user.and_then(|known| known.context.as_ref()?.user.as_deref()).filter(|user| !user.is_empty());
-    // The client would go on as nobody.
-    if let Some(user) = user.filter(|user| !kubeconfig.auth_infos.iter().any(|known| known.name == **user)) {
-        let why = format!("the context `{context}` names the user `{user}`, which it does not have");
+    };
+    let user = named_context.context.as_ref().and_then(|inner| inner.user.as_deref()).filter(|user| !user.is_empty());
+    // Without this check the client would connect as an anonymous user.
+    if let Some(user) = user.filter(|user| !kubeconfig.auth_infos.iter().any(|auth| auth.name == **user)) {
+        let why = format!("the context `{context}` refers to the user `{user}`, which is not defined");
         return Err(ClusterError::InvalidKubeconfig { why });
     }
     let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
@@ -69,36 +70,37 @@ pub(crate) async fn load_context(
     Ok((config, context))
 }
 
-/// Without any kubeconfig a pod's own service account serves.
+/// The configuration for the service account of the pod, if there is no kubeconfig.
 fn load_in_cluster_config(
-    wanted: &ContextSelector,
-    lookup: &KubeconfigSource,
+    selector: &ContextSelector,
+    source: &KubeconfigSource,
 ) -> Result<(Config, String), ClusterError> {
-    let paths = kubeconfig_paths(lookup).iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-    let missing = || ClusterError::InvalidKubeconfig { why: format!("there is no file {paths}") };
-    if *wanted != ContextSelector::Current || !lookup.env.contains_key("KUBERNETES_SERVICE_HOST") {
-        return Err(missing());
+    if *selector != ContextSelector::Current || !source.env.contains_key("KUBERNETES_SERVICE_HOST") {
+        let paths: Vec<String> = kubeconfig_paths(source).iter().map(|path| path.display().to_string()).collect();
+        let why = format!("the file {} does not exist", paths.join(", "));
+        return Err(ClusterError::InvalidKubeconfig { why });
     }
     let config = Config::incluster_env().map_err(|error| ClusterError::InvalidKubeconfig { why: error.to_string() })?;
     Ok((config, "in-cluster".to_owned()))
 }
 
-fn kubeconfig_paths(lookup: &KubeconfigSource) -> Vec<PathBuf> {
-    if let Some(file) = &lookup.file {
+fn kubeconfig_paths(source: &KubeconfigSource) -> Vec<PathBuf> {
+    if let Some(file) = &source.file {
         return vec![file.clone()];
     }
-    if let Some(list) = lookup.env.get("KUBECONFIG").filter(|list| !list.is_empty()) {
+    if let Some(list) = source.env.get("KUBECONFIG").filter(|list| !list.is_empty()) {
         return std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
     }
-    let home = lookup.env.get("HOME").or_else(|| lookup.env.get("USERPROFILE"));
+    let home = source.env.get("HOME").or_else(|| source.env.get("USERPROFILE"));
     home.map(|home| Path::new(home).join(".kube").join("config")).into_iter().collect()
 }
 
-/// The files merged, as kubectl merges them: of a name the first counts. A named file must be there.
-fn read_merged(lookup: &KubeconfigSource) -> Result<Option<Kubeconfig>, ClusterError> {
+/// Reads and merges the files as kubectl does: if several files define the same name, the first one wins. The file of
+/// `--kubeconfig` must exist; files of the environment may be missing.
+fn read_merged(source: &KubeconfigSource) -> Result<Option<Kubeconfig>, ClusterError> {
     let mut merged: Option<Kubeconfig> = None;
-    for path in kubeconfig_paths(lookup) {
-        if lookup.file.is_none() && !path.exists() {
+    for path in kubeconfig_paths(source) {
+        if source.file.is_none() && !path.exists() {
             continue;
         }
         let next = Kubeconfig::read_from(&path).map_err(|error| parse_error(&error, &path))?;
@@ -110,23 +112,23 @@ fn read_merged(lookup: &KubeconfigSource) -> Result<Option<Kubeconfig>, ClusterE
     Ok(merged)
 }
 
-/// A file that holds no kubeconfig, by its line alone.
+/// The error for a file that cannot be parsed: only its line, because the message of the parser may quote a credential.
 fn parse_error(error: &KubeconfigError, path: &Path) -> ClusterError {
     let KubeconfigError::Parse(error) = error else {
         return kubeconfig_error(error);
     };
-    let place = error.location().map(|at| format!("line {} of ", at.line())).unwrap_or_default();
-    ClusterError::InvalidKubeconfig { why: format!("{place}{} is not as in a kubeconfig", path.display()) }
+    let line = error.location().map(|location| format!("line {} of ", location.line())).unwrap_or_default();
+    ClusterError::InvalidKubeconfig { why: format!("{line}{} is not valid", path.display()) }
 }
 
-/// The words of an error without what a file holds: a kubeconfig has credentials.
+/// Converts an error without quoting the content of the file, which may contain credentials.
 pub(super) fn kubeconfig_error(error: &KubeconfigError) -> ClusterError {
     let why = match error {
         KubeconfigError::ReadConfig(error, path) => describe_io_error(error, path),
-        KubeconfigError::Parse(_) => "it is not one".to_owned(),
+        KubeconfigError::Parse(_) => "it is not valid".to_owned(),
         KubeconfigError::LoadContext(name) => format!("the context `{name}` is empty"),
         KubeconfigError::LoadClusterOfContext(name) => {
-            format!("the context names the cluster `{name}`, which it does not have")
+            format!("the context refers to the cluster `{name}`, which is not defined")
         }
         KubeconfigError::MissingClusterUrl => "the cluster of the context has no `server`".to_owned(),
         KubeconfigError::ParseClusterUrl(error) => format!("the `server` of the cluster is not a URL: {error}"),
@@ -140,50 +142,52 @@ pub(super) fn kubeconfig_error(error: &KubeconfigError) -> ClusterError {
         KubeconfigError::LoadClientKey(error) => {
             format!("the client key of the user cannot be read: {}", describe_load_error(error))
         }
-        KubeconfigError::ParseCertificates(_) => "the certificate authority of the cluster is not PEM".to_owned(),
+        KubeconfigError::ParseCertificates(_) => {
+            "the certificate authority of the cluster is not in PEM format".to_owned()
+        }
         other => other.to_string(),
     };
     ClusterError::InvalidKubeconfig { why }
 }
 
-/// Why a file that the kubeconfig names cannot be read, or the kubeconfig itself.
+/// Why the kubeconfig, or a file that it refers to, cannot be read.
 pub(super) fn describe_io_error(error: &std::io::Error, path: &Path) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
-        std::io::ErrorKind::PermissionDenied => format!("the permissions of {} forbid reading it", path.display()),
+        std::io::ErrorKind::NotFound => format!("the file {} does not exist", path.display()),
+        std::io::ErrorKind::PermissionDenied => format!("permission to read {} is denied", path.display()),
         _ => format!("{} cannot be read: {error}", path.display()),
     }
 }
 
 fn describe_load_error(error: &LoadDataError) -> String {
     match error {
-        LoadDataError::DecodeBase64(_) => "it is not base64".to_owned(),
+        LoadDataError::DecodeBase64(_) => "it is not valid base64".to_owned(),
         LoadDataError::ReadFile(error, path) => describe_io_error(error, path),
-        LoadDataError::NoBase64DataOrFile => "there is neither data nor a file".to_owned(),
+        LoadDataError::NoBase64DataOrFile => "the kubeconfig has neither its data nor its file name".to_owned(),
     }
 }
 
-/// The context for an EKS cluster, as `aws eks update-kubeconfig` and eksctl write them.
+/// The context of an EKS cluster, as written by `aws eks update-kubeconfig` or eksctl.
 fn find_eks_context(
     kubeconfig: &Kubeconfig,
     name: &str,
     region: &str,
     account: Option<&str>,
 ) -> Result<String, ClusterError> {
-    let fits = |context: &NamedContext| {
+    let is_match = |context: &NamedContext| {
         let Some(inner) = &context.context else {
             return false;
         };
         is_eks_cluster_entry(&inner.cluster, name, region, account)
             || inner.user.as_deref().is_some_and(|user| is_eks_token_command(kubeconfig, user, name, region))
     };
-    let found: Vec<&NamedContext> = kubeconfig.contexts.iter().filter(|context| fits(context)).collect();
-    if let Some(current) = found.iter().find(|context| Some(&context.name) == kubeconfig.current_context.as_ref()) {
+    let matches: Vec<&NamedContext> = kubeconfig.contexts.iter().filter(|context| is_match(context)).collect();
+    if let Some(current) = matches.iter().find(|context| Some(&context.name) == kubeconfig.current_context.as_ref()) {
         return Ok(current.name.clone());
     }
     let clusters: BTreeSet<&str> =
-        found.iter().filter_map(|context| context.context.as_ref()).map(|inner| inner.cluster.as_str()).collect();
-    match found.as_slice() {
+        matches.iter().filter_map(|context| context.context.as_ref()).map(|inner| inner.cluster.as_str()).collect();
+    match matches.as_slice() {
         [] => Err(ClusterError::EksContextNotFound { name: name.to_owned(), region: region.to_owned() }),
         [first, ..] if clusters.len() == 1 => Ok(first.name.clone()),
         several => Err(ClusterError::AmbiguousEksContext {
@@ -194,30 +198,34 @@ fn find_eks_context(
     }
 }
 
-/// `arn:aws:eks:eu-west-1:111122223333:cluster/prod`, or eksctl's `prod.eu-west-1.eksctl.io`.
+/// Whether the name of a cluster entry is `arn:aws:eks:eu-west-1:111122223333:cluster/prod`, as written by the AWS CLI,
+/// or `prod.eu-west-1.eksctl.io`, as written by eksctl.
 fn is_eks_cluster_entry(cluster: &str, name: &str, region: &str, account: Option<&str>) -> bool {
     if cluster == format!("{name}.{region}.eksctl.io") {
         return true;
     }
     let parts: Vec<&str> = cluster.splitn(6, ':').collect();
-    let &["arn", _, "eks", found, owner, resource] = parts.as_slice() else {
+    let &["arn", _, "eks", arn_region, arn_account, resource] = parts.as_slice() else {
         return false;
     };
-    found == region && resource == format!("cluster/{name}") && account.is_none_or(|account| account == owner)
+    arn_region == region
+        && resource == format!("cluster/{name}")
+        && account.is_none_or(|account| account == arn_account)
 }
 
-/// `aws --region eu-west-1 eks get-token --cluster-name prod`, or `aws-iam-authenticator token -i prod`.
+/// Whether the user has a credential plugin for this cluster: `aws --region eu-west-1 eks get-token --cluster-name
+/// prod`, or `aws-iam-authenticator token -i prod`.
 fn is_eks_token_command(kubeconfig: &Kubeconfig, user: &str, name: &str, region: &str) -> bool {
-    let auth = kubeconfig.auth_infos.iter().find(|known| known.name == user).and_then(|known| known.auth_info.as_ref());
+    let auth = kubeconfig.auth_infos.iter().find(|named| named.name == user).and_then(|named| named.auth_info.as_ref());
     let Some(exec) = auth.and_then(|auth| auth.exec.as_ref()) else {
         return false;
     };
     let args = exec.args.clone().unwrap_or_default();
-    let after = |flags: &[&str]| {
-        let at = args.iter().position(|arg| flags.contains(&arg.as_str()))?;
-        args.get(at + 1).map(String::as_str)
+    let value_of = |flags: &[&str]| {
+        let position = args.iter().position(|arg| flags.contains(&arg.as_str()))?;
+        args.get(position + 1).map(String::as_str)
     };
-    after(&["--cluster-name", "--cluster-id", "-i"]) == Some(name) && after(&["--region"]) == Some(region)
+    value_of(&["--cluster-name", "--cluster-id", "-i"]) == Some(name) && value_of(&["--region"]) == Some(region)
 }
 
 #[cfg(test)]
@@ -244,7 +252,7 @@ users:
 ";
 
     #[test]
-    fn an_eks_cluster_is_found_by_arn_by_eksctl_name_or_by_the_command_for_its_token() {
+    fn eks_context_is_found_by_arn_eksctl_name_or_token_command() {
         let kubeconfig = config(KUBECONFIG);
         let find = |name, region, account| find_eks_context(&kubeconfig, name, region, account);
         assert_eq!(find("prod", "eu-west-1", Some("444455556666")).unwrap(), "two");
@@ -255,7 +263,7 @@ users:
     }
 
     #[test]
-    fn the_current_context_decides_between_several() {
+    fn current_context_is_preferred_among_several_matches() {
         let kubeconfig = config(&format!("current-context: two\n{KUBECONFIG}"));
         assert_eq!(find_eks_context(&kubeconfig, "prod", "eu-west-1", None).unwrap(), "two");
     }

@@ -1,6 +1,7 @@
-//! The Lease by which two applies keep out of each other's way: read, made, patched, each under its version.
+//! The Lease that prevents two concurrent applies: reading it, creating it and patching it, each patch with the version
+//! that was read.
 //!
-//! It keeps rolecall from rolecall alone; against everybody else stand the preconditions of the writes.
+//! Only rolecall respects this Lease. The preconditions of the writes protect against all other writers.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::state::write::{ObjectVersion, ResolvedPrecondition, WriteRequest};
 
 const LEASE_NAME: &str = "rolecall";
 
-/// The Lease of one cluster.
+/// Reads and writes the Lease of one cluster.
 #[derive(Clone)]
 pub(crate) struct LeaseClient {
     client: Arc<ApiClient>,
@@ -27,17 +28,18 @@ pub(crate) struct LeaseClient {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lease {
     pub(crate) version: ObjectVersion,
-    /// Empty: nobody has it.
+    /// Empty if the Lease is free.
     pub(crate) holder: String,
-    /// Since when, as its holder wrote it.
+    /// When the holder acquired it, by the clock of the holder.
     pub(crate) acquire_time: Option<String>,
-    /// What changes as long as its holder lives.
+    /// When the holder renewed it, by the clock of the holder. It changes as long as the holder is alive.
     pub(crate) renew_time: Option<String>,
     pub(crate) duration_seconds: u64,
     transitions: u64,
 }
 
-/// A MicroTime: exactly six digits, or the API server takes it for no time.
+/// Formats a MicroTime, which the API server only parses with exactly six decimal places
+/// (apimachinery, pkg/apis/meta/v1/micro_time.go, `RFC3339Micro`).
 fn format_micro_time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
@@ -58,11 +60,11 @@ impl Lease {
 }
 
 impl LeaseClient {
-    pub(super) fn new(connection: Arc<ApiClient>, namespace: &str) -> Self {
-        Self { client: connection, namespace: namespace.to_owned() }
+    pub(super) fn new(client: Arc<ApiClient>, namespace: &str) -> Self {
+        Self { client, namespace: namespace.to_owned() }
     }
 
-    /// `kube-system/rolecall`.
+    /// Namespace and name, such as `kube-system/rolecall`.
     pub(crate) fn qualified_name(&self) -> String {
         format!("{}/{LEASE_NAME}", self.namespace)
     }
@@ -74,14 +76,14 @@ impl LeaseClient {
 
     pub(crate) async fn read(&self) -> Result<Option<Lease>, ClusterError> {
         let path = format!("{}/{LEASE_NAME}", self.collection_path());
-        let answer = self.send("GET", "get", &path, None).await?;
-        if answer.status == 404 {
+        let response = self.send("GET", "get", &path, None).await?;
+        if response.status == 404 {
             return Ok(None);
         }
-        self.parse_response("get", &answer).map(Some)
+        self.parse_response("get", &response).map(Some)
     }
 
-    /// Makes it for a holder.
+    /// Creates the Lease for this holder.
     pub(crate) async fn create(&self, holder: &str, seconds: u64, now: Timestamp) -> Result<Lease, ClusterError> {
         let body = json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -91,39 +93,39 @@ impl LeaseClient {
                 "acquireTime": format_micro_time(now), "renewTime": format_micro_time(now), "leaseTransitions": 0,
             },
         });
-        let answer = self.send("POST", "create", &self.collection_path(), Some(&body)).await?;
-        self.parse_response("create", &answer)
+        let response = self.send("POST", "create", &self.collection_path(), Some(&body)).await?;
+        self.parse_response("create", &response)
     }
 
-    /// Takes over what nobody has any more.
+    /// Makes this holder the holder of a Lease that is free or expired.
     pub(crate) async fn take_over(
         &self,
-        found: &Lease,
+        current: &Lease,
         holder: &str,
         seconds: u64,
         now: Timestamp,
     ) -> Result<Lease, ClusterError> {
         let spec = json!({
             "holderIdentity": holder, "leaseDurationSeconds": seconds,
-            "acquireTime": format_micro_time(now), "renewTime": format_micro_time(now), "leaseTransitions": found.transitions + 1,
+            "acquireTime": format_micro_time(now), "renewTime": format_micro_time(now), "leaseTransitions": current.transitions + 1,
         });
-        self.patch(found, spec).await
+        self.patch(current, spec).await
     }
 
-    pub(crate) async fn renew(&self, held: &Lease, now: Timestamp) -> Result<Lease, ClusterError> {
-        self.patch(held, json!({ "renewTime": format_micro_time(now) })).await
+    pub(crate) async fn renew(&self, current: &Lease, now: Timestamp) -> Result<Lease, ClusterError> {
+        self.patch(current, json!({ "renewTime": format_micro_time(now) })).await
     }
 
-    pub(crate) async fn release(&self, held: &Lease, now: Timestamp) -> Result<Lease, ClusterError> {
-        self.patch(held, json!({ "holderIdentity": "", "renewTime": format_micro_time(now) })).await
+    pub(crate) async fn release(&self, current: &Lease, now: Timestamp) -> Result<Lease, ClusterError> {
+        self.patch(current, json!({ "holderIdentity": "", "renewTime": format_micro_time(now) })).await
     }
 
-    async fn patch(&self, found: &Lease, spec: Value) -> Result<Lease, ClusterError> {
+    async fn patch(&self, current: &Lease, spec: Value) -> Result<Lease, ClusterError> {
         let body =
-            WriteRequest::Patch(json!({ "spec": spec })).body(&ResolvedPrecondition::Version(found.version.clone()));
+            WriteRequest::Patch(json!({ "spec": spec })).body(&ResolvedPrecondition::Version(current.version.clone()));
         let path = format!("{}/{LEASE_NAME}", self.collection_path());
-        let answer = self.send("PATCH", "patch", &path, Some(&body)).await?;
-        self.parse_response("patch", &answer)
+        let response = self.send("PATCH", "patch", &path, Some(&body)).await?;
+        self.parse_response("patch", &response)
     }
 
     async fn send(
@@ -135,19 +137,20 @@ impl LeaseClient {
     ) -> Result<ApiResponse, ClusterError> {
         let query = if method == "GET" { String::new() } else { format!("?fieldManager={FIELD_MANAGER}") };
         let path = format!("{path}{query}");
-        let ask =
-            ApiRequest { method, path: &path, body, operation: format!("{verb} the Lease {}", self.qualified_name()) };
-        self.client.send(&ask).await
+        let operation = format!("{verb} the Lease {}", self.qualified_name());
+        self.client.send(&ApiRequest { method, path: &path, body, operation }).await
     }
 
-    fn parse_response(&self, verb: &str, answer: &ApiResponse) -> Result<Lease, ClusterError> {
-        let what = format!("Lease {}", self.qualified_name());
-        if !answer.is_success() {
-            return Err(response_error(verb, &what, answer));
+    fn parse_response(&self, verb: &str, response: &ApiResponse) -> Result<Lease, ClusterError> {
+        let name = format!("Lease {}", self.qualified_name());
+        if !response.is_success() {
+            return Err(response_error(verb, &name, response));
         }
-        let object: Value = answer.parse_json(&what)?;
-        Lease::from_json(&object)
-            .ok_or_else(|| ClusterError::InvalidResponse { what, why: "it has no version".to_owned() })
+        let object: Value = response.parse_json(&name)?;
+        Lease::from_json(&object).ok_or_else(|| ClusterError::InvalidResponse {
+            what: name,
+            why: "it has no `metadata.resourceVersion`".to_owned(),
+        })
     }
 }
 
@@ -157,13 +160,13 @@ mod tests {
 
     /// Trap 57.
     #[test]
-    fn a_micro_time_has_exactly_six_digits() {
-        for (at, said) in [
+    fn micro_time_has_exactly_six_decimal_places() {
+        for (time, expected) in [
             ("2026-11-24T03:00:00Z", "2026-11-24T03:00:00.000000Z"),
             ("2026-11-24T03:00:00.123Z", "2026-11-24T03:00:00.123000Z"),
             ("2026-11-24T03:00:00.123456789Z", "2026-11-24T03:00:00.123456Z"),
         ] {
-            assert_eq!(format_micro_time(at.parse().unwrap()), said);
+            assert_eq!(format_micro_time(time.parse().unwrap()), expected);
         }
     }
 }

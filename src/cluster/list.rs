@@ -1,8 +1,8 @@
-//! All objects of a kind, page by page, as they were at one moment.
+//! Lists all objects of a kind, page by page, at one resourceVersion.
 //!
-//! The pages of a list carry the first page's resourceVersion: the server answers them from that moment. Where it
-//! cannot any more (410, the moment was compacted away) the list starts over, because half of one moment and half of
-//! another would show objects that never stood side by side.
+//! All pages of a list have the resourceVersion of the first page: the API server answers them from the state at that
+//! version. If that version has been compacted (status 410), the list starts again. Pages of different versions could
+//! show a combination of objects that never existed.
 
 use prost::bytes::Bytes;
 use serde::Deserialize;
@@ -16,30 +16,31 @@ use super::protobuf::{self, ProtobufObject};
 use crate::names::ObjectKind;
 use crate::state::object_meta::AGGREGATION_CONTROLLER;
 
-/// Objects of a page. One page of nearly every cluster: the server answers it from its cache, and need not be asked twice
-/// in a row; it holds some 20 MB for one.
+/// Objects per page. Nearly every cluster fits into one page, which saves sequential requests. The API server answers
+/// it from its cache and needs about 20 MB for it.
 const PAGE_SIZE: usize = 20_000;
-/// Times that a list may start over.
+/// How many times a list is started before it fails.
 const MAX_STARTS: u32 = 4;
 
-/// Items of a list, where the next ones begin, and the moment that they are of.
+/// A page of a list.
 pub(super) struct ListPage<T> {
-    /// Each is read when it is its turn.
+    /// The items, decoded one by one to keep the memory use low.
     pub(super) items: Box<dyn Iterator<Item = Result<T, prost::DecodeError>> + Send>,
+    /// Empty on the last page.
     pub(super) continue_token: String,
     pub(super) resource_version: String,
 }
 
-/// Reads a page in the binary form.
+/// Decodes a page in protobuf encoding.
 type PageDecoder<T> = fn(Bytes) -> Result<ListPage<T>, prost::DecodeError>;
 
-/// What a list may be of.
+/// A type that the items of a list are decoded into.
 pub(super) trait ListItem: DeserializeOwned + Send + 'static {
-    /// Reads the binary form, where one is read at all.
+    /// The decoder for protobuf, or nothing if the list is requested as JSON.
     const PROTOBUF_DECODER: Option<PageDecoder<Self>>;
 }
 
-/// Whole objects, with fields that no type here names.
+/// Whole objects, including the fields that the types of this crate do not have. Only JSON can be decoded this way.
 impl ListItem for Value {
     const PROTOBUF_DECODER: Option<PageDecoder<Self>> = None;
 }
@@ -64,12 +65,12 @@ struct JsonListMeta {
     resource_version: Option<String>,
 }
 
-/// Reads a page in whichever form it came.
-fn decode_page<T: ListItem>(answer: &ApiResponse, what: &str) -> Result<ListPage<T>, ClusterError> {
-    if let Some((read, raw)) = T::PROTOBUF_DECODER.zip(protobuf::decode_envelope(&answer.body)) {
-        return raw.and_then(read).map_err(|error| decode_error(what, &error));
+/// Decodes a page from protobuf or JSON, whichever the server has sent.
+fn decode_page<T: ListItem>(response: &ApiResponse, operation: &str) -> Result<ListPage<T>, ClusterError> {
+    if let Some((decode, raw)) = T::PROTOBUF_DECODER.zip(protobuf::decode_envelope(&response.body)) {
+        return raw.and_then(decode).map_err(|error| decode_error(operation, &error));
     }
-    let JsonListPage { metadata, items } = answer.parse_json(what)?;
+    let JsonListPage { metadata, items } = response.parse_json(operation)?;
     let JsonListMeta { r#continue, resource_version } = metadata;
     let items = Box::new(items.into_iter().map(Ok));
     Ok(ListPage {
@@ -79,78 +80,82 @@ fn decode_page<T: ListItem>(answer: &ApiResponse, what: &str) -> Result<ListPage
     })
 }
 
-fn decode_error(what: &str, error: &prost::DecodeError) -> ClusterError {
-    ClusterError::InvalidResponse { what: what.to_owned(), why: error.to_string() }
+fn decode_error(operation: &str, error: &prost::DecodeError) -> ClusterError {
+    ClusterError::InvalidResponse { what: operation.to_owned(), why: error.to_string() }
 }
 
+/// Go encodes an empty list as `null`.
 fn nullable<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(input: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(input)?.unwrap_or_default())
 }
 
-/// What is made of every object of the kind in the whole cluster.
+/// Lists every object of the kind in all namespaces, and converts each one. Objects that convert to `None` are left
+/// out.
 pub(super) async fn list_all<T: ListItem, U>(
-    connection: &ApiClient,
+    client: &ApiClient,
     kind: ObjectKind,
-    make: impl Fn(T) -> Result<Option<U>, ClusterError>,
+    convert: impl Fn(T) -> Result<Option<U>, ClusterError>,
 ) -> Result<Vec<U>, ClusterError> {
-    let what = format!("list {}", kind.resource());
+    let operation = format!("list {}", kind.resource());
+    let accept = if T::PROTOBUF_DECODER.is_some() { protobuf::ACCEPT_PROTOBUF } else { CONTENT_TYPE_JSON };
     let mut starts = 0;
     'start: loop {
         starts += 1;
-        let mut made: Vec<U> = Vec::new();
-        let mut from = String::new();
-        let mut moment: Option<String> = None;
-        let accept = if T::PROTOBUF_DECODER.is_some() { protobuf::ACCEPT_PROTOBUF } else { CONTENT_TYPE_JSON };
+        let mut objects: Vec<U> = Vec::new();
+        let mut continue_token = String::new();
+        let mut version: Option<String> = None;
         loop {
-            // A plan is never made from a cache: without a resourceVersion the server answers what is stored now.
+            // A list without a resourceVersion is never older than the storage (Kubernetes documentation, "Kubernetes
+            // API Concepts", resource versions). A plan must not be made from an old cache.
             let mut path = format!("{}?limit={PAGE_SIZE}", collection_path(kind, None));
-            if !from.is_empty() {
+            if !continue_token.is_empty() {
                 path.push_str("&continue=");
-                path.extend(percent_encoding::utf8_percent_encode(&from, percent_encoding::NON_ALPHANUMERIC));
+                path.extend(percent_encoding::utf8_percent_encode(&continue_token, percent_encoding::NON_ALPHANUMERIC));
             }
-            let ask = ApiRequest { method: "GET", path: &path, body: None, operation: what.clone() };
-            let answer = connection.send_accepting(&ask, accept).await?;
-            if answer.status == 410 && starts < MAX_STARTS {
+            let request = ApiRequest { method: "GET", path: &path, body: None, operation: operation.clone() };
+            let response = client.send_accepting(&request, accept).await?;
+            if response.status == 410 && starts < MAX_STARTS {
                 continue 'start;
             }
-            if !answer.is_success() {
-                let why = answer.parse_status().message;
-                return Err(match answer.status {
+            if !response.is_success() {
+                let why = response.parse_status().message;
+                return Err(match response.status {
                     403 => ClusterError::Forbidden {
                         verb: "list".to_owned(),
                         resource: format!("{} in all namespaces", kind.resource()),
                         why,
                     },
-                    status => ClusterError::UnexpectedStatus { status, what, why },
+                    status => ClusterError::UnexpectedStatus { status, what: operation, why },
                 });
             }
-            let page: ListPage<T> = decode_page(&answer, &what)?;
-            let same_moment = moment.as_ref().is_none_or(|moment| *moment == page.resource_version);
-            if !same_moment && starts < MAX_STARTS {
+            let page: ListPage<T> = decode_page(&response, &operation)?;
+            let same_version = version.as_ref().is_none_or(|version| *version == page.resource_version);
+            if !same_version && starts < MAX_STARTS {
                 continue 'start;
             }
-            if !same_moment {
-                let why = "its pages are of different moments, time after time".to_owned();
-                return Err(ClusterError::InvalidResponse { what, why });
+            if !same_version {
+                let why = "its pages have different resource versions".to_owned();
+                return Err(ClusterError::InvalidResponse { what: operation, why });
             }
-            moment = Some(page.resource_version);
+            version = Some(page.resource_version);
             for item in page.items {
-                made.extend(make(item.map_err(|error| decode_error(&what, &error))?)?);
+                objects.extend(convert(item.map_err(|error| decode_error(&operation, &error))?)?);
             }
             if page.continue_token.is_empty() {
-                return Ok(made);
+                return Ok(objects);
             }
-            from = page.continue_token;
+            continue_token = page.continue_token;
         }
     }
 }
 
-/// Of the history of the fields of an aggregated role: that another than the controller holds its rules.
-fn keep_rule_managers(history: Value) -> Option<Value> {
-    let Value::Array(entries) = history else {
+/// Reduces the `managedFields` of an aggregated role to the managers of its `rules` other than the aggregation
+/// controller.
+fn keep_rule_managers(managed_fields: Value) -> Option<Value> {
+    let Value::Array(entries) = managed_fields else {
         return None;
     };
-    let kept: Vec<Value> = entries
+    let managers: Vec<Value> = entries
         .into_iter()
         .filter(|entry| entry.get("manager").and_then(Value::as_str) != Some(AGGREGATION_CONTROLLER))
         .filter_map(|mut entry| {
@@ -161,10 +166,11 @@ fn keep_rule_managers(history: Value) -> Option<Value> {
             Some(entry)
         })
         .collect();
-    (!kept.is_empty()).then_some(Value::Array(kept))
+    (!managers.is_empty()).then_some(Value::Array(managers))
 }
 
-/// An object as a snapshot keeps it: with its kind, which lists leave out, and without the history of its fields.
+/// The object as a snapshot file contains it: with its kind, which the items of a list do not have, and without most of
+/// its `managedFields`.
 pub(super) fn to_snapshot_object(kind: ObjectKind, object: Value) -> Value {
     let mut out = serde_json::Map::new();
     out.insert("apiVersion".to_owned(), json!(kind.api_version()));
@@ -174,13 +180,13 @@ pub(super) fn to_snapshot_object(kind: ObjectKind, object: Value) -> Value {
     }
     let aggregated = out.get("aggregationRule").is_some_and(|rule| !rule.is_null());
     if let Some(metadata) = out.get_mut("metadata").and_then(Value::as_object_mut) {
-        let history = metadata.shift_remove("managedFields");
+        let managed_fields = metadata.shift_remove("managedFields");
         metadata.shift_remove("selfLink");
-        // It decides what the controller makes of the role, so the snapshot keeps that much.
-        let kept = history.filter(|_| aggregated).and_then(keep_rule_managers);
-        metadata.extend(kept.map(|kept| ("managedFields".to_owned(), kept)));
+        // The managers of the rules decide which rules the aggregation controller keeps.
+        let rule_managers = managed_fields.filter(|_| aggregated).and_then(keep_rule_managers);
+        metadata.extend(rule_managers.map(|managers| ("managedFields".to_owned(), managers)));
     }
-    // Of a namespace its name, labels and uid count here; its spec and status are nobody's access.
+    // Only the metadata of a namespace matters for access.
     if kind == ObjectKind::Namespace {
         out.shift_remove("spec");
         out.shift_remove("status");

@@ -1,4 +1,4 @@
-//! The live cluster: lists in parallel, one write at a time, and no question but the ones of the port.
+//! [`ReadCluster`] and [`WriteCluster`] for a running cluster, through its API server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,21 +25,23 @@ use crate::state::write::{
     ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, apply_merge_patch, prune_empty,
 };
 
-/// Names of RBAC objects may hold blanks, colons and more.
+/// The characters that are encoded in a path segment. Names of RBAC objects may contain spaces, colons and others.
 pub(super) const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// A right that this run has just granted itself is not seen by the authorizer's informers at once.
+/// How many times a write is tried if it is forbidden. The informers of the RBAC authorizer see a permission that this
+/// apply has just granted to the caller only after a delay.
 const MAX_FORBIDDEN_TRIES: u32 = 3;
 const INFORMER_LAG: std::time::Duration = std::time::Duration::from_millis(400);
 
-/// What the admission plugin NamespaceLifecycle says of a namespace that ends.
+/// Part of the message of the admission plugin NamespaceLifecycle
+/// (apiserver, pkg/admission/plugin/namespace/lifecycle/admission.go).
 const NAMESPACE_TERMINATING: &str = "because it is being terminated";
 
-/// A cluster behind an API server.
+/// A running cluster.
 pub(crate) struct LiveCluster {
     pub(super) client: Arc<ApiClient>,
 }
 
-/// The path of all objects of a kind, or of those of a namespace.
+/// The path of the objects of a kind, in one namespace or in all.
 pub(super) fn collection_path(kind: ObjectKind, namespace: Option<&str>) -> String {
     let root = match kind {
         ObjectKind::Namespace | ObjectKind::ConfigMap => "/api/v1",
@@ -60,8 +62,8 @@ pub(super) fn object_path(key: &ObjectKey) -> String {
 }
 
 impl LiveCluster {
-    pub(crate) fn new(connection: ApiClient) -> Self {
-        Self { client: Arc::new(connection) }
+    pub(crate) fn new(client: ApiClient) -> Self {
+        Self { client: Arc::new(client) }
     }
 
     pub(crate) fn lease_client(&self, namespace: &str) -> LeaseClient {
@@ -72,26 +74,26 @@ impl LiveCluster {
         Self::get_object(&self.client, key).await
     }
 
-    async fn read_aws_auth(connection: Arc<ApiClient>) -> Result<Option<AwsAuth>, ClusterError> {
+    async fn read_aws_auth(client: Arc<ApiClient>) -> Result<Option<AwsAuth>, ClusterError> {
         let key = ObjectKey::aws_auth();
-        let object = Self::get_object(&connection, &key).await?;
-        let read = object.map(|object| AwsAuth::from_json(&object)).transpose();
-        read.map_err(|fault| ClusterError::InvalidResponse { what: key.to_string(), why: fault.to_string() })
+        let object = Self::get_object(&client, &key).await?;
+        let aws_auth = object.map(|object| AwsAuth::from_json(&object)).transpose();
+        aws_auth.map_err(|error| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() })
     }
 
-    async fn get_object(connection: &ApiClient, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
-        let what = format!("get {key}");
-        let ask = ApiRequest { method: "GET", path: &object_path(key), body: None, operation: what.clone() };
-        let answer = connection.send(&ask).await?;
-        match answer.status {
+    async fn get_object(client: &ApiClient, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        let path = object_path(key);
+        let request = ApiRequest { method: "GET", path: &path, body: None, operation: format!("get {key}") };
+        let response = client.send(&request).await?;
+        match response.status {
             404 => Ok(None),
-            _ if answer.is_success() => answer.parse_json(&what).map(Some),
-            _ => Err(response_error("get", &key.to_string(), &answer)),
+            _ if response.is_success() => response.parse_json(&request.operation).map(Some),
+            _ => Err(response_error("get", &key.to_string(), &response)),
         }
     }
 
-    async fn list_roles(connection: Arc<ApiClient>, kind: ObjectKind) -> Result<Vec<(ObjectKey, Role)>, ClusterError> {
-        list_all(&connection, kind, |raw: RawRole| {
+    async fn list_roles(client: Arc<ApiClient>, kind: ObjectKind) -> Result<Vec<(ObjectKey, Role)>, ClusterError> {
+        list_all(&client, kind, |raw: RawRole| {
             let key = ObjectKey::new(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name);
             Ok(key.map(|key| (key, Role::from(raw))))
         })
@@ -99,40 +101,40 @@ impl LiveCluster {
     }
 
     async fn list_bindings(
-        connection: Arc<ApiClient>,
+        client: Arc<ApiClient>,
         kind: ObjectKind,
     ) -> Result<Vec<(ObjectKey, Binding)>, ClusterError> {
-        list_all(&connection, kind, |raw: RawBinding| {
+        list_all(&client, kind, |raw: RawBinding| {
             let Some(key) = ObjectKey::new(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name) else {
                 return Ok(None);
             };
-            let unreadable =
-                |fault: ObjectError| ClusterError::InvalidResponse { what: key.to_string(), why: fault.to_string() };
-            let binding = raw.into_binding().map_err(unreadable)?;
+            let invalid =
+                |error: ObjectError| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() };
+            let binding = raw.into_binding().map_err(invalid)?;
             Ok(Some((key, binding)))
         })
         .await
     }
 
-    /// Whether the object is now as this write would have left it, in which case an earlier try made it so.
+    /// The outcome of an earlier try of this write: set if the object now has the content that the write leads to.
     async fn find_earlier_outcome(
         &self,
         key: &ObjectKey,
         write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<Option<WriteOutcome>, ClusterError> {
-        let now = self.get(key).await?;
+        let current = self.get(key).await?;
         let same_object = |object: &Value| match expected {
             ResolvedPrecondition::Version(ObjectVersion { uid: Some(uid), .. }) => {
                 object.pointer("/metadata/uid") == Some(&json!(uid))
             }
             ResolvedPrecondition::Version(_) | ResolvedPrecondition::Absent => true,
         };
-        Ok(match (write, now) {
+        Ok(match (write, current) {
             (WriteRequest::Create(body) | WriteRequest::Patch(body), Some(object)) if same_object(&object) => {
-                let mut with = object.clone();
-                apply_merge_patch(&mut with, body);
-                (prune_empty(&with) == prune_empty(&object))
+                let mut patched = object.clone();
+                apply_merge_patch(&mut patched, body);
+                (prune_empty(&patched) == prune_empty(&object))
                     .then(|| WriteOutcome::Stored(ObjectVersion::from_object(&object)))
             }
             (WriteRequest::Delete, None) => Some(WriteOutcome::Deleted),
@@ -142,7 +144,7 @@ impl LiveCluster {
     }
 }
 
-/// Method, verb and path of a write.
+/// The HTTP method, and the path with its query, of a write.
 fn method_and_path(key: &ObjectKey, write: &WriteRequest) -> (&'static str, String) {
     let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
     match write {
@@ -152,46 +154,47 @@ fn method_and_path(key: &ObjectKey, write: &WriteRequest) -> (&'static str, Stri
     }
 }
 
-/// From `… create new content in namespace x because …`.
+/// The name of the namespace in `unable to create new content in namespace NAME because it is being terminated`.
 fn parse_namespace(message: &str) -> String {
     message.split(" in namespace ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned()
 }
 
-/// What went wrong with a request, by its status and the server's words.
-pub(super) fn response_error(verb: &str, what: &str, answer: &ApiResponse) -> ClusterError {
-    let said = answer.parse_status();
-    let refused = |refusal: WriteError| ClusterError::Rejected { object: what.to_owned(), refusal };
-    match answer.status {
-        403 if said.message.contains(NAMESPACE_TERMINATING) => {
-            refused(WriteError::NamespaceTerminating(parse_namespace(&said.message)))
+/// Converts an error response to a request on `object` by its status code and its Status message.
+pub(super) fn response_error(verb: &str, object: &str, response: &ApiResponse) -> ClusterError {
+    let status = response.parse_status();
+    let rejected = |refusal: WriteError| ClusterError::Rejected { object: object.to_owned(), refusal };
+    match response.status {
+        403 if status.message.contains(NAMESPACE_TERMINATING) => {
+            rejected(WriteError::NamespaceTerminating(parse_namespace(&status.message)))
         }
-        403 => ClusterError::Forbidden { verb: verb.to_owned(), resource: what.to_owned(), why: said.message },
-        404 if said.message.starts_with("namespaces ") => {
-            refused(WriteError::NamespaceNotFound(said.message.split('"').nth(1).unwrap_or_default().to_owned()))
+        403 => ClusterError::Forbidden { verb: verb.to_owned(), resource: object.to_owned(), why: status.message },
+        404 if status.message.starts_with("namespaces ") => {
+            rejected(WriteError::NamespaceNotFound(status.message.split('"').nth(1).unwrap_or_default().to_owned()))
         }
-        404 => refused(WriteError::NotFound),
-        409 if said.message.contains("object is being deleted") => refused(WriteError::BeingDeleted),
-        409 if said.reason == "AlreadyExists" => refused(WriteError::AlreadyExists),
-        409 => refused(WriteError::Conflict),
-        400 | 413 | 422 => refused(WriteError::Invalid(said.message)),
-        status => ClusterError::UnexpectedStatus { status, what: format!("{verb} {what}"), why: said.message },
+        404 => rejected(WriteError::NotFound),
+        409 if status.message.contains("object is being deleted") => rejected(WriteError::BeingDeleted),
+        409 if status.reason == "AlreadyExists" => rejected(WriteError::AlreadyExists),
+        409 => rejected(WriteError::Conflict),
+        400 | 413 | 422 => rejected(WriteError::Invalid(status.message)),
+        code => ClusterError::UnexpectedStatus { status: code, what: format!("{verb} {object}"), why: status.message },
     }
 }
 
 impl ReadCluster for LiveCluster {
     async fn observe(&self) -> Result<State, ClusterError> {
-        let spawned = |kind| tokio::spawn(Self::list_roles(self.client.clone(), kind));
-        let (cluster_roles, roles) = (spawned(ObjectKind::ClusterRole), spawned(ObjectKind::Role));
-        let spawned = |kind| tokio::spawn(Self::list_bindings(self.client.clone(), kind));
-        let (cluster_bindings, bindings) = (spawned(ObjectKind::ClusterRoleBinding), spawned(ObjectKind::RoleBinding));
-        let connection = self.client.clone();
+        let spawn_list = |kind| tokio::spawn(Self::list_roles(self.client.clone(), kind));
+        let (cluster_roles, roles) = (spawn_list(ObjectKind::ClusterRole), spawn_list(ObjectKind::Role));
+        let spawn_list = |kind| tokio::spawn(Self::list_bindings(self.client.clone(), kind));
+        let (cluster_bindings, bindings) =
+            (spawn_list(ObjectKind::ClusterRoleBinding), spawn_list(ObjectKind::RoleBinding));
+        let client = self.client.clone();
         let namespaces = tokio::spawn(async move {
-            list_all(&connection, ObjectKind::Namespace, |raw: RawNamespace| {
+            list_all(&client, ObjectKind::Namespace, |raw: RawNamespace| {
                 Ok(Some((raw.metadata.name.clone(), ObjectMeta::from(raw.metadata))))
             })
             .await
         });
-        // A large one takes as long to read as a list, and the policy is read meanwhile.
+        // A large aws-auth takes as long to read as a list, so it is read at the same time.
         let aws_auth = tokio::spawn(Self::read_aws_auth(self.client.clone()));
         let mut state = State { aws_auth: flatten_join(aws_auth.await)?, ..State::default() };
         for (name, meta) in flatten_join(namespaces.await)? {
@@ -200,7 +203,7 @@ impl ReadCluster for LiveCluster {
             }
             state.namespaces.insert(name, meta.labels);
         }
-        // Collected at once, maps are built without gaps.
+        // `BTreeMap` builds a compact tree from one `collect`, which repeated inserts do not.
         state.roles = flatten_join(cluster_roles.await)?.into_iter().chain(flatten_join(roles.await)?).collect();
         state.bindings =
             flatten_join(cluster_bindings.await)?.into_iter().chain(flatten_join(bindings.await)?).collect();
@@ -208,21 +211,21 @@ impl ReadCluster for LiveCluster {
     }
 
     async fn export(&self) -> Result<Vec<Value>, ClusterError> {
-        let mut out: BTreeMap<ObjectKey, Value> = BTreeMap::new();
+        let mut objects: BTreeMap<ObjectKey, Value> = BTreeMap::new();
         for kind in ObjectKind::ALL {
             if kind == ObjectKind::ConfigMap {
                 let key = ObjectKey::aws_auth();
-                out.extend(self.get(&key).await?.map(|object| (key, to_snapshot_object(kind, object))));
+                objects.extend(self.get(&key).await?.map(|object| (key, to_snapshot_object(kind, object))));
                 continue;
             }
             for item in list_all(&self.client, kind, |item: Value| Ok(Some(item))).await? {
                 let text = |field: &str| item.pointer(field).and_then(Value::as_str).map(str::to_owned);
                 let key = text("/metadata/name")
                     .and_then(|name| ObjectKey::new(kind, text("/metadata/namespace").as_deref(), &name));
-                out.extend(key.map(|key| (key, to_snapshot_object(kind, item))));
+                objects.extend(key.map(|key| (key, to_snapshot_object(kind, item))));
             }
         }
-        Ok(out.into_values().collect())
+        Ok(objects.into_values().collect())
     }
 
     async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError> {
@@ -230,8 +233,9 @@ impl ReadCluster for LiveCluster {
     }
 
     async fn sample_nodes(&self) -> Result<Option<NodeSample>, ClusterError> {
-        let both = (sample_node_names(&self.client, false), sample_node_names(&self.client, true));
-        let (ec2, fargate) = futures::future::try_join(both.0, both.1).await?;
+        let ec2 = sample_node_names(&self.client, false);
+        let fargate = sample_node_names(&self.client, true);
+        let (ec2, fargate) = futures::future::try_join(ec2, fargate).await?;
         Ok(Some(NodeSample { ec2, fargate }))
     }
 
@@ -240,22 +244,22 @@ impl ReadCluster for LiveCluster {
     }
 }
 
-/// Some node names of those with or without the label that Fargate gives its own (EKS User Guide, "Fargate").
-async fn sample_node_names(connection: &ApiClient, fargate: bool) -> Result<Vec<String>, ClusterError> {
-    let (not, what) = (if fargate { "" } else { "!" }, "list nodes".to_owned());
-    let path = format!("/api/v1/nodes?limit=3&labelSelector=eks.amazonaws.com%2Fcompute-type{not}%3Dfargate");
-    let answer =
-        connection.send(&ApiRequest { method: "GET", path: &path, body: None, operation: what.clone() }).await?;
-    if !answer.is_success() {
-        return Err(response_error("list", "nodes", &answer));
+/// The names of a few nodes with or without the label that Fargate gives to its nodes (EKS User Guide, "Fargate").
+async fn sample_node_names(client: &ApiClient, fargate: bool) -> Result<Vec<String>, ClusterError> {
+    let operator = if fargate { "%3D" } else { "!%3D" };
+    let path = format!("/api/v1/nodes?limit=3&labelSelector=eks.amazonaws.com%2Fcompute-type{operator}fargate");
+    let request = ApiRequest { method: "GET", path: &path, body: None, operation: "list nodes".to_owned() };
+    let response = client.send(&request).await?;
+    if !response.is_success() {
+        return Err(response_error("list", "nodes", &response));
     }
-    let list: Value = answer.parse_json(&what)?;
+    let list: Value = response.parse_json(&request.operation)?;
     let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
     Ok(items.filter_map(|node| node.pointer("/metadata/name").and_then(Value::as_str)).map(str::to_owned).collect())
 }
 
-fn flatten_join<T>(end: Result<Result<T, ClusterError>, tokio::task::JoinError>) -> Result<T, ClusterError> {
-    end.map_err(|error| ClusterError::InvalidResponse { what: "a list".to_owned(), why: error.to_string() })?
+fn flatten_join<T>(joined: Result<Result<T, ClusterError>, tokio::task::JoinError>) -> Result<T, ClusterError> {
+    joined.map_err(|error| ClusterError::InvalidResponse { what: "a list".to_owned(), why: error.to_string() })?
 }
 
 impl WriteCluster for LiveCluster {
@@ -267,22 +271,23 @@ impl WriteCluster for LiveCluster {
     ) -> Result<WriteOutcome, ClusterError> {
         let ((method, path), verb) = (method_and_path(key, write), write.verb());
         let body = write.body(expected);
-        let ask = ApiRequest { method, path: &path, body: Some(&body), operation: format!("{verb} {key}") };
-        let mut forbidden = 0;
-        let answer = loop {
-            let answer = self.client.send(&ask).await?;
-            forbidden += 1;
-            let lags = answer.status == 403 && !answer.parse_status().message.contains(NAMESPACE_TERMINATING);
-            if !lags || forbidden >= MAX_FORBIDDEN_TRIES {
-                break answer;
+        let request = ApiRequest { method, path: &path, body: Some(&body), operation: format!("{verb} {key}") };
+        let mut tries = 0;
+        let response = loop {
+            let response = self.client.send(&request).await?;
+            tries += 1;
+            let is_forbidden =
+                response.status == 403 && !response.parse_status().message.contains(NAMESPACE_TERMINATING);
+            if !is_forbidden || tries >= MAX_FORBIDDEN_TRIES {
+                break response;
             }
             tokio::time::sleep(INFORMER_LAG).await;
         };
-        if answer.is_success() {
-            let object: Value = answer.parse_json(&ask.operation)?;
+        if response.is_success() {
+            let object: Value = response.parse_json(&request.operation)?;
             return Ok(match write {
                 WriteRequest::Delete => terminating_outcome(&object).unwrap_or(WriteOutcome::Deleted),
-                // A patch that takes the last finalizer off.
+                // A patch that removes the last finalizer of an object being deleted.
                 WriteRequest::Patch(_)
                     if terminating_outcome(&object) == Some(WriteOutcome::Terminating(Vec::new())) =>
                 {
@@ -296,12 +301,12 @@ impl WriteCluster for LiveCluster {
                 }
             });
         }
-        if answer.may_have_been_applied
-            && let Some(made) = self.find_earlier_outcome(key, write, expected).await?
+        if response.may_have_been_applied
+            && let Some(outcome) = self.find_earlier_outcome(key, write, expected).await?
         {
-            return Ok(made);
+            return Ok(outcome);
         }
-        Err(response_error(verb, &key.to_string(), &answer))
+        Err(response_error(verb, &key.to_string(), &response))
     }
 
     async fn dry_run(
@@ -314,28 +319,29 @@ impl WriteCluster for LiveCluster {
         let path = format!("{path}{}dryRun=All", if path.contains('?') { '&' } else { '?' });
         let mut body = write.body(expected);
         if *write == WriteRequest::Delete {
-            // With options in its body a DELETE does not look at its query: it would delete.
+            // If a DELETE has options in its body, the API server ignores the query and would delete the object
+            // (apiserver, pkg/endpoints/handlers/delete.go, `DeleteResource`).
             apply_merge_patch(&mut body, &json!({ "dryRun": ["All"] }));
         }
-        let ask = ApiRequest { method, path: &path, body: Some(&body), operation: format!("{verb} {key}") };
-        let answer = self.client.send(&ask).await?;
-        if answer.is_success() { Ok(()) } else { Err(response_error(verb, &key.to_string(), &answer)) }
+        let request = ApiRequest { method, path: &path, body: Some(&body), operation: format!("{verb} {key}") };
+        let response = self.client.send(&request).await?;
+        if response.is_success() { Ok(()) } else { Err(response_error(verb, &key.to_string(), &response)) }
     }
 
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
         Ok(self.get(key).await?.map(|object| to_snapshot_object(key.kind(), object)))
     }
 
-    async fn review_access(&self, asked: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
-        review::subject_access_review(&self.client, asked).await
+    async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
+        review::subject_access_review(&self.client, probe).await
     }
 
     async fn check_caller(
         &self,
-        with: CredentialFreshness,
-        needs: &[Request],
+        freshness: CredentialFreshness,
+        requests: &[Request],
     ) -> Result<Option<CallerCheck>, ClusterError> {
-        review::check_caller(&self.client, with, needs).await.map(Some)
+        review::check_caller(&self.client, freshness, requests).await.map(Some)
     }
 
     async fn flush(&self) -> Result<(), ClusterError> {

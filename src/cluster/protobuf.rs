@@ -1,7 +1,7 @@
-//! Lists in the API server's own binary form, which costs both sides a third of what JSON does.
+//! Decodes lists in the protobuf encoding of the API server, which costs the server and this program a third of JSON.
 //!
-//! Field numbers are those of the `generated.proto` files of k8s.io/api and k8s.io/apimachinery v0.36.3; they never
-//! change. What access does not need (specs, most of what managed fields hold) is not named here and is skipped in reading.
+//! The field numbers are those of the `generated.proto` files of k8s.io/api and k8s.io/apimachinery v0.36.3; they never
+//! change. Fields that do not matter for access are not declared, so the decoder skips them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,25 +14,27 @@ use crate::state::object::{RawAggregationRule, RawBinding, RawNamespace, RawRole
 use crate::state::object_meta::{RawFieldsV1, RawManagedFieldsEntry, RawObjectMeta};
 use crate::state::rbac::{LabelSelector, LabelSelectorRequirement, Rule};
 
-/// Asks for it, and takes JSON from what stands before a server and knows nothing else.
+/// Requests protobuf, and accepts JSON in case a proxy only supports that.
 pub(super) const ACCEPT_PROTOBUF: &str = "application/vnd.kubernetes.protobuf, application/json;q=0.9";
-/// What every such answer begins with.
+/// The first bytes of every response in protobuf encoding
+/// (apimachinery, pkg/runtime/serializer/protobuf/protobuf.go, `protoEncodingPrefix`).
 const MAGIC: &[u8] = b"k8s\0";
 
-/// The envelope.
+/// The message `runtime.Unknown` that wraps every response.
 #[derive(Message)]
 struct ProtoUnknown {
     #[prost(bytes = "bytes", tag = "2")]
     raw: Bytes,
 }
 
-/// Answers of this form are read; JSON is left to others.
+/// The encoded object of a response in protobuf encoding, or nothing if the response has another encoding.
 pub(super) fn decode_envelope(body: &Bytes) -> Option<Result<Bytes, prost::DecodeError>> {
-    let is_ours = body.starts_with(MAGIC);
-    is_ours.then(|| ProtoUnknown::decode(body.slice(MAGIC.len()..)).map(|unknown| unknown.raw))
+    let is_protobuf = body.starts_with(MAGIC);
+    is_protobuf.then(|| ProtoUnknown::decode(body.slice(MAGIC.len()..)).map(|unknown| unknown.raw))
 }
 
-/// A page of a list. What it is of is read one by one, since all of it as it is sent takes more room than it comes to.
+/// A page of a list. The items are decoded one by one, because all decoded messages together need more memory than the
+/// objects that are made from them.
 #[derive(Message)]
 struct ProtoList {
     #[prost(message, optional, tag = "1")]
@@ -49,7 +51,7 @@ struct ProtoListMeta {
     r#continue: String,
 }
 
-/// `Status`, with which a failure is told.
+/// The message `Status` of an error response.
 #[derive(Message)]
 pub(super) struct ProtoStatus {
     #[prost(string, tag = "3")]
@@ -82,7 +84,7 @@ struct ProtoObjectMeta {
     managed_fields: Vec<ProtoManagedFieldsEntry>,
 }
 
-/// Something that counts by being there.
+/// An owner reference. Only the number of owner references matters, so it has no fields.
 #[derive(Message)]
 struct ProtoOwnerReference {}
 
@@ -104,7 +106,7 @@ struct ProtoManagedFieldsEntry {
     subresource: Option<String>,
 }
 
-/// JSON within the binary form.
+/// A field set, which is JSON inside the protobuf message.
 #[derive(Message)]
 struct ProtoFieldsV1 {
     #[prost(bytes = "bytes", tag = "1")]
@@ -195,7 +197,7 @@ pub(super) struct ProtoNamespace {
     metadata: Option<ProtoObjectMeta>,
 }
 
-/// What a list is of, as it is sent.
+/// A type that is converted from a protobuf message.
 pub(super) trait ProtobufObject: Sized {
     type Message: Message + Default + fmt::Debug + Into<Self>;
 }
@@ -212,7 +214,7 @@ impl ProtobufObject for RawNamespace {
     type Message = ProtoNamespace;
 }
 
-/// Reads what [`content`] has found.
+/// Decodes a list from the content that [`decode_envelope`] has returned.
 pub(super) fn decode_list<T: ProtobufObject + 'static>(raw: Bytes) -> Result<ListPage<T>, prost::DecodeError> {
     let ProtoList { metadata, items } = ProtoList::decode(raw)?;
     let ProtoListMeta { resource_version, r#continue } = metadata.unwrap_or_default();
@@ -220,12 +222,12 @@ pub(super) fn decode_list<T: ProtobufObject + 'static>(raw: Bytes) -> Result<Lis
     Ok(ListPage { items: Box::new(items), continue_token: r#continue, resource_version })
 }
 
-/// The binary form has `""` where JSON has nothing.
+/// Protobuf has an empty string where JSON has no field.
 fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// As JSON has it, in whole seconds.
+/// Formats a time as in JSON, in whole seconds.
 fn to_rfc3339(time: &ProtoTime) -> Option<String> {
     jiff::Timestamp::from_second(time.seconds).ok().map(|time| time.to_string())
 }
@@ -254,11 +256,11 @@ impl ProtoManagedFieldsEntry {
 }
 
 impl From<ProtoManagedFieldsEntry> for RawManagedFieldsEntry {
-    fn from(managed: ProtoManagedFieldsEntry) -> Self {
+    fn from(entry: ProtoManagedFieldsEntry) -> Self {
         Self {
-            manager: managed.manager,
-            time: managed.time.as_ref().and_then(to_rfc3339),
-            subresource: managed.subresource,
+            manager: entry.manager,
+            time: entry.time.as_ref().and_then(to_rfc3339),
+            subresource: entry.subresource,
             fields_v1: None,
         }
     }
@@ -268,12 +270,14 @@ impl From<ProtoRole> for RawRole {
     fn from(role: ProtoRole) -> Self {
         let metadata = role.metadata.unwrap_or_default();
         let aggregated = role.aggregation_rule.is_some();
-        // Who holds the rules counts there alone; the many others are not read for it.
-        let managed = if aggregated { metadata.managed_fields.as_slice() } else { &[] };
-        let held: Vec<Option<RawFieldsV1>> = managed.iter().map(ProtoManagedFieldsEntry::parse_fields).collect();
+        // The field sets show who manages the rules, which only matters for an aggregated role. Parsing them for the
+        // many other roles would be slow.
+        let managed_fields = if aggregated { metadata.managed_fields.as_slice() } else { &[] };
+        let field_sets: Vec<Option<RawFieldsV1>> =
+            managed_fields.iter().map(ProtoManagedFieldsEntry::parse_fields).collect();
         let mut metadata = RawObjectMeta::from(metadata);
-        for (managed, held) in metadata.managed_fields.iter_mut().flatten().zip(held) {
-            managed.fields_v1 = held;
+        for (entry, field_set) in metadata.managed_fields.iter_mut().flatten().zip(field_sets) {
+            entry.fields_v1 = field_set;
         }
         Self {
             metadata,
@@ -300,8 +304,8 @@ impl From<ProtoLabelSelector> for LabelSelector {
 }
 
 impl From<ProtoLabelSelectorRequirement> for LabelSelectorRequirement {
-    fn from(expression: ProtoLabelSelectorRequirement) -> Self {
-        let ProtoLabelSelectorRequirement { key, operator, values } = expression;
+    fn from(requirement: ProtoLabelSelectorRequirement) -> Self {
+        let ProtoLabelSelectorRequirement { key, operator, values } = requirement;
         Self { key, operator, values }
     }
 }

@@ -1,33 +1,34 @@
-//! What may be tried again, and how long to wait before.
+//! Which requests are retried, and after which delay.
 //!
-//! A read may always be tried again. A write may, because each carries a precondition: what an earlier try has done
-//! makes the next one fail, and looking at the object then tells whose work it was.
+//! A read can always be retried. A write can be retried because every write has a precondition: if an earlier try was
+//! applied, the precondition of the next try fails, and the object then shows which write it was.
 
 use std::time::Duration;
 
-/// Tries of one request, the first included.
+/// The maximum number of tries of one request, including the first.
 pub(super) const MAX_TRIES: u32 = 6;
-/// Tries where nobody listens: a load balancer may be changing its targets, a wrong address stays wrong.
+/// The maximum number of tries if the connection is refused. A load balancer may be replacing its targets, but a wrong
+/// address never works.
 pub(super) const MAX_CONNECT_TRIES: u32 = 3;
-/// Longest wait that a server may ask for; priority and fairness asks for 1 to 32 s.
+/// The longest `Retry-After` that is respected. API priority and fairness sends 1 to 32 s.
 const MAX_DELAY: Duration = Duration::from_secs(32);
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 
-/// Whether an answer of this status may be followed by another try.
+/// Whether a request with this response status is retried.
 pub(super) fn is_retryable(status: u16) -> bool {
     matches!(status, 429 | 500 | 502 | 503 | 504)
 }
 
-/// Whether the request may have been carried out in spite of this answer.
+/// Whether the request may have been applied although the response has this status.
 pub(super) fn is_outcome_unknown(status: u16) -> bool {
     matches!(status, 500 | 502 | 503 | 504)
 }
 
-/// The wait after a number of tries: doubling, or what the server asks for.
+/// The delay after this number of tries: the `Retry-After` of the response in seconds, or a delay that doubles.
 pub(super) fn retry_delay(tries: u32, retry_after: Option<&str>) -> Duration {
-    let asked = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-    let own = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1)));
-    asked.unwrap_or(own).min(MAX_DELAY)
+    let requested = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    let default = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1)));
+    requested.unwrap_or(default).min(MAX_DELAY)
 }
 
 #[cfg(test)]
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_and_obey_the_server_within_reason() {
+    fn delay_doubles_and_follows_retry_after_up_to_the_maximum() {
         assert_eq!([1, 2, 3].map(|tries| retry_delay(tries, None).as_millis()), [200, 400, 800]);
         assert_eq!(retry_delay(1, Some("7")), Duration::from_secs(7));
         assert_eq!(retry_delay(1, Some("0")), Duration::ZERO);
@@ -44,9 +45,9 @@ mod tests {
     }
 
     #[test]
-    fn a_conflict_and_a_refusal_are_not_tried_again() {
+    fn conflicts_and_rejections_are_not_retried() {
         assert!([429, 500, 503, 504].into_iter().all(is_retryable));
         assert!(![400, 401, 403, 404, 409, 410, 422].into_iter().any(is_retryable));
-        assert!(!is_outcome_unknown(429), "priority and fairness turns a request away before it is looked at");
+        assert!(!is_outcome_unknown(429), "API priority and fairness rejects a request before it is processed");
     }
 }

@@ -1,6 +1,7 @@
-//! The reviews: who the caller is, what he may, and what others may, in the API server's own words.
+//! SelfSubjectReview, SelfSubjectAccessReview and SubjectAccessReview: the identity of the caller, what the caller is
+//! allowed to do, and what other subjects are allowed to do.
 //!
-//! A snapshot has no API server; what its objects allow is the access engine's answer.
+//! A snapshot has no API server. For a snapshot, the access engine answers from the stored objects.
 
 use futures::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
@@ -13,94 +14,95 @@ use crate::plan::{AccessProbe, ProbeRequest};
 use crate::state::State;
 
 const AUTHORIZATION_API: &str = "/apis/authorization.k8s.io/v1";
-/// Questions in flight. API priority and fairness gives a client more than this without waiting.
+/// The maximum number of concurrent reviews. API priority and fairness allows a client more than this without queueing.
 const MAX_CONCURRENT_REVIEWS: usize = 16;
 const SELF_SUBJECT_REVIEWS: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 
-/// Which credentials a question is asked with.
+/// The credentials that a review is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CredentialFreshness {
-    /// Those of the connection, which the API server may remember.
+    /// Those of the connection. The API server may have their identity in its token cache.
     Current,
-    /// New ones: a plugin runs again, and nobody has seen its token.
+    /// New credentials: the credential plugin runs again and returns a token that the API server has not cached.
     New,
 }
 
-/// What the caller is and may.
+/// The identity of the caller and what it is allowed to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallerCheck {
     pub(crate) user: UserInfo,
-    /// Of what was asked, in its order.
+    /// For each request, in the order of the requests, whether it is allowed.
     pub(crate) allowed: Vec<bool>,
-    /// A plugin makes the credentials, or the authenticator of EKS has let him in: aws-auth may decide about him.
+    /// Whether the caller may be authenticated through aws-auth: a credential plugin makes its tokens, or its user info
+    /// has an ARN.
     pub(crate) may_use_aws_auth: bool,
 }
 
-/// What a cluster says to a question about somebody.
+/// The answer to an access review.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccessReviewStatus {
     pub(crate) allowed: bool,
-    /// None where it does not say, or not in the words of RBAC.
+    /// Missing if the answer has no reason, or one that is not from the RBAC authorizer.
     pub(crate) allowed_by: Option<AllowReason>,
 }
 
-pub(super) async fn self_subject_review(connection: &ApiClient) -> Result<UserInfo, ClusterError> {
+pub(super) async fn self_subject_review(client: &ApiClient) -> Result<UserInfo, ClusterError> {
     let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
-    let what = "ask who the caller is";
-    let ask = ApiRequest { method: "POST", path: SELF_SUBJECT_REVIEWS, body: Some(&body), operation: what.to_owned() };
-    let answer = connection.send(&ask).await?;
-    if !answer.is_success() {
-        return Err(response_error("create", "selfsubjectreviews", &answer));
+    let operation = "create selfsubjectreviews".to_owned();
+    let request = ApiRequest { method: "POST", path: SELF_SUBJECT_REVIEWS, body: Some(&body), operation };
+    let response = client.send(&request).await?;
+    if !response.is_success() {
+        return Err(response_error("create", "selfsubjectreviews", &response));
     }
-    let review: Value = answer.parse_json(what)?;
-    let info = review.pointer("/status/userInfo").cloned().unwrap_or_default();
-    serde_json::from_value(info)
-        .map_err(|error| ClusterError::InvalidResponse { what: what.to_owned(), why: error.to_string() })
+    let review: Value = response.parse_json(&request.operation)?;
+    let user_info = review.pointer("/status/userInfo").cloned().unwrap_or_default();
+    serde_json::from_value(user_info)
+        .map_err(|error| ClusterError::InvalidResponse { what: request.operation, why: error.to_string() })
 }
 
-/// Whom the API server takes the caller for, and which of these requests he may make.
+/// The identity of the caller, and which of these requests it is allowed to make.
 pub(super) async fn check_caller(
-    connection: &ApiClient,
-    with: CredentialFreshness,
-    needs: &[Request],
+    client: &ApiClient,
+    freshness: CredentialFreshness,
+    requests: &[Request],
 ) -> Result<CallerCheck, ClusterError> {
-    let new = match with {
+    let new_client = match freshness {
         CredentialFreshness::Current => None,
-        CredentialFreshness::New => Some(connection.reconnect().await?),
+        CredentialFreshness::New => Some(client.reconnect().await?),
     };
-    let connection = new.as_ref().unwrap_or(connection);
-    let caller = self_subject_review(connection).await?;
-    let may = self_subject_access_reviews(connection, needs).await?;
-    let named = |name: &String| name.to_lowercase().contains("arn") || name.contains("aws-iam-authenticator");
-    let by_aws_auth = connection.has_exec_plugin() || caller.extra.keys().any(named);
-    Ok(CallerCheck { user: caller, allowed: may, may_use_aws_auth: by_aws_auth })
+    let client = new_client.as_ref().unwrap_or(client);
+    let user = self_subject_review(client).await?;
+    let allowed = self_subject_access_reviews(client, requests).await?;
+    let is_iam_key = |key: &String| key.to_lowercase().contains("arn") || key.contains("aws-iam-authenticator");
+    let may_use_aws_auth = client.has_exec_plugin() || user.extra.keys().any(is_iam_key);
+    Ok(CallerCheck { user, allowed, may_use_aws_auth })
 }
 
-/// Which of these requests the caller may make.
+/// For each request, whether the caller is allowed to make it.
 pub(super) async fn self_subject_access_reviews(
-    connection: &ApiClient,
+    client: &ApiClient,
     requests: &[Request],
 ) -> Result<Vec<bool>, ClusterError> {
-    let asked = stream::iter(requests).map(|request| {
+    let reviews = stream::iter(requests).map(|request| {
         let spec = request_attributes(&ProbeRequest::from(request.clone()));
-        let ruling = create_access_review(connection, "selfsubjectaccessreviews", "SelfSubjectAccessReview", spec);
-        ruling.map_ok(|ruling| ruling.allowed)
+        let review = create_access_review(client, "selfsubjectaccessreviews", "SelfSubjectAccessReview", spec);
+        review.map_ok(|status| status.allowed)
     });
-    asked.buffered(MAX_CONCURRENT_REVIEWS).try_collect().await
+    reviews.buffered(MAX_CONCURRENT_REVIEWS).try_collect().await
 }
 
-/// What the API server answers to one question about somebody.
+/// Whether the API server allows a request of another subject.
 pub(super) async fn subject_access_review(
-    connection: &ApiClient,
-    asked: &AccessProbe,
+    client: &ApiClient,
+    probe: &AccessProbe,
 ) -> Result<AccessReviewStatus, ClusterError> {
-    let mut spec = request_attributes(&asked.request);
-    crate::state::write::apply_merge_patch(&mut spec, &json!({ "user": asked.username, "groups": asked.groups }));
-    create_access_review(connection, "subjectaccessreviews", "SubjectAccessReview", spec).await
+    let mut spec = request_attributes(&probe.request);
+    crate::state::write::apply_merge_patch(&mut spec, &json!({ "user": probe.username, "groups": probe.groups }));
+    create_access_review(client, "subjectaccessreviews", "SubjectAccessReview", spec).await
 }
 
-fn request_attributes(question: &ProbeRequest) -> Value {
-    match question {
+fn request_attributes(request: &ProbeRequest) -> Value {
+    match request {
         ProbeRequest::Resource { verb, api_group, resource, subresource, name, namespace } => {
             json!({ "resourceAttributes": {
             "verb": verb, "group": api_group, "resource": resource,
@@ -112,32 +114,35 @@ fn request_attributes(question: &ProbeRequest) -> Value {
 }
 
 async fn create_access_review(
-    connection: &ApiClient,
+    client: &ApiClient,
     resource: &str,
     kind: &str,
     spec: Value,
 ) -> Result<AccessReviewStatus, ClusterError> {
     let body = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec });
     let path = format!("{AUTHORIZATION_API}/{resource}");
-    let ask = ApiRequest { method: "POST", path: &path, body: Some(&body), operation: format!("create {resource}") };
-    let answer: ApiResponse = connection.send(&ask).await?;
-    if !answer.is_success() {
-        return Err(response_error("create", resource, &answer));
+    let request =
+        ApiRequest { method: "POST", path: &path, body: Some(&body), operation: format!("create {resource}") };
+    let response: ApiResponse = client.send(&request).await?;
+    if !response.is_success() {
+        return Err(response_error("create", resource, &response));
     }
-    let review: Value = answer.parse_json(&ask.operation)?;
+    let review: Value = response.parse_json(&request.operation)?;
     let allowed = review.pointer("/status/allowed").and_then(Value::as_bool);
     let Some(allowed) = allowed else {
-        return Err(ClusterError::InvalidResponse { what: ask.operation, why: "it has no verdict".to_owned() });
+        let why = "it has no `status.allowed`".to_owned();
+        return Err(ClusterError::InvalidResponse { what: request.operation, why });
     };
     let reason = review.pointer("/status/reason").and_then(Value::as_str).filter(|_| allowed);
     Ok(AccessReviewStatus { allowed, allowed_by: reason.and_then(AllowReason::parse) })
 }
 
-/// The same by the rules of a state. Bindings only add: what one of the subjects may, whoever is all of them may.
-pub(super) fn is_allowed_by_rules(state: &State, asked: &AccessProbe) -> bool {
+/// Answers an access review from the objects of a state. RBAC rules only allow, so the user with its groups is allowed
+/// to do whatever the username or one of the groups is allowed to do.
+pub(super) fn is_allowed_by_rules(state: &State, probe: &AccessProbe) -> bool {
     let access = AccessView::new(state, Aggregation::AsStored);
-    let request = Request::from(&asked.request);
-    let user = asked.username.as_deref().map(SubjectQuery::from_username);
-    let groups = asked.groups.iter().map(|group| SubjectQuery::Group(group.clone()));
-    user.into_iter().chain(groups).any(|who| access.can(&who, &request).decision == AccessDecision::Allowed)
+    let request = Request::from(&probe.request);
+    let user = probe.username.as_deref().map(SubjectQuery::from_username);
+    let groups = probe.groups.iter().map(|group| SubjectQuery::Group(group.clone()));
+    user.into_iter().chain(groups).any(|subject| access.can(&subject, &request).decision == AccessDecision::Allowed)
 }

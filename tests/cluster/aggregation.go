@@ -1,5 +1,5 @@
-// The one controller that RBAC cannot be understood without: it fills view,
-// edit, admin and every other aggregated ClusterRole.
+// The aggregation controller, which fills view, edit, admin and every other
+// aggregated ClusterRole. EKS always runs it, so tests of those roles need it.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// The real kube-apiserver, run through its own command so that it is set up
-// by the same flags as any other.
+// The real kube-apiserver, started through its own command, so that it is
+// configured by the same flags as in any other cluster.
 package main
 
 import (
@@ -19,7 +19,8 @@ import (
 type apiServer struct {
 	url    string
 	config *rest.Config
-	died   chan error
+	// Receives the reason when the server has stopped.
+	stopped chan error
 }
 
 func startAPIServer(o options, k keys, etcd string, port int, webhook, adminToken string) (*apiServer, error) {
@@ -44,20 +45,21 @@ func startAPIServer(o options, k keys, etcd string, port int, webhook, adminToke
 		"--service-account-key-file=" + k.serviceAccount,
 		"--service-account-signing-key-file=" + k.serviceAccount,
 		"--service-cluster-ip-range=10.0.0.0/24",
-		// Nothing reaches the cluster through its service address; asking the
-		// machine for a routable one fails where there is no network.
+		// Nothing connects through the service address. Without this flag the
+		// server looks for a routable address, and fails on a machine without
+		// a network.
 		"--advertise-address=192.0.2.1",
 		"--endpoint-reconciler-type=none",
-		// Without controllers no namespace ever gets its default account.
+		// No controller creates the default service account of a namespace.
 		"--disable-admission-plugins=ServiceAccount",
-		// Benchmarks write with many hands at once; 429 would measure the limit.
+		// Benchmarks write concurrently and would otherwise measure the limit.
 		"--max-requests-inflight=4000",
 		"--max-mutating-requests-inflight=2000",
 		"--profiling=false",
 	})
 	server := &apiServer{
-		url:  "https://" + loopback(port),
-		died: make(chan error, 1),
+		url:     "https://" + loopback(port),
+		stopped: make(chan error, 1),
 		config: &rest.Config{
 			Host:            "https://" + loopback(port),
 			BearerToken:     adminToken,
@@ -67,34 +69,34 @@ func startAPIServer(o options, k keys, etcd string, port int, webhook, adminToke
 	}
 	go func() {
 		if err := command.Execute(); err != nil {
-			server.died <- fmt.Errorf("API server: %w", err)
+			server.stopped <- fmt.Errorf("the API server failed: %w", err)
 			return
 		}
-		server.died <- errors.New("API server ended")
+		server.stopped <- errors.New("the API server stopped")
 	}()
 	return server, nil
 }
 
-// ready returns when the bootstrap roles and kube-system are there, which is
-// what tests start from.
-func (s *apiServer) ready(client kubernetes.Interface) error {
+// waitUntilReady returns when the server is healthy, has created the bootstrap
+// roles, and has created the namespace kube-system.
+func (s *apiServer) waitUntilReady(client kubernetes.Interface) error {
 	deadline := time.After(60 * time.Second)
 	for {
-		if s.healthy(client) {
+		if s.isReady(client) {
 			return nil
 		}
 		select {
-		case err := <-s.died:
+		case err := <-s.stopped:
 			return err
 		case <-deadline:
-			return errors.New("API server was not ready after 60 s")
+			return errors.New("the API server was not ready after 60 s")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-func (s *apiServer) healthy(client kubernetes.Interface) bool {
-	ctx, cancel := shortly()
+func (s *apiServer) isReady(client kubernetes.Interface) bool {
+	ctx, cancel := requestContext()
 	defer cancel()
 	status := 0
 	client.CoreV1().RESTClient().Get().AbsPath("/readyz").Do(ctx).StatusCode(&status)

@@ -1,6 +1,6 @@
-// The aws-iam-authenticator server as EKS runs it: its token verifier, its
-// ConfigMap backend and its templates, unchanged, behind the API server's
-// token webhook.
+// The aws-iam-authenticator server as EKS runs it, as the token webhook of the
+// API server: its token verifier, its ConfigMap backend and its templates,
+// unchanged.
 package main
 
 import (
@@ -28,8 +28,9 @@ type authenticator struct {
 	mapper  *configmap.ConfigMapMapper
 }
 
-// prepareAuthenticator writes the webhook's certificate and kubeconfig, which
-// the API server wants to read before the webhook can run.
+// prepareAuthenticator writes the certificate and the kubeconfig of the
+// webhook. The API server reads them when it starts, which is before the
+// authenticator can start.
 func prepareAuthenticator(o options, port int) (*authenticator, error) {
 	config.SSORoleMatchEnabled = o.ssoRoleMatch
 	dir := filepath.Join(o.dir, "authenticator")
@@ -53,30 +54,30 @@ func prepareAuthenticator(o options, port int) (*authenticator, error) {
 	return a, a.config.GenerateFiles()
 }
 
-// start must come after the API server is ready: a watch that fails once makes
-// the mapper sleep for five seconds.
+// start must be called after the API server is ready: if the first watch
+// fails, the mapper waits for five seconds.
 func (a *authenticator) start(api *rest.Config) error {
 	if err := writeKubeconfig(a.config.Kubeconfig, api); err != nil {
 		return err
 	}
-	// The mapper panics without.
+	// The mapper panics if the metrics are not initialized.
 	metrics.InitMetrics(prometheus.NewRegistry())
-	inner := reflect.ValueOf(server.New(context.Background(), a.config)).Elem()
-	web := field[http.Server](inner, "httpServer")
-	listener := field[net.Listener](inner, "listener")
-	a.handler = web.Handler
-	chain := reflect.ValueOf(web.Handler).Elem().FieldByName("backendMapper")
-	a.mapper = (*field[[]mapper.Mapper](chain, "mappers"))[0].(*configmap.ConfigMapMapper)
-	// Its own Run would also open a fixed port on every interface.
-	go web.Serve(*listener)
+	instance := reflect.ValueOf(server.New(context.Background(), a.config)).Elem()
+	httpServer := unexportedField[http.Server](instance, "httpServer")
+	listener := unexportedField[net.Listener](instance, "listener")
+	a.handler = httpServer.Handler
+	backend := reflect.ValueOf(httpServer.Handler).Elem().FieldByName("backendMapper")
+	a.mapper = (*unexportedField[[]mapper.Mapper](backend, "mappers"))[0].(*configmap.ConfigMapMapper)
+	// The server's own Run would also listen on a fixed port of every interface.
+	go httpServer.Serve(*listener)
 	return nil
 }
 
 func writeKubeconfig(path string, api *rest.Config) error {
 	k := clientcmdapi.NewConfig()
-	k.Clusters["bed"] = &clientcmdapi.Cluster{Server: api.Host, CertificateAuthority: api.CAFile}
-	k.AuthInfos["bed"] = &clientcmdapi.AuthInfo{Token: api.BearerToken}
-	k.Contexts["bed"] = &clientcmdapi.Context{Cluster: "bed", AuthInfo: "bed"}
-	k.CurrentContext = "bed"
+	k.Clusters[programName] = &clientcmdapi.Cluster{Server: api.Host, CertificateAuthority: api.CAFile}
+	k.AuthInfos[programName] = &clientcmdapi.AuthInfo{Token: api.BearerToken}
+	k.Contexts[programName] = &clientcmdapi.Context{Cluster: programName, AuthInfo: programName}
+	k.CurrentContext = programName
 	return clientcmd.WriteToFile(*k, path)
 }

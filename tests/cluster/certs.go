@@ -1,5 +1,6 @@
-// The keys of the cluster: an authority of its own, as every EKS cluster has,
-// so that clients are tested with a CA file and not with verification off.
+// The keys and certificates of the cluster. It has its own certificate
+// authority, as every EKS cluster has, so that clients are tested with a CA file
+// instead of disabled verification.
 package main
 
 import (
@@ -33,15 +34,15 @@ func makeKeys(dir string) (keys, error) {
 	if _, err := makeKey(k.serviceAccount); err != nil {
 		return k, err
 	}
-	authorityKey, err := makeKey(filepath.Join(dir, "ca.key"))
+	caKey, err := makeKey(filepath.Join(dir, "ca.key"))
 	if err != nil {
 		return k, err
 	}
-	authority := certificate(1, "kubernetes")
-	authority.IsCA = true
-	authority.BasicConstraintsValid = true
-	authority.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
-	if err := sign(k.ca, authority, authority, &authorityKey.PublicKey, authorityKey); err != nil {
+	caCert := certificate(1, "kubernetes")
+	caCert.IsCA = true
+	caCert.BasicConstraintsValid = true
+	caCert.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
+	if err := sign(k.ca, caCert, caCert, &caKey.PublicKey, caKey); err != nil {
 		return k, err
 	}
 	serverKey, err := makeKey(k.serverKey)
@@ -53,7 +54,7 @@ func makeKeys(dir string) (keys, error) {
 	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	server.DNSNames = []string{"localhost", "kubernetes.default.svc"}
 	server.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	return k, sign(k.serverCert, server, authority, &serverKey.PublicKey, authorityKey)
+	return k, sign(k.serverCert, server, caCert, &serverKey.PublicKey, caKey)
 }
 
 func certificate(serial int64, name string) *x509.Certificate {

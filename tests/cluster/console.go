@@ -1,5 +1,6 @@
-// Three servers share this process and each writes to stderr as it likes.
-// Their words belong in one file; the caller gets one line, or one reason.
+// The output of this process. Its three servers log to stdout and stderr, which
+// are redirected to a file. The caller only reads one line on success, or one
+// error message.
 package main
 
 import (
@@ -15,9 +16,10 @@ type console struct {
 	log string
 }
 
-// takeConsole keeps the caller's stdout and stderr for itself and points the
-// process's own descriptors at a log file, panics and C-style writers included.
-func takeConsole(log string) (*console, error) {
+// redirectOutput returns the stdout and stderr of the caller, and redirects the
+// file descriptors of the process to a log file. This includes panics and
+// writers that do not use os.Stdout.
+func redirectOutput(log string) (*console, error) {
 	out, err := duplicate(os.Stdout)
 	if err != nil {
 		return nil, err
@@ -47,6 +49,6 @@ func duplicate(file *os.File) (*os.File, error) {
 }
 
 func (c *console) fail(err error) {
-	fmt.Fprintf(c.err, "bed: %v (log: %s)\n", err, c.log)
+	fmt.Fprintf(c.err, "%s: %v (log: %s)\n", programName, err, c.log)
 	os.Exit(1)
 }

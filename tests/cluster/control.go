@@ -1,5 +1,5 @@
-// What tests ask of the cluster besides its API: how the authenticator reads a
-// ConfigMap, whom it maps, and tokens of identities.
+// The control server for tests: how the authenticator parses a ConfigMap, which
+// user it maps an identity to, and credentials and tokens for identities.
 package main
 
 import (
@@ -29,43 +29,43 @@ func (c *control) handler() http.Handler {
 	return mux
 }
 
-// endpoint turns a function into a handler that takes and gives JSON.
-func endpoint[Q any](answer func(Q) (any, error)) http.HandlerFunc {
+// endpoint makes a handler from a function whose input and output are JSON.
+func endpoint[Input any](handle func(Input) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		var question Q
-		if err := json.NewDecoder(r.Body).Decode(&question); err != nil {
+		var input Input
+		if err := json.NewDecoder(r.Body).Decode(&input); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		body, err := answer(question)
+		output, err := handle(input)
 		if err != nil {
 			w.WriteHeader(http.StatusUnprocessableEntity)
-			body = map[string]string{"error": err.Error()}
+			output = map[string]string{"error": err.Error()}
 		}
-		_ = json.NewEncoder(w).Encode(body)
+		_ = json.NewEncoder(w).Encode(output)
 	}
 }
 
-type arnQuestion struct {
+type arnInput struct {
 	ARN string `json:"arn"`
 }
 
-func (c *control) parse(question configMapData) (any, error) {
-	return parsed(question.Data), nil
+func (c *control) parse(input configMapData) (any, error) {
+	return parseConfigMap(input.Data), nil
 }
 
-func (c *control) mapARN(question arnQuestion) (any, error) {
-	return c.authenticator.mapARN(c.options, question.ARN)
+func (c *control) mapARN(input arnInput) (any, error) {
+	return c.authenticator.mapARN(c.options, input.ARN)
 }
 
-func (c *control) token(question arnQuestion) (any, error) {
-	token, err := tokenFor(c.options, question.ARN)
+func (c *control) token(input arnInput) (any, error) {
+	token, err := tokenFor(c.options, input.ARN)
 	return map[string]string{"token": token}, err
 }
 
-func (c *control) credentials(question arnQuestion) (any, error) {
-	keys, err := credentialsFor(question.ARN)
+func (c *control) credentials(input arnInput) (any, error) {
+	keys, err := credentialsFor(input.ARN)
 	return map[string]string{
 		"access_key_id":     keys.AccessKeyID,
 		"secret_access_key": keys.SecretAccessKey,
@@ -74,15 +74,16 @@ func (c *control) credentials(question arnQuestion) (any, error) {
 }
 
 func (c *control) synced(struct{}) (any, error) {
-	ctx, cancel := shortly()
+	ctx, cancel := requestContext()
 	defer cancel()
 	stored, err := storedMappings(ctx, c.client)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]bool{"synced": runningMappings(c.authenticator.mapper).equal(stored)}, nil
+	return map[string]bool{"synced": currentMappings(c.authenticator.mapper).equal(stored)}, nil
 }
 
-func shortly() (context.Context, context.CancelFunc) {
+// requestContext limits one request to the API server.
+func requestContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), 5*time.Second)
 }

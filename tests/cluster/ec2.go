@@ -1,5 +1,5 @@
-// The double of AWS EC2, as far as the template {{EC2PrivateDNSName}} asks it,
-// so that node entries can be tried like any other.
+// A fake of AWS EC2 with the one request that the authenticator makes for the
+// template {{EC2PrivateDNSName}}, so that entries for nodes can be tested.
 package main
 
 import (
@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// useEC2Double must run before the authenticator reads the AWS settings; it
-// also keeps the settings of whoever runs the tests out of them.
-func useEC2Double(control string) error {
+// useFakeEC2 must be called before the authenticator reads the AWS settings. It
+// also replaces the AWS settings of the user who runs the tests.
+func useFakeEC2(control string) error {
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID":           "ASIATESTCLUSTER00000",
 		"AWS_SECRET_ACCESS_KEY":       secretKey,
@@ -30,8 +30,8 @@ func useEC2Double(control string) error {
 	return nil
 }
 
-// describeInstances names every instance after its id, as AWS does where host
-// names follow the resource and not the address.
+// describeInstances returns a DNS name with the instance ID for every instance,
+// as AWS does for subnets with resource-based host names.
 func describeInstances(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -44,6 +44,6 @@ func describeInstances(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Content-Type", "text/xml")
-	fmt.Fprintf(w, `<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>bed</requestId>`+
+	fmt.Fprintf(w, `<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>test</requestId>`+
 		`<reservationSet><item><instancesSet>%s</instancesSet></item></reservationSet></DescribeInstancesResponse>`, items.String())
 }

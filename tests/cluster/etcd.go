@@ -1,4 +1,5 @@
-// Storage inside the process: nothing to install, nothing left running.
+// etcd in this process, so that tests need no installation and leave no process
+// running.
 package main
 
 import (
@@ -19,18 +20,18 @@ func startEtcd(dir string, clientPort, peerPort int) (string, error) {
 	config.ListenPeerUrls, config.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
 	config.LogLevel = "warn"
-	// The data need not survive a power cut.
+	// The data does not have to survive a power failure.
 	config.UnsafeNoFsync = true
 	server, err := embed.StartEtcd(config)
 	if err != nil {
-		return "", fmt.Errorf("storage did not start: %w", err)
+		return "", fmt.Errorf("etcd did not start: %w", err)
 	}
 	select {
 	case <-server.Server.ReadyNotify():
 		return client.String(), nil
 	case err := <-server.Err():
-		return "", fmt.Errorf("storage stopped: %w", err)
+		return "", fmt.Errorf("etcd stopped: %w", err)
 	case <-time.After(30 * time.Second):
-		return "", errors.New("storage was not ready after 30 s")
+		return "", errors.New("etcd was not ready after 30 s")
 	}
 }

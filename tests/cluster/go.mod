@@ -1,4 +1,4 @@
-module bed
+module test-cluster
 
 go 1.26.0
 

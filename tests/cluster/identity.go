@@ -1,6 +1,6 @@
-// Credentials of identities that exist in tests only. The session token says
-// who they stand for, as a real one does to AWS, so that any client that signs
-// with them is recognised and nothing has to be registered first.
+// Credentials for IAM identities that only exist in tests. The session token
+// contains the ARN of the identity, so the fake STS recognizes every client that
+// signs with such credentials, and no identity has to be registered first.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 	awsarn "github.com/aws/aws-sdk-go-v2/aws/arn"
 )
 
-const secretKey = "the-one-secret-key-of-every-test-identity"
+const secretKey = "secret-key-shared-by-all-test-identities"
 
 type identity struct {
 	ARN     string
@@ -26,15 +26,15 @@ type identity struct {
 
 type sessionToken struct {
 	ARN string `json:"arn"`
-	// Makes every token another one: the API server remembers a token that
-	// it accepted for ten seconds.
+	// Makes every token different, because the API server caches an accepted
+	// token for ten seconds.
 	Serial int64 `json:"serial"`
 }
 
 var serials atomic.Int64
 
 func credentialsFor(arn string) (aws.Credentials, error) {
-	if _, err := identityOf(arn); err != nil {
+	if _, err := identityForARN(arn); err != nil {
 		return aws.Credentials{}, err
 	}
 	text, err := json.Marshal(sessionToken{ARN: arn, Serial: serials.Add(1)})
@@ -48,7 +48,7 @@ func credentialsFor(arn string) (aws.Credentials, error) {
 	}, nil
 }
 
-func identityOfSession(token string) (identity, error) {
+func identityFromSessionToken(token string) (identity, error) {
 	text, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil {
 		return identity{}, err
@@ -57,11 +57,12 @@ func identityOfSession(token string) (identity, error) {
 	if err := json.Unmarshal(text, &session); err != nil {
 		return identity{}, err
 	}
-	return identityOf(session.ARN)
+	return identityForARN(session.ARN)
 }
 
-// identityOf adds what STS tells about an ARN besides the ARN.
-func identityOf(arn string) (identity, error) {
+// identityForARN returns the ARN with the account and the user ID that STS
+// returns for it.
+func identityForARN(arn string) (identity, error) {
 	parsed, err := awsarn.Parse(arn)
 	if err != nil {
 		return identity{}, fmt.Errorf("%q: %w", arn, err)

@@ -1,5 +1,5 @@
-// The real kubectl, so that tests make hand edits the way people do on
-// machines that have none installed.
+// The real kubectl, so that tests can make manual edits as users do, also on
+// machines without kubectl.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 )
 
 func kubectl(args []string) {
-	// kubectl looks at the process's own arguments in several places.
+	// kubectl reads os.Args in several places.
 	os.Args = append([]string{"kubectl"}, args...)
 	_, _ = logs.GlogSetter(cmd.GetLogVerbosity(os.Args))
 	if err := cli.RunNoErrOutput(cmd.NewDefaultKubectlCommand()); err != nil {

@@ -1,6 +1,6 @@
-// Command bed is the test cluster: storage, a real API server and the real
-// aws-iam-authenticator in one process, so that tests need neither a
-// container engine nor AWS. This file only tells its uses apart.
+// Command test-cluster runs etcd, a real API server and the real
+// aws-iam-authenticator in one process, so that tests need neither a container
+// engine nor AWS. This file selects the subcommand.
 package main
 
 import (
@@ -8,7 +8,9 @@ import (
 	"os"
 )
 
-const usage = "usage: bed serve --dir DIR [flags] | bed kubectl ARGS… | bed parse"
+const programName = "test-cluster"
+
+const usage = "usage: test-cluster serve --dir DIR [flags] | test-cluster kubectl ARGS... | test-cluster parse"
 
 func main() {
 	if len(os.Args) < 2 {

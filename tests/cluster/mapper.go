@@ -1,5 +1,6 @@
-// Whether the running mapper has caught up with the stored ConfigMap. Tests
-// that write aws-auth and look at once would otherwise meet the old mappings.
+// Compares the mappings that the authenticator uses with the stored ConfigMap.
+// A test that writes aws-auth waits until they are equal, because requests would
+// otherwise still be authenticated with the old mappings.
 package main
 
 import (
@@ -20,22 +21,22 @@ type mappings struct {
 	accounts map[string]any
 }
 
-// runningMappings copies what the mapper answers from at this moment.
-func runningMappings(m *configmap.ConfigMapMapper) mappings {
+// currentMappings returns the mappings that the mapper uses now.
+func currentMappings(m *configmap.ConfigMapMapper) mappings {
 	store := reflect.ValueOf(m.MapStore).Elem()
-	lock := field[sync.RWMutex](store, "mutex")
+	lock := unexportedField[sync.RWMutex](store, "mutex")
 	lock.RLock()
 	defer lock.RUnlock()
-	// The mapper replaces these maps and never changes them.
+	// The mapper replaces these maps as a whole and never modifies them.
 	return mappings{
-		roles:    *field[map[string]config.RoleMapping](store, "roles"),
-		users:    *field[map[string]config.UserMapping](store, "users"),
-		accounts: *field[map[string]any](store, "awsAccounts"),
+		roles:    *unexportedField[map[string]config.RoleMapping](store, "roles"),
+		users:    *unexportedField[map[string]config.UserMapping](store, "users"),
+		accounts: *unexportedField[map[string]any](store, "awsAccounts"),
 	}
 }
 
-// storedMappings is what the mapper must come to hold for the ConfigMap as it
-// is stored now.
+// storedMappings returns the mappings that the mapper has once it has read the
+// ConfigMap that is stored now.
 func storedMappings(ctx context.Context, client kubernetes.Interface) (mappings, error) {
 	var data map[string]string
 	stored, err := client.CoreV1().ConfigMaps("kube-system").Get(ctx, "aws-auth", metav1.GetOptions{})
@@ -66,19 +67,19 @@ func (m mappings) equal(other mappings) bool {
 	return sameMap(m.roles, other.roles) && sameMap(m.users, other.users) && sameMap(m.accounts, other.accounts)
 }
 
-// Before its first event the mapper has no maps at all.
+// sameMap treats nil as empty: before its first event the mapper has no maps.
 func sameMap[V any](a, b map[string]V) bool {
 	return len(a) == 0 && len(b) == 0 || reflect.DeepEqual(a, b)
 }
 
-// parseErrors takes the mapper's collected error apart.
+// parseErrors returns the messages of the errors that the parser has collected.
 func parseErrors(err error) []string {
 	texts := []string{}
 	if parsing, ok := err.(configmap.ErrParsingMap); ok {
 		collected := reflect.New(reflect.TypeOf(parsing)).Elem()
 		collected.Set(reflect.ValueOf(parsing))
-		for _, one := range *field[[]error](collected, "errors") {
-			texts = append(texts, one.Error())
+		for _, parseError := range *unexportedField[[]error](collected, "errors") {
+			texts = append(texts, parseError.Error())
 		}
 	} else if err != nil {
 		texts = append(texts, err.Error())

@@ -1,6 +1,6 @@
-// The switches of `bed serve`. Defaults follow EKS where EKS is known, and
-// otherwise what makes a test quick to write: no webhook cache, so that a
-// removed mapping is not hidden behind it.
+// The flags of `test-cluster serve`. The defaults are those of EKS as far as they
+// are known. The webhook cache is off, so that a test sees a removed mapping
+// without waiting for the cache.
 package main
 
 import (
@@ -19,13 +19,13 @@ type options struct {
 
 func parseOptions(args []string) options {
 	var o options
-	flags := flag.NewFlagSet("bed serve", flag.ExitOnError)
-	flags.StringVar(&o.dir, "dir", "", "data folder, made at the start and removed at the end")
-	flags.StringVar(&o.clusterName, "cluster-name", "bed", "the name that tokens must be signed for")
-	flags.StringVar(&o.partition, "partition", "aws", "the AWS partition whose STS names are accepted")
+	flags := flag.NewFlagSet(programName+" serve", flag.ExitOnError)
+	flags.StringVar(&o.dir, "dir", "", "data directory, created at the start and removed at the end")
+	flags.StringVar(&o.clusterName, "cluster-name", programName, "the cluster name that tokens must be signed for")
+	flags.StringVar(&o.partition, "partition", "aws", "the AWS partition whose STS host names are accepted")
 	flags.BoolVar(&o.aggregation, "aggregation", false, "run the controller that fills aggregated ClusterRoles")
-	flags.BoolVar(&o.ssoRoleMatch, "sso-role-match", false, "the authenticator's alpha feature of that name, off on EKS")
-	flags.DurationVar(&o.webhookCacheTTL, "authentication-token-webhook-cache-ttl", 0, "as the API server's flag of that name")
+	flags.BoolVar(&o.ssoRoleMatch, "sso-role-match", false, "enable the alpha feature SSORoleMatch of the authenticator, which is off on EKS")
+	flags.DurationVar(&o.webhookCacheTTL, "authentication-token-webhook-cache-ttl", 0, "passed to the API server")
 	_ = flags.Parse(args)
 	return o
 }

@@ -1,6 +1,6 @@
-// What the authenticator's parser makes of the data of an aws-auth. It needs
-// no server, so tests that ask by the thousand run it alone: a question on
-// each line of stdin, its answer on each line of stdout.
+// The parser of the authenticator for the data of an aws-auth ConfigMap. It needs
+// no server, so tests with thousands of inputs run only the parser: it reads one
+// JSON input per line from stdin and writes one JSON result per line to stdout.
 package main
 
 import (
@@ -19,28 +19,28 @@ type configMapData struct {
 }
 
 func parseLines() {
-	questions := json.NewDecoder(bufio.NewReader(os.Stdin))
-	answers := json.NewEncoder(os.Stdout)
+	inputs := json.NewDecoder(bufio.NewReader(os.Stdin))
+	results := json.NewEncoder(os.Stdout)
 	for {
-		var question configMapData
-		if err := questions.Decode(&question); errors.Is(err, io.EOF) {
+		var input configMapData
+		if err := inputs.Decode(&input); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
-			fmt.Fprintf(os.Stderr, "bed parse: %v\n", err)
+			fmt.Fprintf(os.Stderr, "%s parse: %v\n", programName, err)
 			os.Exit(1)
 		}
-		if err := answers.Encode(parsed(question.Data)); err != nil {
+		if err := results.Encode(parseConfigMap(input.Data)); err != nil {
 			os.Exit(1)
 		}
 	}
 }
 
-// parsed also tells when the parser panics, which would be the end of a real
+// parseConfigMap also reports a panic of the parser, which would crash a real
 // authenticator.
-func parsed(data map[string]string) (answer map[string]any) {
+func parseConfigMap(data map[string]string) (result map[string]any) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			answer = map[string]any{"panic": fmt.Sprint(reason)}
+			result = map[string]any{"panic": fmt.Sprint(reason)}
 		}
 	}()
 	users, roles, accounts, err := configmap.ParseMap(data)

@@ -1,5 +1,5 @@
-// Ports are wanted before the servers that listen on them exist, since each
-// is configured with the others' addresses.
+// Free ports for the servers. They are chosen before the servers start, because
+// each server is configured with the addresses of the others.
 package main
 
 import (
@@ -9,8 +9,9 @@ import (
 	"net"
 )
 
-// Below the range that kernels hand to outgoing connections: a port probed
-// there would now and then be taken again before its server starts.
+// These ports are below the range that kernels use for outgoing connections. A
+// port of that range could be taken between the probe and the start of its
+// server.
 const lowestPort, highestPort = 20000, 32000
 
 func freePorts(count int) ([]int, error) {
@@ -24,7 +25,7 @@ func freePorts(count int) ([]int, error) {
 		if err != nil {
 			continue
 		}
-		// Kept until all are found, so that none is found twice.
+		// Kept open until all ports are found, so that no port is found twice.
 		defer listener.Close()
 		ports = append(ports, port)
 	}

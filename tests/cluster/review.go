@@ -1,5 +1,5 @@
-// Asks the authenticator about an identity the way the API server does, and
-// its mapper for the entry behind the answer.
+// Authenticates an identity through the TokenReview webhook of the authenticator,
+// as the API server does, and looks up the aws-auth entry that it was mapped by.
 package main
 
 import (
@@ -15,12 +15,12 @@ import (
 	"sigs.k8s.io/aws-iam-authenticator/pkg/token"
 )
 
-type mapped struct {
+type mappedUser struct {
 	Username string   `json:"username"`
 	Groups   []string `json:"groups"`
 	UID      string   `json:"uid"`
-	// The entry as the mapper holds it, templates unrendered; null where the
-	// account alone let the caller in.
+	// The entry before its templates are rendered. Null if the identity is only
+	// mapped by mapAccounts.
 	Entry *entry `json:"entry"`
 }
 
@@ -29,28 +29,28 @@ type entry struct {
 	Groups   []string `json:"groups"`
 }
 
-func (a *authenticator) mapARN(o options, sessionARN string) (*mapped, error) {
+func (a *authenticator) mapARN(o options, sessionARN string) (*mappedUser, error) {
 	_, canonical, err := arn.Canonicalize(sessionARN)
 	if err != nil {
 		return nil, err
 	}
-	var found *entry
+	var matched *entry
 	mapping, err := a.mapper.Map(&token.Identity{ARN: sessionARN, CanonicalARN: canonical})
 	if err == nil {
-		found = &entry{Username: mapping.Username, Groups: orEmpty(mapping.Groups)}
+		matched = &entry{Username: mapping.Username, Groups: orEmpty(mapping.Groups)}
 	}
 	bearer, err := tokenFor(o, sessionARN)
 	if err != nil {
 		return nil, err
 	}
 	user, status := a.review(bearer)
-	if user == nil && found == nil {
+	if user == nil && matched == nil {
 		return nil, errutil.ErrNotMapped
 	}
 	if user == nil {
-		return nil, fmt.Errorf("mapped to username %q, then refused with status %d", found.Username, status)
+		return nil, fmt.Errorf("mapped to username %q, but rejected with status %d", matched.Username, status)
 	}
-	return &mapped{Username: user.Username, Groups: orEmpty(user.Groups), UID: user.UID, Entry: found}, nil
+	return &mappedUser{Username: user.Username, Groups: orEmpty(user.Groups), UID: user.UID, Entry: matched}, nil
 }
 
 func (a *authenticator) review(bearer string) (*authentication.UserInfo, int) {
@@ -60,11 +60,11 @@ func (a *authenticator) review(bearer string) (*authentication.UserInfo, int) {
 	}
 	recorder := httptest.NewRecorder()
 	a.handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/authenticate", bytes.NewReader(body)))
-	var answer authentication.TokenReview
-	if json.Unmarshal(recorder.Body.Bytes(), &answer) != nil || !answer.Status.Authenticated {
+	var review authentication.TokenReview
+	if json.Unmarshal(recorder.Body.Bytes(), &review) != nil || !review.Status.Authenticated {
 		return nil, recorder.Code
 	}
-	return &answer.Status.User, recorder.Code
+	return &review.Status.User, recorder.Code
 }
 
 func orEmpty(list []string) []string {

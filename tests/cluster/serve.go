@@ -1,5 +1,5 @@
-// The order in which the parts come up, and the one way they all go down:
-// with the caller's end of stdin, so that nothing outlives a dead test.
+// Starts all servers in order, and exits when the caller closes stdin, so that no
+// process remains after a test has crashed.
 package main
 
 import (
@@ -30,16 +30,16 @@ type announcement struct {
 
 func serve(o options) {
 	if err := makeDir(&o); err != nil {
-		fmt.Fprintf(os.Stderr, "bed: %v\n", err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", programName, err)
 		os.Exit(1)
 	}
-	console, err := takeConsole(filepath.Join(o.dir, "log"))
+	console, err := redirectOutput(filepath.Join(o.dir, "log"))
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "bed: %v\n", err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", programName, err)
 		os.Exit(1)
 	}
-	go endWithStdin(o.dir)
-	ready, died, err := startAll(o)
+	go exitWithStdin(o.dir)
+	ready, stopped, err := startAll(o)
 	if err != nil {
 		console.fail(err)
 	}
@@ -47,7 +47,7 @@ func serve(o options) {
 	if err := json.NewEncoder(console.out).Encode(ready); err != nil {
 		console.fail(err)
 	}
-	console.fail(<-died)
+	console.fail(<-stopped)
 }
 
 func makeDir(o *options) error {
@@ -59,11 +59,11 @@ func makeDir(o *options) error {
 		return err
 	}
 	o.dir = dir
-	// It is removed whole at the end, so it must not be somebody's.
+	// The directory is removed at the end, so it must not exist before.
 	return os.Mkdir(o.dir, 0o700)
 }
 
-func endWithStdin(dir string) {
+func exitWithStdin(dir string) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	closed := make(chan struct{})
@@ -75,7 +75,8 @@ func endWithStdin(dir string) {
 	case <-signals:
 	case <-closed:
 	}
-	// The servers still write while the files go; a second round gets those.
+	// The servers still write files while the directory is removed, so the
+	// removal may have to be repeated.
 	for range 5 {
 		if os.RemoveAll(dir) == nil {
 			break
@@ -98,8 +99,8 @@ func startAll(o options) (*announcement, <-chan error, error) {
 		return nil, nil, err
 	}
 	address := "http://" + listener.Addr().String()
-	installSTS()
-	if err := useEC2Double(address); err != nil {
+	installFakeSTS()
+	if err := useFakeEC2(address); err != nil {
 		return nil, nil, err
 	}
 	authenticator, err := prepareAuthenticator(o, ports[3])
@@ -119,7 +120,7 @@ func startAll(o options) (*announcement, <-chan error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := api.ready(client); err != nil {
+	if err := api.waitUntilReady(client); err != nil {
 		return nil, nil, err
 	}
 	if err := authenticator.start(api.config); err != nil {
@@ -136,5 +137,5 @@ func startAll(o options) (*announcement, <-chan error, error) {
 		AdminToken: adminToken,
 		Control:    address,
 		Cluster:    o.clusterName,
-	}, api.died, nil
+	}, api.stopped, nil
 }

@@ -1,6 +1,6 @@
-// The double of AWS STS. It stands where the authenticator's verifier sends
-// its request, checks the signature as STS does and answers who signed, so
-// that a token signed for another cluster or in another form is refused.
+// A fake of AWS STS, installed as the HTTP transport of the token verifier. It
+// checks the signature of GetCallerIdentity as STS does and returns the identity
+// that signed it, so a token for another cluster or of another form is rejected.
 package main
 
 import (
@@ -20,40 +20,40 @@ import (
 
 const emptyPayload = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-type sts struct {
+type fakeSTS struct {
 	other http.RoundTripper
 }
 
-func installSTS() {
-	http.DefaultTransport = sts{other: http.DefaultTransport}
+func installFakeSTS() {
+	http.DefaultTransport = fakeSTS{other: http.DefaultTransport}
 }
 
-func (s sts) RoundTrip(request *http.Request) (*http.Response, error) {
+func (s fakeSTS) RoundTrip(request *http.Request) (*http.Response, error) {
 	if !strings.HasPrefix(request.URL.Hostname(), "sts") {
 		return s.other.RoundTrip(request)
 	}
 	query := request.URL.Query()
-	id, err := identityOfSession(query.Get("X-Amz-Security-Token"))
+	id, err := identityFromSessionToken(query.Get("X-Amz-Security-Token"))
 	if err != nil {
-		return refusal(request, "InvalidClientTokenId", "The security token included in the request is invalid")
+		return errorResponse(request, "InvalidClientTokenId", "The security token included in the request is invalid")
 	}
 	if err := checkSignature(request, query); err != nil {
-		return refusal(request, "SignatureDoesNotMatch", err.Error())
+		return errorResponse(request, "SignatureDoesNotMatch", err.Error())
 	}
-	return answer(request, http.StatusOK, map[string]any{
+	return response(request, http.StatusOK, map[string]any{
 		"GetCallerIdentityResponse": map[string]any{
 			"GetCallerIdentityResult": map[string]string{"Account": id.Account, "Arn": id.ARN, "UserId": id.UserID},
-			"ResponseMetadata":        map[string]string{"RequestId": "bed"},
+			"ResponseMetadata":        map[string]string{"RequestId": "test"},
 		},
 	})
 }
 
-// checkSignature signs the request again with what it carries and the header
-// that the verifier added, and compares.
+// checkSignature signs the request again, with its own parameters and the header
+// that the verifier has added, and compares the signatures.
 func checkSignature(request *http.Request, query url.Values) error {
 	scope := strings.Split(query.Get("X-Amz-Credential"), "/")
 	if len(scope) != 5 || scope[3] != "sts" {
-		return errors.New("the credential scope is not that of sts")
+		return errors.New("the credential scope is not for the service sts")
 	}
 	at, err := time.Parse("20060102T150405Z", query.Get("X-Amz-Date"))
 	if err != nil {
@@ -64,18 +64,18 @@ func checkSignature(request *http.Request, query url.Values) error {
 		"Version":       query["Version"],
 		"X-Amz-Expires": query["X-Amz-Expires"],
 	}.Encode()}
-	again, err := http.NewRequest(http.MethodGet, plain.String(), nil)
+	resigned, err := http.NewRequest(http.MethodGet, plain.String(), nil)
 	if err != nil {
 		return err
 	}
-	again.Header.Set("x-k8s-aws-id", request.Header.Get("x-k8s-aws-id"))
+	resigned.Header.Set("x-k8s-aws-id", request.Header.Get("x-k8s-aws-id"))
 	credentials := aws.Credentials{
 		AccessKeyID:     scope[0],
 		SecretAccessKey: secretKey,
 		SessionToken:    query.Get("X-Amz-Security-Token"),
 	}
 	signed, _, err := v4.NewSigner().PresignHTTP(
-		request.Context(), credentials, again, emptyPayload, "sts", scope[2], at)
+		request.Context(), credentials, resigned, emptyPayload, "sts", scope[2], at)
 	if err != nil {
 		return err
 	}
@@ -84,19 +84,19 @@ func checkSignature(request *http.Request, query url.Values) error {
 		return err
 	}
 	if expected.Query().Get("X-Amz-Signature") != query.Get("X-Amz-Signature") {
-		return fmt.Errorf("the signature is not that of cluster %q", request.Header.Get("x-k8s-aws-id"))
+		return fmt.Errorf("the signature is not valid for cluster %q", request.Header.Get("x-k8s-aws-id"))
 	}
 	return nil
 }
 
-func refusal(request *http.Request, code, message string) (*http.Response, error) {
-	return answer(request, http.StatusForbidden, map[string]any{
+func errorResponse(request *http.Request, code, message string) (*http.Response, error) {
+	return response(request, http.StatusForbidden, map[string]any{
 		"Error":     map[string]string{"Code": code, "Message": message, "Type": "Sender"},
-		"RequestId": "bed",
+		"RequestId": "test",
 	})
 }
 
-func answer(request *http.Request, status int, body any) (*http.Response, error) {
+func response(request *http.Request, status int, body any) (*http.Response, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return nil, err

@@ -1,5 +1,6 @@
-// Tokens made by the authenticator's own generator, as its client command and
-// (to the byte but for the order of the query) `aws eks get-token` make them.
+// Tokens from the generator of the authenticator, which its own client command
+// uses. `aws eks get-token` makes the same tokens except for the order of the
+// query parameters.
 package main
 
 import (
@@ -10,7 +11,8 @@ import (
 	"sigs.k8s.io/aws-iam-authenticator/pkg/token"
 )
 
-// A region of each partition: the verifier accepts STS names of its own only.
+// A region of each partition, because the verifier only accepts the STS host
+// names of its own partition.
 var regions = map[string]string{
 	endpoints.AwsPartitionID:      "eu-west-1",
 	endpoints.AwsCnPartitionID:    "cn-north-1",
@@ -31,6 +33,6 @@ func tokenFor(o options, arn string) (string, error) {
 		Credentials: aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(
 			keys.AccessKeyID, keys.SecretAccessKey, keys.SessionToken)),
 	})
-	made, err := generator.GetWithSTS(o.clusterName, client)
-	return made.Token, err
+	presigned, err := generator.GetWithSTS(o.clusterName, client)
+	return presigned.Token, err
 }

@@ -1,6 +1,6 @@
-// The authenticator's server keeps its handler and its mapper to itself. This
-// program must reach both, and copying the package would be less faithful than
-// reading its fields; the version is pinned, so they cannot move unseen.
+// Access to unexported fields of the authenticator: this program needs its HTTP
+// handler and its mapper. A modified copy of the package would be less faithful
+// to the original. The version is pinned, so the fields cannot change unnoticed.
 package main
 
 import (
@@ -8,11 +8,11 @@ import (
 	"reflect"
 )
 
-// field returns the address of an unexported field of the struct.
-func field[T any](owner reflect.Value, name string) *T {
-	found := owner.FieldByName(name)
-	if !found.IsValid() || found.Type() != reflect.TypeFor[T]() {
+// unexportedField returns the address of a field of the struct.
+func unexportedField[T any](owner reflect.Value, name string) *T {
+	value := owner.FieldByName(name)
+	if !value.IsValid() || value.Type() != reflect.TypeFor[T]() {
 		panic(fmt.Sprintf("%s has no field %s of type %s", owner.Type(), name, reflect.TypeFor[T]()))
 	}
-	return (*T)(found.Addr().UnsafePointer())
+	return (*T)(value.Addr().UnsafePointer())
 }

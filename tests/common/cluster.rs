@@ -1,5 +1,5 @@
-//! The test cluster as tests use it: a real API server with the real
-//! authenticator before it, and identities of AWS that need no AWS.
+//! The API of the test cluster: a real API server with the real aws-iam-authenticator as its token webhook, and IAM
+//! identities that do not need AWS.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,39 +8,40 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use super::http_client::HttpClient;
 use super::kubeconfig;
 use super::process::Process;
-use super::web::Web;
 
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const CONFIG_MAPS: &str = "/api/v1/namespaces/kube-system/configmaps";
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the authenticator may take to read aws-auth.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 pub struct Options {
-    /// Fill aggregated ClusterRoles (view, edit, admin and others), as EKS does.
+    /// Runs the controller that fills aggregated ClusterRoles such as view, edit and admin, as EKS does.
     pub aggregation: bool,
-    /// How long the API server remembers an answer of the authenticator; zero
-    /// leaves only its built-in ten seconds for a token it has accepted.
+    /// How long the API server caches responses of the authenticator. With zero, it still caches an accepted token for
+    /// ten seconds.
     pub webhook_cache_ttl: Duration,
-    /// The authenticator's alpha feature, off on EKS.
+    /// Enables the alpha feature SSORoleMatch of the authenticator, which is off on EKS.
     pub sso_role_match: bool,
 }
 
-/// What signs as an identity: set as `AWS_ACCESS_KEY_ID` and so on, a client
-/// that makes its own tokens is taken for that identity.
+/// AWS credentials of an identity. A client that makes its own tokens uses them through `AWS_ACCESS_KEY_ID`,
+/// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
 pub struct Credentials {
     pub access_key_id: String,
     pub secret_access_key: String,
     pub session_token: String,
 }
 
-/// A running cluster of its own process, stopped when dropped. In a `static`
-/// it is never dropped and ends with the test binary.
+/// A running cluster in a child process, which is stopped on drop. A cluster in a `static` is never dropped and stops
+/// with the test binary.
 pub struct TestCluster {
     process: Process,
-    api: Web,
-    control: Web,
+    api: HttpClient,
+    control: HttpClient,
     ca: PathBuf,
     admin_kubeconfig: PathBuf,
     kubeconfigs: AtomicU32,
@@ -59,8 +60,8 @@ impl TestCluster {
         ]);
         let ca = PathBuf::from(process.announced("ca"));
         let mut cluster = Self {
-            api: Web::new(process.announced("server"), Some(&ca)),
-            control: Web::new(process.announced("control"), None),
+            api: HttpClient::new(process.announced("server"), Some(&ca)),
+            control: HttpClient::new(process.announced("control"), None),
             process,
             ca,
             admin_kubeconfig: PathBuf::new(),
@@ -82,43 +83,44 @@ impl TestCluster {
         &self.ca
     }
 
-    /// Returns the name that tokens must be signed for.
+    /// The cluster name that tokens must be signed for.
     pub fn cluster_name(&self) -> &str {
         self.process.announced("cluster")
     }
 
-    /// Returns where the three servers log, for a look when a test puzzles.
+    /// The log file of etcd, the API server and the authenticator.
     pub fn log_file(&self) -> &Path {
         Path::new(self.process.announced("log"))
     }
 
-    /// Returns the admin's kubeconfig, its context named `admin`.
+    /// The kubeconfig of a member of `system:masters`, with the context `admin`.
     pub fn kubeconfig(&self) -> PathBuf {
         self.admin_kubeconfig.clone()
     }
 
-    /// Returns a kubeconfig with a new token of the identity, its context named
-    /// `identity`. An accepted token is remembered for ten seconds, so after
-    /// taking a mapping away ask for another.
+    /// Writes a kubeconfig with a new token of the identity and the context `identity`. The API server caches an
+    /// accepted token for ten seconds, so a test needs a new kubeconfig after it has removed the mapping of the
+    /// identity.
     #[track_caller]
     pub fn kubeconfig_for(&self, sts_arn: &str) -> PathBuf {
         self.write_kubeconfig("identity", &self.token_for(sts_arn))
     }
 
-    /// Returns a new token, as its owner's `aws eks get-token` would print it.
+    /// A new token of the identity, as printed by `aws eks get-token`.
     #[track_caller]
     pub fn token_for(&self, sts_arn: &str) -> String {
-        let answer = self.ask("/token", &json!({"arn": sts_arn}));
-        text(&answer.unwrap_or_else(|error| panic!("{error}")), "token")
+        let response = self.control_request("/token", &json!({"arn": sts_arn}));
+        text_field(&response.unwrap_or_else(|error| panic!("{error}")), "token")
     }
 
     #[track_caller]
     pub fn credentials_for(&self, sts_arn: &str) -> Credentials {
-        let answer = self.ask("/credentials", &json!({"arn": sts_arn})).unwrap_or_else(|error| panic!("{error}"));
+        let response = self.control_request("/credentials", &json!({"arn": sts_arn}));
+        let response = response.unwrap_or_else(|error| panic!("{error}"));
         Credentials {
-            access_key_id: text(&answer, "access_key_id"),
-            secret_access_key: text(&answer, "secret_access_key"),
-            session_token: text(&answer, "session_token"),
+            access_key_id: text_field(&response, "access_key_id"),
+            secret_access_key: text_field(&response, "secret_access_key"),
+            session_token: text_field(&response, "session_token"),
         }
     }
 
@@ -134,37 +136,37 @@ impl TestCluster {
         self.api.send(Some(token), method, path, content_type, body)
     }
 
-    /// Sends with these headers alone: none is a request of nobody.
+    /// Sends a request with only these headers. Without an `authorization` header the user is `system:anonymous`.
     #[track_caller]
-    pub fn request_with(
+    pub fn request_with_headers(
         &self,
         headers: &[(&str, &str)],
         method: &str,
         path: &str,
         body: Option<&Value>,
     ) -> (u16, Value) {
-        self.api.send_with(headers, method, path, body)
+        self.api.send_with_headers(headers, method, path, body)
     }
 
-    /// Sends as a member of system:masters.
+    /// Sends a request as a member of `system:masters`.
     #[track_caller]
     pub fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         self.request(self.admin_token(), method, path, None, body)
     }
 
-    /// Runs the real kubectl as the admin and returns what it printed.
+    /// Runs the real kubectl as a member of `system:masters` and returns its stdout.
     ///
     /// # Panics
-    /// When it fails, with its words.
+    /// If kubectl fails, with its stderr.
     #[track_caller]
     pub fn kubectl(&self, args: &[&str]) -> String {
         self.kubectl_with(&[], args)
     }
 
-    /// Likewise with variables set, such as `KUBE_EDITOR` for `kubectl edit`.
+    /// Runs kubectl with these environment variables, such as `KUBE_EDITOR` for `kubectl edit`.
     #[track_caller]
     pub fn kubectl_with(&self, env: &[(&str, &str)], args: &[&str]) -> String {
-        let done = Command::new(&self.process.program)
+        let output = Command::new(&self.process.program)
             .arg("kubectl")
             .arg("--kubeconfig")
             .arg(&self.admin_kubeconfig)
@@ -173,48 +175,47 @@ impl TestCluster {
             .args(args)
             .envs(env.iter().copied())
             .output()
-            .expect("the test cluster was built, so its kubectl must run");
-        assert!(done.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).into_owned()
+            .expect("kubectl of the test cluster cannot be started");
+        assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Returns what the authenticator makes of the data of an aws-auth:
-    /// `roles`, `users`, `accounts` and `errors`.
+    /// Parses the data of an aws-auth ConfigMap with the parser of the authenticator. Returns `roles`, `users`,
+    /// `accounts` and `errors`.
     #[track_caller]
     pub fn parse(&self, data: &Value) -> Value {
-        self.ask("/parse", &json!({"data": data})).unwrap_or_else(|error| panic!("{error}"))
+        self.control_request("/parse", &json!({"data": data})).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Returns whom the running authenticator takes the identity for:
-    /// `username`, `groups`, `uid`, and the `entry` before its templates were
-    /// rendered.
+    /// Authenticates the identity with the running authenticator. Returns its `username`, `groups` and `uid`, and the
+    /// aws-auth `entry` that it is mapped by, before the templates of the entry are rendered.
     pub fn map(&self, sts_arn: &str) -> Result<Value, String> {
-        self.ask("/map", &json!({"arn": sts_arn}))
+        self.control_request("/map", &json!({"arn": sts_arn}))
     }
 
-    /// Asks `map` until the answer pleases.
+    /// Repeats [`Self::map`] until the result meets the condition.
     ///
     /// # Panics
-    /// After ten seconds, with the last answer.
+    /// After ten seconds, with the last result.
     #[track_caller]
     pub fn wait_until_mapped(
         &self,
         sts_arn: &str,
-        pleases: impl Fn(&Result<Value, String>) -> bool,
+        condition: impl Fn(&Result<Value, String>) -> bool,
     ) -> Result<Value, String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SYNC_TIMEOUT;
         loop {
-            let answer = self.map(sts_arn);
-            if pleases(&answer) {
-                return answer;
+            let result = self.map(sts_arn);
+            if condition(&result) {
+                return result;
             }
-            assert!(Instant::now() < deadline, "{sts_arn} is still {answer:?}");
+            assert!(Instant::now() < deadline, "{sts_arn} is still mapped to {result:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Creates or replaces kube-system/aws-auth, labels and annotations
-    /// included, and waits until the authenticator has read it.
+    /// Creates or replaces kube-system/aws-auth including its labels and annotations, and waits until the authenticator
+    /// has read it.
     #[track_caller]
     pub fn set_aws_auth(&self, data: &Value) {
         let object = json!({
@@ -223,29 +224,28 @@ impl TestCluster {
             "metadata": {"name": "aws-auth", "namespace": "kube-system"},
             "data": data,
         });
-        let (mut status, mut answer) = self.admin("PUT", AWS_AUTH, Some(&object));
+        let (mut status, mut response) = self.admin("PUT", AWS_AUTH, Some(&object));
         if status == 422 {
-            // An immutable one can only make room.
+            // An immutable ConfigMap can only be deleted.
             self.admin("DELETE", AWS_AUTH, None);
             status = 404;
         }
         if status == 404 {
-            (status, answer) = self.admin("POST", CONFIG_MAPS, Some(&object));
+            (status, response) = self.admin("POST", CONFIG_MAPS, Some(&object));
         }
-        assert!(status < 300, "aws-auth cannot be written: {status} {answer}");
-        self.wait_until_read();
+        assert!(status < 300, "aws-auth cannot be written: {status} {response}");
+        self.wait_until_synced();
     }
 
-    /// Waits until the authenticator answers by the aws-auth that is stored,
-    /// whoever wrote it.
+    /// Waits until the authenticator uses the stored aws-auth.
     ///
     /// # Panics
     /// After ten seconds.
     #[track_caller]
-    pub fn wait_until_read(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.ask("/synced", &json!({})) != Ok(json!({"synced": true})) {
-            assert!(Instant::now() < deadline, "the authenticator does not see aws-auth");
+    pub fn wait_until_synced(&self) {
+        let deadline = Instant::now() + SYNC_TIMEOUT;
+        while self.control_request("/synced", &json!({})) != Ok(json!({"synced": true})) {
+            assert!(Instant::now() < deadline, "the authenticator has not read aws-auth after {SYNC_TIMEOUT:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -258,27 +258,27 @@ impl TestCluster {
             "kind": "Namespace",
             "metadata": {"name": name, "labels": labels},
         });
-        let (status, answer) = self.admin("POST", "/api/v1/namespaces", Some(&object));
-        assert_eq!(status, 201, "namespace {name}: {answer}");
+        let (status, response) = self.admin("POST", "/api/v1/namespaces", Some(&object));
+        assert_eq!(status, 201, "namespace {name}: {response}");
     }
 
     fn write_kubeconfig(&self, name: &str, token: &str) -> PathBuf {
         let count = self.kubeconfigs.fetch_add(1, Ordering::Relaxed);
         let path = self.process.dir.join(format!("{name}-{count}.kubeconfig"));
         let content = kubeconfig::with_token(name, self.server(), &self.ca, token);
-        std::fs::write(&path, content.to_string()).expect("the test cluster's folder must be writable");
+        std::fs::write(&path, content.to_string()).expect("the directory of the test cluster is not writable");
         path
     }
 
     #[track_caller]
-    fn ask(&self, path: &str, question: &Value) -> Result<Value, String> {
-        match self.control.send(None, "POST", path, None, Some(question)) {
-            (200, answer) => Ok(answer),
-            (_, answer) => Err(answer["error"].as_str().map_or_else(|| answer.to_string(), str::to_owned)),
+    fn control_request(&self, path: &str, input: &Value) -> Result<Value, String> {
+        match self.control.send(None, "POST", path, None, Some(input)) {
+            (200, output) => Ok(output),
+            (_, output) => Err(output["error"].as_str().map_or_else(|| output.to_string(), str::to_owned)),
         }
     }
 }
 
-fn text(answer: &Value, name: &str) -> String {
-    answer[name].as_str().expect("the test cluster answers with text").to_owned()
+fn text_field(object: &Value, name: &str) -> String {
+    object[name].as_str().expect("the control server returns text").to_owned()
 }

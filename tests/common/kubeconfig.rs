@@ -1,11 +1,10 @@
-//! Kubeconfig files for a test cluster, in the form people have them: a
-//! cluster with its CA, a user with a bearer token, one current context.
+//! Kubeconfig files for a test cluster: a cluster with its CA file, a user with a bearer token, and a current context.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// `name` is that of the cluster, the user and the context.
+/// A kubeconfig in which the cluster, the user and the context have this name.
 pub fn with_token(name: &str, server: &str, ca: &Path, token: &str) -> Value {
     json!({
         "apiVersion": "v1",

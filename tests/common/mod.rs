@@ -1,5 +1,5 @@
-//! What several test binaries share. Each of them uses a part only, hence the
-//! allowance.
+//! Helpers for the integration tests. Each test binary compiles this module and uses only a part of it, so unused code
+//! is allowed.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -11,19 +11,19 @@
     clippy::panic,
     clippy::pedantic,
     clippy::unwrap_used,
-    reason = "each test binary uses a part of what is here"
+    reason = "each test binary uses only a part of this module"
 )]
 
-pub mod bed;
+pub mod binary;
+pub mod captured_output;
 pub mod cluster;
 pub mod go;
+pub mod http_client;
 pub mod kubeconfig;
-pub mod page;
 pub mod process;
 pub mod proxy;
-pub mod reset;
-pub mod rolecall;
+pub mod sandbox;
 pub mod schema;
-pub mod web;
+pub mod shared_cluster;
 
 pub use cluster::{Options, TestCluster};

@@ -1,6 +1,5 @@
-//! One running test cluster as a child process: started, told to end through
-//! its stdin, waited for. If the test binary dies, its end of the pipe closes
-//! and the child ends and cleans up by itself.
+//! The child process of a test cluster. It is stopped by closing its stdin. If the test binary crashes, the operating
+//! system closes the pipe, and the child process stops and removes its directory as well.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -11,24 +10,27 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
-use super::bed;
+use super::binary;
 
+/// The number of clusters that this process has started.
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
 pub struct Process {
     child: Child,
     pub program: PathBuf,
     pub dir: PathBuf,
-    /// What the child said about itself when it was ready.
+    /// The addresses and credentials that the child process has printed when it was ready.
     pub announced: Value,
 }
 
 impl Process {
+    /// Starts a test cluster and waits until it is ready.
+    ///
     /// # Panics
-    /// When it does not come up, with its own reason.
+    /// If it does not start, with its error messages.
     pub fn start(arguments: &[String]) -> Self {
-        let program = bed::program();
-        // Its ports are chosen before they are used; another may be faster.
+        let program = binary::path();
+        // The cluster chooses free ports before its servers listen on them. If another process takes one, try again.
         let mut reasons = Vec::new();
         for _ in 0..3 {
             match Self::try_start(&program, arguments) {
@@ -36,7 +38,7 @@ impl Process {
                 Err(reason) => reasons.push(reason),
             }
         }
-        panic!("the test cluster does not start:\n{}", reasons.join("\n"));
+        panic!("the test cluster did not start:\n{}", reasons.join("\n"));
     }
 
     fn try_start(program: &Path, arguments: &[String]) -> Result<Self, String> {
@@ -49,9 +51,9 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the test cluster was built, so it must run");
+            .expect("the test cluster cannot be started");
         let mut line = String::new();
-        let stdout = child.stdout.take().expect("stdout was asked for");
+        let stdout = child.stdout.take().expect("stdout is piped");
         let _ = BufReader::new(stdout).read_line(&mut line);
         if let Ok(announced) = serde_json::from_str(&line) {
             return Ok(Self { child, program: program.to_path_buf(), dir, announced });
@@ -67,7 +69,7 @@ impl Process {
     }
 
     pub fn announced(&self, name: &str) -> &str {
-        self.announced[name].as_str().expect("the test cluster announces all its addresses")
+        self.announced[name].as_str().expect("the test cluster announces this field")
     }
 }
 
@@ -91,13 +93,13 @@ fn stop(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// A name that no other test process and no earlier run can have.
+/// A new directory name, different from those of other test processes and earlier runs.
 fn new_dir() -> PathBuf {
-    let runs = bed::home().join("run");
-    fs::create_dir_all(&runs).expect("the target folder must be writable");
-    let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    let runs = binary::cache_dir().join("run");
+    fs::create_dir_all(&runs).expect("the target directory is not writable");
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
     let count = STARTED.fetch_add(1, Ordering::Relaxed);
-    runs.join(format!("{}-{count}-{moment}", std::process::id()))
+    runs.join(format!("{}-{count}-{nanos}", std::process::id()))
 }
 
 fn last_lines(log: &Path) -> String {

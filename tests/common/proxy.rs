@@ -1,6 +1,7 @@
-//! A proxy with faults, between the program and the API server: plain HTTP in, TLS with the cluster's authority out.
+//! A proxy between rolecall and the API server that injects faults. It accepts plain HTTP, and connects with TLS.
 //!
-//! A test decides each request's fate by method, path and count, and may act between requests; all are recorded.
+//! A test chooses an action for each request by its method, path and number, and can call a function after each
+//! response. All requests are recorded.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,27 +15,27 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::TestCluster;
+use super::http_client::HttpClient;
 use super::kubeconfig;
-use super::web::Web;
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct ProxyRequest {
     pub method: String,
-    /// Without the query, encoded as it came.
+    /// The path without the query, percent-encoded as it was received.
     pub path: String,
     pub query: String,
     pub body: Value,
     pub authorization: String,
     pub content_type: String,
-    /// Counts the requests of this method and path, from 1; dry runs by themselves.
+    /// The number of this request among those with the same method and path, from 1. Dry runs are counted separately.
     pub nth: usize,
-    /// Counts the writes of RBAC objects and ConfigMaps, from 1; of other requests the number of writes before.
-    pub writes: usize,
+    /// The number of writes of RBAC objects and ConfigMaps so far, including this request.
+    pub write_count: usize,
 }
 
-impl Asked {
-    /// Of an object of the access: neither a dry run nor the Lease.
+impl ProxyRequest {
+    /// Whether the request writes an RBAC object or a ConfigMap. A dry run and a write of the Lease do not count.
     pub fn is_write(&self) -> bool {
         is_write(&self.method, &self.path, &self.query)
     }
@@ -43,9 +44,9 @@ impl Asked {
         is_dry_run(&self.query)
     }
 
-    /// Whether it is of this method, its path ends so, and it is no dry run.
-    pub fn is(&self, method: &str, end: &str) -> bool {
-        self.method == method && self.path.ends_with(end) && !self.is_dry_run()
+    /// Whether the request has this method and a path with this end, and is not a dry run.
+    pub fn matches(&self, method: &str, path_end: &str) -> bool {
+        self.method == method && self.path.ends_with(path_end) && !self.is_dry_run()
     }
 }
 
@@ -57,37 +58,38 @@ fn is_dry_run(query: &str) -> bool {
     query.contains("dryRun=All")
 }
 
-/// What becomes of a request.
+/// What the proxy does with a request.
 #[derive(Debug, Clone)]
-pub enum Fate {
-    Pass,
-    /// It passes with this token in the place of its own.
-    PassAs(String),
-    /// The query is another one.
-    Requery(String),
-    /// This answer, and the API server never hears of it.
-    Answer(Answer),
-    /// The connection breaks before the API server hears of it.
+pub enum ProxyAction {
+    /// Forwards the request.
+    Forward,
+    /// Forwards the request with this bearer token.
+    ForwardWithToken(String),
+    /// Forwards the request with this query.
+    ForwardWithQuery(String),
+    /// Forwards the request after a delay.
+    ForwardAfter(Duration),
+    /// Returns this response without forwarding the request.
+    Respond(ProxyResponse),
+    /// Closes the connection without forwarding the request.
     Reset,
-    /// It takes effect, and the connection breaks before the answer.
-    LostAnswer,
-    /// It takes effect, and the connection breaks within the answer.
-    CutAnswer,
-    /// It takes effect, and this is the answer.
-    WrongAnswer(Answer),
-    /// It passes after a while.
-    Late(Duration),
+    /// Forwards the request, and closes the connection before the response.
+    LoseResponse,
+    /// Forwards the request, and closes the connection within the response.
+    TruncateResponse,
+    /// Forwards the request, and returns this response in place of the real one.
+    ReplaceResponse(ProxyResponse),
 }
 
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct ProxyResponse {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: String,
 }
 
-impl Answer {
-    /// A failure as the API server words it.
+impl ProxyResponse {
+    /// An error in the format of the API server.
     pub fn failure(status: u16, reason: &str, message: &str) -> Self {
         let body = serde_json::json!({
             "kind": "Status", "apiVersion": "v1", "status": "Failure",
@@ -97,14 +99,15 @@ impl Answer {
         Self { status, headers, body: body.to_string() }
     }
 
-    /// As priority and fairness turns a request away: plain text.
-    pub fn too_many() -> Self {
+    /// The response of API priority and fairness to a rejected request, which is plain text
+    /// (apiserver, pkg/server/filters/priority-and-fairness.go).
+    pub fn too_many_requests() -> Self {
         let headers = vec![("Content-Type", "text/plain; charset=utf-8".to_owned())];
         let body = "Too many requests, please try again later.\n".to_owned();
         Self { status: 429, headers, body }.retry_after(0)
     }
 
-    /// As a load balancer answers for an API server that is gone.
+    /// The response of a load balancer whose API server does not respond.
     pub fn unavailable(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: "upstream failed\n".to_owned() }.retry_after(0)
     }
@@ -116,19 +119,19 @@ impl Answer {
     }
 }
 
-type Decide = dyn Fn(&Asked) -> Fate + Send + Sync;
-type After = dyn Fn(&Asked, u16) + Send + Sync;
+type ChooseAction = dyn Fn(&ProxyRequest) -> ProxyAction + Send + Sync;
+type Observer = dyn Fn(&ProxyRequest, u16) + Send + Sync;
 
-struct Inner {
-    web: Web,
-    decide: Box<Decide>,
-    after: Box<After>,
-    asked: Mutex<Vec<Asked>>,
-    ended: AtomicBool,
+struct ProxyState {
+    http_client: HttpClient,
+    choose_action: Box<ChooseAction>,
+    observer: Box<Observer>,
+    requests: Mutex<Vec<ProxyRequest>>,
+    stopped: AtomicBool,
 }
 
 pub struct Proxy {
-    inner: Arc<Inner>,
+    state: Arc<ProxyState>,
     address: SocketAddr,
     folder: TempDir,
     kubeconfig: PathBuf,
@@ -136,97 +139,102 @@ pub struct Proxy {
 
 impl Proxy {
     /// # Panics
-    /// When nothing can listen on loopback.
-    pub fn start(cluster: &TestCluster, decide: impl Fn(&Asked) -> Fate + Send + Sync + 'static) -> Self {
-        Self::watched(cluster, decide, |_, _| {})
+    /// If no port of the loopback interface is free.
+    pub fn start(
+        cluster: &TestCluster,
+        choose_action: impl Fn(&ProxyRequest) -> ProxyAction + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with_observer(cluster, choose_action, |_, _| {})
     }
 
-    /// Calls `after` with each answer of the API server, before it goes on to the program.
-    pub fn watched(
+    /// Calls `observer` with the status code of each response of the API server, before the response is returned.
+    pub fn start_with_observer(
         cluster: &TestCluster,
-        decide: impl Fn(&Asked) -> Fate + Send + Sync + 'static,
-        after: impl Fn(&Asked, u16) + Send + Sync + 'static,
+        choose_action: impl Fn(&ProxyRequest) -> ProxyAction + Send + Sync + 'static,
+        observer: impl Fn(&ProxyRequest, u16) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port of loopback is free");
-        let address = listener.local_addr().expect("it listens");
-        let inner = Arc::new(Inner {
-            web: Web::new(cluster.server(), Some(cluster.ca_file())),
-            decide: Box::new(decide),
-            after: Box::new(after),
-            asked: Mutex::new(Vec::new()),
-            ended: AtomicBool::new(false),
+        let listener = TcpListener::bind("127.0.0.1:0").expect("no port of the loopback interface is free");
+        let address = listener.local_addr().expect("the listener has an address");
+        let state = Arc::new(ProxyState {
+            http_client: HttpClient::new(cluster.server(), Some(cluster.ca_file())),
+            choose_action: Box::new(choose_action),
+            observer: Box::new(observer),
+            requests: Mutex::new(Vec::new()),
+            stopped: AtomicBool::new(false),
         });
-        let folder = TempDir::new().expect("a test needs a folder");
+        let folder = TempDir::new().expect("a temporary directory cannot be created");
         let kubeconfig = folder.path().join("kubeconfig");
         let content =
             kubeconfig::with_token("admin", &format!("http://{address}"), cluster.ca_file(), cluster.admin_token());
-        std::fs::write(&kubeconfig, content.to_string()).expect("a test writes to its folder");
-        let accepting = inner.clone();
+        std::fs::write(&kubeconfig, content.to_string()).expect("the temporary directory is writable");
+        let listener_state = state.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                if accepting.ended.load(Ordering::Relaxed) {
+                if listener_state.stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let inner = accepting.clone();
-                std::thread::spawn(move || inner.serve(stream));
+                let state = listener_state.clone();
+                std::thread::spawn(move || state.serve(stream));
             }
         });
-        Self { inner, address, folder, kubeconfig }
+        Self { state, address, folder, kubeconfig }
     }
 
     pub fn server(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The admin's kubeconfig with this proxy as its server.
+    /// The kubeconfig of a member of `system:masters`, with this proxy as its server.
     pub fn kubeconfig(&self) -> PathBuf {
         self.kubeconfig.clone()
     }
 
-    /// Another kubeconfig, kept as long as the proxy.
-    pub fn kubeconfig_of(&self, content: &Value) -> PathBuf {
+    /// Writes another kubeconfig, which exists as long as the proxy.
+    pub fn write_kubeconfig(&self, content: &Value) -> PathBuf {
         let path = self.folder.path().join("other");
-        std::fs::write(&path, content.to_string()).expect("a test writes to its folder");
+        std::fs::write(&path, content.to_string()).expect("the temporary directory is writable");
         path
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
-        self.inner.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<ProxyRequest> {
+        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// `POST /apis/…`, of writes only, in the order in which they came.
+    /// Method and path, such as `POST /apis/...`, of all writes so far, in the order in which they were received.
     pub fn writes(&self) -> Vec<String> {
-        let asked = self.asked();
-        asked.iter().filter(|one| one.is_write()).map(|one| format!("{} {}", one.method, one.path)).collect()
+        let requests = self.requests();
+        let writes = requests.iter().filter(|request| request.is_write());
+        writes.map(|request| format!("{} {}", request.method, request.path)).collect()
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.inner.ended.store(true, Ordering::Relaxed);
-        // Wakes the thread that waits for a connection.
+        self.state.stopped.store(true, Ordering::Relaxed);
+        // The thread of the listener only sees the flag when it accepts a connection.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-impl Inner {
-    /// Requests of one connection, until either side has enough.
+impl ProxyState {
+    /// Serves the requests of one connection until one side closes it.
     fn serve(&self, stream: TcpStream) {
-        let Ok(reading) = stream.try_clone() else {
+        let Ok(read_half) = stream.try_clone() else {
             return;
         };
-        let mut reader = BufReader::new(reading);
-        while let Some(asked) = self.read(&mut reader) {
-            let Some((answer, cut)) = self.answer(&asked) else {
+        let mut reader = BufReader::new(read_half);
+        while let Some(request) = self.read_request(&mut reader) {
+            let Some((response, truncated)) = self.respond(&request) else {
                 return;
             };
-            if write(&stream, &answer, cut).is_err() || cut {
+            if write_response(&stream, &response, truncated).is_err() || truncated {
                 return;
             }
         }
     }
 
-    fn read(&self, reader: &mut BufReader<TcpStream>) -> Option<Asked> {
+    fn read_request(&self, reader: &mut BufReader<TcpStream>) -> Option<ProxyRequest> {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         let mut words = line.split_whitespace();
@@ -244,12 +252,14 @@ impl Inner {
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let alike = |one: &&Asked| one.method == method && one.path == path && one.is_dry_run() == is_dry_run(query);
-        let nth = all.iter().filter(alike).count() + 1;
-        let before = all.iter().filter(|one| one.is_write()).count();
-        let asked = Asked {
-            writes: before + usize::from(is_write(&method, path, query)),
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |earlier: &&ProxyRequest| {
+            earlier.method == method && earlier.path == path && earlier.is_dry_run() == is_dry_run(query)
+        };
+        let nth = requests.iter().filter(is_same).count() + 1;
+        let earlier_writes = requests.iter().filter(|earlier| earlier.is_write()).count();
+        let request = ProxyRequest {
+            write_count: earlier_writes + usize::from(is_write(&method, path, query)),
             path: path.to_owned(),
             query: query.to_owned(),
             body: serde_json::from_slice(&body).unwrap_or_default(),
@@ -258,60 +268,62 @@ impl Inner {
             nth,
             method,
         };
-        all.push(asked.clone());
-        Some(asked)
+        requests.push(request.clone());
+        Some(request)
     }
 
-    /// The answer, and whether it is to be cut; none where the connection is to break.
-    fn answer(&self, asked: &Asked) -> Option<(Answer, bool)> {
-        match (self.decide)(asked) {
-            Fate::Answer(answer) => Some((answer, false)),
-            Fate::Reset => None,
-            Fate::Pass => Some((self.forward(asked), false)),
-            Fate::PassAs(token) => {
-                let asked = Asked { authorization: format!("Bearer {token}"), ..asked.clone() };
-                Some((self.forward(&asked), false))
+    /// The response, and whether it is truncated. None if the connection is closed without a response.
+    fn respond(&self, request: &ProxyRequest) -> Option<(ProxyResponse, bool)> {
+        match (self.choose_action)(request) {
+            ProxyAction::Respond(response) => Some((response, false)),
+            ProxyAction::Reset => None,
+            ProxyAction::Forward => Some((self.forward(request), false)),
+            ProxyAction::ForwardWithToken(token) => {
+                let request = ProxyRequest { authorization: format!("Bearer {token}"), ..request.clone() };
+                Some((self.forward(&request), false))
             }
-            Fate::Requery(query) => Some((self.forward(&Asked { query, ..asked.clone() }), false)),
-            Fate::Late(wait) => {
-                std::thread::sleep(wait);
-                Some((self.forward(asked), false))
+            ProxyAction::ForwardWithQuery(query) => {
+                Some((self.forward(&ProxyRequest { query, ..request.clone() }), false))
             }
-            Fate::LostAnswer => {
-                self.forward(asked);
+            ProxyAction::ForwardAfter(delay) => {
+                std::thread::sleep(delay);
+                Some((self.forward(request), false))
+            }
+            ProxyAction::LoseResponse => {
+                self.forward(request);
                 None
             }
-            Fate::CutAnswer => Some((self.forward(asked), true)),
-            Fate::WrongAnswer(answer) => {
-                self.forward(asked);
-                Some((answer, false))
+            ProxyAction::TruncateResponse => Some((self.forward(request), true)),
+            ProxyAction::ReplaceResponse(response) => {
+                self.forward(request);
+                Some((response, false))
             }
         }
     }
 
-    fn forward(&self, asked: &Asked) -> Answer {
-        let query = if asked.query.is_empty() { String::new() } else { format!("?{}", asked.query) };
-        let target = format!("{}{query}", asked.path);
-        let body = (!asked.body.is_null()).then_some(&asked.body);
-        let content_type = Some(asked.content_type.as_str()).filter(|text| !text.is_empty());
-        let token = asked.authorization.strip_prefix("Bearer ");
-        let (status, answer) = self.web.send(token, &asked.method, &target, content_type, body);
-        (self.after)(asked, status);
-        let body = match answer {
+    fn forward(&self, request: &ProxyRequest) -> ProxyResponse {
+        let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
+        let target = format!("{}{query}", request.path);
+        let body = (!request.body.is_null()).then_some(&request.body);
+        let content_type = Some(request.content_type.as_str()).filter(|text| !text.is_empty());
+        let token = request.authorization.strip_prefix("Bearer ");
+        let (status, body) = self.http_client.send(token, &request.method, &target, content_type, body);
+        (self.observer)(request, status);
+        let body = match body {
             Value::String(text) => text,
-            other => other.to_string(),
+            json => json.to_string(),
         };
-        Answer { status, headers: vec![("Content-Type", "application/json".to_owned())], body }
+        ProxyResponse { status, headers: vec![("Content-Type", "application/json".to_owned())], body }
     }
 }
 
-fn write(mut stream: &TcpStream, answer: &Answer, cut: bool) -> std::io::Result<()> {
-    let mut text = format!("HTTP/1.1 {} -\r\nContent-Length: {}\r\n", answer.status, answer.body.len());
-    for (name, value) in &answer.headers {
+fn write_response(mut stream: &TcpStream, response: &ProxyResponse, truncated: bool) -> std::io::Result<()> {
+    let mut text = format!("HTTP/1.1 {} -\r\nContent-Length: {}\r\n", response.status, response.body.len());
+    for (name, value) in &response.headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     text.push_str("\r\n");
-    text.push_str(&answer.body);
-    let sent = if cut { text.len() - answer.body.len() / 2 - 1 } else { text.len() };
-    stream.write_all(&text.as_bytes()[..sent])
+    text.push_str(&response.body);
+    let length = if truncated { text.len() - response.body.len() / 2 - 1 } else { text.len() };
+    stream.write_all(&text.as_bytes()[..length])
 }

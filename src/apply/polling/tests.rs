@@ -1,6 +1,7 @@
-//! What is seen to work and what is only hidden, by a cluster whose answers are written down.
+//! Tests of the wait between stages: denied, masked and expected answers, on a snapshot cluster whose access reviews
+//! are scripted.
 
-#![expect(clippy::disallowed_methods, reason = "a test has a folder of its own")]
+#![expect(clippy::disallowed_methods, reason = "the test writes to a temporary directory")]
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -31,14 +32,14 @@ apiVersion: v1
 kind: Namespace
 metadata: { name: n1 }
 ";
-const ROLE_POLICY: &str = "[cluster-roles.looks]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
+const ROLE_POLICY: &str = "[cluster-roles.viewer]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
 const TEST_SCHEDULE: RetrySchedule = RetrySchedule {
     timeout: Duration::from_mins(1),
     first_delay: Duration::from_millis(1),
     masked_timeout: Duration::from_mins(1),
 };
 
-/// A snapshot whose reviews are answered by the list: its last answer for good.
+/// A snapshot cluster that answers access reviews from a list. The last answer of the list is repeated.
 struct ScriptedCluster {
     cluster: SnapshotCluster,
     answers: Vec<AccessReviewStatus>,
@@ -67,8 +68,8 @@ impl WriteCluster for ScriptedCluster {
         write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
-        let asked = self.review_count.get();
-        self.writes.borrow_mut().push(format!("{} {} after {asked}", write.verb(), key.name()));
+        let reviews = self.review_count.get();
+        self.writes.borrow_mut().push(format!("{} {} after {reviews}", write.verb(), key.name()));
         self.cluster.write(key, write, expected).await
     }
 
@@ -85,16 +86,16 @@ impl WriteCluster for ScriptedCluster {
         self.cluster.read(key).await
     }
 
-    async fn review_access(&self, _asked: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
-        let asked = self.review_count.get();
-        self.review_count.set(asked + 1);
-        Ok(self.answers.get(asked).or(self.answers.last()).unwrap().clone())
+    async fn review_access(&self, _probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
+        let index = self.review_count.get();
+        self.review_count.set(index + 1);
+        Ok(self.answers.get(index).or(self.answers.last()).unwrap().clone())
     }
 
     async fn check_caller(
         &self,
-        _with: CredentialFreshness,
-        _needs: &[Request],
+        _freshness: CredentialFreshness,
+        _requests: &[Request],
     ) -> Result<Option<CallerCheck>, ClusterError> {
         Ok(None)
     }
@@ -104,12 +105,13 @@ impl WriteCluster for ScriptedCluster {
     }
 }
 
+/// A policy with these bindings, separated by spaces. `NAME/n1` is a RoleBinding in the namespace `n1`.
 fn policy(bindings: &str) -> String {
-    let bound = |name: &str| {
+    let binding = |name: &str| {
         let (name, namespace) = name.split_once('/').map_or((name, ""), |(name, _)| (name, "namespaces = [\"n1\"]\n"));
-        format!("[bindings.{name}]\ncluster-role = \"looks\"\ngroups = [\"g\"]\n{namespace}")
+        format!("[bindings.{name}]\ncluster-role = \"viewer\"\ngroups = [\"g\"]\n{namespace}")
     };
-    let bindings: String = bindings.split(' ').map(bound).collect();
+    let bindings: String = bindings.split(' ').map(binding).collect();
     format!("[policy]\nname = \"p\"\n[groups.g]\n{ROLE_POLICY}{bindings}")
 }
 
@@ -119,7 +121,7 @@ fn make_plan(policy: &str, live: &State) -> Plan {
 }
 
 fn allowed_by(binding: ObjectKey) -> AccessReviewStatus {
-    let (role, subject) = (ObjectKey::cluster_role("looks"), Subject::Group("g".to_owned()));
+    let (role, subject) = (ObjectKey::cluster_role("viewer"), Subject::Group("g".to_owned()));
     AccessReviewStatus { allowed: true, allowed_by: Some(AllowReason { binding, role, subject }) }
 }
 
@@ -130,48 +132,49 @@ fn allowed_by_cluster_binding(name: &str) -> AccessReviewStatus {
 const DENIED: AccessReviewStatus = AccessReviewStatus { allowed: false, allowed_by: None };
 const ALLOWED_WITHOUT_REASON: AccessReviewStatus = AccessReviewStatus { allowed: true, allowed_by: None };
 
-/// Applies one policy, then the other with these answers; the writes, and how it ended.
+/// Applies the first policy, then the second with these answers. Returns the writes of the second apply, each with the
+/// number of reviews before it, and its outcome.
 fn apply_both(
-    one: &str,
-    other: &str,
+    first: &str,
+    second: &str,
     answers: Vec<AccessReviewStatus>,
-    patience: RetrySchedule,
+    schedule: RetrySchedule,
 ) -> (Vec<String>, ApplyOutcome) {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("cluster.yaml");
     std::fs::write(&file, CLUSTER).unwrap();
     let cluster = SnapshotCluster::open(&[file], None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let watch = ApplyHooks { schedule: patience, aws_auth_baseline: None, probe_delays: &[], lock: None };
-    let first = make_plan(&policy(one), &runtime.block_on(cluster.observe()).unwrap());
-    let outcome = runtime.block_on(apply(&first, &cluster, &watch, |_, _| {}));
+    let hooks = ApplyHooks { schedule, aws_auth_baseline: None, probe_delays: &[], lock: None };
+    let first_plan = make_plan(&policy(first), &runtime.block_on(cluster.observe()).unwrap());
+    let outcome = runtime.block_on(apply(&first_plan, &cluster, &hooks, |_, _| {}));
     assert!(outcome.failed.is_empty(), "{outcome:#?}");
     let scripted = ScriptedCluster { cluster, answers, review_count: Cell::new(0), writes: RefCell::default() };
-    let second = make_plan(&policy(other), &runtime.block_on(scripted.observe()).unwrap());
-    let outcome = runtime.block_on(apply(&second, &scripted, &watch, |_, _| {}));
+    let second_plan = make_plan(&policy(second), &runtime.block_on(scripted.observe()).unwrap());
+    let outcome = runtime.block_on(apply(&second_plan, &scripted, &hooks, |_, _| {}));
     (scripted.writes.into_inner(), outcome)
 }
 
 #[track_caller]
-fn writes_made(one: &str, other: &str, answers: Vec<AccessReviewStatus>, patience: RetrySchedule) -> Vec<String> {
-    let (writes, outcome) = apply_both(one, other, answers, patience);
+fn writes_made(first: &str, second: &str, answers: Vec<AccessReviewStatus>, schedule: RetrySchedule) -> Vec<String> {
+    let (writes, outcome) = apply_both(first, second, answers, schedule);
     assert!(outcome.failed.is_empty(), "{outcome:#?}");
     writes
 }
 
 #[test]
-fn a_yes_by_the_binding_that_goes_is_asked_for_again_until_another_gives_it() {
+fn answer_by_a_revoked_binding_is_repeated_until_another_binding_is_named() {
     let mut answers = vec![DENIED, allowed_by_cluster_binding("old"), allowed_by_cluster_binding("old"), DENIED];
     answers.extend(vec![allowed_by_cluster_binding("old"); 40]);
     answers.push(allowed_by_cluster_binding("new"));
     assert_eq!(writes_made("old", "new", answers, TEST_SCHEDULE), ["create new after 0", "delete old after 45"]);
-    // Whatever stays gives it as well.
-    let by_another = vec![allowed_by_cluster_binding("foreign")];
-    assert_eq!(writes_made("old", "new", by_another, TEST_SCHEDULE), ["create new after 0", "delete old after 1"]);
+    // Any binding that is not revoked proves the access, also one of another owner.
+    let by_foreign = vec![allowed_by_cluster_binding("foreign")];
+    assert_eq!(writes_made("old", "new", by_foreign, TEST_SCHEDULE), ["create new after 0", "delete old after 1"]);
 }
 
 #[test]
-fn a_yes_that_says_no_binding_does() {
+fn answer_without_a_reason_is_accepted() {
     assert_eq!(
         writes_made("old", "new", vec![DENIED, ALLOWED_WITHOUT_REASON], TEST_SCHEDULE),
         ["create new after 0", "delete old after 2"]
@@ -179,34 +182,38 @@ fn a_yes_that_says_no_binding_does() {
 }
 
 #[test]
-fn nothing_of_a_stage_is_written_before_all_that_the_stage_relies_on_is_seen() {
+fn stage_is_written_only_after_all_its_prerequisites_are_in_effect() {
     let answers = vec![
-        allowed_by_cluster_binding("one"),
-        allowed_by_cluster_binding("other"),
-        allowed_by_cluster_binding("one"),
+        allowed_by_cluster_binding("first"),
+        allowed_by_cluster_binding("second"),
+        allowed_by_cluster_binding("first"),
         allowed_by_cluster_binding("new"),
     ];
-    let mut writes = writes_made("one other", "new", answers, TEST_SCHEDULE);
+    let mut writes = writes_made("first second", "new", answers, TEST_SCHEDULE);
     writes.sort();
-    assert_eq!(writes, ["create new after 0", "delete one after 4", "delete other after 4"]);
+    assert_eq!(writes, ["create new after 0", "delete first after 4", "delete second after 4"]);
 }
 
 #[test]
-fn what_is_hidden_for_good_stops_nothing() {
-    let brief = RetrySchedule { masked_timeout: Duration::from_millis(5), ..TEST_SCHEDULE };
-    let writes = writes_made("old", "new/n1", vec![allowed_by_cluster_binding("old")], brief);
-    // A ClusterRoleBinding is always named before a RoleBinding.
+fn permanently_masked_answer_is_accepted_after_its_timeout() {
+    let short = RetrySchedule { masked_timeout: Duration::from_millis(5), ..TEST_SCHEDULE };
+    let writes = writes_made("old", "new/n1", vec![allowed_by_cluster_binding("old")], short);
+    // The authorizer checks ClusterRoleBindings first, so it never names the RoleBinding.
     assert_eq!(writes.len(), 2, "{writes:?}");
     assert!(writes[0] == "create new after 0" && writes[1].starts_with("delete old after "), "{writes:?}");
-    assert_ne!(writes[1], "delete old after 0", "it is asked for");
+    assert_ne!(writes[1], "delete old after 0", "the access is reviewed before the delete");
 }
 
 #[test]
-fn what_is_never_seen_stops_the_apply_before_it_takes_away() {
-    let brief = RetrySchedule { timeout: Duration::from_millis(5), masked_timeout: Duration::ZERO, ..TEST_SCHEDULE };
-    let (writes, outcome) = apply_both("old", "new", vec![DENIED], brief);
+fn denied_prerequisite_stops_the_apply_before_anything_is_revoked() {
+    let short = RetrySchedule { timeout: Duration::from_millis(5), masked_timeout: Duration::ZERO, ..TEST_SCHEDULE };
+    let (writes, outcome) = apply_both("old", "new", vec![DENIED], short);
     assert_eq!(writes, ["create new after 0"]);
-    assert!(
-        matches!(outcome.failed.as_slice(), [(1, StepError::NotEffective(told))] if told == &["group:g may get pods"])
-    );
+    let [(1, StepError::NotEffective(denied))] = outcome.failed.as_slice() else {
+        panic!("{outcome:#?}");
+    };
+    let [probe] = denied.as_slice() else {
+        panic!("{denied:?}");
+    };
+    assert!(probe.starts_with("group:g ") && probe.ends_with(" get pods"), "{probe}");
 }

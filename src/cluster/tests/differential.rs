@@ -1,4 +1,5 @@
-//! Every write of the table, on every state of the table, made on the real API server and on a snapshot of it.
+//! Makes every write of [`write_cases`](super::write_cases) on every existing object, on the real API server and on a
+//! snapshot of it, and compares the outcomes.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -7,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::write_cases::{
-    EXISTING_OBJECTS, ExistingObject, WRITABLE_KINDS, build_object, create_bodies, minimal_object, object_key,
-    writes_for,
+    EXISTING_OBJECTS, ExistingObject, TERMINATING_NAMESPACE, WRITABLE_KINDS, build_object, create_bodies,
+    minimal_object, object_key, writes_for,
 };
 use crate::cluster::api_client::ApiClient;
 use crate::cluster::kubeconfig::{ContextSelector, KubeconfigSource, load_context};
@@ -21,29 +22,30 @@ use crate::state::validate::parse_object_key;
 use crate::state::write::{ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, prune_empty};
 use crate::test_cluster::TestCluster;
 
-/// How a write ended, without the words and the versions.
-fn outcome_class(end: &Result<WriteOutcome, ClusterError>) -> String {
-    match end {
+/// The outcome of a write, without messages and versions.
+fn outcome_class(result: &Result<WriteOutcome, ClusterError>) -> String {
+    match result {
         Ok(WriteOutcome::Stored(_)) => "stored".to_owned(),
         Ok(WriteOutcome::Unchanged(_)) => "unchanged".to_owned(),
         Ok(WriteOutcome::Deleted) => "deleted".to_owned(),
-        Ok(WriteOutcome::Terminating(finalizers)) => format!("waiting for {finalizers:?}"),
+        Ok(WriteOutcome::Terminating(finalizers)) => format!("terminating with {finalizers:?}"),
         Err(ClusterError::Rejected { refusal: WriteError::Invalid(_), .. }) => "invalid".to_owned(),
         Err(ClusterError::Rejected { refusal, .. }) => format!("{refusal:?}"),
-        Err(other) => format!("{other:?}"),
+        Err(error) => format!("{error:?}"),
     }
 }
 
 static TEST_CLUSTER: LazyLock<TestCluster> = LazyLock::new(|| {
-    let real = TestCluster::start();
-    real.create_namespace("differential", &[]);
-    real.create_namespace("ending", &[]);
-    // No controller is there to end it.
-    real.admin("DELETE", "/api/v1/namespaces/ending", None);
-    real
+    let cluster = TestCluster::start();
+    cluster.create_namespace("differential", &[]);
+    cluster.create_namespace(TERMINATING_NAMESPACE, &[]);
+    // The test cluster has no namespace controller, so the namespace stays in this state.
+    cluster.admin("DELETE", &format!("/api/v1/namespaces/{TERMINATING_NAMESPACE}"), None);
+    cluster
 });
 static CLUSTER_LOCK: Mutex<()> = Mutex::new(());
 
+/// The shared test cluster, for one test at a time.
 pub(super) struct DifferentialFixture {
     _guard: MutexGuard<'static, ()>,
     pub(super) cluster: &'static TestCluster,
@@ -54,14 +56,14 @@ pub(super) struct DifferentialFixture {
 
 impl DifferentialFixture {
     pub(super) fn new() -> Self {
-        let turn = CLUSTER_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = CLUSTER_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
         let lookup = KubeconfigSource { file: Some(TEST_CLUSTER.kubeconfig()), env: BTreeMap::new() };
         let runtime = Runtime::new().unwrap();
         let live = runtime.block_on(async {
             let (config, _) = load_context(&ContextSelector::Current, &lookup).await.unwrap();
             LiveCluster::new(ApiClient::new(config, ConnectionSettings::default()).await.unwrap())
         });
-        Self { _guard: turn, cluster: &TEST_CLUSTER, runtime, live, folder: tempfile::TempDir::new().unwrap() }
+        Self { _guard: guard, cluster: &TEST_CLUSTER, runtime, live, folder: tempfile::TempDir::new().unwrap() }
     }
 
     fn get(&self, key: &ObjectKey) -> Option<Value> {
@@ -70,16 +72,16 @@ impl DifferentialFixture {
     }
 
     fn patch(&self, key: &ObjectKey, patch: &Value) {
-        let kind = Some("application/merge-patch+json");
-        self.cluster.request(self.cluster.admin_token(), "PATCH", &object_path(key), kind, Some(patch));
+        let content_type = Some("application/merge-patch+json");
+        self.cluster.request(self.cluster.admin_token(), "PATCH", &object_path(key), content_type, Some(patch));
     }
 
     pub(super) fn create(&self, object: &Value) -> Value {
         let key = parse_object_key(object).unwrap().unwrap();
         let (collection, _) = object_path(&key).rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-        let (status, answer) = self.cluster.admin("POST", &collection, Some(object));
-        assert_eq!(status, 201, "{answer}");
-        answer
+        let (status, created) = self.cluster.admin("POST", &collection, Some(object));
+        assert_eq!(status, 201, "{created}");
+        created
     }
 
     fn remove(&self, key: &ObjectKey) {
@@ -90,33 +92,35 @@ impl DifferentialFixture {
         self.cluster.admin("DELETE", &object_path(key), None);
     }
 
-    /// Brings the object to its state, and says what a plan made before knows of it.
-    fn prepare_object(&self, key: &ObjectKey, found: ExistingObject) -> ResolvedPrecondition {
+    /// Brings the object into this state, and returns the precondition of a plan that was made before the last change.
+    fn prepare_object(&self, key: &ObjectKey, existing: ExistingObject) -> ResolvedPrecondition {
         self.remove(key);
-        if found == ExistingObject::Absent {
+        if existing == ExistingObject::Absent {
             return ResolvedPrecondition::Absent;
         }
-        let mut first = minimal_object(key);
-        if matches!(found, ExistingObject::Terminating | ExistingObject::WithFinalizer) {
-            first["metadata"]["finalizers"] = json!(["example.com/held"]);
+        let mut object = minimal_object(key);
+        if matches!(existing, ExistingObject::Terminating | ExistingObject::WithFinalizer) {
+            object["metadata"]["finalizers"] = json!(["example.com/cleanup"]);
         }
-        let mut read = self.create(&first);
-        match found {
+        let mut observed = self.create(&object);
+        match existing {
             ExistingObject::Absent | ExistingObject::Unchanged | ExistingObject::WithFinalizer => {}
-            ExistingObject::Modified => self.patch(key, &json!({ "metadata": { "annotations": { "moved": "yes" } } })),
+            ExistingObject::Modified => {
+                self.patch(key, &json!({ "metadata": { "annotations": { "modified": "yes" } } }));
+            }
             ExistingObject::Deleted | ExistingObject::Recreated => self.remove(key),
             ExistingObject::Terminating => {
                 self.cluster.admin("DELETE", &object_path(key), None);
-                read = self.get(key).unwrap();
+                observed = self.get(key).unwrap();
             }
         }
-        if found == ExistingObject::Recreated {
+        if existing == ExistingObject::Recreated {
             self.create(&minimal_object(key));
         }
-        ResolvedPrecondition::Version(ObjectVersion::from_object(&read).unwrap())
+        ResolvedPrecondition::Version(ObjectVersion::from_object(&observed).unwrap())
     }
 
-    /// What a snapshot of the cluster would be, as far as it concerns the key.
+    /// A snapshot of the namespaces and of the object with this key.
     fn snapshot(&self, key: &ObjectKey) -> SnapshotCluster {
         let (_, mut namespaces) = self.cluster.admin("GET", "/api/v1/namespaces", None);
         let mut items = namespaces["items"].as_array_mut().map(std::mem::take).unwrap();
@@ -133,7 +137,8 @@ impl DifferentialFixture {
         SnapshotCluster::open(&[file], None).unwrap()
     }
 
-    /// Both ends of the write, and both objects after.
+    /// Makes the write on the API server and on a snapshot. Returns the outcome and the object after the write, of the
+    /// API server first.
     fn write_to_both(
         &self,
         key: &ObjectKey,
@@ -141,27 +146,27 @@ impl DifferentialFixture {
         expected: &ResolvedPrecondition,
     ) -> [(String, Option<Value>); 2] {
         let snapshot = self.snapshot(key);
-        let run = &self.runtime;
-        let offline = run.block_on(snapshot.write(key, write, expected));
-        let after = run
+        let snapshot_result = self.runtime.block_on(snapshot.write(key, write, expected));
+        let snapshot_object = self
+            .runtime
             .block_on(snapshot.export())
             .unwrap()
             .into_iter()
-            .find(|one| parse_object_key(one) == Ok(Some(key.clone())));
-        let live = run.block_on(self.live.write(key, write, expected));
+            .find(|object| parse_object_key(object) == Ok(Some(key.clone())));
+        let live_result = self.runtime.block_on(self.live.write(key, write, expected));
         [
-            (outcome_class(&live), self.get(key).map(remove_server_fields)),
-            (outcome_class(&offline), after.map(remove_server_fields)),
+            (outcome_class(&live_result), self.get(key).map(remove_server_fields)),
+            (outcome_class(&snapshot_result), snapshot_object.map(remove_server_fields)),
         ]
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test has no World")]
+#[expect(clippy::disallowed_methods, reason = "the test writes to a temporary directory")]
 fn write_file(path: &std::path::Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-/// Without what the server fills in.
+/// Removes the fields that the API server sets.
 fn remove_server_fields(mut object: Value) -> Value {
     let metadata = object["metadata"].as_object_mut().unwrap();
     for field in [
@@ -184,64 +189,67 @@ fn remove_server_fields(mut object: Value) -> Value {
     prune_empty(&object)
 }
 
-/// A data value of a mebibyte is nobody's reading.
-fn format_differences(different: &[String]) -> String {
-    let lines = different.iter().flat_map(|one| one.lines());
+/// Shortens long lines: some objects have a data value of one mebibyte.
+fn format_differences(differences: &[String]) -> String {
+    let lines = differences.iter().flat_map(|difference| difference.lines());
     lines.map(|line| line.chars().take(300).collect::<String>() + "\n").collect()
 }
 
 #[test]
-fn a_snapshot_answers_every_write_as_the_api_server_does() {
-    let bench = DifferentialFixture::new();
-    let mut different = Vec::new();
-    let mut seen = BTreeMap::new();
+fn snapshot_write_has_the_same_outcome_as_the_api_server() {
+    let fixture = DifferentialFixture::new();
+    let mut differences = Vec::new();
+    let mut outcomes = BTreeMap::new();
     for kind in WRITABLE_KINDS {
         let key = object_key(kind, "differential");
-        for found in EXISTING_OBJECTS {
-            let mut before = None;
-            for write in writes_for(&key, found) {
-                let read = match before.take() {
-                    Some(read) => read,
-                    None => bench.prepare_object(&key, found),
+        for existing in EXISTING_OBJECTS {
+            let mut prepared = None;
+            for write in writes_for(&key, existing) {
+                let observed = match prepared.take() {
+                    Some(observed) => observed,
+                    None => fixture.prepare_object(&key, existing),
                 };
-                let expected =
-                    if matches!(write, WriteRequest::Create(_)) { ResolvedPrecondition::Absent } else { read.clone() };
-                let [live, offline] = bench.write_to_both(&key, &write, &expected);
-                *seen.entry(live.0.clone()).or_insert(0) += 1;
-                if live != offline {
-                    different.push(format!("{found:?} {write:?}\n  live     {live:?}\n  snapshot {offline:?}"));
+                let expected = if matches!(write, WriteRequest::Create(_)) {
+                    ResolvedPrecondition::Absent
+                } else {
+                    observed.clone()
+                };
+                let [live, snapshot] = fixture.write_to_both(&key, &write, &expected);
+                *outcomes.entry(live.0.clone()).or_insert(0) += 1;
+                if live != snapshot {
+                    differences.push(format!("{existing:?} {write:?}\n  live     {live:?}\n  snapshot {snapshot:?}"));
                 }
-                // What has changed nothing leaves the state for the next.
-                let changes = ["stored", "deleted", "waiting"].iter().any(|word| live.0.starts_with(word));
-                before = (!changes).then_some(read);
+                // A write that changed nothing leaves the object prepared for the next write.
+                let changed = ["stored", "deleted", "terminating"].iter().any(|outcome| live.0.starts_with(outcome));
+                prepared = (!changed).then_some(observed);
             }
         }
-        bench.remove(&key);
+        fixture.remove(&key);
     }
-    // Were one of these never reached, the table would say little.
-    for reached in
+    // The test cases must cover every outcome.
+    for outcome in
         ["stored", "unchanged", "deleted", "NotFound", "Conflict", "AlreadyExists", "BeingDeleted", "invalid"]
     {
-        assert!(seen.contains_key(reached), "{reached} in {seen:?}");
+        assert!(outcomes.contains_key(outcome), "no write has the outcome {outcome}: {outcomes:?}");
     }
-    assert!(different.is_empty(), "{} of {seen:?}\n{}", different.len(), format_differences(&different));
+    assert!(differences.is_empty(), "{} of {outcomes:?}\n{}", differences.len(), format_differences(&differences));
 }
 
 #[test]
-fn a_snapshot_takes_and_refuses_every_body_as_the_api_server_does() {
-    let bench = DifferentialFixture::new();
-    let mut different = Vec::new();
+fn snapshot_accepts_and_rejects_the_same_bodies_as_the_api_server() {
+    let fixture = DifferentialFixture::new();
+    let mut differences = Vec::new();
     for body in create_bodies() {
         let Some(key) = parse_object_key(&body).ok().flatten() else {
             panic!("{body} has no key");
         };
-        bench.remove(&key);
-        let [live, offline] =
-            bench.write_to_both(&key, &WriteRequest::Create(body.clone()), &ResolvedPrecondition::Absent);
-        if live != offline {
-            different.push(format!("{body}\n  live     {live:?}\n  snapshot {offline:?}"));
+        fixture.remove(&key);
+        let [live, snapshot] =
+            fixture.write_to_both(&key, &WriteRequest::Create(body.clone()), &ResolvedPrecondition::Absent);
+        if live != snapshot {
+            differences.push(format!("{body}\n  live     {live:?}\n  snapshot {snapshot:?}"));
         }
-        bench.remove(&key);
+        fixture.remove(&key);
     }
-    assert!(different.is_empty(), "{}\n{}", different.len(), format_differences(&different));
+    assert!(differences.is_empty(), "{}\n{}", differences.len(), format_differences(&differences));
 }

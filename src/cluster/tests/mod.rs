@@ -1,4 +1,5 @@
-//! The two clusters side by side: what one refuses the other refuses, for the same reason.
+//! Compares the two kinds of cluster: a snapshot must accept and reject the same writes as the real API server, for the
+//! same reasons.
 
 mod differential;
 mod protobuf;

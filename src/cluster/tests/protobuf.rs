@@ -1,4 +1,4 @@
-//! The binary form of a list says what its JSON says.
+//! A list decoded from protobuf equals the same list decoded from JSON.
 
 use serde_json::{Value, json};
 
@@ -9,19 +9,19 @@ use crate::names::ObjectKind;
 use crate::state::State;
 use crate::state::validate::parse_object_key;
 
-/// One object of each kind with all that its metadata may hold.
+/// An object of the kind with every field of its metadata set.
 fn object_with_full_metadata(kind: ObjectKind) -> Value {
     let mut object = json!({
         "apiVersion": kind.api_version(),
         "kind": kind.as_str(),
         "metadata": {
-            "name": "forms:rich @1",
+            "name": "protobuf:full @1",
             "labels": { "team": "a", "empty": "" },
             "annotations": {
                 "note": "ä \"quoted\"\n",
                 "kubectl.kubernetes.io/last-applied-configuration": "{}",
             },
-            "finalizers": ["example.com/held"],
+            "finalizers": ["example.com/cleanup"],
             "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "1" }],
         },
     });
@@ -51,41 +51,45 @@ fn object_with_full_metadata(kind: ObjectKind) -> Value {
 }
 
 #[test]
-fn a_list_in_the_binary_form_reads_as_its_json_does() {
-    let bench = DifferentialFixture::new();
+fn protobuf_list_equals_json_list() {
+    let fixture = DifferentialFixture::new();
     let kinds = [ObjectKind::ClusterRole, ObjectKind::Role, ObjectKind::ClusterRoleBinding, ObjectKind::RoleBinding];
     for kind in kinds {
-        bench.create(&object_with_full_metadata(kind));
+        fixture.create(&object_with_full_metadata(kind));
     }
-    let mut held = object_with_full_metadata(ObjectKind::Role);
-    held["metadata"]["name"] = json!("forms-ending");
-    bench.create(&held);
-    let mut by_hand = object_with_full_metadata(ObjectKind::ClusterRole);
-    by_hand["metadata"]["name"] = json!("forms-by-hand");
-    by_hand["rules"] = object_with_full_metadata(ObjectKind::Role)["rules"].clone();
-    bench.create(&by_hand);
-    let ending = format!("{}/forms-ending", collection_path(ObjectKind::Role, Some("differential")));
-    bench.cluster.admin("DELETE", &ending, None);
-    let binary = bench.runtime.block_on(bench.live.observe()).unwrap();
-    let mut plain = State { cluster_uid: binary.cluster_uid.clone(), ..State::default() };
+    let mut terminating = object_with_full_metadata(ObjectKind::Role);
+    terminating["metadata"]["name"] = json!("protobuf-terminating");
+    fixture.create(&terminating);
+    let mut manual_rules = object_with_full_metadata(ObjectKind::ClusterRole);
+    manual_rules["metadata"]["name"] = json!("protobuf-manual-rules");
+    manual_rules["rules"] = object_with_full_metadata(ObjectKind::Role)["rules"].clone();
+    fixture.create(&manual_rules);
+    let path = format!("{}/protobuf-terminating", collection_path(ObjectKind::Role, Some("differential")));
+    fixture.cluster.admin("DELETE", &path, None);
+    let from_protobuf = fixture.runtime.block_on(fixture.live.observe()).unwrap();
+    let mut from_json = State { cluster_uid: from_protobuf.cluster_uid.clone(), ..State::default() };
     for kind in kinds.into_iter().chain([ObjectKind::Namespace]) {
-        let (_, list) = bench.cluster.admin("GET", &collection_path(kind, None), None);
+        let (_, list) = fixture.cluster.admin("GET", &collection_path(kind, None), None);
         for item in list["items"].as_array().unwrap() {
             let mut object = item.clone();
             object["apiVersion"] = json!(kind.api_version());
             object["kind"] = json!(kind.as_str());
-            plain.insert_object(&parse_object_key(&object).unwrap().unwrap(), &object).unwrap();
+            from_json.insert_object(&parse_object_key(&object).unwrap().unwrap(), &object).unwrap();
         }
     }
-    assert_eq!(binary.namespaces, plain.namespaces);
-    assert_eq!(binary.roles, plain.roles);
-    assert_eq!(binary.bindings, plain.bindings);
-    let ending = binary.roles.values().filter(|role| role.meta.deleting).count();
-    assert_eq!(ending, 1, "the role that ends is among them");
-    let by_hand: Vec<&str> =
-        binary.roles.iter().filter(|(_, role)| role.meta.has_manual_rules()).map(|(key, _)| key.name()).collect();
-    assert_eq!(by_hand, ["forms-by-hand"], "whose rules somebody else holds");
-    let exported = bench.runtime.block_on(bench.live.export()).unwrap();
+    assert_eq!(from_protobuf.namespaces, from_json.namespaces);
+    assert_eq!(from_protobuf.roles, from_json.roles);
+    assert_eq!(from_protobuf.bindings, from_json.bindings);
+    let terminating = from_protobuf.roles.values().filter(|role| role.meta.deleting).count();
+    assert_eq!(terminating, 1, "the list contains the role that is being deleted");
+    let manual_rules: Vec<&str> = from_protobuf
+        .roles
+        .iter()
+        .filter(|(_, role)| role.meta.has_manual_rules())
+        .map(|(key, _)| key.name())
+        .collect();
+    assert_eq!(manual_rules, ["protobuf-manual-rules"], "roles whose rules have another manager than the controller");
+    let exported = fixture.runtime.block_on(fixture.live.export()).unwrap();
     let mut snapshot = State::default();
     for object in &exported {
         let key = parse_object_key(object).unwrap().unwrap();
@@ -94,10 +98,10 @@ fn a_list_in_the_binary_form_reads_as_its_json_does() {
         }
     }
     for (key, role) in &snapshot.roles {
-        assert_eq!(role.meta.rules_manager, binary.roles[key].meta.rules_manager, "{key} in a snapshot");
+        assert_eq!(role.meta.rules_manager, from_protobuf.roles[key].meta.rules_manager, "{key} in a snapshot");
     }
-    let with_history = exported.iter().filter(|object| object.pointer("/metadata/managedFields").is_some());
-    assert_eq!(with_history.count(), 1, "a snapshot keeps no more of who wrote what");
-    let written = binary.roles.values().filter(|role| role.meta.last_writer.is_some()).count();
-    assert!(written > 1, "writers are read");
+    let with_managed_fields = exported.iter().filter(|object| object.pointer("/metadata/managedFields").is_some());
+    assert_eq!(with_managed_fields.count(), 1, "a snapshot only has the managed fields of aggregated roles");
+    let with_writer = from_protobuf.roles.values().filter(|role| role.meta.last_writer.is_some()).count();
+    assert!(with_writer > 1, "the last writers are decoded");
 }

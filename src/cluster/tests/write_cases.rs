@@ -1,4 +1,4 @@
-//! Writes and the states that they meet.
+//! Test cases for writes: the state of an object before the write, and the write itself.
 
 use serde_json::{Value, json};
 
@@ -7,21 +7,24 @@ use crate::state::object::role_ref_to_json;
 use crate::state::rbac::RoleRef;
 use crate::state::write::{WriteRequest, apply_merge_patch};
 
-/// What the write finds under its name.
+/// A namespace that is being deleted.
+pub(crate) const TERMINATING_NAMESPACE: &str = "terminating";
+
+/// The state of the object before the write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExistingObject {
     Absent,
-    /// As it was read.
+    /// In the version that was read.
     Unchanged,
     /// Changed since it was read.
     Modified,
-    /// Gone since it was read, and another in its place.
+    /// Deleted and created again since it was read.
     Recreated,
-    /// Gone since it was read.
+    /// Deleted since it was read.
     Deleted,
-    /// Deleted, and held up by a finalizer.
+    /// Being deleted, but kept by a finalizer.
     Terminating,
-    /// As it was read, with a finalizer.
+    /// In the version that was read, with a finalizer.
     WithFinalizer,
 }
 
@@ -35,7 +38,7 @@ pub(crate) const EXISTING_OBJECTS: [ExistingObject; 7] = [
     ExistingObject::WithFinalizer,
 ];
 
-/// Kinds that are written; of ConfigMaps there is one.
+/// The kinds of objects that a plan writes. The only ConfigMap is aws-auth.
 pub(crate) const WRITABLE_KINDS: [ObjectKind; 5] = [
     ObjectKind::ClusterRole,
     ObjectKind::Role,
@@ -51,19 +54,21 @@ pub(crate) fn object_key(kind: ObjectKind, name: &str) -> ObjectKey {
     }
 }
 
-pub(crate) fn build_object(key: &ObjectKey, rest: &Value) -> Value {
+/// The object with this key and these other fields.
+pub(crate) fn build_object(key: &ObjectKey, fields: &Value) -> Value {
     let mut metadata = json!({ "name": key.name() });
     if let Some(namespace) = key.namespace() {
         metadata["namespace"] = json!(namespace);
     }
-    let mut out = json!({ "apiVersion": key.kind().api_version(), "kind": key.kind().as_str(), "metadata": metadata });
-    apply_merge_patch(&mut out, rest);
-    out
+    let mut object =
+        json!({ "apiVersion": key.kind().api_version(), "kind": key.kind().as_str(), "metadata": metadata });
+    apply_merge_patch(&mut object, fields);
+    object
 }
 
-/// An ordinary object of the kind.
+/// A valid object with the usual fields of its kind.
 pub(crate) fn minimal_object(key: &ObjectKey) -> Value {
-    let rest = match key.kind() {
+    let fields = match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => json!({ "rules": [rule()] }),
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => json!({
             "roleRef": role_ref_to_json(&RoleRef::ClusterRole("some".to_owned())),
@@ -71,16 +76,16 @@ pub(crate) fn minimal_object(key: &ObjectKey) -> Value {
         }),
         ObjectKind::ConfigMap | ObjectKind::Namespace => json!({ "data": { "mapRoles": "[]" } }),
     };
-    build_object(key, &rest)
+    build_object(key, &fields)
 }
 
 fn rule() -> Value {
     json!({ "verbs": ["get"], "apiGroups": [""], "resources": ["pods"] })
 }
 
-/// Patches that change something, and some that do not.
+/// Patches for a kind: some change the object, some do not, and some are invalid.
 fn patches_for(kind: ObjectKind) -> Vec<Value> {
-    let mut out = vec![
+    let mut patches = vec![
         json!({ "metadata": { "labels": { "a": "b" } } }),
         json!({ "metadata": { "labels": { "absent": null } } }),
         json!({ "metadata": { "labels": { "a b": "c" } } }),
@@ -89,7 +94,7 @@ fn patches_for(kind: ObjectKind) -> Vec<Value> {
         json!({ "metadata": { "annotations": { "big": "x".repeat(262_144) } } }),
         json!({}),
     ];
-    out.extend(match kind {
+    patches.extend(match kind {
         ObjectKind::ClusterRole | ObjectKind::Role => vec![
             json!({ "rules": [rule()] }),
             json!({ "rules": [rule(), rule()] }),
@@ -114,26 +119,26 @@ fn patches_for(kind: ObjectKind) -> Vec<Value> {
             json!({ "data": { "mapUsers": "x".repeat(1_048_576) } }),
         ],
     });
-    out
+    patches
 }
 
-/// Every write of a kind that is tried on this state.
-pub(crate) fn writes_for(key: &ObjectKey, found: ExistingObject) -> Vec<WriteRequest> {
+/// Every write that is tried on an object in this state.
+pub(crate) fn writes_for(key: &ObjectKey, existing: ExistingObject) -> Vec<WriteRequest> {
     let create = WriteRequest::Create(minimal_object(key));
-    if found == ExistingObject::Absent {
+    if existing == ExistingObject::Absent {
         return vec![create];
     }
     let patches = patches_for(key.kind()).into_iter().map(WriteRequest::Patch);
     patches.chain([create, WriteRequest::Delete]).collect()
 }
 
-/// Bodies to create, the odd and the refused.
+/// Bodies for create requests, both unusual and invalid ones.
 pub(crate) fn create_bodies() -> Vec<Value> {
     let rbac = "rbac.authorization.k8s.io";
-    let mut out = Vec::new();
-    let mut role = |rest: Value| {
+    let mut bodies = Vec::new();
+    let mut role = |fields: Value| {
         for kind in [ObjectKind::ClusterRole, ObjectKind::Role] {
-            out.push(build_object(&object_key(kind, "body"), &rest));
+            bodies.push(build_object(&object_key(kind, "body"), &fields));
         }
     };
     role(json!({}));
@@ -170,16 +175,16 @@ pub(crate) fn create_bodies() -> Vec<Value> {
         json!([{ "matchExpressions": [{ "key": "", "operator": "DoesNotExist" }] }]),
     ];
     for selectors in selectors {
-        let rest = json!({ "aggregationRule": { "clusterRoleSelectors": selectors } });
-        out.push(build_object(&object_key(ObjectKind::ClusterRole, "body"), &rest));
+        let fields = json!({ "aggregationRule": { "clusterRoleSelectors": selectors } });
+        bodies.push(build_object(&object_key(ObjectKind::ClusterRole, "body"), &fields));
     }
-    out.push(build_object(
+    bodies.push(build_object(
         &object_key(ObjectKind::ClusterRole, "body"),
         &json!({ "rules": [rule()], "aggregationRule": null }),
     ));
-    let mut binding = |rest: Value| {
+    let mut binding = |fields: Value| {
         for kind in [ObjectKind::ClusterRoleBinding, ObjectKind::RoleBinding] {
-            out.push(build_object(&object_key(kind, "body"), &rest));
+            bodies.push(build_object(&object_key(kind, "body"), &fields));
         }
     };
     let role_refs = [
@@ -206,7 +211,7 @@ pub(crate) fn create_bodies() -> Vec<Value> {
         json!({ "kind": "Group", "name": "g", "apiGroup": "v1" }),
         json!({ "kind": "Group", "name": "g", "namespace": "ignored" }),
         json!({ "kind": "ServiceAccount", "name": "sa" }),
-        json!({ "kind": "ServiceAccount", "name": "sa", "namespace": "nowhere" }),
+        json!({ "kind": "ServiceAccount", "name": "sa", "namespace": "missing-namespace" }),
         json!({ "kind": "ServiceAccount", "name": "sa", "namespace": "x", "apiGroup": rbac }),
         json!({ "kind": "ServiceAccount", "name": "Upper", "namespace": "x" }),
         json!({ "kind": "ServiceAccount", "name": "a.b", "namespace": "x" }),
@@ -217,13 +222,13 @@ pub(crate) fn create_bodies() -> Vec<Value> {
         binding(json!({ "roleRef": { "kind": "ClusterRole", "name": "some" }, "subjects": [subject] }));
     }
     for name in ["A b@c:d", "ü", "a%b", ".", "-", &"x".repeat(300)] {
-        out.push(minimal_object(&object_key(ObjectKind::ClusterRole, name)));
+        bodies.push(minimal_object(&object_key(ObjectKind::ClusterRole, name)));
     }
-    let mut nowhere = minimal_object(&ObjectKey::role("nowhere", "body"));
-    out.push(nowhere.clone());
-    nowhere["metadata"]["namespace"] = json!("ending");
-    out.push(nowhere);
-    let datas = [
+    let mut role = minimal_object(&ObjectKey::role("missing-namespace", "body"));
+    bodies.push(role.clone());
+    role["metadata"]["namespace"] = json!(TERMINATING_NAMESPACE);
+    bodies.push(role);
+    let config_maps = [
         json!({}),
         json!({ "data": { "mapRoles": "x".repeat(1_048_576) } }),
         json!({ "data": { "mapRoles": "x".repeat(1_048_577) } }),
@@ -233,12 +238,12 @@ pub(crate) fn create_bodies() -> Vec<Value> {
         json!({ "data": { "..": "" } }),
         json!({ "data": { "a-b_c.D": "" } }),
         json!({ "binaryData": { "mapRoles": "eHh4" } }),
-        json!({ "binaryData": { "mapRoles": "no base64" } }),
+        json!({ "binaryData": { "mapRoles": "not base64" } }),
         json!({ "binaryData": { "mapRoles": "eHg=" }, "data": { "mapRoles": "x".repeat(1_048_576) } }),
         json!({ "binaryData": { "other": "eHg=" }, "data": { "mapRoles": "x".repeat(1_048_574) } }),
         json!({ "binaryData": { "other": "eHg=" }, "data": { "mapRoles": "x".repeat(1_048_575) } }),
         json!({ "immutable": true, "data": { "a": "b" } }),
     ];
-    out.extend(datas.iter().map(|rest| build_object(&ObjectKey::aws_auth(), rest)));
-    out
+    bodies.extend(config_maps.iter().map(|fields| build_object(&ObjectKey::aws_auth(), fields)));
+    bodies
 }

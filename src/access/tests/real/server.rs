@@ -227,7 +227,7 @@ impl RealServer {
         }
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let (status, answer) =
-            self.cluster.request_with(&headers, http_request.method, &http_request.path, body.as_ref());
+            self.cluster.request_with_headers(&headers, http_request.method, &http_request.path, body.as_ref());
         match status {
             401 => RequestOutcome::Unauthenticated,
             403 if is_authorizer_denial(&answer, &question.request) => RequestOutcome::Forbidden,

@@ -25,7 +25,7 @@ pub(crate) struct AuthenticatorProcess {
 
 impl AuthenticatorProcess {
     pub(crate) fn start() -> Self {
-        let mut command = Command::new(crate::test_cluster::bed::program());
+        let mut command = Command::new(crate::test_cluster::binary::path());
         let piped = command.arg("parse").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = piped.spawn().unwrap();
         let input = child.stdin.take();

@@ -1,6 +1,5 @@
-//! A small blocking client for the cluster's two doors, its API and its
-//! control page: tests say method, path and body, and look at status and
-//! answer. It never retries; what came is what the test sees.
+//! A blocking HTTP client for the API server and the control server of the test cluster. It never retries, so a test
+//! sees the response of every request.
 
 use std::path::Path;
 
@@ -11,32 +10,32 @@ use kube::{Client, Config};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-pub struct Web {
+pub struct HttpClient {
     runtime: Runtime,
     client: Client,
 }
 
-impl Web {
+impl HttpClient {
     pub fn new(server: &str, ca: Option<&Path>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
-            .expect("a test machine must be able to start a thread");
-        let mut config = Config::new(server.parse().expect("the test cluster announces valid addresses"));
+            .expect("the thread of the runtime cannot be started");
+        let mut config = Config::new(server.parse().expect("the test cluster announces valid URLs"));
         config.root_cert_file = ca.map(Path::to_path_buf);
         config.default_retry = false;
         let client = {
-            let _inside = runtime.enter();
-            Client::try_from(config).expect("the test cluster's CA must be readable")
+            let _context = runtime.enter();
+            Client::try_from(config).expect("the CA file of the test cluster is not readable")
         };
         Self { runtime, client }
     }
 
-    /// Returns status and answer; an answer that is not JSON comes as a string.
+    /// Sends a request, and returns the status code and the body. A body that is not JSON is returned as a string.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// If there is no response.
     #[track_caller]
     pub fn send(
         &self,
@@ -51,31 +50,37 @@ impl Web {
         if body.is_some() {
             headers.push(("content-type", content_type.unwrap_or("application/json")));
         }
-        self.send_with(&headers, method, path, body)
+        self.send_with_headers(&headers, method, path, body)
     }
 
-    /// Likewise with these headers and no others of ours.
+    /// Sends a request with only these headers.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// If there is no response.
     #[track_caller]
-    pub fn send_with(&self, headers: &[(&str, &str)], method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    pub fn send_with_headers(
+        &self,
+        headers: &[(&str, &str)],
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let text = body.map(Value::to_string).unwrap_or_default();
         let request =
-            request.body(Body::from(text.into_bytes())).expect("a test must write a valid method, path and token");
-        let answered = self.runtime.block_on(async {
+            request.body(Body::from(text.into_bytes())).expect("the method, the path and the headers are valid");
+        let result = self.runtime.block_on(async {
             let response = self.client.send(request).await?;
             let status = response.status().as_u16();
             let bytes = response.into_body().collect().await?.to_bytes();
             Ok::<_, kube::Error>((status, bytes))
         });
-        let (status, bytes) = answered.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
-        let answer = serde_json::from_slice(&bytes)
+        let (status, bytes) = result.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
+        let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        (status, answer)
+        (status, body)
     }
 }

@@ -1,0 +1,128 @@
+//! A cluster that the tests of a binary use one after another. It is reset before each test.
+//!
+//! A reset needs a few requests, which is faster than a new cluster. It does not remove namespaces, because the test
+//! cluster has no namespace controller, and it does not undo changes of the bootstrap roles. A test that makes such
+//! changes starts its own cluster.
+
+use std::collections::BTreeSet;
+use std::ops::Deref;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+
+use super::cluster::TestCluster;
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+const NOT_BOOTSTRAPPED: &str = "labelSelector=kubernetes.io%2Fbootstrapping%21%3Drbac-defaults";
+const NOT_API_SERVER_IDENTITY: &str = "labelSelector=%21apiserver.kubernetes.io%2Fidentity";
+
+/// A cluster that one test at a time uses. The threads of a proxy can access it through a `static`.
+pub struct SharedCluster {
+    cluster: LazyLock<TestCluster>,
+    mutex: Mutex<()>,
+}
+
+impl SharedCluster {
+    /// The cluster starts when it is first used.
+    pub const fn new(start: fn() -> TestCluster) -> Self {
+        Self { cluster: LazyLock::new(start), mutex: Mutex::new(()) }
+    }
+
+    /// Resets the cluster. No other test can use it until the guard is dropped.
+    pub fn lock(&'static self) -> (MutexGuard<'static, ()>, &'static TestCluster) {
+        let guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reset();
+        (guard, self)
+    }
+}
+
+impl Deref for SharedCluster {
+    type Target = TestCluster;
+
+    fn deref(&self) -> &TestCluster {
+        &self.cluster
+    }
+}
+
+static CLUSTER: LazyLock<Mutex<TestCluster>> = LazyLock::new(|| Mutex::new(TestCluster::start()));
+
+/// The default cluster of a test binary, after a reset. No other test can use it until the guard is dropped.
+pub fn cluster() -> MutexGuard<'static, TestCluster> {
+    let cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    cluster.reset();
+    cluster
+}
+
+impl TestCluster {
+    /// The metadata, with the versions, of every object that rolecall could have written.
+    pub fn object_metadata(&self) -> Vec<Value> {
+        let kinds = ["clusterroles", "clusterrolebindings", "roles", "rolebindings"];
+        let lists = kinds.iter().flat_map(|kind| {
+            let (_, list) = self.admin("GET", &format!("{RBAC}/{kind}"), None);
+            list["items"].as_array().cloned().unwrap_or_default()
+        });
+        let objects = lists.chain([self.admin("GET", AWS_AUTH, None).1]);
+        objects.map(|object| object["metadata"].clone()).collect()
+    }
+
+    /// Deletes aws-auth, the Leases in kube-system that tests have created, and every RBAC object that is not a
+    /// bootstrap default.
+    #[track_caller]
+    pub fn reset(&self) {
+        self.remove_finalizers(AWS_AUTH, &self.admin("GET", AWS_AUTH, None).1);
+        self.delete(AWS_AUTH);
+        for kind in ["clusterrolebindings", "clusterroles"] {
+            self.delete_all(&format!("{RBAC}/{kind}"), NOT_BOOTSTRAPPED);
+        }
+        for kind in ["rolebindings", "roles"] {
+            for namespace in self.namespaces_with(kind) {
+                self.delete_all(&format!("{RBAC}/namespaces/{namespace}/{kind}"), NOT_BOOTSTRAPPED);
+            }
+        }
+        self.delete_all(LEASES, NOT_API_SERVER_IDENTITY);
+        self.wait_until_synced();
+    }
+
+    fn namespaces_with(&self, kind: &str) -> BTreeSet<String> {
+        let (_, list) = self.admin("GET", &format!("{RBAC}/{kind}?{NOT_BOOTSTRAPPED}"), None);
+        items(&list).iter().filter_map(|item| item["metadata"]["namespace"].as_str()).map(str::to_owned).collect()
+    }
+
+    fn delete_all(&self, collection: &str, selector: &str) {
+        let (_, list) = self.admin("GET", &format!("{collection}?{selector}"), None);
+        if items(&list).is_empty() {
+            return;
+        }
+        for item in items(&list) {
+            let name = item["metadata"]["name"].as_str().unwrap_or_default();
+            self.remove_finalizers(&format!("{collection}/{}", escape(name)), item);
+        }
+        self.delete(&format!("{collection}?{selector}"));
+    }
+
+    /// An object with finalizers is not deleted, and an RBAC object would still grant its permissions.
+    fn remove_finalizers(&self, path: &str, object: &Value) {
+        if object["metadata"]["finalizers"].is_array() {
+            let patch = json!({"metadata": {"finalizers": null}});
+            let content_type = Some("application/merge-patch+json");
+            self.request(self.admin_token(), "PATCH", path, content_type, Some(&patch));
+        }
+    }
+
+    #[track_caller]
+    fn delete(&self, path: &str) {
+        let (status, response) = self.admin("DELETE", path, None);
+        assert!(matches!(status, 200 | 202 | 404), "DELETE {path}: {status} {response}");
+    }
+}
+
+fn items(list: &Value) -> &[Value] {
+    list["items"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Encodes a path segment. Names of RBAC objects may contain any character except `/` and `%`.
+fn escape(name: &str) -> String {
+    name.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
