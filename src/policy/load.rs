@@ -1,4 +1,4 @@
-//! Texts to a policy: every file parsed, merged and checked, and all faults of all of them at once.
+//! Loads a policy: parses, merges and checks its files, and reports all of their errors at once.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -32,7 +32,7 @@ const SECTIONS: [&str; 10] = [
     "invariants",
 ];
 
-/// A section whose items have names, while the files are read: each name once.
+/// A section of named tables, such as `[principals.NAME]`. Each name can be defined once in all files.
 struct NamedSection<T> {
     section: &'static str,
     items: BTreeMap<String, T>,
@@ -47,24 +47,24 @@ impl<T> NamedSection<T> {
     fn parse(
         &mut self,
         root: &PolicyTable<'_>,
-        faults: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
         parse: impl Fn(&Located<String>, &PolicyTable<'_>, &mut Diagnostics) -> Option<T>,
     ) {
-        for (name, table) in root.named_tables(self.section, faults) {
+        for (name, table) in root.named_tables(self.section, diagnostics) {
             if let Some(first) = self.spans.get(&name.value) {
-                let fault = PolicyError::DefinedTwice { section: self.section, name: name.value.clone() };
-                faults.push_labeled(fault, name.span, "again here", &[(*first, "first here")]);
+                let error = PolicyError::DefinedTwice { section: self.section, name: name.value.clone() };
+                diagnostics.push_labeled(error, name.span, "again here", &[(*first, "first here")]);
                 continue;
             }
             self.spans.insert(name.value.clone(), name.span);
-            if let Some(item) = parse(&name, &table, faults) {
+            if let Some(item) = parse(&name, &table, diagnostics) {
                 self.items.insert(name.value, item);
             }
         }
     }
 }
 
-/// A section that a policy has once, in whichever file.
+/// A section that can be defined once in all files, such as `[guard]`.
 struct SingletonSection<T> {
     section: &'static str,
     value: Option<(T, Span)>,
@@ -78,25 +78,25 @@ impl<T> SingletonSection<T> {
     fn parse(
         &mut self,
         root: &PolicyTable<'_>,
-        faults: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
         parse: impl Fn(&PolicyTable<'_>, &mut Diagnostics) -> T,
     ) {
-        let Some(table) = root.table(self.section, faults) else {
+        let Some(table) = root.table(self.section, diagnostics) else {
             return;
         };
         if let Some((_, first)) = &self.value {
-            let fault = PolicyError::DefinedTwice { section: "", name: self.section.to_owned() };
-            faults.push_labeled(fault, table.span, "again here", &[(*first, "first here")]);
+            let error = PolicyError::DefinedTwice { section: "", name: self.section.to_owned() };
+            diagnostics.push_labeled(error, table.span, "again here", &[(*first, "first here")]);
             return;
         }
-        self.value = Some((parse(&table, faults), table.span));
+        self.value = Some((parse(&table, diagnostics), table.span));
     }
 }
 
-/// Reads a policy from its files, given as (name, text).
+/// Loads a policy from its files, given as (name, text). Returns the policy with its warnings.
 ///
 /// # Errors
-/// All faults, with the files that they point into. With a policy come its warnings.
+/// All errors and warnings, with the sources that their spans refer to.
 pub(crate) fn load_policy(
     files: Vec<(String, String)>,
 ) -> Result<(Policy, Vec<Diagnostic>), (SourceMap, Vec<Diagnostic>)> {
@@ -104,28 +104,29 @@ pub(crate) fn load_policy(
     for (name, text) in files {
         sources.add(name, text);
     }
-    let mut faults = Diagnostics::default();
-    let in_pieces = (0..sources.len()).map(|file| split_into_chunks(sources.text(file))).collect();
-    let mut read = parse_files(&sources, in_pieces, &mut faults);
-    if faults.has_errors() {
-        // The whole may know better, and its faults are the ones to show.
-        let whole = (0..sources.len()).map(|file| std::iter::once(0..sources.text(file).len()).collect()).collect();
-        faults = Diagnostics::default();
-        read = self::parse_files(&sources, whole, &mut faults);
+    let mut diagnostics = Diagnostics::default();
+    let chunks = (0..sources.len()).map(|file| split_into_chunks(sources.text(file))).collect();
+    let mut parsed = parse_files(&sources, chunks, &mut diagnostics);
+    if diagnostics.has_errors() {
+        // A chunk can start at a line that only looks like a header. Parsing whole files gives the errors to report.
+        let whole_files =
+            (0..sources.len()).map(|file| std::iter::once(0..sources.text(file).len()).collect()).collect();
+        diagnostics = Diagnostics::default();
+        parsed = parse_files(&sources, whole_files, &mut diagnostics);
     }
-    if let Some((policy, defined)) = &read {
-        check_policy(policy, defined, &mut faults);
+    if let Some((policy, defined)) = &parsed {
+        check_policy(policy, defined, &mut diagnostics);
     }
-    match read {
-        Some((policy, _)) if !faults.has_errors() => Ok((policy, faults.into_sorted())),
-        _ => Err((sources, faults.into_sorted())),
+    match parsed {
+        Some((policy, _)) if !diagnostics.has_errors() => Ok((policy, diagnostics.into_sorted())),
+        _ => Err((sources, diagnostics.into_sorted())),
     }
 }
 
-/// The clusters of a policy, found by their headers without reading the rest: where a run may begin to look while the
-/// policy is still being read. Nothing where it is not sure; what the whole policy says decides.
+/// Parses only the `[clusters]` tables, which are found by their headers, so that reading the clusters can start before
+/// the policy is loaded. Returns `None` if this fails for any reason. The loaded policy is authoritative.
 pub(crate) fn prescan_clusters(texts: &[(String, String)]) -> Option<BTreeMap<String, ClusterSpec>> {
-    let mut found = String::new();
+    let mut cluster_tables = String::new();
     for (_, text) in texts.iter().filter(|(_, text)| text.contains("clusters")) {
         let mut inside = false;
         for line in text.lines() {
@@ -133,27 +134,28 @@ pub(crate) fn prescan_clusters(texts: &[(String, String)]) -> Option<BTreeMap<St
                 inside = line.starts_with("[clusters.") || line.starts_with("[clusters]");
             }
             if inside {
-                found.push_str(line);
-                found.push('\n');
+                cluster_tables.push_str(line);
+                cluster_tables.push('\n');
             }
         }
     }
-    let (table, errors) = DeTable::parse_recoverable(&found);
-    let mut faults = Diagnostics::default();
+    let (table, errors) = DeTable::parse_recoverable(&cluster_tables);
+    let mut diagnostics = Diagnostics::default();
     let mut clusters = NamedSection::new("clusters");
-    clusters.parse(&PolicyTable::root(0, 0, &table), &mut faults, parse_cluster);
-    (errors.is_empty() && !faults.has_errors()).then_some(clusters.items)
+    clusters.parse(&PolicyTable::root(0, 0, &table), &mut diagnostics, parse_cluster);
+    (errors.is_empty() && !diagnostics.has_errors()).then_some(clusters.items)
 }
 
-/// The parts that could be read, and what is defined; nothing where a file is not TOML.
+/// Parses the chunks of all files into one policy, without the items that have errors, and the names that are defined.
+/// Returns `None` if a file is not valid TOML.
 fn parse_files(
     sources: &SourceMap,
-    pieces: Vec<Vec<Range<usize>>>,
-    faults: &mut Diagnostics,
+    chunks: Vec<Vec<Range<usize>>>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<(Policy, DefinedNames)> {
     let mut name = SingletonSection::new("policy");
-    let mut ownerships = SingletonSection::new("ownership");
-    let mut guards = SingletonSection::new("guard");
+    let mut ownership = SingletonSection::new("ownership");
+    let mut guard = SingletonSection::new("guard");
     let mut clusters = NamedSection::new("clusters");
     let mut principals = NamedSection::new("principals");
     let mut groups = NamedSection::new("groups");
@@ -161,50 +163,53 @@ fn parse_files(
     let mut roles = NamedSection::new("roles");
     let mut bindings = NamedSection::new("bindings");
     let mut invariants = Vec::new();
-    let mut broken = false;
-    let all =
-        pieces.into_iter().enumerate().flat_map(|(file, pieces)| pieces.into_iter().map(move |piece| (file, piece)));
-    // To make trees of the texts takes as long as to understand them: one piece ahead, by another hand.
-    let (ahead, trees) = sync_channel(1);
+    let mut has_syntax_errors = false;
+    let all_chunks =
+        chunks.into_iter().enumerate().flat_map(|(file, chunks)| chunks.into_iter().map(move |chunk| (file, chunk)));
+    // Parsing TOML takes as long as interpreting it, so a second thread parses one chunk ahead.
+    let (sender, trees) = sync_channel(1);
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            for (file, piece) in all {
-                let base = piece.start;
-                let tree = DeTable::parse_recoverable(sources.text(file).get(piece).unwrap_or_default());
-                if ahead.send((file, base, tree)).is_err() {
+            for (file, chunk) in all_chunks {
+                let base = chunk.start;
+                let tree = DeTable::parse_recoverable(sources.text(file).get(chunk).unwrap_or_default());
+                if sender.send((file, base, tree)).is_err() {
                     break;
                 }
             }
         });
         for (file, base, (table, errors)) in trees {
             if !errors.is_empty() {
-                broken = true;
+                has_syntax_errors = true;
             }
             for error in errors {
                 let message = error.message().replace('\n', ", ");
                 let range = error.span().unwrap_or_default();
-                faults.push(PolicyError::Toml { message }, Span::new(file, &(base + range.start..base + range.end)));
+                diagnostics
+                    .push(PolicyError::Toml { message }, Span::new(file, &(base + range.start..base + range.end)));
             }
             let root = PolicyTable::root(file, base, &table);
-            root.report_unknown_keys(&SECTIONS, faults);
-            name.parse(&root, faults, parse_policy_name);
-            ownerships.parse(&root, faults, parse_ownership);
-            guards.parse(&root, faults, parse_guard);
-            clusters.parse(&root, faults, parse_cluster);
-            principals.parse(&root, faults, parse_principal);
-            groups.parse(&root, faults, |name, table, faults| Some(parse_group(name, table, faults)));
-            cluster_roles.parse(&root, faults, |name, table, faults| Some(parse_cluster_role(name, table, faults)));
-            roles.parse(&root, faults, |name, table, faults| Some(parse_role(name, table, faults)));
-            bindings.parse(&root, faults, parse_binding);
-            let tables = root.tables("invariants", faults).unwrap_or_default();
-            invariants.extend(tables.iter().filter_map(|table| parse_invariant(table, faults)));
+            root.report_unknown_keys(&SECTIONS, diagnostics);
+            name.parse(&root, diagnostics, parse_policy_name);
+            ownership.parse(&root, diagnostics, parse_ownership);
+            guard.parse(&root, diagnostics, parse_guard);
+            clusters.parse(&root, diagnostics, parse_cluster);
+            principals.parse(&root, diagnostics, parse_principal);
+            groups.parse(&root, diagnostics, |name, table, diagnostics| Some(parse_group(name, table, diagnostics)));
+            cluster_roles.parse(&root, diagnostics, |name, table, diagnostics| {
+                Some(parse_cluster_role(name, table, diagnostics))
+            });
+            roles.parse(&root, diagnostics, |name, table, diagnostics| Some(parse_role(name, table, diagnostics)));
+            bindings.parse(&root, diagnostics, parse_binding);
+            let tables = root.tables("invariants", diagnostics).unwrap_or_default();
+            invariants.extend(tables.iter().filter_map(|table| parse_invariant(table, diagnostics)));
         }
     });
-    if name.value.is_none() && !broken {
-        faults.push(PolicyError::NoPolicyTable, Span::new(0, &(0..0)));
+    if name.value.is_none() && !has_syntax_errors {
+        diagnostics.push(PolicyError::NoPolicyTable, Span::new(0, &(0..0)));
     }
-    // References into what could not be read would be reported as missing: the faults of syntax come first.
-    if broken {
+    // Names defined in the part that did not parse would be reported as undeclared, so report only the syntax errors.
+    if has_syntax_errors {
         return None;
     }
     let missing_name = || Located::new(String::new(), Span::new(0, &(0..0)));
@@ -224,22 +229,22 @@ fn parse_files(
         cluster_roles: cluster_roles.items,
         roles: roles.items,
         bindings: bindings.items,
-        ownership: ownerships.value.map(|(found, _)| found).unwrap_or_default(),
-        guard: guards.value.map(|(found, _)| found).unwrap_or_default(),
+        ownership: ownership.value.map(|(ownership, _)| ownership).unwrap_or_default(),
+        guard: guard.value.map(|(guard, _)| guard).unwrap_or_default(),
         invariants,
     };
     Some((policy, defined))
 }
 
-fn parse_policy_name(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Located<String>> {
-    table.report_unknown_keys(&["name", "description"], faults);
-    table.string("description", faults);
+fn parse_policy_name(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Located<String>> {
+    table.report_unknown_keys(&["name", "description"], diagnostics);
+    table.string("description", diagnostics);
     if !table.has("name") {
-        faults.push(PolicyError::NoPolicyName, table.span);
+        diagnostics.push(PolicyError::NoPolicyName, table.span);
     }
-    let name = table.string("name", faults)?;
+    let name = table.string("name", diagnostics)?;
     if name.value.is_empty() || !is_label_value(&name.value) {
-        faults.push(PolicyError::InvalidPolicyName { name: name.value.clone() }, name.span);
+        diagnostics.push(PolicyError::InvalidPolicyName { name: name.value.clone() }, name.span);
     }
     Some(name)
 }
