@@ -141,8 +141,8 @@ const LIST_MEMBERS_OF_ACCOUNT: &str =
 
 impl PolicyError {
     /// Adds the reason, and what to do about it.
-    fn explain(&self, diagnostic: Diagnostic) -> Diagnostic {
-        match self {
+    fn explain(self, diagnostic: Diagnostic) -> Diagnostic {
+        match &self {
             // The messages of these say what is expected.
             Self::Toml { .. } | Self::MissingKey { .. } | Self::EmptyName { .. } => diagnostic,
             Self::NoPolicyTable => diagnostic
