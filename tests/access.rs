@@ -347,7 +347,7 @@ fn a_binding_of_the_policy_to_a_role_that_is_nowhere_is_refused() {
     desk.write("rolecall.toml", &(desk.read("rolecall.toml") + bound));
     let ran = desk.run(&["plan"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("`ghost` is neither in the policy nor in the cluster"), "{}", ran.err);
+    assert!(ran.err.contains("`ghost` exists neither in the policy nor in the cluster"), "{}", ran.err);
 }
 
 #[test]

@@ -137,9 +137,10 @@ fn the_viewer_of_every_guide_reads_secrets_and_the_path_says_how() {
         &desk,
         &["plan", "access.toml"],
         &[
-            "an invariant does not hold: viewers never read secrets (group cluster-viewer-group cannot get secrets)",
+            "invariant violated: \"viewers never read secrets\"",
+            "the invariant: group cluster-viewer-group must not be able to get secrets",
             "--> access.toml:30:1",
-            "group:cluster-viewer-group can get secrets everywhere, by entry arn:aws:iam::111122223333:role/viewer, mapRoles",
+            "group:cluster-viewer-group can get secrets in all namespaces, via aws-auth entry arn:aws:iam::111122223333:role/viewer, mapRoles",
             "and 1 more → group cluster-viewer-group → ClusterRoleBinding cluster-viewers (access.toml:26) → \
              ClusterRole cluster-viewer (access.toml:23) → rule verbs get, list; api-groups *; resources *",
         ],
@@ -208,7 +209,10 @@ fn escalation_names_the_way() {
     refused(
         &team(&rest("nodes/proxy")),
         &["plan"],
-        &["arn:aws:iam::111122223333:role/dev (dev) has the way `nodes-proxy`", "user dev → ClusterRoleBinding more"],
+        &[
+            "arn:aws:iam::111122223333:role/dev (dev) has the privilege escalation path `nodes-proxy`",
+            "user dev → ClusterRoleBinding more",
+        ],
     );
     team(&rest("services")).ok(&["plan"]);
 }
@@ -220,7 +224,10 @@ fn what_must_be_possible_is_missed_with_the_nearest_miss() {
     refused(
         &team(&can("verb = \"delete\", resource = \"pods\"")),
         &["plan"],
-        &["group:developers cannot delete pods, by group developers → ClusterRoleBinding readers", "has not the verb"],
+        &[
+            "group:developers cannot delete pods; closest match: group developers → ClusterRoleBinding readers",
+            "not applicable: does not have the verb",
+        ],
     );
 }
 
@@ -235,7 +242,7 @@ fn everyone_but_spares_those_named_the_nodes_and_the_clusters_own() {
         refused(
             &team(&format!("{admin}{}", all(but, secrets))),
             &["plan"],
-            &["role/dev (dev) can get secrets everywhere"],
+            &["role/dev (dev) can get secrets in all namespaces"],
         );
     }
     team(&format!("{admin}{}", all("\"admin\", \"developers\"", secrets))).ok(&["plan"]);
@@ -320,10 +327,10 @@ fn of_the_roles_of_the_cluster_validate_knows_cluster_admin_alone_and_says_so() 
     let in_team_a = "namespaces = [\"team-a\"]\n";
     for exclusive in ["", "[ownership]\nrbac = \"exclusive\"\n"] {
         for (namespaces, cannot, words) in [
-            ("", "\"escalate\"", "has the way `everything`"),
-            ("", secrets, "can get secrets everywhere"),
+            ("", "\"escalate\"", "has the privilege escalation path `everything`"),
+            ("", secrets, "can get secrets in all namespaces"),
             ("", url, "can get /metrics"),
-            (in_team_a, "\"escalate\"", "has the way `everything`"),
+            (in_team_a, "\"escalate\"", "has the privilege escalation path `everything`"),
             (in_team_a, secrets, "can get secrets in team-a"),
         ] {
             let desk = team(&format!("{exclusive}{}", bound("cluster-admin", namespaces, cannot)));
@@ -389,11 +396,11 @@ fn a_saved_plan_is_held_to_its_invariants_on_the_cluster_as_it_is() {
         let policy = desk.read("rolecall.toml");
         fs::remove_file(desk.path("rolecall.toml")).unwrap();
         let words = [
-            "an invariant does not hold: no secrets (",
-            "it stands at rolecall.toml:2",
-            "can get secrets everywhere",
+            "invariant violated: \"no secrets\"",
+            "defined at rolecall.toml:2",
+            "can get secrets in all namespaces",
             "ClusterRoleBinding stray (unmanaged) → ClusterRole cluster-admin (unmanaged) → rule verbs *",
-            "has the way `everything`",
+            "has the privilege escalation path `everything`",
             "Refused: nothing was written.",
         ];
         refused(&desk, &["apply", "--plan", "saved.json"], &words);
@@ -492,7 +499,7 @@ fn on_a_real_cluster_what_others_bind_while_a_plan_waits_is_judged_before_the_fi
     desk.write("rolecall.toml", policy).ok(&["plan", "--out", "saved.json"]);
     let path = "ClusterRoleBinding stray (unmanaged) → ClusterRole cluster-admin (unmanaged)";
     bind();
-    refused(&desk, &["apply", "--plan", "saved.json"], &["can get secrets everywhere", path]);
+    refused(&desk, &["apply", "--plan", "saved.json"], &["can get secrets in all namespaces", path]);
     assert_eq!(REAL.admin("GET", role, None).0, 404);
 
     // Bound after the plan was judged, and before its first write.
@@ -510,7 +517,7 @@ fn on_a_real_cluster_what_others_bind_while_a_plan_waits_is_judged_before_the_fi
         );
         let late = Desk::with_kubeconfig(proxy.kubeconfig());
         late.write("rolecall.toml", policy).write("saved.json", &desk.read("saved.json"));
-        let ran = refused(&late, command, &["can get secrets everywhere", path]);
+        let ran = refused(&late, command, &["can get secrets in all namespaces", path]);
         assert!(!ran.err.contains("Applying"), "{}", ran.err);
         assert_eq!(proxy.writes(), Vec::<String>::new());
         assert_eq!(REAL.admin("GET", role, None).0, 404);

@@ -157,7 +157,7 @@ fn the_schema_has_the_keys_of_the_code_and_no_others() {
         let (_, found) = run(desk.path(), &["validate", "--format", "json", "policy.toml"]);
         let hints = found["diagnostics"].as_array().unwrap().iter().flat_map(|one| one["hints"].as_array().unwrap());
         let known: BTreeSet<String> = hints
-            .filter_map(|hint| hint.as_str()?.strip_prefix("known keys: "))
+            .filter_map(|hint| hint.as_str()?.strip_prefix("use one of: "))
             .flat_map(|list| list.split(", ").map(str::to_owned))
             .collect();
         let documented = schema.pointer(pointer).unwrap_or_else(|| panic!("no {pointer}")).as_object().unwrap();

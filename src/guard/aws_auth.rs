@@ -46,14 +46,12 @@ fn check_protected(context: &GuardContext<'_, '_>) -> Vec<Risk> {
             let message = format!("protected principal {} {loss}", principal.subject);
             let mut risk = Risk::new(GuardKind::Protected, message)
                 .with_subject(&principal.subject)
-                .with_because(format!("it is protected at {}", limit.place));
+                .with_because(format!("it is protected at {}", limit.place))
+                .with_notes(context.entry_change_note(&principal.subject));
             if let Some(entry) = principal.authentication.identities().find_map(Identity::entry) {
                 risk = risk.with_note(format!("it authenticates through the aws-auth entry {entry}"));
             }
-            let risk = risk
-                .with_notes(context.entry_change_note(&principal.subject))
-                .with_allow_flag(AllowFlag::Remove(principal.subject.clone()));
-            risks.push(risk);
+            risks.push(risk.with_allow_flag(AllowFlag::Remove(principal.subject.clone())));
         }
     }
     risks
@@ -166,8 +164,9 @@ fn check_last_admin(
     if more > 0 {
         listed.push(format!("and {more} more"));
     }
+    let noun = if admins.len() == 1 { "administrator" } else { "administrators" };
     let message = format!(
-        "this plan removes the last aws-auth administrators ({}). No aws-auth principal could restore access afterwards.",
+        "this plan removes the last aws-auth {noun} ({}). No aws-auth principal could restore access afterwards.",
         listed.join(", ")
     );
     let risk = Risk::new(GuardKind::LastAdmin, message)

@@ -134,20 +134,18 @@ impl GuardContext<'_, '_> {
             return DiagnosticNote { kind: NoteKind::Because, text };
         }
         let places: Vec<String> = places.into_iter().collect();
-        let text = format!("the policy changes roles and bindings at {}", places.join(", "));
+        let text = format!("changes to roles and bindings come from {}", places.join(", "));
         DiagnosticNote { kind: NoteKind::Note, text }
     }
 
-    /// Returns where the policy defines the aws-auth entry of a subject; `None` for subjects that cannot have one.
+    /// Returns where the change to the aws-auth entry of a subject comes from; `None` for subjects that cannot have one.
     pub(super) fn entry_change_note(&self, subject: &SubjectQuery) -> Option<DiagnosticNote> {
         if !matches!(subject, SubjectQuery::Arn(_) | SubjectQuery::Account(_)) {
             return None;
         }
         let place = self.entry_changes(subject).find_map(|change| change.place.as_ref());
         Some(match place {
-            Some(place) => {
-                DiagnosticNote { kind: NoteKind::Note, text: format!("the policy changes the entry at {place}") }
-            }
+            Some(place) => DiagnosticNote { kind: NoteKind::Note, text: format!("this change comes from {place}") },
             None => DiagnosticNote {
                 kind: NoteKind::Because,
                 text: format!("policy `{}` does not list this principal", self.plan.policy),

@@ -103,7 +103,8 @@ fn node_risk(
             )
         }
     };
-    let mut risk = Risk::new(GuardKind::Node, message).with_subject(subject);
+    let mut risk =
+        Risk::new(GuardKind::Node, message).with_subject(subject).with_notes(context.entry_change_note(subject));
     risk = match nodes {
         Observed::Unknown(why) => risk.with_note(format!("it is not known which nodes the cluster has: {why}")),
         Observed::Known(nodes) => match if is_fargate { nodes.fargate.as_slice() } else { nodes.ec2.as_slice() } {
@@ -111,16 +112,18 @@ fn node_risk(
             names => risk.with_because(format!("the cluster has {nodes_noun}, such as {}", names.join(", "))),
         },
     };
-    risk = risk.with_notes(context.entry_change_note(subject));
     if let (Authentication::Identity(after), Some(entry)) = (after, after.identities().next().and_then(Identity::entry))
         && after.entry() != before.entry()
     {
         risk = risk.with_note(format!("the aws-auth entry {entry} takes effect instead"));
     }
     if is_last_entry {
-        risk = risk.with_note(
-            "no aws-auth entry for nodes is left; each node loses access when its token expires, within 15 minutes",
-        );
+        risk = risk.with_note(match after {
+            Authentication::Denied(_) => "no aws-auth entry for nodes is left",
+            Authentication::Identity(_) | Authentication::Ambiguous(_) => {
+                "no aws-auth entry for nodes is left; nodes will become NotReady within 15 minutes"
+            }
+        });
     }
     risk.with_allow_flag(AllowFlag::Remove(subject.clone()))
 }

@@ -156,7 +156,7 @@ impl PolicyError {
                 .with_help("use at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"),
             Self::UnknownKey { key, known, .. } => match closest_match(key, known.iter().copied()) {
                 Some(near) => diagnostic.with_help(did_you_mean(near)),
-                None => diagnostic.with_note(format!("known keys: {}", known.join(", "))),
+                None => diagnostic.with_help(format!("use one of: {}", known.join(", "))),
             },
             Self::WrongType { help, .. } => match help {
                 Some(help) => diagnostic.with_help(help),
