@@ -139,7 +139,7 @@ const ALL: &[Trap] = &[
         25,
         "the guard judges the mapping in force",
         &[
-            ("src/guard/tests.rs", &["a_double_that_shadows_another_is_judged_by_what_comes_into_force"]),
+            ("src/guard/tests.rs", &["duplicate_entries_are_evaluated_by_the_entry_in_effect"]),
             ("tests/guards.rs", &["a_double_is_judged_by_which_entry_the_authenticator_obeys"]),
         ],
     ),
@@ -165,7 +165,7 @@ const ALL: &[Trap] = &[
         "words in upper case are accepted and dead",
         &[
             (MATCHES, &["words_are_compared_with_their_case"]),
-            ("tests/policies.rs", &["what_is_wrong_with_a_policy_is_said_as_reviewed"]),
+            ("tests/policies.rs", &["refused_policies_have_the_expected_errors"]),
         ],
     ),
     (
@@ -244,7 +244,7 @@ const ALL: &[Trap] = &[
     (
         50,
         "RBAC does not show what access entries give",
-        &[("src/guard/tests.rs", &["who_comes_otherwise_than_by_aws_auth_is_told_so_and_keeps_his_rights"])],
+        &[("src/guard/tests.rs", &["caller_outside_aws_auth_is_noted_and_keeps_repair_permissions"])],
     ),
     (
         55,

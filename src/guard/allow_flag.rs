@@ -26,8 +26,8 @@ pub(crate) enum AllowFlag {
 pub(crate) enum AllowFlagError {
     #[error("invalid value `{0}` for `--allow`")]
     Unknown(String),
-    #[error("invalid value `{text}` for `--allow`: {why}")]
-    InvalidSubject { text: String, why: SubjectQueryError },
+    #[error("invalid value `{text}` for `--allow`: {error}")]
+    InvalidSubject { text: String, error: SubjectQueryError },
     #[error("invalid value `{0}` for `--allow`: expected a number")]
     InvalidCount(String),
 }
@@ -53,7 +53,7 @@ impl AllowFlag {
     /// If the text is not a valid value.
     pub(crate) fn parse(text: &str) -> Result<Self, AllowFlagError> {
         let parse_subject = |name: &str| {
-            SubjectQuery::parse(name).map_err(|why| AllowFlagError::InvalidSubject { text: text.to_owned(), why })
+            SubjectQuery::parse(name).map_err(|error| AllowFlagError::InvalidSubject { text: text.to_owned(), error })
         };
         match text.split_once(':') {
             Some(("remove", name)) => parse_subject(name).map(Self::Remove),

@@ -63,8 +63,8 @@ fn classify_login(context: &GuardContext<'_, '_>, caller: &CallerIdentity) -> Ca
     if let Some(arn) = arn {
         let subject = SubjectQuery::Arn(arn);
         // The ARN can have an entry while the cluster reports another identity than the entry gives. Then the caller uses
-        // an access entry, or the API server has cached an older answer of the authenticator. The two cannot be told
-        // apart, and in the second case aws-auth can lock the caller out. So an entry counts as the login.
+        // an access entry, or the API server has cached an older answer of the authenticator. The two cannot be
+        // distinguished, and in the second case aws-auth can lock the caller out. So an entry counts as the login.
         let authentication = context.live_access.authenticate(&subject);
         let is_in_masters = caller.groups.iter().any(|group| group == MASTERS);
         // If no entry gives system:masters, the caller has it from elsewhere, for example as the cluster creator.

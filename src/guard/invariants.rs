@@ -109,7 +109,7 @@ fn format_assertion(assertion: &Assertion) -> String {
     }
 }
 
-/// Warns of names that do not exist in the cluster. With a typo, `cannot` always holds.
+/// Warns of names that do not exist in the cluster. With a typo, `cannot` is always satisfied.
 fn lint_invariant(access: &AccessView<'_>, invariant: &ResolvedInvariant) -> Vec<Diagnostic> {
     let request: &RequestSpec = match &invariant.claim {
         Assertion::Can(request) | Assertion::Cannot(request) => request,

@@ -95,9 +95,9 @@ fn keep_static_parts(policy: &Policy, cluster: Option<&str>) -> Policy {
 
 /// Returns `cluster-admin` as it is in every version of Kubernetes.
 fn cluster_admin_role() -> Role {
-    let all = || vec!["*".to_owned()];
-    let resources = Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() };
-    let urls = Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() };
+    let wildcard = || vec!["*".to_owned()];
+    let resources = Rule { verbs: wildcard(), api_groups: wildcard(), resources: wildcard(), ..Rule::default() };
+    let urls = Rule { verbs: wildcard(), non_resource_urls: wildcard(), ..Rule::default() };
     let labels = Labels::from([("kubernetes.io/bootstrapping".to_owned(), "rbac-defaults".to_owned())]);
     Role { meta: ObjectMeta { labels, ..ObjectMeta::default() }, rules: vec![resources, urls], aggregation: None }
 }

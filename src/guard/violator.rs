@@ -107,9 +107,9 @@ impl InvariantChecker<'_, '_> {
             }
             EscalationPath::Identity(_) => self.describe_entries(subject, None),
         };
-        let others: Vec<&str> = escalations.iter().skip(1).map(EscalationPath::name).collect();
-        let others = if others.is_empty() { String::new() } else { format!("; other paths: {}", others.join(", ")) };
-        let what = format!("has the privilege escalation path `{}`: {first}{others}", first.name());
+        let others: Vec<String> = escalations.iter().skip(1).map(|path| format!("`{}`", path.name())).collect();
+        let others = if others.is_empty() { String::new() } else { format!(" (and {})", others.join(", ")) };
+        let what = format!("has the privilege escalation path `{}`{others}: {first}", first.name());
         Some(self.new_violator(subject, what, path))
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct ApplyUser {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MissingPermission {
     pub(crate) request: Request,
-    /// If the user held these rules, the request would not be necessary.
+    /// If the user had these rules, the request would not be necessary.
     pub(crate) missing_rules: Vec<Rule>,
     /// The index of the step that requires it.
     pub(crate) step: usize,
@@ -71,7 +71,7 @@ pub(crate) fn check_plan_permissions(
 struct PermissionChecker<'a, 's> {
     identity: &'a Identity,
     access: AccessView<'s>,
-    /// A cache of the rules that the user holds in each namespace.
+    /// A cache of the rules that the user has in each namespace.
     held_rules: BTreeMap<Option<String>, Vec<&'s Rule>>,
 }
 

@@ -18,11 +18,11 @@ use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::MANAGED_BY_LABEL;
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
-/// How the user is allowed to write roles with rules. The API server only accepts rules that the user holds, unless the user
-/// has `escalate`.
+/// How the user is allowed to write roles with rules. The API server only accepts rules that the user already has, unless
+/// the user has `escalate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RoleWritePermission {
-    /// The user holds all rules of the policy.
+    /// The user has all rules of the policy.
     HoldRules,
     /// The user has `escalate`, and can write any rule.
     Escalate,
@@ -63,7 +63,7 @@ impl MinimalRoles {
     }
 
     /// Returns the requests to ask the cluster about: all required requests, and the alternatives to rules that the user does
-    /// not hold.
+    /// not have.
     pub(crate) fn missing_permissions(&self, live: &State, user: &ApplyUser) -> Vec<MissingPermission> {
         let access = AccessView::new(live, Aggregation::AsStored);
         let identity = Identity::from_user_info(&user.username, &user.groups);

@@ -1,7 +1,7 @@
-//! The requests that a plan or a policy requires, and the rules that the user must hold to write roles and bindings.
+//! The requests that a plan or a policy requires, and the rules that the user must have to write roles and bindings.
 //!
-//! Source: kubernetes v1.36.3 `pkg/registry/rbac/*/policybased/storage.go`. To write a role, a user must hold every rule of
-//! the role as it is after the write, or have `escalate` on it. To write a binding, a user must hold the rules of its role,
+//! Source: kubernetes v1.36.3 `pkg/registry/rbac/*/policybased/storage.go`. To write a role, a user must have every rule of
+//! the role as it is after the write, or have `escalate` on it. To write a binding, a user must have the rules of its role,
 //! or have `bind` on it. A POST has no name, so `escalate` limited by name does not apply to it. `bind` uses the name in
 //! the roleRef.
 
@@ -21,7 +21,7 @@ use crate::state::write::WriteRequest;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RequiredPermission {
     Request(Request),
-    /// The user must hold all of these rules, or be allowed to make the alternative request.
+    /// The user must have all of these rules, or be allowed to make the alternative request.
     Rules {
         rules: Vec<Rule>,
         /// The role is aggregated, which requires the rules of cluster-admin.
@@ -31,12 +31,12 @@ pub(crate) enum RequiredPermission {
     },
 }
 
-/// The rules of cluster-admin, which a user must hold to write an aggregated role.
+/// The rules of cluster-admin, which a user must have to write an aggregated role.
 pub(super) fn cluster_admin_rules() -> [Rule; 2] {
-    let all = || vec!["*".to_owned()];
+    let wildcard = || vec!["*".to_owned()];
     [
-        Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() },
-        Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() },
+        Rule { verbs: wildcard(), api_groups: wildcard(), resources: wildcard(), ..Rule::default() },
+        Rule { verbs: wildcard(), non_resource_urls: wildcard(), ..Rule::default() },
     ]
 }
 

@@ -65,9 +65,10 @@ pub(crate) fn parse_binding(
 fn parse_role_ref(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Located<RoleRefSpec>> {
     let key = require_exactly_one(table, &["cluster-role", "role"], diagnostics)?;
     let name = table.string(key, diagnostics)?;
-    if let Some(why) = path_segment_error(&name.value) {
+    if let Some(reason) = path_segment_error(&name.value) {
         let kind = if key == "role" { "Role" } else { "ClusterRole" };
-        diagnostics.push(PolicyError::InvalidObjectName { kind, name: name.value, why: why.to_owned() }, name.span);
+        diagnostics
+            .push(PolicyError::InvalidObjectName { kind, name: name.value, reason: reason.to_owned() }, name.span);
         return None;
     }
     let role = if key == "role" { RoleRefSpec::Role(name.value) } else { RoleRefSpec::ClusterRole(name.value) };

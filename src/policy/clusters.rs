@@ -65,9 +65,9 @@ fn parse_snapshot_files(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) 
     if table.is_list("snapshot") {
         let files = table.strings("snapshot", diagnostics)?;
         if table.is_empty_list("snapshot") {
-            let why = "a snapshot has at least one file";
+            let reason = "a snapshot has at least one file";
             diagnostics.push(
-                PolicyError::EmptyList { path: table.child_path("snapshot"), key: "snapshot", why },
+                PolicyError::EmptyList { path: table.child_path("snapshot"), key: "snapshot", reason },
                 table.key_span("snapshot"),
             );
         }
@@ -119,7 +119,7 @@ pub(crate) fn require_string(
     diagnostics: &mut Diagnostics,
 ) -> Option<Located<String>> {
     if !table.has(key) {
-        let error = PolicyError::MissingKey { table: table.path.clone(), what: format!("`{key}`") };
+        let error = PolicyError::MissingKey { table: table.path.clone(), keys: format!("`{key}`") };
         diagnostics.push(error, table.span);
     }
     table.string(key, diagnostics)
@@ -144,7 +144,7 @@ pub(crate) fn require_exactly_one<'k>(
     match found.as_slice() {
         [key] => Some(key),
         [] => {
-            let error = PolicyError::MissingKey { table: table.path.clone(), what: list(keys, "or") };
+            let error = PolicyError::MissingKey { table: table.path.clone(), keys: list(keys, "or") };
             diagnostics.push(error, table.span);
             None
         }
@@ -213,8 +213,8 @@ pub(crate) fn parse_guard(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics
             let parsed = parse_protected_pattern(&text.value);
             match parsed {
                 Ok(pattern) => Some(Located::new(pattern, text.span)),
-                Err(why) => {
-                    diagnostics.push(PolicyError::Arn { text: text.value, why }, text.span);
+                Err(reason) => {
+                    diagnostics.push(PolicyError::Arn { text: text.value, reason }, text.span);
                     None
                 }
             }
@@ -255,9 +255,9 @@ pub(crate) fn parse_cluster_filter(
 ) -> Option<Vec<Located<String>>> {
     let clusters = table.strings("clusters", diagnostics)?;
     if table.is_empty_list("clusters") {
-        let why = "it would apply to no cluster";
+        let reason = "it would apply to no cluster";
         diagnostics.push(
-            PolicyError::EmptyList { path: table.child_path("clusters"), key: "clusters", why },
+            PolicyError::EmptyList { path: table.child_path("clusters"), key: "clusters", reason },
             table.key_span("clusters"),
         );
     }

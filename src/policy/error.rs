@@ -28,8 +28,8 @@ pub(crate) enum PolicyError {
     WrongType { key: String, expected: &'static str, found: &'static str, help: Option<String> },
     #[error("`{key}`: invalid value `{found}`")]
     WrongValue { key: String, expected: String, found: String },
-    #[error("missing {what} in `{table}`")]
-    MissingKey { table: String, what: String },
+    #[error("missing {keys} in `{table}`")]
+    MissingKey { table: String, keys: String },
     #[error("`{text}` is not a valid time")]
     InvalidTimestamp { text: String },
     #[error("duplicate `{value}` in `{list}`")]
@@ -39,9 +39,9 @@ pub(crate) enum PolicyError {
     #[error("{}", match *section { "" => format!("`[{name}]` is defined in two files"), section => format!("`{section}.{}` is defined twice", quote_key(name)) })]
     DefinedTwice { section: &'static str, name: String },
     #[error("`{text}` is not a valid principal")]
-    Arn { text: String, why: ArnError },
+    Arn { text: String, reason: ArnError },
     #[error("`{}` is not a valid name for {kind}", quote_if_empty(name))]
-    InvalidIamName { name: String, kind: &'static str, why: String },
+    InvalidIamName { name: String, kind: &'static str, reason: String },
     #[error("no account for `{name}`: {}", match cluster { Some(cluster) => format!("cluster `{cluster}` has no `account`"), None => "the policy has no `[clusters]`".to_owned() })]
     NoAccount { name: String, cluster: Option<String> },
     #[error("`{id}` is not a valid suffix of an SSO role")]
@@ -73,15 +73,15 @@ pub(crate) enum PolicyError {
     #[error("the caller can choose this name freely")]
     CallerControlledName,
     #[error("group `{name}` is reserved")]
-    ReservedGroup { name: String, why: &'static str, help: Option<&'static str> },
+    ReservedGroup { name: String, reason: &'static str, help: Option<&'static str> },
     #[error("{what} must not be empty")]
     EmptyName { what: &'static str },
     #[error("`{}` is not a valid {kind} name", quote_if_empty(name))]
-    InvalidObjectName { kind: &'static str, name: String, why: String },
+    InvalidObjectName { kind: &'static str, name: String, reason: String },
     #[error("a policy cannot define `{name}`")]
-    ReservedObject { name: String, why: &'static str },
+    ReservedObject { name: String, reason: &'static str },
     #[error("a policy cannot set the label `{key}`")]
-    ReservedLabel { key: String, why: &'static str },
+    ReservedLabel { key: String, reason: &'static str },
     #[error("{kind} `{name}` is not declared in the policy")]
     Undeclared { kind: &'static str, name: String, nearest: Option<String>, add: String },
     #[error("{kind} `{name}` is not defined in the policy")]
@@ -111,15 +111,15 @@ pub(crate) enum PolicyError {
     #[error("a Role cannot allow non-resource URLs")]
     UrlsInRole,
     #[error("`{}` is accepted by the API server and never matches anything", quote_if_empty(value))]
-    NeverMatches { value: String, why: &'static str, help: Option<&'static str> },
-    #[error("`{}` {why}", quote_if_empty(value))]
-    MisleadingValue { value: String, why: &'static str, help: &'static str },
+    NeverMatches { value: String, reason: &'static str, help: Option<&'static str> },
+    #[error("`{}` {reason}", quote_if_empty(value))]
+    MisleadingValue { value: String, reason: &'static str, help: &'static str },
     #[error("unknown verb `{verb}`")]
     UnknownVerb { verb: String, nearest: String },
-    #[error("`{}` is not a valid {what}", quote_if_empty(text))]
-    InvalidLabel { what: &'static str, text: String },
+    #[error("`{}` is not a valid {kind}", quote_if_empty(text))]
+    InvalidLabel { kind: &'static str, text: String },
     #[error("`{path}` is empty")]
-    EmptyList { path: String, key: &'static str, why: &'static str },
+    EmptyList { path: String, key: &'static str, reason: &'static str },
     #[error("`{}` is not a valid namespace name or pattern", quote_if_empty(name))]
     InvalidNamespaceName { name: String },
     #[error("`{}` is not a valid service account", quote_if_empty(text))]
@@ -171,8 +171,8 @@ impl PolicyError {
             Self::DefinedTwice { .. } => diagnostic
                 .with_note("the files of a folder form one policy")
                 .with_help("remove one of the two definitions"),
-            Self::Arn { why, .. } => diagnostic.with_because(why.to_string()).with_help(why.help()),
-            Self::InvalidIamName { name, kind, why } => diagnostic.with_because(why).with_help(match *kind {
+            Self::Arn { reason, .. } => diagnostic.with_because(reason.to_string()).with_help(reason.help()),
+            Self::InvalidIamName { name, kind, reason } => diagnostic.with_because(reason).with_help(match *kind {
                 PERMISSION_SET => "write the name of the permission set as IAM Identity Center shows it",
                 _ if name.contains('/') => "write the full ARN, which can contain a path",
                 _ => "write the name as IAM shows it, or the full ARN",
@@ -231,18 +231,18 @@ impl PolicyError {
             Self::CallerControlledName => diagnostic
                 .with_because("a principal that assumes the role chooses its session name")
                 .with_help("put a fixed prefix before it, such as `deploy:{{SessionName}}`"),
-            Self::ReservedGroup { why, help, .. } => {
-                let diagnostic = diagnostic.with_because(*why);
+            Self::ReservedGroup { reason, help, .. } => {
+                let diagnostic = diagnostic.with_because(*reason);
                 match help {
                     Some(help) => diagnostic.with_help(*help),
                     None => diagnostic,
                 }
             }
-            Self::InvalidObjectName { why, .. } => diagnostic.with_because(why).with_help("use another name"),
-            Self::ReservedObject { why, .. } => diagnostic
-                .with_because(*why)
+            Self::InvalidObjectName { reason, .. } => diagnostic.with_because(reason).with_help("use another name"),
+            Self::ReservedObject { reason, .. } => diagnostic
+                .with_because(*reason)
                 .with_help("use another name; a binding can still refer to the built-in role"),
-            Self::ReservedLabel { why, .. } => diagnostic.with_because(*why).with_help("remove the label"),
+            Self::ReservedLabel { reason, .. } => diagnostic.with_because(*reason).with_help("remove the label"),
             Self::Undeclared { nearest, add, .. } => diagnostic.with_help(match nearest {
                 Some(near) => did_you_mean(near),
                 None => format!("declare it with {add}"),
@@ -283,8 +283,8 @@ impl PolicyError {
             Self::UrlsInRole => diagnostic
                 .with_because("non-resource URLs are not in any namespace")
                 .with_help("move the rule to `[cluster-roles.…]`, and bind that without `namespaces`"),
-            Self::NeverMatches { why, help, .. } => {
-                let diagnostic = diagnostic.with_because(*why);
+            Self::NeverMatches { reason, help, .. } => {
+                let diagnostic = diagnostic.with_because(*reason);
                 match help {
                     Some(help) => diagnostic.with_help(*help),
                     None => diagnostic,
@@ -297,7 +297,7 @@ impl PolicyError {
             Self::InvalidLabel { .. } => diagnostic.with_help(
                 "use at most 63 letters, digits, `-`, `_` and `.`; a label key can have a DNS prefix and `/`",
             ),
-            Self::EmptyList { key, why, .. } => diagnostic.with_because(*why).with_help(match *key {
+            Self::EmptyList { key, reason, .. } => diagnostic.with_because(*reason).with_help(match *key {
                 "api-groups" => "remove it for the core group, or write `[\"*\"]` for all groups".to_owned(),
                 "clusters" | "namespaces" | "resource-names" | "non-resource-urls" => {
                     format!("add an item, or remove `{key}`")

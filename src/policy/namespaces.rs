@@ -18,16 +18,16 @@ pub(crate) fn parse_namespace_selectors(
         StringOrTable::Table(table) => {
             table.report_unknown_keys(&["match-labels"], diagnostics);
             if !table.has("match-labels") {
-                let error = PolicyError::MissingKey { table: table.path.clone(), what: "`match-labels`".to_owned() };
+                let error = PolicyError::MissingKey { table: table.path.clone(), keys: "`match-labels`".to_owned() };
                 diagnostics.push(error, table.span);
                 return None;
             }
             let labels = parse_labels(&table, "match-labels", diagnostics)?;
             if labels.is_empty() {
-                let why = "selects all namespaces, the same as `*`";
+                let reason = "selects all namespaces, the same as `*`";
                 let help = "add a label, or write `*` if all namespaces are intended";
                 diagnostics.push(
-                    PolicyError::MisleadingValue { value: "match-labels = {}".to_owned(), why, help },
+                    PolicyError::MisleadingValue { value: "match-labels = {}".to_owned(), reason, help },
                     table.span,
                 );
             }
@@ -35,9 +35,9 @@ pub(crate) fn parse_namespace_selectors(
         }
     })?;
     if table.is_empty_list("namespaces") {
-        let why = "it would apply to no namespace";
+        let reason = "it would apply to no namespace";
         diagnostics.push(
-            PolicyError::EmptyList { path: table.child_path("namespaces"), key: "namespaces", why },
+            PolicyError::EmptyList { path: table.child_path("namespaces"), key: "namespaces", reason },
             table.key_span("namespaces"),
         );
     }

@@ -67,17 +67,18 @@ fn parse_iam_identity(
         match Arn::parse(&text.value) {
             Ok(arn) if arn.kind() == kind => IdentitySpec::Arn(arn),
             Ok(arn) => {
-                let why = ArnError::WrongKind { found: arn.kind().as_str(), wanted: kind.as_str() };
-                diagnostics.push(PolicyError::Arn { text: text.value, why }, text.span);
+                let reason = ArnError::WrongKind { found: arn.kind().as_str(), wanted: kind.as_str() };
+                diagnostics.push(PolicyError::Arn { text: text.value, reason }, text.span);
                 return None;
             }
-            Err(why) => {
-                diagnostics.push(PolicyError::Arn { text: text.value, why }, text.span);
+            Err(reason) => {
+                diagnostics.push(PolicyError::Arn { text: text.value, reason }, text.span);
                 return None;
             }
         }
-    } else if let Some(why) = iam_name_error(&text.value) {
-        diagnostics.push(PolicyError::InvalidIamName { name: text.value, kind: kind.as_noun_phrase(), why }, text.span);
+    } else if let Some(reason) = iam_name_error(&text.value) {
+        diagnostics
+            .push(PolicyError::InvalidIamName { name: text.value, kind: kind.as_noun_phrase(), reason }, text.span);
         return None;
     } else {
         match kind {
@@ -98,8 +99,8 @@ fn parse_sso_identity(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) ->
     // IAM Identity Center API, PermissionSetName: `[\w+=,.@-]+`, at most 32.
     let length = set.value.len();
     let too_long = || format!("permission set names have at most 32 characters, this one has {length}");
-    if let Some(why) = iam_name_error(&set.value).or_else(|| (length > 32).then(too_long)) {
-        let error = PolicyError::InvalidIamName { name: set.value.clone(), kind: PERMISSION_SET, why };
+    if let Some(reason) = iam_name_error(&set.value).or_else(|| (length > 32).then(too_long)) {
+        let error = PolicyError::InvalidIamName { name: set.value.clone(), kind: PERMISSION_SET, reason };
         diagnostics.push(error, set.span);
     }
     let account: AccountId = account?;

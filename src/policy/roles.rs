@@ -39,11 +39,11 @@ const RULE_KEYS: [&str; 5] = ["verbs", "api-groups", "resources", "resource-name
 
 /// Reports a name that RBAC rejects, or that is reserved for Kubernetes or EKS.
 pub(crate) fn check_object_name(kind: &'static str, name: &Located<String>, diagnostics: &mut Diagnostics) {
-    if let Some(why) = path_segment_error(&name.value) {
-        let error = PolicyError::InvalidObjectName { kind, name: name.value.clone(), why: why.to_owned() };
+    if let Some(reason) = path_segment_error(&name.value) {
+        let error = PolicyError::InvalidObjectName { kind, name: name.value.clone(), reason: reason.to_owned() };
         diagnostics.push(error, name.span);
     }
-    let why = match reserved_prefix(&name.value) {
+    let reason = match reserved_prefix(&name.value) {
         Some("eks:") => "EKS manages `eks:` objects and restores them",
         Some(_) => "Kubernetes manages `system:` objects and restores them",
         None if kind == "ClusterRole" && crate::state::owner::DEFAULT_CLUSTER_ROLES.contains(&name.value.as_str()) => {
@@ -51,7 +51,7 @@ pub(crate) fn check_object_name(kind: &'static str, name: &Located<String>, diag
         }
         None => return,
     };
-    diagnostics.push(PolicyError::ReservedObject { name: name.value.clone(), why }, name.span);
+    diagnostics.push(PolicyError::ReservedObject { name: name.value.clone(), reason }, name.span);
 }
 
 pub(crate) fn parse_cluster_role(
@@ -72,8 +72,8 @@ pub(crate) fn parse_cluster_role(
             ClusterRoleContent::Rules(Vec::new())
         }
         (false, false) => {
-            let what = "`rules` or `aggregation`".to_owned();
-            diagnostics.push(PolicyError::MissingKey { table: table.path.clone(), what }, table.span);
+            let keys = "`rules` or `aggregation`".to_owned();
+            diagnostics.push(PolicyError::MissingKey { table: table.path.clone(), keys }, table.span);
             ClusterRoleContent::Rules(Vec::new())
         }
         (true, false) => ClusterRoleContent::Rules(parse_rules(table, false, diagnostics)),
@@ -84,7 +84,7 @@ pub(crate) fn parse_cluster_role(
         let key = format!("{AGGREGATE_LABEL_PREFIX}{}", role.value);
         if !is_label_key(&key) {
             diagnostics.push(
-                PolicyError::InvalidLabel { what: "name in an aggregation label", text: role.value.clone() },
+                PolicyError::InvalidLabel { kind: "name in an aggregation label", text: role.value.clone() },
                 role.span,
             );
         }
@@ -104,8 +104,8 @@ pub(crate) fn parse_role(name: &Located<String>, table: &PolicyTable<'_>, diagno
     table.string("description", diagnostics);
     for key in ["rules", "namespaces"] {
         if !table.has(key) {
-            let what = format!("`{key}`");
-            diagnostics.push(PolicyError::MissingKey { table: table.path.clone(), what }, table.span);
+            let keys = format!("`{key}`");
+            diagnostics.push(PolicyError::MissingKey { table: table.path.clone(), keys }, table.span);
         }
     }
     RoleSpec {
@@ -120,9 +120,9 @@ pub(crate) fn parse_role(name: &Located<String>, table: &PolicyTable<'_>, diagno
 fn parse_aggregation(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Vec<Labels> {
     let selectors = table.tables("aggregation", diagnostics).unwrap_or_default();
     if table.is_empty_list("aggregation") {
-        let why = "the API server rejects an aggregation rule without selectors";
+        let reason = "the API server rejects an aggregation rule without selectors";
         diagnostics.push(
-            PolicyError::EmptyList { path: table.child_path("aggregation"), key: "aggregation", why },
+            PolicyError::EmptyList { path: table.child_path("aggregation"), key: "aggregation", reason },
             table.key_span("aggregation"),
         );
     }
@@ -131,16 +131,16 @@ fn parse_aggregation(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> 
         .filter_map(|selector| {
             selector.report_unknown_keys(&["match-labels"], diagnostics);
             if !selector.has("match-labels") {
-                let what = "`match-labels`".to_owned();
-                diagnostics.push(PolicyError::MissingKey { table: selector.path.clone(), what }, selector.span);
+                let keys = "`match-labels`".to_owned();
+                diagnostics.push(PolicyError::MissingKey { table: selector.path.clone(), keys }, selector.span);
                 return None;
             }
             let labels = parse_labels(selector, "match-labels", diagnostics)?;
             if labels.is_empty() {
-                let why = "aggregates the rules of all ClusterRoles, including cluster-admin";
+                let reason = "aggregates the rules of all ClusterRoles, including cluster-admin";
                 let help = "add a label of the roles that are intended";
                 diagnostics.push(
-                    PolicyError::MisleadingValue { value: "match-labels = {}".to_owned(), why, help },
+                    PolicyError::MisleadingValue { value: "match-labels = {}".to_owned(), reason, help },
                     selector.span,
                 );
             }
@@ -157,15 +157,16 @@ fn parse_role_labels(
 ) -> Labels {
     let labels = parse_labels_with_spans(table, "labels", diagnostics).unwrap_or_default();
     for (key, _) in &labels {
-        let why = match key.value.as_str() {
+        let reason = match key.value.as_str() {
             "kubernetes.io/bootstrapping" => "it marks the objects that Kubernetes manages and restores",
             MANAGED_BY_LABEL => "it marks the objects that rolecall manages",
             name if name.starts_with("rolecall/") => "it marks the objects that rolecall manages",
             name => match (name.strip_prefix(AGGREGATE_LABEL_PREFIX), aggregate_to) {
                 (None, _) => continue,
                 (Some(_), None) => {
-                    let why = "only ClusterRoles are aggregated";
-                    diagnostics.push(PolicyError::NeverMatches { value: key.value.clone(), why, help: None }, key.span);
+                    let reason = "only ClusterRoles are aggregated";
+                    diagnostics
+                        .push(PolicyError::NeverMatches { value: key.value.clone(), reason, help: None }, key.span);
                     continue;
                 }
                 (Some(to), Some(listed)) if listed.iter().any(|role| role.value == to) => {
@@ -174,7 +175,7 @@ fn parse_role_labels(
                 (Some(_), Some(_)) => continue,
             },
         };
-        diagnostics.push(PolicyError::ReservedLabel { key: key.value.clone(), why }, key.span);
+        diagnostics.push(PolicyError::ReservedLabel { key: key.value.clone(), reason }, key.span);
     }
     without_spans(&labels)
 }
@@ -192,10 +193,10 @@ fn parse_labels_with_spans(
     let labels = table.labels(key, diagnostics)?;
     for (key, value) in &labels {
         if !is_label_key(&key.value) {
-            diagnostics.push(PolicyError::InvalidLabel { what: "label key", text: key.value.clone() }, key.span);
+            diagnostics.push(PolicyError::InvalidLabel { kind: "label key", text: key.value.clone() }, key.span);
         }
         if !is_label_value(&value.value) {
-            diagnostics.push(PolicyError::InvalidLabel { what: "label value", text: value.value.clone() }, value.span);
+            diagnostics.push(PolicyError::InvalidLabel { kind: "label value", text: value.value.clone() }, value.span);
         }
     }
     Some(labels)
@@ -228,8 +229,8 @@ fn parse_rule(table: &PolicyTable<'_>, namespaced: bool, diagnostics: &mut Diagn
         ("resource-names", "the API server treats an empty list as all names"),
         ("non-resource-urls", "the rule would allow no URL"),
     ];
-    for (key, why) in lists.into_iter().filter(|(key, _)| !has_urls && table.is_empty_list(key)) {
-        diagnostics.push(PolicyError::EmptyList { path: table.child_path(key), key, why }, table.key_span(key));
+    for (key, reason) in lists.into_iter().filter(|(key, _)| !has_urls && table.is_empty_list(key)) {
+        diagnostics.push(PolicyError::EmptyList { path: table.child_path(key), key, reason }, table.key_span(key));
     }
     check_never_matching(&verbs, &groups, &resources, &urls, diagnostics);
     if !has_urls {
@@ -255,13 +256,13 @@ fn check_never_matching(
     urls: &[Located<String>],
     diagnostics: &mut Diagnostics,
 ) {
-    let mut report = |item: &Located<String>, why: &'static str| {
-        let help = match why {
+    let mut report = |item: &Located<String>, reason: &'static str| {
+        let help = match reason {
             CORE_GROUP => Some("write `api-groups = [\"\"]`"),
             SUBRESOURCE_WILDCARD => Some("list each subresource, or write `*` by itself for everything"),
             _ => None,
         };
-        diagnostics.push(PolicyError::NeverMatches { value: item.value.clone(), why, help }, item.span);
+        diagnostics.push(PolicyError::NeverMatches { value: item.value.clone(), reason, help }, item.span);
     };
     let has_upper_case = |item: &Located<String>| item.value.chars().any(char::is_uppercase);
     let has_outer_whitespace = |item: &Located<String>| item.value.trim() != item.value;
@@ -333,7 +334,7 @@ fn check_verb_typos(verbs: &[Located<String>], diagnostics: &mut Diagnostics) {
 /// Warns of `resource-names` that do not do what they seem to do.
 fn check_resource_names(verbs: &[Located<String>], names: &[Located<String>], diagnostics: &mut Diagnostics) {
     for name in names {
-        let (why, help) = match name.value.as_str() {
+        let (reason, help) = match name.value.as_str() {
             "*" => (
                 "in `resource-names` is the name of one object, not a wildcard",
                 "remove `resource-names` to allow all names",
@@ -344,19 +345,19 @@ fn check_resource_names(verbs: &[Located<String>], names: &[Located<String>], di
             ),
             _ => continue,
         };
-        diagnostics.push(PolicyError::MisleadingValue { value: name.value.clone(), why, help }, name.span);
+        diagnostics.push(PolicyError::MisleadingValue { value: name.value.clone(), reason, help }, name.span);
     }
     if names.is_empty() {
         return;
     }
     for verb in verbs {
-        let why = match verb.value.as_str() {
+        let reason = match verb.value.as_str() {
             "create" => "with `resource-names` works only for server-side apply, since a POST has no name",
             "deletecollection" => "with `resource-names` is never allowed, since the request has no name",
             "list" | "watch" => "with `resource-names` is allowed only with the field selector `metadata.name=…`",
             _ => continue,
         };
         let help = "for all objects, move the verb to a rule without `resource-names`";
-        diagnostics.push(PolicyError::MisleadingValue { value: verb.value.clone(), why, help }, verb.span);
+        diagnostics.push(PolicyError::MisleadingValue { value: verb.value.clone(), reason, help }, verb.span);
     }
 }

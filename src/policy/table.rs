@@ -372,7 +372,7 @@ fn toml_type_name(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Suggests what to write instead of a value of the wrong type, if that can be told from the value.
+/// Suggests what to write instead of a value of the wrong type, if the value shows what was intended.
 fn suggest_value(key: &str, expected: &'static str, value: &DeValue<'_>) -> Option<String> {
     let key = quote_key(key);
     let suggestion = match (expected, value) {

@@ -44,9 +44,9 @@ fn check_for_risky_name(name: &Located<String>, diagnostics: &mut Diagnostics) {
         diagnostics.push(PolicyError::CallerControlledName, name.span);
     }
     if name.value.trim() != name.value {
-        let why = "starts or ends with whitespace, which is part of the name";
+        let reason = "starts or ends with whitespace, which is part of the name";
         let help = "remove the whitespace";
-        diagnostics.push(PolicyError::MisleadingValue { value: name.value.clone(), why, help }, name.span);
+        diagnostics.push(PolicyError::MisleadingValue { value: name.value.clone(), reason, help }, name.span);
     }
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn check_group_name(name: &Located<String>, diagnostics: &mut Diagnos
 
 /// Returns an error if a policy cannot add members to this group.
 pub(crate) fn reserved_group_error(name: &str) -> Option<PolicyError> {
-    let (why, help) = match reserved_prefix(name)? {
+    let (reason, help) = match reserved_prefix(name)? {
         "eks:" if name == "eks:kube-proxy-windows" => {
             ("it is for Windows nodes", Some("set `kind = \"windows-node\"` on the principal of the nodes"))
         }
@@ -96,7 +96,7 @@ pub(crate) fn reserved_group_error(name: &str) -> Option<PolicyError> {
             Some("remove it here; a binding can refer to it without a declaration"),
         ),
     };
-    Some(PolicyError::ReservedGroup { name: name.to_owned(), why, help })
+    Some(PolicyError::ReservedGroup { name: name.to_owned(), reason, help })
 }
 
 /// Whether a binding can refer to a group that the policy does not declare, because Kubernetes or EKS defines it.
