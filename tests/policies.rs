@@ -1,7 +1,8 @@
 //! The errors and warnings of policies, with their full messages, and unusual policies that are valid.
 //!
-//! `refused/` and `warned/` contain policies, each with the expected stderr of `rolecall validate` in a `.txt` file. A folder
-//! is a policy of several files. `BLESS=1 cargo test --test policies` rewrites the `.txt` files: review each change.
+//! `refused/` and `warned/` contain policies, each with the expected stderr of `rolecall validate` in a `.txt` file. A
+//! folder is a policy of several files. `BLESS=1 cargo test --test policies` rewrites the `.txt` files: review each
+//! change.
 
 #![allow(
     clippy::allow_attributes,
@@ -108,8 +109,8 @@ fn first_file(folder: &Path) -> String {
     names.min().unwrap()
 }
 
-/// Returns the variants in the first lines of the policies, such as `# fault: UnknownKey`. For a folder, the first line of
-/// its first file.
+/// Returns the variants in the first lines of the policies, such as `# fault: UnknownKey`. For a folder, the first line
+/// of its first file.
 fn variants_with_a_policy() -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     for name in ["refused", "warned"] {

@@ -1,5 +1,5 @@
-//! Guards aws-auth as it is in effect before and after a plan: protected principals, new members of `system:masters`, the
-//! last administrator, and whether aws-auth maps any principal at all.
+//! Guards aws-auth as it is in effect before and after a plan: protected principals, new members of `system:masters`,
+//! the last administrator, and whether aws-auth maps any principal at all.
 
 use std::rc::Rc;
 

@@ -62,8 +62,8 @@ fn classify_login(context: &GuardContext<'_, '_>, caller: &CallerIdentity) -> Ca
     let arn = caller.arn.as_deref().and_then(|arn| access::IamIdentity::parse(arn).ok());
     if let Some(arn) = arn {
         let subject = SubjectQuery::Arn(arn);
-        // The ARN can have an entry while the cluster reports another identity than the entry gives. Then the caller uses
-        // an access entry, or the API server has cached an older answer of the authenticator. The two cannot be
+        // The ARN can have an entry while the cluster reports another identity than the entry gives. Then the caller
+        // uses an access entry, or the API server has cached an older answer of the authenticator. The two cannot be
         // distinguished, and in the second case aws-auth can lock the caller out. So an entry counts as the login.
         let authentication = context.live_access.authenticate(&subject);
         let is_in_masters = caller.groups.iter().any(|group| group == MASTERS);

@@ -117,8 +117,8 @@ impl GuardContext<'_, '_> {
         })
     }
 
-    /// Whether an aws-auth entry of the subject was changed outside of rolecall, so that the policy never granted what it
-    /// grants now.
+    /// Whether an aws-auth entry of the subject was changed outside of rolecall, so that the policy never granted what
+    /// it grants now.
     pub(super) fn is_changed_in_cluster(&self, subject: &SubjectQuery) -> bool {
         matches!(subject, SubjectQuery::Arn(_))
             && self.entry_changes(subject).any(|change| change.origin == ChangeOrigin::ChangedLive)
@@ -138,7 +138,8 @@ impl GuardContext<'_, '_> {
         DiagnosticNote { kind: NoteKind::Note, text }
     }
 
-    /// Returns where the change to the aws-auth entry of a subject comes from; `None` for subjects that cannot have one.
+    /// Returns where the change to the aws-auth entry of a subject comes from; `None` for subjects that cannot have
+    /// one.
     pub(super) fn entry_change_note(&self, subject: &SubjectQuery) -> Option<DiagnosticNote> {
         if !matches!(subject, SubjectQuery::Arn(_) | SubjectQuery::Account(_)) {
             return None;

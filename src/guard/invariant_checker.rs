@@ -9,7 +9,7 @@ use crate::plan::{Exemption, InvariantSubject};
 use crate::policy::PolicyIndex;
 use crate::state::rbac::Subject;
 
-/// Reserved groups that an invariant about everyone includes, since all users are members of them.
+/// Reserved groups that an invariant about everyone includes, since together they contain all users.
 const GROUPS_OF_ALL_USERS: [&str; 3] = ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"];
 const ANONYMOUS_USER: &str = "system:anonymous";
 
@@ -25,8 +25,8 @@ impl<'a, 's> InvariantChecker<'a, 's> {
         Self { access, policy_index }
     }
 
-    /// Returns the subjects that the invariant is about. `must_allow` is whether they must be able to do something: such
-    /// an invariant does not include anonymous users.
+    /// Returns the subjects that the invariant is about. `must_allow` is whether they must be able to do something:
+    /// such an invariant does not include anonymous users.
     pub(super) fn resolve_subjects(&self, subject: &InvariantSubject, must_allow: bool) -> Vec<SubjectQuery> {
         match subject {
             InvariantSubject::Group(group) => self.group_and_members(group),
@@ -53,7 +53,8 @@ impl<'a, 's> InvariantChecker<'a, 's> {
         let from_entries = self.subjects_from_entries();
         let is_included = |subject: &SubjectQuery| match subject {
             SubjectQuery::Arn(_) | SubjectQuery::Account(_) => !self.is_exempt(subject, &exempt),
-            // A principal has all access of the users and groups that its entry gives, so only the principal is checked.
+            // A principal has all access of the users and groups that its entry gives, so only the principal is
+            // checked.
             _ if from_entries.contains(subject) => false,
             SubjectQuery::User(name) => {
                 (reserved_prefix(name).is_none() || !must_allow && name == ANONYMOUS_USER)

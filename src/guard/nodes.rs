@@ -1,7 +1,8 @@
 //! Guards the aws-auth entries of nodes and Fargate pods: they must stay, and stay usable for nodes.
 //!
-//! Source: EKS User Guide, "Grant IAM users and roles access to Kubernetes APIs"; kubernetes `nodeidentifier/default.go`,
-//! which identifies a node by the username `system:node:…` together with the group `system:nodes`.
+//! Source: EKS User Guide, "Grant IAM users and roles access to Kubernetes APIs"; kubernetes
+//! `nodeidentifier/default.go`, which identifies a node by the username `system:node:…` together with the group
+//! `system:nodes`.
 
 use super::allow_flag::AllowFlag;
 use super::context::{GuardContext, Observed};

@@ -1,10 +1,10 @@
 //! Checks invariants without a cluster: finds those that the policy violates whatever the cluster contains.
 //!
-//! The roles of the policy that are bound in the whole cluster, or in namespaces by name, exist after every plan, so the
-//! access that they grant is certain. The same is true of `cluster-admin`, to which every API server adds all rules at
-//! startup (kubernetes v1.36.3 `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`). Other roles of a cluster depend
-//! on its version and its operators, and the namespaces that globs and labels select depend on the cluster. They are not
-//! checked here, and neither are invariants with `can`.
+//! The roles of the policy that are bound in the whole cluster, or in namespaces by name, exist after every plan, so
+//! the access that they grant is certain. The same is true of `cluster-admin`, to which every API server adds all rules
+//! at startup (kubernetes v1.36.3 `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`). Other roles of a
+//! cluster depend on its version and its operators, and the namespaces that globs and labels select depend on the
+//! cluster. They are not checked here, and neither are invariants with `can`.
 
 use std::collections::BTreeSet;
 

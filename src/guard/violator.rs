@@ -162,7 +162,8 @@ impl InvariantChecker<'_, '_> {
             })
         };
         match (query, subject) {
-            // If a member of the group matches through another group, such as system:authenticated, no entry explains it.
+            // If a member of the group matches through another group, such as system:authenticated, no entry explains
+            // it.
             (SubjectQuery::Group(group), Some(Subject::Group(name))) if group == name => {
                 describe_entries_of_group(group).into_iter().collect()
             }

@@ -1,5 +1,5 @@
-//! Finds the permissions that a plan requires and that RBAC does not grant to the user who applies it. Other authorizers can
-//! still grant them, which only the cluster knows.
+//! Finds the permissions that a plan requires and that RBAC does not grant to the user who applies it. Other
+//! authorizers can still grant them, which only the cluster knows.
 
 use std::collections::BTreeMap;
 
@@ -27,8 +27,8 @@ pub(crate) struct MissingPermission {
     pub(crate) step: usize,
 }
 
-/// Returns the requests that a plan requires and that RBAC does not allow the user, without duplicates. Permissions that an
-/// earlier stage of the plan grants are not missing.
+/// Returns the requests that a plan requires and that RBAC does not allow the user, without duplicates. Permissions
+/// that an earlier stage of the plan grants are not missing.
 ///
 /// # Errors
 /// If a write of the plan is not a valid object.
@@ -51,7 +51,8 @@ pub(crate) fn check_plan_permissions(
             missing_in_live.entry(stage).or_default().push((required, step));
         }
     }
-    // Computing the state before a stage is expensive, so only do it for permissions that are missing in the live state.
+    // Computing the state before a stage is expensive, so only do it for permissions that are missing in the live
+    // state.
     let mut missing: BTreeMap<Request, MissingPermission> = BTreeMap::new();
     for (stage, required_permissions) in missing_in_live {
         let before = plan.state_before_stage(stage, live)?;
@@ -82,8 +83,8 @@ impl<'a, 's> PermissionChecker<'a, 's> {
         Self { identity, access, held_rules: BTreeMap::new() }
     }
 
-    /// Returns the request that is not allowed, and the rules that would make it unnecessary; `None` if the user has the
-    /// permission.
+    /// Returns the request that is not allowed, and the rules that would make it unnecessary; `None` if the user has
+    /// the permission.
     fn find_missing(&mut self, required: &RequiredPermission) -> Option<(Request, Vec<Rule>)> {
         let (request, missing) = match required {
             RequiredPermission::Request(request) => (request, Vec::new()),

@@ -18,8 +18,8 @@ use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::MANAGED_BY_LABEL;
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
-/// How the user is allowed to write roles with rules. The API server only accepts rules that the user already has, unless
-/// the user has `escalate`.
+/// How the user is allowed to write roles with rules. The API server only accepts rules that the user already has,
+/// unless the user has `escalate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RoleWritePermission {
     /// The user has all rules of the policy.
@@ -62,8 +62,8 @@ impl MinimalRoles {
         self.required.iter().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Returns the requests to ask the cluster about: all required requests, and the alternatives to rules that the user does
-    /// not have.
+    /// Returns the requests to ask the cluster about: all required requests, and the alternatives to rules that the
+    /// user does not have.
     pub(crate) fn missing_permissions(&self, live: &State, user: &ApplyUser) -> Vec<MissingPermission> {
         let access = AccessView::new(live, Aggregation::AsStored);
         let identity = Identity::from_user_info(&user.username, &user.groups);
@@ -181,7 +181,8 @@ fn merge_rules_by(rules: &mut Vec<Rule>, list: impl Fn(&mut Rule) -> &mut Vec<St
     *rules = out;
 }
 
-/// Labels the objects as managed by kubectl, so that an exclusive policy does not remove the roles that it is applied with.
+/// Labels the objects as managed by kubectl, so that an exclusive policy does not remove the roles that it is applied
+/// with.
 fn unmanaged_meta() -> ObjectMeta {
     ObjectMeta { labels: Labels::from([(MANAGED_BY_LABEL.to_owned(), "kubectl".to_owned())]), ..ObjectMeta::default() }
 }

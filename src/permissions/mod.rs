@@ -1,7 +1,7 @@
 //! The permissions that rolecall needs: those that a plan requires, and minimal roles for applying a policy.
 //!
-//! This module works on states, policies and plans. It does not ask the cluster whether a request is allowed: it returns
-//! the requests to ask about.
+//! This module works on states, policies and plans. It does not ask the cluster whether a request is allowed: it
+//! returns the requests to ask about.
 
 mod check;
 mod minimal_roles;

@@ -1,9 +1,9 @@
 //! The requests that a plan or a policy requires, and the rules that the user must have to write roles and bindings.
 //!
-//! Source: kubernetes v1.36.3 `pkg/registry/rbac/*/policybased/storage.go`. To write a role, a user must have every rule of
-//! the role as it is after the write, or have `escalate` on it. To write a binding, a user must have the rules of its role,
-//! or have `bind` on it. A POST has no name, so `escalate` limited by name does not apply to it. `bind` uses the name in
-//! the roleRef.
+//! Source: kubernetes v1.36.3 `pkg/registry/rbac/*/policybased/storage.go`. To write a role, a user must have every
+//! rule of the role as it is after the write, or have `escalate` on it. To write a binding, a user must have the rules
+//! of its role, or have `bind` on it. A POST has no name, so `escalate` limited by name does not apply to it. `bind`
+//! uses the name in the roleRef.
 
 use serde_json::Value;
 
@@ -55,7 +55,8 @@ pub(crate) fn required_by_plan(plan: &Plan, live: &State, after: &State) -> Vec<
     let required = steps.flat_map(|(index, step)| {
         required_by_step(step, live, after).into_iter().map(move |permission| (permission, index))
     });
-    // Before a step that revokes access, apply asks with a SubjectAccessReview whether an earlier step has taken effect.
+    // Before a step that revokes access, apply asks with a SubjectAccessReview whether an earlier step has taken
+    // effect.
     let first_wait = plan.steps.iter().position(|Step { awaits, .. }| !awaits.is_empty());
     required.chain(first_wait.map(|index| (subject_access_review(), index))).collect()
 }
@@ -156,8 +157,8 @@ fn required_for_binding_write(key: &ObjectKey, role_ref: &RoleRef, after: &State
     RequiredPermission::Rules { rules, is_aggregated: false, namespace: namespace.map(str::to_owned), alternative }
 }
 
-/// Returns the permissions to keep a cluster as a policy defines it: to create, change and replace what it lists, and to remove
-/// what it owns.
+/// Returns the permissions to keep a cluster as a policy defines it: to create, change and replace what it lists, and
+/// to remove what it owns.
 pub(crate) fn required_by_policy(
     desired: &Desired,
     live: &State,
@@ -210,8 +211,8 @@ pub(crate) fn required_for_reading() -> Vec<RequiredPermission> {
         .collect()
 }
 
-/// Returns the permissions that every apply requires in addition: to read an object again if the response to a write was lost,
-/// to acquire the lock, and to verify the resulting access.
+/// Returns the permissions that every apply requires in addition: to read an object again if the response to a write
+/// was lost, to acquire the lock, and to verify the resulting access.
 pub(crate) fn required_for_apply(for_policy: &[RequiredPermission]) -> Vec<RequiredPermission> {
     const LEASE: &str = "coordination.k8s.io";
     let lease = |verb: &str, name: &str| {

@@ -14,8 +14,8 @@ use super::usernames::{find_templates, has_session_template, is_built_in_group, 
 use crate::diagnostic::{Span, closest_match};
 use crate::names::{PrincipalKind, reserved_prefix};
 
-/// All names that are defined, including those of items with errors, so that a reference to such an item is not reported
-/// as undeclared.
+/// All names that are defined, including those of items with errors, so that a reference to such an item is not
+/// reported as undeclared.
 #[derive(Debug, Default)]
 pub(crate) struct DefinedNames {
     pub(crate) clusters: BTreeMap<String, Span>,
@@ -41,8 +41,8 @@ const CLUSTER_CHECKS: [ClusterCheck; 6] = [
     check_partitions,
 ];
 
-/// Runs all checks. The checks for each cluster are skipped if a cluster has errors, since they would report errors that
-/// only follow from those.
+/// Runs all checks. The checks for each cluster are skipped if a cluster has errors, since they would report errors
+/// that only follow from those.
 pub(crate) fn check_policy(policy: &Policy, defined: &DefinedNames, diagnostics: &mut Diagnostics) {
     for check in REFERENCE_CHECKS {
         check(policy, defined, diagnostics);
@@ -280,8 +280,8 @@ fn check_bound_principals(
     }
 }
 
-/// Warns of a likely typo in the name of a role. Other roles that the policy does not define can exist in the cluster, which
-/// only `plan` can check.
+/// Warns of a likely typo in the name of a role. Other roles that the policy does not define can exist in the cluster,
+/// which only `plan` can check.
 fn check_bound_role(defined: &DefinedNames, binding: &BindingSpec, diagnostics: &mut Diagnostics) {
     let (kind, name, near) = match &binding.role.value {
         RoleRefSpec::ClusterRole(name) if !defined.cluster_roles.contains_key(name) => {

@@ -1,8 +1,8 @@
-//! Splits large policy files into chunks that are parsed one after the other, so that parsing does not need a TOML tree of
-//! the whole file.
+//! Splits large policy files into chunks that are parsed one after the other, so that parsing does not need a TOML tree
+//! of the whole file.
 //!
-//! A chunk starts at a line that looks like a table header. The line can also be part of a multi-line string. The loader
-//! therefore parses a file again as a whole if one of its chunks has an error.
+//! A chunk starts at a line that looks like a table header. The line can also be part of a multi-line string. The
+//! loader therefore parses a file again as a whole if one of its chunks has an error.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -1,8 +1,9 @@
 //! Checks of references between items that apply to different clusters.
 //!
-//! In a cluster that has only one of the two items, the reference is dropped: a binding does not name the group, a group
-//! does not have the member. A reference without any cluster that has both items has no effect, and is an error. A
-//! reference to a role that the policy does not define for a cluster is only a warning, since the role can exist there.
+//! In a cluster that has only one of the two items, the reference is dropped: a binding does not name the group, a
+//! group does not have the member. A reference without any cluster that has both items has no effect, and is an error.
+//! A reference to a role that the policy does not define for a cluster is only a warning, since the role can exist
+//! there.
 
 use std::collections::BTreeMap;
 
@@ -114,8 +115,8 @@ pub(super) fn check_bound_roles(policy: &Policy, diagnostics: &mut Diagnostics) 
     }
 }
 
-/// Reports namespaces of the binding in which the policy does not define the role. Labels select namespaces that only the
-/// cluster knows, so they are assumed to match.
+/// Reports namespaces of the binding in which the policy does not define the role. Labels select namespaces that only
+/// the cluster knows, so they are assumed to match.
 fn check_role_namespaces(
     name: &str,
     binding: &BindingSpec,

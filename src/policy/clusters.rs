@@ -36,8 +36,8 @@ pub(crate) fn parse_cluster(
     Some(ClusterSpec { connection, account, partition: partition.map(|partition| partition.value).or(inferred) })
 }
 
-/// Infers the partition from the region of the cluster. `aws eks update-kubeconfig` names a context after the ARN of the
-/// cluster, which contains the region.
+/// Infers the partition from the region of the cluster. `aws eks update-kubeconfig` names a context after the ARN of
+/// the cluster, which contains the region.
 fn infer_partition(connection: &ConnectionSpec) -> Option<&'static str> {
     match connection {
         ConnectionSpec::Eks { region, .. } => Some(partition_for_region(region)),

@@ -118,8 +118,8 @@ impl MissingReference {
     }
 }
 
-/// Returns the desired state of `cluster` at the time `now`, with warnings. `live` provides the namespaces of the cluster,
-/// and the roles that bindings can refer to.
+/// Returns the desired state of `cluster` at the time `now`, with warnings. `live` provides the namespaces of the
+/// cluster, and the roles that bindings can refer to.
 ///
 /// # Errors
 /// All references to something that does not exist in the cluster.
@@ -187,8 +187,8 @@ impl<'a> Expander<'a> {
         }
     }
 
-    /// Returns the groups of each principal without duplicates: first those in its own list, then those of which it is a
-    /// member.
+    /// Returns the groups of each principal without duplicates: first those in its own list, then those of which it is
+    /// a member.
     fn groups_by_principal(&self) -> BTreeMap<&'a str, Vec<String>> {
         let mut out: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
@@ -302,7 +302,8 @@ impl<'a> Expander<'a> {
             for namespace in namespaces {
                 let key = ObjectKey::binding(namespace, name);
                 let subjects = self.resolve_subjects(item, namespace);
-                // All its principals have expired or belong to other clusters. A binding without subjects grants nothing.
+                // All its principals have expired or belong to other clusters. A binding without subjects grants
+                // nothing.
                 if subjects.is_empty() {
                     let expiration = self.expiration_of_all_subjects(item);
                     desired.expired.bindings.extend(expiration.map(|expiration| (key, expiration)));

@@ -1,7 +1,7 @@
 //! Parses `[cluster-roles]` and `[roles]`, and reports rules that the API server rejects, or accepts and never matches.
 //!
-//! Sources: kubernetes v1.36.3 `pkg/apis/rbac/validation` (rejected) and `pkg/apis/rbac/v1/evaluation_helpers.go` (never
-//! matches).
+//! Sources: kubernetes v1.36.3 `pkg/apis/rbac/validation` (rejected) and `pkg/apis/rbac/v1/evaluation_helpers.go`
+//! (never matches).
 
 use super::clusters::parse_cluster_filter;
 use super::error::{Diagnostics, PolicyError};
@@ -149,7 +149,8 @@ fn parse_aggregation(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> 
         .collect()
 }
 
-/// Parses the labels of a role. Labels that mark ownership are reserved, and aggregation labels only work on ClusterRoles.
+/// Parses the labels of a role. Labels that mark ownership are reserved, and aggregation labels only work on
+/// ClusterRoles.
 fn parse_role_labels(
     table: &PolicyTable<'_>,
     aggregate_to: Option<&[Located<String>]>,
