@@ -30,7 +30,7 @@ fn sandbox() -> Sandbox {
 
 /// stdout, stderr and the exit code of a command in one text.
 fn full_output(sandbox: &Sandbox, args: &[&str]) -> String {
-    let RunOutput { code, out, err } = sandbox.run(args);
+    let RunOutput { exit_code: code, stdout: out, stderr: err } = sandbox.run(args);
     format!("{out}{err}exit {code}\n")
 }
 

@@ -57,7 +57,11 @@ fn run_with_input(sandbox: &Sandbox, args: &[&str], env: &[(&str, &str)], input:
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    RunOutput { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    RunOutput {
+        exit_code: output.status.code().unwrap_or(-1),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
 }
 
 /// The environment variables and the terminal of a run in process.

@@ -110,7 +110,8 @@ fn expiring_access_is_warned_about_and_removed_with_its_reason() {
     12 | expires = 2026-10-01
        |           ^^^^^^^^^^
        |
-       = hint: from then on plan removes it: write a later `expires` if the access is to stay
+       = note: plan removes it after that
+       = help: to keep the access, set a later `expires`
 
     warning: `bindings.short` expires at 2026-10-01T00:00:00Z, in less than an hour
       --> rolecall.toml:32:11
@@ -118,7 +119,8 @@ fn expiring_access_is_warned_about_and_removed_with_its_reason() {
     32 | expires = 2026-10-01T00:00:00Z
        |           ^^^^^^^^^^^^^^^^^^^^
        |
-       = hint: from then on plan removes it: write a later `expires` if the access is to stay
+       = note: plan removes it after that
+       = help: to keep the access, set a later `expires`
     ");
 
     let end = "2026-10-01T00:00:00Z";
@@ -133,7 +135,7 @@ fn expiring_access_is_warned_about_and_removed_with_its_reason() {
 
       - aws-auth user      arn:aws:iam::111122223333:user/alice  expired on 2026-10-01  rolecall.toml:12
           username  - alice
-      - ClusterRoleBinding alone  binds nobody any more: alice expired on 2026-10-01  rolecall.toml:12
+      - ClusterRoleBinding alone  no subjects left: alice expired on 2026-10-01   rolecall.toml:12
           roleRef   - ClusterRole viewer
           subjects  - user alice
       ~ ClusterRoleBinding both  alice expired on 2026-10-01                      rolecall.toml:21
@@ -201,8 +203,8 @@ roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }
     assert_eq!(
         deleted,
         [
-            r#"{"entry":{"section":"mapUsers","principal":"arn:aws:iam::111122223333:user/Alice"}}: "expired on 2026-10-01; nobody owned it""#,
-            r#"{"object":{"kind":"ClusterRoleBinding","namespace":null,"name":"short"}}: "expired at 2026-10-01T00:00:00Z; nobody owned it""#,
+            r#"{"entry":{"section":"mapUsers","principal":"arn:aws:iam::111122223333:user/Alice"}}: "expired on 2026-10-01; not owned by any policy""#,
+            r#"{"object":{"kind":"ClusterRoleBinding","namespace":null,"name":"short"}}: "expired at 2026-10-01T00:00:00Z; not owned by any policy""#,
         ]
     );
 }

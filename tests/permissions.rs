@@ -214,7 +214,7 @@ fn printed_permissions_are_enough_to_plan_and_apply() {
             folders.runner.write("rolecall.toml", policy);
             folders.grant(&cluster, &folders.permissions(&["--with", mode]));
             let check = folders.runner.run(&["permissions", "--check", "--with", mode]);
-            assert_eq!(check.exit_code, 0, "{mode}: {}{}", check.out, check.err);
+            assert_eq!(check.exit_code, 0, "{mode}: {}{}", check.stdout, check.stderr);
             let plan = folders.runner.run(&["plan"]);
             assert!(plan.exit_code == 0 && !plan.stderr.contains("you lack"), "{mode}: {}", plan.stderr);
             let output = folders.runner.run(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
@@ -237,7 +237,7 @@ fn read_only_runner_can_plan_and_is_warned_about_missing_permissions() {
     assert_eq!(folders.runner.run(&["permissions", "--check", "--for", "plan"]).exit_code, 0);
     let check = folders.runner.run(&["permissions", "--check"]);
     assert_eq!(check.exit_code, 1);
-    assert!(check.stdout.contains("patch configmaps named aws-auth in kube-system"), "{}", check.out);
+    assert!(check.stdout.contains("patch configmaps named aws-auth in kube-system"), "{}", check.stdout);
     let check = folders.runner.run(&["permissions", "--check", "--format", "json"]);
     let schema = serde_json::from_str(&folders.runner.ok(&["schema", "permissions"])).unwrap();
     let document: Value = serde_json::from_str(&check.stdout).unwrap();

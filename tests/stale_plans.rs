@@ -119,7 +119,11 @@ fn staleness_error_names_the_principal_and_the_namespaces() {
         apply_plan_made_on(&cluster(), &cluster().replace("resources: [pods]", "resources: [secrets]"));
     assert!(role.stderr.contains("something else for arn:aws:iam::111122223333:role/viewer"), "{}", role.stderr);
     let [(namespace, _), _] = apply_plan_made_on(&cluster(), &(cluster() + &namespace("team-b", "dev")));
-    assert!(namespace.stderr.contains("the names `team-*` now mean other namespaces: + team-b"), "{}", namespace.stderr);
+    assert!(
+        namespace.stderr.contains("the names `team-*` now mean other namespaces: + team-b"),
+        "{}",
+        namespace.stderr
+    );
     let [(label, _), _] = apply_plan_made_on(&cluster(), &cluster().replace("stage: prod", "stage: test"));
     assert!(label.stderr.contains("the labels stage=prod now mean other namespaces: - shop"), "{}", label.stderr);
 }

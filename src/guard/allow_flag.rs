@@ -1,4 +1,4 @@
-//! What the command line says yes to: each word to one danger, none to all.
+//! The values of `--allow`. Each accepts one kind of risk, and there is none that accepts everything.
 
 use std::fmt;
 
@@ -6,27 +6,29 @@ use thiserror::Error;
 
 use crate::access::{SubjectQuery, SubjectQueryError};
 
-/// A yes of the command line, as `--allow` has it.
+/// A value of `--allow`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AllowFlag {
-    /// Somebody loses access.
+    /// `remove:SUBJECT`: this subject can lose access.
     Remove(SubjectQuery),
-    /// Somebody becomes `system:masters`.
+    /// `masters:SUBJECT`: this subject can become a member of `system:masters`.
     Masters(SubjectQuery),
+    /// `empty-aws-auth`: aws-auth can map no principal any more.
     EmptyAwsAuth,
+    /// `last-admin`: no aws-auth principal can restore access any more.
     LastAdmin,
-    /// So many things go.
+    /// `removals:NUMBER`: the plan can remove up to this many entries and objects.
     Removals(usize),
 }
 
-/// Why a text says yes to nothing.
+/// Why a text is not a valid value of `--allow`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum AllowFlagError {
-    #[error("`--allow {0}` allows nothing that is known")]
+    #[error("invalid value `{0}` for `--allow`")]
     Unknown(String),
-    #[error("`--allow {text}` names nobody: {why}")]
-    InvalidSubject { text: String, why: SubjectQueryError },
-    #[error("`--allow {0}` needs a number")]
+    #[error("invalid value `{text}` for `--allow`: {error}")]
+    InvalidSubject { text: String, error: SubjectQueryError },
+    #[error("invalid value `{0}` for `--allow`: expected a number")]
     InvalidCount(String),
 }
 
@@ -34,26 +36,28 @@ impl AllowFlagError {
     pub(crate) fn help(&self) -> &'static str {
         match self {
             Self::Unknown(_) => {
-                "it is one of remove:ARN, masters:ARN, empty-aws-auth, last-admin and removals:NUMBER, as the refusal names it"
+                "use remove:ARN, masters:ARN, empty-aws-auth, last-admin or removals:NUMBER, as printed when a plan is refused"
             }
-            Self::InvalidSubject { .. } => "write an ARN, user:NAME or sa:NAMESPACE/NAME, as the refusal names it",
-            Self::InvalidCount(_) => "write how many removals are right, such as removals:12",
+            Self::InvalidSubject { .. } => {
+                "use an ARN, user:NAME or sa:NAMESPACE/NAME, as printed when a plan is refused"
+            }
+            Self::InvalidCount(_) => "write the number of removals, such as removals:12",
         }
     }
 }
 
 impl AllowFlag {
-    /// Parses what stands behind `--allow`.
+    /// Parses a value of `--allow`.
     ///
     /// # Errors
-    /// A text that allows nothing.
+    /// If the text is not a valid value.
     pub(crate) fn parse(text: &str) -> Result<Self, AllowFlagError> {
-        let who = |name: &str| {
-            SubjectQuery::parse(name).map_err(|why| AllowFlagError::InvalidSubject { text: text.to_owned(), why })
+        let parse_subject = |name: &str| {
+            SubjectQuery::parse(name).map_err(|error| AllowFlagError::InvalidSubject { text: text.to_owned(), error })
         };
         match text.split_once(':') {
-            Some(("remove", name)) => who(name).map(Self::Remove),
-            Some(("masters", name)) => who(name).map(Self::Masters),
+            Some(("remove", name)) => parse_subject(name).map(Self::Remove),
+            Some(("masters", name)) => parse_subject(name).map(Self::Masters),
             Some(("removals", number)) => {
                 number.parse().map(Self::Removals).map_err(|_| AllowFlagError::InvalidCount(text.to_owned()))
             }
@@ -63,37 +67,37 @@ impl AllowFlag {
         }
     }
 
-    /// Whether this yes is the one that is needed.
+    /// Whether this flag accepts a risk that needs the flag `needed`.
     pub(crate) fn covers(&self, needed: &Self) -> bool {
         match (self, needed) {
-            (Self::Remove(one), Self::Remove(other)) | (Self::Masters(one), Self::Masters(other)) => {
-                is_same_subject(one, other)
+            (Self::Remove(subject), Self::Remove(needed)) | (Self::Masters(subject), Self::Masters(needed)) => {
+                is_same_subject(subject, needed)
             }
-            (Self::Removals(most), Self::Removals(number)) => most >= number,
+            (Self::Removals(limit), Self::Removals(number)) => limit >= number,
             (Self::EmptyAwsAuth, Self::EmptyAwsAuth) | (Self::LastAdmin, Self::LastAdmin) => true,
             (Self::Remove(_) | Self::Masters(_) | Self::Removals(_) | Self::EmptyAwsAuth | Self::LastAdmin, _) => false,
         }
     }
 }
 
-/// An ARN is the same as the authenticator compares it.
-fn is_same_subject(one: &SubjectQuery, other: &SubjectQuery) -> bool {
-    match (one, other) {
-        (SubjectQuery::Arn(one), SubjectQuery::Arn(other)) => one.comparison_key() == other.comparison_key(),
-        _ => one == other,
+/// Compares ARNs like the authenticator does.
+fn is_same_subject(left: &SubjectQuery, right: &SubjectQuery) -> bool {
+    match (left, right) {
+        (SubjectQuery::Arn(left), SubjectQuery::Arn(right)) => left.comparison_key() == right.comparison_key(),
+        _ => left == right,
     }
 }
 
 impl fmt::Display for AllowFlag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A session is not said: the entry lets in all of them.
-        let name = |who: &SubjectQuery| match who {
-            SubjectQuery::Arn(caller) => caller.canonical().to_owned(),
+        // An aws-auth entry maps all sessions of a role, so the session name is left out.
+        let format_subject = |subject: &SubjectQuery| match subject {
+            SubjectQuery::Arn(identity) => identity.canonical().to_owned(),
             other => other.to_string(),
         };
         match self {
-            Self::Remove(who) => write!(f, "remove:{}", name(who)),
-            Self::Masters(who) => write!(f, "masters:{}", name(who)),
+            Self::Remove(subject) => write!(f, "remove:{}", format_subject(subject)),
+            Self::Masters(subject) => write!(f, "masters:{}", format_subject(subject)),
             Self::EmptyAwsAuth => f.write_str("empty-aws-auth"),
             Self::LastAdmin => f.write_str("last-admin"),
             Self::Removals(number) => write!(f, "removals:{number}"),
@@ -105,25 +109,23 @@ impl fmt::Display for AllowFlag {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> AllowFlag {
+    fn parse(text: &str) -> AllowFlag {
         AllowFlag::parse(text).unwrap()
     }
 
     #[test]
-    fn a_yes_is_to_one_danger_as_the_authenticator_compares_it() {
-        let needed = parsed("remove:arn:aws:iam::111122223333:role/Nodes");
-        assert!(parsed("remove:arn:aws:iam::111122223333:role/team/nodes").covers(&needed));
-        assert!(parsed("remove:arn:aws:sts::111122223333:assumed-role/nodes/i-0").covers(&needed));
-        assert!(!parsed("masters:arn:aws:iam::111122223333:role/nodes").covers(&needed));
-        assert!(!parsed("remove:arn:aws:iam::111122223333:role/node").covers(&needed));
-        assert!(!parsed("empty-aws-auth").covers(&needed) && !parsed("last-admin").covers(&parsed("empty-aws-auth")));
-        assert!(
-            parsed("removals:3").covers(&parsed("removals:3")) && !parsed("removals:2").covers(&parsed("removals:3"))
-        );
+    fn flag_covers_one_kind_of_risk_and_compares_arns_like_the_authenticator() {
+        let needed = parse("remove:arn:aws:iam::111122223333:role/Nodes");
+        assert!(parse("remove:arn:aws:iam::111122223333:role/team/nodes").covers(&needed));
+        assert!(parse("remove:arn:aws:sts::111122223333:assumed-role/nodes/i-0").covers(&needed));
+        assert!(!parse("masters:arn:aws:iam::111122223333:role/nodes").covers(&needed));
+        assert!(!parse("remove:arn:aws:iam::111122223333:role/node").covers(&needed));
+        assert!(!parse("empty-aws-auth").covers(&needed) && !parse("last-admin").covers(&parse("empty-aws-auth")));
+        assert!(parse("removals:3").covers(&parse("removals:3")) && !parse("removals:2").covers(&parse("removals:3")));
     }
 
     #[test]
-    fn what_is_printed_is_what_is_parsed() {
+    fn display_and_parse_round_trip() {
         for text in [
             "remove:arn:aws:iam::111122223333:role/nodes",
             "remove:sa:ci/runner",
@@ -133,12 +135,12 @@ mod tests {
             "last-admin",
             "removals:12",
         ] {
-            assert_eq!(parsed(text).to_string(), text);
+            assert_eq!(parse(text).to_string(), text);
         }
     }
 
     #[test]
-    fn what_allows_nothing_is_a_fault() {
+    fn invalid_values_are_errors() {
         for text in ["", "all", "force", "*", "remove", "remove:*", "removals:many", "remove:bob", "empty-aws-auth:x"] {
             assert!(AllowFlag::parse(text).is_err(), "{text}");
         }

@@ -1,5 +1,5 @@
-//! aws-auth as it is in force before and after: the protected, the first masters and the last admin, and whether
-//! anybody is left.
+//! Guards aws-auth as it is in effect before and after a plan: protected principals, new members of `system:masters`,
+//! the last administrator, and whether aws-auth maps any principal at all.
 
 use std::rc::Rc;
 
@@ -9,186 +9,195 @@ use super::nodes::is_node_or_fargate;
 use super::risk::{GuardKind, Risk, format_request_sets};
 use crate::access::{AccessView, Authentication, Identity, MASTERS, MappedPrincipal, RequestSetExcept, SubjectQuery};
 use crate::names::WildcardPattern;
+use crate::state::aws_auth::SectionError;
 
-/// Principals named one by one.
+/// How many principals a message lists.
 const MAX_LISTED_PRINCIPALS: usize = 3;
+const OTHER_LOGINS: &str = "the cluster creator, access entries and certificates are not affected";
 
-pub(super) fn find_risks(scene: &GuardContext<'_, '_>) -> Vec<Risk> {
-    let mut found = check_protected(scene);
-    found.extend(check_unreadable_sections(scene));
-    let (was, is) = (scene.live_access.principals(), scene.after_access.principals());
-    found.extend(check_empty_aws_auth(was, is));
-    found.extend(check_last_admin(scene, was, is));
-    found.extend(check_new_masters(scene, is));
-    found
+pub(super) fn find_risks(context: &GuardContext<'_, '_>) -> Vec<Risk> {
+    let mut risks = check_protected(context);
+    risks.extend(check_unreadable_sections(context));
+    let (before, after) = (context.live_access.principals(), context.after_access.principals());
+    risks.extend(check_empty_aws_auth(before, after));
+    risks.extend(check_last_admin(context, before, after));
+    risks.extend(check_new_masters(context, after));
+    risks
 }
 
-fn check_protected(scene: &GuardContext<'_, '_>) -> Vec<Risk> {
-    let limits = &scene.plan.limits.protected;
+fn check_protected(context: &GuardContext<'_, '_>) -> Vec<Risk> {
+    let limits = &context.plan.limits.protected;
     if limits.is_empty() {
         return Vec::new();
     }
-    // Case does not count to the authenticator.
+    // The authenticator ignores case.
     let patterns: Vec<WildcardPattern> =
         limits.iter().map(|limit| WildcardPattern::new(&limit.value.to_lowercase())).collect();
-    let mut found = Vec::new();
-    for principal in scene.live_access.principals() {
-        let SubjectQuery::Arn(caller) = &principal.subject else {
+    let mut risks = Vec::new();
+    for principal in context.live_access.principals() {
+        let SubjectQuery::Arn(identity) = &principal.subject else {
             continue;
         };
-        let key = caller.comparison_key();
+        let key = identity.comparison_key();
         let limit = patterns.iter().zip(limits).find(|(pattern, _)| pattern.matches(&key));
         if let Some((_, limit)) = limit
-            && let Some((so, entry)) = describe_principal_loss(scene, principal)
+            && let Some(loss) = describe_principal_loss(context, principal)
         {
-            let message = format!("{} is protected, and {so}", entry.unwrap_or_else(|| principal.subject.to_string()));
-            let danger = Risk::new(GuardKind::Protected, message)
+            let message = format!("protected principal {} {loss}", principal.subject);
+            let mut risk = Risk::new(GuardKind::Protected, message)
                 .with_subject(&principal.subject)
-                .with_help(format!("{} protects it", limit.location))
-                .with_help(scene.entry_change_hint(&principal.subject));
-            found.push(danger.with_allow_flag(AllowFlag::Remove(principal.subject.clone())));
+                .with_because(format!("it is protected at {}", limit.location))
+                .with_notes(context.entry_change_note(&principal.subject));
+            if let Some(entry) = principal.authentication.identities().find_map(Identity::entry) {
+                risk = risk.with_note(format!("it authenticates through the aws-auth entry {entry}"));
+            }
+            risks.push(risk.with_allow_flag(AllowFlag::Remove(principal.subject.clone())));
         }
     }
-    found
+    risks
 }
 
-/// What a principal loses, and by which entry it had it.
-fn describe_principal_loss(
-    scene: &GuardContext<'_, '_>,
-    principal: &MappedPrincipal,
-) -> Option<(String, Option<String>)> {
-    let now = scene.after_access.authenticate(&principal.subject);
+/// Describes what a principal loses, if anything.
+fn describe_principal_loss(context: &GuardContext<'_, '_>, principal: &MappedPrincipal) -> Option<String> {
+    let authentication = context.after_access.authenticate(&principal.subject);
     let before: Vec<&Identity> = principal.authentication.identities().collect();
-    let entry = before.iter().find_map(|one| one.entry()).map(|entry| format!("the aws-auth entry {entry}"));
-    let after: Vec<&Identity> = now.identities().collect();
-    if !before.is_empty() && (after.is_empty() || has_more_denials(&principal.authentication, &now)) {
-        let so = if after.is_empty() { "would not be let in any more" } else { "would be let in by chance alone" };
-        return Some((so.to_owned(), entry));
+    let after: Vec<&Identity> = authentication.identities().collect();
+    if !before.is_empty() && after.is_empty() {
+        return Some("can no longer authenticate".to_owned());
     }
-    let same = before == after;
-    for was in before {
-        for is in after.iter().filter(|is| !same || **is == was) {
-            if let Some(so) = describe_identity_loss(scene, was, is) {
-                return Some((so, entry));
+    if !before.is_empty() && has_more_denials(&principal.authentication, &authentication) {
+        return Some("matches several aws-auth entries after this plan, and some of them deny access".to_owned());
+    }
+    let is_unchanged = before == after;
+    for before in before {
+        for after in after.iter().filter(|after| !is_unchanged || **after == before) {
+            if let Some(loss) = describe_identity_loss(context, before, after) {
+                return Some(loss);
             }
         }
     }
     None
 }
 
-/// Whether logins fail by chance that did not before.
-fn has_more_denials(was: &Authentication, is: &Authentication) -> bool {
-    let denials = |admission: &Authentication| match admission {
+/// Whether more of the matching entries deny access after the plan than before it.
+fn has_more_denials(before: &Authentication, after: &Authentication) -> bool {
+    let denials = |authentication: &Authentication| match authentication {
         Authentication::Identity(_) | Authentication::Denied(_) => 0,
         Authentication::Ambiguous(logins) => logins.iter().filter(|login| login.is_err()).count(),
     };
-    denials(is) > denials(was)
+    denials(after) > denials(before)
 }
 
-fn describe_identity_loss(scene: &GuardContext<'_, '_>, was: &Identity, is: &Identity) -> Option<String> {
-    let is_his = |group: &&crate::access::RenderedName| !is.groups.contains(group);
-    let groups: Vec<String> = was.groups.iter().filter(is_his).map(ToString::to_string).collect();
-    let change = scene.live_access.diff_identity(was, scene.after_access, is);
+fn describe_identity_loss(context: &GuardContext<'_, '_>, before: &Identity, after: &Identity) -> Option<String> {
+    let lost_groups: Vec<String> =
+        before.groups.iter().filter(|group| !after.groups.contains(group)).map(ToString::to_string).collect();
+    let change = context.live_access.diff_identity(before, context.after_access, after);
     let lost: Vec<RequestSetExcept<'_>> = change.lost.iter().map(|part| part.requests.clone()).collect();
-    let mut words = Vec::new();
-    if !groups.is_empty() {
-        words.push(format!("would not be in {} any more", groups.join(", ")));
+    let mut losses = Vec::new();
+    if !lost_groups.is_empty() {
+        losses.push(format!("is no longer in {}", lost_groups.join(", ")));
     }
     if !lost.is_empty() {
-        words.push(format!("would lose {}", format_request_sets(&lost)));
+        losses.push(format!("loses permissions: {}", format_request_sets(&lost)));
     }
-    (!words.is_empty()).then(|| words.join(", and "))
+    (!losses.is_empty()).then(|| losses.join(", and "))
 }
 
-/// A section that could be read, and cannot be after: no word says yes to that.
-fn check_unreadable_sections(scene: &GuardContext<'_, '_>) -> Vec<Risk> {
-    let was = &scene.live_access.mapping.unreadable;
-    let new = scene
+/// Reports sections that the authenticator can parse before the plan, and not after it. No flag accepts this risk.
+fn check_unreadable_sections(context: &GuardContext<'_, '_>) -> Vec<Risk> {
+    let unreadable_before = &context.live_access.mapping.unreadable;
+    let new_errors = context
         .after_access
         .mapping
         .unreadable
         .iter()
-        .filter(|error| !was.iter().any(|one| one.section == error.section));
-    let danger = |error: &crate::state::aws_auth::SectionError| {
+        .filter(|error| !unreadable_before.iter().any(|before| before.section == error.section));
+    let to_risk = |error: &SectionError| {
         let message = format!(
-            "`{}` of aws-auth could not be read any more, line {}: {}",
+            "this plan makes `{}` of aws-auth unreadable, line {}: {}",
             error.section.key(),
             error.line,
             error.message
         );
-        Risk::new(GuardKind::AwsAuth, message).with_help("the authenticator would map nobody of it; plan again")
+        Risk::new(GuardKind::AwsAuth, message)
+            .with_because("the authenticator ignores all entries of a section that it cannot parse")
+            .with_help("plan again")
     };
-    new.map(danger).collect()
+    new_errors.map(to_risk).collect()
 }
 
-fn check_empty_aws_auth(was: &[Rc<MappedPrincipal>], is: &[Rc<MappedPrincipal>]) -> Option<Risk> {
-    let let_in =
-        |all: &[Rc<MappedPrincipal>]| all.iter().filter(|one| one.authentication.identities().next().is_some()).count();
-    let (before, after) = (let_in(was), let_in(is));
+fn check_empty_aws_auth(before: &[Rc<MappedPrincipal>], after: &[Rc<MappedPrincipal>]) -> Option<Risk> {
+    let count_authenticated = |principals: &[Rc<MappedPrincipal>]| {
+        principals.iter().filter(|principal| principal.authentication.identities().next().is_some()).count()
+    };
+    let (before, after) = (count_authenticated(before), count_authenticated(after));
     (before > 0 && after == 0).then(|| {
-        let message =
-            format!("aws-auth would let nobody in any more: {before} had an entry in force, and none would have one");
-        Risk::new(GuardKind::AwsAuth, message)
-            .with_help("what is left are the cluster's creator, access entries and certificates")
-            .with_allow_flag(AllowFlag::EmptyAwsAuth)
+        let message = format!("after this plan, no principal can authenticate through aws-auth ({before} can now)");
+        Risk::new(GuardKind::AwsAuth, message).with_note(OTHER_LOGINS).with_allow_flag(AllowFlag::EmptyAwsAuth)
     })
 }
 
 fn check_last_admin(
-    scene: &GuardContext<'_, '_>,
-    was: &[Rc<MappedPrincipal>],
-    is: &[Rc<MappedPrincipal>],
+    context: &GuardContext<'_, '_>,
+    before: &[Rc<MappedPrincipal>],
+    after: &[Rc<MappedPrincipal>],
 ) -> Option<Risk> {
-    let admin = |access: &AccessView<'_>, principal: &MappedPrincipal| {
+    let is_admin = |access: &AccessView<'_>, principal: &MappedPrincipal| {
         !principal.authentication.identities().any(is_node_or_fargate) && access.can_repair_access(&principal.subject)
     };
-    if is.iter().any(|principal| admin(scene.after_access, principal)) {
+    if after.iter().any(|principal| is_admin(context.after_access, principal)) {
         return None;
     }
-    let before: Vec<String> = was
+    let admins: Vec<String> = before
         .iter()
-        // Whom somebody made an admin behind the policy's back was none before that.
-        .filter(|principal| admin(scene.live_access, principal) && !scene.is_changed_in_cluster(&principal.subject))
+        // A principal that became an administrator outside of rolecall does not count: the policy never made it one.
+        .filter(|principal| {
+            is_admin(context.live_access, principal) && !context.is_changed_in_cluster(&principal.subject)
+        })
         .map(|principal| principal.subject.to_string())
         .collect();
-    if before.is_empty() {
+    if admins.is_empty() {
         return None;
     }
-    let more = before.len().saturating_sub(MAX_LISTED_PRINCIPALS);
-    let named: Vec<String> = before.iter().take(MAX_LISTED_PRINCIPALS).cloned().collect();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let mut listed: Vec<String> = admins.iter().take(MAX_LISTED_PRINCIPALS).cloned().collect();
+    let more = admins.len().saturating_sub(MAX_LISTED_PRINCIPALS);
+    if more > 0 {
+        listed.push(format!("and {more} more"));
+    }
+    let noun = if admins.len() == 1 { "administrator" } else { "administrators" };
     let message = format!(
-        "nobody of aws-auth could repair access any more: of those who may write aws-auth and bindings, {}{more}, none is left",
-        named.join(", ")
+        "this plan removes the last aws-auth {noun} ({}). No aws-auth principal could restore access afterwards.",
+        listed.join(", ")
     );
-    Some(
-        Risk::new(GuardKind::LastAdmin, message)
-            .with_help(
-                "what is left are the cluster's creator, access entries and certificates: keep one admin in the policy",
-            )
-            .with_allow_flag(AllowFlag::LastAdmin),
-    )
+    let risk = Risk::new(GuardKind::LastAdmin, message)
+        .with_because("no other aws-auth principal can write aws-auth and bindings")
+        .with_note(OTHER_LOGINS)
+        .with_help("keep one administrator in the policy")
+        .with_allow_flag(AllowFlag::LastAdmin);
+    Some(risk)
 }
 
-fn check_new_masters(scene: &GuardContext<'_, '_>, is: &[Rc<MappedPrincipal>]) -> Vec<Risk> {
-    let may_be = |admission: &Authentication| admission.identities().any(Identity::may_be_in_system_masters);
-    let new = is.iter().filter(|principal| {
-        may_be(&principal.authentication) && !may_be(&scene.live_access.authenticate(&principal.subject))
+fn check_new_masters(context: &GuardContext<'_, '_>, after: &[Rc<MappedPrincipal>]) -> Vec<Risk> {
+    let may_be_in_masters =
+        |authentication: &Authentication| authentication.identities().any(Identity::may_be_in_system_masters);
+    let new_members = after.iter().filter(|principal| {
+        may_be_in_masters(&principal.authentication)
+            && !may_be_in_masters(&context.live_access.authenticate(&principal.subject))
     });
-    new.map(|principal| {
-        let entry = principal.authentication.identities().find(|identity| identity.may_be_in_system_masters());
-        let name =
-            entry.and_then(Identity::entry).map_or_else(|| principal.subject.to_string(), |one| one.principal.clone());
-        let how = match entry.filter(|identity| !identity.is_in_system_masters()) {
-            Some(_) => format!(": whoever names the session so is in {MASTERS}"),
-            None => String::new(),
-        };
-        let message = format!("{name} would become {MASTERS}, which may do everything and which no RBAC limits{how}");
-        Risk::new(GuardKind::Masters, message)
-            .with_subject(&principal.subject)
-            .with_help(scene.entry_change_hint(&principal.subject))
-            .with_help("bind a group of your own to cluster-admin in its place: that can be taken away again")
+    let to_risk = |principal: &Rc<MappedPrincipal>| {
+        let identity = principal.authentication.identities().find(|identity| identity.may_be_in_system_masters());
+        let name = identity
+            .and_then(Identity::entry)
+            .map_or_else(|| principal.subject.to_string(), |entry| entry.principal.clone());
+        let message =
+            format!("this plan adds {name} to {MASTERS}: full cluster access that RBAC cannot restrict or revoke");
+        let mut risk = Risk::new(GuardKind::Masters, message).with_subject(&principal.subject);
+        if identity.is_some_and(|identity| !identity.is_in_system_masters()) {
+            risk = risk.with_because(format!("a caller can choose a session name that puts it in {MASTERS}"));
+        }
+        risk.with_notes(context.entry_change_note(&principal.subject))
+            .with_help("bind a group of your own to cluster-admin instead; that access can be revoked")
             .with_allow_flag(AllowFlag::Masters(principal.subject.clone()))
-    })
-    .collect()
+    };
+    new_members.map(to_risk).collect()
 }

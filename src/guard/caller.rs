@@ -1,153 +1,168 @@
-//! The caller's own access: a plan that takes it away cannot be mended by the one who applied it.
+//! Guards the caller's own access: a caller that loses it cannot undo the plan.
 
 use super::allow_flag::AllowFlag;
 use super::context::{GuardContext, Observed};
 use super::risk::{GuardKind, Risk, UnevaluatedGuard, format_request_sets};
 use crate::access::{self, AUTHENTICATED, Authentication, Identity, MASTERS, SubjectQuery, lost_repair_permissions};
 
-/// How the authenticator of EKS begins the uid of whom it lets in.
+/// The prefix of the UIDs that the authenticator of EKS assigns.
 const AUTHENTICATOR_UID_PREFIX: &str = "aws-iam-authenticator:";
 
-/// Whom the cluster takes the caller for.
+/// The identity that the cluster reports for the caller.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CallerIdentity {
     pub(crate) username: String,
     pub(crate) groups: Vec<String>,
     pub(crate) uid: Option<String>,
-    /// As STS shows it, where the authenticator tells.
+    /// As STS reports it, if the authenticator passes it on.
     pub(crate) arn: Option<String>,
 }
 
-/// How he came in.
+/// How the caller authenticates.
 enum CallerLogin {
-    /// By one of these principals' entries; of several it is not known which.
+    /// Through the aws-auth entry of one of these principals. If there are several, it is not known which one.
     AwsAuth(Vec<SubjectQuery>),
-    /// As the cluster's creator, by an access entry, a certificate, as a service account.
+    /// As the cluster creator, or through an access entry, a certificate or a service account.
     NotAwsAuth(SubjectQuery),
 }
 
 pub(super) fn find_risks(
-    scene: &GuardContext<'_, '_>,
+    context: &GuardContext<'_, '_>,
     caller: &Observed<CallerIdentity>,
-    unjudged: &mut Vec<UnevaluatedGuard>,
+    not_evaluated: &mut Vec<UnevaluatedGuard>,
 ) -> Vec<Risk> {
     let caller = match caller {
         Observed::Known(caller) => caller,
         Observed::Unknown(why) => {
-            if scene.revokes_access() {
-                unjudged.push(UnevaluatedGuard { guard: GuardKind::Caller, reason: why.clone() });
+            if context.revokes_access() {
+                not_evaluated.push(UnevaluatedGuard { guard: GuardKind::Caller, reason: why.clone() });
             }
             return Vec::new();
         }
     };
     let reported = Identity::from_user_info(&caller.username, &caller.groups);
-    match classify_login(scene, caller) {
-        CallerLogin::AwsAuth(all) => all.iter().filter_map(|who| check_entry(scene, who, caller, &reported)).collect(),
-        CallerLogin::NotAwsAuth(who) => {
-            if scene.writes_aws_auth() && scene.revokes_access() {
-                let name = &caller.username;
+    match classify_login(context, caller) {
+        CallerLogin::AwsAuth(subjects) => {
+            subjects.iter().filter_map(|subject| check_entry(context, subject, caller, &reported)).collect()
+        }
+        CallerLogin::NotAwsAuth(subject) => {
+            if context.writes_aws_auth() && context.revokes_access() {
                 let why = format!(
-                    "you are `{name}` otherwise than by aws-auth (as the cluster's creator, by an access entry, a \
-                     certificate or as a service account): what becomes of aws-auth does not shut you out"
+                    "you (\"{}\") are not authenticated through aws-auth, so changing aws-auth cannot lock you out",
+                    caller.username
                 );
-                unjudged.push(UnevaluatedGuard { guard: GuardKind::Caller, reason: why });
+                not_evaluated.push(UnevaluatedGuard { guard: GuardKind::Caller, reason: why });
             }
-            check_repair_permissions(scene, &reported, &reported, &who, "").into_iter().collect()
+            check_repair_permissions(context, &reported, &reported, &subject, None).into_iter().collect()
         }
     }
 }
 
-fn classify_login(scene: &GuardContext<'_, '_>, caller: &CallerIdentity) -> CallerLogin {
+fn classify_login(context: &GuardContext<'_, '_>, caller: &CallerIdentity) -> CallerLogin {
     let arn = caller.arn.as_deref().and_then(|arn| access::IamIdentity::parse(arn).ok());
     if let Some(arn) = arn {
-        let who = SubjectQuery::Arn(arn);
-        // Who has an entry and is reported as somebody else may come by an access entry, or by an answer that the API
-        // server remembers: only the second can be shut out, and nobody can tell.
-        let admission = scene.live_access.authenticate(&who);
-        let is_master = caller.groups.iter().any(|group| group == MASTERS);
-        // No entry makes him what he is there.
-        let creates = is_master && !admission.identities().any(Identity::may_be_in_system_masters);
-        return if !creates && !matches!(admission, Authentication::Denied(_)) {
-            CallerLogin::AwsAuth(vec![who])
+        let subject = SubjectQuery::Arn(arn);
+        // The ARN can have an entry while the cluster reports another identity than the entry gives. Then the caller
+        // uses an access entry, or the API server has cached an older answer of the authenticator. The two cannot be
+        // distinguished, and in the second case aws-auth can lock the caller out. So an entry counts as the login.
+        let authentication = context.live_access.authenticate(&subject);
+        let is_in_masters = caller.groups.iter().any(|group| group == MASTERS);
+        // If no entry gives system:masters, the caller has it from elsewhere, for example as the cluster creator.
+        let has_masters_from_elsewhere =
+            is_in_masters && !authentication.identities().any(Identity::may_be_in_system_masters);
+        return if !has_masters_from_elsewhere && !matches!(authentication, Authentication::Denied(_)) {
+            CallerLogin::AwsAuth(vec![subject])
         } else {
-            CallerLogin::NotAwsAuth(who)
+            CallerLogin::NotAwsAuth(subject)
         };
     }
-    let who = SubjectQuery::from_username(&caller.username);
-    let by_other = caller.uid.as_ref().is_some_and(|uid| !uid.is_empty() && !uid.starts_with(AUTHENTICATOR_UID_PREFIX));
-    if by_other || matches!(who, SubjectQuery::ServiceAccount { .. }) {
-        return CallerLogin::NotAwsAuth(who);
+    let subject = SubjectQuery::from_username(&caller.username);
+    let has_other_uid =
+        caller.uid.as_ref().is_some_and(|uid| !uid.is_empty() && !uid.starts_with(AUTHENTICATOR_UID_PREFIX));
+    if has_other_uid || matches!(subject, SubjectQuery::ServiceAccount { .. }) {
+        return CallerLogin::NotAwsAuth(subject);
     }
-    let all = scene.live_access.principals().iter();
-    let alike = all.filter(|one| one.authentication.identities().any(|identity| matches_caller(identity, caller)));
-    let alike: Vec<SubjectQuery> = alike.map(|one| one.subject.clone()).collect();
-    if alike.is_empty() { CallerLogin::NotAwsAuth(who) } else { CallerLogin::AwsAuth(alike) }
+    let principals = context.live_access.principals().iter();
+    let matching = principals
+        .filter(|principal| principal.authentication.identities().any(|identity| matches_caller(identity, caller)));
+    let matching: Vec<SubjectQuery> = matching.map(|principal| principal.subject.clone()).collect();
+    if matching.is_empty() { CallerLogin::NotAwsAuth(subject) } else { CallerLogin::AwsAuth(matching) }
 }
 
-/// Whether an entry makes of somebody what the caller is.
+/// Whether the identity that an entry gives can be the identity of the caller.
 fn matches_caller(identity: &Identity, caller: &CallerIdentity) -> bool {
-    let mut own: Vec<&str> = caller.groups.iter().map(String::as_str).filter(|name| *name != AUTHENTICATED).collect();
-    let mut his: Vec<&str> =
-        identity.groups.iter().filter_map(|name| name.as_literal()).filter(|name| *name != AUTHENTICATED).collect();
-    own.sort_unstable();
-    his.sort_unstable();
-    let named = identity.username.as_ref().is_some_and(|name| name.can_equal(&caller.username));
-    // A group that is open may be any of the others.
-    let is_open = identity.groups.iter().any(|name| name.as_literal().is_none());
-    named && (own == his || is_open && his.iter().all(|name| own.contains(name)))
+    let is_from_entry = |name: &&str| *name != AUTHENTICATED;
+    let mut caller_groups: Vec<&str> = caller.groups.iter().map(String::as_str).filter(is_from_entry).collect();
+    let mut entry_groups: Vec<&str> =
+        identity.groups.iter().filter_map(|name| name.as_literal()).filter(is_from_entry).collect();
+    caller_groups.sort_unstable();
+    entry_groups.sort_unstable();
+    let username_matches = identity.username.as_ref().is_some_and(|name| name.can_equal(&caller.username));
+    // A group with a template can be any group of the caller.
+    let has_template_group = identity.groups.iter().any(|name| name.as_literal().is_none());
+    username_matches
+        && (caller_groups == entry_groups
+            || has_template_group && entry_groups.iter().all(|name| caller_groups.contains(name)))
 }
 
 fn check_entry(
-    scene: &GuardContext<'_, '_>,
-    who: &SubjectQuery,
+    context: &GuardContext<'_, '_>,
+    subject: &SubjectQuery,
     caller: &CallerIdentity,
     reported: &Identity,
 ) -> Option<Risk> {
-    let was = scene.live_access.authenticate(who);
-    let now = scene.after_access.authenticate(who);
-    let entry = was.identities().find_map(Identity::entry).map(ToString::to_string).unwrap_or_default();
+    let before = context.live_access.authenticate(subject);
+    let after = context.after_access.authenticate(subject);
+    let entry = before.identities().find_map(Identity::entry).map(ToString::to_string).unwrap_or_default();
     let name = &caller.username;
-    let by = if was.identities().any(|identity| matches_caller(identity, caller)) {
-        format!("you are `{name}` by the aws-auth entry {entry}")
+    let login = if before.identities().any(|identity| matches_caller(identity, caller)) {
+        format!("you are `{name}` through the aws-auth entry {entry}")
     } else {
-        format!("the aws-auth entry {entry} is yours, though the cluster takes you for `{name}`")
+        format!("the aws-auth entry {entry} is yours, although the cluster reports you as `{name}`")
     };
-    let shut_out = match &now {
-        Authentication::Denied(_) => Some("and the plan takes it away: you would not be let in any more"),
+    let lock_out = match &after {
+        Authentication::Denied(_) => Some("this plan locks you out: you can no longer authenticate"),
         Authentication::Ambiguous(logins) if logins.iter().any(Result::is_err) => {
-            Some("and after the plan you would be let in by chance alone")
+            Some("this plan can lock you out: several aws-auth entries match you, and some of them deny access")
         }
         Authentication::Identity(_) | Authentication::Ambiguous(_) => None,
     };
-    if let Some(so) = shut_out {
-        let danger = Risk::new(GuardKind::Caller, format!("{by}, {so}"))
-            .with_subject(who)
-            .with_help(scene.entry_change_hint(who));
-        let danger = danger.with_help("keep the entry, or let somebody else apply whose access stays");
-        return Some(danger.with_allow_flag(AllowFlag::Remove(who.clone())));
+    if let Some(message) = lock_out {
+        let risk = Risk::new(GuardKind::Caller, message.to_owned())
+            .with_subject(subject)
+            .with_because(login)
+            .with_notes(context.entry_change_note(subject))
+            .with_help("keep the entry, or let a principal that keeps its access apply the plan")
+            .with_allow_flag(AllowFlag::Remove(subject.clone()));
+        return Some(risk);
     }
-    let same = was == now;
-    let mut left = now.identities().map(|is| if same { reported } else { is });
-    left.find_map(|is| check_repair_permissions(scene, reported, is, who, &format!(", {by}")))
+    let is_unchanged = before == after;
+    let mut remaining = after.identities().map(|identity| if is_unchanged { reported } else { identity });
+    remaining.find_map(|identity| check_repair_permissions(context, reported, identity, subject, Some(&login)))
 }
 
-/// The rights to repair access that the caller has and would not have any more.
+/// Reports permissions that restore access, and that the caller has before the plan and not after it.
 fn check_repair_permissions(
-    scene: &GuardContext<'_, '_>,
-    was: &Identity,
-    is: &Identity,
-    who: &SubjectQuery,
-    by: &str,
+    context: &GuardContext<'_, '_>,
+    before: &Identity,
+    after: &Identity,
+    subject: &SubjectQuery,
+    login: Option<&str>,
 ) -> Option<Risk> {
-    let change = scene.live_access.diff_identity(was, scene.after_access, is);
+    let change = context.live_access.diff_identity(before, context.after_access, after);
     let lost = lost_repair_permissions(&change);
-    (!lost.is_empty()).then(|| {
-        let message =
-            format!("the plan takes from you what you repair access with: {}{by}", format_request_sets(&lost));
-        Risk::new(GuardKind::Caller, message)
-            .with_subject(who)
-            .with_help(scene.rbac_change_hint())
-            .with_help("keep these rights, or let somebody else apply who keeps them")
-            .with_allow_flag(AllowFlag::Remove(who.clone()))
-    })
+    if lost.is_empty() {
+        return None;
+    }
+    let message =
+        format!("this plan removes permissions that you need to restore access: {}", format_request_sets(&lost));
+    let mut risk = Risk::new(GuardKind::Caller, message).with_subject(subject);
+    if let Some(login) = login {
+        risk = risk.with_because(login);
+    }
+    let risk = risk
+        .with_notes([context.rbac_change_note()])
+        .with_help("keep these permissions, or let a principal that keeps them apply the plan")
+        .with_allow_flag(AllowFlag::Remove(subject.clone()));
+    Some(risk)
 }

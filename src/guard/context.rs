@@ -1,4 +1,6 @@
-//! A plan between two states, and all guards that look at it.
+//! Evaluates the guards for a plan, with the states before and after it.
+
+use std::collections::BTreeSet;
 
 use super::allow_flag::AllowFlag;
 use super::aws_auth;
@@ -7,49 +9,49 @@ use super::nodes::{self, NodeSample};
 use super::removals;
 use super::risk::{Risk, UnevaluatedGuard};
 use crate::access::{AccessView, SubjectQuery};
+use crate::diagnostic::{DiagnosticNote, NoteKind};
 use crate::names::ObjectKey;
 use crate::plan::{AccessComparison, Change, ChangeOrigin, ChangeTarget, Plan};
 use crate::state::State;
 
-/// What of a cluster no state holds.
+/// Facts about a cluster that are not part of its state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ClusterFacts {
-    /// Why not, where he is not known.
     pub(crate) caller: Observed<CallerIdentity>,
     pub(crate) nodes: Observed<NodeSample>,
 }
 
-/// Something that was asked of the cluster.
+/// A fact that was read from the cluster.
 #[derive(Debug, Clone)]
 pub(crate) enum Observed<T> {
     Known(T),
-    /// And why.
+    /// The reason why it is not known.
     Unknown(String),
 }
 
 impl<T> Default for Observed<T> {
     fn default() -> Self {
-        Self::Unknown("it was not asked".to_owned())
+        Self::Unknown("the cluster was not asked".to_owned())
     }
 }
 
-/// What the guards find in a plan.
+/// The result of the guards for a plan.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct GuardReport {
     pub(crate) refused: Vec<Risk>,
-    /// To which the command line says yes.
+    /// Risks that the command line accepts.
     pub(crate) allowed: Vec<Risk>,
     pub(crate) not_evaluated: Vec<UnevaluatedGuard>,
 }
 
 impl GuardReport {
-    /// Whether a word of the command line was needed.
-    pub(crate) fn has_use_for(&self, allowance: &AllowFlag) -> bool {
-        self.allowed.iter().filter_map(|danger| danger.allow.as_ref()).any(|needed| allowance.covers(needed))
+    /// Whether a flag of the command line accepts a risk of this plan.
+    pub(crate) fn has_use_for(&self, flag: &AllowFlag) -> bool {
+        self.allowed.iter().filter_map(|risk| risk.allow.as_ref()).any(|needed| flag.covers(needed))
     }
 }
 
-/// A plan with the states on both of its sides.
+/// A plan with the states before and after it.
 pub(super) struct GuardContext<'a, 's> {
     pub(super) plan: &'a Plan,
     pub(super) live: &'s State,
@@ -58,30 +60,29 @@ pub(super) struct GuardContext<'a, 's> {
     pub(super) after_access: &'a AccessView<'s>,
 }
 
-/// Puts a plan to all guards.
+/// Evaluates all guards for a plan.
 pub(crate) fn evaluate_guards(
     plan: &Plan,
-    sides: &AccessComparison<'_>,
-    seen: &ClusterFacts,
+    comparison: &AccessComparison<'_>,
+    facts: &ClusterFacts,
     allow: &[AllowFlag],
 ) -> GuardReport {
-    let mut verdict = GuardReport::default();
+    let mut report = GuardReport::default();
     if plan.is_empty() {
-        return verdict;
+        return report;
     }
-    let AccessComparison { live, after, live_access: was, after_access: is } = sides;
-    let scene = GuardContext { plan, live, after, live_access: was, after_access: is };
-    scene.live_access.grants.build_index();
-    scene.after_access.grants.build_index();
-    let mut found = caller::find_risks(&scene, &seen.caller, &mut verdict.not_evaluated);
-    found.extend(nodes::find_risks(&scene, &seen.nodes));
-    found.extend(aws_auth::find_risks(&scene));
-    found.extend(removals::check_removals(&scene));
-    let is_allowed = |danger: &Risk| {
-        danger.allow.as_ref().is_some_and(|needed| allow.iter().any(|allowance| allowance.covers(needed)))
-    };
-    (verdict.allowed, verdict.refused) = found.into_iter().partition(is_allowed);
-    verdict
+    let AccessComparison { live, after, live_access, after_access } = comparison;
+    let context = GuardContext { plan, live, after, live_access, after_access };
+    context.live_access.grants.build_index();
+    context.after_access.grants.build_index();
+    let mut risks = caller::find_risks(&context, &facts.caller, &mut report.not_evaluated);
+    risks.extend(nodes::find_risks(&context, &facts.nodes));
+    risks.extend(aws_auth::find_risks(&context));
+    risks.extend(removals::check_removals(&context));
+    let is_allowed =
+        |risk: &Risk| risk.allow.as_ref().is_some_and(|needed| allow.iter().any(|flag| flag.covers(needed)));
+    (report.allowed, report.refused) = risks.into_iter().partition(is_allowed);
+    report
 }
 
 impl GuardContext<'_, '_> {
@@ -90,24 +91,26 @@ impl GuardContext<'_, '_> {
         self.plan.steps.iter().any(|step| step.object == aws_auth)
     }
 
-    /// Whether anybody loses anything; where that was not looked at he may.
+    /// Whether any subject loses access. True if the plan has no access diff, since then it is not known.
     pub(super) fn revokes_access(&self) -> bool {
-        let lets_in =
-            |access: &AccessView<'_>, who: &SubjectQuery| access.authenticate(who).identities().next().is_some();
-        let loses =
-            self.plan.access_changes.as_ref().is_none_or(|all| all.iter().any(|one| !one.diff.losses.is_empty()));
-        loses
-            || self
-                .live_access
-                .principals()
-                .iter()
-                .any(|one| lets_in(self.live_access, &one.subject) && !lets_in(self.after_access, &one.subject))
+        let can_authenticate = |access: &AccessView<'_>, subject: &SubjectQuery| {
+            access.authenticate(subject).identities().next().is_some()
+        };
+        let revokes_permissions = self
+            .plan
+            .access_changes
+            .as_ref()
+            .is_none_or(|changes| changes.iter().any(|change| !change.diff.losses.is_empty()));
+        let revokes_login = |subject: &SubjectQuery| {
+            can_authenticate(self.live_access, subject) && !can_authenticate(self.after_access, subject)
+        };
+        revokes_permissions || self.live_access.principals().iter().any(|principal| revokes_login(&principal.subject))
     }
 
-    /// What the plan changes in somebody's entries.
-    fn entry_changes(&self, who: &SubjectQuery) -> impl Iterator<Item = &Change> {
-        let key = match who {
-            SubjectQuery::Arn(caller) => Some(caller.comparison_key()),
+    /// Returns the changes of the plan to the aws-auth entries of a subject.
+    fn entry_changes(&self, subject: &SubjectQuery) -> impl Iterator<Item = &Change> {
+        let key = match subject {
+            SubjectQuery::Arn(identity) => Some(identity.comparison_key()),
             SubjectQuery::Account(id) => Some(id.clone()),
             SubjectQuery::User(_) | SubjectQuery::Group(_) | SubjectQuery::ServiceAccount { .. } => None,
         };
@@ -117,33 +120,40 @@ impl GuardContext<'_, '_> {
         })
     }
 
-    /// Whether somebody's entry is not what the policy wrote: what it gives, the policy never gave.
-    pub(super) fn is_changed_in_cluster(&self, who: &SubjectQuery) -> bool {
-        matches!(who, SubjectQuery::Arn(_))
-            && self.entry_changes(who).any(|change| change.origin == ChangeOrigin::ChangedInCluster)
+    /// Whether an aws-auth entry of the subject was changed outside of rolecall, so that the policy never granted what
+    /// it grants now.
+    pub(super) fn is_changed_in_cluster(&self, subject: &SubjectQuery) -> bool {
+        matches!(subject, SubjectQuery::Arn(_))
+            && self.entry_changes(subject).any(|change| change.origin == ChangeOrigin::ChangedInCluster)
     }
 
-    /// Where to look for a right that goes.
-    pub(super) fn rbac_change_hint(&self) -> String {
-        let bindings = self.plan.changes.iter().filter(|change| matches!(change.target, ChangeTarget::Object(_)));
-        let places: std::collections::BTreeSet<String> =
-            bindings.filter_map(|change| change.location.as_ref()).map(ToString::to_string).take(3).collect();
+    /// Returns where the policy changes roles and bindings, for permissions that the plan revokes.
+    pub(super) fn rbac_change_note(&self) -> DiagnosticNote {
+        let changes = self.plan.changes.iter().filter(|change| matches!(change.target, ChangeTarget::Object(_)));
+        let places: BTreeSet<String> =
+            changes.filter_map(|change| change.location.as_ref()).map(ToString::to_string).take(3).collect();
         if places.is_empty() {
-            return format!("the policy `{}` does not list what gives them", self.plan.policy);
+            let text = format!("policy `{}` does not list what grants them", self.plan.policy);
+            return DiagnosticNote { kind: NoteKind::Because, text };
         }
         let places: Vec<String> = places.into_iter().collect();
-        format!("what changes in roles and bindings stands at {}", places.join(", "))
+        let text = format!("changes to roles and bindings come from {}", places.join(", "));
+        DiagnosticNote { kind: NoteKind::Note, text }
     }
 
-    /// Where the policy says what becomes of somebody's entry.
-    pub(super) fn entry_change_hint(&self, who: &SubjectQuery) -> String {
-        if !matches!(who, SubjectQuery::Arn(_) | SubjectQuery::Account(_)) {
-            return String::new();
+    /// Returns where the change to the aws-auth entry of a subject comes from; `None` for subjects that cannot have
+    /// one.
+    pub(super) fn entry_change_note(&self, subject: &SubjectQuery) -> Option<DiagnosticNote> {
+        if !matches!(subject, SubjectQuery::Arn(_) | SubjectQuery::Account(_)) {
+            return None;
         }
-        let place = self.entry_changes(who).find_map(|change| change.location.clone());
-        place.map_or_else(
-            || format!("the policy `{}` does not list this principal", self.plan.policy),
-            |place| format!("{place} says what the entry becomes"),
-        )
+        let place = self.entry_changes(subject).find_map(|change| change.location.as_ref());
+        Some(match place {
+            Some(place) => DiagnosticNote { kind: NoteKind::Note, text: format!("this change comes from {place}") },
+            None => DiagnosticNote {
+                kind: NoteKind::Because,
+                text: format!("policy `{}` does not list this principal", self.plan.policy),
+            },
+        })
     }
 }

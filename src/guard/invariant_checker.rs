@@ -1,4 +1,4 @@
-//! Whom an invariant is about, in one state.
+//! Resolves the subject of an invariant to the subjects of a state.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -9,24 +9,25 @@ use crate::plan::{Exemption, InvariantSubject};
 use crate::policy::PolicyIndex;
 use crate::state::rbac::Subject;
 
-/// Groups that are reserved and still mean people: what they have, everybody has.
+/// Reserved groups that an invariant about everyone includes, since together they contain all users.
 const GROUPS_OF_ALL_USERS: [&str; 3] = ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"];
 const ANONYMOUS_USER: &str = "system:anonymous";
 
-/// The cluster's access, and those who log in by aws-auth.
+/// Checks invariants against the access in one state.
 pub(super) struct InvariantChecker<'a, 's> {
     pub(super) access: &'a AccessView<'s>,
     pub(super) policy_index: &'a PolicyIndex,
 }
 
 impl<'a, 's> InvariantChecker<'a, 's> {
-    pub(super) fn new(access: &'a AccessView<'s>, known: &'a PolicyIndex) -> Self {
+    pub(super) fn new(access: &'a AccessView<'s>, policy_index: &'a PolicyIndex) -> Self {
         access.grants.build_index();
-        Self { access, policy_index: known }
+        Self { access, policy_index }
     }
 
-    /// Everybody who is meant; `can` means nobody who never logged in.
-    pub(super) fn resolve_subjects(&self, subject: &InvariantSubject, can: bool) -> Vec<SubjectQuery> {
+    /// Returns the subjects that the invariant is about. `must_allow` is whether they must be able to do something:
+    /// such an invariant does not include anonymous users.
+    pub(super) fn resolve_subjects(&self, subject: &InvariantSubject, must_allow: bool) -> Vec<SubjectQuery> {
         match subject {
             InvariantSubject::Group(group) => self.group_and_members(group),
             InvariantSubject::Principal { name: _, subject: who } => who.iter().cloned().collect(),
@@ -34,65 +35,72 @@ impl<'a, 's> InvariantChecker<'a, 's> {
             InvariantSubject::ServiceAccount { namespace, name } => {
                 vec![SubjectQuery::ServiceAccount { namespace: namespace.clone(), name: name.clone() }]
             }
-            InvariantSubject::EveryoneBut(spared) => self.everyone_except(spared, can),
+            InvariantSubject::EveryoneBut(exemptions) => self.everyone_except(exemptions, must_allow),
         }
     }
 
-    /// Somebody of whom the group alone is known, and its members.
+    /// Returns the group itself, which has only the access of the group, and its members.
     fn group_and_members(&self, group: &str) -> Vec<SubjectQuery> {
-        let is_in =
-            |one: &&Rc<MappedPrincipal>| one.authentication.identities().any(|identity| identity.is_in_group(group));
-        let members = self.access.principals().iter().filter(is_in).map(|one| one.subject.clone());
+        let is_member = |principal: &&Rc<MappedPrincipal>| {
+            principal.authentication.identities().any(|identity| identity.is_in_group(group))
+        };
+        let members = self.access.principals().iter().filter(is_member).map(|principal| principal.subject.clone());
         std::iter::once(SubjectQuery::Group(group.to_owned())).chain(members).collect()
     }
 
-    fn everyone_except(&self, spared: &[Exemption], can: bool) -> Vec<SubjectQuery> {
-        let exempt = ExemptSubjects::from_exemptions(spared);
-        // For whoever stands behind a username or a group, the principal answers.
-        let mut behind: BTreeSet<SubjectQuery> = BTreeSet::new();
-        for identity in self.access.principals().iter().flat_map(|one| one.authentication.identities()) {
-            let names = identity.groups.iter().filter_map(|name| name.as_literal());
-            let names: Vec<&str> = names.filter(|name| !GROUPS_OF_ALL_USERS.contains(name)).collect();
-            behind.extend(names.into_iter().map(|name| SubjectQuery::Group(name.to_owned())));
-            behind
-                .extend(identity.username.iter().filter_map(|name| name.as_literal()).map(SubjectQuery::from_username));
-        }
-        let meant = |who: &SubjectQuery| match who {
-            SubjectQuery::Arn(_) | SubjectQuery::Account(_) => {
-                !exempt.covers(who, &self.access.authenticate(who).identities().collect::<Vec<_>>())
-            }
+    fn everyone_except(&self, exemptions: &[Exemption], must_allow: bool) -> Vec<SubjectQuery> {
+        let exempt = ExemptSubjects::from_exemptions(exemptions);
+        let from_entries = self.subjects_from_entries();
+        let is_included = |subject: &SubjectQuery| match subject {
+            SubjectQuery::Arn(_) | SubjectQuery::Account(_) => !self.is_exempt(subject, &exempt),
+            // A principal has all access of the users and groups that its entry gives, so only the principal is
+            // checked.
+            _ if from_entries.contains(subject) => false,
             SubjectQuery::User(name) => {
-                (reserved_prefix(name).is_none() || !can && name == ANONYMOUS_USER)
-                    && !self.is_exempt(who, &behind, &exempt)
+                (reserved_prefix(name).is_none() || !must_allow && name == ANONYMOUS_USER)
+                    && !self.is_exempt(subject, &exempt)
             }
             SubjectQuery::Group(name) => {
-                (reserved_prefix(name).is_none() || !can && is_group_of_all_users(name))
-                    && !self.is_exempt(who, &behind, &exempt)
+                (reserved_prefix(name).is_none() || !must_allow && is_group_of_all_users(name))
+                    && !self.is_exempt(subject, &exempt)
             }
-            SubjectQuery::ServiceAccount { .. } => {
-                !self.is_system_service_account(who) && !self.is_exempt(who, &behind, &exempt)
+            SubjectQuery::ServiceAccount { namespace, name } => {
+                !self.is_system_service_account(namespace, name) && !self.is_exempt(subject, &exempt)
             }
         };
-        self.access.all_subjects().into_iter().filter(meant).collect()
+        self.access.all_subjects().into_iter().filter(is_included).collect()
     }
 
-    fn is_exempt(&self, who: &SubjectQuery, behind: &BTreeSet<SubjectQuery>, exempt: &ExemptSubjects) -> bool {
-        behind.contains(who) || exempt.covers(who, &self.access.authenticate(who).identities().collect::<Vec<_>>())
+    /// Returns the users and groups that aws-auth entries give, without the groups of all users.
+    fn subjects_from_entries(&self) -> BTreeSet<SubjectQuery> {
+        let mut subjects = BTreeSet::new();
+        for identity in self.access.principals().iter().flat_map(|principal| principal.authentication.identities()) {
+            let groups = identity.groups.iter().filter_map(|name| name.as_literal());
+            let groups = groups.filter(|name| !GROUPS_OF_ALL_USERS.contains(name));
+            subjects.extend(groups.map(|name| SubjectQuery::Group(name.to_owned())));
+            let usernames = identity.username.iter().filter_map(|name| name.as_literal());
+            subjects.extend(usernames.map(SubjectQuery::from_username));
+        }
+        subjects
     }
 
-    /// A service account that nothing but the cluster's own bindings name.
-    fn is_system_service_account(&self, who: &SubjectQuery) -> bool {
-        let SubjectQuery::ServiceAccount { namespace, name } = who else {
-            return false;
+    fn is_exempt(&self, subject: &SubjectQuery, exempt: &ExemptSubjects) -> bool {
+        exempt.covers(subject, &self.access.authenticate(subject).identities().collect::<Vec<_>>())
+    }
+
+    /// Whether this is a service account in kube-system that only bindings of Kubernetes or EKS refer to.
+    fn is_system_service_account(&self, namespace: &str, name: &str) -> bool {
+        let is_this_account = |subject: &Subject| {
+            matches!(subject, Subject::ServiceAccount { namespace: other_namespace, name: other_name }
+                if other_namespace == namespace && other_name == name)
         };
-        let is_own = |subject: &Subject| matches!(subject, Subject::ServiceAccount { namespace: its, name: other } if its == namespace && other == name);
         namespace == "kube-system"
             && self
                 .access
                 .state()
                 .bindings
                 .iter()
-                .filter(|(_, binding)| binding.subjects.iter().any(is_own))
+                .filter(|(_, binding)| binding.subjects.iter().any(is_this_account))
                 .all(|(key, _)| reserved_prefix(key.name()).is_some())
     }
 }
@@ -101,27 +109,27 @@ fn is_group_of_all_users(group: &str) -> bool {
     GROUPS_OF_ALL_USERS.contains(&group) || group.starts_with("system:serviceaccounts:")
 }
 
-/// Those whom `everyone-but` names.
+/// The subjects in `everyone-but`.
 #[derive(Default)]
 struct ExemptSubjects {
     queries: BTreeSet<SubjectQuery>,
-    /// What the authenticator compares of ARNs.
+    /// ARNs in the form that the authenticator compares.
     iam_keys: BTreeSet<String>,
     rbac_subjects: Vec<Subject>,
 }
 
 impl ExemptSubjects {
-    fn from_exemptions(spared: &[Exemption]) -> Self {
+    fn from_exemptions(exemptions: &[Exemption]) -> Self {
         let mut exempt = Self::default();
-        for who in spared.iter().flat_map(|one| &one.subjects) {
-            exempt.add(who.clone());
+        for subject in exemptions.iter().flat_map(|exemption| &exemption.subjects) {
+            exempt.add(subject.clone());
         }
         exempt
     }
 
-    fn add(&mut self, who: SubjectQuery) {
-        match &who {
-            SubjectQuery::Arn(caller) => drop(self.iam_keys.insert(caller.comparison_key())),
+    fn add(&mut self, subject: SubjectQuery) {
+        match &subject {
+            SubjectQuery::Arn(identity) => drop(self.iam_keys.insert(identity.comparison_key())),
             SubjectQuery::Group(name) => self.rbac_subjects.push(Subject::Group(name.clone())),
             SubjectQuery::User(name) => self.rbac_subjects.push(Subject::User(name.clone())),
             SubjectQuery::ServiceAccount { namespace, name } => {
@@ -129,18 +137,19 @@ impl ExemptSubjects {
             }
             SubjectQuery::Account(_) => {}
         }
-        self.queries.insert(who);
+        self.queries.insert(subject);
     }
 
-    /// Whether somebody is named, however he logs in, or is a machine.
-    fn covers(&self, who: &SubjectQuery, identities: &[&Identity]) -> bool {
-        let named = |identity: &&Identity| {
-            identity.is_node() || self.rbac_subjects.iter().any(|subject| identity.matches_subject(subject))
+    /// Whether the subject is exempt in all of its identities, or is a node.
+    fn covers(&self, subject: &SubjectQuery, identities: &[&Identity]) -> bool {
+        let is_exempt = |identity: &&Identity| {
+            identity.is_node() || self.rbac_subjects.iter().any(|exempt| identity.matches_subject(exempt))
         };
-        let by_caller = matches!(who, SubjectQuery::Arn(caller) if self.iam_keys.contains(&caller.comparison_key()));
-        by_caller
-            || self.queries.contains(who)
-            || (!identities.is_empty() && identities.iter().all(named))
-            || matches!(who, SubjectQuery::Group(name) if name == MASTERS)
+        let has_exempt_arn =
+            matches!(subject, SubjectQuery::Arn(identity) if self.iam_keys.contains(&identity.comparison_key()));
+        has_exempt_arn
+            || self.queries.contains(subject)
+            || (!identities.is_empty() && identities.iter().all(is_exempt))
+            || matches!(subject, SubjectQuery::Group(name) if name == MASTERS)
     }
 }

@@ -1,93 +1,87 @@
-//! Each invariant against one state: holds, or a refusal with the way that breaks it.
+//! Checks invariants against a state, and reports those that are violated with the grants that violate them.
 
 use super::invariant_checker::InvariantChecker;
 use super::violator::{Violator, to_request};
-use crate::access::{AccessView, Aggregation, lint_query};
+use crate::access::{AccessView, Aggregation, QueryLint, lint_query};
 use crate::diagnostic::{Diagnostic, SourceLocation, Span};
 use crate::plan::{InvariantSubject, ResolvedInvariant};
 use crate::policy::{Assertion, PolicyIndex, RequestSpec};
 use crate::state::State;
 
-/// Breakers named one by one on a terminal.
+/// How many violators a message lists.
 const MAX_LISTED_VIOLATORS: usize = 5;
 
-/// An invariant that does not hold.
+/// A violated invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InvariantViolation {
-    /// Where the invariant stands.
+    /// Where the policy defines the invariant.
     pub(crate) location: SourceLocation,
-    /// Where the policy is at hand.
+    /// The same place as a span; `None` for a saved plan, which has no policy sources.
     pub(crate) span: Option<Span>,
     pub(crate) description: Option<String>,
-    /// What was to hold, in words.
+    /// The invariant as a sentence.
     pub(crate) invariant: String,
     pub(crate) violators: Vec<Violator>,
 }
 
 impl InvariantViolation {
     pub(crate) fn to_diagnostic(&self) -> Diagnostic {
-        let what = match &self.description {
-            Some(text) => format!("{text} ({})", self.invariant),
-            None => self.invariant.clone(),
-        };
-        let error = Diagnostic::error(format!("an invariant does not hold: {what}"));
-        let mut error = match self.span {
-            Some(span) => error.primary_label(span, ""),
-            None => error.with_help(format!("it stands at {}", self.location)),
-        };
-        for breach in self.violators.iter().take(MAX_LISTED_VIOLATORS) {
-            let name = breach.principal_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-            let path =
-                if breach.path.is_empty() { String::new() } else { format!(", by {}", breach.path.join(" → ")) };
-            error = error.with_help(format!("{}{name} {}{path}", breach.subject, breach.finding));
+        let name = self.description.as_ref().unwrap_or(&self.invariant);
+        let mut error = Diagnostic::error(format!("invariant violated: \"{name}\""));
+        if let Some(span) = self.span {
+            error = error.primary_label(span, "");
         }
-        match self.violators.len().checked_sub(MAX_LISTED_VIOLATORS).filter(|more| *more > 0) {
-            Some(more) => error.with_help(format!("… and {more} more, whom --format json names")),
-            None => error,
+        for violator in self.violators.iter().take(MAX_LISTED_VIOLATORS) {
+            error = error.with_because(violator.to_string());
         }
+        let more = self.violators.len().saturating_sub(MAX_LISTED_VIOLATORS);
+        if more > 0 {
+            error = error.with_note(format!("and {more} more; --format json lists all of them"));
+        }
+        if self.description.is_some() {
+            error = error.with_note(format!("the invariant: {}", self.invariant));
+        }
+        if self.span.is_none() {
+            error = error.with_note(format!("defined at {}", self.location));
+        }
+        error
     }
 }
 
-/// The invariants that do not hold in a state, and what is odd about them.
+/// Returns the invariants that a state violates, and warnings about the invariants.
 pub(crate) fn check_invariants(
     invariants: &[ResolvedInvariant],
-    known: &PolicyIndex,
+    policy_index: &PolicyIndex,
     state: &State,
 ) -> (Vec<InvariantViolation>, Vec<Diagnostic>) {
     if invariants.is_empty() {
         return (Vec::new(), Vec::new());
     }
     let access = AccessView::new(state, Aggregation::Reconciled);
-    let people = InvariantChecker::new(&access, known);
-    let refusals = invariants.iter().filter_map(|invariant| check_invariant(&people, invariant)).collect();
-    let odd = invariants.iter().flat_map(|invariant| lint_invariant(&access, invariant)).collect();
-    (refusals, odd)
+    let checker = InvariantChecker::new(&access, policy_index);
+    let violations = invariants.iter().filter_map(|invariant| check_invariant(&checker, invariant)).collect();
+    let warnings = invariants.iter().flat_map(|invariant| lint_invariant(&access, invariant)).collect();
+    (violations, warnings)
 }
 
-fn check_invariant(people: &InvariantChecker<'_, '_>, invariant: &ResolvedInvariant) -> Option<InvariantViolation> {
-    let ResolvedInvariant { location: place, span, description, subject, claim } = invariant;
-    let meant = people.resolve_subjects(subject, matches!(claim, Assertion::Can(_)));
-    let mut breaches = meant.iter().filter_map(|who| match claim {
-        Assertion::Can(action) => people.violation_of_can(who, action),
-        Assertion::Cannot(action) => people.violation_of_cannot(who, action),
-        Assertion::CannotEscalate => people.violation_of_cannot_escalate(who),
+fn check_invariant(checker: &InvariantChecker<'_, '_>, invariant: &ResolvedInvariant) -> Option<InvariantViolation> {
+    let ResolvedInvariant { location, span, description, subject, claim } = invariant;
+    let subjects = checker.resolve_subjects(subject, matches!(claim, Assertion::Can(_)));
+    let mut remaining = subjects.iter().filter_map(|subject| match claim {
+        Assertion::Can(request) => checker.violation_of_can(subject, request),
+        Assertion::Cannot(request) => checker.violation_of_cannot(subject, request),
+        Assertion::CannotEscalate => checker.violation_of_cannot_escalate(subject),
     });
-    let mut found: Vec<Violator> = breaches.next().into_iter().collect();
-    // What the group has, all its members have.
-    let whole =
-        |breach: &Violator| matches!(subject, InvariantSubject::Group(_)) && breach.subject.starts_with("group:");
-    if !found.iter().any(whole) {
-        found.extend(breaches);
+    let mut violators: Vec<Violator> = remaining.next().into_iter().collect();
+    // If the group itself violates the invariant, all of its members do, and need not be listed.
+    let is_group_itself =
+        |violator: &Violator| matches!(subject, InvariantSubject::Group(_)) && violator.subject.starts_with("group:");
+    if !violators.iter().any(is_group_itself) {
+        violators.extend(remaining);
     }
     let invariant = format!("{} {}", format_subject(subject), format_assertion(claim));
-    let (place, span, description) = (place.clone(), *span, description.clone());
-    (!found.is_empty()).then_some(InvariantViolation {
-        location: place,
-        span,
-        description,
-        invariant,
-        violators: found,
-    })
+    let (location, span, description) = (location.clone(), *span, description.clone());
+    (!violators.is_empty()).then_some(InvariantViolation { location, span, description, invariant, violators })
 }
 
 fn format_subject(subject: &InvariantSubject) -> String {
@@ -96,35 +90,39 @@ fn format_subject(subject: &InvariantSubject) -> String {
         InvariantSubject::Principal { name, subject: _ } => format!("principal {name}"),
         InvariantSubject::User(name) => format!("user {name}"),
         InvariantSubject::ServiceAccount { namespace, name } => format!("service account {namespace}/{name}"),
-        InvariantSubject::EveryoneBut(spared) if spared.is_empty() => "everyone".to_owned(),
-        InvariantSubject::EveryoneBut(spared) => {
-            let names: Vec<&str> = spared.iter().map(|one| one.name.as_str()).collect();
+        InvariantSubject::EveryoneBut(exemptions) if exemptions.is_empty() => "everyone".to_owned(),
+        InvariantSubject::EveryoneBut(exemptions) => {
+            let names: Vec<&str> = exemptions.iter().map(|exemption| exemption.name.as_str()).collect();
             format!("everyone but {}", names.join(", "))
         }
     }
 }
 
-fn format_assertion(claim: &Assertion) -> String {
-    match claim {
-        Assertion::Can(action) => format!("can {}", to_request(action, None, None)),
-        Assertion::Cannot(action) => format!("cannot {}", to_request(action, None, None)),
-        Assertion::CannotEscalate => "cannot escalate".to_owned(),
+fn format_assertion(assertion: &Assertion) -> String {
+    match assertion {
+        Assertion::Can(request) => format!("must be able to {}", to_request(request, None, None)),
+        Assertion::Cannot(request) => format!("must not be able to {}", to_request(request, None, None)),
+        Assertion::CannotEscalate => "must not have a privilege escalation path".to_owned(),
     }
 }
 
-/// A word that no cluster knows makes a `cannot` hold for nothing.
+/// Warns of names that do not exist in the cluster. With a typo, `cannot` is always satisfied.
 fn lint_invariant(access: &AccessView<'_>, invariant: &ResolvedInvariant) -> Vec<Diagnostic> {
-    let action: &RequestSpec = match &invariant.claim {
-        Assertion::Can(action) | Assertion::Cannot(action) => action,
+    let request: &RequestSpec = match &invariant.claim {
+        Assertion::Can(request) | Assertion::Cannot(request) => request,
         Assertion::CannotEscalate => return Vec::new(),
     };
-    let found = lint_query(access, None, &to_request(action, None, None)).into_iter().map(|doubt| {
-        let warning = Diagnostic::warning(format!("of an invariant: {doubt}"));
+    if request.resource == "*" {
+        return Vec::new();
+    }
+    let lints = lint_query(access, None, &to_request(request, None, None)).into_iter();
+    let to_warning = |lint: QueryLint| {
+        let warning = Diagnostic::warning(format!("invariant: {lint}"));
         let warning = match invariant.span {
             Some(span) => warning.primary_label(span, ""),
-            None => warning.with_help(format!("it stands at {}", invariant.location)),
+            None => warning.with_note(format!("defined at {}", invariant.location)),
         };
-        doubt.hint().into_iter().fold(warning, Diagnostic::with_help)
-    });
-    if action.resource == "*" { Vec::new() } else { found.collect() }
+        lint.hint().into_iter().fold(warning, Diagnostic::with_help)
+    };
+    lints.map(to_warning).collect()
 }

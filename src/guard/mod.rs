@@ -1,7 +1,7 @@
-//! What must hold of the access itself, and what a plan must not do by mistake: the invariants of a policy, put to the
-//! state that a plan leads to, and the guards, which look at the states on both sides of it.
+//! Guards and invariants. Guards compare the states before and after a plan, and report risks that a plan must not have
+//! unless `--allow` accepts them. Invariants are tests of effective access in one state.
 //!
-//! Pure: this room judges states and writes nothing. Whoever asks decides what a refusal stops.
+//! This module evaluates states and has no side effects. The commands decide what a refusal stops.
 
 mod allow_flag;
 mod aws_auth;

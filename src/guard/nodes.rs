@@ -1,125 +1,145 @@
-//! Nodes and Fargate pods: their entries stay in force, and stay fit for them.
+//! Guards the aws-auth entries of nodes and Fargate pods: they must stay, and stay usable for nodes.
 //!
-//! Source: EKS User Guide, "Grant IAM users and roles access to Kubernetes APIs"; kubernetes `nodeidentifier/default.go`,
-//! for which the username `system:node:…` and the group `system:nodes` are a node, and nothing less.
+//! Source: EKS User Guide, "Grant IAM users and roles access to Kubernetes APIs"; kubernetes
+//! `nodeidentifier/default.go`, which identifies a node by the username `system:node:…` together with the group
+//! `system:nodes`.
 
 use super::allow_flag::AllowFlag;
 use super::context::{GuardContext, Observed};
 use super::risk::{GuardKind, Risk};
-use crate::access::{Authentication, Identity, SubjectQuery};
+use crate::access::{Authentication, DenialReason, Identity, SubjectQuery};
 
-/// Groups that machines have and people have not.
+/// Groups that only nodes have.
 const NODE_GROUPS: [&str; 4] =
     ["system:nodes", "system:bootstrappers", "system:node-proxier", "eks:kube-proxy-windows"];
 const NODE_USERNAME_PREFIX: &str = "system:node:";
-/// By which Fargate pods are told from EC2 instances: theirs is the session's name.
+/// Only Fargate pods have this group, and a username with the session name.
 const FARGATE_GROUP: &str = "system:node-proxier";
 const SESSION_NAME_TEMPLATE: &str = "{{SessionName}}";
 
-/// The nodes of a cluster, a few of each sort by name: enough to say that there are some.
+/// The names of a few nodes of a cluster, as evidence that there are some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NodeSample {
     pub(crate) ec2: Vec<String>,
     pub(crate) fargate: Vec<String>,
 }
 
-/// Whether an identity is one that a machine of the cluster has.
+/// Whether an identity is that of a node or a Fargate pod.
 pub(super) fn is_node_or_fargate(identity: &Identity) -> bool {
     identity.username.as_ref().is_some_and(|name| name.as_str().starts_with(NODE_USERNAME_PREFIX))
         || NODE_GROUPS.into_iter().any(|group| identity.is_in_group(group))
 }
 
-/// Whether a machine that logged in as `was` does so as `is` too.
-fn keeps_node_identity(was: &Identity, is: &Identity) -> bool {
-    was.username == is.username && NODE_GROUPS.into_iter().all(|group| !was.is_in_group(group) || is.is_in_group(group))
+/// Whether a node keeps its username and its node groups.
+fn keeps_node_identity(before: &Identity, after: &Identity) -> bool {
+    before.username == after.username
+        && NODE_GROUPS.into_iter().all(|group| !before.is_in_group(group) || after.is_in_group(group))
 }
 
-fn all_keep_node_identity(was: &Identity, now: &Authentication) -> bool {
-    match now {
-        Authentication::Identity(identity) => keeps_node_identity(was, identity),
+fn all_keep_node_identity(before: &Identity, after: &Authentication) -> bool {
+    match after {
+        Authentication::Identity(identity) => keeps_node_identity(before, identity),
         Authentication::Denied(_) => false,
         Authentication::Ambiguous(logins) => {
-            logins.iter().all(|login| login.as_ref().is_ok_and(|identity| keeps_node_identity(was, identity)))
+            logins.iter().all(|login| login.as_ref().is_ok_and(|identity| keeps_node_identity(before, identity)))
         }
     }
 }
 
-/// Whose entry served machines and does so no more.
-pub(super) fn find_risks(scene: &GuardContext<'_, '_>, nodes: &Observed<NodeSample>) -> Vec<Risk> {
-    if !scene.writes_aws_auth() {
+/// Reports principals through which nodes authenticate before the plan, and not after it.
+pub(super) fn find_risks(context: &GuardContext<'_, '_>, nodes: &Observed<NodeSample>) -> Vec<Risk> {
+    if !context.writes_aws_auth() {
         return Vec::new();
     }
-    let serves = |admission: &Authentication| admission.identities().any(is_node_or_fargate);
-    let is_last = || !scene.after_access.principals().iter().any(|principal| serves(&principal.authentication));
-    let mut found = Vec::new();
-    for principal in scene.live_access.principals() {
-        let now = scene.after_access.authenticate(&principal.subject);
-        let broken = principal
+    let is_for_nodes = |authentication: &Authentication| authentication.identities().any(is_node_or_fargate);
+    let is_last_entry =
+        || !context.after_access.principals().iter().any(|principal| is_for_nodes(&principal.authentication));
+    let mut risks = Vec::new();
+    for principal in context.live_access.principals() {
+        let after = context.after_access.authenticate(&principal.subject);
+        let lost_identity = principal
             .authentication
             .identities()
-            .filter(|one| is_node_or_fargate(one))
-            .find(|was| !all_keep_node_identity(was, &now));
-        if let Some(was) = broken {
-            found.push(node_risk(scene, &principal.subject, was, &now, nodes, is_last()));
+            .filter(|identity| is_node_or_fargate(identity))
+            .find(|identity| !all_keep_node_identity(identity, &after));
+        if let Some(before) = lost_identity {
+            risks.push(node_risk(context, &principal.subject, before, &after, nodes, is_last_entry()));
         }
     }
-    found
+    risks
 }
 
 fn node_risk(
-    scene: &GuardContext<'_, '_>,
-    who: &SubjectQuery,
-    was: &Identity,
-    now: &Authentication,
+    context: &GuardContext<'_, '_>,
+    subject: &SubjectQuery,
+    before: &Identity,
+    after: &Authentication,
     nodes: &Observed<NodeSample>,
-    is_last: bool,
+    is_last_entry: bool,
 ) -> Risk {
-    let fargate = was.is_in_group(FARGATE_GROUP)
-        || was.username.as_ref().is_some_and(|name| name.as_str().contains(SESSION_NAME_TEMPLATE));
-    let (what, machines) = if fargate { ("Fargate pods", "Fargate nodes") } else { ("nodes", "nodes") };
-    let entry = was.entry().map_or_else(|| who.to_string(), ToString::to_string);
-    let so = match now {
-        Authentication::Denied(_) => "its entry goes".to_owned(),
-        Authentication::Identity(is) => format!("they would log in {}", describe_difference(was, is)),
-        Authentication::Ambiguous(_) => "several entries would answer, another at each login".to_owned(),
+    let is_fargate = before.is_in_group(FARGATE_GROUP)
+        || before.username.as_ref().is_some_and(|name| name.as_str().contains(SESSION_NAME_TEMPLATE));
+    let (owner, consequence, nodes_noun) = if is_fargate {
+        ("Fargate pods", "their nodes will become NotReady within 15 minutes", "Fargate nodes")
+    } else {
+        ("nodes", "nodes will become NotReady within 15 minutes", "nodes")
     };
-    let mut out = Risk::new(GuardKind::Node, format!("{what} log in by the aws-auth entry {entry}: {so}"))
-        .with_subject(who)
-        .with_help(scene.entry_change_hint(who));
-    if let (Authentication::Identity(is), Some(entry)) = (now, now.identities().next().and_then(Identity::entry))
-        && is.entry() != was.entry()
-    {
-        out = out.with_help(format!("the entry {entry} would come into force"));
-    }
-    if is_last {
-        out = out.with_help(
-            "no entry for nodes is left: each node is lost as soon as its token ends, within a quarter of an hour",
-        );
-    }
-    out = out.with_help(match nodes {
-        Observed::Unknown(why) => format!("which nodes there are is not known: {why}"),
-        Observed::Known(nodes) => {
-            let there = if fargate { &nodes.fargate } else { &nodes.ec2 };
-            match there.as_slice() {
-                [] => format!("no {machines} are in the cluster at the moment"),
-                names => format!("{machines} are in the cluster, such as {}", names.join(", ")),
-            }
+    let entry = before.entry().map_or_else(|| subject.to_string(), ToString::to_string);
+    let message = match after {
+        Authentication::Denied(DenialReason::NotMapped { .. }) => {
+            format!("this plan removes the aws-auth entry of your {owner} ({entry}); {consequence}")
         }
-    });
-    out.with_allow_flag(AllowFlag::Remove(who.clone()))
+        Authentication::Denied(DenialReason::NotAnInstance { .. }) => {
+            format!("this plan makes the aws-auth entry of your {owner} ({entry}) unusable; {consequence}")
+        }
+        Authentication::Identity(after) => {
+            let difference = describe_difference(before, after);
+            format!(
+                "this plan changes the aws-auth entry of your {owner} ({entry}): they would authenticate {difference}"
+            )
+        }
+        Authentication::Ambiguous(_) => {
+            format!(
+                "after this plan, several aws-auth entries match your {owner} ({entry}), which is non-deterministic"
+            )
+        }
+    };
+    let mut risk =
+        Risk::new(GuardKind::Node, message).with_subject(subject).with_notes(context.entry_change_note(subject));
+    risk = match nodes {
+        Observed::Unknown(why) => risk.with_note(format!("it is not known which nodes the cluster has: {why}")),
+        Observed::Known(nodes) => match if is_fargate { nodes.fargate.as_slice() } else { nodes.ec2.as_slice() } {
+            [] => risk.with_note(format!("the cluster has no {nodes_noun} at the moment")),
+            names => risk.with_because(format!("the cluster has {nodes_noun}, such as {}", names.join(", "))),
+        },
+    };
+    if let (Authentication::Identity(after), Some(entry)) = (after, after.identities().next().and_then(Identity::entry))
+        && after.entry() != before.entry()
+    {
+        risk = risk.with_note(format!("the aws-auth entry {entry} takes effect instead"));
+    }
+    if is_last_entry {
+        risk = risk.with_note(match after {
+            Authentication::Denied(_) => "no aws-auth entry for nodes is left",
+            Authentication::Identity(_) | Authentication::Ambiguous(_) => {
+                "no aws-auth entry for nodes is left; nodes will become NotReady within 15 minutes"
+            }
+        });
+    }
+    risk.with_allow_flag(AllowFlag::Remove(subject.clone()))
 }
 
-/// `without the group system:nodes`.
-fn describe_difference(was: &Identity, is: &Identity) -> String {
-    let name = |identity: &Identity| identity.username.as_ref().map(ToString::to_string).unwrap_or_default();
-    let lost: Vec<&str> =
-        NODE_GROUPS.into_iter().filter(|group| was.is_in_group(group) && !is.is_in_group(group)).collect();
-    let mut words = Vec::new();
-    if was.username != is.username {
-        words.push(format!("as `{}` and not as `{}`", name(is), name(was)));
+/// Describes how the identity changes, such as `without the groups system:nodes`.
+fn describe_difference(before: &Identity, after: &Identity) -> String {
+    let username = |identity: &Identity| identity.username.as_ref().map(ToString::to_string).unwrap_or_default();
+    let lost_groups: Vec<&str> =
+        NODE_GROUPS.into_iter().filter(|group| before.is_in_group(group) && !after.is_in_group(group)).collect();
+    let mut differences = Vec::new();
+    if before.username != after.username {
+        differences.push(format!("as `{}` instead of `{}`", username(after), username(before)));
     }
-    if !lost.is_empty() {
-        words.push(format!("without the groups {}", lost.join(", ")));
+    if !lost_groups.is_empty() {
+        differences.push(format!("without the groups {}", lost_groups.join(", ")));
     }
-    words.join(", ")
+    differences.join(", ")
 }

@@ -1,40 +1,44 @@
-//! What a plan does that nobody does by mistake twice: who loses what, and the one word that says yes to it.
+//! Risks of a plan: who loses or gains which access, and the `--allow` value that accepts exactly this risk.
 
 use super::allow_flag::AllowFlag;
 use crate::access::{RequestSetExcept, SubjectQuery};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, DiagnosticNote, NoteKind};
 
-/// Sets of requests named one by one.
+/// How many sets of requests a message lists.
 const MAX_LISTED_SETS: usize = 3;
 
-/// What is guarded.
+/// The guard that reports a risk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum GuardKind {
     /// The caller's own access.
     Caller,
     /// Nodes and Fargate pods.
     Node,
+    /// The principals in `guard.protected`.
     Protected,
-    /// aws-auth maps somebody, and can be read.
+    /// aws-auth can be parsed, and maps at least one principal.
     AwsAuth,
+    /// An aws-auth principal that can restore access.
     LastAdmin,
+    /// New members of `system:masters`.
     Masters,
+    /// The limit `guard.max-removals`.
     MaxRemovals,
 }
 
-/// A danger of a plan.
+/// A risk of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Risk {
     pub(crate) guard: GuardKind,
-    /// Who loses or gains; nobody in particular where all do.
+    /// The subject that loses or gains access; `None` if the risk is not about a single subject.
     pub(crate) subject: Option<String>,
     pub(crate) message: String,
-    pub(crate) help: Vec<String>,
-    /// What says yes to it; nothing does where no plan may do it.
+    pub(crate) notes: Vec<DiagnosticNote>,
+    /// The flag that accepts the risk; `None` if it cannot be accepted.
     pub(crate) allow: Option<AllowFlag>,
 }
 
-/// A guard that could not be asked, or that has nothing to say.
+/// A guard that could not be evaluated, or that does not apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnevaluatedGuard {
     pub(crate) guard: GuardKind,
@@ -43,15 +47,30 @@ pub(crate) struct UnevaluatedGuard {
 
 impl Risk {
     pub(super) fn new(guard: GuardKind, message: String) -> Self {
-        Self { guard, subject: None, message, help: Vec::new(), allow: None }
+        Self { guard, subject: None, message, notes: Vec::new(), allow: None }
     }
 
-    pub(super) fn with_subject(self, who: &SubjectQuery) -> Self {
-        Self { subject: Some(who.to_string()), ..self }
+    pub(super) fn with_subject(self, subject: &SubjectQuery) -> Self {
+        Self { subject: Some(subject.to_string()), ..self }
     }
 
-    pub(super) fn with_help(mut self, hint: impl Into<String>) -> Self {
-        self.help.push(hint.into());
+    /// Adds evidence: the fact that makes the message true.
+    pub(super) fn with_because(self, text: impl Into<String>) -> Self {
+        self.with_notes([DiagnosticNote { kind: NoteKind::Because, text: text.into() }])
+    }
+
+    /// Adds context that is neither evidence nor advice.
+    pub(super) fn with_note(self, text: impl Into<String>) -> Self {
+        self.with_notes([DiagnosticNote { kind: NoteKind::Note, text: text.into() }])
+    }
+
+    /// Adds advice.
+    pub(super) fn with_help(self, text: impl Into<String>) -> Self {
+        self.with_notes([DiagnosticNote { kind: NoteKind::Help, text: text.into() }])
+    }
+
+    pub(super) fn with_notes(mut self, notes: impl IntoIterator<Item = DiagnosticNote>) -> Self {
+        self.notes.extend(notes);
         self
     }
 
@@ -59,31 +78,36 @@ impl Risk {
         Self { allow: Some(allow), ..self }
     }
 
-    /// As an error that refuses.
+    /// Returns the error of a refused plan.
     pub(crate) fn to_error(&self) -> Diagnostic {
         let error = Diagnostic::error(self.message.clone());
-        let error = self.help.iter().cloned().fold(error, Diagnostic::with_help);
+        let error = error.with_notes(self.notes.iter().cloned());
         match &self.allow {
-            Some(allow) => error.with_help(format!("if this is meant: --allow {allow}")),
+            Some(allow) => error.with_help(format!("to proceed anyway, pass --allow {allow}")),
             None => error,
         }
     }
 
-    /// As a warning, where the command line says yes.
+    /// Returns the warning about a risk that the command line accepts.
     pub(crate) fn to_warning(&self) -> Diagnostic {
-        let by = self.allow.as_ref().map(|allow| format!(" (--allow {allow})")).unwrap_or_default();
-        Diagnostic::warning(format!("allowed{by}: {}", self.message))
+        let flag = self.allow.as_ref().map(|allow| format!(" (--allow {allow})")).unwrap_or_default();
+        Diagnostic::warning(format!("allowed{flag}: {}", self.message))
     }
 }
 
-/// `get configmaps named aws-auth; list roles …`, the first few of them.
-pub(super) fn format_request_sets(all: &[RequestSetExcept<'_>]) -> String {
-    let mut words: Vec<String> = all.iter().map(ToString::to_string).collect();
-    words.dedup();
-    let more = words.len().saturating_sub(MAX_LISTED_SETS);
-    words.truncate(MAX_LISTED_SETS);
+/// Formats the first [`MAX_LISTED_SETS`] sets, such as `get configmaps named aws-auth; list roles; and 2 more`.
+pub(super) fn format_request_sets(sets: &[RequestSetExcept<'_>]) -> String {
+    let mut texts: Vec<String> = sets.iter().map(ToString::to_string).collect();
+    texts.dedup();
+    let more = texts.len().saturating_sub(MAX_LISTED_SETS);
+    texts.truncate(MAX_LISTED_SETS);
     if more > 0 {
-        words.push(format!("and {more} more"));
+        texts.push(format!("and {more} more"));
     }
-    words.join("; ")
+    texts.join("; ")
+}
+
+/// Serializes only the texts, which is what JSON has under `hints`.
+fn serialize_texts<S: serde::Serializer>(notes: &[DiagnosticNote], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(notes.iter().map(|note| &note.text))
 }

@@ -1,9 +1,10 @@
-//! What a policy breaks by itself, whatever the cluster is like.
+//! Checks invariants without a cluster: finds those that the policy violates whatever the cluster contains.
 //!
-//! Its own roles, bound to the whole cluster or in namespaces that it names, are there after every plan: what they let
-//! somebody do, he can do. So it is with `cluster-admin`, which every API server brings up to everything as it starts
-//! (kubernetes v1.36.3 `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`). The cluster's other roles are what
-//! its version and its operators make of them and are not judged; nor are globs, labels and what must be possible.
+//! The roles of the policy that are bound in the whole cluster, or in namespaces by name, exist after every plan, so
+//! the access that they grant is certain. The same is true of `cluster-admin`, to which every API server adds all rules
+//! at startup (kubernetes v1.36.3 `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`). Other roles of a
+//! cluster depend on its version and its operators, and the namespaces that globs and labels select depend on the
+//! cluster. They are not checked here, and neither are invariants with `can`.
 
 use std::collections::BTreeSet;
 
@@ -20,11 +21,11 @@ use crate::state::rbac::Rule;
 
 const CLUSTER_ADMIN: &str = "cluster-admin";
 
-/// The invariants that the policy breaks in one of its clusters, each once.
+/// Returns the invariants that the policy violates in any of its clusters, without duplicates.
 pub(crate) fn check_invariants_statically(policy: &Policy, now: Timestamp) -> Vec<InvariantViolation> {
-    let mut forbidding = policy.clone();
-    forbidding.invariants.retain(|invariant| is_prohibition(&invariant.assertion));
-    if forbidding.invariants.is_empty() {
+    let mut prohibitions = policy.clone();
+    prohibitions.invariants.retain(|invariant| is_prohibition(&invariant.assertion));
+    if prohibitions.invariants.is_empty() {
         return Vec::new();
     }
     let clusters: Vec<Option<&str>> = if policy.clusters.is_empty() {
@@ -32,15 +33,15 @@ pub(crate) fn check_invariants_statically(policy: &Policy, now: Timestamp) -> Ve
     } else {
         policy.clusters.keys().map(String::as_str).map(Some).collect()
     };
-    let mut found: Vec<InvariantViolation> = Vec::new();
+    let mut violations: Vec<InvariantViolation> = Vec::new();
     for cluster in clusters {
-        for refusal in check_cluster(&forbidding, cluster, now) {
-            if !found.iter().any(|one| one.location == refusal.location) {
-                found.push(refusal);
+        for violation in check_cluster(&prohibitions, cluster, now) {
+            if !violations.iter().any(|known| known.location == violation.location) {
+                violations.push(violation);
             }
         }
     }
-    found
+    violations
 }
 
 fn check_cluster(policy: &Policy, cluster: Option<&str>, now: Timestamp) -> Vec<InvariantViolation> {
@@ -53,11 +54,11 @@ fn check_cluster(policy: &Policy, cluster: Option<&str>, now: Timestamp) -> Vec<
     let Ok(after) = plan.state_after(&empty) else {
         return Vec::new();
     };
-    let known = PolicyIndex::from_policy(&policy, cluster, &empty, now);
-    check_invariants(&plan.invariants, &known, &after).0
+    let policy_index = PolicyIndex::from_policy(&policy, cluster, &empty, now);
+    check_invariants(&plan.invariants, &policy_index, &after).0
 }
 
-/// The policy without what hangs on roles, namespaces and labels of the cluster.
+/// Returns the policy without the parts that depend on the roles and namespaces of the cluster.
 fn keep_static_parts(policy: &Policy, cluster: Option<&str>) -> Policy {
     let mut policy = policy.clone();
     let is_name = |selector: &NamespaceSelector| matches!(selector, NamespaceSelector::Name(_));
@@ -72,17 +73,18 @@ fn keep_static_parts(policy: &Policy, cluster: Option<&str>) -> Policy {
         selectors.retain(|selector| match (&selector.value, &binding.role.value) {
             (NamespaceSelector::Name(_), RoleRefSpec::ClusterRole(_)) => true,
             (NamespaceSelector::Name(name), RoleRefSpec::Role(role)) => roles.get(role).is_some_and(|role| {
-                let is_it = |own: &NamespaceSelector| matches!(own, NamespaceSelector::Name(own) if own == name);
-                role.namespaces.iter().any(|own| is_it(&own.value))
+                let is_same =
+                    |selector: &NamespaceSelector| matches!(selector, NamespaceSelector::Name(other) if other == name);
+                role.namespaces.iter().any(|selector| is_same(&selector.value))
             }),
             (NamespaceSelector::Glob(_) | NamespaceSelector::Labels(_), _) => false,
         });
     }
     policy.bindings.retain(|_, binding| match &binding.role.value {
         RoleRefSpec::ClusterRole(role) => {
-            let is_own =
+            let is_defined =
                 cluster_roles.get(role).is_some_and(|role| applies_to_cluster(role.clusters.as_deref(), cluster));
-            is_own || role == CLUSTER_ADMIN
+            is_defined || role == CLUSTER_ADMIN
         }
         RoleRefSpec::Role(role) => {
             roles.get(role).is_some_and(|role| applies_to_cluster(role.clusters.as_deref(), cluster))
@@ -91,38 +93,37 @@ fn keep_static_parts(policy: &Policy, cluster: Option<&str>) -> Policy {
     policy
 }
 
-/// What `cluster-admin` is in every version.
+/// Returns `cluster-admin` as it is in every version of Kubernetes.
 fn cluster_admin_role() -> Role {
-    let all = || vec!["*".to_owned()];
-    let resources = Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() };
-    let urls = Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() };
+    let wildcard = || vec!["*".to_owned()];
+    let resources = Rule { verbs: wildcard(), api_groups: wildcard(), resources: wildcard(), ..Rule::default() };
+    let urls = Rule { verbs: wildcard(), non_resource_urls: wildcard(), ..Rule::default() };
     let labels = Labels::from([("kubernetes.io/bootstrapping".to_owned(), "rbac-defaults".to_owned())]);
     Role { meta: ObjectMeta { labels, ..ObjectMeta::default() }, rules: vec![resources, urls], aggregation: None }
 }
 
-/// The roles of the clusters that the policy binds and of which it does not say what they allow, where it says what
-/// must not be possible.
+/// Returns the roles that the policy binds and does not define, if the policy has an invariant that depends on them.
 pub(crate) fn roles_not_checked_statically(policy: &Policy) -> BTreeSet<&str> {
     if !policy.invariants.iter().any(|invariant| is_prohibition(&invariant.assertion)) {
         return BTreeSet::new();
     }
-    let others = policy.bindings.values().filter_map(|binding| match &binding.role.value {
+    let undefined_roles = policy.bindings.values().filter_map(|binding| match &binding.role.value {
         RoleRefSpec::ClusterRole(role) if role == CLUSTER_ADMIN || policy.cluster_roles.contains_key(role) => None,
         RoleRefSpec::Role(role) if policy.roles.contains_key(role) => None,
         RoleRefSpec::ClusterRole(role) | RoleRefSpec::Role(role) => Some(role.as_str()),
     });
-    others.collect()
+    undefined_roles.collect()
 }
 
-fn is_prohibition(claim: &Assertion) -> bool {
-    !matches!(claim, Assertion::Can(_))
+fn is_prohibition(assertion: &Assertion) -> bool {
+    !matches!(assertion, Assertion::Can(_))
 }
 
-/// The namespaces that the policy names.
+/// Returns the namespaces that the policy refers to by name.
 fn named_namespaces(policy: &Policy) -> std::collections::BTreeMap<String, Labels> {
-    let of_roles = policy.roles.values().flat_map(|role| &role.namespaces);
-    let of_bindings = policy.bindings.values().flat_map(|binding| binding.namespaces.iter().flatten());
-    let names = of_roles.chain(of_bindings).filter_map(|selector| match &selector.value {
+    let role_selectors = policy.roles.values().flat_map(|role| &role.namespaces);
+    let binding_selectors = policy.bindings.values().flat_map(|binding| binding.namespaces.iter().flatten());
+    let names = role_selectors.chain(binding_selectors).filter_map(|selector| match &selector.value {
         NamespaceSelector::Name(name) => Some(name.clone()),
         NamespaceSelector::Glob(_) | NamespaceSelector::Labels(_) => None,
     });

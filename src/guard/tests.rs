@@ -1,4 +1,4 @@
-//! Guards against the states on both sides of a plan.
+//! Tests of the guards with small states before and after a plan.
 
 use super::{AllowFlag, CallerIdentity, ClusterFacts, GuardReport, NodeSample, Observed, evaluate_guards};
 use crate::plan::{AccessComparison, plan};
@@ -8,7 +8,7 @@ use crate::state::validate::parse_object_key;
 
 const CI: &str = "arn:aws:sts::111122223333:assumed-role/ci/run-7";
 
-/// A cluster whose aws-auth has these entries under mapRoles, and an admin role that a group may use.
+/// Returns a cluster with these entries in mapRoles. The group `admins` is bound to cluster-admin.
 fn cluster(roles: &str) -> State {
     let text = format!(
         r#"
@@ -71,11 +71,11 @@ fn admin() -> String {
     entry("admin", "admin", "admins")
 }
 
-fn entry_of_ci() -> String {
+fn ci() -> String {
     entry("ci", "ci", "admins")
 }
 
-/// A policy that lists exactly these principals of aws-auth.
+/// Returns an exclusive policy with exactly these principals.
 fn exclusive_policy(principals: &str) -> String {
     format!(
         "[policy]\nname = \"prod\"\n[ownership]\naws-auth = \"exclusive\"\nignore = []\n[groups.admins]\n[groups.others]\n{principals}"
@@ -107,37 +107,38 @@ fn ci_caller() -> Observed<CallerIdentity> {
 
 #[track_caller]
 fn evaluate(live: &State, policy: &str, caller: Observed<CallerIdentity>, allow: &[&str]) -> GuardReport {
-    let (policy, _) = load_policy(vec![("policy.toml".to_owned(), policy.to_owned())]).unwrap_or_else(|(_, found)| {
-        panic!("{found:#?}");
+    let (policy, _) = load_policy(vec![("policy.toml".to_owned(), policy.to_owned())]).unwrap_or_else(|(_, errors)| {
+        panic!("{errors:#?}");
     });
     let plan = plan(&policy, None, live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap();
     let allow: Vec<AllowFlag> = allow.iter().map(|text| AllowFlag::parse(text).unwrap()).collect();
-    let some = NodeSample { ec2: vec!["ip-10-0-0-1.ec2.internal".to_owned()], fargate: Vec::new() };
+    let nodes = NodeSample { ec2: vec!["ip-10-0-0-1.ec2.internal".to_owned()], fargate: Vec::new() };
     let after = plan.state_after(live).unwrap();
     evaluate_guards(
         &plan,
         &AccessComparison::new(live, &after),
-        &ClusterFacts { caller, nodes: Observed::Known(some) },
+        &ClusterFacts { caller, nodes: Observed::Known(nodes) },
         &allow,
     )
 }
 
-/// Each refusal: the guard, and what says yes.
+/// Returns the guard and the `--allow` flag of each refused risk.
 #[track_caller]
 fn refused_risks(live: &State, policy: &str, caller: Observed<CallerIdentity>) -> Vec<String> {
-    let found = evaluate(live, policy, caller, &[]).refused;
-    let word = |danger: &super::Risk| {
-        let guard = serde_json::to_value(crate::report::GuardJson::from(danger.guard)).unwrap();
-        let allow = danger.allow.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+    let refused = evaluate(live, policy, caller, &[]).refused;
+    let format_risk = |risk: &super::Risk| {
+        let guard = serde_json::to_value(crate::report::GuardJson::from(risk.guard)).unwrap();
+        let allow = risk.allow.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         format!("{} {}", guard.as_str().unwrap(), allow.replace("arn:aws:iam::111122223333:", ""))
     };
-    found.iter().map(word).collect()
+    refused.iter().map(format_risk).collect()
 }
 
 #[track_caller]
 fn messages(live: &State, policy: &str, caller: Observed<CallerIdentity>) -> String {
-    let found = evaluate(live, policy, caller, &[]).refused;
-    let lines = found.iter().flat_map(|danger| std::iter::once(&danger.message).chain(&danger.help));
+    let refused = evaluate(live, policy, caller, &[]).refused;
+    let lines =
+        refused.iter().flat_map(|risk| std::iter::once(&risk.message).chain(risk.notes.iter().map(|note| &note.text)));
     lines.map(|line| format!("{line}\n")).collect()
 }
 
@@ -146,8 +147,8 @@ fn unknown_caller() -> Observed<CallerIdentity> {
 }
 
 #[test]
-fn the_callers_entry_stays() {
-    let live = cluster(&(nodes() + &admin() + &entry_of_ci()));
+fn caller_keeps_its_entry() {
+    let live = cluster(&(nodes() + &admin() + &ci()));
     let kept = exclusive_policy(&(node_principal_table().to_owned() + &principal_table("admin", "admin", "admins")));
     assert_eq!(refused_risks(&live, &kept, ci_caller()), ["caller remove:role/ci"]);
     let with_ci = |group: &str| kept.clone() + &principal_table("ci", "ci", group);
@@ -155,80 +156,79 @@ fn the_callers_entry_stays() {
     let allowed = evaluate(&live, &kept, ci_caller(), &["remove:arn:aws:iam::111122223333:role/ci"]);
     assert!(allowed.refused.is_empty() && allowed.allowed.len() == 1, "{allowed:#?}");
     let other = evaluate(&live, &kept, ci_caller(), &["remove:arn:aws:iam::111122223333:role/admin", "last-admin"]);
-    assert_eq!(other.refused.len(), 1, "another yes is no yes");
-    // The entry stays, and what it gives goes.
+    assert_eq!(other.refused.len(), 1, "flags for other risks do not count");
+    // The entry remains, but loses the group of administrators.
     assert_eq!(refused_risks(&live, &with_ci("others"), ci_caller()), ["caller remove:role/ci"]);
-    let said = messages(&live, &with_ci("others"), ci_caller());
-    assert!(said.contains("what you repair access with: ") && said.contains("by the aws-auth entry"), "{said}");
+    let text = messages(&live, &with_ci("others"), ci_caller());
+    assert!(text.contains("permissions that you need to restore access: "), "{text}");
+    assert!(text.contains("you are `ci` through the aws-auth entry"), "{text}");
 }
 
 #[test]
-fn without_an_arn_the_caller_is_known_by_what_the_entry_makes_of_him() {
+fn caller_without_arn_is_matched_by_username_and_groups() {
     let live = cluster(&(nodes() + &admin() + &entry("ci", "'ci:{{SessionName}}'", "admins")));
     let kept = exclusive_policy(&(node_principal_table().to_owned() + &principal_table("admin", "admin", "admins")));
     let groups = ["admins", "system:authenticated"];
     assert_eq!(refused_risks(&live, &kept, observed_caller("ci:run-7", &groups, None)), ["caller remove:role/ci"]);
-    for stranger in [
+    for other in [
         observed_caller("ci", &groups, None),
         observed_caller("ci:run-7", &["others"], None),
         observed_caller("system:serviceaccount:team-a:runner", &["system:serviceaccounts"], None),
         observed_caller("kubernetes-admin", &["system:masters"], None),
     ] {
-        assert!(refused_risks(&live, &kept, stranger).is_empty());
+        assert!(refused_risks(&live, &kept, other).is_empty());
     }
-    let Observed::Known(by_other) = observed_caller("ci:run-7", &groups, None) else { unreachable!() };
-    let by_other = Observed::Known(CallerIdentity { uid: Some("5d1c0b52-0000".to_owned()), ..by_other });
-    assert!(refused_risks(&live, &kept, by_other).is_empty(), "another authenticator let him in");
+    let Observed::Known(caller) = observed_caller("ci:run-7", &groups, None) else { unreachable!() };
+    let other_uid = Observed::Known(CallerIdentity { uid: Some("5d1c0b52-0000".to_owned()), ..caller });
+    assert!(refused_risks(&live, &kept, other_uid).is_empty(), "the UID is of another authenticator");
 }
 
 #[test]
-fn who_comes_otherwise_than_by_aws_auth_is_told_so_and_keeps_his_rights() {
-    let live = cluster(&(nodes() + &admin() + &entry_of_ci()));
+fn caller_outside_aws_auth_is_noted_and_keeps_repair_permissions() {
+    let live = cluster(&(nodes() + &admin() + &ci()));
     let kept = exclusive_policy(&(node_principal_table().to_owned() + &principal_table("admin", "admin", "admins")));
     let creator =
         || observed_caller("kubernetes-admin", &["system:masters"], Some("arn:aws:iam::111122223333:user/creator"));
-    let said = evaluate(&live, &kept, creator(), &[]);
-    assert!(
-        said.refused.is_empty() && said.not_evaluated[0].reason.contains("otherwise than by aws-auth"),
-        "{said:#?}"
-    );
-    // The creator has an entry besides, which is not what lets him in as what he is.
+    let report = evaluate(&live, &kept, creator(), &[]);
+    assert!(report.refused.is_empty(), "{report:#?}");
+    assert!(report.not_evaluated[0].reason.contains("are not authenticated through aws-auth"), "{report:#?}");
+    // The cluster creator also has an entry, but the entry does not give system:masters.
     let both = || observed_caller("kubernetes-admin", &["system:masters"], Some(CI));
     assert!(refused_risks(&live, &kept, both()).is_empty());
-    // Who is reported as somebody else may be remembered as what he was: nobody can tell.
+    // The reported identity can be a cached answer of the authenticator, so the entry counts.
     let stale = || observed_caller("was-ci", &["others"], Some(CI));
     assert_eq!(refused_risks(&live, &kept, stale()), ["caller remove:role/ci"]);
-    assert!(messages(&live, &kept, stale()).contains("is yours, though the cluster takes you for `was-ci`"));
-    // A service account whose binding an exclusive policy takes away.
+    assert!(messages(&live, &kept, stale()).contains("is yours, although the cluster reports you as `was-ci`"));
+    // An exclusive policy removes the binding of the service account.
     let runner = || observed_caller("system:serviceaccount:team-a:runner", &["system:serviceaccounts:team-a"], None);
     let strict = kept.clone().replace("ignore = []", "rbac = \"exclusive\"\nignore = [\"ClusterRoleBinding/admins\"]");
     assert_eq!(refused_risks(&live, &strict, runner()), ["caller remove:sa:team-a/runner"]);
     assert!(refused_risks(&live, &strict, creator()).is_empty(), "no RBAC limits system:masters");
-    let yes = evaluate(&live, &strict, runner(), &["remove:sa:team-a/runner"]);
-    assert!(yes.refused.is_empty(), "{yes:#?}");
+    let allowed = evaluate(&live, &strict, runner(), &["remove:sa:team-a/runner"]);
+    assert!(allowed.refused.is_empty(), "{allowed:#?}");
 }
 
 #[test]
-fn a_double_that_shadows_another_is_judged_by_what_comes_into_force() {
-    // Trap 25: the last of two is in force; taking it away brings the first back.
-    let doubled = entry("ci", "looks", "others") + &entry_of_ci();
+fn duplicate_entries_are_evaluated_by_the_entry_in_effect() {
+    // Trap 25: the last of two entries is in effect. If it is removed, the first one takes effect.
+    let doubled = entry("ci", "looks", "others") + &ci();
     let live = cluster(&(nodes() + &admin() + &doubled));
     let shared = |rest: &str| format!("[policy]\nname = \"prod\"\n[groups.admins]\n[groups.others]\n{rest}");
     assert!(
         refused_risks(&live, &shared(&principal_table("ci", "ci", "admins")), ci_caller()).is_empty(),
-        "the shadowed one goes"
+        "the shadowed entry is removed"
     );
     assert_eq!(
         refused_risks(&live, &shared(&principal_table("ci", "looks", "others")), ci_caller()),
         ["caller remove:role/ci"]
     );
-    // Nodes: the same ARN twice, the one in force fit for nodes.
+    // Nodes: the same ARN twice, and the entry in effect is the one for nodes.
     let doubled = entry("Nodes", "admin", "admins") + &nodes();
     let live = cluster(&(admin() + &doubled));
     assert!(refused_risks(&live, &shared(node_principal_table()), unknown_caller()).is_empty());
     let person = "[principals.nodes]\nrole = \"arn:aws:iam::111122223333:role/nodes\"\nusername = \"admin\"\ngroups = [\"admins\"]\n";
     assert_eq!(refused_risks(&live, &shared(person), unknown_caller()), ["node remove:role/nodes"]);
-    // Case does not count (trap 6).
+    // The authenticator ignores case (trap 6).
     let upper = cluster(&(admin() + &entry("NODES", NODE, NODES)));
     assert_eq!(
         refused_risks(&upper, &exclusive_policy(&principal_table("admin", "admin", "admins")), unknown_caller()),
@@ -237,7 +237,7 @@ fn a_double_that_shadows_another_is_judged_by_what_comes_into_force() {
 }
 
 #[test]
-fn entries_of_nodes_and_fargate_stay_and_stay_fit() {
+fn entries_of_nodes_and_fargate_stay_usable() {
     let fargate = entry("fargate", "'system:node:{{SessionName}}'", &format!("{NODES}, system:node-proxier"));
     let windows = entry("windows", NODE, &format!("{NODES}, eks:kube-proxy-windows"));
     let live = cluster(&(nodes() + &fargate + &windows + &admin()));
@@ -246,10 +246,15 @@ fn entries_of_nodes_and_fargate_stay_and_stay_fit() {
         refused_risks(&live, &none, unknown_caller()),
         ["node remove:role/fargate", "node remove:role/nodes", "node remove:role/windows"]
     );
-    let said = messages(&live, &none, unknown_caller());
-    assert!(said.contains("nodes are in the cluster, such as ip-10-0-0-1.ec2.internal"), "{said}");
-    assert!(said.contains("no Fargate nodes are in the cluster at the moment"), "{said}");
-    assert!(said.contains("no entry for nodes is left"), "{said}");
+    let text = messages(&live, &none, unknown_caller());
+    assert!(
+        text.contains("removes the aws-auth entry of your nodes (arn:aws:iam::111122223333:role/nodes, "),
+        "{text}"
+    );
+    assert!(text.contains("nodes will become NotReady within 15 minutes"), "{text}");
+    assert!(text.contains("the cluster has nodes, such as ip-10-0-0-1.ec2.internal"), "{text}");
+    assert!(text.contains("the cluster has no Fargate nodes at the moment"), "{text}");
+    assert!(text.contains("no aws-auth entry for nodes is left"), "{text}");
     let kind = |name: &str, kind: &str| {
         format!("[principals.{name}]\nrole = \"arn:aws:iam::111122223333:role/{name}\"\nkind = \"{kind}\"\n")
     };
@@ -259,13 +264,13 @@ fn entries_of_nodes_and_fargate_stay_and_stay_fit() {
     assert!(refused_risks(&live, &all("fargate", "windows-node"), unknown_caller()).is_empty());
     assert_eq!(refused_risks(&live, &all("node", "windows-node"), unknown_caller()), ["node remove:role/fargate"]);
     assert_eq!(refused_risks(&live, &all("fargate", "node"), unknown_caller()), ["node remove:role/windows"]);
-    let said = messages(&live, &all("fargate", "node"), unknown_caller());
-    assert!(said.contains("without the groups eks:kube-proxy-windows"), "{said}");
+    let text = messages(&live, &all("fargate", "node"), unknown_caller());
+    assert!(text.contains("without the groups eks:kube-proxy-windows"), "{text}");
 }
 
 #[test]
-fn the_protected_lose_nothing() {
-    let live = cluster(&(nodes() + &admin() + &entry_of_ci()));
+fn protected_principals_lose_nothing() {
+    let live = cluster(&(nodes() + &admin() + &ci()));
     let rest = node_principal_table().to_owned() + &principal_table("admin", "admin", "admins");
     let guarded =
         |pattern: &str, rest: &str| exclusive_policy(rest) + &format!("[guard]\nprotected = [\"{pattern}\"]\n");
@@ -284,34 +289,35 @@ fn the_protected_lose_nothing() {
         );
         assert!(refused_risks(&live, &guarded(pattern, &ci_is("admins")), unknown_caller()).is_empty());
     }
-    let said = messages(&live, &guarded("arn:*:role/ci", &rest), unknown_caller());
-    assert!(said.contains("is protected, and would not be let in any more\npolicy.toml:"), "{said}");
+    let text = messages(&live, &guarded("arn:*:role/ci", &rest), unknown_caller());
+    assert!(text.contains("role/ci can no longer authenticate\nit is protected at policy.toml:"), "{text}");
     assert!(refused_risks(&live, &guarded("arn:aws:iam::*:role/d*", &rest), unknown_caller()).is_empty());
-    // What a binding gave them goes.
+    // A binding that grants access to the protected principal is removed.
     let strict = guarded("arn:aws:iam::*:role/ci", &ci_is("admins"));
     let strict = strict.replace("ignore = []", "rbac = \"exclusive\"\nignore = [\"ClusterRoleBinding/runner\"]");
     assert_eq!(refused_risks(&live, &strict, unknown_caller()), ["protected remove:role/ci", "last-admin last-admin"]);
 }
 
 #[test]
-fn removals_are_counted_and_held_against_the_limit() {
-    let live =
-        cluster(&(nodes() + &admin() + &entry_of_ci() + &entry("a", "a", "others") + &entry("b", "b", "others")));
+fn removals_above_the_limit_are_refused() {
+    let live = cluster(&(nodes() + &admin() + &ci() + &entry("a", "a", "others") + &entry("b", "b", "others")));
     let kept = node_principal_table().to_owned() + &principal_table("admin", "admin", "admins");
-    let most = |limit: &str| exclusive_policy(&kept) + &format!("[guard]\nmax-removals = {limit}\n");
-    assert!(refused_risks(&live, &most("3"), unknown_caller()).is_empty());
-    assert_eq!(refused_risks(&live, &most("2"), unknown_caller()), ["max-removals removals:3"]);
-    // Nothing is owned yet: all of three go of the three that are in its hand.
-    assert_eq!(refused_risks(&live, &most("\"99%\""), unknown_caller()), ["max-removals removals:3"]);
-    assert!(refused_risks(&live, &most("\"100%\""), unknown_caller()).is_empty());
-    assert!(evaluate(&live, &most("0"), unknown_caller(), &["removals:3"]).refused.is_empty());
-    assert_eq!(evaluate(&live, &most("0"), unknown_caller(), &["removals:2"]).refused.len(), 1);
-    let said = messages(&live, &most("1"), unknown_caller());
-    assert!(said.starts_with("the plan removes 3 entries and objects, and 1 may go\npolicy.toml:"), "{said}");
+    let with_limit = |limit: &str| exclusive_policy(&kept) + &format!("[guard]\nmax-removals = {limit}\n");
+    assert!(refused_risks(&live, &with_limit("3"), unknown_caller()).is_empty());
+    assert_eq!(refused_risks(&live, &with_limit("2"), unknown_caller()), ["max-removals removals:3"]);
+    // The policy owns nothing yet, so the total is the three entries that the plan removes.
+    assert_eq!(refused_risks(&live, &with_limit("\"99%\""), unknown_caller()), ["max-removals removals:3"]);
+    assert!(refused_risks(&live, &with_limit("\"100%\""), unknown_caller()).is_empty());
+    assert!(evaluate(&live, &with_limit("0"), unknown_caller(), &["removals:3"]).refused.is_empty());
+    assert_eq!(evaluate(&live, &with_limit("0"), unknown_caller(), &["removals:2"]).refused.len(), 1);
+    let text = messages(&live, &with_limit("1"), unknown_caller());
+    let expected =
+        "this plan removes 3 entries and objects, more than max-removals allows (1)\nthe limit is set at policy.toml:";
+    assert!(text.starts_with(expected), "{text}");
 }
 
 #[test]
-fn a_share_is_of_what_the_policy_owns() {
+fn percentage_is_relative_to_what_the_policy_owns() {
     let live = cluster(&(nodes() + &admin() + &entry("a", "a", "others") + &entry("b", "b", "others")));
     let shared = |rest: &str| {
         format!("[policy]\nname = \"prod\"\n[groups.admins]\n[groups.others]\n[guard]\nmax-removals = \"50%\"\n{rest}")
@@ -333,8 +339,8 @@ fn a_share_is_of_what_the_policy_owns() {
 }
 
 #[test]
-fn somebody_stays_mapped_and_somebody_can_repair() {
-    let live = cluster(&(admin() + &entry_of_ci()));
+fn last_admin_and_empty_aws_auth_are_refused() {
+    let live = cluster(&(admin() + &ci()));
     assert_eq!(
         refused_risks(&live, &exclusive_policy(""), unknown_caller()),
         ["aws-auth empty-aws-auth", "last-admin last-admin"]
@@ -344,9 +350,9 @@ fn somebody_stays_mapped_and_somebody_can_repair() {
     assert_eq!(refused_risks(&live, &demoted, unknown_caller()), ["last-admin last-admin"]);
     assert!(
         refused_risks(&live, &shared(&principal_table("admin", "admin", "others")), unknown_caller()).is_empty(),
-        "one is left"
+        "an administrator is left"
     );
-    // Who has no admin has none to lose, and nobody is let in before the first entry.
+    // A cluster without an administrator cannot lose one.
     let plain = cluster(&nodes());
     let first = shared(&principal_table("a", "a", "others"));
     assert!(refused_risks(&plain, &first, unknown_caller()).is_empty());
@@ -357,7 +363,7 @@ fn somebody_stays_mapped_and_somebody_can_repair() {
 }
 
 #[test]
-fn masters_are_made_by_name_alone() {
+fn new_members_of_system_masters_are_refused() {
     let live = cluster(&(nodes() + &admin() + &entry("root", "root", "system:masters")));
     let shared =
         |rest: &str| format!("[policy]\nname = \"prod\"\n[groups.admins]\n[groups.\"system:masters\"]\n{rest}");
@@ -370,27 +376,27 @@ fn masters_are_made_by_name_alone() {
     );
     assert!(
         refused_risks(&live, &shared(&principal_table("root", "root", "system:masters")), unknown_caller()).is_empty(),
-        "it was before"
+        "it already was a member"
     );
     assert!(
         refused_risks(&live, &shared(&principal_table("root", "root", "admins")), unknown_caller()).is_empty(),
-        "one less is no danger"
+        "removing a member is no risk"
     );
 }
 
 #[test]
-fn an_aws_auth_that_could_not_be_read_any_more_is_refused_whatever_is_allowed() {
+fn unreadable_aws_auth_is_refused_with_any_allow_flag() {
     let live = cluster(&(nodes() + &admin()));
     let (policy, _) = load_policy(vec![("policy.toml".to_owned(), exclusive_policy(node_principal_table()))]).unwrap();
     let mut plan = plan(&policy, None, &live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap();
     for step in &mut plan.steps {
         step.write = crate::state::write::WriteRequest::Patch(serde_json::json!({ "data": { "mapRoles": "- a: [" } }));
     }
-    let yes = ["empty-aws-auth", "last-admin", "remove:arn:aws:iam::111122223333:role/nodes"];
-    let yes: Vec<AllowFlag> = yes.iter().map(|text| AllowFlag::parse(text).unwrap()).collect();
+    let flags = ["empty-aws-auth", "last-admin", "remove:arn:aws:iam::111122223333:role/nodes"];
+    let flags: Vec<AllowFlag> = flags.iter().map(|text| AllowFlag::parse(text).unwrap()).collect();
     let after = plan.state_after(&live).unwrap();
-    let found = evaluate_guards(&plan, &AccessComparison::new(&live, &after), &ClusterFacts::default(), &yes);
-    assert_eq!(found.refused.len(), 1, "{found:#?}");
-    assert!(found.refused[0].message.contains("`mapRoles` of aws-auth could not be read any more"), "{found:#?}");
-    assert_eq!(found.allowed.len(), 3, "{found:#?}");
+    let report = evaluate_guards(&plan, &AccessComparison::new(&live, &after), &ClusterFacts::default(), &flags);
+    assert_eq!(report.refused.len(), 1, "{report:#?}");
+    assert!(report.refused[0].message.contains("makes `mapRoles` of aws-auth unreadable"), "{report:#?}");
+    assert_eq!(report.allowed.len(), 3, "{report:#?}");
 }

@@ -1,4 +1,6 @@
-//! Who breaks an invariant, and the way from his entry to the rule, in words.
+//! The subjects that violate an invariant, and the grants through which they do, as text.
+
+use std::fmt;
 
 use super::invariant_checker::InvariantChecker;
 use crate::access::{
@@ -9,140 +11,168 @@ use crate::names::ObjectKey;
 use crate::policy::{ManagedBy, RequestSpec};
 use crate::state::rbac::{Rule, Subject};
 
-/// Verbs whose requests name no object.
+/// Verbs whose requests do not name an object.
 const VERBS_WITHOUT_NAME: [&str; 2] = ["create", "deletecollection"];
 
-/// Somebody for whom an invariant does not hold.
+/// A subject that violates an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violator {
     /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     pub(crate) subject: String,
-    /// The policy's name for him.
+    /// The name of the principal in the policy.
     pub(crate) principal_name: Option<String>,
-    /// What he may do and must not, or must and may not.
+    /// What it can do and must not, or must be able to do and cannot.
     pub(crate) finding: String,
-    /// From the entry of aws-auth to the rule.
+    /// From the aws-auth entry to the rule.
     pub(crate) path: Vec<String>,
+    pub(crate) path_kind: PathKind,
+}
+
+/// What the path of a [`Violator`] shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PathKind {
+    /// The rule that allows the request.
+    Grant,
+    /// The rule that comes closest to allowing the request.
+    NearMiss,
+}
+
+impl fmt::Display for Violator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.subject)?;
+        if let Some(name) = &self.principal_name {
+            write!(f, " ({name})")?;
+        }
+        write!(f, " {}", self.finding)?;
+        if self.path.is_empty() {
+            return Ok(());
+        }
+        let separator = match self.path_kind {
+            PathKind::Grant => ", via ",
+            PathKind::NearMiss => "; closest match: ",
+        };
+        write!(f, "{separator}{}", self.path.join(" → "))
+    }
 }
 
 impl InvariantChecker<'_, '_> {
-    /// How somebody can do what he must not.
-    pub(super) fn violation_of_cannot(&self, who: &SubjectQuery, action: &RequestSpec) -> Option<Violator> {
-        let admission = self.access.authenticate(who);
-        if admission.identities().any(Identity::is_in_system_masters) {
-            let asked = to_request(action, None, None);
+    /// Returns how the subject can make a request that it must not be able to make.
+    pub(super) fn violation_of_cannot(&self, subject: &SubjectQuery, spec: &RequestSpec) -> Option<Violator> {
+        let authentication = self.access.authenticate(subject);
+        if authentication.identities().any(Identity::is_in_system_masters) {
+            let request = to_request(spec, None, None);
             return Some(self.new_violator(
-                who,
-                format!("can {}", describe_request(&asked, action)),
-                self.describe_grant_source(who, &GrantSource::SystemMasters),
+                subject,
+                format!("can {}", describe_request(&request, spec)),
+                self.describe_grant_source(subject, &GrantSource::SystemMasters),
             ));
         }
-        let held = self.access.effective_rules(who);
-        // A way everywhere says more than one in a namespace.
-        let (everywhere, somewhere): (Vec<&EffectiveRule<'_>>, Vec<&EffectiveRule<'_>>) =
-            held.iter().partition(|one| one.namespace.is_none());
-        let (held, asked) = everywhere
+        let effective_rules = self.access.effective_rules(subject);
+        // A grant in all namespaces tells more than one in a single namespace, so report that first.
+        let (cluster_wide, namespaced): (Vec<&EffectiveRule<'_>>, Vec<&EffectiveRule<'_>>) =
+            effective_rules.iter().partition(|rule| rule.namespace.is_none());
+        let (rule, request) = cluster_wide
             .into_iter()
-            .chain(somewhere)
-            .find_map(|held| Some((held, find_allowed_request(held, action)?)))?;
-        let by = self.describe_grant_source(who, &GrantSource::Path(held.path));
-        Some(self.new_violator(who, format!("can {}", describe_request(&asked, action)), by))
+            .chain(namespaced)
+            .find_map(|rule| Some((rule, find_allowed_request(rule, spec)?)))?;
+        let path = self.describe_grant_source(subject, &GrantSource::Path(rule.path));
+        Some(self.new_violator(subject, format!("can {}", describe_request(&request, spec)), path))
     }
 
-    /// Why somebody cannot do what he must be able to do.
-    pub(super) fn violation_of_can(&self, who: &SubjectQuery, action: &RequestSpec) -> Option<Violator> {
-        let request = to_request(action, None, action.namespace.as_deref());
-        let answer = self.access.can(who, &request);
-        let so = match answer.decision {
+    /// Returns why the subject cannot make a request that it must be able to make.
+    pub(super) fn violation_of_can(&self, subject: &SubjectQuery, spec: &RequestSpec) -> Option<Violator> {
+        let request = to_request(spec, None, spec.namespace.as_deref());
+        let result = self.access.can(subject, &request);
+        let what = match result.decision {
             AccessDecision::Allowed => return None,
             AccessDecision::Denied => format!("cannot {request}"),
             AccessDecision::Ambiguous => {
-                format!("can {request} by chance alone: several entries answer, another at each login")
+                format!("can {request} only at some logins (non-deterministic: several aws-auth entries match)")
             }
         };
-        Some(self.new_violator(who, so, self.describe_nearest_miss(&answer)))
+        let path = self.describe_near_miss(&result);
+        Some(Violator { path_kind: PathKind::NearMiss, ..self.new_violator(subject, what, path) })
     }
 
-    /// The first way up that is open to somebody.
-    pub(super) fn violation_of_cannot_escalate(&self, who: &SubjectQuery) -> Option<Violator> {
-        let ways = escalation_paths(self.access, who);
-        let first = ways.first()?;
+    /// Returns the first privilege escalation path of the subject, and the names of the others.
+    pub(super) fn violation_of_cannot_escalate(&self, subject: &SubjectQuery) -> Option<Violator> {
+        let escalations = escalation_paths(self.access, subject);
+        let first = escalations.first()?;
         let path = match first {
-            EscalationPath::Rules { granted_by: by, .. } => {
-                by.first().map(|by| self.describe_grant_source(who, by)).unwrap_or_default()
+            EscalationPath::Rules { granted_by, .. } => {
+                granted_by.first().map(|source| self.describe_grant_source(subject, source)).unwrap_or_default()
             }
-            EscalationPath::Identity(_) => self.describe_entries(who, None),
+            EscalationPath::Identity(_) => self.describe_entries(subject, None),
         };
-        let others: Vec<&str> = ways.iter().skip(1).map(EscalationPath::name).collect();
-        let others = if others.is_empty() { String::new() } else { format!("; other ways: {}", others.join(", ")) };
-        Some(self.new_violator(who, format!("has the way `{}`: {first}{others}", first.name()), path))
+        let others: Vec<String> = escalations.iter().skip(1).map(|path| format!("`{}`", path.name())).collect();
+        let others = if others.is_empty() { String::new() } else { format!(" (and {})", others.join(", ")) };
+        let what = format!("has the privilege escalation path `{}`{others}: {first}", first.name());
+        Some(self.new_violator(subject, what, path))
     }
 
-    fn new_violator(&self, who: &SubjectQuery, what: String, path: Vec<String>) -> Violator {
-        Violator {
-            subject: who.to_string(),
-            principal_name: self.policy_index.principal_name(who).map(str::to_owned),
-            finding: what,
-            path,
-        }
+    fn new_violator(&self, subject: &SubjectQuery, finding: String, path: Vec<String>) -> Violator {
+        let principal_name = self.policy_index.principal_name(subject).map(str::to_owned);
+        Violator { subject: subject.to_string(), principal_name, finding, path, path_kind: PathKind::Grant }
     }
 
-    fn describe_grant_source(&self, who: &SubjectQuery, by: &GrantSource<'_>) -> Vec<String> {
-        match by {
+    fn describe_grant_source(&self, subject: &SubjectQuery, source: &GrantSource<'_>) -> Vec<String> {
+        match source {
             GrantSource::SystemMasters => {
-                let mut path = self.describe_entries(who, Some(&Subject::Group(MASTERS.to_owned())));
-                path.push(format!("group {MASTERS}, of whom RBAC is not asked"));
+                let mut path = self.describe_entries(subject, Some(&Subject::Group(MASTERS.to_owned())));
+                path.push(format!("group {MASTERS} (bypasses RBAC)"));
                 path
             }
-            GrantSource::Path(chain) => {
-                let mut path = self.describe_entries(who, Some(chain.subject));
-                path.extend(self.describe_grant_path(chain));
+            GrantSource::Path(grant) => {
+                let mut path = self.describe_entries(subject, Some(grant.subject));
+                path.extend(self.describe_grant_path(grant));
                 path
             }
         }
     }
 
-    /// The entry by which somebody is the subject; of a group, the first of those who are in it.
-    fn describe_entries(&self, who: &SubjectQuery, subject: Option<&Subject>) -> Vec<String> {
-        let admission = self.access.authenticate(who);
-        let own = |identity: &&Identity| subject.is_none_or(|subject| identity.matches_subject(subject));
+    /// Describes the aws-auth entry through which the query matches the subject of a binding. If the query is a group,
+    /// describes the first entry that gives the group.
+    fn describe_entries(&self, query: &SubjectQuery, subject: Option<&Subject>) -> Vec<String> {
+        let authentication = self.access.authenticate(query);
+        let matches = |identity: &&Identity| subject.is_none_or(|subject| identity.matches_subject(subject));
         let state = self.access.state();
-        let said = |identity: &Identity| {
+        let describe_entry = |identity: &Identity| {
             let entry = identity.entry()?;
-            Some(format!("entry {entry} ({})", format_managed_by(&self.policy_index.entry_managed_by(state, entry))))
+            let managed_by = self.policy_index.entry_managed_by(state, entry);
+            Some(format!("aws-auth entry {entry} ({})", format_managed_by(&managed_by)))
         };
-        if let Some(entry) = admission.identities().filter(own).find_map(said) {
+        if let Some(entry) = authentication.identities().filter(matches).find_map(describe_entry) {
             return vec![entry];
         }
-        // Of everybody who logs in, no entry is worth naming.
-        let behind = |group: &str| {
-            let in_it = |one: &&Identity| one.is_in_group(group);
-            let mut all = self
+        let describe_entries_of_group = |group: &str| {
+            let mut entries = self
                 .access
                 .principals()
                 .iter()
-                .flat_map(|one| one.authentication.identities())
-                .filter(in_it)
-                .filter_map(said);
-            let first = all.next()?;
-            Some(match all.count() {
+                .flat_map(|principal| principal.authentication.identities())
+                .filter(|identity| identity.is_in_group(group))
+                .filter_map(describe_entry);
+            let first = entries.next()?;
+            Some(match entries.count() {
                 0 => first,
                 more => format!("{first} and {more} more"),
             })
         };
-        match (who, subject) {
+        match (query, subject) {
+            // If a member of the group matches through another group, such as system:authenticated, no entry explains
+            // it.
             (SubjectQuery::Group(group), Some(Subject::Group(name))) if group == name => {
-                behind(group).into_iter().collect()
+                describe_entries_of_group(group).into_iter().collect()
             }
             _ => Vec::new(),
         }
     }
 
-    fn describe_grant_path(&self, chain: &GrantPath<'_>) -> Vec<String> {
-        let GrantPath { subject, binding, role, source, rule } = chain;
+    fn describe_grant_path(&self, grant: &GrantPath<'_>) -> Vec<String> {
+        let GrantPath { subject, binding, role, source, rule } = grant;
         let mut path = vec![subject.to_string(), self.describe_object(binding), self.describe_object(role)];
         if source != role {
-            path.push(format!("from {}", self.describe_object(source)));
+            path.push(format!("aggregated from {}", self.describe_object(source)));
         }
         path.push(format!("rule {rule}"));
         path
@@ -152,12 +182,12 @@ impl InvariantChecker<'_, '_> {
         format!("{key} ({})", format_managed_by(&self.policy_index.managed_by(self.access.state(), key)))
     }
 
-    /// The nearest miss.
-    fn describe_nearest_miss(&self, answer: &CanResult<'_>) -> Vec<String> {
-        match answer.near_misses.first() {
-            Some(NearMiss::Rule { path: chain, mismatch: lack }) => {
-                let mut path = self.describe_grant_path(chain);
-                path.push(describe_mismatch(*lack).to_owned());
+    /// Describes the grant that comes closest to allowing the request.
+    fn describe_near_miss(&self, result: &CanResult<'_>) -> Vec<String> {
+        match result.near_misses.first() {
+            Some(NearMiss::Rule { path: grant, mismatch }) => {
+                let mut path = self.describe_grant_path(grant);
+                path.push(format!("not applicable: {}", describe_mismatch(*mismatch)));
                 path
             }
             Some(NearMiss::MissingRole { subject, binding, role }) => {
@@ -168,80 +198,84 @@ impl InvariantChecker<'_, '_> {
     }
 }
 
-fn describe_mismatch(lack: RuleMismatch) -> &'static str {
-    match lack {
-        RuleMismatch::Namespace => "which counts in another namespace",
-        RuleMismatch::Verb => "which has not the verb",
-        RuleMismatch::Name => "which is for other names",
-        RuleMismatch::Resource => "which has not the resource",
-        RuleMismatch::Group => "which is for another API group",
-        RuleMismatch::Url => "which has not the URL",
+fn describe_mismatch(mismatch: RuleMismatch) -> &'static str {
+    match mismatch {
+        RuleMismatch::Namespace => "only grants access in another namespace",
+        RuleMismatch::Verb => "does not have the verb",
+        RuleMismatch::Name => "only allows other names",
+        RuleMismatch::Resource => "does not have the resource",
+        RuleMismatch::Group => "only allows another API group",
+        RuleMismatch::Url => "does not have the URL",
     }
 }
 
-fn format_managed_by(origin: &ManagedBy) -> String {
-    match origin {
-        ManagedBy::Location(place) => place.to_string(),
+fn format_managed_by(managed_by: &ManagedBy) -> String {
+    match managed_by {
+        ManagedBy::Location(location) => location.to_string(),
         ManagedBy::Policy(name) => format!("policy {name}"),
         ManagedBy::Unmanaged => "unmanaged".to_owned(),
     }
 }
 
-/// The request of an action, with another name or namespace where the action has none.
-pub(super) fn to_request(action: &RequestSpec, name: Option<&str>, namespace: Option<&str>) -> Request {
-    if action.resource.starts_with('/') {
-        return Request::url(&action.verb, &action.resource);
+/// Returns the request of an invariant. `name` and `namespace` are used if the invariant does not have its own.
+pub(super) fn to_request(spec: &RequestSpec, name: Option<&str>, namespace: Option<&str>) -> Request {
+    if spec.resource.starts_with('/') {
+        return Request::url(&spec.verb, &spec.resource);
     }
-    let (resource, subresource) = action.resource.split_once('/').unwrap_or((&action.resource, ""));
+    let (resource, subresource) = spec.resource.split_once('/').unwrap_or((&spec.resource, ""));
     let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
-    let whole = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
-    let name = action.name.as_deref().or(name).unwrap_or_default();
-    let namespace = action.namespace.as_deref().or(namespace).unwrap_or_default();
-    Request::object(&action.verb, group, &whole).with_name(name).in_namespace(namespace).into_client_request()
+    let path = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+    let name = spec.name.as_deref().or(name).unwrap_or_default();
+    let namespace = spec.namespace.as_deref().or(namespace).unwrap_or_default();
+    Request::object(&spec.verb, group, &path).with_name(name).in_namespace(namespace).into_client_request()
 }
 
-/// A request that the action means and that a rule allows where it is held.
-fn find_allowed_request(held: &EffectiveRule<'_>, action: &RequestSpec) -> Option<Request> {
-    let rule = held.path.rule;
-    expand_wildcards(action, rule).into_iter().find_map(|action| {
+/// Returns a request that the invariant covers and that the rule allows in the namespace of its grant.
+fn find_allowed_request(effective_rule: &EffectiveRule<'_>, spec: &RequestSpec) -> Option<Request> {
+    let rule = effective_rule.path.rule;
+    expand_wildcards(spec, rule).into_iter().find_map(|spec| {
         let mut names: Vec<Option<&str>> = vec![None];
-        let is_named = !VERBS_WITHOUT_NAME.contains(&action.verb.as_str()) || action.resource.contains('/');
-        if is_named {
+        let has_name = !VERBS_WITHOUT_NAME.contains(&spec.verb.as_str()) || spec.resource.contains('/');
+        if has_name {
             names.extend(rule.resource_names.iter().map(|name| Some(name.as_str())));
         }
-        // A Namespace is in the namespace of its own name.
-        if action.resource == "namespaces" {
-            names.extend(held.namespace.map(Some));
+        // A request for a Namespace object is a request in the namespace of that name.
+        if spec.resource == "namespaces" {
+            names.extend(effective_rule.namespace.map(Some));
         }
-        let requests = names.into_iter().map(|name| to_request(&action, name, held.namespace));
-        let here = |request: &Request| held.namespace.is_none_or(|namespace| request.namespace() == Some(namespace));
-        requests.into_iter().find(|request| here(request) && rule_allows(rule, request))
+        let requests = names.into_iter().map(|name| to_request(&spec, name, effective_rule.namespace));
+        let is_in_scope =
+            |request: &Request| effective_rule.namespace.is_none_or(|namespace| request.namespace() == Some(namespace));
+        requests.into_iter().find(|request| is_in_scope(request) && rule_allows(rule, request))
     })
 }
 
-/// What an action with `*` in it means, in the words of a rule.
-fn expand_wildcards(action: &RequestSpec, rule: &Rule) -> Vec<RequestSpec> {
-    let verbs = if action.verb == "*" { rule.verbs.clone() } else { vec![action.verb.clone()] };
-    let resources = if action.resource == "*" {
+/// Replaces `*` in the verb and resource of an invariant by the verbs and resources of the rule.
+fn expand_wildcards(spec: &RequestSpec, rule: &Rule) -> Vec<RequestSpec> {
+    let verbs = if spec.verb == "*" { rule.verbs.clone() } else { vec![spec.verb.clone()] };
+    let resources = if spec.resource == "*" {
         let groups = rule.api_groups.iter();
         groups
             .flat_map(|group| {
                 rule.resources.iter().map(move |resource| match (group.as_str(), resource.split_once('/')) {
                     ("", _) => resource.clone(),
-                    (group, Some((resource, sub))) => format!("{resource}.{group}/{sub}"),
+                    (group, Some((resource, subresource))) => format!("{resource}.{group}/{subresource}"),
                     (group, None) => format!("{resource}.{group}"),
                 })
             })
             .collect()
     } else {
-        vec![action.resource.clone()]
+        vec![spec.resource.clone()]
     };
-    let all = verbs.iter().flat_map(|verb| resources.iter().map(move |resource| (verb, resource)));
-    all.map(|(verb, resource)| RequestSpec { verb: verb.clone(), resource: resource.clone(), ..action.clone() })
+    let pairs = verbs.iter().flat_map(|verb| resources.iter().map(move |resource| (verb, resource)));
+    pairs
+        .map(|(verb, resource)| RequestSpec { verb: verb.clone(), resource: resource.clone(), ..spec.clone() })
         .collect()
 }
 
-fn describe_request(request: &Request, action: &RequestSpec) -> String {
-    let everywhere = request.namespace().is_none() && action.namespace.is_none() && !action.resource.starts_with('/');
-    format!("{request}{}", if everywhere { " everywhere" } else { "" })
+fn describe_request(request: &Request, spec: &RequestSpec) -> String {
+    // A cluster-scoped request does not keep a namespace.
+    let is_namespaced = request.clone().in_namespace("any").into_client_request().namespace().is_some();
+    let in_all_namespaces = is_namespaced && request.namespace().is_none() && spec.namespace.is_none();
+    format!("{request}{}", if in_all_namespaces { " in all namespaces" } else { "" })
 }

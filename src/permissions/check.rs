@@ -1,4 +1,5 @@
-//! Of what is needed, what the caller does not hold by RBAC: that much has to be asked of the cluster.
+//! Finds the permissions that a plan requires and that RBAC does not grant to the user who applies it. Other
+//! authorizers can still grant them, which only the cluster knows.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use crate::state::State;
 use crate::state::object::ObjectError;
 use crate::state::rbac::Rule;
 
-/// Whoever is to make the writes.
+/// The user who applies a plan.
 #[derive(Debug, Clone)]
 pub(crate) struct ApplyUser {
     pub(crate) username: String,
@@ -20,58 +21,58 @@ pub(crate) struct ApplyUser {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MissingPermission {
     pub(crate) request: Request,
-    /// Rules to hold in its place, those that are missing.
+    /// If the user had these rules, the request would not be necessary.
     pub(crate) missing_rules: Vec<Rule>,
-    /// For which step of the plan.
+    /// The index of the step that requires it.
     pub(crate) step: usize,
 }
 
-/// The requests of a plan that RBAC does not allow its runner, each once; other authorizers may.
-///
-/// What an earlier stage of the plan grants is not missing.
+/// Returns the requests that a plan requires and that RBAC does not allow the user, without duplicates. Permissions
+/// that an earlier stage of the plan grants are not missing.
 ///
 /// # Errors
-/// A write of the plan that is none.
+/// If a write of the plan is not a valid object.
 pub(crate) fn check_plan_permissions(
     plan: &Plan,
-    sides: &AccessComparison<'_>,
-    runner: &ApplyUser,
+    comparison: &AccessComparison<'_>,
+    user: &ApplyUser,
 ) -> Result<Vec<MissingPermission>, ObjectError> {
-    // Of these RBAC is not asked.
-    if plan.is_empty() || runner.groups.iter().any(|group| group == MASTERS) {
+    // Members of system:masters bypass RBAC.
+    if plan.is_empty() || user.groups.iter().any(|group| group == MASTERS) {
         return Ok(Vec::new());
     }
-    let AccessComparison { live, after, .. } = sides;
-    let identity = Identity::from_user_info(&runner.username, &runner.groups);
-    let mut left: BTreeMap<usize, Vec<(RequiredPermission, usize)>> = BTreeMap::new();
-    let mut holder = PermissionChecker::new(live, &identity);
-    for (need, step) in required_by_plan(plan, live, after) {
-        if holder.find_missing(&need).is_some() {
+    let AccessComparison { live, after, .. } = comparison;
+    let identity = Identity::from_user_info(&user.username, &user.groups);
+    let mut missing_in_live: BTreeMap<usize, Vec<(RequiredPermission, usize)>> = BTreeMap::new();
+    let mut checker = PermissionChecker::new(live, &identity);
+    for (required, step) in required_by_plan(plan, live, after) {
+        if checker.find_missing(&required).is_some() {
             let stage = plan.steps.get(step).map_or(0, |step| step.stage);
-            left.entry(stage).or_default().push((need, step));
+            missing_in_live.entry(stage).or_default().push((required, step));
         }
     }
-    let mut out: BTreeMap<Request, MissingPermission> = BTreeMap::new();
-    for (stage, needs) in left {
-        // As it is when the stage begins.
+    // Computing the state before a stage is expensive, so only do it for permissions that are missing in the live
+    // state.
+    let mut missing: BTreeMap<Request, MissingPermission> = BTreeMap::new();
+    for (stage, required_permissions) in missing_in_live {
         let before = plan.state_before_stage(stage, live)?;
-        let mut holder = PermissionChecker::new(&before, &identity);
-        for (need, step) in needs {
-            if let Some((request, rules)) = holder.find_missing(&need) {
-                out.entry(request.clone()).or_insert(MissingPermission { request, missing_rules: rules, step });
+        let mut checker = PermissionChecker::new(&before, &identity);
+        for (required, step) in required_permissions {
+            if let Some((request, missing_rules)) = checker.find_missing(&required) {
+                missing.entry(request.clone()).or_insert(MissingPermission { request, missing_rules, step });
             }
         }
     }
-    let mut lacks: Vec<MissingPermission> = out.into_values().collect();
-    lacks.sort_by_key(|lack| lack.step);
-    Ok(lacks)
+    let mut missing: Vec<MissingPermission> = missing.into_values().collect();
+    missing.sort_by_key(|permission| permission.step);
+    Ok(missing)
 }
 
-/// The runner in one state.
+/// Checks the permissions of a user in one state.
 struct PermissionChecker<'a, 's> {
     identity: &'a Identity,
     access: AccessView<'s>,
-    /// The rules that it holds, namespace by namespace.
+    /// A cache of the rules that the user has in each namespace.
     held_rules: BTreeMap<Option<String>, Vec<&'s Rule>>,
 }
 
@@ -82,18 +83,20 @@ impl<'a, 's> PermissionChecker<'a, 's> {
         Self { identity, access, held_rules: BTreeMap::new() }
     }
 
-    /// The request that is not allowed, and the rules that would do in its place.
-    fn find_missing(&mut self, need: &RequiredPermission) -> Option<(Request, Vec<Rule>)> {
-        let (request, missing) = match need {
+    /// Returns the request that is not allowed, and the rules that would make it unnecessary; `None` if the user has
+    /// the permission.
+    fn find_missing(&mut self, required: &RequiredPermission) -> Option<(Request, Vec<Rule>)> {
+        let (request, missing) = match required {
             RequiredPermission::Request(request) => (request, Vec::new()),
-            RequiredPermission::Rules { rules, namespace, alternative: or, is_aggregated: _ } => {
-                let held = self.held_rules.entry(namespace.clone());
-                let held = held.or_insert_with_key(|one| self.access.rules_in_namespace(self.identity, one.as_deref()));
+            RequiredPermission::Rules { rules, namespace, alternative, is_aggregated: _ } => {
+                let held = self.held_rules.entry(namespace.clone()).or_insert_with_key(|namespace| {
+                    self.access.rules_in_namespace(self.identity, namespace.as_deref())
+                });
                 let missing = uncovered(held, rules);
                 if missing.is_empty() {
                     return None;
                 }
-                (or, missing)
+                (alternative, missing)
             }
         };
         (!self.access.is_allowed(self.identity, request)).then(|| (request.clone(), missing))

@@ -1,4 +1,4 @@
-//! The least roles that allow what is needed, as objects to apply.
+//! Minimal roles that grant the permissions that rolecall needs, as manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,73 +18,75 @@ use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::MANAGED_BY_LABEL;
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
-/// How the runner may write rules into roles.
+/// How the user is allowed to write roles with rules. The API server only accepts rules that the user already has,
+/// unless the user has `escalate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RoleWritePermission {
-    /// It holds them itself, and can give nobody more.
+    /// The user has all rules of the policy.
     HoldRules,
-    /// It may write any.
+    /// The user has `escalate`, and can write any rule.
     Escalate,
 }
 
-/// What is needed of a cluster.
+/// The permissions that rolecall needs in a cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MinimalRoles {
     required: Vec<RequiredPermission>,
 }
 
-/// Rules by where they count: everywhere, or in a namespace.
+/// Rules by namespace; `None` for all namespaces and cluster-scoped resources.
 type RulesByNamespace = BTreeMap<Option<String>, Vec<Rule>>;
 
 impl MinimalRoles {
-    /// What a plan needs, whatever the policy.
+    /// The permissions to plan any policy.
     pub(crate) fn for_plan() -> Self {
         Self { required: required_for_reading() }
     }
 
-    /// What it takes to make a cluster what the policy wants, and to keep it so.
+    /// The permissions to apply a policy, and to apply it again after changes outside of rolecall.
     ///
     /// # Errors
-    /// A write of the plan that is none.
+    /// If a write of the plan is not a valid object.
     pub(crate) fn for_apply(desired: &Desired, live: &State, plan: &Plan) -> Result<Self, ObjectError> {
         let after = plan.state_after(live)?;
-        let mut policy = required_by_policy(desired, live, &plan.policy, &after);
-        policy.extend(required_by_plan(plan, live, &after).into_iter().map(|(need, _)| need));
-        let mut needs = required_for_reading();
-        needs.extend(required_for_apply(&policy));
-        needs.extend(policy);
-        Ok(Self { required: needs })
+        let mut for_policy = required_by_policy(desired, live, &plan.policy, &after);
+        for_policy.extend(required_by_plan(plan, live, &after).into_iter().map(|(permission, _)| permission));
+        let mut required = required_for_reading();
+        required.extend(required_for_apply(&for_policy));
+        required.extend(for_policy);
+        Ok(Self { required })
     }
 
-    /// Each once.
+    /// Returns the permissions without duplicates.
     pub(crate) fn required_permissions(&self) -> Vec<&RequiredPermission> {
         self.required.iter().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// What has to be asked of the cluster: requests, and those that stand in for rules which the runner does not hold.
-    pub(crate) fn missing_permissions(&self, live: &State, runner: &ApplyUser) -> Vec<MissingPermission> {
+    /// Returns the requests to ask the cluster about: all required requests, and the alternatives to rules that the
+    /// user does not have.
+    pub(crate) fn missing_permissions(&self, live: &State, user: &ApplyUser) -> Vec<MissingPermission> {
         let access = AccessView::new(live, Aggregation::AsStored);
-        let identity = Identity::from_user_info(&runner.username, &runner.groups);
-        let is_master = identity.is_in_system_masters();
-        let needs = self.required_permissions().into_iter();
-        needs
-            .filter_map(|need| match need {
+        let identity = Identity::from_user_info(&user.username, &user.groups);
+        let is_in_masters = identity.is_in_system_masters();
+        self.required_permissions()
+            .into_iter()
+            .filter_map(|required| match required {
                 RequiredPermission::Request(request) => {
                     Some(MissingPermission { request: request.clone(), missing_rules: Vec::new(), step: 0 })
                 }
-                RequiredPermission::Rules { rules, namespace, alternative: or, is_aggregated: _ } => {
-                    let missing = uncovered(&access.rules_in_namespace(&identity, namespace.as_deref()), rules);
-                    let lack = MissingPermission { request: or.clone(), missing_rules: missing, step: 0 };
-                    (!is_master && !lack.missing_rules.is_empty()).then_some(lack)
+                RequiredPermission::Rules { rules, namespace, alternative, is_aggregated: _ } => {
+                    let missing_rules = uncovered(&access.rules_in_namespace(&identity, namespace.as_deref()), rules);
+                    let is_missing = !is_in_masters && !missing_rules.is_empty();
+                    is_missing.then(|| MissingPermission { request: alternative.clone(), missing_rules, step: 0 })
                 }
             })
             .collect()
     }
 
-    /// ClusterRole, Roles, and the bindings that give them to the subject.
-    pub(crate) fn to_manifests(&self, name: &str, with: RoleWritePermission, subject: &Subject) -> Vec<Value> {
+    /// Returns a ClusterRole, Roles, and bindings of these to the subject.
+    pub(crate) fn to_manifests(&self, name: &str, role_write: RoleWritePermission, subject: &Subject) -> Vec<Value> {
         let mut out = Vec::new();
-        for (namespace, rules) in self.rules_by_namespace(with) {
+        for (namespace, rules) in self.rules_by_namespace(role_write) {
             let (key, role_ref) = match &namespace {
                 Some(namespace) => (ObjectKey::role(namespace, name), RoleRef::Role(name.to_owned())),
                 None => (ObjectKey::cluster_role(name), RoleRef::ClusterRole(name.to_owned())),
@@ -96,56 +98,58 @@ impl MinimalRoles {
         out
     }
 
-    fn rules_by_namespace(&self, with: RoleWritePermission) -> RulesByNamespace {
-        let mut atoms: BTreeMap<Option<String>, BTreeSet<ObjectRequest>> = BTreeMap::new();
-        let mut scopes = RulesByNamespace::new();
-        let mut allow = |request: &Request| {
+    fn rules_by_namespace(&self, role_write: RoleWritePermission) -> RulesByNamespace {
+        let mut requests: BTreeMap<Option<String>, BTreeSet<ObjectRequest>> = BTreeMap::new();
+        let mut rules_by_namespace = RulesByNamespace::new();
+        let mut add_request = |request: &Request| {
             if let Request::Object(request) = request {
-                let scope = Some(request.namespace.clone()).filter(|namespace| !namespace.is_empty());
-                atoms.entry(scope).or_default().insert(request.clone());
+                let namespace = Some(request.namespace.clone()).filter(|namespace| !namespace.is_empty());
+                requests.entry(namespace).or_default().insert(request.clone());
             }
         };
-        for need in self.required_permissions() {
-            match need {
-                RequiredPermission::Request(request) => allow(request),
-                RequiredPermission::Rules { rules, is_aggregated: gathers, namespace, alternative: or } => {
-                    let holds = with == RoleWritePermission::HoldRules && !gathers && or.verb() == "escalate";
-                    if holds {
-                        let held = scopes.entry(namespace.clone()).or_default();
+        for required in self.required_permissions() {
+            match required {
+                RequiredPermission::Request(request) => add_request(request),
+                RequiredPermission::Rules { rules, is_aggregated, namespace, alternative } => {
+                    let hold_rules = role_write == RoleWritePermission::HoldRules
+                        && !is_aggregated
+                        && alternative.verb() == "escalate";
+                    if hold_rules {
+                        let held = rules_by_namespace.entry(namespace.clone()).or_default();
                         held.extend(rules.iter().filter(|rule| !held.contains(rule)).cloned().collect::<Vec<_>>());
                     } else {
-                        allow(or);
+                        add_request(alternative);
                     }
                 }
             }
         }
-        for (scope, atoms) in atoms {
-            let mut rules = minimal_rules(&atoms);
-            rules.append(scopes.entry(scope.clone()).or_default());
-            scopes.insert(scope, rules);
+        for (namespace, requests) in requests {
+            let mut rules = minimal_rules(&requests);
+            rules.append(rules_by_namespace.entry(namespace.clone()).or_default());
+            rules_by_namespace.insert(namespace, rules);
         }
-        scopes
+        rules_by_namespace
     }
 }
 
-/// As few rules as say the same: kinds with the same verbs are one rule, names with the same verbs another.
-fn minimal_rules(atoms: &BTreeSet<ObjectRequest>) -> Vec<Rule> {
+/// Combines requests to few rules: resources with the same verbs and names share a rule.
+fn minimal_rules(requests: &BTreeSet<ObjectRequest>) -> Vec<Rule> {
     let mut names: BTreeMap<(&str, &str, &str), BTreeSet<&str>> = BTreeMap::new();
-    for ObjectRequest { verb, group, resource, subresource: _, name, namespace: _ } in atoms {
+    for ObjectRequest { verb, group, resource, subresource: _, name, namespace: _ } in requests {
         names.entry((group, resource, verb)).or_default().insert(name);
     }
-    // Without a name all names are meant.
+    // A request without a name is for all names.
     for set in names.values_mut().filter(|set| set.contains("")) {
         set.clear();
     }
-    let words = |set: BTreeSet<&str>| set.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let to_strings = |set: BTreeSet<&str>| set.into_iter().map(str::to_owned).collect::<Vec<_>>();
     let mut rules: Vec<Rule> = names
         .into_iter()
         .map(|((group, resource, verb), names)| Rule {
             verbs: vec![verb.to_owned()],
             api_groups: vec![group.to_owned()],
             resources: vec![resource.to_owned()],
-            resource_names: words(names),
+            resource_names: to_strings(names),
             ..Rule::default()
         })
         .collect();
@@ -154,22 +158,22 @@ fn minimal_rules(atoms: &BTreeSet<ObjectRequest>) -> Vec<Rule> {
     rules
 }
 
-/// Rules that differ in one list alone become one.
+/// Merges rules that are equal except for one list.
 fn merge_rules_by(rules: &mut Vec<Rule>, list: impl Fn(&mut Rule) -> &mut Vec<String>) {
     let mut out: Vec<Rule> = Vec::new();
     for mut rule in std::mem::take(rules) {
-        let own = std::mem::take(list(&mut rule));
-        let same = |other: &mut Rule| {
-            let theirs = std::mem::take(list(other));
-            let same = *other == rule;
-            *list(other) = theirs;
-            same
+        let items = std::mem::take(list(&mut rule));
+        let equals_without_list = |other: &mut Rule| {
+            let other_items = std::mem::take(list(other));
+            let is_equal = *other == rule;
+            *list(other) = other_items;
+            is_equal
         };
-        let found = out.iter_mut().position(same);
-        match found.and_then(|place| out.get_mut(place)) {
-            Some(other) => list(other).extend(own),
+        let position = out.iter_mut().position(equals_without_list);
+        match position.and_then(|index| out.get_mut(index)) {
+            Some(other) => list(other).extend(items),
             None => {
-                *list(&mut rule) = own;
+                *list(&mut rule) = items;
                 out.push(rule);
             }
         }
@@ -177,7 +181,8 @@ fn merge_rules_by(rules: &mut Vec<Rule>, list: impl Fn(&mut Rule) -> &mut Vec<St
     *rules = out;
 }
 
-/// Another's hand is told by the label, so that an exclusive policy does not take away what it is applied with.
+/// Labels the objects as managed by kubectl, so that an exclusive policy does not remove the roles that it is applied
+/// with.
 fn unmanaged_meta() -> ObjectMeta {
     ObjectMeta { labels: Labels::from([(MANAGED_BY_LABEL.to_owned(), "kubectl".to_owned())]), ..ObjectMeta::default() }
 }

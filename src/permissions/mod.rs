@@ -1,6 +1,7 @@
-//! What whoever runs a plan must be allowed to do: the requests of its steps, and the least roles for a policy.
+//! The permissions that rolecall needs: those that a plan requires, and minimal roles for applying a policy.
 //!
-//! Pure: this room knows states, policies and plans. Whether the cluster allows a request it is told.
+//! This module works on states, policies and plans. It does not ask the cluster whether a request is allowed: it
+//! returns the requests to ask about.
 
 mod check;
 mod minimal_roles;

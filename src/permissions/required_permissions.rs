@@ -1,8 +1,9 @@
-//! The requests that a plan and a policy lead to, and which rules the API server wants to see held besides.
+//! The requests that a plan or a policy requires, and the rules that the user must have to write roles and bindings.
 //!
-//! Source: kubernetes v1.36.3 `pkg/registry/rbac/*/policybased/storage.go`: whoever writes a role must hold every rule of
-//! the role as it will be, or `escalate` it; whoever writes a binding must hold those of its role, or `bind` it. A POST
-//! has no name, so `escalate` limited by name is none for it, and `bind` takes the name from the roleRef.
+//! Source: kubernetes v1.36.3 `pkg/registry/rbac/*/policybased/storage.go`. To write a role, a user must have every
+//! rule of the role as it is after the write, or have `escalate` on it. To write a binding, a user must have the rules
+//! of its role, or have `bind` on it. A POST has no name, so `escalate` limited by name does not apply to it. `bind`
+//! uses the name in the roleRef.
 
 use serde_json::Value;
 
@@ -16,46 +17,48 @@ use crate::state::owner::{Owner, object_owner};
 use crate::state::rbac::{RBAC_GROUP, RoleRef, Rule};
 use crate::state::write::WriteRequest;
 
-/// Something that must be allowed.
+/// A permission that is required.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RequiredPermission {
     Request(Request),
-    /// To hold all these rules, or to be allowed the request.
+    /// The user must have all of these rules, or be allowed to make the alternative request.
     Rules {
         rules: Vec<Rule>,
-        /// The role gathers from others: nothing less than all rules is enough.
+        /// The role is aggregated, which requires the rules of cluster-admin.
         is_aggregated: bool,
         namespace: Option<String>,
         alternative: Request,
     },
 }
 
-/// What an aggregated role asks for: to be cluster-admin by rules.
+/// The rules of cluster-admin, which a user must have to write an aggregated role.
 pub(super) fn cluster_admin_rules() -> [Rule; 2] {
-    let all = || vec!["*".to_owned()];
+    let wildcard = || vec!["*".to_owned()];
     [
-        Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() },
-        Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() },
+        Rule { verbs: wildcard(), api_groups: wildcard(), resources: wildcard(), ..Rule::default() },
+        Rule { verbs: wildcard(), non_resource_urls: wildcard(), ..Rule::default() },
     ]
 }
 
-/// A request for an object, or for all of its kind where it has no name.
-pub(super) fn object_request(verb: &str, key: &ObjectKey, named: bool) -> Request {
+/// Returns a request for the object, or for all objects of its kind and namespace if not `with_name`.
+pub(super) fn object_request(verb: &str, key: &ObjectKey, with_name: bool) -> Request {
     let group = if key.kind().is_rbac() { RBAC_GROUP } else { "" };
-    let name = if named { key.name() } else { "" };
+    let name = if with_name { key.name() } else { "" };
     Request::object(verb, group, key.kind().resource())
         .with_name(name)
         .in_namespace(key.namespace().unwrap_or_default())
 }
 
-/// What the steps of a plan need.
+/// Returns the permissions that the steps of a plan require, each with the index of the step.
 pub(crate) fn required_by_plan(plan: &Plan, live: &State, after: &State) -> Vec<(RequiredPermission, usize)> {
     let steps = plan.steps.iter().enumerate();
-    let needs = steps
-        .flat_map(|(number, step)| required_by_step(step, live, after).into_iter().map(move |need| (need, number)));
-    // Without an answer no step is made that takes away on the strength of an earlier one.
-    let waits = plan.steps.iter().position(|Step { wait_for: awaits, .. }| !awaits.is_empty());
-    needs.chain(waits.map(|number| (subject_access_review(), number))).collect()
+    let required = steps.flat_map(|(index, step)| {
+        required_by_step(step, live, after).into_iter().map(move |permission| (permission, index))
+    });
+    // Before a step that revokes access, apply asks with a SubjectAccessReview whether an earlier step has taken
+    // effect.
+    let first_wait = plan.steps.iter().position(|Step { wait_for, .. }| !wait_for.is_empty());
+    required.chain(first_wait.map(|index| (subject_access_review(), index))).collect()
 }
 
 fn subject_access_review() -> RequiredPermission {
@@ -64,27 +67,25 @@ fn subject_access_review() -> RequiredPermission {
 
 fn required_by_step(step: &Step, live: &State, after: &State) -> Vec<RequiredPermission> {
     let key = &step.object;
-    let (verb, named, body) = match &step.write {
+    let (verb, with_name, body) = match &step.write {
         WriteRequest::Create(body) => ("create", false, body),
         WriteRequest::Patch(body) => ("patch", true, body),
         WriteRequest::Delete => return vec![RequiredPermission::Request(object_request("delete", key, true))],
     };
-    let mut out = vec![RequiredPermission::Request(object_request(verb, key, named))];
+    let mut out = vec![RequiredPermission::Request(object_request(verb, key, with_name))];
     match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => {
-            let stored = if named { live.roles.get(key) } else { None };
-            // A role that gathered until now asks for as much as one that will.
-            let gathered = stored.is_some_and(|role| role.aggregation.is_some());
+            let stored = if with_name { live.roles.get(key) } else { None };
+            // The API server also requires the rules of cluster-admin to remove an aggregation rule.
+            let was_aggregated = stored.is_some_and(|role| role.aggregation.is_some());
             out.extend(
-                role_after_write(stored, body).and_then(|role| required_for_role_write(key, &role, gathered, named)),
+                role_after_write(stored, body)
+                    .and_then(|role| required_for_role_write(key, &role, was_aggregated, with_name)),
             );
         }
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
             let binding = after.bindings.get(key).or_else(|| live.bindings.get(key));
-            let role_ref = match role_ref_after_write(body) {
-                Some(written) => Some(written),
-                None => binding.map(|binding| binding.role_ref.clone()),
-            };
+            let role_ref = role_ref_after_write(body).or_else(|| binding.map(|binding| binding.role_ref.clone()));
             out.extend(role_ref.map(|role_ref| required_for_binding_write(key, &role_ref, after)));
         }
         ObjectKind::Namespace | ObjectKind::ConfigMap => {}
@@ -92,7 +93,7 @@ fn required_by_step(step: &Step, live: &State, after: &State) -> Vec<RequiredPer
     out
 }
 
-/// The role that a write leaves.
+/// Returns the role after a write.
 fn role_after_write(stored: Option<&Role>, body: &Value) -> Option<Role> {
     let written: Role = deserialize_object::<RawRole>(&serde_json::json!({
         "metadata": {},
@@ -116,21 +117,26 @@ fn role_ref_after_write(body: &Value) -> Option<RoleRef> {
     Some(if role_ref.get("kind")?.as_str()? == "Role" { RoleRef::Role(name) } else { RoleRef::ClusterRole(name) })
 }
 
-fn required_for_role_write(key: &ObjectKey, role: &Role, gathered: bool, named: bool) -> Option<RequiredPermission> {
-    let gathers = gathered || role.aggregation.is_some();
-    if role.rules.is_empty() && !gathers {
+fn required_for_role_write(
+    key: &ObjectKey,
+    role: &Role,
+    was_aggregated: bool,
+    with_name: bool,
+) -> Option<RequiredPermission> {
+    let is_aggregated = was_aggregated || role.aggregation.is_some();
+    if role.rules.is_empty() && !is_aggregated {
         return None;
     }
     let mut rules = role.rules.clone();
-    if gathers {
+    if is_aggregated {
         rules.extend(cluster_admin_rules());
     }
     let namespace = key.namespace().map(str::to_owned);
     Some(RequiredPermission::Rules {
         rules,
-        is_aggregated: gathers,
+        is_aggregated,
         namespace,
-        alternative: object_request("escalate", key, named),
+        alternative: object_request("escalate", key, with_name),
     })
 }
 
@@ -142,15 +148,17 @@ fn required_for_binding_write(key: &ObjectKey, role_ref: &RoleRef, after: &State
             (ObjectKey::cluster_role(name), ObjectKind::ClusterRole)
         }
     };
-    // Whoever binds a role that is not there needs `bind`; a role without rules binds whoever may write bindings.
+    // To bind a role that does not exist, a user needs `bind`, which the rules of cluster-admin include. To bind a role
+    // without rules, a user needs neither.
     let rules = after.roles.get(&role).map_or_else(|| cluster_admin_rules().to_vec(), |role| role.rules.clone());
-    let or = Request::object("bind", RBAC_GROUP, resource.resource())
+    let alternative = Request::object("bind", RBAC_GROUP, resource.resource())
         .with_name(role_ref.name())
         .in_namespace(namespace.unwrap_or_default());
-    RequiredPermission::Rules { rules, is_aggregated: false, namespace: namespace.map(str::to_owned), alternative: or }
+    RequiredPermission::Rules { rules, is_aggregated: false, namespace: namespace.map(str::to_owned), alternative }
 }
 
-/// What it takes to keep a cluster as a policy wants it: to make and mend what it lists, and to take away what it owns.
+/// Returns the permissions to keep a cluster as a policy defines it: to create, change and replace what it lists, and
+/// to remove what it owns.
 pub(crate) fn required_by_policy(
     desired: &Desired,
     live: &State,
@@ -158,20 +166,20 @@ pub(crate) fn required_by_policy(
     after: &State,
 ) -> Vec<RequiredPermission> {
     let mut out = Vec::new();
-    for (key, wanted) in &desired.roles {
+    for (key, role) in &desired.roles {
         out.extend(required_to_manage(key));
-        out.extend(required_for_role_write(key, &wanted.value.role, false, false));
+        out.extend(required_for_role_write(key, &role.value.role, false, false));
     }
-    for (key, wanted) in &desired.bindings {
+    for (key, binding) in &desired.bindings {
         out.extend(required_to_manage(key));
-        // While a roleRef is replaced another binding holds the access.
+        // A temporary binding grants the access while a binding with another roleRef is replaced.
         out.push(RequiredPermission::Request(object_request("delete", &bridge(key, 1), true)));
-        out.push(required_for_binding_write(key, &wanted.value.role_ref, after));
+        out.push(required_for_binding_write(key, &binding.value.role_ref, after));
     }
-    let ours = live.rbac_objects().filter(|(_, meta)| object_owner(meta, policy) == Owner::ThisPolicy);
-    out.extend(ours.map(|(key, _)| RequiredPermission::Request(object_request("delete", key, true))));
-    let maps = !desired.entries.is_empty() || !desired.expired.entries.is_empty();
-    if maps || !live.entry_marks().owned_by(policy).is_empty() {
+    let owned = live.rbac_objects().filter(|(_, meta)| object_owner(meta, policy) == Owner::ThisPolicy);
+    out.extend(owned.map(|(key, _)| RequiredPermission::Request(object_request("delete", key, true))));
+    let has_entries = !desired.entries.is_empty() || !desired.expired.entries.is_empty();
+    if has_entries || !live.entry_marks().owned_by(policy).is_empty() {
         let key = ObjectKey::aws_auth();
         out.push(RequiredPermission::Request(object_request("patch", &key, true)));
         if live.aws_auth.is_none() {
@@ -182,11 +190,11 @@ pub(crate) fn required_by_policy(
 }
 
 fn required_to_manage(key: &ObjectKey) -> [RequiredPermission; 3] {
-    let need = |verb: &str, named| RequiredPermission::Request(object_request(verb, key, named));
-    [need("create", false), need("patch", true), need("delete", true)]
+    let required = |verb: &str, with_name| RequiredPermission::Request(object_request(verb, key, with_name));
+    [required("create", false), required("patch", true), required("delete", true)]
 }
 
-/// What every plan asks for.
+/// Returns the permissions that every plan requires.
 pub(crate) fn required_for_reading() -> Vec<RequiredPermission> {
     let review = |group: &str, resource: &str| RequiredPermission::Request(Request::object("create", group, resource));
     let list = |resource: &str, group: &str| RequiredPermission::Request(Request::object("list", group, resource));
@@ -203,9 +211,9 @@ pub(crate) fn required_for_reading() -> Vec<RequiredPermission> {
         .collect()
 }
 
-/// What every apply asks for besides: to see whether a write whose answer was lost was made, to hold the lock, and to
-/// ask at the end whether the access is what was promised.
-pub(crate) fn required_for_apply(policy_needs: &[RequiredPermission]) -> Vec<RequiredPermission> {
+/// Returns the permissions that every apply requires in addition: to read an object again if the response to a write
+/// was lost, to acquire the lock, and to verify the resulting access.
+pub(crate) fn required_for_apply(for_policy: &[RequiredPermission]) -> Vec<RequiredPermission> {
     const LEASE: &str = "coordination.k8s.io";
     let lease = |verb: &str, name: &str| {
         RequiredPermission::Request(Request::object(verb, LEASE, "leases").with_name(name).in_namespace("kube-system"))
@@ -217,10 +225,9 @@ pub(crate) fn required_for_apply(policy_needs: &[RequiredPermission]) -> Vec<Req
         lease("update", "rolecall"),
         subject_access_review(),
     ];
-    let read_again = policy_needs.iter().filter_map(|need| match need {
+    let read_again = for_policy.iter().filter_map(|permission| match permission {
         RequiredPermission::Request(Request::Object(request)) if request.group == RBAC_GROUP => {
-            let all = Request::object("get", RBAC_GROUP, &request.resource);
-            Some(RequiredPermission::Request(all))
+            Some(RequiredPermission::Request(Request::object("get", RBAC_GROUP, &request.resource)))
         }
         RequiredPermission::Request(_) | RequiredPermission::Rules { .. } => None,
     });

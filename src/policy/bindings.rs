@@ -1,4 +1,4 @@
-//! `[bindings]`: who gets which role where.
+//! Parses `[bindings]`: which subjects have which role, and in which namespaces.
 
 use super::clusters::{parse_cluster_filter, require_exactly_one};
 use super::error::{Diagnostics, PolicyError};
@@ -24,35 +24,35 @@ const KEYS: [&str; 10] = [
 pub(crate) fn parse_binding(
     name: &Located<String>,
     table: &PolicyTable<'_>,
-    faults: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<BindingSpec> {
-    table.report_unknown_keys(&KEYS, faults);
-    let namespaces = parse_namespace_selectors(table, faults);
-    check_object_name(if namespaces.is_some() { "RoleBinding" } else { "ClusterRoleBinding" }, name, faults);
-    table.string("description", faults);
-    let role = parse_role_ref(table, faults);
+    table.report_unknown_keys(&KEYS, diagnostics);
+    let namespaces = parse_namespace_selectors(table, diagnostics);
+    check_object_name(if namespaces.is_some() { "RoleBinding" } else { "ClusterRoleBinding" }, name, diagnostics);
+    table.string("description", diagnostics);
+    let role = parse_role_ref(table, diagnostics);
     if table.has("role") && !table.has("namespaces") {
-        faults.push(PolicyError::RoleWithoutNamespace, table.key_span("role"));
+        diagnostics.push(PolicyError::RoleWithoutNamespace, table.key_span("role"));
     }
     let [groups, users, principals] =
-        ["groups", "users", "principals"].map(|key| table.strings(key, faults).unwrap_or_default());
-    for word in groups.iter().chain(&users).filter(|word| word.value.is_empty()) {
-        faults.push(PolicyError::EmptyName { what: "the name of a subject" }, word.span);
+        ["groups", "users", "principals"].map(|key| table.strings(key, diagnostics).unwrap_or_default());
+    for name in groups.iter().chain(&users).filter(|name| name.value.is_empty()) {
+        diagnostics.push(PolicyError::EmptyName { what: "the name of a subject" }, name.span);
     }
-    let accounts = table.strings("service-accounts", faults).unwrap_or_default();
+    let accounts = table.strings("service-accounts", diagnostics).unwrap_or_default();
     let has_namespaces = namespaces.is_some();
     let service_accounts: Vec<_> =
-        accounts.iter().filter_map(|text| parse_service_account(text, has_namespaces, faults)).collect();
-    let subjects = ["groups", "users", "principals", "service-accounts"];
+        accounts.iter().filter_map(|text| parse_service_account(text, has_namespaces, diagnostics)).collect();
+    let subject_keys = ["groups", "users", "principals", "service-accounts"];
     if groups.len() + users.len() + principals.len() + accounts.len() == 0
-        && subjects.iter().all(|key| !table.has(key) || table.is_list(key))
+        && subject_keys.iter().all(|key| !table.has(key) || table.is_list(key))
     {
-        faults.push(PolicyError::NoSubjects { table: table.path.clone() }, table.span);
+        diagnostics.push(PolicyError::NoSubjects { table: table.path.clone() }, table.span);
     }
     Some(BindingSpec {
         span: name.span,
-        expires: table.expiry("expires", faults),
-        clusters: parse_cluster_filter(table, faults),
+        expires: table.expiry("expires", diagnostics),
+        clusters: parse_cluster_filter(table, diagnostics),
         role: role?,
         namespaces,
         groups,
@@ -62,31 +62,32 @@ pub(crate) fn parse_binding(
     })
 }
 
-fn parse_role_ref(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Located<RoleRefSpec>> {
-    let which = require_exactly_one(table, &["cluster-role", "role"], faults)?;
-    let name = table.string(which, faults)?;
-    if let Some(why) = path_segment_error(&name.value) {
-        let kind = if which == "role" { "Role" } else { "ClusterRole" };
-        faults.push(PolicyError::InvalidObjectName { kind, name: name.value, why: why.to_owned() }, name.span);
+fn parse_role_ref(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Located<RoleRefSpec>> {
+    let key = require_exactly_one(table, &["cluster-role", "role"], diagnostics)?;
+    let name = table.string(key, diagnostics)?;
+    if let Some(reason) = path_segment_error(&name.value) {
+        let kind = if key == "role" { "Role" } else { "ClusterRole" };
+        diagnostics
+            .push(PolicyError::InvalidObjectName { kind, name: name.value, reason: reason.to_owned() }, name.span);
         return None;
     }
-    let role = if which == "role" { RoleRefSpec::Role(name.value) } else { RoleRefSpec::ClusterRole(name.value) };
+    let role = if key == "role" { RoleRefSpec::Role(name.value) } else { RoleRefSpec::ClusterRole(name.value) };
     Some(Located::new(role, name.span))
 }
 
-/// `namespace/name`, or the name alone where `own_namespace` can stand in.
+/// Parses `namespace/name`. If `allow_bare_name`, `name` means that account in each namespace of the binding.
 pub(crate) fn parse_service_account(
     text: &Located<String>,
-    own_namespace: bool,
-    faults: &mut Diagnostics,
+    allow_bare_name: bool,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Located<ServiceAccountSpec>> {
     let (namespace, name) = match text.value.split_once('/') {
         Some((namespace, name)) => (Some(namespace), name),
         None => (None, text.value.as_str()),
     };
-    let fits = namespace.map_or(own_namespace, is_dns_label) && is_dns_subdomain(name);
-    if !fits {
-        faults.push(PolicyError::InvalidServiceAccount { text: text.value.clone() }, text.span);
+    let is_valid = namespace.map_or(allow_bare_name, is_dns_label) && is_dns_subdomain(name);
+    if !is_valid {
+        diagnostics.push(PolicyError::InvalidServiceAccount { text: text.value.clone() }, text.span);
         return None;
     }
     let account = ServiceAccountSpec { namespace: namespace.map(str::to_owned), name: name.to_owned() };

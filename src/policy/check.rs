@@ -1,20 +1,21 @@
-//! What one part of a policy says of another: every name is declared, and no two principals are one to the cluster.
+//! Checks across the items of a policy: references are declared, and principals are distinct in each cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster_filters::{check_bound_roles, check_common_clusters, check_partitions};
-use super::clusters::selected_clusters;
+use super::clusters::{applies_to_cluster, selected_clusters};
 use super::error::{Diagnostics, PolicyError};
 use super::model::{
     ArnDefaults, BindingSpec, ClusterFilter, EntryType, IdentitySpec, InvariantSubjectSpec, Located, Policy,
     PrincipalSpec, RoleRefSpec,
 };
 use super::table::quote_key;
-use super::usernames::{find_templates, has_session_template, is_built_in_group, reserved_group_reason};
+use super::usernames::{find_templates, has_session_template, is_built_in_group, reserved_group_error};
 use crate::diagnostic::{Span, closest_match};
 use crate::names::{PrincipalKind, reserved_prefix};
 
-/// Every name that is defined, also where its definition is at fault: what names it is right.
+/// All names that are defined, including those of items with errors, so that a reference to such an item is not
+/// reported as undeclared.
 #[derive(Debug, Default)]
 pub(crate) struct DefinedNames {
     pub(crate) clusters: BTreeMap<String, Span>,
@@ -24,9 +25,9 @@ pub(crate) struct DefinedNames {
     pub(crate) roles: BTreeMap<String, Span>,
 }
 
-/// References from one part of a policy to another.
+/// A check of references between items.
 type ReferenceCheck = fn(&Policy, &DefinedNames, &mut Diagnostics);
-/// What must hold cluster by cluster.
+/// A check for each cluster.
 type ClusterCheck = fn(&Policy, &mut Diagnostics);
 
 const REFERENCE_CHECKS: [ReferenceCheck; 4] =
@@ -40,19 +41,20 @@ const CLUSTER_CHECKS: [ClusterCheck; 6] = [
     check_partitions,
 ];
 
-/// All of them run, whatever the others find; what a cluster at fault would say is not asked.
-pub(crate) fn check_policy(policy: &Policy, defined: &DefinedNames, faults: &mut Diagnostics) {
+/// Runs all checks. The checks for each cluster are skipped if a cluster has errors, since they would report errors
+/// that only follow from those.
+pub(crate) fn check_policy(policy: &Policy, defined: &DefinedNames, diagnostics: &mut Diagnostics) {
     for check in REFERENCE_CHECKS {
-        check(policy, defined, faults);
+        check(policy, defined, diagnostics);
     }
     if defined.clusters.len() == policy.clusters.len() {
         for check in CLUSTER_CHECKS {
-            check(policy, faults);
+            check(policy, diagnostics);
         }
     }
 }
 
-fn check_cluster_filters(policy: &Policy, defined: &DefinedNames, faults: &mut Diagnostics) {
+fn check_cluster_filters(policy: &Policy, defined: &DefinedNames, diagnostics: &mut Diagnostics) {
     let Policy { principals, groups, cluster_roles, roles, bindings, .. } = policy;
     let clusters = &defined.clusters;
     let filters: Vec<&ClusterFilter> = principals
@@ -65,16 +67,16 @@ fn check_cluster_filters(policy: &Policy, defined: &DefinedNames, faults: &mut D
         .collect();
     for name in filters.into_iter().flatten().flatten() {
         if !clusters.contains_key(&name.value) {
-            let fault = PolicyError::UnknownCluster {
+            let error = PolicyError::UnknownCluster {
                 cluster: name.value.clone(),
                 nearest: closest_match(&name.value, clusters.keys().map(String::as_str)).map(str::to_owned),
             };
-            faults.push(fault, name.span);
+            diagnostics.push(error, name.span);
         }
     }
 }
 
-/// Where bare names are at home in a cluster.
+/// Returns what bare names are completed with in a cluster.
 pub(crate) fn arn_defaults<'a>(policy: &'a Policy, cluster: Option<&str>) -> ArnDefaults<'a> {
     let target = cluster.and_then(|name| policy.clusters.get(name));
     target.map_or_else(ArnDefaults::default, |target| ArnDefaults {
@@ -83,20 +85,20 @@ pub(crate) fn arn_defaults<'a>(policy: &'a Policy, cluster: Option<&str>) -> Arn
     })
 }
 
-fn check_bare_names(policy: &Policy, faults: &mut Diagnostics) {
+fn check_bare_names(policy: &Policy, diagnostics: &mut Diagnostics) {
     for principal in policy.principals.values() {
         let (IdentitySpec::Role(name) | IdentitySpec::User(name)) = &principal.identity.value else {
             continue;
         };
         let clusters = selected_clusters(principal.clusters.as_deref(), &policy.clusters);
         if let Some(cluster) = clusters.into_iter().find(|cluster| arn_defaults(policy, *cluster).account.is_none()) {
-            let fault = PolicyError::NoAccount { name: name.clone(), cluster: cluster.map(str::to_owned) };
-            faults.push(fault, principal.identity.span);
+            let error = PolicyError::NoAccount { name: name.clone(), cluster: cluster.map(str::to_owned) };
+            diagnostics.push(error, principal.identity.span);
         }
     }
 }
 
-/// Finds the first two principals of one cluster that have the same key.
+/// Reports each principal that has the same key as an earlier principal of the same cluster, once for all clusters.
 fn find_collisions<'a>(
     policy: &'a Policy,
     key: impl Fn(&PrincipalSpec, Option<&str>) -> Option<String>,
@@ -108,63 +110,61 @@ fn find_collisions<'a>(
     let mut reported = BTreeSet::new();
     for cluster in clusters {
         let mut seen: BTreeMap<String, (&String, &PrincipalSpec)> = BTreeMap::new();
-        for item in &policy.principals {
-            if !super::clusters::applies_to_cluster(item.1.clusters.as_deref(), *cluster) {
+        for (name, principal) in &policy.principals {
+            if !applies_to_cluster(principal.clusters.as_deref(), *cluster) {
                 continue;
             }
-            let Some(key) = key(item.1, *cluster) else { continue };
+            let Some(key) = key(principal, *cluster) else { continue };
             match seen.get(&key) {
-                Some(first) if reported.insert((first.0, item.0)) => report(*first, item, key),
+                Some(first) if reported.insert((first.0, name)) => report(*first, (name, principal), key),
                 Some(_) => {}
                 None => {
-                    seen.insert(key, item);
+                    seen.insert(key, (name, principal));
                 }
             }
         }
     }
 }
 
-fn check_unique_arns(policy: &Policy, faults: &mut Diagnostics) {
+fn check_unique_arns(policy: &Policy, diagnostics: &mut Diagnostics) {
     let key = |principal: &PrincipalSpec, cluster: Option<&str>| match &principal.identity.value {
         IdentitySpec::Account(id) => Some(id.to_string()),
         identity => identity.resolve_arn(arn_defaults(policy, cluster)).map(|arn| arn.match_key()),
     };
-    find_collisions(policy, key, |one, other, key| {
-        let fault = PolicyError::DuplicatePrincipal {
-            word: if key.starts_with("arn:") { "principal" } else { "account" },
-            first: one.0.clone(),
-            second: other.0.clone(),
-        };
-        faults.push_labeled(fault, other.1.identity.span, &key, &[(one.1.identity.span, "the same")]);
+    find_collisions(policy, key, |(first, first_spec), (second, second_spec), key| {
+        let noun = if key.starts_with("arn:") { "principal" } else { "account" };
+        let error = PolicyError::DuplicatePrincipal { noun, first: first.clone(), second: second.clone() };
+        let related = (first_spec.identity.span, "first defined here");
+        diagnostics.push_labeled(error, second_spec.identity.span, &key, &[related]);
     });
 }
 
-/// The username that a principal has in a cluster; a whole account has none of its own.
-pub(crate) fn username_of(principal: &PrincipalSpec, home: ArnDefaults<'_>) -> Option<String> {
+/// Returns the username of a principal in a cluster; `None` for a whole account.
+pub(crate) fn username_of(principal: &PrincipalSpec, defaults: ArnDefaults<'_>) -> Option<String> {
     if let Some((template, _)) = principal.kind.required_mapping() {
         return Some(template.to_owned());
     }
     match &principal.username {
         Some(name) => Some(name.value.clone()),
-        None => principal.identity.value.resolve_arn(home).map(|arn| arn.to_aws_auth()),
+        None => principal.identity.value.resolve_arn(defaults).map(|arn| arn.to_aws_auth()),
     }
 }
 
-fn check_unique_usernames(policy: &Policy, faults: &mut Diagnostics) {
+fn check_unique_usernames(policy: &Policy, diagnostics: &mut Diagnostics) {
     let key = |principal: &PrincipalSpec, cluster: Option<&str>| {
         (principal.kind == EntryType::Standard).then(|| username_of(principal, arn_defaults(policy, cluster))).flatten()
     };
-    find_collisions(policy, key, |one, other, username| {
-        if one.1.shared_username && other.1.shared_username {
+    find_collisions(policy, key, |(first, first_spec), (second, second_spec), username| {
+        if first_spec.shared_username && second_spec.shared_username {
             return;
         }
         let place = |principal: &PrincipalSpec| match &principal.username {
-            Some(name) => (name.span, "here"),
-            None => (principal.span, "by default: its ARN"),
+            Some(name) => (name.span, "username set here"),
+            None => (principal.span, "the default username is the ARN"),
         };
-        let fault = PolicyError::DuplicateUsername { username, first: one.0.clone(), second: other.0.clone() };
-        let ((span, label), first) = (place(other.1), place(one.1));
-        faults.push_labeled(fault, span, label, &[first]);
+        let error = PolicyError::DuplicateUsername { username, first: first.clone(), second: second.clone() };
+        let (span, label) = place(second_spec);
+        diagnostics.push_labeled(error, span, label, &[place(first_spec)]);
     });
 }
 
@@ -182,19 +182,19 @@ fn undeclared_error<'a>(
     }
 }
 
-fn check_group_memberships(policy: &Policy, defined: &DefinedNames, faults: &mut Diagnostics) {
+fn check_group_memberships(policy: &Policy, defined: &DefinedNames, diagnostics: &mut Diagnostics) {
     for group in policy.groups.values() {
         for member in &group.members {
             match policy.principals.get(&member.value) {
                 None if defined.principals.contains_key(&member.value) => {}
                 None => {
-                    faults.push(
+                    diagnostics.push(
                         undeclared_error("principal", "principals", member, defined.principals.keys()),
                         member.span,
                     );
                 }
                 Some(PrincipalSpec { identity: Located { value: IdentitySpec::Account(_), .. }, .. }) => {
-                    faults.push(PolicyError::AccountInGroup { member: member.value.clone() }, member.span);
+                    diagnostics.push(PolicyError::AccountInGroup { member: member.value.clone() }, member.span);
                 }
                 Some(_) => {}
             }
@@ -202,24 +202,29 @@ fn check_group_memberships(policy: &Policy, defined: &DefinedNames, faults: &mut
     }
     for (_, group) in policy.groups.iter().filter(|(name, _)| has_session_template(name)) {
         for member in group.members.iter().filter(|member| is_iam_user(policy, &member.value)) {
-            faults.push_labeled(PolicyError::SessionTemplateForUser, member.span, "", &[(group.span, "declared here")]);
+            diagnostics.push_labeled(
+                PolicyError::SessionTemplateForUser,
+                member.span,
+                "",
+                &[(group.span, "declared here")],
+            );
         }
     }
     for (name, principal) in &policy.principals {
         for group in &principal.groups {
-            if let Some(found) = policy.groups.get(&group.value) {
+            if let Some(spec) = policy.groups.get(&group.value) {
                 if has_session_template(&group.value) && is_iam_user(policy, name) {
-                    faults.push_labeled(
+                    diagnostics.push_labeled(
                         PolicyError::SessionTemplateForUser,
                         group.span,
                         "",
-                        &[(found.span, "declared here")],
+                        &[(spec.span, "declared here")],
                     );
                 }
-            } else if let Some(why) = reserved_group_reason(&group.value) {
-                faults.push(PolicyError::ReservedGroup { name: group.value.clone(), why }, group.span);
+            } else if let Some(error) = reserved_group_error(&group.value) {
+                diagnostics.push(error, group.span);
             } else {
-                faults.push(undeclared_error("group", "groups", group, defined.groups.keys()), group.span);
+                diagnostics.push(undeclared_error("group", "groups", group, defined.groups.keys()), group.span);
             }
         }
     }
@@ -233,44 +238,51 @@ fn is_iam_user(policy: &Policy, principal: &str) -> bool {
     })
 }
 
-fn check_binding_references(policy: &Policy, defined: &DefinedNames, faults: &mut Diagnostics) {
+fn check_binding_references(policy: &Policy, defined: &DefinedNames, diagnostics: &mut Diagnostics) {
     for binding in policy.bindings.values() {
         for group in &binding.groups {
             if !defined.groups.contains_key(&group.value) && !is_built_in_group(&group.value) {
-                faults.push(undeclared_error("group", "groups", group, defined.groups.keys()), group.span);
+                diagnostics.push(undeclared_error("group", "groups", group, defined.groups.keys()), group.span);
             }
         }
         for (kind, names) in [("group", &binding.groups), ("user", &binding.users)] {
             for name in names.iter().filter(|name| find_templates(&name.value).next().is_some()) {
-                faults.push(PolicyError::TemplateInSubjectName { kind, name: name.value.clone() }, name.span);
+                diagnostics.push(PolicyError::TemplateInSubjectName { kind, name: name.value.clone() }, name.span);
             }
         }
-        check_bound_principals(policy, defined, binding, faults);
-        check_bound_role(defined, binding, faults);
+        check_bound_principals(policy, defined, binding, diagnostics);
+        check_bound_role(defined, binding, diagnostics);
     }
 }
 
-fn check_bound_principals(policy: &Policy, defined: &DefinedNames, binding: &BindingSpec, faults: &mut Diagnostics) {
+fn check_bound_principals(
+    policy: &Policy,
+    defined: &DefinedNames,
+    binding: &BindingSpec,
+    diagnostics: &mut Diagnostics,
+) {
     for name in &binding.principals {
         let Some(principal) = policy.principals.get(&name.value) else {
             if !defined.principals.contains_key(&name.value) {
-                faults.push(undeclared_error("principal", "principals", name, defined.principals.keys()), name.span);
+                diagnostics
+                    .push(undeclared_error("principal", "principals", name, defined.principals.keys()), name.span);
             }
             continue;
         };
         if matches!(principal.identity.value, IdentitySpec::Account(_)) {
-            faults.push(PolicyError::BoundAccount { principal: name.value.clone() }, name.span);
+            diagnostics.push(PolicyError::BoundAccount { principal: name.value.clone() }, name.span);
             continue;
         }
         let username = username_of(principal, ArnDefaults::default()).unwrap_or_default();
         if find_templates(&username).next().is_some() {
-            faults.push(PolicyError::BoundTemplateUsername { principal: name.value.clone(), username }, name.span);
+            diagnostics.push(PolicyError::BoundTemplateUsername { principal: name.value.clone(), username }, name.span);
         }
     }
 }
 
-/// A role that the policy does not define may be the cluster's: only a likely typo is said here, the rest by plan.
-fn check_bound_role(defined: &DefinedNames, binding: &BindingSpec, faults: &mut Diagnostics) {
+/// Warns of a likely typo in the name of a role. Other roles that the policy does not define can exist in the cluster,
+/// which only `plan` can check.
+fn check_bound_role(defined: &DefinedNames, binding: &BindingSpec, diagnostics: &mut Diagnostics) {
     let (kind, name, near) = match &binding.role.value {
         RoleRefSpec::ClusterRole(name) if !defined.cluster_roles.contains_key(name) => {
             let built_in = crate::state::owner::DEFAULT_CLUSTER_ROLES;
@@ -285,34 +297,34 @@ fn check_bound_role(defined: &DefinedNames, binding: &BindingSpec, faults: &mut 
         RoleRefSpec::ClusterRole(_) | RoleRefSpec::Role(_) => return,
     };
     if let Some(near) = near {
-        let fault = PolicyError::LikelyRoleTypo { kind, name: name.clone(), nearest: near.to_owned() };
-        faults.push(fault, binding.role.span);
+        let error = PolicyError::LikelyRoleTypo { kind, name: name.clone(), nearest: near.to_owned() };
+        diagnostics.push(error, binding.role.span);
     }
 }
 
-fn check_invariant_subjects(policy: &Policy, defined: &DefinedNames, faults: &mut Diagnostics) {
+fn check_invariant_subjects(policy: &Policy, defined: &DefinedNames, diagnostics: &mut Diagnostics) {
     for invariant in &policy.invariants {
         match &invariant.subject {
             InvariantSubjectSpec::Group(group) => {
                 if !defined.groups.contains_key(&group.value) && !is_built_in_group(&group.value) {
-                    faults.push(undeclared_error("group", "groups", group, defined.groups.keys()), group.span);
+                    diagnostics.push(undeclared_error("group", "groups", group, defined.groups.keys()), group.span);
                 }
             }
             InvariantSubjectSpec::Principal(name) => {
                 if !defined.principals.contains_key(&name.value) {
-                    faults
+                    diagnostics
                         .push(undeclared_error("principal", "principals", name, defined.principals.keys()), name.span);
                 }
             }
             InvariantSubjectSpec::EveryoneBut(names) => {
                 for name in names {
-                    let known = defined.principals.contains_key(&name.value)
+                    let is_known = defined.principals.contains_key(&name.value)
                         || defined.groups.contains_key(&name.value)
                         || is_built_in_group(&name.value)
                         || name.value.contains([':', '/']);
-                    if !known {
-                        let all = defined.principals.keys().chain(defined.groups.keys());
-                        faults.push(undeclared_error("principal or group", "principals", name, all), name.span);
+                    if !is_known {
+                        let known = defined.principals.keys().chain(defined.groups.keys());
+                        diagnostics.push(undeclared_error("principal or group", "principals", name, known), name.span);
                     }
                 }
             }

@@ -1,16 +1,17 @@
-//! Large files in pieces: what is read of one is given back before the next, so that a policy of a large company takes
-//! neither the memory nor the time of one tree of all of it.
+//! Splits large policy files into chunks that are parsed one after the other, so that parsing does not need a TOML tree
+//! of the whole file.
 //!
-//! A piece begins at a table's header. Whether that was one is seen by the reading: where a piece has any fault, the file
-//! is read again as a whole, and what that says counts.
+//! A chunk starts at a line that looks like a table header. The line can also be part of a multi-line string. The
+//! loader therefore parses a file again as a whole if one of its chunks has an error.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// Bytes of a piece. A tree takes some thirty times its text, and that much stays near the processor.
+/// Minimum size of a chunk. A TOML tree takes about thirty times its text, and a tree of this size fits into the CPU
+/// cache.
 const CHUNK_BYTES: usize = 32 * 1024;
 
-/// The pieces of a text; a small one, or one that is written in an unusual way, is one piece.
+/// Returns the ranges of the chunks. A small text is one chunk, as is one that defines a table twice.
 pub(super) fn split_into_chunks(text: &str) -> Vec<Range<usize>> {
     let whole = || std::iter::once(0..text.len()).collect();
     if text.len() < 2 * CHUNK_BYTES {
@@ -18,27 +19,27 @@ pub(super) fn split_into_chunks(text: &str) -> Vec<Range<usize>> {
     }
     let mut out = Vec::new();
     let mut headers = BTreeSet::new();
-    let (mut start, mut at, mut last) = (0, 0, "");
+    let (mut start, mut line_start, mut last_item) = (0, 0, "");
     for line in text.split_inclusive('\n') {
         if let Some(header) = line.trim_start().strip_prefix('[') {
-            // TOML forbids one table to be written twice, and apart from each other the two would not be noticed.
+            // The TOML parser reports a duplicate table only if both definitions are in the same chunk.
             if !header.starts_with('[') && !headers.insert(header.trim_end()) {
                 return whole();
             }
             let item = item_path(header);
-            if item != last && at - start >= CHUNK_BYTES {
-                out.push(start..at);
-                start = at;
+            if item != last_item && line_start - start >= CHUNK_BYTES {
+                out.push(start..line_start);
+                start = line_start;
             }
-            last = item;
+            last_item = item;
         }
-        at += line.len();
+        line_start += line.len();
     }
     out.push(start..text.len());
     out
 }
 
-/// `principals.viewer` of `principals.viewer.sso]`: the tables of one item stay together.
+/// Returns `principals.viewer` for `principals.viewer.sso]`, so that the tables of one item stay in one chunk.
 fn item_path(header: &str) -> &str {
     let path = header.trim_start_matches('[').split(']').next().unwrap_or_default();
     let mut dots = path.match_indices('.').map(|(at, _)| at);
@@ -55,20 +56,20 @@ mod tests {
     }
 
     #[test]
-    fn pieces_begin_at_headers_and_make_up_the_text() {
+    fn chunks_start_at_headers_and_cover_the_text() {
         let text = large_text(|n| format!("[principals.p{n}]\nrole = \"r{n}\"\n[principals.p{n}.sso]\n"));
-        let pieces = split_into_chunks(&text);
-        assert!(pieces.len() > 2, "{}", pieces.len());
-        let joined: String = pieces.iter().map(|piece| &text[piece.clone()]).collect();
+        let chunks = split_into_chunks(&text);
+        assert!(chunks.len() > 2, "{}", chunks.len());
+        let joined: String = chunks.iter().map(|chunk| &text[chunk.clone()]).collect();
         assert_eq!(joined, text);
-        for piece in &pieces[1..] {
-            let first = text[piece.clone()].lines().next().unwrap();
+        for chunk in &chunks[1..] {
+            let first = text[chunk.clone()].lines().next().unwrap();
             assert!(first.starts_with("[principals.p") && !first.contains("sso"), "{first}");
         }
     }
 
     #[test]
-    fn a_small_text_and_one_with_a_table_twice_stay_whole() {
+    fn small_text_and_duplicate_tables_are_one_chunk() {
         assert_eq!(split_into_chunks("[a]\n[b]\n").len(), 1);
         let twice = large_text(|n| format!("[groups.g{}]\n", n % 19_999));
         assert_eq!(split_into_chunks(&twice).len(), 1);

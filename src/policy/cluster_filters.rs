@@ -1,8 +1,9 @@
-//! Items for some of the clusters that name items for others.
+//! Checks of references between items that apply to different clusters.
 //!
-//! In a cluster that has one of the two alone the reference is dropped: a binding there does not name the group, a
-//! group there does not have the member. That is what filters are for. A reference that no cluster has both ends of
-//! would never count, and is a fault. A role that the policy defines elsewhere may be the cluster's own.
+//! In a cluster that has only one of the two items, the reference is dropped: a binding does not name the group, a
+//! group does not have the member. A reference without any cluster that has both items has no effect, and is an error.
+//! A reference to a role that the policy does not define for a cluster is only a warning, since the role can exist
+//! there.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use super::model::{
 use super::table::quote_key;
 use crate::diagnostic::Span;
 
-/// The clusters of a policy, to hold filters against.
+/// The clusters of a policy, to evaluate filters.
 struct PolicyClusters<'a>(&'a BTreeMap<String, ClusterSpec>);
 
 impl PolicyClusters<'_> {
@@ -22,11 +23,11 @@ impl PolicyClusters<'_> {
         selected_clusters(filter.as_deref(), self.0).into_iter().any(|cluster| cluster.is_some())
     }
 
-    fn has_common(&self, one: &ClusterFilter, other: &ClusterFilter) -> bool {
-        one.is_none()
-            || other.is_none()
+    fn has_common(&self, left: &ClusterFilter, right: &ClusterFilter) -> bool {
+        left.is_none()
+            || right.is_none()
             || self.0.keys().any(|name| {
-                applies_to_cluster(one.as_deref(), Some(name)) && applies_to_cluster(other.as_deref(), Some(name))
+                applies_to_cluster(left.as_deref(), Some(name)) && applies_to_cluster(right.as_deref(), Some(name))
             })
     }
 }
@@ -36,28 +37,31 @@ fn format_filter(filter: &ClusterFilter) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// One end of a reference: the table that makes it, and what its filter is.
+/// The item that contains a reference.
 struct ReferenceSource<'a> {
     section: &'static str,
     name: &'a str,
     clusters: &'a ClusterFilter,
 }
 
-pub(super) fn check_common_clusters(policy: &Policy, faults: &mut Diagnostics) {
+pub(super) fn check_common_clusters(policy: &Policy, diagnostics: &mut Diagnostics) {
     let clusters = PolicyClusters(&policy.clusters);
-    let mut meet = |from: &ReferenceSource<'_>, to: &Located<String>, of: Option<(&ClusterFilter, Span)>| {
-        let Some((its, span)) = of else { return };
-        // A filter that names no cluster of the policy is a fault of its own.
-        if clusters.has_common(from.clusters, its) || !clusters.has_any(from.clusters) || !clusters.has_any(its) {
+    let mut check = |from: &ReferenceSource<'_>, to: &Located<String>, target: Option<(&ClusterFilter, Span)>| {
+        let Some((target_clusters, span)) = target else { return };
+        // A filter without any declared cluster is reported by another check.
+        if clusters.has_common(from.clusters, target_clusters)
+            || !clusters.has_any(from.clusters)
+            || !clusters.has_any(target_clusters)
+        {
             return;
         }
-        let fault = PolicyError::NoCommonCluster {
+        let error = PolicyError::NoCommonCluster {
             name: to.value.clone(),
-            name_clusters: format_filter(its),
+            name_clusters: format_filter(target_clusters),
             table: format!("{}.{}", from.section, quote_key(from.name)),
             table_clusters: format_filter(from.clusters),
         };
-        faults.push_labeled(fault, to.span, "", &[(span, "defined here")]);
+        diagnostics.push_labeled(error, to.span, "", &[(span, "defined here")]);
     };
     let group = |name: &Located<String>| policy.groups.get(&name.value).map(|group| (&group.clusters, group.span));
     let principal = |name: &Located<String>| {
@@ -65,59 +69,62 @@ pub(super) fn check_common_clusters(policy: &Policy, faults: &mut Diagnostics) {
     };
     for (name, item) in &policy.groups {
         let from = ReferenceSource { section: "groups", name, clusters: &item.clusters };
-        item.members.iter().for_each(|member| meet(&from, member, principal(member)));
+        item.members.iter().for_each(|member| check(&from, member, principal(member)));
     }
     for (name, item) in &policy.principals {
         let from = ReferenceSource { section: "principals", name, clusters: &item.clusters };
-        item.groups.iter().for_each(|to| meet(&from, to, group(to)));
+        item.groups.iter().for_each(|to| check(&from, to, group(to)));
     }
     for (name, item) in &policy.bindings {
         let from = ReferenceSource { section: "bindings", name, clusters: &item.clusters };
-        item.groups.iter().for_each(|to| meet(&from, to, group(to)));
-        item.principals.iter().for_each(|to| meet(&from, to, principal(to)));
+        item.groups.iter().for_each(|to| check(&from, to, group(to)));
+        item.principals.iter().for_each(|to| check(&from, to, principal(to)));
     }
 }
 
-pub(super) fn check_bound_roles(policy: &Policy, faults: &mut Diagnostics) {
+pub(super) fn check_bound_roles(policy: &Policy, diagnostics: &mut Diagnostics) {
     for (name, binding) in &policy.bindings {
-        let (kind, role, its, span) = match &binding.role.value {
+        let (kind, role, role_clusters, span) = match &binding.role.value {
             RoleRefSpec::ClusterRole(role) => match policy.cluster_roles.get(role) {
                 Some(item) => ("ClusterRole", role, &item.clusters, item.span),
                 None => continue,
             },
             RoleRefSpec::Role(role) => match policy.roles.get(role) {
                 Some(item) => {
-                    check_role_namespaces(name, binding, (role, &item.namespaces), faults);
+                    check_role_namespaces(name, binding, (role, &item.namespaces), diagnostics);
                     ("Role", role, &item.clusters, item.span)
                 }
                 None => continue,
             },
         };
-        if its.is_none() {
+        if role_clusters.is_none() {
             continue;
         }
-        let elsewhere: Vec<String> = selected_clusters(binding.clusters.as_deref(), &policy.clusters)
+        let without_role: Vec<String> = selected_clusters(binding.clusters.as_deref(), &policy.clusters)
             .into_iter()
             .flatten()
-            .filter(|cluster| !applies_to_cluster(its.as_deref(), Some(cluster)))
+            .filter(|cluster| !applies_to_cluster(role_clusters.as_deref(), Some(cluster)))
             .map(|cluster| format!("`{cluster}`"))
             .collect();
-        if !elsewhere.is_empty() {
-            let fault = PolicyError::RoleNotInCluster { kind, name: role.clone(), clusters: elsewhere.join(", ") };
-            faults.push_labeled(fault, binding.role.span, "", &[(span, "defined here")]);
+        if !without_role.is_empty() {
+            let noun = if without_role.len() == 1 { "cluster" } else { "clusters" };
+            let clusters = format!("{noun} {}", without_role.join(", "));
+            let error = PolicyError::RoleNotInCluster { kind, name: role.clone(), clusters };
+            diagnostics.push_labeled(error, binding.role.span, "", &[(span, "defined here")]);
         }
     }
 }
 
-/// What names and globs leave out is known without a cluster; what labels mean is not.
+/// Reports namespaces of the binding in which the policy does not define the role. Labels select namespaces that only
+/// the cluster knows, so they are assumed to match.
 fn check_role_namespaces(
     name: &str,
     binding: &BindingSpec,
-    (role, made): (&str, &[Located<NamespaceSelector>]),
-    faults: &mut Diagnostics,
+    (role, role_namespaces): (&str, &[Located<NamespaceSelector>]),
+    diagnostics: &mut Diagnostics,
 ) {
     let covers = |namespace: &str| {
-        made.iter().any(|selector| match &selector.value {
+        role_namespaces.iter().any(|selector| match &selector.value {
             NamespaceSelector::Name(name) => name == namespace,
             NamespaceSelector::Glob(glob) => glob.matches(namespace),
             NamespaceSelector::Labels(_) => true,
@@ -125,24 +132,24 @@ fn check_role_namespaces(
     };
     for selector in binding.namespaces.iter().flatten() {
         if let NamespaceSelector::Name(namespace) = &selector.value
-            && !made.is_empty()
+            && !role_namespaces.is_empty()
             && !covers(namespace)
         {
-            let fault = PolicyError::RoleNotInNamespace {
+            let error = PolicyError::RoleNotInNamespace {
                 binding: format!("bindings.{}", quote_key(name)),
                 role: role.to_owned(),
                 namespace: namespace.clone(),
             };
-            let places: Vec<_> = made.iter().map(|selector| (selector.span, "made here")).collect();
-            faults.push_labeled(fault, selector.span, "", &places);
+            let related: Vec<_> = role_namespaces.iter().map(|selector| (selector.span, "defined here")).collect();
+            diagnostics.push_labeled(error, selector.span, "", &related);
         }
     }
 }
 
-/// An ARN of one partition is never met in a cluster of another.
-pub(super) fn check_partitions(policy: &Policy, faults: &mut Diagnostics) {
+/// Reports principals with a fixed partition that apply to a cluster of another partition, where they never match.
+pub(super) fn check_partitions(policy: &Policy, diagnostics: &mut Diagnostics) {
     for (name, principal) in &policy.principals {
-        let its = match &principal.identity.value {
+        let partition = match &principal.identity.value {
             IdentitySpec::Arn(arn) => arn.partition(),
             IdentitySpec::Sso { partition: Some(partition), .. } => partition,
             IdentitySpec::Sso { partition: None, .. }
@@ -152,20 +159,21 @@ pub(super) fn check_partitions(policy: &Policy, faults: &mut Diagnostics) {
                 continue;
             }
         };
-        let other = selected_clusters(principal.clusters.as_deref(), &policy.clusters).into_iter().flatten().find_map(
-            |cluster| {
-                let wanted = policy.clusters.get(cluster)?.partition?;
-                (wanted != its).then(|| (cluster.to_owned(), wanted))
-            },
-        );
-        if let Some((cluster, wanted)) = other {
-            let fault = PolicyError::PartitionMismatch {
+        let mismatch = selected_clusters(principal.clusters.as_deref(), &policy.clusters)
+            .into_iter()
+            .flatten()
+            .find_map(|cluster| {
+                let cluster_partition = policy.clusters.get(cluster)?.partition?;
+                (cluster_partition != partition).then(|| (cluster.to_owned(), cluster_partition))
+            });
+        if let Some((cluster, cluster_partition)) = mismatch {
+            let error = PolicyError::PartitionMismatch {
                 principal: name.clone(),
-                partition: its.to_owned(),
+                partition: partition.to_owned(),
                 cluster,
-                cluster_partition: wanted,
+                cluster_partition,
             };
-            faults.push(fault, principal.identity.span);
+            diagnostics.push(error, principal.identity.span);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `[clusters]`, `[ownership]` and `[guard]`: what the policy is for and how far it reaches.
+//! Parses `[clusters]`, `[ownership]` and `[guard]`.
 
 use std::collections::BTreeMap;
 
@@ -12,31 +12,32 @@ use crate::names::{AccountId, Arn, ArnError, ObjectKind, PARTITIONS, WildcardPat
 pub(crate) fn parse_cluster(
     name: &Located<String>,
     table: &PolicyTable<'_>,
-    faults: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<ClusterSpec> {
-    table.report_unknown_keys(&["eks", "context", "snapshot", "account", "partition"], faults);
+    table.report_unknown_keys(&["eks", "context", "snapshot", "account", "partition"], diagnostics);
     if name.value.is_empty() {
-        faults.push(PolicyError::EmptyName { what: "the name of a cluster" }, name.span);
+        diagnostics.push(PolicyError::EmptyName { what: "the name of a cluster" }, name.span);
     }
-    let account = parse_account_id(table, "account", faults);
-    let given = parse_partition(table, faults);
-    let kind = require_exactly_one(table, &["eks", "context", "snapshot"], faults)?;
+    let account = parse_account_id(table, "account", diagnostics);
+    let partition = parse_partition(table, diagnostics);
+    let kind = require_exactly_one(table, &["eks", "context", "snapshot"], diagnostics)?;
     let connection = match kind {
-        "eks" => parse_eks_connection(&table.table("eks", faults)?, faults)?,
-        "context" => ConnectionSpec::Context(table.string("context", faults)?.value),
-        _ => ConnectionSpec::Snapshot(parse_snapshot_files(table, faults)?),
+        "eks" => parse_eks_connection(&table.table("eks", diagnostics)?, diagnostics)?,
+        "context" => ConnectionSpec::Context(table.string("context", diagnostics)?.value),
+        _ => ConnectionSpec::Snapshot(parse_snapshot_files(table, diagnostics)?),
     };
-    let known = infer_partition(&connection);
-    if let (Some(given), Some(known)) = (&given, known)
-        && given.value != known
+    let inferred = infer_partition(&connection);
+    if let (Some(partition), Some(inferred)) = (&partition, inferred)
+        && partition.value != inferred
     {
-        let wanted = format!("`{known}`, in which the region lies");
-        faults.push(wrong_value(table, "partition", &wanted, given.value), given.span);
+        let expected = format!("`{inferred}`, the partition of the region");
+        diagnostics.push(wrong_value(table, "partition", &expected, partition.value), partition.span);
     }
-    Some(ClusterSpec { connection, account, partition: given.map(|given| given.value).or(known) })
+    Some(ClusterSpec { connection, account, partition: partition.map(|partition| partition.value).or(inferred) })
 }
 
-/// The partition that the way to a cluster tells: `aws eks update-kubeconfig` names contexts by the cluster's ARN.
+/// Infers the partition from the region of the cluster. `aws eks update-kubeconfig` names a context after the ARN of
+/// the cluster, which contains the region.
 fn infer_partition(connection: &ConnectionSpec) -> Option<&'static str> {
     match connection {
         ConnectionSpec::Eks { region, .. } => Some(partition_for_region(region)),
@@ -48,134 +49,142 @@ fn infer_partition(connection: &ConnectionSpec) -> Option<&'static str> {
     }
 }
 
-/// One of the partitions of AWS.
-pub(crate) fn parse_partition(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Located<&'static str>> {
-    let text = table.string("partition", faults)?;
-    let known = PARTITIONS.into_iter().find(|known| *known == text.value);
-    if known.is_none() {
-        let wanted = format!("one of {}", PARTITIONS.map(|name| format!("`{name}`")).join(", "));
-        faults.push(wrong_value(table, "partition", &wanted, &text.value), text.span);
+/// Parses an AWS partition.
+pub(crate) fn parse_partition(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Located<&'static str>> {
+    let text = table.string("partition", diagnostics)?;
+    let partition = PARTITIONS.into_iter().find(|partition| *partition == text.value);
+    if partition.is_none() {
+        let expected = format!("one of {}", PARTITIONS.map(|name| format!("`{name}`")).join(", "));
+        diagnostics.push(wrong_value(table, "partition", &expected, &text.value), text.span);
     }
-    known.map(|known| Located::new(known, text.span))
+    partition.map(|partition| Located::new(partition, text.span))
 }
 
-/// One file, or several that make one snapshot.
-fn parse_snapshot_files(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Vec<String>> {
+/// Parses the path of a snapshot file, or a list of paths that form one snapshot.
+fn parse_snapshot_files(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<String>> {
     if table.is_list("snapshot") {
-        let files = table.strings("snapshot", faults)?;
+        let files = table.strings("snapshot", diagnostics)?;
         if table.is_empty_list("snapshot") {
-            let why = "a snapshot is one file or several";
-            faults.push(
-                PolicyError::EmptyList { path: table.child_path("snapshot"), key: "snapshot", why },
+            let reason = "a snapshot has at least one file";
+            diagnostics.push(
+                PolicyError::EmptyList { path: table.child_path("snapshot"), key: "snapshot", reason },
                 table.key_span("snapshot"),
             );
         }
         return Some(files.into_iter().map(|file| file.value).collect());
     }
-    Some(vec![table.string("snapshot", faults)?.value])
+    Some(vec![table.string("snapshot", diagnostics)?.value])
 }
 
-fn parse_eks_connection(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<ConnectionSpec> {
-    table.report_unknown_keys(&["name", "region"], faults);
-    let name = require_string(table, "name", faults);
-    let region = require_string(table, "region", faults);
+fn parse_eks_connection(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<ConnectionSpec> {
+    table.report_unknown_keys(&["name", "region"], diagnostics);
+    let name = require_string(table, "name", diagnostics);
+    let region = require_string(table, "region", diagnostics);
     let (name, region) = (name?, region?);
     // EKS API model 2017-11-01, ClusterName.
-    let fits = name.value.len() <= 100
+    let is_valid_name = name.value.len() <= 100
         && name.value.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if !fits {
-        faults.push(
+    if !is_valid_name {
+        diagnostics.push(
             wrong_value(
                 table,
                 "name",
-                "the name of an EKS cluster (letters, digits, `-`, `_`; at most 100)",
+                "the name of an EKS cluster: at most 100 letters, digits, `-` and `_`",
                 &name.value,
             ),
             name.span,
         );
     }
     let parts: Vec<&str> = region.value.split('-').collect();
-    let shape = parts.len() >= 3
+    let is_valid_region = parts.len() >= 3
         && parts
             .iter()
             .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
         && parts.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
-    if !shape {
-        faults.push(wrong_value(table, "region", "an AWS region such as `eu-west-1`", &region.value), region.span);
+    if !is_valid_region {
+        diagnostics.push(wrong_value(table, "region", "an AWS region such as `eu-west-1`", &region.value), region.span);
     }
     Some(ConnectionSpec::Eks { name: name.value, region: region.value })
 }
 
-pub(crate) fn wrong_value(table: &PolicyTable<'_>, key: &str, wanted: &str, found: &str) -> PolicyError {
-    PolicyError::WrongValue { key: table.child_path(key), expected: wanted.to_owned(), found: found.to_owned() }
+pub(crate) fn wrong_value(table: &PolicyTable<'_>, key: &str, expected: &str, found: &str) -> PolicyError {
+    PolicyError::WrongValue { key: table.child_path(key), expected: expected.to_owned(), found: found.to_owned() }
 }
 
-/// A string that must be there.
-pub(crate) fn require_string(table: &PolicyTable<'_>, key: &str, faults: &mut Diagnostics) -> Option<Located<String>> {
+/// Returns the string of a required key.
+pub(crate) fn require_string(
+    table: &PolicyTable<'_>,
+    key: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<Located<String>> {
     if !table.has(key) {
-        let fault = PolicyError::MissingKey { table: table.path.clone(), what: format!("`{key}`") };
-        faults.push(fault, table.span);
+        let error = PolicyError::MissingKey { table: table.path.clone(), keys: format!("`{key}`") };
+        diagnostics.push(error, table.span);
     }
-    table.string(key, faults)
+    table.string(key, diagnostics)
 }
 
-/// Which one of the keys is there; none or several are a fault.
+/// Returns the key of `keys` that is present. None or several are an error.
 pub(crate) fn require_exactly_one<'k>(
     table: &PolicyTable<'_>,
     keys: &[&'k str],
-    faults: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<&'k str> {
     let found: Vec<&'k str> = keys.iter().copied().filter(|key| table.has(key)).collect();
-    let list = |keys: &[&str], and: &str| match keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().as_slice()
+    let list = |keys: &[&str], conjunction: &str| match keys
+        .iter()
+        .map(|key| format!("`{key}`"))
+        .collect::<Vec<_>>()
+        .as_slice()
     {
-        [several @ .., last] if !several.is_empty() => format!("{} {and} {last}", several.join(", ")),
-        all => all.join(", "),
+        [others @ .., last] if !others.is_empty() => format!("{} {conjunction} {last}", others.join(", ")),
+        names => names.join(", "),
     };
     match found.as_slice() {
-        [one] => Some(one),
+        [key] => Some(key),
         [] => {
-            let fault = PolicyError::MissingKey { table: table.path.clone(), what: list(keys, "or") };
-            faults.push(fault, table.span);
+            let error = PolicyError::MissingKey { table: table.path.clone(), keys: list(keys, "or") };
+            diagnostics.push(error, table.span);
             None
         }
         [_, second, ..] => {
-            let fault = PolicyError::MutuallyExclusiveKeys {
+            let error = PolicyError::MutuallyExclusiveKeys {
                 table: table.path.clone(),
                 found: list(&found, "and"),
                 allowed: list(keys, "and"),
             };
-            faults.push(fault, table.key_span(second));
+            diagnostics.push(error, table.key_span(second));
             None
         }
     }
 }
 
-pub(crate) fn parse_account_id(table: &PolicyTable<'_>, key: &str, faults: &mut Diagnostics) -> Option<AccountId> {
-    let text = table.string(key, faults)?;
+pub(crate) fn parse_account_id(table: &PolicyTable<'_>, key: &str, diagnostics: &mut Diagnostics) -> Option<AccountId> {
+    let text = table.string(key, diagnostics)?;
     let id = AccountId::parse(&text.value);
     if id.is_none() {
-        faults.push(wrong_value(table, key, "an AWS account, twelve digits in quotes", &text.value), text.span);
+        diagnostics.push(wrong_value(table, key, "an AWS account ID: twelve digits in quotes", &text.value), text.span);
     }
     id
 }
 
-pub(crate) fn parse_ownership(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> OwnershipSpec {
-    table.report_unknown_keys(&["aws-auth", "rbac", "ignore"], faults);
-    let mut reach = |key: &str| {
-        let text = table.string(key, faults)?;
+pub(crate) fn parse_ownership(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> OwnershipSpec {
+    table.report_unknown_keys(&["aws-auth", "rbac", "ignore"], diagnostics);
+    let mut parse_mode = |key: &str| {
+        let text = table.string(key, diagnostics)?;
         match text.value.as_str() {
             "shared" => Some(OwnershipMode::Shared),
             "exclusive" => Some(OwnershipMode::Exclusive),
             other => {
-                faults.push(wrong_value(table, key, "`shared` or `exclusive`", other), text.span);
+                diagnostics.push(wrong_value(table, key, "`shared` or `exclusive`", other), text.span);
                 None
             }
         }
     };
-    let aws_auth = reach("aws-auth").unwrap_or_default();
-    let rbac = reach("rbac").unwrap_or_default();
-    let patterns = table.strings("ignore", faults).unwrap_or_default();
+    let aws_auth = parse_mode("aws-auth").unwrap_or_default();
+    let rbac = parse_mode("rbac").unwrap_or_default();
+    let patterns = table.strings("ignore", diagnostics).unwrap_or_default();
     let ignore = patterns
         .into_iter()
         .filter_map(|text| {
@@ -185,7 +194,7 @@ pub(crate) fn parse_ownership(table: &PolicyTable<'_>, faults: &mut Diagnostics)
             }
             let kind = text.value.split_once('/').and_then(|(kind, _)| ObjectKind::parse(kind));
             if !kind.is_some_and(ObjectKind::is_rbac) {
-                faults.push(PolicyError::InvalidIgnorePattern { pattern: text.value }, text.span);
+                diagnostics.push(PolicyError::InvalidIgnorePattern { pattern: text.value }, text.span);
                 return None;
             }
             Some(IgnorePattern::Object(pattern))
@@ -194,30 +203,34 @@ pub(crate) fn parse_ownership(table: &PolicyTable<'_>, faults: &mut Diagnostics)
     OwnershipSpec { aws_auth, rbac, ignore }
 }
 
-pub(crate) fn parse_guard(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> GuardSpec {
-    table.report_unknown_keys(&["protected", "max-removals"], faults);
+pub(crate) fn parse_guard(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> GuardSpec {
+    table.report_unknown_keys(&["protected", "max-removals"], diagnostics);
     let protected = table
-        .strings("protected", faults)
+        .strings("protected", diagnostics)
         .unwrap_or_default()
         .into_iter()
         .filter_map(|text| {
             let parsed = parse_protected_pattern(&text.value);
             match parsed {
                 Ok(pattern) => Some(Located::new(pattern, text.span)),
-                Err(why) => {
-                    faults.push(PolicyError::Arn { text: text.value, why }, text.span);
+                Err(reason) => {
+                    diagnostics.push(PolicyError::Arn { text: text.value, reason }, text.span);
                     None
                 }
             }
         })
         .collect();
-    let max_removals = table
-        .string_or_integer("max-removals", "a whole number, or a share such as \"20%\"", faults)
-        .and_then(|text| {
+    let max_removals =
+        table.string_or_integer("max-removals", "an integer or a percentage", diagnostics).and_then(|text| {
             let parsed = MaxRemovals::parse(&text.value);
             if parsed.is_none() {
-                faults.push(
-                    wrong_value(table, "max-removals", "a number such as 10, or a share such as \"20%\"", &text.value),
+                diagnostics.push(
+                    wrong_value(
+                        table,
+                        "max-removals",
+                        "a number such as 10, or a percentage such as \"20%\"",
+                        &text.value,
+                    ),
                     text.span,
                 );
             }
@@ -226,7 +239,7 @@ pub(crate) fn parse_guard(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> 
     GuardSpec { protected, max_removals }
 }
 
-/// An ARN, or a pattern of ARNs as `ignore` has them.
+/// Parses an ARN, or a pattern of ARNs as in `ignore`.
 fn parse_protected_pattern(text: &str) -> Result<WildcardPattern, ArnError> {
     let pattern = WildcardPattern::new(text);
     if text.starts_with("arn:") && !pattern.is_literal() {
@@ -235,20 +248,23 @@ fn parse_protected_pattern(text: &str) -> Result<WildcardPattern, ArnError> {
     Arn::parse(text).map(|arn| WildcardPattern::new(&arn.to_aws_auth()))
 }
 
-/// The clusters that an item is for.
-pub(crate) fn parse_cluster_filter(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Vec<Located<String>>> {
-    let clusters = table.strings("clusters", faults)?;
+/// Parses the `clusters` of an item.
+pub(crate) fn parse_cluster_filter(
+    table: &PolicyTable<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<Located<String>>> {
+    let clusters = table.strings("clusters", diagnostics)?;
     if table.is_empty_list("clusters") {
-        let why = "it would be for no cluster at all";
-        faults.push(
-            PolicyError::EmptyList { path: table.child_path("clusters"), key: "clusters", why },
+        let reason = "it would apply to no cluster";
+        diagnostics.push(
+            PolicyError::EmptyList { path: table.child_path("clusters"), key: "clusters", reason },
             table.key_span("clusters"),
         );
     }
     Some(clusters)
 }
 
-/// Whether an item with this filter is for the cluster.
+/// Whether an item with this filter applies to the cluster.
 pub(crate) fn applies_to_cluster(filter: Option<&[Located<String>]>, cluster: Option<&str>) -> bool {
     match (filter, cluster) {
         (Some(names), Some(cluster)) => names.iter().any(|name| name.value == cluster),
@@ -257,7 +273,8 @@ pub(crate) fn applies_to_cluster(filter: Option<&[Located<String>]>, cluster: Op
     }
 }
 
-/// The names of the clusters that an item is for; `None` stands for the one cluster of a policy without any.
+/// Returns the names of the clusters that an item with this filter applies to. `None` is the single cluster of a policy
+/// without `[clusters]`.
 pub(crate) fn selected_clusters<'a>(
     filter: Option<&'a [Located<String>]>,
     clusters: &'a BTreeMap<String, ClusterSpec>,

@@ -1,271 +1,335 @@
-//! Everything that can be wrong with a policy: one variant each, its facts as fields, its words and its hint.
+//! The errors and warnings of a policy: one variant each, with its facts as fields, its message and its notes.
 
 use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use super::table::quote_key;
 use crate::diagnostic::{Diagnostic, Span, closest_match};
 use crate::names::ArnError;
 
-/// A word as it stands between backticks; the empty one would not be seen.
-fn quote_if_empty(word: &str) -> &str {
-    if word.is_empty() { "\"\"" } else { word }
+/// A value between backticks. An empty one is shown as `""`, since it would not be visible otherwise.
+fn quote_if_empty(value: &str) -> &str {
+    if value.is_empty() { "\"\"" } else { value }
 }
 
-/// One fault of a policy.
+/// An error or a warning of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum PolicyError {
-    #[error("this is not TOML: {message}")]
+    #[error("invalid TOML: {message}")]
     Toml { message: String },
-    #[error("the policy has no `[policy]` table with its name")]
+    #[error("missing table `[policy]`")]
     NoPolicyTable,
-    #[error("`policy` needs `name`, by which the cluster knows what it owns")]
+    #[error("missing `name` in `policy`")]
     NoPolicyName,
-    #[error("`{}` cannot be the name of a policy: the cluster is marked with it", quote_if_empty(name))]
+    #[error("`{}` is not a valid policy name", quote_if_empty(name))]
     InvalidPolicyName { name: String },
     #[error("{}", match table.as_str() { "" => format!("unknown table `{key}`"), table => format!("unknown key `{key}` in `{table}`") })]
     UnknownKey { table: String, key: String, known: Vec<&'static str> },
-    #[error("`{key}` must be {expected}, here stands {found}")]
-    WrongType { key: String, expected: &'static str, found: &'static str },
-    #[error("`{key}` must be {expected}, not `{found}`")]
+    #[error("`{key}`: expected {expected}, found {found}")]
+    WrongType { key: String, expected: &'static str, found: &'static str, help: Option<String> },
+    #[error("`{key}`: invalid value `{found}`")]
     WrongValue { key: String, expected: String, found: String },
-    #[error("`{table}` needs {what}")]
-    MissingKey { table: String, what: String },
-    #[error("`{text}` is no moment in time")]
+    #[error("missing {keys} in `{table}`")]
+    MissingKey { table: String, keys: String },
+    #[error("`{text}` is not a valid time")]
     InvalidTimestamp { text: String },
-    #[error("`{word}` stands twice in `{list}`")]
-    DuplicateItem { word: String, list: String },
-    #[error("`{table}` has {found}: of {allowed} it may have one")]
+    #[error("duplicate `{value}` in `{list}`")]
+    DuplicateItem { value: String, list: String },
+    #[error("{found} cannot be used together in `{table}`")]
     MutuallyExclusiveKeys { table: String, found: String, allowed: String },
-    #[error("{}", match *section { "" => format!("`{name}` stands in two files"), section => format!("`{name}` is defined twice in `{section}`") })]
+    #[error("{}", match *section { "" => format!("`[{name}]` is defined in two files"), section => format!("`{section}.{}` is defined twice", quote_key(name)) })]
     DefinedTwice { section: &'static str, name: String },
-    #[error("`{text}` cannot be a principal: {why}")]
-    Arn { text: String, why: ArnError },
-    #[error("`{}` cannot be the name of {kind}: {why}", quote_if_empty(name))]
-    InvalidIamName { name: String, kind: &'static str, why: String },
-    #[error("the bare name `{name}` needs an account, and {} has none", match cluster { Some(c) => format!("cluster `{c}`"), None => "a policy without `[clusters]`".to_owned() })]
+    #[error("`{text}` is not a valid principal")]
+    Arn { text: String, reason: ArnError },
+    #[error("`{}` is not a valid name for {kind}", quote_if_empty(name))]
+    InvalidIamName { name: String, kind: &'static str, reason: String },
+    #[error("no account for `{name}`: {}", match cluster { Some(cluster) => format!("cluster `{cluster}` has no `account`"), None => "the policy has no `[clusters]`".to_owned() })]
     NoAccount { name: String, cluster: Option<String> },
-    #[error("`{id}` is not the suffix of an SSO role: 16 hexadecimal digits")]
+    #[error("`{id}` is not a valid suffix of an SSO role")]
     InvalidSsoSuffix { id: String },
-    #[error("the role of permission set `{set}` in account {account} cannot be known without its suffix")]
+    #[error("missing `id` for permission set `{set}` in account {account}")]
     MissingSsoSuffix { set: String, account: String },
-    #[error("`{key}` has no effect on a whole account: `mapAccounts` gives neither username nor groups")]
+    #[error("`{key}` cannot be set for a whole account")]
     KeyNotForAccount { key: &'static str },
-    #[error("`kind = \"{kind}\"` is for roles: machines come in by the role of their instances")]
+    #[error("`kind = \"{kind}\"` is only valid for a role")]
     KindNotForUser { kind: String },
-    #[error("`kind = \"{kind}\"` brings its own username template, which the machines need")]
+    #[error("`username` cannot be set together with `kind = \"{kind}\"`")]
     KindWithUsername { kind: String },
-    #[error("to the authenticator `{first}` and `{second}` are the same {word}")]
-    DuplicatePrincipal { word: &'static str, first: String, second: String },
-    #[error("`{first}` and `{second}` have the same username, `{username}`")]
+    #[error("`{first}` and `{second}` are the same {noun}")]
+    DuplicatePrincipal { noun: &'static str, first: String, second: String },
+    #[error("`{first}` and `{second}` have the same username `{username}`")]
     DuplicateUsername { username: String, first: String, second: String },
-    #[error(
-        "`{principal}` is of the partition {partition}, and the cluster `{cluster}` is in {cluster_partition}: it never gets in there"
-    )]
+    #[error("`{principal}` is in partition `{partition}`, but cluster `{cluster}` is in `{cluster_partition}`")]
     PartitionMismatch { principal: String, partition: String, cluster: String, cluster_partition: &'static str },
-    #[error("the username `{name}` is reserved: `{prefix}` names belong to {owner}")]
+    #[error("username `{name}` is reserved")]
     ReservedUsername { name: String, prefix: &'static str, owner: &'static str },
-    #[error("the username is empty: the authenticator would let a nameless user in")]
+    #[error("`username` is empty")]
     EmptyUsername,
-    #[error("`{template}` is no template of the authenticator: it would stay in the name as it is")]
+    #[error("unknown template `{template}`")]
     UnknownTemplate { template: String },
-    #[error("`{{{{EC2PrivateDNSName}}}}` lets in EC2 instances alone: whoever else assumes the role is refused")]
+    #[error("`{{{{EC2PrivateDNSName}}}}` is only valid for nodes")]
     NodeTemplateForNonNode,
-    #[error("`{{{{SessionName}}}}` is empty for an IAM user")]
+    #[error("`{{{{SessionName}}}}` is always empty for an IAM user")]
     SessionTemplateForUser,
-    #[error("whoever may assume the role chooses this name freely")]
+    #[error("the caller can choose this name freely")]
     CallerControlledName,
-    #[error("the group `{name}` is reserved: {why}")]
-    ReservedGroup { name: String, why: &'static str },
-    #[error("{what} is empty")]
+    #[error("group `{name}` is reserved")]
+    ReservedGroup { name: String, reason: &'static str, help: Option<&'static str> },
+    #[error("{what} must not be empty")]
     EmptyName { what: &'static str },
-    #[error("`{name}` cannot be the name of a {kind}: {why}")]
-    InvalidObjectName { kind: &'static str, name: String, why: String },
-    #[error("`{name}` cannot be defined by a policy: {why}")]
-    ReservedObject { name: String, why: &'static str },
-    #[error("the label `{key}` cannot be set by a policy: {why}")]
-    ReservedLabel { key: String, why: &'static str },
-    #[error("there is no {kind} `{name}` in the policy")]
+    #[error("`{}` is not a valid {kind} name", quote_if_empty(name))]
+    InvalidObjectName { kind: &'static str, name: String, reason: String },
+    #[error("a policy cannot define `{name}`")]
+    ReservedObject { name: String, reason: &'static str },
+    #[error("a policy cannot set the label `{key}`")]
+    ReservedLabel { key: String, reason: &'static str },
+    #[error("{kind} `{name}` is not declared in the policy")]
     Undeclared { kind: &'static str, name: String, nearest: Option<String>, add: String },
-    #[error("the policy does not define the {kind} `{name}`, so it must be one that the cluster has")]
+    #[error("{kind} `{name}` is not defined in the policy")]
     LikelyRoleTypo { kind: &'static str, name: String, nearest: String },
-    #[error("for {clusters} the policy does not define the {kind} `{name}`: the binding gives the cluster's own there")]
+    #[error("{kind} `{name}` is not defined for {clusters}")]
     RoleNotInCluster { kind: &'static str, name: String, clusters: String },
-    #[error("`{binding}` gives the Role `{role}` in `{namespace}`, where the policy does not make it")]
+    #[error("`{binding}` binds Role `{role}` in namespace `{namespace}`, where it is not defined")]
     RoleNotInNamespace { binding: String, role: String, namespace: String },
-    #[error("`{name}` is for {name_clusters}, and `{table}` for {table_clusters}: no cluster has both")]
+    #[error("`{table}` refers to `{name}`, but no cluster has both")]
     NoCommonCluster { name: String, name_clusters: String, table: String, table_clusters: String },
-    #[error("`{member}` admits a whole account, which `mapAccounts` cannot put into a group")]
+    #[error("`{member}` is a whole account, which cannot be a member of a group")]
     AccountInGroup { member: String },
-    #[error(
-        "`{principal}` has the username `{username}`, which no binding can name: it differs from session to session"
-    )]
+    #[error("cannot bind `{principal}`: its username `{username}` contains a template")]
     BoundTemplateUsername { principal: String, username: String },
-    #[error(
-        "the {kind} `{name}` is never met under this name, so that no binding can name it: its template is filled in"
-    )]
+    #[error("{kind} `{name}` never matches: a binding needs the name without templates")]
     TemplateInSubjectName { kind: &'static str, name: String },
-    #[error("`{principal}` admits a whole account, whose principals have no common username to bind")]
+    #[error("cannot bind `{principal}`: it is a whole account")]
     BoundAccount { principal: String },
-    #[error("`{table}` gives `rules` beside `aggregation`: the controller overwrites the rules of an aggregated role")]
+    #[error("`{table}` has both `rules` and `aggregation`")]
     RulesBesideAggregation { table: String },
-    #[error("a rule without verbs allows nothing, and the API server refuses it")]
+    #[error("the rule has no verbs")]
     NoVerbs,
-    #[error("a rule names `resources`, or `non-resource-urls`")]
+    #[error("the rule has neither `resources` nor `non-resource-urls`")]
     NoResources,
-    #[error("a rule names `resources` or `non-resource-urls`, not both")]
+    #[error("a rule cannot have both resources and `non-resource-urls`")]
     ResourcesAndUrls,
-    #[error("non-resource URLs lie outside of namespaces: a Role cannot allow them")]
+    #[error("a Role cannot allow non-resource URLs")]
     UrlsInRole,
-    #[error("`{}` is accepted by the API server and never matches: {why}", quote_if_empty(word))]
-    NeverMatches { word: String, why: &'static str },
-    #[error("`{}` {why}", quote_if_empty(word))]
-    MisleadingValue { word: String, why: &'static str },
-    #[error("`{verb}` is no verb that Kubernetes asks about")]
+    #[error("`{}` is accepted by the API server and never matches anything", quote_if_empty(value))]
+    NeverMatches { value: String, reason: &'static str, help: Option<&'static str> },
+    #[error("`{}` {reason}", quote_if_empty(value))]
+    MisleadingValue { value: String, reason: &'static str, help: &'static str },
+    #[error("unknown verb `{verb}`")]
     UnknownVerb { verb: String, nearest: String },
-    #[error("`{}` is not a {what}", quote_if_empty(text))]
-    InvalidLabel { what: &'static str, text: String },
-    #[error("`{path}` is empty: {why}")]
-    EmptyList { path: String, key: &'static str, why: &'static str },
-    #[error("`{}` is not the name of a namespace", quote_if_empty(name))]
+    #[error("`{}` is not a valid {kind}", quote_if_empty(text))]
+    InvalidLabel { kind: &'static str, text: String },
+    #[error("`{path}` is empty")]
+    EmptyList { path: String, key: &'static str, reason: &'static str },
+    #[error("`{}` is not a valid namespace name or pattern", quote_if_empty(name))]
     InvalidNamespaceName { name: String },
-    #[error("`{}` is not a service account", quote_if_empty(text))]
+    #[error("`{}` is not a valid service account", quote_if_empty(text))]
     InvalidServiceAccount { text: String },
-    #[error("`{table}` binds nobody")]
+    #[error("`{table}` has no subjects")]
     NoSubjects { table: String },
-    #[error("a Role lives in namespaces: the binding needs `namespaces` too")]
+    #[error("a binding to a Role needs `namespaces`")]
     RoleWithoutNamespace,
-    #[error("`{cluster}` is not a cluster of this policy")]
+    #[error("cluster `{cluster}` is not declared in the policy")]
     UnknownCluster { cluster: String, nearest: Option<String> },
-    #[error("`{}` is neither an ARN nor an account nor `Kind/name`", quote_if_empty(pattern))]
+    #[error("`{}` is not a valid ignore pattern", quote_if_empty(pattern))]
     InvalidIgnorePattern { pattern: String },
 }
 
+/// The `kind` of [`PolicyError::InvalidIamName`] that is not an IAM principal.
+pub(super) const PERMISSION_SET: &str = "a permission set";
+const LIST_MEMBERS_OF_ACCOUNT: &str =
+    "list the roles and users of the account one by one, with `role = …` or `user = …`";
+
 impl PolicyError {
-    /// What to do about it.
-    fn into_help(self) -> Vec<String> {
-        let one = |text: &str| vec![text.to_owned()];
+    /// Adds the reason, and what to do about it.
+    fn explain(self, diagnostic: Diagnostic) -> Diagnostic {
         match &self {
+            // The messages of these say what is expected.
+            Self::Toml { .. } | Self::MissingKey { .. } | Self::EmptyName { .. } => diagnostic,
+            Self::NoPolicyTable => diagnostic
+                .with_because("the name of the policy marks what it manages in the cluster")
+                .with_help("write `[policy]`, and below it `name = \"prod\"`"),
+            Self::NoPolicyName => diagnostic
+                .with_because("the name of the policy marks what it manages in the cluster")
+                .with_help("write `name = \"prod\"`"),
+            Self::InvalidPolicyName { .. } => diagnostic
+                .with_because("the name of the policy marks what it manages in the cluster")
+                .with_help("use at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"),
             Self::UnknownKey { key, known, .. } => match closest_match(key, known.iter().copied()) {
-                Some(near) => vec![format!("did you mean `{near}`?")],
-                None => vec![format!("known here: {}", known.join(", "))],
+                Some(near) => diagnostic.with_help(did_you_mean(near)),
+                None => diagnostic.with_help(format!("use one of: {}", known.join(", "))),
             },
-            Self::NoPolicyTable | Self::NoPolicyName => one("write `[policy]` and below it `name = \"prod\"`"),
-            Self::InvalidPolicyName { .. } => {
-                one("use letters, digits, `-`, `_` and `.`, at most 63, letters or digits at both ends")
-            }
-            Self::Arn { why, .. } => vec![why.help()],
-            Self::NoAccount { .. } => one("give the cluster its `account = \"111122223333\"`, or write the whole ARN"),
-            Self::InvalidSsoSuffix { .. } => {
-                one("the role is called AWSReservedSSO_<permission set>_<suffix>: take the last part")
-            }
-            Self::MissingSsoSuffix { set, .. } => vec![
-                "give it as `id = \"0123456789abcdef\"`".to_owned(),
-                format!(
-                    "find it by: aws iam list-roles --path-prefix /aws-reserved/sso.amazonaws.com/ --query \
+            Self::WrongType { help, .. } => match help {
+                Some(help) => diagnostic.with_help(help),
+                None => diagnostic,
+            },
+            Self::WrongValue { expected, .. } => diagnostic.with_help(format!("use {expected}")),
+            Self::InvalidTimestamp { .. } => diagnostic.with_help(
+                "write a date such as 2026-12-31, or a date and time such as 2026-12-31T18:00:00Z, without leap seconds",
+            ),
+            Self::DuplicateItem { .. } => diagnostic.with_help("remove one of them"),
+            Self::MutuallyExclusiveKeys { allowed, .. } => diagnostic.with_help(format!("keep exactly one of {allowed}")),
+            Self::DefinedTwice { .. } => diagnostic
+                .with_note("the files of a folder form one policy")
+                .with_help("remove one of the two definitions"),
+            Self::Arn { reason, .. } => diagnostic.with_because(reason.to_string()).with_help(reason.help()),
+            Self::InvalidIamName { name, kind, reason } => diagnostic.with_because(reason).with_help(match *kind {
+                PERMISSION_SET => "write the name of the permission set as IAM Identity Center shows it",
+                _ if name.contains('/') => "write the full ARN, which can contain a path",
+                _ => "write the name as IAM shows it, or the full ARN",
+            }),
+            Self::NoAccount { cluster, .. } => diagnostic.with_help(match cluster {
+                Some(_) => "add `account = \"111122223333\"` to the cluster, or write the full ARN",
+                None => "write the full ARN, or declare a cluster with `account = \"111122223333\"`",
+            }),
+            Self::InvalidSsoSuffix { .. } => diagnostic
+                .with_because("the suffix has 16 hexadecimal digits")
+                .with_help("use the last part of the role name AWSReservedSSO_<permission set>_<suffix>"),
+            Self::MissingSsoSuffix { set, .. } => diagnostic
+                .with_because("the name of an SSO role ends in a suffix that cannot be derived")
+                .with_help("add the suffix: `id = \"0123456789abcdef\"`")
+                .with_help(format!(
+                    "to find it, run: aws iam list-roles --path-prefix /aws-reserved/sso.amazonaws.com/ --query \
                      \"Roles[?starts_with(RoleName, 'AWSReservedSSO_{set}_')].RoleName\""
+                )),
+            Self::KeyNotForAccount { .. } => diagnostic
+                .with_because("aws-auth `mapAccounts` sets neither username nor groups")
+                .with_help(LIST_MEMBERS_OF_ACCOUNT),
+            Self::KindNotForUser { .. } => diagnostic
+                .with_because("nodes and Fargate pods authenticate with an IAM role")
+                .with_help("write the `role` of the nodes, or remove `kind`"),
+            Self::KindWithUsername { .. } => {
+                diagnostic.with_because("`kind` sets the username that nodes need").with_help("remove `username`")
+            }
+            Self::DuplicatePrincipal { noun: "account", .. } => diagnostic.with_help("remove one of them"),
+            Self::DuplicatePrincipal { .. } => diagnostic
+                .with_because("the authenticator compares ARNs without the path of a role, and ignores case")
+                .with_help("remove one of them"),
+            Self::DuplicateUsername { .. } => diagnostic
+                .with_because("Kubernetes cannot tell users with the same username apart")
+                .with_help("give one of them another `username`, or set `shared-username = true` on both"),
+            Self::PartitionMismatch { cluster_partition, .. } => diagnostic
+                .with_because("a principal can only authenticate to clusters of its own partition")
+                .with_help(format!(
+                    "exclude the cluster with `clusters = […]`, or use an ARN of partition `{cluster_partition}`"
+                )),
+            Self::ReservedUsername { prefix, owner, .. } => diagnostic
+                .with_because(format!("the prefix `{prefix}` is reserved for {owner}"))
+                .with_help("use another username; for nodes, set `kind = \"node\"` instead"),
+            Self::EmptyUsername => diagnostic
+                .with_because("the authenticator would accept the principal as a user without a name")
+                .with_help("remove `username`; the default is the ARN"),
+            Self::UnknownTemplate { .. } => diagnostic
+                .with_because("the authenticator does not replace an unknown template, so it stays in the name")
+                .with_help(
+                    "use {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or, for nodes, \
+                     {{EC2PrivateDNSName}}, exactly as written here",
                 ),
-            ],
-            Self::KeyNotForAccount { .. } | Self::AccountInGroup { .. } | Self::BoundAccount { .. } => {
-                one("list the account's roles or users one by one, with `role = …` or `user = …`")
-            }
-            Self::KindWithUsername { .. } => one("take `username` away"),
-            Self::DuplicatePrincipal { word: "account", .. } => one("keep one of them"),
-            Self::DuplicatePrincipal { .. } => {
-                one("keep one of them: the path of a role and the case of letters do not count")
-            }
-            Self::DuplicateUsername { .. } => one(
-                "give one another `username`, or say `shared-username = true` in both: nobody could tell them apart",
-            ),
-            Self::ReservedUsername { .. } => {
-                one("for machines write `kind = \"node\"`, for everybody else another name")
-            }
-            Self::EmptyUsername => one("leave `username` out: then it is the ARN"),
-            Self::UnknownTemplate { .. } => one(
-                "the templates are {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} and, for nodes, \
-                 {{EC2PrivateDNSName}}: without blanks, letter for letter",
-            ),
-            Self::NodeTemplateForNonNode => one("for the role of a node group write `kind = \"node\"`"),
-            Self::SessionTemplateForUser => one("for a user write a name without a template"),
-            Self::CallerControlledName => one("put something fixed before it, such as `deploy:{{SessionName}}`"),
-            Self::ReservedObject { .. } => one("give it another name; binding to the built-in role is fine"),
-            Self::Undeclared { nearest, add, .. } => match nearest {
-                Some(near) => vec![format!("did you mean `{near}`?")],
-                None => vec![format!("declare it: {add}")],
-            },
-            Self::BoundTemplateUsername { .. } => {
-                one("put the principal into a group and bind the group, or give it a `username` without a template")
-            }
-            Self::RulesBesideAggregation { .. } => {
-                one("put the rules into a role of their own with a label that the selector finds")
-            }
-            Self::NoVerbs => one("write for example `verbs = [\"get\", \"list\"]`, or `[\"*\"]` for all"),
-            Self::NoResources => one("write for example `resources = [\"pods\"]`"),
-            Self::ResourcesAndUrls => one("make two rules of it"),
-            Self::UrlsInRole => one("write it into a `[cluster-roles.…]` with a binding without `namespaces`"),
-            Self::EmptyList { key, .. } => match *key {
-                "api-groups" => one("leave it out for the core group, or write `[\"*\"]` for all"),
-                "clusters" | "namespaces" | "resource-names" | "non-resource-urls" => {
-                    vec![format!("put something in, or leave `{key}` out")]
+            Self::NodeTemplateForNonNode => diagnostic
+                .with_because("the authenticator rejects callers that are not EC2 instances")
+                .with_help("for the role of a node group, set `kind = \"node\"`"),
+            Self::SessionTemplateForUser => diagnostic.with_help("for a user, write a name without this template"),
+            Self::CallerControlledName => diagnostic
+                .with_because("a principal that assumes the role chooses its session name")
+                .with_help("put a fixed prefix before it, such as `deploy:{{SessionName}}`"),
+            Self::ReservedGroup { reason, help, .. } => {
+                let diagnostic = diagnostic.with_because(*reason);
+                match help {
+                    Some(help) => diagnostic.with_help(*help),
+                    None => diagnostic,
                 }
-                _ => one("put something in"),
-            },
-            Self::InvalidNamespaceName { .. } => one("lower-case letters, digits and `-`; a `*` makes it a glob"),
-            Self::InvalidServiceAccount { .. } => {
-                one("write `namespace/name`, in lower case; where a binding has `namespaces`, the name alone does")
             }
-            Self::NoSubjects { .. } => one("give it `groups`, `principals`, `users` or `service-accounts`"),
-            Self::RoleWithoutNamespace => one("write `namespaces = [\"team-a\"]`, or bind a `cluster-role`"),
-            Self::UnknownCluster { nearest: Some(near), .. } => vec![format!("did you mean `{near}`?")],
-            Self::LikelyRoleTypo { nearest, .. } | Self::UnknownVerb { nearest, .. } => {
-                vec![format!("did you mean `{nearest}`?")]
+            Self::InvalidObjectName { reason, .. } => diagnostic.with_because(reason).with_help("use another name"),
+            Self::ReservedObject { reason, .. } => diagnostic
+                .with_because(*reason)
+                .with_help("use another name; a binding can still refer to the built-in role"),
+            Self::ReservedLabel { reason, .. } => diagnostic.with_because(*reason).with_help("remove the label"),
+            Self::Undeclared { nearest, add, .. } => diagnostic.with_help(match nearest {
+                Some(near) => did_you_mean(near),
+                None => format!("declare it with {add}"),
+            }),
+            Self::LikelyRoleTypo { nearest, .. } => {
+                diagnostic.with_note("the role must already exist in the cluster").with_help(did_you_mean(nearest))
             }
-            Self::InvalidTimestamp { .. } => {
-                one("write a day and a time that clocks show, such as 2026-12-31T18:00:00Z")
+            Self::RoleNotInCluster { .. } => diagnostic
+                .with_note("there, the binding refers to a role that must already exist in the cluster")
+                .with_help("use the same `clusters` for the role and the binding"),
+            Self::RoleNotInNamespace { role, namespace, .. } => diagnostic.with_help(format!(
+                "add `{namespace}` to the `namespaces` of `roles.{}`, or remove it here",
+                quote_key(role)
+            )),
+            Self::NoCommonCluster { name, name_clusters, table, table_clusters } => diagnostic
+                .with_because(format!("`{table}` applies to {table_clusters}; `{name}` applies to {name_clusters}"))
+                .with_help("add a common cluster to both `clusters`, or remove the reference"),
+            Self::AccountInGroup { .. } => {
+                diagnostic.with_because("aws-auth `mapAccounts` sets no groups").with_help(LIST_MEMBERS_OF_ACCOUNT)
             }
-            Self::DuplicateItem { .. } => one("once is enough"),
-            Self::PartitionMismatch { .. } => {
-                one("keep it out of this cluster by `clusters = […]`; a principal there has an ARN of that partition")
+            Self::BoundTemplateUsername { .. } => diagnostic
+                .with_because("a binding names exact usernames, and the authenticator replaces templates at each login")
+                .with_help("add the principal to a group and bind the group, or set a `username` without a template"),
+            Self::TemplateInSubjectName { .. } => diagnostic
+                .with_because("the authenticator replaces templates before RBAC compares names")
+                .with_help("declare and bind the resulting names, or bind the principals one by one"),
+            Self::BoundAccount { .. } => diagnostic
+                .with_because("the principals of an account have no common username")
+                .with_help(LIST_MEMBERS_OF_ACCOUNT),
+            Self::RulesBesideAggregation { .. } => diagnostic
+                .with_because("the controller manager overwrites the rules of an aggregated role")
+                .with_help("move the rules to a role of their own, with a label that the selector matches"),
+            Self::NoVerbs => diagnostic
+                .with_because("the API server rejects a rule without verbs")
+                .with_help("write for example `verbs = [\"get\", \"list\"]`, or `[\"*\"]` for all verbs"),
+            Self::NoResources => diagnostic.with_help("write for example `resources = [\"pods\"]`"),
+            Self::ResourcesAndUrls => diagnostic.with_help("split it into two rules"),
+            Self::UrlsInRole => diagnostic
+                .with_because("non-resource URLs are not in any namespace")
+                .with_help("move the rule to `[cluster-roles.…]`, and bind that without `namespaces`"),
+            Self::NeverMatches { reason, help, .. } => {
+                let diagnostic = diagnostic.with_because(*reason);
+                match help {
+                    Some(help) => diagnostic.with_help(*help),
+                    None => diagnostic,
+                }
             }
-            Self::RoleNotInCluster { .. } => {
-                one("plan fails where that cluster has no such role; name the same `clusters` for role and binding")
-            }
-            Self::RoleNotInNamespace { role, namespace, .. } => {
-                vec![format!("add `{namespace}` to the `namespaces` of the role `{role}`, or take it away here")]
-            }
-            Self::NoCommonCluster { .. } => one("let the two share a cluster in `clusters`, or take the name out"),
-            Self::TemplateInSubjectName { .. } => {
-                one("declare and bind the names that it becomes, or the principals one by one")
-            }
-            Self::ReservedLabel { .. } => one("take it away"),
-            Self::UnknownCluster { nearest: None, .. } => one("declare it under `[clusters]`"),
-            Self::InvalidIgnorePattern { .. } => one(
-                "write for example `arn:aws:iam::*:role/eksctl-*`, or `ClusterRole/*-operator`: a `*` stands for any text",
+            Self::MisleadingValue { help, .. } => diagnostic.with_help(*help),
+            Self::UnknownVerb { nearest, .. } => diagnostic
+                .with_note("Kubernetes has no such verb; extensions can define their own")
+                .with_help(did_you_mean(nearest)),
+            Self::InvalidLabel { .. } => diagnostic.with_help(
+                "use at most 63 letters, digits, `-`, `_` and `.`; a label key can have a DNS prefix and `/`",
             ),
-            Self::DefinedTwice { .. } => one("keep one of them: files of a folder make one policy"),
-            Self::InvalidLabel { .. } => {
-                one("at most 63 letters, digits, `-`, `_`, `.`; a key may have a DNS prefix and `/`")
+            Self::EmptyList { key, reason, .. } => diagnostic.with_because(*reason).with_help(match *key {
+                "api-groups" => "remove it for the core group, or write `[\"*\"]` for all groups".to_owned(),
+                "clusters" | "namespaces" | "resource-names" | "non-resource-urls" => {
+                    format!("add an item, or remove `{key}`")
+                }
+                _ => "add an item".to_owned(),
+            }),
+            Self::InvalidNamespaceName { .. } => {
+                diagnostic.with_help("use lower-case letters, digits and `-`; in a pattern, `*` matches any text")
             }
-            Self::MutuallyExclusiveKeys { .. } => one("keep one of them"),
-            Self::InvalidIamName { name, .. } if name.contains('/') => {
-                one("write the whole ARN, in which a path may stand")
+            Self::InvalidServiceAccount { .. } => diagnostic
+                .with_help("write `namespace/name` in lower case; in a binding with `namespaces`, `name` is enough"),
+            Self::NoSubjects { .. } => {
+                diagnostic.with_help("add `groups`, `principals`, `users` or `service-accounts`")
             }
-            Self::InvalidIamName { .. } => one("write the name as IAM has it, or the whole ARN"),
-            Self::KindNotForUser { .. } => one("write the `role` of the machines, or take `kind` away"),
-            Self::EmptyName { .. } => one("put something in"),
-            Self::InvalidObjectName { .. } => one("give it another name"),
-            // Their words say already what may stand there.
-            Self::WrongType { .. }
-            | Self::Toml { .. }
-            | Self::WrongValue { .. }
-            | Self::MissingKey { .. }
-            | Self::ReservedGroup { .. }
-            | Self::NeverMatches { .. }
-            | Self::MisleadingValue { .. } => Vec::new(),
+            Self::RoleWithoutNamespace => diagnostic
+                .with_because("a Role exists only in namespaces")
+                .with_help("write `namespaces = [\"team-a\"]`, or bind a `cluster-role`"),
+            Self::UnknownCluster { cluster, nearest } => diagnostic.with_help(match nearest {
+                Some(near) => did_you_mean(near),
+                None => format!("declare it with `[clusters.{}]`", quote_key(cluster)),
+            }),
+            Self::InvalidIgnorePattern { .. } => diagnostic
+                .with_because("it is neither an ARN, nor an account, nor `Kind/name`")
+                .with_help(
+                    "write for example `arn:aws:iam::*:role/eksctl-*` or `ClusterRole/*-operator`; `*` matches any text",
+                ),
         }
     }
 
-    /// Faults that are no more than advice.
+    /// Whether the policy can be used all the same.
     fn is_warning(&self) -> bool {
         matches!(
             self,
@@ -279,38 +343,39 @@ impl PolicyError {
     }
 }
 
-/// The faults of a policy as they are found.
+fn did_you_mean(name: &str) -> String {
+    format!("did you mean `{name}`?")
+}
+
+/// The errors and warnings of a policy, in the order in which they are found.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
-    pub(crate) fn push(&mut self, fault: PolicyError, span: Span) {
-        self.push_labeled(fault, span, "", &[]);
+    pub(crate) fn push(&mut self, error: PolicyError, span: Span) {
+        self.push_labeled(error, span, "", &[]);
     }
 
-    /// With a word at the place, and other places that belong to it.
-    pub(crate) fn push_labeled(&mut self, fault: PolicyError, span: Span, label: &str, also: &[(Span, &str)]) {
-        let base = if fault.is_warning() {
-            Diagnostic::warning(fault.to_string())
+    /// Adds an error with a label at its place, and with related places.
+    pub(crate) fn push_labeled(&mut self, error: PolicyError, span: Span, label: &str, related: &[(Span, &str)]) {
+        let base = if error.is_warning() {
+            Diagnostic::warning(error.to_string())
         } else {
-            Diagnostic::error(fault.to_string())
+            Diagnostic::error(error.to_string())
         };
         let mut diagnostic = base.primary_label(span, label);
-        for (span, label) in also {
+        for (span, label) in related {
             diagnostic = diagnostic.secondary_label(*span, *label);
         }
-        for hint in fault.into_help() {
-            diagnostic = diagnostic.with_help(hint);
-        }
-        self.0.push(diagnostic);
+        self.0.push(error.explain(diagnostic));
     }
 
-    /// Removes those at these places.
+    /// Removes the errors and warnings at these places.
     pub(crate) fn remove_at(&mut self, spans: &BTreeSet<Span>) {
-        self.0.retain(|fault| fault.primary.as_ref().is_none_or(|(span, _)| !spans.contains(span)));
+        self.0.retain(|error| error.primary.as_ref().is_none_or(|(span, _)| !spans.contains(span)));
     }
 
-    /// All of them in the order of the files, each once.
+    /// All errors and warnings without duplicates, in the order of the files.
     pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.0.sort_by(|a, b| {
             let key = |d: &Diagnostic| d.primary.as_ref().map(|(span, _)| *span);

@@ -1,4 +1,4 @@
-//! Policy to the state that it wants of one cluster: bare names, groups and namespace selectors spelled out.
+//! Expands a policy to the desired state of one cluster: resolves bare names, groups and namespace selectors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,30 +20,30 @@ use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::{self, AGGREGATE_LABEL_PREFIX};
 use crate::state::rbac::{LabelSelector, RoleRef, Subject};
 
-/// An object or entry that the policy wants, and where it says so.
+/// An object or aws-auth entry of the desired state, and where the policy defines it.
 #[derive(Debug, Clone)]
 pub(crate) struct DesiredItem<T> {
     pub(crate) value: T,
     pub(crate) span: Span,
 }
 
-/// A role with the labels that the policy asks for; the marks are not in it yet.
+/// A desired role with the labels of the policy, without owner marks.
 #[derive(Debug, Clone)]
 pub(crate) struct DesiredRole {
     pub(crate) role: object::Role,
     pub(crate) labels: Labels,
 }
 
-/// An entry of aws-auth that the policy wants.
+/// A desired aws-auth entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DesiredEntry {
     pub(crate) section: Section,
-    /// ARN as aws-auth needs it, or the account.
+    /// The ARN in the form that aws-auth needs, or the account ID.
     pub(crate) principal: String,
     pub(crate) username: String,
-    /// In the order of the policy, each once.
+    /// In the order of the policy, without duplicates.
     pub(crate) groups: Vec<String>,
-    /// The real ARN where aws-auth has another spelling.
+    /// The ARN of the policy, if aws-auth needs another form.
     pub(crate) original_arn: Option<String>,
 }
 
@@ -57,82 +57,87 @@ impl DesiredEntry {
     }
 }
 
-/// Everything that the policy wants of one cluster.
+/// The desired state of one cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Desired {
     pub(crate) entries: Vec<DesiredItem<DesiredEntry>>,
     pub(crate) roles: BTreeMap<ObjectKey, DesiredItem<DesiredRole>>,
     pub(crate) bindings: BTreeMap<ObjectKey, DesiredItem<object::Binding>>,
-    /// What the policy lists and no longer wants: why, for the change that takes it away.
+    /// What the policy lists and no longer wants, with the reasons for the removals.
     pub(crate) expired: Expirations,
 }
 
-/// What has expired.
+/// Items of the policy that have expired.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Expirations {
-    /// By [`WantedEntry::key`].
+    /// By [`DesiredEntry::key`].
     pub(crate) entries: BTreeMap<String, Expiration>,
     pub(crate) bindings: BTreeMap<ObjectKey, Expiration>,
-    /// By username, as bindings have named them.
+    /// By username, as in the subjects of bindings.
     pub(crate) users: BTreeMap<String, Expiration>,
 }
 
-/// What the policy names and the cluster does not have.
+/// A reference of the policy to something that does not exist in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum MissingReference {
-    #[error("the namespace `{name}` does not exist in the cluster")]
+    #[error("namespace `{name}` does not exist in the cluster")]
     Namespace { name: String, nearest: Option<String> },
-    #[error("no namespace of the cluster is meant by `{selector}`")]
+    #[error("no namespace in the cluster matches `{selector}`")]
     NoNamespaceSelected { selector: String },
-    #[error("the ClusterRole `{name}` is neither in the policy nor in the cluster")]
+    #[error("ClusterRole `{name}` exists neither in the policy nor in the cluster")]
     ClusterRole { name: String, nearest: Option<String> },
-    #[error("the Role `{name}` is in the namespace `{namespace}` neither by the policy nor in the cluster")]
+    #[error("Role `{name}` in namespace `{namespace}` exists neither in the policy nor in the cluster")]
     Role { name: String, namespace: String },
-    #[error("the {kind} `{name}` leaves with this plan: this policy owns it and does not define it any more")]
+    #[error("cannot bind {kind} `{name}`: this plan removes it")]
     RoleBeingRemoved { kind: &'static str, name: String },
 }
 
 impl MissingReference {
     fn to_diagnostic(&self, span: Span) -> Diagnostic {
-        let base = match self {
+        let diagnostic = match self {
             Self::NoNamespaceSelected { .. } => Diagnostic::warning(self.to_string()),
             _ => Diagnostic::error(self.to_string()),
         };
-        let hint = match self {
+        let diagnostic = diagnostic.primary_label(span, "");
+        match self {
             Self::Namespace { nearest: Some(near), .. } | Self::ClusterRole { nearest: Some(near), .. } => {
-                format!("did you mean `{near}`?")
+                diagnostic.with_help(format!("did you mean `{near}`?"))
             }
-            Self::Namespace { .. } => "create it first, or take it out of the policy".to_owned(),
+            Self::Namespace { .. } => diagnostic.with_help("create it first, or remove it from the policy"),
             Self::NoNamespaceSelected { .. } => {
-                "nothing is made until such a namespace exists; then plan shows it".to_owned()
+                diagnostic.with_note("nothing is created until a namespace matches; plan shows it then")
             }
-            Self::ClusterRole { .. } => "define it under `[cluster-roles]`, or create it first".to_owned(),
-            Self::Role { .. } => "define it under `[roles]` for this namespace, or create it first".to_owned(),
-            Self::RoleBeingRemoved { .. } => "define it again, or bind another role".to_owned(),
-        };
-        base.primary_label(span, "").with_help(hint)
+            Self::ClusterRole { .. } => diagnostic.with_help("define it under `[cluster-roles]`, or create it first"),
+            Self::Role { .. } => {
+                diagnostic.with_help("define it under `[roles]` for this namespace, or create it first")
+            }
+            Self::RoleBeingRemoved { .. } => diagnostic
+                .with_because("this policy owns the role, and no longer defines it")
+                .with_help("define it again, or bind another role"),
+        }
     }
 }
 
-/// The state that the policy wants of `cluster` at the moment `now`; its namespaces and roles are in `live`.
+/// Returns the desired state of `cluster` at the time `now`, with warnings. `live` provides the namespaces of the
+/// cluster, and the roles that bindings can refer to.
 ///
 /// # Errors
-/// All that the policy names and the cluster lacks. With a state come warnings.
+/// All references to something that does not exist in the cluster.
 pub(crate) fn expand(
     policy: &Policy,
     cluster: Option<&str>,
     live: &State,
     now: Timestamp,
 ) -> Result<(Desired, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut work = Expander { policy, cluster, live, now, diagnostics: Vec::new() };
+    let mut expander = Expander { policy, cluster, live, now, diagnostics: Vec::new() };
     let mut desired = Desired::default();
-    work.expand_entries(&mut desired);
-    work.expand_cluster_roles(&mut desired);
-    work.expand_roles(&mut desired);
-    work.expand_bindings(&mut desired);
-    let mut found = work.diagnostics;
-    found.dedup();
-    if found.iter().any(Diagnostic::is_error) { Err(found) } else { Ok((desired, found)) }
+    expander.expand_entries(&mut desired);
+    expander.expand_cluster_roles(&mut desired);
+    expander.expand_roles(&mut desired);
+    expander.expand_bindings(&mut desired);
+    let mut diagnostics = expander.diagnostics;
+    diagnostics.dedup();
+    if diagnostics.iter().any(Diagnostic::is_error) { Err(diagnostics) } else { Ok((desired, diagnostics)) }
 }
 
 struct Expander<'a> {
@@ -153,14 +158,14 @@ impl<'a> Expander<'a> {
     }
 
     fn expand_entries(&mut self, desired: &mut Desired) {
-        let home = arn_defaults(self.policy, self.cluster);
-        let members = self.groups_by_principal();
+        let defaults = arn_defaults(self.policy, self.cluster);
+        let groups_by_principal = self.groups_by_principal();
         for (name, principal) in &self.policy.principals {
             if !self.applies_here(principal.clusters.as_deref()) {
                 continue;
             }
-            let groups = members.get(name.as_str()).cloned().unwrap_or_default();
-            let value = match (&principal.identity.value, principal.identity.value.resolve_arn(home)) {
+            let groups = groups_by_principal.get(name.as_str()).cloned().unwrap_or_default();
+            let value = match (&principal.identity.value, principal.identity.value.resolve_arn(defaults)) {
                 (IdentitySpec::Account(id), _) => DesiredEntry {
                     section: Section::Accounts,
                     principal: id.to_string(),
@@ -168,13 +173,13 @@ impl<'a> Expander<'a> {
                     groups: Vec::new(),
                     original_arn: None,
                 },
-                (_, Some(arn)) => desired_entry(principal, &arn, groups, username_of(principal, home)),
+                (_, Some(arn)) => desired_entry(principal, &arn, groups, username_of(principal, defaults)),
                 (_, None) => continue,
             };
-            if let Some(end) = find_expiration(principal.expires.as_ref(), self.now) {
-                let who = Expiration { reason: format!("{name} {}", end.reason), ..end.clone() };
-                desired.expired.users.insert(value.username.clone(), who);
-                desired.expired.entries.insert(value.key(), end);
+            if let Some(expiration) = find_expiration(principal.expires.as_ref(), self.now) {
+                let of_user = Expiration { reason: format!("{name} {}", expiration.reason), ..expiration.clone() };
+                desired.expired.users.insert(value.username.clone(), of_user);
+                desired.expired.entries.insert(value.key(), expiration);
                 continue;
             }
             self.diagnostics.extend(warn_if_expiring_soon("principals", name, principal.expires.as_ref(), self.now));
@@ -182,21 +187,22 @@ impl<'a> Expander<'a> {
         }
     }
 
-    /// The groups of each principal: by its own list first, then by the groups' members, each once.
+    /// Returns the groups of each principal without duplicates: first those in its own list, then those of which it is
+    /// a member.
     fn groups_by_principal(&self) -> BTreeMap<&'a str, Vec<String>> {
         let mut out: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
-        let here = |group: &str| {
+        let group_applies = |group: &str| {
             self.policy.groups.get(group).is_some_and(|group| self.applies_here(group.clusters.as_deref()))
         };
-        let own = self.policy.principals.iter().flat_map(|(name, principal)| {
+        let listed_by_principals = self.policy.principals.iter().flat_map(|(name, principal)| {
             principal.groups.iter().map(move |group| (name.as_str(), group.value.as_str()))
         });
-        let listed = self.policy.groups.iter().flat_map(|(group, content)| {
+        let listed_by_groups = self.policy.groups.iter().flat_map(|(group, content)| {
             content.members.iter().map(move |member| (member.value.as_str(), group.as_str()))
         });
-        for (member, group) in own.chain(listed) {
-            if here(group) && seen.insert((member, group)) {
+        for (member, group) in listed_by_principals.chain(listed_by_groups) {
+            if group_applies(group) && seen.insert((member, group)) {
                 out.entry(member).or_default().push(group.to_owned());
             }
         }
@@ -239,12 +245,12 @@ impl<'a> Expander<'a> {
         }
     }
 
-    /// The namespaces meant, each once; a name that does not exist is an error.
+    /// Returns the namespaces that the selectors select. A name that does not exist is an error.
     fn resolve_namespaces(&mut self, selectors: &'a [Located<NamespaceSelector>]) -> BTreeSet<&'a str> {
         let mut out = BTreeSet::new();
         for selector in selectors {
-            let meant = selector.value.select(&self.live.namespaces);
-            if meant.is_empty() {
+            let selected = selector.value.select(&self.live.namespaces);
+            if selected.is_empty() {
                 let missing = match &selector.value {
                     NamespaceSelector::Name(name) => MissingReference::Namespace {
                         name: name.clone(),
@@ -261,7 +267,7 @@ impl<'a> Expander<'a> {
                 };
                 self.report_missing(&missing, selector.span);
             }
-            out.extend(meant);
+            out.extend(selected);
         }
         out
     }
@@ -275,30 +281,32 @@ impl<'a> Expander<'a> {
                 RoleRefSpec::ClusterRole(role) => RoleRef::ClusterRole(role.clone()),
                 RoleRefSpec::Role(role) => RoleRef::Role(role.clone()),
             };
-            if let Some(end) = find_expiration(item.expires.as_ref(), self.now) {
-                let known = |selectors: &'a [Located<NamespaceSelector>]| {
+            if let Some(expiration) = find_expiration(item.expires.as_ref(), self.now) {
+                let existing = |selectors: &'a [Located<NamespaceSelector>]| {
                     selectors
                         .iter()
                         .flat_map(|selector| selector.value.select(&self.live.namespaces))
                         .map(Some)
                         .collect()
                 };
-                let places: BTreeSet<Option<&str>> = item.namespaces.as_deref().map_or([None].into(), known);
-                let keys = places.into_iter().map(|namespace| ObjectKey::binding(namespace, name));
-                desired.expired.bindings.extend(keys.map(|key| (key, end.clone())));
+                let namespaces: BTreeSet<Option<&str>> = item.namespaces.as_deref().map_or([None].into(), existing);
+                let keys = namespaces.into_iter().map(|namespace| ObjectKey::binding(namespace, name));
+                desired.expired.bindings.extend(keys.map(|key| (key, expiration.clone())));
                 continue;
             }
             self.diagnostics.extend(warn_if_expiring_soon("bindings", name, item.expires.as_ref(), self.now));
-            let places: Vec<Option<&str>> = match &item.namespaces {
+            let namespaces: Vec<Option<&str>> = match &item.namespaces {
                 None => vec![None],
                 Some(selectors) => self.resolve_namespaces(selectors).into_iter().map(Some).collect(),
             };
-            for namespace in places {
+            for namespace in namespaces {
                 let key = ObjectKey::binding(namespace, name);
                 let subjects = self.resolve_subjects(item, namespace);
-                // Its principals are all of other clusters, or have expired: a binding of nobody would wait for somebody.
+                // All its principals have expired or belong to other clusters. A binding without subjects grants
+                // nothing.
                 if subjects.is_empty() {
-                    desired.expired.bindings.extend(self.expiration_of_all_subjects(item).map(|end| (key, end)));
+                    let expiration = self.expiration_of_all_subjects(item);
+                    desired.expired.bindings.extend(expiration.map(|expiration| (key, expiration)));
                     continue;
                 }
                 match (&role_ref, namespace) {
@@ -316,18 +324,19 @@ impl<'a> Expander<'a> {
         }
     }
 
-    /// Who has expired of those that a binding names, where it thereby names nobody.
+    /// Returns which principals of a binding without subjects have expired; `None` if none has.
     fn expiration_of_all_subjects(&self, item: &BindingSpec) -> Option<Expiration> {
-        let ends: Vec<(&str, Expiration)> = item
+        let expired: Vec<(&str, Expiration)> = item
             .principals
             .iter()
             .filter_map(|name| Some((name.value.as_str(), self.policy.principals.get(&name.value)?)))
             .filter(|(_, principal)| self.applies_here(principal.clusters.as_deref()))
             .filter_map(|(name, principal)| Some((name, find_expiration(principal.expires.as_ref(), self.now)?)))
             .collect();
-        let (_, first) = ends.first()?;
-        let who: Vec<String> = ends.iter().map(|(name, end)| format!("{name} {}", end.reason)).collect();
-        Some(Expiration { reason: format!("binds nobody any more: {}", who.join(", ")), span: first.span })
+        let (_, first) = expired.first()?;
+        let reasons: Vec<String> =
+            expired.iter().map(|(name, expiration)| format!("{name} {}", expiration.reason)).collect();
+        Some(Expiration { reason: format!("no subjects left: {}", reasons.join(", ")), span: first.span })
     }
 
     fn check_role_exists(&mut self, key: &ObjectKey, desired: &Desired, span: Span) {
@@ -353,7 +362,7 @@ impl<'a> Expander<'a> {
     }
 
     fn resolve_subjects(&self, item: &BindingSpec, namespace: Option<&str>) -> Vec<Subject> {
-        let home = arn_defaults(self.policy, self.cluster);
+        let defaults = arn_defaults(self.policy, self.cluster);
         let groups = item
             .groups
             .iter()
@@ -367,25 +376,25 @@ impl<'a> Expander<'a> {
             .filter_map(|name| self.policy.principals.get(&name.value))
             .filter(|principal| self.applies_here(principal.clusters.as_deref()))
             .filter(|principal| find_expiration(principal.expires.as_ref(), self.now).is_none())
-            .filter_map(|principal| username_of(principal, home))
+            .filter_map(|principal| username_of(principal, defaults))
             .map(Subject::User);
         let users = item.users.iter().map(|user| Subject::User(user.value.clone()));
         let accounts = item.service_accounts.iter().filter_map(|account| {
-            let own = account.value.namespace.as_deref().or(namespace)?;
-            Some(Subject::ServiceAccount { namespace: own.to_owned(), name: account.value.name.clone() })
+            let namespace = account.value.namespace.as_deref().or(namespace)?;
+            Some(Subject::ServiceAccount { namespace: namespace.to_owned(), name: account.value.name.clone() })
         });
         let mut seen = BTreeSet::new();
-        let all = groups.chain(principals).chain(users).chain(accounts);
-        all.filter(|subject| seen.insert(subject.clone())).collect()
+        let subjects = groups.chain(principals).chain(users).chain(accounts);
+        subjects.filter(|subject| seen.insert(subject.clone())).collect()
     }
 }
 
 fn desired_entry(principal: &PrincipalSpec, arn: &Arn, groups: Vec<String>, username: Option<String>) -> DesiredEntry {
-    let needed = principal.kind.required_mapping().map(|(_, groups)| groups).unwrap_or_default();
-    let mut all: Vec<String> = needed.iter().map(|group| (*group).to_owned()).collect();
+    let required_groups = principal.kind.required_mapping().map(|(_, groups)| groups).unwrap_or_default();
+    let mut all_groups: Vec<String> = required_groups.iter().map(|group| (*group).to_owned()).collect();
     for group in groups {
-        if !all.contains(&group) {
-            all.push(group);
+        if !all_groups.contains(&group) {
+            all_groups.push(group);
         }
     }
     DesiredEntry {
@@ -395,7 +404,7 @@ fn desired_entry(principal: &PrincipalSpec, arn: &Arn, groups: Vec<String>, user
         },
         principal: arn.to_aws_auth(),
         username: username.unwrap_or_default(),
-        groups: all,
+        groups: all_groups,
         original_arn: arn.has_role_path().then(|| arn.to_string()),
     }
 }

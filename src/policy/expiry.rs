@@ -1,4 +1,4 @@
-//! `expires`: what has ended by a moment, and what ends soon.
+//! Evaluates `expires`: what has expired, and what expires soon.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -6,38 +6,39 @@ use super::model::{Expiry, Located};
 use super::table::quote_key;
 use crate::diagnostic::{Diagnostic, Span};
 
-/// People are told two weeks before: long enough to have a longer time reviewed.
+/// Two weeks, which is enough time to review an extension.
 const EXPIRY_WARNING_PERIOD: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// Something that the policy lists and does not want any more.
+/// Why an item of the policy is no longer wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expiration {
     /// `expired on 2026-10-01`.
     pub(crate) reason: String,
-    /// Where the policy says so.
+    /// The `expires` in the policy.
     pub(crate) span: Span,
 }
 
 impl Expiration {
-    /// The reason of a removal. What nobody owned goes as well: with a longer time it would have been adopted.
-    pub(crate) fn removal_reason(&self, is_ours: bool) -> String {
-        if is_ours { self.reason.clone() } else { format!("{}; nobody owned it", self.reason) }
+    /// Returns the reason for the removal. An object without an owner is removed as well, because the policy would have
+    /// adopted it before it expired.
+    pub(crate) fn removal_reason(&self, is_owned: bool) -> String {
+        if is_owned { self.reason.clone() } else { format!("{}; not owned by any policy", self.reason) }
     }
 }
 
-/// `on 2026-10-01`, `at 2026-10-01T12:00:00`.
+/// Returns `on 2026-10-01` or `at 2026-10-01T12:00:00`.
 fn format_expiry(expiry: &Expiry) -> String {
-    let word = if expiry.text.contains(':') { "at" } else { "on" };
-    format!("{word} {}", expiry.text)
+    let preposition = if expiry.text.contains(':') { "at" } else { "on" };
+    format!("{preposition} {}", expiry.text)
 }
 
-/// The end, where it has come: the moment itself is without access.
+/// Returns the expiration if it has passed. Access ends exactly at the given time.
 pub(super) fn find_expiration(expires: Option<&Located<Expiry>>, now: Timestamp) -> Option<Expiration> {
     let expires = expires.filter(|expires| expires.value.at <= now)?;
     Some(Expiration { reason: format!("expired {}", format_expiry(&expires.value)), span: expires.span })
 }
 
-/// A warning, where the end has not come and is near.
+/// Returns a warning if the item expires within [`EXPIRY_WARNING_PERIOD`].
 pub(super) fn warn_if_expiring_soon(
     section: &str,
     name: &str,
@@ -55,8 +56,11 @@ pub(super) fn warn_if_expiring_soon(
         hours => format!("in {} days", hours / 24),
     };
     let warning = format!("`{section}.{}` expires {}, {left}", quote_key(name), format_expiry(&expires.value));
-    let hint = "from then on plan removes it: write a later `expires` if the access is to stay";
-    Some(Diagnostic::warning(warning).primary_label(expires.span, "").with_help(hint))
+    let diagnostic = Diagnostic::warning(warning)
+        .primary_label(expires.span, "")
+        .with_note("plan removes it after that")
+        .with_help("to keep the access, set a later `expires`");
+    Some(diagnostic)
 }
 
 #[cfg(test)]
@@ -68,29 +72,30 @@ mod tests {
     }
 
     #[test]
-    fn the_moment_itself_is_the_first_without_access() {
+    fn access_ends_at_the_given_time() {
         let at = expiry("2026-10-01T00:00:00Z");
-        let has_ended = |now: &str| find_expiration(Some(&at), now.parse().unwrap()).is_some();
-        assert!(!has_ended("2026-09-30T23:59:59.999Z"));
-        assert!(has_ended("2026-10-01T00:00:00Z"));
-        assert!(has_ended("2026-10-01T02:00:00+01:00"));
+        let has_expired = |now: &str| find_expiration(Some(&at), now.parse().unwrap()).is_some();
+        assert!(!has_expired("2026-09-30T23:59:59.999Z"));
+        assert!(has_expired("2026-10-01T00:00:00Z"));
+        assert!(has_expired("2026-10-01T02:00:00+01:00"));
         assert!(find_expiration(None, Timestamp::MAX).is_none());
     }
 
     #[test]
-    fn what_ends_within_fourteen_days_is_said() {
+    fn expiry_within_fourteen_days_is_a_warning() {
         let at = expiry("2026-10-15T00:00:00Z");
-        let said = |now: &str| {
-            warn_if_expiring_soon("principals", "a b", Some(&at), now.parse().unwrap()).map(|found| found.message)
+        let warning = |now: &str| {
+            let diagnostic = warn_if_expiring_soon("principals", "a b", Some(&at), now.parse().unwrap())?;
+            Some(diagnostic.message)
         };
-        assert_eq!(said("2026-09-30T23:59:59Z"), None);
-        let is = |now: &str, left: &str| {
-            assert_eq!(said(now).unwrap(), format!("`principals.\"a b\"` expires at 2026-10-15T00:00:00Z, {left}"));
+        assert_eq!(warning("2026-09-30T23:59:59Z"), None);
+        let assert_warning = |now: &str, left: &str| {
+            assert_eq!(warning(now).unwrap(), format!("`principals.\"a b\"` expires at 2026-10-15T00:00:00Z, {left}"));
         };
-        is("2026-10-01T00:00:00Z", "in 14 days");
-        is("2026-10-13T00:00:00Z", "in 2 days");
-        is("2026-10-13T00:00:01Z", "in 47 h");
-        is("2026-10-14T23:00:01Z", "in less than an hour");
-        assert_eq!(said("2026-10-15T00:00:00Z"), None);
+        assert_warning("2026-10-01T00:00:00Z", "in 14 days");
+        assert_warning("2026-10-13T00:00:00Z", "in 2 days");
+        assert_warning("2026-10-13T00:00:01Z", "in 47 h");
+        assert_warning("2026-10-14T23:00:01Z", "in less than an hour");
+        assert_eq!(warning("2026-10-15T00:00:00Z"), None);
     }
 }

@@ -1,7 +1,7 @@
-//! What people want: the reviewed TOML, parsed, checked and held with the place of every word.
+//! The policy: TOML files parsed and checked, and expanded to the state that they describe for one cluster.
 //!
-//! This room knows files as texts and clusters by name alone; what is in a cluster it may not know, except the
-//! namespaces and roles that [`expand`] is given.
+//! This module gets file contents as text and does not read files. It knows nothing of the contents of a cluster except
+//! the namespaces, roles and owner marks in the state that is passed to it.
 
 mod bindings;
 mod check;

@@ -1,4 +1,5 @@
-//! The policy after parsing: wrong combinations cannot be expressed, and every word knows its place.
+//! The parsed policy. The types allow only valid combinations of keys, and values that later checks can reject keep
+//! their source span.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +10,7 @@ use crate::state::object_meta::Labels;
 use crate::state::rbac::Rule;
 use jiff::Timestamp;
 
-/// A value and where it stands.
+/// A value with its source span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Located<T> {
     pub(crate) value: T,
@@ -22,7 +23,7 @@ impl<T> Located<T> {
     }
 }
 
-/// A whole policy, checked.
+/// A policy that parsed without errors.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
     pub(crate) sources: SourceMap,
@@ -43,11 +44,11 @@ pub(crate) struct Policy {
 pub(crate) struct ClusterSpec {
     pub(crate) connection: ConnectionSpec,
     pub(crate) account: Option<AccountId>,
-    /// Of AWS; nothing where neither the policy nor the region of the cluster says it.
+    /// The AWS partition; `None` if neither the policy nor the region of the cluster determines it.
     pub(crate) partition: Option<&'static str>,
 }
 
-/// Where the bare names of a cluster are at home.
+/// What a bare role or user name of a cluster is completed with to form an ARN.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ArnDefaults<'a> {
     pub(crate) account: Option<&'a AccountId>,
@@ -55,13 +56,12 @@ pub(crate) struct ArnDefaults<'a> {
 }
 
 impl ArnDefaults<'_> {
-    /// What most clusters are in, where nothing says another.
     fn partition_or_default(self) -> &'static str {
         self.partition.unwrap_or("aws")
     }
 }
 
-/// How a cluster is reached.
+/// How to connect to a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ConnectionSpec {
     Eks {
@@ -69,11 +69,11 @@ pub(crate) enum ConnectionSpec {
         region: String,
     },
     Context(String),
-    /// Files relative to the folder of the policy.
+    /// Paths of files, relative to the folder of the policy.
     Snapshot(Vec<String>),
 }
 
-/// The clusters that an item is for; none named: all.
+/// The clusters that an item applies to; `None` for all clusters.
 pub(crate) type ClusterFilter = Option<Vec<Located<String>>>;
 
 #[derive(Debug, Clone)]
@@ -82,50 +82,52 @@ pub(crate) struct PrincipalSpec {
     pub(crate) identity: Located<IdentitySpec>,
     pub(crate) kind: EntryType,
     pub(crate) username: Option<Located<String>>,
-    /// Said by every principal that has the username.
+    /// Two principals can have the same username only if both set this.
     pub(crate) shared_username: bool,
     pub(crate) groups: Vec<Located<String>>,
     pub(crate) expires: Option<Located<Expiry>>,
     pub(crate) clusters: ClusterFilter,
 }
 
-/// Who a principal is in IAM.
+/// The IAM identity of a principal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IdentitySpec {
     Arn(Arn),
-    /// Of each cluster's own account.
+    /// A bare role name, in the account of each cluster.
     Role(String),
-    /// Of each cluster's own account.
+    /// A bare user name, in the account of each cluster.
     User(String),
     Sso {
         permission_set: String,
         account: AccountId,
-        /// None: that of each cluster.
+        /// `None` for the partition of each cluster.
         partition: Option<&'static str>,
+        /// The suffix of the role name: 16 hexadecimal digits.
         id: String,
     },
     Account(AccountId),
 }
 
 impl IdentitySpec {
-    /// The principal in one cluster; nothing for a whole account, or where a bare name finds no account.
-    pub(crate) fn resolve_arn(&self, home: ArnDefaults<'_>) -> Option<Arn> {
+    /// Returns the ARN in a cluster with these defaults; `None` for a whole account, and for a bare name without a
+    /// default account.
+    pub(crate) fn resolve_arn(&self, defaults: ArnDefaults<'_>) -> Option<Arn> {
         use crate::names::PrincipalKind::{Role, User};
-        let own = home.partition_or_default();
+        let default_partition = defaults.partition_or_default();
         match self {
             Self::Arn(arn) => Some(arn.clone()),
-            Self::Role(name) => home.account.map(|id| Arn::new(own, id, Role, name)),
-            Self::User(name) => home.account.map(|id| Arn::new(own, id, User, name)),
+            Self::Role(name) => defaults.account.map(|id| Arn::new(default_partition, id, Role, name)),
+            Self::User(name) => defaults.account.map(|id| Arn::new(default_partition, id, User, name)),
             Self::Sso { permission_set, account, partition, id } => {
                 let name = format!("AWSReservedSSO_{permission_set}_{id}");
-                Some(Arn::new(partition.unwrap_or(own), account, Role, &name))
+                Some(Arn::new(partition.unwrap_or(default_partition), account, Role, &name))
             }
             Self::Account(_) => None,
         }
     }
 }
 
-/// Whether the principal is a machine of the cluster, and of which sort.
+/// The `kind` of a principal: whether it is a node, and of which type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryType {
     Standard,
@@ -135,7 +137,8 @@ pub(crate) enum EntryType {
 }
 
 impl EntryType {
-    /// Username template and groups that the machines need (EKS User Guide, "Grant IAM users access").
+    /// Returns the username template and the groups that nodes of this type need (EKS User Guide, "Grant IAM users
+    /// access").
     pub(crate) fn required_mapping(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
             Self::Standard => None,
@@ -151,12 +154,12 @@ impl EntryType {
     }
 }
 
-/// From when on access ends.
+/// The `expires` of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expiry {
-    /// As the policy has it.
+    /// As written in the policy.
     pub(crate) text: String,
-    /// The first moment without access: of a date 00:00 UTC.
+    /// The first instant without access. A date without a time means 00:00 UTC.
     pub(crate) at: Timestamp,
 }
 
@@ -176,7 +179,7 @@ pub(crate) struct ClusterRoleSpec {
     pub(crate) clusters: ClusterFilter,
 }
 
-/// A ClusterRole has rules of its own, or takes those of others.
+/// A ClusterRole has either rules or an aggregation rule.
 #[derive(Debug, Clone)]
 pub(crate) enum ClusterRoleContent {
     Rules(Vec<Rule>),
@@ -192,7 +195,7 @@ pub(crate) struct RoleSpec {
     pub(crate) clusters: ClusterFilter,
 }
 
-/// Which namespaces are meant.
+/// An item of `namespaces`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NamespaceSelector {
     Name(String),
@@ -204,7 +207,7 @@ pub(crate) enum NamespaceSelector {
 pub(crate) struct BindingSpec {
     pub(crate) span: Span,
     pub(crate) role: Located<RoleRefSpec>,
-    /// None: cluster-wide.
+    /// `None` for a ClusterRoleBinding.
     pub(crate) namespaces: Option<Vec<Located<NamespaceSelector>>>,
     pub(crate) groups: Vec<Located<String>>,
     pub(crate) users: Vec<Located<String>>,
@@ -214,7 +217,7 @@ pub(crate) struct BindingSpec {
     pub(crate) clusters: ClusterFilter,
 }
 
-/// The role a binding gives, by kind and name.
+/// The role that a binding refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RoleRefSpec {
     ClusterRole(String),
@@ -223,12 +226,12 @@ pub(crate) enum RoleRefSpec {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServiceAccountSpec {
-    /// None: of each of the binding's namespaces.
+    /// `None` for each of the binding's namespaces.
     pub(crate) namespace: Option<String>,
     pub(crate) name: String,
 }
 
-/// How far the policy's word goes beyond what it lists.
+/// Whether the policy also removes what it does not list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum OwnershipMode {
     #[default]
@@ -243,33 +246,33 @@ pub(crate) struct OwnershipSpec {
     pub(crate) ignore: Vec<IgnorePattern>,
 }
 
-/// What an exclusive policy leaves alone.
+/// What an exclusive policy never removes, although it does not list it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IgnorePattern {
-    /// Against the ARN of an entry of aws-auth.
+    /// Matches the ARN of an aws-auth entry.
     Arn(WildcardPattern),
-    /// Against `Kind/name`, or `Kind/namespace/name`.
+    /// Matches `Kind/name`, or `Kind/namespace/name`.
     Object(WildcardPattern),
 }
 
-/// What no plan may do unless the command line says so.
+/// The `[guard]` table: limits that a plan can exceed only with `--allow`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct GuardSpec {
-    /// Against the ARN as the authenticator compares it: of a role without its path.
+    /// Match the ARN as the authenticator compares it: without the path of a role.
     pub(crate) protected: Vec<Located<WildcardPattern>>,
     pub(crate) max_removals: Option<Located<MaxRemovals>>,
 }
 
-/// How much a plan may remove.
+/// How many aws-auth entries and objects a plan can remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MaxRemovals {
     Count(u32),
-    /// Of the entries and objects that the policy owns.
+    /// Relative to the entries and objects that the policy owns.
     Percent(u32),
 }
 
 impl MaxRemovals {
-    /// `10` or `20%`.
+    /// Parses `10` or `20%`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text.strip_suffix('%') {
             Some(number) => number.parse().ok().filter(|n| *n <= 100).map(Self::Percent),
@@ -287,7 +290,7 @@ impl fmt::Display for MaxRemovals {
     }
 }
 
-/// A statement about access that must hold.
+/// A test of effective access, which every plan must pass.
 #[derive(Debug, Clone)]
 pub(crate) struct InvariantSpec {
     pub(crate) span: Span,

@@ -1,4 +1,4 @@
-//! `namespaces = [...]`: names, globs and labels.
+//! Parses `namespaces = […]`: names, globs and labels.
 
 use super::error::{Diagnostics, PolicyError};
 use super::model::{Located, NamespaceSelector};
@@ -7,37 +7,41 @@ use super::table::{PolicyTable, StringOrTable};
 use crate::names::{WildcardPattern, is_dns_label};
 use crate::state::object_meta::Labels;
 
-/// The selectors of a role or binding; nothing where the key is absent.
+/// Parses the `namespaces` of a role or binding; `None` if the key is absent or not a list.
 pub(crate) fn parse_namespace_selectors(
     table: &PolicyTable<'_>,
-    faults: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Located<NamespaceSelector>>> {
-    let wanted = "a list of names, globs or { match-labels = {…} }";
-    let found = table.strings_or_tables("namespaces", wanted, faults, |item, faults| match item {
-        StringOrTable::String(text) => parse_name_or_glob(&text, faults),
+    let expected = "a list of names, globs or { match-labels = {…} }";
+    let selectors = table.strings_or_tables("namespaces", expected, diagnostics, |item, diagnostics| match item {
+        StringOrTable::String(text) => parse_name_or_glob(&text, diagnostics),
         StringOrTable::Table(table) => {
-            table.report_unknown_keys(&["match-labels"], faults);
+            table.report_unknown_keys(&["match-labels"], diagnostics);
             if !table.has("match-labels") {
-                let fault = PolicyError::MissingKey { table: table.path.clone(), what: "`match-labels`".to_owned() };
-                faults.push(fault, table.span);
+                let error = PolicyError::MissingKey { table: table.path.clone(), keys: "`match-labels`".to_owned() };
+                diagnostics.push(error, table.span);
                 return None;
             }
-            let found = parse_labels(&table, "match-labels", faults)?;
-            if found.is_empty() {
-                let why = "means every namespace there is: the same as `*`";
-                faults.push(PolicyError::MisleadingValue { word: "match-labels = {}".to_owned(), why }, table.span);
+            let labels = parse_labels(&table, "match-labels", diagnostics)?;
+            if labels.is_empty() {
+                let reason = "selects all namespaces, the same as `*`";
+                let help = "add a label, or write `*` if all namespaces are intended";
+                diagnostics.push(
+                    PolicyError::MisleadingValue { value: "match-labels = {}".to_owned(), reason, help },
+                    table.span,
+                );
             }
-            Some(NamespaceSelector::Labels(found))
+            Some(NamespaceSelector::Labels(labels))
         }
     })?;
     if table.is_empty_list("namespaces") {
-        let why = "it would stand in no namespace at all";
-        faults.push(
-            PolicyError::EmptyList { path: table.child_path("namespaces"), key: "namespaces", why },
+        let reason = "it would apply to no namespace";
+        diagnostics.push(
+            PolicyError::EmptyList { path: table.child_path("namespaces"), key: "namespaces", reason },
             table.key_span("namespaces"),
         );
     }
-    let words: Vec<Located<String>> = found
+    let names_and_globs: Vec<Located<String>> = selectors
         .iter()
         .filter_map(|selector| match &selector.value {
             NamespaceSelector::Name(name) => Some(Located::new(name.clone(), selector.span)),
@@ -45,15 +49,14 @@ pub(crate) fn parse_namespace_selectors(
             NamespaceSelector::Labels(_) => None,
         })
         .collect();
-    table.report_duplicates("namespaces", &words, faults);
-    Some(found)
+    table.report_duplicates("namespaces", &names_and_globs, diagnostics);
+    Some(selectors)
 }
 
-fn parse_name_or_glob(text: &Located<String>, faults: &mut Diagnostics) -> Option<NamespaceSelector> {
+fn parse_name_or_glob(text: &Located<String>, diagnostics: &mut Diagnostics) -> Option<NamespaceSelector> {
     let pattern = WildcardPattern::new(&text.value);
-    let shape = if text.value == "*" { "x".to_owned() } else { text.value.replace('*', "x") };
-    if !is_dns_label(&shape) {
-        faults.push(PolicyError::InvalidNamespaceName { name: text.value.clone() }, text.span);
+    if !is_dns_label(&text.value.replace('*', "x")) {
+        diagnostics.push(PolicyError::InvalidNamespaceName { name: text.value.clone() }, text.span);
         return None;
     }
     Some(if pattern.is_literal() {
@@ -64,14 +67,14 @@ fn parse_name_or_glob(text: &Located<String>, faults: &mut Diagnostics) -> Optio
 }
 
 impl NamespaceSelector {
-    /// The namespaces it means, of those that there are.
+    /// Returns the live namespaces that it selects.
     pub(crate) fn select<'a>(&'a self, live: &'a std::collections::BTreeMap<String, Labels>) -> Vec<&'a str> {
         match self {
             Self::Name(name) => live.get_key_value(name).map(|(name, _)| name.as_str()).into_iter().collect(),
             Self::Glob(glob) => live.keys().map(String::as_str).filter(|name| glob.matches(name)).collect(),
-            Self::Labels(wanted) => live
+            Self::Labels(selector) => live
                 .iter()
-                .filter(|(_, labels)| wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
+                .filter(|(_, labels)| selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
                 .map(|(name, _)| name.as_str())
                 .collect(),
         }
@@ -84,7 +87,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn names_globs_and_labels_select_what_is_there() {
+    fn names_globs_and_labels_select_existing_namespaces() {
         let team = Labels::from([("team".to_owned(), "a".to_owned())]);
         let live = BTreeMap::from([
             ("team-a".to_owned(), team.clone()),

@@ -1,4 +1,4 @@
-//! Whom a policy calls by a name of its own, and where it says what is in the cluster.
+//! Looks up the names of principals in a policy, and the places where it defines objects and aws-auth entries.
 
 use std::collections::BTreeMap;
 
@@ -16,22 +16,22 @@ use crate::state::aws_auth::Section;
 use crate::state::entry_marks::entry_id;
 use crate::state::owner::{self, Owner};
 
-/// Whose an object or an entry is, as a reader of an answer wants to know it.
+/// Who manages an object or an aws-auth entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ManagedBy {
-    /// Of the policy, which says so there.
+    /// This policy, which defines it here.
     Location(SourceLocation),
-    /// Of another policy; of this one, where it does not say so any more.
+    /// Another policy, or this one if it no longer defines it.
     Policy(String),
-    /// Nobody owns it.
+    /// No policy.
     Unmanaged,
 }
 
-/// What a policy knows of one cluster; nothing where there is none.
+/// The names and places of a policy for one cluster. The default is the index of no policy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PolicyIndex {
     policy_name: String,
-    /// By key of the caller, or id of the account.
+    /// By comparison key of the ARN, or by account ID.
     names_by_identity: BTreeMap<String, String>,
     principals: BTreeMap<String, SubjectQuery>,
     object_locations: BTreeMap<ObjectKey, SourceLocation>,
@@ -39,53 +39,54 @@ pub(crate) struct PolicyIndex {
 }
 
 impl PolicyIndex {
-    /// A policy that is not at hand.
+    /// An index of a policy of which only the name is known.
     pub(crate) fn from_policy_name(policy: &str) -> Self {
         Self { policy_name: policy.to_owned(), ..Self::default() }
     }
 
-    /// The names of the principals.
+    /// An index of only the principals.
     pub(crate) fn from_principals(policy: &Policy, cluster: Option<&str>) -> Self {
-        let home = arn_defaults(policy, cluster);
-        let mut known = Self { policy_name: policy.name.value.clone(), ..Self::default() };
+        let defaults = arn_defaults(policy, cluster);
+        let mut index = Self { policy_name: policy.name.value.clone(), ..Self::default() };
         for (name, principal) in &policy.principals {
             if !applies_to_cluster(principal.clusters.as_deref(), cluster) {
                 continue;
             }
-            let who = match (&principal.identity.value, principal.identity.value.resolve_arn(home)) {
+            let query = match (&principal.identity.value, principal.identity.value.resolve_arn(defaults)) {
                 (IdentitySpec::Account(id), _) => Some(SubjectQuery::Account(id.to_string())),
                 (_, Some(arn)) => IamIdentity::parse(&arn.to_aws_auth()).ok().map(SubjectQuery::Arn),
                 (_, None) => None,
             };
-            if let Some(who) = who {
-                known.names_by_identity.extend(identity_key(&who).map(|key| (key, name.clone())));
-                known.principals.insert(name.clone(), who);
+            if let Some(query) = query {
+                index.names_by_identity.extend(identity_key(&query).map(|key| (key, name.clone())));
+                index.principals.insert(name.clone(), query);
             }
         }
-        known
+        index
     }
 
-    /// The names, and the places of all that the policy wants in the cluster; of a policy that does not fit it, none.
+    /// An index of the principals, and of the objects and entries that the policy defines for the cluster. Without the
+    /// objects and entries if the policy cannot be expanded for this cluster.
     pub(crate) fn from_policy(policy: &Policy, cluster: Option<&str>, state: &State, now: Timestamp) -> Self {
-        let mut known = Self::from_principals(policy, cluster);
+        let mut index = Self::from_principals(policy, cluster);
         let Ok((desired, _)) = expand(policy, cluster, state, now) else {
-            return known;
+            return index;
         };
-        let roles = desired.roles.iter().map(|(key, wanted)| (key, wanted.span));
-        let bindings = desired.bindings.iter().map(|(key, wanted)| (key, wanted.span));
+        let roles = desired.roles.iter().map(|(key, item)| (key, item.span));
+        let bindings = desired.bindings.iter().map(|(key, item)| (key, item.span));
         let objects = roles.chain(bindings).map(|(key, span)| (key.clone(), policy.sources.location(span)));
-        known.object_locations = objects.collect();
-        let entries = desired.entries.iter().map(|wanted| (wanted.value.key(), policy.sources.location(wanted.span)));
-        known.entry_locations = entries.collect();
-        known
+        index.object_locations = objects.collect();
+        let entries = desired.entries.iter().map(|item| (item.value.key(), policy.sources.location(item.span)));
+        index.entry_locations = entries.collect();
+        index
     }
 
-    /// The name that the policy has for somebody.
-    pub(crate) fn principal_name(&self, who: &SubjectQuery) -> Option<&str> {
-        self.names_by_identity.get(&identity_key(who)?).map(String::as_str)
+    /// Returns the name of a principal in the policy.
+    pub(crate) fn principal_name(&self, query: &SubjectQuery) -> Option<&str> {
+        self.names_by_identity.get(&identity_key(query)?).map(String::as_str)
     }
 
-    /// The principal of that name.
+    /// Returns the principal with this name in the policy.
     pub(crate) fn principal(&self, name: &str) -> Option<&SubjectQuery> {
         self.principals.get(name)
     }
@@ -94,7 +95,7 @@ impl PolicyIndex {
         self.principals.keys().map(String::as_str)
     }
 
-    /// Whose a role or a binding of the state is.
+    /// Returns who manages a role or a binding of the state.
     pub(crate) fn managed_by(&self, state: &State, key: &ObjectKey) -> ManagedBy {
         let Some(meta) = state.meta(key) else {
             return ManagedBy::Unmanaged;
@@ -106,7 +107,7 @@ impl PolicyIndex {
         }
     }
 
-    /// Whose an entry of the state's aws-auth is.
+    /// Returns who manages an aws-auth entry of the state.
     pub(crate) fn entry_managed_by(&self, state: &State, entry: &EntryRef) -> ManagedBy {
         let key = match entry.section {
             Section::Accounts => entry.principal.clone(),
@@ -119,14 +120,17 @@ impl PolicyIndex {
         }
     }
 
-    fn managed_by_this_policy(&self, place: Option<&SourceLocation>) -> ManagedBy {
-        place.map_or_else(|| ManagedBy::Policy(self.policy_name.clone()), |place| ManagedBy::Location(place.clone()))
+    fn managed_by_this_policy(&self, location: Option<&SourceLocation>) -> ManagedBy {
+        match location {
+            Some(location) => ManagedBy::Location(location.clone()),
+            None => ManagedBy::Policy(self.policy_name.clone()),
+        }
     }
 }
 
-fn identity_key(who: &SubjectQuery) -> Option<String> {
-    match who {
-        SubjectQuery::Arn(caller) => Some(caller.comparison_key()),
+fn identity_key(query: &SubjectQuery) -> Option<String> {
+    match query {
+        SubjectQuery::Arn(identity) => Some(identity.comparison_key()),
         SubjectQuery::Account(id) => Some(id.clone()),
         SubjectQuery::User(_) | SubjectQuery::Group(_) | SubjectQuery::ServiceAccount { .. } => None,
     }

@@ -1,9 +1,9 @@
-//! `[principals]` and `[groups]`: who is let in, and under which names.
+//! Parses `[principals]` and `[groups]`.
 
 use super::clusters::{
     parse_account_id, parse_cluster_filter, parse_partition, require_exactly_one, require_string, wrong_value,
 };
-use super::error::{Diagnostics, PolicyError};
+use super::error::{Diagnostics, PERMISSION_SET, PolicyError};
 use super::model::{EntryType, GroupSpec, IdentitySpec, Located, PrincipalSpec};
 use super::table::PolicyTable;
 use super::usernames::{check_group_name, check_username};
@@ -15,68 +15,70 @@ const KEYS: [&str; 10] =
 pub(crate) fn parse_principal(
     name: &Located<String>,
     table: &PolicyTable<'_>,
-    faults: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<PrincipalSpec> {
-    table.report_unknown_keys(&KEYS, faults);
+    table.report_unknown_keys(&KEYS, diagnostics);
     if name.value.is_empty() {
-        faults.push(PolicyError::EmptyName { what: "the name of a principal" }, name.span);
+        diagnostics.push(PolicyError::EmptyName { what: "the name of a principal" }, name.span);
     }
-    let identity = parse_identity(table, faults);
-    let kind = parse_entry_type(table, faults);
-    let expires = table.expiry("expires", faults);
-    let shared_username = table.boolean("shared-username", faults).unwrap_or_default();
-    let clusters = parse_cluster_filter(table, faults);
-    let groups = table.strings("groups", faults).unwrap_or_default();
-    let given = table.string("username", faults);
+    let identity = parse_identity(table, diagnostics);
+    let kind = parse_entry_type(table, diagnostics);
+    let expires = table.expiry("expires", diagnostics);
+    let shared_username = table.boolean("shared-username", diagnostics).unwrap_or_default();
+    let clusters = parse_cluster_filter(table, diagnostics);
+    let groups = table.strings("groups", diagnostics).unwrap_or_default();
+    let username = table.string("username", diagnostics);
     let identity = identity?;
-    if let Some(given) = &given {
+    if let Some(username) = &username {
         let is_user = matches!(&identity.value, IdentitySpec::User(_))
             || matches!(&identity.value, IdentitySpec::Arn(arn) if arn.kind() == PrincipalKind::User);
-        check_username(given, is_user, kind, faults);
+        check_username(username, is_user, kind, diagnostics);
     }
     if let IdentitySpec::Account(_) = identity.value {
         for key in ["username", "shared-username", "groups", "kind"] {
             if table.has(key) {
-                faults.push(PolicyError::KeyNotForAccount { key }, table.key_span(key));
+                diagnostics.push(PolicyError::KeyNotForAccount { key }, table.key_span(key));
             }
         }
     }
-    Some(PrincipalSpec { span: name.span, identity, kind, username: given, shared_username, groups, expires, clusters })
+    Some(PrincipalSpec { span: name.span, identity, kind, username, shared_username, groups, expires, clusters })
 }
 
-fn parse_identity(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Located<IdentitySpec>> {
-    let which = require_exactly_one(table, &["role", "user", "sso", "account"], faults)?;
-    let span = table.key_span(which);
-    match which {
-        "role" => parse_iam_identity(table, PrincipalKind::Role, faults),
-        "user" => parse_iam_identity(table, PrincipalKind::User, faults),
-        "sso" => parse_sso_identity(&table.table("sso", faults)?, faults).map(|identity| Located::new(identity, span)),
-        _ => parse_account_id(table, "account", faults).map(|id| Located::new(IdentitySpec::Account(id), span)),
+fn parse_identity(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Located<IdentitySpec>> {
+    let key = require_exactly_one(table, &["role", "user", "sso", "account"], diagnostics)?;
+    let span = table.key_span(key);
+    match key {
+        "role" => parse_iam_identity(table, PrincipalKind::Role, diagnostics),
+        "user" => parse_iam_identity(table, PrincipalKind::User, diagnostics),
+        "sso" => parse_sso_identity(&table.table("sso", diagnostics)?, diagnostics)
+            .map(|identity| Located::new(identity, span)),
+        _ => parse_account_id(table, "account", diagnostics).map(|id| Located::new(IdentitySpec::Account(id), span)),
     }
 }
 
 fn parse_iam_identity(
     table: &PolicyTable<'_>,
     kind: PrincipalKind,
-    faults: &mut Diagnostics,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Located<IdentitySpec>> {
-    let text = table.string(kind.as_str(), faults)?;
+    let text = table.string(kind.as_str(), diagnostics)?;
     let looks_like_arn = text.value.trim().starts_with("arn:");
     let identity = if looks_like_arn {
         match Arn::parse(&text.value) {
             Ok(arn) if arn.kind() == kind => IdentitySpec::Arn(arn),
             Ok(arn) => {
-                let why = ArnError::WrongKind { found: arn.kind().as_str(), expected: kind.as_str() };
-                faults.push(PolicyError::Arn { text: text.value, why }, text.span);
+                let reason = ArnError::WrongKind { found: arn.kind().as_str(), expected: kind.as_str() };
+                diagnostics.push(PolicyError::Arn { text: text.value, reason }, text.span);
                 return None;
             }
-            Err(why) => {
-                faults.push(PolicyError::Arn { text: text.value, why }, text.span);
+            Err(reason) => {
+                diagnostics.push(PolicyError::Arn { text: text.value, reason }, text.span);
                 return None;
             }
         }
-    } else if let Some(why) = iam_name_error(&text.value) {
-        faults.push(PolicyError::InvalidIamName { name: text.value, kind: kind.as_noun_phrase(), why }, text.span);
+    } else if let Some(reason) = iam_name_error(&text.value) {
+        diagnostics
+            .push(PolicyError::InvalidIamName { name: text.value, kind: kind.as_noun_phrase(), reason }, text.span);
         return None;
     } else {
         match kind {
@@ -87,37 +89,39 @@ fn parse_iam_identity(
     Some(Located::new(identity, text.span))
 }
 
-fn parse_sso_identity(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<IdentitySpec> {
-    table.report_unknown_keys(&["permission-set", "account", "id", "partition"], faults);
-    let set = require_string(table, "permission-set", faults);
-    require_string(table, "account", faults);
-    let account = parse_account_id(table, "account", faults);
-    let partition = parse_partition(table, faults).map(|found| found.value);
+fn parse_sso_identity(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<IdentitySpec> {
+    table.report_unknown_keys(&["permission-set", "account", "id", "partition"], diagnostics);
+    let set = require_string(table, "permission-set", diagnostics);
+    require_string(table, "account", diagnostics);
+    let account = parse_account_id(table, "account", diagnostics);
+    let partition = parse_partition(table, diagnostics).map(|partition| partition.value);
     let set = set?;
     // IAM Identity Center API, PermissionSetName: `[\w+=,.@-]+`, at most 32.
-    if let Some(why) =
-        iam_name_error(&set.value).or_else(|| (set.value.len() > 32).then(|| "at most 32 characters fit".to_owned()))
-    {
-        faults.push(PolicyError::InvalidIamName { name: set.value.clone(), kind: "a permission set", why }, set.span);
+    let length = set.value.len();
+    let too_long = || format!("permission set names have at most 32 characters, this one has {length}");
+    if let Some(reason) = iam_name_error(&set.value).or_else(|| (length > 32).then(too_long)) {
+        let error = PolicyError::InvalidIamName { name: set.value.clone(), kind: PERMISSION_SET, reason };
+        diagnostics.push(error, set.span);
     }
     let account: AccountId = account?;
-    let Some(id) = table.string("id", faults) else {
+    let Some(id) = table.string("id", diagnostics) else {
         if !table.has("id") {
-            let fault = PolicyError::MissingSsoSuffix { set: set.value, account: account.to_string() };
-            faults.push(fault, table.span);
+            let error = PolicyError::MissingSsoSuffix { set: set.value, account: account.to_string() };
+            diagnostics.push(error, table.span);
         }
         return None;
     };
-    let hex = id.value.len() == 16 && id.value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if !hex {
-        faults.push(PolicyError::InvalidSsoSuffix { id: id.value }, id.span);
+    let is_valid_suffix =
+        id.value.len() == 16 && id.value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if !is_valid_suffix {
+        diagnostics.push(PolicyError::InvalidSsoSuffix { id: id.value }, id.span);
         return None;
     }
     Some(IdentitySpec::Sso { permission_set: set.value, account, partition, id: id.value })
 }
 
-fn parse_entry_type(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> EntryType {
-    let Some(text) = table.string("kind", faults) else {
+fn parse_entry_type(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> EntryType {
+    let Some(text) = table.string("kind", diagnostics) else {
         return EntryType::Standard;
     };
     let kind = match text.value.as_str() {
@@ -125,26 +129,26 @@ fn parse_entry_type(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> EntryT
         "windows-node" => EntryType::WindowsNode,
         "fargate" => EntryType::Fargate,
         other => {
-            faults.push(wrong_value(table, "kind", "`node`, `windows-node` or `fargate`", other), text.span);
+            diagnostics.push(wrong_value(table, "kind", "`node`, `windows-node` or `fargate`", other), text.span);
             return EntryType::Standard;
         }
     };
     if table.has("user") || table.has("sso") {
-        faults.push(PolicyError::KindNotForUser { kind: text.value.clone() }, table.key_span("kind"));
+        diagnostics.push(PolicyError::KindNotForUser { kind: text.value.clone() }, table.key_span("kind"));
     }
     if table.has("username") && !table.has("account") {
-        faults.push(PolicyError::KindWithUsername { kind: text.value }, table.key_span("username"));
+        diagnostics.push(PolicyError::KindWithUsername { kind: text.value }, table.key_span("username"));
     }
     kind
 }
 
-pub(crate) fn parse_group(name: &Located<String>, table: &PolicyTable<'_>, faults: &mut Diagnostics) -> GroupSpec {
-    table.report_unknown_keys(&["description", "members", "clusters"], faults);
-    check_group_name(name, faults);
-    table.string("description", faults);
+pub(crate) fn parse_group(name: &Located<String>, table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> GroupSpec {
+    table.report_unknown_keys(&["description", "members", "clusters"], diagnostics);
+    check_group_name(name, diagnostics);
+    table.string("description", diagnostics);
     GroupSpec {
         span: name.span,
-        members: table.strings("members", faults).unwrap_or_default(),
-        clusters: parse_cluster_filter(table, faults),
+        members: table.strings("members", diagnostics).unwrap_or_default(),
+        clusters: parse_cluster_filter(table, diagnostics),
     }
 }

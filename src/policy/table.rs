@@ -1,7 +1,7 @@
-//! A TOML table as it is read: each getter takes one key, says its type, and reports what does not fit.
+//! A TOML table while it is parsed. Each getter takes a key, expects a type, and reports a value of another type.
 //!
-//! The table is walked by hand and not through serde, because serde stops at the first fault and a policy shows all
-//! of its faults at once.
+//! The tables are not deserialized with serde, because serde stops at the first error, and a policy reports all of its
+//! errors at once.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,17 @@ use super::model::{Expiry, Located};
 use crate::diagnostic::Span;
 use crate::state::object_meta::Labels;
 
-/// One table, with the path by which people know it.
+const BOOLEAN: &str = "a boolean";
+const DATE: &str = "a date";
+const STRING: &str = "a string";
+const STRING_LIST: &str = "a list of strings";
+const TABLE: &str = "a table";
+const TABLE_LIST: &str = "a list of tables";
+
+/// A table with its path, for messages.
 #[derive(Clone)]
 pub(crate) struct PolicyTable<'a> {
-    /// `principals.viewer`, or `roles.deployer.rules[0]`.
+    /// For example `principals.viewer`, or `roles.deployer.rules[0]`.
     pub(crate) path: String,
     pub(crate) span: Span,
     file: usize,
@@ -29,10 +36,10 @@ pub(crate) struct PolicyTable<'a> {
 }
 
 impl<'a> PolicyTable<'a> {
-    /// `base`: where in the file the text of this table begins.
-    pub(crate) fn root(file: usize, base: usize, entries: &'a Spanned<DeTable<'a>>) -> Self {
-        let span = Span::new(file, &(base..base));
-        Self { path: String::new(), span, file, base_offset: base, entries: entries.get_ref() }
+    /// The root table of a text that starts at the offset `base_offset` of the file.
+    pub(crate) fn root(file: usize, base_offset: usize, entries: &'a Spanned<DeTable<'a>>) -> Self {
+        let span = Span::new(file, &(base_offset..base_offset));
+        Self { path: String::new(), span, file, base_offset, entries: entries.get_ref() }
     }
 
     fn span_of<T>(&self, spanned: &Spanned<T>) -> Span {
@@ -40,7 +47,7 @@ impl<'a> PolicyTable<'a> {
         Span::new(self.file, &(self.base_offset + range.start..self.base_offset + range.end))
     }
 
-    /// `principals.viewer.role`, for messages.
+    /// Returns the path of a key for messages, such as `principals.viewer.role`.
     pub(crate) fn child_path(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
@@ -66,19 +73,19 @@ impl<'a> PolicyTable<'a> {
         self.entries.get(key).is_some_and(|value| value.get_ref().is_str())
     }
 
-    /// The place of a key, for faults about the key itself.
+    /// Returns the span of a key, for errors about the key itself.
     pub(crate) fn key_span(&self, key: &str) -> Span {
         self.entries.get_key_value(key).map_or(self.span, |(k, _)| self.span_of(k))
     }
 
-    /// Reports every key that is none of these.
-    pub(crate) fn report_unknown_keys(&self, known: &[&'static str], faults: &mut Diagnostics) {
+    /// Reports every key that is not in `known`.
+    pub(crate) fn report_unknown_keys(&self, known: &[&'static str], diagnostics: &mut Diagnostics) {
         for key in self.entries.keys() {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
-                let fault =
+                let error =
                     PolicyError::UnknownKey { table: self.path.clone(), key: name.to_owned(), known: known.to_vec() };
-                faults.push(fault, self.span_of(key));
+                diagnostics.push(error, self.span_of(key));
             }
         }
     }
@@ -86,114 +93,121 @@ impl<'a> PolicyTable<'a> {
     fn report_wrong_type(
         &self,
         key: &str,
-        wanted: &'static str,
+        expected: &'static str,
         value: &DeValue<'_>,
         span: Span,
-        faults: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) {
-        let fault =
-            PolicyError::WrongType { key: self.child_path(key), expected: wanted, found: toml_type_name(value) };
-        faults.push(fault, span);
+        let error = PolicyError::WrongType {
+            key: self.child_path(key),
+            expected,
+            found: toml_type_name(value),
+            help: suggest_value(key, expected, value),
+        };
+        diagnostics.push(error, span);
     }
 
-    pub(crate) fn string(&self, key: &str, faults: &mut Diagnostics) -> Option<Located<String>> {
+    pub(crate) fn string(&self, key: &str, diagnostics: &mut Diagnostics) -> Option<Located<String>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
             DeValue::String(text) => Some(Located::new(text.to_string(), span)),
             other => {
-                self.report_wrong_type(key, "a string", other, span, faults);
+                self.report_wrong_type(key, STRING, other, span, diagnostics);
                 None
             }
         }
     }
 
-    pub(crate) fn boolean(&self, key: &str, faults: &mut Diagnostics) -> Option<bool> {
+    pub(crate) fn boolean(&self, key: &str, diagnostics: &mut Diagnostics) -> Option<bool> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
-            DeValue::Boolean(yes) => Some(*yes),
+            DeValue::Boolean(value) => Some(*value),
             other => {
-                self.report_wrong_type(key, "true or false", other, span, faults);
+                self.report_wrong_type(key, BOOLEAN, other, span, diagnostics);
                 None
             }
         }
     }
 
-    /// The strings of an array; nothing where the key is absent.
-    pub(crate) fn strings(&self, key: &str, faults: &mut Diagnostics) -> Option<Vec<Located<String>>> {
+    /// Returns the strings of an array; `None` if the key is absent or not an array.
+    pub(crate) fn strings(&self, key: &str, diagnostics: &mut Diagnostics) -> Option<Vec<Located<String>>> {
         let (value, span) = self.get(key)?;
         let DeValue::Array(items) = value.get_ref() else {
-            self.report_wrong_type(key, "a list of strings", value.get_ref(), span, faults);
+            self.report_wrong_type(key, STRING_LIST, value.get_ref(), span, diagnostics);
             return None;
         };
         let mut out = Vec::with_capacity(items.len());
         for item in items {
             match item.get_ref() {
                 DeValue::String(text) => out.push(Located::new(text.to_string(), self.span_of(item))),
-                other => self.report_wrong_type(key, "a list of strings", other, self.span_of(item), faults),
+                other => self.report_wrong_type(key, STRING_LIST, other, self.span_of(item), diagnostics),
             }
         }
-        self.report_duplicates(key, &out, faults);
+        self.report_duplicates(key, &out, diagnostics);
         Some(out)
     }
 
-    /// Says which words of a list stand there twice: nothing comes of it, and another was meant.
-    pub(crate) fn report_duplicates(&self, key: &str, words: &[Located<String>], faults: &mut Diagnostics) {
-        // Most lists are short, and a policy has tens of thousands of them: no map is made for those.
-        let is_repeated =
-            |(at, word): (usize, &Located<String>)| words.iter().take(at).any(|other| other.value == word.value);
-        if words.len() <= 16 && !words.iter().enumerate().any(is_repeated) {
+    /// Warns of duplicate strings in a list. They have no effect, and often another string was intended.
+    pub(crate) fn report_duplicates(&self, key: &str, strings: &[Located<String>], diagnostics: &mut Diagnostics) {
+        // A large policy has tens of thousands of lists, most of them short. Those are compared without a map.
+        let is_repeated = |(index, string): (usize, &Located<String>)| {
+            strings.iter().take(index).any(|other| other.value == string.value)
+        };
+        if strings.len() <= 16 && !strings.iter().enumerate().any(is_repeated) {
             return;
         }
         let mut seen = BTreeMap::new();
-        for word in words {
-            if let Some(first) = seen.get(word.value.as_str()) {
-                let fault = PolicyError::DuplicateItem { word: word.value.clone(), list: self.child_path(key) };
-                faults.push_labeled(fault, word.span, "again here", &[(*first, "first here")]);
+        for string in strings {
+            if let Some(first) = seen.get(string.value.as_str()) {
+                let error = PolicyError::DuplicateItem { value: string.value.clone(), list: self.child_path(key) };
+                diagnostics.push_labeled(error, string.span, "again here", &[(*first, "first here")]);
                 continue;
             }
-            seen.insert(word.value.as_str(), word.span);
+            seen.insert(string.value.as_str(), string.span);
         }
     }
 
-    /// A string, or a number that stands for itself.
+    /// Returns a string, or a decimal integer as a string.
     pub(crate) fn string_or_integer(
         &self,
         key: &str,
-        wanted: &'static str,
-        faults: &mut Diagnostics,
+        expected: &'static str,
+        diagnostics: &mut Diagnostics,
     ) -> Option<Located<String>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
             DeValue::String(text) => Some(Located::new(text.to_string(), span)),
             DeValue::Integer(number) if number.radix() == 10 => Some(Located::new(number.as_str().to_owned(), span)),
             other => {
-                self.report_wrong_type(key, wanted, other, span, faults);
+                self.report_wrong_type(key, expected, other, span, diagnostics);
                 None
             }
         }
     }
 
-    /// An array whose items are strings or tables, each given to `each`.
+    /// Parses an array of strings and tables with `parse_item`.
     pub(crate) fn strings_or_tables<T>(
         &self,
         key: &str,
-        wanted: &'static str,
-        faults: &mut Diagnostics,
-        mut each: impl FnMut(StringOrTable<'a>, &mut Diagnostics) -> Option<T>,
+        expected: &'static str,
+        diagnostics: &mut Diagnostics,
+        mut parse_item: impl FnMut(StringOrTable<'a>, &mut Diagnostics) -> Option<T>,
     ) -> Option<Vec<Located<T>>> {
         let (value, span) = self.get(key)?;
         let DeValue::Array(items) = value.get_ref() else {
-            self.report_wrong_type(key, wanted, value.get_ref(), span, faults);
+            self.report_wrong_type(key, expected, value.get_ref(), span, diagnostics);
             return None;
         };
         let mut out = Vec::with_capacity(items.len());
-        for (at, item) in items.iter().enumerate() {
+        for (index, item) in items.iter().enumerate() {
             let span = self.span_of(item);
-            let found = match item.get_ref() {
-                DeValue::String(text) => each(StringOrTable::String(Located::new(text.to_string(), span)), faults),
+            let parsed = match item.get_ref() {
+                DeValue::String(text) => {
+                    parse_item(StringOrTable::String(Located::new(text.to_string(), span)), diagnostics)
+                }
                 DeValue::Table(entries) => {
-                    let path = self.child_path(&format!("{key}[{at}]"));
-                    each(
+                    let path = self.child_path(&format!("{key}[{index}]"));
+                    parse_item(
                         StringOrTable::Table(PolicyTable {
                             path,
                             span,
@@ -201,34 +215,34 @@ impl<'a> PolicyTable<'a> {
                             base_offset: self.base_offset,
                             entries,
                         }),
-                        faults,
+                        diagnostics,
                     )
                 }
                 other => {
-                    self.report_wrong_type(key, wanted, other, span, faults);
+                    self.report_wrong_type(key, expected, other, span, diagnostics);
                     None
                 }
             };
-            out.extend(found.map(|value| Located::new(value, span)));
+            out.extend(parsed.map(|value| Located::new(value, span)));
         }
         Some(out)
     }
 
-    /// The tables of an array, as `rules` has them.
-    pub(crate) fn tables(&self, key: &str, faults: &mut Diagnostics) -> Option<Vec<PolicyTable<'a>>> {
-        let wanted = "a list of tables";
-        let items = self.strings_or_tables(key, wanted, faults, |item, faults| match item {
+    /// Returns the tables of an array, such as `rules`.
+    pub(crate) fn tables(&self, key: &str, diagnostics: &mut Diagnostics) -> Option<Vec<PolicyTable<'a>>> {
+        let items = self.strings_or_tables(key, TABLE_LIST, diagnostics, |item, diagnostics| match item {
             StringOrTable::Table(table) => Some(table),
             StringOrTable::String(text) => {
-                let fault = PolicyError::WrongType { key: key.to_owned(), expected: wanted, found: "a string" };
-                faults.push(fault, text.span);
+                let key = self.child_path(key);
+                let error = PolicyError::WrongType { key, expected: TABLE_LIST, found: STRING, help: None };
+                diagnostics.push(error, text.span);
                 None
             }
         })?;
         Some(items.into_iter().map(|item| item.value).collect())
     }
 
-    pub(crate) fn table(&self, key: &str, faults: &mut Diagnostics) -> Option<PolicyTable<'a>> {
+    pub(crate) fn table(&self, key: &str, diagnostics: &mut Diagnostics) -> Option<PolicyTable<'a>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
             DeValue::Table(entries) => Some(PolicyTable {
@@ -239,15 +253,19 @@ impl<'a> PolicyTable<'a> {
                 entries,
             }),
             other => {
-                self.report_wrong_type(key, "a table", other, span, faults);
+                self.report_wrong_type(key, TABLE, other, span, diagnostics);
                 None
             }
         }
     }
 
-    /// The named tables below a key, as `[principals.NAME]` has them.
-    pub(crate) fn named_tables(&self, key: &str, faults: &mut Diagnostics) -> Vec<(Located<String>, PolicyTable<'a>)> {
-        let Some(table) = self.table(key, faults) else {
+    /// Returns the named tables of a section, such as `[principals.NAME]`.
+    pub(crate) fn named_tables(
+        &self,
+        key: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<(Located<String>, PolicyTable<'a>)> {
+        let Some(table) = self.table(key, diagnostics) else {
             return Vec::new();
         };
         let mut out = Vec::with_capacity(table.entries.len());
@@ -262,19 +280,19 @@ impl<'a> PolicyTable<'a> {
                         PolicyTable { path, span, file: self.file, base_offset: self.base_offset, entries },
                     ));
                 }
-                other => table.report_wrong_type(name.get_ref(), "a table", other, self.span_of(value), faults),
+                other => table.report_wrong_type(name.get_ref(), TABLE, other, self.span_of(value), diagnostics),
             }
         }
         out
     }
 
-    /// A table of strings, as labels are.
+    /// Returns the keys and values of a table of strings.
     pub(crate) fn labels(
         &self,
         key: &str,
-        faults: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
     ) -> Option<Vec<(Located<String>, Located<String>)>> {
-        let table = self.table(key, faults)?;
+        let table = self.table(key, diagnostics)?;
         let mut out = Vec::with_capacity(table.entries.len());
         for (name, value) in table.entries {
             match value.get_ref() {
@@ -282,59 +300,60 @@ impl<'a> PolicyTable<'a> {
                     Located::new(name.get_ref().to_string(), self.span_of(name)),
                     Located::new(text.to_string(), self.span_of(value)),
                 )),
-                other => table.report_wrong_type(name.get_ref(), "a string", other, self.span_of(value), faults),
+                other => table.report_wrong_type(name.get_ref(), STRING, other, self.span_of(value), diagnostics),
             }
         }
         Some(out)
     }
 
-    /// A date, or a date and time; a local one is UTC.
-    pub(crate) fn expiry(&self, key: &str, faults: &mut Diagnostics) -> Option<Located<Expiry>> {
+    /// Returns a date, or a date and time. A time without an offset is UTC.
+    pub(crate) fn expiry(&self, key: &str, diagnostics: &mut Diagnostics) -> Option<Located<Expiry>> {
         let (value, span) = self.get(key)?;
         match value.get_ref() {
-            DeValue::Datetime(written) if written.date.is_some() => {
-                let text = written.to_string();
-                let Some(at) = to_timestamp(written) else {
-                    faults.push(PolicyError::InvalidTimestamp { text }, span);
+            DeValue::Datetime(datetime) if datetime.date.is_some() => {
+                let text = datetime.to_string();
+                let Some(at) = to_timestamp(datetime) else {
+                    diagnostics.push(PolicyError::InvalidTimestamp { text }, span);
                     return None;
                 };
                 Some(Located::new(Expiry { text, at }, span))
             }
             other => {
-                self.report_wrong_type(key, "a date without quotes, such as 2026-12-31", other, span, faults);
+                self.report_wrong_type(key, DATE, other, span, diagnostics);
                 None
             }
         }
     }
 }
 
-/// The moment that is meant: a date begins at 00:00, and what has no offset is UTC. A leap second is none.
-fn to_timestamp(written: &Datetime) -> Option<Timestamp> {
-    let date = written.date?;
-    let small = |number: u8| i8::try_from(number).ok();
-    let date = civil::Date::new(i16::try_from(date.year).ok()?, small(date.month)?, small(date.day)?).ok()?;
-    let time = match written.time {
+/// Converts a date with or without a time to a timestamp. The default time is 00:00, the default offset is UTC. Returns
+/// `None` for a leap second, which a timestamp cannot represent.
+fn to_timestamp(datetime: &Datetime) -> Option<Timestamp> {
+    let date = datetime.date?;
+    let to_i8 = |number: u8| i8::try_from(number).ok();
+    let date = civil::Date::new(i16::try_from(date.year).ok()?, to_i8(date.month)?, to_i8(date.day)?).ok()?;
+    let time = match datetime.time {
         Some(time) => {
             let nanosecond = i32::try_from(time.nanosecond.unwrap_or_default()).ok()?;
-            let second = small(time.second.unwrap_or_default())?;
-            civil::Time::new(small(time.hour)?, small(time.minute)?, second, nanosecond).ok()?
+            let second = to_i8(time.second.unwrap_or_default())?;
+            civil::Time::new(to_i8(time.hour)?, to_i8(time.minute)?, second, nanosecond).ok()?
         }
         None => civil::Time::midnight(),
     };
-    let offset = match written.offset {
+    let offset = match datetime.offset {
         Some(TomlOffset::Custom { minutes }) => Offset::from_seconds(i32::from(minutes) * 60).ok()?,
         Some(TomlOffset::Z) | None => Offset::UTC,
     };
     offset.to_timestamp(date.to_datetime(time)).ok()
 }
 
-/// An item of an array that may hold strings and tables.
+/// An item of an array of strings and tables.
 pub(crate) enum StringOrTable<'a> {
     String(Located<String>),
     Table(PolicyTable<'a>),
 }
 
-/// A key as it stands in a TOML header.
+/// Quotes a key for a TOML header if necessary.
 pub(crate) fn quote_key(name: &str) -> String {
     let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if bare { name.to_owned() } else { format!("{name:?}") }
@@ -342,18 +361,33 @@ pub(crate) fn quote_key(name: &str) -> String {
 
 fn toml_type_name(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a number with a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(at) if at.date.is_none() => "a time of day",
-        DeValue::Datetime(_) => "a date",
+        DeValue::String(_) => STRING,
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => BOOLEAN,
+        DeValue::Datetime(datetime) if datetime.date.is_none() => "a time without a date",
+        DeValue::Datetime(_) => DATE,
         DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
+        DeValue::Table(_) => TABLE,
     }
 }
 
-/// Labels without their places.
+/// Suggests what to write instead of a value of the wrong type, if the value shows what was intended.
+fn suggest_value(key: &str, expected: &'static str, value: &DeValue<'_>) -> Option<String> {
+    let key = quote_key(key);
+    let suggestion = match (expected, value) {
+        (STRING, DeValue::Integer(number)) => format!("write {key} = \"{}\"", number.as_str()),
+        (STRING_LIST, DeValue::String(text)) => format!("write {key} = [{text:?}]"),
+        (TABLE_LIST, DeValue::Table(_)) => format!("write {key} = [{{ … }}]"),
+        (BOOLEAN, DeValue::String(_)) => format!("write {key} = true or {key} = false, without quotes"),
+        (DATE, DeValue::String(text)) if text.parse::<Datetime>().is_ok() => format!("write {key} = {text}"),
+        (DATE, _) => format!("write a date without quotes, such as {key} = 2026-12-31"),
+        _ => return None,
+    };
+    Some(suggestion)
+}
+
+/// Returns the labels without their spans.
 pub(crate) fn without_spans(labels: &[(Located<String>, Located<String>)]) -> Labels {
     labels.iter().map(|(key, value)| (key.value.clone(), value.value.clone())).collect()
 }

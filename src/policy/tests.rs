@@ -1,4 +1,4 @@
-//! What a policy wants of a cluster, from a tiny text and a tiny cluster.
+//! Tests of the desired state of small policies for a small cluster.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +9,30 @@ use crate::state::State;
 use crate::state::object_meta::Labels;
 use crate::state::rbac::Subject;
 
-/// Wants of the policy at noon of 24 November 2026, unless another moment is named.
+/// Expands the policy for a cluster with the namespaces `team-a` and `team-b`.
 fn desired_at(now: &str, text: &str, cluster: Option<&str>) -> (Desired, Vec<Diagnostic>) {
     let text = format!("[policy]\nname = \"prod\"\n{text}");
     let (policy, _) =
-        load_policy(vec![("policy.toml".to_owned(), text)]).unwrap_or_else(|(_, faults)| panic!("{faults:#?}"));
+        load_policy(vec![("policy.toml".to_owned(), text)]).unwrap_or_else(|(_, errors)| panic!("{errors:#?}"));
     let team = Labels::from([("team".to_owned(), "a".to_owned())]);
     let namespaces = BTreeMap::from([("team-a".to_owned(), team), ("team-b".to_owned(), Labels::new())]);
     let live = State { namespaces, ..State::default() };
-    expand(&policy, cluster, &live, now.parse().unwrap()).unwrap_or_else(|found| panic!("{found:#?}"))
+    expand(&policy, cluster, &live, now.parse().unwrap()).unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
 fn desired(text: &str, cluster: Option<&str>) -> Desired {
     desired_at("2026-11-24T12:00:00Z", text, cluster).0
 }
 
-/// `principal as username in groups`.
+/// Formats each entry as `PRINCIPAL as USERNAME in GROUPS`.
 fn entries(desired: &Desired) -> Vec<String> {
-    let shown = |entry: &super::expand::DesiredEntry| {
+    let format_entry = |entry: &super::expand::DesiredEntry| {
         format!("{} as {} in {}", entry.principal, entry.username, entry.groups.join(","))
     };
-    desired.entries.iter().map(|entry| shown(&entry.value)).collect()
+    desired.entries.iter().map(|entry| format_entry(&entry.value)).collect()
 }
 
-/// `ClusterRoleBinding viewers: user alice, group viewers`.
+/// Formats each binding as `ClusterRoleBinding viewers: user alice, group viewers`.
 fn bindings(desired: &Desired) -> Vec<String> {
     let subjects = |list: &[Subject]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     desired.bindings.iter().map(|(key, binding)| format!("{key}: {}", subjects(&binding.value.subjects))).collect()
@@ -41,9 +41,9 @@ fn bindings(desired: &Desired) -> Vec<String> {
 const ROLE: &str = "[cluster-roles.viewer]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
 
 #[test]
-fn bare_names_are_of_the_partition_of_each_cluster() {
+fn bare_names_use_the_partition_of_each_cluster() {
     let text = r#"
-        [clusters.world]
+        [clusters.commercial]
         eks = { name = "a", region = "eu-west-1" }
         account = "111122223333"
         [clusters.china]
@@ -52,7 +52,7 @@ fn bare_names_are_of_the_partition_of_each_cluster() {
         [clusters.gov]
         context = "arn:aws-us-gov:eks:us-gov-west-1:111122223333:cluster/c"
         account = "111122223333"
-        [clusters.told]
+        [clusters.explicit]
         snapshot = "cluster.yaml"
         partition = "aws-iso"
         account = "111122223333"
@@ -71,18 +71,18 @@ fn bare_names_are_of_the_partition_of_each_cluster() {
         let role = format!("arn:{partition}:iam::111122223333:role/viewer");
         let sso = format!("arn:{partition}:iam::444455556666:role/AWSReservedSSO_Admin_0123456789abcdef");
         let user = format!("arn:{partition}:iam::111122223333:user/alice");
-        let all = [format!("{role} as {role} in "), format!("{sso} as {sso} in "), format!("{user} as alice in ")];
-        assert_eq!(entries(&desired(text, Some(cluster))), all, "{cluster}");
+        let expected = [format!("{role} as {role} in "), format!("{sso} as {sso} in "), format!("{user} as alice in ")];
+        assert_eq!(entries(&desired(text, Some(cluster))), expected, "{cluster}");
     };
-    in_partition("world", "aws");
+    in_partition("commercial", "aws");
     in_partition("china", "aws-cn");
     in_partition("gov", "aws-us-gov");
-    in_partition("told", "aws-iso");
+    in_partition("explicit", "aws-iso");
     in_partition("unknown", "aws");
 }
 
 #[test]
-fn a_bound_principal_is_bound_by_the_username_that_its_entry_has() {
+fn bound_principal_is_bound_by_its_username() {
     let text = format!(
         "{ROLE}[principals.v]\nrole = \"arn:aws:iam::111122223333:role/team/viewer\"\n\
          [bindings.b]\ncluster-role = \"viewer\"\nprincipals = [\"v\"]\nusers = [\"bob\"]\n"
@@ -94,7 +94,7 @@ fn a_bound_principal_is_bound_by_the_username_that_its_entry_has() {
 }
 
 #[test]
-fn what_stands_twice_is_wanted_once() {
+fn duplicates_are_removed() {
     let text = format!(
         "{ROLE}[groups.g]\nmembers = [\"a\", \"a\"]\n\
          [principals.a]\nuser = \"arn:aws:iam::111122223333:user/a\"\nusername = \"a\"\ngroups = [\"g\"]\n\
@@ -110,7 +110,7 @@ fn what_stands_twice_is_wanted_once() {
 }
 
 #[test]
-fn where_one_end_of_a_reference_is_not_it_is_dropped() {
+fn references_to_items_of_other_clusters_are_dropped() {
     let text = format!(
         r#"{ROLE}
         [clusters.a]
@@ -147,28 +147,28 @@ fn where_one_end_of_a_reference_is_not_it_is_dropped() {
     assert_eq!(bindings(&a), [mixed, "ClusterRoleBinding only: user alice"]);
     let b = desired(&text, Some("b"));
     assert_eq!(entries(&b), ["arn:aws:iam::111122223333:user/bob as bob in only-b"]);
-    // `only` would bind nobody here: it is not made, and nothing has ended.
+    // `only` would have no subjects here. It is not created, and it has not expired.
     assert_eq!(bindings(&b), ["ClusterRoleBinding mixed: group only-b, group both, user bob"]);
     assert!(b.expired.bindings.is_empty());
 }
 
 #[test]
-fn a_date_ends_at_midnight_utc_and_a_time_where_it_says() {
-    let lasts = |expires: &str, now: &str| {
+fn date_expires_at_midnight_utc_and_time_at_its_offset() {
+    let is_active = |expires: &str, now: &str| {
         let text = format!("[principals.a]\nuser = \"arn:aws:iam::111122223333:user/a\"\nexpires = {expires}\n");
         desired_at(now, &text, None).0.entries.len() == 1
     };
-    let ends = |expires: &str, before: &str, at: &str| {
-        assert!(lasts(expires, before), "{expires}: too early at {before}");
-        assert!(!lasts(expires, at), "{expires}: too late at {at}");
+    let assert_expires = |expires: &str, before: &str, at: &str| {
+        assert!(is_active(expires, before), "{expires} has expired at {before}");
+        assert!(!is_active(expires, at), "{expires} has not expired at {at}");
     };
-    ends("2026-10-01", "2026-09-30T23:59:59.999999999Z", "2026-10-01T00:00:00Z");
-    ends("2026-10-01T12:00:00", "2026-10-01T11:59:59Z", "2026-10-01T12:00:00Z");
-    ends("2026-10-01 12:00:00.5", "2026-10-01T12:00:00Z", "2026-10-01T12:00:00.5Z");
-    ends("2026-10-01T12:00:00Z", "2026-10-01T11:59:59Z", "2026-10-01T12:00:00Z");
-    ends("2026-10-01T00:30:00+02:00", "2026-09-30T22:29:59Z", "2026-09-30T22:30:00Z");
-    ends("2026-09-30T23:00:00-05:30", "2026-10-01T04:29:59Z", "2026-10-01T04:30:00Z");
-    ends("2028-02-29", "2028-02-28T23:59:59Z", "2028-02-29T00:00:00Z");
+    assert_expires("2026-10-01", "2026-09-30T23:59:59.999999999Z", "2026-10-01T00:00:00Z");
+    assert_expires("2026-10-01T12:00:00", "2026-10-01T11:59:59Z", "2026-10-01T12:00:00Z");
+    assert_expires("2026-10-01 12:00:00.5", "2026-10-01T12:00:00Z", "2026-10-01T12:00:00.5Z");
+    assert_expires("2026-10-01T12:00:00Z", "2026-10-01T11:59:59Z", "2026-10-01T12:00:00Z");
+    assert_expires("2026-10-01T00:30:00+02:00", "2026-09-30T22:29:59Z", "2026-09-30T22:30:00Z");
+    assert_expires("2026-09-30T23:00:00-05:30", "2026-10-01T04:29:59Z", "2026-10-01T04:30:00Z");
+    assert_expires("2028-02-29", "2028-02-28T23:59:59Z", "2028-02-29T00:00:00Z");
 }
 
 const EXPIRING: &str = r#"
@@ -196,74 +196,74 @@ const EXPIRING: &str = r#"
 "#;
 
 #[test]
-fn what_has_expired_is_not_wanted_and_says_why() {
+fn expired_items_are_removed_with_a_reason() {
     let text = format!("{ROLE}{EXPIRING}");
     let (before, soon) = desired_at("2026-09-30T12:00:00Z", &text, None);
     assert_eq!(before.entries.len(), 3);
     assert_eq!(before.bindings.len(), 4);
     assert!(before.expired.entries.is_empty() && before.expired.bindings.is_empty() && before.expired.users.is_empty());
-    let said: Vec<&str> = soon.iter().map(|found| found.message.as_str()).collect();
+    let warnings: Vec<&str> = soon.iter().map(|warning| warning.message.as_str()).collect();
     assert_eq!(
-        said,
+        warnings,
         [
             "`principals.alice` expires on 2026-10-01, in 12 h",
             "`principals.partner` expires at 2026-10-01T06:00:00Z, in 18 h",
             "`bindings.short` expires on 2026-10-01, in 12 h",
         ]
     );
-    assert!(soon.iter().all(|found| !found.is_error() && found.primary.is_some()));
+    assert!(soon.iter().all(|warning| !warning.is_error() && warning.primary.is_some()));
 
     let (after, soon) = desired_at("2026-10-01T12:00:00Z", &text, None);
     assert_eq!(soon, []);
     assert_eq!(entries(&after), ["arn:aws:iam::111122223333:user/bob as bob in "]);
     assert_eq!(bindings(&after), ["ClusterRoleBinding both: user bob"]);
-    let notes = |all: &mut dyn Iterator<Item = (String, String)>| {
-        all.map(|(what, note)| format!("{what}: {note}")).collect::<Vec<_>>()
+    let reasons = |items: &mut dyn Iterator<Item = (String, String)>| {
+        items.map(|(item, reason)| format!("{item}: {reason}")).collect::<Vec<_>>()
     };
-    let ended = &after.expired;
+    let expired = &after.expired;
     assert_eq!(
-        notes(&mut ended.entries.iter().map(|(key, end)| (key.clone(), end.reason.clone()))),
+        reasons(&mut expired.entries.iter().map(|(key, end)| (key.clone(), end.reason.clone()))),
         [
             "444455556666: expired at 2026-10-01T06:00:00Z",
             "arn:aws:iam::111122223333:user/alice: expired on 2026-10-01"
         ]
     );
     assert_eq!(
-        notes(&mut ended.bindings.iter().map(|(key, end)| (key.to_string(), end.reason.clone()))),
+        reasons(&mut expired.bindings.iter().map(|(key, end)| (key.to_string(), end.reason.clone()))),
         [
-            "ClusterRoleBinding alone: binds nobody any more: alice expired on 2026-10-01",
+            "ClusterRoleBinding alone: no subjects left: alice expired on 2026-10-01",
             "RoleBinding team-a/short: expired on 2026-10-01",
             "RoleBinding team-b/short: expired on 2026-10-01",
         ]
     );
-    assert_eq!(ended.users.get("alice").unwrap().reason, "alice expired on 2026-10-01");
+    assert_eq!(expired.users.get("alice").unwrap().reason, "alice expired on 2026-10-01");
 }
 
 #[test]
-fn an_expired_binding_needs_neither_its_role_nor_its_namespaces() {
+fn expired_binding_needs_neither_role_nor_namespaces() {
     let text =
         "[bindings.b]\ncluster-role = \"gone\"\nusers = [\"a\"]\nnamespaces = [\"gone\"]\nexpires = 2026-10-01\n";
-    let (desired, found) = desired_at("2026-10-01T00:00:00Z", text, None);
-    assert!(desired.bindings.is_empty() && found.is_empty());
+    let (desired, warnings) = desired_at("2026-10-01T00:00:00Z", text, None);
+    assert!(desired.bindings.is_empty() && warnings.is_empty());
 }
 
 #[test]
-fn a_definition_at_fault_hides_no_other_fault() {
-    let faults = |text: &str| {
+fn item_with_error_is_declared_and_other_errors_are_reported() {
+    let errors = |text: &str| {
         let text = format!("[policy]\nname = \"prod\"\n{text}");
-        let (_, found) = load_policy(vec![("policy.toml".to_owned(), text)]).unwrap_err();
-        found.into_iter().map(|found| found.message).collect::<Vec<_>>()
+        let (_, errors) = load_policy(vec![("policy.toml".to_owned(), text)]).unwrap_err();
+        errors.into_iter().map(|error| error.message).collect::<Vec<_>>()
     };
-    // The broken principal is declared all the same; the typo beside it is not.
-    let found = faults(
+    // `a` has an error, but is declared. `b` is not.
+    let messages = errors(
         "[principals.a]\nrole = 1\n[groups.g]\nmembers = [\"a\", \"b\"]\n\
          [bindings.b]\ncluster-role = \"view\"\nprincipals = [\"a\"]\n",
     );
     assert_eq!(
-        found,
-        ["`principals.a.role` must be a string, here stands a number", "there is no principal `b` in the policy"]
+        messages,
+        ["`principals.a.role`: expected a string, found an integer", "principal `b` is not declared in the policy"]
     );
-    // Whether the bare name has an account, only the broken cluster could tell.
-    let found = faults("[clusters.c]\ncontext = 1\n[principals.a]\nrole = \"a\"\nclusters = [\"c\"]\n");
-    assert_eq!(found, ["`clusters.c.context` must be a string, here stands a number"]);
+    // Whether the bare name has an account depends on the cluster, which has an error.
+    let messages = errors("[clusters.c]\ncontext = 1\n[principals.a]\nrole = \"a\"\nclusters = [\"c\"]\n");
+    assert_eq!(messages, ["`clusters.c.context`: expected a string, found an integer"]);
 }

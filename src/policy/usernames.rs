@@ -1,7 +1,7 @@
-//! What may be a username or a group: reserved names, templates, and what the authenticator makes of them.
+//! Checks the names of users and groups: reserved names and templates.
 //!
-//! Templates: aws-iam-authenticator v0.7.8 `pkg/server/server.go`, `renderTemplate`. Their spelling is exact; an
-//! unknown one stays in the name as it is.
+//! Source of the templates: aws-iam-authenticator v0.7.8 `pkg/server/server.go`, `renderTemplate`. Templates match
+//! exactly; the authenticator leaves an unknown template in the name.
 
 use super::error::{Diagnostics, PolicyError};
 use super::model::{EntryType, Located};
@@ -10,10 +10,10 @@ use crate::names::reserved_prefix;
 const USERNAME_TEMPLATES: [&str; 5] =
     ["{{EC2PrivateDNSName}}", "{{AccountID}}", "{{SessionName}}", "{{SessionNameRaw}}", "{{AccessKeyID}}"];
 
-/// The one group of Kubernetes' own that a policy may fill. A guard watches over it.
+/// The only `system:` group to which a policy can add members. A guard reports new members.
 pub(crate) const MASTERS: &str = "system:masters";
 
-/// The `{{…}}` parts of a name.
+/// Returns the `{{…}}` templates of a name.
 pub(crate) fn find_templates(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices("{{").map(|(at, _)| {
         let rest = name.get(at..).unwrap_or_default();
@@ -21,9 +21,9 @@ pub(crate) fn find_templates(name: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-pub(crate) fn check_username(name: &Located<String>, is_user: bool, kind: EntryType, faults: &mut Diagnostics) {
+pub(crate) fn check_username(name: &Located<String>, is_user: bool, kind: EntryType, diagnostics: &mut Diagnostics) {
     if name.value.is_empty() {
-        faults.push(PolicyError::EmptyUsername, name.span);
+        diagnostics.push(PolicyError::EmptyUsername, name.span);
         return;
     }
     if kind != EntryType::Standard {
@@ -31,68 +31,75 @@ pub(crate) fn check_username(name: &Located<String>, is_user: bool, kind: EntryT
     }
     if let Some(prefix) = reserved_prefix(&name.value) {
         let owner = if prefix == "eks:" { "EKS" } else { "Kubernetes" };
-        let fault = PolicyError::ReservedUsername { name: name.value.clone(), prefix, owner };
-        faults.push(fault, name.span);
+        let error = PolicyError::ReservedUsername { name: name.value.clone(), prefix, owner };
+        diagnostics.push(error, name.span);
     }
-    check_templates(name, is_user, faults);
-    check_for_risky_name(name, faults);
+    check_templates(name, is_user, diagnostics);
+    check_for_risky_name(name, diagnostics);
 }
 
-/// Names that others choose, and blanks that nobody sees.
-fn check_for_risky_name(name: &Located<String>, faults: &mut Diagnostics) {
+/// Warns of names that the caller can choose, and of leading or trailing whitespace.
+fn check_for_risky_name(name: &Located<String>, diagnostics: &mut Diagnostics) {
     if name.value.starts_with("{{SessionName") {
-        faults.push(PolicyError::CallerControlledName, name.span);
+        diagnostics.push(PolicyError::CallerControlledName, name.span);
     }
     if name.value.trim() != name.value {
-        let why = "has blanks at its ends, which are a part of the name";
-        faults.push(PolicyError::MisleadingValue { word: name.value.clone(), why }, name.span);
+        let reason = "starts or ends with whitespace, which is part of the name";
+        let help = "remove the whitespace";
+        diagnostics.push(PolicyError::MisleadingValue { value: name.value.clone(), reason, help }, name.span);
     }
 }
 
-/// Whether the name differs from session to session.
+/// Whether the authenticator replaces a part of the name with the session name.
 pub(crate) fn has_session_template(name: &str) -> bool {
     find_templates(name).any(|template| template.starts_with("{{SessionName"))
 }
 
-fn check_templates(name: &Located<String>, is_user: bool, faults: &mut Diagnostics) {
+fn check_templates(name: &Located<String>, is_user: bool, diagnostics: &mut Diagnostics) {
     for template in find_templates(&name.value) {
-        let fault = match template {
+        let error = match template {
             "{{EC2PrivateDNSName}}" => PolicyError::NodeTemplateForNonNode,
             "{{SessionName}}" | "{{SessionNameRaw}}" if is_user => PolicyError::SessionTemplateForUser,
             known if USERNAME_TEMPLATES.contains(&known) => continue,
             other => PolicyError::UnknownTemplate { template: other.to_owned() },
         };
-        faults.push(fault, name.span);
+        diagnostics.push(error, name.span);
     }
 }
 
-/// A group that the policy declares, and may fill.
-pub(crate) fn check_group_name(name: &Located<String>, faults: &mut Diagnostics) {
+/// Checks the name of a group in `[groups]`.
+pub(crate) fn check_group_name(name: &Located<String>, diagnostics: &mut Diagnostics) {
     if name.value.is_empty() {
-        faults.push(PolicyError::EmptyName { what: "the name of a group" }, name.span);
+        diagnostics.push(PolicyError::EmptyName { what: "the name of a group" }, name.span);
         return;
     }
-    check_templates(name, false, faults);
-    check_for_risky_name(name, faults);
-    if let Some(why) = reserved_group_reason(&name.value) {
-        faults.push(PolicyError::ReservedGroup { name: name.value.clone(), why }, name.span);
+    check_templates(name, false, diagnostics);
+    check_for_risky_name(name, diagnostics);
+    if let Some(error) = reserved_group_error(&name.value) {
+        diagnostics.push(error, name.span);
     }
 }
 
-/// Why a policy may not fill a group.
-pub(crate) fn reserved_group_reason(name: &str) -> Option<&'static str> {
-    Some(match reserved_prefix(name)? {
-        "eks:" if name == "eks:kube-proxy-windows" => "machines get it by `kind = \"windows-node\"` of their principal",
-        "eks:" => "EKS gives it to what it runs itself",
+/// Returns an error if a policy cannot add members to this group.
+pub(crate) fn reserved_group_error(name: &str) -> Option<PolicyError> {
+    let (reason, help) = match reserved_prefix(name)? {
+        "eks:" if name == "eks:kube-proxy-windows" => {
+            ("it is for Windows nodes", Some("set `kind = \"windows-node\"` on the principal of the nodes"))
+        }
+        "eks:" => ("it is for components that EKS runs", None),
         _ if name == MASTERS => return None,
         _ if matches!(name, "system:nodes" | "system:bootstrappers" | "system:node-proxier") => {
-            "machines get it by `kind = \"node\"` or `kind = \"fargate\"` of their principal"
+            ("it is for nodes", Some("set `kind = \"node\"` or `kind = \"fargate\"` on the principal of the nodes"))
         }
-        _ => "the API server itself says who is in it; a binding may name it without declaring it",
-    })
+        _ => (
+            "the API server determines its members",
+            Some("remove it here; a binding can refer to it without a declaration"),
+        ),
+    };
+    Some(PolicyError::ReservedGroup { name: name.to_owned(), reason, help })
 }
 
-/// Groups that a binding may name though no policy declares them: whoever is in them, the cluster says.
+/// Whether a binding can refer to a group that the policy does not declare, because Kubernetes or EKS defines it.
 pub(crate) fn is_built_in_group(name: &str) -> bool {
     reserved_prefix(name).is_some()
 }

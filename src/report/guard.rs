@@ -85,13 +85,13 @@ struct GuardFindingJson {
 }
 
 impl From<&Risk> for GuardFindingJson {
-    fn from(danger: &Risk) -> Self {
-        let Risk { guard, subject: who, message, help: hints, allow } = danger;
+    fn from(risk: &Risk) -> Self {
+        let Risk { guard, subject, message, notes, allow } = risk;
         Self {
             guard: (*guard).into(),
-            subject: who.clone(),
+            subject: subject.clone(),
             message: message.clone(),
-            notes: hints.iter().map(|hint| NoteJson::help(hint)).collect(),
+            notes: notes.iter().map(NoteJson::from).collect(),
             allow: allow.as_ref().map(ToString::to_string),
         }
     }
@@ -322,9 +322,14 @@ struct ViolationJson {
 }
 
 impl From<&Violator> for ViolationJson {
-    fn from(breach: &Violator) -> Self {
-        let Violator { subject: who, principal_name: name, finding: what, path } = breach;
-        Self { subject: who.clone(), principal_name: name.clone(), message: what.clone(), path: path.clone() }
+    fn from(violator: &Violator) -> Self {
+        let Violator { subject, principal_name, finding, path, path_kind: _ } = violator;
+        Self {
+            subject: subject.clone(),
+            principal_name: principal_name.clone(),
+            message: finding.clone(),
+            path: path.clone(),
+        }
     }
 }
 
