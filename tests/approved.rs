@@ -117,7 +117,15 @@ fn a_refusal_names_whom_and_which_namespaces() {
     let [(role, _), _] = applied(&cluster(), &cluster().replace("resources: [pods]", "resources: [secrets]"));
     assert!(role.err.contains("something else for arn:aws:iam::111122223333:role/viewer"), "{}", role.err);
     let [(namespace, _), _] = applied(&cluster(), &(cluster() + &namespace("team-b", "dev")));
-    assert!(namespace.err.contains("the names `team-*` now mean other namespaces: + team-b"), "{}", namespace.err);
+    assert!(
+        namespace.err.contains("the namespaces that match pattern `team-*` have changed (+ team-b)"),
+        "{}",
+        namespace.err
+    );
     let [(label, _), _] = applied(&cluster(), &cluster().replace("stage: prod", "stage: test"));
-    assert!(label.err.contains("the labels stage=prod now mean other namespaces: - shop"), "{}", label.err);
+    assert!(
+        label.err.contains("the namespaces that match label selector `stage=prod` have changed (- shop)"),
+        "{}",
+        label.err
+    );
 }

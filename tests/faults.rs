@@ -482,7 +482,7 @@ fn an_entry_that_eksctl_adds_between_plan_and_write_is_not_lost() {
     let desk = begin(cluster, proxy.kubeconfig());
     let ran = apply(&desk);
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("could not change the entries of aws-auth"), "{}", ran.err);
+    assert!(ran.err.contains("could not change the aws-auth entries"), "{}", ran.err);
     assert!(ran.err.contains("it was changed by somebody else since it was read"), "{}", ran.err);
     assert_eq!(cluster.admin("GET", AWS_AUTH, None).1["data"]["mapRoles"], json!(eksctl));
     let desk = Desk::with_kubeconfig(cluster.kubeconfig());

@@ -172,7 +172,10 @@ groups = ["admins"]
     assert!(desk.ok(&["plan"]).contains("no changes"), "rules that the controller filled in are no change");
     desk.write("rolecall.toml", &policy("secrets"));
     let plan = desk.ok(&["plan"]);
-    assert!(plan.contains("-/+ ClusterRoleBinding wide  roleRef cannot be changed: replaced without a gap"), "{plan}");
+    assert!(
+        plan.contains("-/+ ClusterRoleBinding wide  roleRef is immutable: replaced without interrupting access"),
+        "{plan}"
+    );
     desk.ok(&["apply", "--auto-approve"]);
     assert_eq!(list("/api/v1/secrets"), 200);
     assert_eq!(list("/api/v1/nodes"), 403);

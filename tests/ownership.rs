@@ -129,8 +129,8 @@ fn two_policies_share_a_cluster_and_neither_takes_what_is_the_others() {
     let ran = desk.run(&["plan", "thief.toml", "--snapshot", "cluster.yaml"]);
     assert_eq!(ran.code, 1);
     for owned in [
-        "the aws-auth entry of arn:aws:iam::111122223333:role/a is owned by the policy `a`",
-        "ClusterRoleBinding a is owned by the policy `a`",
+        "the aws-auth entry of arn:aws:iam::111122223333:role/a is owned by policy `a`",
+        "ClusterRoleBinding a is owned by policy `a`",
     ] {
         assert!(ran.err.contains(owned), "{}", ran.err);
     }

@@ -615,7 +615,7 @@ fn a_write_that_takes_away_waits_until_what_it_relies_on_is_seen_to_work() {
         } else {
             assert_eq!(kept, 200, "nothing is taken on the strength of what does not work");
             assert!(ran.err.contains("what it relies on is not seen to work yet"), "{}", ran.err);
-            assert!(ran.err.contains("group:viewers may get pods"), "{}", ran.err);
+            assert!(ran.err.contains("group:viewers can get pods"), "{}", ran.err);
         }
     }
 }

@@ -233,12 +233,16 @@ fn a_deleted_role_with_a_finalizer_grants_on_blocks_its_name_and_is_reported() {
         let said = "deleting ClusterRoleBinding held: it still grants until its finalizers end: example.com/held";
         assert!(ran.err.contains(said), "{}", ran.err);
         let again = desk.run(&[&["plan"], place].concat());
-        assert!(again.err.contains("ClusterRoleBinding held is being deleted and still grants"), "{}", again.err);
+        assert!(
+            again.err.contains("ClusterRoleBinding held is being deleted but still grants access"),
+            "{}",
+            again.err
+        );
         // Its name is taken until it is gone.
         desk.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy}"));
         let blocked = desk.run(&[&["plan"], place].concat());
         assert_eq!(blocked.code, 1);
-        assert!(blocked.err.contains("held is being deleted, and waits for its finalizers: example.com/held"));
+        assert!(blocked.err.contains("held is being deleted and waits for its finalizers: example.com/held"));
     }
     assert!(may("g", "get", "secrets"), "the authorizer does not look at deletionTimestamp");
     let (status, answer) = cluster.admin(
@@ -269,7 +273,13 @@ fn a_binding_whose_finalizers_would_hold_up_its_replacement_is_refused_when_plan
     for place in [&[][..], &["--snapshot", "now.yaml"]] {
         let ran = desk.run(&[&["apply", "--auto-approve"], place].concat());
         assert_eq!(ran.code, 1);
-        assert!(ran.err.contains("ClusterRoleBinding held cannot be replaced"), "{}", ran.err);
+        assert!(
+            ran.err.contains(
+                "ClusterRoleBinding held cannot be replaced: its finalizers block the deletion: example.com/held"
+            ),
+            "{}",
+            ran.err
+        );
     }
     patch(&path, &json!({ "metadata": { "finalizers": null } }));
     desk.ok(&["apply", "--auto-approve"]);

@@ -207,6 +207,6 @@ fn what_is_never_seen_stops_the_apply_before_it_takes_away() {
     let (writes, outcome) = apply_both("old", "new", vec![DENIED], brief);
     assert_eq!(writes, ["create new after 0"]);
     assert!(
-        matches!(outcome.failed.as_slice(), [(1, StepError::NotEffective(told))] if told == &["group:g may get pods"])
+        matches!(outcome.failed.as_slice(), [(1, StepError::NotEffective(told))] if told == &["group:g can get pods"])
     );
 }
