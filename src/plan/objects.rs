@@ -26,7 +26,7 @@ pub(super) fn plan_objects(builder: &mut PlanBuilder<'_>, desired: &Desired, liv
             EitherOrBoth::Left(item) => plan_role_creation(builder, key, item),
             EitherOrBoth::Both(item, role) => plan_role_update(builder, key, item, role),
             EitherOrBoth::Right(role) => {
-                removals.plan_removal(builder, key, &role.meta, None, || field_diff::diff_role(Some(role), None))
+                removals.plan_removal(builder, key, &role.meta, None, || field_diff::diff_role(Some(role), None));
             }
         }
     }
@@ -34,7 +34,7 @@ pub(super) fn plan_objects(builder: &mut PlanBuilder<'_>, desired: &Desired, liv
         match side {
             EitherOrBoth::Left(item) => plan_binding_creation(builder, key, item),
             EitherOrBoth::Both(item, binding) => {
-                plan_binding_update(builder, key, item, binding, live, &desired.expired.users)
+                plan_binding_update(builder, key, item, binding, live, &desired.expired.users);
             }
             EitherOrBoth::Right(binding) => {
                 let end = desired.expired.bindings.get(key);

@@ -124,7 +124,7 @@ pub(super) fn order(
         match &pending.kind {
             ChangeKind::Create(body) => after.insert_object(&pending.object, body)?,
             ChangeKind::Patch { patch, .. } => {
-                apply_write(&mut after, &pending.object, &WriteRequest::Patch(patch.clone()))?
+                apply_write(&mut after, &pending.object, &WriteRequest::Patch(patch.clone()))?;
             }
             ChangeKind::Delete => apply_write(&mut after, &pending.object, &WriteRequest::Delete)?,
             ChangeKind::Replace { body, .. } => after.insert_object(&pending.object, body)?,

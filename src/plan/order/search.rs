@@ -377,11 +377,11 @@ impl<'s> Search<'s> {
         };
         match (&mut item.kind, item_write) {
             (OrderItemKind::Replace { progress, .. }, ItemWrite::CreateBridge) => {
-                *progress = ReplaceProgress::BridgeCreated
+                *progress = ReplaceProgress::BridgeCreated;
             }
             (OrderItemKind::Replace { progress, .. }, ItemWrite::DeleteOld) => *progress = ReplaceProgress::OldDeleted,
             (OrderItemKind::Replace { progress, bridge: Some(_), .. }, ItemWrite::CreateNew) => {
-                *progress = ReplaceProgress::NewCreated
+                *progress = ReplaceProgress::NewCreated;
             }
             _ => item.done = true,
         }

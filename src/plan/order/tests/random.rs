@@ -88,7 +88,7 @@ fn principals(kind: ScenarioKind) -> Vec<EntryPrincipal> {
             all.extend([EntryPrincipal::Role(role("VIEWER")), EntryPrincipal::User(user.to_uppercase())]);
         }
         ScenarioKind::Account => {
-            all.extend(["111122223333", "444455556666"].map(|id| EntryPrincipal::Account(id.to_owned())))
+            all.extend(["111122223333", "444455556666"].map(|id| EntryPrincipal::Account(id.to_owned())));
         }
         ScenarioKind::Plain | ScenarioKind::Aggregated | ScenarioKind::Nodes => {}
     }
