@@ -106,8 +106,3 @@ pub(super) fn format_request_sets(sets: &[RequestSetExcept<'_>]) -> String {
     }
     texts.join("; ")
 }
-
-/// Serializes only the texts, which is what JSON has under `hints`.
-fn serialize_texts<S: serde::Serializer>(notes: &[DiagnosticNote], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(notes.iter().map(|note| &note.text))
-}

@@ -1,7 +1,7 @@
-//! What a plan changes in who can do what, in words that a saved plan keeps.
+//! The access that subjects gain and lose through a plan, in a form that a saved plan keeps.
 //!
-//! Those for whom the same changes are one. Both sides are taken as they are once the controller that fills aggregated
-//! roles has run, so that what it is late with is not told as the plan's doing.
+//! Subjects with the same gains and losses are grouped. Both states are compared as they are after the controller has
+//! filled in the aggregated ClusterRoles; otherwise a delay of the controller would be shown as a change of the plan.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,46 +16,46 @@ use crate::policy::PolicyIndex;
 use crate::state::State;
 use crate::state::aws_auth::Section;
 
-/// What changes for some subjects alike.
+/// Gained and lost access, and the subjects to which it applies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccessChange {
     pub(crate) subjects: Vec<AffectedSubject>,
     pub(crate) diff: AccessDiff,
 }
 
-/// What one change has to do with access.
+/// Whether one change affects access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AccessImpact {
-    /// Made alone, or left out of the plan, it changes what somebody may do.
+    /// Access changes if only this change is made, or if the plan is made without it.
     Changes,
-    /// It does neither.
+    /// Access changes in neither case.
     NoChange,
 }
 
-/// Somebody for whom something changes.
+/// A subject whose access changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AffectedSubject {
     /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     pub(crate) subject: String,
-    /// The policy's name for him.
+    /// The name of the principal in the policy.
     pub(crate) name: Option<String>,
 }
 
-/// What comes and what goes.
+/// Gained and lost access.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccessDiff {
     pub(crate) gains: Vec<AllowedRequests>,
     pub(crate) losses: Vec<AllowedRequests>,
-    /// Ways to more power that open.
+    /// Privilege escalation paths that the plan opens.
     pub(crate) escalations: Vec<EscalationSummary>,
 }
 
-/// A set of requests, and what gives it, or gave it.
+/// A set of requests, and what grants or granted it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AllowedRequests {
-    /// Such as `get, list on every resource, everywhere`.
+    /// The set as text, as its `Display` prints it.
     pub(crate) summary: String,
-    /// The same for machines.
+    /// The set as data.
     pub(crate) requests: RequestSetData,
     pub(crate) granted_by: Vec<GrantedBy>,
 }
@@ -63,7 +63,7 @@ pub(crate) struct AllowedRequests {
 /// A binding and its role, or `system:masters`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum GrantedBy {
-    /// Of whom RBAC is not asked.
+    /// `system:masters`, which bypasses RBAC.
     Group {
         group: String,
     },
@@ -73,51 +73,51 @@ pub(crate) enum GrantedBy {
     },
 }
 
-/// A way to more power.
+/// A privilege escalation path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EscalationSummary {
-    /// The same in every version.
+    /// The name of the escalation rule, which does not change between versions.
     pub(crate) name: String,
-    /// Where it leads and through what.
+    /// The path as text: what it leads to and through which objects.
     pub(crate) path: String,
 }
 
 impl Plan {
-    /// Tells what the plan's writes change in who can do what, and which of its changes change nothing in it.
-    pub(crate) fn record_access_changes(&mut self, sides: &AccessComparison<'_>, known: &PolicyIndex) {
+    /// Sets the access changes of the plan, and for each change whether it affects access.
+    pub(crate) fn record_access_changes(&mut self, sides: &AccessComparison<'_>, policy_index: &PolicyIndex) {
         let (live, after) = (sides.live, sides.after);
-        // Each half of the changes by itself, and the whole beside them: none needs what the others find.
+        // Three independent computations run in parallel: the impact of each half of the changes, and the whole diff.
         let half = self.changes.len() / 2;
-        let (one, other) = self.changes.split_at_mut(half);
+        let (first, second) = self.changes.split_at_mut(half);
         self.access_changes = Some(std::thread::scope(|scope| {
-            for half in [one, other] {
+            for half in [first, second] {
                 scope.spawn(move || set_access_impacts(half, live, after));
             }
-            group_access_changes(&diff_access(&sides.live_access, &sides.after_access), known)
+            group_access_changes(&diff_access(&sides.live_access, &sides.after_access), policy_index)
         }));
     }
 }
 
-/// Tells of each change whether it changes anybody's access by itself.
+/// Sets for each change whether it affects access on its own.
 fn set_access_impacts(changes: &mut [Change], live: &State, after: &State) {
     if changes.is_empty() {
         return;
     }
-    let AccessComparison { live_access: was, after_access: is, .. } = AccessComparison::new(live, after);
-    let alone = MarginalImpact::new(&was, &is);
+    let AccessComparison { live_access, after_access, .. } = AccessComparison::new(live, after);
+    let impact = MarginalImpact::new(&live_access, &after_access);
     for change in changes {
-        let changes = match &change.target {
-            ChangeTarget::Entry { section: Section::Accounts, principal } => alone.account_changes_access(principal),
+        let affects_access = match &change.target {
+            ChangeTarget::Entry { section: Section::Accounts, principal } => impact.account_changes_access(principal),
             ChangeTarget::Entry { section: Section::Roles | Section::Users, principal } => {
-                alone.entry_changes_access(principal)
+                impact.entry_changes_access(principal)
             }
-            ChangeTarget::Object(key) => alone.object_changes_access(key),
+            ChangeTarget::Object(key) => impact.object_changes_access(key),
         };
-        change.access_impact = Some(if changes { AccessImpact::Changes } else { AccessImpact::NoChange });
+        change.access_impact = Some(if affects_access { AccessImpact::Changes } else { AccessImpact::NoChange });
     }
 }
 
-/// The states on both sides of a plan, and who can do what in them.
+/// The state before and after a plan, and the access in each.
 #[derive(Debug)]
 pub(crate) struct AccessComparison<'s> {
     pub(crate) live: &'s State,
@@ -137,24 +137,25 @@ impl<'s> AccessComparison<'s> {
     }
 }
 
-/// What differs in who can do what, in words.
-pub(super) fn group_access_changes(rows: &[SubjectDiff<'_>], known: &PolicyIndex) -> Vec<AccessChange> {
+/// Groups the subjects of `rows` by their gained and lost access.
+pub(super) fn group_access_changes(rows: &[SubjectDiff<'_>], policy_index: &PolicyIndex) -> Vec<AccessChange> {
     let mut changes: Vec<AccessChange> = Vec::new();
     let mut by_source = BTreeMap::new();
     let mut by_content: BTreeMap<AccessDiff, usize> = BTreeMap::new();
     for row in rows {
-        let assumed: Vec<EscalationSummary> = row.identity_paths.iter().map(EscalationSummary::from_path).collect();
-        // Whoever is bound to the same shares one result: it is put into words once.
-        let source = (Rc::as_ptr(&row.permissions), assumed);
-        let place = *by_source.entry(source).or_insert_with_key(|(_, assumed)| {
-            let access = AccessDiff::new(row, assumed);
+        let identity_paths: Vec<EscalationSummary> =
+            row.identity_paths.iter().map(EscalationSummary::from_path).collect();
+        // Subjects with the same bindings share one result, which is rendered once.
+        let source = (Rc::as_ptr(&row.permissions), identity_paths);
+        let position = *by_source.entry(source).or_insert_with_key(|(_, identity_paths)| {
+            let access = AccessDiff::new(row, identity_paths);
             *by_content.entry(access).or_insert_with_key(|access| {
                 changes.push(AccessChange { subjects: Vec::new(), diff: access.clone() });
                 changes.len() - 1
             })
         });
-        if let Some(change) = changes.get_mut(place) {
-            let name = known.principal_name(&row.subject).map(str::to_owned);
+        if let Some(change) = changes.get_mut(position) {
+            let name = policy_index.principal_name(&row.subject).map(str::to_owned);
             change.subjects.push(AffectedSubject { subject: row.subject.to_string(), name });
         }
     }
@@ -162,12 +163,12 @@ pub(super) fn group_access_changes(rows: &[SubjectDiff<'_>], known: &PolicyIndex
 }
 
 impl AccessDiff {
-    fn new(row: &SubjectDiff<'_>, assumed: &[EscalationSummary]) -> Self {
-        let all = |parts: &[GrantedRequests<'_>]| parts.iter().map(AllowedRequests::new).collect();
+    fn new(row: &SubjectDiff<'_>, identity_paths: &[EscalationSummary]) -> Self {
+        let to_allowed = |parts: &[GrantedRequests<'_>]| parts.iter().map(AllowedRequests::new).collect();
         Self {
-            gains: all(&row.permissions.gained),
-            losses: all(&row.permissions.lost),
-            escalations: assumed
+            gains: to_allowed(&row.permissions.gained),
+            losses: to_allowed(&row.permissions.lost),
+            escalations: identity_paths
                 .iter()
                 .cloned()
                 .chain(row.permissions.escalation_paths.iter().map(EscalationSummary::from_path))
@@ -177,28 +178,28 @@ impl AccessDiff {
 }
 
 impl AllowedRequests {
-    pub(crate) fn new(part: &GrantedRequests<'_>) -> Self {
-        let mut by: Vec<GrantedBy> = part.granted_by.iter().map(GrantedBy::from_source).collect();
+    pub(crate) fn new(granted: &GrantedRequests<'_>) -> Self {
+        let mut by: Vec<GrantedBy> = granted.granted_by.iter().map(GrantedBy::from_source).collect();
         by.dedup();
         Self {
-            summary: part.requests.to_string(),
-            requests: RequestSetData::from_request_set(&part.requests),
+            summary: granted.requests.to_string(),
+            requests: RequestSetData::from_request_set(&granted.requests),
             granted_by: by,
         }
     }
 }
 
 impl GrantedBy {
-    pub(crate) fn from_source(by: &GrantSource<'_>) -> Self {
-        match by {
+    pub(crate) fn from_source(source: &GrantSource<'_>) -> Self {
+        match source {
             GrantSource::SystemMasters => Self::Group { group: MASTERS.to_owned() },
-            GrantSource::Path(chain) => Self::Binding { binding: chain.binding.clone(), role: chain.role.clone() },
+            GrantSource::Path(path) => Self::Binding { binding: path.binding.clone(), role: path.role.clone() },
         }
     }
 }
 
 impl EscalationSummary {
-    pub(crate) fn from_path(way: &EscalationPath<'_>) -> Self {
-        Self { name: way.name().to_owned(), path: way.to_string() }
+    pub(crate) fn from_path(path: &EscalationPath<'_>) -> Self {
+        Self { name: path.name().to_owned(), path: path.to_string() }
     }
 }

@@ -1,20 +1,20 @@
-//! Field-level differences of roles, bindings and entries, made to be read at a glance.
+//! Field-level differences of roles, bindings and aws-auth entries, for review.
 
 use super::{DiffOp, FieldDiff, ValueDiff};
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::Labels;
 use crate::state::rbac::{Rule, same_rules};
 
-fn value_diff(fate: DiffOp, value: impl Into<String>) -> ValueDiff {
-    ValueDiff { op: fate, value: value.into() }
+fn value_diff(op: DiffOp, value: impl Into<String>) -> ValueDiff {
+    ValueDiff { op, value: value.into() }
 }
 
-/// The empty string as people can see it.
+/// Quotes a value that is empty or has white space at an end, so that it is visible.
 fn quote_if_blank(value: &str) -> String {
     if value.is_empty() || value.trim() != value { format!("{value:?}") } else { value.to_owned() }
 }
 
-/// A field with one value, where it changes.
+/// The difference of a field with one value. `None` if it does not change.
 pub(super) fn diff_scalar(path: &[&str], from: Option<&str>, to: Option<&str>) -> Option<FieldDiff> {
     if from == to {
         return None;
@@ -28,85 +28,94 @@ fn field_diff(path: &[&str], items: Vec<ValueDiff>) -> FieldDiff {
     FieldDiff { path: path.iter().map(|part| (*part).to_owned()).collect(), values: items }
 }
 
-/// A list whose order does not count: what stays, then what goes, then what comes. Nothing where all stays.
+/// The difference of a list without order: unchanged values, then removed ones, then added ones. `None` if it does not
+/// change.
 pub(super) fn diff_set(path: &[&str], from: &[String], to: &[String]) -> Option<FieldDiff> {
-    let mut stays = Vec::new();
-    let mut goes = Vec::new();
-    let mut comes = Vec::new();
+    let mut kept = Vec::new();
+    let mut removed = Vec::new();
+    let mut added = Vec::new();
     for value in from {
-        if to.contains(value) { stays.push(value) } else { goes.push(value) }
+        if to.contains(value) { kept.push(value) } else { removed.push(value) }
     }
     for value in to {
-        if !from.contains(value) && !comes.contains(&value) {
-            comes.push(value);
+        if !from.contains(value) && !added.contains(&value) {
+            added.push(value);
         }
     }
-    if goes.is_empty() && comes.is_empty() {
+    if removed.is_empty() && added.is_empty() {
         return None;
     }
-    stays.dedup();
-    let items = stays.into_iter().map(|value| value_diff(DiffOp::Keep, quote_if_blank(value)));
-    let goes = goes.into_iter().map(|value| value_diff(DiffOp::Remove, quote_if_blank(value)));
-    let comes = comes.into_iter().map(|value| value_diff(DiffOp::Add, quote_if_blank(value)));
-    Some(field_diff(path, items.chain(goes).chain(comes).collect()))
+    kept.dedup();
+    let kept = kept.into_iter().map(|value| value_diff(DiffOp::Keep, quote_if_blank(value)));
+    let removed = removed.into_iter().map(|value| value_diff(DiffOp::Remove, quote_if_blank(value)));
+    let added = added.into_iter().map(|value| value_diff(DiffOp::Add, quote_if_blank(value)));
+    Some(field_diff(path, kept.chain(removed).chain(added).collect()))
 }
 
-/// How many words two rules have in common, weighed so that the place counts before the verb.
-fn similarity(one: &Rule, other: &Rule) -> usize {
-    let common = |a: &[String], b: &[String]| a.iter().filter(|word| b.contains(word)).count();
-    let places = common(&one.resources, &other.resources) + common(&one.non_resource_urls, &other.non_resource_urls);
-    if places == 0 {
-        return common(&one.verbs, &other.verbs).min(1);
+/// The number of values that two rules have in common. Resources and URLs weigh more than API groups, and these more
+/// than verbs.
+fn similarity(a: &Rule, b: &Rule) -> usize {
+    let common = |a: &[String], b: &[String]| a.iter().filter(|value| b.contains(value)).count();
+    let targets = common(&a.resources, &b.resources) + common(&a.non_resource_urls, &b.non_resource_urls);
+    if targets == 0 {
+        return common(&a.verbs, &b.verbs).min(1);
     }
-    100 * places + 10 * common(&one.api_groups, &other.api_groups) + common(&one.verbs, &other.verbs)
+    100 * targets + 10 * common(&a.api_groups, &b.api_groups) + common(&a.verbs, &b.verbs)
 }
 
-/// Rules that stay say nothing; a rule that changed is held against the one it most resembles.
+/// The least similarity at which two rules are shown as a change of one rule: one resource or URL in common.
+const MIN_SIMILARITY: usize = 100;
+
+/// The difference of two lists of rules. Unchanged rules are left out. A new rule is compared with the most similar old
+/// rule.
 pub(super) fn diff_rules(from: &[Rule], to: &[Rule]) -> Vec<FieldDiff> {
-    let mut left: Vec<&Rule> = from.iter().filter(|rule| !to.iter().any(|other| is_same_rule(rule, other))).collect();
+    let mut unmatched: Vec<&Rule> =
+        from.iter().filter(|rule| !to.iter().any(|other| is_same_rule(rule, other))).collect();
     let mut out = Vec::new();
-    for (at, rule) in to.iter().enumerate() {
+    for (index, rule) in to.iter().enumerate() {
         if from.iter().any(|other| is_same_rule(rule, other)) {
             continue;
         }
-        let best = left
+        let best = unmatched
             .iter()
             .enumerate()
-            .map(|(place, old)| (similarity(old, rule), std::cmp::Reverse(place)))
-            .filter(|(weight, _)| *weight >= 100)
+            .map(|(position, old)| (similarity(old, rule), std::cmp::Reverse(position)))
+            .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
             .max();
-        let old = best.map(|(_, std::cmp::Reverse(place))| left.remove(place));
-        push_rule_diff(&format!("rules[{at}]"), old, Some(rule), &mut out);
+        let old = best.map(|(_, std::cmp::Reverse(position))| unmatched.remove(position));
+        push_rule_diff(&format!("rules[{index}]"), old, Some(rule), &mut out);
     }
-    for old in left {
-        let at = from.iter().position(|rule| std::ptr::eq(rule, old)).unwrap_or_default();
-        push_rule_diff(&format!("rules[{at}]"), Some(old), None, &mut out);
+    for old in unmatched {
+        let index = from.iter().position(|rule| std::ptr::eq(rule, old)).unwrap_or_default();
+        push_rule_diff(&format!("rules[{index}]"), Some(old), None, &mut out);
     }
     out
 }
 
-fn is_same_rule(one: &Rule, other: &Rule) -> bool {
-    same_rules(std::slice::from_ref(one), std::slice::from_ref(other))
+fn is_same_rule(a: &Rule, b: &Rule) -> bool {
+    same_rules(std::slice::from_ref(a), std::slice::from_ref(b))
 }
 
 fn push_rule_diff(name: &str, from: Option<&Rule>, to: Option<&Rule>, out: &mut Vec<FieldDiff>) {
     let empty = Rule::default();
     let (old, new) = (from.unwrap_or(&empty), to.unwrap_or(&empty));
-    let core = [String::new()];
-    for ((word, before), (_, after)) in old.named_lists().into_iter().zip(new.named_lists()) {
-        // The core group alone is the default and says nothing.
-        if word == "api-groups" && (from.is_none() || to.is_none()) && [before, after].iter().any(|list| **list == core)
+    let core_group = [String::new()];
+    for ((field, before), (_, after)) in old.named_lists().into_iter().zip(new.named_lists()) {
+        // A rule for the core group alone is the common case, so its API group is not shown.
+        if field == "api-groups"
+            && (from.is_none() || to.is_none())
+            && [before, after].iter().any(|list| **list == core_group)
         {
             continue;
         }
-        match diff_set(&[name, word], before, after) {
-            Some(field) => out.push(field),
-            // Where a rule changes, what it is about must be readable.
-            None if word == "resources" || word == "non-resource-urls" => {
-                let items: Vec<ValueDiff> =
+        match diff_set(&[name, field], before, after) {
+            Some(diff) => out.push(diff),
+            // A changed rule always shows its resources or URLs, because without them the verbs say little.
+            None if field == "resources" || field == "non-resource-urls" => {
+                let values: Vec<ValueDiff> =
                     after.iter().map(|value| value_diff(DiffOp::Keep, quote_if_blank(value))).collect();
-                if !items.is_empty() {
-                    out.push(field_diff(&[name, word], items));
+                if !values.is_empty() {
+                    out.push(field_diff(&[name, field], values));
                 }
             }
             None => {}
@@ -114,37 +123,34 @@ fn push_rule_diff(name: &str, from: Option<&Rule>, to: Option<&Rule>, out: &mut 
     }
 }
 
-/// What changes from one role to another; no role on one side means all of the other.
+/// The difference of two roles. `None` stands for a role that does not exist.
 pub(super) fn diff_role(from: Option<&Role>, to: Option<&Role>) -> Vec<FieldDiff> {
-    let aggregated = |role: Option<&Role>| role.is_some_and(|role| role.aggregation.is_some());
-    let none = Vec::new();
-    let pick = |role: Option<&Role>| {
-        let own = role.filter(|role| role.aggregation.is_none());
-        own.map_or(none.clone(), |role| role.rules.clone())
+    let is_aggregated = |role: Option<&Role>| role.is_some_and(|role| role.aggregation.is_some());
+    // The rules of an aggregated role are written by its controller, so they are not part of the change.
+    let own_rules = |role: Option<&Role>| {
+        role.filter(|role| role.aggregation.is_none()).map(|role| role.rules.clone()).unwrap_or_default()
     };
-    let mut out = diff_rules(&pick(from), &pick(to));
-    if aggregated(from) || aggregated(to) {
+    let mut out = diff_rules(&own_rules(from), &own_rules(to));
+    if is_aggregated(from) || is_aggregated(to) {
         let selectors = |role: Option<&Role>| -> Vec<String> {
-            let all = role.and_then(|role| role.aggregation.as_ref());
-            all.map(|all| all.iter().map(ToString::to_string).collect()).unwrap_or_default()
+            role.iter().flat_map(|role| role.aggregation.iter().flatten()).map(ToString::to_string).collect()
         };
         out.extend(diff_set(&["aggregation"], &selectors(from), &selectors(to)));
     }
     out
 }
 
-/// Labels that count, by key.
+/// The difference of two label maps, one field for each label.
 pub(super) fn diff_labels(from: &Labels, to: &Labels) -> Vec<FieldDiff> {
     let keys: std::collections::BTreeSet<&String> = from.keys().chain(to.keys()).collect();
     keys.into_iter()
         .filter_map(|key| {
-            let value = |map: &'_ Labels| map.get(key).cloned();
-            diff_scalar(&["labels", key], value(from).as_deref(), value(to).as_deref())
+            diff_scalar(&["labels", key], from.get(key).map(String::as_str), to.get(key).map(String::as_str))
         })
         .collect()
 }
 
-/// What changes from one binding to another.
+/// The difference of two bindings. `None` stands for a binding that does not exist.
 pub(super) fn diff_binding(from: Option<&Binding>, to: Option<&Binding>) -> Vec<FieldDiff> {
     let role = |binding: Option<&Binding>| binding.map(|binding| binding.role_ref.to_string());
     let subjects = |binding: Option<&Binding>| -> Vec<String> {

@@ -1,11 +1,13 @@
-//! What a plan was made on beside the objects that it writes: whose access it changes how, and which namespaces its
-//! patterns and labels meant.
+//! What a plan depends on besides the objects that it writes: the access changes that it causes, and the namespaces
+//! that its patterns and label selectors match.
 //!
-//! Roles, bindings and entries that others write decide with it what a plan lets somebody do. Where they have moved so
-//! that it would do something else, it is not the plan that was looked at; where it does the same, nothing has moved.
+//! Roles, bindings and aws-auth entries that the plan does not write also decide which access it grants. If they have
+//! changed so that the plan would now cause other access changes, it is not the plan that was reviewed. A change that
+//! does not affect its result does not make it stale.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
 
 use super::Step;
 use super::access_change::{AccessChange, AccessDiff};
@@ -14,14 +16,14 @@ use crate::policy::{NamespaceSelector, Policy, applies_to_cluster};
 use crate::state::State;
 use crate::state::object_meta::Labels;
 
-/// Namespaces told in the words of the policy, and those that were meant.
+/// A namespace selector of the policy, and the namespaces that it matched when the plan was made.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NamespaceSelection {
     pub(crate) selector: SavedNamespaceSelector,
     pub(crate) namespaces: BTreeSet<String>,
 }
 
-/// The words.
+/// A pattern or label selector. A namespace given by name is not recorded, because it cannot match other namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SavedNamespaceSelector {
     Glob(String),
@@ -47,54 +49,55 @@ impl SavedNamespaceSelector {
 }
 
 impl NamespaceSelection {
-    /// What the steps' roles and bindings meant, each selection once.
+    /// The selectors of the roles and bindings that the steps write, each once.
     pub(super) fn for_steps(policy: &Policy, cluster: Option<&str>, steps: &[Step], live: &State) -> Vec<Self> {
         let written = |kind: ObjectKind| -> BTreeSet<&str> {
             steps.iter().filter(|step| step.object.kind() == kind).map(|step| step.object.name()).collect()
         };
         let (roles, bindings) = (written(ObjectKind::Role), written(ObjectKind::RoleBinding));
-        let of_roles = policy
+        let role_selectors = policy
             .roles
             .iter()
             .filter(|(name, role)| {
                 roles.contains(name.as_str()) && applies_to_cluster(role.clusters.as_deref(), cluster)
             })
             .flat_map(|(_, role)| &role.namespaces);
-        let of_bindings = policy
+        let binding_selectors = policy
             .bindings
             .iter()
-            .filter(|(name, one)| {
-                bindings.contains(name.as_str()) && applies_to_cluster(one.clusters.as_deref(), cluster)
+            .filter(|(name, binding)| {
+                bindings.contains(name.as_str()) && applies_to_cluster(binding.clusters.as_deref(), cluster)
             })
-            .flat_map(|(_, one)| one.namespaces.iter().flatten());
-        let selections: BTreeSet<SavedNamespaceSelector> = of_roles
-            .chain(of_bindings)
+            .flat_map(|(_, binding)| binding.namespaces.iter().flatten());
+        let selectors: BTreeSet<SavedNamespaceSelector> = role_selectors
+            .chain(binding_selectors)
             .filter_map(|selector| SavedNamespaceSelector::from_policy(&selector.value))
             .collect();
-        selections.into_iter().map(|by| Self { namespaces: by.select_namespaces(live), selector: by }).collect()
+        selectors.into_iter().map(|by| Self { namespaces: by.select_namespaces(live), selector: by }).collect()
     }
 
-    /// How the words mean other namespaces now, in words.
+    /// Describes how the matched namespaces differ from those of the plan, as a sentence without its end: the caller
+    /// appends `since the plan was made`. `None` if they are the same.
     pub(super) fn describe_change(&self, live: &State) -> Option<String> {
         let now = self.selector.select_namespaces(live);
-        let told = |sign: &str, one: &BTreeSet<String>, other: &BTreeSet<String>| -> Vec<String> {
-            one.difference(other).map(|name| format!("{sign} {name}")).collect()
-        };
-        let others = [told("+", &now, &self.namespaces), told("-", &self.namespaces, &now)].concat();
-        (!others.is_empty()).then(|| {
-            let by = match &self.selector {
-                SavedNamespaceSelector::Glob(glob) => format!("the names `{glob}`"),
+        let added = now.difference(&self.namespaces).map(|name| format!("+ {name}"));
+        let removed = self.namespaces.difference(&now).map(|name| format!("- {name}"));
+        let differences: Vec<String> = added.chain(removed).collect();
+        (!differences.is_empty()).then(|| {
+            let selector = match &self.selector {
+                SavedNamespaceSelector::Glob(glob) => format!("pattern `{glob}`"),
                 SavedNamespaceSelector::MatchLabels(labels) => {
                     let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                    format!("the labels {}", labels.join(", "))
+                    format!("label selector `{}`", labels.join(","))
                 }
             };
-            format!("{by} now mean other namespaces: {}", others.join(", "))
+            format!("the namespaces that match {selector} have changed ({})", differences.join(", "))
         })
     }
 }
 
-/// What changes for whom, without what gives it: two of these are equal where everybody gains and loses the same.
+/// For each subject, a hash of the access that it gains and loses, without what grants it. Two plans with equal
+/// fingerprints cause the same access changes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AccessFingerprint<'p>(BTreeMap<&'p str, String>);
 
@@ -112,21 +115,21 @@ impl<'p> AccessFingerprint<'p> {
         self.0
     }
 
-    /// Those for whom another is not the same.
+    /// The subjects whose access changes differ between the two.
     pub(super) fn differing_subjects<'a>(&'a self, other: &'a AccessFingerprint<'_>) -> impl Iterator<Item = &'a str> {
-        let all: BTreeSet<&str> = self.0.keys().chain(other.0.keys()).copied().collect();
-        all.into_iter().filter(|who| self.0.get(who) != other.0.get(who))
+        let subjects: BTreeSet<&str> = self.0.keys().chain(other.0.keys()).copied().collect();
+        subjects.into_iter().filter(|subject| self.0.get(subject) != other.0.get(subject))
     }
 }
 
 /// A hash of what a subject gains and loses. Each text is hashed with its length, so that two lists with the same
 /// characters do not have the same hash.
 fn hash_access_diff(access: &AccessDiff) -> String {
-    let AccessDiff { gains, losses: loses, escalations: ways } = access;
-    let what = |all: &'_ [super::AllowedRequests]| all.iter().map(|one| one.summary.clone()).collect::<Vec<_>>();
-    let ways = ways.iter().map(|way| way.path.clone()).collect();
+    let AccessDiff { gains, losses, escalations } = access;
+    let texts = |allowed: &[super::AllowedRequests]| allowed.iter().map(|set| set.summary.clone()).collect::<Vec<_>>();
+    let paths = escalations.iter().map(|path| path.path.clone()).collect();
     let mut hash = Sha256::new();
-    for list in [what(gains), what(loses), ways] {
+    for list in [texts(gains), texts(losses), paths] {
         hash.update((list.len() as u64).to_be_bytes());
         for text in list {
             hash.update((text.len() as u64).to_be_bytes());

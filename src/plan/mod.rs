@@ -1,7 +1,7 @@
-//! From live and wanted state to an ordered list of exact writes, and to what a person reviews of them.
+//! Compares the live state with the policy and makes a plan: the changes for review and the ordered, exact writes.
 //!
-//! Pure: this room may not know clusters, terminals or the clock. A plan is so specific that carrying it out leaves
-//! nothing to decide.
+//! This module is pure. It may not depend on cluster access, the terminal or the clock: the live state and the time are
+//! arguments. The steps of a plan are complete, so `apply` makes no decisions of its own.
 
 mod access_change;
 mod entries;
@@ -43,58 +43,58 @@ use crate::state::aws_auth::Section;
 use crate::state::object_meta::ObjectWriter;
 use crate::state::write::{Precondition, WriteRequest};
 
-/// Everything that leads one cluster from what is to what the policy says.
+/// All changes and writes that bring one cluster to the state that the policy describes.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) policy: String,
-    /// The uid of kube-system, where known: a plan is for this cluster alone.
+    /// The uid of the namespace kube-system, if known. It identifies the cluster: a plan is valid only there.
     pub(crate) cluster_uid: Option<String>,
     pub(crate) changes: Vec<Change>,
     pub(crate) steps: Vec<Step>,
-    /// The moments that no order of the steps avoids: `apply` refuses them unless they are allowed.
+    /// Temporary access changes that no order of the steps avoids. `apply` refuses them without `--allow-window`.
     pub(crate) windows: Vec<AccessWindow>,
-    /// What the steps change in who can do what, where it was asked for.
+    /// Who gains and loses which access. `None` if the caller did not ask for it.
     pub(crate) access_changes: Option<Vec<AccessChange>>,
-    /// What the policy asks to guard: judged by whoever carries the plan out, without the policy at hand.
+    /// The `[guard]` section of the policy. `apply --plan` checks it without the policy.
     pub(crate) limits: GuardLimits,
-    /// What the policy says must hold: judged likewise.
+    /// The `[[invariants]]` of the policy. `apply --plan` checks them without the policy.
     pub(crate) invariants: Vec<ResolvedInvariant>,
-    /// Which namespaces the patterns and labels of what it writes meant.
+    /// The namespaces that the patterns and label selectors of written objects matched when the plan was made.
     pub(crate) namespace_selections: Vec<NamespaceSelection>,
-    /// Of the planning; a saved plan has said them.
+    /// Warnings found while planning. They are not saved: they were printed when the plan was made.
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
-/// One change as a reviewer thinks of it.
+/// A change of one object or aws-auth entry, as shown for review.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) action: Action,
     pub(crate) target: ChangeTarget,
     pub(crate) fields: Vec<FieldDiff>,
-    /// Where the policy says so; a removal has one only where something has expired.
+    /// The place in the policy. A removal has one only if the object or entry has expired.
     pub(crate) location: Option<SourceLocation>,
     pub(crate) note: Option<String>,
-    /// How the live side came to differ.
+    /// Whether the policy or the cluster has changed.
     pub(crate) origin: ChangeOrigin,
-    /// Who wrote the live object last.
+    /// The last writer of the live object.
     pub(crate) last_writer: Option<ObjectWriter>,
-    /// What it has to do with access, where that was asked for.
+    /// Whether the change affects access. `None` if the caller did not ask for it.
     pub(crate) access_impact: Option<AccessImpact>,
 }
 
-/// What happens to an object or an entry.
+/// What the plan does with an object or an aws-auth entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Action {
     Create,
-    /// It exists and nobody owns it: from now on the policy does.
+    /// It exists and no policy owns it. From now on this policy owns it.
     Adopt,
     Update,
-    /// A roleRef cannot be changed.
+    /// Delete and create again, because a `roleRef` is immutable.
     Replace,
     Delete,
 }
 
-/// The object or the entry of aws-auth that a change is about.
+/// The object or aws-auth entry that a change is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ChangeTarget {
     Entry { section: Section, principal: String },
@@ -120,26 +120,26 @@ impl ChangeTarget {
     }
 }
 
-/// How live came to differ from the policy: what `drift` tells apart.
+/// Why the cluster differs from the policy. `drift` reports these separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChangeOrigin {
-    /// Live is what was written, or nothing was yet: the policy has moved on.
+    /// The cluster is as rolecall last wrote it, or rolecall has not written it yet: the policy has changed.
     NotApplied,
-    /// Live is not what was written.
+    /// The cluster is not as rolecall last wrote it.
     ChangedInCluster,
-    /// It was written, and is gone.
+    /// Rolecall wrote it, and it no longer exists.
     RemovedFromCluster,
 }
 
-/// One field of a change.
+/// The difference in one field of an object or entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FieldDiff {
-    /// `username`, or `rules[0]` and below it `verbs`.
+    /// For example `["username"]` or `["rules[0]", "verbs"]`.
     pub(crate) path: Vec<String>,
     pub(crate) values: Vec<ValueDiff>,
 }
 
-/// One value of a field and what becomes of it.
+/// A value of a field, and whether the change adds, removes or keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ValueDiff {
     pub(crate) op: DiffOp,
@@ -153,17 +153,18 @@ pub(crate) enum DiffOp {
     Remove,
 }
 
-/// One write, complete.
+/// One write to the cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     pub(crate) object: ObjectKey,
     pub(crate) write: WriteRequest,
     pub(crate) precondition: Precondition,
-    /// Steps of one stage do not depend on each other; a stage begins when the one before has ended.
+    /// Steps of one stage do not depend on each other. A stage starts after the previous stage has finished.
     pub(crate) stage: usize,
-    /// What must be seen to work before it is written; none: it relies on no earlier step.
+    /// Requests that the API server must allow before the step is written. Empty if the step does not depend on earlier
+    /// steps.
     pub(crate) wait_for: Vec<AccessProbe>,
-    /// What it is for, in words.
+    /// Describes the step as an infinitive, so that it fits `could not {why}`: `create ClusterRole viewer`.
     pub(crate) description: String,
 }
 
@@ -183,7 +184,7 @@ impl Plan {
     }
 }
 
-/// What the rooms below give and take while a plan is made.
+/// Collects changes, writes and diagnostics while a plan is made.
 struct PlanBuilder<'a> {
     policy: &'a str,
     sources: &'a SourceMap,
@@ -214,10 +215,11 @@ impl<'a> PlanBuilder<'a> {
     }
 }
 
-/// Plans the way from `live` to what the policy wants of `cluster` at the moment `now`.
+/// Plans the changes and writes that bring `live` to the state that the policy describes for `cluster` at the time
+/// `now`.
 ///
 /// # Errors
-/// Everything for which no plan can be made, all at once.
+/// All reasons why no plan can be made, not only the first.
 pub(crate) fn plan(
     policy: &Policy,
     cluster: Option<&str>,
@@ -225,31 +227,31 @@ pub(crate) fn plan(
     now: Timestamp,
 ) -> Result<Plan, Vec<Diagnostic>> {
     let (desired, warnings) = expand(policy, cluster, live, now)?;
-    let mut draft = PlanBuilder::new(policy);
-    draft.diagnostics = warnings;
-    // Neither knows of the other, and to read a large aws-auth takes as long as to compare all roles.
+    let mut builder = PlanBuilder::new(policy);
+    builder.diagnostics = warnings;
+    // The two are independent, and parsing a large aws-auth takes as long as comparing all roles.
     let objects = std::thread::scope(|scope| {
         let objects = scope.spawn(|| {
-            let mut draft = PlanBuilder::new(policy);
-            objects::plan_objects(&mut draft, &desired, live, &policy.ownership);
-            draft
+            let mut builder = PlanBuilder::new(policy);
+            objects::plan_objects(&mut builder, &desired, live, &policy.ownership);
+            builder
         });
-        entries::plan_entries(&mut draft, &desired, live.aws_auth.as_ref(), &policy.ownership);
+        entries::plan_entries(&mut builder, &desired, live.aws_auth.as_ref(), &policy.ownership);
         objects.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
-    draft.merge(objects);
-    if draft.diagnostics.iter().any(Diagnostic::is_error) {
-        return Err(draft.diagnostics);
+    builder.merge(objects);
+    if builder.diagnostics.iter().any(Diagnostic::is_error) {
+        return Err(builder.diagnostics);
     }
     let author = order::Author { policy: &policy.name.value };
-    let (steps, windows) = match order::order(draft.writes, live, author) {
-        Ok(made) => made,
-        Err(fault) => {
-            return Err(vec![Diagnostic::error(format!("a planned object cannot be read back: {fault}"))]);
+    let (steps, windows) = match order::order(builder.writes, live, author) {
+        Ok(ordered) => ordered,
+        Err(error) => {
+            return Err(vec![Diagnostic::error(format!("a planned object is invalid: {error}"))]);
         }
     };
     let selected = NamespaceSelection::for_steps(policy, cluster, &steps, live);
-    let mut changes = draft.changes;
+    let mut changes = builder.changes;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(Plan {
         policy: policy.name.value.clone(),
@@ -261,6 +263,6 @@ pub(crate) fn plan(
         limits: GuardLimits::from_policy(policy),
         invariants: ResolvedInvariant::resolve_all(policy, cluster),
         namespace_selections: selected,
-        warnings: draft.diagnostics,
+        warnings: builder.diagnostics,
     })
 }

@@ -1,10 +1,10 @@
-//! Roles and bindings: what comes, changes, is adopted, replaced and goes.
+//! Plans the changes and writes of roles and bindings: create, adopt, update, replace and remove.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::order::{Needs, PendingWrite, Turn};
+use super::order::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::removals::RemovalPlanner;
 use super::{Action, Change, ChangeOrigin, ChangeTarget, FieldDiff, PlanBuilder, field_diff};
 use crate::diagnostic::{Diagnostic, Span};
@@ -19,69 +19,72 @@ use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::{self, DIGEST_ANNOTATION, LABELS_ANNOTATION, Owner};
 use crate::state::rbac::{Subject, same_rules, same_subjects};
 
-pub(super) fn plan_objects(draft: &mut PlanBuilder<'_>, desired: &Desired, live: &State, ownership: &OwnershipSpec) {
-    let removals = RemovalPlanner::new(draft, desired, live, ownership);
+pub(super) fn plan_objects(builder: &mut PlanBuilder<'_>, desired: &Desired, live: &State, ownership: &OwnershipSpec) {
+    let removals = RemovalPlanner::new(builder, desired, live, ownership);
     for (key, side) in merge_join(&desired.roles, &live.roles) {
         match side {
-            EitherOrBoth::Left(wanted) => plan_role_creation(draft, key, wanted),
-            EitherOrBoth::Both(wanted, role) => plan_role_update(draft, key, wanted, role),
+            EitherOrBoth::Left(item) => plan_role_creation(builder, key, item),
+            EitherOrBoth::Both(item, role) => plan_role_update(builder, key, item, role),
             EitherOrBoth::Right(role) => {
-                removals.plan_removal(draft, key, &role.meta, None, || field_diff::diff_role(Some(role), None))
+                removals.plan_removal(builder, key, &role.meta, None, || field_diff::diff_role(Some(role), None));
             }
         }
     }
     for (key, side) in merge_join(&desired.bindings, &live.bindings) {
         match side {
-            EitherOrBoth::Left(wanted) => plan_binding_creation(draft, key, wanted),
-            EitherOrBoth::Both(wanted, binding) => {
-                plan_binding_update(draft, key, wanted, binding, live, &desired.expired.users)
+            EitherOrBoth::Left(item) => plan_binding_creation(builder, key, item),
+            EitherOrBoth::Both(item, binding) => {
+                plan_binding_update(builder, key, item, binding, live, &desired.expired.users);
             }
             EitherOrBoth::Right(binding) => {
                 let end = desired.expired.bindings.get(key);
-                removals.plan_removal(draft, key, &binding.meta, end, || field_diff::diff_binding(Some(binding), None));
+                removals
+                    .plan_removal(builder, key, &binding.meta, end, || field_diff::diff_binding(Some(binding), None));
             }
         }
     }
 }
 
-/// Whether the object may be touched at all; why not is a finding.
-fn check_manageable(draft: &mut PlanBuilder<'_>, key: &ObjectKey, meta: &ObjectMeta, span: Span) -> bool {
-    let refused = if owner::is_built_in(key, meta) {
-        Diagnostic::error(format!("{key} belongs to Kubernetes or EKS, which write it back"))
-            .with_help("give it another name in the policy")
-    } else if let Owner::OtherPolicy(other) = owner::object_owner(meta, draft.policy) {
-        Diagnostic::error(format!("{key} is owned by the policy `{other}`"))
-            .with_help(format!("take it out of one of the two policies, `{}` or `{other}`", draft.policy))
+/// Whether the plan may change the object. If not, adds an error.
+fn check_manageable(builder: &mut PlanBuilder<'_>, key: &ObjectKey, meta: &ObjectMeta, span: Span) -> bool {
+    let error = if owner::is_built_in(key, meta) {
+        Diagnostic::error(format!("{key} is managed by Kubernetes or EKS, which revert changes to it"))
+            .with_help("use another name in the policy")
+    } else if let Owner::OtherPolicy(other) = owner::object_owner(meta, builder.policy) {
+        Diagnostic::error(format!("{key} is owned by policy `{other}`"))
+            .with_help(format!("remove it from one of the two policies, `{}` or `{other}`", builder.policy))
     } else if meta.deleting {
         Diagnostic::error(format!(
-            "{key} is being deleted, and waits for its finalizers: {}",
+            "{key} is being deleted and waits for its finalizers: {}",
             meta.finalizers.join(", ")
         ))
-        .with_help(
-            "it still grants, and nothing can take its name until it is gone: let the finalizers end, then plan again",
-        )
+        .with_note("until it is deleted, it grants access and blocks its name")
+        .with_help("wait until the finalizers are removed, or remove them, then plan again")
     } else {
         return true;
     };
-    draft.diagnostics.push(refused.primary_label(span, ""));
+    builder.diagnostics.push(error.primary_label(span, ""));
     false
 }
 
-pub(super) fn require_as_read(meta: &ObjectMeta) -> Needs {
-    Needs::AsRead { uid: meta.uid.clone(), resource_version: meta.resource_version.clone().unwrap_or_default() }
+pub(super) fn require_as_read(meta: &ObjectMeta) -> FirstPrecondition {
+    FirstPrecondition::AsRead {
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+    }
 }
 
-fn warn_other_manager(draft: &mut PlanBuilder<'_>, key: &ObjectKey, meta: &ObjectMeta, span: Span) {
+fn warn_other_manager(builder: &mut PlanBuilder<'_>, key: &ObjectKey, meta: &ObjectMeta, span: Span) {
     if let Some(manager) = owner::other_manager(meta) {
-        let warning = Diagnostic::warning(format!("{key} says that {manager} manages it"))
+        let warning = Diagnostic::warning(format!("{key} is adopted, but is labeled as managed by {manager}"))
             .primary_label(span, "")
-            .with_help(format!("it is adopted; take it out of {manager}, or the two will overwrite each other"));
-        draft.diagnostics.push(warning);
+            .with_help(format!("remove it from {manager}; otherwise both tools overwrite each other's changes"));
+        builder.diagnostics.push(warning);
     }
 }
 
 pub(super) fn object_change(
-    draft: &PlanBuilder<'_>,
+    builder: &PlanBuilder<'_>,
     action: Action,
     key: &ObjectKey,
     span: Option<Span>,
@@ -91,7 +94,7 @@ pub(super) fn object_change(
         action,
         target: ChangeTarget::Object(key.clone()),
         fields,
-        location: span.map(|span| draft.location(span)),
+        location: span.map(|span| builder.location(span)),
         note: None,
         origin: ChangeOrigin::NotApplied,
         last_writer: None,
@@ -99,25 +102,26 @@ pub(super) fn object_change(
     }
 }
 
-fn plan_role_creation(draft: &mut PlanBuilder<'_>, key: &ObjectKey, wanted: &DesiredItem<DesiredRole>) {
-    let DesiredRole { role, labels } = &wanted.value;
+fn plan_role_creation(builder: &mut PlanBuilder<'_>, key: &ObjectKey, desired: &DesiredItem<DesiredRole>) {
+    let DesiredRole { role, labels } = &desired.value;
     let mut marked = role.clone();
-    owner::mark_owned(&mut marked.meta, draft.policy, labels, owner::role_digest(role, labels));
-    let mut shown = field_diff::diff_role(None, Some(role));
-    shown.extend(field_diff::diff_labels(&Labels::new(), labels));
-    draft.changes.push(object_change(draft, Action::Create, key, Some(wanted.span), shown));
-    draft.writes.push(PendingWrite {
+    owner::mark_owned(&mut marked.meta, builder.policy, labels, owner::role_digest(role, labels));
+    let mut fields = field_diff::diff_role(None, Some(role));
+    fields.extend(field_diff::diff_labels(&Labels::new(), labels));
+    builder.changes.push(object_change(builder, Action::Create, key, Some(desired.span), fields));
+    builder.writes.push(PendingWrite {
         object: key.clone(),
-        turn: Turn::Create(role_to_json(key, &marked)),
-        needs: Needs::Absent,
-        why: format!("create {key}"),
+        kind: ChangeKind::Create(role_to_json(key, &marked)),
+        precondition: FirstPrecondition::Absent,
+        description: format!("create {key}"),
     });
 }
 
-/// The metadata part of a patch that marks an object and brings its labels to what is wanted.
-fn metadata_patch(meta: &ObjectMeta, policy: &str, wanted: &Labels, counted: &Labels, digest: &str) -> Value {
+/// The `metadata` of a merge patch that marks the object as owned and sets its labels to `desired`. `managed` are the
+/// live labels that the policy controls; those that are not desired are removed.
+fn metadata_patch(meta: &ObjectMeta, policy: &str, desired: &Labels, managed: &Labels, digest: &str) -> Value {
     let mut marked = ObjectMeta::default();
-    owner::mark_owned(&mut marked, policy, wanted, digest.to_owned());
+    owner::mark_owned(&mut marked, policy, desired, digest.to_owned());
     let differs = |from: &Labels, key: &String, value: &String| from.get(key) != Some(value);
     let mut labels: Map<String, Value> = marked
         .labels
@@ -125,7 +129,7 @@ fn metadata_patch(meta: &ObjectMeta, policy: &str, wanted: &Labels, counted: &La
         .filter(|(key, value)| differs(&meta.labels, key, value))
         .map(|(key, value)| (key.clone(), json!(value)))
         .collect();
-    labels.extend(counted.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null)));
+    labels.extend(managed.keys().filter(|key| !desired.contains_key(*key)).map(|key| (key.clone(), Value::Null)));
     let mut annotations: Map<String, Value> = marked
         .annotations
         .iter()
@@ -145,43 +149,44 @@ fn metadata_patch(meta: &ObjectMeta, policy: &str, wanted: &Labels, counted: &La
     Value::Object(out)
 }
 
-/// Whether live is still what rolecall wrote.
-fn change_origin(meta: &ObjectMeta, digest_now: &str) -> ChangeOrigin {
+/// Whether the object has changed since rolecall wrote it. The digest annotation records the content that was written.
+fn change_origin(meta: &ObjectMeta, live_digest: &str) -> ChangeOrigin {
     match meta.annotations.get(DIGEST_ANNOTATION) {
-        Some(written) if written != digest_now => ChangeOrigin::ChangedInCluster,
+        Some(written_digest) if written_digest != live_digest => ChangeOrigin::ChangedInCluster,
         _ => ChangeOrigin::NotApplied,
     }
 }
 
-fn plan_role_update(draft: &mut PlanBuilder<'_>, key: &ObjectKey, wanted: &DesiredItem<DesiredRole>, live: &Role) {
-    if !check_manageable(draft, key, &live.meta, wanted.span) {
+fn plan_role_update(builder: &mut PlanBuilder<'_>, key: &ObjectKey, desired: &DesiredItem<DesiredRole>, live: &Role) {
+    if !check_manageable(builder, key, &live.meta, desired.span) {
         return;
     }
-    let DesiredRole { role, labels } = &wanted.value;
-    let counted = owner::content_labels(&live.meta);
-    let content_same = match (&live.aggregation, &role.aggregation) {
-        (Some(one), Some(other)) => {
-            let set = |list: &[_]| list.iter().cloned().collect::<std::collections::BTreeSet<_>>();
-            set(one.as_slice()) == set(other.as_slice())
+    let DesiredRole { role, labels } = &desired.value;
+    let managed_labels = owner::content_labels(&live.meta);
+    let has_same_rules = match (&live.aggregation, &role.aggregation) {
+        (Some(live), Some(desired)) => {
+            let to_set = |list: &[_]| list.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+            to_set(live.as_slice()) == to_set(desired.as_slice())
         }
         (None, None) => same_rules(&live.rules, &role.rules),
         _ => false,
     };
-    let mut wrong_labels = counted.clone();
+    // The live values of the labels that the policy controls now or controlled before.
+    let mut live_labels = managed_labels.clone();
     for key in labels.keys() {
         if let Some(value) = live.meta.labels.get(key) {
-            wrong_labels.insert(key.clone(), value.clone());
+            live_labels.insert(key.clone(), value.clone());
         }
     }
-    let same = content_same && wrong_labels == *labels;
-    let ours = owner::object_owner(&live.meta, draft.policy) == Owner::ThisPolicy;
-    if same && ours {
+    let is_unchanged = has_same_rules && live_labels == *labels;
+    let is_owned = owner::object_owner(&live.meta, builder.policy) == Owner::ThisPolicy;
+    if is_unchanged && is_owned {
         return;
     }
     let mut patch = Map::new();
     let digest = owner::role_digest(role, labels);
-    patch.insert("metadata".to_owned(), metadata_patch(&live.meta, draft.policy, labels, &counted, &digest));
-    if !content_same {
+    patch.insert("metadata".to_owned(), metadata_patch(&live.meta, builder.policy, labels, &managed_labels, &digest));
+    if !has_same_rules {
         match &role.aggregation {
             Some(selectors) => {
                 patch.insert("aggregationRule".to_owned(), aggregation_rule_to_json(selectors));
@@ -194,32 +199,32 @@ fn plan_role_update(draft: &mut PlanBuilder<'_>, key: &ObjectKey, wanted: &Desir
             }
         }
     }
-    let mut shown = if content_same { Vec::new() } else { field_diff::diff_role(Some(live), Some(role)) };
-    shown.extend(field_diff::diff_labels(&wrong_labels, labels));
-    if !ours {
-        warn_other_manager(draft, key, &live.meta, wanted.span);
+    let mut fields = if has_same_rules { Vec::new() } else { field_diff::diff_role(Some(live), Some(role)) };
+    fields.extend(field_diff::diff_labels(&live_labels, labels));
+    if !is_owned {
+        warn_other_manager(builder, key, &live.meta, desired.span);
     }
-    let narrows = role.aggregation.is_none()
+    let only_revokes = role.aggregation.is_none()
         && live.aggregation.is_none()
-        && labels.keys().all(|key| counted.contains_key(key))
+        && labels.keys().all(|key| managed_labels.contains_key(key))
         && role
             .rules
             .iter()
             .all(|rule| live.rules.iter().any(|old| same_rules(std::slice::from_ref(old), std::slice::from_ref(rule))));
     push_update(
-        draft,
+        builder,
         key,
-        wanted.span,
-        ours,
-        shown,
+        desired.span,
+        is_owned,
+        fields,
         live,
         Value::Object(patch),
-        narrows,
-        change_origin(&live.meta, &owner::role_digest(live, &counted)),
+        only_revokes,
+        change_origin(&live.meta, &owner::role_digest(live, &managed_labels)),
     );
 }
 
-/// What live roles and bindings have in common.
+/// The metadata of a live role or binding.
 trait HasMeta {
     fn meta(&self) -> &ObjectMeta;
 }
@@ -238,96 +243,101 @@ impl HasMeta for Binding {
 
 #[expect(clippy::too_many_arguments, reason = "one write and the change that shows it, from two callers")]
 fn push_update(
-    draft: &mut PlanBuilder<'_>,
+    builder: &mut PlanBuilder<'_>,
     key: &ObjectKey,
     span: Span,
-    ours: bool,
+    is_owned: bool,
     fields: Vec<FieldDiff>,
     live: &impl HasMeta,
     patch: Value,
-    narrows: bool,
+    only_revokes: bool,
     origin: ChangeOrigin,
 ) {
-    let action = if ours { Action::Update } else { Action::Adopt };
-    let mut shown = object_change(draft, action, key, Some(span), fields);
-    shown.origin = if ours { origin } else { ChangeOrigin::NotApplied };
-    shown.last_writer.clone_from(&live.meta().last_writer);
-    draft.changes.push(shown);
-    draft.writes.push(PendingWrite {
+    let action = if is_owned { Action::Update } else { Action::Adopt };
+    let mut change = object_change(builder, action, key, Some(span), fields);
+    change.origin = if is_owned { origin } else { ChangeOrigin::NotApplied };
+    change.last_writer.clone_from(&live.meta().last_writer);
+    builder.changes.push(change);
+    builder.writes.push(PendingWrite {
         object: key.clone(),
-        turn: Turn::Patch { patch, narrows },
-        needs: require_as_read(live.meta()),
-        why: format!("{} {key}", if ours { "change" } else { "adopt" }),
+        kind: ChangeKind::Patch { patch, only_revokes },
+        precondition: require_as_read(live.meta()),
+        description: format!("{} {key}", if is_owned { "change" } else { "adopt" }),
     });
 }
 
-fn with_ownership_marks(draft: &PlanBuilder<'_>, binding: &Binding) -> Binding {
+fn with_ownership_marks(builder: &PlanBuilder<'_>, binding: &Binding) -> Binding {
     let mut marked = binding.clone();
-    owner::mark_owned(&mut marked.meta, draft.policy, &Labels::new(), owner::binding_digest(binding));
+    owner::mark_owned(&mut marked.meta, builder.policy, &Labels::new(), owner::binding_digest(binding));
     marked
 }
 
-fn plan_binding_creation(draft: &mut PlanBuilder<'_>, key: &ObjectKey, wanted: &DesiredItem<Binding>) {
-    let body = binding_to_json(key, &with_ownership_marks(draft, &wanted.value));
-    let shown = field_diff::diff_binding(None, Some(&wanted.value));
-    draft.changes.push(object_change(draft, Action::Create, key, Some(wanted.span), shown));
-    draft.writes.push(PendingWrite {
+fn plan_binding_creation(builder: &mut PlanBuilder<'_>, key: &ObjectKey, desired: &DesiredItem<Binding>) {
+    let body = binding_to_json(key, &with_ownership_marks(builder, &desired.value));
+    let fields = field_diff::diff_binding(None, Some(&desired.value));
+    builder.changes.push(object_change(builder, Action::Create, key, Some(desired.span), fields));
+    builder.writes.push(PendingWrite {
         object: key.clone(),
-        turn: Turn::Create(body),
-        needs: Needs::Absent,
-        why: format!("create {key}"),
+        kind: ChangeKind::Create(body),
+        precondition: FirstPrecondition::Absent,
+        description: format!("create {key}"),
     });
 }
 
 fn plan_binding_update(
-    draft: &mut PlanBuilder<'_>,
+    builder: &mut PlanBuilder<'_>,
     key: &ObjectKey,
-    wanted: &DesiredItem<Binding>,
+    desired: &DesiredItem<Binding>,
     live: &Binding,
-    all: &State,
-    ended: &BTreeMap<String, Expiration>,
+    live_state: &State,
+    expired_users: &BTreeMap<String, Expiration>,
 ) {
-    if !check_manageable(draft, key, &live.meta, wanted.span) {
+    if !check_manageable(builder, key, &live.meta, desired.span) {
         return;
     }
-    let new = &wanted.value;
-    let ours = owner::object_owner(&live.meta, draft.policy) == Owner::ThisPolicy;
-    let from = || change_origin(&live.meta, &owner::binding_digest(live));
+    let new = &desired.value;
+    let is_owned = owner::object_owner(&live.meta, builder.policy) == Owner::ThisPolicy;
+    let origin = || change_origin(&live.meta, &owner::binding_digest(live));
     if live.role_ref != new.role_ref {
-        plan_binding_replacement(draft, key, wanted, live, all, if ours { from() } else { ChangeOrigin::NotApplied });
+        let origin = if is_owned { origin() } else { ChangeOrigin::NotApplied };
+        plan_binding_replacement(builder, key, desired, live, live_state, origin);
         return;
     }
-    let same = same_subjects(&live.subjects, &new.subjects);
-    if same && ours {
+    let has_same_subjects = same_subjects(&live.subjects, &new.subjects);
+    if has_same_subjects && is_owned {
         return;
     }
     let mut patch = Map::new();
     let digest = owner::binding_digest(new);
     patch.insert(
         "metadata".to_owned(),
-        metadata_patch(&live.meta, draft.policy, &Labels::new(), &Labels::new(), &digest),
+        metadata_patch(&live.meta, builder.policy, &Labels::new(), &Labels::new(), &digest),
     );
-    if !same {
+    if !has_same_subjects {
         patch.insert("subjects".to_owned(), subjects_to_json(&new.subjects));
     }
-    if !ours {
-        warn_other_manager(draft, key, &live.meta, wanted.span);
+    if !is_owned {
+        warn_other_manager(builder, key, &live.meta, desired.span);
     }
-    let narrows = new.subjects.iter().all(|subject| live.subjects.contains(subject));
-    let shown = field_diff::diff_binding(Some(live), Some(new));
-    push_update(draft, key, wanted.span, ours, shown, live, Value::Object(patch), narrows, from());
-    let goes = |name: &&String| {
-        let user = Subject::User((*name).clone());
+    let only_revokes = new.subjects.iter().all(|subject| live.subjects.contains(subject));
+    let fields = field_diff::diff_binding(Some(live), Some(new));
+    push_update(builder, key, desired.span, is_owned, fields, live, Value::Object(patch), only_revokes, origin());
+    let is_removed = |name: &str| {
+        let user = Subject::User(name.to_owned());
         live.subjects.contains(&user) && !new.subjects.contains(&user)
     };
-    let notes: Vec<&str> =
-        ended.keys().filter(goes).filter_map(|name| ended.get(name)).map(|end| end.reason.as_str()).collect();
-    if let Some(shown) = draft.changes.last_mut().filter(|_| !notes.is_empty()) {
-        shown.note = Some(notes.join(", "));
+    let notes: Vec<&str> = expired_users
+        .iter()
+        .filter(|(name, _)| is_removed(name))
+        .map(|(_, expiration)| expiration.reason.as_str())
+        .collect();
+    if let Some(change) = builder.changes.last_mut().filter(|_| !notes.is_empty()) {
+        change.note = Some(notes.join(", "));
     }
 }
 
-/// The binding that holds the access while one of another roleRef takes this name; the first whose name is free serves.
+/// The name of a bridge: a temporary binding that grants the new access while the binding `key` is deleted and created
+/// with another roleRef. Names are numbered from 1; the first unused one is taken.
 pub(crate) fn bridge(key: &ObjectKey, number: u32) -> ObjectKey {
     key.with_name(&match number {
         1 => format!("{}-rolecall-bridge", key.name()),
@@ -335,53 +345,55 @@ pub(crate) fn bridge(key: &ObjectKey, number: u32) -> ObjectKey {
     })
 }
 
-/// A roleRef cannot be changed: a bridge under another name holds the new access while the name is made anew. The bridge
-/// of an apply that was stopped serves again, and goes with what the policy does not list.
+/// Replaces a binding, because its roleRef is immutable. A bridge grants the new access meanwhile. The bridge of an
+/// interrupted apply is reused; the plan removes it, because the policy does not list it.
 fn plan_binding_replacement(
-    draft: &mut PlanBuilder<'_>,
+    builder: &mut PlanBuilder<'_>,
     key: &ObjectKey,
-    wanted: &DesiredItem<Binding>,
+    desired: &DesiredItem<Binding>,
     live: &Binding,
-    all: &State,
-    from: ChangeOrigin,
+    live_state: &State,
+    origin: ChangeOrigin,
 ) {
     if !live.meta.finalizers.is_empty() {
-        let held = live.meta.finalizers.join(", ");
-        let error = Diagnostic::error(format!("{key} cannot be replaced: its finalizers would hold it up: {held}"));
-        let hint = "its roleRef cannot be changed, and deleted it would block its own name: take the finalizers off, or \
-                    give the binding another name in the policy";
-        draft.diagnostics.push(error.primary_label(wanted.span, "").with_help(hint));
+        let finalizers = live.meta.finalizers.join(", ");
+        builder.diagnostics.push(
+            Diagnostic::error(format!("{key} cannot be replaced: its finalizers block the deletion: {finalizers}"))
+                .primary_label(desired.span, "")
+                .with_because("a roleRef is immutable, so the binding must be deleted and created again")
+                .with_help("remove the finalizers, or use another binding name in the policy"),
+        );
         return;
     }
-    let serves = |bridge: &Binding| {
-        bridge.role_ref == wanted.value.role_ref
-            && same_subjects(&bridge.subjects, &wanted.value.subjects)
-            && owner::object_owner(&bridge.meta, draft.policy) == Owner::ThisPolicy
+    let is_reusable = |bridge: &Binding| {
+        bridge.role_ref == desired.value.role_ref
+            && same_subjects(&bridge.subjects, &desired.value.subjects)
+            && owner::object_owner(&bridge.meta, builder.policy) == Owner::ThisPolicy
             && !bridge.meta.deleting
     };
-    let free = |bridge: &ObjectKey| all.bindings.get(bridge).is_none_or(serves);
+    let is_usable = |bridge: &ObjectKey| live_state.bindings.get(bridge).is_none_or(is_reusable);
     let mut bridges = (1..).map(|number| bridge(key, number));
-    let Some(bridge) = bridges.find(free) else {
+    let Some(bridge) = bridges.find(is_usable) else {
         return;
     };
-    let mut shown = object_change(
-        draft,
+    let mut change = object_change(
+        builder,
         Action::Replace,
         key,
-        Some(wanted.span),
-        field_diff::diff_binding(Some(live), Some(&wanted.value)),
+        Some(desired.span),
+        field_diff::diff_binding(Some(live), Some(&desired.value)),
     );
-    shown.note = Some("roleRef cannot be changed: replaced without a gap".to_owned());
-    shown.origin = from;
-    shown.last_writer.clone_from(&live.meta.last_writer);
-    draft.changes.push(shown);
-    let body = |key: &ObjectKey| binding_to_json(key, &with_ownership_marks(draft, &wanted.value));
-    let made = (!all.bindings.contains_key(&bridge)).then(|| (bridge.clone(), body(&bridge)));
-    let turn = Turn::Replace { body: body(key), bridge: made };
-    draft.writes.push(PendingWrite {
+    change.note = Some("roleRef is immutable: replaced without interrupting access".to_owned());
+    change.origin = origin;
+    change.last_writer.clone_from(&live.meta.last_writer);
+    builder.changes.push(change);
+    let body = |key: &ObjectKey| binding_to_json(key, &with_ownership_marks(builder, &desired.value));
+    let new_bridge = (!live_state.bindings.contains_key(&bridge)).then(|| (bridge.clone(), body(&bridge)));
+    let kind = ChangeKind::Replace { body: body(key), bridge: new_bridge };
+    builder.writes.push(PendingWrite {
         object: key.clone(),
-        turn,
-        needs: require_as_read(&live.meta),
-        why: format!("replace {key}"),
+        kind,
+        precondition: require_as_read(&live.meta),
+        description: format!("replace {key}"),
     });
 }

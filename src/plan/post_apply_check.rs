@@ -1,8 +1,8 @@
-//! What a plan promises, as questions that an API server can answer once it is carried out: for each subject something
-//! that it gains, and something that it loses.
+//! Access checks to run against the API server after an apply: requests that subjects gain or lose through the plan.
 //!
-//! A bounded number, spread over the subjects. Only what the rules alone decide is asked: whom a template names is known
-//! at no login but his own, and who has no entry any more is stopped before any rule is.
+//! The number of checks is limited and spread over the subjects. A subject is checked only if RBAC alone decides: the
+//! name that a template in aws-auth expands to is known only when the principal authenticates, and a principal without
+//! an entry cannot authenticate, whatever the rules allow.
 
 use std::collections::BTreeSet;
 
@@ -13,36 +13,36 @@ use crate::access::{
 };
 use crate::state::State;
 
-/// A question and the answer that the plan promises.
+/// A request and its expected result after the apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PostApplyCheck {
-    /// As people know him.
+    /// The subject, for messages.
     pub(crate) subject: String,
     pub(crate) probe: AccessProbe,
     pub(crate) expect_allowed: bool,
-    /// Only when the controller that fills aggregated ClusterRoles has run, which is the cluster's part.
+    /// The result is expected only after the controller has filled in the aggregated ClusterRoles.
     pub(crate) awaits_aggregation: bool,
 }
 
-/// At most so many promises of what changes between two sides.
+/// At most `max_checks` checks of the access that `rows` say is gained or lost.
 pub(super) fn post_apply_checks(
     rows: &[SubjectDiff<'_>],
     sides: &AccessComparison<'_>,
-    most: usize,
+    max_checks: usize,
 ) -> Vec<PostApplyCheck> {
     let stored = AccessView::new(sides.after, Aggregation::AsStored);
     let mut subjects: Vec<_> = rows.iter().filter_map(checkable_subject).collect();
     let mut out = Vec::new();
     let mut seen = BTreeSet::new();
     while !subjects.is_empty() {
-        // One of each subject in turn.
+        // One check of each subject in turn.
         subjects.retain_mut(|(row, identity, changes)| {
-            let Some((part, allowed)) = changes.next() else {
+            let Some((requests, is_gain)) = changes.next() else {
                 return false;
             };
-            let promise = build_check(row, identity, part, allowed, &sides.after_access, (sides.after, &stored));
-            out.extend(promise.filter(|promise| out.len() < most && seen.insert(promise.probe.clone())));
-            out.len() < most
+            let check = build_check(row, identity, requests, is_gain, &sides.after_access, (sides.after, &stored));
+            out.extend(check.filter(|check| out.len() < max_checks && seen.insert(check.probe.clone())));
+            out.len() < max_checks
         });
     }
     out
@@ -50,53 +50,53 @@ pub(super) fn post_apply_checks(
 
 type GainsAndLosses<'a, 's> = Box<dyn Iterator<Item = (&'a GrantedRequests<'s>, bool)> + 'a>;
 
-/// A subject who can be asked about, with his gains and losses in turn.
+/// The identity of a subject and its gains and losses in turn. `None` if the subject cannot be checked.
 fn checkable_subject<'a, 's>(
     row: &'a SubjectDiff<'s>,
 ) -> Option<(&'a SubjectDiff<'s>, LiteralIdentity, GainsAndLosses<'a, 's>)> {
     let Authentication::Identity(identity) = &row.after else {
         return None;
     };
-    let gains = row.permissions.gained.iter().map(|part| (part, true));
-    let losses = row.permissions.lost.iter().map(|part| (part, false));
+    let gains = row.permissions.gained.iter().map(|requests| (requests, true));
+    let losses = row.permissions.lost.iter().map(|requests| (requests, false));
     Some((row, literal_identity(identity)?, Box::new(interleave(gains, losses))))
 }
 
-fn interleave<T>(one: impl Iterator<Item = T>, other: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
-    let (mut one, mut other, mut first) = (one.fuse(), other.fuse(), false);
+fn interleave<T>(a: impl Iterator<Item = T>, b: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    let (mut a, mut b, mut is_turn_of_a) = (a.fuse(), b.fuse(), false);
     std::iter::from_fn(move || {
-        first = !first;
-        if first { one.next().or_else(|| other.next()) } else { other.next().or_else(|| one.next()) }
+        is_turn_of_a = !is_turn_of_a;
+        if is_turn_of_a { a.next().or_else(|| b.next()) } else { b.next().or_else(|| a.next()) }
     })
 }
 
 fn build_check(
     row: &SubjectDiff<'_>,
     (username, groups): &LiteralIdentity,
-    part: &GrantedRequests<'_>,
-    allowed: bool,
-    is: &AccessView<'_>,
+    changed: &GrantedRequests<'_>,
+    is_gain: bool,
+    after_access: &AccessView<'_>,
     (after, stored): (&State, &AccessView<'_>),
 ) -> Option<PostApplyCheck> {
-    let request = part.requests.example()?;
-    let answer = is.can(&row.subject, &request);
-    let is_now = if allowed {
-        answer.granted_by.iter().any(|by| role_contains_rule(by, after))
+    let request = changed.requests.example()?;
+    let answer = after_access.can(&row.subject, &request);
+    let is_immediate = if is_gain {
+        answer.granted_by.iter().any(|source| role_contains_rule(source, after))
     } else {
         stored.can(&row.subject, &request).decision == AccessDecision::Denied
     };
-    (definite_answer(&answer)? == allowed).then(|| PostApplyCheck {
+    (definite_answer(&answer)? == is_gain).then(|| PostApplyCheck {
         subject: row.subject.to_string(),
-        awaits_aggregation: !is_now,
+        awaits_aggregation: !is_immediate,
         probe: AccessProbe { username: username.clone(), groups: groups.clone(), request: request.into() },
-        expect_allowed: allowed,
+        expect_allowed: is_gain,
     })
 }
 
-/// Username and groups of a login.
+/// A username and groups without templates.
 type LiteralIdentity = (Option<String>, Vec<String>);
 
-/// Username and groups, where a login does not decide about them.
+/// The username and groups of an identity. `None` if one of them depends on the session or the node.
 fn literal_identity(identity: &Identity) -> Option<LiteralIdentity> {
     let username = match &identity.username {
         Some(name) => Some(name.as_literal()?.to_owned()),
@@ -106,15 +106,15 @@ fn literal_identity(identity: &Identity) -> Option<LiteralIdentity> {
     Some((username, groups))
 }
 
-/// Whether the very role that is bound has the rule, which is not so before it has come in from others.
-fn role_contains_rule(by: &GrantSource<'_>, after: &State) -> bool {
-    match by {
-        GrantSource::Path(chain) => after.roles.get(chain.role).is_some_and(|role| role.rules.contains(chain.rule)),
+/// Whether the bound role itself contains the rule. An aggregated role contains it only after its controller has run.
+fn role_contains_rule(source: &GrantSource<'_>, after: &State) -> bool {
+    match source {
+        GrantSource::Path(path) => after.roles.get(path.role).is_some_and(|role| role.rules.contains(path.rule)),
         GrantSource::SystemMasters => true,
     }
 }
 
-/// What the state after the plan says of the request itself.
+/// Whether the request is allowed. `None` if several aws-auth entries match and disagree.
 fn definite_answer(answer: &CanResult<'_>) -> Option<bool> {
     match answer.decision {
         AccessDecision::Allowed => Some(true),
@@ -136,17 +136,17 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_is_promised_is_so_afterwards((live, after) in state_pair(), most in 0_usize..60) {
+        fn post_apply_checks_match_the_state_after_the_plan((live, after) in state_pair(), max_checks in 0_usize..60) {
             let sides = AccessComparison::new(&live, &after);
-                let promises = post_apply_checks(&diff_access(&sides.live_access, &sides.after_access), &sides, most);
-            prop_assert!(promises.len() <= most);
-            for promise in &promises {
-                let request = Request::from(&promise.probe.request);
-                let login = (promise.probe.username.clone(), promise.probe.groups.clone());
-                let allowed = |moment| oracle::allows(&after, moment, &login, &request);
-                prop_assert_eq!(allowed(Aggregation::Reconciled), promise.expect_allowed, "{} {}", promise.subject, request);
-                let at_once = promise.awaits_aggregation || allowed(Aggregation::AsStored) == promise.expect_allowed;
-                prop_assert!(at_once, "{} {}", promise.subject, request);
+                let checks = post_apply_checks(&diff_access(&sides.live_access, &sides.after_access), &sides, max_checks);
+            prop_assert!(checks.len() <= max_checks);
+            for check in &checks {
+                let request = Request::from(&check.probe.request);
+                let identity = (check.probe.username.clone(), check.probe.groups.clone());
+                let allowed = |aggregation| oracle::allows(&after, aggregation, &identity, &request);
+                prop_assert_eq!(allowed(Aggregation::Reconciled), check.expect_allowed, "{} {}", check.subject, request);
+                let is_immediate = check.awaits_aggregation || allowed(Aggregation::AsStored) == check.expect_allowed;
+                prop_assert!(is_immediate, "{} {}", check.subject, request);
             }
         }
     }

@@ -1,41 +1,42 @@
-//! What a step waits for before it is written, and the moments that no order of the steps can avoid.
+//! The requests that must be allowed before a step is written, and temporary access changes that no order avoids.
 //!
-//! An API server acts on a write once its informers have seen it. A step that takes away on the strength of an earlier
-//! grant therefore says which questions must be answered with yes before it is made.
+//! An API server acts on a write once its informers have seen it. A step that revokes access which an earlier step
+//! grants in another way must therefore wait until the API server allows the access in the new way.
 
 use std::fmt;
 
 use crate::access::{ObjectRequest, Request};
 
-/// A question that must be answered with yes before a step is written.
+/// A request that the API server must allow before a step is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccessProbe {
-    /// None where the question is about a group alone.
+    /// `None` if the probe is for any member of the group.
     pub(crate) username: Option<String>,
     pub(crate) groups: Vec<String>,
     pub(crate) request: ProbeRequest,
 }
 
-/// What is asked, in the words of a SubjectAccessReview. An empty name or namespace is none.
+/// The attributes of a SubjectAccessReview. An empty string means that the attribute is not set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProbeRequest {
     Resource { verb: String, api_group: String, resource: String, subresource: String, name: String, namespace: String },
     NonResource { verb: String, path: String },
 }
 
-/// A moment in which somebody has what neither side gives, or lacks what both give, whatever the order.
+/// A temporary access change that no order of the steps avoids: a subject has access that neither the live nor the
+/// planned state grants, or lacks access that both grant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccessWindow {
-    /// The step after whose write it begins.
+    /// The index of the step that causes it.
     pub(crate) step: usize,
     pub(crate) subject: String,
     pub(crate) access: TransientAccess,
-    /// Such as `get secrets, in n1`.
+    /// The requests, for example `get secrets, in n1`.
     pub(crate) request: String,
     pub(crate) reason: String,
 }
 
-/// Which side of what is allowed a passing moment leaves.
+/// Whether a temporary change grants or revokes access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TransientAccess {
     Gained,
@@ -45,13 +46,13 @@ pub(crate) enum TransientAccess {
 impl From<Request> for ProbeRequest {
     fn from(request: Request) -> Self {
         match request {
-            Request::Object(asked) => Self::Resource {
-                verb: asked.verb,
-                api_group: asked.group,
-                resource: asked.resource,
-                subresource: asked.subresource,
-                name: asked.name,
-                namespace: asked.namespace,
+            Request::Object(request) => Self::Resource {
+                verb: request.verb,
+                api_group: request.group,
+                resource: request.resource,
+                subresource: request.subresource,
+                name: request.name,
+                namespace: request.namespace,
             },
             Request::Url { verb, path } => Self::NonResource { verb, path },
         }
@@ -82,6 +83,6 @@ impl fmt::Display for AccessProbe {
             Some(username) => write!(f, "user:{username}")?,
             None => write!(f, "group:{}", self.groups.first().map_or("", String::as_str))?,
         }
-        write!(f, " may {}", Request::from(&self.request))
+        write!(f, " can {}", Request::from(&self.request))
     }
 }

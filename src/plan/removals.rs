@@ -1,9 +1,10 @@
-//! What goes: objects of the policy that it does not list any more, and what an exclusive policy does not suffer.
+//! Removal of roles and bindings: those that the policy owns and no longer lists, expired ones, and with
+//! `ownership.rbac = "exclusive"` those that no policy owns.
 
 use std::collections::BTreeSet;
 
 use super::objects::{object_change, require_as_read};
-use super::order::{PendingWrite, Turn};
+use super::order::{ChangeKind, PendingWrite};
 use super::{Action, FieldDiff, PlanBuilder};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
@@ -15,65 +16,72 @@ use crate::state::object::Binding;
 use crate::state::object_meta::ObjectMeta;
 use crate::state::owner::{self, MANAGED_BY_LABEL, MANAGED_BY_VALUE, Owner, POLICY_ANNOTATION, TEMPORARY_ANNOTATION};
 
-/// Why an object goes.
+/// Why an object is removed.
 enum RemovalReason {
     NotInPolicy,
-    /// With words for the reviewer.
+    /// With a note for review.
     WithNote(String),
 }
 
-/// What removals must know of the rest of a plan.
+/// Plans removals.
 pub(super) struct RemovalPlanner<'a> {
     ownership: &'a OwnershipSpec,
-    /// The roles that bindings give which are there after the plan.
+    /// The roles of the bindings that exist after the plan.
     bound_roles: BTreeSet<ObjectKey>,
 }
 
-/// The role that a binding gives; what cannot be stored is taken for a ClusterRole.
+/// The role that a binding refers to. A ClusterRoleBinding to a Role, which the API server rejects, counts as one to a
+/// ClusterRole.
 pub(super) fn bound_role(key: &ObjectKey, binding: &Binding) -> ObjectKey {
     binding.role_ref.role_key(key).unwrap_or_else(|| ObjectKey::cluster_role(binding.role_ref.name()))
 }
 
 impl<'a> RemovalPlanner<'a> {
-    pub(super) fn new(draft: &PlanBuilder<'_>, desired: &Desired, live: &State, ownership: &'a OwnershipSpec) -> Self {
-        let mut out = Self { ownership, bound_roles: BTreeSet::new() };
-        let wanted = desired.bindings.iter().map(|(key, wanted)| bound_role(key, &wanted.value));
-        let stays = live.bindings.iter().filter(|(key, binding)| {
+    pub(super) fn new(
+        builder: &PlanBuilder<'_>,
+        desired: &Desired,
+        live: &State,
+        ownership: &'a OwnershipSpec,
+    ) -> Self {
+        let mut planner = Self { ownership, bound_roles: BTreeSet::new() };
+        let desired_roles = desired.bindings.iter().map(|(key, item)| bound_role(key, &item.value));
+        let kept_bindings = live.bindings.iter().filter(|(key, binding)| {
             !desired.bindings.contains_key(key)
-                && out.removal_reason(draft, key, &binding.meta, desired.expired.bindings.get(key)).is_none()
+                && planner.removal_reason(builder, key, &binding.meta, desired.expired.bindings.get(key)).is_none()
         });
-        let bound = wanted.chain(stays.map(|(key, binding)| bound_role(key, binding))).collect();
-        out.bound_roles = bound;
-        out
+        let bound_roles = desired_roles.chain(kept_bindings.map(|(key, binding)| bound_role(key, binding))).collect();
+        planner.bound_roles = bound_roles;
+        planner
     }
 
-    /// Why the object goes; nothing where it stays.
+    /// Why the object is removed. `None` if it is kept.
     fn removal_reason(
         &self,
-        draft: &PlanBuilder<'_>,
+        builder: &PlanBuilder<'_>,
         key: &ObjectKey,
         meta: &ObjectMeta,
         end: Option<&Expiration>,
     ) -> Option<RemovalReason> {
-        match (owner::object_owner(meta, draft.policy), end) {
+        match (owner::object_owner(meta, builder.policy), end) {
             (Owner::ThisPolicy, None) => Some(RemovalReason::NotInPolicy),
             (Owner::ThisPolicy, Some(end)) => Some(RemovalReason::WithNote(end.removal_reason(true))),
-            // Listed with an end that has come: it would have been adopted before.
+            // The policy lists the object and it has expired. Before that, the policy would have adopted it.
             (Owner::Unowned, Some(end)) if !owner::is_built_in(key, meta) => {
                 Some(RemovalReason::WithNote(end.removal_reason(false)))
             }
             (Owner::Unowned, _) if self.ownership.rbac == OwnershipMode::Exclusive && !self.is_exempt(key, meta) => {
-                Some(RemovalReason::WithNote("not in the policy, which is exclusive".to_owned()))
+                Some(RemovalReason::WithNote("not in the policy, and ownership.rbac = \"exclusive\"".to_owned()))
             }
             (Owner::OtherPolicy(_) | Owner::Unowned, _) => None,
         }
     }
 
-    /// What an exclusive policy leaves alone: what others visibly manage, and roles that a binding gives which stays.
+    /// Whether an exclusive policy keeps the object: defaults of Kubernetes and EKS, objects that another tool or
+    /// controller manages, ignored objects, and roles that a remaining binding refers to.
     fn is_exempt(&self, key: &ObjectKey, meta: &ObjectMeta) -> bool {
-        let managed = meta.labels.get(MANAGED_BY_LABEL).is_some_and(|manager| manager != MANAGED_BY_VALUE)
+        let is_managed = meta.labels.get(MANAGED_BY_LABEL).is_some_and(|manager| manager != MANAGED_BY_VALUE)
             || meta.annotations.contains_key("meta.helm.sh/release-name");
-        let ignored = self.ownership.ignore.iter().any(|pattern| match pattern {
+        let is_ignored = self.ownership.ignore.iter().any(|pattern| match pattern {
             IgnorePattern::Object(pattern) => {
                 pattern.matches(&format!("{}/{}", key.kind().as_str(), key.name()))
                     || pattern.matches(&format!("{}/{}", key.kind().as_str(), key.path()))
@@ -82,51 +90,55 @@ impl<'a> RemovalPlanner<'a> {
         });
         owner::is_built_in(key, meta)
             || meta.has_owner_references
-            || managed
-            || ignored
+            || is_managed
+            || is_ignored
             || meta.annotations.contains_key(POLICY_ANNOTATION)
             || self.bound_roles.contains(key)
     }
 
     pub(super) fn plan_removal(
         &self,
-        draft: &mut PlanBuilder<'_>,
+        builder: &mut PlanBuilder<'_>,
         key: &ObjectKey,
         meta: &ObjectMeta,
         end: Option<&Expiration>,
-        shown: impl FnOnce() -> Vec<FieldDiff>,
+        fields: impl FnOnce() -> Vec<FieldDiff>,
     ) {
-        let Some(going) = self.removal_reason(draft, key, meta, end) else {
+        let Some(reason) = self.removal_reason(builder, key, meta, end) else {
             return;
         };
         if meta.deleting {
-            let held = meta.finalizers.join(", ");
-            draft.diagnostics.push(
-                Diagnostic::warning(format!("{key} is being deleted and still grants: it waits for {held}"))
-                    .with_help("let the finalizers end, or take them off"),
+            let finalizers = meta.finalizers.join(", ");
+            builder.diagnostics.push(
+                Diagnostic::warning(format!("{key} is being deleted but still grants access"))
+                    .with_because(format!("it waits for its finalizers: {finalizers}"))
+                    .with_help("wait until the finalizers are removed, or remove them"),
             );
             return;
         }
         if self.bound_roles.contains(key) {
-            draft.diagnostics.push(
-                Diagnostic::warning(format!("{key} goes, and a binding that is not this policy's still gives it"))
-                    .with_help("whoever makes a role of that name would give its rules to those subjects"),
+            builder.diagnostics.push(
+                Diagnostic::warning(format!(
+                    "{key} is removed, but a binding that this policy does not own refers to it"
+                ))
+                .with_note("a role that is created under this name later is granted to the subjects of that binding")
+                .with_help("delete the binding, or keep the role in the policy"),
             );
         }
-        let mut out = object_change(draft, Action::Delete, key, end.map(|end| end.span), shown());
-        out.note = match going {
+        let mut change = object_change(builder, Action::Delete, key, end.map(|end| end.span), fields());
+        change.note = match reason {
             RemovalReason::NotInPolicy if meta.annotations.contains_key(TEMPORARY_ANNOTATION) => {
-                Some("left by an apply that was stopped".to_owned())
+                Some("temporary object left by an interrupted apply".to_owned())
             }
             RemovalReason::NotInPolicy => None,
-            RemovalReason::WithNote(why) => Some(why),
+            RemovalReason::WithNote(note) => Some(note),
         };
-        draft.changes.push(out);
-        draft.writes.push(PendingWrite {
+        builder.changes.push(change);
+        builder.writes.push(PendingWrite {
             object: key.clone(),
-            turn: Turn::Delete,
-            needs: require_as_read(meta),
-            why: format!("delete {key}"),
+            kind: ChangeKind::Delete,
+            precondition: require_as_read(meta),
+            description: format!("delete {key}"),
         });
     }
 }

@@ -1,4 +1,5 @@
-//! What a plan carries of `[[invariants]]`, told for its cluster, so that a saved plan is held to them without its policy.
+//! The policy's `[[invariants]]`, resolved for one cluster. A plan carries them, so that a saved plan is checked
+//! without its policy.
 
 use std::collections::BTreeSet;
 
@@ -11,20 +12,20 @@ use crate::policy::{Assertion, InvariantSubjectSpec, Located, Policy, PolicyInde
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResolvedInvariant {
     pub(crate) location: SourceLocation,
-    /// Of a policy that is at hand.
+    /// `None` in a plan that was read from a file.
     pub(crate) span: Option<Span>,
     pub(crate) description: Option<String>,
     pub(crate) subject: InvariantSubject,
     pub(crate) claim: Assertion,
 }
 
-/// Whom it is about.
+/// The subject of an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum InvariantSubject {
     Group(String),
     Principal {
         name: String,
-        /// None: a bare name that finds no account.
+        /// `None` if the policy gives a bare name and no account for it.
         subject: Option<SubjectQuery>,
     },
     User(String),
@@ -35,38 +36,42 @@ pub(crate) enum InvariantSubject {
     EveryoneBut(Vec<Exemption>),
 }
 
-/// Somebody whom `everyone-but` names.
+/// A name listed in `everyone-but`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exemption {
     pub(crate) name: String,
-    /// All who have that name.
+    /// All subjects that the name can refer to.
     pub(crate) subjects: BTreeSet<SubjectQuery>,
 }
 
 impl ResolvedInvariant {
-    /// All that a policy says of a cluster; of who is not of the cluster it says nothing there.
+    /// Resolves the invariants that apply to a cluster. An invariant about a group or principal that does not exist in
+    /// the cluster does not apply there.
     pub(crate) fn resolve_all(policy: &Policy, cluster: Option<&str>) -> Vec<Self> {
         if policy.invariants.is_empty() {
             return Vec::new();
         }
         let names = PolicyIndex::from_principals(policy, cluster);
-        let here =
+        let applicable =
             policy.invariants.iter().filter(|invariant| subject_is_in_cluster(policy, cluster, &invariant.subject));
-        here.map(|invariant| Self {
-            location: policy.sources.location(invariant.span),
-            span: Some(invariant.span),
-            description: invariant.description.clone(),
-            subject: InvariantSubject::resolve(&invariant.subject, policy, &names),
-            claim: invariant.assertion.clone(),
-        })
-        .collect()
+        applicable
+            .map(|invariant| Self {
+                location: policy.sources.location(invariant.span),
+                span: Some(invariant.span),
+                description: invariant.description.clone(),
+                subject: InvariantSubject::resolve(&invariant.subject, policy, &names),
+                claim: invariant.assertion.clone(),
+            })
+            .collect()
     }
 }
 
 fn subject_is_in_cluster(policy: &Policy, cluster: Option<&str>, subject: &InvariantSubjectSpec) -> bool {
     let filter = match subject {
         InvariantSubjectSpec::Group(name) => policy.groups.get(&name.value).map(|group| &group.clusters),
-        InvariantSubjectSpec::Principal(name) => policy.principals.get(&name.value).map(|one| &one.clusters),
+        InvariantSubjectSpec::Principal(name) => {
+            policy.principals.get(&name.value).map(|principal| &principal.clusters)
+        }
         InvariantSubjectSpec::User(_)
         | InvariantSubjectSpec::ServiceAccount(_)
         | InvariantSubjectSpec::EveryoneBut(_) => None,
@@ -86,8 +91,8 @@ impl InvariantSubject {
                 namespace: account.value.namespace.clone().unwrap_or_default(),
                 name: account.value.name.clone(),
             },
-            InvariantSubjectSpec::EveryoneBut(all) => {
-                Self::EveryoneBut(all.iter().map(|name| Exemption::resolve(name, policy, names)).collect())
+            InvariantSubjectSpec::EveryoneBut(exempt) => {
+                Self::EveryoneBut(exempt.iter().map(|name| Exemption::resolve(name, policy, names)).collect())
             }
         }
     }
@@ -97,11 +102,11 @@ impl Exemption {
     fn resolve(Located { value: name, .. }: &Located<String>, policy: &Policy, names: &PolicyIndex) -> Self {
         let named = names.principal(name).cloned().or_else(|| SubjectQuery::parse(name).ok());
         let mut who: BTreeSet<SubjectQuery> = named.into_iter().collect();
-        let reserved = reserved_prefix(name).is_some();
-        if reserved || policy.groups.contains_key(name) {
+        let is_reserved = reserved_prefix(name).is_some();
+        if is_reserved || policy.groups.contains_key(name) {
             who.insert(SubjectQuery::Group(name.clone()));
         }
-        if reserved {
+        if is_reserved {
             who.insert(SubjectQuery::from_username(name));
         }
         Self { name: name.clone(), subjects: who }

@@ -1,6 +1,7 @@
-//! The way back: from what some objects are to what they were before an apply.
+//! Plans a restore: the writes that bring objects back to the content that they had before an apply.
 //!
-//! The objects are taken whole, as the API server stores them; what only it writes stays as it is.
+//! A backup stores the objects as the API server returned them. Fields that only the API server writes are not
+//! restored.
 
 use std::collections::BTreeMap;
 use std::slice;
@@ -8,7 +9,7 @@ use std::slice;
 use serde_json::{Value, json};
 
 use super::entries::aws_auth_edit::AwsAuthEdit;
-use super::order::{self, Needs, PendingWrite, Turn};
+use super::order::{self, ChangeKind, FirstPrecondition, PendingWrite};
 use super::{
     Action, Change, ChangeOrigin, ChangeTarget, DiffOp, FieldDiff, GuardLimits, Plan, ValueDiff, bridge, field_diff,
 };
@@ -20,33 +21,33 @@ use crate::state::rbac::{Rule, same_rules};
 use crate::state::undo;
 use crate::state::write::{WriteRequest, apply_merge_patch};
 
-/// Each object as it was and as it is; nothing where it was or is not.
+/// For each object its content in the backup and its live content. `None` where it did not or does not exist.
 pub(crate) type ObjectVersions = BTreeMap<ObjectKey, (Option<Value>, Option<Value>)>;
 
-/// Plans the way back.
+/// Plans the writes that restore `versions`.
 ///
 /// # Errors
-/// What is no object of its kind.
-pub(crate) fn plan_restore(policy: &str, live: &State, images: &ObjectVersions) -> Result<Plan, ObjectError> {
+/// If the content of an object is not valid for its kind.
+pub(crate) fn plan_restore(policy: &str, live: &State, versions: &ObjectVersions) -> Result<Plan, ObjectError> {
     let mut changes = Vec::new();
     let mut writes = Vec::new();
-    for (key, (then, now)) in images {
-        let (action, turn, needs, verb) = match (then, now) {
+    for (key, (backup, current)) in versions {
+        let (action, kind, precondition, verb) = match (backup, current) {
             (None, None) => continue,
-            (Some(then), None) => (Action::Create, creation(key, then, live)?, Needs::Absent, "create"),
+            (Some(backup), None) => (Action::Create, creation(key, backup, live)?, FirstPrecondition::Absent, "create"),
             (None, Some(_)) => (Action::Delete, deletion(key, live), require_as_read(live, key), "delete"),
-            (Some(then), Some(now)) if role_ref(then) != role_ref(now) => {
-                (Action::Replace, replacement(key, then, live), require_as_read(live, key), "replace")
+            (Some(backup), Some(current)) if role_ref(backup) != role_ref(current) => {
+                (Action::Replace, replacement(key, backup, live), require_as_read(live, key), "replace")
             }
-            (Some(then), Some(now)) => {
-                let Some(patch) = undo::create_merge_patch(now, then) else {
+            (Some(backup), Some(current)) => {
+                let Some(patch) = undo::create_merge_patch(current, backup) else {
                     continue;
                 };
-                (Action::Update, update(key, now, then, patch, live)?, require_as_read(live, key), "change")
+                (Action::Update, update(key, current, backup, patch, live)?, require_as_read(live, key), "change")
             }
         };
-        changes.push(object_change(action, key, now.as_ref(), then.as_ref())?);
-        writes.push(PendingWrite { object: key.clone(), turn, needs, why: format!("{verb} {key}, as it was") });
+        changes.push(object_change(action, key, current.as_ref(), backup.as_ref())?);
+        writes.push(PendingWrite { object: key.clone(), kind, precondition, description: format!("{verb} {key}") });
     }
     let (steps, windows) = order::order(writes, live, order::Author { policy })?;
     Ok(Plan {
@@ -63,66 +64,73 @@ pub(crate) fn plan_restore(policy: &str, live: &State, images: &ObjectVersions) 
     })
 }
 
-/// The version that a write has to name: of a snapshot by hand it is not in the object.
-fn require_as_read(live: &State, key: &ObjectKey) -> Needs {
-    live.meta(key).map_or(Needs::Absent, super::objects::require_as_read)
+/// The precondition that the object is unchanged since it was read. The version is taken from the state, because an
+/// object in a handwritten snapshot has none.
+fn require_as_read(live: &State, key: &ObjectKey) -> FirstPrecondition {
+    live.meta(key).map_or(FirstPrecondition::Absent, super::objects::require_as_read)
 }
 
 fn role_ref(object: &Value) -> Option<(Option<&Value>, Option<&Value>)> {
     object.get("roleRef").map(|role| (role.get("kind"), role.get("name")))
 }
 
-fn creation(key: &ObjectKey, then: &Value, live: &State) -> Result<Turn, ObjectError> {
-    let body = undo::strip_server_fields(then);
+fn creation(key: &ObjectKey, backup: &Value, live: &State) -> Result<ChangeKind, ObjectError> {
+    let body = undo::strip_server_fields(backup);
     Ok(match key.kind() {
-        ObjectKind::ConfigMap => aws_auth_change(WriteRequest::Create(body), AwsAuth::from_json(then)?, live),
-        _ => Turn::Create(body),
+        ObjectKind::ConfigMap => aws_auth_change(WriteRequest::Create(body), AwsAuth::from_json(backup)?, live),
+        _ => ChangeKind::Create(body),
     })
 }
 
-fn deletion(key: &ObjectKey, live: &State) -> Turn {
+fn deletion(key: &ObjectKey, live: &State) -> ChangeKind {
     match key.kind() {
         ObjectKind::ConfigMap => aws_auth_change(WriteRequest::Delete, AwsAuth::default(), live),
-        _ => Turn::Delete,
+        _ => ChangeKind::Delete,
     }
 }
 
-/// aws-auth goes back in one write, to the byte.
-fn aws_auth_change(write: WriteRequest, then: AwsAuth, live: &State) -> Turn {
-    Turn::Map { write, splits: Box::new(AwsAuthEdit::from_replacement(live.aws_auth.as_ref(), then)) }
+/// Restores aws-auth in one write, so that its text is the same byte for byte.
+fn aws_auth_change(write: WriteRequest, backup: AwsAuth, live: &State) -> ChangeKind {
+    ChangeKind::Map { write, edit: Box::new(AwsAuthEdit::from_replacement(live.aws_auth.as_ref(), backup)) }
 }
 
-/// Back and forth a roleRef is replaced in the same way.
-fn replacement(key: &ObjectKey, then: &Value, live: &State) -> Turn {
-    let body = undo::strip_server_fields(then);
+/// A restore replaces a binding with another roleRef in the same way as an apply: with a bridge.
+fn replacement(key: &ObjectKey, backup: &Value, live: &State) -> ChangeKind {
+    let body = undo::strip_server_fields(backup);
     let mut names = (1..).map(|number| bridge(key, number));
     let bridge = names.find(|bridge| !live.bindings.contains_key(bridge));
     let bridge = bridge.map(|bridge| {
-        let mut other = body.clone();
-        apply_merge_patch(&mut other, &json!({ "metadata": { "name": bridge.name() } }));
-        (bridge, other)
+        let mut bridge_body = body.clone();
+        apply_merge_patch(&mut bridge_body, &json!({ "metadata": { "name": bridge.name() } }));
+        (bridge, bridge_body)
     });
-    Turn::Replace { body, bridge }
+    ChangeKind::Replace { body, bridge }
 }
 
-fn update(key: &ObjectKey, now: &Value, then: &Value, patch: Value, live: &State) -> Result<Turn, ObjectError> {
-    let narrows = match key.kind() {
+fn update(
+    key: &ObjectKey,
+    current: &Value,
+    backup: &Value,
+    patch: Value,
+    live: &State,
+) -> Result<ChangeKind, ObjectError> {
+    let only_revokes = match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => {
-            let (now, then) = (parse_role(now)?, parse_role(then)?);
-            let has = |one: &Rule, all: &[Rule]| {
-                all.iter().any(|other| same_rules(slice::from_ref(one), slice::from_ref(other)))
+            let (current, backup) = (parse_role(current)?, parse_role(backup)?);
+            let is_current = |rule: &Rule| {
+                current.rules.iter().any(|other| same_rules(slice::from_ref(rule), slice::from_ref(other)))
             };
-            then.rules.iter().all(|rule| has(rule, &now.rules))
+            backup.rules.iter().all(is_current)
         }
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
-            let (now, then) = (parse_binding(now)?, parse_binding(then)?);
-            then.subjects.iter().all(|subject| now.subjects.contains(subject))
+            let (current, backup) = (parse_binding(current)?, parse_binding(backup)?);
+            backup.subjects.iter().all(|subject| current.subjects.contains(subject))
         }
         ObjectKind::ConfigMap | ObjectKind::Namespace => {
-            return Ok(aws_auth_change(WriteRequest::Patch(patch), AwsAuth::from_json(then)?, live));
+            return Ok(aws_auth_change(WriteRequest::Patch(patch), AwsAuth::from_json(backup)?, live));
         }
     };
-    Ok(Turn::Patch { patch, narrows })
+    Ok(ChangeKind::Patch { patch, only_revokes })
 }
 
 fn parse_role(object: &Value) -> Result<Role, ObjectError> {
@@ -136,19 +144,19 @@ fn parse_binding(object: &Value) -> Result<Binding, ObjectError> {
 fn object_change(
     action: Action,
     key: &ObjectKey,
-    now: Option<&Value>,
-    then: Option<&Value>,
+    current: Option<&Value>,
+    backup: Option<&Value>,
 ) -> Result<Change, ObjectError> {
     let fields = match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => {
-            let (now, then) = (now.map(parse_role).transpose()?, then.map(parse_role).transpose()?);
-            field_diff::diff_role(now.as_ref(), then.as_ref())
+            let (current, backup) = (current.map(parse_role).transpose()?, backup.map(parse_role).transpose()?);
+            field_diff::diff_role(current.as_ref(), backup.as_ref())
         }
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
-            let (now, then) = (now.map(parse_binding).transpose()?, then.map(parse_binding).transpose()?);
-            field_diff::diff_binding(now.as_ref(), then.as_ref())
+            let (current, backup) = (current.map(parse_binding).transpose()?, backup.map(parse_binding).transpose()?);
+            field_diff::diff_binding(current.as_ref(), backup.as_ref())
         }
-        ObjectKind::ConfigMap | ObjectKind::Namespace => diff_text_lines(now, then),
+        ObjectKind::ConfigMap | ObjectKind::Namespace => diff_text_lines(current, backup),
     };
     Ok(Change {
         action,
@@ -162,8 +170,8 @@ fn object_change(
     })
 }
 
-/// The lines of each text that go and come.
-fn diff_text_lines(now: Option<&Value>, then: Option<&Value>) -> Vec<FieldDiff> {
+/// The removed and added lines of each key of a ConfigMap.
+fn diff_text_lines(current: Option<&Value>, backup: Option<&Value>) -> Vec<FieldDiff> {
     let lines = |object: Option<&Value>, key: &str| -> Vec<String> {
         let text = object.and_then(|object| object.get("data")?.get(key)?.as_str()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -172,15 +180,16 @@ fn diff_text_lines(now: Option<&Value>, then: Option<&Value>) -> Vec<FieldDiff> 
         let data = object.and_then(|object| object.get("data")?.as_object());
         data.into_iter().flat_map(|data| data.keys().cloned()).collect()
     };
-    let all: std::collections::BTreeSet<String> = keys(now).into_iter().chain(keys(then)).collect();
-    all.into_iter()
+    let all_keys: std::collections::BTreeSet<String> = keys(current).into_iter().chain(keys(backup)).collect();
+    all_keys
+        .into_iter()
         .filter_map(|key| {
-            let (now, then) = (lines(now, &key), lines(then, &key));
-            let only = |one: &[String], other: &[String], fate: DiffOp| -> Vec<ValueDiff> {
-                let differs = one.iter().filter(|line| !other.contains(line));
-                differs.map(|line| ValueDiff { op: fate, value: line.clone() }).collect()
+            let (current, backup) = (lines(current, &key), lines(backup, &key));
+            let only_in = |lines: &[String], other: &[String], op: DiffOp| -> Vec<ValueDiff> {
+                let differing = lines.iter().filter(|line| !other.contains(line));
+                differing.map(|line| ValueDiff { op, value: line.clone() }).collect()
             };
-            let items = [only(&now, &then, DiffOp::Remove), only(&then, &now, DiffOp::Add)].concat();
+            let items = [only_in(&current, &backup, DiffOp::Remove), only_in(&backup, &current, DiffOp::Add)].concat();
             (!items.is_empty()).then(|| FieldDiff { path: vec![key], values: items })
         })
         .collect()

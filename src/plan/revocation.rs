@@ -1,6 +1,7 @@
-//! What a step takes away, read off its own write: whether an access goes that comes by a certain binding and role.
+//! Whether a step revokes access that a given binding and role grant. Only the step's own write decides.
 //!
-//! An aggregated role loses rules by the writes of others; that is its controller's doing, and no step's.
+//! An aggregated ClusterRole loses rules when its controller runs after a write to another role. No step counts as
+//! revoking these.
 
 use serde_json::Value;
 
@@ -13,9 +14,9 @@ use crate::state::rbac::{Rule, Subject};
 use crate::state::write::WriteRequest;
 
 impl Step {
-    /// Whether what is asked about will no longer come by this binding.
-    pub(crate) fn revokes(&self, question: &ProbeRequest, by: &AllowReason) -> bool {
-        let AllowReason { binding, role, subject } = by;
+    /// Whether the binding and role in `reason` no longer allow `request` after this step.
+    pub(crate) fn revokes(&self, request: &ProbeRequest, reason: &AllowReason) -> bool {
+        let AllowReason { binding, role, subject } = reason;
         if self.object != *binding && self.object != *role {
             return false;
         }
@@ -24,9 +25,9 @@ impl Step {
             WriteRequest::Delete => true,
             WriteRequest::Patch(patch) => match self.object.kind() {
                 ObjectKind::ClusterRole | ObjectKind::Role => {
-                    let request = Request::from(question);
-                    let gives = |rules: &Vec<Rule>| rules.iter().any(|rule| rule_allows(rule, &request));
-                    patch.get("rules").is_some_and(|rules| !parse_list(rules).as_ref().is_some_and(gives))
+                    let request = Request::from(request);
+                    let allows = |rules: &Vec<Rule>| rules.iter().any(|rule| rule_allows(rule, &request));
+                    patch.get("rules").is_some_and(|rules| !parse_list(rules).as_ref().is_some_and(allows))
                 }
                 ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => patch
                     .get("subjects")
@@ -37,15 +38,15 @@ impl Step {
     }
 }
 
-/// In a patch null is an empty list.
+/// Parses a list in a merge patch, where `null` removes the field and so means an empty list.
 fn parse_list<T: serde::de::DeserializeOwned>(value: &Value) -> Option<Vec<T>> {
     if value.is_null() { Some(Vec::new()) } else { deserialize_object(value).ok() }
 }
 
 fn parse_subjects(binding: &ObjectKey, subjects: &Value) -> Vec<Subject> {
-    let own = binding.namespace().unwrap_or_default();
-    let all = parse_list::<RawSubject>(subjects).unwrap_or_default();
-    all.into_iter().filter_map(|subject| subject.into_subject(own).ok()).collect()
+    let namespace = binding.namespace().unwrap_or_default();
+    let raw_subjects = parse_list::<RawSubject>(subjects).unwrap_or_default();
+    raw_subjects.into_iter().filter_map(|subject| subject.into_subject(namespace).ok()).collect()
 }
 
 #[cfg(test)]
@@ -66,7 +67,7 @@ mod tests {
         }
     }
 
-    fn by() -> AllowReason {
+    fn reason() -> AllowReason {
         AllowReason {
             binding: ObjectKey::binding(Some("n1"), "b"),
             role: ObjectKey::role("n1", "r"),
@@ -74,27 +75,27 @@ mod tests {
         }
     }
 
-    fn takes(object: &ObjectKey, write: WriteRequest) -> bool {
-        let question = ProbeRequest::from(Request::object("get", "", "pods").in_namespace("n1"));
-        step(object.clone(), write).revokes(&question, &by())
+    fn revokes(object: &ObjectKey, write: WriteRequest) -> bool {
+        let request = ProbeRequest::from(Request::object("get", "", "pods").in_namespace("n1"));
+        step(object.clone(), write).revokes(&request, &reason())
     }
 
     #[test]
-    fn what_goes_or_comes_by_another_way_takes_nothing() {
-        let AllowReason { binding, role, .. } = by();
-        assert!(takes(&binding, WriteRequest::Delete) && takes(&role, WriteRequest::Delete));
+    fn only_deleting_the_binding_or_its_role_revokes_the_access() {
+        let AllowReason { binding, role, .. } = reason();
+        assert!(revokes(&binding, WriteRequest::Delete) && revokes(&role, WriteRequest::Delete));
         for other in [ObjectKey::binding(None, "b"), ObjectKey::binding(Some("n2"), "b"), ObjectKey::cluster_role("r")]
         {
-            assert!(!takes(&other, WriteRequest::Delete), "{other}");
+            assert!(!revokes(&other, WriteRequest::Delete), "{other}");
         }
-        assert!(!takes(&ObjectKey::aws_auth(), WriteRequest::Patch(json!({ "data": {} }))));
-        assert!(!takes(&binding, WriteRequest::Create(json!({ "subjects": [] }))));
+        assert!(!revokes(&ObjectKey::aws_auth(), WriteRequest::Patch(json!({ "data": {} }))));
+        assert!(!revokes(&binding, WriteRequest::Create(json!({ "subjects": [] }))));
     }
 
     #[test]
-    fn a_patch_takes_from_the_subjects_that_it_leaves_out() {
-        let binding = by().binding;
-        let patched = |patch: Value| takes(&binding, WriteRequest::Patch(patch));
+    fn patch_without_a_subject_revokes_its_access() {
+        let binding = reason().binding;
+        let patched = |patch: Value| revokes(&binding, WriteRequest::Patch(patch));
         assert!(!patched(json!({ "subjects": [{ "kind": "ServiceAccount", "name": "s" }] })));
         assert!(patched(json!({ "subjects": [{ "kind": "ServiceAccount", "name": "s", "namespace": "n2" }] })));
         assert!(patched(json!({ "subjects": null })));
@@ -102,9 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_takes_what_its_rules_no_longer_allow() {
-        let role = by().role;
-        let patched = |patch: Value| takes(&role, WriteRequest::Patch(patch));
+    fn patch_without_an_allowing_rule_revokes_the_access() {
+        let role = reason().role;
+        let patched = |patch: Value| revokes(&role, WriteRequest::Patch(patch));
         let rule = |verb: &str| json!({ "verbs": [verb], "apiGroups": [""], "resources": ["pods"] });
         assert!(!patched(json!({ "rules": [rule("list"), rule("get")] })));
         assert!(patched(json!({ "rules": [rule("list")] })));

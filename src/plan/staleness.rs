@@ -1,4 +1,5 @@
-//! What of a plan's ground has moved since it was made.
+//! Whether a plan is stale: whether the cluster has changed since the plan was made so that the plan must not be
+//! applied.
 
 use super::fingerprint::AccessFingerprint;
 use super::post_apply_check::{PostApplyCheck, post_apply_checks};
@@ -9,59 +10,61 @@ use crate::state::State;
 use crate::state::write::Precondition;
 
 impl Plan {
-    /// The objects that are not as the plan found them, in words. Empty: the plan can be carried out.
+    /// Why the plan is stale, each reason as a sentence without its end: the caller appends `since the plan was made`.
+    /// Empty if the plan can be applied.
     pub(crate) fn staleness_reasons(&self, live: &State) -> Vec<String> {
-        let mut out = Vec::new();
-        if let (Some(planned), Some(found)) = (&self.cluster_uid, &live.cluster_uid)
-            && planned != found
+        let mut reasons = Vec::new();
+        if let (Some(planned), Some(live)) = (&self.cluster_uid, &live.cluster_uid)
+            && planned != live
         {
-            out.push("it is another cluster than the one that was planned for:".to_owned());
+            reasons.push("the cluster is a different one (the uid of namespace kube-system has changed)".to_owned());
         }
         for step in &self.steps {
             let meta = live.meta(&step.object);
-            let by = meta.and_then(|meta| meta.last_writer.as_ref()).map(|writer| format!(" by {}", writer.manager));
-            let by = by.unwrap_or_default();
+            let last_writer = meta.and_then(|meta| meta.last_writer.as_ref());
+            let by_writer = last_writer.map(|writer| format!(" by {}", writer.manager)).unwrap_or_default();
             let object = &step.object;
             match (&step.precondition, meta) {
                 (Precondition::Absent, Some(_)) if !self.is_deleted_before(step) => {
-                    out.push(format!("{object} was created{by}"));
+                    reasons.push(format!("{object} was created{by_writer}"));
                 }
-                (Precondition::Unchanged { .. }, None) => out.push(format!("{object} was deleted")),
+                (Precondition::Unchanged { .. }, None) => reasons.push(format!("{object} was deleted")),
                 (Precondition::Unchanged { uid, resource_version }, Some(meta)) => {
-                    let recreated = uid.is_some() && *uid != meta.uid;
-                    let now = meta.resource_version.as_deref().unwrap_or_default();
-                    if recreated || now != resource_version {
-                        out.push(format!("{object} was changed{by}"));
+                    let is_recreated = uid.is_some() && *uid != meta.uid;
+                    let live_version = meta.resource_version.as_deref().unwrap_or_default();
+                    if is_recreated || live_version != resource_version {
+                        reasons.push(format!("{object} was changed{by_writer}"));
                     }
                 }
                 (Precondition::Absent | Precondition::AsWrittenByStep { .. }, _) => {}
             }
         }
-        out.extend(self.namespace_selections.iter().filter_map(|selected| selected.describe_change(live)));
-        out
+        reasons.extend(self.namespace_selections.iter().filter_map(|selection| selection.describe_change(live)));
+        reasons
     }
 
-    /// As the cluster is now: those whose access it would change otherwise than was told, and at most so many of its
-    /// promises.
+    /// Computes the access changes again for the current state of the cluster. Returns the subjects whose access would
+    /// change differently than the plan says, and at most `max_checks` checks to run after the apply.
     pub(crate) fn recheck_access(
         &self,
         live: &State,
         after: &State,
-        most: usize,
+        max_checks: usize,
     ) -> (Vec<String>, Vec<PostApplyCheck>) {
         let sides = AccessComparison::new(live, after);
         let rows = diff_access(&sides.live_access, &sides.after_access);
-        let others = self.access_changes.as_ref().map(|told| {
+        let differing = self.access_changes.as_ref().map(|planned| {
             let now = access_change::group_access_changes(&rows, &PolicyIndex::default());
-            AccessFingerprint::from_changes(told)
+            AccessFingerprint::from_changes(planned)
                 .differing_subjects(&AccessFingerprint::from_changes(&now))
                 .map(str::to_owned)
                 .collect()
         });
-        (others.unwrap_or_default(), post_apply_checks(&rows, &sides, most))
+        (differing.unwrap_or_default(), post_apply_checks(&rows, &sides, max_checks))
     }
 
-    /// A replaced binding is absent only once an earlier step has deleted it.
+    /// Whether an earlier step deletes the object. A replaced binding exists until then, although the step that creates
+    /// it again requires that it does not.
     fn is_deleted_before(&self, step: &super::Step) -> bool {
         self.steps
             .iter()

@@ -1,6 +1,6 @@
-//! The state that a plan leads to: its writes, carried out on the typed state and nowhere else.
+//! The state after a plan: its steps applied to the typed state in memory.
 //!
-//! The bodies of the steps are the only truth of what a plan does; nothing is taken from the policy a second time.
+//! Only the steps are used, never the policy, so the result is what the writes really do.
 
 use serde_json::{Map, Value, json};
 
@@ -13,18 +13,19 @@ use crate::state::object_meta::ObjectMeta;
 use crate::state::write::{WriteRequest, apply_merge_patch};
 
 impl Plan {
-    /// The state once every step is made. Versions stay those that were read: who writes next reads again.
+    /// The state after all steps. Objects keep the resource versions that were read, because the new ones are not
+    /// known.
     ///
     /// # Errors
-    /// A body that is no object of its kind.
+    /// If the body of a step is not valid for its kind.
     pub(crate) fn state_after(&self, live: &State) -> Result<State, ObjectError> {
         apply_steps(&self.steps, live)
     }
 
-    /// The state in which a stage begins.
+    /// The state when a stage starts.
     ///
     /// # Errors
-    /// A body that is no object of its kind.
+    /// If the body of a step is not valid for its kind.
     pub(crate) fn state_before_stage(&self, stage: usize, live: &State) -> Result<State, ObjectError> {
         apply_steps(self.steps.iter().filter(|step| step.stage < stage), live)
     }
@@ -60,7 +61,7 @@ pub(super) fn apply_write(state: &mut State, key: &ObjectKey, write: &WriteReque
     }
 }
 
-/// What finalizers hold up goes on granting.
+/// Removes an object. An object with finalizers stays and continues to grant access until they are removed.
 fn remove_object(state: &mut State, key: &ObjectKey) {
     if let Some(meta) = state.meta_mut(key).filter(|meta| !meta.finalizers.is_empty()) {
         meta.deleting = true;
@@ -74,7 +75,7 @@ fn remove_object(state: &mut State, key: &ObjectKey) {
     }
 }
 
-/// The object as far as a merge patch can meet it.
+/// The object as JSON, with the fields that a merge patch of a plan can change.
 fn patchable_json(state: &State, key: &ObjectKey) -> Option<Value> {
     let mut out = Map::new();
     let mut add = |field: &str, value: Value| drop(out.insert(field.to_owned(), value));

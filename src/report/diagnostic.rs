@@ -133,12 +133,6 @@ enum NoteKindJson {
     Help,
 }
 
-impl NoteJson {
-    pub(super) fn help(text: &str) -> Self {
-        Self { kind: NoteKindJson::Help, text: text.to_owned() }
-    }
-}
-
 impl From<&DiagnosticNote> for NoteJson {
     fn from(note: &DiagnosticNote) -> Self {
         let kind = match note.kind {

@@ -1,6 +1,7 @@
-//! The write of aws-auth in several: any principal's entry can stay, be final, or stand in between for a while.
+//! The change of aws-auth split into several writes: in each write, every changed entry is as it is in the cluster, as
+//! planned, or an intermediate of both.
 //!
-//! Each text comes from the live one by the same splices; the last is the one that was planned, byte for byte.
+//! Every write edits the live text in the same way, so the last one is the planned text byte for byte.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +15,20 @@ use crate::state::object_meta::Labels;
 use crate::state::owner::ENTRIES_ANNOTATION;
 use crate::state::write::WriteRequest;
 
-/// How an entry stands in one of the writes.
+/// The content of an entry in one of the writes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EntryVariant {
+    /// As it is in the cluster before the apply.
     Live,
+    /// As planned.
     Final,
-    Intermediate { username: String, groups: Vec<String> },
+    Intermediate {
+        username: String,
+        groups: Vec<String>,
+    },
 }
 
-/// A principal whose entry changes.
+/// The change of one principal's entry.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PrincipalEdit {
     pub(crate) key: String,
@@ -32,7 +38,7 @@ pub(crate) struct PrincipalEdit {
 }
 
 impl PrincipalEdit {
-    /// Whether it can stand in between: one entry alone does.
+    /// Whether the entry can have an intermediate content. Only a single entry of a role or user can.
     pub(crate) fn can_be_intermediate(&self) -> bool {
         self.edits.len() == 1
             && !matches!(self.any_entry().map(|entry| &entry.principal), Some(EntryPrincipal::Account(_)))
@@ -43,7 +49,7 @@ impl PrincipalEdit {
     }
 }
 
-/// All that the write of aws-auth is made of.
+/// The planned change of aws-auth, from which each write is built.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AwsAuthEdit {
     pub(crate) principal_edits: Vec<PrincipalEdit>,
@@ -53,7 +59,7 @@ pub(crate) struct AwsAuthEdit {
     marks: EntryMarks,
     owned_after: BTreeMap<[u8; 8], [u8; 4]>,
     sections: Vec<Section>,
-    /// Where it is not made of edits: all of it, at once.
+    /// The new content if aws-auth is replaced as a whole, not edited entry by entry.
     replacement: Option<AwsAuth>,
 }
 
@@ -63,13 +69,13 @@ impl AwsAuthEdit {
         exists: bool,
         policy: &str,
         marks: &EntryMarks,
-        kept: &BTreeMap<[u8; 8], [u8; 4]>,
+        owned_after: &BTreeMap<[u8; 8], [u8; 4]>,
         edits: &SectionEdits,
-        readings: &BTreeMap<Section, ParsedSection>,
+        sections: &BTreeMap<Section, ParsedSection>,
     ) -> Self {
-        let mut slots: BTreeMap<String, PrincipalEdit> = BTreeMap::new();
+        let mut principal_edits: BTreeMap<String, PrincipalEdit> = BTreeMap::new();
         for (section, edits) in edits {
-            let live = |index: &usize| Some(readings.get(section)?.entries.get(*index)?.entry.clone());
+            let live = |index: &usize| Some(sections.get(section)?.entries.get(*index)?.entry.clone());
             for edit in edits {
                 let (before, after) = match edit {
                     EntryEdit::Add(new) => (None, Some(new.clone())),
@@ -80,29 +86,29 @@ impl AwsAuthEdit {
                     continue;
                 };
                 let new = || PrincipalEdit { key: key.clone(), before: None, after: None, edits: Vec::new() };
-                let slot = slots.entry(key.clone()).or_insert_with(new);
-                slot.before = before.or_else(|| slot.before.take());
-                slot.after = after.or_else(|| slot.after.take());
-                slot.edits.push((*section, edit.clone()));
+                let principal_edit = principal_edits.entry(key.clone()).or_insert_with(new);
+                principal_edit.before = before.or_else(|| principal_edit.before.take());
+                principal_edit.after = after.or_else(|| principal_edit.after.take());
+                principal_edit.edits.push((*section, edit.clone()));
             }
         }
         Self {
-            principal_edits: slots.into_values().collect(),
+            principal_edits: principal_edits.into_values().collect(),
             live: live.clone(),
             exists,
             policy: policy.to_owned(),
             marks: marks.clone(),
-            owned_after: kept.clone(),
+            owned_after: owned_after.clone(),
             sections: edits.keys().copied().collect(),
             replacement: None,
         }
     }
 
-    /// A write that is made as one, whatever it changes.
+    /// A replacement of the whole content, which is always one write.
     pub(crate) fn from_replacement(live: Option<&AwsAuth>, to: AwsAuth) -> Self {
-        let all = PrincipalEdit { key: String::new(), before: None, after: None, edits: Vec::new() };
+        let whole = PrincipalEdit { key: String::new(), before: None, after: None, edits: Vec::new() };
         Self {
-            principal_edits: vec![all],
+            principal_edits: vec![whole],
             live: live.cloned().unwrap_or_default(),
             exists: live.is_some(),
             policy: String::new(),
@@ -114,28 +120,28 @@ impl AwsAuthEdit {
     }
 
     pub(crate) fn has_accounts(&self) -> bool {
-        self.live.parse_section(Section::Accounts).is_ok_and(|reading| !reading.entries.is_empty())
+        self.live.parse_section(Section::Accounts).is_ok_and(|parsed| !parsed.entries.is_empty())
             || self.sections.contains(&Section::Accounts)
             || self.replacement.is_some()
     }
 
-    /// aws-auth with each entry as it stands; none where the text cannot be edited so.
-    pub(crate) fn aws_auth_with(&self, standings: &[EntryVariant]) -> Option<AwsAuth> {
-        if let Some(whole) = &self.replacement {
-            let is_final = standings.iter().all(|standing| *standing == EntryVariant::Final);
-            return Some(if is_final { whole } else { &self.live }.clone());
+    /// aws-auth with the given variant of each principal edit. `None` if the text cannot be edited in this way.
+    pub(crate) fn aws_auth_with(&self, variants: &[EntryVariant]) -> Option<AwsAuth> {
+        if let Some(replacement) = &self.replacement {
+            let is_final = variants.iter().all(|variant| *variant == EntryVariant::Final);
+            return Some(if is_final { replacement } else { &self.live }.clone());
         }
         let mut edits: BTreeMap<Section, Vec<EntryEdit>> =
             self.sections.iter().map(|section| (*section, Vec::new())).collect();
-        for (slot, standing) in self.principal_edits.iter().zip(standings) {
-            for (section, edit) in &slot.edits {
-                let made = match (standing, edit) {
+        for (principal_edit, variant) in self.principal_edits.iter().zip(variants) {
+            for (section, edit) in &principal_edit.edits {
+                let edit = match (variant, edit) {
                     (EntryVariant::Live, _) => continue,
                     (EntryVariant::Final, edit) => edit.clone(),
                     (EntryVariant::Intermediate { username, groups }, edit) => {
                         let principal = match edit {
                             EntryEdit::Add(new) | EntryEdit::Change { entry: new, .. } => new.principal.clone(),
-                            EntryEdit::Remove { .. } => slot.before.as_ref()?.principal.clone(),
+                            EntryEdit::Remove { .. } => principal_edit.before.as_ref()?.principal.clone(),
                         };
                         let entry = Entry { principal, username: username.clone(), groups: groups.clone() };
                         match edit {
@@ -146,53 +152,54 @@ impl AwsAuthEdit {
                         }
                     }
                 };
-                edits.entry(*section).or_default().push(made);
+                edits.entry(*section).or_default().push(edit);
             }
         }
         let mut auth = self.live.clone();
         for (section, edits) in edits {
             let old = self.live.data.get(section.key());
             if !edits.is_empty() {
-                auth.data
-                    .insert(section.key().to_owned(), edit_section(section, old.map(String::as_str), &edits).ok()?);
+                let text = edit_section(section, old.map(String::as_str), &edits).ok()?;
+                auth.data.insert(section.key().to_owned(), text);
             }
         }
-        match self.marks_with(standings).to_annotation() {
+        match self.marks_with(variants).to_annotation() {
             Some(text) => auth.meta.annotations.insert(ENTRIES_ANNOTATION.to_owned(), text),
             None => auth.meta.annotations.remove(ENTRIES_ANNOTATION),
         };
         Some(auth)
     }
 
-    /// What the policy owns then: so an apply that dies here loses nothing out of sight.
-    fn marks_with(&self, standings: &[EntryVariant]) -> EntryMarks {
-        let owned = self.marks.owned_by(&self.policy);
-        let mut now = self.owned_after.clone();
-        for (slot, standing) in self.principal_edits.iter().zip(standings) {
-            for (section, _) in &slot.edits {
-                let mark = entry_id(*section, &slot.key);
-                match standing {
+    /// The ownership marks after this write. They are correct after every write, so that an interrupted apply does not
+    /// leave an entry of the policy unmarked.
+    fn marks_with(&self, variants: &[EntryVariant]) -> EntryMarks {
+        let owned_before = self.marks.owned_by(&self.policy);
+        let mut owned = self.owned_after.clone();
+        for (principal_edit, variant) in self.principal_edits.iter().zip(variants) {
+            for (section, _) in &principal_edit.edits {
+                let id = entry_id(*section, &principal_edit.key);
+                match variant {
                     EntryVariant::Final => {}
-                    EntryVariant::Live => match owned.get(&mark) {
-                        Some(written) => drop(now.insert(mark, *written)),
-                        None => drop(now.remove(&mark)),
+                    EntryVariant::Live => match owned_before.get(&id) {
+                        Some(written) => drop(owned.insert(id, *written)),
+                        None => drop(owned.remove(&id)),
                     },
                     EntryVariant::Intermediate { username, groups } => {
-                        if owned.contains_key(&mark) || self.owned_after.contains_key(&mark) {
-                            now.insert(mark, content_hash(username, groups));
+                        if owned_before.contains_key(&id) || self.owned_after.contains_key(&id) {
+                            owned.insert(id, content_hash(username, groups));
                         }
                     }
                 }
             }
         }
         let mut marks = self.marks.clone();
-        marks.set_owned(&self.policy, now);
+        marks.set_owned(&self.policy, owned);
         marks
     }
 
-    /// The write that brings aws-auth there.
-    pub(crate) fn write_with(&self, standings: &[EntryVariant], is_first: bool) -> Option<WriteRequest> {
-        let auth = self.aws_auth_with(standings)?;
+    /// The write after which the entries have the given variants. `None` if the text cannot be edited in this way.
+    pub(crate) fn write_with(&self, variants: &[EntryVariant], is_first: bool) -> Option<WriteRequest> {
+        let auth = self.aws_auth_with(variants)?;
         let marks = auth.meta.annotations.get(ENTRIES_ANNOTATION);
         let text = |section: &Section| (section.key().to_owned(), json!(auth.data.get(section.key())));
         if is_first && !self.exists {
@@ -208,10 +215,10 @@ impl AwsAuthEdit {
     }
 }
 
-/// Whether a change of an entry takes nothing from anybody.
-pub(crate) fn only_grants(slot: &PrincipalEdit) -> bool {
-    slot.edits.len() == 1
-        && match (&slot.before, &slot.after) {
+/// Whether the change of an entry revokes no access: it adds an entry, or only adds groups.
+pub(crate) fn only_grants(edit: &PrincipalEdit) -> bool {
+    edit.edits.len() == 1
+        && match (&edit.before, &edit.after) {
             (None, Some(_)) => true,
             (Some(old), Some(new)) => {
                 old.username == new.username && old.groups.iter().all(|group| new.groups.contains(group))
@@ -220,10 +227,10 @@ pub(crate) fn only_grants(slot: &PrincipalEdit) -> bool {
         }
 }
 
-/// Whether a change of an entry gives nobody anything.
-pub(crate) fn only_revokes(slot: &PrincipalEdit) -> bool {
-    slot.edits.len() == 1
-        && match (&slot.before, &slot.after) {
+/// Whether the change of an entry grants no access: it removes an entry, or only removes groups.
+pub(crate) fn only_revokes(edit: &PrincipalEdit) -> bool {
+    edit.edits.len() == 1
+        && match (&edit.before, &edit.after) {
             (Some(_), None) => true,
             (Some(old), Some(new)) => {
                 old.username == new.username && new.groups.iter().all(|group| old.groups.contains(group))

@@ -1,4 +1,4 @@
-//! What of the live aws-auth a person should know of, or has to mend before anything can be planned.
+//! Diagnostics about the live aws-auth: entries that do not work as written, and problems that prevent a plan.
 
 use std::collections::BTreeMap;
 
@@ -8,145 +8,166 @@ use crate::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::state::aws_auth::{Finding, FindingKind, ParsedSection, Section, SectionError};
 use crate::state::config_map::{AwsAuth, principal_text};
 
-/// What the authenticator has of each section; what it cannot read is refused where it matters to this policy.
+/// Parses the sections as the authenticator does. Returns `None` if one cannot be parsed, which is an error if the
+/// policy uses aws-auth and a warning otherwise.
 pub(super) fn read_sections(
-    draft: &mut PlanBuilder<'_>,
+    builder: &mut PlanBuilder<'_>,
     auth: &AwsAuth,
-    concerned: bool,
+    uses_aws_auth: bool,
 ) -> Option<BTreeMap<Section, ParsedSection>> {
-    let mut out = BTreeMap::new();
-    let mut refused = false;
+    let mut sections = BTreeMap::new();
+    let mut has_error = false;
     for section in Section::ALL {
         match auth.parse_section(section) {
-            Ok(reading) => {
-                for finding in &reading.findings {
-                    draft.diagnostics.extend(finding_warning(section, &reading, finding));
+            Ok(parsed) => {
+                for finding in &parsed.findings {
+                    builder.diagnostics.extend(finding_warning(section, &parsed, finding));
                 }
-                out.insert(section, reading);
+                sections.insert(section, parsed);
             }
             Err(error) => {
-                let mut found = unreadable_section(&error);
-                if !concerned {
-                    found.severity = Severity::Warning;
-                }
-                refused = true;
-                draft.diagnostics.push(found);
+                let severity = if uses_aws_auth { Severity::Error } else { Severity::Warning };
+                builder.diagnostics.push(Diagnostic { severity, ..unreadable_section(&error) });
+                has_error = true;
             }
         }
     }
-    let near = auth.data.keys().filter_map(|key| misspelled_key(key));
-    draft.diagnostics.extend(near);
-    (!refused).then_some(out)
+    builder.diagnostics.extend(auth.data.keys().filter_map(|key| misspelled_key(key)));
+    (!has_error).then_some(sections)
 }
 
-/// Why no write can change the ConfigMap or a section of it: errors where the plan would.
-pub(super) fn check_writable(auth: &AwsAuth, writes: bool, edited: impl Fn(Section) -> bool) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
+/// Reasons why the ConfigMap or a section of it cannot be changed. They are errors if the plan changes it and warnings
+/// otherwise.
+pub(super) fn check_writable(auth: &AwsAuth, is_written: bool, is_edited: impl Fn(Section) -> bool) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
     if auth.immutable {
-        let why = "aws-auth is immutable: nothing can change its entries";
-        let hint = "`immutable: true` cannot be taken back; deleting and creating aws-auth anew locks everybody out in between";
-        found.push((Diagnostic::error(why).with_help(hint), Section::ALL.into_iter().any(&edited)));
+        let problem = Diagnostic::error("aws-auth is immutable, so its entries cannot be changed")
+            .with_note("`immutable: true` cannot be unset")
+            .with_help(
+                "delete and recreate aws-auth; until it is back, the principals in it cannot authenticate through it",
+            );
+        problems.push((problem, Section::ALL.into_iter().any(&is_edited)));
     }
     if auth.meta.deleting {
         let finalizers = auth.meta.finalizers.join(", ");
-        let why = format!("aws-auth is being deleted, and waits for its finalizers: {finalizers}");
-        let hint = "its entries count until it is gone, and then nobody's do: plan again when it is";
-        found.push((Diagnostic::error(why).with_help(hint), writes));
+        let message = format!("aws-auth is being deleted and waits for its finalizers: {finalizers}");
+        let problem = Diagnostic::error(message)
+            .with_note("its entries work until it is deleted; after that no principal can authenticate through it")
+            .with_help("plan again after it is deleted");
+        problems.push((problem, is_written));
     }
     for section in Section::ALL.into_iter().filter(|section| auth.binary_keys.contains(section.key())) {
-        let why = format!("aws-auth has `{section}` under binaryData, which the authenticator never reads");
-        found.push((Diagnostic::error(why).with_help("move it to data by hand, or delete the key"), edited(section)));
+        let message = format!("aws-auth has `{section}` in binaryData, which the authenticator does not read");
+        let problem = Diagnostic::error(message).with_help("move it to data by hand, or delete the key");
+        problems.push((problem, is_edited(section)));
     }
-    let weighed = |(found, hinders)| {
-        let severity = if hinders { Severity::Error } else { Severity::Warning };
-        Diagnostic { severity, ..found }
+    let with_severity = |(problem, blocks_plan)| {
+        let severity = if blocks_plan { Severity::Error } else { Severity::Warning };
+        Diagnostic { severity, ..problem }
     };
-    found.into_iter().map(weighed).collect()
+    problems.into_iter().map(with_severity).collect()
 }
 
-/// `maproles`: in silence nobody is mapped by it.
+/// A key such as `maproles`, which the authenticator ignores silently.
 fn misspelled_key(key: &str) -> Option<Diagnostic> {
-    let meant = Section::ALL.into_iter().find(|section| section.key().eq_ignore_ascii_case(key))?;
-    let said = format!("aws-auth has the key `{key}`, which the authenticator ignores: it reads `{meant}` alone");
-    (meant.key() != key).then(|| Diagnostic::warning(said))
+    let section = Section::ALL.into_iter().find(|section| section.key().eq_ignore_ascii_case(key))?;
+    let message = format!("aws-auth key `{key}` is ignored: the authenticator only reads `{section}`");
+    let help = format!("move its entries to `{section}`, or delete the key");
+    (section.key() != key).then(|| Diagnostic::warning(message).with_help(help))
 }
 
-/// Entries that do not count, or count by chance, because others have the same principal; not those of principals
-/// of which the plan leaves one entry.
+/// Warnings about principals with several entries. `is_planned` tells for which principals the plan leaves one entry:
+/// they need no warning.
 pub(super) fn duplicate_warnings(
     live: &BTreeMap<String, Vec<LiveEntry<'_>>>,
-    settled: impl Fn(&str) -> bool,
+    is_planned: impl Fn(&str) -> bool,
 ) -> Vec<Diagnostic> {
-    let several = live.iter().filter(|(key, same)| same.len() > 1 && !settled(key)).map(|(_, same)| same);
-    let mapped = several.filter(|same| same.iter().all(|live| live.section != Section::Accounts));
-    mapped.flat_map(|same| shadowed_warnings(same).into_iter().chain(ambiguous_user_warning(same))).collect()
+    live.iter()
+        .filter(|(key, entries)| entries.len() > 1 && !is_planned(key))
+        .map(|(_, entries)| entries)
+        .filter(|entries| entries.iter().all(|live| live.section != Section::Accounts))
+        .flat_map(|entries| shadowed_warnings(entries).into_iter().chain(ambiguous_user_warning(entries)))
+        .collect()
 }
 
-/// The last of mapRoles is in force; without one, of mapUsers the last of those that are spelled alike.
-fn shadowed_warnings(same: &[LiveEntry<'_>]) -> Vec<Diagnostic> {
-    let role = same.iter().rfind(|live| live.section == Section::Roles);
-    let said = same.iter().filter_map(|live| {
-        let entry = &live.located.entry;
-        let winner = role.or_else(|| same.iter().rfind(|other| other.located.entry.principal == entry.principal))?;
-        let (section, line, who) = (live.section, live.located.line, principal_text(entry));
-        let beside = format!("line {} of {}", winner.located.line, winner.section);
-        let wins = winner.section == section && winner.index == live.index;
-        (!wins).then(|| format!("aws-auth {section}, line {line}: {who} does not count beside {beside}"))
+/// Warnings about entries of one principal that never match because another entry overrides them. The last entry of
+/// mapRoles wins. If there is none, the last of the entries of mapUsers with the same spelling wins.
+fn shadowed_warnings(entries: &[LiveEntry<'_>]) -> Vec<Diagnostic> {
+    let last_role = entries.iter().rfind(|live| live.section == Section::Roles);
+    let messages = entries.iter().filter_map(|live| {
+        let LiveEntry { section, index, located } = live;
+        let entry = &located.entry;
+        let winner =
+            last_role.or_else(|| entries.iter().rfind(|other| other.located.entry.principal == entry.principal))?;
+        let is_winner = winner.section == *section && winner.index == *index;
+        let winner = format!("line {} of {}", winner.located.line, winner.section);
+        let (line, principal) = (located.line, principal_text(entry));
+        (!is_winner).then(|| format!("aws-auth {section}, line {line}: {principal} never matches, {winner} wins"))
     });
-    said.map(Diagnostic::warning).collect()
+    messages.map(Diagnostic::warning).collect()
 }
 
-/// Users are kept by their spelling, and compared without regard to case: Go's map decides at each login.
-fn ambiguous_user_warning(same: &[LiveEntry<'_>]) -> Option<Diagnostic> {
-    if same.iter().any(|live| live.section == Section::Roles) {
+/// A warning about entries of one user that differ in case. The authenticator stores users by their spelling and
+/// compares without regard to case while it iterates over a Go map, whose order is random.
+fn ambiguous_user_warning(entries: &[LiveEntry<'_>]) -> Option<Diagnostic> {
+    if entries.iter().any(|live| live.section == Section::Roles) {
         return None;
     }
     let spellings: BTreeMap<String, usize> =
-        same.iter().map(|live| (principal_text(&live.located.entry), live.located.line)).collect();
-    let who = spellings.keys().next_back()?;
+        entries.iter().map(|live| (principal_text(&live.located.entry), live.located.line)).collect();
+    let user = spellings.keys().next_back()?;
     let mut lines: Vec<usize> = spellings.values().copied().collect();
     lines.sort_unstable();
     let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
-    let lines = lines.join(" and ");
-    let said = format!("aws-auth mapUsers, lines {lines}: {who} in several spellings, and which one counts is random");
-    (spellings.len() > 1).then(|| Diagnostic::warning(said).with_help("leave one of them"))
+    let message = format!("aws-auth mapUsers, lines {}: several entries match {user}", lines.join(" and "));
+    (spellings.len() > 1).then(|| {
+        Diagnostic::warning(message)
+            .with_because("they differ only in case, and the authenticator picks one of them at random")
+            .with_help("keep only one of them")
+    })
 }
 
 fn unreadable_section(error: &SectionError) -> Diagnostic {
     let section = error.section;
-    Diagnostic::error(format!("`{section}` of aws-auth cannot be read: {}", error.message))
+    let effect = if error.partial_entries.is_empty() {
+        format!("the authenticator cannot read it either, so no entry of {section} is in effect")
+    } else {
+        "the authenticator cannot read it either and only uses the accounts before this line".to_owned()
+    };
+    Diagnostic::error(format!("aws-auth `{section}` cannot be read: {}", error.message))
         .with_excerpt(Excerpt {
             name: format!("kube-system/aws-auth {section}"),
             line: error.line,
             column: error.column,
             text: error.source_line.clone(),
         })
-        .with_help(format!("the authenticator cannot read it either: no entry of {section} maps anybody now"))
-        .with_help("mend this line by hand; rolecall never rewrites what it cannot read")
+        .with_note(effect)
+        .with_help("fix this line with `kubectl -n kube-system edit configmap aws-auth`")
 }
 
-/// A surprise that somebody should know of; unknown keys and further documents are nobody's concern.
-fn finding_warning(section: Section, reading: &ParsedSection, finding: &Finding) -> Option<Diagnostic> {
-    let who = finding.entry_index.and_then(|at| reading.entries.get(at)).map(|found| principal_text(&found.entry));
-    let who = who.unwrap_or_else(|| "the entry".to_owned());
-    let said = match &finding.kind {
-        FindingKind::EntryIgnored(_) => "this entry does not count: the authenticator drops it".to_owned(),
-        FindingKind::UsernameEmpty { found: Some(stands) } => {
-            format!("{who} has no username: `{stands}` is no text to the authenticator")
+/// A warning about text that the authenticator reads differently than a user would expect. Findings without an effect
+/// on access, such as unknown keys, give no warning.
+fn finding_warning(section: Section, parsed: &ParsedSection, finding: &Finding) -> Option<Diagnostic> {
+    let located = finding.entry_index.and_then(|index| parsed.entries.get(index));
+    let entry = located.map_or_else(|| "the entry".to_owned(), |located| principal_text(&located.entry));
+    let problem = match &finding.kind {
+        FindingKind::EntryIgnored(_) => "this entry never matches: the authenticator ignores it".to_owned(),
+        FindingKind::UsernameEmpty { found: Some(value) } => {
+            format!("{entry} has no username: `{value}` is not a string")
         }
         FindingKind::UsernameEmpty { found: None } => return None,
-        FindingKind::GroupsNotAList { found: stands } => format!("{who} has no groups: `{stands}` is not a list"),
-        FindingKind::GroupEmpty { found: stands, .. } => {
-            format!("{who} has an empty group: `{stands}` is no text to the authenticator")
+        FindingKind::GroupsNotAList { found: value } => format!("{entry} has no groups: `{value}` is not a list"),
+        FindingKind::GroupEmpty { found: value, .. } => {
+            format!("{entry} has an empty group: `{value}` is not a string")
         }
-        FindingKind::KeyOverridden { key, by } => format!("{who}: `{key}` does not count beside `{by}`"),
+        FindingKind::KeyOverridden { key, by } => format!("{entry}: `{key}` is overridden by `{by}`"),
         FindingKind::ExtraDocuments => {
-            "what follows `---` does not count: the authenticator reads the first document".to_owned()
+            "everything after `---` is ignored: the authenticator only reads the first document".to_owned()
         }
         FindingKind::FieldIgnored { .. }
         | FindingKind::UnknownKey { .. }
         | FindingKind::NonCanonicalKey { .. }
         | FindingKind::AccountEmpty => return None,
     };
-    Some(Diagnostic::warning(format!("aws-auth {section}, line {}: {said}", finding.line)))
+    Some(Diagnostic::warning(format!("aws-auth {section}, line {}: {problem}", finding.line)))
 }

@@ -1,13 +1,13 @@
-//! From the moves to steps: the exact write of each, what it needs of its object, and its reason.
+//! Turns the writes of the search into steps: the exact request, the precondition and the description.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::forms::{BindingForm, RoleForm};
-use super::items::Act;
-use super::search::{Made, Search, What};
-use super::{Needs, PendingWrite, Phase, Turn};
+use super::contents::{BindingForm, RoleForm};
+use super::items::ItemWrite;
+use super::search::{ScheduledWrite, Search, SearchWrite};
+use super::{ChangeKind, FirstPrecondition, PendingWrite, Phase};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::Step;
 use crate::plan::entries::aws_auth_edit::EntryVariant;
@@ -18,41 +18,48 @@ use crate::state::owner::{self, DIGEST_ANNOTATION, Owner, TEMPORARY_ANNOTATION};
 use crate::state::rbac::{RoleRef, Rule, Subject};
 use crate::state::write::{Precondition, WriteRequest, apply_merge_patch};
 
-fn precondition(needs: &Needs) -> Precondition {
-    match needs {
-        Needs::Absent => Precondition::Absent,
-        Needs::AsRead { uid, resource_version } => {
+fn to_precondition(precondition: &FirstPrecondition) -> Precondition {
+    match precondition {
+        FirstPrecondition::Absent => Precondition::Absent,
+        FirstPrecondition::AsRead { uid, resource_version } => {
             Precondition::Unchanged { uid: uid.clone(), resource_version: resource_version.clone() }
         }
     }
 }
 
-/// The steps of a plan that gives or takes all the way, in their usual order.
-pub(super) fn plainly(planned: Vec<PendingWrite>) -> Vec<Step> {
-    let phase = |one: &PendingWrite| match (&one.turn, one.object.kind()) {
+/// The steps of a plan that only grants or only revokes, in the order of their phases.
+pub(super) fn in_phase_order(planned: Vec<PendingWrite>) -> Vec<Step> {
+    let phase = |pending: &PendingWrite| match (&pending.kind, pending.object.kind()) {
         (_, ObjectKind::ConfigMap | ObjectKind::Namespace) => Phase::Mapping,
-        (Turn::Create(_), ObjectKind::ClusterRole | ObjectKind::Role) => Phase::GrantRole,
-        (Turn::Delete, ObjectKind::ClusterRole | ObjectKind::Role) => Phase::TakeRole,
-        (Turn::Delete, _) => Phase::TakeBinding,
-        (Turn::Patch { .. }, _) => Phase::Narrow,
-        (Turn::Create(_) | Turn::Replace { .. } | Turn::Map { .. }, _) => Phase::GrantBinding,
+        (ChangeKind::Create(_), ObjectKind::ClusterRole | ObjectKind::Role) => Phase::GrantRole,
+        (ChangeKind::Delete, ObjectKind::ClusterRole | ObjectKind::Role) => Phase::DeleteRole,
+        (ChangeKind::Delete, _) => Phase::DeleteBinding,
+        (ChangeKind::Patch { .. }, _) => Phase::RevokePart,
+        (ChangeKind::Create(_) | ChangeKind::Replace { .. } | ChangeKind::Map { .. }, _) => Phase::GrantBinding,
     };
-    let mut all: Vec<(Phase, PendingWrite)> = planned.into_iter().map(|one| (phase(&one), one)).collect();
+    let mut all: Vec<(Phase, PendingWrite)> = planned.into_iter().map(|pending| (phase(&pending), pending)).collect();
     all.sort_by_key(|(phase, _)| *phase);
     let mut stage = 0;
     let mut last = None;
-    let step = |(phase, one): (Phase, PendingWrite)| {
+    let step = |(phase, pending): (Phase, PendingWrite)| {
         if last.replace(phase).is_some_and(|last| last != phase) {
             stage += 1;
         }
-        let precondition = precondition(&one.needs);
-        let write = match one.turn {
-            Turn::Create(body) | Turn::Replace { body, .. } => WriteRequest::Create(body),
-            Turn::Patch { patch, .. } => WriteRequest::Patch(patch),
-            Turn::Delete => WriteRequest::Delete,
-            Turn::Map { write, .. } => write,
+        let precondition = to_precondition(&pending.precondition);
+        let write = match pending.kind {
+            ChangeKind::Create(body) | ChangeKind::Replace { body, .. } => WriteRequest::Create(body),
+            ChangeKind::Patch { patch, .. } => WriteRequest::Patch(patch),
+            ChangeKind::Delete => WriteRequest::Delete,
+            ChangeKind::Map { write, .. } => write,
         };
-        Step { object: one.object, write, precondition, stage, wait_for: Vec::new(), description: one.why }
+        Step {
+            object: pending.object,
+            write,
+            precondition,
+            stage,
+            wait_for: Vec::new(),
+            description: pending.description,
+        }
     };
     all.into_iter().map(step).collect()
 }
@@ -60,13 +67,13 @@ pub(super) fn plainly(planned: Vec<PendingWrite>) -> Vec<Step> {
 /// The steps of a search.
 pub(super) fn steps(search: &Search<'_>, live: &State, after: &State) -> Vec<Step> {
     let mut emission = Emission { search, live, after, written: BTreeMap::new(), steps: Vec::new() };
-    // Temporary objects are gone when the search ends; what they were is read off the moves.
-    for Made { stage, what, awaits } in &search.log {
-        let (object, write, needs, why) = emission.written(what);
+    // The model no longer contains temporary objects when the search ends, so their content comes from the writes.
+    for ScheduledWrite { stage, write, awaits } in &search.log {
+        let (object, write, first_precondition, why) = emission.build_write(write);
         let precondition = match (emission.written.get(&object), &write) {
             (Some((_, false)) | None, WriteRequest::Create(_)) => Precondition::Absent,
             (Some((step, _)), _) => Precondition::AsWrittenByStep { step: *step },
-            (None, _) => needs,
+            (None, _) => first_precondition,
         };
         let exists = !matches!(write, WriteRequest::Delete);
         emission.written.insert(object.clone(), (emission.steps.len(), exists));
@@ -86,46 +93,50 @@ struct Emission<'a, 's> {
     search: &'a Search<'s>,
     live: &'a State,
     after: &'a State,
-    /// The last step that wrote an object, and whether it is there since.
+    /// For each object the last step that wrote it, and whether the object exists after that.
     written: BTreeMap<ObjectKey, (usize, bool)>,
     steps: Vec<Step>,
 }
 
-/// An object, its write, what a first write needs, and the reason.
+/// An object, its write, the precondition if it is the first write of the object, and the description.
 type OrderWrite = (ObjectKey, WriteRequest, Precondition, String);
 
 impl Emission<'_, '_> {
-    fn written(&self, what: &What<'_>) -> OrderWrite {
-        match what {
-            What::Act(number, act) => self.act(*number, *act),
-            What::PartBinding(number, form) => self.part_binding(*number, form),
-            What::PartRole(number, form) => self.part_role(*number, form),
-            What::PartMapping(standings) => {
-                let write = self.search.splits.and_then(|splits| splits.write_with(standings, self.is_first()));
+    fn build_write(&self, write: &SearchWrite<'_>) -> OrderWrite {
+        match write {
+            SearchWrite::Item(number, item_write) => self.item_write(*number, *item_write),
+            SearchWrite::PartialBinding(number, form) => self.partial_binding(*number, form),
+            SearchWrite::PartialRole(number, form) => self.partial_role(*number, form),
+            SearchWrite::PartialMapping(variants) => {
+                let write = self.search.aws_auth_edit.and_then(|edit| edit.write_with(variants, self.is_first()));
                 let write = write.unwrap_or_else(|| WriteRequest::Patch(json!({})));
-                let why = "bring the entries of aws-auth part of the way";
-                (ObjectKey::aws_auth(), write, self.needs_of_mapping(), why.to_owned())
+                let why = "change some of the aws-auth entries";
+                (ObjectKey::aws_auth(), write, self.mapping_precondition(), why.to_owned())
             }
-            What::TemporaryRole(ix, form) => {
-                let key = self.search.world.roles.get(*ix).map(|slot| slot.key.clone());
+            SearchWrite::TemporaryRole(ix, form) => {
+                let key = self.search.model.roles.get(*ix).map(|slot| slot.key.clone());
                 let key = key.unwrap_or_else(ObjectKey::aws_auth);
                 let mut role = Role { rules: self.rules(form), ..Role::default() };
                 let digest = owner::role_digest(&role, &Labels::new());
                 self.mark(&mut role.meta, digest);
-                let why = format!("create {key}, which holds the new access for a while");
+                let why = format!("create temporary {key}");
                 (key.clone(), WriteRequest::Create(role_to_json(&key, &role)), Precondition::Absent, why)
             }
-            What::TemporaryBinding(ix, form) => {
-                let key = self.search.world.bindings.get(*ix).map(|slot| slot.key.clone());
+            SearchWrite::TemporaryBinding(ix, form) => {
+                let key = self.search.model.bindings.get(*ix).map(|slot| slot.key.clone());
                 let key = key.unwrap_or_else(ObjectKey::aws_auth);
                 let mut binding = self.binding(form);
                 let digest = owner::binding_digest(&binding);
                 self.mark(&mut binding.meta, digest);
-                let why = format!("create {key}, which holds the new access for a while");
+                let why = format!("create temporary {key}");
                 (key.clone(), WriteRequest::Create(binding_to_json(&key, &binding)), Precondition::Absent, why)
             }
-            What::RoleAway(ix) => Self::away(self.search.world.roles.get(*ix).map(|slot| slot.key.clone())),
-            What::BindingAway(ix) => Self::away(self.search.world.bindings.get(*ix).map(|slot| slot.key.clone())),
+            SearchWrite::DeleteTemporaryRole(ix) => {
+                Self::deletion(self.search.model.roles.get(*ix).map(|slot| slot.key.clone()))
+            }
+            SearchWrite::DeleteTemporaryBinding(ix) => {
+                Self::deletion(self.search.model.bindings.get(*ix).map(|slot| slot.key.clone()))
+            }
         }
     }
 
@@ -134,9 +145,9 @@ impl Emission<'_, '_> {
         meta.annotations.insert(TEMPORARY_ANNOTATION.to_owned(), "true".to_owned());
     }
 
-    fn away(key: Option<ObjectKey>) -> OrderWrite {
+    fn deletion(key: Option<ObjectKey>) -> OrderWrite {
         let key = key.unwrap_or_else(ObjectKey::aws_auth);
-        let why = format!("delete {key}, which held the new access for a while");
+        let why = format!("delete temporary {key}");
         (key, WriteRequest::Delete, Precondition::Absent, why)
     }
 
@@ -148,40 +159,43 @@ impl Emission<'_, '_> {
         self.search.planned.get(self.search.items.get(number)?.planned)
     }
 
-    fn needs_of_mapping(&self) -> Precondition {
-        let mapping = self.search.planned.iter().find(|one| matches!(one.turn, Turn::Map { .. }));
-        mapping.map_or(Precondition::Absent, |one| precondition(&one.needs))
+    fn mapping_precondition(&self) -> Precondition {
+        let mapping = self.search.planned.iter().find(|pending| matches!(pending.kind, ChangeKind::Map { .. }));
+        mapping.map_or(Precondition::Absent, |pending| to_precondition(&pending.precondition))
     }
 
-    fn act(&self, number: usize, act: Act) -> OrderWrite {
-        let Some(one) = self.planned(number) else {
-            return Self::away(None);
+    fn item_write(&self, number: usize, item_write: ItemWrite) -> OrderWrite {
+        let Some(pending) = self.planned(number) else {
+            return Self::deletion(None);
         };
-        let key = one.object.clone();
-        let needs = precondition(&one.needs);
+        let key = pending.object.clone();
+        let first_precondition = to_precondition(&pending.precondition);
         let exists = self.written.get(&key).map(|(_, exists)| *exists);
-        match (&one.turn, act) {
-            (Turn::Replace { bridge: Some((bridge, body)), .. }, Act::Bridge) => {
-                let why = format!("create {bridge}, a bridge while {} is replaced", key.name());
+        match (&pending.kind, item_write) {
+            (ChangeKind::Replace { bridge: Some((bridge, body)), .. }, ItemWrite::CreateBridge) => {
+                let why = format!("create temporary {bridge} to keep access while {} is replaced", key.name());
                 (bridge.clone(), WriteRequest::Create(body.clone()), Precondition::Absent, why)
             }
-            (Turn::Replace { bridge: Some((bridge, _)), .. }, Act::BridgeAway) => {
-                (bridge.clone(), WriteRequest::Delete, Precondition::Absent, format!("delete {bridge}, the bridge"))
+            (ChangeKind::Replace { bridge: Some((bridge, _)), .. }, ItemWrite::DeleteBridge) => {
+                (bridge.clone(), WriteRequest::Delete, Precondition::Absent, format!("delete temporary {bridge}"))
             }
-            (Turn::Replace { .. }, Act::Away) => {
-                let why = format!("delete {key} with its old roleRef");
-                (key, WriteRequest::Delete, needs, why)
+            (ChangeKind::Replace { .. }, ItemWrite::DeleteOld) => {
+                let why = format!("delete {key} (old roleRef)");
+                (key, WriteRequest::Delete, first_precondition, why)
             }
-            (Turn::Replace { body, .. }, _) => {
-                let why = format!("create {key}");
+            (ChangeKind::Replace { body, .. }, _) => {
+                let why = format!("create {key} (new roleRef)");
                 (key, WriteRequest::Create(body.clone()), Precondition::Absent, why)
             }
-            // Made in part already.
-            (Turn::Create(body), _) if exists == Some(true) => {
-                (key, WriteRequest::Patch(content(body)), needs, one.why.clone())
+            // An earlier step has created the object with a part of its content.
+            (ChangeKind::Create(body), _) if exists == Some(true) => {
+                let why = format!("complete {key}");
+                (key, WriteRequest::Patch(content_patch(body)), first_precondition, why)
             }
-            (Turn::Create(body), _) => (key, WriteRequest::Create(body.clone()), needs, one.why.clone()),
-            (Turn::Patch { patch, .. }, _) => {
+            (ChangeKind::Create(body), _) => {
+                (key, WriteRequest::Create(body.clone()), first_precondition, pending.description.clone())
+            }
+            (ChangeKind::Patch { patch, .. }, _) => {
                 let mut patch = patch.clone();
                 let digest = self.after.meta(&key).and_then(|meta| meta.annotations.get(DIGEST_ANNOTATION));
                 if let Some(digest) = digest.filter(|_| exists.is_some()) {
@@ -190,36 +204,36 @@ impl Emission<'_, '_> {
                         &json!({ "metadata": { "annotations": { DIGEST_ANNOTATION: digest } } }),
                     );
                 }
-                (key, WriteRequest::Patch(patch), needs, one.why.clone())
+                (key, WriteRequest::Patch(patch), first_precondition, pending.description.clone())
             }
-            (Turn::Delete, _) => (key, WriteRequest::Delete, needs, one.why.clone()),
-            (Turn::Map { write: WriteRequest::Create(body), .. }, _) if exists == Some(true) => {
+            (ChangeKind::Delete, _) => (key, WriteRequest::Delete, first_precondition, pending.description.clone()),
+            (ChangeKind::Map { write: WriteRequest::Create(body), .. }, _) if exists == Some(true) => {
                 let mut patch = json!({ "data": body.get("data") });
                 apply_merge_patch(
                     &mut patch,
                     &json!({ "metadata": { "annotations": body.pointer("/metadata/annotations") } }),
                 );
-                (key, WriteRequest::Patch(patch), needs, one.why.clone())
+                (key, WriteRequest::Patch(patch), first_precondition, pending.description.clone())
             }
-            (Turn::Map { write, splits }, _) if exists.is_some() => {
-                let last = vec![EntryVariant::Final; splits.principal_edits.len()];
-                let write = splits.write_with(&last, false).unwrap_or_else(|| write.clone());
-                (key, write, needs, one.why.clone())
+            (ChangeKind::Map { write, edit }, _) if exists.is_some() => {
+                let last = vec![EntryVariant::Final; edit.principal_edits.len()];
+                let write = edit.write_with(&last, false).unwrap_or_else(|| write.clone());
+                (key, write, first_precondition, pending.description.clone())
             }
-            (Turn::Map { write, .. }, _) => (key, write.clone(), needs, one.why.clone()),
+            (ChangeKind::Map { write, .. }, _) => (key, write.clone(), first_precondition, pending.description.clone()),
         }
     }
 
     fn subjects(&self, form: &BindingForm) -> Vec<Subject> {
-        form.subjects.iter().filter_map(|subject| self.search.world.subjects.get(*subject)).cloned().collect()
+        form.subjects.iter().filter_map(|subject| self.search.model.subjects.get(*subject)).cloned().collect()
     }
 
     fn rules(&self, form: &RoleForm<'_>) -> Vec<Rule> {
-        form.rules.iter().filter_map(|rule| self.search.world.rule_of(*rule)).cloned().collect()
+        form.rules.iter().filter_map(|rule| self.search.model.rule_with_id(*rule)).cloned().collect()
     }
 
     fn binding(&self, form: &BindingForm) -> Binding {
-        let role = self.search.world.roles.get(form.role).map(|slot| slot.key.clone());
+        let role = self.search.model.roles.get(form.role).map(|slot| slot.key.clone());
         let role = role.unwrap_or_else(ObjectKey::aws_auth);
         let role_ref = match role.kind() {
             ObjectKind::Role => RoleRef::Role(role.name().to_owned()),
@@ -228,8 +242,9 @@ impl Emission<'_, '_> {
         Binding { meta: ObjectMeta::default(), role_ref, subjects: self.subjects(form) }
     }
 
-    /// What an object says for a while; it stays marked as the policy's where it is.
-    fn part(
+    /// A write of intermediate content. An object of the policy keeps its ownership marks, with the digest of this
+    /// content.
+    fn partial_change(
         &self,
         number: usize,
         field: &str,
@@ -237,45 +252,48 @@ impl Emission<'_, '_> {
         digest: &str,
         whole: impl FnOnce(&ObjectKey) -> Value,
     ) -> OrderWrite {
-        let Some(one) = self.planned(number) else {
-            return Self::away(None);
+        let Some(pending) = self.planned(number) else {
+            return Self::deletion(None);
         };
-        let key = one.object.clone();
-        let why = format!("bring {key} part of the way");
-        let is_new = matches!(one.turn, Turn::Create(_)) && !self.written.contains_key(&key);
+        let key = pending.object.clone();
+        let is_new = matches!(pending.kind, ChangeKind::Create(_)) && !self.written.contains_key(&key);
         if is_new {
             let body = whole(&key);
+            let why = format!("create {key} with part of its content");
             return (key, WriteRequest::Create(body), Precondition::Absent, why);
         }
+        let why = format!("change part of {key}");
         let mut patch = Map::new();
         patch.insert(field.to_owned(), content);
         let mut patch = Value::Object(patch);
         let meta = self.live.meta(&key);
-        let ours = meta.is_none_or(|meta| owner::object_owner(meta, self.search.author.policy) == Owner::ThisPolicy);
-        if ours {
+        let is_owned =
+            meta.is_none_or(|meta| owner::object_owner(meta, self.search.author.policy) == Owner::ThisPolicy);
+        if is_owned {
             apply_merge_patch(&mut patch, &json!({ "metadata": { "annotations": { DIGEST_ANNOTATION: digest } } }));
         }
-        (key, WriteRequest::Patch(patch), precondition(&one.needs), why)
+        (key, WriteRequest::Patch(patch), to_precondition(&pending.precondition), why)
     }
 
-    fn part_binding(&self, number: usize, form: &BindingForm) -> OrderWrite {
+    fn partial_binding(&self, number: usize, form: &BindingForm) -> OrderWrite {
         let mut binding = self.binding(form);
         let digest = owner::binding_digest(&binding);
         owner::mark_owned(&mut binding.meta, self.search.author.policy, &Labels::new(), digest.clone());
         let content = subjects_to_json(&binding.subjects);
-        self.part(number, "subjects", content, &digest, |key| binding_to_json(key, &binding))
+        self.partial_change(number, "subjects", content, &digest, |key| binding_to_json(key, &binding))
     }
 
-    fn part_role(&self, number: usize, form: &RoleForm<'_>) -> OrderWrite {
+    fn partial_role(&self, number: usize, form: &RoleForm<'_>) -> OrderWrite {
         let role = Role { rules: self.rules(form), ..Role::default() };
-        let counted = self.planned(number).and_then(|one| self.live.meta(&one.object)).map(owner::content_labels);
-        let digest = owner::role_digest(&role, &counted.unwrap_or_default());
-        self.part(number, "rules", json!(role.rules), &digest, |key| role_to_json(key, &role))
+        let managed_labels =
+            self.planned(number).and_then(|pending| self.live.meta(&pending.object)).map(owner::content_labels);
+        let digest = owner::role_digest(&role, &managed_labels.unwrap_or_default());
+        self.partial_change(number, "rules", json!(role.rules), &digest, |key| role_to_json(key, &role))
     }
 }
 
-/// What of the body of a new object a patch brings.
-fn content(body: &Value) -> Value {
+/// The patch that brings an object to the content of `body`.
+fn content_patch(body: &Value) -> Value {
     let mut patch = Map::new();
     for field in ["rules", "subjects", "aggregationRule"] {
         if let Some(value) = body.get(field) {

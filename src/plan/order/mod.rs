@@ -1,22 +1,28 @@
-//! The order of the writes: after every single one, everybody has what both sides give and nothing that neither gives.
+//! Orders the writes of a plan. After each write, every subject has at least the access that both the live and the
+//! planned state grant, and at most the access that one of them grants.
 //!
-//! Access is a product of mapping, binding and role, so "grant first, take later" is not enough. Each write is tried on a
-//! small world and made when nobody leaves his frame; where no write can be made, one is split; where that does not help,
-//! temporary objects hold the new access meanwhile. Writes that all give, or all take, may be made at once: every state
-//! between lies between the first and the last. A plan that only gives or only takes needs no proof.
+//! An aws-auth entry, a binding and a role grant access only together, so it is not enough to make all additions before
+//! all removals: if a plan adds a principal to a group and removes a role from the same group, adding first would grant
+//! the principal a role that neither state grants.
+//!
+//! The search tries each write on an in-memory model of access, and takes it if every affected subject stays within its
+//! bounds. If no write can be taken, it splits one. If that does not help, temporary objects grant the new access
+//! meanwhile. Writes that all grant or all revoke can be in one stage, because every state between the first and the
+//! last of them is within the bounds. A plan that only grants or only revokes needs no search.
 
-mod classes;
-mod construction;
+mod access_bounds;
+mod access_model;
+mod aggregation;
+mod aws_auth_writes;
+mod contents;
 mod emission;
-mod forced;
-mod forms;
-mod frame;
-mod gathering;
+mod forced_writes;
+mod identity_classes;
 mod items;
-mod logging_in;
-mod parts;
+mod partial_writes;
 mod search;
-mod world;
+mod stages;
+mod temporaries;
 
 use serde_json::Value;
 
@@ -29,81 +35,81 @@ use crate::state::State;
 use crate::state::object::ObjectError;
 use crate::state::write::WriteRequest;
 
-/// When in an apply a write has its place, where nothing speaks against it.
+/// The usual position of a write in the order. The search takes the phases in this order and repeats them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     GrantRole,
     GrantBinding,
     Mapping,
-    Narrow,
-    ReplaceAway,
-    ReplaceBack,
-    BridgeAway,
-    TakeBinding,
-    TakeRole,
+    RevokePart,
+    DeleteReplaced,
+    RecreateReplaced,
+    DeleteBridge,
+    DeleteBinding,
+    DeleteRole,
 }
 
 const PHASES: [Phase; 9] = [
     Phase::GrantRole,
     Phase::GrantBinding,
     Phase::Mapping,
-    Phase::Narrow,
-    Phase::ReplaceAway,
-    Phase::ReplaceBack,
-    Phase::BridgeAway,
-    Phase::TakeBinding,
-    Phase::TakeRole,
+    Phase::RevokePart,
+    Phase::DeleteReplaced,
+    Phase::RecreateReplaced,
+    Phase::DeleteBridge,
+    Phase::DeleteBinding,
+    Phase::DeleteRole,
 ];
 
-/// What the first write needs of its object.
+/// The precondition of the first write to an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Needs {
+pub(super) enum FirstPrecondition {
     Absent,
     AsRead { uid: Option<String>, resource_version: String },
 }
 
-/// What happens to an object.
+/// What the plan does with an object.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Turn {
+pub(super) enum ChangeKind {
     Create(Value),
     Patch {
         patch: Value,
-        /// It gives nothing more than before.
-        narrows: bool,
+        /// The patch grants nothing new.
+        only_revokes: bool,
     },
     Delete,
-    /// Of a roleRef: away and back under its name, a bridge holding the new access meanwhile.
+    /// Deletes a binding and creates it with another roleRef. A bridge grants the new access meanwhile.
     Replace {
         body: Value,
-        /// None where the one of an apply that was stopped serves.
+        /// `None` if the bridge of an interrupted apply is reused.
         bridge: Option<(ObjectKey, Value)>,
     },
-    /// Of aws-auth.
+    /// A write of aws-auth.
     Map {
         write: WriteRequest,
-        splits: Box<AwsAuthEdit>,
+        edit: Box<AwsAuthEdit>,
     },
 }
 
-/// A change of an object before it has its place.
+/// A write before it has a position in the order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PendingWrite {
     pub(super) object: ObjectKey,
-    pub(super) turn: Turn,
-    pub(super) needs: Needs,
-    pub(super) why: String,
+    pub(super) kind: ChangeKind,
+    pub(super) precondition: FirstPrecondition,
+    pub(super) description: String,
 }
 
-/// Who writes: what marks temporary objects as the policy's.
+/// The policy that owns the temporary objects.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Author<'a> {
     pub(super) policy: &'a str,
 }
 
-/// The steps in their order, and the moments that no order avoids.
+/// The ordered steps, and the temporary access changes that no order avoids.
 ///
 /// # Errors
-/// A body that is no object of its kind.
+/// If the body of a write is not valid for its kind.
 pub(super) fn order(
     mut planned: Vec<PendingWrite>,
     live: &State,
@@ -111,46 +117,50 @@ pub(super) fn order(
 ) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
     planned.sort_by(|a, b| a.object.cmp(&b.object));
     if is_one_way(&planned, live) {
-        return Ok((emission::plainly(planned), Vec::new()));
+        return Ok((emission::in_phase_order(planned), Vec::new()));
     }
     let mut after = live.clone();
-    for one in &planned {
-        match &one.turn {
-            Turn::Create(body) => after.insert_object(&one.object, body)?,
-            Turn::Patch { patch, .. } => apply_write(&mut after, &one.object, &WriteRequest::Patch(patch.clone()))?,
-            Turn::Delete => apply_write(&mut after, &one.object, &WriteRequest::Delete)?,
-            Turn::Replace { body, .. } => after.insert_object(&one.object, body)?,
-            Turn::Map { write, .. } => apply_write(&mut after, &one.object, write)?,
+    for pending in &planned {
+        match &pending.kind {
+            ChangeKind::Create(body) => after.insert_object(&pending.object, body)?,
+            ChangeKind::Patch { patch, .. } => {
+                apply_write(&mut after, &pending.object, &WriteRequest::Patch(patch.clone()))?;
+            }
+            ChangeKind::Delete => apply_write(&mut after, &pending.object, &WriteRequest::Delete)?,
+            ChangeKind::Replace { body, .. } => after.insert_object(&pending.object, body)?,
+            ChangeKind::Map { write, .. } => apply_write(&mut after, &pending.object, write)?,
         }
     }
-    let made = search::search(&planned, live, &after, author);
-    // Giving large states back string by string would take longer than the search.
+    let ordered = search::search(&planned, live, &after, author);
+    // Freeing a large state takes longer than the search.
     std::mem::forget(after);
-    Ok(made)
+    Ok(ordered)
 }
 
-/// Whether every write gives, or every write takes: then no state between can leave the frame.
+/// Whether all writes only grant, or all writes only revoke. Then every order is safe.
 fn is_one_way(planned: &[PendingWrite], live: &State) -> bool {
-    let gives = |one: &PendingWrite| match &one.turn {
-        Turn::Create(_) => one.object.kind() != ObjectKind::ConfigMap,
-        Turn::Map { splits, .. } => {
-            !splits.has_accounts() && splits.principal_edits.iter().all(aws_auth_edit::only_grants)
+    let grants = |pending: &PendingWrite| match &pending.kind {
+        ChangeKind::Create(_) => pending.object.kind() != ObjectKind::ConfigMap,
+        ChangeKind::Map { edit, .. } => {
+            !edit.has_accounts() && edit.principal_edits.iter().all(aws_auth_edit::only_grants)
         }
-        Turn::Patch { .. } | Turn::Delete | Turn::Replace { .. } => false,
+        ChangeKind::Patch { .. } | ChangeKind::Delete | ChangeKind::Replace { .. } => false,
     };
-    let takes = |one: &PendingWrite| match &one.turn {
-        Turn::Delete => true,
-        Turn::Patch { narrows, .. } => *narrows && !has_dependents(&one.object, live),
-        Turn::Map { splits, .. } => {
-            !splits.has_accounts() && splits.principal_edits.iter().all(aws_auth_edit::only_revokes)
+    let revokes = |pending: &PendingWrite| match &pending.kind {
+        ChangeKind::Delete => true,
+        ChangeKind::Patch { only_revokes, .. } => *only_revokes && !has_dependents(&pending.object, live),
+        ChangeKind::Map { edit, .. } => {
+            !edit.has_accounts() && edit.principal_edits.iter().all(aws_auth_edit::only_revokes)
         }
-        Turn::Create(_) | Turn::Replace { .. } => false,
+        ChangeKind::Create(_) | ChangeKind::Replace { .. } => false,
     };
-    let all_exist = |one: &PendingWrite| live.meta(&one.object).is_none_or(|meta| meta.finalizers.is_empty());
-    planned.iter().all(gives) || planned.iter().all(|one| takes(one) && all_exist(one))
+    let has_no_finalizers =
+        |pending: &PendingWrite| live.meta(&pending.object).is_none_or(|meta| meta.finalizers.is_empty());
+    planned.iter().all(grants) || planned.iter().all(|pending| revokes(pending) && has_no_finalizers(pending))
 }
 
-/// A label that goes can bring a role into a selection.
+/// Whether removing a label of the role can add it to an aggregated ClusterRole, through a selector with an expression
+/// such as `DoesNotExist`.
 fn has_dependents(key: &ObjectKey, live: &State) -> bool {
     key.kind() == ObjectKind::ClusterRole
         && live

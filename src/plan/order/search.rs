@@ -1,83 +1,82 @@
-//! The search: what may be written now is written, the phases in their usual order; what is stuck is split.
+//! The search for an order: takes every write that keeps all subjects within their bounds, phase by phase, and
+//! splits writes if none can be taken.
 //!
-//! Writes of one stage all give or all take, or concern nobody in common: then every part of them made alone leaves
-//! everybody between two states that were looked at.
+//! The writes of one stage all grant, all revoke, or affect different subjects. Then every subset of them leaves each
+//! subject between two states that were checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::classes::{Class, classes, framed};
+use super::access_bounds::{AccessBounds, InitialBounds};
+use super::access_model::AccessModel;
+use super::contents::{BindingForm, Direction, OrderEffect, RoleForm};
 use super::emission;
-use super::forms::{BindingForm, Direction, OrderEffect, RoleForm};
-use super::frame::{Beginning, Frame};
-use super::items::{Act, OrderItem, OrderItemKind, Progress, bound, items, make_all, named};
-use super::world::OrderWorld;
-use super::{Author, PHASES, PendingWrite, Phase, Turn};
+use super::identity_classes::{IdentityClass, assign_bounds, classes};
+use super::items::{
+    AttemptKind, AttemptResult, ItemWrite, OrderItem, OrderItemKind, ReplaceProgress, apply_final_contents,
+    binding_subjects, items, role_subjects,
+};
+use super::stages::StageAllocator;
+use super::{Author, ChangeKind, PHASES, PendingWrite, Phase};
 use crate::access::SubjectQuery;
 use crate::plan::Step;
 use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
 use crate::plan::probes::{AccessProbe, AccessWindow};
 use crate::state::State;
 
-/// Questions of one step; those of aws-auth are about many.
-pub(super) const ASKED: usize = 4;
-const ASKED_OF_MAPPING: usize = 16;
-/// So many writes of aws-auth at most, before it is forced.
-const MAPPINGS: usize = 6;
+/// The maximum number of probes before one step, and before a write of aws-auth, which affects many subjects.
+pub(super) const MAX_PROBES: usize = 4;
+const MAX_MAPPING_PROBES: usize = 16;
+/// The maximum number of partial writes of aws-auth before the final one is forced.
+const MAX_MAPPING_WRITES: usize = 6;
 
 /// A write of the search.
 #[derive(Debug, Clone)]
-pub(super) enum What<'s> {
-    Act(usize, Act),
-    PartBinding(usize, BindingForm),
-    PartRole(usize, RoleForm<'s>),
-    PartMapping(Vec<EntryVariant>),
+pub(super) enum SearchWrite<'s> {
+    Item(usize, ItemWrite),
+    PartialBinding(usize, BindingForm),
+    PartialRole(usize, RoleForm<'s>),
+    PartialMapping(Vec<EntryVariant>),
     TemporaryRole(usize, RoleForm<'s>),
     TemporaryBinding(usize, BindingForm),
-    RoleAway(usize),
-    BindingAway(usize),
+    DeleteTemporaryRole(usize),
+    DeleteTemporaryBinding(usize),
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Made<'s> {
+pub(super) struct ScheduledWrite<'s> {
     pub(super) stage: usize,
-    pub(super) what: What<'s>,
+    pub(super) write: SearchWrite<'s>,
     pub(super) awaits: Vec<AccessProbe>,
 }
 
 pub(super) struct Search<'s> {
     pub(super) planned: &'s [PendingWrite],
     pub(super) author: Author<'s>,
-    pub(super) world: OrderWorld<'s>,
+    pub(super) model: AccessModel<'s>,
     pub(super) items: Vec<OrderItem<'s>>,
-    pub(super) classes: Vec<Class>,
-    pub(super) frames: Vec<Frame<'s>>,
-    /// By subject, of all who log in with it and stand alike one.
-    of_subject: BTreeMap<usize, BTreeSet<usize>>,
-    /// Principals, whose logins aws-auth decides.
-    pub(super) mapped: Vec<usize>,
-    pub(super) splits: Option<&'s AwsAuthEdit>,
-    pub(super) standings: Vec<EntryVariant>,
-    /// What roles give in the end, where that is not what they give in the beginning.
-    pub(super) last_gives: BTreeMap<usize, Vec<usize>>,
-    pub(super) log: Vec<Made<'s>>,
+    pub(super) classes: Vec<IdentityClass>,
+    pub(super) bounds: Vec<AccessBounds<'s>>,
+    /// For each RBAC subject, the classes that log in with it. Of classes with equal keys only one is listed.
+    classes_by_subject: BTreeMap<usize, BTreeSet<usize>>,
+    /// The classes whose logins aws-auth decides.
+    pub(super) mapped_classes: Vec<usize>,
+    /// The planned change of aws-auth, and the variant of each entry after the writes that are made so far.
+    pub(super) aws_auth_edit: Option<&'s AwsAuthEdit>,
+    pub(super) variants: Vec<EntryVariant>,
+    /// The rules that changed roles grant in the planned state.
+    pub(super) final_rules: BTreeMap<usize, Vec<usize>>,
+    pub(super) log: Vec<ScheduledWrite<'s>>,
     pub(super) stage: usize,
-    /// Questions by the stage before which they are asked: a later one relies on what stands by then.
-    pub(super) asked: BTreeSet<(usize, AccessProbe)>,
+    /// The probes of each stage. A later stage repeats a probe, because it depends on the state at that time.
+    pub(super) probes: BTreeSet<(usize, AccessProbe)>,
     pub(super) windows: Vec<AccessWindow>,
-    /// Those who are out of their frame by a forced write.
-    pub(super) excused: BTreeSet<usize>,
-    /// Writes that were tried in vain, and whom they concerned: tried again when one of these has changed.
-    blocked: BTreeMap<(usize, Try), (usize, BTreeSet<usize>)>,
-    /// By frame, the number of writes when somebody in it last changed.
-    changed: Vec<usize>,
-}
-
-/// What of an item was tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Try {
-    Whole,
-    Shrink,
-    Grow,
+    /// Classes that a forced write has brought outside their bounds.
+    pub(super) out_of_bounds: BTreeSet<usize>,
+    /// Writes that were not possible, with the bounds of the affected classes. They are tried again after the access of
+    /// one of these classes has changed.
+    blocked: BTreeMap<(usize, AttemptKind), (usize, BTreeSet<usize>)>,
+    /// For each bounds, the number of writes at the last change of a class that has them.
+    last_changed: Vec<usize>,
 }
 
 pub(super) fn search(
@@ -94,113 +93,122 @@ pub(super) fn search(
 
 impl<'s> Search<'s> {
     fn new(planned: &'s [PendingWrite], live: &'s State, after: &'s State, author: Author<'s>) -> Self {
-        let mut world = OrderWorld::of(live);
-        let items = items(planned, after, &mut world);
-        let mut touched = BTreeSet::new();
+        let mut model = AccessModel::from_state(live);
+        let items = items(planned, after, &mut model);
+        let mut affected = BTreeSet::new();
         let mut roles = BTreeSet::new();
         for item in &items {
             match &item.kind {
-                OrderItemKind::Role { ix, .. } => roles.extend(world.dependents(*ix)),
-                OrderItemKind::Binding { ix, last } => touched.extend(named(&world, *ix, last.as_ref())),
-                OrderItemKind::Replace { ix, last, .. } => touched.extend(named(&world, *ix, Some(last))),
+                OrderItemKind::Role { ix, .. } => roles.extend(model.dependents(*ix)),
+                OrderItemKind::Binding { ix, last } => affected.extend(binding_subjects(&model, *ix, last.as_ref())),
+                OrderItemKind::Replace { ix, last, .. } => affected.extend(binding_subjects(&model, *ix, Some(last))),
                 OrderItemKind::Mapping => {}
             }
         }
-        let mark = make_all(&mut world, &items);
+        let mark = apply_final_contents(&mut model, &items);
         for item in &items {
             if let OrderItemKind::Role { ix, .. } = &item.kind {
-                roles.extend(world.dependents(*ix));
+                roles.extend(model.dependents(*ix));
             }
         }
         for role in &roles {
-            touched.extend(bound(&world, *role));
+            affected.extend(role_subjects(&model, *role));
         }
-        let last_gives: BTreeMap<usize, Vec<usize>> =
-            roles.iter().filter_map(|role| Some((*role, world.roles.get(*role)?.gives.to_vec()))).collect();
-        world.undo(mark);
+        let final_rules: BTreeMap<usize, Vec<usize>> =
+            roles.iter().filter_map(|role| Some((*role, model.roles.get(*role)?.effective.to_vec()))).collect();
+        model.undo(mark);
         for role in &roles {
-            touched.extend(bound(&world, *role));
+            affected.extend(role_subjects(&model, *role));
         }
-        let mut classes = classes(&world, &touched, live, after);
-        let framed = framed(&mut classes);
-        let beginnings: Vec<Beginning> = framed.iter().map(|(first, _)| Beginning::of(first, &world)).collect();
-        let mark = make_all(&mut world, &items);
-        let sides = beginnings.into_iter().zip(framed);
-        let frames: Vec<Frame<'s>> = sides.map(|(beginning, (_, last))| beginning.end(&last, &world)).collect();
-        world.undo(mark);
-        let splits = planned.iter().find_map(|one| match &one.turn {
-            Turn::Map { splits, .. } => Some(&**splits),
-            Turn::Create(_) | Turn::Patch { .. } | Turn::Delete | Turn::Replace { .. } => None,
+        let mut classes = classes(&model, &affected, live, after);
+        let login_pairs = assign_bounds(&mut classes);
+        let initial_bounds: Vec<InitialBounds> =
+            login_pairs.iter().map(|(first, _)| InitialBounds::new(first, &model)).collect();
+        let mark = apply_final_contents(&mut model, &items);
+        let bounds: Vec<AccessBounds<'s>> = initial_bounds
+            .into_iter()
+            .zip(login_pairs)
+            .map(|(initial, (_, last))| initial.with_planned(&last, &model))
+            .collect();
+        model.undo(mark);
+        let aws_auth_edit = planned.iter().find_map(|pending| match &pending.kind {
+            ChangeKind::Map { edit, .. } => Some(&**edit),
+            ChangeKind::Create(_) | ChangeKind::Patch { .. } | ChangeKind::Delete | ChangeKind::Replace { .. } => None,
         });
-        let mapped = classes
+        let mapped_classes = classes
             .iter()
             .enumerate()
             .filter(|(_, class)| matches!(class.who, SubjectQuery::Arn(_) | SubjectQuery::Account(_)));
-        let mapped = mapped.map(|(number, _)| number).collect();
+        let mapped_classes = mapped_classes.map(|(number, _)| number).collect();
         let mut search = Self {
             planned,
             author,
-            world,
+            model,
             items,
-            changed: vec![0; frames.len()],
+            last_changed: vec![0; bounds.len()],
             classes,
-            frames,
-            of_subject: BTreeMap::new(),
-            mapped,
-            splits,
-            standings: vec![EntryVariant::Live; splits.map_or(0, |splits| splits.principal_edits.len())],
-            last_gives,
+            bounds,
+            classes_by_subject: BTreeMap::new(),
+            mapped_classes,
+            variants: vec![EntryVariant::Live; aws_auth_edit.map_or(0, |edit| edit.principal_edits.len())],
+            aws_auth_edit,
+            final_rules,
             log: Vec::new(),
             stage: 0,
-            asked: BTreeSet::new(),
+            probes: BTreeSet::new(),
             windows: Vec::new(),
-            excused: BTreeSet::new(),
+            out_of_bounds: BTreeSet::new(),
             blocked: BTreeMap::new(),
         };
-        search.stand();
+        search.index_logins();
         search
     }
 
-    /// Finds anew by which subjects everybody logs in.
-    pub(super) fn stand(&mut self) {
-        self.of_subject.clear();
+    /// Updates the index of classes by RBAC subject.
+    pub(super) fn index_logins(&mut self) {
+        self.classes_by_subject.clear();
         let mut seen = BTreeSet::new();
         for (number, class) in self.classes.iter().enumerate() {
-            if seen.insert(class.standing()) {
+            if seen.insert(class.group_key()) {
                 for subject in class.now.iter().flat_map(|login| &login.subjects) {
-                    self.of_subject.entry(*subject).or_default().insert(number);
+                    self.classes_by_subject.entry(*subject).or_default().insert(number);
                 }
             }
         }
     }
 
-    /// Whether a write was tried in vain and nobody has changed since whom it concerned.
-    pub(super) fn is_blocked(&self, number: usize, kind: Try) -> bool {
-        self.blocked.get(&(number, kind)).is_some_and(|(at, touched)| {
-            touched.iter().all(|frame| self.changed.get(*frame).is_none_or(|changed| changed <= at))
+    /// Whether a write was not possible and no affected class has changed since.
+    pub(super) fn is_blocked(&self, number: usize, kind: AttemptKind) -> bool {
+        self.blocked.get(&(number, kind)).is_some_and(|(at, affected)| {
+            affected.iter().all(|bounds| self.last_changed.get(*bounds).is_none_or(|last_changed| last_changed <= at))
         })
     }
 
-    pub(super) fn block(&mut self, number: usize, kind: Try, touched: &BTreeSet<usize>) {
-        let frames = touched.iter().filter_map(|class| self.classes.get(*class)).map(|class| class.frame);
-        self.blocked.insert((number, kind), (self.log.len(), frames.collect()));
+    pub(super) fn block(&mut self, number: usize, kind: AttemptKind, affected: &BTreeSet<usize>) {
+        let bounds = affected.iter().filter_map(|class| self.classes.get(*class)).map(|class| class.bounds_index);
+        self.blocked.insert((number, kind), (self.log.len(), bounds.collect()));
     }
 
-    /// Everything may be tried again.
+    /// Allows all writes to be tried again.
     pub(super) fn unblock(&mut self) {
         self.blocked.clear();
     }
 
     fn run(&mut self) {
         loop {
-            self.sweep();
+            self.take_possible_writes();
             if self.is_done() {
                 return;
             }
-            if self.part_shrinks() || self.part_grows() || self.part_mapping() || self.unbridged() || self.construct() {
+            if self.revoke_partially()
+                || self.grant_partially()
+                || self.change_entries_partially()
+                || self.delete_without_bridge()
+                || self.use_temporaries()
+            {
                 continue;
             }
-            self.force();
+            self.force_write();
         }
     }
 
@@ -208,12 +216,12 @@ impl<'s> Search<'s> {
         self.items.iter().all(|item| item.done)
     }
 
-    /// Makes every write that may be made, until none is left that may.
-    pub(super) fn sweep(&mut self) {
+    /// Takes writes until no further write is possible.
+    pub(super) fn take_possible_writes(&mut self) {
         loop {
             let before = self.log.len();
             for phase in PHASES {
-                self.phase(phase);
+                self.take_phase(phase);
             }
             if self.log.len() == before {
                 return;
@@ -221,119 +229,125 @@ impl<'s> Search<'s> {
         }
     }
 
-    fn phase(&mut self, phase: Phase) {
-        let waiting: Vec<usize> = (0..self.items.len())
+    fn take_phase(&mut self, phase: Phase) {
+        let remaining: Vec<usize> = (0..self.items.len())
             .filter(|number| self.items.get(*number).is_some_and(|item| !item.done && item.phase() == phase))
             .collect();
-        if waiting.is_empty() {
+        if remaining.is_empty() {
             return;
         }
         let mut mixed = Vec::new();
         let mut left = Vec::new();
-        for number in waiting {
-            match self.attempt(number, &[Direction::Neutral, Direction::Grows], None) {
-                Tried::Made => {}
-                Tried::Other => left.push(number),
-                Tried::Blocked => {}
+        for number in remaining {
+            match self.try_write(number, &[Direction::Neutral, Direction::Grows], None) {
+                AttemptResult::Taken => {}
+                AttemptResult::OtherDirection => left.push(number),
+                AttemptResult::Blocked => {}
             }
         }
-        self.flush();
+        self.end_stage();
         for number in left {
-            match self.attempt(number, &[Direction::Neutral, Direction::Shrinks], None) {
-                Tried::Made | Tried::Blocked => {}
-                Tried::Other => mixed.push(number),
+            match self.try_write(number, &[Direction::Neutral, Direction::Shrinks], None) {
+                AttemptResult::Taken | AttemptResult::Blocked => {}
+                AttemptResult::OtherDirection => mixed.push(number),
             }
         }
-        self.flush();
-        self.mixed(mixed);
+        self.end_stage();
+        self.take_mixed(mixed);
     }
 
-    /// Each in the first stage in which nobody is concerned whom an earlier one concerns.
-    fn mixed(&mut self, mixed: Vec<usize>) {
+    /// Takes writes that both grant and revoke. Each is put in the first stage after all stages that affect one of its
+    /// classes.
+    fn take_mixed(&mut self, mixed: Vec<usize>) {
         let (first, start) = (self.stage, self.log.len());
-        let mut stages = Stages { first, last: None, of: BTreeMap::new() };
+        let mut stages = StageAllocator::new(first);
         for number in mixed {
-            self.attempt(number, &[Direction::Mixed], Some(&mut stages));
+            self.try_write(number, &[Direction::Mixed], Some(&mut stages));
         }
-        if let Some(made) = self.log.get_mut(start..) {
-            made.sort_by_key(|made| made.stage);
+        if let Some(writes) = self.log.get_mut(start..) {
+            writes.sort_by_key(|write| write.stage);
         }
         let last = self.log.last().filter(|_| self.log.len() > start);
-        self.stage = last.map_or(first, |made| made.stage + 1);
+        self.stage = last.map_or(first, |write| write.stage + 1);
     }
 
-    /// The next write begins a stage of its own.
-    pub(super) fn flush(&mut self) {
-        if self.log.last().is_some_and(|made| made.stage == self.stage) {
+    /// Ends the stage: the next write starts a new one.
+    pub(super) fn end_stage(&mut self) {
+        if self.log.last().is_some_and(|write| write.stage == self.stage) {
             self.stage += 1;
         }
     }
 
-    /// Tries the next write of an item; it is taken back where it is of another direction or leads somebody out of his
-    /// frame.
-    fn attempt(&mut self, number: usize, directions: &[Direction], stages: Option<&mut Stages>) -> Tried {
+    /// Tries the next write of an item. Undoes it if it has another direction or if a class leaves its bounds.
+    fn try_write(
+        &mut self,
+        number: usize,
+        directions: &[Direction],
+        stages: Option<&mut StageAllocator>,
+    ) -> AttemptResult {
         let Some(item) = self.items.get(number).filter(|item| self.is_enabled(item)).cloned() else {
-            return Tried::Blocked;
+            return AttemptResult::Blocked;
         };
-        if self.is_blocked(number, Try::Whole) {
-            return Tried::Blocked;
+        if self.is_blocked(number, AttemptKind::Whole) {
+            return AttemptResult::Blocked;
         }
-        let act = item.next();
+        let item_write = item.next();
         if let OrderItemKind::Mapping = item.kind {
-            // aws-auth is one object: alone in its stage.
-            let standings = vec![EntryVariant::Final; self.standings.len()];
-            if !self.map(&standings, What::Act(number, act)) {
-                // Where somebody would log in may change without him.
-                self.block(number, Try::Whole, &(0..self.classes.len()).collect());
-                return Tried::Blocked;
+            // All entries are in one object, so its write has a stage of its own.
+            let variants = vec![EntryVariant::Final; self.variants.len()];
+            if !self.try_mapping(&variants, SearchWrite::Item(number, item_write)) {
+                // Any class can change the result, because logins depend on several entries.
+                self.block(number, AttemptKind::Whole, &(0..self.classes.len()).collect());
+                return AttemptResult::Blocked;
             }
-            self.finish(number, act);
-            self.flush();
-            return Tried::Made;
+            self.mark_done(number, item_write);
+            self.end_stage();
+            return AttemptResult::Taken;
         }
-        let mark = self.world.mark();
-        let effect = self.perform(&item, act);
-        let touched = self.touched(&effect);
+        let mark = self.model.mark();
+        let effect = self.apply_item(&item, item_write);
+        let affected = self.affected(&effect);
         if !directions.contains(&effect.direction) {
-            self.world.undo(mark);
-            return Tried::Other;
+            self.model.undo(mark);
+            return AttemptResult::OtherDirection;
         }
-        if !self.stay(&touched, &effect) {
-            self.world.undo(mark);
-            self.block(number, Try::Whole, &touched);
-            return Tried::Blocked;
+        if !self.stays_in_bounds(&affected, &effect) {
+            self.model.undo(mark);
+            self.block(number, AttemptKind::Whole, &affected);
+            return AttemptResult::Blocked;
         }
         if let Some(stages) = stages {
-            // Windows are told by the number of their step, which must stay.
-            self.stage = stages.place(&touched, !self.excused.is_empty());
+            // After a forced write the order must stay, because recorded windows refer to steps by their number.
+            self.stage = stages.place(&affected, !self.out_of_bounds.is_empty());
         }
-        self.record(What::Act(number, act), &effect, &touched);
-        self.finish(number, act);
-        Tried::Made
+        self.record_write(SearchWrite::Item(number, item_write), &effect, &affected);
+        self.mark_done(number, item_write);
+        AttemptResult::Taken
     }
 
-    /// A binding waits for its role; a role goes when every binding is gone that leaves it.
+    /// Whether the item can be written now. A binding needs its role, and a role is deleted after all bindings that
+    /// stop referring to it.
     pub(super) fn is_enabled(&self, item: &OrderItem<'_>) -> bool {
-        let exists = |role: usize| self.world.roles.get(role).is_some_and(|slot| slot.form.is_some());
-        let comes = |role: usize| {
-            let is_it =
+        let exists = |role: usize| self.model.roles.get(role).is_some_and(|slot| slot.form.is_some());
+        let is_created_later = |role: usize| {
+            let creates_role =
                 |item: &OrderItem<'_>| matches!(&item.kind, OrderItemKind::Role { ix, last: Some(_) } if *ix == role);
-            self.items.iter().any(|item| !item.done && is_it(item))
+            self.items.iter().any(|item| !item.done && creates_role(item))
         };
         match &item.kind {
-            OrderItemKind::Binding { last: Some(form), .. } => exists(form.role) || !comes(form.role),
-            OrderItemKind::Replace { last, .. } => exists(last.role) || !comes(last.role),
+            OrderItemKind::Binding { last: Some(form), .. } => exists(form.role) || !is_created_later(form.role),
+            OrderItemKind::Replace { last, .. } => exists(last.role) || !is_created_later(last.role),
             OrderItemKind::Role { ix, last: None } => {
                 let role = *ix;
-                let bound: BTreeSet<usize> = self.world.bindings_of(role).collect();
-                let leaves = |item: &OrderItem<'_>| match &item.kind {
+                let bound: BTreeSet<usize> = self.model.bindings_of(role).collect();
+                let drops_role = |item: &OrderItem<'_>| match &item.kind {
                     OrderItemKind::Binding { ix, last } => {
                         bound.contains(ix) && last.as_ref().is_none_or(|last| last.role != role)
                     }
                     OrderItemKind::Replace { ix, .. } => bound.contains(ix),
                     OrderItemKind::Role { .. } | OrderItemKind::Mapping => false,
                 };
-                bound.is_empty() || !self.items.iter().any(|item| !item.done && leaves(item))
+                bound.is_empty() || !self.items.iter().any(|item| !item.done && drops_role(item))
             }
             OrderItemKind::Role { last: Some(_), .. }
             | OrderItemKind::Binding { last: None, .. }
@@ -341,153 +355,136 @@ impl<'s> Search<'s> {
         }
     }
 
-    pub(super) fn perform(&mut self, item: &OrderItem<'s>, act: Act) -> OrderEffect {
-        match (&item.kind, act) {
-            (OrderItemKind::Role { ix, last }, _) => self.world.set_role(*ix, last.clone()),
-            (OrderItemKind::Binding { ix, last }, _) => self.world.set_binding(*ix, last.clone()),
-            (OrderItemKind::Replace { last, bridge: Some(bridge), .. }, Act::Bridge) => {
-                self.world.set_binding(*bridge, Some(last.clone()))
+    pub(super) fn apply_item(&mut self, item: &OrderItem<'s>, item_write: ItemWrite) -> OrderEffect {
+        match (&item.kind, item_write) {
+            (OrderItemKind::Role { ix, last }, _) => self.model.set_role(*ix, last.clone()),
+            (OrderItemKind::Binding { ix, last }, _) => self.model.set_binding(*ix, last.clone()),
+            (OrderItemKind::Replace { last, bridge: Some(bridge), .. }, ItemWrite::CreateBridge) => {
+                self.model.set_binding(*bridge, Some(last.clone()))
             }
-            (OrderItemKind::Replace { bridge: Some(bridge), .. }, Act::BridgeAway) => {
-                self.world.set_binding(*bridge, None)
+            (OrderItemKind::Replace { bridge: Some(bridge), .. }, ItemWrite::DeleteBridge) => {
+                self.model.set_binding(*bridge, None)
             }
-            (OrderItemKind::Replace { ix, .. }, Act::Away) => self.world.set_binding(*ix, None),
-            (OrderItemKind::Replace { ix, last, .. }, _) => self.world.set_binding(*ix, Some(last.clone())),
+            (OrderItemKind::Replace { ix, .. }, ItemWrite::DeleteOld) => self.model.set_binding(*ix, None),
+            (OrderItemKind::Replace { ix, last, .. }, _) => self.model.set_binding(*ix, Some(last.clone())),
             (OrderItemKind::Mapping, _) => OrderEffect::default(),
         }
     }
 
-    pub(super) fn finish(&mut self, number: usize, act: Act) {
+    pub(super) fn mark_done(&mut self, number: usize, item_write: ItemWrite) {
         let Some(item) = self.items.get_mut(number) else {
             return;
         };
-        match (&mut item.kind, act) {
-            (OrderItemKind::Replace { at, .. }, Act::Bridge) => *at = Progress::Bridged,
-            (OrderItemKind::Replace { at, .. }, Act::Away) => *at = Progress::Gone,
-            (OrderItemKind::Replace { at, bridge: Some(_), .. }, Act::Back) => *at = Progress::Back,
+        match (&mut item.kind, item_write) {
+            (OrderItemKind::Replace { progress, .. }, ItemWrite::CreateBridge) => {
+                *progress = ReplaceProgress::BridgeCreated;
+            }
+            (OrderItemKind::Replace { progress, .. }, ItemWrite::DeleteOld) => *progress = ReplaceProgress::OldDeleted,
+            (OrderItemKind::Replace { progress, bridge: Some(_), .. }, ItemWrite::CreateNew) => {
+                *progress = ReplaceProgress::NewCreated;
+            }
             _ => item.done = true,
         }
     }
 
-    pub(super) fn touched(&self, effect: &OrderEffect) -> BTreeSet<usize> {
+    pub(super) fn affected(&self, effect: &OrderEffect) -> BTreeSet<usize> {
         let subjects = effect.subjects();
-        subjects.iter().filter_map(|subject| self.of_subject.get(subject)).flatten().copied().collect()
+        subjects.iter().filter_map(|subject| self.classes_by_subject.get(subject)).flatten().copied().collect()
     }
 
-    /// Those of the classes who were not forced out of their frame.
-    fn framed(&self, touched: &BTreeSet<usize>) -> impl Iterator<Item = (&Class, &Frame<'s>)> {
-        let classes = touched.iter().filter(|class| !self.excused.contains(class));
+    /// The affected classes and their bounds, without classes that a forced write has brought outside.
+    fn with_bounds(&self, affected: &BTreeSet<usize>) -> impl Iterator<Item = (&IdentityClass, &AccessBounds<'s>)> {
+        let classes = affected.iter().filter(|class| !self.out_of_bounds.contains(class));
         classes.filter_map(|class| {
             let class = self.classes.get(*class)?;
-            Some((class, self.frames.get(class.frame)?))
+            Some((class, self.bounds.get(class.bounds_index)?))
         })
     }
 
-    /// Whether all are in their frames, whatever has changed.
-    pub(super) fn all_in_frame(&self, touched: &BTreeSet<usize>) -> bool {
+    /// Whether the classes are within their bounds.
+    pub(super) fn all_in_bounds(&self, affected: &BTreeSet<usize>) -> bool {
         let mut seen = BTreeSet::new();
-        self.framed(touched)
-            .all(|(class, frame)| !seen.insert(class.standing()) || frame.holds(&class.now, &self.world))
+        self.with_bounds(affected)
+            .all(|(class, bounds)| !seen.insert(class.group_key()) || bounds.contains_all(&class.now, &self.model))
     }
 
-    /// Whether all are still in their frames after a change.
-    pub(super) fn stay(&self, touched: &BTreeSet<usize>, effect: &OrderEffect) -> bool {
-        self.framed(touched).all(|(class, frame)| frame.still_holds(&class.now, effect, &self.world))
+    /// Whether the classes are within their bounds after a change, if they were before it.
+    pub(super) fn stays_in_bounds(&self, affected: &BTreeSet<usize>, effect: &OrderEffect) -> bool {
+        self.with_bounds(affected).all(|(class, bounds)| bounds.contains_after(&class.now, effect, &self.model))
     }
 
-    /// All who stand like one of these.
-    pub(super) fn crowd(&self, touched: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let alike: BTreeSet<_> =
-            touched.iter().filter_map(|class| self.classes.get(*class)).map(Class::standing).collect();
-        let all = self.classes.iter().enumerate().filter(|(_, class)| alike.contains(&class.standing()));
+    /// All classes with the same bounds and logins as one of these.
+    pub(super) fn with_same_logins(&self, affected: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let keys: BTreeSet<_> =
+            affected.iter().filter_map(|class| self.classes.get(*class)).map(IdentityClass::group_key).collect();
+        let all = self.classes.iter().enumerate().filter(|(_, class)| keys.contains(&class.group_key()));
         all.map(|(number, _)| number).collect()
     }
 
-    /// Notes a write that was made, with what must be seen to work before it.
-    pub(super) fn record(&mut self, what: What<'s>, effect: &OrderEffect, touched: &BTreeSet<usize>) {
-        let maps = matches!(what, What::PartMapping(_)) || self.is_mapping(&what);
-        let (most, effect_of) = if maps { (ASKED_OF_MAPPING, None) } else { (ASKED, Some(effect)) };
+    /// Records a write that was taken, with the probes that must succeed before it.
+    pub(super) fn record_write(&mut self, write: SearchWrite<'s>, effect: &OrderEffect, affected: &BTreeSet<usize>) {
+        let writes_mapping = matches!(write, SearchWrite::PartialMapping(_)) || self.is_mapping_write(&write);
+        let (max_probes, revoking_effect) =
+            if writes_mapping { (MAX_MAPPING_PROBES, None) } else { (MAX_PROBES, Some(effect)) };
         let mut awaits = Vec::new();
-        // The first write relies on none before it.
+        // The first write cannot depend on an earlier one.
         if !self.log.is_empty() && matches!(effect.direction, Direction::Shrinks | Direction::Mixed) {
-            for class in touched.iter().filter_map(|class| self.classes.get(*class)) {
-                let Some(frame) = self.frames.get(class.frame) else {
+            for class in affected.iter().filter_map(|class| self.classes.get(*class)) {
+                let Some(bounds) = self.bounds.get(class.bounds_index) else {
                     continue;
                 };
                 for login in &class.now {
-                    if awaits.len() >= most || login.is_master || login.username.is_none() && login.groups.is_empty() {
+                    if awaits.len() >= max_probes
+                        || login.is_master
+                        || login.username.is_none() && login.groups.is_empty()
+                    {
                         continue;
                     }
-                    let relied = frame.relies(login, effect_of, &self.world, most - awaits.len());
-                    if relied.is_empty() {
+                    let required =
+                        bounds.granted_by_plan(login, revoking_effect, &self.model, max_probes - awaits.len());
+                    if required.is_empty() {
                         continue;
                     }
-                    let now = self.world.unowed(login);
-                    let now: Vec<_> = now.into_iter().map(|atom| self.world.extents(atom)).collect();
-                    for extent in relied {
-                        let request = extent.sample();
-                        if !now.iter().flat_map(|all| all.iter()).any(|extent| extent.contains(&request)) {
+                    let now = self.model.observable_rules(login);
+                    let now: Vec<_> = now.into_iter().map(|scoped_rule| self.model.request_sets(scoped_rule)).collect();
+                    for requests in required {
+                        let request = requests.sample();
+                        if !now.iter().flat_map(|all| all.iter()).any(|requests| requests.contains(&request)) {
                             continue;
                         }
                         let question = request.into();
                         let (username, groups) = (login.username.clone(), login.groups.clone());
-                        let asked = AccessProbe { username, groups, request: question };
-                        if self.asked.insert((self.stage, asked.clone())) {
-                            awaits.push(asked);
+                        let probe = AccessProbe { username, groups, request: question };
+                        if self.probes.insert((self.stage, probe.clone())) {
+                            awaits.push(probe);
                         }
                     }
                 }
             }
         }
-        if !self.excused.is_empty() {
-            for number in self.crowd(touched).intersection(&self.excused).copied().collect::<Vec<_>>() {
-                self.note_windows(number);
+        if !self.out_of_bounds.is_empty() {
+            for number in self.with_same_logins(affected).intersection(&self.out_of_bounds).copied().collect::<Vec<_>>()
+            {
+                self.record_windows(number);
             }
         }
-        self.log.push(Made { stage: self.stage, what, awaits });
-        for class in touched.iter().filter_map(|class| self.classes.get(*class)) {
-            if let Some(changed) = self.changed.get_mut(class.frame) {
-                *changed = self.log.len();
+        self.log.push(ScheduledWrite { stage: self.stage, write, awaits });
+        for class in affected.iter().filter_map(|class| self.classes.get(*class)) {
+            if let Some(last_changed) = self.last_changed.get_mut(class.bounds_index) {
+                *last_changed = self.log.len();
             }
         }
     }
 
-    fn is_mapping(&self, what: &What<'_>) -> bool {
-        let What::Act(number, _) = what else {
+    fn is_mapping_write(&self, write: &SearchWrite<'_>) -> bool {
+        let SearchWrite::Item(number, _) = write else {
             return false;
         };
         self.items.get(*number).is_some_and(|item| matches!(item.kind, OrderItemKind::Mapping))
     }
 
-    pub(super) fn mappings(&self) -> usize {
-        let is_part = |made: &&Made<'_>| matches!(made.what, What::PartMapping(_));
-        MAPPINGS.saturating_sub(self.log.iter().filter(is_part).count())
+    pub(super) fn remaining_mapping_writes(&self) -> usize {
+        let is_partial = |write: &&ScheduledWrite<'_>| matches!(write.write, SearchWrite::PartialMapping(_));
+        MAX_MAPPING_WRITES.saturating_sub(self.log.iter().filter(is_partial).count())
     }
-}
-
-/// Where the writes of several stages were put that both give and take.
-struct Stages {
-    first: usize,
-    last: Option<usize>,
-    /// By class, the last stage that concerns it.
-    of: BTreeMap<usize, usize>,
-}
-
-impl Stages {
-    fn place(&mut self, touched: &BTreeSet<usize>, in_turn: bool) -> usize {
-        let after = touched.iter().filter_map(|class| self.of.get(class)).max().copied();
-        let stage = if in_turn { self.last } else { after }.map_or(self.first, |stage| stage + 1);
-        self.of.extend(touched.iter().map(|class| (*class, stage)));
-        self.last = self.last.max(Some(stage));
-        stage
-    }
-}
-
-/// What became of a try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tried {
-    Made,
-    Blocked,
-    /// Not here, perhaps elsewhere.
-    Other,
 }

@@ -1,18 +1,19 @@
-//! Whether some order of whole writes, without anything for a while, would have kept everybody in his frame.
+//! An exhaustive search for an order of whole writes, without temporary objects, that keeps all access within bounds.
 
 use std::collections::BTreeSet;
 
-use super::model::{Gathered, Universe, gathered, late};
+use super::model::{AggregatedRules, Universe, aggregated_rules, with_stale_rules};
 use crate::names::ObjectKey;
 use crate::state::State;
 
-/// One whole write: an object as it is in the end, or a binding away before it comes back with another roleRef.
+/// One whole write: sets an object to its final content, or deletes a binding before it is created with another
+/// roleRef.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum WholeWrite {
     Mapping,
     Role(ObjectKey),
     Binding(ObjectKey),
-    Away(ObjectKey),
+    DeleteReplaced(ObjectKey),
 }
 
 impl WholeWrite {
@@ -22,31 +23,33 @@ impl WholeWrite {
             all.insert(Self::Mapping);
         }
         for key in start.roles.keys().chain(end.roles.keys()) {
-            let (was, is) = (start.roles.get(key), end.roles.get(key));
-            let said = |role: &crate::state::object::Role| {
+            let (before, after) = (start.roles.get(key), end.roles.get(key));
+            let content = |role: &crate::state::object::Role| {
                 (
                     role.aggregation.is_none().then(|| role.rules.clone()),
                     role.aggregation.clone(),
                     role.meta.labels.clone(),
                 )
             };
-            if was.map(said) != is.map(said) {
+            if before.map(content) != after.map(content) {
                 all.insert(Self::Role(key.clone()));
             }
         }
         for key in start.bindings.keys().chain(end.bindings.keys()) {
-            let (was, is) = (start.bindings.get(key), end.bindings.get(key));
-            if was.map(|one| (&one.role_ref, &one.subjects)) != is.map(|one| (&one.role_ref, &one.subjects)) {
+            let (before, after) = (start.bindings.get(key), end.bindings.get(key));
+            if before.map(|binding| (&binding.role_ref, &binding.subjects))
+                != after.map(|binding| (&binding.role_ref, &binding.subjects))
+            {
                 all.insert(Self::Binding(key.clone()));
             }
-            if was.zip(is).is_some_and(|(was, is)| was.role_ref != is.role_ref) {
-                all.insert(Self::Away(key.clone()));
+            if before.zip(after).is_some_and(|(before, after)| before.role_ref != after.role_ref) {
+                all.insert(Self::DeleteReplaced(key.clone()));
             }
         }
         all
     }
 
-    fn make(&self, state: &mut State, end: &State) {
+    fn apply(&self, state: &mut State, end: &State) {
         match self {
             Self::Mapping => state.aws_auth.clone_from(&end.aws_auth),
             Self::Role(key) => match end.roles.get(key) {
@@ -57,42 +60,48 @@ impl WholeWrite {
                 Some(binding) => drop(state.bindings.insert(key.clone(), binding.clone())),
                 None => drop(state.bindings.remove(key)),
             },
-            Self::Away(key) => drop(state.bindings.remove(key)),
+            Self::DeleteReplaced(key) => drop(state.bindings.remove(key)),
         }
     }
 }
 
-/// The names of the writes in such an order; none where there is none, or where it was not found in so many tries.
-pub(super) fn plain_order(universe: &Universe, start: &State, end: &State, tries: usize) -> Option<Vec<String>> {
-    let mut search = ExhaustiveSearch { universe, end, frame: [universe.look(start), universe.look(end)], tries };
+/// The names of the writes in such an order. `None` if there is none, or none was found within `tries` writes.
+pub(super) fn find_whole_write_order(
+    universe: &Universe,
+    start: &State,
+    end: &State,
+    tries: usize,
+) -> Option<Vec<String>> {
+    let mut search =
+        ExhaustiveSearch { universe, end, bounds: [universe.observe(start), universe.observe(end)], tries };
     let mut order = Vec::new();
-    search.go(start, &WholeWrite::all(start, end), &[gathered(start)], &mut order).then_some(order)
+    search.search(start, &WholeWrite::all(start, end), &[aggregated_rules(start)], &mut order).then_some(order)
 }
 
 struct ExhaustiveSearch<'a> {
     universe: &'a Universe,
     end: &'a State,
-    frame: [super::model::Picture; 2],
+    bounds: [super::model::AccessSnapshot; 2],
     tries: usize,
 }
 
 impl ExhaustiveSearch<'_> {
-    fn go(
+    fn search(
         &mut self,
         state: &State,
         left: &BTreeSet<WholeWrite>,
-        earlier: &[Gathered],
+        earlier: &[AggregatedRules],
         order: &mut Vec<String>,
     ) -> bool {
         if left.is_empty() {
             return true;
         }
-        for act in left {
-            let needs = match act {
-                WholeWrite::Binding(key) => Some(WholeWrite::Away(key.clone())),
+        for write in left {
+            let prerequisite = match write {
+                WholeWrite::Binding(key) => Some(WholeWrite::DeleteReplaced(key.clone())),
                 _ => None,
             };
-            if needs.is_some_and(|needs| left.contains(&needs)) {
+            if prerequisite.is_some_and(|prerequisite| left.contains(&prerequisite)) {
                 continue;
             }
             if self.tries == 0 {
@@ -100,14 +109,14 @@ impl ExhaustiveSearch<'_> {
             }
             self.tries -= 1;
             let mut next = state.clone();
-            act.make(&mut next, self.end);
-            if self.is_in_frame(&next, earlier) {
+            write.apply(&mut next, self.end);
+            if self.is_in_bounds(&next, earlier) {
                 let mut rest = left.clone();
-                rest.remove(act);
-                let mut then = earlier.to_vec();
-                then.push(gathered(&next));
-                order.push(format!("{act:?}"));
-                if self.go(&next, &rest, &then, order) {
+                rest.remove(write);
+                let mut next_earlier = earlier.to_vec();
+                next_earlier.push(aggregated_rules(&next));
+                order.push(format!("{write:?}"));
+                if self.search(&next, &rest, &next_earlier, order) {
                     return true;
                 }
                 order.pop();
@@ -116,9 +125,11 @@ impl ExhaustiveSearch<'_> {
         false
     }
 
-    fn is_in_frame(&self, state: &State, earlier: &[Gathered]) -> bool {
-        let [before, after] = &self.frame;
-        let look = |state: &State, is_late| self.universe.leaves(&self.universe.look(state), before, after, is_late);
-        look(state, false).is_empty() && earlier.iter().all(|earlier| look(&late(state, earlier), true).is_empty())
+    fn is_in_bounds(&self, state: &State, earlier: &[AggregatedRules]) -> bool {
+        let [live, end] = &self.bounds;
+        let observe =
+            |state: &State, is_stale| self.universe.violations(&self.universe.observe(state), live, end, is_stale);
+        observe(state, false).is_empty()
+            && earlier.iter().all(|earlier| observe(&with_stale_rules(state, earlier), true).is_empty())
     }
 }

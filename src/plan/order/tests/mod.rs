@@ -1,4 +1,4 @@
-//! The order against a plain evaluator: every state that an apply may pass through, on small dense states.
+//! Checks the order against a plain evaluator of access: every state that an apply can pass through, on small states.
 
 mod avoidable;
 mod model;

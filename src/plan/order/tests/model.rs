@@ -1,4 +1,4 @@
-//! A cluster of a few objects that is planned for and written to, and the frame as the plain evaluator sees it.
+//! A small in-memory cluster that plans are applied to, and the bounds as a plain evaluator computes them.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ use crate::state::write::{AcceptedWrite, ObjectVersion, Precondition, ResolvedPr
 
 pub(super) const POLICY: &str = "p";
 
-/// Where an entry stands.
+/// The section of an entry.
 pub(super) fn section_of(entry: &Entry) -> Section {
     match entry.principal {
         EntryPrincipal::Role(_) | EntryPrincipal::Sso(_) => Section::Roles,
@@ -32,7 +32,7 @@ pub(super) fn section_of(entry: &Entry) -> Section {
     }
 }
 
-/// aws-auth as somebody would have written it.
+/// An aws-auth with these entries.
 pub(super) fn auth_of(entries: &[Entry]) -> AwsAuth {
     let text = |section: Section| {
         let adds: Vec<EntryEdit> =
@@ -43,14 +43,14 @@ pub(super) fn auth_of(entries: &[Entry]) -> AwsAuth {
     AwsAuth { data: data.into(), ..AwsAuth::default() }
 }
 
-/// All entries of aws-auth, in the order in which they stand.
+/// All entries of aws-auth in their order.
 fn entries_of(auth: Option<&AwsAuth>) -> Vec<Entry> {
     let auth = auth.unwrap();
     let all = Section::ALL.into_iter().flat_map(|section| auth.parse_section(section).unwrap().entries);
-    all.map(|found| found.entry).collect()
+    all.map(|located| located.entry).collect()
 }
 
-/// The objects of a cluster as JSON, each with its version.
+/// The objects of a cluster as JSON, with their versions.
 #[derive(Clone)]
 pub(super) struct Cluster {
     pub(super) objects: BTreeMap<ObjectKey, (Value, ObjectVersion)>,
@@ -58,7 +58,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn of(state: &State) -> Self {
+    pub(super) fn from_state(state: &State) -> Self {
         let mut cluster = Self { objects: BTreeMap::new(), clock: 1 };
         if let Some(auth) = &state.aws_auth {
             let annotations = &auth.meta.annotations;
@@ -95,8 +95,8 @@ impl Cluster {
         state
     }
 
-    /// Makes a step as an apply would; `versions` are those that earlier steps left.
-    pub(super) fn make(&mut self, number: usize, step: &Step, versions: &mut BTreeMap<usize, ObjectVersion>) {
+    /// Applies a step. `versions` are the versions that earlier steps wrote.
+    pub(super) fn apply_step(&mut self, number: usize, step: &Step, versions: &mut BTreeMap<usize, ObjectVersion>) {
         let expected = match &step.precondition {
             Precondition::Absent => ResolvedPrecondition::Absent,
             Precondition::Unchanged { uid, resource_version } => ResolvedPrecondition::Version(ObjectVersion {
@@ -106,9 +106,9 @@ impl Cluster {
             Precondition::AsWrittenByStep { step } => ResolvedPrecondition::Version(versions[step].clone()),
         };
         let existing = self.objects.get(&step.object).cloned();
-        let there = existing.as_ref().map(|(body, version)| (body, version));
-        let answer = accept(&step.object, there, true, &step.write, &expected);
-        match answer.unwrap_or_else(|why| panic!("{why}: {step:#?}")) {
+        let current = existing.as_ref().map(|(body, version)| (body, version));
+        let answer = accept(&step.object, current, true, &step.write, &expected);
+        match answer.unwrap_or_else(|error| panic!("{error}: {step:#?}")) {
             AcceptedWrite::Stored(body) => {
                 self.store(&step.object, body);
                 versions.insert(number, self.objects[&step.object].1.clone());
@@ -119,91 +119,92 @@ impl Cluster {
     }
 }
 
-/// What a plan for the policy has to write, in its order, and the moments that it says.
+/// The ordered steps of a plan, and its temporary access changes.
 pub(super) fn ordered(live: &State, desired: &Desired) -> (Vec<Step>, Vec<AccessWindow>) {
     let sources = SourceMap::default();
     let ownership = OwnershipSpec::default();
-    let mut draft = PlanBuilder {
+    let mut builder = PlanBuilder {
         policy: POLICY,
         sources: &sources,
         changes: Vec::new(),
         writes: Vec::new(),
         diagnostics: Vec::new(),
     };
-    entries::plan_entries(&mut draft, desired, live.aws_auth.as_ref(), &ownership);
-    objects::plan_objects(&mut draft, desired, live, &ownership);
-    let errors: Vec<&Diagnostic> = draft.diagnostics.iter().filter(|finding| finding.is_error()).collect();
+    entries::plan_entries(&mut builder, desired, live.aws_auth.as_ref(), &ownership);
+    objects::plan_objects(&mut builder, desired, live, &ownership);
+    let errors: Vec<&Diagnostic> = builder.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).collect();
     assert!(errors.is_empty(), "{errors:#?}");
-    order(draft.writes, live, Author { policy: POLICY }).unwrap()
+    order(builder.writes, live, Author { policy: POLICY }).unwrap()
 }
 
-/// Who may be asked about, and what.
+/// All subjects and requests that the tests check.
 pub(super) struct Universe {
-    pub(super) everybody: Vec<SubjectQuery>,
+    pub(super) subjects: Vec<SubjectQuery>,
     pub(super) requests: Vec<Request>,
 }
 
-/// What everybody may at times, and what always.
-pub(super) type Picture = Vec<(bool, bool)>;
+/// For each subject and request, whether at least one possible login allows it, and whether all do.
+pub(super) type AccessSnapshot = Vec<(bool, bool)>;
 
 impl Universe {
-    pub(super) fn look(&self, state: &State) -> Picture {
-        let state = late(state, &gathered(state));
-        let one = |who: &SubjectQuery| oracle::all_allowed(&state, Aggregation::Reconciled, who, &self.requests);
-        let answers = self.everybody.iter().flat_map(one);
+    pub(super) fn observe(&self, state: &State) -> AccessSnapshot {
+        let state = with_stale_rules(state, &aggregated_rules(state));
+        let all_allowed =
+            |who: &SubjectQuery| oracle::all_allowed(&state, Aggregation::Reconciled, who, &self.requests);
+        let answers = self.subjects.iter().flat_map(all_allowed);
         answers.map(|(allowing, logins)| (allowing > 0, logins > 0 && allowing == logins)).collect()
     }
 
-    fn name(&self, place: usize) -> String {
-        let request = &self.requests[place % self.requests.len()];
-        format!("{} {request:?}", self.everybody[place / self.requests.len()])
+    fn name(&self, index: usize) -> String {
+        let request = &self.requests[index % self.requests.len()];
+        format!("{} {request:?}", self.subjects[index / self.requests.len()])
     }
 
-    /// Where a picture leaves the frame of two others.
-    pub(super) fn leaves(
+    /// Where a snapshot is outside the bounds of the snapshots before and after the plan.
+    pub(super) fn violations(
         &self,
-        now: &Picture,
-        before: &Picture,
-        after: &Picture,
-        late: bool,
+        now: &AccessSnapshot,
+        before: &AccessSnapshot,
+        after: &AccessSnapshot,
+        only_gains: bool,
     ) -> Vec<(TransientAccess, SubjectQuery, String)> {
-        let mut found = Vec::new();
-        for (place, now) in now.iter().enumerate() {
-            let (before, after) = (before[place], after[place]);
-            let who = &self.everybody[place / self.requests.len()];
+        let mut violations = Vec::new();
+        for (index, now) in now.iter().enumerate() {
+            let (before, after) = (before[index], after[index]);
+            let who = &self.subjects[index / self.requests.len()];
             if now.0 && !before.0 && !after.0 {
-                found.push((TransientAccess::Gained, who.clone(), self.name(place)));
+                violations.push((TransientAccess::Gained, who.clone(), self.name(index)));
             }
-            if before.1 && after.1 && !now.1 && !late {
-                found.push((TransientAccess::Lost, who.clone(), self.name(place)));
+            if before.1 && after.1 && !now.1 && !only_gains {
+                violations.push((TransientAccess::Lost, who.clone(), self.name(index)));
             }
         }
-        found
+        violations
     }
 }
 
-/// Whether a question is answered with yes.
-pub(super) fn is_seen(state: &State, asked: &AccessProbe) -> bool {
-    let request = match &asked.request {
+/// Whether a probe succeeds.
+pub(super) fn is_allowed(state: &State, probe: &AccessProbe) -> bool {
+    let request = match &probe.request {
         ProbeRequest::Resource { verb, api_group, resource, subresource, name, namespace } => {
             let path = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
             Request::object(verb, api_group, &path).with_name(name).in_namespace(namespace)
         }
         ProbeRequest::NonResource { verb, path } => Request::url(verb, path),
     };
-    oracle::allows(state, Aggregation::Reconciled, &(asked.username.clone(), asked.groups.clone()), &request)
+    oracle::allows(state, Aggregation::Reconciled, &(probe.username.clone(), probe.groups.clone()), &request)
 }
 
-/// What aggregated roles give, by name.
-pub(super) type Gathered = BTreeMap<ObjectKey, Vec<crate::state::rbac::Rule>>;
+/// The rules of aggregated roles, by key.
+pub(super) type AggregatedRules = BTreeMap<ObjectKey, Vec<crate::state::rbac::Rule>>;
 
-pub(super) fn gathered(state: &State) -> Gathered {
+pub(super) fn aggregated_rules(state: &State) -> AggregatedRules {
     let aggregated = state.roles.iter().filter(|(_, role)| role.aggregation.is_some());
     aggregated.map(|(key, _)| (key.clone(), oracle::rules(state, Aggregation::Reconciled, key))).collect()
 }
 
-/// The state with aggregated roles as some earlier state had them.
-pub(super) fn late(state: &State, earlier: &Gathered) -> State {
+/// The state with the rules that aggregated roles had in an earlier state.
+pub(super) fn with_stale_rules(state: &State, earlier: &AggregatedRules) -> State {
     let mut state = state.clone();
     for (key, rules) in earlier {
         if let Some(role) = state.roles.get_mut(key).filter(|role| role.aggregation.is_some()) {
@@ -214,17 +215,17 @@ pub(super) fn late(state: &State, earlier: &Gathered) -> State {
     state
 }
 
-/// Whether what is said of one is said of another: of a role's sessions, of all whom a group or a username means, and of
-/// a caller in another case where the same entry answers for both.
-fn is_said_of(said: &str, who: &SubjectQuery, state: &State) -> bool {
+/// Whether a window of one subject also covers another: a session of a role, a member of a group, a principal with a
+/// username, or a principal in another case that the same entry matches.
+fn covers_subject(window_subject: &str, who: &SubjectQuery, state: &State) -> bool {
     let access = AccessView::new(state, Aggregation::Reconciled);
-    let admission = access.authenticate(who);
-    let is_meant = |identity: &Identity| match SubjectQuery::parse(said).unwrap() {
+    let authentication = access.authenticate(who);
+    let matches_window = |identity: &Identity| match SubjectQuery::parse(window_subject).unwrap() {
         SubjectQuery::Group(name) => identity.is_in_group(&name),
         SubjectQuery::User(name) => identity.username.as_ref().and_then(RenderedName::as_literal) == Some(&name),
         SubjectQuery::Arn(caller) => {
             matches!(who, SubjectQuery::Arn(other) if other.comparison_key() == caller.comparison_key())
-                && access.authenticate(&SubjectQuery::Arn(caller)) == admission
+                && access.authenticate(&SubjectQuery::Arn(caller)) == authentication
         }
         SubjectQuery::ServiceAccount { namespace, name } => {
             identity.matches_subject(&Subject::ServiceAccount { namespace, name })
@@ -232,105 +233,114 @@ fn is_said_of(said: &str, who: &SubjectQuery, state: &State) -> bool {
         SubjectQuery::Account(_) => false,
     };
     let name = who.to_string();
-    let of_session = name.strip_prefix(said).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (session "));
-    // Where an entry stands behind a name the principal says it.
-    let admitted = SubjectQuery::parse(said).map(|said| access.authenticate(&said)).unwrap();
-    let is_behind = |one: &Identity, other: &Identity| {
-        (one.username.is_none() || one.username == other.username)
-            && one.groups.iter().all(|group| other.groups.contains(group))
+    let is_session =
+        name.strip_prefix(window_subject).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (session "));
+    // A window of a principal covers the username and groups that its entry gives.
+    let window_authentication = SubjectQuery::parse(window_subject).map(|query| access.authenticate(&query)).unwrap();
+    let is_part_of = |identity: &Identity, other: &Identity| {
+        (identity.username.is_none() || identity.username == other.username)
+            && identity.groups.iter().all(|group| other.groups.contains(group))
     };
-    let by_principal = said.starts_with("arn:")
-        && admission.identities().next().is_some()
-        && admission.identities().all(|one| admitted.identities().any(|is| is_behind(one, is)));
-    of_session || by_principal || admission.identities().any(is_meant)
+    let is_covered_by_principal = window_subject.starts_with("arn:")
+        && authentication.identities().next().is_some()
+        && authentication
+            .identities()
+            .all(|identity| window_authentication.identities().any(|other| is_part_of(identity, other)));
+    is_session || is_covered_by_principal || authentication.identities().any(matches_window)
 }
 
-/// Makes the steps, those of a stage in the order of `dice`, and looks after each.
-pub(super) fn walk(
+/// Applies the steps, those of one stage in a random order, and checks the bounds after each.
+pub(super) fn apply_and_check(
     start: &Cluster,
     steps: &[Step],
     windows: &[AccessWindow],
     universe: &Universe,
-    wanted: &State,
-    dice: &mut impl FnMut(usize) -> usize,
+    expected: &State,
+    random_below: &mut impl FnMut(usize) -> usize,
 ) -> Result<Vec<Cluster>, String> {
     let mut cluster = start.clone();
-    let mut passed = vec![cluster.clone()];
-    let (before, after) = (universe.look(&cluster.state()), universe.look(wanted));
+    let mut clusters = vec![cluster.clone()];
+    let (before, after) = (universe.observe(&cluster.state()), universe.observe(expected));
     let mut versions = BTreeMap::new();
-    let mut earlier = vec![gathered(&cluster.state())];
+    let mut earlier = vec![aggregated_rules(&cluster.state())];
     let mut stages: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (number, step) in steps.iter().enumerate() {
         stages.entry(step.stage).or_default().push(number);
     }
     for mut numbers in stages.into_values() {
         let now = cluster.state();
-        for asked in numbers.iter().flat_map(|number| &steps[*number].wait_for) {
-            if !is_seen(&now, asked) {
-                return Err(format!("nobody will ever see {asked:?}"));
+        for probe in numbers.iter().flat_map(|number| &steps[*number].wait_for) {
+            if !is_allowed(&now, probe) {
+                return Err(format!("this probe can never succeed: {probe:?}"));
             }
         }
-        for place in (1..numbers.len()).rev() {
-            numbers.swap(place, dice(place + 1));
+        for index in (1..numbers.len()).rev() {
+            numbers.swap(index, random_below(index + 1));
         }
         for number in numbers {
-            cluster.make(number, &steps[number], &mut versions);
+            cluster.apply_step(number, &steps[number], &mut versions);
             let state = cluster.state();
-            let found = universe.leaves(&universe.look(&state), &before, &after, false);
-            let begun = |fate: TransientAccess, who: &SubjectQuery, late: bool| {
+            let violations = universe.violations(&universe.observe(&state), &before, &after, false);
+            let is_reported = |fate: TransientAccess, who: &SubjectQuery, is_stale: bool| {
                 windows.iter().any(|window| {
-                    let said = window.reason.starts_with("the controller");
+                    let is_controller_delay = window.reason.starts_with("the controller");
                     window.step <= number
                         && window.access == fate
-                        && (late || !said)
-                        && is_said_of(&window.subject, who, &state)
+                        && (is_stale || !is_controller_delay)
+                        && covers_subject(&window.subject, who, &state)
                 })
             };
-            let found: Vec<_> = found.into_iter().filter(|(fate, who, _)| !begun(*fate, who, false)).collect();
-            if !found.is_empty() {
-                return Err(format!("after step {number} ({}): {found:#?}", steps[number].description));
+            let violations: Vec<_> =
+                violations.into_iter().filter(|(fate, who, _)| !is_reported(*fate, who, false)).collect();
+            if !violations.is_empty() {
+                return Err(format!("after step {number} ({}): {violations:#?}", steps[number].description));
             }
             for earlier in &earlier {
-                let found = universe.leaves(&universe.look(&late(&state, earlier)), &before, &after, true);
-                let found: Vec<_> = found.into_iter().filter(|(fate, who, _)| !begun(*fate, who, true)).collect();
-                if !found.is_empty() {
-                    return Err(format!("late after step {number} ({}): {found:#?}", steps[number].description));
+                let violations =
+                    universe.violations(&universe.observe(&with_stale_rules(&state, earlier)), &before, &after, true);
+                let violations: Vec<_> =
+                    violations.into_iter().filter(|(fate, who, _)| !is_reported(*fate, who, true)).collect();
+                if !violations.is_empty() {
+                    return Err(format!(
+                        "with stale rules after step {number} ({}): {violations:#?}",
+                        steps[number].description
+                    ));
                 }
             }
-            let now = gathered(&state);
+            let now = aggregated_rules(&state);
             if !earlier.contains(&now) {
                 earlier.push(now);
             }
-            passed.push(cluster.clone());
+            clusters.push(cluster.clone());
         }
     }
-    Ok(passed)
+    Ok(clusters)
 }
 
-/// Whether the objects say the same, whatever their marks and versions.
-pub(super) fn same(state: &State, wanted: &State) -> Result<(), String> {
+/// Checks that two states have the same content, without ownership marks and versions.
+pub(super) fn check_same_content(state: &State, expected: &State) -> Result<(), String> {
     let names = |state: &State| -> Vec<String> {
         state.roles.keys().chain(state.bindings.keys()).map(ToString::to_string).collect()
     };
-    if names(state) != names(wanted) {
-        return Err(format!("other objects: {:?}", names(state)));
+    if names(state) != names(expected) {
+        return Err(format!("different objects: {:?}", names(state)));
     }
-    for (key, role) in &wanted.roles {
+    for (key, role) in &expected.roles {
         let now = &state.roles[key];
         if now.aggregation != role.aggregation || role.aggregation.is_none() && now.rules != role.rules {
-            return Err(format!("{key}: {now:?} and not {role:?}"));
+            return Err(format!("{key}: {now:?}, expected {role:?}"));
         }
         if content_labels(&now.meta) != content_labels(&role.meta) {
-            return Err(format!("{key}: {:?} and not {:?}", now.meta.labels, role.meta.labels));
+            return Err(format!("{key}: {:?}, expected {:?}", now.meta.labels, role.meta.labels));
         }
     }
-    for (key, binding) in &wanted.bindings {
+    for (key, binding) in &expected.bindings {
         let now = &state.bindings[key];
         if now.subjects != binding.subjects || now.role_ref != binding.role_ref {
-            return Err(format!("{key}: {now:?} and not {binding:?}"));
+            return Err(format!("{key}: {now:?}, expected {binding:?}"));
         }
     }
-    let said = |state: &State| {
+    let entries = |state: &State| {
         let mut all: Vec<_> = entries_of(state.aws_auth.as_ref())
             .into_iter()
             .map(|entry| (section_of(&entry).key(), entry_key(&entry), entry.username, entry.groups))
@@ -338,6 +348,6 @@ pub(super) fn same(state: &State, wanted: &State) -> Result<(), String> {
         all.sort();
         all
     };
-    let (now, then) = (said(state), said(wanted));
-    if now == then { Ok(()) } else { Err(format!("aws-auth: {now:?} and not {then:?}")) }
+    let (actual, expected) = (entries(state), entries(expected));
+    if actual == expected { Ok(()) } else { Err(format!("aws-auth: {actual:?}, expected {expected:?}")) }
 }

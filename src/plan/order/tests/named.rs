@@ -1,8 +1,8 @@
-//! The classic cases, each by itself: safe, and in as few writes as that takes.
+//! Single classic cases: the order is safe and has as few writes as possible.
 
-use super::model::{Cluster, ordered, same, walk};
-use super::owned::{PlanScenario, ScenarioSide, Whose, pair_of};
-use super::random::{gathered, rule, universe};
+use super::model::{Cluster, apply_and_check, check_same_content, ordered};
+use super::owned::{PlanScenario, ScenarioSide, TestOwner, scenario};
+use super::random::{aggregated_labels, rule, universe};
 use crate::names::ObjectKey;
 use crate::plan::{AccessWindow, Step};
 use crate::state::aws_auth::{Entry, EntryPrincipal};
@@ -12,9 +12,9 @@ use crate::state::rbac::{LabelSelector, RoleRef, Subject};
 use crate::state::write::WriteRequest;
 
 type Entries<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
-/// A role by name, the verb and resource that it gives, and whether the role `a` gathers it.
+/// Roles: name, verb, resource, and whether the aggregated role `a` contains it.
 type NamedRoles<'a> = &'a [(&'a str, &'a str, &'a str, bool)];
-/// A binding by name, its role, and groups or, after a colon, users.
+/// Bindings: name, role, and subjects. A subject with a leading colon is a user, others are groups.
 type Bindings<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
 
 fn side(entries: Entries<'_>, roles: NamedRoles<'_>, bindings: Bindings<'_>) -> ScenarioSide {
@@ -25,13 +25,13 @@ fn side(entries: Entries<'_>, roles: NamedRoles<'_>, bindings: Bindings<'_>) -> 
     };
     let entries: Vec<Entry> = entries.iter().map(entry).collect();
     let mut side = ScenarioSide { entries, ..ScenarioSide::default() };
-    for (name, verb, resource, is_gathered) in roles {
-        let labels = if *is_gathered { gathered() } else { Labels::new() };
+    for (name, verb, resource, is_aggregated) in roles {
+        let labels = if *is_aggregated { aggregated_labels() } else { Labels::new() };
         let rules = vec![rule(verb, resource)];
         let role = Role { meta: ObjectMeta { labels, ..ObjectMeta::default() }, rules, aggregation: None };
         side.roles.insert(ObjectKey::cluster_role(name), role);
     }
-    let selector = LabelSelector { match_labels: gathered(), ..LabelSelector::default() };
+    let selector = LabelSelector { match_labels: aggregated_labels(), ..LabelSelector::default() };
     let aggregated = Role { aggregation: Some(vec![selector]), ..Role::default() };
     side.roles.insert(ObjectKey::cluster_role("a"), aggregated);
     for (name, role, subjects) in bindings {
@@ -47,21 +47,21 @@ fn side(entries: Entries<'_>, roles: NamedRoles<'_>, bindings: Bindings<'_>) -> 
     side
 }
 
-/// The steps from one side to the other, with everything checked that can be.
+/// The steps from one side to the other. Checks the bounds after each step and the result.
 #[track_caller]
-fn way(one: &ScenarioSide, other: &ScenarioSide) -> (Vec<Step>, Vec<AccessWindow>) {
-    let PlanScenario { live, desired, end } = pair_of(one.clone(), other.clone(), || Whose::Ours);
-    let start = Cluster::of(&live);
+fn ordered_steps(before: &ScenarioSide, after: &ScenarioSide) -> (Vec<Step>, Vec<AccessWindow>) {
+    let PlanScenario { live, desired, end } = scenario(before.clone(), after.clone(), || TestOwner::ThisPolicy);
+    let start = Cluster::from_state(&live);
     let (steps, windows) = ordered(&start.state(), &desired);
-    let passed = walk(&start, &steps, &windows, &universe(), &end, &mut |_| 0).unwrap();
-    same(&passed.last().unwrap().state(), &end).unwrap();
+    let clusters = apply_and_check(&start, &steps, &windows, &universe(), &end, &mut |_| 0).unwrap();
+    check_same_content(&clusters.last().unwrap().state(), &end).unwrap();
     (steps, windows)
 }
 
-/// Verb and object of each step; steps of one stage on one line.
+/// The verb and object of each step. Steps of one stage are on one line.
 #[track_caller]
-fn told(one: &ScenarioSide, other: &ScenarioSide) -> String {
-    let (steps, windows) = way(one, other);
+fn describe_steps(before: &ScenarioSide, after: &ScenarioSide) -> String {
+    let (steps, windows) = ordered_steps(before, after);
     assert_eq!(windows, []);
     let mut lines: Vec<String> = Vec::new();
     for step in steps {
@@ -83,15 +83,15 @@ fn told(one: &ScenarioSide, other: &ScenarioSide) -> String {
 const ROLES: NamedRoles<'static> = &[("r0", "get", "pods", false), ("r1", "get", "secrets", false)];
 
 #[test]
-fn what_only_gives_gives_roles_first_and_what_only_takes_takes_them_last() {
+fn plan_that_only_grants_creates_roles_first_and_plan_that_only_revokes_deletes_them_last() {
     let empty = side(&[], &[], &[]);
     let full = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
-    insta::assert_snapshot!(told(&empty, &full), @r"
+    insta::assert_snapshot!(describe_steps(&empty, &full), @r"
     create r0, create r1
     create b0, create b1
     patch aws-auth
     ");
-    insta::assert_snapshot!(told(&full, &empty), @r"
+    insta::assert_snapshot!(describe_steps(&full, &empty), @r"
     patch aws-auth
     delete b0, delete b1
     delete r0, delete r1
@@ -99,18 +99,18 @@ fn what_only_gives_gives_roles_first_and_what_only_takes_takes_them_last() {
 }
 
 #[test]
-fn a_principal_who_moves_to_another_group_moves_in_one_write() {
+fn principal_changes_groups_in_one_write() {
     let bindings: Bindings<'_> = &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])];
-    let one = side(&[("viewer", "v", &["g0"])], ROLES, bindings);
-    let other = side(&[("viewer", "v", &["g1"])], ROLES, bindings);
-    insta::assert_snapshot!(told(&one, &other), @"patch aws-auth");
+    let before = side(&[("viewer", "v", &["g0"])], ROLES, bindings);
+    let after = side(&[("viewer", "v", &["g1"])], ROLES, bindings);
+    insta::assert_snapshot!(describe_steps(&before, &after), @"patch aws-auth");
 }
 
 #[test]
-fn a_role_ref_is_replaced_over_a_bridge() {
-    let one = side(&[], ROLES, &[("b0", "r0", &["g0"])]);
-    let other = side(&[], ROLES, &[("b0", "r1", &["g0"])]);
-    insta::assert_snapshot!(told(&one, &other), @r"
+fn role_ref_is_replaced_through_a_bridge() {
+    let before = side(&[], ROLES, &[("b0", "r0", &["g0"])]);
+    let after = side(&[], ROLES, &[("b0", "r1", &["g0"])]);
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
     create b0-rolecall-bridge
     delete b0
     create b0
@@ -119,11 +119,11 @@ fn a_role_ref_is_replaced_over_a_bridge() {
 }
 
 #[test]
-fn what_a_bridge_holds_is_asked_for_again_before_the_bridge_goes() {
+fn access_of_a_bridge_is_probed_again_before_the_bridge_is_deleted() {
     let roles: NamedRoles<'_> = &[("r0", "get", "pods", false), ("r1", "*", "pods", false)];
-    let one = side(&[], roles, &[("b0", "r0", &["g0"])]);
-    let other = side(&[], roles, &[("b0", "r1", &["g0"])]);
-    insta::assert_snapshot!(told(&one, &other), @r"
+    let before = side(&[], roles, &[("b0", "r0", &["g0"])]);
+    let after = side(&[], roles, &[("b0", "r1", &["g0"])]);
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
     create b0-rolecall-bridge
     delete b0 (awaits)
     create b0
@@ -132,20 +132,20 @@ fn what_a_bridge_holds_is_asked_for_again_before_the_bridge_goes() {
 }
 
 #[test]
-fn a_binding_with_another_name_is_made_before_the_old_one_goes() {
-    let one = side(&[], ROLES, &[("b0", "r0", &["g0"])]);
-    let other = side(&[], ROLES, &[("b1", "r0", &["g0"])]);
-    insta::assert_snapshot!(told(&one, &other), @r"
+fn renamed_binding_is_created_before_the_old_one_is_deleted() {
+    let before = side(&[], ROLES, &[("b0", "r0", &["g0"])]);
+    let after = side(&[], ROLES, &[("b1", "r0", &["g0"])]);
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
     create b1
     delete b0 (awaits)
     ");
 }
 
 #[test]
-fn a_group_that_is_renamed_is_bound_under_both_names_for_a_while() {
-    let one = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"])]);
-    let other = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["g1"])]);
-    insta::assert_snapshot!(told(&one, &other), @r"
+fn renamed_group_is_bound_under_both_names_temporarily() {
+    let before = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"])]);
+    let after = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["g1"])]);
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch b0
     patch aws-auth (awaits)
     patch b0
@@ -153,10 +153,10 @@ fn a_group_that_is_renamed_is_bound_under_both_names_for_a_while() {
 }
 
 #[test]
-fn who_leaves_a_group_goes_before_it_is_bound_for_who_enters_it() {
-    let one = side(&[("viewer", "v", &["g0"]), ("deploy", "d", &["g1"])], ROLES, &[("b0", "r0", &["g0"])]);
-    let other = side(&[("viewer", "v", &["g1"]), ("deploy", "d", &["g2"])], ROLES, &[("b0", "r0", &["g1"])]);
-    insta::assert_snapshot!(told(&one, &other), @r"
+fn principal_leaves_a_group_before_the_group_is_bound_for_another_principal() {
+    let before = side(&[("viewer", "v", &["g0"]), ("deploy", "d", &["g1"])], ROLES, &[("b0", "r0", &["g0"])]);
+    let after = side(&[("viewer", "v", &["g1"]), ("deploy", "d", &["g2"])], ROLES, &[("b0", "r0", &["g1"])]);
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch aws-auth
     patch b0 (awaits)
     patch aws-auth (awaits)
@@ -164,16 +164,16 @@ fn who_leaves_a_group_goes_before_it_is_bound_for_who_enters_it() {
 }
 
 #[test]
-fn two_groups_swap_their_roles() {
+fn two_groups_swap_roles() {
     let entries: Entries<'_> = &[("viewer", "v", &["g0"]), ("deploy", "d", &["g1"])];
-    let one = side(entries, ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
+    let before = side(entries, ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
     let by_subjects = side(entries, ROLES, &[("b0", "r0", &["g1"]), ("b1", "r1", &["g0"])]);
-    insta::assert_snapshot!(told(&one, &by_subjects), @r"
+    insta::assert_snapshot!(describe_steps(&before, &by_subjects), @r"
     patch b0
     patch b1
     ");
     let by_role = side(entries, ROLES, &[("b0", "r1", &["g0"]), ("b1", "r0", &["g1"])]);
-    insta::assert_snapshot!(told(&one, &by_role), @r"
+    insta::assert_snapshot!(describe_steps(&before, &by_role), @r"
     create b0-rolecall-bridge, create b1-rolecall-bridge
     delete b0, delete b1
     create b0, create b1
@@ -181,24 +181,24 @@ fn two_groups_swap_their_roles() {
     ");
     let by_rules: NamedRoles<'_> = &[("r0", "get", "secrets", false), ("r1", "get", "pods", false)];
     let by_rules = side(entries, by_rules, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
-    insta::assert_snapshot!(told(&one, &by_rules), @"patch r0, patch r1");
+    insta::assert_snapshot!(describe_steps(&before, &by_rules), @"patch r0, patch r1");
 }
 
 #[test]
-fn who_moves_into_a_group_does_not_get_what_leaves_it() {
-    let one = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
-    let other = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g2"])]);
-    insta::assert_snapshot!(told(&one, &other), @r"
+fn principal_that_joins_a_group_does_not_get_the_role_that_the_group_loses() {
+    let before = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]);
+    let after = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "r1", &["g2"])]);
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch b1
     patch aws-auth
     ");
 }
 
 #[test]
-fn a_role_that_changes_with_its_subjects_gives_nobody_both() {
-    let one = side(&[], &[("r0", "get", "pods", false)], &[("b0", "r0", &["g0"])]);
-    let other = side(&[], &[("r0", "get", "secrets", false)], &[("b0", "r0", &["g1"])]);
-    insta::assert_snapshot!(told(&one, &other), @r"
+fn role_and_subjects_of_a_binding_change_without_granting_the_new_rules_to_old_subjects() {
+    let before = side(&[], &[("r0", "get", "pods", false)], &[("b0", "r0", &["g0"])]);
+    let after = side(&[], &[("r0", "get", "secrets", false)], &[("b0", "r0", &["g1"])]);
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch b0
     patch r0
     patch b0
@@ -206,14 +206,14 @@ fn a_role_that_changes_with_its_subjects_gives_nobody_both() {
 }
 
 #[test]
-fn two_principals_swap_their_usernames() {
+fn two_principals_swap_usernames() {
     let bindings: Bindings<'_> = &[("b0", "r0", &[":u0"]), ("b1", "r1", &[":u1"])];
-    let one = side(&[("viewer", "u0", &[]), ("deploy", "u1", &[])], ROLES, bindings);
-    let other = side(&[("viewer", "u1", &[]), ("deploy", "u0", &[])], ROLES, bindings);
-    insta::assert_snapshot!(told(&one, &other), @"patch aws-auth");
-    let too: Bindings<'_> = &[("b0", "r0", &[":u1"]), ("b1", "r1", &[":u0"])];
-    let other = side(&[("viewer", "u1", &[]), ("deploy", "u0", &[])], ROLES, too);
-    insta::assert_snapshot!(told(&one, &other), @r"
+    let before = side(&[("viewer", "u0", &[]), ("deploy", "u1", &[])], ROLES, bindings);
+    let after = side(&[("viewer", "u1", &[]), ("deploy", "u0", &[])], ROLES, bindings);
+    insta::assert_snapshot!(describe_steps(&before, &after), @"patch aws-auth");
+    let swapped_bindings: Bindings<'_> = &[("b0", "r0", &[":u1"]), ("b1", "r1", &[":u0"])];
+    let after = side(&[("viewer", "u1", &[]), ("deploy", "u0", &[])], ROLES, swapped_bindings);
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch aws-auth
     create b0-rolecall-temporary, create b1-rolecall-temporary
     patch aws-auth (awaits)
@@ -225,17 +225,17 @@ fn two_principals_swap_their_usernames() {
 }
 
 #[test]
-fn where_one_object_would_have_to_serve_both_temporary_objects_do() {
-    // Nobody may lose pods, and nobody may get pods and secrets by the other's way.
-    let three: NamedRoles<'_> = &[("r0", "get", "pods", false), ("r1", "list", "pods", false)];
+fn swapped_groups_and_swapped_rules_need_temporary_objects() {
+    // Each principal keeps one verb on pods throughout and must not get the other's verb in addition.
+    let roles: NamedRoles<'_> = &[("r0", "get", "pods", false), ("r1", "list", "pods", false)];
     let swapped: NamedRoles<'_> = &[("r0", "list", "pods", false), ("r1", "get", "pods", false)];
-    let one = side(&[("viewer", "u0", &["g0"]), ("deploy", "u1", &["g1"])], three, {
+    let before = side(&[("viewer", "u0", &["g0"]), ("deploy", "u1", &["g1"])], roles, {
         &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]
     });
-    let other = side(&[("viewer", "u0", &["g1"]), ("deploy", "u1", &["g0"])], swapped, {
+    let after = side(&[("viewer", "u0", &["g1"]), ("deploy", "u1", &["g0"])], swapped, {
         &[("b0", "r0", &["g0"]), ("b1", "r1", &["g1"])]
     });
-    insta::assert_snapshot!(told(&one, &other), @r"
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch aws-auth
     create r0-rolecall-temporary, create r1-rolecall-temporary
     create b0-rolecall-temporary, create b1-rolecall-temporary
@@ -247,9 +247,10 @@ fn where_one_object_would_have_to_serve_both_temporary_objects_do() {
     ");
 }
 
-/// Under the account each has the ARN of his own case for a username; behind the entry both are one.
+/// Through mapAccounts, two callers that differ in case have different usernames. An entry gives both the
+/// same username.
 #[test]
-fn two_callers_behind_one_entry_stay_in_their_frames_where_the_entry_comes_and_where_it_goes() {
+fn callers_that_differ_in_case_stay_within_bounds_when_their_entry_is_added_and_removed() {
     const VIEWER: &str = ":arn:aws:iam::111122223333:role/viewer";
     let roles: NamedRoles<'_> =
         &[("r0", "get", "pods", false), ("r1", "list", "pods", false), ("r2", "get", "secrets", false)];
@@ -262,7 +263,7 @@ fn two_callers_behind_one_entry_stay_in_their_frames_where_the_entry_comes_and_w
         let principal = EntryPrincipal::Account("111122223333".to_owned());
         side.entries.push(Entry { principal, username: String::new(), groups: Vec::new() });
     }
-    insta::assert_snapshot!(told(&by_account, &by_entry), @r"
+    insta::assert_snapshot!(describe_steps(&by_account, &by_entry), @r"
     patch aws-auth
     create r0-rolecall-temporary, create r1-rolecall-temporary
     create b0-rolecall-temporary, create b1-rolecall-temporary
@@ -272,7 +273,7 @@ fn two_callers_behind_one_entry_stay_in_their_frames_where_the_entry_comes_and_w
     delete b0-rolecall-temporary, delete b1-rolecall-temporary
     delete r0-rolecall-temporary, delete r1-rolecall-temporary
     ");
-    insta::assert_snapshot!(told(&by_entry, &by_account), @r"
+    insta::assert_snapshot!(describe_steps(&by_entry, &by_account), @r"
     patch aws-auth
     create r0-rolecall-temporary, create r1-rolecall-temporary
     create b0-rolecall-temporary, create b1-rolecall-temporary
@@ -285,26 +286,26 @@ fn two_callers_behind_one_entry_stay_in_their_frames_where_the_entry_comes_and_w
 }
 
 #[test]
-fn a_label_that_brings_a_role_into_another_is_a_write_like_any_other() {
+fn label_that_adds_a_role_to_an_aggregated_role_is_ordered() {
     let labelled: NamedRoles<'_> = &[("r0", "get", "pods", true), ("r1", "get", "secrets", false)];
-    let one = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "a", &["g1"])]);
-    let other = side(&[("viewer", "v", &["g1"])], labelled, &[("b0", "r0", &["g0"]), ("b1", "a", &["g1"])]);
-    insta::assert_snapshot!(told(&one, &other), @r"
+    let before = side(&[("viewer", "v", &["g0"])], ROLES, &[("b0", "r0", &["g0"]), ("b1", "a", &["g1"])]);
+    let after = side(&[("viewer", "v", &["g1"])], labelled, &[("b0", "r0", &["g0"]), ("b1", "a", &["g1"])]);
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch r0
     patch aws-auth (awaits)
     ");
 }
 
 #[test]
-fn where_only_a_controller_could_be_in_time_the_moment_is_said() {
+fn delay_of_the_aggregation_controller_is_reported_as_a_window() {
     let labelled: NamedRoles<'_> = &[("r0", "get", "pods", true)];
-    let other: NamedRoles<'_> = &[("r0", "get", "pods", false)];
-    let one = side(&[], labelled, &[]);
-    let other = side(&[], other, &[("b0", "a", &["g0"])]);
-    let (steps, windows) = way(&one, &other);
+    let unlabelled: NamedRoles<'_> = &[("r0", "get", "pods", false)];
+    let before = side(&[], labelled, &[]);
+    let after = side(&[], unlabelled, &[("b0", "a", &["g0"])]);
+    let (steps, windows) = ordered_steps(&before, &after);
     assert_eq!(steps.len(), 2);
     let [window] = windows.as_slice() else { panic!("{windows:#?}") };
     insta::assert_snapshot!(
-        format!("{} {:?} {} after {}: {}", window.subject, window.access, window.request, window.step, window.reason), @"group:g0 Gains get pods, everywhere after 1: the controller of an aggregated ClusterRole fills in its rules at its own time"
+        format!("{} {:?} {} after {}: {}", window.subject, window.access, window.request, window.step, window.reason), @"group:g0 Gains get pods, everywhere after 1: the controller that fills in aggregated ClusterRoles runs later"
     );
 }

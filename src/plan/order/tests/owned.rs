@@ -1,4 +1,5 @@
-//! Two sides as a policy meets them: what it owns, what nobody owns, what another policy owns; and where that must end.
+//! Builds plan scenarios with ownership: objects and entries of this policy, of another policy and of none, and the
+//! state that the plan must lead to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ use crate::state::object::{Binding, Role};
 use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::{ENTRIES_ANNOTATION, binding_digest, content_labels, mark_owned, role_digest};
 
-/// One side: its objects and the entries of aws-auth.
+/// The objects and aws-auth entries of one side.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ScenarioSide {
     pub(super) roles: BTreeMap<ObjectKey, Role>,
@@ -24,17 +25,17 @@ pub(super) struct ScenarioSide {
     pub(super) entries: Vec<Entry>,
 }
 
-/// Whose something is that is there.
+/// The owner of an object or entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
-    Ours,
-    Nobodys,
-    Theirs,
+pub(super) enum TestOwner {
+    ThisPolicy,
+    Unowned,
+    OtherPolicy,
 }
 
 const OTHER: &str = "other";
 
-/// What is, what a policy wants, and what is when it has it.
+/// The live state, the desired objects, and the state after the plan.
 #[derive(Debug, Clone)]
 pub(super) struct PlanScenario {
     pub(super) live: State,
@@ -42,64 +43,69 @@ pub(super) struct PlanScenario {
     pub(super) end: State,
 }
 
-fn wanted<T>(value: T) -> DesiredItem<T> {
+fn desired_item<T>(value: T) -> DesiredItem<T> {
     DesiredItem { value, span: Span::new(0, &(0..0)) }
 }
 
-/// From one side to what a policy makes of it that wants the other, in which what others own stays.
-pub(super) fn pair_of(one: ScenarioSide, other: ScenarioSide, mut whose: impl FnMut() -> Whose) -> PlanScenario {
+/// A scenario from the live side `before` to the desired side `after`. Objects and entries that this policy does not
+/// own stay.
+pub(super) fn scenario(
+    before: ScenarioSide,
+    after: ScenarioSide,
+    mut owner: impl FnMut() -> TestOwner,
+) -> PlanScenario {
     let mut desired = Desired::default();
     let mut live = State::default();
     let mut end = State::default();
-    let mut marked = |meta: &mut ObjectMeta, labels: &Labels, digest: String| {
-        let whose = whose();
-        match whose {
-            Whose::Ours => mark_owned(meta, POLICY, labels, digest),
-            Whose::Theirs => mark_owned(meta, OTHER, labels, digest),
-            Whose::Nobodys => {}
+    let mut mark = |meta: &mut ObjectMeta, labels: &Labels, digest: String| {
+        let owner = owner();
+        match owner {
+            TestOwner::ThisPolicy => mark_owned(meta, POLICY, labels, digest),
+            TestOwner::OtherPolicy => mark_owned(meta, OTHER, labels, digest),
+            TestOwner::Unowned => {}
         }
-        whose
+        owner
     };
-    let mut others = other.roles;
-    for (key, mut role) in one.roles {
+    let mut desired_objects = after.roles;
+    for (key, mut role) in before.roles {
         let labels = content_labels(&role.meta);
         let digest = role_digest(&role, &labels);
-        match marked(&mut role.meta, &labels, digest) {
-            Whose::Ours => {}
-            Whose::Nobodys if others.contains_key(&key) => {}
-            Whose::Nobodys | Whose::Theirs => {
-                others.remove(&key);
+        match mark(&mut role.meta, &labels, digest) {
+            TestOwner::ThisPolicy => {}
+            TestOwner::Unowned if desired_objects.contains_key(&key) => {}
+            TestOwner::Unowned | TestOwner::OtherPolicy => {
+                desired_objects.remove(&key);
                 end.roles.insert(key.clone(), role.clone());
             }
         }
         live.roles.insert(key, role);
     }
-    for (key, role) in others {
+    for (key, role) in desired_objects {
         let labels = content_labels(&role.meta);
-        let bare = Role { meta: ObjectMeta::default(), ..role.clone() };
-        desired.roles.insert(key.clone(), wanted(DesiredRole { role: bare, labels }));
+        let unmarked = Role { meta: ObjectMeta::default(), ..role.clone() };
+        desired.roles.insert(key.clone(), desired_item(DesiredRole { role: unmarked, labels }));
         end.roles.insert(key, role);
     }
-    let mut others = other.bindings;
-    for (key, mut binding) in one.bindings {
+    let mut desired_objects = after.bindings;
+    for (key, mut binding) in before.bindings {
         let digest = binding_digest(&binding);
-        match marked(&mut binding.meta, &Labels::new(), digest) {
-            Whose::Ours => {}
-            Whose::Nobodys if others.contains_key(&key) => {}
-            Whose::Nobodys | Whose::Theirs => {
-                others.remove(&key);
+        match mark(&mut binding.meta, &Labels::new(), digest) {
+            TestOwner::ThisPolicy => {}
+            TestOwner::Unowned if desired_objects.contains_key(&key) => {}
+            TestOwner::Unowned | TestOwner::OtherPolicy => {
+                desired_objects.remove(&key);
                 end.bindings.insert(key.clone(), binding.clone());
             }
         }
         live.bindings.insert(key, binding);
     }
-    for (key, binding) in others {
-        desired.bindings.insert(key.clone(), wanted(binding.clone()));
+    for (key, binding) in desired_objects {
+        desired.bindings.insert(key.clone(), desired_item(binding.clone()));
         end.bindings.insert(key, binding);
     }
-    entries(&mut live, &mut end, &mut desired, &one.entries, other.entries, &mut whose);
+    entries(&mut live, &mut end, &mut desired, &before.entries, after.entries, &mut owner);
     for state in [&mut live, &mut end] {
-        settle(state);
+        reconcile(state);
     }
     PlanScenario { live, desired, end }
 }
@@ -108,42 +114,40 @@ fn entries(
     live: &mut State,
     end: &mut State,
     desired: &mut Desired,
-    one: &[Entry],
-    mut other: Vec<Entry>,
-    whose: &mut impl FnMut() -> Whose,
+    before: &[Entry],
+    mut after: Vec<Entry>,
+    owner: &mut impl FnMut() -> TestOwner,
 ) {
-    let mut of: BTreeMap<(Section, String), Whose> = BTreeMap::new();
-    let mut written: BTreeMap<&str, BTreeMap<[u8; 8], [u8; 4]>> = BTreeMap::new();
-    let place = |entry: &Entry| (section_of(entry), entry_key(entry));
-    for entry in one {
-        let whose = *of.entry(place(entry)).or_insert_with(&mut *whose);
-        let policy = match whose {
-            Whose::Ours => POLICY,
-            Whose::Theirs => OTHER,
-            Whose::Nobodys => continue,
+    let mut owners: BTreeMap<(Section, String), TestOwner> = BTreeMap::new();
+    let mut hashes: BTreeMap<&str, BTreeMap<[u8; 8], [u8; 4]>> = BTreeMap::new();
+    let id_of = |entry: &Entry| (section_of(entry), entry_key(entry));
+    for entry in before {
+        let owner = *owners.entry(id_of(entry)).or_insert_with(&mut *owner);
+        let policy = match owner {
+            TestOwner::ThisPolicy => POLICY,
+            TestOwner::OtherPolicy => OTHER,
+            TestOwner::Unowned => continue,
         };
-        let (section, key) = place(entry);
-        written
-            .entry(policy)
-            .or_default()
-            .insert(entry_id(section, &key), content_hash(&entry.username, &entry.groups));
+        let (section, key) = id_of(entry);
+        hashes.entry(policy).or_default().insert(entry_id(section, &key), content_hash(&entry.username, &entry.groups));
     }
-    let theirs: BTreeSet<&String> =
-        of.iter().filter(|(_, whose)| **whose == Whose::Theirs).map(|((_, key), _)| key).collect();
-    let mut seen = BTreeSet::new();
-    other.retain(|entry| !theirs.contains(&entry_key(entry)) && seen.insert(entry_key(entry)));
-    let stays = |entry: &&Entry| of[&place(entry)] != Whose::Ours && !seen.contains(&entry_key(entry));
-    let last: Vec<Entry> = one.iter().filter(stays).chain(&other).cloned().collect();
+    let other_policy_keys: BTreeSet<&String> =
+        owners.iter().filter(|(_, owner)| **owner == TestOwner::OtherPolicy).map(|((_, key), _)| key).collect();
+    let mut desired_keys = BTreeSet::new();
+    after.retain(|entry| !other_policy_keys.contains(&entry_key(entry)) && desired_keys.insert(entry_key(entry)));
+    let stays =
+        |entry: &&Entry| owners[&id_of(entry)] != TestOwner::ThisPolicy && !desired_keys.contains(&entry_key(entry));
+    let final_entries: Vec<Entry> = before.iter().filter(stays).chain(&after).cloned().collect();
     let mut marks = EntryMarks::default();
-    for (policy, written) in written {
-        marks.set_owned(policy, written);
+    for (policy, hashes) in hashes {
+        marks.set_owned(policy, hashes);
     }
-    let mut auth = auth_of(one);
+    let mut auth = auth_of(before);
     auth.meta.annotations.extend(marks.to_annotation().map(|text| (ENTRIES_ANNOTATION.to_owned(), text)));
     live.aws_auth = Some(auth);
-    end.aws_auth = Some(auth_of(&last));
-    desired.entries.extend(other.into_iter().map(|entry| {
-        wanted(DesiredEntry {
+    end.aws_auth = Some(auth_of(&final_entries));
+    desired.entries.extend(after.into_iter().map(|entry| {
+        desired_item(DesiredEntry {
             section: section_of(&entry),
             principal: principal_text(&entry),
             username: entry.username,
@@ -153,8 +157,8 @@ fn entries(
     }));
 }
 
-/// As a controller has left it.
-fn settle(state: &mut State) {
+/// Fills in the aggregated roles as their controller does.
+fn reconcile(state: &mut State) {
     let keys: Vec<ObjectKey> =
         state.roles.iter().filter(|(_, role)| role.aggregation.is_some()).map(|(key, _)| key.clone()).collect();
     for key in keys {

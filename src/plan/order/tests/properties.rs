@@ -1,59 +1,59 @@
-//! What must always hold of an order, on random pairs of states.
+//! Properties of the order on random pairs of states.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use super::avoidable::plain_order;
-use super::model::{Cluster, ordered, same, walk};
+use super::avoidable::find_whole_write_order;
+use super::model::{Cluster, apply_and_check, check_same_content, ordered};
 use super::owned::PlanScenario;
 use super::random::{ScenarioKind, pair, universe};
 use crate::plan::Step;
 use crate::plan::probes::AccessWindow;
 use crate::state::write::WriteRequest;
 
-/// Of orders that could have kept everybody in his frame.
+/// The number of alternative orders to try for a plan with windows.
 const TRIES: usize = 500;
 
-fn checked(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(), TestCaseError> {
+fn check_order(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(), TestCaseError> {
     let PlanScenario { live, desired, end } = pair;
     let universe = universe();
-    let start = Cluster::of(live);
+    let start = Cluster::from_state(live);
     let (steps, windows) = ordered(&start.state(), desired);
-    let said =
+    let steps_text =
         || format!("{:#?}", steps.iter().map(|step| (step.stage, &step.description, &step.write)).collect::<Vec<_>>());
-    prop_assert!(!kind.is_safe() || windows.is_empty(), "{windows:#?} {}", said());
-    // About others the search cannot ask.
-    let is_asked = |window: &AccessWindow| universe.everybody.iter().any(|who| who.to_string() == window.subject);
-    if !windows.is_empty() && windows.iter().all(is_asked) {
-        let avoided = plain_order(&universe, &start.state(), end, TRIES);
-        prop_assert!(avoided.is_none(), "{avoided:#?} avoids {windows:#?} {}", said());
+    prop_assert!(!kind.is_safe() || windows.is_empty(), "{windows:#?} {}", steps_text());
+    // The exhaustive search only knows the subjects of the universe.
+    let is_in_universe = |window: &AccessWindow| universe.subjects.iter().any(|who| who.to_string() == window.subject);
+    if !windows.is_empty() && windows.iter().all(is_in_universe) {
+        let alternative = find_whole_write_order(&universe, &start.state(), end, TRIES);
+        prop_assert!(alternative.is_none(), "{alternative:#?} avoids {windows:#?} {}", steps_text());
     }
     let mut seed = seed | 1;
-    let mut dice = |below: usize| {
+    let mut random_below = |below: usize| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(seed >> 33).unwrap() % below
     };
-    let fail = |why: String| TestCaseError::fail(format!("{why}\n{}", said()));
-    let mut passed = Vec::new();
+    let fail = |reason: String| TestCaseError::fail(format!("{reason}\n{}", steps_text()));
+    let mut clusters = Vec::new();
     for _ in 0..2 {
-        passed = walk(&start, &steps, &windows, &universe, end, &mut dice).map_err(fail)?;
-        let last = passed.last().unwrap().state();
-        same(&last, end).map_err(fail)?;
-        let (again, _) = ordered(&last, desired);
-        prop_assert!(again.is_empty(), "a second plan: {again:#?}\n{}", said());
+        clusters = apply_and_check(&start, &steps, &windows, &universe, end, &mut random_below).map_err(fail)?;
+        let last = clusters.last().unwrap().state();
+        check_same_content(&last, end).map_err(fail)?;
+        let (second_plan, _) = ordered(&last, desired);
+        prop_assert!(second_plan.is_empty(), "a second plan: {second_plan:#?}\n{}", steps_text());
     }
-    // Killed there, the rest is planned from what is.
-    let at = dice(passed.len());
-    let killed = &passed[at];
-    let fail = |why: String| fail(format!("killed at {at}: {why}"));
+    // An apply that is killed here is planned again from the state that it leaves.
+    let at = random_below(clusters.len());
+    let killed = &clusters[at];
+    let fail = |reason: String| fail(format!("killed at {at}: {reason}"));
     let (rest, windows) = ordered(&killed.state(), desired);
-    prop_assert!(!kind.is_safe() || windows.is_empty(), "killed at {at}: {windows:#?} {}", said());
-    let rest = walk(killed, &rest, &windows, &universe, end, &mut dice).map_err(fail)?;
-    same(&rest.last().unwrap().state(), end).map_err(fail)
+    prop_assert!(!kind.is_safe() || windows.is_empty(), "killed at {at}: {windows:#?} {}", steps_text());
+    let rest = apply_and_check(killed, &rest, &windows, &universe, end, &mut random_below).map_err(fail)?;
+    check_same_content(&rest.last().unwrap().state(), end).map_err(fail)
 }
 
-/// What a step makes of mapRoles.
-fn mapped_by(step: &Step) -> Option<&str> {
+/// The mapRoles text that a step writes.
+fn written_map_roles(step: &Step) -> Option<&str> {
     let (WriteRequest::Create(body) | WriteRequest::Patch(body)) = &step.write else {
         return None;
     };
@@ -64,34 +64,34 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nobody_leaves_his_frame_after_any_write(pair in pair(ScenarioKind::Plain), seed in any::<u64>()) {
-        checked(&pair, ScenarioKind::Plain, seed)?;
+    fn every_write_keeps_access_within_bounds(pair in pair(ScenarioKind::Plain), seed in any::<u64>()) {
+        check_order(&pair, ScenarioKind::Plain, seed)?;
     }
 
     #[test]
-    fn nobody_leaves_his_frame_where_whole_accounts_are_let_in(pair in pair(ScenarioKind::Account), seed in any::<u64>()) {
-        checked(&pair, ScenarioKind::Account, seed)?;
+    fn every_write_keeps_access_within_bounds_with_map_accounts(pair in pair(ScenarioKind::Account), seed in any::<u64>()) {
+        check_order(&pair, ScenarioKind::Account, seed)?;
     }
 
     #[test]
-    fn nobody_leaves_his_frame_where_he_has_several_entries(pair in pair(ScenarioKind::Doubles), seed in any::<u64>()) {
-        checked(&pair, ScenarioKind::Doubles, seed)?;
+    fn every_write_keeps_access_within_bounds_with_duplicate_entries(pair in pair(ScenarioKind::Duplicates), seed in any::<u64>()) {
+        check_order(&pair, ScenarioKind::Duplicates, seed)?;
     }
 
     #[test]
-    fn machines_keep_their_username_and_nobody_leaves_his_frame_in_silence(
-        pair in pair(ScenarioKind::Machines), seed in any::<u64>(),
+    fn nodes_keep_their_username_and_access_outside_the_bounds_is_reported(
+        pair in pair(ScenarioKind::Nodes), seed in any::<u64>(),
     ) {
-        checked(&pair, ScenarioKind::Machines, seed)?;
-        let (steps, _) = ordered(&Cluster::of(&pair.live).state(), &pair.desired);
-        for text in steps.iter().filter_map(mapped_by) {
+        check_order(&pair, ScenarioKind::Nodes, seed)?;
+        let (steps, _) = ordered(&Cluster::from_state(&pair.live).state(), &pair.desired);
+        for text in steps.iter().filter_map(written_map_roles) {
             let entry = text.split("- rolearn").find(|entry| entry.contains("role/admin"));
             prop_assert!(entry.is_none_or(|entry| entry.contains("system:node:{{EC2PrivateDNSName}}")), "{text}");
         }
     }
 
     #[test]
-    fn nobody_leaves_his_frame_unless_a_controller_is_late(pair in pair(ScenarioKind::Aggregated), seed in any::<u64>()) {
-        checked(&pair, ScenarioKind::Aggregated, seed)?;
+    fn access_leaves_the_bounds_only_until_the_aggregation_controller_runs(pair in pair(ScenarioKind::Aggregated), seed in any::<u64>()) {
+        check_order(&pair, ScenarioKind::Aggregated, seed)?;
     }
 }

@@ -1,4 +1,4 @@
-//! Pairs of small dense states: few names, so that everything meets everything.
+//! Random pairs of small states. They use few names, so that many objects refer to each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::model::Universe;
-use super::owned::{PlanScenario, ScenarioSide, Whose, pair_of};
+use super::owned::{PlanScenario, ScenarioSide, TestOwner, scenario};
 use crate::access::{Request, SubjectQuery};
 use crate::names::ObjectKey;
 use crate::state::aws_auth::{Entry, EntryPrincipal};
@@ -17,21 +17,21 @@ use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::AGGREGATE_LABEL_PREFIX;
 use crate::state::rbac::{LabelSelector, RoleRef, Rule, Subject};
 
-/// What a pair of sides may have in it.
+/// The features of a random scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ScenarioKind {
     Plain,
     Aggregated,
-    /// Whole accounts are let in, so that who has no entry is still somebody.
+    /// With entries of mapAccounts, so that a principal without an entry can authenticate.
     Account,
-    /// Machines among the principals, which keep their username.
-    Machines,
-    /// Principals with several entries, of which one counts or chance decides.
-    Doubles,
+    /// With nodes, which keep their username.
+    Nodes,
+    /// With several entries of one principal, of which one wins or the authenticator picks one at random.
+    Duplicates,
 }
 
 impl ScenarioKind {
-    /// A safe order always exists.
+    /// Whether a safe order always exists.
     pub(super) fn is_safe(self) -> bool {
         self != Self::Aggregated
     }
@@ -50,8 +50,8 @@ fn url(path: &str) -> Rule {
     Rule { verbs: vec!["get".to_owned()], non_resource_urls: vec![path.to_owned()], ..Rule::default() }
 }
 
-/// The labels of what the role `a` gathers.
-pub(super) fn gathered() -> Labels {
+/// The labels that the aggregated role `a` selects.
+pub(super) fn aggregated_labels() -> Labels {
     [(format!("{AGGREGATE_LABEL_PREFIX}a"), "true".to_owned())].into()
 }
 
@@ -77,20 +77,20 @@ fn principals(kind: ScenarioKind) -> Vec<EntryPrincipal> {
     let user = "arn:aws:iam::111122223333:user/team/bob".to_owned();
     let mut all: Vec<EntryPrincipal> =
         ["viewer", "deploy", "admin"].map(|name| EntryPrincipal::Role(role(name))).into();
-    // Each section takes ARNs of either kind.
+    // Both sections accept ARNs of roles and users.
     all.extend([
         EntryPrincipal::User(user.clone()),
         EntryPrincipal::Role(user.clone()),
         EntryPrincipal::User(role("viewer")),
     ]);
     match kind {
-        ScenarioKind::Doubles => {
+        ScenarioKind::Duplicates => {
             all.extend([EntryPrincipal::Role(role("VIEWER")), EntryPrincipal::User(user.to_uppercase())]);
         }
         ScenarioKind::Account => {
-            all.extend(["111122223333", "444455556666"].map(|id| EntryPrincipal::Account(id.to_owned())))
+            all.extend(["111122223333", "444455556666"].map(|id| EntryPrincipal::Account(id.to_owned())));
         }
-        ScenarioKind::Plain | ScenarioKind::Aggregated | ScenarioKind::Machines => {}
+        ScenarioKind::Plain | ScenarioKind::Aggregated | ScenarioKind::Nodes => {}
     }
     all
 }
@@ -108,14 +108,12 @@ fn entry(kind: ScenarioKind) -> impl Strategy<Value = Entry> {
                 groups: groups.into_iter().map(str::to_owned).collect(),
             },
         })
-        .prop_map(move |entry| machine(kind, entry))
+        .prop_map(move |entry| with_node_entry(kind, entry))
 }
 
-/// The entry of a node in the place of one of the roles.
-fn machine(kind: ScenarioKind, mut entry: Entry) -> Entry {
-    if kind == ScenarioKind::Machines
-        && matches!(&entry.principal, EntryPrincipal::Role(arn) if arn.ends_with("/admin"))
-    {
+/// Turns the entry of one of the roles into an entry of nodes.
+fn with_node_entry(kind: ScenarioKind, mut entry: Entry) -> Entry {
+    if kind == ScenarioKind::Nodes && matches!(&entry.principal, EntryPrincipal::Role(arn) if arn.ends_with("/admin")) {
         entry.username = "system:node:{{EC2PrivateDNSName}}".to_owned();
         entry.groups.retain(|group| group != "system:masters");
         entry.groups.push("system:nodes".to_owned());
@@ -149,7 +147,7 @@ fn subjects() -> impl Strategy<Value = Vec<Subject>> {
 }
 
 fn roles(kind: ScenarioKind) -> impl Strategy<Value = BTreeMap<ObjectKey, Role>> {
-    let labels = if kind == ScenarioKind::Aggregated { vec![gathered()] } else { Vec::new() };
+    let labels = if kind == ScenarioKind::Aggregated { vec![aggregated_labels()] } else { Vec::new() };
     let labels = subsequence(labels.clone(), 0..=labels.len());
     let plain = (select(&["r0", "r1", "r2"][..]), rules(2), labels).prop_map(|(name, rules, labels)| {
         let labels = labels.into_iter().flatten().collect();
@@ -163,7 +161,7 @@ fn roles(kind: ScenarioKind) -> impl Strategy<Value = BTreeMap<ObjectKey, Role>>
     all.prop_map(move |(plain, local)| {
         let mut all: BTreeMap<ObjectKey, Role> = plain.into_iter().chain(local).collect();
         if kind == ScenarioKind::Aggregated {
-            let selector = LabelSelector { match_labels: gathered(), ..LabelSelector::default() };
+            let selector = LabelSelector { match_labels: aggregated_labels(), ..LabelSelector::default() };
             let role = Role { aggregation: Some(vec![selector]), ..Role::default() };
             all.insert(ObjectKey::cluster_role("a"), role);
         }
@@ -174,54 +172,61 @@ fn roles(kind: ScenarioKind) -> impl Strategy<Value = BTreeMap<ObjectKey, Role>>
 fn bindings(kind: ScenarioKind) -> impl Strategy<Value = BTreeMap<ObjectKey, Binding>> {
     let cluster: &[&str] = if kind == ScenarioKind::Aggregated { &["r0", "r1", "a"] } else { &["r0", "r1", "r2"] };
     let role = select(cluster).prop_map(|name| RoleRef::ClusterRole(name.to_owned()));
-    let everywhere = (select(&["b0", "b1", "b2"][..]), Just(None), role.clone(), subjects());
+    let cluster_wide = (select(&["b0", "b1", "b2"][..]), Just(None), role.clone(), subjects());
     let local_role = prop_oneof![role, Just(RoleRef::Role("r0".to_owned()))];
-    let inside = (select(&["b0", "b1"][..]), Just(Some("n1")), local_role, subjects());
-    let one = prop_oneof![3 => everywhere, 1 => inside].prop_map(|(name, namespace, role_ref, subjects)| {
+    let namespaced = (select(&["b0", "b1"][..]), Just(Some("n1")), local_role, subjects());
+    let binding = prop_oneof![3 => cluster_wide, 1 => namespaced].prop_map(|(name, namespace, role_ref, subjects)| {
         (ObjectKey::binding(namespace, name), Binding { meta: ObjectMeta::default(), role_ref, subjects })
     });
-    vec(one, 1..=4).prop_map(|all| all.into_iter().collect())
+    vec(binding, 1..=4).prop_map(|all| all.into_iter().collect())
 }
 
 fn side(kind: ScenarioKind) -> impl Strategy<Value = ScenarioSide> {
-    let most = if kind == ScenarioKind::Doubles { 5 } else { 3 };
+    let most = if kind == ScenarioKind::Duplicates { 5 } else { 3 };
     (vec(entry(kind), 0..=most), roles(kind), bindings(kind)).prop_map(move |(mut entries, roles, bindings)| {
         let mut seen = BTreeSet::new();
-        entries.retain(|entry| kind == ScenarioKind::Doubles || seen.insert(entry_key(entry)));
+        entries.retain(|entry| kind == ScenarioKind::Duplicates || seen.insert(entry_key(entry)));
         ScenarioSide { roles, bindings, entries }
     })
 }
 
-/// Two sides, of which the second keeps some parts of the first, and others own some parts of the first.
+/// A scenario of two random sides. The second side keeps parts of the first, and some parts of the first have other
+/// owners.
 pub(super) fn pair(kind: ScenarioKind) -> impl Strategy<Value = PlanScenario> {
-    let whose = select(vec![Whose::Ours, Whose::Ours, Whose::Ours, Whose::Nobodys, Whose::Theirs]);
-    let all = (side(kind), side(kind), vec(proptest::bool::weighted(0.4), 24), vec(whose, 24));
-    all.prop_map(move |(one, mut other, coins, whose)| {
-        let mut coins = coins.into_iter().cycle();
-        let mut coin = move || coins.next().unwrap_or_default();
-        for (key, role) in &one.roles {
-            if coin() {
-                other.roles.insert(key.clone(), role.clone());
+    let owner = select(vec![
+        TestOwner::ThisPolicy,
+        TestOwner::ThisPolicy,
+        TestOwner::ThisPolicy,
+        TestOwner::Unowned,
+        TestOwner::OtherPolicy,
+    ]);
+    let all = (side(kind), side(kind), vec(proptest::bool::weighted(0.4), 24), vec(owner, 24));
+    all.prop_map(move |(before, mut after, keeps, owner)| {
+        let mut keeps = keeps.into_iter().cycle();
+        let mut keep = move || keeps.next().unwrap_or_default();
+        for (key, role) in &before.roles {
+            if keep() {
+                after.roles.insert(key.clone(), role.clone());
             }
         }
-        for (key, binding) in &one.bindings {
-            if coin() {
-                other.bindings.insert(key.clone(), binding.clone());
+        for (key, binding) in &before.bindings {
+            if keep() {
+                after.bindings.insert(key.clone(), binding.clone());
             }
         }
-        for entry in &one.entries {
-            if coin() {
-                other.entries.retain(|known| entry_key(known) != entry_key(entry));
-                other.entries.push(entry.clone());
+        for entry in &before.entries {
+            if keep() {
+                after.entries.retain(|known| entry_key(known) != entry_key(entry));
+                after.entries.push(entry.clone());
             }
         }
-        let mut whose = whose.into_iter().cycle();
-        pair_of(one, other, move || whose.next().unwrap_or(Whose::Ours))
+        let mut owner = owner.into_iter().cycle();
+        scenario(before, after, move || owner.next().unwrap_or(TestOwner::ThisPolicy))
     })
 }
 
 pub(super) fn universe() -> Universe {
-    let everybody = [
+    let subjects = [
         "arn:aws:iam::111122223333:role/viewer",
         "arn:aws:iam::111122223333:role/VIEWER",
         "arn:aws:iam::111122223333:role/deploy",
@@ -267,5 +272,5 @@ pub(super) fn universe() -> Universe {
         }
     }
     requests.extend(["/a", "/ab", "/z"].map(|path| Request::url("get", path)));
-    Universe { everybody: everybody.iter().map(|text| SubjectQuery::parse(text).unwrap()).collect(), requests }
+    Universe { subjects: subjects.iter().map(|text| SubjectQuery::parse(text).unwrap()).collect(), requests }
 }

@@ -1,4 +1,5 @@
-//! What roles, bindings and logins say, with rules and subjects as numbers; and how one form lies to another.
+//! The content of roles, bindings and logins, with numbers for rules and subjects, and the effect of a change on
+//! access.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -6,34 +7,34 @@ use std::rc::Rc;
 use crate::state::object_meta::Labels;
 use crate::state::rbac::LabelSelector;
 
-/// A rule where it counts; the first scope is the whole cluster.
+/// A rule in a scope. Scope 0 is the whole cluster, the others are namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Atom {
+pub(super) struct ScopedRule {
     pub(super) rule: usize,
     pub(super) scope: usize,
 }
 
-/// What `system:masters` may do.
-pub(super) const EVERYTHING: Atom = Atom { rule: usize::MAX, scope: 0 };
+/// Everything, as `system:masters` is allowed to do.
+pub(super) const EVERYTHING: ScopedRule = ScopedRule { rule: usize::MAX, scope: 0 };
 
-/// What a role says.
+/// The content of a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RoleForm<'s> {
-    /// Sorted, each once; of an aggregated role what is stored.
+    /// Sorted and without duplicates. For an aggregated role the stored rules.
     pub(super) rules: Vec<usize>,
     pub(super) labels: Rc<Labels>,
     pub(super) aggregation: Option<&'s [LabelSelector]>,
 }
 
-/// What a binding says.
+/// The content of a binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BindingForm {
     pub(super) role: usize,
-    /// Sorted, each once.
+    /// Sorted and without duplicates.
     pub(super) subjects: Vec<usize>,
 }
 
-/// Somebody's login.
+/// The identity that an authentication results in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct OrderLogin {
     pub(super) username: Option<String>,
@@ -42,7 +43,7 @@ pub(super) struct OrderLogin {
     pub(super) is_master: bool,
 }
 
-/// How a change lies to what was.
+/// Whether a change grants access, revokes it, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Direction {
     #[default]
@@ -53,7 +54,7 @@ pub(super) enum Direction {
 }
 
 impl Direction {
-    pub(super) fn of(grows: bool, shrinks: bool) -> Self {
+    pub(super) fn new(grows: bool, shrinks: bool) -> Self {
         match (grows, shrinks) {
             (false, false) => Self::Neutral,
             (true, false) => Self::Grows,
@@ -62,15 +63,15 @@ impl Direction {
         }
     }
 
-    /// From one list to another, both sorted.
+    /// The direction from one sorted list to another.
     pub(super) fn between(from: &[usize], to: &[usize]) -> Self {
-        let beyond = |one: &[usize], other: &[usize]| one.iter().any(|item| other.binary_search(item).is_err());
-        Self::of(beyond(to, from), beyond(from, to))
+        let has_other = |a: &[usize], b: &[usize]| a.iter().any(|item| b.binary_search(item).is_err());
+        Self::new(has_other(to, from), has_other(from, to))
     }
 
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Neutral, one) | (one, Self::Neutral) => one,
+            (Self::Neutral, direction) | (direction, Self::Neutral) => direction,
             (Self::Grows, Self::Grows) => Self::Grows,
             (Self::Shrinks, Self::Shrinks) => Self::Shrinks,
             (Self::Grows | Self::Shrinks | Self::Mixed, Self::Grows | Self::Shrinks | Self::Mixed) => Self::Mixed,
@@ -78,10 +79,10 @@ impl Direction {
     }
 }
 
-/// Rules where they count.
+/// Rules and their scope.
 pub(super) type OrderGrant = (Rc<[usize]>, usize);
 
-/// What a change did: how it lies to what was, and what it gave to whom and took.
+/// The effect of a change: its direction, and what it grants and revokes by subject.
 #[derive(Debug, Default)]
 pub(super) struct OrderEffect {
     pub(super) direction: Direction,
@@ -94,21 +95,21 @@ impl OrderEffect {
         self.gains.keys().chain(self.losses.keys()).copied().collect()
     }
 
-    /// Both, one after the other.
+    /// Adds the effect of a later change.
     pub(super) fn and(&mut self, other: Self) {
         self.direction = self.direction.and(other.direction);
-        for (mine, theirs) in [(&mut self.gains, other.gains), (&mut self.losses, other.losses)] {
-            for (subject, grants) in theirs {
-                mine.entry(subject).or_default().extend(grants);
+        for (total, added) in [(&mut self.gains, other.gains), (&mut self.losses, other.losses)] {
+            for (subject, grants) in added {
+                total.entry(subject).or_default().extend(grants);
             }
         }
     }
 }
 
-/// What of some grants a login has.
-pub(super) fn atoms_of(grants: &BTreeMap<usize, Vec<OrderGrant>>, login: &OrderLogin) -> Vec<Atom> {
-    let of_login = login.subjects.iter().filter_map(|subject| grants.get(subject)).flatten();
-    of_login.flat_map(|(rules, scope)| rules.iter().map(|rule| Atom { rule: *rule, scope: *scope })).collect()
+/// The rules of some grants that apply to a login.
+pub(super) fn granted_rules(grants: &BTreeMap<usize, Vec<OrderGrant>>, login: &OrderLogin) -> Vec<ScopedRule> {
+    let login_grants = login.subjects.iter().filter_map(|subject| grants.get(subject)).flatten();
+    login_grants.flat_map(|(rules, scope)| rules.iter().map(|rule| ScopedRule { rule: *rule, scope: *scope })).collect()
 }
 
 pub(super) fn sorted(mut list: Vec<usize>) -> Vec<usize> {
