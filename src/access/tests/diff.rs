@@ -52,7 +52,7 @@ fn a_new_entry_gains_what_its_groups_have() {
     assert_eq!(
         said(&before, &after),
         [
-            "arn:aws:iam::111122223333:role/viewer + get, list on every resource, everywhere by viewers",
+            "arn:aws:iam::111122223333:role/viewer + get, list on every resource in all namespaces by viewers",
             "arn:aws:iam::111122223333:role/viewer ^ nodes-proxy",
             "arn:aws:iam::111122223333:role/viewer ^ secrets",
             "arn:aws:iam::111122223333:role/viewer ^ exec",
@@ -61,7 +61,7 @@ fn a_new_entry_gains_what_its_groups_have() {
     );
     assert_eq!(
         said(&after, &before),
-        ["arn:aws:iam::111122223333:role/viewer - get, list on every resource, everywhere by viewers"]
+        ["arn:aws:iam::111122223333:role/viewer - get, list on every resource in all namespaces by viewers"]
     );
 }
 
@@ -84,8 +84,11 @@ fn a_wider_scope_gains_all_but_the_old_one() {
     let role = cluster_role("reader", "{}", SECRETS);
     let narrow = state(&(role.clone() + &binding("b", Some("team-a"), "reader", ("Group", "g"))));
     let wide = state(&(role + &binding("b", None, "reader", ("Group", "g"))));
-    assert_eq!(said(&narrow, &wide), ["group:g + get secrets, everywhere but in team-a by b", "group:g ^ secrets"]);
-    assert_eq!(said(&wide, &narrow), ["group:g - get secrets, everywhere but in team-a by b"]);
+    assert_eq!(
+        said(&narrow, &wide),
+        ["group:g + get secrets in all namespaces except team-a by b", "group:g ^ secrets"]
+    );
+    assert_eq!(said(&wide, &narrow), ["group:g - get secrets in all namespaces except team-a by b"]);
 }
 
 #[test]
@@ -110,7 +113,7 @@ fn a_label_on_a_role_changes_what_others_may_do() {
         [
             "group:edit + get secrets in team by editors",
             "group:edit ^ secrets",
-            "group:look + get secrets, everywhere by lookers",
+            "group:look + get secrets in all namespaces by lookers",
             "group:look ^ secrets",
         ]
     );
@@ -123,9 +126,9 @@ fn masters_gain_everything_beyond_what_they_had() {
     assert_eq!(
         said(&before, &after),
         [
-            "arn:aws:iam::111122223333:role/a + everything, everywhere, but not get secrets, everywhere by masters",
+            "arn:aws:iam::111122223333:role/a + everything in all namespaces, except get secrets in all namespaces by masters",
             "arn:aws:iam::111122223333:role/a + every verb on every URL by masters",
-            "arn:aws:iam::111122223333:role/a ^ masters",
+            "arn:aws:iam::111122223333:role/a ^ system:masters",
         ]
     );
 }
@@ -140,8 +143,8 @@ fn a_binding_to_all_is_told_of_the_group_and_of_everybody() {
     assert_eq!(
         lines,
         [
-            "arn:aws:iam::111122223333:role/a + get secrets, everywhere by b",
-            "group:system:authenticated + get secrets, everywhere by b",
+            "arn:aws:iam::111122223333:role/a + get secrets in all namespaces by b",
+            "group:system:authenticated + get secrets in all namespaces by b",
         ]
     );
 }
@@ -154,7 +157,7 @@ fn an_admin_who_becomes_an_editor_keeps_what_is_said_after_the_but() {
     assert_eq!(
         said(&before, &after),
         [
-            "user:u - everything, everywhere, but not get secrets, everywhere by b",
+            "user:u - everything in all namespaces, except get secrets in all namespaces by b",
             "user:u - every verb on every URL by b",
         ]
     );

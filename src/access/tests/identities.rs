@@ -196,7 +196,7 @@ fn usernames_of_the_cluster_itself_work_and_are_ways_up() {
     for username in ["system:kube-controller-manager", "system:node:x", "system:serviceaccount:kube-system:x"] {
         assert_eq!(name_of(username), ["reserved-username"], "{username}");
     }
-    assert_eq!(name_of("{{SessionName}}"), ["free-name"]);
+    assert_eq!(name_of("{{SessionName}}"), ["session-chosen-name"]);
     assert_eq!(name_of("viewer:{{SessionName}}"), [""; 0]);
 }
 

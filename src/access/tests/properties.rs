@@ -169,7 +169,7 @@ proptest! {
         for who in access.all_subjects() {
             let ways = found.iter().find(|(one, _)| *one == who).map(|(_, ways)| ways.as_slice()).unwrap_or_default();
             let is_master = access.authenticate(&who).identities().any(Identity::is_in_system_masters);
-            let whole = is_master || ways.iter().any(|way| way.name() == "everything");
+            let whole = is_master || ways.iter().any(|way| way.name() == "full-admin");
             for way in &ESCALATION_RULES {
                 let [need] = way.requires else { continue };
                 let may = requests_for(need).iter().any(|request| oracle::allowed(&state, moment, &who, request).0 > 0);
