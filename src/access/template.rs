@@ -106,7 +106,7 @@ pub(super) fn render_template(template: &str, iam_identity: &IamIdentity) -> Res
     let mut text = template.replace(ACCOUNT_ID, iam_identity.account());
     match iam_identity.session() {
         SessionName::Known(name) => {
-            text = text.replace(SESSION_NAME, &name.replace('@', "-")).replace(SESSION_NAME_RAW, name)
+            text = text.replace(SESSION_NAME, &name.replace('@', "-")).replace(SESSION_NAME_RAW, name);
         }
         SessionName::Unknown => {
             depends_on_session |= text.contains(SESSION_NAME) || text.contains(SESSION_NAME_RAW);

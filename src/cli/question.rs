@@ -144,7 +144,7 @@ pub(crate) fn request_warnings(
 }
 
 pub(crate) fn lint_warning(doubt: &QueryLint) -> Diagnostic {
-    doubt.hint().into_iter().fold(Diagnostic::warning(doubt.to_string()), Diagnostic::with_help)
+    doubt.help().into_iter().fold(Diagnostic::warning(doubt.to_string()), Diagnostic::with_help)
 }
 
 /// What is odd about the state itself: sections of aws-auth that map nobody, roles that gather from each other.

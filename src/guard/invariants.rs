@@ -120,7 +120,7 @@ fn lint_invariant(access: &AccessView<'_>, invariant: &ResolvedInvariant) -> Vec
             Some(span) => warning.primary_label(span, ""),
             None => warning.with_help(format!("it stands at {}", invariant.place)),
         };
-        doubt.hint().into_iter().fold(warning, Diagnostic::with_help)
+        doubt.help().into_iter().fold(warning, Diagnostic::with_help)
     });
     if action.resource == "*" { Vec::new() } else { found.collect() }
 }
