@@ -277,10 +277,10 @@ fn roles_that_gather_from_each_other_are_told_once() {
     };
     desk.write("cluster.yaml", &format!("{}{}", role("one", "other"), role("other", "one")));
     let ran = desk.run(&["who-can", "get", "pods", "--snapshot", "cluster.yaml"]);
-    assert_eq!(ran.err.matches("take their rules from each other").count(), 1, "{}", ran.err);
+    assert_eq!(ran.err.matches("ClusterRoles aggregate each other: `one`, `other`").count(), 1, "{}", ran.err);
     desk.write("rolecall.toml", "[policy]\nname = \"circle\"\n");
     let ran = desk.run(&["plan", "--snapshot", "cluster.yaml"]);
-    assert_eq!(ran.err.matches("take their rules from each other").count(), 1, "{}", ran.err);
+    assert_eq!(ran.err.matches("ClusterRoles aggregate each other: `one`, `other`").count(), 1, "{}", ran.err);
 }
 
 const GUEST: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: by-hand }\n\
@@ -291,7 +291,7 @@ const GUEST: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: Cluste
 fn a_binding_to_a_missing_role_is_pending_access_in_every_answer_about_whom_it_means() {
     let desk = desk();
     desk.write("cluster.yaml", &format!("{}{GUEST}", desk.read("cluster.yaml")));
-    let told = "warning: the ClusterRole `ghost` does not exist; bound to it: `by-hand`";
+    let told = "warning: ClusterRole `ghost` does not exist, but bindings reference it: `by-hand`";
     for (args, is_told) in [
         (&["can", "group:dev", "get", "pods"][..], true),
         (&["can", "group:system:masters", "get", "pods"], false),
@@ -304,7 +304,7 @@ fn a_binding_to_a_missing_role_is_pending_access_in_every_answer_about_whom_it_m
     ] {
         let ran = desk.run(args);
         assert_eq!(ran.err.matches(told).count(), usize::from(is_told), "{args:?}: {}", ran.err);
-        let said = ran.err.contains("pending access: group:dev will have what it says as soon as it is created");
+        let said = ran.err.contains("pending access: group:dev will get its rules as soon as it is created");
         assert_eq!(said, is_told, "{args:?}: {}", ran.err);
     }
     let answer = json(&desk, &["who-can", "get", "pods"]);
@@ -321,9 +321,9 @@ fn many_missing_roles_are_folded_with_a_count() {
     let twice = GUEST.replace("ghost", "ghost-0");
     desk.write("cluster.yaml", &format!("{}{all}{twice}", desk.read("cluster.yaml")));
     let ran = desk.run(&["access"]);
-    assert_eq!(ran.err.matches("does not exist; bound to it").count(), 3, "{}", ran.err);
-    assert!(ran.err.contains("bound to it: `by-0`, `by-hand`\n"), "{}", ran.err);
-    assert!(ran.err.contains("6 more roles are waited for in the same way"), "{}", ran.err);
+    assert_eq!(ran.err.matches("does not exist, but bindings reference it").count(), 3, "{}", ran.err);
+    assert!(ran.err.contains("bindings reference it: `by-0`, `by-hand`\n"), "{}", ran.err);
+    assert!(ran.err.contains("6 more roles do not exist, but bindings reference them"), "{}", ran.err);
 }
 
 #[test]
@@ -331,13 +331,13 @@ fn a_plan_tells_whose_bindings_come_alive_by_the_role_it_creates() {
     let desk = desk();
     desk.write("cluster.yaml", &format!("{}{}", desk.read("cluster.yaml"), GUEST.replace("ghost", "cluster-viewer")));
     let ran = desk.run(&["plan"]);
-    let told = "the new ClusterRole `cluster-viewer` brings bindings to life that waited for it: `by-hand`";
+    let told = "existing bindings take effect when ClusterRole `cluster-viewer` is created: `by-hand`";
     assert_eq!(ran.err.matches(told).count(), 1, "{}", ran.err);
     let plan = json(&desk, &["plan"]);
     let warnings = plan["plans"][0]["warnings"].as_array().unwrap();
     assert_eq!(warnings.iter().filter(|one| one["message"] == told).count(), 1, "{plan:#}");
     desk.ok(&["apply", "--auto-approve"]);
-    assert!(!desk.run(&["plan"]).err.contains("brings bindings to life"));
+    assert!(!desk.run(&["plan"]).err.contains("existing bindings take effect"));
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn an_arn_that_differs_in_path_or_case_is_answered_with_the_spelling_of_aws_auth
     desk.ok(&["apply", "--auto-approve"]);
     let told = |typed: &str, args: &[&str]| {
         let ran = desk.run(args);
-        let message = format!("no entry of aws-auth names `{typed}`: that of `{VIEWER}` answers for it");
+        let message = format!("no aws-auth entry names `{typed}`, but the entry `{VIEWER}` matches it");
         assert_eq!(ran.err.contains(&message), ran.err.contains(&format!("did you mean `{VIEWER}`?")), "{}", ran.err);
         ran.err.contains(&message)
     };

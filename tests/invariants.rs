@@ -274,7 +274,7 @@ fn one_named_secret_is_a_secret_and_a_star_means_any() {
     }
     team(&rest("verb = \"get\", resource = \"secrets\", name = \"other\"")).ok(&["plan"]);
     let ran = team(&rest("verb = \"get\", resource = \"secretz\"")).run(&["plan"]);
-    assert!(ran.err.contains("no rule and no API of Kubernetes has the resource `secretz`"), "{}", ran.err);
+    assert!(ran.err.contains("unknown resource `secretz`: no rule and no built-in API has it"), "{}", ran.err);
 }
 
 #[test]

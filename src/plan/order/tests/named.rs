@@ -305,6 +305,6 @@ fn where_only_a_controller_could_be_in_time_the_moment_is_said() {
     assert_eq!(steps.len(), 2);
     let [window] = windows.as_slice() else { panic!("{windows:#?}") };
     insta::assert_snapshot!(
-        format!("{} {:?} {} after {}: {}", window.subject, window.fate, window.what, window.step, window.because), @"group:g0 Gains get pods, everywhere after 1: the controller of an aggregated ClusterRole fills in its rules at its own time"
+        format!("{} {:?} {} after {}: {}", window.subject, window.fate, window.what, window.step, window.because), @"group:g0 Gains get pods in all namespaces after 1: the controller of an aggregated ClusterRole fills in its rules at its own time"
     );
 }
