@@ -320,10 +320,10 @@ fn of_the_roles_of_the_cluster_validate_knows_cluster_admin_alone_and_says_so() 
     let in_team_a = "namespaces = [\"team-a\"]\n";
     for exclusive in ["", "[ownership]\nrbac = \"exclusive\"\n"] {
         for (namespaces, cannot, words) in [
-            ("", "\"escalate\"", "has the way `everything`"),
+            ("", "\"escalate\"", "has the way `full-admin`"),
             ("", secrets, "can get secrets everywhere"),
             ("", url, "can get /metrics"),
-            (in_team_a, "\"escalate\"", "has the way `everything`"),
+            (in_team_a, "\"escalate\"", "has the way `full-admin`"),
             (in_team_a, secrets, "can get secrets in team-a"),
         ] {
             let desk = team(&format!("{exclusive}{}", bound("cluster-admin", namespaces, cannot)));
@@ -393,7 +393,7 @@ fn a_saved_plan_is_held_to_its_invariants_on_the_cluster_as_it_is() {
             "it stands at rolecall.toml:2",
             "can get secrets everywhere",
             "ClusterRoleBinding stray (unmanaged) → ClusterRole cluster-admin (unmanaged) → rule verbs *",
-            "has the way `everything`",
+            "has the way `full-admin`",
             "Refused: nothing was written.",
         ];
         refused(&desk, &["apply", "--plan", "saved.json"], &words);

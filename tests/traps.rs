@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 type Trap = (u8, &'static str, &'static [(&'static str, &'static [&'static str])]);
 
 const IDENTITIES: &str = "src/access/tests/identities.rs";
-const MATCHES: &str = "src/access/matches.rs";
+const MATCHES: &str = "src/access/rule_match.rs";
 const TRAPS: &str = "src/access/tests/traps.rs";
 const AGGREGATED: &str = "src/access/tests/aggregated.rs";
 const ENTRIES: &str = "src/plan/entries/tests.rs";
@@ -154,9 +154,9 @@ const ALL: &[Trap] = &[
         &[(
             MATCHES,
             &[
-                "a_star_takes_subresources_and_a_resource_does_not",
-                "a_star_behind_a_resource_matches_nothing",
-                "names_are_exact_and_no_name_is_a_name",
+                "wildcard_matches_subresources_and_a_resource_name_does_not",
+                "wildcard_after_a_slash_matches_nothing",
+                "resource_names_are_exact_and_the_empty_name_matches_requests_without_a_name",
             ],
         )],
     ),
@@ -164,14 +164,17 @@ const ALL: &[Trap] = &[
         33,
         "words in upper case are accepted and dead",
         &[
-            (MATCHES, &["words_are_compared_with_their_case"]),
+            (MATCHES, &["verbs_and_resources_are_case_sensitive"]),
             ("tests/policies.rs", &["what_is_wrong_with_a_policy_is_said_as_reviewed"]),
         ],
     ),
     (
         34,
         "a name limits what has one",
-        &[(TRAPS, &["names_limit_what_has_a_name"]), (MATCHES, &["names_are_exact_and_no_name_is_a_name"])],
+        &[
+            (TRAPS, &["names_limit_what_has_a_name"]),
+            (MATCHES, &["resource_names_are_exact_and_the_empty_name_matches_requests_without_a_name"]),
+        ],
     ),
     (
         35,
@@ -211,7 +214,11 @@ const ALL: &[Trap] = &[
         "`escalate` by name creates nothing",
         &[(PERMISSIONS, &["escalate_by_name_changes_a_role_and_does_not_create_it"])],
     ),
-    (43, "all verbs are not a star", &[("src/access/covers.rs", &["all_verbs_in_a_list_do_not_cover_a_star"])]),
+    (
+        43,
+        "all verbs are not a star",
+        &[("src/access/rule_coverage.rs", &["list_of_all_verbs_does_not_cover_the_wildcard"])],
+    ),
     (44, "masters are beside RBAC, and come first", &[(TRAPS, &["masters_need_no_rules_and_come_first"])]),
     (45, "names of any letters", &[("tests/writing.rs", &["names_of_any_letters_reach_the_server_and_come_back"])]),
     (

@@ -138,7 +138,7 @@ mod tests {
     use crate::state::rbac::Rule;
 
     fn rule(verbs: &[&str], groups: &[&str], resources: &[&str]) -> Rule {
-        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
         Rule { verbs: list(verbs), api_groups: list(groups), resources: list(resources), ..Rule::default() }
     }
 
