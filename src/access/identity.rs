@@ -122,7 +122,7 @@ impl<'de> serde::Deserialize<'de> for SubjectQuery {
     }
 }
 
-/// The namespace and name of the service account that has this username.
+/// The namespace and name in the username of a service account.
 fn parse_service_account_username(username: &str) -> Option<(&str, &str)> {
     let (namespace, name) = username.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
     (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))

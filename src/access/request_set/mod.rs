@@ -15,8 +15,9 @@ mod string_set;
 mod url_set;
 
 pub(crate) use data::RequestSetData;
-pub(super) use display::format_namespaces;
 pub(crate) use product::{ObjectRequestSet, RequestSet};
 pub(crate) use request_set_except::{RequestSetExcept, merge, subtract};
 pub(crate) use resource_set::ResourceSet;
 pub(crate) use string_set::StringSet;
+
+pub(super) use display::format_namespaces;
