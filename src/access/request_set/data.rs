@@ -1,5 +1,5 @@
-//! Sets of requests as JSON. The JSON describes exactly the same set of requests, so that another program can evaluate
-//! it without parsing text.
+//! Sets of requests as owned data for JSON output. The data describe exactly the same set of requests, so that another
+//! program can evaluate it without parsing text.
 
 use serde::{Deserialize, Serialize};
 
