@@ -145,8 +145,8 @@ fn expiring_access_is_warned_about_and_removed_with_its_reason() {
           subjects  - user carol
 
     Access
-      - arn:aws:iam::111122223333:user/alice (alice)  loses  get pods, everywhere  was by alone → viewer, both → viewer
-      - user:carol  loses  get pods, everywhere  was by short → viewer
+      - arn:aws:iam::111122223333:user/alice (alice)  loses  get pods in all namespaces  was by alone → viewer, both → viewer
+      - user:carol  loses  get pods in all namespaces  was by short → viewer
 
     Plan: 0 to add, 1 to change, 0 to replace, 3 to remove. 4 objects to write. 0 subjects gain access, 2 lose.
     ");

@@ -1,4 +1,4 @@
-//! The questions: may this one do that, who may, and what may he do at all.
+//! The queries about access: can a subject make a request, who can make a request, and what can a subject do.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,10 +20,10 @@ use crate::state::State;
 use crate::state::object::Binding;
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
-/// How many near misses are worth reading.
+/// The number of near misses that a denied query reports.
 const MAX_NEAR_MISSES: usize = 5;
 
-/// The access to one cluster in one state.
+/// Access to one cluster in one state.
 #[derive(Debug)]
 pub(crate) struct AccessView<'s> {
     pub(crate) mapping: IdentityMapping,
@@ -31,30 +31,30 @@ pub(crate) struct AccessView<'s> {
     principals: OnceCell<PrincipalIndex>,
 }
 
-/// From a subject to a rule.
+/// The path from a subject through a binding to a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GrantPath<'s> {
     pub(crate) subject: &'s Subject,
     pub(crate) binding: &'s ObjectKey,
     pub(crate) role: &'s ObjectKey,
-    /// The role that has the rule: of an aggregated role another one.
+    /// The role in which the rule is written. It differs from `role` if `role` is aggregated.
     pub(crate) source: &'s ObjectKey,
     pub(crate) rule: &'s Rule,
 }
 
-/// What allows something.
+/// What grants a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum GrantSource<'s> {
-    /// `system:masters`, of whom nobody asks.
+    /// Membership in `system:masters`, which bypasses RBAC.
     SystemMasters,
     Path(GrantPath<'s>),
 }
 
-/// A rule that somebody has, and where.
+/// A rule that a subject has, and its scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EffectiveRule<'s> {
     pub(crate) path: GrantPath<'s>,
-    /// None: everywhere.
+    /// The namespace of the RoleBinding. `None` if a ClusterRoleBinding grants the rule.
     pub(crate) namespace: Option<&'s str>,
 }
 
@@ -62,102 +62,96 @@ pub(crate) struct EffectiveRule<'s> {
 pub(crate) enum AccessDecision {
     Allowed,
     Denied,
-    /// It depends on which of several entries answers the login.
+    /// Several aws-auth entries match the principal, and only some of them allow the request.
     Ambiguous,
 }
 
-/// What just did not allow something.
+/// A grant that almost allows a denied request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NearMiss<'s> {
-    Rule {
-        path: GrantPath<'s>,
-        mismatch: RuleMismatch,
-    },
-    /// The role does not exist; nobody knows what it would allow.
-    MissingRole {
-        subject: &'s Subject,
-        binding: &'s ObjectKey,
-        role: &'s RoleRef,
-    },
+    /// Everything but one attribute of the request matches.
+    Rule { path: GrantPath<'s>, mismatch: RuleMismatch },
+    /// The role does not exist, so its rules are unknown.
+    MissingRole { subject: &'s Subject, binding: &'s ObjectKey, role: &'s RoleRef },
 }
 
-/// The answer to `can`.
+/// The result of `can`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CanResult<'s> {
     pub(crate) authentication: Authentication,
     pub(crate) decision: AccessDecision,
     pub(crate) granted_by: Vec<GrantSource<'s>>,
-    /// Of a no, the nearest first.
+    /// For a denied request only. The closest first.
     pub(crate) near_misses: Vec<NearMiss<'s>>,
 }
 
-/// Somebody whom bindings name, and who stands behind.
+/// The grants of a binding's subject, and the aws-auth entries that map to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SubjectGrants<'s> {
     pub(crate) subject: &'s Subject,
     pub(crate) paths: Vec<GrantPath<'s>>,
-    /// Entries of aws-auth whose username or group this is.
+    /// The aws-auth entries that give the subject as username or group.
     pub(crate) entries: Vec<EntryRef>,
 }
 
-/// The answer to `who-can`.
+/// The result of `who-can`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct WhoCanResult<'s> {
-    /// Those who are `system:masters`.
+    /// The principals of aws-auth in `system:masters`.
     pub(crate) system_masters: Vec<Rc<MappedPrincipal>>,
-    /// All others of aws-auth who can.
+    /// The other principals of aws-auth that are allowed to make the request.
     pub(crate) principals: Vec<Rc<MappedPrincipal>>,
-    /// Whom the bindings name, each once.
+    /// The subjects of bindings that allow the request, each once.
     pub(crate) subjects: Vec<SubjectGrants<'s>>,
 }
 
 impl<'s> AccessView<'s> {
-    pub(crate) fn new(state: &'s State, moment: Aggregation) -> Self {
+    pub(crate) fn new(state: &'s State, aggregation: Aggregation) -> Self {
         let mapping = IdentityMapping::from_aws_auth(state.aws_auth.as_ref());
-        Self { mapping, grants: Grants::new(state, moment), principals: OnceCell::new() }
+        Self { mapping, grants: Grants::new(state, aggregation), principals: OnceCell::new() }
     }
 
     pub(crate) fn state(&self) -> &'s State {
         self.grants.state
     }
 
-    pub(crate) fn authenticate(&self, who: &SubjectQuery) -> Authentication {
-        Authentication::for_query(who, &self.mapping)
+    pub(crate) fn authenticate(&self, query: &SubjectQuery) -> Authentication {
+        Authentication::for_query(query, &self.mapping)
     }
 
-    /// Whether somebody may do something, and why or how nearly not.
-    pub(crate) fn can(&self, who: &SubjectQuery, request: &Request) -> CanResult<'s> {
-        let admission = self.authenticate(who);
-        let logins = match &admission {
-            Authentication::Ambiguous(logins) => logins.len(),
+    /// Whether a subject is allowed to make a request, and what grants or almost grants it.
+    pub(crate) fn can(&self, query: &SubjectQuery, request: &Request) -> CanResult<'s> {
+        let authentication = self.authenticate(query);
+        let result_count = match &authentication {
+            Authentication::Ambiguous(results) => results.len(),
             Authentication::Identity(_) | Authentication::Denied(_) => 1,
         };
-        let mut by: Vec<GrantSource<'s>> = Vec::new();
-        let mut misses = Vec::new();
-        let mut let_in = 0;
-        for identity in admission.identities() {
+        let mut granted_by: Vec<GrantSource<'s>> = Vec::new();
+        let mut near_misses = Vec::new();
+        let mut allowed_count = 0;
+        for identity in authentication.identities() {
             let grants = self.grants.grants_for_identity(identity);
-            let found = self.grant_sources(identity, &grants, request);
-            if found.is_empty() {
-                misses.extend(self.near_misses(&grants, request));
+            let sources = self.grant_sources(identity, &grants, request);
+            if sources.is_empty() {
+                near_misses.extend(self.near_misses(&grants, request));
             } else {
-                let_in += 1;
+                allowed_count += 1;
             }
-            by.extend(found);
+            granted_by.extend(sources);
         }
-        by.sort();
-        by.dedup();
-        let verdict = match let_in {
+        granted_by.sort();
+        granted_by.dedup();
+        let decision = match allowed_count {
             0 => AccessDecision::Denied,
-            all if all == logins => AccessDecision::Allowed,
+            count if count == result_count => AccessDecision::Allowed,
             _ => AccessDecision::Ambiguous,
         };
-        if verdict != AccessDecision::Denied {
-            misses.clear();
+        if decision != AccessDecision::Denied {
+            near_misses.clear();
         }
-        misses.sort_by_key(|(weight, _)| *weight);
-        let misses = misses.into_iter().map(|(_, miss)| miss).take(MAX_NEAR_MISSES).collect();
-        CanResult { authentication: admission, decision: verdict, granted_by: by, near_misses: misses }
+        near_misses.sort_by_key(|(mismatch, _)| *mismatch);
+        let near_misses = near_misses.into_iter().map(|(_, near_miss)| near_miss).take(MAX_NEAR_MISSES).collect();
+        CanResult { authentication, decision, granted_by, near_misses }
     }
 
     pub(super) fn grant_sources(
@@ -169,109 +163,111 @@ impl<'s> AccessView<'s> {
         if identity.is_in_system_masters() {
             return vec![GrantSource::SystemMasters];
         }
-        let counting = grants.iter().filter(|grant| applies_to(grant, request));
-        counting.flat_map(|grant| self.grant_paths(grant, request)).map(GrantSource::Path).collect()
+        let applicable = grants.iter().filter(|grant| applies_to(grant, request));
+        applicable.flat_map(|grant| self.grant_paths(grant, request)).map(GrantSource::Path).collect()
     }
 
-    /// By which rules a grant allows the request, where it counts.
+    /// The paths through the rules of a grant that allow the request. The scope of the binding is not considered.
     fn grant_paths(&self, grant: &Grant<'s>, request: &Request) -> Vec<GrantPath<'s>> {
         let Some(effective) = self.grants.role_for_grant(grant) else {
             return Vec::new();
         };
-        let allowing = effective.rules().filter(|sourced| rule_allows(sourced.rule, request));
-        allowing.map(|sourced| GrantPath::new(grant, effective.role, sourced)).collect()
+        let allowing_rules = effective.rules().filter(|sourced| rule_allows(sourced.rule, request));
+        allowing_rules.map(|sourced| GrantPath::new(grant, effective.role, sourced)).collect()
     }
 
+    /// The grants that almost allow the request, each with the mismatch by which they are ordered.
     fn near_misses(&self, grants: &[Grant<'s>], request: &Request) -> Vec<(RuleMismatch, NearMiss<'s>)> {
-        let mut near = Vec::new();
+        let mut near_misses = Vec::new();
         for grant in grants {
             let Some(effective) = self.grants.role_for_grant(grant) else {
                 let (subject, binding, role) = (grant.subject, grant.binding_key, &grant.binding.role_ref);
                 if applies_to(grant, request) {
-                    near.push((RuleMismatch::Namespace, NearMiss::MissingRole { subject, binding, role }));
+                    near_misses.push((RuleMismatch::Namespace, NearMiss::MissingRole { subject, binding, role }));
                 }
                 continue;
             };
             for sourced in effective.rules() {
-                let mut missing = rule_mismatches(sourced.rule, request);
+                let mut mismatches = rule_mismatches(sourced.rule, request);
                 if !applies_to(grant, request) {
-                    missing.push(RuleMismatch::Namespace);
+                    mismatches.push(RuleMismatch::Namespace);
                 }
-                if let &[lack] = missing.as_slice() {
-                    let chain = GrantPath::new(grant, effective.role, sourced);
-                    near.push((lack, NearMiss::Rule { path: chain, mismatch: lack }));
+                if let &[mismatch] = mismatches.as_slice() {
+                    let path = GrantPath::new(grant, effective.role, sourced);
+                    near_misses.push((mismatch, NearMiss::Rule { path, mismatch }));
                 }
             }
         }
-        near
+        near_misses
     }
 
-    /// Everybody who may do something.
+    /// Every principal and every subject of a binding that is allowed to make a request.
     pub(crate) fn who_can(&self, request: &Request) -> WhoCanResult<'s> {
-        let mut found: BTreeMap<&Subject, Vec<GrantPath<'s>>> = BTreeMap::new();
-        let mut walked: Option<(&ObjectKey, Vec<GrantPath<'s>>)> = None;
+        let mut paths_by_subject: BTreeMap<&Subject, Vec<GrantPath<'s>>> = BTreeMap::new();
+        let mut binding_paths: Option<(&ObjectKey, Vec<GrantPath<'s>>)> = None;
         for grant in self.grants.effective_in(request.namespace()) {
-            // The subjects of a binding come one after the other and have the same rules.
-            if walked.as_ref().is_none_or(|(key, _)| *key != grant.binding_key) {
-                walked = Some((grant.binding_key, self.grant_paths(&grant, request)));
+            // The subjects of one binding follow each other and have the same rules.
+            if binding_paths.as_ref().is_none_or(|(key, _)| *key != grant.binding_key) {
+                binding_paths = Some((grant.binding_key, self.grant_paths(&grant, request)));
             }
-            let chains = walked.iter().flat_map(|(_, chains)| chains);
-            let chains: Vec<GrantPath<'s>> =
-                chains.map(|chain| GrantPath { subject: grant.subject, ..*chain }).collect();
-            if !chains.is_empty() {
-                found.entry(grant.subject).or_default().extend(chains);
+            let paths = binding_paths.iter().flat_map(|(_, paths)| paths);
+            let paths: Vec<GrantPath<'s>> = paths.map(|path| GrantPath { subject: grant.subject, ..*path }).collect();
+            if !paths.is_empty() {
+                paths_by_subject.entry(grant.subject).or_default().extend(paths);
             }
         }
         let principals = self.principals();
-        let masters = self.principal_index().positions_of(&Subject::Group(MASTERS.to_owned()));
-        let mut may: BTreeSet<usize> = BTreeSet::new();
-        let mut holders = Vec::new();
-        for (subject, mut by) in found {
-            by.sort();
-            by.dedup();
-            may.extend(self.principal_index().positions_of(subject));
+        let system_masters = self.principal_index().positions_of(&Subject::Group(MASTERS.to_owned()));
+        let mut allowed: BTreeSet<usize> = BTreeSet::new();
+        let mut subjects = Vec::new();
+        for (subject, mut paths) in paths_by_subject {
+            paths.sort();
+            paths.dedup();
+            allowed.extend(self.principal_index().positions_of(subject));
             let identities = self.principals_of(subject).flat_map(|principal| principal.authentication.identities());
-            let meant = identities.filter(|identity| identity.matches_subject(subject));
-            let behind = meant.filter_map(Identity::entry).cloned().collect();
-            holders.push(SubjectGrants { subject, paths: by, entries: behind });
+            let matching = identities.filter(|identity| identity.matches_subject(subject));
+            let entries = matching.filter_map(Identity::entry).cloned().collect();
+            subjects.push(SubjectGrants { subject, paths, entries });
         }
-        may.retain(|place| masters.binary_search(place).is_err());
-        let masters = principals_at(principals, masters).map(Rc::clone).collect();
-        let principals = principals_at(principals, &may).map(Rc::clone).collect();
-        WhoCanResult { system_masters: masters, principals, subjects: holders }
+        allowed.retain(|position| system_masters.binary_search(position).is_err());
+        WhoCanResult {
+            system_masters: principals_at(principals, system_masters).map(Rc::clone).collect(),
+            principals: principals_at(principals, &allowed).map(Rc::clone).collect(),
+            subjects,
+        }
     }
 
-    /// All that somebody is bound to, rule by rule. Of `system:masters` it says nothing: they need no rules.
-    pub(crate) fn effective_rules(&self, who: &SubjectQuery) -> Vec<EffectiveRule<'s>> {
-        let grants = |identity: &Identity| self.rules_of_grants(&self.grants.grants_for_identity(identity));
-        self.authenticate(who).identities().flat_map(grants).collect()
+    /// Every rule that bindings grant to a subject. Membership in `system:masters` grants no rules.
+    pub(crate) fn effective_rules(&self, query: &SubjectQuery) -> Vec<EffectiveRule<'s>> {
+        let rules = |identity: &Identity| self.rules_of_grants(&self.grants.grants_for_identity(identity));
+        self.authenticate(query).identities().flat_map(rules).collect()
     }
 
-    /// All that somebody may do, in as few sets as say it.
-    pub(crate) fn effective_permissions(&self, who: &SubjectQuery) -> Vec<GrantedRequests<'s>> {
-        let is_master = self.authenticate(who).identities().any(Identity::is_in_system_masters);
-        EffectivePermissions::new(is_master, self.effective_rules(who))
-            .difference(&EffectivePermissions::new(false, Vec::new()))
+    /// Every request that a subject is allowed to make, merged into few sets.
+    pub(crate) fn effective_permissions(&self, query: &SubjectQuery) -> Vec<GrantedRequests<'s>> {
+        let is_in_system_masters = self.authenticate(query).identities().any(Identity::is_in_system_masters);
+        let no_permissions = EffectivePermissions::new(false, Vec::new());
+        EffectivePermissions::new(is_in_system_masters, self.effective_rules(query)).difference(&no_permissions)
     }
 
-    /// The rules of some grants, those of roles that do not exist left out.
+    /// The rules of grants. Grants of roles that do not exist are skipped.
     pub(super) fn rules_of_grants(&self, grants: &[Grant<'s>]) -> Vec<EffectiveRule<'s>> {
-        let mut held = Vec::new();
+        let mut rules = Vec::new();
         for grant in grants {
             if let Some(effective) = self.grants.role_for_grant(grant) {
-                let chains = effective.rules().map(|sourced| GrantPath::new(grant, effective.role, sourced));
-                held.extend(chains.map(|chain| EffectiveRule { path: chain, namespace: grant.namespace() }));
+                let paths = effective.rules().map(|sourced| GrantPath::new(grant, effective.role, sourced));
+                rules.extend(paths.map(|path| EffectiveRule { path, namespace: grant.namespace() }));
             }
         }
-        held
+        rules
     }
 
-    /// Every principal with an entry that can answer, and every account that is admitted whole.
+    /// Every IAM identity that an aws-auth entry matches, and every account of mapAccounts.
     pub(crate) fn principals(&self) -> &[Rc<MappedPrincipal>] {
         self.principal_index().all()
     }
 
-    /// Those whom a subject means.
+    /// The principals that a subject matches.
     pub(super) fn principals_of(&self, subject: &Subject) -> impl Iterator<Item = &Rc<MappedPrincipal>> {
         principals_at(self.principals(), self.principal_index().positions_of(subject))
     }
@@ -280,49 +276,41 @@ impl<'s> AccessView<'s> {
         self.principals.get_or_init(|| PrincipalIndex::new(&self.mapping))
     }
 
-    /// Everybody of whom the state knows: principals, whom bindings name, and whom entries name.
+    /// Every subject that the state names: the subjects of bindings, the principals of aws-auth, their usernames and
+    /// groups, and the users and groups that Kubernetes itself assigns.
     pub(crate) fn all_subjects(&self) -> BTreeSet<SubjectQuery> {
-        let mut all: BTreeSet<SubjectQuery> = self.grants.bound_subjects().map(SubjectQuery::from_subject).collect();
+        let group = |name: &str| SubjectQuery::Group(name.to_owned());
+        let mut subjects: BTreeSet<SubjectQuery> =
+            self.grants.bound_subjects().map(SubjectQuery::from_subject).collect();
         for principal in self.principals() {
             for identity in principal.authentication.identities() {
-                all.extend(
-                    identity
-                        .groups
-                        .iter()
-                        .filter_map(RenderedName::as_literal)
-                        .map(|name| SubjectQuery::Group(name.to_owned())),
-                );
-                all.extend(
-                    identity.username.as_ref().and_then(RenderedName::as_literal).map(SubjectQuery::from_username),
-                );
+                let username = identity.username.as_ref().and_then(RenderedName::as_literal);
+                subjects.extend(identity.groups.iter().filter_map(RenderedName::as_literal).map(group));
+                subjects.extend(username.map(SubjectQuery::from_username));
             }
-            all.insert(principal.subject.clone());
+            subjects.insert(principal.subject.clone());
         }
-        all.extend(
-            [MASTERS, AUTHENTICATED, UNAUTHENTICATED, SERVICE_ACCOUNTS]
-                .map(|name| SubjectQuery::Group(name.to_owned())),
-        );
-        all.insert(SubjectQuery::User(ANONYMOUS.to_owned()));
-        all
+        subjects.extend([MASTERS, AUTHENTICATED, UNAUTHENTICATED, SERVICE_ACCOUNTS].map(group));
+        subjects.insert(SubjectQuery::User(ANONYMOUS.to_owned()));
+        subjects
     }
 
-    /// Bindings to roles that do not exist.
+    /// The bindings with subjects whose role does not exist.
     pub(crate) fn dangling_bindings(&self) -> Vec<(&'s ObjectKey, &'s Binding)> {
         Grants::dangling_in(self.grants.state)
     }
 }
 
-/// Whether a grant has a say in the request: a RoleBinding only inside its namespace, and never about URLs.
+/// Whether a grant applies to the request. A RoleBinding applies in its own namespace only, and never to URLs.
 fn applies_to(grant: &Grant<'_>, request: &Request) -> bool {
     grant.namespace().is_none_or(|namespace| request.namespace() == Some(namespace))
 }
 
-/// Those at some places.
 fn principals_at<'a>(
     principals: &'a [Rc<MappedPrincipal>],
-    places: impl IntoIterator<Item = &'a usize>,
+    positions: impl IntoIterator<Item = &'a usize>,
 ) -> impl Iterator<Item = &'a Rc<MappedPrincipal>> {
-    places.into_iter().filter_map(|place| principals.get(*place))
+    positions.into_iter().filter_map(|position| principals.get(*position))
 }
 
 impl<'s> GrantPath<'s> {
@@ -332,8 +320,8 @@ impl<'s> GrantPath<'s> {
 }
 
 impl WhoCanResult<'_> {
-    /// Whether somebody is among them.
+    /// Whether the result includes an identity.
     pub(crate) fn includes(&self, identity: &Identity) -> bool {
-        identity.is_in_system_masters() || self.subjects.iter().any(|holder| identity.matches_subject(holder.subject))
+        identity.is_in_system_masters() || self.subjects.iter().any(|grants| identity.matches_subject(grants.subject))
     }
 }

@@ -1,8 +1,9 @@
-//! Aggregated ClusterRoles: which rules the controller fills in.
+//! Aggregated ClusterRoles: the rules that the aggregation controller writes into them.
 //!
-//! Source: kubernetes v1.36.3 `pkg/controller/clusterroleaggregation`: the union of the selected ClusterRoles' stored
-//! rules, exact duplicates dropped, itself excluded, again whenever a ClusterRole changes. It writes by server-side
-//! apply, so that of a role for which it finds nothing the rules stay that somebody else holds.
+//! Source: kubernetes v1.36.3 `pkg/controller/clusterroleaggregation`. The rules are the union of the stored rules of the
+//! selected ClusterRoles without exact duplicates. A role never selects itself. The controller computes the rules again
+//! whenever a ClusterRole changes. It writes them by server-side apply, so if it finds no rules for a role, the rules that
+//! belong to another field manager remain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,24 +12,24 @@ use crate::state::State;
 use crate::state::object::Role;
 use crate::state::rbac::{LabelSelector, Rule};
 
-/// When the question is put.
+/// Which rules an aggregated role has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Aggregation {
-    /// Now: the API server answers from the stored rules. Where an aggregated role has none, it stands in a snapshot
-    /// that no controller has seen, and what one would fill in is taken.
+    /// The stored rules, from which the API server decides now. If an aggregated role has no stored rules, the state is
+    /// taken as a snapshot that no controller has processed, and the rules are computed.
     AsStored,
-    /// Once the controller has run.
+    /// The rules after the controller has run.
     Reconciled,
 }
 
-/// A rule and the role in which somebody wrote it.
+/// A rule, and the role in which it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SourcedRule<'s> {
     pub(crate) rule: &'s Rule,
     pub(crate) source: &'s ObjectKey,
 }
 
-/// The roles of a state, one of them at times as another state has it.
+/// The roles of a state. One of them can be replaced or removed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RoleOverlay<'s> {
     state: &'s State,
@@ -40,24 +41,23 @@ impl<'s> RoleOverlay<'s> {
         Self { state, replacement: None }
     }
 
-    /// The same but for one role.
+    /// The same roles with another role at `key`, or without a role there.
     pub(super) fn with_replacement(self, key: &'s ObjectKey, role: Option<&'s Role>) -> Self {
         Self { replacement: Some((key, role)), ..self }
     }
 
     pub(super) fn get(&self, key: &ObjectKey) -> Option<(&'s ObjectKey, &'s Role)> {
         match self.replacement {
-            Some((instead, role)) if instead == key => role.map(|role| (instead, role)),
+            Some((replaced, role)) if replaced == key => role.map(|role| (replaced, role)),
             _ => self.state.roles.get_key_value(key),
         }
     }
 
-    /// They come before the Roles of the namespaces, which are many.
     fn cluster_roles(self) -> impl Iterator<Item = (&'s ObjectKey, &'s Role)> {
-        let own =
-            cluster_roles(self.state).filter(move |(key, _)| self.replacement.is_none_or(|(other, _)| other != *key));
-        let instead = self.replacement.and_then(|(key, role)| Some((key, role?)));
-        own.chain(instead.filter(|(key, _)| key.kind() == ObjectKind::ClusterRole))
+        let unchanged = cluster_roles(self.state)
+            .filter(move |(key, _)| self.replacement.is_none_or(|(replaced, _)| replaced != *key));
+        let replacement = self.replacement.and_then(|(key, role)| Some((key, role?)));
+        unchanged.chain(replacement.filter(|(key, _)| key.kind() == ObjectKind::ClusterRole))
     }
 }
 
@@ -65,131 +65,145 @@ impl<'s> RoleOverlay<'s> {
 type RuleSources<'s> = BTreeMap<&'s Rule, &'s ObjectKey>;
 
 struct AggregatedRole<'s> {
-    /// What the roles that are not aggregated themselves bring in.
+    /// The rules of the selected roles that are not aggregated themselves.
     direct: RuleSources<'s>,
-    /// The aggregated roles among the selected.
+    /// The selected roles that are aggregated themselves.
     aggregated_from: Vec<&'s ObjectKey>,
+    /// The stored rules at first, the computed rules at last.
     rules: RuleSources<'s>,
 }
 
-/// Whether the rules of a role are to be gathered, not read.
-pub(super) fn is_aggregated(role: &Role, moment: Aggregation) -> bool {
-    role.aggregation.is_some() && (moment == Aggregation::Reconciled || role.rules.is_empty())
+/// Whether the rules of a role are computed instead of read.
+pub(super) fn is_aggregated(role: &Role, aggregation: Aggregation) -> bool {
+    role.aggregation.is_some() && (aggregation == Aggregation::Reconciled || role.rules.is_empty())
 }
 
-/// The rules of an aggregated role, gathered through the roles that it selects.
+/// Computes the rules of the aggregated role `root` from the roles that it selects, directly or through others.
 pub(super) fn aggregate_rules<'s>(
     roles: RoleOverlay<'s>,
     root: &'s ObjectKey,
-    moment: Aggregation,
+    aggregation: Aggregation,
 ) -> Vec<SourcedRule<'s>> {
-    let mut all = reachable_aggregated_roles(roles, root, moment);
-    keep_manual_rules(roles, &mut all);
-    // In a circle of roles a rule keeps itself alive: each has it from the next. What nobody gives falls away, until
-    // nothing more falls; then what is given arrives. Out of a circle the first part leaves nothing of its own.
+    let mut reachable = reachable_aggregated_roles(roles, root, aggregation);
+    keep_manual_rules(roles, &mut reachable);
+    remove_unselected_rules(&mut reachable);
+    add_selected_rules(&mut reachable);
+    let rules = reachable.remove(root).map(|role| role.rules).unwrap_or_default();
+    rules.into_iter().map(|(rule, source)| SourcedRule { rule, source }).collect()
+}
+
+/// Removes the stored rules that no selected role has, until every remaining rule is in a selected role.
+///
+/// If roles select each other in a cycle, a rule that all of them store remains, because each role gets it from the next.
+/// Without a cycle, only rules remain that `add_selected_rules` would add.
+fn remove_unselected_rules<'s>(roles: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>>) {
     loop {
-        let fallen: Vec<(&ObjectKey, Vec<&Rule>)> = all
+        let removed: Vec<(&ObjectKey, Vec<&Rule>)> = roles
             .iter()
             .map(|(key, role)| {
-                let given = |rule: &Rule| {
-                    let held = |from: &&ObjectKey| all.get(*from).is_some_and(|from| from.rules.contains_key(rule));
-                    role.direct.contains_key(rule) || role.aggregated_from.iter().any(held)
+                let has = |from: &&ObjectKey, rule: &Rule| {
+                    roles.get(*from).is_some_and(|selected| selected.rules.contains_key(rule))
                 };
-                (*key, role.rules.keys().copied().filter(|rule| !given(rule)).collect())
+                let is_selected = |rule: &Rule| {
+                    role.direct.contains_key(rule) || role.aggregated_from.iter().any(|from| has(from, rule))
+                };
+                (*key, role.rules.keys().copied().filter(|rule| !is_selected(rule)).collect())
             })
             .collect();
-        if fallen.iter().all(|(_, rules)| rules.is_empty()) {
-            break;
+        if removed.iter().all(|(_, rules)| rules.is_empty()) {
+            return;
         }
-        for (key, rules) in fallen {
-            if let Some(role) = all.get_mut(key) {
+        for (key, rules) in removed {
+            if let Some(role) = roles.get_mut(key) {
                 role.rules.retain(|rule, _| !rules.contains(rule));
             }
         }
     }
+}
+
+/// Adds the rules of the selected roles, until no role changes.
+fn add_selected_rules<'s>(roles: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>>) {
     loop {
-        let arriving: Vec<(&ObjectKey, RuleSources<'s>)> = all
+        let added: Vec<(&ObjectKey, RuleSources<'s>)> = roles
             .iter()
             .map(|(key, role)| {
-                let through =
-                    role.aggregated_from.iter().filter_map(|from| all.get(*from)).flat_map(|from| &from.rules);
-                let given = role.direct.iter().chain(through);
-                (*key, given.filter(|(rule, _)| !role.rules.contains_key(*rule)).map(|(r, s)| (*r, *s)).collect())
+                let aggregated = role.aggregated_from.iter().filter_map(|from| roles.get(*from));
+                let selected = role.direct.iter().chain(aggregated.flat_map(|selected| &selected.rules));
+                let missing = selected.filter(|(rule, _)| !role.rules.contains_key(*rule));
+                (*key, missing.map(|(rule, source)| (*rule, *source)).collect())
             })
             .collect();
-        if arriving.iter().all(|(_, pool)| pool.is_empty()) {
-            break;
+        if added.iter().all(|(_, rules)| rules.is_empty()) {
+            return;
         }
-        for (key, pool) in arriving {
-            if let Some(role) = all.get_mut(key) {
-                role.rules.extend(pool);
+        for (key, rules) in added {
+            if let Some(role) = roles.get_mut(key) {
+                role.rules.extend(rules);
             }
         }
     }
-    let pool = all.remove(root).map(|role| role.rules).unwrap_or_default();
-    pool.into_iter().map(|(rule, source)| SourcedRule { rule, source }).collect()
 }
 
-/// Makes the rules written that somebody else holds in a role into which nothing comes.
-fn keep_manual_rules<'s>(roles: RoleOverlay<'s>, all: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>>) {
-    let by_hand = |key: &ObjectKey| {
+/// Makes the stored rules of a role direct rules, if another field manager owns them and the controller finds no rules
+/// for the role. The controller does not remove such rules.
+fn keep_manual_rules<'s>(roles: RoleOverlay<'s>, aggregated: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>>) {
+    let has_manual_rules = |key: &ObjectKey| {
         roles.get(key).is_some_and(|(_, role)| role.meta.has_manual_rules() && !role.rules.is_empty())
     };
-    let mut fed: BTreeSet<&ObjectKey> =
-        all.iter().filter(|(_, role)| !role.direct.is_empty()).map(|(key, _)| *key).collect();
+    // The roles for which the controller finds at least one rule.
+    let mut with_selected_rules: BTreeSet<&ObjectKey> =
+        aggregated.iter().filter(|(_, role)| !role.direct.is_empty()).map(|(key, _)| *key).collect();
     loop {
-        let gives = |from: &&ObjectKey| fed.contains(*from) || by_hand(from);
-        let more: Vec<&ObjectKey> = all
+        let has_rules = |from: &&ObjectKey| with_selected_rules.contains(*from) || has_manual_rules(from);
+        let more: Vec<&ObjectKey> = aggregated
             .iter()
-            .filter(|(key, role)| !fed.contains(*key) && role.aggregated_from.iter().any(gives))
+            .filter(|(key, role)| !with_selected_rules.contains(*key) && role.aggregated_from.iter().any(has_rules))
             .map(|(key, _)| *key)
             .collect();
         if more.is_empty() {
             break;
         }
-        fed.extend(more);
+        with_selected_rules.extend(more);
     }
-    for (key, role) in all.iter_mut().filter(|(key, _)| by_hand(key) && !fed.contains(*key)) {
-        role.direct.extend(role.rules.keys().map(|rule| (*rule, *key)));
+    for (key, role) in aggregated {
+        if has_manual_rules(key) && !with_selected_rules.contains(*key) {
+            role.direct.extend(role.rules.keys().map(|rule| (*rule, *key)));
+        }
     }
 }
 
-/// Every gathered role that is reached from `root`, with what it selects.
+/// The aggregated role `root` and every aggregated role that it selects, directly or through others.
 fn reachable_aggregated_roles<'s>(
     roles: RoleOverlay<'s>,
     root: &'s ObjectKey,
-    moment: Aggregation,
+    aggregation: Aggregation,
 ) -> BTreeMap<&'s ObjectKey, AggregatedRole<'s>> {
-    let mut found: BTreeMap<&ObjectKey, AggregatedRole<'_>> = BTreeMap::new();
-    let mut open = vec![root];
-    while let Some(key) = open.pop() {
-        let Some((_, role)) = roles.get(key).filter(|_| !found.contains_key(key)) else {
+    let mut reachable: BTreeMap<&ObjectKey, AggregatedRole<'_>> = BTreeMap::new();
+    let mut pending = vec![root];
+    while let Some(key) = pending.pop() {
+        let Some((_, role)) = roles.get(key).filter(|_| !reachable.contains_key(key)) else {
             continue;
         };
-        let mut next =
-            AggregatedRole { direct: RuleSources::new(), aggregated_from: Vec::new(), rules: RuleSources::new() };
-        next.rules.extend(role.rules.iter().map(|rule| (rule, key)));
-        for (from, other) in selected_cluster_roles(roles, role.aggregation.as_deref().unwrap_or_default()) {
-            if from == key {
+        let mut direct = RuleSources::new();
+        let mut aggregated_from = Vec::new();
+        for (selected, other) in selected_cluster_roles(roles, role.aggregation.as_deref().unwrap_or_default()) {
+            if selected == key {
                 continue;
             }
-            if is_aggregated(other, moment) {
-                next.aggregated_from.push(from);
-                open.push(from);
+            if is_aggregated(other, aggregation) {
+                aggregated_from.push(selected);
+                pending.push(selected);
             } else {
                 for rule in &other.rules {
-                    next.direct.entry(rule).or_insert(from);
+                    direct.entry(rule).or_insert(selected);
                 }
             }
         }
-        // The source of a rule is who wrote it, not who handed it on.
-        next.rules = std::mem::take(&mut next.rules)
-            .into_iter()
-            .map(|(rule, own)| (rule, next.direct.get(rule).copied().unwrap_or(own)))
-            .collect();
-        found.insert(key, next);
+        // The source of a rule is the role in which it is written, not the aggregated role that also stores it.
+        let rules = role.rules.iter().map(|rule| (rule, direct.get(rule).copied().unwrap_or(key))).collect();
+        reachable.insert(key, AggregatedRole { direct, aggregated_from, rules });
     }
-    found
+    reachable
 }
 
 /// The ClusterRoles that one of the selectors matches, by name.
@@ -200,26 +214,27 @@ pub(super) fn selected_cluster_roles<'s>(
     roles.cluster_roles().filter(|(_, role)| selectors.iter().any(|selector| selector.matches(&role.meta.labels)))
 }
 
+/// The ClusterRoles of a state. They sort before the Roles, of which there are many.
 fn cluster_roles(state: &State) -> impl Iterator<Item = (&ObjectKey, &Role)> {
     state.roles.iter().take_while(|(key, _)| key.kind() == ObjectKind::ClusterRole)
 }
 
-/// The roles that take rules from each other in a circle, each circle once.
+/// The sets of ClusterRoles that aggregate each other, each set once.
 pub(crate) fn find_aggregation_cycles(state: &State) -> Vec<BTreeSet<&ObjectKey>> {
-    let mut circles: Vec<BTreeSet<&ObjectKey>> = Vec::new();
+    let mut cycles: Vec<BTreeSet<&ObjectKey>> = Vec::new();
     let aggregated = cluster_roles(state).filter(|(_, role)| role.aggregation.is_some());
-    let reached: BTreeMap<&ObjectKey, BTreeSet<&ObjectKey>> = aggregated
+    let reachable_from: BTreeMap<&ObjectKey, BTreeSet<&ObjectKey>> = aggregated
         .map(|(key, _)| {
-            let all = reachable_aggregated_roles(RoleOverlay::new(state), key, Aggregation::Reconciled);
-            (key, all.values().flat_map(|role| role.aggregated_from.iter().copied()).collect())
+            let roles = reachable_aggregated_roles(RoleOverlay::new(state), key, Aggregation::Reconciled);
+            (key, roles.values().flat_map(|role| role.aggregated_from.iter().copied()).collect())
         })
         .collect();
-    for (key, from) in &reached {
-        let circle: BTreeSet<&ObjectKey> =
-            from.iter().copied().filter(|other| reached.get(other).is_some_and(|back| back.contains(key))).collect();
-        if circle.len() > 1 && !circles.contains(&circle) {
-            circles.push(circle);
+    for (key, reachable) in &reachable_from {
+        let reaches_back = |other: &&ObjectKey| reachable_from.get(other).is_some_and(|back| back.contains(key));
+        let cycle: BTreeSet<&ObjectKey> = reachable.iter().copied().filter(reaches_back).collect();
+        if cycle.len() > 1 && !cycles.contains(&cycle) {
+            cycles.push(cycle);
         }
     }
-    circles
+    cycles
 }

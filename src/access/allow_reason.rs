@@ -1,23 +1,23 @@
-//! By which binding the API server says that it allowed something, read off the reason of an access review.
+//! Parses the reason of an access review, in which the API server names a binding that allowed the request.
 //!
-//! It may not know what the answer is for. Source: kubernetes v1.36.3 `plugin/pkg/auth/authorizer/rbac/rbac.go`
-//! (`authorizingVisitor`) and `pkg/registry/rbac/validation/rule.go` (the describers): ClusterRoleBindings are visited
-//! before RoleBindings, those of one kind in the order of a Go map, and the first that allows is the one that is named.
+//! Source: kubernetes v1.36.3 `plugin/pkg/auth/authorizer/rbac/rbac.go` (`authorizingVisitor`) and
+//! `pkg/registry/rbac/validation/rule.go` (the describers). ClusterRoleBindings are visited before RoleBindings, the
+//! bindings of one kind in no defined order, and the reason names the first binding that allows the request.
 
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::rbac::Subject;
 
-/// The one of perhaps several bindings that the authorizer came upon first.
+/// The binding that the authorizer visited first of all bindings that allow the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AllowReason {
     pub(crate) binding: ObjectKey,
     pub(crate) role: ObjectKey,
-    /// The first of the binding's subjects that means whoever was asked about.
+    /// The first of the binding's subjects that matches the user of the review.
     pub(crate) subject: Subject,
 }
 
 impl AllowReason {
-    /// None where another authorizer than RBAC has spoken, or in other words.
+    /// Returns `None` if another authorizer than RBAC gave the reason, or if the reason has another format.
     pub(crate) fn parse(reason: &str) -> Option<Self> {
         let text = reason.strip_prefix("RBAC: allowed by ")?;
         let (kind, text) = text.split_once(' ')?;
@@ -29,7 +29,7 @@ impl AllowReason {
         if !text.is_empty() {
             return None;
         }
-        // In these words the namespace comes last.
+        // The describers write a name before its namespace, as `name/namespace`.
         let binding = match kind {
             "ClusterRoleBinding" => ObjectKey::binding(None, &binding),
             "RoleBinding" => {
@@ -56,7 +56,7 @@ impl AllowReason {
     }
 }
 
-/// A text in quotes as Go writes it by `%q`, and what comes after it.
+/// Parses a string that Go has quoted with `%q`. Returns it and the text after the closing quote.
 fn parse_quoted(text: &str) -> Option<(String, &str)> {
     let mut rest = text.strip_prefix('"')?.chars();
     let mut out = String::new();
@@ -64,7 +64,7 @@ fn parse_quoted(text: &str) -> Option<(String, &str)> {
         match rest.next()? {
             '"' => return Some((out, rest.as_str())),
             '\\' => out.push(match rest.next()? {
-                plain @ ('"' | '\\') => plain,
+                unescaped @ ('"' | '\\') => unescaped,
                 'a' => '\u{7}',
                 'b' => '\u{8}',
                 't' => '\t',
@@ -77,14 +77,14 @@ fn parse_quoted(text: &str) -> Option<(String, &str)> {
                 'U' => parse_code_point(&mut rest, 8)?,
                 _ => return None,
             }),
-            plain => out.push(plain),
+            unescaped => out.push(unescaped),
         }
     }
 }
 
-fn parse_code_point(rest: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
-    let (code, after) = rest.as_str().split_at_checked(digits)?;
-    *rest = after.chars();
+fn parse_code_point(chars: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
+    let (code, rest) = chars.as_str().split_at_checked(digits)?;
+    *chars = rest.chars();
     u32::from_str_radix(code, 16).ok().and_then(char::from_u32)
 }
 
@@ -97,34 +97,41 @@ mod tests {
     }
 
     #[test]
-    fn a_binding_is_read_with_its_role_and_its_subject() {
-        let said = |reason: &str| AllowReason::parse(reason).unwrap();
-        let found = said(r#"RBAC: allowed by ClusterRoleBinding "looks" of ClusterRole "view" to Group "viewers""#);
-        let (binding, role) = (ObjectKey::binding(None, "looks"), ObjectKey::cluster_role("view"));
-        assert_eq!(found, AllowReason { binding, role, subject: group("viewers") });
-        let found = said(r#"RBAC: allowed by RoleBinding "looks/team-a" of Role "r:x" to ServiceAccount "robot/ci""#);
-        let (binding, role) = (ObjectKey::binding(Some("team-a"), "looks"), ObjectKey::role("team-a", "r:x"));
+    fn reason_names_binding_role_and_subject() {
+        let parse = |reason: &str| AllowReason::parse(reason).unwrap();
+        let reason =
+            parse(r#"RBAC: allowed by ClusterRoleBinding "viewers-binding" of ClusterRole "view" to Group "viewers""#);
+        let (binding, role) = (ObjectKey::binding(None, "viewers-binding"), ObjectKey::cluster_role("view"));
+        assert_eq!(reason, AllowReason { binding, role, subject: group("viewers") });
+        let reason = parse(
+            r#"RBAC: allowed by RoleBinding "viewers-binding/team-a" of Role "r:x" to ServiceAccount "robot/ci""#,
+        );
+        let (binding, role) = (ObjectKey::binding(Some("team-a"), "viewers-binding"), ObjectKey::role("team-a", "r:x"));
         let subject = Subject::ServiceAccount { namespace: "ci".to_owned(), name: "robot".to_owned() };
-        assert_eq!(found, AllowReason { binding, role, subject });
-        let found = said(r#"RBAC: allowed by RoleBinding "looks/team-a" of ClusterRole "view" to User "a@b c""#);
-        assert_eq!(found.role, ObjectKey::cluster_role("view"));
-        assert_eq!(found.subject, Subject::User("a@b c".to_owned()));
+        assert_eq!(reason, AllowReason { binding, role, subject });
+        let reason =
+            parse(r#"RBAC: allowed by RoleBinding "viewers-binding/team-a" of ClusterRole "view" to User "a@b c""#);
+        assert_eq!(reason.role, ObjectKey::cluster_role("view"));
+        assert_eq!(reason.subject, Subject::User("a@b c".to_owned()));
     }
 
     #[test]
-    fn names_are_read_as_go_quotes_them() {
-        let said = |name: &str| {
+    fn go_quoted_names_are_unescaped() {
+        let parse_subject = |name: &str| {
             let reason = format!(r#"RBAC: allowed by ClusterRoleBinding "b" of ClusterRole "r" to Group "{name}""#);
-            AllowReason::parse(&reason).map(|found| found.subject)
+            AllowReason::parse(&reason).map(|reason| reason.subject)
         };
-        assert_eq!(said(r#"a\"b\\c\u00a0d\x7f\U000e0001\té"#), Some(group("a\"b\\c\u{a0}d\u{7f}\u{e0001}\té")));
-        assert_eq!(said(r"\u12"), None);
-        assert_eq!(said(r"\q"), None);
-        assert_eq!(said("\\"), None);
+        assert_eq!(
+            parse_subject(r#"a\"b\\c\u00a0d\x7f\U000e0001\té"#),
+            Some(group("a\"b\\c\u{a0}d\u{7f}\u{e0001}\té"))
+        );
+        assert_eq!(parse_subject(r"\u12"), None);
+        assert_eq!(parse_subject(r"\q"), None);
+        assert_eq!(parse_subject("\\"), None);
     }
 
     #[test]
-    fn other_words_say_no_binding() {
+    fn other_reasons_name_no_binding() {
         for reason in [
             "",
             "EKS Access Policy: allowed by ClusterRoleBinding \"b\"",

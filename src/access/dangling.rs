@@ -1,7 +1,8 @@
-//! What is odd about the bindings and roles of a state: bindings that wait for a role, roles that gather in a circle.
+//! Warnings about the bindings and roles of a state: dangling bindings, whose role does not exist, and ClusterRoles that
+//! aggregate each other.
 //!
-//! A binding to a role that does not exist gives nothing, and everything the role says at the moment it is born. These
-//! are the warnings beside a plan or an answer. They may not know who shows them, nor any policy but by its name.
+//! A dangling binding grants nothing now. It grants the rules of its role as soon as the role is created. This module may
+//! not depend on policies, except for the name by which a policy owns objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,95 +17,122 @@ use crate::state::object::Binding;
 use crate::state::owner::{Owner, object_owner};
 use crate::state::rbac::{RoleRef, Subject};
 
-/// Roles told one by one, and names in one list.
+/// The number of roles with a warning of their own, and of names in one list.
 const MAX_SHOWN: usize = 3;
 
-/// The roles that take their rules from each other.
+/// One warning for each set of ClusterRoles that aggregate each other.
 pub(crate) fn aggregation_cycles(state: &State) -> Vec<Diagnostic> {
-    let told = |circle: BTreeSet<&ObjectKey>| {
-        let names: Vec<&str> = circle.iter().map(|key| key.name()).collect();
-        Diagnostic::warning(format!("the ClusterRoles {} take their rules from each other", names.join(", ")))
-            .with_help("what one of them has once had, none of them loses: take one out of the circle")
+    let warning = |cycle: BTreeSet<&ObjectKey>| {
+        let names: Vec<String> = cycle.iter().map(|key| format!("`{}`", key.name())).collect();
+        Diagnostic::warning(format!("ClusterRoles aggregate each other: {}", names.join(", ")))
+            .with_note("a rule that one of them has had is never removed, because each gets it back from another")
+            .with_help("change the aggregationRule or the labels of one of them")
     };
-    find_aggregation_cycles(state).into_iter().map(told).collect()
+    find_aggregation_cycles(state).into_iter().map(warning).collect()
 }
 
 impl AccessView<'_> {
-    /// The bindings that wait for their role: all, or those that mean one of some identities.
+    /// Warnings about dangling bindings: all of them, or those whose subjects match one of the identities.
     pub(crate) fn dangling_warnings(&self, identities: Option<&[&Identity]>) -> Vec<Diagnostic> {
-        let is_meant =
-            |subject: &Subject| identities.is_none_or(|all| all.iter().any(|one| one.matches_subject(subject)));
-        missing_role_warnings(&self.dangling_bindings(), &is_meant)
+        let is_relevant = |subject: &Subject| {
+            identities.is_none_or(|identities| identities.iter().any(|identity| identity.matches_subject(subject)))
+        };
+        missing_role_warnings(&self.dangling_bindings(), &is_relevant)
     }
 }
 
-/// Every binding of a state that waits for its role, whosever it is.
+/// Warnings about all dangling bindings of a state.
 pub(crate) fn all_dangling(state: &State) -> Vec<Diagnostic> {
     missing_role_warnings(&Grants::dangling_in(state), &|_| true)
 }
 
-/// What a plan of a policy leaves waiting or wakes: its own bindings to roles that are not there, and the bindings of
-/// others that come alive by the roles it creates.
+/// Warnings about the state after a plan: the policy's own dangling bindings, dangling bindings of other owners that take
+/// effect because the plan creates their role, and aggregation cycles.
 pub(crate) fn dangling_after(live: &State, after: &State, policy: &str) -> Vec<Diagnostic> {
-    let is_ours = |binding: &Binding| matches!(object_owner(&binding.meta, policy), Owner::ThisPolicy);
-    let pending = Grants::dangling_in(after);
-    let ours: Vec<_> = pending.into_iter().filter(|(_, binding)| is_ours(binding)).collect();
-    let mut found = missing_role_warnings(&ours, &|_| true);
-    let woken = Grants::dangling_in(live).into_iter().filter_map(|(key, _)| after.bindings.get_key_value(key));
-    let is_woken = |(key, binding): &(&ObjectKey, &Binding)| {
-        !is_ours(binding) && binding.role_ref.role_key(key).is_some_and(|role| after.roles.contains_key(&role))
+    let is_owned = |binding: &Binding| matches!(object_owner(&binding.meta, policy), Owner::ThisPolicy);
+    let dangling = Grants::dangling_in(after).into_iter();
+    let owned: Vec<_> = dangling.filter(|(_, binding)| is_owned(binding)).collect();
+    let mut warnings = missing_role_warnings(&owned, &|_| true);
+    let live_dangling = Grants::dangling_in(live).into_iter();
+    let still_bound = live_dangling.filter_map(|(key, _)| after.bindings.get_key_value(key));
+    let takes_effect = |(key, binding): &(&ObjectKey, &Binding)| {
+        !is_owned(binding) && binding.role_ref.role_key(key).is_some_and(|role| after.roles.contains_key(&role))
     };
-    let woken: Vec<_> = woken.filter(is_woken).collect();
-    found.extend(warnings_by_role(&woken, &|_| true, &|role, bindings, subjects| {
-        Diagnostic::warning(format!("the new {role} brings bindings to life that waited for it: {bindings}"))
-            .with_help(format!("what it says goes to {subjects} too, whom this policy does not bind"))
-    }));
-    found.extend(aggregation_cycles(after));
-    found
+    let taking_effect: Vec<_> = still_bound.filter(takes_effect).collect();
+    let new_role = RoleWarning {
+        warning: &|role, bindings, subjects| {
+            Diagnostic::warning(format!("existing bindings take effect when {role} is created: {bindings}"))
+                .with_note(format!("its rules are also granted to {subjects}, which this policy does not bind"))
+        },
+        more: &|count| match count {
+            1 => "existing bindings take effect when 1 more role is created".to_owned(),
+            _ => format!("existing bindings take effect when {count} more roles are created"),
+        },
+    };
+    warnings.extend(warnings_by_role(&taking_effect, &|_| true, &new_role));
+    warnings.extend(aggregation_cycles(after));
+    warnings
 }
 
-type RoleWarning<'a> = &'a dyn Fn(&str, &str, &str) -> Diagnostic;
-
-fn missing_role_warnings(pending: &[(&ObjectKey, &Binding)], is_meant: &dyn Fn(&Subject) -> bool) -> Vec<Diagnostic> {
-    warnings_by_role(pending, is_meant, &|role, bindings, subjects| {
-        Diagnostic::warning(format!("the {role} does not exist; bound to it: {bindings}"))
-            .with_help(format!("pending access: {subjects} will have what it says as soon as it is created"))
-    })
+/// The texts of the warnings about roles and the bindings that reference them.
+struct RoleWarning<'a> {
+    /// The warning about one role, from the texts for the role, its bindings and their subjects.
+    warning: &'a dyn Fn(&str, &str, &str) -> Diagnostic,
+    /// The message about the number of roles without a warning of their own.
+    more: &'a dyn Fn(usize) -> String,
 }
 
-/// One line for each role, and one with the count of the rest.
+fn missing_role_warnings(
+    dangling: &[(&ObjectKey, &Binding)],
+    is_relevant: &dyn Fn(&Subject) -> bool,
+) -> Vec<Diagnostic> {
+    let missing_role = RoleWarning {
+        warning: &|role, bindings, subjects| {
+            Diagnostic::warning(format!("{role} does not exist, but bindings reference it: {bindings}"))
+                .with_note(format!("pending access: {subjects} will get its rules as soon as it is created"))
+        },
+        more: &|count| match count {
+            1 => "1 more role does not exist, but bindings reference it".to_owned(),
+            _ => format!("{count} more roles do not exist, but bindings reference them"),
+        },
+    };
+    warnings_by_role(dangling, is_relevant, &missing_role)
+}
+
+/// One warning for each of the first roles, and one with the number of the other roles.
 fn warnings_by_role(
     bindings: &[(&ObjectKey, &Binding)],
-    is_meant: &dyn Fn(&Subject) -> bool,
-    told: RoleWarning<'_>,
+    is_relevant: &dyn Fn(&Subject) -> bool,
+    texts: &RoleWarning<'_>,
 ) -> Vec<Diagnostic> {
     let mut roles: BTreeMap<String, (BTreeSet<String>, BTreeSet<SubjectQuery>)> = BTreeMap::new();
     for (key, binding) in bindings {
-        let subjects: Vec<&Subject> = binding.subjects.iter().filter(|subject| is_meant(subject)).collect();
-        if !subjects.is_empty() {
-            let (names, whom) = roles.entry(format_role(key, binding)).or_default();
+        let relevant: Vec<&Subject> = binding.subjects.iter().filter(|subject| is_relevant(subject)).collect();
+        if !relevant.is_empty() {
+            let (names, subjects) = roles.entry(format_role(key, binding)).or_default();
             names.insert(format_binding(key));
-            whom.extend(subjects.into_iter().map(SubjectQuery::from_subject));
+            subjects.extend(relevant.into_iter().map(SubjectQuery::from_subject));
         }
     }
     let more = roles.len().saturating_sub(MAX_SHOWN);
-    let mut found: Vec<Diagnostic> = roles
+    let mut warnings: Vec<Diagnostic> = roles
         .iter()
         .take(MAX_SHOWN)
-        .map(|(role, (names, whom))| told(role, &join_limited(names.iter()), &join_limited(whom.iter())))
+        .map(|(role, (names, subjects))| {
+            (texts.warning)(role, &join_limited(names.iter()), &join_limited(subjects.iter()))
+        })
         .collect();
     if more > 0 {
-        let (roles, are) = if more == 1 { ("role", "is") } else { ("roles", "are") };
-        found.push(Diagnostic::warning(format!("{more} more {roles} {are} waited for in the same way")));
+        warnings.push(Diagnostic::warning((texts.more)(more)));
     }
-    found
+    warnings
 }
 
 fn format_role(key: &ObjectKey, binding: &Binding) -> String {
     match (&binding.role_ref, key.namespace()) {
         (RoleRef::ClusterRole(name), _) => format!("ClusterRole `{name}`"),
         (RoleRef::Role(name), Some(namespace)) => format!("Role `{namespace}/{name}`"),
-        (RoleRef::Role(name), None) => format!("Role `{name}` of no namespace"),
+        (RoleRef::Role(name), None) => format!("Role `{name}` without a namespace"),
     }
 }
 

@@ -1,7 +1,8 @@
-//! What lies between two states: for each subject what it gains and what it loses.
+//! The difference in access between two states: what each subject gains and loses.
 //!
-//! Only whom a difference touches is looked at: through the bindings and roles that differ, and through the entries of
-//! aws-auth that make somebody else of him. Whoever is bound to the same things before and after shares one result.
+//! Only subjects that a change can affect are compared: the subjects of bindings and roles that differ, and the
+//! principals whose aws-auth entries give them another identity. Subjects that match the same bindings on both sides share
+//! one result.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,120 +18,125 @@ use crate::state::merge_join::{EitherOrBoth, merge_join};
 use crate::state::object::Role;
 use crate::state::rbac::Subject;
 
-/// What changes for those who are bound to the same.
+/// The difference in permissions for all subjects that match the same bindings.
 #[derive(Debug, Default)]
 pub(crate) struct PermissionDiff<'s> {
     pub(crate) gained: Vec<GrantedRequests<'s>>,
     pub(crate) lost: Vec<GrantedRequests<'s>>,
-    /// Ways to more power that the gain opens.
+    /// Privilege escalation paths that the gained requests open.
     pub(crate) escalation_paths: Vec<EscalationPath<'s>>,
 }
 
-/// What changes for one subject.
+/// The difference in access for one subject.
 #[derive(Debug)]
 pub(crate) struct SubjectDiff<'s> {
     pub(crate) subject: SubjectQuery,
     pub(crate) before: Authentication,
     pub(crate) after: Authentication,
     pub(crate) permissions: Rc<PermissionDiff<'s>>,
-    /// Ways to more power that lie in who he becomes.
+    /// Privilege escalation paths that the new username or groups open.
     pub(crate) identity_paths: Vec<EscalationPath<'s>>,
 }
 
 impl PermissionDiff<'_> {
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { gained, lost, escalation_paths: ways } = self;
-        gained.is_empty() && lost.is_empty() && ways.is_empty()
+        let Self { gained, lost, escalation_paths } = self;
+        gained.is_empty() && lost.is_empty() && escalation_paths.is_empty()
     }
 }
 
 impl SubjectDiff<'_> {
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { subject: _, before: _, after: _, permissions: change, identity_paths: assumed } = self;
-        change.is_empty() && assumed.is_empty()
+        let Self { subject: _, before: _, after: _, permissions, identity_paths } = self;
+        permissions.is_empty() && identity_paths.is_empty()
     }
 }
 
-/// Everybody for whom something changes: principals first, then whom bindings name and no entry stands behind.
+/// The difference for every subject that gains or loses access. The principals of aws-auth come first, then the subjects
+/// of bindings to which no aws-auth entry maps.
 pub(crate) fn diff_access<'s>(before: &AccessView<'s>, after: &AccessView<'s>) -> Vec<SubjectDiff<'s>> {
-    let mut work = Differ::new(before, after);
-    let touched = ChangedSubjects::new(before, after);
-    // Whom those mean who have an entry on the other side alone: an account may let them in.
-    let mut also = [BTreeSet::new(), BTreeSet::new()];
-    let mut rows = Vec::new();
+    let mut differ = Differ::new(before, after);
+    let changed = ChangedSubjects::new(before, after);
+    // A principal with an entry on one side only can authenticate through mapAccounts on the other side. The principal
+    // index of that side does not contain it, so the subjects that match it there are collected here.
+    let mut account_subjects = [BTreeSet::new(), BTreeSet::new()];
+    let mut diffs = Vec::new();
     for (_, pair) in merge_join(before.principal_index().by_key(), after.principal_index().by_key()) {
-        let (who, was, is) = match pair {
-            EitherOrBoth::Left(one) => {
-                (&one.subject, Cow::Borrowed(&one.authentication), Cow::Owned(after.authenticate(&one.subject)))
+        let (subject, old, new) = match pair {
+            EitherOrBoth::Left(old) => {
+                (&old.subject, Cow::Borrowed(&old.authentication), Cow::Owned(after.authenticate(&old.subject)))
             }
-            EitherOrBoth::Right(other) => {
-                (&other.subject, Cow::Owned(before.authenticate(&other.subject)), Cow::Borrowed(&other.authentication))
+            EitherOrBoth::Right(new) => {
+                (&new.subject, Cow::Owned(before.authenticate(&new.subject)), Cow::Borrowed(&new.authentication))
             }
-            EitherOrBoth::Both(one, other) => {
-                (&other.subject, Cow::Borrowed(&one.authentication), Cow::Borrowed(&other.authentication))
+            EitherOrBoth::Both(old, new) => {
+                (&new.subject, Cow::Borrowed(&old.authentication), Cow::Borrowed(&new.authentication))
             }
         };
-        for (subjects, admission) in also.iter_mut().zip([&was, &is]) {
-            if let Cow::Owned(admission) = admission {
-                subjects.extend(admission.identities().flat_map(Identity::subjects));
+        for (subjects, authentication) in account_subjects.iter_mut().zip([&old, &new]) {
+            if let Cow::Owned(authentication) = authentication {
+                subjects.extend(authentication.identities().flat_map(Identity::subjects));
             }
         }
-        if was != is || was.identities().any(|identity| touched.matches_any(identity)) {
-            rows.push(work.diff(who.clone(), was.into_owned(), is.into_owned()));
+        if old != new || old.identities().any(|identity| changed.matches_any(identity)) {
+            diffs.push(differ.diff(subject.clone(), old.into_owned(), new.into_owned()));
         }
     }
-    let [also_before, also_after] = &also;
-    let is_behind = |access: &AccessView<'s>, also: &BTreeSet<Subject>, subject: &Subject| {
-        access.principals_of(subject).next().is_some() || also.contains(subject)
+    let [before_account_subjects, after_account_subjects] = &account_subjects;
+    let has_principal = |access: &AccessView<'s>, account_subjects: &BTreeSet<Subject>, subject: &Subject| {
+        access.principals_of(subject).next().is_some() || account_subjects.contains(subject)
     };
-    let named: BTreeSet<&Subject> = before.grants.bound_subjects().chain(after.grants.bound_subjects()).collect();
-    let mut seen = BTreeSet::new();
-    for subject in named {
-        let who = SubjectQuery::from_subject(subject);
-        let admission = before.authenticate(&who);
-        if !admission.identities().any(|identity| touched.matches_any(identity)) || !seen.insert(who.clone()) {
+    let bound: BTreeSet<&Subject> = before.grants.bound_subjects().chain(after.grants.bound_subjects()).collect();
+    let mut compared = BTreeSet::new();
+    for subject in bound {
+        let query = SubjectQuery::from_subject(subject);
+        let authentication = before.authenticate(&query);
+        let is_changed = authentication.identities().any(|identity| changed.matches_any(identity));
+        if !is_changed || !compared.insert(query.clone()) {
             continue;
         }
-        let own = needs_no_entry(&who);
-        let row = work.diff(who, admission.clone(), admission);
-        // Where an entry stands behind the name, the principal's own row says it.
-        let gains = !row.permissions.gained.is_empty() && (own || !is_behind(after, also_after, subject));
-        let loses = !row.permissions.lost.is_empty() && (own || !is_behind(before, also_before, subject));
-        if gains || loses {
-            rows.push(row);
+        let needs_no_entry = needs_no_entry(&query);
+        let diff = differ.diff(query, authentication.clone(), authentication);
+        // If a principal maps to the subject, the diff of the principal already contains the gain or loss.
+        let is_own_gain = needs_no_entry || !has_principal(after, after_account_subjects, subject);
+        let is_own_loss = needs_no_entry || !has_principal(before, before_account_subjects, subject);
+        if is_own_gain && !diff.permissions.gained.is_empty() || is_own_loss && !diff.permissions.lost.is_empty() {
+            diffs.push(diff);
         }
     }
-    rows.retain(|row| !row.is_empty());
-    rows
+    diffs.retain(|diff| !diff.is_empty());
+    diffs
 }
 
-/// What changes for one subject, touched or not.
-pub(crate) fn diff_subject<'s>(before: &AccessView<'s>, after: &AccessView<'s>, who: &SubjectQuery) -> SubjectDiff<'s> {
-    Differ::new(before, after).diff(who.clone(), before.authenticate(who), after.authenticate(who))
+/// The difference for one subject.
+pub(crate) fn diff_subject<'s>(
+    before: &AccessView<'s>,
+    after: &AccessView<'s>,
+    query: &SubjectQuery,
+) -> SubjectDiff<'s> {
+    Differ::new(before, after).diff(query.clone(), before.authenticate(query), after.authenticate(query))
 }
 
-/// What lies between what somebody is bound to on one side and on the other.
+/// The difference in permissions between one authentication in the first state and another in the second state.
 pub(super) fn diff_authentications<'s>(
     before: &AccessView<'s>,
     after: &AccessView<'s>,
-    was: &Authentication,
-    is: &Authentication,
+    old: &Authentication,
+    new: &Authentication,
 ) -> Rc<PermissionDiff<'s>> {
-    // Who it is does not count here: the admissions say it.
-    let nobody = SubjectQuery::Group(String::new());
-    Differ::new(before, after).diff(nobody, was.clone(), is.clone()).permissions
+    Differ::new(before, after).diff_permissions(old, new)
 }
 
-/// Whom no entry of aws-auth has to name: the cluster itself knows him.
-pub(super) fn needs_no_entry(who: &SubjectQuery) -> bool {
-    match who {
+/// Whether a subject can authenticate without an aws-auth entry, because Kubernetes itself authenticates it.
+pub(super) fn needs_no_entry(query: &SubjectQuery) -> bool {
+    match query {
         SubjectQuery::ServiceAccount { .. } => true,
         SubjectQuery::Group(name) | SubjectQuery::User(name) => name.starts_with("system:"),
         SubjectQuery::Arn(_) | SubjectQuery::Account(_) => false,
     }
 }
 
-/// Whom bindings mean by somebody on one side, and whether he needs none of them.
+/// The subjects of bindings that match an authentication in one state. Equal values have equal permissions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BoundSubjects {
     pub(super) is_in_system_masters: bool,
@@ -138,12 +144,12 @@ pub(super) struct BoundSubjects {
 }
 
 impl BoundSubjects {
-    pub(super) fn for_authentication(access: &AccessView<'_>, admission: &Authentication) -> Self {
+    pub(super) fn for_authentication(access: &AccessView<'_>, authentication: &Authentication) -> Self {
         let mut subjects: Vec<usize> =
-            admission.identities().flat_map(|identity| access.grants.matching_subjects(identity)).collect();
+            authentication.identities().flat_map(|identity| access.grants.matching_subjects(identity)).collect();
         subjects.sort_unstable();
         subjects.dedup();
-        Self { is_in_system_masters: admission.identities().any(Identity::is_in_system_masters), subjects }
+        Self { is_in_system_masters: authentication.identities().any(Identity::is_in_system_masters), subjects }
     }
 
     pub(super) fn effective_rules<'s>(&self, access: &AccessView<'s>) -> Vec<EffectiveRule<'s>> {
@@ -155,6 +161,7 @@ impl BoundSubjects {
     }
 }
 
+/// Compares subjects and caches the result for each pair of bound subjects.
 struct Differ<'a, 's> {
     before: &'a AccessView<'s>,
     after: &'a AccessView<'s>,
@@ -168,25 +175,30 @@ impl<'a, 's> Differ<'a, 's> {
         Self { before, after, cache: BTreeMap::new() }
     }
 
-    fn diff(&mut self, who: SubjectQuery, before: Authentication, after: Authentication) -> SubjectDiff<'s> {
+    fn diff(&mut self, subject: SubjectQuery, before: Authentication, after: Authentication) -> SubjectDiff<'s> {
+        let permissions = self.diff_permissions(&before, &after);
+        let old_paths = identity_escalation_paths(&before);
+        let mut identity_paths = identity_escalation_paths(&after);
+        identity_paths.retain(|path| !old_paths.contains(path));
+        SubjectDiff { subject, before, after, permissions, identity_paths }
+    }
+
+    fn diff_permissions(&mut self, before: &Authentication, after: &Authentication) -> Rc<PermissionDiff<'s>> {
         let bound = (
-            BoundSubjects::for_authentication(self.before, &before),
-            BoundSubjects::for_authentication(self.after, &after),
+            BoundSubjects::for_authentication(self.before, before),
+            BoundSubjects::for_authentication(self.after, after),
         );
-        let known = self.cache.entry(bound).or_insert_with_key(|(was, is)| {
-            let (was, is) = (was.effective_permissions(self.before), is.effective_permissions(self.after));
-            let gained = is.difference(&was);
-            let opened = newly_opened_paths(&gained, &is);
-            Rc::new(PermissionDiff { lost: was.difference(&is), gained, escalation_paths: opened })
+        let diff = self.cache.entry(bound).or_insert_with_key(|(old, new)| {
+            let (old, new) = (old.effective_permissions(self.before), new.effective_permissions(self.after));
+            let gained = new.difference(&old);
+            let escalation_paths = newly_opened_paths(&gained, &new);
+            Rc::new(PermissionDiff { lost: old.difference(&new), gained, escalation_paths })
         });
-        let mut assumed_now = identity_escalation_paths(&after);
-        let assumed_before = identity_escalation_paths(&before);
-        assumed_now.retain(|way| !assumed_before.contains(way));
-        SubjectDiff { subject: who, before, after, permissions: Rc::clone(known), identity_paths: assumed_now }
+        Rc::clone(diff)
     }
 }
 
-/// The subjects whose bindings or whose roles' rules differ.
+/// The subjects of bindings that differ, and of bindings whose role's rules differ.
 #[derive(Default)]
 struct ChangedSubjects<'s> {
     users: BTreeSet<&'s str>,
@@ -196,31 +208,31 @@ struct ChangedSubjects<'s> {
 
 impl<'s> ChangedSubjects<'s> {
     fn new(before: &AccessView<'s>, after: &AccessView<'s>) -> Self {
-        let mut touched = Self::default();
+        let mut changed = Self::default();
         for (_, pair) in merge_join(&before.grants.state.bindings, &after.grants.state.bindings) {
             match pair {
-                EitherOrBoth::Left(one) | EitherOrBoth::Right(one) => touched.add_all(&one.subjects),
-                EitherOrBoth::Both(one, other) if one.role_ref != other.role_ref => {
-                    touched.add_all(&one.subjects);
-                    touched.add_all(&other.subjects);
+                EitherOrBoth::Left(binding) | EitherOrBoth::Right(binding) => changed.add_all(&binding.subjects),
+                EitherOrBoth::Both(old, new) if old.role_ref != new.role_ref => {
+                    changed.add_all(&old.subjects);
+                    changed.add_all(&new.subjects);
                 }
-                EitherOrBoth::Both(one, other) if one.subjects != other.subjects => {
-                    touched.add_all(one.subjects.iter().filter(|subject| !other.subjects.contains(subject)));
-                    touched.add_all(other.subjects.iter().filter(|subject| !one.subjects.contains(subject)));
+                EitherOrBoth::Both(old, new) if old.subjects != new.subjects => {
+                    changed.add_all(old.subjects.iter().filter(|subject| !new.subjects.contains(subject)));
+                    changed.add_all(new.subjects.iter().filter(|subject| !old.subjects.contains(subject)));
                 }
                 EitherOrBoth::Both(..) => {}
             }
         }
         let roles = changed_roles(before, after);
         if !roles.is_empty() {
-            let both = before.grants.state.bindings.iter().chain(&after.grants.state.bindings);
-            for (key, binding) in both {
+            let bindings = before.grants.state.bindings.iter().chain(&after.grants.state.bindings);
+            for (key, binding) in bindings {
                 if binding.role_ref.role_key_parts(key).is_some_and(|role| roles.contains(&role)) {
-                    touched.add_all(&binding.subjects);
+                    changed.add_all(&binding.subjects);
                 }
             }
         }
-        touched
+        changed
     }
 
     fn add_all(&mut self, subjects: impl IntoIterator<Item = &'s Subject>) {
@@ -243,23 +255,23 @@ impl<'s> ChangedSubjects<'s> {
     }
 }
 
-/// The key of a role, in its parts.
+/// The kind, namespace and name of a role.
 type RoleKeyParts<'s> = (ObjectKind, Option<&'s str>, &'s str);
 
-/// Roles whose rules differ, those gathered from others among them.
+/// The roles whose rules differ, including aggregated roles whose computed rules differ.
 fn changed_roles<'s>(before: &AccessView<'s>, after: &AccessView<'s>) -> BTreeSet<RoleKeyParts<'s>> {
-    let gathered = |access: &AccessView<'s>, key: &ObjectKey| -> Option<Vec<_>> {
+    let effective_rules = |access: &AccessView<'s>, key: &ObjectKey| -> Option<Vec<_>> {
         access.grants.role_by_key(key).map(|effective| effective.rules().map(|sourced| sourced.rule).collect())
     };
-    let differs = |(key, pair): (&'s ObjectKey, EitherOrBoth<&Role, &Role>)| {
-        let differs = match pair {
+    let key_if_changed = |(key, pair): (&'s ObjectKey, EitherOrBoth<&Role, &Role>)| {
+        let is_changed = match pair {
             EitherOrBoth::Left(_) | EitherOrBoth::Right(_) => true,
-            EitherOrBoth::Both(one, other) if one.aggregation.is_none() && other.aggregation.is_none() => {
-                one.rules != other.rules
+            EitherOrBoth::Both(old, new) if old.aggregation.is_none() && new.aggregation.is_none() => {
+                old.rules != new.rules
             }
-            EitherOrBoth::Both(..) => gathered(before, key) != gathered(after, key),
+            EitherOrBoth::Both(..) => effective_rules(before, key) != effective_rules(after, key),
         };
-        differs.then(|| key.parts())
+        is_changed.then(|| key.parts())
     };
-    merge_join(&before.grants.state.roles, &after.grants.state.roles).filter_map(differs).collect()
+    merge_join(&before.grants.state.roles, &after.grants.state.roles).filter_map(key_if_changed).collect()
 }

@@ -1,7 +1,7 @@
-//! All that somebody may do, and what one of two such sets has beyond the other.
+//! All requests that a subject is allowed to make, and the difference between two such sets.
 //!
-//! Rules of the same content are one here, whoever gives them: so a role that moves or a binding that is renamed leaves
-//! nothing to compare.
+//! Rules with the same content are treated as one rule, whichever bindings grant it. So a renamed binding or a role that
+//! is bound under another name makes no difference.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -11,35 +11,36 @@ use super::request::Request;
 use super::request_set::{RequestSet, RequestSetExcept, StringSet, merge, subtract};
 use crate::state::rbac::Rule;
 
-/// A set of requests, and what allows them.
+/// A set of allowed requests, and what grants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GrantedRequests<'s> {
     pub(crate) requests: RequestSetExcept<'s>,
-    /// In the order of the bindings, each once.
+    /// In the order of the bindings, without duplicates.
     pub(crate) granted_by: Vec<GrantSource<'s>>,
 }
 
-/// Whether some parts have a request among them.
-pub(crate) fn grants_request(parts: &[GrantedRequests<'_>], request: &Request) -> bool {
-    parts.iter().any(|part| part.requests.contains(request))
+/// Whether one of the sets contains a request.
+pub(crate) fn grants_request(granted: &[GrantedRequests<'_>], request: &Request) -> bool {
+    granted.iter().any(|granted| granted.requests.contains(request))
 }
 
-/// All that somebody may do.
+/// All permissions of a subject.
 #[derive(Debug, Default)]
 pub(crate) struct EffectivePermissions<'s> {
     is_in_system_masters: bool,
     /// In the order of the bindings.
     effective_rules: Vec<EffectiveRule<'s>>,
-    /// Rules by content, and who of `held` has each.
+    /// The rules by content, and where `effective_rules` grants each.
     by_content: BTreeMap<&'s Rule, RuleGrants<'s>>,
     request_sets: OnceCell<Vec<RequestSet<'s>>>,
 }
 
-/// Those who hold one rule.
+/// The grants of one rule.
 #[derive(Debug, Default)]
 struct RuleGrants<'s> {
+    /// Positions in `effective_rules`.
     positions: Vec<usize>,
-    /// One of them holds it for the whole cluster.
+    /// Whether a ClusterRoleBinding grants the rule.
     is_cluster_wide: bool,
     namespaces: Vec<&'s str>,
 }
@@ -50,118 +51,118 @@ impl<'s> RuleGrants<'s> {
     }
 
     fn request_sets(&self, rule: &'s Rule) -> impl Iterator<Item = RequestSet<'s>> {
-        let paths = if self.is_cluster_wide { RequestSet::from_rule_urls(rule) } else { None };
-        [RequestSet::from_rule_objects(rule, self.scope()), paths].into_iter().flatten()
+        let urls = if self.is_cluster_wide { RequestSet::from_rule_urls(rule) } else { None };
+        [RequestSet::from_rule_objects(rule, self.scope()), urls].into_iter().flatten()
     }
 }
 
 impl<'s> EffectivePermissions<'s> {
-    pub(super) fn new(is_master: bool, held: Vec<EffectiveRule<'s>>) -> Self {
-        let mut rules: BTreeMap<&Rule, RuleGrants<'_>> = BTreeMap::new();
-        for (place, held) in held.iter().enumerate() {
-            let holders = rules.entry(held.path.rule).or_default();
-            holders.positions.push(place);
-            holders.is_cluster_wide |= held.namespace.is_none();
-            holders.namespaces.extend(held.namespace);
+    pub(super) fn new(is_in_system_masters: bool, effective_rules: Vec<EffectiveRule<'s>>) -> Self {
+        let mut by_content: BTreeMap<&Rule, RuleGrants<'_>> = BTreeMap::new();
+        for (position, effective) in effective_rules.iter().enumerate() {
+            let grants = by_content.entry(effective.path.rule).or_default();
+            grants.positions.push(position);
+            grants.is_cluster_wide |= effective.namespace.is_none();
+            grants.namespaces.extend(effective.namespace);
         }
-        Self {
-            is_in_system_masters: is_master,
-            effective_rules: held,
-            by_content: rules,
-            request_sets: OnceCell::new(),
-        }
+        Self { is_in_system_masters, effective_rules, by_content, request_sets: OnceCell::new() }
     }
 
     pub(super) fn is_in_system_masters(&self) -> bool {
         self.is_in_system_masters
     }
 
-    /// Rule by rule, with what gives each.
+    /// The allowed requests, rule by rule, with what grants each rule.
     pub(super) fn granted_requests(&self) -> Vec<GrantedRequests<'s>> {
         if self.is_in_system_masters {
             return RequestSet::everything()
-                .map(|extent| GrantedRequests::without_exceptions(extent, vec![GrantSource::SystemMasters]))
+                .map(|set| GrantedRequests::without_exceptions(set, vec![GrantSource::SystemMasters]))
                 .into();
         }
-        let parts = self.by_content.iter().flat_map(|(rule, holders)| {
-            holders
+        let granted = self.by_content.iter().flat_map(|(rule, grants)| {
+            grants
                 .request_sets(rule)
-                .map(|extent| GrantedRequests::without_exceptions(extent, self.sources_at(&holders.positions)))
+                .map(|set| GrantedRequests::without_exceptions(set, self.sources_at(&grants.positions)))
         });
-        parts.collect()
+        granted.collect()
     }
 
     fn request_sets(&self) -> &[RequestSet<'s>] {
         self.request_sets
-            .get_or_init(|| self.by_content.iter().flat_map(|(rule, holders)| holders.request_sets(rule)).collect())
+            .get_or_init(|| self.by_content.iter().flat_map(|(rule, grants)| grants.request_sets(rule)).collect())
     }
 
-    fn sources_at(&self, places: &[usize]) -> Vec<GrantSource<'s>> {
-        places
+    fn sources_at(&self, positions: &[usize]) -> Vec<GrantSource<'s>> {
+        positions
             .iter()
-            .filter_map(|place| self.effective_rules.get(*place))
-            .map(|held| GrantSource::Path(held.path))
+            .filter_map(|position| self.effective_rules.get(*position))
+            .map(|effective| GrantSource::Path(effective.path))
             .collect()
     }
 
-    /// What this one has and the other has not.
+    /// The requests that these permissions allow and the other permissions do not.
     pub(super) fn difference(&self, other: &Self) -> Vec<GrantedRequests<'s>> {
         if other.is_in_system_masters {
             return Vec::new();
         }
-        let mut found: Vec<(RequestSetExcept<'s>, Vec<usize>)> = Vec::new();
-        if self.is_in_system_masters {
-            let left = RequestSet::everything().into_iter().flat_map(|extent| subtract(&extent, other.request_sets()));
-            found.extend(left.map(|region| (region, Vec::new())));
+        let added = if self.is_in_system_masters {
+            let everything = RequestSet::everything().into_iter();
+            everything
+                .flat_map(|set| subtract(&set, other.request_sets()))
+                .map(|requests| (requests, Vec::new()))
+                .collect()
         } else {
-            let nobody = RuleGrants::default();
-            for (rule, holders) in &self.by_content {
-                let had = other.by_content.get(rule).unwrap_or(&nobody);
-                let more = holders.scope().minus(&had.scope());
-                let objects = if more.is_empty() { None } else { RequestSet::from_rule_objects(rule, more) };
-                let paths = if holders.is_cluster_wide && !had.is_cluster_wide {
-                    RequestSet::from_rule_urls(rule)
-                } else {
-                    None
+            self.by_content.iter().flat_map(|(rule, grants)| self.rule_difference(rule, grants, other)).collect()
+        };
+        let mut merged = merge(added, Extend::extend);
+        merged.sort();
+        let granted = |(requests, mut positions): (RequestSetExcept<'s>, Vec<usize>)| {
+            positions.sort_unstable();
+            positions.dedup();
+            let granted_by =
+                if self.is_in_system_masters { vec![GrantSource::SystemMasters] } else { self.sources_at(&positions) };
+            GrantedRequests { requests, granted_by }
+        };
+        merged.into_iter().map(granted).collect()
+    }
+
+    /// The requests that one rule allows here and that `other` does not allow, with the positions of their grants.
+    fn rule_difference(
+        &self,
+        rule: &'s Rule,
+        grants: &RuleGrants<'s>,
+        other: &Self,
+    ) -> Vec<(RequestSetExcept<'s>, Vec<usize>)> {
+        // If both sides have the rule, only its additional scope can differ. This saves most subtractions.
+        let no_grants = RuleGrants::default();
+        let other_grants = other.by_content.get(rule).unwrap_or(&no_grants);
+        let added_scope = grants.scope().minus(&other_grants.scope());
+        let objects = if added_scope.is_empty() { None } else { RequestSet::from_rule_objects(rule, added_scope) };
+        let are_urls_added = grants.is_cluster_wide && !other_grants.is_cluster_wide;
+        let urls = if are_urls_added { RequestSet::from_rule_urls(rule) } else { None };
+        let mut added = Vec::new();
+        for set in [objects, urls].into_iter().flatten() {
+            for requests in subtract(&set, other.request_sets()) {
+                let is_granted_at = |position: &&usize| {
+                    self.effective_rules.get(**position).is_some_and(|effective| applies_in(effective, &requests))
                 };
-                for extent in [objects, paths].into_iter().flatten() {
-                    for region in subtract(&extent, other.request_sets()) {
-                        let inside = |place: &&usize| {
-                            self.effective_rules.get(**place).is_some_and(|held| applies_in(held, &region))
-                        };
-                        let by = holders.positions.iter().filter(inside).copied().collect();
-                        found.push((region, by));
-                    }
-                }
+                let positions = grants.positions.iter().filter(is_granted_at).copied().collect();
+                added.push((requests, positions));
             }
         }
-        let mut merged = merge(found, Extend::extend);
-        merged.sort();
-        let part = |(region, mut by): (RequestSetExcept<'s>, Vec<usize>)| {
-            by.sort_unstable();
-            by.dedup();
-            GrantedRequests {
-                requests: region,
-                granted_by: if self.is_in_system_masters {
-                    vec![GrantSource::SystemMasters]
-                } else {
-                    self.sources_at(&by)
-                },
-            }
-        };
-        merged.into_iter().map(part).collect()
+        added
     }
 }
 
 impl<'s> GrantedRequests<'s> {
-    fn without_exceptions(extent: RequestSet<'s>, by: Vec<GrantSource<'s>>) -> Self {
-        Self { requests: RequestSetExcept { set: extent, except: Vec::new() }, granted_by: by }
+    fn without_exceptions(set: RequestSet<'s>, granted_by: Vec<GrantSource<'s>>) -> Self {
+        Self { requests: RequestSetExcept { set, except: Vec::new() }, granted_by }
     }
 }
 
-/// Whether something held counts in the region.
-fn applies_in(held: &EffectiveRule<'_>, region: &RequestSetExcept<'_>) -> bool {
-    match (&region.set, held.namespace) {
+/// Whether the scope of an effective rule overlaps the scope of the requests.
+fn applies_in(effective: &EffectiveRule<'_>, requests: &RequestSetExcept<'_>) -> bool {
+    match (&requests.set, effective.namespace) {
         (_, None) => true,
         (RequestSet::Objects(objects), Some(namespace)) => objects.namespaces.contains(namespace),
         (RequestSet::Urls(_), Some(_)) => false,

@@ -1,7 +1,8 @@
-//! Whether what somebody may do is a way to more, with the path spelled out.
+//! The privilege escalation paths of a subject: which escalation rules its permissions satisfy, and through which
+//! requests and bindings.
 //!
-//! The ways stand in a table beside this file. Here they are held against sets of requests, so that a rule is found by
-//! what it allows and not by how it is written.
+//! The rules are compared with sets of requests, so a path is found by what the permissions allow and not by how the
+//! roles are written.
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
@@ -10,27 +11,27 @@ use std::sync::LazyLock;
 
 use super::access_view::{AccessView, GrantSource};
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
-use super::escalation_rules::{AWS_AUTH, ESCALATION_RULES, EVERYTHING, EscalationRule, RequiredAccess, RequiredScope};
-use super::identity::{Authentication, Identity, SubjectQuery};
-use super::request_set::{ObjectRequestSet, RequestSet, RequestSetExcept, ResourceSet, StringSet};
+use super::escalation_rules::{AWS_AUTH, ESCALATION_RULES, EscalationRule, FULL_ADMIN, RequiredAccess, RequiredScope};
+use super::identity::{Authentication, Identity, MASTERS, SubjectQuery};
+use super::request_set::{ObjectRequestSet, RequestSet, RequestSetExcept, ResourceSet, StringSet, format_namespaces};
 use crate::names::reserved_prefix;
 
-/// Why somebody is more than he seems by who he is alone.
+/// Why the username or a group of an identity alone gives it more access than its bindings show.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IdentityRisk {
     SystemMasters,
-    /// The username is one that Kubernetes or EKS gives to its own.
+    /// The username is reserved for Kubernetes or EKS.
     ReservedUsername(String),
-    /// Whoever names the session chooses this name.
+    /// The session name, which the caller chooses, is the whole username or group.
     SessionChosenName(String),
 }
 
-/// An open way.
+/// A privilege escalation path of a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EscalationPath<'s> {
     Rules {
         rule: &'static EscalationRule,
-        /// What of it somebody may do.
+        /// The allowed requests that satisfy the rule.
         requests: Vec<RequestSetExcept<'s>>,
         granted_by: BTreeSet<GrantSource<'s>>,
     },
@@ -38,13 +39,13 @@ pub(crate) enum EscalationPath<'s> {
 }
 
 impl EscalationPath<'_> {
-    /// A short name, the same in every version.
+    /// A short name. It is the same in every version.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Rules { rule: way, .. } => way.name,
-            Self::Identity(IdentityRisk::SystemMasters) => "masters",
+            Self::Rules { rule, .. } => rule.name,
+            Self::Identity(IdentityRisk::SystemMasters) => MASTERS,
             Self::Identity(IdentityRisk::ReservedUsername(_)) => "reserved-username",
-            Self::Identity(IdentityRisk::SessionChosenName(_)) => "free-name",
+            Self::Identity(IdentityRisk::SessionChosenName(_)) => "session-chosen-name",
         }
     }
 }
@@ -52,161 +53,178 @@ impl EscalationPath<'_> {
 impl fmt::Display for EscalationPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rules { rule: way, requests: through, granted_by: _ } => {
-                let through: Vec<String> = through.iter().map(ToString::to_string).collect();
-                write!(f, "{}: {}", way.consequence, through.join("; "))
+            Self::Rules { rule, requests, granted_by: _ } if rule.name == FULL_ADMIN.name => {
+                write!(f, "{}{}", rule.consequence, format_namespaces(&namespaces_of_all(requests)))
+            }
+            Self::Rules { rule, requests, granted_by: _ } => {
+                let requests: Vec<String> = requests.iter().map(ToString::to_string).collect();
+                write!(f, "{}: {}", rule.consequence, requests.join("; "))
             }
             Self::Identity(IdentityRisk::SystemMasters) => {
-                f.write_str("is system:masters: may do everything, and no change of RBAC takes it away")
+                f.write_str("full cluster access that RBAC cannot restrict or revoke")
             }
             Self::Identity(IdentityRisk::ReservedUsername(name)) => {
-                write!(f, "logs in as `{name}`, which belongs to the cluster itself, and has its access")
+                write!(f, "authenticates as `{name}`, a username that is reserved for the cluster, and has its access")
             }
             Self::Identity(IdentityRisk::SessionChosenName(name)) => {
-                write!(f, "logs in under `{name}`: whoever names the session chooses who he is")
+                write!(f, "authenticates as `{name}`, which the caller chooses freely by naming the session")
             }
         }
     }
 }
 
-/// The ways that are open to somebody.
-pub(crate) fn escalation_paths<'s>(access: &AccessView<'s>, who: &SubjectQuery) -> Vec<EscalationPath<'s>> {
-    let admission = access.authenticate(who);
-    let mut ways = identity_escalation_paths(&admission);
-    if !admission.identities().any(Identity::is_in_system_masters) {
-        let parts = EffectivePermissions::new(false, access.effective_rules(who)).granted_requests();
-        ways.extend(rule_escalation_paths(&parts, || parts.clone()));
+/// The privilege escalation paths of a subject.
+pub(crate) fn escalation_paths<'s>(access: &AccessView<'s>, query: &SubjectQuery) -> Vec<EscalationPath<'s>> {
+    let authentication = access.authenticate(query);
+    let mut paths = identity_escalation_paths(&authentication);
+    if !authentication.identities().any(Identity::is_in_system_masters) {
+        let granted = EffectivePermissions::new(false, access.effective_rules(query)).granted_requests();
+        paths.extend(rule_escalation_paths(&granted, || granted.clone()));
     }
-    ways
+    paths
 }
 
-/// Everybody who has a way up, with his ways.
+/// Every subject that has a privilege escalation path, with its paths.
 pub(crate) fn all_escalation_paths<'s>(access: &AccessView<'s>) -> Vec<(SubjectQuery, Vec<EscalationPath<'s>>)> {
     access.grants.build_index();
-    let all = access.all_subjects().into_iter().map(|who| (escalation_paths(access, &who), who));
-    all.filter(|(ways, _)| !ways.is_empty()).map(|(ways, who)| (who, ways)).collect()
+    let all = access.all_subjects().into_iter().map(|query| (escalation_paths(access, &query), query));
+    all.filter(|(paths, _)| !paths.is_empty()).map(|(paths, query)| (query, paths)).collect()
 }
 
-/// The ways that a gain opens for somebody who may then do all of `reach`.
+/// The paths that gained permissions open, given all permissions after the gain.
 pub(super) fn newly_opened_paths<'s>(
     gained: &[GrantedRequests<'s>],
-    reach: &EffectivePermissions<'s>,
+    after: &EffectivePermissions<'s>,
 ) -> Vec<EscalationPath<'s>> {
-    if reach.is_in_system_masters() { Vec::new() } else { rule_escalation_paths(gained, || reach.granted_requests()) }
+    if after.is_in_system_masters() { Vec::new() } else { rule_escalation_paths(gained, || after.granted_requests()) }
 }
 
-/// What lies in who somebody is.
-pub(super) fn identity_escalation_paths<'s>(admission: &Authentication) -> Vec<EscalationPath<'s>> {
-    let mut ways = BTreeSet::new();
-    for identity in admission.identities().filter(|identity| identity.entry().is_some()) {
+/// The paths that follow from the username and groups alone.
+///
+/// Only the identities of aws-auth entries are checked, because an entry assigns the username and groups. A query for a
+/// username or a group assigns nothing.
+pub(super) fn identity_escalation_paths<'s>(authentication: &Authentication) -> Vec<EscalationPath<'s>> {
+    let mut risks = BTreeSet::new();
+    for identity in authentication.identities().filter(|identity| identity.entry().is_some()) {
         if identity.is_in_system_masters() {
-            ways.insert(IdentityRisk::SystemMasters);
+            risks.insert(IdentityRisk::SystemMasters);
         }
         let names = identity.username.iter().chain(&identity.groups);
-        ways.extend(
+        risks.extend(
             names.filter(|name| name.is_session_chosen()).map(|name| IdentityRisk::SessionChosenName(name.to_string())),
         );
-        let username = identity.username.iter().filter(|name| reserved_prefix(name.as_str()).is_some());
-        // A machine whose name EC2 or the session says is what it seems; the name of one written down is taken.
-        let taken = username.filter(|name| !identity.is_node() || name.as_literal().is_some());
-        ways.extend(taken.map(|name| IdentityRisk::ReservedUsername(name.to_string())));
+        let reserved = identity.username.iter().filter(|name| reserved_prefix(name.as_str()).is_some());
+        // A node username from EC2 or the session name is the node's own. A literal node username impersonates a node.
+        let impersonated = reserved.filter(|name| !identity.is_node() || name.as_literal().is_some());
+        risks.extend(impersonated.map(|name| IdentityRisk::ReservedUsername(name.to_string())));
     }
-    ways.into_iter().map(EscalationPath::Identity).collect()
+    risks.into_iter().map(EscalationPath::Identity).collect()
 }
 
-/// The ways for which one of the `new` parts counts, where the other needs may be met by `all`.
+/// The paths that the `new` permissions satisfy. A rule with several required permissions needs only one of them to be
+/// new: the others may be any of `all` permissions, which are computed only if such a rule needs them.
 fn rule_escalation_paths<'s>(
     new: &[GrantedRequests<'s>],
     all: impl FnOnce() -> Vec<GrantedRequests<'s>>,
 ) -> Vec<EscalationPath<'s>> {
-    let (whole, parts): (Vec<&GrantedRequests<'s>>, Vec<&GrantedRequests<'s>>) =
-        new.iter().partition(|part| is_everything(&part.requests));
-    let mut ways = Vec::new();
-    if !whole.is_empty() {
-        let through = whole.iter().map(|part| part.requests.clone()).collect();
-        let by = whole.iter().flat_map(|part| part.granted_by.iter().copied()).collect();
-        ways.push(EscalationPath::Rules { rule: &EVERYTHING, requests: through, granted_by: by });
+    let (full_admin, limited): (Vec<&GrantedRequests<'s>>, Vec<&GrantedRequests<'s>>) =
+        new.iter().partition(|granted| is_full_admin(&granted.requests));
+    let mut paths = Vec::new();
+    if !full_admin.is_empty() {
+        let requests = full_admin.iter().map(|granted| granted.requests.clone()).collect();
+        let granted_by = full_admin.iter().flat_map(|granted| granted.granted_by.iter().copied()).collect();
+        paths.push(EscalationPath::Rules { rule: &FULL_ADMIN, requests, granted_by });
     }
     let all = LazyCell::new(all);
-    for (way, needs) in ESCALATION_RULES.iter().zip(REQUIRED_SETS.iter()) {
-        // What is everything in one namespace is the whole cluster in this one.
-        let whole = if way.name == AWS_AUTH { whole.as_slice() } else { &[] };
-        let counting = || whole.iter().chain(&parts).copied();
-        let needs = || way.requires.iter().zip(needs);
-        let mut hits: Vec<Vec<RequirementMatch<'_, 's>>> =
-            needs().map(|need| matches_of_requirement(counting(), need)).collect();
-        if hits.iter().all(Vec::is_empty) {
+    for (rule, required_sets) in ESCALATION_RULES.iter().zip(REQUIRED_SETS.iter()) {
+        // `full-admin` implies every other rule, with one exception: in kube-system alone it is limited to that
+        // namespace, but through aws-auth it leads to the whole cluster.
+        let full_admin = if rule.name == AWS_AUTH { full_admin.as_slice() } else { &[] };
+        let candidates = || full_admin.iter().chain(&limited).copied();
+        let requirements = || rule.requires.iter().zip(required_sets);
+        let mut matches: Vec<Vec<RequirementMatch<'_, 's>>> =
+            requirements().map(|requirement| matches_of_requirement(candidates(), requirement)).collect();
+        if matches.iter().all(Vec::is_empty) {
             continue;
         }
-        if hits.len() > 1 {
-            hits = needs().map(|need| self::matches_of_requirement(all.iter(), need)).collect();
+        if matches.len() > 1 {
+            matches = requirements().map(|requirement| matches_of_requirement(all.iter(), requirement)).collect();
         }
-        ways.extend(combine_matches(way, hits));
+        paths.extend(combine_matches(rule, matches));
     }
-    ways
+    paths
 }
 
-/// What the ways need, as sets of requests.
+/// The required permissions of each escalation rule, as sets of requests.
 static REQUIRED_SETS: LazyLock<Vec<Vec<RequestSet<'static>>>> = LazyLock::new(|| {
-    ESCALATION_RULES.iter().map(|way| way.requires.iter().map(RequiredAccess::request_set).collect()).collect()
+    ESCALATION_RULES.iter().map(|rule| rule.requires.iter().map(RequiredAccess::request_set).collect()).collect()
 });
 
-/// Part of what somebody may do that a need asks for.
+/// The part of granted requests that satisfies one required permission.
 struct RequirementMatch<'a, 's> {
     requests: RequestSetExcept<'s>,
     granted_by: &'a [GrantSource<'s>],
 }
 
 fn matches_of_requirement<'a, 's>(
-    parts: impl Iterator<Item = &'a GrantedRequests<'s>>,
-    (need, asked): (&RequiredAccess, &RequestSet<'static>),
+    granted: impl Iterator<Item = &'a GrantedRequests<'s>>,
+    (requirement, required_set): (&RequiredAccess, &RequestSet<'static>),
 ) -> Vec<RequirementMatch<'a, 's>> {
-    let met = parts.filter_map(|part| {
-        Some(RequirementMatch { requests: part.requests.intersect(asked)?, granted_by: &part.granted_by })
+    let matches = granted.filter_map(|granted| {
+        let requests = granted.requests.intersect(required_set)?;
+        Some(RequirementMatch { requests, granted_by: &granted.granted_by })
     });
-    met.filter(|hit| need.scope != RequiredScope::NamedNamespace || names_own_namespace(&hit.requests)).collect()
+    matches
+        .filter(|found| requirement.scope != RequiredScope::NamedNamespace || can_name_own_namespace(&found.requests))
+        .collect()
 }
 
-fn names_own_namespace(region: &RequestSetExcept<'_>) -> bool {
-    match &region.set {
+/// Whether the set has a request whose object name equals its namespace, as a request for a Namespace object does.
+fn can_name_own_namespace(requests: &RequestSetExcept<'_>) -> bool {
+    match &requests.set {
         RequestSet::Objects(objects) => {
-            let named = objects.namespaces.minus(&StringSet::only([""]));
-            objects.names.overlaps(&named)
+            let namespaces = objects.namespaces.minus(&StringSet::only([""]));
+            objects.names.overlaps(&namespaces)
         }
         RequestSet::Urls(_) => false,
     }
 }
 
-/// The way, where all needs are met in one place.
+/// The path, if all required permissions are granted in a common namespace.
 fn combine_matches<'s>(
-    way: &'static EscalationRule,
-    hits: Vec<Vec<RequirementMatch<'_, 's>>>,
+    rule: &'static EscalationRule,
+    matches: Vec<Vec<RequirementMatch<'_, 's>>>,
 ) -> Option<EscalationPath<'s>> {
-    let mut place = StringSet::all();
-    for hits in &hits {
-        let met = hits.iter().map(|hit| namespaces(&hit.requests));
-        place = place.intersect(&met.fold(StringSet::none(), |all, one| all.union(&one)));
+    let mut common = StringSet::all();
+    for matches in &matches {
+        common = common.intersect(&namespaces_of_all(matches.iter().map(|found| &found.requests)));
     }
-    if place.is_empty() {
+    if common.is_empty() {
         return None;
     }
-    let (mut through, mut by) = (Vec::new(), BTreeSet::new());
-    for hit in hits.into_iter().flatten().filter(|hit| namespaces(&hit.requests).overlaps(&place)) {
-        through.push(hit.requests);
-        by.extend(hit.granted_by.iter().copied());
+    let (mut requests, mut granted_by) = (Vec::new(), BTreeSet::new());
+    for found in matches.into_iter().flatten().filter(|found| namespaces(&found.requests).overlaps(&common)) {
+        requests.push(found.requests);
+        granted_by.extend(found.granted_by.iter().copied());
     }
-    Some(EscalationPath::Rules { rule: way, requests: through, granted_by: by })
+    Some(EscalationPath::Rules { rule, requests, granted_by })
 }
 
-fn namespaces<'s>(region: &RequestSetExcept<'s>) -> StringSet<'s> {
-    match &region.set {
+/// The union of the namespaces of several sets.
+fn namespaces_of_all<'a, 's: 'a>(sets: impl IntoIterator<Item = &'a RequestSetExcept<'s>>) -> StringSet<'s> {
+    sets.into_iter().fold(StringSet::none(), |union, requests| union.union(&namespaces(requests)))
+}
+
+fn namespaces<'s>(requests: &RequestSetExcept<'s>) -> StringSet<'s> {
+    match &requests.set {
         RequestSet::Objects(objects) => objects.namespaces.clone(),
         RequestSet::Urls(_) => StringSet::none(),
     }
 }
 
-fn is_everything(region: &RequestSetExcept<'_>) -> bool {
-    match &region.set {
+/// Whether the set has every verb on every resource, in whichever namespaces.
+fn is_full_admin(requests: &RequestSetExcept<'_>) -> bool {
+    match &requests.set {
         RequestSet::Objects(ObjectRequestSet { namespaces: _, resources, groups, names, verbs }) => {
             resources.is_all() && groups.is_all() && names.is_all() && verbs.is_all()
         }
@@ -216,7 +234,7 @@ fn is_everything(region: &RequestSetExcept<'_>) -> bool {
 
 impl RequiredAccess {
     pub(super) fn request_set(&self) -> RequestSet<'static> {
-        let words = |list: &'static [&'static str]| StringSet::only(list.iter().copied());
+        let only = |list: &'static [&'static str]| StringSet::only(list.iter().copied());
         RequestSet::Objects(ObjectRequestSet {
             namespaces: match self.scope {
                 RequiredScope::AnyNamespace => StringSet::all_but([""]),
@@ -226,8 +244,8 @@ impl RequiredAccess {
             },
             resources: ResourceSet::from_rule(self.resources.iter().copied()),
             groups: StringSet::only([self.group]),
-            names: if self.names.is_empty() { StringSet::all() } else { words(self.names) },
-            verbs: words(self.verbs),
+            names: if self.names.is_empty() { StringSet::all() } else { only(self.names) },
+            verbs: only(self.verbs),
         })
     }
 }

@@ -1,41 +1,42 @@
-//! The known ways from what somebody may do to more, each with what it needs and where it leads.
+//! The known privilege escalation rules: the permissions that each rule requires, and what a subject can do with them.
 //!
 //! Sources: kubernetes v1.36.3 `pkg/registry/rbac` (escalate, bind), `pkg/kubelet/server/auth.go` (nodes/proxy),
 //! apiserver v0.36.3 `endpoints/filters/impersonation`; aws-iam-authenticator, which reads kube-system/aws-auth.
 
-/// Where a need must be met.
+/// The scope in which a required permission must be granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequiredScope {
-    /// In any namespace: the way is open there.
+    /// In any namespace. The path then exists in that namespace.
     AnyNamespace,
-    /// Outside namespaces, so through a ClusterRoleBinding.
+    /// Cluster-scoped, so through a ClusterRoleBinding.
     Cluster,
-    /// In this namespace alone.
+    /// In this namespace only.
     InNamespace(&'static str),
-    /// Wherever the other needs of the way are met.
+    /// In any scope in which the other required permissions are granted.
     Any,
-    /// In the namespace that the request names: the URL of a Namespace says so.
+    /// In the namespace that the request names. A request for a Namespace object has that object's own name as its
+    /// namespace (k8s.io/apiserver v0.36.3 `endpoints/request/requestinfo.go`).
     NamedNamespace,
 }
 
-/// Requests of which one must be allowed.
+/// A required permission: at least one of these requests must be allowed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RequiredAccess {
     pub(super) verbs: &'static [&'static str],
     pub(super) group: &'static str,
     pub(super) resources: &'static [&'static str],
-    /// Empty: any, and none.
+    /// The name of the object. An empty list means every name, and requests without a name.
     pub(super) names: &'static [&'static str],
     pub(super) scope: RequiredScope,
 }
 
-/// A way to more power.
+/// A privilege escalation rule.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EscalationRule {
     pub(crate) name: &'static str,
-    /// Where it leads, as the end of "whoever may do this …".
+    /// What the subject can do. The subject of the sentence is left out.
     pub(crate) consequence: &'static str,
-    /// All of them must be met.
+    /// Every one of these must be allowed, in a common namespace.
     pub(super) requires: &'static [RequiredAccess],
 }
 
@@ -50,23 +51,20 @@ const fn required(
     verbs: &'static [&'static str],
     group: &'static str,
     resources: &'static [&'static str],
-    place: RequiredScope,
+    scope: RequiredScope,
 ) -> RequiredAccess {
-    RequiredAccess { verbs, group, resources, names: &[], scope: place }
+    RequiredAccess { verbs, group, resources, names: &[], scope }
 }
 
-/// All of everything in some place: every other way there is part of it.
-pub(super) static EVERYTHING: EscalationRule = EscalationRule {
-    name: "everything",
-    consequence: "may do everything there, all other ways up among it",
-    requires: &[],
-};
+/// Every verb on every resource in some namespaces. It implies the other rules there, so they are not reported.
+pub(super) static FULL_ADMIN: EscalationRule =
+    EscalationRule { name: "full-admin", consequence: "equivalent to cluster-admin", requires: &[] };
 
-/// In the order in which they are told, the shortest first.
+/// In the order in which they are reported, the most direct first.
 pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     EscalationRule {
         name: AWS_AUTH,
-        consequence: "writes aws-auth, and so makes any AWS principal system:masters",
+        consequence: "can edit aws-auth and map any AWS principal to system:masters",
         requires: &[RequiredAccess {
             verbs: WRITE_VERBS,
             group: "",
@@ -77,7 +75,7 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "escalate-cluster-roles",
-        consequence: "writes into a ClusterRole what nobody gave him",
+        consequence: "can add permissions to a ClusterRole that it does not have itself",
         requires: &[
             required(&["escalate"], RBAC, &["clusterroles"], RequiredScope::Cluster),
             required(WRITE_VERBS, RBAC, &["clusterroles"], RequiredScope::Cluster),
@@ -85,7 +83,7 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "escalate-roles",
-        consequence: "writes into a Role what nobody gave him",
+        consequence: "can add permissions to a Role that it does not have itself",
         requires: &[
             required(&["escalate"], RBAC, &["roles"], RequiredScope::AnyNamespace),
             required(WRITE_VERBS, RBAC, &["roles"], RequiredScope::AnyNamespace),
@@ -93,7 +91,7 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "bind-cluster-wide",
-        consequence: "binds himself to ClusterRoles that he does not hold, cluster-admin among them",
+        consequence: "can bind itself to ClusterRoles that it does not have, including cluster-admin",
         requires: &[
             required(&["bind"], RBAC, &["clusterroles"], RequiredScope::Cluster),
             required(WRITE_VERBS, RBAC, &["clusterrolebindings"], RequiredScope::Cluster),
@@ -101,7 +99,7 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "bind",
-        consequence: "binds himself in the namespace to roles that he does not hold, cluster-admin among them",
+        consequence: "can bind itself in the namespace to roles that it does not have, including cluster-admin",
         requires: &[
             required(&["bind"], RBAC, &["clusterroles", "roles"], RequiredScope::AnyNamespace),
             required(WRITE_VERBS, RBAC, &["rolebindings"], RequiredScope::AnyNamespace),
@@ -109,17 +107,17 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "impersonate",
-        consequence: "acts as other users and groups, system:masters among them where groups are not limited by name",
+        consequence: "can act as other users and groups, including system:masters unless the rule lists names",
         requires: &[required(&["impersonate"], "", &["users", "groups"], RequiredScope::Cluster)],
     },
     EscalationRule {
         name: "impersonate-service-accounts",
-        consequence: "acts as the service accounts of the namespace",
+        consequence: "can act as the service accounts of the namespace",
         requires: &[required(&["impersonate"], "", &["serviceaccounts"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
         name: "impersonate-constrained",
-        consequence: "acts as others in those requests for which an impersonate-on right stands beside it",
+        consequence: "can act as others in the requests that an additional impersonate-on permission allows",
         requires: &[required(
             &["impersonate:user-info", "impersonate:serviceaccount", "impersonate:arbitrary-node"],
             "authentication.k8s.io",
@@ -129,27 +127,27 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "nodes-proxy",
-        consequence: "reaches the kubelet, which runs commands in every pod: a get is enough, since exec is a GET there",
+        consequence: "can run commands in every pod through the kubelet; get is enough, since exec is a GET request there",
         requires: &[required(&["get", "create"], "", &["nodes/proxy"], RequiredScope::Cluster)],
     },
     EscalationRule {
         name: "tokens",
-        consequence: "makes tokens of the service accounts of the namespace and acts as them",
+        consequence: "can create tokens for the service accounts of the namespace and act as them",
         requires: &[required(&["create"], "", &["serviceaccounts/token"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
         name: "secrets",
-        consequence: "reads secrets, and with them the tokens of service accounts and what else is kept there",
+        consequence: "can read secrets, including service account tokens stored in them",
         requires: &[required(&["get", "list", "watch"], "", &["secrets"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
         name: "pods",
-        consequence: "runs pods as any service account of the namespace, with any of its secrets in them",
+        consequence: "can run pods as any service account of the namespace and mount any of its secrets",
         requires: &[required(&["create", "update", "patch"], "", &["pods"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
         name: "workloads",
-        consequence: "has controllers run pods as any service account of the namespace",
+        consequence: "can run pods, through a controller, as any service account of the namespace",
         requires: &[required(
             WRITE_VERBS,
             "apps",
@@ -159,32 +157,32 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "jobs",
-        consequence: "has controllers run pods as any service account of the namespace",
+        consequence: "can run pods, through a controller, as any service account of the namespace",
         requires: &[required(WRITE_VERBS, "batch", &["cronjobs", "jobs"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
         name: "replication-controllers",
-        consequence: "has controllers run pods as any service account of the namespace",
+        consequence: "can run pods, through a controller, as any service account of the namespace",
         requires: &[required(WRITE_VERBS, "", &["replicationcontrollers"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
         name: "exec",
-        consequence: "runs commands in pods, with their service accounts; before Kubernetes 1.35 a get is enough",
+        consequence: "can run commands in pods and use their service accounts; before Kubernetes 1.35, get is enough",
         requires: &[required(&["create", "get"], "", &["pods/exec", "pods/attach"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
         name: "ephemeral-containers",
-        consequence: "puts containers of his own into running pods, with their service accounts",
+        consequence: "can add containers to running pods and use their service accounts",
         requires: &[required(&["update", "patch"], "", &["pods/ephemeralcontainers"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
         name: "port-forward",
-        consequence: "reaches ports of pods that no service and no network policy opens",
+        consequence: "can connect to pod ports that no Service exposes and no NetworkPolicy allows",
         requires: &[required(&["create", "get"], "", &["pods/portforward"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
         name: "certificates",
-        consequence: "asks for a client certificate and approves it himself",
+        consequence: "can request a client certificate and approve it itself",
         requires: &[
             required(&["create"], CERTIFICATES, &["certificatesigningrequests"], RequiredScope::Cluster),
             required(
@@ -198,7 +196,7 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "webhooks",
-        consequence: "has the API server send him what others write, or let him change it",
+        consequence: "can read or change what others write, through an admission webhook",
         requires: &[required(
             WRITE_VERBS,
             ADMISSION_REGISTRATION,
@@ -208,7 +206,7 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "admission-policies",
-        consequence: "changes or takes away what admission policies forbid",
+        consequence: "can weaken or remove admission policies",
         requires: &[required(
             &["create", "update", "patch", "delete", "deletecollection"],
             ADMISSION_REGISTRATION,
@@ -223,12 +221,12 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "api-services",
-        consequence: "puts a server of his own behind an API group, which then gets the requests of others",
+        consequence: "can serve an API group from its own server, which then receives the requests of others",
         requires: &[required(WRITE_VERBS, "apiregistration.k8s.io", &["apiservices"], RequiredScope::Cluster)],
     },
     EscalationRule {
         name: "conversion",
-        consequence: "has a webhook of his own convert custom resources, which then sees and changes them",
+        consequence: "can read and change custom resources through a conversion webhook",
         requires: &[required(
             WRITE_VERBS,
             "apiextensions.k8s.io",
@@ -238,17 +236,17 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "nodes",
-        consequence: "changes labels and taints of nodes, and so draws the pods of others to a node",
+        consequence: "can change labels and taints of nodes and so attract the pods of others to a chosen node",
         requires: &[required(&["update", "patch"], "", &["nodes"], RequiredScope::Cluster)],
     },
     EscalationRule {
         name: "volumes",
-        consequence: "makes volumes of directories of the node",
+        consequence: "can create volumes from directories of a node",
         requires: &[required(WRITE_VERBS, "", &["persistentvolumes"], RequiredScope::Cluster)],
     },
     EscalationRule {
         name: "namespace-labels",
-        consequence: "changes the namespace's labels, and with them what Pod Security forbids there",
+        consequence: "can change the namespace's labels, including its Pod Security level",
         requires: &[required(&["update", "patch"], "", &["namespaces"], RequiredScope::NamedNamespace)],
     },
 ];

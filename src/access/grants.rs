@@ -1,6 +1,6 @@
-//! Who is bound to what: from a subject through bindings to rules, and from a role back to its subjects.
+//! The bindings of a state: the rules that they grant to an identity, and the subjects that they name.
 //!
-//! One question is answered by one walk over the bindings; whoever asks many has the index made first.
+//! A single query iterates over all bindings. A caller with many queries builds the index first.
 //! Source: kubernetes v1.36.3 `pkg/registry/rbac/validation/rule.go` (`VisitRulesFor`, `GetRoleReferenceRules`).
 
 use std::cell::{OnceCell, RefCell};
@@ -15,29 +15,30 @@ use crate::state::State;
 use crate::state::object::{Binding, Role};
 use crate::state::rbac::{Rule, Subject};
 
-/// A subject in a binding.
+/// One subject of one binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant<'s> {
     pub(crate) binding_key: &'s ObjectKey,
     pub(crate) binding: &'s Binding,
     pub(crate) subject: &'s Subject,
-    /// The place of the binding among all, and of the subject in it.
+    /// The position of the binding in the state, and the position of the subject in the binding.
     pub(super) position: (usize, usize),
 }
 
 impl<'s> Grant<'s> {
-    /// Where it counts: everywhere, or in one namespace.
+    /// The namespace of a RoleBinding. `None` for a ClusterRoleBinding, which applies in all namespaces and to
+    /// cluster-scoped requests.
     pub(crate) fn namespace(&self) -> Option<&'s str> {
         self.binding_key.namespace()
     }
 
-    /// The role that is meant, whether it exists or not; none where a ClusterRoleBinding means a Role.
+    /// The referenced role, whether it exists or not. `None` if a ClusterRoleBinding references a Role.
     pub(super) fn role_key(&self) -> Option<ObjectKey> {
         self.binding.role_ref.role_key(self.binding_key)
     }
 }
 
-/// The rules that a role gives.
+/// A role with its rules, computed if it is aggregated.
 #[derive(Debug, Clone)]
 pub(crate) struct EffectiveRole<'s> {
     pub(crate) role: &'s ObjectKey,
@@ -53,32 +54,33 @@ enum EffectiveRoleRules<'s> {
 impl<'s> EffectiveRole<'s> {
     pub(crate) fn rules(&self) -> impl Iterator<Item = SourcedRule<'s>> {
         let source = self.role;
-        let (own, gathered): (&'s [Rule], &[SourcedRule<'s>]) = match &self.rules {
+        let (stored, aggregated): (&'s [Rule], &[SourcedRule<'s>]) = match &self.rules {
             EffectiveRoleRules::Stored(rules) => (rules, &[]),
             EffectiveRoleRules::Aggregated(rules) => (&[], rules),
         };
-        own.iter().map(move |rule| SourcedRule { rule, source }).chain(gathered.iter().copied())
+        stored.iter().map(move |rule| SourcedRule { rule, source }).chain(aggregated.iter().copied())
     }
 }
 
-/// All bindings of a state.
+/// The bindings of a state with their roles.
 #[derive(Debug)]
 pub(crate) struct Grants<'s> {
     pub(super) state: &'s State,
     pub(super) aggregation: Aggregation,
     index: OnceCell<GrantIndex<'s>>,
+    /// The computed rules of aggregated roles.
     aggregated: RefCell<BTreeMap<&'s ObjectKey, Rc<[SourcedRule<'s>]>>>,
 }
 
-/// Made at once; the role of each binding is looked for when it is first asked for.
+/// An index of the bindings. Building it does not look up the roles: each binding's role is looked up when first needed.
 #[derive(Debug, Default)]
 struct GrantIndex<'s> {
     users: BTreeMap<&'s str, usize>,
     groups: BTreeMap<&'s str, usize>,
     service_accounts: BTreeMap<(&'s str, &'s str), usize>,
-    /// What each subject is bound to.
+    /// The grants of each subject. The maps above contain positions in this list.
     grants_by_subject: Vec<Vec<Grant<'s>>>,
-    /// In their order: those that count everywhere, and then namespace by namespace.
+    /// In the order of the state: first the ClusterRoleBindings, then the RoleBindings namespace by namespace.
     bindings: Vec<IndexedBinding<'s>>,
 }
 
@@ -90,11 +92,11 @@ struct IndexedBinding<'s> {
 }
 
 impl<'s> Grants<'s> {
-    pub(super) fn new(state: &'s State, moment: Aggregation) -> Self {
-        Self { state, aggregation: moment, index: OnceCell::new(), aggregated: RefCell::default() }
+    pub(super) fn new(state: &'s State, aggregation: Aggregation) -> Self {
+        Self { state, aggregation, index: OnceCell::new(), aggregated: RefCell::default() }
     }
 
-    /// Makes the index, which pays from a few dozen questions on.
+    /// Builds the index. This is faster than iterating if there are more than a few dozen queries.
     pub(crate) fn build_index(&self) {
         self.get_or_build_index();
     }
@@ -106,24 +108,24 @@ impl<'s> Grants<'s> {
     /// Every subject of every binding, in the order of the bindings.
     pub(crate) fn all(&self) -> impl Iterator<Item = Grant<'s>> {
         let bindings = self.state.bindings.iter().enumerate();
-        bindings.flat_map(|(at, (key, binding))| binding_grants(at, key, binding))
+        bindings.flat_map(|(position, (key, binding))| binding_grants(position, key, binding))
     }
 
-    /// Those that count everywhere, and those that count in the namespace.
+    /// The grants of ClusterRoleBindings, and those of the RoleBindings in the namespace.
     pub(super) fn effective_in(&self, namespace: Option<&str>) -> impl Iterator<Item = Grant<'s>> {
         let bindings = &self.get_or_build_index().bindings;
-        let first = |is_before: &dyn Fn(Option<&str>) -> bool| {
+        let first_after = |is_before: &dyn Fn(Option<&str>) -> bool| {
             bindings.partition_point(|indexed| is_before(indexed.key.namespace()))
         };
-        let wide = 0..first(&|own| own.is_none());
-        let inside = namespace.map(|_| first(&|own| own < namespace)..first(&|own| own <= namespace));
-        let places = wide.chain(inside.into_iter().flatten());
-        places
-            .filter_map(|at| Some((at, bindings.get(at)?)))
-            .flat_map(|(at, one)| binding_grants(at, one.key, one.binding))
+        let cluster_wide = 0..first_after(&|own| own.is_none());
+        let in_namespace = namespace.map(|_| first_after(&|own| own < namespace)..first_after(&|own| own <= namespace));
+        let positions = cluster_wide.chain(in_namespace.into_iter().flatten());
+        positions
+            .filter_map(|position| Some((position, bindings.get(position)?)))
+            .flat_map(|(position, indexed)| binding_grants(position, indexed.key, indexed.binding))
     }
 
-    /// Everybody whom a binding names.
+    /// Every subject that a binding names, each once.
     pub(super) fn bound_subjects(&self) -> impl Iterator<Item = &'s Subject> {
         self.get_or_build_index()
             .grants_by_subject
@@ -132,12 +134,13 @@ impl<'s> Grants<'s> {
             .map(|grant| grant.subject)
     }
 
-    /// Which of the subjects that bindings name mean an identity: whoever is meant by the same ones is bound to the same.
+    /// The positions of the bindings' subjects that match an identity. Two identities with the same positions have the
+    /// same grants.
     pub(super) fn matching_subjects(&self, identity: &Identity) -> Vec<usize> {
         self.get_or_build_index().matching_subjects(identity).collect()
     }
 
-    /// What subjects are bound to: each binding once, by the first of them.
+    /// The grants of several subjects. Each binding occurs once, with the first of its matching subjects.
     pub(super) fn grants_for_subjects(&self, subjects: &[usize]) -> Vec<Grant<'s>> {
         let index = self.get_or_build_index();
         let mut grants: Vec<Grant<'s>> =
@@ -147,7 +150,7 @@ impl<'s> Grants<'s> {
         grants
     }
 
-    /// What an identity is bound to: each binding once, by the first of its subjects that means the identity.
+    /// The grants of an identity. Each binding occurs once, with the first of its subjects that matches the identity.
     pub(crate) fn grants_for_identity(&self, identity: &Identity) -> Vec<Grant<'s>> {
         if self.index.get().is_some() {
             return self.grants_for_subjects(&self.matching_subjects(identity));
@@ -157,7 +160,7 @@ impl<'s> Grants<'s> {
         grants
     }
 
-    /// The rules of a grant; none where its role does not exist, until somebody creates it.
+    /// The role of a grant. `None` if it does not exist. The grant takes effect when the role is created.
     pub(crate) fn role_for_grant(&self, grant: &Grant<'s>) -> Option<EffectiveRole<'s>> {
         match self.index.get() {
             Some(index) => {
@@ -178,8 +181,8 @@ impl<'s> Grants<'s> {
         if !is_aggregated(role, self.aggregation) {
             return EffectiveRole { role: key, rules: EffectiveRoleRules::Stored(&role.rules) };
         }
-        let known = self.aggregated.borrow().get(key).cloned();
-        let rules = known.unwrap_or_else(|| {
+        let cached = self.aggregated.borrow().get(key).cloned();
+        let rules = cached.unwrap_or_else(|| {
             let rules: Rc<[SourcedRule<'s>]> =
                 aggregate_rules(RoleOverlay::new(self.state), key, self.aggregation).into();
             self.aggregated.borrow_mut().insert(key, Rc::clone(&rules));
@@ -188,13 +191,13 @@ impl<'s> Grants<'s> {
         EffectiveRole { role: key, rules: EffectiveRoleRules::Aggregated(rules) }
     }
 
-    /// Bindings to roles that do not exist. They give nothing now, and at once when such a role is born.
+    /// The bindings with subjects whose role does not exist. They grant nothing until the role is created.
     pub(crate) fn dangling_in(state: &'s State) -> Vec<(&'s ObjectKey, &'s Binding)> {
-        let is_there = |key: &ObjectKey, binding: &Binding| {
+        let has_role = |key: &ObjectKey, binding: &Binding| {
             binding.role_ref.role_key(key).is_some_and(|role| state.roles.contains_key(&role))
         };
         let bindings = state.bindings.iter();
-        bindings.filter(|(key, binding)| !binding.subjects.is_empty() && !is_there(key, binding)).collect()
+        bindings.filter(|(key, binding)| !binding.subjects.is_empty() && !has_role(key, binding)).collect()
     }
 }
 
@@ -203,14 +206,14 @@ impl<'s> GrantIndex<'s> {
         let mut index = Self::default();
         for grant in grants.all() {
             let next = index.grants_by_subject.len();
-            let subject = match grant.subject {
+            let position = match grant.subject {
                 Subject::User(name) => index.users.entry(name).or_insert(next),
                 Subject::Group(name) => index.groups.entry(name).or_insert(next),
                 Subject::ServiceAccount { namespace, name } => {
                     index.service_accounts.entry((namespace, name)).or_insert(next)
                 }
             };
-            match index.grants_by_subject.get_mut(*subject) {
+            match index.grants_by_subject.get_mut(*position) {
                 Some(grants) => grants.push(grant),
                 None => index.grants_by_subject.push(vec![grant]),
             }
@@ -224,14 +227,22 @@ impl<'s> GrantIndex<'s> {
         let username = identity.username.as_ref().and_then(RenderedName::as_literal).unwrap_or_default();
         let groups = identity.groups.iter().filter_map(RenderedName::as_literal);
         let by_group = groups.filter_map(|name| self.groups.get(name));
-        // A service account is meant by its username, wherever a colon may part namespace and name.
-        let accounts = Identity::service_account_parts(username);
-        let by_account = accounts.filter_map(|parts| self.service_accounts.get(&parts));
-        self.users.get(username).into_iter().chain(by_group).chain(by_account).copied()
+        let by_service_account =
+            Identity::service_account_parts(username).filter_map(|parts| self.service_accounts.get(&parts));
+        self.users.get(username).into_iter().chain(by_group).chain(by_service_account).copied()
     }
 }
 
-fn binding_grants<'s>(at: usize, key: &'s ObjectKey, binding: &'s Binding) -> impl Iterator<Item = Grant<'s>> {
+fn binding_grants<'s>(
+    binding_position: usize,
+    binding_key: &'s ObjectKey,
+    binding: &'s Binding,
+) -> impl Iterator<Item = Grant<'s>> {
     let subjects = binding.subjects.iter().enumerate();
-    subjects.map(move |(place, subject)| Grant { binding_key: key, binding, subject, position: (at, place) })
+    subjects.map(move |(position, subject)| Grant {
+        binding_key,
+        binding,
+        subject,
+        position: (binding_position, position),
+    })
 }

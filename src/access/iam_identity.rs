@@ -1,35 +1,35 @@
-//! Who calls, by the ARN that STS shows, in the form that the authenticator compares.
+//! The IAM identity that STS reports for a token, with its ARN in the form that the authenticator compares.
 //!
-//! Source: aws-iam-authenticator v0.7.8 `pkg/arn/arn.go` (`Canonicalize`) and `pkg/token/token.go`
-//! (`getIdentityFromSTSResponse`, which says who has a session name).
+//! Sources: aws-iam-authenticator v0.7.8 `pkg/arn/arn.go` (`Canonicalize`) and `pkg/token/token.go`
+//! (`getIdentityFromSTSResponse`, which decides whether an identity has a session name).
 
 use std::fmt;
 
 use crate::names::{ArnError, PARTITIONS};
 
-/// What the caller's session is named.
+/// The name of a role's session.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SessionName {
-    /// Of a user and of the root user: empty.
+    /// Empty for a user, the root user and a federated user.
     Known(String),
-    /// The question is about a role, and whoever assumes it names the session.
+    /// The query is about a role. The principal that assumes it chooses the session name.
     Unknown,
 }
 
-/// An AWS identity that may come with a token.
+/// An AWS identity that STS can report for a token.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct IamIdentity {
-    /// A role without its path and session, anything else as STS shows it; its case is kept.
+    /// The ARN of a role without its path and session. Every other ARN as STS reports it. The case is kept.
     canonical: String,
     account: String,
     session: SessionName,
 }
 
 impl IamIdentity {
-    /// Parses an ARN of IAM or STS. A role with its path is taken for what STS shows of it.
+    /// Parses an ARN of IAM or STS. The path of a role is dropped, because STS does not report it.
     ///
     /// # Errors
-    /// What can never call: the authenticator refuses it.
+    /// If the text is not an ARN, or if the authenticator rejects every token of that identity.
     pub(crate) fn parse(text: &str) -> Result<Self, ArnError> {
         if text.trim() != text {
             return Err(ArnError::SurroundingWhitespace);
@@ -42,15 +42,15 @@ impl IamIdentity {
             return Err(ArnError::UnknownPartition(partition.to_owned()));
         }
         let role = |name: &str| format!("arn:{partition}:iam::{account}:role/{name}");
-        let none = SessionName::Known(String::new());
+        let no_session = SessionName::Known(String::new());
         let segments: Vec<&str> = resource.split('/').collect();
         let (canonical, session) = match (service, segments.as_slice()) {
-            ("sts", ["federated-user", ..]) => (text.to_owned(), none),
+            ("sts", ["federated-user", ..]) => (text.to_owned(), no_session),
             ("sts", ["assumed-role", path @ .., session]) if !path.is_empty() => {
                 (role(&path.join("/")), SessionName::Known((*session).to_owned()))
             }
             ("iam", ["role", .., name]) => (role(name), SessionName::Unknown),
-            ("iam", ["user" | "root", ..]) => (text.to_owned(), none),
+            ("iam", ["user" | "root", ..]) => (text.to_owned(), no_session),
             ("iam", ["instance-profile", ..]) => return Err(ArnError::InstanceProfile),
             ("iam", ["group", ..]) => return Err(ArnError::IamGroup),
             ("iam", _) => return Err(ArnError::NotAPrincipal(resource.to_owned())),
@@ -59,9 +59,13 @@ impl IamIdentity {
         Ok(Self { canonical, account: account.to_owned(), session })
     }
 
-    /// The caller whom an entry of aws-auth means, spelled as there.
+    /// Parses the ARN of an aws-auth entry. It is compared without regard to case, so an ARN such as `ARN:AWS:…` is
+    /// valid there.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
     pub(super) fn parse_entry_arn(text: &str) -> Result<Self, ArnError> {
-        Self::parse(text).or_else(|fault| Self::parse(&fold_case(text)).map_err(|_| fault))
+        Self::parse(text).or_else(|error| Self::parse(&fold_case(text)).map_err(|_| error))
     }
 
     pub(crate) fn canonical(&self) -> &str {
@@ -76,7 +80,7 @@ impl IamIdentity {
         &self.session
     }
 
-    /// What the authenticator compares.
+    /// The string that the authenticator compares.
     pub(crate) fn comparison_key(&self) -> String {
         fold_case(&self.canonical)
     }
@@ -92,14 +96,15 @@ impl fmt::Display for IamIdentity {
     }
 }
 
-/// The text as Go's `EqualFold` takes it beside an ARN, which is ASCII: two letters beyond it fold into it.
+/// Folds case as Go's `strings.EqualFold` does in a comparison with an ARN, which is ASCII. Two letters outside of ASCII
+/// fold into ASCII letters.
 pub(super) fn fold_case(text: &str) -> String {
-    let one = |c: char| match c {
+    let fold = |c: char| match c {
         'ſ' => 's',
         '\u{212A}' => 'k',
         _ => c.to_ascii_lowercase(),
     };
-    text.chars().map(one).collect()
+    text.chars().map(fold).collect()
 }
 
 #[cfg(test)]
@@ -111,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_its_role_and_a_role_has_no_path() {
+    fn session_becomes_role_without_path() {
         let viewer = "arn:aws:iam::111122223333:role/Viewer";
         assert_eq!(canonical("arn:aws:sts::111122223333:assumed-role/Viewer/me@x"), viewer);
         assert_eq!(canonical("arn:aws:iam::111122223333:role/team/sub/Viewer"), viewer);
@@ -133,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_call_is_a_fault() {
-        let fault = |text: &str| IamIdentity::parse(text).unwrap_err();
-        assert_eq!(fault("arn:aws:iam::1:group/x"), ArnError::IamGroup);
-        assert_eq!(fault("arn:aws:iam::1:instance-profile/x"), ArnError::InstanceProfile);
-        assert_eq!(fault(" arn:aws:iam::1:role/x"), ArnError::SurroundingWhitespace);
-        assert_eq!(fault("arn:aws-xx:iam::1:role/x"), ArnError::UnknownPartition("aws-xx".into()));
-        assert_eq!(fault("arn:aws:s3:::bucket"), ArnError::NotAPrincipal("s3:bucket".into()));
-        assert_eq!(fault("arn:aws:sts::1:assumed-role/x"), ArnError::NotAPrincipal("sts:assumed-role/x".into()));
-        assert_eq!(fault("alice"), ArnError::NotAnArn);
+    fn arns_that_cannot_authenticate_are_rejected() {
+        let error = |text: &str| IamIdentity::parse(text).unwrap_err();
+        assert_eq!(error("arn:aws:iam::1:group/x"), ArnError::IamGroup);
+        assert_eq!(error("arn:aws:iam::1:instance-profile/x"), ArnError::InstanceProfile);
+        assert_eq!(error(" arn:aws:iam::1:role/x"), ArnError::SurroundingWhitespace);
+        assert_eq!(error("arn:aws-xx:iam::1:role/x"), ArnError::UnknownPartition("aws-xx".into()));
+        assert_eq!(error("arn:aws:s3:::bucket"), ArnError::NotAPrincipal("s3:bucket".into()));
+        assert_eq!(error("arn:aws:sts::1:assumed-role/x"), ArnError::NotAPrincipal("sts:assumed-role/x".into()));
+        assert_eq!(error("alice"), ArnError::NotAnArn);
     }
 }

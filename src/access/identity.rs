@@ -1,4 +1,4 @@
-//! Who somebody is to the API server: a username and groups, whether asked about an ARN or about a bare name.
+//! The identity of a subject to the API server, which is a username and groups, and the subject that a query is about.
 //!
 //! Sources: aws-iam-authenticator v0.7.8 `pkg/server/server.go` (`doMapping`); k8s.io/apiserver v0.36.3
 //! `authentication/group` (`AuthenticatedGroupAdder`), `authentication/serviceaccount`, `authentication/user`.
@@ -22,14 +22,14 @@ const NODES: &str = "system:nodes";
 const NODE_PREFIX: &str = "system:node:";
 const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
-/// Whom a question is about.
+/// The subject that a query is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SubjectQuery {
     Arn(IamIdentity),
     /// Any principal of an account that has no entry of its own.
     Account(String),
     User(String),
-    /// Somebody of whom the group alone is known.
+    /// A member of the group whose username and other groups are unknown.
     Group(String),
     ServiceAccount {
         namespace: String,
@@ -37,30 +37,30 @@ pub(crate) enum SubjectQuery {
     },
 }
 
-/// Why a text says of nobody who he is.
+/// Why a text is not a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum SubjectQueryError {
     #[error("{0}")]
     Arn(ArnError),
-    #[error("a service account is written `sa:NAMESPACE/NAME`")]
+    #[error("expected `sa:NAMESPACE/NAME`")]
     ServiceAccount,
-    #[error("`{0}` is neither an ARN nor `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`")]
+    #[error("unknown subject `{0}`")]
     Unknown(String),
 }
 
 impl SubjectQuery {
-    /// Parses a SUBJECT of the command line; principals of a policy by name are known elsewhere.
+    /// Parses a SUBJECT of the command line. The caller looks up principal names of a policy first.
     ///
     /// # Errors
-    /// A text that names nobody.
+    /// If the text is not an ARN and has none of the known prefixes, or if the rest after the prefix is invalid.
     pub(crate) fn parse(text: &str) -> Result<Self, SubjectQueryError> {
-        let some = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        let non_empty = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         let unknown = || SubjectQueryError::Unknown(text.to_owned());
         match text.split_once(':') {
             Some(("arn", _)) => IamIdentity::parse(text).map(Self::Arn).map_err(SubjectQueryError::Arn),
-            Some(("user", name)) => some(name).map(Self::User).ok_or_else(unknown),
-            Some(("group", name)) => some(name).map(Self::Group).ok_or_else(unknown),
-            Some(("account", id)) => some(id).map(Self::Account).ok_or_else(unknown),
+            Some(("user", name)) => non_empty(name).map(Self::User).ok_or_else(unknown),
+            Some(("group", name)) => non_empty(name).map(Self::Group).ok_or_else(unknown),
+            Some(("account", id)) => non_empty(id).map(Self::Account).ok_or_else(unknown),
             Some(("sa", path)) => match path.split_once('/') {
                 Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
                     Ok(Self::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
@@ -71,7 +71,7 @@ impl SubjectQuery {
         }
     }
 
-    /// The subject of a binding, asked about by itself.
+    /// The query about the subject of a binding.
     pub(crate) fn from_subject(subject: &Subject) -> Self {
         match subject {
             Subject::Group(name) => Self::Group(name.clone()),
@@ -82,7 +82,7 @@ impl SubjectQuery {
         }
     }
 
-    /// A user by that name; a service account where the name is one of its names.
+    /// The query about a username. The username of a service account becomes a query about that service account.
     pub(crate) fn from_username(name: &str) -> Self {
         match parse_service_account_username(name) {
             Some((namespace, account)) => {
@@ -96,7 +96,7 @@ impl SubjectQuery {
 impl fmt::Display for SubjectQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Arn(caller) => caller.fmt(f),
+            Self::Arn(iam_identity) => iam_identity.fmt(f),
             Self::Account(id) => write!(f, "account:{id}"),
             Self::User(name) => write!(f, "user:{name}"),
             Self::Group(name) => write!(f, "group:{name}"),
@@ -115,110 +115,109 @@ pub(super) fn service_account_username(namespace: &str, name: &str) -> String {
     format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}")
 }
 
-/// How somebody came to be who he is.
+/// What assigned the username and groups of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IdentitySource {
-    /// The question said so.
+    /// The query names them.
     Query,
+    /// An entry of mapRoles or mapUsers.
     Entry(EntryRef),
-    /// mapAccounts admits the whole account.
+    /// An entry of mapAccounts, which maps every principal of the account.
     Account(EntryRef),
 }
 
-/// What the API server knows of a caller.
+/// A username and groups: what the API server knows about the sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity {
-    /// Nobody in particular, where the question is about a group.
+    /// `None` if the query is about a group.
     pub(crate) username: Option<RenderedName>,
     pub(crate) groups: Vec<RenderedName>,
     pub(crate) source: IdentitySource,
 }
 
-/// Why the authenticator lets somebody not in.
+/// Why an AWS principal cannot authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DenialReason {
     NotMapped {
-        /// Entries that look meant for him and never answer.
+        /// Entries that seem to name the principal but never match it.
         near_misses: Vec<(EntryRef, UnmatchableReason)>,
     },
-    /// The entry is for machines.
+    /// The entry uses `{{EC2PrivateDNSName}}`, and the session is not one of an EC2 instance.
     NotAnInstance { entry: EntryRef, fault: NotInstanceSession },
 }
 
-/// What becomes of a login.
+/// The result of authenticating a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Authentication {
     Identity(Identity),
     Denied(DenialReason),
-    /// Several entries answer, another at each login.
+    /// Several entries match, and the authenticator chooses one of them at random for each token. Each entry has its own
+    /// result.
     Ambiguous(Vec<Result<Identity, DenialReason>>),
 }
 
 impl Authentication {
-    /// Everyone whom the caller may be.
+    /// Every identity that the subject can have.
     pub(crate) fn identities(&self) -> impl Iterator<Item = &Identity> {
-        let (one, many): (Option<&Identity>, &[Result<Identity, DenialReason>]) = match self {
+        let (identity, results): (Option<&Identity>, &[Result<Identity, DenialReason>]) = match self {
             Self::Identity(identity) => (Some(identity), &[]),
             Self::Denied(_) => (None, &[]),
-            Self::Ambiguous(logins) => (None, logins),
+            Self::Ambiguous(results) => (None, results),
         };
-        one.into_iter().chain(many.iter().filter_map(|login| login.as_ref().ok()))
+        identity.into_iter().chain(results.iter().filter_map(|result| result.as_ref().ok()))
     }
 
-    pub(super) fn for_query(who: &SubjectQuery, mapping: &IdentityMapping) -> Self {
-        let asked = |username: Option<&str>, groups: &[&str]| {
+    pub(super) fn for_query(query: &SubjectQuery, mapping: &IdentityMapping) -> Self {
+        let from_names = |username: Option<&str>, groups: &[&str]| {
             let literal = |text: &str| RenderedName::Literal(text.to_owned());
             let groups = groups.iter().map(|group| literal(group)).collect();
             Self::Identity(Identity::new_authenticated(username.map(literal), groups, IdentitySource::Query))
         };
-        match who {
-            SubjectQuery::Arn(caller) => Self::for_iam_identity(caller, mapping, mapping),
+        match query {
+            SubjectQuery::Arn(iam_identity) => Self::for_iam_identity(iam_identity, mapping, mapping),
             SubjectQuery::Account(id) => match mapping.account_entry(id) {
-                Some(place) => Self::Identity(Identity::new_authenticated(
+                Some(entry) => Self::Identity(Identity::new_authenticated(
                     Some(RenderedName::PerSession(format!("the ARN of a principal of {id}"))),
                     Vec::new(),
-                    IdentitySource::Account(place.clone()),
+                    IdentitySource::Account(entry.clone()),
                 )),
                 None => Self::Denied(DenialReason::NotMapped { near_misses: Vec::new() }),
             },
-            SubjectQuery::User(name) if name == ANONYMOUS => asked(Some(name), &[UNAUTHENTICATED]),
+            SubjectQuery::User(name) if name == ANONYMOUS => from_names(Some(name), &[UNAUTHENTICATED]),
             SubjectQuery::User(name) => match parse_service_account_username(name) {
-                Some((namespace, _)) => asked(Some(name), &[SERVICE_ACCOUNTS, &namespace_group(namespace)]),
-                None => asked(Some(name), &[]),
+                Some((namespace, _)) => from_names(Some(name), &[SERVICE_ACCOUNTS, &namespace_group(namespace)]),
+                None => from_names(Some(name), &[]),
             },
-            // Whoever is in the group of a namespace is in that of all service accounts.
-            SubjectQuery::Group(name) if is_namespace_group(name) => asked(None, &[name, SERVICE_ACCOUNTS]),
-            SubjectQuery::Group(name) => asked(None, &[name]),
+            // A service account in the group of its namespace is also in the group of all service accounts.
+            SubjectQuery::Group(name) if is_namespace_group(name) => from_names(None, &[name, SERVICE_ACCOUNTS]),
+            SubjectQuery::Group(name) => from_names(None, &[name]),
             SubjectQuery::ServiceAccount { namespace, name } => {
                 let username = service_account_username(namespace, name);
-                asked(Some(&username), &[SERVICE_ACCOUNTS, &namespace_group(namespace)])
+                from_names(Some(&username), &[SERVICE_ACCOUNTS, &namespace_group(namespace)])
             }
         }
     }
 
-    /// The entries of the one mapping answer, and the accounts of the other.
+    /// Authenticates with the mapRoles and mapUsers entries of `mapping` and the mapAccounts entries of `accounts`.
     pub(super) fn for_iam_identity(
-        caller: &IamIdentity,
+        iam_identity: &IamIdentity,
         mapping: &IdentityMapping,
         accounts: &IdentityMapping,
     ) -> Self {
-        let mut logins: Vec<_> =
-            mapping.entries_for(caller).iter().map(|mapped| Identity::from_entry(caller, mapped)).collect();
-        if let Some(place) = accounts.account_entry(caller.account()).filter(|_| logins.is_empty()) {
-            let name = RenderedName::Literal(caller.canonical().to_owned());
-            logins.push(Ok(Identity::new_authenticated(
-                Some(name),
-                Vec::new(),
-                IdentitySource::Account(place.clone()),
-            )));
+        let mut results: Vec<_> =
+            mapping.entries_for(iam_identity).iter().map(|mapped| Identity::from_entry(iam_identity, mapped)).collect();
+        if let Some(entry) = accounts.account_entry(iam_identity.account()).filter(|_| results.is_empty()) {
+            let username = RenderedName::Literal(iam_identity.canonical().to_owned());
+            let source = IdentitySource::Account(entry.clone());
+            results.push(Ok(Identity::new_authenticated(Some(username), Vec::new(), source)));
         }
-        match (logins.pop(), logins.is_empty()) {
-            (None, _) => Self::Denied(DenialReason::NotMapped { near_misses: mapping.near_misses(caller) }),
+        match (results.pop(), results.is_empty()) {
+            (None, _) => Self::Denied(DenialReason::NotMapped { near_misses: mapping.near_misses(iam_identity) }),
             (Some(Ok(identity)), true) => Self::Identity(identity),
             (Some(Err(denial)), true) => Self::Denied(denial),
             (Some(last), false) => {
-                logins.push(last);
-                Self::Ambiguous(logins)
+                results.push(last);
+                Self::Ambiguous(results)
             }
         }
     }
@@ -233,26 +232,30 @@ fn is_namespace_group(group: &str) -> bool {
 }
 
 impl Identity {
-    /// Whom an entry makes of a caller; the login fails where one template fails.
-    fn from_entry(caller: &IamIdentity, mapped: &MappedEntry) -> Result<Self, DenialReason> {
-        let name = |template: &String| {
-            render_template(template, caller)
+    /// The identity that an entry gives to an AWS principal.
+    ///
+    /// # Errors
+    /// If the username or one of the groups cannot be rendered. The authenticator then rejects the token.
+    fn from_entry(iam_identity: &IamIdentity, mapped: &MappedEntry) -> Result<Self, DenialReason> {
+        let render = |template: &String| {
+            render_template(template, iam_identity)
                 .map_err(|fault| DenialReason::NotAnInstance { entry: mapped.entry_ref.clone(), fault })
         };
-        let username = name(&mapped.entry.username)?;
-        let groups = mapped.entry.groups.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+        let username = render(&mapped.entry.username)?;
+        let groups = mapped.entry.groups.iter().map(render).collect::<Result<Vec<_>, _>>()?;
         Ok(Self::new_authenticated(Some(username), groups, IdentitySource::Entry(mapped.entry_ref.clone())))
     }
 
-    /// Adds the group of everybody who logged in, as the API server does.
+    /// Adds the group `system:authenticated`, as the API server does (`AuthenticatedGroupAdder`).
     fn new_authenticated(
         username: Option<RenderedName>,
         mut groups: Vec<RenderedName>,
         source: IdentitySource,
     ) -> Self {
-        let anonymous = username.as_ref().and_then(RenderedName::as_literal) == Some(ANONYMOUS);
-        let known = |group: &RenderedName| matches!(group.as_literal(), Some(AUTHENTICATED | UNAUTHENTICATED));
-        if !anonymous && !groups.iter().any(known) {
+        let is_anonymous = username.as_ref().and_then(RenderedName::as_literal) == Some(ANONYMOUS);
+        let is_authentication_group =
+            |group: &RenderedName| matches!(group.as_literal(), Some(AUTHENTICATED | UNAUTHENTICATED));
+        if !is_anonymous && !groups.iter().any(is_authentication_group) {
             groups.push(RenderedName::Literal(AUTHENTICATED.to_owned()));
         }
         Self { username, groups, source }
@@ -262,22 +265,24 @@ impl Identity {
         self.groups.iter().any(|name| name.as_literal() == Some(group))
     }
 
-    /// Allowed before RBAC is asked (kubernetes `kubeapiserver/authorizer/reload.go`, the privileged group).
+    /// Every request of `system:masters` is allowed before RBAC is consulted (kubernetes
+    /// `kubeapiserver/authorizer/reload.go`, the privileged group).
     pub(crate) fn is_in_system_masters(&self) -> bool {
         self.is_in_group(MASTERS)
     }
 
-    /// Whether some session of his is one of them.
+    /// Whether at least one session of this identity is in `system:masters`.
     pub(crate) fn may_be_in_system_masters(&self) -> bool {
         self.groups.iter().any(|group| group.can_equal(MASTERS))
     }
 
-    /// The Node authorizer answers for these beside RBAC (`nodeidentifier/default.go`).
+    /// Whether the Node authorizer allows requests of this identity in addition to RBAC (`nodeidentifier/default.go`).
     pub(crate) fn is_node(&self) -> bool {
         self.is_in_group(NODES) && self.username.as_ref().is_some_and(|name| name.as_str().starts_with(NODE_PREFIX))
     }
 
-    /// Whether a binding's subject means this one (kubernetes `registry/rbac/validation/rule.go`, `appliesToUser`).
+    /// Whether a binding's subject matches this identity (kubernetes `registry/rbac/validation/rule.go`,
+    /// `appliesToUser`).
     pub(crate) fn matches_subject(&self, subject: &Subject) -> bool {
         let username = self.username.as_ref().and_then(RenderedName::as_literal);
         match subject {
@@ -290,7 +295,7 @@ impl Identity {
         }
     }
 
-    /// Every subject that means this identity.
+    /// Every subject that matches this identity.
     pub(crate) fn subjects(&self) -> impl Iterator<Item = Subject> {
         let username = self.username.as_ref().and_then(RenderedName::as_literal);
         let groups =
@@ -302,15 +307,16 @@ impl Identity {
         groups.chain(user).chain(accounts)
     }
 
-    /// The entry of aws-auth that made this identity.
+    /// The aws-auth entry that assigned this identity.
     pub(crate) fn entry(&self) -> Option<&EntryRef> {
         match &self.source {
             IdentitySource::Query => None,
-            IdentitySource::Entry(place) | IdentitySource::Account(place) => Some(place),
+            IdentitySource::Entry(entry) | IdentitySource::Account(entry) => Some(entry),
         }
     }
 
-    /// Every namespace and name that `is_meant_by` would take for this username.
+    /// Every split of a service account's username into namespace and name. `matches_subject` compares prefixes, so each
+    /// colon may separate the two.
     pub(super) fn service_account_parts(username: &str) -> impl Iterator<Item = (&str, &str)> {
         let rest = username.strip_prefix(SERVICE_ACCOUNT_PREFIX).unwrap_or_default();
         rest.match_indices(':').filter_map(|(at, _)| Some((rest.get(..at)?, rest.get(at + 1..)?)))

@@ -1,8 +1,10 @@
-//! aws-auth as the authenticator has it in memory: which entry answers for which caller, and which never answers.
+//! aws-auth as the authenticator keeps it in memory: which entry matches which IAM identity, and which entry never
+//! matches.
 //!
 //! Source: aws-iam-authenticator v0.7.8 `pkg/mapper/configmap` (`saveMap`, `RoleMapping`, `UserMapping`, `Map`) and
-//! `pkg/config/mapper.go` (`Key`, `Matches`). Roles are keyed by their lower-case ARN, users by the ARN as written, so
-//! that users who differ in case stay side by side and Go's map order picks one at each login.
+//! `pkg/config/mapper.go` (`Key`, `Matches`). The key of a role is its ARN in lower case, the key of a user is its ARN
+//! as written. So several users whose ARNs differ in case only are all kept, and the order of a Go map decides for each
+//! token which of them matches.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,19 +14,20 @@ use crate::names::ArnError;
 use crate::state::aws_auth::{Entry, EntryPrincipal, Section, SectionError};
 use crate::state::config_map::{AwsAuth, principal_text};
 
-/// Where an entry stands.
+/// A reference to an aws-auth entry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EntryRef {
     pub(crate) section: Section,
-    /// Among the section's entries that count.
+    /// The index among the entries of the section that the authenticator accepts.
     pub(crate) index: usize,
-    /// In the section's text, counted from 1; unknown behind an error under mapAccounts.
+    /// The line in the section's text, counted from 1. `None` for entries of a mapAccounts section that has an error,
+    /// which the authenticator keeps up to the error.
     pub(crate) line: Option<usize>,
-    /// The principal as written.
+    /// The principal as written in the entry.
     pub(crate) principal: String,
 }
 
-/// `arn:…:role/viewer, mapRoles line 6`.
+/// Formatted as `arn:…:role/viewer, mapRoles line 6`.
 impl fmt::Display for EntryRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", self.principal, self.section.key())?;
@@ -32,50 +35,50 @@ impl fmt::Display for EntryRef {
     }
 }
 
-/// An entry and its place.
+/// An entry of mapRoles or mapUsers that the authenticator keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MappedEntry {
     pub(crate) entry_ref: EntryRef,
     pub(crate) entry: Entry,
-    /// Whom it means, spelled as there.
+    /// The parsed ARN of the entry.
     iam_identity: Result<IamIdentity, ArnError>,
 }
 
-/// What an entry does.
+/// Whether an entry can match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EntryStatus {
     Active,
-    /// Another entry answers for the same caller.
+    /// Another entry matches the same principal instead.
     Shadowed {
         by: EntryRef,
     },
-    /// One of several answers, another at each login.
+    /// Several entries match the same principal, and the authenticator chooses one at random for each token.
     Ambiguous {
         with: Vec<EntryRef>,
     },
     Unmatchable(UnmatchableReason),
 }
 
-/// Why an entry never answers.
+/// Why an entry never matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UnmatchableReason {
-    /// `sso` needs a feature of the authenticator that EKS has switched off.
+    /// The key `sso` needs a feature of the authenticator that EKS has disabled.
     Sso,
-    /// STS shows this caller as `shown`: a role without its path, or the role of a session.
+    /// STS reports the principal with the ARN `canonical`: a role without its path, or the role of a session.
     NonCanonicalArn {
         canonical: String,
     },
     InvalidArn(ArnError),
 }
 
-/// The three maps of the authenticator, and what did not get into them.
+/// The three maps of the authenticator, and the status of every entry.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct IdentityMapping {
     roles: BTreeMap<String, Vec<MappedEntry>>,
     users: BTreeMap<String, Vec<MappedEntry>>,
     accounts: BTreeMap<String, EntryRef>,
     statuses: Vec<(EntryRef, EntryStatus)>,
-    /// Sections that cannot be read and map nobody.
+    /// Sections that cannot be parsed.
     pub(crate) unreadable: Vec<SectionError>,
 }
 
@@ -87,84 +90,85 @@ impl IdentityMapping {
         };
         for section in Section::ALL {
             let entries: Vec<(Entry, Option<usize>)> = match auth.parse_section(section) {
-                Ok(reading) => reading.entries.into_iter().map(|found| (found.entry, Some(found.line))).collect(),
+                Ok(parsed) => parsed.entries.into_iter().map(|parsed| (parsed.entry, Some(parsed.line))).collect(),
                 Err(mut error) => {
-                    let standing = std::mem::take(&mut error.partial_entries);
+                    let partial_entries = std::mem::take(&mut error.partial_entries);
                     mapping.unreadable.push(error);
-                    standing.into_iter().map(|entry| (entry, None)).collect()
+                    partial_entries.into_iter().map(|entry| (entry, None)).collect()
                 }
             };
             for (index, (entry, line)) in entries.into_iter().enumerate() {
-                let place = EntryRef { section, index, line, principal: principal_text(&entry) };
-                mapping.add(place, entry);
+                let entry_ref = EntryRef { section, index, line, principal: principal_text(&entry) };
+                mapping.add(entry_ref, entry);
             }
         }
         mapping.compute_statuses();
         mapping
     }
 
-    fn add(&mut self, place: EntryRef, entry: Entry) {
+    fn add(&mut self, entry_ref: EntryRef, entry: Entry) {
         let (map, arn) = match &entry.principal {
             EntryPrincipal::Account(id) => {
-                if let Some(earlier) = self.accounts.insert(id.clone(), place.clone()) {
-                    self.statuses.push((earlier, EntryStatus::Shadowed { by: place }));
+                if let Some(earlier) = self.accounts.insert(id.clone(), entry_ref.clone()) {
+                    self.statuses.push((earlier, EntryStatus::Shadowed { by: entry_ref }));
                 }
                 return;
             }
             EntryPrincipal::Sso(_) => {
-                self.statuses.push((place, EntryStatus::Unmatchable(UnmatchableReason::Sso)));
+                self.statuses.push((entry_ref, EntryStatus::Unmatchable(UnmatchableReason::Sso)));
                 return;
             }
             EntryPrincipal::Role(arn) => (&mut self.roles, arn),
             EntryPrincipal::User(arn) => (&mut self.users, arn),
         };
-        let slots = map.entry(fold_case(arn)).or_default();
-        let mapped =
-            MappedEntry { iam_identity: IamIdentity::parse_entry_arn(&place.principal), entry_ref: place, entry };
-        match slots.iter_mut().find(|slot| mapper_key(slot) == mapper_key(&mapped)) {
-            Some(slot) => {
+        let same_arn = map.entry(fold_case(arn)).or_default();
+        let mapped = MappedEntry { iam_identity: IamIdentity::parse_entry_arn(&entry_ref.principal), entry_ref, entry };
+        match same_arn.iter_mut().find(|earlier| mapper_key(earlier) == mapper_key(&mapped)) {
+            Some(earlier) => {
                 let by = mapped.entry_ref.clone();
-                let earlier = std::mem::replace(slot, mapped);
-                self.statuses.push((earlier.entry_ref, EntryStatus::Shadowed { by }));
+                let replaced = std::mem::replace(earlier, mapped);
+                self.statuses.push((replaced.entry_ref, EntryStatus::Shadowed { by }));
             }
-            None => slots.push(mapped),
+            None => same_arn.push(mapped),
         }
     }
 
-    /// Says of what is in the maps whether it can ever answer.
+    /// Computes the status of the entries that no later entry of the same key has replaced.
     fn compute_statuses(&mut self) {
-        let Self { roles, users, accounts, statuses: standings, unreadable: _ } = self;
-        let before_users = |key: &String| roles.get(key).and_then(|slots| slots.first());
-        let all = roles.values().map(|slots| (slots, None));
-        for (slots, rival) in all.chain(users.iter().map(|(key, slots)| (slots, before_users(key)))) {
-            for slot in slots {
-                let others = slots.iter().filter(|other| other.entry_ref != slot.entry_ref);
+        let Self { roles, users, accounts, statuses, unreadable: _ } = self;
+        // The authenticator looks up an ARN in mapRoles first, so a role entry takes precedence over a user entry.
+        let role_entry = |key: &String| roles.get(key).and_then(|entries| entries.first());
+        let role_entries = roles.values().map(|entries| (entries, None));
+        let user_entries = users.iter().map(|(key, entries)| (entries, role_entry(key)));
+        for (entries, preferred) in role_entries.chain(user_entries) {
+            for mapped in entries {
+                let others = entries.iter().filter(|other| other.entry_ref != mapped.entry_ref);
                 let with: Vec<EntryRef> = others.map(|other| other.entry_ref.clone()).collect();
-                let standing = match (slot.unmatchable_reason(), rival) {
-                    (Some(never), _) => EntryStatus::Unmatchable(never),
+                let status = match (mapped.unmatchable_reason(), preferred) {
+                    (Some(reason), _) => EntryStatus::Unmatchable(reason),
                     (None, Some(role)) => EntryStatus::Shadowed { by: role.entry_ref.clone() },
                     (None, None) if with.is_empty() => EntryStatus::Active,
                     (None, None) => EntryStatus::Ambiguous { with },
                 };
-                standings.push((slot.entry_ref.clone(), standing));
+                statuses.push((mapped.entry_ref.clone(), status));
             }
         }
-        standings.extend(accounts.values().map(|place| (place.clone(), EntryStatus::Active)));
-        standings.sort_by(|a, b| a.0.cmp(&b.0));
+        statuses.extend(accounts.values().map(|entry_ref| (entry_ref.clone(), EntryStatus::Active)));
+        statuses.sort_by(|a, b| a.0.cmp(&b.0));
     }
 
-    /// Every entry that counts, in the order of the text, and what it does.
+    /// The status of every entry that the authenticator accepts, in the order of the text.
     pub(crate) fn statuses(&self) -> &[(EntryRef, EntryStatus)] {
         &self.statuses
     }
 
-    /// The entries that may answer for a caller: none, one, or several by chance.
-    pub(crate) fn entries_for(&self, caller: &IamIdentity) -> &[MappedEntry] {
-        let key = caller.comparison_key();
+    /// The entries that can match an IAM identity. If there are several, the authenticator chooses one at random.
+    pub(crate) fn entries_for(&self, iam_identity: &IamIdentity) -> &[MappedEntry] {
+        let key = iam_identity.comparison_key();
         self.roles.get(&key).or_else(|| self.users.get(&key)).map_or(&[], Vec::as_slice)
     }
 
-    /// The entry that admits every principal of an account.
+    /// The mapAccounts entry that maps every principal of an account.
     pub(crate) fn account_entry(&self, id: &str) -> Option<&EntryRef> {
         self.accounts.get(id)
     }
@@ -173,33 +177,33 @@ impl IdentityMapping {
         self.accounts.keys().map(String::as_str)
     }
 
-    /// Every caller with an entry of his own that can answer, by the key that is compared.
+    /// Every IAM identity that an entry of mapRoles or mapUsers matches, by the key that the authenticator compares.
     pub(crate) fn iam_identities(&self) -> BTreeMap<&str, IamIdentity> {
-        let slots = self.users.iter().chain(&self.roles);
-        slots
-            .filter_map(|(key, slots)| {
-                let caller =
-                    slots.first()?.iam_identity.as_ref().ok().filter(|caller| caller.comparison_key() == *key)?;
-                Some((key.as_str(), caller.clone()))
+        let by_key = self.users.iter().chain(&self.roles);
+        by_key
+            .filter_map(|(key, entries)| {
+                let iam_identity = entries.first()?.iam_identity.as_ref().ok()?;
+                (iam_identity.comparison_key() == *key).then(|| (key.as_str(), iam_identity.clone()))
             })
             .collect()
     }
 
-    /// Entries that look meant for the caller and never answer.
-    pub(crate) fn near_misses(&self, caller: &IamIdentity) -> Vec<(EntryRef, UnmatchableReason)> {
-        let meant = |(place, standing): &(EntryRef, EntryStatus)| match standing {
-            EntryStatus::Unmatchable(never @ UnmatchableReason::NonCanonicalArn { canonical: shown })
-                if fold_case(shown) == caller.comparison_key() =>
+    /// The entries that seem to name an IAM identity but never match it, because they spell its ARN in another way than
+    /// STS.
+    pub(crate) fn near_misses(&self, iam_identity: &IamIdentity) -> Vec<(EntryRef, UnmatchableReason)> {
+        let near_miss = |(entry_ref, status): &(EntryRef, EntryStatus)| match status {
+            EntryStatus::Unmatchable(reason @ UnmatchableReason::NonCanonicalArn { canonical })
+                if fold_case(canonical) == iam_identity.comparison_key() =>
             {
-                Some((place.clone(), never.clone()))
+                Some((entry_ref.clone(), reason.clone()))
             }
             _ => None,
         };
-        self.statuses.iter().filter_map(meant).collect()
+        self.statuses.iter().filter_map(near_miss).collect()
     }
 }
 
-/// The key under which Go keeps the entry.
+/// The key of the entry in the authenticator's map.
 fn mapper_key(mapped: &MappedEntry) -> String {
     match mapped.entry_ref.section {
         Section::Roles => mapped.entry_ref.principal.to_lowercase(),
@@ -210,9 +214,11 @@ fn mapper_key(mapped: &MappedEntry) -> String {
 impl MappedEntry {
     fn unmatchable_reason(&self) -> Option<UnmatchableReason> {
         match &self.iam_identity {
-            Err(fault) => Some(UnmatchableReason::InvalidArn(fault.clone())),
-            Ok(caller) if caller.comparison_key() == fold_case(&self.entry_ref.principal) => None,
-            Ok(caller) => Some(UnmatchableReason::NonCanonicalArn { canonical: caller.canonical().to_owned() }),
+            Err(error) => Some(UnmatchableReason::InvalidArn(error.clone())),
+            Ok(iam_identity) if iam_identity.comparison_key() == fold_case(&self.entry_ref.principal) => None,
+            Ok(iam_identity) => {
+                Some(UnmatchableReason::NonCanonicalArn { canonical: iam_identity.canonical().to_owned() })
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Whether one difference between two states changes by itself what anybody may do.
+//! Whether one change between two states changes any access by itself.
 //!
-//! It changes nothing where it makes no difference to the first state, made alone, and none to the second, left out of
-//! it. Only whom the one object or entry touches is looked at, so that each of many thousand differences can be asked.
-//! Entries of aws-auth of one principal are one difference.
+//! A change has no impact if it makes no difference when it is applied alone to the first state, and no difference when
+//! it is omitted from the second state. Only the subjects that the changed object or entry affects are compared, so the
+//! impact of each of thousands of changes can be computed. All aws-auth entries of one principal are one change.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -23,7 +23,7 @@ use crate::names::{ObjectKey, ObjectKind};
 use crate::state::object::{Binding, Role};
 use crate::state::rbac::{Rule, Subject};
 
-/// Two states, ready for the question.
+/// Computes the impact of single changes between two states.
 pub(crate) struct MarginalImpact<'a, 's> {
     substitutions: [Substitution<'a, 's>; 2],
 }
@@ -33,65 +33,71 @@ impl<'a, 's> MarginalImpact<'a, 's> {
         Self { substitutions: [Substitution::new(before, after), Substitution::new(after, before)] }
     }
 
-    /// Whether a role or a binding, changed alone or left out, changes anybody's access.
+    /// Whether the change of a role or binding alone, or its omission, changes any access.
     pub(crate) fn object_changes_access(&self, key: &ObjectKey) -> bool {
-        self.substitutions.iter().any(|side| match key.kind() {
-            ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => side.binding_changes_access(key),
-            ObjectKind::ClusterRole | ObjectKind::Role => side.role_changes_access(key),
+        self.substitutions.iter().any(|substitution| match key.kind() {
+            ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => substitution.binding_changes_access(key),
+            ObjectKind::ClusterRole | ObjectKind::Role => substitution.role_changes_access(key),
             ObjectKind::ConfigMap | ObjectKind::Namespace => false,
         })
     }
 
-    /// Whether the entries of a principal, as written in aws-auth, do.
+    /// Whether the change of a principal's entries alone, or its omission, changes any access. `principal` is the ARN as
+    /// written in aws-auth.
     pub(crate) fn entry_changes_access(&self, principal: &str) -> bool {
-        // What is no caller never answers.
-        IamIdentity::parse_entry_arn(principal)
-            .ok()
-            .filter(|caller| caller.comparison_key() == fold_case(principal))
-            .is_some_and(|caller| {
-                self.substitutions.iter().any(|side| {
-                    let other = Authentication::for_iam_identity(&caller, &side.other.mapping, &side.base.mapping);
-                    side.login_changes_access(&side.base.authenticate(&SubjectQuery::Arn(caller.clone())), &other)
-                })
-            })
+        let Ok(iam_identity) = IamIdentity::parse_entry_arn(principal) else {
+            return false;
+        };
+        if iam_identity.comparison_key() != fold_case(principal) {
+            // The entry never matches.
+            return false;
+        }
+        let query = SubjectQuery::Arn(iam_identity.clone());
+        self.substitutions.iter().any(|substitution| {
+            let Substitution { base, other, .. } = substitution;
+            let new = Authentication::for_iam_identity(&iam_identity, &other.mapping, &base.mapping);
+            substitution.identity_changes_access(&base.authenticate(&query), &new)
+        })
     }
 
-    /// Whether the entry of a whole account does.
+    /// Whether the change of a mapAccounts entry alone, or its omission, changes any access.
     pub(crate) fn account_changes_access(&self, id: &str) -> bool {
-        let who = SubjectQuery::Account(id.to_owned());
-        self.substitutions
-            .iter()
-            .any(|side| side.login_changes_access(&side.base.authenticate(&who), &side.other.authenticate(&who)))
+        let query = SubjectQuery::Account(id.to_owned());
+        self.substitutions.iter().any(|substitution| {
+            let Substitution { base, other, .. } = substitution;
+            substitution.identity_changes_access(&base.authenticate(&query), &other.authenticate(&query))
+        })
     }
 }
 
-/// One of the states, into which single pieces of the other are put.
+/// One of the states, in which single objects or entries are replaced by those of the other state.
 struct Substitution<'a, 's> {
     base: &'a AccessView<'s>,
     other: &'a AccessView<'s>,
-    by_role: BTreeMap<ObjectKey, Vec<(&'s ObjectKey, &'s Binding)>>,
-    aggregated: Vec<(&'s ObjectKey, &'s Role)>,
+    bindings_by_role: BTreeMap<ObjectKey, Vec<(&'s ObjectKey, &'s Binding)>>,
+    aggregated_roles: Vec<(&'s ObjectKey, &'s Role)>,
     interner: RefCell<RuleInterner<'s>>,
     cache: RefCell<ImpactCache<'s>>,
 }
 
+/// The rules of subjects in the base state.
 #[derive(Default)]
 struct ImpactCache<'s> {
-    by_subject: BTreeMap<&'s Subject, Rc<GrantedRules<'s>>>,
-    by_query: BTreeMap<SubjectQuery, Rc<GrantedRules<'s>>>,
-    by_bound_subjects: BTreeMap<BoundSubjects, Rc<GrantedRules<'s>>>,
+    subjects: BTreeMap<&'s Subject, Rc<GrantedRules<'s>>>,
+    queries: BTreeMap<SubjectQuery, Rc<GrantedRules<'s>>>,
+    bound_subjects: BTreeMap<BoundSubjects, Rc<GrantedRules<'s>>>,
 }
 
-/// All that somebody has, in a form from which pieces can be taken.
+/// All rules that a subject has, in a form from which the grants of single bindings can be removed.
 struct GrantedRules<'s> {
     is_in_system_masters: bool,
-    /// Which bindings give each rule, and where.
+    /// The bindings that grant each rule, and the namespaces of those bindings.
     grants_by_rule: BTreeMap<InternedRule<'s>, Vec<(&'s ObjectKey, Option<&'s str>)>>,
     request_sets: Vec<(InternedRule<'s>, RequestSet<'s>)>,
 }
 
-/// The one that stands for all rules of its content, so that its place in memory tells it from others: contents would
-/// be compared millions of times.
+/// A rule that is compared by its address. All rules with the same content are interned as one rule. This is faster than
+/// comparing contents, which would happen millions of times.
 #[derive(Debug, Clone, Copy)]
 struct InternedRule<'s>(&'s Rule);
 
@@ -115,7 +121,7 @@ impl Ord for InternedRule<'_> {
     }
 }
 
-/// The rules of both states, each content once.
+/// The interned rules of both states.
 #[derive(Default)]
 struct RuleInterner<'s> {
     by_address: BTreeMap<*const Rule, InternedRule<'s>>,
@@ -132,14 +138,14 @@ impl<'s> RuleInterner<'s> {
     }
 }
 
-/// A binding with the rules that it gives.
+/// The subjects of a binding and the rules that it grants.
 #[derive(Clone)]
 struct BindingGrant<'s> {
     subjects: &'s [Subject],
     rules: Rc<BTreeSet<InternedRule<'s>>>,
 }
 
-/// A binding that gives something else, or to others.
+/// A change of the subjects or rules of a binding.
 struct BindingChange<'s> {
     key: &'s ObjectKey,
     old: Option<BindingGrant<'s>>,
@@ -147,109 +153,117 @@ struct BindingChange<'s> {
 }
 
 impl<'s> BindingChange<'s> {
-    /// Those for whom it differs.
+    /// The subjects that the change affects.
     fn affected_subjects(&self) -> BTreeSet<&'s Subject> {
-        let of = |giving: &Option<BindingGrant<'s>>| -> BTreeSet<&'s Subject> {
-            let giving = giving.iter().filter(|giving| !giving.rules.is_empty());
-            giving.flat_map(|giving| giving.subjects).collect()
+        let subjects = |grant: &Option<BindingGrant<'s>>| -> BTreeSet<&'s Subject> {
+            let grant = grant.iter().filter(|grant| !grant.rules.is_empty());
+            grant.flat_map(|grant| grant.subjects).collect()
         };
-        let (old, new) = (of(&self.old), of(&self.new));
-        let rules = |giving: &Option<BindingGrant<'s>>| giving.as_ref().map(|giving| Rc::clone(&giving.rules));
+        let rules = |grant: &Option<BindingGrant<'s>>| grant.as_ref().map(|grant| Rc::clone(&grant.rules));
+        let (old, new) = (subjects(&self.old), subjects(&self.new));
         if rules(&self.old) == rules(&self.new) { &old ^ &new } else { &old | &new }
     }
 }
 
-/// Rules with the namespaces in which they count.
+/// Rules with the namespaces in which they apply.
 type ScopedRules<'s> = BTreeSet<(InternedRule<'s>, Option<&'s str>)>;
 
-fn request_sets<'s>(scoped: &ScopedRules<'s>) -> Vec<RequestSet<'s>> {
+fn request_sets<'s>(rules: &ScopedRules<'s>) -> Vec<RequestSet<'s>> {
     let mut by_rule: BTreeMap<InternedRule<'_>, (bool, Vec<&str>)> = BTreeMap::new();
-    for (rule, namespace) in scoped {
-        let (is_wide, namespaces) = by_rule.entry(*rule).or_default();
-        *is_wide |= namespace.is_none();
+    for (rule, namespace) in rules {
+        let (is_cluster_wide, namespaces) = by_rule.entry(*rule).or_default();
+        *is_cluster_wide |= namespace.is_none();
         namespaces.extend(namespace);
     }
-    by_rule.into_iter().flat_map(|(rule, (is_wide, namespaces))| rule_request_sets(rule, is_wide, namespaces)).collect()
+    let sets = |(rule, (is_cluster_wide, namespaces))| rule_request_sets(rule, is_cluster_wide, namespaces);
+    by_rule.into_iter().flat_map(sets).collect()
 }
 
 fn rule_request_sets<'s>(
     InternedRule(rule): InternedRule<'s>,
-    is_wide: bool,
+    is_cluster_wide: bool,
     namespaces: impl IntoIterator<Item = &'s str>,
 ) -> impl Iterator<Item = RequestSet<'s>> {
-    let scope = if is_wide { StringSet::all() } else { StringSet::only(namespaces) };
-    let paths = if is_wide { RequestSet::from_rule_urls(rule) } else { None };
-    [RequestSet::from_rule_objects(rule, scope), paths].into_iter().flatten()
+    let scope = if is_cluster_wide { StringSet::all() } else { StringSet::only(namespaces) };
+    let urls = if is_cluster_wide { RequestSet::from_rule_urls(rule) } else { None };
+    [RequestSet::from_rule_objects(rule, scope), urls].into_iter().flatten()
 }
 
 impl<'a, 's> Substitution<'a, 's> {
-    fn new(access: &'a AccessView<'s>, other: &'a AccessView<'s>) -> Self {
-        access.grants.build_index();
-        let state = access.grants.state;
-        let mut by_role: BTreeMap<ObjectKey, Vec<(&ObjectKey, &Binding)>> = BTreeMap::new();
+    fn new(base: &'a AccessView<'s>, other: &'a AccessView<'s>) -> Self {
+        base.grants.build_index();
+        let state = base.grants.state;
+        let mut bindings_by_role: BTreeMap<ObjectKey, Vec<(&ObjectKey, &Binding)>> = BTreeMap::new();
         for (key, binding) in &state.bindings {
             if let Some(role) = binding.role_ref.role_key(key) {
-                by_role.entry(role).or_default().push((key, binding));
+                bindings_by_role.entry(role).or_default().push((key, binding));
             }
         }
-        let is_gathered = |(_, role): &(&ObjectKey, &Role)| role.aggregation.is_some();
-        let aggregated = state.roles.iter().filter(is_gathered).collect();
-        Self { base: access, other, by_role, aggregated, interner: RefCell::default(), cache: RefCell::default() }
+        let aggregated_roles = state.roles.iter().filter(|(_, role)| role.aggregation.is_some()).collect();
+        let (interner, cache) = (RefCell::default(), RefCell::default());
+        Self { base, other, bindings_by_role, aggregated_roles, interner, cache }
     }
 
     fn binding_changes_access(&self, key: &ObjectKey) -> bool {
-        let (here, there) = (&self.base.grants.state.bindings, &self.other.grants.state.bindings);
-        let (old, new) = (here.get_key_value(key), there.get_key_value(key));
-        let giving = |(key, binding): (&'s ObjectKey, &'s Binding)| {
+        let old = self.base.grants.state.bindings.get_key_value(key);
+        let new = self.other.grants.state.bindings.get_key_value(key);
+        let grant = |(key, binding): (&'s ObjectKey, &'s Binding)| {
             let rules = binding.role_ref.role_key(key).map(|role| self.base_rules(&role)).unwrap_or_default();
             BindingGrant { subjects: &binding.subjects, rules: Rc::new(rules) }
         };
         let Some((key, _)) = old.or(new) else {
             return false;
         };
-        self.any_access_changes(&[BindingChange { key, old: old.map(giving), new: new.map(giving) }])
+        self.any_access_changes(&[BindingChange { key, old: old.map(grant), new: new.map(grant) }])
     }
 
     fn role_changes_access(&self, key: &ObjectKey) -> bool {
-        let (here, there) = (&self.base.grants.state.roles, &self.other.grants.state.roles);
-        let (old, new) = (here.get_key_value(key), there.get_key_value(key));
+        let old = self.base.grants.state.roles.get_key_value(key);
+        let new = self.other.grants.state.roles.get_key_value(key);
         let Some((key, _)) = old.or(new) else {
             return false;
         };
-        let is_fed_by = |role: &Role| {
-            let mut selectors = self.aggregated.iter().filter_map(|(_, role)| role.aggregation.as_ref()).flatten();
+        let is_selected = |role: &Role| {
+            let mut selectors =
+                self.aggregated_roles.iter().filter_map(|(_, role)| role.aggregation.as_ref()).flatten();
             selectors.any(|selector| selector.matches(&role.meta.labels))
         };
-        let feeds = key.namespace().is_none() && old.into_iter().chain(new).any(|(_, role)| is_fed_by(role));
-        let others = self.aggregated.iter().map(|(key, _)| *key).filter(|other| feeds && *other != key);
+        let changes_aggregated_roles =
+            key.namespace().is_none() && old.into_iter().chain(new).any(|(_, role)| is_selected(role));
+        let aggregated_roles = self.aggregated_roles.iter().map(|(key, _)| *key);
+        let others = aggregated_roles.filter(|other| changes_aggregated_roles && *other != key);
         let roles = RoleOverlay::new(self.base.grants.state).with_replacement(key, new.map(|(_, role)| role));
-        let mut touches = Vec::new();
+        let mut changes = Vec::new();
         for affected in std::iter::once(key).chain(others) {
-            let bindings = self.by_role.get(affected).map(Vec::as_slice).unwrap_or_default();
+            let bindings = self.bindings_by_role.get(affected).map(Vec::as_slice).unwrap_or_default();
             if bindings.is_empty() {
                 continue;
             }
-            let (was, is) = (Rc::new(self.base_rules(affected)), Rc::new(self.rules_from(roles, affected)));
-            if was != is {
-                touches.extend(bindings.iter().map(|(key, binding)| {
-                    let giving = |rules| Some(BindingGrant { subjects: &binding.subjects, rules });
-                    BindingChange { key, old: giving(Rc::clone(&was)), new: giving(Rc::clone(&is)) }
+            let old_rules = Rc::new(self.base_rules(affected));
+            let new_rules = Rc::new(self.rules_from(roles, affected));
+            if old_rules != new_rules {
+                changes.extend(bindings.iter().map(|(key, binding)| {
+                    let grant = |rules| Some(BindingGrant { subjects: &binding.subjects, rules });
+                    BindingChange { key, old: grant(Rc::clone(&old_rules)), new: grant(Rc::clone(&new_rules)) }
                 }));
             }
         }
-        self.any_access_changes(&touches)
+        self.any_access_changes(&changes)
     }
 
+    /// The rules of a role in the base state.
     fn base_rules(&self, key: &ObjectKey) -> BTreeSet<InternedRule<'s>> {
         let effective = self.base.grants.role_by_key(key);
         effective.map(|role| self.intern_all(role.rules().map(|sourced| sourced.rule))).unwrap_or_default()
     }
 
+    /// The rules of a role in the base state with a replaced role.
     fn rules_from(&self, roles: RoleOverlay<'s>, key: &ObjectKey) -> BTreeSet<InternedRule<'s>> {
+        let aggregation = self.base.grants.aggregation;
         match roles.get(key) {
-            Some((key, role)) if is_aggregated(role, self.base.grants.aggregation) => {
-                let gathered = aggregate_rules(roles, key, self.base.grants.aggregation);
-                self.intern_all(gathered.into_iter().map(|sourced| sourced.rule))
+            Some((key, role)) if is_aggregated(role, aggregation) => {
+                let rules = aggregate_rules(roles, key, aggregation);
+                self.intern_all(rules.into_iter().map(|sourced| sourced.rule))
             }
             Some((_, role)) => self.intern_all(&role.rules),
             None => BTreeSet::new(),
@@ -257,55 +271,56 @@ impl<'a, 's> Substitution<'a, 's> {
     }
 
     fn intern_all(&self, rules: impl IntoIterator<Item = &'s Rule>) -> BTreeSet<InternedRule<'s>> {
-        let mut known = self.interner.borrow_mut();
-        rules.into_iter().map(|rule| known.intern(rule)).collect()
+        let mut interner = self.interner.borrow_mut();
+        rules.into_iter().map(|rule| interner.intern(rule)).collect()
     }
 
-    /// Whether anybody has something else when these bindings give what they give in the other state.
-    fn any_access_changes(&self, touches: &[BindingChange<'s>]) -> bool {
-        let mut seen: BTreeMap<(*const GrantedRules<'s>, ScopedRules<'s>, ScopedRules<'s>), bool> = BTreeMap::new();
-        let mut differs = |admission: &Authentication, holding: &Rc<GrantedRules<'s>>| {
-            if holding.is_in_system_masters {
+    /// Whether any subject has other permissions if these bindings change.
+    fn any_access_changes(&self, changes: &[BindingChange<'s>]) -> bool {
+        let mut cache: BTreeMap<(*const GrantedRules<'s>, ScopedRules<'s>, ScopedRules<'s>), bool> = BTreeMap::new();
+        let mut differs = |authentication: &Authentication, granted: &Rc<GrantedRules<'s>>| {
+            if granted.is_in_system_masters {
                 return false;
             }
-            let given = |touch: &BindingChange<'s>, giving: &Option<BindingGrant<'s>>| -> ScopedRules<'s> {
-                let meant = |giving: &&BindingGrant<'s>| {
-                    let mut subjects = giving.subjects.iter();
-                    subjects.any(|one| admission.identities().any(|identity| identity.matches_subject(one)))
-                };
-                let rules = giving.iter().filter(meant).flat_map(|giving| giving.rules.iter());
-                rules.map(|rule| (*rule, touch.key.namespace())).collect()
+            let matches = |grant: &&BindingGrant<'s>| {
+                let mut subjects = grant.subjects.iter();
+                subjects.any(|subject| authentication.identities().any(|identity| identity.matches_subject(subject)))
             };
-            let old: ScopedRules<'s> = touches.iter().flat_map(|touch| given(touch, &touch.old)).collect();
-            let new: ScopedRules<'s> = touches.iter().flat_map(|touch| given(touch, &touch.new)).collect();
+            let rules = |change: &BindingChange<'s>, grant: &Option<BindingGrant<'s>>| -> ScopedRules<'s> {
+                let rules = grant.iter().filter(matches).flat_map(|grant| grant.rules.iter());
+                rules.map(|rule| (*rule, change.key.namespace())).collect()
+            };
+            let old: ScopedRules<'s> = changes.iter().flat_map(|change| rules(change, &change.old)).collect();
+            let new: ScopedRules<'s> = changes.iter().flat_map(|change| rules(change, &change.new)).collect();
             if old == new {
                 return false;
             }
-            let key = (Rc::as_ptr(holding), old, new);
-            *seen.entry(key).or_insert_with_key(|(_, old, new)| holding.changes_with(old, new, touches))
+            let key = (Rc::as_ptr(granted), old, new);
+            *cache.entry(key).or_insert_with_key(|(_, old, new)| granted.changes_with(old, new, changes))
         };
-        let subjects: BTreeSet<&Subject> = touches.iter().flat_map(BindingChange::affected_subjects).collect();
+        let subjects: BTreeSet<&Subject> = changes.iter().flat_map(BindingChange::affected_subjects).collect();
         subjects.into_iter().any(|subject| {
-            // All that somebody has, one of the subjects that mean him has by itself: where none has another set, he
-            // has not either.
-            let (bare, holding) = self.grants_of_bare_subject(subject);
-            if !differs(&bare, &holding) {
+            // An identity's permissions are the union of the permissions of the subjects that match it. So if no single
+            // subject has other permissions, no identity has.
+            let (authentication, granted) = self.grants_of_bare_subject(subject);
+            if !differs(&authentication, &granted) {
                 return false;
             }
-            let who = SubjectQuery::from_subject(subject);
-            let mut behind = self.base.principals_of(subject).peekable();
-            // Where an entry stands behind a name, the principal says it.
-            let own = behind.peek().is_none() || needs_no_entry(&who);
-            behind.any(|principal| {
-                differs(&principal.authentication, &self.grants_of_query(&principal.subject, &principal.authentication))
-            }) || own && {
-                let admission = self.base.authenticate(&who);
-                differs(&admission, &self.grants_of_query(&who, &admission))
+            let query = SubjectQuery::from_subject(subject);
+            let mut principals = self.base.principals_of(subject).peekable();
+            // If principals map to the subject, their permissions are compared instead of the subject's own.
+            let is_compared_itself = principals.peek().is_none() || needs_no_entry(&query);
+            principals.any(|principal| {
+                let granted = self.grants_of_query(&principal.subject, &principal.authentication);
+                differs(&principal.authentication, &granted)
+            }) || is_compared_itself && {
+                let authentication = self.base.authenticate(&query);
+                differs(&authentication, &self.grants_of_query(&query, &authentication))
             }
         })
     }
 
-    /// Somebody of whom a subject alone is known, without the groups that everybody is in.
+    /// The permissions of a subject alone, without the groups that the API server adds to every identity.
     fn grants_of_bare_subject(&self, subject: &'s Subject) -> (Authentication, Rc<GrantedRules<'s>>) {
         let literal = |name: &str| RenderedName::Literal(name.to_owned());
         let (username, groups) = match subject {
@@ -315,92 +330,104 @@ impl<'a, 's> Substitution<'a, 's> {
                 (Some(RenderedName::Literal(service_account_username(namespace, name))), Vec::new())
             }
         };
-        let admission = Authentication::Identity(Identity { username, groups, source: IdentitySource::Query });
-        if let Some(known) = self.cache.borrow().by_subject.get(subject) {
-            return (admission, Rc::clone(known));
+        let authentication = Authentication::Identity(Identity { username, groups, source: IdentitySource::Query });
+        if let Some(cached) = self.cache.borrow().subjects.get(subject) {
+            return (authentication, Rc::clone(cached));
         }
-        let holding = self.grants_of_authentication(&admission);
-        self.cache.borrow_mut().by_subject.insert(subject, Rc::clone(&holding));
-        (admission, holding)
+        let granted = self.grants_of_authentication(&authentication);
+        self.cache.borrow_mut().subjects.insert(subject, Rc::clone(&granted));
+        (authentication, granted)
     }
 
-    fn grants_of_query(&self, who: &SubjectQuery, admission: &Authentication) -> Rc<GrantedRules<'s>> {
-        if let Some(known) = self.cache.borrow().by_query.get(who) {
-            return Rc::clone(known);
+    fn grants_of_query(&self, query: &SubjectQuery, authentication: &Authentication) -> Rc<GrantedRules<'s>> {
+        if let Some(cached) = self.cache.borrow().queries.get(query) {
+            return Rc::clone(cached);
         }
-        let holding = self.grants_of_authentication(admission);
-        self.cache.borrow_mut().by_query.insert(who.clone(), Rc::clone(&holding));
-        holding
+        let granted = self.grants_of_authentication(authentication);
+        self.cache.borrow_mut().queries.insert(query.clone(), Rc::clone(&granted));
+        granted
     }
 
-    fn grants_of_authentication(&self, admission: &Authentication) -> Rc<GrantedRules<'s>> {
-        let bound = BoundSubjects::for_authentication(self.base, admission);
-        let mut known = self.cache.borrow_mut();
-        let holding = known.by_bound_subjects.entry(bound).or_insert_with_key(|bound| {
-            let mut rules = self.interner.borrow_mut();
-            let mut by_rule: BTreeMap<InternedRule<'s>, Vec<_>> = BTreeMap::new();
-            for held in bound.effective_rules(self.base) {
-                by_rule.entry(rules.intern(held.path.rule)).or_default().push((held.path.binding, held.namespace));
+    fn grants_of_authentication(&self, authentication: &Authentication) -> Rc<GrantedRules<'s>> {
+        let bound = BoundSubjects::for_authentication(self.base, authentication);
+        let mut cache = self.cache.borrow_mut();
+        let granted = cache.bound_subjects.entry(bound).or_insert_with_key(|bound| {
+            let mut interner = self.interner.borrow_mut();
+            let mut grants_by_rule: BTreeMap<InternedRule<'s>, Vec<_>> = BTreeMap::new();
+            for effective in bound.effective_rules(self.base) {
+                let grants = grants_by_rule.entry(interner.intern(effective.path.rule)).or_default();
+                grants.push((effective.path.binding, effective.namespace));
             }
-            let all = |(rule, holders): (&InternedRule<'s>, &Vec<(&'s ObjectKey, Option<&'s str>)>)| {
-                let (rule, is_wide) = (*rule, holders.iter().any(|(_, namespace)| namespace.is_none()));
-                let namespaces: Vec<&str> = holders.iter().filter_map(|(_, namespace)| *namespace).collect();
-                rule_request_sets(rule, is_wide, namespaces).map(move |extent| (rule, extent)).collect::<Vec<_>>()
+            let sets = |(rule, grants): (&InternedRule<'s>, &Vec<(&'s ObjectKey, Option<&'s str>)>)| {
+                let rule = *rule;
+                let is_cluster_wide = grants.iter().any(|(_, namespace)| namespace.is_none());
+                let namespaces: Vec<&str> = grants.iter().filter_map(|(_, namespace)| *namespace).collect();
+                rule_request_sets(rule, is_cluster_wide, namespaces).map(move |set| (rule, set)).collect::<Vec<_>>()
             };
-            let extents = by_rule.iter().flat_map(all).collect();
-            Rc::new(GrantedRules {
-                is_in_system_masters: bound.is_in_system_masters,
-                grants_by_rule: by_rule,
-                request_sets: extents,
-            })
+            let request_sets = grants_by_rule.iter().flat_map(sets).collect();
+            Rc::new(GrantedRules { is_in_system_masters: bound.is_in_system_masters, grants_by_rule, request_sets })
         });
-        Rc::clone(holding)
+        Rc::clone(granted)
     }
 
-    /// Whether somebody may do something else as another.
-    fn login_changes_access(&self, was: &Authentication, is: &Authentication) -> bool {
-        let is_node = |admission: &Authentication| admission.identities().any(Identity::is_node);
-        if discriminant(was) != discriminant(is)
-            || is_node(was) != is_node(is)
-            || identity_escalation_paths(was) != identity_escalation_paths(is)
+    /// Whether a principal has other access with its new identity than with its old one.
+    fn identity_changes_access(&self, old: &Authentication, new: &Authentication) -> bool {
+        let is_node = |authentication: &Authentication| authentication.identities().any(Identity::is_node);
+        if discriminant(old) != discriminant(new)
+            || is_node(old) != is_node(new)
+            || identity_escalation_paths(old) != identity_escalation_paths(new)
         {
             return true;
         }
-        let (was, is) =
-            (BoundSubjects::for_authentication(self.base, was), BoundSubjects::for_authentication(self.base, is));
-        if was == is {
+        let old = BoundSubjects::for_authentication(self.base, old);
+        let new = BoundSubjects::for_authentication(self.base, new);
+        if old == new {
             return false;
         }
-        let (was, is) = (was.effective_permissions(self.base), is.effective_permissions(self.base));
-        !was.difference(&is).is_empty() || !is.difference(&was).is_empty()
+        let (old, new) = (old.effective_permissions(self.base), new.effective_permissions(self.base));
+        !old.difference(&new).is_empty() || !new.difference(&old).is_empty()
     }
 }
 
 impl<'s> GrantedRules<'s> {
-    /// Whether the bindings that give `old`, giving `new`, give more or less beside all others.
-    fn changes_with(&self, old: &ScopedRules<'s>, new: &ScopedRules<'s>, touches: &[BindingChange<'s>]) -> bool {
-        let (gone, come): (ScopedRules<'s>, ScopedRules<'s>) = (old - new, new - old);
-        let meeting = |extent: &RequestSet<'s>| -> Vec<RequestSet<'s>> {
-            self.request_sets.iter().map(|(_, held)| held).filter(|held| held.overlaps(extent)).cloned().collect()
+    /// Whether the permissions change if the changed bindings grant the rules `new` instead of the rules `old`.
+    fn changes_with(&self, old: &ScopedRules<'s>, new: &ScopedRules<'s>, changes: &[BindingChange<'s>]) -> bool {
+        let (revoked, granted): (ScopedRules<'s>, ScopedRules<'s>) = (old - new, new - old);
+        let is_gained = |set: &RequestSet<'s>| {
+            let own_sets = self.request_sets.iter().map(|(_, own)| own);
+            !subtract(set, &overlapping(own_sets, set)).is_empty()
         };
-        if request_sets(&come).iter().any(|extent| !subtract(extent, &meeting(extent)).is_empty()) {
+        if request_sets(&granted).iter().any(is_gained) {
             return true;
         }
-        let touched: BTreeSet<&ObjectKey> = touches.iter().map(|touch| touch.key).collect();
-        let given: BTreeSet<InternedRule<'s>> = old.iter().map(|(rule, _)| *rule).collect();
-        // What counts where nothing goes stands in for nothing.
-        let places: BTreeSet<Option<&str>> = gone.iter().map(|(_, namespace)| *namespace).collect();
-        let is_near = |place: Option<&'s str>| place.is_none() || places.contains(&None) || places.contains(&place);
-        let mut rest: ScopedRules<'s> = new.iter().filter(|(_, place)| is_near(*place)).copied().collect();
-        for rule in &given {
-            let near = self.grants_by_rule.get(rule).into_iter().flatten().filter(|(_, place)| is_near(*place));
-            rest.extend(near.filter(|(key, _)| !touched.contains(key)).map(|(_, place)| (*rule, *place)));
+        let changed_bindings: BTreeSet<&ObjectKey> = changes.iter().map(|change| change.key).collect();
+        let old_rules: BTreeSet<InternedRule<'s>> = old.iter().map(|(rule, _)| *rule).collect();
+        // Rules in namespaces where nothing is revoked cannot make up for a revoked rule, so they are skipped.
+        let revoked_in: BTreeSet<Option<&str>> = revoked.iter().map(|(_, namespace)| *namespace).collect();
+        let is_relevant = |namespace: Option<&'s str>| {
+            namespace.is_none() || revoked_in.contains(&None) || revoked_in.contains(&namespace)
+        };
+        let mut remaining: ScopedRules<'s> =
+            new.iter().filter(|(_, namespace)| is_relevant(*namespace)).copied().collect();
+        for rule in &old_rules {
+            let grants = self.grants_by_rule.get(rule).into_iter().flatten();
+            let unchanged = grants.filter(|(key, _)| !changed_bindings.contains(key));
+            let relevant = unchanged.filter(|(_, namespace)| is_relevant(*namespace));
+            remaining.extend(relevant.map(|(_, namespace)| (*rule, *namespace)));
         }
-        let rest = request_sets(&rest);
-        request_sets(&gone).iter().any(|extent| {
-            let held = self.request_sets.iter().filter(|(rule, _)| !given.contains(rule)).map(|(_, held)| held);
-            let left: Vec<RequestSet<'s>> = held.chain(&rest).filter(|held| held.overlaps(extent)).cloned().collect();
-            !subtract(extent, &left).is_empty()
+        let remaining = request_sets(&remaining);
+        request_sets(&revoked).iter().any(|set| {
+            let other_rules = self.request_sets.iter().filter(|(rule, _)| !old_rules.contains(rule));
+            let remaining = other_rules.map(|(_, own)| own).chain(&remaining);
+            !subtract(set, &overlapping(remaining, set)).is_empty()
         })
     }
+}
+
+/// The sets that overlap `set`.
+fn overlapping<'a, 's: 'a>(
+    sets: impl Iterator<Item = &'a RequestSet<'s>>,
+    set: &RequestSet<'s>,
+) -> Vec<RequestSet<'s>> {
+    sets.filter(|other| other.overlaps(set)).cloned().collect()
 }

@@ -1,8 +1,8 @@
-//! Who can do what in a state, exactly as the authenticator and the API server decide it, and what lies between two
-//! states.
+//! Who can do what in a state, exactly as the authenticator and the API server decide it, and how access differs
+//! between two states.
 //!
-//! Pure: this room knows states and names. It may not know policies, plans, terminals or connections; whoever shows its
-//! answers finds the place in a policy by the keys of objects and entries in them.
+//! Pure: this module depends on states, names and diagnostics. It may not depend on policies, plans, terminals or
+//! connections. Its answers contain the keys of objects and entries, by which a caller finds their location in a policy.
 
 mod access_view;
 mod aggregation;
@@ -53,7 +53,7 @@ pub(crate) use rule_coverage::uncovered;
 pub(crate) use rule_match::{RuleMismatch, rule_allows};
 pub(crate) use template::{RenderedName, is_session_name_char};
 
-// What the tests ask of the parts by themselves.
+// Used by the tests of this module only.
 #[cfg(test)]
 pub(crate) use self::{
     aggregation::find_aggregation_cycles, diff::diff_subject, effective_permissions::grants_request,

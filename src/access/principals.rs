@@ -1,6 +1,6 @@
-//! Everybody whom aws-auth lets in, each once, and for whom each stands where bindings name him.
+//! The principals of aws-auth, each once, and an index from the subjects of bindings to the principals that they match.
 //!
-//! It is found once for a state, whatever is asked of it. It knows nothing of bindings and rules.
+//! The index is built once for a state. This module may not depend on bindings or rules.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -10,21 +10,22 @@ use super::identity::{Authentication, Identity, SubjectQuery};
 use super::identity_mapping::IdentityMapping;
 use crate::state::rbac::Subject;
 
-/// A principal of aws-auth and what it is to the API server.
+/// A principal of aws-auth and its identity to the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MappedPrincipal {
     pub(crate) subject: SubjectQuery,
     pub(crate) authentication: Authentication,
 }
 
-/// What tells one principal from all others: of callers what the authenticator compares.
+/// The key of a principal. For an IAM identity it is the string that the authenticator compares.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PrincipalKey {
     IamIdentity(String),
     Account(String),
 }
 
-/// By their keys: every caller with an entry that can answer, and then every account that is admitted whole.
+/// The principals in the order of their keys: every IAM identity that an entry matches, then every account that
+/// mapAccounts maps.
 #[derive(Debug, Default)]
 pub(super) struct PrincipalIndex {
     keys: Vec<PrincipalKey>,
@@ -34,16 +35,17 @@ pub(super) struct PrincipalIndex {
 
 impl PrincipalIndex {
     pub(super) fn new(mapping: &IdentityMapping) -> Self {
-        let callers = mapping.iam_identities().into_iter();
-        let callers =
-            callers.map(|(key, caller)| (PrincipalKey::IamIdentity(key.to_owned()), SubjectQuery::Arn(caller)));
+        let iam_identities = mapping
+            .iam_identities()
+            .into_iter()
+            .map(|(key, iam_identity)| (PrincipalKey::IamIdentity(key.to_owned()), SubjectQuery::Arn(iam_identity)));
         let accounts = mapping
             .account_ids()
             .map(|id| (PrincipalKey::Account(id.to_owned()), SubjectQuery::Account(id.to_owned())));
-        let principal = |(key, who)| {
-            (key, Rc::new(MappedPrincipal { authentication: Authentication::for_query(&who, mapping), subject: who }))
+        let principal = |(key, subject)| {
+            (key, Rc::new(MappedPrincipal { authentication: Authentication::for_query(&subject, mapping), subject }))
         };
-        let (keys, all) = callers.chain(accounts).map(principal).unzip();
+        let (keys, all) = iam_identities.chain(accounts).map(principal).unzip();
         Self { keys, all, by_subject: OnceCell::new() }
     }
 
@@ -55,20 +57,21 @@ impl PrincipalIndex {
         self.keys.iter().zip(self.all.iter().map(Rc::as_ref))
     }
 
-    /// The places of those whom a subject means.
+    /// The positions of the principals that a subject matches, in ascending order.
     pub(super) fn positions_of(&self, subject: &Subject) -> &[usize] {
-        let behind = self.by_subject.get_or_init(|| {
-            let mut behind: BTreeMap<Subject, Vec<usize>> = BTreeMap::new();
-            for (place, principal) in self.all.iter().enumerate() {
+        let by_subject = self.by_subject.get_or_init(|| {
+            let mut by_subject: BTreeMap<Subject, Vec<usize>> = BTreeMap::new();
+            for (position, principal) in self.all.iter().enumerate() {
                 for subject in principal.authentication.identities().flat_map(Identity::subjects) {
-                    let places = behind.entry(subject).or_default();
-                    if places.last() != Some(&place) {
-                        places.push(place);
+                    let positions = by_subject.entry(subject).or_default();
+                    // Several identities of an ambiguous principal can have the same subject.
+                    if positions.last() != Some(&position) {
+                        positions.push(position);
                     }
                 }
             }
-            behind
+            by_subject
         });
-        behind.get(subject).map_or(&[], Vec::as_slice)
+        by_subject.get(subject).map_or(&[], Vec::as_slice)
     }
 }

@@ -1,7 +1,8 @@
-//! Words of a question that nobody knows: a no to them is true, and not what was meant.
+//! Warnings about names in a query that are probably wrong. A query with a misspelled verb or resource gets a correct "no",
+//! which does not answer the intended question.
 //!
-//! A cluster's own resources are known only by discovery, which a snapshot has not; so what its rules name counts as
-//! known beside what Kubernetes itself has.
+//! The resources of a cluster are known from discovery only, which a snapshot does not contain. So every name in the
+//! cluster's rules is taken as known, in addition to the names of Kubernetes itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,46 +16,48 @@ use super::request::{ObjectRequest, Request};
 use crate::diagnostic::closest_match;
 use crate::state::aws_auth::Section;
 
-/// Why an answer may not be to what was meant.
+/// A name in a query that is probably wrong. The message also reads well after "refers to".
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum QueryLint {
-    #[error("no rule and no API of Kubernetes has the verb `{word}`")]
-    UnknownVerb { word: String, nearest: Option<String> },
-    #[error("no rule and no API of Kubernetes has the resource `{word}`")]
-    UnknownResource { word: String, nearest: Option<String> },
-    #[error("`{resource}` is not in {}", format_group(group))]
+    #[error("unknown verb `{name}`: no rule and no built-in API uses it")]
+    UnknownVerb { name: String, nearest: Option<String> },
+    #[error("unknown resource `{name}`: no rule and no built-in API has it")]
+    UnknownResource { name: String, nearest: Option<String> },
+    #[error("unknown resource `{resource}` in {}", format_group(group))]
     WrongApiGroup { resource: String, group: String, known: Vec<String> },
-    #[error("the namespace `{word}` does not exist")]
-    UnknownNamespace { word: String, nearest: Option<String> },
-    #[error("no entry of aws-auth and no binding names {subject}")]
+    #[error("unknown namespace `{name}`")]
+    UnknownNamespace { name: String, nearest: Option<String> },
+    #[error("unknown subject `{subject}`: no aws-auth entry and no binding names it")]
     UnknownSubject { subject: SubjectQuery, nearest: Option<String> },
-    #[error("no entry of aws-auth names `{typed}`: that of `{entry}` answers for it")]
+    #[error("no aws-auth entry names `{typed}`, but the entry `{entry}` matches it")]
     OtherSpelling { typed: String, entry: String },
 }
 
 impl QueryLint {
-    /// What may have been meant.
-    pub(crate) fn hint(&self) -> Option<String> {
+    /// The name that was probably intended.
+    pub(crate) fn help(&self) -> Option<String> {
         match self {
             Self::UnknownVerb { nearest, .. }
             | Self::UnknownResource { nearest, .. }
             | Self::UnknownNamespace { nearest, .. }
-            | Self::UnknownSubject { nearest, .. } => nearest.as_ref().map(|near| format!("did you mean `{near}`?")),
+            | Self::UnknownSubject { nearest, .. } => {
+                nearest.as_ref().map(|nearest| format!("did you mean `{nearest}`?"))
+            }
             Self::OtherSpelling { entry, .. } => Some(format!(
-                "did you mean `{entry}`? the authenticator sees no path of a role, and case does not count"
+                "did you mean `{entry}`? the authenticator ignores the path of a role and the case of an ARN"
             )),
             Self::WrongApiGroup { resource, known, .. } => {
-                let whole =
-                    |group: &String| if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
-                let known: Vec<String> = known.iter().map(whole).collect();
-                Some(format!("write {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")))
+                let qualified = |group: &String| {
+                    if group.is_empty() { format!("`{resource}`") } else { format!("`{resource}.{group}`") }
+                };
+                Some(format!("write {}", known.iter().map(qualified).collect::<Vec<_>>().join(" or ")))
             }
         }
     }
 }
 
 fn format_group(group: &str) -> String {
-    if group.is_empty() { "the core group".to_owned() } else { format!("the API group `{group}`") }
+    if group.is_empty() { "the core API group".to_owned() } else { format!("API group `{group}`") }
 }
 
 const VERBS: [&str; 15] = [
@@ -77,7 +80,7 @@ const VERBS: [&str; 15] = [
 
 const HTTP_VERBS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
 
-/// Resources of Kubernetes itself, by group.
+/// The resources of Kubernetes itself, by API group.
 const RESOURCES: [(&str, &str); 20] = [
     ("", "bindings componentstatuses configmaps endpoints events groups limitranges namespaces nodes"),
     ("", "persistentvolumeclaims persistentvolumes pods podtemplates replicationcontrollers resourcequotas secrets"),
@@ -104,7 +107,7 @@ const RESOURCES: [(&str, &str); 20] = [
     ("rbac.authorization.k8s.io", "clusterrolebindings clusterroles rolebindings roles"),
 ];
 
-/// Resources whose groups matter less often.
+/// More resources of Kubernetes itself, by API group.
 const MORE_RESOURCES: [(&str, &str); 5] = [
     ("flowcontrol.apiserver.k8s.io", "flowschemas prioritylevelconfigurations"),
     ("node.k8s.io", "runtimeclasses"),
@@ -113,94 +116,93 @@ const MORE_RESOURCES: [(&str, &str); 5] = [
     ("storage.k8s.io", "csidrivers csinodes csistoragecapacities storageclasses volumeattachments"),
 ];
 
-/// What is odd about a question.
-pub(crate) fn lint_query(access: &AccessView<'_>, who: Option<&SubjectQuery>, request: &Request) -> Vec<QueryLint> {
-    let mut doubts: Vec<QueryLint> = who.and_then(|who| lint_subject_name(access, who)).into_iter().collect();
+/// The names in a query that are probably wrong.
+pub(crate) fn lint_query(access: &AccessView<'_>, query: Option<&SubjectQuery>, request: &Request) -> Vec<QueryLint> {
+    let mut lints: Vec<QueryLint> = query.and_then(|query| lint_subject_name(access, query)).into_iter().collect();
     let known = KnownNames::new(access);
     match request {
-        Request::Url { verb, .. } => doubts.extend(lint_verb(verb, HTTP_VERBS.into_iter().collect())),
-        Request::Object(asked) => {
-            doubts.extend(lint_verb(&asked.verb, known.verbs.clone()));
-            doubts.extend(known.lint_resource(asked));
+        Request::Url { verb, .. } => lints.extend(lint_verb(verb, HTTP_VERBS.into_iter().collect())),
+        Request::Object(request) => {
+            lints.extend(lint_verb(&request.verb, known.verbs.clone()));
+            lints.extend(known.lint_resource(request));
             let namespaces = &access.grants.state.namespaces;
-            // A snapshot may leave the namespaces out.
-            if !namespaces.is_empty() && !asked.namespace.is_empty() && !namespaces.contains_key(&asked.namespace) {
-                let near = closest_match(&asked.namespace, namespaces.keys().map(String::as_str));
-                doubts.push(QueryLint::UnknownNamespace {
-                    word: asked.namespace.clone(),
-                    nearest: near.map(str::to_owned),
+            // A snapshot may contain no namespaces.
+            if !namespaces.is_empty() && !request.namespace.is_empty() && !namespaces.contains_key(&request.namespace) {
+                let nearest = closest_match(&request.namespace, namespaces.keys().map(String::as_str));
+                lints.push(QueryLint::UnknownNamespace {
+                    name: request.namespace.clone(),
+                    nearest: nearest.map(str::to_owned),
                 });
             }
         }
     }
-    doubts
+    lints
 }
 
 impl AccessView<'_> {
-    /// Whether anybody of whom the state knows is meant.
-    pub(crate) fn lint_subject(&self, who: &SubjectQuery) -> Option<QueryLint> {
-        lint_subject_name(self, who)
+    /// A lint if the state names no such subject.
+    pub(crate) fn lint_subject(&self, query: &SubjectQuery) -> Option<QueryLint> {
+        lint_subject_name(self, query)
     }
 }
 
-/// Whether it is another spelling of an ARN that answers than the one that was typed.
-pub(crate) fn lint_spelling(typed: &str, admission: &Authentication) -> Option<QueryLint> {
-    let caller = IamIdentity::parse(typed).ok()?;
-    // Of a session the role counts.
-    let typed = match caller.session() {
-        SessionName::Known(name) if !name.is_empty() => caller.canonical(),
+/// A lint if the aws-auth entry that matched spells the ARN in another way than the query.
+pub(crate) fn lint_spelling(typed: &str, authentication: &Authentication) -> Option<QueryLint> {
+    let iam_identity = IamIdentity::parse(typed).ok()?;
+    // An entry names the role of a session, never the session.
+    let typed = match iam_identity.session() {
+        SessionName::Known(name) if !name.is_empty() => iam_identity.canonical(),
         SessionName::Known(_) | SessionName::Unknown => typed,
     };
-    let entries: Vec<&EntryRef> =
-        admission.identities().filter_map(Identity::entry).filter(|entry| entry.section != Section::Accounts).collect();
-    let other = entries.first().filter(|_| entries.iter().all(|entry| entry.principal != typed))?;
-    Some(QueryLint::OtherSpelling { typed: typed.to_owned(), entry: other.principal.clone() })
+    let entries = authentication.identities().filter_map(Identity::entry);
+    let entries: Vec<&EntryRef> = entries.filter(|entry| entry.section != Section::Accounts).collect();
+    let first = entries.first().filter(|_| entries.iter().all(|entry| entry.principal != typed))?;
+    Some(QueryLint::OtherSpelling { typed: typed.to_owned(), entry: first.principal.clone() })
 }
 
-fn lint_verb(word: &str, known: BTreeSet<&str>) -> Option<QueryLint> {
-    if word == "*" || known.contains(word) {
+fn lint_verb(verb: &str, known: BTreeSet<&str>) -> Option<QueryLint> {
+    if verb == "*" || known.contains(verb) {
         return None;
     }
-    let nearest = closest_match(word, known).map(str::to_owned);
-    Some(QueryLint::UnknownVerb { word: word.to_owned(), nearest })
+    let nearest = closest_match(verb, known).map(str::to_owned);
+    Some(QueryLint::UnknownVerb { name: verb.to_owned(), nearest })
 }
 
-fn lint_subject_name(access: &AccessView<'_>, who: &SubjectQuery) -> Option<QueryLint> {
-    if let SubjectQuery::Arn(_) | SubjectQuery::Account(_) = who {
-        // Who has no entry is told so by the answer itself.
+fn lint_subject_name(access: &AccessView<'_>, query: &SubjectQuery) -> Option<QueryLint> {
+    if let SubjectQuery::Arn(_) | SubjectQuery::Account(_) = query {
+        // The result of the query reports that no aws-auth entry matches.
         return None;
     }
-    let all = access.all_subjects();
-    if all.contains(who) {
+    let subjects = access.all_subjects();
+    if subjects.contains(query) {
         return None;
     }
-    let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-    let whole = who.to_string();
-    // The right name behind another word: a user that is a group, a service account of another namespace.
-    let bare = |text: &str| text.rsplit([':', '/']).next().unwrap_or_default().to_owned();
-    let same = || names.iter().map(String::as_str).find(|name| bare(name) == bare(&whole));
-    let nearest = closest_match(&whole, names.iter().map(String::as_str)).or_else(same).map(str::to_owned);
-    Some(QueryLint::UnknownSubject { subject: who.clone(), nearest })
+    let known: Vec<String> = subjects.iter().map(ToString::to_string).collect();
+    let typed = query.to_string();
+    // The same name of another kind or namespace: a group instead of a user, or another service account.
+    let bare_name = |text: &str| text.rsplit([':', '/']).next().unwrap_or_default().to_owned();
+    let same_name = || known.iter().map(String::as_str).find(|known| bare_name(known) == bare_name(&typed));
+    let nearest = closest_match(&typed, known.iter().map(String::as_str)).or_else(same_name).map(str::to_owned);
+    Some(QueryLint::UnknownSubject { subject: query.clone(), nearest })
 }
 
-/// What the rules of a state and Kubernetes itself have.
+/// The verbs and resources of Kubernetes itself and of the rules of a state.
 struct KnownNames<'s> {
     verbs: BTreeSet<&'s str>,
-    /// Groups by resource.
     groups_by_resource: BTreeMap<&'s str, BTreeSet<&'s str>>,
 }
 
 impl<'s> KnownNames<'s> {
     fn new(access: &AccessView<'s>) -> Self {
         let mut known = Self { verbs: VERBS.into_iter().collect(), groups_by_resource: BTreeMap::new() };
-        for (group, words) in RESOURCES.iter().chain(&MORE_RESOURCES) {
-            for resource in words.split(' ') {
+        for (group, resources) in RESOURCES.iter().chain(&MORE_RESOURCES) {
+            for resource in resources.split(' ') {
                 known.groups_by_resource.entry(resource).or_default().insert(group);
             }
         }
         for rule in access.grants.state.roles.values().flat_map(|role| &role.rules) {
             known.verbs.extend(rule.verbs.iter().map(String::as_str));
-            for resource in rule.resources.iter().filter_map(|word| word.split('/').next()) {
+            for resource in rule.resources.iter().filter_map(|resource| resource.split('/').next()) {
                 let groups = known.groups_by_resource.entry(resource).or_default();
                 groups.extend(rule.api_groups.iter().map(String::as_str));
             }
@@ -208,8 +210,8 @@ impl<'s> KnownNames<'s> {
         known
     }
 
-    fn lint_resource(&self, asked: &ObjectRequest) -> Option<QueryLint> {
-        let ObjectRequest { resource, group, .. } = asked;
+    fn lint_resource(&self, request: &ObjectRequest) -> Option<QueryLint> {
+        let ObjectRequest { resource, group, .. } = request;
         if resource == "*" {
             return None;
         }
@@ -220,8 +222,8 @@ impl<'s> KnownNames<'s> {
                 Some(QueryLint::WrongApiGroup { resource: resource.clone(), group: group.clone(), known })
             }
             None => {
-                let near = closest_match(resource, self.groups_by_resource.keys().copied()).map(str::to_owned);
-                Some(QueryLint::UnknownResource { word: resource.clone(), nearest: near })
+                let nearest = closest_match(resource, self.groups_by_resource.keys().copied()).map(str::to_owned);
+                Some(QueryLint::UnknownResource { name: resource.clone(), nearest })
             }
         }
     }
@@ -233,31 +235,32 @@ mod tests {
     use crate::access::Aggregation;
     use crate::state::State;
 
-    fn said(who: Option<&str>, request: &Request) -> Vec<String> {
+    fn lint(subject: Option<&str>, request: &Request) -> Vec<String> {
         let mut state = State::default();
         state.namespaces.insert("team".to_owned(), std::collections::BTreeMap::new());
         let access = AccessView::new(&state, Aggregation::AsStored);
-        let who = who.map(|text| SubjectQuery::parse(text).unwrap());
-        let found = lint_query(&access, who.as_ref(), request);
-        found.iter().map(|doubt| format!("{doubt}; {}", doubt.hint().unwrap_or_default())).collect()
+        let query = subject.map(|text| SubjectQuery::parse(text).unwrap());
+        let lints = lint_query(&access, query.as_ref(), request);
+        lints.iter().map(|lint| format!("{lint}; {}", lint.help().unwrap_or_default())).collect()
     }
 
     #[test]
-    fn unknown_words_are_doubted_with_the_nearest() {
-        assert_eq!(said(None, &Request::object("get", "", "pods/log").in_namespace("team")), [""; 0]);
+    fn unknown_names_are_reported_with_the_nearest_known_name() {
+        assert_eq!(lint(None, &Request::object("get", "", "pods/log").in_namespace("team")), [""; 0]);
         assert_eq!(
-            said(Some("group:system:master"), &Request::object("gett", "", "pod").in_namespace("teem")),
+            lint(Some("group:system:master"), &Request::object("gett", "", "pod").in_namespace("teem")),
             [
-                "no entry of aws-auth and no binding names group:system:master; did you mean `group:system:masters`?",
-                "no rule and no API of Kubernetes has the verb `gett`; did you mean `get`?",
-                "no rule and no API of Kubernetes has the resource `pod`; did you mean `pods`?",
-                "the namespace `teem` does not exist; did you mean `team`?",
+                "unknown subject `group:system:master`: no aws-auth entry and no binding names it; \
+                 did you mean `group:system:masters`?",
+                "unknown verb `gett`: no rule and no built-in API uses it; did you mean `get`?",
+                "unknown resource `pod`: no rule and no built-in API has it; did you mean `pods`?",
+                "unknown namespace `teem`; did you mean `team`?",
             ]
         );
         assert_eq!(
-            said(None, &Request::object("get", "", "deployments")),
-            ["`deployments` is not in the core group; write `deployments.apps`"]
+            lint(None, &Request::object("get", "", "deployments")),
+            ["unknown resource `deployments` in the core API group; write `deployments.apps`"]
         );
-        assert_eq!(said(None, &Request::url("list", "/metrics")).len(), 1);
+        assert_eq!(lint(None, &Request::url("list", "/metrics")).len(), 1);
     }
 }

@@ -1,7 +1,7 @@
-//! The rights by which a cluster's access is repaired, and what somebody who is already in loses of them.
+//! The permissions that are needed to repair the access to a cluster, and how much of them an identity loses.
 //!
-//! Whoever may write aws-auth and bindings can give everybody everything back; who loses that can only be helped from
-//! outside.
+//! A subject that can write aws-auth and bindings can restore all access. If no subject can, access can only be restored
+//! from outside of the cluster.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use super::request_set::{RequestSet, RequestSetExcept};
 use super::template::RenderedName;
 use crate::state::rbac::RBAC_GROUP;
 
-/// What a runner reads and writes of a cluster's access, `escalate` and `bind` among it.
+/// The requests by which rolecall reads and writes the access of a cluster, including `escalate` and `bind`.
 static REPAIR_ACCESS: [RequiredAccess; 2] = [
     RequiredAccess {
         verbs: &["get", "create", "update", "patch"],
@@ -33,7 +33,7 @@ static REPAIR_ACCESS: [RequiredAccess; 2] = [
 ];
 
 impl Identity {
-    /// Whom the API server says that it takes a caller for: all groups are told, none is added.
+    /// The identity that the API server reports for a user. The reported groups are complete, so none is added.
     pub(crate) fn from_user_info(username: &str, groups: &[String]) -> Self {
         let literal = |text: &str| RenderedName::Literal(text.to_owned());
         Self {
@@ -45,33 +45,36 @@ impl Identity {
 }
 
 impl<'s> AccessView<'s> {
-    /// What lies between two identities, the first in this state, the second in the other.
-    pub(crate) fn diff_identity(&self, was: &Identity, after: &Self, is: &Identity) -> Rc<PermissionDiff<'s>> {
-        diff_authentications(self, after, &Authentication::Identity(was.clone()), &Authentication::Identity(is.clone()))
+    /// The difference between the permissions of `before` in this state and those of `after` in the other state.
+    pub(crate) fn diff_identity(&self, before: &Identity, other: &Self, after: &Identity) -> Rc<PermissionDiff<'s>> {
+        let (before, after) = (Authentication::Identity(before.clone()), Authentication::Identity(after.clone()));
+        diff_authentications(self, other, &before, &after)
     }
 
-    /// Whether somebody can surely write aws-auth and bind roles to anybody, and so repair everybody's access.
-    pub(crate) fn can_repair_access(&self, who: &SubjectQuery) -> bool {
-        let admission = self.authenticate(who);
-        let identities: Vec<&Identity> = admission.identities().collect();
-        let fails = matches!(&admission, Authentication::Ambiguous(logins) if logins.iter().any(Result::is_err));
-        if identities.is_empty() || fails {
+    /// Whether a subject can write aws-auth and bind roles to any subject, and so repair all access. An ambiguous
+    /// subject must be able to with each of its identities.
+    pub(crate) fn can_repair_access(&self, query: &SubjectQuery) -> bool {
+        let authentication = self.authenticate(query);
+        let identities: Vec<&Identity> = authentication.identities().collect();
+        let can_fail =
+            matches!(&authentication, Authentication::Ambiguous(results) if results.iter().any(Result::is_err));
+        if identities.is_empty() || can_fail {
             return false;
         }
-        let surely = |request: Request| identities.iter().all(|identity| self.is_allowed(identity, &request));
+        let all_are_allowed = |request: Request| identities.iter().all(|identity| self.is_allowed(identity, &request));
         let aws_auth = |verb: &str| {
-            surely(Request::object(verb, "", "configmaps").with_name("aws-auth").in_namespace("kube-system"))
+            all_are_allowed(Request::object(verb, "", "configmaps").with_name("aws-auth").in_namespace("kube-system"))
         };
-        let bindings = |verb: &str| surely(Request::object(verb, RBAC_GROUP, "clusterrolebindings"));
+        let bindings = |verb: &str| all_are_allowed(Request::object(verb, RBAC_GROUP, "clusterrolebindings"));
         aws_auth("get")
             && (aws_auth("patch") || aws_auth("update"))
             && (bindings("create") || bindings("patch") || bindings("update"))
     }
 }
 
-/// What of a loss belongs to the rights by which access is repaired.
-pub(crate) fn lost_repair_permissions<'s>(change: &PermissionDiff<'s>) -> Vec<RequestSetExcept<'s>> {
-    let needs: Vec<RequestSet<'static>> = REPAIR_ACCESS.iter().map(RequiredAccess::request_set).collect();
-    let lost = change.lost.iter().map(|part| &part.requests);
-    lost.flat_map(|region| needs.iter().filter_map(|need| region.intersect(need))).collect()
+/// The lost requests that are needed to repair access.
+pub(crate) fn lost_repair_permissions<'s>(diff: &PermissionDiff<'s>) -> Vec<RequestSetExcept<'s>> {
+    let required: Vec<RequestSet<'static>> = REPAIR_ACCESS.iter().map(RequiredAccess::request_set).collect();
+    let lost = diff.lost.iter().map(|granted| &granted.requests);
+    lost.flat_map(|requests| required.iter().filter_map(|required| requests.intersect(required))).collect()
 }

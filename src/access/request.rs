@@ -1,10 +1,11 @@
-//! What somebody asks of the API server, in the words that its authorizers get.
+//! A request to the API server, with the attributes that its authorizers receive.
 //!
-//! Source: k8s.io/apiserver v0.36.3 `endpoints/request/requestinfo.go`. An empty name or namespace is none, as there.
+//! Source: k8s.io/apiserver v0.36.3 `endpoints/request/requestinfo.go`. As there, an empty name or namespace means that
+//! the request has none.
 
 use std::fmt;
 
-/// A request, as a SubjectAccessReview puts it.
+/// A request, with the attributes of a SubjectAccessReview.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Request {
     Object(ObjectRequest),
@@ -16,19 +17,19 @@ pub(crate) enum Request {
 pub(crate) struct ObjectRequest {
     pub(crate) verb: String,
     pub(crate) group: String,
-    /// Without its subresource: never with a `/`.
+    /// Without the subresource, so it never contains a `/`.
     pub(crate) resource: String,
     pub(crate) subresource: String,
-    /// From the URL, or of a list from `metadata.name=` in its field selector. A POST of an object has none.
+    /// From the URL, or for a list from `metadata.name=` in its field selector. A POST of an object has no name.
     pub(crate) name: String,
-    /// Empty for what is in no namespace, and for a list over all of them.
+    /// Empty for cluster-scoped objects, and for a list across all namespaces.
     pub(crate) namespace: String,
 }
 
-/// Verbs whose URL has no name of an object in it.
+/// Verbs whose URL contains no object name.
 const COLLECTION_VERBS: [&str; 3] = ["list", "watch", "deletecollection"];
 
-/// Kinds of Kubernetes itself that are in no namespace, by group and resource.
+/// The cluster-scoped resources of Kubernetes itself, by group and resource.
 const CLUSTER_SCOPED: [(&str, &str); 29] = [
     ("", "componentstatuses"),
     ("", "nodes"),
@@ -62,7 +63,7 @@ const CLUSTER_SCOPED: [(&str, &str); 29] = [
 ];
 
 impl Request {
-    /// A request for a resource, or for a subresource as in `pods/exec`, over the whole cluster.
+    /// A request for a resource or, as in `pods/exec`, for a subresource, without a name or namespace.
     pub(crate) fn object(verb: &str, group: &str, resource: &str) -> Self {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         Self::Object(ObjectRequest {
@@ -92,15 +93,15 @@ impl Request {
         }
     }
 
-    /// The request as a client can really send it: a Namespace is in the namespace of its own name, since its URL says
-    /// so, and what is in no namespace is asked for without one.
+    /// The request that a client sends. The namespace of a request for a Namespace object is that object's name, because
+    /// its URL has the same form. A request for a cluster-scoped object has no namespace.
     pub(crate) fn into_client_request(self) -> Self {
         let Self::Object(mut request) = self else {
             return self;
         };
-        let collective = COLLECTION_VERBS.contains(&request.verb.as_str());
+        let is_collection = COLLECTION_VERBS.contains(&request.verb.as_str());
         if request.resource == "namespaces" {
-            request.namespace = if collective { String::new() } else { request.name.clone() };
+            request.namespace = if is_collection { String::new() } else { request.name.clone() };
         } else if CLUSTER_SCOPED.contains(&(request.group.as_str(), request.resource.as_str())) {
             request.namespace.clear();
         }
@@ -114,7 +115,7 @@ impl Request {
         }
     }
 
-    /// The namespace whose RoleBindings count.
+    /// The namespace whose RoleBindings apply to the request.
     pub(crate) fn namespace(&self) -> Option<&str> {
         match self {
             Self::Object(request) => Some(request.namespace.as_str()).filter(|namespace| !namespace.is_empty()),
@@ -130,9 +131,9 @@ impl fmt::Display for Request {
             Self::Object(request) => request,
         };
         write!(f, "{verb} {resource}")?;
-        for (mark, word) in [(".", group), ("/", subresource), (" named ", name), (" in ", namespace)] {
-            if !word.is_empty() {
-                write!(f, "{mark}{word}")?;
+        for (prefix, value) in [(".", group), ("/", subresource), (" named ", name), (" in ", namespace)] {
+            if !value.is_empty() {
+                write!(f, "{prefix}{value}")?;
             }
         }
         Ok(())
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_namespace_is_in_the_namespace_of_its_own_name() {
+    fn client_request_for_a_namespace_has_its_own_name_as_namespace() {
         let delete = Request::object("delete", "", "namespaces").with_name("team").into_client_request();
         assert_eq!(delete.namespace(), Some("team"));
         let list =
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_reads_like_a_question() {
+    fn requests_are_formatted_as_text() {
         let scale = Request::object("update", "apps", "deployments/scale").with_name("web").in_namespace("team");
         assert_eq!(scale.to_string(), "update deployments.apps/scale named web in team");
         assert_eq!(Request::url("get", "/metrics").to_string(), "get /metrics");

@@ -1,7 +1,8 @@
-//! Whether rules that somebody holds cover others, as the API server asks before it lets him write them into a role.
+//! Whether the rules of an identity cover other rules. The API server checks this before it lets a user write rules into
+//! a role, to prevent privilege escalation (kubernetes v1.36.3 `pkg/registry/rbac`).
 //!
-//! Source: k8s.io/component-helpers v0.36.3 `auth/rbac/validation/policy_comparator.go` (`Covers`, `ruleCovers`), which
-//! compares word by word: all verbs in a list do not cover `*`. kubernetes v1.36.3 `pkg/registry/rbac` asks it.
+//! Source: k8s.io/component-helpers v0.36.3 `auth/rbac/validation/policy_comparator.go` (`Covers`, `ruleCovers`). It
+//! compares strings, so a list of all verbs does not cover `*`.
 
 use super::access_view::AccessView;
 use super::identity::Identity;
@@ -11,72 +12,78 @@ use crate::state::rbac::Rule;
 
 const WILDCARD: &str = "*";
 
-/// What of the wanted rules is not covered, in as small pieces as are compared.
-pub(crate) fn uncovered(held: &[&Rule], wanted: &[Rule]) -> Vec<Rule> {
-    let is_covered = |piece: &Rule| held.iter().any(|owner| rule_covers(owner, piece));
-    let open = wanted.iter().filter(|rule| !is_covered(rule));
-    let mut out: Vec<Rule> = open.flat_map(split_rule).filter(|piece| !is_covered(piece)).collect();
-    out.sort();
-    out.dedup();
-    out
+/// The part of `requested` that no rule of `owned` covers, split into rules with one item in each list.
+pub(crate) fn uncovered(owned: &[&Rule], requested: &[Rule]) -> Vec<Rule> {
+    let is_covered = |rule: &Rule| owned.iter().any(|owner| rule_covers(owner, rule));
+    let not_covered = requested.iter().filter(|rule| !is_covered(rule));
+    let mut uncovered: Vec<Rule> = not_covered.flat_map(split_rule).filter(|rule| !is_covered(rule)).collect();
+    uncovered.sort();
+    uncovered.dedup();
+    uncovered
 }
 
-/// A rule as rules of one word in each list.
+/// Splits a rule into rules with one item in each list, as the API server does (`BreakdownRule`).
 fn split_rule(rule: &Rule) -> Vec<Rule> {
     let Rule { verbs, api_groups, resources, resource_names, non_resource_urls } = rule;
-    let mut out = Vec::new();
-    let one = |word: &String| vec![word.clone()];
+    let mut split = Vec::new();
+    let only = |item: &String| vec![item.clone()];
     for verb in verbs {
         for group in api_groups {
             for resource in resources {
-                let piece =
-                    Rule { verbs: one(verb), api_groups: one(group), resources: one(resource), ..Rule::default() };
+                let without_name =
+                    Rule { verbs: only(verb), api_groups: only(group), resources: only(resource), ..Rule::default() };
                 if resource_names.is_empty() {
-                    out.push(piece.clone());
+                    split.push(without_name.clone());
                 }
-                out.extend(resource_names.iter().map(|name| Rule { resource_names: one(name), ..piece.clone() }));
+                split.extend(
+                    resource_names.iter().map(|name| Rule { resource_names: only(name), ..without_name.clone() }),
+                );
             }
         }
-        out.extend(non_resource_urls.iter().map(|url| Rule {
-            verbs: one(verb),
-            non_resource_urls: one(url),
+        split.extend(non_resource_urls.iter().map(|url| Rule {
+            verbs: only(verb),
+            non_resource_urls: only(url),
             ..Rule::default()
         }));
     }
-    out
+    split
 }
 
-fn rule_covers(owner: &Rule, sub: &Rule) -> bool {
-    let all_of = |list: &[String], words: &[String]| words.iter().all(|word| list.contains(word));
-    let any = |list: &[String]| list.iter().any(|word| word == WILDCARD);
-    let names = match (owner.resource_names.is_empty(), sub.resource_names.is_empty()) {
+fn rule_covers(owner: &Rule, rule: &Rule) -> bool {
+    let contains_all = |list: &[String], items: &[String]| items.iter().all(|item| list.contains(item));
+    let has_wildcard = |list: &[String]| list.iter().any(|item| item == WILDCARD);
+    let names_covered = match (owner.resource_names.is_empty(), rule.resource_names.is_empty()) {
         (true, _) => true,
         (false, true) => false,
-        (false, false) => all_of(&owner.resource_names, &sub.resource_names),
+        (false, false) => contains_all(&owner.resource_names, &rule.resource_names),
     };
-    names
-        && (any(&owner.verbs) || all_of(&owner.verbs, &sub.verbs))
-        && (any(&owner.api_groups) || all_of(&owner.api_groups, &sub.api_groups))
-        && (any(&owner.resources) || sub.resources.iter().all(|resource| resource_covers(&owner.resources, resource)))
-        && sub.non_resource_urls.iter().all(|url| owner.non_resource_urls.iter().any(|own| url_covers(own, url)))
+    names_covered
+        && (has_wildcard(&owner.verbs) || contains_all(&owner.verbs, &rule.verbs))
+        && (has_wildcard(&owner.api_groups) || contains_all(&owner.api_groups, &rule.api_groups))
+        && (has_wildcard(&owner.resources)
+            || rule.resources.iter().all(|resource| resource_covers(&owner.resources, resource)))
+        && rule.non_resource_urls.iter().all(|url| owner.non_resource_urls.iter().any(|own| url_covers(own, url)))
 }
 
 fn resource_covers(owner: &[String], resource: &str) -> bool {
-    let subresource = resource.split_once('/').map(|(_, sub)| format!("{WILDCARD}/{sub}"));
-    owner.iter().any(|own| own == resource || subresource.as_ref() == Some(own))
+    let any_resource = resource.split_once('/').map(|(_, subresource)| format!("{WILDCARD}/{subresource}"));
+    owner.iter().any(|own| own == resource || any_resource.as_ref() == Some(own))
 }
 
 impl<'s> AccessView<'s> {
-    /// Whether a rule of RBAC lets somebody who is in do it.
+    /// Whether an identity is allowed to make a request.
     pub(crate) fn is_allowed(&self, identity: &Identity, request: &Request) -> bool {
         !self.grant_sources(identity, &self.grants.grants_for_identity(identity), request).is_empty()
     }
 
-    /// The rules that count in a namespace, or outside of all.
+    /// The rules of an identity that apply in a namespace, or without a namespace its cluster-wide rules.
     pub(crate) fn rules_in_namespace(&self, identity: &Identity, namespace: Option<&str>) -> Vec<&'s Rule> {
         let grants = self.grants.grants_for_identity(identity);
-        let held = self.rules_of_grants(&grants).into_iter();
-        held.filter(|held| held.namespace.is_none_or(|own| namespace == Some(own))).map(|held| held.path.rule).collect()
+        let rules = self.rules_of_grants(&grants).into_iter();
+        rules
+            .filter(|effective| effective.namespace.is_none_or(|own| namespace == Some(own)))
+            .map(|effective| effective.path.rule)
+            .collect()
     }
 }
 
@@ -85,7 +92,7 @@ mod tests {
     use super::*;
 
     fn rule(verbs: &[&str], groups: &[&str], resources: &[&str], names: &[&str]) -> Rule {
-        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
         Rule {
             verbs: list(verbs),
             api_groups: list(groups),
@@ -96,27 +103,26 @@ mod tests {
     }
 
     fn urls(verbs: &[&str], urls: &[&str]) -> Rule {
-        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
         Rule { verbs: list(verbs), non_resource_urls: list(urls), ..Rule::default() }
     }
 
     #[track_caller]
-    fn covers(held: &Rule, wanted: &Rule) -> bool {
-        uncovered(&[held], std::slice::from_ref(wanted)).is_empty()
+    fn covers(owned: &Rule, requested: &Rule) -> bool {
+        uncovered(&[owned], std::slice::from_ref(requested)).is_empty()
     }
 
     #[test]
-    fn all_verbs_in_a_list_do_not_cover_a_star() {
-        // Trap 43.
-        let every = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
-        assert!(!covers(&rule(&every, &[""], &["pods"], &[]), &rule(&["*"], &[""], &["pods"], &[])));
-        assert!(covers(&rule(&["*"], &[""], &["pods"], &[]), &rule(&every, &[""], &["pods"], &[])));
+    fn list_of_all_verbs_does_not_cover_the_wildcard() {
+        let all_verbs = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+        assert!(!covers(&rule(&all_verbs, &[""], &["pods"], &[]), &rule(&["*"], &[""], &["pods"], &[])));
+        assert!(covers(&rule(&["*"], &[""], &["pods"], &[]), &rule(&all_verbs, &[""], &["pods"], &[])));
         assert!(!covers(&rule(&["get"], &[""], &["pods", "pods/log"], &[]), &rule(&["get"], &[""], &["*"], &[])));
         assert!(!covers(&rule(&["get"], &[""], &["pods"], &[]), &rule(&["get"], &["*"], &["pods"], &[])));
     }
 
     #[test]
-    fn subresources_names_and_urls_are_compared_as_they_are_there() {
+    fn subresources_names_and_urls_are_compared_as_the_api_server_does() {
         let scale = rule(&["get"], &["apps"], &["*/scale"], &[]);
         assert!(covers(&scale, &rule(&["get"], &["apps"], &["deployments/scale"], &[])));
         assert!(!covers(&scale, &rule(&["get"], &["apps"], &["deployments"], &[])));
@@ -130,9 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn several_rules_cover_one_together_and_what_is_left_is_told() {
+    fn several_rules_cover_a_rule_together_and_the_rest_is_reported() {
         let (get, list) = (rule(&["get"], &[""], &["pods"], &[]), rule(&["list"], &[""], &["pods"], &[]));
-        let wanted = [rule(&["get", "list", "watch"], &[""], &["pods"], &[])];
-        assert_eq!(uncovered(&[&get, &list], &wanted), [rule(&["watch"], &[""], &["pods"], &[])]);
+        let requested = [rule(&["get", "list", "watch"], &[""], &["pods"], &[])];
+        assert_eq!(uncovered(&[&get, &list], &requested), [rule(&["watch"], &[""], &["pods"], &[])]);
     }
 }

@@ -1,7 +1,7 @@
-//! Usernames and groups with `{{…}}` in them, as the authenticator renders them for one caller.
+//! Templates in usernames and groups, such as `{{SessionName}}`, rendered as the authenticator renders them.
 //!
-//! Source: aws-iam-authenticator v0.7.8 `pkg/server/server.go` (`renderTemplate`). Where a question is about a role and
-//! not about a session, what only the session knows stays open.
+//! Source: aws-iam-authenticator v0.7.8 `pkg/server/server.go` (`renderTemplate`). A query about a role does not know
+//! the session, so a template that needs the session stays unrendered.
 
 use std::fmt;
 
@@ -13,11 +13,12 @@ const SESSION_NAME: &str = "{{SessionName}}";
 const SESSION_NAME_RAW: &str = "{{SessionNameRaw}}";
 const ACCESS_KEY_ID: &str = "{{AccessKeyID}}";
 
-/// A username or a group as the API server gets it.
+/// A username or a group as the authenticator sends it to the API server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RenderedName {
     Literal(String),
-    /// Each session has another name: no subject of a binding is known to be meant.
+    /// Each session has its own name, so no subject of a binding is known to match. The text contains the templates
+    /// that depend on the session.
     PerSession(String),
 }
 
@@ -29,32 +30,32 @@ impl RenderedName {
         }
     }
 
-    /// With the `{{…}}` that are open.
+    /// The name, with the templates that depend on the session.
     pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Literal(text) | Self::PerSession(text) => text,
         }
     }
 
-    /// Whether the name is this text for some session.
+    /// Whether the name equals `text` for at least one session.
     pub(crate) fn can_equal(&self, text: &str) -> bool {
         match self {
             Self::Literal(name) => name == text,
             Self::PerSession(name) => {
-                let holes = [EC2_PRIVATE_DNS_NAME, SESSION_NAME, SESSION_NAME_RAW, ACCESS_KEY_ID];
-                let marked = holes.into_iter().fold(name.clone(), |name, hole| name.replace(hole, "\0"));
+                let templates = [EC2_PRIVATE_DNS_NAME, SESSION_NAME, SESSION_NAME_RAW, ACCESS_KEY_ID];
+                let marked = templates.into_iter().fold(name.clone(), |name, template| name.replace(template, "\0"));
                 marked.contains('\0') && matches_pieces(&marked.split('\0').collect::<Vec<_>>(), text)
             }
         }
     }
 
-    /// Whoever names the session chooses the whole name.
+    /// Whether the session name, which the caller chooses, is the whole name.
     pub(crate) fn is_session_chosen(&self) -> bool {
         matches!(self, Self::PerSession(text) if text == SESSION_NAME || text == SESSION_NAME_RAW)
     }
 }
 
-/// Whether the pieces stand in the text in their order, and between them what STS takes for the name of a session.
+/// Whether the text consists of the pieces in their order, separated by characters that a session name can have.
 fn matches_pieces(pieces: &[&str], text: &str) -> bool {
     let Some((first, rest)) = pieces.split_first() else {
         return text.is_empty();
@@ -66,13 +67,13 @@ fn matches_pieces(pieces: &[&str], text: &str) -> bool {
         return text.is_empty();
     }
     let end = text.find(|c| !is_session_name_char(c)).unwrap_or(text.len());
-    // Up to there all is ASCII.
+    // Every character before `end` is ASCII, so each position is a character boundary.
     (0..=end).any(|at| text.get(at..).is_some_and(|text| matches_pieces(rest, text)))
 }
 
-/// Whether STS takes the letter in the name of a session (`RoleSessionName` of `AssumeRole`).
-pub(crate) fn is_session_name_char(letter: char) -> bool {
-    letter.is_ascii_alphanumeric() || "_+=,.@-".contains(letter)
+/// Whether STS allows the character in the name of a session (`RoleSessionName` of `AssumeRole`).
+pub(crate) fn is_session_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)
 }
 
 impl fmt::Display for RenderedName {
@@ -81,35 +82,40 @@ impl fmt::Display for RenderedName {
     }
 }
 
-/// The login fails: the session is not named as EC2 names those of its instances.
+/// The session name is not an EC2 instance ID, so the authenticator rejects the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NotInstanceSession {
     pub(crate) session: String,
 }
 
 /// Renders one username or group.
-pub(super) fn render_template(template: &str, caller: &IamIdentity) -> Result<RenderedName, NotInstanceSession> {
-    let mut open = template.contains(ACCESS_KEY_ID);
+///
+/// # Errors
+/// If the template contains `{{EC2PrivateDNSName}}` and the session is not one of an EC2 instance.
+pub(super) fn render_template(template: &str, iam_identity: &IamIdentity) -> Result<RenderedName, NotInstanceSession> {
+    let mut depends_on_session = template.contains(ACCESS_KEY_ID);
     if template.contains(EC2_PRIVATE_DNS_NAME) {
-        match caller.session() {
+        match iam_identity.session() {
             SessionName::Known(name) if !is_instance_id(name) => {
                 return Err(NotInstanceSession { session: name.clone() });
             }
-            // EC2 knows the name of the machine; we do not ask it.
-            SessionName::Known(_) | SessionName::Unknown => open = true,
+            // The authenticator asks EC2 for the instance's DNS name. We have no access to EC2.
+            SessionName::Known(_) | SessionName::Unknown => depends_on_session = true,
         }
     }
-    let mut text = template.replace(ACCOUNT_ID, caller.account());
-    match caller.session() {
+    let mut text = template.replace(ACCOUNT_ID, iam_identity.account());
+    match iam_identity.session() {
         SessionName::Known(name) => {
-            text = text.replace(SESSION_NAME, &name.replace('@', "-")).replace(SESSION_NAME_RAW, name)
+            text = text.replace(SESSION_NAME, &name.replace('@', "-")).replace(SESSION_NAME_RAW, name);
         }
-        SessionName::Unknown => open |= text.contains(SESSION_NAME) || text.contains(SESSION_NAME_RAW),
+        SessionName::Unknown => {
+            depends_on_session |= text.contains(SESSION_NAME) || text.contains(SESSION_NAME_RAW);
+        }
     }
-    Ok(if open { RenderedName::PerSession(text) } else { RenderedName::Literal(text) })
+    Ok(if depends_on_session { RenderedName::PerSession(text) } else { RenderedName::Literal(text) })
 }
 
-/// `^i-(\w{8}|\w{17})$`
+/// Whether the session name matches `^i-(\w{8}|\w{17})$`.
 fn is_instance_id(session: &str) -> bool {
     session.strip_prefix("i-").is_some_and(|id| {
         matches!(id.len(), 8 | 17) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -131,17 +137,17 @@ mod tests {
     }
 
     #[test]
-    fn a_session_name_loses_its_at_signs_and_nothing_else() {
-        let me = session("me+x@corp.example@y");
-        assert_eq!(render_template("u:{{SessionName}}", &me).unwrap(), literal("u:me+x-corp.example-y"));
-        assert_eq!(render_template("{{SessionNameRaw}}", &me).unwrap(), literal("me+x@corp.example@y"));
-        assert_eq!(render_template("{{AccountID}}/{{sessionname}}/{{ SessionName }}", &me).unwrap().as_str(), {
+    fn session_name_template_replaces_at_signs_only() {
+        let alice = session("alice+x@corp.example@y");
+        assert_eq!(render_template("u:{{SessionName}}", &alice).unwrap(), literal("u:alice+x-corp.example-y"));
+        assert_eq!(render_template("{{SessionNameRaw}}", &alice).unwrap(), literal("alice+x@corp.example@y"));
+        assert_eq!(render_template("{{AccountID}}/{{sessionname}}/{{ SessionName }}", &alice).unwrap().as_str(), {
             "111122223333/{{sessionname}}/{{ SessionName }}"
         });
     }
 
     #[test]
-    fn the_name_of_a_machine_refuses_people() {
+    fn ec2_dns_name_template_rejects_other_sessions() {
         assert!(render_template("system:node:{{EC2PrivateDNSName}}", &session("me")).is_err());
         assert!(render_template("system:node:{{EC2PrivateDNSName}}", &session("i-0123456789abcdef")).is_err());
         for id in ["i-01234567", "i-0123456789abcdef0"] {
@@ -156,18 +162,18 @@ mod tests {
     }
 
     #[test]
-    fn an_open_name_may_be_what_some_session_makes_of_it() {
-        let open = |text: &str| RenderedName::PerSession(text.into());
-        assert!(open("system:{{SessionName}}").can_equal("system:masters"));
-        assert!(open("{{SessionName}}:{{SessionNameRaw}}").can_equal("system:masters"));
-        assert!(!open("{{SessionName}}").can_equal("system:masters"), "no session has a colon in its name");
-        assert!(!open("team-{{SessionName}}").can_equal("system:masters"));
-        assert!(!open("the ARN of somebody").can_equal("the ARN of somebody"));
+    fn per_session_name_can_equal_a_name_of_some_session() {
+        let per_session = |text: &str| RenderedName::PerSession(text.into());
+        assert!(per_session("system:{{SessionName}}").can_equal("system:masters"));
+        assert!(per_session("{{SessionName}}:{{SessionNameRaw}}").can_equal("system:masters"));
+        assert!(!per_session("{{SessionName}}").can_equal("system:masters"), "a session name has no colon");
+        assert!(!per_session("team-{{SessionName}}").can_equal("system:masters"));
+        assert!(!per_session("the ARN of a principal").can_equal("the ARN of a principal"));
         assert!(literal("a").can_equal("a") && !literal("a").can_equal("b"));
     }
 
     #[test]
-    fn of_a_role_alone_the_session_stays_open() {
+    fn query_about_a_role_leaves_session_templates_unrendered() {
         let role = IamIdentity::parse(ROLE).unwrap();
         assert_eq!(render_template("{{AccountID}}:{{SessionName}}", &role).unwrap(), {
             RenderedName::PerSession("111122223333:{{SessionName}}".into())

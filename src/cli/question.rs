@@ -168,7 +168,7 @@ pub(crate) fn request_warnings(
 }
 
 pub(crate) fn lint_warning(lint: &QueryLint) -> Diagnostic {
-    lint.hint().into_iter().fold(Diagnostic::warning(lint.to_string()), Diagnostic::with_help)
+    lint.help().into_iter().fold(Diagnostic::warning(lint.to_string()), Diagnostic::with_help)
 }
 
 /// Warnings about the state itself: sections of aws-auth with syntax errors, and aggregation cycles.

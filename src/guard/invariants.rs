@@ -122,7 +122,7 @@ fn lint_invariant(access: &AccessView<'_>, invariant: &ResolvedInvariant) -> Vec
             Some(span) => warning.primary_label(span, ""),
             None => warning.with_note(format!("defined at {}", invariant.location)),
         };
-        lint.hint().into_iter().fold(warning, Diagnostic::with_help)
+        lint.help().into_iter().fold(warning, Diagnostic::with_help)
     };
     lints.map(to_warning).collect()
 }

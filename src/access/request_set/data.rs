@@ -1,4 +1,5 @@
-//! Sets of requests as data, which a machine evaluates without reading words: the same set, to the last request.
+//! Sets of requests as owned data for JSON output. The data describe exactly the same set of requests, so that another
+//! program can evaluate it without parsing text.
 
 use super::product::{ObjectRequestSet, RequestSet, UrlRequestSet};
 use super::request_set_except::RequestSetExcept;
@@ -9,38 +10,38 @@ use super::string_set::StringSet;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RequestSetData {
     pub(crate) set: ProductSetData,
-    /// What of the set is not meant.
+    /// Requests of the set that are excluded.
     pub(crate) except: Vec<ProductSetData>,
 }
 
-/// Requests that have all that is listed in common.
+/// The requests that match every listed field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProductSetData {
     Objects {
         verbs: StringSetData,
         api_groups: StringSetData,
-        /// In one of these.
+        /// The resource must be in one of these.
         resources: Vec<ResourceSetData>,
-        /// The empty name is none.
+        /// The empty name is a request without a name.
         resource_names: StringSetData,
-        /// The empty namespace is none, or all of them at once.
+        /// The empty namespace is a cluster-scoped request, or a request across all namespaces.
         namespaces: StringSetData,
     },
     Urls {
         verbs: StringSetData,
-        /// From short to long: of those that match, the last decides.
+        /// From short to long. The last pattern that matches a URL decides.
         patterns: Vec<UrlPatternData>,
     },
 }
 
-/// Some words, or all but some.
+/// The listed strings, or all strings except the listed ones.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StringSetData {
     Only(Vec<String>),
     AllBut(Vec<String>),
 }
 
-/// Resources with the same subresources.
+/// Resources that have the same subresources.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ResourceSetData {
     pub(crate) names: StringSetData,
@@ -48,7 +49,7 @@ pub(crate) struct ResourceSetData {
     pub(crate) subresources: StringSetData,
 }
 
-/// A URL, or with a `*` at its end all that begin so.
+/// A URL, or with a trailing `*` every URL with that prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct UrlPatternData {
     pub(crate) pattern: String,
@@ -56,18 +57,18 @@ pub(crate) struct UrlPatternData {
 }
 
 impl RequestSetData {
-    pub(crate) fn from_request_set(region: &RequestSetExcept<'_>) -> Self {
-        let RequestSetExcept { set: extent, except } = region;
+    pub(crate) fn from_request_set(requests: &RequestSetExcept<'_>) -> Self {
+        let RequestSetExcept { set, except } = requests;
         Self {
-            set: ProductSetData::from_request_set(extent),
+            set: ProductSetData::from_request_set(set),
             except: except.iter().map(ProductSetData::from_request_set).collect(),
         }
     }
 }
 
 impl ProductSetData {
-    fn from_request_set(extent: &RequestSet<'_>) -> Self {
-        match extent {
+    fn from_request_set(set: &RequestSet<'_>) -> Self {
+        match set {
             RequestSet::Objects(ObjectRequestSet { namespaces, resources, groups, names, verbs }) => Self::Objects {
                 verbs: StringSetData::from_string_set(verbs),
                 api_groups: StringSetData::from_string_set(groups),
@@ -87,18 +88,18 @@ impl ProductSetData {
 }
 
 impl StringSetData {
-    fn from_string_set(words: &StringSet<'_>) -> Self {
-        let (listed, all_but) = words.listed();
-        let listed = listed.iter().map(|word| (*word).to_owned()).collect();
+    fn from_string_set(set: &StringSet<'_>) -> Self {
+        let (listed, all_but) = set.listed();
+        let listed = listed.iter().map(|string| (*string).to_owned()).collect();
         if all_but { Self::AllBut(listed) } else { Self::Only(listed) }
     }
 }
 
 impl ResourceSetData {
     fn from_resource_set(resources: &ResourceSet<'_>) -> Vec<Self> {
-        let (each, others) = resources.parts();
-        let listed: Vec<String> = each.iter().map(|(subresource, _)| (*subresource).to_owned()).collect();
-        let one = |(subresource, names): &(&str, StringSet<'_>)| Self {
+        let (by_subresource, others) = resources.parts();
+        let listed: Vec<String> = by_subresource.iter().map(|(subresource, _)| (*subresource).to_owned()).collect();
+        let with_subresource = |(subresource, names): &(&str, StringSet<'_>)| Self {
             names: StringSetData::from_string_set(names),
             subresources: StringSetData::Only(vec![(*subresource).to_owned()]),
         };
@@ -106,6 +107,6 @@ impl ResourceSetData {
             names: StringSetData::from_string_set(others),
             subresources: StringSetData::AllBut(listed),
         });
-        each.iter().filter(|(_, names)| !names.is_empty()).map(one).chain(others).collect()
+        by_subresource.iter().filter(|(_, names)| !names.is_empty()).map(with_subresource).chain(others).collect()
     }
 }

@@ -1,4 +1,6 @@
-//! Sets of requests in words: `get, list on every resource, everywhere`, `get secrets in team-a`.
+//! Sets of requests as text: `get, list on every resource in all namespaces`, `get secrets in team-a`.
+//!
+//! `plan::fingerprint` compares access changes by this text, so sets of the same kind that differ must differ in text.
 
 use std::fmt;
 
@@ -11,8 +13,8 @@ use super::url_set::UrlSet;
 impl fmt::Display for RequestSetExcept<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.set.fmt(f)?;
-        for (place, except) in self.except.iter().enumerate() {
-            write!(f, "{} {except}", if place == 0 { ", but not" } else { ";" })?;
+        for (position, except) in self.except.iter().enumerate() {
+            write!(f, "{} {except}", if position == 0 { ", except" } else { ";" })?;
         }
         Ok(())
     }
@@ -33,9 +35,8 @@ impl fmt::Display for ObjectRequestSet<'_> {
         if verbs.is_all() && resources.is_all() && groups.is_all() && names.is_all() {
             write!(f, "everything")?;
         } else {
-            let what = format_resources(resources, groups);
-            let on = if what.starts_with("every ") || !verbs.is_finite() { " on" } else { "" };
-            write!(f, "{}{on} {what}{}", format_verbs(verbs), format_names(names))?;
+            let resources = format_resources(resources, groups);
+            write!(f, "{}{}", join_verbs(verbs, &resources), format_names(names))?;
         }
         f.write_str(&format_namespaces(namespaces))
     }
@@ -44,18 +45,22 @@ impl fmt::Display for ObjectRequestSet<'_> {
 impl fmt::Display for UrlRequestSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { urls, verbs } = self;
-        let what = format_urls(urls);
-        let on = if what.starts_with("every ") || !verbs.is_finite() { " on" } else { "" };
-        write!(f, "{}{on} {what}", format_verbs(verbs))
+        f.write_str(&join_verbs(verbs, &format_urls(urls)))
     }
 }
 
-fn with_exceptions(all: &str, listed: &[String]) -> String {
-    if listed.is_empty() { all.to_owned() } else { format!("{all} but {}", listed.join(", ")) }
+/// `get, list secrets`, but `get, list on every resource` and `every verb on secrets`.
+fn join_verbs(verbs: &StringSet<'_>, targets: &str) -> String {
+    let on = if targets.starts_with("every ") || !verbs.is_finite() { " on" } else { "" };
+    format!("{}{on} {targets}", format_verbs(verbs))
 }
 
-fn replace_empty(words: &[&str], empty: &str) -> Vec<String> {
-    words.iter().map(|word| if word.is_empty() { empty.to_owned() } else { (*word).to_owned() }).collect()
+fn with_exceptions(all: &str, except: &[String]) -> String {
+    if except.is_empty() { all.to_owned() } else { format!("{all} except {}", except.join(", ")) }
+}
+
+fn replace_empty(strings: &[&str], replacement: &str) -> Vec<String> {
+    strings.iter().map(|string| if string.is_empty() { replacement } else { string }.to_owned()).collect()
 }
 
 fn format_verbs(verbs: &StringSet<'_>) -> String {
@@ -65,104 +70,108 @@ fn format_verbs(verbs: &StringSet<'_>) -> String {
     }
 }
 
+/// The empty name is a request without a name, such as a list. It sorts before every other name.
 fn format_names(names: &StringSet<'_>) -> String {
     match names.listed() {
         ([], true) => String::new(),
         ([""], true) => " by name".to_owned(),
+        (["", named @ ..], true) => format!(" by name except {}", named.join(", ")),
+        (named, true) => format!(" not named {}", named.join(", ")),
         ([""], false) => " without a name".to_owned(),
-        (listed, true) => format!(" not named {}", replace_empty(listed, "nothing").join(", ")),
-        (listed, false) => format!(" named {}", replace_empty(listed, "nothing").join(", ")),
+        (["", named @ ..], false) => format!(" without a name or named {}", named.join(", ")),
+        (named, false) => format!(" named {}", named.join(", ")),
     }
 }
 
-fn format_namespaces(namespaces: &StringSet<'_>) -> String {
+/// The empty namespace is a cluster-scoped request. It sorts before every other namespace.
+///
+/// The text does not tell whether "all namespaces" includes cluster-scoped requests. Grants always include them, since
+/// only a ClusterRoleBinding applies to all namespaces. Only an escalation rule that requires a namespaced request
+/// excludes them, and then in each of its paths.
+pub(in crate::access) fn format_namespaces(namespaces: &StringSet<'_>) -> String {
     match namespaces.listed() {
-        ([], true) => ", everywhere".to_owned(),
-        ([""], true) => ", in every namespace".to_owned(),
-        ([""], false) => ", outside namespaces".to_owned(),
-        (listed, true) => format!(", everywhere but in {}", replace_empty(listed, "no namespace").join(", ")),
-        (listed, false) => format!(" in {}", replace_empty(listed, "no namespace").join(", ")),
+        ([] | [""], true) => " in all namespaces".to_owned(),
+        (["", except @ ..] | except, true) => format!(" in all namespaces except {}", except.join(", ")),
+        ([""], false) => " (cluster-scoped)".to_owned(),
+        (["", listed @ ..], false) => format!(" (cluster-scoped) and in {}", listed.join(", ")),
+        (listed, false) => format!(" in {}", listed.join(", ")),
     }
 }
 
-/// The resources with their API groups: `pods`, `deployments.apps/scale`, `every resource of apps but …`.
+/// The resources with their API groups: `pods`, `deployments.apps/scale`, `every resource of API group apps except …`.
 fn format_resources(resources: &ResourceSet<'_>, groups: &StringSet<'_>) -> String {
+    // A single group is part of the resource's name, as in `kubectl get deployments.apps`.
     let suffix = match groups.listed() {
-        ([""], false) | ([], true) => "",
         ([group], false) => *group,
         _ => "",
     };
     let mut listed = Vec::new();
-    let mut missing = Vec::new();
-    let (each, others) = resources.parts();
-    for (subresource, words) in each {
-        listed.extend(format_resource_names(&words.minus(others), subresource, suffix));
-        missing.extend(format_resource_names(&others.minus(words), subresource, suffix));
+    let mut except = Vec::new();
+    let (by_subresource, others) = resources.parts();
+    for (subresource, names) in by_subresource {
+        listed.extend(format_resource_names(&names.minus(others), subresource, suffix));
+        except.extend(format_resource_names(&others.minus(names), subresource, suffix));
     }
-    let whole = match others.listed() {
+    let with_all_subresources = match others.listed() {
         ([], false) => None,
         ([], true) => Some("every resource".to_owned()),
         (names, false) => Some(format!("every subresource of {}", names.join(", "))),
-        (names, true) => Some(format!("every resource but {} with all subresources", names.join(", "))),
+        (names, true) => Some(format!("every resource except {} with all subresources", names.join(", "))),
     };
-    let is_listed = whole.is_none();
-    let whole = whole.map(|whole| format!("{whole}{}", format_groups(groups)));
-    let mut all: Vec<String> = whole.map(|whole| with_exceptions(&whole, &missing)).into_iter().collect();
-    all.append(&mut listed);
-    let all = all.join(", ");
-    if is_listed && suffix.is_empty() && !is_core(groups) { format!("{all}{}", format_groups(groups)) } else { all }
-}
-
-fn is_core(groups: &StringSet<'_>) -> bool {
-    matches!(groups.listed(), ([""], false))
+    let Some(with_all_subresources) = with_all_subresources else {
+        let listed = listed.join(", ");
+        let has_group = !suffix.is_empty() || matches!(groups.listed(), ([""], false));
+        return if has_group { listed } else { format!("{listed}{}", format_groups(groups)) };
+    };
+    let first = with_exceptions(&format!("{with_all_subresources}{}", format_groups(groups)), &except);
+    std::iter::once(first).chain(listed).collect::<Vec<_>>().join(", ")
 }
 
 fn format_groups(groups: &StringSet<'_>) -> String {
     match groups.listed() {
         ([], true) => String::new(),
         (listed, true) => format!(" of {}", with_exceptions("every API group", &replace_empty(listed, "core"))),
-        (listed, false) => format!(" of {}", replace_empty(listed, "core").join(", ")),
+        (&[group], false) => format!(" of API group {}", if group.is_empty() { "core" } else { group }),
+        (listed, false) => format!(" of API groups {}", replace_empty(listed, "core").join(", ")),
     }
 }
 
+/// The resources with one subresource. The empty subresource is the resource itself.
 fn format_resource_names(resources: &StringSet<'_>, subresource: &str, group: &str) -> Vec<String> {
-    let one = |resource: &str| {
-        let dot = if group.is_empty() { "" } else { "." };
-        let slash = if subresource.is_empty() { "" } else { "/" };
-        format!("{resource}{dot}{group}{slash}{subresource}")
-    };
-    match resources.listed() {
-        (listed, false) => listed.iter().map(|resource| one(resource)).collect(),
-        (listed, true) => {
-            let all = if subresource.is_empty() {
-                "every resource itself".to_owned()
-            } else {
-                format!("every resource's {subresource}")
-            };
-            let listed: Vec<String> = listed.iter().map(|resource| one(resource)).collect();
-            vec![with_exceptions(&all, &listed)]
-        }
+    let dot = if group.is_empty() { "" } else { "." };
+    let slash = if subresource.is_empty() { "" } else { "/" };
+    let format_name = |resource: &str| format!("{resource}{dot}{group}{slash}{subresource}");
+    let (listed, all_but) = resources.listed();
+    let listed: Vec<String> = listed.iter().map(|resource| format_name(resource)).collect();
+    if !all_but {
+        return listed;
     }
+    // A rule can name all resources with one subresource, as `*/scale`, but not all resources without subresources.
+    let all = if !subresource.is_empty() {
+        format_name("*")
+    } else if group.is_empty() {
+        "every resource without its subresources".to_owned()
+    } else {
+        format!("every resource of API group {group} without its subresources")
+    };
+    vec![with_exceptions(&all, &listed)]
 }
 
 fn format_urls(urls: &UrlSet<'_>) -> String {
-    let mut words = String::new();
-    let mut was_in = true;
-    let mut first = true;
-    for (pattern, inside) in urls.patterns() {
-        let text = pattern.to_string();
-        let text = if text == "*" { "every URL".to_owned() } else { text };
-        let link = match (first, was_in, inside) {
-            (true, ..) => "",
-            (false, true, false) => " but not ",
-            (false, false, true) => ", and ",
-            (false, ..) => ", ",
-        };
-        words.push_str(link);
-        words.push_str(&text);
-        (was_in, first) = (inside, false);
+    let mut text = String::new();
+    let mut previous = None;
+    for (pattern, included) in urls.patterns() {
+        text.push_str(match (previous, included) {
+            (None, _) => "",
+            (Some(true), false) => " except ",
+            (Some(false), true) => ", plus ",
+            (Some(_), _) => ", ",
+        });
+        let pattern = pattern.to_string();
+        text.push_str(if pattern == "*" { "every URL" } else { &pattern });
+        previous = Some(included);
     }
-    words
+    text
 }
 
 #[cfg(test)]
@@ -175,29 +184,29 @@ mod tests {
         serde_json::from_str(text).unwrap()
     }
 
-    fn said(text: &str, namespaces: &StringSet<'static>) -> String {
+    fn format_rule(text: &str, namespaces: &StringSet<'static>) -> String {
         let rule = rule(text);
-        let extents = RequestSet::from_rule_objects(&rule, namespaces.clone())
+        let sets = RequestSet::from_rule_objects(&rule, namespaces.clone())
             .into_iter()
             .chain(RequestSet::from_rule_urls(&rule));
-        extents.map(|extent| extent.to_string()).collect::<Vec<_>>().join(" | ")
+        sets.map(|set| set.to_string()).collect::<Vec<_>>().join(" | ")
     }
 
     #[test]
-    fn a_rule_reads_like_a_sentence() {
+    fn rules_are_formatted_as_text() {
         let (all, team) = (StringSet::all(), StringSet::only(["team-a", "team-b"]));
         let cases = [
             (
                 r#"{"verbs":["list","get"],"apiGroups":["*"],"resources":["*"]}"#,
                 &all,
-                "get, list on every resource, everywhere",
+                "get, list on every resource in all namespaces",
             ),
             (r#"{"verbs":["get"],"apiGroups":[""],"resources":["secrets"]}"#, &team, "get secrets in team-a, team-b"),
-            (r#"{"verbs":["*"],"apiGroups":["*"],"resources":["*"]}"#, &all, "everything, everywhere"),
+            (r#"{"verbs":["*"],"apiGroups":["*"],"resources":["*"]}"#, &all, "everything in all namespaces"),
             (
                 r#"{"verbs":["*"],"apiGroups":["apps"],"resources":["*"]}"#,
                 &team,
-                "every verb on every resource of apps in team-a, team-b",
+                "every verb on every resource of API group apps in team-a, team-b",
             ),
             (
                 r#"{"verbs":["get"],"apiGroups":["apps"],"resources":["deployments/scale","jobs"]}"#,
@@ -207,47 +216,75 @@ mod tests {
             (
                 r#"{"verbs":["get"],"apiGroups":["","apps"],"resources":["pods"],"resourceNames":["a"]}"#,
                 &all,
-                "get pods of core, apps named a, everywhere",
+                "get pods of API groups core, apps named a in all namespaces",
             ),
             (
                 r#"{"verbs":["update"],"apiGroups":["*"],"resources":["*/scale"]}"#,
                 &all,
-                "update on every resource's scale, everywhere",
+                "update */scale in all namespaces",
             ),
             (r#"{"verbs":["get"],"nonResourceURLs":["/metrics","/api/*"]}"#, &all, "get /api/*, /metrics"),
             (r#"{"verbs":["*"],"nonResourceURLs":["*"]}"#, &all, "every verb on every URL"),
         ];
-        for (text, namespaces, words) in cases {
-            assert_eq!(said(text, namespaces), words);
+        for (text, namespaces, expected) in cases {
+            assert_eq!(format_rule(text, namespaces), expected);
         }
     }
 
     #[test]
-    fn what_is_left_reads_as_parts_or_with_exceptions() {
+    fn empty_names_and_namespaces_are_spelled_out() {
+        let names = |set: StringSet<'_>| format_names(&set);
+        assert_eq!(names(StringSet::only(["", "aws-auth"])), " without a name or named aws-auth");
+        assert_eq!(names(StringSet::all_but(["", "aws-auth"])), " by name except aws-auth");
+        assert_eq!(names(StringSet::all_but(["aws-auth"])), " not named aws-auth");
+        let namespaces = |set: StringSet<'_>| format_namespaces(&set);
+        assert_eq!(namespaces(StringSet::only([""])), " (cluster-scoped)");
+        assert_eq!(namespaces(StringSet::only(["", "team-a"])), " (cluster-scoped) and in team-a");
+        assert_eq!(namespaces(StringSet::all_but([""])), " in all namespaces");
+        assert_eq!(namespaces(StringSet::all_but(["", "team-a"])), " in all namespaces except team-a");
+    }
+
+    #[test]
+    fn urls_are_formatted_from_short_to_long() {
+        let urls = UrlSet::all().minus(&UrlSet::from_rule(["/api*"])).union(&UrlSet::from_rule(["/api/v1"]));
+        assert_eq!(format_urls(&urls), "every URL except /api*, plus /api/v1");
+        assert_eq!(format_urls(&UrlSet::from_rule(["/metrics", "/api/*"])), "/api/*, /metrics");
+    }
+
+    #[test]
+    fn differences_are_formatted_as_parts_or_with_exceptions() {
         let all = StringSet::all();
-        let left = |of: &str, taken: &[(&str, &StringSet<'static>)]| {
-            let of = rule(of);
-            let taken: Vec<(Rule, _)> = taken.iter().map(|(text, namespaces)| (rule(text), *namespaces)).collect();
-            let taken: Vec<_> =
-                taken.iter().filter_map(|(rule, all)| RequestSet::from_rule_objects(rule, (*all).clone())).collect();
-            let regions: Vec<RequestSetExcept<'_>> = RequestSet::from_rule_objects(&of, StringSet::all())
+        let format_difference = |text: &str, removed: &[(&str, &StringSet<'static>)]| {
+            let minuend = rule(text);
+            let removed: Vec<(Rule, _)> = removed.iter().map(|(text, namespaces)| (rule(text), *namespaces)).collect();
+            let removed: Vec<_> = removed
                 .iter()
-                .flat_map(|extent| subtract(extent, &taken))
+                .filter_map(|(rule, namespaces)| RequestSet::from_rule_objects(rule, (*namespaces).clone()))
                 .collect();
-            regions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+            let parts: Vec<RequestSetExcept<'_>> = RequestSet::from_rule_objects(&minuend, StringSet::all())
+                .iter()
+                .flat_map(|set| subtract(set, &removed))
+                .collect();
+            parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
         };
         let viewer = r#"{"verbs":["get","list"],"apiGroups":["*"],"resources":["*"]}"#;
         let secrets = r#"{"verbs":["get","list"],"apiGroups":["*"],"resources":["secrets"]}"#;
-        assert_eq!(left(viewer, &[(secrets, &all)]), "get, list on every resource but secrets, everywhere");
+        assert_eq!(
+            format_difference(viewer, &[(secrets, &all)]),
+            "get, list on every resource except secrets in all namespaces"
+        );
         let pods = r#"{"verbs":["get"],"apiGroups":[""],"resources":["pods"]}"#;
         assert_eq!(
-            left(viewer, &[(pods, &all)]),
-            "get, list on every resource, everywhere, but not get pods, everywhere"
+            format_difference(viewer, &[(pods, &all)]),
+            "get, list on every resource in all namespaces, except get pods in all namespaces"
         );
         let team = StringSet::only(["team-a"]);
-        assert_eq!(left(pods, &[(pods, &team)]), "get pods, everywhere but in team-a");
+        assert_eq!(format_difference(pods, &[(pods, &team)]), "get pods in all namespaces except team-a");
         let more = r#"{"verbs":["get","list"],"apiGroups":[""],"resources":["pods","services"]}"#;
-        assert_eq!(left(more, &[(pods, &all)]), "get, list services, everywhere | list pods, everywhere");
-        assert_eq!(left(pods, &[(viewer, &all)]), "");
+        assert_eq!(
+            format_difference(more, &[(pods, &all)]),
+            "get, list services in all namespaces | list pods in all namespaces"
+        );
+        assert_eq!(format_difference(pods, &[(viewer, &all)]), "");
     }
 }

@@ -1,8 +1,9 @@
-//! Sets of requests, symbolic: what one rule gives in one scope, and what is left of it when other sets are taken away.
+//! Sets of requests in symbolic form: the requests that one rule allows in one scope, and the result of subtracting
+//! other sets from it.
 //!
-//! Nothing is enumerated: a set is a product of sides (verbs × API groups × resources × names × namespaces, or verbs ×
-//! URLs), and every side is closed under union, cut and difference. This part of the room knows rules and requests; it
-//! may not know who holds them.
+//! No request is enumerated. A set is a product of dimensions (verbs × API groups × resources × names × namespaces, or
+//! verbs × URLs), and every dimension is closed under union, intersection and difference. This module knows rules and
+//! requests. It may not depend on bindings, subjects or identities.
 
 mod data;
 mod display;
@@ -18,3 +19,5 @@ pub(crate) use product::{ObjectRequestSet, RequestSet};
 pub(crate) use request_set_except::{RequestSetExcept, merge, subtract};
 pub(crate) use resource_set::ResourceSet;
 pub(crate) use string_set::StringSet;
+
+pub(super) use display::format_namespaces;

@@ -1,4 +1,4 @@
-//! The product of sides, which is what a rule gives, and the algebra of two such products.
+//! A set of requests as a product of dimensions, which is what one rule allows, and the operations on two products.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,91 +10,92 @@ use super::url_set::UrlSet;
 use crate::access::request::Request;
 use crate::state::rbac::Rule;
 
-/// How one product lies to another that is taken from it.
+/// The dimensions of one product that another product does not cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct UncoveredSides {
-    /// How many sides the other does not cover.
+pub(super) struct UncoveredDimensions {
     pub(super) count: usize,
-    /// Whether these sides are lists of words.
-    pub(super) finite: bool,
+    /// Whether the sets of all these dimensions are finite.
+    pub(super) are_finite: bool,
 }
 
-/// Writes the algebra of a product side by side, the same for each.
+/// Defines a product and its operations, which treat every dimension in the same way.
 macro_rules! product {
-    ($(#[$doc:meta])* $name:ident { $($side:ident: $set:ident),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($dimension:ident: $set:ident),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) struct $name<'s> {
-            $(pub(crate) $side: $set<'s>,)+
+            $(pub(crate) $dimension: $set<'s>,)+
         }
 
         impl<'s> $name<'s> {
             pub(crate) fn all() -> Self {
-                Self { $($side: $set::all(),)+ }
+                Self { $($dimension: $set::all(),)+ }
             }
 
             pub(crate) fn is_empty(&self) -> bool {
-                $(self.$side.is_empty())||+
+                $(self.$dimension.is_empty())||+
             }
 
             pub(crate) fn is_all(&self) -> bool {
-                $(self.$side.is_all())&&+
+                $(self.$dimension.is_all())&&+
             }
 
             pub(crate) fn covers(&self, other: &Self) -> bool {
-                $(self.$side.covers(&other.$side))&&+
+                $(self.$dimension.covers(&other.$dimension))&&+
             }
 
             pub(crate) fn overlaps(&self, other: &Self) -> bool {
-                $(self.$side.overlaps(&other.$side))&&+
+                $(self.$dimension.overlaps(&other.$dimension))&&+
             }
 
             pub(crate) fn intersect(&self, other: &Self) -> Self {
-                Self { $($side: self.$side.intersect(&other.$side),)+ }
+                Self { $($dimension: self.$dimension.intersect(&other.$dimension),)+ }
             }
 
-            fn uncovered_sides(&self, taken: &Self) -> UncoveredSides {
-                let mut open = UncoveredSides { count: 0, finite: true };
-                $(if !taken.$side.covers(&self.$side) {
-                    open.count += 1;
-                    open.finite &= self.$side.is_finite();
+            fn uncovered_dimensions(&self, other: &Self) -> UncoveredDimensions {
+                let mut uncovered = UncoveredDimensions { count: 0, are_finite: true };
+                $(if !other.$dimension.covers(&self.$dimension) {
+                    uncovered.count += 1;
+                    uncovered.are_finite &= self.$dimension.is_finite();
                 })+
-                open
+                uncovered
             }
 
-            /// What is left when another is taken away, in parts that do not overlap.
-            fn minus(&self, taken: &Self) -> Vec<Self> {
+            /// The difference, in parts that do not overlap.
+            fn minus(&self, other: &Self) -> Vec<Self> {
                 let mut rest = self.clone();
                 let mut parts = Vec::new();
                 $(
-                    let left = rest.$side.minus(&taken.$side);
-                    if !left.is_empty() {
-                        parts.push(Self { $side: left, ..rest.clone() });
+                    let outside = rest.$dimension.minus(&other.$dimension);
+                    if !outside.is_empty() {
+                        parts.push(Self { $dimension: outside, ..rest.clone() });
                     }
-                    rest.$side = rest.$side.intersect(&taken.$side);
+                    rest.$dimension = rest.$dimension.intersect(&other.$dimension);
                 )+
                 parts
             }
 
-            /// Side by side, makes one of those that differ in it alone.
-            fn join<T>(mut list: Vec<(Self, T)>, merge: impl Fn(&mut T, T)) -> Vec<(Self, T)> {
+            /// Merges products that differ in one dimension only, dimension by dimension.
+            fn merge_by_dimension<T>(mut list: Vec<(Self, T)>, merge_tags: impl Fn(&mut T, T)) -> Vec<(Self, T)> {
                 $(
-                    let mut joined: BTreeMap<Self, ($set<'s>, T)> = BTreeMap::new();
+                    // The key is the product without this dimension.
+                    let mut merged: BTreeMap<Self, ($set<'s>, T)> = BTreeMap::new();
                     for (mut product, tag) in list {
-                        let side = std::mem::replace(&mut product.$side, $set::none());
-                        match joined.entry(product) {
-                            Entry::Vacant(place) => {
-                                place.insert((side, tag));
+                        let set = std::mem::replace(&mut product.$dimension, $set::none());
+                        match merged.entry(product) {
+                            Entry::Vacant(entry) => {
+                                entry.insert((set, tag));
                             }
-                            Entry::Occupied(mut place) => {
-                                let (known, tags) = place.get_mut();
-                                *known = known.union(&side);
-                                merge(tags, tag);
+                            Entry::Occupied(mut entry) => {
+                                let (merged_set, merged_tag) = entry.get_mut();
+                                *merged_set = merged_set.union(&set);
+                                merge_tags(merged_tag, tag);
                             }
                         }
                     }
-                    let whole = |(product, (side, tag)): (Self, ($set<'s>, T))| (Self { $side: side, ..product }, tag);
-                    list = joined.into_iter().map(whole).collect();
+                    let restore =
+                        |(product, (set, tag)): (Self, ($set<'s>, T))| (Self { $dimension: set, ..product }, tag);
+                    list = merged.into_iter().map(restore).collect();
                 )+
                 list
             }
@@ -103,7 +104,7 @@ macro_rules! product {
 }
 
 product! {
-    /// Requests for objects. What parts most comes first.
+    /// Requests for objects. A difference is split by the first dimension first.
     ObjectRequestSet { namespaces: StringSet, resources: ResourceSet, groups: StringSet, names: StringSet, verbs: StringSet }
 }
 
@@ -120,12 +121,13 @@ pub(crate) enum RequestSet<'s> {
 }
 
 impl<'s> RequestSet<'s> {
-    /// Everything: what `system:masters` may do.
+    /// Every request, which is what `system:masters` is allowed to do.
     pub(crate) fn everything() -> [Self; 2] {
         [Self::Objects(ObjectRequestSet::all()), Self::Urls(UrlRequestSet::all())]
     }
 
-    /// What a rule gives of objects in some namespaces, if anything; all of them, and what is in none, is all words.
+    /// The requests for objects that a rule allows in `namespaces`, if any. `StringSet::all()` is a ClusterRoleBinding:
+    /// all namespaces and the cluster-scoped requests, whose namespace is empty.
     pub(crate) fn from_rule_objects(rule: &'s Rule, namespaces: StringSet<'s>) -> Option<Self> {
         let names = match rule.resource_names.as_slice() {
             [] => StringSet::all(),
@@ -141,7 +143,7 @@ impl<'s> RequestSet<'s> {
         (!set.is_empty()).then_some(Self::Objects(set))
     }
 
-    /// What a rule gives of URLs, if anything, where it holds for the whole cluster: a RoleBinding has no say in them.
+    /// The requests for URLs that a rule allows through a ClusterRoleBinding, if any. A RoleBinding never allows a URL.
     pub(crate) fn from_rule_urls(rule: &'s Rule) -> Option<Self> {
         let urls = UrlSet::from_rule(rule.non_resource_urls.iter().map(String::as_str));
         let set = UrlRequestSet { urls, verbs: StringSet::from_rule(&rule.verbs) };
@@ -150,12 +152,12 @@ impl<'s> RequestSet<'s> {
 
     pub(crate) fn contains(&self, request: &Request) -> bool {
         match (self, request) {
-            (Self::Objects(set), Request::Object(asked)) => {
-                set.verbs.contains(&asked.verb)
-                    && set.groups.contains(&asked.group)
-                    && set.resources.contains(&asked.resource, &asked.subresource)
-                    && set.names.contains(&asked.name)
-                    && set.namespaces.contains(&asked.namespace)
+            (Self::Objects(set), Request::Object(request)) => {
+                set.verbs.contains(&request.verb)
+                    && set.groups.contains(&request.group)
+                    && set.resources.contains(&request.resource, &request.subresource)
+                    && set.names.contains(&request.name)
+                    && set.namespaces.contains(&request.namespace)
             }
             (Self::Urls(set), Request::Url { verb, path }) => set.verbs.contains(verb) && set.urls.contains(path),
             (Self::Objects(_), Request::Url { .. }) | (Self::Urls(_), Request::Object(_)) => false,
@@ -171,8 +173,8 @@ impl<'s> RequestSet<'s> {
 
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Objects(one), Self::Objects(other)) => one.covers(other),
-            (Self::Urls(one), Self::Urls(other)) => one.covers(other),
+            (Self::Objects(own), Self::Objects(other)) => own.covers(other),
+            (Self::Urls(own), Self::Urls(other)) => own.covers(other),
             (Self::Objects(_), Self::Urls(_)) | (Self::Urls(_), Self::Objects(_)) => false,
         }
     }
@@ -182,7 +184,7 @@ impl<'s> RequestSet<'s> {
         is_covered(self, others)
     }
 
-    /// One request that is in the set.
+    /// A request of the set.
     pub(crate) fn sample(&self) -> Request {
         match self {
             Self::Objects(set) => {
@@ -198,48 +200,52 @@ impl<'s> RequestSet<'s> {
     }
 
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.uncovered_sides(other).is_some()
+        self.uncovered_dimensions(other).is_some()
     }
 
-    /// What is in both, if anything is.
+    /// The intersection, unless it is empty.
     pub(crate) fn intersect(&self, other: &Self) -> Option<Self> {
         match (self, other) {
-            (Self::Objects(one), Self::Objects(other)) => {
-                one.overlaps(other).then(|| Self::Objects(one.intersect(other)))
+            (Self::Objects(own), Self::Objects(other)) => {
+                own.overlaps(other).then(|| Self::Objects(own.intersect(other)))
             }
-            (Self::Urls(one), Self::Urls(other)) => one.overlaps(other).then(|| Self::Urls(one.intersect(other))),
+            (Self::Urls(own), Self::Urls(other)) => own.overlaps(other).then(|| Self::Urls(own.intersect(other))),
             (Self::Objects(_), Self::Urls(_)) | (Self::Urls(_), Self::Objects(_)) => None,
         }
     }
 
-    /// How the other lies to this; none where they have nothing in common.
-    pub(super) fn uncovered_sides(&self, taken: &Self) -> Option<UncoveredSides> {
-        match (self, taken) {
-            (Self::Objects(one), Self::Objects(taken)) => one.overlaps(taken).then(|| one.uncovered_sides(taken)),
-            (Self::Urls(one), Self::Urls(taken)) => one.overlaps(taken).then(|| one.uncovered_sides(taken)),
+    /// The dimensions of this set that the other does not cover. `None` if the sets are disjoint.
+    pub(super) fn uncovered_dimensions(&self, other: &Self) -> Option<UncoveredDimensions> {
+        match (self, other) {
+            (Self::Objects(own), Self::Objects(other)) => own.overlaps(other).then(|| own.uncovered_dimensions(other)),
+            (Self::Urls(own), Self::Urls(other)) => own.overlaps(other).then(|| own.uncovered_dimensions(other)),
             (Self::Objects(_), Self::Urls(_)) | (Self::Urls(_), Self::Objects(_)) => None,
         }
     }
 
-    pub(super) fn minus(&self, taken: &Self) -> Vec<Self> {
-        match (self, taken) {
-            (Self::Objects(one), Self::Objects(taken)) => one.minus(taken).into_iter().map(Self::Objects).collect(),
-            (Self::Urls(one), Self::Urls(taken)) => one.minus(taken).into_iter().map(Self::Urls).collect(),
+    /// The difference, in parts that do not overlap.
+    pub(super) fn minus(&self, other: &Self) -> Vec<Self> {
+        match (self, other) {
+            (Self::Objects(own), Self::Objects(other)) => own.minus(other).into_iter().map(Self::Objects).collect(),
+            (Self::Urls(own), Self::Urls(other)) => own.minus(other).into_iter().map(Self::Urls).collect(),
             (Self::Objects(_), Self::Urls(_)) | (Self::Urls(_), Self::Objects(_)) => vec![self.clone()],
         }
     }
 
-    /// As few as joining side by side makes of them.
-    pub(super) fn join<T>(list: Vec<(Self, T)>, merge: impl Fn(&mut T, T)) -> Vec<(Self, T)> {
-        let (mut objects, mut paths) = (Vec::new(), Vec::new());
-        for (extent, tag) in list {
-            match extent {
+    /// Merges sets that differ in one dimension only. `merge_tags` combines the data attached to two merged sets.
+    pub(super) fn merge_by_dimension<T>(list: Vec<(Self, T)>, merge_tags: impl Fn(&mut T, T)) -> Vec<(Self, T)> {
+        let (mut objects, mut urls) = (Vec::new(), Vec::new());
+        for (set, tag) in list {
+            match set {
                 Self::Objects(set) => objects.push((set, tag)),
-                Self::Urls(set) => paths.push((set, tag)),
+                Self::Urls(set) => urls.push((set, tag)),
             }
         }
-        let objects = ObjectRequestSet::join(objects, &merge).into_iter().map(|(set, tag)| (Self::Objects(set), tag));
-        let paths = UrlRequestSet::join(paths, &merge).into_iter().map(|(set, tag)| (Self::Urls(set), tag));
-        objects.chain(paths).collect()
+        let objects = ObjectRequestSet::merge_by_dimension(objects, &merge_tags)
+            .into_iter()
+            .map(|(set, tag)| (Self::Objects(set), tag));
+        let urls =
+            UrlRequestSet::merge_by_dimension(urls, &merge_tags).into_iter().map(|(set, tag)| (Self::Urls(set), tag));
+        objects.chain(urls).collect()
     }
 }

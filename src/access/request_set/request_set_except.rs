@@ -1,12 +1,12 @@
-//! What is left of a set when others are taken from it: in parts where that reads well, otherwise as "this, but not that".
+//! The result of subtracting sets of requests: split into parts while there are few, otherwise one set with exceptions.
 
 use super::product::RequestSet;
 use crate::access::request::Request;
 
-/// How many parts a set may fall into before the rest is said as exceptions.
+/// The number of parts up to which a difference is split. Beyond it, subtracted sets become exceptions.
 const MAX_PARTS: usize = 6;
 
-/// A set with exceptions, which lie in it.
+/// A set of requests with exceptions, each of which is a subset of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RequestSetExcept<'s> {
     pub(crate) set: RequestSet<'s>,
@@ -18,40 +18,46 @@ impl<'s> RequestSetExcept<'s> {
         self.set.contains(request) && !self.except.iter().any(|except| except.contains(request))
     }
 
-    /// What is in both, if anything is.
-    pub(crate) fn intersect(&self, extent: &RequestSet<'s>) -> Option<Self> {
-        let extent = self.set.intersect(extent)?;
-        let region = Self { except: clip_exceptions(&self.except, &extent), set: extent };
-        (!region.is_empty()).then_some(region)
+    /// The intersection, unless it is empty.
+    pub(crate) fn intersect(&self, other: &RequestSet<'s>) -> Option<Self> {
+        let set = self.set.intersect(other)?;
+        let intersection = Self { except: clip_exceptions(&self.except, &set), set };
+        (!intersection.is_empty()).then_some(intersection)
     }
 
     fn is_empty(&self) -> bool {
         is_covered(&self.set, &self.except)
     }
 
-    fn subtract_one(self, taken: &RequestSet<'s>, room: bool) -> Vec<Self> {
-        let Some(open) = self.set.uncovered_sides(taken) else {
+    /// Subtracts one set. The difference is computed if at most one dimension is uncovered, so that at most one part
+    /// remains, or if `may_split` allows more parts and all uncovered dimensions are finite. Otherwise the subtracted
+    /// requests become an exception.
+    fn subtract_one(self, removed: &RequestSet<'s>, may_split: bool) -> Vec<Self> {
+        let Some(uncovered) = self.set.uncovered_dimensions(removed) else {
             return vec![self];
         };
-        if open.count <= 1 || open.finite && room {
-            let parts = self.set.minus(taken).into_iter();
-            return parts.map(|extent| Self { except: clip_exceptions(&self.except, &extent), set: extent }).collect();
+        if uncovered.count <= 1 || uncovered.are_finite && may_split {
+            let parts = self.set.minus(removed).into_iter();
+            return parts.map(|set| Self { except: clip_exceptions(&self.except, &set), set }).collect();
         }
         let Self { set, mut except } = self;
-        if let Some(out) = set.intersect(taken).filter(|out| !except.iter().any(|other| other.covers(out))) {
-            except.retain(|other| !out.covers(other));
-            except.push(out);
+        let exception = set.intersect(removed);
+        if let Some(exception) = exception.filter(|exception| !except.iter().any(|other| other.covers(exception))) {
+            except.retain(|other| !exception.covers(other));
+            except.push(exception);
         }
         vec![Self { set, except }]
     }
 
-    /// Exceptions that by now cut clean through are cut, and what they leave out is taken out of the rest.
+    /// Subtracts every exception that leaves at most one part. Returns nothing if the set is empty.
     fn simplify(mut self) -> Vec<Self> {
-        let clean = |except: &RequestSet<'s>| self.set.uncovered_sides(except).is_some_and(|open| open.count <= 1);
-        match self.except.iter().position(clean) {
-            Some(place) => {
-                let taken = self.except.remove(place);
-                self.subtract_one(&taken, false).into_iter().flat_map(Self::simplify).collect()
+        let keeps_one_part = |except: &RequestSet<'s>| {
+            self.set.uncovered_dimensions(except).is_some_and(|uncovered| uncovered.count <= 1)
+        };
+        match self.except.iter().position(keeps_one_part) {
+            Some(position) => {
+                let removed = self.except.remove(position);
+                self.subtract_one(&removed, false).into_iter().flat_map(Self::simplify).collect()
             }
             None if self.is_empty() => Vec::new(),
             None => vec![self],
@@ -59,68 +65,70 @@ impl<'s> RequestSetExcept<'s> {
     }
 }
 
-/// The parts of exceptions that lie in a set.
-fn clip_exceptions<'s>(except: &[RequestSet<'s>], extent: &RequestSet<'s>) -> Vec<RequestSet<'s>> {
-    except.iter().filter_map(|except| except.intersect(extent)).collect()
+/// The parts of exceptions that are in `set`.
+fn clip_exceptions<'s>(except: &[RequestSet<'s>], set: &RequestSet<'s>) -> Vec<RequestSet<'s>> {
+    except.iter().filter_map(|except| except.intersect(set)).collect()
 }
 
-/// Whether nothing is left: part for part, until one escapes all.
-pub(super) fn is_covered(extent: &RequestSet<'_>, by: &[RequestSet<'_>]) -> bool {
-    let mut rest = by.iter();
-    let Some(first) = rest.find(|other| other.overlaps(extent)) else {
+/// Whether the union of `others` covers `set`: the parts of `set` outside one of them must be covered by the rest.
+pub(super) fn is_covered(set: &RequestSet<'_>, others: &[RequestSet<'_>]) -> bool {
+    let mut rest = others.iter();
+    let Some(first) = rest.find(|other| other.overlaps(set)) else {
         return false;
     };
-    extent.minus(first).iter().all(|part| is_covered(part, rest.as_slice()))
+    set.minus(first).iter().all(|part| is_covered(part, rest.as_slice()))
 }
 
-/// What is left of a set without all that others have.
-pub(crate) fn subtract<'s>(extent: &RequestSet<'s>, taken: &[RequestSet<'s>]) -> Vec<RequestSetExcept<'s>> {
-    let taken: Vec<&RequestSet<'s>> = taken.iter().filter(|taken| taken.overlaps(extent)).collect();
-    if taken.iter().any(|taken| taken.covers(extent)) {
+/// The requests of `set` that are in none of the `removed` sets.
+pub(crate) fn subtract<'s>(set: &RequestSet<'s>, removed: &[RequestSet<'s>]) -> Vec<RequestSetExcept<'s>> {
+    let removed: Vec<&RequestSet<'s>> = removed.iter().filter(|removed| removed.overlaps(set)).collect();
+    if removed.iter().any(|removed| removed.covers(set)) {
         return Vec::new();
     }
-    let mut left = vec![RequestSetExcept { set: extent.clone(), except: Vec::new() }];
-    for taken in taken {
-        let room = left.len() < MAX_PARTS;
-        left = left.into_iter().flat_map(|region| region.subtract_one(taken, room)).collect();
+    let mut parts = vec![RequestSetExcept { set: set.clone(), except: Vec::new() }];
+    for removed in removed {
+        let may_split = parts.len() < MAX_PARTS;
+        parts = parts.into_iter().flat_map(|part| part.subtract_one(removed, may_split)).collect();
     }
-    left.into_iter().flat_map(RequestSetExcept::simplify).collect()
+    parts.into_iter().flat_map(RequestSetExcept::simplify).collect()
 }
 
-/// As few regions as say the same; `merge` joins what is known of each.
+/// Merges sets into fewer sets with the same union. `merge_tags` combines the data attached to two merged sets.
 pub(crate) fn merge<'s, T>(
-    regions: Vec<(RequestSetExcept<'s>, T)>,
-    merge: impl Fn(&mut T, T),
+    sets: Vec<(RequestSetExcept<'s>, T)>,
+    merge_tags: impl Fn(&mut T, T),
 ) -> Vec<(RequestSetExcept<'s>, T)> {
-    let mut plain = Vec::new();
-    let mut other: Vec<(RequestSetExcept<'s>, T)> = Vec::new();
-    for (region, tag) in regions {
-        if region.except.is_empty() {
-            plain.push((region.set, tag));
-        } else if let Some((_, tags)) = other.iter_mut().find(|(known, _)| *known == region) {
-            merge(tags, tag);
+    let mut without_exceptions = Vec::new();
+    let mut with_exceptions: Vec<(RequestSetExcept<'s>, T)> = Vec::new();
+    for (requests, tag) in sets {
+        if requests.except.is_empty() {
+            without_exceptions.push((requests.set, tag));
+        } else if let Some((_, merged_tag)) = with_exceptions.iter_mut().find(|(other, _)| *other == requests) {
+            merge_tags(merged_tag, tag);
         } else {
-            other.push((region, tag));
+            with_exceptions.push((requests, tag));
         }
     }
     loop {
-        let before = plain.len();
-        plain = RequestSet::join(plain, &merge);
-        if plain.len() == before {
+        let count = without_exceptions.len();
+        without_exceptions = RequestSet::merge_by_dimension(without_exceptions, &merge_tags);
+        if without_exceptions.len() == count {
             break;
         }
     }
-    let plain = plain.into_iter().map(|(extent, tag)| (RequestSetExcept { set: extent, except: Vec::new() }, tag));
-    let all: Vec<(RequestSetExcept<'s>, T)> = plain.chain(other).collect();
-    let is_within = |(place, region): (usize, &RequestSetExcept<'s>)| {
-        let wholes = all.iter().enumerate().filter(|(other, (whole, _))| *other != place && whole.except.is_empty());
-        // Of two that are equal the first stays.
-        wholes.into_iter().any(|(other, (whole, _))| {
-            whole.set.covers(&region.set) && (other < place || !region.set.covers(&whole.set))
+    let without_exceptions =
+        without_exceptions.into_iter().map(|(set, tag)| (RequestSetExcept { set, except: Vec::new() }, tag));
+    let merged: Vec<(RequestSetExcept<'s>, T)> = without_exceptions.chain(with_exceptions).collect();
+    let is_redundant = |(position, requests): (usize, &RequestSetExcept<'s>)| {
+        let others = merged.iter().enumerate().filter(|(at, (other, _))| *at != position && other.except.is_empty());
+        // Of two equal sets, the first is kept.
+        others.into_iter().any(|(at, (other, _))| {
+            other.set.covers(&requests.set) && (at < position || !requests.set.covers(&other.set))
         })
     };
-    let kept: Vec<bool> = all.iter().enumerate().map(|(place, (region, _))| !is_within((place, region))).collect();
-    all.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(part, _)| part).collect()
+    let is_kept: Vec<bool> =
+        merged.iter().enumerate().map(|(position, (requests, _))| !is_redundant((position, requests))).collect();
+    merged.into_iter().zip(is_kept).filter(|(_, is_kept)| *is_kept).map(|(part, _)| part).collect()
 }
 
 #[cfg(test)]
@@ -130,44 +138,45 @@ mod tests {
     use crate::state::rbac::Rule;
 
     fn rule(verbs: &[&str], groups: &[&str], resources: &[&str]) -> Rule {
-        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
         Rule { verbs: list(verbs), api_groups: list(groups), resources: list(resources), ..Rule::default() }
     }
 
-    fn extents(rules: &[Rule]) -> Vec<RequestSet<'_>> {
+    fn request_sets(rules: &[Rule]) -> Vec<RequestSet<'_>> {
         rules.iter().filter_map(|rule| RequestSet::from_rule_objects(rule, StringSet::all())).collect()
     }
 
     #[test]
-    fn exceptions_may_leave_nothing_though_none_of_them_cuts_through() {
+    fn exceptions_that_cover_the_set_only_together_leave_nothing() {
         let (v, g, r) = (["v0", "v1"], ["g0", "g1"], ["r0", "r1"]);
-        // The edges of a cube, each two of its corners, that go around it, and the two corners they leave.
-        let around = [
+        // The set is a cube with 8 corners. Three exceptions are edges, two are the single corners that remain.
+        let exceptions = [
             rule(&v[..1], &g[1..], &r),
             rule(&v, &g[..1], &r[1..]),
             rule(&v[1..], &g, &r[..1]),
             rule(&v[..1], &g[..1], &r[..1]),
             rule(&v[1..], &g[1..], &r[1..]),
         ];
-        let (whole, around) = (rule(&v, &g, &r), extents(&around));
-        let extent = RequestSet::from_rule_objects(&whole, StringSet::all()).unwrap();
-        assert!(around.iter().all(|edge| extent.uncovered_sides(edge).is_some_and(|open| open.count > 1)));
-        let left = |edges: usize| RequestSetExcept { set: extent.clone(), except: around[..edges].to_vec() }.simplify();
-        assert_eq!((left(5), left(4).len()), (Vec::new(), 1));
+        let (cube, exceptions) = (rule(&v, &g, &r), request_sets(&exceptions));
+        let set = RequestSet::from_rule_objects(&cube, StringSet::all()).unwrap();
+        assert!(exceptions.iter().all(|except| set.uncovered_dimensions(except).is_some_and(|open| open.count > 1)));
+        let simplified =
+            |count: usize| RequestSetExcept { set: set.clone(), except: exceptions[..count].to_vec() }.simplify();
+        assert_eq!((simplified(5), simplified(4).len()), (Vec::new(), 1));
     }
 
     #[test]
-    fn many_small_exceptions_that_leave_nothing_leave_nothing() {
+    fn subtracting_every_request_one_by_one_leaves_nothing() {
         let (verbs, resources) = (["v0", "v1", "v2", "v3", "v4", "v5"], ["r0", "r1", "r2", "r3", "r4", "r5"]);
         let whole = rule(&verbs, &[""], &resources);
-        // Along the diagonals, so that each cuts through both sides.
+        // In diagonal order, so that each cell leaves both dimensions uncovered.
         let cells = (0..36).map(|cell| (cell % 6, (cell + cell / 6) % 6));
         let cells: Vec<Rule> = cells.map(|(v, r)| rule(&verbs[v..=v], &[""], &resources[r..=r])).collect();
-        let taken = extents(&cells);
+        let removed = request_sets(&cells);
         let whole = RequestSet::from_rule_objects(&whole, StringSet::all()).unwrap();
-        assert_eq!(subtract(&whole, &taken), []);
-        let left = subtract(&whole, &taken[1..]);
-        assert!(left.iter().any(|region| region.contains(&Request::object("v0", "", "r0"))));
-        assert!(!left.iter().any(|region| region.contains(&Request::object("v1", "", "r1"))));
+        assert_eq!(subtract(&whole, &removed), []);
+        let rest = subtract(&whole, &removed[1..]);
+        assert!(rest.iter().any(|part| part.contains(&Request::object("v0", "", "r0"))));
+        assert!(!rest.iter().any(|part| part.contains(&Request::object("v1", "", "r1"))));
     }
 }

@@ -1,16 +1,16 @@
-//! A set of resources and subresources, as `*`, `pods`, `pods/log` and `*/scale` name them.
+//! A set of resources and subresources, written as `*`, `pods`, `pods/log` and `*/scale`.
 //!
-//! For each subresource there is a set of resources that have it in the set; the resource itself stands under the
-//! empty subresource. So every union, cut and difference of such sets is one again.
+//! The set maps each subresource to the set of resources that it contains with that subresource. The empty subresource
+//! is the resource itself. So the union, intersection and difference of two sets have the same form.
 
 use super::string_set::StringSet;
 
 /// Resources with their subresources.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ResourceSet<'s> {
-    /// Sorted by subresource; none that equals `others`.
+    /// Sorted by subresource. Entries that equal `others` are left out.
     by_subresource: Vec<(&'s str, StringSet<'s>)>,
-    /// Of every subresource that is not in `each`.
+    /// The resources for every subresource that is not in `by_subresource`.
     others: StringSet<'s>,
 }
 
@@ -23,18 +23,19 @@ impl<'s> ResourceSet<'s> {
         Self { by_subresource: Vec::new(), others: StringSet::none() }
     }
 
-    /// The resources of a rule. `pods/*` is none: no request has a subresource of that name.
-    pub(crate) fn from_rule(words: impl IntoIterator<Item = &'s str>) -> Self {
+    /// The resources of a rule. `pods/*` adds nothing: a `*` after the `/` is not a wildcard, and no request has a
+    /// subresource of that name (kubernetes v1.36.3 `pkg/apis/rbac/v1/evaluation_helpers.go`, `ResourceMatches`).
+    pub(crate) fn from_rule(list: impl IntoIterator<Item = &'s str>) -> Self {
         let mut set = Self::none();
-        for word in words {
-            let one = match word.split_once('/') {
-                None if word == "*" => return Self::all(),
-                None => Self::for_subresource("", StringSet::only([word])),
+        for item in list {
+            let added = match item.split_once('/') {
+                None if item == "*" => return Self::all(),
+                None => Self::for_subresource("", StringSet::only([item])),
                 Some((_, "" | "*")) => continue,
                 Some(("*", subresource)) => Self::for_subresource(subresource, StringSet::all()),
                 Some((resource, subresource)) => Self::for_subresource(subresource, StringSet::only([resource])),
             };
-            set = set.union(&one);
+            set = set.union(&added);
         }
         set
     }
@@ -43,14 +44,17 @@ impl<'s> ResourceSet<'s> {
         Self { by_subresource: vec![(subresource, resources)], others: StringSet::none() }
     }
 
-    /// Resources for each subresource that differs, and those for all other subresources.
+    /// The resources for each listed subresource, and the resources for all other subresources.
     pub(crate) fn parts(&self) -> (&[(&'s str, StringSet<'s>)], &StringSet<'s>) {
         (&self.by_subresource, &self.others)
     }
 
     fn resources_with(&self, subresource: &str) -> &StringSet<'s> {
-        let place = self.by_subresource.binary_search_by(|(sub, _)| (*sub).cmp(subresource));
-        place.ok().and_then(|place| self.by_subresource.get(place)).map_or(&self.others, |(_, words)| words)
+        let position = self.by_subresource.binary_search_by(|(listed, _)| (*listed).cmp(subresource));
+        position
+            .ok()
+            .and_then(|position| self.by_subresource.get(position))
+            .map_or(&self.others, |(_, resources)| resources)
     }
 
     pub(crate) fn contains(&self, resource: &str, subresource: &str) -> bool {
@@ -67,18 +71,22 @@ impl<'s> ResourceSet<'s> {
 
     /// A resource of the set and its subresource.
     pub(super) fn sample(&self) -> (&'s str, &'s str) {
-        let own = self.resources_with("");
-        if !own.is_empty() {
-            return (own.sample("pods"), "");
+        let without_subresource = self.resources_with("");
+        if !without_subresource.is_empty() {
+            return (without_subresource.sample("pods"), "");
         }
-        let each = self.by_subresource.iter().find(|(_, words)| !words.is_empty());
-        each.map_or_else(|| (self.others.sample("pods"), "rolecall"), |(sub, words)| (words.sample("pods"), sub))
+        let listed = self.by_subresource.iter().find(|(_, resources)| !resources.is_empty());
+        listed.map_or_else(
+            || (self.others.sample("pods"), "rolecall"),
+            |(subresource, resources)| (resources.sample("pods"), subresource),
+        )
     }
 
     pub(super) fn is_finite(&self) -> bool {
-        self.others.is_empty() && self.by_subresource.iter().all(|(_, words)| words.is_finite())
+        self.others.is_empty() && self.by_subresource.iter().all(|(_, resources)| resources.is_finite())
     }
 
+    /// The resources of both sets, subresource by subresource.
     fn pairs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a StringSet<'s>, &'a StringSet<'s>)> {
         let subresources = self.by_subresource.iter().chain(&other.by_subresource).map(|(subresource, _)| *subresource);
         subresources
@@ -87,11 +95,11 @@ impl<'s> ResourceSet<'s> {
     }
 
     pub(crate) fn covers(&self, other: &Self) -> bool {
-        self.pairs(other).all(|(one, other)| one.covers(other))
+        self.pairs(other).all(|(own, other)| own.covers(other))
     }
 
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.pairs(other).any(|(one, other)| one.overlaps(other))
+        self.pairs(other).any(|(own, other)| own.overlaps(other))
     }
 
     fn pointwise(&self, other: &Self, combine: impl Fn(&StringSet<'s>, &StringSet<'s>) -> StringSet<'s>) -> Self {
@@ -102,8 +110,7 @@ impl<'s> ResourceSet<'s> {
         subresources.dedup();
         let combined =
             subresources.into_iter().map(|sub| (sub, combine(self.resources_with(sub), other.resources_with(sub))));
-        let each = combined.filter(|(_, words)| *words != others).collect();
-        Self { by_subresource: each, others }
+        Self { by_subresource: combined.filter(|(_, resources)| *resources != others).collect(), others }
     }
 
     pub(crate) fn intersect(&self, other: &Self) -> Self {
@@ -124,30 +131,32 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WORDS: [&str; 7] = ["*", "pods", "pods/log", "*/scale", "jobs", "jobs/scale", "pods/*"];
+    const RULE_RESOURCES: [&str; 7] = ["*", "pods", "pods/log", "*/scale", "jobs", "jobs/scale", "pods/*"];
 
     fn sets() -> impl Strategy<Value = ResourceSet<'static>> {
-        let one = || proptest::sample::subsequence(WORDS.to_vec(), 0..=3).prop_map(ResourceSet::from_rule);
-        (one(), one()).prop_map(|(one, other)| one.minus(&other))
+        let rule_resources =
+            || proptest::sample::subsequence(RULE_RESOURCES.to_vec(), 0..=3).prop_map(ResourceSet::from_rule);
+        (rule_resources(), rule_resources()).prop_map(|(left, right)| left.minus(&right))
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn sets_of_resources_are_sets(one in sets(), other in sets()) {
+        fn resource_set_operations_match_their_definition(left in sets(), right in sets()) {
+            // `z` represents every resource and every subresource that no set lists.
             let resources = ["pods", "jobs", "z"].into_iter();
-            let points: Vec<_> = resources.flat_map(|r| ["", "log", "scale", "z"].map(|sub| (r, sub))).collect();
-            for (r, s) in points.iter().copied() {
-                let (a, b) = (one.contains(r, s), other.contains(r, s));
-                prop_assert_eq!(one.intersect(&other).contains(r, s), a && b);
-                prop_assert_eq!(one.minus(&other).contains(r, s), a && !b);
-                prop_assert_eq!(one.union(&other).contains(r, s), a || b);
+            let pairs: Vec<_> = resources.flat_map(|r| ["", "log", "scale", "z"].map(|sub| (r, sub))).collect();
+            for (r, sub) in pairs.iter().copied() {
+                let (in_left, in_right) = (left.contains(r, sub), right.contains(r, sub));
+                prop_assert_eq!(left.intersect(&right).contains(r, sub), in_left && in_right);
+                prop_assert_eq!(left.minus(&right).contains(r, sub), in_left && !in_right);
+                prop_assert_eq!(left.union(&right).contains(r, sub), in_left || in_right);
             }
-            let at = |set: &ResourceSet<'_>, point: &(&str, &str)| set.contains(point.0, point.1);
-            prop_assert_eq!(one.covers(&other), points.iter().all(|p| at(&one, p) || !at(&other, p)));
-            prop_assert_eq!(one.overlaps(&other), points.iter().any(|p| at(&one, p) && at(&other, p)));
-            prop_assert_eq!(one.is_empty(), !points.iter().any(|p| at(&one, p)));
+            let contains = |set: &ResourceSet<'_>, pair: &(&str, &str)| set.contains(pair.0, pair.1);
+            prop_assert_eq!(left.covers(&right), pairs.iter().all(|p| contains(&left, p) || !contains(&right, p)));
+            prop_assert_eq!(left.overlaps(&right), pairs.iter().any(|p| contains(&left, p) && contains(&right, p)));
+            prop_assert_eq!(left.is_empty(), !pairs.iter().any(|p| contains(&left, p)));
         }
     }
 }

@@ -1,16 +1,17 @@
-//! A set of words, listed or all but listed: verbs, API groups, names of objects, namespaces.
+//! A set of strings: verbs, API groups, object names or namespaces. It lists its members, or the strings that are not
+//! members.
 
-/// All words, or none, but the listed ones.
+/// A finite set of strings, or the complement of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StringSet<'s> {
-    /// Sorted, each once.
+    /// Sorted, without duplicates.
     listed: Vec<&'s str>,
-    /// The set is everything else.
+    /// Whether the set contains every string except the listed ones.
     all_but: bool,
 }
 
-/// Words of which some set without end lists one hardly ever.
-const SAMPLE_WORDS: [&str; 6] = ["pods", "list", "default", "rolecall-a", "rolecall-b", "rolecall-c"];
+/// Candidates for a member of an infinite set. They are more than such a set usually excludes.
+const SAMPLES: [&str; 6] = ["pods", "list", "default", "rolecall-a", "rolecall-b", "rolecall-c"];
 
 impl<'s> StringSet<'s> {
     pub(crate) fn all() -> Self {
@@ -21,32 +22,32 @@ impl<'s> StringSet<'s> {
         Self { listed: Vec::new(), all_but: false }
     }
 
-    pub(crate) fn only(words: impl IntoIterator<Item = &'s str>) -> Self {
-        let mut listed: Vec<&str> = words.into_iter().collect();
+    pub(crate) fn only(strings: impl IntoIterator<Item = &'s str>) -> Self {
+        let mut listed: Vec<&str> = strings.into_iter().collect();
         listed.sort_unstable();
         listed.dedup();
         Self { listed, all_but: false }
     }
 
-    pub(crate) fn all_but(words: impl IntoIterator<Item = &'s str>) -> Self {
-        Self { all_but: true, ..Self::only(words) }
+    pub(crate) fn all_but(strings: impl IntoIterator<Item = &'s str>) -> Self {
+        Self { all_but: true, ..Self::only(strings) }
     }
 
-    /// The words of a rule, in which `*` is all of them.
-    pub(super) fn from_rule(words: &'s [String]) -> Self {
-        if words.iter().any(|word| word == "*") {
+    /// A list of a rule, in which `*` matches every string.
+    pub(super) fn from_rule(list: &'s [String]) -> Self {
+        if list.iter().any(|string| string == "*") {
             return Self::all();
         }
-        Self::only(words.iter().map(String::as_str))
+        Self::only(list.iter().map(String::as_str))
     }
 
-    /// The listed words, and whether the set is all but them.
+    /// The listed strings, and whether the set contains every string except them.
     pub(crate) fn listed(&self) -> (&[&'s str], bool) {
         (&self.listed, self.all_but)
     }
 
-    pub(crate) fn contains(&self, word: &str) -> bool {
-        self.is_listed(word) != self.all_but
+    pub(crate) fn contains(&self, string: &str) -> bool {
+        self.is_listed(string) != self.all_but
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -57,13 +58,13 @@ impl<'s> StringSet<'s> {
         self.listed.is_empty() && self.all_but
     }
 
-    /// One word of the set, where it has one: the preferred where that is in it.
+    /// A member of the set, preferably `preferred`. The empty string if the set is empty.
     pub(super) fn sample(&self, preferred: &'s str) -> &'s str {
         if self.contains(preferred) {
             return preferred;
         }
         if self.all_but {
-            return SAMPLE_WORDS.into_iter().find(|word| self.contains(word)).unwrap_or_default();
+            return SAMPLES.into_iter().find(|string| self.contains(string)).unwrap_or_default();
         }
         self.listed.first().copied().unwrap_or_default()
     }
@@ -72,27 +73,28 @@ impl<'s> StringSet<'s> {
         !self.all_but
     }
 
-    fn is_listed(&self, word: &str) -> bool {
-        self.listed.binary_search(&word).is_ok()
+    fn is_listed(&self, string: &str) -> bool {
+        self.listed.binary_search(&string).is_ok()
     }
 
-    /// Whether every word of the other set is in this one. There is always one more word than are listed anywhere.
+    /// Whether every member of the other set is in this one. A finite set never covers a complement, because there are
+    /// infinitely many strings.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self.all_but, other.all_but) {
             (false, true) => false,
-            (_, false) => other.listed.iter().all(|word| self.contains(word)),
-            (true, true) => self.listed.iter().all(|word| other.is_listed(word)),
+            (_, false) => other.listed.iter().all(|string| self.contains(string)),
+            (true, true) => self.listed.iter().all(|string| other.is_listed(string)),
         }
     }
 
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         match (self.all_but, other.all_but) {
             (true, true) => true,
-            (false, true) => self.listed.iter().any(|word| other.contains(word)),
+            (false, true) => self.listed.iter().any(|string| other.contains(string)),
             (false, false) if self.listed.len() < other.listed.len() => {
-                self.listed.iter().any(|word| other.contains(word))
+                self.listed.iter().any(|string| other.contains(string))
             }
-            (_, false) => other.listed.iter().any(|word| self.contains(word)),
+            (_, false) => other.listed.iter().any(|string| self.contains(string)),
         }
     }
 
@@ -101,12 +103,16 @@ impl<'s> StringSet<'s> {
     }
 
     pub(crate) fn intersect(&self, other: &Self) -> Self {
-        let is_first = !self.all_but && (other.all_but || self.listed.len() <= other.listed.len());
-        let (few, many) = if is_first { (self, other) } else { (other, self) };
-        if few.all_but {
+        if self.all_but && other.all_but {
             return Self::all_but(self.listed.iter().chain(&other.listed).copied());
         }
-        Self { listed: few.listed.iter().filter(|word| many.contains(word)).copied().collect(), all_but: false }
+        // Filter the shorter list.
+        let filters_self = !self.all_but && (other.all_but || self.listed.len() <= other.listed.len());
+        let (finite, filter) = if filters_self { (self, other) } else { (other, self) };
+        Self {
+            listed: finite.listed.iter().filter(|string| filter.contains(string)).copied().collect(),
+            all_but: false,
+        }
     }
 
     pub(crate) fn minus(&self, other: &Self) -> Self {
@@ -124,26 +130,26 @@ mod tests {
     use proptest::prelude::*;
 
     fn sets() -> impl Strategy<Value = StringSet<'static>> {
-        let words = proptest::sample::subsequence(vec!["", "a", "b", "c"], 0..=4);
-        (words, any::<bool>()).prop_map(|(words, all_but)| StringSet { all_but, ..StringSet::only(words) })
+        let listed = proptest::sample::subsequence(vec!["", "a", "b", "c"], 0..=4);
+        (listed, any::<bool>()).prop_map(|(listed, all_but)| StringSet { all_but, ..StringSet::only(listed) })
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn sets_of_words_are_sets(one in sets(), other in sets()) {
-            // `z` stands for every word that is listed nowhere.
-            let points = ["", "a", "b", "c", "z"];
-            for point in points {
-                let (a, b) = (one.contains(point), other.contains(point));
-                prop_assert_eq!(one.intersect(&other).contains(point), a && b);
-                prop_assert_eq!(one.minus(&other).contains(point), a && !b);
-                prop_assert_eq!(one.union(&other).contains(point), a || b);
+        fn string_set_operations_match_their_definition(left in sets(), right in sets()) {
+            // `z` represents every string that no set lists.
+            let strings = ["", "a", "b", "c", "z"];
+            for string in strings {
+                let (in_left, in_right) = (left.contains(string), right.contains(string));
+                prop_assert_eq!(left.intersect(&right).contains(string), in_left && in_right);
+                prop_assert_eq!(left.minus(&right).contains(string), in_left && !in_right);
+                prop_assert_eq!(left.union(&right).contains(string), in_left || in_right);
             }
-            prop_assert_eq!(one.covers(&other), points.iter().all(|p| one.contains(p) || !other.contains(p)));
-            prop_assert_eq!(one.overlaps(&other), points.iter().any(|p| one.contains(p) && other.contains(p)));
-            prop_assert_eq!(one.is_empty(), !points.iter().any(|p| one.contains(p)));
+            prop_assert_eq!(left.covers(&right), strings.iter().all(|s| left.contains(s) || !right.contains(s)));
+            prop_assert_eq!(left.overlaps(&right), strings.iter().any(|s| left.contains(s) && right.contains(s)));
+            prop_assert_eq!(left.is_empty(), !strings.iter().any(|s| left.contains(s)));
         }
     }
 }

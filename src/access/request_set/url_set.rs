@@ -1,11 +1,12 @@
-//! A set of non-resource URLs, as `/metrics`, `/api/*` and `*` name them.
+//! A set of non-resource URLs, written as the patterns `/metrics`, `/api/*` and `*`.
 //!
-//! Two such patterns never overlap by half: one lies in the other or they have nothing in common. So a set is a list of
-//! patterns, each in or out, and of those that match a URL the longest decides.
+//! Two patterns are nested or disjoint. They never overlap partially. So a set is a list of patterns, each included or
+//! excluded, and the longest pattern that matches a URL decides whether the set contains it.
 
 use std::collections::BTreeMap;
 
-/// A URL, or all that begin so. Ordered from short to long, so that what lies in another comes after it.
+/// A URL, or every URL with a prefix. The order is from short to long, so a pattern sorts after every pattern that
+/// covers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct UrlPattern<'s> {
     length: usize,
@@ -30,10 +31,11 @@ impl std::fmt::Display for UrlPattern<'_> {
     }
 }
 
-/// URLs, in by some patterns and out by others.
+/// URLs that some patterns include and others exclude.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct UrlSet<'s> {
-    /// None that says what a shorter one says already.
+    /// Whether each pattern includes or excludes its URLs. A pattern that repeats the decision of the longest pattern
+    /// that covers it is left out, so equal sets have equal patterns.
     patterns: BTreeMap<UrlPattern<'s>, bool>,
 }
 
@@ -47,28 +49,27 @@ impl<'s> UrlSet<'s> {
     }
 
     pub(crate) fn from_rule(urls: impl IntoIterator<Item = &'s str>) -> Self {
-        let marks = urls.into_iter().map(|url| (UrlPattern::from_rule(url), true)).collect();
-        Self { patterns: marks }.pruned()
+        Self { patterns: urls.into_iter().map(|url| (UrlPattern::from_rule(url), true)).collect() }.pruned()
     }
 
-    /// What is in or out, from short to long.
+    /// The patterns from short to long, and whether each includes its URLs.
     pub(crate) fn patterns(&self) -> impl Iterator<Item = (&UrlPattern<'s>, bool)> {
-        self.patterns.iter().map(|(pattern, inside)| (pattern, *inside))
+        self.patterns.iter().map(|(pattern, included)| (pattern, *included))
     }
 
     fn pruned(self) -> Self {
-        let mut kept = Self::none();
-        for (pattern, inside) in self.patterns {
-            if kept.is_included(&pattern) != inside {
-                kept.patterns.insert(pattern, inside);
+        let mut pruned = Self::none();
+        for (pattern, included) in self.patterns {
+            if pruned.is_included(&pattern) != included {
+                pruned.patterns.insert(pattern, included);
             }
         }
-        kept
+        pruned
     }
 
-    /// What is said of a pattern as a whole, by it or by the longest in which it lies.
+    /// Whether the longest pattern that covers `pattern` includes its URLs.
     fn is_included(&self, pattern: &UrlPattern<'_>) -> bool {
-        self.patterns.iter().rfind(|(mark, _)| mark.covers(pattern)).is_some_and(|(_, inside)| *inside)
+        self.patterns.iter().rfind(|(own, _)| own.covers(pattern)).is_some_and(|(_, included)| *included)
     }
 
     pub(crate) fn contains(&self, url: &str) -> bool {
@@ -83,10 +84,10 @@ impl<'s> UrlSet<'s> {
         *self == Self::all()
     }
 
-    /// A URL of the set, where a pattern shows one.
+    /// A URL of the set, taken from the text of an included pattern. `/` if no such text is in the set.
     pub(super) fn sample(&self) -> &'s str {
-        let inside = self.patterns.iter().filter(|(_, inside)| **inside).map(|(pattern, _)| pattern.text);
-        inside.into_iter().find(|url| !url.is_empty() && self.contains(url)).unwrap_or("/")
+        let included = self.patterns.iter().filter(|(_, included)| **included).map(|(pattern, _)| pattern.text);
+        included.into_iter().find(|url| !url.is_empty() && self.contains(url)).unwrap_or("/")
     }
 
     pub(super) fn is_finite(&self) -> bool {
@@ -95,20 +96,21 @@ impl<'s> UrlSet<'s> {
 
     fn pointwise(&self, other: &Self, combine: impl Fn(bool, bool) -> bool) -> Self {
         let patterns = self.patterns.keys().chain(other.patterns.keys());
-        let marks = patterns.map(|pattern| (*pattern, combine(self.is_included(pattern), other.is_included(pattern))));
-        Self { patterns: marks.collect() }.pruned()
+        let combined =
+            patterns.map(|pattern| (*pattern, combine(self.is_included(pattern), other.is_included(pattern))));
+        Self { patterns: combined.collect() }.pruned()
     }
 
     pub(crate) fn intersect(&self, other: &Self) -> Self {
-        self.pointwise(other, |one, other| one && other)
+        self.pointwise(other, |in_self, in_other| in_self && in_other)
     }
 
     pub(crate) fn minus(&self, other: &Self) -> Self {
-        self.pointwise(other, |one, other| one && !other)
+        self.pointwise(other, |in_self, in_other| in_self && !in_other)
     }
 
     pub(crate) fn union(&self, other: &Self) -> Self {
-        self.pointwise(other, |one, other| one || other)
+        self.pointwise(other, |in_self, in_other| in_self || in_other)
     }
 
     pub(crate) fn covers(&self, other: &Self) -> bool {
@@ -128,24 +130,24 @@ mod tests {
     const URLS: [&str; 7] = ["*", "/a", "/a*", "/a**", "/a/b*", "/a/b", "/c"];
 
     fn sets() -> impl Strategy<Value = UrlSet<'static>> {
-        let one = || proptest::sample::subsequence(URLS.to_vec(), 0..=3).prop_map(UrlSet::from_rule);
-        (one(), one()).prop_map(|(one, other)| one.minus(&other))
+        let rule_urls = || proptest::sample::subsequence(URLS.to_vec(), 0..=3).prop_map(UrlSet::from_rule);
+        (rule_urls(), rule_urls()).prop_map(|(left, right)| left.minus(&right))
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn sets_of_urls_are_sets(one in sets(), other in sets()) {
-            let points = ["", "/", "/a", "/ax", "/a/b", "/a/bx", "/c", "/cx"];
-            for url in points {
-                let (a, b) = (one.contains(url), other.contains(url));
-                prop_assert_eq!(one.intersect(&other).contains(url), a && b);
-                prop_assert_eq!(one.minus(&other).contains(url), a && !b);
-                prop_assert_eq!(one.union(&other).contains(url), a || b);
+        fn url_set_operations_match_their_definition(left in sets(), right in sets()) {
+            let urls = ["", "/", "/a", "/ax", "/a/b", "/a/bx", "/c", "/cx"];
+            for url in urls {
+                let (in_left, in_right) = (left.contains(url), right.contains(url));
+                prop_assert_eq!(left.intersect(&right).contains(url), in_left && in_right);
+                prop_assert_eq!(left.minus(&right).contains(url), in_left && !in_right);
+                prop_assert_eq!(left.union(&right).contains(url), in_left || in_right);
             }
-            prop_assert_eq!(one.covers(&other), points.iter().all(|p| one.contains(p) || !other.contains(p)));
-            prop_assert_eq!(one.is_empty(), !points.iter().any(|p| one.contains(p)));
+            prop_assert_eq!(left.covers(&right), urls.iter().all(|url| left.contains(url) || !right.contains(url)));
+            prop_assert_eq!(left.is_empty(), !urls.iter().any(|url| left.contains(url)));
         }
     }
 }

@@ -49,7 +49,7 @@ fn new_entry_gains_permissions_of_its_groups() {
     assert_eq!(
         diff_lines(&before, &after),
         [
-            "arn:aws:iam::111122223333:role/viewer + get, list on every resource, everywhere by viewers",
+            "arn:aws:iam::111122223333:role/viewer + get, list on every resource in all namespaces by viewers",
             "arn:aws:iam::111122223333:role/viewer ^ nodes-proxy",
             "arn:aws:iam::111122223333:role/viewer ^ secrets",
             "arn:aws:iam::111122223333:role/viewer ^ exec",
@@ -58,7 +58,7 @@ fn new_entry_gains_permissions_of_its_groups() {
     );
     assert_eq!(
         diff_lines(&after, &before),
-        ["arn:aws:iam::111122223333:role/viewer - get, list on every resource, everywhere by viewers"]
+        ["arn:aws:iam::111122223333:role/viewer - get, list on every resource in all namespaces by viewers"]
     );
 }
 
@@ -83,9 +83,9 @@ fn wider_binding_scope_gains_only_new_namespaces() {
     let wide = state(&(role + &binding("b", None, "reader", ("Group", "g"))));
     assert_eq!(
         diff_lines(&narrow, &wide),
-        ["group:g + get secrets, everywhere but in team-a by b", "group:g ^ secrets"]
+        ["group:g + get secrets in all namespaces except team-a by b", "group:g ^ secrets"]
     );
-    assert_eq!(diff_lines(&wide, &narrow), ["group:g - get secrets, everywhere but in team-a by b"]);
+    assert_eq!(diff_lines(&wide, &narrow), ["group:g - get secrets in all namespaces except team-a by b"]);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn aggregation_label_changes_access_of_other_roles() {
         [
             "group:edit + get secrets in team by editors",
             "group:edit ^ secrets",
-            "group:look + get secrets, everywhere by lookers",
+            "group:look + get secrets in all namespaces by lookers",
             "group:look ^ secrets",
         ]
     );
@@ -123,9 +123,9 @@ fn system_masters_gain_excludes_existing_permissions() {
     assert_eq!(
         diff_lines(&before, &after),
         [
-            "arn:aws:iam::111122223333:role/a + everything, everywhere, but not get secrets, everywhere by masters",
+            "arn:aws:iam::111122223333:role/a + everything in all namespaces, except get secrets in all namespaces by masters",
             "arn:aws:iam::111122223333:role/a + every verb on every URL by masters",
-            "arn:aws:iam::111122223333:role/a ^ masters",
+            "arn:aws:iam::111122223333:role/a ^ system:masters",
         ]
     );
 }
@@ -140,8 +140,8 @@ fn binding_to_system_authenticated_changes_group_and_principals() {
     assert_eq!(
         lines,
         [
-            "arn:aws:iam::111122223333:role/a + get secrets, everywhere by b",
-            "group:system:authenticated + get secrets, everywhere by b",
+            "arn:aws:iam::111122223333:role/a + get secrets in all namespaces by b",
+            "group:system:authenticated + get secrets in all namespaces by b",
         ]
     );
 }
@@ -154,7 +154,7 @@ fn lost_permissions_exclude_those_that_remain() {
     assert_eq!(
         diff_lines(&before, &after),
         [
-            "user:u - everything, everywhere, but not get secrets, everywhere by b",
+            "user:u - everything in all namespaces, except get secrets in all namespaces by b",
             "user:u - every verb on every URL by b",
         ]
     );

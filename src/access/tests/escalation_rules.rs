@@ -38,9 +38,9 @@ fn wildcard_viewer_has_escalation_paths() {
 
 #[test]
 fn full_access_subsumes_all_paths_except_aws_auth() {
-    assert_eq!(path_names(ALL_RULES, None), ["everything", "aws-auth"]);
-    assert_eq!(path_names(ALL_RULES, Some("team")), ["everything"]);
-    assert_eq!(path_names(ALL_RULES, Some("kube-system")), ["everything", "aws-auth"]);
+    assert_eq!(path_names(ALL_RULES, None), ["full-admin", "aws-auth"]);
+    assert_eq!(path_names(ALL_RULES, Some("team")), ["full-admin"]);
+    assert_eq!(path_names(ALL_RULES, Some("kube-system")), ["full-admin", "aws-auth"]);
 }
 
 #[test]
@@ -73,8 +73,7 @@ fn path_display_has_consequence_and_requests() {
     let access = AccessView::new(&state, Aggregation::AsStored);
     assert_eq!(
         escalation_paths(&access, &subject_query("group:g")).iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["reads secrets, and with them the tokens of service accounts and what else is kept there: \
-          get secrets named db in team"]
+        ["can read secrets, including service account tokens stored in them: get secrets named db in team"]
     );
 }
 

@@ -174,7 +174,7 @@ proptest! {
         for subject in access.all_subjects() {
             let paths = all_paths.iter().find(|(other, _)| *other == subject).map(|(_, paths)| paths.as_slice()).unwrap_or_default();
             let in_masters = access.authenticate(&subject).identities().any(Identity::is_in_system_masters);
-            let has_full_access = in_masters || paths.iter().any(|path| path.name() == "everything");
+            let has_full_access = in_masters || paths.iter().any(|path| path.name() == "full-admin");
             for rule in &ESCALATION_RULES {
                 let [required] = rule.requires else { continue };
                 let is_allowed = requests_for(required).iter().any(|request| oracle::allowed(&state, aggregation, &subject, request).0 > 0);

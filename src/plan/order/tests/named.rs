@@ -306,6 +306,6 @@ fn delay_of_the_aggregation_controller_is_reported_as_a_window() {
     assert_eq!(steps.len(), 2);
     let [window] = windows.as_slice() else { panic!("{windows:#?}") };
     insta::assert_snapshot!(
-        format!("{} {:?} {} after {}: {}", window.subject, window.access, window.request, window.step, window.reason), @"group:g0 Gains get pods, everywhere after 1: the controller that fills in aggregated ClusterRoles runs later"
+        format!("{} {:?} {} after {}: {}", window.subject, window.access, window.request, window.step, window.reason), @"group:g0 Gained get pods in all namespaces after 1: the controller that fills in aggregated ClusterRoles runs later"
     );
 }
