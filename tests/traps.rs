@@ -31,25 +31,25 @@ const TRAPS: &[Trap] = &[
         1,
         "a YAML error in mapRoles disables all its entries and none of the other sections",
         &[
-            (ACCESS, &["an_error_in_a_section_maps_nobody_of_it_and_spares_the_others"]),
-            (ENTRIES, &["a_section_that_cannot_be_read_is_refused_with_its_line"]),
+            (ACCESS, &["invalid_section_maps_nothing_and_others_still_apply"]),
+            (ENTRIES, &["unreadable_section_is_refused_with_its_line"]),
         ],
     ),
-    (2, "a string as `groups` is no group", &[(ACCESS, &["a_wrong_type_blanks_its_field"])]),
+    (2, "a string as `groups` is no group", &[(ACCESS, &["field_of_wrong_type_is_empty"])]),
     (
         3,
         "a number, a boolean or null as username is the empty username",
-        &[(ACCESS, &["a_wrong_type_blanks_its_field"])],
+        &[(ACCESS, &["field_of_wrong_type_is_empty"])],
     ),
     (
         4,
         "a value `.inf`, or one that starts with a template, disables the section",
-        &[(ACCESS, &["what_yaml_or_json_cannot_hold_empties_the_section"])],
+        &[(ACCESS, &["value_that_yaml_or_json_cannot_represent_empties_the_section"])],
     ),
     (
         5,
         "keys match in any case, and the lower-case key wins",
-        &[(ACCESS, &["keys_count_in_any_case_and_lower_case_wins"])],
+        &[(ACCESS, &["entry_keys_ignore_case_and_lower_case_wins"])],
     ),
     (
         6,
@@ -57,46 +57,43 @@ const TRAPS: &[Trap] = &[
         &[
             (
                 ACCESS,
-                &["of_a_role_the_last_entry_wins_in_whatever_case", "of_users_in_other_case_one_answers_by_chance"],
+                &["last_role_entry_wins_regardless_of_case", "user_entries_that_differ_only_in_case_are_ambiguous"],
             ),
-            (ENTRIES, &["of_users_that_differ_in_case_one_is_kept_and_the_chance_is_named"]),
+            (ENTRIES, &["last_of_users_that_differ_in_case_is_kept"]),
         ],
     ),
     (
         7,
         "a data key in another case is ignored and kept",
         &[
-            (ACCESS, &["keys_count_in_any_case_and_lower_case_wins"]),
-            (ENTRIES, &["foreign_entries_keys_and_other_data_stay_byte_for_byte"]),
+            (ACCESS, &["entry_keys_ignore_case_and_lower_case_wins"]),
+            (ENTRIES, &["unowned_entries_and_other_keys_stay_byte_for_byte"]),
         ],
     ),
-    (8, "a user in mapRoles wins over mapUsers", &[(ACCESS, &["a_user_under_map_roles_beats_map_users"])]),
+    (8, "a user in mapRoles wins over mapUsers", &[(ACCESS, &["user_in_map_roles_wins_over_map_users"])]),
     (
         9,
         "a role ARN with a path never matches",
         &[
-            (ACCESS, &["spellings_that_sts_never_shows_never_match"]),
-            (NAMES, &["a_role_loses_its_path_for_aws_auth_and_a_user_keeps_it"]),
+            (ACCESS, &["arns_that_sts_never_reports_never_match"]),
+            (NAMES, &["aws_auth_arn_omits_role_path_and_keeps_user_path"]),
             ("tests/access.rs", &["arn_with_other_path_or_case_is_answered_with_the_aws_auth_spelling"]),
         ],
     ),
     (
         10,
         "ARNs of sessions, instance profiles and IAM groups, and ARNs with blanks, never match",
-        &[
-            (ACCESS, &["spellings_that_sts_never_shows_never_match"]),
-            (NAMES, &["what_the_authenticator_never_matches_is_a_fault"]),
-        ],
+        &[(ACCESS, &["arns_that_sts_never_reports_never_match"]), (NAMES, &["arns_that_never_match_are_refused"])],
     ),
     (
         11,
         "root is the root user and not the account; a mapped account only authenticates, without groups",
-        &[(ACCESS, &["root_is_the_root_user_and_an_account_gives_nothing_but_admission"])],
+        &[(ACCESS, &["root_arn_is_the_root_user_and_account_entry_gives_no_groups"])],
     ),
     (
         12,
         "an account number keeps its leading zero",
-        &[(ACCESS, &["root_is_the_root_user_and_an_account_gives_nothing_but_admission"])],
+        &[(ACCESS, &["root_arn_is_the_root_user_and_account_entry_gives_no_groups"])],
     ),
     (
         13,
@@ -116,32 +113,28 @@ const TRAPS: &[Trap] = &[
         "`@` in a session name becomes `-`; a node template denies users",
         &[(
             ACCESS,
-            &["templates_are_rendered_in_the_username_and_in_every_group", "an_entry_for_machines_denies_people"],
+            &["templates_are_rendered_in_username_and_groups", "node_entry_denies_sessions_that_are_not_instances"],
         )],
     ),
-    (
-        16,
-        "templates in groups are rendered",
-        &[(ACCESS, &["templates_are_rendered_in_the_username_and_in_every_group"])],
-    ),
+    (16, "templates in groups are rendered", &[(ACCESS, &["templates_are_rendered_in_username_and_groups"])]),
     (
         17,
         "reserved usernames of the cluster work in aws-auth",
-        &[(ACCESS, &["usernames_of_the_cluster_itself_work_and_are_ways_up"])],
+        &[(ACCESS, &["reserved_usernames_are_accepted_and_are_escalation_paths"])],
     ),
     (
         18,
         "empty and duplicate groups are kept",
         &[
-            (ACCESS, &["templates_are_rendered_in_the_username_and_in_every_group"]),
-            ("src/state/aws_auth", &["nasty_texts_keep_every_foreign_byte_through_every_edit_and_read_as_planned"]),
+            (ACCESS, &["templates_are_rendered_in_username_and_groups"]),
+            ("src/state/aws_auth", &["edited_samples_keep_all_other_text_and_have_the_requested_entries"]),
         ],
     ),
     (
         25,
         "the guards use the entry in force",
         &[
-            (GUARD, &["a_double_that_shadows_another_is_judged_by_what_comes_into_force"]),
+            (GUARD, &["duplicate_entries_are_evaluated_by_the_entry_in_effect"]),
             ("tests/guards.rs", &["guard_judges_duplicate_entries_by_the_entry_in_force"]),
         ],
     ),
@@ -156,9 +149,9 @@ const TRAPS: &[Trap] = &[
         &[(
             ACCESS,
             &[
-                "a_star_takes_subresources_and_a_resource_does_not",
-                "a_star_behind_a_resource_matches_nothing",
-                "names_are_exact_and_no_name_is_a_name",
+                "wildcard_matches_subresources_and_a_resource_name_does_not",
+                "wildcard_after_a_slash_matches_nothing",
+                "resource_names_are_exact_and_the_empty_name_matches_requests_without_a_name",
             ],
         )],
     ),
@@ -166,25 +159,28 @@ const TRAPS: &[Trap] = &[
         33,
         "verbs and resources in upper case are accepted and never match",
         &[
-            (ACCESS, &["words_are_compared_with_their_case"]),
-            ("tests/policies.rs", &["what_is_wrong_with_a_policy_is_said_as_reviewed"]),
+            (ACCESS, &["verbs_and_resources_are_case_sensitive"]),
+            ("tests/policies.rs", &["refused_policies_have_the_expected_errors"]),
         ],
     ),
     (
         34,
         "resourceNames limit only requests with a name",
-        &[(ACCESS, &["names_limit_what_has_a_name"]), (ACCESS, &["names_are_exact_and_no_name_is_a_name"])],
+        &[
+            (ACCESS, &["resource_names_do_not_match_requests_without_name"]),
+            (ACCESS, &["resource_names_are_exact_and_the_empty_name_matches_requests_without_a_name"]),
+        ],
     ),
     (
         35,
         "cluster-admin in a RoleBinding can delete the namespace and cannot get nodes",
-        &[(ACCESS, &["a_role_binding_to_cluster_admin_is_no_cluster_admin"])],
+        &[(ACCESS, &["role_binding_to_cluster_admin_grants_only_its_namespace"])],
     ),
     (
         37,
         "a binding to a missing role grants access as soon as the role is created",
         &[
-            (ACCESS, &["a_binding_to_a_missing_role_is_pending_and_comes_alive_with_it"]),
+            (ACCESS, &["dangling_binding_grants_access_once_its_role_exists"]),
             (
                 "tests/access.rs",
                 &[
@@ -198,8 +194,8 @@ const TRAPS: &[Trap] = &[
         38,
         "an empty selector matches every role; a label on a role changes the access of other roles",
         &[
-            (ACCESS, &["an_empty_selector_takes_every_cluster_role"]),
-            (ACCESS, &["a_label_on_a_role_changes_what_others_may_do"]),
+            (ACCESS, &["empty_selector_aggregates_every_cluster_role"]),
+            (ACCESS, &["aggregation_label_changes_access_of_other_roles"]),
         ],
     ),
     (
@@ -217,8 +213,12 @@ const TRAPS: &[Trap] = &[
         "`escalate` with a resource name does not allow creation",
         &[(PERMISSIONS, &["escalate_limited_to_a_name_allows_updates_but_not_creation"])],
     ),
-    (43, "a list of all verbs does not cover `*`", &[(ACCESS, &["all_verbs_in_a_list_do_not_cover_a_star"])]),
-    (44, "system:masters bypasses RBAC and is checked first", &[(ACCESS, &["masters_need_no_rules_and_come_first"])]),
+    (43, "a list of all verbs does not cover `*`", &[(ACCESS, &["list_of_all_verbs_does_not_cover_the_wildcard"])]),
+    (
+        44,
+        "system:masters bypasses RBAC and is checked first",
+        &[(ACCESS, &["system_masters_need_no_rules_and_are_listed_first"])],
+    ),
     (
         45,
         "RBAC names have almost any character",
@@ -233,25 +233,21 @@ const TRAPS: &[Trap] = &[
         47,
         "get and list on everything reads secrets and reaches the kubelet",
         &[
-            (ACCESS, &["a_viewer_of_everything_reads_secrets_and_reaches_the_kubelet"]),
+            (ACCESS, &["wildcard_viewer_can_read_secrets_and_reach_the_kubelet"]),
             ("tests/invariants.rs", &["failed_invariant_shows_the_grant_path"]),
             ("tests/access.rs", &["plan_lists_secrets_and_escalation_paths_of_a_read_everything_role"]),
         ],
     ),
-    (
-        48,
-        "edit in kube-system is cluster-admin",
-        &[(ACCESS, &["edit_in_kube_system_is_cluster_admin_by_way_of_aws_auth"])],
-    ),
+    (48, "edit in kube-system is cluster-admin", &[(ACCESS, &["edit_in_kube_system_can_change_aws_auth"])]),
     (
         49,
         "a SubjectAccessReview needs the group system:authenticated",
-        &[(ACCESS, &["a_review_that_leaves_out_the_group_of_everybody_says_no_to_what_everybody_may"])],
+        &[(ACCESS, &["review_without_system_authenticated_denies_what_the_group_allows"])],
     ),
     (
         50,
         "RBAC does not show the access of access entries",
-        &[(GUARD, &["who_comes_otherwise_than_by_aws_auth_is_told_so_and_keeps_his_rights"])],
+        &[(GUARD, &["caller_outside_aws_auth_is_noted_and_keeps_repair_permissions"])],
     ),
     (
         55,
@@ -272,14 +268,14 @@ const TRAPS: &[Trap] = &[
         57,
         "times of a Lease have six fractional digits",
         &[
-            ("src/cluster", &["a_micro_time_has_exactly_six_digits"]),
+            ("src/cluster", &["micro_time_has_exactly_six_decimal_places"]),
             ("tests/safe_apply.rs", &["lease_is_held_during_writes_and_released"]),
         ],
     ),
     (
         67,
         "without the controller aggregated roles have no rules",
-        &[(ACCESS, &["stored_rules_answer_until_the_controller_has_run"])],
+        &[(ACCESS, &["stored_rules_apply_until_the_controller_has_run"])],
     ),
 ];
 

@@ -191,7 +191,7 @@ fn the_digest_of_a_plan_is_the_same_in_every_build() {
             write: WriteRequest::Patch(json!({ "rules": [] })),
             precondition: Precondition::Unchanged { uid: None, resource_version: "8".to_owned() },
             stage: 0,
-            wait_for: vec![AccessProbe { username: None, groups: vec!["readers".to_owned()], request: request }],
+            wait_for: vec![AccessProbe { username: None, groups: vec!["readers".to_owned()], request }],
             description: "a reason".to_owned(),
         }],
         windows: vec![AccessWindow {
