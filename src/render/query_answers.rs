@@ -126,7 +126,7 @@ pub(crate) fn render_who_can(
     let request = escape_control(&request.to_string());
     let mut out = String::new();
     if !system_masters.is_empty() {
-        out.push_str("Members of system:masters, which can do everything (bypasses RBAC):\n");
+        out.push_str("Members of system:masters (full access, bypasses RBAC):\n");
         for principal in system_masters {
             out.push_str(&render_principal(principal, explain, renderer));
         }

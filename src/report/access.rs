@@ -24,12 +24,12 @@ pub(super) struct AccessChangeJson {
 
 impl From<&AccessChange> for AccessChangeJson {
     fn from(change: &AccessChange) -> Self {
-        let AccessChange { subjects, diff: access } = change;
+        let AccessChange { subjects, diff } = change;
         Self {
             subjects: subjects.iter().map(SubjectJson::from).collect(),
-            gains: access.gains.iter().map(PermissionJson::from).collect(),
-            loses: access.losses.iter().map(PermissionJson::from).collect(),
-            escalations: access.escalations.iter().map(EscalationJson::from).collect(),
+            gains: diff.gains.iter().map(PermissionJson::from).collect(),
+            loses: diff.losses.iter().map(PermissionJson::from).collect(),
+            escalations: diff.escalations.iter().map(EscalationJson::from).collect(),
         }
     }
 }
@@ -38,7 +38,7 @@ impl From<&AccessChange> for AccessChangeJson {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PermissionJson {
-    /// The requests as text, such as `get, list on every resource, everywhere`.
+    /// The requests as text, such as `get, list pods in team-a`.
     pub(super) permission: String,
     /// The same requests as data.
     pub(super) requests: RequestsJson,
@@ -48,11 +48,11 @@ pub(crate) struct PermissionJson {
 
 impl From<&AllowedRequests> for PermissionJson {
     fn from(allowed: &AllowedRequests) -> Self {
-        let AllowedRequests { summary: what, requests, granted_by: by } = allowed;
+        let AllowedRequests { summary, requests, granted_by } = allowed;
         Self {
-            permission: what.clone(),
+            permission: summary.clone(),
             requests: requests.into(),
-            granted_by: by.iter().map(GrantSourceJson::from).collect(),
+            granted_by: granted_by.iter().map(GrantSourceJson::from).collect(),
         }
     }
 }
@@ -74,8 +74,8 @@ pub(super) enum GrantSourceJson {
 }
 
 impl From<&GrantedBy> for GrantSourceJson {
-    fn from(giver: &GrantedBy) -> Self {
-        match giver {
+    fn from(source: &GrantedBy) -> Self {
+        match source {
             GrantedBy::Group { group } => Self::Group { group: group.clone() },
             GrantedBy::Binding { binding, role } => Self::Binding { binding: binding.into(), role: role.into() },
         }
@@ -93,8 +93,8 @@ pub(crate) struct EscalationJson {
 }
 
 impl From<&EscalationSummary> for EscalationJson {
-    fn from(opened: &EscalationSummary) -> Self {
-        let EscalationSummary { name, path } = opened;
+    fn from(summary: &EscalationSummary) -> Self {
+        let EscalationSummary { name, path } = summary;
         Self { name: name.clone(), path: path.clone() }
     }
 }

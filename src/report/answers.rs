@@ -18,7 +18,7 @@ use crate::plan::EscalationSummary;
 use crate::policy::{ManagedBy, PolicyIndex};
 use crate::state::State;
 
-/// What `rolecall can`, `rolecall who-can` and `rolecall access` print with `--format json`: the answer for each
+/// What `rolecall can`, `rolecall who-can` and `rolecall access` print with `-o json`: the answer for each
 /// cluster.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -83,15 +83,15 @@ pub(crate) struct CanAnswerJson {
 
 impl CanAnswerJson {
     pub(crate) fn new(
-        who: &SubjectQuery,
+        query: &SubjectQuery,
         request: &Request,
-        answer: &CanResult<'_>,
+        result: &CanResult<'_>,
         not_authenticated: Option<String>,
         cluster: AnswerContext<'_>,
         warnings: Vec<DiagnosticJson>,
     ) -> Self {
-        let CanResult { authentication, decision, granted_by, near_misses } = answer;
-        let SubjectJson { subject, principal_name } = cluster.subject(who);
+        let CanResult { authentication, decision, granted_by, near_misses } = result;
+        let SubjectJson { subject, principal_name } = cluster.subject(query);
         Self {
             cluster: cluster.label.to_owned(),
             subject,
@@ -100,7 +100,7 @@ impl CanAnswerJson {
             verdict: (*decision).into(),
             identities: cluster.identities(authentication),
             not_authenticated,
-            granted_by: granted_by.iter().map(|by| cluster.granted_by(by)).collect(),
+            granted_by: granted_by.iter().map(|source| cluster.grant_source(source)).collect(),
             near_misses: near_misses.iter().map(|miss| cluster.near_miss(miss)).collect(),
             warnings,
         }
@@ -118,8 +118,8 @@ enum VerdictJson {
 }
 
 impl From<AccessDecision> for VerdictJson {
-    fn from(verdict: AccessDecision) -> Self {
-        match verdict {
+    fn from(decision: AccessDecision) -> Self {
+        match decision {
             AccessDecision::Allowed => Self::Yes,
             AccessDecision::Denied => Self::No,
             AccessDecision::Ambiguous => Self::Ambiguous,
@@ -165,9 +165,9 @@ enum ManagedByJson {
 }
 
 impl ManagedByJson {
-    fn new(origin: &ManagedBy) -> Option<Self> {
-        match origin {
-            ManagedBy::Location(place) => Some(Self::Location(place.into())),
+    fn new(managed_by: &ManagedBy) -> Option<Self> {
+        match managed_by {
+            ManagedBy::Location(location) => Some(Self::Location(location.into())),
             ManagedBy::Policy(name) => Some(Self::Policy(name.clone())),
             ManagedBy::Unmanaged => None,
         }
@@ -185,7 +185,7 @@ enum GrantPathJson {
     Rule(Box<RuleGrantJson>),
 }
 
-/// A rule, and how a subject comes to have it.
+/// A rule, and the binding and role through which a subject has it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct RuleGrantJson {
@@ -247,8 +247,8 @@ enum MissingPartJson {
 }
 
 impl From<RuleMismatch> for MissingPartJson {
-    fn from(lack: RuleMismatch) -> Self {
-        match lack {
+    fn from(mismatch: RuleMismatch) -> Self {
+        match mismatch {
             RuleMismatch::Namespace => Self::Namespace,
             RuleMismatch::Verb => Self::Verb,
             RuleMismatch::Name => Self::ResourceName,
@@ -259,7 +259,7 @@ impl From<RuleMismatch> for MissingPartJson {
     }
 }
 
-/// The word for a role that does not exist.
+/// The only value for a role that does not exist.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
@@ -288,23 +288,24 @@ pub(crate) struct WhoCanAnswerJson {
 impl WhoCanAnswerJson {
     pub(crate) fn new(
         request: &Request,
-        answer: &WhoCanResult<'_>,
+        result: &WhoCanResult<'_>,
         cluster: AnswerContext<'_>,
         warnings: Vec<DiagnosticJson>,
     ) -> Self {
-        let WhoCanResult { system_masters, principals, subjects } = answer;
-        let all = |list: &[Rc<MappedPrincipal>]| list.iter().map(|one| cluster.principal(one)).collect();
-        let granted = |SubjectGrants { subject, paths, entries }: &SubjectGrants<'_>| GrantedSubjectJson {
+        let WhoCanResult { system_masters, principals, subjects } = result;
+        let principals_json =
+            |list: &[Rc<MappedPrincipal>]| list.iter().map(|principal| cluster.principal(principal)).collect();
+        let subject_json = |SubjectGrants { subject, paths, entries }: &SubjectGrants<'_>| GrantedSubjectJson {
             subject: SubjectQuery::from_subject(subject).to_string(),
-            granted_by: paths.iter().map(|chain| cluster.rule_grant(chain)).collect(),
+            granted_by: paths.iter().map(|path| cluster.rule_grant(path)).collect(),
             entries: entries.iter().map(|entry| cluster.entry(entry)).collect(),
         };
         Self {
             cluster: cluster.label.to_owned(),
             request: request.to_string(),
-            masters: all(system_masters),
-            principals: all(principals),
-            subjects: subjects.iter().map(granted).collect(),
+            masters: principals_json(system_masters),
+            principals: principals_json(principals),
+            subjects: subjects.iter().map(subject_json).collect(),
             warnings,
         }
     }
@@ -348,16 +349,17 @@ pub(crate) struct EscalationsAnswerJson {
 
 impl EscalationsAnswerJson {
     pub(crate) fn new(
-        all: &[(SubjectQuery, Vec<EscalationPath<'_>>)],
+        escalations: &[(SubjectQuery, Vec<EscalationPath<'_>>)],
         cluster: AnswerContext<'_>,
         warnings: Vec<DiagnosticJson>,
     ) -> Self {
-        let one = |(who, ways): &(SubjectQuery, Vec<EscalationPath<'_>>)| {
-            let SubjectJson { subject, principal_name } = cluster.subject(who);
-            let paths = ways.iter().map(|way| EscalationJson::from(&EscalationSummary::from_path(way))).collect();
+        let subject_json = |(query, paths): &(SubjectQuery, Vec<EscalationPath<'_>>)| {
+            let SubjectJson { subject, principal_name } = cluster.subject(query);
+            let paths = paths.iter().map(|path| EscalationJson::from(&EscalationSummary::from_path(path))).collect();
             SubjectEscalationsJson { subject, principal_name, paths }
         };
-        Self { cluster: cluster.label.to_owned(), escalations: all.iter().map(one).collect(), warnings }
+        let escalations = escalations.iter().map(subject_json).collect();
+        Self { cluster: cluster.label.to_owned(), escalations, warnings }
     }
 }
 
@@ -381,7 +383,7 @@ pub(crate) struct AccessAnswerJson {
     cluster: String,
     /// What the subjects are allowed to do. Subjects with the same access are listed together.
     access: Vec<AccessRowJson>,
-    /// The number of subjects of Kubernetes itself that are left out. `--full` lists them.
+    /// The number of system subjects that are left out, whose names begin with `system:` or `eks:`. `--full` lists them.
     hidden_subjects: usize,
     /// The warnings about the answer.
     warnings: Vec<DiagnosticJson>,
@@ -412,9 +414,9 @@ pub(crate) struct AccessRowJson {
 }
 
 impl AnswerContext<'_> {
-    fn subject(&self, who: &SubjectQuery) -> SubjectJson {
-        let principal_name = self.policy_index.principal_name(who).map(str::to_owned);
-        SubjectJson { subject: who.to_string(), principal_name }
+    fn subject(&self, query: &SubjectQuery) -> SubjectJson {
+        let principal_name = self.policy_index.principal_name(query).map(str::to_owned);
+        SubjectJson { subject: query.to_string(), principal_name }
     }
 
     fn principal(&self, principal: &MappedPrincipal) -> PrincipalJson {
@@ -422,8 +424,8 @@ impl AnswerContext<'_> {
         PrincipalJson { subject, principal_name, identities: self.identities(&principal.authentication) }
     }
 
-    fn identities(&self, admission: &Authentication) -> Vec<IdentityJson> {
-        admission.identities().map(|identity| self.identity(identity)).collect()
+    fn identities(&self, authentication: &Authentication) -> Vec<IdentityJson> {
+        authentication.identities().map(|identity| self.identity(identity)).collect()
     }
 
     fn identity(&self, identity: &Identity) -> IdentityJson {
@@ -451,15 +453,15 @@ impl AnswerContext<'_> {
         }
     }
 
-    fn granted_by(&self, by: &GrantSource<'_>) -> GrantPathJson {
-        match by {
+    fn grant_source(&self, source: &GrantSource<'_>) -> GrantPathJson {
+        match source {
             GrantSource::SystemMasters => GrantPathJson::Group { group: MASTERS },
-            GrantSource::Path(chain) => GrantPathJson::Rule(Box::new(self.rule_grant(chain))),
+            GrantSource::Path(path) => GrantPathJson::Rule(Box::new(self.rule_grant(path))),
         }
     }
 
-    fn rule_grant(&self, chain: &GrantPath<'_>) -> RuleGrantJson {
-        let GrantPath { subject, binding, role, source, rule } = chain;
+    fn rule_grant(&self, path: &GrantPath<'_>) -> RuleGrantJson {
+        let GrantPath { subject, binding, role, source, rule } = path;
         RuleGrantJson {
             subject: SubjectQuery::from_subject(subject).to_string(),
             binding: self.object(binding),
@@ -471,8 +473,8 @@ impl AnswerContext<'_> {
 
     fn near_miss(&self, miss: &NearMiss<'_>) -> NearMissJson {
         match miss {
-            NearMiss::Rule { path: chain, mismatch: lack } => {
-                NearMissJson::Rule { missing: (*lack).into(), grant: Box::new(self.rule_grant(chain)) }
+            NearMiss::Rule { path, mismatch } => {
+                NearMissJson::Rule { missing: (*mismatch).into(), grant: Box::new(self.rule_grant(path)) }
             }
             NearMiss::MissingRole { subject, binding, role } => NearMissJson::Role {
                 missing: MissingRoleJson::Role,

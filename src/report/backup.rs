@@ -1,4 +1,4 @@
-//! The document with which a backup file starts. The objects follow it as Kubernetes has them.
+//! The first document of a backup file. The Kubernetes objects follow it.
 
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,7 @@ impl BackupDocument {
     /// The objects that did not exist.
     ///
     /// # Errors
-    /// An object whose kind and namespace do not fit.
+    /// If an object has a namespace and its kind is cluster-scoped, or the other way round.
     pub(crate) fn absent(&self) -> Result<Vec<ObjectKey>, InvalidDocument> {
         self.absent.iter().cloned().map(ObjectKey::try_from).collect()
     }

@@ -11,16 +11,16 @@ use crate::state::object_meta::ObjectWriter;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct ChangeJson {
-    /// What happens. `adopt`: it exists and no policy owns it; from now on this policy does. `replace`: its roleRef
-    /// changes, which Kubernetes allows only by deleting and creating the binding.
+    /// What happens. `adopt`: the object or entry exists without an owner, and this policy takes it over. `replace`: the
+    /// roleRef changes, so the binding is deleted and created again, since Kubernetes does not allow changing it.
     pub(super) action: ActionJson,
     /// What changes.
     pub(super) target: TargetJson,
     /// The fields that differ.
     pub(super) fields: Vec<FieldJson>,
-    /// Where the policy asks for it. Null for a deletion, unless something expired.
+    /// The policy line that declares it. Null for a deletion, unless it is deleted because it expired.
     pub(super) location: Option<LocationJson>,
-    /// The reason, where it is not obvious.
+    /// The reason, if it is not obvious.
     pub(super) note: Option<String>,
     /// Whether the cluster differs because someone changed it. `none`: the cluster is as rolecall wrote it and the policy
     /// has changed. `changed-in-cluster`: it was changed after rolecall wrote it. `deleted-in-cluster`: it was deleted
@@ -28,24 +28,24 @@ pub(super) struct ChangeJson {
     pub(super) drift: DriftJson,
     /// Who wrote the object last, or null if it does not exist or this is not recorded.
     pub(super) last_writer: Option<LastWriterJson>,
-    /// Whether it has an effect on what anyone is allowed to do: made by itself, or left out of the plan. The changes
-    /// to all entries of one principal count as one change. Null where this was not computed, as by `drift`.
+    /// Whether the change alone has an effect on access, either when it is made by itself or when it is left out of the
+    /// plan. The changes to all entries of one principal count as one change. Null if this was not computed, as by
+    /// `drift`.
     pub(super) changes_access: Option<bool>,
 }
 
 impl From<&Change> for ChangeJson {
     fn from(change: &Change) -> Self {
-        let Change { action, target, fields, location: place, note, origin, last_writer, access_impact: access } =
-            change;
+        let Change { action, target, fields, location, note, origin, last_writer, access_impact } = change;
         Self {
             action: (*action).into(),
             target: target.into(),
             fields: fields.iter().map(FieldJson::from).collect(),
-            location: place.as_ref().map(LocationJson::from),
+            location: location.as_ref().map(LocationJson::from),
             note: note.clone(),
             drift: (*origin).into(),
             last_writer: last_writer.as_ref().map(LastWriterJson::from),
-            changes_access: access.map(|effect| match effect {
+            changes_access: access_impact.map(|impact| match impact {
                 AccessImpact::Changes => true,
                 AccessImpact::NoChange => false,
             }),
@@ -156,8 +156,8 @@ pub(super) struct FieldJson {
 
 impl From<&FieldDiff> for FieldJson {
     fn from(field: &FieldDiff) -> Self {
-        let FieldDiff { path, values: items } = field;
-        Self { path: path.clone(), values: items.iter().map(ValueJson::from).collect() }
+        let FieldDiff { path, values } = field;
+        Self { path: path.clone(), values: values.iter().map(ValueJson::from).collect() }
     }
 }
 
@@ -172,9 +172,9 @@ pub(super) struct ValueJson {
 }
 
 impl From<&ValueDiff> for ValueJson {
-    fn from(item: &ValueDiff) -> Self {
-        let ValueDiff { op: fate, value } = item;
-        Self { op: (*fate).into(), value: value.clone() }
+    fn from(diff: &ValueDiff) -> Self {
+        let ValueDiff { op, value } = diff;
+        Self { op: (*op).into(), value: value.clone() }
     }
 }
 
@@ -189,8 +189,8 @@ pub(super) enum DiffOpJson {
 }
 
 impl From<DiffOp> for DiffOpJson {
-    fn from(fate: DiffOp) -> Self {
-        match fate {
+    fn from(op: DiffOp) -> Self {
+        match op {
             DiffOp::Keep => Self::Unchanged,
             DiffOp::Add => Self::Add,
             DiffOp::Remove => Self::Remove,

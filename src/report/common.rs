@@ -1,4 +1,4 @@
-//! What several documents contain: places in the policy, Kubernetes objects and rules, and subjects.
+//! The types that several documents use: locations in the policy, Kubernetes objects and rules, and subjects.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::plan::AffectedSubject;
 use crate::state::aws_auth::Section;
 use crate::state::rbac::Rule;
 
-/// A place in a policy file.
+/// A location in a policy file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct LocationJson {
@@ -26,8 +26,8 @@ pub(crate) struct LocationJson {
 }
 
 impl From<&SourceLocation> for LocationJson {
-    fn from(place: &SourceLocation) -> Self {
-        let SourceLocation { file, line, column } = place;
+    fn from(location: &SourceLocation) -> Self {
+        let SourceLocation { file, line, column } = location;
         Self { file: file.clone(), line: *line, column: *column }
     }
 }
@@ -103,8 +103,11 @@ impl TryFrom<ObjectJson> for ObjectKey {
         let ObjectJson { kind, namespace, name } = object;
         let kind = ObjectKind::from(kind);
         Self::new(kind, namespace.as_deref(), &name).ok_or_else(|| {
-            let scope =
-                if kind.is_namespaced() { "needs a namespace" } else { "is cluster-scoped and has a namespace" };
+            let scope = if kind.is_namespaced() {
+                "needs a namespace"
+            } else {
+                "is cluster-scoped and cannot have a namespace"
+            };
             InvalidDocument(format!("the {} `{name}` {scope}", kind.as_str()))
         })
     }
@@ -154,8 +157,8 @@ pub(crate) struct SubjectJson {
 
 impl From<&AffectedSubject> for SubjectJson {
     fn from(affected: &AffectedSubject) -> Self {
-        let AffectedSubject { subject: who, name } = affected;
-        Self { subject: who.clone(), principal_name: name.clone() }
+        let AffectedSubject { subject, name } = affected;
+        Self { subject: subject.clone(), principal_name: name.clone() }
     }
 }
 
@@ -166,17 +169,17 @@ impl From<SubjectJson> for AffectedSubject {
     }
 }
 
-/// A subject as `Who::parse` reads it. The ARN of a session becomes the ARN of its role: the authenticator compares
-/// only that.
-pub(super) fn subject_text(who: &SubjectQuery) -> String {
-    match who {
-        SubjectQuery::Arn(caller) => caller.canonical().to_owned(),
+/// The subject in the form that [`SubjectQuery::parse`] reads. The ARN of a session becomes the ARN of its role, which is
+/// what the authenticator compares.
+pub(super) fn subject_text(subject: &SubjectQuery) -> String {
+    match subject {
+        SubjectQuery::Arn(identity) => identity.canonical().to_owned(),
         other => other.to_string(),
     }
 }
 
 pub(super) fn parse_subject(text: &str) -> Result<SubjectQuery, InvalidDocument> {
-    SubjectQuery::parse(text).map_err(|fault| InvalidDocument(format!("`{text}` is not a subject: {fault}")))
+    SubjectQuery::parse(text).map_err(|error| InvalidDocument(format!("`{text}` is not a valid subject: {error}")))
 }
 
 /// A rule of a Role or ClusterRole, as Kubernetes writes it.

@@ -1,4 +1,4 @@
-//! Errors and warnings.
+//! Errors and warnings as JSON.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use super::FormatVersion;
 use super::common::LocationJson;
 use crate::diagnostic::{Diagnostic, DiagnosticNote, Excerpt, NoteKind, Severity, SourceMap};
 
-/// What `rolecall validate --format json` prints. Every other command with `--format json` prints it when it fails.
+/// What `rolecall validate -o json` prints. Every other command with `-o json` prints it when it fails.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct DiagnosticsDocument {
@@ -19,8 +19,8 @@ pub(crate) struct DiagnosticsDocument {
 }
 
 impl DiagnosticsDocument {
-    pub(crate) fn new(found: &[Diagnostic], sources: &SourceMap) -> Self {
-        Self { format_version: FormatVersion, diagnostics: DiagnosticJson::all(found, sources) }
+    pub(crate) fn new(diagnostics: &[Diagnostic], sources: &SourceMap) -> Self {
+        Self { format_version: FormatVersion, diagnostics: DiagnosticJson::all(diagnostics, sources) }
     }
 }
 
@@ -32,9 +32,9 @@ pub(crate) struct DiagnosticJson {
     severity: SeverityJson,
     /// What is wrong, on one line, without the location.
     message: String,
-    /// Where in the policy, or null if it is not about one place in the policy.
+    /// The location in the policy, or null if it is not about one location in the policy.
     location: Option<LocationJson>,
-    /// Other places in the policy that belong to it.
+    /// Other locations in the policy that belong to it.
     related: Vec<RelatedLocationJson>,
     /// The line of another text that it is about, such as aws-auth or a snapshot.
     excerpt: Option<ExcerptJson>,
@@ -59,8 +59,8 @@ impl DiagnosticJson {
         }
     }
 
-    pub(crate) fn all(found: &[Diagnostic], sources: &SourceMap) -> Vec<Self> {
-        found.iter().map(|one| Self::new(one, sources)).collect()
+    pub(crate) fn all(diagnostics: &[Diagnostic], sources: &SourceMap) -> Vec<Self> {
+        diagnostics.iter().map(|diagnostic| Self::new(diagnostic, sources)).collect()
     }
 }
 
@@ -81,13 +81,13 @@ impl From<Severity> for SeverityJson {
     }
 }
 
-/// A place in the policy and what it has to do with the diagnostic.
+/// A location in the policy that belongs to a diagnostic.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct RelatedLocationJson {
-    /// The place.
+    /// The location.
     location: LocationJson,
-    /// What is there. It can be empty.
+    /// What the location shows. It can be empty.
     label: String,
 }
 

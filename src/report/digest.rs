@@ -10,8 +10,8 @@ use super::guard::{InvariantJson, InvariantSubjectJson, NamespaceSelectionJson, 
 use super::step::{StepJson, TransientAccessJson};
 use crate::plan::Plan;
 
-/// What the digest is made of. Locations and descriptions are left out: a policy whose lines move leads to the same
-/// plan.
+/// The content of the digest. Locations and descriptions are left out, so that moving lines in the policy does not change
+/// the digest.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct ApprovedContent<'a> {
@@ -27,11 +27,11 @@ struct ApprovedContent<'a> {
     invariants: Vec<(InvariantSubjectJson, RequirementJson)>,
 }
 
-/// SHA-256 over the writes of a plan, what they rely on, what they change for which subject, and what the policy
-/// requires of the result. It is made of the wire types, so that it does not depend on internal names.
+/// SHA-256 over the writes of a plan, their preconditions, their effect on access, and the limits and invariants of the
+/// policy. It is computed from the wire types, so that it does not depend on internal names.
 ///
 /// # Errors
-/// A plan that serde cannot turn into JSON.
+/// If serde cannot serialize the plan.
 pub(crate) fn digest(plan: &Plan) -> Result<String, SerializeError> {
     let invariants = plan.invariants.iter().map(|invariant| {
         let InvariantJson { location: _, description: _, subject, requirement } = invariant.into();

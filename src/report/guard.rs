@@ -1,4 +1,4 @@
-//! What the guards and the invariants of the policy say of a plan, and what a saved plan is held to.
+//! The results of guards and invariants for a plan, and the limits and invariants that a saved plan carries.
 
 use std::collections::BTreeSet;
 
@@ -13,25 +13,25 @@ use crate::plan::{
 };
 use crate::policy::{Assertion, RequestSpec};
 
-/// What the guards say of the plan.
+/// The results of the guards for the plan.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct GuardsJson {
-    /// Why `apply` refuses the plan. Empty: no guard refuses it.
+    /// The risks for which `apply` refuses the plan. Empty: no guard refuses it.
     refused: Vec<GuardFindingJson>,
-    /// What `--allow` accepted.
+    /// The risks that `--allow` accepts.
     allowed: Vec<GuardFindingJson>,
     /// The guards that could not check the plan, and why.
     not_evaluated: Vec<NotEvaluatedJson>,
 }
 
 impl From<&GuardReport> for GuardsJson {
-    fn from(verdict: &GuardReport) -> Self {
-        let GuardReport { refused, allowed, not_evaluated } = verdict;
-        let all = |found: &[Risk]| found.iter().map(GuardFindingJson::from).collect();
+    fn from(report: &GuardReport) -> Self {
+        let GuardReport { refused, allowed, not_evaluated } = report;
+        let findings = |risks: &[Risk]| risks.iter().map(GuardFindingJson::from).collect();
         Self {
-            refused: all(refused),
-            allowed: all(allowed),
+            refused: findings(refused),
+            allowed: findings(allowed),
             not_evaluated: not_evaluated.iter().map(NotEvaluatedJson::from).collect(),
         }
     }
@@ -67,7 +67,7 @@ impl From<GuardKind> for GuardJson {
     }
 }
 
-/// What a guard found.
+/// A risk that a guard found.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct GuardFindingJson {
@@ -108,19 +108,19 @@ struct NotEvaluatedJson {
 }
 
 impl From<&UnevaluatedGuard> for NotEvaluatedJson {
-    fn from(unjudged: &UnevaluatedGuard) -> Self {
-        let UnevaluatedGuard { guard, reason: why } = unjudged;
-        Self { guard: (*guard).into(), reason: why.clone() }
+    fn from(unevaluated: &UnevaluatedGuard) -> Self {
+        let UnevaluatedGuard { guard, reason } = unevaluated;
+        Self { guard: (*guard).into(), reason: reason.clone() }
     }
 }
 
-/// What the `[guard]` table of the policy asks for.
+/// The limits in the `[guard]` table of the policy.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct LimitsJson {
     /// The protected principals: ARNs and patterns of ARNs.
     pub(super) protected: Vec<LimitJson>,
-    /// How much a plan may remove: a number or a percentage such as `20%`. Null if the policy does not limit it.
+    /// How much a plan is allowed to remove: a number or a percentage such as `20%`. Null if the policy does not limit it.
     pub(super) max_removals: Option<LimitJson>,
 }
 
@@ -136,12 +136,13 @@ pub(super) struct LimitJson {
 
 impl From<&GuardLimits> for LimitsJson {
     fn from(limits: &GuardLimits) -> Self {
-        let one = |GuardLimit { value, location: place }: &GuardLimit| LimitJson {
-            value: value.clone(),
-            location: place.into(),
-        };
+        let limit_json =
+            |GuardLimit { value, location }: &GuardLimit| LimitJson { value: value.clone(), location: location.into() };
         let GuardLimits { protected, max_removals } = limits;
-        Self { protected: protected.iter().map(one).collect(), max_removals: max_removals.as_ref().map(one) }
+        Self {
+            protected: protected.iter().map(limit_json).collect(),
+            max_removals: max_removals.as_ref().map(limit_json),
+        }
     }
 }
 
@@ -161,9 +162,9 @@ pub(super) struct InvariantJson {
 
 impl From<&ResolvedInvariant> for InvariantJson {
     fn from(invariant: &ResolvedInvariant) -> Self {
-        let ResolvedInvariant { location: place, span: _, description, subject, claim } = invariant;
+        let ResolvedInvariant { location, span: _, description, subject, claim } = invariant;
         Self {
-            location: place.into(),
+            location: location.into(),
             description: description.clone(),
             subject: subject.into(),
             requirement: claim.into(),
@@ -221,19 +222,20 @@ impl From<&InvariantSubject> for InvariantSubjectJson {
     fn from(subject: &InvariantSubject) -> Self {
         match subject {
             InvariantSubject::Group(name) => Self::Group(name.clone()),
-            InvariantSubject::Principal { name, subject: who } => {
-                Self::Principal(InvariantPrincipalJson { name: name.clone(), subject: who.as_ref().map(subject_text) })
-            }
+            InvariantSubject::Principal { name, subject } => Self::Principal(InvariantPrincipalJson {
+                name: name.clone(),
+                subject: subject.as_ref().map(subject_text),
+            }),
             InvariantSubject::User(name) => Self::User(name.clone()),
             InvariantSubject::ServiceAccount { namespace, name } => {
                 Self::ServiceAccount(ServiceAccountJson { namespace: namespace.clone(), name: name.clone() })
             }
-            InvariantSubject::EveryoneBut(all) => {
-                let one = |Exemption { name, subjects: who }: &Exemption| ExemptionJson {
+            InvariantSubject::EveryoneBut(exemptions) => {
+                let exemption_json = |Exemption { name, subjects }: &Exemption| ExemptionJson {
                     name: name.clone(),
-                    subjects: who.iter().map(subject_text).collect(),
+                    subjects: subjects.iter().map(subject_text).collect(),
                 };
-                Self::EveryoneBut(all.iter().map(one).collect())
+                Self::EveryoneBut(exemptions.iter().map(exemption_json).collect())
             }
         }
     }
@@ -266,14 +268,14 @@ pub(super) struct RequiredActionJson {
 }
 
 impl From<&Assertion> for RequirementJson {
-    fn from(claim: &Assertion) -> Self {
-        let action = |action: &RequestSpec| {
-            let RequestSpec { verb, resource, name, namespace } = action.clone();
+    fn from(assertion: &Assertion) -> Self {
+        let action_json = |request: &RequestSpec| {
+            let RequestSpec { verb, resource, name, namespace } = request.clone();
             RequiredActionJson { verb, resource, name, namespace }
         };
-        match claim {
-            Assertion::Can(one) => Self::Can(action(one)),
-            Assertion::Cannot(one) => Self::Cannot(action(one)),
+        match assertion {
+            Assertion::Can(request) => Self::Can(action_json(request)),
+            Assertion::Cannot(request) => Self::Cannot(action_json(request)),
             Assertion::CannotEscalate => Self::CannotEscalate,
         }
     }
@@ -295,13 +297,13 @@ pub(crate) struct FailedInvariantJson {
 }
 
 impl From<&InvariantViolation> for FailedInvariantJson {
-    fn from(refusal: &InvariantViolation) -> Self {
-        let InvariantViolation { location: place, span: _, description, invariant, violators: breaches } = refusal;
+    fn from(violation: &InvariantViolation) -> Self {
+        let InvariantViolation { location, span: _, description, invariant, violators } = violation;
         Self {
-            location: place.into(),
+            location: location.into(),
             description: description.clone(),
             invariant: invariant.clone(),
-            violations: breaches.iter().map(ViolationJson::from).collect(),
+            violations: violators.iter().map(ViolationJson::from).collect(),
         }
     }
 }
@@ -354,9 +356,9 @@ pub(super) enum NamespaceSelectorJson {
 }
 
 impl From<&NamespaceSelection> for NamespaceSelectionJson {
-    fn from(selected: &NamespaceSelection) -> Self {
-        let NamespaceSelection { selector: by, namespaces } = selected;
-        let selector = match by {
+    fn from(selection: &NamespaceSelection) -> Self {
+        let NamespaceSelection { selector, namespaces } = selection;
+        let selector = match selector {
             SavedNamespaceSelector::Glob(glob) => NamespaceSelectorJson::Glob(glob.clone()),
             SavedNamespaceSelector::MatchLabels(labels) => NamespaceSelectorJson::MatchLabels(
                 labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),

@@ -1,4 +1,4 @@
-//! Kubernetes objects, as `kubectl` prints and reads them.
+//! Kubernetes objects as a List, as `kubectl` prints and reads them.
 
 use serde::Serialize;
 use serde_json::Value;

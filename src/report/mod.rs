@@ -1,8 +1,8 @@
-//! The JSON documents that rolecall prints and saves, as types of their own.
+//! The types of the JSON documents that rolecall prints and saves.
 //!
-//! Scripts, saved plans and the published schemas depend on these types. Their names and keys therefore change only
-//! together with [`FORMAT_VERSION`], and no other type of the program has a say in them. The files
-//! `schema/*.schema.json` are generated from the types; their doc comments become the descriptions there.
+//! Scripts and saved plans depend on the keys, so the keys change only together with [`FORMAT_VERSION`]. The types are
+//! separate from those of the other modules, so that internal names can change freely. The files `schema/*.schema.json`
+//! are generated from the types, and the doc comments become the descriptions there.
 
 mod access;
 mod answers;
@@ -45,12 +45,12 @@ pub(crate) use user_info::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
 /// Raised when a script that reads the old documents would be misled. A new key alone does not raise it.
 pub(crate) const FORMAT_VERSION: u32 = 2;
 
-/// A document that serde cannot turn into JSON. It is a defect of rolecall.
+/// serde cannot serialize a document, which is a bug in rolecall.
 #[derive(Debug, Error)]
-#[error("internal error: a JSON document cannot be written: {0}")]
+#[error("internal error: cannot serialize a JSON document: {0}")]
 pub(crate) struct SerializeError(#[from] serde_json::Error);
 
-/// A saved document whose content makes no sense, and why.
+/// Why the content of a saved document is invalid.
 #[derive(Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub(crate) struct InvalidDocument(String);
@@ -58,7 +58,7 @@ pub(crate) struct InvalidDocument(String);
 /// The document as indented JSON with a newline at the end.
 ///
 /// # Errors
-/// A document that serde cannot turn into JSON.
+/// If serde cannot serialize the document.
 pub(crate) fn to_text(document: &impl Serialize) -> Result<String, SerializeError> {
     let mut text = serde_json::to_string_pretty(document)?;
     text.push('\n');
@@ -68,7 +68,7 @@ pub(crate) fn to_text(document: &impl Serialize) -> Result<String, SerializeErro
 /// The document as a JSON value.
 ///
 /// # Errors
-/// A document that serde cannot turn into JSON.
+/// If serde cannot serialize the document.
 pub(crate) fn to_value(document: &impl Serialize) -> Result<serde_json::Value, SerializeError> {
     Ok(serde_json::to_value(document)?)
 }
@@ -87,7 +87,9 @@ impl<'de> Deserialize<'de> for FormatVersion {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         match u32::deserialize(input)? {
             FORMAT_VERSION => Ok(Self),
-            other => Err(serde::de::Error::custom(format!("the format version is {other}, not {FORMAT_VERSION}"))),
+            other => {
+                Err(serde::de::Error::custom(format!("unsupported format version {other}, expected {FORMAT_VERSION}")))
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What `permissions --check` finds missing.
+//! The result of `permissions --check`.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use super::FormatVersion;
 use super::common::RuleJson;
 use crate::permissions::MissingPermission;
 
-/// What `rolecall permissions --check --format json` prints: the permissions that the caller lacks. Without `--check`
+/// What `rolecall permissions --check -o json` prints: the permissions that the caller lacks. Without `--check`
 /// the command prints a Kubernetes List of objects.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -52,13 +52,13 @@ pub(crate) enum CommandJson {
 pub(crate) struct MissingPermissionJson {
     /// The request, such as `patch configmaps named aws-auth in kube-system`.
     request: String,
-    /// The request is not needed if the caller holds all of these rules itself. Empty: there is no alternative.
+    /// The request is not needed if the caller has all of these rules itself. Empty: there is no alternative.
     alternative_rules: Vec<RuleJson>,
 }
 
 impl From<&MissingPermission> for MissingPermissionJson {
-    fn from(lack: &MissingPermission) -> Self {
-        let MissingPermission { request, missing_rules: rules, step: _ } = lack;
-        Self { request: request.to_string(), alternative_rules: rules.iter().map(RuleJson::from).collect() }
+    fn from(permission: &MissingPermission) -> Self {
+        let MissingPermission { request, missing_rules, step: _ } = permission;
+        Self { request: request.to_string(), alternative_rules: missing_rules.iter().map(RuleJson::from).collect() }
     }
 }

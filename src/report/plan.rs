@@ -1,4 +1,4 @@
-//! Plans: what `plan` and `drift` print, what `plan --out` saves and `apply --plan` reads.
+//! Plans: `plan` and `drift` print them, `plan --out` saves them, and `apply --plan` reads them.
 
 use std::path::PathBuf;
 
@@ -15,8 +15,8 @@ use crate::diagnostic::SourceMap;
 use crate::guard::{GuardReport, InvariantViolation};
 use crate::plan::{Action, Plan};
 
-/// What `rolecall plan --format json` and `rolecall drift --format json` print, and what `rolecall plan --out FILE`
-/// saves: one plan for each cluster.
+/// What `rolecall plan -o json` and `rolecall drift -o json` print, and what `rolecall plan --out FILE` saves: one plan
+/// for each cluster.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PlanDocument {
@@ -25,7 +25,7 @@ pub(crate) struct PlanDocument {
     format_version: FormatVersion,
     /// One plan for each cluster.
     pub(crate) plans: Vec<PlanJson>,
-    /// When a saved plan was applied, RFC 3339. It can be applied once.
+    /// When a saved plan was applied (RFC 3339). A saved plan can be applied once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) applied_at: Option<String>,
 }
@@ -36,7 +36,7 @@ impl PlanDocument {
     }
 }
 
-/// The changes that bring one cluster to what the policy says.
+/// The changes that make one cluster match the policy.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PlanJson {
@@ -56,43 +56,43 @@ pub(crate) struct PlanJson {
     pub(crate) digest: String,
     /// The number of changes for each action.
     pub(super) summary: SummaryJson,
-    /// The changes. Empty: the cluster is what the policy says.
+    /// The changes. Empty: the cluster matches the policy.
     pub(super) changes: Vec<ChangeJson>,
-    /// How the plan changes what subjects are allowed to do. Empty: it does not. Null where this was not computed, as
+    /// How the plan changes what subjects are allowed to do. Empty: it does not. Null if this was not computed, as
     /// by `drift`.
     pub(super) access: Option<Vec<AccessChangeJson>>,
-    /// The writes in their order, exactly as they are sent.
+    /// The writes in their order, as they are sent.
     pub(super) steps: Vec<StepJson>,
     /// Access that a subject gains or loses only while the plan is applied, and that no order of the steps avoids.
     /// `apply` refuses such a plan without `--allow-window`. Empty: there is none.
     pub(super) transient_access: Vec<TransientAccessJson>,
     /// The warnings about the plan.
     pub(super) warnings: Vec<DiagnosticJson>,
-    /// The invariants that the plan violates. `drift`: the invariants that the cluster violates as it is. Empty: there
-    /// is none.
+    /// The invariants that the plan violates. `drift`: the invariants that the current state of the cluster violates.
+    /// Empty: there are none.
     pub(crate) failed_invariants: Vec<FailedInvariantJson>,
-    /// What the `[guard]` table of the policy asks for. `apply --plan` enforces it without the policy.
+    /// The limits in the `[guard]` table of the policy. `apply --plan` enforces them without the policy.
     pub(super) limits: LimitsJson,
     /// The invariants of the policy for this cluster. `apply --plan` enforces them without the policy.
     pub(super) invariants: Vec<InvariantJson>,
-    /// The namespaces that patterns and labels in the policy selected. `apply` refuses the plan if they now select
-    /// others.
+    /// The namespaces that patterns and labels in the policy select. `apply` refuses the plan if they select other
+    /// namespaces by then.
     pub(super) namespace_selections: Vec<NamespaceSelectionJson>,
-    /// What the guards say of the plan. `apply --plan` evaluates them again, with the `--allow` that it is given.
-    /// `drift` does not evaluate them.
+    /// The results of the guards. `apply --plan` evaluates the guards again with its own `--allow` flags. `drift` does not
+    /// evaluate them.
     pub(super) guards: GuardsJson,
 }
 
 impl PlanJson {
-    /// `digest` is what [`super::digest`] says of this plan.
+    /// `digest` is the result of [`super::digest`] for this plan.
     pub(crate) fn new(
         plan: &Plan,
         digest: &str,
         (cluster, name): (&str, Option<&str>),
         connection: ConnectionJson,
         sources: &SourceMap,
-        refusals: &[InvariantViolation],
-        verdict: &GuardReport,
+        violations: &[InvariantViolation],
+        guard_report: &GuardReport,
     ) -> Self {
         Self {
             cluster: cluster.to_owned(),
@@ -103,15 +103,15 @@ impl PlanJson {
             digest: digest.to_owned(),
             summary: SummaryJson::from(plan),
             changes: plan.changes.iter().map(ChangeJson::from).collect(),
-            access: plan.access_changes.as_ref().map(|all| all.iter().map(AccessChangeJson::from).collect()),
+            access: plan.access_changes.as_ref().map(|changes| changes.iter().map(AccessChangeJson::from).collect()),
             steps: plan.steps.iter().map(StepJson::from).collect(),
             transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
             warnings: DiagnosticJson::all(&plan.warnings, sources),
-            failed_invariants: refusals.iter().map(FailedInvariantJson::from).collect(),
+            failed_invariants: violations.iter().map(FailedInvariantJson::from).collect(),
             limits: (&plan.limits).into(),
             invariants: plan.invariants.iter().map(InvariantJson::from).collect(),
             namespace_selections: plan.namespace_selections.iter().map(NamespaceSelectionJson::from).collect(),
-            guards: verdict.into(),
+            guards: guard_report.into(),
         }
     }
 }
@@ -122,7 +122,7 @@ impl PlanJson {
 pub(super) struct SummaryJson {
     /// Objects and entries that are created.
     create: usize,
-    /// Objects and entries that exist and that the policy takes over.
+    /// Objects and entries that exist and that the policy adopts.
     adopt: usize,
     /// Objects and entries that are changed.
     update: usize,

@@ -1,4 +1,4 @@
-//! From a saved plan back to the plan that `apply` carries out.
+//! Converts a saved plan back to the plan that `apply` executes.
 
 use super::InvalidDocument;
 use super::access::{AccessChangeJson, EscalationJson, GrantSourceJson, PermissionJson};
@@ -11,16 +11,19 @@ use super::guard::{
 use super::plan::PlanJson;
 use super::step::{AccessProbeJson, StepJson, TransientAccessJson, TransientEffectJson};
 use crate::plan::{
-    AccessChange, AccessDiff, AccessImpact, AccessProbe, AccessWindow, AffectedSubject, AllowedRequests, Change,
-    ChangeOrigin, ChangeTarget, DiffOp, EscalationSummary, Exemption, FieldDiff, GrantedBy, GuardLimit, GuardLimits,
-    InvariantSubject, NamespaceSelection, Plan, ResolvedInvariant, SavedNamespaceSelector, Step, TransientAccess,
-    ValueDiff,
+    AccessChange, AccessDiff, AccessImpact, AccessProbe, AccessWindow, Action, AffectedSubject, AllowedRequests,
+    Change, ChangeOrigin, ChangeTarget, DiffOp, EscalationSummary, Exemption, FieldDiff, GrantedBy, GuardLimit,
+    GuardLimits, InvariantSubject, NamespaceSelection, Plan, ResolvedInvariant, SavedNamespaceSelector, Step,
+    TransientAccess, ValueDiff,
 };
 use crate::policy::{Assertion, RequestSpec};
 use crate::state::object_meta::ObjectWriter;
 
-/// All of them, or the first that is invalid.
-fn all<T: TryFrom<J, Error = InvalidDocument>, J>(list: Vec<J>) -> Result<Vec<T>, InvalidDocument> {
+/// Converts all items.
+///
+/// # Errors
+/// The first item that is invalid.
+fn convert_all<T: TryFrom<J, Error = InvalidDocument>, J>(list: Vec<J>) -> Result<Vec<T>, InvalidDocument> {
     list.into_iter().map(T::try_from).collect()
 }
 
@@ -31,14 +34,14 @@ impl TryFrom<PlanJson> for Plan {
         Ok(Self {
             policy: plan.policy,
             cluster_uid: plan.cluster_uid,
-            changes: all(plan.changes)?,
-            steps: all(plan.steps)?,
+            changes: convert_all(plan.changes)?,
+            steps: convert_all(plan.steps)?,
             windows: plan.transient_access.into_iter().map(AccessWindow::from).collect(),
-            access_changes: plan.access.map(all).transpose()?,
+            access_changes: plan.access.map(convert_all).transpose()?,
             limits: plan.limits.into(),
-            invariants: all(plan.invariants)?,
+            invariants: convert_all(plan.invariants)?,
             namespace_selections: plan.namespace_selections.into_iter().map(NamespaceSelection::from).collect(),
-            // They were shown when the plan was made.
+            // The warnings were printed when the plan was made.
             warnings: Vec::new(),
         })
     }
@@ -51,11 +54,11 @@ impl TryFrom<ChangeJson> for Change {
         let ChangeJson { action, target, fields, location, note, drift, last_writer, changes_access } = change;
         Ok(Self {
             action: match action {
-                ActionJson::Create => crate::plan::Action::Create,
-                ActionJson::Adopt => crate::plan::Action::Adopt,
-                ActionJson::Update => crate::plan::Action::Update,
-                ActionJson::Replace => crate::plan::Action::Replace,
-                ActionJson::Delete => crate::plan::Action::Delete,
+                ActionJson::Create => Action::Create,
+                ActionJson::Adopt => Action::Adopt,
+                ActionJson::Update => Action::Update,
+                ActionJson::Replace => Action::Replace,
+                ActionJson::Delete => Action::Delete,
             },
             target: match target {
                 TargetJson::Entry(EntryTargetJson { section, principal }) => {
@@ -81,12 +84,12 @@ impl TryFrom<ChangeJson> for Change {
 impl From<FieldJson> for FieldDiff {
     fn from(field: FieldJson) -> Self {
         let value = |ValueJson { op, value }| {
-            let fate = match op {
+            let op = match op {
                 DiffOpJson::Unchanged => DiffOp::Keep,
                 DiffOpJson::Add => DiffOp::Add,
                 DiffOpJson::Remove => DiffOp::Remove,
             };
-            ValueDiff { op: fate, value }
+            ValueDiff { op, value }
         };
         Self { path: field.path, values: field.values.into_iter().map(value).collect() }
     }
@@ -97,13 +100,13 @@ impl TryFrom<AccessChangeJson> for AccessChange {
 
     fn try_from(change: AccessChangeJson) -> Result<Self, InvalidDocument> {
         let AccessChangeJson { subjects, gains, loses, escalations } = change;
-        let opened = |EscalationJson { name, path }| EscalationSummary { name, path };
+        let to_summary = |EscalationJson { name, path }| EscalationSummary { name, path };
         Ok(Self {
             subjects: subjects.into_iter().map(AffectedSubject::from).collect(),
             diff: AccessDiff {
-                gains: all(gains)?,
-                losses: all(loses)?,
-                escalations: escalations.into_iter().map(opened).collect(),
+                gains: convert_all(gains)?,
+                losses: convert_all(loses)?,
+                escalations: escalations.into_iter().map(to_summary).collect(),
             },
         })
     }
@@ -114,7 +117,7 @@ impl TryFrom<PermissionJson> for AllowedRequests {
 
     fn try_from(permission: PermissionJson) -> Result<Self, InvalidDocument> {
         let PermissionJson { permission, requests, granted_by } = permission;
-        Ok(Self { summary: permission, requests: requests.into(), granted_by: all(granted_by)? })
+        Ok(Self { summary: permission, requests: requests.into(), granted_by: convert_all(granted_by)? })
     }
 }
 
@@ -136,35 +139,35 @@ impl TryFrom<StepJson> for Step {
 
     fn try_from(step: StepJson) -> Result<Self, InvalidDocument> {
         let StepJson { object, write, precondition, stage, wait_for, reason } = step;
-        let probe =
+        let to_probe =
             |AccessProbeJson { username, groups, request }| AccessProbe { username, groups, request: request.into() };
         Ok(Self {
             object: object.try_into()?,
             write: write.into(),
             precondition: precondition.into(),
             stage,
-            wait_for: wait_for.into_iter().map(probe).collect(),
+            wait_for: wait_for.into_iter().map(to_probe).collect(),
             description: reason,
         })
     }
 }
 
 impl From<TransientAccessJson> for AccessWindow {
-    fn from(access: TransientAccessJson) -> Self {
-        let TransientAccessJson { step, subject, effect, permission, reason } = access;
-        let fate = match effect {
+    fn from(transient: TransientAccessJson) -> Self {
+        let TransientAccessJson { step, subject, effect, permission, reason } = transient;
+        let access = match effect {
             TransientEffectJson::Gained => TransientAccess::Gained,
             TransientEffectJson::Lost => TransientAccess::Lost,
         };
-        Self { step, subject, access: fate, request: permission, reason }
+        Self { step, subject, access, request: permission, reason }
     }
 }
 
 impl From<LimitsJson> for GuardLimits {
     fn from(limits: LimitsJson) -> Self {
-        let limit = |LimitJson { value, location }| GuardLimit { value, location: location.into() };
+        let to_limit = |LimitJson { value, location }| GuardLimit { value, location: location.into() };
         let LimitsJson { protected, max_removals } = limits;
-        Self { protected: protected.into_iter().map(limit).collect(), max_removals: max_removals.map(limit) }
+        Self { protected: protected.into_iter().map(to_limit).collect(), max_removals: max_removals.map(to_limit) }
     }
 }
 
@@ -196,7 +199,7 @@ impl TryFrom<InvariantSubjectJson> for InvariantSubject {
             InvariantSubjectJson::ServiceAccount(ServiceAccountJson { namespace, name }) => {
                 Self::ServiceAccount { namespace, name }
             }
-            InvariantSubjectJson::EveryoneBut(exemptions) => Self::EveryoneBut(all(exemptions)?),
+            InvariantSubjectJson::EveryoneBut(exemptions) => Self::EveryoneBut(convert_all(exemptions)?),
         })
     }
 }
@@ -206,18 +209,18 @@ impl TryFrom<ExemptionJson> for Exemption {
 
     fn try_from(exemption: ExemptionJson) -> Result<Self, InvalidDocument> {
         let ExemptionJson { name, subjects } = exemption;
-        let who = subjects.iter().map(|subject| parse_subject(subject)).collect::<Result<_, _>>()?;
-        Ok(Self { name, subjects: who })
+        let subjects = subjects.iter().map(|subject| parse_subject(subject)).collect::<Result<_, _>>()?;
+        Ok(Self { name, subjects })
     }
 }
 
 impl From<RequirementJson> for Assertion {
     fn from(requirement: RequirementJson) -> Self {
-        let action =
+        let to_request =
             |RequiredActionJson { verb, resource, name, namespace }| RequestSpec { verb, resource, name, namespace };
         match requirement {
-            RequirementJson::Can(one) => Self::Can(action(one)),
-            RequirementJson::Cannot(one) => Self::Cannot(action(one)),
+            RequirementJson::Can(action) => Self::Can(to_request(action)),
+            RequirementJson::Cannot(action) => Self::Cannot(to_request(action)),
             RequirementJson::CannotEscalate => Self::CannotEscalate,
         }
     }
@@ -226,12 +229,12 @@ impl From<RequirementJson> for Assertion {
 impl From<NamespaceSelectionJson> for NamespaceSelection {
     fn from(selection: NamespaceSelectionJson) -> Self {
         let NamespaceSelectionJson { selector, namespaces } = selection;
-        let by = match selector {
+        let selector = match selector {
             NamespaceSelectorJson::Glob(glob) => SavedNamespaceSelector::Glob(glob),
             NamespaceSelectorJson::MatchLabels(labels) => {
                 SavedNamespaceSelector::MatchLabels(labels.into_iter().collect())
             }
         };
-        Self { selector: by, namespaces }
+        Self { selector, namespaces }
     }
 }

@@ -1,4 +1,4 @@
-//! Sets of requests as data, so that a script does not have to read the text of a permission.
+//! Sets of requests as data, so that scripts do not have to parse the text of a permission.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -157,10 +157,10 @@ impl From<RequestSetJson> for ProductSetData {
 }
 
 impl From<&StringSetData> for StringSetJson {
-    fn from(listed: &StringSetData) -> Self {
-        match listed {
-            StringSetData::Only(words) => Self::Only(words.clone()),
-            StringSetData::AllBut(words) => Self::AllExcept(words.clone()),
+    fn from(set: &StringSetData) -> Self {
+        match set {
+            StringSetData::Only(strings) => Self::Only(strings.clone()),
+            StringSetData::AllBut(strings) => Self::AllExcept(strings.clone()),
         }
     }
 }
@@ -168,8 +168,8 @@ impl From<&StringSetData> for StringSetJson {
 impl From<StringSetJson> for StringSetData {
     fn from(set: StringSetJson) -> Self {
         match set {
-            StringSetJson::Only(words) => Self::Only(words),
-            StringSetJson::AllExcept(words) => Self::AllBut(words),
+            StringSetJson::Only(strings) => Self::Only(strings),
+            StringSetJson::AllExcept(strings) => Self::AllBut(strings),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The writes of a plan, what each waits for, and access that exists only between two writes.
+//! The writes of a plan, the access that each waits for, and access that exists only between two writes.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub(super) struct StepJson {
     pub(super) object: ObjectJson,
     /// The request.
     pub(super) write: WriteJson,
-    /// The condition on the object without which the write is not sent.
+    /// The condition that the object must meet. Otherwise the write is not made.
     pub(super) precondition: PreconditionJson,
     /// The stage of the step, counted from 0. Steps of one stage do not depend on each other. A stage begins when the
     /// stage before it has ended.
@@ -24,20 +24,20 @@ pub(super) struct StepJson {
     /// Requests that the API server must allow before the step is written, because the step revokes access that an
     /// earlier step replaces. Empty: the step relies on no earlier step.
     pub(super) wait_for: Vec<AccessProbeJson>,
-    /// Why the step is needed, as text.
+    /// The step as text, such as `create ClusterRole viewer`.
     pub(super) reason: String,
 }
 
 impl From<&Step> for StepJson {
     fn from(step: &Step) -> Self {
-        let Step { object, write, precondition, stage, wait_for: awaits, description: why } = step;
+        let Step { object, write, precondition, stage, wait_for, description } = step;
         Self {
             object: object.into(),
             write: write.into(),
             precondition: precondition.into(),
             stage: *stage,
-            wait_for: awaits.iter().map(AccessProbeJson::from).collect(),
-            reason: why.clone(),
+            wait_for: wait_for.iter().map(AccessProbeJson::from).collect(),
+            reason: description.clone(),
         }
     }
 }
@@ -82,7 +82,7 @@ impl From<WriteJson> for WriteRequest {
     }
 }
 
-/// The condition on the object without which a write is not sent.
+/// The condition that the object must meet before a write.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub(super) enum PreconditionJson {
@@ -138,8 +138,8 @@ pub(super) struct AccessProbeJson {
 
 impl From<&AccessProbe> for AccessProbeJson {
     fn from(probe: &AccessProbe) -> Self {
-        let AccessProbe { username, groups, request: question } = probe;
-        Self { username: username.clone(), groups: groups.clone(), request: question.into() }
+        let AccessProbe { username, groups, request } = probe;
+        Self { username: username.clone(), groups: groups.clone(), request: request.into() }
     }
 }
 
@@ -170,8 +170,8 @@ pub(super) enum RequestJson {
 }
 
 impl From<&ProbeRequest> for RequestJson {
-    fn from(question: &ProbeRequest) -> Self {
-        match question.clone() {
+    fn from(request: &ProbeRequest) -> Self {
+        match request.clone() {
             ProbeRequest::Resource { verb, api_group, resource, subresource, name, namespace } => {
                 Self::Resource { verb, api_group, resource, subresource, name, namespace }
             }
@@ -202,7 +202,7 @@ pub(super) struct TransientAccessJson {
     /// `gained`: the subject has access that neither the old nor the new state grants. `lost`: it lacks access that
     /// both grant.
     pub(super) effect: TransientEffectJson,
-    /// The requests as text, such as `get secrets, in n1`.
+    /// The requests as text, such as `get secrets in team-a`.
     pub(super) permission: String,
     /// Why no order of the steps avoids it, as text.
     pub(super) reason: String,
@@ -210,13 +210,13 @@ pub(super) struct TransientAccessJson {
 
 impl From<&AccessWindow> for TransientAccessJson {
     fn from(window: &AccessWindow) -> Self {
-        let AccessWindow { step, subject, access: fate, request: what, reason: because } = window;
+        let AccessWindow { step, subject, access, request, reason } = window;
         Self {
             step: *step,
             subject: subject.clone(),
-            effect: (*fate).into(),
-            permission: what.clone(),
-            reason: because.clone(),
+            effect: (*access).into(),
+            permission: request.clone(),
+            reason: reason.clone(),
         }
     }
 }
@@ -231,8 +231,8 @@ pub(super) enum TransientEffectJson {
 }
 
 impl From<TransientAccess> for TransientEffectJson {
-    fn from(passing: TransientAccess) -> Self {
-        match passing {
+    fn from(access: TransientAccess) -> Self {
+        match access {
             TransientAccess::Gained => Self::Gained,
             TransientAccess::Lost => Self::Lost,
         }

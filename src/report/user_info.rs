@@ -1,4 +1,4 @@
-//! What `whoami` prints.
+//! The result of `whoami`.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::FormatVersion;
 
-/// What `rolecall whoami --format json` prints: the user that each cluster authenticates you as.
+/// What `rolecall whoami -o json` prints: the user that each cluster authenticates you as.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct WhoamiDocument {
@@ -30,7 +30,7 @@ impl WhoamiDocument {
 pub(crate) struct WhoamiClusterJson {
     /// The cluster as the terminal shows it, such as `prod (eks eu-west-1/prod)`.
     pub(crate) cluster: String,
-    /// The user, or null for a snapshot: it authenticates no one.
+    /// The user, or null for a snapshot, which has no caller.
     pub(crate) user_info: Option<UserInfoJson>,
 }
 
@@ -42,6 +42,6 @@ pub(crate) struct UserInfoJson {
     pub(crate) username: String,
     /// The groups of the aws-auth entry or access entry, and those that the API server adds.
     pub(crate) groups: Vec<String>,
-    /// What else the authenticator says of the user. On EKS it contains `arn` and `canonicalArn`.
+    /// The extra fields of the authenticator. On EKS they contain `arn` and `canonicalArn`.
     pub(crate) extra: BTreeMap<String, Vec<String>>,
 }

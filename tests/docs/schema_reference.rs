@@ -278,7 +278,7 @@ fn documents() -> String {
         }
         // The same definition may be in several schemas, so that headings and links carry the schema's name.
         for (definition, _) in schema.definitions() {
-            part = part.replace(&link(definition), &format!("[{definition}](#{name}-{definition})"));
+            part = part.replace(&link(definition), &format!("[{definition}](#{name}-{})", definition.to_lowercase()));
         }
         out.push_str(&part);
     }

@@ -1,4 +1,4 @@
-//! A saved plan keeps everything that `apply` needs, and its digest depends on nothing but the format.
+//! A saved plan contains everything that `apply` needs, and its digest depends only on the format.
 
 mod schema;
 
@@ -108,21 +108,22 @@ fn live() -> State {
     state
 }
 
-/// The plan of the policy with all that a saved plan has, and its document.
-fn planned(policy: &str) -> (Plan, PlanJson) {
-    let (policy, _) = load_policy(vec![("policy.toml".to_owned(), policy.to_owned())]).unwrap_or_else(|(_, found)| {
-        panic!("{found:#?}");
-    });
+/// The plan of the policy, with everything that a saved plan contains, and its document.
+fn make_plan(policy: &str) -> (Plan, PlanJson) {
+    let (policy, _) =
+        load_policy(vec![("policy.toml".to_owned(), policy.to_owned())]).unwrap_or_else(|(_, diagnostics)| {
+            panic!("{diagnostics:#?}");
+        });
     let live = live();
     let mut plan = plan(&policy, None, &live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap();
     plan.warnings.clear();
     let after = plan.state_after(&live).unwrap();
     let names = PolicyIndex::from_principals(&policy, None);
-    let sides = AccessComparison::new(&live, &after);
-    plan.record_access_changes(&sides, &names);
-    let verdict = guard::evaluate_guards(&plan, &sides, &ClusterFacts::default(), &[]);
-    let (refusals, _) = guard::check_invariants(&plan.invariants, &names, &after);
-    // Only a policy that is at hand has spans.
+    let comparison = AccessComparison::new(&live, &after);
+    plan.record_access_changes(&comparison, &names);
+    let guard_report = guard::evaluate_guards(&plan, &comparison, &ClusterFacts::default(), &[]);
+    let (violations, _) = guard::check_invariants(&plan.invariants, &names, &after);
+    // A saved plan has no spans.
     for invariant in &mut plan.invariants {
         invariant.span = None;
     }
@@ -134,15 +135,15 @@ fn planned(policy: &str) -> (Plan, PlanJson) {
         ("prod (context prod)", Some("prod")),
         connection,
         &SourceMap::default(),
-        &refusals,
-        &verdict,
+        &violations,
+        &guard_report,
     );
     (plan, document)
 }
 
 #[test]
-fn a_saved_plan_is_read_back_whole() {
-    let (plan, document) = planned(POLICY);
+fn saved_plan_is_read_back_completely() {
+    let (plan, document) = make_plan(POLICY);
     assert!(
         !plan.changes.is_empty() && plan.invariants.len() == 5 && plan.namespace_selections.len() == 2,
         "{plan:#?}"
@@ -152,18 +153,18 @@ fn a_saved_plan_is_read_back_whole() {
     let read: PlanDocument = serde_json::from_str(&text).unwrap();
     assert_eq!(to_text(&read).unwrap(), text);
     let saved = read.plans.into_iter().next().unwrap();
-    let stated = saved.digest.clone();
+    let saved_digest = saved.digest.clone();
     let back = Plan::try_from(saved).unwrap();
     assert_eq!(format!("{back:#?}"), format!("{plan:#?}"));
-    assert_eq!(digest(&back).unwrap(), stated);
+    assert_eq!(digest(&back).unwrap(), saved_digest);
 }
 
 #[test]
-fn the_digest_covers_what_is_written_and_required_and_no_locations() {
-    let (plan, _) = planned(POLICY);
+fn digest_covers_writes_and_requirements_but_not_locations() {
+    let (plan, _) = make_plan(POLICY);
     let original = digest(&plan).unwrap();
     let moved = format!("\n# A comment.\n{POLICY}");
-    assert_eq!(digest(&planned(&moved).0).unwrap(), original);
+    assert_eq!(digest(&make_plan(&moved).0).unwrap(), original);
     for (from, to) in [
         ("verbs = [\"get\", \"list\"]", "verbs = [\"get\"]"),
         ("max-removals = \"50%\"", "max-removals = \"60%\""),
@@ -171,15 +172,15 @@ fn the_digest_covers_what_is_written_and_required_and_no_locations() {
         ("match-labels = { team = \"a\" }", "match-labels = { team = \"b\" }"),
     ] {
         assert!(POLICY.contains(from), "{from}");
-        assert_ne!(digest(&planned(&POLICY.replace(from, to)).0).unwrap(), original, "{from}");
+        assert_ne!(digest(&make_plan(&POLICY.replace(from, to)).0).unwrap(), original, "{from}");
     }
 }
 
-/// People approve a plan by its digest in one job and apply it in another, so it must not change within a format
-/// version. The plan is made by hand: the texts of a real one, which are under the digest too, may change.
+/// A plan is approved by its digest in one job and applied in another, so the digest must not change within a format
+/// version. The plan is built here, because the texts of a computed plan, which the digest covers, can change.
 #[test]
-fn the_digest_of_a_plan_is_the_same_in_every_build() {
-    let place = SourceLocation { file: "policy.toml".to_owned(), line: 1, column: 1 };
+fn digest_of_a_plan_is_stable() {
+    let location = SourceLocation { file: "policy.toml".to_owned(), line: 1, column: 1 };
     let action = RequestSpec { verb: "get".to_owned(), resource: "secrets".to_owned(), name: None, namespace: None };
     let request = ProbeRequest::NonResource { verb: "get".to_owned(), path: "/metrics".to_owned() };
     let plan = Plan {
@@ -210,10 +211,10 @@ fn the_digest_of_a_plan_is_the_same_in_every_build() {
         }]),
         limits: GuardLimits {
             protected: Vec::new(),
-            max_removals: Some(GuardLimit { value: "1".to_owned(), location: place.clone() }),
+            max_removals: Some(GuardLimit { value: "1".to_owned(), location: location.clone() }),
         },
         invariants: vec![ResolvedInvariant {
-            location: place,
+            location,
             span: None,
             description: Some("a description".to_owned()),
             subject: InvariantSubject::Group("readers".to_owned()),
@@ -229,8 +230,8 @@ fn the_digest_of_a_plan_is_the_same_in_every_build() {
 }
 
 #[track_caller]
-fn refused(change: impl FnOnce(&mut Value)) -> String {
-    let mut value = to_value(&planned(POLICY).1).unwrap();
+fn rejection(change: impl FnOnce(&mut Value)) -> String {
+    let mut value = to_value(&make_plan(POLICY).1).unwrap();
     change(&mut value);
     match serde_json::from_value::<PlanJson>(value) {
         Ok(plan) => Plan::try_from(plan).unwrap_err().to_string(),
@@ -239,34 +240,34 @@ fn refused(change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[test]
-fn a_saved_plan_that_makes_no_sense_is_refused() {
+fn invalid_saved_plan_is_rejected() {
     let object = |kind: &str, namespace: Value| json!({ "kind": kind, "namespace": namespace, "name": "x" });
     assert_eq!(
-        refused(|plan| plan["steps"][0]["object"] = object("Role", Value::Null)),
+        rejection(|plan| plan["steps"][0]["object"] = object("Role", Value::Null)),
         "the Role `x` needs a namespace"
     );
     assert_eq!(
-        refused(|plan| plan["steps"][0]["object"] = object("ClusterRole", json!("n"))),
-        "the ClusterRole `x` is cluster-scoped and has a namespace"
+        rejection(|plan| plan["steps"][0]["object"] = object("ClusterRole", json!("n"))),
+        "the ClusterRole `x` is cluster-scoped and cannot have a namespace"
     );
-    let message = refused(|plan| plan["steps"][0]["object"] = object("Pod", json!("n")));
+    let message = rejection(|plan| plan["steps"][0]["object"] = object("Pod", json!("n")));
     assert!(message.starts_with("unknown variant `Pod`"), "{message}");
-    let message = refused(|plan| plan["invariants"][1]["subject"]["principal"]["subject"] = json!("bob"));
-    assert!(message.starts_with("`bob` is not a subject: "), "{message}");
-    let message = refused(|plan| drop(plan.as_object_mut().unwrap().remove("limits")));
+    let message = rejection(|plan| plan["invariants"][1]["subject"]["principal"]["subject"] = json!("bob"));
+    assert!(message.starts_with("`bob` is not a valid subject: "), "{message}");
+    let message = rejection(|plan| drop(plan.as_object_mut().unwrap().remove("limits")));
     assert_eq!(message, "missing field `limits`");
 }
 
 #[test]
-fn documents_have_the_format_version_and_no_other_is_read() {
+fn documents_have_the_format_version_and_others_are_rejected() {
     let document = to_value(&PlanDocument::new(Vec::new())).unwrap();
     assert_eq!(document, json!({ "format-version": 2, "plans": [] }));
     let error = serde_json::from_value::<PlanDocument>(json!({ "format-version": 1, "plans": [] })).unwrap_err();
-    assert_eq!(error.to_string(), "the format version is 1, not 2");
+    assert_eq!(error.to_string(), "unsupported format version 1, expected 2");
 }
 
 #[test]
-fn a_backup_is_read_back_whole() {
+fn backup_is_read_back_completely() {
     let absent = [ObjectKey::cluster_role("new"), ObjectKey::role("team-a", "new")];
     let connection = ConnectionJson::Snapshot(vec!["cluster.yaml".into()]);
     let keys: Vec<&ObjectKey> = absent.iter().collect();

@@ -1,6 +1,6 @@
 //! The published schemas are generated from the types of `report` and checked in under `schema/`.
 //!
-//! `BLESS=1 cargo test --lib report::tests::schema` writes them anew. `policy.schema.json` is not among them: it describes
+//! `BLESS=1 cargo test --lib report::tests::schema` regenerates them. `policy.schema.json` is not among them: it describes
 //! the TOML of a policy and is written by hand.
 
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ use crate::report::{
     AnswersDocument, DiagnosticsDocument, FORMAT_VERSION, PermissionsDocument, PlanDocument, WhoamiDocument,
 };
 
-/// The schema as a person wants to read it. The names of the types lose the suffix `Json`, a description is one line and
-/// comes first, and the width of Rust's integers is left out.
+/// The schema in the form in which it is published. The names of the types lose the suffix `Json`, a description is one
+/// line and the first key, and the width of Rust's integers is left out.
 fn readable(value: Value) -> Value {
     let name = |text: &str| text.strip_suffix("Json").unwrap_or(text).to_owned();
     match value {
@@ -35,7 +35,7 @@ fn readable(value: Value) -> Value {
                         let types = types.into_iter().map(|(key, schema)| (name(&key), readable(schema)));
                         Value::Object(types.collect::<BTreeMap<_, _>>().into_iter().collect())
                     }
-                    // Its keys are those of the documents, such as `description`.
+                    // Here the keys are those of the documents, which can be named `description` too.
                     ("properties", Value::Object(properties)) => {
                         Value::Object(properties.into_iter().map(|(key, schema)| (key, readable(schema))).collect())
                     }
@@ -67,7 +67,7 @@ fn generated<T: JsonSchema>(name: &str) -> Value {
     Value::Object(out)
 }
 
-fn all() -> Vec<(&'static str, Value)> {
+fn all_schemas() -> Vec<(&'static str, Value)> {
     vec![
         ("plan", generated::<PlanDocument>("plan")),
         ("access", generated::<AnswersDocument>("access")),
@@ -78,10 +78,10 @@ fn all() -> Vec<(&'static str, Value)> {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the checked-in schemas are read and written here")]
+#[expect(clippy::disallowed_methods, reason = "reads and writes the checked-in schemas")]
 fn checked_in_schemas_are_generated_from_the_types() {
     let mut different = Vec::new();
-    for (name, schema) in all() {
+    for (name, schema) in all_schemas() {
         let text = format!("{schema:#}\n");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schema/{name}.schema.json"));
         if std::env::var_os("BLESS").is_some() {
@@ -96,29 +96,30 @@ fn checked_in_schemas_are_generated_from_the_types() {
     );
 }
 
-/// Collects the properties without a description, of their own or of the type that they refer to.
-fn undescribed(root: &Value, at: &Value, path: &str, out: &mut Vec<String>) {
-    match at {
+/// Collects the properties that have no description, and whose type has none either.
+fn collect_undescribed(root: &Value, node: &Value, path: &str, out: &mut Vec<String>) {
+    match node {
         Value::Object(map) => {
             // A variant of an enum has one property and describes itself.
-            let of_variant = map.get("description").is_some()
+            let is_variant = map.get("description").is_some()
                 && map.get("properties").is_some_and(|all| all.as_object().is_some_and(|all| all.len() == 1));
             for (key, value) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
                 let target =
                     value.get("$ref").and_then(Value::as_str).and_then(|to| root.pointer(to.trim_start_matches('#')));
-                let described = [Some(value), target].into_iter().flatten().any(|one| one.get("description").is_some());
+                let described =
+                    [Some(value), target].into_iter().flatten().any(|schema| schema.get("description").is_some());
                 let is_tag = value.get("const").is_some();
-                if !described && !is_tag && !of_variant {
+                if !described && !is_tag && !is_variant {
                     out.push(format!("{path}/{key}"));
                 }
             }
             for (key, value) in map {
-                undescribed(root, value, &format!("{path}/{key}"), out);
+                collect_undescribed(root, value, &format!("{path}/{key}"), out);
             }
         }
         Value::Array(items) => {
             for (number, item) in items.iter().enumerate() {
-                undescribed(root, item, &format!("{path}/{number}"), out);
+                collect_undescribed(root, item, &format!("{path}/{number}"), out);
             }
         }
         _ => {}
@@ -128,8 +129,8 @@ fn undescribed(root: &Value, at: &Value, path: &str, out: &mut Vec<String>) {
 #[test]
 fn every_key_of_a_document_is_described() {
     let mut missing = Vec::new();
-    for (name, schema) in all() {
-        undescribed(&schema, &schema, name, &mut missing);
+    for (name, schema) in all_schemas() {
+        collect_undescribed(&schema, &schema, name, &mut missing);
     }
     assert!(missing.is_empty(), "{missing:#?}");
 }
