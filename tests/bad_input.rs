@@ -59,7 +59,7 @@ fn refused(desk: &Desk, args: &[&str]) -> String {
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert_eq!(ran.out, "");
     assert!(!ran.err.contains("c2VjcmV0"), "a secret is in: {}", ran.err);
-    assert!(ran.err.contains("hint:"), "what to do: {}", ran.err);
+    assert!(ran.err.contains("help:"), "what to do: {}", ran.err);
     assert!(!ran.err.contains("panicked"), "{}", ran.err);
     ran.err
 }

@@ -148,7 +148,7 @@ fn what_leaves_the_policy_leaves_the_cluster_and_a_role_under_a_foreign_binding_
     desk.write("cluster.yaml", &text).write("a.toml", "[policy]\nname = \"a\"\n");
     let ran = desk.run(&["plan", "a.toml", "--snapshot", "cluster.yaml"]);
     assert!(
-        ran.err.contains("ClusterRole looking goes, and a binding that is not this policy's still gives it"),
+        ran.err.contains("ClusterRole looking is removed, but a binding that this policy does not own refers to it"),
         "{}",
         ran.err
     );
