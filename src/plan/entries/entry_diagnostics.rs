@@ -142,7 +142,7 @@ fn unreadable_section(error: &SectionError) -> Diagnostic {
             text: error.source_line.clone(),
         })
         .with_note(effect)
-        .with_help("fix this line with `kubectl -n kube-system edit configmap aws-auth`")
+        .with_help("fix it with `kubectl -n kube-system edit configmap aws-auth`; rolecall never changes a section that it cannot read")
 }
 
 /// A warning about text that the authenticator reads differently than a user would expect. Findings without an effect
