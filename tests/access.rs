@@ -256,10 +256,10 @@ fn access_lists_all_subjects_or_one() {
     let desk = desk();
     insta::assert_snapshot!(desk.ok(&["access", "--after"]));
     insta::assert_snapshot!(desk.ok(&["access", "alice", "--after", "--explain"]));
-    let all = json(&desk, &["access", "--after", "--full"]);
-    let masters = all["clusters"][0]["access"].as_array().unwrap().iter();
+    let document = json(&desk, &["access", "--after", "--full"]);
+    let masters = document["clusters"][0]["access"].as_array().unwrap().iter();
     let masters = masters.filter(|row| row["subjects"][0]["subject"] == "group:system:masters").count();
-    assert_eq!(masters, 1, "{all:#}");
+    assert_eq!(masters, 1, "{document:#}");
 }
 
 #[test]
