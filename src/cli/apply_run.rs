@@ -51,7 +51,8 @@ pub(super) async fn dry_run_all(
         let state = cluster_plan.cluster.observe().await?;
         let caller = cluster_plan.cluster.whoami().await?;
         let result = dry_run(&cluster_plan.plan, &cluster_plan.cluster, &state, caller.as_ref(), usize::MAX).await;
-        env.note(&format!("Dry run: {} ({})\n", dry_run_summary(cluster_plan, &result), cluster_plan.label));
+        let prefix = if cluster_plans.len() > 1 { format!("{}: ", cluster_plan.label) } else { String::new() };
+        env.note(&format!("{prefix}Dry run: {}\n", dry_run_summary(cluster_plan, &result)));
         errors.extend(dry_run_errors(cluster_plan, &result));
     }
     if errors.is_empty() {

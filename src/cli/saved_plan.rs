@@ -152,8 +152,8 @@ pub(crate) fn access_changed_error(label: &str, affected_subjects: &[String]) ->
         subjects.push(&remaining);
     }
     let error =
-        Diagnostic::error(format!("{label}: the plan would now change other access than it did when it was made"))
-            .with_because(format!("the access changes are different for {}", subjects.join(", ")))
+        Diagnostic::error(format!("{label}: the effect of the plan on access has changed since the plan was made"))
+            .with_because(format!("its access changes are different for {}", subjects.join(", ")))
             .with_note("roles, bindings or aws-auth entries that the plan does not write have changed")
             .with_note("no changes were made")
             .with_help("plan again");
