@@ -143,7 +143,7 @@ pub(crate) enum DenialReason {
         near_misses: Vec<(EntryRef, UnmatchableReason)>,
     },
     /// The entry uses `{{EC2PrivateDNSName}}`, and the session is not one of an EC2 instance.
-    NotAnInstance { entry: EntryRef, fault: NotInstanceSession },
+    NotAnInstance { entry: EntryRef, error: NotInstanceSession },
 }
 
 /// The result of authenticating a subject.
@@ -239,7 +239,7 @@ impl Identity {
     fn from_entry(iam_identity: &IamIdentity, mapped: &MappedEntry) -> Result<Self, DenialReason> {
         let render = |template: &String| {
             render_template(template, iam_identity)
-                .map_err(|fault| DenialReason::NotAnInstance { entry: mapped.entry_ref.clone(), fault })
+                .map_err(|error| DenialReason::NotAnInstance { entry: mapped.entry_ref.clone(), error })
         };
         let username = render(&mapped.entry.username)?;
         let groups = mapped.entry.groups.iter().map(render).collect::<Result<Vec<_>, _>>()?;
