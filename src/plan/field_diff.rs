@@ -123,7 +123,7 @@ fn push_rule_diff(name: &str, from: Option<&Rule>, to: Option<&Rule>, out: &mut 
     }
 }
 
-/// The difference of two roles. `None` stands for a role that does not exist.
+/// The difference of two roles. `None` is a role that does not exist.
 pub(super) fn diff_role(from: Option<&Role>, to: Option<&Role>) -> Vec<FieldDiff> {
     let is_aggregated = |role: Option<&Role>| role.is_some_and(|role| role.aggregation.is_some());
     // The rules of an aggregated role are written by its controller, so they are not part of the change.
@@ -150,7 +150,7 @@ pub(super) fn diff_labels(from: &Labels, to: &Labels) -> Vec<FieldDiff> {
         .collect()
 }
 
-/// The difference of two bindings. `None` stands for a binding that does not exist.
+/// The difference of two bindings. `None` is a binding that does not exist.
 pub(super) fn diff_binding(from: Option<&Binding>, to: Option<&Binding>) -> Vec<FieldDiff> {
     let role = |binding: Option<&Binding>| binding.map(|binding| binding.role_ref.to_string());
     let subjects = |binding: Option<&Binding>| -> Vec<String> {
