@@ -78,7 +78,12 @@ fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandErr
     let to_error = |message: String| CommandError::from_diagnostic(Diagnostic::error(message).with_help(help.clone()));
     let text = std::fs::read_to_string(env.cwd.join(path))
         .map_err(|error| to_error(format!("cannot read the plan {name}: {error}")))?;
-    let PlanDocument { plans, applied_at, .. } = parse(&text).map_err(|reason| to_error(format!("{name} {reason}")))?;
+    // The help does not name a file that is not a plan as the value of `--out`: it can be the policy.
+    let not_a_plan = |reason: String| {
+        let error = Diagnostic::error(format!("{name} {reason}"));
+        CommandError::from_diagnostic(error.with_help("make a plan with `rolecall plan POLICY --out plan.json`"))
+    };
+    let PlanDocument { plans, applied_at, .. } = parse(&text).map_err(not_a_plan)?;
     let mut saved_plans = Vec::with_capacity(plans.len());
     let mut is_refused = false;
     for saved in plans {
