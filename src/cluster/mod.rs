@@ -254,6 +254,9 @@ impl ClusterError {
             Self::Rejected { refusal: WriteError::NamespaceTerminating(_), .. } => {
                 "remove the namespace from the policy, or wait until it is deleted and create it again".to_owned()
             }
+            Self::SnapshotIo { file, .. } if file == snapshot::STDIN_NAME => {
+                "pass the snapshot again with --snapshot".to_owned()
+            }
             Self::SnapshotIo { .. } => "run `rolecall snapshot --out FILE` to create a snapshot of a live cluster".to_owned(),
             Self::SnapshotChanged { .. } => "plan again".to_owned(),
             Self::UnexpectedStatus { status: 429 | 500..=599, .. } => {
