@@ -58,7 +58,7 @@ pub(crate) async fn open_saved_plan(
         // The state after a stale plan cannot be computed.
         let reasons = saved.plan.staleness_reasons(&state);
         if !reasons.is_empty() {
-            stale.extend(stale_plan_error(&connected.label, &reasons).diagnostics);
+            stale.extend(staleness_diagnostics(&connected.label, &reasons));
             continue;
         }
         let after = saved.plan.state_after(&state).map_err(|error| after_state_error(&error))?;
@@ -69,7 +69,13 @@ pub(crate) async fn open_saved_plan(
             ClusterPlan::evaluate(connected, saved.plan, source, policy_index, &comparison, facts, allow).await?;
         cluster_plans.push(cluster_plan);
     }
-    if stale.is_empty() { Ok(cluster_plans) } else { Err(stale.into()) }
+    match stale.pop() {
+        None => Ok(cluster_plans),
+        Some(last) => {
+            stale.push(last.with_note("no changes were made").with_help("plan again"));
+            Err(stale.into())
+        }
+    }
 }
 
 fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandError> {
@@ -140,12 +146,15 @@ pub(crate) fn mark_applied(path: &Path, env: &Env) -> Result<(), CommandError> {
 
 /// Objects that a plan relies on have changed.
 pub(crate) fn stale_plan_error(label: &str, reasons: &[String]) -> CommandError {
-    let errors = reasons.iter().map(|reason| Diagnostic::error(format!("{label}: {reason} since the plan was made")));
-    let mut errors: Vec<Diagnostic> = errors.collect();
+    let mut errors = staleness_diagnostics(label, reasons);
     if let Some(last) = errors.pop() {
-        errors.push(last.with_note("no changes were made").with_help("plan again"));
+        errors.push(last.with_help("plan again"));
     }
     errors.into()
+}
+
+fn staleness_diagnostics(label: &str, reasons: &[String]) -> Vec<Diagnostic> {
+    reasons.iter().map(|reason| Diagnostic::error(format!("{label}: {reason} since the plan was made"))).collect()
 }
 
 /// Objects that a plan does not write have changed, and with them the effect of its writes.
@@ -160,7 +169,6 @@ pub(crate) fn access_changed_error(label: &str, affected_subjects: &[String]) ->
         Diagnostic::error(format!("{label}: the effect of the plan on access has changed since the plan was made"))
             .with_because(format!("its access changes are different for {}", subjects.join(", ")))
             .with_note("roles, bindings or aws-auth entries that the plan does not write have changed")
-            .with_note("no changes were made")
             .with_help("plan again");
     CommandError::from_diagnostic(error)
 }

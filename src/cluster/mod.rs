@@ -195,7 +195,8 @@ impl ClusterError {
     /// The cause without the operation and the object, for messages that name them already.
     pub(crate) fn cause(&self) -> String {
         match self {
-            Self::Forbidden { why, .. } => format!("you are not allowed to: {why}"),
+            // The API server answers `configmaps "aws-auth" is forbidden: User "u" cannot patch …`.
+            Self::Forbidden { why, .. } => why.clone(),
             Self::Rejected { refusal, .. } => refusal.to_string(),
             Self::UnexpectedStatus { status, why, .. } => format!("the API server answered {status}: {why}"),
             other => other.to_string(),
