@@ -110,7 +110,9 @@ fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandErr
         return Err(CommandError::from_diagnostic(error).into_refusal());
     }
     if let Some(applied_at) = applied_at {
-        return Err(to_error(format!("{name} was already applied at {applied_at}: a saved plan can be applied once")));
+        return Err(to_error(format!(
+            "{name} was already applied at {applied_at}: a saved plan can be applied only once"
+        )));
     }
     Ok(saved_plans)
 }
