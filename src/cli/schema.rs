@@ -1,4 +1,4 @@
-//! `rolecall schema`: the schemas in the folder `schema/` of the repository.
+//! `rolecall schema`: the schemas in the directory `schema/` of the repository.
 
 use super::args::{SchemaArgs, SchemaKind};
 use super::env::Env;
