@@ -119,7 +119,7 @@ impl<'s> AccessView<'s> {
         Authentication::for_query(query, &self.mapping)
     }
 
-    /// Whether a subject is allowed to make a request, and what grants or almost grants it.
+    /// Returns whether a subject is allowed to make a request, and what grants or almost grants it.
     pub(crate) fn can(&self, query: &SubjectQuery, request: &Request) -> CanResult<'s> {
         let authentication = self.authenticate(query);
         let result_count = match &authentication {
@@ -167,16 +167,17 @@ impl<'s> AccessView<'s> {
         applicable.flat_map(|grant| self.grant_paths(grant, request)).map(GrantSource::Path).collect()
     }
 
-    /// The paths through the rules of a grant that allow the request. The scope of the binding is not considered.
+    /// Returns the paths through the rules of a grant that allow the request. The scope of the binding is not
+    /// considered.
     fn grant_paths(&self, grant: &Grant<'s>, request: &Request) -> Vec<GrantPath<'s>> {
         let Some(effective) = self.grants.role_for_grant(grant) else {
             return Vec::new();
         };
-        let allowing_rules = effective.rules().filter(|sourced| rule_allows(sourced.rule, request));
+        let allowing_rules = effective.sourced_rules().filter(|sourced| rule_allows(sourced.rule, request));
         allowing_rules.map(|sourced| GrantPath::new(grant, effective.role, sourced)).collect()
     }
 
-    /// The grants that almost allow the request, each with the mismatch by which they are ordered.
+    /// Returns the grants that almost allow the request, each with the mismatch by which they are ordered.
     fn near_misses(&self, grants: &[Grant<'s>], request: &Request) -> Vec<(RuleMismatch, NearMiss<'s>)> {
         let mut near_misses = Vec::new();
         for grant in grants {
@@ -187,7 +188,7 @@ impl<'s> AccessView<'s> {
                 }
                 continue;
             };
-            for sourced in effective.rules() {
+            for sourced in effective.sourced_rules() {
                 let mut mismatches = rule_mismatches(sourced.rule, request);
                 if !applies_to(grant, request) {
                     mismatches.push(RuleMismatch::Namespace);
@@ -201,7 +202,7 @@ impl<'s> AccessView<'s> {
         near_misses
     }
 
-    /// Every principal and every subject of a binding that is allowed to make a request.
+    /// Returns every principal and every subject of a binding that is allowed to make a request.
     pub(crate) fn who_can(&self, request: &Request) -> WhoCanResult<'s> {
         let mut paths_by_subject: BTreeMap<&Subject, Vec<GrantPath<'s>>> = BTreeMap::new();
         let mut binding_paths: Option<(&ObjectKey, Vec<GrantPath<'s>>)> = None;
@@ -237,37 +238,37 @@ impl<'s> AccessView<'s> {
         }
     }
 
-    /// Every rule that bindings grant to a subject. Membership in `system:masters` grants no rules.
+    /// Returns every rule that bindings grant to a subject. Membership in `system:masters` grants no rules.
     pub(crate) fn effective_rules(&self, query: &SubjectQuery) -> Vec<EffectiveRule<'s>> {
         let rules = |identity: &Identity| self.rules_of_grants(&self.grants.grants_for_identity(identity));
         self.authenticate(query).identities().flat_map(rules).collect()
     }
 
-    /// Every request that a subject is allowed to make, merged into few sets.
+    /// Returns every request that a subject is allowed to make, merged into few sets.
     pub(crate) fn effective_permissions(&self, query: &SubjectQuery) -> Vec<GrantedRequests<'s>> {
         let is_in_system_masters = self.authenticate(query).identities().any(Identity::is_in_system_masters);
         let no_permissions = EffectivePermissions::new(false, Vec::new());
         EffectivePermissions::new(is_in_system_masters, self.effective_rules(query)).difference(&no_permissions)
     }
 
-    /// The rules of grants. Grants of roles that do not exist are skipped.
+    /// Returns the rules of grants. Grants of roles that do not exist are skipped.
     pub(super) fn rules_of_grants(&self, grants: &[Grant<'s>]) -> Vec<EffectiveRule<'s>> {
         let mut rules = Vec::new();
         for grant in grants {
             if let Some(effective) = self.grants.role_for_grant(grant) {
-                let paths = effective.rules().map(|sourced| GrantPath::new(grant, effective.role, sourced));
+                let paths = effective.sourced_rules().map(|sourced| GrantPath::new(grant, effective.role, sourced));
                 rules.extend(paths.map(|path| EffectiveRule { path, namespace: grant.namespace() }));
             }
         }
         rules
     }
 
-    /// Every IAM identity that an aws-auth entry matches, and every account of mapAccounts.
+    /// Returns every IAM identity that an aws-auth entry matches, and every account of mapAccounts.
     pub(crate) fn principals(&self) -> &[Rc<MappedPrincipal>] {
         self.principal_index().all()
     }
 
-    /// The principals that a subject matches.
+    /// Returns the principals that a subject matches.
     pub(super) fn principals_of(&self, subject: &Subject) -> impl Iterator<Item = &Rc<MappedPrincipal>> {
         principals_at(self.principals(), self.principal_index().positions_of(subject))
     }
@@ -276,8 +277,8 @@ impl<'s> AccessView<'s> {
         self.principals.get_or_init(|| PrincipalIndex::new(&self.mapping))
     }
 
-    /// Every subject that the state names: the subjects of bindings, the principals of aws-auth, their usernames and
-    /// groups, and the users and groups that Kubernetes itself assigns.
+    /// Returns every subject that the state names: the subjects of bindings, the principals of aws-auth, their
+    /// usernames and groups, and the users and groups that Kubernetes itself assigns.
     pub(crate) fn all_subjects(&self) -> BTreeSet<SubjectQuery> {
         let group = |name: &str| SubjectQuery::Group(name.to_owned());
         let mut subjects: BTreeSet<SubjectQuery> =
@@ -295,13 +296,13 @@ impl<'s> AccessView<'s> {
         subjects
     }
 
-    /// The bindings with subjects whose role does not exist.
+    /// Returns the bindings with subjects whose role does not exist.
     pub(crate) fn dangling_bindings(&self) -> Vec<(&'s ObjectKey, &'s Binding)> {
         Grants::dangling_in(self.grants.state)
     }
 }
 
-/// Whether a grant applies to the request. A RoleBinding applies in its own namespace only, and never to URLs.
+/// Returns whether a grant applies to the request. A RoleBinding applies in its own namespace only, and never to URLs.
 fn applies_to(grant: &Grant<'_>, request: &Request) -> bool {
     grant.namespace().is_none_or(|namespace| request.namespace() == Some(namespace))
 }
@@ -320,7 +321,7 @@ impl<'s> GrantPath<'s> {
 }
 
 impl WhoCanResult<'_> {
-    /// Whether the result includes an identity.
+    /// Returns whether the result includes an identity.
     pub(crate) fn includes(&self, identity: &Identity) -> bool {
         identity.is_in_system_masters() || self.subjects.iter().any(|grants| identity.matches_subject(grants.subject))
     }

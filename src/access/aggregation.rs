@@ -41,7 +41,7 @@ impl<'s> RoleOverlay<'s> {
         Self { state, replacement: None }
     }
 
-    /// The same roles with another role at `key`, or without a role there.
+    /// Returns the same roles with another role at `key`, or without a role there.
     pub(super) fn with_replacement(self, key: &'s ObjectKey, role: Option<&'s Role>) -> Self {
         Self { replacement: Some((key, role)), ..self }
     }
@@ -73,7 +73,7 @@ struct AggregatedRole<'s> {
     rules: RuleSources<'s>,
 }
 
-/// Whether the rules of a role are computed instead of read.
+/// Returns whether the rules of a role are computed instead of read.
 pub(super) fn is_aggregated(role: &Role, aggregation: Aggregation) -> bool {
     role.aggregation.is_some() && (aggregation == Aggregation::Reconciled || role.rules.is_empty())
 }
@@ -172,7 +172,7 @@ fn keep_manual_rules<'s>(roles: RoleOverlay<'s>, aggregated: &mut BTreeMap<&'s O
     }
 }
 
-/// The aggregated role `root` and every aggregated role that it selects, directly or through others.
+/// Returns the aggregated role `root` and every aggregated role that it selects, directly or through others.
 fn reachable_aggregated_roles<'s>(
     roles: RoleOverlay<'s>,
     root: &'s ObjectKey,
@@ -206,7 +206,7 @@ fn reachable_aggregated_roles<'s>(
     reachable
 }
 
-/// The ClusterRoles that one of the selectors matches, by name.
+/// Returns the ClusterRoles that one of the selectors matches, by name.
 pub(super) fn selected_cluster_roles<'s>(
     roles: RoleOverlay<'s>,
     selectors: &'s [LabelSelector],
@@ -214,12 +214,12 @@ pub(super) fn selected_cluster_roles<'s>(
     roles.cluster_roles().filter(|(_, role)| selectors.iter().any(|selector| selector.matches(&role.meta.labels)))
 }
 
-/// The ClusterRoles of a state. They sort before the Roles, of which there are many.
+/// Returns the ClusterRoles of a state. They sort before the Roles, of which there are many.
 fn cluster_roles(state: &State) -> impl Iterator<Item = (&ObjectKey, &Role)> {
     state.roles.iter().take_while(|(key, _)| key.kind() == ObjectKind::ClusterRole)
 }
 
-/// The sets of ClusterRoles that aggregate each other, each set once.
+/// Returns the sets of ClusterRoles that aggregate each other, each set once.
 pub(crate) fn find_aggregation_cycles(state: &State) -> Vec<BTreeSet<&ObjectKey>> {
     let mut cycles: Vec<BTreeSet<&ObjectKey>> = Vec::new();
     let aggregated = cluster_roles(state).filter(|(_, role)| role.aggregation.is_some());

@@ -20,7 +20,7 @@ use crate::state::rbac::{RoleRef, Subject};
 /// The number of roles with a warning of their own, and of names in one list.
 const MAX_SHOWN: usize = 3;
 
-/// One warning for each set of ClusterRoles that aggregate each other.
+/// Returns one warning for each set of ClusterRoles that aggregate each other.
 pub(crate) fn aggregation_cycles(state: &State) -> Vec<Diagnostic> {
     let warning = |cycle: BTreeSet<&ObjectKey>| {
         let names: Vec<String> = cycle.iter().map(|key| format!("`{}`", key.name())).collect();
@@ -32,7 +32,7 @@ pub(crate) fn aggregation_cycles(state: &State) -> Vec<Diagnostic> {
 }
 
 impl AccessView<'_> {
-    /// Warnings about dangling bindings: all of them, or those whose subjects match one of the identities.
+    /// Returns warnings about dangling bindings: all of them, or those whose subjects match one of the identities.
     pub(crate) fn dangling_warnings(&self, identities: Option<&[&Identity]>) -> Vec<Diagnostic> {
         let is_relevant = |subject: &Subject| {
             identities.is_none_or(|identities| identities.iter().any(|identity| identity.matches_subject(subject)))
@@ -41,13 +41,13 @@ impl AccessView<'_> {
     }
 }
 
-/// Warnings about all dangling bindings of a state.
+/// Returns warnings about all dangling bindings of a state.
 pub(crate) fn all_dangling(state: &State) -> Vec<Diagnostic> {
     missing_role_warnings(&Grants::dangling_in(state), &|_| true)
 }
 
-/// Warnings about the state after a plan: the policy's own dangling bindings, dangling bindings of other owners that take
-/// effect because the plan creates their role, and aggregation cycles.
+/// Returns warnings about the state after a plan: the policy's own dangling bindings, dangling bindings of other owners
+/// that take effect because the plan creates their role, and aggregation cycles.
 pub(crate) fn dangling_after(live: &State, after: &State, policy: &str) -> Vec<Diagnostic> {
     let is_owned = |binding: &Binding| matches!(object_owner(&binding.meta, policy), Owner::ThisPolicy);
     let dangling = Grants::dangling_in(after).into_iter();
@@ -61,12 +61,12 @@ pub(crate) fn dangling_after(live: &State, after: &State, policy: &str) -> Vec<D
     let taking_effect: Vec<_> = still_bound.filter(takes_effect).collect();
     let new_role = RoleWarning {
         warning: &|role, bindings, subjects| {
-            Diagnostic::warning(format!("existing bindings take effect when {role} is created: {bindings}"))
+            Diagnostic::warning(format!("existing RBAC bindings take effect when {role} is created: {bindings}"))
                 .with_note(format!("its rules are also granted to {subjects}, which this policy does not bind"))
         },
         more: &|count| match count {
-            1 => "existing bindings take effect when 1 more role is created".to_owned(),
-            _ => format!("existing bindings take effect when {count} more roles are created"),
+            1 => "existing RBAC bindings take effect when 1 more role is created".to_owned(),
+            _ => format!("existing RBAC bindings take effect when {count} more roles are created"),
         },
     };
     warnings.extend(warnings_by_role(&taking_effect, &|_| true, &new_role));
@@ -88,18 +88,18 @@ fn missing_role_warnings(
 ) -> Vec<Diagnostic> {
     let missing_role = RoleWarning {
         warning: &|role, bindings, subjects| {
-            Diagnostic::warning(format!("{role} does not exist, but bindings reference it: {bindings}"))
+            Diagnostic::warning(format!("{role} does not exist, but RBAC bindings reference it: {bindings}"))
                 .with_note(format!("pending access: {subjects} will get its rules as soon as it is created"))
         },
         more: &|count| match count {
-            1 => "1 more role does not exist, but bindings reference it".to_owned(),
-            _ => format!("{count} more roles do not exist, but bindings reference them"),
+            1 => "1 more role does not exist, but RBAC bindings reference it".to_owned(),
+            _ => format!("{count} more roles do not exist, but RBAC bindings reference them"),
         },
     };
     warnings_by_role(dangling, is_relevant, &missing_role)
 }
 
-/// One warning for each of the first roles, and one with the number of the other roles.
+/// Returns one warning for each of the first roles, and one with the number of the other roles.
 fn warnings_by_role(
     bindings: &[(&ObjectKey, &Binding)],
     is_relevant: &dyn Fn(&Subject) -> bool,

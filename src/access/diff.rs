@@ -52,8 +52,8 @@ impl SubjectDiff<'_> {
     }
 }
 
-/// The difference for every subject that gains or loses access. The principals of aws-auth come first, then the subjects
-/// of bindings to which no aws-auth entry maps.
+/// Returns the difference for every subject that gains or loses access. The principals of aws-auth come first, then the
+/// subjects of bindings to which no aws-auth entry maps.
 pub(crate) fn diff_access<'s>(before: &AccessView<'s>, after: &AccessView<'s>) -> Vec<SubjectDiff<'s>> {
     let mut differ = Differ::new(before, after);
     let changed = ChangedSubjects::new(before, after);
@@ -108,7 +108,7 @@ pub(crate) fn diff_access<'s>(before: &AccessView<'s>, after: &AccessView<'s>) -
     diffs
 }
 
-/// The difference for one subject.
+/// Returns the difference for one subject.
 pub(crate) fn diff_subject<'s>(
     before: &AccessView<'s>,
     after: &AccessView<'s>,
@@ -117,7 +117,7 @@ pub(crate) fn diff_subject<'s>(
     Differ::new(before, after).diff(query.clone(), before.authenticate(query), after.authenticate(query))
 }
 
-/// The difference in permissions between one authentication in the first state and another in the second state.
+/// Returns the difference in permissions between one authentication in the first state and another in the second state.
 pub(super) fn diff_authentications<'s>(
     before: &AccessView<'s>,
     after: &AccessView<'s>,
@@ -127,7 +127,7 @@ pub(super) fn diff_authentications<'s>(
     Differ::new(before, after).diff_permissions(old, new)
 }
 
-/// Whether a subject can authenticate without an aws-auth entry, because Kubernetes itself authenticates it.
+/// Returns whether a subject can authenticate without an aws-auth entry, because Kubernetes itself authenticates it.
 pub(super) fn needs_no_entry(query: &SubjectQuery) -> bool {
     match query {
         SubjectQuery::ServiceAccount { .. } => true,
@@ -258,10 +258,10 @@ impl<'s> ChangedSubjects<'s> {
 /// The kind, namespace and name of a role.
 type RoleKeyParts<'s> = (ObjectKind, Option<&'s str>, &'s str);
 
-/// The roles whose rules differ, including aggregated roles whose computed rules differ.
+/// Returns the roles whose rules differ, including aggregated roles whose computed rules differ.
 fn changed_roles<'s>(before: &AccessView<'s>, after: &AccessView<'s>) -> BTreeSet<RoleKeyParts<'s>> {
     let effective_rules = |access: &AccessView<'s>, key: &ObjectKey| -> Option<Vec<_>> {
-        access.grants.role_by_key(key).map(|effective| effective.rules().map(|sourced| sourced.rule).collect())
+        access.grants.role_by_key(key).map(|effective| effective.sourced_rules().map(|sourced| sourced.rule).collect())
     };
     let key_if_changed = |(key, pair): (&'s ObjectKey, EitherOrBoth<&Role, &Role>)| {
         let is_changed = match pair {

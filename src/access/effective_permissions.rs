@@ -19,7 +19,7 @@ pub(crate) struct GrantedRequests<'s> {
     pub(crate) granted_by: Vec<GrantSource<'s>>,
 }
 
-/// Whether one of the sets contains a request.
+/// Returns whether one of the sets contains a request.
 pub(crate) fn grants_request(granted: &[GrantedRequests<'_>], request: &Request) -> bool {
     granted.iter().any(|granted| granted.requests.contains(request))
 }
@@ -72,7 +72,7 @@ impl<'s> EffectivePermissions<'s> {
         self.is_in_system_masters
     }
 
-    /// The allowed requests, rule by rule, with what grants each rule.
+    /// Returns the allowed requests, rule by rule, with what grants each rule.
     pub(super) fn granted_requests(&self) -> Vec<GrantedRequests<'s>> {
         if self.is_in_system_masters {
             return RequestSet::everything()
@@ -100,7 +100,7 @@ impl<'s> EffectivePermissions<'s> {
             .collect()
     }
 
-    /// The requests that these permissions allow and the other permissions do not.
+    /// Returns the requests that these permissions allow and the other permissions do not.
     pub(super) fn difference(&self, other: &Self) -> Vec<GrantedRequests<'s>> {
         if other.is_in_system_masters {
             return Vec::new();
@@ -126,7 +126,8 @@ impl<'s> EffectivePermissions<'s> {
         merged.into_iter().map(granted).collect()
     }
 
-    /// The requests that one rule allows here and that `other` does not allow, with the positions of their grants.
+    /// Returns the requests that one rule allows here and that `other` does not allow, with the positions of their
+    /// grants.
     fn rule_difference(
         &self,
         rule: &'s Rule,
@@ -136,7 +137,7 @@ impl<'s> EffectivePermissions<'s> {
         // If both sides have the rule, only its additional scope can differ. This saves most subtractions.
         let no_grants = RuleGrants::default();
         let other_grants = other.by_content.get(rule).unwrap_or(&no_grants);
-        let added_scope = grants.scope().minus(&other_grants.scope());
+        let added_scope = grants.scope().difference(&other_grants.scope());
         let objects = if added_scope.is_empty() { None } else { RequestSet::from_rule_objects(rule, added_scope) };
         let are_urls_added = grants.is_cluster_wide && !other_grants.is_cluster_wide;
         let urls = if are_urls_added { RequestSet::from_rule_urls(rule) } else { None };
@@ -160,7 +161,7 @@ impl<'s> GrantedRequests<'s> {
     }
 }
 
-/// Whether the scope of an effective rule overlaps the scope of the requests.
+/// Returns whether the scope of an effective rule overlaps the scope of the requests.
 fn applies_in(effective: &EffectiveRule<'_>, requests: &RequestSetExcept<'_>) -> bool {
     match (&requests.set, effective.namespace) {
         (_, None) => true,

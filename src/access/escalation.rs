@@ -39,7 +39,7 @@ pub(crate) enum EscalationPath<'s> {
 }
 
 impl EscalationPath<'_> {
-    /// A short name. It is the same in every version.
+    /// Returns a short name. It is the same in every version.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Rules { rule, .. } => rule.name,
@@ -73,7 +73,7 @@ impl fmt::Display for EscalationPath<'_> {
     }
 }
 
-/// The privilege escalation paths of a subject.
+/// Returns the privilege escalation paths of a subject.
 pub(crate) fn escalation_paths<'s>(access: &AccessView<'s>, query: &SubjectQuery) -> Vec<EscalationPath<'s>> {
     let authentication = access.authenticate(query);
     let mut paths = identity_escalation_paths(&authentication);
@@ -84,14 +84,14 @@ pub(crate) fn escalation_paths<'s>(access: &AccessView<'s>, query: &SubjectQuery
     paths
 }
 
-/// Every subject that has a privilege escalation path, with its paths.
+/// Returns every subject that has a privilege escalation path, with its paths.
 pub(crate) fn all_escalation_paths<'s>(access: &AccessView<'s>) -> Vec<(SubjectQuery, Vec<EscalationPath<'s>>)> {
     access.grants.build_index();
     let all = access.all_subjects().into_iter().map(|query| (escalation_paths(access, &query), query));
     all.filter(|(paths, _)| !paths.is_empty()).map(|(paths, query)| (query, paths)).collect()
 }
 
-/// The paths that gained permissions open, given all permissions after the gain.
+/// Returns the paths that gained permissions open, given all permissions after the gain.
 pub(super) fn newly_opened_paths<'s>(
     gained: &[GrantedRequests<'s>],
     after: &EffectivePermissions<'s>,
@@ -99,7 +99,7 @@ pub(super) fn newly_opened_paths<'s>(
     if after.is_in_system_masters() { Vec::new() } else { rule_escalation_paths(gained, || after.granted_requests()) }
 }
 
-/// The paths that follow from the username and groups alone.
+/// Returns the paths that follow from the username and groups alone.
 ///
 /// Only the identities of aws-auth entries are checked, because an entry assigns the username and groups. A query for a
 /// username or a group assigns nothing.
@@ -121,8 +121,8 @@ pub(super) fn identity_escalation_paths<'s>(authentication: &Authentication) -> 
     risks.into_iter().map(EscalationPath::Identity).collect()
 }
 
-/// The paths that the `new` permissions satisfy. A rule with several required permissions needs only one of them to be
-/// new: the others may be any of `all` permissions, which are computed only if such a rule needs them.
+/// Returns the paths that the `new` permissions satisfy. A rule with several required permissions needs only one of
+/// them to be new: the others may be any of `all` permissions, which are computed only if such a rule needs them.
 fn rule_escalation_paths<'s>(
     new: &[GrantedRequests<'s>],
     all: impl FnOnce() -> Vec<GrantedRequests<'s>>,
@@ -179,18 +179,19 @@ fn matches_of_requirement<'a, 's>(
         .collect()
 }
 
-/// Whether the set has a request whose object name equals its namespace, as a request for a Namespace object does.
+/// Returns whether the set has a request whose object name equals its namespace, as a request for a Namespace object
+/// does.
 fn can_name_own_namespace(requests: &RequestSetExcept<'_>) -> bool {
     match &requests.set {
         RequestSet::Objects(objects) => {
-            let namespaces = objects.namespaces.minus(&StringSet::only([""]));
+            let namespaces = objects.namespaces.difference(&StringSet::only([""]));
             objects.names.overlaps(&namespaces)
         }
         RequestSet::Urls(_) => false,
     }
 }
 
-/// The path, if all required permissions are granted in a common namespace.
+/// Returns the path, if all required permissions are granted in a common namespace.
 fn combine_matches<'s>(
     rule: &'static EscalationRule,
     matches: Vec<Vec<RequirementMatch<'_, 's>>>,
@@ -210,7 +211,7 @@ fn combine_matches<'s>(
     Some(EscalationPath::Rules { rule, requests, granted_by })
 }
 
-/// The union of the namespaces of several sets.
+/// Returns the union of the namespaces of several sets.
 fn namespaces_of_all<'a, 's: 'a>(sets: impl IntoIterator<Item = &'a RequestSetExcept<'s>>) -> StringSet<'s> {
     sets.into_iter().fold(StringSet::none(), |union, requests| union.union(&namespaces(requests)))
 }
@@ -222,7 +223,7 @@ fn namespaces<'s>(requests: &RequestSetExcept<'s>) -> StringSet<'s> {
     }
 }
 
-/// Whether the set has every verb on every resource, in whichever namespaces.
+/// Returns whether the set has every verb on every resource, in whichever namespaces.
 fn is_full_admin(requests: &RequestSetExcept<'_>) -> bool {
     match &requests.set {
         RequestSet::Objects(ObjectRequestSet { namespaces: _, resources, groups, names, verbs }) => {

@@ -64,7 +64,7 @@ pub(super) static FULL_ADMIN: EscalationRule =
 pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     EscalationRule {
         name: AWS_AUTH,
-        consequence: "can edit aws-auth and map any AWS principal to system:masters",
+        consequence: "can update the aws-auth ConfigMap and map any IAM principal to system:masters",
         requires: &[RequiredAccess {
             verbs: WRITE_VERBS,
             group: "",
@@ -99,7 +99,7 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "bind",
-        consequence: "can bind itself in the namespace to roles that it does not have, including cluster-admin",
+        consequence: "can bind itself in the namespace to Roles and ClusterRoles that it does not have, including cluster-admin",
         requires: &[
             required(&["bind"], RBAC, &["clusterroles", "roles"], RequiredScope::AnyNamespace),
             required(WRITE_VERBS, RBAC, &["rolebindings"], RequiredScope::AnyNamespace),
@@ -107,12 +107,12 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "impersonate",
-        consequence: "can act as other users and groups, including system:masters unless the rule lists names",
+        consequence: "can impersonate other users and groups, including system:masters unless the rule lists names",
         requires: &[required(&["impersonate"], "", &["users", "groups"], RequiredScope::Cluster)],
     },
     EscalationRule {
         name: "impersonate-service-accounts",
-        consequence: "can act as the service accounts of the namespace",
+        consequence: "can impersonate the service accounts in the namespace",
         requires: &[required(&["impersonate"], "", &["serviceaccounts"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
@@ -132,7 +132,7 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "tokens",
-        consequence: "can create tokens for the service accounts of the namespace and act as them",
+        consequence: "can create tokens for the service accounts in the namespace and act as them",
         requires: &[required(&["create"], "", &["serviceaccounts/token"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
@@ -142,12 +142,12 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "pods",
-        consequence: "can run pods as any service account of the namespace and mount any of its secrets",
+        consequence: "can create pods that run as any service account in the namespace and mount any secret in the namespace",
         requires: &[required(&["create", "update", "patch"], "", &["pods"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
         name: "workloads",
-        consequence: "can run pods, through a controller, as any service account of the namespace",
+        consequence: "can create pods, through a controller, that run as any service account in the namespace",
         requires: &[required(
             WRITE_VERBS,
             "apps",
@@ -157,12 +157,12 @@ pub(super) static ESCALATION_RULES: [EscalationRule; 26] = [
     },
     EscalationRule {
         name: "jobs",
-        consequence: "can run pods, through a controller, as any service account of the namespace",
+        consequence: "can create pods, through a controller, that run as any service account in the namespace",
         requires: &[required(WRITE_VERBS, "batch", &["cronjobs", "jobs"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {
         name: "replication-controllers",
-        consequence: "can run pods, through a controller, as any service account of the namespace",
+        consequence: "can create pods, through a controller, that run as any service account in the namespace",
         requires: &[required(WRITE_VERBS, "", &["replicationcontrollers"], RequiredScope::AnyNamespace)],
     },
     EscalationRule {

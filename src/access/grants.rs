@@ -26,13 +26,13 @@ pub(crate) struct Grant<'s> {
 }
 
 impl<'s> Grant<'s> {
-    /// The namespace of a RoleBinding. `None` for a ClusterRoleBinding, which applies in all namespaces and to
+    /// Returns the namespace of a RoleBinding. `None` for a ClusterRoleBinding, which applies in all namespaces and to
     /// cluster-scoped requests.
     pub(crate) fn namespace(&self) -> Option<&'s str> {
         self.binding_key.namespace()
     }
 
-    /// The referenced role, whether it exists or not. `None` if a ClusterRoleBinding references a Role.
+    /// Returns the referenced role, whether it exists or not. `None` if a ClusterRoleBinding references a Role.
     pub(super) fn role_key(&self) -> Option<ObjectKey> {
         self.binding.role_ref.role_key(self.binding_key)
     }
@@ -52,7 +52,8 @@ enum EffectiveRoleRules<'s> {
 }
 
 impl<'s> EffectiveRole<'s> {
-    pub(crate) fn rules(&self) -> impl Iterator<Item = SourcedRule<'s>> {
+    /// Returns the rules of the role, each with the role that it comes from.
+    pub(crate) fn sourced_rules(&self) -> impl Iterator<Item = SourcedRule<'s>> {
         let source = self.role;
         let (stored, aggregated): (&'s [Rule], &[SourcedRule<'s>]) = match &self.rules {
             EffectiveRoleRules::Stored(rules) => (rules, &[]),
@@ -105,13 +106,13 @@ impl<'s> Grants<'s> {
         self.index.get_or_init(|| GrantIndex::new(self))
     }
 
-    /// Every subject of every binding, in the order of the bindings.
+    /// Returns every subject of every binding, in the order of the bindings.
     pub(crate) fn all(&self) -> impl Iterator<Item = Grant<'s>> {
         let bindings = self.state.bindings.iter().enumerate();
         bindings.flat_map(|(position, (key, binding))| binding_grants(position, key, binding))
     }
 
-    /// The grants of ClusterRoleBindings, and those of the RoleBindings in the namespace.
+    /// Returns the grants of ClusterRoleBindings, and those of the RoleBindings in the namespace.
     pub(super) fn effective_in(&self, namespace: Option<&str>) -> impl Iterator<Item = Grant<'s>> {
         let bindings = &self.get_or_build_index().bindings;
         let first_after = |is_before: &dyn Fn(Option<&str>) -> bool| {
@@ -125,7 +126,7 @@ impl<'s> Grants<'s> {
             .flat_map(|(position, indexed)| binding_grants(position, indexed.key, indexed.binding))
     }
 
-    /// Every subject that a binding names, each once.
+    /// Returns every subject that a binding names, each once.
     pub(super) fn bound_subjects(&self) -> impl Iterator<Item = &'s Subject> {
         self.get_or_build_index()
             .grants_by_subject
@@ -134,13 +135,13 @@ impl<'s> Grants<'s> {
             .map(|grant| grant.subject)
     }
 
-    /// The positions of the bindings' subjects that match an identity. Two identities with the same positions have the
-    /// same grants.
+    /// Returns the positions of the bindings' subjects that match an identity. Two identities with the same positions
+    /// have the same grants.
     pub(super) fn matching_subjects(&self, identity: &Identity) -> Vec<usize> {
         self.get_or_build_index().matching_subjects(identity).collect()
     }
 
-    /// The grants of several subjects. Each binding occurs once, with the first of its matching subjects.
+    /// Returns the grants of several subjects. Each binding occurs once, with the first of its matching subjects.
     pub(super) fn grants_for_subjects(&self, subjects: &[usize]) -> Vec<Grant<'s>> {
         let index = self.get_or_build_index();
         let mut grants: Vec<Grant<'s>> =
@@ -150,7 +151,8 @@ impl<'s> Grants<'s> {
         grants
     }
 
-    /// The grants of an identity. Each binding occurs once, with the first of its subjects that matches the identity.
+    /// Returns the grants of an identity. Each binding occurs once, with the first of its subjects that matches the
+    /// identity.
     pub(crate) fn grants_for_identity(&self, identity: &Identity) -> Vec<Grant<'s>> {
         if self.index.get().is_some() {
             return self.grants_for_subjects(&self.matching_subjects(identity));
@@ -160,7 +162,7 @@ impl<'s> Grants<'s> {
         grants
     }
 
-    /// The role of a grant. `None` if it does not exist. The grant takes effect when the role is created.
+    /// Returns the role of a grant. `None` if it does not exist. The grant takes effect when the role is created.
     pub(crate) fn role_for_grant(&self, grant: &Grant<'s>) -> Option<EffectiveRole<'s>> {
         match self.index.get() {
             Some(index) => {
@@ -191,7 +193,7 @@ impl<'s> Grants<'s> {
         EffectiveRole { role: key, rules: EffectiveRoleRules::Aggregated(rules) }
     }
 
-    /// The bindings with subjects whose role does not exist. They grant nothing until the role is created.
+    /// Returns the bindings with subjects whose role does not exist. They grant nothing until the role is created.
     pub(crate) fn dangling_in(state: &'s State) -> Vec<(&'s ObjectKey, &'s Binding)> {
         let has_role = |key: &ObjectKey, binding: &Binding| {
             binding.role_ref.role_key(key).is_some_and(|role| state.roles.contains_key(&role))

@@ -80,7 +80,7 @@ impl IamIdentity {
         &self.session
     }
 
-    /// The string that the authenticator compares.
+    /// Returns the string that the authenticator compares.
     pub(crate) fn comparison_key(&self) -> String {
         fold_case(&self.canonical)
     }

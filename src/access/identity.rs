@@ -71,7 +71,7 @@ impl SubjectQuery {
         }
     }
 
-    /// The query about the subject of a binding.
+    /// Returns the query about the subject of a binding.
     pub(crate) fn from_subject(subject: &Subject) -> Self {
         match subject {
             Subject::Group(name) => Self::Group(name.clone()),
@@ -82,7 +82,8 @@ impl SubjectQuery {
         }
     }
 
-    /// The query about a username. The username of a service account becomes a query about that service account.
+    /// Returns the query about a username. The username of a service account becomes a query about that service
+    /// account.
     pub(crate) fn from_username(name: &str) -> Self {
         match parse_service_account_username(name) {
             Some((namespace, account)) => {
@@ -105,7 +106,7 @@ impl fmt::Display for SubjectQuery {
     }
 }
 
-/// The namespace and name in the username of a service account.
+/// Returns the namespace and name in the username of a service account.
 fn parse_service_account_username(username: &str) -> Option<(&str, &str)> {
     let (namespace, name) = username.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
     (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
@@ -157,7 +158,7 @@ pub(crate) enum Authentication {
 }
 
 impl Authentication {
-    /// Every identity that the subject can have.
+    /// Returns every identity that the subject can have.
     pub(crate) fn identities(&self) -> impl Iterator<Item = &Identity> {
         let (identity, results): (Option<&Identity>, &[Result<Identity, DenialReason>]) = match self {
             Self::Identity(identity) => (Some(identity), &[]),
@@ -232,7 +233,7 @@ fn is_namespace_group(group: &str) -> bool {
 }
 
 impl Identity {
-    /// The identity that an entry gives to an AWS principal.
+    /// Returns the identity that an entry gives to an AWS principal.
     ///
     /// # Errors
     /// If the username or one of the groups cannot be rendered. The authenticator then rejects the token.
@@ -265,23 +266,24 @@ impl Identity {
         self.groups.iter().any(|name| name.as_literal() == Some(group))
     }
 
-    /// Every request of `system:masters` is allowed before RBAC is consulted (kubernetes
+    /// Returns every request of `system:masters` is allowed before RBAC is consulted (kubernetes
     /// `kubeapiserver/authorizer/reload.go`, the privileged group).
     pub(crate) fn is_in_system_masters(&self) -> bool {
         self.is_in_group(MASTERS)
     }
 
-    /// Whether at least one session of this identity is in `system:masters`.
+    /// Returns whether at least one session of this identity is in `system:masters`.
     pub(crate) fn may_be_in_system_masters(&self) -> bool {
         self.groups.iter().any(|group| group.can_equal(MASTERS))
     }
 
-    /// Whether the Node authorizer allows requests of this identity in addition to RBAC (`nodeidentifier/default.go`).
+    /// Returns whether the Node authorizer allows requests of this identity in addition to RBAC
+    /// (`nodeidentifier/default.go`).
     pub(crate) fn is_node(&self) -> bool {
         self.is_in_group(NODES) && self.username.as_ref().is_some_and(|name| name.as_str().starts_with(NODE_PREFIX))
     }
 
-    /// Whether a binding's subject matches this identity (kubernetes `registry/rbac/validation/rule.go`,
+    /// Returns whether a binding's subject matches this identity (kubernetes `registry/rbac/validation/rule.go`,
     /// `appliesToUser`).
     pub(crate) fn matches_subject(&self, subject: &Subject) -> bool {
         let username = self.username.as_ref().and_then(RenderedName::as_literal);
@@ -295,7 +297,7 @@ impl Identity {
         }
     }
 
-    /// Every subject that matches this identity.
+    /// Returns every subject that matches this identity.
     pub(crate) fn subjects(&self) -> impl Iterator<Item = Subject> {
         let username = self.username.as_ref().and_then(RenderedName::as_literal);
         let groups =
@@ -307,7 +309,7 @@ impl Identity {
         groups.chain(user).chain(accounts)
     }
 
-    /// The aws-auth entry that assigned this identity.
+    /// Returns the aws-auth entry that assigned this identity.
     pub(crate) fn entry(&self) -> Option<&EntryRef> {
         match &self.source {
             IdentitySource::Query => None,
@@ -315,8 +317,8 @@ impl Identity {
         }
     }
 
-    /// Every split of a service account's username into namespace and name. `matches_subject` compares prefixes, so each
-    /// colon may separate the two.
+    /// Returns every split of a service account's username into namespace and name. `matches_subject` compares
+    /// prefixes, so each colon may separate the two.
     pub(super) fn service_account_parts(username: &str) -> impl Iterator<Item = (&str, &str)> {
         let rest = username.strip_prefix(SERVICE_ACCOUNT_PREFIX).unwrap_or_default();
         rest.match_indices(':').filter_map(|(at, _)| Some((rest.get(..at)?, rest.get(at + 1..)?)))

@@ -20,7 +20,7 @@ pub(crate) struct EntryRef {
     pub(crate) section: Section,
     /// The index among the entries of the section that the authenticator accepts.
     pub(crate) index: usize,
-    /// The line in the section's text, counted from 1. `None` for entries of a mapAccounts section that has an error,
+    /// 1-based line number in the text of the section. `None` for entries of a mapAccounts section that has an error,
     /// which the authenticator keeps up to the error.
     pub(crate) line: Option<usize>,
     /// The principal as written in the entry.
@@ -157,18 +157,19 @@ impl IdentityMapping {
         statuses.sort_by(|a, b| a.0.cmp(&b.0));
     }
 
-    /// The status of every entry that the authenticator accepts, in the order of the text.
+    /// Returns the status of every entry that the authenticator accepts, in the order of the text.
     pub(crate) fn statuses(&self) -> &[(EntryRef, EntryStatus)] {
         &self.statuses
     }
 
-    /// The entries that can match an IAM identity. If there are several, the authenticator chooses one at random.
+    /// Returns the entries that can match an IAM identity. If there are several, the authenticator chooses one at
+    /// random.
     pub(crate) fn entries_for(&self, iam_identity: &IamIdentity) -> &[MappedEntry] {
         let key = iam_identity.comparison_key();
         self.roles.get(&key).or_else(|| self.users.get(&key)).map_or(&[], Vec::as_slice)
     }
 
-    /// The mapAccounts entry that maps every principal of an account.
+    /// Returns the mapAccounts entry that maps every principal of an account.
     pub(crate) fn account_entry(&self, id: &str) -> Option<&EntryRef> {
         self.accounts.get(id)
     }
@@ -177,7 +178,8 @@ impl IdentityMapping {
         self.accounts.keys().map(String::as_str)
     }
 
-    /// Every IAM identity that an entry of mapRoles or mapUsers matches, by the key that the authenticator compares.
+    /// Returns every IAM identity that an entry of mapRoles or mapUsers matches, by the key that the authenticator
+    /// compares.
     pub(crate) fn iam_identities(&self) -> BTreeMap<&str, IamIdentity> {
         let by_key = self.users.iter().chain(&self.roles);
         by_key
@@ -188,8 +190,8 @@ impl IdentityMapping {
             .collect()
     }
 
-    /// The entries that seem to name an IAM identity but never match it, because they spell its ARN in another way than
-    /// STS.
+    /// Returns the entries that seem to name an IAM identity but never match it, because they spell its ARN in another
+    /// way than STS.
     pub(crate) fn near_misses(&self, iam_identity: &IamIdentity) -> Vec<(EntryRef, UnmatchableReason)> {
         let near_miss = |(entry_ref, status): &(EntryRef, EntryStatus)| match status {
             EntryStatus::Unmatchable(reason @ UnmatchableReason::NonCanonicalArn { canonical })
@@ -203,7 +205,7 @@ impl IdentityMapping {
     }
 }
 
-/// The key of the entry in the authenticator's map.
+/// Returns the key of the entry in the authenticator's map.
 fn mapper_key(mapped: &MappedEntry) -> String {
     match mapped.entry_ref.section {
         Section::Roles => mapped.entry_ref.principal.to_lowercase(),

@@ -33,7 +33,7 @@ impl<'a, 's> MarginalImpact<'a, 's> {
         Self { substitutions: [Substitution::new(before, after), Substitution::new(after, before)] }
     }
 
-    /// Whether the change of a role or binding alone, or its omission, changes any access.
+    /// Returns whether the change of a role or binding alone, or its omission, changes any access.
     pub(crate) fn object_changes_access(&self, key: &ObjectKey) -> bool {
         self.substitutions.iter().any(|substitution| match key.kind() {
             ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => substitution.binding_changes_access(key),
@@ -42,8 +42,8 @@ impl<'a, 's> MarginalImpact<'a, 's> {
         })
     }
 
-    /// Whether the change of a principal's entries alone, or its omission, changes any access. `principal` is the ARN as
-    /// written in aws-auth.
+    /// Returns whether the change of a principal's entries alone, or its omission, changes any access. `principal` is
+    /// the ARN as written in aws-auth.
     pub(crate) fn entry_changes_access(&self, principal: &str) -> bool {
         let Ok(iam_identity) = IamIdentity::parse_entry_arn(principal) else {
             return false;
@@ -60,7 +60,7 @@ impl<'a, 's> MarginalImpact<'a, 's> {
         })
     }
 
-    /// Whether the change of a mapAccounts entry alone, or its omission, changes any access.
+    /// Returns whether the change of a mapAccounts entry alone, or its omission, changes any access.
     pub(crate) fn account_changes_access(&self, id: &str) -> bool {
         let query = SubjectQuery::Account(id.to_owned());
         self.substitutions.iter().any(|substitution| {
@@ -153,7 +153,7 @@ struct BindingChange<'s> {
 }
 
 impl<'s> BindingChange<'s> {
-    /// The subjects that the change affects.
+    /// Returns the subjects that the change affects.
     fn affected_subjects(&self) -> BTreeSet<&'s Subject> {
         let subjects = |grant: &Option<BindingGrant<'s>>| -> BTreeSet<&'s Subject> {
             let grant = grant.iter().filter(|grant| !grant.rules.is_empty());
@@ -251,13 +251,13 @@ impl<'a, 's> Substitution<'a, 's> {
         self.any_access_changes(&changes)
     }
 
-    /// The rules of a role in the base state.
+    /// Returns the rules of a role in the base state.
     fn base_rules(&self, key: &ObjectKey) -> BTreeSet<InternedRule<'s>> {
         let effective = self.base.grants.role_by_key(key);
-        effective.map(|role| self.intern_all(role.rules().map(|sourced| sourced.rule))).unwrap_or_default()
+        effective.map(|role| self.intern_all(role.sourced_rules().map(|sourced| sourced.rule))).unwrap_or_default()
     }
 
-    /// The rules of a role in the base state with a replaced role.
+    /// Returns the rules of a role in the base state with a replaced role.
     fn rules_from(&self, roles: RoleOverlay<'s>, key: &ObjectKey) -> BTreeSet<InternedRule<'s>> {
         let aggregation = self.base.grants.aggregation;
         match roles.get(key) {
@@ -275,7 +275,7 @@ impl<'a, 's> Substitution<'a, 's> {
         rules.into_iter().map(|rule| interner.intern(rule)).collect()
     }
 
-    /// Whether any subject has other permissions if these bindings change.
+    /// Returns whether any subject has other permissions if these bindings change.
     fn any_access_changes(&self, changes: &[BindingChange<'s>]) -> bool {
         let mut cache: BTreeMap<(*const GrantedRules<'s>, ScopedRules<'s>, ScopedRules<'s>), bool> = BTreeMap::new();
         let mut differs = |authentication: &Authentication, granted: &Rc<GrantedRules<'s>>| {
@@ -320,7 +320,7 @@ impl<'a, 's> Substitution<'a, 's> {
         })
     }
 
-    /// The permissions of a subject alone, without the groups that the API server adds to every identity.
+    /// Returns the permissions of a subject alone, without the groups that the API server adds to every identity.
     fn grants_of_bare_subject(&self, subject: &'s Subject) -> (Authentication, Rc<GrantedRules<'s>>) {
         let literal = |name: &str| RenderedName::Literal(name.to_owned());
         let (username, groups) = match subject {
@@ -370,7 +370,7 @@ impl<'a, 's> Substitution<'a, 's> {
         Rc::clone(granted)
     }
 
-    /// Whether a principal has other access with its new identity than with its old one.
+    /// Returns whether a principal has other access with its new identity than with its old one.
     fn identity_changes_access(&self, old: &Authentication, new: &Authentication) -> bool {
         let is_node = |authentication: &Authentication| authentication.identities().any(Identity::is_node);
         if discriminant(old) != discriminant(new)
@@ -390,7 +390,7 @@ impl<'a, 's> Substitution<'a, 's> {
 }
 
 impl<'s> GrantedRules<'s> {
-    /// Whether the permissions change if the changed bindings grant the rules `new` instead of the rules `old`.
+    /// Returns whether the permissions change if the changed bindings grant the rules `new` instead of the rules `old`.
     fn changes_with(&self, old: &ScopedRules<'s>, new: &ScopedRules<'s>, changes: &[BindingChange<'s>]) -> bool {
         let (revoked, granted): (ScopedRules<'s>, ScopedRules<'s>) = (old - new, new - old);
         let is_gained = |set: &RequestSet<'s>| {
@@ -424,7 +424,7 @@ impl<'s> GrantedRules<'s> {
     }
 }
 
-/// The sets that overlap `set`.
+/// Returns the sets that overlap `set`.
 fn overlapping<'a, 's: 'a>(
     sets: impl Iterator<Item = &'a RequestSet<'s>>,
     set: &RequestSet<'s>,

@@ -57,7 +57,7 @@ impl PrincipalIndex {
         self.keys.iter().zip(self.all.iter().map(Rc::as_ref))
     }
 
-    /// The positions of the principals that a subject matches, in ascending order.
+    /// Returns the positions of the principals that a subject matches, in ascending order.
     pub(super) fn positions_of(&self, subject: &Subject) -> &[usize] {
         let by_subject = self.by_subject.get_or_init(|| {
             let mut by_subject: BTreeMap<Subject, Vec<usize>> = BTreeMap::new();

@@ -19,22 +19,22 @@ use crate::state::aws_auth::Section;
 /// A name in a query that is probably wrong. The message also reads well after "refers to".
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum QueryLint {
-    #[error("unknown verb `{name}`: no rule and no built-in API uses it")]
+    #[error("unknown verb `{name}`: not a built-in verb and not named in any RBAC rule")]
     UnknownVerb { name: String, nearest: Option<String> },
-    #[error("unknown resource `{name}`: no rule and no built-in API has it")]
+    #[error("unknown resource `{name}`: not a built-in resource and not named in any RBAC rule")]
     UnknownResource { name: String, nearest: Option<String> },
     #[error("unknown resource `{resource}` in {}", format_group(group))]
     WrongApiGroup { resource: String, group: String, known: Vec<String> },
     #[error("unknown namespace `{name}`")]
     UnknownNamespace { name: String, nearest: Option<String> },
-    #[error("unknown subject `{subject}`: no aws-auth entry and no binding names it")]
+    #[error("unknown subject `{subject}`: not named in aws-auth or in any RBAC binding")]
     UnknownSubject { subject: SubjectQuery, nearest: Option<String> },
     #[error("no aws-auth entry names `{typed}`, but the entry `{entry}` matches it")]
     OtherSpelling { typed: String, entry: String },
 }
 
 impl QueryLint {
-    /// The name that was probably intended.
+    /// Returns the name that was probably intended.
     pub(crate) fn help(&self) -> Option<String> {
         match self {
             Self::UnknownVerb { nearest, .. }
@@ -116,7 +116,7 @@ const MORE_RESOURCES: [(&str, &str); 5] = [
     ("storage.k8s.io", "csidrivers csinodes csistoragecapacities storageclasses volumeattachments"),
 ];
 
-/// The names in a query that are probably wrong.
+/// Returns the names in a query that are probably wrong.
 pub(crate) fn lint_query(access: &AccessView<'_>, query: Option<&SubjectQuery>, request: &Request) -> Vec<QueryLint> {
     let mut lints: Vec<QueryLint> = query.and_then(|query| lint_subject_name(access, query)).into_iter().collect();
     let known = KnownNames::new(access);
@@ -140,13 +140,13 @@ pub(crate) fn lint_query(access: &AccessView<'_>, query: Option<&SubjectQuery>, 
 }
 
 impl AccessView<'_> {
-    /// A lint if the state names no such subject.
+    /// Returns a lint if the queried subject does not appear in the cluster state.
     pub(crate) fn lint_subject(&self, query: &SubjectQuery) -> Option<QueryLint> {
         lint_subject_name(self, query)
     }
 }
 
-/// A lint if the aws-auth entry that matched spells the ARN in another way than the query.
+/// Returns a lint if the matching aws-auth entry spells the ARN differently than the query.
 pub(crate) fn lint_spelling(typed: &str, authentication: &Authentication) -> Option<QueryLint> {
     let iam_identity = IamIdentity::parse(typed).ok()?;
     // An entry names the role of a session, never the session.
@@ -250,10 +250,10 @@ mod tests {
         assert_eq!(
             lint(Some("group:system:master"), &Request::object("gett", "", "pod").in_namespace("teem")),
             [
-                "unknown subject `group:system:master`: no aws-auth entry and no binding names it; \
+                "unknown subject `group:system:master`: not named in aws-auth or in any RBAC binding; \
                  did you mean `group:system:masters`?",
-                "unknown verb `gett`: no rule and no built-in API uses it; did you mean `get`?",
-                "unknown resource `pod`: no rule and no built-in API has it; did you mean `pods`?",
+                "unknown verb `gett`: not a built-in verb and not named in any RBAC rule; did you mean `get`?",
+                "unknown resource `pod`: not a built-in resource and not named in any RBAC rule; did you mean `pods`?",
                 "unknown namespace `teem`; did you mean `team`?",
             ]
         );

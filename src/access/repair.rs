@@ -33,7 +33,7 @@ static REPAIR_ACCESS: [RequiredAccess; 2] = [
 ];
 
 impl Identity {
-    /// The identity that the API server reports for a user. The reported groups are complete, so none is added.
+    /// Returns the identity that the API server reports for a user. The reported groups are complete, so none is added.
     pub(crate) fn from_user_info(username: &str, groups: &[String]) -> Self {
         let literal = |text: &str| RenderedName::Literal(text.to_owned());
         Self {
@@ -45,14 +45,15 @@ impl Identity {
 }
 
 impl<'s> AccessView<'s> {
-    /// The difference between the permissions of `before` in this state and those of `after` in the other state.
+    /// Returns the difference between the permissions of `before` in this state and those of `after` in the other
+    /// state.
     pub(crate) fn diff_identity(&self, before: &Identity, other: &Self, after: &Identity) -> Rc<PermissionDiff<'s>> {
         let (before, after) = (Authentication::Identity(before.clone()), Authentication::Identity(after.clone()));
         diff_authentications(self, other, &before, &after)
     }
 
-    /// Whether a subject can write aws-auth and bind roles to any subject, and so repair all access. An ambiguous
-    /// subject must be able to with each of its identities.
+    /// Returns whether a subject can write aws-auth and bind roles to any subject, and so repair all access. An
+    /// ambiguous subject must be able to with each of its identities.
     pub(crate) fn can_repair_access(&self, query: &SubjectQuery) -> bool {
         let authentication = self.authenticate(query);
         let identities: Vec<&Identity> = authentication.identities().collect();
@@ -72,7 +73,7 @@ impl<'s> AccessView<'s> {
     }
 }
 
-/// The lost requests that are needed to repair access.
+/// Returns the lost requests that are needed to repair access.
 pub(crate) fn lost_repair_permissions<'s>(diff: &PermissionDiff<'s>) -> Vec<RequestSetExcept<'s>> {
     let required: Vec<RequestSet<'static>> = REPAIR_ACCESS.iter().map(RequiredAccess::request_set).collect();
     let lost = diff.lost.iter().map(|granted| &granted.requests);

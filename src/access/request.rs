@@ -63,7 +63,7 @@ const CLUSTER_SCOPED: [(&str, &str); 29] = [
 ];
 
 impl Request {
-    /// A request for a resource or, as in `pods/exec`, for a subresource, without a name or namespace.
+    /// Returns a request for a resource or, as in `pods/exec`, for a subresource, without a name or namespace.
     pub(crate) fn object(verb: &str, group: &str, resource: &str) -> Self {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         Self::Object(ObjectRequest {
@@ -93,8 +93,8 @@ impl Request {
         }
     }
 
-    /// The request that a client sends. The namespace of a request for a Namespace object is that object's name, because
-    /// its URL has the same form. A request for a cluster-scoped object has no namespace.
+    /// Returns the request that a client sends. The namespace of a request for a Namespace object is that object's
+    /// name, because its URL has the same form. A request for a cluster-scoped object has no namespace.
     pub(crate) fn into_client_request(self) -> Self {
         let Self::Object(mut request) = self else {
             return self;
@@ -115,7 +115,7 @@ impl Request {
         }
     }
 
-    /// The namespace whose RoleBindings apply to the request.
+    /// Returns the namespace whose RoleBindings apply to the request.
     pub(crate) fn namespace(&self) -> Option<&str> {
         match self {
             Self::Object(request) => Some(request.namespace.as_str()).filter(|namespace| !namespace.is_empty()),

@@ -12,7 +12,7 @@ use crate::state::rbac::Rule;
 
 const WILDCARD: &str = "*";
 
-/// The part of `requested` that no rule of `owned` covers, split into rules with one item in each list.
+/// Returns the part of `requested` that no rule of `owned` covers, split into rules with one item in each list.
 pub(crate) fn uncovered(owned: &[&Rule], requested: &[Rule]) -> Vec<Rule> {
     let is_covered = |rule: &Rule| owned.iter().any(|owner| rule_covers(owner, rule));
     let not_covered = requested.iter().filter(|rule| !is_covered(rule));
@@ -71,12 +71,12 @@ fn resource_covers(owner: &[String], resource: &str) -> bool {
 }
 
 impl<'s> AccessView<'s> {
-    /// Whether an identity is allowed to make a request.
+    /// Returns whether an identity is allowed to make a request.
     pub(crate) fn is_allowed(&self, identity: &Identity, request: &Request) -> bool {
         !self.grant_sources(identity, &self.grants.grants_for_identity(identity), request).is_empty()
     }
 
-    /// The rules of an identity that apply in a namespace, or without a namespace its cluster-wide rules.
+    /// Returns the rules of an identity that apply in a namespace, or without a namespace its cluster-wide rules.
     pub(crate) fn rules_in_namespace(&self, identity: &Identity, namespace: Option<&str>) -> Vec<&'s Rule> {
         let grants = self.grants.grants_for_identity(identity);
         let rules = self.rules_of_grants(&grants).into_iter();

@@ -19,7 +19,7 @@ pub(crate) enum RuleMismatch {
     Url,
 }
 
-/// Whether the rule allows the request. The scope of its binding is not considered.
+/// Returns whether the rule allows the request. The scope of its binding is not considered.
 pub(crate) fn rule_allows(rule: &Rule, request: &Request) -> bool {
     match request {
         Request::Object(request) => {
@@ -32,7 +32,7 @@ pub(crate) fn rule_allows(rule: &Rule, request: &Request) -> bool {
     }
 }
 
-/// The attributes of the request that the rule does not match.
+/// Returns the attributes of the request that the rule does not match.
 pub(super) fn rule_mismatches(rule: &Rule, request: &Request) -> Vec<RuleMismatch> {
     let checks = match request {
         Request::Object(request) => vec![
@@ -70,7 +70,8 @@ fn url_matches(rule: &Rule, path: &str) -> bool {
     rule.non_resource_urls.iter().any(|url| url_covers(url, path))
 }
 
-/// Whether a URL pattern matches a path or covers another pattern. `*` is a wildcard at the end of a pattern only.
+/// Returns whether a URL pattern matches a path or covers another pattern. `*` is a wildcard at the end of a pattern
+/// only.
 pub(super) fn url_covers(pattern: &str, url: &str) -> bool {
     pattern == url || pattern.ends_with('*') && url.starts_with(pattern.trim_end_matches('*'))
 }
@@ -90,7 +91,7 @@ mod tests {
         }
     }
 
-    /// Whether a rule with these resources allows `get` on the resource.
+    /// Returns whether a rule with these resources allows `get` on the resource.
     fn allows_get(resources: &[&str], resource: &str) -> bool {
         rule_allows(&rule(&["get"], &[""], resources, &[]), &Request::object("get", "", resource))
     }

@@ -30,14 +30,14 @@ impl RenderedName {
         }
     }
 
-    /// The name, with the templates that depend on the session.
+    /// Returns the name, with the templates that depend on the session.
     pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Literal(text) | Self::PerSession(text) => text,
         }
     }
 
-    /// Whether the name equals `text` for at least one session.
+    /// Returns whether the name equals `text` for at least one session.
     pub(crate) fn can_equal(&self, text: &str) -> bool {
         match self {
             Self::Literal(name) => name == text,
@@ -49,13 +49,14 @@ impl RenderedName {
         }
     }
 
-    /// Whether the session name, which the caller chooses, is the whole name.
+    /// Returns whether the session name, which the caller chooses, is the whole name.
     pub(crate) fn is_session_chosen(&self) -> bool {
         matches!(self, Self::PerSession(text) if text == SESSION_NAME || text == SESSION_NAME_RAW)
     }
 }
 
-/// Whether the text consists of the pieces in their order, separated by characters that a session name can have.
+/// Returns whether the text consists of the pieces in their order, separated by characters that a session name can
+/// have.
 fn matches_pieces(pieces: &[&str], text: &str) -> bool {
     let Some((first, rest)) = pieces.split_first() else {
         return text.is_empty();
@@ -71,7 +72,7 @@ fn matches_pieces(pieces: &[&str], text: &str) -> bool {
     (0..=end).any(|at| text.get(at..).is_some_and(|text| matches_pieces(rest, text)))
 }
 
-/// Whether STS allows the character in the name of a session (`RoleSessionName` of `AssumeRole`).
+/// Returns whether STS allows the character in the name of a session (`RoleSessionName` of `AssumeRole`).
 pub(crate) fn is_session_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)
 }
@@ -115,7 +116,7 @@ pub(super) fn render_template(template: &str, iam_identity: &IamIdentity) -> Res
     Ok(if depends_on_session { RenderedName::PerSession(text) } else { RenderedName::Literal(text) })
 }
 
-/// Whether the session name matches `^i-(\w{8}|\w{17})$`.
+/// Returns whether the session name matches `^i-(\w{8}|\w{17})$`.
 fn is_instance_id(session: &str) -> bool {
     session.strip_prefix("i-").is_some_and(|id| {
         matches!(id.len(), 8 | 17) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

@@ -123,7 +123,7 @@ impl DryRunContext {
         }
     }
 
-    /// Whether the cluster would reject the write with this error even after the earlier steps.
+    /// Returns whether the cluster would reject the write with this error even after the earlier steps.
     fn is_conclusive(&self, plan: &Plan, index: usize, error: &ClusterError) -> bool {
         let Some(step) = plan.steps.get(index) else {
             return false;
@@ -140,8 +140,8 @@ impl DryRunContext {
                         && matches!(step.write, WriteRequest::Create(_));
                 (creates_binding, creates_binding)
             }
-            // The API server does not call an admission webhook with side effects in a dry run, so it is not known
-            // whether the webhook would reject the write.
+            // The API server rejects dry-run requests that would call an admission webhook with side effects, so it is
+            // not known whether the webhook would reject the write.
             ClusterError::Rejected { refusal: WriteError::Invalid(why), .. } => {
                 return !why.contains("does not support dry run");
             }
@@ -165,8 +165,8 @@ impl DryRunContext {
         !(depends_on_role && role_changes || depends_on_caller && caller_gains)
     }
 
-    /// The role that the binding of the step refers to. A patch does not contain the `roleRef`, so for a patch this is
-    /// any role that the plan writes.
+    /// Returns the role that the binding of the step refers to. A patch does not contain the `roleRef`, so for a patch
+    /// this is any role that the plan writes.
     fn bound_role(&self, step: &Step) -> Option<ObjectKey> {
         match &step.write {
             WriteRequest::Create(body) => {
@@ -183,7 +183,8 @@ impl DryRunContext {
     }
 }
 
-/// The roles bound to the caller, or all roles if one of these is aggregated: the rules of any role may be added to it.
+/// Returns the roles bound to the caller, or all roles if one of these is aggregated: the rules of any role may be
+/// added to it.
 fn caller_roles(live: &State, caller: &Identity) -> BTreeSet<ObjectKey> {
     let bindings = live
         .bindings
@@ -194,11 +195,11 @@ fn caller_roles(live: &State, caller: &Identity) -> BTreeSet<ObjectKey> {
     if roles.iter().any(is_aggregated) { live.roles.keys().cloned().chain(roles).collect() } else { roles }
 }
 
-/// Whether one of the subjects in the body of a binding matches the caller.
+/// Returns whether one of the subjects in the body of a binding matches the caller.
 fn has_subject(key: &ObjectKey, body: &Value, caller: &Identity) -> bool {
     let namespace = key.namespace().unwrap_or_default();
     let subjects = body.get("subjects").and_then(Value::as_array).into_iter().flatten();
-    let subjects =
-        subjects.filter_map(|subject| deserialize_object::<RawSubject>(subject).ok()?.into_subject(namespace).ok());
+    let subjects = subjects
+        .filter_map(|subject| deserialize_object::<RawSubject>(subject).ok()?.into_rbac_subject(namespace).ok());
     subjects.into_iter().any(|subject| caller.matches_subject(&subject))
 }

@@ -115,7 +115,8 @@ pub(crate) async fn acquire(
     }
 }
 
-/// Whether the Lease has expired even if the clocks of this machine and of the holder differ by [`MAX_CLOCK_SKEW`].
+/// Returns whether the Lease has expired even if the clocks of this machine and of the holder differ by
+/// [`MAX_CLOCK_SKEW`].
 fn is_long_expired(lease: &Lease, now: Timestamp) -> bool {
     let renewed_at = lease.renew_time.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
     let seconds = i64::try_from(lease.duration_seconds).unwrap_or(i64::MAX);
@@ -133,7 +134,7 @@ impl ApplyLock {
         Self { client, lease, lost, renew_task }
     }
 
-    /// Whether another process may hold the Lease by now.
+    /// Returns whether another process may hold the Lease by now.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }

@@ -59,7 +59,7 @@ impl AwsAuthBaseline {
         Ok(Self { config_map, caller_check, required_requests, allowed_usernames })
     }
 
-    /// Why the caller is locked out, or nothing if it still has its access.
+    /// Returns why the caller is locked out, or nothing if it still has its access.
     async fn find_lockout<C: WriteCluster>(&self, cluster: &C, delays: &[Duration]) -> Option<String> {
         let before = self.caller_check.as_ref()?;
         // Credentials that do not depend on aws-auth are not affected by a delay of the authenticator: check them once.
@@ -133,8 +133,8 @@ impl AwsAuthBaseline {
     }
 }
 
-/// The requests that the caller must still be allowed to make: changing aws-auth, and one for each verb and kind of
-/// RBAC object in the plan.
+/// Returns the requests that the caller must still be allowed to make: changing aws-auth, and one for each verb and
+/// kind of RBAC object in the plan.
 fn required_requests(plan: &Plan) -> Vec<Request> {
     let mut requests =
         vec![Request::object("patch", "", "configmaps").with_name("aws-auth").in_namespace("kube-system")];

@@ -170,7 +170,7 @@ pub(crate) async fn apply<C: WriteCluster>(
     outcome
 }
 
-/// The precondition of a step with the versions that the earlier steps have produced.
+/// Returns the precondition of a step with the versions that the earlier steps have produced.
 fn expected_version(step: &Step, versions: &BTreeMap<usize, ObjectVersion>) -> ResolvedPrecondition {
     match &step.precondition {
         Precondition::Absent => ResolvedPrecondition::Absent,

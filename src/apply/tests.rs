@@ -107,7 +107,7 @@ principals = ["viewer"]
 aws-auth = "exclusive"
 "#;
 
-/// The state without resource versions, which a plan cannot predict.
+/// Returns the state without resource versions, which a plan cannot predict.
 fn content_without_versions(state: &State) -> String {
     let mut state = state.clone();
     let keys: Vec<_> = state.roles.keys().chain(state.bindings.keys()).cloned().collect();
@@ -135,12 +135,12 @@ fn predicted_state_equals_cluster_state_after_apply() {
         POLICY.replace("labels = { to = \"all\" }\n", "").replace("groups = [\"readers\"]\nservice", "service");
     let mut actions = Vec::new();
     for policy in [POLICY, &second, "[policy]\nname = \"prod\"\n"] {
-        let live = runtime.block_on(cluster.observe()).unwrap();
+        let live = runtime.block_on(cluster.read_state()).unwrap();
         let plan = make_plan(policy, &live);
         actions.extend(plan.changes.iter().map(|change| change.action));
         let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_, _| {}));
         assert!(outcome.failed.is_empty() && !outcome.completed.is_empty(), "{outcome:#?}");
-        let applied = runtime.block_on(cluster.observe()).unwrap();
+        let applied = runtime.block_on(cluster.read_state()).unwrap();
         assert_same_text(
             &content_without_versions(&plan.state_after(&live).unwrap()),
             &content_without_versions(&applied),

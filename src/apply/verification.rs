@@ -1,4 +1,4 @@
-//! After the last step: checks against the cluster whether the planned access is in effect.
+//! Post-apply verification: checks against the cluster whether the planned access is in effect.
 
 use std::time::Duration;
 

@@ -93,7 +93,7 @@ pub(crate) async fn approve_and_apply(
     apply_all(&pending, sources, options, env).await
 }
 
-/// Whether a text has the form of [`crate::plan::Plan::digest`].
+/// Returns whether a text has the form of [`crate::plan::Plan::digest`].
 fn is_digest(text: &str) -> bool {
     let is_hex = |digits: &str| digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     text.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && is_hex(digits))
@@ -146,7 +146,7 @@ impl Approval<'_> {
         Err(CommandError::from_diagnostic(error.with_help(format!("review the plan, then pass {flags}"))))
     }
 
-    /// Whether the plans are approved. Asks at the terminal unless a flag approves them.
+    /// Returns whether the plans are approved. Asks at the terminal unless a flag approves them.
     ///
     /// # Errors
     /// If `--approved` is given and a plan has another digest.

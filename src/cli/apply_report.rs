@@ -32,7 +32,7 @@ pub(super) fn describe_outcome(step: &Step, outcome: &WriteOutcome) -> String {
     }
 }
 
-/// The steps that were done and those that were not.
+/// Returns the steps that were done and those that were not.
 pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome) -> String {
     let is_unknown = |index| outcome.failed.iter().any(|(failed, error)| *failed == index && is_outcome_unknown(error));
     let list = |indices: &[usize]| {
@@ -56,7 +56,7 @@ pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome) -> String 
     format!("{done}Not done ({}):\n{}\n", not_done.len(), list(&not_done))
 }
 
-/// Whether the API server may have made the write although the step failed.
+/// Returns whether the API server may have made the write although the step failed.
 fn is_outcome_unknown(error: &StepError) -> bool {
     match error {
         StepError::Write(error) => error.is_outcome_unknown(),

@@ -48,7 +48,7 @@ pub(super) async fn dry_run_all(
 ) -> Result<Exit, CommandError> {
     let mut errors = Vec::new();
     for cluster_plan in cluster_plans {
-        let state = cluster_plan.cluster.observe().await?;
+        let state = cluster_plan.cluster.read_state().await?;
         let caller = cluster_plan.cluster.whoami().await?;
         let result = dry_run(&cluster_plan.plan, &cluster_plan.cluster, &state, caller.as_ref(), usize::MAX).await;
         let prefix = if cluster_plans.len() > 1 { format!("{}: ", cluster_plan.label) } else { String::new() };
@@ -157,7 +157,7 @@ async fn run_prechecks(
     let ClusterPlan { cluster, plan, label, .. } = cluster_plan;
     // The cluster can have changed while a person reviewed the plan. The precondition of a write would catch that too,
     // but only after other writes have been made.
-    let state = cluster.observe().await?;
+    let state = cluster.read_state().await?;
     let reasons = plan.staleness_reasons(&state);
     if !reasons.is_empty() {
         return Err(saved_plan::stale_plan_error(label, &reasons));
@@ -200,7 +200,7 @@ async fn run_prechecks(
     Ok((aws_auth_baseline, checks))
 }
 
-/// The usernames that the planned aws-auth can give the caller.
+/// Returns the usernames that the planned aws-auth can give the caller.
 fn usernames_after(after: &State, caller: &UserInfo) -> Vec<String> {
     let Some(arn) = caller.arn().and_then(|arn| IamIdentity::parse(arn).ok()) else {
         return Vec::new();
@@ -242,7 +242,7 @@ async fn acquire_lock(
     }
 }
 
-/// The holder of the Lease: it names the caller and the machine, and is different for each run.
+/// Returns the holder of the Lease: it names the caller and the machine, and is different for each run.
 fn lease_holder(caller: Option<&UserInfo>, env: &Env) -> String {
     let name = caller.map_or("rolecall", |caller| caller.username.as_str());
     let host = env.vars.get("HOSTNAME").filter(|host| !host.is_empty());
@@ -251,7 +251,7 @@ fn lease_holder(caller: Option<&UserInfo>, env: &Env) -> String {
     format!("{name}{host}, process {}-{nanos:x}", std::process::id())
 }
 
-/// The writes that the API server rejects.
+/// Returns the writes that the API server rejects.
 fn dry_run_errors(cluster_plan: &ClusterPlan, result: &DryRunResult) -> Vec<Diagnostic> {
     let label = &cluster_plan.label;
     let to_diagnostic = |(index, error): &(usize, ClusterError)| {
@@ -264,7 +264,7 @@ fn dry_run_errors(cluster_plan: &ClusterPlan, result: &DryRunResult) -> Vec<Diag
     list_first(&result.rejected, to_diagnostic, remaining)
 }
 
-/// The diagnostics of the first items, and one for the number of the remaining items.
+/// Returns the diagnostics of the first items, and one for the number of the remaining items.
 fn list_first<T>(
     items: &[T],
     to_diagnostic: impl Fn(&T) -> Diagnostic,
@@ -319,7 +319,7 @@ async fn apply_one(prepared: &PreparedApply<'_>, env: &mut Env) -> Result<(), Co
     verify_access(cluster_plan, checks, env).await
 }
 
-/// Whether the plan removes an aws-auth entry or a group of one.
+/// Returns whether the plan removes an aws-auth entry or a group of one.
 fn removes_entry_fields(plan: &Plan) -> bool {
     let entries = plan.changes.iter().filter(|change| matches!(change.target, ChangeTarget::Entry { .. }));
     let mut items = entries.flat_map(|change| &change.fields).flat_map(|field| &field.values);

@@ -39,7 +39,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// The output format, in which errors are printed too.
+    /// Returns the output format, in which errors are printed too.
     pub(crate) fn format(&self) -> OutputFormat {
         match self {
             Self::Plan(PlanArgs { format, .. })
@@ -57,7 +57,7 @@ impl Command {
         }
     }
 
-    /// The values of `--snapshot`.
+    /// Returns the values of `--snapshot`.
     pub(crate) fn snapshots(&self) -> Vec<&str> {
         let connection = match self {
             Self::Plan(PlanArgs { target, .. })
@@ -89,7 +89,8 @@ pub(crate) enum OutputFormat {
 /// The policy and its clusters.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
-    /// Policy: a TOML file, or a folder whose .toml files are one policy [default: ./rolecall.toml or ./rolecall/]
+    /// Path to the policy: a TOML file, or a directory whose .toml files form one policy [default: ./rolecall.toml or
+    /// ./rolecall/]
     #[arg(value_name = "POLICY", env = "ROLECALL_POLICY")]
     pub(crate) policy: Option<PathBuf>,
     #[command(flatten)]
@@ -116,8 +117,9 @@ pub(crate) struct ConnectionArgs {
 
 /// Show the changes that apply would make
 ///
-/// Compares the policy with the cluster. Prints what would be added, changed and removed, who gains and loses which
-/// access, and the digest of the plan. Needs only get and list permissions. Does not write to the cluster.
+/// Compares the policy with the cluster. Prints the objects and aws-auth entries to add, change and remove, the access
+/// that each subject gains and loses, and the digest of the plan. Requires only get and list permissions. Does not
+/// write to the cluster.
 #[derive(Debug, Args)]
 #[command(after_help = help::PLAN)]
 pub(crate) struct PlanArgs {
@@ -176,11 +178,11 @@ pub(crate) struct ApplyFlags {
     ///
     /// remove:ARN: this principal loses access that a guard protects. masters:ARN: this principal becomes a member of
     /// system:masters. removals:N: the plan removes up to N entries and objects. empty-aws-auth: aws-auth has no valid
-    /// entries. last-admin: no aws-auth principal can restore access. A saved plan and an approved digest do not
-    /// include these flags: pass them again.
+    /// entries. last-admin: no IAM principal in aws-auth can restore access. A saved plan and an approved digest
+    /// do not include these flags: pass them again.
     #[arg(long, value_name = "RISK")]
     pub(crate) allow: Vec<String>,
-    /// Back up the objects that are about to change to a new file in this folder, for `rolecall restore FILE`
+    /// Back up the objects that are about to change to a new file in this directory, for `rolecall restore FILE`
     #[arg(long, value_name = "DIR")]
     pub(crate) backup: Option<PathBuf>,
     /// Namespace of the Lease that prevents concurrent applies
@@ -221,8 +223,9 @@ pub(crate) struct RestoreArgs {
 
 /// Find differences between the cluster and the policy
 ///
-/// Lists what was changed outside of rolecall, with the field manager and the time of the last write, and separately
-/// what is in the policy but not yet applied. Needs only get and list permissions. Does not write to the cluster.
+/// Lists changes made outside of rolecall, with the field manager and time of the last write, and separately the
+/// changes of the policy that are not yet applied. Requires only get and list permissions. Does not write to the
+/// cluster.
 #[derive(Debug, Args)]
 #[command(after_help = help::DRIFT)]
 pub(crate) struct DriftArgs {
@@ -243,7 +246,8 @@ pub(crate) struct DriftArgs {
 #[derive(Debug, Args)]
 #[command(after_help = help::VALIDATE)]
 pub(crate) struct ValidateArgs {
-    /// Policy: a TOML file, or a folder whose .toml files are one policy [default: ./rolecall.toml or ./rolecall/]
+    /// Path to the policy: a TOML file, or a directory whose .toml files form one policy [default: ./rolecall.toml or
+    /// ./rolecall/]
     #[arg(value_name = "POLICY", env = "ROLECALL_POLICY")]
     pub(crate) policy: Option<PathBuf>,
     /// Output format
@@ -253,9 +257,10 @@ pub(crate) struct ValidateArgs {
 
 /// Save the access configuration of a cluster to a file
 ///
-/// The file contains the namespaces, aws-auth, roles and bindings as YAML. Other commands read it with `--snapshot FILE`
-/// instead of the live cluster, for example to plan a pull request without credentials. A policy is needed only to
-/// select a cluster by its name. Needs only get and list permissions.
+/// Writes the namespaces, the aws-auth ConfigMap, and the RBAC roles and bindings of the cluster as YAML. Other
+/// commands read the file with `--snapshot FILE` instead of connecting to the cluster, for example to plan in a pull
+/// request without credentials. A policy is needed only to select a cluster by its name. Requires only get and list
+/// permissions.
 #[derive(Debug, Args)]
 #[command(after_help = help::SNAPSHOT)]
 pub(crate) struct SnapshotArgs {
@@ -365,7 +370,7 @@ pub(crate) struct RequestScopeArgs {
 /// Check whether a subject is allowed to do something
 ///
 /// Prints yes or no. Evaluates the authenticator and RBAC like the API server does, from aws-auth, roles and bindings.
-/// Needs only get and list permissions.
+/// Requires only get and list permissions.
 #[derive(Debug, Args)]
 #[command(after_help = help::CAN)]
 pub(crate) struct CanArgs {
@@ -387,9 +392,9 @@ pub(crate) struct CanArgs {
 
 /// List who is allowed to do something
 ///
-/// Lists the aws-auth principals, and the groups, users and service accounts that bindings grant it to, with their
-/// members in aws-auth. `who-can escalate` without a resource lists all privilege escalation paths. Needs only get and
-/// list permissions.
+/// Lists the IAM principals in aws-auth, and the groups, users and service accounts to which RBAC bindings grant the
+/// request, with their members in aws-auth. `who-can escalate` without a resource lists all privilege escalation paths.
+/// Requires only get and list permissions.
 #[derive(Debug, Args)]
 #[command(after_help = help::WHO_CAN)]
 pub(crate) struct WhoCanArgs {
@@ -409,8 +414,8 @@ pub(crate) struct WhoCanArgs {
 
 /// List everything that a subject is allowed to do
 ///
-/// Without SUBJECT, lists all subjects. Shows the permissions, what grants them, and the privilege escalation paths.
-/// Needs only get and list permissions.
+/// Shows the permissions of SUBJECT, what grants each of them, and its privilege escalation paths. Without SUBJECT,
+/// lists all subjects. Requires only get and list permissions.
 #[derive(Debug, Args)]
 #[command(after_help = help::ACCESS)]
 pub(crate) struct AccessArgs {

@@ -69,13 +69,13 @@ pub(super) async fn write_backup(cluster_plan: &ClusterPlan, folder: &Path, env:
     let written = create_private_folder(&folder).and_then(|()| create_backup_file(&folder, cluster_plan, env, &text));
     let path = written.map_err(|error| {
         let error = Diagnostic::error(format!("cannot write the backup to {}: {error}", folder.display()));
-        CommandError::from_diagnostic(error.with_help("check the permissions of the folder, or omit --backup"))
+        CommandError::from_diagnostic(error.with_help("check the permissions of the directory, or omit --backup"))
     })?;
     env.note(&format!("Backup written to {0} (restore with: rolecall restore {0})\n", path.display()));
     Ok(())
 }
 
-/// The stored objects, in the order of the keys. An object that does not exist is `None`.
+/// Returns the stored objects, in the order of the keys. An object that does not exist is `None`.
 pub(super) async fn read_objects(cluster: &AnyCluster, keys: &[ObjectKey]) -> Result<Vec<Option<Value>>, ClusterError> {
     stream::iter(keys).map(|key| cluster.read(key)).buffered(MAX_CONCURRENT_READS).try_collect().await
 }
@@ -118,7 +118,7 @@ fn create_backup_file(
     }
 }
 
-/// Whether `restore` reads objects of this kind from a backup.
+/// Returns whether `restore` reads objects of this kind from a backup.
 pub(super) fn is_backed_up(kind: ObjectKind) -> bool {
     kind != ObjectKind::Namespace
 }

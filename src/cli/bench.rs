@@ -19,7 +19,7 @@ pub struct BenchState(State);
 pub async fn load_snapshot(path: &Path) -> Result<BenchState, String> {
     let paths: [PathBuf; 1] = [path.to_owned()];
     let cluster = SnapshotCluster::open(&paths, None).map_err(|error| error.to_string())?;
-    cluster.observe().await.map(BenchState).map_err(|error| error.to_string())
+    cluster.read_state().await.map(BenchState).map_err(|error| error.to_string())
 }
 
 /// The access in a state.
@@ -35,19 +35,19 @@ impl BenchState {
 }
 
 impl<'s> BenchQueries<'s> {
-    /// The number of grants that allow a subject to make a request.
+    /// Returns the number of grants that allow a subject to make a request.
     pub fn can(&self, subject: &str, verb: &str, group: &str, resource: &str, namespace: &str) -> usize {
         let request = Request::object(verb, group, resource).in_namespace(namespace);
         SubjectQuery::parse(subject).map_or(0, |subject| self.0.can(&subject, &request).granted_by.len())
     }
 
-    /// The number of subjects that can make a request.
+    /// Returns the number of subjects that can make a request.
     pub fn who_can(&self, verb: &str, group: &str, resource: &str, namespace: &str) -> usize {
         let answer = self.0.who_can(&Request::object(verb, group, resource).in_namespace(namespace));
         answer.system_masters.len() + answer.principals.len() + answer.subjects.len()
     }
 
-    /// The number of subjects whose access differs in another state.
+    /// Returns the number of subjects whose access differs in another state.
     pub fn delta(&self, after: &BenchQueries<'s>) -> usize {
         diff_access(&self.0, &after.0).len()
     }

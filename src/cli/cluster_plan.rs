@@ -83,7 +83,7 @@ pub(crate) struct PlanSet {
 }
 
 impl PlanSet {
-    /// All plans.
+    /// Returns all plans.
     ///
     /// # Errors
     /// If a cluster could not be planned.
@@ -110,7 +110,7 @@ impl PlanSet {
         Ok(())
     }
 
-    /// The plans as one document.
+    /// Returns the plans as one document.
     pub(crate) fn document(&self) -> PlanDocument {
         let plan_json = |cluster_plan: &ClusterPlan| {
             PlanJson::new(
@@ -239,10 +239,10 @@ async fn observe_targets(targets: &[TargetCluster], depth: PlanDepth) -> Vec<Obs
         let facts = async {
             match depth {
                 PlanDepth::ChangesOnly => ClusterFacts::default(),
-                PlanDepth::ChangesAndAccess => guards::observe_facts(&connected.cluster).await,
+                PlanDepth::ChangesAndAccess => guards::read_cluster_facts(&connected.cluster).await,
             }
         };
-        let (state, facts) = futures::future::join(connected.cluster.observe(), facts).await;
+        let (state, facts) = futures::future::join(connected.cluster.read_state(), facts).await;
         Ok((connected, state?, facts))
     };
     futures::future::join_all(targets.iter().map(observe)).await
@@ -301,7 +301,7 @@ fn plan_target(
     })
 }
 
-/// The writes of a plan lead to an invalid object, which is a bug in rolecall.
+/// Returns the writes of a plan lead to an invalid object, which is a bug in rolecall.
 pub(crate) fn after_state_error(error: &ObjectError) -> CommandError {
     let error = Diagnostic::error(format!("cannot compute the state after the plan: {error}"));
     CommandError::from_diagnostic(error.with_help("this is a bug in rolecall, please report it"))

@@ -18,7 +18,7 @@ impl CommandError {
         Self { sources, diagnostics, is_refusal: false }
     }
 
-    /// An error that does not refer to a policy file.
+    /// Returns an error that does not refer to a policy file.
     pub(crate) fn from_diagnostic(diagnostic: Diagnostic) -> Self {
         Self { diagnostics: vec![diagnostic], ..Self::default() }
     }

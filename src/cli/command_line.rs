@@ -61,7 +61,7 @@ pub(super) fn parse(args: &[OsString], env: &Env) -> Result<CommandLine, clap::E
     typed.map_err(|error| with_fitting_tips(error, args, &command, &env.vars))
 }
 
-/// The value of `--color`, also in an invalid command line, whose error message it applies to.
+/// Returns the value of `--color`, also in an invalid command line, whose error message it applies to.
 pub(super) fn color_in(args: &[OsString]) -> Option<ColorChoice> {
     let words: Vec<&str> = args.iter().filter_map(|word| word.to_str()).collect();
     let index = words.iter().position(|word| *word == "--color" || word.starts_with("--color="))?;
@@ -149,7 +149,7 @@ fn with_fitting_tips(
     error
 }
 
-/// The environment variables of all arguments.
+/// Returns the environment variables of all arguments.
 fn variables() -> Vec<String> {
     fn add(command: &clap::Command, names: &mut Vec<String>) {
         names.extend(command.get_arguments().filter_map(env_variable));

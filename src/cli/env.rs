@@ -55,7 +55,7 @@ pub struct Env {
 }
 
 impl Env {
-    /// An environment with the given parts.
+    /// Returns an environment with the given parts.
     pub fn new(
         now: Timestamp,
         vars: BTreeMap<String, String>,
@@ -79,7 +79,7 @@ impl Env {
         }
     }
 
-    /// The environment of the process.
+    /// Returns the environment of the process.
     pub fn from_process() -> Self {
         let vars = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -127,7 +127,7 @@ impl Env {
         }
     }
 
-    /// Whether `--quiet` was given.
+    /// Returns whether `--quiet` was given.
     pub(crate) fn is_quiet(&self) -> bool {
         self.options.quiet
     }
@@ -168,12 +168,12 @@ impl Env {
         Ok(())
     }
 
-    /// The text that [`Self::read_stdin`] has read.
+    /// Returns the text that [`Self::read_stdin`] has read.
     pub(crate) fn stdin_text(&self) -> Option<Arc<str>> {
         self.stdin_text.clone()
     }
 
-    /// The timeouts of connections, and where requests are reported.
+    /// Returns the timeouts of connections, and where requests are reported.
     pub(crate) fn connection_settings(&self) -> ConnectionSettings {
         let GlobalOptions { color: _, verbose, quiet, timeout } = self.options;
         let stderr = self.stderr.clone();
@@ -183,8 +183,8 @@ impl Env {
         ConnectionSettings { timeouts: timeout.map(Timeouts::uniform).unwrap_or_default(), log }
     }
 
-    /// The width to which output is wrapped, or `None` if it is not wrapped. As in git and ls, the variable COLUMNS takes
-    /// precedence over the width of the terminal.
+    /// Returns the width to which output is wrapped, or `None` if it is not wrapped. As in git and ls, the variable
+    /// COLUMNS takes precedence over the width of the terminal.
     pub(crate) fn out_width(&self) -> Option<usize> {
         let columns = self.vars.get("COLUMNS").and_then(|text| text.trim().parse().ok()).filter(|columns| *columns > 0);
         columns.or(self.width.filter(|_| self.terminals.stdout))

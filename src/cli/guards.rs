@@ -24,8 +24,8 @@ pub(crate) fn parse_allow_flags(values: &[String]) -> Result<Vec<AllowFlag>, Com
     if errors.is_empty() { Ok(flags) } else { Err(errors.into()) }
 }
 
-/// The error for several values in one flag. IAM names can have commas, so `remove:ARN,b` is one value. It is an error
-/// only if an ARN or another risk follows a comma.
+/// Returns the error for several values in one flag. IAM names can have commas, so `remove:ARN,b` is one value. It is
+/// an error only if an ARN or another risk follows a comma.
 fn comma_separated_error(text: &str) -> Option<CommandError> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     let (first, rest) = parts.split_first()?;
@@ -44,7 +44,7 @@ fn comma_separated_error(text: &str) -> Option<CommandError> {
 }
 
 /// Asks the cluster who the caller is and which nodes exist. A question that the cluster does not answer is unknown.
-pub(crate) async fn observe_facts(cluster: &impl ReadCluster) -> ClusterFacts {
+pub(crate) async fn read_cluster_facts(cluster: &impl ReadCluster) -> ClusterFacts {
     let (caller, nodes) = futures::future::join(cluster.whoami(), cluster.sample_nodes()).await;
     let caller = match caller {
         Ok(Some(caller)) => {
@@ -60,13 +60,13 @@ pub(crate) async fn observe_facts(cluster: &impl ReadCluster) -> ClusterFacts {
     };
     let nodes = match nodes {
         Ok(Some(nodes)) => Observed::Known(nodes),
-        Ok(None) => Observed::Unknown("a snapshot has no nodes".to_owned()),
+        Ok(None) => Observed::Unknown("a snapshot does not include Node objects".to_owned()),
         Err(error) => Observed::Unknown(error.cause()),
     };
     ClusterFacts { caller, nodes }
 }
 
-/// The refusal of a plan whose effect has become risky since it was made, because the cluster has changed.
+/// Returns the refusal of a plan whose effect has become risky since it was made, because the cluster has changed.
 pub(crate) fn late_refusal(label: &str, guard_report: &GuardReport, violations: &[InvariantViolation]) -> CommandError {
     let risks = guard_report.refused.iter().map(Risk::to_error);
     let errors: Vec<Diagnostic> = violations

@@ -1,4 +1,4 @@
-//! What the help of a command shows after its options: the exit codes and examples.
+//! Text shown after the options in `--help`: exit codes and examples.
 //!
 //! The tests of `reference` check that the examples are valid commands.
 

@@ -18,7 +18,7 @@ const MAX_LISTED: usize = 5;
 /// permissions, and the first ones show it.
 const MAX_REVIEWED: usize = 100;
 
-/// The requests of a plan that RBAC does not allow the caller. Empty if the caller is not known.
+/// Returns the requests of a plan that RBAC does not allow the caller. Empty if the caller is not known.
 pub(crate) fn caller_missing_permissions(
     plan: &Plan,
     comparison: &AccessComparison<'_>,
@@ -44,8 +44,8 @@ pub(crate) async fn retain_denied(cluster: &impl ReadCluster, missing: &mut Vec<
     }
 }
 
-/// The requests that the API server denies, or `None` for a snapshot. Asks first about all objects of each kind, which
-/// answers most requests at once.
+/// Returns the requests that the API server denies, or `None` for a snapshot. Asks first about all objects of each
+/// kind, which answers most requests at once.
 pub(crate) async fn denied_requests(
     cluster: &impl ReadCluster,
     requests: &[Request],
@@ -66,7 +66,7 @@ pub(crate) async fn denied_requests(
     Ok(Some(denied.map(|(request, _)| request).collect()))
 }
 
-/// The same request for every object of the kind.
+/// Returns the same request for every object of the kind.
 fn for_all_objects(request: &Request) -> Request {
     match request {
         Request::Object(request) => {
@@ -76,7 +76,7 @@ fn for_all_objects(request: &Request) -> Request {
     }
 }
 
-/// One diagnostic with all permissions that the caller lacks for a plan.
+/// Returns one diagnostic with all permissions that the caller lacks for a plan.
 pub(crate) fn to_diagnostic(cluster_plan: &ClusterPlan, severity: Severity) -> Option<Diagnostic> {
     let ClusterPlan { label, plan, missing_permissions: missing, .. } = cluster_plan;
     if missing.is_empty() {

@@ -163,7 +163,7 @@ fn write_file_atomically(path: &std::path::Path, text: &str, env: &Env) -> Resul
     std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &target)).map_err(|error| {
         let _ = std::fs::remove_file(&temporary);
         let error = Diagnostic::error(format!("cannot write {}: {error}", path.display()));
-        CommandError::from_diagnostic(error.with_help("check that the folder exists and that you can write to it"))
+        CommandError::from_diagnostic(error.with_help("check that the directory exists and that you can write to it"))
     })
 }
 

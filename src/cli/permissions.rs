@@ -66,7 +66,7 @@ async fn observe_cluster(
     };
     let connected = target.connect().await?;
     // The check has to work for a caller that cannot read the cluster: that is what it finds.
-    let state = match connected.cluster.observe().await {
+    let state = match connected.cluster.read_state().await {
         Ok(state) => state,
         Err(_) if args.check && args.for_command == RunnerCommand::Plan => State::default(),
         Err(error) => return Err(error.into()),
@@ -126,7 +126,7 @@ fn print_roles(
     Ok(())
 }
 
-/// The comment at the top of the manifests: what they are for, and their risks.
+/// Returns the comment at the top of the manifests: what they are for, and their risks.
 fn header_comment(args: &PermissionsArgs, label: &str) -> String {
     let label = escape_control(label);
     if args.for_command == RunnerCommand::Plan {
@@ -138,13 +138,14 @@ fn header_comment(args: &PermissionsArgs, label: &str) -> String {
              # the subject has it. A policy that grants more needs new permissions first: regenerate and apply this file.\n"
         }
         RoleWriteMethod::Escalate => {
-            "# The subject can write any rule into a role: `escalate` cannot be limited by name when a role is created.\n"
+            "# This allows privilege escalation: with \"escalate\" the subject can create a role with any rules. RBAC cannot\n\
+             # restrict create requests by resourceNames.\n"
         }
     };
     format!(
         "# The permissions that `rolecall apply` needs on {label}, limited to the names of the policy and of the objects\n\
          # that it owns there.\n{write_permission}\
-         # A subject that can write aws-auth can make itself system:masters: protect it like a cluster administrator.\n"
+         # A subject that can update the aws-auth ConfigMap can make itself system:masters: protect it like a cluster administrator.\n"
     )
 }
 

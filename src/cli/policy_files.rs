@@ -1,4 +1,4 @@
-//! Finds and reads the files of the policy: one TOML file, or the .toml files of a folder.
+//! Finds and reads the files of the policy: one TOML file, or the .toml files of a directory.
 
 #![expect(clippy::disallowed_methods, reason = "reads the files of the policy")]
 
@@ -13,7 +13,7 @@ use crate::render::diagnostics;
 
 const DEFAULT_PATHS: [&str; 2] = ["rolecall.toml", "rolecall"];
 
-/// A policy, and the folder that its relative paths start from.
+/// A loaded policy and the directory against which its relative paths are resolved.
 pub(crate) struct LoadedPolicy {
     pub(crate) policy: Policy,
     pub(crate) base_dir: PathBuf,
@@ -50,7 +50,7 @@ impl LoadedPolicy {
     }
 }
 
-/// Reads the files of the named policy, or of the policy in the current folder.
+/// Reads the files of the named policy, or of the policy in the current directory.
 pub(crate) fn read_policy(path: Option<&Path>, env: &Env) -> Result<PolicyFiles, CommandError> {
     match path {
         Some(path) => read_policy_at(path, env),
@@ -65,16 +65,17 @@ pub(crate) fn load_policy(path: Option<&Path>, env: &mut Env) -> Result<LoadedPo
     Ok(loaded)
 }
 
-/// The policy in the current folder, if there is one.
+/// Returns the policy in the current directory, if there is one.
 pub(crate) fn find_policy(env: &Env) -> Option<PathBuf> {
     DEFAULT_PATHS.into_iter().map(PathBuf::from).find(|path| env.cwd.join(path).exists())
 }
 
 fn policy_not_found() -> CommandError {
-    let error = Diagnostic::error("no policy found: there is no rolecall.toml and no rolecall/ in the current folder");
+    let error =
+        Diagnostic::error("no policy found: there is no rolecall.toml and no rolecall/ in the current directory");
     CommandError::from_diagnostic(
         error
-            .with_help("name the policy: a TOML file, or a folder with TOML files")
+            .with_help("name the policy: a TOML file, or a directory with TOML files")
             .with_help("for a policy to start from, run `rolecall schema --example > rolecall.toml`"),
     )
 }
@@ -103,14 +104,15 @@ fn read_policy_at(path: &Path, env: &Env) -> Result<PolicyFiles, CommandError> {
     Ok(PolicyFiles { files: texts, base_dir })
 }
 
-/// Whether a text was written by `plan --out`, in any version of the format. A policy never starts with a brace.
+/// Returns whether a text was written by `plan --out`, in any version of the format. A policy never starts with a
+/// brace.
 fn is_saved_plan(text: &str) -> bool {
     text.trim_start().starts_with('{')
         && serde_json::from_str::<serde_json::Value>(text)
             .is_ok_and(|value| value.get("format-version").is_some() && value.get("plans").is_some())
 }
 
-/// The path with slashes on every system, so that plans of different systems are the same.
+/// Returns the path with slashes on every system, so that plans of different systems are the same.
 fn display_path(path: &Path) -> String {
     path.components()
         .map(|part| part.as_os_str().to_string_lossy())
@@ -119,7 +121,7 @@ fn display_path(path: &Path) -> String {
         .replacen("//", "/", 1)
 }
 
-/// The .toml files of a folder, sorted by name. Hidden files and subfolders are left out.
+/// Returns the .toml files of a directory, sorted by name. Hidden files and subdirectories are left out.
 fn list_toml_files(path: &Path, absolute: &Path) -> Result<Vec<PathBuf>, CommandError> {
     let entries = std::fs::read_dir(absolute).map_err(|error| read_error(path, &error))?;
     let mut files: Vec<PathBuf> = Vec::new();
@@ -134,9 +136,9 @@ fn list_toml_files(path: &Path, absolute: &Path) -> Result<Vec<PathBuf>, Command
     }
     files.sort();
     if files.is_empty() {
-        let error = Diagnostic::error(format!("the folder {} has no .toml file", path.display()));
+        let error = Diagnostic::error(format!("the directory {} has no .toml file", path.display()));
         return Err(CommandError::from_diagnostic(
-            error.with_help("name a TOML file, or a folder with TOML files; subfolders are not read"),
+            error.with_help("name a TOML file, or a directory with TOML files; subdirectories are not read"),
         ));
     }
     Ok(files)
@@ -146,7 +148,7 @@ fn read_error(path: &Path, error: &io::Error) -> CommandError {
     let name = path.display();
     let help = match error.kind() {
         io::ErrorKind::PermissionDenied => "check the permissions of the file",
-        _ => "name a TOML file, or a folder with TOML files",
+        _ => "name a TOML file, or a directory with TOML files",
     };
     let message = match error.kind() {
         io::ErrorKind::NotFound => format!("the policy {name} does not exist"),

@@ -69,7 +69,7 @@ async fn observe_cluster(
     env: &mut Env,
 ) -> Result<QuestionTarget, CommandError> {
     let connected = target.connect().await?;
-    let mut state = connected.cluster.observe().await?;
+    let mut state = connected.cluster.read_state().await?;
     let name = target.name.as_deref();
     let mut policy_index = PolicyIndex::default();
     let mut aggregation = Aggregation::AsStored;
@@ -120,7 +120,8 @@ impl QuestionTarget {
         }
     }
 
-    /// The aws-auth principal with this name or username, such as `arn:aws:iam::111122223333:user/bob (username bob)`.
+    /// Returns the aws-auth principal with this name or username, such as `arn:aws:iam::111122223333:user/bob (username
+    /// bob)`.
     fn entry_with_name(&self, text: &str) -> Option<String> {
         let access = self.access_view();
         access.principals().iter().find_map(|principal| {
@@ -158,7 +159,7 @@ pub(crate) fn parse_request(verb: &str, resource: &str, scope: &RequestScopeArgs
     (request, warning)
 }
 
-/// Warnings about names in the question that are probably wrong, and about the state.
+/// Returns warnings about names in the question that are probably wrong, and about the state.
 pub(crate) fn request_warnings(
     access: &AccessView<'_>,
     subject: Option<&SubjectQuery>,
@@ -171,21 +172,22 @@ pub(crate) fn lint_warning(lint: &QueryLint) -> Diagnostic {
     lint.help().into_iter().fold(Diagnostic::warning(lint.to_string()), Diagnostic::with_help)
 }
 
-/// Warnings about the state itself: sections of aws-auth with syntax errors, and aggregation cycles.
+/// Returns warnings about the state itself: sections of aws-auth with syntax errors, and aggregation cycles.
 pub(crate) fn state_warnings(access: &AccessView<'_>) -> Vec<Diagnostic> {
     let unreadable = access.mapping.unreadable.iter().map(|error| {
         let section = error.section.key();
         Diagnostic::warning(format!("syntax error in `{section}` of aws-auth, line {}: {}", error.line, error.message))
             .with_note(if error.partial_entries.is_empty() {
-                format!("the authenticator cannot read it either, so no entry of {section} is in effect")
+                format!("the authenticator cannot parse `{section}` either, so none of its entries is in effect")
             } else {
-                "the authenticator cannot read it either and only uses the accounts before this line".to_owned()
+                "the authenticator cannot parse `mapAccounts` either and uses only the accounts before this line"
+                    .to_owned()
             })
     });
     unreadable.chain(aggregation_cycles(access.state())).collect()
 }
 
-/// Warnings about the answer for one subject, which was typed as `typed`.
+/// Returns warnings about the answer for one subject, which was typed as `typed`.
 pub(crate) fn answer_warnings(
     target: &QuestionTarget,
     typed: &str,
@@ -223,8 +225,8 @@ fn denial_warning(target: &QuestionTarget, subject: &SubjectQuery, denial: &Deni
     }
 }
 
-/// The ARN of an aws-auth entry that is similar to the subject: it has the same name, or a similar one. Whole ARNs are
-/// long and therefore always similar, so only their names are compared.
+/// Returns the ARN of an aws-auth entry that is similar to the subject: it has the same name, or a similar one. Whole
+/// ARNs are long and therefore always similar, so only their names are compared.
 fn similar_principal(target: &QuestionTarget, subject: &SubjectQuery) -> Option<String> {
     fn name_of(arn: &str) -> &str {
         arn.rsplit('/').next().unwrap_or_default()

@@ -30,7 +30,7 @@ fn prose(text: Option<&StyledStr>) -> String {
     text.map(ToString::to_string).unwrap_or_default().replace('<', "&lt;").replace('|', "\\|")
 }
 
-/// A text for a table cell, in which a new paragraph is a line break.
+/// Returns a text for a table cell, in which a new paragraph is a line break.
 fn cell(text: &str) -> String {
     text.trim().replace("\n\n", "<br>").replace('\n', " ")
 }
@@ -51,7 +51,7 @@ fn name(arg: &Arg) -> String {
     format!("{short}`{}`{aliases}", format!("--{long} {value}").trim_end())
 }
 
-/// The help of an argument, with its default, its values and its variable.
+/// Returns the help of an argument, with its default, its values and its variable.
 fn description(arg: &Arg) -> String {
     let mut out = cell(&prose(arg.get_long_help().or(arg.get_help())));
     let sentence = |text: String, out: &mut String| {
@@ -96,12 +96,12 @@ fn table(heading: &str, args: &[&Arg], out: &mut String) {
     out.push('\n');
 }
 
-/// The arguments that `--help` shows, apart from the help and version flags.
+/// Returns the arguments that `--help` shows, apart from the help and version flags.
 fn shown<'a>(args: impl Iterator<Item = &'a Arg>) -> Vec<&'a Arg> {
     args.filter(|arg| !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str())).collect()
 }
 
-/// The options of one command in the order of `--help`, without those that every command has.
+/// Returns the options of one command in the order of `--help`, without those that every command has.
 fn options(command: &Command) -> Vec<&Arg> {
     shown(command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_global_set()))
 }
@@ -116,7 +116,7 @@ fn section(command: &mut Command, out: &mut String) {
     out.push_str(&after_help(command));
 }
 
-/// The exit codes and examples of a command, as code blocks.
+/// Returns the exit codes and examples of a command, as code blocks.
 fn after_help(command: &Command) -> String {
     let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let mut out = String::new();
@@ -129,7 +129,7 @@ fn after_help(command: &Command) -> String {
     out
 }
 
-/// All commands in the order of `--help`.
+/// Returns all commands in the order of `--help`.
 fn commands() -> String {
     let mut all = CommandLine::command();
     all.build();
@@ -170,7 +170,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The words of a simple shell command, up to a pipe, a redirection or a comment.
+/// Returns the words of a simple shell command, up to a pipe, a redirection or a comment.
 fn words(command: &str) -> Vec<OsString> {
     let mut out = Vec::new();
     let mut rest = command.trim();
@@ -192,7 +192,7 @@ fn words(command: &str) -> Vec<OsString> {
     out
 }
 
-/// The `rolecall` commands in shell blocks, scripts and workflows.
+/// Returns the `rolecall` commands in shell blocks, scripts and workflows.
 fn shell_commands(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     let mut is_shell = !text.contains("```");

@@ -13,7 +13,7 @@ use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
-use super::guards::{observe_facts, parse_allow_flags};
+use super::guards::{parse_allow_flags, read_cluster_facts};
 use super::target::{ClusterConnection, TargetCluster, connection_from_flags, ensure_snapshots_writable};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::kubeconfig::ContextSelector;
@@ -53,7 +53,8 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
     };
     let target = TargetCluster::new(backup.name.clone(), connection.clone(), &connection_args, env);
     let connected = target.connect().await?;
-    let (state, facts) = futures::future::join(connected.cluster.observe(), observe_facts(&connected.cluster)).await;
+    let (state, facts) =
+        futures::future::join(connected.cluster.read_state(), read_cluster_facts(&connected.cluster)).await;
     let state = state?;
     if let (Some(backup_uid), Some(uid)) = (&backup.cluster_uid, &state.cluster_uid)
         && backup_uid != uid

@@ -53,7 +53,7 @@ pub(crate) async fn open_saved_plan(
         // All clusters are evaluated before the first write to any of them. `apply` evaluates each again before its first
         // write.
         let (state, facts) =
-            futures::future::join(connected.cluster.observe(), guards::observe_facts(&connected.cluster)).await;
+            futures::future::join(connected.cluster.read_state(), guards::read_cluster_facts(&connected.cluster)).await;
         let state = state?;
         // The state after a stale plan cannot be computed.
         let reasons = saved.plan.staleness_reasons(&state);
@@ -146,7 +146,7 @@ pub(crate) fn mark_applied(path: &Path, env: &Env) -> Result<(), CommandError> {
     write_file_atomically(path, &to_text(&document)?, env)
 }
 
-/// Objects that a plan relies on have changed.
+/// Returns objects that a plan relies on have changed.
 pub(crate) fn stale_plan_error(label: &str, reasons: &[String]) -> CommandError {
     let mut errors = staleness_diagnostics(label, reasons);
     if let Some(last) = errors.pop() {
@@ -159,7 +159,7 @@ fn staleness_diagnostics(label: &str, reasons: &[String]) -> Vec<Diagnostic> {
     reasons.iter().map(|reason| Diagnostic::error(format!("{label}: {reason} since the plan was made"))).collect()
 }
 
-/// Objects that a plan does not write have changed, and with them the effect of its writes.
+/// The error if objects that a plan does not write have changed, and with them the effect of its writes.
 pub(crate) fn access_changed_error(label: &str, affected_subjects: &[String]) -> CommandError {
     let more = affected_subjects.len().saturating_sub(MAX_LISTED);
     let mut subjects: Vec<&str> = affected_subjects.iter().take(MAX_LISTED).map(String::as_str).collect();
@@ -170,7 +170,7 @@ pub(crate) fn access_changed_error(label: &str, affected_subjects: &[String]) ->
     let error =
         Diagnostic::error(format!("{label}: the effect of the plan on access has changed since the plan was made"))
             .with_because(format!("its access changes are different for {}", subjects.join(", ")))
-            .with_note("roles, bindings or aws-auth entries that the plan does not write have changed")
+            .with_note("RBAC roles, RBAC bindings or aws-auth entries that the plan does not write have changed")
             .with_help("plan again");
     CommandError::from_diagnostic(error)
 }

@@ -28,7 +28,7 @@ pub(crate) async fn run(args: &SnapshotArgs, env: &mut Env) -> Result<Exit, Comm
         return Err(CommandError::from_diagnostic(error));
     };
     let connected = target.connect().await?;
-    let objects = connected.cluster.export().await?;
+    let objects = connected.cluster.export_objects().await?;
     let count = objects.len();
     let text = match args.format {
         OutputFormat::Json => to_text(&ObjectListDocument::new(&objects))?,

@@ -112,7 +112,7 @@ impl TargetCluster {
     }
 }
 
-/// The clusters that `--cluster` selects, or all clusters of the policy.
+/// Returns the clusters that `--cluster` selects, or all clusters of the policy.
 pub(crate) fn resolve_targets(
     clusters: Option<(&ClustersByName, &Path)>,
     args: &ConnectionArgs,
@@ -145,7 +145,7 @@ pub(crate) fn resolve_targets(
     Ok(names.iter().filter_map(to_target).collect())
 }
 
-/// The connection that the policy declares.
+/// Returns the connection that the policy declares.
 fn connection_from_policy(clusters: &ClustersByName, name: &str, folder: &Path) -> Option<ClusterConnection> {
     let cluster = clusters.get(name)?;
     Some(match &cluster.connection {
@@ -161,17 +161,17 @@ fn connection_from_policy(clusters: &ClustersByName, name: &str, folder: &Path) 
     })
 }
 
-/// The path of a snapshot file of the command line, and its name for messages.
+/// Returns the path of a snapshot file of the command line, and its name for messages.
 fn snapshot_file<'a>(file: &'a str, env: &Env) -> (PathBuf, &'a str) {
     if file == STDIN { (PathBuf::from(STDIN), STDIN_NAME) } else { (env.cwd.join(file), file) }
 }
 
-/// The connection for the values of `--snapshot`.
+/// Returns the connection for the values of `--snapshot`.
 pub(crate) fn connection_from_flags(files: &[String], env: &Env) -> ClusterConnection {
     snapshot_connection(files.iter().map(|file| snapshot_file(file, env)))
 }
 
-/// Whether a value of `--snapshot` is `-` or `NAME=-`.
+/// Returns whether a value of `--snapshot` is `-` or `NAME=-`.
 pub(crate) fn is_from_stdin(value: &str) -> bool {
     value == STDIN || value.rsplit_once('=').is_some_and(|(_, file)| file == STDIN)
 }
@@ -208,7 +208,7 @@ fn snapshot_connection<'a>(files: impl Iterator<Item = (PathBuf, &'a str)>) -> C
     ClusterConnection::Snapshot { files, display_name: names.join(", ") }
 }
 
-/// The cluster of a policy without `[clusters]`.
+/// Returns the cluster of a policy without `[clusters]`.
 fn unnamed_target(args: &ConnectionArgs, env: &Env) -> Result<TargetCluster, CommandError> {
     if let Some(name) = args.clusters.first() {
         let error = Diagnostic::error(format!("unknown cluster `{name}`: no policy with `[clusters]` was found"));
@@ -233,7 +233,7 @@ fn unnamed_target(args: &ConnectionArgs, env: &Env) -> Result<TargetCluster, Com
     Ok(TargetCluster::new(None, connection, args, env))
 }
 
-/// The names that `--cluster` selects, or all names.
+/// Returns the names that `--cluster` selects, or all names.
 ///
 /// # Errors
 /// All names that the policy does not have.
@@ -261,7 +261,7 @@ fn unknown_cluster(clusters: &ClustersByName, name: &str) -> Diagnostic {
     Diagnostic::error(format!("unknown cluster `{name}`")).with_help(help)
 }
 
-/// The parts of `NAME=FILE`. `None` if the text is the path of a file, whose name can have a `=`.
+/// Returns the parts of `NAME=FILE`. `None` if the text is the path of a file, whose name can have a `=`.
 fn named_snapshot<'a>(text: &'a str, env: &Env) -> Option<(&'a str, &'a str)> {
     let is_file = || env.cwd.join(text).exists();
     text.split_once('=').filter(|(name, _)| !name.contains(['/', '\\']) && !is_file())

@@ -22,8 +22,8 @@ pub(crate) enum AnyCluster {
 }
 
 impl AnyCluster {
-    /// The client for the Lease that prevents concurrent applies. A snapshot has none: before it is written, its files
-    /// are compared with the content that was read.
+    /// Returns the client for the Lease that prevents concurrent applies. A snapshot has none: before it is written,
+    /// its files are compared with the content that was read.
     pub(crate) fn lease_client(&self, namespace: &str) -> Option<LeaseClient> {
         match self {
             Self::Live(cluster) => Some(cluster.lease_client(namespace)),
@@ -33,17 +33,17 @@ impl AnyCluster {
 }
 
 impl ReadCluster for AnyCluster {
-    async fn observe(&self) -> Result<State, ClusterError> {
+    async fn read_state(&self) -> Result<State, ClusterError> {
         match self {
-            Self::Live(cluster) => cluster.observe().await,
-            Self::Snapshot(cluster) => cluster.observe().await,
+            Self::Live(cluster) => cluster.read_state().await,
+            Self::Snapshot(cluster) => cluster.read_state().await,
         }
     }
 
-    async fn export(&self) -> Result<Vec<Value>, ClusterError> {
+    async fn export_objects(&self) -> Result<Vec<Value>, ClusterError> {
         match self {
-            Self::Live(cluster) => cluster.export().await,
-            Self::Snapshot(cluster) => cluster.export().await,
+            Self::Live(cluster) => cluster.export_objects().await,
+            Self::Snapshot(cluster) => cluster.export_objects().await,
         }
     }
 

@@ -100,8 +100,8 @@ impl ApiResponse {
         (200..300).contains(&self.status)
     }
 
-    /// The failure as the server describes it, on one line. If the body is not a Status, as for code 429, the body itself is
-    /// the message.
+    /// Returns the failure as the server describes it, on one line. If the body is not a Status, as for code 429, the
+    /// body itself is the message.
     pub(super) fn parse_status(&self) -> ApiStatus {
         let binary = protobuf::decode_envelope(&self.body).and_then(Result::ok);
         let binary = binary.and_then(|raw| protobuf::ProtoStatus::decode(raw).ok());
@@ -141,12 +141,12 @@ impl ApiClient {
         Ok(Self { config, current, server, settings, delay_was_reported: AtomicBool::new(false) })
     }
 
-    /// A new connection to the same server, with new credentials.
+    /// Returns a new connection to the same server, with new credentials.
     pub(super) async fn reconnect(&self) -> Result<Self, ClusterError> {
         Self::new(self.config.clone(), self.settings.clone()).await
     }
 
-    /// Whether a credential plugin provides the credentials, and so can provide new ones.
+    /// Returns whether a credential plugin provides the credentials, and so can provide new ones.
     pub(super) fn has_exec_plugin(&self) -> bool {
         self.config.auth_info.exec.is_some()
     }
@@ -339,7 +339,7 @@ fn classify_error(error: kube::Error, server: &str) -> SendError {
     }
 }
 
-/// Whether the connection attempt timed out.
+/// Returns whether the connection attempt timed out.
 fn connection_timed_out(error: &kube::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut timed_out = false;
@@ -350,7 +350,7 @@ fn connection_timed_out(error: &kube::Error) -> bool {
     timed_out && is_connect_error(error)
 }
 
-/// Whether the connection failed: an unknown host, a closed port, or an untrusted certificate.
+/// Returns whether the connection failed: an unknown host, a closed port, or an untrusted certificate.
 fn is_connect_error(error: &kube::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {
@@ -374,7 +374,7 @@ fn credentials_error(error: &AuthError) -> ClusterError {
     }
 }
 
-/// The messages of an error and of its causes, each once, without the wrapper types of the client.
+/// Returns the messages of an error and of its causes, each once, without the wrapper types of the client.
 fn error_chain(error: &kube::Error) -> String {
     let mut messages: Vec<String> = Vec::new();
     let mut next: Option<&dyn std::error::Error> = std::error::Error::source(error);

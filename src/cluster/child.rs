@@ -101,7 +101,7 @@ impl Output {
         Self { bytes, ended }
     }
 
-    /// The bytes that were read until the pipe was closed, or until the deadline.
+    /// Returns the bytes that were read until the pipe was closed, or until the deadline.
     fn until(self, deadline: Instant) -> Vec<u8> {
         let _ = self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))

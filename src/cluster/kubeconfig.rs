@@ -33,7 +33,7 @@ pub(crate) struct KubeconfigSource {
     pub(crate) env: BTreeMap<String, String>,
 }
 
-/// The configuration of a connection, and the name of the context that it is made from.
+/// Returns the configuration of a connection, and the name of the context that it is made from.
 pub(crate) async fn load_context(
     selector: &ContextSelector,
     source: &KubeconfigSource,
@@ -70,7 +70,7 @@ pub(crate) async fn load_context(
     Ok((config, context))
 }
 
-/// The configuration for the service account of the pod, if there is no kubeconfig.
+/// Returns the configuration for the service account of the pod, if there is no kubeconfig.
 fn load_in_cluster_config(
     selector: &ContextSelector,
     source: &KubeconfigSource,
@@ -112,7 +112,8 @@ fn read_merged(source: &KubeconfigSource) -> Result<Option<Kubeconfig>, ClusterE
     Ok(merged)
 }
 
-/// The error for a file that cannot be parsed: only its line, because the message of the parser may quote a credential.
+/// Returns the error for a file that cannot be parsed: only its line, because the message of the parser may quote a
+/// credential.
 fn parse_error(error: &KubeconfigError, path: &Path) -> ClusterError {
     let KubeconfigError::Parse(error) = error else {
         return kubeconfig_error(error);
@@ -150,7 +151,7 @@ pub(super) fn kubeconfig_error(error: &KubeconfigError) -> ClusterError {
     ClusterError::InvalidKubeconfig { why }
 }
 
-/// Why the kubeconfig, or a file that it refers to, cannot be read.
+/// Returns why the kubeconfig, or a file that it refers to, cannot be read.
 pub(super) fn describe_io_error(error: &std::io::Error, path: &Path) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => format!("the file {} does not exist", path.display()),
@@ -167,7 +168,7 @@ fn describe_load_error(error: &LoadDataError) -> String {
     }
 }
 
-/// The context of an EKS cluster, as written by `aws eks update-kubeconfig` or eksctl.
+/// Returns the context of an EKS cluster, as written by `aws eks update-kubeconfig` or eksctl.
 fn find_eks_context(
     kubeconfig: &Kubeconfig,
     name: &str,
@@ -198,8 +199,8 @@ fn find_eks_context(
     }
 }
 
-/// Whether the name of a cluster entry is `arn:aws:eks:eu-west-1:111122223333:cluster/prod`, as written by the AWS CLI,
-/// or `prod.eu-west-1.eksctl.io`, as written by eksctl.
+/// Returns whether the name of a cluster entry is `arn:aws:eks:eu-west-1:111122223333:cluster/prod`, as written by the
+/// AWS CLI, or `prod.eu-west-1.eksctl.io`, as written by eksctl.
 fn is_eks_cluster_entry(cluster: &str, name: &str, region: &str, account: Option<&str>) -> bool {
     if cluster == format!("{name}.{region}.eksctl.io") {
         return true;
@@ -213,8 +214,8 @@ fn is_eks_cluster_entry(cluster: &str, name: &str, region: &str, account: Option
         && account.is_none_or(|account| account == arn_account)
 }
 
-/// Whether the user has a credential plugin for this cluster: `aws --region eu-west-1 eks get-token --cluster-name
-/// prod`, or `aws-iam-authenticator token -i prod`.
+/// Returns whether the user has a credential plugin for this cluster: `aws --region eu-west-1 eks get-token
+/// --cluster-name prod`, or `aws-iam-authenticator token -i prod`.
 fn is_eks_token_command(kubeconfig: &Kubeconfig, user: &str, name: &str, region: &str) -> bool {
     let auth = kubeconfig.auth_infos.iter().find(|named| named.name == user).and_then(|named| named.auth_info.as_ref());
     let Some(exec) = auth.and_then(|auth| auth.exec.as_ref()) else {

@@ -173,8 +173,8 @@ fn keep_rule_managers(managed_fields: Value) -> Option<Value> {
     (!managers.is_empty()).then_some(Value::Array(managers))
 }
 
-/// The object as a snapshot file contains it: with its kind, which the items of a list do not have, and without most of
-/// its `managedFields`.
+/// Returns the object as a snapshot file contains it: with its kind, which the items of a list do not have, and without
+/// most of its `managedFields`.
 pub(super) fn to_snapshot_object(kind: ObjectKind, object: Value) -> Value {
     let mut out = serde_json::Map::new();
     out.insert("apiVersion".to_owned(), json!(kind.api_version()));

@@ -41,7 +41,7 @@ pub(crate) struct LiveCluster {
     pub(super) client: Arc<ApiClient>,
 }
 
-/// The path of the objects of a kind, in one namespace or in all.
+/// Returns the path of the objects of a kind, in one namespace or in all.
 pub(super) fn collection_path(kind: ObjectKind, namespace: Option<&str>) -> String {
     let root = match kind {
         ObjectKind::Namespace | ObjectKind::ConfigMap => "/api/v1",
@@ -116,7 +116,8 @@ impl LiveCluster {
         .await
     }
 
-    /// The outcome of an earlier try of this write: set if the object now has the content that the write leads to.
+    /// Returns the outcome of an earlier try of this write: set if the object now has the content that the write leads
+    /// to.
     async fn find_earlier_outcome(
         &self,
         key: &ObjectKey,
@@ -144,7 +145,7 @@ impl LiveCluster {
     }
 }
 
-/// The HTTP method, and the path with its query, of a write.
+/// Returns the HTTP method, and the path with its query, of a write.
 fn method_and_path(key: &ObjectKey, write: &WriteRequest) -> (&'static str, String) {
     let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
     match write {
@@ -154,7 +155,8 @@ fn method_and_path(key: &ObjectKey, write: &WriteRequest) -> (&'static str, Stri
     }
 }
 
-/// The name of the namespace in `unable to create new content in namespace NAME because it is being terminated`.
+/// Returns the name of the namespace in `unable to create new content in namespace NAME because it is being
+/// terminated`.
 fn parse_namespace(message: &str) -> String {
     message.split(" in namespace ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned()
 }
@@ -181,7 +183,7 @@ pub(super) fn response_error(verb: &str, object: &str, response: &ApiResponse) -
 }
 
 impl ReadCluster for LiveCluster {
-    async fn observe(&self) -> Result<State, ClusterError> {
+    async fn read_state(&self) -> Result<State, ClusterError> {
         let spawn_list = |kind| tokio::spawn(Self::list_roles(self.client.clone(), kind));
         let (cluster_roles, roles) = (spawn_list(ObjectKind::ClusterRole), spawn_list(ObjectKind::Role));
         let spawn_list = |kind| tokio::spawn(Self::list_bindings(self.client.clone(), kind));
@@ -210,7 +212,7 @@ impl ReadCluster for LiveCluster {
         Ok(state)
     }
 
-    async fn export(&self) -> Result<Vec<Value>, ClusterError> {
+    async fn export_objects(&self) -> Result<Vec<Value>, ClusterError> {
         let mut objects: BTreeMap<ObjectKey, Value> = BTreeMap::new();
         for kind in ObjectKind::ALL {
             if kind == ObjectKind::ConfigMap {
@@ -244,7 +246,8 @@ impl ReadCluster for LiveCluster {
     }
 }
 
-/// The names of a few nodes with or without the label that Fargate gives to its nodes (EKS User Guide, "Fargate").
+/// Returns the names of a few nodes with or without the label that Fargate gives to its nodes (EKS User Guide,
+/// "Fargate").
 async fn sample_node_names(client: &ApiClient, fargate: bool) -> Result<Vec<String>, ClusterError> {
     let operator = if fargate { "%3D" } else { "!%3D" };
     let path = format!("/api/v1/nodes?limit=3&labelSelector=eks.amazonaws.com%2Fcompute-type{operator}fargate");

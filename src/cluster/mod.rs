@@ -36,19 +36,19 @@ use crate::state::write::{ObjectVersion, ResolvedPrecondition, WriteError, Write
 
 /// Read access to a cluster: what `plan`, `drift` and all questions need. The permissions are get and list.
 pub(crate) trait ReadCluster {
-    /// The complete access configuration.
+    /// Returns the complete access configuration.
     ///
     /// # Errors
     /// If a part of it cannot be read. The result is never partial.
-    async fn observe(&self) -> Result<State, ClusterError>;
+    async fn read_state(&self) -> Result<State, ClusterError>;
 
-    /// The objects that `rolecall snapshot` writes, without `managedFields`, sorted by kind and name.
-    async fn export(&self) -> Result<Vec<Value>, ClusterError>;
+    /// Returns the objects that `rolecall snapshot` writes, without `managedFields`, sorted by kind and name.
+    async fn export_objects(&self) -> Result<Vec<Value>, ClusterError>;
 
-    /// The user that the cluster authenticates the caller as. `None` for a snapshot.
+    /// Returns the user that the cluster authenticates the caller as. `None` for a snapshot.
     async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError>;
 
-    /// The names of some nodes. `None` for a snapshot.
+    /// Returns the names of some nodes. `None` for a snapshot.
     async fn sample_nodes(&self) -> Result<Option<NodeSample>, ClusterError> {
         Ok(None)
     }
@@ -77,13 +77,14 @@ pub(crate) trait WriteCluster: ReadCluster {
         expected: &ResolvedPrecondition,
     ) -> Result<(), ClusterError>;
 
-    /// The stored object, complete. `None` if it does not exist.
+    /// Returns the stored object, complete. `None` if it does not exist.
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError>;
 
-    /// Whether the cluster allows a request, as its authorizers decide it.
+    /// Asks the authorizers of the cluster whether they allow the request.
     async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError>;
 
-    /// The user that the cluster authenticates the caller as, and which of the requests it is allowed. `None` for a snapshot.
+    /// Returns the user that the cluster authenticates the caller as, and which of the requests it is allowed. `None`
+    /// for a snapshot.
     async fn check_caller(
         &self,
         freshness: CredentialFreshness,
@@ -106,7 +107,7 @@ pub(crate) enum WriteOutcome {
     Terminating(Vec<String>),
 }
 
-/// The outcome of deleting an object that has finalizers. `None` if the object is not being deleted.
+/// Returns the outcome of deleting an object that has finalizers. `None` if the object is not being deleted.
 fn terminating_outcome(object: &Value) -> Option<WriteOutcome> {
     object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str)?;
     let names = object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
@@ -129,7 +130,7 @@ pub(crate) struct UserInfo {
 }
 
 impl UserInfo {
-    /// The ARN of the caller, if the authenticator of EKS reports it.
+    /// Returns the ARN of the caller, if the authenticator of EKS reports it.
     pub(crate) fn arn(&self) -> Option<&str> {
         ["arn", "canonicalArn"].iter().find_map(|name| self.extra.get(*name)?.first()).map(String::as_str)
     }
@@ -179,7 +180,7 @@ pub(crate) enum ClusterError {
 }
 
 impl ClusterError {
-    /// The error with its help, and with the line of a snapshot if it is about one.
+    /// Returns the error with its help, and with the line of a snapshot if it is about one.
     pub(crate) fn to_diagnostic(&self) -> Diagnostic {
         let mut diagnostic = Diagnostic::error(self.to_string());
         if let Self::InvalidSnapshot { file, line, text, .. } = self {
@@ -192,7 +193,7 @@ impl ClusterError {
         }
     }
 
-    /// The cause without the operation and the object, for messages that name them already.
+    /// Returns the cause without the operation and the object, for messages that name them already.
     pub(crate) fn cause(&self) -> String {
         match self {
             // The API server answers `configmaps "aws-auth" is forbidden: User "u" cannot patch …`.
@@ -203,7 +204,7 @@ impl ClusterError {
         }
     }
 
-    /// Whether a write that failed with this error may have been made.
+    /// Returns whether a write that failed with this error may have been made.
     pub(crate) fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::Unreachable { .. }

@@ -27,7 +27,7 @@ struct ProtoUnknown {
     raw: Bytes,
 }
 
-/// The encoded object of a response in protobuf encoding, or nothing if the response has another encoding.
+/// Returns the encoded object of a response in protobuf encoding, or nothing if the response has another encoding.
 pub(super) fn decode_envelope(body: &Bytes) -> Option<Result<Bytes, prost::DecodeError>> {
     let is_protobuf = body.starts_with(MAGIC);
     is_protobuf.then(|| ProtoUnknown::decode(body.slice(MAGIC.len()..)).map(|unknown| unknown.raw))

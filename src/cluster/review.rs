@@ -60,7 +60,7 @@ pub(super) async fn self_subject_review(client: &ApiClient) -> Result<UserInfo, 
         .map_err(|error| ClusterError::InvalidResponse { what: request.operation, why: error.to_string() })
 }
 
-/// The identity of the caller, and which of these requests it is allowed to make.
+/// Returns the identity of the caller, and which of these requests it is allowed to make.
 pub(super) async fn check_caller(
     client: &ApiClient,
     freshness: CredentialFreshness,
@@ -91,7 +91,7 @@ pub(super) async fn self_subject_access_reviews(
     reviews.buffered(MAX_CONCURRENT_REVIEWS).try_collect().await
 }
 
-/// Whether the API server allows a request of another subject.
+/// Returns whether the API server allows a request of another subject.
 pub(super) async fn subject_access_review(
     client: &ApiClient,
     probe: &AccessProbe,

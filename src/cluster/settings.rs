@@ -54,7 +54,7 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// The same timeout for everything, as `--timeout` sets it.
+    /// Returns the same timeout for everything, as `--timeout` sets it.
     pub(crate) fn uniform(timeout: Duration) -> Self {
         Self { connect: timeout, request: timeout, plugin: timeout, interactive_plugin: timeout }
     }
@@ -81,7 +81,7 @@ impl fmt::Debug for RequestLog {
 }
 
 impl RequestLog {
-    /// A log that writes lines, given without the newline. It reports nothing until one of the options is set.
+    /// Returns a log that writes lines, given without the newline. It reports nothing until one of the options is set.
     pub(crate) fn new(write: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { write: Some(Arc::new(write)), requests: false, delays: false }
     }

@@ -73,7 +73,7 @@ struct StoredObject {
 }
 
 impl SnapshotCluster {
-    /// Reads the files, or all `.yaml`, `.yml` and `.json` files of a folder. The path `-` means the text of stdin.
+    /// Reads the files, or all `.yaml`, `.yml` and `.json` files of a directory. The path `-` means the text of stdin.
     ///
     /// # Errors
     /// If a file cannot be read, is not YAML, or has an object that the API server would reject.
@@ -132,19 +132,19 @@ fn list_files(path: &Path) -> Result<Vec<PathBuf>, ClusterError> {
         entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_snapshot).collect();
     files.sort();
     if files.is_empty() {
-        let why = "the folder has no .yaml, .yml or .json file".to_owned();
+        let why = "the directory has no .yaml, .yml or .json file".to_owned();
         return Err(ClusterError::SnapshotIo { file: path.display().to_string(), why });
     }
     Ok(files)
 }
 
-/// The first line of a snapshot, from which [`SnapshotCluster::taken_at`] reads the time.
+/// Returns the first line of a snapshot, from which [`SnapshotCluster::taken_at`] reads the time.
 pub(crate) fn snapshot_header(label: &str, now: &str) -> String {
     let label: String = label.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("{HEADER_PREFIX}{now} of {label}\n")
 }
 
-/// The number, counted from 1, and the text of the line at a byte offset.
+/// Returns the 1-based number and the text of the line that contains the byte `offset`.
 fn line_at(text: &str, offset: usize) -> (usize, String) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count();
@@ -214,7 +214,7 @@ impl SnapshotContent {
         Ok(())
     }
 
-    /// Whether a namespace exists. If the snapshot has no Namespace objects, those of its other objects exist.
+    /// Returns whether a namespace exists. If the snapshot has no Namespace objects, those of its other objects exist.
     fn has_namespace(&self, name: &str) -> bool {
         let has_namespaces = self.objects.keys().any(|key| key.kind() == ObjectKind::Namespace);
         self.objects.keys().any(|key| match key.kind() {
@@ -229,7 +229,7 @@ impl SnapshotContent {
         stored.is_some_and(|stored| stored.value.pointer("/metadata/deletionTimestamp").is_some())
     }
 
-    /// The result that the API server would have for a write.
+    /// Returns the result that the API server would have for a write.
     fn evaluate_write(
         &self,
         key: &ObjectKey,
@@ -254,7 +254,7 @@ impl SnapshotContent {
 }
 
 impl SnapshotFile {
-    /// The text of the file with its changed and added documents. Every other byte is unchanged.
+    /// Returns the text of the file with its changed and added documents. Every other byte is unchanged.
     fn render(&self) -> String {
         let mut out = String::with_capacity(self.text.len());
         let mut copied = 0;
@@ -283,7 +283,7 @@ impl SnapshotFile {
     }
 }
 
-/// The byte offset of an item of a List.
+/// Returns the byte offset of an item of a List.
 fn list_item_offset(root: &yaml::YamlNode, item: usize) -> Option<usize> {
     let yaml::YamlValue::Mapping(mapping) = &root.value else {
         return None;
@@ -294,7 +294,8 @@ fn list_item_offset(root: &yaml::YamlNode, item: usize) -> Option<usize> {
     pair.value.children().get(item).map(|node| node.span.start)
 }
 
-/// The List without its deleted items. They are null until the file is written, so that the indices of the others stay.
+/// Returns the List without its deleted items. They are null until the file is written, so that the indices of the
+/// others stay.
 fn remove_null_items(value: &Value) -> Value {
     let mut out = value.clone();
     if let Some(items) = out.get_mut("items").and_then(Value::as_array_mut) {
@@ -319,7 +320,7 @@ fn with_kind(item: Value, list: &Value) -> Value {
     }
 }
 
-/// The resourceVersion, or a digest of the content if the object has none, as in a handwritten snapshot.
+/// Returns the resourceVersion, or a digest of the content if the object has none, as in a handwritten snapshot.
 fn version_or_digest(value: &Value) -> ObjectVersion {
     ObjectVersion::from_object(value).unwrap_or_else(|| {
         let hash = Sha256::digest(value.to_string());
@@ -340,7 +341,7 @@ fn put_with_version(key: &ObjectKey, value: &Value, state: &mut State) -> Result
 }
 
 impl ReadCluster for SnapshotCluster {
-    async fn observe(&self) -> Result<State, ClusterError> {
+    async fn read_state(&self) -> Result<State, ClusterError> {
         let content = self.content.borrow();
         let mut state = State::default();
         for (key, stored) in &content.objects {
@@ -356,7 +357,7 @@ impl ReadCluster for SnapshotCluster {
         Ok(state)
     }
 
-    async fn export(&self) -> Result<Vec<Value>, ClusterError> {
+    async fn export_objects(&self) -> Result<Vec<Value>, ClusterError> {
         Ok(self.content.borrow().objects.values().map(|stored| stored.value.clone()).collect())
     }
 
@@ -423,7 +424,10 @@ impl WriteCluster for SnapshotCluster {
     }
 
     async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
-        Ok(AccessReviewStatus { allowed: review::is_allowed_by_rules(&self.observe().await?, probe), allowed_by: None })
+        Ok(AccessReviewStatus {
+            allowed: review::is_allowed_by_rules(&self.read_state().await?, probe),
+            allowed_by: None,
+        })
     }
 
     async fn check_caller(
@@ -456,7 +460,7 @@ impl WriteCluster for SnapshotCluster {
 }
 
 impl SnapshotContent {
-    /// A new location at the end of the first file.
+    /// Returns a new location at the end of the first file.
     fn allocate_appended(&mut self) -> ObjectLocation {
         let Some(first) = self.files.first_mut() else {
             return ObjectLocation::Appended(0);

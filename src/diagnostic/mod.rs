@@ -38,7 +38,7 @@ pub(crate) struct DiagnosticNote {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnostic {
     pub(crate) severity: Severity,
-    /// Starts in lower case, has no full stop, and quotes names in backticks.
+    /// The first line of the diagnostic. It starts in lower case, has no full stop, and quotes names in backticks.
     pub(crate) message: String,
     /// The position in the policy, and the label to print there.
     pub(crate) primary: Option<(Span, String)>,

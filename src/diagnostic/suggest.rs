@@ -1,6 +1,6 @@
 //! The suggestion of a "did you mean" line: the valid name that is closest to a misspelled one.
 
-/// The most similar candidate, if it is similar enough for a typo to be likely.
+/// Returns the most similar candidate, if it is similar enough for a typo to be likely.
 ///
 /// The Damerau-Levenshtein distance must be at most a third of the longer name, as in rustc and cargo. Names that
 /// differ only in case always match.

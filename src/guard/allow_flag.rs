@@ -67,7 +67,7 @@ impl AllowFlag {
         }
     }
 
-    /// Whether this flag accepts a risk that needs the flag `needed`.
+    /// Returns whether this flag accepts a risk that needs the flag `needed`.
     pub(crate) fn covers(&self, needed: &Self) -> bool {
         match (self, needed) {
             (Self::Remove(subject), Self::Remove(needed)) | (Self::Masters(subject), Self::Masters(needed)) => {

@@ -1,5 +1,5 @@
-//! Guards aws-auth as it is in effect before and after a plan: protected principals, new members of `system:masters`,
-//! the last administrator, and whether aws-auth maps any principal at all.
+//! Guards that compare aws-auth as the authenticator applies it before and after a plan: protected principals, new
+//! members of `system:masters`, the last administrator, and whether any principal can still authenticate.
 
 use std::rc::Rc;
 
@@ -46,10 +46,10 @@ fn check_protected(context: &GuardContext<'_, '_>) -> Vec<Risk> {
             let message = format!("protected principal {} {loss}", principal.subject);
             let mut risk = Risk::new(GuardKind::Protected, message)
                 .with_subject(&principal.subject)
-                .with_because(format!("it is protected at {}", limit.location))
+                .with_because(format!("the policy protects this principal at {}", limit.location))
                 .with_notes(context.entry_change_note(&principal.subject));
             if let Some(entry) = principal.authentication.identities().find_map(Identity::entry) {
-                risk = risk.with_note(format!("it authenticates through the aws-auth entry {entry}"));
+                risk = risk.with_note(format!("the principal authenticates through the aws-auth entry {entry}"));
             }
             risks.push(risk.with_allow_flag(AllowFlag::Remove(principal.subject.clone())));
         }
@@ -66,7 +66,9 @@ fn describe_principal_loss(context: &GuardContext<'_, '_>, principal: &MappedPri
         return Some("can no longer authenticate".to_owned());
     }
     if !before.is_empty() && has_more_denials(&principal.authentication, &authentication) {
-        return Some("matches several aws-auth entries after this plan, and some of them deny access".to_owned());
+        return Some(
+            "matches several aws-auth entries after this plan, and some of them do not let it authenticate".to_owned(),
+        );
     }
     let is_unchanged = before == after;
     for before in before {
@@ -79,7 +81,7 @@ fn describe_principal_loss(context: &GuardContext<'_, '_>, principal: &MappedPri
     None
 }
 
-/// Whether more of the matching entries deny access after the plan than before it.
+/// Returns whether more of the matching entries deny access after the plan than before it.
 fn has_more_denials(before: &Authentication, after: &Authentication) -> bool {
     let denials = |authentication: &Authentication| match authentication {
         Authentication::Identity(_) | Authentication::Denied(_) => 0,
@@ -132,7 +134,9 @@ fn check_empty_aws_auth(before: &[Rc<MappedPrincipal>], after: &[Rc<MappedPrinci
     };
     let (before, after) = (count_authenticated(before), count_authenticated(after));
     (before > 0 && after == 0).then(|| {
-        let message = format!("after this plan, no principal can authenticate through aws-auth ({before} can now)");
+        let message = format!(
+            "applying this plan would leave no principal able to authenticate through aws-auth (currently: {before})"
+        );
         Risk::new(GuardKind::AwsAuth, message).with_note(OTHER_LOGINS).with_allow_flag(AllowFlag::EmptyAwsAuth)
     })
 }
@@ -166,13 +170,13 @@ fn check_last_admin(
     }
     let noun = if admins.len() == 1 { "administrator" } else { "administrators" };
     let message = format!(
-        "this plan removes the last aws-auth {noun} ({}). No aws-auth principal could restore access afterwards.",
+        "this plan removes the last {noun} in aws-auth ({}). No IAM principal in aws-auth could restore access afterwards.",
         listed.join(", ")
     );
     let risk = Risk::new(GuardKind::LastAdmin, message)
-        .with_because("no other aws-auth principal can write aws-auth and bindings")
+        .with_because("no other IAM principal in aws-auth can update the aws-auth ConfigMap and RBAC bindings")
         .with_note(OTHER_LOGINS)
-        .with_help("keep one administrator in the policy")
+        .with_help("keep at least one administrator in the policy")
         .with_allow_flag(AllowFlag::LastAdmin);
     Some(risk)
 }

@@ -89,7 +89,7 @@ fn classify_login(context: &GuardContext<'_, '_>, caller: &CallerIdentity) -> Ca
     if matching.is_empty() { CallerLogin::NotAwsAuth(subject) } else { CallerLogin::AwsAuth(matching) }
 }
 
-/// Whether the identity that an entry gives can be the identity of the caller.
+/// Returns whether the identity that an entry gives can be the identity of the caller.
 fn matches_caller(identity: &Identity, caller: &CallerIdentity) -> bool {
     let is_from_entry = |name: &&str| *name != AUTHENTICATED;
     let mut caller_groups: Vec<&str> = caller.groups.iter().map(String::as_str).filter(is_from_entry).collect();
@@ -118,13 +118,13 @@ fn check_entry(
     let login = if before.identities().any(|identity| matches_caller(identity, caller)) {
         format!("you are `{name}` through the aws-auth entry {entry}")
     } else {
-        format!("the aws-auth entry {entry} is yours, although the cluster reports you as `{name}`")
+        format!("aws-auth entry {entry} maps your IAM identity, but the cluster authenticates you as `{name}`")
     };
     let lock_out = match &after {
         Authentication::Denied(_) => Some("this plan locks you out: you can no longer authenticate"),
-        Authentication::Ambiguous(logins) if logins.iter().any(Result::is_err) => {
-            Some("this plan can lock you out: several aws-auth entries match you, and some of them deny access")
-        }
+        Authentication::Ambiguous(logins) if logins.iter().any(Result::is_err) => Some(
+            "this plan might lock you out: several aws-auth entries match your IAM identity, and some of them do not let you authenticate",
+        ),
         Authentication::Identity(_) | Authentication::Ambiguous(_) => None,
     };
     if let Some(message) = lock_out {

@@ -45,7 +45,7 @@ pub(crate) struct GuardReport {
 }
 
 impl GuardReport {
-    /// Whether a flag of the command line accepts a risk of this plan.
+    /// Returns whether a flag of the command line accepts a risk of this plan.
     pub(crate) fn has_use_for(&self, flag: &AllowFlag) -> bool {
         self.allowed.iter().filter_map(|risk| risk.allow.as_ref()).any(|needed| flag.covers(needed))
     }
@@ -91,7 +91,7 @@ impl GuardContext<'_, '_> {
         self.plan.steps.iter().any(|step| step.object == aws_auth)
     }
 
-    /// Whether any subject loses access. True if the plan has no access diff, since then it is not known.
+    /// Returns whether any subject loses access. True if the plan has no access diff, since then it is not known.
     pub(super) fn revokes_access(&self) -> bool {
         let can_authenticate = |access: &AccessView<'_>, subject: &SubjectQuery| {
             access.authenticate(subject).identities().next().is_some()
@@ -120,8 +120,8 @@ impl GuardContext<'_, '_> {
         })
     }
 
-    /// Whether an aws-auth entry of the subject was changed outside of rolecall, so that the policy never granted what
-    /// it grants now.
+    /// Returns whether an aws-auth entry of the subject was changed outside of rolecall, so that the policy never
+    /// granted what it grants now.
     pub(super) fn is_changed_in_cluster(&self, subject: &SubjectQuery) -> bool {
         matches!(subject, SubjectQuery::Arn(_))
             && self.entry_changes(subject).any(|change| change.origin == ChangeOrigin::ChangedInCluster)
@@ -137,7 +137,7 @@ impl GuardContext<'_, '_> {
             return DiagnosticNote { kind: NoteKind::Because, text };
         }
         let places: Vec<String> = places.into_iter().collect();
-        let text = format!("changes to roles and bindings come from {}", places.join(", "));
+        let text = format!("changes to RBAC roles and bindings come from {}", places.join(", "));
         DiagnosticNote { kind: NoteKind::Note, text }
     }
 

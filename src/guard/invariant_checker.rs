@@ -13,7 +13,7 @@ use crate::state::rbac::Subject;
 const GROUPS_OF_ALL_USERS: [&str; 3] = ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"];
 const ANONYMOUS_USER: &str = "system:anonymous";
 
-/// Checks invariants against the access in one state.
+/// Checks invariants against the effective access in one cluster state.
 pub(super) struct InvariantChecker<'a, 's> {
     pub(super) access: &'a AccessView<'s>,
     pub(super) policy_index: &'a PolicyIndex,
@@ -88,7 +88,7 @@ impl<'a, 's> InvariantChecker<'a, 's> {
         exempt.covers(subject, &self.access.authenticate(subject).identities().collect::<Vec<_>>())
     }
 
-    /// Whether this is a service account in kube-system that only bindings of Kubernetes or EKS refer to.
+    /// Returns whether this is a service account in kube-system that only bindings of Kubernetes or EKS refer to.
     fn is_system_service_account(&self, namespace: &str, name: &str) -> bool {
         let is_this_account = |subject: &Subject| {
             matches!(subject, Subject::ServiceAccount { namespace: other_namespace, name: other_name }
@@ -140,7 +140,7 @@ impl ExemptSubjects {
         self.queries.insert(subject);
     }
 
-    /// Whether the subject is exempt in all of its identities, or is a node.
+    /// Returns whether the subject is exempt in all of its identities, or is a node.
     fn covers(&self, subject: &SubjectQuery, identities: &[&Identity]) -> bool {
         let is_exempt = |identity: &&Identity| {
             identity.is_node() || self.rbac_subjects.iter().any(|exempt| identity.matches_subject(exempt))

@@ -24,13 +24,13 @@ pub(crate) struct NodeSample {
     pub(crate) fargate: Vec<String>,
 }
 
-/// Whether an identity is that of a node or a Fargate pod.
+/// Returns whether an identity is that of a node or a Fargate pod.
 pub(super) fn is_node_or_fargate(identity: &Identity) -> bool {
     identity.username.as_ref().is_some_and(|name| name.as_str().starts_with(NODE_USERNAME_PREFIX))
         || NODE_GROUPS.into_iter().any(|group| identity.is_in_group(group))
 }
 
-/// Whether a node keeps its username and its node groups.
+/// Returns whether a node keeps its username and its node groups.
 fn keeps_node_identity(before: &Identity, after: &Identity) -> bool {
     before.username == after.username
         && NODE_GROUPS.into_iter().all(|group| !before.is_in_group(group) || after.is_in_group(group))

@@ -198,7 +198,10 @@ fn caller_outside_aws_auth_is_noted_and_keeps_repair_permissions() {
     // The reported identity can be a cached answer of the authenticator, so the entry counts.
     let stale = || observed_caller("was-ci", &["others"], Some(CI));
     assert_eq!(refused_risks(&live, &kept, stale()), ["caller remove:role/ci"]);
-    assert!(messages(&live, &kept, stale()).contains("is yours, although the cluster reports you as `was-ci`"));
+    assert!(
+        messages(&live, &kept, stale())
+            .contains("maps your IAM identity, but the cluster authenticates you as `was-ci`")
+    );
     // An exclusive policy removes the binding of the service account.
     let runner = || observed_caller("system:serviceaccount:team-a:runner", &["system:serviceaccounts:team-a"], None);
     let strict = kept.clone().replace("ignore = []", "rbac = \"exclusive\"\nignore = [\"ClusterRoleBinding/admins\"]");
@@ -290,7 +293,10 @@ fn protected_principals_lose_nothing() {
         assert!(refused_risks(&live, &guarded(pattern, &ci_is("admins")), unknown_caller()).is_empty());
     }
     let text = messages(&live, &guarded("arn:*:role/ci", &rest), unknown_caller());
-    assert!(text.contains("role/ci can no longer authenticate\nit is protected at policy.toml:"), "{text}");
+    assert!(
+        text.contains("role/ci can no longer authenticate\nthe policy protects this principal at policy.toml:"),
+        "{text}"
+    );
     assert!(refused_risks(&live, &guarded("arn:aws:iam::*:role/d*", &rest), unknown_caller()).is_empty());
     // A binding that grants access to the protected principal is removed.
     let strict = guarded("arn:aws:iam::*:role/ci", &ci_is("admins"));

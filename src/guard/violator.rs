@@ -17,7 +17,7 @@ const VERBS_WITHOUT_NAME: [&str; 2] = ["create", "deletecollection"];
 /// A subject that violates an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violator {
-    /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    /// An IAM ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     pub(crate) subject: String,
     /// The name of the principal in the policy.
     pub(crate) principal_name: Option<String>,

@@ -11,7 +11,7 @@ use thiserror::Error;
 pub(crate) const PARTITIONS: [&str; 8] =
     ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
 
-/// The AWS partition of a region (botocore 1.44, `partitions.json`, `regionRegex`).
+/// Returns the AWS partition of a region (botocore 1.44, `partitions.json`, `regionRegex`).
 pub(crate) fn partition_for_region(region: &str) -> &'static str {
     match region.split('-').take(2).collect::<Vec<_>>().as_slice() {
         ["cn", _] => "aws-cn",
@@ -83,21 +83,21 @@ pub(crate) struct Arn {
 pub(crate) enum ArnError {
     #[error("it is not an ARN")]
     NotAnArn,
-    #[error("with leading or trailing whitespace it never matches")]
+    #[error("an ARN with leading or trailing whitespace never matches")]
     SurroundingWhitespace,
     #[error("`{0}` is not an AWS partition that the authenticator supports")]
     UnknownPartition(String),
     #[error("`{0}` is not an AWS account ID")]
     InvalidAccount(String),
-    #[error("an IAM ARN has no region, found `{0}`")]
+    #[error("IAM ARNs have no region, but this one has `{0}`")]
     UnexpectedRegion(String),
-    #[error("it is the ARN of a role session, which never matches")]
+    #[error("this is the ARN of a role session; aws-auth matches the ARN of the IAM role")]
     AssumedRole { role: String },
-    #[error("it is the ARN of an instance profile, which never matches")]
+    #[error("this is an instance profile ARN; aws-auth matches only IAM roles and users")]
     InstanceProfile,
-    #[error("it is the ARN of an IAM group, which never matches")]
+    #[error("this is an IAM group ARN; aws-auth matches only IAM roles and users")]
     IamGroup,
-    #[error("it is the ARN of the account's root user, not of the account")]
+    #[error("this is the ARN of the account's root user, not of the account")]
     AccountRoot { account: String },
     #[error("`{0}` is neither an IAM role nor an IAM user")]
     NotAPrincipal(String),
@@ -115,11 +115,13 @@ impl ArnError {
             Self::SurroundingWhitespace => "remove the whitespace".to_owned(),
             Self::UnknownPartition(_) => format!("the supported partitions are {}", PARTITIONS.join(", ")),
             Self::InvalidAccount(_) => "an account ID has 12 digits and no dashes".to_owned(),
-            Self::InvalidName(_) => "copy the ARN from `aws iam list-roles` or `aws iam list-users`".to_owned(),
+            Self::InvalidName(_) => {
+                "copy the ARN from the output of `aws iam list-roles` or `aws iam list-users`".to_owned()
+            }
             Self::UnexpectedRegion(_) => "leave the region empty: `arn:aws:iam::ACCOUNT:…`".to_owned(),
             Self::AssumedRole { role } => format!("write the ARN of the role: `{role}`"),
             Self::InstanceProfile => "write the ARN of the role in the instance profile".to_owned(),
-            Self::IamGroup => "add the users of the IAM group one by one, or let them assume a role".to_owned(),
+            Self::IamGroup => "add the users of the IAM group individually, or let them assume an IAM role".to_owned(),
             Self::AccountRoot { account } => format!(
                 "to let every principal of the account authenticate, without groups, write `account = \"{account}\"`"
             ),
@@ -178,7 +180,7 @@ impl Arn {
         Ok(Self { partition: partition.to_owned(), account: id, kind, path, name: name.to_owned() })
     }
 
-    /// A principal without a path. Check the name with [`iam_name_error`] first.
+    /// Returns a principal without a path. Check the name with [`iam_name_error`] first.
     pub(crate) fn new(partition: &str, account: &AccountId, kind: PrincipalKind, name: &str) -> Self {
         Self {
             partition: partition.to_owned(),
@@ -197,12 +199,12 @@ impl Arn {
         &self.partition
     }
 
-    /// Whether the ARN in aws-auth must differ from the ARN in IAM.
+    /// Returns whether the ARN in aws-auth must differ from the ARN in IAM.
     pub(crate) fn has_role_path(&self) -> bool {
         self.kind == PrincipalKind::Role && self.path != "/"
     }
 
-    /// The ARN that an aws-auth entry must have to match: a role without its path, a user with it.
+    /// Returns the ARN that an aws-auth entry must have to match: a role without its path, a user with it.
     pub(crate) fn to_aws_auth(&self) -> String {
         let path = match self.kind {
             PrincipalKind::Role => "/",
@@ -211,7 +213,7 @@ impl Arn {
         format!("arn:{}:iam::{}:{}{}{}", self.partition, self.account, self.kind.as_str(), path, self.name)
     }
 
-    /// The string that the authenticator compares. ARNs with the same key are the same principal.
+    /// Returns the string that the authenticator compares. ARNs with the same key are the same principal.
     pub(crate) fn match_key(&self) -> String {
         self.to_aws_auth().to_lowercase()
     }
@@ -223,7 +225,8 @@ impl fmt::Display for Arn {
     }
 }
 
-/// Why IAM would refuse a role or user name (IAM API: `[\w+=,.@-]+`, at most 64 characters). `None` if it is valid.
+/// Returns why IAM would refuse a role or user name (IAM API: `[\w+=,.@-]+`, at most 64 characters). `None` if it is
+/// valid.
 pub(crate) fn iam_name_error(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("an IAM name cannot be empty".to_owned());

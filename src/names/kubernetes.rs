@@ -1,6 +1,6 @@
 //! Validation of Kubernetes names, as apimachinery `pkg/util/validation` and `pkg/api/validation/path` do it.
 
-/// Why a name cannot be the name of an RBAC object, which must be a path segment (`IsPathSegmentName`).
+/// Returns why a name cannot be the name of an RBAC object, which must be a path segment (`IsPathSegmentName`).
 /// `None` if it is valid.
 pub(crate) fn path_segment_error(name: &str) -> Option<&'static str> {
     match name {
@@ -12,17 +12,17 @@ pub(crate) fn path_segment_error(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether the text is an RFC 1123 label, such as the name of a namespace.
+/// Returns whether the text is an RFC 1123 label, such as the name of a namespace.
 pub(crate) fn is_dns_label(text: &str) -> bool {
     text.len() <= 63 && is_dns_label_text(text)
 }
 
-/// Whether the text is an RFC 1123 subdomain, such as the name of a service account.
+/// Returns whether the text is an RFC 1123 subdomain, such as the name of a service account.
 pub(crate) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_dns_label_text)
 }
 
-/// Whether the text is an RFC 1123 label of any length: lower-case letters, digits and inner `-`.
+/// Returns whether the text is an RFC 1123 label of any length: lower-case letters, digits and inner `-`.
 fn is_dns_label_text(text: &str) -> bool {
     let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = text.as_bytes();
@@ -31,7 +31,7 @@ fn is_dns_label_text(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
-/// Whether the text is valid after the prefix of a label key, or as a label value that is not empty.
+/// Returns whether the text is valid after the prefix of a label key, or as a label value that is not empty.
 fn is_qualified_name_part(text: &str) -> bool {
     let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
@@ -52,7 +52,7 @@ pub(crate) fn is_label_key(text: &str) -> bool {
     }
 }
 
-/// The prefix of the name if it is reserved for Kubernetes or EKS.
+/// Returns the prefix of the name if it is reserved for Kubernetes or EKS.
 pub(crate) fn reserved_prefix(name: &str) -> Option<&'static str> {
     ["system:", "eks:"].into_iter().find(|prefix| name.starts_with(prefix))
 }

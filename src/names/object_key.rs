@@ -38,7 +38,7 @@ impl ObjectKind {
         }
     }
 
-    /// The plural name in REST paths and RBAC rules.
+    /// Returns the plural name in REST paths and RBAC rules.
     pub(crate) fn resource(self) -> &'static str {
         match self {
             Self::Namespace => "namespaces",
@@ -57,7 +57,7 @@ impl ObjectKind {
         }
     }
 
-    /// The kinds that a policy can define, and that an exclusive policy removes.
+    /// Returns the kinds that a policy can define, and that an exclusive policy removes.
     pub(crate) fn is_rbac(self) -> bool {
         match self {
             Self::ClusterRole | Self::Role | Self::ClusterRoleBinding | Self::RoleBinding => true,
@@ -101,7 +101,7 @@ impl ObjectKey {
         Self { kind: ObjectKind::Role, namespace: Some(namespace.into()), name: name.into() }
     }
 
-    /// A RoleBinding if there is a namespace, otherwise a ClusterRoleBinding.
+    /// Returns a RoleBinding if there is a namespace, otherwise a ClusterRoleBinding.
     pub(crate) fn binding(namespace: Option<&str>, name: &str) -> Self {
         Self {
             kind: match namespace {
@@ -113,7 +113,7 @@ impl ObjectKey {
         }
     }
 
-    /// The same kind and namespace with another name.
+    /// Returns the same kind and namespace with another name.
     pub(crate) fn with_name(&self, name: &str) -> Self {
         Self { name: name.into(), ..self.clone() }
     }

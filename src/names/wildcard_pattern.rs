@@ -13,7 +13,7 @@ impl WildcardPattern {
         &self.0
     }
 
-    /// Whether the pattern matches exactly one string.
+    /// Returns whether the pattern matches exactly one string.
     pub(crate) fn is_literal(&self) -> bool {
         !self.0.contains('*')
     }

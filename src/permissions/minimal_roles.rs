@@ -38,12 +38,12 @@ pub(crate) struct MinimalRoles {
 type RulesByNamespace = BTreeMap<Option<String>, Vec<Rule>>;
 
 impl MinimalRoles {
-    /// The permissions to plan any policy.
+    /// Returns the permissions to plan any policy.
     pub(crate) fn for_plan() -> Self {
         Self { required: required_for_reading() }
     }
 
-    /// The permissions to apply a policy, and to apply it again after changes outside of rolecall.
+    /// Returns the permissions to apply a policy, and to apply it again after changes outside of rolecall.
     ///
     /// # Errors
     /// If a write of the plan is not a valid object.
@@ -181,8 +181,8 @@ fn merge_rules_by(rules: &mut Vec<Rule>, list: impl Fn(&mut Rule) -> &mut Vec<St
     *rules = out;
 }
 
-/// Labels the objects as managed by kubectl, so that an exclusive policy does not remove the roles that it is applied
-/// with.
+/// Returns labels the objects as managed by kubectl, so that an exclusive policy does not remove the roles that it is
+/// applied with.
 fn unmanaged_meta() -> ObjectMeta {
     ObjectMeta { labels: Labels::from([(MANAGED_BY_LABEL.to_owned(), "kubectl".to_owned())]), ..ObjectMeta::default() }
 }

@@ -31,7 +31,7 @@ pub(crate) enum RequiredPermission {
     },
 }
 
-/// The rules of cluster-admin, which a user must have to write an aggregated role.
+/// Returns the rules of cluster-admin, which a user must have to write an aggregated role.
 pub(super) fn cluster_admin_rules() -> [Rule; 2] {
     let wildcard = || vec!["*".to_owned()];
     [

@@ -35,7 +35,7 @@ pub(crate) enum AccessImpact {
 /// A subject whose access changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AffectedSubject {
-    /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    /// An IAM ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     pub(crate) subject: String,
     /// The name of the principal in the policy.
     pub(crate) name: Option<String>,
@@ -179,7 +179,7 @@ impl AccessDiff {
 
 impl AllowedRequests {
     pub(crate) fn new(granted: &GrantedRequests<'_>) -> Self {
-        let mut by: Vec<GrantedBy> = granted.granted_by.iter().map(GrantedBy::from_source).collect();
+        let mut by: Vec<GrantedBy> = granted.granted_by.iter().map(GrantedBy::from_grant_source).collect();
         by.dedup();
         Self {
             summary: granted.requests.to_string(),
@@ -190,7 +190,7 @@ impl AllowedRequests {
 }
 
 impl GrantedBy {
-    pub(crate) fn from_source(source: &GrantSource<'_>) -> Self {
+    pub(crate) fn from_grant_source(source: &GrantSource<'_>) -> Self {
         match source {
             GrantSource::SystemMasters => Self::Group { group: MASTERS.to_owned() },
             GrantSource::Path(path) => Self::Binding { binding: path.binding.clone(), role: path.role.clone() },

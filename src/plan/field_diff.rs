@@ -14,7 +14,7 @@ fn quote_if_blank(value: &str) -> String {
     if value.is_empty() || value.trim() != value { format!("{value:?}") } else { value.to_owned() }
 }
 
-/// The difference of a field with one value. `None` if it does not change.
+/// Returns the difference of a field with one value. `None` if it does not change.
 pub(super) fn diff_scalar(path: &[&str], from: Option<&str>, to: Option<&str>) -> Option<FieldDiff> {
     if from == to {
         return None;
@@ -28,8 +28,8 @@ fn field_diff(path: &[&str], items: Vec<ValueDiff>) -> FieldDiff {
     FieldDiff { path: path.iter().map(|part| (*part).to_owned()).collect(), values: items }
 }
 
-/// The difference of a list without order: unchanged values, then removed ones, then added ones. `None` if it does not
-/// change.
+/// Returns the difference of a list without order: unchanged values, then removed ones, then added ones. `None` if it
+/// does not change.
 pub(super) fn diff_set(path: &[&str], from: &[String], to: &[String]) -> Option<FieldDiff> {
     let mut kept = Vec::new();
     let mut removed = Vec::new();
@@ -52,8 +52,8 @@ pub(super) fn diff_set(path: &[&str], from: &[String], to: &[String]) -> Option<
     Some(field_diff(path, kept.chain(removed).chain(added).collect()))
 }
 
-/// The number of values that two rules have in common. Resources and URLs weigh more than API groups, and these more
-/// than verbs.
+/// Returns the number of values that two rules have in common. Resources and URLs weigh more than API groups, and these
+/// more than verbs.
 fn similarity(a: &Rule, b: &Rule) -> usize {
     let common = |a: &[String], b: &[String]| a.iter().filter(|value| b.contains(value)).count();
     let targets = common(&a.resources, &b.resources) + common(&a.non_resource_urls, &b.non_resource_urls);
@@ -66,8 +66,8 @@ fn similarity(a: &Rule, b: &Rule) -> usize {
 /// The least similarity at which two rules are shown as a change of one rule: one resource or URL in common.
 const MIN_SIMILARITY: usize = 100;
 
-/// The difference of two lists of rules. Unchanged rules are left out. A new rule is compared with the most similar old
-/// rule.
+/// Returns the difference of two lists of rules. Unchanged rules are left out. A new rule is compared with the most
+/// similar old rule.
 pub(super) fn diff_rules(from: &[Rule], to: &[Rule]) -> Vec<FieldDiff> {
     let mut unmatched: Vec<&Rule> =
         from.iter().filter(|rule| !to.iter().any(|other| is_same_rule(rule, other))).collect();
@@ -123,7 +123,7 @@ fn push_rule_diff(name: &str, from: Option<&Rule>, to: Option<&Rule>, out: &mut 
     }
 }
 
-/// The difference of two roles. `None` is a role that does not exist.
+/// Returns the difference of two roles. `None` stands for a role that does not exist.
 pub(super) fn diff_role(from: Option<&Role>, to: Option<&Role>) -> Vec<FieldDiff> {
     let is_aggregated = |role: Option<&Role>| role.is_some_and(|role| role.aggregation.is_some());
     // The rules of an aggregated role are written by its controller, so they are not part of the change.
@@ -140,7 +140,7 @@ pub(super) fn diff_role(from: Option<&Role>, to: Option<&Role>) -> Vec<FieldDiff
     out
 }
 
-/// The difference of two label maps, one field for each label.
+/// Returns the difference of two label maps, one field for each label.
 pub(super) fn diff_labels(from: &Labels, to: &Labels) -> Vec<FieldDiff> {
     let keys: std::collections::BTreeSet<&String> = from.keys().chain(to.keys()).collect();
     keys.into_iter()
@@ -150,7 +150,7 @@ pub(super) fn diff_labels(from: &Labels, to: &Labels) -> Vec<FieldDiff> {
         .collect()
 }
 
-/// The difference of two bindings. `None` is a binding that does not exist.
+/// Returns the difference of two bindings. `None` stands for a binding that does not exist.
 pub(super) fn diff_binding(from: Option<&Binding>, to: Option<&Binding>) -> Vec<FieldDiff> {
     let role = |binding: Option<&Binding>| binding.map(|binding| binding.role_ref.to_string());
     let subjects = |binding: Option<&Binding>| -> Vec<String> {

@@ -49,7 +49,7 @@ impl SavedNamespaceSelector {
 }
 
 impl NamespaceSelection {
-    /// The selectors of the roles and bindings that the steps write, each once.
+    /// Returns the selectors of the roles and bindings that the steps write, each once.
     pub(super) fn for_steps(policy: &Policy, cluster: Option<&str>, steps: &[Step], live: &State) -> Vec<Self> {
         let written = |kind: ObjectKind| -> BTreeSet<&str> {
             steps.iter().filter(|step| step.object.kind() == kind).map(|step| step.object.name()).collect()
@@ -115,15 +115,15 @@ impl<'p> AccessFingerprint<'p> {
         self.0
     }
 
-    /// The subjects whose access changes differ between the two.
+    /// Returns the subjects whose access changes differ between the two.
     pub(super) fn differing_subjects<'a>(&'a self, other: &'a AccessFingerprint<'_>) -> impl Iterator<Item = &'a str> {
         let subjects: BTreeSet<&str> = self.0.keys().chain(other.0.keys()).copied().collect();
         subjects.into_iter().filter(|subject| self.0.get(subject) != other.0.get(subject))
     }
 }
 
-/// A hash of what a subject gains and loses. Each text is hashed with its length, so that two lists with the same
-/// characters do not have the same hash.
+/// Returns a hash of what a subject gains and loses. Each text is hashed with its length, so that two lists with the
+/// same characters do not have the same hash.
 fn hash_access_diff(access: &AccessDiff) -> String {
     let AccessDiff { gains, losses, escalations } = access;
     let texts = |allowed: &[super::AllowedRequests]| allowed.iter().map(|set| set.summary.clone()).collect::<Vec<_>>();

@@ -27,9 +27,9 @@ impl GuardLimits {
         Self { protected: protected.collect(), max_removals }
     }
 
-    /// The part that the digest of a plan covers. It excludes the places, so that moving a line in the policy does not
-    /// change the digest.
-    /// The maximum number or share of removals. An invalid value, which only an edited plan file can have, allows none.
+    /// Returns the part that the digest of a plan covers. It excludes the places, so that moving a line in the policy
+    /// does not change the digest. The maximum number or share of removals. An invalid value, which only an edited plan
+    /// file can have, allows none.
     pub(crate) fn max_removals(&self) -> Option<(MaxRemovals, &SourceLocation)> {
         let limit = self.max_removals.as_ref()?;
         Some((MaxRemovals::parse(&limit.value).unwrap_or(MaxRemovals::Count(0)), &limit.location))

@@ -45,14 +45,14 @@ pub(super) fn plan_objects(builder: &mut PlanBuilder<'_>, desired: &Desired, liv
     }
 }
 
-/// Whether the plan may change the object. If not, adds an error.
+/// Returns whether the plan may change the object. If not, adds an error.
 fn check_manageable(builder: &mut PlanBuilder<'_>, key: &ObjectKey, meta: &ObjectMeta, span: Span) -> bool {
     let error = if owner::is_built_in(key, meta) {
         Diagnostic::error(format!("{key} is managed by Kubernetes or EKS, which revert changes to it"))
             .with_help("use another name in the policy")
     } else if let Owner::OtherPolicy(other) = owner::object_owner(meta, builder.policy) {
         Diagnostic::error(format!("{key} is owned by policy `{other}`"))
-            .with_help(format!("remove it from one of the two policies, `{}` or `{other}`", builder.policy))
+            .with_help(format!("remove {key} from one of the two policies, `{}` or `{other}`", builder.policy))
     } else if meta.deleting {
         Diagnostic::error(format!(
             "{key} is being deleted and waits for its finalizers: {}",
@@ -117,8 +117,8 @@ fn plan_role_creation(builder: &mut PlanBuilder<'_>, key: &ObjectKey, desired: &
     });
 }
 
-/// The `metadata` of a merge patch that marks the object as owned and sets its labels to `desired`. `managed` are the
-/// live labels that the policy controls; those that are not desired are removed.
+/// Returns the `metadata` of a merge patch that marks the object as owned and sets its labels to `desired`. `managed`
+/// are the live labels that the policy controls; those that are not desired are removed.
 fn metadata_patch(meta: &ObjectMeta, policy: &str, desired: &Labels, managed: &Labels, digest: &str) -> Value {
     let mut marked = ObjectMeta::default();
     owner::mark_owned(&mut marked, policy, desired, digest.to_owned());
@@ -149,7 +149,8 @@ fn metadata_patch(meta: &ObjectMeta, policy: &str, desired: &Labels, managed: &L
     Value::Object(out)
 }
 
-/// Whether the object has changed since rolecall wrote it. The digest annotation records the content that was written.
+/// Returns whether the object has changed since rolecall wrote it. The digest annotation records the content that was
+/// written.
 fn change_origin(meta: &ObjectMeta, live_digest: &str) -> ChangeOrigin {
     match meta.annotations.get(DIGEST_ANNOTATION) {
         Some(written_digest) if written_digest != live_digest => ChangeOrigin::ChangedInCluster,
@@ -336,8 +337,8 @@ fn plan_binding_update(
     }
 }
 
-/// The name of a bridge: a temporary binding that grants the new access while the binding `key` is deleted and created
-/// with another roleRef. Names are numbered from 1; the first unused one is taken.
+/// Returns the name of a bridge: a temporary binding that grants the new access while the binding `key` is deleted and
+/// created with another roleRef. Names are numbered from 1; the first unused one is taken.
 pub(crate) fn bridge(key: &ObjectKey, number: u32) -> ObjectKey {
     key.with_name(&match number {
         1 => format!("{}-rolecall-bridge", key.name()),

@@ -50,7 +50,7 @@ pub(super) fn post_apply_checks(
 
 type GainsAndLosses<'a, 's> = Box<dyn Iterator<Item = (&'a GrantedRequests<'s>, bool)> + 'a>;
 
-/// The identity of a subject and its gains and losses in turn. `None` if the subject cannot be checked.
+/// Returns the identity of a subject and its gains and losses in turn. `None` if the subject cannot be checked.
 fn checkable_subject<'a, 's>(
     row: &'a SubjectDiff<'s>,
 ) -> Option<(&'a SubjectDiff<'s>, LiteralIdentity, GainsAndLosses<'a, 's>)> {
@@ -96,7 +96,7 @@ fn build_check(
 /// A username and groups without templates.
 type LiteralIdentity = (Option<String>, Vec<String>);
 
-/// The username and groups of an identity. `None` if one of them depends on the session or the node.
+/// Returns the username and groups of an identity. `None` if one of them depends on the session or the node.
 fn literal_identity(identity: &Identity) -> Option<LiteralIdentity> {
     let username = match &identity.username {
         Some(name) => Some(name.as_literal()?.to_owned()),
@@ -106,7 +106,8 @@ fn literal_identity(identity: &Identity) -> Option<LiteralIdentity> {
     Some((username, groups))
 }
 
-/// Whether the bound role itself contains the rule. An aggregated role contains it only after its controller has run.
+/// Returns whether the bound role itself contains the rule. An aggregated role contains it only after its controller
+/// has run.
 fn role_contains_rule(source: &GrantSource<'_>, after: &State) -> bool {
     match source {
         GrantSource::Path(path) => after.roles.get(path.role).is_some_and(|role| role.rules.contains(path.rule)),
@@ -114,7 +115,7 @@ fn role_contains_rule(source: &GrantSource<'_>, after: &State) -> bool {
     }
 }
 
-/// Whether the request is allowed. `None` if several aws-auth entries match and disagree.
+/// Returns whether the request is allowed. `None` if several aws-auth entries match and disagree.
 fn definite_answer(answer: &CanResult<'_>) -> Option<bool> {
     match answer.decision {
         AccessDecision::Allowed => Some(true),

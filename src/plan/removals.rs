@@ -30,8 +30,8 @@ pub(super) struct RemovalPlanner<'a> {
     bound_roles: BTreeSet<ObjectKey>,
 }
 
-/// The role that a binding refers to. A ClusterRoleBinding to a Role, which the API server rejects, counts as one to a
-/// ClusterRole.
+/// Returns the role that a binding refers to. A ClusterRoleBinding to a Role, which the API server rejects, counts as
+/// one to a ClusterRole.
 pub(super) fn bound_role(key: &ObjectKey, binding: &Binding) -> ObjectKey {
     binding.role_ref.role_key(key).unwrap_or_else(|| ObjectKey::cluster_role(binding.role_ref.name()))
 }
@@ -54,7 +54,7 @@ impl<'a> RemovalPlanner<'a> {
         planner
     }
 
-    /// Why the object is removed. `None` if it is kept.
+    /// Returns why the object is removed. `None` if it is kept.
     fn removal_reason(
         &self,
         builder: &PlanBuilder<'_>,
@@ -76,8 +76,8 @@ impl<'a> RemovalPlanner<'a> {
         }
     }
 
-    /// Whether an exclusive policy keeps the object: defaults of Kubernetes and EKS, objects that another tool or
-    /// controller manages, ignored objects, and roles that a remaining binding refers to.
+    /// Returns whether an exclusive policy keeps the object: defaults of Kubernetes and EKS, objects that another tool
+    /// or controller manages, ignored objects, and roles that a remaining binding refers to.
     fn is_exempt(&self, key: &ObjectKey, meta: &ObjectMeta) -> bool {
         let is_managed = meta.labels.get(MANAGED_BY_LABEL).is_some_and(|manager| manager != MANAGED_BY_VALUE)
             || meta.annotations.contains_key("meta.helm.sh/release-name");

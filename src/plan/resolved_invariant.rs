@@ -59,7 +59,7 @@ impl ResolvedInvariant {
                 location: policy.sources.location(invariant.span),
                 span: Some(invariant.span),
                 description: invariant.description.clone(),
-                subject: InvariantSubject::resolve(&invariant.subject, policy, &names),
+                subject: InvariantSubject::resolve_subject(&invariant.subject, policy, &names),
                 claim: invariant.assertion.clone(),
             })
             .collect()
@@ -80,7 +80,7 @@ fn subject_is_in_cluster(policy: &Policy, cluster: Option<&str>, subject: &Invar
 }
 
 impl InvariantSubject {
-    fn resolve(subject: &InvariantSubjectSpec, policy: &Policy, names: &PolicyIndex) -> Self {
+    fn resolve_subject(subject: &InvariantSubjectSpec, policy: &Policy, names: &PolicyIndex) -> Self {
         match subject {
             InvariantSubjectSpec::Group(group) => Self::Group(group.value.clone()),
             InvariantSubjectSpec::Principal(name) => {
@@ -92,14 +92,14 @@ impl InvariantSubject {
                 name: account.value.name.clone(),
             },
             InvariantSubjectSpec::EveryoneBut(exempt) => {
-                Self::EveryoneBut(exempt.iter().map(|name| Exemption::resolve(name, policy, names)).collect())
+                Self::EveryoneBut(exempt.iter().map(|name| Exemption::resolve_exemption(name, policy, names)).collect())
             }
         }
     }
 }
 
 impl Exemption {
-    fn resolve(Located { value: name, .. }: &Located<String>, policy: &Policy, names: &PolicyIndex) -> Self {
+    fn resolve_exemption(Located { value: name, .. }: &Located<String>, policy: &Policy, names: &PolicyIndex) -> Self {
         let named = names.principal(name).cloned().or_else(|| SubjectQuery::parse(name).ok());
         let mut who: BTreeSet<SubjectQuery> = named.into_iter().collect();
         let is_reserved = reserved_prefix(name).is_some();

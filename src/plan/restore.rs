@@ -64,8 +64,8 @@ pub(crate) fn plan_restore(policy: &str, live: &State, versions: &ObjectVersions
     })
 }
 
-/// The precondition that the object is unchanged since it was read. The version is taken from the state, because an
-/// object in a handwritten snapshot has none.
+/// Returns the precondition that the object is unchanged since it was read. The version is taken from the state,
+/// because an object in a handwritten snapshot has none.
 fn require_as_read(live: &State, key: &ObjectKey) -> FirstPrecondition {
     live.meta(key).map_or(FirstPrecondition::Absent, super::objects::require_as_read)
 }
@@ -94,7 +94,7 @@ fn aws_auth_change(write: WriteRequest, backup: AwsAuth, live: &State) -> Change
     ChangeKind::Map { write, edit: Box::new(AwsAuthEdit::from_replacement(live.aws_auth.as_ref(), backup)) }
 }
 
-/// A restore replaces a binding with another roleRef in the same way as an apply: with a bridge.
+/// Returns a restore replaces a binding with another roleRef in the same way as an apply: with a bridge.
 fn replacement(key: &ObjectKey, backup: &Value, live: &State) -> ChangeKind {
     let body = undo::strip_server_fields(backup);
     let mut names = (1..).map(|number| bridge(key, number));
@@ -170,7 +170,7 @@ fn object_change(
     })
 }
 
-/// The removed and added lines of each key of a ConfigMap.
+/// Returns the removed and added lines of each key of a ConfigMap.
 fn diff_text_lines(current: Option<&Value>, backup: Option<&Value>) -> Vec<FieldDiff> {
     let lines = |object: Option<&Value>, key: &str| -> Vec<String> {
         let text = object.and_then(|object| object.get("data")?.get(key)?.as_str()).unwrap_or_default();

@@ -14,7 +14,7 @@ use crate::state::rbac::{Rule, Subject};
 use crate::state::write::WriteRequest;
 
 impl Step {
-    /// Whether the binding and role in `reason` no longer allow `request` after this step.
+    /// Returns whether the binding and role in `reason` no longer allow `request` after this step.
     pub(crate) fn revokes(&self, request: &ProbeRequest, reason: &AllowReason) -> bool {
         let AllowReason { binding, role, subject } = reason;
         if self.object != *binding && self.object != *role {
@@ -46,7 +46,7 @@ fn parse_list<T: serde::de::DeserializeOwned>(value: &Value) -> Option<Vec<T>> {
 fn parse_subjects(binding: &ObjectKey, subjects: &Value) -> Vec<Subject> {
     let namespace = binding.namespace().unwrap_or_default();
     let raw_subjects = parse_list::<RawSubject>(subjects).unwrap_or_default();
-    raw_subjects.into_iter().filter_map(|subject| subject.into_subject(namespace).ok()).collect()
+    raw_subjects.into_iter().filter_map(|subject| subject.into_rbac_subject(namespace).ok()).collect()
 }
 
 #[cfg(test)]

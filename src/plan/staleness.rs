@@ -10,8 +10,8 @@ use crate::state::State;
 use crate::state::write::Precondition;
 
 impl Plan {
-    /// Why the plan is stale, each reason as a sentence without its end: the caller appends `since the plan was made`.
-    /// Empty if the plan can be applied.
+    /// Returns why the plan is stale, each reason as a sentence without its end: the caller appends `since the plan was
+    /// made`. Empty if the plan can be applied.
     pub(crate) fn staleness_reasons(&self, live: &State) -> Vec<String> {
         let mut reasons = Vec::new();
         if let (Some(planned), Some(live)) = (&self.cluster_uid, &live.cluster_uid)
@@ -63,8 +63,8 @@ impl Plan {
         (differing.unwrap_or_default(), post_apply_checks(&rows, &sides, max_checks))
     }
 
-    /// Whether an earlier step deletes the object. A replaced binding exists until then, although the step that creates
-    /// it again requires that it does not.
+    /// Returns whether an earlier step deletes the object. A replaced binding exists until then, although the step that
+    /// creates it again requires that it does not.
     fn is_deleted_before(&self, step: &super::Step) -> bool {
         self.steps
             .iter()

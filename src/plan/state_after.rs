@@ -13,8 +13,8 @@ use crate::state::object_meta::ObjectMeta;
 use crate::state::write::{WriteRequest, apply_merge_patch};
 
 impl Plan {
-    /// The state after all steps. Objects keep the resource versions that were read, because the new ones are not
-    /// known.
+    /// Returns the state after all steps. Objects keep the resource versions that were read, because the new ones are
+    /// not known.
     ///
     /// # Errors
     /// If the body of a step is not valid for its kind.
@@ -22,7 +22,7 @@ impl Plan {
         apply_steps(&self.steps, live)
     }
 
-    /// The state when a stage starts.
+    /// Returns the state when a stage starts.
     ///
     /// # Errors
     /// If the body of a step is not valid for its kind.
@@ -75,7 +75,7 @@ fn remove_object(state: &mut State, key: &ObjectKey) {
     }
 }
 
-/// The object as JSON, with the fields that a merge patch of a plan can change.
+/// Returns the object as JSON, with the fields that a merge patch of a plan can change.
 fn patchable_json(state: &State, key: &ObjectKey) -> Option<Value> {
     let mut out = Map::new();
     let mut add = |field: &str, value: Value| drop(out.insert(field.to_owned(), value));

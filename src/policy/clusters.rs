@@ -24,7 +24,7 @@ pub(crate) fn parse_cluster(
     let connection = match kind {
         "eks" => parse_eks_connection(&table.table("eks", diagnostics)?, diagnostics)?,
         "context" => ConnectionSpec::Context(table.string("context", diagnostics)?.value),
-        _ => ConnectionSpec::Snapshot(parse_snapshot_files(table, diagnostics)?),
+        _ => ConnectionSpec::Snapshot(parse_snapshot_paths(table, diagnostics)?),
     };
     let inferred = infer_partition(&connection);
     if let (Some(partition), Some(inferred)) = (&partition, inferred)
@@ -61,7 +61,7 @@ pub(crate) fn parse_partition(table: &PolicyTable<'_>, diagnostics: &mut Diagnos
 }
 
 /// Parses the path of a snapshot file, or a list of paths that form one snapshot.
-fn parse_snapshot_files(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<String>> {
+fn parse_snapshot_paths(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<String>> {
     if table.is_list("snapshot") {
         let files = table.strings("snapshot", diagnostics)?;
         if table.is_empty_list("snapshot") {
@@ -264,7 +264,7 @@ pub(crate) fn parse_cluster_filter(
     Some(clusters)
 }
 
-/// Whether an item with this filter applies to the cluster.
+/// Returns whether an item with this filter applies to the cluster.
 pub(crate) fn applies_to_cluster(filter: Option<&[Located<String>]>, cluster: Option<&str>) -> bool {
     match (filter, cluster) {
         (Some(names), Some(cluster)) => names.iter().any(|name| name.value == cluster),

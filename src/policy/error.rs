@@ -8,7 +8,7 @@ use super::table::quote_key;
 use crate::diagnostic::{Diagnostic, Span, closest_match};
 use crate::names::ArnError;
 
-/// A value between backticks. An empty one is shown as `""`, since it would not be visible otherwise.
+/// Returns a value between backticks. An empty one is shown as `""`, since it would not be visible otherwise.
 fn quote_if_empty(value: &str) -> &str {
     if value.is_empty() { "\"\"" } else { value }
 }
@@ -112,8 +112,8 @@ pub(crate) enum PolicyError {
     ResourcesAndUrls,
     #[error("a Role cannot allow non-resource URLs")]
     UrlsInRole,
-    #[error("`{}` is accepted by the API server and never matches anything", quote_if_empty(value))]
-    NeverMatches { value: String, reason: &'static str, help: Option<&'static str> },
+    #[error("{kind} `{}` never matches anything, although the API server accepts it", quote_if_empty(value))]
+    NeverMatches { kind: &'static str, value: String, reason: &'static str, help: Option<&'static str> },
     #[error("`{}` {reason}", quote_if_empty(value))]
     MisleadingValue { value: String, reason: &'static str, help: &'static str },
     #[error("unknown verb `{verb}`")]
@@ -139,7 +139,7 @@ pub(crate) enum PolicyError {
 /// The `kind` of [`PolicyError::InvalidIamName`] that is not an IAM principal.
 pub(super) const PERMISSION_SET: &str = "a permission set";
 const LIST_MEMBERS_OF_ACCOUNT: &str =
-    "list the roles and users of the account one by one, with `role = …` or `user = …`";
+    "list the IAM roles and users of the account individually, with `role = …` or `user = …`";
 
 impl PolicyError {
     /// Adds the reason, and what to do about it.
@@ -148,13 +148,13 @@ impl PolicyError {
             // The messages of these say what is expected.
             Self::Toml { .. } | Self::MissingKey { .. } | Self::EmptyName { .. } => diagnostic,
             Self::NoPolicyTable => diagnostic
-                .with_because("the name of the policy marks what it manages in the cluster")
+                .with_because("rolecall marks the objects and aws-auth entries that it manages with the policy name")
                 .with_help("write `[policy]`, and below it `name = \"prod\"`"),
             Self::NoPolicyName => diagnostic
-                .with_because("the name of the policy marks what it manages in the cluster")
+                .with_because("rolecall marks the objects and aws-auth entries that it manages with the policy name")
                 .with_help("write `name = \"prod\"`"),
             Self::InvalidPolicyName { .. } => diagnostic
-                .with_because("the name of the policy marks what it manages in the cluster")
+                .with_because("rolecall marks the objects and aws-auth entries that it manages with the policy name")
                 .with_help("use at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"),
             Self::UnknownKey { key, known, .. } => match closest_match(key, known.iter().copied()) {
                 Some(near) => diagnostic.with_help(did_you_mean(near)),
@@ -166,12 +166,12 @@ impl PolicyError {
             },
             Self::WrongValue { expected, .. } => diagnostic.with_help(format!("use {expected}")),
             Self::InvalidTimestamp { .. } => diagnostic.with_help(
-                "write a date such as 2026-12-31, or a date and time such as 2026-12-31T18:00:00Z, without leap seconds",
+                "use a date (`2026-12-31`) or a timestamp (`2026-12-31T18:00:00Z`); leap seconds are not supported",
             ),
             Self::DuplicateItem { .. } => diagnostic.with_help("remove one of them"),
             Self::MutuallyExclusiveKeys { allowed, .. } => diagnostic.with_help(format!("keep exactly one of {allowed}")),
             Self::DefinedTwice { .. } => diagnostic
-                .with_note("the files of a folder form one policy")
+                .with_note("the files of a directory form one policy")
                 .with_help("remove one of the two definitions"),
             Self::Arn { reason, .. } => diagnostic.with_because(reason.to_string()).with_help(reason.help()),
             Self::InvalidIamName { name, kind, reason } => diagnostic.with_because(reason).with_help(match *kind {
@@ -249,11 +249,11 @@ impl PolicyError {
                 Some(near) => did_you_mean(near),
                 None => format!("declare it with {add}"),
             }),
-            Self::LikelyRoleTypo { nearest, .. } => {
-                diagnostic.with_note("the role must already exist in the cluster").with_help(did_you_mean(nearest))
+            Self::LikelyRoleTypo { kind, nearest, .. } => {
+                diagnostic.with_note(format!("the {kind} must already exist in the cluster")).with_help(did_you_mean(nearest))
             }
-            Self::RoleNotInCluster { .. } => diagnostic
-                .with_note("there, the binding refers to a role that must already exist in the cluster")
+            Self::RoleNotInCluster { kind, .. } => diagnostic
+                .with_note(format!("in these clusters, the binding refers to a {kind} that must already exist"))
                 .with_help("use the same `clusters` for the role and the binding"),
             Self::RoleNotInNamespace { role, namespace, .. } => diagnostic.with_help(format!(
                 "add `{namespace}` to the `namespaces` of `roles.{}`, or remove it here",
@@ -272,7 +272,7 @@ impl PolicyError {
                 .with_because("the authenticator replaces templates before RBAC compares names")
                 .with_help("declare and bind the resulting names, or bind the principals one by one"),
             Self::BoundAccount { .. } => diagnostic
-                .with_because("the principals of an account have no common username")
+                .with_because("an account has no single username: each of its principals has its own")
                 .with_help(LIST_MEMBERS_OF_ACCOUNT),
             Self::RulesBesideAggregation { .. } => diagnostic
                 .with_because("the controller manager overwrites the rules of an aggregated role")
@@ -329,7 +329,7 @@ impl PolicyError {
         }
     }
 
-    /// Whether the policy can be used all the same.
+    /// Returns whether the policy can be used all the same.
     fn is_warning(&self) -> bool {
         matches!(
             self,
@@ -375,7 +375,7 @@ impl Diagnostics {
         self.0.retain(|error| error.primary.as_ref().is_none_or(|(span, _)| !spans.contains(span)));
     }
 
-    /// All errors and warnings without duplicates, in the order of the files.
+    /// Returns all errors and warnings without duplicates, in the order of the files.
     pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.0.sort_by(|a, b| {
             let key = |d: &Diagnostic| d.primary.as_ref().map(|(span, _)| *span);

@@ -153,7 +153,7 @@ impl<'a> Expander<'a> {
         self.diagnostics.push(missing.to_diagnostic(span));
     }
 
-    fn applies_here(&self, filter: Option<&[Located<String>]>) -> bool {
+    fn applies_to_current_cluster(&self, filter: Option<&[Located<String>]>) -> bool {
         applies_to_cluster(filter, self.cluster)
     }
 
@@ -161,7 +161,7 @@ impl<'a> Expander<'a> {
         let defaults = arn_defaults(self.policy, self.cluster);
         let groups_by_principal = self.groups_by_principal();
         for (name, principal) in &self.policy.principals {
-            if !self.applies_here(principal.clusters.as_deref()) {
+            if !self.applies_to_current_cluster(principal.clusters.as_deref()) {
                 continue;
             }
             let groups = groups_by_principal.get(name.as_str()).cloned().unwrap_or_default();
@@ -193,7 +193,10 @@ impl<'a> Expander<'a> {
         let mut out: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let group_applies = |group: &str| {
-            self.policy.groups.get(group).is_some_and(|group| self.applies_here(group.clusters.as_deref()))
+            self.policy
+                .groups
+                .get(group)
+                .is_some_and(|group| self.applies_to_current_cluster(group.clusters.as_deref()))
         };
         let listed_by_principals = self.policy.principals.iter().flat_map(|(name, principal)| {
             principal.groups.iter().map(move |group| (name.as_str(), group.value.as_str()))
@@ -211,7 +214,7 @@ impl<'a> Expander<'a> {
 
     fn expand_cluster_roles(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.cluster_roles {
-            if !self.applies_here(item.clusters.as_deref()) {
+            if !self.applies_to_current_cluster(item.clusters.as_deref()) {
                 continue;
             }
             let mut labels = item.labels.clone();
@@ -234,7 +237,7 @@ impl<'a> Expander<'a> {
 
     fn expand_roles(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.roles {
-            if !self.applies_here(item.clusters.as_deref()) {
+            if !self.applies_to_current_cluster(item.clusters.as_deref()) {
                 continue;
             }
             for namespace in self.resolve_namespaces(&item.namespaces) {
@@ -274,7 +277,7 @@ impl<'a> Expander<'a> {
 
     fn expand_bindings(&mut self, desired: &mut Desired) {
         for (name, item) in &self.policy.bindings {
-            if !self.applies_here(item.clusters.as_deref()) {
+            if !self.applies_to_current_cluster(item.clusters.as_deref()) {
                 continue;
             }
             let role_ref = match &item.role.value {
@@ -330,7 +333,7 @@ impl<'a> Expander<'a> {
             .principals
             .iter()
             .filter_map(|name| Some((name.value.as_str(), self.policy.principals.get(&name.value)?)))
-            .filter(|(_, principal)| self.applies_here(principal.clusters.as_deref()))
+            .filter(|(_, principal)| self.applies_to_current_cluster(principal.clusters.as_deref()))
             .filter_map(|(name, principal)| Some((name, find_expiration(principal.expires.as_ref(), self.now)?)))
             .collect();
         let (_, first) = expired.first()?;
@@ -367,14 +370,17 @@ impl<'a> Expander<'a> {
             .groups
             .iter()
             .filter(|group| {
-                self.policy.groups.get(&group.value).is_none_or(|group| self.applies_here(group.clusters.as_deref()))
+                self.policy
+                    .groups
+                    .get(&group.value)
+                    .is_none_or(|group| self.applies_to_current_cluster(group.clusters.as_deref()))
             })
             .map(|group| Subject::Group(group.value.clone()));
         let principals = item
             .principals
             .iter()
             .filter_map(|name| self.policy.principals.get(&name.value))
-            .filter(|principal| self.applies_here(principal.clusters.as_deref()))
+            .filter(|principal| self.applies_to_current_cluster(principal.clusters.as_deref()))
             .filter(|principal| find_expiration(principal.expires.as_ref(), self.now).is_none())
             .filter_map(|principal| username_of(principal, defaults))
             .map(Subject::User);

@@ -69,7 +69,7 @@ pub(crate) enum ConnectionSpec {
         region: String,
     },
     Context(String),
-    /// Paths of files, relative to the folder of the policy.
+    /// Paths of files, relative to the directory of the policy.
     Snapshot(Vec<String>),
 }
 

@@ -39,12 +39,12 @@ pub(crate) struct PolicyIndex {
 }
 
 impl PolicyIndex {
-    /// An index of a policy of which only the name is known.
+    /// Returns an index of a policy of which only the name is known.
     pub(crate) fn from_policy_name(policy: &str) -> Self {
         Self { policy_name: policy.to_owned(), ..Self::default() }
     }
 
-    /// An index of only the principals.
+    /// Returns an index of only the principals.
     pub(crate) fn from_principals(policy: &Policy, cluster: Option<&str>) -> Self {
         let defaults = arn_defaults(policy, cluster);
         let mut index = Self { policy_name: policy.name.value.clone(), ..Self::default() };
@@ -65,8 +65,8 @@ impl PolicyIndex {
         index
     }
 
-    /// An index of the principals, and of the objects and entries that the policy defines for the cluster. Without the
-    /// objects and entries if the policy cannot be expanded for this cluster.
+    /// Returns an index of the principals, and of the objects and entries that the policy defines for the cluster.
+    /// Without the objects and entries if the policy cannot be expanded for this cluster.
     pub(crate) fn from_policy(policy: &Policy, cluster: Option<&str>, state: &State, now: Timestamp) -> Self {
         let mut index = Self::from_principals(policy, cluster);
         let Ok((desired, _)) = expand(policy, cluster, state, now) else {

@@ -166,8 +166,9 @@ fn parse_role_labels(
                 (None, _) => continue,
                 (Some(_), None) => {
                     let reason = "only ClusterRoles are aggregated";
-                    diagnostics
-                        .push(PolicyError::NeverMatches { value: key.value.clone(), reason, help: None }, key.span);
+                    let error =
+                        PolicyError::NeverMatches { kind: "label", value: key.value.clone(), reason, help: None };
+                    diagnostics.push(error, key.span);
                     continue;
                 }
                 (Some(to), Some(listed)) if listed.iter().any(|role| role.value == to) => {
@@ -257,38 +258,42 @@ fn check_never_matching(
     urls: &[Located<String>],
     diagnostics: &mut Diagnostics,
 ) {
-    let mut report = |item: &Located<String>, reason: &'static str| {
+    let mut report = |kind: &'static str, item: &Located<String>, reason: &'static str| {
         let help = match reason {
             CORE_GROUP => Some("write `api-groups = [\"\"]`"),
             SUBRESOURCE_WILDCARD => Some("list each subresource, or write `*` by itself for everything"),
             _ => None,
         };
-        diagnostics.push(PolicyError::NeverMatches { value: item.value.clone(), reason, help }, item.span);
+        diagnostics.push(PolicyError::NeverMatches { kind, value: item.value.clone(), reason, help }, item.span);
     };
     let has_upper_case = |item: &Located<String>| item.value.chars().any(char::is_uppercase);
     let has_outer_whitespace = |item: &Located<String>| item.value.trim() != item.value;
     for verb in verbs {
         if verb.value.is_empty() {
-            report(verb, "a verb is never empty");
+            report("verb", verb, "every request has a verb");
         } else if has_upper_case(verb) {
-            report(verb, "verbs are in lower case");
-        } else if has_outer_whitespace(verb) || verb.value.contains(',') {
-            report(verb, "each verb needs a string of its own");
+            report("verb", verb, "verbs are lowercase");
+        } else if has_outer_whitespace(verb) {
+            report("verb", verb, "the verb has leading or trailing whitespace");
+        } else if verb.value.contains(',') {
+            report("verb", verb, "each verb must be a separate string");
         } else if verb.value.len() > 1 && verb.value.contains('*') {
-            report(verb, "in `verbs`, `*` is a wildcard only by itself");
+            report("verb", verb, "in `verbs`, `*` is a wildcard only by itself");
         } else if !urls.is_empty() && RESOURCE_ONLY_VERBS.contains(&verb.value.as_str()) {
-            report(verb, "the verbs for URLs are HTTP methods: get, head, post, put, patch, delete, options");
+            report("verb", verb, "the verbs for URLs are HTTP methods: get, head, post, put, patch, delete, options");
         }
     }
     for group in groups {
-        if has_upper_case(group) || has_outer_whitespace(group) {
-            report(group, "API groups are in lower case and without whitespace");
+        if has_upper_case(group) {
+            report("API group", group, "API groups are lowercase");
+        } else if has_outer_whitespace(group) {
+            report("API group", group, "the API group has leading or trailing whitespace");
         } else if group.value.contains('/') {
-            report(group, "an API group is written without its version");
+            report("API group", group, "an API group is written without its version");
         } else if group.value == "v1" || group.value == "core" {
-            report(group, CORE_GROUP);
+            report("API group", group, CORE_GROUP);
         } else if group.value.len() > 1 && group.value.contains('*') {
-            report(group, "in `api-groups`, `*` is a wildcard only by itself");
+            report("API group", group, "in `api-groups`, `*` is a wildcard only by itself");
         }
     }
     for item in resources {
@@ -297,26 +302,28 @@ fn check_never_matching(
             None => (item.value.as_str(), None),
         };
         if item.value.is_empty() {
-            report(item, "a resource is never empty");
+            report("resource", item, "the name of a resource is never empty");
         } else if has_upper_case(item) {
-            report(item, "resources are in plural and in lower case");
-        } else if has_outer_whitespace(item) || item.value.contains(',') {
-            report(item, "each resource needs a string of its own");
+            report("resource", item, "resource names are plural and lowercase");
+        } else if has_outer_whitespace(item) {
+            report("resource", item, "the resource has leading or trailing whitespace");
+        } else if item.value.contains(',') {
+            report("resource", item, "each resource must be a separate string");
         } else if subresource.is_some_and(|name| name.contains('*')) {
-            report(item, SUBRESOURCE_WILDCARD);
+            report("resource", item, SUBRESOURCE_WILDCARD);
         } else if resource.len() > 1 && resource.contains('*') {
-            report(item, "in `resources`, `*` is a wildcard only by itself");
+            report("resource", item, "in `resources`, `*` is a wildcard only by itself");
         } else if subresource == Some("") || resource.is_empty() {
-            report(item, "a subresource is written `pods/log`");
+            report("resource", item, "a subresource is written `pods/log`");
         } else if resource.contains('.') {
-            report(item, "the API group of a resource belongs in `api-groups`");
+            report("resource", item, "the API group of a resource belongs in `api-groups`");
         }
     }
     for url in urls {
         if url.value != "*" && !url.value.starts_with('/') {
-            report(url, "URLs start with `/`");
+            report("non-resource URL", url, "non-resource URLs start with `/`");
         } else if url.value.trim_end_matches('*').contains('*') {
-            report(url, "in a URL, `*` is a wildcard only at the end");
+            report("non-resource URL", url, "in a URL, `*` is a wildcard only at the end");
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct PolicyTable<'a> {
 }
 
 impl<'a> PolicyTable<'a> {
-    /// The root table of a text that starts at the offset `base_offset` of the file.
+    /// Returns the root table of a text that starts at the offset `base_offset` of the file.
     pub(crate) fn root(file: usize, base_offset: usize, entries: &'a Spanned<DeTable<'a>>) -> Self {
         let span = Span::new(file, &(base_offset..base_offset));
         Self { path: String::new(), span, file, base_offset, entries: entries.get_ref() }

@@ -50,7 +50,7 @@ fn check_for_risky_name(name: &Located<String>, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// Whether the authenticator replaces a part of the name with the session name.
+/// Returns whether the authenticator replaces a part of the name with the session name.
 pub(crate) fn has_session_template(name: &str) -> bool {
     find_templates(name).any(|template| template.starts_with("{{SessionName"))
 }
@@ -99,7 +99,8 @@ pub(crate) fn reserved_group_error(name: &str) -> Option<PolicyError> {
     Some(PolicyError::ReservedGroup { name: name.to_owned(), reason, help })
 }
 
-/// Whether a binding can refer to a group that the policy does not declare, because Kubernetes or EKS defines it.
+/// Returns whether a binding can refer to a group that the policy does not declare, because Kubernetes or EKS defines
+/// it.
 pub(crate) fn is_built_in_group(name: &str) -> bool {
     reserved_prefix(name).is_some()
 }

@@ -12,7 +12,7 @@ const MAX_INLINE_WIDTH: usize = 140;
 /// The maximum number of bindings named in one line.
 const MAX_SOURCES: usize = 3;
 
-/// The section with its heading.
+/// Returns the section with its heading.
 pub(crate) fn render_access_changes(changes: &[AccessChange], options: &PlanTextOptions<'_>) -> String {
     let PlanTextOptions { full, style, .. } = *options;
     let mut out = format!("{}\n", style.paint(StyleClass::Heading, "Who gains and loses access"));

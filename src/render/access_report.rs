@@ -29,7 +29,7 @@ pub(crate) struct AccessReportRow {
     access: AccessSummary,
 }
 
-/// Whether a subject belongs to Kubernetes or EKS itself. Such subjects are shown with `--full` only.
+/// Returns whether a subject belongs to Kubernetes or EKS itself. Such subjects are shown with `--full` only.
 pub(crate) fn is_system_subject(subject: &SubjectQuery) -> bool {
     match subject {
         SubjectQuery::User(name) | SubjectQuery::Group(name) => reserved_prefix(name).is_some(),
@@ -38,8 +38,8 @@ pub(crate) fn is_system_subject(subject: &SubjectQuery) -> bool {
     }
 }
 
-/// Whether a subject gets a row. A username or group that only aws-auth entries give, and that no binding names, is
-/// covered by the rows of the principals of these entries.
+/// Returns whether a subject gets a row. A username or group that only aws-auth entries give, and that no binding
+/// names, is covered by the rows of the principals of these entries.
 pub(crate) fn has_own_row(access: &AccessView<'_>, subject: &SubjectQuery) -> bool {
     match subject {
         SubjectQuery::User(_) | SubjectQuery::Group(_) => {
@@ -50,7 +50,7 @@ pub(crate) fn has_own_row(access: &AccessView<'_>, subject: &SubjectQuery) -> bo
     }
 }
 
-/// The rows in the order of their first subjects.
+/// Returns the rows in the order of their first subjects.
 pub(crate) fn build_rows(
     access: &AccessView<'_>,
     subjects: Vec<SubjectQuery>,

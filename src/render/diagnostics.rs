@@ -6,7 +6,7 @@ use super::style::TextStyle;
 use super::text_util::escape_control;
 use crate::diagnostic::{Diagnostic, NoteKind, Severity, SourceMap, Span};
 
-/// The diagnostics in their order, with an empty line after each.
+/// Returns the diagnostics in their order, with an empty line after each.
 pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap, style: TextStyle) -> String {
     let renderer = match style {
         TextStyle::Plain => Renderer::plain(),

@@ -35,7 +35,7 @@ fn action_sign(action: Action) -> (&'static str, StyleClass) {
     }
 }
 
-/// The changes, their effect on access, the totals and the digest.
+/// Returns the changes, their effect on access, the totals and the digest.
 pub(crate) fn render_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> String {
     let title = format!("{}, policy {}", escape_control(options.cluster), plan.policy);
     if plan.is_empty() {
@@ -58,7 +58,7 @@ pub(crate) fn render_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> String 
     out
 }
 
-/// The access that subjects gain or lose only while the plan is applied.
+/// Returns the access that subjects gain or lose only while the plan is applied.
 fn render_windows(plan: &Plan) -> String {
     if plan.windows.is_empty() {
         return String::new();
@@ -121,7 +121,7 @@ fn push_change(change: &Change, options: &PlanTextOptions<'_>, out: &mut String)
     push_fields(&change.fields, style, out);
 }
 
-/// The file without its folder, since all files of a policy are in one folder.
+/// Returns the file without its directory, since all files of a policy are in one directory.
 fn short_location(location: &SourceLocation) -> String {
     format!("{}:{}", location.file.rsplit('/').next().unwrap_or_default(), location.line)
 }

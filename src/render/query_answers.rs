@@ -8,7 +8,7 @@ use crate::access::{
     NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, UnmatchableReason, WhoCanResult,
 };
 
-/// Why a subject cannot authenticate.
+/// Returns why a subject cannot authenticate.
 pub(crate) fn describe_denial(denial: &DenialReason) -> String {
     match denial {
         DenialReason::NotMapped { near_misses } if near_misses.is_empty() => "no aws-auth entry matches".to_owned(),
@@ -115,7 +115,7 @@ fn describe_mismatch(mismatch: RuleMismatch, path: &GrantPath<'_>) -> String {
     }
 }
 
-/// The principals that can make a request, and the subjects whose bindings grant it.
+/// Returns the principals that can make a request, and the subjects whose bindings grant it.
 pub(crate) fn render_who_can(
     request: &Request,
     result: &WhoCanResult<'_>,
@@ -143,7 +143,7 @@ pub(crate) fn render_who_can(
         out.push_str(&format!("No binding allows anyone to {request}.\n"));
         return out;
     }
-    out.push_str("Granted by bindings:\n");
+    out.push_str("Granted by RBAC bindings:\n");
     for grants in subjects {
         out.push_str(&render_subject_grants(grants, explain, renderer));
     }
@@ -184,7 +184,7 @@ fn indent(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-/// The subjects that have privilege escalation paths. Subjects with the same paths are listed together.
+/// Returns the subjects that have privilege escalation paths. Subjects with the same paths are listed together.
 pub(crate) fn render_escalations(
     escalations: &[(SubjectQuery, Vec<EscalationPath<'_>>)],
     renderer: &QueryRenderer<'_>,

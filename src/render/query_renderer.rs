@@ -48,7 +48,7 @@ impl QueryRenderer<'_> {
         labeled_line(label, &format!("{text}{gap}{}", self.style.paint(StyleClass::Location, &managed_by)))
     }
 
-    /// The aws-auth entry, username and groups of an authenticated subject.
+    /// Returns the aws-auth entry, username and groups of an authenticated subject.
     pub(crate) fn identity(&self, identity: &Identity) -> String {
         let mut out = String::new();
         if let Some(entry) = identity.entry() {
@@ -65,7 +65,7 @@ impl QueryRenderer<'_> {
         out
     }
 
-    /// The subject, the binding, the role and the rule, one line each.
+    /// Returns the subject, the binding, the role and the rule, one line each.
     pub(crate) fn grant_path(&self, path: &GrantPath<'_>) -> String {
         let GrantPath { subject, binding, role, source, rule } = path;
         let mut out = labeled_line("via", &escape_control(&subject.to_string()));
@@ -86,7 +86,7 @@ impl QueryRenderer<'_> {
     }
 }
 
-/// A line with a label and a text, which must not have control characters.
+/// Returns a line with a label and a text, which must not have control characters.
 pub(crate) fn labeled_line(label: &str, text: &str) -> String {
     format!("  {}  {text}\n", padded(label, LABEL_WIDTH))
 }

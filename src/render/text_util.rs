@@ -10,23 +10,23 @@ pub(crate) fn pluralize(number: usize, word: &str) -> String {
 /// The column in which the location at the end of a line begins, if the line is short enough.
 const LOCATION_COLUMN: usize = 78;
 
-/// The display width of a text on a terminal. Most East Asian characters take two columns.
+/// Returns the display width of a text on a terminal. Most East Asian characters take two columns.
 pub(crate) fn columns(text: &str) -> usize {
     text.width()
 }
 
-/// The text with spaces up to the display width.
+/// Returns the text with spaces up to the display width.
 pub(crate) fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
 }
 
-/// The spaces between a line of `used` columns and its location. On a narrow terminal the location moves left.
+/// Returns the spaces between a line of `used` columns and its location. On a narrow terminal the location moves left.
 pub(crate) fn gap_before_location(used: usize, location: &str, width: Option<usize>) -> String {
     let column = width.map_or(LOCATION_COLUMN, |width| LOCATION_COLUMN.min(width.saturating_sub(columns(location))));
     " ".repeat(column.saturating_sub(used).max(2))
 }
 
-/// The text with its control characters escaped, so that a name from a cluster cannot change the terminal.
+/// Returns the text with its control characters escaped, so that a name from a cluster cannot change the terminal.
 pub(crate) fn escape_control(text: &str) -> String {
     if !text.chars().any(char::is_control) {
         return text.to_owned();

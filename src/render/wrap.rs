@@ -31,7 +31,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> String {
     out
 }
 
-/// The indent of a continued line.
+/// Returns the indent of a continued line.
 fn hanging_indent(line: &str, width: usize) -> usize {
     let plain = anstream::adapter::strip_str(line).to_string();
     let rest = plain.trim_start_matches(' ');

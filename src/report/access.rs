@@ -1,4 +1,4 @@
-//! What subjects are allowed to do, and how a plan changes it.
+//! The permissions of subjects, and how a plan changes them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,9 @@ pub(super) struct AccessChangeJson {
     /// The subjects whose access changes.
     #[schemars(length(min = 1))]
     pub(super) subjects: Vec<SubjectJson>,
-    /// What they are allowed to do after the plan and not before.
+    /// The permissions that the subjects have after the plan and not before.
     pub(super) gains: Vec<PermissionJson>,
-    /// What they are allowed to do before the plan and not after.
+    /// The permissions that the subjects have before the plan and not after.
     pub(super) loses: Vec<PermissionJson>,
     /// Privilege escalation paths that the plan opens for them.
     pub(super) escalations: Vec<EscalationJson>,
@@ -40,9 +40,9 @@ impl From<&AccessChange> for AccessChangeJson {
 pub(crate) struct PermissionJson {
     /// The requests as text, such as `get, list pods in team-a`.
     pub(super) permission: String,
-    /// The same requests as data.
+    /// The same permission as structured data.
     pub(super) requests: RequestsJson,
-    /// What grants it, or granted it.
+    /// The bindings and roles that grant the permission, or that granted it before the change.
     pub(super) granted_by: Vec<GrantSourceJson>,
 }
 
@@ -86,9 +86,9 @@ impl From<&GrantedBy> for GrantSourceJson {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct EscalationJson {
-    /// The name of the kind of path, such as `nodes-proxy`. It is the same in every version of rolecall.
+    /// The kind of the escalation path, such as `nodes-proxy`. Stable across versions.
     pub(super) name: String,
-    /// What grants the path and what it leads to, as text.
+    /// A description: the permission that opens the path and the access it leads to.
     pub(super) path: String,
 }
 

@@ -18,8 +18,7 @@ use crate::plan::EscalationSummary;
 use crate::policy::{ManagedBy, PolicyIndex};
 use crate::state::State;
 
-/// What `rolecall can`, `rolecall who-can` and `rolecall access` print with `-o json`: the answer for each
-/// cluster.
+/// The output of `rolecall can`, `rolecall who-can` and `rolecall access` with `-o json`: the answer for each cluster.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct AnswersDocument {
@@ -60,7 +59,7 @@ pub(crate) struct AnswerContext<'a> {
 pub(crate) struct CanAnswerJson {
     /// The cluster as the terminal shows it, such as `prod (eks eu-west-1/prod)`.
     cluster: String,
-    /// The subject: an ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    /// The subject: an IAM ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     subject: String,
     /// The name of the principal in the policy, or null if the policy does not name it.
     principal_name: Option<String>,
@@ -73,9 +72,9 @@ pub(crate) struct CanAnswerJson {
     identities: Vec<IdentityJson>,
     /// Why the authenticator does not authenticate the subject, or null if it does.
     not_authenticated: Option<String>,
-    /// What allows the request.
+    /// The grants that allow the request.
     granted_by: Vec<GrantPathJson>,
-    /// If the request is not allowed: what is closest to allowing it, the closest first.
+    /// If the request is not allowed: the grants that are closest to allowing it, the closest first.
     near_misses: Vec<NearMissJson>,
     /// The warnings about the answer, such as unknown words in the question.
     warnings: Vec<DiagnosticJson>,
@@ -174,7 +173,7 @@ impl ManagedByJson {
     }
 }
 
-/// What allows a request: a group that RBAC does not restrict, or a binding.
+/// A grant that allows a request: a group that RBAC does not restrict, or a binding.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum GrantPathJson {
@@ -211,7 +210,8 @@ struct ManagedObjectJson {
     managed_by: Option<ManagedByJson>,
 }
 
-/// What is close to allowing a request: a rule that differs in one part, or a binding to a role that does not exist.
+/// A grant that is close to allowing a request: a rule that differs in one part, or a binding to a role that does not
+/// exist.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum NearMissJson {
@@ -275,11 +275,11 @@ pub(crate) struct WhoCanAnswerJson {
     cluster: String,
     /// The request, such as `get secrets in team-a`.
     request: String,
-    /// The principals of aws-auth that are in system:masters.
+    /// The IAM principals in aws-auth that are in system:masters.
     masters: Vec<PrincipalJson>,
-    /// The other principals of aws-auth that are allowed to do it.
+    /// The other IAM principals in aws-auth that are allowed to make the request.
     principals: Vec<PrincipalJson>,
-    /// The subjects to which bindings grant it, each once.
+    /// The subjects to which RBAC bindings grant the request, each once.
     subjects: Vec<GrantedSubjectJson>,
     /// The warnings about the answer, such as unknown words in the question.
     warnings: Vec<DiagnosticJson>,
@@ -311,7 +311,7 @@ impl WhoCanAnswerJson {
     }
 }
 
-/// A principal of aws-auth.
+/// An IAM principal in aws-auth.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct PrincipalJson {
@@ -367,11 +367,11 @@ impl EscalationsAnswerJson {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct SubjectEscalationsJson {
-    /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    /// An IAM ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     subject: String,
     /// The name of the principal in the policy, or null if the policy does not name it.
     principal_name: Option<String>,
-    /// The paths.
+    /// The privilege escalation paths of the subject.
     paths: Vec<EscalationJson>,
 }
 
@@ -381,7 +381,7 @@ struct SubjectEscalationsJson {
 pub(crate) struct AccessAnswerJson {
     /// The cluster as the terminal shows it, such as `prod (eks eu-west-1/prod)`.
     cluster: String,
-    /// What the subjects are allowed to do. Subjects with the same access are listed together.
+    /// The permissions of the subjects. Subjects with the same access are listed together.
     access: Vec<AccessRowJson>,
     /// The number of system subjects that are left out, whose names begin with `system:` or `eks:`. `--full` lists them.
     hidden_subjects: usize,
@@ -400,7 +400,7 @@ impl AccessAnswerJson {
     }
 }
 
-/// What some subjects are allowed to do.
+/// The permissions of some subjects.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct AccessRowJson {

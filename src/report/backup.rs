@@ -10,7 +10,7 @@ use crate::names::ObjectKey;
 /// The `apiVersion` of the document. It is raised when an older rolecall would misread it.
 pub(crate) const BACKUP_VERSION: &str = "rolecall/v2";
 
-/// What `apply --backup` writes before the objects: the cluster, and the objects that did not exist.
+/// The header that `apply --backup` writes before the objects: the cluster, and the objects that did not exist.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct BackupDocument {
@@ -52,7 +52,7 @@ impl BackupDocument {
         }
     }
 
-    /// The objects that did not exist.
+    /// Returns the objects that did not exist.
     ///
     /// # Errors
     /// If an object has a namespace and its kind is cluster-scoped, or the other way round.

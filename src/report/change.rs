@@ -11,10 +11,11 @@ use crate::state::object_meta::ObjectWriter;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct ChangeJson {
-    /// What happens. `adopt`: the object or entry exists without an owner, and this policy takes it over. `replace`: the
-    /// roleRef changes, so the binding is deleted and created again, since Kubernetes does not allow changing it.
+    /// The kind of the change. `adopt`: the object or entry exists without an owner, and this policy takes it over.
+    /// `replace`: the roleRef changes, so the binding is deleted and created again, since Kubernetes does not allow
+    /// changing it.
     pub(super) action: ActionJson,
-    /// What changes.
+    /// The object or aws-auth entry that changes.
     pub(super) target: TargetJson,
     /// The fields that differ.
     pub(super) fields: Vec<FieldJson>,
@@ -53,7 +54,7 @@ impl From<&Change> for ChangeJson {
     }
 }
 
-/// What happens to an object or to an entry of aws-auth.
+/// The kind of a change to an object or to an aws-auth entry.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
@@ -151,34 +152,34 @@ pub(super) struct FieldJson {
     #[schemars(length(min = 1, max = 2))]
     pub(super) path: Vec<String>,
     /// Its values before and after.
-    pub(super) values: Vec<ValueJson>,
+    pub(super) values: Vec<FieldValueJson>,
 }
 
 impl From<&FieldDiff> for FieldJson {
     fn from(field: &FieldDiff) -> Self {
         let FieldDiff { path, values } = field;
-        Self { path: path.clone(), values: values.iter().map(ValueJson::from).collect() }
+        Self { path: path.clone(), values: values.iter().map(FieldValueJson::from).collect() }
     }
 }
 
 /// One value of a field.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct ValueJson {
-    /// What happens to the value.
+pub(super) struct FieldValueJson {
+    /// The change to the value.
     pub(super) op: DiffOpJson,
     /// The value as text.
     pub(super) value: String,
 }
 
-impl From<&ValueDiff> for ValueJson {
+impl From<&ValueDiff> for FieldValueJson {
     fn from(diff: &ValueDiff) -> Self {
         let ValueDiff { op, value } = diff;
         Self { op: (*op).into(), value: value.clone() }
     }
 }
 
-/// What happens to a value.
+/// The change to a value.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]

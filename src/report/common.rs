@@ -15,7 +15,7 @@ use crate::state::rbac::Rule;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct LocationJson {
-    /// The file as it was named on the command line. Folders are separated by `/`.
+    /// The file as it was named on the command line. Directories are separated by `/`.
     pub(crate) file: String,
     /// The line, counted from 1.
     #[schemars(range(min = 1))]
@@ -149,7 +149,7 @@ impl From<SectionJson> for Section {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct SubjectJson {
-    /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    /// An IAM ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     pub(crate) subject: String,
     /// The name of the principal in the policy, or null if the policy does not name it.
     pub(crate) principal_name: Option<String>,
@@ -169,8 +169,8 @@ impl From<SubjectJson> for AffectedSubject {
     }
 }
 
-/// The subject in the form that [`SubjectQuery::parse`] reads. The ARN of a session becomes the ARN of its role, which is
-/// what the authenticator compares.
+/// Returns the subject in the form that [`SubjectQuery::parse`] reads. The ARN of a session becomes the ARN of its
+/// role, which is what the authenticator compares.
 pub(super) fn subject_text(subject: &SubjectQuery) -> String {
     match subject {
         SubjectQuery::Arn(identity) => identity.canonical().to_owned(),

@@ -7,7 +7,7 @@ use super::FormatVersion;
 use super::common::LocationJson;
 use crate::diagnostic::{Diagnostic, DiagnosticNote, Excerpt, NoteKind, Severity, SourceMap};
 
-/// What `rolecall validate -o json` prints. Every other command with `-o json` prints it when it fails.
+/// The output of `rolecall validate -o json`. Every other command with `-o json` prints it when it fails.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct DiagnosticsDocument {
@@ -30,15 +30,15 @@ impl DiagnosticsDocument {
 pub(crate) struct DiagnosticJson {
     /// An error stops the command; a warning does not.
     severity: SeverityJson,
-    /// What is wrong, on one line, without the location.
+    /// The problem, on one line, without the location.
     message: String,
-    /// The location in the policy, or null if it is not about one location in the policy.
+    /// The location in the policy, or null if the diagnostic does not refer to a single location.
     location: Option<LocationJson>,
-    /// Other locations in the policy that belong to it.
+    /// Other locations in the policy that the diagnostic refers to.
     related: Vec<RelatedLocationJson>,
-    /// The line of another text that it is about, such as aws-auth or a snapshot.
+    /// The line of another source, such as aws-auth or a snapshot, that the diagnostic refers to, or null.
     excerpt: Option<ExcerptJson>,
-    /// Evidence and advice, in the order in which the terminal shows them.
+    /// Evidence, context and advice, in the order in which the terminal shows them.
     notes: Vec<NoteJson>,
 }
 
@@ -87,7 +87,7 @@ impl From<Severity> for SeverityJson {
 struct RelatedLocationJson {
     /// The location.
     location: LocationJson,
-    /// What the location shows. It can be empty.
+    /// The text that the terminal shows at the location. It can be empty.
     label: String,
 }
 

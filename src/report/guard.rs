@@ -38,9 +38,9 @@ impl From<&GuardReport> for GuardsJson {
 }
 
 /// A guard. `caller`: you keep your own access. `node`: nodes and Fargate pods keep theirs. `protected`: the principals
-/// that the policy protects keep theirs. `aws-auth`: aws-auth can be read and has entries. `last-admin`: some principal
-/// of aws-auth can still repair access. `masters`: no principal becomes a member of system:masters. `max-removals`: the
-/// plan does not remove more than the policy allows.
+/// that the policy protects keep theirs. `aws-auth`: aws-auth can be read and has entries. `last-admin`: some IAM
+/// principal in aws-auth can still restore access. `masters`: no principal becomes a member of system:masters.
+/// `max-removals`: the plan does not remove more than the policy allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum GuardJson {
@@ -73,10 +73,10 @@ impl From<GuardKind> for GuardJson {
 struct GuardFindingJson {
     /// The guard.
     guard: GuardJson,
-    /// The subject that loses or gains access: an ARN, `account:ID`, `user:NAME` or `sa:NAMESPACE/NAME`. Null if it is
-    /// not about one subject.
+    /// The subject that loses or gains access: an IAM ARN, `account:ID`, `user:NAME` or `sa:NAMESPACE/NAME`. Null if
+    /// the risk is not about one subject.
     subject: Option<String>,
-    /// What the plan does, on one line.
+    /// The effect of the plan that is a risk, on one line.
     message: String,
     /// Evidence and advice.
     notes: Vec<NoteJson>,
@@ -103,7 +103,7 @@ impl From<&Risk> for GuardFindingJson {
 struct NotEvaluatedJson {
     /// The guard.
     guard: GuardJson,
-    /// Why it could not check the plan.
+    /// The reason why the guard could not check the plan.
     reason: String,
 }
 
@@ -118,9 +118,10 @@ impl From<&UnevaluatedGuard> for NotEvaluatedJson {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct LimitsJson {
-    /// The protected principals: ARNs and patterns of ARNs.
+    /// The principals that the policy protects: each value is an ARN or an ARN pattern.
     pub(super) protected: Vec<LimitJson>,
-    /// How much a plan is allowed to remove: a number or a percentage such as `20%`. Null if the policy does not limit it.
+    /// The maximum number of removals in a plan: a number or a percentage such as `20%`. Null if the policy does not
+    /// limit it.
     pub(super) max_removals: Option<LimitJson>,
 }
 
@@ -130,7 +131,7 @@ pub(super) struct LimitsJson {
 pub(super) struct LimitJson {
     /// The value as the policy has it.
     pub(super) value: String,
-    /// Where the policy has it.
+    /// The location of the value in the policy.
     pub(super) location: LocationJson,
 }
 
@@ -150,13 +151,13 @@ impl From<&GuardLimits> for LimitsJson {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct InvariantJson {
-    /// Where the policy has it.
+    /// The location of the invariant in the policy.
     pub(super) location: LocationJson,
-    /// Its description in the policy.
+    /// The description of the invariant in the policy, or null if it has none.
     pub(super) description: Option<String>,
-    /// The subjects that it is about.
+    /// The subjects that the invariant applies to.
     pub(super) subject: InvariantSubjectJson,
-    /// What must be true of them.
+    /// The requirement that the subjects must meet.
     pub(super) requirement: RequirementJson,
 }
 
@@ -172,7 +173,7 @@ impl From<&ResolvedInvariant> for InvariantJson {
     }
 }
 
-/// The subjects that an invariant is about.
+/// The subjects that an invariant applies to.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum InvariantSubjectJson {
@@ -214,7 +215,7 @@ pub(super) struct ServiceAccountJson {
 pub(super) struct ExemptionJson {
     /// The name as the policy has it.
     pub(super) name: String,
-    /// All subjects that have this name: an ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    /// All subjects that have this name: an IAM ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     pub(super) subjects: BTreeSet<String>,
 }
 
@@ -241,19 +242,19 @@ impl From<&InvariantSubject> for InvariantSubjectJson {
     }
 }
 
-/// What an invariant requires.
+/// The requirement of an invariant.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum RequirementJson {
-    /// The subjects must be allowed to do this.
+    /// The subjects must be allowed to make this request.
     Can(RequiredActionJson),
-    /// The subjects must not be allowed to do this.
+    /// The subjects must not be allowed to make this request.
     Cannot(RequiredActionJson),
     /// The subjects must not have a privilege escalation path.
     CannotEscalate,
 }
 
-/// The action that an invariant is about.
+/// The request that an invariant applies to.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct RequiredActionJson {
@@ -285,13 +286,13 @@ impl From<&Assertion> for RequirementJson {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct FailedInvariantJson {
-    /// Where the policy has the invariant.
+    /// The location of the invariant in the policy.
     location: LocationJson,
-    /// Its description in the policy.
+    /// The description of the invariant in the policy, or null if it has none.
     description: Option<String>,
     /// The invariant as text, such as `group developers cannot get secrets`.
     invariant: String,
-    /// The subjects that violate it. If a group as a whole violates it, its members are not listed.
+    /// The subjects that violate the invariant. If a whole group violates it, its members are not listed.
     #[schemars(length(min = 1))]
     violations: Vec<ViolationJson>,
 }
@@ -312,14 +313,14 @@ impl From<&InvariantViolation> for FailedInvariantJson {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct ViolationJson {
-    /// An ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
+    /// An IAM ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     subject: String,
     /// The name of the principal in the policy, or null if the policy does not name it.
     principal_name: Option<String>,
-    /// What the subject is allowed to do and must not be, or must be allowed to do and is not.
+    /// The violation: the access that the subject has and must not have, or must have and does not have.
     message: String,
-    /// What grants it, from the entry of aws-auth through group, binding and role to the rule. If access is missing:
-    /// what is closest to granting it.
+    /// The grants, from the aws-auth entry through group, binding and role to the rule. If access is missing: the
+    /// grants that are closest to allowing it.
     path: Vec<String>,
 }
 

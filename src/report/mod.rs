@@ -55,7 +55,7 @@ pub(crate) struct SerializeError(#[from] serde_json::Error);
 #[error("{0}")]
 pub(crate) struct InvalidDocument(String);
 
-/// The document as indented JSON with a newline at the end.
+/// Returns the document as indented JSON with a newline at the end.
 ///
 /// # Errors
 /// If serde cannot serialize the document.
@@ -65,7 +65,7 @@ pub(crate) fn to_text(document: &impl Serialize) -> Result<String, SerializeErro
     Ok(text)
 }
 
-/// The document as a JSON value.
+/// Returns the document as a JSON value.
 ///
 /// # Errors
 /// If serde cannot serialize the document.

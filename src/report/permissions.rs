@@ -7,7 +7,7 @@ use super::FormatVersion;
 use super::common::RuleJson;
 use crate::permissions::MissingPermission;
 
-/// What `rolecall permissions --check -o json` prints: the permissions that the caller lacks. Without `--check`
+/// The output of `rolecall permissions --check -o json`: the permissions that the caller lacks. Without `--check`
 /// the command prints a Kubernetes List of objects.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

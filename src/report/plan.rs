@@ -15,8 +15,8 @@ use crate::diagnostic::SourceMap;
 use crate::guard::{GuardReport, InvariantViolation};
 use crate::plan::{Action, Plan};
 
-/// What `rolecall plan -o json` and `rolecall drift -o json` print, and what `rolecall plan --out FILE` saves: one plan
-/// for each cluster.
+/// The output of `rolecall plan -o json` and `rolecall drift -o json`, and the content of a file that `rolecall plan
+/// --out FILE` saves: one plan for each cluster.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PlanDocument {

@@ -2,7 +2,9 @@
 
 use super::InvalidDocument;
 use super::access::{AccessChangeJson, EscalationJson, GrantSourceJson, PermissionJson};
-use super::change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, EntryTargetJson, FieldJson, TargetJson, ValueJson};
+use super::change::{
+    ActionJson, ChangeJson, DiffOpJson, DriftJson, EntryTargetJson, FieldJson, FieldValueJson, TargetJson,
+};
 use super::common::parse_subject;
 use super::guard::{
     ExemptionJson, InvariantJson, InvariantPrincipalJson, InvariantSubjectJson, LimitJson, LimitsJson,
@@ -83,7 +85,7 @@ impl TryFrom<ChangeJson> for Change {
 
 impl From<FieldJson> for FieldDiff {
     fn from(field: FieldJson) -> Self {
-        let value = |ValueJson { op, value }| {
+        let value = |FieldValueJson { op, value }| {
             let op = match op {
                 DiffOpJson::Unchanged => DiffOp::Keep,
                 DiffOpJson::Add => DiffOp::Add,

@@ -64,19 +64,19 @@ struct ResourceSetJson {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct UrlPatternJson {
-    /// The URL or the prefix with `*`.
+    /// A non-resource URL, or a URL prefix that ends with `*`.
     pattern: String,
-    /// Whether the URLs that match are in the set.
+    /// Whether the set includes (true) or excludes (false) the matching URLs.
     included: bool,
 }
 
-/// A set of strings: only the listed ones, or all except the listed ones.
+/// A set of strings. The object has exactly one of these keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum StringSetJson {
-    /// Only these.
+    /// The set contains only these strings.
     Only(Vec<String>),
-    /// All except these.
+    /// The set contains all strings except these.
     AllExcept(Vec<String>),
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::FormatVersion;
 
-/// What `rolecall whoami -o json` prints: the user that each cluster authenticates you as.
+/// The output of `rolecall whoami -o json`: the user that each cluster authenticates you as.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct WhoamiDocument {
@@ -42,6 +42,6 @@ pub(crate) struct UserInfoJson {
     pub(crate) username: String,
     /// The groups of the aws-auth entry or access entry, and those that the API server adds.
     pub(crate) groups: Vec<String>,
-    /// The extra fields of the authenticator. On EKS they contain `arn` and `canonicalArn`.
+    /// Extra fields set by the authenticator. On EKS, they include `arn` and `canonicalArn`.
     pub(crate) extra: BTreeMap<String, Vec<String>>,
 }

@@ -57,7 +57,7 @@ impl AwsAuth {
     }
 }
 
-/// The request body that creates the ConfigMap.
+/// Returns the request body that creates the ConfigMap.
 pub(crate) fn config_map_to_json(data: &BTreeMap<String, String>, annotations: &Labels) -> Value {
     let key = ObjectKey::aws_auth();
     json!({
@@ -68,7 +68,7 @@ pub(crate) fn config_map_to_json(data: &BTreeMap<String, String>, annotations: &
     })
 }
 
-/// The key by which the authenticator finds an entry. It compares ARNs case-insensitively and accounts exactly.
+/// Returns the key by which the authenticator finds an entry. It compares ARNs case-insensitively and accounts exactly.
 pub(crate) fn entry_key(entry: &Entry) -> String {
     match &entry.principal {
         EntryPrincipal::Role(arn) | EntryPrincipal::User(arn) => arn.to_lowercase(),
@@ -79,7 +79,7 @@ pub(crate) fn entry_key(entry: &Entry) -> String {
     }
 }
 
-/// The principal of an entry as it is written in the section. An `sso` pattern is shown with its account.
+/// Returns the principal of an entry as it is written in the section. An `sso` pattern is shown with its account.
 pub(crate) fn principal_text(entry: &Entry) -> String {
     match &entry.principal {
         EntryPrincipal::Role(text) | EntryPrincipal::User(text) | EntryPrincipal::Account(text) => text.clone(),

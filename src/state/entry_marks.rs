@@ -17,7 +17,7 @@ use super::owner::ENTRIES_ANNOTATION;
 /// The entries that each policy owns. Clusters store these values, so their hashes must never change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct EntryMarks {
-    /// By policy name: the id of each owned entry and the hash of the content that was last written.
+    /// Policy name to its owned entries: entry ID to the hash of the content that the policy last wrote.
     policies: BTreeMap<String, BTreeMap<[u8; 8], [u8; 4]>>,
 }
 
@@ -34,7 +34,7 @@ fn truncated_hash<const N: usize>(parts: &[&str]) -> [u8; N] {
     out
 }
 
-/// The id of an entry. `key` is the entry's [`super::config_map::entry_key`].
+/// Returns the id of an entry. `key` is the entry's [`super::config_map::entry_key`].
 pub(crate) fn entry_id(section: Section, key: &str) -> [u8; 8] {
     truncated_hash(&[section.key(), key])
 }
@@ -77,7 +77,7 @@ impl EntryMarks {
         Ok(Self { policies })
     }
 
-    /// The value of the annotation. `None` if no entry is owned.
+    /// Returns the value of the annotation. `None` if no entry is owned.
     pub(crate) fn to_annotation(&self) -> Option<String> {
         let lists: BTreeMap<&String, String> = self
             .policies
@@ -94,18 +94,18 @@ impl EntryMarks {
         if lists.is_empty() { None } else { serde_json::to_string(&lists).ok() }
     }
 
-    /// The policy that owns the entry.
+    /// Returns the policy that owns the entry.
     pub(crate) fn owner(&self, id: [u8; 8]) -> Option<&str> {
         self.policies.iter().find(|(_, marks)| marks.contains_key(&id)).map(|(policy, _)| policy.as_str())
     }
 
-    /// The ids of the entries that a policy owns, with the content hash that it last wrote.
+    /// Returns the entries that `policy` owns: entry ID to the hash of the content that the policy last wrote.
     pub(crate) fn owned_by(&self, policy: &str) -> BTreeMap<[u8; 8], [u8; 4]> {
         self.policies.get(policy).cloned().unwrap_or_default()
     }
 
     /// Replaces the entries that a policy owns.
-    pub(crate) fn set_owned(&mut self, policy: &str, marks: BTreeMap<[u8; 8], [u8; 4]>) {
+    pub(crate) fn set_owned_entries(&mut self, policy: &str, marks: BTreeMap<[u8; 8], [u8; 4]>) {
         self.policies.insert(policy.to_owned(), marks);
     }
 }
@@ -118,8 +118,11 @@ mod tests {
     fn ten_thousand_marks_fit_and_survive_a_round_trip() {
         let mut marks = EntryMarks::default();
         let owned = (0..10_000).map(|n| (entry_id(Section::Roles, &n.to_string()), content_hash("u", &[]))).collect();
-        marks.set_owned("prod", owned);
-        marks.set_owned("other", BTreeMap::from([(entry_id(Section::Users, "x"), content_hash("u", &["a".into()]))]));
+        marks.set_owned_entries("prod", owned);
+        marks.set_owned_entries(
+            "other",
+            BTreeMap::from([(entry_id(Section::Users, "x"), content_hash("u", &["a".into()]))]),
+        );
         let text = marks.to_annotation().unwrap();
         assert!(text.len() < super::super::validate::MAX_ANNOTATIONS_BYTES, "{}", text.len());
         let parsed = EntryMarks::from_annotations(&Labels::from([(ENTRIES_ANNOTATION.to_owned(), text)])).unwrap();
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn content_hash_ignores_order_and_repetition_of_groups() {
+    fn content_hash_ignores_order_and_duplicates_of_groups() {
         let groups = |list: &[&str]| list.iter().map(|g| (*g).to_owned()).collect::<Vec<_>>();
         assert_eq!(content_hash("u", &groups(&["a", "b"])), content_hash("u", &groups(&["b", "a", "a"])));
         assert_ne!(content_hash("u", &groups(&["a"])), content_hash("u", &groups(&["b"])));

@@ -61,7 +61,7 @@ impl State {
         Ok(())
     }
 
-    /// The metadata of an object. `None` for a namespace: only its labels are kept.
+    /// Returns the metadata of an object. `None` for a namespace: only its labels are kept.
     pub(crate) fn meta(&self, key: &ObjectKey) -> Option<&ObjectMeta> {
         match key.kind() {
             ObjectKind::ConfigMap => self.aws_auth.as_ref().map(|aws_auth| &aws_auth.meta),
@@ -73,13 +73,13 @@ impl State {
         }
     }
 
-    /// All roles and bindings with their metadata.
+    /// Returns all roles and bindings with their metadata.
     pub(crate) fn rbac_objects(&self) -> impl Iterator<Item = (&ObjectKey, &ObjectMeta)> {
         let roles = self.roles.iter().map(|(key, role)| (key, &role.meta));
         roles.chain(self.bindings.iter().map(|(key, binding)| (key, &binding.meta)))
     }
 
-    /// Which policy owns which aws-auth entry. If the annotation cannot be read, no entry is owned.
+    /// Returns which policy owns which aws-auth entry. If the annotation cannot be read, no entry is owned.
     pub(crate) fn entry_marks(&self) -> EntryMarks {
         let meta = self.aws_auth.as_ref().map(|aws_auth| &aws_auth.meta);
         meta.and_then(|meta| EntryMarks::from_annotations(&meta.annotations).ok()).unwrap_or_default()

@@ -115,7 +115,7 @@ impl From<RawRole> for Role {
 }
 
 impl RawBinding {
-    /// The binding with its defaults filled in.
+    /// Returns the binding with its defaults filled in.
     ///
     /// # Errors
     /// A kind of role or subject that the API server does not know.
@@ -134,18 +134,18 @@ impl RawBinding {
             .subjects
             .unwrap_or_default()
             .into_iter()
-            .map(|subject| subject.into_subject(&binding_namespace))
+            .map(|subject| subject.into_rbac_subject(&binding_namespace))
             .collect::<Result<_, _>>()?;
         Ok(Binding { meta: self.metadata.into(), role_ref, subjects })
     }
 }
 
 impl RawSubject {
-    /// The subject. A service account without a namespace is in the namespace of its binding.
+    /// Returns the subject. A service account without a namespace is in the namespace of its binding.
     ///
     /// # Errors
     /// A kind that the API server does not know.
-    pub(crate) fn into_subject(self, binding_namespace: &str) -> Result<Subject, ObjectError> {
+    pub(crate) fn into_rbac_subject(self, binding_namespace: &str) -> Result<Subject, ObjectError> {
         match self.kind.as_str() {
             "Group" => Ok(Subject::Group(self.name)),
             "User" => Ok(Subject::User(self.name)),
@@ -190,7 +190,7 @@ fn type_and_metadata(key: &ObjectKey, meta: &ObjectMeta) -> serde_json::Map<Stri
     out
 }
 
-/// The request body that creates a role.
+/// Returns the request body that creates a role.
 pub(crate) fn role_to_json(key: &ObjectKey, role: &Role) -> Value {
     let mut out = type_and_metadata(key, &role.meta);
     match &role.aggregation {
@@ -200,7 +200,7 @@ pub(crate) fn role_to_json(key: &ObjectKey, role: &Role) -> Value {
     Value::Object(out)
 }
 
-/// The request body that creates a binding.
+/// Returns the request body that creates a binding.
 pub(crate) fn binding_to_json(key: &ObjectKey, binding: &Binding) -> Value {
     let mut out = type_and_metadata(key, &binding.meta);
     out.insert("roleRef".to_owned(), role_ref_to_json(&binding.role_ref));

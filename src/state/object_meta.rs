@@ -40,7 +40,7 @@ pub(crate) enum RulesManager {
 }
 
 impl ObjectMeta {
-    /// Whether a manager other than the aggregation controller wrote the rules of this aggregated role.
+    /// Returns whether a manager other than the aggregation controller wrote the rules of this aggregated role.
     pub(crate) fn has_manual_rules(&self) -> bool {
         self.rules_manager == RulesManager::Other
     }
@@ -135,7 +135,7 @@ impl From<RawObjectMeta> for ObjectMeta {
     }
 }
 
-/// The last writer other than rolecall. `None` if rolecall wrote after it.
+/// Returns the last writer other than rolecall. `None` if rolecall wrote after it.
 ///
 /// The times in managedFields have a resolution of one second, so a write in the same second counts as later.
 fn last_other_writer(writers: Vec<ObjectWriter>) -> Option<ObjectWriter> {
@@ -144,7 +144,7 @@ fn last_other_writer(writers: Vec<ObjectWriter>) -> Option<ObjectWriter> {
     others.into_iter().max_by(|a, b| a.time.cmp(&b.time)).filter(|last| last.time >= own_time)
 }
 
-/// The `metadata` of a new object.
+/// Returns the `metadata` of a new object.
 pub(crate) fn metadata_to_json(namespace: Option<&str>, name: &str, labels: &Labels, annotations: &Labels) -> Value {
     let mut metadata = json!({ "name": name });
     if let Some(map) = metadata.as_object_mut() {

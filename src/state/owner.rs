@@ -44,7 +44,7 @@ pub(crate) fn object_owner(meta: &ObjectMeta, policy: &str) -> Owner {
     }
 }
 
-/// Whether Kubernetes or EKS provides the object. Their controllers would restore it after a change.
+/// Returns whether Kubernetes or EKS provides the object. Their controllers would restore it after a change.
 pub(crate) fn is_built_in(key: &ObjectKey, meta: &ObjectMeta) -> bool {
     let is_default = key.kind() == ObjectKind::ClusterRole && DEFAULT_CLUSTER_ROLES.contains(&key.name());
     is_default
@@ -52,13 +52,13 @@ pub(crate) fn is_built_in(key: &ObjectKey, meta: &ObjectMeta) -> bool {
         || meta.labels.get(BOOTSTRAP_LABEL.0).is_some_and(|value| value == BOOTSTRAP_LABEL.1)
 }
 
-/// The tool other than rolecall that the label `app.kubernetes.io/managed-by` names.
+/// Returns the tool other than rolecall that the label `app.kubernetes.io/managed-by` names.
 pub(crate) fn other_manager(meta: &ObjectMeta) -> Option<&str> {
     meta.labels.get(MANAGED_BY_LABEL).map(String::as_str).filter(|manager| *manager != MANAGED_BY_VALUE)
 }
 
-/// The labels of a live role that are part of its content: aggregation labels, which decide about rules of other roles,
-/// and the labels that a policy set.
+/// Returns the labels of a live role that are part of its content: aggregation labels, which decide about rules of
+/// other roles, and the labels that a policy set.
 pub(crate) fn content_labels(meta: &ObjectMeta) -> Labels {
     let set_by_policy: BTreeSet<&str> =
         meta.annotations.get(LABELS_ANNOTATION).map(|list| list.split(',').collect()).unwrap_or_default();

@@ -34,7 +34,7 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// The five lists of a rule with their keys in a policy.
+    /// Returns the five lists of a rule with their keys in a policy.
     pub(crate) fn named_lists(&self) -> [(&'static str, &Vec<String>); 5] {
         let Self { verbs, api_groups, resources, resource_names, non_resource_urls } = self;
         [
@@ -46,18 +46,18 @@ impl Rule {
         ]
     }
 
-    /// The lists of the rule, sorted and without duplicates.
+    /// Returns the lists of the rule, sorted and without duplicates.
     fn as_sets(&self) -> [BTreeSet<&str>; 5] {
         self.named_lists().map(|(_, list)| list.iter().map(String::as_str).collect())
     }
 }
 
-/// Whether two lists of rules are equal up to order and repetition.
+/// Returns whether two lists of rules are equal up to order and repetition.
 pub(crate) fn same_rules(a: &[Rule], b: &[Rule]) -> bool {
     a == b || canonical_rules(a) == canonical_rules(b)
 }
 
-/// The rules as a set of sets, for comparison and for digests.
+/// Returns the rules as a set of sets, for comparison and for digests.
 pub(crate) fn canonical_rules(rules: &[Rule]) -> BTreeSet<[BTreeSet<&str>; 5]> {
     rules.iter().map(Rule::as_sets).collect()
 }
@@ -70,13 +70,13 @@ pub(crate) enum RoleRef {
 }
 
 impl RoleRef {
-    /// The key of the role that `binding` grants, whether that role exists or not. `None` if a ClusterRoleBinding refers
-    /// to a Role, which the API server rejects.
+    /// Returns the key of the role that `binding` grants, whether that role exists or not. `None` if a
+    /// ClusterRoleBinding refers to a Role, which the API server rejects.
     pub(crate) fn role_key(&self, binding: &ObjectKey) -> Option<ObjectKey> {
         self.role_key_parts(binding).and_then(|(kind, namespace, name)| ObjectKey::new(kind, namespace, name))
     }
 
-    /// The kind, namespace and name of that role.
+    /// Returns the kind, namespace and name of that role.
     pub(crate) fn role_key_parts<'a>(
         &'a self,
         binding: &'a ObjectKey,
@@ -136,7 +136,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Whether two lists of subjects are equal up to order and repetition.
+/// Returns whether two lists of subjects are equal up to order and repetition.
 pub(crate) fn same_subjects(a: &[Subject], b: &[Subject]) -> bool {
     a == b || a.iter().collect::<BTreeSet<_>>() == b.iter().collect::<BTreeSet<_>>()
 }
@@ -162,7 +162,7 @@ pub(crate) struct LabelSelectorRequirement {
 }
 
 impl LabelSelector {
-    /// Whether an object with these labels matches. An empty selector matches every object.
+    /// Returns whether an object with these labels matches. An empty selector matches every object.
     pub(crate) fn matches(&self, labels: &Labels) -> bool {
         self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.match_expressions.iter().all(|LabelSelectorRequirement { key, operator, values }| {

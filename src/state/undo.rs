@@ -22,7 +22,7 @@ const CONTENT_FIELDS: [&str; 6] = ["data", "binaryData", "immutable", "rules", "
 /// The fields of `metadata` that a write of rolecall can change.
 const METADATA_FIELDS: [&str; 2] = ["labels", "annotations"];
 
-/// The request body that re-creates an object.
+/// Returns the request body that re-creates an object.
 pub(crate) fn strip_server_fields(object: &Value) -> Value {
     let mut body = object.clone();
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -31,7 +31,7 @@ pub(crate) fn strip_server_fields(object: &Value) -> Value {
     body
 }
 
-/// The JSON merge patch (RFC 7396) that turns `from` into `to`. `None` if they do not differ.
+/// Returns the JSON merge patch (RFC 7396) that turns `from` into `to`. `None` if they do not differ.
 pub(crate) fn create_merge_patch(from: &Value, to: &Value) -> Option<Value> {
     // The aggregation controller fills in the rules of an aggregated role, so they are not restored.
     let is_aggregated = to.get("aggregationRule").is_some_and(|rule| !rule.is_null());
@@ -74,7 +74,7 @@ fn merge_patch_value(from: &Value, to: &Value) -> Option<Value> {
     }
 }
 
-/// The write that undoes `write`. `before` is the object before `write`; `None` if it did not exist.
+/// Returns the write that undoes `write`. `before` is the object before `write`; `None` if it did not exist.
 ///
 /// Returns `None` if there is nothing to undo, or if `write` does not fit `before`.
 pub(crate) fn inverse_write(write: &WriteRequest, before: Option<&Value>) -> Option<WriteRequest> {

@@ -15,7 +15,8 @@ pub(crate) const MAX_CONFIG_MAP_BYTES: usize = 1_048_576;
 /// The maximum size of all annotations of an object together, keys and values, in bytes.
 pub(crate) const MAX_ANNOTATIONS_BYTES: usize = 262_144;
 
-/// The first error that the API server would report, in the form `field: reason`. `None` if the object is valid.
+/// Returns the first error that the API server would report, in the form `field: reason`. `None` if the object is
+/// valid.
 pub(crate) fn validation_error(key: &ObjectKey, value: &Value) -> Option<String> {
     metadata_error(key, value).or_else(|| match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => role_error(key, value),
@@ -25,7 +26,7 @@ pub(crate) fn validation_error(key: &ObjectKey, value: &Value) -> Option<String>
     })
 }
 
-/// The key of the object in a document. `Ok(None)` if the object is of a kind that rolecall does not use.
+/// Returns the key of the object in a document. `Ok(None)` if the object is of a kind that rolecall does not use.
 ///
 /// # Errors
 /// The document is not an object, or its kind, apiVersion, name or namespace is missing or wrong.
@@ -94,7 +95,8 @@ fn text_field<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The API server cannot decode a field that is not a list of the right element type.
+/// Returns an error: the API server cannot decode a field that is not a list of the right
+/// element type.
 fn list_type_error(value: &Value, field: &str, is_valid_item: fn(&Value) -> bool) -> Option<String> {
     let reason = match value.get(field) {
         None | Some(Value::Null) => return None,
@@ -270,7 +272,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The validation error of an object. Empty if it is valid.
+    /// Returns the validation error of an object. Empty if it is valid.
     fn document_error(value: &Value) -> String {
         let key = parse_object_key(value).unwrap().unwrap();
         validation_error(&key, value).unwrap_or_default()

@@ -49,7 +49,7 @@ pub(crate) struct ObjectVersion {
 }
 
 impl ObjectVersion {
-    /// The version of an object in the API server's JSON. `None` if it has no resourceVersion.
+    /// Returns the version of an object in the API server's JSON. `None` if it has no resourceVersion.
     pub(crate) fn from_object(object: &Value) -> Option<Self> {
         let text = |field: &str| object.pointer(field).and_then(Value::as_str).map(str::to_owned);
         Some(Self { uid: text("/metadata/uid"), resource_version: text("/metadata/resourceVersion")? })
@@ -57,7 +57,7 @@ impl ObjectVersion {
 }
 
 impl WriteRequest {
-    /// The RBAC verb that authorizes the request.
+    /// Returns the RBAC verb that authorizes the request.
     pub(crate) fn verb(&self) -> &'static str {
         match self {
             Self::Create(_) => "create",
@@ -66,7 +66,7 @@ impl WriteRequest {
         }
     }
 
-    /// The body of the request with its precondition. For a DELETE these are its `DeleteOptions`.
+    /// Returns the body of the request with its precondition. For a DELETE these are its `DeleteOptions`.
     pub(crate) fn body(&self, expected: &ResolvedPrecondition) -> Value {
         let version = match expected {
             ResolvedPrecondition::Absent => None,
@@ -128,7 +128,8 @@ pub(crate) enum AcceptedWrite {
     Deleted,
 }
 
-/// The API server's answer to a write. `existing` is the object before the write with its version, if it exists.
+/// Returns the API server's answer to a write. `existing` is the object before the write with its version, if it
+/// exists.
 ///
 /// # Errors
 /// The API server rejects the write, and the object is not changed.
@@ -200,7 +201,8 @@ fn has_finalizers(object: &Value) -> bool {
     object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty())
 }
 
-/// A roleRef cannot change (`ValidateRoleBindingUpdate`, after defaulting), nor can the data of an immutable ConfigMap.
+/// Checks immutable fields: a roleRef cannot change (`ValidateRoleBindingUpdate`, after defaulting), nor can the data
+/// of an immutable ConfigMap.
 fn check_immutable_fields(key: &ObjectKey, old: &Value, new: &Value) -> Result<(), WriteError> {
     let field_at = |value: &Value, path: &str| value.pointer(path).cloned().unwrap_or_default();
     let changed = |path: &&str| field_at(old, path) != field_at(new, path);
@@ -241,7 +243,7 @@ pub(crate) fn apply_merge_patch(target: &mut Value, patch: &Value) {
     }
 }
 
-/// The value without nulls, empty lists and empty maps. The API server omits these or stores null for them.
+/// Returns the value without nulls, empty lists and empty maps. The API server omits these or stores null for them.
 pub(crate) fn prune_empty(value: &Value) -> Value {
     let is_empty = |value: &Value| match value {
         Value::Null => true,

@@ -21,7 +21,7 @@ pub(super) struct Cursor<'t> {
 }
 
 impl<'t> Cursor<'t> {
-    /// A cursor at the start of the text, after a byte order mark.
+    /// Returns a cursor at the start of the text, after a byte order mark.
     ///
     /// # Errors
     /// The first character that YAML forbids everywhere, so that the scanner need not check again.
@@ -48,7 +48,7 @@ impl<'t> Cursor<'t> {
         Ok(cursor)
     }
 
-    /// The byte `ahead` bytes after the cursor. 0 means the end, as no valid text contains a 0 byte.
+    /// Returns the byte `ahead` bytes after the cursor. 0 means the end, as no valid text contains a 0 byte.
     pub(super) fn peek(&self, ahead: usize) -> u8 {
         let bytes = self.text.as_bytes();
         bytes.get(self.position.offset + ahead).copied().unwrap_or(0)
@@ -63,7 +63,7 @@ impl<'t> Cursor<'t> {
         matches!(self.peek(ahead), b' ' | b'\t')
     }
 
-    /// A line break of YAML 1.1: LF, CR, NEL, LS or PS.
+    /// Returns a line break of YAML 1.1: LF, CR, NEL, LS or PS.
     pub(super) fn is_break(&self, ahead: usize) -> bool {
         match self.peek(ahead) {
             b'\n' | b'\r' => true,
@@ -81,7 +81,7 @@ impl<'t> Cursor<'t> {
         self.is_blank(ahead) || self.is_break_or_end(ahead)
     }
 
-    /// A letter, a digit, `_` or `-`: the characters of anchors and directive names.
+    /// Returns a letter, a digit, `_` or `-`: the characters of anchors and directive names.
     pub(super) fn is_word_char(&self) -> bool {
         let byte = self.peek(0);
         byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
@@ -167,7 +167,7 @@ impl<'t> Cursor<'t> {
     }
 }
 
-/// The characters that go-yaml v2 accepts (`readerc.go`). Whether it accepts a byte order mark inside
+/// Returns the characters that go-yaml v2 accepts (`readerc.go`). Whether it accepts a byte order mark inside
 /// the text depends on where its read buffer ends, so that one is refused here.
 fn is_allowed_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{A0}'..='\u{FFFD}' | '\u{10000}'..) && c != '\u{feff}'

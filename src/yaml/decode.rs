@@ -27,8 +27,8 @@ pub(crate) enum Decoded<'d> {
     Sequence(Vec<DecodedNode<'d>>),
     /// Sorted by name without duplicates, as Go's encoding/json writes a map.
     Mapping(Vec<DecodedField<'d>>),
-    /// A mapping with a key that JSON cannot represent. This is no error if a later duplicate of its
-    /// parent key replaces the mapping.
+    /// A mapping with a key that JSON cannot represent. It is an error only if no later duplicate of its parent key
+    /// replaces the mapping.
     Invalid(YamlError),
 }
 
@@ -76,7 +76,7 @@ impl YamlDocument {
 }
 
 impl YamlNode {
-    /// The resolved value of a scalar. `None` for other nodes.
+    /// Returns the resolved value of a scalar. `None` for other nodes.
     pub(crate) fn scalar_value(&self) -> Option<Result<ScalarValue<'_>, YamlError>> {
         let YamlValue::Scalar(scalar) = &self.value else {
             return None;
@@ -242,7 +242,7 @@ impl<'a, 'd> Decoder<'a, 'd> {
         Ok(())
     }
 
-    /// The name of a key. The inner error is a scalar that cannot become a string: sigs.k8s.io/yaml
+    /// Returns the name of a key. The inner error is a scalar that cannot become a string: sigs.k8s.io/yaml
     /// converts the keys last, so any other error in the document comes before it.
     fn decode_key(&mut self, key: &'d YamlNode) -> Result<Result<String, YamlError>, YamlError> {
         let value = self.decode(key)?;
@@ -291,7 +291,7 @@ impl<'a, 'd> Decoder<'a, 'd> {
     }
 }
 
-/// The share of nodes that aliases may add: 99 % up to 400,000 nodes, falling to 10 % at 4,000,000
+/// Returns the share of nodes that aliases may add: 99 % up to 400,000 nodes, falling to 10 % at 4,000,000
 /// (go-yaml v2, `decode.go`, `allowedAliasRatio`).
 fn allowed_alias_share(decoded: u32) -> f64 {
     const LOW: u32 = 400_000;
@@ -303,7 +303,7 @@ fn allowed_alias_share(decoded: u32) -> f64 {
     }
 }
 
-/// A float as a key: Go's `FormatFloat(f, 'g', -1, 32)`, with YAML's spelling of infinity and NaN.
+/// Returns a float as a key: Go's `FormatFloat(f, 'g', -1, 32)`, with YAML's spelling of infinity and NaN.
 fn float_key(number: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "sigs.k8s.io/yaml rounds to 32 bits, too")]
     let single = number as f32;

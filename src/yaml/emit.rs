@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use super::quote::quoted;
 
-/// One document, without `---`. Keys keep their order.
+/// Returns one document, without `---`. Keys keep their order.
 pub(crate) fn to_yaml(value: &Json) -> String {
     let mut out = String::new();
     match value {
@@ -103,7 +103,7 @@ fn write_number(number: &str) -> String {
     }
 }
 
-/// Whether a string can be a literal block. Characters that need an escape cannot. Blank first or
+/// Returns whether a string can be a literal block. Characters that need an escape cannot. Blank first or
 /// last lines and trailing whitespace could, but an editor that strips them would change the value.
 fn can_be_literal(text: &str) -> bool {
     let body = text.strip_suffix('\n').unwrap_or(text);

@@ -8,14 +8,14 @@ use super::node::YamlDocument;
 use super::resolve::ScalarValue;
 
 impl YamlDocument {
-    /// The document as JSON with sorted keys.
+    /// Returns the document as JSON with sorted keys.
     pub(crate) fn to_json(&self) -> Result<Json, YamlError> {
         self.decode()?.to_json()
     }
 }
 
 impl DecodedNode<'_> {
-    /// The value as JSON with sorted keys.
+    /// Returns the value as JSON with sorted keys.
     ///
     /// # Errors
     /// Infinity, NaN, and the mappings that are [`Decoded::Invalid`].

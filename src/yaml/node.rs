@@ -64,7 +64,8 @@ pub(crate) struct SequenceItem {
     /// The offset of its `-`, in block style.
     pub(crate) dash: Option<usize>,
     pub(crate) node: YamlNode,
-    /// The offset of the comma after it, in flow style.
+    /// Byte offset of the comma that follows this item in a flow collection. `None` if no comma follows, or in block
+    /// style.
     pub(crate) comma: Option<usize>,
 }
 
@@ -86,26 +87,26 @@ pub(crate) struct MappingPair {
 }
 
 impl MappingPair {
-    /// The bytes from key to value.
+    /// Returns the bytes from key to value.
     pub(crate) fn span(&self) -> Range<usize> {
         let start = self.question_mark.unwrap_or(self.key.span.start);
         let colon = self.colon.map_or(0, |colon| colon + 1);
         start..self.key.span.end.max(colon).max(self.written_value_end())
     }
 
-    /// The position of an empty value is that of the next token, which is not part of this pair.
+    /// Returns an empty value. Its position is that of the next token, which is not part of this pair.
     fn written_value_end(&self) -> usize {
         if self.value.span.is_empty() { 0 } else { self.value.span.end }
     }
 }
 
 impl YamlNode {
-    /// Whether nothing is written for this node, such as the value of `key:` or of a lone dash.
+    /// Returns whether nothing is written for this node, such as the value of `key:` or of a lone dash.
     pub(crate) fn is_empty(&self) -> bool {
         self.span.is_empty()
     }
 
-    /// The direct children, in the order of the text.
+    /// Returns the direct children, in the order of the text.
     pub(crate) fn children(&self) -> Vec<&YamlNode> {
         match &self.value {
             YamlValue::Scalar(_) | YamlValue::Alias(_) => Vec::new(),

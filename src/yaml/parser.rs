@@ -44,7 +44,7 @@ impl<'t> Parser<'t> {
         })
     }
 
-    /// The next document; `None` at the end of the text.
+    /// Returns the next document; `None` at the end of the text.
     pub(super) fn parse_document(&mut self) -> Result<Option<YamlDocument>, YamlError> {
         let implicit = std::mem::take(&mut self.at_stream_start);
         while !implicit && self.is_next(&TokenKind::DocumentEnd)? {
@@ -303,7 +303,7 @@ impl<'t> Parser<'t> {
         Ok((YamlValue::Sequence(YamlSequence { flow, items }), end))
     }
 
-    /// An item such as the one of `[a: b]`, which is a mapping with one pair.
+    /// Returns an item such as the one of `[a: b]`, which is a mapping with one pair.
     fn parse_single_pair_mapping(&mut self) -> Result<YamlNode, YamlError> {
         let indicator = self.scanner.take()?;
         let next = self.scanner.peek()?;
@@ -401,7 +401,7 @@ fn into_scalar(token: Token) -> YamlScalar {
     }
 }
 
-/// The offset of the `?` of an explicit key. The scanner inserts a token without width for other keys.
+/// Returns the offset of the `?` of an explicit key. The scanner inserts a token without width for other keys.
 fn question_mark_offset(key: &Token) -> Option<usize> {
     (key.end.offset > key.start.offset).then_some(key.start.offset)
 }

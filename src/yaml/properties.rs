@@ -47,7 +47,7 @@ impl Scanner<'_> {
             }
         }
         if !self.cursor.is_whitespace_or_end(0) {
-            return Err(YamlError::new(start, "did not find expected whitespace after the tag"));
+            return Err(YamlError::new(start, "expected whitespace after the tag"));
         }
         let end = self.cursor.position;
         let kind = TokenKind::Tag { handle, suffix };
@@ -80,7 +80,7 @@ impl Scanner<'_> {
                 self.cursor.skip_blanks();
                 let prefix = self.scan_tag_uri(start, "", false)?;
                 if !self.cursor.is_whitespace_or_end(0) {
-                    return Err(YamlError::new(start, "did not find expected whitespace after the tag"));
+                    return Err(YamlError::new(start, "expected whitespace after the tag"));
                 }
                 TokenKind::TagDirective { handle, prefix }
             }
@@ -116,7 +116,7 @@ impl Scanner<'_> {
         while self.cursor.peek(0).is_ascii_digit() {
             digits += 1;
             if digits > 2 {
-                return Err(YamlError::new(start, "the version of the %YAML directive is too long"));
+                return Err(YamlError::new(start, "the version number in the `%YAML` directive is too long"));
             }
             value = value * 10 + (self.cursor.peek(0) - b'0');
             self.cursor.skip();

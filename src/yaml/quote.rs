@@ -6,7 +6,7 @@ use super::resolve::{ScalarValue, resolve_plain_scalar};
 /// Words that YAML 1.1 does not resolve to strings, in lower case, even if go-yaml v2 does.
 const RESERVED_WORDS: [&str; 11] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
 
-/// Whether a string needs no quotes, in block style and in flow style.
+/// Returns whether a string needs no quotes, in block style and in flow style.
 pub(crate) fn is_plain_safe(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|first| first.is_ascii_alphabetic())
@@ -14,7 +14,7 @@ pub(crate) fn is_plain_safe(text: &str) -> bool {
         && is_unambiguous_text(text)
 }
 
-/// Whether a string needs no quotes in block style, where `,` and braces are allowed after the first character.
+/// Returns whether a string needs no quotes in block style, where `,` and braces are allowed after the first character.
 fn is_block_plain_safe(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|first| first.is_ascii_alphabetic())
@@ -28,12 +28,12 @@ fn is_unambiguous_text(text: &str) -> bool {
         && matches!(resolve_plain_scalar(text), ScalarValue::Text(_))
 }
 
-/// The string as a scalar on one line of block style: plain if that is safe, otherwise in double quotes.
+/// Returns the string as a scalar on one line of block style: plain if that is safe, otherwise in double quotes.
 pub(crate) fn quoted(text: &str) -> String {
     if is_block_plain_safe(text) { text.to_owned() } else { double_quoted(text) }
 }
 
-/// The string in double quotes, valid as YAML and as JSON.
+/// Returns the string in double quotes, valid as YAML and as JSON.
 pub(crate) fn double_quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -52,7 +52,7 @@ pub(crate) fn double_quoted(text: &str) -> String {
     out
 }
 
-/// Whether a character is refused or read as a line break by some reader, or is invisible: control
+/// Returns whether a character is refused or read as a line break by some reader, or is invisible: control
 /// characters, Unicode line breaks, byte order marks, unusual spaces and bidirectional controls.
 fn needs_unicode_escape(c: char) -> bool {
     c.is_control()

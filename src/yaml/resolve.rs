@@ -119,7 +119,7 @@ fn parse_uint(digits: &str) -> Option<u64> {
     u64::from_str_radix(rest, radix).ok()
 }
 
-/// Whether the text is a float without a sign, such as `12`, `12.`, `.5` or `1.5e-3`.
+/// Returns whether the text is a float without a sign, such as `12`, `12.`, `.5` or `1.5e-3`.
 fn is_float(digits: &str) -> bool {
     let (mantissa, exponent) = match digits.find(['e', 'E']) {
         Some(index) => (digits.get(..index), digits.get(index + 1..)),

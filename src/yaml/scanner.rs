@@ -69,7 +69,7 @@ impl<'t> Scanner<'t> {
         token.ok_or_else(|| YamlError::new(position, "unexpected end of the text"))
     }
 
-    /// Whether the first token is missing, or can still become a key.
+    /// Returns whether the first token is missing, or can still become a key.
     fn needs_more_tokens(&mut self) -> Result<bool, YamlError> {
         if self.tokens.is_empty() {
             return Ok(!self.finished);

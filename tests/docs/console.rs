@@ -1,7 +1,7 @@
 //! Console blocks: the commands after `$ ` are run in a copy of `examples/`, and their output is compared.
 //!
-//! The blocks of one file are run in order and share one folder, so that an `apply` shows in the next `plan`. The comment
-//! `<!-- reset -->` on the line before a block gives it a new folder. A command that fails must be followed by
+//! The blocks of one file are run in order and share one directory, so that an `apply` shows in the next `plan`. The comment
+//! `<!-- reset -->` on the line before a block gives it a new directory. A command that fails must be followed by
 //! `$ echo $?`, so that readers see the exit code.
 
 use std::fmt::Write as _;
@@ -14,13 +14,13 @@ use tempfile::TempDir;
 use super::markdown::{Piece, join, pieces, with_quoted_files};
 use super::{compare_or_bless, copy_folder, documents, read, root};
 
-/// What the documents show as the folder of the reader.
+/// What the documents show as the directory of the reader.
 const HOME: &str = "/home/you";
 /// What the documents show as the time of a run.
 const NOW: &str = "2026-01-01T09:00:00Z";
 const NOW_COMPACT: &str = "20260101T090000Z";
 
-/// A folder with the examples in it, and a `PATH` that has the program and the stubs of a test.
+/// A directory with the examples in it, and a `PATH` that has the program and the stubs of a test.
 pub(crate) struct Scratch {
     folder: TempDir,
     started: Timestamp,
@@ -54,7 +54,7 @@ impl Scratch {
         }
     }
 
-    /// bash in this folder, without the environment of the machine.
+    /// bash in this directory, without the environment of the machine.
     pub(crate) fn bash(&self) -> Command {
         let mut command = Command::new("bash");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -69,7 +69,7 @@ impl Scratch {
         command
     }
 
-    /// The output without what differs from run to run: the folder, and the time of the run.
+    /// The output without what differs from run to run: the directory, and the time of the run.
     fn stable(&self, output: &str) -> String {
         let canonical = self.path().canonicalize().unwrap();
         let text =

@@ -16,7 +16,18 @@ const FIRST_VERSION: &str = "0.1.0";
 /// One schema file.
 struct Schema {
     root: Value,
+    words: TypeWords,
 }
+
+/// The words for the types of a document's language.
+#[derive(Clone, Copy)]
+struct TypeWords {
+    list: &'static str,
+    table: &'static str,
+}
+
+const TOML: TypeWords = TypeWords { list: "list", table: "table" };
+const JSON: TypeWords = TypeWords { list: "array", table: "object" };
 
 /// A key of a table, or of a JSON object.
 struct Row {
@@ -30,9 +41,9 @@ struct Row {
 }
 
 impl Schema {
-    fn read(name: &str) -> Self {
+    fn read(name: &str, words: TypeWords) -> Self {
         let text = read(&root().join(format!("schema/{name}.schema.json")));
-        Self { root: serde_json::from_str(&text).unwrap() }
+        Self { root: serde_json::from_str(&text).unwrap(), words }
     }
 
     fn definitions(&self) -> impl Iterator<Item = (&str, &Value)> {
@@ -57,7 +68,7 @@ impl Schema {
         self.target(target)
     }
 
-    /// The type of a value in words; tables of their own are links.
+    /// Returns the type of a value in words. A type with its own section is a link.
     fn kind(&self, schema: &Value) -> String {
         if let Some((name, target)) = self.target(schema) {
             if let Some((name, _)) = self.narrowed(target) {
@@ -86,11 +97,13 @@ impl Schema {
         let kinds: Vec<String> = words
             .into_iter()
             .map(|word| match word {
-                "array" => format!("list of {}", plural(&self.kind(&schema["items"]))),
-                "object" if schema["properties"].is_object() => "table".to_owned(),
+                "array" => format!("{} of {}", self.words.list, plural(&self.kind(&schema["items"]))),
+                "object" if schema["properties"].is_object() => self.words.table.to_owned(),
                 "object" => match schema.get("additionalProperties") {
-                    Some(values) if values.is_object() => format!("table of {}", plural(&self.kind(values))),
-                    _ => "table".to_owned(),
+                    Some(values) if values.is_object() => {
+                        format!("{} of {}", self.words.table, plural(&self.kind(values)))
+                    }
+                    _ => self.words.table.to_owned(),
                 },
                 other => other.to_owned(),
             })
@@ -133,12 +146,19 @@ impl Schema {
             let (inner, suffix) = if value["items"].is_object() { (&value["items"], "[].") } else { (value, ".") };
             self.rows(inner, &format!("{path}{suffix}"), out);
         }
-        for one in schema["oneOf"].as_array().into_iter().flatten() {
-            if one["description"].is_string() || schema.get("properties").is_none() {
+        let forms = schema["oneOf"].as_array().map(Vec::as_slice).unwrap_or_default();
+        // An enum whose variants have data: one key, which the description of the variant explains.
+        let has_one_key_each = forms.iter().all(|form| properties(form).count() == 1);
+        for form in forms {
+            if form["description"].is_string() || schema.get("properties").is_none() {
                 let from = out.len();
-                self.rows(one, prefix, out);
+                self.rows(form, prefix, out);
                 for row in &mut out[from..] {
-                    row.required = "in one form".to_owned();
+                    row.required =
+                        if has_one_key_each { "exactly one of these keys" } else { "in one form" }.to_owned();
+                    if row.description.is_empty() && properties(form).count() == 1 {
+                        row.description = form["description"].as_str().unwrap_or_default().replace('\n', " ");
+                    }
                 }
             }
         }
@@ -183,8 +203,11 @@ fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
 /// The words for several values of a type.
 fn plural(kind: &str) -> String {
     let words = kind.split(" or ").map(|word| match word {
-        "string" | "integer" | "table" => format!("{word}s"),
-        other => other.to_owned(),
+        "string" | "integer" | "table" | "object" => format!("{word}s"),
+        other => match other.split_once(" of ") {
+            Some((collection @ ("list" | "table" | "array" | "object"), items)) => format!("{collection}s of {items}"),
+            _ => other.to_owned(),
+        },
     });
     words.collect::<Vec<_>>().join(" or ")
 }
@@ -233,7 +256,7 @@ fn required(schema: &Value, key: &str) -> String {
 
 /// The tables of a policy in the order of the schema, and then the tables inside of them.
 fn policy() -> String {
-    let schema = Schema::read("policy");
+    let schema = Schema::read("policy", TOML);
     let mut out = String::new();
     let mut used = Vec::new();
     for (key, value) in properties(&schema.root) {
@@ -268,7 +291,7 @@ const DOCUMENTS: [&str; 5] = ["plan", "access", "diagnostics", "whoami", "permis
 fn documents() -> String {
     let mut out = String::new();
     for name in DOCUMENTS {
-        let schema = Schema::read(name);
+        let schema = Schema::read(name, JSON);
         let mut part = String::new();
         schema.section(&format!("## {name}"), &schema.root, false, &mut part);
         for (definition, content) in schema.definitions() {
@@ -308,7 +331,7 @@ fn json_reference_is_up_to_date() {
 #[test]
 fn every_top_level_key_has_a_section() {
     let text = policy();
-    let keys: Map<String, Value> = Schema::read("policy").root["properties"].as_object().unwrap().clone();
+    let keys: Map<String, Value> = Schema::read("policy", TOML).root["properties"].as_object().unwrap().clone();
     for key in keys.keys() {
         let is_there = [format!("`[{key}]`"), format!("`[[{key}]]`"), format!("`[{key}.NAME]`")];
         assert!(is_there.iter().any(|title| text.contains(&format!("## {title}\n"))), "{key}");

@@ -70,7 +70,7 @@ fn format_verbs(verbs: &StringSet<'_>) -> String {
     }
 }
 
-/// The empty name is a request without a name, such as a list. It sorts before every other name.
+/// Returns the names. The empty name is a request without a name, such as a list, and sorts before every other name.
 fn format_names(names: &StringSet<'_>) -> String {
     match names.listed() {
         ([], true) => String::new(),
@@ -98,7 +98,8 @@ pub(in crate::access) fn format_namespaces(namespaces: &StringSet<'_>) -> String
     }
 }
 
-/// The resources with their API groups: `pods`, `deployments.apps/scale`, `every resource of API group apps except …`.
+/// Returns the resources with their API groups: `pods`, `deployments.apps/scale`, `every resource of API group apps
+/// except …`.
 fn format_resources(resources: &ResourceSet<'_>, groups: &StringSet<'_>) -> String {
     // A single group is part of the resource's name, as in `kubectl get deployments.apps`.
     let suffix = match groups.listed() {
@@ -109,8 +110,8 @@ fn format_resources(resources: &ResourceSet<'_>, groups: &StringSet<'_>) -> Stri
     let mut except = Vec::new();
     let (by_subresource, others) = resources.parts();
     for (subresource, names) in by_subresource {
-        listed.extend(format_resource_names(&names.minus(others), subresource, suffix));
-        except.extend(format_resource_names(&others.minus(names), subresource, suffix));
+        listed.extend(format_resource_names(&names.difference(others), subresource, suffix));
+        except.extend(format_resource_names(&others.difference(names), subresource, suffix));
     }
     let with_all_subresources = match others.listed() {
         ([], false) => None,
@@ -136,7 +137,7 @@ fn format_groups(groups: &StringSet<'_>) -> String {
     }
 }
 
-/// The resources with one subresource. The empty subresource is the resource itself.
+/// Returns the resources with one subresource. The empty subresource is the resource itself.
 fn format_resource_names(resources: &StringSet<'_>, subresource: &str, group: &str) -> Vec<String> {
     let dot = if group.is_empty() { "" } else { "." };
     let slash = if subresource.is_empty() { "" } else { "/" };
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn urls_are_formatted_from_short_to_long() {
-        let urls = UrlSet::all().minus(&UrlSet::from_rule(["/api*"])).union(&UrlSet::from_rule(["/api/v1"]));
+        let urls = UrlSet::all().difference(&UrlSet::from_rule(["/api*"])).union(&UrlSet::from_rule(["/api/v1"]));
         assert_eq!(format_urls(&urls), "every URL except /api*, plus /api/v1");
         assert_eq!(format_urls(&UrlSet::from_rule(["/metrics", "/api/*"])), "/api/*, /metrics");
     }

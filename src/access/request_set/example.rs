@@ -14,7 +14,7 @@ const URLS: [&str; 4] = ["/version", "/metrics", "/rolecall-example", "/healthz"
 const MAX_CANDIDATES: usize = 12;
 
 impl RequestSetExcept<'_> {
-    /// A request of this set. `None` if no combination of the candidates is in it.
+    /// Returns a request of this set. `None` if no combination of the candidates is in it.
     pub(crate) fn example(&self) -> Option<Request> {
         match &self.set {
             RequestSet::Objects(set) => {
@@ -68,7 +68,7 @@ impl RequestSetExcept<'_> {
     }
 }
 
-/// The strings that a dimension lists, or of a complement the `likely` strings that are in it.
+/// Returns the strings that a dimension lists, or of a complement the `likely` strings that are in it.
 fn candidates<'a>(set: &StringSet<'a>, likely: &[&'a str]) -> Vec<&'a str> {
     match set.listed() {
         (listed, false) => listed.iter().take(MAX_CANDIDATES).copied().collect(),

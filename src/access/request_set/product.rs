@@ -61,12 +61,12 @@ macro_rules! product {
                 uncovered
             }
 
-            /// The difference, in parts that do not overlap.
-            fn minus(&self, other: &Self) -> Vec<Self> {
+            /// Returns the difference, in parts that do not overlap.
+            fn difference(&self, other: &Self) -> Vec<Self> {
                 let mut rest = self.clone();
                 let mut parts = Vec::new();
                 $(
-                    let outside = rest.$dimension.minus(&other.$dimension);
+                    let outside = rest.$dimension.difference(&other.$dimension);
                     if !outside.is_empty() {
                         parts.push(Self { $dimension: outside, ..rest.clone() });
                     }
@@ -121,13 +121,13 @@ pub(crate) enum RequestSet<'s> {
 }
 
 impl<'s> RequestSet<'s> {
-    /// Every request, which is what `system:masters` is allowed to do.
+    /// Returns every request, which is what `system:masters` is allowed to do.
     pub(crate) fn everything() -> [Self; 2] {
         [Self::Objects(ObjectRequestSet::all()), Self::Urls(UrlRequestSet::all())]
     }
 
-    /// The requests for objects that a rule allows in `namespaces`, if any. `StringSet::all()` is a ClusterRoleBinding:
-    /// all namespaces and the cluster-scoped requests, whose namespace is empty.
+    /// Returns the requests for objects that a rule allows in `namespaces`, if any. `StringSet::all()` is a
+    /// ClusterRoleBinding: all namespaces and the cluster-scoped requests, whose namespace is empty.
     pub(crate) fn from_rule_objects(rule: &'s Rule, namespaces: StringSet<'s>) -> Option<Self> {
         let names = match rule.resource_names.as_slice() {
             [] => StringSet::all(),
@@ -143,7 +143,8 @@ impl<'s> RequestSet<'s> {
         (!set.is_empty()).then_some(Self::Objects(set))
     }
 
-    /// The requests for URLs that a rule allows through a ClusterRoleBinding, if any. A RoleBinding never allows a URL.
+    /// Returns the requests for URLs that a rule allows through a ClusterRoleBinding, if any. A RoleBinding never
+    /// allows a URL.
     pub(crate) fn from_rule_urls(rule: &'s Rule) -> Option<Self> {
         let urls = UrlSet::from_rule(rule.non_resource_urls.iter().map(String::as_str));
         let set = UrlRequestSet { urls, verbs: StringSet::from_rule(&rule.verbs) };
@@ -179,12 +180,12 @@ impl<'s> RequestSet<'s> {
         }
     }
 
-    /// Whether every request in this set is in one of the others.
+    /// Returns whether every request in this set is in one of the others.
     pub(crate) fn is_covered_by(&self, others: &[Self]) -> bool {
         is_covered(self, others)
     }
 
-    /// A request of the set.
+    /// Returns a request of the set.
     pub(crate) fn sample(&self) -> Request {
         match self {
             Self::Objects(set) => {
@@ -203,7 +204,7 @@ impl<'s> RequestSet<'s> {
         self.uncovered_dimensions(other).is_some()
     }
 
-    /// The intersection, unless it is empty.
+    /// Returns the intersection, unless it is empty.
     pub(crate) fn intersect(&self, other: &Self) -> Option<Self> {
         match (self, other) {
             (Self::Objects(own), Self::Objects(other)) => {
@@ -214,7 +215,7 @@ impl<'s> RequestSet<'s> {
         }
     }
 
-    /// The dimensions of this set that the other does not cover. `None` if the sets are disjoint.
+    /// Returns the dimensions of this set that the other does not cover. `None` if the sets are disjoint.
     pub(super) fn uncovered_dimensions(&self, other: &Self) -> Option<UncoveredDimensions> {
         match (self, other) {
             (Self::Objects(own), Self::Objects(other)) => own.overlaps(other).then(|| own.uncovered_dimensions(other)),
@@ -223,11 +224,13 @@ impl<'s> RequestSet<'s> {
         }
     }
 
-    /// The difference, in parts that do not overlap.
-    pub(super) fn minus(&self, other: &Self) -> Vec<Self> {
+    /// Returns the difference, in parts that do not overlap.
+    pub(super) fn difference(&self, other: &Self) -> Vec<Self> {
         match (self, other) {
-            (Self::Objects(own), Self::Objects(other)) => own.minus(other).into_iter().map(Self::Objects).collect(),
-            (Self::Urls(own), Self::Urls(other)) => own.minus(other).into_iter().map(Self::Urls).collect(),
+            (Self::Objects(own), Self::Objects(other)) => {
+                own.difference(other).into_iter().map(Self::Objects).collect()
+            }
+            (Self::Urls(own), Self::Urls(other)) => own.difference(other).into_iter().map(Self::Urls).collect(),
             (Self::Objects(_), Self::Urls(_)) | (Self::Urls(_), Self::Objects(_)) => vec![self.clone()],
         }
     }

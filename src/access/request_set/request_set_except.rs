@@ -18,7 +18,7 @@ impl<'s> RequestSetExcept<'s> {
         self.set.contains(request) && !self.except.iter().any(|except| except.contains(request))
     }
 
-    /// The intersection, unless it is empty.
+    /// Returns the intersection, unless it is empty.
     pub(crate) fn intersect(&self, other: &RequestSet<'s>) -> Option<Self> {
         let set = self.set.intersect(other)?;
         let intersection = Self { except: clip_exceptions(&self.except, &set), set };
@@ -37,7 +37,7 @@ impl<'s> RequestSetExcept<'s> {
             return vec![self];
         };
         if uncovered.count <= 1 || uncovered.are_finite && may_split {
-            let parts = self.set.minus(removed).into_iter();
+            let parts = self.set.difference(removed).into_iter();
             return parts.map(|set| Self { except: clip_exceptions(&self.except, &set), set }).collect();
         }
         let Self { set, mut except } = self;
@@ -65,21 +65,22 @@ impl<'s> RequestSetExcept<'s> {
     }
 }
 
-/// The parts of exceptions that are in `set`.
+/// Returns the parts of exceptions that are in `set`.
 fn clip_exceptions<'s>(except: &[RequestSet<'s>], set: &RequestSet<'s>) -> Vec<RequestSet<'s>> {
     except.iter().filter_map(|except| except.intersect(set)).collect()
 }
 
-/// Whether the union of `others` covers `set`: the parts of `set` outside one of them must be covered by the rest.
+/// Returns whether the union of `others` covers `set`: the parts of `set` outside one of them must be covered by the
+/// rest.
 pub(super) fn is_covered(set: &RequestSet<'_>, others: &[RequestSet<'_>]) -> bool {
     let mut rest = others.iter();
     let Some(first) = rest.find(|other| other.overlaps(set)) else {
         return false;
     };
-    set.minus(first).iter().all(|part| is_covered(part, rest.as_slice()))
+    set.difference(first).iter().all(|part| is_covered(part, rest.as_slice()))
 }
 
-/// The requests of `set` that are in none of the `removed` sets.
+/// Returns the requests of `set` that are in none of the `removed` sets.
 pub(crate) fn subtract<'s>(set: &RequestSet<'s>, removed: &[RequestSet<'s>]) -> Vec<RequestSetExcept<'s>> {
     let removed: Vec<&RequestSet<'s>> = removed.iter().filter(|removed| removed.overlaps(set)).collect();
     if removed.iter().any(|removed| removed.covers(set)) {

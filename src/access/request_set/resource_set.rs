@@ -23,8 +23,8 @@ impl<'s> ResourceSet<'s> {
         Self { by_subresource: Vec::new(), others: StringSet::none() }
     }
 
-    /// The resources of a rule. `pods/*` adds nothing: a `*` after the `/` is not a wildcard, and no request has a
-    /// subresource of that name (kubernetes v1.36.3 `pkg/apis/rbac/v1/evaluation_helpers.go`, `ResourceMatches`).
+    /// Returns the resources of a rule. `pods/*` adds nothing: a `*` after the `/` is not a wildcard, and no request
+    /// has a subresource of that name (kubernetes v1.36.3 `pkg/apis/rbac/v1/evaluation_helpers.go`, `ResourceMatches`).
     pub(crate) fn from_rule(list: impl IntoIterator<Item = &'s str>) -> Self {
         let mut set = Self::none();
         for item in list {
@@ -44,7 +44,7 @@ impl<'s> ResourceSet<'s> {
         Self { by_subresource: vec![(subresource, resources)], others: StringSet::none() }
     }
 
-    /// The resources for each listed subresource, and the resources for all other subresources.
+    /// Returns the resources for each listed subresource, and the resources for all other subresources.
     pub(crate) fn parts(&self) -> (&[(&'s str, StringSet<'s>)], &StringSet<'s>) {
         (&self.by_subresource, &self.others)
     }
@@ -69,7 +69,7 @@ impl<'s> ResourceSet<'s> {
         self.by_subresource.is_empty() && self.others.is_all()
     }
 
-    /// A resource of the set and its subresource.
+    /// Returns a resource of the set and its subresource.
     pub(super) fn sample(&self) -> (&'s str, &'s str) {
         let without_subresource = self.resources_with("");
         if !without_subresource.is_empty() {
@@ -86,7 +86,7 @@ impl<'s> ResourceSet<'s> {
         self.others.is_empty() && self.by_subresource.iter().all(|(_, resources)| resources.is_finite())
     }
 
-    /// The resources of both sets, subresource by subresource.
+    /// Returns the resources of both sets, subresource by subresource.
     fn pairs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a StringSet<'s>, &'a StringSet<'s>)> {
         let subresources = self.by_subresource.iter().chain(&other.by_subresource).map(|(subresource, _)| *subresource);
         subresources
@@ -117,8 +117,8 @@ impl<'s> ResourceSet<'s> {
         self.pointwise(other, StringSet::intersect)
     }
 
-    pub(crate) fn minus(&self, other: &Self) -> Self {
-        self.pointwise(other, StringSet::minus)
+    pub(crate) fn difference(&self, other: &Self) -> Self {
+        self.pointwise(other, StringSet::difference)
     }
 
     pub(crate) fn union(&self, other: &Self) -> Self {
@@ -136,7 +136,7 @@ mod tests {
     fn sets() -> impl Strategy<Value = ResourceSet<'static>> {
         let rule_resources =
             || proptest::sample::subsequence(RULE_RESOURCES.to_vec(), 0..=3).prop_map(ResourceSet::from_rule);
-        (rule_resources(), rule_resources()).prop_map(|(left, right)| left.minus(&right))
+        (rule_resources(), rule_resources()).prop_map(|(left, right)| left.difference(&right))
     }
 
     proptest! {
@@ -150,7 +150,7 @@ mod tests {
             for (r, sub) in pairs.iter().copied() {
                 let (in_left, in_right) = (left.contains(r, sub), right.contains(r, sub));
                 prop_assert_eq!(left.intersect(&right).contains(r, sub), in_left && in_right);
-                prop_assert_eq!(left.minus(&right).contains(r, sub), in_left && !in_right);
+                prop_assert_eq!(left.difference(&right).contains(r, sub), in_left && !in_right);
                 prop_assert_eq!(left.union(&right).contains(r, sub), in_left || in_right);
             }
             let contains = |set: &ResourceSet<'_>, pair: &(&str, &str)| set.contains(pair.0, pair.1);

@@ -33,7 +33,7 @@ impl<'s> StringSet<'s> {
         Self { all_but: true, ..Self::only(strings) }
     }
 
-    /// A list of a rule, in which `*` matches every string.
+    /// Returns a list of a rule, in which `*` matches every string.
     pub(super) fn from_rule(list: &'s [String]) -> Self {
         if list.iter().any(|string| string == "*") {
             return Self::all();
@@ -41,7 +41,7 @@ impl<'s> StringSet<'s> {
         Self::only(list.iter().map(String::as_str))
     }
 
-    /// The listed strings, and whether the set contains every string except them.
+    /// Returns the listed strings, and whether the set contains every string except them.
     pub(crate) fn listed(&self) -> (&[&'s str], bool) {
         (&self.listed, self.all_but)
     }
@@ -58,7 +58,7 @@ impl<'s> StringSet<'s> {
         self.listed.is_empty() && self.all_but
     }
 
-    /// A member of the set, preferably `preferred`. The empty string if the set is empty.
+    /// Returns a member of the set, preferably `preferred`. The empty string if the set is empty.
     pub(super) fn sample(&self, preferred: &'s str) -> &'s str {
         if self.contains(preferred) {
             return preferred;
@@ -77,8 +77,8 @@ impl<'s> StringSet<'s> {
         self.listed.binary_search(&string).is_ok()
     }
 
-    /// Whether every member of the other set is in this one. A finite set never covers a complement, because there are
-    /// infinitely many strings.
+    /// Returns whether every member of the other set is in this one. A finite set never covers a complement, because
+    /// there are infinitely many strings.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self.all_but, other.all_but) {
             (false, true) => false,
@@ -115,7 +115,7 @@ impl<'s> StringSet<'s> {
         }
     }
 
-    pub(crate) fn minus(&self, other: &Self) -> Self {
+    pub(crate) fn difference(&self, other: &Self) -> Self {
         self.intersect(&other.complement())
     }
 
@@ -144,7 +144,7 @@ mod tests {
             for string in strings {
                 let (in_left, in_right) = (left.contains(string), right.contains(string));
                 prop_assert_eq!(left.intersect(&right).contains(string), in_left && in_right);
-                prop_assert_eq!(left.minus(&right).contains(string), in_left && !in_right);
+                prop_assert_eq!(left.difference(&right).contains(string), in_left && !in_right);
                 prop_assert_eq!(left.union(&right).contains(string), in_left || in_right);
             }
             prop_assert_eq!(left.covers(&right), strings.iter().all(|s| left.contains(s) || !right.contains(s)));

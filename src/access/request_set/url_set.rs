@@ -52,7 +52,7 @@ impl<'s> UrlSet<'s> {
         Self { patterns: urls.into_iter().map(|url| (UrlPattern::from_rule(url), true)).collect() }.pruned()
     }
 
-    /// The patterns from short to long, and whether each includes its URLs.
+    /// Returns the patterns from short to long, and whether each includes its URLs.
     pub(crate) fn patterns(&self) -> impl Iterator<Item = (&UrlPattern<'s>, bool)> {
         self.patterns.iter().map(|(pattern, included)| (pattern, *included))
     }
@@ -67,7 +67,7 @@ impl<'s> UrlSet<'s> {
         pruned
     }
 
-    /// Whether the longest pattern that covers `pattern` includes its URLs.
+    /// Returns whether the longest pattern that covers `pattern` includes its URLs.
     fn is_included(&self, pattern: &UrlPattern<'_>) -> bool {
         self.patterns.iter().rfind(|(own, _)| own.covers(pattern)).is_some_and(|(_, included)| *included)
     }
@@ -84,7 +84,7 @@ impl<'s> UrlSet<'s> {
         *self == Self::all()
     }
 
-    /// A URL of the set, taken from the text of an included pattern. `/` if no such text is in the set.
+    /// Returns a URL of the set, taken from the text of an included pattern. `/` if no such text is in the set.
     pub(super) fn sample(&self) -> &'s str {
         let included = self.patterns.iter().filter(|(_, included)| **included).map(|(pattern, _)| pattern.text);
         included.into_iter().find(|url| !url.is_empty() && self.contains(url)).unwrap_or("/")
@@ -105,7 +105,7 @@ impl<'s> UrlSet<'s> {
         self.pointwise(other, |in_self, in_other| in_self && in_other)
     }
 
-    pub(crate) fn minus(&self, other: &Self) -> Self {
+    pub(crate) fn difference(&self, other: &Self) -> Self {
         self.pointwise(other, |in_self, in_other| in_self && !in_other)
     }
 
@@ -114,7 +114,7 @@ impl<'s> UrlSet<'s> {
     }
 
     pub(crate) fn covers(&self, other: &Self) -> bool {
-        other.minus(self).is_empty()
+        other.difference(self).is_empty()
     }
 
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
@@ -131,7 +131,7 @@ mod tests {
 
     fn sets() -> impl Strategy<Value = UrlSet<'static>> {
         let rule_urls = || proptest::sample::subsequence(URLS.to_vec(), 0..=3).prop_map(UrlSet::from_rule);
-        (rule_urls(), rule_urls()).prop_map(|(left, right)| left.minus(&right))
+        (rule_urls(), rule_urls()).prop_map(|(left, right)| left.difference(&right))
     }
 
     proptest! {
@@ -143,7 +143,7 @@ mod tests {
             for url in urls {
                 let (in_left, in_right) = (left.contains(url), right.contains(url));
                 prop_assert_eq!(left.intersect(&right).contains(url), in_left && in_right);
-                prop_assert_eq!(left.minus(&right).contains(url), in_left && !in_right);
+                prop_assert_eq!(left.difference(&right).contains(url), in_left && !in_right);
                 prop_assert_eq!(left.union(&right).contains(url), in_left || in_right);
             }
             prop_assert_eq!(left.covers(&right), urls.iter().all(|url| left.contains(url) || !right.contains(url)));

@@ -4,7 +4,7 @@ use super::fixture::{ALL_RULES, READ_ALL, READ_SECRETS, aggregated, binding, clu
 use crate::access::{AccessView, Aggregation, diff_access};
 use crate::state::State;
 
-/// One line per subject and change: `+` gained, `-` lost, `^` a new escalation path.
+/// Returns one line per subject and change: `+` gained, `-` lost, `^` a new escalation path.
 fn diff_lines(before: &State, after: &State) -> Vec<String> {
     let (before, after) =
         (AccessView::new(before, Aggregation::Reconciled), AccessView::new(after, Aggregation::Reconciled));

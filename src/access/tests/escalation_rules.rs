@@ -6,7 +6,7 @@ use super::fixture::{ALL_RULES, READ_ALL, READ_SECRETS, binding, cluster_role, s
 use crate::access::escalation_rules::ESCALATION_RULES;
 use crate::access::{AccessView, Aggregation, EscalationPath, all_escalation_paths, escalation_paths};
 
-/// The escalation paths of a group with these rules, in one namespace or in the whole cluster.
+/// Returns the names of the escalation paths of a group that is bound to `rules`, in `namespace` or cluster-wide.
 fn path_names(rules: &str, namespace: Option<&str>) -> Vec<&'static str> {
     let state = state(&(cluster_role("r", "{}", rules) + &binding("b", namespace, "r", ("Group", "g"))));
     let access = AccessView::new(&state, Aggregation::AsStored);

@@ -5,7 +5,7 @@ use crate::state::State;
 use crate::state::config_map::AwsAuth;
 use crate::state::validate::parse_object_key;
 
-/// A state from the YAML of its objects.
+/// Returns a state from the YAML of its objects.
 #[track_caller]
 pub(super) fn state(text: &str) -> State {
     let mut state = State::default();
@@ -19,26 +19,26 @@ pub(super) fn state(text: &str) -> State {
     state
 }
 
-/// A state with only aws-auth, from the keys and texts of its data.
+/// Returns a state with only aws-auth, from the keys and texts of its data.
 pub(super) fn mapped(sections: &[(&str, &str)]) -> State {
     let data = sections.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
     State { aws_auth: Some(AwsAuth { data, ..AwsAuth::default() }), ..State::default() }
 }
 
-/// The YAML of a ClusterRole. `labels` and `rules` are in flow style.
+/// Returns the YAML of a ClusterRole. `labels` and `rules` are in flow style.
 pub(super) fn cluster_role(name: &str, labels: &str, rules: &str) -> String {
     format!(
         "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: '{name}', labels: {labels}}}\nrules: {rules}\n"
     )
 }
 
-/// The YAML of an aggregated ClusterRole. All arguments except the name are in flow style.
+/// Returns the YAML of an aggregated ClusterRole. All arguments except the name are in flow style.
 pub(super) fn aggregated(name: &str, labels: &str, selector: &str, rules: &str) -> String {
     cluster_role(name, labels, rules) + &format!("aggregationRule: {{clusterRoleSelectors: {selector}}}\n")
 }
 
-/// The YAML of a binding of a ClusterRole to one subject, which is a kind and a name. Without a namespace it is a
-/// ClusterRoleBinding.
+/// Returns the YAML of a binding of a ClusterRole to one subject, which is a kind and a name. Without a namespace it is
+/// a ClusterRoleBinding.
 pub(super) fn binding(name: &str, namespace: Option<&str>, role: &str, subject: (&str, &str)) -> String {
     let (kind, metadata) = match namespace {
         Some(namespace) => ("RoleBinding", format!(", namespace: {namespace}")),
@@ -62,7 +62,7 @@ pub(super) fn subject_query(text: &str) -> SubjectQuery {
     SubjectQuery::parse(text).unwrap()
 }
 
-/// A request such as `get pods/log -n team`, `get deployments.apps`, `get secrets named db` or `get /metrics`.
+/// Returns a request such as `get pods/log -n team`, `get deployments.apps`, `get secrets named db` or `get /metrics`.
 #[track_caller]
 pub(super) fn parse_request(text: &str) -> Request {
     let mut words = text.split(' ');

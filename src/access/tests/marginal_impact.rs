@@ -49,7 +49,8 @@ fn changes_access(before: &State, after: &State) -> bool {
         .is_empty()
 }
 
-/// Whether the authentication has another outcome (allowed, denied or ambiguous), or only one of them is a node.
+/// Returns whether the authentication has another outcome (allowed, denied or ambiguous), or only one of them is a
+/// node.
 fn changes_authentication(before: &State, after: &State, subject: &SubjectQuery) -> bool {
     let [before, after] =
         [before, after].map(|state| AccessView::new(state, Aggregation::Reconciled).authenticate(subject));

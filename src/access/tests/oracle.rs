@@ -12,7 +12,7 @@ use crate::state::rbac::{RoleRef, Rule, Subject};
 /// A username and groups. The username is `None` if the query does not determine it.
 pub(crate) type OracleIdentity = (Option<String>, Vec<String>);
 
-/// How many of the possible identities of a subject are allowed to make the request, and how many there are.
+/// Returns how many of the possible identities of a subject are allowed to make the request, and how many there are.
 pub(crate) fn allowed(
     state: &State,
     aggregation: Aggregation,
@@ -101,7 +101,7 @@ fn is_account(entry: &Entry, id: &str) -> bool {
     matches!(&entry.principal, EntryPrincipal::Account(account) if account == id)
 }
 
-/// The entries of a section, up to the error if it is not valid.
+/// Returns the entries of a section, up to the error if it is not valid.
 pub(super) fn entries(state: &State, section: Section) -> Vec<Entry> {
     match state.aws_auth.as_ref().map(|auth| auth.parse_section(section)) {
         None => Vec::new(),
@@ -173,8 +173,8 @@ pub(crate) fn allows(
     })
 }
 
-/// The rules of a role after the aggregation controller has run on all roles until nothing changes. Does not terminate
-/// for an aggregation cycle whose rules keep changing.
+/// Returns the rules of a role after the aggregation controller has run on all roles until nothing changes. Does not
+/// terminate for an aggregation cycle whose rules keep changing.
 pub(crate) fn rules(state: &State, aggregation: Aggregation, key: &ObjectKey) -> Vec<Rule> {
     if state.roles.values().all(|role| role.aggregation.is_none()) {
         return state.roles.get(key).map(|role| role.rules.clone()).unwrap_or_default();

@@ -17,7 +17,7 @@ fn aggregations() -> impl Strategy<Value = Aggregation> {
     prop_oneof![Just(Aggregation::AsStored), Just(Aggregation::Reconciled)]
 }
 
-/// Requests that the required access covers, with the names of the random states, as a client can send them.
+/// Returns requests that the required access covers, with the names of the random states, as a client can send them.
 fn requests_for(required: &RequiredAccess) -> Vec<Request> {
     let namespaces: &[&str] = match required.scope {
         RequiredScope::Cluster => &[""],
@@ -137,8 +137,8 @@ proptest! {
     }
 }
 
-/// Whether the diff reports the access of this subject in the row of another subject: an ARN in another spelling, or a
-/// user or group that a principal maps to.
+/// Returns whether the diff reports the access of this subject in the row of another subject: an ARN in another
+/// spelling, or a user or group that a principal maps to.
 fn has_other_row(before: &AccessView<'_>, after: &AccessView<'_>, subject: &SubjectQuery) -> bool {
     let is_bound = |access: &AccessView<'_>| {
         access.grants.all().any(|grant| SubjectQuery::from_subject(grant.subject) == *subject)

@@ -137,7 +137,7 @@ pub(super) fn state() -> impl Strategy<Value = State> {
     })
 }
 
-/// Two states. The second is the first with some parts replaced by those of a third.
+/// Returns two states. The second is the first with some parts replaced by those of a third.
 pub(crate) fn state_pair() -> impl Strategy<Value = (State, State)> {
     let parts = btree_map(0..4_usize, any::<bool>(), 4);
     (state(), state(), parts, vec(any::<bool>(), 16)).prop_map(|(first, third, parts, coins)| {
@@ -186,8 +186,8 @@ pub(super) fn all_subjects() -> Vec<SubjectQuery> {
     .collect()
 }
 
-/// One request for every combination of names that the random rules and bindings can distinguish. `z` is a name that
-/// none of them has.
+/// Returns one request for every combination of names that the random rules and bindings can distinguish. `z` is a name
+/// that none of them has.
 pub(super) fn all_requests() -> Vec<Request> {
     let mut requests = Vec::new();
     for verb in ["get", "list", "create", "z"] {

@@ -21,7 +21,7 @@ pub(super) fn shrink(whole: &Value, max_attempts: usize, differs: &mut dyn FnMut
     }
 }
 
-/// JSON pointers to all lists and maps of a value, outer ones first.
+/// Returns the JSON pointers to all arrays and objects in `value`, outer ones first.
 fn collection_paths(value: &Value) -> Vec<String> {
     let mut paths = vec![String::new()];
     let mut next = 0;
@@ -81,7 +81,7 @@ mod tests {
 
     const LOG: &str = "get pods/log named a -n real-a";
 
-    /// An evaluator with one bug: `pods/*` matches the subresources of pods.
+    /// Returns an evaluator with one bug: `pods/*` matches the subresources of pods.
     fn allows_with_bug(case: &RandomCase) -> bool {
         let state = case.to_state().unwrap();
         let log = parse_request(LOG);

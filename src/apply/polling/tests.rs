@@ -48,12 +48,12 @@ struct ScriptedCluster {
 }
 
 impl ReadCluster for ScriptedCluster {
-    async fn observe(&self) -> Result<State, ClusterError> {
-        self.cluster.observe().await
+    async fn read_state(&self) -> Result<State, ClusterError> {
+        self.cluster.read_state().await
     }
 
-    async fn export(&self) -> Result<Vec<Value>, ClusterError> {
-        self.cluster.export().await
+    async fn export_objects(&self) -> Result<Vec<Value>, ClusterError> {
+        self.cluster.export_objects().await
     }
 
     async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError> {
@@ -105,7 +105,7 @@ impl WriteCluster for ScriptedCluster {
     }
 }
 
-/// A policy with these bindings, separated by spaces. `NAME/n1` is a RoleBinding in the namespace `n1`.
+/// Returns a policy with these bindings, separated by spaces. `NAME/n1` is a RoleBinding in the namespace `n1`.
 fn policy(bindings: &str) -> String {
     let binding = |name: &str| {
         let (name, namespace) = name.split_once('/').map_or((name, ""), |(name, _)| (name, "namespaces = [\"n1\"]\n"));
@@ -146,11 +146,11 @@ fn apply_both(
     let cluster = SnapshotCluster::open(&[file], None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let hooks = ApplyHooks { schedule, aws_auth_baseline: None, probe_delays: &[], lock: None };
-    let first_plan = make_plan(&policy(first), &runtime.block_on(cluster.observe()).unwrap());
+    let first_plan = make_plan(&policy(first), &runtime.block_on(cluster.read_state()).unwrap());
     let outcome = runtime.block_on(apply(&first_plan, &cluster, &hooks, |_, _| {}));
     assert!(outcome.failed.is_empty(), "{outcome:#?}");
     let scripted = ScriptedCluster { cluster, answers, review_count: Cell::new(0), writes: RefCell::default() };
-    let second_plan = make_plan(&policy(second), &runtime.block_on(scripted.observe()).unwrap());
+    let second_plan = make_plan(&policy(second), &runtime.block_on(scripted.read_state()).unwrap());
     let outcome = runtime.block_on(apply(&second_plan, &scripted, &hooks, |_, _| {}));
     (scripted.writes.into_inner(), outcome)
 }
@@ -198,7 +198,7 @@ fn stage_is_written_only_after_all_its_prerequisites_are_in_effect() {
 fn permanently_masked_answer_is_accepted_after_its_timeout() {
     let short = RetrySchedule { masked_timeout: Duration::from_millis(5), ..TEST_SCHEDULE };
     let writes = writes_made("old", "new/n1", vec![allowed_by_cluster_binding("old")], short);
-    // The authorizer checks ClusterRoleBindings first, so it never names the RoleBinding.
+    // The RBAC authorizer evaluates ClusterRoleBindings before RoleBindings, so its answer never names the RoleBinding.
     assert_eq!(writes.len(), 2, "{writes:?}");
     assert!(writes[0] == "create new after 0" && writes[1].starts_with("delete old after "), "{writes:?}");
     assert_ne!(writes[1], "delete old after 0", "the access is reviewed before the delete");

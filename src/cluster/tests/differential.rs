@@ -22,7 +22,7 @@ use crate::state::validate::parse_object_key;
 use crate::state::write::{ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, prune_empty};
 use crate::test_cluster::TestCluster;
 
-/// The outcome of a write, without messages and versions.
+/// Returns the outcome of a write, without messages and versions.
 fn outcome_class(result: &Result<WriteOutcome, ClusterError>) -> String {
     match result {
         Ok(WriteOutcome::Stored(_)) => "stored".to_owned(),
@@ -120,7 +120,7 @@ impl DifferentialFixture {
         ResolvedPrecondition::Version(ObjectVersion::from_object(&observed).unwrap())
     }
 
-    /// A snapshot of the namespaces and of the object with this key.
+    /// Returns a snapshot of the namespaces and of the object with this key.
     fn snapshot(&self, key: &ObjectKey) -> SnapshotCluster {
         let (_, mut namespaces) = self.cluster.admin("GET", "/api/v1/namespaces", None);
         let mut items = namespaces["items"].as_array_mut().map(std::mem::take).unwrap();
@@ -149,7 +149,7 @@ impl DifferentialFixture {
         let snapshot_result = self.runtime.block_on(snapshot.write(key, write, expected));
         let snapshot_object = self
             .runtime
-            .block_on(snapshot.export())
+            .block_on(snapshot.export_objects())
             .unwrap()
             .into_iter()
             .find(|object| parse_object_key(object) == Ok(Some(key.clone())));

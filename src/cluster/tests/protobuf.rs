@@ -9,7 +9,7 @@ use crate::names::ObjectKind;
 use crate::state::State;
 use crate::state::validate::parse_object_key;
 
-/// An object of the kind with every field of its metadata set.
+/// Returns an object of the kind with every field of its metadata set.
 fn object_with_full_metadata(kind: ObjectKind) -> Value {
     let mut object = json!({
         "apiVersion": kind.api_version(),
@@ -66,7 +66,7 @@ fn protobuf_list_equals_json_list() {
     fixture.create(&manual_rules);
     let path = format!("{}/protobuf-terminating", collection_path(ObjectKind::Role, Some("differential")));
     fixture.cluster.admin("DELETE", &path, None);
-    let from_protobuf = fixture.runtime.block_on(fixture.live.observe()).unwrap();
+    let from_protobuf = fixture.runtime.block_on(fixture.live.read_state()).unwrap();
     let mut from_json = State { cluster_uid: from_protobuf.cluster_uid.clone(), ..State::default() };
     for kind in kinds.into_iter().chain([ObjectKind::Namespace]) {
         let (_, list) = fixture.cluster.admin("GET", &collection_path(kind, None), None);
@@ -89,7 +89,7 @@ fn protobuf_list_equals_json_list() {
         .map(|(key, _)| key.name())
         .collect();
     assert_eq!(manual_rules, ["protobuf-manual-rules"], "roles whose rules have another manager than the controller");
-    let exported = fixture.runtime.block_on(fixture.live.export()).unwrap();
+    let exported = fixture.runtime.block_on(fixture.live.export_objects()).unwrap();
     let mut snapshot = State::default();
     for object in &exported {
         let key = parse_object_key(object).unwrap().unwrap();

@@ -54,7 +54,7 @@ pub(crate) fn object_key(kind: ObjectKind, name: &str) -> ObjectKey {
     }
 }
 
-/// The object with this key and these other fields.
+/// Returns the object with this key and these other fields.
 pub(crate) fn build_object(key: &ObjectKey, fields: &Value) -> Value {
     let mut metadata = json!({ "name": key.name() });
     if let Some(namespace) = key.namespace() {
@@ -66,7 +66,7 @@ pub(crate) fn build_object(key: &ObjectKey, fields: &Value) -> Value {
     object
 }
 
-/// A valid object with the usual fields of its kind.
+/// Returns a valid object with the usual fields of its kind.
 pub(crate) fn minimal_object(key: &ObjectKey) -> Value {
     let fields = match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => json!({ "rules": [rule()] }),
@@ -122,7 +122,7 @@ fn patches_for(kind: ObjectKind) -> Vec<Value> {
     patches
 }
 
-/// Every write that is tried on an object in this state.
+/// Returns every write that is tried on an object in this state.
 pub(crate) fn writes_for(key: &ObjectKey, existing: ExistingObject) -> Vec<WriteRequest> {
     let create = WriteRequest::Create(minimal_object(key));
     if existing == ExistingObject::Absent {

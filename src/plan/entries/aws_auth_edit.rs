@@ -38,7 +38,7 @@ pub(crate) struct PrincipalEdit {
 }
 
 impl PrincipalEdit {
-    /// Whether the entry can have an intermediate content. Only a single entry of a role or user can.
+    /// Returns whether the entry can have an intermediate content. Only a single entry of a role or user can.
     pub(crate) fn can_be_intermediate(&self) -> bool {
         self.edits.len() == 1
             && !matches!(self.any_entry().map(|entry| &entry.principal), Some(EntryPrincipal::Account(_)))
@@ -104,7 +104,7 @@ impl AwsAuthEdit {
         }
     }
 
-    /// A replacement of the whole content, which is always one write.
+    /// Returns a replacement of the whole content, which is always one write.
     pub(crate) fn from_replacement(live: Option<&AwsAuth>, to: AwsAuth) -> Self {
         let whole = PrincipalEdit { key: String::new(), before: None, after: None, edits: Vec::new() };
         Self {
@@ -170,8 +170,8 @@ impl AwsAuthEdit {
         Some(auth)
     }
 
-    /// The ownership marks after this write. They are correct after every write, so that an interrupted apply does not
-    /// leave an entry of the policy unmarked.
+    /// Returns the ownership marks after this write. They are correct after every write, so that an interrupted apply
+    /// does not leave an entry of the policy unmarked.
     fn marks_with(&self, variants: &[EntryVariant]) -> EntryMarks {
         let owned_before = self.marks.owned_by(&self.policy);
         let mut owned = self.owned_after.clone();
@@ -193,11 +193,12 @@ impl AwsAuthEdit {
             }
         }
         let mut marks = self.marks.clone();
-        marks.set_owned(&self.policy, owned);
+        marks.set_owned_entries(&self.policy, owned);
         marks
     }
 
-    /// The write after which the entries have the given variants. `None` if the text cannot be edited in this way.
+    /// Returns the write that sets each entry to the given variant, or `None` if the aws-auth text cannot be edited
+    /// that way.
     pub(crate) fn write_with(&self, variants: &[EntryVariant], is_first: bool) -> Option<WriteRequest> {
         let auth = self.aws_auth_with(variants)?;
         let marks = auth.meta.annotations.get(ENTRIES_ANNOTATION);
@@ -215,7 +216,7 @@ impl AwsAuthEdit {
     }
 }
 
-/// Whether the change of an entry revokes no access: it adds an entry, or only adds groups.
+/// Returns whether the change of an entry revokes no access: it adds an entry, or only adds groups.
 pub(crate) fn only_grants(edit: &PrincipalEdit) -> bool {
     edit.edits.len() == 1
         && match (&edit.before, &edit.after) {
@@ -227,7 +228,7 @@ pub(crate) fn only_grants(edit: &PrincipalEdit) -> bool {
         }
 }
 
-/// Whether the change of an entry grants no access: it removes an entry, or only removes groups.
+/// Returns whether the change of an entry grants no access: it removes an entry, or only removes groups.
 pub(crate) fn only_revokes(edit: &PrincipalEdit) -> bool {
     edit.edits.len() == 1
         && match (&edit.before, &edit.after) {

@@ -36,8 +36,8 @@ pub(super) fn read_sections(
     (!has_error).then_some(sections)
 }
 
-/// Reasons why the ConfigMap or a section of it cannot be changed. They are errors if the plan changes it and warnings
-/// otherwise.
+/// Returns reasons why the ConfigMap or a section of it cannot be changed. They are errors if the plan changes it and
+/// warnings otherwise.
 pub(super) fn check_writable(auth: &AwsAuth, is_written: bool, is_edited: impl Fn(Section) -> bool) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     if auth.immutable {
@@ -68,7 +68,7 @@ pub(super) fn check_writable(auth: &AwsAuth, is_written: bool, is_edited: impl F
     problems.into_iter().map(with_severity).collect()
 }
 
-/// A key such as `maproles`, which the authenticator ignores silently.
+/// Returns a key such as `maproles`, which the authenticator ignores silently.
 fn misspelled_key(key: &str) -> Option<Diagnostic> {
     let section = Section::ALL.into_iter().find(|section| section.key().eq_ignore_ascii_case(key))?;
     let message = format!("aws-auth key `{key}` is ignored: the authenticator only reads `{section}`");
@@ -76,8 +76,8 @@ fn misspelled_key(key: &str) -> Option<Diagnostic> {
     (section.key() != key).then(|| Diagnostic::warning(message).with_help(help))
 }
 
-/// Warnings about principals with several entries. `is_planned` tells for which principals the plan leaves one entry:
-/// they need no warning.
+/// Returns warnings about principals with several entries. `is_planned` tells for which principals the plan leaves one
+/// entry: they need no warning.
 pub(super) fn duplicate_warnings(
     live: &BTreeMap<String, Vec<LiveEntry<'_>>>,
     is_planned: impl Fn(&str) -> bool,
@@ -90,8 +90,8 @@ pub(super) fn duplicate_warnings(
         .collect()
 }
 
-/// Warnings about entries of one principal that never match because another entry overrides them. The last entry of
-/// mapRoles wins. If there is none, the last of the entries of mapUsers with the same spelling wins.
+/// Returns warnings about entries of one principal that never match because another entry overrides them. The last
+/// entry of mapRoles wins. If there is none, the last of the entries of mapUsers with the same spelling wins.
 fn shadowed_warnings(entries: &[LiveEntry<'_>]) -> Vec<Diagnostic> {
     let last_role = entries.iter().rfind(|live| live.section == Section::Roles);
     let messages = entries.iter().filter_map(|live| {
@@ -107,8 +107,8 @@ fn shadowed_warnings(entries: &[LiveEntry<'_>]) -> Vec<Diagnostic> {
     messages.map(Diagnostic::warning).collect()
 }
 
-/// A warning about entries of one user that differ in case. The authenticator stores users by their spelling and
-/// compares without regard to case while it iterates over a Go map, whose order is random.
+/// Returns a warning about entries of one user that differ in case. The authenticator stores users by their spelling
+/// and compares without regard to case while it iterates over a Go map, whose order is random.
 fn ambiguous_user_warning(entries: &[LiveEntry<'_>]) -> Option<Diagnostic> {
     if entries.iter().any(|live| live.section == Section::Roles) {
         return None;
@@ -122,7 +122,7 @@ fn ambiguous_user_warning(entries: &[LiveEntry<'_>]) -> Option<Diagnostic> {
     let message = format!("aws-auth mapUsers, lines {}: several entries match {user}", lines.join(" and "));
     (spellings.len() > 1).then(|| {
         Diagnostic::warning(message)
-            .with_because("they differ only in case, and the authenticator picks one of them at random")
+            .with_because("the ARNs differ only in letter case; which entry the authenticator uses is not defined")
             .with_help("keep only one of them")
     })
 }
@@ -130,9 +130,9 @@ fn ambiguous_user_warning(entries: &[LiveEntry<'_>]) -> Option<Diagnostic> {
 fn unreadable_section(error: &SectionError) -> Diagnostic {
     let section = error.section;
     let effect = if error.partial_entries.is_empty() {
-        format!("the authenticator cannot read it either, so no entry of {section} is in effect")
+        format!("the authenticator cannot parse `{section}` either, so none of its entries is in effect")
     } else {
-        "the authenticator cannot read it either and only uses the accounts before this line".to_owned()
+        "the authenticator cannot parse `mapAccounts` either and uses only the accounts before this line".to_owned()
     };
     Diagnostic::error(format!("aws-auth `{section}` cannot be read: {}", error.message))
         .with_excerpt(Excerpt {
@@ -145,8 +145,8 @@ fn unreadable_section(error: &SectionError) -> Diagnostic {
         .with_help("fix it with `kubectl -n kube-system edit configmap aws-auth`; rolecall never changes a section that it cannot read")
 }
 
-/// A warning about text that the authenticator reads differently than a user would expect. Findings without an effect
-/// on access, such as unknown keys, give no warning.
+/// Returns a warning about text that the authenticator reads differently than a user would expect. Findings without an
+/// effect on access, such as unknown keys, give no warning.
 fn finding_warning(section: Section, parsed: &ParsedSection, finding: &Finding) -> Option<Diagnostic> {
     let located = finding.entry_index.and_then(|index| parsed.entries.get(index));
     let entry = located.map_or_else(|| "the entry".to_owned(), |located| principal_text(&located.entry));

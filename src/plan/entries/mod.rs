@@ -89,7 +89,7 @@ struct LiveEntry<'a> {
     located: &'a LocatedEntry,
 }
 
-/// The entries of each principal, in the order in which the authenticator searches: mapRoles first.
+/// Returns the entries of each principal, in the order in which the authenticator searches: mapRoles first.
 fn live_entries_by_key(sections: &BTreeMap<Section, ParsedSection>) -> BTreeMap<String, Vec<LiveEntry<'_>>> {
     let mut entries: BTreeMap<String, Vec<LiveEntry<'_>>> = BTreeMap::new();
     for (section, parsed) in sections {
@@ -115,7 +115,7 @@ struct EntryPlanner<'a> {
 }
 
 impl EntryPlanner<'_> {
-    /// Another policy that owns an entry of the principal in any section.
+    /// Returns another policy that owns an entry of the principal in any section.
     fn other_owner(&self, key: &str, policy: &str) -> Option<&str> {
         let owners = Section::ALL.into_iter().filter_map(|section| self.marks.owner(entry_id(section, key)));
         owners.into_iter().find(|owner| *owner != policy)
@@ -127,7 +127,8 @@ impl EntryPlanner<'_> {
         let mark = entry_id(entry.section, &key);
         if let Some(other) = self.other_owner(&key, builder.policy) {
             let message = format!("the aws-auth entry of {} is owned by policy `{other}`", entry.principal);
-            let help = format!("remove the principal from one of the two policies, `{}` or `{other}`", builder.policy);
+            let help =
+                format!("remove {} from one of the two policies, `{}` or `{other}`", entry.principal, builder.policy);
             builder.diagnostics.push(Diagnostic::error(message).primary_label(desired.span, "").with_help(help));
             return;
         }
@@ -245,7 +246,7 @@ impl EntryPlanner<'_> {
             builder.diagnostics.push(Diagnostic::error(message).with_help(help));
         }
         let mut marks = self.marks.clone();
-        marks.set_owned(builder.policy, self.owned_after.clone());
+        marks.set_owned_entries(builder.policy, self.owned_after.clone());
         let annotation = marks.to_annotation();
         if data.is_empty() && annotation.as_ref() == auth.meta.annotations.get(ENTRIES_ANNOTATION) {
             return;
@@ -290,24 +291,26 @@ impl EntryPlanner<'_> {
     }
 }
 
-/// Why a duplicate entry of a principal is removed. `section` is where the entry of the principal belongs.
+/// Returns why a duplicate entry of a principal is removed. `section` is where the entry of the principal belongs.
 fn duplicate_note(section: Section, duplicate: LiveEntry<'_>, kept: Option<LiveEntry<'_>>) -> String {
     let line = duplicate.located.line;
     let Some(kept) = kept else {
-        return format!("line {line}: this principal belongs in {section}");
+        return format!("line {line}: {section} is the correct section for this principal");
     };
     let kept_line = kept.located.line;
     if duplicate.section == Section::Roles && section == Section::Users {
         // The authenticator searches mapRoles first.
-        format!("line {line}: was used instead of line {kept_line} of {section}, where this principal belongs")
+        format!("line {line}: overrides line {kept_line} of {section}, the correct section for this principal")
     } else if duplicate.section != section {
-        format!("line {line}: duplicate of line {kept_line} of {section}, where this principal belongs")
+        format!("line {line}: duplicates line {kept_line} of {section}, the correct section for this principal")
     } else if section == Section::Users && duplicate.located.entry.principal != kept.located.entry.principal {
-        format!("line {line}: differs from line {kept_line} only in case, so the authenticator picks one at random")
+        format!(
+            "line {line}: the ARN differs from line {kept_line} only in letter case; which entry the authenticator uses is not defined"
+        )
     } else if section == Section::Accounts {
-        format!("line {line}: duplicate of line {kept_line}")
+        format!("line {line}: duplicates line {kept_line}")
     } else {
-        format!("line {line}: duplicate of line {kept_line} (the last entry wins)")
+        format!("line {line}: duplicates line {kept_line} (the last entry wins)")
     }
 }
 
@@ -347,9 +350,15 @@ fn entry_removal(section: Section, entry: &Entry, meta: &crate::state::object_me
 }
 
 fn edit_diagnostic(section: Section, error: &EditError) -> Diagnostic {
+    let help = match error {
+        EditError::AnchorInUse { .. } | EditError::EntryIsAlias { .. } => {
+            "replace the YAML alias or merge key in the entry with the values it refers to, then run `rolecall plan` again"
+        }
+        _ => "rewrite the entry with one key on each line, then run `rolecall plan` again",
+    };
     Diagnostic::error(format!("aws-auth `{section}` cannot be edited: {error}"))
         .with_note("rolecall only changes text that belongs to the edited entry")
-        .with_help("write that entry out in full by hand, then plan again")
+        .with_help(help)
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ fn errors(policy: &str, live: &Value) -> Vec<String> {
     diagnostics.into_iter().filter(Diagnostic::is_error).map(|error| error.message).collect()
 }
 
-/// The ConfigMap after the plan, as the API server stores it.
+/// Returns the ConfigMap after the plan, as the API server stores it.
 #[track_caller]
 fn applied(plan: &Plan, live: &Value) -> Value {
     let [step] = plan.steps.as_slice() else { panic!("{:#?}", plan.steps) };
@@ -90,7 +90,7 @@ fn warnings(plan: &Plan) -> Vec<&str> {
     plan.warnings.iter().map(|warning| warning.message.as_str()).collect()
 }
 
-/// The live ConfigMap after this policy has been applied to it.
+/// Returns the live ConfigMap after this policy has been applied to it.
 #[track_caller]
 fn after(name: &str, policy: &str, live: &Value) -> Value {
     applied(&try_plan(name, policy, Some(live)).unwrap(), live)
@@ -230,7 +230,7 @@ fn last_of_duplicate_roles_is_kept() {
     assert_eq!(
         describe_changes(&plan),
         [
-            "Delete aws-auth role arn:aws:iam::111122223333:role/Viewer (line 1: duplicate of line 7 (the last entry wins))",
+            "Delete aws-auth role arn:aws:iam::111122223333:role/Viewer (line 1: duplicates line 7 (the last entry wins))",
             "Adopt aws-auth role arn:aws:iam::111122223333:role/viewer (IAM path removed (aws-auth does not support paths): arn:aws:iam::111122223333:role/team/viewer)",
         ]
     );
@@ -274,7 +274,7 @@ fn last_of_users_that_differ_in_case_is_kept() {
     assert_eq!(
         describe_changes(&plan),
         [
-            "Delete aws-auth user arn:aws:iam::111122223333:user/team/ALICE (line 1: differs from line 3 only in case, so the authenticator picks one at random)",
+            "Delete aws-auth user arn:aws:iam::111122223333:user/team/ALICE (line 1: the ARN differs from line 3 only in letter case; which entry the authenticator uses is not defined)",
             "Adopt aws-auth user arn:aws:iam::111122223333:user/team/Alice",
         ]
     );

@@ -95,7 +95,7 @@ impl<'s> LowerBound<'s> {
         scoped_rules.chain(self.shared.values().flatten().map(|requests| (None, requests.clone()))).collect()
     }
 
-    /// The parts that overlap with a rule.
+    /// Returns the parts that overlap with a rule.
     fn overlapping(&self, scoped_rule: ScopedRule, model: &AccessModel<'s>) -> Vec<RequiredSet<'s>> {
         let request_sets = model.request_sets(scoped_rule);
         let is_related = |scope: usize| scope == 0 || scoped_rule.scope == 0 || scope == scoped_rule.scope;
@@ -146,9 +146,9 @@ fn intersect_by_scope<'s>(a: &ByScope<'s>, b: &ByScope<'s>, into: &mut ByScope<'
 }
 
 impl<'s> AccessBounds<'s> {
-    /// The requests that logins allow outside the bounds, or do not allow although the lower bound requires them; at
-    /// most `max` of each. With `stale`, aggregated roles also grant the rules that their controller has not removed
-    /// yet.
+    /// Returns the requests that logins allow outside the bounds, or do not allow although the lower bound requires
+    /// them; at most `max` of each. With `stale`, aggregated roles also grant the rules that their controller has not
+    /// removed yet.
     pub(super) fn violations(
         &self,
         logins: &[OrderLogin],
@@ -172,7 +172,7 @@ impl<'s> AccessBounds<'s> {
         self.violations(logins, model, model.has_aggregated_roles(), 1).is_empty()
     }
 
-    /// Whether the logins are within the bounds after a change, if they were before it.
+    /// Returns whether the logins are within the bounds after a change, if they were before it.
     pub(super) fn contains_after(&self, logins: &[OrderLogin], effect: &OrderEffect, model: &AccessModel<'s>) -> bool {
         logins.iter().all(|login| {
             let gains = granted_rules(&effect.gains, login);
@@ -214,8 +214,8 @@ impl<'s> AccessBounds<'s> {
         })
     }
 
-    /// The requests of the lower bound that only earlier writes of the plan allow now. With `effect`, only those that
-    /// the change revokes in another way.
+    /// Returns the requests of the lower bound that only earlier writes of the plan allow now. With `effect`, only
+    /// those that the change revokes in another way.
     pub(super) fn granted_by_plan(
         &self,
         login: &OrderLogin,

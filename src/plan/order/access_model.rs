@@ -36,7 +36,7 @@ pub(super) struct BindingSlot {
 }
 
 impl BindingSlot {
-    /// Whether the binding exists, or did in the live state.
+    /// Returns whether the binding exists, or did in the live state.
     pub(super) fn is_known(&self) -> bool {
         self.form.is_some() || self.initial.is_some()
     }
@@ -159,7 +159,7 @@ impl<'s> AccessModel<'s> {
         id
     }
 
-    /// The index of a role, which does not have to exist.
+    /// Returns the index of a role, which does not have to exist.
     pub(super) fn role(&mut self, key: &ObjectKey) -> usize {
         if let Some(index) = self.role_ids.get(key) {
             return *index;
@@ -178,7 +178,7 @@ impl<'s> AccessModel<'s> {
         index
     }
 
-    /// The index of a binding, which does not have to exist.
+    /// Returns the index of a binding, which does not have to exist.
     pub(super) fn binding(&mut self, key: &ObjectKey, namespace: Option<&'s str>) -> usize {
         if let Some(index) = self.binding_ids.get(key) {
             return *index;
@@ -190,7 +190,7 @@ impl<'s> AccessModel<'s> {
         index
     }
 
-    /// The index of a new binding in the same namespace as another binding.
+    /// Returns the index of a new binding in the same namespace as another binding.
     pub(super) fn binding_beside(&mut self, key: &ObjectKey, other: usize) -> usize {
         let index = self.binding(key, None);
         let scope = self.bindings.get(other).map_or(0, |slot| slot.scope);
@@ -276,8 +276,8 @@ impl<'s> AccessModel<'s> {
         effect
     }
 
-    /// The rules that a role grants and did not grant before, and the rules that it no longer grants. `stale` are the
-    /// rules that it could still grant before.
+    /// Returns the rules that a role grants and did not grant before, and the rules that it no longer grants. `stale`
+    /// are the rules that it could still grant before.
     fn difference(&self, role: usize, old: &[usize], stale: Option<&[usize]>) -> OrderGrantDelta {
         let Some(slot) = self.roles.get(role) else {
             return (Rc::from([]), Rc::from([]));
@@ -377,7 +377,7 @@ impl<'s> AccessModel<'s> {
         self.by_subject.get(subject).into_iter().flatten().copied()
     }
 
-    /// The rules that apply to a login. With `stale`, also those that an aggregated role may still grant.
+    /// Returns the rules that apply to a login. With `stale`, also those that an aggregated role may still grant.
     pub(super) fn scoped_rules(&self, login: &OrderLogin, stale: bool) -> Vec<ScopedRule> {
         self.collect_rules(login, |slot, role, _| {
             let stale: &[usize] = if stale { &role.stale } else { &[] };
@@ -385,8 +385,8 @@ impl<'s> AccessModel<'s> {
         })
     }
 
-    /// The rules that apply to a login, without those that the controller should have filled in before the plan and has
-    /// not. If the controller does not run, a probe for these would never succeed.
+    /// Returns the rules that apply to a login, without those that the controller should have filled in before the plan
+    /// and has not. If the controller does not run, a probe for these would never succeed.
     pub(super) fn observable_rules(&self, login: &OrderLogin) -> Vec<ScopedRule> {
         self.collect_rules(login, |slot, role, _| {
             let written = role.form.as_ref().map_or(&[][..], |form| &form.rules);
@@ -397,7 +397,7 @@ impl<'s> AccessModel<'s> {
         })
     }
 
-    /// The rules that the same objects already grant to the login in the live state.
+    /// Returns the rules that the same objects already grant to the login in the live state.
     pub(super) fn original_rules(&self, login: &OrderLogin) -> Vec<ScopedRule> {
         self.collect_rules(login, |slot, role, subject| {
             let is_original = slot.initial.as_ref().zip(slot.form.as_ref()).is_some_and(|(initial, form)| {
@@ -428,7 +428,7 @@ impl<'s> AccessModel<'s> {
         scoped_rules
     }
 
-    /// The requests that a rule allows.
+    /// Returns the requests that a rule allows.
     pub(super) fn request_sets(&self, scoped_rule: ScopedRule) -> Rc<[RequestSet<'s>]> {
         let known = self.request_sets.borrow().get(&scoped_rule).cloned();
         known.unwrap_or_else(|| {
@@ -438,7 +438,7 @@ impl<'s> AccessModel<'s> {
         })
     }
 
-    /// Whether the rules together allow all requests of a set.
+    /// Returns whether the rules together allow all requests of a set.
     pub(super) fn covers(&self, scoped_rules: &[ScopedRule], requests: &RequestSet<'s>) -> bool {
         let mut related: Vec<RequestSet<'s>> = Vec::new();
         for scoped_rule in scoped_rules {

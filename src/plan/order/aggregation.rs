@@ -8,7 +8,7 @@ use super::contents::sorted;
 use crate::names::ObjectKind;
 
 impl AccessModel<'_> {
-    /// Whether there is any aggregated role.
+    /// Returns whether there is any aggregated role.
     pub(super) fn has_aggregated_roles(&self) -> bool {
         !self.aggregated.is_empty()
     }
@@ -91,12 +91,12 @@ impl AccessModel<'_> {
         changed
     }
 
-    /// Whether the role is aggregated, or an aggregated role contains its rules.
+    /// Returns whether the role is aggregated, or an aggregated role contains its rules.
     pub(super) fn is_in_aggregation(&self, ix: usize) -> bool {
         self.aggregated.contains_key(&ix) || self.aggregated.values().any(|selected| selected.contains(&ix))
     }
 
-    /// The role itself and all aggregated roles that contain its rules, directly or through others.
+    /// Returns the role itself and all aggregated roles that contain its rules, directly or through others.
     pub(super) fn dependents(&self, role: usize) -> BTreeSet<usize> {
         let mut all = BTreeSet::from([role]);
         loop {

@@ -9,7 +9,7 @@ use crate::access::{AccessView, Aggregation};
 use crate::plan::entries::aws_auth_edit::EntryVariant;
 
 impl<'s> Search<'s> {
-    /// The logins of all principals with these variants of the entries.
+    /// Returns the logins of all principals with these variants of the entries.
     pub(super) fn logins_with(&mut self, variants: &[EntryVariant]) -> Option<Vec<(usize, Vec<OrderLogin>)>> {
         let all_are = |expected: &EntryVariant| variants.iter().all(|variant| variant == expected);
         let (is_live, is_final) = (all_are(&EntryVariant::Live), all_are(&EntryVariant::Final));

@@ -63,7 +63,7 @@ impl Direction {
         }
     }
 
-    /// The direction from one sorted list to another.
+    /// Returns the direction from one sorted list to another.
     pub(super) fn between(from: &[usize], to: &[usize]) -> Self {
         let has_other = |a: &[usize], b: &[usize]| a.iter().any(|item| b.binary_search(item).is_err());
         Self::new(has_other(to, from), has_other(from, to))
@@ -106,7 +106,7 @@ impl OrderEffect {
     }
 }
 
-/// The rules of some grants that apply to a login.
+/// Returns the rules of some grants that apply to a login.
 pub(super) fn granted_rules(grants: &BTreeMap<usize, Vec<OrderGrant>>, login: &OrderLogin) -> Vec<ScopedRule> {
     let login_grants = login.subjects.iter().filter_map(|subject| grants.get(subject)).flatten();
     login_grants.flat_map(|(rules, scope)| rules.iter().map(|rule| ScopedRule { rule: *rule, scope: *scope })).collect()

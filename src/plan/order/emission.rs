@@ -27,7 +27,7 @@ fn to_precondition(precondition: &FirstPrecondition) -> Precondition {
     }
 }
 
-/// The steps of a plan that only grants or only revokes, in the order of their phases.
+/// Returns the steps of a plan that only grants or only revokes, in the order of their phases.
 pub(super) fn in_phase_order(planned: Vec<PendingWrite>) -> Vec<Step> {
     let phase = |pending: &PendingWrite| match (&pending.kind, pending.object.kind()) {
         (_, ObjectKind::ConfigMap | ObjectKind::Namespace) => Phase::Mapping,
@@ -64,7 +64,7 @@ pub(super) fn in_phase_order(planned: Vec<PendingWrite>) -> Vec<Step> {
     all.into_iter().map(step).collect()
 }
 
-/// The steps of a search.
+/// Returns the steps of a search.
 pub(super) fn steps(search: &Search<'_>, live: &State, after: &State) -> Vec<Step> {
     let mut emission = Emission { search, live, after, written: BTreeMap::new(), steps: Vec::new() };
     // The model no longer contains temporary objects when the search ends, so their content comes from the writes.
@@ -242,8 +242,8 @@ impl Emission<'_, '_> {
         Binding { meta: ObjectMeta::default(), role_ref, subjects: self.subjects(form) }
     }
 
-    /// A write of intermediate content. An object of the policy keeps its ownership marks, with the digest of this
-    /// content.
+    /// Returns a write of intermediate content. An object of the policy keeps its ownership marks, with the digest of
+    /// this content.
     fn partial_change(
         &self,
         number: usize,
@@ -292,7 +292,7 @@ impl Emission<'_, '_> {
     }
 }
 
-/// The patch that brings an object to the content of `body`.
+/// Returns the patch that brings an object to the content of `body`.
 fn content_patch(body: &Value) -> Value {
     let mut patch = Map::new();
     for field in ["rules", "subjects", "aggregationRule"] {

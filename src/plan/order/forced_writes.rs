@@ -49,7 +49,7 @@ impl Search<'_> {
         self.end_stage();
     }
 
-    /// Whether all classes are within their bounds after the next write of an item and a run of the controller.
+    /// Returns whether all classes are within their bounds after the next write of an item and a run of the controller.
     fn is_safe_after_reconcile(&mut self, number: usize) -> bool {
         let Some(item) = self.items.get(number).cloned() else {
             return false;

@@ -21,11 +21,11 @@ use crate::state::rbac::Subject;
 #[derive(Debug)]
 pub(super) struct IdentityClass {
     pub(super) who: SubjectQuery,
-    /// The logins in the live state.
+    /// The identities that aws-auth maps in the live state.
     pub(super) first: Vec<OrderLogin>,
-    /// The logins in the planned state.
+    /// The identities that aws-auth maps in the planned state.
     pub(super) last: Vec<OrderLogin>,
-    /// The logins after the writes that are made so far.
+    /// The identities that aws-auth maps after the writes so far.
     pub(super) now: Vec<OrderLogin>,
     /// The index of its bounds.
     pub(super) bounds_index: usize,
@@ -36,7 +36,7 @@ impl IdentityClass {
         Self { who, now: first.clone(), first, last, bounds_index: 0 }
     }
 
-    /// The key of its aws-auth entry. Empty for a subject that has none.
+    /// Returns the key of its aws-auth entry. Empty for a subject that has none.
     pub(super) fn key(&self) -> String {
         match &self.who {
             SubjectQuery::Arn(identity) => identity.comparison_key(),
@@ -45,7 +45,8 @@ impl IdentityClass {
         }
     }
 
-    /// Classes with equal keys have the same bounds and logins, so they are all within the bounds or all outside.
+    /// Returns a key: classes with equal keys have the same bounds and logins, so they are all within the bounds or all
+    /// outside.
     pub(super) fn group_key(&self) -> (usize, Vec<LoginKey>) {
         (self.bounds_index, login_keys(&self.now))
     }
@@ -58,8 +59,8 @@ pub(super) fn login_keys(logins: &[OrderLogin]) -> Vec<LoginKey> {
     logins.iter().map(|login| (login.subjects.clone(), login.is_master)).collect()
 }
 
-/// The possible results of an authentication, with the subjects that bindings refer to. If the authentication can be
-/// denied, one of them is an empty login.
+/// Returns the possible results of an authentication, with the subjects that bindings refer to. If the authentication
+/// can be denied, one of them is an empty login.
 pub(super) fn logins(model: &AccessModel<'_>, authentication: &Authentication) -> Vec<OrderLogin> {
     let mut all: Vec<OrderLogin> = authentication.identities().map(|identity| login(model, identity)).collect();
     let denied = match authentication {
@@ -85,13 +86,13 @@ fn login(model: &AccessModel<'_>, identity: &Identity) -> OrderLogin {
     }
 }
 
-/// A state with only aws-auth.
+/// Returns a state with only aws-auth.
 pub(super) fn state_with_aws_auth(auth: Option<AwsAuth>) -> State {
     State { aws_auth: auth, ..State::default() }
 }
 
-/// All classes that the changes can affect. `affected` are the subjects of changed bindings and of bindings to changed
-/// roles.
+/// Returns all classes that the changes can affect. `affected` are the subjects of changed bindings and of bindings to
+/// changed roles.
 pub(super) fn classes(
     model: &AccessModel<'_>,
     affected: &BTreeSet<usize>,
@@ -137,8 +138,8 @@ pub(super) fn classes(
     all
 }
 
-/// The principals of both states, including sessions whose names bindings refer to, and principals that only an entry
-/// of mapAccounts can authenticate.
+/// Returns the principals of both states, including sessions whose names bindings refer to, and principals that only an
+/// entry of mapAccounts can authenticate.
 fn principals(sides: &[AccessView<'_>; 2], model: &AccessModel<'_>) -> BTreeSet<SubjectQuery> {
     let mut all: BTreeSet<SubjectQuery> =
         sides.iter().flat_map(AccessView::principals).map(|principal| principal.subject.clone()).collect();
@@ -170,8 +171,8 @@ fn principals(sides: &[AccessView<'_>; 2], model: &AccessModel<'_>) -> BTreeSet<
     all
 }
 
-/// The same principal with its name in a case that no binding uses. Entries of mapRoles and mapUsers match without
-/// regard to case, but through mapAccounts the username is the ARN as it is, so the principal is another user.
+/// Returns the same principal with its name in a case that no binding uses. Entries of mapRoles and mapUsers match
+/// without regard to case, but through mapAccounts the username is the ARN as it is, so the principal is another user.
 fn in_different_case(who: &SubjectQuery, accounts: &BTreeSet<String>, model: &AccessModel<'_>) -> Option<SubjectQuery> {
     let SubjectQuery::Arn(identity) = who else {
         return None;
@@ -189,7 +190,7 @@ fn in_different_case(who: &SubjectQuery, accounts: &BTreeSet<String>, model: &Ac
     (other.comparison_key() == identity.comparison_key()).then_some(SubjectQuery::Arn(other))
 }
 
-/// Usernames and groups with a session template, by principal.
+/// Returns usernames and groups with a session template, by principal.
 fn templates(sides: &[AccessView<'_>; 2]) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for side in sides {
@@ -206,7 +207,7 @@ fn templates(sides: &[AccessView<'_>; 2]) -> BTreeMap<String, BTreeSet<String>> 
     all
 }
 
-/// The sessions of a role with which a template expands to the name of a subject of some binding.
+/// Returns the sessions of a role with which a template expands to the name of a subject of some binding.
 fn sessions(
     who: &SubjectQuery,
     templates: &BTreeMap<String, BTreeSet<String>>,
@@ -245,7 +246,7 @@ fn sessions(
         .collect()
 }
 
-/// The distinct pairs of logins in the live and the planned state. Sets for each class the index of its pair.
+/// Returns the distinct pairs of logins in the live and the planned state. Sets for each class the index of its pair.
 pub(super) fn assign_bounds(classes: &mut [IdentityClass]) -> Vec<(Vec<OrderLogin>, Vec<OrderLogin>)> {
     let mut known: BTreeMap<(Vec<LoginKey>, Vec<LoginKey>), usize> = BTreeMap::new();
     let mut all = Vec::new();
@@ -258,7 +259,7 @@ pub(super) fn assign_bounds(classes: &mut [IdentityClass]) -> Vec<(Vec<OrderLogi
     all
 }
 
-/// Whether an entry has the username or a group of nodes.
+/// Returns whether an entry has the username or a group of nodes.
 pub(super) fn is_node(username: &str, groups: &[String]) -> bool {
     username.starts_with("system:node:")
         || groups.iter().any(|group| group == "system:nodes" || group == "system:bootstrappers")

@@ -92,7 +92,7 @@ impl OrderItem<'_> {
     }
 }
 
-/// The items of all pending writes. A bridge belongs to the item of its binding.
+/// Returns the items of all pending writes. A bridge belongs to the item of its binding.
 pub(super) fn items<'s>(
     planned: &'s [PendingWrite],
     after: &'s State,
@@ -141,13 +141,13 @@ pub(super) fn apply_final_contents<'s>(model: &mut AccessModel<'s>, items: &[Ord
     mark
 }
 
-/// The current and the final subjects of a binding.
+/// Returns the current and the final subjects of a binding.
 pub(super) fn binding_subjects(model: &AccessModel<'_>, binding: usize, last: Option<&BindingForm>) -> Vec<usize> {
     let now = model.bindings.get(binding).and_then(|slot| slot.form.as_ref());
     now.into_iter().chain(last).flat_map(|form| form.subjects.iter().copied()).collect()
 }
 
-/// The subjects of all bindings to a role.
+/// Returns the subjects of all bindings to a role.
 pub(super) fn role_subjects(model: &AccessModel<'_>, role: usize) -> Vec<usize> {
     let forms = model.bindings_of(role).filter_map(|binding| model.bindings.get(binding)?.form.as_ref());
     forms.flat_map(|form| form.subjects.iter().copied()).collect()

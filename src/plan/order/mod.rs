@@ -106,7 +106,7 @@ pub(super) struct Author<'a> {
     pub(super) policy: &'a str,
 }
 
-/// The ordered steps, and the temporary access changes that no order avoids.
+/// Returns the ordered steps, and the temporary access changes that no order avoids.
 ///
 /// # Errors
 /// If the body of a write is not valid for its kind.
@@ -137,7 +137,7 @@ pub(super) fn order(
     Ok(ordered)
 }
 
-/// Whether all writes only grant, or all writes only revoke. Then every order is safe.
+/// Returns whether all writes only grant, or all writes only revoke. Then every order is safe.
 fn is_one_way(planned: &[PendingWrite], live: &State) -> bool {
     let grants = |pending: &PendingWrite| match &pending.kind {
         ChangeKind::Create(_) => pending.object.kind() != ObjectKind::ConfigMap,
@@ -159,8 +159,8 @@ fn is_one_way(planned: &[PendingWrite], live: &State) -> bool {
     planned.iter().all(grants) || planned.iter().all(|pending| revokes(pending) && has_no_finalizers(pending))
 }
 
-/// Whether removing a label of the role can add it to an aggregated ClusterRole, through a selector with an expression
-/// such as `DoesNotExist`.
+/// Returns whether removing a label of the role can add it to an aggregated ClusterRole, through a selector with an
+/// expression such as `DoesNotExist`.
 fn has_dependents(key: &ObjectKey, live: &State) -> bool {
     key.kind() == ObjectKind::ClusterRole
         && live

@@ -189,7 +189,7 @@ impl<'s> Search<'s> {
             }
             search.model.set_role(ix, form)
         });
-        self.record_role(number, ix, last, applied);
+        self.record_partial_role(number, ix, last, applied);
     }
 
     fn grow_role(&mut self, number: usize, ix: usize, last: &RoleForm<'s>, used: &mut BTreeSet<usize>) {
@@ -205,10 +205,16 @@ impl<'s> Search<'s> {
             }
             search.model.set_role(ix, form)
         });
-        self.record_role(number, ix, Some(last), applied);
+        self.record_partial_role(number, ix, Some(last), applied);
     }
 
-    fn record_role(&mut self, number: usize, ix: usize, last: Option<&RoleForm<'s>>, applied: Option<AppliedChanges>) {
+    fn record_partial_role(
+        &mut self,
+        number: usize,
+        ix: usize,
+        last: Option<&RoleForm<'s>>,
+        applied: Option<AppliedChanges>,
+    ) {
         let Some(((affected, effect), form)) = applied.zip(self.role_now(ix)) else {
             return;
         };
@@ -292,12 +298,12 @@ impl<'s> Search<'s> {
             && self.try_mapping(&best.clone(), SearchWrite::PartialMapping(best))
     }
 
-    /// Whether an earlier write had the same variants.
+    /// Returns whether an earlier write had the same variants.
     fn was_written(&self, variants: &[EntryVariant]) -> bool {
         self.log.iter().any(|write| matches!(&write.write, SearchWrite::PartialMapping(known) if known == variants))
     }
 
-    /// The principals that would be outside their bounds with these variants.
+    /// Returns the principals that would be outside their bounds with these variants.
     fn principals_out_of_bounds(&mut self, variants: &[EntryVariant]) -> BTreeSet<String> {
         let Some(logins) = self.logins_with(variants) else {
             return self
@@ -317,7 +323,7 @@ impl<'s> Search<'s> {
         keys
     }
 
-    /// The principals that would be outside their bounds with their final entry.
+    /// Returns the principals that would be outside their bounds with their final entry.
     pub(super) fn blocked_principals(&mut self) -> BTreeSet<usize> {
         let Some(edit) = self.aws_auth_edit else {
             return BTreeSet::new();
@@ -331,7 +337,8 @@ impl<'s> Search<'s> {
 /// The maximum number of intermediate contents of an entry.
 const MAX_INTERMEDIATES: usize = 4;
 
-/// The intermediate contents of an entry: the old or new username, with all groups of both or only the common groups.
+/// Returns the intermediate contents of an entry: the old or new username, with all groups of both or only the common
+/// groups.
 fn intermediates(edited: &PrincipalEdit) -> Vec<EntryVariant> {
     let Some((before, after)) = edited.before.as_ref().zip(edited.after.as_ref()) else {
         return Vec::new();

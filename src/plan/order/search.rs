@@ -177,7 +177,7 @@ impl<'s> Search<'s> {
         }
     }
 
-    /// Whether a write was not possible and no affected class has changed since.
+    /// Returns whether a write was not possible and no affected class has changed since.
     pub(super) fn is_blocked(&self, number: usize, kind: AttemptKind) -> bool {
         self.blocked.get(&(number, kind)).is_some_and(|(at, affected)| {
             affected.iter().all(|bounds| self.last_changed.get(*bounds).is_none_or(|last_changed| last_changed <= at))
@@ -325,8 +325,8 @@ impl<'s> Search<'s> {
         AttemptResult::Taken
     }
 
-    /// Whether the item can be written now. A binding needs its role, and a role is deleted after all bindings that
-    /// stop referring to it.
+    /// Returns whether the item can be written now. A binding needs its role, and a role is deleted after all bindings
+    /// that stop referring to it.
     pub(super) fn is_enabled(&self, item: &OrderItem<'_>) -> bool {
         let exists = |role: usize| self.model.roles.get(role).is_some_and(|slot| slot.form.is_some());
         let is_created_later = |role: usize| {
@@ -392,7 +392,7 @@ impl<'s> Search<'s> {
         subjects.iter().filter_map(|subject| self.classes_by_subject.get(subject)).flatten().copied().collect()
     }
 
-    /// The affected classes and their bounds, without classes that a forced write has brought outside.
+    /// Returns the affected classes and their bounds, without classes that a forced write has brought outside.
     fn with_bounds(&self, affected: &BTreeSet<usize>) -> impl Iterator<Item = (&IdentityClass, &AccessBounds<'s>)> {
         let classes = affected.iter().filter(|class| !self.out_of_bounds.contains(class));
         classes.filter_map(|class| {
@@ -401,19 +401,19 @@ impl<'s> Search<'s> {
         })
     }
 
-    /// Whether the classes are within their bounds.
+    /// Returns whether the classes are within their bounds.
     pub(super) fn all_in_bounds(&self, affected: &BTreeSet<usize>) -> bool {
         let mut seen = BTreeSet::new();
         self.with_bounds(affected)
             .all(|(class, bounds)| !seen.insert(class.group_key()) || bounds.contains_all(&class.now, &self.model))
     }
 
-    /// Whether the classes are within their bounds after a change, if they were before it.
+    /// Returns whether the classes are within their bounds after a change, if they were before it.
     pub(super) fn stays_in_bounds(&self, affected: &BTreeSet<usize>, effect: &OrderEffect) -> bool {
         self.with_bounds(affected).all(|(class, bounds)| bounds.contains_after(&class.now, effect, &self.model))
     }
 
-    /// All classes with the same bounds and logins as one of these.
+    /// Returns all classes with the same bounds and logins as one of these.
     pub(super) fn with_same_logins(&self, affected: &BTreeSet<usize>) -> BTreeSet<usize> {
         let keys: BTreeSet<_> =
             affected.iter().filter_map(|class| self.classes.get(*class)).map(IdentityClass::group_key).collect();

@@ -11,12 +11,12 @@ pub(super) struct StageAllocator {
 }
 
 impl StageAllocator {
-    /// An allocator of which the first stage is `first`.
+    /// Returns an allocator of which the first stage is `first`.
     pub(super) fn new(first: usize) -> Self {
         Self { first, last: None, last_stage_of: BTreeMap::new() }
     }
 
-    /// The stage of a write that affects these classes. With `keep_order`, a stage of its own after all others.
+    /// Returns the stage of a write that affects these classes. With `keep_order`, a stage of its own after all others.
     pub(super) fn place(&mut self, affected: &BTreeSet<usize>, keep_order: bool) -> usize {
         let after = affected.iter().filter_map(|class| self.last_stage_of.get(class)).max().copied();
         let stage = if keep_order { self.last } else { after }.map_or(self.first, |stage| stage + 1);

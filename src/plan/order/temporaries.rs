@@ -107,7 +107,7 @@ impl<'s> Search<'s> {
         self.items.iter().all(|item| item.done || matches!(item.kind, OrderItemKind::Mapping))
     }
 
-    /// Steps 1 to 3.
+    /// Returns steps 1 to 3.
     fn isolate_principals(&mut self, temporaries: &mut Temporaries) -> Option<()> {
         let edit = self.aws_auth_edit?;
         let blocked_principals = self.blocked_principals();
@@ -198,7 +198,7 @@ impl<'s> Search<'s> {
         all
     }
 
-    /// The bindings of the planned state.
+    /// Returns the bindings of the planned state.
     fn final_bindings(&self) -> BTreeMap<usize, BindingForm> {
         let now = self.model.bindings.iter().enumerate();
         let mut all: BTreeMap<usize, BindingForm> =
@@ -262,8 +262,8 @@ impl<'s> Search<'s> {
         Some((form, effect))
     }
 
-    /// A role that grants now what another role grants in the planned state: the role itself if it already does, or a
-    /// copy.
+    /// Returns a role that grants now what another role grants in the planned state: the role itself if it already
+    /// does, or a copy.
     fn copy_role(&mut self, role: usize, temporaries: &mut Temporaries) -> Option<usize> {
         let edited = self.model.roles.get(role)?;
         let last = match self.final_rules.get(&role) {
@@ -289,7 +289,7 @@ impl<'s> Search<'s> {
         self.stays_in_bounds(&affected, effect).then(|| self.record_write(write, effect, &affected))
     }
 
-    /// The first half of step 4: grants the planned access to the other subjects through temporary bindings.
+    /// Returns the first half of step 4: grants the planned access to the other subjects through temporary bindings.
     fn grant_through_copies(&mut self, temporaries: &mut Temporaries) -> Option<()> {
         let mut changed_bindings = BTreeSet::new();
         let mut roles = BTreeSet::new();
@@ -311,7 +311,7 @@ impl<'s> Search<'s> {
         self.bind_copies(bindings, temporaries)
     }
 
-    /// The second half of step 4: changes the real bindings and roles.
+    /// Returns the second half of step 4: changes the real bindings and roles.
     fn change_originals(&mut self) -> Option<()> {
         let remaining: Vec<(usize, OrderItem<'s>)> =
             self.items.iter().cloned().enumerate().filter(|(_, item)| !item.done).collect();
@@ -387,7 +387,7 @@ impl<'s> Search<'s> {
         Some(())
     }
 
-    /// An unused name for a temporary object.
+    /// Returns an unused name for a temporary object.
     fn unused_key(&self, key: &ObjectKey) -> ObjectKey {
         let names = (1_usize..).map(|n| match n {
             1 => format!("{}-rolecall-temporary", key.name()),
@@ -397,7 +397,7 @@ impl<'s> Search<'s> {
         names.map(|name| key.with_name(&name)).find(is_free).unwrap_or_else(|| key.clone())
     }
 
-    /// Whether the cluster or the plan uses the name. A name from an abandoned attempt is unused.
+    /// Returns whether the cluster or the plan uses the name. A name from an abandoned attempt is unused.
     fn is_taken(&self, key: &ObjectKey) -> bool {
         let role = self.model.role_ids.get(key).copied();
         let binding = self.model.binding_ids.get(key).copied();
@@ -416,7 +416,8 @@ impl<'s> Search<'s> {
             || self.items.iter().any(is_planned)
     }
 
-    /// An unused name for the temporary username and group of a principal. It is the same in every plan of the policy.
+    /// Returns an unused name for the temporary username and group of a principal. It is the same in every plan of the
+    /// policy.
     fn unused_name(&self, key: &str) -> String {
         let hash = Sha256::digest(format!("{}\0{key}", self.author.policy));
         let hex: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();

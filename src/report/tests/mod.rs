@@ -108,7 +108,7 @@ fn live() -> State {
     state
 }
 
-/// The plan of the policy, with everything that a saved plan contains, and its document.
+/// Returns the plan of the policy, with everything that a saved plan contains, and its document.
 fn make_plan(policy: &str) -> (Plan, PlanJson) {
     let (policy, _) =
         load_policy(vec![("policy.toml".to_owned(), policy.to_owned())]).unwrap_or_else(|(_, diagnostics)| {

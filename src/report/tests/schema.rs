@@ -14,8 +14,8 @@ use crate::report::{
     AnswersDocument, DiagnosticsDocument, FORMAT_VERSION, PermissionsDocument, PlanDocument, WhoamiDocument,
 };
 
-/// The schema in the form in which it is published. The names of the types lose the suffix `Json`, a description is one
-/// line and the first key, and the width of Rust's integers is left out.
+/// Returns the schema in the form in which it is published. The names of the types lose the suffix `Json`, a
+/// description is one line and the first key, and the width of Rust's integers is left out.
 fn readable(value: Value) -> Value {
     let name = |text: &str| text.strip_suffix("Json").unwrap_or(text).to_owned();
     match value {

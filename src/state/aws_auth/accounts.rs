@@ -25,7 +25,7 @@ pub(super) struct DecodedAccounts {
 ///
 /// # Errors
 /// The root is not a list.
-pub(super) fn decode_accounts(document: &YamlDocument) -> Result<DecodedAccounts, YamlError> {
+pub(super) fn decode_map_accounts(document: &YamlDocument) -> Result<DecodedAccounts, YamlError> {
     let anchors = AnchorIndex::from_document(document);
     let mut decoder = Decoder::new(&anchors);
     let root = &document.root;

@@ -13,7 +13,7 @@ pub(crate) enum Section {
 impl Section {
     pub(crate) const ALL: [Self; 3] = [Self::Roles, Self::Users, Self::Accounts];
 
-    /// The key in the ConfigMap's data.
+    /// Returns the key in the ConfigMap's data.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Roles => "mapRoles",
@@ -22,7 +22,7 @@ impl Section {
         }
     }
 
-    /// The key of an entry's principal. Entries of mapAccounts are scalars without keys.
+    /// Returns the key of an entry's principal. Entries of mapAccounts are scalars without keys.
     pub(super) fn principal_key(self) -> &'static str {
         match self {
             Self::Roles | Self::Accounts => "rolearn",

@@ -4,7 +4,7 @@
 /// One difference between the text and what the authenticator reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// Line in the section's text, counted from 1.
+    /// 1-based line number in the text of the section (`mapRoles`, `mapUsers` or `mapAccounts`).
     pub(crate) line: usize,
     /// Index into [`super::ParsedSection::entries`], if the finding is about an entry that takes effect.
     pub(crate) entry_index: Option<usize>,

@@ -31,7 +31,8 @@ impl GoSlice {
     }
 }
 
-/// The form in which encoding/json compares keys. Besides ASCII case it folds `ſ` to `s` and the Kelvin sign to `k`.
+/// Returns the form in which encoding/json compares keys. Besides ASCII case it folds `ſ` to `s` and the Kelvin sign to
+/// `k`.
 pub(super) fn fold_key(key: &str) -> String {
     let fold_char = |c: char| match c {
         'ſ' => 's',
@@ -41,7 +42,7 @@ pub(super) fn fold_key(key: &str) -> String {
     key.chars().map(fold_char).collect()
 }
 
-/// The text of a value that is a string in JSON.
+/// Returns the text of a value that is a string in JSON.
 pub(super) fn as_text<'v>(value: &'v DecodedNode<'_>) -> Option<&'v str> {
     match &value.content {
         Decoded::Scalar(ScalarValue::Text(text)) => Some(text),
@@ -53,7 +54,7 @@ pub(super) fn is_null(value: &DecodedNode<'_>) -> bool {
     matches!(value.content, Decoded::Scalar(ScalarValue::Null))
 }
 
-/// The value for a message: a scalar as written, otherwise its type.
+/// Returns the value for a message: a scalar as written, otherwise its type.
 pub(super) fn describe_value(value: &DecodedNode<'_>) -> String {
     match (&value.node.value, &value.content) {
         (crate::yaml::YamlValue::Scalar(scalar), _) => scalar.text.clone(),
@@ -177,7 +178,8 @@ impl RawEntry {
     }
 }
 
-/// A null or a value of the wrong type leaves the target unchanged. Returns false for a value of the wrong type.
+/// Returns a null or a value of the wrong type leaves the target unchanged. Returns false for a value of the wrong
+/// type.
 fn set_text_or_null(target: &mut String, field: &DecodedField<'_>) -> bool {
     match as_text(&field.value) {
         Some(text) => {

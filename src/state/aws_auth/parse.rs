@@ -15,7 +15,7 @@ use super::go_json::{RawEntry, describe_value, is_null};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LocatedEntry {
     pub(crate) entry: Entry,
-    /// Line in the section's text, counted from 1.
+    /// 1-based line number in the text of the section (`mapRoles`, `mapUsers` or `mapAccounts`).
     pub(crate) line: usize,
     /// Byte range from the first key to the last value.
     pub(crate) span: Range<usize>,
@@ -91,7 +91,7 @@ pub(crate) fn parse_section(section: Section, text: &str) -> Result<ParsedSectio
     Ok(parsed)
 }
 
-/// Whether the authenticator treats the text like an absent key.
+/// Returns whether the authenticator treats the text like an absent key.
 pub(super) fn is_treated_as_absent(text: &str) -> bool {
     matches!(text.trim(), "" | "``" | "\"\"" | "''")
 }
@@ -177,7 +177,7 @@ fn validate_sso(sso: SsoArnMatcher) -> Result<SsoArnMatcher, IgnoredReason> {
 
 fn parse_accounts(document: &YamlDocument, section: Section, text: &str) -> Result<Vec<ParsedElement>, SectionError> {
     let fail = |error, partial_entries| to_section_error(section, text, error, partial_entries);
-    let accounts = accounts::decode_accounts(document).map_err(|error| fail(error, Vec::new()))?;
+    let accounts = accounts::decode_map_accounts(document).map_err(|error| fail(error, Vec::new()))?;
     let account_entry =
         |text: String| Entry { principal: EntryPrincipal::Account(text), username: String::new(), groups: Vec::new() };
     let nodes = document.root.children();
@@ -209,7 +209,7 @@ fn parse_accounts(document: &YamlDocument, section: Section, text: &str) -> Resu
     Ok(elements.collect())
 }
 
-/// The line of the first content after the first document. `None` if only comments and `...` follow.
+/// Returns the line of the first content after the first document. `None` if only comments and `...` follow.
 fn extra_document_line(text: &str, document: &YamlDocument) -> Option<usize> {
     let rest = text.get(document.span.end..)?;
     let mut offset = document.span.end;

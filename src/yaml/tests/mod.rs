@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 
 use super::parse_documents;
 
-/// The only document of a text, as JSON.
+/// Returns the only document of a text, as JSON.
 #[track_caller]
 fn parse_json(text: &str) -> Json {
     let documents = parse_documents(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
@@ -23,7 +23,7 @@ fn parse_json(text: &str) -> Json {
     document.to_json().unwrap_or_else(|error| panic!("{text:?}: {error}"))
 }
 
-/// The error of parsing or decoding a text.
+/// Returns the error of parsing or decoding a text.
 #[track_caller]
 fn parse_error(text: &str) -> String {
     let result = parse_documents(text).and_then(|documents| {

@@ -2,7 +2,7 @@
 
 use crate::yaml::{YamlNode, YamlValue, parse_first_document};
 
-/// The source of every node, in the order of the text.
+/// Returns the source of every node, in the order of the text.
 fn node_texts(text: &str) -> Vec<String> {
     let document = parse_first_document(text).unwrap().unwrap();
     let mut pieces = Vec::new();

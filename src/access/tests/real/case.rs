@@ -124,7 +124,7 @@ const LABELS: &[(&str, &str)] = &[
 pub(crate) struct RandomCase(Value);
 
 impl RandomCase {
-    /// The same seed always gives the same state.
+    /// Returns a random state. The same seed always gives the same state.
     pub(crate) fn random(seed: u64) -> Self {
         let mut rng = TestRng::new(seed);
         let mut objects = Vec::new();
@@ -157,14 +157,15 @@ impl RandomCase {
         self.0["objects"].as_array().map_or(&[], Vec::as_slice)
     }
 
-    /// The data of the ConfigMap. The case stores the texts as lists of lines, so that single lines can be removed.
+    /// Returns the data of the ConfigMap. The case stores the texts as lists of lines, so that single lines can be
+    /// removed.
     pub(crate) fn data(&self) -> Value {
         let texts = self.0[AWS_AUTH].as_object().into_iter().flatten();
         let text = |lines: &Value| lines.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<String>();
         Value::Object(texts.map(|(key, lines)| (key.clone(), json!(text(lines)))).collect::<Map<_, _>>())
     }
 
-    /// Whether the API server accepts the objects: no required field is missing.
+    /// Returns whether the API server accepts the objects: no required field is missing.
     pub(crate) fn is_valid(&self) -> bool {
         let is_filled = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
         let is_valid_rule = |rule: &Value| {
@@ -180,7 +181,7 @@ impl RandomCase {
         self.0["objects"].is_array() && self.objects().iter().all(is_valid_object) && self.to_state().is_ok()
     }
 
-    /// The state as written, before a controller changes it.
+    /// Returns the state as written, before a controller changes it.
     ///
     /// # Errors
     /// If an object is not valid.
@@ -200,7 +201,7 @@ fn is_role(kind: &str) -> bool {
     matches!(kind, "Role" | "ClusterRole")
 }
 
-/// An unusual value in one of four cases, otherwise a common one.
+/// Returns an unusual value in one of four cases, otherwise a common one.
 pub(super) fn pick_usually<'p>(rng: &mut TestRng, common: &[&'p str], unusual: &[&'p str]) -> &'p str {
     let values = if rng.one_in(4) { unusual } else { common };
     rng.pick(values)
@@ -334,7 +335,7 @@ fn binding(rng: &mut TestRng, name: &str) -> Value {
     object
 }
 
-/// A section of aws-auth: mostly valid entries in the layouts of people and tools, sometimes arbitrary text.
+/// Returns a section of aws-auth: mostly valid entries in the layouts of people and tools, sometimes arbitrary text.
 fn section(rng: &mut TestRng, key: &str) -> String {
     loop {
         let text = any_section(rng, key);

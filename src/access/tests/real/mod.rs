@@ -56,7 +56,7 @@ struct ComparisonTally {
     cli_runs: usize,
 }
 
-/// Whether the name is the same, or one of the names that a session can give it.
+/// Returns whether the name is the same, or one of the names that a session can give it.
 fn is_same_name(ours: &RenderedName, theirs: &str) -> bool {
     match ours {
         RenderedName::Literal(text) => text == theirs,
@@ -74,7 +74,7 @@ fn is_same_identity(ours: &Identity, (user, groups): &ServerIdentity) -> bool {
     username && same && ours.groups.len() == groups.len()
 }
 
-/// The difference between our answer and that of the cluster. `None` if they agree.
+/// Returns the difference between our answer and that of the cluster. `None` if they agree.
 fn difference(
     server: &RealServer,
     state: &State,
@@ -115,7 +115,7 @@ fn difference(
     None
 }
 
-/// Whether the cluster's identity is one of those that we consider possible.
+/// Returns whether the cluster's identity is one of those that we consider possible.
 fn is_same_authentication(ours: &Authentication, theirs: Option<&ServerIdentity>) -> bool {
     let is_same = |ours: Option<&Identity>| match (ours, theirs) {
         (Some(ours), Some(theirs)) => is_same_identity(ours, theirs),
@@ -129,7 +129,7 @@ fn is_same_authentication(ours: &Authentication, theirs: Option<&ServerIdentity>
     }
 }
 
-/// The first caller for which we and the authenticator's mapper differ.
+/// Returns the first caller for which we and the authenticator's mapper differ.
 fn identity_difference(
     server: &RealServer,
     state: &State,
@@ -149,7 +149,7 @@ fn identity_difference(
     })
 }
 
-/// The first difference between the engine and `rolecall can`, on the live cluster and on a snapshot.
+/// Returns the first difference between the engine and `rolecall can`, on the live cluster and on a snapshot.
 fn cli_difference(
     program: &CliProgram,
     state: &State,
@@ -171,7 +171,7 @@ fn cli_difference(
     })
 }
 
-/// A [`difference`] that remains after the API server's caches had time to update.
+/// Returns a [`difference`] that remains after the API server's caches had time to update.
 fn lasting_difference(
     server: &RealServer,
     state: &mut State,
@@ -193,7 +193,7 @@ fn lasting_difference(
     }
 }
 
-/// A small state that still shows the difference, as YAML.
+/// Returns a small state that still shows the difference, as YAML.
 fn shrink_case(server: &RealServer, case: &RandomCase, differs: &dyn Fn(&mut State) -> bool) -> String {
     let small = shrink(case.value(), MAX_ATTEMPTS, &mut |value| {
         let case = RandomCase::from_value(value.clone());

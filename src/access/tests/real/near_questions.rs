@@ -37,7 +37,7 @@ fn pick_value<'v>(rng: &mut TestRng, values: &[&'v Value]) -> Option<&'v Value> 
     values.get(rng.next_below(values.len())).copied()
 }
 
-/// A subject of the binding, and a credential of it.
+/// Returns a subject of the binding, and a credential of it.
 fn bound_subject(rng: &mut TestRng, binding: &Value) -> Option<(String, TestCredential)> {
     let subject = pick_value(rng, &binding["subjects"].as_array()?.iter().collect::<Vec<_>>())?;
     let name = subject["name"].as_str()?;

@@ -48,7 +48,7 @@ impl CliProgram {
         Self { folder: TempDir::new().unwrap(), kubeconfig }
     }
 
-    /// The exit code, stdout and stderr.
+    /// Returns the exit code, stdout and stderr.
     fn run(&self, args: &[&str]) -> (Exit, String, String) {
         let (out, err) = (CapturedOutput::default(), CapturedOutput::default());
         let stdio =
@@ -69,7 +69,7 @@ impl CliProgram {
         assert_eq!(exit, Exit::Success, "{out}{err}");
     }
 
-    /// Whether the subject is allowed, and whether it can authenticate.
+    /// Returns whether the subject is allowed, and whether it can authenticate.
     ///
     /// # Errors
     /// If the exit code does not fit the verdict. The error has the output.
@@ -93,7 +93,7 @@ impl CliProgram {
     }
 }
 
-/// The arguments of the command line after the subject.
+/// Returns the arguments of the command line after the subject.
 fn can_args(question: &RandomQuestion) -> Vec<String> {
     let object = match &question.request {
         Request::Url { verb, path } => return vec![verb.clone(), path.clone()],

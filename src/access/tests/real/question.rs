@@ -52,7 +52,7 @@ pub(super) const CALLERS: &[&str] = &[
 /// The first of [`CALLERS`] have an entry in most states.
 const MAPPED_CALLERS: usize = 5;
 
-/// The ARN of a random caller, as STS reports it.
+/// Returns the ARN of a random caller, as STS reports it.
 pub(super) fn random_arn(rng: &mut TestRng) -> String {
     if rng.one_in(4) {
         let user = rng.pick(&["bob", "Bob", "BOB", "eve", "team/eve", "Team/Eve"]);
@@ -144,7 +144,7 @@ fn url(rng: &mut TestRng) -> (Request, Option<HttpRequest>) {
     (Request::url(&method.to_lowercase(), path), Some(HttpRequest { method, path: path.to_owned() }))
 }
 
-/// A request that no client sends, or that other parts of the API server ask the authorizer about.
+/// Returns a request that no client sends, or that other parts of the API server ask the authorizer about.
 fn review_only(rng: &mut TestRng) -> Request {
     let verb = rng.pick(&["*", "GET", "get", "escalate", "bind", "impersonate", "use", "list", ""]);
     let resource = rng.pick(&[
@@ -241,7 +241,7 @@ fn object(rng: &mut TestRng) -> (Request, Option<HttpRequest>) {
     (request, Some(HttpRequest { method, path }))
 }
 
-/// The attributes of the request in the spec of a SubjectAccessReview.
+/// Returns the attributes of the request in the spec of a SubjectAccessReview.
 pub(super) fn review_attributes(request: &Request) -> Value {
     match request {
         Request::Url { verb, path } => json!({ "nonResourceAttributes": { "verb": verb, "path": path } }),
@@ -252,7 +252,7 @@ pub(super) fn review_attributes(request: &Request) -> Value {
     }
 }
 
-/// Several questions. Every fourth one is about the same identity.
+/// Returns several questions. Every fourth one is about the same identity.
 pub(super) fn random_questions(rng: &mut TestRng, count: usize) -> Vec<RandomQuestion> {
     let mut questions: Vec<RandomQuestion> = (0..count).map(|_| RandomQuestion::random(rng)).collect();
     let caller = rng.pick(&CALLERS[..MAPPED_CALLERS]);

@@ -107,7 +107,7 @@ impl RealServer {
         Ok(())
     }
 
-    /// The state of the API server once all aggregated roles have the rules that the engine computes for them.
+    /// Returns the state of the API server once all aggregated roles have the rules that the engine computes for them.
     ///
     /// # Errors
     /// The aggregated roles that still have other rules after the timeout.
@@ -129,7 +129,8 @@ impl RealServer {
         }
     }
 
-    /// Of the objects that Kubernetes creates, only the aggregated roles change, so only those are read again.
+    /// Reads the state. Of the objects that Kubernetes creates, only the aggregated ClusterRoles change during a test,
+    /// so the others are not read again.
     fn read_state(&self) -> State {
         let mut state = self.bootstrap_state.clone();
         self.list(&mut state, OWN_SELECTOR);
@@ -155,7 +156,7 @@ impl RealServer {
         }
     }
 
-    /// The identity of the credential. `None` if it cannot authenticate.
+    /// Returns the identity of the credential. `None` if it cannot authenticate.
     pub(super) fn authenticate(&self, credential: &TestCredential) -> Option<ServerIdentity> {
         let with_authenticated_group = |(user, mut groups): ServerIdentity| {
             let authentication_groups = ["system:authenticated", "system:unauthenticated"];
@@ -185,12 +186,12 @@ impl RealServer {
         }
     }
 
-    /// Whether a SubjectAccessReview allows the request.
+    /// Returns whether a SubjectAccessReview allows the request.
     pub(super) fn review(&self, identity: &ServerIdentity, request: &Request) -> bool {
         self.review_status(identity, request)["allowed"] == true
     }
 
-    /// The status of the SubjectAccessReview, which has a reason.
+    /// Returns the status of the SubjectAccessReview, which has a reason.
     pub(super) fn review_status(&self, (user, groups): &ServerIdentity, request: &Request) -> Value {
         let mut spec = review_attributes(request);
         spec["user"] = json!(user);
@@ -236,8 +237,8 @@ impl RealServer {
     }
 }
 
-/// Whether the 403 is from the authorizer. Admission control and the escalation check of RBAC also answer 403, but only
-/// after the request was authorized.
+/// Returns whether the 403 is from the authorizer. Admission control and the escalation check of RBAC also answer 403,
+/// but only after the request was authorized.
 fn is_authorizer_denial(answer: &Value, request: &Request) -> bool {
     let target = match request {
         Request::Url { path, .. } => format!("path \"{path}\""),
@@ -254,13 +255,13 @@ fn put_object(state: &mut State, kind: &str, object: &mut Value) {
     state.insert_object(&parse_object_key(object).unwrap().unwrap(), object).unwrap();
 }
 
-/// The aggregated roles and their stored rules.
+/// Returns the aggregated roles and their stored rules.
 pub(super) fn aggregated_roles(state: &State) -> impl Iterator<Item = (&ObjectKey, BTreeSet<&Rule>)> {
     let aggregated = state.roles.iter().filter(|(_, role)| role.aggregation.is_some());
     aggregated.map(|(key, role)| (key, role.rules.iter().collect()))
 }
 
-/// The rules that the controller must compute.
+/// Returns the rules that the controller must compute.
 pub(super) fn computed_rules<'s>(state: &'s State, key: &'s ObjectKey) -> BTreeSet<&'s Rule> {
     aggregate_rules(RoleOverlay::new(state), key, Aggregation::Reconciled)
         .into_iter()

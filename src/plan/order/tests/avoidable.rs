@@ -65,7 +65,7 @@ impl WholeWrite {
     }
 }
 
-/// The names of the writes in such an order. `None` if there is none, or none was found within `tries` writes.
+/// Returns the names of the writes in such an order. `None` if there is none, or none was found within `tries` writes.
 pub(super) fn find_whole_write_order(
     universe: &Universe,
     start: &State,

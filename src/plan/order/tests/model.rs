@@ -23,7 +23,7 @@ use crate::state::write::{AcceptedWrite, ObjectVersion, Precondition, ResolvedPr
 
 pub(super) const POLICY: &str = "p";
 
-/// The section of an entry.
+/// Returns the section of an entry.
 pub(super) fn section_of(entry: &Entry) -> Section {
     match entry.principal {
         EntryPrincipal::Role(_) | EntryPrincipal::Sso(_) => Section::Roles,
@@ -32,7 +32,7 @@ pub(super) fn section_of(entry: &Entry) -> Section {
     }
 }
 
-/// An aws-auth with these entries.
+/// Returns an aws-auth with these entries.
 pub(super) fn auth_of(entries: &[Entry]) -> AwsAuth {
     let text = |section: Section| {
         let adds: Vec<EntryEdit> =
@@ -43,7 +43,7 @@ pub(super) fn auth_of(entries: &[Entry]) -> AwsAuth {
     AwsAuth { data: data.into(), ..AwsAuth::default() }
 }
 
-/// All entries of aws-auth in their order.
+/// Returns all entries of aws-auth in their order.
 fn entries_of(auth: Option<&AwsAuth>) -> Vec<Entry> {
     let auth = auth.unwrap();
     let all = Section::ALL.into_iter().flat_map(|section| auth.parse_section(section).unwrap().entries);
@@ -119,7 +119,7 @@ impl Cluster {
     }
 }
 
-/// The ordered steps of a plan, and its temporary access changes.
+/// Returns the ordered steps of a plan, and its temporary access changes.
 pub(super) fn ordered(live: &State, desired: &Desired) -> (Vec<Step>, Vec<AccessWindow>) {
     let sources = SourceMap::default();
     let ownership = OwnershipSpec::default();
@@ -183,7 +183,7 @@ impl Universe {
     }
 }
 
-/// Whether a probe succeeds.
+/// Returns whether a probe succeeds.
 pub(super) fn is_allowed(state: &State, probe: &AccessProbe) -> bool {
     let request = match &probe.request {
         ProbeRequest::Resource { verb, api_group, resource, subresource, name, namespace } => {
@@ -203,7 +203,7 @@ pub(super) fn aggregated_rules(state: &State) -> AggregatedRules {
     aggregated.map(|(key, _)| (key.clone(), oracle::rules(state, Aggregation::Reconciled, key))).collect()
 }
 
-/// The state with the rules that aggregated roles had in an earlier state.
+/// Returns the state with the rules that aggregated roles had in an earlier state.
 pub(super) fn with_stale_rules(state: &State, earlier: &AggregatedRules) -> State {
     let mut state = state.clone();
     for (key, rules) in earlier {
@@ -215,8 +215,8 @@ pub(super) fn with_stale_rules(state: &State, earlier: &AggregatedRules) -> Stat
     state
 }
 
-/// Whether a window of one subject also covers another: a session of a role, a member of a group, a principal with a
-/// username, or a principal in another case that the same entry matches.
+/// Returns whether a window of one subject also covers another: a session of a role, a member of a group, a principal
+/// with a username, or a principal in another case that the same entry matches.
 fn covers_subject(window_subject: &str, who: &SubjectQuery, state: &State) -> bool {
     let access = AccessView::new(state, Aggregation::Reconciled);
     let authentication = access.authenticate(who);

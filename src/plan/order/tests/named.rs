@@ -47,7 +47,7 @@ fn side(entries: Entries<'_>, roles: NamedRoles<'_>, bindings: Bindings<'_>) -> 
     side
 }
 
-/// The steps from one side to the other. Checks the bounds after each step and the result.
+/// Returns the steps from one side to the other. Checks the bounds after each step and the result.
 #[track_caller]
 fn ordered_steps(before: &ScenarioSide, after: &ScenarioSide) -> (Vec<Step>, Vec<AccessWindow>) {
     let PlanScenario { live, desired, end } = scenario(before.clone(), after.clone(), || TestOwner::ThisPolicy);
@@ -58,7 +58,7 @@ fn ordered_steps(before: &ScenarioSide, after: &ScenarioSide) -> (Vec<Step>, Vec
     (steps, windows)
 }
 
-/// The verb and object of each step. Steps of one stage are on one line.
+/// Returns the verb and object of each step. Steps of one stage are on one line.
 #[track_caller]
 fn describe_steps(before: &ScenarioSide, after: &ScenarioSide) -> String {
     let (steps, windows) = ordered_steps(before, after);

@@ -47,8 +47,8 @@ fn desired_item<T>(value: T) -> DesiredItem<T> {
     DesiredItem { value, span: Span::new(0, &(0..0)) }
 }
 
-/// A scenario from the live side `before` to the desired side `after`. Objects and entries that this policy does not
-/// own stay.
+/// Returns a scenario from the live side `before` to the desired side `after`. Objects and entries that this policy
+/// does not own stay.
 pub(super) fn scenario(
     before: ScenarioSide,
     after: ScenarioSide,
@@ -140,7 +140,7 @@ fn entries(
     let final_entries: Vec<Entry> = before.iter().filter(stays).chain(&after).cloned().collect();
     let mut marks = EntryMarks::default();
     for (policy, hashes) in hashes {
-        marks.set_owned(policy, hashes);
+        marks.set_owned_entries(policy, hashes);
     }
     let mut auth = auth_of(before);
     auth.meta.annotations.extend(marks.to_annotation().map(|text| (ENTRIES_ANNOTATION.to_owned(), text)));

@@ -52,7 +52,7 @@ fn check_order(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(),
     check_same_content(&rest.last().unwrap().state(), end).map_err(fail)
 }
 
-/// The mapRoles text that a step writes.
+/// Returns the mapRoles text that a step writes.
 fn written_map_roles(step: &Step) -> Option<&str> {
     let (WriteRequest::Create(body) | WriteRequest::Patch(body)) = &step.write else {
         return None;

@@ -31,7 +31,7 @@ pub(super) enum ScenarioKind {
 }
 
 impl ScenarioKind {
-    /// Whether a safe order always exists.
+    /// Returns whether a safe order always exists.
     pub(super) fn is_safe(self) -> bool {
         self != Self::Aggregated
     }
@@ -50,7 +50,7 @@ fn url(path: &str) -> Rule {
     Rule { verbs: vec!["get".to_owned()], non_resource_urls: vec![path.to_owned()], ..Rule::default() }
 }
 
-/// The labels that the aggregated role `a` selects.
+/// Returns the labels that the aggregated role `a` selects.
 pub(super) fn aggregated_labels() -> Labels {
     [(format!("{AGGREGATE_LABEL_PREFIX}a"), "true".to_owned())].into()
 }
@@ -190,8 +190,8 @@ fn side(kind: ScenarioKind) -> impl Strategy<Value = ScenarioSide> {
     })
 }
 
-/// A scenario of two random sides. The second side keeps parts of the first, and some parts of the first have other
-/// owners.
+/// Returns a scenario of two random sides. The second side keeps parts of the first, and some parts of the first have
+/// other owners.
 pub(super) fn pair(kind: ScenarioKind) -> impl Strategy<Value = PlanScenario> {
     let owner = select(vec![
         TestOwner::ThisPolicy,

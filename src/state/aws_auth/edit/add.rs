@@ -46,8 +46,8 @@ pub(super) fn add_to_block_list(
     vec![splice]
 }
 
-/// The start of the last comment line that belongs to an entry, or `end` if there is none. Comments directly below an
-/// entry belong to it if they are indented more than its dash.
+/// Returns the start of the last comment line that belongs to an entry, or `end` if there is none. Comments directly
+/// below an entry belong to it if they are indented more than its dash.
 fn skip_comments_of_entry(lines: TextLines<'_>, end: usize, dash_column: usize) -> usize {
     let mut line_start = end;
     loop {

@@ -11,7 +11,7 @@ use super::super::go_json::fold_key;
 use super::super::parse::ParsedList;
 use super::anchor_uses::AnchorUses;
 use super::flow::{self, FlowElement};
-use super::splice::{Splice, TextLines, spaces};
+use super::splice::{Splice, TextLines, indentation};
 use super::style::{BlockStyle, FlowStyle, as_mapping, is_double_quoted, principal_text};
 use super::{EditError, EditPlan, ElementEdit, groups};
 
@@ -121,8 +121,8 @@ impl<'p> EntryEditor<'p> {
         Ok(splices)
     }
 
-    /// The pair whose value the authenticator uses. If the key occurs in several spellings, the last one in byte order
-    /// takes effect.
+    /// Returns the pair whose value the authenticator uses. If the key occurs in several spellings, the last one in
+    /// byte order takes effect.
     fn effective_pair<'f>(&self, fields: &'f [DecodedField<'f>], name: &str) -> EffectivePair<'p, 'f> {
         let winner = fields.iter().rfind(|field| fold_key(&field.name) == name);
         let own = winner.filter(|field| !field.merged).and_then(|field| {
@@ -150,7 +150,7 @@ impl<'p> EntryEditor<'p> {
         self.set_value(pair, &value_text)
     }
 
-    /// Whether the value is a list or a mapping over several lines that can contain comments.
+    /// Returns whether the value is a list or a mapping over several lines that can contain comments.
     pub(super) fn can_contain_comments(&self, value: &YamlNode) -> bool {
         let value_text = self.lines.slice(value.span.clone());
         let is_collection = matches!(value.value, YamlValue::Sequence(_) | YamlValue::Mapping(_));
@@ -200,7 +200,8 @@ impl<'p> EntryEditor<'p> {
         }
     }
 
-    /// The comment in the header of a block scalar, such as `username: | # comment`. It is part of the value's span.
+    /// Returns the comment in the header of a block scalar, such as `username: | # comment`. It is part of the value's
+    /// span.
     fn header_comment(&self, value: &YamlNode) -> Option<String> {
         let YamlValue::Scalar(YamlScalar { style, .. }) = &value.value else {
             return None;
@@ -240,7 +241,7 @@ impl<'p> EntryEditor<'p> {
             return flow::edit_flow_collection(self.lines, &elements, &insertions, self.flow_style.separator_gap());
         }
         let column = self.node.column;
-        let indent = spaces(column);
+        let indent = indentation(column);
         let mut new_lines = Vec::new();
         for (key, value) in pairs {
             match value {

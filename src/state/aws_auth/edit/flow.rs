@@ -18,7 +18,7 @@ impl FlowElement {
         self.comma.map_or(self.span.end, |comma| comma + 1)
     }
 
-    /// Whether only whitespace is between the element and its comma.
+    /// Returns whether only whitespace is between the element and its comma.
     fn is_next_to_comma(&self, lines: TextLines<'_>) -> bool {
         lines.is_whitespace(self.span.end..self.comma.unwrap_or(self.span.end))
     }
@@ -120,7 +120,7 @@ fn remove_last_comma(elements: &[FlowElement], insertions: &BTreeMap<usize, Vec<
     (!has_trailing_comma && !appends).then(|| Splice::delete(comma..comma + 1))
 }
 
-/// Everything between the brackets, if no element and no comment is kept.
+/// Returns everything between the brackets, if no element and no comment is kept.
 fn emptied_range(lines: TextLines<'_>, elements: &[FlowElement]) -> Option<Range<usize>> {
     let (first, last) = (elements.first()?, elements.last()?);
     let before = lines.slice(0..first.span.start).trim_end();
@@ -136,7 +136,7 @@ fn emptied_range(lines: TextLines<'_>, elements: &[FlowElement]) -> Option<Range
     (is_within_brackets && !has_comments && !keeps_elements).then_some(before.len()..end)
 }
 
-/// The lines of an element, if only its comma and a comment are on the same lines.
+/// Returns the lines of an element, if only its comma and a comment are on the same lines.
 fn own_lines(lines: TextLines<'_>, element: &FlowElement) -> Option<Range<usize>> {
     lines.indent_at(element.span.start)?;
     let end = lines.line_end(element.end_with_comma());
@@ -172,14 +172,15 @@ fn insert_after_element(
     splices
 }
 
-/// The spaces between the last comma and the last element. `None` if anything else is between them.
+/// Returns the spaces between the last comma and the last element. `None` if anything else is between them.
 fn gap_after_comma<'t>(lines: TextLines<'t>, elements: &[FlowElement]) -> Option<&'t str> {
     let (second_last, last) = (elements.iter().rev().nth(1)?, elements.last()?);
     let gap = lines.slice(second_last.comma? + 1..last.span.start);
     gap.bytes().all(|byte| byte == b' ').then_some(gap)
 }
 
-/// The text after a comma: a line break and an indentation if the last element begins its own line, otherwise spaces.
+/// Returns the text after a comma: a line break and an indentation if the last element begins its own line, otherwise
+/// spaces.
 fn separator(lines: TextLines<'_>, elements: &[FlowElement], default_gap: &str) -> String {
     let last_start = elements.last().map(|element| element.span.start);
     match last_start.and_then(|start| Some((start, lines.indent_at(start)?))) {

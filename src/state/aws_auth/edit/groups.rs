@@ -8,14 +8,15 @@ use crate::yaml::{Decoded, DecodedNode, MappingPair, YamlSequence, YamlValue, do
 use super::super::go_json::as_text;
 use super::change::EntryEditor;
 use super::flow::{self, FlowElement};
-use super::splice::{Splice, spaces};
+use super::splice::{Splice, indentation};
 use super::style::{gap_after_dash, is_double_quoted};
 use super::{EditError, element_lines};
 
 /// If the changed middle of a list needs more comparisons, it is replaced as a whole.
 const MAX_COMPARISONS: usize = 250_000;
 
-/// The groups of the existing list. `None` is an element that never equals a requested group, so it is replaced.
+/// Returns the groups of the existing list. `None` is an element that never equals a requested group, so it is
+/// replaced.
 ///
 /// The authenticator reads an element that is not a string as the empty string. But if the key occurs in several
 /// spellings, the element keeps the text from the list of another spelling, so its value is not known here.
@@ -88,11 +89,11 @@ fn edit_block_groups(
         return replace_groups(editor, pair, &[]);
     }
     let uses_quotes = list.items.iter().all(|item| is_double_quoted(&item.node));
-    let indent = spaces(dash_columns.first().copied().unwrap_or(0));
+    let indent = indentation(dash_columns.first().copied().unwrap_or(0));
     let gap = list.items.first().and_then(|item| gap_after_dash(lines, item)).unwrap_or(1);
     let format_line = |group: &String| {
         let text = if uses_quotes { double_quoted(group) } else { quoted(group) };
-        format!("{indent}-{}{text}", spaces(gap))
+        format!("{indent}-{}{text}", indentation(gap))
     };
     let mut splices = Vec::new();
     for (item, keep) in list.items.iter().zip(&diff.keep) {
@@ -121,7 +122,7 @@ fn edit_block_groups(
     Ok(splices)
 }
 
-/// Replaces a value that is not a list, or an alias, by a list.
+/// Replaces the `groups` value with a list if the value is an alias or is not a list.
 fn replace_groups(editor: &EntryEditor<'_>, pair: &MappingPair, new: &[String]) -> Result<Vec<Splice>, EditError> {
     let lines = editor.lines;
     let span = pair.value.span.clone();
@@ -187,7 +188,7 @@ impl GroupsDiff {
     }
 }
 
-/// A longest common subsequence as pairs of an old index and a new index.
+/// Returns a longest common subsequence as pairs of an old index and a new index.
 fn longest_common_subsequence(old: &[Option<String>], new: &[String]) -> Vec<(usize, usize)> {
     if old.is_empty() || new.is_empty() || old.len() * new.len() > MAX_COMPARISONS {
         return Vec::new();

@@ -26,7 +26,7 @@ use splice::{Splice, TextLines, apply_splices};
 pub(crate) enum EntryEdit {
     /// Adds an entry after all others.
     Add(NewEntry),
-    /// Replaces an entry. The principal must be the same up to the case of its letters.
+    /// Replaces an entry. The new principal must equal the old one, ignoring case.
     Change {
         index: usize,
         entry: NewEntry,
@@ -148,7 +148,7 @@ fn is_same_principal(old: &EntryPrincipal, new: &EntryPrincipal) -> bool {
     }
 }
 
-/// The list at the root of the document. `None` if there is no list or if it is empty.
+/// Returns the list at the root of the document. `None` if there is no list or if it is empty.
 fn root_list(document: &YamlDocument) -> Option<&YamlSequence> {
     match &document.root.value {
         YamlValue::Sequence(sequence) if !sequence.items.is_empty() => Some(sequence),
@@ -241,7 +241,7 @@ fn remove_block_elements(
     Ok(splices)
 }
 
-/// The lines of an element: from the line of its dash to the end of its last line of content.
+/// Returns the lines of an element: from the line of its dash to the end of its last line of content.
 ///
 /// # Errors
 /// Something precedes the dash on its line.

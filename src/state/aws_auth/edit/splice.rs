@@ -66,20 +66,20 @@ impl<'t> TextLines<'t> {
         self.text.get(range).unwrap_or_default()
     }
 
-    /// The start of the line that contains the offset.
+    /// Returns the start of the line that contains the offset.
     pub(super) fn line_start(&self, offset: usize) -> usize {
         let before = self.slice(0..offset);
         let last_break = before.char_indices().rev().find(|(_, c)| is_break(*c));
         last_break.map_or(0, |(start, c)| start + c.len_utf8())
     }
 
-    /// The line break at the end of the line that contains the offset, or the end of the text.
+    /// Returns the line break at the end of the line that contains the offset, or the end of the text.
     pub(super) fn line_end(&self, offset: usize) -> usize {
         let rest = self.slice(offset..self.text.len());
         rest.find(is_break).map_or(self.text.len(), |length| offset + length)
     }
 
-    /// The start of the next line, or the end of the text.
+    /// Returns the start of the next line, or the end of the text.
     pub(super) fn next_line_start(&self, offset: usize) -> usize {
         let end = self.line_end(offset);
         let rest = self.slice(end..self.text.len());
@@ -91,7 +91,7 @@ impl<'t> TextLines<'t> {
         end + width
     }
 
-    /// The column of the offset, if only spaces precede it on its line.
+    /// Returns the column of the offset, if only spaces precede it on its line.
     pub(super) fn indent_at(&self, offset: usize) -> Option<usize> {
         let start = self.line_start(offset);
         let before = self.slice(start..offset);
@@ -99,7 +99,7 @@ impl<'t> TextLines<'t> {
         before.bytes().all(|byte| byte == b' ').then_some(before.len())
     }
 
-    /// The start of the line that contains the offset, after a byte order mark.
+    /// Returns the start of the line that contains the offset, after a byte order mark.
     pub(super) fn line_start_after_bom(&self, offset: usize) -> usize {
         let start = self.line_start(offset);
         let has_bom = self.slice(start..offset).starts_with('\u{feff}');
@@ -115,22 +115,22 @@ impl<'t> TextLines<'t> {
         Splice::insert(next, self.with_trailing_breaks(lines))
     }
 
-    /// The lines, each followed by a line break.
+    /// Returns the lines, each followed by a line break.
     pub(super) fn with_trailing_breaks(&self, lines: &[String]) -> String {
         lines.iter().map(|line| format!("{line}{}", self.line_break)).collect()
     }
 
-    /// The lines, each preceded by a line break: for the end of a text without a final line break.
+    /// Returns the lines, each preceded by a line break: for the end of a text without a final line break.
     pub(super) fn with_leading_breaks(&self, lines: &[String]) -> String {
         lines.iter().map(|line| format!("{}{line}", self.line_break)).collect()
     }
 
-    /// Whether the range contains only spaces, tabs and line breaks.
+    /// Returns whether the range contains only spaces, tabs and line breaks.
     pub(super) fn is_whitespace(&self, range: Range<usize>) -> bool {
         self.slice(range).chars().all(|c| is_break(c) || matches!(c, ' ' | '\t'))
     }
 }
 
-pub(super) fn spaces(count: usize) -> String {
+pub(super) fn indentation(count: usize) -> String {
     " ".repeat(count)
 }

@@ -6,7 +6,7 @@ use crate::yaml::{
 
 use super::super::entry::{EntryPrincipal, NewEntry, Section};
 use super::super::go_json::fold_key;
-use super::splice::{TextLines, spaces};
+use super::splice::{TextLines, indentation};
 
 /// Layout of the block entries.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,7 @@ impl Default for BlockStyle {
 }
 
 impl BlockStyle {
-    /// The layout of a list. Each property is taken from the last entry that has it.
+    /// Returns the layout of a list. Each property is taken from the last entry that has it.
     pub(super) fn from_sequence(sequence: &YamlSequence, lines: TextLines<'_>) -> Self {
         let mut style = Self::default();
         if let Some(last_dash) = sequence.items.last().and_then(|item| item.dash) {
@@ -56,14 +56,14 @@ impl BlockStyle {
     }
 
     pub(super) fn format_group_line(&self, key_column: usize, group: &str) -> String {
-        let indent = spaces(key_column + self.groups_indent);
-        format!("{indent}-{}{}", spaces(self.groups_gap), quoted(group))
+        let indent = indentation(key_column + self.groups_indent);
+        format!("{indent}-{}{}", indentation(self.groups_gap), quoted(group))
     }
 
-    /// The lines of a new entry in block style.
+    /// Returns the lines of a new entry in block style.
     pub(super) fn format_entry(&self, section: Section, new: &NewEntry) -> Vec<String> {
-        let lead = format!("{}-{}", spaces(self.dash_column), spaces(self.dash_gap));
-        let indent = spaces(lead.len());
+        let lead = format!("{}-{}", indentation(self.dash_column), indentation(self.dash_gap));
+        let indent = indentation(lead.len());
         let principal = principal_text(&new.principal);
         if section == Section::Accounts {
             return vec![format!("{lead}{}", double_quoted(principal))];
@@ -94,7 +94,7 @@ pub(super) struct FlowStyle {
 }
 
 impl FlowStyle {
-    /// The layout of an existing entry.
+    /// Returns the layout of an existing entry.
     pub(super) fn from_node(node: &YamlNode, lines: TextLines<'_>) -> Self {
         let Some(mapping) = as_mapping(node) else {
             return Self::default();
@@ -118,7 +118,7 @@ impl FlowStyle {
         format!("{key}:{}{value}", self.separator_gap())
     }
 
-    /// The space after a colon or a comma.
+    /// Returns the space after a colon or a comma.
     pub(super) fn separator_gap(&self) -> &'static str {
         if self.compact { "" } else { " " }
     }
@@ -131,7 +131,7 @@ impl FlowStyle {
         if !self.quoted_values && is_plain_safe(text) { text.to_owned() } else { double_quoted(text) }
     }
 
-    /// A new entry in braces. Its first line is not indented.
+    /// Returns a new entry in braces. Its first line is not indented.
     pub(super) fn format_entry(&self, section: Section, new: &NewEntry, lines: TextLines<'_>) -> String {
         let principal = principal_text(&new.principal);
         if section == Section::Accounts {
@@ -147,27 +147,34 @@ impl FlowStyle {
         }
         match self.multiline_indent {
             None => format!("{{{}}}", self.join(&pairs)),
-            Some((unit, outer)) => format_multiline("{", &pairs, "}", outer, outer + unit, lines.line_break),
+            Some((unit, outer)) => format_flow_lines("{", &pairs, "}", outer, outer + unit, lines.line_break),
         }
     }
 
-    /// The list of groups of an entry.
+    /// Returns the list of groups of an entry.
     pub(super) fn format_list(&self, groups: &[String], lines: TextLines<'_>) -> String {
         let groups: Vec<String> = groups.iter().map(|group| self.format_text(group)).collect();
         match self.multiline_indent {
             Some((unit, entry_indent)) if !groups.is_empty() => {
                 let outer = entry_indent + unit;
-                format_multiline("[", &groups, "]", outer, outer + unit, lines.line_break)
+                format_flow_lines("[", &groups, "]", outer, outer + unit, lines.line_break)
             }
             _ => format!("[{}]", self.join(&groups)),
         }
     }
 }
 
-fn format_multiline(open: &str, parts: &[String], close: &str, outer: usize, inner: usize, line_break: &str) -> String {
-    let inner = spaces(inner);
+fn format_flow_lines(
+    open: &str,
+    parts: &[String],
+    close: &str,
+    outer: usize,
+    inner: usize,
+    line_break: &str,
+) -> String {
+    let inner = indentation(inner);
     let parts: Vec<String> = parts.iter().map(|part| format!("{line_break}{inner}{part}")).collect();
-    format!("{open}{}{line_break}{}{close}", parts.join(","), spaces(outer))
+    format!("{open}{}{line_break}{}{close}", parts.join(","), indentation(outer))
 }
 
 pub(super) fn principal_text(principal: &EntryPrincipal) -> &str {
@@ -177,7 +184,8 @@ pub(super) fn principal_text(principal: &EntryPrincipal) -> &str {
     }
 }
 
-/// The number of spaces between a dash and its value. `None` if anything else is between them, such as a line break.
+/// Returns the number of spaces between a dash and its value. `None` if anything else is between them, such as a line
+/// break.
 pub(super) fn gap_after_dash(lines: TextLines<'_>, item: &SequenceItem) -> Option<usize> {
     let gap = lines.slice(item.dash? + 1..item.node.span.start);
     let only_spaces = !gap.is_empty() && gap.bytes().all(|byte| byte == b' ');

@@ -42,7 +42,7 @@ pub(super) fn verify_edit(
         return fail("there is an additional entry that was not requested".to_owned());
     }
     if before.extra_document_line.is_some() != after.extra_document_line.is_some() {
-        return fail("the documents after the first one have changed".to_owned());
+        return fail("the edit changed YAML documents other than the first".to_owned());
     }
     Ok(())
 }
@@ -54,7 +54,7 @@ fn is_unchanged(old: &ParsedElement, new: &ParsedElement) -> bool {
     old.entry == new.entry && old.json == new.json && kinds(old) == kinds(new)
 }
 
-/// Whether every field other than principal, username and groups is unchanged.
+/// Returns whether every field other than principal, username and groups is unchanged.
 fn has_same_other_fields(section: Section, old: &ParsedElement, new: &ParsedElement) -> bool {
     let other_fields = |element: &ParsedElement| {
         let mut json = element.json.clone();
@@ -69,7 +69,7 @@ fn has_same_other_fields(section: Section, old: &ParsedElement, new: &ParsedElem
     other_fields(old) == other_fields(new)
 }
 
-/// Whether the new element is the requested entry, without any finding but that of a requested empty username.
+/// Returns whether the new element is the requested entry, without any finding but that of a requested empty username.
 fn matches_addition(new: &ParsedElement, requested: &Entry) -> bool {
     let has_expected_findings = new.findings.iter().all(|(_, kind)| match kind {
         FindingKind::UsernameEmpty { .. } => requested.username.is_empty(),

@@ -340,7 +340,7 @@ pub(crate) fn random_texts(seed: u64) -> impl Iterator<Item = (&'static str, Str
     })
 }
 
-/// A list of entries in mixed styles, with values from [`SCALARS`].
+/// Returns a list of entries in mixed styles, with values from [`SCALARS`].
 pub(crate) fn random_section(rng: &mut TestRng, section: &str) -> String {
     let mut text = String::new();
     if rng.one_in(10) {

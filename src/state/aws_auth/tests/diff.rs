@@ -1,7 +1,7 @@
 //! A line diff for review. It shows the changed lines with one line of context, and makes whitespace at line ends, tabs
 //! and line breaks visible.
 
-/// A diff by lines. `…` replaces unchanged lines, and `- …` the middle of a run of removed lines.
+/// Returns a diff by lines. `…` replaces unchanged lines, and `- …` the middle of a run of removed lines.
 pub(crate) fn diff(old: &str, new: &str) -> String {
     let (old, new) = (visible_lines(old), visible_lines(new));
     let lines = diff_lines(&old, &new);

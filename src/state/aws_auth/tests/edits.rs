@@ -67,7 +67,7 @@ pub(super) const NAMES: &[&str] = &[
     "a/b@c.d+e=f",
 ];
 
-/// The entries that the edits must produce.
+/// Returns the entries that the edits must produce.
 pub(crate) fn expected_entries(before: &ParsedSection, edits: &[EntryEdit]) -> Vec<Entry> {
     let mut entries: Vec<Option<Entry>> = before.entries.iter().map(|located| Some(located.entry.clone())).collect();
     for edit in edits {

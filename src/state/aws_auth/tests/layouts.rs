@@ -58,7 +58,7 @@ impl LayoutEntry {
         format!("[{}]", groups.join(", "))
     }
 
-    /// The lines of the entry. The first one follows a dash or a bracket.
+    /// Returns the lines of the entry. The first one follows a dash or a bracket.
     fn lines(&self, number: usize) -> Vec<String> {
         let key = |key: &str| if self.style == EntryStyle::Json { double_quoted(key) } else { key.to_owned() };
         let arn = format!("{}: {}", key("rolearn"), self.scalar(&format!("arn:aws:iam::111122223333:role/{number}")));

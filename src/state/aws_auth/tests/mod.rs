@@ -10,7 +10,7 @@ mod layouts;
 mod preservation;
 mod samples;
 
-/// A number from an environment variable, for longer test runs or other seeds.
+/// Returns a number from an environment variable, for longer test runs or other seeds.
 #[expect(clippy::disallowed_methods, reason = "a test has no Env")]
 pub(crate) fn env_number<N: std::str::FromStr>(name: &str, default: N) -> N {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)

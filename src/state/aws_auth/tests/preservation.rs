@@ -17,8 +17,8 @@ enum ItemChange {
     Changed(Vec<&'static str>),
 }
 
-/// The first part of the old text that must be preserved and is missing in the new text, or is there in another order.
-/// `None` if everything is preserved.
+/// Returns the first part of the old text that must be preserved and is missing in the new text, or is there in another
+/// order. `None` if everything is preserved.
 pub(crate) fn lost_text(old: &str, new: &str, parsed: &ParsedSection, edits: &[EntryEdit]) -> Option<String> {
     if old.starts_with('\u{feff}') != new.starts_with('\u{feff}') {
         return Some("the byte order mark".to_owned());
@@ -84,8 +84,8 @@ fn changed_fields(old: &Entry, new: &Entry) -> Vec<&'static str> {
     fields
 }
 
-/// The first expected text that is missing or is not in order. A single actual text must contain all expected texts;
-/// several actual texts must include all expected texts as whole texts.
+/// Returns the first expected text that is missing or is not in order. A single actual text must contain all expected
+/// texts; several actual texts must include all expected texts as whole texts.
 fn first_missing(expected: &[String], actual: &[String]) -> Option<String> {
     if let [whole] = actual {
         let mut offset = 0;
@@ -110,7 +110,7 @@ fn to_lines(text: &str) -> Vec<String> {
     text.split('\n').map(|line| line.trim_end_matches('\r').to_owned()).collect()
 }
 
-/// The lines that no edit changes.
+/// Returns the lines that no edit changes.
 fn kept_lines(old: &str, list: &YamlSequence, changes: &[Option<ItemChange>]) -> Vec<String> {
     let mut edited: Vec<Range<usize>> = Vec::new();
     for (item, change) in list.items.iter().zip(changes) {
@@ -139,12 +139,12 @@ fn kept_lines(old: &str, list: &YamlSequence, changes: &[Option<ItemChange>]) ->
     kept
 }
 
-/// Whether the entry is in braces. An edit then inserts new pairs into the lines of the old ones.
+/// Returns whether the entry is in braces. An edit then inserts new pairs into the lines of the old ones.
 fn is_flow(node: &YamlNode) -> bool {
     matches!(&node.value, YamlValue::Mapping(mapping) if mapping.flow)
 }
 
-/// The text of all unedited entries, and of the unchanged pairs of changed entries.
+/// Returns the text of all unedited entries, and of the unchanged pairs of changed entries.
 fn kept_bytes(old: &str, list: &YamlSequence, changes: &[Option<ItemChange>]) -> Vec<String> {
     let mut kept = Vec::new();
     for (item, change) in list.items.iter().zip(changes) {
@@ -173,8 +173,8 @@ fn is_one_of_fields(key: &YamlNode, fields: &[&str]) -> bool {
     matches!(&key.value, YamlValue::Scalar(scalar) if fields.contains(&fold(&scalar.text).as_str()))
 }
 
-/// All comments except those of removed entries, and those on the lines of the groups of a changed list: such a group and
-/// its comment can be removed together.
+/// Returns all comments except those of removed entries, and those on the lines of the groups of a changed list: such a
+/// group and its comment can be removed together.
 fn kept_comments(
     old: &str,
     document: &YamlDocument,
@@ -208,8 +208,8 @@ fn comment_texts(text: &str) -> Vec<String> {
     texts(text, &comment_ranges(text, document.as_ref()))
 }
 
-/// The comments of a text: from every `#` after whitespace or at the start of a line to the end of the line, except inside
-/// scalars.
+/// Returns the comments of a text: from every `#` after whitespace or at the start of a line to the end of the line,
+/// except inside scalars.
 fn comment_ranges(text: &str, document: Option<&YamlDocument>) -> Vec<Range<usize>> {
     let mut scalars: Vec<Range<usize>> = Vec::new();
     if let Some(document) = document {

@@ -49,7 +49,7 @@ fn added_entry(section: Section) -> NewEntry {
     Entry { principal, username: "{{SessionName}}".to_owned(), groups }
 }
 
-/// A change of the username and of the groups: the first of several groups is removed and another one is added.
+/// Returns a change of the username and of the groups: the first of several groups is removed and another one is added.
 fn changed_entry(entry: &Entry) -> NewEntry {
     let mut changed = entry.clone();
     changed.username = "changed:{{SessionName}}".to_owned();
@@ -60,7 +60,7 @@ fn changed_entry(entry: &Entry) -> NewEntry {
     changed
 }
 
-/// The edits to test with a sample, each with a name.
+/// Returns the edits to test with a sample, each with a name.
 fn edit_cases(section: Section, entries: &[Entry]) -> Vec<(String, Vec<EntryEdit>)> {
     let add = || EntryEdit::Add(added_entry(section));
     let change = |index: usize, entry: NewEntry| vec![EntryEdit::Change { index, entry }];
@@ -100,7 +100,7 @@ fn edit_cases(section: Section, entries: &[Entry]) -> Vec<(String, Vec<EntryEdit
     cases
 }
 
-/// Whether the diff of a case is in the snapshot. The diffs of the other cases would show nothing new.
+/// Returns whether the diff of a case is in the snapshot. The diffs of the other cases would show nothing new.
 fn is_reviewed(case: &str) -> bool {
     ["add", "change", "remove groups of", "remove", "remove first, add, change last"].iter().any(|reviewed| {
         let rest = case.strip_prefix(reviewed);
