@@ -266,7 +266,7 @@ impl Identity {
         self.groups.iter().any(|name| name.as_literal() == Some(group))
     }
 
-    /// Returns every request of `system:masters` is allowed before RBAC is consulted (kubernetes
+    /// Whether the identity is in `system:masters`, whose requests are all allowed before RBAC is consulted (kubernetes
     /// `kubeapiserver/authorizer/reload.go`, the privileged group).
     pub(crate) fn is_in_system_masters(&self) -> bool {
         self.is_in_group(MASTERS)
