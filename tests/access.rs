@@ -314,7 +314,7 @@ const DANGLING_BINDING: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nk
 fn binding_to_a_missing_role_is_pending_access_of_its_subjects() {
     let sandbox = sandbox();
     sandbox.write("cluster.yaml", &format!("{}{DANGLING_BINDING}", sandbox.read("cluster.yaml")));
-    let message = "warning: ClusterRole `ghost` does not exist, but bindings reference it: `by-hand`";
+    let message = "warning: ClusterRole `ghost` does not exist, but RBAC bindings reference it: `by-hand`";
     for (args, is_reported) in [
         (&["can", "group:dev", "get", "pods"][..], true),
         (&["can", "group:system:masters", "get", "pods"], false),
@@ -347,9 +347,9 @@ fn many_missing_roles_are_summarized_with_a_count() {
     let second_binding = DANGLING_BINDING.replace("ghost", "ghost-0");
     sandbox.write("cluster.yaml", &format!("{}{dangling}{second_binding}", sandbox.read("cluster.yaml")));
     let output = sandbox.run(&["access"]);
-    assert_eq!(output.stderr.matches("does not exist, but bindings reference it").count(), 3, "{}", output.stderr);
+    assert_eq!(output.stderr.matches("does not exist, but RBAC bindings reference it").count(), 3, "{}", output.stderr);
     assert!(
-        output.stderr.contains("`ghost-0` does not exist, but bindings reference it: `by-0`, `by-hand`\n"),
+        output.stderr.contains("`ghost-0` does not exist, but RBAC bindings reference it: `by-0`, `by-hand`\n"),
         "{}",
         output.stderr
     );
@@ -368,13 +368,13 @@ fn plan_warns_about_dangling_bindings_that_a_new_role_activates() {
         &format!("{}{}", sandbox.read("cluster.yaml"), DANGLING_BINDING.replace("ghost", "cluster-viewer")),
     );
     let output = sandbox.run(&["plan"]);
-    let message = "existing bindings take effect when ClusterRole `cluster-viewer` is created: `by-hand`";
+    let message = "existing RBAC bindings take effect when ClusterRole `cluster-viewer` is created: `by-hand`";
     assert_eq!(output.stderr.matches(message).count(), 1, "{}", output.stderr);
     let plan = json(&sandbox, &["plan"]);
     let warnings = plan["plans"][0]["warnings"].as_array().unwrap();
     assert_eq!(warnings.iter().filter(|warning| warning["message"] == message).count(), 1, "{plan:#}");
     sandbox.ok(&["apply", "--auto-approve"]);
-    assert!(!sandbox.run(&["plan"]).stderr.contains("existing bindings take effect"));
+    assert!(!sandbox.run(&["plan"]).stderr.contains("existing RBAC bindings take effect"));
 }
 
 #[test]

@@ -215,8 +215,8 @@ fn guard_refusal_writes_nothing_to_a_real_cluster() {
         (
             policy_without(&["break-glass"]),
             "protected principal arn:aws:iam::111122223333:role/break-glass can no longer authenticate \
-             | = because: it is protected at rolecall.toml:7 = because: policy `prod` does not list this principal \
-             = note: it authenticates through the aws-auth entry arn:aws:iam::111122223333:role/break-glass, \
+             | = because: the policy protects this principal at rolecall.toml:7 = because: policy `prod` does not list this principal \
+             = note: the principal authenticates through the aws-auth entry arn:aws:iam::111122223333:role/break-glass, \
              mapRoles line 7",
         ),
         (

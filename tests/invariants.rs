@@ -298,7 +298,7 @@ fn cannot_invariant_covers_named_resources_and_verb_wildcards() {
     team_folder(&rest("verb = \"get\", resource = \"secrets\", name = \"other\"")).ok(&["plan"]);
     let output = team_folder(&rest("verb = \"get\", resource = \"secretz\"")).run(&["plan"]);
     assert!(
-        output.stderr.contains("unknown resource `secretz`: no rule and no built-in API has it"),
+        output.stderr.contains("unknown resource `secretz`: not a built-in resource and not named in any RBAC rule"),
         "{}",
         output.stderr
     );

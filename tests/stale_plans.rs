@@ -122,7 +122,7 @@ fn staleness_error_names_the_principal_and_the_namespaces() {
     let [(role, _), _] =
         apply_plan_made_on(&cluster(), &cluster().replace("resources: [pods]", "resources: [secrets]"));
     assert!(
-        role.stderr.contains("the access changes are different for arn:aws:iam::111122223333:role/viewer"),
+        role.stderr.contains("its access changes are different for arn:aws:iam::111122223333:role/viewer"),
         "{}",
         role.stderr
     );
@@ -175,7 +175,7 @@ fn plan_file_of_another_format_is_refused_with_the_command_for_a_new_one() {
         assert_eq!((output.exit_code, output.stdout.as_str()), (1, ""), "{}", output.stderr);
         assert!(output.stderr.contains(message), "{message}\n{}", output.stderr);
         assert!(
-            output.stderr.contains("help: make a new plan with `rolecall plan --out plan.json`"),
+            output.stderr.contains("help: make a plan with `rolecall plan POLICY --out plan.json`"),
             "{}",
             output.stderr
         );
