@@ -246,7 +246,7 @@ fn user_in_map_roles_is_moved_to_map_users() {
     assert_eq!(
         describe_changes(&plan),
         [
-            "Delete aws-auth role arn:aws:iam::111122223333:user/team/Alice (line 4: this principal belongs in mapUsers)",
+            "Delete aws-auth role arn:aws:iam::111122223333:user/team/Alice (line 4: mapUsers is the correct section for this principal)",
             "Create aws-auth user arn:aws:iam::111122223333:user/team/Alice",
         ]
     );
@@ -258,7 +258,7 @@ fn user_in_map_roles_is_moved_to_map_users() {
     assert_eq!(
         describe_changes(&plan),
         [
-            "Delete aws-auth role arn:aws:iam::111122223333:user/team/Alice (line 4: was used instead of line 1 of mapUsers, where this principal belongs)",
+            "Delete aws-auth role arn:aws:iam::111122223333:user/team/Alice (line 4: overrides line 1 of mapUsers, the correct section for this principal)",
             "Adopt aws-auth user arn:aws:iam::111122223333:user/team/Alice",
         ]
     );
