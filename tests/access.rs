@@ -354,7 +354,7 @@ fn many_missing_roles_are_summarized_with_a_count() {
         output.stderr
     );
     assert!(
-        output.stderr.contains("warning: 6 more roles do not exist, but bindings reference them"),
+        output.stderr.contains("warning: 6 more roles do not exist, but RBAC bindings reference them"),
         "{}",
         output.stderr
     );

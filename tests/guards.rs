@@ -225,9 +225,9 @@ fn guard_refusal_writes_nothing_to_a_real_cluster() {
         ),
         (
             policy_without(&["break-glass", "nodes", "ci"]),
-            "after this plan, no principal can authenticate through aws-auth (3 can now)",
+            "applying this plan would leave no principal able to authenticate through aws-auth (currently: 3)",
         ),
-        (policy_without(&["break-glass", "ci"]), "No aws-auth principal could restore access afterwards."),
+        (policy_without(&["break-glass", "ci"]), "No IAM principal in aws-auth could restore access afterwards."),
         (masters, "this plan adds arn:aws:iam::111122223333:role/ci to system:masters"),
     ];
     for (policy, message) in cases {
