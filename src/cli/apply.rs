@@ -93,7 +93,7 @@ pub(crate) async fn approve_and_apply(
     apply_all(&pending, sources, options, env).await
 }
 
-/// Returns whether a text has the form of [`crate::plan::Plan::digest`].
+/// Returns whether a text has the form of [`crate::report::digest`].
 fn is_digest(text: &str) -> bool {
     let is_hex = |digits: &str| digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     text.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && is_hex(digits))

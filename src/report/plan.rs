@@ -84,7 +84,7 @@ pub(crate) struct PlanJson {
 }
 
 impl PlanJson {
-    /// `digest` is the result of [`super::digest`] for this plan.
+    /// `digest` is the result of [`super::digest()`] for this plan.
     pub(crate) fn new(
         plan: &Plan,
         digest: &str,
