@@ -42,7 +42,7 @@ fn json(sandbox: &Sandbox, args: &[&str]) -> Value {
 
 /// The output of a plan from the heading of the access section on, without the digest.
 fn access_section(plan: &str) -> String {
-    let from = plan.find("\nAccess\n").unwrap_or_else(|| panic!("no access section: {plan}"));
+    let from = plan.find("\nWho gains and loses access\n").unwrap_or_else(|| panic!("no access section: {plan}"));
     plan[from + 1..].lines().filter(|line| !line.starts_with("Digest")).map(|line| format!("{line}\n")).collect()
 }
 
@@ -93,7 +93,7 @@ fn saved_plan_keeps_its_access_section_and_drift_has_none() {
     let plan = sandbox.ok(&["plan", "--out", "saved.json"]);
     let dry_run = sandbox.ok(&["apply", "--plan", "saved.json", "--dry-run"]);
     assert_eq!(access_section(&dry_run), access_section(&plan));
-    assert!(!sandbox.run(&["drift"]).stdout.contains("Access"));
+    assert!(!sandbox.run(&["drift"]).stdout.contains("gains and loses access"));
     assert!(json(&sandbox, &["drift"])["plans"][0]["access"].is_null());
 }
 
@@ -101,7 +101,7 @@ fn saved_plan_keeps_its_access_section_and_drift_has_none() {
 fn access_section_is_printed_only_if_the_plan_has_changes() {
     let sandbox = sandbox();
     sandbox.ok(&["apply", "--auto-approve"]);
-    assert!(!sandbox.ok(&["plan"]).contains("Access"));
+    assert!(!sandbox.ok(&["plan"]).contains("gains and loses access"));
     assert_eq!(json(&sandbox, &["plan"])["plans"][0]["access"], serde_json::json!([]));
     let policy = sandbox.read("rolecall.toml");
     sandbox.write(
@@ -112,7 +112,7 @@ fn access_section_is_printed_only_if_the_plan_has_changes() {
         ),
     );
     insta::assert_snapshot!(access_section(&sandbox.ok(&["plan"])), @r"
-    Access
+    Who gains and loses access
       no access changes
 
     Plan: 0 to add, 1 to change, 0 to replace, 0 to remove. 1 object to write. 0 subjects gain access, 0 lose.
@@ -141,7 +141,7 @@ fn long_access_section_is_truncated_with_a_count() {
         sandbox.read("rolecall.toml").replace("\"viewer\", \"alice\"", &format!("\"viewer\", \"alice\"{members}"));
     sandbox.write("rolecall.toml", &format!("{policy}{principals}"));
     let truncated = access_section(&sandbox.ok(&["plan"]));
-    assert!(truncated.contains("    … and 32 more subjects, which --full shows\n"), "{truncated}");
+    assert!(truncated.contains("    … and 32 more subjects (use --full to show them)\n"), "{truncated}");
     assert!(truncated.contains("52 subjects gain access, 0 lose."), "{truncated}");
     assert!(access_section(&sandbox.ok(&["plan", "--full"])).contains("role/many-49 (many-49)"));
     let access = &json(&sandbox, &["plan"])["plans"][0]["access"];
@@ -154,9 +154,9 @@ fn can_prints_yes_or_no_and_exits_0_or_1() {
     assert_eq!(sandbox.ok(&["can", "viewer", "get", "secrets", "--after"]), "yes\n");
     insta::assert_snapshot!(full_output(&sandbox, &["can", "viewer", "get", "secrets"]), @r"
     no
-    warning: arn:aws:iam::111122223333:role/viewer is not let in: no entry of aws-auth names it
+    warning: arn:aws:iam::111122223333:role/viewer cannot authenticate: no aws-auth entry matches
      |
-     = hint: the policy has it: ask of the state that its plan leads to by --after
+     = help: the policy adds this principal: use --after to query the planned state
 
     exit 1
     ");
@@ -226,7 +226,11 @@ fn can_warns_about_unknown_subjects_verbs_resources_and_namespaces() {
     let without_policy = Sandbox::offline();
     without_policy.write("cluster.yaml", &sandbox.read("cluster.yaml"));
     let output = without_policy.run(&["can", "user:a", "get", "pods", "--after", "--snapshot", "cluster.yaml"]);
-    assert!(output.exit_code == 1 && output.stderr.contains("there is no policy here"), "{}", output.stderr);
+    assert!(
+        output.exit_code == 1 && output.stderr.contains("error: --after needs a policy, and none was found"),
+        "{}",
+        output.stderr
+    );
     assert_eq!(
         full_output(&without_policy, &["who-can", "list", "--snapshot", "cluster.yaml"]).lines().last(),
         Some("exit 1")
@@ -237,19 +241,19 @@ fn can_warns_about_unknown_subjects_verbs_resources_and_namespaces() {
 fn who_can_lists_subjects_and_the_principals_that_match_them() {
     let sandbox = sandbox();
     insta::assert_snapshot!(sandbox.ok(&["who-can", "get", "secrets", "--after"]), @r"
-    Principals that may get secrets in default:
+    Principals that can get secrets in default:
       arn:aws:iam::111122223333:role/viewer (viewer)
       arn:aws:iam::111122223333:user/alice (alice)
 
-    By bindings:
+    Granted by bindings:
       group cluster-viewer-group
-        by cluster-viewers → cluster-viewer
-        behind it: arn:aws:iam::111122223333:role/viewer, arn:aws:iam::111122223333:user/alice
+        via cluster-viewers → cluster-viewer
+        members (aws-auth): arn:aws:iam::111122223333:role/viewer, arn:aws:iam::111122223333:user/alice
     ");
-    assert_eq!(sandbox.ok(&["who-can", "get", "secrets"]), "No binding lets anybody get secrets in default.\n");
+    assert_eq!(sandbox.ok(&["who-can", "get", "secrets"]), "No binding allows anyone to get secrets in default.\n");
     insta::assert_snapshot!(sandbox.ok(&["who-can", "get", "secrets", "--after", "--explain", "-A"]));
     insta::assert_snapshot!(sandbox.ok(&["who-can", "escalate", "--after"]));
-    assert_eq!(sandbox.ok(&["who-can", "escalate"]), "Nobody has a way to more power.\n");
+    assert_eq!(sandbox.ok(&["who-can", "escalate"]), "No subject has a privilege escalation path.\n");
 }
 
 #[test]
@@ -286,10 +290,20 @@ fn aggregation_cycle_is_reported_once() {
     };
     sandbox.write("cluster.yaml", &format!("{}{}", role("one", "other"), role("other", "one")));
     let output = sandbox.run(&["who-can", "get", "pods", "--snapshot", "cluster.yaml"]);
-    assert_eq!(output.stderr.matches("take their rules from each other").count(), 1, "{}", output.stderr);
+    assert_eq!(
+        output.stderr.matches("ClusterRoles aggregate each other: `one`, `other`").count(),
+        1,
+        "{}",
+        output.stderr
+    );
     sandbox.write("rolecall.toml", "[policy]\nname = \"circle\"\n");
     let output = sandbox.run(&["plan", "--snapshot", "cluster.yaml"]);
-    assert_eq!(output.stderr.matches("take their rules from each other").count(), 1, "{}", output.stderr);
+    assert_eq!(
+        output.stderr.matches("ClusterRoles aggregate each other: `one`, `other`").count(),
+        1,
+        "{}",
+        output.stderr
+    );
 }
 
 const DANGLING_BINDING: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: by-hand }\n\
@@ -300,7 +314,7 @@ const DANGLING_BINDING: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nk
 fn binding_to_a_missing_role_is_pending_access_of_its_subjects() {
     let sandbox = sandbox();
     sandbox.write("cluster.yaml", &format!("{}{DANGLING_BINDING}", sandbox.read("cluster.yaml")));
-    let message = "warning: the ClusterRole `ghost` does not exist; bound to it: `by-hand`";
+    let message = "warning: ClusterRole `ghost` does not exist, but RBAC bindings reference it: `by-hand`";
     for (args, is_reported) in [
         (&["can", "group:dev", "get", "pods"][..], true),
         (&["can", "group:system:masters", "get", "pods"], false),
@@ -314,7 +328,7 @@ fn binding_to_a_missing_role_is_pending_access_of_its_subjects() {
         let output = sandbox.run(args);
         assert_eq!(output.stderr.matches(message).count(), usize::from(is_reported), "{args:?}: {}", output.stderr);
         let is_pending =
-            output.stderr.contains("pending access: group:dev will have what it says as soon as it is created");
+            output.stderr.contains("pending access: group:dev will get its rules as soon as it is created");
         assert_eq!(is_pending, is_reported, "{args:?}: {}", output.stderr);
     }
     let answer = json(&sandbox, &["who-can", "get", "pods"]);
@@ -333,9 +347,17 @@ fn many_missing_roles_are_summarized_with_a_count() {
     let second_binding = DANGLING_BINDING.replace("ghost", "ghost-0");
     sandbox.write("cluster.yaml", &format!("{}{dangling}{second_binding}", sandbox.read("cluster.yaml")));
     let output = sandbox.run(&["access"]);
-    assert_eq!(output.stderr.matches("does not exist; bound to it").count(), 3, "{}", output.stderr);
-    assert!(output.stderr.contains("bound to it: `by-0`, `by-hand`\n"), "{}", output.stderr);
-    assert!(output.stderr.contains("6 more roles are waited for in the same way"), "{}", output.stderr);
+    assert_eq!(output.stderr.matches("does not exist, but RBAC bindings reference it").count(), 3, "{}", output.stderr);
+    assert!(
+        output.stderr.contains("`ghost-0` does not exist, but RBAC bindings reference it: `by-0`, `by-hand`\n"),
+        "{}",
+        output.stderr
+    );
+    assert!(
+        output.stderr.contains("warning: 6 more roles do not exist, but RBAC bindings reference them"),
+        "{}",
+        output.stderr
+    );
 }
 
 #[test]
@@ -346,13 +368,13 @@ fn plan_warns_about_dangling_bindings_that_a_new_role_activates() {
         &format!("{}{}", sandbox.read("cluster.yaml"), DANGLING_BINDING.replace("ghost", "cluster-viewer")),
     );
     let output = sandbox.run(&["plan"]);
-    let message = "the new ClusterRole `cluster-viewer` brings bindings to life that waited for it: `by-hand`";
+    let message = "existing RBAC bindings take effect when ClusterRole `cluster-viewer` is created: `by-hand`";
     assert_eq!(output.stderr.matches(message).count(), 1, "{}", output.stderr);
     let plan = json(&sandbox, &["plan"]);
     let warnings = plan["plans"][0]["warnings"].as_array().unwrap();
     assert_eq!(warnings.iter().filter(|warning| warning["message"] == message).count(), 1, "{plan:#}");
     sandbox.ok(&["apply", "--auto-approve"]);
-    assert!(!sandbox.run(&["plan"]).stderr.contains("brings bindings to life"));
+    assert!(!sandbox.run(&["plan"]).stderr.contains("existing RBAC bindings take effect"));
 }
 
 #[test]
@@ -362,7 +384,11 @@ fn plan_refuses_a_policy_binding_to_a_role_that_does_not_exist() {
     sandbox.write("rolecall.toml", &(sandbox.read("rolecall.toml") + binding));
     let output = sandbox.run(&["plan"]);
     assert_eq!(output.exit_code, 1, "{}", output.stderr);
-    assert!(output.stderr.contains("`ghost` is neither in the policy nor in the cluster"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("error: ClusterRole `ghost` exists neither in the policy nor in the cluster"),
+        "{}",
+        output.stderr
+    );
 }
 
 #[test]
@@ -392,7 +418,7 @@ fn arn_with_other_path_or_case_is_answered_with_the_aws_auth_spelling() {
     sandbox.ok(&["apply", "--auto-approve"]);
     let reports_spelling = |typed: &str, args: &[&str]| {
         let output = sandbox.run(args);
-        let message = format!("no entry of aws-auth names `{typed}`: that of `{VIEWER_ARN}` answers for it");
+        let message = format!("no aws-auth entry names `{typed}`, but the entry `{VIEWER_ARN}` matches it");
         assert_eq!(
             output.stderr.contains(&message),
             output.stderr.contains(&format!("did you mean `{VIEWER_ARN}`?")),
@@ -421,7 +447,7 @@ fn arn_with_other_path_or_case_is_answered_with_the_aws_auth_spelling() {
     for (typed, can_authenticate) in [("user/bob", false), ("user/Team/Bob", true)] {
         let typed = format!("arn:aws:iam::111122223333:{typed}");
         let output = sandbox.run(&["can", &typed, "get", "pods", "--snapshot", "users.yaml"]);
-        assert_eq!(output.stderr.contains("is not let in"), !can_authenticate, "{}", output.stderr);
+        assert_eq!(output.stderr.contains("cannot authenticate"), !can_authenticate, "{}", output.stderr);
         assert!(
             output.stderr.contains("did you mean `arn:aws:iam::111122223333:user/team/bob`?"),
             "{typed}: {}",

@@ -23,7 +23,7 @@ use common::sandbox::{RunOutput, Sandbox};
 use common::shared_cluster::cluster;
 use serde_json::json;
 
-const SECRET: &str = "k8s-aws-v1.c2VjcmV0LXRva2VuLW9mLXNvbWVib2R5";
+const SECRET: &str = "k8s-aws-v1.c2VjcmV0LXRva2VuLW9mLWEtdXNlcg";
 const ARN: &str = "arn:aws:sts::111122223333:assumed-role/viewer/session";
 const MAP_ROLES: &str = "- rolearn: arn:aws:iam::111122223333:role/viewer\n  username: viewer\n  groups: [viewers]\n";
 const POLICY: &str = r#"
@@ -60,7 +60,7 @@ fn refused(sandbox: &Sandbox, args: &[&str]) -> String {
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
     assert_eq!(output.stdout, "");
     assert!(!output.stderr.contains("c2VjcmV0"), "the message contains a secret: {}", output.stderr);
-    assert!(output.stderr.contains("hint:"), "the message has no help: {}", output.stderr);
+    assert!(output.stderr.contains("help:"), "the message has no help: {}", output.stderr);
     assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
     output.stderr
 }
@@ -212,7 +212,7 @@ fn failing_plugin_without_stderr_is_reported() {
 fn plugin_without_a_valid_exec_credential_is_reported() {
     for output in [SECRET.to_owned(), format!("'{{\"status\": \"{SECRET}\"}}'"), "'{}'".to_owned(), String::new()] {
         let message = refused(&sandbox_with_plugin(&format!("echo {output}")), &["plan"]);
-        assert!(message.contains("printed is no ExecCredential"), "{message}");
+        assert!(message.contains("is not a valid ExecCredential"), "{message}");
     }
     let empty =
         "echo '{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \"status\": {}}'";
@@ -251,7 +251,7 @@ fn malformed_kubeconfig_is_reported() {
     ];
     for text in &texts {
         let message = refused(&sandbox_with(text), &["plan"]);
-        assert!(message.contains("is not as in a kubeconfig"), "{message}");
+        assert!(message.contains("kubeconfig is not valid"), "{message}");
     }
     assert_message!(refused_by_all_commands(&sandbox_with(&texts[0]), &[]));
     assert_message!(refused(&sandbox_with(""), &["plan"]));

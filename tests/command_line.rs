@@ -151,13 +151,13 @@ fn help_and_version_are_subcommands() {
 fn unknown_command_suggests_the_equivalent_or_most_similar_command() {
     let sandbox = Sandbox::offline();
     for (typed, tip) in [
-        ("diff", "run 'rolecall plan' for that"),
-        ("check", "run 'rolecall validate' for that"),
-        ("status", "run 'rolecall drift' for that"),
-        ("get", "run 'rolecall access' for that"),
-        ("list", "run 'rolecall access' for that"),
-        ("whocan", "run 'rolecall who-can' for that"),
-        ("login", "run 'rolecall whoami' for that"),
+        ("diff", "use 'rolecall plan' instead"),
+        ("check", "use 'rolecall validate' instead"),
+        ("status", "use 'rolecall drift' instead"),
+        ("get", "use 'rolecall access' instead"),
+        ("list", "use 'rolecall access' instead"),
+        ("whocan", "use 'rolecall who-can' instead"),
+        ("login", "use 'rolecall whoami' instead"),
         ("plna", "a similar subcommand exists: 'plan'"),
         ("snapshots", "a similar subcommand exists: 'snapshot'"),
         ("versoin", "a similar subcommand exists: 'version'"),
@@ -242,7 +242,7 @@ fn invalid_environment_value_is_reported_with_the_variable_name() {
     let sandbox = sandbox();
     for (name, value) in [("ROLECALL_OUTPUT", "jsn"), ("ROLECALL_COLOR", "sometimes"), ("ROLECALL_TIMEOUT", "10")] {
         let output = run_with(&sandbox, &["plan", "access.toml"], &[(name, value)]);
-        let tip = format!("tip: the environment variable {name} sets it\n");
+        let tip = format!("tip: the value comes from the environment variable {name}\n");
         assert!(
             output.exit_code == 1 && output.stderr.contains(value) && output.stderr.contains(&tip),
             "{}",
@@ -318,7 +318,7 @@ fn quiet_prints_only_the_result_and_errors() {
     assert_eq!(quiet.stdout, normal.stdout);
     let output = sandbox.run(&["--quiet", "plan", "nosuch.toml"]);
     assert!(
-        output.exit_code == 1 && output.stderr.contains("error: there is no policy nosuch.toml"),
+        output.exit_code == 1 && output.stderr.contains("error: the policy nosuch.toml does not exist"),
         "{}",
         output.stderr
     );
@@ -358,7 +358,7 @@ fn request_without_an_answer_times_out() {
         output.stderr
     );
     assert!(
-        output.stderr.contains(&server) && output.stderr.contains("to wait longer, add --timeout 1s"),
+        output.stderr.contains(&server) && output.stderr.contains("to wait longer, pass --timeout 1s"),
         "{}",
         output.stderr
     );
@@ -389,7 +389,7 @@ fn slow_server_prints_a_waiting_line_only_at_a_terminal() {
     let file = sandbox.path("kubeconfig").display().to_string();
     let env = [("KUBECONFIG", file.as_str())];
     let args = ["whoami", "--timeout", "1500ms"];
-    let waiting = format!("Waiting for the API server at {server} to ask who the caller is ...\n");
+    let waiting = format!("Waiting for the API server at {server} to create selfsubjectreviews ...\n");
     let (exit, _, err) = run_in_process(&sandbox, &args, &RunContext { env: &env, terminal: true, width: None });
     assert_eq!((exit, err.matches(&waiting).count()), (Exit::Failed, 1), "{err}");
     let quiet = [&args[..], &["-q"]].concat();
@@ -422,7 +422,7 @@ fn hanging_credential_plugin_times_out() {
             "{}",
             output.stderr
         );
-        assert!(output.stderr.contains("to wait longer, add --timeout 1s"), "{}", output.stderr);
+        assert!(output.stderr.contains("to wait longer, pass --timeout 1s"), "{}", output.stderr);
         assert!(output.stderr.contains(&format!("{name} timed out in ")), "{}", output.stderr);
     }
 }
@@ -462,14 +462,18 @@ fn snapshot_is_read_from_stdin() {
     let two_snapshots = ["plan", "access.toml", "--snapshot", "-", "--snapshot", "example=-"];
     let output = run_with_input(&sandbox, &two_snapshots, &[], &text);
     assert!(
-        output.exit_code == 1 && output.stderr.contains("two --snapshot cannot both be read from stdin"),
+        output.exit_code == 1 && output.stderr.contains("only one --snapshot can be read from stdin"),
         "{}",
         output.stderr
     );
 
     let apply = ["apply", "access.toml", "--snapshot", "-", "--auto-approve"];
     let output = run_with_input(&sandbox, &apply, &[], &text);
-    assert!(output.exit_code == 1 && output.stderr.contains("read from stdin cannot be changed"), "{}", output.stderr);
+    assert!(
+        output.exit_code == 1 && output.stderr.contains("cannot apply to a snapshot that is read from stdin"),
+        "{}",
+        output.stderr
+    );
     assert!(!sandbox.path("-").exists() && !sandbox.path("<stdin>").exists());
     let output = run_with_input(&sandbox, &[&apply[..], &["--dry-run"]].concat(), &[], &text);
     assert_eq!(output.exit_code, 0, "{}", output.stderr);
@@ -478,10 +482,14 @@ fn snapshot_is_read_from_stdin() {
     assert_eq!(run_with_input(&sandbox, &plan, &[], &text).exit_code, 0);
     let output = sandbox.run(&["apply", "--plan", "plan.json"]);
     assert!(
-        output.exit_code == 1 && output.stderr.contains("the snapshot <stdin> cannot be read"),
+        output.exit_code == 1
+            && output
+                .stderr
+                .contains("cannot read the snapshot <stdin>: it was read from stdin when the plan was made"),
         "{}",
         output.stderr
     );
+    assert!(output.stderr.contains("help: pass the snapshot again with --snapshot\n"), "{}", output.stderr);
     sandbox.ok(&["apply", "--plan", "plan.json", "--snapshot", "cluster.yaml"]);
 }
 
@@ -490,7 +498,7 @@ fn snapshot_for_an_unknown_cluster_is_an_error_with_a_suggestion() {
     let sandbox = sandbox();
     let output = sandbox.run(&["plan", "access.toml", "--snapshot", "exmaple=cluster.yaml"]);
     assert_eq!(output.exit_code, 1);
-    assert!(output.stderr.contains("`exmaple` is not a cluster of this policy"), "{}", output.stderr);
+    assert!(output.stderr.contains("unknown cluster `exmaple`"), "{}", output.stderr);
     assert!(output.stderr.contains("did you mean `example`?"), "{}", output.stderr);
     sandbox.ok(&["plan", "access.toml", "--snapshot", "example=cluster.yaml"]);
     // A file name may contain `=`.
@@ -501,11 +509,16 @@ fn snapshot_for_an_unknown_cluster_is_an_error_with_a_suggestion() {
         sandbox.ok(&["access", "--snapshot", file]);
     }
     let output = sandbox.run(&["plan", "access.toml", "--snapshot", "./no=such.yaml"]);
-    assert!(output.stderr.contains("there is no such file"), "{}", output.stderr);
+    assert!(output.stderr.contains("the file does not exist"), "{}", output.stderr);
     // Without a policy there are no cluster names.
     let output = sandbox.run(&["access", "--snapshot", "prod=cluster.yaml"]);
-    assert!(output.exit_code == 1 && output.stderr.contains("there is no cluster `prod`"), "{}", output.stderr);
-    assert!(output.stderr.contains("write --snapshot cluster.yaml"), "{}", output.stderr);
+    assert!(
+        output.exit_code == 1
+            && output.stderr.contains("unknown cluster `prod`: no policy with `[clusters]` was found"),
+        "{}",
+        output.stderr
+    );
+    assert!(output.stderr.contains("pass --snapshot cluster.yaml"), "{}", output.stderr);
 }
 
 #[test]
@@ -542,7 +555,7 @@ fn malformed_digest_is_reported_as_malformed() {
         let output = sandbox.run(&["apply", "access.toml", "--approved", malformed]);
         assert_eq!((output.exit_code, output.stdout.as_str()), (1, ""), "{malformed}");
         assert!(
-            output.stderr.contains(&format!("--approved {malformed} is not the digest of a plan")),
+            output.stderr.contains(&format!("invalid value `{malformed}` for `--approved`: not the digest of a plan")),
             "{}",
             output.stderr
         );
@@ -564,7 +577,7 @@ fn comma_separated_allow_values_are_refused() {
     ] {
         let output = sandbox.run(&["plan", "access.toml", "--allow", &value]);
         assert!(
-            output.exit_code == 1 && output.stderr.contains("has several values, separated by commas"),
+            output.exit_code == 1 && output.stderr.contains("for `--allow`: several values, separated by commas"),
             "{}",
             output.stderr
         );
@@ -588,10 +601,10 @@ fn output_wraps_to_the_terminal_width_with_a_hanging_indent() {
     assert_eq!(words(&narrow), words(&full));
     assert!(narrow.lines().all(|line| line.chars().count() <= 60 || !line.trim().contains(' ')), "{narrow}");
     assert!(
-        narrow.contains("\n  !   exec: runs commands in pods, with their service\n          accounts;"),
+        narrow.contains("\n  !   exec: can run commands in pods and use their service\n          accounts;"),
         "{narrow}"
     );
-    assert!(narrow.contains("by\n             cluster-viewers → cluster-viewer"), "{narrow}");
+    assert!(narrow.contains("\n             via cluster-viewers → cluster-viewer"), "{narrow}");
     assert_eq!(plan_at(&[("COLUMNS", "60")], None, false), narrow, "COLUMNS sets the width without a terminal");
     assert_eq!(
         plan_at(&[("COLUMNS", "60"), ("NO_COLOR", "1")], Some(200), true),
@@ -604,8 +617,8 @@ fn output_wraps_to_the_terminal_width_with_a_hanging_indent() {
     assert_eq!(colored.lines().count(), narrow.lines().count());
     // At 80 columns each location stays on the line of its change.
     let at_80_columns = plan_at(&no_color, Some(80), true);
-    assert!(at_80_columns.lines().any(|line| line.ends_with(" access.toml:23")), "{at_80_columns}");
-    let places = |text: &str| text.lines().filter(|line| line.trim() == "access.toml:23").count();
+    assert!(at_80_columns.lines().any(|line| line.ends_with(" access.toml:24")), "{at_80_columns}");
+    let places = |text: &str| text.lines().filter(|line| line.trim() == "access.toml:24").count();
     assert_eq!(places(&at_80_columns), 0, "{at_80_columns}");
 
     let json = run_in_process(

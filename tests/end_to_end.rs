@@ -96,7 +96,7 @@ fn viewer_example_grants_moves_and_removes_access() {
         sandbox.ok(&["apply", "--auto-approve", "--snapshot", "offline.yaml"]);
         for cluster_args in [&[][..], &["--snapshot", "offline.yaml"]] {
             let second_plan = sandbox.ok(&[&["plan", "--detailed-exitcode"], cluster_args].concat());
-            assert!(second_plan.contains("no changes"), "after edit {number}: {second_plan}");
+            assert!(second_plan.contains("No changes."), "after edit {number}: {second_plan}");
         }
         cluster.wait_until_synced();
         assert!(map_roles(&cluster).starts_with(NODES), "the node entry was changed:\n{}", map_roles(&cluster));
@@ -169,10 +169,13 @@ groups = ["admins"]
         assert!(std::time::Instant::now() < deadline, "the aggregated role stays empty");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    assert!(sandbox.ok(&["plan"]).contains("no changes"), "rules that the controller wrote are no change");
+    assert!(sandbox.ok(&["plan"]).contains("No changes."), "rules that the controller wrote are no change");
     sandbox.write("rolecall.toml", &policy("secrets"));
     let plan = sandbox.ok(&["plan"]);
-    assert!(plan.contains("-/+ ClusterRoleBinding wide  roleRef cannot be changed: replaced without a gap"), "{plan}");
+    assert!(
+        plan.contains("-/+ ClusterRoleBinding wide  roleRef is immutable: replaced without interrupting access"),
+        "{plan}"
+    );
     sandbox.ok(&["apply", "--auto-approve"]);
     assert_eq!(list_status("/api/v1/secrets"), 200);
     assert_eq!(list_status("/api/v1/nodes"), 403);
@@ -185,7 +188,7 @@ groups = ["admins"]
         .filter(|name| name.as_str().unwrap().contains("bridge"))
         .collect();
     assert!(bridges.is_empty(), "{bridges:?}");
-    assert!(sandbox.ok(&["plan", "--detailed-exitcode"]).contains("no changes"));
+    assert!(sandbox.ok(&["plan", "--detailed-exitcode"]).contains("No changes."));
 }
 
 /// `managedFields` has times in whole seconds. Writes that a test must tell apart need different seconds.
@@ -200,7 +203,7 @@ fn drift_lists_manual_kubectl_changes_and_apply_reverts_them() {
     let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
     sandbox.write("rolecall.toml", &viewer_policy());
     sandbox.ok(&["apply", "--auto-approve"]);
-    assert!(sandbox.ok(&["drift"]).contains("no drift"));
+    assert!(sandbox.ok(&["drift"]).contains("No drift."));
     wait_a_second();
     cluster.kubectl(&[
         "patch",
@@ -222,7 +225,7 @@ fn drift_lists_manual_kubectl_changes_and_apply_reverts_them() {
     let times = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ";
     insta::with_settings!({ filters => vec![(times, "[time]")] }, { insta::assert_snapshot!(drift.stdout) });
     sandbox.ok(&["apply", "--auto-approve"]);
-    assert!(sandbox.ok(&["drift"]).contains("no drift"));
+    assert!(sandbox.ok(&["drift"]).contains("No drift."));
     cluster.wait_until_synced();
     assert!(!map_roles(&cluster).contains("system:masters"), "{}", map_roles(&cluster));
 }
@@ -238,7 +241,7 @@ fn drift_separates_unapplied_policy_changes_from_cluster_changes() {
         .write("rolecall.toml", &policy.replace(r#"verbs = ["get", "list"]"#, r#"verbs = ["get", "list", "watch"]"#));
     let drift = sandbox.run(&["drift"]);
     assert_eq!(drift.exit_code, 2);
-    assert!(drift.stdout.contains("Drift: 0 changed in the cluster, 1 not applied yet."), "{}", drift.stdout);
+    assert!(drift.stdout.contains("Drift: 0 changed outside of rolecall, 1 not yet applied."), "{}", drift.stdout);
 }
 
 #[test]
@@ -258,7 +261,7 @@ fn whoami_shows_the_caller_and_no_identity_for_a_snapshot() {
     sandbox.write("empty.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: { name: default }\n");
     insta::assert_snapshot!(sandbox.ok(&["whoami", "--snapshot", "empty.yaml"]), @r"
     snapshot empty.yaml
-      nobody: a snapshot has no caller
+      no user: a snapshot has no caller
     ");
 }
 
@@ -282,7 +285,7 @@ fn saved_plan_is_refused_after_a_change_of_the_cluster_or_the_file() {
     assert!(sandbox.plan(&[])["steps"].as_array().unwrap().len() == 3, "nothing was written");
     sandbox.ok(&["plan", "--out", "saved.json"]);
     sandbox.ok(&["apply", "--plan", "saved.json"]);
-    assert!(sandbox.ok(&["plan"]).contains("no changes"));
+    assert!(sandbox.ok(&["plan"]).contains("No changes."));
     let tampered = sandbox.read("saved.json").replace("cluster-viewer-group", "system:masters");
     sandbox.write("saved.json", &tampered);
     let refused = sandbox.run(&["apply", "--plan", "saved.json"]);

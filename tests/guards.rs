@@ -119,7 +119,7 @@ fn every_apply_mode_refuses_and_each_allow_value_accepts_one_risk() {
     for apply in applies {
         for flags in [&[][..], &both_flags[..2], &both_flags[2..], &["--allow", "empty-aws-auth"]] {
             let output = refused(&sandbox, &[apply, flags].concat());
-            assert!(output.stderr.contains("Refused: nothing was written."), "{}", output.stderr);
+            assert!(output.stderr.contains("Refused. No changes were made."), "{}", output.stderr);
             assert_eq!(sandbox.read("cluster.yaml"), before);
         }
     }
@@ -128,7 +128,7 @@ fn every_apply_mode_refuses_and_each_allow_value_accepts_one_risk() {
         let output = sandbox.run(&[apply, &both_flags[..]].concat());
         assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
         assert!(
-            output.stderr.contains("warning: allowed (--allow removals:2): the plan removes 2 entries"),
+            output.stderr.contains("warning: allowed (--allow removals:2): this plan removes 2 entries"),
             "{}",
             output.stderr
         );
@@ -141,11 +141,15 @@ fn unused_allow_value_is_a_warning_and_unknown_value_an_error() {
     let sandbox = offline(POLICY);
     let output = sandbox.run(&with_snapshot(&["plan", "--allow", "last-admin"]));
     assert_eq!(output.exit_code, 0, "{}", output.stderr);
-    assert!(output.stderr.contains("warning: --allow last-admin is not needed"), "{}", output.stderr);
-    for value in ["force", "all", "remove", "remove:everybody", "removals:x"] {
+    assert!(
+        output.stderr.contains("warning: unused --allow last-admin: this plan does not trigger that guard"),
+        "{}",
+        output.stderr
+    );
+    for value in ["force", "all", "remove", "remove:everyone", "removals:x"] {
         let output = sandbox.run(&with_snapshot(&["plan", "--allow", value]));
         assert_eq!((output.exit_code, output.stdout.as_str()), (1, ""), "{value}: {}", output.stderr);
-        assert!(output.stderr.contains("hint:"), "{}", output.stderr);
+        assert!(output.stderr.contains("help:"), "{}", output.stderr);
     }
 }
 
@@ -203,22 +207,28 @@ fn guard_refusal_writes_nothing_to_a_real_cluster() {
     let cases = [
         (
             policy_without(&["ci"]),
-            "you are `ci` by the aws-auth entry arn:aws:iam::111122223333:role/ci, mapRoles line 4",
+            "you are `ci` through the aws-auth entry arn:aws:iam::111122223333:role/ci, mapRoles line 4",
         ),
-        (demoted, "the plan takes from you what you repair access with"),
-        (exclusive(""), "the plan takes from you what you repair access with"),
-        (policy_without(&["nodes"]), "nodes are in the cluster, such as ip-10-0-0-1"),
+        (demoted, "this plan removes permissions that you need to restore access"),
+        (exclusive(""), "this plan removes permissions that you need to restore access"),
+        (policy_without(&["nodes"]), "the cluster has nodes, such as ip-10-0-0-1"),
         (
             policy_without(&["break-glass"]),
-            "role/break-glass, mapRoles line 7 is protected, and would not be let in any more",
+            "protected principal arn:aws:iam::111122223333:role/break-glass can no longer authenticate \
+             | = because: the policy protects this principal at rolecall.toml:7 = because: policy `prod` does not list this principal \
+             = note: the principal authenticates through the aws-auth entry arn:aws:iam::111122223333:role/break-glass, \
+             mapRoles line 7",
         ),
-        (policy_without(&["break-glass", "nodes"]), "the plan removes 2 entries and objects, and 1 may go"),
+        (
+            policy_without(&["break-glass", "nodes"]),
+            "this plan removes 2 entries and objects, more than max-removals allows (1)",
+        ),
         (
             policy_without(&["break-glass", "nodes", "ci"]),
-            "aws-auth would let nobody in any more: 3 had an entry in force",
+            "applying this plan would leave no principal able to authenticate through aws-auth (currently: 3)",
         ),
-        (policy_without(&["break-glass", "ci"]), "nobody of aws-auth could repair access any more"),
-        (masters, "would become system:masters"),
+        (policy_without(&["break-glass", "ci"]), "No IAM principal in aws-auth could restore access afterwards."),
+        (masters, "this plan adds arn:aws:iam::111122223333:role/ci to system:masters"),
     ];
     for (policy, message) in cases {
         sandbox.write("rolecall.toml", &policy);
@@ -251,7 +261,11 @@ fn guard_judges_duplicate_entries_by_the_entry_in_force() {
     };
     sandbox.write("rolecall.toml", &shared("looks", "lookers"));
     let output = refused(&sandbox, &["apply", "--auto-approve"]);
-    assert!(output.stderr.contains("what you repair access with"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("this plan removes permissions that you need to restore access"),
+        "{}",
+        output.stderr
+    );
     assert_eq!(cluster.object_metadata(), before);
     // The shadowed duplicate may be removed.
     sandbox.write("rolecall.toml", &shared("ci", "admins"));
@@ -271,6 +285,10 @@ fn saved_plan_is_guarded_again_on_the_current_cluster() {
     cluster.kubectl(&["delete", "clusterrolebinding", "by-name"]);
     let before = cluster.object_metadata();
     let output = refused(&sandbox, &["apply", "--plan", "saved.json"]);
-    assert!(output.stderr.contains("the plan takes from you what you repair access with"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("this plan removes permissions that you need to restore access"),
+        "{}",
+        output.stderr
+    );
     assert_eq!(cluster.object_metadata(), before);
 }

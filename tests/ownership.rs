@@ -132,8 +132,8 @@ fn policy_does_not_change_objects_of_another_policy() {
     let output = sandbox.run(&["plan", "thief.toml", "--snapshot", "cluster.yaml"]);
     assert_eq!(output.exit_code, 1);
     for message in [
-        "the aws-auth entry of arn:aws:iam::111122223333:role/a is owned by the policy `a`",
-        "ClusterRoleBinding a is owned by the policy `a`",
+        "the aws-auth entry of arn:aws:iam::111122223333:role/a is owned by policy `a`",
+        "ClusterRoleBinding a is owned by policy `a`",
     ] {
         assert!(output.stderr.contains(message), "{}", output.stderr);
     }
@@ -151,7 +151,9 @@ fn objects_removed_from_the_policy_are_deleted_and_foreign_bindings_reported() {
     sandbox.write("cluster.yaml", &text).write("a.toml", "[policy]\nname = \"a\"\n");
     let output = sandbox.run(&["plan", "a.toml", "--snapshot", "cluster.yaml"]);
     assert!(
-        output.stderr.contains("ClusterRole looking goes, and a binding that is not this policy's still gives it"),
+        output
+            .stderr
+            .contains("ClusterRole looking is removed, but a binding that this policy does not own refers to it"),
         "{}",
         output.stderr
     );

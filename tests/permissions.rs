@@ -219,7 +219,7 @@ fn printed_permissions_are_enough_to_plan_and_apply() {
             assert!(plan.exit_code == 0 && !plan.stderr.contains("you lack"), "{mode}: {}", plan.stderr);
             let output = folders.runner.run(&["apply", "--auto-approve", "--allow", "empty-aws-auth"]);
             assert_eq!(output.exit_code, 0, "{mode}: {}{}", output.stdout, output.stderr);
-            assert!(folders.runner.ok(&["plan"]).contains("no changes"));
+            assert!(folders.runner.ok(&["plan"]).contains("No changes."));
         }
     }
 }
@@ -233,7 +233,7 @@ fn read_only_runner_can_plan_and_is_warned_about_missing_permissions() {
     assert_eq!(folders.runner.run(&["drift"]).exit_code, 2);
     let plan = folders.runner.run(&["plan"]);
     assert_eq!(plan.exit_code, 0, "{}", plan.stderr);
-    assert!(plan.stderr.contains("warning: context runner: you lack the rights for"), "{}", plan.stderr);
+    assert!(plan.stderr.contains("warning: context runner: you lack permissions for"), "{}", plan.stderr);
     assert_eq!(folders.runner.run(&["permissions", "--check", "--for", "plan"]).exit_code, 0);
     let check = folders.runner.run(&["permissions", "--check"]);
     assert_eq!(check.exit_code, 1);
@@ -250,7 +250,7 @@ fn read_only_runner_can_plan_and_is_warned_about_missing_permissions() {
     let before = cluster.object_metadata();
     let output = folders.runner.run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}", output.stderr);
-    assert!(output.stderr.contains("error: context runner: you lack the rights for"), "{}", output.stderr);
+    assert!(output.stderr.contains("error: context runner: you lack permissions for"), "{}", output.stderr);
     assert_eq!(cluster.object_metadata(), before);
 }
 
@@ -274,8 +274,8 @@ fn without_any_one_rule_apply_writes_everything_or_nothing() {
             let before = cluster.object_metadata();
             let plan = folders.runner.run(&["plan"]);
             let output = folders.runner.run(&["apply", "--auto-approve"]);
-            let is_reported =
-                plan.stderr.contains("you lack the rights for") || plan.stderr.contains("the caller may not");
+            let is_reported = plan.stderr.contains("you lack permissions for")
+                || plan.stderr.contains("error: you are not allowed to ");
             let context = format!("without {removed} of {}\n{}\n{}", object["metadata"], plan.stderr, output.stderr);
             if output.exit_code == 0 {
                 assert!(!is_reported, "{context}");
@@ -339,7 +339,7 @@ fn assert_missing(folders: &Folders, policy: &str, message: &str) {
         plan.stderr
     );
     let output = folders.runner.run(&["apply", "--auto-approve"]);
-    assert!(output.exit_code == 1 && output.stderr.contains("Nothing was written"), "{}", output.stderr);
+    assert!(output.exit_code == 1 && output.stderr.contains("No changes were made."), "{}", output.stderr);
 }
 
 #[track_caller]
@@ -373,7 +373,7 @@ fn without_escalate_a_label_change_is_as_forbidden_as_a_rule_change() {
     assert_missing(
         &folders,
         &one_role_policy("\"get\"", "a"),
-        "or to hold yourself: verbs get; api-groups \"\"; resources secrets",
+        "or these permissions: verbs get; api-groups \"\"; resources secrets",
     );
     let no_change = json!({ "metadata": { "labels": { "tier": "a" } } });
     assert_eq!(runner_status(&cluster, &token, "PATCH", path, &no_change), 200, "a patch without effect is accepted");
@@ -448,7 +448,7 @@ fn escalate_limited_to_a_name_allows_updates_but_not_creation() {
     assert_missing(
         &folders,
         &one_role_policy("\"get\"", "a"),
-        "escalate clusterroles.rbac.authorization.k8s.io, or to hold",
+        "escalate clusterroles.rbac.authorization.k8s.io, or these permissions: verbs get",
     );
     grant_runner(&cluster, &folders, &[escalate(Value::Null)]);
     assert_applies(&folders, &one_role_policy("\"get\"", "a"));
@@ -487,10 +487,13 @@ fn printed_roles_match_their_snapshot() {
     for (args, message) in [
         (
             &["permissions", "access.toml", "--subject", "arn:aws:iam::111122223333:role/x"][..],
-            "none that a binding can name",
+            "not a subject of a binding",
         ),
         (&["permissions", "access.toml", "--check"], "a snapshot has no caller"),
-        (&["permissions", "access.toml", "--name", "a/b"], "names no role: a name cannot contain `/`"),
+        (
+            &["permissions", "access.toml", "--name", "a/b"],
+            "invalid value `a/b` for `--name`: a name cannot contain `/`",
+        ),
         (&["permissions"], "there is no"),
     ] {
         let output = sandbox.run(args);

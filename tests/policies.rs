@@ -154,22 +154,22 @@ fn missing_and_unreadable_policies_are_errors() {
         stderr
     };
     insta::assert_snapshot!(error(&[]), @r"
-    error: there is neither rolecall.toml nor rolecall/ here
+    error: no policy found: there is no rolecall.toml and no rolecall/ in the current folder
      |
-     = help: name the policy: a TOML file, or a folder of them
+     = help: name the policy: a TOML file, or a folder with TOML files
     ");
     insta::assert_snapshot!(error(&["gone.toml"]), @r"
-    error: there is no policy gone.toml
+    error: the policy gone.toml does not exist
      |
-     = help: name a TOML file, or a folder of them
+     = help: name a TOML file, or a folder with TOML files
     ");
     insta::assert_snapshot!(error(&["empty"]), @r"
     error: the folder empty has no .toml file
      |
-     = help: a policy is a TOML file, or a folder of them; folders within are not read
+     = help: name a TOML file, or a folder with TOML files; subfolders are not read
     ");
     insta::assert_snapshot!(error(&["latin.toml"]), @r"
-    error: latin.toml is not text: line 2 is not UTF-8
+    error: latin.toml is not a text file: line 2 is not UTF-8
      |
      = help: save the file as UTF-8
     ");

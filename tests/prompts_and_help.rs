@@ -54,7 +54,7 @@ fn apply_prompt_accepts_only_yes() {
         let before = sandbox.read("cluster.yaml");
         let (exit, _, err) = run_at_terminal(&sandbox, &["apply", "access.toml"], answer, false);
         assert_eq!(exit, Exit::Failed, "{answer:?}");
-        assert!(err.contains("not approved: nothing was written"), "{err}");
+        assert!(err.contains("Apply cancelled. No changes were made."), "{err}");
         assert_eq!(sandbox.read("cluster.yaml"), before, "{answer:?}");
     }
     let sandbox = sandbox();
@@ -63,7 +63,7 @@ fn apply_prompt_accepts_only_yes() {
     assert!(out.ends_with("Applied to example (snapshot cluster.yaml): 3 writes made.\n"), "{out}");
     insta::assert_snapshot!(err, @r"
 
-    Apply 4 changes by 3 writes to example (snapshot cluster.yaml)? Only `yes` is taken for a yes: 
+    Do you want to apply these 4 changes to example (snapshot cluster.yaml)? Only 'yes' will be accepted: 
     Applying to example (snapshot cluster.yaml)
       [1/3] created ClusterRole cluster-viewer
       [2/3] created ClusterRoleBinding cluster-viewers
@@ -79,7 +79,7 @@ fn apply_without_changes_does_not_prompt() {
     assert_eq!((exit, err.as_str()), (Exit::Success, ""));
     assert_eq!(
         out,
-        "example (snapshot cluster.yaml), policy cluster-viewer: no changes, the cluster is what the policy says.\n"
+        "example (snapshot cluster.yaml), policy cluster-viewer: No changes. The cluster matches the policy.\n"
     );
 }
 
@@ -90,7 +90,8 @@ fn apply_without_a_terminal_needs_auto_approve() {
     let output = sandbox.run(&["apply", "access.toml"]);
     assert_eq!(output.exit_code, 1);
     assert!(
-        output.stderr.contains("there is no terminal to ask at") && output.stderr.contains("--auto-approve"),
+        output.stderr.contains("apply needs confirmation, but stdin is not a terminal")
+            && output.stderr.contains("--auto-approve"),
         "{}",
         output.stderr
     );
@@ -106,13 +107,13 @@ fn approved_digest_applies_only_the_plan_with_that_digest() {
     let output = sandbox.run(&["apply", "access.toml", "--approved", &another]);
     assert_eq!(output.exit_code, 1);
     assert!(
-        output.stderr.contains("another digest than the approved one") && output.stderr.contains(&digest),
+        output.stderr.contains("the plan does not match the approved digest") && output.stderr.contains(&digest),
         "{}",
         output.stderr
     );
     assert_eq!(sandbox.read("cluster.yaml"), before);
     sandbox.ok(&["apply", "access.toml", "--approved", &digest]);
-    assert!(sandbox.ok(&["plan", "access.toml"]).contains("no changes"));
+    assert!(sandbox.ok(&["plan", "access.toml"]).contains("No changes."));
 }
 
 #[test]

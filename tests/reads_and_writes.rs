@@ -84,9 +84,9 @@ fn assert_no_changes(sandbox: &Sandbox) {
     sandbox.ok(&["snapshot", "--out", "now.yaml"]);
     for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
         let plan = sandbox.ok(&[&["plan"], cluster_args].concat());
-        assert!(plan.contains("no changes"), "{plan}");
+        assert!(plan.contains("No changes. The cluster matches the policy."), "{plan}");
         let drift = sandbox.ok(&[&["drift"], cluster_args].concat());
-        assert!(drift.contains("no drift"), "{drift}");
+        assert!(drift.contains("No drift. The cluster matches the policy."), "{drift}");
     }
 }
 
@@ -174,7 +174,7 @@ fn role_deleted_after_planning_is_not_recreated() {
     sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", POLICIES[1]));
     let output = sandbox.run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 1);
-    assert!(output.stderr.contains("could not change ClusterRole one: no longer exists"), "{}", output.stderr);
+    assert!(output.stderr.contains("could not change ClusterRole one: it no longer exists"), "{}", output.stderr);
     assert_eq!(cluster.admin("GET", &format!("{RBAC}/clusterroles/one"), None).0, 404);
 }
 
@@ -217,8 +217,8 @@ fn write_without_effect_keeps_the_version_and_is_not_counted() {
         tamper(&sandbox, "saved.json", |write| write["body"] = json!({ "rules": before["rules"] }));
         let output = sandbox.run(&["apply", "--plan", "saved.json"]);
         assert_eq!(output.exit_code, 0, "{}", output.stderr);
-        assert!(output.stderr.contains("already so ClusterRole one"), "{}", output.stderr);
-        assert!(output.stdout.contains("0 writes made, 1 was so already"), "{}", output.stdout);
+        assert!(output.stderr.contains("already up to date: ClusterRole one"), "{}", output.stderr);
+        assert!(output.stdout.contains("0 writes made, 1 already up to date"), "{}", output.stdout);
     }
     assert_eq!(cluster.admin("GET", &path, None).1, before);
     assert_eq!(sandbox.read("now.yaml"), file);
@@ -242,11 +242,12 @@ fn deleted_binding_with_a_finalizer_still_grants_and_is_reported() {
         sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{policy_without_binding}"));
         let output = sandbox.run(&[&["apply", "--auto-approve"], cluster_args].concat());
         assert_eq!(output.exit_code, 0, "{}", output.stderr);
-        let message = "deleting ClusterRoleBinding held: it still grants until its finalizers end: example.com/held";
+        let message =
+            "deleting ClusterRoleBinding held: it grants access until its finalizers are removed: example.com/held";
         assert!(output.stderr.contains(message), "{}", output.stderr);
         let second_plan = sandbox.run(&[&["plan"], cluster_args].concat());
         assert!(
-            second_plan.stderr.contains("ClusterRoleBinding held is being deleted and still grants"),
+            second_plan.stderr.contains("ClusterRoleBinding held is being deleted but still grants access"),
             "{}",
             second_plan.stderr
         );
@@ -255,9 +256,7 @@ fn deleted_binding_with_a_finalizer_still_grants_and_is_reported() {
         let plan_with_same_name = sandbox.run(&[&["plan"], cluster_args].concat());
         assert_eq!(plan_with_same_name.exit_code, 1);
         assert!(
-            plan_with_same_name
-                .stderr
-                .contains("held is being deleted, and waits for its finalizers: example.com/held")
+            plan_with_same_name.stderr.contains("held is being deleted and waits for its finalizers: example.com/held")
         );
     }
     assert!(is_allowed("g", "get", "secrets"), "the authorizer ignores deletionTimestamp");
@@ -427,7 +426,10 @@ service-accounts = ["w-same/builder"]
     assert!(hand_written.contains("rules: null") && hand_written.contains("roleRef:\n  kind: "), "{hand_written}");
     for rules in ["rules: []", "# no rules"] {
         sandbox.write("hand.yaml", &hand_written.replace("rules: null", rules));
-        assert!(sandbox.ok(&["plan", "--snapshot", "hand.yaml"]).contains("no changes"), "{rules}");
+        assert!(
+            sandbox.ok(&["plan", "--snapshot", "hand.yaml"]).contains("No changes. The cluster matches the policy."),
+            "{rules}"
+        );
     }
 }
 
@@ -519,7 +521,9 @@ fn names_with_special_characters_round_trip() {
     sandbox.write("rolecall.toml", &format!("[policy]\nname = \"w\"\n{}", policy("list")));
     for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
         sandbox.ok(&[&["apply", "--auto-approve"], cluster_args].concat());
-        assert!(sandbox.ok(&[&["plan"], cluster_args].concat()).contains("no changes"));
+        assert!(
+            sandbox.ok(&[&["plan"], cluster_args].concat()).contains("No changes. The cluster matches the policy.")
+        );
     }
     for name in names {
         let stored_verb = cluster.kubectl(&["get", "clusterrole", "-o", "jsonpath={.rules[0].verbs[0]}", "--", name]);

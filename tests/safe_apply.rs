@@ -100,7 +100,7 @@ fn dry_run_sends_every_write_to_the_server_and_changes_nothing() {
     let before = stored_objects(cluster);
     let output = proxied.run(&["apply", "--dry-run"]);
     assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
-    assert!(output.stderr.contains("of 3 writes 0 would be refused"), "{}", output.stderr);
+    assert!(output.stderr.contains("Dry run: all 3 writes accepted by the API server"), "{}", output.stderr);
     assert!(proxy.writes().is_empty(), "{:?}", proxy.writes());
     let dry_run_methods: Vec<String> =
         proxy.requests().iter().filter(|request| request.is_dry_run()).map(|request| request.method.clone()).collect();
@@ -150,7 +150,7 @@ fn all_refused_writes_are_reported_before_any_write() {
     sandbox.write("rolecall.toml", &policy);
     let before = stored_objects(cluster);
     let by_permissions =
-        ["you lack the rights for 2 of 3 writes", "to change ClusterRole looks", "to create ClusterRole more"];
+        ["you lack permissions for 2 of 3 writes", "to change ClusterRole looks", "to create ClusterRole more"];
     let by_the_server = ["cannot change ClusterRole looks", "cannot create ClusterRole more", "not currently held"];
     for (flag, messages) in [("--auto-approve", by_permissions), ("--dry-run", by_the_server)] {
         let output = sandbox.run(&["apply", flag]);
@@ -238,8 +238,8 @@ fn lockout_of_the_caller_restores_aws_auth_within_seconds() {
     let started = Instant::now();
     let output = sandbox.run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
-    assert!(output.stderr.contains("aws-auth was put back as it was, because"), "{}", output.stderr);
-    assert!(output.stderr.contains("does not accept your credentials any more"), "{}", output.stderr);
+    assert!(output.stderr.contains("reverted the change of aws-auth: "), "{}", output.stderr);
+    assert!(output.stderr.contains("the cluster no longer accepts your credentials"), "{}", output.stderr);
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert_eq!(aws_auth_text(cluster), before, "data and annotations are byte-identical");
     let writes: Vec<ProxyRequest> = proxy
@@ -265,8 +265,8 @@ fn aws_auth_that_cannot_be_restored_is_saved_with_the_command() {
     sandbox.write("rolecall.toml", POLICY);
     let output = sandbox.run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
-    assert!(output.stderr.contains("it could not be put back"), "{}", output.stderr);
-    let command = output.stderr.lines().find_map(|line| line.split("can run: kubectl replace -f ").nth(1)).unwrap();
+    assert!(output.stderr.contains("could not revert the change of aws-auth"), "{}", output.stderr);
+    let command = output.stderr.lines().find_map(|line| line.split("run: kubectl replace -f ").nth(1)).unwrap();
     let file = sandbox.path(command.trim());
     cluster.kubectl(&["replace", "-f", file.to_str().unwrap()]);
     assert_eq!(cluster.admin("GET", AWS_AUTH, None).1["data"], json!({ "mapRoles": NODES, "other": "kept" }));
@@ -310,8 +310,14 @@ fn aws_auth_is_restored_if_the_caller_authenticates_as_another_user() {
     sandbox.write("rolecall.toml", POLICY);
     let output = sandbox.run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
-    assert!(output.stderr.contains("aws-auth was put back as it was"), "{}", output.stderr);
-    assert!(output.stderr.contains("no more for `boss`"), "{}", output.stderr);
+    assert!(output.stderr.contains("reverted the change of aws-auth"), "{}", output.stderr);
+    assert!(
+        output
+            .stderr
+            .contains("the cluster now identifies you as `arn:aws:iam::111122223333:role/viewer` instead of `boss`"),
+        "{}",
+        output.stderr
+    );
     assert_eq!(aws_auth_text(cluster), before);
 }
 
@@ -390,7 +396,7 @@ fn lease_of_another_apply_blocks_apply_and_is_reported() {
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
     let message = "another apply is running: another-host, since 2026-01-01T00:00:00.000000Z";
     assert!(output.stderr.contains(message), "{}", output.stderr);
-    assert!(output.stderr.contains("Nothing was written."), "{}", output.stderr);
+    assert!(output.stderr.contains("No changes were made."), "{}", output.stderr);
     assert_eq!((stored_objects(cluster), lease(cluster)), (before, lease_before));
 }
 
@@ -423,7 +429,7 @@ fn apply_without_lease_permission_warns_and_continues() {
     let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
     let output = sandbox.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
-    assert!(output.stderr.contains("warning: context admin: no Lease keeps a second apply away"), "{}", output.stderr);
+    assert!(output.stderr.contains("warning: context admin: no Lease was acquired"), "{}", output.stderr);
 }
 
 #[test]
@@ -454,7 +460,11 @@ fn lease_and_review_requests_survive_every_transient_fault() {
         let output = sandbox.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
         assert_eq!(output.exit_code, 0, "{fault}: {}{}", output.stdout, output.stderr);
         assert!(output.stdout.contains("3 writes made"), "{fault}: {}", output.stdout);
-        assert!(output.stderr.contains("Checked: "), "{fault}: {}", output.stderr);
+        assert!(
+            output.stderr.contains("Verified 4 access checks against the API server."),
+            "{fault}: {}",
+            output.stderr
+        );
         assert!(!output.stderr.contains("Lease"), "{fault}: {}", output.stderr);
         assert!(started.elapsed() < Duration::from_secs(20), "{fault}: {:?}", started.elapsed());
         assert_eq!(proxy.writes().len(), 3, "{fault}");
@@ -481,13 +491,13 @@ fn apply_verifies_the_planned_access_and_reports_differences() {
     let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
     let output = sandbox.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
-    assert!(output.stderr.contains("Checked: "), "{}", output.stderr);
+    assert!(output.stderr.contains("Verified 4 access checks against the API server."), "{}", output.stderr);
     deny.store(true, Ordering::SeqCst);
     sandbox.write("rolecall.toml", &POLICY.replace("[\"get\"]", "[\"get\", \"list\"]"));
     let output = sandbox.run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
-    assert!(output.stderr.contains("may not list pods"), "{}", output.stderr);
-    assert!(output.stderr.contains("by the plan may"), "{}", output.stderr);
+    assert!(output.stderr.contains("cannot list pods"), "{}", output.stderr);
+    assert!(output.stderr.contains("but the plan grants it"), "{}", output.stderr);
 }
 
 #[test]
@@ -500,7 +510,7 @@ fn apply_without_review_permission_warns_that_nothing_was_verified() {
     let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
     let output = sandbox.write("rolecall.toml", POLICY).run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
-    assert!(output.stderr.contains("whether the access is as planned was not asked"), "{}", output.stderr);
+    assert!(output.stderr.contains("the resulting access was not verified"), "{}", output.stderr);
 }
 
 fn latest_backup(sandbox: &Sandbox) -> String {
@@ -555,12 +565,17 @@ fn restored_backup_is_byte_identical() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(sandbox.path(&file)).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     let second_apply = sandbox.ok(&["apply", "--auto-approve", "--backup", "kept"]);
-    assert!(second_apply.contains("no changes"), "{second_apply}");
+    assert!(second_apply.contains("No changes. The cluster matches the policy."), "{second_apply}");
     let output = sandbox.run(&["restore", &file, "--auto-approve"]);
     assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
     assert_eq!(stored_content(cluster), before);
     let output = sandbox.run(&["restore", &file, "--auto-approve"]);
-    assert!(output.exit_code == 0 && output.stdout.contains("no changes"), "{}{}", output.stdout, output.stderr);
+    assert!(
+        output.exit_code == 0 && output.stdout.contains("No changes. The cluster matches the policy."),
+        "{}{}",
+        output.stdout,
+        output.stderr
+    );
     let refused = sandbox.run(&["restore", &file]);
     assert_eq!(refused.exit_code, 1, "restore without a terminal needs --auto-approve: {}", refused.stderr);
 }
@@ -576,7 +591,7 @@ fn backup_of_a_snapshot_can_be_restored() {
     let text = sandbox.read("cluster.yaml");
     assert!(text.contains("role/a # why") && !text.contains("viewer") && !text.contains("looks"), "{text}");
     let output = sandbox.run(&["restore", "cluster.yaml", "--auto-approve"]);
-    assert!(output.exit_code == 1 && output.stderr.contains("is no backup of rolecall"), "{}", output.stderr);
+    assert!(output.exit_code == 1 && output.stderr.contains("is not a backup of rolecall"), "{}", output.stderr);
 }
 
 /// A restore can grant dangerous access, so that the guards check it like an apply.
@@ -632,8 +647,12 @@ fn revoking_write_waits_until_the_replacing_grant_works() {
             Sandbox::ok(&self::sandbox(cluster), &["apply", "--auto-approve"]);
         } else {
             assert_eq!(old_binding_status, 200, "the old binding is kept, because the new one does not work");
-            assert!(output.stderr.contains("what it relies on is not seen to work yet"), "{}", output.stderr);
-            assert!(output.stderr.contains("group:viewers may get pods"), "{}", output.stderr);
+            assert!(output.stderr.contains("an earlier write has not taken effect"), "{}", output.stderr);
+            assert!(
+                output.stderr.contains("the API server does not confirm that group:viewers can get pods"),
+                "{}",
+                output.stderr
+            );
         }
     }
 }
@@ -673,7 +692,11 @@ fn cached_token_outlives_its_entry_and_apply_reports_it() {
     let (_guard, cluster) = cluster();
     let sandbox = sandbox(cluster);
     let output = sandbox.run(&["apply", "--auto-approve"]);
-    assert!(output.exit_code == 0 && !output.stderr.contains("until that is forgotten"), "{}", output.stderr);
+    assert!(
+        output.exit_code == 0 && !output.stderr.contains("until the API server's token cache expires"),
+        "{}",
+        output.stderr
+    );
     let viewer = "arn:aws:sts::111122223333:assumed-role/viewer/s";
     let pods = "/api/v1/namespaces/default/pods/some";
     cluster.wait_until_synced();
@@ -683,7 +706,7 @@ fn cached_token_outlives_its_entry_and_apply_reports_it() {
     sandbox.write("rolecall.toml", "[policy]\nname = \"safe\"\n");
     let output = sandbox.run(&["apply", "--auto-approve"]);
     assert!(
-        output.exit_code == 0 && output.stderr.contains("until that is forgotten"),
+        output.exit_code == 0 && output.stderr.contains("until the API server's token cache expires"),
         "{}{}",
         output.stdout,
         output.stderr
@@ -701,12 +724,16 @@ fn rules_pending_from_the_aggregation_controller_are_reported_not_failed() {
     let policy = format!("{POLICY}[bindings.edits]\ncluster-role = \"edit\"\ngroups = [\"viewers\"]\n");
     let output = sandbox.write("rolecall.toml", &policy).run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
-    assert!(output.stderr.contains("not yet as planned: that waits for the controller"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("not passed yet: the controller has not updated the aggregated ClusterRoles"),
+        "{}",
+        output.stderr
+    );
     // If the group is renamed, apply does not wait for access that did not work before.
     let output =
         sandbox.write("rolecall.toml", &policy.replace("viewers", "watchers")).run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
-    assert!(sandbox.ok(&["plan"]).contains("no changes"));
+    assert!(sandbox.ok(&["plan"]).contains("No changes. The cluster matches the policy."));
 }
 
 #[test]
@@ -721,7 +748,8 @@ fn saved_plan_is_applied_once_even_if_its_changes_are_undone() {
     let output = sandbox.run(&["apply", "--plan", "plan.json"]);
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
     assert!(
-        output.stderr.contains("was applied already") && output.stderr.contains("is used once"),
+        output.stderr.contains("was already applied at")
+            && output.stderr.contains("a saved plan can be applied only once"),
         "{}",
         output.stderr
     );
@@ -745,10 +773,15 @@ fn concurrent_applies_make_every_write_once() {
     assert_eq!(complete_runs, 1, "{outputs:#?}");
     for output in &outputs {
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        let messages = ["3 writes made", "no changes", "since the plan was made", "another apply is running"];
+        let messages = [
+            "3 writes made",
+            "No changes. The cluster matches the policy.",
+            "since the plan was made",
+            "another apply is running",
+        ];
         assert!(messages.iter().any(|message| text.contains(message)), "{text}");
     }
-    assert!(sandboxes[0].ok(&["plan"]).contains("no changes"));
+    assert!(sandboxes[0].ok(&["plan"]).contains("No changes. The cluster matches the policy."));
 }
 
 /// A policy with one entry, 15 roles and 14 bindings, which are thirty writes.
@@ -805,7 +838,7 @@ fn apply_killed_after_any_of_thirty_writes_continues_with_the_rest() {
         assert_eq!(rest, 30 - n, "killed after {n}");
         direct.ok(&["apply", "--auto-approve"]);
         assert_eq!(stored_content(cluster), expected, "killed after {n}");
-        assert!(direct.ok(&["plan"]).contains("no changes"), "killed after {n}");
+        assert!(direct.ok(&["plan"]).contains("No changes. The cluster matches the policy."), "killed after {n}");
     }
 }
 
@@ -836,7 +869,7 @@ fn entries_that_others_write_concurrently_are_never_lost() {
         let policy = if applied % 2 == 0 { POLICY } else { "[policy]\nname = \"safe\"\n" };
         let output = sandbox.write("rolecall.toml", policy).run(&["apply", "--auto-approve"]);
         let is_conflict =
-            output.stderr.contains("since the plan was made") || output.stderr.contains("changed by somebody else");
+            output.stderr.contains("since the plan was made") || output.stderr.contains("changed by another client");
         assert!(output.exit_code == 0 || is_conflict, "{}{}", output.stdout, output.stderr);
         applied += usize::from(output.exit_code == 0);
         conflicts += usize::from(output.exit_code != 0);

@@ -107,7 +107,11 @@ fn plan_is_stale_when_objects_that_it_relies_on_change() {
         for (output, after) in apply_plan_made_on(&cluster(), &changed) {
             assert_eq!(output.exit_code, 1, "{change}: {}{}", output.stdout, output.stderr);
             assert_eq!(after, changed, "{change}");
-            let messages = ["since the plan was made", "another digest than the approved one"];
+            let messages = [
+                "since the plan was made",
+                "the plan would now change other access than it did when it was made",
+                "the plan does not match the approved digest",
+            ];
             assert!(messages.iter().any(|message| output.stderr.contains(message)), "{change}: {}", output.stderr);
         }
     }
@@ -117,15 +121,27 @@ fn plan_is_stale_when_objects_that_it_relies_on_change() {
 fn staleness_error_names_the_principal_and_the_namespaces() {
     let [(role, _), _] =
         apply_plan_made_on(&cluster(), &cluster().replace("resources: [pods]", "resources: [secrets]"));
-    assert!(role.stderr.contains("something else for arn:aws:iam::111122223333:role/viewer"), "{}", role.stderr);
+    assert!(
+        role.stderr.contains("its access changes are different for arn:aws:iam::111122223333:role/viewer"),
+        "{}",
+        role.stderr
+    );
     let [(namespace, _), _] = apply_plan_made_on(&cluster(), &(cluster() + &namespace("team-b", "dev")));
     assert!(
-        namespace.stderr.contains("the names `team-*` now mean other namespaces: + team-b"),
+        namespace
+            .stderr
+            .contains("the namespaces that match pattern `team-*` have changed (+ team-b) since the plan was made"),
         "{}",
         namespace.stderr
     );
     let [(label, _), _] = apply_plan_made_on(&cluster(), &cluster().replace("stage: prod", "stage: test"));
-    assert!(label.stderr.contains("the labels stage=prod now mean other namespaces: - shop"), "{}", label.stderr);
+    assert!(
+        label.stderr.contains(
+            "the namespaces that match label selector `stage=prod` have changed (- shop) since the plan was made"
+        ),
+        "{}",
+        label.stderr
+    );
 }
 
 #[test]
@@ -159,7 +175,7 @@ fn plan_file_of_another_format_is_refused_with_the_command_for_a_new_one() {
         assert_eq!((output.exit_code, output.stdout.as_str()), (1, ""), "{}", output.stderr);
         assert!(output.stderr.contains(message), "{message}\n{}", output.stderr);
         assert!(
-            output.stderr.contains("hint: make a new plan with `rolecall plan --out plan.json`"),
+            output.stderr.contains("help: make a plan with `rolecall plan POLICY --out plan.json`"),
             "{}",
             output.stderr
         );
@@ -167,5 +183,5 @@ fn plan_file_of_another_format_is_refused_with_the_command_for_a_new_one() {
     sandbox.write("plan.json", &saved);
     sandbox.ok(&["apply", "--plan", "plan.json"]);
     let output = sandbox.run(&["apply", "--plan", "plan.json"]);
-    assert!(output.exit_code == 1 && output.stderr.contains("plan.json was applied already, at "), "{}", output.stderr);
+    assert!(output.exit_code == 1 && output.stderr.contains("plan.json was already applied at "), "{}", output.stderr);
 }

@@ -171,7 +171,7 @@ fn writes_between(before: &str, after: &str) -> Vec<String> {
     let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
     sandbox.write("rolecall.toml", &policy(after)).ok(&["apply", "--auto-approve"]);
     let plan = sandbox.ok(&["plan"]);
-    assert!(plan.contains("no changes"), "{plan}");
+    assert!(plan.contains("No changes. The cluster matches the policy."), "{plan}");
     let observed = std::mem::take(&mut *observed.lock().unwrap());
     let (_, last) = observed.last().expect("the second policy has writes");
     for (number, (write, access)) in observed.iter().enumerate() {

@@ -211,14 +211,14 @@ impl<'s> ChangedSubjects<'s> {
         let mut changed = Self::default();
         for (_, pair) in merge_join(&before.grants.state.bindings, &after.grants.state.bindings) {
             match pair {
-                EitherOrBoth::Left(binding) | EitherOrBoth::Right(binding) => changed.add_all(&binding.subjects),
+                EitherOrBoth::Left(binding) | EitherOrBoth::Right(binding) => changed.add_subjects(&binding.subjects),
                 EitherOrBoth::Both(old, new) if old.role_ref != new.role_ref => {
-                    changed.add_all(&old.subjects);
-                    changed.add_all(&new.subjects);
+                    changed.add_subjects(&old.subjects);
+                    changed.add_subjects(&new.subjects);
                 }
                 EitherOrBoth::Both(old, new) if old.subjects != new.subjects => {
-                    changed.add_all(old.subjects.iter().filter(|subject| !new.subjects.contains(subject)));
-                    changed.add_all(new.subjects.iter().filter(|subject| !old.subjects.contains(subject)));
+                    changed.add_subjects(old.subjects.iter().filter(|subject| !new.subjects.contains(subject)));
+                    changed.add_subjects(new.subjects.iter().filter(|subject| !old.subjects.contains(subject)));
                 }
                 EitherOrBoth::Both(..) => {}
             }
@@ -228,18 +228,18 @@ impl<'s> ChangedSubjects<'s> {
             let bindings = before.grants.state.bindings.iter().chain(&after.grants.state.bindings);
             for (key, binding) in bindings {
                 if binding.role_ref.role_key_parts(key).is_some_and(|role| roles.contains(&role)) {
-                    changed.add_all(&binding.subjects);
+                    changed.add_subjects(&binding.subjects);
                 }
             }
         }
         changed
     }
 
-    fn add_all(&mut self, subjects: impl IntoIterator<Item = &'s Subject>) {
-        subjects.into_iter().for_each(|subject| self.add(subject));
+    fn add_subjects(&mut self, subjects: impl IntoIterator<Item = &'s Subject>) {
+        subjects.into_iter().for_each(|subject| self.add_subject(subject));
     }
 
-    fn add(&mut self, subject: &'s Subject) {
+    fn add_subject(&mut self, subject: &'s Subject) {
         match subject {
             Subject::User(name) => self.users.insert(name),
             Subject::Group(name) => self.groups.insert(name),

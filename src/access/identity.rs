@@ -144,7 +144,7 @@ pub(crate) enum DenialReason {
         near_misses: Vec<(EntryRef, UnmatchableReason)>,
     },
     /// The entry uses `{{EC2PrivateDNSName}}`, and the session is not one of an EC2 instance.
-    NotAnInstance { entry: EntryRef, fault: NotInstanceSession },
+    NotAnInstance { entry: EntryRef, error: NotInstanceSession },
 }
 
 /// The result of authenticating a subject.
@@ -240,7 +240,7 @@ impl Identity {
     fn from_entry(iam_identity: &IamIdentity, mapped: &MappedEntry) -> Result<Self, DenialReason> {
         let render = |template: &String| {
             render_template(template, iam_identity)
-                .map_err(|fault| DenialReason::NotAnInstance { entry: mapped.entry_ref.clone(), fault })
+                .map_err(|error| DenialReason::NotAnInstance { entry: mapped.entry_ref.clone(), error })
         };
         let username = render(&mapped.entry.username)?;
         let groups = mapped.entry.groups.iter().map(render).collect::<Result<Vec<_>, _>>()?;
@@ -266,7 +266,7 @@ impl Identity {
         self.groups.iter().any(|name| name.as_literal() == Some(group))
     }
 
-    /// Returns every request of `system:masters` is allowed before RBAC is consulted (kubernetes
+    /// Whether the identity is in `system:masters`, whose requests are all allowed before RBAC is consulted (kubernetes
     /// `kubeapiserver/authorizer/reload.go`, the privileged group).
     pub(crate) fn is_in_system_masters(&self) -> bool {
         self.is_in_group(MASTERS)

@@ -78,10 +78,9 @@ pub(super) fn apply_error(label: &str, steps: &[Step], outcome: &ApplyOutcome, e
             }
             StepError::NotEffective(probes) => {
                 let message = format!("{label}: did not {description}: an earlier write has not taken effect");
-                let error = probes
-                    .iter()
-                    .take(MAX_LISTED)
-                    .fold(Diagnostic::error(message), |error, probe| error.with_because(probe.clone()));
+                let error = probes.iter().take(MAX_LISTED).fold(Diagnostic::error(message), |error, probe| {
+                    error.with_because(format!("the API server does not confirm that {probe}"))
+                });
                 error
                     .with_help("check the health of the API server: it does not act on a write that it accepted")
                     .with_help(APPLY_AGAIN_HELP)

@@ -232,8 +232,8 @@ async fn acquire_lock(
         }
         Ok(LockAttempt::Unavailable(error)) => {
             env.note(&format!(
-                "warning: {label}: no Lease was acquired, concurrent applies are only detected by the preconditions of the \
-                 writes: {}\n",
+                "warning: {label}: no Lease was acquired: {}. Concurrent applies are detected only by the preconditions \
+                 of the writes.\n",
                 error.cause()
             ));
             Ok(None)

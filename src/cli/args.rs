@@ -431,13 +431,16 @@ pub(crate) struct AccessArgs {
     pub(crate) question: QuestionArgs,
 }
 
-/// Print the JSON schema of the policy or of an output format
+/// Print the JSON schema or an example of the policy, or the schema of an output format
 #[derive(Debug, Args)]
 #[command(after_help = help::SCHEMA)]
 pub(crate) struct SchemaArgs {
     /// Document that the schema describes
     #[arg(value_enum, default_value_t, value_name = "DOCUMENT")]
     pub(crate) document: SchemaKind,
+    /// Print an example of a policy instead, to start from
+    #[arg(long, conflicts_with = "document")]
+    pub(crate) example: bool,
 }
 
 /// The document that a schema describes.

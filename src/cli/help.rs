@@ -3,6 +3,12 @@
 //! The tests of `reference` check that the examples are valid commands.
 
 pub(super) const OVERVIEW: &str = "\
+First steps (a policy is a TOML file, or a directory of them):
+  rolecall snapshot --context prod --out cluster.yaml   save what the cluster has; reads only
+  rolecall schema --example > rolecall.toml             a policy to edit
+  rolecall plan --snapshot cluster.yaml                 the changes and their effect, offline
+  rolecall apply                                        the changes in the cluster, after a prompt
+
 Exit codes:
   0  success
   1  error or wrong usage, `can`: no, `permissions --check`: a permission is missing

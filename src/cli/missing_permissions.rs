@@ -97,17 +97,13 @@ pub(crate) fn to_diagnostic(cluster_plan: &ClusterPlan, severity: Severity) -> O
     Some(diagnostic.with_help("run `rolecall permissions` to print the roles that grant these permissions"))
 }
 
-/// `escalate clusterroles named x, or make sure that you have these permissions yourself: verbs get; …`.
+/// `escalate clusterroles named x, or these permissions: verbs get; …`.
 pub(crate) fn describe_missing_permission(permission: &MissingPermission) -> String {
     let rules: Vec<String> = permission.missing_rules.iter().take(MAX_LISTED).map(ToString::to_string).collect();
     let more = permission.missing_rules.len().saturating_sub(MAX_LISTED);
     let more = if more > 0 { format!(" and {}", pluralize(more, "more rule")) } else { String::new() };
     match rules.as_slice() {
         [] => permission.request.to_string(),
-        rules => format!(
-            "{}, or make sure that you have these permissions yourself: {}{more}",
-            permission.request,
-            rules.join(" | ")
-        ),
+        rules => format!("{}, or these permissions: {}{more}", permission.request, rules.join(" | ")),
     }
 }

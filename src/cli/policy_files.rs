@@ -73,7 +73,11 @@ pub(crate) fn find_policy(env: &Env) -> Option<PathBuf> {
 fn policy_not_found() -> CommandError {
     let error =
         Diagnostic::error("no policy found: there is no rolecall.toml and no rolecall/ in the current directory");
-    CommandError::from_diagnostic(error.with_help("name the policy: a TOML file, or a directory with TOML files"))
+    CommandError::from_diagnostic(
+        error
+            .with_help("name the policy: a TOML file, or a directory with TOML files")
+            .with_help("for a policy to start from, run `rolecall schema --example > rolecall.toml`"),
+    )
 }
 
 fn read_policy_at(path: &Path, env: &Env) -> Result<PolicyFiles, CommandError> {

@@ -99,8 +99,8 @@ impl QuestionTarget {
         SubjectQuery::parse(text).map_err(|error| {
             CommandError::from_diagnostic(match error {
                 SubjectQueryError::Unknown(_) => self.unknown_subject(text),
-                SubjectQueryError::Arn(fault) => {
-                    Diagnostic::error(format!("invalid subject `{text}`: {fault}")).with_help(fault.help())
+                SubjectQueryError::Arn(arn_error) => {
+                    Diagnostic::error(format!("invalid subject `{text}`: {arn_error}")).with_help(arn_error.help())
                 }
                 SubjectQueryError::ServiceAccount => Diagnostic::error(format!("invalid subject `{text}`: {error}")),
             })

@@ -58,7 +58,7 @@ pub(crate) async fn open_saved_plan(
         // The state after a stale plan cannot be computed.
         let reasons = saved.plan.staleness_reasons(&state);
         if !reasons.is_empty() {
-            stale.extend(stale_plan_error(&connected.label, &reasons).diagnostics);
+            stale.extend(staleness_diagnostics(&connected.label, &reasons));
             continue;
         }
         let after = saved.plan.state_after(&state).map_err(|error| after_state_error(&error))?;
@@ -69,7 +69,13 @@ pub(crate) async fn open_saved_plan(
             ClusterPlan::evaluate(connected, saved.plan, source, policy_index, &comparison, facts, allow).await?;
         cluster_plans.push(cluster_plan);
     }
-    if stale.is_empty() { Ok(cluster_plans) } else { Err(stale.into()) }
+    match stale.pop() {
+        None => Ok(cluster_plans),
+        Some(last) => {
+            stale.push(last.with_note("no changes were made").with_help("plan again"));
+            Err(stale.into())
+        }
+    }
 }
 
 fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandError> {
@@ -78,7 +84,12 @@ fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandErr
     let to_error = |message: String| CommandError::from_diagnostic(Diagnostic::error(message).with_help(help.clone()));
     let text = std::fs::read_to_string(env.cwd.join(path))
         .map_err(|error| to_error(format!("cannot read the plan {name}: {error}")))?;
-    let PlanDocument { plans, applied_at, .. } = parse(&text).map_err(|reason| to_error(format!("{name} {reason}")))?;
+    // The help does not name a file that is not a plan as the value of `--out`: it can be the policy.
+    let not_a_plan = |reason: String| {
+        let error = Diagnostic::error(format!("{name} {reason}"));
+        CommandError::from_diagnostic(error.with_help("make a plan with `rolecall plan POLICY --out plan.json`"))
+    };
+    let PlanDocument { plans, applied_at, .. } = parse(&text).map_err(not_a_plan)?;
     let mut saved_plans = Vec::with_capacity(plans.len());
     let mut is_refused = false;
     for saved in plans {
@@ -99,7 +110,9 @@ fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandErr
         return Err(CommandError::from_diagnostic(error).into_refusal());
     }
     if let Some(applied_at) = applied_at {
-        return Err(to_error(format!("{name} was already applied at {applied_at}: a saved plan can be applied once")));
+        return Err(to_error(format!(
+            "{name} was already applied at {applied_at}: a saved plan can be applied only once"
+        )));
     }
     Ok(saved_plans)
 }
@@ -135,15 +148,18 @@ pub(crate) fn mark_applied(path: &Path, env: &Env) -> Result<(), CommandError> {
 
 /// Returns objects that a plan relies on have changed.
 pub(crate) fn stale_plan_error(label: &str, reasons: &[String]) -> CommandError {
-    let errors = reasons.iter().map(|reason| Diagnostic::error(format!("{label}: {reason} since the plan was made")));
-    let mut errors: Vec<Diagnostic> = errors.collect();
+    let mut errors = staleness_diagnostics(label, reasons);
     if let Some(last) = errors.pop() {
-        errors.push(last.with_note("no changes were made").with_help("plan again"));
+        errors.push(last.with_help("plan again"));
     }
     errors.into()
 }
 
-/// Returns objects that a plan does not write have changed, and with them the effect of its writes.
+fn staleness_diagnostics(label: &str, reasons: &[String]) -> Vec<Diagnostic> {
+    reasons.iter().map(|reason| Diagnostic::error(format!("{label}: {reason} since the plan was made"))).collect()
+}
+
+/// The error if objects that a plan does not write have changed, and with them the effect of its writes.
 pub(crate) fn access_changed_error(label: &str, affected_subjects: &[String]) -> CommandError {
     let more = affected_subjects.len().saturating_sub(MAX_LISTED);
     let mut subjects: Vec<&str> = affected_subjects.iter().take(MAX_LISTED).map(String::as_str).collect();
@@ -155,7 +171,6 @@ pub(crate) fn access_changed_error(label: &str, affected_subjects: &[String]) ->
         Diagnostic::error(format!("{label}: the effect of the plan on access has changed since the plan was made"))
             .with_because(format!("its access changes are different for {}", subjects.join(", ")))
             .with_note("RBAC roles, RBAC bindings or aws-auth entries that the plan does not write have changed")
-            .with_note("no changes were made")
             .with_help("plan again");
     CommandError::from_diagnostic(error)
 }

@@ -1,10 +1,14 @@
-//! `rolecall schema`: the schemas in the directory `schema/` of the repository.
+//! `rolecall schema`: the schemas in `schema/` of the repository, and an example of a policy.
 
 use super::args::{SchemaArgs, SchemaKind};
 use super::env::Env;
 use super::exit::Exit;
 
 pub(crate) fn run(args: &SchemaArgs, env: &mut Env) -> Exit {
+    if args.example {
+        env.print(include_str!("example_policy.toml"));
+        return Exit::Success;
+    }
     env.print(match args.document {
         SchemaKind::Policy => include_str!("../../schema/policy.schema.json"),
         SchemaKind::Plan => include_str!("../../schema/plan.schema.json"),

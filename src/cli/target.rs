@@ -211,7 +211,7 @@ fn snapshot_connection<'a>(files: impl Iterator<Item = (PathBuf, &'a str)>) -> C
 /// Returns the cluster of a policy without `[clusters]`.
 fn unnamed_target(args: &ConnectionArgs, env: &Env) -> Result<TargetCluster, CommandError> {
     if let Some(name) = args.clusters.first() {
-        let error = Diagnostic::error(format!("unknown cluster `{name}`: the policy has no `[clusters]`"));
+        let error = Diagnostic::error(format!("unknown cluster `{name}`: no policy with `[clusters]` was found"));
         return Err(CommandError::from_diagnostic(
             error.with_help("pass --context NAME or --snapshot FILE, or declare the cluster in `[clusters]`"),
         ));
@@ -219,7 +219,8 @@ fn unnamed_target(args: &ConnectionArgs, env: &Env) -> Result<TargetCluster, Com
     let connection = if !args.snapshots.is_empty() {
         for text in &args.snapshots {
             if let Some((name, file)) = named_snapshot(text, env) {
-                let error = Diagnostic::error(format!("unknown cluster `{name}`: the policy has no `[clusters]`"));
+                let error =
+                    Diagnostic::error(format!("unknown cluster `{name}`: no policy with `[clusters]` was found"));
                 return Err(CommandError::from_diagnostic(error.with_help(format!("pass --snapshot {file}"))));
             }
         }

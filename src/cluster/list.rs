@@ -122,7 +122,11 @@ pub(super) async fn list_all<T: ListItem, U>(
                 return Err(match response.status {
                     403 => ClusterError::Forbidden {
                         verb: "list".to_owned(),
-                        resource: format!("{} in all namespaces", kind.resource()),
+                        resource: if kind.is_namespaced() {
+                            format!("{} in all namespaces", kind.resource())
+                        } else {
+                            kind.resource().to_owned()
+                        },
                         why,
                     },
                     status => ClusterError::UnexpectedStatus { status, what: operation, why },

@@ -196,7 +196,8 @@ impl ClusterError {
     /// Returns the cause without the operation and the object, for messages that name them already.
     pub(crate) fn cause(&self) -> String {
         match self {
-            Self::Forbidden { why, .. } => format!("you are not allowed to: {why}"),
+            // The API server answers `configmaps "aws-auth" is forbidden: User "u" cannot patch …`.
+            Self::Forbidden { why, .. } => why.clone(),
             Self::Rejected { refusal, .. } => refusal.to_string(),
             Self::UnexpectedStatus { status, why, .. } => format!("the API server answered {status}: {why}"),
             other => other.to_string(),
@@ -254,6 +255,9 @@ impl ClusterError {
             }
             Self::Rejected { refusal: WriteError::NamespaceTerminating(_), .. } => {
                 "remove the namespace from the policy, or wait until it is deleted and create it again".to_owned()
+            }
+            Self::SnapshotIo { file, .. } if file == snapshot::STDIN_NAME => {
+                "pass the snapshot again with --snapshot".to_owned()
             }
             Self::SnapshotIo { .. } => "run `rolecall snapshot --out FILE` to create a snapshot of a live cluster".to_owned(),
             Self::SnapshotChanged { .. } => "plan again".to_owned(),

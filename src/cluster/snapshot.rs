@@ -82,7 +82,7 @@ impl SnapshotCluster {
             SnapshotContent { files: Vec::new(), objects: BTreeMap::new(), latest_version: 0, has_versions: false };
         for path in paths {
             if path == Path::new(STDIN) {
-                let why = "it was read from stdin when the plan was made; pass it again with --snapshot".to_owned();
+                let why = "it was read from stdin when the plan was made".to_owned();
                 let text = stdin.ok_or(ClusterError::SnapshotIo { file: STDIN_NAME.to_owned(), why })?;
                 content.add_file(PathBuf::from(STDIN_NAME), text.to_owned())?;
                 continue;

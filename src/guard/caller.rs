@@ -154,13 +154,13 @@ fn check_repair_permissions(
     if lost.is_empty() {
         return None;
     }
-    let message =
-        format!("this plan removes permissions that you need to restore access: {}", format_request_sets(&lost));
+    let message = "this plan removes permissions that you need to restore access".to_owned();
     let mut risk = Risk::new(GuardKind::Caller, message).with_subject(subject);
     if let Some(login) = login {
         risk = risk.with_because(login);
     }
     let risk = risk
+        .with_because(format!("you lose these permissions: {}", format_request_sets(&lost)))
         .with_notes([context.rbac_change_note()])
         .with_help("keep these permissions, or let a principal that keeps them apply the plan")
         .with_allow_flag(AllowFlag::Remove(subject.clone()));

@@ -160,7 +160,7 @@ fn caller_keeps_its_entry() {
     // The entry remains, but loses the group of administrators.
     assert_eq!(refused_risks(&live, &with_ci("others"), ci_caller()), ["caller remove:role/ci"]);
     let text = messages(&live, &with_ci("others"), ci_caller());
-    assert!(text.contains("permissions that you need to restore access: "), "{text}");
+    assert!(text.contains("permissions that you need to restore access\n"), "{text}");
     assert!(text.contains("you are `ci` through the aws-auth entry"), "{text}");
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn check_plan_permissions(
     let AccessComparison { live, after, .. } = comparison;
     let identity = Identity::from_user_info(&user.username, &user.groups);
     let mut missing_in_live: BTreeMap<usize, Vec<(RequiredPermission, usize)>> = BTreeMap::new();
-    let mut checker = PermissionChecker::new(live, &identity);
+    let mut checker = CallerPermissionChecker::new(live, &identity);
     for (required, step) in required_by_plan(plan, live, after) {
         if checker.find_missing(&required).is_some() {
             let stage = plan.steps.get(step).map_or(0, |step| step.stage);
@@ -56,7 +56,7 @@ pub(crate) fn check_plan_permissions(
     let mut missing: BTreeMap<Request, MissingPermission> = BTreeMap::new();
     for (stage, required_permissions) in missing_in_live {
         let before = plan.state_before_stage(stage, live)?;
-        let mut checker = PermissionChecker::new(&before, &identity);
+        let mut checker = CallerPermissionChecker::new(&before, &identity);
         for (required, step) in required_permissions {
             if let Some((request, missing_rules)) = checker.find_missing(&required) {
                 missing.entry(request.clone()).or_insert(MissingPermission { request, missing_rules, step });
@@ -69,14 +69,14 @@ pub(crate) fn check_plan_permissions(
 }
 
 /// Checks the permissions of a user in one state.
-struct PermissionChecker<'a, 's> {
+struct CallerPermissionChecker<'a, 's> {
     identity: &'a Identity,
     access: AccessView<'s>,
     /// A cache of the rules that the user has in each namespace.
     held_rules: BTreeMap<Option<String>, Vec<&'s Rule>>,
 }
 
-impl<'a, 's> PermissionChecker<'a, 's> {
+impl<'a, 's> CallerPermissionChecker<'a, 's> {
     fn new(state: &'s State, identity: &'a Identity) -> Self {
         let access = AccessView::new(state, Aggregation::AsStored);
         access.grants.build_index();

@@ -339,7 +339,7 @@ impl<'a> Expander<'a> {
         let (_, first) = expired.first()?;
         let reasons: Vec<String> =
             expired.iter().map(|(name, expiration)| format!("{name} {}", expiration.reason)).collect();
-        Some(Expiration { reason: format!("no subjects left: {}", reasons.join(", ")), span: first.span })
+        Some(Expiration { reason: format!("all subjects have expired: {}", reasons.join(", ")), span: first.span })
     }
 
     fn check_role_exists(&mut self, key: &ObjectKey, desired: &Desired, span: Span) {

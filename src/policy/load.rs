@@ -1,4 +1,4 @@
-//! Texts to a policy: every file parsed, merged and checked, and all faults of all of them at once.
+//! Loads a policy: parses all of its files, merges them and checks the result. Reports the errors of all files at once.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -33,7 +33,7 @@ const SECTIONS: [&str; 10] = [
     "invariants",
 ];
 
-/// A section whose items have names, while the files are read: each name once.
+/// A section whose items have names, such as `[principals.NAME]`. Collects the items of all files and reports duplicates.
 struct NamedSection<T> {
     section: &'static str,
     items: BTreeMap<String, T>,
@@ -48,24 +48,24 @@ impl<T> NamedSection<T> {
     fn parse(
         &mut self,
         root: &PolicyTable<'_>,
-        faults: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
         parse: impl Fn(&Located<String>, &PolicyTable<'_>, &mut Diagnostics) -> Option<T>,
     ) {
-        for (name, table) in root.named_tables(self.section, faults) {
+        for (name, table) in root.named_tables(self.section, diagnostics) {
             if let Some(first) = self.spans.get(&name.value) {
-                let fault = PolicyError::DefinedTwice { section: self.section, name: name.value.clone() };
-                faults.push_labeled(fault, name.span, "again here", &[(*first, "first here")]);
+                let error = PolicyError::DefinedTwice { section: self.section, name: name.value.clone() };
+                diagnostics.push_labeled(error, name.span, "again here", &[(*first, "first here")]);
                 continue;
             }
             self.spans.insert(name.value.clone(), name.span);
-            if let Some(item) = parse(&name, &table, faults) {
+            if let Some(item) = parse(&name, &table, diagnostics) {
                 self.items.insert(name.value, item);
             }
         }
     }
 }
 
-/// A section that a policy has once, in whichever file.
+/// A section that a policy can have only once, such as `[guard]`. Any of the files can define it.
 struct SingletonSection<T> {
     section: &'static str,
     value: Option<(T, Span)>,
@@ -79,25 +79,25 @@ impl<T> SingletonSection<T> {
     fn parse(
         &mut self,
         root: &PolicyTable<'_>,
-        faults: &mut Diagnostics,
+        diagnostics: &mut Diagnostics,
         parse: impl Fn(&PolicyTable<'_>, &mut Diagnostics) -> T,
     ) {
-        let Some(table) = root.table(self.section, faults) else {
+        let Some(table) = root.table(self.section, diagnostics) else {
             return;
         };
         if let Some((_, first)) = &self.value {
-            let fault = PolicyError::DefinedTwice { section: "", name: self.section.to_owned() };
-            faults.push_labeled(fault, table.span, "again here", &[(*first, "first here")]);
+            let error = PolicyError::DefinedTwice { section: "", name: self.section.to_owned() };
+            diagnostics.push_labeled(error, table.span, "again here", &[(*first, "first here")]);
             return;
         }
-        self.value = Some((parse(&table, faults), table.span));
+        self.value = Some((parse(&table, diagnostics), table.span));
     }
 }
 
-/// Reads a policy from its files, given as (name, text).
+/// Loads a policy from its files, given as pairs of name and text. Returns the policy with its warnings.
 ///
 /// # Errors
-/// All faults, with the files that they point into. With a policy come its warnings.
+/// Returns all errors and warnings, with the files that their spans refer to.
 pub(crate) fn load_policy(
     files: Vec<(String, String)>,
 ) -> Result<(Policy, Vec<Diagnostic>), (SourceMap, Vec<Diagnostic>)> {
@@ -105,82 +105,91 @@ pub(crate) fn load_policy(
     for (name, text) in files {
         sources.add(name, text);
     }
-    let mut faults = Diagnostics::default();
-    let in_pieces = (0..sources.len()).map(|file| split_into_chunks(sources.text(file))).collect();
-    let mut read = parse_files(&sources, in_pieces, &mut faults);
-    if faults.has_errors() {
-        // The whole may know better, and its faults are the ones to show.
-        let whole = (0..sources.len()).map(|file| std::iter::once(0..sources.text(file).len()).collect()).collect();
-        faults = Diagnostics::default();
-        read = self::parse_files(&sources, whole, &mut faults);
+    let mut diagnostics = Diagnostics::default();
+    let chunks = (0..sources.len()).map(|file| split_into_chunks(sources.text(file))).collect();
+    let mut parsed = parse_files(&sources, chunks, &mut diagnostics);
+    if diagnostics.has_errors() {
+        // A chunk can start inside a multi-line string, which gives wrong errors. Parse each file as one chunk instead.
+        let whole_files =
+            (0..sources.len()).map(|file| std::iter::once(0..sources.text(file).len()).collect()).collect();
+        diagnostics = Diagnostics::default();
+        parsed = parse_files(&sources, whole_files, &mut diagnostics);
     }
-    if let Some((policy, defined)) = &read {
-        check_policy(policy, defined, &mut faults);
+    if let Some((policy, defined)) = &parsed {
+        check_policy(policy, defined, &mut diagnostics);
     }
-    match read {
-        Some((policy, _)) if !faults.has_errors() => Ok((policy, faults.into_sorted())),
-        _ => Err((sources, faults.into_sorted())),
+    match parsed {
+        Some((policy, _)) if !diagnostics.has_errors() => Ok((policy, diagnostics.into_sorted())),
+        _ => Err((sources, diagnostics.into_sorted())),
     }
 }
 
-/// The clusters of a policy, found by their headers without reading the rest: where a run may begin to look while the
-/// policy is still being read. Nothing where it is not sure; what the whole policy says decides.
+/// Parses only the `[clusters]` tables of a policy, so that the caller can connect to a cluster while the rest of the
+/// policy is parsed. Returns `None` if these tables have an error, which [`load_policy`] reports.
+///
+/// The result is a guess: a line of a multi-line string can look like a table header. The caller compares it with the
+/// loaded policy.
 pub(crate) fn prescan_clusters(texts: &[(String, String)]) -> Option<BTreeMap<String, ClusterSpec>> {
-    let mut found = String::new();
+    let mut tables = String::new();
     for (_, text) in texts.iter().filter(|(_, text)| text.contains("clusters")) {
-        let mut inside = false;
+        let mut in_clusters = false;
         for line in text.lines() {
             if line.starts_with('[') {
-                inside = line.starts_with("[clusters.") || line.starts_with("[clusters]");
+                in_clusters = line.starts_with("[clusters.") || line.starts_with("[clusters]");
             }
-            if inside {
-                found.push_str(line);
-                found.push('\n');
+            if in_clusters {
+                tables.push_str(line);
+                tables.push('\n');
             }
         }
     }
-    let (table, errors) = DeTable::parse_recoverable(&found);
-    let mut faults = Diagnostics::default();
+    let (table, errors) = DeTable::parse_recoverable(&tables);
+    let mut diagnostics = Diagnostics::default();
     let mut clusters = NamedSection::new("clusters");
-    clusters.parse(&PolicyTable::root(0, 0, &table), &mut faults, parse_cluster);
-    (errors.is_empty() && !faults.has_errors()).then_some(clusters.items)
+    clusters.parse(&PolicyTable::root(0, 0, &table), &mut diagnostics, parse_cluster);
+    (errors.is_empty() && !diagnostics.has_errors()).then_some(clusters.items)
 }
 
-/// A fault of the syntax, and where the same key was defined first.
-struct SyntaxFault {
+/// An error of the TOML parser. The ranges are relative to the parsed text.
+struct SyntaxError {
     message: String,
-    at: Range<usize>,
-    first: Option<Range<usize>>,
+    range: Range<usize>,
+    /// For a duplicate key or table: its first definition.
+    first_definition: Option<Range<usize>>,
 }
 
-/// The errors of the parser, without those that only follow from another.
-fn syntax_faults(text: &str, errors: &[toml::de::Error]) -> Vec<SyntaxFault> {
+/// Converts the errors of the TOML parser. Leaves out the errors for the keys of a duplicate table, because the error for
+/// the table itself is enough.
+fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<SyntaxError> {
     let is_duplicate = |error: &&toml::de::Error| duplicates::is_duplicate(error.message());
     let start = |error: &toml::de::Error| error.span().unwrap_or_default().start;
     let mut duplicates: Vec<usize> = errors.iter().filter(is_duplicate).map(start).collect();
     duplicates.sort_unstable();
     let definitions = (!duplicates.is_empty()).then(|| Definitions::new(text));
-    let one = |error: &toml::de::Error| {
-        let at = error.span().unwrap_or_default();
+    let convert = |error: &toml::de::Error| {
+        let range = error.span().unwrap_or_default();
         let definitions = definitions.as_ref().filter(|_| is_duplicate(&error));
-        if definitions.is_some_and(|all| all.is_in_duplicate_table(at.start, &duplicates)) {
+        if definitions.is_some_and(|all| all.is_in_duplicate_table(range.start, &duplicates)) {
             return None;
         }
-        let first = definitions.and_then(|all| all.first_before(at.start));
-        Some(SyntaxFault { message: error.message().replace('\n', ", "), at, first })
+        let first_definition = definitions.and_then(|all| all.first_before(range.start));
+        Some(SyntaxError { message: error.message().replace('\n', ", "), range, first_definition })
     };
-    errors.iter().filter_map(one).collect()
+    errors.iter().filter_map(convert).collect()
 }
 
-/// The parts that could be read, and what is defined; nothing where a file is not TOML.
+/// Parses the files and merges them. `chunks` has the ranges of each file that are parsed one after the other.
+///
+/// Returns the policy and the names that it defines. A name is also defined if its table has errors, so that references to
+/// it are not reported as well. Returns `None` if a file is not valid TOML.
 fn parse_files(
     sources: &SourceMap,
-    pieces: Vec<Vec<Range<usize>>>,
-    faults: &mut Diagnostics,
+    chunks: Vec<Vec<Range<usize>>>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<(Policy, DefinedNames)> {
     let mut name = SingletonSection::new("policy");
-    let mut ownerships = SingletonSection::new("ownership");
-    let mut guards = SingletonSection::new("guard");
+    let mut ownership = SingletonSection::new("ownership");
+    let mut guard = SingletonSection::new("guard");
     let mut clusters = NamedSection::new("clusters");
     let mut principals = NamedSection::new("principals");
     let mut groups = NamedSection::new("groups");
@@ -188,59 +197,61 @@ fn parse_files(
     let mut roles = NamedSection::new("roles");
     let mut bindings = NamedSection::new("bindings");
     let mut invariants = Vec::new();
-    let mut broken = false;
-    let mut syntax: Vec<(PolicyError, Span, Option<Span>)> = Vec::new();
-    let all =
-        pieces.into_iter().enumerate().flat_map(|(file, pieces)| pieces.into_iter().map(move |piece| (file, piece)));
-    // To make trees of the texts takes as long as to understand them: one piece ahead, by another hand.
-    let (ahead, trees) = sync_channel(1);
+    let mut is_valid_toml = true;
+    let mut toml_errors: Vec<(PolicyError, Span, Option<Span>)> = Vec::new();
+    let file_chunks =
+        chunks.into_iter().enumerate().flat_map(|(file, chunks)| chunks.into_iter().map(move |chunk| (file, chunk)));
+    // Parsing TOML takes about as long as evaluating the tables. A second thread therefore parses the next chunk.
+    let (sender, parsed_chunks) = sync_channel(1);
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            for (file, piece) in all {
-                let base = piece.start;
-                let tree = DeTable::parse_recoverable(sources.text(file).get(piece).unwrap_or_default());
-                if ahead.send((file, base, tree)).is_err() {
+            for (file, chunk) in file_chunks {
+                let base_offset = chunk.start;
+                let parsed = DeTable::parse_recoverable(sources.text(file).get(chunk).unwrap_or_default());
+                if sender.send((file, base_offset, parsed)).is_err() {
                     break;
                 }
             }
         });
-        for (file, base, (table, errors)) in trees {
-            if !errors.is_empty() {
-                broken = true;
-            }
-            let text = sources.text(file).get(base..).unwrap_or_default();
-            syntax.extend(syntax_faults(text, &errors).into_iter().map(|SyntaxFault { message, at, first }| {
-                let span = |range: Range<usize>| Span::new(file, &(base + range.start..base + range.end));
-                (PolicyError::Toml { message }, span(at), first.map(span))
+        for (file, base_offset, (table, errors)) in parsed_chunks {
+            is_valid_toml &= errors.is_empty();
+            let text = sources.text(file).get(base_offset..).unwrap_or_default();
+            let span = |range: Range<usize>| Span::new(file, &(base_offset + range.start..base_offset + range.end));
+            toml_errors.extend(syntax_errors(text, &errors).into_iter().map(|error| {
+                let SyntaxError { message, range, first_definition } = error;
+                (PolicyError::Toml { message }, span(range), first_definition.map(span))
             }));
-            let root = PolicyTable::root(file, base, &table);
-            root.report_unknown_keys(&SECTIONS, faults);
-            name.parse(&root, faults, parse_policy_name);
-            ownerships.parse(&root, faults, parse_ownership);
-            guards.parse(&root, faults, parse_guard);
-            clusters.parse(&root, faults, parse_cluster);
-            principals.parse(&root, faults, parse_principal);
-            groups.parse(&root, faults, |name, table, faults| Some(parse_group(name, table, faults)));
-            cluster_roles.parse(&root, faults, |name, table, faults| Some(parse_cluster_role(name, table, faults)));
-            roles.parse(&root, faults, |name, table, faults| Some(parse_role(name, table, faults)));
-            bindings.parse(&root, faults, parse_binding);
-            let tables = root.tables("invariants", faults).unwrap_or_default();
-            invariants.extend(tables.iter().filter_map(|table| parse_invariant(table, faults)));
+            let root = PolicyTable::root(file, base_offset, &table);
+            root.report_unknown_keys(&SECTIONS, diagnostics);
+            name.parse(&root, diagnostics, parse_policy_name);
+            ownership.parse(&root, diagnostics, parse_ownership);
+            guard.parse(&root, diagnostics, parse_guard);
+            clusters.parse(&root, diagnostics, parse_cluster);
+            principals.parse(&root, diagnostics, parse_principal);
+            groups.parse(&root, diagnostics, |name, table, diagnostics| Some(parse_group(name, table, diagnostics)));
+            cluster_roles.parse(&root, diagnostics, |name, table, diagnostics| {
+                Some(parse_cluster_role(name, table, diagnostics))
+            });
+            roles.parse(&root, diagnostics, |name, table, diagnostics| Some(parse_role(name, table, diagnostics)));
+            bindings.parse(&root, diagnostics, parse_binding);
+            let tables = root.tables("invariants", diagnostics).unwrap_or_default();
+            invariants.extend(tables.iter().filter_map(|table| parse_invariant(table, diagnostics)));
         }
     });
-    // What the parser puts in the place of a value that it cannot read has no type that would be worth a word.
-    faults.remove_at(&syntax.iter().map(|(_, span, _)| *span).collect());
-    for (fault, span, first) in syntax {
-        match first {
-            Some(first) => faults.push_labeled(fault, span, "again here", &[(first, "first here")]),
-            None => faults.push(fault, span),
+    // The parser returns a placeholder for a value that it cannot parse. An error about the type of the placeholder would
+    // be wrong.
+    diagnostics.remove_at(&toml_errors.iter().map(|(_, span, _)| *span).collect());
+    for (error, span, first_definition) in toml_errors {
+        match first_definition {
+            Some(first) => diagnostics.push_labeled(error, span, "again here", &[(first, "first here")]),
+            None => diagnostics.push(error, span),
         }
     }
-    if name.value.is_none() && !broken {
-        faults.push(PolicyError::NoPolicyTable, Span::new(0, &(0..0)));
+    if name.value.is_none() && is_valid_toml {
+        diagnostics.push(PolicyError::NoPolicyTable, Span::new(0, &(0..0)));
     }
-    // References into what could not be read would be reported as missing: the faults of syntax come first.
-    if broken {
+    // Without the tables that could not be parsed, references to them would be reported as undeclared.
+    if !is_valid_toml {
         return None;
     }
     let missing_name = || Located::new(String::new(), Span::new(0, &(0..0)));
@@ -260,22 +271,22 @@ fn parse_files(
         cluster_roles: cluster_roles.items,
         roles: roles.items,
         bindings: bindings.items,
-        ownership: ownerships.value.map(|(found, _)| found).unwrap_or_default(),
-        guard: guards.value.map(|(found, _)| found).unwrap_or_default(),
+        ownership: ownership.value.map(|(ownership, _)| ownership).unwrap_or_default(),
+        guard: guard.value.map(|(guard, _)| guard).unwrap_or_default(),
         invariants,
     };
     Some((policy, defined))
 }
 
-fn parse_policy_name(table: &PolicyTable<'_>, faults: &mut Diagnostics) -> Option<Located<String>> {
-    table.report_unknown_keys(&["name", "description"], faults);
-    table.string("description", faults);
+fn parse_policy_name(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Located<String>> {
+    table.report_unknown_keys(&["name", "description"], diagnostics);
+    table.string("description", diagnostics);
     if !table.has("name") {
-        faults.push(PolicyError::NoPolicyName, table.span);
+        diagnostics.push(PolicyError::NoPolicyName, table.span);
     }
-    let name = table.string("name", faults)?;
+    let name = table.string("name", diagnostics)?;
     if name.value.is_empty() || !is_label_value(&name.value) {
-        faults.push(PolicyError::InvalidPolicyName { name: name.value.clone() }, name.span);
+        diagnostics.push(PolicyError::InvalidPolicyName { name: name.value.clone() }, name.span);
     }
     Some(name)
 }

@@ -231,7 +231,7 @@ fn expired_items_are_removed_with_a_reason() {
     assert_eq!(
         reasons(&mut expired.bindings.iter().map(|(key, end)| (key.to_string(), end.reason.clone()))),
         [
-            "ClusterRoleBinding alone: no subjects left: alice expired on 2026-10-01",
+            "ClusterRoleBinding alone: all subjects have expired: alice expired on 2026-10-01",
             "RoleBinding team-a/short: expired on 2026-10-01",
             "RoleBinding team-b/short: expired on 2026-10-01",
         ]

@@ -19,16 +19,16 @@ pub(crate) fn describe_denial(denial: &DenialReason) -> String {
                     UnmatchableReason::NonCanonicalArn { canonical } => {
                         format!("the authenticator receives the ARN {canonical}")
                     }
-                    UnmatchableReason::InvalidArn(fault) => fault.to_string(),
+                    UnmatchableReason::InvalidArn(error) => error.to_string(),
                 };
                 format!("the aws-auth entry {} never matches: {reason}", escape_control(&entry.to_string()))
             };
             near_misses.iter().map(describe).collect::<Vec<_>>().join("; ")
         }
-        DenialReason::NotAnInstance { entry, fault } => format!(
+        DenialReason::NotAnInstance { entry, error } => format!(
             "the aws-auth entry {} is for EC2 instances, and the session name `{}` is not an instance ID",
             escape_control(&entry.to_string()),
-            escape_control(&fault.session)
+            escape_control(&error.session)
         ),
     }
 }

@@ -103,17 +103,17 @@ impl WriteRequest {
 /// Why the API server rejects a write. The texts follow the name of the object.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum WriteError {
-    #[error("already exists")]
+    #[error("it already exists")]
     AlreadyExists,
-    #[error("is being deleted and still has finalizers")]
+    #[error("it is being deleted and still has finalizers")]
     BeingDeleted,
-    #[error("no longer exists")]
+    #[error("it no longer exists")]
     NotFound,
     #[error("namespace `{0}` does not exist")]
     NamespaceNotFound(String),
     #[error("namespace `{0}` is being deleted, and no object can be created in it")]
     NamespaceTerminating(String),
-    #[error("was changed by another client after it was read")]
+    #[error("it was changed by another client after it was read")]
     Conflict,
     #[error("invalid object: {0}")]
     Invalid(String),

@@ -1,4 +1,4 @@
-//! The error of this module: what is wrong, and where in the text.
+//! The error of the YAML parser: a message and its location in the text.
 
 use super::cursor::TextPosition;
 

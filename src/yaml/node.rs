@@ -94,7 +94,8 @@ impl MappingPair {
         start..self.key.span.end.max(colon).max(self.written_value_end())
     }
 
-    /// Returns an empty value. Its position is that of the next token, which is not part of this pair.
+    /// Returns the byte offset where the value ends, or 0 if nothing is written for it: such a value has the position of
+    /// the next token, which is not part of this pair.
     fn written_value_end(&self) -> usize {
         if self.value.span.is_empty() { 0 } else { self.value.span.end }
     }

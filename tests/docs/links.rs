@@ -1,4 +1,4 @@
-//! Links between the documents lead somewhere, and the commands are all named.
+//! Checks the links between the documents, that the README names every command, and the words of the prose.
 
 use std::path::Path;
 
@@ -40,7 +40,7 @@ fn anchors(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn links_have_existing_targets() {
     let others = ["CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name));
     let mut broken = Vec::new();
     for path in documents().into_iter().chain(others) {
@@ -50,9 +50,9 @@ fn links_lead_somewhere() {
             }
             let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
             let target = if file.is_empty() { path.clone() } else { path.parent().unwrap_or(Path::new("")).join(file) };
-            let is_there =
+            let exists =
                 target.exists() && (anchor.is_empty() || anchors(&read(&target)).iter().any(|one| one == anchor));
-            if !is_there {
+            if !exists {
                 broken.push(format!("{}: {link}", path.display()));
             }
         }

@@ -37,7 +37,7 @@ pub(super) struct BindingSlot {
 
 impl BindingSlot {
     /// Returns whether the binding exists, or did in the live state.
-    pub(super) fn is_known(&self) -> bool {
+    pub(super) fn exists_or_existed(&self) -> bool {
         self.form.is_some() || self.initial.is_some()
     }
 }

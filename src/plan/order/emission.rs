@@ -66,7 +66,7 @@ pub(super) fn in_phase_order(planned: Vec<PendingWrite>) -> Vec<Step> {
 
 /// Returns the steps of a search.
 pub(super) fn steps(search: &Search<'_>, live: &State, after: &State) -> Vec<Step> {
-    let mut emission = Emission { search, live, after, written: BTreeMap::new(), steps: Vec::new() };
+    let mut emission = WriteEmitter { search, live, after, written: BTreeMap::new(), steps: Vec::new() };
     // The model no longer contains temporary objects when the search ends, so their content comes from the writes.
     for ScheduledWrite { stage, write, awaits } in &search.log {
         let (object, write, first_precondition, why) = emission.build_write(write);
@@ -89,7 +89,7 @@ pub(super) fn steps(search: &Search<'_>, live: &State, after: &State) -> Vec<Ste
     emission.steps
 }
 
-struct Emission<'a, 's> {
+struct WriteEmitter<'a, 's> {
     search: &'a Search<'s>,
     live: &'a State,
     after: &'a State,
@@ -101,7 +101,7 @@ struct Emission<'a, 's> {
 /// An object, its write, the precondition if it is the first write of the object, and the description.
 type OrderWrite = (ObjectKey, WriteRequest, Precondition, String);
 
-impl Emission<'_, '_> {
+impl WriteEmitter<'_, '_> {
     fn build_write(&self, write: &SearchWrite<'_>) -> OrderWrite {
         match write {
             SearchWrite::Item(number, item_write) => self.item_write(*number, *item_write),

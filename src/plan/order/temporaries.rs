@@ -414,7 +414,7 @@ impl<'s> Search<'s> {
         };
         role.and_then(|ix| self.model.roles.get(ix)).is_some_and(|edited| edited.form.is_some())
             || role.is_some_and(|ix| self.model.bindings_of(ix).next().is_some())
-            || binding.and_then(|ix| self.model.bindings.get(ix)).is_some_and(BindingSlot::is_known)
+            || binding.and_then(|ix| self.model.bindings.get(ix)).is_some_and(BindingSlot::exists_or_existed)
             || self.items.iter().any(is_planned)
     }
 
