@@ -245,7 +245,7 @@ fn who_can_lists_subjects_and_the_principals_that_match_them() {
       arn:aws:iam::111122223333:role/viewer (viewer)
       arn:aws:iam::111122223333:user/alice (alice)
 
-    Granted by bindings:
+    Granted by RBAC bindings:
       group cluster-viewer-group
         via cluster-viewers → cluster-viewer
         members (aws-auth): arn:aws:iam::111122223333:role/viewer, arn:aws:iam::111122223333:user/alice

@@ -154,19 +154,19 @@ fn missing_and_unreadable_policies_are_errors() {
         stderr
     };
     insta::assert_snapshot!(error(&[]), @r"
-    error: no policy found: there is no rolecall.toml and no rolecall/ in the current folder
+    error: no policy found: there is no rolecall.toml and no rolecall/ in the current directory
      |
-     = help: name the policy: a TOML file, or a folder with TOML files
+     = help: name the policy: a TOML file, or a directory with TOML files
     ");
     insta::assert_snapshot!(error(&["gone.toml"]), @r"
     error: the policy gone.toml does not exist
      |
-     = help: name a TOML file, or a folder with TOML files
+     = help: name a TOML file, or a directory with TOML files
     ");
     insta::assert_snapshot!(error(&["empty"]), @r"
-    error: the folder empty has no .toml file
+    error: the directory empty has no .toml file
      |
-     = help: name a TOML file, or a folder with TOML files; subfolders are not read
+     = help: name a TOML file, or a directory with TOML files; subdirectories are not read
     ");
     insta::assert_snapshot!(error(&["latin.toml"]), @r"
     error: latin.toml is not a text file: line 2 is not UTF-8

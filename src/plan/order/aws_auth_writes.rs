@@ -16,7 +16,7 @@ impl<'s> Search<'s> {
         if is_live || is_final {
             let known_logins = |number: &usize| {
                 let class = self.classes.get(*number)?;
-                Some((*number, if is_final { class.last.clone() } else { class.first.clone() }))
+                Some((*number, if is_final { class.planned_logins.clone() } else { class.live_logins.clone() }))
             };
             return Some(self.mapped_classes.iter().filter_map(known_logins).collect());
         }
@@ -36,8 +36,8 @@ impl<'s> Search<'s> {
     pub(super) fn set_logins(&mut self, logins: Vec<(usize, Vec<OrderLogin>)>) -> Vec<(usize, Vec<OrderLogin>)> {
         let mut old = Vec::new();
         for (number, logins) in logins {
-            if let Some(class) = self.classes.get_mut(number).filter(|class| class.now != logins) {
-                old.push((number, std::mem::replace(&mut class.now, logins)));
+            if let Some(class) = self.classes.get_mut(number).filter(|class| class.current_logins != logins) {
+                old.push((number, std::mem::replace(&mut class.current_logins, logins)));
             }
         }
         if !old.is_empty() {
@@ -72,7 +72,7 @@ impl<'s> Search<'s> {
         self.variants = variants.to_vec();
         self.end_stage();
         let direction = old.iter().fold(Direction::Neutral, |direction, (number, before)| {
-            let now = self.classes.get(*number).map(|class| class.now.as_slice()).unwrap_or_default();
+            let now = self.classes.get(*number).map(|class| class.current_logins.as_slice()).unwrap_or_default();
             direction.and(match (before.as_slice(), now) {
                 ([before], [now]) if before.is_master == now.is_master => {
                     Direction::between(&before.subjects, &now.subjects)

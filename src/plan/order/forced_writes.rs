@@ -81,7 +81,7 @@ impl Search<'_> {
         let bounds = class.and_then(|class| self.bounds.get(class.bounds_index));
         class
             .zip(bounds)
-            .map(|(class, bounds)| bounds.violations(&class.now, &self.model, stale, max))
+            .map(|(class, bounds)| bounds.violations(&class.current_logins, &self.model, stale, max))
             .unwrap_or_default()
     }
 

@@ -22,18 +22,18 @@ use crate::state::rbac::Subject;
 pub(super) struct IdentityClass {
     pub(super) who: SubjectQuery,
     /// The identities that aws-auth maps in the live state.
-    pub(super) first: Vec<OrderLogin>,
+    pub(super) live_logins: Vec<OrderLogin>,
     /// The identities that aws-auth maps in the planned state.
-    pub(super) last: Vec<OrderLogin>,
+    pub(super) planned_logins: Vec<OrderLogin>,
     /// The identities that aws-auth maps after the writes so far.
-    pub(super) now: Vec<OrderLogin>,
+    pub(super) current_logins: Vec<OrderLogin>,
     /// The index of its bounds.
     pub(super) bounds_index: usize,
 }
 
 impl IdentityClass {
-    fn new(who: SubjectQuery, first: Vec<OrderLogin>, last: Vec<OrderLogin>) -> Self {
-        Self { who, now: first.clone(), first, last, bounds_index: 0 }
+    fn new(who: SubjectQuery, live_logins: Vec<OrderLogin>, planned_logins: Vec<OrderLogin>) -> Self {
+        Self { who, current_logins: live_logins.clone(), live_logins, planned_logins, bounds_index: 0 }
     }
 
     /// Returns the key of its aws-auth entry. Empty for a subject that has none.
@@ -48,7 +48,7 @@ impl IdentityClass {
     /// Returns a key: classes with equal keys have the same bounds and logins, so they are all within the bounds or all
     /// outside.
     pub(super) fn group_key(&self) -> (usize, Vec<LoginKey>) {
-        (self.bounds_index, login_keys(&self.now))
+        (self.bounds_index, login_keys(&self.current_logins))
     }
 }
 
@@ -251,10 +251,11 @@ pub(super) fn assign_bounds(classes: &mut [IdentityClass]) -> Vec<(Vec<OrderLogi
     let mut known: BTreeMap<(Vec<LoginKey>, Vec<LoginKey>), usize> = BTreeMap::new();
     let mut all = Vec::new();
     for class in classes {
-        class.bounds_index = *known.entry((login_keys(&class.first), login_keys(&class.last))).or_insert_with(|| {
-            all.push((class.first.clone(), class.last.clone()));
-            all.len() - 1
-        });
+        class.bounds_index =
+            *known.entry((login_keys(&class.live_logins), login_keys(&class.planned_logins))).or_insert_with(|| {
+                all.push((class.live_logins.clone(), class.planned_logins.clone()));
+                all.len() - 1
+            });
     }
     all
 }

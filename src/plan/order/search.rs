@@ -170,7 +170,7 @@ impl<'s> Search<'s> {
         let mut seen = BTreeSet::new();
         for (number, class) in self.classes.iter().enumerate() {
             if seen.insert(class.group_key()) {
-                for subject in class.now.iter().flat_map(|login| &login.subjects) {
+                for subject in class.current_logins.iter().flat_map(|login| &login.subjects) {
                     self.classes_by_subject.entry(*subject).or_default().insert(number);
                 }
             }
@@ -404,13 +404,15 @@ impl<'s> Search<'s> {
     /// Returns whether the classes are within their bounds.
     pub(super) fn all_in_bounds(&self, affected: &BTreeSet<usize>) -> bool {
         let mut seen = BTreeSet::new();
-        self.with_bounds(affected)
-            .all(|(class, bounds)| !seen.insert(class.group_key()) || bounds.contains_all(&class.now, &self.model))
+        self.with_bounds(affected).all(|(class, bounds)| {
+            !seen.insert(class.group_key()) || bounds.contains_all(&class.current_logins, &self.model)
+        })
     }
 
     /// Returns whether the classes are within their bounds after a change, if they were before it.
     pub(super) fn stays_in_bounds(&self, affected: &BTreeSet<usize>, effect: &OrderEffect) -> bool {
-        self.with_bounds(affected).all(|(class, bounds)| bounds.contains_after(&class.now, effect, &self.model))
+        self.with_bounds(affected)
+            .all(|(class, bounds)| bounds.contains_after(&class.current_logins, effect, &self.model))
     }
 
     /// Returns all classes with the same bounds and logins as one of these.
@@ -433,7 +435,7 @@ impl<'s> Search<'s> {
                 let Some(bounds) = self.bounds.get(class.bounds_index) else {
                     continue;
                 };
-                for login in &class.now {
+                for login in &class.current_logins {
                     if awaits.len() >= max_probes
                         || login.is_master
                         || login.username.is_none() && login.groups.is_empty()

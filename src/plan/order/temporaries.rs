@@ -52,7 +52,7 @@ impl<'s> Search<'s> {
         OrderCheckpoint {
             mark: self.model.mark(),
             items: self.items.clone(),
-            now: self.classes.iter().map(|class| class.now.clone()).collect(),
+            now: self.classes.iter().map(|class| class.current_logins.clone()).collect(),
             variants: self.variants.clone(),
             log: self.log.clone(),
             stage: self.stage,
@@ -65,7 +65,7 @@ impl<'s> Search<'s> {
         self.model.undo(saved.mark);
         self.items = saved.items;
         for (class, now) in self.classes.iter_mut().zip(saved.now) {
-            class.now = now;
+            class.current_logins = now;
         }
         self.variants = saved.variants;
         self.index_logins();
@@ -175,7 +175,9 @@ impl<'s> Search<'s> {
             let after = edit.principal_edits.get(*index).and_then(|edited| edited.after.clone());
             let mut subjects: BTreeSet<usize> = BTreeSet::new();
             let own_groups = by_key.get(&key).into_iter().flatten().filter_map(|class| self.classes.get(*class));
-            subjects.extend(own_groups.flat_map(|class| &class.last).flat_map(|login| login.subjects.iter().copied()));
+            subjects.extend(
+                own_groups.flat_map(|class| &class.planned_logins).flat_map(|login| login.subjects.iter().copied()),
+            );
             if let Some(after) = after {
                 let names = after.groups.iter().map(|group| Subject::Group(group.clone()));
                 let names = names.chain([Subject::User(after.username.clone())]);
@@ -426,7 +428,8 @@ impl<'s> Search<'s> {
             n => format!("rolecall-temporary-{hex}-{n}"),
         });
         let is_used = |subject: usize| {
-            let mut logins = self.classes.iter().flat_map(|class| class.first.iter().chain(&class.last));
+            let mut logins =
+                self.classes.iter().flat_map(|class| class.live_logins.iter().chain(&class.planned_logins));
             self.model.bindings_naming(subject).next().is_some()
                 || logins.any(|login| login.subjects.contains(&subject))
         };
