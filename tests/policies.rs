@@ -157,6 +157,7 @@ fn missing_and_unreadable_policies_are_errors() {
     error: no policy found: there is no rolecall.toml and no rolecall/ in the current directory
      |
      = help: name the policy: a TOML file, or a directory with TOML files
+     = help: for a policy to start from, run `rolecall schema --example > rolecall.toml`
     ");
     insta::assert_snapshot!(error(&["gone.toml"]), @r"
     error: the policy gone.toml does not exist
