@@ -132,7 +132,7 @@ fn expiring_access_is_warned_about_and_removed_with_its_reason() {
 
       - aws-auth user      arn:aws:iam::111122223333:user/alice  expired on 2026-10-01  rolecall.toml:12
           username  - alice
-      - ClusterRoleBinding alone  all subjects have expired: alice expired on 2026-10-01   rolecall.toml:12
+      - ClusterRoleBinding alone  all subjects have expired: alice expired on 2026-10-01  rolecall.toml:12
           roleRef   - ClusterRole viewer
           subjects  - user alice
       ~ ClusterRoleBinding both  alice expired on 2026-10-01                      rolecall.toml:21
