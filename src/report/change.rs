@@ -23,7 +23,7 @@ pub(super) struct ChangeJson {
     pub(super) location: Option<LocationJson>,
     /// The reason, if it is not obvious.
     pub(super) note: Option<String>,
-    /// Whether the cluster differs because someone changed it. `none`: the cluster is as rolecall wrote it and the policy
+    /// Whether the cluster differs because it was changed. `none`: the cluster is as rolecall wrote it and the policy
     /// has changed. `changed-in-cluster`: it was changed after rolecall wrote it. `deleted-in-cluster`: it was deleted
     /// after rolecall wrote it.
     pub(super) drift: DriftJson,

@@ -1,4 +1,4 @@
-//! Checks the links between the documents, that the README names every command, and the words of the prose.
+//! Checks the links between the documents, and that the README names every command.
 
 use std::path::Path;
 
@@ -87,28 +87,4 @@ fn readme_names_every_command() {
         let is_named = [format!("`{command}"), format!("rolecall {command}")].iter().any(|text| readme.contains(text));
         assert!(is_named, "README.md does not name {command}");
     }
-}
-
-/// Words that the language of the project does not use: personal pronouns for principals, and indefinite persons.
-const AVOIDED: [&str; 12] =
-    ["he", "him", "his", "himself", "whoever", "whom", "somebody", "someone", "nobody", "anybody", "everybody", "anew"];
-
-#[test]
-fn prose_has_no_avoided_words() {
-    let others = ["CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name));
-    let mut found = Vec::new();
-    for path in documents().into_iter().chain(others) {
-        // Generated parts come from help texts and schemas.
-        let text = read(&path);
-        let written = text.split("<!-- generated").next().unwrap_or_default();
-        for piece in pieces(written) {
-            let Piece::Text(text) = piece else { continue };
-            for word in text.split(|c: char| !c.is_alphanumeric() && c != '-') {
-                if AVOIDED.contains(&word.to_lowercase().as_str()) {
-                    found.push(format!("{}: {word}", path.display()));
-                }
-            }
-        }
-    }
-    assert!(found.is_empty(), "{found:#?}");
 }
