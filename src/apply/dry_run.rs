@@ -11,11 +11,12 @@ use futures::StreamExt as _;
 use futures::stream;
 use serde_json::Value;
 
+use super::controller::ControllerGuard;
 use super::{MAX_CONCURRENT_WRITES, expected_version};
 use crate::access::Identity;
 use crate::cluster::{ClusterError, UserInfo, WriteCluster};
 use crate::names::{ObjectKey, ObjectKind};
-use crate::plan::{Plan, Step};
+use crate::plan::{AggregatedRoles, Plan, Step};
 use crate::state::State;
 use crate::state::object::{RawBinding, RawSubject, deserialize_object};
 use crate::state::write::{Precondition, WriteError, WriteRequest};
@@ -46,6 +47,7 @@ pub(crate) async fn dry_run<C: WriteCluster>(
     max_writes: usize,
 ) -> DryRunResult {
     let context = DryRunContext::for_plan(plan, live, caller);
+    let guard = ControllerGuard::new(cluster, AggregatedRoles::new(plan, live));
     let no_versions = std::collections::BTreeMap::new();
     let mut steps: Vec<(usize, &Step)> =
         plan.steps.iter().enumerate().filter(|(index, _)| context.can_dry_run(plan, *index)).collect();
@@ -54,8 +56,13 @@ pub(crate) async fn dry_run<C: WriteCluster>(
     }
     let results = stream::iter(steps.iter().copied())
         .map(|(index, step)| {
-            let expected = expected_version(step, &no_versions);
-            async move { (index, cluster.dry_run(&step.object, &step.write, &expected).await) }
+            let (guard, expected) = (&guard, expected_version(step, &no_versions));
+            async move {
+                match expected {
+                    Ok(expected) => (index, guard.dry_run(step, expected).await),
+                    Err(error) => (index, Err(error.into())),
+                }
+            }
         })
         .buffer_unordered(MAX_CONCURRENT_WRITES);
     let mut rejected: Vec<(usize, ClusterError)> =
@@ -158,7 +165,8 @@ impl DryRunContext {
             | ClusterError::InvalidResponse { .. }
             | ClusterError::SnapshotIo { .. }
             | ClusterError::InvalidSnapshot { .. }
-            | ClusterError::SnapshotChanged { .. } => return true,
+            | ClusterError::SnapshotChanged { .. }
+            | ClusterError::Internal(_) => return true,
         };
         let role_changes = self.bound_role(step).is_some_and(|role| self.written_roles.contains(&role));
         let caller_gains = self.caller_gains_at.is_some_and(|first| first < index);

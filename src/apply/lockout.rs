@@ -115,10 +115,10 @@ impl AwsAuthBaseline {
         written: &WriteOutcome,
     ) -> Result<(), ClusterError> {
         let expected = match written {
-            WriteOutcome::Stored(Some(version)) => ResolvedPrecondition::Version(version.clone()),
+            WriteOutcome::Stored(version) => ResolvedPrecondition::Version(version.clone()),
             WriteOutcome::Deleted => ResolvedPrecondition::Absent,
             WriteOutcome::Unchanged(_) => return Ok(()),
-            WriteOutcome::Stored(None) | WriteOutcome::Terminating(_) => {
+            WriteOutcome::Terminating(_) => {
                 let current = cluster.read(&step.object).await?;
                 current
                     .as_ref()

@@ -135,14 +135,23 @@ impl LiveCluster {
             (WriteRequest::Create(body) | WriteRequest::Patch(body), Some(object)) if same_object(&object) => {
                 let mut patched = object.clone();
                 apply_merge_patch(&mut patched, body);
-                (prune_empty(&patched) == prune_empty(&object))
-                    .then(|| WriteOutcome::Stored(ObjectVersion::from_object(&object)))
+                let is_written = prune_empty(&patched) == prune_empty(&object);
+                let version = is_written.then(|| stored_version(&object, &format!("get {key}"))).transpose()?;
+                version.map(WriteOutcome::Stored)
             }
             (WriteRequest::Delete, None) => Some(WriteOutcome::Deleted),
             (WriteRequest::Delete, Some(object)) if same_object(&object) => terminating_outcome(&object),
             (WriteRequest::Create(_) | WriteRequest::Patch(_) | WriteRequest::Delete, _) => None,
         })
     }
+}
+
+/// Returns the version of an object in a response. A later write to the object relies on it.
+fn stored_version(object: &Value, operation: &str) -> Result<ObjectVersion, ClusterError> {
+    ObjectVersion::from_object(object).ok_or_else(|| ClusterError::InvalidResponse {
+        what: operation.to_owned(),
+        why: "the object has no `metadata.resourceVersion`".to_owned(),
+    })
 }
 
 /// Returns the HTTP method, and the path with its query, of a write.
@@ -273,7 +282,7 @@ impl WriteCluster for LiveCluster {
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
         let ((method, path), verb) = (method_and_path(key, write), write.verb());
-        let body = write.body(expected);
+        let body = write.body(expected)?;
         let request = ApiRequest { method, path: &path, body: Some(&body), operation: format!("{verb} {key}") };
         let mut tries = 0;
         let response = loop {
@@ -297,9 +306,9 @@ impl WriteCluster for LiveCluster {
                     WriteOutcome::Deleted
                 }
                 WriteRequest::Create(_) | WriteRequest::Patch(_) => {
-                    let version = ObjectVersion::from_object(&object);
-                    let unchanged = matches!((expected, &version), (ResolvedPrecondition::Version(old), Some(new))
-                        if old.resource_version == new.resource_version);
+                    let version = stored_version(&object, &request.operation)?;
+                    let unchanged = matches!(expected, ResolvedPrecondition::Version(old)
+                        if old.resource_version == version.resource_version);
                     if unchanged { WriteOutcome::Unchanged(version) } else { WriteOutcome::Stored(version) }
                 }
             });
@@ -320,7 +329,7 @@ impl WriteCluster for LiveCluster {
     ) -> Result<(), ClusterError> {
         let ((method, path), verb) = (method_and_path(key, write), write.verb());
         let path = format!("{path}{}dryRun=All", if path.contains('?') { '&' } else { '?' });
-        let mut body = write.body(expected);
+        let mut body = write.body(expected)?;
         if *write == WriteRequest::Delete {
             // If a DELETE has options in its body, the API server ignores the query and would delete the object
             // (apiserver, pkg/endpoints/handlers/delete.go, `DeleteResource`).
@@ -333,6 +342,10 @@ impl WriteCluster for LiveCluster {
 
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
         Ok(self.get(key).await?.map(|object| to_snapshot_object(key.kind(), object)))
+    }
+
+    async fn read_with_managers(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        self.get(key).await
     }
 
     async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {

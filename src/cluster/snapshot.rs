@@ -15,6 +15,7 @@ use super::{
     WriteOutcome, review, terminating_outcome,
 };
 use crate::access::Request;
+use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::AccessProbe;
 use crate::state::State;
@@ -243,13 +244,9 @@ impl SnapshotContent {
             return Err(rejected(WriteError::NamespaceTerminating(namespace.to_owned())));
         }
         let namespace_exists = key.namespace().is_none_or(|name| self.has_namespace(name));
-        let version = self.current_version(key);
-        let existing = self.objects.get(key).map(|stored| &stored.value).zip(version.as_ref());
+        let stored = self.objects.get(key).map(|stored| (&stored.value, version_or_digest(&stored.value)));
+        let existing = stored.as_ref().map(|(value, version)| (*value, version));
         accept(key, existing, namespace_exists, write, expected).map_err(rejected)
-    }
-
-    fn current_version(&self, key: &ObjectKey) -> Option<ObjectVersion> {
-        self.objects.get(key).map(|stored| version_or_digest(&stored.value))
     }
 }
 
@@ -374,13 +371,14 @@ impl WriteCluster for SnapshotCluster {
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
         let mut content = self.content.borrow_mut();
-        let version = content.current_version(key);
         match content.evaluate_write(key, write, expected)? {
             AcceptedWrite::Unchanged => {
-                let terminating = content.objects.get(key).filter(|_| *write == WriteRequest::Delete);
-                Ok(terminating
-                    .and_then(|stored| terminating_outcome(&stored.value))
-                    .unwrap_or(WriteOutcome::Unchanged(version)))
+                let stored = content
+                    .objects
+                    .get(key)
+                    .ok_or_else(|| InternalError::new(format!("{key} is unchanged by a write, but does not exist")))?;
+                let terminating = terminating_outcome(&stored.value).filter(|_| *write == WriteRequest::Delete);
+                Ok(terminating.unwrap_or_else(|| WriteOutcome::Unchanged(version_or_digest(&stored.value))))
             }
             AcceptedWrite::Deleted => {
                 if let Some(stored) = content.objects.remove(key) {
@@ -405,7 +403,7 @@ impl WriteCluster for SnapshotCluster {
                 let terminating = terminating_outcome(&value).filter(|_| *write == WriteRequest::Delete);
                 let version = version_or_digest(&value);
                 content.objects.insert(key.clone(), StoredObject { value, location });
-                Ok(terminating.unwrap_or(WriteOutcome::Stored(Some(version))))
+                Ok(terminating.unwrap_or(WriteOutcome::Stored(version)))
             }
         }
     }

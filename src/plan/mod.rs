@@ -4,10 +4,12 @@
 //! arguments. The steps of a plan are complete, so `apply` makes no decisions of its own.
 
 mod access_change;
+mod aggregated_roles;
 mod entries;
 mod field_diff;
 mod fingerprint;
 mod guard_limits;
+mod manual_rules;
 mod objects;
 mod order;
 mod post_apply_check;
@@ -25,6 +27,7 @@ pub(crate) use access_change::{
     AccessChange, AccessComparison, AccessDiff, AccessImpact, AffectedSubject, AllowedRequests, EscalationSummary,
     GrantedBy,
 };
+pub(crate) use aggregated_roles::AggregatedRoles;
 pub(crate) use fingerprint::{NamespaceSelection, SavedNamespaceSelector};
 pub(crate) use guard_limits::{GuardLimit, GuardLimits};
 use jiff::Timestamp;
@@ -234,6 +237,7 @@ pub(crate) fn plan(
         let objects = scope.spawn(|| {
             let mut builder = PlanBuilder::new(policy);
             objects::plan_objects(&mut builder, &desired, live, &policy.ownership);
+            manual_rules::plan_manual_rules(&mut builder, &desired, live);
             builder
         });
         entries::plan_entries(&mut builder, &desired, live.aws_auth.as_ref(), &policy.ownership);

@@ -9,7 +9,7 @@ use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::{Binding, ObjectError, Role, aggregation_rule_to_json, role_ref_to_json, subjects_to_json};
-use crate::state::object_meta::ObjectMeta;
+use crate::state::object_meta::{ObjectMeta, RulesManager};
 use crate::state::write::{WriteRequest, apply_merge_patch};
 
 impl Plan {
@@ -47,10 +47,17 @@ pub(super) fn apply_write(state: &mut State, key: &ObjectKey, write: &WriteReque
                 return Ok(());
             };
             apply_merge_patch(&mut value, patch);
+            let was_aggregated = is_aggregated(state, key);
             state.insert_object(key, &value)?;
+            let rules_manager = match (was_aggregated, is_aggregated(state, key)) {
+                (_, false) => RulesManager::default(),
+                (true, true) if patch.get("rules").is_none() => old.rules_manager,
+                // The aggregation controller has not written these rules.
+                (false, true) | (true, true) => RulesManager::Other,
+            };
             if let Some(meta) = state.meta_mut(key) {
                 let ObjectMeta { labels, annotations, .. } = std::mem::take(meta);
-                *meta = ObjectMeta { labels, annotations, ..old };
+                *meta = ObjectMeta { labels, annotations, rules_manager, ..old };
             }
             Ok(())
         }
@@ -59,6 +66,10 @@ pub(super) fn apply_write(state: &mut State, key: &ObjectKey, write: &WriteReque
             Ok(())
         }
     }
+}
+
+fn is_aggregated(state: &State, key: &ObjectKey) -> bool {
+    state.roles.get(key).is_some_and(|role| role.aggregation.is_some())
 }
 
 /// Removes an object. An object with finalizers stays and continues to grant access until they are removed.
