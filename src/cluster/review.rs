@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::api_client::{ApiClient, ApiRequest, ApiResponse};
 use super::live::response_error;
 use super::{ClusterError, UserInfo};
-use crate::access::{AccessDecision, AccessView, Aggregation, AllowReason, Request, SubjectQuery};
+use crate::access::{AccessView, Aggregation, AllowReason, Request};
 use crate::plan::{AccessProbe, ProbeRequest};
 use crate::state::State;
 
@@ -137,12 +137,7 @@ async fn create_access_review(
     Ok(AccessReviewStatus { allowed, allowed_by: reason.and_then(AllowReason::parse) })
 }
 
-/// Answers an access review from the objects of a state. RBAC rules only allow, so the user with its groups is allowed
-/// to do whatever the username or one of the groups is allowed to do.
+/// Answers an access review from the objects of a state.
 pub(super) fn is_allowed_by_rules(state: &State, probe: &AccessProbe) -> bool {
-    let access = AccessView::new(state, Aggregation::AsStored);
-    let request = Request::from(&probe.request);
-    let user = probe.username.as_deref().map(SubjectQuery::from_username);
-    let groups = probe.groups.iter().map(|group| SubjectQuery::Group(group.clone()));
-    user.into_iter().chain(groups).any(|subject| access.can(&subject, &request).decision == AccessDecision::Allowed)
+    probe.is_allowed(&AccessView::new(state, Aggregation::AsStored))
 }

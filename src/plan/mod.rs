@@ -43,6 +43,7 @@ use crate::policy::Policy;
 use crate::policy::expand::expand;
 use crate::state::State;
 use crate::state::aws_auth::Section;
+use crate::state::object::ObjectError;
 use crate::state::object_meta::ObjectWriter;
 use crate::state::write::{Precondition, WriteRequest};
 
@@ -218,6 +219,23 @@ impl<'a> PlanBuilder<'a> {
     }
 }
 
+/// Returns the ordered steps, and the temporary access changes that no order avoids.
+///
+/// # Errors
+/// If the body of a write is not valid for its kind.
+fn order_writes(
+    writes: Vec<order::PendingWrite>,
+    live: &State,
+    author: order::Author<'_>,
+) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
+    let (mut steps, windows) = order::order(writes, live, author)?;
+    // Without a window, the state before a step allows all that the step waits for.
+    if !windows.is_empty() {
+        probes::remove_impossible_probes(&mut steps, live)?;
+    }
+    Ok((steps, windows))
+}
+
 /// Plans the changes and writes that bring `live` to the state that the policy describes for `cluster` at the time
 /// `now`.
 ///
@@ -248,7 +266,7 @@ pub(crate) fn plan(
         return Err(builder.diagnostics);
     }
     let author = order::Author { policy: &policy.name.value };
-    let (steps, windows) = match order::order(builder.writes, live, author) {
+    let (steps, windows) = match order_writes(builder.writes, live, author) {
         Ok(ordered) => ordered,
         Err(error) => {
             return Err(vec![Diagnostic::error(format!("a planned object is invalid: {error}"))]);

@@ -3,9 +3,14 @@
 //! An API server acts on a write once its informers have seen it. A step that revokes access which an earlier step
 //! grants in another way must therefore wait until the API server allows the access in the new way.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::access::{ObjectRequest, Request};
+use super::Step;
+use super::state_after::apply_write;
+use crate::access::{AccessDecision, AccessView, Aggregation, ObjectRequest, Request, SubjectQuery};
+use crate::state::State;
+use crate::state::object::ObjectError;
 
 /// A request that the API server must allow before a step is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +19,46 @@ pub(crate) struct AccessProbe {
     pub(crate) username: Option<String>,
     pub(crate) groups: Vec<String>,
     pub(crate) request: ProbeRequest,
+}
+
+impl AccessProbe {
+    /// Returns whether rules allow the request. RBAC rules only allow, so the user with its groups is allowed to do
+    /// whatever the username or one of the groups is allowed to do.
+    pub(crate) fn is_allowed(&self, access: &AccessView<'_>) -> bool {
+        let request = Request::from(&self.request);
+        let user = self.username.as_deref().map(SubjectQuery::from_username);
+        let groups = self.groups.iter().map(|group| SubjectQuery::Group(group.clone()));
+        user.into_iter().chain(groups).any(|subject| access.can(&subject, &request).decision == AccessDecision::Allowed)
+    }
+}
+
+/// Removes the probes that cannot succeed, because the state before their stage does not allow the request.
+///
+/// While a window is open, a subject lacks access that the live and the planned state grant. A step that grants it again
+/// and also revokes some must not wait for what only it, or a later step, grants.
+///
+/// # Errors
+/// If the body of a step is not valid for its kind.
+pub(super) fn remove_impossible_probes(steps: &mut [Step], live: &State) -> Result<(), ObjectError> {
+    let mut stages: BTreeMap<usize, Vec<&mut Step>> = BTreeMap::new();
+    for step in steps {
+        stages.entry(step.stage).or_default().push(step);
+    }
+    let mut state = live.clone();
+    for stage in stages.into_values() {
+        let is_waiting = stage.iter().any(|step| !step.wait_for.is_empty());
+        let access = is_waiting.then(|| AccessView::new(&state, Aggregation::Reconciled));
+        let mut writes = Vec::with_capacity(stage.len());
+        for step in stage {
+            step.wait_for.retain(|probe| access.as_ref().is_none_or(|access| probe.is_allowed(access)));
+            writes.push(&*step);
+        }
+        drop(access);
+        for step in writes {
+            apply_write(&mut state, &step.object, &step.write)?;
+        }
+    }
+    Ok(())
 }
 
 /// The attributes of a SubjectAccessReview. An empty string means that the attribute is not set.

@@ -33,9 +33,11 @@ pub(crate) fn strip_server_fields(object: &Value) -> Value {
 
 /// Returns the JSON merge patch (RFC 7396) that turns `from` into `to`. `None` if they do not differ.
 pub(crate) fn create_merge_patch(from: &Value, to: &Value) -> Option<Value> {
-    // The aggregation controller fills in the rules of an aggregated role, so they are not restored.
-    let is_aggregated = to.get("aggregationRule").is_some_and(|rule| !rule.is_null());
-    let fields = CONTENT_FIELDS.into_iter().filter(|field| !(is_aggregated && *field == "rules"));
+    // The aggregation controller fills in the rules of an aggregated role, so they are not restored. A role that becomes
+    // aggregated would keep its other rules if the controller finds none, so these are.
+    let is_aggregated = |object: &Value| object.get("aggregationRule").is_some_and(|rule| !rule.is_null());
+    let stays_aggregated = is_aggregated(from) && is_aggregated(to);
+    let fields = CONTENT_FIELDS.into_iter().filter(|field| !(stays_aggregated && *field == "rules"));
     let mut patch = changed_fields(fields, from, to);
     let metadata = |object: &Value| object.get("metadata").cloned().unwrap_or_default();
     let metadata_patch = changed_fields(METADATA_FIELDS.into_iter(), &metadata(from), &metadata(to));
@@ -125,5 +127,10 @@ mod tests {
         let before = json!({ "aggregationRule": { "clusterRoleSelectors": [{}] }, "rules": [1] });
         let now = json!({ "aggregationRule": { "clusterRoleSelectors": [{}] }, "rules": [1, 2] });
         assert_eq!(create_merge_patch(&now, &before), None);
+        let plain = json!({ "rules": [1, 2] });
+        let patch = create_merge_patch(&plain, &before).unwrap();
+        assert_eq!(patch, json!({ "aggregationRule": { "clusterRoleSelectors": [{}] }, "rules": [1] }));
+        let empty = json!({ "aggregationRule": { "clusterRoleSelectors": [{}] }, "rules": null });
+        assert_eq!(create_merge_patch(&plain, &empty).unwrap()["rules"], Value::Null);
     }
 }
