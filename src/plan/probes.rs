@@ -131,3 +131,93 @@ impl fmt::Display for AccessProbe {
         write!(f, " can {}", Request::from(&self.request))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::names::ObjectKey;
+    use crate::plan::{Plan, plan};
+    use crate::policy::load_policy;
+    use crate::state::object::{Binding, Role};
+    use crate::state::object_meta::ObjectMeta;
+    use crate::state::rbac::{RoleRef, Rule, Subject};
+    use crate::state::write::{Precondition, WriteRequest};
+
+    fn rule(verb: &str) -> Rule {
+        let list = |value: &str| vec![value.to_owned()];
+        Rule { verbs: list(verb), api_groups: list(""), resources: list("pods"), ..Rule::default() }
+    }
+
+    fn probe(verb: &str) -> AccessProbe {
+        let request = ProbeRequest::from(Request::object(verb, "", "pods"));
+        AccessProbe { username: None, groups: vec!["g".to_owned()], request }
+    }
+
+    #[test]
+    fn step_does_not_wait_for_what_only_it_grants() {
+        let mut live = State::default();
+        let (role, binding) = (ObjectKey::cluster_role("r"), ObjectKey::binding(None, "b"));
+        live.roles.insert(role.clone(), Role { rules: vec![rule("list")], ..Role::default() });
+        let bound = Binding {
+            meta: ObjectMeta::default(),
+            role_ref: RoleRef::ClusterRole("r".to_owned()),
+            subjects: vec![Subject::Group("g".to_owned())],
+        };
+        live.bindings.insert(binding, bound);
+        let step = |stage: usize, verb: &str| Step {
+            object: role.clone(),
+            write: WriteRequest::Patch(json!({ "rules": [rule(verb)] })),
+            precondition: Precondition::Absent,
+            stage,
+            wait_for: vec![probe("list"), probe("create")],
+            description: String::new(),
+        };
+        let mut steps = [step(0, "create"), step(1, "watch")];
+        remove_impossible_probes(&mut steps, &live).unwrap();
+        assert_eq!(steps.map(|step| step.wait_for), [vec![probe("list")], vec![probe("create")]]);
+    }
+
+    fn make_plan(groups: [&str; 2], verbs: [&str; 2], live: &State) -> Plan {
+        let principal = |name: &str, group: &str| {
+            format!(
+                "[principals.{name}]\nrole = \"arn:aws:iam::111122223333:role/{name}\"\nkind = \"node\"\ngroups = [\"{group}\"]\n"
+            )
+        };
+        let role = |name: &str, verbs: &str| {
+            format!(
+                "[groups.{name}]\n[cluster-roles.{name}]\nrules = [{{ verbs = {verbs}, resources = [\"pods\"] }}]\n\
+                 [bindings.{name}]\ncluster-role = \"{name}\"\ngroups = [\"{name}\"]\n"
+            )
+        };
+        let text = format!(
+            "[policy]\nname = \"p\"\n{}{}{}{}",
+            principal("n1", groups[0]),
+            principal("n2", groups[1]),
+            role("a", verbs[0]),
+            role("b", verbs[1])
+        );
+        let (policy, _) = load_policy(vec![("policy.toml".to_owned(), text)]).unwrap();
+        plan(&policy, None, live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap()
+    }
+
+    /// Two node roles exchange their groups, and the groups exchange their access. A node keeps its username and cannot
+    /// have a temporary group, so no order avoids a window.
+    #[test]
+    fn plan_with_windows_waits_only_for_what_earlier_steps_grant() {
+        let (first, second) = ("[\"create\", \"list\"]", "[\"list\", \"watch\"]");
+        let empty = State::default();
+        let live = make_plan(["a", "b"], [first, second], &empty).state_after(&empty).unwrap();
+        let plan = make_plan(["b", "a"], [second, first], &live);
+        assert!(!plan.windows.is_empty());
+        assert!(plan.steps.iter().any(|step| !step.wait_for.is_empty()));
+        for step in &plan.steps {
+            let before = plan.state_before_stage(step.stage, &live).unwrap();
+            let access = AccessView::new(&before, Aggregation::Reconciled);
+            for probe in &step.wait_for {
+                assert!(probe.is_allowed(&access), "{}: {probe}", step.description);
+            }
+        }
+    }
+}
