@@ -50,7 +50,7 @@ pub(crate) async fn dry_run<C: WriteCluster>(
     let guard = ControllerGuard::new(cluster, AggregatedRoles::new(plan, live));
     let no_versions = std::collections::BTreeMap::new();
     let mut steps: Vec<(usize, &Step)> =
-        plan.steps.iter().enumerate().filter(|(index, _)| context.can_dry_run(plan, *index)).collect();
+        plan.steps.iter().enumerate().filter(|(index, step)| context.can_dry_run(*index, step)).collect();
     if steps.len() > max_writes {
         steps = sample_steps(steps, max_writes);
     }
@@ -59,15 +59,19 @@ pub(crate) async fn dry_run<C: WriteCluster>(
             let (guard, expected) = (&guard, expected_version(step, &no_versions));
             async move {
                 match expected {
-                    Ok(expected) => (index, guard.dry_run(step, expected).await),
-                    Err(error) => (index, Err(error.into())),
+                    Ok(expected) => ((index, step), guard.dry_run(step, expected).await),
+                    Err(error) => ((index, step), Err(error.into())),
                 }
             }
         })
         .buffer_unordered(MAX_CONCURRENT_WRITES);
-    let mut rejected: Vec<(usize, ClusterError)> =
-        results.filter_map(|(index, result)| async move { result.err().map(|error| (index, error)) }).collect().await;
-    rejected.retain(|(index, error)| context.is_conclusive(plan, *index, error));
+    let results: Vec<_> = results.collect().await;
+    let mut rejected: Vec<(usize, ClusterError)> = results
+        .into_iter()
+        .filter_map(|((index, step), result)| Some((index, step, result.err()?)))
+        .filter(|(index, step, error)| context.is_conclusive(*index, step, error))
+        .map(|(index, _, error)| (index, error))
+        .collect();
     rejected.sort_by_key(|(index, _)| *index);
     DryRunResult { checked: steps.len(), rejected }
 }
@@ -119,10 +123,7 @@ impl DryRunContext {
         Self { written_roles, repeated_steps, caller_gains_at }
     }
 
-    fn can_dry_run(&self, plan: &Plan, index: usize) -> bool {
-        let Some(step) = plan.steps.get(index) else {
-            return false;
-        };
+    fn can_dry_run(&self, index: usize, step: &Step) -> bool {
         match step.precondition {
             Precondition::AsWrittenByStep { .. } => false,
             // A create after a delete of the same object is rejected as long as the object exists.
@@ -131,10 +132,7 @@ impl DryRunContext {
     }
 
     /// Returns whether the cluster would reject the write with this error even after the earlier steps.
-    fn is_conclusive(&self, plan: &Plan, index: usize, error: &ClusterError) -> bool {
-        let Some(step) = plan.steps.get(index) else {
-            return false;
-        };
+    fn is_conclusive(&self, index: usize, step: &Step, error: &ClusterError) -> bool {
         // An earlier step may change the permissions of the caller, or the role that the binding refers to.
         let (depends_on_caller, depends_on_role) = match error {
             ClusterError::Forbidden { why, .. } => {

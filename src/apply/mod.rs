@@ -99,7 +99,7 @@ impl ApplyHooks<'_> {
             Err(error) => return vec![(*first, StepError::Write(error))],
         };
         let mut denied: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        for (index, probe) in pending.into_iter().filter_map(|position| probes.get(position)) {
+        for (_, (index, probe)) in probes.iter().enumerate().filter(|(position, _)| pending.contains(position)) {
             denied.entry(*index).or_default().push(probe.to_string());
         }
         denied.into_iter().map(|(index, probes)| (index, StepError::NotEffective(probes))).collect()

@@ -11,7 +11,7 @@ use super::target::{ClusterConnection, ConnectedCluster, TargetCluster, resolve_
 use crate::access::{all_dangling, dangling_after};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, ReadCluster as _};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, InternalError};
 use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation};
 use crate::permissions::MissingPermission;
 use crate::plan::{self, AccessComparison, AggregatedRoles, Plan};
@@ -309,8 +309,12 @@ fn plan_target(
 
 /// Returns the writes of a plan lead to an invalid object, which is a bug in rolecall.
 pub(crate) fn after_state_error(error: &ObjectError) -> CommandError {
-    let error = Diagnostic::error(format!("cannot compute the state after the plan: {error}"));
-    CommandError::from_diagnostic(error.with_help("this is a bug in rolecall, please report it"))
+    match error {
+        ObjectError::Internal(error) => error.clone().into(),
+        ObjectError::Malformed(_) | ObjectError::Invalid(_) => {
+            InternalError::new(format!("cannot compute the state after the plan: {error}")).into()
+        }
+    }
 }
 
 impl From<Vec<Diagnostic>> for CommandError {

@@ -44,7 +44,7 @@ use std::ffi::OsString;
 pub use env::{Env, Stdio, Terminals};
 pub use exit::Exit;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, InternalError};
 use crate::render::diagnostics::render_diagnostics;
 use crate::render::style::TextStyle;
 use crate::report::{DiagnosticsDocument, to_text};
@@ -144,7 +144,10 @@ fn print_error(error: &CommandError, format: OutputFormat, env: &mut Env) {
     if format == OutputFormat::Json {
         match to_text(&DiagnosticsDocument::new(diagnostics, sources)) {
             Ok(text) => env.print(&text),
-            Err(error) => env.eprint(&format!("error: {error}\n")),
+            Err(error) => {
+                let error = Diagnostic::from(InternalError::from(error));
+                env.eprint(&render_diagnostics(&[error], sources, env.stderr_style()));
+            }
         }
     }
 }

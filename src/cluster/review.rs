@@ -55,9 +55,10 @@ pub(super) async fn self_subject_review(client: &ApiClient) -> Result<UserInfo, 
         return Err(response_error("create", "selfsubjectreviews", &response));
     }
     let review: Value = response.parse_json(&request.operation)?;
-    let user_info = review.pointer("/status/userInfo").cloned().unwrap_or_default();
-    serde_json::from_value(user_info)
-        .map_err(|error| ClusterError::InvalidResponse { what: request.operation, why: error.to_string() })
+    let invalid = |why: String| ClusterError::InvalidResponse { what: request.operation.clone(), why };
+    let user_info = review.pointer("/status/userInfo").cloned();
+    let user_info = user_info.ok_or_else(|| invalid("it has no `status.userInfo`".to_owned()))?;
+    serde_json::from_value(user_info).map_err(|error| invalid(error.to_string()))
 }
 
 /// Returns the identity of the caller, and which of these requests it is allowed to make.

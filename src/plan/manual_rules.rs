@@ -14,11 +14,11 @@ use super::order::{ChangeKind, PendingWrite};
 use super::state_after::apply_write;
 use super::{Action, ChangeOrigin, ChangeTarget, PlanBuilder, field_diff};
 use crate::access::keeps_manual_rules;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, InternalError, Span};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::policy::expand::Desired;
 use crate::state::State;
-use crate::state::object::ObjectError;
+use crate::state::object::{ObjectError, Role};
 use crate::state::object_meta::ObjectMeta;
 use crate::state::write::{WriteRequest, apply_merge_patch};
 
@@ -43,7 +43,7 @@ pub(super) fn plan_manual_rules(builder: &mut PlanBuilder<'_>, desired: &Desired
     let mut planned = match planned_cluster_roles(builder, live) {
         Ok(planned) => planned,
         Err(error) => {
-            builder.diagnostics.push(Diagnostic::error(format!("a planned object is invalid: {error}")));
+            builder.diagnostics.push(super::invalid_object_error(error).into());
             return;
         }
     };
@@ -59,7 +59,12 @@ pub(super) fn plan_manual_rules(builder: &mut PlanBuilder<'_>, desired: &Desired
             if let Some(role) = planned.roles.get_mut(key) {
                 role.rules.clear();
             }
-            empty_rules(builder, key, desired, live);
+            let (Some(role), Some(item)) = (live.roles.get(key), desired.roles.get(key)) else {
+                let error = InternalError::new(format!("{key} is neither live nor desired, but keeps its rules"));
+                builder.diagnostics.push(error.into());
+                return;
+            };
+            empty_rules(builder, key, role, item.span, live);
         }
     }
 }
@@ -83,10 +88,7 @@ fn planned_cluster_roles(builder: &PlanBuilder<'_>, live: &State) -> Result<Stat
 }
 
 /// Adds to the write of the role that its rules are emptied. Plans a write if the role has none.
-fn empty_rules(builder: &mut PlanBuilder<'_>, key: &ObjectKey, desired: &Desired, live: &State) {
-    let (Some(role), Some(item)) = (live.roles.get(key), desired.roles.get(key)) else {
-        return;
-    };
+fn empty_rules(builder: &mut PlanBuilder<'_>, key: &ObjectKey, role: &Role, span: Span, live: &State) {
     let empty: Value = json!({ "rules": [] });
     // The difference of a role that becomes aggregated already shows its old rules as removed.
     let fields = if role.aggregation.is_some() { field_diff::diff_rules(&role.rules, &[]) } else { Vec::new() };
@@ -99,7 +101,7 @@ fn empty_rules(builder: &mut PlanBuilder<'_>, key: &ObjectKey, desired: &Desired
         }
         return;
     }
-    let mut change = object_change(builder, Action::Update, key, Some(item.span), fields);
+    let mut change = object_change(builder, Action::Update, key, Some(span), fields);
     change.origin = origin(live, key, &role.meta);
     change.last_writer.clone_from(&role.meta.last_writer);
     change.note = Some("the selectors find no rules, so the stored rules are removed".to_owned());

@@ -37,7 +37,7 @@ pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess
 pub(crate) use resolved_invariant::{Exemption, InvariantSubject, ResolvedInvariant};
 pub(crate) use restore::{ObjectVersions, plan_restore};
 
-use crate::diagnostic::{Diagnostic, SourceLocation, SourceMap};
+use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
 use crate::names::ObjectKey;
 use crate::policy::Policy;
 use crate::policy::expand::expand;
@@ -219,6 +219,16 @@ impl<'a> PlanBuilder<'a> {
     }
 }
 
+/// The body of a planned write is not valid for its kind, although the plan has made it.
+fn invalid_object_error(error: ObjectError) -> InternalError {
+    match error {
+        ObjectError::Internal(error) => error,
+        ObjectError::Malformed(why) | ObjectError::Invalid(why) => {
+            InternalError::new(format!("a planned object is invalid: {why}"))
+        }
+    }
+}
+
 /// Returns the ordered steps, and the temporary access changes that no order avoids.
 ///
 /// # Errors
@@ -268,9 +278,7 @@ pub(crate) fn plan(
     let author = order::Author { policy: &policy.name.value };
     let (steps, windows) = match order_writes(builder.writes, live, author) {
         Ok(ordered) => ordered,
-        Err(error) => {
-            return Err(vec![Diagnostic::error(format!("a planned object is invalid: {error}"))]);
-        }
+        Err(error) => return Err(vec![invalid_object_error(error).into()]),
     };
     let selected = NamespaceSelection::for_steps(policy, cluster, &steps, live);
     let mut changes = builder.changes;

@@ -34,9 +34,9 @@ impl Plan {
                 (Precondition::Unchanged { .. }, None) => reasons.push(format!("{object} was deleted")),
                 (Precondition::Unchanged { uid, resource_version }, Some(meta)) => {
                     let is_recreated = uid.is_some() && *uid != meta.uid;
-                    let live_version = meta.resource_version.as_deref().unwrap_or_default();
+                    let is_same_version = meta.resource_version.as_ref() == Some(resource_version);
                     let is_reconciled = live.roles.get(object).is_some_and(|role| roles.is_reconciled(object, role));
-                    if is_recreated || live_version != resource_version && !is_reconciled {
+                    if is_recreated || !is_same_version && !is_reconciled {
                         reasons.push(format!("{object} was changed{by_writer}"));
                     }
                 }

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Plan, Step};
+use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
@@ -44,7 +45,7 @@ pub(super) fn apply_write(state: &mut State, key: &ObjectKey, write: &WriteReque
         WriteRequest::Create(body) => state.insert_object(key, body),
         WriteRequest::Patch(patch) => {
             let Some((old, mut value)) = state.meta(key).cloned().zip(patchable_json(state, key)) else {
-                return Ok(());
+                return Err(missing_object("patches", key));
             };
             apply_merge_patch(&mut value, patch);
             let was_aggregated = is_aggregated(state, key);
@@ -61,11 +62,17 @@ pub(super) fn apply_write(state: &mut State, key: &ObjectKey, write: &WriteReque
             }
             Ok(())
         }
+        WriteRequest::Delete if state.meta(key).is_none() => Err(missing_object("deletes", key)),
         WriteRequest::Delete => {
             remove_object(state, key);
             Ok(())
         }
     }
+}
+
+/// The API server would reject such a write, so the state after it is not known.
+fn missing_object(verb: &str, key: &ObjectKey) -> ObjectError {
+    InternalError::new(format!("a step {verb} {key}, which does not exist at that point")).into()
 }
 
 fn is_aggregated(state: &State, key: &ObjectKey) -> bool {

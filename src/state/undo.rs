@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::write::WriteRequest;
+use crate::diagnostic::InternalError;
 
 /// Metadata fields that the API server sets. They cannot be carried over to a re-created object.
 const SERVER_FIELDS: [&str; 8] = [
@@ -78,9 +79,15 @@ fn merge_patch_value(from: &Value, to: &Value) -> Option<Value> {
 
 /// Returns the write that undoes `write`. `before` is the object before `write`; `None` if it did not exist.
 ///
-/// Returns `None` if there is nothing to undo, or if `write` does not fit `before`.
-pub(crate) fn inverse_write(write: &WriteRequest, before: Option<&Value>) -> Option<WriteRequest> {
-    match (write, before) {
+/// Returns `None` if there is nothing to undo.
+///
+/// # Errors
+/// `write` does not fit `before`: it creates an object that exists, or changes one that does not.
+pub(crate) fn inverse_write(
+    write: &WriteRequest,
+    before: Option<&Value>,
+) -> Result<Option<WriteRequest>, InternalError> {
+    Ok(match (write, before) {
         (WriteRequest::Create(_), None) => Some(WriteRequest::Delete),
         (WriteRequest::Patch(body), Some(before)) => {
             let mut after = before.clone();
@@ -88,8 +95,12 @@ pub(crate) fn inverse_write(write: &WriteRequest, before: Option<&Value>) -> Opt
             create_merge_patch(&after, before).map(WriteRequest::Patch)
         }
         (WriteRequest::Delete, Some(before)) => Some(WriteRequest::Create(strip_server_fields(before))),
-        (WriteRequest::Create(_), Some(_)) | (WriteRequest::Patch(_) | WriteRequest::Delete, None) => None,
-    }
+        (WriteRequest::Create(_), Some(_)) | (WriteRequest::Patch(_) | WriteRequest::Delete, None) => {
+            let existed = if before.is_some() { "existed" } else { "did not exist" };
+            let verb = write.verb();
+            return Err(InternalError::new(format!("a {verb} cannot be undone: the object {existed} before it")));
+        }
+    })
 }
 
 #[cfg(test)]
@@ -110,8 +121,8 @@ mod tests {
             json!({ "metadata": { "annotations": { "rolecall/entries": null }, "labels": { "l": "1" } } }),
             json!({ "data": null, "metadata": { "annotations": null } }),
         ] {
-            let Some(WriteRequest::Patch(inverse)) = inverse_write(&WriteRequest::Patch(body.clone()), Some(&before))
-            else {
+            let inverse = inverse_write(&WriteRequest::Patch(body.clone()), Some(&before));
+            let Ok(Some(WriteRequest::Patch(inverse))) = inverse else {
                 panic!("{body} has no inverse");
             };
             let mut object = before.clone();
