@@ -15,6 +15,7 @@ mod retry;
 mod review;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
+mod snapshot_file;
 #[cfg(test)]
 mod tests;
 

@@ -20,6 +20,7 @@ mod restore;
 mod revocation;
 mod staleness;
 mod state_after;
+mod step_check;
 
 use std::collections::BTreeMap;
 
@@ -36,6 +37,7 @@ pub(crate) use post_apply_check::PostApplyCheck;
 pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
 pub(crate) use resolved_invariant::{Exemption, InvariantSubject, ResolvedInvariant};
 pub(crate) use restore::{ObjectVersions, plan_restore};
+pub(crate) use step_check::check_steps;
 
 use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
 use crate::names::ObjectKey;
@@ -243,6 +245,7 @@ fn order_writes(
     if !windows.is_empty() {
         probes::remove_impossible_probes(&mut steps, live)?;
     }
+    check_steps(&steps)?;
     Ok((steps, windows))
 }
 
