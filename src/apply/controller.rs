@@ -147,6 +147,7 @@ impl<'a, C: WriteCluster> ControllerGuard<'a, C> {
             if rewritten.len() > before {
                 deadline = Instant::now() + hooks.controller_lag;
             } else if is_last || roles.is_empty() {
+                rewritten.sort();
                 rewritten.dedup();
                 return (rewritten, failed);
             }
@@ -229,9 +230,12 @@ fn managers(object: &Value) -> impl Iterator<Item = &str> {
     managed_fields(object).map(|entry| entry.get("manager").and_then(Value::as_str).unwrap_or_default())
 }
 
-/// Returns whether the controller is the only field manager of the rules.
+/// Returns whether the controller has written the rules: it is their only field manager. When it finds no rules, it
+/// gives up the field, and rules without a manager are empty.
 fn has_only_controller_rules(object: &Value) -> bool {
-    let with_rules = managed_fields(object).filter(|entry| entry.pointer("/fieldsV1/f:rules").is_some());
-    let mut managers = with_rules.map(|entry| entry.get("manager").and_then(Value::as_str)).peekable();
-    managers.peek().is_some() && managers.all(|manager| manager == Some(AGGREGATION_CONTROLLER))
+    let mut with_rules = managed_fields(object).filter(|entry| entry.pointer("/fieldsV1/f:rules").is_some()).peekable();
+    if with_rules.peek().is_none() {
+        return object.get("rules").and_then(Value::as_array).is_none_or(Vec::is_empty);
+    }
+    with_rules.all(|entry| entry.get("manager").and_then(Value::as_str) == Some(AGGREGATION_CONTROLLER))
 }

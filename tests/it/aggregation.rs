@@ -2,7 +2,7 @@
 //! the controller at a certain moment, it makes the same request as the controller: server-side apply of the rules
 //! (Kubernetes, pkg/controller/clusterroleaggregation).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::TestCluster;
@@ -137,7 +137,7 @@ fn aggregated_roles_that_become_plain_or_are_deleted_converge() {
         write_policy(&sandbox, &aggregated_policy());
         sandbox.ok(&["apply", "--auto-approve"]);
         write_policy(&sandbox, "");
-        sandbox.ok(&["apply", "--auto-approve", "--allow", "removals"]);
+        sandbox.ok(&["apply", "--auto-approve"]);
         for number in 0..3 {
             assert_eq!(role(&format!("all-{number}")).0, 404, "round {round}");
         }
@@ -205,15 +205,17 @@ fn old_rules_that_the_controller_writes_after_a_step_are_written_over() {
     let sandbox = sandbox(cluster, &aggregated_policy());
     sandbox.ok(&["apply", "--auto-approve"]);
     eventually("the controller fills the role", || !rules("all-0").is_empty());
+    let is_created_again = AtomicBool::new(false);
     let proxy = Proxy::start_with_observer(
         cluster,
         |_| ProxyAction::Forward,
-        |request, status| {
+        move |request, status| {
             // Also after the first repetition.
             if request.matches("PATCH", "/all-0") && status == 200 && request.nth <= 2 {
                 write_as_controller("all-0", &json!([rule("get", "secrets")]));
             }
-            if request.matches("DELETE", "/all-2") && status == 200 && request.nth == 1 {
+            let is_deleted = request.matches("DELETE", "/clusterroles/all-2") && status == 200;
+            if is_deleted && !is_created_again.swap(true, Ordering::Relaxed) {
                 write_as_controller("all-2", &json!([rule("get", "secrets")]));
             }
         },
