@@ -10,8 +10,10 @@ mod allow_reason;
 mod dangling;
 mod diff;
 mod effective_permissions;
+mod engine;
 mod escalation;
 mod escalation_rules;
+mod grant_index;
 mod grants;
 mod iam_identity;
 mod identity;
@@ -34,7 +36,12 @@ pub(crate) use allow_reason::AllowReason;
 pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};
 pub(crate) use diff::{SubjectDiff, diff_access};
 pub(crate) use effective_permissions::GrantedRequests;
+pub(crate) use engine::{
+    AccessEffect, AccessEngine, AggregatedRules, Direction, EVERYTHING, EngineMark, RoleId, RuleId, ScopeId, ScopedRule,
+    SubjectSet, UnknownObject,
+};
 pub(crate) use escalation::{EscalationPath, all_escalation_paths, escalation_paths};
+pub(crate) use grant_index::{BindingId, SubjectId};
 pub(crate) use iam_identity::IamIdentity;
 pub(crate) use identity::{
     AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SubjectQuery, SubjectQueryError,
