@@ -122,6 +122,10 @@ impl<'s> GrantIndex<'s> {
         .copied()
     }
 
+    pub(super) fn subjects(&self) -> impl Iterator<Item = &'s Subject> {
+        self.subjects.iter().map(|indexed| indexed.subject)
+    }
+
     pub(super) fn subject(&self, id: SubjectId) -> Option<&'s Subject> {
         self.subjects.get(id.0).map(|indexed| indexed.subject)
     }

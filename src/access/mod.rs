@@ -53,7 +53,7 @@ pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};
 pub(crate) use repair::lost_repair_permissions;
 pub(crate) use request::{ObjectRequest, Request};
 pub(crate) use request_set::{
-    ProductSetData, RequestSet, RequestSetData, RequestSetExcept, ResourceSetData, StringSet, StringSetData,
+    ProductSetData, RequestSet, RequestSetData, RequestSetExcept, ResourceSetData, StringSetData,
     UrlPatternData,
 };
 pub(crate) use rule_coverage::uncovered;

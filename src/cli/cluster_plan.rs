@@ -20,7 +20,6 @@ use crate::render::diagnostics;
 use crate::render::plan_text::PlanTextOptions;
 use crate::report::{self, PlanDocument, PlanJson};
 use crate::state::State;
-use crate::state::object::ObjectError;
 
 /// A cluster and the plan for it.
 pub(crate) struct ClusterPlan {
@@ -302,7 +301,7 @@ fn plan_target(
 }
 
 /// Returns the writes of a plan lead to an invalid object, which is a bug in rolecall.
-pub(crate) fn after_state_error(error: &ObjectError) -> CommandError {
+pub(crate) fn after_state_error(error: &impl std::fmt::Display) -> CommandError {
     let error = Diagnostic::error(format!("cannot compute the state after the plan: {error}"));
     CommandError::from_diagnostic(error.with_help("this is a bug in rolecall, please report it"))
 }

@@ -9,7 +9,7 @@ mod field_diff;
 mod fingerprint;
 mod guard_limits;
 mod objects;
-mod order;
+mod schedule;
 mod post_apply_check;
 mod probes;
 mod removals;
@@ -189,7 +189,7 @@ struct PlanBuilder<'a> {
     policy: &'a str,
     sources: &'a SourceMap,
     changes: Vec<Change>,
-    writes: Vec<order::PendingWrite>,
+    writes: Vec<schedule::PendingWrite>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -243,11 +243,13 @@ pub(crate) fn plan(
     if builder.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(builder.diagnostics);
     }
-    let author = order::Author { policy: &policy.name.value };
-    let (steps, windows) = match order::order(builder.writes, live, author) {
+    let author = schedule::Author { policy: &policy.name.value };
+    let (steps, windows) = match schedule::order(builder.writes, live, author) {
         Ok(ordered) => ordered,
         Err(error) => {
-            return Err(vec![Diagnostic::error(format!("a planned object is invalid: {error}"))]);
+            let bug = matches!(error, schedule::ScheduleError::Internal(_));
+            let error = Diagnostic::error(error.to_string());
+            return Err(vec![if bug { error.with_help("this is a bug in rolecall, please report it") } else { error }]);
         }
     };
     let selected = NamespaceSelection::for_steps(policy, cluster, &steps, live);

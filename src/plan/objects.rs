@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::order::{ChangeKind, FirstPrecondition, PendingWrite};
+use super::schedule::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::removals::RemovalPlanner;
 use super::{Action, Change, ChangeOrigin, ChangeTarget, FieldDiff, PlanBuilder, field_diff};
 use crate::diagnostic::{Diagnostic, Span};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::objects::{object_change, require_as_read};
-use super::order::{ChangeKind, PendingWrite};
+use super::schedule::{ChangeKind, PendingWrite};
 use super::{Action, FieldDiff, PlanBuilder};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;

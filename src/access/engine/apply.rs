@@ -66,6 +66,7 @@ impl<'s> AccessEngine<'s> {
     /// If the engine does not know the role.
     pub(crate) fn set_role(&mut self, id: RoleId, role: Option<&'s Role>) -> Result<AccessEffect, UnknownObject> {
         let was_in_aggregation = self.is_in_aggregation(id);
+        let had_manual_rules = self.has_manual_rules();
         // The effect of a role that is aggregated depends on the other aggregated roles, so all of them are compared.
         let mut related = if was_in_aggregation { self.dependents(id) } else { BTreeSet::new() };
         let old = self.store_role(id, role)?;
@@ -85,7 +86,7 @@ impl<'s> AccessEngine<'s> {
                 is_in_aggregation && !was_in_aggregation,
                 was_in_aggregation && !is_in_aggregation,
             ),
-            touches_aggregation,
+            is_order_dependent: touches_aggregation && had_manual_rules,
             ..AccessEffect::default()
         };
         for (role, before) in changed {
@@ -160,7 +161,7 @@ impl<'s> AccessEngine<'s> {
         };
         let selected = self.roles.iter().enumerate().filter(|(other, slot)| {
             RoleId(*other) != id
-                && slot.kind == ObjectKind::ClusterRole
+                && slot.name.0 == ObjectKind::ClusterRole
                 && slot.content.role.is_some_and(|role| {
                     selectors.iter().any(|selector| selector.matches(&role.meta.labels))
                 })
@@ -171,7 +172,7 @@ impl<'s> AccessEngine<'s> {
 
     /// Updates which aggregated roles match a role.
     pub(super) fn select_in_others(&mut self, id: RoleId) {
-        let Some(slot) = self.roles.get(id.0).filter(|slot| slot.kind == ObjectKind::ClusterRole) else {
+        let Some(slot) = self.roles.get(id.0).filter(|slot| slot.name.0 == ObjectKind::ClusterRole) else {
             return;
         };
         for (aggregated, selected) in &mut self.aggregated {
@@ -223,6 +224,11 @@ impl<'s> AccessEngine<'s> {
             self.journal.push(JournalEntry::Role(id, old));
         }
         Ok(changed)
+    }
+
+    fn has_manual_rules(&self) -> bool {
+        let aggregated = self.aggregated.keys().filter_map(|id| self.role_slot(*id));
+        aggregated.into_iter().any(|slot| slot.content.has_manual_rules)
     }
 
     /// Returns whether there is any aggregated role.
@@ -306,7 +312,7 @@ impl<'s> AccessEngine<'s> {
         };
         Ok(AccessEffect {
             direction: Direction::new(!added.is_empty(), !removed.is_empty()),
-            touches_aggregation: false,
+            is_order_dependent: false,
             gains: grants(added, &rules(role, true)),
             losses: grants(removed, &rules(old_role, false)),
         })

@@ -49,13 +49,19 @@ pub(super) type RuleGrant = (Rc<[RuleId]>, ScopeId);
 #[derive(Debug, Default)]
 pub(crate) struct AccessEffect {
     pub(crate) direction: Direction,
-    /// Whether the rules of aggregated roles can change. Such changes are not independent of each other.
-    pub(crate) touches_aggregation: bool,
+    /// Whether the effect depends on the order of such changes. The controller replaces rules that were added by hand
+    /// when the first selected role appears.
+    pub(crate) is_order_dependent: bool,
     pub(super) gains: BTreeMap<SubjectId, Vec<RuleGrant>>,
     pub(super) losses: BTreeMap<SubjectId, Vec<RuleGrant>>,
 }
 
 impl AccessEffect {
+    /// Returns the effect of a change that grants nothing to RBAC subjects, such as one of aws-auth.
+    pub(crate) fn without_grants(direction: Direction) -> Self {
+        Self { direction, ..Self::default() }
+    }
+
     pub(crate) fn subjects(&self) -> BTreeSet<SubjectId> {
         self.gains.keys().chain(self.losses.keys()).copied().collect()
     }
@@ -63,7 +69,7 @@ impl AccessEffect {
     /// Adds the effect of a later change.
     pub(crate) fn and(&mut self, other: Self) {
         self.direction = self.direction.and(other.direction);
-        self.touches_aggregation |= other.touches_aggregation;
+        self.is_order_dependent |= other.is_order_dependent;
         for (total, added) in [(&mut self.gains, other.gains), (&mut self.losses, other.losses)] {
             for (subject, grants) in added {
                 total.entry(subject).or_default().extend(grants);

@@ -37,7 +37,7 @@ pub(crate) struct RoleId(usize);
 pub(crate) struct UnknownObject;
 
 /// The kind, namespace and name of a role.
-type RoleName<'s> = (ObjectKind, Option<&'s str>, &'s str);
+pub(crate) type RoleName<'s> = (ObjectKind, Option<&'s str>, &'s str);
 
 /// The rules of a role.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ struct RoleContent<'s> {
 
 #[derive(Debug)]
 struct RoleSlot<'s> {
-    kind: ObjectKind,
+    name: RoleName<'s>,
     content: RoleContent<'s>,
     /// The rules that the role grants in the original state.
     initial: Rc<[RuleId]>,
@@ -148,7 +148,7 @@ impl<'s> AccessEngine<'s> {
                 stale: Rc::clone(&none),
                 has_manual_rules: false,
             };
-            self.roles.push(RoleSlot { kind: name.0, content, initial: none, bindings: BTreeSet::new() });
+            self.roles.push(RoleSlot { name, content, initial: none, bindings: BTreeSet::new() });
         }
         id
     }
@@ -183,6 +183,11 @@ impl<'s> AccessEngine<'s> {
         self.index.find_subject(subject)
     }
 
+    /// Returns every subject that a binding names, or named before a change.
+    pub(crate) fn subjects(&self) -> Vec<&'s Subject> {
+        self.index.subjects().collect()
+    }
+
     pub(crate) fn subject(&self, id: SubjectId) -> Option<&'s Subject> {
         self.index.subject(id)
     }
@@ -202,6 +207,11 @@ impl<'s> AccessEngine<'s> {
 
     fn binding_slot_mut(&mut self, id: BindingId) -> Option<&mut BindingSlot<'s>> {
         self.bindings.get_mut(id.number())
+    }
+
+    /// Returns the kind, namespace and name of a role.
+    pub(crate) fn role_name(&self, id: RoleId) -> Option<RoleName<'s>> {
+        self.role_slot(id).map(|slot| slot.name)
     }
 
     /// Returns a role as it is now.

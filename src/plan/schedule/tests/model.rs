@@ -8,7 +8,7 @@ use crate::access::tests::oracle;
 use crate::access::{AccessView, Aggregation, Identity, RenderedName, Request, SubjectQuery};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
-use crate::plan::order::{Author, order};
+use crate::plan::schedule::{Author, order};
 use crate::plan::probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
 use crate::plan::{PlanBuilder, Step, entries, objects};
 use crate::policy::OwnershipSpec;

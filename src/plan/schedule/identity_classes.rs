@@ -7,131 +7,143 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::access_model::AccessModel;
-use super::contents::OrderLogin;
 use crate::access::{
-    AccessView, Aggregation, Authentication, IamIdentity, Identity, RenderedName, SubjectQuery, is_session_name_char,
+    AccessEngine, AccessView, Aggregation, Authentication, IamIdentity, Identity, RenderedName, SubjectId,
+    SubjectQuery, SubjectSet, is_session_name_char,
 };
 use crate::state::State;
 use crate::state::aws_auth::Section;
 use crate::state::config_map::AwsAuth;
 use crate::state::rbac::Subject;
 
+/// The index of an identity class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClassId(pub(super) usize);
+
+/// The index of bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BoundsId(pub(super) usize);
+
+/// The identity that an authentication results in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Login {
+    pub(super) username: Option<String>,
+    pub(super) groups: Vec<String>,
+    pub(super) subjects: SubjectSet,
+}
+
 /// A subject that the writes can affect. It also represents the other subjects with the same logins.
 #[derive(Debug)]
 pub(super) struct IdentityClass {
     pub(super) who: SubjectQuery,
     /// The identities that aws-auth maps in the live state.
-    pub(super) live_logins: Vec<OrderLogin>,
+    pub(super) live_logins: Vec<Login>,
     /// The identities that aws-auth maps in the planned state.
-    pub(super) planned_logins: Vec<OrderLogin>,
+    pub(super) planned_logins: Vec<Login>,
     /// The identities that aws-auth maps after the writes so far.
-    pub(super) current_logins: Vec<OrderLogin>,
-    /// The index of its bounds.
-    pub(super) bounds_index: usize,
+    pub(super) current_logins: Vec<Login>,
+    pub(super) bounds: BoundsId,
 }
 
 impl IdentityClass {
-    fn new(who: SubjectQuery, live_logins: Vec<OrderLogin>, planned_logins: Vec<OrderLogin>) -> Self {
-        Self { who, current_logins: live_logins.clone(), live_logins, planned_logins, bounds_index: 0 }
+    fn new(who: SubjectQuery, live_logins: Vec<Login>, planned_logins: Vec<Login>) -> Self {
+        Self { who, current_logins: live_logins.clone(), live_logins, planned_logins, bounds: BoundsId(0) }
     }
 
-    /// Returns the key of its aws-auth entry. Empty for a subject that has none.
-    pub(super) fn key(&self) -> String {
+    /// Returns the key of its aws-auth entry. `None` for a subject that can have none.
+    pub(super) fn entry_key(&self) -> Option<String> {
         match &self.who {
-            SubjectQuery::Arn(identity) => identity.comparison_key(),
-            SubjectQuery::Account(id) => id.clone(),
-            SubjectQuery::User(_) | SubjectQuery::Group(_) | SubjectQuery::ServiceAccount { .. } => String::new(),
+            SubjectQuery::Arn(identity) => Some(identity.comparison_key()),
+            SubjectQuery::Account(id) => Some(id.clone()),
+            SubjectQuery::User(_) | SubjectQuery::Group(_) | SubjectQuery::ServiceAccount { .. } => None,
         }
     }
 
     /// Returns a key: classes with equal keys have the same bounds and logins, so they are all within the bounds or all
     /// outside.
-    pub(super) fn group_key(&self) -> (usize, Vec<LoginKey>) {
-        (self.bounds_index, login_keys(&self.current_logins))
+    pub(super) fn group_key(&self) -> (BoundsId, Vec<&SubjectSet>) {
+        (self.bounds, subject_sets(&self.current_logins))
     }
 }
 
-/// The part of a login that decides about access: its subjects, and whether it is in `system:masters`.
-pub(super) type LoginKey = (Vec<usize>, bool);
-
-pub(super) fn login_keys(logins: &[OrderLogin]) -> Vec<LoginKey> {
-    logins.iter().map(|login| (login.subjects.clone(), login.is_master)).collect()
+/// Returns the part of the logins that decides about access.
+fn subject_sets(logins: &[Login]) -> Vec<&SubjectSet> {
+    logins.iter().map(|login| &login.subjects).collect()
 }
 
-/// Returns the possible results of an authentication, with the subjects that bindings refer to. If the authentication
-/// can be denied, one of them is an empty login.
-pub(super) fn logins(model: &AccessModel<'_>, authentication: &Authentication) -> Vec<OrderLogin> {
-    let mut all: Vec<OrderLogin> = authentication.identities().map(|identity| login(model, identity)).collect();
-    let denied = match authentication {
-        Authentication::Identity(_) => 0,
-        Authentication::Denied(_) => 1,
-        Authentication::Ambiguous(logins) => logins.iter().filter(|login| login.is_err()).count(),
+/// Returns the possible results of an authentication. If the authentication can be denied, one of them is an empty login.
+pub(super) fn logins(engine: &AccessEngine<'_>, authentication: &Authentication) -> Vec<Login> {
+    let mut all: Vec<Login> = authentication.identities().map(|identity| login(engine, identity)).collect();
+    let can_be_denied = match authentication {
+        Authentication::Identity(_) => false,
+        Authentication::Denied(_) => true,
+        Authentication::Ambiguous(results) => results.iter().any(Result::is_err),
     };
-    if denied > 0 || all.is_empty() {
-        all.push(OrderLogin::default());
+    if can_be_denied {
+        all.push(Login::default());
     }
     all
 }
 
-fn login(model: &AccessModel<'_>, identity: &Identity) -> OrderLogin {
-    let mut subjects: Vec<usize> = identity.subjects().filter_map(|subject| model.subject_id(&subject)).collect();
-    subjects.sort_unstable();
-    subjects.dedup();
-    OrderLogin {
+fn login(engine: &AccessEngine<'_>, identity: &Identity) -> Login {
+    Login {
         username: identity.username.as_ref().and_then(RenderedName::as_literal).map(str::to_owned),
         groups: identity.groups.iter().filter_map(RenderedName::as_literal).map(str::to_owned).collect(),
-        subjects,
-        is_master: identity.is_in_system_masters(),
+        subjects: SubjectSet {
+            subjects: engine.matching_subjects(identity),
+            is_in_system_masters: identity.is_in_system_masters(),
+        },
     }
 }
 
 /// Returns a state with only aws-auth.
-pub(super) fn state_with_aws_auth(auth: Option<AwsAuth>) -> State {
-    State { aws_auth: auth, ..State::default() }
+pub(super) fn state_with_aws_auth(aws_auth: Option<AwsAuth>) -> State {
+    State { aws_auth, ..State::default() }
 }
 
 /// Returns all classes that the changes can affect. `affected` are the subjects of changed bindings and of bindings to
-/// changed roles.
+/// changed roles, and `bound` are all subjects that bindings name.
 pub(super) fn classes(
-    model: &AccessModel<'_>,
-    affected: &BTreeSet<usize>,
-    before: &State,
-    after: &State,
+    engine: &AccessEngine<'_>,
+    affected: &BTreeSet<SubjectId>,
+    bound: &[&Subject],
+    [live, planned]: [Option<AwsAuth>; 2],
 ) -> Vec<IdentityClass> {
-    let sides = [AccessView::new(before, Aggregation::Reconciled), AccessView::new(after, Aggregation::Reconciled)];
+    let states = [state_with_aws_auth(live), state_with_aws_auth(planned)];
+    let sides = states.each_ref().map(|state| AccessView::new(state, Aggregation::Reconciled));
+    let [live, _] = &sides;
     let count_affected =
-        |login: &OrderLogin| login.subjects.iter().filter(|subject| affected.contains(subject)).count();
+        |login: &Login| login.subjects.subjects.iter().filter(|subject| affected.contains(subject)).count();
     let mut subjects = Vec::new();
     // Subjects that log in as several changed subjects, such as a service account with its groups. The bounds of one
     // subject do not cover them.
     let mut combined = BTreeSet::new();
-    for number in affected {
-        let Some(subject) = model.subjects.get(*number) else {
+    for id in affected {
+        let Some(subject) = engine.subject(*id) else {
             continue;
         };
         let who = SubjectQuery::from_subject(subject);
-        let own_logins = logins(model, &sides[0].authenticate(&who));
+        let own_logins = logins(engine, &live.authenticate(&who));
         if own_logins.iter().any(|login| count_affected(login) > 1) {
-            combined.insert(*number);
+            combined.insert(*id);
         }
         subjects.push((who, own_logins));
     }
-    let mut seen: BTreeSet<(Vec<LoginKey>, Vec<LoginKey>)> = BTreeSet::new();
+    let to_key = |logins: &[Login]| logins.iter().map(|login| login.subjects.clone()).collect::<Vec<_>>();
+    let mut seen: BTreeSet<(Vec<SubjectSet>, Vec<SubjectSet>)> = BTreeSet::new();
     let mut all = Vec::new();
-    for who in principals(&sides, model) {
-        let authentications = sides.each_ref().map(|side| side.authenticate(&who));
-        let [first, last] = authentications.each_ref().map(|authentication| logins(model, authentication));
-        let has_own_bounds = |login: &OrderLogin| {
-            count_affected(login) > 1 || login.subjects.iter().any(|subject| combined.contains(subject))
+    for who in principals(&sides, bound) {
+        let [first, last] = sides.each_ref().map(|side| logins(engine, &side.authenticate(&who)));
+        let has_own_bounds = |login: &Login| {
+            count_affected(login) > 1 || login.subjects.subjects.iter().any(|subject| combined.contains(subject))
         };
         let needs_own_bounds = first.len() > 1 || first.iter().any(has_own_bounds);
-        if first != last || needs_own_bounds && seen.insert((login_keys(&first), login_keys(&last))) {
+        if first != last || needs_own_bounds && seen.insert((to_key(&first), to_key(&last))) {
             all.push(IdentityClass::new(who, first, last));
         }
     }
     for (who, own_logins) in subjects {
-        if seen.insert((login_keys(&own_logins), login_keys(&own_logins))) {
+        if seen.insert((to_key(&own_logins), to_key(&own_logins))) {
             all.push(IdentityClass::new(who, own_logins.clone(), own_logins));
         }
     }
@@ -140,7 +152,7 @@ pub(super) fn classes(
 
 /// Returns the principals of both states, including sessions whose names bindings refer to, and principals that only an
 /// entry of mapAccounts can authenticate.
-fn principals(sides: &[AccessView<'_>; 2], model: &AccessModel<'_>) -> BTreeSet<SubjectQuery> {
+fn principals(sides: &[AccessView<'_>; 2], bound: &[&Subject]) -> BTreeSet<SubjectQuery> {
     let mut all: BTreeSet<SubjectQuery> =
         sides.iter().flat_map(AccessView::principals).map(|principal| principal.subject.clone()).collect();
     let accounts: BTreeSet<String> = all
@@ -154,18 +166,25 @@ fn principals(sides: &[AccessView<'_>; 2], model: &AccessModel<'_>) -> BTreeSet<
         })
         .collect();
     if !accounts.is_empty() {
-        let users = model.subjects.iter().filter_map(|subject| match subject {
+        let users = bound.iter().filter_map(|subject| match subject {
             Subject::User(name) if name.starts_with("arn:") => IamIdentity::parse(name).ok(),
             Subject::User(_) | Subject::Group(_) | Subject::ServiceAccount { .. } => None,
         });
         let account_users = users.filter(|identity| accounts.contains(identity.account()));
         all.extend(account_users.map(SubjectQuery::Arn));
-        let others: Vec<SubjectQuery> = all.iter().filter_map(|who| in_different_case(who, &accounts, model)).collect();
+        let named: BTreeSet<&str> = bound
+            .iter()
+            .filter_map(|subject| match subject {
+                Subject::User(name) => Some(name.as_str()),
+                Subject::Group(_) | Subject::ServiceAccount { .. } => None,
+            })
+            .collect();
+        let others: Vec<SubjectQuery> = all.iter().filter_map(|who| in_different_case(who, &accounts, &named)).collect();
         all.extend(others);
     }
     let templates = templates(sides);
     if !templates.is_empty() {
-        let sessions = all.iter().flat_map(|who| sessions(who, &templates, model)).collect::<Vec<_>>();
+        let sessions = all.iter().flat_map(|who| sessions(who, &templates, bound)).collect::<Vec<_>>();
         all.extend(sessions);
     }
     all
@@ -173,11 +192,11 @@ fn principals(sides: &[AccessView<'_>; 2], model: &AccessModel<'_>) -> BTreeSet<
 
 /// Returns the same principal with its name in a case that no binding uses. Entries of mapRoles and mapUsers match
 /// without regard to case, but through mapAccounts the username is the ARN as it is, so the principal is another user.
-fn in_different_case(who: &SubjectQuery, accounts: &BTreeSet<String>, model: &AccessModel<'_>) -> Option<SubjectQuery> {
+fn in_different_case(who: &SubjectQuery, accounts: &BTreeSet<String>, named: &BTreeSet<&str>) -> Option<SubjectQuery> {
     let SubjectQuery::Arn(identity) = who else {
         return None;
     };
-    let is_named = |name: &str| model.subject_id(&Subject::User(name.to_owned())).is_some();
+    let is_named = |name: &str| named.contains(name);
     if !accounts.contains(identity.account()) || !is_named(identity.canonical()) {
         return None;
     }
@@ -211,7 +230,7 @@ fn templates(sides: &[AccessView<'_>; 2]) -> BTreeMap<String, BTreeSet<String>> 
 fn sessions(
     who: &SubjectQuery,
     templates: &BTreeMap<String, BTreeSet<String>>,
-    model: &AccessModel<'_>,
+    bound: &[&Subject],
 ) -> Vec<SubjectQuery> {
     let SubjectQuery::Arn(identity) = who else {
         return Vec::new();
@@ -225,7 +244,7 @@ fn sessions(
         let Some((_, tail)) = rest.split_once("}}").filter(|(_, tail)| !tail.contains("{{")) else {
             continue;
         };
-        for subject in &model.subjects {
+        for subject in bound {
             let (Subject::User(name) | Subject::Group(name) | Subject::ServiceAccount { name, .. }) = subject;
             if let Some(name) = name.strip_prefix(head).and_then(|rest| rest.strip_suffix(tail)) {
                 names.insert(name.to_owned());
@@ -247,15 +266,16 @@ fn sessions(
 }
 
 /// Returns the distinct pairs of logins in the live and the planned state. Sets for each class the index of its pair.
-pub(super) fn assign_bounds(classes: &mut [IdentityClass]) -> Vec<(Vec<OrderLogin>, Vec<OrderLogin>)> {
-    let mut known: BTreeMap<(Vec<LoginKey>, Vec<LoginKey>), usize> = BTreeMap::new();
+pub(super) fn assign_bounds(classes: &mut [IdentityClass]) -> Vec<[Vec<SubjectSet>; 2]> {
+    let mut known: BTreeMap<[Vec<SubjectSet>; 2], BoundsId> = BTreeMap::new();
     let mut all = Vec::new();
     for class in classes {
-        class.bounds_index =
-            *known.entry((login_keys(&class.live_logins), login_keys(&class.planned_logins))).or_insert_with(|| {
-                all.push((class.live_logins.clone(), class.planned_logins.clone()));
-                all.len() - 1
-            });
+        let pair = [&class.live_logins, &class.planned_logins]
+            .map(|logins| logins.iter().map(|login| login.subjects.clone()).collect::<Vec<_>>());
+        class.bounds = *known.entry(pair).or_insert_with_key(|pair| {
+            all.push(pair.clone());
+            BoundsId(all.len() - 1)
+        });
     }
     all
 }
