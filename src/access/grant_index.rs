@@ -76,9 +76,11 @@ impl<'s> GrantIndex<'s> {
         id
     }
 
-    /// Changes a binding. Returns the previous content, or `None` if the index does not contain the binding.
-    pub(super) fn set_binding(&mut self, id: BindingId, binding: Option<&'s Binding>) -> Option<Option<&'s Binding>> {
-        let indexed = self.bindings.get_mut(id.0)?;
+    /// Changes a binding of the index.
+    pub(super) fn set_binding(&mut self, id: BindingId, binding: Option<&'s Binding>) {
+        let Some(indexed) = self.bindings.get_mut(id.0) else {
+            return;
+        };
         let key = indexed.key;
         let old = std::mem::replace(&mut indexed.binding, binding);
         for subject in old.into_iter().flat_map(|old| &old.subjects) {
@@ -93,7 +95,6 @@ impl<'s> GrantIndex<'s> {
                 indexed.grants.push(grant);
             }
         }
-        Some(old)
     }
 
     /// Returns the identifier of a subject, and adds the subject if no binding has named it yet.

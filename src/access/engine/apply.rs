@@ -12,6 +12,9 @@ use crate::access::grant_index::{BindingId, SubjectId};
 use crate::names::ObjectKind;
 use crate::state::object::{Binding, Role};
 
+/// A role with the rules that it granted before a change.
+type EarlierRules = (RoleId, Rc<[RuleId]>);
+
 impl<'s> AccessEngine<'s> {
     pub(crate) fn mark(&self) -> EngineMark {
         EngineMark(self.journal.len())
@@ -191,7 +194,7 @@ impl<'s> AccessEngine<'s> {
     }
 
     /// Runs the controller until nothing changes. Returns the changed roles with the rules that they granted before.
-    pub(super) fn run_controller(&mut self) -> Result<Vec<(RoleId, Rc<[RuleId]>)>, UnknownObject> {
+    pub(super) fn run_controller(&mut self) -> Result<Vec<EarlierRules>, UnknownObject> {
         let mut roles = BTreeMap::new();
         for (id, selected) in &self.aggregated {
             let content = &self.roles.get(id.0).ok_or(UnknownObject)?.content;
@@ -265,9 +268,10 @@ impl<'s> AccessEngine<'s> {
         binding: Option<&'s Binding>,
     ) -> Result<(Rc<[SubjectId]>, Option<RoleId>), UnknownObject> {
         let key = self.index.key_of(id).ok_or(UnknownObject)?;
+        let old = self.index.binding(id);
         let role = binding.and_then(|binding| self.bound_role(key, binding));
         let subjects: Rc<[SubjectId]> = binding.map(|binding| self.subjects_of(binding)).unwrap_or_default().into();
-        let old = self.index.set_binding(id, binding).ok_or(UnknownObject)?;
+        self.index.set_binding(id, binding);
         let slot = self.binding_slot_mut(id).ok_or(UnknownObject)?;
         let old_role = std::mem::replace(&mut slot.role, role);
         let old_subjects = std::mem::replace(&mut slot.subjects, subjects);

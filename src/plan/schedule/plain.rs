@@ -123,9 +123,10 @@ impl Scheduler<'_> {
         }
         if !self.verifier.stay_in_bounds(&applied)? {
             // Any class can change the result of aws-auth, because logins depend on several entries.
-            let affected = match is_mapping {
-                true => (0..self.verifier.classes.len()).map(ClassId).collect(),
-                false => applied.affected.clone(),
+            let affected = if is_mapping {
+                (0..self.verifier.classes.len()).map(ClassId).collect()
+            } else {
+                applied.affected.clone()
             };
             self.verifier.undo(applied)?;
             self.block(id, AttemptKind::Whole, &affected);

@@ -80,16 +80,18 @@ pub(super) fn replay<'s>(
         stage = write.stage;
         let is_mapping = matches!(write.op, Op::Mapping(_));
         // The first write cannot depend on an earlier one.
-        let awaits = match replayed.writes.is_empty() {
-            true => Vec::new(),
-            false => probes(verifier, &applied, is_mapping, |probe| seen_probes.insert((stage, probe.clone())))?,
+        let awaits = if replayed.writes.is_empty() {
+            Vec::new()
+        } else {
+            probes(verifier, &applied, is_mapping, |probe| seen_probes.insert((stage, probe.clone())))?
         };
         if !verifier.stay_in_bounds(&applied)? {
             verifier.mark_out_of_bounds(&applied.affected)?;
         }
-        let affected = match verifier.out_of_bounds.is_empty() {
-            true => BTreeSet::new(),
-            false => verifier.with_same_logins(&applied.affected),
+        let affected = if verifier.out_of_bounds.is_empty() {
+            BTreeSet::new()
+        } else {
+            verifier.with_same_logins(&applied.affected)
         };
         for class in affected.intersection(&verifier.out_of_bounds) {
             for window in windows(verifier, *class, replayed.writes.len())? {

@@ -60,9 +60,9 @@ impl<'s> Scheduler<'s> {
             }
             self.make_possible_writes()?;
         }
-        if !self.only_mapping_remains()
-            && !(self.grant_through_copies(&mut temporaries)? && self.change_originals()?)
-        {
+        let are_objects_changed = self.only_mapping_remains()
+            || self.grant_through_copies(&mut temporaries)? && self.change_originals()?;
+        if !are_objects_changed {
             return Ok(false);
         }
         self.make_possible_writes()?;
