@@ -69,6 +69,9 @@ impl Cluster {
             if role.aggregation.is_some() {
                 body["rules"] = json!(role.rules);
             }
+            if role.meta.has_manual_rules() {
+                body["metadata"]["managedFields"] = json!([{ "manager": "kubectl", "fieldsV1": { "f:rules": {} } }]);
+            }
             cluster.store(key, body);
         }
         for (key, binding) in &state.bindings {
@@ -115,6 +118,18 @@ impl Cluster {
             }
             AcceptedWrite::Unchanged => drop(versions.insert(number, self.objects[&step.object].1.clone())),
             AcceptedWrite::Deleted => drop(self.objects.remove(&step.object)),
+        }
+        self.run_controller();
+    }
+
+    /// Fills in the aggregated roles. Rules that were added by hand are lost as soon as the controller finds others.
+    fn run_controller(&mut self) {
+        for (key, rules) in aggregated_rules(&self.state()) {
+            let (body, _) = self.objects.get_mut(&key).unwrap();
+            if body["rules"] != json!(rules) {
+                body["rules"] = json!(rules);
+                body["metadata"]["managedFields"] = json!([]);
+            }
         }
     }
 }
