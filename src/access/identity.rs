@@ -178,7 +178,7 @@ impl Authentication {
             SubjectQuery::Arn(iam_identity) => Self::for_iam_identity(iam_identity, mapping, mapping),
             SubjectQuery::Account(id) => match mapping.account_entry(id) {
                 Some(entry) => Self::Identity(Identity::new_authenticated(
-                    Some(RenderedName::PerSession(format!("the ARN of a principal of {id}"))),
+                    Some(RenderedName::account_principal(id)),
                     Vec::new(),
                     IdentitySource::Account(entry.clone()),
                 )),

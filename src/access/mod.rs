@@ -24,6 +24,7 @@ mod request;
 mod request_set;
 mod rule_coverage;
 mod rule_match;
+mod session_match;
 mod template;
 
 pub(crate) use access_view::{
@@ -51,7 +52,8 @@ pub(crate) use request_set::{
 };
 pub(crate) use rule_coverage::uncovered;
 pub(crate) use rule_match::{RuleMismatch, rule_allows};
-pub(crate) use template::{RenderedName, is_session_name_char};
+pub(crate) use session_match::{SessionAttributes, is_session_name_char, sessions_rendering};
+pub(crate) use template::RenderedName;
 
 // Used by the tests of this module only.
 #[cfg(test)]
