@@ -18,7 +18,7 @@ pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
 pub(crate) const ANONYMOUS: &str = "system:anonymous";
 pub(crate) const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
-const NODES: &str = "system:nodes";
+pub(super) const NODES: &str = "system:nodes";
 const NODE_PREFIX: &str = "system:node:";
 const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
@@ -166,6 +166,12 @@ impl Authentication {
             Self::Ambiguous(results) => (None, results),
         };
         identity.into_iter().chain(results.iter().filter_map(|result| result.as_ref().ok()))
+    }
+
+    /// Returns whether a username or a group depends on the session.
+    pub(super) fn has_session_names(&self) -> bool {
+        let mut names = self.identities().flat_map(|identity| identity.username.iter().chain(&identity.groups));
+        names.any(|name| matches!(name, RenderedName::PerSession(_)))
     }
 
     pub(super) fn for_query(query: &SubjectQuery, mapping: &IdentityMapping) -> Self {

@@ -26,9 +26,11 @@ mod rule_coverage;
 mod rule_match;
 mod session_match;
 mod template;
+mod variants;
 
 pub(crate) use access_view::{
-    AccessDecision, AccessView, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss, SubjectGrants, WhoCanResult,
+    AccessDecision, AccessView, AllowedVariant, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss,
+    SubjectGrants, WhoCanResult,
 };
 pub(crate) use aggregation::Aggregation;
 pub(crate) use allow_reason::AllowReason;
@@ -54,6 +56,7 @@ pub(crate) use rule_coverage::uncovered;
 pub(crate) use rule_match::{RuleMismatch, rule_allows};
 pub(crate) use session_match::{SessionAttributes, is_session_name_char, sessions_rendering};
 pub(crate) use template::RenderedName;
+pub(crate) use variants::describe_variants;
 
 // Used by the tests of this module only.
 #[cfg(test)]

@@ -81,26 +81,32 @@ pub(crate) struct NotInstanceSession {
 /// # Errors
 /// If the template contains `{{EC2PrivateDNSName}}` and the session is not one of an EC2 instance.
 pub(super) fn render_template(template: &str, iam_identity: &IamIdentity) -> Result<RenderedName, NotInstanceSession> {
-    let mut depends_on_session = false;
-    if template.contains(EC2_PRIVATE_DNS_NAME) {
+    let mut text = template.to_owned();
+    if text.contains(EC2_PRIVATE_DNS_NAME) {
         match iam_identity.session() {
             SessionName::Known(name) if !is_instance_id(name) => {
                 return Err(NotInstanceSession { session: name.clone() });
             }
-            // The authenticator asks EC2 for the instance's DNS name. We have no access to EC2.
-            SessionName::Known(_) | SessionName::Unknown => depends_on_session = true,
+            SessionName::Known(_) | SessionName::Unknown => {}
+        }
+        // The authenticator asks EC2 for the instance's DNS name. We have no access to EC2.
+        if let Some(dns_name) = iam_identity.ec2_private_dns_name() {
+            text = text.replace(EC2_PRIVATE_DNS_NAME, dns_name);
         }
     }
-    let mut text = template.replace(ACCOUNT_ID, iam_identity.account());
-    match iam_identity.session() {
-        SessionName::Known(name) => {
-            text = text.replace(SESSION_NAME, &name.replace('@', "-")).replace(SESSION_NAME_RAW, name);
-        }
-        SessionName::Unknown => {
-            depends_on_session |= text.contains(SESSION_NAME) || text.contains(SESSION_NAME_RAW);
-        }
+    text = text.replace(ACCOUNT_ID, iam_identity.account());
+    if let SessionName::Known(name) = iam_identity.session() {
+        text = text.replace(SESSION_NAME, &name.replace('@', "-")).replace(SESSION_NAME_RAW, name);
     }
-    depends_on_session |= text.contains(ACCESS_KEY_ID);
+    if let Some(id) = iam_identity.access_key_id() {
+        text = text.replace(ACCESS_KEY_ID, id);
+    }
+    let is_session_known = matches!(iam_identity.session(), SessionName::Known(_));
+    let session_placeholders = [SESSION_NAME, SESSION_NAME_RAW].into_iter().filter(|_| !is_session_known);
+    let key_placeholder = Some(ACCESS_KEY_ID).filter(|_| iam_identity.access_key_id().is_none());
+    let dns_placeholder = Some(EC2_PRIVATE_DNS_NAME).filter(|_| iam_identity.ec2_private_dns_name().is_none());
+    let mut unknown = session_placeholders.chain(key_placeholder).chain(dns_placeholder);
+    let depends_on_session = unknown.any(|placeholder| text.contains(placeholder));
     Ok(if depends_on_session { RenderedName::PerSession(text) } else { RenderedName::Literal(text) })
 }
 
