@@ -109,9 +109,8 @@ fn remove_unselected_rules<K: Ord + Copy, R: Ord + Copy>(roles: &mut BTreeMap<K,
         let removed: Vec<(K, Vec<R>)> = roles
             .iter()
             .map(|(key, role)| {
-                let has = |from: &K, rule: &R| {
-                    roles.get(from).is_some_and(|selected| selected.rules.contains_key(rule))
-                };
+                let has =
+                    |from: &K, rule: &R| roles.get(from).is_some_and(|selected| selected.rules.contains_key(rule));
                 let is_selected = |rule: &R| {
                     role.direct.contains_key(rule) || role.aggregated_from.iter().any(|from| has(from, rule))
                 };

@@ -112,7 +112,8 @@ impl<'s> Grants<'s> {
     /// Returns the grants of several subjects. Each binding occurs once, with the first of its matching subjects.
     pub(super) fn grants_for_subjects(&self, subjects: &[SubjectId]) -> Vec<Grant<'s>> {
         let index = self.get_or_build_index();
-        let mut grants: Vec<Grant<'s>> = subjects.iter().flat_map(|subject| index.grants_of(*subject)).copied().collect();
+        let mut grants: Vec<Grant<'s>> =
+            subjects.iter().flat_map(|subject| index.grants_of(*subject)).copied().collect();
         grants.sort_unstable_by_key(|grant| grant.position);
         grants.dedup_by_key(|grant| grant.position.0);
         grants
@@ -175,10 +176,5 @@ pub(super) fn binding_grants<'s>(
     binding: &'s Binding,
 ) -> impl Iterator<Item = Grant<'s>> {
     let subjects = binding.subjects.iter().enumerate();
-    subjects.map(move |(position, subject)| Grant {
-        binding_key,
-        binding,
-        subject,
-        position: (id, position),
-    })
+    subjects.map(move |(position, subject)| Grant { binding_key, binding, subject, position: (id, position) })
 }

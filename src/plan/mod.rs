@@ -9,13 +9,13 @@ mod field_diff;
 mod fingerprint;
 mod guard_limits;
 mod objects;
-mod schedule;
 mod post_apply_check;
 mod probes;
 mod removals;
 mod resolved_invariant;
 mod restore;
 mod revocation;
+mod schedule;
 mod staleness;
 mod state_after;
 

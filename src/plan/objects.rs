@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::schedule::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::removals::RemovalPlanner;
+use super::schedule::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::{Action, Change, ChangeOrigin, ChangeTarget, FieldDiff, PlanBuilder, field_diff};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::names::ObjectKey;

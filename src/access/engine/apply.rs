@@ -118,11 +118,7 @@ impl<'s> AccessEngine<'s> {
     }
 
     /// Stores the content of a role. Returns the previous content.
-    pub(super) fn store_role(
-        &mut self,
-        id: RoleId,
-        role: Option<&'s Role>,
-    ) -> Result<RoleContent<'s>, UnknownObject> {
+    pub(super) fn store_role(&mut self, id: RoleId, role: Option<&'s Role>) -> Result<RoleContent<'s>, UnknownObject> {
         let rules: Vec<RuleId> =
             sorted(role.into_iter().flat_map(|role| &role.rules).map(|rule| self.rules.rule_id(rule)).collect());
         let slot = self.roles.get_mut(id.0).ok_or(UnknownObject)?;
@@ -165,9 +161,10 @@ impl<'s> AccessEngine<'s> {
         let selected = self.roles.iter().enumerate().filter(|(other, slot)| {
             RoleId(*other) != id
                 && slot.name.0 == ObjectKind::ClusterRole
-                && slot.content.role.is_some_and(|role| {
-                    selectors.iter().any(|selector| selector.matches(&role.meta.labels))
-                })
+                && slot
+                    .content
+                    .role
+                    .is_some_and(|role| selectors.iter().any(|selector| selector.matches(&role.meta.labels)))
         });
         let selected = selected.map(|(other, _)| RoleId(other)).collect();
         self.aggregated.insert(id, selected);
@@ -182,9 +179,10 @@ impl<'s> AccessEngine<'s> {
             let role = self.roles.get(aggregated.0).and_then(|slot| slot.content.role);
             let selectors = role.and_then(|role| role.aggregation.as_deref()).unwrap_or_default();
             let is_match = *aggregated != id
-                && slot.content.role.is_some_and(|role| {
-                    selectors.iter().any(|selector| selector.matches(&role.meta.labels))
-                });
+                && slot
+                    .content
+                    .role
+                    .is_some_and(|role| selectors.iter().any(|selector| selector.matches(&role.meta.labels)));
             if is_match {
                 selected.insert(id);
             } else {

@@ -13,11 +13,11 @@ mod scoped_rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-pub(crate) use effect::{AccessEffect, Direction};
 use effect::RuleGrant;
+pub(crate) use effect::{AccessEffect, Direction};
 use rule_table::RuleTable;
-pub(crate) use scoped_rules::{AggregatedRules, SubjectSet};
 pub(crate) use rule_table::{EVERYTHING, RuleId, ScopeId, ScopedRule};
+pub(crate) use scoped_rules::{AggregatedRules, SubjectSet};
 use thiserror::Error;
 
 use super::grant_index::{BindingId, GrantIndex, SubjectId};

@@ -135,7 +135,8 @@ fn intersect_by_scope<'s>(a: &ByScope<'s>, b: &ByScope<'s>, into: &mut ByScope<'
         |scope: ScopeId| b.get(&cluster).filter(|_| scope != cluster).into_iter().map(move |list| (scope, list));
     for (scope, request_sets) in a {
         let same = b.get(scope).into_iter().map(|list| (*scope, list));
-        let inner = b.iter().filter(|(inner, _)| *scope == cluster && **inner != cluster).map(|(inner, list)| (*inner, list));
+        let inner =
+            b.iter().filter(|(inner, _)| *scope == cluster && **inner != cluster).map(|(inner, list)| (*inner, list));
         for (scope, others) in same.chain(cluster_wide(*scope)).chain(inner) {
             let known = into.entry(scope).or_default();
             for common in request_sets.iter().flat_map(|set| others.iter().filter_map(|other| set.intersect(other))) {
@@ -174,11 +175,8 @@ impl<'s> AccessBounds<'s> {
     }
 
     pub(super) fn contains_all(&self, logins: &[Login], engine: &AccessEngine<'s>) -> bool {
-        let allowed = if engine.has_aggregated_roles() {
-            AggregatedRules::WithStale
-        } else {
-            AggregatedRules::Reconciled
-        };
+        let allowed =
+            if engine.has_aggregated_roles() { AggregatedRules::WithStale } else { AggregatedRules::Reconciled };
         self.violations(logins, engine, allowed, 1).is_empty()
     }
 

@@ -56,8 +56,15 @@ pub(super) enum ReplaceProgress {
 
 #[derive(Debug, Clone)]
 pub(super) enum TargetObject<'s> {
-    Role { id: RoleId, planned: Option<&'s Role> },
-    Binding { id: BindingId, role: Option<RoleId>, planned: Option<&'s Binding> },
+    Role {
+        id: RoleId,
+        planned: Option<&'s Role>,
+    },
+    Binding {
+        id: BindingId,
+        role: Option<RoleId>,
+        planned: Option<&'s Binding>,
+    },
     Replace {
         id: BindingId,
         role: Option<RoleId>,

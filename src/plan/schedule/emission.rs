@@ -132,11 +132,7 @@ impl<'a, 's> WriteEmitter<'a, 's> {
         }
     }
 
-    fn replacing_write(
-        &self,
-        pending: &PendingWrite,
-        purpose: Purpose<'s>,
-    ) -> Result<DescribedWrite, ScheduleError> {
+    fn replacing_write(&self, pending: &PendingWrite, purpose: Purpose<'s>) -> Result<DescribedWrite, ScheduleError> {
         let key = &pending.object;
         let ChangeKind::Replace { body, bridge } = &pending.kind else {
             return Err(ScheduleError::Internal(format!("{key} is not replaced")));

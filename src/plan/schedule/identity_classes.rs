@@ -8,11 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::access::{
-    AccessEngine, AccessView, Aggregation, Authentication, IamIdentity, Identity, RenderedName, SubjectId,
-    SubjectQuery, SubjectSet, is_session_name_char,
+    AccessEngine, AccessView, Aggregation, Authentication, Identity, RenderedName, SubjectId, SubjectQuery, SubjectSet,
+    distinguished_principals,
 };
 use crate::state::State;
-use crate::state::aws_auth::Section;
 use crate::state::config_map::AwsAuth;
 use crate::state::rbac::Subject;
 
@@ -132,7 +131,8 @@ pub(super) fn classes(
     let to_key = |logins: &[Login]| logins.iter().map(|login| login.subjects.clone()).collect::<Vec<_>>();
     let mut seen: BTreeSet<(Vec<SubjectSet>, Vec<SubjectSet>)> = BTreeSet::new();
     let mut all = Vec::new();
-    for who in principals(&sides, bound) {
+    let mappings = sides.each_ref().map(|side| &side.mapping);
+    for who in distinguished_principals(&mappings, bound.iter().copied()) {
         let [first, last] = sides.each_ref().map(|side| logins(engine, &side.authenticate(&who)));
         let has_own_bounds = |login: &Login| {
             count_affected(login) > 1 || login.subjects.subjects.iter().any(|subject| combined.contains(subject))
@@ -148,121 +148,6 @@ pub(super) fn classes(
         }
     }
     all
-}
-
-/// Returns the principals of both states, including sessions whose names bindings refer to, and principals that only an
-/// entry of mapAccounts can authenticate.
-fn principals(sides: &[AccessView<'_>; 2], bound: &[&Subject]) -> BTreeSet<SubjectQuery> {
-    let mut all: BTreeSet<SubjectQuery> =
-        sides.iter().flat_map(AccessView::principals).map(|principal| principal.subject.clone()).collect();
-    let accounts: BTreeSet<String> = all
-        .iter()
-        .filter_map(|who| match who {
-            SubjectQuery::Account(id) => Some(id.clone()),
-            SubjectQuery::Arn(_)
-            | SubjectQuery::User(_)
-            | SubjectQuery::Group(_)
-            | SubjectQuery::ServiceAccount { .. } => None,
-        })
-        .collect();
-    if !accounts.is_empty() {
-        let users = bound.iter().filter_map(|subject| match subject {
-            Subject::User(name) if name.starts_with("arn:") => IamIdentity::parse(name).ok(),
-            Subject::User(_) | Subject::Group(_) | Subject::ServiceAccount { .. } => None,
-        });
-        let account_users = users.filter(|identity| accounts.contains(identity.account()));
-        all.extend(account_users.map(SubjectQuery::Arn));
-        let named: BTreeSet<&str> = bound
-            .iter()
-            .filter_map(|subject| match subject {
-                Subject::User(name) => Some(name.as_str()),
-                Subject::Group(_) | Subject::ServiceAccount { .. } => None,
-            })
-            .collect();
-        let others: Vec<SubjectQuery> = all.iter().filter_map(|who| in_different_case(who, &accounts, &named)).collect();
-        all.extend(others);
-    }
-    let templates = templates(sides);
-    if !templates.is_empty() {
-        let sessions = all.iter().flat_map(|who| sessions(who, &templates, bound)).collect::<Vec<_>>();
-        all.extend(sessions);
-    }
-    all
-}
-
-/// Returns the same principal with its name in a case that no binding uses. Entries of mapRoles and mapUsers match
-/// without regard to case, but through mapAccounts the username is the ARN as it is, so the principal is another user.
-fn in_different_case(who: &SubjectQuery, accounts: &BTreeSet<String>, named: &BTreeSet<&str>) -> Option<SubjectQuery> {
-    let SubjectQuery::Arn(identity) = who else {
-        return None;
-    };
-    let is_named = |name: &str| named.contains(name);
-    if !accounts.contains(identity.account()) || !is_named(identity.canonical()) {
-        return None;
-    }
-    let (head, name) = identity.canonical().split_at(identity.canonical().find('/')?);
-    let swap_case = |c: char| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
-    let swap_at = |(at, c): (usize, char)| format!("{}{}{}", &name[..at], swap_case(c), &name[at + c.len_utf8()..]);
-    let whole = [name.to_ascii_uppercase(), name.to_ascii_lowercase()].into_iter();
-    let variants = whole.chain(name.char_indices().map(swap_at)).map(|name| format!("{head}{name}"));
-    let other = variants.filter(|text| !is_named(text)).find_map(|text| IamIdentity::parse(&text).ok())?;
-    (other.comparison_key() == identity.comparison_key()).then_some(SubjectQuery::Arn(other))
-}
-
-/// Returns usernames and groups with a session template, by principal.
-fn templates(sides: &[AccessView<'_>; 2]) -> BTreeMap<String, BTreeSet<String>> {
-    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for side in sides {
-        let sections =
-            side.state().aws_auth.iter().flat_map(|auth| Section::ALL.map(|section| auth.parse_section(section)));
-        for located in sections.filter_map(Result::ok).flat_map(|section| section.entries) {
-            let names = located.entry.groups.iter().chain([&located.entry.username]);
-            let templates: BTreeSet<String> = names.filter(|name| name.contains("{{Session")).cloned().collect();
-            if !templates.is_empty() {
-                all.entry(crate::state::config_map::entry_key(&located.entry)).or_default().extend(templates);
-            }
-        }
-    }
-    all
-}
-
-/// Returns the sessions of a role with which a template expands to the name of a subject of some binding.
-fn sessions(
-    who: &SubjectQuery,
-    templates: &BTreeMap<String, BTreeSet<String>>,
-    bound: &[&Subject],
-) -> Vec<SubjectQuery> {
-    let SubjectQuery::Arn(identity) = who else {
-        return Vec::new();
-    };
-    let mut names = BTreeSet::new();
-    for template in templates.get(&identity.comparison_key()).into_iter().flatten() {
-        let template = template.replace("{{AccountID}}", identity.account());
-        let Some((head, rest)) = template.split_once("{{Session") else {
-            continue;
-        };
-        let Some((_, tail)) = rest.split_once("}}").filter(|(_, tail)| !tail.contains("{{")) else {
-            continue;
-        };
-        for subject in bound {
-            let (Subject::User(name) | Subject::Group(name) | Subject::ServiceAccount { name, .. }) = subject;
-            if let Some(name) = name.strip_prefix(head).and_then(|rest| rest.strip_suffix(tail)) {
-                names.insert(name.to_owned());
-                names.insert(name.replacen('-', "@", 1));
-            }
-        }
-    }
-    let role = identity.canonical().split_once(":role/").map(|(_, role)| role).unwrap_or_default();
-    let partition = identity.canonical().split(':').nth(1).unwrap_or_default();
-    let session = |name: &String| {
-        IamIdentity::parse(&format!("arn:{partition}:sts::{}:assumed-role/{role}/{name}", identity.account())).ok()
-    };
-    names
-        .iter()
-        .filter(|name| !name.is_empty() && name.chars().all(is_session_name_char))
-        .filter_map(session)
-        .map(SubjectQuery::Arn)
-        .collect()
 }
 
 /// Returns the distinct pairs of logins in the live and the planned state. Sets for each class the index of its pair.

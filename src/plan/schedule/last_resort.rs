@@ -39,10 +39,7 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Returns whether all classes are within their bounds after the next write of a change and a run of the controller.
-    fn is_safe_after_reconcile(
-        &mut self,
-        (id, change): &(ChangeId, ObjectChange<'s>),
-    ) -> Result<bool, ScheduleError> {
+    fn is_safe_after_reconcile(&mut self, (id, change): &(ChangeId, ObjectChange<'s>)) -> Result<bool, ScheduleError> {
         let (purpose, _) = change.next(*id);
         let Some(applied) = self.verifier.apply(&change.op(purpose, self.entry_count())?)? else {
             return Ok(false);

@@ -59,10 +59,8 @@ impl Scheduler<'_> {
 
     fn make_writes_of_phase(&mut self, phase: Phase) -> Result<(), ScheduleError> {
         let changes = self.changes.iter().enumerate().map(|(number, change)| (ChangeId(number), change));
-        let remaining: Vec<ChangeId> = changes
-            .filter(|(id, change)| !change.is_done && change.next(*id).1 == phase)
-            .map(|(id, _)| id)
-            .collect();
+        let remaining: Vec<ChangeId> =
+            changes.filter(|(id, change)| !change.is_done && change.next(*id).1 == phase).map(|(id, _)| id).collect();
         if remaining.is_empty() {
             return Ok(());
         }
@@ -144,9 +142,8 @@ impl Scheduler<'_> {
     /// that stop referring to it.
     pub(super) fn is_enabled(&self, change: &ObjectChange<'_>) -> bool {
         let engine = &self.verifier.engine;
-        let is_ready = |role: &Option<RoleId>| {
-            role.is_none_or(|role| engine.role(role).is_some() || !self.is_created_later(role))
-        };
+        let is_ready =
+            |role: &Option<RoleId>| role.is_none_or(|role| engine.role(role).is_some() || !self.is_created_later(role));
         match &change.target {
             TargetObject::Binding { role, planned: Some(_), .. } | TargetObject::Replace { role, .. } => is_ready(role),
             TargetObject::Role { id, planned: None } => {

@@ -257,9 +257,8 @@ impl<'s> Scheduler<'s> {
         let Some((edit, id)) = self.verifier.edit.zip(self.mapping_change()) else {
             return Ok(false);
         };
-        let partial_writes = self.log.iter().filter(|write| {
-            matches!((&write.op, write.purpose), (Op::Mapping(_), Purpose::Part(_)))
-        });
+        let partial_writes =
+            self.log.iter().filter(|write| matches!((&write.op, write.purpose), (Op::Mapping(_), Purpose::Part(_))));
         if partial_writes.count() >= MAX_MAPPING_WRITES {
             return Ok(false);
         }

@@ -60,8 +60,8 @@ impl<'s> Scheduler<'s> {
             }
             self.make_possible_writes()?;
         }
-        let are_objects_changed = self.only_mapping_remains()
-            || self.grant_through_copies(&mut temporaries)? && self.change_originals()?;
+        let are_objects_changed =
+            self.only_mapping_remains() || self.grant_through_copies(&mut temporaries)? && self.change_originals()?;
         if !are_objects_changed {
             return Ok(false);
         }
@@ -136,8 +136,11 @@ impl<'s> Scheduler<'s> {
             let edited = edit.principal_edits.get(*index);
             let edited = edited.ok_or_else(|| ScheduleError::internal("an entry of aws-auth does not exist"))?;
             let classes = classes_by_key.get(&edited.key).into_iter().flatten();
-            let mut subjects: BTreeSet<SubjectId> =
-                classes.flat_map(|class| &class.planned_logins).flat_map(|login| &login.subjects.subjects).copied().collect();
+            let mut subjects: BTreeSet<SubjectId> = classes
+                .flat_map(|class| &class.planned_logins)
+                .flat_map(|login| &login.subjects.subjects)
+                .copied()
+                .collect();
             if let Some(after) = &edited.after {
                 let names = after.groups.iter().map(|group| Subject::Group(group.clone()));
                 let names = names.chain([Subject::User(after.username.clone())]);
@@ -330,7 +333,8 @@ impl<'s> Scheduler<'s> {
                     self.try_write(Op::Binding(*binding, Some(self.arena.add_binding(part))), Purpose::Part(*id))?
                 }
                 TargetObject::Replace {
-                    progress: ReplaceProgress::NotStarted | ReplaceProgress::BridgeCreated, ..
+                    progress: ReplaceProgress::NotStarted | ReplaceProgress::BridgeCreated,
+                    ..
                 } => {
                     let purpose = Purpose::DeleteReplaced(*id);
                     self.try_write(change.op(purpose, 0)?, purpose)?

@@ -21,7 +21,10 @@ fn numbered(name: String) -> impl Iterator<Item = String> {
 
 impl<'s> Scheduler<'s> {
     /// Returns an unused key for a temporary object. A name from an abandoned attempt is unused.
-    pub(super) fn unused_key(&self, (kind, namespace, name): (crate::names::ObjectKind, Option<&str>, &str)) -> Result<&'s ObjectKey, ScheduleError> {
+    pub(super) fn unused_key(
+        &self,
+        (kind, namespace, name): (crate::names::ObjectKind, Option<&str>, &str),
+    ) -> Result<&'s ObjectKey, ScheduleError> {
         let names = numbered(format!("{name}-rolecall-temporary"));
         let mut keys = names.filter_map(|name| ObjectKey::new(kind, namespace, &name));
         let is_planned = |key: &ObjectKey| self.changes.iter().any(|change| writes_object(change, key));
@@ -43,9 +46,7 @@ impl<'s> Scheduler<'s> {
                 self.verifier.classes.iter().flat_map(|class| class.live_logins.iter().chain(&class.planned_logins));
             self.verifier.engine.is_named(id) || logins.any(|login| login.subjects.subjects.contains(&id))
         };
-        let is_free = |name: &String| {
-            ![Subject::Group(name.clone()), Subject::User(name.clone())].iter().any(is_used)
-        };
+        let is_free = |name: &String| ![Subject::Group(name.clone()), Subject::User(name.clone())].iter().any(is_used);
         let name = numbered(format!("rolecall-temporary-{hex}")).find(is_free);
         name.ok_or_else(|| ScheduleError::Internal(format!("no temporary group for {entry_key} is free")))
     }

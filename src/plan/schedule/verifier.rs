@@ -154,9 +154,7 @@ impl<'s> Verifier<'s> {
         let direction = old.iter().fold(Direction::Neutral, |direction, (class, before)| {
             let now = self.class(*class).map_or(&[][..], |class| &class.current_logins);
             direction.and(match (before.as_slice(), now) {
-                ([before], [now])
-                    if before.subjects.is_in_system_masters == now.subjects.is_in_system_masters =>
-                {
+                ([before], [now]) if before.subjects.is_in_system_masters == now.subjects.is_in_system_masters => {
                     Direction::between(&before.subjects.subjects, &now.subjects.subjects)
                 }
                 _ => Direction::Mixed,

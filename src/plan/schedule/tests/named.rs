@@ -331,6 +331,6 @@ fn access_through_manual_rules_of_an_aggregated_role_is_granted_in_another_way_b
 fn session_leaves_a_group_whose_template_has_two_placeholders_before_the_group_is_bound() {
     let template = "t-{{SessionName}}-{{SessionNameRaw}}";
     let before = side(&[("viewer", "v", &[template])], ROLES, &[("b0", "r0", &["g0"])]);
-    let after = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["t-x-x"])]);
+    let after = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["t-xx-xx"])]);
     insta::assert_snapshot!(describe_steps(&before, &after), @r"");
 }

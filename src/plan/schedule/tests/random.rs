@@ -134,10 +134,10 @@ fn subjects() -> impl Strategy<Value = Vec<Subject>> {
         "g0",
         "g1",
         "g2",
-        "team-x",
-        "t-x-x",
+        "team-xx",
+        "t-xx-xx",
         "t-a-b-a@b",
-        "111122223333-x",
+        "111122223333-xx",
         "system:authenticated",
         "system:nodes",
         "system:serviceaccounts",
@@ -146,7 +146,7 @@ fn subjects() -> impl Strategy<Value = Vec<Subject>> {
     let users = [
         "u0",
         "u1",
-        "x",
+        "xx",
         "arn:aws:iam::111122223333:role/viewer",
         "arn:aws:iam::111122223333:role/VIEWER",
         "arn:aws:iam::111122223333:user/team/bob",
@@ -247,15 +247,15 @@ pub(super) fn universe() -> Universe {
         "arn:aws:iam::111122223333:role/VIEWER",
         "arn:aws:iam::111122223333:role/deploy",
         "arn:aws:iam::111122223333:role/admin",
-        "arn:aws:sts::111122223333:assumed-role/viewer/x",
+        "arn:aws:sts::111122223333:assumed-role/viewer/xx",
         "arn:aws:sts::111122223333:assumed-role/viewer/a@b",
         "arn:aws:sts::111122223333:assumed-role/viewer/a-b",
         "arn:aws:sts::111122223333:assumed-role/viewer/u0",
         "arn:aws:sts::111122223333:assumed-role/viewer/u1",
-        "arn:aws:sts::111122223333:assumed-role/deploy/x",
+        "arn:aws:sts::111122223333:assumed-role/deploy/xx",
         "arn:aws:sts::111122223333:assumed-role/deploy/u0",
         "arn:aws:sts::111122223333:assumed-role/deploy/u1",
-        "arn:aws:sts::111122223333:assumed-role/admin/x",
+        "arn:aws:sts::111122223333:assumed-role/admin/xx",
         "arn:aws:sts::111122223333:assumed-role/admin/u0",
         "arn:aws:sts::111122223333:assumed-role/admin/u1",
         "arn:aws:sts::111122223333:assumed-role/admin/i-0123456789abcdef0",
@@ -268,12 +268,12 @@ pub(super) fn universe() -> Universe {
         "user:arn:aws:iam::111122223333:user/team/bob",
         "user:u0",
         "user:u1",
-        "user:x",
+        "user:xx",
         "group:g0",
         "group:g1",
         "group:g2",
-        "group:team-x",
-        "group:t-x-x",
+        "group:team-xx",
+        "group:t-xx-xx",
         "group:t-a-b-a@b",
         "group:system:authenticated",
         "group:system:nodes",
@@ -284,9 +284,15 @@ pub(super) fn universe() -> Universe {
         "sa:n2/s",
     ];
     let mut requests = Vec::new();
-    for (verb, resource) in
-        [("get", "pods"), ("list", "pods"), ("z", "pods"), ("get", "secrets"), ("get", "nodes"), ("get", "z"), ("z", "z")]
-    {
+    for (verb, resource) in [
+        ("get", "pods"),
+        ("list", "pods"),
+        ("z", "pods"),
+        ("get", "secrets"),
+        ("get", "nodes"),
+        ("get", "z"),
+        ("z", "z"),
+    ] {
         for namespace in ["", "n1"] {
             requests.push(Request::object(verb, "", resource).in_namespace(namespace));
         }
