@@ -13,6 +13,7 @@
 
 mod access_bounds;
 mod changes;
+mod components;
 mod emission;
 mod identity_classes;
 mod last_resort;

@@ -117,10 +117,6 @@ impl<'s> Scheduler<'s> {
         all.map(|(number, change)| (ChangeId(number), change.clone())).collect()
     }
 
-    pub(super) fn only_mapping_remains(&self) -> bool {
-        self.changes.iter().all(|change| change.is_done || matches!(change.target, TargetObject::Mapping))
-    }
-
     pub(super) fn mapping_remains(&self) -> bool {
         self.changes.iter().any(|change| !change.is_done && matches!(change.target, TargetObject::Mapping))
     }

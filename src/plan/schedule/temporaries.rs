@@ -15,7 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ScheduleError;
-use super::changes::{Op, Purpose, ReplaceProgress, TargetObject};
+use super::changes::{ChangeId, ObjectChange, Op, Purpose, ReplaceProgress, TargetObject};
+use super::components::Component;
 use super::identity_classes::{IdentityClass, is_node};
 use super::scheduler::Scheduler;
 use crate::access::{BindingId, MASTERS, RoleId, SubjectId};
@@ -39,11 +40,27 @@ struct Temporaries<'s> {
 type BindingCopies<'s> = Vec<(BindingId, &'s Binding, Vec<Subject>)>;
 
 impl<'s> Scheduler<'s> {
-    /// Finishes the plan with temporary objects. If that is not possible, restores the schedule.
+    /// Makes all remaining changes with temporary objects, or those of some components. Returns whether any was made.
     pub(super) fn use_temporaries(&mut self) -> Result<bool, ScheduleError> {
+        if self.use_temporaries_for(&self.whole())? {
+            return Ok(true);
+        }
+        let components = self.components();
+        if components.len() > 1 {
+            for component in &components {
+                if self.use_temporaries_for(component)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes the changes of a component. If that is not possible, restores the schedule.
+    fn use_temporaries_for(&mut self, component: &Component) -> Result<bool, ScheduleError> {
         for isolate in [false, true] {
             let saved = self.checkpoint();
-            if self.try_temporaries(isolate)? && self.is_done() {
+            if self.try_temporaries(isolate, component)? && self.is_component_done(component)? {
                 return Ok(true);
             }
             self.restore(saved)?;
@@ -52,25 +69,32 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Returns whether all steps were possible.
-    fn try_temporaries(&mut self, isolate: bool) -> Result<bool, ScheduleError> {
+    fn try_temporaries(&mut self, isolate: bool, component: &Component) -> Result<bool, ScheduleError> {
         let mut temporaries = Temporaries::default();
         if isolate && self.mapping_remains() {
-            if !self.isolate_principals(&mut temporaries)? {
+            if !self.isolate_principals(component, &mut temporaries)? {
                 return Ok(false);
             }
             self.make_possible_writes()?;
         }
-        let are_objects_changed =
-            self.only_mapping_remains() || self.grant_through_copies(&mut temporaries)? && self.change_originals()?;
-        if !are_objects_changed {
+        if !self.is_component_done(component)?
+            && !(self.grant_through_copies(component, &mut temporaries)? && self.change_originals(component)?)
+        {
             return Ok(false);
         }
         self.make_possible_writes()?;
+        if !self.is_component_done(component)? {
+            self.change_entries_partially()?;
+        }
         self.delete_temporaries(&temporaries)
     }
 
     /// Makes steps 1 to 3. Returns whether they are possible.
-    fn isolate_principals(&mut self, temporaries: &mut Temporaries<'s>) -> Result<bool, ScheduleError> {
+    fn isolate_principals(
+        &mut self,
+        component: &Component,
+        temporaries: &mut Temporaries<'s>,
+    ) -> Result<bool, ScheduleError> {
         let (Some(edit), Some(mapping), Some(blocked)) =
             (self.verifier.edit, self.mapping_change(), self.blocked_entries()?)
         else {
@@ -84,6 +108,9 @@ impl<'s> Scheduler<'s> {
             if !blocked.contains(&index) {
                 *with_group = EntryVariant::Final;
                 *isolated = EntryVariant::Final;
+                continue;
+            }
+            if !component.entries.contains(&index) {
                 continue;
             }
             let of_node = |entry: Option<&Entry>| entry.is_some_and(|entry| is_node(&entry.username, &entry.groups));
@@ -283,10 +310,14 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Makes the first half of step 4: grants the planned access to the other subjects through temporary bindings.
-    fn grant_through_copies(&mut self, temporaries: &mut Temporaries<'s>) -> Result<bool, ScheduleError> {
+    fn grant_through_copies(
+        &mut self,
+        component: &Component,
+        temporaries: &mut Temporaries<'s>,
+    ) -> Result<bool, ScheduleError> {
         let mut changed_bindings = BTreeSet::new();
         let mut roles = BTreeSet::new();
-        for change in self.changes.iter().filter(|change| !change.is_done) {
+        for (_, change) in self.remaining_of(component) {
             match &change.target {
                 TargetObject::Binding { id, .. } | TargetObject::Replace { id, .. } => {
                     changed_bindings.insert(*id);
@@ -310,8 +341,8 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Makes the second half of step 4: changes the real bindings and roles.
-    fn change_originals(&mut self) -> Result<bool, ScheduleError> {
-        let remaining = self.remaining();
+    fn change_originals(&mut self, component: &Component) -> Result<bool, ScheduleError> {
+        let remaining = self.remaining_of(component);
         for (id, change) in &remaining {
             let is_possible = match &change.target {
                 TargetObject::Binding { planned: None, .. } => {
@@ -356,7 +387,13 @@ impl<'s> Scheduler<'s> {
             }
         }
         self.make_possible_writes()?;
-        Ok(self.only_mapping_remains())
+        Ok(self.remaining_of(component).iter().all(|(_, change)| matches!(change.target, TargetObject::Mapping)))
+    }
+
+    fn remaining_of(&self, component: &Component) -> Vec<(ChangeId, ObjectChange<'s>)> {
+        let mut remaining = self.remaining();
+        remaining.retain(|(id, _)| component.changes.contains(id));
+        remaining
     }
 
     fn delete_temporaries(&mut self, temporaries: &Temporaries<'s>) -> Result<bool, ScheduleError> {
