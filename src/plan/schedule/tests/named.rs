@@ -332,5 +332,8 @@ fn session_leaves_a_group_whose_template_has_two_placeholders_before_the_group_i
     let template = "t-{{SessionName}}-{{SessionNameRaw}}";
     let before = side(&[("viewer", "v", &[template])], ROLES, &[("b0", "r0", &["g0"])]);
     let after = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["t-xx-xx"])]);
-    insta::assert_snapshot!(describe_steps(&before, &after), @r"");
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
+    patch aws-auth
+    patch b0
+    ");
 }
