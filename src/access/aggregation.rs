@@ -178,6 +178,17 @@ fn keep_manual_rules<K: Ord + Copy, R: Ord + Copy>(roles: &mut BTreeMap<K, Aggre
     }
 }
 
+/// Returns whether the controller never removes the stored rules of an aggregated role: another field manager owns
+/// them, and no selected role has a rule.
+pub(crate) fn keeps_manual_rules(state: &State, key: &ObjectKey) -> bool {
+    let aggregated = state.roles.get_key_value(key).filter(|(_, role)| role.aggregation.is_some());
+    aggregated.is_some_and(|(key, _)| {
+        let mut reachable = reachable_aggregated_roles(RoleOverlay::new(state), key, Aggregation::Reconciled);
+        keep_manual_rules(&mut reachable);
+        reachable.get(key).is_some_and(|role| role.has_manual_rules)
+    })
+}
+
 /// Returns the aggregated role `root` and every aggregated role that it selects, directly or through others.
 fn reachable_aggregated_roles<'s>(
     roles: RoleOverlay<'s>,

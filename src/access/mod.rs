@@ -34,14 +34,14 @@ pub(crate) use access_view::{
     AccessDecision, AccessView, AllowedVariant, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss,
     SubjectGrants, WhoCanResult,
 };
-pub(crate) use aggregation::Aggregation;
+pub(crate) use aggregation::{Aggregation, keeps_manual_rules};
 pub(crate) use allow_reason::AllowReason;
 pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};
 pub(crate) use diff::{SubjectDiff, diff_access};
 pub(crate) use effective_permissions::GrantedRequests;
 pub(crate) use engine::{
     AccessEffect, AccessEngine, AggregatedRules, Direction, EVERYTHING, EngineMark, RoleId, RuleId, ScopeId,
-    ScopedRule, SubjectSet, UnknownObject,
+    ScopedRule, SubjectSet,
 };
 pub(crate) use escalation::{EscalationPath, all_escalation_paths, escalation_paths};
 pub(crate) use grant_index::{BindingId, SubjectId};

@@ -9,7 +9,7 @@ use std::slice;
 use serde_json::{Value, json};
 
 use super::entries::aws_auth_edit::AwsAuthEdit;
-use super::schedule::{self, ChangeKind, FirstPrecondition, PendingWrite, ScheduleError};
+use super::schedule::{self, ChangeKind, FirstPrecondition, PendingWrite};
 use super::{
     Action, Change, ChangeOrigin, ChangeTarget, DiffOp, FieldDiff, GuardLimits, Plan, ValueDiff, bridge, field_diff,
 };
@@ -28,7 +28,7 @@ pub(crate) type ObjectVersions = BTreeMap<ObjectKey, (Option<Value>, Option<Valu
 ///
 /// # Errors
 /// If the content of an object is not valid for its kind.
-pub(crate) fn plan_restore(policy: &str, live: &State, versions: &ObjectVersions) -> Result<Plan, ScheduleError> {
+pub(crate) fn plan_restore(policy: &str, live: &State, versions: &ObjectVersions) -> Result<Plan, ObjectError> {
     let mut changes = Vec::new();
     let mut writes = Vec::new();
     for (key, (backup, current)) in versions {
@@ -49,7 +49,7 @@ pub(crate) fn plan_restore(policy: &str, live: &State, versions: &ObjectVersions
         changes.push(object_change(action, key, current.as_ref(), backup.as_ref())?);
         writes.push(PendingWrite { object: key.clone(), kind, precondition, description: format!("{verb} {key}") });
     }
-    let (steps, windows) = schedule::order(writes, live, schedule::Author { policy })?;
+    let (steps, windows) = super::order_writes(writes, live, schedule::Author { policy })?;
     Ok(Plan {
         policy: policy.to_owned(),
         cluster_uid: live.cluster_uid.clone(),

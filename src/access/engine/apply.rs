@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::{
-    AccessEffect, AccessEngine, Direction, EngineMark, JournalEntry, RoleContent, RoleId, RuleGrant, RuleId,
-    UnknownObject, sorted,
+    AccessEffect, AccessEngine, Direction, EngineMark, JournalEntry, RoleContent, RoleId, RuleGrant, RuleId, sorted,
+    unknown_object,
 };
 use crate::access::aggregation::{AggregatedRole, run_controller};
 use crate::access::grant_index::{BindingId, SubjectId};
+use crate::diagnostic::InternalError;
 use crate::names::ObjectKind;
 use crate::state::object::{Binding, Role};
 
@@ -24,12 +25,12 @@ impl<'s> AccessEngine<'s> {
     ///
     /// # Errors
     /// If the mark belongs to another engine.
-    pub(crate) fn undo(&mut self, mark: EngineMark) -> Result<(), UnknownObject> {
+    pub(crate) fn undo(&mut self, mark: EngineMark) -> Result<(), InternalError> {
         while self.journal.len() > mark.0 {
             let at = self.journal.len() - 1;
             match self.journal.pop() {
                 Some(JournalEntry::Role(id, content)) => {
-                    let slot = self.roles.get_mut(id.0).ok_or(UnknownObject)?;
+                    let slot = self.roles.get_mut(id.0).ok_or_else(unknown_object)?;
                     let undone = std::mem::replace(&mut slot.content, content);
                     // After a run of the controller, the role itself is the same.
                     if undone.role.map(std::ptr::from_ref) != slot.content.role.map(std::ptr::from_ref) {
@@ -53,7 +54,7 @@ impl<'s> AccessEngine<'s> {
         &mut self,
         roles: impl IntoIterator<Item = (RoleId, Option<&'s Role>)>,
         bindings: impl IntoIterator<Item = (BindingId, Option<&'s Binding>)>,
-    ) -> Result<(), UnknownObject> {
+    ) -> Result<(), InternalError> {
         for (id, role) in roles {
             self.store_role(id, role)?;
             self.select_roles(id);
@@ -67,7 +68,7 @@ impl<'s> AccessEngine<'s> {
     ///
     /// # Errors
     /// If the engine does not know the role.
-    pub(crate) fn set_role(&mut self, id: RoleId, role: Option<&'s Role>) -> Result<AccessEffect, UnknownObject> {
+    pub(crate) fn set_role(&mut self, id: RoleId, role: Option<&'s Role>) -> Result<AccessEffect, InternalError> {
         let was_in_aggregation = self.is_in_aggregation(id);
         let had_manual_rules = self.has_manual_rules();
         // The effect of a role that is aggregated depends on the other aggregated roles, so all of them are compared.
@@ -118,15 +119,18 @@ impl<'s> AccessEngine<'s> {
     }
 
     /// Stores the content of a role. Returns the previous content.
-    pub(super) fn store_role(&mut self, id: RoleId, role: Option<&'s Role>) -> Result<RoleContent<'s>, UnknownObject> {
+    pub(super) fn store_role(&mut self, id: RoleId, role: Option<&'s Role>) -> Result<RoleContent<'s>, InternalError> {
         let rules: Vec<RuleId> =
             sorted(role.into_iter().flat_map(|role| &role.rules).map(|rule| self.rules.rule_id(rule)).collect());
-        let slot = self.roles.get_mut(id.0).ok_or(UnknownObject)?;
+        let slot = self.roles.get_mut(id.0).ok_or_else(unknown_object)?;
         let old = slot.content.clone();
         let is_aggregated = |role: Option<&Role>| role.is_some_and(|role| role.aggregation.is_some());
         slot.content = match role {
-            // The controller continues with the rules that it filled in last.
-            Some(role) if is_aggregated(slot.content.role) && role.aggregation.is_some() => {
+            // The controller continues with the rules that it filled in last, if the write leaves them as they are.
+            Some(role)
+                if role.aggregation.is_some()
+                    && old.role.is_some_and(|old| old.aggregation.is_some() && old.rules == role.rules) =>
+            {
                 RoleContent { role: Some(role), ..old.clone() }
             }
             Some(role) if role.aggregation.is_some() => {
@@ -192,10 +196,10 @@ impl<'s> AccessEngine<'s> {
     }
 
     /// Runs the controller until nothing changes. Returns the changed roles with the rules that they granted before.
-    pub(super) fn run_controller(&mut self) -> Result<Vec<EarlierRules>, UnknownObject> {
+    pub(super) fn run_controller(&mut self) -> Result<Vec<EarlierRules>, InternalError> {
         let mut roles = BTreeMap::new();
         for (id, selected) in &self.aggregated {
-            let content = &self.roles.get(id.0).ok_or(UnknownObject)?.content;
+            let content = &self.roles.get(id.0).ok_or_else(unknown_object)?.content;
             let (aggregated, plain): (Vec<RoleId>, Vec<RoleId>) =
                 selected.iter().partition(|selected| self.aggregated.contains_key(selected));
             let plain = plain.iter().filter_map(|plain| Some((plain, self.role_slot(*plain)?)));
@@ -213,7 +217,7 @@ impl<'s> AccessEngine<'s> {
         let mut changed = Vec::new();
         for (id, AggregatedRole { rules, has_manual_rules, .. }) in roles {
             let rules: Vec<RuleId> = rules.into_keys().collect();
-            let content = &mut self.roles.get_mut(id.0).ok_or(UnknownObject)?.content;
+            let content = &mut self.roles.get_mut(id.0).ok_or_else(unknown_object)?.content;
             if *content.effective == *rules && content.has_manual_rules == has_manual_rules {
                 continue;
             }
@@ -264,13 +268,13 @@ impl<'s> AccessEngine<'s> {
         &mut self,
         id: BindingId,
         binding: Option<&'s Binding>,
-    ) -> Result<(Rc<[SubjectId]>, Option<RoleId>), UnknownObject> {
-        let key = self.index.key_of(id).ok_or(UnknownObject)?;
+    ) -> Result<(Rc<[SubjectId]>, Option<RoleId>), InternalError> {
+        let key = self.index.key_of(id).ok_or_else(unknown_object)?;
         let old = self.index.binding(id);
         let role = binding.and_then(|binding| self.bound_role(key, binding));
         let subjects: Rc<[SubjectId]> = binding.map(|binding| self.subjects_of(binding)).unwrap_or_default().into();
         self.index.set_binding(id, binding);
-        let slot = self.binding_slot_mut(id).ok_or(UnknownObject)?;
+        let slot = self.binding_slot_mut(id).ok_or_else(unknown_object)?;
         let old_role = std::mem::replace(&mut slot.role, role);
         let old_subjects = std::mem::replace(&mut slot.subjects, subjects);
         if let Some(slot) = old_role.and_then(|role| self.roles.get_mut(role.0)) {
@@ -291,9 +295,9 @@ impl<'s> AccessEngine<'s> {
         &mut self,
         id: BindingId,
         binding: Option<&'s Binding>,
-    ) -> Result<AccessEffect, UnknownObject> {
+    ) -> Result<AccessEffect, InternalError> {
         let (old_subjects, old_role) = self.store_binding(id, binding)?;
-        let slot = self.binding_slot(id).ok_or(UnknownObject)?;
+        let slot = self.binding_slot(id).ok_or_else(unknown_object)?;
         let (subjects, role, scope) = (Rc::clone(&slot.subjects), slot.role, slot.scope);
         let none = [];
         let (kept_before, kept_now): (&[SubjectId], &[SubjectId]) =

@@ -18,10 +18,10 @@ pub(crate) use effect::{AccessEffect, Direction};
 use rule_table::RuleTable;
 pub(crate) use rule_table::{EVERYTHING, RuleId, ScopeId, ScopedRule};
 pub(crate) use scoped_rules::{AggregatedRules, SubjectSet};
-use thiserror::Error;
 
 use super::grant_index::{BindingId, GrantIndex, SubjectId};
 use super::identity::Identity;
+use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::object::{Binding, Role};
@@ -31,10 +31,10 @@ use crate::state::rbac::Subject;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RoleId(usize);
 
-/// An identifier that belongs to another engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the access engine does not know this object")]
-pub(crate) struct UnknownObject;
+/// Returns the error for an identifier that belongs to another engine.
+fn unknown_object() -> InternalError {
+    InternalError::new("the access engine does not know an object")
+}
 
 /// The kind, namespace and name of a role.
 pub(crate) type RoleName<'s> = (ObjectKind, Option<&'s str>, &'s str);
@@ -99,7 +99,7 @@ impl<'s> AccessEngine<'s> {
     ///
     /// # Errors
     /// Never, unless this module has a bug.
-    pub(crate) fn new(state: &'s State) -> Result<Self, UnknownObject> {
+    pub(crate) fn new(state: &'s State) -> Result<Self, InternalError> {
         let mut engine = Self {
             index: GrantIndex::default(),
             bindings: Vec::with_capacity(state.bindings.len()),

@@ -1,12 +1,13 @@
 //! The changed objects: the planned content of each, its next write and the phase of that write.
 
 use super::objects::{ObjectArena, PlannedObject, planned_object};
-use super::{ChangeKind, PendingWrite, Phase, ScheduleError};
+use super::{ChangeKind, PendingWrite, Phase, internal};
 use crate::access::{AccessEngine, BindingId, RoleId};
 use crate::names::ObjectKey;
 use crate::plan::entries::aws_auth_edit::EntryVariant;
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
+use crate::state::object::ObjectError;
 use crate::state::object::{Binding, Role};
 
 /// The index of a changed object.
@@ -90,7 +91,7 @@ impl<'s> ObjectChange<'s> {
         arena: &'s ObjectArena,
         engine: &mut AccessEngine<'s>,
         aws_auth: &mut Option<AwsAuth>,
-    ) -> Result<Self, ScheduleError> {
+    ) -> Result<Self, ObjectError> {
         let key = &pending.object;
         let target = match (planned_object(pending, live)?, &pending.kind) {
             (PlannedObject::AwsAuth(planned), _) => {
@@ -145,7 +146,7 @@ impl<'s> ObjectChange<'s> {
     }
 
     /// Returns a write of the change. `entries` is the number of changed entries of aws-auth.
-    pub(super) fn op(&self, purpose: Purpose<'s>, entries: usize) -> Result<Op<'s>, ScheduleError> {
+    pub(super) fn op(&self, purpose: Purpose<'s>, entries: usize) -> Result<Op<'s>, ObjectError> {
         Ok(match (&self.target, purpose) {
             (TargetObject::Role { id, planned }, Purpose::Complete(_)) => Op::Role(*id, *planned),
             (TargetObject::Binding { id, planned, .. }, Purpose::Complete(_)) => Op::Binding(*id, *planned),
@@ -161,7 +162,7 @@ impl<'s> ObjectChange<'s> {
                 Op::Binding(*id, Some(planned))
             }
             (target, purpose) => {
-                return Err(ScheduleError::Internal(format!("{purpose:?} is no write of {target:?}")));
+                return Err(internal(format!("{purpose:?} is no write of {target:?}")));
             }
         })
     }
@@ -200,14 +201,14 @@ impl<'s> PlannedChanges<'s> {
         live: &'s State,
         arena: &'s ObjectArena,
         engine: &mut AccessEngine<'s>,
-    ) -> Result<Self, ScheduleError> {
+    ) -> Result<Self, ObjectError> {
         let mut aws_auth = live.aws_auth.clone();
         let changes = planned.iter().map(|pending| ObjectChange::new(pending, live, arena, engine, &mut aws_auth));
         Ok(Self { changes: changes.collect::<Result<_, _>>()?, aws_auth })
     }
 
     /// Brings all objects to their planned content at once.
-    pub(super) fn apply_to(&self, engine: &mut AccessEngine<'s>) -> Result<(), ScheduleError> {
+    pub(super) fn apply_to(&self, engine: &mut AccessEngine<'s>) -> Result<(), ObjectError> {
         let roles = self.changes.iter().filter_map(|change| match &change.target {
             TargetObject::Role { id, planned } => Some((*id, *planned)),
             TargetObject::Binding { .. } | TargetObject::Replace { .. } | TargetObject::Mapping => None,

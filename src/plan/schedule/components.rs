@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::ScheduleError;
 use super::changes::{ChangeId, ObjectChange, TargetObject};
 use super::scheduler::Scheduler;
 use crate::access::{BindingId, SubjectId};
 use crate::plan::entries::aws_auth_edit::EntryVariant;
+use crate::state::object::ObjectError;
 
 /// Changes of objects and of entries of aws-auth, and the subjects that they affect.
 #[derive(Debug, Clone, Default)]
@@ -27,9 +27,8 @@ impl Component {
 
 /// Adds a component and unites it with all components that share a subject with it.
 fn add(components: &mut Vec<Component>, mut added: Component) {
-    let (connected, others): (Vec<_>, Vec<_>) = std::mem::take(components)
-        .into_iter()
-        .partition(|component| !component.subjects.is_disjoint(&added.subjects));
+    let (connected, others): (Vec<_>, Vec<_>) =
+        std::mem::take(components).into_iter().partition(|component| !component.subjects.is_disjoint(&added.subjects));
     connected.into_iter().for_each(|component| added.absorb(component));
     *components = others;
     components.push(added);
@@ -87,7 +86,8 @@ impl<'s> Scheduler<'s> {
             TargetObject::Mapping => {}
         }
         let engine = &mut self.verifier.engine;
-        for planned in self.changes.iter().filter(|change| binding_of(change).is_some_and(|id| bindings.contains(&id))) {
+        for planned in self.changes.iter().filter(|change| binding_of(change).is_some_and(|id| bindings.contains(&id)))
+        {
             match &planned.target {
                 TargetObject::Binding { planned: Some(planned), .. } | TargetObject::Replace { planned, .. } => {
                     subjects.extend(engine.subjects_of(planned));
@@ -104,7 +104,7 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Returns whether all changes of a component are made.
-    pub(super) fn is_component_done(&self, component: &Component) -> Result<bool, ScheduleError> {
+    pub(super) fn is_component_done(&self, component: &Component) -> Result<bool, ObjectError> {
         for id in &component.changes {
             let change = self.change(*id)?;
             if !change.is_done && !matches!(change.target, TargetObject::Mapping) {

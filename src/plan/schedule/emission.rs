@@ -6,11 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::changes::{ChangeId, ObjectChange, Op, Purpose, TargetObject};
 use super::replay::VerifiedWrite;
-use super::{Author, ChangeKind, FirstPrecondition, PendingWrite, ScheduleError};
+use super::{Author, ChangeKind, FirstPrecondition, PendingWrite, internal};
 use crate::names::ObjectKey;
 use crate::plan::Step;
 use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
 use crate::state::State;
+use crate::state::object::ObjectError;
 use crate::state::object::{Binding, Role, binding_to_json, role_to_json, subjects_to_json};
 use crate::state::object_meta::Labels;
 use crate::state::owner::{self, DIGEST_ANNOTATION, Owner};
@@ -74,7 +75,7 @@ impl<'a, 's> WriteEmitter<'a, 's> {
         Self { changes, edit, live, author, written: BTreeMap::new() }
     }
 
-    pub(super) fn steps(mut self, writes: Vec<VerifiedWrite<'s>>) -> Result<Vec<Step>, ScheduleError> {
+    pub(super) fn steps(mut self, writes: Vec<VerifiedWrite<'s>>) -> Result<Vec<Step>, ObjectError> {
         let mut steps = Vec::with_capacity(writes.len());
         for VerifiedWrite { write: scheduled, awaits } in writes {
             let (object, write, description) = self.build_write(&scheduled.op, scheduled.purpose)?;
@@ -87,13 +88,13 @@ impl<'a, 's> WriteEmitter<'a, 's> {
         Ok(steps)
     }
 
-    fn build_write(&self, op: &Op<'s>, purpose: Purpose<'s>) -> Result<DescribedWrite, ScheduleError> {
+    fn build_write(&self, op: &Op<'s>, purpose: Purpose<'s>) -> Result<DescribedWrite, ObjectError> {
         match purpose {
             Purpose::CreateTemporary(key) => {
                 let body = match op {
                     Op::Role(_, Some(role)) => role_to_json(key, role),
                     Op::Binding(_, Some(binding)) => binding_to_json(key, binding),
-                    _ => return Err(ScheduleError::internal("a temporary object has no content")),
+                    _ => return Err(internal("a temporary object has no content")),
                 };
                 Ok((key.clone(), GuardedWrite::Create(body), format!("create temporary {key}")))
             }
@@ -109,21 +110,21 @@ impl<'a, 's> WriteEmitter<'a, 's> {
         }
     }
 
-    fn pending(&self, id: ChangeId) -> Result<&'s PendingWrite, ScheduleError> {
+    fn pending(&self, id: ChangeId) -> Result<&'s PendingWrite, ObjectError> {
         let change = self.changes.get(id.0);
-        change.map(|change| change.pending).ok_or_else(|| ScheduleError::internal("a change does not exist"))
+        change.map(|change| change.pending).ok_or_else(|| internal("a change does not exist"))
     }
 
     /// Returns the version that the plan itself wrote.
-    fn written_version(&self, key: &ObjectKey) -> Result<RequiredVersion, ScheduleError> {
+    fn written_version(&self, key: &ObjectKey) -> Result<RequiredVersion, ObjectError> {
         match self.written.get(key) {
             Some(LastWrite { step, exists: true }) => Ok(RequiredVersion::AsWrittenByStep(*step)),
-            Some(_) | None => Err(ScheduleError::Internal(format!("{key} is written, but does not exist"))),
+            Some(_) | None => Err(internal(format!("{key} is written, but does not exist"))),
         }
     }
 
     /// Returns the version that the next update or deletion of a changed object requires.
-    fn version(&self, pending: &PendingWrite) -> Result<RequiredVersion, ScheduleError> {
+    fn version(&self, pending: &PendingWrite) -> Result<RequiredVersion, ObjectError> {
         match &pending.precondition {
             FirstPrecondition::AsRead { uid, resource_version } if !self.written.contains_key(&pending.object) => {
                 Ok(RequiredVersion::AsRead { uid: uid.clone(), resource_version: resource_version.clone() })
@@ -132,10 +133,10 @@ impl<'a, 's> WriteEmitter<'a, 's> {
         }
     }
 
-    fn replacing_write(&self, pending: &PendingWrite, purpose: Purpose<'s>) -> Result<DescribedWrite, ScheduleError> {
+    fn replacing_write(&self, pending: &PendingWrite, purpose: Purpose<'s>) -> Result<DescribedWrite, ObjectError> {
         let key = &pending.object;
         let ChangeKind::Replace { body, bridge } = &pending.kind else {
-            return Err(ScheduleError::Internal(format!("{key} is not replaced")));
+            return Err(internal(format!("{key} is not replaced")));
         };
         Ok(match (purpose, bridge) {
             (Purpose::CreateBridge(_), Some((bridge, body))) => {
@@ -152,11 +153,11 @@ impl<'a, 's> WriteEmitter<'a, 's> {
             (Purpose::RecreateReplaced(_), _) => {
                 (key.clone(), GuardedWrite::Create(body.clone()), format!("create {key} (new roleRef)"))
             }
-            _ => return Err(ScheduleError::Internal(format!("{purpose:?} is no write of {key}"))),
+            _ => return Err(internal(format!("{purpose:?} is no write of {key}"))),
         })
     }
 
-    fn complete_write(&self, pending: &PendingWrite) -> Result<DescribedWrite, ScheduleError> {
+    fn complete_write(&self, pending: &PendingWrite) -> Result<DescribedWrite, ObjectError> {
         let key = &pending.object;
         let is_written = self.written.contains_key(key);
         let mut description = pending.description.clone();
@@ -178,12 +179,12 @@ impl<'a, 's> WriteEmitter<'a, 's> {
             ChangeKind::Map { edit, .. } if is_written => {
                 let planned = vec![EntryVariant::Final; edit.principal_edits.len()];
                 let write = edit.write_with(&planned, false);
-                let write = write.ok_or_else(|| ScheduleError::internal("the planned aws-auth cannot be written"))?;
+                let write = write.ok_or_else(|| internal("the planned aws-auth cannot be written"))?;
                 self.guard(pending, write)?
             }
             ChangeKind::Map { write, .. } => self.guard(pending, write.clone())?,
             ChangeKind::Replace { .. } => {
-                return Err(ScheduleError::Internal(format!("{key} is replaced in several writes")));
+                return Err(internal(format!("{key} is replaced in several writes")));
             }
         };
         Ok((key.clone(), write, description))
@@ -204,7 +205,7 @@ impl<'a, 's> WriteEmitter<'a, 's> {
         }
     }
 
-    fn guard(&self, pending: &PendingWrite, write: WriteRequest) -> Result<GuardedWrite, ScheduleError> {
+    fn guard(&self, pending: &PendingWrite, write: WriteRequest) -> Result<GuardedWrite, ObjectError> {
         Ok(match write {
             WriteRequest::Create(body) => GuardedWrite::Create(body),
             WriteRequest::Patch(patch) => GuardedWrite::Patch(patch, self.version(pending)?),
@@ -214,14 +215,14 @@ impl<'a, 's> WriteEmitter<'a, 's> {
 
     /// Returns a write of intermediate content. An object of the policy keeps its ownership marks, with the digest of
     /// this content.
-    fn partial_write(&self, pending: &PendingWrite, op: &Op<'s>) -> Result<DescribedWrite, ScheduleError> {
+    fn partial_write(&self, pending: &PendingWrite, op: &Op<'s>) -> Result<DescribedWrite, ObjectError> {
         let key = &pending.object;
         let policy = self.author.policy;
         let (field, content, digest, body) = match op {
             Op::Mapping(variants) => {
                 let is_first = !self.written.contains_key(key);
                 let write = self.edit.and_then(|edit| edit.write_with(variants, is_first));
-                let write = write.ok_or_else(|| ScheduleError::internal("a scheduled aws-auth cannot be written"))?;
+                let write = write.ok_or_else(|| internal("a scheduled aws-auth cannot be written"))?;
                 let write = self.guard(pending, write)?;
                 return Ok((key.clone(), write, "change some of the aws-auth entries".to_owned()));
             }
@@ -239,7 +240,7 @@ impl<'a, 's> WriteEmitter<'a, 's> {
                 ("subjects", subjects_to_json(&binding.subjects), digest, binding_to_json(key, &binding))
             }
             Op::Role(_, None) | Op::Binding(_, None) => {
-                return Err(ScheduleError::Internal(format!("a part of {key} has no content")));
+                return Err(internal(format!("a part of {key} has no content")));
             }
         };
         if matches!(pending.kind, ChangeKind::Create(_)) && !self.written.contains_key(key) {

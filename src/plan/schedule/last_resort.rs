@@ -3,14 +3,15 @@
 //!
 //! Writes that are only unsafe until the controller of aggregated roles has run are preferred.
 
-use super::ScheduleError;
 use super::changes::{ChangeId, ObjectChange};
+use super::internal;
 use super::scheduler::Scheduler;
 use crate::access::AggregatedRules;
+use crate::state::object::ObjectError;
 
 impl<'s> Scheduler<'s> {
     /// Makes a write that brings a class outside its bounds.
-    pub(super) fn force_write(&mut self) -> Result<(), ScheduleError> {
+    pub(super) fn force_write(&mut self) -> Result<(), ObjectError> {
         let mut remaining = self.remaining();
         if remaining.iter().any(|(_, change)| self.is_enabled(change)) {
             remaining.retain(|(_, change)| self.is_enabled(change));
@@ -24,13 +25,13 @@ impl<'s> Scheduler<'s> {
             }
         }
         let Some((id, change)) = chosen else {
-            return Err(ScheduleError::internal("no write is left, but not all changes are made"));
+            return Err(internal("no write is left, but not all changes are made"));
         };
         let (purpose, _) = change.next(*id);
         let op = change.op(purpose, self.entry_count())?;
         self.end_stage();
         let applied = self.verifier.apply(&op)?;
-        let applied = applied.ok_or_else(|| ScheduleError::internal("the planned aws-auth cannot be written"))?;
+        let applied = applied.ok_or_else(|| internal("the planned aws-auth cannot be written"))?;
         self.verifier.mark_out_of_bounds(&applied.affected)?;
         self.record(op, purpose, &applied)?;
         self.unblock();
@@ -39,7 +40,7 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Returns whether all classes are within their bounds after the next write of a change and a run of the controller.
-    fn is_safe_after_reconcile(&mut self, (id, change): &(ChangeId, ObjectChange<'s>)) -> Result<bool, ScheduleError> {
+    fn is_safe_after_reconcile(&mut self, (id, change): &(ChangeId, ObjectChange<'s>)) -> Result<bool, ObjectError> {
         let (purpose, _) = change.next(*id);
         let Some(applied) = self.verifier.apply(&change.op(purpose, self.entry_count())?)? else {
             return Ok(false);

@@ -28,12 +28,11 @@ mod verifier;
 
 use objects::ObjectArena;
 use serde_json::Value;
-use thiserror::Error;
 
 use super::Step;
 use super::entries::aws_auth_edit::AwsAuthEdit;
 use super::probes::AccessWindow;
-use crate::access::UnknownObject;
+use crate::diagnostic::InternalError;
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::object::ObjectError;
@@ -110,26 +109,9 @@ pub(super) struct Author<'a> {
     pub(super) policy: &'a str,
 }
 
-/// Why writes cannot be ordered.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum ScheduleError {
-    #[error("a planned object is invalid: {0}")]
-    InvalidObject(#[from] ObjectError),
-    /// A case that cannot happen. It stops the plan, because every default could be a wrong write.
-    #[error("internal error: {0}")]
-    Internal(String),
-}
-
-impl From<UnknownObject> for ScheduleError {
-    fn from(error: UnknownObject) -> Self {
-        Self::Internal(error.to_string())
-    }
-}
-
-impl ScheduleError {
-    fn internal(what: &str) -> Self {
-        Self::Internal(what.to_owned())
-    }
+/// Returns the error for a case that cannot happen. It stops the plan, because every default could be a wrong write.
+fn internal(what: impl Into<String>) -> ObjectError {
+    InternalError::new(what).into()
 }
 
 /// Returns the ordered steps, and the temporary access changes that they cause.
@@ -140,7 +122,7 @@ pub(super) fn order(
     mut planned: Vec<PendingWrite>,
     live: &State,
     author: Author<'_>,
-) -> Result<(Vec<Step>, Vec<AccessWindow>), ScheduleError> {
+) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
     if planned.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }

@@ -6,11 +6,12 @@ use std::fmt;
 
 use typed_arena::Arena;
 
-use super::{ChangeKind, PendingWrite, ScheduleError};
+use super::{ChangeKind, PendingWrite, internal};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::state_after::apply_write;
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
+use crate::state::object::ObjectError;
 use crate::state::object::{Binding, Role};
 use crate::state::rbac::Subject;
 use crate::state::write::WriteRequest;
@@ -57,7 +58,7 @@ pub(super) enum PlannedObject {
 
 /// Returns the content of an object after its write. Only the object itself is copied, because a copy of a large state
 /// takes longer than the ordering.
-pub(super) fn planned_object(pending: &PendingWrite, live: &State) -> Result<PlannedObject, ScheduleError> {
+pub(super) fn planned_object(pending: &PendingWrite, live: &State) -> Result<PlannedObject, ObjectError> {
     let key = &pending.object;
     let mut state = State::default();
     match key.kind() {
@@ -69,7 +70,7 @@ pub(super) fn planned_object(pending: &PendingWrite, live: &State) -> Result<Pla
             state.bindings.extend(binding.map(|(key, binding)| (key.clone(), binding.clone())));
         }
         ObjectKind::ConfigMap => state.aws_auth.clone_from(&live.aws_auth),
-        ObjectKind::Namespace => return Err(ScheduleError::internal("a plan writes no namespaces")),
+        ObjectKind::Namespace => return Err(internal("a plan writes no namespaces")),
     }
     match &pending.kind {
         ChangeKind::Create(body) | ChangeKind::Replace { body, .. } => state.insert_object(key, body)?,

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::changes::{ChangeId, ObjectChange, TargetObject};
 use super::identity_classes::ClassId;
 use super::scheduler::{AttemptKind, Scheduler};
-use super::{PHASES, Phase, ScheduleError};
+use super::{PHASES, Phase};
 use crate::access::{Direction, RoleId};
+use crate::state::object::ObjectError;
 
 /// The result of trying a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl StageAllocator {
 
 impl Scheduler<'_> {
     /// Makes writes until no further write is possible.
-    pub(super) fn make_possible_writes(&mut self) -> Result<(), ScheduleError> {
+    pub(super) fn make_possible_writes(&mut self) -> Result<(), ObjectError> {
         loop {
             let before = self.log.len();
             for phase in PHASES {
@@ -57,7 +58,7 @@ impl Scheduler<'_> {
         }
     }
 
-    fn make_writes_of_phase(&mut self, phase: Phase) -> Result<(), ScheduleError> {
+    fn make_writes_of_phase(&mut self, phase: Phase) -> Result<(), ObjectError> {
         let changes = self.changes.iter().enumerate().map(|(number, change)| (ChangeId(number), change));
         let remaining: Vec<ChangeId> =
             changes.filter(|(id, change)| !change.is_done && change.next(*id).1 == phase).map(|(id, _)| id).collect();
@@ -84,7 +85,7 @@ impl Scheduler<'_> {
     }
 
     /// Makes writes that both grant and revoke.
-    fn make_mixed_writes(&mut self, mixed: Vec<ChangeId>) -> Result<(), ScheduleError> {
+    fn make_mixed_writes(&mut self, mixed: Vec<ChangeId>) -> Result<(), ObjectError> {
         let (first, start) = (self.stage, self.log.len());
         let mut stages = StageAllocator::new(first);
         for id in mixed {
@@ -104,7 +105,7 @@ impl Scheduler<'_> {
         id: ChangeId,
         directions: &[Direction],
         stages: Option<&mut StageAllocator>,
-    ) -> Result<AttemptResult, ScheduleError> {
+    ) -> Result<AttemptResult, ObjectError> {
         let change = self.change(id)?;
         if !self.is_enabled(change) || self.is_blocked(id, AttemptKind::Whole) {
             return Ok(AttemptResult::Blocked);

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ScheduleError;
 use super::access_bounds::AccessBounds;
 use super::changes::{Op, ScheduledWrite};
 use super::identity_classes::{ClassId, Login};
+use super::internal;
 use super::verifier::{AppliedWrite, Verifier};
 use crate::access::{AggregatedRules, Direction, RequestSet, RequestSetExcept};
 use crate::plan::probes::{AccessProbe, AccessWindow, TransientAccess};
+use crate::state::object::ObjectError;
 
 /// The maximum number of probes before one step, and before a write of aws-auth, which affects many subjects.
 const MAX_PROBES: usize = 4;
@@ -59,7 +60,7 @@ impl StageEffects {
 pub(super) fn replay<'s>(
     verifier: &mut Verifier<'s>,
     log: Vec<ScheduledWrite<'s>>,
-) -> Result<ReplayedSchedule<'s>, ScheduleError> {
+) -> Result<ReplayedSchedule<'s>, ObjectError> {
     verifier.out_of_bounds.clear();
     let mut replayed = ReplayedSchedule { writes: Vec::with_capacity(log.len()), windows: Vec::new() };
     let mut seen_probes: BTreeSet<(usize, AccessProbe)> = BTreeSet::new();
@@ -67,7 +68,7 @@ pub(super) fn replay<'s>(
     let (mut added_stages, mut stage) = (0, 0);
     for mut write in log {
         let applied = verifier.apply(&write.op)?;
-        let applied = applied.ok_or_else(|| ScheduleError::internal("a scheduled aws-auth cannot be written"))?;
+        let applied = applied.ok_or_else(|| internal("a scheduled aws-auth cannot be written"))?;
         write.stage += added_stages;
         if write.stage != stage {
             effects = StageEffects::default();
@@ -108,7 +109,7 @@ pub(super) fn replay<'s>(
     Ok(replayed)
 }
 
-fn windows(verifier: &Verifier<'_>, id: ClassId, step: usize) -> Result<Vec<AccessWindow>, ScheduleError> {
+fn windows(verifier: &Verifier<'_>, id: ClassId, step: usize) -> Result<Vec<AccessWindow>, ObjectError> {
     let Some(class) = verifier.class(id) else {
         return Ok(Vec::new());
     };
@@ -138,7 +139,7 @@ fn probes(
     applied: &AppliedWrite,
     is_mapping: bool,
     mut is_new: impl FnMut(&AccessProbe) -> bool,
-) -> Result<Vec<AccessProbe>, ScheduleError> {
+) -> Result<Vec<AccessProbe>, ObjectError> {
     let (max_probes, revoking_effect) =
         if is_mapping { (MAX_MAPPING_PROBES, None) } else { (MAX_PROBES, Some(&applied.effect)) };
     let mut awaits = Vec::new();

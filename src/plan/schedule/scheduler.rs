@@ -7,11 +7,12 @@ use super::emission::WriteEmitter;
 use super::identity_classes::{BoundsId, ClassId};
 use super::objects::ObjectArena;
 use super::verifier::{AppliedWrite, PlannedRules, Verifier, VerifierCheckpoint};
-use super::{Author, ChangeKind, PendingWrite, ScheduleError};
+use super::{Author, ChangeKind, PendingWrite, internal};
 use crate::access::AccessEngine;
 use crate::plan::Step;
 use crate::plan::probes::AccessWindow;
 use crate::state::State;
+use crate::state::object::ObjectError;
 
 /// The kind of write that was tried for a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +57,7 @@ pub(super) fn schedule<'s>(
     live: &'s State,
     arena: &'s ObjectArena,
     author: Author<'s>,
-) -> Result<(Vec<Step>, Vec<AccessWindow>), ScheduleError> {
+) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
     let mut scheduler = Scheduler::new(planned, live, arena, author)?;
     let start = scheduler.verifier.checkpoint();
     scheduler.run()?;
@@ -73,7 +74,7 @@ impl<'s> Scheduler<'s> {
         live: &'s State,
         arena: &'s ObjectArena,
         author: Author<'s>,
-    ) -> Result<Self, ScheduleError> {
+    ) -> Result<Self, ObjectError> {
         let mut engine = AccessEngine::new(live)?;
         let planned_changes = PlannedChanges::new(planned, live, arena, &mut engine)?;
         let edit = planned.iter().find_map(|pending| match &pending.kind {
@@ -86,7 +87,7 @@ impl<'s> Scheduler<'s> {
         Ok(Self { author, arena, verifier, changes, planned_rules, log: Vec::new(), stage: 0, blocked })
     }
 
-    fn run(&mut self) -> Result<(), ScheduleError> {
+    fn run(&mut self) -> Result<(), ObjectError> {
         loop {
             self.make_possible_writes()?;
             if self.is_done() {
@@ -107,8 +108,8 @@ impl<'s> Scheduler<'s> {
         self.changes.iter().all(|change| change.is_done)
     }
 
-    pub(super) fn change(&self, id: ChangeId) -> Result<&ObjectChange<'s>, ScheduleError> {
-        self.changes.get(id.0).ok_or_else(|| ScheduleError::internal("a change does not exist"))
+    pub(super) fn change(&self, id: ChangeId) -> Result<&ObjectChange<'s>, ObjectError> {
+        self.changes.get(id.0).ok_or_else(|| internal("a change does not exist"))
     }
 
     /// Returns the changes that are not complete.
@@ -133,7 +134,7 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Makes a write if all classes stay within their bounds.
-    pub(super) fn try_write(&mut self, op: Op<'s>, purpose: Purpose<'s>) -> Result<bool, ScheduleError> {
+    pub(super) fn try_write(&mut self, op: Op<'s>, purpose: Purpose<'s>) -> Result<bool, ObjectError> {
         let Some(applied) = self.verifier.apply(&op)? else {
             return Ok(false);
         };
@@ -151,7 +152,7 @@ impl<'s> Scheduler<'s> {
         op: Op<'s>,
         purpose: Purpose<'s>,
         applied: &AppliedWrite,
-    ) -> Result<(), ScheduleError> {
+    ) -> Result<(), ObjectError> {
         self.record_classes(op, purpose, &applied.affected)
     }
 
@@ -160,7 +161,7 @@ impl<'s> Scheduler<'s> {
         op: Op<'s>,
         purpose: Purpose<'s>,
         affected: &BTreeSet<ClassId>,
-    ) -> Result<(), ScheduleError> {
+    ) -> Result<(), ObjectError> {
         // All entries are in one object, so its write has a stage of its own.
         let is_mapping = matches!(op, Op::Mapping(_));
         if is_mapping {
@@ -183,7 +184,7 @@ impl<'s> Scheduler<'s> {
             | Purpose::RecreateReplaced(id)
             | Purpose::DeleteBridge(id) => {
                 let change = self.changes.get_mut(id.0);
-                change.ok_or_else(|| ScheduleError::internal("a change does not exist"))?.advance(purpose);
+                change.ok_or_else(|| internal("a change does not exist"))?.advance(purpose);
             }
             Purpose::CreateTemporary(_) | Purpose::DeleteTemporary(_) => {}
         }
@@ -216,7 +217,7 @@ impl<'s> Scheduler<'s> {
         }
     }
 
-    pub(super) fn restore(&mut self, saved: SchedulerCheckpoint<'s>) -> Result<(), ScheduleError> {
+    pub(super) fn restore(&mut self, saved: SchedulerCheckpoint<'s>) -> Result<(), ObjectError> {
         self.verifier.restore(saved.verifier)?;
         self.changes = saved.changes;
         self.log = saved.log;

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use super::ScheduleError;
 use super::changes::{ChangeId, ObjectChange, Op, Purpose, ReplaceProgress, TargetObject};
 use super::identity_classes::{ClassId, is_node};
 use super::scheduler::{AttemptKind, Scheduler};
 use crate::access::{BindingId, RoleId};
 use crate::plan::entries::aws_auth_edit::{EntryVariant, PrincipalEdit};
 use crate::state::aws_auth::Entry;
+use crate::state::object::ObjectError;
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::ObjectMeta;
 use crate::state::rbac::{Rule, Subject, same_rules, same_subjects};
@@ -63,17 +63,17 @@ impl PartialChange {
 impl<'s> Scheduler<'s> {
     /// Removes from objects what their planned content lacks and no class requires. If several objects affect the same
     /// class, only one of them is changed.
-    pub(super) fn revoke_partially(&mut self) -> Result<bool, ScheduleError> {
+    pub(super) fn revoke_partially(&mut self) -> Result<bool, ObjectError> {
         self.change_partially(PartialChange::Shrink)
     }
 
     /// Adds to objects what their planned content has and the bounds allow now. If several objects affect the same
     /// class, only one of them is changed.
-    pub(super) fn grant_partially(&mut self) -> Result<bool, ScheduleError> {
+    pub(super) fn grant_partially(&mut self) -> Result<bool, ObjectError> {
         self.change_partially(PartialChange::Grow)
     }
 
-    fn change_partially(&mut self, partial: PartialChange) -> Result<bool, ScheduleError> {
+    fn change_partially(&mut self, partial: PartialChange) -> Result<bool, ObjectError> {
         let mut used = BTreeSet::new();
         let before = self.log.len();
         let (roles, bindings): (Vec<_>, Vec<_>) =
@@ -111,7 +111,7 @@ impl<'s> Scheduler<'s> {
         used: &mut BTreeSet<ClassId>,
         parts: &[T],
         to_op: impl Fn(&[T]) -> Op<'s>,
-    ) -> Result<Option<(Op<'s>, BTreeSet<ClassId>)>, ScheduleError> {
+    ) -> Result<Option<(Op<'s>, BTreeSet<ClassId>)>, ObjectError> {
         if parts.is_empty() || self.is_blocked(id, kind) {
             return Ok(None);
         }
@@ -157,7 +157,7 @@ impl<'s> Scheduler<'s> {
         (role, planned): (Option<RoleId>, Option<&'s Binding>),
         partial: PartialChange,
         used: &mut BTreeSet<ClassId>,
-    ) -> Result<(), ScheduleError> {
+    ) -> Result<(), ObjectError> {
         let now = self.verifier.engine.binding(binding);
         let Some(role_ref) = now.or(planned).map(|binding| binding.role_ref.clone()) else {
             return Ok(());
@@ -193,7 +193,7 @@ impl<'s> Scheduler<'s> {
         planned: Option<&'s Role>,
         partial: PartialChange,
         used: &mut BTreeSet<ClassId>,
-    ) -> Result<(), ScheduleError> {
+    ) -> Result<(), ObjectError> {
         let is_aggregated = |role: &Role| role.aggregation.is_some();
         let Some(now) = self.verifier.engine.role(role).filter(|now| !is_aggregated(now)) else {
             return Ok(());
@@ -223,7 +223,7 @@ impl<'s> Scheduler<'s> {
         is_complete: bool,
         op: Op<'s>,
         affected: &BTreeSet<ClassId>,
-    ) -> Result<(), ScheduleError> {
+    ) -> Result<(), ObjectError> {
         if is_complete {
             let op = self.change(id)?.op(Purpose::Complete(id), self.entry_count())?;
             self.record_classes(op, Purpose::Complete(id), affected)
@@ -233,7 +233,7 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Deletes a binding that is to be replaced before its bridge exists, if no class requires its access.
-    pub(super) fn delete_without_bridge(&mut self) -> Result<bool, ScheduleError> {
+    pub(super) fn delete_without_bridge(&mut self) -> Result<bool, ObjectError> {
         for (id, change) in self.remaining() {
             let TargetObject::Replace { progress: ReplaceProgress::NotStarted, bridge: Some(_), .. } = &change.target
             else {
@@ -253,7 +253,7 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Sets the entries of aws-auth to their planned content where possible, and others to an intermediate content.
-    pub(super) fn change_entries_partially(&mut self) -> Result<bool, ScheduleError> {
+    pub(super) fn change_entries_partially(&mut self) -> Result<bool, ObjectError> {
         let Some((edit, id)) = self.verifier.edit.zip(self.mapping_change()) else {
             return Ok(false);
         };
@@ -315,7 +315,7 @@ impl<'s> Scheduler<'s> {
 
     /// Returns the entries with which a principal would be outside its bounds if they had their planned content. `None` if
     /// the text of aws-auth cannot be edited in this way.
-    pub(super) fn blocked_entries(&mut self) -> Result<Option<BTreeSet<usize>>, ScheduleError> {
+    pub(super) fn blocked_entries(&mut self) -> Result<Option<BTreeSet<usize>>, ObjectError> {
         let Some(edit) = self.verifier.edit else {
             return Ok(None);
         };

@@ -14,15 +14,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ScheduleError;
 use super::changes::{ChangeId, ObjectChange, Op, Purpose, ReplaceProgress, TargetObject};
 use super::components::Component;
 use super::identity_classes::{IdentityClass, is_node};
+use super::internal;
 use super::scheduler::Scheduler;
 use crate::access::{BindingId, MASTERS, RoleId, SubjectId};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::entries::aws_auth_edit::EntryVariant;
 use crate::state::aws_auth::Entry;
+use crate::state::object::ObjectError;
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::{self, TEMPORARY_ANNOTATION};
@@ -41,7 +42,7 @@ type BindingCopies<'s> = Vec<(BindingId, &'s Binding, Vec<Subject>)>;
 
 impl<'s> Scheduler<'s> {
     /// Makes all remaining changes with temporary objects, or those of some components. Returns whether any was made.
-    pub(super) fn use_temporaries(&mut self) -> Result<bool, ScheduleError> {
+    pub(super) fn use_temporaries(&mut self) -> Result<bool, ObjectError> {
         if self.use_temporaries_for(&self.whole())? {
             return Ok(true);
         }
@@ -57,7 +58,7 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Makes the changes of a component. If that is not possible, restores the schedule.
-    fn use_temporaries_for(&mut self, component: &Component) -> Result<bool, ScheduleError> {
+    fn use_temporaries_for(&mut self, component: &Component) -> Result<bool, ObjectError> {
         for isolate in [false, true] {
             let saved = self.checkpoint();
             if self.try_temporaries(isolate, component)? && self.is_component_done(component)? {
@@ -69,7 +70,7 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Returns whether all steps were possible.
-    fn try_temporaries(&mut self, isolate: bool, component: &Component) -> Result<bool, ScheduleError> {
+    fn try_temporaries(&mut self, isolate: bool, component: &Component) -> Result<bool, ObjectError> {
         let mut temporaries = Temporaries::default();
         if isolate && self.mapping_remains() {
             if !self.isolate_principals(component, &mut temporaries)? {
@@ -94,7 +95,7 @@ impl<'s> Scheduler<'s> {
         &mut self,
         component: &Component,
         temporaries: &mut Temporaries<'s>,
-    ) -> Result<bool, ScheduleError> {
+    ) -> Result<bool, ObjectError> {
         let (Some(edit), Some(mapping), Some(blocked)) =
             (self.verifier.edit, self.mapping_change(), self.blocked_entries()?)
         else {
@@ -150,7 +151,7 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Returns for each binding of the planned state the temporary groups of the principals that it grants access to.
-    fn copies_for_principals(&mut self, groups: &[(usize, String)]) -> Result<BindingCopies<'s>, ScheduleError> {
+    fn copies_for_principals(&mut self, groups: &[(usize, String)]) -> Result<BindingCopies<'s>, ObjectError> {
         let Some(edit) = self.verifier.edit else {
             return Ok(Vec::new());
         };
@@ -161,7 +162,7 @@ impl<'s> Scheduler<'s> {
         let mut groups_by_subject: BTreeMap<SubjectId, Vec<&String>> = BTreeMap::new();
         for (index, group) in groups {
             let edited = edit.principal_edits.get(*index);
-            let edited = edited.ok_or_else(|| ScheduleError::internal("an entry of aws-auth does not exist"))?;
+            let edited = edited.ok_or_else(|| internal("an entry of aws-auth does not exist"))?;
             let classes = classes_by_key.get(&edited.key).into_iter().flatten();
             let mut subjects: BTreeSet<SubjectId> = classes
                 .flat_map(|class| &class.planned_logins)
@@ -212,11 +213,11 @@ impl<'s> Scheduler<'s> {
         &mut self,
         copies: BindingCopies<'s>,
         temporaries: &mut Temporaries<'s>,
-    ) -> Result<bool, ScheduleError> {
+    ) -> Result<bool, ObjectError> {
         let mut bindings = Vec::new();
         for (original, planned, subjects) in copies {
             let key = self.verifier.engine.binding_key(original);
-            let key = key.ok_or_else(|| ScheduleError::internal("a binding has no key"))?;
+            let key = key.ok_or_else(|| internal("a binding has no key"))?;
             let Some(role) = self.verifier.engine.bound_role(key, planned) else {
                 continue;
             };
@@ -245,7 +246,7 @@ impl<'s> Scheduler<'s> {
         id: BindingId,
         role_ref: &RoleRef,
         subjects: Vec<Subject>,
-    ) -> Result<bool, ScheduleError> {
+    ) -> Result<bool, ObjectError> {
         let to_op = |scheduler: &Self, subjects: Vec<Subject>| {
             let mut binding = Binding { meta: ObjectMeta::default(), role_ref: role_ref.clone(), subjects };
             let digest = owner::binding_digest(&binding);
@@ -259,7 +260,7 @@ impl<'s> Scheduler<'s> {
         let mut allowed = Vec::new();
         for subject in subjects {
             let applied = self.verifier.apply(&to_op(self, vec![subject.clone()]))?;
-            let applied = applied.ok_or_else(|| ScheduleError::internal("a binding cannot be created"))?;
+            let applied = applied.ok_or_else(|| internal("a binding cannot be created"))?;
             if self.verifier.stay_in_bounds(&applied)? {
                 allowed.push(subject);
             }
@@ -275,7 +276,7 @@ impl<'s> Scheduler<'s> {
         role: RoleId,
         role_ref: &RoleRef,
         temporaries: &mut Temporaries<'s>,
-    ) -> Result<Option<RoleRef>, ScheduleError> {
+    ) -> Result<Option<RoleRef>, ObjectError> {
         let planned = match self.planned_rules.get(&role) {
             Some(planned) if **planned != *self.verifier.engine.effective_rules(role) => planned.clone(),
             Some(_) | None => return Ok(Some(role_ref.clone())),
@@ -288,9 +289,9 @@ impl<'s> Scheduler<'s> {
             return Ok(Some(to_ref(key)));
         }
         let engine = &self.verifier.engine;
-        let name = engine.role_name(role).ok_or_else(|| ScheduleError::internal("a role has no name"))?;
+        let name = engine.role_name(role).ok_or_else(|| internal("a role has no name"))?;
         let rules = planned.iter().map(|rule| engine.rule(*rule).cloned());
-        let rules = rules.collect::<Option<Vec<_>>>().ok_or_else(|| ScheduleError::internal("a rule is unknown"))?;
+        let rules = rules.collect::<Option<Vec<_>>>().ok_or_else(|| internal("a rule is unknown"))?;
         let mut copy = Role { rules, ..Role::default() };
         let digest = owner::role_digest(&copy, &Labels::new());
         self.mark_temporary(&mut copy.meta, digest);
@@ -314,7 +315,7 @@ impl<'s> Scheduler<'s> {
         &mut self,
         component: &Component,
         temporaries: &mut Temporaries<'s>,
-    ) -> Result<bool, ScheduleError> {
+    ) -> Result<bool, ObjectError> {
         let mut changed_bindings = BTreeSet::new();
         let mut roles = BTreeSet::new();
         for (_, change) in self.remaining_of(component) {
@@ -330,7 +331,7 @@ impl<'s> Scheduler<'s> {
         let mut copies = Vec::new();
         for (id, planned) in self.planned_bindings() {
             let engine = &mut self.verifier.engine;
-            let key = engine.binding_key(id).ok_or_else(|| ScheduleError::internal("a binding has no key"))?;
+            let key = engine.binding_key(id).ok_or_else(|| internal("a binding has no key"))?;
             let grants_changed_role = engine.bound_role(key, planned).is_some_and(|role| roles.contains(&role));
             let needs_copy = changed_bindings.contains(&id) || grants_changed_role && !existing.contains(&id);
             if needs_copy && !planned.subjects.is_empty() {
@@ -341,7 +342,7 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Makes the second half of step 4: changes the real bindings and roles.
-    fn change_originals(&mut self, component: &Component) -> Result<bool, ScheduleError> {
+    fn change_originals(&mut self, component: &Component) -> Result<bool, ObjectError> {
         let remaining = self.remaining_of(component);
         for (id, change) in &remaining {
             let is_possible = match &change.target {
@@ -396,7 +397,7 @@ impl<'s> Scheduler<'s> {
         remaining
     }
 
-    fn delete_temporaries(&mut self, temporaries: &Temporaries<'s>) -> Result<bool, ScheduleError> {
+    fn delete_temporaries(&mut self, temporaries: &Temporaries<'s>) -> Result<bool, ObjectError> {
         self.end_stage();
         for (id, key) in &temporaries.bindings {
             if !self.try_write(Op::Binding(*id, None), Purpose::DeleteTemporary(key))? {

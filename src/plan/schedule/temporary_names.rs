@@ -2,10 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
-use super::ScheduleError;
 use super::changes::{ObjectChange, TargetObject};
+use super::internal;
 use super::scheduler::Scheduler;
 use crate::names::ObjectKey;
+use crate::state::object::ObjectError;
 use crate::state::rbac::Subject;
 
 /// The number of names that are tried.
@@ -24,18 +25,18 @@ impl<'s> Scheduler<'s> {
     pub(super) fn unused_key(
         &self,
         (kind, namespace, name): (crate::names::ObjectKind, Option<&str>, &str),
-    ) -> Result<&'s ObjectKey, ScheduleError> {
+    ) -> Result<&'s ObjectKey, ObjectError> {
         let names = numbered(format!("{name}-rolecall-temporary"));
         let mut keys = names.filter_map(|name| ObjectKey::new(kind, namespace, &name));
         let is_planned = |key: &ObjectKey| self.changes.iter().any(|change| writes_object(change, key));
         let key = keys.find(|key| !self.verifier.engine.is_known(key) && !is_planned(key));
-        let key = key.ok_or_else(|| ScheduleError::Internal(format!("no temporary name for {name} is free")))?;
+        let key = key.ok_or_else(|| internal(format!("no temporary name for {name} is free")))?;
         Ok(self.arena.add_key(key))
     }
 
     /// Returns an unused name for the temporary username and group of a principal. It is the same in every plan of the
     /// policy.
-    pub(super) fn unused_name(&self, entry_key: &str) -> Result<String, ScheduleError> {
+    pub(super) fn unused_name(&self, entry_key: &str) -> Result<String, ObjectError> {
         let hash = Sha256::digest(format!("{}\0{entry_key}", self.author.policy));
         let hex: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
         let is_used = |subject: &Subject| {
@@ -48,7 +49,7 @@ impl<'s> Scheduler<'s> {
         };
         let is_free = |name: &String| ![Subject::Group(name.clone()), Subject::User(name.clone())].iter().any(is_used);
         let name = numbered(format!("rolecall-temporary-{hex}")).find(is_free);
-        name.ok_or_else(|| ScheduleError::Internal(format!("no temporary group for {entry_key} is free")))
+        name.ok_or_else(|| internal(format!("no temporary group for {entry_key} is free")))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ScheduleError;
 use super::access_bounds::{AccessBounds, InitialBounds};
 use super::changes::{Op, PlannedChanges, TargetObject};
 use super::identity_classes::{
     BoundsId, ClassId, IdentityClass, Login, assign_bounds, classes, logins, state_with_aws_auth,
 };
+use super::internal;
 use crate::access::{
     AccessEffect, AccessEngine, AccessView, AggregatedRules, Aggregation, Direction, EngineMark, RequestSet, RoleId,
     RuleId, SubjectId,
@@ -15,6 +15,7 @@ use crate::access::{
 use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
 use crate::plan::probes::TransientAccess;
 use crate::state::State;
+use crate::state::object::ObjectError;
 
 /// The logins of some classes.
 type ClassLogins = Vec<(ClassId, Vec<Login>)>;
@@ -67,7 +68,7 @@ impl<'s> Verifier<'s> {
         live: &State,
         planned: &PlannedChanges<'s>,
         edit: Option<&'s AwsAuthEdit>,
-    ) -> Result<(Self, PlannedRules), ScheduleError> {
+    ) -> Result<(Self, PlannedRules), ObjectError> {
         let start = engine.mark();
         let mut roles: BTreeSet<RoleId> = changed_roles(planned).flat_map(|role| engine.dependents(role)).collect();
         let mut affected: BTreeSet<SubjectId> = roles.iter().flat_map(|role| engine.subjects_of_role(*role)).collect();
@@ -110,8 +111,8 @@ impl<'s> Verifier<'s> {
         self.classes.get(id.0)
     }
 
-    pub(super) fn bounds_of(&self, class: &IdentityClass) -> Result<&AccessBounds<'s>, ScheduleError> {
-        self.bounds.get(class.bounds.0).ok_or_else(|| ScheduleError::internal("an identity class has no bounds"))
+    pub(super) fn bounds_of(&self, class: &IdentityClass) -> Result<&AccessBounds<'s>, ObjectError> {
+        self.bounds.get(class.bounds.0).ok_or_else(|| internal("an identity class has no bounds"))
     }
 
     pub(super) fn count_bounds(&self) -> usize {
@@ -136,7 +137,7 @@ impl<'s> Verifier<'s> {
     }
 
     /// Applies a write. `None` if the text of aws-auth cannot be edited in this way.
-    pub(super) fn apply(&mut self, op: &Op<'s>) -> Result<Option<AppliedWrite>, ScheduleError> {
+    pub(super) fn apply(&mut self, op: &Op<'s>) -> Result<Option<AppliedWrite>, ObjectError> {
         let mark = self.engine.mark();
         let effect = match op {
             Op::Role(id, role) => self.engine.set_role(*id, *role)?,
@@ -165,7 +166,7 @@ impl<'s> Verifier<'s> {
         Some(AppliedWrite { effect, affected, undo: UndoWrite::Mapping { logins: old, variants } })
     }
 
-    pub(super) fn undo(&mut self, applied: AppliedWrite) -> Result<(), ScheduleError> {
+    pub(super) fn undo(&mut self, applied: AppliedWrite) -> Result<(), ObjectError> {
         match applied.undo {
             UndoWrite::Objects(mark) => self.engine.undo(mark)?,
             UndoWrite::Mapping { logins, variants } => {
@@ -184,7 +185,7 @@ impl<'s> Verifier<'s> {
         }
     }
 
-    pub(super) fn restore(&mut self, checkpoint: VerifierCheckpoint) -> Result<(), ScheduleError> {
+    pub(super) fn restore(&mut self, checkpoint: VerifierCheckpoint) -> Result<(), ObjectError> {
         self.engine.undo(checkpoint.mark)?;
         for (class, logins) in self.classes.iter_mut().zip(checkpoint.logins) {
             class.current_logins = logins;
@@ -228,7 +229,7 @@ impl<'s> Verifier<'s> {
     pub(super) fn entries_out_of_bounds(
         &mut self,
         variants: &[EntryVariant],
-    ) -> Result<Option<BTreeSet<String>>, ScheduleError> {
+    ) -> Result<Option<BTreeSet<String>>, ObjectError> {
         let Some(applied) = self.apply_mapping(variants) else {
             return Ok(None);
         };
@@ -248,7 +249,7 @@ impl<'s> Verifier<'s> {
     }
 
     /// Returns whether all classes that a write affects are within their bounds, if they were before it.
-    pub(super) fn stay_in_bounds(&self, applied: &AppliedWrite) -> Result<bool, ScheduleError> {
+    pub(super) fn stay_in_bounds(&self, applied: &AppliedWrite) -> Result<bool, ObjectError> {
         match applied.undo {
             UndoWrite::Objects(_) => self.stay_in_bounds_after(&applied.affected, &applied.effect),
             UndoWrite::Mapping { .. } => self.are_in_bounds(&applied.affected),
@@ -261,7 +262,7 @@ impl<'s> Verifier<'s> {
         &self,
         affected: &BTreeSet<ClassId>,
         effect: &AccessEffect,
-    ) -> Result<bool, ScheduleError> {
+    ) -> Result<bool, ObjectError> {
         for class in affected.difference(&self.out_of_bounds).filter_map(|id| self.class(*id)) {
             if !self.bounds_of(class)?.contains_after(&class.current_logins, effect, &self.engine) {
                 return Ok(false);
@@ -270,7 +271,7 @@ impl<'s> Verifier<'s> {
         Ok(true)
     }
 
-    fn are_in_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<bool, ScheduleError> {
+    fn are_in_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<bool, ObjectError> {
         let mut seen = BTreeSet::new();
         for class in affected.difference(&self.out_of_bounds).filter_map(|id| self.class(*id)) {
             if seen.insert(class.group_key())
@@ -288,7 +289,7 @@ impl<'s> Verifier<'s> {
         id: ClassId,
         allowed: AggregatedRules,
         max: usize,
-    ) -> Result<Vec<(TransientAccess, RequestSet<'s>)>, ScheduleError> {
+    ) -> Result<Vec<(TransientAccess, RequestSet<'s>)>, ObjectError> {
         let Some(class) = self.class(id) else {
             return Ok(Vec::new());
         };
@@ -303,7 +304,7 @@ impl<'s> Verifier<'s> {
     }
 
     /// Records which of the affected classes a write has brought outside their bounds.
-    pub(super) fn mark_out_of_bounds(&mut self, affected: &BTreeSet<ClassId>) -> Result<(), ScheduleError> {
+    pub(super) fn mark_out_of_bounds(&mut self, affected: &BTreeSet<ClassId>) -> Result<(), ObjectError> {
         let mut out = BTreeSet::new();
         for id in affected {
             if !self.violations(*id, AggregatedRules::WithStale, 1)?.is_empty() {
