@@ -10,6 +10,8 @@ mod field_diff;
 mod fingerprint;
 mod guard_limits;
 mod manual_rules;
+#[cfg(feature = "measure")]
+mod measure;
 mod objects;
 mod post_apply_check;
 mod probes;
@@ -31,6 +33,8 @@ pub(crate) use access_change::{
 pub(crate) use aggregated_roles::AggregatedRoles;
 pub(crate) use fingerprint::{NamespaceSelection, SavedNamespaceSelector};
 pub(crate) use guard_limits::{GuardLimit, GuardLimits};
+#[cfg(feature = "measure")]
+pub(crate) use measure::count_ordered_steps;
 use jiff::Timestamp;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
