@@ -32,14 +32,14 @@ pub(crate) use access_view::{
 pub(crate) use aggregation::Aggregation;
 pub(crate) use allow_reason::AllowReason;
 pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};
-pub(crate) use diff::{SubjectDiff, diff_access};
+pub(crate) use diff::{PermissionDiff, SubjectDiff, diff_access};
 pub(crate) use effective_permissions::GrantedRequests;
 pub(crate) use escalation::{EscalationPath, all_escalation_paths, escalation_paths};
 pub(crate) use iam_identity::IamIdentity;
 pub(crate) use identity::{
     AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SubjectQuery, SubjectQueryError,
 };
-pub(crate) use identity_mapping::{EntryRef, UnmatchableReason};
+pub(crate) use identity_mapping::{EntryRef, EntryStatus, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;
 pub(crate) use principals::MappedPrincipal;
 pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};
@@ -57,7 +57,7 @@ pub(crate) use template::{RenderedName, is_session_name_char};
 #[cfg(test)]
 pub(crate) use self::{
     aggregation::find_aggregation_cycles, diff::diff_subject, effective_permissions::grants_request,
-    iam_identity::SessionName, identity::IdentitySource, identity_mapping::EntryStatus,
+    iam_identity::SessionName, identity::IdentitySource,
 };
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod allow_flag;
 mod aws_auth;
 mod caller;
 mod context;
+mod everyone;
 mod invariant_checker;
 mod invariants;
 mod nodes;
