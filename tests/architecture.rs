@@ -22,10 +22,11 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 
 /// The top-level modules in dependency order: a module uses only modules before it.
-const LAYERS: [&str; 14] = [
+const LAYERS: [&str; 15] = [
     "names",
     "diagnostic",
     "yaml",
+    "api_resources",
     "state",
     "access",
     "policy",
