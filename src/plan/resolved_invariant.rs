@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::access::SubjectQuery;
 use crate::diagnostic::{SourceLocation, Span};
 use crate::names::reserved_prefix;
-use crate::policy::{Assertion, InvariantSubjectSpec, Located, Policy, PolicyIndex, applies_to_cluster};
+use crate::policy::{Assertion, InvariantSpec, InvariantSubjectSpec, Located, Policy, PolicyIndex, applies_to_cluster};
 
 /// An invariant in one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl ResolvedInvariant {
         }
         let names = PolicyIndex::from_principals(policy, cluster);
         let applicable =
-            policy.invariants.iter().filter(|invariant| subject_is_in_cluster(policy, cluster, &invariant.subject));
+            policy.invariants.iter().filter(|invariant| invariant_applies(policy, cluster, invariant));
         applicable
             .map(|invariant| Self {
                 location: policy.sources.location(invariant.span),
@@ -64,6 +64,12 @@ impl ResolvedInvariant {
             })
             .collect()
     }
+}
+
+/// Returns whether an invariant is about this cluster: it names it or no cluster, and its subject is there.
+pub(crate) fn invariant_applies(policy: &Policy, cluster: Option<&str>, invariant: &InvariantSpec) -> bool {
+    applies_to_cluster(invariant.clusters.as_deref(), cluster)
+        && subject_is_in_cluster(policy, cluster, &invariant.subject)
 }
 
 fn subject_is_in_cluster(policy: &Policy, cluster: Option<&str>, subject: &InvariantSubjectSpec) -> bool {

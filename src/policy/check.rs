@@ -55,7 +55,7 @@ pub(crate) fn check_policy(policy: &Policy, defined: &DefinedNames, diagnostics:
 }
 
 fn check_cluster_filters(policy: &Policy, defined: &DefinedNames, diagnostics: &mut Diagnostics) {
-    let Policy { principals, groups, cluster_roles, roles, bindings, .. } = policy;
+    let Policy { principals, groups, cluster_roles, roles, bindings, invariants, .. } = policy;
     let clusters = &defined.clusters;
     let filters: Vec<&ClusterFilter> = principals
         .values()
@@ -64,6 +64,7 @@ fn check_cluster_filters(policy: &Policy, defined: &DefinedNames, diagnostics: &
         .chain(cluster_roles.values().map(|item| &item.clusters))
         .chain(roles.values().map(|item| &item.clusters))
         .chain(bindings.values().map(|item| &item.clusters))
+        .chain(invariants.iter().map(|item| &item.clusters))
         .collect();
     for name in filters.into_iter().flatten().flatten() {
         if !clusters.contains_key(&name.value) {

@@ -13,6 +13,7 @@ mod error;
 pub(crate) mod expand;
 pub(crate) mod expiry;
 mod invariants;
+mod lint_spec;
 mod load;
 mod model;
 mod namespaces;
@@ -27,7 +28,8 @@ mod usernames;
 pub(crate) use clusters::applies_to_cluster;
 pub(crate) use load::{load_policy, prescan_clusters};
 pub(crate) use model::{
-    Assertion, ClusterSpec, ConnectionSpec, IgnorePattern, InvariantSubjectSpec, Located, MaxRemovals,
-    NamespaceSelector, OwnershipMode, OwnershipSpec, Policy, RequestSpec, RoleRefSpec,
+    Assertion, BindingSpec, ClusterRoleContent, ClusterSpec, ConnectionSpec, IgnorePattern, InvariantSpec,
+    InvariantSubjectSpec, LintSpec, Located, MaxRemovals, NamespaceSelector, OwnershipMode, OwnershipSpec, Policy,
+    RequestSpec, RoleRefSpec, RuleSpec,
 };
 pub(crate) use policy_index::{ManagedBy, PolicyIndex};

@@ -5,6 +5,7 @@
 
 use super::error::{Diagnostics, PolicyError};
 use super::model::{EntryType, Located};
+use crate::diagnostic::LintId;
 use crate::names::reserved_prefix;
 
 const USERNAME_TEMPLATES: [&str; 5] =
@@ -46,7 +47,7 @@ fn check_for_risky_name(name: &Located<String>, diagnostics: &mut Diagnostics) {
     if name.value.trim() != name.value {
         let reason = "starts or ends with whitespace, which is part of the name";
         let help = "remove the whitespace";
-        diagnostics.push(PolicyError::MisleadingValue { value: name.value.clone(), reason, help }, name.span);
+        diagnostics.push(PolicyError::MisleadingValue { lint: LintId::MisleadingValue, value: name.value.clone(), reason, help }, name.span);
     }
 }
 
