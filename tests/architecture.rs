@@ -22,7 +22,7 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 
 /// The top-level modules in dependency order: a module uses only modules before it.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "names",
     "diagnostic",
     "yaml",
@@ -30,6 +30,7 @@ const LAYERS: [&str; 15] = [
     "state",
     "access",
     "policy",
+    "lint",
     "plan",
     "guard",
     "permissions",

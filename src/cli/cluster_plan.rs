@@ -13,6 +13,7 @@ use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::Diagnostic;
 use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation};
+use crate::lint::{self, LintContext, Vocabulary};
 use crate::permissions::MissingPermission;
 use crate::plan::{self, AccessComparison, Plan};
 use crate::policy::{PolicyIndex, prescan_clusters};
@@ -273,6 +274,16 @@ fn plan_target(
     if depth == PlanDepth::ChangesAndAccess {
         plan.access_changes.get_or_insert_default();
         plan.warnings.extend(dangling_after(&state, resulting_state, &plan.policy));
+        let vocabulary = Vocabulary::builtin(&loaded.policy);
+        let lints = lint::lint_policy(LintContext {
+            policy: &loaded.policy,
+            vocabulary: &vocabulary,
+            cluster: Some((target.name.as_deref(), resulting_state)),
+        });
+        if lints.iter().any(Diagnostic::is_error) {
+            return Err(CommandError::new(loaded.policy.sources.clone(), lints));
+        }
+        plan.warnings.extend(lints);
     } else {
         plan.warnings.extend(all_dangling(&state));
     }

@@ -151,6 +151,13 @@ pub(crate) fn username_of(principal: &PrincipalSpec, defaults: ArnDefaults<'_>) 
     }
 }
 
+/// Returns the usernames of a principal in the clusters of the policy; `None` if the policy has no principal of this name.
+pub(crate) fn usernames_of_principal(policy: &Policy, name: &str) -> Option<BTreeSet<String>> {
+    let principal = policy.principals.get(name)?;
+    let clusters = selected_clusters(principal.clusters.as_deref(), &policy.clusters);
+    Some(clusters.into_iter().filter_map(|cluster| username_of(principal, arn_defaults(policy, cluster))).collect())
+}
+
 fn check_unique_usernames(policy: &Policy, diagnostics: &mut Diagnostics) {
     let key = |principal: &PrincipalSpec, cluster: Option<&str>| {
         (principal.kind == EntryType::Standard).then(|| username_of(principal, arn_defaults(policy, cluster))).flatten()

@@ -248,7 +248,7 @@ pub(crate) struct BindingSpec {
 }
 
 /// The role that a binding refers to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RoleRefSpec {
     ClusterRole(String),
     Role(String),
