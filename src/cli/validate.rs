@@ -19,7 +19,8 @@ pub(crate) fn run(args: &ValidateArgs, env: &mut Env) -> Result<Exit, CommandErr
     let policy = &loaded.policy;
     let vocabulary = Vocabulary::builtin(policy);
     let lints = lint::lint_policy(LintContext { policy, vocabulary: &vocabulary, cluster: None });
-    let mut warnings = [loaded.warnings.as_slice(), &lints].concat();
+    let words = lint::check_invariant_words(policy, &vocabulary);
+    let mut warnings = [loaded.warnings.as_slice(), &lints, &words].concat();
     warnings.sort_by_key(|diagnostic| diagnostic.primary.as_ref().map(|(span, _)| *span));
     if warnings.iter().any(Diagnostic::is_error) {
         return Err(CommandError::new(policy.sources.clone(), warnings));

@@ -10,7 +10,21 @@ const EVERYONE: [&str; 2] = ["system:authenticated", "system:serviceaccounts"];
 
 pub(super) fn lint_bindings(context: LintContext<'_>) -> Vec<Diagnostic> {
     let bindings = context.policy.bindings.values().filter(|binding| context.applies(binding.clusters.as_deref()));
-    bindings.flat_map(|binding| lint_binding(context, binding)).collect()
+    bindings.flat_map(|binding| lint_binding(context, binding)).chain(lint_declared_groups(context)).collect()
+}
+
+/// Reports declared groups whose names look like a misspelled group of Kubernetes.
+fn lint_declared_groups(context: LintContext<'_>) -> impl Iterator<Item = Diagnostic> {
+    let groups = context.policy.groups.iter().filter(move |(_, group)| context.applies(group.clusters.as_deref()));
+    groups.filter(|(name, _)| !is_defined_group(name)).filter_map(|(name, group)| {
+        let near = nearest_defined_group(name)?;
+        Some(
+            Diagnostic::lint(LintId::UnknownBuiltInGroup, format!("Kubernetes has no group `{name}`"))
+                .primary_label(group.span, "")
+                .with_because("membership in it means nothing to Kubernetes unless a binding names it")
+                .with_help(format!("did you mean `{near}`?")),
+        )
+    })
 }
 
 fn lint_binding(context: LintContext<'_>, binding: &BindingSpec) -> Vec<Diagnostic> {

@@ -5,6 +5,7 @@
 //! makes a word known.
 
 mod binding_lints;
+mod invariant_words;
 mod rule_lints;
 mod rule_scope;
 mod subject_lints;
@@ -14,6 +15,8 @@ mod usage_lints;
 mod verb_lints;
 mod vocabulary;
 
+pub(crate) use invariant_words::{check_invariant_words, resolve_assertion};
+pub(crate) use subject_lints::is_defined_group;
 pub(crate) use vocabulary::Vocabulary;
 
 use crate::diagnostic::Diagnostic;

@@ -94,7 +94,7 @@ impl<'a> RuleGroups<'a> {
         if plural == "*" {
             let in_groups = vocabulary.api.iter().filter(|resource| self.contains(&resource.group));
             let matching: Vec<&ApiResource> =
-                in_groups.filter(|resource| subresource.is_none_or(|name| resource.has_subresource(name))).collect();
+                in_groups.filter(|resource| subresource.is_none_or(|name| has_named_subresource(resource, name))).collect();
             if let Some(name) = subresource.filter(|_| matching.is_empty() && !self.has_unknown) {
                 let all = vocabulary.api.iter().flat_map(|resource| resource.subresources.keys());
                 let nearest = closest_match(name, all.map(String::as_str)).map(|near| format!("*/{near}"));
@@ -168,6 +168,11 @@ impl<'a> RuleGroups<'a> {
             format!("`{plural}` with `api-groups = [\"{group}\"]`")
         }
     }
+}
+
+/// Returns whether the resource has this subresource, without those that stand for any name.
+fn has_named_subresource(resource: &ApiResource, name: &str) -> bool {
+    resource.plural != "userextras" && resource.has_subresource(name)
 }
 
 /// The version of the built-in resources.

@@ -19,7 +19,7 @@ const SYSTEM_GROUPS: [&str; 8] = [
 const SYSTEM_GROUP_PREFIXES: [&str; 2] = ["system:bootstrappers:", "system:serviceaccounts:"];
 
 /// Returns whether a `system:` group is one that Kubernetes or EKS defines. Other prefixes are not checked.
-pub(super) fn is_defined_group(name: &str) -> bool {
+pub(crate) fn is_defined_group(name: &str) -> bool {
     !name.starts_with("system:")
         || SYSTEM_GROUPS.contains(&name)
         || SYSTEM_GROUP_PREFIXES.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix))

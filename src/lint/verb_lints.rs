@@ -63,17 +63,13 @@ fn unknown_verb(verb: &Located<String>, help: Option<String>) -> Diagnostic {
 fn unsupported_verb(verb: &Located<String>, rule: &RuleSpec, all: &BTreeSet<&str>) -> Diagnostic {
     let resources: Vec<String> = rule.resources.iter().map(|word| format!("`{}`", word.value)).collect();
     let verbs: Vec<&str> = all.iter().copied().collect();
-    let (subject, has) = match resources.as_slice() {
-        [one] => (one.clone(), "has"),
-        _ => ("these resources".to_owned(), "have"),
-    };
     let message = match resources.as_slice() {
         [one] => format!("{one} has no requests with the verb `{}`", verb.value),
         _ => format!("no resource of this rule has requests with the verb `{}`", verb.value),
     };
     Diagnostic::lint(LintId::UnsupportedVerb, message)
         .primary_label(verb.span, "")
-        .with_because(format!("{subject} {has} the verbs {}", verbs.join(", ")))
+        .with_because(format!("the verbs are: {}", verbs.join(", ")))
         .with_help("remove the verb, or add the resource that it is for")
 }
 
@@ -92,7 +88,7 @@ fn lint_resource_without_verbs(
     Some(
         Diagnostic::lint(LintId::DeadRule, message)
             .primary_label(word.span, "")
-            .with_because(format!("it has the verbs {}", verbs.join(", ")))
+            .with_because(format!("its verbs are: {}", verbs.join(", ")))
             .with_help("remove it from this rule, or write a rule with its verbs"),
     )
 }

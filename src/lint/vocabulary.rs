@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api_resources::{ApiResource, ApiResources};
 use crate::diagnostic::closest_match;
 use crate::policy::Policy;
+use crate::state::State;
 
 /// The verbs of requests for non-resource URLs: the HTTP methods (k8s.io/apiserver `endpoints/request/requestinfo.go`).
 pub(super) const HTTP_VERBS: [&str; 7] = ["get", "head", "options", "patch", "post", "put", "delete"];
@@ -67,6 +68,11 @@ impl<'a> Vocabulary<'a> {
 
     /// Returns the built-in words and those that the policy declares, for use without a cluster.
     pub(crate) fn builtin(policy: &'a Policy) -> Self {
+        Self::new(ApiResources::builtin(), false, declared_resources(policy))
+    }
+
+    /// Returns the words of a cluster and those that the policy declares.
+    pub(crate) fn for_cluster(policy: &'a Policy, _state: &'a State) -> Self {
         Self::new(ApiResources::builtin(), false, declared_resources(policy))
     }
 

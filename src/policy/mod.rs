@@ -29,8 +29,8 @@ pub(crate) use check::usernames_of_principal;
 pub(crate) use clusters::applies_to_cluster;
 pub(crate) use load::{load_policy, prescan_clusters};
 pub(crate) use model::{
-    Assertion, BindingSpec, ClusterRoleContent, ClusterRoleSpec, ClusterSpec, ConnectionSpec, IgnorePattern, InvariantSpec,
-    InvariantSubjectSpec, Located, MaxRemovals, NamespaceSelector, OwnershipMode, OwnershipSpec, Policy,
+    Assertion, BindingSpec, ClusterRoleContent, ClusterRoleSpec, ClusterSpec, ConnectionSpec, InvariantSpec,
+    InvariantSubjectSpec, Located, MaxRemovals, NamespaceSelector, OwnershipMode, OwnershipSpec, Policy, RequestSpans,
     RequestSpec, RoleRefSpec, RuleSpec,
 };
 pub(crate) use policy_index::{ManagedBy, PolicyIndex};

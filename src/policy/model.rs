@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::diagnostic::{Diagnostic, LintId, Severity, SourceMap, Span};
-use crate::names::{AccountId, Arn, WildcardPattern};
+use crate::names::{AccountId, Arn, ObjectKey, WildcardPattern};
 use crate::state::object_meta::Labels;
 use crate::state::rbac::Rule;
 use jiff::Timestamp;
@@ -273,7 +273,7 @@ pub(crate) enum OwnershipMode {
 pub(crate) struct OwnershipSpec {
     pub(crate) aws_auth: OwnershipMode,
     pub(crate) rbac: OwnershipMode,
-    pub(crate) ignore: Vec<IgnorePattern>,
+    pub(crate) ignore: Vec<Located<IgnorePattern>>,
 }
 
 /// What an exclusive policy never removes, although it does not list it.
@@ -283,6 +283,31 @@ pub(crate) enum IgnorePattern {
     Arn(WildcardPattern),
     /// Matches `Kind/name`, or `Kind/namespace/name`.
     Object(WildcardPattern),
+}
+
+impl IgnorePattern {
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Arn(pattern) | Self::Object(pattern) => pattern.as_str(),
+        }
+    }
+
+    /// Returns whether the pattern matches an aws-auth entry with this ARN or account.
+    pub(crate) fn matches_entry(&self, principal: &str) -> bool {
+        match self {
+            Self::Arn(pattern) => pattern.matches(principal),
+            Self::Object(_) => false,
+        }
+    }
+
+    pub(crate) fn matches_object(&self, key: &ObjectKey) -> bool {
+        match self {
+            Self::Arn(_) => false,
+            Self::Object(pattern) => [key.name(), &key.path()]
+                .iter()
+                .any(|name| pattern.matches(&format!("{}/{name}", key.kind().as_str()))),
+        }
+    }
 }
 
 /// The `[guard]` table: limits that a plan can exceed only with `--allow`.

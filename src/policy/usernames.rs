@@ -92,12 +92,22 @@ pub(crate) fn reserved_group_error(name: &str) -> Option<PolicyError> {
         _ if matches!(name, "system:nodes" | "system:bootstrappers" | "system:node-proxier") => {
             ("it is for nodes", Some("set `kind = \"node\"` or `kind = \"fargate\"` on the principal of the nodes"))
         }
-        _ => (
+        _ if is_assigned_group(name) => (
             "the API server determines its members",
             Some("remove it here; a binding can refer to it without a declaration"),
         ),
+        // The API server assigns no meaning to other groups with this prefix. Entries of aws-auth can give them.
+        _ => return None,
     };
     Some(PolicyError::ReservedGroup { name: name.to_owned(), reason, help })
+}
+
+/// Returns whether the API server itself decides who is in the group (k8s.io/apiserver v0.36.3 `authentication/user` and
+/// `authentication/serviceaccount`).
+fn is_assigned_group(name: &str) -> bool {
+    let prefixes = ["system:serviceaccounts:", "system:bootstrappers:"];
+    matches!(name, "system:authenticated" | "system:unauthenticated" | "system:serviceaccounts")
+        || prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Returns whether a binding can refer to a group that the policy does not declare, because Kubernetes or EKS defines

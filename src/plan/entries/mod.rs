@@ -16,7 +16,7 @@ use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
 use crate::policy::expand::{Desired, DesiredEntry, DesiredItem};
 use crate::policy::expiry::Expiration;
-use crate::policy::{IgnorePattern, OwnershipMode, OwnershipSpec};
+use crate::policy::{OwnershipMode, OwnershipSpec};
 use crate::state::aws_auth::{
     EditError, Entry, EntryEdit, EntryPrincipal, LocatedEntry, ParsedSection, Section, edit_section,
 };
@@ -320,10 +320,7 @@ fn non_empty(text: &str) -> Option<&str> {
 
 fn is_ignored(entry: &Entry, ownership: &OwnershipSpec) -> bool {
     let text = principal_text(entry);
-    ownership.ignore.iter().any(|pattern| match pattern {
-        IgnorePattern::Arn(pattern) => pattern.matches(&text),
-        IgnorePattern::Object(_) => false,
-    })
+    ownership.ignore.iter().any(|pattern| pattern.value.matches_entry(&text))
 }
 
 fn new_entry(entry: &DesiredEntry, live: Option<&EntryPrincipal>) -> Entry {
