@@ -15,7 +15,7 @@ use crate::plan::ChangeTarget;
 /// How many grants a message lists.
 const MAX_LISTED_GRANTS: usize = 3;
 
-/// A subject that stands for many users whom the policy does not name.
+/// A built-in group or user that stands for many users without their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Audience {
     Unauthenticated,

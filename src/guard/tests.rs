@@ -466,7 +466,7 @@ fn grants_to_everyone_are_refused() {
     }
     insta::assert_snapshot!(messages(&live, &binding("groups = [\"system:authenticated\"]"), unknown_caller()), @r"
     this plan grants access to all authenticated users (group system:authenticated)
-    gained: get pods
+    gained: get pods in all namespaces
     ClusterRoleBinding open (policy.toml:5) binds ClusterRole reader (policy.toml:3)
     every IAM principal that can authenticate and every service account has this access
     bind a group, user or service account of its own instead

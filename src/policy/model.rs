@@ -190,7 +190,6 @@ pub(crate) enum ClusterRoleContent {
 /// A rule of a role, with the place of each word.
 #[derive(Debug, Clone)]
 pub(crate) struct RuleSpec {
-    pub(crate) span: Span,
     pub(crate) verbs: Vec<Located<String>>,
     /// `None` for the core group.
     pub(crate) api_groups: Option<Vec<Located<String>>>,

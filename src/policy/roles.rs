@@ -219,7 +219,6 @@ fn parse_rule(table: &PolicyTable<'_>, namespaced: bool, diagnostics: &mut Diagn
     check_never_matching(&verbs, &groups, &resources, &urls, diagnostics);
     check_resource_names(&verbs, &names, diagnostics);
     RuleSpec {
-        span: table.span,
         verbs,
         api_groups: table.has("api-groups").then_some(groups),
         resources,

@@ -284,14 +284,14 @@ fn grant_to_everyone_needs_its_flag() {
         + "[cluster-roles.reader]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n\
            [bindings.open]\ncluster-role = \"reader\"\ngroups = [\"system:unauthenticated\"]\n";
     let sandbox = offline(&policy);
-    let output = sandbox.run(&["plan"]);
+    let output = sandbox.run(&with_snapshot(&["plan"]));
     assert_eq!(output.exit_code, 3, "{}", output.stderr);
     let text = &output.stderr;
     assert!(text.contains("pass --allow everyone:system:unauthenticated"), "{text}");
     assert!(text.contains("warning[binding-to-anonymous]"), "{text}");
     let allow = "--allow=everyone:system:unauthenticated";
-    assert_eq!(sandbox.run(&["apply", "--auto-approve"]).exit_code, 3);
-    sandbox.ok(&["plan", allow]);
-    sandbox.ok(&["apply", "--auto-approve", allow]);
-    assert_eq!(sandbox.run(&["plan"]).exit_code, 0, "nothing more is granted");
+    assert_eq!(sandbox.run(&with_snapshot(&["apply", "--auto-approve"])).exit_code, 3);
+    sandbox.ok(&with_snapshot(&["plan", allow]));
+    sandbox.ok(&with_snapshot(&["apply", "--auto-approve", allow]));
+    assert_eq!(sandbox.run(&with_snapshot(&["plan"])).exit_code, 0, "nothing more is granted");
 }
