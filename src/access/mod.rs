@@ -39,7 +39,7 @@ pub(crate) use iam_identity::IamIdentity;
 pub(crate) use identity::{
     AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SubjectQuery, SubjectQueryError,
 };
-pub(crate) use identity_mapping::{EntryRef, EntryStatus, UnmatchableReason};
+pub(crate) use identity_mapping::{EntryRef, EntryStatus, IdentityMapping, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;
 pub(crate) use principals::MappedPrincipal;
 pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};

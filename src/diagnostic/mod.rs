@@ -9,7 +9,7 @@ mod suggest;
 
 pub(crate) use lint_id::LintId;
 pub(crate) use source_map::{SourceLocation, SourceMap, Span};
-pub(crate) use suggest::closest_match;
+pub(crate) use suggest::{closest_match, closest_qualified_match};
 
 /// The severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -66,9 +66,9 @@ impl AllowFlag {
         match text.split_once(':') {
             Some(("remove", name)) => parse_subject(name).map(Self::Remove),
             Some(("masters", name)) => parse_subject(name).map(Self::Masters),
-            Some(("everyone", name)) => {
-                Audience::parse(name).map(Self::Everyone).ok_or_else(|| AllowFlagError::InvalidAudience(text.to_owned()))
-            }
+            Some(("everyone", name)) => Audience::parse(name)
+                .map(Self::Everyone)
+                .ok_or_else(|| AllowFlagError::InvalidAudience(text.to_owned())),
             Some(("removals", number)) => {
                 number.parse().map(Self::Removals).map_err(|_| AllowFlagError::InvalidCount(text.to_owned()))
             }

@@ -95,10 +95,9 @@ fn check_audience(context: &GuardContext<'_, '_>, audience: Audience) -> Option<
         return None;
     }
     let gained: Vec<RequestSetExcept<'_>> = change.gained.iter().map(|part| part.requests.clone()).collect();
-    let mut risk =
-        Risk::new(GuardKind::Everyone, format!("this plan grants access to {}", audience.description()))
-            .with_subject(&audience.subject())
-            .with_because(format!("gained: {}", format_request_sets(&gained)));
+    let mut risk = Risk::new(GuardKind::Everyone, format!("this plan grants access to {}", audience.description()))
+        .with_subject(&audience.subject())
+        .with_because(format!("gained: {}", format_request_sets(&gained)));
     for grant in describe_grants(context, &change) {
         risk = risk.with_because(grant);
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::access::{AccessView, Aggregation, IamIdentity, RenderedName, SubjectQuery};
-use crate::diagnostic::{Diagnostic, LintId, Span, closest_match};
+use crate::diagnostic::{Diagnostic, LintId, Span, closest_match, closest_qualified_match};
 use crate::lint::is_defined_group;
 use crate::names::reserved_prefix;
 use crate::plan::invariant_applies;
@@ -122,8 +122,7 @@ fn check_exemption(
     name: &Located<String>,
     names: &KnownSubjects<'_>,
 ) -> Option<Diagnostic> {
-    let is_of_policy =
-        policy.principals.contains_key(&name.value) || policy.groups.contains_key(&name.value);
+    let is_of_policy = policy.principals.contains_key(&name.value) || policy.groups.contains_key(&name.value);
     if is_of_policy || policy_index.principal(&name.value).is_some() {
         return None;
     }
@@ -156,8 +155,7 @@ impl<'s> KnownSubjects<'s> {
             Self { subjects: after.all_subjects(), templates: Vec::new(), accounts: BTreeSet::new(), after };
         names.subjects.extend(before.all_subjects());
         for access in [&before, &names.after] {
-            let identities =
-                access.principals().iter().flat_map(|principal| principal.authentication.identities());
+            let identities = access.principals().iter().flat_map(|principal| principal.authentication.identities());
             let templates = identities.flat_map(|identity| identity.username.iter().chain(&identity.groups));
             names.templates.extend(templates.filter(|name| name.as_literal().is_none()).cloned());
             names.accounts.extend(access.mapping.account_ids().map(str::to_owned));
@@ -177,12 +175,14 @@ impl<'s> KnownSubjects<'s> {
                 is_in_account || self.templates.iter().any(|template| template.can_equal(name))
             }
             SubjectQuery::Group(name) => self.templates.iter().any(|template| template.can_equal(name)),
-            SubjectQuery::Arn(identity) => self.accounts.contains(identity.account()) || {
-                let key = identity.comparison_key();
-                self.subjects.iter().any(
-                    |subject| matches!(subject, SubjectQuery::Arn(known) if known.comparison_key() == key),
-                )
-            },
+            SubjectQuery::Arn(identity) => {
+                self.accounts.contains(identity.account()) || {
+                    let key = identity.comparison_key();
+                    self.subjects
+                        .iter()
+                        .any(|subject| matches!(subject, SubjectQuery::Arn(known) if known.comparison_key() == key))
+                }
+            }
             SubjectQuery::Account(id) => self.accounts.contains(id),
             SubjectQuery::ServiceAccount { .. } => false,
         }
@@ -193,7 +193,7 @@ impl<'s> KnownSubjects<'s> {
         let known: Vec<String> = self.subjects.iter().map(ToString::to_string).collect();
         let kind = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
         let same_kind = known.iter().map(String::as_str).filter(|other| kind(other) == kind(&text));
-        closest_match(&text, same_kind).map(str::to_owned)
+        closest_qualified_match(&text, same_kind).map(str::to_owned)
     }
 
     fn unknown_subject(&self, query: &SubjectQuery, span: Span) -> Option<Diagnostic> {
@@ -203,7 +203,9 @@ impl<'s> KnownSubjects<'s> {
         let (what, name, prefix) = match query {
             SubjectQuery::User(name) => ("user", name.clone(), "user:"),
             SubjectQuery::Group(name) => ("group", name.clone(), "group:"),
-            SubjectQuery::ServiceAccount { namespace, name } => ("service account", format!("{namespace}/{name}"), "sa:"),
+            SubjectQuery::ServiceAccount { namespace, name } => {
+                ("service account", format!("{namespace}/{name}"), "sa:")
+            }
             SubjectQuery::Arn(identity) => ("principal", identity.to_string(), ""),
             SubjectQuery::Account(id) => ("account", id.clone(), "account:"),
         };

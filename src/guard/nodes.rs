@@ -78,10 +78,10 @@ fn node_risk(
     nodes: &Observed<NodeSample>,
     is_last_entry: bool,
 ) -> Risk {
-    let has_template =
-        |template: &str| before.username.as_ref().is_some_and(|name| name.as_str().contains(template));
+    let has_template = |template: &str| before.username.as_ref().is_some_and(|name| name.as_str().contains(template));
     // An entry of EC2 nodes can have the group of Fargate pods as well.
-    let is_fargate = !has_template(EC2_TEMPLATE) && (before.is_in_group(FARGATE_GROUP) || has_template(SESSION_NAME_TEMPLATE));
+    let is_fargate =
+        !has_template(EC2_TEMPLATE) && (before.is_in_group(FARGATE_GROUP) || has_template(SESSION_NAME_TEMPLATE));
     let (owner, consequence, nodes_noun) = if is_fargate {
         ("Fargate pods", "their nodes will become NotReady within 15 minutes", "Fargate nodes")
     } else {

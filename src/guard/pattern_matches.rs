@@ -2,7 +2,7 @@
 //! nothing protects nothing.
 
 use crate::access::{AccessView, Aggregation, SubjectQuery};
-use crate::diagnostic::{Diagnostic, LintId, closest_match};
+use crate::diagnostic::{Diagnostic, LintId, closest_qualified_match};
 use crate::names::WildcardPattern;
 use crate::policy::Policy;
 use crate::state::State;
@@ -74,11 +74,11 @@ impl PatternMatches {
             let text = pattern.value.as_str();
             let message = format!("protected pattern `{text}` matches no principal{scope}");
             let base = if are_all_clusters { Diagnostic::error(message) } else { Diagnostic::warning(message) };
-            let base = base
-                .primary_label(pattern.span, "")
-                .with_because("no aws-auth entry before or after this plan is for such a principal, so it protects nothing");
+            let base = base.primary_label(pattern.span, "").with_because(
+                "no aws-auth entry before or after this plan is for such a principal, so it protects nothing",
+            );
             let principals = clusters.iter().flat_map(|cluster| &cluster.principals).map(String::as_str);
-            diagnostics.push(match closest_match(text, principals) {
+            diagnostics.push(match closest_qualified_match(text, principals) {
                 Some(near) => base.with_help(format!("did you mean `{near}`?")),
                 None => base.with_help("correct the pattern, or remove it"),
             });

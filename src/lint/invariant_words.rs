@@ -111,9 +111,8 @@ impl<'a> ResolvedResource<'a> {
                     .with_help(format!("write {}", names.join(" or "))));
             }
             Resolution::Unknown { nearest } => {
-                let error = error(format!("unknown resource `{typed}` in an invariant")).with_because(
-                    "an invariant about a resource that does not exist would test nothing",
-                );
+                let error = error(format!("unknown resource `{typed}` in an invariant"))
+                    .with_because("an invariant about a resource that does not exist would test nothing");
                 return Err(match nearest {
                     Some(near) => error.with_help(format!("did you mean `{near}`?")),
                     None => {
@@ -125,10 +124,11 @@ impl<'a> ResolvedResource<'a> {
         };
         if let Some(name) = subresource.as_deref().filter(|name| !resource.has_subresource(name)) {
             let known: Vec<&str> = resource.subresources.keys().map(String::as_str).collect();
-            let error = error(format!("unknown subresource `{text}` in an invariant")).with_because(match known.as_slice() {
-                [] => format!("`{}` has no subresources", resource.qualified_name()),
-                known => format!("`{}` has the subresources {}", resource.qualified_name(), known.join(", ")),
-            });
+            let error =
+                error(format!("unknown subresource `{text}` in an invariant")).with_because(match known.as_slice() {
+                    [] => format!("`{}` has no subresources", resource.qualified_name()),
+                    known => format!("`{}` has the subresources {}", resource.qualified_name(), known.join(", ")),
+                });
             return Err(match closest_match(name, known) {
                 Some(near) => error.with_help(format!("did you mean `{typed}/{near}`?")),
                 None => error,

@@ -93,8 +93,9 @@ impl<'a> RuleGroups<'a> {
         };
         if plural == "*" {
             let in_groups = vocabulary.api.iter().filter(|resource| self.contains(&resource.group));
-            let matching: Vec<&ApiResource> =
-                in_groups.filter(|resource| subresource.is_none_or(|name| has_named_subresource(resource, name))).collect();
+            let matching: Vec<&ApiResource> = in_groups
+                .filter(|resource| subresource.is_none_or(|name| has_named_subresource(resource, name)))
+                .collect();
             if let Some(name) = subresource.filter(|_| matching.is_empty() && !self.has_unknown) {
                 let all = vocabulary.api.iter().flat_map(|resource| resource.subresources.keys());
                 let nearest = closest_match(name, all.map(String::as_str)).map(|near| format!("*/{near}"));
@@ -112,8 +113,11 @@ impl<'a> RuleGroups<'a> {
             }
             return RuleTarget::Opaque;
         }
-        let matching: Vec<&ApiResource> =
-            in_groups.iter().copied().filter(|resource| subresource.is_none_or(|name| resource.has_subresource(name))).collect();
+        let matching: Vec<&ApiResource> = in_groups
+            .iter()
+            .copied()
+            .filter(|resource| subresource.is_none_or(|name| resource.has_subresource(name)))
+            .collect();
         if let Some(name) = subresource.filter(|_| matching.is_empty() && !is_declared) {
             let known: Vec<&str> =
                 in_groups.iter().flat_map(|resource| resource.subresources.keys()).map(String::as_str).collect();
@@ -132,8 +136,12 @@ impl<'a> RuleGroups<'a> {
         elsewhere: &[&ApiResource],
     ) -> Diagnostic {
         let declared = vocabulary.declared_groups(plural);
-        let other_groups: Vec<&str> =
-            elsewhere.iter().map(|resource| resource.group.as_str()).filter(|group| *group != "extensions").chain(declared).collect();
+        let other_groups: Vec<&str> = elsewhere
+            .iter()
+            .map(|resource| resource.group.as_str())
+            .filter(|group| *group != "extensions")
+            .chain(declared)
+            .collect();
         if !other_groups.is_empty() {
             let message = format!("resource `{plural}` is not in {}", describe_groups(&self.known));
             return Diagnostic::lint(LintId::ResourceInWrongGroup, message)
@@ -141,8 +149,8 @@ impl<'a> RuleGroups<'a> {
                 .with_because(format!("it is in {}", describe_groups(&other_groups)))
                 .with_help(format!("write `api-groups = [\"{}\"]` in a rule for it", other_groups.join("\", \"")));
         }
-        let lint =
-            Diagnostic::lint(LintId::UnknownResource, format!("unknown resource `{plural}`")).primary_label(word.span, "");
+        let lint = Diagnostic::lint(LintId::UnknownResource, format!("unknown resource `{plural}`"))
+            .primary_label(word.span, "");
         if let Some(resource) = vocabulary.by_other_name(plural, &self.known) {
             return lint
                 .with_because("rules name a resource by its plural, in lower case")
@@ -202,7 +210,8 @@ fn unknown_group(
     match nearest {
         Some(near) => lint.with_help(format!("did you mean `{near}`?")),
         None => {
-            let plural = rule.resources.iter().find_map(|word| word.value.split('/').next().filter(|word| *word != "*"));
+            let plural =
+                rule.resources.iter().find_map(|word| word.value.split('/').next().filter(|word| *word != "*"));
             lint.with_help(declare_help(vocabulary, plural.unwrap_or("widgets"), Some(&word.value)))
         }
     }
@@ -213,16 +222,14 @@ fn declare_help(vocabulary: &Vocabulary<'_>, plural: &str, group: Option<&str>) 
     let is_custom_group = |group: &&str| group.contains('.') && !ApiResources::builtin().has_group(group);
     let group = group.filter(is_custom_group).unwrap_or("example.com");
     if vocabulary.is_complete {
-        return format!("for a custom resource that is not installed yet, declare it: `[lint] resources = [\"{plural}.{group}\"]`");
+        return format!(
+            "for a custom resource that is not installed yet, declare it: `[lint] resources = [\"{plural}.{group}\"]`"
+        );
     }
     format!("for a custom resource, declare it: `[lint] resources = [\"{plural}.{group}\"]`")
 }
 
-fn unknown_subresource(
-    word: &Located<String>,
-    nearest: Option<String>,
-    known: Option<(&str, &[&str])>,
-) -> Diagnostic {
+fn unknown_subresource(word: &Located<String>, nearest: Option<String>, known: Option<(&str, &[&str])>) -> Diagnostic {
     let lint = Diagnostic::lint(LintId::UnknownSubresource, format!("unknown subresource `{}`", word.value))
         .primary_label(word.span, "");
     let lint = match known {
@@ -253,7 +260,9 @@ fn describe_groups(groups: &[&str]) -> String {
 fn is_version(text: &str) -> bool {
     let rest = text.strip_prefix('v').unwrap_or_default();
     rest.starts_with(|c: char| c.is_ascii_digit())
-        && rest.trim_start_matches(|c: char| c.is_ascii_digit()).split(|c: char| c.is_ascii_digit()).next().is_some_and(
-            |stage| matches!(stage, "" | "alpha" | "beta"),
-        )
+        && rest
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .split(|c: char| c.is_ascii_digit())
+            .next()
+            .is_some_and(|stage| matches!(stage, "" | "alpha" | "beta"))
 }

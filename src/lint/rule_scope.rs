@@ -77,10 +77,7 @@ fn only_bound_in_namespaces<'a>(context: LintContext<'a>, role: &str) -> Option<
 
 /// Returns the words of a rule that stand for cluster-scoped resources only, without those that a binding in a namespace
 /// can grant in part.
-fn cluster_scoped_words<'a>(
-    context: LintContext<'a>,
-    rule: &'a RuleSpec,
-) -> impl Iterator<Item = &'a Located<String>> {
+fn cluster_scoped_words<'a>(context: LintContext<'a>, rule: &'a RuleSpec) -> impl Iterator<Item = &'a Located<String>> {
     let targets = resolve_targets(context.vocabulary, rule);
     let is_dead = move |target: &RuleTarget<'_>| match target {
         RuleTarget::Resources(resources, _) => {

@@ -167,7 +167,8 @@ fn cluster_scoped_resources_have_no_effect_in_namespaces() {
 
 #[test]
 fn allowed_lints_are_silent_and_denied_ones_are_errors() {
-    let text = |lint: &str| format!("[groups.a]\n[groups.b]\n[bindings.a]\ncluster-role = \"view\"\ngroups = [\"a\"]\n{lint}");
+    let text =
+        |lint: &str| format!("[groups.a]\n[groups.b]\n[bindings.a]\ncluster-role = \"view\"\ngroups = [\"a\"]\n{lint}");
     assert_eq!(lint(&policy(&text("")), None), ["unbound-group b"]);
     assert_eq!(lint(&policy(&text("[lint]\nallow = [\"unbound-group\"]\n")), None), [""; 0]);
     assert_eq!(lint(&policy(&text("[lint]\ndeny = [\"unbound-group\"]\n")), None), ["error unbound-group b"]);

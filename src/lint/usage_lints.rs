@@ -31,7 +31,9 @@ fn with_offline_note(context: LintContext<'_>, lint: Diagnostic, what: &str) -> 
 
 fn lint_aggregations(context: LintContext<'_>) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
-    for (name, role) in context.policy.cluster_roles.iter().filter(|(_, role)| context.applies(role.clusters.as_deref())) {
+    for (name, role) in
+        context.policy.cluster_roles.iter().filter(|(_, role)| context.applies(role.clusters.as_deref()))
+    {
         let ClusterRoleContent::Aggregation(selectors) = &role.content else {
             continue;
         };
@@ -41,7 +43,8 @@ fn lint_aggregations(context: LintContext<'_>) -> Vec<Diagnostic> {
                 other != name && context.applies(role.clusters.as_deref()) && matches(&all_labels(role))
             });
             let in_state = context.state().is_some_and(|state| {
-                let others = state.roles.iter().filter(|(key, _)| key.kind() == ObjectKind::ClusterRole && key.name() != name);
+                let others =
+                    state.roles.iter().filter(|(key, _)| key.kind() == ObjectKind::ClusterRole && key.name() != name);
                 others.into_iter().any(|(_, role)| matches(&role.meta.labels))
             });
             let is_default = context.cluster.is_none() && selector.value.keys().all(|key| is_default_label(key));
@@ -64,7 +67,8 @@ fn lint_aggregations(context: LintContext<'_>) -> Vec<Diagnostic> {
 }
 
 fn all_labels(role: &ClusterRoleSpec) -> Labels {
-    let aggregate = role.aggregate_to.iter().map(|to| (format!("{AGGREGATE_LABEL_PREFIX}{}", to.value), "true".to_owned()));
+    let aggregate =
+        role.aggregate_to.iter().map(|to| (format!("{AGGREGATE_LABEL_PREFIX}{}", to.value), "true".to_owned()));
     role.labels.clone().into_iter().chain(aggregate).collect()
 }
 
@@ -83,9 +87,9 @@ fn nearest_label(context: LintContext<'_>, wanted: &Labels) -> Option<String> {
     let labels = context.policy.cluster_roles.values().flat_map(all_labels);
     let known: BTreeSet<String> = labels.map(|(key, value)| format!("{key}={value}")).collect();
     let wanted = wanted.iter().map(|(key, value)| format!("{key}={value}"));
-    let nearest = wanted.filter(|label| !known.contains(label)).find_map(|label| {
-        closest_match(&label, known.iter().map(String::as_str)).map(str::to_owned)
-    });
+    let nearest = wanted
+        .filter(|label| !known.contains(label))
+        .find_map(|label| closest_match(&label, known.iter().map(String::as_str)).map(str::to_owned));
     nearest.map(|label| format!("`{label}`"))
 }
 
@@ -96,8 +100,12 @@ fn lint_unused_roles(context: LintContext<'_>) -> Vec<Diagnostic> {
         .filter(|binding| context.applies(binding.clusters.as_deref()))
         .map(|binding| &binding.role.value)
         .collect();
-    let bound_in_state: BTreeSet<&RoleRef> =
-        context.state().into_iter().flat_map(|state| state.bindings.values()).map(|binding| &binding.role_ref).collect();
+    let bound_in_state: BTreeSet<&RoleRef> = context
+        .state()
+        .into_iter()
+        .flat_map(|state| state.bindings.values())
+        .map(|binding| &binding.role_ref)
+        .collect();
     let mut diagnostics = Vec::new();
     for (name, role) in cluster_roles.iter().filter(|(_, role)| context.applies(role.clusters.as_deref())) {
         let is_bound = bound.contains(&RoleRefSpec::ClusterRole(name.clone()))
@@ -107,8 +115,8 @@ fn lint_unused_roles(context: LintContext<'_>) -> Vec<Diagnostic> {
         }
     }
     for (name, role) in roles.iter().filter(|(_, role)| context.applies(role.clusters.as_deref())) {
-        let is_bound = bound.contains(&RoleRefSpec::Role(name.clone()))
-            || bound_in_state.contains(&RoleRef::Role(name.clone()));
+        let is_bound =
+            bound.contains(&RoleRefSpec::Role(name.clone())) || bound_in_state.contains(&RoleRef::Role(name.clone()));
         if !is_bound {
             diagnostics.push(unused_role(context, "Role", name, role.span));
         }
@@ -120,16 +128,19 @@ fn lint_unused_roles(context: LintContext<'_>) -> Vec<Diagnostic> {
 fn is_selected(context: LintContext<'_>, name: &str, role: &ClusterRoleSpec) -> bool {
     let labels = all_labels(role);
     let in_policy = context.policy.cluster_roles.values().any(|other| match &other.content {
-        ClusterRoleContent::Aggregation(selectors) => selectors
-            .iter()
-            .any(|selector| selector.value.iter().all(|(key, value)| labels.get(key) == Some(value))),
+        ClusterRoleContent::Aggregation(selectors) => {
+            selectors.iter().any(|selector| selector.value.iter().all(|(key, value)| labels.get(key) == Some(value)))
+        }
         ClusterRoleContent::Rules(_) => false,
     });
     let is_selected_by = |state: &State| {
         let key = ObjectKey::cluster_role(name);
         let others = state.roles.iter().filter(|(other, _)| **other != key);
         others.into_iter().any(|(_, other)| {
-            other.aggregation.as_ref().is_some_and(|selectors| selectors.iter().any(|selector| selector.matches(&labels)))
+            other
+                .aggregation
+                .as_ref()
+                .is_some_and(|selectors| selectors.iter().any(|selector| selector.matches(&labels)))
         })
     };
     match context.state() {
@@ -139,8 +150,8 @@ fn is_selected(context: LintContext<'_>, name: &str, role: &ClusterRoleSpec) -> 
 }
 
 fn unused_role(context: LintContext<'_>, kind: &str, name: &str, span: Span) -> Diagnostic {
-    let lint = Diagnostic::lint(LintId::UnusedRole, format!("no binding refers to {kind} `{name}`"))
-        .primary_label(span, "");
+    let lint =
+        Diagnostic::lint(LintId::UnusedRole, format!("no binding refers to {kind} `{name}`")).primary_label(span, "");
     with_offline_note(context, lint, "bindings").with_help("bind it in `[bindings]`, or remove it")
 }
 

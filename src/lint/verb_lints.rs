@@ -8,11 +8,7 @@ use super::vocabulary::{Vocabulary, verbs_of};
 use crate::diagnostic::{Diagnostic, LintId};
 use crate::policy::{Located, RuleSpec};
 
-pub(super) fn lint_verbs(
-    vocabulary: &Vocabulary<'_>,
-    rule: &RuleSpec,
-    targets: &[RuleTarget<'_>],
-) -> Vec<Diagnostic> {
+pub(super) fn lint_verbs(vocabulary: &Vocabulary<'_>, rule: &RuleSpec, targets: &[RuleTarget<'_>]) -> Vec<Diagnostic> {
     let target_verbs: Vec<Option<BTreeSet<&str>>> = targets.iter().map(verbs_of_target).collect();
     let is_known = target_verbs.iter().all(Option::is_some);
     let all: BTreeSet<&str> = target_verbs.iter().flatten().flatten().copied().collect();
@@ -74,11 +70,7 @@ fn unsupported_verb(verb: &Located<String>, rule: &RuleSpec, all: &BTreeSet<&str
 }
 
 /// Reports a resource that has none of the verbs, while other resources of the rule have them.
-fn lint_resource_without_verbs(
-    rule: &RuleSpec,
-    word: &Located<String>,
-    verbs: &BTreeSet<&str>,
-) -> Option<Diagnostic> {
+fn lint_resource_without_verbs(rule: &RuleSpec, word: &Located<String>, verbs: &BTreeSet<&str>) -> Option<Diagnostic> {
     let has_verb = rule.verbs.iter().any(|verb| verb.value == "*" || verbs.contains(verb.value.as_str()));
     if has_verb || verbs.is_empty() {
         return None;

@@ -10,8 +10,7 @@ use crate::state::State;
 /// The verbs of requests for non-resource URLs: the HTTP methods (k8s.io/apiserver `endpoints/request/requestinfo.go`).
 pub(super) const HTTP_VERBS: [&str; 7] = ["get", "head", "options", "patch", "post", "put", "delete"];
 /// The verbs that every resource can have. A resource that a policy declares has them.
-const STANDARD_VERBS: [&str; 8] =
-    ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const STANDARD_VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// The prefixes of verbs with a part that is chosen freely (k8s.io/apiserver v0.36.3 constrained impersonation).
 const VERB_PREFIXES: [&str; 2] = ["impersonate:", "impersonate-on:"];
 /// Words that are often written instead of verbs, and what to write.

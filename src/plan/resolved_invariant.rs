@@ -62,8 +62,7 @@ impl ResolvedInvariant {
         }
         let vocabulary = Vocabulary::for_cluster(policy, live);
         let names = PolicyIndex::from_principals(policy, cluster);
-        let applicable =
-            policy.invariants.iter().filter(|invariant| invariant_applies(policy, cluster, invariant));
+        let applicable = policy.invariants.iter().filter(|invariant| invariant_applies(policy, cluster, invariant));
         let (mut resolved, mut errors) = (Vec::new(), Vec::new());
         for invariant in applicable {
             match resolve_assertion(&vocabulary, invariant) {

@@ -9,7 +9,8 @@ use super::check::{arn_defaults, username_of};
 use super::clusters::applies_to_cluster;
 use super::expiry::{Expiration, find_expiration, warn_if_expiring_soon};
 use super::model::{
-    BindingSpec, ClusterRoleContent, IdentitySpec, Located, NamespaceSelector, Policy, PrincipalSpec, RoleRefSpec, RuleSpec,
+    BindingSpec, ClusterRoleContent, IdentitySpec, Located, NamespaceSelector, Policy, PrincipalSpec, RoleRefSpec,
+    RuleSpec,
 };
 use crate::diagnostic::{Diagnostic, Span, closest_match};
 use crate::names::{Arn, ObjectKey, PrincipalKind};

@@ -302,9 +302,9 @@ impl IgnorePattern {
     pub(crate) fn matches_object(&self, key: &ObjectKey) -> bool {
         match self {
             Self::Arn(_) => false,
-            Self::Object(pattern) => [key.name(), &key.path()]
-                .iter()
-                .any(|name| pattern.matches(&format!("{}/{name}", key.kind().as_str()))),
+            Self::Object(pattern) => {
+                [key.name(), &key.path()].iter().any(|name| pattern.matches(&format!("{}/{name}", key.kind().as_str())))
+            }
         }
     }
 }

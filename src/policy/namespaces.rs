@@ -28,7 +28,12 @@ pub(crate) fn parse_namespace_selectors(
                 let reason = "selects all namespaces, the same as `*`";
                 let help = "add a label, or write `*` if all namespaces are intended";
                 diagnostics.push(
-                    PolicyError::MisleadingValue { lint: LintId::MisleadingValue, value: "match-labels = {}".to_owned(), reason, help },
+                    PolicyError::MisleadingValue {
+                        lint: LintId::MisleadingValue,
+                        value: "match-labels = {}".to_owned(),
+                        reason,
+                        help,
+                    },
                     table.span,
                 );
             }

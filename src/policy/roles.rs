@@ -122,7 +122,12 @@ fn parse_aggregation(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> 
                 let reason = "aggregates the rules of all ClusterRoles, including cluster-admin";
                 let help = "add a label of the roles that are intended";
                 diagnostics.push(
-                    PolicyError::MisleadingValue { lint: LintId::MisleadingValue, value: "match-labels = {}".to_owned(), reason, help },
+                    PolicyError::MisleadingValue {
+                        lint: LintId::MisleadingValue,
+                        value: "match-labels = {}".to_owned(),
+                        reason,
+                        help,
+                    },
                     selector.span,
                 );
             }
@@ -319,7 +324,10 @@ fn check_resource_names(verbs: &[Located<String>], names: &[Located<String>], di
             ),
             _ => continue,
         };
-        diagnostics.push(PolicyError::MisleadingValue { lint: LintId::MisleadingValue, value: name.value.clone(), reason, help }, name.span);
+        diagnostics.push(
+            PolicyError::MisleadingValue { lint: LintId::MisleadingValue, value: name.value.clone(), reason, help },
+            name.span,
+        );
     }
     if names.is_empty() {
         return;

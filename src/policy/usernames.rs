@@ -47,7 +47,10 @@ fn check_for_risky_name(name: &Located<String>, diagnostics: &mut Diagnostics) {
     if name.value.trim() != name.value {
         let reason = "starts or ends with whitespace, which is part of the name";
         let help = "remove the whitespace";
-        diagnostics.push(PolicyError::MisleadingValue { lint: LintId::MisleadingValue, value: name.value.clone(), reason, help }, name.span);
+        diagnostics.push(
+            PolicyError::MisleadingValue { lint: LintId::MisleadingValue, value: name.value.clone(), reason, help },
+            name.span,
+        );
     }
 }
 

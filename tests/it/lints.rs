@@ -138,7 +138,8 @@ fn unknown_names_in_invariants_are_errors() {
     ] {
         assert_eq!(invariant(&format!("{subject}\n{SECRETS}"), 0), [""; 0], "{subject}");
     }
-    let namespace = "group = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\", namespace = \"tema-a\" }";
+    let namespace =
+        "group = \"developers\"\ncannot = { verb = \"get\", resource = \"secrets\", namespace = \"tema-a\" }";
     assert_eq!(invariant(namespace, 1), ["error: namespace `tema-a` of an invariant does not exist in the cluster"]);
     let typo = "group = \"developers\"\ncannot = { verb = \"get\", resource = \"secrits\" }";
     for command in ["plan", "validate", "drift"] {
@@ -167,7 +168,9 @@ fn resources_of_invariants_are_found_as_kubectl_finds_them() {
 #[test]
 fn username_with_a_colon_is_exempt_from_everyone() {
     let text = |exempt: &str| {
-        format!("everyone-but = [\"developers\", \"system:masters\", \"sa:ci/deployer\"{exempt}]\ncannot = {{ verb = \"get\", resource = \"pods\" }}")
+        format!(
+            "everyone-but = [\"developers\", \"system:masters\", \"sa:ci/deployer\"{exempt}]\ncannot = {{ verb = \"get\", resource = \"pods\" }}"
+        )
     };
     assert_eq!(invariant(&text(", \"ops:carol\""), 0), [""; 0]);
     assert_eq!(invariant(&text(", \"user:ops:carol\""), 0), [""; 0]);
@@ -208,15 +211,12 @@ fn pattern_that_matches_nothing_protects_nothing() {
         summary(&output),
         ["error: protected pattern `arn:aws:iam::111122223333:role/admn` matches no principal"]
     );
-    assert!(
-        output.stderr.contains("help: did you mean `arn:aws:iam::111122223333:role/admin`?"),
-        "{}",
-        output.stderr
-    );
+    assert!(output.stderr.contains("help: did you mean `arn:aws:iam::111122223333:role/admin`?"), "{}", output.stderr);
     // A principal of the policy that this plan adds counts.
     let added = protected("111122223333:role/break-glass") + "[principals.break-glass]\nrole = \"break-glass\"\n";
     assert_eq!(summary(&run(&added, &["plan"], 0)), [""; 0]);
-    let ignore = "[ownership]\nignore = [\"arn:aws:iam::*:role/adm*\", \"ClusterRole/*-operator\", \"ClusterRole/vi*\"]\n";
+    let ignore =
+        "[ownership]\nignore = [\"arn:aws:iam::*:role/adm*\", \"ClusterRole/*-operator\", \"ClusterRole/vi*\"]\n";
     assert_eq!(
         summary(&run(ignore, &["plan"], 0)),
         ["warning[unmatched-ignore]: ignore pattern `ClusterRole/*-operator` matches nothing"]
@@ -234,6 +234,8 @@ fn pattern_for_one_of_several_clusters_is_enough() {
     assert_eq!(output.exit_code, 0, "{}", output.stderr);
     assert_eq!(
         summary(&output),
-        ["warning: protected pattern `arn:aws:iam::444455556666:role/admin` matches no principal of the planned clusters"]
+        [
+            "warning: protected pattern `arn:aws:iam::444455556666:role/admin` matches no principal of the planned clusters"
+        ]
     );
 }

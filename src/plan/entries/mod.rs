@@ -5,6 +5,7 @@
 
 pub(super) mod aws_auth_edit;
 mod entry_diagnostics;
+mod inactive_entries;
 
 use std::collections::BTreeMap;
 
@@ -79,6 +80,13 @@ pub(super) fn plan_entries(
         let is_edited = |section| planner.edits.contains_key(&section);
         builder.diagnostics.extend(entry_diagnostics::check_writable(auth, is_written, is_edited));
     }
+    let is_removed = |section: Section, index: usize| {
+        let edits = planner.edits.get(&section).into_iter().flatten();
+        edits.into_iter().any(|edit| matches!(edit, EntryEdit::Remove { index: removed } if *removed == index))
+    };
+    builder
+        .diagnostics
+        .extend(inactive_entries::unmatchable_warnings(auth, is_removed, |key| planner.desired.contains_key(key)));
 }
 
 /// A live entry and its index in its section.
