@@ -32,7 +32,6 @@ pub(crate) struct DiagnosticJson {
     severity: SeverityJson,
     /// The name by which `[lint]` of a policy allows or denies the warning, such as `unknown-verb`. Null if the policy
     /// cannot do that.
-    #[serde(default)]
     lint: Option<String>,
     /// The problem, on one line, without the location.
     message: String,
