@@ -68,7 +68,7 @@ fn resolve_request(
             resolved.name
         }
         Err(error) => {
-            errors.push(error);
+            errors.push(*error);
             return Err(errors);
         }
     };
@@ -89,7 +89,7 @@ struct ResolvedResource<'a> {
 }
 
 impl<'a> ResolvedResource<'a> {
-    fn resolve(vocabulary: &Vocabulary<'a>, text: &str, span: Span) -> Result<Self, Diagnostic> {
+    fn resolve(vocabulary: &Vocabulary<'a>, text: &str, span: Span) -> Result<Self, Box<Diagnostic>> {
         let (typed, subresource) = match text.split_once('/') {
             Some((typed, subresource)) => (typed, Some(subresource.to_owned())),
             None => (text, None),
@@ -107,19 +107,19 @@ impl<'a> ResolvedResource<'a> {
             Resolution::Ambiguous(resources) => {
                 let names: Vec<String> =
                     resources.iter().map(|resource| format!("`{}`", resource.qualified_name())).collect();
-                return Err(error(format!("resource `{typed}` in an invariant is ambiguous"))
-                    .with_help(format!("write {}", names.join(" or "))));
+                let error = error(format!("resource `{typed}` in an invariant is ambiguous"));
+                return Err(Box::new(error.with_help(format!("write {}", names.join(" or ")))));
             }
             Resolution::Unknown { nearest } => {
                 let error = error(format!("unknown resource `{typed}` in an invariant"))
                     .with_because("an invariant about a resource that does not exist would test nothing");
-                return Err(match nearest {
+                return Err(Box::new(match nearest {
                     Some(near) => error.with_help(format!("did you mean `{near}`?")),
                     None => {
                         let name = if typed.contains('.') { typed.to_owned() } else { format!("{typed}.example.com") };
                         error.with_help(format!("for a custom resource, declare it: `[lint] resources = [\"{name}\"]`"))
                     }
-                });
+                }));
             }
         };
         if let Some(name) = subresource.as_deref().filter(|name| !resource.has_subresource(name)) {
@@ -129,10 +129,10 @@ impl<'a> ResolvedResource<'a> {
                     [] => format!("`{}` has no subresources", resource.qualified_name()),
                     known => format!("`{}` has the subresources {}", resource.qualified_name(), known.join(", ")),
                 });
-            return Err(match closest_match(name, known) {
+            return Err(Box::new(match closest_match(name, known) {
                 Some(near) => error.with_help(format!("did you mean `{typed}/{near}`?")),
                 None => error,
-            });
+            }));
         }
         Ok(Self { name: with_subresource(resource.qualified_name()), resource: Some(resource), subresource })
     }

@@ -85,6 +85,8 @@ fn words_of_one_rule_complete_each_other() {
     assert_eq!(verbs("\"*\"", "\"pods/log\""), [""; 0]);
 }
 
+const RBAC: &str = "rbac.authorization.k8s.io";
+
 const STATE: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -146,7 +148,6 @@ fn cluster_scoped_resources_have_no_effect_in_namespaces() {
         );
         lint(&policy(&text), None).is_empty()
     };
-    const RBAC: &str = "rbac.authorization.k8s.io";
     assert!(!role("\"get\"", "", "nodes") && !role("\"get\"", "", "nodes/proxy") && !role("\"*\"", "", "nodes"));
     assert!(role("\"get\"", "", "namespaces") && !role("\"list\"", "", "namespaces"));
     assert!(role("\"bind\"", RBAC, "clusterroles") && !role("\"escalate\"", RBAC, "clusterroles"));

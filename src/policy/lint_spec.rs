@@ -18,7 +18,7 @@ pub(crate) fn parse_lint(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics)
             diagnostics.push_labeled(error, id.span, "denied here", &[(other.span, "allowed here")]);
         }
     }
-    LintSpec { resources, allow, deny }
+    LintSpec { resources, deny, allow }
 }
 
 /// Parses the plural name and the API group of a resource, such as `widgets.example.com`.
