@@ -35,7 +35,9 @@ use jiff::Timestamp;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
 pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
-pub(crate) use resolved_invariant::{Exemption, InvariantSubject, ResolvedInvariant};
+pub(crate) use resolved_invariant::{
+    Exemption, InvariantSubject, ResolvedInvariant, exemption_subjects, invariant_applies,
+};
 pub(crate) use restore::{ObjectVersions, plan_restore};
 pub(crate) use step_check::check_steps;
 
@@ -275,6 +277,10 @@ pub(crate) fn plan(
         objects.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     builder.merge(objects);
+    let invariants = ResolvedInvariant::resolve_all(policy, cluster, live).unwrap_or_else(|errors| {
+        builder.diagnostics.extend(errors);
+        Vec::new()
+    });
     if builder.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(builder.diagnostics);
     }
@@ -294,7 +300,7 @@ pub(crate) fn plan(
         windows,
         access_changes: None,
         limits: GuardLimits::from_policy(policy),
-        invariants: ResolvedInvariant::resolve_all(policy, cluster),
+        invariants,
         namespace_selections: selected,
         warnings: builder.diagnostics,
     })

@@ -10,7 +10,7 @@ use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
 use crate::policy::expand::Desired;
 use crate::policy::expiry::Expiration;
-use crate::policy::{IgnorePattern, OwnershipMode, OwnershipSpec};
+use crate::policy::{OwnershipMode, OwnershipSpec};
 use crate::state::State;
 use crate::state::object::Binding;
 use crate::state::object_meta::ObjectMeta;
@@ -66,7 +66,7 @@ impl<'a> RemovalPlanner<'a> {
             (Owner::ThisPolicy, None) => Some(RemovalReason::NotInPolicy),
             (Owner::ThisPolicy, Some(end)) => Some(RemovalReason::WithNote(end.removal_reason(true))),
             // The policy lists the object and it has expired. Before that, the policy would have adopted it.
-            (Owner::Unowned, Some(end)) if !owner::is_built_in(key, meta) => {
+            (Owner::Unowned, Some(end)) if !owner::is_built_in(key) => {
                 Some(RemovalReason::WithNote(end.removal_reason(false)))
             }
             (Owner::Unowned, _) if self.ownership.rbac == OwnershipMode::Exclusive && !self.is_exempt(key, meta) => {
@@ -81,14 +81,8 @@ impl<'a> RemovalPlanner<'a> {
     fn is_exempt(&self, key: &ObjectKey, meta: &ObjectMeta) -> bool {
         let is_managed = meta.labels.get(MANAGED_BY_LABEL).is_some_and(|manager| manager != MANAGED_BY_VALUE)
             || meta.annotations.contains_key("meta.helm.sh/release-name");
-        let is_ignored = self.ownership.ignore.iter().any(|pattern| match pattern {
-            IgnorePattern::Object(pattern) => {
-                pattern.matches(&format!("{}/{}", key.kind().as_str(), key.name()))
-                    || pattern.matches(&format!("{}/{}", key.kind().as_str(), key.path()))
-            }
-            IgnorePattern::Arn(_) => false,
-        });
-        owner::is_built_in(key, meta)
+        let is_ignored = self.ownership.ignore.iter().any(|pattern| pattern.value.matches_object(key));
+        owner::is_built_in(key)
             || meta.has_owner_references
             || is_managed
             || is_ignored

@@ -24,6 +24,7 @@ mod expiry;
 mod guards;
 mod invariants;
 mod language;
+mod lints;
 mod ownership;
 mod permissions;
 mod policies;
