@@ -32,7 +32,7 @@ pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
 pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
 pub(crate) use resolved_invariant::{Exemption, InvariantSubject, ResolvedInvariant};
-pub(crate) use restore::{ObjectVersions, plan_restore};
+pub(crate) use restore::{AppliedWrites, plan_restore, undo_aws_auth_write};
 
 use crate::diagnostic::{Diagnostic, SourceLocation, SourceMap};
 use crate::names::ObjectKey;

@@ -27,6 +27,7 @@ use crate::state::owner::ENTRIES_ANNOTATION;
 use crate::state::validate::MAX_CONFIG_MAP_BYTES;
 use crate::state::write::WriteRequest;
 use aws_auth_edit::AwsAuthEdit;
+pub(super) use entry_diagnostics::{check_writable, unreadable_section};
 
 /// The edits of each section.
 pub(super) type SectionEdits = BTreeMap<Section, Vec<EntryEdit>>;
@@ -314,7 +315,7 @@ fn duplicate_note(section: Section, duplicate: LiveEntry<'_>, kept: Option<LiveE
     }
 }
 
-fn non_empty(text: &str) -> Option<&str> {
+pub(super) fn non_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
@@ -349,7 +350,7 @@ fn entry_removal(section: Section, entry: &Entry, meta: &crate::state::object_me
     }
 }
 
-fn edit_diagnostic(section: Section, error: &EditError) -> Diagnostic {
+pub(super) fn edit_diagnostic(section: Section, error: &EditError) -> Diagnostic {
     let help = match error {
         EditError::AnchorInUse { .. } | EditError::EntryIsAlias { .. } => {
             "replace the YAML alias or merge key in the entry with the values it refers to, then run `rolecall plan` again"
