@@ -82,6 +82,13 @@ pub(crate) struct Change {
     pub(crate) access_impact: Option<AccessImpact>,
 }
 
+impl Change {
+    /// Returns whether an existing object or entry is adopted and its content changes.
+    pub(crate) fn is_adoption_with_changes(&self) -> bool {
+        self.action == Action::Adopt && !self.fields.is_empty()
+    }
+}
+
 /// What the plan does with an object or an aws-auth entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Action {
@@ -173,8 +180,12 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// Returns the number of changes with this action. An adoption that changes the content counts as an update.
     pub(crate) fn count_changes(&self, action: Action) -> usize {
-        self.changes.iter().filter(|change| change.action == action).count()
+        let counted_as = |change: &Change| {
+            if change.is_adoption_with_changes() { Action::Update } else { change.action }
+        };
+        self.changes.iter().filter(|change| counted_as(change) == action).count()
     }
 
     /// For each subject whose access changes, a fingerprint of the change.

@@ -194,8 +194,14 @@ impl EntryPlanner<'_> {
             let is_removed = |live: &LiveEntry<'_>| {
                 let is_unowned = self.marks.owner(entry_id(live.section, key)).is_none();
                 let is_unlisted = exclusive && !is_ignored(&live.located.entry, ownership);
-                is_owned(live) || (is_unowned && (is_unlisted || end.is_some()))
+                is_owned(live) || (is_unowned && is_unlisted)
             };
+            let is_kept_unowned =
+                |live: &LiveEntry<'_>| !is_removed(live) && self.marks.owner(entry_id(live.section, key)).is_none();
+            if let (Some(end), Some(live)) = (end, entries.iter().find(|live| is_kept_unowned(live))) {
+                let name = principal_text(&live.located.entry);
+                builder.diagnostics.push(end.kept_warning(&format!("the aws-auth entry of {name}")));
+            }
             let kept = entries.iter().rfind(|live| !is_removed(live));
             for (position, live) in entries.iter().enumerate().filter(|(_, live)| is_removed(live)) {
                 let mut change = entry_removal(live.section, &live.located.entry, &auth.meta);

@@ -79,14 +79,15 @@ impl AppliedWrites {
         Ok(all)
     }
 
-    /// Returns whether the apply deleted an object to create it again, and stopped in between. Then a temporary object that a
-    /// later step deletes still exists.
+    /// Returns whether the apply deleted an object to create it again, and stopped in between. Then a temporary object, which
+    /// the apply creates and later deletes, still exists.
     fn stopped_before_recreating(&self, key: &ObjectKey, live: &State) -> bool {
         let is_creation = |step: &Step| step.object == *key && matches!(step.write, WriteRequest::Create(_));
         let Some(position) = self.steps.iter().rposition(is_creation) else {
             return false;
         };
-        let mut later = self.steps.iter().skip(position + 1).filter(|step| step.object != *key);
+        let is_temporary = |object: &ObjectKey| *object != *key && !self.before.contains_key(object);
+        let mut later = self.steps.iter().skip(position + 1).filter(|step| is_temporary(&step.object));
         later.any(|step| step.write == WriteRequest::Delete && live.meta(&step.object).is_some())
     }
 }
