@@ -1,21 +1,23 @@
 //! Declarative access to Amazon EKS: aws-auth and RBAC from one reviewed policy.
 //!
-//! The modules are layers: each one depends only on those before it (`tests/architecture.rs`). The modules up to
+//! The modules are layers: each one depends only on those before it (`tests/it/architecture.rs`). The modules up to
 //! `render` are pure. Only `cluster`, `apply` and `cli` use files, the network, the clock and the terminal.
 //!
 //! 1. `names`, `diagnostic`, `yaml`: names, errors and YAML
-//! 2. `state`: the objects of a cluster that decide about access, and the effect of a write on them
-//! 3. `access`: who can do what in a state, and the difference between two states
-//! 4. `policy`: the desired access
-//! 5. `plan`: the ordered writes from the current state to the desired one
-//! 6. `guard`: the checks that refuse a dangerous plan
-//! 7. `permissions`: the permissions that are required to run a plan
-//! 8. `report`: the JSON documents, a versioned format apart from the internal types
-//! 9. `render`: plans, answers and diagnostics as text
-//! 10. `cluster`, `apply`, `cli`: the cluster connection, the writes and the commands
+//! 2. `api_resources`: the resources of the Kubernetes API, and the names by which people know them
+//! 3. `state`: the objects of a cluster that decide about access, and the effect of a write on them
+//! 4. `access`: who can do what in a state, and the difference between two states
+//! 5. `policy`: the desired access
+//! 6. `plan`: the ordered writes from the current state to the desired one
+//! 7. `guard`: the checks that refuse a dangerous plan
+//! 8. `permissions`: the permissions that are required to run a plan
+//! 9. `report`: the JSON documents, a versioned format apart from the internal types
+//! 10. `render`: plans, answers and diagnostics as text
+//! 11. `cluster`, `apply`, `cli`: the cluster connection, the writes and the commands
 
 #[expect(dead_code, reason = "some functions are used only by the tests")]
 mod access;
+mod api_resources;
 mod apply;
 mod cli;
 mod cluster;
