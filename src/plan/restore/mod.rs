@@ -174,7 +174,9 @@ impl<'a> RestorePlanner<'a> {
 /// Returns a warning that an object, an entry or a field is not restored. `action` is the part of the restore that is left
 /// out, such as `deleted`.
 fn left_alone(name: &str, action: &str, reason: impl Into<String>) -> Diagnostic {
-    Diagnostic::warning(format!("{name} is not {action}")).with_because(reason)
+    Diagnostic::warning(format!("{name} is not {action}"))
+        .with_because(reason)
+        .with_help("if it has to go back as well, change it by hand or in the policy that owns it")
 }
 
 fn restore_change(action: Action, target: ChangeTarget, fields: Vec<FieldDiff>) -> Change {

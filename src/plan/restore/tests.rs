@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{AppliedWrites, plan_restore, undo_aws_auth_write};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, NoteKind};
 use crate::names::ObjectKey;
 use crate::plan::{Plan, Step, plan};
 use crate::policy::load_policy;
@@ -120,7 +120,8 @@ fn restore(applied: &AppliedWrites, objects: &mut TestObjects) -> Vec<String> {
 
 fn messages(diagnostics: &[Diagnostic]) -> Vec<String> {
     let text = |diagnostic: &Diagnostic| {
-        let reasons: Vec<&str> = diagnostic.notes.iter().map(|note| note.text.as_str()).collect();
+        let evidence = diagnostic.notes.iter().filter(|note| note.kind == NoteKind::Because);
+        let reasons: Vec<&str> = evidence.map(|note| note.text.as_str()).collect();
         format!("{}: {}", diagnostic.message, reasons.join(", "))
     };
     diagnostics.iter().map(text).collect()
