@@ -29,7 +29,7 @@ mod template;
 pub(crate) use access_view::{
     AccessDecision, AccessView, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss, SubjectGrants, WhoCanResult,
 };
-pub(crate) use aggregation::Aggregation;
+pub(crate) use aggregation::{Aggregation, keeps_manual_rules};
 pub(crate) use allow_reason::AllowReason;
 pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};
 pub(crate) use diff::{SubjectDiff, diff_access};

@@ -135,12 +135,12 @@ impl AwsAuthBaseline {
     ) -> Result<RevertResult, ClusterError> {
         let as_written = match written {
             WriteOutcome::Unchanged(_) => return Ok(RevertResult::NothingToRevert),
-            WriteOutcome::Stored(version) => version.clone().map(ResolvedPrecondition::Version),
+            WriteOutcome::Stored(version) => Some(ResolvedPrecondition::Version(version.clone())),
             WriteOutcome::Deleted => Some(ResolvedPrecondition::Absent),
             WriteOutcome::Terminating(_) => None,
         };
         // If no other client has written since, the content before the write is restored byte for byte.
-        if let (Some(expected), Some(inverse)) = (as_written, undo::inverse_write(&step.write, before)) {
+        if let (Some(expected), Some(inverse)) = (as_written, undo::inverse_write(&step.write, before)?) {
             match cluster.write(&step.object, &inverse, &expected).await {
                 Ok(_) => return Ok(RevertResult::Reverted),
                 Err(error) if error.is_conflict() => {}

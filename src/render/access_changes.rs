@@ -34,7 +34,10 @@ pub(crate) fn render_access_changes(
     push_more(changes.len(), max_changes, "more access change", "  ", &mut out);
     let sign = style.paint(StyleClass::Removed, "-");
     for principal in lost_logins.iter().take(max_changes) {
-        out.push_str(&format!("  {sign} {}  can no longer log in (had no permissions)\n", escape_control(principal)));
+        out.push_str(&format!(
+            "  {sign} {}  can no longer log in (loses no RBAC permissions)\n",
+            escape_control(principal)
+        ));
     }
     push_more(lost_logins.len(), max_changes, "more lost login", "  ", &mut out);
     out.push('\n');

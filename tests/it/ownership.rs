@@ -243,7 +243,7 @@ fn lost_login_without_permissions_is_an_access_change() {
     sandbox.write("cluster.yaml", CLUSTER).write("a.toml", exclusive);
     let text = sandbox.ok(&["plan", "a.toml", "--snapshot", "cluster.yaml"]);
     assert!(
-        text.contains("  - arn:aws:iam::111122223333:role/stray  can no longer log in (had no permissions)\n"),
+        text.contains("  - arn:aws:iam::111122223333:role/stray  can no longer log in (loses no RBAC permissions)\n"),
         "{text}"
     );
     assert!(!text.contains("no access changes") && text.contains("0 subjects gain access, 1 loses."), "{text}");

@@ -5,6 +5,7 @@
 //! is a plan like any other: its writes are ordered, and the guards and invariants of the policy are evaluated on it.
 
 mod aws_auth;
+mod entries;
 mod rbac;
 mod undo_value;
 
@@ -127,10 +128,11 @@ pub(crate) fn plan_restore(applied: &AppliedWrites, live: &State) -> Result<Plan
             ObjectKind::Namespace => return Err(vec![incomplete_backup(key)]),
         }
     }
+    planner.empty_rules_that_no_selector_finds().map_err(|error| vec![super::invalid_object_error(error).into()])?;
     let RestorePlanner { mut changes, writes, warnings, .. } = planner;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
-    let (steps, windows) = order::order(writes, live, order::Author { policy: &applied.policy })
-        .map_err(|error| vec![Diagnostic::error(format!("a planned object is invalid: {error}"))])?;
+    let (steps, windows) = super::order_writes(writes, live, order::Author { policy: &applied.policy })
+        .map_err(|error| vec![super::invalid_object_error(error).into()])?;
     Ok(Plan {
         policy: applied.policy.clone(),
         cluster_uid: live.cluster_uid.clone(),

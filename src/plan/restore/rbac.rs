@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::super::manual_rules::planned_cluster_roles;
 use super::super::order::ChangeKind;
 use super::super::{Action, ChangeTarget, FieldDiff, bridge, field_diff};
 use super::undo_value::{Undo, UndoneMap, Versions, undo_list, undo_map, undo_value};
 use super::{RestorePlanner, left_alone, restore_change};
+use crate::access::keeps_manual_rules;
 use crate::names::ObjectKey;
-use crate::state::object::{Binding, Role, aggregation_rule_to_json, binding_to_json, role_to_json, subjects_to_json};
+use crate::state::object::{
+    Binding, ObjectError, Role, aggregation_rule_to_json, binding_to_json, role_to_json, subjects_to_json,
+};
 use crate::state::object_meta::{LAST_APPLIED_ANNOTATION, Labels, ObjectMeta};
 use crate::state::owner::{self, MANAGED_BY_LABEL, Owner, POLICY_ANNOTATION};
 use crate::state::rbac::{LabelSelector, Rule, same_rules, same_subjects};
@@ -202,6 +206,7 @@ impl RestorePlanner<'_> {
                 rules.map(RoleContent::Rules)
             }
         };
+        let content_is_kept = content.is_none();
         match content {
             Some(RoleContent::Rules(rules)) => {
                 patch.insert("rules".to_owned(), json!(rules));
@@ -212,13 +217,21 @@ impl RestorePlanner<'_> {
             }
             Some(RoleContent::Aggregated(selectors)) => {
                 patch.insert("aggregationRule".to_owned(), aggregation_rule_to_json(&selectors));
-                if live.aggregation.is_none() {
-                    // The controller does not write an empty union of rules, so the old rules would stay.
-                    patch.insert("rules".to_owned(), Value::Null);
-                }
                 restored.aggregation = Some(selectors);
             }
             None => {}
+        }
+        // The rules of an aggregated role belong to its controller, unless the apply has emptied rules written by hand.
+        let mut rule_fields = Vec::new();
+        let rules = versions.map(|role| role.rules.clone());
+        let are_aggregated = before.aggregation.is_some() && live.aggregation.is_some();
+        match undo_value(&rules, Some(&live.rules), |a, b| same_rules(a, b)) {
+            Undo::Set(Some(rules)) if are_aggregated && content_is_kept => {
+                patch.insert("rules".to_owned(), json!(rules));
+                rule_fields = field_diff::diff_rules(&live.rules, &rules);
+                restored.rules = rules;
+            }
+            Undo::Set(_) | Undo::Nothing | Undo::Conflict => {}
         }
         let sets_no_label = meta.labels.changes.values().all(Option::is_none);
         let only_revokes = live.aggregation.is_none()
@@ -230,8 +243,24 @@ impl RestorePlanner<'_> {
         self.push_field_conflicts(key, &conflicts);
         if !patch.is_empty() || !meta.is_empty() {
             patch.extend(meta.to_patch().map(|metadata| ("metadata".to_owned(), metadata)));
-            self.push_update(key, live, &restored, ChangeKind::Patch { patch: Value::Object(patch), only_revokes });
+            let kind = ChangeKind::Patch { patch: Value::Object(patch), only_revokes };
+            self.push_update(key, live, &restored, rule_fields, kind);
         }
+    }
+
+    /// Empties the rules of roles that become aggregated again and whose selectors find no rules. The controller does not
+    /// write an empty list, so the rules that they have now would stay.
+    pub(super) fn empty_rules_that_no_selector_finds(&mut self) -> Result<(), ObjectError> {
+        let planned = planned_cluster_roles(&self.writes, self.live)?;
+        for write in &mut self.writes {
+            if let ChangeKind::Patch { patch, .. } = &mut write.kind
+                && patch.get("aggregationRule").is_some()
+                && keeps_manual_rules(&planned, &write.object)
+            {
+                apply_merge_patch(patch, &json!({ "rules": [] }));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn undo_binding(&mut self, key: &ObjectKey, versions: &Versions<Binding>) {
@@ -275,7 +304,8 @@ impl RestorePlanner<'_> {
                 patch.insert("subjects".to_owned(), subjects_to_json(subjects));
             }
             let only_revokes = restored.subjects.iter().all(|subject| live.subjects.contains(subject));
-            self.push_update(key, live, &restored, ChangeKind::Patch { patch: Value::Object(patch), only_revokes });
+            let kind = ChangeKind::Patch { patch: Value::Object(patch), only_revokes };
+            self.push_update(key, live, &restored, Vec::new(), kind);
         }
     }
 
@@ -349,9 +379,18 @@ impl RestorePlanner<'_> {
         self.changes.push(restore_change(Action::Create, ChangeTarget::Object(key.clone()), fields));
     }
 
-    fn push_update<T: RbacObject>(&mut self, key: &ObjectKey, live: &T, restored: &T, kind: ChangeKind) {
+    /// `rule_fields` are changes that the difference of the objects does not show.
+    fn push_update<T: RbacObject>(
+        &mut self,
+        key: &ObjectKey,
+        live: &T,
+        restored: &T,
+        rule_fields: Vec<FieldDiff>,
+        kind: ChangeKind,
+    ) {
         self.push_write(key, "change", kind);
         let mut fields = T::diff(Some(live), Some(restored));
+        fields.extend(rule_fields);
         fields.extend(field_diff::diff_labels(&shown_labels(live.meta()), &shown_labels(restored.meta())));
         let is_released = live.meta().annotations.contains_key(POLICY_ANNOTATION)
             && !restored.meta().annotations.contains_key(POLICY_ANNOTATION);

@@ -318,6 +318,33 @@ fn interrupted_replacement_of_a_binding_is_taken_back() {
 }
 
 #[test]
+fn rules_of_aggregated_roles_are_left_to_their_controller() {
+    let plain = policy("ta", "[cluster-roles.r]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n");
+    let aggregated = policy("ta", "[cluster-roles.r]\naggregation = [{ match-labels = { none = \"x\" } }]\n");
+    let role = ObjectKey::cluster_role("r");
+    for (before, after) in [(&plain, &aggregated), (&aggregated, &plain)] {
+        let mut objects = default_roles();
+        objects.apply_policy(before);
+        let start = objects.clone();
+        let backup = objects.apply_policy(after);
+        assert_ne!(objects.content(), start.content());
+        assert_eq!(restore(&backup, &mut objects), Vec::<String>::new());
+        // No rule of the plain role is left in the aggregated role, which selects nothing.
+        assert_eq!(objects.content(), start.content());
+    }
+    // Rules that the controller has filled in since are neither a conflict nor restored.
+    let mut objects = default_roles();
+    objects.apply_policy(&aggregated);
+    let backup = objects.apply_policy(&aggregated.replace("\"x\"", "\"y\""));
+    let rules = json!([{ "verbs": ["get"], "apiGroups": [""], "resources": ["services"] }]);
+    objects.patch(&role, json!({ "rules": rules }));
+    assert_eq!(restore(&backup, &mut objects), Vec::<String>::new());
+    let stored = &objects.objects[&role];
+    assert_eq!(stored["rules"], rules);
+    assert_eq!(stored["aggregationRule"]["clusterRoleSelectors"][0]["matchLabels"]["none"], "x");
+}
+
+#[test]
 fn backup_without_the_object_of_a_write_is_refused() {
     let mut objects = config_map(FOREIGN);
     let mut backup = objects.apply_policy(&policy("ta", &principal("p", "p", &["g0"])));
