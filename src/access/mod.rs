@@ -67,8 +67,7 @@ pub(crate) use variants::{describe_variants, distinguished_principals};
 #[cfg(test)]
 pub(crate) use self::{
     aggregation::find_aggregation_cycles, diff::diff_subject, effective_permissions::grants_request,
-    iam_identity::SessionName, identity::IdentitySource, identity_mapping::EntryStatus,
-    session_match::SessionAttributes,
+    iam_identity::SessionName, identity::IdentitySource, session_match::SessionAttributes,
 };
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess
 pub(crate) use resolved_invariant::{
     Exemption, InvariantSubject, ResolvedInvariant, exemption_subjects, invariant_applies,
 };
-pub(crate) use restore::{ObjectVersions, plan_restore};
+pub(crate) use restore::{AppliedWrites, plan_restore, undo_aws_auth_write};
 pub(crate) use step_check::check_steps;
 
 use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
@@ -88,6 +88,13 @@ pub(crate) struct Change {
     pub(crate) last_writer: Option<ObjectWriter>,
     /// Whether the change affects access. `None` if the caller did not ask for it.
     pub(crate) access_impact: Option<AccessImpact>,
+}
+
+impl Change {
+    /// Returns whether an existing object or entry is adopted and its content changes.
+    pub(crate) fn is_adoption_with_changes(&self) -> bool {
+        self.action == Action::Adopt && !self.fields.is_empty()
+    }
 }
 
 /// What the plan does with an object or an aws-auth entry.
@@ -181,8 +188,12 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// Returns the number of changes with this action. An adoption that changes the content counts as an update.
     pub(crate) fn count_changes(&self, action: Action) -> usize {
-        self.changes.iter().filter(|change| change.action == action).count()
+        let counted_as = |change: &Change| {
+            if change.is_adoption_with_changes() { Action::Update } else { change.action }
+        };
+        self.changes.iter().filter(|change| counted_as(change) == action).count()
     }
 
     /// For each subject whose access changes, a fingerprint of the change.
