@@ -37,7 +37,7 @@ pub(crate) use access_view::{
 pub(crate) use aggregation::{Aggregation, keeps_manual_rules};
 pub(crate) use allow_reason::AllowReason;
 pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};
-pub(crate) use diff::{SubjectDiff, diff_access};
+pub(crate) use diff::{PermissionDiff, SubjectDiff, diff_access};
 pub(crate) use effective_permissions::GrantedRequests;
 pub(crate) use engine::{
     AccessEffect, AccessEngine, AggregatedRules, Direction, EVERYTHING, EngineMark, RoleId, RuleId, ScopeId,
@@ -49,7 +49,7 @@ pub(crate) use iam_identity::IamIdentity;
 pub(crate) use identity::{
     AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SubjectQuery, SubjectQueryError,
 };
-pub(crate) use identity_mapping::{EntryRef, UnmatchableReason};
+pub(crate) use identity_mapping::{EntryRef, EntryStatus, IdentityMapping, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;
 pub(crate) use principals::MappedPrincipal;
 pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};
@@ -67,8 +67,7 @@ pub(crate) use variants::{describe_variants, distinguished_principals};
 #[cfg(test)]
 pub(crate) use self::{
     aggregation::find_aggregation_cycles, diff::diff_subject, effective_permissions::grants_request,
-    iam_identity::SessionName, identity::IdentitySource, identity_mapping::EntryStatus,
-    session_match::SessionAttributes,
+    iam_identity::SessionName, identity::IdentitySource, session_match::SessionAttributes,
 };
 
 #[cfg(test)]

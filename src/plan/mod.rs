@@ -39,8 +39,10 @@ use jiff::Timestamp;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
 pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
-pub(crate) use resolved_invariant::{Exemption, InvariantSubject, ResolvedInvariant};
-pub(crate) use restore::{ObjectVersions, plan_restore};
+pub(crate) use resolved_invariant::{
+    Exemption, InvariantSubject, ResolvedInvariant, exemption_subjects, invariant_applies,
+};
+pub(crate) use restore::{AppliedWrites, plan_restore, undo_aws_auth_write};
 pub(crate) use step_check::check_steps;
 
 use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
@@ -90,6 +92,13 @@ pub(crate) struct Change {
     pub(crate) last_writer: Option<ObjectWriter>,
     /// Whether the change affects access. `None` if the caller did not ask for it.
     pub(crate) access_impact: Option<AccessImpact>,
+}
+
+impl Change {
+    /// Returns whether an existing object or entry is adopted and its content changes.
+    pub(crate) fn is_adoption_with_changes(&self) -> bool {
+        self.action == Action::Adopt && !self.fields.is_empty()
+    }
 }
 
 /// What the plan does with an object or an aws-auth entry.
@@ -183,8 +192,12 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// Returns the number of changes with this action. An adoption that changes the content counts as an update.
     pub(crate) fn count_changes(&self, action: Action) -> usize {
-        self.changes.iter().filter(|change| change.action == action).count()
+        let counted_as = |change: &Change| {
+            if change.is_adoption_with_changes() { Action::Update } else { change.action }
+        };
+        self.changes.iter().filter(|change| counted_as(change) == action).count()
     }
 
     /// For each subject whose access changes, a fingerprint of the change.
@@ -279,6 +292,10 @@ pub(crate) fn plan(
         objects.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     builder.merge(objects);
+    let invariants = ResolvedInvariant::resolve_all(policy, cluster, live).unwrap_or_else(|errors| {
+        builder.diagnostics.extend(errors);
+        Vec::new()
+    });
     if builder.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(builder.diagnostics);
     }
@@ -298,7 +315,7 @@ pub(crate) fn plan(
         windows,
         access_changes: None,
         limits: GuardLimits::from_policy(policy),
-        invariants: ResolvedInvariant::resolve_all(policy, cluster),
+        invariants,
         namespace_selections: selected,
         warnings: builder.diagnostics,
     })
