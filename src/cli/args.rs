@@ -177,9 +177,10 @@ pub(crate) struct ApplyFlags {
     /// Accept one risk that a guard refuses, as printed by the refusal. Can be repeated
     ///
     /// remove:ARN: this principal loses access that a guard protects. masters:ARN: this principal becomes a member of
-    /// system:masters. removals:N: the plan removes up to N entries and objects. empty-aws-auth: aws-auth has no valid
-    /// entries. last-admin: no IAM principal in aws-auth can restore access. A saved plan and an approved digest
-    /// do not include these flags: pass them again.
+    /// system:masters. everyone:GROUP: everyone in this built-in group, such as system:authenticated, gains access.
+    /// removals:N: the plan removes up to N entries and objects. empty-aws-auth: aws-auth has no valid entries.
+    /// last-admin: no IAM principal in aws-auth can restore access. A saved plan and an approved digest do not include
+    /// these flags: pass them again.
     #[arg(long, value_name = "RISK")]
     pub(crate) allow: Vec<String>,
     /// Save the writes, and the objects before them, to a new file in this directory, for `rolecall restore FILE`

@@ -10,14 +10,16 @@ mod field_diff;
 mod fingerprint;
 mod guard_limits;
 mod manual_rules;
+#[cfg(feature = "measure")]
+mod measure;
 mod objects;
-mod order;
 mod post_apply_check;
 mod probes;
 mod removals;
 mod resolved_invariant;
 mod restore;
 mod revocation;
+mod schedule;
 mod staleness;
 mod state_after;
 mod step_check;
@@ -31,11 +33,15 @@ pub(crate) use access_change::{
 pub(crate) use aggregated_roles::AggregatedRoles;
 pub(crate) use fingerprint::{NamespaceSelection, SavedNamespaceSelector};
 pub(crate) use guard_limits::{GuardLimit, GuardLimits};
+#[cfg(feature = "measure")]
+pub(crate) use measure::count_ordered_steps;
 use jiff::Timestamp;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
 pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
-pub(crate) use resolved_invariant::{Exemption, InvariantSubject, ResolvedInvariant};
+pub(crate) use resolved_invariant::{
+    Exemption, InvariantSubject, ResolvedInvariant, exemption_subjects, invariant_applies,
+};
 pub(crate) use restore::{AppliedWrites, plan_restore, undo_aws_auth_write};
 pub(crate) use step_check::check_steps;
 
@@ -182,6 +188,23 @@ pub(crate) struct Step {
 }
 
 impl Plan {
+    /// A plan that consists of these steps.
+    #[cfg(test)]
+    pub(crate) fn for_steps(steps: Vec<Step>) -> Self {
+        Self {
+            policy: "p".to_owned(),
+            cluster_uid: None,
+            changes: Vec::new(),
+            steps,
+            windows: Vec::new(),
+            access_changes: None,
+            limits: GuardLimits::default(),
+            invariants: Vec::new(),
+            namespace_selections: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
@@ -206,7 +229,7 @@ struct PlanBuilder<'a> {
     policy: &'a str,
     sources: &'a SourceMap,
     changes: Vec<Change>,
-    writes: Vec<order::PendingWrite>,
+    writes: Vec<schedule::PendingWrite>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -247,11 +270,11 @@ fn invalid_object_error(error: ObjectError) -> InternalError {
 /// # Errors
 /// If the body of a write is not valid for its kind.
 fn order_writes(
-    writes: Vec<order::PendingWrite>,
+    writes: Vec<schedule::PendingWrite>,
     live: &State,
-    author: order::Author<'_>,
+    author: schedule::Author<'_>,
 ) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
-    let (mut steps, windows) = order::order(writes, live, author)?;
+    let (mut steps, windows) = schedule::order(writes, live, author)?;
     // Without a window, the state before a step allows all that the step waits for.
     if !windows.is_empty() {
         probes::remove_impossible_probes(&mut steps, live)?;
@@ -286,10 +309,14 @@ pub(crate) fn plan(
         objects.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     builder.merge(objects);
+    let invariants = ResolvedInvariant::resolve_all(policy, cluster, live).unwrap_or_else(|errors| {
+        builder.diagnostics.extend(errors);
+        Vec::new()
+    });
     if builder.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(builder.diagnostics);
     }
-    let author = order::Author { policy: &policy.name.value };
+    let author = schedule::Author { policy: &policy.name.value };
     let (steps, windows) = match order_writes(builder.writes, live, author) {
         Ok(ordered) => ordered,
         Err(error) => return Err(vec![invalid_object_error(error).into()]),
@@ -305,7 +332,7 @@ pub(crate) fn plan(
         windows,
         access_changes: None,
         limits: GuardLimits::from_policy(policy),
-        invariants: ResolvedInvariant::resolve_all(policy, cluster),
+        invariants,
         namespace_selections: selected,
         warnings: builder.diagnostics,
     })

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::order::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::removals::RemovalPlanner;
+use super::schedule::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::{Action, Change, ChangeOrigin, ChangeTarget, FieldDiff, PlanBuilder, field_diff};
 use crate::diagnostic::{Diagnostic, InternalError, Span};
 use crate::names::ObjectKey;
@@ -47,7 +47,7 @@ pub(super) fn plan_objects(builder: &mut PlanBuilder<'_>, desired: &Desired, liv
 
 /// Returns whether the plan may change the object. If not, adds an error.
 fn check_manageable(builder: &mut PlanBuilder<'_>, key: &ObjectKey, meta: &ObjectMeta, span: Span) -> bool {
-    let error = if owner::is_built_in(key, meta) {
+    let error = if owner::is_built_in(key) {
         Diagnostic::error(format!("{key} is managed by Kubernetes or EKS, which revert changes to it"))
             .with_help("use another name in the policy")
     } else if let Owner::OtherPolicy(other) = owner::object_owner(meta, builder.policy) {

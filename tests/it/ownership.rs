@@ -179,6 +179,19 @@ fn autoupdate_annotation_is_kept() {
     );
 }
 
+#[test]
+fn label_of_default_objects_on_a_copy_has_no_effect() {
+    let sandbox = Sandbox::offline();
+    let role = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+                metadata: { name: view-copy, labels: { kubernetes.io/bootstrapping: rbac-defaults } }\n\
+                rules: [{ verbs: [get], apiGroups: [\"\"], resources: [pods] }]\n";
+    sandbox.write("cluster.yaml", &format!("{CLUSTER}{role}"));
+    let rest = "[cluster-roles.view-copy]\nrules = [{ verbs = [\"get\", \"list\"], resources = [\"pods\"] }]\n";
+    sandbox.write("a.toml", &policy("a", rest));
+    let planned = changes(&sandbox, "a.toml");
+    assert!(planned.contains(&"adopt ClusterRole view-copy".to_owned()), "{planned:?}");
+}
+
 /// Adoption can take access away, so it is shown and counted like any other change.
 #[test]
 fn adoption_that_changes_content_is_shown_as_a_change() {

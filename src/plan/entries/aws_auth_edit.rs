@@ -233,27 +233,3 @@ impl AwsAuthEdit {
         Some(WriteRequest::Patch(Value::Object(patch)))
     }
 }
-
-/// Returns whether the change of an entry revokes no access: it adds an entry, or only adds groups.
-pub(crate) fn only_grants(edit: &PrincipalEdit) -> bool {
-    edit.edits.len() == 1
-        && match (&edit.before, &edit.after) {
-            (None, Some(_)) => true,
-            (Some(old), Some(new)) => {
-                old.username == new.username && old.groups.iter().all(|group| new.groups.contains(group))
-            }
-            (_, None) => false,
-        }
-}
-
-/// Returns whether the change of an entry grants no access: it removes an entry, or only removes groups.
-pub(crate) fn only_revokes(edit: &PrincipalEdit) -> bool {
-    edit.edits.len() == 1
-        && match (&edit.before, &edit.after) {
-            (Some(_), None) => true,
-            (Some(old), Some(new)) => {
-                old.username == new.username && new.groups.iter().all(|group| old.groups.contains(group))
-            }
-            (None, _) => false,
-        }
-}

@@ -5,18 +5,19 @@
 
 pub(super) mod aws_auth_edit;
 mod entry_diagnostics;
+mod inactive_entries;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::order::{ChangeKind, FirstPrecondition, PendingWrite};
+use super::schedule::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::{Action, Change, ChangeOrigin, ChangeTarget, PlanBuilder, field_diff};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
 use crate::policy::expand::{Desired, DesiredEntry, DesiredItem};
 use crate::policy::expiry::Expiration;
-use crate::policy::{IgnorePattern, OwnershipMode, OwnershipSpec};
+use crate::policy::{OwnershipMode, OwnershipSpec};
 use crate::state::aws_auth::{
     EditError, Entry, EntryEdit, EntryPrincipal, LocatedEntry, ParsedSection, Section, edit_section,
 };
@@ -80,6 +81,13 @@ pub(super) fn plan_entries(
         let is_edited = |section| planner.edits.contains_key(&section);
         builder.diagnostics.extend(entry_diagnostics::check_writable(auth, is_written, is_edited));
     }
+    let is_removed = |section: Section, index: usize| {
+        let edits = planner.edits.get(&section).into_iter().flatten();
+        edits.into_iter().any(|edit| matches!(edit, EntryEdit::Remove { index: removed } if *removed == index))
+    };
+    builder
+        .diagnostics
+        .extend(inactive_entries::unmatchable_warnings(auth, is_removed, |key| planner.desired.contains_key(key)));
 }
 
 /// A live entry and its index in its section.
@@ -327,10 +335,7 @@ pub(super) fn non_empty(text: &str) -> Option<&str> {
 
 fn is_ignored(entry: &Entry, ownership: &OwnershipSpec) -> bool {
     let text = principal_text(entry);
-    ownership.ignore.iter().any(|pattern| match pattern {
-        IgnorePattern::Arn(pattern) => pattern.matches(&text),
-        IgnorePattern::Object(_) => false,
-    })
+    ownership.ignore.iter().any(|pattern| pattern.value.matches_entry(&text))
 }
 
 fn new_entry(entry: &DesiredEntry, live: Option<&EntryPrincipal>) -> Entry {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::entries::aws_auth_edit::AwsAuthEdit;
 use super::super::entries::unreadable_section;
-use super::super::order::ChangeKind;
+use super::super::schedule::ChangeKind;
 use super::super::{Action, Change};
 use super::entries::{EntriesUndo, entry_change};
 use super::undo_value::Versions;

@@ -18,7 +18,7 @@ pub(crate) use aws_auth::undo_aws_auth_write;
 use serde_json::Value;
 use undo_value::Versions;
 
-use super::order::{self, PendingWrite};
+use super::schedule::{self, PendingWrite};
 use super::{Action, Change, ChangeOrigin, ChangeTarget, FieldDiff, GuardLimits, Plan, ResolvedInvariant, Step};
 use crate::diagnostic::Diagnostic;
 use crate::names::{ObjectKey, ObjectKind};
@@ -131,7 +131,7 @@ pub(crate) fn plan_restore(applied: &AppliedWrites, live: &State) -> Result<Plan
     planner.empty_rules_that_no_selector_finds().map_err(|error| vec![super::invalid_object_error(error).into()])?;
     let RestorePlanner { mut changes, writes, warnings, .. } = planner;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
-    let (steps, windows) = super::order_writes(writes, live, order::Author { policy: &applied.policy })
+    let (steps, windows) = super::order_writes(writes, live, schedule::Author { policy: &applied.policy })
         .map_err(|error| vec![super::invalid_object_error(error).into()])?;
     Ok(Plan {
         policy: applied.policy.clone(),
@@ -162,12 +162,12 @@ impl<'a> RestorePlanner<'a> {
         Self { applied, policy: &applied.policy, live, changes: Vec::new(), writes: Vec::new(), warnings: Vec::new() }
     }
 
-    fn push_write(&mut self, key: &ObjectKey, verb: &str, kind: order::ChangeKind) {
+    fn push_write(&mut self, key: &ObjectKey, verb: &str, kind: schedule::ChangeKind) {
         let meta = self.live.meta(key);
         self.writes.push(PendingWrite {
             object: key.clone(),
             kind,
-            precondition: meta.map_or(order::FirstPrecondition::Absent, super::objects::require_as_read),
+            precondition: meta.map_or(schedule::FirstPrecondition::Absent, super::objects::require_as_read),
             description: format!("{verb} {key}"),
         });
     }

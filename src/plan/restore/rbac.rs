@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::super::manual_rules::planned_cluster_roles;
-use super::super::order::ChangeKind;
+use super::super::schedule::ChangeKind;
 use super::super::{Action, ChangeTarget, FieldDiff, bridge, field_diff};
 use super::undo_value::{Undo, UndoneMap, Versions, undo_list, undo_map, undo_value};
 use super::{RestorePlanner, left_alone, restore_change};
