@@ -1,8 +1,10 @@
 //! Checks invariants against a state, and reports those that are violated with the grants that violate them.
 
+use std::collections::BTreeSet;
+
 use super::invariant_checker::InvariantChecker;
 use super::violator::{Violator, to_request};
-use crate::access::{AccessView, Aggregation};
+use crate::access::{AccessView, Aggregation, IamIdentity, SubjectQuery};
 use crate::diagnostic::{Diagnostic, SourceLocation, Span};
 use crate::plan::{InvariantSubject, ResolvedInvariant};
 use crate::policy::{Assertion, PolicyIndex};
@@ -65,10 +67,23 @@ pub(crate) fn check_invariants(
 fn check_invariant(checker: &InvariantChecker<'_, '_>, invariant: &ResolvedInvariant) -> Option<InvariantViolation> {
     let ResolvedInvariant { location, span, description, subject, claim } = invariant;
     let subjects = checker.resolve_subjects(subject, matches!(claim, Assertion::Can(_)));
-    let mut remaining = subjects.iter().filter_map(|subject| match claim {
-        Assertion::Can(request) => checker.violation_of_can(subject, request),
-        Assertion::Cannot(request) => checker.violation_of_cannot(subject, request),
-        Assertion::CannotEscalate => checker.violation_of_cannot_escalate(subject),
+    let mut violating: BTreeSet<IamIdentity> = BTreeSet::new();
+    let mut remaining = subjects.iter().filter_map(|subject| {
+        // If a role violates the invariant, all of its sessions do, and need not be listed.
+        if let SubjectQuery::Arn(identity) = subject
+            && violating.contains(&identity.in_any_session())
+        {
+            return None;
+        }
+        let violator = match claim {
+            Assertion::Can(request) => checker.violation_of_can(subject, request),
+            Assertion::Cannot(request) => checker.violation_of_cannot(subject, request),
+            Assertion::CannotEscalate => checker.violation_of_cannot_escalate(subject),
+        };
+        if let (SubjectQuery::Arn(identity), Some(_)) = (subject, &violator) {
+            violating.insert(identity.clone());
+        }
+        violator
     });
     let mut violators: Vec<Violator> = remaining.next().into_iter().collect();
     // If the group itself violates the invariant, all of its members do, and need not be listed.

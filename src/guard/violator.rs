@@ -5,7 +5,7 @@ use std::fmt;
 use super::invariant_checker::InvariantChecker;
 use crate::access::{
     AccessDecision, CanResult, EffectiveRule, EscalationPath, GrantPath, GrantSource, Identity, MASTERS, NearMiss,
-    Request, RuleMismatch, SubjectQuery, escalation_paths, rule_allows,
+    Request, RuleMismatch, SubjectQuery, describe_variants, escalation_paths, rule_allows,
 };
 use crate::names::ObjectKey;
 use crate::policy::{ManagedBy, RequestSpec};
@@ -88,6 +88,12 @@ impl InvariantChecker<'_, '_> {
             AccessDecision::Denied => format!("cannot {request}"),
             AccessDecision::Ambiguous => {
                 format!("can {request} only at some logins (non-deterministic: several aws-auth entries match)")
+            }
+            AccessDecision::SomeVariants => {
+                format!(
+                    "can {request} only as {}",
+                    describe_variants(result.allowed_variants.iter().map(|variant| &variant.principal))
+                )
             }
         };
         let path = self.describe_near_miss(&result);

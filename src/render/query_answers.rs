@@ -4,9 +4,11 @@ pub(crate) use super::query_renderer::QueryRenderer;
 use super::query_renderer::labeled_line;
 use super::text_util::escape_control;
 use crate::access::{
-    AccessDecision, Authentication, CanResult, DenialReason, EntryRef, EscalationPath, GrantPath, MappedPrincipal,
-    NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, UnmatchableReason, WhoCanResult,
+    AccessDecision, AllowedVariant, Authentication, CanResult, DenialReason, EntryRef, EscalationPath, GrantPath,
+    MappedPrincipal, NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, UnmatchableReason, WhoCanResult,
+    describe_variants,
 };
+use crate::state::aws_auth::Section;
 
 /// Returns why a subject cannot authenticate.
 pub(crate) fn describe_denial(denial: &DenialReason) -> String {
@@ -33,7 +35,7 @@ pub(crate) fn describe_denial(denial: &DenialReason) -> String {
     }
 }
 
-/// `yes` or `no`, and with `--explain` the reason.
+/// `yes` or `no`, for which sessions if not for all, and with `--explain` the reason.
 pub(crate) fn render_can(
     subject: &SubjectQuery,
     result: &CanResult<'_>,
@@ -41,13 +43,16 @@ pub(crate) fn render_can(
     renderer: &QueryRenderer<'_>,
 ) -> String {
     let mut out = match result.decision {
-        AccessDecision::Allowed => "yes\n",
-        AccessDecision::Denied => "no\n",
+        AccessDecision::Allowed => "yes\n".to_owned(),
+        AccessDecision::Denied => "no\n".to_owned(),
         AccessDecision::Ambiguous => {
-            "no: non-deterministic, several aws-auth entries match and only some of them allow it\n"
+            "no: non-deterministic, several aws-auth entries match and only some of them allow it\n".to_owned()
         }
-    }
-    .to_owned();
+        AccessDecision::SomeVariants => {
+            let variants = describe_variants(result.allowed_variants.iter().map(|variant| &variant.principal));
+            format!("yes, for {}\n", escape_control(&variants))
+        }
+    };
     if !explain {
         return out;
     }
@@ -67,6 +72,16 @@ pub(crate) fn render_can(
     for source in &result.granted_by {
         out.push('\n');
         out.push_str(&renderer.grant_source(source));
+    }
+    for AllowedVariant { principal, granted_by } in &result.allowed_variants {
+        out.push_str(&format!("\n  for {}:\n", escape_control(&describe_variants([principal]))));
+        for identity in principal.authentication.identities() {
+            out.push_str(&renderer.identity(identity));
+        }
+        for source in granted_by {
+            out.push('\n');
+            out.push_str(&renderer.grant_source(source));
+        }
     }
     if result.decision == AccessDecision::Denied && matches!(result.authentication, Authentication::Identity(_)) {
         let heading = if result.near_misses.is_empty() { "no matching rule" } else { "closest match:" };
@@ -161,7 +176,7 @@ fn render_principal(principal: &MappedPrincipal, explain: bool, renderer: &Query
 }
 
 fn render_subject_grants(grants: &SubjectGrants<'_>, explain: bool, renderer: &QueryRenderer<'_>) -> String {
-    let SubjectGrants { subject, paths, entries } = grants;
+    let SubjectGrants { subject, paths, members } = grants;
     let mut out = format!("  {}\n", escape_control(&subject.to_string()));
     if explain {
         for path in paths {
@@ -173,7 +188,16 @@ fn render_subject_grants(grants: &SubjectGrants<'_>, explain: bool, renderer: &Q
         sources.dedup();
         out.push_str(&format!("    via {}\n", escape_control(&sources.join(", "))));
     }
-    let members: Vec<String> = entries.iter().map(|entry| escape_control(&entry.principal)).collect();
+    // The ARN as the entry has it, unless only some sessions or principals are members.
+    let member_text = |(member, entry): &(SubjectQuery, EntryRef)| match member {
+        SubjectQuery::Arn(identity)
+            if !identity.session_attributes().is_any() || entry.section == Section::Accounts =>
+        {
+            escape_control(&identity.to_string())
+        }
+        _ => escape_control(&entry.principal),
+    };
+    let members: Vec<String> = members.iter().map(member_text).collect();
     if !members.is_empty() {
         out.push_str(&format!("    members (aws-auth): {}\n", members.join(", ")));
     }

@@ -10,8 +10,8 @@ use super::access::{EscalationJson, PermissionJson};
 use super::common::{LocationJson, ObjectJson, RuleJson, SectionJson, SubjectJson};
 use super::diagnostic::DiagnosticJson;
 use crate::access::{
-    AccessDecision, Authentication, CanResult, EntryRef, EscalationPath, GrantPath, GrantSource, Identity, MASTERS,
-    MappedPrincipal, NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, WhoCanResult,
+    AccessDecision, AllowedVariant, Authentication, CanResult, EntryRef, EscalationPath, GrantPath, GrantSource,
+    Identity, MASTERS, MappedPrincipal, NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, WhoCanResult,
 };
 use crate::names::ObjectKey;
 use crate::plan::EscalationSummary;
@@ -66,8 +66,12 @@ pub(crate) struct CanAnswerJson {
     /// The request, such as `get secrets in team-a`.
     request: String,
     /// Whether the request is allowed. `ambiguous`: several entries of aws-auth match the subject, the authenticator
-    /// picks one of them at each login, and only some of them allow the request.
+    /// picks one of them at each login, and only some of them allow the request. `for-some`: only those of
+    /// `allowed-for` are allowed to make it.
     verdict: VerdictJson,
+    /// If the verdict is `for-some`: the sessions of the role, the principals of the account, or the principals of
+    /// aws-auth with the username, that are allowed to make the request.
+    allowed_for: Vec<AllowedForJson>,
     /// The identities that the API server can see for this subject. There are several if several entries match.
     identities: Vec<IdentityJson>,
     /// Why the authenticator does not authenticate the subject, or null if it does.
@@ -89,7 +93,7 @@ impl CanAnswerJson {
         cluster: AnswerContext<'_>,
         warnings: Vec<DiagnosticJson>,
     ) -> Self {
-        let CanResult { authentication, decision, granted_by, near_misses } = result;
+        let CanResult { authentication, decision, granted_by, allowed_variants, near_misses } = result;
         let SubjectJson { subject, principal_name } = cluster.subject(query);
         Self {
             cluster: cluster.label.to_owned(),
@@ -97,6 +101,7 @@ impl CanAnswerJson {
             principal_name,
             request: request.to_string(),
             verdict: (*decision).into(),
+            allowed_for: allowed_variants.iter().map(|variant| cluster.allowed_variant(variant)).collect(),
             identities: cluster.identities(authentication),
             not_authenticated,
             granted_by: granted_by.iter().map(|source| cluster.grant_source(source)).collect(),
@@ -114,6 +119,7 @@ enum VerdictJson {
     Yes,
     No,
     Ambiguous,
+    ForSome,
 }
 
 impl From<AccessDecision> for VerdictJson {
@@ -122,8 +128,21 @@ impl From<AccessDecision> for VerdictJson {
             AccessDecision::Allowed => Self::Yes,
             AccessDecision::Denied => Self::No,
             AccessDecision::Ambiguous => Self::Ambiguous,
+            AccessDecision::SomeVariants => Self::ForSome,
         }
     }
+}
+
+/// The sessions of a role, or the principal, that are allowed to make a request.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct AllowedForJson {
+    /// The ARN, and which sessions, such as ``arn:…:role/ci for sessions named `alice` ``.
+    subject: String,
+    /// The identities that the API server can see for them.
+    identities: Vec<IdentityJson>,
+    /// The grants that allow the request.
+    granted_by: Vec<GrantPathJson>,
 }
 
 /// An identity as the API server sees it.
@@ -295,10 +314,11 @@ impl WhoCanAnswerJson {
         let WhoCanResult { system_masters, principals, subjects } = result;
         let principals_json =
             |list: &[Rc<MappedPrincipal>]| list.iter().map(|principal| cluster.principal(principal)).collect();
-        let subject_json = |SubjectGrants { subject, paths, entries }: &SubjectGrants<'_>| GrantedSubjectJson {
+        let subject_json = |SubjectGrants { subject, paths, members }: &SubjectGrants<'_>| GrantedSubjectJson {
             subject: SubjectQuery::from_subject(subject).to_string(),
             granted_by: paths.iter().map(|path| cluster.rule_grant(path)).collect(),
-            entries: entries.iter().map(|entry| cluster.entry(entry)).collect(),
+            members: members.iter().map(|(member, _)| member.to_string()).collect(),
+            entries: members.iter().map(|(_, entry)| cluster.entry(entry)).collect(),
         };
         Self {
             cluster: cluster.label.to_owned(),
@@ -331,6 +351,9 @@ struct GrantedSubjectJson {
     subject: String,
     /// The rules that allow it, with their bindings.
     granted_by: Vec<RuleGrantJson>,
+    /// The principals that have this user name or group through the entry of aws-auth with the same position in
+    /// `entries`. For a role with only some of its sessions, the text says which.
+    members: Vec<String>,
     /// The entries of aws-auth that give this user name or group.
     entries: Vec<EntryJson>,
 }
@@ -422,6 +445,15 @@ impl AnswerContext<'_> {
     fn principal(&self, principal: &MappedPrincipal) -> PrincipalJson {
         let SubjectJson { subject, principal_name } = self.subject(&principal.subject);
         PrincipalJson { subject, principal_name, identities: self.identities(&principal.authentication) }
+    }
+
+    fn allowed_variant(&self, variant: &AllowedVariant<'_>) -> AllowedForJson {
+        let AllowedVariant { principal, granted_by } = variant;
+        AllowedForJson {
+            subject: principal.subject.to_string(),
+            identities: self.identities(&principal.authentication),
+            granted_by: granted_by.iter().map(|source| self.grant_source(source)).collect(),
+        }
     }
 
     fn identities(&self, authentication: &Authentication) -> Vec<IdentityJson> {

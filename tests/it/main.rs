@@ -31,6 +31,7 @@ mod policies;
 mod prompts_and_help;
 mod reads_and_writes;
 mod request_faults;
+mod restore;
 mod safe_apply;
 mod schema;
 mod stale_plans;

@@ -14,3 +14,4 @@ pub(crate) mod random;
 mod real;
 mod shrink;
 mod traps;
+mod variants;

@@ -40,7 +40,11 @@ pub(super) fn read_sections(
 
 /// Returns reasons why the ConfigMap or a section of it cannot be changed. They are errors if the plan changes it and
 /// warnings otherwise.
-pub(super) fn check_writable(auth: &AwsAuth, is_written: bool, is_edited: impl Fn(Section) -> bool) -> Vec<Diagnostic> {
+pub(in crate::plan) fn check_writable(
+    auth: &AwsAuth,
+    is_written: bool,
+    is_edited: impl Fn(Section) -> bool,
+) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     if auth.immutable {
         let problem = Diagnostic::error("aws-auth is immutable, so its entries cannot be changed")
@@ -131,7 +135,7 @@ fn ambiguous_user_warning(entries: &[LiveEntry<'_>]) -> Option<Diagnostic> {
     })
 }
 
-fn unreadable_section(error: &SectionError) -> Diagnostic {
+pub(in crate::plan) fn unreadable_section(error: &SectionError) -> Diagnostic {
     let section = error.section;
     let effect = if error.partial_entries.is_empty() {
         format!("the authenticator cannot parse `{section}` either, so none of its entries is in effect")

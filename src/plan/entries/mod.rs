@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::order::{ChangeKind, FirstPrecondition, PendingWrite};
+use super::schedule::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::{Action, Change, ChangeOrigin, ChangeTarget, PlanBuilder, field_diff};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
@@ -28,6 +28,7 @@ use crate::state::owner::ENTRIES_ANNOTATION;
 use crate::state::validate::MAX_CONFIG_MAP_BYTES;
 use crate::state::write::WriteRequest;
 use aws_auth_edit::AwsAuthEdit;
+pub(super) use entry_diagnostics::{check_writable, unreadable_section};
 
 /// The edits of each section.
 pub(super) type SectionEdits = BTreeMap<Section, Vec<EntryEdit>>;
@@ -201,8 +202,14 @@ impl EntryPlanner<'_> {
             let is_removed = |live: &LiveEntry<'_>| {
                 let is_unowned = self.marks.owner(entry_id(live.section, key)).is_none();
                 let is_unlisted = exclusive && !is_ignored(&live.located.entry, ownership);
-                is_owned(live) || (is_unowned && (is_unlisted || end.is_some()))
+                is_owned(live) || (is_unowned && is_unlisted)
             };
+            let is_kept_unowned =
+                |live: &LiveEntry<'_>| !is_removed(live) && self.marks.owner(entry_id(live.section, key)).is_none();
+            if let (Some(end), Some(live)) = (end, entries.iter().find(|live| is_kept_unowned(live))) {
+                let name = principal_text(&live.located.entry);
+                builder.diagnostics.push(end.kept_warning(&format!("the aws-auth entry of {name}")));
+            }
             let kept = entries.iter().rfind(|live| !is_removed(live));
             for (position, live) in entries.iter().enumerate().filter(|(_, live)| is_removed(live)) {
                 let mut change = entry_removal(live.section, &live.located.entry, &auth.meta);
@@ -322,7 +329,7 @@ fn duplicate_note(section: Section, duplicate: LiveEntry<'_>, kept: Option<LiveE
     }
 }
 
-fn non_empty(text: &str) -> Option<&str> {
+pub(super) fn non_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
@@ -354,7 +361,7 @@ fn entry_removal(section: Section, entry: &Entry, meta: &crate::state::object_me
     }
 }
 
-fn edit_diagnostic(section: Section, error: &EditError) -> Diagnostic {
+pub(super) fn edit_diagnostic(section: Section, error: &EditError) -> Diagnostic {
     let help = match error {
         EditError::AnchorInUse { .. } | EditError::EntryIsAlias { .. } => {
             "replace the YAML alias or merge key in the entry with the values it refers to, then run `rolecall plan` again"

@@ -9,9 +9,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::access_model::AccessModel;
-use super::contents::{EVERYTHING, OrderEffect, OrderLogin, ScopedRule, granted_rules};
-use crate::access::RequestSet;
+use super::identity_classes::Login;
+use crate::access::{
+    AccessEffect, AccessEngine, AggregatedRules, EVERYTHING, RequestSet, ScopeId, ScopedRule, SubjectSet,
+};
 use crate::plan::probes::TransientAccess;
 
 #[derive(Debug)]
@@ -37,21 +38,21 @@ pub(super) struct InitialBounds {
 }
 
 impl InitialBounds {
-    /// Takes the access of the live state. Call it before the model changes.
-    pub(super) fn new(first: &[OrderLogin], model: &AccessModel<'_>) -> Self {
+    /// Takes the access of the live state. Call it before the engine changes.
+    pub(super) fn new(live: &[SubjectSet], engine: &AccessEngine<'_>) -> Self {
         Self {
-            sides: first.iter().map(|login| model.scoped_rules(login, false)).collect(),
-            upper: first.iter().flat_map(|login| model.scoped_rules(login, true)).collect(),
+            sides: live.iter().map(|login| engine.scoped_rules(login, AggregatedRules::Reconciled)).collect(),
+            upper: live.iter().flat_map(|login| engine.scoped_rules(login, AggregatedRules::WithStale)).collect(),
         }
     }
 
-    /// Adds the access of the planned state. Call it when all planned changes are made in the model.
-    pub(super) fn with_planned<'s>(mut self, last: &[OrderLogin], model: &AccessModel<'s>) -> AccessBounds<'s> {
-        self.sides.extend(last.iter().map(|login| model.scoped_rules(login, false)));
+    /// Adds the access of the planned state. Call it when all planned changes are made in the engine.
+    pub(super) fn with_planned<'s>(mut self, planned: &[SubjectSet], engine: &AccessEngine<'s>) -> AccessBounds<'s> {
+        self.sides.extend(planned.iter().map(|login| engine.scoped_rules(login, AggregatedRules::Reconciled)));
         self.upper.extend(self.sides.iter().flatten().copied());
         self.upper.sort_unstable();
         self.upper.dedup();
-        let lower = LowerBound::new(&self.sides, model);
+        let lower = LowerBound::new(&self.sides, engine);
         AccessBounds { upper: self.upper, lower, outside: RefCell::default(), required: RefCell::default() }
     }
 }
@@ -61,11 +62,11 @@ impl InitialBounds {
 struct LowerBound<'s> {
     scoped_rules: Vec<ScopedRule>,
     /// The common requests of different rules, by their scope.
-    shared: BTreeMap<usize, Vec<RequestSet<'s>>>,
+    shared: BTreeMap<ScopeId, Vec<RequestSet<'s>>>,
 }
 
 impl<'s> LowerBound<'s> {
-    fn new(sides: &[Vec<ScopedRule>], model: &AccessModel<'s>) -> Self {
+    fn new(sides: &[Vec<ScopedRule>], engine: &AccessEngine<'s>) -> Self {
         let mut sides = sides.iter();
         let Some(first) = sides.next() else {
             return Self::default();
@@ -77,9 +78,9 @@ impl<'s> LowerBound<'s> {
             let other: Vec<ScopedRule> =
                 side.iter().filter(|scoped_rule| kept.binary_search(scoped_rule).is_err()).copied().collect();
             let mut shared = BTreeMap::new();
-            intersect_by_scope(&by_scope(&lost, model), &by_scope(&other, model), &mut shared);
+            intersect_by_scope(&by_scope(&lost, engine), &by_scope(&other, engine), &mut shared);
             if !bound.shared.is_empty() {
-                intersect_by_scope(&bound.shared, &by_scope(side, model), &mut shared);
+                intersect_by_scope(&bound.shared, &by_scope(side, engine), &mut shared);
             }
             bound = Self { scoped_rules: kept, shared };
         }
@@ -90,20 +91,20 @@ impl<'s> LowerBound<'s> {
         self.scoped_rules.is_empty() && self.shared.is_empty()
     }
 
-    fn all(&self, model: &AccessModel<'s>) -> Vec<RequiredSet<'s>> {
-        let scoped_rules = self.scoped_rules.iter().flat_map(|scoped_rule| request_sets_of(*scoped_rule, model));
+    fn all(&self, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
+        let scoped_rules = self.scoped_rules.iter().flat_map(|scoped_rule| request_sets_of(*scoped_rule, engine));
         scoped_rules.chain(self.shared.values().flatten().map(|requests| (None, requests.clone()))).collect()
     }
 
     /// Returns the parts that overlap with a rule.
-    fn overlapping(&self, scoped_rule: ScopedRule, model: &AccessModel<'s>) -> Vec<RequiredSet<'s>> {
-        let request_sets = model.request_sets(scoped_rule);
-        let is_related = |scope: usize| scope == 0 || scoped_rule.scope == 0 || scope == scoped_rule.scope;
+    fn overlapping(&self, scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
+        let request_sets = engine.request_sets(scoped_rule);
+        let is_related = |scope: ScopeId| scope.overlaps(scoped_rule.scope);
         let scoped_rules = self
             .scoped_rules
             .iter()
             .filter(|other| is_related(other.scope))
-            .flat_map(|other| request_sets_of(*other, model));
+            .flat_map(|other| request_sets_of(*other, engine));
         let shared = self.shared.iter().filter(|(scope, _)| is_related(**scope)).flat_map(|(_, all)| all);
         let mut all: Vec<RequiredSet<'s>> =
             scoped_rules.chain(shared.map(|requests| (None, requests.clone()))).collect();
@@ -112,16 +113,16 @@ impl<'s> LowerBound<'s> {
     }
 }
 
-type ByScope<'s> = BTreeMap<usize, Vec<RequestSet<'s>>>;
+type ByScope<'s> = BTreeMap<ScopeId, Vec<RequestSet<'s>>>;
 
-fn request_sets_of<'s>(scoped_rule: ScopedRule, model: &AccessModel<'s>) -> Vec<RequiredSet<'s>> {
-    model.request_sets(scoped_rule).iter().map(|requests| (Some(scoped_rule), requests.clone())).collect()
+fn request_sets_of<'s>(scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
+    engine.request_sets(scoped_rule).iter().map(|requests| (Some(scoped_rule), requests.clone())).collect()
 }
 
-fn by_scope<'s>(scoped_rules: &[ScopedRule], model: &AccessModel<'s>) -> ByScope<'s> {
+fn by_scope<'s>(scoped_rules: &[ScopedRule], engine: &AccessEngine<'s>) -> ByScope<'s> {
     let mut all = ByScope::new();
     for scoped_rule in scoped_rules {
-        all.entry(scoped_rule.scope).or_default().extend(model.request_sets(*scoped_rule).iter().cloned());
+        all.entry(scoped_rule.scope).or_default().extend(engine.request_sets(*scoped_rule).iter().cloned());
     }
     all
 }
@@ -129,10 +130,13 @@ fn by_scope<'s>(scoped_rules: &[ScopedRule], model: &AccessModel<'s>) -> ByScope
 /// Adds the intersection of two lists to `into`, by scope. A cluster-wide rule and a rule of a namespace intersect in
 /// the namespace.
 fn intersect_by_scope<'s>(a: &ByScope<'s>, b: &ByScope<'s>, into: &mut ByScope<'s>) {
-    let cluster_wide = |scope: usize| b.get(&0).filter(|_| scope != 0).into_iter().map(move |list| (scope, list));
+    let cluster = ScopeId::CLUSTER;
+    let cluster_wide =
+        |scope: ScopeId| b.get(&cluster).filter(|_| scope != cluster).into_iter().map(move |list| (scope, list));
     for (scope, request_sets) in a {
         let same = b.get(scope).into_iter().map(|list| (*scope, list));
-        let inner = b.iter().filter(|(inner, _)| *scope == 0 && **inner != 0).map(|(inner, list)| (*inner, list));
+        let inner =
+            b.iter().filter(|(inner, _)| *scope == cluster && **inner != cluster).map(|(inner, list)| (*inner, list));
         for (scope, others) in same.chain(cluster_wide(*scope)).chain(inner) {
             let known = into.entry(scope).or_default();
             for common in request_sets.iter().flat_map(|set| others.iter().filter_map(|other| set.intersect(other))) {
@@ -147,68 +151,74 @@ fn intersect_by_scope<'s>(a: &ByScope<'s>, b: &ByScope<'s>, into: &mut ByScope<'
 
 impl<'s> AccessBounds<'s> {
     /// Returns the requests that logins allow outside the bounds, or do not allow although the lower bound requires
-    /// them; at most `max` of each. With `stale`, aggregated roles also grant the rules that their controller has not
-    /// removed yet.
+    /// them; at most `max` of each. `allowed` decides which rules of aggregated roles count as allowed.
     pub(super) fn violations(
         &self,
-        logins: &[OrderLogin],
-        model: &AccessModel<'s>,
-        stale: bool,
+        logins: &[Login],
+        engine: &AccessEngine<'s>,
+        allowed: AggregatedRules,
         max: usize,
     ) -> Vec<(TransientAccess, RequestSet<'s>)> {
         let mut violations = Vec::new();
         for login in logins {
-            let reconciled = model.scoped_rules(login, false);
-            let missing = missing_requests(&self.lower.all(model), &reconciled, model, max);
+            let reconciled = engine.scoped_rules(&login.subjects, AggregatedRules::Reconciled);
+            let missing = missing_requests(&self.lower.all(engine), &reconciled, engine, max);
             violations.extend(missing.into_iter().map(|requests| (TransientAccess::Lost, requests)));
-            let allowed = if stale { model.scoped_rules(login, true) } else { reconciled };
-            let excess = allowed.into_iter().flat_map(|scoped_rule| self.outside(scoped_rule, model).to_vec());
+            let allowed = match allowed {
+                AggregatedRules::Reconciled => reconciled,
+                AggregatedRules::WithStale => engine.scoped_rules(&login.subjects, allowed),
+            };
+            let excess = allowed.into_iter().flat_map(|scoped_rule| self.outside(scoped_rule, engine).to_vec());
             violations.extend(excess.take(max).map(|requests| (TransientAccess::Gained, requests)));
         }
         violations
     }
 
-    pub(super) fn contains_all(&self, logins: &[OrderLogin], model: &AccessModel<'s>) -> bool {
-        self.violations(logins, model, model.has_aggregated_roles(), 1).is_empty()
+    pub(super) fn contains_all(&self, logins: &[Login], engine: &AccessEngine<'s>) -> bool {
+        let allowed =
+            if engine.has_aggregated_roles() { AggregatedRules::WithStale } else { AggregatedRules::Reconciled };
+        self.violations(logins, engine, allowed, 1).is_empty()
     }
 
     /// Returns whether the logins are within the bounds after a change, if they were before it.
-    pub(super) fn contains_after(&self, logins: &[OrderLogin], effect: &OrderEffect, model: &AccessModel<'s>) -> bool {
+    pub(super) fn contains_after(&self, logins: &[Login], effect: &AccessEffect, engine: &AccessEngine<'s>) -> bool {
         logins.iter().all(|login| {
-            let gains = granted_rules(&effect.gains, login);
-            gains.into_iter().all(|scoped_rule| self.outside(scoped_rule, model).is_empty()) && {
-                let required = self.required_by(&granted_rules(&effect.losses, login), model);
-                required.is_empty()
-                    || missing_requests(&required, &model.scoped_rules(login, false), model, 1).is_empty()
+            let subjects = &login.subjects.subjects;
+            effect.gained(subjects).into_iter().all(|scoped_rule| self.outside(scoped_rule, engine).is_empty()) && {
+                let required = self.required_by(&effect.lost(subjects), engine);
+                required.is_empty() || {
+                    let reconciled = engine.scoped_rules(&login.subjects, AggregatedRules::Reconciled);
+                    missing_requests(&required, &reconciled, engine, 1).is_empty()
+                }
             }
         })
     }
 
-    fn required_by(&self, scoped_rules: &[ScopedRule], model: &AccessModel<'s>) -> Vec<RequiredSet<'s>> {
-        scoped_rules.iter().flat_map(|scoped_rule| self.required(*scoped_rule, model).to_vec()).collect()
+    fn required_by(&self, scoped_rules: &[ScopedRule], engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
+        scoped_rules.iter().flat_map(|scoped_rule| self.required(*scoped_rule, engine).to_vec()).collect()
     }
 
-    fn required(&self, scoped_rule: ScopedRule, model: &AccessModel<'s>) -> Rc<[RequiredSet<'s>]> {
+    fn required(&self, scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Rc<[RequiredSet<'s>]> {
         if self.lower.is_empty() {
             return Rc::from([]);
         }
         let known = self.required.borrow().get(&scoped_rule).cloned();
         known.unwrap_or_else(|| {
-            let all: Rc<[RequiredSet<'s>]> = self.lower.overlapping(scoped_rule, model).into();
+            let all: Rc<[RequiredSet<'s>]> = self.lower.overlapping(scoped_rule, engine).into();
             self.required.borrow_mut().insert(scoped_rule, Rc::clone(&all));
             all
         })
     }
 
-    fn outside(&self, scoped_rule: ScopedRule, model: &AccessModel<'s>) -> Rc<[RequestSet<'s>]> {
+    fn outside(&self, scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Rc<[RequestSet<'s>]> {
         if self.upper.binary_search(&scoped_rule).is_ok() || self.upper.last() == Some(&EVERYTHING) {
             return Rc::from([]);
         }
         let known = self.outside.borrow().get(&scoped_rule).cloned();
         known.unwrap_or_else(|| {
-            let all = model.request_sets(scoped_rule);
+            let all = engine.request_sets(scoped_rule);
             let outside: Rc<[RequestSet<'s>]> =
-                all.iter().filter(|requests| !model.covers(&self.upper, requests)).cloned().collect();
+                all.iter().filter(|requests| !engine.covers(&self.upper, requests)).cloned().collect();
             self.outside.borrow_mut().insert(scoped_rule, Rc::clone(&outside));
             outside
         })
@@ -218,19 +228,19 @@ impl<'s> AccessBounds<'s> {
     /// those that the change revokes in another way.
     pub(super) fn granted_by_plan(
         &self,
-        login: &OrderLogin,
-        effect: Option<&OrderEffect>,
-        model: &AccessModel<'s>,
+        login: &Login,
+        effect: Option<&AccessEffect>,
+        engine: &AccessEngine<'s>,
         max: usize,
     ) -> Vec<RequestSet<'s>> {
         let required = match effect {
-            Some(effect) => self.required_by(&granted_rules(&effect.losses, login), model),
-            None => self.lower.all(model),
+            Some(effect) => self.required_by(&effect.lost(&login.subjects.subjects), engine),
+            None => self.lower.all(engine),
         };
         if required.is_empty() {
             Vec::new()
         } else {
-            missing_requests(&required, &model.original_rules(login), model, max)
+            missing_requests(&required, &engine.original_rules(&login.subjects), engine, max)
         }
     }
 }
@@ -239,7 +249,7 @@ impl<'s> AccessBounds<'s> {
 fn missing_requests<'s>(
     required: &[RequiredSet<'s>],
     scoped_rules: &[ScopedRule],
-    model: &AccessModel<'s>,
+    engine: &AccessEngine<'s>,
     max: usize,
 ) -> Vec<RequestSet<'s>> {
     if scoped_rules.last() == Some(&EVERYTHING) {
@@ -250,6 +260,6 @@ fn missing_requests<'s>(
     };
     let missing = required
         .iter()
-        .filter(|(scoped_rule, requests)| !is_granted(scoped_rule) && !model.covers(scoped_rules, requests));
+        .filter(|(scoped_rule, requests)| !is_granted(scoped_rule) && !engine.covers(scoped_rules, requests));
     missing.map(|(_, requests)| requests.clone()).take(max).collect()
 }

@@ -13,7 +13,7 @@ use crate::names::ObjectKey;
 use crate::state::aws_auth::{Entry, EntryPrincipal};
 use crate::state::config_map::entry_key;
 use crate::state::object::{Binding, Role};
-use crate::state::object_meta::{Labels, ObjectMeta};
+use crate::state::object_meta::{Labels, ObjectMeta, RulesManager};
 use crate::state::owner::AGGREGATE_LABEL_PREFIX;
 use crate::state::rbac::{LabelSelector, RoleRef, Rule, Subject};
 
@@ -69,7 +69,7 @@ fn rules(most: usize) -> impl Strategy<Value = Vec<Rule>> {
 }
 
 fn local_rules() -> impl Strategy<Value = Vec<Rule>> {
-    subsequence(vec![rule("get", "pods"), rule("list", "pods"), rule("get", "*")], 0..=2)
+    subsequence(vec![rule("get", "pods"), rule("list", "pods"), rule("get", "*"), rule("get", "nodes")], 0..=2)
 }
 
 fn principals(kind: ScenarioKind) -> Vec<EntryPrincipal> {
@@ -97,7 +97,15 @@ fn principals(kind: ScenarioKind) -> Vec<EntryPrincipal> {
 
 fn entry(kind: ScenarioKind) -> impl Strategy<Value = Entry> {
     let usernames = ["u0", "u1", "u2", "", "{{SessionName}}", "system:serviceaccount:n1:s"];
-    let groups = vec!["g0", "g1", "g2", "team-{{SessionName}}", "system:masters"];
+    let groups = vec![
+        "g0",
+        "g1",
+        "g2",
+        "team-{{SessionName}}",
+        "t-{{SessionName}}-{{SessionNameRaw}}",
+        "{{AccountID}}-{{SessionNameRaw}}",
+        "system:masters",
+    ];
 
     (select(principals(kind)), select(usernames.to_vec()), subsequence(groups, 0..=2))
         .prop_map(|(principal, username, groups)| match principal {
@@ -126,7 +134,10 @@ fn subjects() -> impl Strategy<Value = Vec<Subject>> {
         "g0",
         "g1",
         "g2",
-        "team-x",
+        "team-xx",
+        "t-xx-xx",
+        "t-a-b-a@b",
+        "111122223333-xx",
         "system:authenticated",
         "system:nodes",
         "system:serviceaccounts",
@@ -135,8 +146,9 @@ fn subjects() -> impl Strategy<Value = Vec<Subject>> {
     let users = [
         "u0",
         "u1",
-        "x",
+        "xx",
         "arn:aws:iam::111122223333:role/viewer",
+        "arn:aws:iam::111122223333:role/VIEWER",
         "arn:aws:iam::111122223333:user/team/bob",
         "system:serviceaccount:n1:s",
     ];
@@ -157,12 +169,16 @@ fn roles(kind: ScenarioKind) -> impl Strategy<Value = BTreeMap<ObjectKey, Role>>
     let local = (Just("n1"), local_rules()).prop_map(|(namespace, rules)| {
         (ObjectKey::role(namespace, "r0"), Role { meta: ObjectMeta::default(), rules, aggregation: None })
     });
-    let all = (vec(plain, 1..=3), proptest::option::of(local));
-    all.prop_map(move |(plain, local)| {
+    let all = (vec(plain, 1..=3), proptest::option::of(local), rules(1));
+    all.prop_map(move |(plain, local, manual_rules)| {
         let mut all: BTreeMap<ObjectKey, Role> = plain.into_iter().chain(local).collect();
         if kind == ScenarioKind::Aggregated {
             let selector = LabelSelector { match_labels: aggregated_labels(), ..LabelSelector::default() };
-            let role = Role { aggregation: Some(vec![selector]), ..Role::default() };
+            let mut role = Role { aggregation: Some(vec![selector]), ..Role::default() };
+            if !manual_rules.is_empty() {
+                role.rules = manual_rules;
+                role.meta.rules_manager = RulesManager::Other;
+            }
             all.insert(ObjectKey::cluster_role("a"), role);
         }
         all
@@ -231,13 +247,15 @@ pub(super) fn universe() -> Universe {
         "arn:aws:iam::111122223333:role/VIEWER",
         "arn:aws:iam::111122223333:role/deploy",
         "arn:aws:iam::111122223333:role/admin",
-        "arn:aws:sts::111122223333:assumed-role/viewer/x",
+        "arn:aws:sts::111122223333:assumed-role/viewer/xx",
+        "arn:aws:sts::111122223333:assumed-role/viewer/a@b",
+        "arn:aws:sts::111122223333:assumed-role/viewer/a-b",
         "arn:aws:sts::111122223333:assumed-role/viewer/u0",
         "arn:aws:sts::111122223333:assumed-role/viewer/u1",
-        "arn:aws:sts::111122223333:assumed-role/deploy/x",
+        "arn:aws:sts::111122223333:assumed-role/deploy/xx",
         "arn:aws:sts::111122223333:assumed-role/deploy/u0",
         "arn:aws:sts::111122223333:assumed-role/deploy/u1",
-        "arn:aws:sts::111122223333:assumed-role/admin/x",
+        "arn:aws:sts::111122223333:assumed-role/admin/xx",
         "arn:aws:sts::111122223333:assumed-role/admin/u0",
         "arn:aws:sts::111122223333:assumed-role/admin/u1",
         "arn:aws:sts::111122223333:assumed-role/admin/i-0123456789abcdef0",
@@ -250,11 +268,13 @@ pub(super) fn universe() -> Universe {
         "user:arn:aws:iam::111122223333:user/team/bob",
         "user:u0",
         "user:u1",
-        "user:x",
+        "user:xx",
         "group:g0",
         "group:g1",
         "group:g2",
-        "group:team-x",
+        "group:team-xx",
+        "group:t-xx-xx",
+        "group:t-a-b-a@b",
         "group:system:authenticated",
         "group:system:nodes",
         "group:system:serviceaccounts",
@@ -264,9 +284,15 @@ pub(super) fn universe() -> Universe {
         "sa:n2/s",
     ];
     let mut requests = Vec::new();
-    for (verb, resource) in
-        [("get", "pods"), ("list", "pods"), ("z", "pods"), ("get", "secrets"), ("get", "z"), ("z", "z")]
-    {
+    for (verb, resource) in [
+        ("get", "pods"),
+        ("list", "pods"),
+        ("z", "pods"),
+        ("get", "secrets"),
+        ("get", "nodes"),
+        ("get", "z"),
+        ("z", "z"),
+    ] {
         for namespace in ["", "n1"] {
             requests.push(Request::object(verb, "", resource).in_namespace(namespace));
         }

@@ -67,6 +67,12 @@ pub(super) fn scenario(
         owner
     };
     let mut desired_objects = after.roles;
+    // Rules that were added to an aggregated role by hand stay until the controller finds others.
+    for (key, role) in desired_objects.iter_mut().filter(|(_, role)| role.aggregation.is_some()) {
+        let manual = before.roles.get(key).filter(|before| before.meta.has_manual_rules());
+        role.rules = manual.map(|before| before.rules.clone()).unwrap_or_default();
+        role.meta.rules_manager = manual.map(|before| before.meta.rules_manager).unwrap_or_default();
+    }
     for (key, mut role) in before.roles {
         let labels = content_labels(&role.meta);
         let digest = role_digest(&role, &labels);
@@ -82,7 +88,8 @@ pub(super) fn scenario(
     }
     for (key, role) in desired_objects {
         let labels = content_labels(&role.meta);
-        let unmarked = Role { meta: ObjectMeta::default(), ..role.clone() };
+        let rules = if role.aggregation.is_some() { Vec::new() } else { role.rules.clone() };
+        let unmarked = Role { meta: ObjectMeta::default(), rules, aggregation: role.aggregation.clone() };
         desired.roles.insert(key.clone(), desired_item(DesiredRole { role: unmarked, labels }));
         end.roles.insert(key, role);
     }

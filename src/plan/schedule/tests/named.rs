@@ -7,7 +7,7 @@ use crate::names::ObjectKey;
 use crate::plan::{AccessWindow, Step};
 use crate::state::aws_auth::{Entry, EntryPrincipal};
 use crate::state::object::{Binding, Role};
-use crate::state::object_meta::{Labels, ObjectMeta};
+use crate::state::object_meta::{Labels, ObjectMeta, RulesManager};
 use crate::state::rbac::{LabelSelector, RoleRef, Subject};
 use crate::state::write::WriteRequest;
 
@@ -308,4 +308,32 @@ fn delay_of_the_aggregation_controller_is_reported_as_a_window() {
     insta::assert_snapshot!(
         format!("{} {:?} {} after {}: {}", window.subject, window.access, window.request, window.step, window.reason), @"group:g0 Gained get pods in all namespaces after 1: the controller that fills in aggregated ClusterRoles runs later"
     );
+}
+
+/// Rules that were added to an aggregated role by hand are lost when the controller finds a role to aggregate.
+#[test]
+fn access_through_manual_rules_of_an_aggregated_role_is_granted_in_another_way_before_they_are_replaced() {
+    let bindings: Bindings<'_> = &[("b0", "a", &["g0"])];
+    let mut before = side(&[], &[], bindings);
+    let aggregated = before.roles.get_mut(&ObjectKey::cluster_role("a")).unwrap();
+    aggregated.rules = vec![rule("get", "pods")];
+    aggregated.meta.rules_manager = RulesManager::Other;
+    let roles: NamedRoles<'_> = &[("r0", "get", "secrets", true), ("r1", "get", "pods", false)];
+    let after = side(&[], roles, &[("b0", "a", &["g0"]), ("b1", "r1", &["g0"])]);
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
+    create r1
+    create b1
+    create r0 (awaits)
+    ");
+}
+
+#[test]
+fn session_leaves_a_group_whose_template_has_two_placeholders_before_the_group_is_bound() {
+    let template = "t-{{SessionName}}-{{SessionNameRaw}}";
+    let before = side(&[("viewer", "v", &[template])], ROLES, &[("b0", "r0", &["g0"])]);
+    let after = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["t-xx-xx"])]);
+    insta::assert_snapshot!(describe_steps(&before, &after), @r"
+    patch aws-auth
+    patch b0
+    ");
 }

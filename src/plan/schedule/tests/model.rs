@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::access::tests::oracle;
-use crate::access::{AccessView, Aggregation, Identity, RenderedName, Request, SubjectQuery};
+use crate::access::{
+    AccessView, Aggregation, IamIdentity, Identity, RenderedName, Request, SessionAttributes, SubjectQuery,
+};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
-use crate::plan::order::{Author, order};
 use crate::plan::probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
+use crate::plan::schedule::{Author, order};
 use crate::plan::{PlanBuilder, Step, entries, objects};
 use crate::policy::OwnershipSpec;
 use crate::policy::expand::Desired;
@@ -69,6 +71,9 @@ impl Cluster {
             if role.aggregation.is_some() {
                 body["rules"] = json!(role.rules);
             }
+            if role.meta.has_manual_rules() {
+                body["metadata"]["managedFields"] = json!([{ "manager": "kubectl", "fieldsV1": { "f:rules": {} } }]);
+            }
             cluster.store(key, body);
         }
         for (key, binding) in &state.bindings {
@@ -115,6 +120,18 @@ impl Cluster {
             }
             AcceptedWrite::Unchanged => drop(versions.insert(number, self.objects[&step.object].1.clone())),
             AcceptedWrite::Deleted => drop(self.objects.remove(&step.object)),
+        }
+        self.run_controller();
+    }
+
+    /// Fills in the aggregated roles. Rules that were added by hand are lost as soon as the controller finds others.
+    fn run_controller(&mut self) {
+        for (key, rules) in aggregated_rules(&self.state()) {
+            let (body, _) = self.objects.get_mut(&key).unwrap();
+            if body["rules"] != json!(rules) {
+                body["rules"] = json!(rules);
+                body["metadata"]["managedFields"] = json!([]);
+            }
         }
     }
 }
@@ -215,28 +232,38 @@ pub(super) fn with_stale_rules(state: &State, earlier: &AggregatedRules) -> Stat
     state
 }
 
+/// Parses the subject of a window, which can be the sessions of a role that have a name.
+fn parse_window_subject(text: &str) -> SubjectQuery {
+    let Some((role, session)) = text.split_once(" for sessions named `") else {
+        return SubjectQuery::parse(text).unwrap();
+    };
+    let session = SessionAttributes::named(session.strip_suffix('`').unwrap());
+    SubjectQuery::Arn(IamIdentity::parse(role).unwrap().with_session(&session).unwrap())
+}
+
 /// Returns whether a window of one subject also covers another: a session of a role, a member of a group, a principal
 /// with a username, or a principal in another case that the same entry matches.
 fn covers_subject(window_subject: &str, who: &SubjectQuery, state: &State) -> bool {
     let access = AccessView::new(state, Aggregation::Reconciled);
+    let window = parse_window_subject(window_subject);
     let authentication = access.authenticate(who);
-    let matches_window = |identity: &Identity| match SubjectQuery::parse(window_subject).unwrap() {
-        SubjectQuery::Group(name) => identity.is_in_group(&name),
-        SubjectQuery::User(name) => identity.username.as_ref().and_then(RenderedName::as_literal) == Some(&name),
+    let matches_window = |identity: &Identity| match &window {
+        SubjectQuery::Group(name) => identity.is_in_group(name),
+        SubjectQuery::User(name) => identity.username.as_ref().and_then(RenderedName::as_literal) == Some(name),
         SubjectQuery::Arn(caller) => {
             matches!(who, SubjectQuery::Arn(other) if other.comparison_key() == caller.comparison_key())
-                && access.authenticate(&SubjectQuery::Arn(caller)) == authentication
+                && access.authenticate(&window) == authentication
         }
         SubjectQuery::ServiceAccount { namespace, name } => {
-            identity.matches_subject(&Subject::ServiceAccount { namespace, name })
+            identity.matches_subject(&Subject::ServiceAccount { namespace: namespace.clone(), name: name.clone() })
         }
         SubjectQuery::Account(_) => false,
     };
     let name = who.to_string();
     let is_session =
-        name.strip_prefix(window_subject).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (session "));
+        name.strip_prefix(window_subject).is_some_and(|rest| rest.is_empty() || rest.starts_with(" for sessions "));
     // A window of a principal covers the username and groups that its entry gives.
-    let window_authentication = SubjectQuery::parse(window_subject).map(|query| access.authenticate(&query)).unwrap();
+    let window_authentication = access.authenticate(&window);
     let is_part_of = |identity: &Identity, other: &Identity| {
         (identity.username.is_none() || identity.username == other.username)
             && identity.groups.iter().all(|group| other.groups.contains(group))
