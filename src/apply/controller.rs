@@ -123,8 +123,8 @@ impl<'a, C: WriteCluster> ControllerGuard<'a, C> {
         hooks: &ApplyHooks<'_>,
     ) -> (Vec<ObjectKey>, Vec<(usize, StepError)>) {
         let (mut rewritten, mut failed) = (Vec::new(), Vec::new());
-        let mut roles: Vec<(ObjectKey, usize)> = self.roles.borrow().last_steps_of_left(plan).into_iter().collect();
-        roles.retain(|(_, index)| completed.contains(index));
+        let mut roles: Vec<(ObjectKey, usize)> =
+            self.roles.borrow().not_aggregated_after(plan, completed).into_iter().collect();
         if roles.is_empty() {
             return (rewritten, failed);
         }

@@ -60,7 +60,6 @@ impl ClusterPlan {
     ) -> Result<Self, CommandError> {
         let ConnectedCluster { label, cluster } = connected;
         let digest = report::digest(&plan)?;
-        plan::check_steps(&plan.steps)?;
         let aggregated_roles = AggregatedRoles::new(&plan, comparison.live);
         let guard_report = guard::evaluate_guards(&plan, comparison, &facts, allow);
         let violations = guard::check_invariants(&plan.invariants, &policy_index, comparison.after);

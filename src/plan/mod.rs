@@ -10,6 +10,8 @@ mod field_diff;
 mod fingerprint;
 mod guard_limits;
 mod manual_rules;
+#[cfg(feature = "measure")]
+mod measure;
 mod objects;
 mod post_apply_check;
 mod probes;
@@ -31,6 +33,8 @@ pub(crate) use access_change::{
 pub(crate) use aggregated_roles::AggregatedRoles;
 pub(crate) use fingerprint::{NamespaceSelection, SavedNamespaceSelector};
 pub(crate) use guard_limits::{GuardLimit, GuardLimits};
+#[cfg(feature = "measure")]
+pub(crate) use measure::count_ordered_steps;
 use jiff::Timestamp;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
@@ -184,6 +188,23 @@ pub(crate) struct Step {
 }
 
 impl Plan {
+    /// A plan that consists of these steps.
+    #[cfg(test)]
+    pub(crate) fn for_steps(steps: Vec<Step>) -> Self {
+        Self {
+            policy: "p".to_owned(),
+            cluster_uid: None,
+            changes: Vec::new(),
+            steps,
+            windows: Vec::new(),
+            access_changes: None,
+            limits: GuardLimits::default(),
+            invariants: Vec::new(),
+            namespace_selections: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }

@@ -86,7 +86,10 @@ fn assert_no_changes(sandbox: &Sandbox) {
 
 /// Three aggregated roles, of which the second also selects the first, and the roles that they select.
 fn aggregated_policy() -> String {
-    let mut out = String::from("[groups.g]\n");
+    // A name that must be escaped in a field selector.
+    let mut out = String::from(
+        "[groups.g]\n[cluster-roles.'a,b=c\\d']\naggregation = [{ match-labels = { \"example.com/to-0\" = \"yes\" } }]\n",
+    );
     for number in 0..3 {
         let own = format!("{{ match-labels = {{ \"example.com/to-{number}\" = \"yes\" }} }}");
         let first = if number == 1 { ", { match-labels = { \"example.com/chain\" = \"yes\" } }" } else { "" };
@@ -103,7 +106,7 @@ fn aggregated_policy() -> String {
 
 /// The same roles with rules of their own. The roles that were selected are changed or removed.
 fn plain_policy() -> String {
-    let mut out = String::from("[groups.g]\n");
+    let mut out = String::from("[groups.g]\n[cluster-roles.'a,b=c\\d']\nrules = []\n");
     for number in 0..3 {
         out.push_str(&format!(
             "[cluster-roles.all-{number}]\nrules = [{{ verbs = [\"list\"], resources = [\"pods\", \"r{number}\"] }}]\n\

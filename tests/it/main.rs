@@ -22,6 +22,7 @@ mod end_to_end;
 mod example_policy;
 mod expiry;
 mod guards;
+mod invalid_answers;
 mod invariants;
 mod language;
 mod lints;
