@@ -247,8 +247,9 @@ impl<'s> AccessView<'s> {
     /// Returns every request that a subject is allowed to make, merged into few sets.
     pub(crate) fn effective_permissions(&self, query: &SubjectQuery) -> Vec<GrantedRequests<'s>> {
         let is_in_system_masters = self.authenticate(query).identities().any(Identity::is_in_system_masters);
-        let no_permissions = EffectivePermissions::new(false, Vec::new());
-        EffectivePermissions::new(is_in_system_masters, self.effective_rules(query)).difference(&no_permissions)
+        let known = &self.grants.state.resources;
+        let no_permissions = EffectivePermissions::new(known, false, Vec::new());
+        EffectivePermissions::new(known, is_in_system_masters, self.effective_rules(query)).difference(&no_permissions)
     }
 
     /// Returns the rules of grants. Grants of roles that do not exist are skipped.

@@ -78,7 +78,8 @@ pub(crate) fn escalation_paths<'s>(access: &AccessView<'s>, query: &SubjectQuery
     let authentication = access.authenticate(query);
     let mut paths = identity_escalation_paths(&authentication);
     if !authentication.identities().any(Identity::is_in_system_masters) {
-        let granted = EffectivePermissions::new(false, access.effective_rules(query)).granted_requests();
+        let granted = EffectivePermissions::new(&access.grants.state.resources, false, access.effective_rules(query))
+            .granted_requests();
         paths.extend(rule_escalation_paths(&granted, || granted.clone()));
     }
     paths

@@ -21,6 +21,7 @@ mod principals;
 mod query_lint;
 mod repair;
 mod request;
+mod request_scope;
 mod request_set;
 mod rule_coverage;
 mod rule_match;

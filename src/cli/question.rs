@@ -149,8 +149,10 @@ pub(crate) fn parse_request(verb: &str, resource: &str, scope: &RequestScopeArgs
         None => resource.to_owned(),
     };
     let namespace = if scope.all_namespaces { "" } else { scope.namespace.as_str() };
-    let request =
-        Request::object(verb, group, &full_resource).with_name(name).in_namespace(namespace).into_client_request();
+    let request = Request::object(verb, group, &full_resource)
+        .with_name(name)
+        .in_namespace(namespace)
+        .into_client_request(&crate::api_resources::KnownResources::default());
     let looks_like_subresource = scope.subresource.is_none() && SUBRESOURCES.contains(&name);
     let warning = looks_like_subresource.then(|| {
         Diagnostic::warning(format!("the question is about an object with the name `{name}`"))

@@ -7,6 +7,7 @@ use crate::access::{
     AccessDecision, CanResult, EffectiveRule, EscalationPath, GrantPath, GrantSource, Identity, MASTERS, NearMiss,
     Request, RuleMismatch, SubjectQuery, escalation_paths, rule_allows,
 };
+use crate::api_resources::KnownResources;
 use crate::names::ObjectKey;
 use crate::policy::{ManagedBy, RequestSpec};
 use crate::state::rbac::{Rule, Subject};
@@ -60,10 +61,10 @@ impl InvariantChecker<'_, '_> {
     pub(super) fn violation_of_cannot(&self, subject: &SubjectQuery, spec: &RequestSpec) -> Option<Violator> {
         let authentication = self.access.authenticate(subject);
         if authentication.identities().any(Identity::is_in_system_masters) {
-            let request = to_request(spec, None, None);
+            let request = to_request(spec, None, None, self.known());
             return Some(self.new_violator(
                 subject,
-                format!("can {}", describe_request(&request, spec)),
+                format!("can {}", describe_request(&request, spec, self.known())),
                 self.describe_grant_source(subject, &GrantSource::SystemMasters),
             ));
         }
@@ -74,14 +75,14 @@ impl InvariantChecker<'_, '_> {
         let (rule, request) = cluster_wide
             .into_iter()
             .chain(namespaced)
-            .find_map(|rule| Some((rule, find_allowed_request(rule, spec)?)))?;
+            .find_map(|rule| Some((rule, find_allowed_request(rule, spec, self.known())?)))?;
         let path = self.describe_grant_source(subject, &GrantSource::Path(rule.path));
-        Some(self.new_violator(subject, format!("can {}", describe_request(&request, spec)), path))
+        Some(self.new_violator(subject, format!("can {}", describe_request(&request, spec, self.known())), path))
     }
 
     /// Returns why the subject cannot make a request that it must be able to make.
     pub(super) fn violation_of_can(&self, subject: &SubjectQuery, spec: &RequestSpec) -> Option<Violator> {
-        let request = to_request(spec, None, spec.namespace.as_deref());
+        let request = to_request(spec, None, spec.namespace.as_deref(), self.known());
         let result = self.access.can(subject, &request);
         let what = match result.decision {
             AccessDecision::Allowed => return None,
@@ -108,6 +109,10 @@ impl InvariantChecker<'_, '_> {
         let others = if others.is_empty() { String::new() } else { format!(" (and {})", others.join(", ")) };
         let what = format!("has the privilege escalation path `{}`{others}: {first}", first.name());
         Some(self.new_violator(subject, what, path))
+    }
+
+    fn known(&self) -> &KnownResources {
+        &self.access.state().resources
     }
 
     fn new_violator(&self, subject: &SubjectQuery, finding: String, path: Vec<String>) -> Violator {
@@ -218,7 +223,12 @@ fn format_managed_by(managed_by: &ManagedBy) -> String {
 }
 
 /// Returns the request of an invariant. `name` and `namespace` are used if the invariant does not have its own.
-pub(super) fn to_request(spec: &RequestSpec, name: Option<&str>, namespace: Option<&str>) -> Request {
+pub(super) fn to_request(
+    spec: &RequestSpec,
+    name: Option<&str>,
+    namespace: Option<&str>,
+    known: &KnownResources,
+) -> Request {
     if spec.resource.starts_with('/') {
         return Request::url(&spec.verb, &spec.resource);
     }
@@ -227,11 +237,15 @@ pub(super) fn to_request(spec: &RequestSpec, name: Option<&str>, namespace: Opti
     let path = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
     let name = spec.name.as_deref().or(name).unwrap_or_default();
     let namespace = spec.namespace.as_deref().or(namespace).unwrap_or_default();
-    Request::object(&spec.verb, group, &path).with_name(name).in_namespace(namespace).into_client_request()
+    Request::object(&spec.verb, group, &path).with_name(name).in_namespace(namespace).into_client_request(known)
 }
 
 /// Returns a request that the invariant covers and that the rule allows in the namespace of its grant.
-fn find_allowed_request(effective_rule: &EffectiveRule<'_>, spec: &RequestSpec) -> Option<Request> {
+fn find_allowed_request(
+    effective_rule: &EffectiveRule<'_>,
+    spec: &RequestSpec,
+    known: &KnownResources,
+) -> Option<Request> {
     let rule = effective_rule.path.rule;
     expand_wildcards(spec, rule).into_iter().find_map(|spec| {
         let mut names: Vec<Option<&str>> = vec![None];
@@ -243,7 +257,7 @@ fn find_allowed_request(effective_rule: &EffectiveRule<'_>, spec: &RequestSpec) 
         if spec.resource == "namespaces" {
             names.extend(effective_rule.namespace.map(Some));
         }
-        let requests = names.into_iter().map(|name| to_request(&spec, name, effective_rule.namespace));
+        let requests = names.into_iter().map(|name| to_request(&spec, name, effective_rule.namespace, known));
         let is_in_scope =
             |request: &Request| effective_rule.namespace.is_none_or(|namespace| request.namespace() == Some(namespace));
         requests.into_iter().find(|request| is_in_scope(request) && rule_allows(rule, request))
@@ -273,9 +287,9 @@ fn expand_wildcards(spec: &RequestSpec, rule: &Rule) -> Vec<RequestSpec> {
         .collect()
 }
 
-fn describe_request(request: &Request, spec: &RequestSpec) -> String {
+fn describe_request(request: &Request, spec: &RequestSpec, known: &KnownResources) -> String {
     // A cluster-scoped request does not keep a namespace.
-    let is_namespaced = request.clone().in_namespace("any").into_client_request().namespace().is_some();
+    let is_namespaced = request.clone().in_namespace("any").into_client_request(known).namespace().is_some();
     let in_all_namespaces = is_namespaced && request.namespace().is_none() && spec.namespace.is_none();
     format!("{request}{}", if in_all_namespaces { " in all namespaces" } else { "" })
 }

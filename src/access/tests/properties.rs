@@ -42,7 +42,7 @@ fn requests_for(required: &RequiredAccess) -> Vec<Request> {
                 Request::object(verb, required.group, resource)
                     .with_name(name)
                     .in_namespace(namespace)
-                    .into_client_request(),
+                    .into_client_request(&crate::api_resources::KnownResources::default()),
             );
         }
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::case::NAMESPACES;
 use crate::access::Request;
+use crate::api_resources::KnownResources;
 use crate::state::aws_auth::tests::corpus::TestRng;
 
 /// How a subject authenticates to the API server.
@@ -237,7 +238,10 @@ fn object(rng: &mut TestRng) -> (Request, Option<HttpRequest>) {
         "delete" | "deletecollection" => "DELETE",
         _ => "GET",
     };
-    let request = Request::object(verb, group, resource).with_name(name).in_namespace(namespace).into_client_request();
+    let request = Request::object(verb, group, resource)
+        .with_name(name)
+        .in_namespace(namespace)
+        .into_client_request(&KnownResources::default());
     (request, Some(HttpRequest { method, path }))
 }
 
