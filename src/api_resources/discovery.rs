@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{ApiResource, ApiResources, KnownResources, ResourceScope};
 
 pub(crate) const DISCOVERY_KIND: &str = "APIGroupDiscoveryList";
-pub(crate) const DISCOVERY_API_VERSION: &str = "apidiscovery.k8s.io/v2";
+const DISCOVERY_API_VERSION: &str = "apidiscovery.k8s.io/v2";
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]

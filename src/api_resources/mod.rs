@@ -12,6 +12,7 @@ mod unserved;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+pub(crate) use discovery::DISCOVERY_KIND;
 pub(crate) use known::KnownResources;
 pub(crate) use resolve::Resolution;
 

@@ -5,6 +5,7 @@
 pub(crate) mod any;
 pub(crate) mod api_client;
 mod child;
+mod discovery;
 mod exec_plugin;
 pub(crate) mod kubeconfig;
 mod lease;
@@ -15,6 +16,7 @@ mod retry;
 mod review;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
+mod snapshot_files;
 #[cfg(test)]
 mod tests;
 
