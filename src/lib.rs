@@ -1,6 +1,6 @@
 //! Declarative access to Amazon EKS: aws-auth and RBAC from one reviewed policy.
 //!
-//! The modules are layers: each one depends only on those before it (`tests/architecture.rs`). The modules up to
+//! The modules are layers: each one depends only on those before it (`tests/it/architecture.rs`). The modules up to
 //! `render` are pure. Only `cluster`, `apply` and `cli` use files, the network, the clock and the terminal.
 //!
 //! 1. `names`, `diagnostic`, `yaml`: names, errors and YAML

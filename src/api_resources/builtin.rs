@@ -1,7 +1,7 @@
 //! The API resources that Kubernetes 1.36 serves by default.
 //!
 //! Generated from the discovery of kube-apiserver v1.36.3. The test `builtin_api_resources_are_those_of_the_api_server`
-//! in `tests/api_resources.rs` compares it with the API server and writes it with `BLESS=1`.
+//! in `tests/it/api_resources.rs` compares it with the API server and writes it with `BLESS=1`.
 
 /// One resource a line: API group (`-` for the core group), plural, singular, kind, short names, scope (`n` in namespaces,
 /// `c` for the cluster), verbs, and the subresources with their verbs.

@@ -1,4 +1,4 @@
-//! A cluster that the tests of a binary use one after another. It is reset before each test.
+//! Clusters that the tests of a binary use one after another. They are reset before each test.
 //!
 //! A reset needs a few requests, which is faster than a new cluster. It does not remove namespaces, because the test
 //! cluster has no namespace controller, and it does not undo changes of the bootstrap roles. A test that makes such
@@ -10,7 +10,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::cluster::TestCluster;
+use super::cluster::{Options, TestCluster};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
@@ -36,6 +36,12 @@ impl SharedCluster {
         self.reset();
         (guard, self)
     }
+
+    /// As [`Self::lock`], in one value.
+    pub fn locked(&'static self) -> LockedCluster {
+        let (guard, cluster) = self.lock();
+        LockedCluster { cluster, _guard: guard }
+    }
 }
 
 impl Deref for SharedCluster {
@@ -46,13 +52,30 @@ impl Deref for SharedCluster {
     }
 }
 
-static CLUSTER: LazyLock<Mutex<TestCluster>> = LazyLock::new(|| Mutex::new(TestCluster::start()));
+/// The cluster without options.
+pub static CLUSTER: SharedCluster = SharedCluster::new(TestCluster::start);
 
-/// The default cluster of a test binary, after a reset. No other test can use it until the guard is dropped.
-pub fn cluster() -> MutexGuard<'static, TestCluster> {
-    let cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
-    cluster.reset();
-    cluster
+/// A cluster with the controller that fills aggregated ClusterRoles.
+pub static AGGREGATING_CLUSTER: SharedCluster =
+    SharedCluster::new(|| TestCluster::start_with(Options { aggregation: true, ..Options::default() }));
+
+/// A cluster that only the holder uses.
+pub struct LockedCluster {
+    cluster: &'static TestCluster,
+    _guard: MutexGuard<'static, ()>,
+}
+
+impl Deref for LockedCluster {
+    type Target = TestCluster;
+
+    fn deref(&self) -> &TestCluster {
+        self.cluster
+    }
+}
+
+/// The cluster without options, after a reset. No other test can use it until the guard is dropped.
+pub fn cluster() -> LockedCluster {
+    CLUSTER.locked()
 }
 
 impl TestCluster {

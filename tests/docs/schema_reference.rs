@@ -1,6 +1,6 @@
 //! `docs/reference/policy.md` and `docs/reference/json.md` are generated from the JSON schemas, between two comments.
 //!
-//! The policy's schema has the keys of the parser and no others (tests/schema.rs), so the reference has them too.
+//! The policy's schema has the keys of the parser and no others (tests/it/schema.rs), so the reference has them too.
 
 use std::fmt::Write as _;
 

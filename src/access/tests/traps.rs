@@ -1,4 +1,4 @@
-//! Pitfalls of RBAC. `tests/traps.rs` lists them by number.
+//! Pitfalls of RBAC. `tests/it/traps.rs` lists them by number.
 
 use super::fixture::{ALL_RULES, READ_ALL, binding, can, cluster_role, mapped, parse_request, state, subject_query};
 use crate::access::{AccessDecision, AccessView, Aggregation, NearMiss, RuleMismatch};

@@ -5,6 +5,7 @@
 //! state, so a failure is reproduced with its seed and one state.
 
 pub(crate) mod case;
+mod delta;
 mod near_questions;
 mod program;
 mod question;

@@ -1,0 +1,442 @@
+//! Tests the access section of a plan and the commands `can`, `who-can` and `access` on snapshots.
+
+use crate::common::sandbox::{RunOutput, Sandbox, example_path};
+use serde_json::Value;
+
+const VIEWER_ARN: &str = "arn:aws:iam::111122223333:role/viewer";
+
+/// A folder with the `cluster-viewer` example. Its policy is `rolecall.toml`, which commands find without an argument.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::offline();
+    let read = |name: &str| std::fs::read_to_string(example_path("cluster-viewer").join(name)).unwrap();
+    sandbox.write("rolecall.toml", &read("access.toml")).write("cluster.yaml", &read("cluster.yaml"));
+    sandbox
+}
+
+/// stdout, stderr and the exit code of a command in one text.
+fn full_output(sandbox: &Sandbox, args: &[&str]) -> String {
+    let RunOutput { exit_code: code, stdout: out, stderr: err } = sandbox.run(args);
+    format!("{out}{err}exit {code}\n")
+}
+
+fn json(sandbox: &Sandbox, args: &[&str]) -> Value {
+    let output = sandbox.run(&[args, &["--format", "json"]].concat());
+    serde_json::from_str(&output.stdout)
+        .unwrap_or_else(|error| panic!("{args:?}: {error}\n{}{}", output.stdout, output.stderr))
+}
+
+/// The output of a plan from the heading of the access section on, without the digest.
+fn access_section(plan: &str) -> String {
+    let from = plan.find("\nWho gains and loses access\n").unwrap_or_else(|| panic!("no access section: {plan}"));
+    plan[from + 1..].lines().filter(|line| !line.starts_with("Digest")).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn plan_lists_secrets_and_escalation_paths_of_a_read_everything_role() {
+    insta::assert_snapshot!(access_section(&sandbox().ok(&["plan"])));
+}
+
+#[test]
+fn plan_marks_each_change_that_changes_no_access() {
+    let sandbox = sandbox();
+    let unused = "[cluster-roles.unused]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
+    sandbox.write("rolecall.toml", &(sandbox.read("rolecall.toml") + unused));
+    let effects = |sandbox: &Sandbox| -> Vec<(String, bool)> {
+        let plan = sandbox.plan(&[]);
+        let owned = |value: &Value| value.as_str().unwrap().to_owned();
+        let name = |change: &Value| {
+            let target = &change["target"];
+            owned(if target["entry"].is_null() { &target["object"]["name"] } else { &target["entry"]["principal"] })
+        };
+        let changes = plan["changes"].as_array().unwrap().iter();
+        changes.map(|change| (name(change), change["changes-access"].as_bool().unwrap())).collect()
+    };
+    let without_effect = |sandbox: &Sandbox| -> Vec<String> {
+        effects(sandbox).into_iter().filter(|(_, changes)| !changes).map(|(name, _)| name).collect()
+    };
+    assert_eq!(without_effect(&sandbox), ["unused"]);
+    let plan = sandbox.ok(&["plan"]);
+    assert_eq!(plan.matches("no access changes").count(), 1, "{plan}");
+    let (_, after) = plan.split_once("ClusterRole        unused").unwrap();
+    assert!(after.lines().take(5).any(|line| line == "      no access changes"), "{plan}");
+    sandbox.ok(&["apply", "--auto-approve"]);
+
+    // A role and its binding are renamed. Each change alone would change access, both together do not.
+    let renamed = sandbox.read("rolecall.toml");
+    let renamed = renamed.replace("cluster-role = \"cluster-viewer\"", "cluster-role = \"looker\"");
+    sandbox.write("rolecall.toml", &renamed.replace("[cluster-roles.cluster-viewer]", "[cluster-roles.looker]"));
+    let plan = sandbox.plan(&[]);
+    assert_eq!(plan["access"], serde_json::json!([]), "{plan:#}");
+    assert_eq!(without_effect(&sandbox), [""; 0]);
+    let text = sandbox.ok(&["plan"]);
+    assert_eq!(text.matches("no access changes").count(), 1, "{text}");
+}
+
+#[test]
+fn saved_plan_keeps_its_access_section_and_drift_has_none() {
+    let sandbox = sandbox();
+    let plan = sandbox.ok(&["plan", "--out", "saved.json"]);
+    let dry_run = sandbox.ok(&["apply", "--plan", "saved.json", "--dry-run"]);
+    assert_eq!(access_section(&dry_run), access_section(&plan));
+    assert!(!sandbox.run(&["drift"]).stdout.contains("gains and loses access"));
+    assert!(json(&sandbox, &["drift"])["plans"][0]["access"].is_null());
+}
+
+#[test]
+fn access_section_is_printed_only_if_the_plan_has_changes() {
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "--auto-approve"]);
+    assert!(!sandbox.ok(&["plan"]).contains("gains and loses access"));
+    assert_eq!(json(&sandbox, &["plan"])["plans"][0]["access"], serde_json::json!([]));
+    let policy = sandbox.read("rolecall.toml");
+    sandbox.write(
+        "rolecall.toml",
+        &policy.replace(
+            "rules = [{ verbs = [\"get\", \"list\"], api-groups = [\"*\"], resources = [\"*\"] }]",
+            "rules = [\n  { verbs = [\"get\"], api-groups = [\"*\"], resources = [\"*\"] },\n  { verbs = [\"list\"], api-groups = [\"*\"], resources = [\"*\"] },\n]",
+        ),
+    );
+    insta::assert_snapshot!(access_section(&sandbox.ok(&["plan"])), @r"
+    Who gains and loses access
+      no access changes
+
+    Plan: 0 to add, 1 to change, 0 to replace, 0 to remove. 1 object to write. 0 subjects gain access, 0 lose.
+    ");
+}
+
+#[test]
+fn plan_lists_gained_and_lost_access_with_the_granting_bindings() {
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "--auto-approve"]);
+    let policy = sandbox.read("rolecall.toml").replace("members = [\"viewer\", \"alice\"]", "members = [\"viewer\"]");
+    let more = "\n[cluster-roles.pods]\nrules = [{ verbs = [\"get\", \"delete\"], resources = [\"pods\"] }]\n\
+                [bindings.pods]\ncluster-role = \"pods\"\nnamespaces = [\"default\"]\nprincipals = [\"alice\"]\n\
+                service-accounts = [\"ci/deployer\"]\n";
+    sandbox.write("rolecall.toml", &format!("{policy}{more}"));
+    insta::assert_snapshot!(access_section(&sandbox.ok(&["plan"])));
+}
+
+#[test]
+fn long_access_section_is_truncated_with_a_count() {
+    let sandbox = sandbox();
+    let names: Vec<String> = (0..50).map(|number| format!("many-{number:02}")).collect();
+    let principals: String = names.iter().map(|name| format!("\n[principals.{name}]\nrole = \"{name}\"\n")).collect();
+    let members: String = names.iter().map(|name| format!(", \"{name}\"")).collect();
+    let policy =
+        sandbox.read("rolecall.toml").replace("\"viewer\", \"alice\"", &format!("\"viewer\", \"alice\"{members}"));
+    sandbox.write("rolecall.toml", &format!("{policy}{principals}"));
+    let truncated = access_section(&sandbox.ok(&["plan"]));
+    assert!(truncated.contains("    … and 32 more subjects (use --full to show them)\n"), "{truncated}");
+    assert!(truncated.contains("52 subjects gain access, 0 lose."), "{truncated}");
+    assert!(access_section(&sandbox.ok(&["plan", "--full"])).contains("role/many-49 (many-49)"));
+    let access = &json(&sandbox, &["plan"])["plans"][0]["access"];
+    assert_eq!((access.as_array().unwrap().len(), access[0]["subjects"].as_array().unwrap().len()), (1, 52));
+}
+
+#[test]
+fn can_prints_yes_or_no_and_exits_0_or_1() {
+    let sandbox = sandbox();
+    assert_eq!(sandbox.ok(&["can", "viewer", "get", "secrets", "--after"]), "yes\n");
+    insta::assert_snapshot!(full_output(&sandbox, &["can", "viewer", "get", "secrets"]), @r"
+    no
+    warning: arn:aws:iam::111122223333:role/viewer cannot authenticate: no aws-auth entry matches
+     |
+     = help: the policy adds this principal: use --after to query the planned state
+
+    exit 1
+    ");
+    sandbox.ok(&["apply", "--auto-approve"]);
+    for (code, question) in [
+        (0, "viewer get secrets"),
+        (0, "arn:aws:sts::111122223333:assumed-role/viewer/me list pods -A"),
+        (0, "alice get nodes --subresource proxy"),
+        (0, "group:cluster-viewer-group list deployments.apps/web -n kube-system"),
+        (1, "user:alice get secrets"),
+        (1, "alice delete pods"),
+        (1, "alice get /metrics"),
+        (0, "group:system:masters delete pods"),
+        (1, "sa:default/default get pods"),
+    ] {
+        let args: Vec<&str> = std::iter::once("can").chain(question.split(' ')).collect();
+        let output = sandbox.run(&args);
+        assert_eq!((output.exit_code, output.stdout.as_str()), (code, ["yes\n", "no\n"][code as usize]), "{question}");
+    }
+}
+
+#[test]
+fn can_explain_shows_the_grant_path_or_the_nearest_rule() {
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "--auto-approve"]);
+    let unmanaged = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+                     metadata: { name: by-hand, namespace: default }\n\
+                     roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: gone }\n\
+                     subjects: [{ kind: User, apiGroup: rbac.authorization.k8s.io, name: alice }]\n";
+    sandbox.write("cluster.yaml", &format!("{}{unmanaged}", sandbox.read("cluster.yaml")));
+    let mut answers = String::new();
+    for question in [
+        "viewer get secrets",
+        "alice delete pods/web",
+        "group:system:masters get pods",
+        "arn:aws:iam::111122223333:role/none get pods",
+        "arn:aws:iam::111122223333:role/eks-nodes get pods",
+    ] {
+        let args: Vec<&str> = std::iter::once("can").chain(question.split(' ')).chain(["--explain"]).collect();
+        answers.push_str(&format!("$ can {question}\n{}\n", full_output(&sandbox, &args)));
+    }
+    insta::assert_snapshot!(answers);
+    let answer = json(&sandbox, &["can", "viewer", "get", "secrets"]);
+    let grant = &answer["clusters"][0]["granted-by"][0];
+    assert_eq!(grant["binding"]["managed-by"]["location"]["file"], "rolecall.toml", "{answer:#}");
+    assert_eq!(grant["rule"]["verbs"], serde_json::json!(["get", "list"]));
+}
+
+#[test]
+fn can_warns_about_unknown_subjects_verbs_resources_and_namespaces() {
+    let sandbox = sandbox();
+    let mut answers = String::new();
+    for question in [
+        "vewer get pods",
+        "arn:aws:iam::111122223333:group/x get pods",
+        "sa:ci get pods",
+        "group:system:master get pods",
+        "group:x gett pod",
+        "group:x get deployments",
+        "group:x get pods/exec",
+        "group:x get pods -n kube-sytem",
+    ] {
+        let args: Vec<&str> = std::iter::once("can").chain(question.split(' ')).collect();
+        answers.push_str(&format!("$ can {question}\n{}\n", full_output(&sandbox, &args)));
+    }
+    insta::assert_snapshot!(answers);
+    let without_policy = Sandbox::offline();
+    without_policy.write("cluster.yaml", &sandbox.read("cluster.yaml"));
+    let output = without_policy.run(&["can", "user:a", "get", "pods", "--after", "--snapshot", "cluster.yaml"]);
+    assert!(
+        output.exit_code == 1 && output.stderr.contains("error: --after needs a policy, and none was found"),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(
+        full_output(&without_policy, &["who-can", "list", "--snapshot", "cluster.yaml"]).lines().last(),
+        Some("exit 1")
+    );
+}
+
+#[test]
+fn who_can_lists_subjects_and_the_principals_that_match_them() {
+    let sandbox = sandbox();
+    insta::assert_snapshot!(sandbox.ok(&["who-can", "get", "secrets", "--after"]), @r"
+    Principals that can get secrets in default:
+      arn:aws:iam::111122223333:role/viewer (viewer)
+      arn:aws:iam::111122223333:user/alice (alice)
+
+    Granted by RBAC bindings:
+      group cluster-viewer-group
+        via cluster-viewers → cluster-viewer
+        members (aws-auth): arn:aws:iam::111122223333:role/viewer, arn:aws:iam::111122223333:user/alice
+    ");
+    assert_eq!(sandbox.ok(&["who-can", "get", "secrets"]), "No binding allows anyone to get secrets in default.\n");
+    insta::assert_snapshot!(sandbox.ok(&["who-can", "get", "secrets", "--after", "--explain", "-A"]));
+    insta::assert_snapshot!(sandbox.ok(&["who-can", "escalate", "--after"]));
+    assert_eq!(sandbox.ok(&["who-can", "escalate"]), "No subject has a privilege escalation path.\n");
+}
+
+#[test]
+fn access_lists_all_subjects_or_one() {
+    let sandbox = sandbox();
+    insta::assert_snapshot!(sandbox.ok(&["access", "--after"]));
+    insta::assert_snapshot!(sandbox.ok(&["access", "alice", "--after", "--explain"]));
+    let all = json(&sandbox, &["access", "--after", "--full"]);
+    let masters = all["clusters"][0]["access"].as_array().unwrap().iter();
+    let masters = masters.filter(|row| row["subjects"][0]["subject"] == "group:system:masters").count();
+    assert_eq!(masters, 1, "{all:#}");
+}
+
+#[test]
+fn can_with_a_snapshot_needs_no_policy() {
+    let sandbox = Sandbox::offline();
+    sandbox
+        .write("cluster.yaml", &std::fs::read_to_string(example_path("cluster-viewer").join("cluster.yaml")).unwrap());
+    assert_eq!(
+        sandbox.run(&["can", "group:system:masters", "get", "pods", "--snapshot", "cluster.yaml"]).stdout,
+        "yes\n"
+    );
+}
+
+#[test]
+fn aggregation_cycle_is_reported_once() {
+    let sandbox = Sandbox::offline();
+    let role = |name: &str, from: &str| {
+        format!(
+            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+             metadata: {{ name: {name}, labels: {{ is: {name} }} }}\n\
+             aggregationRule: {{ clusterRoleSelectors: [{{ matchLabels: {{ is: {from} }} }}] }}\n"
+        )
+    };
+    sandbox.write("cluster.yaml", &format!("{}{}", role("one", "other"), role("other", "one")));
+    let output = sandbox.run(&["who-can", "get", "pods", "--snapshot", "cluster.yaml"]);
+    assert_eq!(
+        output.stderr.matches("ClusterRoles aggregate each other: `one`, `other`").count(),
+        1,
+        "{}",
+        output.stderr
+    );
+    sandbox.write("rolecall.toml", "[policy]\nname = \"circle\"\n");
+    let output = sandbox.run(&["plan", "--snapshot", "cluster.yaml"]);
+    assert_eq!(
+        output.stderr.matches("ClusterRoles aggregate each other: `one`, `other`").count(),
+        1,
+        "{}",
+        output.stderr
+    );
+}
+
+const DANGLING_BINDING: &str = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: by-hand }\n\
+                     roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ghost }\n\
+                     subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: dev }]\n";
+
+#[test]
+fn binding_to_a_missing_role_is_pending_access_of_its_subjects() {
+    let sandbox = sandbox();
+    sandbox.write("cluster.yaml", &format!("{}{DANGLING_BINDING}", sandbox.read("cluster.yaml")));
+    let message = "warning: ClusterRole `ghost` does not exist, but RBAC bindings reference it: `by-hand`";
+    for (args, is_reported) in [
+        (&["can", "group:dev", "get", "pods"][..], true),
+        (&["can", "group:system:masters", "get", "pods"], false),
+        (&["who-can", "get", "pods"], true),
+        (&["access"], true),
+        (&["access", "group:dev"], true),
+        (&["access", "sa:default/default"], false),
+        (&["plan"], false),
+        (&["drift"], true),
+    ] {
+        let output = sandbox.run(args);
+        assert_eq!(output.stderr.matches(message).count(), usize::from(is_reported), "{args:?}: {}", output.stderr);
+        let is_pending =
+            output.stderr.contains("pending access: group:dev will get its rules as soon as it is created");
+        assert_eq!(is_pending, is_reported, "{args:?}: {}", output.stderr);
+    }
+    let answer = json(&sandbox, &["who-can", "get", "pods"]);
+    let warnings = answer["clusters"][0]["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|warning| message.ends_with(warning["message"].as_str().unwrap())), "{answer:#}");
+}
+
+#[test]
+fn many_missing_roles_are_summarized_with_a_count() {
+    let sandbox = sandbox();
+    let dangling: String = (0..9)
+        .map(|number| {
+            DANGLING_BINDING.replace("ghost", &format!("ghost-{number}")).replace("by-hand", &format!("by-{number}"))
+        })
+        .collect();
+    let second_binding = DANGLING_BINDING.replace("ghost", "ghost-0");
+    sandbox.write("cluster.yaml", &format!("{}{dangling}{second_binding}", sandbox.read("cluster.yaml")));
+    let output = sandbox.run(&["access"]);
+    assert_eq!(output.stderr.matches("does not exist, but RBAC bindings reference it").count(), 3, "{}", output.stderr);
+    assert!(
+        output.stderr.contains("`ghost-0` does not exist, but RBAC bindings reference it: `by-0`, `by-hand`\n"),
+        "{}",
+        output.stderr
+    );
+    assert!(
+        output.stderr.contains("warning: 6 more roles do not exist, but RBAC bindings reference them"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn plan_warns_about_dangling_bindings_that_a_new_role_activates() {
+    let sandbox = sandbox();
+    sandbox.write(
+        "cluster.yaml",
+        &format!("{}{}", sandbox.read("cluster.yaml"), DANGLING_BINDING.replace("ghost", "cluster-viewer")),
+    );
+    let output = sandbox.run(&["plan"]);
+    let message = "existing RBAC bindings take effect when ClusterRole `cluster-viewer` is created: `by-hand`";
+    assert_eq!(output.stderr.matches(message).count(), 1, "{}", output.stderr);
+    let plan = json(&sandbox, &["plan"]);
+    let warnings = plan["plans"][0]["warnings"].as_array().unwrap();
+    assert_eq!(warnings.iter().filter(|warning| warning["message"] == message).count(), 1, "{plan:#}");
+    sandbox.ok(&["apply", "--auto-approve"]);
+    assert!(!sandbox.run(&["plan"]).stderr.contains("existing RBAC bindings take effect"));
+}
+
+#[test]
+fn plan_refuses_a_policy_binding_to_a_role_that_does_not_exist() {
+    let sandbox = sandbox();
+    let binding = "\n[bindings.extra]\ncluster-role = \"ghost\"\nprincipals = [\"alice\"]\n";
+    sandbox.write("rolecall.toml", &(sandbox.read("rolecall.toml") + binding));
+    let output = sandbox.run(&["plan"]);
+    assert_eq!(output.exit_code, 1, "{}", output.stderr);
+    assert!(
+        output.stderr.contains("error: ClusterRole `ghost` exists neither in the policy nor in the cluster"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn unknown_subject_suggests_one_of_another_account_kind_or_spelling() {
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "--auto-approve"]);
+    for typed in [
+        "arn:aws:iam::111122223334:role/viewer",
+        "arn:aws:iam::111122223333:role/vewer",
+        "arn:aws:iam::111122223333:user/viewer",
+        "arn:aws:iam::999999999999:role/viewer",
+    ] {
+        let output = sandbox.run(&["can", typed, "get", "pods"]);
+        assert!(
+            output.stderr.contains("did you mean `arn:aws:iam::111122223333:role/viewer`?"),
+            "{typed}: {}",
+            output.stderr
+        );
+    }
+    let output = sandbox.run(&["can", "user:cluster-viewer-group", "get", "pods"]);
+    assert!(output.stderr.contains("did you mean `group:cluster-viewer-group`?"), "{}", output.stderr);
+}
+
+#[test]
+fn arn_with_other_path_or_case_is_answered_with_the_aws_auth_spelling() {
+    let sandbox = sandbox();
+    sandbox.ok(&["apply", "--auto-approve"]);
+    let reports_spelling = |typed: &str, args: &[&str]| {
+        let output = sandbox.run(args);
+        let message = format!("no aws-auth entry names `{typed}`, but the entry `{VIEWER_ARN}` matches it");
+        assert_eq!(
+            output.stderr.contains(&message),
+            output.stderr.contains(&format!("did you mean `{VIEWER_ARN}`?")),
+            "{}",
+            output.stderr
+        );
+        output.stderr.contains(&message)
+    };
+    let session = |role: &str| format!("arn:aws:sts::111122223333:assumed-role/{role}/me");
+    for typed in ["role/team/viewer", "role/other/Viewer", "role/Viewer", "role/other/VIEWER"] {
+        let typed = VIEWER_ARN.replace("role/viewer", typed);
+        assert!(reports_spelling(&typed, &["can", &typed, "get", "pods"]), "{typed}");
+        assert!(reports_spelling(&typed, &["access", &typed]), "{typed}");
+    }
+    assert!(reports_spelling(&VIEWER_ARN.replace("viewer", "VIEWER"), &["can", &session("VIEWER"), "get", "pods"]));
+    // The spelling of aws-auth, a session of that role, and the name in the policy.
+    for typed in [VIEWER_ARN, &session("viewer"), "viewer"] {
+        assert!(!reports_spelling(typed, &["can", typed, "get", "pods"]), "{typed}");
+    }
+    let bob = "- userarn: arn:aws:iam::111122223333:user/team/bob\n      username: bob\n";
+    let users = format!("data:\n  mapUsers: |\n    {bob}");
+    let aws_auth =
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: aws-auth, namespace: kube-system }}\n{users}");
+    sandbox.write("users.yaml", &aws_auth);
+    // The path is part of the ARN of a user: with another path it is another user. The case is ignored.
+    for (typed, can_authenticate) in [("user/bob", false), ("user/Team/Bob", true)] {
+        let typed = format!("arn:aws:iam::111122223333:{typed}");
+        let output = sandbox.run(&["can", &typed, "get", "pods", "--snapshot", "users.yaml"]);
+        assert_eq!(output.stderr.contains("cannot authenticate"), !can_authenticate, "{}", output.stderr);
+        assert!(
+            output.stderr.contains("did you mean `arn:aws:iam::111122223333:user/team/bob`?"),
+            "{typed}: {}",
+            output.stderr
+        );
+    }
+}

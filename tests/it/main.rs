@@ -1,0 +1,39 @@
+//! The integration tests, in one binary so that they share running test clusters.
+
+#![allow(
+    clippy::allow_attributes,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::pedantic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "test helpers panic on failure and use files, processes and the network"
+)]
+
+mod access;
+mod api_resources;
+mod architecture;
+mod bad_input;
+mod command_line;
+mod end_to_end;
+mod example_policy;
+mod expiry;
+mod guards;
+mod invariants;
+mod language;
+mod ownership;
+mod permissions;
+mod policies;
+mod prompts_and_help;
+mod reads_and_writes;
+mod request_faults;
+mod safe_apply;
+mod schema;
+mod stale_plans;
+mod traps;
+mod write_order;
+
+#[path = "../common/mod.rs"]
+mod common;

@@ -1,0 +1,180 @@
+//! Tests ownership: which objects and entries a policy changes, adopts, keeps and refuses to change.
+
+use crate::common::sandbox::Sandbox;
+
+const CLUSTER: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: { name: default }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: view }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: stray }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: of-helm-binding }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: some-operator }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: "system:thing" }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: helm, labels: { app.kubernetes.io/managed-by: Helm } }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: of-helm-binding }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: u }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: stray }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: stray }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: u }]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: aws-auth, namespace: kube-system }
+data:
+  mapRoles: |
+    - rolearn: arn:aws:iam::111122223333:role/eksctl-nodes
+      username: system:node:{{EC2PrivateDNSName}}
+    - rolearn: arn:aws:iam::111122223333:role/stray # why
+      username: stray
+"#;
+
+/// A policy with one principal, one group and one binding of this name, plus the rest.
+fn policy(name: &str, rest: &str) -> String {
+    format!(
+        "[policy]\nname = \"{name}\"\n[principals.{name}]\nrole = \"arn:aws:iam::111122223333:role/{name}\"\n\
+         groups = [\"{name}\"]\n[groups.{name}]\n[bindings.{name}]\ncluster-role = \"view\"\ngroups = [\"{name}\"]\n{rest}"
+    )
+}
+
+fn changes(sandbox: &Sandbox, file: &str) -> Vec<String> {
+    let plan = sandbox.plan(&[file, "--snapshot", "cluster.yaml"]);
+    plan["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| {
+            let target = &change["target"];
+            let name = target["entry"]["principal"].as_str().or(target["object"]["name"].as_str()).unwrap();
+            let kind = target["object"]["kind"].as_str().unwrap_or("entry");
+            format!("{} {kind} {}", change["action"].as_str().unwrap(), name.rsplit('/').next().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn shared_policy_changes_only_listed_objects() {
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", ""));
+    assert_eq!(changes(&sandbox, "a.toml"), ["create entry a", "create ClusterRoleBinding a"]);
+}
+
+#[test]
+fn exclusive_policy_keeps_defaults_foreign_objects_and_bound_roles() {
+    let sandbox = Sandbox::offline();
+    let exclusive = "[ownership]\naws-auth = \"exclusive\"\nrbac = \"exclusive\"\n\
+                     ignore = [\"arn:aws:iam::*:role/eksctl-*\", \"ClusterRole/*-operator\"]\n";
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", exclusive));
+    assert_eq!(
+        changes(&sandbox, "a.toml"),
+        [
+            "create entry a",
+            "delete entry stray",
+            "delete ClusterRole stray",
+            "create ClusterRoleBinding a",
+            "delete ClusterRoleBinding stray"
+        ]
+    );
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    assert!(changes(&sandbox, "a.toml").is_empty());
+    let text = sandbox.read("cluster.yaml");
+    assert!(text.contains("eksctl-nodes") && text.contains("some-operator") && !text.contains("role/stray"), "{text}");
+}
+
+#[test]
+fn policy_does_not_change_objects_of_another_policy() {
+    let sandbox = Sandbox::offline();
+    let exclusive = "[ownership]\naws-auth = \"exclusive\"\nrbac = \"exclusive\"\n";
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", "")).write("b.toml", &policy("b", exclusive));
+    let nodes = "remove:arn:aws:iam::111122223333:role/eksctl-nodes";
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    sandbox.ok(&["apply", "b.toml", "--snapshot", "cluster.yaml", "--auto-approve", "--allow", nodes]);
+    for file in ["a.toml", "b.toml"] {
+        assert!(changes(&sandbox, file).is_empty(), "{file}: {:?}", changes(&sandbox, file));
+    }
+    sandbox.write("thief.toml", &policy("a", "").replace("name = \"a\"\n", "name = \"thief\"\n"));
+    let output = sandbox.run(&["plan", "thief.toml", "--snapshot", "cluster.yaml"]);
+    assert_eq!(output.exit_code, 1);
+    for message in [
+        "the aws-auth entry of arn:aws:iam::111122223333:role/a is owned by policy `a`",
+        "ClusterRoleBinding a is owned by policy `a`",
+    ] {
+        assert!(output.stderr.contains(message), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn objects_removed_from_the_policy_are_deleted_and_foreign_bindings_reported() {
+    let sandbox = Sandbox::offline();
+    let role = "[cluster-roles.looking]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", &policy("a", role));
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    let foreign = "\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: { name: foreign }\n\
+                   roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: looking }\n";
+    let text = sandbox.read("cluster.yaml") + foreign;
+    sandbox.write("cluster.yaml", &text).write("a.toml", "[policy]\nname = \"a\"\n");
+    let output = sandbox.run(&["plan", "a.toml", "--snapshot", "cluster.yaml"]);
+    assert!(
+        output
+            .stderr
+            .contains("ClusterRole looking is removed, but a binding that this policy does not own refers to it"),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(
+        changes(&sandbox, "a.toml"),
+        ["delete entry a", "delete ClusterRole looking", "delete ClusterRoleBinding a"]
+    );
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    assert!(!sandbox.read("cluster.yaml").contains("rolecall/"), "a policy that owns nothing leaves no marks");
+}
+
+/// Trap 46: with this annotation set to false Kubernetes does not reset a default role at start.
+#[test]
+fn autoupdate_annotation_is_kept() {
+    let sandbox = Sandbox::offline();
+    let annotation = "rbac.authorization.kubernetes.io/autoupdate: \"false\"";
+    let role = |name: &str, labels: &str| {
+        format!(
+            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+             metadata: {{ name: \"{name}\", labels: {{ {labels} }}, annotations: {{ {annotation} }} }}\n\
+             rules: [{{ verbs: [get], apiGroups: [\"\"], resources: [pods] }}]\n"
+        )
+    };
+    let defaults = "kubernetes.io/bootstrapping: rbac-defaults";
+    let roles = role("system:own", defaults) + &role("admin", defaults) + &role("reader", "a: b");
+    sandbox.write("cluster.yaml", &format!("{CLUSTER}{roles}"));
+    let rest = "[ownership]\nrbac = \"exclusive\"\n[cluster-roles.reader]\n\
+                rules = [{ verbs = [\"get\", \"list\"], resources = [\"pods\"] }]\n";
+    sandbox.write("a.toml", &policy("a", rest));
+    let planned = changes(&sandbox, "a.toml");
+    assert!(planned.contains(&"adopt ClusterRole reader".to_owned()), "{planned:?}");
+    assert!(!planned.iter().any(|change| change.contains("admin") || change.contains("system:")), "{planned:?}");
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    let text = sandbox.read("cluster.yaml");
+    assert!(
+        text.contains("list") && text.matches("rbac.authorization.kubernetes.io/autoupdate").count() == 3,
+        "{text}"
+    );
+}
