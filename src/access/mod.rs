@@ -7,6 +7,7 @@
 mod access_view;
 mod aggregation;
 mod allow_reason;
+mod can_answer;
 mod dangling;
 mod diff;
 mod effective_permissions;
@@ -19,6 +20,7 @@ mod identity_mapping;
 mod marginal_impact;
 mod principals;
 mod query_lint;
+mod question;
 mod repair;
 mod request;
 mod request_scope;
@@ -26,12 +28,14 @@ mod request_set;
 mod rule_coverage;
 mod rule_match;
 mod template;
+mod who_can;
 
 pub(crate) use access_view::{
     AccessDecision, AccessView, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss, SubjectGrants, WhoCanResult,
 };
 pub(crate) use aggregation::Aggregation;
 pub(crate) use allow_reason::AllowReason;
+pub(crate) use can_answer::{CanAnswer, UnknownPart, Verdict};
 pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};
 pub(crate) use diff::{SubjectDiff, diff_access};
 pub(crate) use effective_permissions::GrantedRequests;
@@ -44,8 +48,10 @@ pub(crate) use identity_mapping::{EntryRef, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;
 pub(crate) use principals::MappedPrincipal;
 pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};
+pub(crate) use question::{QuestionError, parse_requests};
 pub(crate) use repair::lost_repair_permissions;
 pub(crate) use request::{ObjectRequest, Request};
+pub(crate) use request_scope::{RequestScope, request_scope};
 pub(crate) use request_set::{
     ProductSetData, RequestSet, RequestSetData, RequestSetExcept, ResourceSetData, StringSet, StringSetData,
     UrlPatternData,
@@ -53,6 +59,7 @@ pub(crate) use request_set::{
 pub(crate) use rule_coverage::uncovered;
 pub(crate) use rule_match::{RuleMismatch, rule_allows};
 pub(crate) use template::{RenderedName, is_session_name_char};
+pub(crate) use who_can::{GrantLimit, NamespaceFilter};
 
 // Used by the tests of this module only.
 #[cfg(test)]

@@ -56,6 +56,13 @@ impl Request {
         }
     }
 
+    pub(crate) fn with_verb(self, verb: &str) -> Self {
+        match self {
+            Self::Object(request) => Self::Object(ObjectRequest { verb: verb.to_owned(), ..request }),
+            Self::Url { path, .. } => Self::Url { verb: verb.to_owned(), path },
+        }
+    }
+
     pub(crate) fn in_namespace(self, namespace: &str) -> Self {
         match self {
             Self::Object(request) => Self::Object(ObjectRequest { namespace: namespace.to_owned(), ..request }),

@@ -53,7 +53,7 @@ impl ClusterPlan {
         facts: ClusterFacts,
         allow: &[AllowFlag],
     ) -> Result<Self, CommandError> {
-        let ConnectedCluster { label, cluster } = connected;
+        let ConnectedCluster { label, cluster, namespace: _ } = connected;
         let digest = report::digest(&plan)?;
         let guard_report = guard::evaluate_guards(&plan, comparison, &facts, allow);
         let (violations, _) = guard::check_invariants(&plan.invariants, &policy_index, comparison.after);
@@ -255,7 +255,7 @@ fn plan_target(
     (depth, allow): (PlanDepth, &[AllowFlag]),
     now: jiff::Timestamp,
 ) -> Result<ClusterPlan, CommandError> {
-    let (ConnectedCluster { label, cluster }, state, facts) = observed?;
+    let (ConnectedCluster { label, cluster, namespace: _ }, state, facts) = observed?;
     let mut plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
         .map_err(|diagnostics| CommandError::new(loaded.policy.sources.clone(), diagnostics))?;
     let (mut guard_report, mut missing_permissions) = (GuardReport::default(), Vec::new());

@@ -4,16 +4,16 @@ use std::fmt;
 
 use super::invariant_checker::InvariantChecker;
 use crate::access::{
-    AccessDecision, CanResult, EffectiveRule, EscalationPath, GrantPath, GrantSource, Identity, MASTERS, NearMiss,
-    Request, RuleMismatch, SubjectQuery, escalation_paths, rule_allows,
+    CanResult, EffectiveRule, EscalationPath, GrantPath, GrantSource, Identity, MASTERS, NearMiss, Request,
+    RuleMismatch, SubjectQuery, Verdict, escalation_paths, rule_allows,
 };
 use crate::api_resources::KnownResources;
 use crate::names::ObjectKey;
 use crate::policy::{ManagedBy, RequestSpec};
 use crate::state::rbac::{Rule, Subject};
 
-/// Verbs whose requests do not name an object.
-const VERBS_WITHOUT_NAME: [&str; 2] = ["create", "deletecollection"];
+/// A verb whose requests never name an object.
+const VERB_WITHOUT_NAME: &str = "deletecollection";
 
 /// A subject that violates an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,23 +75,32 @@ impl InvariantChecker<'_, '_> {
         let (rule, request) = cluster_wide
             .into_iter()
             .chain(namespaced)
-            .find_map(|rule| Some((rule, find_allowed_request(rule, spec, self.known())?)))?;
+            .find_map(|rule| Some((rule, find_allowed_request(rule, spec, &effective_rules, self.known())?)))?;
         let path = self.describe_grant_source(subject, &GrantSource::Path(rule.path));
-        Some(self.new_violator(subject, format!("can {}", describe_request(&request, spec, self.known())), path))
+        let by_apply = if is_create_by_apply(rule, &request) { " by server-side apply" } else { "" };
+        let what = format!("can {}{by_apply}", describe_request(&request, spec, self.known()));
+        Some(self.new_violator(subject, what, path))
     }
 
     /// Returns why the subject cannot make a request that it must be able to make.
     pub(super) fn violation_of_can(&self, subject: &SubjectQuery, spec: &RequestSpec) -> Option<Violator> {
         let request = to_request(spec, None, spec.namespace.as_deref(), self.known());
-        let result = self.access.can(subject, &request);
-        let what = match result.decision {
-            AccessDecision::Allowed => return None,
-            AccessDecision::Denied => format!("cannot {request}"),
-            AccessDecision::Ambiguous => {
+        let answer = self.access.answer(subject, &request, &[]);
+        let what = match answer.verdict {
+            Verdict::Yes => return None,
+            Verdict::No => format!("cannot {request}"),
+            Verdict::NoWithoutPatch => {
+                format!("cannot {request}: a POST has no name, and server-side apply also needs `patch`")
+            }
+            Verdict::YesByApply => format!("can {request} by server-side apply only: a POST has no name"),
+            Verdict::Ambiguous => {
                 format!("can {request} only at some logins (non-deterministic: several aws-auth entries match)")
             }
+            Verdict::NotAnswered(_) => {
+                format!("may be unable to {request}: it is not known whether the resource is in namespaces")
+            }
         };
-        let path = self.describe_near_miss(&result);
+        let path = self.describe_near_miss(&answer.result);
         Some(Violator { path_kind: PathKind::NearMiss, ..self.new_violator(subject, what, path) })
     }
 
@@ -244,12 +253,13 @@ pub(super) fn to_request(
 fn find_allowed_request(
     effective_rule: &EffectiveRule<'_>,
     spec: &RequestSpec,
+    all_rules: &[EffectiveRule<'_>],
     known: &KnownResources,
 ) -> Option<Request> {
     let rule = effective_rule.path.rule;
     expand_wildcards(spec, rule).into_iter().find_map(|spec| {
         let mut names: Vec<Option<&str>> = vec![None];
-        let has_name = !VERBS_WITHOUT_NAME.contains(&spec.verb.as_str()) || spec.resource.contains('/');
+        let has_name = spec.verb != VERB_WITHOUT_NAME || spec.resource.contains('/');
         if has_name {
             names.extend(rule.resource_names.iter().map(|name| Some(name.as_str())));
         }
@@ -258,10 +268,23 @@ fn find_allowed_request(
             names.extend(effective_rule.namespace.map(Some));
         }
         let requests = names.into_iter().map(|name| to_request(&spec, name, effective_rule.namespace, known));
-        let is_in_scope =
-            |request: &Request| effective_rule.namespace.is_none_or(|namespace| request.namespace() == Some(namespace));
-        requests.into_iter().find(|request| is_in_scope(request) && rule_allows(rule, request))
+        let is_allowed_by = |effective_rule: &EffectiveRule<'_>, request: &Request| {
+            effective_rule.namespace.is_none_or(|namespace| request.namespace() == Some(namespace))
+                && rule_allows(effective_rule.path.rule, request)
+        };
+        let is_possible = |request: &Request| {
+            let patch = request.clone().with_verb("patch");
+            !is_create_by_apply(effective_rule, request) || all_rules.iter().any(|rule| is_allowed_by(rule, &patch))
+        };
+        requests.into_iter().find(|request| is_allowed_by(effective_rule, request) && is_possible(request))
     })
+}
+
+/// Returns whether the rule allows the creation of an object by server-side apply only: a POST has no name, and the rule is
+/// limited to names. Server-side apply also needs `patch`.
+fn is_create_by_apply(effective_rule: &EffectiveRule<'_>, request: &Request) -> bool {
+    let is_named_create = matches!(request, Request::Object(object) if object.is_named_create());
+    is_named_create && !rule_allows(effective_rule.path.rule, &request.clone().with_name(""))
 }
 
 /// Replaces `*` in the verb and resource of an invariant by the verbs and resources of the rule.

@@ -2,6 +2,7 @@
 //! known pitfalls of aws-auth and RBAC.
 
 mod aggregated;
+mod can_answer;
 mod data;
 mod diff;
 mod escalation_rules;
@@ -14,3 +15,4 @@ pub(crate) mod random;
 mod real;
 mod shrink;
 mod traps;
+mod who_can;
