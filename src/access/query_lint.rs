@@ -155,7 +155,9 @@ fn lint_resource(known: &KnownResources, request: &ObjectRequest) -> Option<Quer
         let nearest = closest_match(resource, plurals).map(str::to_owned);
         return Some(QueryLint::UnknownResource { name: resource.clone(), nearest });
     }
-    let known = groups.into_iter().map(str::to_owned).collect();
+    // Kubernetes has removed the group `extensions`.
+    let served = groups.into_iter().filter(|group| *group != "extensions");
+    let known = served.map(str::to_owned).collect();
     Some(QueryLint::WrongApiGroup { resource: resource.clone(), group: group.clone(), known })
 }
 

@@ -173,7 +173,7 @@ fn required_permissions_of_each_rule_are_sufficient_and_necessary() {
             .map(|required| {
                 let verb = required.verbs[0];
                 let resource = required.resources[0];
-                format!("{{verbs: ['{verb}'], apiGroups: ['{}'], resources: [{resource}]}}", required.group)
+                format!("{{verbs: ['{verb}'], apiGroups: ['{}'], resources: ['{resource}']}}", required.group)
             })
             .collect();
         let all = path_names(&format!("[{}]", rules.join(", ")), None);

@@ -33,14 +33,14 @@ fn grants_limited_to_names_and_namespaces_are_listed() {
     let any = NamespaceFilter::Any;
     assert_eq!(
         who_can(&text, "get secrets", &any),
-        ["User global: ", "User local: any name team-a", "User named: db team-b"]
+        ["user global: ", "user local: any name team-a", "user named: db team-b"]
     );
-    assert_eq!(who_can(&text, "get secrets named db", &any)[2], "User named: any name team-b");
+    assert_eq!(who_can(&text, "get secrets named db", &any)[2], "user named: any name team-b");
     assert_eq!(who_can(&text, "get secrets named other", &any).len(), 2);
-    assert_eq!(who_can(&text, "create secrets", &any), ["User named: db team-b by apply"]);
+    assert_eq!(who_can(&text, "create secrets", &any), ["user named: db team-b by apply"]);
     let only = NamespaceFilter::Only("team-b".to_owned());
-    assert_eq!(who_can(&text, "get secrets", &only), ["User global: ", "User named: db everywhere"]);
-    assert_eq!(who_can(&text, "get secrets", &NamespaceFilter::ClusterWide), ["User global: "]);
+    assert_eq!(who_can(&text, "get secrets", &only), ["user global: ", "user named: db everywhere"]);
+    assert_eq!(who_can(&text, "get secrets", &NamespaceFilter::ClusterWide), ["user global: "]);
 }
 
 #[test]
@@ -53,9 +53,9 @@ fn role_binding_does_not_allow_cluster_scoped_requests() {
     }
     assert_eq!(who_can(&text, "get namespaces named other", &any), [""; 0]);
     for request in ["get pods", "get namespaces", "get namespaces named team", "impersonate serviceaccounts"] {
-        assert_eq!(who_can(&text, request, &any), ["User lead: any name team"], "{request}");
+        assert_eq!(who_can(&text, request, &any), ["user lead: any name team"], "{request}");
     }
     let bind = "bind clusterroles.rbac.authorization.k8s.io named cluster-admin";
-    assert_eq!(who_can(&text, bind, &any), ["User lead: any name team"]);
+    assert_eq!(who_can(&text, bind, &any), ["user lead: any name team"]);
     assert_eq!(who_can(&text, bind, &NamespaceFilter::ClusterWide), [""; 0]);
 }
