@@ -118,9 +118,16 @@ fn lint_verb(verb: &str, known: BTreeSet<&str>) -> Option<QueryLint> {
 }
 
 fn lint_subject_name(access: &AccessView<'_>, query: &SubjectQuery) -> Option<QueryLint> {
-    if let SubjectQuery::Arn(_) | SubjectQuery::Account(_) = query {
+    match query {
         // The result of the query reports that no aws-auth entry matches.
-        return None;
+        SubjectQuery::Arn(_) | SubjectQuery::Account(_) => return None,
+        // Every namespace has this service account.
+        SubjectQuery::ServiceAccount { namespace, name }
+            if name == "default" && access.grants.state.namespaces.contains_key(namespace) =>
+        {
+            return None;
+        }
+        SubjectQuery::ServiceAccount { .. } | SubjectQuery::User(_) | SubjectQuery::Group(_) => {}
     }
     let subjects = access.all_subjects();
     if subjects.contains(query) {

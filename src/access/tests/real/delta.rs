@@ -90,8 +90,10 @@ fn is_possible(request: &Request, known: &KnownResources) -> bool {
     let is_known_verb =
         OBJECT_VERBS.iter().chain(&["bind", "escalate", "impersonate"]).any(|verb| *verb == object.verb);
     let is_known = request_scope(known, &object.group, &object.resource, &object.verb) != RequestScope::Unknown;
-    !known.can_be_cluster_scoped(&object.resource)
-        || is_known && is_known_verb && !(object.resource == "namespaces" && object.is_named_create())
+    // No request has the subresource `*`.
+    object.subresource != "*"
+        && (!known.can_be_cluster_scoped(&object.resource)
+            || is_known && is_known_verb && !(object.resource == "namespaces" && object.is_named_create()))
 }
 
 /// Writes both states of a pair and compares the stated and the real difference.
