@@ -147,28 +147,47 @@ fn add_selected_rules<'s>(roles: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>
 /// Makes the stored rules of a role direct rules, if another field manager owns them and the controller finds no rules
 /// for the role. The controller does not remove such rules.
 fn keep_manual_rules<'s>(roles: RoleOverlay<'s>, aggregated: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>>) {
-    let has_manual_rules = |key: &ObjectKey| {
-        roles.get(key).is_some_and(|(_, role)| role.meta.has_manual_rules() && !role.rules.is_empty())
-    };
-    // The roles for which the controller finds at least one rule.
+    let with_selected_rules = roles_with_selected_rules(roles, aggregated);
+    for (key, role) in aggregated {
+        if has_manual_rules(roles, key) && !with_selected_rules.contains(*key) {
+            role.direct.extend(role.rules.keys().map(|rule| (*rule, *key)));
+        }
+    }
+}
+
+fn has_manual_rules(roles: RoleOverlay<'_>, key: &ObjectKey) -> bool {
+    roles.get(key).is_some_and(|(_, role)| role.meta.has_manual_rules() && !role.rules.is_empty())
+}
+
+/// Returns the roles for which the controller finds at least one rule.
+fn roles_with_selected_rules<'s>(
+    roles: RoleOverlay<'s>,
+    aggregated: &BTreeMap<&'s ObjectKey, AggregatedRole<'s>>,
+) -> BTreeSet<&'s ObjectKey> {
     let mut with_selected_rules: BTreeSet<&ObjectKey> =
         aggregated.iter().filter(|(_, role)| !role.direct.is_empty()).map(|(key, _)| *key).collect();
     loop {
-        let has_rules = |from: &&ObjectKey| with_selected_rules.contains(*from) || has_manual_rules(from);
+        let has_rules = |from: &&ObjectKey| with_selected_rules.contains(*from) || has_manual_rules(roles, from);
         let more: Vec<&ObjectKey> = aggregated
             .iter()
             .filter(|(key, role)| !with_selected_rules.contains(*key) && role.aggregated_from.iter().any(has_rules))
             .map(|(key, _)| *key)
             .collect();
         if more.is_empty() {
-            break;
+            return with_selected_rules;
         }
         with_selected_rules.extend(more);
     }
-    for (key, role) in aggregated {
-        if has_manual_rules(key) && !with_selected_rules.contains(*key) {
-            role.direct.extend(role.rules.keys().map(|rule| (*rule, *key)));
-        }
+}
+
+/// Returns whether the controller never removes the stored rules of an aggregated role: another field manager owns
+/// them, and no selected role has a rule.
+pub(crate) fn keeps_manual_rules(state: &State, key: &ObjectKey) -> bool {
+    let roles = RoleOverlay::new(state);
+    let is_aggregated = state.roles.get(key).is_some_and(|role| role.aggregation.is_some());
+    is_aggregated && has_manual_rules(roles, key) && {
+        let reachable = reachable_aggregated_roles(roles, key, Aggregation::Reconciled);
+        !roles_with_selected_rules(roles, &reachable).contains(key)
     }
 }
 

@@ -33,7 +33,7 @@ mod who_can;
 pub(crate) use access_view::{
     AccessDecision, AccessView, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss, SubjectGrants, WhoCanResult,
 };
-pub(crate) use aggregation::Aggregation;
+pub(crate) use aggregation::{Aggregation, keeps_manual_rules};
 pub(crate) use allow_reason::AllowReason;
 pub(crate) use can_answer::{CanAnswer, UnknownPart, Verdict};
 pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};

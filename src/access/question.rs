@@ -237,6 +237,14 @@ mod tests {
     }
 
     #[test]
+    fn declared_resource_is_known() {
+        let declared = ("example.com".to_owned(), "widgets".to_owned());
+        let known = KnownResources::default().with_declared([declared]);
+        let requests = parse_requests(&known, "get", "widgets.example.com/a", None).unwrap();
+        assert_eq!(requests[0].to_string(), "get widgets.example.com named a");
+    }
+
+    #[test]
     fn lists_are_asked_one_by_one() {
         assert_eq!(parse("get,list", "pods,secret"), ["get pods", "get secrets", "list pods", "list secrets"]);
     }

@@ -43,6 +43,7 @@ impl KnownResources {
     }
 
     /// Adds resources that a policy declares, each as its API group and plural.
+    #[cfg(test)]
     pub(crate) fn with_declared(&self, declared: impl IntoIterator<Item = (String, String)>) -> Self {
         let Catalog { all, declared: known, is_complete, .. } = self.0.as_ref();
         let declared = declared.into_iter().chain(known.iter().cloned()).collect();
@@ -61,11 +62,6 @@ impl KnownResources {
     /// Returns whether only a policy declares the resource, so that its scope is not known.
     pub(crate) fn is_only_declared(&self, group: &str, plural: &str) -> bool {
         self.0.declared.contains(&(group.to_owned(), plural.to_owned())) && self.all().get(group, plural).is_none()
-    }
-
-    /// Returns the resources that only a policy declares, each as its API group and plural.
-    pub(crate) fn declared(&self) -> impl Iterator<Item = &(String, String)> {
-        self.0.declared.iter()
     }
 
     /// Returns the scope of a resource. `None` if it is not known.

@@ -16,7 +16,7 @@ use crate::names::ObjectKey;
 use crate::plan::{Plan, Step};
 use crate::state::rbac::RBAC_GROUP;
 use crate::state::undo;
-use crate::state::write::{ObjectVersion, ResolvedPrecondition};
+use crate::state::write::ResolvedPrecondition;
 
 /// The delays before each check with new credentials. The authenticator watches the ConfigMap and sees a change within
 /// two seconds unless it is down.
@@ -115,18 +115,12 @@ impl AwsAuthBaseline {
         written: &WriteOutcome,
     ) -> Result<(), ClusterError> {
         let expected = match written {
-            WriteOutcome::Stored(Some(version)) => ResolvedPrecondition::Version(version.clone()),
-            WriteOutcome::Deleted => ResolvedPrecondition::Absent,
+            WriteOutcome::Stored(version) => ResolvedPrecondition::Version(version.clone()),
+            // Only a deletion has these outcomes. To undo it, the object is created again.
+            WriteOutcome::Deleted | WriteOutcome::Terminating(_) => ResolvedPrecondition::Absent,
             WriteOutcome::Unchanged(_) => return Ok(()),
-            WriteOutcome::Stored(None) | WriteOutcome::Terminating(_) => {
-                let current = cluster.read(&step.object).await?;
-                current
-                    .as_ref()
-                    .and_then(ObjectVersion::from_object)
-                    .map_or(ResolvedPrecondition::Absent, ResolvedPrecondition::Version)
-            }
         };
-        match undo::inverse_write(&step.write, self.config_map.as_ref()) {
+        match undo::inverse_write(&step.write, self.config_map.as_ref())? {
             Some(write) => cluster.write(&step.object, &write, &expected).await.map(drop),
             None => Ok(()),
         }

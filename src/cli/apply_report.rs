@@ -61,7 +61,7 @@ fn is_outcome_unknown(error: &StepError) -> bool {
     match error {
         StepError::Write(error) => error.is_outcome_unknown(),
         StepError::LockedOut(lockout) => lockout.restore_result.is_err(),
-        StepError::NotEffective(_) | StepError::LockLost => false,
+        StepError::NotEffective(_) | StepError::LockLost | StepError::Overwritten(_) => false,
     }
 }
 
@@ -88,6 +88,12 @@ pub(super) fn apply_error(label: &str, steps: &[Step], outcome: &ApplyOutcome, e
             StepError::LockLost => Diagnostic::error(format!("{label}: did not {description}: the Lease was lost"))
                 .with_note("another apply may be running")
                 .with_help(APPLY_AGAIN_HELP),
+            StepError::Overwritten(manager) => {
+                let object = steps.get(*index).map_or_else(|| "a role".to_owned(), |step| step.object.to_string());
+                Diagnostic::error(format!("{label}: {object} is not as planned: it was overwritten after the write"))
+                    .with_because(format!("the field manager of the last write is {manager}"))
+                    .with_help("find out why it writes this role, then run apply again")
+            }
             StepError::LockedOut(lockout) => lockout_diagnostic(label, lockout, env),
         }
     });

@@ -11,10 +11,10 @@ use super::target::{ClusterConnection, ConnectedCluster, TargetCluster, resolve_
 use crate::access::{all_dangling, dangling_after};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, ReadCluster as _};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, InternalError};
 use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation};
 use crate::permissions::MissingPermission;
-use crate::plan::{self, AccessComparison, Plan};
+use crate::plan::{self, AccessComparison, AggregatedRoles, Plan};
 use crate::policy::{PolicyIndex, prescan_clusters};
 use crate::render::diagnostics;
 use crate::render::plan_text::PlanTextOptions;
@@ -27,6 +27,8 @@ pub(crate) struct ClusterPlan {
     pub(crate) label: String,
     pub(crate) cluster: AnyCluster,
     pub(crate) plan: Plan,
+    /// The aggregated roles that the plan writes, as it has found them.
+    pub(crate) aggregated_roles: AggregatedRoles,
     /// The digest that `--approved` is compared with.
     pub(crate) digest: String,
     pub(crate) connection: ClusterConnection,
@@ -55,6 +57,8 @@ impl ClusterPlan {
     ) -> Result<Self, CommandError> {
         let ConnectedCluster { label, cluster, namespace: _ } = connected;
         let digest = report::digest(&plan)?;
+        plan::check_steps(&plan.steps)?;
+        let aggregated_roles = AggregatedRoles::new(&plan, comparison.live);
         let guard_report = guard::evaluate_guards(&plan, comparison, &facts, allow);
         let (violations, _) = guard::check_invariants(&plan.invariants, &policy_index, comparison.after);
         let mut missing_permissions = missing_permissions::caller_missing_permissions(&plan, comparison, &facts)?;
@@ -63,6 +67,7 @@ impl ClusterPlan {
             label,
             cluster,
             plan,
+            aggregated_roles,
             digest,
             connection,
             cluster_name,
@@ -283,6 +288,7 @@ fn plan_target(
     };
     let (violations, warnings) = guard::check_invariants(&plan.invariants, &policy_index, resulting_state);
     plan.warnings.extend(warnings);
+    let aggregated_roles = AggregatedRoles::new(&plan, &state);
     // The process ends soon, and freeing a large state string by string takes longer than the plan itself.
     std::mem::forget((state, after));
     let digest = report::digest(&plan)?;
@@ -290,6 +296,7 @@ fn plan_target(
         label,
         cluster,
         plan,
+        aggregated_roles,
         digest,
         connection: target.connection.clone(),
         cluster_name: target.name.clone(),
@@ -303,8 +310,12 @@ fn plan_target(
 
 /// Returns the writes of a plan lead to an invalid object, which is a bug in rolecall.
 pub(crate) fn after_state_error(error: &ObjectError) -> CommandError {
-    let error = Diagnostic::error(format!("cannot compute the state after the plan: {error}"));
-    CommandError::from_diagnostic(error.with_help("this is a bug in rolecall, please report it"))
+    match error {
+        ObjectError::Internal(error) => error.clone().into(),
+        ObjectError::Malformed(_) | ObjectError::Invalid(_) => {
+            InternalError::new(format!("cannot compute the state after the plan: {error}")).into()
+        }
+    }
 }
 
 impl From<Vec<Diagnostic>> for CommandError {

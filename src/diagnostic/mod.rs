@@ -3,9 +3,11 @@
 //! Every module has its own error types and converts them into [`Diagnostic`]. This module may not depend on what the
 //! errors are about. `render` prints them.
 
+mod internal_error;
 mod source_map;
 mod suggest;
 
+pub(crate) use internal_error::InternalError;
 pub(crate) use source_map::{SourceLocation, SourceMap, Span};
 pub(crate) use suggest::closest_match;
 

@@ -4,10 +4,12 @@
 //! arguments. The steps of a plan are complete, so `apply` makes no decisions of its own.
 
 mod access_change;
+mod aggregated_roles;
 mod entries;
 mod field_diff;
 mod fingerprint;
 mod guard_limits;
+mod manual_rules;
 mod objects;
 mod order;
 mod post_apply_check;
@@ -18,6 +20,7 @@ mod restore;
 mod revocation;
 mod staleness;
 mod state_after;
+mod step_check;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +28,7 @@ pub(crate) use access_change::{
     AccessChange, AccessComparison, AccessDiff, AccessImpact, AffectedSubject, AllowedRequests, EscalationSummary,
     GrantedBy,
 };
+pub(crate) use aggregated_roles::AggregatedRoles;
 pub(crate) use fingerprint::{NamespaceSelection, SavedNamespaceSelector};
 pub(crate) use guard_limits::{GuardLimit, GuardLimits};
 use jiff::Timestamp;
@@ -33,13 +37,15 @@ pub(crate) use post_apply_check::PostApplyCheck;
 pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
 pub(crate) use resolved_invariant::{Exemption, InvariantSubject, ResolvedInvariant};
 pub(crate) use restore::{ObjectVersions, plan_restore};
+pub(crate) use step_check::check_steps;
 
-use crate::diagnostic::{Diagnostic, SourceLocation, SourceMap};
+use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
 use crate::names::ObjectKey;
 use crate::policy::Policy;
 use crate::policy::expand::expand;
 use crate::state::State;
 use crate::state::aws_auth::Section;
+use crate::state::object::ObjectError;
 use crate::state::object_meta::ObjectWriter;
 use crate::state::write::{Precondition, WriteRequest};
 
@@ -215,6 +221,34 @@ impl<'a> PlanBuilder<'a> {
     }
 }
 
+/// The body of a planned write is not valid for its kind, although the plan has made it.
+fn invalid_object_error(error: ObjectError) -> InternalError {
+    match error {
+        ObjectError::Internal(error) => error,
+        ObjectError::Malformed(why) | ObjectError::Invalid(why) => {
+            InternalError::new(format!("a planned object is invalid: {why}"))
+        }
+    }
+}
+
+/// Returns the ordered steps, and the temporary access changes that no order avoids.
+///
+/// # Errors
+/// If the body of a write is not valid for its kind.
+fn order_writes(
+    writes: Vec<order::PendingWrite>,
+    live: &State,
+    author: order::Author<'_>,
+) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
+    let (mut steps, windows) = order::order(writes, live, author)?;
+    // Without a window, the state before a step allows all that the step waits for.
+    if !windows.is_empty() {
+        probes::remove_impossible_probes(&mut steps, live)?;
+    }
+    check_steps(&steps)?;
+    Ok((steps, windows))
+}
+
 /// Plans the changes and writes that bring `live` to the state that the policy describes for `cluster` at the time
 /// `now`.
 ///
@@ -234,6 +268,7 @@ pub(crate) fn plan(
         let objects = scope.spawn(|| {
             let mut builder = PlanBuilder::new(policy);
             objects::plan_objects(&mut builder, &desired, live, &policy.ownership);
+            manual_rules::plan_manual_rules(&mut builder, &desired, live);
             builder
         });
         entries::plan_entries(&mut builder, &desired, live.aws_auth.as_ref(), &policy.ownership);
@@ -244,11 +279,9 @@ pub(crate) fn plan(
         return Err(builder.diagnostics);
     }
     let author = order::Author { policy: &policy.name.value };
-    let (steps, windows) = match order::order(builder.writes, live, author) {
+    let (steps, windows) = match order_writes(builder.writes, live, author) {
         Ok(ordered) => ordered,
-        Err(error) => {
-            return Err(vec![Diagnostic::error(format!("a planned object is invalid: {error}"))]);
-        }
+        Err(error) => return Err(vec![invalid_object_error(error).into()]),
     };
     let selected = NamespaceSelection::for_steps(policy, cluster, &steps, live);
     let mut changes = builder.changes;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::order::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::removals::RemovalPlanner;
 use super::{Action, Change, ChangeOrigin, ChangeTarget, FieldDiff, PlanBuilder, field_diff};
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, InternalError, Span};
 use crate::names::ObjectKey;
 use crate::policy::OwnershipSpec;
 use crate::policy::expand::{Desired, DesiredItem, DesiredRole};
@@ -375,6 +375,7 @@ fn plan_binding_replacement(
     let is_usable = |bridge: &ObjectKey| live_state.bindings.get(bridge).is_none_or(is_reusable);
     let mut bridges = (1..).map(|number| bridge(key, number));
     let Some(bridge) = bridges.find(is_usable) else {
+        builder.diagnostics.push(InternalError::new(format!("{key}: there is no free name for a bridge")).into());
         return;
     };
     let mut change = object_change(

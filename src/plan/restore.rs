@@ -49,7 +49,7 @@ pub(crate) fn plan_restore(policy: &str, live: &State, versions: &ObjectVersions
         changes.push(object_change(action, key, current.as_ref(), backup.as_ref())?);
         writes.push(PendingWrite { object: key.clone(), kind, precondition, description: format!("{verb} {key}") });
     }
-    let (steps, windows) = order::order(writes, live, order::Author { policy })?;
+    let (steps, windows) = super::order_writes(writes, live, order::Author { policy })?;
     Ok(Plan {
         policy: policy.to_owned(),
         cluster_uid: live.cluster_uid.clone(),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::object::{Binding, Role};
@@ -72,20 +73,20 @@ pub(crate) fn content_labels(meta: &ObjectMeta) -> Labels {
 /// Digest of a role's content: its rules or its selectors, and its content labels.
 pub(crate) fn role_digest(role: &Role, labels: &Labels) -> String {
     match &role.aggregation {
-        Some(selectors) => digest(&(selectors.iter().collect::<BTreeSet<_>>(), labels)),
-        None => digest(&(canonical_rules(&role.rules), labels)),
+        Some(selectors) => digest(&json!([selectors.iter().collect::<BTreeSet<_>>(), labels])),
+        None => digest(&json!([canonical_rules(&role.rules), labels])),
     }
 }
 
 /// Digest of a binding's content: its role and its subjects.
 pub(crate) fn binding_digest(binding: &Binding) -> String {
     let subjects: BTreeSet<String> = binding.subjects.iter().map(ToString::to_string).collect();
-    digest(&(binding.role_ref.to_string(), subjects))
+    digest(&json!([binding.role_ref.to_string(), subjects]))
 }
 
-fn digest(content: &impl serde::Serialize) -> String {
-    let text = serde_json::to_vec(content).unwrap_or_default();
-    let hash = Sha256::digest(text);
+/// A digest of the text of a JSON value. There is no case in which a value has no text.
+fn digest(content: &Value) -> String {
+    let hash = Sha256::digest(content.to_string());
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 

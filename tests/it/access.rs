@@ -247,7 +247,10 @@ fn who_can_lists_subjects_and_the_principals_that_match_them() {
         via cluster-viewers → cluster-viewer
         members (aws-auth): arn:aws:iam::111122223333:role/viewer, arn:aws:iam::111122223333:user/alice
     ");
-    assert_eq!(sandbox.ok(&["who-can", "get", "secrets"]), "No binding allows anyone to get secrets in any namespace.\n");
+    assert_eq!(
+        sandbox.ok(&["who-can", "get", "secrets"]),
+        "No binding allows anyone to get secrets in any namespace.\n"
+    );
     insta::assert_snapshot!(sandbox.ok(&["who-can", "get", "secrets", "--after", "--explain", "-A"]));
     insta::assert_snapshot!(sandbox.ok(&["who-can", "escalate", "--after"]));
     assert_eq!(sandbox.ok(&["who-can", "escalate"]), "No subject has a privilege escalation path.\n");
@@ -300,17 +303,15 @@ fn answer(snapshot: &str, args: &[&str]) -> (i32, String) {
 #[test]
 fn bind_counts_in_the_namespace_of_the_role_binding_and_impersonation_does_not() {
     let rbac = "rbac.authorization.k8s.io";
-    let bind = granted("bind", Some("team-a"), &format!("{{verbs: [bind], apiGroups: [{rbac}], resources: [clusterroles]}}"));
+    let bind =
+        granted("bind", Some("team-a"), &format!("{{verbs: [bind], apiGroups: [{rbac}], resources: [clusterroles]}}"));
     let target = "clusterroles/cluster-admin";
     assert_eq!(
         answer(&bind, &["can", "user:lead", "bind", target, "-n", "team-a"]),
         (0, format!("yes: user:lead can bind clusterroles.{rbac} named cluster-admin in team-a"))
     );
     assert_eq!(answer(&bind, &["can", "user:lead", "bind", target, "-A"]).0, 1);
-    assert_eq!(
-        answer(&bind, &["who-can", "bind", target]).1,
-        "Granted by RBAC bindings:"
-    );
+    assert_eq!(answer(&bind, &["who-can", "bind", target]).1, "Granted by RBAC bindings:");
     let users = granted("users", Some("team-a"), "{verbs: [impersonate], apiGroups: [''], resources: [users]}");
     assert_eq!(
         answer(&users, &["can", "user:lead", "impersonate", "users/bob", "-n", "team-a"]),
@@ -362,7 +363,8 @@ fn subresource_after_a_slash_is_not_an_object() {
 
 #[test]
 fn named_create_says_how_the_object_can_be_created() {
-    let rule = |verbs: &str| format!("{{verbs: [{verbs}], apiGroups: [''], resources: [configmaps], resourceNames: [app]}}");
+    let rule =
+        |verbs: &str| format!("{{verbs: [{verbs}], apiGroups: [''], resources: [configmaps], resourceNames: [app]}}");
     let create = ["can", "user:lead", "create", "cm/app", "-n", "team-a"];
     let (code, text) = answer(&granted("r", Some("team-a"), &rule("create, patch")), &create);
     assert!(code == 0 && text.contains("by server-side apply only"), "{text}");
@@ -385,7 +387,8 @@ fn who_can_lists_grants_limited_to_names_and_namespaces() {
       user lead  only secrets named db, in team-b
         via team-b/named → named
     ");
-    let narrowed = |args: &[&str]| sandbox.ok(&[&["who-can", "get", "secrets", "--snapshot", "cluster.yaml"], args].concat());
+    let narrowed =
+        |args: &[&str]| sandbox.ok(&[&["who-can", "get", "secrets", "--snapshot", "cluster.yaml"], args].concat());
     assert!(narrowed(&["-n", "team-b"]).contains("user lead  only secrets named db\n"));
     assert_eq!(narrowed(&["--cluster-wide"]), "No binding allows anyone to get secrets in all namespaces.\n");
     assert_eq!(narrowed(&["-n", "team-a"]), "No binding allows anyone to get secrets in team-a.\n");

@@ -13,6 +13,7 @@
 )]
 
 mod access;
+mod aggregation;
 mod api_resources;
 mod architecture;
 mod bad_input;

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::common::TestCluster;
 use crate::common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
 use crate::common::sandbox::Sandbox;
 use crate::common::shared_cluster::CLUSTER;
+use crate::common::{Options, TestCluster};
 use serde_json::{Value, json};
 
 /// Locks the shared cluster. Its aws-auth has the entry of the nodes and a foreign data key.
@@ -702,8 +702,9 @@ fn cached_token_outlives_its_entry_and_apply_reports_it() {
 /// Trap 67: without the aggregation controller `edit` has no rules. That is no error of apply.
 #[test]
 fn rules_pending_from_the_aggregation_controller_are_reported_not_failed() {
-    let (_guard, cluster) = cluster();
-    let sandbox = sandbox(cluster);
+    let cluster = TestCluster::start_with(Options { aggregation: false, ..Options::default() });
+    cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
+    let sandbox = sandbox(&cluster);
     let policy = format!("{POLICY}[bindings.edits]\ncluster-role = \"edit\"\ngroups = [\"viewers\"]\n");
     let output = sandbox.write("rolecall.toml", &policy).run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
