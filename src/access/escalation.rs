@@ -177,7 +177,7 @@ fn matches_of_requirement<'a, 's>(
         let is_relevant = |requests: &&RequestSet<'static>| granted.requests.set.overlaps(requests);
         let relevant: Vec<&RequestSet<'static>> = required_sets.iter().filter(is_relevant).collect();
         // Without a limit to names, one set is enough, and easier to read.
-        let requests: Vec<RequestSetExcept<'s>> = if names(&granted.requests).is_all() && relevant.len() > 1 {
+        let requests: Vec<RequestSetExcept<'s>> = if names(&granted.requests).is_all() && !relevant.is_empty() {
             granted.requests.intersect(&requirement.request_set()).into_iter().collect()
         } else {
             relevant.into_iter().filter_map(|required_set| granted.requests.intersect(required_set)).collect()

@@ -55,10 +55,8 @@ fn answer_for_cluster(
         width: env.out_width(),
     };
     let mut warnings = state_warnings(access);
-    let with_dangling = |warnings: &[Diagnostic]| {
-        let all: Vec<Diagnostic> = warnings.iter().cloned().chain(access.dangling_warnings(None)).collect();
-        DiagnosticJson::all(&all, &SourceMap::default())
-    };
+    warnings.extend(access.dangling_warnings(None));
+    let to_json = |warnings: &[Diagnostic]| DiagnosticJson::all(warnings, &SourceMap::default());
     let is_json = args.question.format == OutputFormat::Json;
     let mut answers = Vec::new();
     let mut texts = Vec::new();
@@ -66,7 +64,7 @@ fn answer_for_cluster(
         None => {
             let paths = all_escalation_paths(access);
             if is_json {
-                let answer = EscalationsAnswerJson::new(&paths, renderer.cluster(), with_dangling(&warnings));
+                let answer = EscalationsAnswerJson::new(&paths, renderer.cluster(), to_json(&warnings));
                 answers.push(AnswerJson::Escalations(answer));
             } else {
                 texts.push(query_answers::render_escalations(&paths, &renderer));
@@ -88,7 +86,7 @@ fn answer_for_cluster(
                     filter: &filter,
                 };
                 if is_json {
-                    let warnings = with_dangling(&warnings);
+                    let warnings = to_json(&warnings);
                     let answer = WhoCanAnswerJson::new(&question, &result, renderer.cluster(), warnings);
                     answers.push(AnswerJson::WhoCan(answer));
                 } else {

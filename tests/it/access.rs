@@ -154,7 +154,8 @@ fn can_repeats_the_question_and_exits_0_1_or_2() {
         (0, "arn:aws:sts::111122223333:assumed-role/viewer/me list pods -A"),
         (0, "alice get nodes --subresource proxy"),
         (0, "group:cluster-viewer-group list deployments.apps/web -n kube-system"),
-        (2, "user:alice get secrets"),
+        (2, "user:bob get secrets"),
+        (1, "user:alice get secrets"),
         (0, "alice get,list pods,secrets"),
         (1, "alice get,delete pods"),
         (0, "alice get deploy/web/scale"),
@@ -391,7 +392,9 @@ fn who_can_lists_grants_limited_to_names_and_namespaces() {
         |args: &[&str]| sandbox.ok(&[&["who-can", "get", "secrets", "--snapshot", "cluster.yaml"], args].concat());
     assert!(narrowed(&["-n", "team-b"]).contains("user lead  only secrets named db\n"));
     assert_eq!(narrowed(&["--cluster-wide"]), "No binding allows anyone to get secrets in all namespaces.\n");
-    assert_eq!(narrowed(&["-n", "team-a"]), "No binding allows anyone to get secrets in team-a.\n");
+    // The snapshot has no other namespace.
+    let unknown = sandbox.run(&["who-can", "get", "secrets", "-n", "team-c", "--snapshot", "cluster.yaml"]);
+    assert!(unknown.exit_code == 2 && unknown.stderr.contains("unknown namespace `team-c`"), "{}", unknown.stderr);
     let answer = json(&sandbox, &["who-can", "get", "secrets", "--snapshot", "cluster.yaml"]);
     let limit = &answer["clusters"][0]["subjects"][0]["limits"][0];
     assert_eq!((&limit["namespace"], &limit["resource-names"][0]), (&"team-b".into(), &"db".into()), "{answer:#}");
