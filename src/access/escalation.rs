@@ -146,12 +146,12 @@ fn rule_escalation_paths<'s>(
         let candidates = || full_admin.iter().chain(&limited).copied();
         let requirements = || rule.requires.iter().zip(required_sets);
         let mut matches: Vec<Vec<RequirementMatch<'_, 's>>> =
-            requirements().map(|requirement| matches_of_requirement(candidates(), requirement)).collect();
+            requirements().map(|requirement| matches_of_requirement(rule, candidates(), requirement)).collect();
         if matches.iter().all(Vec::is_empty) {
             continue;
         }
         if matches.len() > 1 {
-            matches = requirements().map(|requirement| matches_of_requirement(all.iter(), requirement)).collect();
+            matches = requirements().map(|requirement| matches_of_requirement(rule, all.iter(), requirement)).collect();
         }
         paths.extend(combine_matches(rule, matches));
     }
@@ -170,14 +170,16 @@ struct RequirementMatch<'a, 's> {
 }
 
 fn matches_of_requirement<'a, 's>(
+    rule: &EscalationRule,
     granted: impl Iterator<Item = &'a GrantedRequests<'s>>,
     (requirement, required_sets): (&RequiredAccess, &Vec<RequestSet<'static>>),
 ) -> Vec<RequirementMatch<'a, 's>> {
     let matches = granted.flat_map(|granted| {
         let is_relevant = |requests: &&RequestSet<'static>| granted.requests.set.overlaps(requests);
         let relevant: Vec<&RequestSet<'static>> = required_sets.iter().filter(is_relevant).collect();
-        // Without a limit to names, one set is enough, and easier to read.
-        let requests: Vec<RequestSetExcept<'s>> = if names(&granted.requests).is_all() && !relevant.is_empty() {
+        // Without a limit to names, one set is enough, and easier to read, unless the names are compared.
+        let is_one_set = names(&granted.requests).is_all() && rule.common != CommonTarget::Object;
+        let requests: Vec<RequestSetExcept<'s>> = if is_one_set && !relevant.is_empty() {
             granted.requests.intersect(&requirement.request_set()).into_iter().collect()
         } else {
             relevant.into_iter().filter_map(|required_set| granted.requests.intersect(required_set)).collect()

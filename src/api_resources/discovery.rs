@@ -14,33 +14,33 @@ const DISCOVERY_API_VERSION: &str = "apidiscovery.k8s.io/v2";
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct GroupList {
+struct DiscoveryGroupList {
     api_version: String,
     kind: String,
     #[serde(default)]
-    items: Vec<Group>,
+    items: Vec<DiscoveryGroup>,
 }
 
 #[derive(Deserialize, Serialize)]
-struct Group {
+struct DiscoveryGroup {
     #[serde(default)]
-    metadata: GroupMeta,
+    metadata: DiscoveryGroupMeta,
     #[serde(default)]
-    versions: Vec<Version>,
+    versions: Vec<DiscoveryVersion>,
 }
 
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
-struct GroupMeta {
+struct DiscoveryGroupMeta {
     name: String,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Version {
+struct DiscoveryVersion {
     version: String,
     #[serde(default)]
-    resources: Vec<Resource>,
+    resources: Vec<DiscoveryResource>,
     /// `Stale` if the server of an aggregated API did not answer. Its resources can be missing then.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     freshness: String,
@@ -48,7 +48,7 @@ struct Version {
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Resource {
+struct DiscoveryResource {
     resource: String,
     #[serde(default)]
     response_kind: Option<ResponseKind>,
@@ -60,7 +60,7 @@ struct Resource {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     short_names: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    subresources: Vec<Subresource>,
+    subresources: Vec<DiscoverySubresource>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -70,7 +70,7 @@ struct ResponseKind {
 }
 
 #[derive(Deserialize, Serialize)]
-struct Subresource {
+struct DiscoverySubresource {
     subresource: String,
     #[serde(default)]
     verbs: Vec<String>,
@@ -80,13 +80,13 @@ impl KnownResources {
     /// Reads the discovery of `/apis`, which lists the resources of all API groups except the core group. `None` if the
     /// value is another document, such as the `APIGroupList` of an API server without aggregated discovery.
     pub(crate) fn from_discovery_json(value: &Value) -> Option<Self> {
-        let list = GroupList::deserialize(value).ok()?;
+        let list = DiscoveryGroupList::deserialize(value).ok()?;
         if list.kind != DISCOVERY_KIND || list.api_version != DISCOVERY_API_VERSION {
             return None;
         }
         let mut discovered = ApiResources::default();
         let mut is_complete = true;
-        for Group { metadata, versions } in list.items {
+        for DiscoveryGroup { metadata, versions } in list.items {
             for version in versions {
                 is_complete &= version.freshness != "Stale";
                 for resource in version.resources {
@@ -107,18 +107,22 @@ impl KnownResources {
         if !self.is_complete() {
             return None;
         }
-        let mut groups: BTreeMap<&str, Vec<Resource>> = BTreeMap::new();
+        let mut groups: BTreeMap<&str, Vec<DiscoveryResource>> = BTreeMap::new();
         for resource in self.all().iter() {
             if ApiResources::builtin().get(&resource.group, &resource.plural).is_none() {
-                groups.entry(&resource.group).or_default().push(Resource::from_api_resource(resource));
+                groups.entry(&resource.group).or_default().push(DiscoveryResource::from_api_resource(resource));
             }
         }
-        let group = |(name, resources): (&str, Vec<Resource>)| Group {
-            metadata: GroupMeta { name: name.to_owned() },
-            versions: vec![Version { version: "any".to_owned(), resources, freshness: String::new() }],
+        let group = |(name, resources): (&str, Vec<DiscoveryResource>)| DiscoveryGroup {
+            metadata: DiscoveryGroupMeta { name: name.to_owned() },
+            versions: vec![DiscoveryVersion { version: "any".to_owned(), resources, freshness: String::new() }],
         };
         let items = groups.into_iter().map(group).collect();
-        let list = GroupList { api_version: DISCOVERY_API_VERSION.to_owned(), kind: DISCOVERY_KIND.to_owned(), items };
+        let list = DiscoveryGroupList {
+            api_version: DISCOVERY_API_VERSION.to_owned(),
+            kind: DISCOVERY_KIND.to_owned(),
+            items,
+        };
         serde_json::to_value(list).ok()
     }
 }
@@ -138,7 +142,7 @@ impl ApiResources {
     }
 }
 
-impl Resource {
+impl DiscoveryResource {
     /// Returns `None` if the scope is neither of the two that Kubernetes has.
     fn into_api_resource(self, group: &str) -> Option<ApiResource> {
         let scope = match self.scope.as_str() {
@@ -146,7 +150,7 @@ impl Resource {
             "Cluster" => ResourceScope::Cluster,
             _ => return None,
         };
-        let subresource = |Subresource { subresource, verbs }| (subresource, verbs.into_iter().collect());
+        let subresource = |DiscoverySubresource { subresource, verbs }| (subresource, verbs.into_iter().collect());
         Some(ApiResource {
             group: group.to_owned(),
             plural: self.resource,
@@ -161,8 +165,10 @@ impl Resource {
 
     fn from_api_resource(resource: &ApiResource) -> Self {
         let list = |verbs: &BTreeSet<String>| verbs.iter().cloned().collect();
-        let subresource =
-            |(name, verbs): (&String, &BTreeSet<String>)| Subresource { subresource: name.clone(), verbs: list(verbs) };
+        let subresource = |(name, verbs): (&String, &BTreeSet<String>)| DiscoverySubresource {
+            subresource: name.clone(),
+            verbs: list(verbs),
+        };
         Self {
             resource: resource.plural.clone(),
             response_kind: Some(ResponseKind { kind: resource.kind.clone() }),

@@ -160,7 +160,7 @@ fn can_repeats_the_question_and_exits_0_1_or_2() {
         (1, "alice get,delete pods"),
         (0, "alice get deploy/web/scale"),
         (2, "alice get deployment,podz"),
-        (2, "nobody get pods"),
+        (2, "unknown get pods"),
         (2, "alice get pods --no-such-flag"),
         (1, "alice delete pods"),
         (1, "alice get /metrics"),
