@@ -9,12 +9,14 @@ use super::effective_permissions::{EffectivePermissions, GrantedRequests};
 use super::grants::{Grant, Grants};
 use super::identity::{
     ANONYMOUS, AUTHENTICATED, Authentication, Identity, MASTERS, SERVICE_ACCOUNTS, SubjectQuery, UNAUTHENTICATED,
+    service_account_username,
 };
 use super::identity_mapping::{EntryRef, IdentityMapping};
 use super::principals::{MappedPrincipal, PrincipalIndex};
 use super::request::Request;
 use super::rule_match::{RuleMismatch, rule_allows, rule_mismatches};
 use super::template::RenderedName;
+use super::variants::{BoundNames, bound_account_members, distinguished_sessions, identities_with_username};
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::object::Binding;
@@ -64,6 +66,8 @@ pub(crate) enum AccessDecision {
     Denied,
     /// Several aws-auth entries match the principal, and only some of them allow the request.
     Ambiguous,
+    /// Only some variants of the subject are allowed to make the request, such as the sessions with a certain name.
+    SomeVariants,
 }
 
 /// A grant that almost allows a denied request.
@@ -81,8 +85,17 @@ pub(crate) struct CanResult<'s> {
     pub(crate) authentication: Authentication,
     pub(crate) decision: AccessDecision,
     pub(crate) granted_by: Vec<GrantSource<'s>>,
+    /// The variants of the subject that are allowed to make the request, if the subject itself is not.
+    pub(crate) allowed_variants: Vec<AllowedVariant<'s>>,
     /// For a denied request only. The closest first.
     pub(crate) near_misses: Vec<NearMiss<'s>>,
+}
+
+/// A variant of a subject that is allowed to make a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AllowedVariant<'s> {
+    pub(crate) principal: MappedPrincipal,
+    pub(crate) granted_by: Vec<GrantSource<'s>>,
 }
 
 /// The grants of a binding's subject, and the aws-auth entries that map to it.
@@ -90,8 +103,8 @@ pub(crate) struct CanResult<'s> {
 pub(crate) struct SubjectGrants<'s> {
     pub(crate) subject: &'s Subject,
     pub(crate) paths: Vec<GrantPath<'s>>,
-    /// The aws-auth entries that give the subject as username or group.
-    pub(crate) entries: Vec<EntryRef>,
+    /// The principals of aws-auth that have the subject as username or group, and the entries that give it.
+    pub(crate) members: Vec<(SubjectQuery, EntryRef)>,
 }
 
 /// The result of `who-can`.
@@ -119,8 +132,63 @@ impl<'s> AccessView<'s> {
         Authentication::for_query(query, &self.mapping)
     }
 
+    /// Returns the variants of a subject: the principals that a question about it includes, and to which bindings can
+    /// grant more than to the subject itself.
+    ///
+    /// The variants of a role are its sessions with a name that a binding distinguishes, those of an account are its
+    /// principals that a binding names, and those of a username are the principals of aws-auth that have it.
+    pub(crate) fn variants(&self, query: &SubjectQuery) -> Vec<MappedPrincipal> {
+        let bound_names = || BoundNames::new(self.grants.all().map(|grant| grant.subject));
+        let identities = match query {
+            SubjectQuery::Arn(iam_identity) => {
+                let authentication = self.authenticate(query);
+                if !authentication.has_session_names() {
+                    return Vec::new();
+                }
+                distinguished_sessions(iam_identity, &authentication, &bound_names())
+            }
+            SubjectQuery::Account(id) => {
+                let mut members = bound_account_members(&self.mapping, &bound_names());
+                members.retain(|member| member.account() == id);
+                members
+            }
+            SubjectQuery::User(name) => identities_with_username(&self.mapping, name),
+            SubjectQuery::ServiceAccount { namespace, name } => {
+                identities_with_username(&self.mapping, &service_account_username(namespace, name))
+            }
+            SubjectQuery::Group(_) => return Vec::new(),
+        };
+        let principal = |identity| {
+            let subject = SubjectQuery::Arn(identity);
+            let authentication = self.authenticate(&subject);
+            MappedPrincipal { subject, authentication, variant_of: Some(query.clone()) }
+        };
+        let principals = identities.into_iter().map(principal);
+        principals.filter(|principal| principal.authentication.identities().next().is_some()).collect()
+    }
+
     /// Returns whether a subject is allowed to make a request, and what grants or almost grants it.
+    ///
+    /// If the subject itself is not allowed to make it, but some of its variants are, the decision is
+    /// [`AccessDecision::SomeVariants`].
     pub(crate) fn can(&self, query: &SubjectQuery, request: &Request) -> CanResult<'s> {
+        let mut result = self.can_itself(query, request);
+        if result.decision == AccessDecision::Denied {
+            let variant = |principal: MappedPrincipal| {
+                let granted_by = self.can_itself(&principal.subject, request).granted_by;
+                (!granted_by.is_empty()).then_some(AllowedVariant { principal, granted_by })
+            };
+            result.allowed_variants = self.variants(query).into_iter().filter_map(variant).collect();
+            if !result.allowed_variants.is_empty() {
+                result.decision = AccessDecision::SomeVariants;
+                result.near_misses.clear();
+            }
+        }
+        result
+    }
+
+    /// Returns the answer for a subject without its variants.
+    fn can_itself(&self, query: &SubjectQuery, request: &Request) -> CanResult<'s> {
         let authentication = self.authenticate(query);
         let result_count = match &authentication {
             Authentication::Ambiguous(results) => results.len(),
@@ -151,7 +219,7 @@ impl<'s> AccessView<'s> {
         }
         near_misses.sort_by_key(|(mismatch, _)| *mismatch);
         let near_misses = near_misses.into_iter().map(|(_, near_miss)| near_miss).take(MAX_NEAR_MISSES).collect();
-        CanResult { authentication, decision, granted_by, near_misses }
+        CanResult { authentication, decision, granted_by, allowed_variants: Vec::new(), near_misses }
     }
 
     pub(super) fn grant_sources(
@@ -232,7 +300,7 @@ impl<'s> AccessView<'s> {
                 paths_by_subject.entry(grant.subject).or_default().extend(paths);
             }
         }
-        let principals = self.principals();
+        let principals = self.principals_and_variants();
         let system_masters = self.principal_index().positions_of(&Subject::Group(MASTERS.to_owned()));
         let mut allowed: BTreeSet<usize> = BTreeSet::new();
         let mut subjects = Vec::new();
@@ -240,17 +308,37 @@ impl<'s> AccessView<'s> {
             paths.sort();
             paths.dedup();
             allowed.extend(self.principal_index().positions_of(subject));
-            let identities = self.principals_of(subject).flat_map(|principal| principal.authentication.identities());
-            let matching = identities.filter(|identity| identity.matches_subject(subject));
-            let entries = matching.filter_map(Identity::entry).cloned().collect();
-            subjects.push(SubjectGrants { subject, paths, entries });
+            let members = self.members_of(subject);
+            subjects.push(SubjectGrants { subject, paths, members });
         }
         allowed.retain(|position| system_masters.binary_search(position).is_err());
+        // If a principal is allowed, all of its variants are, and need not be listed.
+        let is_listed = |position: &usize| allowed.contains(position) || system_masters.binary_search(position).is_ok();
+        let is_implied =
+            |position: &usize| self.principal_index().variant_of(*position).is_some_and(|base| is_listed(&base));
+        let system_masters: Vec<usize> =
+            system_masters.iter().filter(|position| !is_implied(position)).copied().collect();
+        let allowed: Vec<usize> = allowed.iter().filter(|position| !is_implied(position)).copied().collect();
         WhoCanResult {
-            system_masters: principals_at(principals, system_masters).map(Rc::clone).collect(),
+            system_masters: principals_at(principals, &system_masters).map(Rc::clone).collect(),
             principals: principals_at(principals, &allowed).map(Rc::clone).collect(),
             subjects,
         }
+    }
+
+    /// Returns the principals of aws-auth that have the subject of a binding as username or group, each with the entry
+    /// that gives it. If all sessions of a role have it, the role is listed and not its sessions.
+    fn members_of(&self, subject: &Subject) -> Vec<(SubjectQuery, EntryRef)> {
+        let index = self.principal_index();
+        let positions = index.positions_of(subject);
+        let is_implied = |position: &usize| index.variant_of(*position).is_some_and(|base| positions.contains(&base));
+        let mut members = Vec::new();
+        for principal in principals_at(index.all(), positions.iter().filter(|position| !is_implied(position))) {
+            let matching = principal.authentication.identities().filter(|identity| identity.matches_subject(subject));
+            members
+                .extend(matching.filter_map(Identity::entry).map(|entry| (principal.subject.clone(), entry.clone())));
+        }
+        members
     }
 
     /// Returns every rule that bindings grant to a subject. Membership in `system:masters` grants no rules.
@@ -281,16 +369,23 @@ impl<'s> AccessView<'s> {
 
     /// Returns every IAM identity that an aws-auth entry matches, and every account of mapAccounts.
     pub(crate) fn principals(&self) -> &[Rc<MappedPrincipal>] {
+        self.principal_index().plain()
+    }
+
+    /// Returns the principals, and the sessions of roles and the principals of accounts to which bindings grant more
+    /// than to the role or the account. Every principal is followed by its variants.
+    pub(crate) fn principals_and_variants(&self) -> &[Rc<MappedPrincipal>] {
         self.principal_index().all()
     }
 
-    /// Returns the principals that a subject matches.
+    /// Returns the principals and variants that a subject matches.
     pub(super) fn principals_of(&self, subject: &Subject) -> impl Iterator<Item = &Rc<MappedPrincipal>> {
-        principals_at(self.principals(), self.principal_index().positions_of(subject))
+        principals_at(self.principals_and_variants(), self.principal_index().positions_of(subject))
     }
 
     pub(super) fn principal_index(&self) -> &PrincipalIndex {
-        self.principals.get_or_init(|| PrincipalIndex::new(&self.mapping))
+        let bound_names = || BoundNames::new(self.grants.all().map(|grant| grant.subject));
+        self.principals.get_or_init(|| PrincipalIndex::new(&self.mapping, bound_names))
     }
 
     /// Returns every subject that the state names: the subjects of bindings, the principals of aws-auth, their
@@ -299,7 +394,7 @@ impl<'s> AccessView<'s> {
         let group = |name: &str| SubjectQuery::Group(name.to_owned());
         let mut subjects: BTreeSet<SubjectQuery> =
             self.grants.bound_subjects().map(SubjectQuery::from_subject).collect();
-        for principal in self.principals() {
+        for principal in self.principals_and_variants() {
             for identity in principal.authentication.identities() {
                 let username = identity.username.as_ref().and_then(RenderedName::as_literal);
                 subjects.extend(identity.groups.iter().filter_map(RenderedName::as_literal).map(group));

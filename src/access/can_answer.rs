@@ -1,7 +1,7 @@
 //! The answer to the question whether a subject can make a request, for the requests that exist: a decision of the
 //! authorizer about a request that no client can send is not an answer.
 
-use super::access_view::{AccessDecision, AccessView, CanResult, NearMiss};
+use super::access_view::{AccessDecision, AccessView, AllowedVariant, CanResult, NearMiss};
 use super::identity::SubjectQuery;
 use super::query_lint::QueryLint;
 use super::request::{ObjectRequest, Request};
@@ -15,6 +15,8 @@ pub(crate) enum Verdict {
     /// The object can be created by server-side apply, which is a PATCH. A POST is refused, because it has no name and the
     /// rules are limited to names.
     YesByApply,
+    /// Only some variants of the subject can, such as the sessions with a certain name.
+    YesForSome,
     No,
     /// A rule limited to the name allows `create`, but a POST has no name, and server-side apply also needs `patch`.
     NoWithoutPatch,
@@ -49,12 +51,21 @@ impl<'s> AccessView<'s> {
         let result = self.can(query, request);
         let mut verdict = match result.decision {
             AccessDecision::Allowed => Verdict::Yes,
+            AccessDecision::SomeVariants => Verdict::YesForSome,
             AccessDecision::Denied => Verdict::No,
             AccessDecision::Ambiguous => Verdict::Ambiguous,
         };
         if let Request::Object(object) = request {
             if verdict == Verdict::Yes && object.is_named_create() {
                 verdict = self.verdict_of_named_create(query, request);
+            }
+            if verdict == Verdict::YesForSome && object.is_named_create() {
+                let can_create = |variant: &AllowedVariant<'_>| {
+                    self.verdict_of_named_create(&variant.principal.subject, request) != Verdict::NoWithoutPatch
+                };
+                if !result.allowed_variants.iter().any(can_create) {
+                    verdict = Verdict::NoWithoutPatch;
+                }
             }
             let scope = request_scope(&self.state().resources, &object.group, &object.resource, &object.verb);
             if scope == RequestScope::Unknown && object.resource != "*" {

@@ -11,8 +11,12 @@ use std::rc::Rc;
 use super::access_view::{AccessView, EffectiveRule};
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
 use super::escalation::{EscalationPath, identity_escalation_paths, newly_opened_paths};
+use super::grant_index::SubjectId;
+use super::iam_identity::IamIdentity;
 use super::identity::{Authentication, Identity, SubjectQuery};
-use super::template::RenderedName;
+use super::request_set::RequestSetExcept;
+use super::session_match::SessionAttributes;
+use super::template::{RenderedName, SESSION_NAME_RAW};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::merge_join::{EitherOrBoth, merge_join};
 use crate::state::object::Role;
@@ -46,6 +50,19 @@ impl PermissionDiff<'_> {
 }
 
 impl SubjectDiff<'_> {
+    /// Returns whether the other subject gains and loses the same requests and escalation paths.
+    fn has_same_requests(&self, other: &Self) -> bool {
+        fn requests<'a, 's>(granted: &'a [GrantedRequests<'s>]) -> Vec<&'a RequestSetExcept<'s>> {
+            granted.iter().map(|granted| &granted.requests).collect()
+        }
+        let Self { subject: _, before: _, after: _, permissions, identity_paths } = self;
+        let own: BTreeSet<&str> = permissions.escalation_paths.iter().map(EscalationPath::name).collect();
+        requests(&permissions.gained) == requests(&other.permissions.gained)
+            && requests(&permissions.lost) == requests(&other.permissions.lost)
+            && *identity_paths == other.identity_paths
+            && other.permissions.escalation_paths.iter().all(|path| own.contains(path.name()))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         let Self { subject: _, before: _, after: _, permissions, identity_paths } = self;
         permissions.is_empty() && identity_paths.is_empty()
@@ -61,30 +78,52 @@ pub(crate) fn diff_access<'s>(before: &AccessView<'s>, after: &AccessView<'s>) -
     // index of that side does not contain it, so the subjects that match it there are collected here.
     let mut account_subjects = [BTreeSet::new(), BTreeSet::new()];
     let mut diffs = Vec::new();
+    let mut compared_principals: BTreeSet<SubjectQuery> = BTreeSet::new();
+    let mut positions: BTreeMap<SubjectQuery, usize> = BTreeMap::new();
+    let mut add = |diff: SubjectDiff<'s>, base: Option<&SubjectQuery>| {
+        let base = base.and_then(|base| diffs.get(*positions.get(base)?));
+        // The diff of a role is the diff of all of its sessions. A session is added if it gains or loses something else.
+        if base.is_none_or(|base: &SubjectDiff<'s>| !base.has_same_requests(&diff)) {
+            positions.insert(diff.subject.clone(), diffs.len());
+            diffs.push(diff);
+        }
+    };
     for (_, pair) in merge_join(before.principal_index().by_key(), after.principal_index().by_key()) {
-        let (subject, old, new) = match pair {
+        let (principal, old, new) = match pair {
             EitherOrBoth::Left(old) => {
-                (&old.subject, Cow::Borrowed(&old.authentication), Cow::Owned(after.authenticate(&old.subject)))
+                (old, Cow::Borrowed(&old.authentication), Cow::Owned(after.authenticate(&old.subject)))
             }
             EitherOrBoth::Right(new) => {
-                (&new.subject, Cow::Owned(before.authenticate(&new.subject)), Cow::Borrowed(&new.authentication))
+                (new, Cow::Owned(before.authenticate(&new.subject)), Cow::Borrowed(&new.authentication))
             }
             EitherOrBoth::Both(old, new) => {
-                (&new.subject, Cow::Borrowed(&old.authentication), Cow::Borrowed(&new.authentication))
+                (new, Cow::Borrowed(&old.authentication), Cow::Borrowed(&new.authentication))
             }
         };
+        // A principal that one side maps with its own entry and the other by mapAccounts has two keys.
+        if !compared_principals.insert(principal.subject.clone()) {
+            continue;
+        }
         for (subjects, authentication) in account_subjects.iter_mut().zip([&old, &new]) {
             if let Cow::Owned(authentication) = authentication {
                 subjects.extend(authentication.identities().flat_map(Identity::subjects));
             }
         }
         if old != new || old.identities().any(|identity| changed.matches_any(identity)) {
-            diffs.push(differ.diff(subject.clone(), old.into_owned(), new.into_owned()));
+            let diff = differ.diff(principal.subject.clone(), old.into_owned(), new.into_owned());
+            add(diff, principal.variant_of.as_ref());
+        }
+    }
+    for session in other_raw_names(before, after) {
+        let (base, subject) = (SubjectQuery::Arn(session.in_any_session()), SubjectQuery::Arn(session));
+        let (old, new) = (before.authenticate(&subject), after.authenticate(&subject));
+        if compared_principals.insert(subject.clone()) {
+            add(differ.diff(subject, old, new), Some(&base));
         }
     }
     let [before_account_subjects, after_account_subjects] = &account_subjects;
     let has_principal = |access: &AccessView<'s>, account_subjects: &BTreeSet<Subject>, subject: &Subject| {
-        access.principals_of(subject).next().is_some() || account_subjects.contains(subject)
+        access.principals_of(subject).any(|principal| !principal.is_session()) || account_subjects.contains(subject)
     };
     let bound: BTreeSet<&Subject> = before.grants.bound_subjects().chain(after.grants.bound_subjects()).collect();
     let mut compared = BTreeSet::new();
@@ -106,6 +145,36 @@ pub(crate) fn diff_access<'s>(before: &AccessView<'s>, after: &AccessView<'s>) -
     }
     diffs.retain(|diff| !diff.is_empty());
     diffs
+}
+
+/// Returns sessions that only `{{SessionNameRaw}}` distinguishes from the sessions of the principal indexes, for roles that
+/// have this placeholder in one of the states. The index of the other state does not have them.
+fn other_raw_names<'s>(before: &AccessView<'s>, after: &AccessView<'s>) -> BTreeSet<IamIdentity> {
+    let mut names: BTreeMap<IamIdentity, BTreeSet<String>> = BTreeMap::new();
+    let variants = [before, after].into_iter().flat_map(AccessView::principals_and_variants);
+    for variant in variants.filter(|principal| principal.variant_of.is_some()) {
+        if let SubjectQuery::Arn(identity) = &variant.subject
+            && let Some(name) = identity.session_attributes().name
+        {
+            names.entry(identity.in_any_session()).or_default().insert(name);
+        }
+    }
+    let has_raw_template = |base: &IamIdentity, access: &AccessView<'s>| {
+        let authentication = access.authenticate(&SubjectQuery::Arn(base.clone()));
+        let mut names =
+            authentication.identities().flat_map(|identity| identity.username.iter().chain(&identity.groups));
+        names.any(|name| name.as_literal().is_none() && name.as_str().contains(SESSION_NAME_RAW))
+    };
+    let mut others = BTreeSet::new();
+    for (base, names) in &names {
+        if names.iter().any(|name| name.contains('-'))
+            && [before, after].iter().any(|side| has_raw_template(base, side))
+        {
+            let sessions = names.iter().filter_map(|name| SessionAttributes::named(name).with_other_raw_name(names));
+            others.extend(sessions.filter_map(|session| base.with_session(&session)));
+        }
+    }
+    others
 }
 
 /// Returns the difference for one subject.
@@ -140,12 +209,12 @@ pub(super) fn needs_no_entry(query: &SubjectQuery) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BoundSubjects {
     pub(super) is_in_system_masters: bool,
-    subjects: Vec<usize>,
+    subjects: Vec<SubjectId>,
 }
 
 impl BoundSubjects {
     pub(super) fn for_authentication(access: &AccessView<'_>, authentication: &Authentication) -> Self {
-        let mut subjects: Vec<usize> =
+        let mut subjects: Vec<SubjectId> =
             authentication.identities().flat_map(|identity| access.grants.matching_subjects(identity)).collect();
         subjects.sort_unstable();
         subjects.dedup();

@@ -18,7 +18,7 @@ pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
 pub(crate) const ANONYMOUS: &str = "system:anonymous";
 pub(crate) const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
-const NODES: &str = "system:nodes";
+pub(super) const NODES: &str = "system:nodes";
 const NODE_PREFIX: &str = "system:node:";
 const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
@@ -168,6 +168,12 @@ impl Authentication {
         identity.into_iter().chain(results.iter().filter_map(|result| result.as_ref().ok()))
     }
 
+    /// Returns whether a username or a group depends on the session.
+    pub(super) fn has_session_names(&self) -> bool {
+        let mut names = self.identities().flat_map(|identity| identity.username.iter().chain(&identity.groups));
+        names.any(|name| matches!(name, RenderedName::PerSession(_)))
+    }
+
     pub(super) fn for_query(query: &SubjectQuery, mapping: &IdentityMapping) -> Self {
         let from_names = |username: Option<&str>, groups: &[&str]| {
             let literal = |text: &str| RenderedName::Literal(text.to_owned());
@@ -178,7 +184,7 @@ impl Authentication {
             SubjectQuery::Arn(iam_identity) => Self::for_iam_identity(iam_identity, mapping, mapping),
             SubjectQuery::Account(id) => match mapping.account_entry(id) {
                 Some(entry) => Self::Identity(Identity::new_authenticated(
-                    Some(RenderedName::PerSession(format!("the ARN of a principal of {id}"))),
+                    Some(RenderedName::account_principal(id)),
                     Vec::new(),
                     IdentitySource::Account(entry.clone()),
                 )),

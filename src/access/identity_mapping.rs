@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::iam_identity::{IamIdentity, fold_case};
-use crate::names::ArnError;
+use crate::names::{AccountId, ArnError};
 use crate::state::aws_auth::{Entry, EntryPrincipal, Section, SectionError};
 use crate::state::config_map::{AwsAuth, principal_text};
 
@@ -108,6 +108,11 @@ impl IdentityMapping {
 
     fn add(&mut self, entry_ref: EntryRef, entry: Entry) {
         let (map, arn) = match &entry.principal {
+            EntryPrincipal::Account(id) if AccountId::parse(id).is_none() => {
+                let reason = UnmatchableReason::InvalidArn(ArnError::InvalidAccount(id.clone()));
+                self.statuses.push((entry_ref, EntryStatus::Unmatchable(reason)));
+                return;
+            }
             EntryPrincipal::Account(id) => {
                 if let Some(earlier) = self.accounts.insert(id.clone(), entry_ref.clone()) {
                     self.statuses.push((earlier, EntryStatus::Shadowed { by: entry_ref }));
@@ -188,6 +193,17 @@ impl IdentityMapping {
                 (iam_identity.comparison_key() == *key).then(|| (key.as_str(), iam_identity.clone()))
             })
             .collect()
+    }
+
+    /// Returns the username of every entry of mapRoles and mapUsers that can match, before placeholders are replaced.
+    pub(super) fn usernames(&self) -> impl Iterator<Item = (&IamIdentity, &str)> {
+        let by_role = self.roles.values().flatten();
+        let by_user =
+            self.users.iter().filter(|(key, _)| !self.roles.contains_key(*key)).flat_map(|(_, entries)| entries);
+        by_role
+            .chain(by_user)
+            .filter(|mapped| mapped.unmatchable_reason().is_none())
+            .filter_map(|mapped| Some((mapped.iam_identity.as_ref().ok()?, mapped.entry.username.as_str())))
     }
 
     /// Returns the entries that seem to name an IAM identity but never match it, because they spell its ARN in another

@@ -6,12 +6,13 @@
 use std::fmt;
 
 use super::iam_identity::{IamIdentity, SessionName};
+use super::session_match::sessions_rendering;
 
-const EC2_PRIVATE_DNS_NAME: &str = "{{EC2PrivateDNSName}}";
-const ACCOUNT_ID: &str = "{{AccountID}}";
-const SESSION_NAME: &str = "{{SessionName}}";
-const SESSION_NAME_RAW: &str = "{{SessionNameRaw}}";
-const ACCESS_KEY_ID: &str = "{{AccessKeyID}}";
+pub(super) const EC2_PRIVATE_DNS_NAME: &str = "{{EC2PrivateDNSName}}";
+pub(super) const ACCOUNT_ID: &str = "{{AccountID}}";
+pub(super) const SESSION_NAME: &str = "{{SessionName}}";
+pub(super) const SESSION_NAME_RAW: &str = "{{SessionNameRaw}}";
+pub(super) const ACCESS_KEY_ID: &str = "{{AccessKeyID}}";
 
 /// A username or a group as the authenticator sends it to the API server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,32 +21,40 @@ pub(crate) enum RenderedName {
     /// Each session has its own name, so no subject of a binding is known to match. The text contains the templates
     /// that depend on the session.
     PerSession(String),
+    /// The ARN of a principal of the account, whose principals mapAccounts maps. The text describes it.
+    AccountPrincipal {
+        account: String,
+        text: String,
+    },
 }
 
 impl RenderedName {
+    /// Returns the username of the principals of an account that mapAccounts maps.
+    pub(super) fn account_principal(account: &str) -> Self {
+        Self::AccountPrincipal { account: account.to_owned(), text: format!("the ARN of a principal of {account}") }
+    }
+
     pub(crate) fn as_literal(&self) -> Option<&str> {
         match self {
             Self::Literal(text) => Some(text),
-            Self::PerSession(_) => None,
+            Self::PerSession(_) | Self::AccountPrincipal { .. } => None,
         }
     }
 
     /// Returns the name, with the templates that depend on the session.
     pub(crate) fn as_str(&self) -> &str {
         match self {
-            Self::Literal(text) | Self::PerSession(text) => text,
+            Self::Literal(text) | Self::PerSession(text) | Self::AccountPrincipal { account: _, text } => text,
         }
     }
 
-    /// Returns whether the name equals `text` for at least one session.
+    /// Returns whether the name equals `text` for at least one session, or one principal of the account.
     pub(crate) fn can_equal(&self, text: &str) -> bool {
         match self {
             Self::Literal(name) => name == text,
-            Self::PerSession(name) => {
-                let templates = [EC2_PRIVATE_DNS_NAME, SESSION_NAME, SESSION_NAME_RAW, ACCESS_KEY_ID];
-                let marked = templates.into_iter().fold(name.clone(), |name, template| name.replace(template, "\0"));
-                marked.contains('\0') && matches_pieces(&marked.split('\0').collect::<Vec<_>>(), text)
-            }
+            Self::PerSession(name) => !sessions_rendering(name, "", text).is_empty(),
+            Self::AccountPrincipal { account, text: _ } => IamIdentity::parse(text)
+                .is_ok_and(|identity| identity.account() == account && identity.canonical() == text),
         }
     }
 
@@ -53,28 +62,6 @@ impl RenderedName {
     pub(crate) fn is_session_chosen(&self) -> bool {
         matches!(self, Self::PerSession(text) if text == SESSION_NAME || text == SESSION_NAME_RAW)
     }
-}
-
-/// Returns whether the text consists of the pieces in their order, separated by characters that a session name can
-/// have.
-fn matches_pieces(pieces: &[&str], text: &str) -> bool {
-    let Some((first, rest)) = pieces.split_first() else {
-        return text.is_empty();
-    };
-    let Some(text) = text.strip_prefix(first) else {
-        return false;
-    };
-    if rest.is_empty() {
-        return text.is_empty();
-    }
-    let end = text.find(|c| !is_session_name_char(c)).unwrap_or(text.len());
-    // Every character before `end` is ASCII, so each position is a character boundary.
-    (0..=end).any(|at| text.get(at..).is_some_and(|text| matches_pieces(rest, text)))
-}
-
-/// Returns whether STS allows the character in the name of a session (`RoleSessionName` of `AssumeRole`).
-pub(crate) fn is_session_name_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)
 }
 
 impl fmt::Display for RenderedName {
@@ -94,30 +81,37 @@ pub(crate) struct NotInstanceSession {
 /// # Errors
 /// If the template contains `{{EC2PrivateDNSName}}` and the session is not one of an EC2 instance.
 pub(super) fn render_template(template: &str, iam_identity: &IamIdentity) -> Result<RenderedName, NotInstanceSession> {
-    let mut depends_on_session = template.contains(ACCESS_KEY_ID);
-    if template.contains(EC2_PRIVATE_DNS_NAME) {
+    let mut text = template.to_owned();
+    if text.contains(EC2_PRIVATE_DNS_NAME) {
         match iam_identity.session() {
             SessionName::Known(name) if !is_instance_id(name) => {
                 return Err(NotInstanceSession { session: name.clone() });
             }
-            // The authenticator asks EC2 for the instance's DNS name. We have no access to EC2.
-            SessionName::Known(_) | SessionName::Unknown => depends_on_session = true,
+            SessionName::Known(_) | SessionName::Unknown => {}
+        }
+        // The authenticator asks EC2 for the instance's DNS name. We have no access to EC2.
+        if let Some(dns_name) = iam_identity.ec2_private_dns_name() {
+            text = text.replace(EC2_PRIVATE_DNS_NAME, dns_name);
         }
     }
-    let mut text = template.replace(ACCOUNT_ID, iam_identity.account());
-    match iam_identity.session() {
-        SessionName::Known(name) => {
-            text = text.replace(SESSION_NAME, &name.replace('@', "-")).replace(SESSION_NAME_RAW, name);
-        }
-        SessionName::Unknown => {
-            depends_on_session |= text.contains(SESSION_NAME) || text.contains(SESSION_NAME_RAW);
-        }
+    text = text.replace(ACCOUNT_ID, iam_identity.account());
+    if let SessionName::Known(name) = iam_identity.session() {
+        text = text.replace(SESSION_NAME, &name.replace('@', "-")).replace(SESSION_NAME_RAW, name);
     }
+    if let Some(id) = iam_identity.access_key_id() {
+        text = text.replace(ACCESS_KEY_ID, id);
+    }
+    let is_session_known = matches!(iam_identity.session(), SessionName::Known(_));
+    let session_placeholders = [SESSION_NAME, SESSION_NAME_RAW].into_iter().filter(|_| !is_session_known);
+    let key_placeholder = Some(ACCESS_KEY_ID).filter(|_| iam_identity.access_key_id().is_none());
+    let dns_placeholder = Some(EC2_PRIVATE_DNS_NAME).filter(|_| iam_identity.ec2_private_dns_name().is_none());
+    let mut unknown = session_placeholders.chain(key_placeholder).chain(dns_placeholder);
+    let depends_on_session = unknown.any(|placeholder| text.contains(placeholder));
     Ok(if depends_on_session { RenderedName::PerSession(text) } else { RenderedName::Literal(text) })
 }
 
 /// Returns whether the session name matches `^i-(\w{8}|\w{17})$`.
-fn is_instance_id(session: &str) -> bool {
+pub(super) fn is_instance_id(session: &str) -> bool {
     session.strip_prefix("i-").is_some_and(|id| {
         matches!(id.len(), 8 | 17) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     })
@@ -166,10 +160,13 @@ mod tests {
     fn per_session_name_can_equal_a_name_of_some_session() {
         let per_session = |text: &str| RenderedName::PerSession(text.into());
         assert!(per_session("system:{{SessionName}}").can_equal("system:masters"));
-        assert!(per_session("{{SessionName}}:{{SessionNameRaw}}").can_equal("system:masters"));
+        assert!(!per_session("{{SessionName}}:{{SessionNameRaw}}").can_equal("system:masters"), "one session name");
+        assert!(per_session("{{SessionName}}:{{SessionNameRaw}}").can_equal("a-b:a@b"));
         assert!(!per_session("{{SessionName}}").can_equal("system:masters"), "a session name has no colon");
         assert!(!per_session("team-{{SessionName}}").can_equal("system:masters"));
-        assert!(!per_session("the ARN of a principal").can_equal("the ARN of a principal"));
+        let account = RenderedName::account_principal("111122223333");
+        assert!(account.can_equal(ROLE) && !account.can_equal("arn:aws:iam::444455556666:role/deploy"));
+        assert!(!account.can_equal("arn:aws:iam::111122223333:role/team/deploy"), "STS reports no path of a role");
         assert!(literal("a").can_equal("a") && !literal("a").can_equal("b"));
     }
 

@@ -105,19 +105,21 @@ impl ApplyHooks<'_> {
         denied.into_iter().map(|(index, probes)| (index, StepError::NotEffective(probes))).collect()
     }
 
-    async fn check_lockout<C: WriteCluster>(
+    /// Makes a write. After a write of aws-auth the access of the caller is checked, and the write is taken back if the
+    /// caller has lost access. `write` makes the write.
+    async fn write_and_confirm<C: WriteCluster>(
         &self,
         step: &Step,
-        written: &WriteOutcome,
         cluster: &C,
-    ) -> Result<(), StepError> {
-        match self.aws_auth_baseline {
-            Some(baseline) if step.object == ObjectKey::aws_auth() => baseline
-                .verify_or_restore(cluster, step, written, self.probe_delays)
-                .await
-                .map_err(|lockout| StepError::LockedOut(Box::new(lockout))),
-            Some(_) | None => Ok(()),
-        }
+        write: impl AsyncFnOnce() -> Result<WriteOutcome, StepError>,
+    ) -> Result<WriteOutcome, StepError> {
+        let Some(baseline) = self.aws_auth_baseline.filter(|_| step.object == ObjectKey::aws_auth()) else {
+            return write().await;
+        };
+        let before = cluster.read(&step.object).await.map_err(StepError::Write)?;
+        let written = write().await?;
+        let confirmed = baseline.verify_or_revert(cluster, step, before, &written, self.probe_delays).await;
+        confirmed.map(|()| written).map_err(|lockout| StepError::LockedOut(Box::new(lockout)))
     }
 }
 
@@ -151,18 +153,13 @@ pub(crate) async fn apply<C: WriteCluster>(
                     return Some((*index, Err(StepError::LockLost)));
                 }
                 let expected = expected_version(step, &versions.borrow());
-                let written = match expected {
-                    Ok(expected) => guard.write(step, expected).await,
-                    Err(error) => Err(error.into()),
+                let write = async || {
+                    let expected = expected.map_err(|error| StepError::Write(error.into()))?;
+                    let written = guard.write(step, expected).await.map_err(StepError::Write)?;
+                    on_write(step, &written);
+                    Ok(written)
                 };
-                let result = match written {
-                    Ok(written) => {
-                        on_write(step, &written);
-                        hooks.check_lockout(step, &written, cluster).await.map(|()| written)
-                    }
-                    Err(error) => Err(StepError::Write(error)),
-                };
-                Some((*index, result))
+                Some((*index, hooks.write_and_confirm(step, cluster, write).await))
             })
             .buffer_unordered(MAX_CONCURRENT_WRITES);
         while let Some(result) = results.next().await {

@@ -172,7 +172,7 @@ async fn run_prechecks(
         let access = scope.spawn(|| plan.recheck_access(&state, &after, MAX_CHECKS));
         let comparison = AccessComparison::new(&state, &after);
         let guard_report = guard::evaluate_guards(plan, &comparison, &cluster_plan.facts, options.allow_flags);
-        let (violations, _) = guard::check_invariants(&plan.invariants, &cluster_plan.policy_index, &after);
+        let violations = guard::check_invariants(&plan.invariants, &cluster_plan.policy_index, &after);
         (guard_report, violations, access.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     if !guard_report.refused.is_empty() || !violations.is_empty() {

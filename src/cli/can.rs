@@ -26,7 +26,8 @@ pub(crate) async fn run(args: &CanArgs, env: &mut Env) -> Result<Exit, CommandEr
         print_json(&AnswersDocument::new(answers), env)?;
     }
     let is_unanswered = |verdict: &Verdict| matches!(verdict, Verdict::NotAnswered(_));
-    let is_yes = |verdict: &Verdict| matches!(verdict, Verdict::Yes | Verdict::YesByApply);
+    // A yes for some sessions is a yes: a script that asks whether a role has access must not take it for a no.
+    let is_yes = |verdict: &Verdict| matches!(verdict, Verdict::Yes | Verdict::YesByApply | Verdict::YesForSome);
     Ok(if verdicts.iter().any(is_unanswered) {
         Exit::NotAnswered
     } else if verdicts.iter().all(is_yes) {

@@ -227,6 +227,14 @@ impl ClusterError {
         }
     }
 
+    /// Returns whether a write failed because another client had changed the object.
+    pub(crate) fn is_conflict(&self) -> bool {
+        let is_conflict = |refusal: &WriteError| {
+            matches!(refusal, WriteError::Conflict | WriteError::NotFound | WriteError::AlreadyExists)
+        };
+        matches!(self, Self::Rejected { refusal, .. } if is_conflict(refusal))
+    }
+
     /// What the user can do about it.
     pub(crate) fn help(&self) -> Option<String> {
         Some(match self {

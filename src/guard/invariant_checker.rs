@@ -30,12 +30,30 @@ impl<'a, 's> InvariantChecker<'a, 's> {
     pub(super) fn resolve_subjects(&self, subject: &InvariantSubject, must_allow: bool) -> Vec<SubjectQuery> {
         match subject {
             InvariantSubject::Group(group) => self.group_and_members(group),
-            InvariantSubject::Principal { name: _, subject: who } => who.iter().cloned().collect(),
-            InvariantSubject::User(name) => vec![SubjectQuery::from_username(name)],
+            InvariantSubject::Principal { name: _, subject: who } => {
+                who.iter().flat_map(|who| self.with_variants(who.clone(), must_allow)).collect()
+            }
+            InvariantSubject::User(name) => self.with_variants(SubjectQuery::from_username(name), must_allow),
             InvariantSubject::ServiceAccount { namespace, name } => {
-                vec![SubjectQuery::ServiceAccount { namespace: namespace.clone(), name: name.clone() }]
+                let account = SubjectQuery::ServiceAccount { namespace: namespace.clone(), name: name.clone() };
+                self.with_variants(account, must_allow)
             }
             InvariantSubject::EveryoneBut(exemptions) => self.everyone_except(exemptions, must_allow),
+        }
+    }
+
+    /// Returns the subject and its variants: the sessions of a role with more access than the others, and the principals
+    /// of aws-auth with a username.
+    ///
+    /// If they must be able to do something, the sessions add nothing, since every session has the access of the role. A
+    /// username that only principals of aws-auth have counts as these principals, with the groups of their entries.
+    fn with_variants(&self, subject: SubjectQuery, must_allow: bool) -> Vec<SubjectQuery> {
+        let variants: Vec<SubjectQuery> =
+            self.access.variants(&subject).into_iter().map(|variant| variant.subject).collect();
+        match (&subject, must_allow) {
+            (SubjectQuery::User(_), true) if !variants.is_empty() => variants,
+            (_, true) => vec![subject],
+            (_, false) => std::iter::once(subject).chain(variants).collect(),
         }
     }
 
@@ -44,7 +62,8 @@ impl<'a, 's> InvariantChecker<'a, 's> {
         let is_member = |principal: &&Rc<MappedPrincipal>| {
             principal.authentication.identities().any(|identity| identity.is_in_group(group))
         };
-        let members = self.access.principals().iter().filter(is_member).map(|principal| principal.subject.clone());
+        let principals = self.access.principals_and_variants().iter();
+        let members = principals.filter(is_member).map(|principal| principal.subject.clone());
         std::iter::once(SubjectQuery::Group(group.to_owned())).chain(members).collect()
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use super::invariant_checker::InvariantChecker;
 use crate::access::{
     CanResult, EffectiveRule, EscalationPath, GrantPath, GrantSource, Identity, MASTERS, NearMiss, Request,
-    RuleMismatch, SubjectQuery, Verdict, escalation_paths, rule_allows,
+    RuleMismatch, SubjectQuery, Verdict, describe_variants, escalation_paths, rule_allows,
 };
 use crate::api_resources::KnownResources;
 use crate::names::ObjectKey;
@@ -96,6 +96,10 @@ impl InvariantChecker<'_, '_> {
             Verdict::Ambiguous => {
                 format!("can {request} only at some logins (non-deterministic: several aws-auth entries match)")
             }
+            Verdict::YesForSome => format!(
+                "can {request} only as {}",
+                describe_variants(answer.result.allowed_variants.iter().map(|variant| &variant.principal))
+            ),
             Verdict::NotAnswered(_) => {
                 format!("may be unable to {request}: it is not known whether the resource is in namespaces")
             }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::objects::{object_change, require_as_read};
-use super::order::{ChangeKind, PendingWrite};
+use super::schedule::{ChangeKind, PendingWrite};
 use super::state_after::apply_write;
 use super::{Action, ChangeOrigin, ChangeTarget, PlanBuilder, field_diff};
 use crate::access::keeps_manual_rules;
@@ -40,7 +40,7 @@ pub(super) fn plan_manual_rules(builder: &mut PlanBuilder<'_>, desired: &Desired
     if candidates.is_empty() {
         return;
     }
-    let mut planned = match planned_cluster_roles(builder, live) {
+    let mut planned = match planned_cluster_roles(&builder.writes, live) {
         Ok(planned) => planned,
         Err(error) => {
             builder.diagnostics.push(super::invalid_object_error(error).into());
@@ -70,12 +70,12 @@ pub(super) fn plan_manual_rules(builder: &mut PlanBuilder<'_>, desired: &Desired
 }
 
 /// Returns the ClusterRoles after the writes that are planned so far.
-fn planned_cluster_roles(builder: &PlanBuilder<'_>, live: &State) -> Result<State, ObjectError> {
+pub(super) fn planned_cluster_roles(writes: &[PendingWrite], live: &State) -> Result<State, ObjectError> {
     let is_cluster_role = |key: &ObjectKey| key.kind() == ObjectKind::ClusterRole;
     let roles = live.roles.iter().filter(|(key, _)| is_cluster_role(key));
     let roles = roles.map(|(key, role)| (key.clone(), role.clone())).collect();
     let mut state = State { roles, ..State::default() };
-    for PendingWrite { object, kind, .. } in builder.writes.iter().filter(|write| is_cluster_role(&write.object)) {
+    for PendingWrite { object, kind, .. } in writes.iter().filter(|write| is_cluster_role(&write.object)) {
         let write = match kind {
             ChangeKind::Create(body) | ChangeKind::Replace { body, .. } => WriteRequest::Create(body.clone()),
             ChangeKind::Patch { patch, .. } => WriteRequest::Patch(patch.clone()),

@@ -115,12 +115,13 @@ fn role_contains_rule(source: &GrantSource<'_>, after: &State) -> bool {
     }
 }
 
-/// Returns whether the request is allowed. `None` if several aws-auth entries match and disagree.
+/// Returns whether the request is allowed. `None` if several aws-auth entries match and disagree, or if the answer is
+/// not the same for all sessions.
 fn definite_answer(answer: &CanResult<'_>) -> Option<bool> {
     match answer.decision {
         AccessDecision::Allowed => Some(true),
         AccessDecision::Denied => Some(false),
-        AccessDecision::Ambiguous => None,
+        AccessDecision::Ambiguous | AccessDecision::SomeVariants => None,
     }
 }
 

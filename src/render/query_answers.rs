@@ -6,12 +6,14 @@ pub(crate) use super::query_renderer::QueryRenderer;
 use super::query_renderer::labeled_line;
 use super::text_util::escape_control;
 use crate::access::{
-    AccessDecision, Authentication, CanAnswer, CanResult, DenialReason, EntryRef, EscalationPath, GrantLimit,
-    GrantPath, MappedPrincipal, NamespaceFilter, NearMiss, Request, RequestScope, RuleMismatch, SubjectGrants,
-    SubjectQuery, UnknownPart, UnmatchableReason, Verdict, WhoCanResult, request_scope,
+    AccessDecision, AllowedVariant, Authentication, CanAnswer, CanResult, DenialReason, EntryRef, EscalationPath,
+    GrantLimit, GrantPath, MappedPrincipal, NamespaceFilter, NearMiss, Request, RequestScope, RuleMismatch,
+    SubjectGrants, SubjectQuery, UnknownPart, UnmatchableReason, Verdict, WhoCanResult, describe_variants,
+    request_scope,
 };
 use crate::api_resources::KnownResources;
 use crate::report::WhoCanQuestion;
+use crate::state::aws_auth::Section;
 
 /// The number of namespaces of one limit that are listed.
 const MAX_NAMESPACES: usize = 5;
@@ -99,6 +101,10 @@ fn verdict_line(subject: &str, answer: &CanAnswer<'_>, known: &KnownResources) -
         Verdict::NoWithoutPatch => format!(
             "no: {subject} cannot {request} (a POST has no name, and server-side apply also needs `patch` on it)"
         ),
+        Verdict::YesForSome => {
+            let variants = describe_variants(answer.result.allowed_variants.iter().map(|variant| &variant.principal));
+            format!("yes, for {}: {subject} can {request}", escape_control(&variants))
+        }
         Verdict::Ambiguous => format!(
             "no: {subject} can {request} only at some logins (non-deterministic: several aws-auth entries match, and only \
              some of them allow it)"
@@ -142,6 +148,16 @@ pub(crate) fn render_can(
     for source in &result.granted_by {
         out.push('\n');
         out.push_str(&renderer.grant_source(source));
+    }
+    for AllowedVariant { principal, granted_by } in &result.allowed_variants {
+        out.push_str(&format!("\n  for {}:\n", escape_control(&describe_variants([principal]))));
+        for identity in principal.authentication.identities() {
+            out.push_str(&renderer.identity(identity));
+        }
+        for source in granted_by {
+            out.push('\n');
+            out.push_str(&renderer.grant_source(source));
+        }
     }
     if result.decision == AccessDecision::Denied && matches!(result.authentication, Authentication::Identity(_)) {
         let heading = if result.near_misses.is_empty() { "no matching rule" } else { "closest match:" };
@@ -274,7 +290,7 @@ fn render_subject_grants(
     explain: bool,
     renderer: &QueryRenderer<'_>,
 ) -> String {
-    let SubjectGrants { subject, paths, entries } = grants;
+    let SubjectGrants { subject, paths, members } = grants;
     let limits = limits_text(paths, question).map(|limits| format!("  {limits}")).unwrap_or_default();
     let mut out = format!("  {}{limits}\n", escape_control(&subject.to_string()));
     if explain {
@@ -287,7 +303,16 @@ fn render_subject_grants(
         sources.dedup();
         out.push_str(&format!("    via {}\n", escape_control(&sources.join(", "))));
     }
-    let members: Vec<String> = entries.iter().map(|entry| escape_control(&entry.principal)).collect();
+    // The ARN as the entry has it, unless only some sessions or principals are members.
+    let member_text = |(member, entry): &(SubjectQuery, EntryRef)| match member {
+        SubjectQuery::Arn(identity)
+            if !identity.session_attributes().is_any() || entry.section == Section::Accounts =>
+        {
+            escape_control(&identity.to_string())
+        }
+        _ => escape_control(&entry.principal),
+    };
+    let members: Vec<String> = members.iter().map(member_text).collect();
     if !members.is_empty() {
         out.push_str(&format!("    members (aws-auth): {}\n", members.join(", ")));
     }

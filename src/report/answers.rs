@@ -9,8 +9,8 @@ use super::common::{LocationJson, ObjectJson, RuleJson, SectionJson, SubjectJson
 use super::diagnostic::DiagnosticJson;
 use super::who_can_answer::{PrincipalJson, WhoCanAnswerJson};
 use crate::access::{
-    Authentication, CanAnswer, CanResult, EntryRef, EscalationPath, GrantPath, GrantSource, Identity, MASTERS,
-    MappedPrincipal, NearMiss, RuleMismatch, SubjectQuery, Verdict,
+    AllowedVariant, Authentication, CanAnswer, CanResult, EntryRef, EscalationPath, GrantPath, GrantSource, Identity,
+    MASTERS, MappedPrincipal, NearMiss, RuleMismatch, SubjectQuery, Verdict,
 };
 use crate::names::ObjectKey;
 use crate::plan::EscalationSummary;
@@ -65,9 +65,13 @@ pub(crate) struct CanAnswerJson {
     /// The request, such as `get secrets in team-a`.
     request: String,
     /// Whether the request is allowed. `ambiguous`: several entries of aws-auth match the subject, the authenticator
-    /// picks one of them at each login, and only some of them allow the request. `not-answered`: the subject, the
-    /// namespace or the scope of the resource is not known.
+    /// picks one of them at each login, and only some of them allow the request. `for-some`: only those of
+    /// `allowed-for` are allowed to make it. `not-answered`: the subject, the namespace or the scope of the resource is not
+    /// known.
     verdict: VerdictJson,
+    /// If the verdict is `for-some`: the sessions of the role, the principals of the account, or the principals of
+    /// aws-auth with the username, that are allowed to make the request.
+    allowed_for: Vec<AllowedForJson>,
     /// Whether an object can be created by server-side apply only. A POST is refused then, because it has no name and the
     /// rules are limited to names.
     by_server_side_apply_only: bool,
@@ -95,7 +99,7 @@ impl CanAnswerJson {
         warnings: Vec<DiagnosticJson>,
     ) -> Self {
         let CanAnswer { request: _, verdict, result, allowed_names } = answer;
-        let CanResult { authentication, decision: _, granted_by, near_misses } = result;
+        let CanResult { authentication, decision: _, granted_by, allowed_variants, near_misses } = result;
         let SubjectJson { subject, principal_name } = cluster.subject(query);
         Self {
             cluster: cluster.label.to_owned(),
@@ -103,6 +107,7 @@ impl CanAnswerJson {
             principal_name,
             request,
             verdict: (*verdict).into(),
+            allowed_for: allowed_variants.iter().map(|variant| cluster.allowed_variant(variant)).collect(),
             by_server_side_apply_only: *verdict == Verdict::YesByApply,
             allowed_names: allowed_names.iter().map(|name| (*name).to_owned()).collect(),
             identities: cluster.identities(authentication),
@@ -123,17 +128,31 @@ enum VerdictJson {
     No,
     Ambiguous,
     NotAnswered,
+    ForSome,
 }
 
 impl From<Verdict> for VerdictJson {
     fn from(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Yes | Verdict::YesByApply => Self::Yes,
+            Verdict::YesForSome => Self::ForSome,
             Verdict::No | Verdict::NoWithoutPatch => Self::No,
             Verdict::Ambiguous => Self::Ambiguous,
             Verdict::NotAnswered(_) => Self::NotAnswered,
         }
     }
+}
+
+/// The sessions of a role, or the principal, that are allowed to make a request.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct AllowedForJson {
+    /// The ARN, and which sessions, such as ``arn:…:role/ci for sessions named `alice` ``.
+    subject: String,
+    /// The identities that the API server can see for them.
+    identities: Vec<IdentityJson>,
+    /// The grants that allow the request.
+    granted_by: Vec<GrantPathJson>,
 }
 
 /// An identity as the API server sees it.
@@ -364,6 +383,15 @@ impl AnswerContext<'_> {
     pub(super) fn principal(&self, principal: &MappedPrincipal) -> PrincipalJson {
         let SubjectJson { subject, principal_name } = self.subject(&principal.subject);
         PrincipalJson { subject, principal_name, identities: self.identities(&principal.authentication) }
+    }
+
+    fn allowed_variant(&self, variant: &AllowedVariant<'_>) -> AllowedForJson {
+        let AllowedVariant { principal, granted_by } = variant;
+        AllowedForJson {
+            subject: principal.subject.to_string(),
+            identities: self.identities(&principal.authentication),
+            granted_by: granted_by.iter().map(|source| self.grant_source(source)).collect(),
+        }
     }
 
     pub(super) fn identities(&self, authentication: &Authentication) -> Vec<IdentityJson> {

@@ -27,7 +27,7 @@ pub(crate) use access::{EscalationJson, PermissionJson};
 pub(crate) use answers::{
     AccessAnswerJson, AccessRowJson, AnswerContext, AnswerJson, AnswersDocument, CanAnswerJson, EscalationsAnswerJson,
 };
-pub(crate) use backup::{BACKUP_VERSION, BackupDocument};
+pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
 pub(crate) use common::SubjectJson;
 pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument};
 pub(crate) use digest::digest;

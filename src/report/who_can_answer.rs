@@ -41,11 +41,12 @@ impl WhoCanAnswerJson {
             principal: cluster.principal(principal),
             limits: question.limits_json(result.paths_of_principal(principal)),
         };
-        let subject_json = |SubjectGrants { subject, paths, entries }: &SubjectGrants<'_>| GrantedSubjectJson {
+        let subject_json = |SubjectGrants { subject, paths, members }: &SubjectGrants<'_>| GrantedSubjectJson {
             subject: SubjectQuery::from_subject(subject).to_string(),
             limits: question.limits_json(paths),
             granted_by: paths.iter().map(|path| cluster.rule_grant(path)).collect(),
-            entries: entries.iter().map(|entry| cluster.entry(entry)).collect(),
+            members: members.iter().map(|(member, _)| member.to_string()).collect(),
+            entries: members.iter().map(|(_, entry)| cluster.entry(entry)).collect(),
         };
         Self {
             cluster: cluster.label.to_owned(),
@@ -123,6 +124,9 @@ struct GrantedSubjectJson {
     limits: Vec<GrantLimitJson>,
     /// The rules that allow it, with their bindings.
     granted_by: Vec<RuleGrantJson>,
+    /// The principals that have this user name or group through the entry of aws-auth with the same position in
+    /// `entries`. For a role with only some of its sessions, the text says which.
+    members: Vec<String>,
     /// The entries of aws-auth that give this user name or group.
     entries: Vec<EntryJson>,
 }

@@ -162,7 +162,7 @@ fn dry_run_accepts_a_write_that_depends_on_an_earlier_write() {
 }
 
 /// A credential plugin that prints `token-1`, then `token-2`, by which the proxy knows how new a token is.
-struct Plugin {
+pub(crate) struct Plugin {
     folder: tempfile::TempDir,
 }
 
@@ -223,6 +223,9 @@ fn lockout_of_the_caller_restores_aws_auth_within_seconds() {
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
     assert!(output.stderr.contains("reverted the change of aws-auth: "), "{}", output.stderr);
     assert!(output.stderr.contains("the cluster no longer accepts your credentials"), "{}", output.stderr);
+    // A write that was made and reverted is not "no changes".
+    assert!(output.stderr.contains("Done and reverted (1):"), "{}", output.stderr);
+    assert!(!output.stderr.contains("No changes were made"), "{}", output.stderr);
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert_eq!(aws_auth_text(cluster), before, "data and annotations are byte-identical");
     let writes: Vec<ProxyRequest> = proxy
@@ -259,7 +262,7 @@ fn aws_auth_that_cannot_be_restored_is_saved_with_the_command() {
 
 impl Plugin {
     /// A kubeconfig whose plugin file exists until the test binary exits.
-    fn leaked_kubeconfig(proxy: &Proxy) -> std::path::PathBuf {
+    pub(crate) fn leaked_kubeconfig(proxy: &Proxy) -> std::path::PathBuf {
         let plugin = Self::new();
         let path = plugin.kubeconfig(proxy);
         std::mem::forget(plugin);
@@ -554,7 +557,7 @@ fn restored_backup_is_byte_identical() {
     assert_eq!(stored_content(cluster), before);
     let output = sandbox.run(&["restore", &file, "--auto-approve"]);
     assert!(
-        output.exit_code == 0 && output.stdout.contains("No changes. The cluster matches the policy."),
+        output.exit_code == 0 && output.stdout.contains("No changes. The cluster has nothing that can be taken back."),
         "{}{}",
         output.stdout,
         output.stderr

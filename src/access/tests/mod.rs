@@ -15,4 +15,5 @@ pub(crate) mod random;
 mod real;
 mod shrink;
 mod traps;
+mod variants;
 mod who_can;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::access::{Aggregation, Request, SessionName, SubjectQuery};
+use crate::access::{Aggregation, IamIdentity, Request, SessionName, SubjectQuery};
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::aws_auth::{Entry, EntryPrincipal, Section};
@@ -85,7 +85,7 @@ fn identities(state: &State, subject: &SubjectQuery) -> Vec<Option<OracleIdentit
                 let matching: Vec<&Entry> =
                     map.iter().filter(|(key, _)| key.eq_ignore_ascii_case(arn)).map(|(_, entry)| entry).collect();
                 if !matching.is_empty() {
-                    let identity = |entry: &&Entry| render_entry(entry, caller.account(), caller.session());
+                    let identity = |entry: &&Entry| render_entry(entry, caller);
                     return matching.iter().map(identity).collect();
                 }
             }
@@ -110,18 +110,32 @@ pub(super) fn entries(state: &State, section: Section) -> Vec<Entry> {
     }
 }
 
-fn render_entry(entry: &Entry, account: &str, session: &SessionName) -> Option<OracleIdentity> {
+fn render_entry(entry: &Entry, caller: &IamIdentity) -> Option<OracleIdentity> {
+    let attributes = caller.session_attributes();
     let render = |template: &str| -> Option<Option<String>> {
-        let text = template.replace("{{AccountID}}", account);
-        match session {
-            SessionName::Unknown => Some((!text.contains("{{Session") && !text.contains("{{EC2")).then_some(text)),
-            SessionName::Known(name) => {
-                if text.contains("{{EC2PrivateDNSName}}") {
-                    return name.starts_with("i-").then_some(None);
-                }
-                let text = text.replace("{{SessionName}}", &name.replace('@', "-"));
-                Some(Some(text.replace("{{SessionNameRaw}}", name)))
+        let mut text = template.to_owned();
+        if text.contains("{{EC2PrivateDNSName}}") {
+            if let SessionName::Known(name) = caller.session()
+                && !name.starts_with("i-")
+            {
+                return None;
             }
+            match &attributes.ec2_private_dns_name {
+                Some(dns_name) => text = text.replace("{{EC2PrivateDNSName}}", dns_name),
+                None => return Some(None),
+            }
+        }
+        text = text.replace("{{AccountID}}", caller.account());
+        match caller.session() {
+            SessionName::Unknown if text.contains("{{Session") => return Some(None),
+            SessionName::Unknown => {}
+            SessionName::Known(name) => {
+                text = text.replace("{{SessionName}}", &name.replace('@', "-")).replace("{{SessionNameRaw}}", name);
+            }
+        }
+        match &attributes.access_key_id {
+            Some(id) => Some(Some(text.replace("{{AccessKeyID}}", id))),
+            None => Some((!text.contains("{{AccessKeyID}}")).then_some(text)),
         }
     };
     let username = render(&entry.username)?;
@@ -198,6 +212,11 @@ pub(crate) fn rules(state: &State, aggregation: Aggregation, key: &ObjectKey) ->
             }
             next.sort();
             next.dedup();
+            // The controller writes no rules if it finds none, so rules that were added by hand remain.
+            let has_manual_rules = state.roles.get(name).is_some_and(|role| role.meta.has_manual_rules());
+            if next.is_empty() && has_manual_rules {
+                continue;
+            }
             changed |= next != role.rules;
             role.rules = next;
         }

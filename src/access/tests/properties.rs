@@ -9,8 +9,8 @@ use super::random::{all_requests, all_subjects, object_rule, some_requests, stat
 use crate::access::escalation_rules::{ESCALATION_RULES, RequiredAccess, RequiredScope};
 use crate::access::request_set::{StringSet, subtract};
 use crate::access::{
-    AccessDecision, AccessView, Aggregation, EscalationPath, Identity, Request, RequestSet, SubjectQuery,
-    all_escalation_paths, diff_access, diff_subject, escalation_paths, grants_request,
+    AccessDecision, AccessView, Aggregation, EscalationPath, Identity, MappedPrincipal, Request, RequestSet,
+    SubjectQuery, all_escalation_paths, diff_access, diff_subject, escalation_paths, grants_request,
 };
 
 fn aggregations() -> impl Strategy<Value = Aggregation> {
@@ -73,8 +73,14 @@ proptest! {
                     (allowed, total) if allowed == total => AccessDecision::Allowed,
                     _ => AccessDecision::Ambiguous,
                 };
-                prop_assert_eq!(answer.decision, expected, "{} {}", subject, request);
-                prop_assert_eq!(answer.granted_by.is_empty(), answer.decision == AccessDecision::Denied);
+                let own = if answer.allowed_variants.is_empty() { answer.decision } else { AccessDecision::Denied };
+                prop_assert_eq!(own, expected, "{} {}", subject, request);
+                prop_assert_eq!(answer.granted_by.is_empty(), own == AccessDecision::Denied);
+                prop_assert_eq!(answer.decision == AccessDecision::SomeVariants, !answer.allowed_variants.is_empty());
+                for variant in &answer.allowed_variants {
+                    let subject = &variant.principal.subject;
+                    prop_assert!(oracle::allowed(&state, aggregation, subject, request).0 > 0, "{} {}", subject, request);
+                }
             }
         }
     }
@@ -95,15 +101,19 @@ proptest! {
         let access = AccessView::new(&state, aggregation);
         for request in requests.iter().take(6) {
             let answer = access.who_can(request);
-            let can = |subject: &SubjectQuery| access.can(subject, request).decision != AccessDecision::Denied;
+            let can = |subject: &SubjectQuery| oracle::allowed(&state, aggregation, subject, request).0 > 0;
             for subject in access.all_subjects().into_iter().chain(all_subjects()) {
                 let is_included = access.authenticate(&subject).identities().any(|identity| answer.includes(identity));
                 prop_assert_eq!(is_included, can(&subject), "{} {}", subject, request);
             }
             let listed: BTreeSet<SubjectQuery> =
                 answer.system_masters.iter().chain(&answer.principals).map(|principal| principal.subject.clone()).collect();
+            // The variants of a principal that is allowed are not listed.
+            let is_listed = |principal: &&std::rc::Rc<MappedPrincipal>| {
+                can(&principal.subject) && !principal.variant_of.as_ref().is_some_and(can)
+            };
             let expected: BTreeSet<SubjectQuery> =
-                access.principals().iter().map(|principal| principal.subject.clone()).filter(can).collect();
+                access.principals_and_variants().iter().filter(is_listed).map(|principal| principal.subject.clone()).collect();
             prop_assert_eq!(listed, expected);
             for bound in &answer.subjects {
                 prop_assert!(can(&SubjectQuery::from_subject(bound.subject)));
@@ -153,7 +163,7 @@ fn has_other_row(before: &AccessView<'_>, after: &AccessView<'_>, subject: &Subj
     let is_mapped = |access: &AccessView<'_>| {
         let has_subject =
             |identity: &Identity| identity.subjects().any(|other| SubjectQuery::from_subject(&other) == *subject);
-        access.principals().iter().any(|principal| principal.authentication.identities().any(has_subject))
+        access.principals_and_variants().iter().any(|principal| principal.authentication.identities().any(has_subject))
     };
     match subject {
         SubjectQuery::Arn(_) => true,

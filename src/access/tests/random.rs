@@ -78,8 +78,26 @@ fn roles() -> impl Strategy<Value = Vec<(ObjectKey, Role)>> {
 
 fn subjects() -> Vec<Subject> {
     let account = |namespace: &str| Subject::ServiceAccount { namespace: namespace.to_owned(), name: "s".to_owned() };
-    let groups = ["g1", "g2", "team-me-x", "system:authenticated", "system:serviceaccounts:n1", "system:masters"];
-    let users = ["u1", "u2", "x:111122223333", "arn:aws:iam::111122223333:role/deploy", "system:serviceaccount:n2:s"];
+    let groups = [
+        "g1",
+        "g2",
+        "team-me-x",
+        "team-me@x",
+        "team-me-x-me@x",
+        "system:authenticated",
+        "system:serviceaccounts:n1",
+        "system:masters",
+    ];
+    let users = [
+        "u1",
+        "u2",
+        "me-x",
+        "x:111122223333",
+        "key-ASIAQWERTYUIOP234567",
+        "system:node:ip-10-0-0-1.ec2.internal",
+        "arn:aws:iam::111122223333:role/deploy",
+        "system:serviceaccount:n2:s",
+    ];
     let groups = groups.map(|name| Subject::Group(name.to_owned()));
     let users = users.map(|name| Subject::User(name.to_owned()));
     groups.into_iter().chain(users).chain([account("n1"), account("n2")]).collect()
@@ -107,10 +125,27 @@ fn aws_auth() -> impl Strategy<Value = Option<AwsAuth>> {
         "arn:aws:iam::111122223333:user/bob",
         "arn:aws:iam::111122223333:user/BOB",
     ];
-    let usernames = ["u1", "u2", "", "{{SessionName}}", "x:{{AccountID}}", "{{EC2PrivateDNSName}}", {
-        "system:serviceaccount:n1:s"
-    }];
-    let groups = vec!["g1", "g2", "team-{{SessionName}}", "", "system:masters"];
+    let usernames = [
+        "u1",
+        "u2",
+        "",
+        "{{SessionName}}",
+        "{{SessionNameRaw}}",
+        "key-{{AccessKeyID}}",
+        "x:{{AccountID}}",
+        "system:node:{{EC2PrivateDNSName}}",
+        "system:serviceaccount:n1:s",
+    ];
+    let groups = vec![
+        "g1",
+        "g2",
+        "team-{{SessionName}}",
+        "team-{{SessionNameRaw}}",
+        "team-{{SessionName}}-{{SessionNameRaw}}",
+        "system:{{SessionName}}",
+        "",
+        "system:masters",
+    ];
     let entry = move |key: &'static str| {
         (select(arns.to_vec()), select(usernames.to_vec()), subsequence(groups.clone(), 0..=2))
             .prop_map(move |(arn, username, groups)| json!({ key: arn, "username": username, "groups": groups }))
@@ -166,6 +201,8 @@ pub(super) fn all_subjects() -> Vec<SubjectQuery> {
     [
         "arn:aws:iam::111122223333:role/viewer",
         "arn:aws:sts::111122223333:assumed-role/viewer/me@x",
+        "arn:aws:sts::111122223333:assumed-role/viewer/me-x",
+        "arn:aws:sts::111122223333:assumed-role/viewer/masters",
         "arn:aws:sts::111122223333:assumed-role/viewer/i-01234567",
         "arn:aws:iam::111122223333:role/team/deploy",
         "arn:aws:iam::111122223333:user/bob",

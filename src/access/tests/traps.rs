@@ -90,7 +90,7 @@ fn system_masters_need_no_rules_and_are_listed_first() {
     let [bound] = answer.subjects.as_slice() else {
         panic!("expected one bound group: {:?}", answer.subjects);
     };
-    assert_eq!(bound.entries[0].principal, "arn:aws:iam::111122223333:role/a");
+    assert_eq!(bound.members[0].1.principal, "arn:aws:iam::111122223333:role/a");
     let delete = access.who_can(&parse_request("delete nodes named n"));
     assert_eq!(
         (subjects(&delete.system_masters).len(), subjects(&delete.principals).len(), delete.subjects.len()),

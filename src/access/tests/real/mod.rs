@@ -63,6 +63,7 @@ struct ComparisonTally {
 fn is_same_name(ours: &RenderedName, theirs: &str) -> bool {
     match ours {
         RenderedName::Literal(text) => text == theirs,
+        RenderedName::AccountPrincipal { .. } => ours.can_equal(theirs),
         RenderedName::PerSession(text) => {
             let (head, rest) = text.split_once("{{").unwrap();
             let (_, tail) = rest.rsplit_once("}}").unwrap();
