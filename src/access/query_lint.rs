@@ -1,10 +1,9 @@
 //! Warnings about names in a query that are probably wrong. A query with a misspelled verb or resource gets a correct "no",
 //! which does not answer the intended question.
 //!
-//! The resources of a cluster are known from discovery only, which a snapshot does not contain. So every name in the
-//! cluster's rules is taken as known, in addition to the names of Kubernetes itself.
+//! Only the API makes a name known. A rule with a misspelled name grants nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use thiserror::Error;
 
@@ -12,16 +11,19 @@ use super::access_view::AccessView;
 use super::iam_identity::{IamIdentity, SessionName};
 use super::identity::{Authentication, Identity, SubjectQuery};
 use super::identity_mapping::EntryRef;
+use super::question::HTTP_VERBS;
 use super::request::{ObjectRequest, Request};
+use super::request_scope::OBJECT_VERBS;
+use crate::api_resources::KnownResources;
 use crate::diagnostic::closest_match;
 use crate::state::aws_auth::Section;
 
 /// A name in a query that is probably wrong. The message also reads well after "refers to".
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum QueryLint {
-    #[error("unknown verb `{name}`: not a built-in verb and not named in any RBAC rule")]
+    #[error("unknown verb `{name}`: no API has it")]
     UnknownVerb { name: String, nearest: Option<String> },
-    #[error("unknown resource `{name}`: not a built-in resource and not named in any RBAC rule")]
+    #[error("unknown resource `{name}`: no API has it")]
     UnknownResource { name: String, nearest: Option<String> },
     #[error("unknown resource `{resource}` in {}", format_group(group))]
     WrongApiGroup { resource: String, group: String, known: Vec<String> },
@@ -60,80 +62,16 @@ fn format_group(group: &str) -> String {
     if group.is_empty() { "the core API group".to_owned() } else { format!("API group `{group}`") }
 }
 
-const VERBS: [&str; 15] = [
-    "approve",
-    "attest",
-    "bind",
-    "create",
-    "delete",
-    "deletecollection",
-    "escalate",
-    "get",
-    "impersonate",
-    "list",
-    "patch",
-    "sign",
-    "update",
-    "use",
-    "watch",
-];
-
-const HTTP_VERBS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
-
-/// The resources of Kubernetes itself, by API group.
-const RESOURCES: [(&str, &str); 20] = [
-    ("", "bindings componentstatuses configmaps endpoints events groups limitranges namespaces nodes"),
-    ("", "persistentvolumeclaims persistentvolumes pods podtemplates replicationcontrollers resourcequotas secrets"),
-    ("", "serviceaccounts services users"),
-    ("admissionregistration.k8s.io", "mutatingadmissionpolicies mutatingadmissionpolicybindings"),
-    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations validatingwebhookconfigurations"),
-    ("admissionregistration.k8s.io", "validatingadmissionpolicies validatingadmissionpolicybindings"),
-    ("apiextensions.k8s.io", "customresourcedefinitions"),
-    ("apiregistration.k8s.io", "apiservices"),
-    ("apps", "controllerrevisions daemonsets deployments replicasets statefulsets"),
-    ("authentication.k8s.io", "selfsubjectreviews tokenreviews uids userextras"),
-    (
-        "authorization.k8s.io",
-        "localsubjectaccessreviews selfsubjectaccessreviews selfsubjectrulesreviews subjectaccessreviews",
-    ),
-    ("autoscaling", "horizontalpodautoscalers"),
-    ("batch", "cronjobs jobs"),
-    ("certificates.k8s.io", "certificatesigningrequests clustertrustbundles signers"),
-    ("coordination.k8s.io", "leases"),
-    ("discovery.k8s.io", "endpointslices"),
-    ("events.k8s.io", "events"),
-    ("networking.k8s.io", "ingressclasses ingresses ipaddresses networkpolicies servicecidrs"),
-    ("policy", "poddisruptionbudgets"),
-    ("rbac.authorization.k8s.io", "clusterrolebindings clusterroles rolebindings roles"),
-];
-
-/// More resources of Kubernetes itself, by API group.
-const MORE_RESOURCES: [(&str, &str); 5] = [
-    ("flowcontrol.apiserver.k8s.io", "flowschemas prioritylevelconfigurations"),
-    ("node.k8s.io", "runtimeclasses"),
-    ("resource.k8s.io", "deviceclasses resourceclaims resourceclaimtemplates resourceslices"),
-    ("scheduling.k8s.io", "priorityclasses"),
-    ("storage.k8s.io", "csidrivers csinodes csistoragecapacities storageclasses volumeattachments"),
-];
-
 /// Returns the names in a query that are probably wrong.
-pub(crate) fn lint_query(access: &AccessView<'_>, query: Option<&SubjectQuery>, request: &Request) -> Vec<QueryLint> {
+fn lint_query(access: &AccessView<'_>, query: Option<&SubjectQuery>, request: &Request) -> Vec<QueryLint> {
     let mut lints: Vec<QueryLint> = query.and_then(|query| lint_subject_name(access, query)).into_iter().collect();
-    let known = KnownNames::new(access);
+    let known = &access.grants.state.resources;
     match request {
         Request::Url { verb, .. } => lints.extend(lint_verb(verb, HTTP_VERBS.into_iter().collect())),
         Request::Object(request) => {
-            lints.extend(lint_verb(&request.verb, known.verbs.clone()));
-            lints.extend(known.lint_resource(request));
-            let namespaces = &access.grants.state.namespaces;
-            // A snapshot may contain no namespaces.
-            if !namespaces.is_empty() && !request.namespace.is_empty() && !namespaces.contains_key(&request.namespace) {
-                let nearest = closest_match(&request.namespace, namespaces.keys().map(String::as_str));
-                lints.push(QueryLint::UnknownNamespace {
-                    name: request.namespace.clone(),
-                    nearest: nearest.map(str::to_owned),
-                });
-            }
+            lints.extend(lint_object_verb(known, &request.verb));
+            lints.extend(lint_resource(known, request));
+            lints.extend(access.lint_namespace(&request.namespace));
         }
     }
     lints
@@ -143,6 +81,17 @@ impl AccessView<'_> {
     /// Returns a lint if the queried subject does not appear in the cluster state.
     pub(crate) fn lint_subject(&self, query: &SubjectQuery) -> Option<QueryLint> {
         lint_subject_name(self, query)
+    }
+
+    /// Returns a lint if the cluster state has no such namespace.
+    pub(crate) fn lint_namespace(&self, name: &str) -> Option<QueryLint> {
+        let namespaces = &self.grants.state.namespaces;
+        // A snapshot may contain no namespaces.
+        if namespaces.is_empty() || name.is_empty() || namespaces.contains_key(name) {
+            return None;
+        }
+        let nearest = closest_match(name, namespaces.keys().map(String::as_str)).map(str::to_owned);
+        Some(QueryLint::UnknownNamespace { name: name.to_owned(), nearest })
     }
 }
 
@@ -169,9 +118,16 @@ fn lint_verb(verb: &str, known: BTreeSet<&str>) -> Option<QueryLint> {
 }
 
 fn lint_subject_name(access: &AccessView<'_>, query: &SubjectQuery) -> Option<QueryLint> {
-    if let SubjectQuery::Arn(_) | SubjectQuery::Account(_) = query {
+    match query {
         // The result of the query reports that no aws-auth entry matches.
-        return None;
+        SubjectQuery::Arn(_) | SubjectQuery::Account(_) => return None,
+        // Every namespace has this service account.
+        SubjectQuery::ServiceAccount { namespace, name }
+            if name == "default" && access.grants.state.namespaces.contains_key(namespace) =>
+        {
+            return None;
+        }
+        SubjectQuery::ServiceAccount { .. } | SubjectQuery::User(_) | SubjectQuery::Group(_) => {}
     }
     let subjects = access.all_subjects();
     if subjects.contains(query) {
@@ -186,47 +142,30 @@ fn lint_subject_name(access: &AccessView<'_>, query: &SubjectQuery) -> Option<Qu
     Some(QueryLint::UnknownSubject { subject: query.clone(), nearest })
 }
 
-/// The verbs and resources of Kubernetes itself and of the rules of a state.
-struct KnownNames<'s> {
-    verbs: BTreeSet<&'s str>,
-    groups_by_resource: BTreeMap<&'s str, BTreeSet<&'s str>>,
+fn lint_object_verb(known: &KnownResources, verb: &str) -> Option<QueryLint> {
+    let verbs = known.all().iter().flat_map(|resource| &resource.verbs).map(String::as_str);
+    if verb.starts_with("impersonate") {
+        return None;
+    }
+    lint_verb(verb, verbs.chain(OBJECT_VERBS).chain(["use"]).collect())
 }
 
-impl<'s> KnownNames<'s> {
-    fn new(access: &AccessView<'s>) -> Self {
-        let mut known = Self { verbs: VERBS.into_iter().collect(), groups_by_resource: BTreeMap::new() };
-        for (group, resources) in RESOURCES.iter().chain(&MORE_RESOURCES) {
-            for resource in resources.split(' ') {
-                known.groups_by_resource.entry(resource).or_default().insert(group);
-            }
-        }
-        for rule in access.grants.state.roles.values().flat_map(|role| &role.rules) {
-            known.verbs.extend(rule.verbs.iter().map(String::as_str));
-            for resource in rule.resources.iter().filter_map(|resource| resource.split('/').next()) {
-                let groups = known.groups_by_resource.entry(resource).or_default();
-                groups.extend(rule.api_groups.iter().map(String::as_str));
-            }
-        }
-        known
+fn lint_resource(known: &KnownResources, request: &ObjectRequest) -> Option<QueryLint> {
+    let ObjectRequest { resource, group, .. } = request;
+    let is_known = || known.all().get(group, resource).is_some() || known.is_only_declared(group, resource);
+    if resource == "*" || is_known() {
+        return None;
     }
-
-    fn lint_resource(&self, request: &ObjectRequest) -> Option<QueryLint> {
-        let ObjectRequest { resource, group, .. } = request;
-        if resource == "*" {
-            return None;
-        }
-        match self.groups_by_resource.get(resource.as_str()) {
-            Some(groups) if groups.contains(group.as_str()) || groups.contains("*") && !group.is_empty() => None,
-            Some(groups) => {
-                let known = groups.iter().filter(|group| **group != "*").map(|group| (*group).to_owned()).collect();
-                Some(QueryLint::WrongApiGroup { resource: resource.clone(), group: group.clone(), known })
-            }
-            None => {
-                let nearest = closest_match(resource, self.groups_by_resource.keys().copied()).map(str::to_owned);
-                Some(QueryLint::UnknownResource { name: resource.clone(), nearest })
-            }
-        }
+    let groups = known.all().groups_of(resource);
+    if groups.is_empty() {
+        let plurals = known.all().iter().map(|resource| resource.plural.as_str());
+        let nearest = closest_match(resource, plurals).map(str::to_owned);
+        return Some(QueryLint::UnknownResource { name: resource.clone(), nearest });
     }
+    // Kubernetes has removed the group `extensions`.
+    let served = groups.into_iter().filter(|group| *group != "extensions");
+    let known = served.map(str::to_owned).collect();
+    Some(QueryLint::WrongApiGroup { resource: resource.clone(), group: group.clone(), known })
 }
 
 #[cfg(test)]
@@ -252,8 +191,8 @@ mod tests {
             [
                 "unknown subject `group:system:master`: not named in aws-auth or in any RBAC binding; \
                  did you mean `group:system:masters`?",
-                "unknown verb `gett`: not a built-in verb and not named in any RBAC rule; did you mean `get`?",
-                "unknown resource `pod`: not a built-in resource and not named in any RBAC rule; did you mean `pods`?",
+                "unknown verb `gett`: no API has it; did you mean `get`?",
+                "unknown resource `pod`: no API has it; did you mean `pods`?",
                 "unknown namespace `teem`; did you mean `team`?",
             ]
         );

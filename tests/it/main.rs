@@ -18,6 +18,7 @@ mod api_resources;
 mod architecture;
 mod bad_input;
 mod command_line;
+mod discovery;
 mod end_to_end;
 mod example_policy;
 mod expiry;
