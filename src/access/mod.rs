@@ -57,7 +57,7 @@ pub(crate) use identity::{
 pub(crate) use identity_mapping::{EntryRef, EntryStatus, IdentityMapping, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;
 pub(crate) use principals::MappedPrincipal;
-pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};
+pub(crate) use query_lint::{QueryLint, lint_spelling};
 pub(crate) use question::{QuestionError, parse_requests};
 pub(crate) use repair::lost_repair_permissions;
 pub(crate) use request::{ObjectRequest, Request};

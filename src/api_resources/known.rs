@@ -43,7 +43,6 @@ impl KnownResources {
     }
 
     /// Adds resources that a policy declares, each as its API group and plural.
-    #[cfg(test)]
     pub(crate) fn with_declared(&self, declared: impl IntoIterator<Item = (String, String)>) -> Self {
         let Catalog { all, declared: known, is_complete, .. } = self.0.as_ref();
         let declared = declared.into_iter().chain(known.iter().cloned()).collect();
