@@ -278,14 +278,16 @@ impl<'s> AccessView<'s> {
     /// Returns every principal and every subject of a binding that is allowed to make a request.
     pub(crate) fn who_can(&self, request: &Request) -> WhoCanResult<'s> {
         let grants = self.grants.effective_in(request.namespace());
-        self.who_can_by(grants, |grant| self.grant_paths(grant, request))
+        self.who_can_by(grants, |grant| self.grant_paths(grant, request), false)
     }
 
-    /// Returns every principal and every subject of the grants with at least one path.
+    /// Returns every principal and every subject of the grants with at least one path. `are_limited` is whether a path can
+    /// allow only a part of the request.
     pub(super) fn who_can_by(
         &self,
         grants: impl Iterator<Item = Grant<'s>>,
         paths_of_grant: impl Fn(&Grant<'s>) -> Vec<GrantPath<'s>>,
+        are_limited: bool,
     ) -> WhoCanResult<'s> {
         let mut paths_by_subject: BTreeMap<&Subject, Vec<GrantPath<'s>>> = BTreeMap::new();
         let mut binding_paths: Option<(&ObjectKey, Vec<GrantPath<'s>>)> = None;
@@ -314,8 +316,18 @@ impl<'s> AccessView<'s> {
         allowed.retain(|position| system_masters.binary_search(position).is_err());
         // If a principal is allowed, all of its variants are, and need not be listed.
         let is_listed = |position: &usize| allowed.contains(position) || system_masters.binary_search(position).is_ok();
-        let is_implied =
-            |position: &usize| self.principal_index().variant_of(*position).is_some_and(|base| is_listed(&base));
+        // If grants are limited, a variant with other grants than its base can do more.
+        let has_same_grants = |position: usize, base: usize| {
+            let has = |subject: &Subject, position: usize| {
+                self.principal_index().positions_of(subject).binary_search(&position).is_ok()
+            };
+            subjects.iter().all(|grants| has(grants.subject, base) || !has(grants.subject, position))
+        };
+        let is_implied = |position: &usize| {
+            self.principal_index()
+                .variant_of(*position)
+                .is_some_and(|base| is_listed(&base) && (!are_limited || has_same_grants(*position, base)))
+        };
         let system_masters: Vec<usize> =
             system_masters.iter().filter(|position| !is_implied(position)).copied().collect();
         let allowed: Vec<usize> = allowed.iter().filter(|position| !is_implied(position)).copied().collect();

@@ -38,7 +38,7 @@ impl<'s> AccessView<'s> {
     pub(crate) fn who_can_somewhere(&self, request: &Request, filter: &NamespaceFilter) -> WhoCanResult<'s> {
         let is_wanted = |grant: &Grant<'s>| self.is_wanted(grant, request, filter);
         let paths = |grant: &Grant<'s>| self.paths_of_grant(grant, |rule| allows_some_name(rule, request));
-        self.who_can_by(self.grants.all().filter(is_wanted), paths)
+        self.who_can_by(self.grants.all().filter(is_wanted), paths, true)
     }
 
     /// Returns whether a binding can allow the request in the namespaces.

@@ -67,6 +67,8 @@ async fn observe_cluster(
             state = plan.state_after(&state).map_err(|error| after_state_error(&error))?;
             aggregation = Aggregation::Reconciled;
         }
+        let declared = policy.lint.resources.iter().map(|resource| resource.value.clone());
+        state.resources = state.resources.with_declared(declared);
     }
     let (label, namespace) = (connected.label, connected.namespace);
     Ok(QuestionTarget { label, namespace, state, policy_index, aggregation })
