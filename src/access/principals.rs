@@ -54,14 +54,13 @@ pub(super) struct PrincipalIndex {
 
 impl PrincipalIndex {
     /// `bound_names` are needed only if entries have placeholders or whole accounts are mapped.
-    pub(super) fn new(mapping: &IdentityMapping, bound_names: impl FnOnce() -> BoundNames) -> Self {
-        let bound_names = std::cell::LazyCell::new(bound_names);
+    pub(super) fn new<'n>(mapping: &IdentityMapping, bound_names: impl Fn() -> &'n BoundNames) -> Self {
         let mut index = Self::default();
         for (key, iam_identity) in mapping.iam_identities() {
             let subject = SubjectQuery::Arn(iam_identity.clone());
             let authentication = Authentication::for_query(&subject, mapping);
             let sessions = if authentication.has_session_names() {
-                distinguished_sessions(&iam_identity, &authentication, &bound_names)
+                distinguished_sessions(&iam_identity, &authentication, bound_names())
             } else {
                 std::collections::BTreeSet::new()
             };
@@ -84,7 +83,7 @@ impl PrincipalIndex {
             accounts.insert(id, position);
         }
         if !accounts.is_empty() {
-            for member in bound_account_members(mapping, &bound_names) {
+            for member in bound_account_members(mapping, bound_names(), |id| accounts.contains_key(id)) {
                 let account = accounts.get(member.account()).copied();
                 let key = PrincipalKey::AccountMember(member.canonical().to_owned());
                 let subject = SubjectQuery::Arn(member);

@@ -87,15 +87,17 @@ fn with_other_raw_names(mut sessions: BTreeSet<SessionAttributes>) -> BTreeSet<S
     sessions
 }
 
-/// Returns the principals that can authenticate through mapAccounts and whose ARN a binding names.
-pub(super) fn bound_account_members(mapping: &IdentityMapping, names: &BoundNames) -> BTreeSet<IamIdentity> {
+/// Returns the principals without an entry of their own whose ARN a binding names, if `is_mapped` accepts their account.
+pub(super) fn bound_account_members(
+    mapping: &IdentityMapping,
+    names: &BoundNames,
+    is_mapped: impl Fn(&str) -> bool,
+) -> BTreeSet<IamIdentity> {
     let prefix = "arn:";
     let arns = names.usernames.range(prefix.to_owned()..).take_while(|name| name.starts_with(prefix));
     // The username is the ARN as STS reports it: without the path of a role, and in the case of the principal's name.
     let members = arns.filter_map(|name| IamIdentity::parse(name).ok().filter(|member| member.canonical() == name));
-    members
-        .filter(|member| mapping.account_entry(member.account()).is_some() && mapping.entries_for(member).is_empty())
-        .collect()
+    members.filter(|member| is_mapped(member.account()) && mapping.entries_for(member).is_empty()).collect()
 }
 
 /// Returns the principals of mapRoles and mapUsers that can have the username, each limited to the sessions that have it.
