@@ -14,8 +14,8 @@ use super::escalation::{EscalationPath, identity_escalation_paths, newly_opened_
 use super::iam_identity::IamIdentity;
 use super::identity::{Authentication, Identity, SubjectQuery};
 use super::request_set::RequestSetExcept;
-use super::session_match::SessionAttributes;
-use super::template::{RenderedName, SESSION_NAME_RAW};
+use super::session_match::{SESSION_NAME_RAW, SessionAttributes};
+use super::template::RenderedName;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::merge_join::{EitherOrBoth, merge_join};
 use crate::state::object::Role;

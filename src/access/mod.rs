@@ -44,7 +44,7 @@ pub(crate) use identity::{
 };
 pub(crate) use identity_mapping::{EntryRef, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;
-pub(crate) use principals::MappedPrincipal;
+pub(crate) use principals::{MappedPrincipal, describe_variants};
 pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};
 pub(crate) use repair::lost_repair_permissions;
 pub(crate) use request::{ObjectRequest, Request};
@@ -54,15 +54,15 @@ pub(crate) use request_set::{
 };
 pub(crate) use rule_coverage::uncovered;
 pub(crate) use rule_match::{RuleMismatch, rule_allows};
-pub(crate) use session_match::{SessionAttributes, is_session_name_char, sessions_rendering};
+pub(crate) use session_match::{is_session_name_char, sessions_rendering};
 pub(crate) use template::RenderedName;
-pub(crate) use variants::describe_variants;
 
 // Used by the tests of this module only.
 #[cfg(test)]
 pub(crate) use self::{
     aggregation::find_aggregation_cycles, diff::diff_subject, effective_permissions::grants_request,
     iam_identity::SessionName, identity::IdentitySource, identity_mapping::EntryStatus,
+    session_match::SessionAttributes,
 };
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use super::session_match::SessionAttributes;
 use super::variants::{BoundNames, bound_account_members, distinguished_sessions};
 use crate::state::rbac::Subject;
 
+/// The number of variants that a text lists.
+const MAX_LISTED_VARIANTS: usize = 5;
+
 /// A principal of aws-auth and its identity to the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MappedPrincipal {
@@ -149,4 +152,17 @@ impl PrincipalIndex {
         });
         by_subject.get(subject).map_or(&[], Vec::as_slice)
     }
+}
+
+/// Describes variants of one subject, such as ``sessions named `alice`, sessions named `bob` `` or the ARNs of principals.
+pub(crate) fn describe_variants<'a>(variants: impl IntoIterator<Item = &'a MappedPrincipal>) -> String {
+    let describe = |variant: &MappedPrincipal| match (&variant.variant_of, &variant.subject) {
+        (Some(SubjectQuery::Arn(_)), SubjectQuery::Arn(session)) => session.session_attributes().to_string(),
+        (_, subject) => subject.to_string(),
+    };
+    let mut texts: Vec<String> = variants.into_iter().map(describe).collect();
+    let more = texts.len().saturating_sub(MAX_LISTED_VARIANTS);
+    texts.truncate(MAX_LISTED_VARIANTS);
+    let listed = texts.join(", ");
+    if more == 0 { listed } else { format!("{listed} and {more} more") }
 }

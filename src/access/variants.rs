@@ -9,16 +9,12 @@ use std::collections::BTreeSet;
 
 use super::iam_identity::IamIdentity;
 use super::identity::{
-    ANONYMOUS, AUTHENTICATED, Authentication, MASTERS, NODES, SubjectQuery, UNAUTHENTICATED, service_account_username,
+    ANONYMOUS, AUTHENTICATED, Authentication, MASTERS, NODES, UNAUTHENTICATED, service_account_username,
 };
 use super::identity_mapping::IdentityMapping;
-use super::principals::MappedPrincipal;
-use super::session_match::{SessionAttributes, literal_prefix, sessions_rendering};
-use super::template::{RenderedName, SESSION_NAME_RAW};
+use super::session_match::{SESSION_NAME_RAW, SessionAttributes, literal_prefix, sessions_rendering};
+use super::template::RenderedName;
 use crate::state::rbac::Subject;
-
-/// The number of variants that a text lists.
-const MAX_LISTED_VARIANTS: usize = 5;
 
 /// Groups that decide about access without a binding.
 const BUILT_IN_GROUPS: [&str; 4] = [MASTERS, NODES, AUTHENTICATED, UNAUTHENTICATED];
@@ -119,17 +115,4 @@ pub(super) fn identities_with_username(mapping: &IdentityMapping, username: &str
         identities.insert(member);
     }
     identities
-}
-
-/// Describes variants of one subject, such as ``sessions named `alice`, sessions named `bob` `` or the ARNs of principals.
-pub(crate) fn describe_variants<'a>(variants: impl IntoIterator<Item = &'a MappedPrincipal>) -> String {
-    let describe = |variant: &MappedPrincipal| match (&variant.variant_of, &variant.subject) {
-        (Some(SubjectQuery::Arn(_)), SubjectQuery::Arn(session)) => session.session_attributes().to_string(),
-        (_, subject) => subject.to_string(),
-    };
-    let mut texts: Vec<String> = variants.into_iter().map(describe).collect();
-    let more = texts.len().saturating_sub(MAX_LISTED_VARIANTS);
-    texts.truncate(MAX_LISTED_VARIANTS);
-    let listed = texts.join(", ");
-    if more == 0 { listed } else { format!("{listed} and {more} more") }
 }

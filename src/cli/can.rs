@@ -5,14 +5,17 @@ use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
-use super::question::{answer_warnings, observe_clusters, parse_request, print_warnings, request_warnings};
+use super::question::{
+    answer_warnings, observe_clusters, parse_request, print_warnings, request_warnings, retain_clusters_with_subject,
+};
 use crate::access::{AccessDecision, Authentication};
 use crate::diagnostic::SourceMap;
 use crate::render::query_answers::{self, QueryRenderer};
 use crate::report::{AnswerJson, AnswersDocument, CanAnswerJson, DiagnosticJson};
 
 pub(crate) async fn run(args: &CanArgs, env: &mut Env) -> Result<Exit, CommandError> {
-    let targets = observe_clusters(&args.question, env).await?;
+    let mut targets = observe_clusters(&args.question, env).await?;
+    retain_clusters_with_subject(&mut targets, &args.subject, env)?;
     let (request, request_warning) = parse_request(&args.verb, &args.resource, &args.request_scope);
     let mut answers = Vec::new();
     let mut is_allowed = true;

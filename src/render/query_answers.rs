@@ -13,6 +13,7 @@ use crate::state::aws_auth::Section;
 /// Returns why a subject cannot authenticate.
 pub(crate) fn describe_denial(denial: &DenialReason) -> String {
     match denial {
+        DenialReason::NoAwsAuth => "the ConfigMap aws-auth does not exist, and access entries are not read".to_owned(),
         DenialReason::NotMapped { near_misses } if near_misses.is_empty() => "no aws-auth entry matches".to_owned(),
         DenialReason::NotMapped { near_misses } => {
             let describe = |(entry, reason): &(EntryRef, UnmatchableReason)| {
