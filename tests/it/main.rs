@@ -32,6 +32,7 @@ mod request_faults;
 mod safe_apply;
 mod schema;
 mod stale_plans;
+mod subjects;
 mod traps;
 mod write_order;
 
