@@ -151,7 +151,7 @@ fn can_prints_yes_or_no_and_exits_0_or_1() {
         (0, "arn:aws:sts::111122223333:assumed-role/viewer/me list pods -A"),
         (0, "alice get nodes --subresource proxy"),
         (0, "group:cluster-viewer-group list deployments.apps/web -n kube-system"),
-        (1, "user:alice get secrets"),
+        (1, "user:bob get secrets"),
         (1, "alice delete pods"),
         (1, "alice get /metrics"),
         (0, "group:system:masters delete pods"),
@@ -161,6 +161,9 @@ fn can_prints_yes_or_no_and_exits_0_or_1() {
         let output = sandbox.run(&args);
         assert_eq!((output.exit_code, output.stdout.as_str()), (code, ["yes\n", "no\n"][code as usize]), "{question}");
     }
+    // The username includes the groups of the entry that gives it.
+    let alice = sandbox.ok(&["can", "user:alice", "get", "secrets"]);
+    assert_eq!(alice, "yes, for arn:aws:iam::111122223333:user/alice\n");
 }
 
 #[test]
