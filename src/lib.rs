@@ -8,12 +8,13 @@
 //! 3. `state`: the objects of a cluster that decide about access, and the effect of a write on them
 //! 4. `access`: who can do what in a state, and the difference between two states
 //! 5. `policy`: the desired access
-//! 6. `plan`: the ordered writes from the current state to the desired one
-//! 7. `guard`: the checks that refuse a dangerous plan
-//! 8. `permissions`: the permissions that are required to run a plan
-//! 9. `report`: the JSON documents, a versioned format apart from the internal types
-//! 10. `render`: plans, answers and diagnostics as text
-//! 11. `cluster`, `apply`, `cli`: the cluster connection, the writes and the commands
+//! 6. `lint`: warnings about what a policy grants
+//! 7. `plan`: the ordered writes from the current state to the desired one
+//! 8. `guard`: the checks that refuse a dangerous plan
+//! 9. `permissions`: the permissions that are required to run a plan
+//! 10. `report`: the JSON documents, a versioned format apart from the internal types
+//! 11. `render`: plans, answers and diagnostics as text
+//! 12. `cluster`, `apply`, `cli`: the cluster connection, the writes and the commands
 
 #[expect(dead_code, reason = "some functions are used only by the tests")]
 mod access;
@@ -23,6 +24,7 @@ mod cli;
 mod cluster;
 mod diagnostic;
 mod guard;
+mod lint;
 mod names;
 mod permissions;
 mod plan;

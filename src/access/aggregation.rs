@@ -61,16 +61,27 @@ impl<'s> RoleOverlay<'s> {
     }
 }
 
-/// Rules by content, with the first role that has each.
-type RuleSources<'s> = BTreeMap<&'s Rule, &'s ObjectKey>;
+/// Rules, with the first role that has each.
+pub(super) type RuleSources<K, R> = BTreeMap<R, K>;
 
-struct AggregatedRole<'s> {
+/// An aggregated role with what it selects. `K` names a role and `R` a rule.
+pub(super) struct AggregatedRole<K, R> {
     /// The rules of the selected roles that are not aggregated themselves.
-    direct: RuleSources<'s>,
+    pub(super) direct: RuleSources<K, R>,
     /// The selected roles that are aggregated themselves.
-    aggregated_from: Vec<&'s ObjectKey>,
+    pub(super) aggregated_from: Vec<K>,
     /// The stored rules at first, the computed rules at last.
-    rules: RuleSources<'s>,
+    pub(super) rules: RuleSources<K, R>,
+    /// Whether another field manager than the controller owns the stored rules.
+    pub(super) has_manual_rules: bool,
+}
+
+/// Computes the rules of aggregated roles as the controller does, until no role changes. `roles` contains every
+/// aggregated role that one of them selects.
+pub(super) fn run_controller<K: Ord + Copy, R: Ord + Copy>(roles: &mut BTreeMap<K, AggregatedRole<K, R>>) {
+    keep_manual_rules(roles);
+    remove_unselected_rules(roles);
+    add_selected_rules(roles);
 }
 
 /// Returns whether the rules of a role are computed instead of read.
@@ -85,9 +96,7 @@ pub(super) fn aggregate_rules<'s>(
     aggregation: Aggregation,
 ) -> Vec<SourcedRule<'s>> {
     let mut reachable = reachable_aggregated_roles(roles, root, aggregation);
-    keep_manual_rules(roles, &mut reachable);
-    remove_unselected_rules(&mut reachable);
-    add_selected_rules(&mut reachable);
+    run_controller(&mut reachable);
     let rules = reachable.remove(root).map(|role| role.rules).unwrap_or_default();
     rules.into_iter().map(|(rule, source)| SourcedRule { rule, source }).collect()
 }
@@ -95,16 +104,14 @@ pub(super) fn aggregate_rules<'s>(
 /// Removes the stored rules that no selected role has, until every remaining rule is in a selected role.
 ///
 /// If roles select each other in a cycle, a rule that all of them store remains, because each role gets it from the next.
-/// Without a cycle, only rules remain that `add_selected_rules` would add.
-fn remove_unselected_rules<'s>(roles: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>>) {
+fn remove_unselected_rules<K: Ord + Copy, R: Ord + Copy>(roles: &mut BTreeMap<K, AggregatedRole<K, R>>) {
     loop {
-        let removed: Vec<(&ObjectKey, Vec<&Rule>)> = roles
+        let removed: Vec<(K, Vec<R>)> = roles
             .iter()
             .map(|(key, role)| {
-                let has = |from: &&ObjectKey, rule: &Rule| {
-                    roles.get(*from).is_some_and(|selected| selected.rules.contains_key(rule))
-                };
-                let is_selected = |rule: &Rule| {
+                let has =
+                    |from: &K, rule: &R| roles.get(from).is_some_and(|selected| selected.rules.contains_key(rule));
+                let is_selected = |rule: &R| {
                     role.direct.contains_key(rule) || role.aggregated_from.iter().any(|from| has(from, rule))
                 };
                 (*key, role.rules.keys().copied().filter(|rule| !is_selected(rule)).collect())
@@ -114,22 +121,22 @@ fn remove_unselected_rules<'s>(roles: &mut BTreeMap<&'s ObjectKey, AggregatedRol
             return;
         }
         for (key, rules) in removed {
-            if let Some(role) = roles.get_mut(key) {
-                role.rules.retain(|rule, _| !rules.contains(rule));
+            if let Some(role) = roles.get_mut(&key) {
+                role.rules.retain(|rule, _| rules.binary_search(rule).is_err());
             }
         }
     }
 }
 
 /// Adds the rules of the selected roles, until no role changes.
-fn add_selected_rules<'s>(roles: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>>) {
+fn add_selected_rules<K: Ord + Copy, R: Ord + Copy>(roles: &mut BTreeMap<K, AggregatedRole<K, R>>) {
     loop {
-        let added: Vec<(&ObjectKey, RuleSources<'s>)> = roles
+        let added: Vec<(K, RuleSources<K, R>)> = roles
             .iter()
             .map(|(key, role)| {
-                let aggregated = role.aggregated_from.iter().filter_map(|from| roles.get(*from));
+                let aggregated = role.aggregated_from.iter().filter_map(|from| roles.get(from));
                 let selected = role.direct.iter().chain(aggregated.flat_map(|selected| &selected.rules));
-                let missing = selected.filter(|(rule, _)| !role.rules.contains_key(*rule));
+                let missing = selected.filter(|(rule, _)| !role.rules.contains_key(rule));
                 (*key, missing.map(|(rule, source)| (*rule, *source)).collect())
             })
             .collect();
@@ -137,7 +144,7 @@ fn add_selected_rules<'s>(roles: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>
             return;
         }
         for (key, rules) in added {
-            if let Some(role) = roles.get_mut(key) {
+            if let Some(role) = roles.get_mut(&key) {
                 role.rules.extend(rules);
             }
         }
@@ -145,19 +152,17 @@ fn add_selected_rules<'s>(roles: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>
 }
 
 /// Makes the stored rules of a role direct rules, if another field manager owns them and the controller finds no rules
-/// for the role. The controller does not remove such rules.
-fn keep_manual_rules<'s>(roles: RoleOverlay<'s>, aggregated: &mut BTreeMap<&'s ObjectKey, AggregatedRole<'s>>) {
-    let has_manual_rules = |key: &ObjectKey| {
-        roles.get(key).is_some_and(|(_, role)| role.meta.has_manual_rules() && !role.rules.is_empty())
-    };
+/// for the role. The controller does not remove such rules. If it finds rules, it owns the list from then on.
+fn keep_manual_rules<K: Ord + Copy, R: Ord + Copy>(roles: &mut BTreeMap<K, AggregatedRole<K, R>>) {
+    let has_manual_rules = |key: &K| roles.get(key).is_some_and(|role| role.has_manual_rules && !role.rules.is_empty());
     // The roles for which the controller finds at least one rule.
-    let mut with_selected_rules: BTreeSet<&ObjectKey> =
-        aggregated.iter().filter(|(_, role)| !role.direct.is_empty()).map(|(key, _)| *key).collect();
+    let mut with_selected_rules: BTreeSet<K> =
+        roles.iter().filter(|(_, role)| !role.direct.is_empty()).map(|(key, _)| *key).collect();
     loop {
-        let has_rules = |from: &&ObjectKey| with_selected_rules.contains(*from) || has_manual_rules(from);
-        let more: Vec<&ObjectKey> = aggregated
+        let has_rules = |from: &K| with_selected_rules.contains(from) || has_manual_rules(from);
+        let more: Vec<K> = roles
             .iter()
-            .filter(|(key, role)| !with_selected_rules.contains(*key) && role.aggregated_from.iter().any(has_rules))
+            .filter(|(key, role)| !with_selected_rules.contains(key) && role.aggregated_from.iter().any(has_rules))
             .map(|(key, _)| *key)
             .collect();
         if more.is_empty() {
@@ -165,11 +170,23 @@ fn keep_manual_rules<'s>(roles: RoleOverlay<'s>, aggregated: &mut BTreeMap<&'s O
         }
         with_selected_rules.extend(more);
     }
-    for (key, role) in aggregated {
-        if has_manual_rules(key) && !with_selected_rules.contains(*key) {
+    for (key, role) in roles {
+        role.has_manual_rules &= !role.rules.is_empty() && !with_selected_rules.contains(key);
+        if role.has_manual_rules {
             role.direct.extend(role.rules.keys().map(|rule| (*rule, *key)));
         }
     }
+}
+
+/// Returns whether the controller never removes the stored rules of an aggregated role: another field manager owns
+/// them, and no selected role has a rule.
+pub(crate) fn keeps_manual_rules(state: &State, key: &ObjectKey) -> bool {
+    let aggregated = state.roles.get_key_value(key).filter(|(_, role)| role.aggregation.is_some());
+    aggregated.is_some_and(|(key, _)| {
+        let mut reachable = reachable_aggregated_roles(RoleOverlay::new(state), key, Aggregation::Reconciled);
+        keep_manual_rules(&mut reachable);
+        reachable.get(key).is_some_and(|role| role.has_manual_rules)
+    })
 }
 
 /// Returns the aggregated role `root` and every aggregated role that it selects, directly or through others.
@@ -177,14 +194,14 @@ fn reachable_aggregated_roles<'s>(
     roles: RoleOverlay<'s>,
     root: &'s ObjectKey,
     aggregation: Aggregation,
-) -> BTreeMap<&'s ObjectKey, AggregatedRole<'s>> {
-    let mut reachable: BTreeMap<&ObjectKey, AggregatedRole<'_>> = BTreeMap::new();
+) -> BTreeMap<&'s ObjectKey, AggregatedRole<&'s ObjectKey, &'s Rule>> {
+    let mut reachable: BTreeMap<&ObjectKey, AggregatedRole<_, _>> = BTreeMap::new();
     let mut pending = vec![root];
     while let Some(key) = pending.pop() {
         let Some((_, role)) = roles.get(key).filter(|_| !reachable.contains_key(key)) else {
             continue;
         };
-        let mut direct = RuleSources::new();
+        let mut direct: RuleSources<&ObjectKey, &Rule> = RuleSources::new();
         let mut aggregated_from = Vec::new();
         for (selected, other) in selected_cluster_roles(roles, role.aggregation.as_deref().unwrap_or_default()) {
             if selected == key {
@@ -201,7 +218,8 @@ fn reachable_aggregated_roles<'s>(
         }
         // The source of a rule is the role in which it is written, not the aggregated role that also stores it.
         let rules = role.rules.iter().map(|rule| (rule, direct.get(rule).copied().unwrap_or(key))).collect();
-        reachable.insert(key, AggregatedRole { direct, aggregated_from, rules });
+        let has_manual_rules = role.meta.has_manual_rules();
+        reachable.insert(key, AggregatedRole { direct, aggregated_from, rules, has_manual_rules });
     }
     reachable
 }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use super::access_view::{AccessView, EffectiveRule};
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
 use super::escalation::{EscalationPath, identity_escalation_paths, newly_opened_paths};
+use super::grant_index::SubjectId;
 use super::iam_identity::IamIdentity;
 use super::identity::{Authentication, Identity, SubjectQuery};
 use super::request_set::RequestSetExcept;
@@ -208,12 +209,12 @@ pub(super) fn needs_no_entry(query: &SubjectQuery) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BoundSubjects {
     pub(super) is_in_system_masters: bool,
-    subjects: Vec<usize>,
+    subjects: Vec<SubjectId>,
 }
 
 impl BoundSubjects {
     pub(super) fn for_authentication(access: &AccessView<'_>, authentication: &Authentication) -> Self {
-        let mut subjects: Vec<usize> =
+        let mut subjects: Vec<SubjectId> =
             authentication.identities().flat_map(|identity| access.grants.matching_subjects(identity)).collect();
         subjects.sort_unstable();
         subjects.dedup();

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::aggregation::{Aggregation, RoleOverlay, SourcedRule, aggregate_rules, is_aggregated};
+use super::grant_index::{BindingId, GrantIndex, SubjectId};
 use super::identity::Identity;
-use super::template::RenderedName;
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::object::{Binding, Role};
@@ -21,8 +21,8 @@ pub(crate) struct Grant<'s> {
     pub(crate) binding_key: &'s ObjectKey,
     pub(crate) binding: &'s Binding,
     pub(crate) subject: &'s Subject,
-    /// The position of the binding in the state, and the position of the subject in the binding.
-    pub(super) position: (usize, usize),
+    /// The binding, and the position of the subject in it.
+    pub(super) position: (BindingId, usize),
 }
 
 impl<'s> Grant<'s> {
@@ -73,25 +73,6 @@ pub(crate) struct Grants<'s> {
     aggregated: RefCell<BTreeMap<&'s ObjectKey, Rc<[SourcedRule<'s>]>>>,
 }
 
-/// An index of the bindings. Building it does not look up the roles: each binding's role is looked up when first needed.
-#[derive(Debug, Default)]
-struct GrantIndex<'s> {
-    users: BTreeMap<&'s str, usize>,
-    groups: BTreeMap<&'s str, usize>,
-    service_accounts: BTreeMap<(&'s str, &'s str), usize>,
-    /// The grants of each subject. The maps above contain positions in this list.
-    grants_by_subject: Vec<Vec<Grant<'s>>>,
-    /// In the order of the state: first the ClusterRoleBindings, then the RoleBindings namespace by namespace.
-    bindings: Vec<IndexedBinding<'s>>,
-}
-
-#[derive(Debug)]
-struct IndexedBinding<'s> {
-    key: &'s ObjectKey,
-    binding: &'s Binding,
-    role: OnceCell<Option<(&'s ObjectKey, &'s Role)>>,
-}
-
 impl<'s> Grants<'s> {
     pub(super) fn new(state: &'s State, aggregation: Aggregation) -> Self {
         Self { state, aggregation, index: OnceCell::new(), aggregated: RefCell::default() }
@@ -103,49 +84,36 @@ impl<'s> Grants<'s> {
     }
 
     fn get_or_build_index(&self) -> &GrantIndex<'s> {
-        self.index.get_or_init(|| GrantIndex::new(self))
+        self.index.get_or_init(|| GrantIndex::new(self.state))
     }
 
     /// Returns every subject of every binding, in the order of the bindings.
     pub(crate) fn all(&self) -> impl Iterator<Item = Grant<'s>> {
-        let bindings = self.state.bindings.iter().enumerate();
-        bindings.flat_map(|(position, (key, binding))| binding_grants(position, key, binding))
+        let bindings = BindingId::all().zip(&self.state.bindings);
+        bindings.flat_map(|(id, (key, binding))| binding_grants(id, key, binding))
     }
 
     /// Returns the grants of ClusterRoleBindings, and those of the RoleBindings in the namespace.
     pub(super) fn effective_in(&self, namespace: Option<&str>) -> impl Iterator<Item = Grant<'s>> {
-        let bindings = &self.get_or_build_index().bindings;
-        let first_after = |is_before: &dyn Fn(Option<&str>) -> bool| {
-            bindings.partition_point(|indexed| is_before(indexed.key.namespace()))
-        };
-        let cluster_wide = 0..first_after(&|own| own.is_none());
-        let in_namespace = namespace.map(|_| first_after(&|own| own < namespace)..first_after(&|own| own <= namespace));
-        let positions = cluster_wide.chain(in_namespace.into_iter().flatten());
-        positions
-            .filter_map(|position| Some((position, bindings.get(position)?)))
-            .flat_map(|(position, indexed)| binding_grants(position, indexed.key, indexed.binding))
+        self.get_or_build_index().effective_in(namespace)
     }
 
     /// Returns every subject that a binding names, each once.
     pub(super) fn bound_subjects(&self) -> impl Iterator<Item = &'s Subject> {
-        self.get_or_build_index()
-            .grants_by_subject
-            .iter()
-            .filter_map(|grants| grants.first())
-            .map(|grant| grant.subject)
+        self.get_or_build_index().bound_subjects()
     }
 
-    /// Returns the positions of the bindings' subjects that match an identity. Two identities with the same positions
-    /// have the same grants.
-    pub(super) fn matching_subjects(&self, identity: &Identity) -> Vec<usize> {
+    /// Returns the subjects of bindings that match an identity. Two identities with the same subjects have the same
+    /// grants.
+    pub(super) fn matching_subjects(&self, identity: &Identity) -> Vec<SubjectId> {
         self.get_or_build_index().matching_subjects(identity).collect()
     }
 
     /// Returns the grants of several subjects. Each binding occurs once, with the first of its matching subjects.
-    pub(super) fn grants_for_subjects(&self, subjects: &[usize]) -> Vec<Grant<'s>> {
+    pub(super) fn grants_for_subjects(&self, subjects: &[SubjectId]) -> Vec<Grant<'s>> {
         let index = self.get_or_build_index();
         let mut grants: Vec<Grant<'s>> =
-            subjects.iter().filter_map(|subject| index.grants_by_subject.get(*subject)).flatten().copied().collect();
+            subjects.iter().flat_map(|subject| index.grants_of(*subject)).copied().collect();
         grants.sort_unstable_by_key(|grant| grant.position);
         grants.dedup_by_key(|grant| grant.position.0);
         grants
@@ -166,9 +134,8 @@ impl<'s> Grants<'s> {
     pub(crate) fn role_for_grant(&self, grant: &Grant<'s>) -> Option<EffectiveRole<'s>> {
         match self.index.get() {
             Some(index) => {
-                let indexed = index.bindings.get(grant.position.0)?;
-                let role = indexed.role.get_or_init(|| self.state.roles.get_key_value(&grant.role_key()?));
-                role.map(|(key, role)| self.resolve_role(key, role))
+                let (key, role) = index.role_of(grant.position.0, self.state)?;
+                Some(self.resolve_role(key, role))
             }
             None => self.role_by_key(&grant.role_key()?),
         }
@@ -203,48 +170,11 @@ impl<'s> Grants<'s> {
     }
 }
 
-impl<'s> GrantIndex<'s> {
-    fn new(grants: &Grants<'s>) -> Self {
-        let mut index = Self::default();
-        for grant in grants.all() {
-            let next = index.grants_by_subject.len();
-            let position = match grant.subject {
-                Subject::User(name) => index.users.entry(name).or_insert(next),
-                Subject::Group(name) => index.groups.entry(name).or_insert(next),
-                Subject::ServiceAccount { namespace, name } => {
-                    index.service_accounts.entry((namespace, name)).or_insert(next)
-                }
-            };
-            match index.grants_by_subject.get_mut(*position) {
-                Some(grants) => grants.push(grant),
-                None => index.grants_by_subject.push(vec![grant]),
-            }
-        }
-        let indexed = |(key, binding)| IndexedBinding { key, binding, role: OnceCell::new() };
-        index.bindings = grants.state.bindings.iter().map(indexed).collect();
-        index
-    }
-
-    fn matching_subjects<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = usize> + 'a {
-        let username = identity.username.as_ref().and_then(RenderedName::as_literal).unwrap_or_default();
-        let groups = identity.groups.iter().filter_map(RenderedName::as_literal);
-        let by_group = groups.filter_map(|name| self.groups.get(name));
-        let by_service_account =
-            Identity::service_account_parts(username).filter_map(|parts| self.service_accounts.get(&parts));
-        self.users.get(username).into_iter().chain(by_group).chain(by_service_account).copied()
-    }
-}
-
-fn binding_grants<'s>(
-    binding_position: usize,
+pub(super) fn binding_grants<'s>(
+    id: BindingId,
     binding_key: &'s ObjectKey,
     binding: &'s Binding,
 ) -> impl Iterator<Item = Grant<'s>> {
     let subjects = binding.subjects.iter().enumerate();
-    subjects.map(move |(position, subject)| Grant {
-        binding_key,
-        binding,
-        subject,
-        position: (binding_position, position),
-    })
+    subjects.map(move |(position, subject)| Grant { binding_key, binding, subject, position: (id, position) })
 }

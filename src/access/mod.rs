@@ -10,8 +10,10 @@ mod allow_reason;
 mod dangling;
 mod diff;
 mod effective_permissions;
+mod engine;
 mod escalation;
 mod escalation_rules;
+mod grant_index;
 mod grants;
 mod iam_identity;
 mod identity;
@@ -32,37 +34,41 @@ pub(crate) use access_view::{
     AccessDecision, AccessView, AllowedVariant, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss,
     SubjectGrants, WhoCanResult,
 };
-pub(crate) use aggregation::Aggregation;
+pub(crate) use aggregation::{Aggregation, keeps_manual_rules};
 pub(crate) use allow_reason::AllowReason;
 pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};
-pub(crate) use diff::{SubjectDiff, diff_access};
+pub(crate) use diff::{PermissionDiff, SubjectDiff, diff_access};
 pub(crate) use effective_permissions::GrantedRequests;
+pub(crate) use engine::{
+    AccessEffect, AccessEngine, AggregatedRules, Direction, EVERYTHING, EngineMark, RoleId, RuleId, ScopeId,
+    ScopedRule, SubjectSet,
+};
 pub(crate) use escalation::{EscalationPath, all_escalation_paths, escalation_paths};
+pub(crate) use grant_index::{BindingId, SubjectId};
 pub(crate) use iam_identity::IamIdentity;
 pub(crate) use identity::{
     AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SubjectQuery, SubjectQueryError,
 };
-pub(crate) use identity_mapping::{EntryRef, UnmatchableReason};
+pub(crate) use identity_mapping::{EntryRef, EntryStatus, IdentityMapping, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;
 pub(crate) use principals::{MappedPrincipal, describe_variants};
 pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};
 pub(crate) use repair::lost_repair_permissions;
 pub(crate) use request::{ObjectRequest, Request};
 pub(crate) use request_set::{
-    ProductSetData, RequestSet, RequestSetData, RequestSetExcept, ResourceSetData, StringSet, StringSetData,
-    UrlPatternData,
+    ProductSetData, RequestSet, RequestSetData, RequestSetExcept, ResourceSetData, StringSetData, UrlPatternData,
 };
 pub(crate) use rule_coverage::uncovered;
 pub(crate) use rule_match::{RuleMismatch, rule_allows};
-pub(crate) use session_match::{is_session_name_char, sessions_rendering};
+pub(crate) use session_match::sessions_rendering;
 pub(crate) use template::RenderedName;
+pub(crate) use variants::distinguished_principals;
 
 // Used by the tests of this module only.
 #[cfg(test)]
 pub(crate) use self::{
     aggregation::find_aggregation_cycles, diff::diff_subject, effective_permissions::grants_request,
-    iam_identity::SessionName, identity::IdentitySource, identity_mapping::EntryStatus,
-    session_match::SessionAttributes,
+    iam_identity::SessionName, identity::IdentitySource, session_match::SessionAttributes,
 };
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::iam_identity::IamIdentity;
 use super::identity::{
-    ANONYMOUS, AUTHENTICATED, Authentication, MASTERS, NODES, UNAUTHENTICATED, service_account_username,
+    ANONYMOUS, AUTHENTICATED, Authentication, MASTERS, NODES, SubjectQuery, UNAUTHENTICATED, service_account_username,
 };
 use super::identity_mapping::IdentityMapping;
 use super::session_match::{SESSION_NAME_RAW, SessionAttributes, literal_prefix, sessions_rendering};
@@ -44,7 +44,7 @@ impl BoundNames {
 }
 
 /// Returns the sessions of a principal whose username or groups some binding distinguishes from those of the other
-/// sessions. `other_templates` are more usernames and groups of the principal, for example in another state.
+/// sessions.
 pub(super) fn distinguished_sessions(
     iam_identity: &IamIdentity,
     authentication: &Authentication,
@@ -115,4 +115,76 @@ pub(super) fn identities_with_username(mapping: &IdentityMapping, username: &str
         identities.insert(member);
     }
     identities
+}
+
+/// Returns every principal that one of several aws-auths maps, with the sessions and the principals of accounts whose
+/// username or groups differ from those of the others in a name that a subject has.
+///
+/// The result is complete: every token has the same bound names in each of the aws-auths as one of the results.
+pub(crate) fn distinguished_principals<'s>(
+    mappings: &[&IdentityMapping],
+    bound: impl IntoIterator<Item = &'s Subject>,
+) -> BTreeSet<SubjectQuery> {
+    let names = BoundNames::new(bound);
+    let accounts: BTreeSet<&str> = mappings.iter().flat_map(|mapping| mapping.account_ids()).collect();
+    let mut identities: BTreeSet<IamIdentity> =
+        mappings.iter().flat_map(|mapping| mapping.iam_identities().into_values()).collect();
+    let arns = names.usernames.range("arn:".to_owned()..).take_while(|name| name.starts_with("arn:"));
+    let members = arns.filter_map(|name| IamIdentity::parse(name).ok().filter(|member| member.canonical() == name));
+    identities.extend(members.filter(|member| accounts.contains(member.account())));
+    let in_account = identities.iter().filter(|identity| accounts.contains(identity.account()));
+    let others: Vec<IamIdentity> =
+        in_account.filter_map(|identity| in_unbound_case(identity, &names.usernames)).collect();
+    identities.extend(others);
+    let sessions: Vec<IamIdentity> =
+        identities.iter().flat_map(|identity| all_distinguished_sessions(identity, mappings, &names)).collect();
+    identities.extend(sessions);
+    let accounts = accounts.into_iter().map(|id| SubjectQuery::Account(id.to_owned()));
+    identities.into_iter().map(SubjectQuery::Arn).chain(accounts).collect()
+}
+
+/// Returns the sessions that are distinguished in one of the aws-auths, or in several of them together.
+fn all_distinguished_sessions(
+    iam_identity: &IamIdentity,
+    mappings: &[&IdentityMapping],
+    names: &BoundNames,
+) -> BTreeSet<IamIdentity> {
+    let query = SubjectQuery::Arn(iam_identity.clone());
+    let authentications = mappings.iter().map(|mapping| Authentication::for_query(&query, mapping));
+    let rendered: Vec<Authentication> = authentications.filter(Authentication::has_session_names).collect();
+    let mut sessions = BTreeSet::new();
+    let mut pending = if rendered.is_empty() { Vec::new() } else { vec![iam_identity.clone()] };
+    while let Some(session) = pending.pop() {
+        let query = SubjectQuery::Arn(session.clone());
+        for mapping in mappings {
+            let authentication = Authentication::for_query(&query, mapping);
+            let found = distinguished_sessions(&session, &authentication, names);
+            pending.extend(found.into_iter().filter(|session| sessions.insert(session.clone())));
+        }
+    }
+    let has_raw_template = rendered.iter().flat_map(Authentication::identities).any(|identity| {
+        identity.username.iter().chain(&identity.groups).any(|name| name.as_str().contains(SESSION_NAME_RAW))
+    });
+    if has_raw_template {
+        let attributes = sessions.iter().map(IamIdentity::session_attributes).collect();
+        let others = with_other_raw_names(attributes);
+        sessions.extend(others.iter().filter_map(|session| iam_identity.with_session(session)));
+    }
+    sessions
+}
+
+/// Returns the same principal with its name in a case that is no bound username. Entries of mapRoles and mapUsers match
+/// without regard to case, but through mapAccounts the username is the ARN as it is, so the principal is another user.
+fn in_unbound_case(identity: &IamIdentity, usernames: &BTreeSet<String>) -> Option<IamIdentity> {
+    let is_bound = |name: &str| usernames.contains(name);
+    if !is_bound(identity.canonical()) {
+        return None;
+    }
+    let (head, name) = identity.canonical().split_at(identity.canonical().find('/')?);
+    let swap_case = |c: char| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+    let swap_at = |(at, c): (usize, char)| format!("{}{}{}", &name[..at], swap_case(c), &name[at + c.len_utf8()..]);
+    let whole = [name.to_ascii_uppercase(), name.to_ascii_lowercase()].into_iter();
+    let variants = whole.chain(name.char_indices().map(swap_at)).map(|name| format!("{head}{name}"));
+    let other = variants.filter(|text| !is_bound(text)).find_map(|text| IamIdentity::parse(&text).ok())?;
+    (other.comparison_key() == identity.comparison_key()).then_some(other)
 }

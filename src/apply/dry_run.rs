@@ -11,11 +11,12 @@ use futures::StreamExt as _;
 use futures::stream;
 use serde_json::Value;
 
+use super::controller::ControllerGuard;
 use super::{MAX_CONCURRENT_WRITES, expected_version};
 use crate::access::Identity;
 use crate::cluster::{ClusterError, UserInfo, WriteCluster};
 use crate::names::{ObjectKey, ObjectKind};
-use crate::plan::{Plan, Step};
+use crate::plan::{AggregatedRoles, Plan, Step};
 use crate::state::State;
 use crate::state::object::{RawBinding, RawSubject, deserialize_object};
 use crate::state::write::{Precondition, WriteError, WriteRequest};
@@ -46,21 +47,31 @@ pub(crate) async fn dry_run<C: WriteCluster>(
     max_writes: usize,
 ) -> DryRunResult {
     let context = DryRunContext::for_plan(plan, live, caller);
+    let guard = ControllerGuard::new(cluster, AggregatedRoles::new(plan, live));
     let no_versions = std::collections::BTreeMap::new();
     let mut steps: Vec<(usize, &Step)> =
-        plan.steps.iter().enumerate().filter(|(index, _)| context.can_dry_run(plan, *index)).collect();
+        plan.steps.iter().enumerate().filter(|(index, step)| context.can_dry_run(*index, step)).collect();
     if steps.len() > max_writes {
         steps = sample_steps(steps, max_writes);
     }
     let results = stream::iter(steps.iter().copied())
         .map(|(index, step)| {
-            let expected = expected_version(step, &no_versions);
-            async move { (index, cluster.dry_run(&step.object, &step.write, &expected).await) }
+            let (guard, expected) = (&guard, expected_version(step, &no_versions));
+            async move {
+                match expected {
+                    Ok(expected) => ((index, step), guard.dry_run(step, expected).await),
+                    Err(error) => ((index, step), Err(error.into())),
+                }
+            }
         })
         .buffer_unordered(MAX_CONCURRENT_WRITES);
-    let mut rejected: Vec<(usize, ClusterError)> =
-        results.filter_map(|(index, result)| async move { result.err().map(|error| (index, error)) }).collect().await;
-    rejected.retain(|(index, error)| context.is_conclusive(plan, *index, error));
+    let results: Vec<_> = results.collect().await;
+    let mut rejected: Vec<(usize, ClusterError)> = results
+        .into_iter()
+        .filter_map(|((index, step), result)| Some((index, step, result.err()?)))
+        .filter(|(index, step, error)| context.is_conclusive(*index, step, error))
+        .map(|(index, _, error)| (index, error))
+        .collect();
     rejected.sort_by_key(|(index, _)| *index);
     DryRunResult { checked: steps.len(), rejected }
 }
@@ -112,10 +123,7 @@ impl DryRunContext {
         Self { written_roles, repeated_steps, caller_gains_at }
     }
 
-    fn can_dry_run(&self, plan: &Plan, index: usize) -> bool {
-        let Some(step) = plan.steps.get(index) else {
-            return false;
-        };
+    fn can_dry_run(&self, index: usize, step: &Step) -> bool {
         match step.precondition {
             Precondition::AsWrittenByStep { .. } => false,
             // A create after a delete of the same object is rejected as long as the object exists.
@@ -124,10 +132,7 @@ impl DryRunContext {
     }
 
     /// Returns whether the cluster would reject the write with this error even after the earlier steps.
-    fn is_conclusive(&self, plan: &Plan, index: usize, error: &ClusterError) -> bool {
-        let Some(step) = plan.steps.get(index) else {
-            return false;
-        };
+    fn is_conclusive(&self, index: usize, step: &Step, error: &ClusterError) -> bool {
         // An earlier step may change the permissions of the caller, or the role that the binding refers to.
         let (depends_on_caller, depends_on_role) = match error {
             ClusterError::Forbidden { why, .. } => {
@@ -158,7 +163,8 @@ impl DryRunContext {
             | ClusterError::InvalidResponse { .. }
             | ClusterError::SnapshotIo { .. }
             | ClusterError::InvalidSnapshot { .. }
-            | ClusterError::SnapshotChanged { .. } => return true,
+            | ClusterError::SnapshotChanged { .. }
+            | ClusterError::Internal(_) => return true,
         };
         let role_changes = self.bound_role(step).is_some_and(|role| self.written_roles.contains(&role));
         let caller_gains = self.caller_gains_at.is_some_and(|first| first < index);

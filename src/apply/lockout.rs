@@ -1,5 +1,6 @@
 //! After a write of aws-auth: checks with new credentials that the caller can still authenticate and still has the
-//! permissions it needs, and restores the previous content of aws-auth if not.
+//! permissions it needs, and takes back this one write if not. Earlier writes of aws-auth stay: RBAC objects have changed
+//! since, and an older aws-auth could give access that neither the old nor the new state grants.
 //!
 //! The API server caches the identity of a token, so a token that it has seen keeps working for a while after a change
 //! of aws-auth. The check therefore needs a token that the API server has not seen. The authenticator reads aws-auth
@@ -12,8 +13,7 @@ use serde_json::Value;
 
 use crate::access::Request;
 use crate::cluster::{CallerCheck, ClusterError, CredentialFreshness, UserInfo, WriteCluster, WriteOutcome};
-use crate::names::ObjectKey;
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Step, undo_aws_auth_write};
 use crate::state::rbac::RBAC_GROUP;
 use crate::state::undo;
 use crate::state::write::{ObjectVersion, ResolvedPrecondition};
@@ -23,11 +23,14 @@ use crate::state::write::{ObjectVersion, ResolvedPrecondition};
 pub(crate) const PROBE_DELAYS: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_millis(800), Duration::from_millis(1200)];
 
-/// aws-auth and the permissions of the caller before the write.
+/// The number of times that a write is taken back from an aws-auth that another client changes meanwhile.
+const MAX_ATTEMPTS: usize = 3;
+
+/// The access of the caller before the apply.
 #[derive(Debug, Clone)]
 pub(crate) struct AwsAuthBaseline {
-    /// The whole ConfigMap, or nothing if it does not exist yet.
-    pub(crate) config_map: Option<Value>,
+    /// The policy whose owner marks the apply writes.
+    policy: String,
     caller_check: Option<CallerCheck>,
     required_requests: Vec<Request>,
     /// The usernames that the plan gives to the caller. Changing to one of them is not a lockout.
@@ -39,9 +42,22 @@ pub(crate) struct AwsAuthBaseline {
 pub(crate) struct Lockout {
     /// A clause for a message, such as ``the cluster no longer accepts your credentials``.
     pub(crate) reason: String,
-    pub(crate) restore_result: Result<(), ClusterError>,
+    pub(crate) revert: RevertResult,
     /// The ConfigMap before the write, to restore it manually.
     pub(crate) config_map: Option<Value>,
+}
+
+/// The result of taking back a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RevertResult {
+    Reverted,
+    /// The write had changed nothing.
+    NothingToRevert,
+    /// Another client has changed some of what was written, which is left alone: one message for each.
+    Incomplete(Vec<String>),
+    Failed(ClusterError),
+    /// The current content cannot be edited, for this reason.
+    NotEditable(String),
 }
 
 impl AwsAuthBaseline {
@@ -54,9 +70,8 @@ impl AwsAuthBaseline {
     ) -> Result<Self, ClusterError> {
         let required_requests = required_requests(plan);
         let caller_check = cluster.check_caller(CredentialFreshness::Current, &required_requests).await?;
-        let config_map = cluster.read(&ObjectKey::aws_auth()).await?;
         let allowed_usernames = caller_check.as_ref().map(|check| planned_usernames(&check.user)).unwrap_or_default();
-        Ok(Self { config_map, caller_check, required_requests, allowed_usernames })
+        Ok(Self { policy: plan.policy.clone(), caller_check, required_requests, allowed_usernames })
     }
 
     /// Returns why the caller is locked out, or nothing if it still has its access.
@@ -93,42 +108,72 @@ impl AwsAuthBaseline {
         (!lost.is_empty()).then(|| format!("you would no longer be allowed to {}", lost.join(", ")))
     }
 
-    /// Checks the access of the caller after a write of aws-auth, and restores aws-auth if the caller has lost access.
-    pub(crate) async fn verify_or_restore<C: WriteCluster>(
+    /// Checks the access of the caller after a write of aws-auth, and takes the write back if the caller has lost access.
+    /// `before` is the ConfigMap before the write.
+    pub(crate) async fn verify_or_revert<C: WriteCluster>(
         &self,
         cluster: &C,
         step: &Step,
+        before: Option<Value>,
         written: &WriteOutcome,
         delays: &[Duration],
     ) -> Result<(), Lockout> {
         let Some(reason) = self.find_lockout(cluster, delays).await else {
             return Ok(());
         };
-        let restore_result = self.restore_config_map(cluster, step, written).await;
-        Err(Lockout { reason, restore_result, config_map: self.config_map.clone() })
+        let revert = self.revert(cluster, step, before.as_ref(), written).await.unwrap_or_else(RevertResult::Failed);
+        Err(Lockout { reason, revert, config_map: before })
     }
 
-    async fn restore_config_map<C: WriteCluster>(
+    /// Takes back one write of aws-auth.
+    async fn revert<C: WriteCluster>(
         &self,
         cluster: &C,
         step: &Step,
+        before: Option<&Value>,
         written: &WriteOutcome,
-    ) -> Result<(), ClusterError> {
-        let expected = match written {
-            WriteOutcome::Stored(Some(version)) => ResolvedPrecondition::Version(version.clone()),
-            WriteOutcome::Deleted => ResolvedPrecondition::Absent,
-            WriteOutcome::Unchanged(_) => return Ok(()),
-            WriteOutcome::Stored(None) | WriteOutcome::Terminating(_) => {
-                let current = cluster.read(&step.object).await?;
-                current
-                    .as_ref()
-                    .and_then(ObjectVersion::from_object)
-                    .map_or(ResolvedPrecondition::Absent, ResolvedPrecondition::Version)
-            }
+    ) -> Result<RevertResult, ClusterError> {
+        let as_written = match written {
+            WriteOutcome::Unchanged(_) => return Ok(RevertResult::NothingToRevert),
+            WriteOutcome::Stored(version) => Some(ResolvedPrecondition::Version(version.clone())),
+            WriteOutcome::Deleted => Some(ResolvedPrecondition::Absent),
+            WriteOutcome::Terminating(_) => None,
         };
-        match undo::inverse_write(&step.write, self.config_map.as_ref()) {
-            Some(write) => cluster.write(&step.object, &write, &expected).await.map(drop),
-            None => Ok(()),
+        // If no other client has written since, the content before the write is restored byte for byte.
+        if let (Some(expected), Some(inverse)) = (as_written, undo::inverse_write(&step.write, before)?) {
+            match cluster.write(&step.object, &inverse, &expected).await {
+                Ok(_) => return Ok(RevertResult::Reverted),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut attempt = 1;
+        loop {
+            let current = cluster.read(&step.object).await?;
+            let undo = match undo_aws_auth_write(&self.policy, before, &step.write, current.as_ref()) {
+                Ok(undo) => undo,
+                Err(errors) => {
+                    let messages: Vec<String> = errors.into_iter().map(|error| error.message).collect();
+                    return Ok(RevertResult::NotEditable(messages.join("; ")));
+                }
+            };
+            let expected = current
+                .as_ref()
+                .and_then(ObjectVersion::from_object)
+                .map_or(ResolvedPrecondition::Absent, ResolvedPrecondition::Version);
+            let result = match &undo.write {
+                Some(write) => cluster.write(&step.object, write, &expected).await.map(drop),
+                None => Ok(()),
+            };
+            match result {
+                Err(error) if error.is_conflict() && attempt < MAX_ATTEMPTS => attempt += 1,
+                Err(error) => return Err(error),
+                Ok(()) if undo.warnings.is_empty() => return Ok(RevertResult::Reverted),
+                Ok(()) => {
+                    let messages = undo.warnings.into_iter().map(|warning| warning.message).collect();
+                    return Ok(RevertResult::Incomplete(messages));
+                }
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! This module makes no decisions: the plan has fixed every write and its order. Safety depends on the order, so no
 //! step is ever skipped.
 
+mod controller;
 pub(crate) mod dry_run;
 pub(crate) mod lock;
 pub(crate) mod lockout;
@@ -13,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use controller::ControllerGuard;
 use futures::StreamExt as _;
 use futures::stream;
 use lock::ApplyLock;
@@ -20,8 +22,9 @@ use lockout::{AwsAuthBaseline, Lockout};
 use polling::{ExpectedAnswer, RetrySchedule, wait_for_answers};
 
 use crate::cluster::{ClusterError, WriteCluster, WriteOutcome};
+use crate::diagnostic::InternalError;
 use crate::names::ObjectKey;
-use crate::plan::{AccessProbe, Plan, Step};
+use crate::plan::{AccessProbe, AggregatedRoles, Plan, Step};
 use crate::state::write::{ObjectVersion, Precondition, ResolvedPrecondition};
 
 /// The maximum number of concurrent requests. API priority and fairness allows a client more than this without
@@ -35,6 +38,8 @@ pub(crate) struct ApplyOutcome {
     pub(crate) completed: Vec<usize>,
     /// The number of completed steps whose object already had the planned content.
     pub(crate) unchanged: usize,
+    /// The roles that the aggregation controller had written from an old cache, and that were written again.
+    pub(crate) rewritten: Vec<ObjectKey>,
     /// The steps that failed. No step of a later stage was started.
     pub(crate) failed: Vec<(usize, StepError)>,
 }
@@ -51,6 +56,8 @@ pub(crate) enum StepError {
     LockedOut(Box<Lockout>),
     /// Another apply may be running.
     LockLost,
+    /// The step was written, and this field manager then wrote other content.
+    Overwritten(String),
 }
 
 /// The checks that are made between the writes.
@@ -61,7 +68,15 @@ pub(crate) struct ApplyHooks<'a> {
     /// The delays of the lockout check.
     pub(crate) probe_delays: &'a [Duration],
     pub(crate) lock: Option<&'a ApplyLock>,
+    /// The aggregated roles as the plan has found them.
+    pub(crate) aggregated_roles: Option<&'a AggregatedRoles>,
+    /// How long the aggregation controller may act on an old cache.
+    pub(crate) controller_lag: Duration,
 }
+
+/// The controller sees a write within a second, as the informers of an API server do. Half a second more, as for a
+/// masked answer.
+pub(crate) const CONTROLLER_LAG: Duration = Duration::from_millis(1500);
 
 impl ApplyHooks<'_> {
     /// Waits until the access that the steps of a stage rely on is in effect. Returns the steps that must not be
@@ -84,25 +99,27 @@ impl ApplyHooks<'_> {
             Err(error) => return vec![(*first, StepError::Write(error))],
         };
         let mut denied: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        for (index, probe) in pending.into_iter().filter_map(|position| probes.get(position)) {
+        for (_, (index, probe)) in probes.iter().enumerate().filter(|(position, _)| pending.contains(position)) {
             denied.entry(*index).or_default().push(probe.to_string());
         }
         denied.into_iter().map(|(index, probes)| (index, StepError::NotEffective(probes))).collect()
     }
 
-    async fn check_lockout<C: WriteCluster>(
+    /// Makes a write. After a write of aws-auth the access of the caller is checked, and the write is taken back if the
+    /// caller has lost access. `write` makes the write.
+    async fn write_and_confirm<C: WriteCluster>(
         &self,
         step: &Step,
-        written: &WriteOutcome,
         cluster: &C,
-    ) -> Result<(), StepError> {
-        match self.aws_auth_baseline {
-            Some(baseline) if step.object == ObjectKey::aws_auth() => baseline
-                .verify_or_restore(cluster, step, written, self.probe_delays)
-                .await
-                .map_err(|lockout| StepError::LockedOut(Box::new(lockout))),
-            Some(_) | None => Ok(()),
-        }
+        write: impl AsyncFnOnce() -> Result<WriteOutcome, StepError>,
+    ) -> Result<WriteOutcome, StepError> {
+        let Some(baseline) = self.aws_auth_baseline.filter(|_| step.object == ObjectKey::aws_auth()) else {
+            return write().await;
+        };
+        let before = cluster.read(&step.object).await.map_err(StepError::Write)?;
+        let written = write().await?;
+        let confirmed = baseline.verify_or_revert(cluster, step, before, &written, self.probe_delays).await;
+        confirmed.map(|()| written).map_err(|lockout| StepError::LockedOut(Box::new(lockout)))
     }
 }
 
@@ -113,9 +130,10 @@ pub(crate) async fn apply<C: WriteCluster>(
     hooks: &ApplyHooks<'_>,
     on_write: impl Fn(&Step, &WriteOutcome),
 ) -> ApplyOutcome {
+    let guard = ControllerGuard::new(cluster, hooks.aggregated_roles.cloned().unwrap_or_default());
     let versions = RefCell::new(BTreeMap::new());
     let stopped = Cell::new(false);
-    let mut outcome = ApplyOutcome { completed: Vec::new(), unchanged: 0, failed: Vec::new() };
+    let mut outcome = ApplyOutcome { completed: Vec::new(), unchanged: 0, rewritten: Vec::new(), failed: Vec::new() };
     let mut stages: BTreeMap<usize, Vec<(usize, &Step)>> = BTreeMap::new();
     for (index, step) in plan.steps.iter().enumerate() {
         stages.entry(step.stage).or_default().push((index, step));
@@ -135,14 +153,13 @@ pub(crate) async fn apply<C: WriteCluster>(
                     return Some((*index, Err(StepError::LockLost)));
                 }
                 let expected = expected_version(step, &versions.borrow());
-                let result = match cluster.write(&step.object, &step.write, &expected).await {
-                    Ok(written) => {
-                        on_write(step, &written);
-                        hooks.check_lockout(step, &written, cluster).await.map(|()| written)
-                    }
-                    Err(error) => Err(StepError::Write(error)),
+                let write = async || {
+                    let expected = expected.map_err(|error| StepError::Write(error.into()))?;
+                    let written = guard.write(step, expected).await.map_err(StepError::Write)?;
+                    on_write(step, &written);
+                    Ok(written)
                 };
-                Some((*index, result))
+                Some((*index, hooks.write_and_confirm(step, cluster, write).await))
             })
             .buffer_unordered(MAX_CONCURRENT_WRITES);
         while let Some(result) = results.next().await {
@@ -152,7 +169,7 @@ pub(crate) async fn apply<C: WriteCluster>(
             match result {
                 Ok(written) => {
                     outcome.unchanged += usize::from(matches!(written, WriteOutcome::Unchanged(_)));
-                    if let WriteOutcome::Stored(Some(version)) | WriteOutcome::Unchanged(Some(version)) = written {
+                    if let WriteOutcome::Stored(version) | WriteOutcome::Unchanged(version) = written {
                         versions.borrow_mut().insert(index, version);
                     }
                     outcome.completed.push(index);
@@ -167,21 +184,36 @@ pub(crate) async fn apply<C: WriteCluster>(
             break;
         }
     }
+    if !outcome.failed.iter().any(|(_, error)| matches!(error, StepError::LockLost)) {
+        let (rewritten, failed) = guard.settle(plan, &outcome.completed, hooks).await;
+        outcome.rewritten = rewritten;
+        outcome.failed.extend(failed);
+    }
     outcome
 }
 
 /// Returns the precondition of a step with the versions that the earlier steps have produced.
-fn expected_version(step: &Step, versions: &BTreeMap<usize, ObjectVersion>) -> ResolvedPrecondition {
-    match &step.precondition {
+///
+/// # Errors
+/// The step refers to a step that has not left an object. Without its version the write would have no precondition.
+fn expected_version(
+    step: &Step,
+    versions: &BTreeMap<usize, ObjectVersion>,
+) -> Result<ResolvedPrecondition, InternalError> {
+    Ok(match &step.precondition {
         Precondition::Absent => ResolvedPrecondition::Absent,
         Precondition::Unchanged { uid, resource_version } => ResolvedPrecondition::Version(ObjectVersion {
             uid: uid.clone(),
             resource_version: resource_version.clone(),
         }),
-        Precondition::AsWrittenByStep { step } => {
-            versions.get(step).cloned().map_or(ResolvedPrecondition::Absent, ResolvedPrecondition::Version)
+        Precondition::AsWrittenByStep { step: earlier } => {
+            let version = versions.get(earlier).cloned().ok_or_else(|| {
+                let description = &step.description;
+                InternalError::new(format!("`{description}` relies on step {earlier}, which has left no object"))
+            })?;
+            ResolvedPrecondition::Version(version)
         }
-    }
+    })
 }
 
 #[cfg(test)]

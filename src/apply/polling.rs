@@ -88,24 +88,23 @@ pub(crate) async fn wait_for_answers<C: WriteCluster>(
     let start = Instant::now();
     let deadline = start + schedule.timeout;
     let mut delay = schedule.first_delay;
-    let mut pending: Vec<usize> = (0..expected.len()).collect();
+    let mut pending: Vec<(usize, &ExpectedAnswer<'_>)> = expected.iter().enumerate().collect();
     loop {
-        let reviews = pending.iter().filter_map(|index| Some((*index, expected.get(*index)?)));
-        let mut results = stream::iter(reviews)
-            .map(|(index, expected)| async move { Ok::<_, ClusterError>((index, expected.probe_once(cluster).await?)) })
+        let mut results = stream::iter(pending)
+            .map(|review| async move { Ok::<_, ClusterError>((review, review.1.probe_once(cluster).await?)) })
             .buffered(MAX_CONCURRENT_WRITES);
         let (mut different, mut masked) = (Vec::new(), Vec::new());
         while let Some(result) = results.next().await {
             match result? {
-                (index, ProbeResult::Different) => different.push(index),
-                (index, ProbeResult::Masked) => masked.push(index),
+                (review, ProbeResult::Different) => different.push(review),
+                (review, ProbeResult::Masked) => masked.push(review),
                 (_, ProbeResult::AsExpected) => {}
             }
         }
         drop(results);
         let now = Instant::now();
         if now >= deadline {
-            return Ok(different);
+            return Ok(different.into_iter().map(|(index, _)| index).collect());
         }
         if now >= start + schedule.masked_timeout {
             masked.clear();
@@ -114,7 +113,7 @@ pub(crate) async fn wait_for_answers<C: WriteCluster>(
         pending = different;
         pending.append(&mut masked);
         if pending.is_empty() {
-            return Ok(pending);
+            return Ok(Vec::new());
         }
         tokio::time::sleep(delay.min(max_delay).min(deadline.saturating_duration_since(now))).await;
         delay = (delay * 2).min(MAX_DELAY);

@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the test writes to a temporary directory")]
 
+use std::time::Duration;
+
 use super::polling::PROBE_SCHEDULE;
 use super::{ApplyHooks, apply};
 use crate::cluster::ReadCluster as _;
@@ -9,9 +11,16 @@ use crate::cluster::snapshot::SnapshotCluster;
 use crate::plan::{Action, Plan, plan};
 use crate::policy::load_policy;
 use crate::state::State;
+use crate::state::object_meta::RulesManager;
 
-const NO_HOOKS: ApplyHooks<'static> =
-    ApplyHooks { schedule: PROBE_SCHEDULE, aws_auth_baseline: None, probe_delays: &[], lock: None };
+const NO_HOOKS: ApplyHooks<'static> = ApplyHooks {
+    schedule: PROBE_SCHEDULE,
+    aws_auth_baseline: None,
+    probe_delays: &[],
+    lock: None,
+    aggregated_roles: None,
+    controller_lag: Duration::ZERO,
+};
 
 const CLUSTER: &str = r#"
 apiVersion: v1
@@ -114,6 +123,8 @@ fn content_without_versions(state: &State) -> String {
     for key in keys.into_iter().chain([crate::names::ObjectKey::aws_auth()]) {
         if let Some(meta) = state.meta_mut(&key) {
             meta.resource_version = None;
+            // A snapshot has no `managedFields` of its own writes.
+            meta.rules_manager = RulesManager::default();
         }
     }
     format!("{state:#?}")

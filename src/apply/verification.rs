@@ -38,7 +38,10 @@ pub(crate) async fn verify<C: WriteCluster>(
             .map(|check| ExpectedAnswer { probe: &check.probe, allowed: check.expect_allowed, next_steps: &[] })
             .collect();
         match wait_for_answers(cluster, &expected, schedule).await {
-            Ok(pending) => failed.extend(pending.into_iter().filter_map(|index| checks.get(index).copied().cloned())),
+            Ok(pending) => {
+                let is_pending = |(index, _): &(usize, &PostApplyCheck)| pending.contains(index);
+                failed.extend(checks.into_iter().enumerate().filter(is_pending).map(|(_, check)| check.clone()));
+            }
             Err(error) => return Verification::NotChecked(error),
         }
     }

@@ -63,7 +63,11 @@ pub(crate) async fn approve_and_apply(
     options: &ApplyOptions<'_>,
     env: &mut Env,
 ) -> Result<Exit, CommandError> {
-    print_plans(cluster_plans, options.flags.full, plan_text::render_plan, env);
+    let render = match options.approval.command {
+        ApprovedCommand::Apply => plan_text::render_plan,
+        ApprovedCommand::Restore => plan_text::render_restore,
+    };
+    print_plans(cluster_plans, options.flags.full, render, env);
     let refused = print_refusals(cluster_plans, options.allow_flags, sources, env)
         || !options.flags.allow_window && print_access_windows(cluster_plans, sources, env);
     if refused {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::command_error::CommandError;
 use super::create_private_file;
 use super::env::Env;
-use crate::apply::lockout::Lockout;
+use crate::apply::lockout::{Lockout, RevertResult};
 use crate::apply::{ApplyOutcome, StepError};
 use crate::cluster::WriteOutcome;
 use crate::diagnostic::Diagnostic;
@@ -32,9 +32,15 @@ pub(super) fn describe_outcome(step: &Step, outcome: &WriteOutcome) -> String {
     }
 }
 
-/// Returns the steps that were done and those that were not.
+/// Returns the steps that were done and those that were not. A write that was made and taken back is neither.
 pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome) -> String {
     let is_unknown = |index| outcome.failed.iter().any(|(failed, error)| *failed == index && is_outcome_unknown(error));
+    let revert = |index| {
+        outcome.failed.iter().find_map(|(failed, error)| match error {
+            StepError::LockedOut(lockout) if *failed == index => Some(&lockout.revert),
+            _ => None,
+        })
+    };
     let list = |indices: &[usize]| {
         let mut out = String::new();
         for (index, step) in indices.iter().take(MAX_LISTED).filter_map(|index| Some((*index, steps.get(*index)?))) {
@@ -48,20 +54,36 @@ pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome) -> String 
     };
     let completed: BTreeSet<usize> = outcome.completed.iter().copied().collect();
     let (done, not_done): (Vec<usize>, Vec<usize>) = (0..steps.len()).partition(|index| completed.contains(index));
-    let done = match done.len() {
-        0 if (0..steps.len()).any(is_unknown) => "\n".to_owned(),
-        0 => "\nNo changes were made.\n".to_owned(),
-        number => format!("\nDone ({number}):\n{}", list(&done)),
-    };
-    format!("{done}Not done ({}):\n{}\n", not_done.len(), list(&not_done))
+    let (made, not_done): (Vec<usize>, Vec<usize>) = not_done
+        .into_iter()
+        .partition(|index| revert(*index).is_some_and(|result| *result != RevertResult::NothingToRevert));
+    let mut out = "\n".to_owned();
+    if !done.is_empty() {
+        out.push_str(&format!("Done ({}):\n{}", done.len(), list(&done)));
+    } else if made.is_empty() && !(0..steps.len()).any(is_unknown) {
+        out.push_str("No changes were made.\n");
+    }
+    let (reverted, remaining): (Vec<usize>, Vec<usize>) =
+        made.into_iter().partition(|index| revert(*index) == Some(&RevertResult::Reverted));
+    for (title, indices) in [("Done and reverted", reverted), ("Done, could not be reverted", remaining)] {
+        if !indices.is_empty() {
+            out.push_str(&format!("{title} ({}):\n{}", indices.len(), list(&indices)));
+        }
+    }
+    if !not_done.is_empty() {
+        out.push_str(&format!("Not done ({}):\n{}", not_done.len(), list(&not_done)));
+    }
+    out.push('\n');
+    out
 }
 
 /// Returns whether the API server may have made the write although the step failed.
 fn is_outcome_unknown(error: &StepError) -> bool {
     match error {
         StepError::Write(error) => error.is_outcome_unknown(),
-        StepError::LockedOut(lockout) => lockout.restore_result.is_err(),
-        StepError::NotEffective(_) | StepError::LockLost => false,
+        // The write was made, and its own line says whether it was taken back.
+        StepError::LockedOut(_) => false,
+        StepError::NotEffective(_) | StepError::LockLost | StepError::Overwritten(_) => false,
     }
 }
 
@@ -88,6 +110,12 @@ pub(super) fn apply_error(label: &str, steps: &[Step], outcome: &ApplyOutcome, e
             StepError::LockLost => Diagnostic::error(format!("{label}: did not {description}: the Lease was lost"))
                 .with_note("another apply may be running")
                 .with_help(APPLY_AGAIN_HELP),
+            StepError::Overwritten(manager) => {
+                let object = steps.get(*index).map_or_else(|| "a role".to_owned(), |step| step.object.to_string());
+                Diagnostic::error(format!("{label}: {object} is not as planned: it was overwritten after the write"))
+                    .with_because(format!("the field manager of the last write is {manager}"))
+                    .with_help("find out why it writes this role, then run apply again")
+            }
             StepError::LockedOut(lockout) => lockout_diagnostic(label, lockout, env),
         }
     });
@@ -95,16 +123,34 @@ pub(super) fn apply_error(label: &str, steps: &[Step], outcome: &ApplyOutcome, e
 }
 
 fn lockout_diagnostic(label: &str, lockout: &Lockout, env: &Env) -> Diagnostic {
-    let Lockout { reason, restore_result, config_map } = lockout;
-    let error = match restore_result {
-        Ok(()) => {
+    let Lockout { reason, revert, config_map } = lockout;
+    let find_cause = "find out what denies you access besides aws-auth, then plan again";
+    let because = format!("the change had to be reverted: {reason}");
+    let error = match revert {
+        RevertResult::Reverted => {
             return Diagnostic::error(format!("{label}: reverted the change of aws-auth: {reason}"))
-                .with_help("find out what denies you access besides aws-auth, then plan again");
+                .with_help(find_cause);
         }
-        Err(error) => error,
+        RevertResult::NothingToRevert => {
+            return Diagnostic::error(format!("{label}: stopped at aws-auth, which was not changed: {reason}"))
+                .with_help(find_cause);
+        }
+        RevertResult::Incomplete(left) => {
+            let message =
+                format!("{label}: reverted the change of aws-auth in part: another client changed it meanwhile");
+            let error = Diagnostic::error(message).with_because(because);
+            let error = left.iter().take(MAX_LISTED).fold(error, |error, message| error.with_note(message));
+            // The old content is not saved for `kubectl replace`: that would overwrite the change of the other client.
+            return error.with_help(find_cause);
+        }
+        RevertResult::Failed(error) => {
+            Diagnostic::error(format!("{label}: could not revert the change of aws-auth: {}", error.cause()))
+                .with_because(because)
+        }
+        RevertResult::NotEditable(why) => {
+            Diagnostic::error(format!("{label}: could not revert the change of aws-auth: {why}")).with_because(because)
+        }
     };
-    let error = Diagnostic::error(format!("{label}: could not revert the change of aws-auth: {}", error.cause()))
-        .with_because(format!("the change had to be reverted: {reason}"));
     let Some(config_map) = config_map else {
         return error.with_help(
             "with credentials that still have access, run: kubectl -n kube-system delete configmap aws-auth",

@@ -1,6 +1,8 @@
 //! Applies plans. All checks are made for all clusters before the first write to any of them. After the writes, the API
 //! server is asked whether the access is as planned.
 
+use std::time::Duration;
+
 use super::apply::ApplyOptions;
 use super::apply_report::{apply_error, describe_outcome, summarize_steps};
 use super::args::OutputFormat;
@@ -15,7 +17,7 @@ use crate::apply::lock::{self, ApplyLock, LockAttempt};
 use crate::apply::lockout::{AwsAuthBaseline, PROBE_DELAYS};
 use crate::apply::polling::PROBE_SCHEDULE;
 use crate::apply::verification::{self, MAX_CHECKS, Verification};
-use crate::apply::{ApplyHooks, apply};
+use crate::apply::{ApplyHooks, CONTROLLER_LAG, apply};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, ReadCluster as _, UserInfo, WriteCluster as _};
 use crate::diagnostic::{Diagnostic, SourceMap};
@@ -24,6 +26,7 @@ use crate::names::ObjectKey;
 use crate::plan::{AccessComparison, ChangeTarget, DiffOp, Plan, PostApplyCheck};
 use crate::render::text_util::pluralize;
 use crate::state::State;
+use crate::state::object_meta::AGGREGATION_CONTROLLER;
 
 /// Printed after an entry or one of its groups is removed. The default of 2 minutes is that of
 /// `--authentication-token-webhook-cache-ttl` (kubernetes `pkg/kubeapiserver/authenticator`, `TokenSuccessCacheTTL`).
@@ -158,7 +161,7 @@ async fn run_prechecks(
     // The cluster can have changed while a person reviewed the plan. The precondition of a write would catch that too,
     // but only after other writes have been made.
     let state = cluster.read_state().await?;
-    let reasons = plan.staleness_reasons(&state);
+    let reasons = plan.staleness_reasons(&state, &cluster_plan.aggregated_roles);
     if !reasons.is_empty() {
         return Err(saved_plan::stale_plan_error(label, &reasons));
     }
@@ -169,7 +172,7 @@ async fn run_prechecks(
         let access = scope.spawn(|| plan.recheck_access(&state, &after, MAX_CHECKS));
         let comparison = AccessComparison::new(&state, &after);
         let guard_report = guard::evaluate_guards(plan, &comparison, &cluster_plan.facts, options.allow_flags);
-        let (violations, _) = guard::check_invariants(&plan.invariants, &cluster_plan.policy_index, &after);
+        let violations = guard::check_invariants(&plan.invariants, &cluster_plan.policy_index, &after);
         (guard_report, violations, access.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     if !guard_report.refused.is_empty() || !violations.is_empty() {
@@ -286,6 +289,12 @@ async fn apply_one(prepared: &PreparedApply<'_>, env: &mut Env) -> Result<(), Co
         aws_auth_baseline: aws_auth_baseline.as_ref(),
         probe_delays: &PROBE_DELAYS,
         lock: lock.as_ref(),
+        aggregated_roles: Some(&cluster_plan.aggregated_roles),
+        // A snapshot has no controllers.
+        controller_lag: match cluster {
+            AnyCluster::Live(_) => CONTROLLER_LAG,
+            AnyCluster::Snapshot(_) => Duration::ZERO,
+        },
     };
     let outcome = {
         let env = std::cell::RefCell::new(&mut *env);
@@ -300,6 +309,11 @@ async fn apply_one(prepared: &PreparedApply<'_>, env: &mut Env) -> Result<(), Co
         })
         .await
     };
+    for role in &outcome.rewritten {
+        env.note(&format!(
+            "note: {label}: {role} was written again: {AGGREGATION_CONTROLLER} had put old rules into it\n"
+        ));
+    }
     if let Err(error) = cluster.flush().await {
         return Err(CommandError::from_diagnostic(error.to_diagnostic().with_note("no changes were made")));
     }

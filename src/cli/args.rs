@@ -177,12 +177,13 @@ pub(crate) struct ApplyFlags {
     /// Accept one risk that a guard refuses, as printed by the refusal. Can be repeated
     ///
     /// remove:ARN: this principal loses access that a guard protects. masters:ARN: this principal becomes a member of
-    /// system:masters. removals:N: the plan removes up to N entries and objects. empty-aws-auth: aws-auth has no valid
-    /// entries. last-admin: no IAM principal in aws-auth can restore access. A saved plan and an approved digest
-    /// do not include these flags: pass them again.
+    /// system:masters. everyone:GROUP: everyone in this built-in group, such as system:authenticated, gains access.
+    /// removals:N: the plan removes up to N entries and objects. empty-aws-auth: aws-auth has no valid entries.
+    /// last-admin: no IAM principal in aws-auth can restore access. A saved plan and an approved digest do not include
+    /// these flags: pass them again.
     #[arg(long, value_name = "RISK")]
     pub(crate) allow: Vec<String>,
-    /// Back up the objects that are about to change to a new file in this directory, for `rolecall restore FILE`
+    /// Save the writes, and the objects before them, to a new file in this directory, for `rolecall restore FILE`
     #[arg(long, value_name = "DIR")]
     pub(crate) backup: Option<PathBuf>,
     /// Namespace of the Lease that prevents concurrent applies
@@ -193,10 +194,11 @@ pub(crate) struct ApplyFlags {
     pub(crate) full: bool,
 }
 
-/// Restore a cluster from a backup
+/// Take back what an apply wrote, from its backup
 ///
-/// Reads a file that `apply --backup` wrote, and plans and applies the changes back to it like `apply`. Objects that
-/// the apply created are removed. Objects that it changed or deleted get their old content, byte for byte.
+/// Reads a file that `apply --backup` wrote, and plans and applies the way back like `apply`: aws-auth entries one by one,
+/// roles and bindings field by field. What others wrote since is kept, and what can therefore not be taken back is
+/// reported. The guards and invariants of the policy, which are in the backup, apply.
 #[derive(Debug, Args)]
 #[command(after_help = help::RESTORE)]
 pub(crate) struct RestoreArgs {

@@ -1,6 +1,6 @@
 //! `apply --backup DIR`: writes the objects that are about to change to a file, for `restore`.
 //!
-//! The file has the objects as a snapshot has them, and before them a document that lists the objects that do not exist.
+//! The file has the objects as a snapshot has them, and before them a document with the writes of the apply.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,8 +30,8 @@ pub(super) async fn write_backup(cluster_plan: &ClusterPlan, folder: &Path, env:
     for step in &cluster_plan.plan.steps {
         written.entry(&step.object).or_insert(&step.precondition);
     }
-    let (existing, absent): (Vec<_>, Vec<_>) =
-        written.into_iter().partition(|(_, precondition)| matches!(precondition, Precondition::Unchanged { .. }));
+    let is_existing = |precondition: &Precondition| matches!(precondition, Precondition::Unchanged { .. });
+    let existing: Vec<_> = written.into_iter().filter(|(_, precondition)| is_existing(precondition)).collect();
     let keys: Vec<ObjectKey> = existing.iter().map(|(key, _)| (*key).clone()).collect();
     let objects = read_objects(&cluster_plan.cluster, &keys).await?;
     let mut documents = Vec::new();
@@ -49,14 +49,10 @@ pub(super) async fn write_backup(cluster_plan: &ClusterPlan, folder: &Path, env:
         };
         documents.push(to_yaml(&object));
     }
-    let absent: Vec<&ObjectKey> = absent.into_iter().map(|(key, _)| key).collect();
-    let plan = &cluster_plan.plan;
     let document = BackupDocument::new(
-        &plan.policy,
+        &cluster_plan.plan,
         (&cluster_plan.label, cluster_plan.cluster_name.as_deref()),
         (&cluster_plan.connection).into(),
-        plan.cluster_uid.as_deref(),
-        &absent,
     );
     documents.insert(0, to_yaml(&to_value(&document)?));
     let text = format!(

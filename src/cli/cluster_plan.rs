@@ -11,10 +11,11 @@ use super::target::{ClusterConnection, ConnectedCluster, TargetCluster, resolve_
 use crate::access::{all_dangling, dangling_after};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, ReadCluster as _};
-use crate::diagnostic::Diagnostic;
-use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation};
+use crate::diagnostic::{Diagnostic, InternalError};
+use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation, PatternMatches};
+use crate::lint::{self, LintContext, Vocabulary};
 use crate::permissions::MissingPermission;
-use crate::plan::{self, AccessComparison, Plan};
+use crate::plan::{self, AccessComparison, AggregatedRoles, Plan};
 use crate::policy::{PolicyIndex, prescan_clusters};
 use crate::render::diagnostics;
 use crate::render::plan_text::PlanTextOptions;
@@ -27,6 +28,8 @@ pub(crate) struct ClusterPlan {
     pub(crate) label: String,
     pub(crate) cluster: AnyCluster,
     pub(crate) plan: Plan,
+    /// The aggregated roles that the plan writes, as it has found them.
+    pub(crate) aggregated_roles: AggregatedRoles,
     /// The digest that `--approved` is compared with.
     pub(crate) digest: String,
     pub(crate) connection: ClusterConnection,
@@ -40,6 +43,8 @@ pub(crate) struct ClusterPlan {
     pub(crate) missing_permissions: Vec<MissingPermission>,
     /// The result of the guards.
     pub(crate) guard_report: GuardReport,
+    /// The patterns of the policy that match something in the cluster.
+    pub(crate) pattern_matches: PatternMatches,
 }
 
 impl ClusterPlan {
@@ -55,14 +60,17 @@ impl ClusterPlan {
     ) -> Result<Self, CommandError> {
         let ConnectedCluster { label, cluster } = connected;
         let digest = report::digest(&plan)?;
+        plan::check_steps(&plan.steps)?;
+        let aggregated_roles = AggregatedRoles::new(&plan, comparison.live);
         let guard_report = guard::evaluate_guards(&plan, comparison, &facts, allow);
-        let (violations, _) = guard::check_invariants(&plan.invariants, &policy_index, comparison.after);
+        let violations = guard::check_invariants(&plan.invariants, &policy_index, comparison.after);
         let mut missing_permissions = missing_permissions::caller_missing_permissions(&plan, comparison, &facts)?;
         missing_permissions::retain_denied(&cluster, &mut missing_permissions).await;
         Ok(Self {
             label,
             cluster,
             plan,
+            aggregated_roles,
             digest,
             connection,
             cluster_name,
@@ -71,6 +79,7 @@ impl ClusterPlan {
             facts,
             missing_permissions,
             guard_report,
+            pattern_matches: PatternMatches::default(),
         })
     }
 }
@@ -195,6 +204,16 @@ pub(crate) async fn plan_targets(
             missing_permissions::retain_denied(cluster, missing_permissions).await;
         }
     }
+    let clusters: Vec<&PatternMatches> = cluster_plans.iter().map(|plan| &plan.pattern_matches).collect();
+    let are_all_clusters = errors.is_none() && targets.len() >= loaded.policy.clusters.len();
+    let unmatched = PatternMatches::report(&loaded.policy, &clusters, are_all_clusters);
+    if unmatched.iter().any(Diagnostic::is_error) {
+        print_plan_warnings(&cluster_plans, &loaded, env);
+        return Err(CommandError::new(loaded.policy.sources.clone(), unmatched));
+    }
+    for cluster_plan in &mut cluster_plans {
+        cluster_plan.plan.warnings.extend(unmatched.iter().cloned());
+    }
     print_plan_warnings(&cluster_plans, &loaded, env);
     Ok(PlanSet { loaded, cluster_plans, error: errors })
 }
@@ -273,16 +292,32 @@ fn plan_target(
     if depth == PlanDepth::ChangesAndAccess {
         plan.access_changes.get_or_insert_default();
         plan.warnings.extend(dangling_after(&state, resulting_state, &plan.policy));
+        let vocabulary = Vocabulary::for_cluster(&loaded.policy, &state);
+        let lints = lint::lint_policy(LintContext {
+            policy: &loaded.policy,
+            vocabulary: &vocabulary,
+            cluster: Some((target.name.as_deref(), resulting_state)),
+        });
+        if lints.iter().any(Diagnostic::is_error) {
+            return Err(CommandError::new(loaded.policy.sources.clone(), lints));
+        }
+        plan.warnings.extend(lints);
     } else {
         plan.warnings.extend(all_dangling(&state));
     }
+    let name_errors = guard::check_invariant_names(&loaded.policy, target.name.as_deref(), &state, resulting_state);
+    if name_errors.iter().any(Diagnostic::is_error) {
+        return Err(CommandError::new(loaded.policy.sources.clone(), name_errors));
+    }
+    plan.warnings.extend(name_errors);
+    let pattern_matches = PatternMatches::new(&loaded.policy, &state, resulting_state);
     let policy_index = if plan.invariants.is_empty() {
         PolicyIndex::default()
     } else {
         PolicyIndex::from_policy(&loaded.policy, target.name.as_deref(), &state, now)
     };
-    let (violations, warnings) = guard::check_invariants(&plan.invariants, &policy_index, resulting_state);
-    plan.warnings.extend(warnings);
+    let violations = guard::check_invariants(&plan.invariants, &policy_index, resulting_state);
+    let aggregated_roles = AggregatedRoles::new(&plan, &state);
     // The process ends soon, and freeing a large state string by string takes longer than the plan itself.
     std::mem::forget((state, after));
     let digest = report::digest(&plan)?;
@@ -290,6 +325,7 @@ fn plan_target(
         label,
         cluster,
         plan,
+        aggregated_roles,
         digest,
         connection: target.connection.clone(),
         cluster_name: target.name.clone(),
@@ -298,13 +334,18 @@ fn plan_target(
         facts,
         missing_permissions,
         guard_report,
+        pattern_matches,
     })
 }
 
 /// Returns the writes of a plan lead to an invalid object, which is a bug in rolecall.
 pub(crate) fn after_state_error(error: &ObjectError) -> CommandError {
-    let error = Diagnostic::error(format!("cannot compute the state after the plan: {error}"));
-    CommandError::from_diagnostic(error.with_help("this is a bug in rolecall, please report it"))
+    match error {
+        ObjectError::Internal(error) => error.clone().into(),
+        ObjectError::Malformed(_) | ObjectError::Invalid(_) => {
+            InternalError::new(format!("cannot compute the state after the plan: {error}")).into()
+        }
+    }
 }
 
 impl From<Vec<Diagnostic>> for CommandError {

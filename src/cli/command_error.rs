@@ -1,7 +1,7 @@
 //! The error of a command: diagnostics and the source files that they refer to. It is printed once, at the end.
 
 use crate::cluster::ClusterError;
-use crate::diagnostic::{Diagnostic, SourceMap};
+use crate::diagnostic::{Diagnostic, InternalError, SourceMap};
 use crate::report::SerializeError;
 
 /// Why a command failed.
@@ -49,8 +49,12 @@ impl From<ClusterError> for CommandError {
 }
 impl From<SerializeError> for CommandError {
     fn from(error: SerializeError) -> Self {
-        Self::from_diagnostic(
-            Diagnostic::error(error.to_string()).with_help("this is a bug in rolecall, please report it"),
-        )
+        InternalError::from(error).into()
+    }
+}
+
+impl From<InternalError> for CommandError {
+    fn from(error: InternalError) -> Self {
+        Self::from_diagnostic(error.into())
     }
 }

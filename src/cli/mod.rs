@@ -20,6 +20,8 @@ mod exit;
 mod global;
 mod guards;
 mod help;
+#[cfg(test)]
+mod internal_error_tests;
 mod missing_permissions;
 mod permissions;
 mod plan;
@@ -44,7 +46,7 @@ use std::ffi::OsString;
 pub use env::{Env, Stdio, Terminals};
 pub use exit::Exit;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, InternalError};
 use crate::render::diagnostics::render_diagnostics;
 use crate::render::style::TextStyle;
 use crate::report::{DiagnosticsDocument, to_text};
@@ -74,7 +76,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
             return Exit::Failed;
         }
     };
-    let result = runtime.block_on(dispatch(command_line.command, env));
+    let result = catch_panic(|| runtime.block_on(dispatch(command_line.command, env)));
     // Does not wait for a credential plugin that hangs.
     runtime.shutdown_background();
     let exit = result.unwrap_or_else(|error| {
@@ -88,6 +90,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
         }
         None => exit,
     }
+}
+
+/// Turns a panic, which only a bug can cause, into an internal error. The panic hook has already printed where it was.
+fn catch_panic<T>(command: impl FnOnce() -> Result<T, CommandError>) -> Result<T, CommandError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(command)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        Err(InternalError::new(format!("panic: {}", text.unwrap_or("without a message"))).into())
+    })
 }
 
 async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError> {
@@ -144,7 +155,10 @@ fn print_error(error: &CommandError, format: OutputFormat, env: &mut Env) {
     if format == OutputFormat::Json {
         match to_text(&DiagnosticsDocument::new(diagnostics, sources)) {
             Ok(text) => env.print(&text),
-            Err(error) => env.eprint(&format!("error: {error}\n")),
+            Err(error) => {
+                let error = Diagnostic::from(InternalError::from(error));
+                env.eprint(&render_diagnostics(&[error], sources, env.stderr_style()));
+            }
         }
     }
 }

@@ -8,21 +8,22 @@ use serde_json::Value;
 
 use super::apply::{ApplyOptions, Approval, ApprovedCommand, approve_and_apply};
 use super::args::{ConnectionArgs, RestoreArgs};
-use super::backup::{is_backed_up, read_objects};
+use super::backup::is_backed_up;
 use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::{parse_allow_flags, read_cluster_facts};
+use super::refusals::print_diagnostics;
 use super::target::{ClusterConnection, TargetCluster, connection_from_flags, ensure_snapshots_writable};
-use crate::cluster::any::AnyCluster;
+use crate::access::dangling_after;
+use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::ContextSelector;
-use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
-use crate::plan::{AccessComparison, ObjectVersions, plan_restore};
+use crate::plan::{AccessComparison, AppliedWrites, plan_restore};
 use crate::policy::PolicyIndex;
-use crate::report::{BACKUP_VERSION, BackupDocument};
+use crate::report::{BACKUP_VERSION, BackupContent, BackupDocument};
 use crate::state::validate::parse_object_key;
 use crate::yaml;
 
@@ -64,36 +65,45 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
             Diagnostic::error(message).with_help("select the cluster of the backup with --context"),
         ));
     }
-    let mut versions: ObjectVersions = objects.into_iter().map(|(key, object)| (key, (Some(object), None))).collect();
-    let absent = backup.absent().map_err(|error| invalid_backup(args, &error.to_string()))?;
-    versions.extend(absent.into_iter().map(|key| (key, (None, None))));
-    read_current(&connected.cluster, &mut versions).await?;
-    let mut plan = plan_restore(&backup.policy, &state, &versions).map_err(|error| after_state_error(&error))?;
-    let policy_index = PolicyIndex::default();
+    let applied = backup_writes(args, &backup, objects)?;
+    let mut plan = plan_restore(&applied, &state).map_err(CommandError::from)?;
+    let policy_index = PolicyIndex::from_policy_name(&plan.policy);
     let after = plan.state_after(&state).map_err(|error| after_state_error(&error))?;
     let comparison = AccessComparison::new(&state, &after);
     plan.record_access_changes(&comparison, &policy_index);
+    plan.warnings.extend(dangling_after(&state, &after, &plan.policy));
+    print_diagnostics(&plan.warnings, &SourceMap::default(), env);
     let source = (connection, backup.name);
     let cluster_plan = ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, &allow).await?;
     let options = ApplyOptions { approval, allow_flags: &allow, flags: &args.flags };
     approve_and_apply(&[cluster_plan], &SourceMap::default(), &options, env).await
 }
 
-/// Reads the current version of each object.
-async fn read_current(cluster: &AnyCluster, versions: &mut ObjectVersions) -> Result<(), ClusterError> {
-    let keys: Vec<ObjectKey> = versions.keys().cloned().collect();
-    let objects = read_objects(cluster, &keys).await?;
-    for ((_, current), object) in versions.values_mut().zip(objects) {
-        *current = object;
-    }
-    Ok(())
+fn backup_writes(
+    args: &RestoreArgs,
+    backup: &BackupDocument,
+    before: BTreeMap<ObjectKey, Value>,
+) -> Result<AppliedWrites, CommandError> {
+    let BackupContent { limits, invariants, steps } =
+        backup.content().map_err(|error| invalid_backup(args, &error.to_string()))?;
+    Ok(AppliedWrites { policy: backup.policy.clone(), limits, invariants, before, steps })
 }
 
 fn invalid_backup(args: &RestoreArgs, reason: &str) -> CommandError {
     let error = Diagnostic::error(format!("{} is not a backup of rolecall: {reason}", args.file.display()))
-        .with_note("a snapshot cannot be restored: it does not list the objects that did not exist")
+        .with_note("a snapshot cannot be restored: it does not have the writes of an apply")
         .with_help("use a file that `rolecall apply --backup DIR` wrote");
     CommandError::from_diagnostic(error)
+}
+
+fn other_version(args: &RestoreArgs, version: &str) -> CommandError {
+    let file = args.file.display();
+    let message = format!("{file} has the backup version `{version}`, but this rolecall reads only `{BACKUP_VERSION}`");
+    CommandError::from_diagnostic(
+        Diagnostic::error(message)
+            .with_note("backups of earlier versions do not have the writes of the apply, so it cannot be taken back")
+            .with_help("restore it with the version of rolecall that wrote it"),
+    )
 }
 
 fn read_backup(args: &RestoreArgs, env: &Env) -> Result<(BackupDocument, BTreeMap<ObjectKey, Value>), CommandError> {
@@ -113,9 +123,7 @@ fn read_backup(args: &RestoreArgs, env: &Env) -> Result<(BackupDocument, BTreeMa
         if value.get("kind").and_then(Value::as_str) == Some(BackupDocument::KIND) {
             let version = value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
             if version != BACKUP_VERSION {
-                return Err(invalid(&format!(
-                    "it has the version `{version}`, but this rolecall reads only {BACKUP_VERSION}"
-                )));
+                return Err(other_version(args, version));
             }
             backup = Some(serde_json::from_value(value).map_err(|error| invalid(&error.to_string()))?);
             continue;

@@ -16,7 +16,7 @@ use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::ContextSelector;
 use crate::diagnostic::Diagnostic;
 use crate::guard::AllowFlag;
-use crate::plan::{AccessComparison, Plan};
+use crate::plan::{AccessComparison, AggregatedRoles, Plan};
 use crate::policy::PolicyIndex;
 use crate::report::{self, FORMAT_VERSION, PlanDocument, to_text};
 
@@ -56,7 +56,7 @@ pub(crate) async fn open_saved_plan(
             futures::future::join(connected.cluster.read_state(), guards::read_cluster_facts(&connected.cluster)).await;
         let state = state?;
         // The state after a stale plan cannot be computed.
-        let reasons = saved.plan.staleness_reasons(&state);
+        let reasons = saved.plan.staleness_reasons(&state, &AggregatedRoles::default());
         if !reasons.is_empty() {
             stale.extend(staleness_diagnostics(&connected.label, &reasons));
             continue;

@@ -101,6 +101,13 @@ impl WriteCluster for AnyCluster {
         }
     }
 
+    async fn read_with_managers(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.read_with_managers(key).await,
+            Self::Snapshot(cluster) => cluster.read_with_managers(key).await,
+        }
+    }
+
     async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
         match self {
             Self::Live(cluster) => cluster.review_access(probe).await,

@@ -121,8 +121,8 @@ impl LeaseClient {
     }
 
     async fn patch(&self, current: &Lease, spec: Value) -> Result<Lease, ClusterError> {
-        let body =
-            WriteRequest::Patch(json!({ "spec": spec })).body(&ResolvedPrecondition::Version(current.version.clone()));
+        let body = WriteRequest::Patch(json!({ "spec": spec }))
+            .body(&ResolvedPrecondition::Version(current.version.clone()))?;
         let path = format!("{}/{LEASE_NAME}", self.collection_path());
         let response = self.send("PATCH", "patch", &path, Some(&body)).await?;
         self.parse_response("patch", &response)

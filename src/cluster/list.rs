@@ -89,12 +89,11 @@ fn nullable<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(input: D) -> 
     Ok(Option::deserialize(input)?.unwrap_or_default())
 }
 
-/// Lists every object of the kind in all namespaces, and converts each one. Objects that convert to `None` are left
-/// out.
+/// Lists every object of the kind in all namespaces, and converts each one.
 pub(super) async fn list_all<T: ListItem, U>(
     client: &ApiClient,
     kind: ObjectKind,
-    convert: impl Fn(T) -> Result<Option<U>, ClusterError>,
+    convert: impl Fn(T) -> Result<U, ClusterError>,
 ) -> Result<Vec<U>, ClusterError> {
     let operation = format!("list {}", kind.resource());
     let accept = if T::PROTOBUF_DECODER.is_some() { protobuf::ACCEPT_PROTOBUF } else { CONTENT_TYPE_JSON };
@@ -143,7 +142,7 @@ pub(super) async fn list_all<T: ListItem, U>(
             }
             version = Some(page.resource_version);
             for item in page.items {
-                objects.extend(convert(item.map_err(|error| decode_error(&operation, &error))?)?);
+                objects.push(convert(item.map_err(|error| decode_error(&operation, &error))?)?);
             }
             if page.continue_token.is_empty() {
                 return Ok(objects);

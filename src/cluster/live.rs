@@ -14,6 +14,7 @@ use super::{
     review, terminating_outcome,
 };
 use crate::access::Request;
+use crate::diagnostic::InternalError;
 use crate::guard::NodeSample;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::AccessProbe;
@@ -78,7 +79,10 @@ impl LiveCluster {
         let key = ObjectKey::aws_auth();
         let object = Self::get_object(&client, &key).await?;
         let aws_auth = object.map(|object| AwsAuth::from_json(&object)).transpose();
-        aws_auth.map_err(|error| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() })
+        let aws_auth = aws_auth
+            .map_err(|error| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() })?;
+        aws_auth.iter().try_for_each(|aws_auth| require_version(&key, &aws_auth.meta))?;
+        Ok(aws_auth)
     }
 
     async fn get_object(client: &ApiClient, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
@@ -94,8 +98,10 @@ impl LiveCluster {
 
     async fn list_roles(client: Arc<ApiClient>, kind: ObjectKind) -> Result<Vec<(ObjectKey, Role)>, ClusterError> {
         list_all(&client, kind, |raw: RawRole| {
-            let key = ObjectKey::new(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name);
-            Ok(key.map(|key| (key, Role::from(raw))))
+            let key = item_key(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name)?;
+            let role = Role::from(raw);
+            require_version(&key, &role.meta)?;
+            Ok((key, role))
         })
         .await
     }
@@ -105,13 +111,12 @@ impl LiveCluster {
         kind: ObjectKind,
     ) -> Result<Vec<(ObjectKey, Binding)>, ClusterError> {
         list_all(&client, kind, |raw: RawBinding| {
-            let Some(key) = ObjectKey::new(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name) else {
-                return Ok(None);
-            };
+            let key = item_key(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name)?;
             let invalid =
                 |error: ObjectError| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() };
             let binding = raw.into_binding().map_err(invalid)?;
-            Ok(Some((key, binding)))
+            require_version(&key, &binding.meta)?;
+            Ok((key, binding))
         })
         .await
     }
@@ -135,14 +140,42 @@ impl LiveCluster {
             (WriteRequest::Create(body) | WriteRequest::Patch(body), Some(object)) if same_object(&object) => {
                 let mut patched = object.clone();
                 apply_merge_patch(&mut patched, body);
-                (prune_empty(&patched) == prune_empty(&object))
-                    .then(|| WriteOutcome::Stored(ObjectVersion::from_object(&object)))
+                let is_written = prune_empty(&patched) == prune_empty(&object);
+                let version = is_written.then(|| stored_version(&object, &format!("get {key}"))).transpose()?;
+                version.map(WriteOutcome::Stored)
             }
             (WriteRequest::Delete, None) => Some(WriteOutcome::Deleted),
             (WriteRequest::Delete, Some(object)) if same_object(&object) => terminating_outcome(&object),
             (WriteRequest::Create(_) | WriteRequest::Patch(_) | WriteRequest::Delete, _) => None,
         })
     }
+}
+
+/// Returns the version of an object in a response. A later write to the object relies on it.
+fn stored_version(object: &Value, operation: &str) -> Result<ObjectVersion, ClusterError> {
+    ObjectVersion::from_object(object).ok_or_else(|| ClusterError::InvalidResponse {
+        what: operation.to_owned(),
+        why: "the object has no `metadata.resourceVersion`".to_owned(),
+    })
+}
+
+/// Returns the key of an item of a list. An item without one is an error, because an object that is left out would
+/// count as not existing.
+fn item_key(kind: ObjectKind, namespace: Option<&str>, name: &str) -> Result<ObjectKey, ClusterError> {
+    ObjectKey::new(kind, namespace, name).filter(|key| !key.name().is_empty()).ok_or_else(|| {
+        let namespace = namespace.map(|namespace| format!(" in namespace `{namespace}`")).unwrap_or_default();
+        let why = format!("an item has the name `{name}`{namespace}, which no {} can have", kind.as_str());
+        ClusterError::InvalidResponse { what: format!("list {}", kind.resource()), why }
+    })
+}
+
+/// A write without a version would be made whatever the object is by then.
+fn require_version(key: &ObjectKey, meta: &ObjectMeta) -> Result<(), ClusterError> {
+    if meta.resource_version.is_some() {
+        return Ok(());
+    }
+    let why = format!("{key} has no `metadata.resourceVersion`");
+    Err(ClusterError::InvalidResponse { what: format!("list {}", key.kind().resource()), why })
 }
 
 /// Returns the HTTP method, and the path with its query, of a write.
@@ -192,7 +225,7 @@ impl ReadCluster for LiveCluster {
         let client = self.client.clone();
         let namespaces = tokio::spawn(async move {
             list_all(&client, ObjectKind::Namespace, |raw: RawNamespace| {
-                Ok(Some((raw.metadata.name.clone(), ObjectMeta::from(raw.metadata))))
+                Ok((raw.metadata.name.clone(), ObjectMeta::from(raw.metadata)))
             })
             .await
         });
@@ -220,11 +253,11 @@ impl ReadCluster for LiveCluster {
                 objects.extend(self.get(&key).await?.map(|object| (key, to_snapshot_object(kind, object))));
                 continue;
             }
-            for item in list_all(&self.client, kind, |item: Value| Ok(Some(item))).await? {
-                let text = |field: &str| item.pointer(field).and_then(Value::as_str).map(str::to_owned);
-                let key = text("/metadata/name")
-                    .and_then(|name| ObjectKey::new(kind, text("/metadata/namespace").as_deref(), &name));
-                objects.extend(key.map(|key| (key, to_snapshot_object(kind, item))));
+            for item in list_all(&self.client, kind, |item: Value| Ok(item)).await? {
+                let text = |field: &str| item.pointer(field).and_then(Value::as_str);
+                let name = text("/metadata/name").unwrap_or_default();
+                let key = item_key(kind, text("/metadata/namespace"), name)?;
+                objects.insert(key, to_snapshot_object(kind, item));
             }
         }
         Ok(objects.into_values().collect())
@@ -262,7 +295,7 @@ async fn sample_node_names(client: &ApiClient, fargate: bool) -> Result<Vec<Stri
 }
 
 fn flatten_join<T>(joined: Result<Result<T, ClusterError>, tokio::task::JoinError>) -> Result<T, ClusterError> {
-    joined.map_err(|error| ClusterError::InvalidResponse { what: "a list".to_owned(), why: error.to_string() })?
+    joined.map_err(|error| InternalError::new(format!("a list was not completed: {error}")))?
 }
 
 impl WriteCluster for LiveCluster {
@@ -273,7 +306,7 @@ impl WriteCluster for LiveCluster {
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
         let ((method, path), verb) = (method_and_path(key, write), write.verb());
-        let body = write.body(expected);
+        let body = write.body(expected)?;
         let request = ApiRequest { method, path: &path, body: Some(&body), operation: format!("{verb} {key}") };
         let mut tries = 0;
         let response = loop {
@@ -297,9 +330,9 @@ impl WriteCluster for LiveCluster {
                     WriteOutcome::Deleted
                 }
                 WriteRequest::Create(_) | WriteRequest::Patch(_) => {
-                    let version = ObjectVersion::from_object(&object);
-                    let unchanged = matches!((expected, &version), (ResolvedPrecondition::Version(old), Some(new))
-                        if old.resource_version == new.resource_version);
+                    let version = stored_version(&object, &request.operation)?;
+                    let unchanged = matches!(expected, ResolvedPrecondition::Version(old)
+                        if old.resource_version == version.resource_version);
                     if unchanged { WriteOutcome::Unchanged(version) } else { WriteOutcome::Stored(version) }
                 }
             });
@@ -320,7 +353,7 @@ impl WriteCluster for LiveCluster {
     ) -> Result<(), ClusterError> {
         let ((method, path), verb) = (method_and_path(key, write), write.verb());
         let path = format!("{path}{}dryRun=All", if path.contains('?') { '&' } else { '?' });
-        let mut body = write.body(expected);
+        let mut body = write.body(expected)?;
         if *write == WriteRequest::Delete {
             // If a DELETE has options in its body, the API server ignores the query and would delete the object
             // (apiserver, pkg/endpoints/handlers/delete.go, `DeleteResource`).
@@ -333,6 +366,10 @@ impl WriteCluster for LiveCluster {
 
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
         Ok(self.get(key).await?.map(|object| to_snapshot_object(key.kind(), object)))
+    }
+
+    async fn read_with_managers(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        self.get(key).await
     }
 
     async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {

@@ -15,6 +15,7 @@ mod retry;
 mod review;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
+mod snapshot_file;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +28,7 @@ use settings::duration_text;
 use thiserror::Error;
 
 use crate::access::Request;
-use crate::diagnostic::{Diagnostic, Excerpt};
+use crate::diagnostic::{Diagnostic, Excerpt, InternalError};
 use crate::guard::NodeSample;
 use crate::names::ObjectKey;
 use crate::plan::AccessProbe;
@@ -80,6 +81,11 @@ pub(crate) trait WriteCluster: ReadCluster {
     /// Returns the stored object, complete. `None` if it does not exist.
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError>;
 
+    /// Returns the stored object with its `managedFields`. A snapshot has these only for aggregated roles.
+    async fn read_with_managers(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        self.read(key).await
+    }
+
     /// Asks the authorizers of the cluster whether they allow the request.
     async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError>;
 
@@ -99,9 +105,9 @@ pub(crate) trait WriteCluster: ReadCluster {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WriteOutcome {
     /// The object was created or changed. Holds its new version.
-    Stored(Option<ObjectVersion>),
-    /// The object already had the content, or was already deleted.
-    Unchanged(Option<ObjectVersion>),
+    Stored(ObjectVersion),
+    /// The object already had the content. Holds its version.
+    Unchanged(ObjectVersion),
     Deleted,
     /// The object is being deleted. It grants access until these finalizers are removed.
     Terminating(Vec<String>),
@@ -177,11 +183,16 @@ pub(crate) enum ClusterError {
     InvalidSnapshot { file: String, line: usize, text: String, why: String },
     #[error("the snapshot {file} was changed after it was read")]
     SnapshotChanged { file: String },
+    #[error(transparent)]
+    Internal(#[from] InternalError),
 }
 
 impl ClusterError {
     /// Returns the error with its help, and with the line of a snapshot if it is about one.
     pub(crate) fn to_diagnostic(&self) -> Diagnostic {
+        if let Self::Internal(error) = self {
+            return error.into();
+        }
         let mut diagnostic = Diagnostic::error(self.to_string());
         if let Self::InvalidSnapshot { file, line, text, .. } = self {
             let (name, text) = (file.clone(), text.clone());
@@ -213,6 +224,14 @@ impl ClusterError {
             Self::TimedOut { sent, .. } => *sent,
             _ => false,
         }
+    }
+
+    /// Returns whether a write failed because another client had changed the object.
+    pub(crate) fn is_conflict(&self) -> bool {
+        let is_conflict = |refusal: &WriteError| {
+            matches!(refusal, WriteError::Conflict | WriteError::NotFound | WriteError::AlreadyExists)
+        };
+        matches!(self, Self::Rejected { refusal, .. } if is_conflict(refusal))
     }
 
     /// What the user can do about it.
@@ -265,7 +284,10 @@ impl ClusterError {
                 "the API server, or a proxy in front of it, is overloaded or failing: try again later".to_owned()
             }
             Self::InvalidSnapshot { .. } => "fix the file, or regenerate it with `rolecall snapshot --out FILE`".to_owned(),
-            Self::Rejected { .. } | Self::UnexpectedStatus { .. } | Self::InvalidResponse { .. } => return None,
+            Self::Rejected { .. }
+            | Self::UnexpectedStatus { .. }
+            | Self::InvalidResponse { .. }
+            | Self::Internal(_) => return None,
         })
     }
 }

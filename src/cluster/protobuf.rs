@@ -250,8 +250,11 @@ impl From<ProtoObjectMeta> for RawObjectMeta {
 }
 
 impl ProtoManagedFieldsEntry {
+    /// A field set that cannot be read may have the rules. The controller then never removes them, so the role counts as
+    /// granting them.
     fn parse_fields(&self) -> Option<RawFieldsV1> {
-        serde_json::from_slice(&self.fields.as_ref()?.raw).ok()
+        let fields = self.fields.as_ref()?;
+        Some(serde_json::from_slice(&fields.raw).unwrap_or_else(|_| RawFieldsV1::with_rules()))
     }
 }
 

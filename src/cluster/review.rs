@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::api_client::{ApiClient, ApiRequest, ApiResponse};
 use super::live::response_error;
 use super::{ClusterError, UserInfo};
-use crate::access::{AccessDecision, AccessView, Aggregation, AllowReason, Request, SubjectQuery};
+use crate::access::{AccessView, Aggregation, AllowReason, Request};
 use crate::plan::{AccessProbe, ProbeRequest};
 use crate::state::State;
 
@@ -55,9 +55,10 @@ pub(super) async fn self_subject_review(client: &ApiClient) -> Result<UserInfo, 
         return Err(response_error("create", "selfsubjectreviews", &response));
     }
     let review: Value = response.parse_json(&request.operation)?;
-    let user_info = review.pointer("/status/userInfo").cloned().unwrap_or_default();
-    serde_json::from_value(user_info)
-        .map_err(|error| ClusterError::InvalidResponse { what: request.operation, why: error.to_string() })
+    let invalid = |why: String| ClusterError::InvalidResponse { what: request.operation.clone(), why };
+    let user_info = review.pointer("/status/userInfo").cloned();
+    let user_info = user_info.ok_or_else(|| invalid("it has no `status.userInfo`".to_owned()))?;
+    serde_json::from_value(user_info).map_err(|error| invalid(error.to_string()))
 }
 
 /// Returns the identity of the caller, and which of these requests it is allowed to make.
@@ -137,12 +138,7 @@ async fn create_access_review(
     Ok(AccessReviewStatus { allowed, allowed_by: reason.and_then(AllowReason::parse) })
 }
 
-/// Answers an access review from the objects of a state. RBAC rules only allow, so the user with its groups is allowed
-/// to do whatever the username or one of the groups is allowed to do.
+/// Answers an access review from the objects of a state.
 pub(super) fn is_allowed_by_rules(state: &State, probe: &AccessProbe) -> bool {
-    let access = AccessView::new(state, Aggregation::AsStored);
-    let request = Request::from(&probe.request);
-    let user = probe.username.as_deref().map(SubjectQuery::from_username);
-    let groups = probe.groups.iter().map(|group| SubjectQuery::Group(group.clone()));
-    user.into_iter().chain(groups).any(|subject| access.can(&subject, &request).decision == AccessDecision::Allowed)
+    probe.is_allowed(&AccessView::new(state, Aggregation::AsStored))
 }

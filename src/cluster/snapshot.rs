@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::snapshot_file::{SnapshotDocument, SnapshotFile, list_item_offset, with_kind};
 use super::{
     AccessReviewStatus, CallerCheck, ClusterError, CredentialFreshness, ReadCluster, UserInfo, WriteCluster,
     WriteOutcome, review, terminating_outcome,
 };
 use crate::access::Request;
+use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::AccessProbe;
 use crate::state::State;
@@ -43,23 +45,8 @@ struct SnapshotContent {
     has_versions: bool,
 }
 
-struct SnapshotFile {
-    path: PathBuf,
-    text: String,
-    documents: Vec<SnapshotDocument>,
-    /// Objects that were created, written after the documents. `None` if the object was deleted again.
-    appended: Vec<Option<Value>>,
-}
-
-/// A document of a file. The span is its content without separators and the comments before it.
-struct SnapshotDocument {
-    span: std::ops::Range<usize>,
-    value: Value,
-    changed: bool,
-}
-
 /// Where an object is in the files.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum ObjectLocation {
     Document { file: usize, document: usize },
     ListItem { file: usize, document: usize, item: usize },
@@ -128,8 +115,9 @@ fn list_files(path: &Path) -> Result<Vec<PathBuf>, ClusterError> {
     let is_snapshot = |path: &PathBuf| {
         path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
     };
-    let mut files: Vec<PathBuf> =
-        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_snapshot).collect();
+    let entries: Vec<std::fs::DirEntry> =
+        entries.collect::<std::io::Result<_>>().map_err(|error| read_error(path, &error))?;
+    let mut files: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).filter(is_snapshot).collect();
     files.sort();
     if files.is_empty() {
         let why = "the directory has no .yaml, .yml or .json file".to_owned();
@@ -243,80 +231,9 @@ impl SnapshotContent {
             return Err(rejected(WriteError::NamespaceTerminating(namespace.to_owned())));
         }
         let namespace_exists = key.namespace().is_none_or(|name| self.has_namespace(name));
-        let version = self.current_version(key);
-        let existing = self.objects.get(key).map(|stored| &stored.value).zip(version.as_ref());
+        let stored = self.objects.get(key).map(|stored| (&stored.value, version_or_digest(&stored.value)));
+        let existing = stored.as_ref().map(|(value, version)| (*value, version));
         accept(key, existing, namespace_exists, write, expected).map_err(rejected)
-    }
-
-    fn current_version(&self, key: &ObjectKey) -> Option<ObjectVersion> {
-        self.objects.get(key).map(|stored| version_or_digest(&stored.value))
-    }
-}
-
-impl SnapshotFile {
-    /// Returns the text of the file with its changed and added documents. Every other byte is unchanged.
-    fn render(&self) -> String {
-        let mut out = String::with_capacity(self.text.len());
-        let mut copied = 0;
-        for document in self.documents.iter().filter(|document| document.changed) {
-            out.push_str(self.text.get(copied..document.span.start).unwrap_or_default());
-            copied = document.span.end;
-            if document.value.is_null() {
-                continue;
-            }
-            if !out.is_empty() && !out.ends_with('\n') {
-                out.push('\n');
-            }
-            out.push_str(yaml::to_yaml(&remove_null_items(&document.value)).trim_end_matches('\n'));
-        }
-        out.push_str(self.text.get(copied..).unwrap_or_default());
-        for value in self.appended.iter().flatten() {
-            if !out.is_empty() && !out.ends_with('\n') {
-                out.push('\n');
-            }
-            if !out.trim().is_empty() {
-                out.push_str("---\n");
-            }
-            out.push_str(&yaml::to_yaml(value));
-        }
-        out
-    }
-}
-
-/// Returns the byte offset of an item of a List.
-fn list_item_offset(root: &yaml::YamlNode, item: usize) -> Option<usize> {
-    let yaml::YamlValue::Mapping(mapping) = &root.value else {
-        return None;
-    };
-    let is_items =
-        |node: &yaml::YamlNode| matches!(&node.value, yaml::YamlValue::Scalar(scalar) if scalar.text == "items");
-    let pair = mapping.pairs.iter().find(|pair| is_items(&pair.key))?;
-    pair.value.children().get(item).map(|node| node.span.start)
-}
-
-/// Returns the List without its deleted items. They are null until the file is written, so that the indices of the
-/// others stay.
-fn remove_null_items(value: &Value) -> Value {
-    let mut out = value.clone();
-    if let Some(items) = out.get_mut("items").and_then(Value::as_array_mut) {
-        items.retain(|item| !item.is_null());
-    }
-    out
-}
-
-/// Adds `apiVersion` and `kind` to an item of a List. `kubectl get -o yaml` prints them for every item, but a List of the
-/// API server has them only once.
-fn with_kind(item: Value, list: &Value) -> Value {
-    let text = |field: &str| list.get(field).and_then(Value::as_str).unwrap_or_default();
-    match (item, text("kind").strip_suffix("List")) {
-        (Value::Object(map), Some(kind)) if !kind.is_empty() && !map.contains_key("kind") => {
-            let mut out = serde_json::Map::new();
-            out.insert("apiVersion".to_owned(), json!(text("apiVersion")));
-            out.insert("kind".to_owned(), json!(kind));
-            out.extend(map);
-            Value::Object(out)
-        }
-        (item, _) => item,
     }
 }
 
@@ -374,18 +291,15 @@ impl WriteCluster for SnapshotCluster {
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
         let mut content = self.content.borrow_mut();
-        let version = content.current_version(key);
         match content.evaluate_write(key, write, expected)? {
             AcceptedWrite::Unchanged => {
-                let terminating = content.objects.get(key).filter(|_| *write == WriteRequest::Delete);
-                Ok(terminating
-                    .and_then(|stored| terminating_outcome(&stored.value))
-                    .unwrap_or(WriteOutcome::Unchanged(version)))
+                let stored = content.objects.get(key).ok_or_else(|| missing_object(key))?;
+                let terminating = terminating_outcome(&stored.value).filter(|_| *write == WriteRequest::Delete);
+                Ok(terminating.unwrap_or_else(|| WriteOutcome::Unchanged(version_or_digest(&stored.value))))
             }
             AcceptedWrite::Deleted => {
-                if let Some(stored) = content.objects.remove(key) {
-                    content.replace_content(stored.location, None);
-                }
+                let stored = content.objects.remove(key).ok_or_else(|| missing_object(key))?;
+                content.replace_content(stored.location, None)?;
                 Ok(WriteOutcome::Deleted)
             }
             AcceptedWrite::Stored(mut value) => {
@@ -399,13 +313,13 @@ impl WriteCluster for SnapshotCluster {
                 }
                 let location = match content.objects.get(key).map(|stored| stored.location) {
                     Some(location) => location,
-                    None => content.allocate_appended(),
+                    None => content.allocate_appended()?,
                 };
-                content.replace_content(location, Some(value.clone()));
+                content.replace_content(location, Some(value.clone()))?;
                 let terminating = terminating_outcome(&value).filter(|_| *write == WriteRequest::Delete);
                 let version = version_or_digest(&value);
                 content.objects.insert(key.clone(), StoredObject { value, location });
-                Ok(terminating.unwrap_or(WriteOutcome::Stored(Some(version))))
+                Ok(terminating.unwrap_or(WriteOutcome::Stored(version)))
             }
         }
     }
@@ -461,39 +375,40 @@ impl WriteCluster for SnapshotCluster {
 
 impl SnapshotContent {
     /// Returns a new location at the end of the first file.
-    fn allocate_appended(&mut self) -> ObjectLocation {
-        let Some(first) = self.files.first_mut() else {
-            return ObjectLocation::Appended(0);
-        };
+    fn allocate_appended(&mut self) -> Result<ObjectLocation, InternalError> {
+        let first = self.files.first_mut().ok_or_else(|| InternalError::new("a snapshot has no file"))?;
         first.appended.push(None);
-        ObjectLocation::Appended(first.appended.len() - 1)
+        Ok(ObjectLocation::Appended(first.appended.len() - 1))
     }
 
     /// Replaces the content of an object. `None` deletes it.
-    fn replace_content(&mut self, location: ObjectLocation, value: Option<Value>) {
-        let document = match location {
+    fn replace_content(&mut self, location: ObjectLocation, value: Option<Value>) -> Result<(), InternalError> {
+        let no_object = || InternalError::new(format!("the snapshot has no object at {location:?}"));
+        let (file, document) = match location {
             ObjectLocation::Appended(index) => {
-                if let Some(slot) = self.files.first_mut().and_then(|file| file.appended.get_mut(index)) {
-                    *slot = value;
-                }
-                return;
+                let slot = self.files.first_mut().and_then(|file| file.appended.get_mut(index));
+                *slot.ok_or_else(no_object)? = value;
+                return Ok(());
             }
             ObjectLocation::Document { file, document } | ObjectLocation::ListItem { file, document, .. } => {
-                self.files.get_mut(file).and_then(|file| file.documents.get_mut(document))
+                (file, document)
             }
         };
-        let Some(document) = document else {
-            return;
-        };
+        let document = self.files.get_mut(file).and_then(|file| file.documents.get_mut(document));
+        let document = document.ok_or_else(no_object)?;
         document.changed = true;
         let object = match location {
             ObjectLocation::ListItem { item, .. } => {
-                document.value.get_mut("items").and_then(|items| items.get_mut(item))
+                document.value.get_mut("items").and_then(|items| items.get_mut(item)).ok_or_else(no_object)?
             }
-            ObjectLocation::Document { .. } | ObjectLocation::Appended(_) => Some(&mut document.value),
+            ObjectLocation::Document { .. } | ObjectLocation::Appended(_) => &mut document.value,
         };
-        if let Some(object) = object {
-            *object = value.unwrap_or_default();
-        }
+        // A deleted object is null until the file is written.
+        *object = value.unwrap_or(Value::Null);
+        Ok(())
     }
+}
+
+fn missing_object(key: &ObjectKey) -> InternalError {
+    InternalError::new(format!("{key} is written, but does not exist in the snapshot"))
 }

@@ -3,11 +3,15 @@
 //! Every module has its own error types and converts them into [`Diagnostic`]. This module may not depend on what the
 //! errors are about. `render` prints them.
 
+mod internal_error;
+mod lint_id;
 mod source_map;
 mod suggest;
 
+pub(crate) use internal_error::InternalError;
+pub(crate) use lint_id::LintId;
 pub(crate) use source_map::{SourceLocation, SourceMap, Span};
-pub(crate) use suggest::closest_match;
+pub(crate) use suggest::{closest_match, closest_qualified_match};
 
 /// The severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +42,8 @@ pub(crate) struct DiagnosticNote {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnostic {
     pub(crate) severity: Severity,
+    /// The name by which a policy allows or denies a warning; `None` for errors and for warnings about a cluster.
+    pub(crate) lint: Option<LintId>,
     /// The first line of the diagnostic. It starts in lower case, has no full stop, and quotes names in backticks.
     pub(crate) message: String,
     /// The position in the policy, and the label to print there.
@@ -65,6 +71,7 @@ impl Diagnostic {
     pub(crate) fn error(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
+            lint: None,
             message: message.into(),
             primary: None,
             secondary: Vec::new(),
@@ -75,6 +82,11 @@ impl Diagnostic {
 
     pub(crate) fn warning(message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(message) }
+    }
+
+    /// Returns a warning that a policy can allow or deny.
+    pub(crate) fn lint(id: LintId, message: impl Into<String>) -> Self {
+        Self { lint: Some(id), ..Self::warning(message) }
     }
 
     pub(crate) fn primary_label(mut self, span: Span, label: impl Into<String>) -> Self {

@@ -25,6 +25,28 @@ pub(crate) fn closest_match<'a>(name: &str, candidates: impl IntoIterator<Item =
         .map(|(_, candidate)| candidate)
 }
 
+/// Returns the most similar candidate of a name that has a prefix in front of its last `:` or `/`, such as an ARN. Only the
+/// last parts of names with the same prefix are compared, or the prefixes of names with the same last part: two ARNs are
+/// always similar as a whole.
+pub(crate) fn closest_qualified_match<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let candidates: Vec<(&str, &str, &str)> = candidates
+        .into_iter()
+        .map(|candidate| {
+            let (prefix, last) = candidate.rsplit_once([':', '/']).unwrap_or(("", candidate));
+            (candidate, prefix, last)
+        })
+        .collect();
+    let (prefix, last) = name.rsplit_once([':', '/']).unwrap_or(("", name));
+    let same_prefix = || candidates.iter().filter(|(_, other, _)| *other == prefix);
+    if let Some(near) = closest_match(last, same_prefix().map(|(_, _, last)| *last)) {
+        return same_prefix().find(|(_, _, last)| *last == near).map(|(candidate, _, _)| *candidate);
+    }
+    closest_match(name, candidates.iter().filter(|(_, _, other)| *other == last).map(|(candidate, _, _)| *candidate))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +57,16 @@ mod tests {
         assert_eq!(closest_match("Viewer", ["viewer", "views"]), Some("viewer"));
         assert_eq!(closest_match("zebra", ["members", "description"]), None);
         assert_eq!(closest_match("a", ["b"]), None);
+    }
+
+    #[test]
+    fn last_parts_of_qualified_names_are_compared() {
+        let known = ["arn:aws:iam::1:role/admin", "arn:aws:iam::1:role/eks-nodes", "sa:ci/deployer"];
+        let closest = |name: &str| closest_qualified_match(name, known);
+        assert_eq!(closest("arn:aws:iam::1:role/admn"), Some("arn:aws:iam::1:role/admin"));
+        assert_eq!(closest("arn:aws:iam::1:role/elsewhere"), None);
+        assert_eq!(closest("arn:aws:iam::2:role/admin"), Some("arn:aws:iam::1:role/admin"));
+        assert_eq!(closest("sa:c/deployer"), Some("sa:ci/deployer"));
+        assert_eq!(closest("sa:ci/deploy"), Some("sa:ci/deployer"));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::everyone::Audience;
 use crate::access::{SubjectQuery, SubjectQueryError};
 
 /// A value of `--allow`.
@@ -13,6 +14,8 @@ pub(crate) enum AllowFlag {
     Remove(SubjectQuery),
     /// `masters:SUBJECT`: this subject can become a member of `system:masters`.
     Masters(SubjectQuery),
+    /// `everyone:GROUP`: everyone in this group can gain access.
+    Everyone(Audience),
     /// `empty-aws-auth`: aws-auth can map no principal any more.
     EmptyAwsAuth,
     /// `last-admin`: no aws-auth principal can restore access any more.
@@ -30,16 +33,21 @@ pub(crate) enum AllowFlagError {
     InvalidSubject { text: String, error: SubjectQueryError },
     #[error("invalid value `{0}` for `--allow`: expected a number")]
     InvalidCount(String),
+    #[error("invalid value `{0}` for `--allow`: not a group of everyone")]
+    InvalidAudience(String),
 }
 
 impl AllowFlagError {
     pub(crate) fn help(&self) -> &'static str {
         match self {
             Self::Unknown(_) => {
-                "use remove:ARN, masters:ARN, empty-aws-auth, last-admin or removals:NUMBER, as printed when a plan is refused"
+                "use remove:ARN, masters:ARN, everyone:GROUP, empty-aws-auth, last-admin or removals:NUMBER, as printed when a plan is refused"
             }
             Self::InvalidSubject { .. } => {
                 "use an ARN, user:NAME or sa:NAMESPACE/NAME, as printed when a plan is refused"
+            }
+            Self::InvalidAudience(_) => {
+                "use everyone: with system:unauthenticated, system:anonymous, system:authenticated or system:serviceaccounts"
             }
             Self::InvalidCount(_) => "write the number of removals, such as removals:12",
         }
@@ -58,6 +66,9 @@ impl AllowFlag {
         match text.split_once(':') {
             Some(("remove", name)) => parse_subject(name).map(Self::Remove),
             Some(("masters", name)) => parse_subject(name).map(Self::Masters),
+            Some(("everyone", name)) => Audience::parse(name)
+                .map(Self::Everyone)
+                .ok_or_else(|| AllowFlagError::InvalidAudience(text.to_owned())),
             Some(("removals", number)) => {
                 number.parse().map(Self::Removals).map_err(|_| AllowFlagError::InvalidCount(text.to_owned()))
             }
@@ -74,8 +85,17 @@ impl AllowFlag {
                 is_same_subject(subject, needed)
             }
             (Self::Removals(limit), Self::Removals(number)) => limit >= number,
+            (Self::Everyone(audience), Self::Everyone(needed)) => audience == needed,
             (Self::EmptyAwsAuth, Self::EmptyAwsAuth) | (Self::LastAdmin, Self::LastAdmin) => true,
-            (Self::Remove(_) | Self::Masters(_) | Self::Removals(_) | Self::EmptyAwsAuth | Self::LastAdmin, _) => false,
+            (
+                Self::Remove(_)
+                | Self::Masters(_)
+                | Self::Everyone(_)
+                | Self::Removals(_)
+                | Self::EmptyAwsAuth
+                | Self::LastAdmin,
+                _,
+            ) => false,
         }
     }
 }
@@ -98,6 +118,7 @@ impl fmt::Display for AllowFlag {
         match self {
             Self::Remove(subject) => write!(f, "remove:{}", format_subject(subject)),
             Self::Masters(subject) => write!(f, "masters:{}", format_subject(subject)),
+            Self::Everyone(audience) => write!(f, "everyone:{}", audience.name()),
             Self::EmptyAwsAuth => f.write_str("empty-aws-auth"),
             Self::LastAdmin => f.write_str("last-admin"),
             Self::Removals(number) => write!(f, "removals:{number}"),
@@ -120,6 +141,7 @@ mod tests {
         assert!(parse("remove:arn:aws:sts::111122223333:assumed-role/nodes/i-0").covers(&needed));
         assert!(!parse("masters:arn:aws:iam::111122223333:role/nodes").covers(&needed));
         assert!(!parse("remove:arn:aws:iam::111122223333:role/node").covers(&needed));
+        assert!(!parse("everyone:system:anonymous").covers(&parse("everyone:system:authenticated")));
         assert!(!parse("empty-aws-auth").covers(&needed) && !parse("last-admin").covers(&parse("empty-aws-auth")));
         assert!(parse("removals:3").covers(&parse("removals:3")) && !parse("removals:2").covers(&parse("removals:3")));
     }
@@ -131,6 +153,10 @@ mod tests {
             "remove:sa:ci/runner",
             "remove:user:bob",
             "masters:arn:aws:iam::111122223333:user/team/bob",
+            "everyone:system:unauthenticated",
+            "everyone:system:anonymous",
+            "everyone:system:authenticated",
+            "everyone:system:serviceaccounts",
             "empty-aws-auth",
             "last-admin",
             "removals:12",
@@ -141,7 +167,21 @@ mod tests {
 
     #[test]
     fn invalid_values_are_errors() {
-        for text in ["", "all", "force", "*", "remove", "remove:*", "removals:many", "remove:bob", "empty-aws-auth:x"] {
+        for text in [
+            "",
+            "all",
+            "force",
+            "*",
+            "remove",
+            "remove:*",
+            "removals:many",
+            "remove:bob",
+            "empty-aws-auth:x",
+            "everyone",
+            "everyone:",
+            "everyone:system:masters",
+            "everyone:*",
+        ] {
             assert!(AllowFlag::parse(text).is_err(), "{text}");
         }
     }

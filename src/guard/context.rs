@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::allow_flag::AllowFlag;
 use super::aws_auth;
 use super::caller::{self, CallerIdentity};
+use super::everyone;
 use super::nodes::{self, NodeSample};
 use super::removals;
 use super::risk::{Risk, UnevaluatedGuard};
@@ -78,6 +79,7 @@ pub(crate) fn evaluate_guards(
     let mut risks = caller::find_risks(&context, &facts.caller, &mut report.not_evaluated);
     risks.extend(nodes::find_risks(&context, &facts.nodes));
     risks.extend(aws_auth::find_risks(&context));
+    risks.extend(everyone::find_risks(&context));
     risks.extend(removals::check_removals(&context));
     let is_allowed =
         |risk: &Risk| risk.allow.as_ref().is_some_and(|needed| allow.iter().any(|flag| flag.covers(needed)));

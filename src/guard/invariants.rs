@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::invariant_checker::InvariantChecker;
 use super::violator::{Violator, to_request};
-use crate::access::{AccessView, Aggregation, IamIdentity, QueryLint, SubjectQuery, lint_query};
+use crate::access::{AccessView, Aggregation, IamIdentity, SubjectQuery};
 use crate::diagnostic::{Diagnostic, SourceLocation, Span};
 use crate::plan::{InvariantSubject, ResolvedInvariant};
-use crate::policy::{Assertion, PolicyIndex, RequestSpec};
+use crate::policy::{Assertion, PolicyIndex};
 use crate::state::State;
 
 /// How many violators a message lists.
@@ -50,20 +50,18 @@ impl InvariantViolation {
     }
 }
 
-/// Returns the invariants that a state violates, and warnings about the invariants.
+/// Returns the invariants that a state violates.
 pub(crate) fn check_invariants(
     invariants: &[ResolvedInvariant],
     policy_index: &PolicyIndex,
     state: &State,
-) -> (Vec<InvariantViolation>, Vec<Diagnostic>) {
+) -> Vec<InvariantViolation> {
     if invariants.is_empty() {
-        return (Vec::new(), Vec::new());
+        return Vec::new();
     }
     let access = AccessView::new(state, Aggregation::Reconciled);
     let checker = InvariantChecker::new(&access, policy_index);
-    let violations = invariants.iter().filter_map(|invariant| check_invariant(&checker, invariant)).collect();
-    let warnings = invariants.iter().flat_map(|invariant| lint_invariant(&access, invariant)).collect();
-    (violations, warnings)
+    invariants.iter().filter_map(|invariant| check_invariant(&checker, invariant)).collect()
 }
 
 fn check_invariant(checker: &InvariantChecker<'_, '_>, invariant: &ResolvedInvariant) -> Option<InvariantViolation> {
@@ -119,25 +117,4 @@ fn format_assertion(assertion: &Assertion) -> String {
         Assertion::Cannot(request) => format!("must not be able to {}", to_request(request, None, None)),
         Assertion::CannotEscalate => "must not have a privilege escalation path".to_owned(),
     }
-}
-
-/// Warns of names that do not exist in the cluster. With a typo, `cannot` is always satisfied.
-fn lint_invariant(access: &AccessView<'_>, invariant: &ResolvedInvariant) -> Vec<Diagnostic> {
-    let request: &RequestSpec = match &invariant.claim {
-        Assertion::Can(request) | Assertion::Cannot(request) => request,
-        Assertion::CannotEscalate => return Vec::new(),
-    };
-    if request.resource == "*" {
-        return Vec::new();
-    }
-    let lints = lint_query(access, None, &to_request(request, None, None)).into_iter();
-    let to_warning = |lint: QueryLint| {
-        let warning = Diagnostic::warning(format!("invariant: {lint}"));
-        let warning = match invariant.span {
-            Some(span) => warning.primary_label(span, ""),
-            None => warning.with_note(format!("defined at {}", invariant.location)),
-        };
-        lint.help().into_iter().fold(warning, Diagnostic::with_help)
-    };
-    lints.map(to_warning).collect()
 }

@@ -13,8 +13,9 @@ use crate::access::{Authentication, DenialReason, Identity, SubjectQuery};
 const NODE_GROUPS: [&str; 4] =
     ["system:nodes", "system:bootstrappers", "system:node-proxier", "eks:kube-proxy-windows"];
 const NODE_USERNAME_PREFIX: &str = "system:node:";
-/// Only Fargate pods have this group, and a username with the session name.
+/// Fargate pods have this group, and a username with the session name.
 const FARGATE_GROUP: &str = "system:node-proxier";
+const EC2_TEMPLATE: &str = "{{EC2PrivateDNSName}}";
 const SESSION_NAME_TEMPLATE: &str = "{{SessionName}}";
 
 /// The names of a few nodes of a cluster, as evidence that there are some.
@@ -77,8 +78,10 @@ fn node_risk(
     nodes: &Observed<NodeSample>,
     is_last_entry: bool,
 ) -> Risk {
-    let is_fargate = before.is_in_group(FARGATE_GROUP)
-        || before.username.as_ref().is_some_and(|name| name.as_str().contains(SESSION_NAME_TEMPLATE));
+    let has_template = |template: &str| before.username.as_ref().is_some_and(|name| name.as_str().contains(template));
+    // An entry of EC2 nodes can have the group of Fargate pods as well.
+    let is_fargate =
+        !has_template(EC2_TEMPLATE) && (before.is_in_group(FARGATE_GROUP) || has_template(SESSION_NAME_TEMPLATE));
     let (owner, consequence, nodes_noun) = if is_fargate {
         ("Fargate pods", "their nodes will become NotReady within 15 minutes", "Fargate nodes")
     } else {

@@ -22,7 +22,9 @@ pub(crate) enum GuardKind {
     LastAdmin,
     /// New members of `system:masters`.
     Masters,
-    /// The limit `guard.max-removals`.
+    /// New access for anonymous requests, for all authenticated users or for all service accounts.
+    Everyone,
+    /// The limit `guard.max-removals`, or the default limit.
     MaxRemovals,
 }
 

@@ -55,7 +55,7 @@ fn check_cluster(policy: &Policy, cluster: Option<&str>, now: Timestamp) -> Vec<
         return Vec::new();
     };
     let policy_index = PolicyIndex::from_policy(&policy, cluster, &empty, now);
-    check_invariants(&plan.invariants, &policy_index, &after).0
+    check_invariants(&plan.invariants, &policy_index, &after)
 }
 
 /// Returns the policy without the parts that depend on the roles and namespaces of the cluster.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::required_permissions::{RequiredPermission, required_by_plan};
 use crate::access::{AccessView, Aggregation, Identity, MASTERS, Request, uncovered};
+use crate::diagnostic::InternalError;
 use crate::plan::{AccessComparison, Plan};
 use crate::state::State;
 use crate::state::object::ObjectError;
@@ -45,9 +46,11 @@ pub(crate) fn check_plan_permissions(
     let identity = Identity::from_user_info(&user.username, &user.groups);
     let mut missing_in_live: BTreeMap<usize, Vec<(RequiredPermission, usize)>> = BTreeMap::new();
     let mut checker = CallerPermissionChecker::new(live, &identity);
-    for (required, step) in required_by_plan(plan, live, after) {
+    for (required, step) in required_by_plan(plan, live, after)? {
         if checker.find_missing(&required).is_some() {
-            let stage = plan.steps.get(step).map_or(0, |step| step.stage);
+            let Some(stage) = plan.steps.get(step).map(|step| step.stage) else {
+                return Err(InternalError::new(format!("the plan has no step {step}, which needs a permission")).into());
+            };
             missing_in_live.entry(stage).or_default().push((required, step));
         }
     }

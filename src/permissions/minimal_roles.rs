@@ -50,7 +50,7 @@ impl MinimalRoles {
     pub(crate) fn for_apply(desired: &Desired, live: &State, plan: &Plan) -> Result<Self, ObjectError> {
         let after = plan.state_after(live)?;
         let mut for_policy = required_by_policy(desired, live, &plan.policy, &after);
-        for_policy.extend(required_by_plan(plan, live, &after).into_iter().map(|(permission, _)| permission));
+        for_policy.extend(required_by_plan(plan, live, &after)?.into_iter().map(|(permission, _)| permission));
         let mut required = required_for_reading();
         required.extend(required_for_apply(&for_policy));
         required.extend(for_policy);

@@ -8,11 +8,12 @@
 use serde_json::Value;
 
 use crate::access::Request;
+use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::{Plan, Step, bridge};
 use crate::policy::expand::Desired;
 use crate::state::State;
-use crate::state::object::{RawRole, Role, deserialize_object};
+use crate::state::object::{ObjectError, RawRole, Role, deserialize_object};
 use crate::state::owner::{Owner, object_owner};
 use crate::state::rbac::{RBAC_GROUP, RoleRef, Rule};
 use crate::state::write::WriteRequest;
@@ -50,27 +51,35 @@ pub(super) fn object_request(verb: &str, key: &ObjectKey, with_name: bool) -> Re
 }
 
 /// Returns the permissions that the steps of a plan require, each with the index of the step.
-pub(crate) fn required_by_plan(plan: &Plan, live: &State, after: &State) -> Vec<(RequiredPermission, usize)> {
-    let steps = plan.steps.iter().enumerate();
-    let required = steps.flat_map(|(index, step)| {
-        required_by_step(step, live, after).into_iter().map(move |permission| (permission, index))
-    });
+///
+/// # Errors
+/// If a write of the plan is not a valid object.
+pub(crate) fn required_by_plan(
+    plan: &Plan,
+    live: &State,
+    after: &State,
+) -> Result<Vec<(RequiredPermission, usize)>, ObjectError> {
+    let mut required = Vec::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        required.extend(required_by_step(step, live, after)?.into_iter().map(|permission| (permission, index)));
+    }
     // Before a step that revokes access, apply asks with a SubjectAccessReview whether an earlier step has taken
     // effect.
     let first_wait = plan.steps.iter().position(|Step { wait_for, .. }| !wait_for.is_empty());
-    required.chain(first_wait.map(|index| (subject_access_review(), index))).collect()
+    required.extend(first_wait.map(|index| (subject_access_review(), index)));
+    Ok(required)
 }
 
 fn subject_access_review() -> RequiredPermission {
     RequiredPermission::Request(Request::object("create", "authorization.k8s.io", "subjectaccessreviews"))
 }
 
-fn required_by_step(step: &Step, live: &State, after: &State) -> Vec<RequiredPermission> {
+fn required_by_step(step: &Step, live: &State, after: &State) -> Result<Vec<RequiredPermission>, ObjectError> {
     let key = &step.object;
     let (verb, with_name, body) = match &step.write {
         WriteRequest::Create(body) => ("create", false, body),
         WriteRequest::Patch(body) => ("patch", true, body),
-        WriteRequest::Delete => return vec![RequiredPermission::Request(object_request("delete", key, true))],
+        WriteRequest::Delete => return Ok(vec![RequiredPermission::Request(object_request("delete", key, true))]),
     };
     let mut out = vec![RequiredPermission::Request(object_request(verb, key, with_name))];
     match key.kind() {
@@ -78,37 +87,35 @@ fn required_by_step(step: &Step, live: &State, after: &State) -> Vec<RequiredPer
             let stored = if with_name { live.roles.get(key) } else { None };
             // The API server also requires the rules of cluster-admin to remove an aggregation rule.
             let was_aggregated = stored.is_some_and(|role| role.aggregation.is_some());
-            out.extend(
-                role_after_write(stored, body)
-                    .and_then(|role| required_for_role_write(key, &role, was_aggregated, with_name)),
-            );
+            let role = role_after_write(stored, body)?;
+            out.extend(required_for_role_write(key, &role, was_aggregated, with_name));
         }
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
             let binding = after.bindings.get(key).or_else(|| live.bindings.get(key));
             let role_ref = role_ref_after_write(body).or_else(|| binding.map(|binding| binding.role_ref.clone()));
-            out.extend(role_ref.map(|role_ref| required_for_binding_write(key, &role_ref, after)));
+            let role_ref = role_ref.ok_or_else(|| InternalError::new(format!("the role of {key} is not known")))?;
+            out.push(required_for_binding_write(key, &role_ref, after));
         }
         ObjectKind::Namespace | ObjectKind::ConfigMap => {}
     }
-    out
+    Ok(out)
 }
 
 /// Returns the role after a write.
-fn role_after_write(stored: Option<&Role>, body: &Value) -> Option<Role> {
+fn role_after_write(stored: Option<&Role>, body: &Value) -> Result<Role, ObjectError> {
     let written: Role = deserialize_object::<RawRole>(&serde_json::json!({
         "metadata": {},
         "rules": body.get("rules"),
         "aggregationRule": body.get("aggregationRule"),
-    }))
-    .ok()?
+    }))?
     .into();
     let Some(stored) = stored else {
-        return Some(written);
+        return Ok(written);
     };
     let rules = if body.get("rules").is_some() { written.rules } else { stored.rules.clone() };
     let aggregation =
         if body.get("aggregationRule").is_some() { written.aggregation } else { stored.aggregation.clone() };
-    Some(Role { rules, aggregation, ..Role::default() })
+    Ok(Role { rules, aggregation, ..Role::default() })
 }
 
 fn role_ref_after_write(body: &Value) -> Option<RoleRef> {

@@ -69,8 +69,8 @@ const MIN_SIMILARITY: usize = 100;
 /// Returns the difference of two lists of rules. Unchanged rules are left out. A new rule is compared with the most
 /// similar old rule.
 pub(super) fn diff_rules(from: &[Rule], to: &[Rule]) -> Vec<FieldDiff> {
-    let mut unmatched: Vec<&Rule> =
-        from.iter().filter(|rule| !to.iter().any(|other| is_same_rule(rule, other))).collect();
+    let unmatched = from.iter().enumerate().filter(|(_, rule)| !to.iter().any(|other| is_same_rule(rule, other)));
+    let mut unmatched: Vec<(usize, &Rule)> = unmatched.collect();
     let mut out = Vec::new();
     for (index, rule) in to.iter().enumerate() {
         if from.iter().any(|other| is_same_rule(rule, other)) {
@@ -79,14 +79,13 @@ pub(super) fn diff_rules(from: &[Rule], to: &[Rule]) -> Vec<FieldDiff> {
         let best = unmatched
             .iter()
             .enumerate()
-            .map(|(position, old)| (similarity(old, rule), std::cmp::Reverse(position)))
+            .map(|(position, (_, old))| (similarity(old, rule), std::cmp::Reverse(position)))
             .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
             .max();
-        let old = best.map(|(_, std::cmp::Reverse(position))| unmatched.remove(position));
+        let old = best.map(|(_, std::cmp::Reverse(position))| unmatched.remove(position).1);
         push_rule_diff(&format!("rules[{index}]"), old, Some(rule), &mut out);
     }
-    for old in unmatched {
-        let index = from.iter().position(|rule| std::ptr::eq(rule, old)).unwrap_or_default();
+    for (index, old) in unmatched {
         push_rule_diff(&format!("rules[{index}]"), Some(old), None, &mut out);
     }
     out

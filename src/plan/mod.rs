@@ -4,20 +4,23 @@
 //! arguments. The steps of a plan are complete, so `apply` makes no decisions of its own.
 
 mod access_change;
+mod aggregated_roles;
 mod entries;
 mod field_diff;
 mod fingerprint;
 mod guard_limits;
+mod manual_rules;
 mod objects;
-mod order;
 mod post_apply_check;
 mod probes;
 mod removals;
 mod resolved_invariant;
 mod restore;
 mod revocation;
+mod schedule;
 mod staleness;
 mod state_after;
+mod step_check;
 
 use std::collections::BTreeMap;
 
@@ -25,21 +28,26 @@ pub(crate) use access_change::{
     AccessChange, AccessComparison, AccessDiff, AccessImpact, AffectedSubject, AllowedRequests, EscalationSummary,
     GrantedBy,
 };
+pub(crate) use aggregated_roles::AggregatedRoles;
 pub(crate) use fingerprint::{NamespaceSelection, SavedNamespaceSelector};
 pub(crate) use guard_limits::{GuardLimit, GuardLimits};
 use jiff::Timestamp;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
 pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
-pub(crate) use resolved_invariant::{Exemption, InvariantSubject, ResolvedInvariant};
-pub(crate) use restore::{ObjectVersions, plan_restore};
+pub(crate) use resolved_invariant::{
+    Exemption, InvariantSubject, ResolvedInvariant, exemption_subjects, invariant_applies,
+};
+pub(crate) use restore::{AppliedWrites, plan_restore, undo_aws_auth_write};
+pub(crate) use step_check::check_steps;
 
-use crate::diagnostic::{Diagnostic, SourceLocation, SourceMap};
+use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
 use crate::names::ObjectKey;
 use crate::policy::Policy;
 use crate::policy::expand::expand;
 use crate::state::State;
 use crate::state::aws_auth::Section;
+use crate::state::object::ObjectError;
 use crate::state::object_meta::ObjectWriter;
 use crate::state::write::{Precondition, WriteRequest};
 
@@ -80,6 +88,13 @@ pub(crate) struct Change {
     pub(crate) last_writer: Option<ObjectWriter>,
     /// Whether the change affects access. `None` if the caller did not ask for it.
     pub(crate) access_impact: Option<AccessImpact>,
+}
+
+impl Change {
+    /// Returns whether an existing object or entry is adopted and its content changes.
+    pub(crate) fn is_adoption_with_changes(&self) -> bool {
+        self.action == Action::Adopt && !self.fields.is_empty()
+    }
 }
 
 /// What the plan does with an object or an aws-auth entry.
@@ -173,8 +188,12 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// Returns the number of changes with this action. An adoption that changes the content counts as an update.
     pub(crate) fn count_changes(&self, action: Action) -> usize {
-        self.changes.iter().filter(|change| change.action == action).count()
+        let counted_as = |change: &Change| {
+            if change.is_adoption_with_changes() { Action::Update } else { change.action }
+        };
+        self.changes.iter().filter(|change| counted_as(change) == action).count()
     }
 
     /// For each subject whose access changes, a fingerprint of the change.
@@ -189,7 +208,7 @@ struct PlanBuilder<'a> {
     policy: &'a str,
     sources: &'a SourceMap,
     changes: Vec<Change>,
-    writes: Vec<order::PendingWrite>,
+    writes: Vec<schedule::PendingWrite>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -215,6 +234,34 @@ impl<'a> PlanBuilder<'a> {
     }
 }
 
+/// The body of a planned write is not valid for its kind, although the plan has made it.
+fn invalid_object_error(error: ObjectError) -> InternalError {
+    match error {
+        ObjectError::Internal(error) => error,
+        ObjectError::Malformed(why) | ObjectError::Invalid(why) => {
+            InternalError::new(format!("a planned object is invalid: {why}"))
+        }
+    }
+}
+
+/// Returns the ordered steps, and the temporary access changes that no order avoids.
+///
+/// # Errors
+/// If the body of a write is not valid for its kind.
+fn order_writes(
+    writes: Vec<schedule::PendingWrite>,
+    live: &State,
+    author: schedule::Author<'_>,
+) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
+    let (mut steps, windows) = schedule::order(writes, live, author)?;
+    // Without a window, the state before a step allows all that the step waits for.
+    if !windows.is_empty() {
+        probes::remove_impossible_probes(&mut steps, live)?;
+    }
+    check_steps(&steps)?;
+    Ok((steps, windows))
+}
+
 /// Plans the changes and writes that bring `live` to the state that the policy describes for `cluster` at the time
 /// `now`.
 ///
@@ -234,21 +281,24 @@ pub(crate) fn plan(
         let objects = scope.spawn(|| {
             let mut builder = PlanBuilder::new(policy);
             objects::plan_objects(&mut builder, &desired, live, &policy.ownership);
+            manual_rules::plan_manual_rules(&mut builder, &desired, live);
             builder
         });
         entries::plan_entries(&mut builder, &desired, live.aws_auth.as_ref(), &policy.ownership);
         objects.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     builder.merge(objects);
+    let invariants = ResolvedInvariant::resolve_all(policy, cluster, live).unwrap_or_else(|errors| {
+        builder.diagnostics.extend(errors);
+        Vec::new()
+    });
     if builder.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(builder.diagnostics);
     }
-    let author = order::Author { policy: &policy.name.value };
-    let (steps, windows) = match order::order(builder.writes, live, author) {
+    let author = schedule::Author { policy: &policy.name.value };
+    let (steps, windows) = match order_writes(builder.writes, live, author) {
         Ok(ordered) => ordered,
-        Err(error) => {
-            return Err(vec![Diagnostic::error(format!("a planned object is invalid: {error}"))]);
-        }
+        Err(error) => return Err(vec![invalid_object_error(error).into()]),
     };
     let selected = NamespaceSelection::for_steps(policy, cluster, &steps, live);
     let mut changes = builder.changes;
@@ -261,7 +311,7 @@ pub(crate) fn plan(
         windows,
         access_changes: None,
         limits: GuardLimits::from_policy(policy),
-        invariants: ResolvedInvariant::resolve_all(policy, cluster),
+        invariants,
         namespace_selections: selected,
         warnings: builder.diagnostics,
     })

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::order::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::removals::RemovalPlanner;
+use super::schedule::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::{Action, Change, ChangeOrigin, ChangeTarget, FieldDiff, PlanBuilder, field_diff};
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, InternalError, Span};
 use crate::names::ObjectKey;
 use crate::policy::OwnershipSpec;
 use crate::policy::expand::{Desired, DesiredItem, DesiredRole};
@@ -47,7 +47,7 @@ pub(super) fn plan_objects(builder: &mut PlanBuilder<'_>, desired: &Desired, liv
 
 /// Returns whether the plan may change the object. If not, adds an error.
 fn check_manageable(builder: &mut PlanBuilder<'_>, key: &ObjectKey, meta: &ObjectMeta, span: Span) -> bool {
-    let error = if owner::is_built_in(key, meta) {
+    let error = if owner::is_built_in(key) {
         Diagnostic::error(format!("{key} is managed by Kubernetes or EKS, which revert changes to it"))
             .with_help("use another name in the policy")
     } else if let Owner::OtherPolicy(other) = owner::object_owner(meta, builder.policy) {
@@ -375,6 +375,7 @@ fn plan_binding_replacement(
     let is_usable = |bridge: &ObjectKey| live_state.bindings.get(bridge).is_none_or(is_reusable);
     let mut bridges = (1..).map(|number| bridge(key, number));
     let Some(bridge) = bridges.find(is_usable) else {
+        builder.diagnostics.push(InternalError::new(format!("{key}: there is no free name for a bridge")).into());
         return;
     };
     let mut change = object_change(
@@ -384,7 +385,9 @@ fn plan_binding_replacement(
         Some(desired.span),
         field_diff::diff_binding(Some(live), Some(&desired.value)),
     );
-    change.note = Some("roleRef is immutable: replaced without interrupting access".to_owned());
+    let is_owned = owner::object_owner(&live.meta, builder.policy) == Owner::ThisPolicy;
+    let adoption = if is_owned { "" } else { "existing object, adopted; " };
+    change.note = Some(format!("{adoption}roleRef is immutable: replaced without interrupting access"));
     change.origin = origin;
     change.last_writer.clone_from(&live.meta.last_writer);
     builder.changes.push(change);

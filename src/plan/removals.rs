@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::objects::{object_change, require_as_read};
-use super::order::{ChangeKind, PendingWrite};
+use super::schedule::{ChangeKind, PendingWrite};
 use super::{Action, FieldDiff, PlanBuilder};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
 use crate::policy::expand::Desired;
 use crate::policy::expiry::Expiration;
-use crate::policy::{IgnorePattern, OwnershipMode, OwnershipSpec};
+use crate::policy::{OwnershipMode, OwnershipSpec};
 use crate::state::State;
 use crate::state::object::Binding;
 use crate::state::object_meta::ObjectMeta;
@@ -65,11 +65,12 @@ impl<'a> RemovalPlanner<'a> {
         match (owner::object_owner(meta, builder.policy), end) {
             (Owner::ThisPolicy, None) => Some(RemovalReason::NotInPolicy),
             (Owner::ThisPolicy, Some(end)) => Some(RemovalReason::WithNote(end.removal_reason(true))),
-            // The policy lists the object and it has expired. Before that, the policy would have adopted it.
-            (Owner::Unowned, Some(end)) if !owner::is_built_in(key, meta) => {
+            (Owner::Unowned, Some(end))
+                if self.ownership.rbac == OwnershipMode::Exclusive && !self.is_exempt(key, meta) =>
+            {
                 Some(RemovalReason::WithNote(end.removal_reason(false)))
             }
-            (Owner::Unowned, _) if self.ownership.rbac == OwnershipMode::Exclusive && !self.is_exempt(key, meta) => {
+            (Owner::Unowned, None) if self.ownership.rbac == OwnershipMode::Exclusive && !self.is_exempt(key, meta) => {
                 Some(RemovalReason::WithNote("not in the policy, and ownership.rbac = \"exclusive\"".to_owned()))
             }
             (Owner::OtherPolicy(_) | Owner::Unowned, _) => None,
@@ -81,14 +82,8 @@ impl<'a> RemovalPlanner<'a> {
     fn is_exempt(&self, key: &ObjectKey, meta: &ObjectMeta) -> bool {
         let is_managed = meta.labels.get(MANAGED_BY_LABEL).is_some_and(|manager| manager != MANAGED_BY_VALUE)
             || meta.annotations.contains_key("meta.helm.sh/release-name");
-        let is_ignored = self.ownership.ignore.iter().any(|pattern| match pattern {
-            IgnorePattern::Object(pattern) => {
-                pattern.matches(&format!("{}/{}", key.kind().as_str(), key.name()))
-                    || pattern.matches(&format!("{}/{}", key.kind().as_str(), key.path()))
-            }
-            IgnorePattern::Arn(_) => false,
-        });
-        owner::is_built_in(key, meta)
+        let is_ignored = self.ownership.ignore.iter().any(|pattern| pattern.value.matches_object(key));
+        owner::is_built_in(key)
             || meta.has_owner_references
             || is_managed
             || is_ignored
@@ -105,6 +100,9 @@ impl<'a> RemovalPlanner<'a> {
         fields: impl FnOnce() -> Vec<FieldDiff>,
     ) {
         let Some(reason) = self.removal_reason(builder, key, meta, end) else {
+            if let Some(end) = end.filter(|_| owner::object_owner(meta, builder.policy) == Owner::Unowned) {
+                builder.diagnostics.push(end.kept_warning(&key.to_string()));
+            }
             return;
         };
         if meta.deleting {

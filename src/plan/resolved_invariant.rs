@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 
 use crate::access::SubjectQuery;
-use crate::diagnostic::{SourceLocation, Span};
+use crate::diagnostic::{Diagnostic, SourceLocation, Span};
+use crate::lint::{Vocabulary, resolve_assertion};
 use crate::names::reserved_prefix;
-use crate::policy::{Assertion, InvariantSubjectSpec, Located, Policy, PolicyIndex, applies_to_cluster};
+use crate::policy::{Assertion, InvariantSpec, InvariantSubjectSpec, Located, Policy, PolicyIndex, applies_to_cluster};
+use crate::state::State;
 
 /// An invariant in one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,23 +49,41 @@ pub(crate) struct Exemption {
 impl ResolvedInvariant {
     /// Resolves the invariants that apply to a cluster. An invariant about a group or principal that does not exist in
     /// the cluster does not apply there.
-    pub(crate) fn resolve_all(policy: &Policy, cluster: Option<&str>) -> Vec<Self> {
+    ///
+    /// # Errors
+    /// All words of the invariants that no API of the cluster knows.
+    pub(crate) fn resolve_all(
+        policy: &Policy,
+        cluster: Option<&str>,
+        live: &State,
+    ) -> Result<Vec<Self>, Vec<Diagnostic>> {
         if policy.invariants.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
+        let vocabulary = Vocabulary::for_cluster(policy, live);
         let names = PolicyIndex::from_principals(policy, cluster);
-        let applicable =
-            policy.invariants.iter().filter(|invariant| subject_is_in_cluster(policy, cluster, &invariant.subject));
-        applicable
-            .map(|invariant| Self {
-                location: policy.sources.location(invariant.span),
-                span: Some(invariant.span),
-                description: invariant.description.clone(),
-                subject: InvariantSubject::resolve_subject(&invariant.subject, policy, &names),
-                claim: invariant.assertion.clone(),
-            })
-            .collect()
+        let applicable = policy.invariants.iter().filter(|invariant| invariant_applies(policy, cluster, invariant));
+        let (mut resolved, mut errors) = (Vec::new(), Vec::new());
+        for invariant in applicable {
+            match resolve_assertion(&vocabulary, invariant) {
+                Ok(claim) => resolved.push(Self {
+                    location: policy.sources.location(invariant.span),
+                    span: Some(invariant.span),
+                    description: invariant.description.clone(),
+                    subject: InvariantSubject::resolve_subject(&invariant.subject, policy, &names),
+                    claim,
+                }),
+                Err(word_errors) => errors.extend(word_errors),
+            }
+        }
+        if errors.is_empty() { Ok(resolved) } else { Err(errors) }
     }
+}
+
+/// Returns whether an invariant is about this cluster: it names it or no cluster, and its subject is there.
+pub(crate) fn invariant_applies(policy: &Policy, cluster: Option<&str>, invariant: &InvariantSpec) -> bool {
+    applies_to_cluster(invariant.clusters.as_deref(), cluster)
+        && subject_is_in_cluster(policy, cluster, &invariant.subject)
 }
 
 fn subject_is_in_cluster(policy: &Policy, cluster: Option<&str>, subject: &InvariantSubjectSpec) -> bool {
@@ -100,15 +120,22 @@ impl InvariantSubject {
 
 impl Exemption {
     fn resolve_exemption(Located { value: name, .. }: &Located<String>, policy: &Policy, names: &PolicyIndex) -> Self {
-        let named = names.principal(name).cloned().or_else(|| SubjectQuery::parse(name).ok());
-        let mut who: BTreeSet<SubjectQuery> = named.into_iter().collect();
-        let is_reserved = reserved_prefix(name).is_some();
-        if is_reserved || policy.groups.contains_key(name) {
-            who.insert(SubjectQuery::Group(name.clone()));
-        }
-        if is_reserved {
-            who.insert(SubjectQuery::from_username(name));
-        }
-        Self { name: name.clone(), subjects: who }
+        Self { name: name.clone(), subjects: exemption_subjects(name, policy, names) }
     }
+}
+
+/// Returns the subjects that a name in `everyone-but` can refer to: a principal or a group of the policy, a subject as on
+/// the command line, or a username that contains a `:`.
+pub(crate) fn exemption_subjects(name: &str, policy: &Policy, names: &PolicyIndex) -> BTreeSet<SubjectQuery> {
+    let named = names.principal(name).cloned().or_else(|| SubjectQuery::parse(name).ok());
+    let mut subjects: BTreeSet<SubjectQuery> = named.into_iter().collect();
+    let is_reserved = reserved_prefix(name).is_some();
+    if is_reserved || policy.groups.contains_key(name) {
+        subjects.insert(SubjectQuery::Group(name.to_owned()));
+    }
+    let is_of_policy = policy.groups.contains_key(name) || policy.principals.contains_key(name);
+    if is_reserved || subjects.is_empty() && !is_of_policy {
+        subjects.insert(SubjectQuery::from_username(name));
+    }
+    subjects
 }

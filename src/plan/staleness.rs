@@ -3,7 +3,7 @@
 
 use super::fingerprint::AccessFingerprint;
 use super::post_apply_check::{PostApplyCheck, post_apply_checks};
-use super::{AccessComparison, Plan, access_change};
+use super::{AccessComparison, AggregatedRoles, Plan, access_change};
 use crate::access::diff_access;
 use crate::policy::PolicyIndex;
 use crate::state::State;
@@ -12,7 +12,10 @@ use crate::state::write::Precondition;
 impl Plan {
     /// Returns why the plan is stale, each reason as a sentence without its end: the caller appends `since the plan was
     /// made`. Empty if the plan can be applied.
-    pub(crate) fn staleness_reasons(&self, live: &State) -> Vec<String> {
+    ///
+    /// `roles` are the aggregated roles as the plan has found them. The aggregation controller may have written their
+    /// rules since: the plan expects that, and the access changes are compared separately.
+    pub(crate) fn staleness_reasons(&self, live: &State, roles: &AggregatedRoles) -> Vec<String> {
         let mut reasons = Vec::new();
         if let (Some(planned), Some(live)) = (&self.cluster_uid, &live.cluster_uid)
             && planned != live
@@ -31,8 +34,9 @@ impl Plan {
                 (Precondition::Unchanged { .. }, None) => reasons.push(format!("{object} was deleted")),
                 (Precondition::Unchanged { uid, resource_version }, Some(meta)) => {
                     let is_recreated = uid.is_some() && *uid != meta.uid;
-                    let live_version = meta.resource_version.as_deref().unwrap_or_default();
-                    if is_recreated || live_version != resource_version {
+                    let is_same_version = meta.resource_version.as_ref() == Some(resource_version);
+                    let is_reconciled = live.roles.get(object).is_some_and(|role| roles.is_reconciled(object, role));
+                    if is_recreated || !is_same_version && !is_reconciled {
                         reasons.push(format!("{object} was changed{by_writer}"));
                     }
                 }

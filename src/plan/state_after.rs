@@ -5,11 +5,12 @@
 use serde_json::{Map, Value, json};
 
 use super::{Plan, Step};
+use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::{Binding, ObjectError, Role, aggregation_rule_to_json, role_ref_to_json, subjects_to_json};
-use crate::state::object_meta::ObjectMeta;
+use crate::state::object_meta::{ObjectMeta, RulesManager};
 use crate::state::write::{WriteRequest, apply_merge_patch};
 
 impl Plan {
@@ -44,21 +45,38 @@ pub(super) fn apply_write(state: &mut State, key: &ObjectKey, write: &WriteReque
         WriteRequest::Create(body) => state.insert_object(key, body),
         WriteRequest::Patch(patch) => {
             let Some((old, mut value)) = state.meta(key).cloned().zip(patchable_json(state, key)) else {
-                return Ok(());
+                return Err(missing_object("patches", key));
             };
             apply_merge_patch(&mut value, patch);
+            let was_aggregated = is_aggregated(state, key);
             state.insert_object(key, &value)?;
+            let rules_manager = match (was_aggregated, is_aggregated(state, key)) {
+                (_, false) => RulesManager::default(),
+                (true, true) if patch.get("rules").is_none() => old.rules_manager,
+                // The aggregation controller has not written these rules.
+                (false, true) | (true, true) => RulesManager::Other,
+            };
             if let Some(meta) = state.meta_mut(key) {
                 let ObjectMeta { labels, annotations, .. } = std::mem::take(meta);
-                *meta = ObjectMeta { labels, annotations, ..old };
+                *meta = ObjectMeta { labels, annotations, rules_manager, ..old };
             }
             Ok(())
         }
+        WriteRequest::Delete if state.meta(key).is_none() => Err(missing_object("deletes", key)),
         WriteRequest::Delete => {
             remove_object(state, key);
             Ok(())
         }
     }
+}
+
+/// The API server would reject such a write, so the state after it is not known.
+fn missing_object(verb: &str, key: &ObjectKey) -> ObjectError {
+    InternalError::new(format!("a step {verb} {key}, which does not exist at that point")).into()
+}
+
+fn is_aggregated(state: &State, key: &ObjectKey) -> bool {
+    state.roles.get(key).is_some_and(|role| role.aggregation.is_some())
 }
 
 /// Removes an object. An object with finalizers stays and continues to grant access until they are removed.

@@ -13,7 +13,7 @@ use super::session_names::check_session_names;
 use super::table::quote_key;
 use super::usernames::{find_templates, has_session_template, is_built_in_group, reserved_group_error};
 use crate::diagnostic::{Span, closest_match};
-use crate::names::{PrincipalKind, reserved_prefix};
+use crate::names::{AccountId, Arn, ArnError, PrincipalKind, is_dns_label, is_dns_subdomain, reserved_prefix};
 
 /// All names that are defined, including those of items with errors, so that a reference to such an item is not
 /// reported as undeclared.
@@ -57,7 +57,7 @@ pub(crate) fn check_policy(policy: &Policy, defined: &DefinedNames, diagnostics:
 }
 
 fn check_cluster_filters(policy: &Policy, defined: &DefinedNames, diagnostics: &mut Diagnostics) {
-    let Policy { principals, groups, cluster_roles, roles, bindings, .. } = policy;
+    let Policy { principals, groups, cluster_roles, roles, bindings, invariants, .. } = policy;
     let clusters = &defined.clusters;
     let filters: Vec<&ClusterFilter> = principals
         .values()
@@ -66,6 +66,7 @@ fn check_cluster_filters(policy: &Policy, defined: &DefinedNames, diagnostics: &
         .chain(cluster_roles.values().map(|item| &item.clusters))
         .chain(roles.values().map(|item| &item.clusters))
         .chain(bindings.values().map(|item| &item.clusters))
+        .chain(invariants.iter().map(|item| &item.clusters))
         .collect();
     for name in filters.into_iter().flatten().flatten() {
         if !clusters.contains_key(&name.value) {
@@ -150,6 +151,13 @@ pub(crate) fn username_of(principal: &PrincipalSpec, defaults: ArnDefaults<'_>) 
         Some(name) => Some(name.value.clone()),
         None => principal.identity.value.resolve_arn(defaults).map(|arn| arn.to_aws_auth()),
     }
+}
+
+/// Returns the usernames of a principal in the clusters of the policy; `None` if the policy has no principal of this name.
+pub(crate) fn usernames_of_principal(policy: &Policy, name: &str) -> Option<BTreeSet<String>> {
+    let principal = policy.principals.get(name)?;
+    let clusters = selected_clusters(principal.clusters.as_deref(), &policy.clusters);
+    Some(clusters.into_iter().filter_map(|cluster| username_of(principal, arn_defaults(policy, cluster))).collect())
 }
 
 fn check_unique_usernames(policy: &Policy, diagnostics: &mut Diagnostics) {
@@ -320,6 +328,10 @@ fn check_invariant_subjects(policy: &Policy, defined: &DefinedNames, diagnostics
             }
             InvariantSubjectSpec::EveryoneBut(names) => {
                 for name in names {
+                    if let Some(error) = exemption_error(&name.value) {
+                        diagnostics.push(error, name.span);
+                        continue;
+                    }
                     let is_known = defined.principals.contains_key(&name.value)
                         || defined.groups.contains_key(&name.value)
                         || is_built_in_group(&name.value)
@@ -332,5 +344,26 @@ fn check_invariant_subjects(policy: &Policy, defined: &DefinedNames, diagnostics
             }
             InvariantSubjectSpec::User(_) | InvariantSubjectSpec::ServiceAccount(_) => {}
         }
+    }
+}
+
+/// Returns the error of a name in `everyone-but` that has the form of a subject and can be none, such as an ARN with a
+/// wildcard.
+fn exemption_error(text: &str) -> Option<PolicyError> {
+    let arn_error = |reason: ArnError| PolicyError::Arn { text: text.to_owned(), reason };
+    match text.split_once(':')? {
+        ("arn", _) => match Arn::parse(text) {
+            Ok(_) => None,
+            // A session stands for its role.
+            Err(ArnError::AssumedRole { role }) => Arn::parse(&role).err().map(arn_error),
+            Err(reason) => Some(arn_error(reason)),
+        },
+        ("account", id) => AccountId::parse(id).is_none().then(|| arn_error(ArnError::InvalidAccount(id.to_owned()))),
+        ("sa", account) => {
+            let parts = account.split_once('/');
+            let is_valid = parts.is_some_and(|(namespace, name)| is_dns_label(namespace) && is_dns_subdomain(name));
+            (!is_valid).then(|| PolicyError::InvalidServiceAccount { text: text.to_owned() })
+        }
+        _ => None,
     }
 }

@@ -190,14 +190,14 @@ pub(crate) fn parse_ownership(table: &PolicyTable<'_>, diagnostics: &mut Diagnos
         .filter_map(|text| {
             let pattern = WildcardPattern::new(&text.value);
             if text.value.starts_with("arn:") || AccountId::parse(&text.value).is_some() {
-                return Some(IgnorePattern::Arn(pattern));
+                return Some(Located::new(IgnorePattern::Arn(pattern), text.span));
             }
             let kind = text.value.split_once('/').and_then(|(kind, _)| ObjectKind::parse(kind));
             if !kind.is_some_and(ObjectKind::is_rbac) {
                 diagnostics.push(PolicyError::InvalidIgnorePattern { pattern: text.value }, text.span);
                 return None;
             }
-            Some(IgnorePattern::Object(pattern))
+            Some(Located::new(IgnorePattern::Object(pattern), text.span))
         })
         .collect();
     OwnershipSpec { aws_auth, rbac, ignore }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::table::quote_key;
-use crate::diagnostic::{Diagnostic, Span, closest_match};
+use crate::diagnostic::{Diagnostic, LintId, Span, closest_match};
 use crate::names::ArnError;
 
 /// Returns a value between backticks. An empty one is shown as `""`, since it would not be visible otherwise.
@@ -117,9 +117,7 @@ pub(crate) enum PolicyError {
     #[error("{kind} `{}` never matches anything, although the API server accepts it", quote_if_empty(value))]
     NeverMatches { kind: &'static str, value: String, reason: &'static str, help: Option<&'static str> },
     #[error("`{}` {reason}", quote_if_empty(value))]
-    MisleadingValue { value: String, reason: &'static str, help: &'static str },
-    #[error("unknown verb `{verb}`")]
-    UnknownVerb { verb: String, nearest: String },
+    MisleadingValue { lint: LintId, value: String, reason: &'static str, help: &'static str },
     #[error("`{}` is not a valid {kind}", quote_if_empty(text))]
     InvalidLabel { kind: &'static str, text: String },
     #[error("`{path}` is empty")]
@@ -136,6 +134,12 @@ pub(crate) enum PolicyError {
     UnknownCluster { cluster: String, nearest: Option<String> },
     #[error("`{}` is not a valid ignore pattern", quote_if_empty(pattern))]
     InvalidIgnorePattern { pattern: String },
+    #[error("`{}` is not a valid resource", quote_if_empty(text))]
+    InvalidDeclaredResource { text: String },
+    #[error("unknown lint `{name}`")]
+    UnknownLint { name: String },
+    #[error("lint `{name}` is both allowed and denied")]
+    ContradictoryLint { name: String },
 }
 
 /// The `kind` of [`PolicyError::InvalidIamName`] that is not an IAM principal.
@@ -298,9 +302,15 @@ impl PolicyError {
                 }
             }
             Self::MisleadingValue { help, .. } => diagnostic.with_help(*help),
-            Self::UnknownVerb { nearest, .. } => diagnostic
-                .with_note("Kubernetes has no such verb; extensions can define their own")
-                .with_help(did_you_mean(nearest)),
+            Self::InvalidDeclaredResource { .. } => diagnostic
+                .with_help("write the plural name and the API group of a custom resource, such as `widgets.example.com`"),
+            Self::ContradictoryLint { .. } => diagnostic.with_help("keep it in one of the two lists"),
+            Self::UnknownLint { name } => {
+                match closest_match(name, LintId::ALL.iter().map(|id| id.name())) {
+                    Some(near) => diagnostic.with_help(did_you_mean(near)),
+                    None => diagnostic.with_help("write the name that a warning shows in brackets, such as `unknown-verb`"),
+                }
+            }
             Self::InvalidLabel { .. } => diagnostic.with_help(
                 "use at most 63 letters, digits, `-`, `_` and `.`; a label key can have a DNS prefix and `/`",
             ),
@@ -334,18 +344,17 @@ impl PolicyError {
         }
     }
 
-    /// Returns whether the policy can be used all the same.
-    fn is_warning(&self) -> bool {
-        matches!(
-            self,
-            Self::CallerControlledName
-                | Self::SessionTakesName { .. }
-                | Self::MisleadingValue { .. }
-                | Self::DuplicateItem { .. }
-                | Self::LikelyRoleTypo { .. }
-                | Self::RoleNotInCluster { .. }
-                | Self::UnknownVerb { .. }
-        )
+    /// Returns the name of the warning; `None` for an error, with which the policy cannot be used.
+    fn lint(&self) -> Option<LintId> {
+        match self {
+            Self::CallerControlledName => Some(LintId::CallerControlledName),
+            Self::SessionTakesName { .. } => Some(LintId::SessionTakesName),
+            Self::MisleadingValue { lint, .. } => Some(*lint),
+            Self::DuplicateItem { .. } => Some(LintId::DuplicateItem),
+            Self::LikelyRoleTypo { .. } => Some(LintId::UnknownRole),
+            Self::RoleNotInCluster { .. } => Some(LintId::RoleNotInCluster),
+            _ => None,
+        }
     }
 }
 
@@ -364,10 +373,9 @@ impl Diagnostics {
 
     /// Adds an error with a label at its place, and with related places.
     pub(crate) fn push_labeled(&mut self, error: PolicyError, span: Span, label: &str, related: &[(Span, &str)]) {
-        let base = if error.is_warning() {
-            Diagnostic::warning(error.to_string())
-        } else {
-            Diagnostic::error(error.to_string())
+        let base = match error.lint() {
+            Some(lint) => Diagnostic::lint(lint, error.to_string()),
+            None => Diagnostic::error(error.to_string()),
         };
         let mut diagnostic = base.primary_label(span, label);
         for (span, label) in related {

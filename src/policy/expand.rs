@@ -10,6 +10,7 @@ use super::clusters::applies_to_cluster;
 use super::expiry::{Expiration, find_expiration, warn_if_expiring_soon};
 use super::model::{
     BindingSpec, ClusterRoleContent, IdentitySpec, Located, NamespaceSelector, Policy, PrincipalSpec, RoleRefSpec,
+    RuleSpec,
 };
 use crate::diagnostic::{Diagnostic, Span, closest_match};
 use crate::names::{Arn, ObjectKey, PrincipalKind};
@@ -222,10 +223,12 @@ impl<'a> Expander<'a> {
                 labels.insert(format!("{AGGREGATE_LABEL_PREFIX}{}", role.value), "true".to_owned());
             }
             let (rules, aggregation) = match &item.content {
-                ClusterRoleContent::Rules(rules) => (rules.clone(), None),
+                ClusterRoleContent::Rules(rules) => (rules.iter().map(RuleSpec::to_rule).collect(), None),
                 ClusterRoleContent::Aggregation(selectors) => {
-                    let selector =
-                        |labels: &Labels| LabelSelector { match_labels: labels.clone(), match_expressions: Vec::new() };
+                    let selector = |labels: &Located<Labels>| LabelSelector {
+                        match_labels: labels.value.clone(),
+                        match_expressions: Vec::new(),
+                    };
                     (Vec::new(), Some(selectors.iter().map(selector).collect()))
                 }
             };
@@ -241,7 +244,8 @@ impl<'a> Expander<'a> {
                 continue;
             }
             for namespace in self.resolve_namespaces(&item.namespaces) {
-                let role = object::Role { meta: ObjectMeta::default(), rules: item.rules.clone(), aggregation: None };
+                let rules = item.rules.iter().map(RuleSpec::to_rule).collect();
+                let role = object::Role { meta: ObjectMeta::default(), rules, aggregation: None };
                 let value = DesiredRole { role, labels: item.labels.clone() };
                 desired.roles.insert(ObjectKey::role(namespace, name), DesiredItem { value, span: item.span });
             }

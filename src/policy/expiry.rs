@@ -19,10 +19,18 @@ pub(crate) struct Expiration {
 }
 
 impl Expiration {
-    /// Returns the reason for the removal. An object without an owner is removed as well, because the policy would have
-    /// adopted it before it expired.
+    /// Returns the reason for the removal. An object without an owner is removed only if the ownership is exclusive.
     pub(crate) fn removal_reason(&self, is_owned: bool) -> String {
         if is_owned { self.reason.clone() } else { format!("{}; not owned by any policy", self.reason) }
+    }
+
+    /// Returns a warning that an object or entry has expired and is kept, because no policy owns it: rolecall removes only
+    /// what it manages.
+    pub(crate) fn kept_warning(&self, name: &str) -> Diagnostic {
+        Diagnostic::warning(format!("{name} has expired but is kept: no policy owns it"))
+            .primary_label(self.span, "")
+            .with_because(self.reason.clone())
+            .with_help("delete it by hand if its access has to end")
     }
 }
 

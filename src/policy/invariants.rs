@@ -1,22 +1,24 @@
 //! Parses `[[invariants]]`. The `guard` module evaluates them.
 
 use super::bindings::parse_service_account;
-use super::clusters::{require_exactly_one, require_string, wrong_value};
+use super::clusters::{parse_cluster_filter, require_exactly_one, require_string, wrong_value};
 use super::error::{Diagnostics, PolicyError};
-use super::model::{Assertion, InvariantSpec, InvariantSubjectSpec, Located, RequestSpec};
+use super::model::{Assertion, InvariantSpec, InvariantSubjectSpec, Located, RequestSpans, RequestSpec};
 use super::table::PolicyTable;
 
 const SUBJECT_KEYS: [&str; 5] = ["group", "principal", "user", "service-account", "everyone-but"];
 
 pub(crate) fn parse_invariant(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<InvariantSpec> {
     table.report_unknown_keys(
-        &["description", "group", "principal", "user", "service-account", "everyone-but", "can", "cannot"],
+        &["description", "group", "principal", "user", "service-account", "everyone-but", "can", "cannot", "clusters"],
         diagnostics,
     );
     let description = table.string("description", diagnostics).map(|text| text.value);
     let subject = parse_subject(table, diagnostics);
     let assertion = parse_assertion(table, diagnostics);
-    Some(InvariantSpec { span: table.span, description, subject: subject?, assertion: assertion? })
+    let clusters = parse_cluster_filter(table, diagnostics);
+    let (assertion, request_spans) = assertion?;
+    Some(InvariantSpec { span: table.span, clusters, description, subject: subject?, assertion, request_spans })
 }
 
 fn parse_subject(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<InvariantSubjectSpec> {
@@ -33,12 +35,15 @@ fn parse_subject(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Opti
     })
 }
 
-fn parse_assertion(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Assertion> {
+fn parse_assertion(
+    table: &PolicyTable<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<(Assertion, Option<RequestSpans>)> {
     let key = require_exactly_one(table, &["can", "cannot"], diagnostics)?;
     if table.is_string(key) {
         let text = table.string(key, diagnostics)?;
         if key == "cannot" && text.value == "escalate" {
-            return Some(Assertion::CannotEscalate);
+            return Some((Assertion::CannotEscalate, None));
         }
         let expected = if key == "cannot" {
             "`\"escalate\"`, or a table such as { verb = \"get\", resource = \"secrets\" }"
@@ -48,11 +53,12 @@ fn parse_assertion(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Op
         diagnostics.push(wrong_value(table, key, expected, &text.value), text.span);
         return None;
     }
-    let request = parse_request(&table.table(key, diagnostics)?, diagnostics)?;
-    Some(if key == "can" { Assertion::Can(request) } else { Assertion::Cannot(request) })
+    let (request, spans) = parse_request(&table.table(key, diagnostics)?, diagnostics)?;
+    let assertion = if key == "can" { Assertion::Can(request) } else { Assertion::Cannot(request) };
+    Some((assertion, Some(spans)))
 }
 
-fn parse_request(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<RequestSpec> {
+fn parse_request(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<(RequestSpec, RequestSpans)> {
     table.report_unknown_keys(&["verb", "resource", "name", "namespace"], diagnostics);
     let verb: Option<Located<String>> = require_string(table, "verb", diagnostics);
     let resource = require_string(table, "resource", diagnostics);
@@ -61,10 +67,19 @@ fn parse_request(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Opti
             diagnostics.push(PolicyError::EmptyName { what }, name.span);
         }
     }
-    Some(RequestSpec {
-        name: table.string("name", diagnostics).map(|text| text.value),
-        namespace: table.string("namespace", diagnostics).map(|text| text.value),
-        verb: verb?.value,
-        resource: resource?.value,
-    })
+    let name = table.string("name", diagnostics);
+    let namespace = table.string("namespace", diagnostics);
+    let (verb, resource) = (verb?, resource?);
+    let spans = RequestSpans {
+        verb: verb.span,
+        resource: resource.span,
+        namespace: namespace.as_ref().map(|namespace| namespace.span),
+    };
+    let request = RequestSpec {
+        name: name.map(|text| text.value),
+        namespace: namespace.map(|text| text.value),
+        verb: verb.value,
+        resource: resource.value,
+    };
+    Some((request, spans))
 }

@@ -13,6 +13,7 @@ use super::clusters::{parse_cluster, parse_guard, parse_ownership};
 use super::duplicates::{self, Definitions};
 use super::error::{Diagnostics, PolicyError};
 use super::invariants::parse_invariant;
+use super::lint_spec::parse_lint;
 use super::model::{ClusterSpec, Located, Policy};
 use super::principals::{parse_group, parse_principal};
 use super::roles::{parse_cluster_role, parse_role};
@@ -20,7 +21,7 @@ use super::table::PolicyTable;
 use crate::diagnostic::{Diagnostic, SourceMap, Span};
 use crate::names::is_label_value;
 
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "policy",
     "clusters",
     "principals",
@@ -30,6 +31,7 @@ const SECTIONS: [&str; 10] = [
     "bindings",
     "ownership",
     "guard",
+    "lint",
     "invariants",
 ];
 
@@ -118,10 +120,11 @@ pub(crate) fn load_policy(
     if let Some((policy, defined)) = &parsed {
         check_policy(policy, defined, &mut diagnostics);
     }
-    match parsed {
-        Some((policy, _)) if !diagnostics.has_errors() => Ok((policy, diagnostics.into_sorted())),
-        _ => Err((sources, diagnostics.into_sorted())),
-    }
+    let Some((policy, _)) = parsed else {
+        return Err((sources, diagnostics.into_sorted()));
+    };
+    let diagnostics = policy.lint.apply(diagnostics.into_sorted());
+    if diagnostics.iter().any(Diagnostic::is_error) { Err((sources, diagnostics)) } else { Ok((policy, diagnostics)) }
 }
 
 /// Parses only the `[clusters]` tables of a policy, so that the caller can connect to a cluster while the rest of the
@@ -190,6 +193,7 @@ fn parse_files(
     let mut name = SingletonSection::new("policy");
     let mut ownership = SingletonSection::new("ownership");
     let mut guard = SingletonSection::new("guard");
+    let mut lint = SingletonSection::new("lint");
     let mut clusters = NamedSection::new("clusters");
     let mut principals = NamedSection::new("principals");
     let mut groups = NamedSection::new("groups");
@@ -226,6 +230,7 @@ fn parse_files(
             name.parse(&root, diagnostics, parse_policy_name);
             ownership.parse(&root, diagnostics, parse_ownership);
             guard.parse(&root, diagnostics, parse_guard);
+            lint.parse(&root, diagnostics, parse_lint);
             clusters.parse(&root, diagnostics, parse_cluster);
             principals.parse(&root, diagnostics, parse_principal);
             groups.parse(&root, diagnostics, |name, table, diagnostics| Some(parse_group(name, table, diagnostics)));
@@ -273,6 +278,7 @@ fn parse_files(
         bindings: bindings.items,
         ownership: ownership.value.map(|(ownership, _)| ownership).unwrap_or_default(),
         guard: guard.value.map(|(guard, _)| guard).unwrap_or_default(),
+        lint: lint.value.map(|(lint, _)| lint).unwrap_or_default(),
         invariants,
     };
     Some((policy, defined))

@@ -13,6 +13,7 @@ mod error;
 pub(crate) mod expand;
 pub(crate) mod expiry;
 mod invariants;
+mod lint_spec;
 mod load;
 mod model;
 mod namespaces;
@@ -25,10 +26,12 @@ mod table;
 mod tests;
 mod usernames;
 
+pub(crate) use check::usernames_of_principal;
 pub(crate) use clusters::applies_to_cluster;
 pub(crate) use load::{load_policy, prescan_clusters};
 pub(crate) use model::{
-    Assertion, ClusterSpec, ConnectionSpec, IgnorePattern, InvariantSubjectSpec, Located, MaxRemovals,
-    NamespaceSelector, OwnershipMode, OwnershipSpec, Policy, RequestSpec, RoleRefSpec,
+    Assertion, BindingSpec, ClusterRoleContent, ClusterRoleSpec, ClusterSpec, ConnectionSpec, InvariantSpec,
+    InvariantSubjectSpec, Located, MaxRemovals, NamespaceSelector, OwnershipMode, OwnershipSpec, Policy, RequestSpans,
+    RequestSpec, RoleRefSpec, RuleSpec,
 };
 pub(crate) use policy_index::{ManagedBy, PolicyIndex};

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::diagnostic::{SourceMap, Span};
-use crate::names::{AccountId, Arn, WildcardPattern};
+use crate::diagnostic::{Diagnostic, LintId, Severity, SourceMap, Span};
+use crate::names::{AccountId, Arn, ObjectKey, WildcardPattern};
 use crate::state::object_meta::Labels;
 use crate::state::rbac::Rule;
 use jiff::Timestamp;
@@ -36,6 +36,7 @@ pub(crate) struct Policy {
     pub(crate) bindings: BTreeMap<String, BindingSpec>,
     pub(crate) ownership: OwnershipSpec,
     pub(crate) guard: GuardSpec,
+    pub(crate) lint: LintSpec,
     pub(crate) invariants: Vec<InvariantSpec>,
 }
 
@@ -182,15 +183,43 @@ pub(crate) struct ClusterRoleSpec {
 /// A ClusterRole has either rules or an aggregation rule.
 #[derive(Debug, Clone)]
 pub(crate) enum ClusterRoleContent {
-    Rules(Vec<Rule>),
-    Aggregation(Vec<Labels>),
+    Rules(Vec<RuleSpec>),
+    Aggregation(Vec<Located<Labels>>),
+}
+
+/// A rule of a role, with the place of each word.
+#[derive(Debug, Clone)]
+pub(crate) struct RuleSpec {
+    pub(crate) verbs: Vec<Located<String>>,
+    /// `None` for the core group.
+    pub(crate) api_groups: Option<Vec<Located<String>>>,
+    pub(crate) resources: Vec<Located<String>>,
+    pub(crate) resource_names: Vec<Located<String>>,
+    pub(crate) non_resource_urls: Vec<Located<String>>,
+}
+
+impl RuleSpec {
+    pub(crate) fn to_rule(&self) -> Rule {
+        let values = |list: &[Located<String>]| list.iter().map(|item| item.value.clone()).collect::<Vec<_>>();
+        Rule {
+            verbs: values(&self.verbs),
+            api_groups: match &self.api_groups {
+                Some(groups) => values(groups),
+                None if self.non_resource_urls.is_empty() => vec![String::new()],
+                None => Vec::new(),
+            },
+            resources: values(&self.resources),
+            resource_names: values(&self.resource_names),
+            non_resource_urls: values(&self.non_resource_urls),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct RoleSpec {
     pub(crate) span: Span,
     pub(crate) namespaces: Vec<Located<NamespaceSelector>>,
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) rules: Vec<RuleSpec>,
     pub(crate) labels: Labels,
     pub(crate) clusters: ClusterFilter,
 }
@@ -218,7 +247,7 @@ pub(crate) struct BindingSpec {
 }
 
 /// The role that a binding refers to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RoleRefSpec {
     ClusterRole(String),
     Role(String),
@@ -243,7 +272,7 @@ pub(crate) enum OwnershipMode {
 pub(crate) struct OwnershipSpec {
     pub(crate) aws_auth: OwnershipMode,
     pub(crate) rbac: OwnershipMode,
-    pub(crate) ignore: Vec<IgnorePattern>,
+    pub(crate) ignore: Vec<Located<IgnorePattern>>,
 }
 
 /// What an exclusive policy never removes, although it does not list it.
@@ -255,12 +284,64 @@ pub(crate) enum IgnorePattern {
     Object(WildcardPattern),
 }
 
+impl IgnorePattern {
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Arn(pattern) | Self::Object(pattern) => pattern.as_str(),
+        }
+    }
+
+    /// Returns whether the pattern matches an aws-auth entry with this ARN or account.
+    pub(crate) fn matches_entry(&self, principal: &str) -> bool {
+        match self {
+            Self::Arn(pattern) => pattern.matches(principal),
+            Self::Object(_) => false,
+        }
+    }
+
+    pub(crate) fn matches_object(&self, key: &ObjectKey) -> bool {
+        match self {
+            Self::Arn(_) => false,
+            Self::Object(pattern) => {
+                [key.name(), &key.path()].iter().any(|name| pattern.matches(&format!("{}/{name}", key.kind().as_str())))
+            }
+        }
+    }
+}
+
 /// The `[guard]` table: limits that a plan can exceed only with `--allow`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct GuardSpec {
     /// Match the ARN as the authenticator compares it: without the path of a role.
     pub(crate) protected: Vec<Located<WildcardPattern>>,
     pub(crate) max_removals: Option<Located<MaxRemovals>>,
+}
+
+/// The `[lint]` table: what the warnings of a policy take as known, and how they count.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LintSpec {
+    /// Custom resources that rules and invariants can name, each as its API group and plural.
+    pub(crate) resources: Vec<Located<(String, String)>>,
+    /// Warnings that are errors.
+    pub(crate) deny: Vec<Located<LintId>>,
+    /// Warnings that are not reported.
+    pub(crate) allow: Vec<Located<LintId>>,
+}
+
+impl LintSpec {
+    /// Leaves out the warnings that the policy allows, and turns those that it denies into errors.
+    pub(crate) fn apply(&self, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        let contains = |list: &[Located<LintId>], id: LintId| list.iter().any(|item| item.value == id);
+        let apply = |diagnostic: Diagnostic| match diagnostic.lint {
+            Some(id) if contains(&self.allow, id) => None,
+            Some(id) if contains(&self.deny, id) => {
+                let diagnostic = Diagnostic { severity: Severity::Error, ..diagnostic };
+                Some(diagnostic.with_note(format!("`[lint]` of the policy denies `{id}`")))
+            }
+            _ => Some(diagnostic),
+        };
+        diagnostics.into_iter().filter_map(apply).collect()
+    }
 }
 
 /// How many aws-auth entries and objects a plan can remove.
@@ -294,9 +375,20 @@ impl fmt::Display for MaxRemovals {
 #[derive(Debug, Clone)]
 pub(crate) struct InvariantSpec {
     pub(crate) span: Span,
+    pub(crate) clusters: ClusterFilter,
     pub(crate) description: Option<String>,
     pub(crate) subject: InvariantSubjectSpec,
     pub(crate) assertion: Assertion,
+    /// `None` for `cannot = "escalate"`.
+    pub(crate) request_spans: Option<RequestSpans>,
+}
+
+/// The places of the words of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestSpans {
+    pub(crate) verb: Span,
+    pub(crate) resource: Span,
+    pub(crate) namespace: Option<Span>,
 }
 
 #[derive(Debug, Clone)]

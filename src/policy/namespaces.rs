@@ -4,6 +4,7 @@ use super::error::{Diagnostics, PolicyError};
 use super::model::{Located, NamespaceSelector};
 use super::roles::parse_labels;
 use super::table::{PolicyTable, StringOrTable};
+use crate::diagnostic::LintId;
 use crate::names::{WildcardPattern, is_dns_label};
 use crate::state::object_meta::Labels;
 
@@ -27,7 +28,12 @@ pub(crate) fn parse_namespace_selectors(
                 let reason = "selects all namespaces, the same as `*`";
                 let help = "add a label, or write `*` if all namespaces are intended";
                 diagnostics.push(
-                    PolicyError::MisleadingValue { value: "match-labels = {}".to_owned(), reason, help },
+                    PolicyError::MisleadingValue {
+                        lint: LintId::MisleadingValue,
+                        value: "match-labels = {}".to_owned(),
+                        reason,
+                        help,
+                    },
                     table.span,
                 );
             }

@@ -5,32 +5,14 @@
 
 use super::clusters::parse_cluster_filter;
 use super::error::{Diagnostics, PolicyError};
-use super::model::{ClusterRoleContent, ClusterRoleSpec, Located, RoleSpec};
+use super::model::{ClusterRoleContent, ClusterRoleSpec, Located, RoleSpec, RuleSpec};
 use super::namespaces::parse_namespace_selectors;
 use super::table::{PolicyTable, without_spans};
-use crate::diagnostic::closest_match;
+use crate::diagnostic::LintId;
 use crate::names::{is_label_key, is_label_value, path_segment_error, reserved_prefix};
 use crate::state::object_meta::Labels;
 use crate::state::owner::{AGGREGATE_LABEL_PREFIX, MANAGED_BY_LABEL};
-use crate::state::rbac::Rule;
 
-/// The verbs that the API server and its authorizers use. Extensions can define others.
-const KNOWN_VERBS: [&str; 14] = [
-    "get",
-    "list",
-    "watch",
-    "create",
-    "update",
-    "patch",
-    "delete",
-    "deletecollection",
-    "bind",
-    "escalate",
-    "impersonate",
-    "approve",
-    "sign",
-    "use",
-];
 /// Verbs that requests for URLs never have: the API server takes those from the HTTP method.
 const RESOURCE_ONLY_VERBS: [&str; 5] = ["list", "watch", "create", "update", "deletecollection"];
 const CORE_GROUP: &str = "the core group is the empty string";
@@ -117,7 +99,7 @@ pub(crate) fn parse_role(name: &Located<String>, table: &PolicyTable<'_>, diagno
     }
 }
 
-fn parse_aggregation(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Vec<Labels> {
+fn parse_aggregation(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Vec<Located<Labels>> {
     let selectors = table.tables("aggregation", diagnostics).unwrap_or_default();
     if table.is_empty_list("aggregation") {
         let reason = "the API server rejects an aggregation rule without selectors";
@@ -140,11 +122,16 @@ fn parse_aggregation(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> 
                 let reason = "aggregates the rules of all ClusterRoles, including cluster-admin";
                 let help = "add a label of the roles that are intended";
                 diagnostics.push(
-                    PolicyError::MisleadingValue { value: "match-labels = {}".to_owned(), reason, help },
+                    PolicyError::MisleadingValue {
+                        lint: LintId::MisleadingValue,
+                        value: "match-labels = {}".to_owned(),
+                        reason,
+                        help,
+                    },
                     selector.span,
                 );
             }
-            Some(labels)
+            Some(Located::new(labels, selector.span))
         })
         .collect()
 }
@@ -204,12 +191,12 @@ fn parse_labels_with_spans(
     Some(labels)
 }
 
-fn parse_rules(table: &PolicyTable<'_>, namespaced: bool, diagnostics: &mut Diagnostics) -> Vec<Rule> {
+fn parse_rules(table: &PolicyTable<'_>, namespaced: bool, diagnostics: &mut Diagnostics) -> Vec<RuleSpec> {
     let rules = table.tables("rules", diagnostics).unwrap_or_default();
     rules.iter().map(|rule| parse_rule(rule, namespaced, diagnostics)).collect()
 }
 
-fn parse_rule(table: &PolicyTable<'_>, namespaced: bool, diagnostics: &mut Diagnostics) -> Rule {
+fn parse_rule(table: &PolicyTable<'_>, namespaced: bool, diagnostics: &mut Diagnostics) -> RuleSpec {
     table.report_unknown_keys(&RULE_KEYS, diagnostics);
     let [verbs, groups, resources, names, urls] =
         RULE_KEYS.map(|key| table.strings(key, diagnostics).unwrap_or_default());
@@ -235,18 +222,13 @@ fn parse_rule(table: &PolicyTable<'_>, namespaced: bool, diagnostics: &mut Diagn
         diagnostics.push(PolicyError::EmptyList { path: table.child_path(key), key, reason }, table.key_span(key));
     }
     check_never_matching(&verbs, &groups, &resources, &urls, diagnostics);
-    if !has_urls {
-        check_verb_typos(&verbs, diagnostics);
-    }
     check_resource_names(&verbs, &names, diagnostics);
-    let values = |list: Vec<Located<String>>| list.into_iter().map(|item| item.value).collect::<Vec<_>>();
-    let is_core_group = !has_urls && !table.has("api-groups");
-    Rule {
-        verbs: values(verbs),
-        api_groups: if is_core_group { vec![String::new()] } else { values(groups) },
-        resources: values(resources),
-        resource_names: values(names),
-        non_resource_urls: values(urls),
+    RuleSpec {
+        verbs,
+        api_groups: table.has("api-groups").then_some(groups),
+        resources,
+        resource_names: names,
+        non_resource_urls: urls,
     }
 }
 
@@ -328,17 +310,6 @@ fn check_never_matching(
     }
 }
 
-/// Warns of unknown verbs that look like a typo of a known one. Extensions can define others.
-fn check_verb_typos(verbs: &[Located<String>], diagnostics: &mut Diagnostics) {
-    let is_lower_case = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase());
-    for verb in verbs.iter().filter(|verb| is_lower_case(&verb.value) && !KNOWN_VERBS.contains(&verb.value.as_str())) {
-        if let Some(near) = closest_match(&verb.value, KNOWN_VERBS) {
-            let error = PolicyError::UnknownVerb { verb: verb.value.clone(), nearest: near.to_owned() };
-            diagnostics.push(error, verb.span);
-        }
-    }
-}
-
 /// Warns of `resource-names` that do not do what they seem to do.
 fn check_resource_names(verbs: &[Located<String>], names: &[Located<String>], diagnostics: &mut Diagnostics) {
     for name in names {
@@ -353,19 +324,31 @@ fn check_resource_names(verbs: &[Located<String>], names: &[Located<String>], di
             ),
             _ => continue,
         };
-        diagnostics.push(PolicyError::MisleadingValue { value: name.value.clone(), reason, help }, name.span);
+        diagnostics.push(
+            PolicyError::MisleadingValue { lint: LintId::MisleadingValue, value: name.value.clone(), reason, help },
+            name.span,
+        );
     }
     if names.is_empty() {
         return;
     }
     for verb in verbs {
-        let reason = match verb.value.as_str() {
-            "create" => "with `resource-names` works only for server-side apply, since a POST has no name",
-            "deletecollection" => "with `resource-names` is never allowed, since the request has no name",
-            "list" | "watch" => "with `resource-names` is allowed only with the field selector `metadata.name=…`",
+        let (lint, reason) = match verb.value.as_str() {
+            "create" => (
+                LintId::ResourceNamesWithCreate,
+                "with `resource-names` works only for server-side apply, since a POST has no name",
+            ),
+            "deletecollection" => (
+                LintId::ResourceNamesWithCreate,
+                "with `resource-names` is never allowed, since the request has no name",
+            ),
+            "list" | "watch" => (
+                LintId::ResourceNamesWithList,
+                "with `resource-names` is allowed only with the field selector `metadata.name=…`",
+            ),
             _ => continue,
         };
         let help = "for all objects, move the verb to a rule without `resource-names`";
-        diagnostics.push(PolicyError::MisleadingValue { value: verb.value.clone(), reason, help }, verb.span);
+        diagnostics.push(PolicyError::MisleadingValue { lint, value: verb.value.clone(), reason, help }, verb.span);
     }
 }

@@ -5,6 +5,7 @@
 
 use super::error::{Diagnostics, PolicyError};
 use super::model::{EntryType, Located};
+use crate::diagnostic::LintId;
 use crate::names::reserved_prefix;
 
 const USERNAME_TEMPLATES: [&str; 5] =
@@ -46,7 +47,10 @@ fn check_for_risky_name(name: &Located<String>, diagnostics: &mut Diagnostics) {
     if name.value.trim() != name.value {
         let reason = "starts or ends with whitespace, which is part of the name";
         let help = "remove the whitespace";
-        diagnostics.push(PolicyError::MisleadingValue { value: name.value.clone(), reason, help }, name.span);
+        diagnostics.push(
+            PolicyError::MisleadingValue { lint: LintId::MisleadingValue, value: name.value.clone(), reason, help },
+            name.span,
+        );
     }
 }
 
@@ -91,12 +95,22 @@ pub(crate) fn reserved_group_error(name: &str) -> Option<PolicyError> {
         _ if matches!(name, "system:nodes" | "system:bootstrappers" | "system:node-proxier") => {
             ("it is for nodes", Some("set `kind = \"node\"` or `kind = \"fargate\"` on the principal of the nodes"))
         }
-        _ => (
+        _ if is_assigned_group(name) => (
             "the API server determines its members",
             Some("remove it here; a binding can refer to it without a declaration"),
         ),
+        // The API server assigns no meaning to other groups with this prefix. Entries of aws-auth can give them.
+        _ => return None,
     };
     Some(PolicyError::ReservedGroup { name: name.to_owned(), reason, help })
+}
+
+/// Returns whether the API server itself decides who is in the group (k8s.io/apiserver v0.36.3 `authentication/user` and
+/// `authentication/serviceaccount`).
+fn is_assigned_group(name: &str) -> bool {
+    let prefixes = ["system:serviceaccounts:", "system:bootstrappers:"];
+    matches!(name, "system:authenticated" | "system:unauthenticated" | "system:serviceaccounts")
+        || prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Returns whether a binding can refer to a group that the policy does not declare, because Kubernetes or EKS defines

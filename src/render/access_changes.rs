@@ -3,7 +3,10 @@
 use super::plan_text::PlanTextOptions;
 use super::style::StyleClass;
 use super::text_util::{columns, escape_control, pluralize};
-use crate::plan::{AccessChange, AffectedSubject, AllowedRequests, GrantedBy};
+use crate::plan::{
+    AccessChange, AccessImpact, Action, AffectedSubject, AllowedRequests, Change, ChangeTarget, GrantedBy,
+};
+use crate::state::aws_auth::Section;
 
 /// Changes, subjects of one change and lines of one change that are shown without `--full`.
 const MAX_SHOWN: [usize; 3] = [100, 20, 40];
@@ -12,29 +15,61 @@ const MAX_INLINE_WIDTH: usize = 140;
 /// The maximum number of bindings named in one line.
 const MAX_SOURCES: usize = 3;
 
-/// Returns the section with its heading.
-pub(crate) fn render_access_changes(changes: &[AccessChange], options: &PlanTextOptions<'_>) -> String {
+/// Returns the section with its heading. `plan_changes` are the changes of the same plan.
+pub(crate) fn render_access_changes(
+    changes: &[AccessChange],
+    plan_changes: &[Change],
+    options: &PlanTextOptions<'_>,
+) -> String {
     let PlanTextOptions { full, style, .. } = *options;
     let mut out = format!("{}\n", style.paint(StyleClass::Heading, "Who gains and loses access"));
     let [max_changes, max_subjects, max_lines] = if full { [usize::MAX; 3] } else { MAX_SHOWN };
-    if changes.is_empty() {
+    let lost_logins = lost_logins(changes, plan_changes);
+    if changes.is_empty() && lost_logins.is_empty() {
         out.push_str("  no access changes\n");
     }
     for change in changes.iter().take(max_changes) {
         push_access_change(change, [max_subjects, max_lines], options, &mut out);
     }
     push_more(changes.len(), max_changes, "more access change", "  ", &mut out);
+    let sign = style.paint(StyleClass::Removed, "-");
+    for principal in lost_logins.iter().take(max_changes) {
+        out.push_str(&format!(
+            "  {sign} {}  can no longer log in (loses no RBAC permissions)\n",
+            escape_control(principal)
+        ));
+    }
+    push_more(lost_logins.len(), max_changes, "more lost login", "  ", &mut out);
     out.push('\n');
     out
 }
 
-/// `1 subject gains access, 2 lose.`
-pub(crate) fn access_totals(changes: &[AccessChange]) -> String {
+/// Returns the principals that lose their last aws-auth entry and with it no permission.
+fn lost_logins<'a>(changes: &[AccessChange], plan_changes: &'a [Change]) -> Vec<&'a str> {
+    let is_listed = |principal: &str| {
+        let mut subjects = changes.iter().flat_map(|change| &change.subjects);
+        subjects.any(|affected| affected.subject.eq_ignore_ascii_case(principal))
+    };
+    let mut principals: Vec<&str> = plan_changes
+        .iter()
+        .filter(|change| change.action == Action::Delete && change.access_impact == Some(AccessImpact::Changes))
+        .filter_map(|change| match &change.target {
+            ChangeTarget::Entry { section: Section::Roles | Section::Users, principal } => Some(principal.as_str()),
+            ChangeTarget::Entry { section: Section::Accounts, .. } | ChangeTarget::Object(_) => None,
+        })
+        .filter(|principal| !is_listed(principal))
+        .collect();
+    principals.dedup();
+    principals
+}
+
+/// `1 subject gains access, 2 lose.` `plan_changes` are the changes of the same plan.
+pub(crate) fn access_totals(changes: &[AccessChange], plan_changes: &[Change]) -> String {
     let count_subjects = |is_counted: fn(&AccessChange) -> bool| -> usize {
         changes.iter().filter(|change| is_counted(change)).map(|change| change.subjects.len()).sum()
     };
     let gaining = count_subjects(|change| !change.diff.gains.is_empty());
-    let losing = count_subjects(|change| !change.diff.losses.is_empty());
+    let losing = count_subjects(|change| !change.diff.losses.is_empty()) + lost_logins(changes, plan_changes).len();
     let verb = |number, singular, plural| if number == 1 { singular } else { plural };
     format!(
         "{} {} access, {losing} {}.",

@@ -28,7 +28,11 @@ fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> G
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = Group::with_title(level.primary_title(escape_control(&diagnostic.message)));
+    let mut title = level.primary_title(escape_control(&diagnostic.message));
+    if let Some(lint) = diagnostic.lint {
+        title = title.id(lint.name());
+    }
+    let mut group = Group::with_title(title);
     if let Some((span, label)) = &diagnostic.primary {
         let mut files: Vec<(usize, Vec<FileAnnotation<'_>>)> =
             vec![(span.file(), vec![(*span, label, AnnotationKind::Primary)])];

@@ -4,9 +4,7 @@ use super::access_changes;
 use super::style::{StyleClass, TextStyle};
 use super::text_util::{columns, escape_control, gap_before_location, padded, pluralize};
 use crate::diagnostic::SourceLocation;
-use crate::plan::{
-    AccessImpact, AccessWindow, Action, Change, ChangeOrigin, ChangeTarget, DiffOp, FieldDiff, Plan, TransientAccess,
-};
+use crate::plan::{AccessImpact, AccessWindow, Action, Change, ChangeOrigin, DiffOp, FieldDiff, Plan, TransientAccess};
 
 /// The number of changes that are shown without `--full`.
 const MAX_CHANGES: usize = 400;
@@ -37,9 +35,18 @@ fn action_sign(action: Action) -> (&'static str, StyleClass) {
 
 /// Returns the changes, their effect on access, the totals and the digest.
 pub(crate) fn render_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> String {
+    render_changes(plan, "No changes. The cluster matches the policy.", options)
+}
+
+/// Returns the text of a plan that takes back an apply.
+pub(crate) fn render_restore(plan: &Plan, options: &PlanTextOptions<'_>) -> String {
+    render_changes(plan, "No changes. The cluster has nothing that can be taken back.", options)
+}
+
+fn render_changes(plan: &Plan, no_changes: &str, options: &PlanTextOptions<'_>) -> String {
     let title = format!("{}, policy {}", escape_control(options.cluster), plan.policy);
     if plan.is_empty() {
-        return format!("{title}: No changes. The cluster matches the policy.\n");
+        return format!("{title}: {no_changes}\n");
     }
     let mut out = format!(
         "{}, {}\n\n",
@@ -50,7 +57,7 @@ pub(crate) fn render_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> String 
     let marks_no_impact = plan.access_changes.as_ref().is_some_and(|access| !access.is_empty());
     push_changes(&plan.changes, marks_no_impact, options, &mut out);
     if let Some(access) = &plan.access_changes {
-        out.push_str(&access_changes::render_access_changes(access, options));
+        out.push_str(&access_changes::render_access_changes(access, &plan.changes, options));
     }
     out.push_str(&render_windows(plan));
     out.push_str(&plan_totals(plan));
@@ -97,10 +104,10 @@ fn push_changes(changes: &[Change], marks_no_impact: bool, options: &PlanTextOpt
 fn push_change(change: &Change, options: &PlanTextOptions<'_>, out: &mut String) {
     let style = options.style;
     let (sign, class) = action_sign(change.action);
-    let adoption = match (change.action, &change.target) {
-        (Action::Adopt, ChangeTarget::Object(_)) => "  existing object, will be managed by this policy (adopt)",
-        (Action::Adopt, ChangeTarget::Entry { .. }) => "  existing entry, will be managed by this policy (adopt)",
-        (Action::Create | Action::Update | Action::Replace | Action::Delete, _) => "",
+    let adoption = match change.action {
+        Action::Adopt if change.is_adoption_with_changes() => "  [adopt]",
+        Action::Adopt => "  [adopt, no change]",
+        Action::Create | Action::Update | Action::Replace | Action::Delete => "",
     };
     let kind = padded(change.target.kind_label(), 18);
     let mut title = format!("{kind} {}{adoption}", escape_control(&change.target.name()));
@@ -118,7 +125,7 @@ fn push_change(change: &Change, options: &PlanTextOptions<'_>, out: &mut String)
     if !note.is_empty() && !is_inline {
         out.push_str(&format!("      {note}\n"));
     }
-    push_fields(&change.fields, style, out);
+    push_fields(change, style, out);
 }
 
 /// Returns the file without its directory, since all files of a policy are in one directory.
@@ -126,7 +133,8 @@ fn short_location(location: &SourceLocation) -> String {
     format!("{}:{}", location.file.rsplit('/').next().unwrap_or_default(), location.line)
 }
 
-fn push_fields(fields: &[FieldDiff], style: TextStyle, out: &mut String) {
+fn push_fields(change: &Change, style: TextStyle, out: &mut String) {
+    let fields = &change.fields;
     let labels = fields.iter().filter_map(|field| field.path.last());
     let width = labels.map(|label| columns(&escape_control(label))).max().unwrap_or(0);
     let mut group: Option<&str> = None;
@@ -143,12 +151,17 @@ fn push_fields(fields: &[FieldDiff], style: TextStyle, out: &mut String) {
             group = parent;
         }
         let indent = if parent.is_some() { "        " } else { "      " };
-        out.push_str(&format!("{indent}{}  {}\n", padded(&escape_control(label), width), field_values(field, style)));
+        out.push_str(&format!(
+            "{indent}{}  {}\n",
+            padded(&escape_control(label), width),
+            field_values(field, change.action, style)
+        ));
     }
 }
 
-/// `get, list, + watch`, or `old → new` if the field has one value and it is replaced.
-fn field_values(field: &FieldDiff, style: TextStyle) -> String {
+/// `get, list, + watch`, or `old → new` if the field has one value and it is replaced. The values of a new object or entry are
+/// all added, so they have no sign.
+fn field_values(field: &FieldDiff, action: Action, style: TextStyle) -> String {
     if let [from, to] = field.values.as_slice()
         && from.op == DiffOp::Remove
         && to.op == DiffOp::Add
@@ -157,7 +170,6 @@ fn field_values(field: &FieldDiff, style: TextStyle) -> String {
         let from = style.paint(StyleClass::Removed, &escape_control(&from.value));
         return format!("{from} → {}", style.paint(StyleClass::Added, &escape_control(&to.value)));
     }
-    let all_added = field.values.iter().all(|item| item.op == DiffOp::Add);
     let values: Vec<String> = field
         .values
         .iter()
@@ -165,7 +177,7 @@ fn field_values(field: &FieldDiff, style: TextStyle) -> String {
             let value = escape_control(&item.value);
             match item.op {
                 DiffOp::Keep => value,
-                DiffOp::Add if all_added => style.paint(StyleClass::Added, &value),
+                DiffOp::Add if action == Action::Create => style.paint(StyleClass::Added, &value),
                 DiffOp::Add => style.paint(StyleClass::Added, &format!("+ {value}")),
                 DiffOp::Remove => style.paint(StyleClass::Removed, &format!("- {value}")),
             }
@@ -179,13 +191,17 @@ fn plan_totals(plan: &Plan) -> String {
         0 => String::new(),
         number => format!(", {number} to adopt"),
     };
+    let changed_adoptions = match plan.changes.iter().filter(|change| change.is_adoption_with_changes()).count() {
+        0 => String::new(),
+        number => format!(" ({number} adopt)"),
+    };
     let access = plan
         .access_changes
         .as_ref()
-        .map(|access| format!(" {}", access_changes::access_totals(access)))
+        .map(|access| format!(" {}", access_changes::access_totals(access, &plan.changes)))
         .unwrap_or_default();
     format!(
-        "Plan: {} to add, {} to change, {} to replace, {} to remove{adoptions}. {} to write.{access}\n",
+        "Plan: {} to add, {} to change{changed_adoptions}, {} to replace, {} to remove{adoptions}. {} to write.{access}\n",
         plan.count_changes(Action::Create),
         plan.count_changes(Action::Update),
         plan.count_changes(Action::Replace),

@@ -3,14 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::InvalidDocument;
-use super::common::ObjectJson;
+use super::guard::{InvariantJson, LimitsJson};
 use super::plan::ConnectionJson;
-use crate::names::ObjectKey;
+use super::step::StepJson;
+use crate::plan::{GuardLimits, Plan, ResolvedInvariant, Step};
 
 /// The `apiVersion` of the document. It is raised when an older rolecall would misread it.
-pub(crate) const BACKUP_VERSION: &str = "rolecall/v2";
+pub(crate) const BACKUP_VERSION: &str = "rolecall/v3";
 
-/// The header that `apply --backup` writes before the objects: the cluster, and the objects that did not exist.
+/// The header that `apply --backup` writes before the objects: the cluster, the writes of the apply, and the limits and
+/// invariants of the policy. An object of a write that is not in the file did not exist.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct BackupDocument {
@@ -25,38 +27,49 @@ pub(crate) struct BackupDocument {
     pub(crate) name: Option<String>,
     pub(crate) connection: ConnectionJson,
     pub(crate) cluster_uid: Option<String>,
-    /// The objects that did not exist: `restore` deletes them.
-    absent: Vec<ObjectJson>,
+    /// The limits in the `[guard]` table of the policy. `restore` enforces them without the policy.
+    limits: LimitsJson,
+    /// The invariants of the policy for this cluster. `restore` enforces them without the policy.
+    invariants: Vec<InvariantJson>,
+    /// The writes of the apply, which `restore` takes back.
+    steps: Vec<StepJson>,
+}
+
+/// The parts of a backup that `restore` plans with.
+pub(crate) struct BackupContent {
+    pub(crate) limits: GuardLimits,
+    pub(crate) invariants: Vec<ResolvedInvariant>,
+    pub(crate) steps: Vec<Step>,
 }
 
 impl BackupDocument {
     /// The `kind` of the document.
     pub(crate) const KIND: &str = "Backup";
 
-    pub(crate) fn new(
-        policy: &str,
-        (cluster, name): (&str, Option<&str>),
-        connection: ConnectionJson,
-        cluster_uid: Option<&str>,
-        absent: &[&ObjectKey],
-    ) -> Self {
+    pub(crate) fn new(plan: &Plan, (cluster, name): (&str, Option<&str>), connection: ConnectionJson) -> Self {
         Self {
             api_version: BACKUP_VERSION.to_owned(),
             kind: Self::KIND.to_owned(),
-            policy: policy.to_owned(),
+            policy: plan.policy.clone(),
             cluster: cluster.to_owned(),
             name: name.map(str::to_owned),
             connection,
-            cluster_uid: cluster_uid.map(str::to_owned),
-            absent: absent.iter().map(|key| ObjectJson::from(*key)).collect(),
+            cluster_uid: plan.cluster_uid.clone(),
+            limits: (&plan.limits).into(),
+            invariants: plan.invariants.iter().map(InvariantJson::from).collect(),
+            steps: plan.steps.iter().map(StepJson::from).collect(),
         }
     }
 
-    /// Returns the objects that did not exist.
+    /// Returns the limits, the invariants and the writes.
     ///
     /// # Errors
-    /// If an object has a namespace and its kind is cluster-scoped, or the other way round.
-    pub(crate) fn absent(&self) -> Result<Vec<ObjectKey>, InvalidDocument> {
-        self.absent.iter().cloned().map(ObjectKey::try_from).collect()
+    /// If one of them is invalid, for example an object that has a namespace although its kind is cluster-scoped.
+    pub(crate) fn content(&self) -> Result<BackupContent, InvalidDocument> {
+        Ok(BackupContent {
+            limits: self.limits.clone().into(),
+            invariants: self.invariants.iter().cloned().map(ResolvedInvariant::try_from).collect::<Result<_, _>>()?,
+            steps: self.steps.iter().cloned().map(Step::try_from).collect::<Result<_, _>>()?,
+        })
     }
 }

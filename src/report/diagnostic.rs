@@ -30,6 +30,9 @@ impl DiagnosticsDocument {
 pub(crate) struct DiagnosticJson {
     /// An error stops the command; a warning does not.
     severity: SeverityJson,
+    /// The name by which `[lint]` of a policy allows or denies the warning, such as `unknown-verb`. Null if the policy
+    /// cannot do that.
+    lint: Option<String>,
     /// The problem, on one line, without the location.
     message: String,
     /// The location in the policy, or null if the diagnostic does not refer to a single location.
@@ -44,13 +47,14 @@ pub(crate) struct DiagnosticJson {
 
 impl DiagnosticJson {
     pub(crate) fn new(diagnostic: &Diagnostic, sources: &SourceMap) -> Self {
-        let Diagnostic { severity, message, primary, secondary, excerpt, notes } = diagnostic;
+        let Diagnostic { severity, lint, message, primary, secondary, excerpt, notes } = diagnostic;
         let location = |span| LocationJson::from(&sources.location(span));
         let related = secondary
             .iter()
             .map(|(span, label)| RelatedLocationJson { location: location(*span), label: label.clone() });
         Self {
             severity: (*severity).into(),
+            lint: lint.map(|id| id.name().to_owned()),
             message: message.clone(),
             location: primary.as_ref().map(|(span, _)| location(*span)),
             related: related.collect(),

@@ -40,7 +40,8 @@ impl From<&GuardReport> for GuardsJson {
 /// A guard. `caller`: you keep your own access. `node`: nodes and Fargate pods keep theirs. `protected`: the principals
 /// that the policy protects keep theirs. `aws-auth`: aws-auth can be read and has entries. `last-admin`: some IAM
 /// principal in aws-auth can still restore access. `masters`: no principal becomes a member of system:masters.
-/// `max-removals`: the plan does not remove more than the policy allows.
+/// `everyone`: anonymous requests, all authenticated users and all service accounts gain nothing. `max-removals`: the plan
+/// does not remove more than the policy allows, or than the default limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum GuardJson {
@@ -50,6 +51,7 @@ pub(crate) enum GuardJson {
     AwsAuth,
     LastAdmin,
     Masters,
+    Everyone,
     MaxRemovals,
 }
 
@@ -62,6 +64,7 @@ impl From<GuardKind> for GuardJson {
             GuardKind::AwsAuth => Self::AwsAuth,
             GuardKind::LastAdmin => Self::LastAdmin,
             GuardKind::Masters => Self::Masters,
+            GuardKind::Everyone => Self::Everyone,
             GuardKind::MaxRemovals => Self::MaxRemovals,
         }
     }
@@ -120,8 +123,8 @@ impl From<&UnevaluatedGuard> for NotEvaluatedJson {
 pub(super) struct LimitsJson {
     /// The principals that the policy protects: each value is an ARN or an ARN pattern.
     pub(super) protected: Vec<LimitJson>,
-    /// The maximum number of removals in a plan: a number or a percentage such as `20%`. Null if the policy does not
-    /// limit it.
+    /// The maximum number of removals in a plan: a number or a percentage such as `20%`. Null if the policy sets
+    /// none. The limit is then half of what the policy owns, and at least 10.
     pub(super) max_removals: Option<LimitJson>,
 }
 

@@ -27,7 +27,7 @@ pub(crate) use answers::{
     AccessAnswerJson, AccessRowJson, AnswerContext, AnswerJson, AnswersDocument, CanAnswerJson, EscalationsAnswerJson,
     WhoCanAnswerJson,
 };
-pub(crate) use backup::{BACKUP_VERSION, BackupDocument};
+pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
 pub(crate) use common::SubjectJson;
 pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument};
 pub(crate) use digest::digest;
@@ -40,6 +40,8 @@ pub(crate) use plan::{ConnectionJson, EksClusterJson, PlanDocument, PlanJson};
 pub(crate) use requests::RequestsJson;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
+
+use crate::diagnostic::InternalError;
 pub(crate) use user_info::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
 
 /// Raised when a script that reads the old documents would be misled. A new key alone does not raise it.
@@ -47,8 +49,14 @@ pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// serde cannot serialize a document, which is a bug in rolecall.
 #[derive(Debug, Error)]
-#[error("internal error: cannot serialize a JSON document: {0}")]
+#[error("cannot serialize a JSON document: {0}")]
 pub(crate) struct SerializeError(#[from] serde_json::Error);
+
+impl From<SerializeError> for InternalError {
+    fn from(error: SerializeError) -> Self {
+        Self::new(error.to_string())
+    }
+}
 
 /// Why the content of a saved document is invalid.
 #[derive(Debug, PartialEq, Eq, Error)]

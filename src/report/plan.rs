@@ -122,9 +122,9 @@ impl PlanJson {
 pub(super) struct SummaryJson {
     /// Objects and entries that are created.
     create: usize,
-    /// Objects and entries that exist and that the policy adopts.
+    /// Objects and entries that exist and that the policy adopts without changing them.
     adopt: usize,
-    /// Objects and entries that are changed.
+    /// Objects and entries that are changed, including those that the policy adopts and changes.
     update: usize,
     /// Bindings that are deleted and created again.
     replace: usize,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::aws_auth::Section;
@@ -91,7 +92,7 @@ impl EntryMarks {
                 (policy, list.join(" "))
             })
             .collect();
-        if lists.is_empty() { None } else { serde_json::to_string(&lists).ok() }
+        (!lists.is_empty()).then(|| json!(lists).to_string())
     }
 
     /// Returns the policy that owns the entry.

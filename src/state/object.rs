@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::object_meta::{ObjectMeta, RawObjectMeta, RulesManager, metadata_to_json};
 use super::rbac::{LabelSelector, RBAC_GROUP, RoleRef, Rule, Subject};
+use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
 
 /// A Role or a ClusterRole.
@@ -37,6 +38,8 @@ pub(crate) enum ObjectError {
     /// A field has a value that the API server does not accept.
     #[error("{0}")]
     Invalid(String),
+    #[error(transparent)]
+    Internal(#[from] InternalError),
 }
 
 /// A Role or ClusterRole as the API server sends it.

@@ -93,6 +93,13 @@ pub(crate) struct RawFieldsV1 {
     rules: Option<serde::de::IgnoredAny>,
 }
 
+impl RawFieldsV1 {
+    /// Returns a field set that has the rules.
+    pub(crate) fn with_rules() -> Self {
+        Self { rules: Some(serde::de::IgnoredAny) }
+    }
+}
+
 impl From<RawObjectMeta> for ObjectMeta {
     fn from(raw: RawObjectMeta) -> Self {
         let RawObjectMeta {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::object::{Binding, Role};
@@ -25,8 +26,6 @@ pub(crate) const ENTRIES_ANNOTATION: &str = "rolecall/entries";
 pub(crate) const AGGREGATE_LABEL_PREFIX: &str = "rbac.authorization.k8s.io/aggregate-to-";
 /// The user-facing default ClusterRoles (kubernetes `bootstrappolicy/policy.go`).
 pub(crate) const DEFAULT_CLUSTER_ROLES: [&str; 4] = ["cluster-admin", "admin", "edit", "view"];
-/// Key and value of the label on the default roles and bindings of Kubernetes.
-const BOOTSTRAP_LABEL: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-defaults");
 
 /// The owner of an object from the point of view of one policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +44,17 @@ pub(crate) fn object_owner(meta: &ObjectMeta, policy: &str) -> Owner {
 }
 
 /// Returns whether Kubernetes or EKS provides the object. Their controllers would restore it after a change.
-pub(crate) fn is_built_in(key: &ObjectKey, meta: &ObjectMeta) -> bool {
-    let is_default = key.kind() == ObjectKind::ClusterRole && DEFAULT_CLUSTER_ROLES.contains(&key.name());
-    is_default
-        || crate::names::reserved_prefix(key.name()).is_some()
-        || meta.labels.get(BOOTSTRAP_LABEL.0).is_some_and(|value| value == BOOTSTRAP_LABEL.1)
+///
+/// Only the name counts. The label `kubernetes.io/bootstrapping: rbac-defaults` of the default objects is also on copies
+/// of them, which nothing restores (kubernetes v1.36.3 `bootstrappolicy/policy.go` and `namespace_policy.go`: the defaults
+/// are these roles, the binding `cluster-admin`, and objects with the prefix `system:`).
+pub(crate) fn is_built_in(key: &ObjectKey) -> bool {
+    let is_default = match key.kind() {
+        ObjectKind::ClusterRole => DEFAULT_CLUSTER_ROLES.contains(&key.name()),
+        ObjectKind::ClusterRoleBinding => key.name() == "cluster-admin",
+        _ => false,
+    };
+    is_default || crate::names::reserved_prefix(key.name()).is_some()
 }
 
 /// Returns the tool other than rolecall that the label `app.kubernetes.io/managed-by` names.
@@ -72,20 +77,20 @@ pub(crate) fn content_labels(meta: &ObjectMeta) -> Labels {
 /// Digest of a role's content: its rules or its selectors, and its content labels.
 pub(crate) fn role_digest(role: &Role, labels: &Labels) -> String {
     match &role.aggregation {
-        Some(selectors) => digest(&(selectors.iter().collect::<BTreeSet<_>>(), labels)),
-        None => digest(&(canonical_rules(&role.rules), labels)),
+        Some(selectors) => digest(&json!([selectors.iter().collect::<BTreeSet<_>>(), labels])),
+        None => digest(&json!([canonical_rules(&role.rules), labels])),
     }
 }
 
 /// Digest of a binding's content: its role and its subjects.
 pub(crate) fn binding_digest(binding: &Binding) -> String {
     let subjects: BTreeSet<String> = binding.subjects.iter().map(ToString::to_string).collect();
-    digest(&(binding.role_ref.to_string(), subjects))
+    digest(&json!([binding.role_ref.to_string(), subjects]))
 }
 
-fn digest(content: &impl serde::Serialize) -> String {
-    let text = serde_json::to_vec(content).unwrap_or_default();
-    let hash = Sha256::digest(text);
+/// A digest of the text of a JSON value. There is no case in which a value has no text.
+fn digest(content: &Value) -> String {
+    let hash = Sha256::digest(content.to_string());
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -115,6 +120,15 @@ mod tests {
     fn assert_digest(digest: &str, text: &str) {
         let hash: String = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(digest, hash, "{text}");
+    }
+
+    #[test]
+    fn built_in_objects_are_known_by_name() {
+        let binding = |name: &str| ObjectKey::binding(None, name);
+        assert!(is_built_in(&ObjectKey::cluster_role("view")) && is_built_in(&binding("cluster-admin")));
+        assert!(is_built_in(&ObjectKey::role("kube-system", "system:x")) && is_built_in(&binding("eks:x")));
+        assert!(!is_built_in(&binding("view")) && !is_built_in(&ObjectKey::role("team", "view")));
+        assert!(!is_built_in(&ObjectKey::cluster_role("view-copy")));
     }
 
     #[test]

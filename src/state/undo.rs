@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::write::WriteRequest;
+use crate::diagnostic::InternalError;
 
 /// Metadata fields that the API server sets. They cannot be carried over to a re-created object.
 const SERVER_FIELDS: [&str; 8] = [
@@ -33,9 +34,11 @@ pub(crate) fn strip_server_fields(object: &Value) -> Value {
 
 /// Returns the JSON merge patch (RFC 7396) that turns `from` into `to`. `None` if they do not differ.
 pub(crate) fn create_merge_patch(from: &Value, to: &Value) -> Option<Value> {
-    // The aggregation controller fills in the rules of an aggregated role, so they are not restored.
-    let is_aggregated = to.get("aggregationRule").is_some_and(|rule| !rule.is_null());
-    let fields = CONTENT_FIELDS.into_iter().filter(|field| !(is_aggregated && *field == "rules"));
+    // The aggregation controller fills in the rules of an aggregated role, so they are not restored. A role that becomes
+    // aggregated would keep its other rules if the controller finds none, so these are.
+    let is_aggregated = |object: &Value| object.get("aggregationRule").is_some_and(|rule| !rule.is_null());
+    let stays_aggregated = is_aggregated(from) && is_aggregated(to);
+    let fields = CONTENT_FIELDS.into_iter().filter(|field| !(stays_aggregated && *field == "rules"));
     let mut patch = changed_fields(fields, from, to);
     let metadata = |object: &Value| object.get("metadata").cloned().unwrap_or_default();
     let metadata_patch = changed_fields(METADATA_FIELDS.into_iter(), &metadata(from), &metadata(to));
@@ -76,9 +79,15 @@ fn merge_patch_value(from: &Value, to: &Value) -> Option<Value> {
 
 /// Returns the write that undoes `write`. `before` is the object before `write`; `None` if it did not exist.
 ///
-/// Returns `None` if there is nothing to undo, or if `write` does not fit `before`.
-pub(crate) fn inverse_write(write: &WriteRequest, before: Option<&Value>) -> Option<WriteRequest> {
-    match (write, before) {
+/// Returns `None` if there is nothing to undo.
+///
+/// # Errors
+/// `write` does not fit `before`: it creates an object that exists, or changes one that does not.
+pub(crate) fn inverse_write(
+    write: &WriteRequest,
+    before: Option<&Value>,
+) -> Result<Option<WriteRequest>, InternalError> {
+    Ok(match (write, before) {
         (WriteRequest::Create(_), None) => Some(WriteRequest::Delete),
         (WriteRequest::Patch(body), Some(before)) => {
             let mut after = before.clone();
@@ -86,8 +95,12 @@ pub(crate) fn inverse_write(write: &WriteRequest, before: Option<&Value>) -> Opt
             create_merge_patch(&after, before).map(WriteRequest::Patch)
         }
         (WriteRequest::Delete, Some(before)) => Some(WriteRequest::Create(strip_server_fields(before))),
-        (WriteRequest::Create(_), Some(_)) | (WriteRequest::Patch(_) | WriteRequest::Delete, None) => None,
-    }
+        (WriteRequest::Create(_), Some(_)) | (WriteRequest::Patch(_) | WriteRequest::Delete, None) => {
+            let existed = if before.is_some() { "existed" } else { "did not exist" };
+            let verb = write.verb();
+            return Err(InternalError::new(format!("a {verb} cannot be undone: the object {existed} before it")));
+        }
+    })
 }
 
 #[cfg(test)]
@@ -108,8 +121,8 @@ mod tests {
             json!({ "metadata": { "annotations": { "rolecall/entries": null }, "labels": { "l": "1" } } }),
             json!({ "data": null, "metadata": { "annotations": null } }),
         ] {
-            let Some(WriteRequest::Patch(inverse)) = inverse_write(&WriteRequest::Patch(body.clone()), Some(&before))
-            else {
+            let inverse = inverse_write(&WriteRequest::Patch(body.clone()), Some(&before));
+            let Ok(Some(WriteRequest::Patch(inverse))) = inverse else {
                 panic!("{body} has no inverse");
             };
             let mut object = before.clone();
@@ -125,5 +138,10 @@ mod tests {
         let before = json!({ "aggregationRule": { "clusterRoleSelectors": [{}] }, "rules": [1] });
         let now = json!({ "aggregationRule": { "clusterRoleSelectors": [{}] }, "rules": [1, 2] });
         assert_eq!(create_merge_patch(&now, &before), None);
+        let plain = json!({ "rules": [1, 2] });
+        let patch = create_merge_patch(&plain, &before).unwrap();
+        assert_eq!(patch, json!({ "aggregationRule": { "clusterRoleSelectors": [{}] }, "rules": [1] }));
+        let empty = json!({ "aggregationRule": { "clusterRoleSelectors": [{}] }, "rules": null });
+        assert_eq!(create_merge_patch(&plain, &empty).unwrap()["rules"], Value::Null);
     }
 }

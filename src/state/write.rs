@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::validate;
+use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
 
 /// The exact request.
@@ -67,34 +68,35 @@ impl WriteRequest {
     }
 
     /// Returns the body of the request with its precondition. For a DELETE these are its `DeleteOptions`.
-    pub(crate) fn body(&self, expected: &ResolvedPrecondition) -> Value {
-        let version = match expected {
-            ResolvedPrecondition::Absent => None,
-            ResolvedPrecondition::Version(version) => Some(version),
-        };
-        match self {
-            Self::Create(body) => body.clone(),
-            Self::Patch(patch) => {
-                let mut body = patch.clone();
-                if let Some(version) = version {
-                    let mut metadata = json!({ "resourceVersion": version.resource_version });
-                    if let Some(uid) = &version.uid {
-                        apply_merge_patch(&mut metadata, &json!({ "uid": uid }));
-                    }
-                    apply_merge_patch(&mut body, &json!({ "metadata": metadata }));
-                }
-                body
+    ///
+    /// # Errors
+    /// The precondition does not fit the write. The API server would make a patch or a deletion without a version
+    /// whatever the object is by then.
+    pub(crate) fn body(&self, expected: &ResolvedPrecondition) -> Result<Value, InternalError> {
+        let version_fields = |version: &ObjectVersion| {
+            let mut fields = json!({ "resourceVersion": version.resource_version });
+            if let Some(uid) = &version.uid {
+                apply_merge_patch(&mut fields, &json!({ "uid": uid }));
             }
-            Self::Delete => {
-                let mut options = json!({ "apiVersion": "v1", "kind": "DeleteOptions" });
-                if let Some(version) = version {
-                    let mut preconditions = json!({ "resourceVersion": version.resource_version });
-                    if let Some(uid) = &version.uid {
-                        apply_merge_patch(&mut preconditions, &json!({ "uid": uid }));
-                    }
-                    apply_merge_patch(&mut options, &json!({ "preconditions": preconditions }));
-                }
-                options
+            fields
+        };
+        match (self, expected) {
+            (Self::Create(body), ResolvedPrecondition::Absent) => Ok(body.clone()),
+            (Self::Patch(patch), ResolvedPrecondition::Version(version)) => {
+                let mut body = patch.clone();
+                apply_merge_patch(&mut body, &json!({ "metadata": version_fields(version) }));
+                Ok(body)
+            }
+            (Self::Delete, ResolvedPrecondition::Version(version)) => Ok(json!({
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "preconditions": version_fields(version),
+            })),
+            (Self::Create(_), ResolvedPrecondition::Version(_)) => {
+                Err(InternalError::new("a create has the version of an object as its precondition"))
+            }
+            (Self::Patch(_) | Self::Delete, ResolvedPrecondition::Absent) => {
+                Err(InternalError::new(format!("a {} has no version as its precondition", self.verb())))
             }
         }
     }

@@ -17,15 +17,21 @@ const CONFIG_MAPS: &str = "/api/v1/namespaces/kube-system/configmaps";
 /// How long the authenticator may take to read aws-auth.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
-#[derive(Default)]
 pub struct Options {
-    /// Runs the controller that fills aggregated ClusterRoles such as view, edit and admin, as EKS does.
+    /// Runs the controller that fills aggregated ClusterRoles such as view, edit and admin. EKS always runs it, so this
+    /// is the default.
     pub aggregation: bool,
     /// How long the API server caches responses of the authenticator. With zero, it still caches an accepted token for
     /// ten seconds.
     pub webhook_cache_ttl: Duration,
     /// Enables the alpha feature SSORoleMatch of the authenticator, which is off on EKS.
     pub sso_role_match: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { aggregation: true, webhook_cache_ttl: Duration::ZERO, sso_role_match: false }
+    }
 }
 
 /// AWS credentials of an identity. A client that makes its own tokens uses them through `AWS_ACCESS_KEY_ID`,
@@ -68,7 +74,33 @@ impl TestCluster {
             kubeconfigs: AtomicU32::new(0),
         };
         cluster.admin_kubeconfig = cluster.write_kubeconfig("admin", cluster.admin_token());
+        if options.aggregation {
+            cluster.wait_until_aggregated();
+        }
         cluster
+    }
+
+    /// Waits until the aggregation controller has filled the default roles. It starts with the cluster, and a test that
+    /// compares versions must not see its first writes.
+    fn wait_until_aggregated(&self) {
+        let deadline = Instant::now() + SYNC_TIMEOUT;
+        let is_filled = |name: &str| {
+            let path = format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}");
+            let (_, role) = self.admin("GET", &path, None);
+            // The last rule of each role comes from the role that it selects last.
+            role["rules"].as_array().map(Vec::len)
+        };
+        let sizes = || ["view", "edit", "admin"].map(is_filled);
+        let mut last = sizes();
+        loop {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = sizes();
+            if now == last && now.iter().all(|size| size.is_some_and(|size| size > 0)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the aggregation controller has not filled the roles: {now:?}");
+            last = now;
+        }
     }
 
     pub fn server(&self) -> &str {

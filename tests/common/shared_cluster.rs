@@ -7,16 +7,20 @@
 use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::cluster::{Options, TestCluster};
+use super::cluster::TestCluster;
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 const NOT_BOOTSTRAPPED: &str = "labelSelector=kubernetes.io%2Fbootstrapping%21%3Drbac-defaults";
 const NOT_API_SERVER_IDENTITY: &str = "labelSelector=%21apiserver.kubernetes.io%2Fidentity";
+
+/// How long the aggregation controller may write to a role that was deleted.
+const CONTROLLER_LAG: Duration = Duration::from_millis(200);
 
 /// A cluster that one test at a time uses. The threads of a proxy can access it through a `static`.
 pub struct SharedCluster {
@@ -52,12 +56,8 @@ impl Deref for SharedCluster {
     }
 }
 
-/// The cluster without options.
+/// The cluster with the default options.
 pub static CLUSTER: SharedCluster = SharedCluster::new(TestCluster::start);
-
-/// A cluster with the controller that fills aggregated ClusterRoles.
-pub static AGGREGATING_CLUSTER: SharedCluster =
-    SharedCluster::new(|| TestCluster::start_with(Options { aggregation: true, ..Options::default() }));
 
 /// A cluster that only the holder uses.
 pub struct LockedCluster {
@@ -73,7 +73,7 @@ impl Deref for LockedCluster {
     }
 }
 
-/// The cluster without options, after a reset. No other test can use it until the guard is dropped.
+/// The cluster with the default options, after a reset. No other test can use it until the guard is dropped.
 pub fn cluster() -> LockedCluster {
     CLUSTER.locked()
 }
@@ -96,8 +96,10 @@ impl TestCluster {
     pub fn reset(&self) {
         self.remove_finalizers(AWS_AUTH, &self.admin("GET", AWS_AUTH, None).1);
         self.delete(AWS_AUTH);
-        for kind in ["clusterrolebindings", "clusterroles"] {
-            self.delete_all(&format!("{RBAC}/{kind}"), NOT_BOOTSTRAPPED);
+        self.delete_all(&format!("{RBAC}/clusterrolebindings"), NOT_BOOTSTRAPPED);
+        // The aggregation controller, with an old cache, may create a deleted role again.
+        while self.delete_all(&format!("{RBAC}/clusterroles"), NOT_BOOTSTRAPPED) {
+            std::thread::sleep(CONTROLLER_LAG);
         }
         for kind in ["rolebindings", "roles"] {
             for namespace in self.namespaces_with(kind) {
@@ -113,16 +115,18 @@ impl TestCluster {
         items(&list).iter().filter_map(|item| item["metadata"]["namespace"].as_str()).map(str::to_owned).collect()
     }
 
-    fn delete_all(&self, collection: &str, selector: &str) {
+    /// Returns whether an aggregated role was deleted.
+    fn delete_all(&self, collection: &str, selector: &str) -> bool {
         let (_, list) = self.admin("GET", &format!("{collection}?{selector}"), None);
         if items(&list).is_empty() {
-            return;
+            return false;
         }
         for item in items(&list) {
             let name = item["metadata"]["name"].as_str().unwrap_or_default();
             self.remove_finalizers(&format!("{collection}/{}", escape(name)), item);
         }
         self.delete(&format!("{collection}?{selector}"));
+        items(&list).iter().any(|item| item["aggregationRule"].is_object())
     }
 
     /// An object with finalizers is not deleted, and an RBAC object would still grant its permissions.

@@ -10,7 +10,7 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 
 /// The top-level modules in dependency order: a module uses only modules before it.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "names",
     "diagnostic",
     "yaml",
@@ -18,6 +18,7 @@ const LAYERS: [&str; 15] = [
     "state",
     "access",
     "policy",
+    "lint",
     "plan",
     "guard",
     "permissions",

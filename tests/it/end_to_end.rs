@@ -2,13 +2,8 @@
 
 use crate::common::TestCluster;
 use crate::common::sandbox::{Sandbox, example_path, steps};
-use crate::common::shared_cluster::{AGGREGATING_CLUSTER, LockedCluster};
+use crate::common::shared_cluster::cluster;
 use serde_json::{Value, json};
-
-/// The shared cluster, for one test.
-fn cluster() -> LockedCluster {
-    AGGREGATING_CLUSTER.locked()
-}
 
 const NODES: &str = "\
 - groups:

@@ -152,10 +152,10 @@ fn expiring_access_is_warned_about_and_removed_with_its_reason() {
     assert!(remaining.contains("role/eks-nodes # unmanaged") && !remaining.contains("user/alice"), "{remaining}");
 }
 
-/// The policy lists an expired principal that the cluster has without an owner. If it were not removed, `plan` would print
-/// `no changes` while the access remains.
+/// The policy lists an expired principal that the cluster has without an owner. rolecall removes only what it manages, and
+/// says that the access remains.
 #[test]
-fn expired_access_is_removed_if_unowned_and_kept_if_another_policy_owns_it() {
+fn expired_access_without_an_owner_is_kept_and_reported() {
     let cluster = format!(
         "{CLUSTER}  mapUsers: |
     - userarn: arn:aws:iam::111122223333:user/Alice
@@ -173,7 +173,34 @@ roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }
 "
     );
     let sandbox = sandbox(&cluster);
-    let (_, out, err) = run(&sandbox, "2026-11-01T00:00:00Z", &["plan", "--cluster", "a", "--format", "json"]);
+    let now = "2026-11-01T00:00:00Z";
+    let (_, out, err) = run(&sandbox, now, &["plan", "--cluster", "a"]);
+    insta::assert_snapshot!(err, @r"
+    warning: the aws-auth entry of arn:aws:iam::111122223333:user/Alice has expired but is kept: no policy owns it
+      --> rolecall.toml:12:11
+       |
+    12 | expires = 2026-10-01
+       |           ^^^^^^^^^^
+       |
+       = because: expired on 2026-10-01
+       = help: delete it by hand if its access has to end
+
+    warning: ClusterRoleBinding short has expired but is kept: no policy owns it
+      --> rolecall.toml:32:11
+       |
+    32 | expires = 2026-10-01T00:00:00Z
+       |           ^^^^^^^^^^^^^^^^^^^^
+       |
+       = because: expired at 2026-10-01T00:00:00Z
+       = help: delete it by hand if its access has to end
+    ");
+    assert!(!out.contains("  - "), "{out}");
+    // An exclusive policy removes everything that it does not list, and an expired entry counts as not listed.
+    let policy = fs::read_to_string(sandbox.path().join("rolecall.toml")).unwrap();
+    let exclusive =
+        "[ownership]\naws-auth = \"exclusive\"\nrbac = \"exclusive\"\nignore = [\"arn:aws:iam::*:role/eks-nodes\"]\n";
+    fs::write(sandbox.path().join("rolecall.toml"), policy + exclusive).unwrap();
+    let (_, out, err) = run(&sandbox, now, &["plan", "--cluster", "a", "--format", "json"]);
     let plan: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
     let deleted: Vec<String> = plan["plans"][0]["changes"]
         .as_array()

@@ -277,3 +277,21 @@ fn saved_plan_is_guarded_again_on_the_current_cluster() {
     );
     assert_eq!(cluster.object_metadata(), before);
 }
+
+#[test]
+fn grant_to_everyone_needs_its_flag() {
+    let policy = POLICY.to_owned()
+        + "[cluster-roles.reader]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n\
+           [bindings.open]\ncluster-role = \"reader\"\ngroups = [\"system:unauthenticated\"]\n";
+    let sandbox = offline(&policy);
+    let output = sandbox.run(&with_snapshot(&["plan"]));
+    assert_eq!(output.exit_code, 3, "{}", output.stderr);
+    let text = &output.stderr;
+    assert!(text.contains("pass --allow everyone:system:unauthenticated"), "{text}");
+    assert!(text.contains("warning[binding-to-anonymous]"), "{text}");
+    let allow = "--allow=everyone:system:unauthenticated";
+    assert_eq!(sandbox.run(&with_snapshot(&["apply", "--auto-approve"])).exit_code, 3);
+    sandbox.ok(&with_snapshot(&["plan", allow]));
+    sandbox.ok(&with_snapshot(&["apply", "--auto-approve", allow]));
+    assert_eq!(sandbox.run(&with_snapshot(&["plan"])).exit_code, 0, "nothing more is granted");
+}

@@ -13,6 +13,7 @@
 )]
 
 mod access;
+mod aggregation;
 mod api_resources;
 mod architecture;
 mod bad_input;
@@ -23,12 +24,14 @@ mod expiry;
 mod guards;
 mod invariants;
 mod language;
+mod lints;
 mod ownership;
 mod permissions;
 mod policies;
 mod prompts_and_help;
 mod reads_and_writes;
 mod request_faults;
+mod restore;
 mod safe_apply;
 mod schema;
 mod stale_plans;

@@ -178,3 +178,86 @@ fn autoupdate_annotation_is_kept() {
         "{text}"
     );
 }
+
+#[test]
+fn label_of_default_objects_on_a_copy_has_no_effect() {
+    let sandbox = Sandbox::offline();
+    let role = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+                metadata: { name: view-copy, labels: { kubernetes.io/bootstrapping: rbac-defaults } }\n\
+                rules: [{ verbs: [get], apiGroups: [\"\"], resources: [pods] }]\n";
+    sandbox.write("cluster.yaml", &format!("{CLUSTER}{role}"));
+    let rest = "[cluster-roles.view-copy]\nrules = [{ verbs = [\"get\", \"list\"], resources = [\"pods\"] }]\n";
+    sandbox.write("a.toml", &policy("a", rest));
+    let planned = changes(&sandbox, "a.toml");
+    assert!(planned.contains(&"adopt ClusterRole view-copy".to_owned()), "{planned:?}");
+}
+
+/// Adoption can take access away, so it is shown and counted like any other change.
+#[test]
+fn adoption_that_changes_content_is_shown_as_a_change() {
+    let cluster = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: aws-auth, namespace: kube-system }
+data:
+  mapRoles: |
+    - rolearn: arn:aws:iam::111122223333:role/same
+      username: same
+    - rolearn: arn:aws:iam::111122223333:role/keep
+      username: keep
+      groups: [system:masters]
+  mapUsers: |
+    - userarn: arn:aws:iam::111122223333:user/bob
+      username: bob
+      groups: [system:masters]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: reader }
+rules: [{ verbs: [get], apiGroups: [""], resources: [pods] }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: readers }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reader }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: readers }]
+"#;
+    let policy = r#"
+[policy]
+name = "prod"
+[principals.same]
+role = "arn:aws:iam::111122223333:role/same"
+username = "same"
+groups = ["readers"]
+[principals.bob]
+user = "arn:aws:iam::111122223333:user/bob"
+username = "robert"
+[groups.readers]
+[cluster-roles.reader]
+rules = [{ verbs = ["get"], resources = ["pods"] }, { verbs = ["get"], resources = ["services"] }]
+[bindings.readers]
+cluster-role = "reader"
+groups = ["readers"]
+"#;
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", cluster).write("rolecall.toml", policy);
+    let text = sandbox.ok(&["plan", "--snapshot", "cluster.yaml"]);
+    insta::assert_snapshot!(text.split("Digest").next().unwrap());
+    let summary = &sandbox.plan(&["--snapshot", "cluster.yaml"])["summary"];
+    assert_eq!((&summary["adopt"], &summary["update"]), (&1.into(), &3.into()), "{summary}");
+}
+
+/// A principal that loses its only entry loses its login, even if no binding grants it anything.
+#[test]
+fn lost_login_without_permissions_is_an_access_change() {
+    let sandbox = Sandbox::offline();
+    let exclusive =
+        "[policy]\nname = \"a\"\n[ownership]\naws-auth = \"exclusive\"\nignore = [\"arn:aws:iam::*:role/eksctl-*\"]\n";
+    sandbox.write("cluster.yaml", CLUSTER).write("a.toml", exclusive);
+    let text = sandbox.ok(&["plan", "a.toml", "--snapshot", "cluster.yaml"]);
+    assert!(
+        text.contains("  - arn:aws:iam::111122223333:role/stray  can no longer log in (loses no RBAC permissions)\n"),
+        "{text}"
+    );
+    assert!(!text.contains("no access changes") && text.contains("0 subjects gain access, 1 loses."), "{text}");
+}

@@ -107,6 +107,9 @@ fn variants_with_a_policy() -> BTreeSet<String> {
             let file = if path.is_dir() { path.join(first_file(&path)) } else { path };
             let text = fs::read_to_string(file).unwrap();
             let first = text.lines().next().unwrap_or_default();
+            if first.starts_with("# lint: ") {
+                continue;
+            }
             let variants =
                 first.strip_prefix("# fault: ").unwrap_or_else(|| panic!("{name}/{policy} has no `# fault:`"));
             out.extend(variants.split(", ").map(str::to_owned));
@@ -127,6 +130,23 @@ fn every_error_has_a_policy() {
     let missing: Vec<&String> = all.difference(&with_policy).collect();
     let unknown: Vec<&String> = with_policy.difference(&all).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "without a policy: {missing:?}; unknown variants: {unknown:?}");
+}
+
+/// Warnings that need a cluster. The tests of `lints` have them.
+const LINTS_OF_CLUSTERS: [&str; 2] = ["unmatched-ignore", "vacuous-invariant"];
+
+#[test]
+fn every_lint_has_a_policy() {
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/diagnostic/lint_id.rs")).unwrap();
+    let names = source.lines().filter_map(|line| line.split_once(" = \"")?.1.strip_suffix("\","));
+    let mut all: BTreeSet<&str> = names.collect();
+    assert!(all.len() > 20 && LINTS_OF_CLUSTERS.iter().all(|name| all.remove(name)), "{all:?}");
+    let texts: String = policies("warned")
+        .iter()
+        .map(|policy| fs::read_to_string(folder("warned").join(policy).with_extension("txt")).unwrap())
+        .collect();
+    let missing: Vec<&&str> = all.iter().filter(|name| !texts.contains(&format!("warning[{name}]"))).collect();
+    assert!(missing.is_empty(), "no policy in tests/policies/warned shows {missing:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::common::TestCluster;
 use crate::common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
 use crate::common::sandbox::Sandbox;
-use crate::common::shared_cluster::AGGREGATING_CLUSTER as CLUSTER;
+use crate::common::shared_cluster::CLUSTER;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

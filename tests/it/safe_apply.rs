@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::common::TestCluster;
 use crate::common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
 use crate::common::sandbox::Sandbox;
 use crate::common::shared_cluster::CLUSTER;
+use crate::common::{Options, TestCluster};
 use serde_json::{Value, json};
 
 /// Locks the shared cluster. Its aws-auth has the entry of the nodes and a foreign data key.
@@ -162,7 +162,7 @@ fn dry_run_accepts_a_write_that_depends_on_an_earlier_write() {
 }
 
 /// A credential plugin that prints `token-1`, then `token-2`, by which the proxy knows how new a token is.
-struct Plugin {
+pub(crate) struct Plugin {
     folder: tempfile::TempDir,
 }
 
@@ -223,6 +223,9 @@ fn lockout_of_the_caller_restores_aws_auth_within_seconds() {
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
     assert!(output.stderr.contains("reverted the change of aws-auth: "), "{}", output.stderr);
     assert!(output.stderr.contains("the cluster no longer accepts your credentials"), "{}", output.stderr);
+    // A write that was made and reverted is not "no changes".
+    assert!(output.stderr.contains("Done and reverted (1):"), "{}", output.stderr);
+    assert!(!output.stderr.contains("No changes were made"), "{}", output.stderr);
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert_eq!(aws_auth_text(cluster), before, "data and annotations are byte-identical");
     let writes: Vec<ProxyRequest> = proxy
@@ -259,7 +262,7 @@ fn aws_auth_that_cannot_be_restored_is_saved_with_the_command() {
 
 impl Plugin {
     /// A kubeconfig whose plugin file exists until the test binary exits.
-    fn leaked_kubeconfig(proxy: &Proxy) -> std::path::PathBuf {
+    pub(crate) fn leaked_kubeconfig(proxy: &Proxy) -> std::path::PathBuf {
         let plugin = Self::new();
         let path = plugin.kubeconfig(proxy);
         std::mem::forget(plugin);
@@ -554,7 +557,7 @@ fn restored_backup_is_byte_identical() {
     assert_eq!(stored_content(cluster), before);
     let output = sandbox.run(&["restore", &file, "--auto-approve"]);
     assert!(
-        output.exit_code == 0 && output.stdout.contains("No changes. The cluster matches the policy."),
+        output.exit_code == 0 && output.stdout.contains("No changes. The cluster has nothing that can be taken back."),
         "{}{}",
         output.stdout,
         output.stderr
@@ -702,8 +705,9 @@ fn cached_token_outlives_its_entry_and_apply_reports_it() {
 /// Trap 67: without the aggregation controller `edit` has no rules. That is no error of apply.
 #[test]
 fn rules_pending_from_the_aggregation_controller_are_reported_not_failed() {
-    let (_guard, cluster) = cluster();
-    let sandbox = sandbox(cluster);
+    let cluster = TestCluster::start_with(Options { aggregation: false, ..Options::default() });
+    cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
+    let sandbox = sandbox(&cluster);
     let policy = format!("{POLICY}[bindings.edits]\ncluster-role = \"edit\"\ngroups = [\"viewers\"]\n");
     let output = sandbox.write("rolecall.toml", &policy).run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Errors of refused policies that the schema cannot find: the form of the policy is right, or it is not TOML.
-const NOT_FOUND_BY_SCHEMA: [&str; 16] = [
+const NOT_FOUND_BY_SCHEMA: [&str; 17] = [
     "Toml",
     "NoPolicyTable",
     "NoAccount",
@@ -27,6 +27,7 @@ const NOT_FOUND_BY_SCHEMA: [&str; 16] = [
     "BoundTemplateUsername",
     "BoundAccount",
     "UnknownCluster",
+    "ContradictoryLint",
 ];
 
 fn root() -> &'static Path {
@@ -116,7 +117,7 @@ fn schema_refuses_every_policy_with_a_wrong_form() {
 }
 
 /// For each table that the parser knows: a policy with an unknown key in that table, and the table's place in the schema.
-const TABLES: [(&str, &str); 17] = [
+const TABLES: [(&str, &str); 18] = [
     ("unknown-of-all = 1", "/properties"),
     ("[policy]\nunknown-of-all = 1", "/$defs/policy/properties"),
     ("[clusters.a]\nunknown-of-all = 1", "/$defs/cluster/properties"),
@@ -132,6 +133,7 @@ const TABLES: [(&str, &str); 17] = [
     ("[[bindings.a.namespaces]]\nunknown-of-all = 1", "/$defs/match-labels/properties"),
     ("[ownership]\nunknown-of-all = 1", "/$defs/ownership/properties"),
     ("[guard]\nunknown-of-all = 1", "/$defs/guard/properties"),
+    ("[lint]\nunknown-of-all = 1", "/$defs/lint/properties"),
     ("[[invariants]]\nunknown-of-all = 1", "/$defs/invariant/properties"),
     ("[[invariants]]\ngroup = \"a\"\n[invariants.can]\nunknown-of-all = 1", "/$defs/action/properties"),
 ];

@@ -212,6 +212,11 @@ pub(crate) fn rules(state: &State, aggregation: Aggregation, key: &ObjectKey) ->
             }
             next.sort();
             next.dedup();
+            // The controller writes no rules if it finds none, so rules that were added by hand remain.
+            let has_manual_rules = state.roles.get(name).is_some_and(|role| role.meta.has_manual_rules());
+            if next.is_empty() && has_manual_rules {
+                continue;
+            }
             changed |= next != role.rules;
             role.rules = next;
         }

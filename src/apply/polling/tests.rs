@@ -145,7 +145,14 @@ fn apply_both(
     std::fs::write(&file, CLUSTER).unwrap();
     let cluster = SnapshotCluster::open(&[file], None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let hooks = ApplyHooks { schedule, aws_auth_baseline: None, probe_delays: &[], lock: None };
+    let hooks = ApplyHooks {
+        schedule,
+        aws_auth_baseline: None,
+        probe_delays: &[],
+        lock: None,
+        aggregated_roles: None,
+        controller_lag: Duration::ZERO,
+    };
     let first_plan = make_plan(&policy(first), &runtime.block_on(cluster.read_state()).unwrap());
     let outcome = runtime.block_on(apply(&first_plan, &cluster, &hooks, |_, _| {}));
     assert!(outcome.failed.is_empty(), "{outcome:#?}");

@@ -21,6 +21,7 @@ use crate::names::ObjectKey;
 use crate::state::validate::parse_object_key;
 use crate::state::write::{ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, prune_empty};
 use crate::test_cluster::TestCluster;
+use crate::test_cluster::cluster::Options;
 
 /// Returns the outcome of a write, without messages and versions.
 fn outcome_class(result: &Result<WriteOutcome, ClusterError>) -> String {
@@ -36,7 +37,8 @@ fn outcome_class(result: &Result<WriteOutcome, ClusterError>) -> String {
 }
 
 static TEST_CLUSTER: LazyLock<TestCluster> = LazyLock::new(|| {
-    let cluster = TestCluster::start();
+    // The writes of a controller would change the versions.
+    let cluster = TestCluster::start_with(Options { aggregation: false, ..Options::default() });
     cluster.create_namespace("differential", &[]);
     cluster.create_namespace(TERMINATING_NAMESPACE, &[]);
     // The test cluster has no namespace controller, so the namespace stays in this state.

@@ -3,7 +3,7 @@
 //!
 //! Every write edits the live text in the same way, so the last one is the planned text byte for byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -61,6 +61,9 @@ pub(crate) struct AwsAuthEdit {
     sections: Vec<Section>,
     /// The new content if aws-auth is replaced as a whole, not edited entry by entry.
     replacement: Option<AwsAuth>,
+    /// The planned texts that differ from the edited text, for example because a restored entry has its comments again. `None`
+    /// removes the key.
+    final_texts: BTreeMap<Section, Option<String>>,
 }
 
 impl AwsAuthEdit {
@@ -101,7 +104,15 @@ impl AwsAuthEdit {
             owned_after: owned_after.clone(),
             sections: edits.keys().copied().collect(),
             replacement: None,
+            final_texts: BTreeMap::new(),
         }
+    }
+
+    /// Sets the planned texts of sections. The other writes are edits of the live text.
+    pub(crate) fn with_final_texts(mut self, texts: BTreeMap<Section, Option<String>>) -> Self {
+        self.sections = texts.keys().chain(&self.sections).copied().collect::<BTreeSet<_>>().into_iter().collect();
+        self.final_texts = texts;
+        self
     }
 
     /// Returns a replacement of the whole content, which is always one write.
@@ -116,6 +127,7 @@ impl AwsAuthEdit {
             owned_after: BTreeMap::new(),
             sections: Vec::new(),
             replacement: Some(to),
+            final_texts: BTreeMap::new(),
         }
     }
 
@@ -156,9 +168,15 @@ impl AwsAuthEdit {
             }
         }
         let mut auth = self.live.clone();
+        let is_final = variants.iter().all(|variant| *variant == EntryVariant::Final);
         for (section, edits) in edits {
             let old = self.live.data.get(section.key());
-            if !edits.is_empty() {
+            if is_final && let Some(text) = self.final_texts.get(&section) {
+                match text {
+                    Some(text) => drop(auth.data.insert(section.key().to_owned(), text.clone())),
+                    None => drop(auth.data.remove(section.key())),
+                }
+            } else if !edits.is_empty() {
                 let text = edit_section(section, old.map(String::as_str), &edits).ok()?;
                 auth.data.insert(section.key().to_owned(), text);
             }
@@ -214,28 +232,4 @@ impl AwsAuthEdit {
         patch.insert("data".to_owned(), Value::Object(self.sections.iter().map(text).collect()));
         Some(WriteRequest::Patch(Value::Object(patch)))
     }
-}
-
-/// Returns whether the change of an entry revokes no access: it adds an entry, or only adds groups.
-pub(crate) fn only_grants(edit: &PrincipalEdit) -> bool {
-    edit.edits.len() == 1
-        && match (&edit.before, &edit.after) {
-            (None, Some(_)) => true,
-            (Some(old), Some(new)) => {
-                old.username == new.username && old.groups.iter().all(|group| new.groups.contains(group))
-            }
-            (_, None) => false,
-        }
-}
-
-/// Returns whether the change of an entry grants no access: it removes an entry, or only removes groups.
-pub(crate) fn only_revokes(edit: &PrincipalEdit) -> bool {
-    edit.edits.len() == 1
-        && match (&edit.before, &edit.after) {
-            (Some(_), None) => true,
-            (Some(old), Some(new)) => {
-                old.username == new.username && new.groups.iter().all(|group| old.groups.contains(group))
-            }
-            (None, _) => false,
-        }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::PlanBuilder;
 use super::LiveEntry;
-use crate::diagnostic::{Diagnostic, Excerpt, Severity};
+use super::inactive_entries::inactive_warnings;
+use crate::diagnostic::{Diagnostic, Excerpt, Severity, closest_match};
 use crate::state::aws_auth::{Finding, FindingKind, ParsedSection, Section, SectionError};
 use crate::state::config_map::{AwsAuth, principal_text};
 
@@ -23,6 +24,7 @@ pub(super) fn read_sections(
                 for finding in &parsed.findings {
                     builder.diagnostics.extend(finding_warning(section, &parsed, finding));
                 }
+                builder.diagnostics.extend(inactive_warnings(section, &parsed));
                 sections.insert(section, parsed);
             }
             Err(error) => {
@@ -38,7 +40,11 @@ pub(super) fn read_sections(
 
 /// Returns reasons why the ConfigMap or a section of it cannot be changed. They are errors if the plan changes it and
 /// warnings otherwise.
-pub(super) fn check_writable(auth: &AwsAuth, is_written: bool, is_edited: impl Fn(Section) -> bool) -> Vec<Diagnostic> {
+pub(in crate::plan) fn check_writable(
+    auth: &AwsAuth,
+    is_written: bool,
+    is_edited: impl Fn(Section) -> bool,
+) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     if auth.immutable {
         let problem = Diagnostic::error("aws-auth is immutable, so its entries cannot be changed")
@@ -68,9 +74,11 @@ pub(super) fn check_writable(auth: &AwsAuth, is_written: bool, is_edited: impl F
     problems.into_iter().map(with_severity).collect()
 }
 
-/// Returns a key such as `maproles`, which the authenticator ignores silently.
+/// Returns a key such as `maproles` or `map_roles`, which the authenticator ignores silently.
 fn misspelled_key(key: &str) -> Option<Diagnostic> {
-    let section = Section::ALL.into_iter().find(|section| section.key().eq_ignore_ascii_case(key))?;
+    let plain: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
+    let nearest = closest_match(&plain, Section::ALL.map(Section::key));
+    let section = Section::ALL.into_iter().find(|section| section.key() == plain || nearest == Some(section.key()))?;
     let message = format!("aws-auth key `{key}` is ignored: the authenticator only reads `{section}`");
     let help = format!("move its entries to `{section}`, or delete the key");
     (section.key() != key).then(|| Diagnostic::warning(message).with_help(help))
@@ -127,7 +135,7 @@ fn ambiguous_user_warning(entries: &[LiveEntry<'_>]) -> Option<Diagnostic> {
     })
 }
 
-fn unreadable_section(error: &SectionError) -> Diagnostic {
+pub(in crate::plan) fn unreadable_section(error: &SectionError) -> Diagnostic {
     let section = error.section;
     let effect = if error.partial_entries.is_empty() {
         format!("the authenticator cannot parse `{section}` either, so none of its entries is in effect")
@@ -151,7 +159,6 @@ fn finding_warning(section: Section, parsed: &ParsedSection, finding: &Finding) 
     let located = finding.entry_index.and_then(|index| parsed.entries.get(index));
     let entry = located.map_or_else(|| "the entry".to_owned(), |located| principal_text(&located.entry));
     let problem = match &finding.kind {
-        FindingKind::EntryIgnored(_) => "this entry never matches: the authenticator ignores it".to_owned(),
         FindingKind::UsernameEmpty { found: Some(value) } => {
             format!("{entry} has no username: `{value}` is not a string")
         }
@@ -164,7 +171,9 @@ fn finding_warning(section: Section, parsed: &ParsedSection, finding: &Finding) 
         FindingKind::ExtraDocuments => {
             "everything after `---` is ignored: the authenticator only reads the first document".to_owned()
         }
-        FindingKind::FieldIgnored { .. }
+        // See `inactive_entries`.
+        FindingKind::EntryIgnored(_)
+        | FindingKind::FieldIgnored { .. }
         | FindingKind::UnknownKey { .. }
         | FindingKind::NonCanonicalKey { .. }
         | FindingKind::AccountEmpty => return None,

@@ -5,18 +5,19 @@
 
 pub(super) mod aws_auth_edit;
 mod entry_diagnostics;
+mod inactive_entries;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::order::{ChangeKind, FirstPrecondition, PendingWrite};
+use super::schedule::{ChangeKind, FirstPrecondition, PendingWrite};
 use super::{Action, Change, ChangeOrigin, ChangeTarget, PlanBuilder, field_diff};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
 use crate::policy::expand::{Desired, DesiredEntry, DesiredItem};
 use crate::policy::expiry::Expiration;
-use crate::policy::{IgnorePattern, OwnershipMode, OwnershipSpec};
+use crate::policy::{OwnershipMode, OwnershipSpec};
 use crate::state::aws_auth::{
     EditError, Entry, EntryEdit, EntryPrincipal, LocatedEntry, ParsedSection, Section, edit_section,
 };
@@ -27,6 +28,7 @@ use crate::state::owner::ENTRIES_ANNOTATION;
 use crate::state::validate::MAX_CONFIG_MAP_BYTES;
 use crate::state::write::WriteRequest;
 use aws_auth_edit::AwsAuthEdit;
+pub(super) use entry_diagnostics::{check_writable, unreadable_section};
 
 /// The edits of each section.
 pub(super) type SectionEdits = BTreeMap<Section, Vec<EntryEdit>>;
@@ -79,6 +81,13 @@ pub(super) fn plan_entries(
         let is_edited = |section| planner.edits.contains_key(&section);
         builder.diagnostics.extend(entry_diagnostics::check_writable(auth, is_written, is_edited));
     }
+    let is_removed = |section: Section, index: usize| {
+        let edits = planner.edits.get(&section).into_iter().flatten();
+        edits.into_iter().any(|edit| matches!(edit, EntryEdit::Remove { index: removed } if *removed == index))
+    };
+    builder
+        .diagnostics
+        .extend(inactive_entries::unmatchable_warnings(auth, is_removed, |key| planner.desired.contains_key(key)));
 }
 
 /// A live entry and its index in its section.
@@ -193,8 +202,14 @@ impl EntryPlanner<'_> {
             let is_removed = |live: &LiveEntry<'_>| {
                 let is_unowned = self.marks.owner(entry_id(live.section, key)).is_none();
                 let is_unlisted = exclusive && !is_ignored(&live.located.entry, ownership);
-                is_owned(live) || (is_unowned && (is_unlisted || end.is_some()))
+                is_owned(live) || (is_unowned && is_unlisted)
             };
+            let is_kept_unowned =
+                |live: &LiveEntry<'_>| !is_removed(live) && self.marks.owner(entry_id(live.section, key)).is_none();
+            if let (Some(end), Some(live)) = (end, entries.iter().find(|live| is_kept_unowned(live))) {
+                let name = principal_text(&live.located.entry);
+                builder.diagnostics.push(end.kept_warning(&format!("the aws-auth entry of {name}")));
+            }
             let kept = entries.iter().rfind(|live| !is_removed(live));
             for (position, live) in entries.iter().enumerate().filter(|(_, live)| is_removed(live)) {
                 let mut change = entry_removal(live.section, &live.located.entry, &auth.meta);
@@ -314,16 +329,13 @@ fn duplicate_note(section: Section, duplicate: LiveEntry<'_>, kept: Option<LiveE
     }
 }
 
-fn non_empty(text: &str) -> Option<&str> {
+pub(super) fn non_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
 fn is_ignored(entry: &Entry, ownership: &OwnershipSpec) -> bool {
     let text = principal_text(entry);
-    ownership.ignore.iter().any(|pattern| match pattern {
-        IgnorePattern::Arn(pattern) => pattern.matches(&text),
-        IgnorePattern::Object(_) => false,
-    })
+    ownership.ignore.iter().any(|pattern| pattern.value.matches_entry(&text))
 }
 
 fn new_entry(entry: &DesiredEntry, live: Option<&EntryPrincipal>) -> Entry {
@@ -349,7 +361,7 @@ fn entry_removal(section: Section, entry: &Entry, meta: &crate::state::object_me
     }
 }
 
-fn edit_diagnostic(section: Section, error: &EditError) -> Diagnostic {
+pub(super) fn edit_diagnostic(section: Section, error: &EditError) -> Diagnostic {
     let help = match error {
         EditError::AnchorInUse { .. } | EditError::EntryIsAlias { .. } => {
             "replace the YAML alias or merge key in the entry with the values it refers to, then run `rolecall plan` again"

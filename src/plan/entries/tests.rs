@@ -12,7 +12,7 @@ use crate::state::object_meta::Labels;
 use crate::state::owner::ENTRIES_ANNOTATION;
 use crate::state::write::{AcceptedWrite, ObjectVersion, Precondition, ResolvedPrecondition, WriteRequest, accept};
 
-const VIEWER: &str = "
+pub(super) const VIEWER: &str = "
 [principals.viewer]
 role = \"arn:aws:iam::111122223333:role/team/viewer\"
 username = \"viewer\"
@@ -31,7 +31,7 @@ const VIEWER_ENTRY: &str =
     "- rolearn: arn:aws:iam::111122223333:role/viewer\n  username: viewer\n  groups:\n    - readers\n";
 const NODES: &str = "- rolearn: arn:aws:iam::111122223333:role/eks-nodes # machines\n  username: system:node:{{EC2PrivateDNSName}}\n  groups: [system:bootstrappers, system:nodes]\n";
 
-fn config_map(data: &Value) -> Value {
+pub(super) fn config_map(data: &Value) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -40,7 +40,7 @@ fn config_map(data: &Value) -> Value {
     })
 }
 
-fn roles(text: &str) -> Value {
+pub(super) fn roles(text: &str) -> Value {
     config_map(&json!({ "mapRoles": text }))
 }
 
@@ -54,7 +54,7 @@ fn try_plan(name: &str, policy: &str, live: Option<&Value>) -> Result<Plan, Vec<
 }
 
 #[track_caller]
-fn plan_policy(policy: &str, live: &Value) -> Plan {
+pub(super) fn plan_policy(policy: &str, live: &Value) -> Plan {
     try_plan("prod", policy, Some(live)).unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
@@ -214,7 +214,8 @@ fn matching_entry_is_adopted_without_changing_the_text() {
 fn differing_entry_is_adopted_and_changed_in_place() {
     let live = roles("- rolearn: arn:aws:iam::111122223333:role/viewer # ours\n  username: old\n  note: kept\n");
     let plan = plan_policy(VIEWER, &live);
-    assert_eq!(plan.count_changes(Action::Adopt), 1);
+    assert_eq!(plan.changes[0].action, Action::Adopt);
+    assert_eq!((plan.count_changes(Action::Adopt), plan.count_changes(Action::Update)), (0, 1));
     assert_eq!(
         applied(&plan, &live)["data"]["mapRoles"],
         "- rolearn: arn:aws:iam::111122223333:role/viewer # ours\n  username: viewer\n  note: kept\n  groups:\n    - readers\n"

@@ -4,7 +4,7 @@ mod schema;
 
 use serde_json::{Value, json};
 
-use super::{BackupDocument, ConnectionJson, InvalidDocument, PlanDocument, PlanJson, digest, to_text, to_value};
+use super::{BackupContent, BackupDocument, ConnectionJson, PlanDocument, PlanJson, digest, to_text, to_value};
 use crate::diagnostic::{SourceLocation, SourceMap};
 use crate::guard::{self, ClusterFacts};
 use crate::names::ObjectKey;
@@ -122,7 +122,7 @@ fn make_plan(policy: &str) -> (Plan, PlanJson) {
     let comparison = AccessComparison::new(&live, &after);
     plan.record_access_changes(&comparison, &names);
     let guard_report = guard::evaluate_guards(&plan, &comparison, &ClusterFacts::default(), &[]);
-    let (violations, _) = guard::check_invariants(&plan.invariants, &names, &after);
+    let violations = guard::check_invariants(&plan.invariants, &names, &after);
     // A saved plan has no spans.
     for invariant in &mut plan.invariants {
         invariant.span = None;
@@ -268,13 +268,18 @@ fn documents_have_the_format_version_and_others_are_rejected() {
 
 #[test]
 fn backup_is_read_back_completely() {
-    let absent = [ObjectKey::cluster_role("new"), ObjectKey::role("team-a", "new")];
+    let plan = make_plan(POLICY).0;
     let connection = ConnectionJson::Snapshot(vec!["cluster.yaml".into()]);
-    let keys: Vec<&ObjectKey> = absent.iter().collect();
-    let backup = BackupDocument::new("prod", ("prod (snapshot)", None), connection.clone(), Some("5d1c"), &keys);
+    let backup = BackupDocument::new(&plan, ("prod (snapshot)", None), connection.clone());
     let value = to_value(&backup).unwrap();
-    assert_eq!((value["apiVersion"].as_str(), value["kind"].as_str()), (Some("rolecall/v2"), Some("Backup")));
+    assert_eq!((value["apiVersion"].as_str(), value["kind"].as_str()), (Some("rolecall/v3"), Some("Backup")));
     let read: BackupDocument = serde_json::from_value(value).unwrap();
-    assert_eq!(read.absent(), Ok::<_, InvalidDocument>(absent.to_vec()));
-    assert_eq!((read.connection, read.cluster_uid.as_deref()), (connection, Some("5d1c")));
+    let BackupContent { limits, invariants, steps } = read.content().unwrap();
+    let invariants: Vec<ResolvedInvariant> = invariants
+        .into_iter()
+        .zip(&plan.invariants)
+        .map(|(read, made)| ResolvedInvariant { span: made.span, ..read })
+        .collect();
+    assert_eq!((limits, invariants, steps), (plan.limits, plan.invariants, plan.steps));
+    assert_eq!((read.connection, read.cluster_uid, read.policy), (connection, plan.cluster_uid, plan.policy));
 }

@@ -23,7 +23,7 @@ impl Section {
     }
 
     /// Returns the key of an entry's principal. Entries of mapAccounts are scalars without keys.
-    pub(super) fn principal_key(self) -> &'static str {
+    pub(crate) fn principal_key(self) -> &'static str {
         match self {
             Self::Roles | Self::Accounts => "rolearn",
             Self::Users => "userarn",

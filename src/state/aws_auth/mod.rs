@@ -11,7 +11,7 @@ mod parse;
 
 pub(crate) use edit::{EditError, EntryEdit, edit_section};
 pub(crate) use entry::{Entry, EntryPrincipal, Section};
-pub(crate) use finding::{Finding, FindingKind};
+pub(crate) use finding::{Finding, FindingKind, IgnoredReason};
 pub(crate) use parse::{LocatedEntry, ParsedSection, SectionError, parse_section};
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ use crate::state::config_map::AwsAuth;
 use crate::state::rbac::Rule;
 use crate::state::validate::parse_object_key;
 use crate::test_cluster::TestCluster;
-use crate::test_cluster::cluster::Options;
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
@@ -49,7 +48,7 @@ pub(super) struct RealServer {
 
 impl RealServer {
     pub(super) fn start() -> Self {
-        let cluster = TestCluster::start_with(Options { aggregation: true, ..Options::default() });
+        let cluster = TestCluster::start();
         let mut accounts = BTreeMap::new();
         for namespace in NAMESPACES {
             cluster.create_namespace(namespace, &[]);

@@ -1,0 +1,109 @@
+//! The rules that apply to a set of subjects now.
+
+use std::rc::Rc;
+
+use super::{AccessEngine, BindingSlot, EVERYTHING, RoleSlot, RuleId, ScopedRule, sorted};
+use crate::access::grant_index::{BindingId, SubjectId};
+use crate::access::request_set::RequestSet;
+
+/// The identity of an authentication: the subjects of bindings that match it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct SubjectSet {
+    /// Sorted and without duplicates.
+    pub(crate) subjects: Vec<SubjectId>,
+    pub(crate) is_in_system_masters: bool,
+}
+
+/// Which rules of an aggregated role count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AggregatedRules {
+    /// Those that the controller fills in.
+    Reconciled,
+    /// In addition those that the controller has not removed yet.
+    WithStale,
+}
+
+impl<'s> AccessEngine<'s> {
+    /// Returns the rules that apply to an identity.
+    pub(crate) fn scoped_rules(&self, identity: &SubjectSet, aggregated: AggregatedRules) -> Vec<ScopedRule> {
+        self.collect_rules(identity, |_, _, role, rules| {
+            rules.extend(role.content.effective.iter().copied());
+            if aggregated == AggregatedRules::WithStale {
+                rules.extend(role.content.stale.iter().copied());
+            }
+        })
+    }
+
+    /// Returns the rules that apply to an identity, without those that the controller should have filled in before the
+    /// plan and has not. If the controller does not run, a probe for these would never succeed.
+    pub(crate) fn observable_rules(&self, identity: &SubjectSet) -> Vec<ScopedRule> {
+        self.collect_rules(identity, |_, _, role, rules| {
+            let effective = role.content.effective.iter().copied();
+            match role.content.role.filter(|role| role.aggregation.is_some()) {
+                None => rules.extend(effective),
+                Some(written) => {
+                    let written: Vec<RuleId> =
+                        written.rules.iter().filter_map(|rule| self.rules.find_rule(rule)).collect();
+                    let is_pending =
+                        |rule: &RuleId| role.initial.binary_search(rule).is_ok() && !written.contains(rule);
+                    rules.extend(effective.filter(|rule| !is_pending(rule)));
+                }
+            }
+        })
+    }
+
+    /// Returns the rules that the same objects already grant to the identity in the original state.
+    pub(crate) fn original_rules(&self, identity: &SubjectSet) -> Vec<ScopedRule> {
+        self.collect_rules(identity, |subject, (id, slot), role, rules| {
+            let now = self.index.binding(id);
+            let is_original = slot.initial.zip(now).is_some_and(|(initial, now)| {
+                let subject = self.index.subject(subject);
+                initial.role_ref == now.role_ref && initial.subjects.iter().any(|other| Some(other) == subject)
+            });
+            if is_original {
+                let effective = role.content.effective.iter().copied();
+                rules.extend(effective.filter(|rule| role.initial.binary_search(rule).is_ok()));
+            }
+        })
+    }
+
+    fn collect_rules(
+        &self,
+        identity: &SubjectSet,
+        add_rules: impl Fn(SubjectId, (BindingId, &BindingSlot<'s>), &RoleSlot<'s>, &mut Vec<RuleId>),
+    ) -> Vec<ScopedRule> {
+        let mut scoped_rules = if identity.is_in_system_masters { vec![EVERYTHING] } else { Vec::new() };
+        let mut rules = Vec::new();
+        for subject in &identity.subjects {
+            for grant in self.index.grants_of(*subject) {
+                let id = grant.position.0;
+                let slot = self.binding_slot(id);
+                if let Some((slot, role)) = slot.and_then(|slot| Some((slot, self.role_slot(slot.role?)?))) {
+                    rules.clear();
+                    add_rules(*subject, (id, slot), role, &mut rules);
+                    scoped_rules.extend(rules.iter().map(|rule| ScopedRule { rule: *rule, scope: slot.scope }));
+                }
+            }
+        }
+        sorted(scoped_rules)
+    }
+
+    /// Returns the requests that a rule allows.
+    pub(crate) fn request_sets(&self, scoped_rule: ScopedRule) -> Rc<[RequestSet<'s>]> {
+        self.rules.request_sets(scoped_rule)
+    }
+
+    /// Returns whether the rules together allow all requests of a set.
+    pub(crate) fn covers(&self, scoped_rules: &[ScopedRule], requests: &RequestSet<'s>) -> bool {
+        let mut related: Vec<RequestSet<'s>> = Vec::new();
+        for scoped_rule in scoped_rules {
+            for other in self.request_sets(*scoped_rule).iter().filter(|other| other.overlaps(requests)) {
+                if other.covers(requests) {
+                    return true;
+                }
+                related.push(other.clone());
+            }
+        }
+        requests.is_covered_by(&related)
+    }
+}

@@ -1,0 +1,265 @@
+//! The bounds of a subject's access during an apply. The upper bound is what the live or the planned state grants, and
+//! the lower bound is what both grant.
+//!
+//! Bounds are stored as rules, not as lists of requests. Identities that match the same RBAC subjects in both states
+//! share their bounds. The upper bound contains the rules of an aggregated role both as its controller will fill them
+//! in and as they are stored until then.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::identity_classes::Login;
+use crate::access::{
+    AccessEffect, AccessEngine, AggregatedRules, EVERYTHING, RequestSet, ScopeId, ScopedRule, SubjectSet,
+};
+use crate::plan::probes::TransientAccess;
+
+#[derive(Debug)]
+pub(super) struct AccessBounds<'s> {
+    /// The upper bound, sorted.
+    upper: Vec<ScopedRule>,
+    /// The lower bound.
+    lower: LowerBound<'s>,
+    /// Cache: for each rule, the requests outside the upper bound.
+    outside: RefCell<BTreeMap<ScopedRule, Rc<[RequestSet<'s>]>>>,
+    /// Cache: for each rule, the parts of the lower bound that it overlaps.
+    required: RefCell<BTreeMap<ScopedRule, Rc<[RequiredSet<'s>]>>>,
+}
+
+/// A set of requests in the lower bound, and the rule that it comes from if it is all that the rule allows.
+type RequiredSet<'s> = (Option<ScopedRule>, RequestSet<'s>);
+
+/// Bounds of which only the live state is known.
+#[derive(Debug)]
+pub(super) struct InitialBounds {
+    sides: Vec<Vec<ScopedRule>>,
+    upper: Vec<ScopedRule>,
+}
+
+impl InitialBounds {
+    /// Takes the access of the live state. Call it before the engine changes.
+    pub(super) fn new(live: &[SubjectSet], engine: &AccessEngine<'_>) -> Self {
+        Self {
+            sides: live.iter().map(|login| engine.scoped_rules(login, AggregatedRules::Reconciled)).collect(),
+            upper: live.iter().flat_map(|login| engine.scoped_rules(login, AggregatedRules::WithStale)).collect(),
+        }
+    }
+
+    /// Adds the access of the planned state. Call it when all planned changes are made in the engine.
+    pub(super) fn with_planned<'s>(mut self, planned: &[SubjectSet], engine: &AccessEngine<'s>) -> AccessBounds<'s> {
+        self.sides.extend(planned.iter().map(|login| engine.scoped_rules(login, AggregatedRules::Reconciled)));
+        self.upper.extend(self.sides.iter().flatten().copied());
+        self.upper.sort_unstable();
+        self.upper.dedup();
+        let lower = LowerBound::new(&self.sides, engine);
+        AccessBounds { upper: self.upper, lower, outside: RefCell::default(), required: RefCell::default() }
+    }
+}
+
+/// The requests that several logins all allow.
+#[derive(Debug, Default)]
+struct LowerBound<'s> {
+    scoped_rules: Vec<ScopedRule>,
+    /// The common requests of different rules, by their scope.
+    shared: BTreeMap<ScopeId, Vec<RequestSet<'s>>>,
+}
+
+impl<'s> LowerBound<'s> {
+    fn new(sides: &[Vec<ScopedRule>], engine: &AccessEngine<'s>) -> Self {
+        let mut sides = sides.iter();
+        let Some(first) = sides.next() else {
+            return Self::default();
+        };
+        let mut bound = Self { scoped_rules: first.clone(), shared: BTreeMap::new() };
+        for side in sides {
+            let (kept, lost): (Vec<ScopedRule>, Vec<ScopedRule>) =
+                bound.scoped_rules.iter().partition(|scoped_rule| side.binary_search(scoped_rule).is_ok());
+            let other: Vec<ScopedRule> =
+                side.iter().filter(|scoped_rule| kept.binary_search(scoped_rule).is_err()).copied().collect();
+            let mut shared = BTreeMap::new();
+            intersect_by_scope(&by_scope(&lost, engine), &by_scope(&other, engine), &mut shared);
+            if !bound.shared.is_empty() {
+                intersect_by_scope(&bound.shared, &by_scope(side, engine), &mut shared);
+            }
+            bound = Self { scoped_rules: kept, shared };
+        }
+        bound
+    }
+
+    fn is_empty(&self) -> bool {
+        self.scoped_rules.is_empty() && self.shared.is_empty()
+    }
+
+    fn all(&self, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
+        let scoped_rules = self.scoped_rules.iter().flat_map(|scoped_rule| request_sets_of(*scoped_rule, engine));
+        scoped_rules.chain(self.shared.values().flatten().map(|requests| (None, requests.clone()))).collect()
+    }
+
+    /// Returns the parts that overlap with a rule.
+    fn overlapping(&self, scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
+        let request_sets = engine.request_sets(scoped_rule);
+        let is_related = |scope: ScopeId| scope.overlaps(scoped_rule.scope);
+        let scoped_rules = self
+            .scoped_rules
+            .iter()
+            .filter(|other| is_related(other.scope))
+            .flat_map(|other| request_sets_of(*other, engine));
+        let shared = self.shared.iter().filter(|(scope, _)| is_related(**scope)).flat_map(|(_, all)| all);
+        let mut all: Vec<RequiredSet<'s>> =
+            scoped_rules.chain(shared.map(|requests| (None, requests.clone()))).collect();
+        all.retain(|(_, set)| request_sets.iter().any(|requests| requests.overlaps(set)));
+        all
+    }
+}
+
+type ByScope<'s> = BTreeMap<ScopeId, Vec<RequestSet<'s>>>;
+
+fn request_sets_of<'s>(scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
+    engine.request_sets(scoped_rule).iter().map(|requests| (Some(scoped_rule), requests.clone())).collect()
+}
+
+fn by_scope<'s>(scoped_rules: &[ScopedRule], engine: &AccessEngine<'s>) -> ByScope<'s> {
+    let mut all = ByScope::new();
+    for scoped_rule in scoped_rules {
+        all.entry(scoped_rule.scope).or_default().extend(engine.request_sets(*scoped_rule).iter().cloned());
+    }
+    all
+}
+
+/// Adds the intersection of two lists to `into`, by scope. A cluster-wide rule and a rule of a namespace intersect in
+/// the namespace.
+fn intersect_by_scope<'s>(a: &ByScope<'s>, b: &ByScope<'s>, into: &mut ByScope<'s>) {
+    let cluster = ScopeId::CLUSTER;
+    let cluster_wide =
+        |scope: ScopeId| b.get(&cluster).filter(|_| scope != cluster).into_iter().map(move |list| (scope, list));
+    for (scope, request_sets) in a {
+        let same = b.get(scope).into_iter().map(|list| (*scope, list));
+        let inner =
+            b.iter().filter(|(inner, _)| *scope == cluster && **inner != cluster).map(|(inner, list)| (*inner, list));
+        for (scope, others) in same.chain(cluster_wide(*scope)).chain(inner) {
+            let known = into.entry(scope).or_default();
+            for common in request_sets.iter().flat_map(|set| others.iter().filter_map(|other| set.intersect(other))) {
+                if !known.iter().any(|known| known.covers(&common)) {
+                    known.push(common);
+                }
+            }
+        }
+    }
+    into.retain(|_, list| !list.is_empty());
+}
+
+impl<'s> AccessBounds<'s> {
+    /// Returns the requests that logins allow outside the bounds, or do not allow although the lower bound requires
+    /// them; at most `max` of each. `allowed` decides which rules of aggregated roles count as allowed.
+    pub(super) fn violations(
+        &self,
+        logins: &[Login],
+        engine: &AccessEngine<'s>,
+        allowed: AggregatedRules,
+        max: usize,
+    ) -> Vec<(TransientAccess, RequestSet<'s>)> {
+        let mut violations = Vec::new();
+        for login in logins {
+            let reconciled = engine.scoped_rules(&login.subjects, AggregatedRules::Reconciled);
+            let missing = missing_requests(&self.lower.all(engine), &reconciled, engine, max);
+            violations.extend(missing.into_iter().map(|requests| (TransientAccess::Lost, requests)));
+            let allowed = match allowed {
+                AggregatedRules::Reconciled => reconciled,
+                AggregatedRules::WithStale => engine.scoped_rules(&login.subjects, allowed),
+            };
+            let excess = allowed.into_iter().flat_map(|scoped_rule| self.outside(scoped_rule, engine).to_vec());
+            violations.extend(excess.take(max).map(|requests| (TransientAccess::Gained, requests)));
+        }
+        violations
+    }
+
+    pub(super) fn contains_all(&self, logins: &[Login], engine: &AccessEngine<'s>) -> bool {
+        let allowed =
+            if engine.has_aggregated_roles() { AggregatedRules::WithStale } else { AggregatedRules::Reconciled };
+        self.violations(logins, engine, allowed, 1).is_empty()
+    }
+
+    /// Returns whether the logins are within the bounds after a change, if they were before it.
+    pub(super) fn contains_after(&self, logins: &[Login], effect: &AccessEffect, engine: &AccessEngine<'s>) -> bool {
+        logins.iter().all(|login| {
+            let subjects = &login.subjects.subjects;
+            effect.gained(subjects).into_iter().all(|scoped_rule| self.outside(scoped_rule, engine).is_empty()) && {
+                let required = self.required_by(&effect.lost(subjects), engine);
+                required.is_empty() || {
+                    let reconciled = engine.scoped_rules(&login.subjects, AggregatedRules::Reconciled);
+                    missing_requests(&required, &reconciled, engine, 1).is_empty()
+                }
+            }
+        })
+    }
+
+    fn required_by(&self, scoped_rules: &[ScopedRule], engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
+        scoped_rules.iter().flat_map(|scoped_rule| self.required(*scoped_rule, engine).to_vec()).collect()
+    }
+
+    fn required(&self, scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Rc<[RequiredSet<'s>]> {
+        if self.lower.is_empty() {
+            return Rc::from([]);
+        }
+        let known = self.required.borrow().get(&scoped_rule).cloned();
+        known.unwrap_or_else(|| {
+            let all: Rc<[RequiredSet<'s>]> = self.lower.overlapping(scoped_rule, engine).into();
+            self.required.borrow_mut().insert(scoped_rule, Rc::clone(&all));
+            all
+        })
+    }
+
+    fn outside(&self, scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Rc<[RequestSet<'s>]> {
+        if self.upper.binary_search(&scoped_rule).is_ok() || self.upper.last() == Some(&EVERYTHING) {
+            return Rc::from([]);
+        }
+        let known = self.outside.borrow().get(&scoped_rule).cloned();
+        known.unwrap_or_else(|| {
+            let all = engine.request_sets(scoped_rule);
+            let outside: Rc<[RequestSet<'s>]> =
+                all.iter().filter(|requests| !engine.covers(&self.upper, requests)).cloned().collect();
+            self.outside.borrow_mut().insert(scoped_rule, Rc::clone(&outside));
+            outside
+        })
+    }
+
+    /// Returns the requests of the lower bound that only earlier writes of the plan allow now. With `effect`, only
+    /// those that the change revokes in another way.
+    pub(super) fn granted_by_plan(
+        &self,
+        login: &Login,
+        effect: Option<&AccessEffect>,
+        engine: &AccessEngine<'s>,
+        max: usize,
+    ) -> Vec<RequestSet<'s>> {
+        let required = match effect {
+            Some(effect) => self.required_by(&effect.lost(&login.subjects.subjects), engine),
+            None => self.lower.all(engine),
+        };
+        if required.is_empty() {
+            Vec::new()
+        } else {
+            missing_requests(&required, &engine.original_rules(&login.subjects), engine, max)
+        }
+    }
+}
+
+/// At most `max` of the required sets that the sorted rules do not cover.
+fn missing_requests<'s>(
+    required: &[RequiredSet<'s>],
+    scoped_rules: &[ScopedRule],
+    engine: &AccessEngine<'s>,
+    max: usize,
+) -> Vec<RequestSet<'s>> {
+    if scoped_rules.last() == Some(&EVERYTHING) {
+        return Vec::new();
+    }
+    let is_granted = |scoped_rule: &Option<ScopedRule>| {
+        scoped_rule.is_some_and(|scoped_rule| scoped_rules.binary_search(&scoped_rule).is_ok())
+    };
+    let missing = required
+        .iter()
+        .filter(|(scoped_rule, requests)| !is_granted(scoped_rule) && !engine.covers(scoped_rules, requests));
+    missing.map(|(_, requests)| requests.clone()).take(max).collect()
+}

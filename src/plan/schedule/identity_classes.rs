@@ -1,0 +1,172 @@
+//! The subjects that the writes can affect: principals whose aws-auth entry changes, principals that several changes
+//! affect, and the subjects of changed bindings.
+//!
+//! If only one change affects a principal, the bounds of that group or user apply to the principal too, because
+//! everything else is the same before and after. A principal has its own bounds only if at least two changes affect one
+//! login.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::access::{
+    AccessEngine, AccessView, Aggregation, Authentication, Identity, RenderedName, SubjectId, SubjectQuery, SubjectSet,
+    distinguished_principals,
+};
+use crate::state::State;
+use crate::state::config_map::AwsAuth;
+use crate::state::rbac::Subject;
+
+/// The index of an identity class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClassId(pub(super) usize);
+
+/// The index of bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BoundsId(pub(super) usize);
+
+/// The identity that an authentication results in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Login {
+    pub(super) username: Option<String>,
+    pub(super) groups: Vec<String>,
+    pub(super) subjects: SubjectSet,
+}
+
+/// A subject that the writes can affect. It also represents the other subjects with the same logins.
+#[derive(Debug)]
+pub(super) struct IdentityClass {
+    pub(super) who: SubjectQuery,
+    /// The identities that aws-auth maps in the live state.
+    pub(super) live_logins: Vec<Login>,
+    /// The identities that aws-auth maps in the planned state.
+    pub(super) planned_logins: Vec<Login>,
+    /// The identities that aws-auth maps after the writes so far.
+    pub(super) current_logins: Vec<Login>,
+    pub(super) bounds: BoundsId,
+}
+
+impl IdentityClass {
+    fn new(who: SubjectQuery, live_logins: Vec<Login>, planned_logins: Vec<Login>) -> Self {
+        Self { who, current_logins: live_logins.clone(), live_logins, planned_logins, bounds: BoundsId(0) }
+    }
+
+    /// Returns the key of its aws-auth entry. `None` for a subject that can have none.
+    pub(super) fn entry_key(&self) -> Option<String> {
+        match &self.who {
+            SubjectQuery::Arn(identity) => Some(identity.comparison_key()),
+            SubjectQuery::Account(id) => Some(id.clone()),
+            SubjectQuery::User(_) | SubjectQuery::Group(_) | SubjectQuery::ServiceAccount { .. } => None,
+        }
+    }
+
+    /// Returns a key: classes with equal keys have the same bounds and logins, so they are all within the bounds or all
+    /// outside.
+    pub(super) fn group_key(&self) -> (BoundsId, Vec<&SubjectSet>) {
+        (self.bounds, subject_sets(&self.current_logins))
+    }
+}
+
+/// Returns the part of the logins that decides about access.
+fn subject_sets(logins: &[Login]) -> Vec<&SubjectSet> {
+    logins.iter().map(|login| &login.subjects).collect()
+}
+
+/// Returns the possible results of an authentication. If the authentication can be denied, one of them is an empty login.
+pub(super) fn logins(engine: &AccessEngine<'_>, authentication: &Authentication) -> Vec<Login> {
+    let mut all: Vec<Login> = authentication.identities().map(|identity| login(engine, identity)).collect();
+    let can_be_denied = match authentication {
+        Authentication::Identity(_) => false,
+        Authentication::Denied(_) => true,
+        Authentication::Ambiguous(results) => results.iter().any(Result::is_err),
+    };
+    if can_be_denied {
+        all.push(Login::default());
+    }
+    all
+}
+
+fn login(engine: &AccessEngine<'_>, identity: &Identity) -> Login {
+    Login {
+        username: identity.username.as_ref().and_then(RenderedName::as_literal).map(str::to_owned),
+        groups: identity.groups.iter().filter_map(RenderedName::as_literal).map(str::to_owned).collect(),
+        subjects: SubjectSet {
+            subjects: engine.matching_subjects(identity),
+            is_in_system_masters: identity.is_in_system_masters(),
+        },
+    }
+}
+
+/// Returns a state with only aws-auth.
+pub(super) fn state_with_aws_auth(aws_auth: Option<AwsAuth>) -> State {
+    State { aws_auth, ..State::default() }
+}
+
+/// Returns all classes that the changes can affect. `affected` are the subjects of changed bindings and of bindings to
+/// changed roles, and `bound` are all subjects that bindings name.
+pub(super) fn classes(
+    engine: &AccessEngine<'_>,
+    affected: &BTreeSet<SubjectId>,
+    bound: &[&Subject],
+    [live, planned]: [Option<AwsAuth>; 2],
+) -> Vec<IdentityClass> {
+    let states = [state_with_aws_auth(live), state_with_aws_auth(planned)];
+    let sides = states.each_ref().map(|state| AccessView::new(state, Aggregation::Reconciled));
+    let [live, _] = &sides;
+    let count_affected =
+        |login: &Login| login.subjects.subjects.iter().filter(|subject| affected.contains(subject)).count();
+    let mut subjects = Vec::new();
+    // Subjects that log in as several changed subjects, such as a service account with its groups. The bounds of one
+    // subject do not cover them.
+    let mut combined = BTreeSet::new();
+    for id in affected {
+        let Some(subject) = engine.subject(*id) else {
+            continue;
+        };
+        let who = SubjectQuery::from_subject(subject);
+        let own_logins = logins(engine, &live.authenticate(&who));
+        if own_logins.iter().any(|login| count_affected(login) > 1) {
+            combined.insert(*id);
+        }
+        subjects.push((who, own_logins));
+    }
+    let to_key = |logins: &[Login]| logins.iter().map(|login| login.subjects.clone()).collect::<Vec<_>>();
+    let mut seen: BTreeSet<(Vec<SubjectSet>, Vec<SubjectSet>)> = BTreeSet::new();
+    let mut all = Vec::new();
+    let mappings = sides.each_ref().map(|side| &side.mapping);
+    for who in distinguished_principals(&mappings, bound.iter().copied()) {
+        let [first, last] = sides.each_ref().map(|side| logins(engine, &side.authenticate(&who)));
+        let has_own_bounds = |login: &Login| {
+            count_affected(login) > 1 || login.subjects.subjects.iter().any(|subject| combined.contains(subject))
+        };
+        let needs_own_bounds = first.len() > 1 || first.iter().any(has_own_bounds);
+        if first != last || needs_own_bounds && seen.insert((to_key(&first), to_key(&last))) {
+            all.push(IdentityClass::new(who, first, last));
+        }
+    }
+    for (who, own_logins) in subjects {
+        if seen.insert((to_key(&own_logins), to_key(&own_logins))) {
+            all.push(IdentityClass::new(who, own_logins.clone(), own_logins));
+        }
+    }
+    all
+}
+
+/// Returns the distinct pairs of logins in the live and the planned state. Sets for each class the index of its pair.
+pub(super) fn assign_bounds(classes: &mut [IdentityClass]) -> Vec<[Vec<SubjectSet>; 2]> {
+    let mut known: BTreeMap<[Vec<SubjectSet>; 2], BoundsId> = BTreeMap::new();
+    let mut all = Vec::new();
+    for class in classes {
+        let pair = [&class.live_logins, &class.planned_logins]
+            .map(|logins| logins.iter().map(|login| login.subjects.clone()).collect::<Vec<_>>());
+        class.bounds = *known.entry(pair).or_insert_with_key(|pair| {
+            all.push(pair.clone());
+            BoundsId(all.len() - 1)
+        });
+    }
+    all
+}
+
+/// Returns whether an entry has the username or a group of nodes.
+pub(super) fn is_node(username: &str, groups: &[String]) -> bool {
+    username.starts_with("system:node:")
+        || groups.iter().any(|group| group == "system:nodes" || group == "system:bootstrappers")
+}

@@ -1,0 +1,135 @@
+//! Orders the writes of a plan. After each write, every subject has at least the access that both the live and the
+//! planned state grant, and at most the access that one of them grants.
+//!
+//! An aws-auth entry, a binding and a role grant access only together, so it is not enough to make all additions before
+//! all removals: if a plan adds a principal to a group and removes a role from the same group, adding first would grant
+//! the principal a role that neither state grants.
+//!
+//! Strategies propose writes, each simpler than the next: `plain` makes whole writes in the usual order of phases,
+//! `split` changes an object part by part, and `temporaries` grants the new access through temporary objects meanwhile.
+//! A strategy tries each write on the access engine and takes it if every affected subject stays within its bounds.
+//! At last the verifier follows all writes from the live state on the same engine. What it finds outside the bounds is a
+//! window of the plan, whichever strategy proposed the writes.
+
+mod access_bounds;
+mod changes;
+mod components;
+mod emission;
+mod identity_classes;
+mod last_resort;
+mod objects;
+mod plain;
+mod replay;
+mod scheduler;
+mod split;
+mod temporaries;
+mod temporary_names;
+mod verifier;
+
+use objects::ObjectArena;
+use serde_json::Value;
+
+use super::Step;
+use super::entries::aws_auth_edit::AwsAuthEdit;
+use super::probes::AccessWindow;
+use crate::diagnostic::InternalError;
+use crate::names::ObjectKey;
+use crate::state::State;
+use crate::state::object::ObjectError;
+use crate::state::write::WriteRequest;
+
+/// The usual position of a write in the order. The strategy `plain` takes the phases in this order and repeats them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    GrantRole,
+    GrantBinding,
+    Mapping,
+    RevokePart,
+    DeleteReplaced,
+    RecreateReplaced,
+    DeleteBridge,
+    DeleteBinding,
+    DeleteRole,
+}
+
+const PHASES: [Phase; 9] = [
+    Phase::GrantRole,
+    Phase::GrantBinding,
+    Phase::Mapping,
+    Phase::RevokePart,
+    Phase::DeleteReplaced,
+    Phase::RecreateReplaced,
+    Phase::DeleteBridge,
+    Phase::DeleteBinding,
+    Phase::DeleteRole,
+];
+
+/// The precondition of the first write to an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FirstPrecondition {
+    Absent,
+    AsRead { uid: Option<String>, resource_version: String },
+}
+
+/// What the plan does with an object.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum ChangeKind {
+    Create(Value),
+    Patch {
+        patch: Value,
+        /// The patch grants nothing new.
+        only_revokes: bool,
+    },
+    Delete,
+    /// Deletes a binding and creates it with another roleRef. A bridge grants the new access meanwhile.
+    Replace {
+        body: Value,
+        /// `None` if the bridge of an interrupted apply is reused.
+        bridge: Option<(ObjectKey, Value)>,
+    },
+    /// A write of aws-auth.
+    Map {
+        write: WriteRequest,
+        edit: Box<AwsAuthEdit>,
+    },
+}
+
+/// A write before it has a position in the order.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PendingWrite {
+    pub(super) object: ObjectKey,
+    pub(super) kind: ChangeKind,
+    pub(super) precondition: FirstPrecondition,
+    pub(super) description: String,
+}
+
+/// The policy that owns the temporary objects.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Author<'a> {
+    pub(super) policy: &'a str,
+}
+
+/// Returns the error for a case that cannot happen. It stops the plan, because every default could be a wrong write.
+fn internal(what: impl Into<String>) -> ObjectError {
+    InternalError::new(what).into()
+}
+
+/// Returns the ordered steps, and the temporary access changes that they cause.
+///
+/// # Errors
+/// If the body of a write is not valid for its kind.
+pub(super) fn order(
+    mut planned: Vec<PendingWrite>,
+    live: &State,
+    author: Author<'_>,
+) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
+    if planned.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    planned.sort_by(|a, b| a.object.cmp(&b.object));
+    let arena = ObjectArena::default();
+    scheduler::schedule(&planned, live, &arena, author)
+}
+
+#[cfg(test)]
+mod tests;

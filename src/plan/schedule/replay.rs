@@ -1,0 +1,178 @@
+//! The verifier's run over all scheduled writes, from the live state: the subjects that each write brings outside their
+//! bounds, the stages that are safe in any order, and the requests that must be allowed before a write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::access_bounds::AccessBounds;
+use super::changes::{Op, ScheduledWrite};
+use super::identity_classes::{ClassId, Login};
+use super::internal;
+use super::verifier::{AppliedWrite, Verifier};
+use crate::access::{AggregatedRules, Direction, RequestSet, RequestSetExcept};
+use crate::plan::probes::{AccessProbe, AccessWindow, TransientAccess};
+use crate::state::object::ObjectError;
+
+/// The maximum number of probes before one step, and before a write of aws-auth, which affects many subjects.
+const MAX_PROBES: usize = 4;
+const MAX_MAPPING_PROBES: usize = 16;
+
+/// A verified write, with the probes that must succeed before it.
+#[derive(Debug)]
+pub(super) struct VerifiedWrite<'s> {
+    pub(super) write: ScheduledWrite<'s>,
+    pub(super) awaits: Vec<AccessProbe>,
+}
+
+pub(super) struct ReplayedSchedule<'s> {
+    pub(super) writes: Vec<VerifiedWrite<'s>>,
+    pub(super) windows: Vec<AccessWindow>,
+}
+
+/// What the writes of a stage do.
+#[derive(Debug, Default)]
+struct StageEffects {
+    directions: BTreeMap<ClassId, Direction>,
+    is_order_dependent: bool,
+}
+
+impl StageEffects {
+    /// Returns whether the stage is safe in any order together with another write: for each class, all writes grant or
+    /// all revoke. Then every subset of the stage is between two states that were checked.
+    fn allows(&self, applied: &AppliedWrite) -> bool {
+        let is_monotone = |class: &ClassId| {
+            let earlier = self.directions.get(class);
+            earlier.is_none_or(|earlier| earlier.and(applied.effect.direction) != Direction::Mixed)
+        };
+        (self.directions.is_empty() || !self.is_order_dependent && !applied.effect.is_order_dependent)
+            && applied.affected.iter().all(is_monotone)
+    }
+
+    fn add(&mut self, applied: &AppliedWrite) {
+        self.is_order_dependent |= applied.effect.is_order_dependent;
+        for class in &applied.affected {
+            let direction = self.directions.entry(*class).or_default();
+            *direction = direction.and(applied.effect.direction);
+        }
+    }
+}
+
+/// Follows the writes from the live state.
+pub(super) fn replay<'s>(
+    verifier: &mut Verifier<'s>,
+    log: Vec<ScheduledWrite<'s>>,
+) -> Result<ReplayedSchedule<'s>, ObjectError> {
+    verifier.out_of_bounds.clear();
+    let mut replayed = ReplayedSchedule { writes: Vec::with_capacity(log.len()), windows: Vec::new() };
+    let mut seen_probes: BTreeSet<(usize, AccessProbe)> = BTreeSet::new();
+    let mut effects = StageEffects::default();
+    let (mut added_stages, mut stage) = (0, 0);
+    for mut write in log {
+        let applied = verifier.apply(&write.op)?;
+        let applied = applied.ok_or_else(|| internal("a scheduled aws-auth cannot be written"))?;
+        write.stage += added_stages;
+        if write.stage != stage {
+            effects = StageEffects::default();
+        } else if !effects.allows(&applied) {
+            effects = StageEffects::default();
+            added_stages += 1;
+            write.stage += 1;
+        }
+        effects.add(&applied);
+        stage = write.stage;
+        let is_mapping = matches!(write.op, Op::Mapping(_));
+        // The first write cannot depend on an earlier one.
+        let awaits = if replayed.writes.is_empty() {
+            Vec::new()
+        } else {
+            probes(verifier, &applied, is_mapping, |probe| seen_probes.insert((stage, probe.clone())))?
+        };
+        if !verifier.stay_in_bounds(&applied)? {
+            verifier.mark_out_of_bounds(&applied.affected)?;
+        }
+        let affected = if verifier.out_of_bounds.is_empty() {
+            BTreeSet::new()
+        } else {
+            verifier.with_same_logins(&applied.affected)
+        };
+        for class in affected.intersection(&verifier.out_of_bounds) {
+            for window in windows(verifier, *class, replayed.writes.len())? {
+                let is_same = |other: &AccessWindow| {
+                    (&other.subject, other.access, &other.request) == (&window.subject, window.access, &window.request)
+                };
+                if !replayed.windows.iter().any(is_same) {
+                    replayed.windows.push(window);
+                }
+            }
+        }
+        replayed.writes.push(VerifiedWrite { write, awaits });
+    }
+    Ok(replayed)
+}
+
+fn windows(verifier: &Verifier<'_>, id: ClassId, step: usize) -> Result<Vec<AccessWindow>, ObjectError> {
+    let Some(class) = verifier.class(id) else {
+        return Ok(Vec::new());
+    };
+    let is_safe_after_reconcile = verifier.violations(id, AggregatedRules::Reconciled, 1)?.is_empty();
+    let violations = verifier.violations(id, AggregatedRules::WithStale, MAX_PROBES)?;
+    let window = |(access, requests)| {
+        let reason = if access == TransientAccess::Gained && is_safe_after_reconcile {
+            "the controller that fills in aggregated ClusterRoles runs later"
+        } else {
+            "rolecall found no order without it"
+        };
+        AccessWindow {
+            step,
+            subject: class.who.to_string(),
+            access,
+            request: RequestSetExcept { set: requests, except: Vec::new() }.to_string(),
+            reason: reason.to_owned(),
+        }
+    };
+    Ok(violations.into_iter().map(window).collect())
+}
+
+/// Returns the requests that the API server must allow before a write: those of the lower bound that only earlier writes
+/// of the plan grant. `is_new` returns whether no other write of the stage awaits the probe.
+fn probes(
+    verifier: &Verifier<'_>,
+    applied: &AppliedWrite,
+    is_mapping: bool,
+    mut is_new: impl FnMut(&AccessProbe) -> bool,
+) -> Result<Vec<AccessProbe>, ObjectError> {
+    let (max_probes, revoking_effect) =
+        if is_mapping { (MAX_MAPPING_PROBES, None) } else { (MAX_PROBES, Some(&applied.effect)) };
+    let mut awaits = Vec::new();
+    if !matches!(applied.effect.direction, Direction::Shrinks | Direction::Mixed) {
+        return Ok(awaits);
+    }
+    for class in applied.affected.iter().filter_map(|id| verifier.class(*id)) {
+        let bounds: &AccessBounds<'_> = verifier.bounds_of(class)?;
+        for login in &class.current_logins {
+            if awaits.len() >= max_probes || !can_be_probed(login) {
+                continue;
+            }
+            let engine = &verifier.engine;
+            let required = bounds.granted_by_plan(login, revoking_effect, engine, max_probes - awaits.len());
+            if required.is_empty() {
+                continue;
+            }
+            let now = engine.observable_rules(&login.subjects);
+            let now: Vec<_> = now.into_iter().map(|scoped_rule| engine.request_sets(scoped_rule)).collect();
+            for request in required.iter().map(RequestSet::sample) {
+                if now.iter().flat_map(|all| all.iter()).any(|requests| requests.contains(&request)) {
+                    let (username, groups) = (login.username.clone(), login.groups.clone());
+                    let probe = AccessProbe { username, groups, request: request.into() };
+                    if is_new(&probe) {
+                        awaits.push(probe);
+                    }
+                }
+            }
+        }
+    }
+    Ok(awaits)
+}
+
+fn can_be_probed(login: &Login) -> bool {
+    !login.subjects.is_in_system_masters && (login.username.is_some() || !login.groups.is_empty())
+}

@@ -1,0 +1,228 @@
+//! Runs the strategies until every change is made, and has the verifier follow the result.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::changes::{ChangeId, ObjectChange, Op, PlannedChanges, Purpose, ScheduledWrite, TargetObject};
+use super::emission::WriteEmitter;
+use super::identity_classes::{BoundsId, ClassId};
+use super::objects::ObjectArena;
+use super::verifier::{AppliedWrite, PlannedRules, Verifier, VerifierCheckpoint};
+use super::{Author, ChangeKind, PendingWrite, internal};
+use crate::access::AccessEngine;
+use crate::plan::Step;
+use crate::plan::probes::AccessWindow;
+use crate::state::State;
+use crate::state::object::ObjectError;
+
+/// The kind of write that was tried for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum AttemptKind {
+    Whole,
+    Shrink,
+    Grow,
+}
+
+/// Writes that were not possible, with the bounds of the affected classes. They are tried again after the access of one
+/// of these classes has changed.
+#[derive(Debug)]
+struct BlockedWrites {
+    blocked: BTreeMap<(ChangeId, AttemptKind), (usize, BTreeSet<BoundsId>)>,
+    /// For each bounds, the number of writes at the last change of a class that has them.
+    last_changed: Vec<usize>,
+}
+
+pub(super) struct Scheduler<'s> {
+    pub(super) author: Author<'s>,
+    pub(super) arena: &'s ObjectArena,
+    pub(super) verifier: Verifier<'s>,
+    pub(super) changes: Vec<ObjectChange<'s>>,
+    /// The rules that changed roles grant in the planned state.
+    pub(super) planned_rules: PlannedRules,
+    pub(super) log: Vec<ScheduledWrite<'s>>,
+    pub(super) stage: usize,
+    blocked: BlockedWrites,
+}
+
+/// The progress of a scheduler, to be restored if a strategy does not help.
+pub(super) struct SchedulerCheckpoint<'s> {
+    verifier: VerifierCheckpoint,
+    changes: Vec<ObjectChange<'s>>,
+    log: Vec<ScheduledWrite<'s>>,
+    stage: usize,
+}
+
+/// Returns the ordered steps, and the windows that they cause.
+pub(super) fn schedule<'s>(
+    planned: &'s [PendingWrite],
+    live: &'s State,
+    arena: &'s ObjectArena,
+    author: Author<'s>,
+) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
+    let mut scheduler = Scheduler::new(planned, live, arena, author)?;
+    let start = scheduler.verifier.checkpoint();
+    scheduler.run()?;
+    let Scheduler { mut verifier, log, changes, .. } = scheduler;
+    verifier.restore(start)?;
+    let replayed = super::replay::replay(&mut verifier, log)?;
+    let steps = WriteEmitter::new(&changes, verifier.edit, live, author).steps(replayed.writes)?;
+    Ok((steps, replayed.windows))
+}
+
+impl<'s> Scheduler<'s> {
+    fn new(
+        planned: &'s [PendingWrite],
+        live: &'s State,
+        arena: &'s ObjectArena,
+        author: Author<'s>,
+    ) -> Result<Self, ObjectError> {
+        let mut engine = AccessEngine::new(live)?;
+        let planned_changes = PlannedChanges::new(planned, live, arena, &mut engine)?;
+        let edit = planned.iter().find_map(|pending| match &pending.kind {
+            ChangeKind::Map { edit, .. } => Some(&**edit),
+            ChangeKind::Create(_) | ChangeKind::Patch { .. } | ChangeKind::Delete | ChangeKind::Replace { .. } => None,
+        });
+        let (verifier, planned_rules) = Verifier::new(engine, live, &planned_changes, edit)?;
+        let blocked = BlockedWrites { blocked: BTreeMap::new(), last_changed: vec![0; verifier.count_bounds()] };
+        let changes = planned_changes.changes;
+        Ok(Self { author, arena, verifier, changes, planned_rules, log: Vec::new(), stage: 0, blocked })
+    }
+
+    fn run(&mut self) -> Result<(), ObjectError> {
+        loop {
+            self.make_possible_writes()?;
+            if self.is_done() {
+                return Ok(());
+            }
+            let is_changed = self.revoke_partially()?
+                || self.grant_partially()?
+                || self.change_entries_partially()?
+                || self.delete_without_bridge()?
+                || self.use_temporaries()?;
+            if !is_changed {
+                self.force_write()?;
+            }
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.changes.iter().all(|change| change.is_done)
+    }
+
+    pub(super) fn change(&self, id: ChangeId) -> Result<&ObjectChange<'s>, ObjectError> {
+        self.changes.get(id.0).ok_or_else(|| internal("a change does not exist"))
+    }
+
+    /// Returns the changes that are not complete.
+    pub(super) fn remaining(&self) -> Vec<(ChangeId, ObjectChange<'s>)> {
+        let all = self.changes.iter().enumerate().filter(|(_, change)| !change.is_done);
+        all.map(|(number, change)| (ChangeId(number), change.clone())).collect()
+    }
+
+    pub(super) fn mapping_remains(&self) -> bool {
+        self.changes.iter().any(|change| !change.is_done && matches!(change.target, TargetObject::Mapping))
+    }
+
+    pub(super) fn entry_count(&self) -> usize {
+        self.verifier.variants.len()
+    }
+
+    /// Ends the stage: the next write starts a new one.
+    pub(super) fn end_stage(&mut self) {
+        if self.log.last().is_some_and(|write| write.stage == self.stage) {
+            self.stage += 1;
+        }
+    }
+
+    /// Makes a write if all classes stay within their bounds.
+    pub(super) fn try_write(&mut self, op: Op<'s>, purpose: Purpose<'s>) -> Result<bool, ObjectError> {
+        let Some(applied) = self.verifier.apply(&op)? else {
+            return Ok(false);
+        };
+        if !self.verifier.stay_in_bounds(&applied)? {
+            self.verifier.undo(applied)?;
+            return Ok(false);
+        }
+        self.record(op, purpose, &applied)?;
+        Ok(true)
+    }
+
+    /// Records a write that was applied.
+    pub(super) fn record(
+        &mut self,
+        op: Op<'s>,
+        purpose: Purpose<'s>,
+        applied: &AppliedWrite,
+    ) -> Result<(), ObjectError> {
+        self.record_classes(op, purpose, &applied.affected)
+    }
+
+    pub(super) fn record_classes(
+        &mut self,
+        op: Op<'s>,
+        purpose: Purpose<'s>,
+        affected: &BTreeSet<ClassId>,
+    ) -> Result<(), ObjectError> {
+        // All entries are in one object, so its write has a stage of its own.
+        let is_mapping = matches!(op, Op::Mapping(_));
+        if is_mapping {
+            self.end_stage();
+        }
+        self.log.push(ScheduledWrite { stage: self.stage, op, purpose });
+        if is_mapping {
+            self.end_stage();
+        }
+        for bounds in self.verifier.bounds_ids(affected) {
+            if let Some(last_changed) = self.blocked.last_changed.get_mut(bounds.0) {
+                *last_changed = self.log.len();
+            }
+        }
+        match purpose {
+            Purpose::Complete(id)
+            | Purpose::Part(id)
+            | Purpose::CreateBridge(id)
+            | Purpose::DeleteReplaced(id)
+            | Purpose::RecreateReplaced(id)
+            | Purpose::DeleteBridge(id) => {
+                let change = self.changes.get_mut(id.0);
+                change.ok_or_else(|| internal("a change does not exist"))?.advance(purpose);
+            }
+            Purpose::CreateTemporary(_) | Purpose::DeleteTemporary(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Returns whether a write was not possible and no affected class has changed since.
+    pub(super) fn is_blocked(&self, id: ChangeId, kind: AttemptKind) -> bool {
+        let BlockedWrites { blocked, last_changed } = &self.blocked;
+        blocked.get(&(id, kind)).is_some_and(|(at, affected)| {
+            affected.iter().all(|bounds| last_changed.get(bounds.0).is_none_or(|last_changed| last_changed <= at))
+        })
+    }
+
+    pub(super) fn block(&mut self, id: ChangeId, kind: AttemptKind, affected: &BTreeSet<ClassId>) {
+        self.blocked.blocked.insert((id, kind), (self.log.len(), self.verifier.bounds_ids(affected)));
+    }
+
+    /// Allows all writes to be tried again.
+    pub(super) fn unblock(&mut self) {
+        self.blocked.blocked.clear();
+    }
+
+    pub(super) fn checkpoint(&self) -> SchedulerCheckpoint<'s> {
+        SchedulerCheckpoint {
+            verifier: self.verifier.checkpoint(),
+            changes: self.changes.clone(),
+            log: self.log.clone(),
+            stage: self.stage,
+        }
+    }
+
+    pub(super) fn restore(&mut self, saved: SchedulerCheckpoint<'s>) -> Result<(), ObjectError> {
+        self.verifier.restore(saved.verifier)?;
+        self.changes = saved.changes;
+        self.log = saved.log;
+        self.stage = saved.stage;
+        self.unblock();
+        Ok(())
+    }
+}

@@ -1,0 +1,335 @@
+//! Applies writes to the access engine and decides whether every subject that they affect is within its bounds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::access_bounds::{AccessBounds, InitialBounds};
+use super::changes::{Op, PlannedChanges, TargetObject};
+use super::identity_classes::{
+    BoundsId, ClassId, IdentityClass, Login, assign_bounds, classes, logins, state_with_aws_auth,
+};
+use super::internal;
+use crate::access::{
+    AccessEffect, AccessEngine, AccessView, AggregatedRules, Aggregation, Direction, EngineMark, RequestSet, RoleId,
+    RuleId, SubjectId,
+};
+use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
+use crate::plan::probes::TransientAccess;
+use crate::state::State;
+use crate::state::object::ObjectError;
+
+/// The logins of some classes.
+type ClassLogins = Vec<(ClassId, Vec<Login>)>;
+
+/// How a write is undone.
+#[derive(Debug)]
+enum UndoWrite {
+    Objects(EngineMark),
+    Mapping { logins: ClassLogins, variants: Vec<EntryVariant> },
+}
+
+/// A write that was applied, with the classes that it affects.
+#[derive(Debug)]
+pub(super) struct AppliedWrite {
+    pub(super) effect: AccessEffect,
+    pub(super) affected: BTreeSet<ClassId>,
+    undo: UndoWrite,
+}
+
+/// The state of a verifier.
+#[derive(Debug)]
+pub(super) struct VerifierCheckpoint {
+    mark: EngineMark,
+    logins: Vec<Vec<Login>>,
+    variants: Vec<EntryVariant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Verifier<'s> {
+    pub(super) engine: AccessEngine<'s>,
+    pub(super) classes: Vec<IdentityClass>,
+    bounds: Vec<AccessBounds<'s>>,
+    /// For each RBAC subject, the classes that log in with it. Of classes with equal keys only one is listed.
+    classes_by_subject: BTreeMap<SubjectId, BTreeSet<ClassId>>,
+    /// The classes whose logins aws-auth decides.
+    pub(super) mapped_classes: Vec<ClassId>,
+    /// The planned change of aws-auth, and the variant of each entry after the writes so far.
+    pub(super) edit: Option<&'s AwsAuthEdit>,
+    pub(super) variants: Vec<EntryVariant>,
+    /// Classes outside their bounds. Whether they stay outside is not checked.
+    pub(super) out_of_bounds: BTreeSet<ClassId>,
+}
+
+/// The rules that changed roles grant in the planned state.
+pub(super) type PlannedRules = BTreeMap<RoleId, Vec<RuleId>>;
+
+impl<'s> Verifier<'s> {
+    pub(super) fn new(
+        mut engine: AccessEngine<'s>,
+        live: &State,
+        planned: &PlannedChanges<'s>,
+        edit: Option<&'s AwsAuthEdit>,
+    ) -> Result<(Self, PlannedRules), ObjectError> {
+        let start = engine.mark();
+        let mut roles: BTreeSet<RoleId> = changed_roles(planned).flat_map(|role| engine.dependents(role)).collect();
+        let mut affected: BTreeSet<SubjectId> = roles.iter().flat_map(|role| engine.subjects_of_role(*role)).collect();
+        affected.extend(subjects_of_changed_bindings(planned, &mut engine));
+        planned.apply_to(&mut engine)?;
+        roles.extend(changed_roles(planned).flat_map(|role| engine.dependents(role)));
+        affected.extend(roles.iter().flat_map(|role| engine.subjects_of_role(*role)));
+        affected.extend(subjects_of_changed_bindings(planned, &mut engine));
+        let planned_rules = roles.iter().map(|role| (*role, engine.effective_rules(*role).to_vec())).collect();
+        engine.undo(start)?;
+        affected.extend(roles.iter().flat_map(|role| engine.subjects_of_role(*role)));
+
+        let bound = engine.subjects();
+        let aws_auth = [live.aws_auth.clone(), planned.aws_auth.clone()];
+        let mut classes = classes(&engine, &affected, &bound, aws_auth);
+        let pairs = assign_bounds(&mut classes);
+        let initial: Vec<InitialBounds> = pairs.iter().map(|[live, _]| InitialBounds::new(live, &engine)).collect();
+        planned.apply_to(&mut engine)?;
+        let bounds =
+            initial.into_iter().zip(&pairs).map(|(initial, [_, planned])| initial.with_planned(planned, &engine));
+        let bounds = bounds.collect();
+        engine.undo(start)?;
+        let mapped_classes = classes.iter().enumerate().filter(|(_, class)| class.entry_key().is_some());
+        let mapped_classes = mapped_classes.map(|(number, _)| ClassId(number)).collect();
+        let mut verifier = Self {
+            engine,
+            classes,
+            bounds,
+            classes_by_subject: BTreeMap::new(),
+            mapped_classes,
+            variants: vec![EntryVariant::Live; edit.map_or(0, |edit| edit.principal_edits.len())],
+            edit,
+            out_of_bounds: BTreeSet::new(),
+        };
+        verifier.index_logins();
+        Ok((verifier, planned_rules))
+    }
+
+    pub(super) fn class(&self, id: ClassId) -> Option<&IdentityClass> {
+        self.classes.get(id.0)
+    }
+
+    pub(super) fn bounds_of(&self, class: &IdentityClass) -> Result<&AccessBounds<'s>, ObjectError> {
+        self.bounds.get(class.bounds.0).ok_or_else(|| internal("an identity class has no bounds"))
+    }
+
+    pub(super) fn count_bounds(&self) -> usize {
+        self.bounds.len()
+    }
+
+    /// Returns the bounds of some classes.
+    pub(super) fn bounds_ids(&self, classes: &BTreeSet<ClassId>) -> BTreeSet<BoundsId> {
+        classes.iter().filter_map(|class| self.class(*class)).map(|class| class.bounds).collect()
+    }
+
+    fn index_logins(&mut self) {
+        self.classes_by_subject.clear();
+        let mut seen = BTreeSet::new();
+        for (number, class) in self.classes.iter().enumerate() {
+            if seen.insert(class.group_key()) {
+                for subject in class.current_logins.iter().flat_map(|login| &login.subjects.subjects) {
+                    self.classes_by_subject.entry(*subject).or_default().insert(ClassId(number));
+                }
+            }
+        }
+    }
+
+    /// Applies a write. `None` if the text of aws-auth cannot be edited in this way.
+    pub(super) fn apply(&mut self, op: &Op<'s>) -> Result<Option<AppliedWrite>, ObjectError> {
+        let mark = self.engine.mark();
+        let effect = match op {
+            Op::Role(id, role) => self.engine.set_role(*id, *role)?,
+            Op::Binding(id, binding) => self.engine.set_binding(*id, *binding)?,
+            Op::Mapping(variants) => return Ok(self.apply_mapping(variants)),
+        };
+        let affected = self.affected(&effect);
+        Ok(Some(AppliedWrite { effect, affected, undo: UndoWrite::Objects(mark) }))
+    }
+
+    fn apply_mapping(&mut self, variants: &[EntryVariant]) -> Option<AppliedWrite> {
+        let logins = self.logins_with(variants)?;
+        let old = self.set_logins(logins);
+        let affected = old.iter().map(|(class, _)| *class).collect();
+        let direction = old.iter().fold(Direction::Neutral, |direction, (class, before)| {
+            let now = self.class(*class).map_or(&[][..], |class| &class.current_logins);
+            direction.and(match (before.as_slice(), now) {
+                ([before], [now]) if before.subjects.is_in_system_masters == now.subjects.is_in_system_masters => {
+                    Direction::between(&before.subjects.subjects, &now.subjects.subjects)
+                }
+                _ => Direction::Mixed,
+            })
+        });
+        let effect = AccessEffect::without_grants(direction);
+        let variants = std::mem::replace(&mut self.variants, variants.to_vec());
+        Some(AppliedWrite { effect, affected, undo: UndoWrite::Mapping { logins: old, variants } })
+    }
+
+    pub(super) fn undo(&mut self, applied: AppliedWrite) -> Result<(), ObjectError> {
+        match applied.undo {
+            UndoWrite::Objects(mark) => self.engine.undo(mark)?,
+            UndoWrite::Mapping { logins, variants } => {
+                self.set_logins(logins);
+                self.variants = variants;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn checkpoint(&self) -> VerifierCheckpoint {
+        VerifierCheckpoint {
+            mark: self.engine.mark(),
+            logins: self.classes.iter().map(|class| class.current_logins.clone()).collect(),
+            variants: self.variants.clone(),
+        }
+    }
+
+    pub(super) fn restore(&mut self, checkpoint: VerifierCheckpoint) -> Result<(), ObjectError> {
+        self.engine.undo(checkpoint.mark)?;
+        for (class, logins) in self.classes.iter_mut().zip(checkpoint.logins) {
+            class.current_logins = logins;
+        }
+        self.variants = checkpoint.variants;
+        self.index_logins();
+        Ok(())
+    }
+
+    /// Returns the logins of all principals with these variants of the entries.
+    fn logins_with(&self, variants: &[EntryVariant]) -> Option<ClassLogins> {
+        let all_are = |expected: &EntryVariant| variants.iter().all(|variant| variant == expected);
+        let mapped = self.mapped_classes.iter().filter_map(|id| Some((*id, self.class(*id)?)));
+        if all_are(&EntryVariant::Final) {
+            return Some(mapped.map(|(id, class)| (id, class.planned_logins.clone())).collect());
+        }
+        if all_are(&EntryVariant::Live) {
+            return Some(mapped.map(|(id, class)| (id, class.live_logins.clone())).collect());
+        }
+        let state = state_with_aws_auth(Some(self.edit?.aws_auth_with(variants)?));
+        let access = AccessView::new(&state, Aggregation::Reconciled);
+        Some(mapped.map(|(id, class)| (id, logins(&self.engine, &access.authenticate(&class.who)))).collect())
+    }
+
+    /// Sets the logins of principals. Returns the previous logins of those that changed.
+    fn set_logins(&mut self, logins: ClassLogins) -> ClassLogins {
+        let mut old = Vec::new();
+        for (id, logins) in logins {
+            if let Some(class) = self.classes.get_mut(id.0).filter(|class| class.current_logins != logins) {
+                old.push((id, std::mem::replace(&mut class.current_logins, logins)));
+            }
+        }
+        if !old.is_empty() {
+            self.index_logins();
+        }
+        old
+    }
+
+    /// Returns the keys of the entries whose principals would be outside their bounds with these variants. `None` if the
+    /// text of aws-auth cannot be edited in this way.
+    pub(super) fn entries_out_of_bounds(
+        &mut self,
+        variants: &[EntryVariant],
+    ) -> Result<Option<BTreeSet<String>>, ObjectError> {
+        let Some(applied) = self.apply_mapping(variants) else {
+            return Ok(None);
+        };
+        let mut keys = BTreeSet::new();
+        for id in &applied.affected {
+            if !self.are_in_bounds(&BTreeSet::from([*id]))? {
+                keys.extend(self.class(*id).and_then(IdentityClass::entry_key));
+            }
+        }
+        self.undo(applied)?;
+        Ok(Some(keys))
+    }
+
+    fn affected(&self, effect: &AccessEffect) -> BTreeSet<ClassId> {
+        let subjects = effect.subjects();
+        subjects.iter().filter_map(|subject| self.classes_by_subject.get(subject)).flatten().copied().collect()
+    }
+
+    /// Returns whether all classes that a write affects are within their bounds, if they were before it.
+    pub(super) fn stay_in_bounds(&self, applied: &AppliedWrite) -> Result<bool, ObjectError> {
+        match applied.undo {
+            UndoWrite::Objects(_) => self.stay_in_bounds_after(&applied.affected, &applied.effect),
+            UndoWrite::Mapping { .. } => self.are_in_bounds(&applied.affected),
+        }
+    }
+
+    /// Returns whether classes are within their bounds after a change, if they were before it. Classes that a forced
+    /// write has brought outside are skipped.
+    pub(super) fn stay_in_bounds_after(
+        &self,
+        affected: &BTreeSet<ClassId>,
+        effect: &AccessEffect,
+    ) -> Result<bool, ObjectError> {
+        for class in affected.difference(&self.out_of_bounds).filter_map(|id| self.class(*id)) {
+            if !self.bounds_of(class)?.contains_after(&class.current_logins, effect, &self.engine) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn are_in_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<bool, ObjectError> {
+        let mut seen = BTreeSet::new();
+        for class in affected.difference(&self.out_of_bounds).filter_map(|id| self.class(*id)) {
+            if seen.insert(class.group_key())
+                && !self.bounds_of(class)?.contains_all(&class.current_logins, &self.engine)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the requests with which a class is outside its bounds, at most `max` lost and gained ones for each login.
+    pub(super) fn violations(
+        &self,
+        id: ClassId,
+        allowed: AggregatedRules,
+        max: usize,
+    ) -> Result<Vec<(TransientAccess, RequestSet<'s>)>, ObjectError> {
+        let Some(class) = self.class(id) else {
+            return Ok(Vec::new());
+        };
+        Ok(self.bounds_of(class)?.violations(&class.current_logins, &self.engine, allowed, max))
+    }
+
+    /// Returns all classes with the same bounds and logins as one of these.
+    pub(super) fn with_same_logins(&self, ids: &BTreeSet<ClassId>) -> BTreeSet<ClassId> {
+        let keys: BTreeSet<_> = ids.iter().filter_map(|id| self.class(*id)).map(IdentityClass::group_key).collect();
+        let all = self.classes.iter().enumerate().filter(|(_, class)| keys.contains(&class.group_key()));
+        all.map(|(number, _)| ClassId(number)).collect()
+    }
+
+    /// Records which of the affected classes a write has brought outside their bounds.
+    pub(super) fn mark_out_of_bounds(&mut self, affected: &BTreeSet<ClassId>) -> Result<(), ObjectError> {
+        let mut out = BTreeSet::new();
+        for id in affected {
+            if !self.violations(*id, AggregatedRules::WithStale, 1)?.is_empty() {
+                out.insert(*id);
+            }
+        }
+        let out = self.with_same_logins(&out);
+        self.out_of_bounds.extend(out);
+        Ok(())
+    }
+}
+
+fn changed_roles(planned: &PlannedChanges<'_>) -> impl Iterator<Item = RoleId> {
+    planned.changes.iter().filter_map(|change| match &change.target {
+        TargetObject::Role { id, .. } => Some(*id),
+        TargetObject::Binding { .. } | TargetObject::Replace { .. } | TargetObject::Mapping => None,
+    })
+}
+
+/// Returns the subjects that the changed bindings name now.
+fn subjects_of_changed_bindings<'s>(planned: &PlannedChanges<'s>, engine: &mut AccessEngine<'s>) -> Vec<SubjectId> {
+    let ids = planned.changes.iter().filter_map(|change| match &change.target {
+        TargetObject::Binding { id, .. } | TargetObject::Replace { id, .. } => Some(*id),
+        TargetObject::Role { .. } | TargetObject::Mapping => None,
+    });
+    let bindings: Vec<_> = ids.filter_map(|id| engine.binding(id)).collect();
+    bindings.into_iter().flat_map(|binding| engine.subjects_of(binding)).collect()
+}
