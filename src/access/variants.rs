@@ -13,7 +13,7 @@ use super::identity::{
 };
 use super::identity_mapping::IdentityMapping;
 use super::session_match::{SESSION_NAME_RAW, SessionAttributes, literal_prefix, sessions_rendering};
-use super::template::RenderedName;
+use super::template::{RenderedName, render_template};
 use crate::state::rbac::Subject;
 
 /// Groups that decide about access without a binding.
@@ -104,8 +104,15 @@ pub(super) fn identities_with_username(mapping: &IdentityMapping, username: &str
             identities.extend((template == username).then(|| iam_identity.clone()));
             continue;
         }
-        let sessions = sessions_rendering(template, iam_identity.account(), username);
-        identities.extend(sessions.iter().filter_map(|session| iam_identity.with_session(session)));
+        // The session name of a user is known: it is empty.
+        match render_template(template, iam_identity) {
+            Ok(RenderedName::Literal(name)) => identities.extend((name == username).then(|| iam_identity.clone())),
+            Ok(RenderedName::PerSession(template)) => {
+                let sessions = sessions_rendering(&template, "", username);
+                identities.extend(sessions.iter().filter_map(|session| iam_identity.with_session(session)));
+            }
+            Ok(RenderedName::AccountPrincipal { .. }) | Err(_) => {}
+        }
     }
     if let Ok(member) = IamIdentity::parse(username)
         && member.canonical() == username

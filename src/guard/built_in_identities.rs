@@ -85,3 +85,26 @@ pub(super) const CONTROLLERS: [&str; 50] = [
     "validatingadmissionpolicy-status-controller",
     "volumeattributesclass-protection-controller",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documentation_lists_exactly_these_identities() {
+        let docs =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/explanations/guards.md")).unwrap();
+        let (_, section) = docs.split_once("never includes these built-in identities").unwrap();
+        let (table, _) = section.split_once("\nLimits:").unwrap();
+        let row = |kind: &str| {
+            let line = table.lines().find(|line| line.starts_with(&format!("| {kind} |"))).unwrap();
+            line.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (eks, kubernetes): (Vec<&str>, Vec<&str>) = USERS.into_iter().partition(|name| name.starts_with("eks:"));
+        assert_eq!(row("users of Kubernetes"), kubernetes);
+        assert_eq!(row("users of EKS"), eks);
+        assert_eq!(row("groups"), GROUPS);
+        // The first quoted word names the namespace.
+        assert_eq!(row(&format!("service accounts in `{CONTROLLER_NAMESPACE}`"))[1..], CONTROLLERS);
+    }
+}

@@ -131,6 +131,7 @@ fn plan_names_the_sessions_that_gain_and_lose() {
     - arn:aws:iam::111122223333:role/dev for sessions named `alice`
         loses  everything in all namespaces  previously via alice → cluster-admin
         loses  every verb on every URL  previously via alice → cluster-admin
+    - arn:aws:iam::111122223333:role/dev  can no longer log in (loses no RBAC permissions)
     ");
 }
 
