@@ -188,6 +188,23 @@ pub(crate) struct Step {
 }
 
 impl Plan {
+    /// A plan that consists of these steps.
+    #[cfg(test)]
+    pub(crate) fn for_steps(steps: Vec<Step>) -> Self {
+        Self {
+            policy: "p".to_owned(),
+            cluster_uid: None,
+            changes: Vec::new(),
+            steps,
+            windows: Vec::new(),
+            access_changes: None,
+            limits: GuardLimits::default(),
+            invariants: Vec::new(),
+            namespace_selections: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
