@@ -11,7 +11,7 @@ use super::question::{RandomQuestion, random_questions};
 use super::server::RealServer;
 use crate::access::diff::{diff_access, diff_subject};
 use crate::access::effective_permissions::grants_request;
-use crate::access::{AccessDecision, AccessView, Aggregation, Authentication, SubjectQuery};
+use crate::access::{AccessDecision, AccessView, Aggregation, Authentication, Request, SubjectQuery};
 use crate::state::State;
 use crate::state::aws_auth::tests::corpus::TestRng;
 use crate::state::aws_auth::tests::env_number;
@@ -85,6 +85,8 @@ fn compare_pair(server: &RealServer, seed: u64, tally: &mut DeltaTally) {
     let mut questions = random_questions(&mut rng, QUESTIONS_PER_PAIR);
     questions.extend(near_questions(&case, &mut rng, QUESTIONS_PER_PAIR));
     questions.extend(near_questions(&changed, &mut rng, QUESTIONS_PER_PAIR));
+    // No request has the subresource `*`, so the difference does not describe rules for `*/*`, which match it literally.
+    questions.retain(|question| !matches!(&question.request, Request::Object(object) if object.subresource == "*"));
     let write = |case: &RandomCase| {
         server.write_case(case).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         server.wait_for_controller().unwrap_or_else(|error| panic!("seed {seed}: {error}"))
