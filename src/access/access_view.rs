@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::aggregation::{Aggregation, SourcedRule};
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
 use super::grants::{Grant, Grants};
+use super::iam_identity::IamIdentity;
 use super::identity::{
     ANONYMOUS, AUTHENTICATED, Authentication, Identity, MASTERS, SERVICE_ACCOUNTS, SubjectQuery, UNAUTHENTICATED,
     service_account_username,
@@ -31,6 +32,7 @@ pub(crate) struct AccessView<'s> {
     pub(crate) mapping: IdentityMapping,
     pub(crate) grants: Grants<'s>,
     principals: OnceCell<PrincipalIndex>,
+    bound_names: OnceCell<BoundNames>,
 }
 
 /// The path from a subject through a binding to a rule.
@@ -121,7 +123,12 @@ pub(crate) struct WhoCanResult<'s> {
 impl<'s> AccessView<'s> {
     pub(crate) fn new(state: &'s State, aggregation: Aggregation) -> Self {
         let mapping = IdentityMapping::from_aws_auth(state.aws_auth.as_ref());
-        Self { mapping, grants: Grants::new(state, aggregation), principals: OnceCell::new() }
+        Self {
+            mapping,
+            grants: Grants::new(state, aggregation),
+            principals: OnceCell::new(),
+            bound_names: OnceCell::new(),
+        }
     }
 
     pub(crate) fn state(&self) -> &'s State {
@@ -138,19 +145,13 @@ impl<'s> AccessView<'s> {
     /// The variants of a role are its sessions with a name that a binding distinguishes, those of an account are its
     /// principals that a binding names, and those of a username are the principals of aws-auth that have it.
     pub(crate) fn variants(&self, query: &SubjectQuery) -> Vec<MappedPrincipal> {
-        let bound_names = || BoundNames::new(self.grants.all().map(|grant| grant.subject));
         let identities = match query {
-            SubjectQuery::Arn(iam_identity) => {
-                let authentication = self.authenticate(query);
-                if !authentication.has_session_names() {
+            SubjectQuery::Arn(iam_identity) => self.distinguished_sessions(iam_identity, &self.authenticate(query)),
+            SubjectQuery::Account(id) => {
+                if self.mapping.account_entry(id).is_none() {
                     return Vec::new();
                 }
-                distinguished_sessions(iam_identity, &authentication, &bound_names())
-            }
-            SubjectQuery::Account(id) => {
-                let mut members = bound_account_members(&self.mapping, &bound_names());
-                members.retain(|member| member.account() == id);
-                members
+                self.bound_principals_of_account(id)
             }
             SubjectQuery::User(name) => identities_with_username(&self.mapping, name),
             SubjectQuery::ServiceAccount { namespace, name } => {
@@ -165,6 +166,27 @@ impl<'s> AccessView<'s> {
         };
         let principals = identities.into_iter().map(principal);
         principals.filter(|principal| principal.authentication.identities().next().is_some()).collect()
+    }
+
+    /// Returns the sessions of a principal that the bindings of this state distinguish, if it authenticates like this.
+    pub(super) fn distinguished_sessions(
+        &self,
+        iam_identity: &IamIdentity,
+        authentication: &Authentication,
+    ) -> BTreeSet<IamIdentity> {
+        if !authentication.has_session_names() {
+            return BTreeSet::new();
+        }
+        distinguished_sessions(iam_identity, authentication, self.bound_names())
+    }
+
+    /// Returns the principals of an account without an entry of their own whose ARN a binding names.
+    pub(super) fn bound_principals_of_account(&self, account: &str) -> BTreeSet<IamIdentity> {
+        bound_account_members(&self.mapping, self.bound_names(), |id| id == account)
+    }
+
+    fn bound_names(&self) -> &BoundNames {
+        self.bound_names.get_or_init(|| BoundNames::new(self.grants.all().map(|grant| grant.subject)))
     }
 
     /// Returns whether a subject is allowed to make a request, and what grants or almost grants it.
@@ -238,10 +260,15 @@ impl<'s> AccessView<'s> {
     /// Returns the paths through the rules of a grant that allow the request. The scope of the binding is not
     /// considered.
     fn grant_paths(&self, grant: &Grant<'s>, request: &Request) -> Vec<GrantPath<'s>> {
+        self.paths_of_grant(grant, |rule| rule_allows(rule, request))
+    }
+
+    /// Returns the paths through the rules of a grant that have a property.
+    pub(super) fn paths_of_grant(&self, grant: &Grant<'s>, is_wanted: impl Fn(&Rule) -> bool) -> Vec<GrantPath<'s>> {
         let Some(effective) = self.grants.role_for_grant(grant) else {
             return Vec::new();
         };
-        let allowing_rules = effective.sourced_rules().filter(|sourced| rule_allows(sourced.rule, request));
+        let allowing_rules = effective.sourced_rules().filter(|sourced| is_wanted(sourced.rule));
         allowing_rules.map(|sourced| GrantPath::new(grant, effective.role, sourced)).collect()
     }
 
@@ -272,12 +299,24 @@ impl<'s> AccessView<'s> {
 
     /// Returns every principal and every subject of a binding that is allowed to make a request.
     pub(crate) fn who_can(&self, request: &Request) -> WhoCanResult<'s> {
+        let grants = self.grants.effective_in(request.namespace());
+        self.who_can_by(grants, |grant| self.grant_paths(grant, request), false)
+    }
+
+    /// Returns every principal and every subject of the grants with at least one path. `are_limited` is whether a path can
+    /// allow only a part of the request.
+    pub(super) fn who_can_by(
+        &self,
+        grants: impl Iterator<Item = Grant<'s>>,
+        paths_of_grant: impl Fn(&Grant<'s>) -> Vec<GrantPath<'s>>,
+        are_limited: bool,
+    ) -> WhoCanResult<'s> {
         let mut paths_by_subject: BTreeMap<&Subject, Vec<GrantPath<'s>>> = BTreeMap::new();
         let mut binding_paths: Option<(&ObjectKey, Vec<GrantPath<'s>>)> = None;
-        for grant in self.grants.effective_in(request.namespace()) {
+        for grant in grants {
             // The subjects of one binding follow each other and have the same rules.
             if binding_paths.as_ref().is_none_or(|(key, _)| *key != grant.binding_key) {
-                binding_paths = Some((grant.binding_key, self.grant_paths(&grant, request)));
+                binding_paths = Some((grant.binding_key, paths_of_grant(&grant)));
             }
             let paths = binding_paths.iter().flat_map(|(_, paths)| paths);
             let paths: Vec<GrantPath<'s>> = paths.map(|path| GrantPath { subject: grant.subject, ..*path }).collect();
@@ -299,8 +338,18 @@ impl<'s> AccessView<'s> {
         allowed.retain(|position| system_masters.binary_search(position).is_err());
         // If a principal is allowed, all of its variants are, and need not be listed.
         let is_listed = |position: &usize| allowed.contains(position) || system_masters.binary_search(position).is_ok();
-        let is_implied =
-            |position: &usize| self.principal_index().variant_of(*position).is_some_and(|base| is_listed(&base));
+        // If grants are limited, a variant with other grants than its base can do more.
+        let has_same_grants = |position: usize, base: usize| {
+            let has = |subject: &Subject, position: usize| {
+                self.principal_index().positions_of(subject).binary_search(&position).is_ok()
+            };
+            subjects.iter().all(|grants| has(grants.subject, base) || !has(grants.subject, position))
+        };
+        let is_implied = |position: &usize| {
+            self.principal_index()
+                .variant_of(*position)
+                .is_some_and(|base| is_listed(&base) && (!are_limited || has_same_grants(*position, base)))
+        };
         let system_masters: Vec<usize> =
             system_masters.iter().filter(|position| !is_implied(position)).copied().collect();
         let allowed: Vec<usize> = allowed.iter().filter(|position| !is_implied(position)).copied().collect();
@@ -335,8 +384,9 @@ impl<'s> AccessView<'s> {
     /// Returns every request that a subject is allowed to make, merged into few sets.
     pub(crate) fn effective_permissions(&self, query: &SubjectQuery) -> Vec<GrantedRequests<'s>> {
         let is_in_system_masters = self.authenticate(query).identities().any(Identity::is_in_system_masters);
-        let no_permissions = EffectivePermissions::new(false, Vec::new());
-        EffectivePermissions::new(is_in_system_masters, self.effective_rules(query)).difference(&no_permissions)
+        let known = &self.grants.state.resources;
+        let no_permissions = EffectivePermissions::new(known, false, Vec::new());
+        EffectivePermissions::new(known, is_in_system_masters, self.effective_rules(query)).difference(&no_permissions)
     }
 
     /// Returns the rules of grants. Grants of roles that do not exist are skipped.
@@ -368,8 +418,7 @@ impl<'s> AccessView<'s> {
     }
 
     pub(super) fn principal_index(&self) -> &PrincipalIndex {
-        let bound_names = || BoundNames::new(self.grants.all().map(|grant| grant.subject));
-        self.principals.get_or_init(|| PrincipalIndex::new(&self.mapping, bound_names))
+        self.principals.get_or_init(|| PrincipalIndex::new(&self.mapping, || self.bound_names()))
     }
 
     /// Returns every subject that the state names: the subjects of bindings, the principals of aws-auth, their

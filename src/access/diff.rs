@@ -15,8 +15,8 @@ use super::grant_index::SubjectId;
 use super::iam_identity::IamIdentity;
 use super::identity::{Authentication, Identity, SubjectQuery};
 use super::request_set::RequestSetExcept;
-use super::session_match::SessionAttributes;
-use super::template::{RenderedName, SESSION_NAME_RAW};
+use super::session_match::{SESSION_NAME_RAW, SessionAttributes};
+use super::template::RenderedName;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::merge_join::{EitherOrBoth, merge_join};
 use crate::state::object::Role;
@@ -226,7 +226,11 @@ impl BoundSubjects {
     }
 
     pub(super) fn effective_permissions<'s>(&self, access: &AccessView<'s>) -> EffectivePermissions<'s> {
-        EffectivePermissions::new(self.is_in_system_masters, self.effective_rules(access))
+        EffectivePermissions::new(
+            &access.grants.state.resources,
+            self.is_in_system_masters,
+            self.effective_rules(access),
+        )
     }
 }
 

@@ -165,7 +165,8 @@ async fn check_caller(
     let requests: Vec<_> = missing.iter().map(|permission| permission.request.clone()).collect();
     // A cluster with a caller answers access reviews. Without the answers, nothing would be missing.
     let denied = denied_requests(&connected.cluster, &requests).await?;
-    let denied = denied.ok_or_else(|| InternalError::new(format!("{} has a caller, but no reviews", connected.label)))?;
+    let denied =
+        denied.ok_or_else(|| InternalError::new(format!("{} has a caller, but no reviews", connected.label)))?;
     missing.retain(|permission| denied.contains(&permission.request));
     let command = match args.for_command {
         RunnerCommand::Plan => "plan",

@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::api_client::{ApiClient, ApiRequest, ApiResponse};
+use super::discovery::read_resources;
 use super::list::{list_all, to_snapshot_object};
 use super::review::CredentialFreshness;
 use super::{
@@ -237,7 +238,10 @@ impl ReadCluster for LiveCluster {
         });
         // A large aws-auth takes as long to read as a list, so it is read at the same time.
         let aws_auth = tokio::spawn(Self::read_aws_auth(self.client.clone()));
+        let client = self.client.clone();
+        let resources = tokio::spawn(async move { read_resources(&client).await });
         let mut state = State { aws_auth: flatten_join(aws_auth.await)?, ..State::default() };
+        state.resources = flatten_join(resources.await)?;
         for (name, meta) in flatten_join(namespaces.await)? {
             if name == "kube-system" {
                 state.cluster_uid = meta.uid;
@@ -266,7 +270,8 @@ impl ReadCluster for LiveCluster {
                 objects.insert(key, to_snapshot_object(kind, item));
             }
         }
-        Ok(objects.into_values().collect())
+        let discovery = read_resources(&self.client).await?.to_discovery_json();
+        Ok(objects.into_values().chain(discovery).collect())
     }
 
     async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError> {

@@ -5,6 +5,7 @@
 pub(crate) mod any;
 pub(crate) mod api_client;
 mod child;
+mod discovery;
 mod exec_plugin;
 pub(crate) mod kubeconfig;
 mod lease;

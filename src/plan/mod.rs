@@ -33,9 +33,9 @@ pub(crate) use access_change::{
 pub(crate) use aggregated_roles::AggregatedRoles;
 pub(crate) use fingerprint::{NamespaceSelection, SavedNamespaceSelector};
 pub(crate) use guard_limits::{GuardLimit, GuardLimits};
+use jiff::Timestamp;
 #[cfg(feature = "measure")]
 pub(crate) use measure::count_ordered_steps;
-use jiff::Timestamp;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
 pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};

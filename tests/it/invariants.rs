@@ -60,14 +60,14 @@ subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: "system:mas
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: { name: "system:controller:tokens" }
+metadata: { name: "system:controller:token-cleaner" }
 rules: [{ verbs: [get], apiGroups: [""], resources: [secrets] }]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: { name: "system:controller:tokens" }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:controller:tokens" }
-subjects: [{ kind: ServiceAccount, namespace: kube-system, name: tokens }]
+metadata: { name: "system:controller:token-cleaner" }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:controller:token-cleaner" }
+subjects: [{ kind: ServiceAccount, namespace: kube-system, name: token-cleaner }]
 "#;
 
 const TEAM_POLICY: &str = r#"
@@ -222,7 +222,7 @@ fn failed_can_invariant_shows_the_nearest_rule() {
 }
 
 #[test]
-fn everyone_but_exempts_named_subjects_nodes_and_system_bindings() {
+fn everyone_but_exempts_named_subjects_and_built_in_identities() {
     let everyone_but =
         |exempt: &str, cannot: &str| format!("[[invariants]]\neveryone-but = [{exempt}]\ncannot = {cannot}\n");
     let secrets = "{ verb = \"get\", resource = \"secrets\" }";
@@ -280,6 +280,44 @@ fn cannot_invariant_covers_named_resources_and_verb_wildcards() {
     let output = team_folder(&rest("verb = \"get\", resource = \"secretz\"")).run(&["plan"]);
     assert_eq!(output.exit_code, 1, "{}", output.stderr);
     assert!(output.stderr.contains("error: unknown resource `secretz` in an invariant"), "{}", output.stderr);
+}
+
+#[test]
+fn cannot_create_is_violated_by_a_rule_that_allows_server_side_apply() {
+    let rest = |verbs: &str| {
+        format!(
+            "[cluster-roles.one]\nrules = [{{ verbs = [{verbs}], resources = [\"secrets\"], resource-names = [\"db\"] }}]\n\
+             [bindings.one]\ncluster-role = \"one\"\ngroups = [\"developers\"]\n\
+             [[invariants]]\ngroup = \"developers\"\ncannot = {{ verb = \"create\", resource = \"secrets\" }}\n"
+        )
+    };
+    let expected = "can create secrets named db in all namespaces by server-side apply";
+    refused(&team_folder(&rest("\"create\", \"patch\"")), &["plan"], &[expected]);
+    // A POST has no name, and server-side apply also needs `patch`.
+    team_folder(&rest("\"create\"")).ok(&["plan"]);
+    team_folder(&rest("\"patch\"")).ok(&["plan"]);
+}
+
+#[test]
+fn cannot_bind_counts_the_namespace_of_a_role_binding_and_cluster_scoped_resources_do_not() {
+    let rest = |cannot: &str| {
+        format!(
+            "[cluster-roles.lead]\nrules = [\
+             {{ verbs = [\"bind\", \"escalate\"], api-groups = [\"rbac.authorization.k8s.io\"], resources = [\"clusterroles\"] }},\
+             {{ verbs = [\"get\", \"impersonate\"], resources = [\"nodes\", \"users\", \"groups\"] }}]\n\
+             [bindings.lead]\ncluster-role = \"lead\"\ngroups = [\"developers\"]\nnamespaces = [\"kube-system\"]\n\
+             [[invariants]]\ngroup = \"developers\"\ncannot = {{ {cannot} }}\n"
+        )
+    };
+    let bind = "verb = \"bind\", resource = \"clusterroles.rbac.authorization.k8s.io\"";
+    refused(&team_folder(&rest(bind)), &["plan"], &["can bind clusterroles.rbac.authorization.k8s.io in kube-system"]);
+    for holds in [
+        "verb = \"escalate\", resource = \"clusterroles.rbac.authorization.k8s.io\"",
+        "verb = \"get\", resource = \"nodes\"",
+        "verb = \"impersonate\", resource = \"users\"",
+    ] {
+        team_folder(&rest(holds)).ok(&["plan"]);
+    }
 }
 
 #[test]

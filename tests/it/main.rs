@@ -18,6 +18,7 @@ mod api_resources;
 mod architecture;
 mod bad_input;
 mod command_line;
+mod discovery;
 mod end_to_end;
 mod example_policy;
 mod expiry;
@@ -36,6 +37,7 @@ mod restore;
 mod safe_apply;
 mod schema;
 mod stale_plans;
+mod subjects;
 mod traps;
 mod write_order;
 

@@ -42,6 +42,9 @@ const USERNAMES: [&[&str]; 2] = [
         "raw-{{SessionNameRaw}}",
         "of-{{AccountID}}",
         "{{SessionName}}",
+        "two-{{SessionName}}-{{SessionNameRaw}}",
+        "{{AccountID}}:{{SessionName}}{{SessionName}}",
+        "system:node:{{SessionName}}",
         "key-{{AccessKeyID}}",
         "{{sessionname}}",
         "{{ SessionName }}",
@@ -56,6 +59,10 @@ const GROUPS: [&[&str]; 2] = [
         "",
         "g1",
         "team-{{SessionName}}",
+        "team-{{SessionNameRaw}}",
+        "team-{{SessionNameRaw}}-{{SessionName}}",
+        "system:{{SessionName}}",
+        "system:nodes",
         "{{AccountID}}",
         "host-{{EC2PrivateDNSName}}",
         "system:masters",
@@ -66,9 +73,10 @@ const GROUPS: [&[&str]; 2] = [
 ];
 const VERBS: [&[&str]; 2] = [
     &["get", "list", "create", "update", "*"],
-    &["watch", "patch", "delete", "deletecollection", "GET", "escalate", ""],
+    &["watch", "patch", "delete", "deletecollection", "GET", "escalate", "bind", "impersonate", "impersonate", ""],
 ];
-const API_GROUPS: [&[&str]; 2] = [&["", "", "apps", "*"], &["rbac.authorization.k8s.io", "APPS", "none.example"]];
+const API_GROUPS: [&[&str]; 2] =
+    [&["", "", "apps", "*"], &["rbac.authorization.k8s.io", "networking.k8s.io", "APPS", "none.example"]];
 const RESOURCES: [&[&str]; 2] = [
     &["pods", "pods", "secrets", "deployments", "*", "pods/exec"],
     &[
@@ -82,6 +90,12 @@ const RESOURCES: [&[&str]; 2] = [
         "namespaces",
         "nodes",
         "nodes/proxy",
+        "persistentvolumes",
+        "servicecidrs",
+        "users",
+        "groups",
+        "serviceaccounts",
+        "rolebindings",
         "serviceaccounts/token",
         "PODS",
         "clusterroles",
@@ -92,7 +106,7 @@ const RESOURCES: [&[&str]; 2] = [
         "*/",
     ],
 ];
-const NAMES: &[&str] = &["a", "b", "", "*", "real-a", "A"];
+const NAMES: &[&str] = &["a", "b", "", "*", "real-a", "real-b", "A", "s", "u1"];
 const URLS: &[&str] = &[
     "/metrics",
     "/metrics/*",
@@ -226,7 +240,7 @@ fn rule(rng: &mut TestRng, allow_urls: bool) -> Value {
         "apiGroups": pick_some_usually(rng, API_GROUPS, 2),
         "resources": pick_some_usually(rng, RESOURCES, 4),
     });
-    if rng.one_in(6) {
+    if rng.one_in(4) {
         rule["resourceNames"] = json!(pick_some(rng, NAMES, 2));
     }
     rule
@@ -287,10 +301,17 @@ fn subject(rng: &mut TestRng, namespace: Option<&str>) -> Value {
         &[
             "raw-me@example.com",
             "of-111122223333",
+            "me-example.com",
+            "session",
+            "two-me-example.com-me@example.com",
+            "111122223333:u1u1",
+            "system:node:session",
+            "system:node:i-0123456789abcdef0",
             "{{sessionname}}",
             "system:anonymous",
             "system:serviceaccount:real-b:s",
             "arn:aws:iam::444455556666:user/mallory",
+            "arn:aws:iam::012345678901:role/Other",
             "U1",
         ],
     ];
@@ -298,6 +319,10 @@ fn subject(rng: &mut TestRng, namespace: Option<&str>) -> Value {
         &["g1", "g2", "system:authenticated"],
         &[
             "team-me-example.com",
+            "team-me@example.com",
+            "team-me@example.com-me-example.com",
+            "team-session",
+            "system:nodes",
             "111122223333",
             "system:unauthenticated",
             "system:serviceaccounts",

@@ -10,6 +10,7 @@ mod near_questions;
 mod program;
 mod question;
 mod reason;
+mod scopes;
 mod server;
 
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use crate::access::{
     AccessDecision, AccessView, Aggregation, Authentication, Identity, RenderedName, Request, SubjectQuery,
     find_aggregation_cycles,
 };
+use crate::api_resources::ApiResources;
 use crate::state::State;
 use crate::state::aws_auth::tests::corpus::TestRng;
 use crate::state::aws_auth::tests::env_number;
@@ -99,6 +101,9 @@ fn difference(
     {
         return Some(format!("ours: {:?}\nallowed by their review: {}", ours.decision, !allowed));
     }
+    if allowed && let Some(missing) = variant_difference(&access, question) {
+        return Some(missing);
+    }
     let expected = match (&identity, allowed) {
         (None, _) => RequestOutcome::Unauthenticated,
         (Some(_), true) => RequestOutcome::Allowed,
@@ -115,6 +120,25 @@ fn difference(
     tally.allowed += usize::from(allowed);
     tally.unauthenticated += usize::from(identity.is_none());
     None
+}
+
+/// Returns why the answers about the role, the account or the username of an allowed session do not count the session.
+fn variant_difference(access: &AccessView<'_>, question: &RandomQuestion) -> Option<String> {
+    let SubjectQuery::Arn(session) = SubjectQuery::parse(&question.subject).unwrap() else {
+        return None;
+    };
+    let authentication = access.authenticate(&SubjectQuery::Arn(session.clone()));
+    let through_account = authentication.identities().any(|identity| {
+        identity.entry().is_some_and(|entry| entry.section == crate::state::aws_auth::Section::Accounts)
+    });
+    let mut queries = vec![SubjectQuery::Arn(session.in_any_session())];
+    queries.extend(through_account.then(|| SubjectQuery::Account(session.account().to_owned())));
+    let usernames = authentication.identities().filter_map(|identity| identity.username.as_ref()?.as_literal());
+    queries.extend(usernames.map(SubjectQuery::from_username));
+    queries.into_iter().find_map(|query| {
+        let answer = access.can(&query, &question.request);
+        (answer.decision == AccessDecision::Denied).then(|| format!("{session} is allowed, and {query} is not"))
+    })
 }
 
 /// Returns whether the cluster's identity is one of those that we consider possible.
@@ -160,8 +184,7 @@ fn cli_difference(
 ) -> Option<String> {
     let access = AccessView::new(state, Aggregation::AsStored);
     program.snapshot();
-    let sampled =
-        questions.iter().filter(|question| question.http_request.is_some()).take(4).zip([true, false, false, false]);
+    let sampled = questions.iter().filter(|question| is_askable(question)).take(4).zip([true, false, false, false]);
     sampled.into_iter().find_map(|(question, live)| {
         let ours = access.can(&SubjectQuery::parse(&question.subject).unwrap(), &question.request);
         let expected =
@@ -171,6 +194,22 @@ fn cli_difference(
         (actual != Ok(expected))
             .then(|| format!("{} {}: expected {expected:?}, found {actual:?}", question.subject, question.request))
     })
+}
+
+/// Returns whether the command line can ask the question: it knows the words, and a client can send the request.
+fn is_askable(question: &RandomQuestion) -> bool {
+    let is_known = |request: &Request| match request {
+        Request::Url { .. } => true,
+        Request::Object(object) => {
+            let resource = ApiResources::builtin().get(&object.group, &object.resource);
+            // The name of a POST decides nothing.
+            !object.is_named_create()
+                && resource.is_some_and(|resource| {
+                    object.subresource.is_empty() || resource.has_subresource(&object.subresource)
+                })
+        }
+    };
+    question.http_request.is_some() && is_known(&question.request)
 }
 
 /// Returns a [`difference`] that remains after the API server's caches had time to update.
