@@ -23,6 +23,7 @@ mod end_to_end;
 mod example_policy;
 mod expiry;
 mod guards;
+mod invalid_answers;
 mod invariants;
 mod language;
 mod lints;
@@ -36,6 +37,7 @@ mod restore;
 mod safe_apply;
 mod schema;
 mod stale_plans;
+mod subjects;
 mod traps;
 mod write_order;
 

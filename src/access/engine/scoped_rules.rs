@@ -1,8 +1,9 @@
 //! The rules that apply to a set of subjects now.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::{AccessEngine, BindingSlot, EVERYTHING, RoleSlot, RuleId, ScopedRule, sorted};
+use super::{AccessEngine, BindingSlot, EVERYTHING, RoleSlot, RuleId, ScopeId, ScopedRule, sorted};
 use crate::access::grant_index::{BindingId, SubjectId};
 use crate::access::request_set::RequestSet;
 
@@ -23,10 +24,41 @@ pub(crate) enum AggregatedRules {
     WithStale,
 }
 
+/// The scopes whose rules can allow the same requests as some rules.
+#[derive(Debug)]
+pub(crate) enum RelatedScopes {
+    All,
+    Namespaces(BTreeSet<ScopeId>),
+}
+
+impl RelatedScopes {
+    pub(crate) fn of_rules(scoped_rules: &[ScopedRule]) -> Self {
+        let scopes: BTreeSet<ScopeId> = scoped_rules.iter().map(|scoped_rule| scoped_rule.scope).collect();
+        if scopes.contains(&ScopeId::CLUSTER) { Self::All } else { Self::Namespaces(scopes) }
+    }
+
+    fn contains(&self, scope: ScopeId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Namespaces(scopes) => scope == ScopeId::CLUSTER || scopes.contains(&scope),
+        }
+    }
+}
+
 impl<'s> AccessEngine<'s> {
     /// Returns the rules that apply to an identity.
     pub(crate) fn scoped_rules(&self, identity: &SubjectSet, aggregated: AggregatedRules) -> Vec<ScopedRule> {
-        self.collect_rules(identity, |_, _, role, rules| {
+        self.scoped_rules_in(&RelatedScopes::All, identity, aggregated)
+    }
+
+    /// Returns the rules that apply to an identity in some scopes.
+    pub(crate) fn scoped_rules_in(
+        &self,
+        scopes: &RelatedScopes,
+        identity: &SubjectSet,
+        aggregated: AggregatedRules,
+    ) -> Vec<ScopedRule> {
+        self.collect_rules(scopes, identity, |_, _, role, rules| {
             rules.extend(role.content.effective.iter().copied());
             if aggregated == AggregatedRules::WithStale {
                 rules.extend(role.content.stale.iter().copied());
@@ -36,8 +68,8 @@ impl<'s> AccessEngine<'s> {
 
     /// Returns the rules that apply to an identity, without those that the controller should have filled in before the
     /// plan and has not. If the controller does not run, a probe for these would never succeed.
-    pub(crate) fn observable_rules(&self, identity: &SubjectSet) -> Vec<ScopedRule> {
-        self.collect_rules(identity, |_, _, role, rules| {
+    pub(crate) fn observable_rules(&self, scopes: &RelatedScopes, identity: &SubjectSet) -> Vec<ScopedRule> {
+        self.collect_rules(scopes, identity, |_, _, role, rules| {
             let effective = role.content.effective.iter().copied();
             match role.content.role.filter(|role| role.aggregation.is_some()) {
                 None => rules.extend(effective),
@@ -53,8 +85,8 @@ impl<'s> AccessEngine<'s> {
     }
 
     /// Returns the rules that the same objects already grant to the identity in the original state.
-    pub(crate) fn original_rules(&self, identity: &SubjectSet) -> Vec<ScopedRule> {
-        self.collect_rules(identity, |subject, (id, slot), role, rules| {
+    pub(crate) fn original_rules(&self, scopes: &RelatedScopes, identity: &SubjectSet) -> Vec<ScopedRule> {
+        self.collect_rules(scopes, identity, |subject, (id, slot), role, rules| {
             let now = self.index.binding(id);
             let is_original = slot.initial.zip(now).is_some_and(|(initial, now)| {
                 let subject = self.index.subject(subject);
@@ -69,6 +101,7 @@ impl<'s> AccessEngine<'s> {
 
     fn collect_rules(
         &self,
+        scopes: &RelatedScopes,
         identity: &SubjectSet,
         add_rules: impl Fn(SubjectId, (BindingId, &BindingSlot<'s>), &RoleSlot<'s>, &mut Vec<RuleId>),
     ) -> Vec<ScopedRule> {
@@ -77,7 +110,7 @@ impl<'s> AccessEngine<'s> {
         for subject in &identity.subjects {
             for grant in self.index.grants_of(*subject) {
                 let id = grant.position.0;
-                let slot = self.binding_slot(id);
+                let slot = self.binding_slot(id).filter(|slot| scopes.contains(slot.scope));
                 if let Some((slot, role)) = slot.and_then(|slot| Some((slot, self.role_slot(slot.role?)?))) {
                     rules.clear();
                     add_rules(*subject, (id, slot), role, &mut rules);

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use super::identity_classes::Login;
 use crate::access::{
-    AccessEffect, AccessEngine, AggregatedRules, EVERYTHING, RequestSet, ScopeId, ScopedRule, SubjectSet,
+    AccessEffect, AccessEngine, AggregatedRules, EVERYTHING, RelatedScopes, RequestSet, ScopeId, ScopedRule, SubjectSet,
 };
 use crate::plan::probes::TransientAccess;
 
@@ -185,9 +185,12 @@ impl<'s> AccessBounds<'s> {
         logins.iter().all(|login| {
             let subjects = &login.subjects.subjects;
             effect.gained(subjects).into_iter().all(|scoped_rule| self.outside(scoped_rule, engine).is_empty()) && {
-                let required = self.required_by(&effect.lost(subjects), engine);
+                let lost = effect.lost(subjects);
+                let required = self.required_by(&lost, engine);
                 required.is_empty() || {
-                    let reconciled = engine.scoped_rules(&login.subjects, AggregatedRules::Reconciled);
+                    // A rule of another namespace cannot make up for a lost one.
+                    let scopes = RelatedScopes::of_rules(&lost);
+                    let reconciled = engine.scoped_rules_in(&scopes, &login.subjects, AggregatedRules::Reconciled);
                     missing_requests(&required, &reconciled, engine, 1).is_empty()
                 }
             }
@@ -224,24 +227,27 @@ impl<'s> AccessBounds<'s> {
         })
     }
 
-    /// Returns the requests of the lower bound that only earlier writes of the plan allow now. With `effect`, only
-    /// those that the change revokes in another way.
+    /// Returns the requests of the lower bound that only earlier writes of the plan allow now, and the scopes of the rules
+    /// that can allow them. With `effect`, only those that the change revokes in another way.
     pub(super) fn granted_by_plan(
         &self,
         login: &Login,
         effect: Option<&AccessEffect>,
         engine: &AccessEngine<'s>,
         max: usize,
-    ) -> Vec<RequestSet<'s>> {
-        let required = match effect {
-            Some(effect) => self.required_by(&effect.lost(&login.subjects.subjects), engine),
-            None => self.lower.all(engine),
+    ) -> (RelatedScopes, Vec<RequestSet<'s>>) {
+        let (scopes, required) = match effect {
+            Some(effect) => {
+                let lost = effect.lost(&login.subjects.subjects);
+                (RelatedScopes::of_rules(&lost), self.required_by(&lost, engine))
+            }
+            None => (RelatedScopes::All, self.lower.all(engine)),
         };
-        if required.is_empty() {
-            Vec::new()
-        } else {
-            missing_requests(&required, &engine.original_rules(&login.subjects), engine, max)
+        let mut granted = Vec::new();
+        if !required.is_empty() {
+            granted = missing_requests(&required, &engine.original_rules(&scopes, &login.subjects), engine, max);
         }
+        (scopes, granted)
     }
 }
 

@@ -153,11 +153,11 @@ fn probes(
                 continue;
             }
             let engine = &verifier.engine;
-            let required = bounds.granted_by_plan(login, revoking_effect, engine, max_probes - awaits.len());
+            let (scopes, required) = bounds.granted_by_plan(login, revoking_effect, engine, max_probes - awaits.len());
             if required.is_empty() {
                 continue;
             }
-            let now = engine.observable_rules(&login.subjects);
+            let now = engine.observable_rules(&scopes, &login.subjects);
             let now: Vec<_> = now.into_iter().map(|scoped_rule| engine.request_sets(scoped_rule)).collect();
             for request in required.iter().map(RequestSet::sample) {
                 if now.iter().flat_map(|all| all.iter()).any(|requests| requests.contains(&request)) {

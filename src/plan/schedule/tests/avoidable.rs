@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{AggregatedRules, Universe, aggregated_rules, with_stale_rules};
+use super::model::{AggregatedRules, Universe, aggregated_rules, run_controller, with_stale_rules};
 use crate::names::ObjectKey;
 use crate::state::State;
 
@@ -53,7 +53,16 @@ impl WholeWrite {
         match self {
             Self::Mapping => state.aws_auth.clone_from(&end.aws_auth),
             Self::Role(key) => match end.roles.get(key) {
-                Some(role) => drop(state.roles.insert(key.clone(), role.clone())),
+                Some(role) => {
+                    let mut role = role.clone();
+                    // The controller writes the rules of aggregated roles.
+                    let stored = state.roles.get(key).filter(|_| role.aggregation.is_some());
+                    if let Some(stored) = stored.filter(|stored| stored.aggregation.is_some()) {
+                        role.rules.clone_from(&stored.rules);
+                        role.meta.rules_manager = stored.meta.rules_manager;
+                    }
+                    state.roles.insert(key.clone(), role);
+                }
                 None => drop(state.roles.remove(key)),
             },
             Self::Binding(key) => match end.bindings.get(key) {
@@ -110,6 +119,7 @@ impl ExhaustiveSearch<'_> {
             self.tries -= 1;
             let mut next = state.clone();
             write.apply(&mut next, self.end);
+            run_controller(&mut next);
             if self.is_in_bounds(&next, earlier) {
                 let mut rest = left.clone();
                 rest.remove(write);

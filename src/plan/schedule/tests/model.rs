@@ -19,6 +19,7 @@ use crate::state::State;
 use crate::state::aws_auth::{Entry, EntryEdit, EntryPrincipal, Section, edit_section};
 use crate::state::config_map::{AwsAuth, config_map_to_json, entry_key};
 use crate::state::object::{binding_to_json, role_to_json};
+use crate::state::object_meta::RulesManager;
 use crate::state::owner::content_labels;
 use crate::state::rbac::Subject;
 use crate::state::write::{AcceptedWrite, ObjectVersion, Precondition, ResolvedPrecondition, accept};
@@ -218,6 +219,17 @@ pub(super) type AggregatedRules = BTreeMap<ObjectKey, Vec<crate::state::rbac::Ru
 pub(super) fn aggregated_rules(state: &State) -> AggregatedRules {
     let aggregated = state.roles.iter().filter(|(_, role)| role.aggregation.is_some());
     aggregated.map(|(key, _)| (key.clone(), oracle::rules(state, Aggregation::Reconciled, key))).collect()
+}
+
+/// Fills in the aggregated roles. Rules that were added by hand are lost as soon as the controller finds others.
+pub(super) fn run_controller(state: &mut State) {
+    for (key, rules) in aggregated_rules(state) {
+        let role = state.roles.get_mut(&key).unwrap();
+        if role.rules != rules {
+            role.rules = rules;
+            role.meta.rules_manager = RulesManager::AggregationController;
+        }
+    }
 }
 
 /// Returns the state with the rules that aggregated roles had in an earlier state.
