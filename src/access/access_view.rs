@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::aggregation::{Aggregation, SourcedRule};
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
 use super::grants::{Grant, Grants};
+use super::iam_identity::IamIdentity;
 use super::identity::{
     ANONYMOUS, AUTHENTICATED, Authentication, Identity, MASTERS, SERVICE_ACCOUNTS, SubjectQuery, UNAUTHENTICATED,
     service_account_username,
@@ -31,6 +32,7 @@ pub(crate) struct AccessView<'s> {
     pub(crate) mapping: IdentityMapping,
     pub(crate) grants: Grants<'s>,
     principals: OnceCell<PrincipalIndex>,
+    bound_names: OnceCell<BoundNames>,
 }
 
 /// The path from a subject through a binding to a rule.
@@ -121,7 +123,12 @@ pub(crate) struct WhoCanResult<'s> {
 impl<'s> AccessView<'s> {
     pub(crate) fn new(state: &'s State, aggregation: Aggregation) -> Self {
         let mapping = IdentityMapping::from_aws_auth(state.aws_auth.as_ref());
-        Self { mapping, grants: Grants::new(state, aggregation), principals: OnceCell::new() }
+        Self {
+            mapping,
+            grants: Grants::new(state, aggregation),
+            principals: OnceCell::new(),
+            bound_names: OnceCell::new(),
+        }
     }
 
     pub(crate) fn state(&self) -> &'s State {
@@ -138,19 +145,13 @@ impl<'s> AccessView<'s> {
     /// The variants of a role are its sessions with a name that a binding distinguishes, those of an account are its
     /// principals that a binding names, and those of a username are the principals of aws-auth that have it.
     pub(crate) fn variants(&self, query: &SubjectQuery) -> Vec<MappedPrincipal> {
-        let bound_names = || BoundNames::new(self.grants.all().map(|grant| grant.subject));
         let identities = match query {
-            SubjectQuery::Arn(iam_identity) => {
-                let authentication = self.authenticate(query);
-                if !authentication.has_session_names() {
+            SubjectQuery::Arn(iam_identity) => self.distinguished_sessions(iam_identity, &self.authenticate(query)),
+            SubjectQuery::Account(id) => {
+                if self.mapping.account_entry(id).is_none() {
                     return Vec::new();
                 }
-                distinguished_sessions(iam_identity, &authentication, &bound_names())
-            }
-            SubjectQuery::Account(id) => {
-                let mut members = bound_account_members(&self.mapping, &bound_names());
-                members.retain(|member| member.account() == id);
-                members
+                self.bound_principals_of_account(id)
             }
             SubjectQuery::User(name) => identities_with_username(&self.mapping, name),
             SubjectQuery::ServiceAccount { namespace, name } => {
@@ -165,6 +166,27 @@ impl<'s> AccessView<'s> {
         };
         let principals = identities.into_iter().map(principal);
         principals.filter(|principal| principal.authentication.identities().next().is_some()).collect()
+    }
+
+    /// Returns the sessions of a principal that the bindings of this state distinguish, if it authenticates like this.
+    pub(super) fn distinguished_sessions(
+        &self,
+        iam_identity: &IamIdentity,
+        authentication: &Authentication,
+    ) -> BTreeSet<IamIdentity> {
+        if !authentication.has_session_names() {
+            return BTreeSet::new();
+        }
+        distinguished_sessions(iam_identity, authentication, self.bound_names())
+    }
+
+    /// Returns the principals of an account without an entry of their own whose ARN a binding names.
+    pub(super) fn bound_principals_of_account(&self, account: &str) -> BTreeSet<IamIdentity> {
+        bound_account_members(&self.mapping, self.bound_names(), |id| id == account)
+    }
+
+    fn bound_names(&self) -> &BoundNames {
+        self.bound_names.get_or_init(|| BoundNames::new(self.grants.all().map(|grant| grant.subject)))
     }
 
     /// Returns whether a subject is allowed to make a request, and what grants or almost grants it.
@@ -396,8 +418,7 @@ impl<'s> AccessView<'s> {
     }
 
     pub(super) fn principal_index(&self) -> &PrincipalIndex {
-        let bound_names = || BoundNames::new(self.grants.all().map(|grant| grant.subject));
-        self.principals.get_or_init(|| PrincipalIndex::new(&self.mapping, bound_names))
+        self.principals.get_or_init(|| PrincipalIndex::new(&self.mapping, || self.bound_names()))
     }
 
     /// Returns every subject that the state names: the subjects of bindings, the principals of aws-auth, their

@@ -58,7 +58,7 @@ impl SubjectQuery {
         let unknown = || SubjectQueryError::Unknown(text.to_owned());
         match text.split_once(':') {
             Some(("arn", _)) => IamIdentity::parse(text).map(Self::Arn).map_err(SubjectQueryError::Arn),
-            Some(("user", name)) => non_empty(name).map(Self::User).ok_or_else(unknown),
+            Some(("user", name)) => non_empty(name).map(|name| Self::from_username(&name)).ok_or_else(unknown),
             Some(("group", name)) => non_empty(name).map(Self::Group).ok_or_else(unknown),
             Some(("account", id)) => non_empty(id).map(Self::Account).ok_or_else(unknown),
             Some(("sa", path)) => match path.split_once('/') {
@@ -139,12 +139,21 @@ pub(crate) struct Identity {
 /// Why an AWS principal cannot authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DenialReason {
+    /// The cluster has no ConfigMap aws-auth.
+    NoAwsAuth,
     NotMapped {
         /// Entries that seem to name the principal but never match it.
         near_misses: Vec<(EntryRef, UnmatchableReason)>,
     },
     /// The entry uses `{{EC2PrivateDNSName}}`, and the session is not one of an EC2 instance.
     NotAnInstance { entry: EntryRef, error: NotInstanceSession },
+}
+
+impl DenialReason {
+    /// Returns why a principal that no entry matches cannot authenticate.
+    fn for_unmapped(mapping: &IdentityMapping, near_misses: Vec<(EntryRef, UnmatchableReason)>) -> Self {
+        if mapping.exists { Self::NotMapped { near_misses } } else { Self::NoAwsAuth }
+    }
 }
 
 /// The result of authenticating a subject.
@@ -188,7 +197,7 @@ impl Authentication {
                     Vec::new(),
                     IdentitySource::Account(entry.clone()),
                 )),
-                None => Self::Denied(DenialReason::NotMapped { near_misses: Vec::new() }),
+                None => Self::Denied(DenialReason::for_unmapped(mapping, Vec::new())),
             },
             SubjectQuery::User(name) if name == ANONYMOUS => from_names(Some(name), &[UNAUTHENTICATED]),
             SubjectQuery::User(name) => match parse_service_account_username(name) {
@@ -219,7 +228,7 @@ impl Authentication {
             results.push(Ok(Identity::new_authenticated(Some(username), Vec::new(), source)));
         }
         match (results.pop(), results.is_empty()) {
-            (None, _) => Self::Denied(DenialReason::NotMapped { near_misses: mapping.near_misses(iam_identity) }),
+            (None, _) => Self::Denied(DenialReason::for_unmapped(mapping, mapping.near_misses(iam_identity))),
             (Some(Ok(identity)), true) => Self::Identity(identity),
             (Some(Err(denial)), true) => Self::Denied(denial),
             (Some(last), false) => {

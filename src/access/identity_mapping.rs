@@ -78,6 +78,8 @@ pub(crate) struct IdentityMapping {
     users: BTreeMap<String, Vec<MappedEntry>>,
     accounts: BTreeMap<String, EntryRef>,
     statuses: Vec<(EntryRef, EntryStatus)>,
+    /// Whether the ConfigMap exists.
+    pub(super) exists: bool,
     /// Sections that cannot be parsed.
     pub(crate) unreadable: Vec<SectionError>,
 }
@@ -88,6 +90,7 @@ impl IdentityMapping {
         let Some(auth) = auth else {
             return mapping;
         };
+        mapping.exists = true;
         for section in Section::ALL {
             let entries: Vec<(Entry, Option<usize>)> = match auth.parse_section(section) {
                 Ok(parsed) => parsed.entries.into_iter().map(|parsed| (parsed.entry, Some(parsed.line))).collect(),
@@ -140,7 +143,7 @@ impl IdentityMapping {
 
     /// Computes the status of the entries that no later entry of the same key has replaced.
     fn compute_statuses(&mut self) {
-        let Self { roles, users, accounts, statuses, unreadable: _ } = self;
+        let Self { roles, users, accounts, statuses, exists: _, unreadable: _ } = self;
         // The authenticator looks up an ARN in mapRoles first, so a role entry takes precedence over a user entry.
         let role_entry = |key: &String| roles.get(key).and_then(|entries| entries.first());
         let role_entries = roles.values().map(|entries| (entries, None));

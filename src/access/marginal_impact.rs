@@ -56,8 +56,17 @@ impl<'a, 's> MarginalImpact<'a, 's> {
         let query = SubjectQuery::Arn(iam_identity.clone());
         self.substitutions.iter().any(|substitution| {
             let Substitution { base, other, .. } = substitution;
-            let new = Authentication::for_iam_identity(&iam_identity, &other.mapping, &base.mapping);
+            let authenticate =
+                |identity: &IamIdentity| Authentication::for_iam_identity(identity, &other.mapping, &base.mapping);
+            let new = authenticate(&iam_identity);
+            // The sessions that the bindings of the base state distinguish, with the entries of either state.
+            let mut sessions: BTreeSet<IamIdentity> = base.distinguished_sessions(&iam_identity, &new);
+            sessions.extend(base.distinguished_sessions(&iam_identity, &base.authenticate(&query)));
             substitution.identity_changes_access(&base.authenticate(&query), &new)
+                || sessions.iter().any(|session| {
+                    let old = base.authenticate(&SubjectQuery::Arn(session.clone()));
+                    substitution.identity_changes_access(&old, &authenticate(session))
+                })
         })
     }
 
@@ -67,6 +76,11 @@ impl<'a, 's> MarginalImpact<'a, 's> {
         self.substitutions.iter().any(|substitution| {
             let Substitution { base, other, .. } = substitution;
             substitution.identity_changes_access(&base.authenticate(&query), &other.authenticate(&query))
+                || base.bound_principals_of_account(id).iter().any(|member| {
+                    let old = base.authenticate(&SubjectQuery::Arn(member.clone()));
+                    let new = Authentication::for_iam_identity(member, &base.mapping, &other.mapping);
+                    substitution.identity_changes_access(&old, &new)
+                })
         })
     }
 }

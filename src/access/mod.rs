@@ -56,7 +56,7 @@ pub(crate) use identity::{
 };
 pub(crate) use identity_mapping::{EntryRef, EntryStatus, IdentityMapping, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;
-pub(crate) use principals::MappedPrincipal;
+pub(crate) use principals::{MappedPrincipal, describe_variants};
 pub(crate) use query_lint::{QueryLint, lint_spelling};
 pub(crate) use question::{QuestionError, parse_requests};
 pub(crate) use repair::lost_repair_permissions;
@@ -67,8 +67,9 @@ pub(crate) use request_set::{
 };
 pub(crate) use rule_coverage::uncovered;
 pub(crate) use rule_match::{RuleMismatch, rule_allows};
+pub(crate) use session_match::sessions_rendering;
 pub(crate) use template::RenderedName;
-pub(crate) use variants::{describe_variants, distinguished_principals};
+pub(crate) use variants::distinguished_principals;
 pub(crate) use who_can::{GrantLimit, NamespaceFilter};
 
 // Used by the tests of this module only.

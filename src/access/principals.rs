@@ -13,6 +13,9 @@ use super::session_match::SessionAttributes;
 use super::variants::{BoundNames, bound_account_members, distinguished_sessions};
 use crate::state::rbac::Subject;
 
+/// The number of variants that a text lists.
+const MAX_LISTED_VARIANTS: usize = 5;
+
 /// A principal of aws-auth and its identity to the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MappedPrincipal {
@@ -54,14 +57,13 @@ pub(super) struct PrincipalIndex {
 
 impl PrincipalIndex {
     /// `bound_names` are needed only if entries have placeholders or whole accounts are mapped.
-    pub(super) fn new(mapping: &IdentityMapping, bound_names: impl FnOnce() -> BoundNames) -> Self {
-        let bound_names = std::cell::LazyCell::new(bound_names);
+    pub(super) fn new<'n>(mapping: &IdentityMapping, bound_names: impl Fn() -> &'n BoundNames) -> Self {
         let mut index = Self::default();
         for (key, iam_identity) in mapping.iam_identities() {
             let subject = SubjectQuery::Arn(iam_identity.clone());
             let authentication = Authentication::for_query(&subject, mapping);
             let sessions = if authentication.has_session_names() {
-                distinguished_sessions(&iam_identity, &authentication, &bound_names)
+                distinguished_sessions(&iam_identity, &authentication, bound_names())
             } else {
                 std::collections::BTreeSet::new()
             };
@@ -84,7 +86,7 @@ impl PrincipalIndex {
             accounts.insert(id, position);
         }
         if !accounts.is_empty() {
-            for member in bound_account_members(mapping, &bound_names) {
+            for member in bound_account_members(mapping, bound_names(), |id| accounts.contains_key(id)) {
                 let account = accounts.get(member.account()).copied();
                 let key = PrincipalKey::AccountMember(member.canonical().to_owned());
                 let subject = SubjectQuery::Arn(member);
@@ -150,4 +152,17 @@ impl PrincipalIndex {
         });
         by_subject.get(subject).map_or(&[], Vec::as_slice)
     }
+}
+
+/// Describes variants of one subject, such as ``sessions named `alice`, sessions named `bob` `` or the ARNs of principals.
+pub(crate) fn describe_variants<'a>(variants: impl IntoIterator<Item = &'a MappedPrincipal>) -> String {
+    let describe = |variant: &MappedPrincipal| match (&variant.variant_of, &variant.subject) {
+        (Some(SubjectQuery::Arn(_)), SubjectQuery::Arn(session)) => session.session_attributes().to_string(),
+        (_, subject) => subject.to_string(),
+    };
+    let mut texts: Vec<String> = variants.into_iter().map(describe).collect();
+    let more = texts.len().saturating_sub(MAX_LISTED_VARIANTS);
+    texts.truncate(MAX_LISTED_VARIANTS);
+    let listed = texts.join(", ");
+    if more == 0 { listed } else { format!("{listed} and {more} more") }
 }

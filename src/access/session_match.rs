@@ -13,9 +13,11 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-use super::template::{
-    ACCESS_KEY_ID, ACCOUNT_ID, EC2_PRIVATE_DNS_NAME, SESSION_NAME, SESSION_NAME_RAW, is_instance_id,
-};
+pub(super) const EC2_PRIVATE_DNS_NAME: &str = "{{EC2PrivateDNSName}}";
+pub(super) const ACCOUNT_ID: &str = "{{AccountID}}";
+pub(super) const SESSION_NAME: &str = "{{SessionName}}";
+pub(super) const SESSION_NAME_RAW: &str = "{{SessionNameRaw}}";
+pub(super) const ACCESS_KEY_ID: &str = "{{AccessKeyID}}";
 
 /// What is known of a session. Everything that is `None` can have any value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -299,6 +301,13 @@ fn is_access_key_id(text: &str) -> bool {
 
 fn is_dns_char(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.'
+}
+
+/// Returns whether the session name matches `^i-(\w{8}|\w{17})$`.
+pub(super) fn is_instance_id(session: &str) -> bool {
+    session.strip_prefix("i-").is_some_and(|id| {
+        matches!(id.len(), 8 | 17) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
 }
 
 /// Returns whether the text can be the private DNS name of an EC2 instance: its private IPv4 address or its ID, and

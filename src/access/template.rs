@@ -6,13 +6,9 @@
 use std::fmt;
 
 use super::iam_identity::{IamIdentity, SessionName};
-use super::session_match::sessions_rendering;
-
-pub(super) const EC2_PRIVATE_DNS_NAME: &str = "{{EC2PrivateDNSName}}";
-pub(super) const ACCOUNT_ID: &str = "{{AccountID}}";
-pub(super) const SESSION_NAME: &str = "{{SessionName}}";
-pub(super) const SESSION_NAME_RAW: &str = "{{SessionNameRaw}}";
-pub(super) const ACCESS_KEY_ID: &str = "{{AccessKeyID}}";
+use super::session_match::{
+    ACCESS_KEY_ID, ACCOUNT_ID, EC2_PRIVATE_DNS_NAME, SESSION_NAME, SESSION_NAME_RAW, is_instance_id, sessions_rendering,
+};
 
 /// A username or a group as the authenticator sends it to the API server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,13 +104,6 @@ pub(super) fn render_template(template: &str, iam_identity: &IamIdentity) -> Res
     let mut unknown = session_placeholders.chain(key_placeholder).chain(dns_placeholder);
     let depends_on_session = unknown.any(|placeholder| text.contains(placeholder));
     Ok(if depends_on_session { RenderedName::PerSession(text) } else { RenderedName::Literal(text) })
-}
-
-/// Returns whether the session name matches `^i-(\w{8}|\w{17})$`.
-pub(super) fn is_instance_id(session: &str) -> bool {
-    session.strip_prefix("i-").is_some_and(|id| {
-        matches!(id.len(), 8 | 17) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    })
 }
 
 #[cfg(test)]

@@ -12,13 +12,9 @@ use super::identity::{
     ANONYMOUS, AUTHENTICATED, Authentication, MASTERS, NODES, SubjectQuery, UNAUTHENTICATED, service_account_username,
 };
 use super::identity_mapping::IdentityMapping;
-use super::principals::MappedPrincipal;
-use super::session_match::{SessionAttributes, literal_prefix, sessions_rendering};
-use super::template::{RenderedName, SESSION_NAME_RAW};
+use super::session_match::{SESSION_NAME_RAW, SessionAttributes, literal_prefix, sessions_rendering};
+use super::template::{RenderedName, render_template};
 use crate::state::rbac::Subject;
-
-/// The number of variants that a text lists.
-const MAX_LISTED_VARIANTS: usize = 5;
 
 /// Groups that decide about access without a binding.
 const BUILT_IN_GROUPS: [&str; 4] = [MASTERS, NODES, AUTHENTICATED, UNAUTHENTICATED];
@@ -48,7 +44,7 @@ impl BoundNames {
 }
 
 /// Returns the sessions of a principal whose username or groups some binding distinguishes from those of the other
-/// sessions. `other_templates` are more usernames and groups of the principal, for example in another state.
+/// sessions.
 pub(super) fn distinguished_sessions(
     iam_identity: &IamIdentity,
     authentication: &Authentication,
@@ -87,15 +83,17 @@ fn with_other_raw_names(mut sessions: BTreeSet<SessionAttributes>) -> BTreeSet<S
     sessions
 }
 
-/// Returns the principals that can authenticate through mapAccounts and whose ARN a binding names.
-pub(super) fn bound_account_members(mapping: &IdentityMapping, names: &BoundNames) -> BTreeSet<IamIdentity> {
+/// Returns the principals without an entry of their own whose ARN a binding names, if `is_mapped` accepts their account.
+pub(super) fn bound_account_members(
+    mapping: &IdentityMapping,
+    names: &BoundNames,
+    is_mapped: impl Fn(&str) -> bool,
+) -> BTreeSet<IamIdentity> {
     let prefix = "arn:";
     let arns = names.usernames.range(prefix.to_owned()..).take_while(|name| name.starts_with(prefix));
     // The username is the ARN as STS reports it: without the path of a role, and in the case of the principal's name.
     let members = arns.filter_map(|name| IamIdentity::parse(name).ok().filter(|member| member.canonical() == name));
-    members
-        .filter(|member| mapping.account_entry(member.account()).is_some() && mapping.entries_for(member).is_empty())
-        .collect()
+    members.filter(|member| is_mapped(member.account()) && mapping.entries_for(member).is_empty()).collect()
 }
 
 /// Returns the principals of mapRoles and mapUsers that can have the username, each limited to the sessions that have it.
@@ -106,8 +104,15 @@ pub(super) fn identities_with_username(mapping: &IdentityMapping, username: &str
             identities.extend((template == username).then(|| iam_identity.clone()));
             continue;
         }
-        let sessions = sessions_rendering(template, iam_identity.account(), username);
-        identities.extend(sessions.iter().filter_map(|session| iam_identity.with_session(session)));
+        // The session name of a user is known: it is empty.
+        match render_template(template, iam_identity) {
+            Ok(RenderedName::Literal(name)) => identities.extend((name == username).then(|| iam_identity.clone())),
+            Ok(RenderedName::PerSession(template)) => {
+                let sessions = sessions_rendering(&template, "", username);
+                identities.extend(sessions.iter().filter_map(|session| iam_identity.with_session(session)));
+            }
+            Ok(RenderedName::AccountPrincipal { .. }) | Err(_) => {}
+        }
     }
     if let Ok(member) = IamIdentity::parse(username)
         && member.canonical() == username
@@ -189,17 +194,4 @@ fn in_unbound_case(identity: &IamIdentity, usernames: &BTreeSet<String>) -> Opti
     let variants = whole.chain(name.char_indices().map(swap_at)).map(|name| format!("{head}{name}"));
     let other = variants.filter(|text| !is_bound(text)).find_map(|text| IamIdentity::parse(&text).ok())?;
     (other.comparison_key() == identity.comparison_key()).then_some(other)
-}
-
-/// Describes variants of one subject, such as ``sessions named `alice`, sessions named `bob` `` or the ARNs of principals.
-pub(crate) fn describe_variants<'a>(variants: impl IntoIterator<Item = &'a MappedPrincipal>) -> String {
-    let describe = |variant: &MappedPrincipal| match (&variant.variant_of, &variant.subject) {
-        (Some(SubjectQuery::Arn(_)), SubjectQuery::Arn(session)) => session.session_attributes().to_string(),
-        (_, subject) => subject.to_string(),
-    };
-    let mut texts: Vec<String> = variants.into_iter().map(describe).collect();
-    let more = texts.len().saturating_sub(MAX_LISTED_VARIANTS);
-    texts.truncate(MAX_LISTED_VARIANTS);
-    let listed = texts.join(", ");
-    if more == 0 { listed } else { format!("{listed} and {more} more") }
 }

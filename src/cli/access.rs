@@ -5,7 +5,9 @@ use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
-use super::question::{answer_warnings, lint_warning, observe_clusters, print_warnings, state_warnings};
+use super::question::{
+    answer_warnings, lint_warning, observe_clusters, print_warnings, retain_clusters_with_subject, state_warnings,
+};
 use crate::access::{AccessDecision, SubjectQuery};
 use crate::diagnostic::SourceMap;
 use crate::render::access_report;
@@ -13,7 +15,10 @@ use crate::render::query_answers::QueryRenderer;
 use crate::report::{AccessAnswerJson, AnswerJson, AnswersDocument, DiagnosticJson};
 
 pub(crate) async fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, CommandError> {
-    let targets = observe_clusters(&args.question, env).await?;
+    let mut targets = observe_clusters(&args.question, env).await?;
+    if let Some(subject) = &args.subject {
+        retain_clusters_with_subject(&mut targets, subject, env)?;
+    }
     let mut answers = Vec::new();
     for target in &targets {
         let access = target.access_view();
@@ -24,7 +29,9 @@ pub(crate) async fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, Comman
                 let authentication = access.authenticate(&subject);
                 warnings.extend(access.lint_subject(&subject).map(|lint| lint_warning(&lint)));
                 warnings.extend(answer_warnings(target, text, &subject, &authentication, AccessDecision::Allowed));
-                vec![subject]
+                // The sessions of a role that have more, or the principals with a username, have rows of their own.
+                let variants = access.variants(&subject);
+                std::iter::once(subject).chain(variants.into_iter().map(|variant| variant.subject)).collect()
             }
             None => {
                 warnings.extend(access.dangling_warnings(None));

@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::print_json;
 use super::question::{
     QuestionTarget, answer_warnings, lint_warning, name_warning, observe_clusters, parse_questions, print_warnings,
-    state_warnings,
+    retain_clusters_with_subject, state_warnings,
 };
 use crate::access::{AccessDecision, CanAnswer, QueryLint, Verdict};
 use crate::diagnostic::{Diagnostic, SourceMap};
@@ -15,7 +15,8 @@ use crate::render::query_answers::{self, QueryRenderer};
 use crate::report::{AnswerJson, AnswersDocument, CanAnswerJson, DiagnosticJson};
 
 pub(crate) async fn run(args: &CanArgs, env: &mut Env) -> Result<Exit, CommandError> {
-    let targets = observe_clusters(&args.question, env).await?;
+    let mut targets = observe_clusters(&args.question, env).await?;
+    retain_clusters_with_subject(&mut targets, &args.subject, env)?;
     let mut answers = Vec::new();
     let mut verdicts = Vec::new();
     for target in &targets {

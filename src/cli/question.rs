@@ -74,6 +74,30 @@ async fn observe_cluster(
     Ok(QuestionTarget { label, namespace, state, policy_index, aggregation })
 }
 
+/// Removes the clusters that do not have the principal which `subject` names, and says so. The policy has it in others.
+///
+/// # Errors
+/// If no cluster is left.
+pub(crate) fn retain_clusters_with_subject(
+    targets: &mut Vec<QuestionTarget>,
+    subject: &str,
+    env: &mut Env,
+) -> Result<(), CommandError> {
+    let is_in_cluster = |target: &QuestionTarget| !target.policy_index.is_in_other_clusters(subject);
+    let missing: Vec<String> =
+        targets.iter().filter(|target| !is_in_cluster(target)).map(|target| target.label.clone()).collect();
+    targets.retain(is_in_cluster);
+    if targets.is_empty() && !missing.is_empty() {
+        let error = format!("principal `{subject}` is not in this cluster: {}", missing.join(", "));
+        let help = "name a cluster of the principal with --cluster";
+        return Err(CommandError::from_diagnostic(Diagnostic::error(error).with_help(help)));
+    }
+    for label in missing {
+        env.note(&format!("{label}: principal `{subject}` is not in this cluster\n"));
+    }
+    Ok(())
+}
+
 impl QuestionTarget {
     pub(crate) fn access_view(&self) -> AccessView<'_> {
         AccessView::new(&self.state, self.aggregation)
@@ -198,7 +222,7 @@ pub(crate) fn answer_warnings(
 fn denial_warning(target: &QuestionTarget, subject: &SubjectQuery, denial: &DenialReason) -> Diagnostic {
     let warning = Diagnostic::warning(format!("{subject} cannot authenticate: {}", describe_denial(denial)));
     match denial {
-        DenialReason::NotMapped { .. }
+        DenialReason::NotMapped { .. } | DenialReason::NoAwsAuth
             if target.policy_index.principal_name(subject).is_some() && target.aggregation == Aggregation::AsStored =>
         {
             warning.with_help("the policy adds this principal: use --after to query the planned state")
@@ -207,7 +231,7 @@ fn denial_warning(target: &QuestionTarget, subject: &SubjectQuery, denial: &Deni
             Some(arn) => warning.with_help(format!("did you mean `{arn}`?")),
             None => warning,
         },
-        DenialReason::NotMapped { .. } | DenialReason::NotAnInstance { .. } => warning,
+        DenialReason::NoAwsAuth | DenialReason::NotMapped { .. } | DenialReason::NotAnInstance { .. } => warning,
     }
 }
 

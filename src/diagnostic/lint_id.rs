@@ -47,6 +47,8 @@ lint_ids! {
     ResourceInWrongGroup = "resource-in-wrong-group",
     /// A role is defined for fewer clusters than the binding to it.
     RoleNotInCluster = "role-not-in-cluster",
+    /// A session can have a name that the policy uses elsewhere.
+    SessionTakesName = "session-takes-name",
     /// No binding grants anything to a group.
     UnboundGroup = "unbound-group",
     /// A rule names an API group that no API has.

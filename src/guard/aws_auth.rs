@@ -1,6 +1,7 @@
 //! Guards that compare aws-auth as the authenticator applies it before and after a plan: protected principals, new
 //! members of `system:masters`, the last administrator, and whether any principal can still authenticate.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::allow_flag::AllowFlag;
@@ -20,7 +21,7 @@ pub(super) fn find_risks(context: &GuardContext<'_, '_>) -> Vec<Risk> {
     risks.extend(check_unreadable_sections(context));
     let (before, after) = (context.live_access.principals(), context.after_access.principals());
     risks.extend(check_empty_aws_auth(before, after));
-    risks.extend(check_last_admin(context, before, after));
+    risks.extend(check_last_admin(context));
     risks.extend(check_new_masters(context, after));
     risks
 }
@@ -34,10 +35,15 @@ fn check_protected(context: &GuardContext<'_, '_>) -> Vec<Risk> {
     let patterns: Vec<WildcardPattern> =
         limits.iter().map(|limit| WildcardPattern::new(&limit.value.to_lowercase())).collect();
     let mut risks = Vec::new();
-    for principal in context.live_access.principals() {
+    let mut reported: BTreeSet<&SubjectQuery> = BTreeSet::new();
+    for principal in context.live_access.principals_and_variants() {
         let SubjectQuery::Arn(identity) = &principal.subject else {
             continue;
         };
+        // The sessions of a role follow the role.
+        if principal.variant_of.as_ref().is_some_and(|role| reported.contains(role)) {
+            continue;
+        }
         let key = identity.comparison_key();
         let limit = patterns.iter().zip(limits).find(|(pattern, _)| pattern.matches(&key));
         if let Some((_, limit)) = limit
@@ -52,6 +58,7 @@ fn check_protected(context: &GuardContext<'_, '_>) -> Vec<Risk> {
                 risk = risk.with_note(format!("the principal authenticates through the aws-auth entry {entry}"));
             }
             risks.push(risk.with_allow_flag(AllowFlag::Remove(principal.subject.clone())));
+            reported.insert(&principal.subject);
         }
     }
     risks
@@ -141,7 +148,22 @@ fn check_empty_aws_auth(before: &[Rc<MappedPrincipal>], after: &[Rc<MappedPrinci
     })
 }
 
-fn check_last_admin(
+fn check_last_admin(context: &GuardContext<'_, '_>) -> Option<Risk> {
+    // A session of a role with a certain name is an administrator only if there is no better one: it is not known that
+    // such a session can be opened.
+    let principals = |access: &AccessView<'_>| access.principals().to_vec();
+    let (before, after) = (principals(context.live_access), principals(context.after_access));
+    find_last_admin_loss(context, &before, &after).or_else(|| {
+        let sessions = |access: &AccessView<'_>| {
+            let principals = access.principals_and_variants().iter();
+            principals.filter(|principal| principal.variant_of.is_some()).cloned().collect::<Vec<_>>()
+        };
+        let all_after = context.after_access.principals_and_variants();
+        find_last_admin_loss(context, &sessions(context.live_access), all_after)
+    })
+}
+
+fn find_last_admin_loss(
     context: &GuardContext<'_, '_>,
     before: &[Rc<MappedPrincipal>],
     after: &[Rc<MappedPrincipal>],

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::access::{AccessView, Identity, MASTERS, MappedPrincipal, SubjectQuery};
-use crate::names::reserved_prefix;
+use super::built_in_identities::{CONTROLLER_NAMESPACE, CONTROLLERS, GROUPS, USERS};
+use crate::access::{AccessView, Identity, MappedPrincipal, SubjectQuery};
 use crate::plan::{Exemption, InvariantSubject};
 use crate::policy::PolicyIndex;
 use crate::state::rbac::Subject;
@@ -75,16 +75,14 @@ impl<'a, 's> InvariantChecker<'a, 's> {
             // A principal has all access of the users and groups that its entry gives, so only the principal is
             // checked.
             _ if from_entries.contains(subject) => false,
-            SubjectQuery::User(name) => {
-                (reserved_prefix(name).is_none() || !must_allow && name == ANONYMOUS_USER)
-                    && !self.is_exempt(subject, &exempt)
-            }
-            SubjectQuery::Group(name) => {
-                (reserved_prefix(name).is_none() || !must_allow && is_group_of_all_users(name))
-                    && !self.is_exempt(subject, &exempt)
-            }
+            // Anonymous users need not be able to do anything.
+            SubjectQuery::User(name) if must_allow && name == ANONYMOUS_USER => false,
+            SubjectQuery::Group(name) if must_allow && is_group_of_all_users(name) => false,
+            SubjectQuery::User(name) => !USERS.contains(&name.as_str()) && !self.is_exempt(subject, &exempt),
+            SubjectQuery::Group(name) => !GROUPS.contains(&name.as_str()) && !self.is_exempt(subject, &exempt),
             SubjectQuery::ServiceAccount { namespace, name } => {
-                !self.is_system_service_account(namespace, name) && !self.is_exempt(subject, &exempt)
+                let is_controller = namespace == CONTROLLER_NAMESPACE && CONTROLLERS.contains(&name.as_str());
+                !is_controller && !self.is_exempt(subject, &exempt)
             }
         };
         self.access.all_subjects().into_iter().filter(is_included).collect()
@@ -105,22 +103,6 @@ impl<'a, 's> InvariantChecker<'a, 's> {
 
     fn is_exempt(&self, subject: &SubjectQuery, exempt: &ExemptSubjects) -> bool {
         exempt.covers(subject, &self.access.authenticate(subject).identities().collect::<Vec<_>>())
-    }
-
-    /// Returns whether this is a service account in kube-system that only bindings of Kubernetes or EKS refer to.
-    fn is_system_service_account(&self, namespace: &str, name: &str) -> bool {
-        let is_this_account = |subject: &Subject| {
-            matches!(subject, Subject::ServiceAccount { namespace: other_namespace, name: other_name }
-                if other_namespace == namespace && other_name == name)
-        };
-        namespace == "kube-system"
-            && self
-                .access
-                .state()
-                .bindings
-                .iter()
-                .filter(|(_, binding)| binding.subjects.iter().any(is_this_account))
-                .all(|(key, _)| reserved_prefix(key.name()).is_some())
     }
 }
 
@@ -159,16 +141,11 @@ impl ExemptSubjects {
         self.queries.insert(subject);
     }
 
-    /// Returns whether the subject is exempt in all of its identities, or is a node.
+    /// Returns whether the subject is exempt in all of its identities.
     fn covers(&self, subject: &SubjectQuery, identities: &[&Identity]) -> bool {
-        let is_exempt = |identity: &&Identity| {
-            identity.is_node() || self.rbac_subjects.iter().any(|exempt| identity.matches_subject(exempt))
-        };
+        let is_exempt = |identity: &&Identity| self.rbac_subjects.iter().any(|exempt| identity.matches_subject(exempt));
         let has_exempt_arn =
             matches!(subject, SubjectQuery::Arn(identity) if self.iam_keys.contains(&identity.comparison_key()));
-        has_exempt_arn
-            || self.queries.contains(subject)
-            || (!identities.is_empty() && identities.iter().all(is_exempt))
-            || matches!(subject, SubjectQuery::Group(name) if name == MASTERS)
+        has_exempt_arn || self.queries.contains(subject) || (!identities.is_empty() && identities.iter().all(is_exempt))
     }
 }

@@ -5,6 +5,7 @@
 
 mod allow_flag;
 mod aws_auth;
+mod built_in_identities;
 mod caller;
 mod context;
 mod everyone;

@@ -89,7 +89,7 @@ fn node_risk(
     };
     let entry = before.entry().map_or_else(|| subject.to_string(), ToString::to_string);
     let message = match after {
-        Authentication::Denied(DenialReason::NotMapped { .. }) => {
+        Authentication::Denied(DenialReason::NotMapped { .. } | DenialReason::NoAwsAuth) => {
             format!("this plan removes the aws-auth entry of your {owner} ({entry}); {consequence}")
         }
         Authentication::Denied(DenialReason::NotAnInstance { .. }) => {

@@ -9,6 +9,7 @@ use super::model::{
     ArnDefaults, BindingSpec, ClusterFilter, EntryType, IdentitySpec, InvariantSubjectSpec, Located, Policy,
     PrincipalSpec, RoleRefSpec,
 };
+use super::session_names::check_session_names;
 use super::table::quote_key;
 use super::usernames::{find_templates, has_session_template, is_built_in_group, reserved_group_error};
 use crate::diagnostic::{Span, closest_match};
@@ -32,10 +33,11 @@ type ClusterCheck = fn(&Policy, &mut Diagnostics);
 
 const REFERENCE_CHECKS: [ReferenceCheck; 4] =
     [check_cluster_filters, check_group_memberships, check_binding_references, check_invariant_subjects];
-const CLUSTER_CHECKS: [ClusterCheck; 6] = [
+const CLUSTER_CHECKS: [ClusterCheck; 7] = [
     check_bare_names,
     check_unique_arns,
     check_unique_usernames,
+    check_session_names,
     check_common_clusters,
     check_bound_roles,
     check_partitions,

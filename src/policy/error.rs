@@ -74,6 +74,8 @@ pub(crate) enum PolicyError {
     SessionTemplateForUser,
     #[error("the caller can choose this name freely")]
     CallerControlledName,
+    #[error("{sessions} of this role have the name `{name}`")]
+    SessionTakesName { name: String, sessions: String },
     #[error("group `{name}` is reserved")]
     ReservedGroup { name: String, reason: &'static str, help: Option<&'static str> },
     #[error("{what} must not be empty")]
@@ -237,6 +239,9 @@ impl PolicyError {
             Self::CallerControlledName => diagnostic
                 .with_because("a principal that assumes the role chooses its session name")
                 .with_help("put a fixed prefix before it, such as `deploy:{{SessionName}}`"),
+            Self::SessionTakesName { .. } => diagnostic
+                .with_because("a principal that assumes the role chooses its session name, and has what is bound to the name")
+                .with_help("put a prefix before it that no other name has, or bind another name"),
             Self::ReservedGroup { reason, help, .. } => {
                 let diagnostic = diagnostic.with_because(*reason);
                 match help {
@@ -343,6 +348,7 @@ impl PolicyError {
     fn lint(&self) -> Option<LintId> {
         match self {
             Self::CallerControlledName => Some(LintId::CallerControlledName),
+            Self::SessionTakesName { .. } => Some(LintId::SessionTakesName),
             Self::MisleadingValue { lint, .. } => Some(*lint),
             Self::DuplicateItem { .. } => Some(LintId::DuplicateItem),
             Self::LikelyRoleTypo { .. } => Some(LintId::UnknownRole),

@@ -20,6 +20,7 @@ mod namespaces;
 mod policy_index;
 mod principals;
 mod roles;
+mod session_names;
 mod table;
 #[cfg(test)]
 mod tests;

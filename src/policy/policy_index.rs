@@ -1,6 +1,6 @@
 //! Looks up the names of principals in a policy, and the places where it defines objects and aws-auth entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -34,6 +34,8 @@ pub(crate) struct PolicyIndex {
     /// By comparison key of the ARN, or by account ID.
     names_by_identity: BTreeMap<String, String>,
     principals: BTreeMap<String, SubjectQuery>,
+    /// The names of the principals that the policy has in other clusters only.
+    principals_elsewhere: BTreeSet<String>,
     object_locations: BTreeMap<ObjectKey, SourceLocation>,
     entry_locations: BTreeMap<String, SourceLocation>,
 }
@@ -50,6 +52,7 @@ impl PolicyIndex {
         let mut index = Self { policy_name: policy.name.value.clone(), ..Self::default() };
         for (name, principal) in &policy.principals {
             if !applies_to_cluster(principal.clusters.as_deref(), cluster) {
+                index.principals_elsewhere.insert(name.clone());
                 continue;
             }
             let query = match (&principal.identity.value, principal.identity.value.resolve_arn(defaults)) {
@@ -89,6 +92,11 @@ impl PolicyIndex {
     /// Returns the principal with this name in the policy.
     pub(crate) fn principal(&self, name: &str) -> Option<&SubjectQuery> {
         self.principals.get(name)
+    }
+
+    /// Returns whether the policy has a principal with this name in other clusters only.
+    pub(crate) fn is_in_other_clusters(&self, name: &str) -> bool {
+        self.principals_elsewhere.contains(name)
     }
 
     pub(crate) fn principal_names(&self) -> impl Iterator<Item = &str> {

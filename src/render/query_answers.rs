@@ -21,6 +21,7 @@ const MAX_NAMESPACES: usize = 5;
 /// Returns why a subject cannot authenticate.
 pub(crate) fn describe_denial(denial: &DenialReason) -> String {
     match denial {
+        DenialReason::NoAwsAuth => "the ConfigMap aws-auth does not exist, and access entries are not read".to_owned(),
         DenialReason::NotMapped { near_misses } if near_misses.is_empty() => "no aws-auth entry matches".to_owned(),
         DenialReason::NotMapped { near_misses } => {
             let describe = |(entry, reason): &(EntryRef, UnmatchableReason)| {

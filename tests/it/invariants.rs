@@ -60,14 +60,14 @@ subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: "system:mas
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: { name: "system:controller:tokens" }
+metadata: { name: "system:controller:token-cleaner" }
 rules: [{ verbs: [get], apiGroups: [""], resources: [secrets] }]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: { name: "system:controller:tokens" }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:controller:tokens" }
-subjects: [{ kind: ServiceAccount, namespace: kube-system, name: tokens }]
+metadata: { name: "system:controller:token-cleaner" }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:controller:token-cleaner" }
+subjects: [{ kind: ServiceAccount, namespace: kube-system, name: token-cleaner }]
 "#;
 
 const TEAM_POLICY: &str = r#"
@@ -222,7 +222,7 @@ fn failed_can_invariant_shows_the_nearest_rule() {
 }
 
 #[test]
-fn everyone_but_exempts_named_subjects_nodes_and_system_bindings() {
+fn everyone_but_exempts_named_subjects_and_built_in_identities() {
     let everyone_but =
         |exempt: &str, cannot: &str| format!("[[invariants]]\neveryone-but = [{exempt}]\ncannot = {cannot}\n");
     let secrets = "{ verb = \"get\", resource = \"secrets\" }";

@@ -37,6 +37,7 @@ mod restore;
 mod safe_apply;
 mod schema;
 mod stale_plans;
+mod subjects;
 mod traps;
 mod write_order;
 

@@ -19,7 +19,7 @@ fn format_identity(state: &State, subject: &str) -> String {
             let groups: Vec<&str> = identity.groups.iter().map(RenderedName::as_str).collect();
             format!("{} {groups:?}", identity.username.map_or_else(String::new, |name| name.to_string()))
         }
-        Authentication::Denied(DenialReason::NotMapped { .. }) => "not mapped".to_owned(),
+        Authentication::Denied(DenialReason::NoAwsAuth | DenialReason::NotMapped { .. }) => "not mapped".to_owned(),
         Authentication::Denied(DenialReason::NotAnInstance { .. }) => "not an instance".to_owned(),
         Authentication::Ambiguous(identities) => format!("one of {}", identities.len()),
     }

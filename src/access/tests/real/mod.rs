@@ -101,6 +101,9 @@ fn difference(
     {
         return Some(format!("ours: {:?}\nallowed by their review: {}", ours.decision, !allowed));
     }
+    if allowed && let Some(missing) = variant_difference(&access, question) {
+        return Some(missing);
+    }
     let expected = match (&identity, allowed) {
         (None, _) => RequestOutcome::Unauthenticated,
         (Some(_), true) => RequestOutcome::Allowed,
@@ -117,6 +120,25 @@ fn difference(
     tally.allowed += usize::from(allowed);
     tally.unauthenticated += usize::from(identity.is_none());
     None
+}
+
+/// Returns why the answers about the role, the account or the username of an allowed session do not count the session.
+fn variant_difference(access: &AccessView<'_>, question: &RandomQuestion) -> Option<String> {
+    let SubjectQuery::Arn(session) = SubjectQuery::parse(&question.subject).unwrap() else {
+        return None;
+    };
+    let authentication = access.authenticate(&SubjectQuery::Arn(session.clone()));
+    let through_account = authentication.identities().any(|identity| {
+        identity.entry().is_some_and(|entry| entry.section == crate::state::aws_auth::Section::Accounts)
+    });
+    let mut queries = vec![SubjectQuery::Arn(session.in_any_session())];
+    queries.extend(through_account.then(|| SubjectQuery::Account(session.account().to_owned())));
+    let usernames = authentication.identities().filter_map(|identity| identity.username.as_ref()?.as_literal());
+    queries.extend(usernames.map(SubjectQuery::from_username));
+    queries.into_iter().find_map(|query| {
+        let answer = access.can(&query, &question.request);
+        (answer.decision == AccessDecision::Denied).then(|| format!("{session} is allowed, and {query} is not"))
+    })
 }
 
 /// Returns whether the cluster's identity is one of those that we consider possible.
