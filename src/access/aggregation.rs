@@ -152,7 +152,7 @@ fn add_selected_rules<K: Ord + Copy, R: Ord + Copy>(roles: &mut BTreeMap<K, Aggr
 }
 
 /// Makes the stored rules of a role direct rules, if another field manager owns them and the controller finds no rules
-/// for the role. The controller does not remove such rules. If it finds rules, it owns the list from then on.
+/// for the role. The controller does not remove such rules. If it writes others, it owns the list from then on.
 fn keep_manual_rules<K: Ord + Copy, R: Ord + Copy>(roles: &mut BTreeMap<K, AggregatedRole<K, R>>) {
     let has_manual_rules = |key: &K| roles.get(key).is_some_and(|role| role.has_manual_rules && !role.rules.is_empty());
     // The roles for which the controller finds at least one rule.

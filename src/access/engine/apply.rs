@@ -218,6 +218,8 @@ impl<'s> AccessEngine<'s> {
         for (id, AggregatedRole { rules, has_manual_rules, .. }) in roles {
             let rules: Vec<RuleId> = rules.into_keys().collect();
             let content = &mut self.roles.get_mut(id.0).ok_or_else(unknown_object)?.content;
+            // The controller writes nothing, and takes over nothing, if it finds the rules that are stored.
+            let has_manual_rules = has_manual_rules || content.has_manual_rules && *content.effective == *rules;
             if *content.effective == *rules && content.has_manual_rules == has_manual_rules {
                 continue;
             }

@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{POLICY, auth_of, section_of};
-use crate::access::Aggregation;
-use crate::access::tests::oracle;
+use super::model::{POLICY, auth_of, run_controller, section_of};
 use crate::diagnostic::Span;
 use crate::names::ObjectKey;
 use crate::policy::expand::{Desired, DesiredEntry, DesiredItem, DesiredRole};
@@ -50,7 +48,7 @@ fn desired_item<T>(value: T) -> DesiredItem<T> {
 /// Returns a scenario from the live side `before` to the desired side `after`. Objects and entries that this policy
 /// does not own stay.
 pub(super) fn scenario(
-    before: ScenarioSide,
+    mut before: ScenarioSide,
     after: ScenarioSide,
     mut owner: impl FnMut() -> TestOwner,
 ) -> PlanScenario {
@@ -66,6 +64,9 @@ pub(super) fn scenario(
         }
         owner
     };
+    let mut state = State { roles: before.roles, ..State::default() };
+    run_controller(&mut state);
+    before.roles = state.roles;
     let mut desired_objects = after.roles;
     // Rules that were added to an aggregated role by hand stay until the controller finds others.
     for (key, role) in desired_objects.iter_mut().filter(|(_, role)| role.aggregation.is_some()) {
@@ -112,7 +113,7 @@ pub(super) fn scenario(
     }
     entries(&mut live, &mut end, &mut desired, &before.entries, after.entries, &mut owner);
     for state in [&mut live, &mut end] {
-        reconcile(state);
+        run_controller(state);
     }
     PlanScenario { live, desired, end }
 }
@@ -162,14 +163,4 @@ fn entries(
             original_arn: None,
         })
     }));
-}
-
-/// Fills in the aggregated roles as their controller does.
-fn reconcile(state: &mut State) {
-    let keys: Vec<ObjectKey> =
-        state.roles.iter().filter(|(_, role)| role.aggregation.is_some()).map(|(key, _)| key.clone()).collect();
-    for key in keys {
-        let rules = oracle::rules(state, Aggregation::Reconciled, &key);
-        state.roles.get_mut(&key).unwrap().rules = rules;
-    }
 }
