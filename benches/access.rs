@@ -199,6 +199,9 @@ fn measure(size: &Size) -> Vec<Measurement> {
     let folder = tempfile::tempdir().unwrap();
     let state = |percent: usize| load(folder.path(), &format!("{percent}.yaml"), &size.snapshot(Changed { percent }));
     let ((original, load_time), (one_percent, _), (all, _)) = (state(0), state(1), state(100));
+    // About 3,000 of the objects of size L.
+    let (sixth, _) = state(17);
+    let order_time = timed(3, || assert!(original.count_ordered_steps(&sixth).unwrap() > 0));
     let prepare_time = timed(RUNS, || original.queries());
     let [original, one_percent, all] = [&original, &one_percent, &all].map(BenchState::queries);
     let subjects: Vec<String> =
@@ -233,6 +236,7 @@ fn measure(size: &Size) -> Vec<Measurement> {
         ("can", can / u32::try_from(QUESTIONS).unwrap(), 2.0),
         ("who-can", who_can, 50.0),
         ("access diff of 1 % changed", small_diff, 200.0),
+        ("order of 17 % changed", order_time, 2000.0),
         ("access diff of 100 % changed", full_diff, 2000.0),
         ("access section of a plan", access_section, 2000.0),
     ]

@@ -260,10 +260,15 @@ impl<'s> AccessView<'s> {
     /// Returns the paths through the rules of a grant that allow the request. The scope of the binding is not
     /// considered.
     fn grant_paths(&self, grant: &Grant<'s>, request: &Request) -> Vec<GrantPath<'s>> {
+        self.paths_of_grant(grant, |rule| rule_allows(rule, request))
+    }
+
+    /// Returns the paths through the rules of a grant that have a property.
+    pub(super) fn paths_of_grant(&self, grant: &Grant<'s>, is_wanted: impl Fn(&Rule) -> bool) -> Vec<GrantPath<'s>> {
         let Some(effective) = self.grants.role_for_grant(grant) else {
             return Vec::new();
         };
-        let allowing_rules = effective.sourced_rules().filter(|sourced| rule_allows(sourced.rule, request));
+        let allowing_rules = effective.sourced_rules().filter(|sourced| is_wanted(sourced.rule));
         allowing_rules.map(|sourced| GrantPath::new(grant, effective.role, sourced)).collect()
     }
 
@@ -294,12 +299,24 @@ impl<'s> AccessView<'s> {
 
     /// Returns every principal and every subject of a binding that is allowed to make a request.
     pub(crate) fn who_can(&self, request: &Request) -> WhoCanResult<'s> {
+        let grants = self.grants.effective_in(request.namespace());
+        self.who_can_by(grants, |grant| self.grant_paths(grant, request), false)
+    }
+
+    /// Returns every principal and every subject of the grants with at least one path. `are_limited` is whether a path can
+    /// allow only a part of the request.
+    pub(super) fn who_can_by(
+        &self,
+        grants: impl Iterator<Item = Grant<'s>>,
+        paths_of_grant: impl Fn(&Grant<'s>) -> Vec<GrantPath<'s>>,
+        are_limited: bool,
+    ) -> WhoCanResult<'s> {
         let mut paths_by_subject: BTreeMap<&Subject, Vec<GrantPath<'s>>> = BTreeMap::new();
         let mut binding_paths: Option<(&ObjectKey, Vec<GrantPath<'s>>)> = None;
-        for grant in self.grants.effective_in(request.namespace()) {
+        for grant in grants {
             // The subjects of one binding follow each other and have the same rules.
             if binding_paths.as_ref().is_none_or(|(key, _)| *key != grant.binding_key) {
-                binding_paths = Some((grant.binding_key, self.grant_paths(&grant, request)));
+                binding_paths = Some((grant.binding_key, paths_of_grant(&grant)));
             }
             let paths = binding_paths.iter().flat_map(|(_, paths)| paths);
             let paths: Vec<GrantPath<'s>> = paths.map(|path| GrantPath { subject: grant.subject, ..*path }).collect();
@@ -321,8 +338,18 @@ impl<'s> AccessView<'s> {
         allowed.retain(|position| system_masters.binary_search(position).is_err());
         // If a principal is allowed, all of its variants are, and need not be listed.
         let is_listed = |position: &usize| allowed.contains(position) || system_masters.binary_search(position).is_ok();
-        let is_implied =
-            |position: &usize| self.principal_index().variant_of(*position).is_some_and(|base| is_listed(&base));
+        // If grants are limited, a variant with other grants than its base can do more.
+        let has_same_grants = |position: usize, base: usize| {
+            let has = |subject: &Subject, position: usize| {
+                self.principal_index().positions_of(subject).binary_search(&position).is_ok()
+            };
+            subjects.iter().all(|grants| has(grants.subject, base) || !has(grants.subject, position))
+        };
+        let is_implied = |position: &usize| {
+            self.principal_index()
+                .variant_of(*position)
+                .is_some_and(|base| is_listed(&base) && (!are_limited || has_same_grants(*position, base)))
+        };
         let system_masters: Vec<usize> =
             system_masters.iter().filter(|position| !is_implied(position)).copied().collect();
         let allowed: Vec<usize> = allowed.iter().filter(|position| !is_implied(position)).copied().collect();
@@ -357,8 +384,9 @@ impl<'s> AccessView<'s> {
     /// Returns every request that a subject is allowed to make, merged into few sets.
     pub(crate) fn effective_permissions(&self, query: &SubjectQuery) -> Vec<GrantedRequests<'s>> {
         let is_in_system_masters = self.authenticate(query).identities().any(Identity::is_in_system_masters);
-        let no_permissions = EffectivePermissions::new(false, Vec::new());
-        EffectivePermissions::new(is_in_system_masters, self.effective_rules(query)).difference(&no_permissions)
+        let known = &self.grants.state.resources;
+        let no_permissions = EffectivePermissions::new(known, false, Vec::new());
+        EffectivePermissions::new(known, is_in_system_masters, self.effective_rules(query)).difference(&no_permissions)
     }
 
     /// Returns the rules of grants. Grants of roles that do not exist are skipped.

@@ -226,7 +226,11 @@ impl BoundSubjects {
     }
 
     pub(super) fn effective_permissions<'s>(&self, access: &AccessView<'s>) -> EffectivePermissions<'s> {
-        EffectivePermissions::new(self.is_in_system_masters, self.effective_rules(access))
+        EffectivePermissions::new(
+            &access.grants.state.resources,
+            self.is_in_system_masters,
+            self.effective_rules(access),
+        )
     }
 }
 

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use super::access_view::{EffectiveRule, GrantSource};
 use super::request::Request;
-use super::request_set::{RequestSet, RequestSetExcept, StringSet, merge, subtract};
+use super::request_set::{RequestSet, RequestSetExcept, StringSet, has_cluster_scoped_resources, merge, subtract};
+use crate::api_resources::KnownResources;
 use crate::state::rbac::Rule;
 
 /// A set of allowed requests, and what grants it.
@@ -25,8 +26,9 @@ pub(crate) fn grants_request(granted: &[GrantedRequests<'_>], request: &Request)
 }
 
 /// All permissions of a subject.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct EffectivePermissions<'s> {
+    known: &'s KnownResources,
     is_in_system_masters: bool,
     /// In the order of the bindings.
     effective_rules: Vec<EffectiveRule<'s>>,
@@ -50,14 +52,17 @@ impl<'s> RuleGrants<'s> {
         if self.is_cluster_wide { StringSet::all() } else { StringSet::only(self.namespaces.iter().copied()) }
     }
 
-    fn request_sets(&self, rule: &'s Rule) -> impl Iterator<Item = RequestSet<'s>> {
-        let urls = if self.is_cluster_wide { RequestSet::from_rule_urls(rule) } else { None };
-        [RequestSet::from_rule_objects(rule, self.scope()), urls].into_iter().flatten()
+    fn request_sets(&self, rule: &'s Rule, known: &'s KnownResources) -> Vec<RequestSet<'s>> {
+        RequestSet::from_rule(rule, self.scope(), known)
     }
 }
 
 impl<'s> EffectivePermissions<'s> {
-    pub(super) fn new(is_in_system_masters: bool, effective_rules: Vec<EffectiveRule<'s>>) -> Self {
+    pub(super) fn new(
+        known: &'s KnownResources,
+        is_in_system_masters: bool,
+        effective_rules: Vec<EffectiveRule<'s>>,
+    ) -> Self {
         let mut by_content: BTreeMap<&Rule, RuleGrants<'_>> = BTreeMap::new();
         for (position, effective) in effective_rules.iter().enumerate() {
             let grants = by_content.entry(effective.path.rule).or_default();
@@ -65,7 +70,7 @@ impl<'s> EffectivePermissions<'s> {
             grants.is_cluster_wide |= effective.namespace.is_none();
             grants.namespaces.extend(effective.namespace);
         }
-        Self { is_in_system_masters, effective_rules, by_content, request_sets: OnceCell::new() }
+        Self { known, is_in_system_masters, effective_rules, by_content, request_sets: OnceCell::new() }
     }
 
     pub(super) fn is_in_system_masters(&self) -> bool {
@@ -80,16 +85,16 @@ impl<'s> EffectivePermissions<'s> {
                 .into();
         }
         let granted = self.by_content.iter().flat_map(|(rule, grants)| {
-            grants
-                .request_sets(rule)
-                .map(|set| GrantedRequests::without_exceptions(set, self.sources_at(&grants.positions)))
+            let sets = grants.request_sets(rule, self.known).into_iter();
+            sets.map(|set| GrantedRequests::without_exceptions(set, self.sources_at(&grants.positions)))
         });
         granted.collect()
     }
 
     fn request_sets(&self) -> &[RequestSet<'s>] {
-        self.request_sets
-            .get_or_init(|| self.by_content.iter().flat_map(|(rule, grants)| grants.request_sets(rule)).collect())
+        self.request_sets.get_or_init(|| {
+            self.by_content.iter().flat_map(|(rule, grants)| grants.request_sets(rule, self.known)).collect()
+        })
     }
 
     fn sources_at(&self, positions: &[usize]) -> Vec<GrantSource<'s>> {
@@ -134,15 +139,20 @@ impl<'s> EffectivePermissions<'s> {
         grants: &RuleGrants<'s>,
         other: &Self,
     ) -> Vec<(RequestSetExcept<'s>, Vec<usize>)> {
-        // If both sides have the rule, only its additional scope can differ. This saves most subtractions.
+        // If both sides have the rule, only its additional scope can differ. This saves most subtractions. The scope of a
+        // cluster-scoped resource is the whole cluster or nothing, so it cannot be subtracted.
         let no_grants = RuleGrants::default();
         let other_grants = other.by_content.get(rule).unwrap_or(&no_grants);
         let added_scope = grants.scope().difference(&other_grants.scope());
-        let objects = if added_scope.is_empty() { None } else { RequestSet::from_rule_objects(rule, added_scope) };
-        let are_urls_added = grants.is_cluster_wide && !other_grants.is_cluster_wide;
-        let urls = if are_urls_added { RequestSet::from_rule_urls(rule) } else { None };
+        let sets = if added_scope.is_empty() {
+            Vec::new()
+        } else if has_cluster_scoped_resources(rule, self.known) {
+            grants.request_sets(rule, self.known)
+        } else {
+            RequestSet::from_rule(rule, added_scope, self.known)
+        };
         let mut added = Vec::new();
-        for set in [objects, urls].into_iter().flatten() {
+        for set in sets {
             for requests in subtract(&set, other.request_sets()) {
                 let is_granted_at = |position: &&usize| {
                     self.effective_rules.get(**position).is_some_and(|effective| applies_in(effective, &requests))

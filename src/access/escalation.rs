@@ -5,13 +5,15 @@
 //! roles are written.
 
 use std::cell::LazyCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::LazyLock;
 
 use super::access_view::{AccessView, GrantSource};
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
-use super::escalation_rules::{AWS_AUTH, ESCALATION_RULES, EscalationRule, FULL_ADMIN, RequiredAccess, RequiredScope};
+use super::escalation_rules::{
+    AWS_AUTH, CommonTarget, ESCALATION_RULES, EscalationRule, FULL_ADMIN, RequiredAccess, RequiredScope,
+};
 use super::identity::{Authentication, Identity, MASTERS, SubjectQuery};
 use super::request_set::{ObjectRequestSet, RequestSet, RequestSetExcept, ResourceSet, StringSet, format_namespaces};
 use crate::names::reserved_prefix;
@@ -78,7 +80,8 @@ pub(crate) fn escalation_paths<'s>(access: &AccessView<'s>, query: &SubjectQuery
     let authentication = access.authenticate(query);
     let mut paths = identity_escalation_paths(&authentication);
     if !authentication.identities().any(Identity::is_in_system_masters) {
-        let granted = EffectivePermissions::new(false, access.effective_rules(query)).granted_requests();
+        let granted = EffectivePermissions::new(&access.grants.state.resources, false, access.effective_rules(query))
+            .granted_requests();
         paths.extend(rule_escalation_paths(&granted, || granted.clone()));
     }
     paths
@@ -143,12 +146,12 @@ fn rule_escalation_paths<'s>(
         let candidates = || full_admin.iter().chain(&limited).copied();
         let requirements = || rule.requires.iter().zip(required_sets);
         let mut matches: Vec<Vec<RequirementMatch<'_, 's>>> =
-            requirements().map(|requirement| matches_of_requirement(candidates(), requirement)).collect();
+            requirements().map(|requirement| matches_of_requirement(rule, candidates(), requirement)).collect();
         if matches.iter().all(Vec::is_empty) {
             continue;
         }
         if matches.len() > 1 {
-            matches = requirements().map(|requirement| matches_of_requirement(all.iter(), requirement)).collect();
+            matches = requirements().map(|requirement| matches_of_requirement(rule, all.iter(), requirement)).collect();
         }
         paths.extend(combine_matches(rule, matches));
     }
@@ -156,8 +159,8 @@ fn rule_escalation_paths<'s>(
 }
 
 /// The required permissions of each escalation rule, as sets of requests.
-static REQUIRED_SETS: LazyLock<Vec<Vec<RequestSet<'static>>>> = LazyLock::new(|| {
-    ESCALATION_RULES.iter().map(|rule| rule.requires.iter().map(RequiredAccess::request_set).collect()).collect()
+static REQUIRED_SETS: LazyLock<Vec<Vec<Vec<RequestSet<'static>>>>> = LazyLock::new(|| {
+    ESCALATION_RULES.iter().map(|rule| rule.requires.iter().map(RequiredAccess::request_sets).collect()).collect()
 });
 
 /// The part of granted requests that satisfies one required permission.
@@ -167,12 +170,21 @@ struct RequirementMatch<'a, 's> {
 }
 
 fn matches_of_requirement<'a, 's>(
+    rule: &EscalationRule,
     granted: impl Iterator<Item = &'a GrantedRequests<'s>>,
-    (requirement, required_set): (&RequiredAccess, &RequestSet<'static>),
+    (requirement, required_sets): (&RequiredAccess, &Vec<RequestSet<'static>>),
 ) -> Vec<RequirementMatch<'a, 's>> {
-    let matches = granted.filter_map(|granted| {
-        let requests = granted.requests.intersect(required_set)?;
-        Some(RequirementMatch { requests, granted_by: &granted.granted_by })
+    let matches = granted.flat_map(|granted| {
+        let is_relevant = |requests: &&RequestSet<'static>| granted.requests.set.overlaps(requests);
+        let relevant: Vec<&RequestSet<'static>> = required_sets.iter().filter(is_relevant).collect();
+        // Without a limit to names, one set is enough, and easier to read, unless the names are compared.
+        let is_one_set = names(&granted.requests).is_all() && rule.common != CommonTarget::Object;
+        let requests: Vec<RequestSetExcept<'s>> = if is_one_set && !relevant.is_empty() {
+            granted.requests.intersect(&requirement.request_set()).into_iter().collect()
+        } else {
+            relevant.into_iter().filter_map(|required_set| granted.requests.intersect(required_set)).collect()
+        };
+        requests.into_iter().map(|requests| RequirementMatch { requests, granted_by: &granted.granted_by })
     });
     matches
         .filter(|found| requirement.scope != RequiredScope::NamedNamespace || can_name_own_namespace(&found.requests))
@@ -191,24 +203,45 @@ fn can_name_own_namespace(requests: &RequestSetExcept<'_>) -> bool {
     }
 }
 
-/// Returns the path, if all required permissions are granted in a common namespace.
+/// Returns the path, if all required permissions are granted on a common target.
 fn combine_matches<'s>(
     rule: &'static EscalationRule,
     matches: Vec<Vec<RequirementMatch<'_, 's>>>,
 ) -> Option<EscalationPath<'s>> {
-    let mut common = StringSet::all();
-    for matches in &matches {
-        common = common.intersect(&namespaces_of_all(matches.iter().map(|found| &found.requests)));
-    }
-    if common.is_empty() {
+    if matches.iter().any(Vec::is_empty) {
         return None;
     }
+    let (mut common_namespaces, mut common_names) = (StringSet::all(), StringSet::all());
+    for matches in &matches {
+        if rule.common != CommonTarget::Nothing {
+            common_namespaces =
+                common_namespaces.intersect(&namespaces_of_all(matches.iter().map(|found| &found.requests)));
+        }
+        if rule.common == CommonTarget::Object {
+            let union = |union: StringSet<'s>, found: &RequirementMatch<'_, 's>| union.union(&names(&found.requests));
+            common_names = common_names.intersect(&matches.iter().fold(StringSet::none(), union));
+        }
+    }
+    if common_namespaces.is_empty() || common_names.is_empty() {
+        return None;
+    }
+    let is_common = |requests: &RequestSetExcept<'s>| {
+        (rule.common == CommonTarget::Nothing || namespaces(requests).overlaps(&common_namespaces))
+            && names(requests).overlaps(&common_names)
+    };
     let (mut requests, mut granted_by) = (Vec::new(), BTreeSet::new());
-    for found in matches.into_iter().flatten().filter(|found| namespaces(&found.requests).overlaps(&common)) {
+    for found in matches.into_iter().flatten().filter(|found| is_common(&found.requests)) {
         requests.push(found.requests);
         granted_by.extend(found.granted_by.iter().copied());
     }
     Some(EscalationPath::Rules { rule, requests, granted_by })
+}
+
+fn names<'s>(requests: &RequestSetExcept<'s>) -> StringSet<'s> {
+    match &requests.set {
+        RequestSet::Objects(objects) => objects.names.clone(),
+        RequestSet::Urls(_) => StringSet::none(),
+    }
 }
 
 /// Returns the union of the namespaces of several sets.
@@ -234,8 +267,38 @@ fn is_full_admin(requests: &RequestSetExcept<'_>) -> bool {
 }
 
 impl RequiredAccess {
-    pub(super) fn request_set(&self) -> RequestSet<'static> {
-        let only = |list: &'static [&'static str]| StringSet::only(list.iter().copied());
+    /// Returns the required requests, as far as a client can send them: the requests of some verbs always have a name, and a
+    /// POST of an object has none.
+    pub(super) fn request_sets(&self) -> Vec<RequestSet<'static>> {
+        let named =
+            if self.names.is_empty() { StringSet::all_but([""]) } else { StringSet::only(self.names.iter().copied()) };
+        let has_subresource = self.resources.iter().any(|resource| resource.contains('/'));
+        let names_of_verb = |verb: &str| match verb {
+            // Server-side apply creates an object by a request with a name, which also needs `patch`.
+            "create" if !has_subresource && self.verbs.contains(&"patch") => StringSet::only([""]),
+            "list" | "watch" | "deletecollection" | "escalate" => StringSet::all(),
+            "create" if !has_subresource => StringSet::all(),
+            _ if verb.starts_with("impersonate-on:") => StringSet::all(),
+            _ => named.clone(),
+        };
+        let mut verbs_by_names: BTreeMap<StringSet<'static>, Vec<&'static str>> = BTreeMap::new();
+        for verb in self.verbs {
+            verbs_by_names.entry(names_of_verb(verb)).or_default().push(verb);
+        }
+        verbs_by_names.into_iter().map(|(names, verbs)| self.product(names, verbs)).collect()
+    }
+
+    /// Returns the required requests as one set, including those that no client can send.
+    fn request_set(&self) -> RequestSet<'static> {
+        let names = if self.names.is_empty() {
+            StringSet::all()
+        } else {
+            StringSet::only(self.names.iter().copied().chain([""]))
+        };
+        self.product(names, self.verbs.to_vec())
+    }
+
+    fn product(&self, names: StringSet<'static>, verbs: Vec<&'static str>) -> RequestSet<'static> {
         RequestSet::Objects(ObjectRequestSet {
             namespaces: match self.scope {
                 RequiredScope::AnyNamespace => StringSet::all_but([""]),
@@ -244,9 +307,9 @@ impl RequiredAccess {
                 RequiredScope::Any | RequiredScope::NamedNamespace => StringSet::all(),
             },
             resources: ResourceSet::from_rule(self.resources.iter().copied()),
-            groups: StringSet::only([self.group]),
-            names: if self.names.is_empty() { StringSet::all() } else { only(self.names) },
-            verbs: only(self.verbs),
+            groups: if self.group == "*" { StringSet::all() } else { StringSet::only([self.group]) },
+            names,
+            verbs: StringSet::only(verbs),
         })
     }
 }

@@ -19,6 +19,7 @@ use super::iam_identity::{IamIdentity, fold_case};
 use super::identity::{Authentication, Identity, IdentitySource, SubjectQuery, service_account_username};
 use super::request_set::{RequestSet, StringSet, subtract};
 use super::template::RenderedName;
+use crate::api_resources::KnownResources;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::object::{Binding, Role};
 use crate::state::rbac::{Rule, Subject};
@@ -104,6 +105,7 @@ struct ImpactCache<'s> {
 
 /// All rules that a subject has, in a form from which the grants of single bindings can be removed.
 struct GrantedRules<'s> {
+    known: &'s KnownResources,
     is_in_system_masters: bool,
     /// The bindings that grant each rule, and the namespaces of those bindings.
     grants_by_rule: BTreeMap<InternedRule<'s>, Vec<(&'s ObjectKey, Option<&'s str>)>>,
@@ -182,14 +184,14 @@ impl<'s> BindingChange<'s> {
 /// Rules with the namespaces in which they apply.
 type ScopedRules<'s> = BTreeSet<(InternedRule<'s>, Option<&'s str>)>;
 
-fn request_sets<'s>(rules: &ScopedRules<'s>) -> Vec<RequestSet<'s>> {
+fn request_sets<'s>(rules: &ScopedRules<'s>, known: &'s KnownResources) -> Vec<RequestSet<'s>> {
     let mut by_rule: BTreeMap<InternedRule<'_>, (bool, Vec<&str>)> = BTreeMap::new();
     for (rule, namespace) in rules {
         let (is_cluster_wide, namespaces) = by_rule.entry(*rule).or_default();
         *is_cluster_wide |= namespace.is_none();
         namespaces.extend(namespace);
     }
-    let sets = |(rule, (is_cluster_wide, namespaces))| rule_request_sets(rule, is_cluster_wide, namespaces);
+    let sets = |(rule, (is_cluster_wide, namespaces))| rule_request_sets(rule, is_cluster_wide, namespaces, known);
     by_rule.into_iter().flat_map(sets).collect()
 }
 
@@ -197,10 +199,10 @@ fn rule_request_sets<'s>(
     InternedRule(rule): InternedRule<'s>,
     is_cluster_wide: bool,
     namespaces: impl IntoIterator<Item = &'s str>,
-) -> impl Iterator<Item = RequestSet<'s>> {
+    known: &'s KnownResources,
+) -> Vec<RequestSet<'s>> {
     let scope = if is_cluster_wide { StringSet::all() } else { StringSet::only(namespaces) };
-    let urls = if is_cluster_wide { RequestSet::from_rule_urls(rule) } else { None };
-    [RequestSet::from_rule_objects(rule, scope), urls].into_iter().flatten()
+    RequestSet::from_rule(rule, scope, known)
 }
 
 impl<'a, 's> Substitution<'a, 's> {
@@ -376,10 +378,14 @@ impl<'a, 's> Substitution<'a, 's> {
                 let rule = *rule;
                 let is_cluster_wide = grants.iter().any(|(_, namespace)| namespace.is_none());
                 let namespaces: Vec<&str> = grants.iter().filter_map(|(_, namespace)| *namespace).collect();
-                rule_request_sets(rule, is_cluster_wide, namespaces).map(move |set| (rule, set)).collect::<Vec<_>>()
+                let known = &self.base.grants.state.resources;
+                let sets = rule_request_sets(rule, is_cluster_wide, namespaces, known).into_iter();
+                sets.map(move |set| (rule, set)).collect::<Vec<_>>()
             };
             let request_sets = grants_by_rule.iter().flat_map(sets).collect();
-            Rc::new(GrantedRules { is_in_system_masters: bound.is_in_system_masters, grants_by_rule, request_sets })
+            let known = &self.base.grants.state.resources;
+            let is_in_system_masters = bound.is_in_system_masters;
+            Rc::new(GrantedRules { known, is_in_system_masters, grants_by_rule, request_sets })
         });
         Rc::clone(granted)
     }
@@ -411,7 +417,7 @@ impl<'s> GrantedRules<'s> {
             let own_sets = self.request_sets.iter().map(|(_, own)| own);
             !subtract(set, &overlapping(own_sets, set)).is_empty()
         };
-        if request_sets(&granted).iter().any(is_gained) {
+        if request_sets(&granted, self.known).iter().any(is_gained) {
             return true;
         }
         let changed_bindings: BTreeSet<&ObjectKey> = changes.iter().map(|change| change.key).collect();
@@ -429,8 +435,8 @@ impl<'s> GrantedRules<'s> {
             let relevant = unchanged.filter(|(_, namespace)| is_relevant(*namespace));
             remaining.extend(relevant.map(|(_, namespace)| (*rule, *namespace)));
         }
-        let remaining = request_sets(&remaining);
-        request_sets(&revoked).iter().any(|set| {
+        let remaining = request_sets(&remaining, self.known);
+        request_sets(&revoked, self.known).iter().any(|set| {
             let other_rules = self.request_sets.iter().filter(|(rule, _)| !old_rules.contains(rule));
             let remaining = other_rules.map(|(_, own)| own).chain(&remaining);
             !subtract(set, &overlapping(remaining, set)).is_empty()

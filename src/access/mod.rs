@@ -7,6 +7,7 @@
 mod access_view;
 mod aggregation;
 mod allow_reason;
+mod can_answer;
 mod dangling;
 mod diff;
 mod effective_permissions;
@@ -21,14 +22,17 @@ mod identity_mapping;
 mod marginal_impact;
 mod principals;
 mod query_lint;
+mod question;
 mod repair;
 mod request;
+mod request_scope;
 mod request_set;
 mod rule_coverage;
 mod rule_match;
 mod session_match;
 mod template;
 mod variants;
+mod who_can;
 
 pub(crate) use access_view::{
     AccessDecision, AccessView, AllowedVariant, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss,
@@ -36,6 +40,7 @@ pub(crate) use access_view::{
 };
 pub(crate) use aggregation::{Aggregation, keeps_manual_rules};
 pub(crate) use allow_reason::AllowReason;
+pub(crate) use can_answer::{CanAnswer, UnknownPart, Verdict};
 pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};
 pub(crate) use diff::{PermissionDiff, SubjectDiff, diff_access};
 pub(crate) use effective_permissions::GrantedRequests;
@@ -52,9 +57,11 @@ pub(crate) use identity::{
 pub(crate) use identity_mapping::{EntryRef, EntryStatus, IdentityMapping, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;
 pub(crate) use principals::{MappedPrincipal, describe_variants};
-pub(crate) use query_lint::{QueryLint, lint_query, lint_spelling};
+pub(crate) use query_lint::{QueryLint, lint_spelling};
+pub(crate) use question::{QuestionError, parse_requests};
 pub(crate) use repair::lost_repair_permissions;
 pub(crate) use request::{ObjectRequest, Request};
+pub(crate) use request_scope::{RequestScope, request_scope};
 pub(crate) use request_set::{
     ProductSetData, RequestSet, RequestSetData, RequestSetExcept, ResourceSetData, StringSetData, UrlPatternData,
 };
@@ -63,6 +70,7 @@ pub(crate) use rule_match::{RuleMismatch, rule_allows};
 pub(crate) use session_match::sessions_rendering;
 pub(crate) use template::RenderedName;
 pub(crate) use variants::distinguished_principals;
+pub(crate) use who_can::{GrantLimit, NamespaceFilter};
 
 // Used by the tests of this module only.
 #[cfg(test)]

@@ -20,7 +20,7 @@ static REPAIR_ACCESS: [RequiredAccess; 2] = [
         verbs: &["get", "create", "update", "patch"],
         group: "",
         resources: &["configmaps"],
-        names: &["aws-auth", ""],
+        names: &["aws-auth"],
         scope: RequiredScope::InNamespace("kube-system"),
     },
     RequiredAccess {
@@ -75,7 +75,7 @@ impl<'s> AccessView<'s> {
 
 /// Returns the lost requests that are needed to repair access.
 pub(crate) fn lost_repair_permissions<'s>(diff: &PermissionDiff<'s>) -> Vec<RequestSetExcept<'s>> {
-    let required: Vec<RequestSet<'static>> = REPAIR_ACCESS.iter().map(RequiredAccess::request_set).collect();
+    let required: Vec<RequestSet<'static>> = REPAIR_ACCESS.iter().flat_map(RequiredAccess::request_sets).collect();
     let lost = diff.lost.iter().map(|granted| &granted.requests);
     lost.flat_map(|requests| required.iter().filter_map(|required| requests.intersect(required))).collect()
 }

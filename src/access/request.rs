@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use super::request_scope::{RequestScope, request_scope};
+use crate::api_resources::KnownResources;
+
 /// A request, with the attributes of a SubjectAccessReview.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Request {
@@ -28,39 +31,6 @@ pub(crate) struct ObjectRequest {
 
 /// Verbs whose URL contains no object name.
 const COLLECTION_VERBS: [&str; 3] = ["list", "watch", "deletecollection"];
-
-/// The cluster-scoped resources of Kubernetes itself, by group and resource.
-const CLUSTER_SCOPED: [(&str, &str); 29] = [
-    ("", "componentstatuses"),
-    ("", "nodes"),
-    ("", "persistentvolumes"),
-    ("admissionregistration.k8s.io", "mutatingadmissionpolicies"),
-    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"),
-    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
-    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
-    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
-    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
-    ("apiextensions.k8s.io", "customresourcedefinitions"),
-    ("apiregistration.k8s.io", "apiservices"),
-    ("authentication.k8s.io", "selfsubjectreviews"),
-    ("authentication.k8s.io", "tokenreviews"),
-    ("authorization.k8s.io", "selfsubjectaccessreviews"),
-    ("authorization.k8s.io", "selfsubjectrulesreviews"),
-    ("authorization.k8s.io", "subjectaccessreviews"),
-    ("certificates.k8s.io", "certificatesigningrequests"),
-    ("certificates.k8s.io", "clustertrustbundles"),
-    ("flowcontrol.apiserver.k8s.io", "flowschemas"),
-    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
-    ("networking.k8s.io", "ingressclasses"),
-    ("node.k8s.io", "runtimeclasses"),
-    ("rbac.authorization.k8s.io", "clusterrolebindings"),
-    ("rbac.authorization.k8s.io", "clusterroles"),
-    ("scheduling.k8s.io", "priorityclasses"),
-    ("storage.k8s.io", "csidrivers"),
-    ("storage.k8s.io", "csinodes"),
-    ("storage.k8s.io", "storageclasses"),
-    ("storage.k8s.io", "volumeattachments"),
-];
 
 impl Request {
     /// Returns a request for a resource or, as in `pods/exec`, for a subresource, without a name or namespace.
@@ -86,6 +56,13 @@ impl Request {
         }
     }
 
+    pub(crate) fn with_verb(self, verb: &str) -> Self {
+        match self {
+            Self::Object(request) => Self::Object(ObjectRequest { verb: verb.to_owned(), ..request }),
+            Self::Url { path, .. } => Self::Url { verb: verb.to_owned(), path },
+        }
+    }
+
     pub(crate) fn in_namespace(self, namespace: &str) -> Self {
         match self {
             Self::Object(request) => Self::Object(ObjectRequest { namespace: namespace.to_owned(), ..request }),
@@ -93,17 +70,19 @@ impl Request {
         }
     }
 
-    /// Returns the request that a client sends. The namespace of a request for a Namespace object is that object's
-    /// name, because its URL has the same form. A request for a cluster-scoped object has no namespace.
-    pub(crate) fn into_client_request(self) -> Self {
+    /// Returns the request that the API server makes of it. The namespace of a request for a Namespace object is that
+    /// object's name, because its URL has the same form. A request for a cluster-scoped object has no namespace.
+    pub(crate) fn into_client_request(self, known: &KnownResources) -> Self {
         let Self::Object(mut request) = self else {
             return self;
         };
-        let is_collection = COLLECTION_VERBS.contains(&request.verb.as_str());
-        if request.resource == "namespaces" {
-            request.namespace = if is_collection { String::new() } else { request.name.clone() };
-        } else if CLUSTER_SCOPED.contains(&(request.group.as_str(), request.resource.as_str())) {
-            request.namespace.clear();
+        match request_scope(known, &request.group, &request.resource, &request.verb) {
+            RequestScope::NamespaceObject => {
+                let is_collection = COLLECTION_VERBS.contains(&request.verb.as_str());
+                request.namespace = if is_collection { String::new() } else { request.name.clone() };
+            }
+            RequestScope::Cluster => request.namespace.clear(),
+            RequestScope::Namespaced | RequestScope::Unknown => {}
         }
         Self::Object(request)
     }
@@ -146,15 +125,18 @@ mod tests {
 
     #[test]
     fn client_request_for_a_namespace_has_its_own_name_as_namespace() {
-        let delete = Request::object("delete", "", "namespaces").with_name("team").into_client_request();
+        let known = KnownResources::default();
+        let delete = Request::object("delete", "", "namespaces").with_name("team").into_client_request(&known);
         assert_eq!(delete.namespace(), Some("team"));
-        let list =
-            Request::object("list", "", "namespaces").with_name("team").in_namespace("team").into_client_request();
+        let list = Request::object("list", "", "namespaces")
+            .with_name("team")
+            .in_namespace("team")
+            .into_client_request(&known);
         assert_eq!(list.namespace(), None);
-        let node = Request::object("get", "", "nodes/proxy").in_namespace("team").into_client_request();
+        let node = Request::object("get", "", "nodes/proxy").in_namespace("team").into_client_request(&known);
         assert_eq!(node.namespace(), None);
         let pod = Request::object("get", "", "pods").in_namespace("team");
-        assert_eq!(pod.clone().into_client_request(), pod);
+        assert_eq!(pod.clone().into_client_request(&known), pod);
     }
 
     #[test]

@@ -4,12 +4,16 @@
 //! Source of the built-in ones: the discovery of kube-apiserver v1.36.3.
 
 mod builtin;
+mod discovery;
+mod known;
 mod resolve;
 mod unserved;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+pub(crate) use discovery::DISCOVERY_KIND;
+pub(crate) use known::KnownResources;
 pub(crate) use resolve::Resolution;
 
 /// Whether the objects of a resource are in namespaces.

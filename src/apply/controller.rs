@@ -23,7 +23,11 @@ use crate::state::object_meta::AGGREGATION_CONTROLLER;
 use crate::state::write::{ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest};
 
 /// How many times a write is made that conflicts with a write of the controller.
-const MAX_TRIES: u32 = 10;
+const MAX_TRIES: u32 = 12;
+/// The delay before the second try. It doubles with each further one: if the plan changes many roles that the role
+/// selects, the controller writes it once for each.
+const FIRST_TRY_DELAY: Duration = Duration::from_millis(10);
+const MAX_TRY_DELAY: Duration = Duration::from_secs(1);
 /// How many times the planned content of a role is written again.
 const MAX_REWRITES: usize = 5;
 /// The delay between two reads of the roles that the controller may still write.
@@ -65,9 +69,9 @@ impl<'a, C: WriteCluster> ControllerGuard<'a, C> {
                 }
                 Err(error) => error,
             };
-            match self.version_after_controller(step, &error, &expected).await {
-                Some(version) if tries < MAX_TRIES => expected = ResolvedPrecondition::Version(version),
-                Some(_) | None => return Err(error),
+            match self.version_after_controller(step, &error, &expected, tries).await {
+                Some(version) => expected = ResolvedPrecondition::Version(version),
+                None => return Err(error),
             }
             tries += 1;
         }
@@ -80,21 +84,22 @@ impl<'a, C: WriteCluster> ControllerGuard<'a, C> {
             let Err(error) = self.cluster.dry_run(&step.object, &step.write, &expected).await else {
                 return Ok(());
             };
-            match self.version_after_controller(step, &error, &expected).await {
-                Some(version) if tries < MAX_TRIES => expected = ResolvedPrecondition::Version(version),
-                Some(_) | None => return Err(error),
+            match self.version_after_controller(step, &error, &expected, tries).await {
+                Some(version) => expected = ResolvedPrecondition::Version(version),
+                None => return Err(error),
             }
             tries += 1;
         }
     }
 
-    /// Returns the current version of the role if only the controller has changed it since the expected version. If it
-    /// cannot be read, the conflict remains the error of the step.
+    /// Returns the current version of the role if only the controller has changed it since the expected version, after
+    /// a delay. If it cannot be read, the conflict remains the error of the step.
     async fn version_after_controller(
         &self,
         step: &Step,
         error: &ClusterError,
         expected: &ResolvedPrecondition,
+        tries: u32,
     ) -> Option<ObjectVersion> {
         let ClusterError::Rejected { refusal: WriteError::Conflict, .. } = error else {
             return None;
@@ -102,9 +107,10 @@ impl<'a, C: WriteCluster> ControllerGuard<'a, C> {
         let ResolvedPrecondition::Version(expected) = expected else {
             return None;
         };
-        if !self.roles.borrow().contains(&step.object) {
+        if tries >= MAX_TRIES || !self.roles.borrow().contains(&step.object) {
             return None;
         }
+        tokio::time::sleep(delay_after(tries)).await;
         let object = self.cluster.read_with_managers(&step.object).await.ok()??;
         let version = ObjectVersion::from_object(&object)?;
         let role = parse_role(&object).ok()?;
@@ -123,8 +129,8 @@ impl<'a, C: WriteCluster> ControllerGuard<'a, C> {
         hooks: &ApplyHooks<'_>,
     ) -> (Vec<ObjectKey>, Vec<(usize, StepError)>) {
         let (mut rewritten, mut failed) = (Vec::new(), Vec::new());
-        let mut roles: Vec<(ObjectKey, usize)> = self.roles.borrow().last_steps_of_left(plan).into_iter().collect();
-        roles.retain(|(_, index)| completed.contains(index));
+        let mut roles: Vec<(ObjectKey, usize)> =
+            self.roles.borrow().not_aggregated_after(plan, completed).into_iter().collect();
         if roles.is_empty() {
             return (rewritten, failed);
         }
@@ -215,6 +221,11 @@ impl<'a, C: WriteCluster> ControllerGuard<'a, C> {
         };
         Ok(ReadAgain::WrittenByController(write, precondition))
     }
+}
+
+/// Returns the delay after this number of tries.
+fn delay_after(tries: u32) -> Duration {
+    FIRST_TRY_DELAY.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(MAX_TRY_DELAY)
 }
 
 fn parse_role(object: &Value) -> Result<Role, crate::state::object::ObjectError> {

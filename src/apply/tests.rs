@@ -4,14 +4,18 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::polling::PROBE_SCHEDULE;
-use super::{ApplyHooks, apply};
-use crate::cluster::ReadCluster as _;
+use super::{ApplyHooks, StepError, apply};
 use crate::cluster::snapshot::SnapshotCluster;
-use crate::plan::{Action, Plan, plan};
+use crate::cluster::{ClusterError, ReadCluster as _, WriteCluster as _};
+use crate::names::ObjectKey;
+use crate::plan::{Action, Plan, Step, plan};
 use crate::policy::load_policy;
 use crate::state::State;
 use crate::state::object_meta::RulesManager;
+use crate::state::write::{Precondition, WriteRequest};
 
 const NO_HOOKS: ApplyHooks<'static> = ApplyHooks {
     schedule: PROBE_SCHEDULE,
@@ -160,6 +164,41 @@ fn predicted_state_equals_cluster_state_after_apply() {
     for action in [Action::Create, Action::Adopt, Action::Update, Action::Replace, Action::Delete] {
         assert!(actions.contains(&action), "no plan has the action {action:?}");
     }
+}
+
+#[test]
+fn step_that_relies_on_a_step_without_an_object_is_an_internal_error() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("cluster.yaml");
+    std::fs::write(&file, CLUSTER).unwrap();
+    let cluster = SnapshotCluster::open(std::slice::from_ref(&file), None).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let step = |write, precondition| Step {
+        object: ObjectKey::cluster_role("reader"),
+        write,
+        precondition,
+        stage: 0,
+        wait_for: Vec::new(),
+        description: "change ClusterRole reader".to_owned(),
+    };
+    for (write, precondition, message) in [
+        (
+            WriteRequest::Patch(json!({ "rules": [] })),
+            Precondition::AsWrittenByStep { step: 7 },
+            "internal error: `change ClusterRole reader` relies on step 7, which has left no object",
+        ),
+        (WriteRequest::Delete, Precondition::AsWrittenByStep { step: 0 }, "relies on step 0, which has left no object"),
+    ] {
+        let plan = Plan::for_steps(vec![step(write, precondition)]);
+        let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_, _| {}));
+        let [(0, StepError::Write(error @ ClusterError::Internal(_)))] = outcome.failed.as_slice() else {
+            panic!("{outcome:#?}");
+        };
+        assert!(error.to_string().contains(message), "{error}");
+        assert!(outcome.completed.is_empty());
+    }
+    runtime.block_on(cluster.flush()).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), CLUSTER);
 }
 
 /// Compares two long texts, and shows only the lines around the first difference.

@@ -139,7 +139,7 @@ fn lockout_diagnostic(label: &str, lockout: &Lockout, env: &Env) -> Diagnostic {
             let message =
                 format!("{label}: reverted the change of aws-auth in part: another client changed it meanwhile");
             let error = Diagnostic::error(message).with_because(because);
-            let error = left.iter().take(MAX_LISTED).fold(error, |error, message| error.with_note(message));
+            let error = left.iter().take(MAX_LISTED).fold(error, Diagnostic::with_note);
             // The old content is not saved for `kubectl replace`: that would overwrite the change of the other client.
             return error.with_help(find_cause);
         }

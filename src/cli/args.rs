@@ -355,36 +355,30 @@ pub(crate) struct QuestionArgs {
     pub(crate) format: OutputFormat,
 }
 
-/// The scope of a request.
-#[derive(Debug, Args)]
-pub(crate) struct RequestScopeArgs {
-    /// Subresource, such as exec or log
-    #[arg(long, value_name = "NAME")]
-    pub(crate) subresource: Option<String>,
-    /// Namespace of a namespaced resource
-    #[arg(short, long, value_name = "NAME", default_value = "default", conflicts_with = "all_namespaces")]
-    pub(crate) namespace: String,
-    /// In all namespaces at once, as with a cluster-wide list
-    #[arg(short = 'A', long)]
-    pub(crate) all_namespaces: bool,
-}
-
 /// Check whether a subject is allowed to do something
 ///
-/// Prints yes or no. Evaluates the authenticator and RBAC like the API server does, from aws-auth, roles and bindings.
-/// Requires only get and list permissions.
+/// Prints yes or no for each verb and resource. Evaluates the authenticator and RBAC like the API server does, from
+/// aws-auth, roles and bindings. Resources have the names that kubectl accepts. Requires only get and list permissions.
 #[derive(Debug, Args)]
 #[command(after_help = help::CAN)]
 pub(crate) struct CanArgs {
     /// Principal name from the policy, ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
     pub(crate) subject: String,
-    /// Verb, such as get, list, create, delete or escalate
+    /// Verb, such as get, list, create, delete or escalate, or several with commas
     pub(crate) verb: String,
-    /// Resource, such as pods, deployments.apps or secrets/db, or a URL such as /metrics
-    #[arg(value_name = "RESOURCE[.GROUP][/NAME]")]
+    /// Resource, such as pods, deploy/web, secrets/db, pods/exec or pods/web/log, or a URL such as /metrics. Several with
+    /// commas
+    #[arg(value_name = "RESOURCE[.GROUP][/NAME][/SUBRESOURCE]")]
     pub(crate) resource: String,
-    #[command(flatten)]
-    pub(crate) request_scope: RequestScopeArgs,
+    /// Subresource, such as exec or log
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subresource: Option<String>,
+    /// Namespace of a namespaced resource [default: that of the kubeconfig context, or `default` for a snapshot]
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
+    pub(crate) namespace: Option<String>,
+    /// In all namespaces at once, as with a cluster-wide list
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
     /// Show the aws-auth entry, binding, role and rule that allow it, or the closest match
     #[arg(long)]
     pub(crate) explain: bool,
@@ -395,18 +389,26 @@ pub(crate) struct CanArgs {
 /// List who is allowed to do something
 ///
 /// Lists the IAM principals in aws-auth, and the groups, users and service accounts to which RBAC bindings grant the
-/// request, with their members in aws-auth. `who-can escalate` without a resource lists all privilege escalation paths.
-/// Requires only get and list permissions.
+/// request in any namespace, with their members in aws-auth, and the names and namespaces to which each is limited.
+/// `who-can escalate` without a resource lists all privilege escalation paths. Requires only get and list permissions.
 #[derive(Debug, Args)]
 #[command(after_help = help::WHO_CAN)]
 pub(crate) struct WhoCanArgs {
-    /// Verb, such as get, list, create, delete or escalate
+    /// Verb, such as get, list, create, delete or escalate, or several with commas
     pub(crate) verb: String,
-    /// Resource, such as pods, deployments.apps or secrets/db, or a URL such as /metrics
-    #[arg(value_name = "RESOURCE[.GROUP][/NAME]")]
+    /// Resource, such as pods, deploy/web, secrets/db, pods/exec or pods/web/log, or a URL such as /metrics. Several with
+    /// commas
+    #[arg(value_name = "RESOURCE[.GROUP][/NAME][/SUBRESOURCE]")]
     pub(crate) resource: Option<String>,
-    #[command(flatten)]
-    pub(crate) request_scope: RequestScopeArgs,
+    /// Subresource, such as exec or log
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subresource: Option<String>,
+    /// Only in this namespace [default: in any namespace]
+    #[arg(short, long, value_name = "NAME", conflicts_with = "cluster_wide")]
+    pub(crate) namespace: Option<String>,
+    /// Only in all namespaces at once, as with a cluster-wide list
+    #[arg(short = 'A', long, alias = "all-namespaces")]
+    pub(crate) cluster_wide: bool,
     /// Show each binding, role and rule with its policy line
     #[arg(long)]
     pub(crate) explain: bool,

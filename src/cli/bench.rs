@@ -32,6 +32,14 @@ impl BenchState {
         access.grants.build_index();
         BenchQueries(access)
     }
+
+    /// Returns the number of steps of a plan from this state to another.
+    ///
+    /// # Errors
+    /// If an object is not valid.
+    pub fn count_ordered_steps(&self, planned: &Self) -> Result<usize, String> {
+        crate::plan::count_ordered_steps(&self.0, &planned.0).map_err(|error| error.to_string())
+    }
 }
 
 impl<'s> BenchQueries<'s> {

@@ -58,9 +58,8 @@ impl ClusterPlan {
         facts: ClusterFacts,
         allow: &[AllowFlag],
     ) -> Result<Self, CommandError> {
-        let ConnectedCluster { label, cluster } = connected;
+        let ConnectedCluster { label, cluster, namespace: _ } = connected;
         let digest = report::digest(&plan)?;
-        plan::check_steps(&plan.steps)?;
         let aggregated_roles = AggregatedRoles::new(&plan, comparison.live);
         let guard_report = guard::evaluate_guards(&plan, comparison, &facts, allow);
         let violations = guard::check_invariants(&plan.invariants, &policy_index, comparison.after);
@@ -274,7 +273,9 @@ fn plan_target(
     (depth, allow): (PlanDepth, &[AllowFlag]),
     now: jiff::Timestamp,
 ) -> Result<ClusterPlan, CommandError> {
-    let (ConnectedCluster { label, cluster }, state, facts) = observed?;
+    let (ConnectedCluster { label, cluster, namespace: _ }, mut state, facts) = observed?;
+    let declared = loaded.policy.lint.resources.iter().map(|resource| resource.value.clone());
+    state.resources = state.resources.with_declared(declared);
     let mut plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, now)
         .map_err(|diagnostics| CommandError::new(loaded.policy.sources.clone(), diagnostics))?;
     let (mut guard_report, mut missing_permissions) = (GuardReport::default(), Vec::new());

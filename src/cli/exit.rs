@@ -11,6 +11,8 @@ pub enum Exit {
     Failed,
     /// `drift` or `plan --detailed-exitcode` found changes.
     ChangesFound,
+    /// `can` or `who-can` could not answer: the subject, a word of the question or the cluster is not known.
+    NotAnswered,
     /// A guard refused the plan, or an invariant is violated.
     Refused,
 }
@@ -20,7 +22,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Success => 0,
             Exit::Failed => 1,
-            Exit::ChangesFound => 2,
+            Exit::ChangesFound | Exit::NotAnswered => 2,
             Exit::Refused => 3,
         })
     }

@@ -93,18 +93,24 @@ Examples:
 
 pub(super) const CAN: &str = "\
 Exit codes:
-  0  yes
-  1  no, or error
+  0  yes, to each verb and resource
+  1  no
+  2  not answered: unknown subject, verb, resource or namespace, or an error
 
 Examples:
-  rolecall can bob get pods -n team-a
+  rolecall can bob get,list pods,secrets -n team-a
   rolecall can sa:ci/deployer patch deployments.apps/web -n team-a --explain
-  rolecall can group:developers get pods --subresource log -A";
+  rolecall can group:developers get pods/log -A";
 
 pub(super) const WHO_CAN: &str = "\
+Exit codes:
+  0  success
+  2  not answered: unknown verb, resource or namespace, or an error
+
 Examples:
+  rolecall who-can get secrets
   rolecall who-can get secrets -n team-a
-  rolecall who-can create pods --subresource exec -A --explain
+  rolecall who-can create pods/exec --cluster-wide --explain
   rolecall who-can escalate";
 
 pub(super) const ACCESS: &str = "\

@@ -28,6 +28,9 @@ rules = [{ verbs = [\"get\"], resources = [\"pods\"] }]
 rules = []
 ";
 
+/// Changes the steps of a saved plan.
+type Edit<'a> = &'a dyn Fn(&mut Value);
+
 /// A stream whose text the test reads.
 #[derive(Clone, Default)]
 struct SharedText(Arc<Mutex<Vec<u8>>>);
@@ -79,7 +82,6 @@ fn plan_with_a_step_that_refers_to_nothing_is_an_internal_error_and_writes_nothi
     let position = |steps: &Value, name: &str| {
         steps.as_array().unwrap().iter().position(|step| step["object"]["name"] == name).unwrap()
     };
-    type Edit<'a> = &'a dyn Fn(&mut Value);
     let edits: [(Edit<'_>, &str); 4] = [
         (
             &|steps| {

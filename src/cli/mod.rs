@@ -61,19 +61,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
     env.set_options(GlobalOptions { color, ..GlobalOptions::default() });
     let command_line = match command_line::parse(&args, env) {
         Ok(command_line) => command_line,
-        Err(error) => return print_usage(&error, env),
+        Err(error) => return print_usage(&error, failure_exit(&args), env),
     };
     env.set_options(command_line.global);
     let format = command_line.command.format();
     if let Err(error) = target::read_stdin(&command_line.command.snapshots(), env) {
         print_error(&error, format, env);
-        return Exit::Failed;
+        return failure_exit(&args);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             env.eprint(&format!("error: cannot start threads: {error}\n"));
-            return Exit::Failed;
+            return failure_exit(&args);
         }
     };
     let result = catch_panic(|| runtime.block_on(dispatch(command_line.command, env)));
@@ -81,15 +81,24 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
     runtime.shutdown_background();
     let exit = result.unwrap_or_else(|error| {
         print_error(&error, format, env);
-        if error.is_refusal { Exit::Refused } else { Exit::Failed }
+        if error.is_refusal { Exit::Refused } else { failure_exit(&args) }
     });
     match env.flush() {
         Some(error) => {
             env.eprint(&format!("error: cannot write the output: {error}\n"));
-            Exit::Failed
+            failure_exit(&args)
         }
         None => exit,
     }
+}
+
+/// Returns the exit code of an error. The exit code 1 of `can` is the answer no, so an error of a question has another.
+fn failure_exit(args: &[OsString]) -> Exit {
+    let is_flag = |word: &&OsString| word.to_str().is_some_and(|word| word.starts_with('-'));
+    // The value of a global flag can be in front of the command.
+    let mut first_words = args.iter().skip(1).filter(|word| !is_flag(word)).take(2);
+    let is_question = first_words.any(|word| word == "can" || word == "who-can");
+    if is_question { Exit::NotAnswered } else { Exit::Failed }
 }
 
 /// Turns a panic, which only a bug can cause, into an internal error. The panic hook has already printed where it was.
@@ -121,8 +130,8 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
 }
 
 /// Prints the help or the version to stdout, and wrong usage to stderr. clap's exit code for wrong usage is 2, which means
-/// changes here, so it is 1.
-fn print_usage(error: &clap::Error, env: &mut Env) -> Exit {
+/// changes here, so it is `failure`.
+fn print_usage(error: &clap::Error, failure: Exit, env: &mut Env) -> Exit {
     let text = |style: TextStyle| match style {
         TextStyle::Plain => error.render().to_string(),
         TextStyle::Color => error.render().ansi().to_string(),
@@ -139,7 +148,7 @@ fn print_usage(error: &clap::Error, env: &mut Env) -> Exit {
         }
         _ => {
             env.eprint(&text(env.stderr_style()));
-            Exit::Failed
+            failure
         }
     }
 }

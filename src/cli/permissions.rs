@@ -11,7 +11,7 @@ use super::print_json;
 use super::target::{ConnectedCluster, TargetCluster, resolve_targets};
 use crate::access::SubjectQuery;
 use crate::cluster::ReadCluster as _;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, InternalError};
 use crate::names::path_segment_error;
 use crate::permissions::{ApplyUser, MinimalRoles, RoleWritePermission};
 use crate::plan;
@@ -163,7 +163,10 @@ async fn check_caller(
     let user = ApplyUser { username: caller.username.clone(), groups: caller.groups };
     let mut missing = roles.missing_permissions(state, &user);
     let requests: Vec<_> = missing.iter().map(|permission| permission.request.clone()).collect();
-    let denied = denied_requests(&connected.cluster, &requests).await?.unwrap_or_default();
+    // A cluster with a caller answers access reviews. Without the answers, nothing would be missing.
+    let denied = denied_requests(&connected.cluster, &requests).await?;
+    let denied =
+        denied.ok_or_else(|| InternalError::new(format!("{} has a caller, but no reviews", connected.label)))?;
     missing.retain(|permission| denied.contains(&permission.request));
     let command = match args.for_command {
         RunnerCommand::Plan => "plan",

@@ -1,14 +1,14 @@
 //! What `can`, `who-can` and `access` have in common: the clusters, the subject, the request and the warnings.
 
-use super::args::{QuestionArgs, RequestScopeArgs};
+use super::args::QuestionArgs;
 use super::cluster_plan::after_state_error;
 use super::command_error::CommandError;
 use super::env::Env;
 use super::policy_files::{LoadedPolicy, find_policy, load_policy};
 use super::target::{TargetCluster, resolve_targets};
 use crate::access::{
-    AccessDecision, AccessView, Aggregation, Authentication, DenialReason, Identity, QueryLint, Request, SubjectQuery,
-    SubjectQueryError, aggregation_cycles, lint_query, lint_spelling,
+    AccessDecision, AccessView, Aggregation, Authentication, DenialReason, Identity, ObjectRequest, QueryLint,
+    QuestionError, Request, SubjectQuery, SubjectQueryError, aggregation_cycles, lint_spelling, parse_requests,
 };
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::{Diagnostic, SourceMap, closest_match};
@@ -21,26 +21,12 @@ use crate::state::State;
 /// A cluster, and its state that a question is about.
 pub(crate) struct QuestionTarget {
     pub(crate) label: String,
+    /// The namespace of a question without one.
+    pub(crate) namespace: String,
     pub(crate) state: State,
     pub(crate) policy_index: PolicyIndex,
     pub(crate) aggregation: Aggregation,
 }
-
-/// Subresources that users write after a slash, where `can` and `who-can` take the name of an object.
-const SUBRESOURCES: [&str; 12] = [
-    "approval",
-    "attach",
-    "binding",
-    "ephemeralcontainers",
-    "eviction",
-    "exec",
-    "log",
-    "portforward",
-    "proxy",
-    "scale",
-    "status",
-    "token",
-];
 
 /// Connects to the clusters and reads their state.
 pub(crate) async fn observe_clusters(
@@ -81,8 +67,11 @@ async fn observe_cluster(
             state = plan.state_after(&state).map_err(|error| after_state_error(&error))?;
             aggregation = Aggregation::Reconciled;
         }
+        let declared = policy.lint.resources.iter().map(|resource| resource.value.clone());
+        state.resources = state.resources.with_declared(declared);
     }
-    Ok(QuestionTarget { label: connected.label, state, policy_index, aggregation })
+    let (label, namespace) = (connected.label, connected.namespace);
+    Ok(QuestionTarget { label, namespace, state, policy_index, aggregation })
 }
 
 /// Removes the clusters that do not have the principal which `subject` names, and says so. The policy has it in others.
@@ -161,35 +150,32 @@ impl QuestionTarget {
     }
 }
 
-/// Parses a request of the command line. Warns if the name of the object is probably meant as a subresource.
-pub(crate) fn parse_request(verb: &str, resource: &str, scope: &RequestScopeArgs) -> (Request, Option<Diagnostic>) {
-    if resource.starts_with('/') {
-        return (Request::url(verb, resource), None);
-    }
-    let (resource, name) = resource.split_once('/').unwrap_or((resource, ""));
-    let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
-    let full_resource = match &scope.subresource {
-        Some(subresource) => format!("{resource}/{subresource}"),
-        None => resource.to_owned(),
-    };
-    let namespace = if scope.all_namespaces { "" } else { scope.namespace.as_str() };
-    let request =
-        Request::object(verb, group, &full_resource).with_name(name).in_namespace(namespace).into_client_request();
-    let looks_like_subresource = scope.subresource.is_none() && SUBRESOURCES.contains(&name);
-    let warning = looks_like_subresource.then(|| {
-        Diagnostic::warning(format!("the question is about an object with the name `{name}`"))
-            .with_help(format!("for the subresource, pass --subresource {name}"))
-    });
-    (request, warning)
+/// Parses the verbs and resources of the command line into one request for each, without a namespace.
+pub(crate) fn parse_questions(
+    target: &QuestionTarget,
+    verbs: &str,
+    resources: &str,
+    subresource: Option<&str>,
+) -> Result<Vec<Request>, CommandError> {
+    let requests = parse_requests(&target.state.resources, verbs, resources, subresource);
+    requests.map_err(|errors| {
+        let diagnostic = |error: QuestionError| {
+            error.help().into_iter().fold(Diagnostic::error(error.to_string()), Diagnostic::with_help)
+        };
+        errors.into_iter().map(diagnostic).collect::<Vec<_>>().into()
+    })
 }
 
-/// Returns warnings about names in the question that are probably wrong, and about the state.
-pub(crate) fn request_warnings(
-    access: &AccessView<'_>,
-    subject: Option<&SubjectQuery>,
-    request: &Request,
-) -> Vec<Diagnostic> {
-    lint_query(access, subject, request).iter().map(lint_warning).chain(state_warnings(access)).collect()
+/// Returns a warning if the name of the object is probably a misspelled subresource.
+pub(crate) fn name_warning(target: &QuestionTarget, request: &Request) -> Option<Diagnostic> {
+    let Request::Object(ObjectRequest { group, resource, subresource, name, .. }) = request else {
+        return None;
+    };
+    let known = target.state.resources.all().get(group, resource).filter(|_| subresource.is_empty())?;
+    let subresources: Vec<&str> = known.subresources.keys().map(String::as_str).collect();
+    let nearest = closest_match(name, subresources.iter().copied()).filter(|nearest| nearest != name)?;
+    let warning = Diagnostic::warning(format!("the question is about an object with the name `{name}`"));
+    Some(warning.with_help(format!("for the subresource, write `{resource}/{nearest}`")))
 }
 
 pub(crate) fn lint_warning(lint: &QueryLint) -> Diagnostic {

@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
 use super::target::resolve_targets;
 use super::write_file_atomically;
+use crate::api_resources::DISCOVERY_KIND;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::snapshot::snapshot_header;
 use crate::diagnostic::Diagnostic;
@@ -29,7 +30,8 @@ pub(crate) async fn run(args: &SnapshotArgs, env: &mut Env) -> Result<Exit, Comm
     };
     let connected = target.connect().await?;
     let objects = connected.cluster.export_objects().await?;
-    let count = objects.len();
+    let is_object = |object: &&serde_json::Value| object.get("kind").is_none_or(|kind| *kind != DISCOVERY_KIND);
+    let count = objects.iter().filter(is_object).count();
     let text = match args.format {
         OutputFormat::Json => to_text(&ObjectListDocument::new(&objects))?,
         OutputFormat::Text => {

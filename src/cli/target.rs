@@ -78,6 +78,8 @@ pub(crate) struct ConnectedCluster {
     pub(crate) cluster: AnyCluster,
     /// `prod (eks eu-west-1/prod)`.
     pub(crate) label: String,
+    /// The default namespace: that of the context, or `default` for a snapshot.
+    pub(crate) namespace: String,
 }
 
 impl TargetCluster {
@@ -89,26 +91,27 @@ impl TargetCluster {
 
     /// Connects to the live cluster, or reads the snapshot.
     pub(crate) async fn connect(&self) -> Result<ConnectedCluster, ClusterError> {
-        let (cluster, description) = match &self.connection {
+        let (cluster, description, namespace) = match &self.connection {
             ClusterConnection::Snapshot { files, display_name } => {
                 let snapshot = SnapshotCluster::open(files, self.stdin.as_deref())?;
-                (AnyCluster::Snapshot(snapshot), format!("snapshot {display_name}"))
+                (AnyCluster::Snapshot(snapshot), format!("snapshot {display_name}"), "default".to_owned())
             }
             ClusterConnection::Live(selector) => {
                 let (config, context) = load_context(selector, &self.kubeconfig).await?;
+                let namespace = config.default_namespace.clone();
                 let live = LiveCluster::new(ApiClient::new(config, self.settings.clone()).await?);
                 let description = match selector {
                     ContextSelector::Eks { name, region, .. } => format!("eks {region}/{name}"),
                     ContextSelector::Current | ContextSelector::Named(_) => format!("context {context}"),
                 };
-                (AnyCluster::Live(live), description)
+                (AnyCluster::Live(live), description, namespace)
             }
         };
         let label = match &self.name {
             Some(name) => format!("{name} ({description})"),
             None => description,
         };
-        Ok(ConnectedCluster { cluster, label })
+        Ok(ConnectedCluster { cluster, label, namespace })
     }
 }
 

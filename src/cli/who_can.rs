@@ -6,12 +6,14 @@ use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
 use super::question::{
-    QuestionTarget, observe_clusters, parse_request, print_warnings, request_warnings, state_warnings,
+    QuestionTarget, lint_warning, name_warning, observe_clusters, parse_questions, print_warnings, state_warnings,
 };
-use crate::access::all_escalation_paths;
+use crate::access::{AccessView, NamespaceFilter, all_escalation_paths};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::render::query_answers::{self, QueryRenderer};
-use crate::report::{AnswerJson, AnswersDocument, DiagnosticJson, EscalationsAnswerJson, WhoCanAnswerJson};
+use crate::report::{
+    AnswerJson, AnswersDocument, DiagnosticJson, EscalationsAnswerJson, WhoCanAnswerJson, WhoCanQuestion,
+};
 
 pub(crate) async fn run(args: &WhoCanArgs, env: &mut Env) -> Result<Exit, CommandError> {
     if args.resource.is_none() && args.verb != "escalate" {
@@ -22,23 +24,29 @@ pub(crate) async fn run(args: &WhoCanArgs, env: &mut Env) -> Result<Exit, Comman
     }
     let targets = observe_clusters(&args.question, env).await?;
     let mut answers = Vec::new();
+    let mut is_answered = true;
     for target in &targets {
-        answers.extend(answer_for_cluster(args, target, targets.len() > 1, env));
+        let access = target.access_view();
+        if let Some(lint) = args.namespace.as_ref().and_then(|namespace| access.lint_namespace(namespace)) {
+            is_answered = false;
+            print_warnings(&[lint_warning(&lint)], env);
+        }
+        answers.extend(answer_for_cluster(args, target, &access, targets.len() > 1, env)?);
     }
     if args.question.format == OutputFormat::Json {
         print_json(&AnswersDocument::new(answers), env)?;
     }
-    Ok(Exit::Success)
+    Ok(if is_answered { Exit::Success } else { Exit::NotAnswered })
 }
 
-/// Prints the answer for one cluster, or returns it if the output is JSON.
+/// Prints the answers for one cluster, or returns them if the output is JSON.
 fn answer_for_cluster(
     args: &WhoCanArgs,
     target: &QuestionTarget,
+    access: &AccessView<'_>,
     has_several_clusters: bool,
     env: &mut Env,
-) -> Option<AnswerJson> {
-    let access = target.access_view();
+) -> Result<Vec<AnswerJson>, CommandError> {
     let renderer = QueryRenderer {
         cluster: &target.label,
         state: &target.state,
@@ -46,34 +54,52 @@ fn answer_for_cluster(
         style: env.stdout_style(),
         width: env.out_width(),
     };
+    let mut warnings = state_warnings(access);
+    warnings.extend(access.dangling_warnings(None));
+    let to_json = |warnings: &[Diagnostic]| DiagnosticJson::all(warnings, &SourceMap::default());
     let is_json = args.question.format == OutputFormat::Json;
-    let with_dangling = |warnings: &mut Vec<Diagnostic>| {
-        warnings.extend(access.dangling_warnings(None));
-        DiagnosticJson::all(warnings, &SourceMap::default())
-    };
-    let (warnings, text, answer) = match &args.resource {
+    let mut answers = Vec::new();
+    let mut texts = Vec::new();
+    match &args.resource {
         None => {
-            let mut warnings = state_warnings(&access);
-            let warnings_json = with_dangling(&mut warnings);
-            let paths = all_escalation_paths(&access);
-            let answer = is_json.then(|| EscalationsAnswerJson::new(&paths, renderer.cluster(), warnings_json));
-            (warnings, query_answers::render_escalations(&paths, &renderer), answer.map(AnswerJson::Escalations))
+            let paths = all_escalation_paths(access);
+            if is_json {
+                let answer = EscalationsAnswerJson::new(&paths, renderer.cluster(), to_json(&warnings));
+                answers.push(AnswerJson::Escalations(answer));
+            } else {
+                texts.push(query_answers::render_escalations(&paths, &renderer));
+            }
         }
         Some(resource) => {
-            let (request, request_warning) = parse_request(&args.verb, resource, &args.request_scope);
-            let mut warnings = request_warnings(&access, None, &request);
-            warnings.extend(request_warning);
-            let warnings_json = with_dangling(&mut warnings);
-            let result = access.who_can(&request);
-            let text = query_answers::render_who_can(&request, &result, args.explain, &renderer);
-            let answer = is_json.then(|| WhoCanAnswerJson::new(&request, &result, renderer.cluster(), warnings_json));
-            (warnings, text, answer.map(AnswerJson::WhoCan))
+            let requests = parse_questions(target, &args.verb, resource, args.subresource.as_deref())?;
+            let filter = match &args.namespace {
+                Some(namespace) => NamespaceFilter::Only(namespace.clone()),
+                None if args.cluster_wide => NamespaceFilter::ClusterWide,
+                None => NamespaceFilter::Any,
+            };
+            warnings.extend(requests.iter().filter_map(|request| name_warning(target, request)));
+            for request in &requests {
+                let result = access.who_can_somewhere(request, &filter);
+                let question = WhoCanQuestion {
+                    text: query_answers::describe_question(request, &filter, &target.state.resources),
+                    request,
+                    filter: &filter,
+                };
+                if is_json {
+                    let warnings = to_json(&warnings);
+                    let answer = WhoCanAnswerJson::new(&question, &result, renderer.cluster(), warnings);
+                    answers.push(AnswerJson::WhoCan(answer));
+                } else {
+                    texts.push(query_answers::render_who_can(&question, &result, args.explain, &renderer));
+                }
+            }
         }
-    };
-    print_warnings(&warnings, env);
-    if answer.is_none() {
-        let label = if has_several_clusters { format!("{}\n", target.label) } else { String::new() };
-        env.print_wrapped(&format!("{label}{text}"));
     }
-    answer
+    print_warnings(&warnings, env);
+    let label = if has_several_clusters { format!("{}\n", target.label) } else { String::new() };
+    for (number, text) in texts.iter().enumerate() {
+        let gap = if number > 0 { "\n" } else { "" };
+        env.print_wrapped(&format!("{gap}{label}{text}"));
+    }
+    Ok(answers)
 }

@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::api_client::{ApiClient, ApiRequest, ApiResponse};
+use super::discovery::read_resources;
 use super::list::{list_all, to_snapshot_object};
 use super::review::CredentialFreshness;
 use super::{
@@ -151,6 +152,12 @@ impl LiveCluster {
     }
 }
 
+/// Escapes the characters that separate the parts of a field selector (apimachinery, pkg/fields/selector.go,
+/// `EscapeValue`).
+fn escape_field_value(value: &str) -> String {
+    value.chars().flat_map(|c| matches!(c, '\\' | ',' | '=').then_some('\\').into_iter().chain([c])).collect()
+}
+
 /// Returns the version of an object in a response. A later write to the object relies on it.
 fn stored_version(object: &Value, operation: &str) -> Result<ObjectVersion, ClusterError> {
     ObjectVersion::from_object(object).ok_or_else(|| ClusterError::InvalidResponse {
@@ -231,7 +238,10 @@ impl ReadCluster for LiveCluster {
         });
         // A large aws-auth takes as long to read as a list, so it is read at the same time.
         let aws_auth = tokio::spawn(Self::read_aws_auth(self.client.clone()));
+        let client = self.client.clone();
+        let resources = tokio::spawn(async move { read_resources(&client).await });
         let mut state = State { aws_auth: flatten_join(aws_auth.await)?, ..State::default() };
+        state.resources = flatten_join(resources.await)?;
         for (name, meta) in flatten_join(namespaces.await)? {
             if name == "kube-system" {
                 state.cluster_uid = meta.uid;
@@ -260,7 +270,8 @@ impl ReadCluster for LiveCluster {
                 objects.insert(key, to_snapshot_object(kind, item));
             }
         }
-        Ok(objects.into_values().collect())
+        let discovery = read_resources(&self.client).await?.to_discovery_json();
+        Ok(objects.into_values().chain(discovery).collect())
     }
 
     async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError> {
@@ -368,8 +379,26 @@ impl WriteCluster for LiveCluster {
         Ok(self.get(key).await?.map(|object| to_snapshot_object(key.kind(), object)))
     }
 
+    /// Uses a list of one object, because every runner has the permission to list and may lack the one to get.
     async fn read_with_managers(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
-        self.get(key).await
+        let name = escape_field_value(key.name());
+        let selector = format!("metadata.name={name}");
+        let selector = utf8_percent_encode(&selector, PATH_SEGMENT);
+        let path = format!("{}?fieldSelector={selector}", collection_path(key.kind(), key.namespace()));
+        let operation = format!("list {} named `{}`", key.kind().resource(), key.name());
+        let request = ApiRequest { method: "GET", path: &path, body: None, operation };
+        let response = self.client.send(&request).await?;
+        if !response.is_success() {
+            return Err(response_error("list", &key.to_string(), &response));
+        }
+        let mut list: Value = response.parse_json(&request.operation)?;
+        let Some(items) = list.get_mut("items").filter(|items| items.is_array() || items.is_null()) else {
+            let why = "it has no `items`".to_owned();
+            return Err(ClusterError::InvalidResponse { what: request.operation, why });
+        };
+        let mut found = items.as_array_mut().map(std::mem::take).unwrap_or_default().into_iter();
+        let is_key = |item: &Value| item.pointer("/metadata/name").and_then(Value::as_str) == Some(key.name());
+        Ok(found.find(is_key))
     }
 
     async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {

@@ -5,6 +5,7 @@
 pub(crate) mod any;
 pub(crate) mod api_client;
 mod child;
+mod discovery;
 mod exec_plugin;
 pub(crate) mod kubeconfig;
 mod lease;
@@ -81,7 +82,7 @@ pub(crate) trait WriteCluster: ReadCluster {
     /// Returns the stored object, complete. `None` if it does not exist.
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError>;
 
-    /// Returns the stored object with its `managedFields`. A snapshot has these only for aggregated roles.
+    /// Returns the stored ClusterRole with its `managedFields`. A snapshot has these only for aggregated roles.
     async fn read_with_managers(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
         self.read(key).await
     }

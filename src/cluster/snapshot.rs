@@ -16,6 +16,7 @@ use super::{
     WriteOutcome, review, terminating_outcome,
 };
 use crate::access::Request;
+use crate::api_resources::{DISCOVERY_KIND, KnownResources};
 use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::AccessProbe;
@@ -43,6 +44,8 @@ struct SnapshotContent {
     objects: BTreeMap<ObjectKey, StoredObject>,
     latest_version: u64,
     has_versions: bool,
+    /// The discovery of the cluster. A snapshot may contain none.
+    discovery: Option<Value>,
 }
 
 /// Where an object is in the files.
@@ -65,8 +68,13 @@ impl SnapshotCluster {
     /// # Errors
     /// If a file cannot be read, is not YAML, or has an object that the API server would reject.
     pub(crate) fn open(paths: &[PathBuf], stdin: Option<&str>) -> Result<Self, ClusterError> {
-        let mut content =
-            SnapshotContent { files: Vec::new(), objects: BTreeMap::new(), latest_version: 0, has_versions: false };
+        let mut content = SnapshotContent {
+            files: Vec::new(),
+            objects: BTreeMap::new(),
+            latest_version: 0,
+            has_versions: false,
+            discovery: None,
+        };
         for path in paths {
             if path == Path::new(STDIN) {
                 let why = "it was read from stdin when the plan was made".to_owned();
@@ -166,7 +174,8 @@ impl SnapshotContent {
                 continue;
             }
             let number = kept.len();
-            if value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List")) {
+            let kind = value.get("kind").and_then(Value::as_str).filter(|kind| *kind != DISCOVERY_KIND);
+            if kind.is_some_and(|kind| kind.ends_with("List")) {
                 for (item, content) in value.get("items").and_then(Value::as_array).into_iter().flatten().enumerate() {
                     let location = ObjectLocation::ListItem { file, document: number, item };
                     let start = list_item_offset(&document.root, item).unwrap_or(span.start);
@@ -185,6 +194,11 @@ impl SnapshotContent {
 
     /// Adds an object of the access configuration. Objects of other kinds stay in the file and are ignored.
     fn add_object(&mut self, value: Value, location: ObjectLocation) -> Result<(), String> {
+        if value.get("kind").and_then(Value::as_str) == Some(DISCOVERY_KIND) {
+            KnownResources::from_discovery_json(&value).ok_or_else(|| format!("not a valid {DISCOVERY_KIND}"))?;
+            self.discovery = Some(value);
+            return Ok(());
+        }
         let Some(key) = parse_object_key(&value)? else {
             return Ok(());
         };
@@ -260,7 +274,8 @@ fn put_with_version(key: &ObjectKey, value: &Value, state: &mut State) -> Result
 impl ReadCluster for SnapshotCluster {
     async fn read_state(&self) -> Result<State, ClusterError> {
         let content = self.content.borrow();
-        let mut state = State::default();
+        let discovery = content.discovery.as_ref().and_then(KnownResources::from_discovery_json);
+        let mut state = State { resources: discovery.unwrap_or_default(), ..State::default() };
         for (key, stored) in &content.objects {
             put_with_version(key, &stored.value, &mut state)
                 .map_err(|error| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() })?;
@@ -275,7 +290,9 @@ impl ReadCluster for SnapshotCluster {
     }
 
     async fn export_objects(&self) -> Result<Vec<Value>, ClusterError> {
-        Ok(self.content.borrow().objects.values().map(|stored| stored.value.clone()).collect())
+        let content = self.content.borrow();
+        let objects = content.objects.values().map(|stored| stored.value.clone());
+        Ok(objects.chain(content.discovery.clone()).collect())
     }
 
     async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError> {

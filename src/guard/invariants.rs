@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::invariant_checker::InvariantChecker;
 use super::violator::{Violator, to_request};
 use crate::access::{AccessView, Aggregation, IamIdentity, SubjectQuery};
+use crate::api_resources::KnownResources;
 use crate::diagnostic::{Diagnostic, SourceLocation, Span};
 use crate::plan::{InvariantSubject, ResolvedInvariant};
 use crate::policy::{Assertion, PolicyIndex};
@@ -92,7 +93,8 @@ fn check_invariant(checker: &InvariantChecker<'_, '_>, invariant: &ResolvedInvar
     if !violators.iter().any(is_group_itself) {
         violators.extend(remaining);
     }
-    let invariant = format!("{} {}", format_subject(subject), format_assertion(claim));
+    let invariant =
+        format!("{} {}", format_subject(subject), format_assertion(claim, &checker.access.state().resources));
     let (location, span, description) = (location.clone(), *span, description.clone());
     (!violators.is_empty()).then_some(InvariantViolation { location, span, description, invariant, violators })
 }
@@ -111,10 +113,10 @@ fn format_subject(subject: &InvariantSubject) -> String {
     }
 }
 
-fn format_assertion(assertion: &Assertion) -> String {
+fn format_assertion(assertion: &Assertion, known: &KnownResources) -> String {
     match assertion {
-        Assertion::Can(request) => format!("must be able to {}", to_request(request, None, None)),
-        Assertion::Cannot(request) => format!("must not be able to {}", to_request(request, None, None)),
+        Assertion::Can(request) => format!("must be able to {}", to_request(request, None, None, known)),
+        Assertion::Cannot(request) => format!("must not be able to {}", to_request(request, None, None, known)),
         Assertion::CannotEscalate => "must not have a privilege escalation path".to_owned(),
     }
 }

@@ -491,3 +491,25 @@ fn role_that_everyone_has_does_not_grow() {
         ["everyone everyone:system:authenticated"]
     );
 }
+
+#[test]
+fn entries_that_can_never_match_count_for_no_guard() {
+    let dead = "    - rolearn: arn:aws:iam::*:role/*\n      username: ghost\n      groups: [system:masters]\n\
+                \x20   - rolearn: arn:aws:iam::11112222333:role/short\n      username: short\n      groups: [system:masters]\n";
+    let live = cluster(&(nodes() + &admin() + dead));
+    let shared = |rest: &str| {
+        format!("[policy]\nname = \"prod\"\n[groups.admins]\n[groups.others]\n{}{rest}", node_principal_table())
+    };
+    assert_eq!(
+        refused_risks(&live, &shared(&principal_table("admin", "admin", "others")), unknown_caller()),
+        ["last-admin last-admin"],
+        "the dead entries are no administrators"
+    );
+    let protected = "[guard]\nprotected = [\"arn:aws:iam::*:role/*\"]\nmax-removals = 0\n";
+    let exclusive =
+        exclusive_policy(&(node_principal_table().to_owned() + &principal_table("admin", "admin", "admins")));
+    assert!(
+        refused_risks(&live, &(exclusive + protected), unknown_caller()).is_empty(),
+        "the removal of dead entries is no risk"
+    );
+}

@@ -4,15 +4,16 @@ use std::fmt;
 
 use super::invariant_checker::InvariantChecker;
 use crate::access::{
-    AccessDecision, CanResult, EffectiveRule, EscalationPath, GrantPath, GrantSource, Identity, MASTERS, NearMiss,
-    Request, RuleMismatch, SubjectQuery, describe_variants, escalation_paths, rule_allows,
+    CanResult, EffectiveRule, EscalationPath, GrantPath, GrantSource, Identity, MASTERS, NearMiss, Request,
+    RuleMismatch, SubjectQuery, Verdict, describe_variants, escalation_paths, rule_allows,
 };
+use crate::api_resources::KnownResources;
 use crate::names::ObjectKey;
 use crate::policy::{ManagedBy, RequestSpec};
 use crate::state::rbac::{Rule, Subject};
 
-/// Verbs whose requests do not name an object.
-const VERBS_WITHOUT_NAME: [&str; 2] = ["create", "deletecollection"];
+/// A verb whose requests never name an object.
+const VERB_WITHOUT_NAME: &str = "deletecollection";
 
 /// A subject that violates an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,10 +61,10 @@ impl InvariantChecker<'_, '_> {
     pub(super) fn violation_of_cannot(&self, subject: &SubjectQuery, spec: &RequestSpec) -> Option<Violator> {
         let authentication = self.access.authenticate(subject);
         if authentication.identities().any(Identity::is_in_system_masters) {
-            let request = to_request(spec, None, None);
+            let request = to_request(spec, None, None, self.known());
             return Some(self.new_violator(
                 subject,
-                format!("can {}", describe_request(&request, spec)),
+                format!("can {}", describe_request(&request, spec, self.known())),
                 self.describe_grant_source(subject, &GrantSource::SystemMasters),
             ));
         }
@@ -74,29 +75,36 @@ impl InvariantChecker<'_, '_> {
         let (rule, request) = cluster_wide
             .into_iter()
             .chain(namespaced)
-            .find_map(|rule| Some((rule, find_allowed_request(rule, spec)?)))?;
+            .find_map(|rule| Some((rule, find_allowed_request(rule, spec, &effective_rules, self.known())?)))?;
         let path = self.describe_grant_source(subject, &GrantSource::Path(rule.path));
-        Some(self.new_violator(subject, format!("can {}", describe_request(&request, spec)), path))
+        let by_apply = if is_create_by_apply(rule, &request) { " by server-side apply" } else { "" };
+        let what = format!("can {}{by_apply}", describe_request(&request, spec, self.known()));
+        Some(self.new_violator(subject, what, path))
     }
 
     /// Returns why the subject cannot make a request that it must be able to make.
     pub(super) fn violation_of_can(&self, subject: &SubjectQuery, spec: &RequestSpec) -> Option<Violator> {
-        let request = to_request(spec, None, spec.namespace.as_deref());
-        let result = self.access.can(subject, &request);
-        let what = match result.decision {
-            AccessDecision::Allowed => return None,
-            AccessDecision::Denied => format!("cannot {request}"),
-            AccessDecision::Ambiguous => {
+        let request = to_request(spec, None, spec.namespace.as_deref(), self.known());
+        let answer = self.access.answer(subject, &request, &[]);
+        let what = match answer.verdict {
+            Verdict::Yes => return None,
+            Verdict::No => format!("cannot {request}"),
+            Verdict::NoWithoutPatch => {
+                format!("cannot {request}: a POST has no name, and server-side apply also needs `patch`")
+            }
+            Verdict::YesByApply => format!("can {request} by server-side apply only: a POST has no name"),
+            Verdict::Ambiguous => {
                 format!("can {request} only at some logins (non-deterministic: several aws-auth entries match)")
             }
-            AccessDecision::SomeVariants => {
-                format!(
-                    "can {request} only as {}",
-                    describe_variants(result.allowed_variants.iter().map(|variant| &variant.principal))
-                )
+            Verdict::YesForSome => format!(
+                "can {request} only as {}",
+                describe_variants(answer.result.allowed_variants.iter().map(|variant| &variant.principal))
+            ),
+            Verdict::NotAnswered(_) => {
+                format!("may be unable to {request}: it is not known whether the resource is in namespaces")
             }
         };
-        let path = self.describe_near_miss(&result);
+        let path = self.describe_near_miss(&answer.result);
         Some(Violator { path_kind: PathKind::NearMiss, ..self.new_violator(subject, what, path) })
     }
 
@@ -114,6 +122,10 @@ impl InvariantChecker<'_, '_> {
         let others = if others.is_empty() { String::new() } else { format!(" (and {})", others.join(", ")) };
         let what = format!("has the privilege escalation path `{}`{others}: {first}", first.name());
         Some(self.new_violator(subject, what, path))
+    }
+
+    fn known(&self) -> &KnownResources {
+        &self.access.state().resources
     }
 
     fn new_violator(&self, subject: &SubjectQuery, finding: String, path: Vec<String>) -> Violator {
@@ -224,7 +236,12 @@ fn format_managed_by(managed_by: &ManagedBy) -> String {
 }
 
 /// Returns the request of an invariant. `name` and `namespace` are used if the invariant does not have its own.
-pub(super) fn to_request(spec: &RequestSpec, name: Option<&str>, namespace: Option<&str>) -> Request {
+pub(super) fn to_request(
+    spec: &RequestSpec,
+    name: Option<&str>,
+    namespace: Option<&str>,
+    known: &KnownResources,
+) -> Request {
     if spec.resource.starts_with('/') {
         return Request::url(&spec.verb, &spec.resource);
     }
@@ -233,15 +250,20 @@ pub(super) fn to_request(spec: &RequestSpec, name: Option<&str>, namespace: Opti
     let path = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
     let name = spec.name.as_deref().or(name).unwrap_or_default();
     let namespace = spec.namespace.as_deref().or(namespace).unwrap_or_default();
-    Request::object(&spec.verb, group, &path).with_name(name).in_namespace(namespace).into_client_request()
+    Request::object(&spec.verb, group, &path).with_name(name).in_namespace(namespace).into_client_request(known)
 }
 
 /// Returns a request that the invariant covers and that the rule allows in the namespace of its grant.
-fn find_allowed_request(effective_rule: &EffectiveRule<'_>, spec: &RequestSpec) -> Option<Request> {
+fn find_allowed_request(
+    effective_rule: &EffectiveRule<'_>,
+    spec: &RequestSpec,
+    all_rules: &[EffectiveRule<'_>],
+    known: &KnownResources,
+) -> Option<Request> {
     let rule = effective_rule.path.rule;
     expand_wildcards(spec, rule).into_iter().find_map(|spec| {
         let mut names: Vec<Option<&str>> = vec![None];
-        let has_name = !VERBS_WITHOUT_NAME.contains(&spec.verb.as_str()) || spec.resource.contains('/');
+        let has_name = spec.verb != VERB_WITHOUT_NAME || spec.resource.contains('/');
         if has_name {
             names.extend(rule.resource_names.iter().map(|name| Some(name.as_str())));
         }
@@ -249,11 +271,24 @@ fn find_allowed_request(effective_rule: &EffectiveRule<'_>, spec: &RequestSpec) 
         if spec.resource == "namespaces" {
             names.extend(effective_rule.namespace.map(Some));
         }
-        let requests = names.into_iter().map(|name| to_request(&spec, name, effective_rule.namespace));
-        let is_in_scope =
-            |request: &Request| effective_rule.namespace.is_none_or(|namespace| request.namespace() == Some(namespace));
-        requests.into_iter().find(|request| is_in_scope(request) && rule_allows(rule, request))
+        let requests = names.into_iter().map(|name| to_request(&spec, name, effective_rule.namespace, known));
+        let is_allowed_by = |effective_rule: &EffectiveRule<'_>, request: &Request| {
+            effective_rule.namespace.is_none_or(|namespace| request.namespace() == Some(namespace))
+                && rule_allows(effective_rule.path.rule, request)
+        };
+        let is_possible = |request: &Request| {
+            let patch = request.clone().with_verb("patch");
+            !is_create_by_apply(effective_rule, request) || all_rules.iter().any(|rule| is_allowed_by(rule, &patch))
+        };
+        requests.into_iter().find(|request| is_allowed_by(effective_rule, request) && is_possible(request))
     })
+}
+
+/// Returns whether the rule allows the creation of an object by server-side apply only: a POST has no name, and the rule is
+/// limited to names. Server-side apply also needs `patch`.
+fn is_create_by_apply(effective_rule: &EffectiveRule<'_>, request: &Request) -> bool {
+    let is_named_create = matches!(request, Request::Object(object) if object.is_named_create());
+    is_named_create && !rule_allows(effective_rule.path.rule, &request.clone().with_name(""))
 }
 
 /// Replaces `*` in the verb and resource of an invariant by the verbs and resources of the rule.
@@ -279,9 +314,9 @@ fn expand_wildcards(spec: &RequestSpec, rule: &Rule) -> Vec<RequestSpec> {
         .collect()
 }
 
-fn describe_request(request: &Request, spec: &RequestSpec) -> String {
+fn describe_request(request: &Request, spec: &RequestSpec, known: &KnownResources) -> String {
     // A cluster-scoped request does not keep a namespace.
-    let is_namespaced = request.clone().in_namespace("any").into_client_request().namespace().is_some();
+    let is_namespaced = request.clone().in_namespace("any").into_client_request(known).namespace().is_some();
     let in_all_namespaces = is_namespaced && request.namespace().is_none() && spec.namespace.is_none();
     format!("{request}{}", if in_all_namespaces { " in all namespaces" } else { "" })
 }

@@ -3,14 +3,25 @@
 use super::LintContext;
 use super::subject_lints::{is_defined_group, is_given_by_entry, nearest_defined_group};
 use crate::diagnostic::{Diagnostic, LintId};
-use crate::policy::{BindingSpec, Located, usernames_of_principal};
+use crate::policy::{BindingSpec, InvariantSubjectSpec, Located, usernames_of_principal};
 
 const ANONYMOUS: [&str; 2] = ["system:unauthenticated", "system:anonymous"];
 const EVERYONE: [&str; 2] = ["system:authenticated", "system:serviceaccounts"];
 
 pub(super) fn lint_bindings(context: LintContext<'_>) -> Vec<Diagnostic> {
     let bindings = context.policy.bindings.values().filter(|binding| context.applies(binding.clusters.as_deref()));
-    bindings.flat_map(|binding| lint_binding(context, binding)).chain(lint_declared_groups(context)).collect()
+    let lints = bindings.flat_map(|binding| lint_binding(context, binding)).chain(lint_declared_groups(context));
+    lints.chain(lint_groups_of_invariants(context)).collect()
+}
+
+/// Reports groups of invariants that Kubernetes does not have. With a cluster, such a group is an error of the invariant.
+fn lint_groups_of_invariants(context: LintContext<'_>) -> impl Iterator<Item = Diagnostic> {
+    let invariants = context.policy.invariants.iter().filter(move |_| context.cluster.is_none());
+    let groups = invariants.filter_map(|invariant| match &invariant.subject {
+        InvariantSubjectSpec::Group(group) => Some(group),
+        _ => None,
+    });
+    groups.filter_map(move |group| lint_unknown_group(context, group))
 }
 
 /// Reports declared groups whose names look like a misspelled group of Kubernetes.

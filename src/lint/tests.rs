@@ -1,6 +1,9 @@
 //! Tests of the lints that depend on a cluster, and of `[lint]`. The messages of the others are in `tests/policies/warned`.
 
+use serde_json::json;
+
 use super::{LintContext, Vocabulary, lint_policy};
+use crate::api_resources::{DISCOVERY_KIND, KnownResources};
 use crate::policy::{Policy, load_policy};
 use crate::state::State;
 use crate::state::validate::parse_object_key;
@@ -12,7 +15,7 @@ fn policy(text: &str) -> Policy {
 
 /// Returns the names of the warnings, each with the text at its place.
 fn lint(policy: &Policy, state: Option<&State>) -> Vec<String> {
-    let vocabulary = Vocabulary::builtin(policy);
+    let vocabulary = state.map_or_else(|| Vocabulary::builtin(policy), |state| Vocabulary::for_cluster(policy, state));
     let cluster = state.map(|state| (None, state));
     let lints = lint_policy(LintContext { policy, vocabulary: &vocabulary, cluster });
     let format = |lint: crate::diagnostic::Diagnostic| {
@@ -184,4 +187,27 @@ fn group_that_an_entry_gives_is_known() {
     );
     assert_eq!(lint(&policy(text), Some(&state)), ["unknown-built-in-group \"system:master\""]);
     assert_eq!(lint(&policy(text), None).len(), 2);
+}
+
+#[test]
+fn custom_resources_of_the_cluster_are_known() {
+    let resource = |name: &str, scope: &str| {
+        json!({ "resource": name, "scope": scope, "singularResource": "", "verbs": ["get", "list"],
+                "subresources": [{ "subresource": "status", "verbs": ["get"] }] })
+    };
+    let discovery = json!({ "apiVersion": "apidiscovery.k8s.io/v2", "kind": DISCOVERY_KIND, "items": [{
+        "metadata": { "name": "example.com" },
+        "versions": [{ "version": "v1", "resources": [resource("widgets", "Namespaced"), resource("regions", "Cluster")] }],
+    }] });
+    let resources = KnownResources::from_discovery_json(&discovery).unwrap();
+    let state = State { resources, ..State::default() };
+    let text = "[roles.r]\nnamespaces = [\"a\"]\nrules = [\n\
+                { verbs = [\"get\"], api-groups = [\"example.com\"], resources = [\"widgets\", \"widgets/status\", \"gadgets\"] },\n\
+                { verbs = [\"get\"], api-groups = [\"example.com\"], resources = [\"regions\"] },\n\
+                { verbs = [\"patch\"], api-groups = [\"example.com\"], resources = [\"widgets/status\"] }]\n\
+                [bindings.r]\nrole = \"r\"\nnamespaces = [\"a\"]\nusers = [\"a\"]\n";
+    assert_eq!(
+        lint(&policy(text), Some(&state)),
+        ["unknown-resource \"gadgets\"", "cluster-scoped-in-role \"regions\"", "unsupported-verb \"patch\"",]
+    );
 }

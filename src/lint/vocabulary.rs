@@ -71,8 +71,8 @@ impl<'a> Vocabulary<'a> {
     }
 
     /// Returns the words of a cluster and those that the policy declares.
-    pub(crate) fn for_cluster(policy: &'a Policy, _state: &'a State) -> Self {
-        Self::new(ApiResources::builtin(), false, declared_resources(policy))
+    pub(crate) fn for_cluster(policy: &'a Policy, state: &'a State) -> Self {
+        Self::new(state.resources.all(), state.resources.is_complete(), declared_resources(policy))
     }
 
     pub(super) fn has_group(&self, group: &str) -> bool {

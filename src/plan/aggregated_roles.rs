@@ -56,25 +56,15 @@ impl AggregatedRoles {
         Ok(())
     }
 
-    /// Returns the index of the last step of each role that is not aggregated after the plan: the controller may write
-    /// it once more, from an old cache.
-    pub(crate) fn last_steps_of_left(&self, plan: &Plan) -> BTreeMap<ObjectKey, usize> {
-        let steps = plan.steps.iter().enumerate().filter(|(_, step)| self.contains(&step.object));
-        let last: BTreeMap<&ObjectKey, usize> = steps.map(|(index, step)| (&step.object, index)).collect();
-        let stays_aggregated = |key: &ObjectKey| {
-            let steps = plan.steps.iter().filter(|step| step.object == *key);
-            steps.fold(self.get(key).is_some_and(|role| role.aggregation.is_some()), |is_aggregated, step| match &step
-                .write
-            {
-                WriteRequest::Delete => false,
-                WriteRequest::Create(body) => !aggregation_of(body).is_null(),
-                WriteRequest::Patch(patch) if patch.get("aggregationRule").is_some() => {
-                    !aggregation_of(patch).is_null()
-                }
-                WriteRequest::Patch(_) => is_aggregated,
-            })
-        };
-        last.into_iter().filter(|(key, _)| !stays_aggregated(key)).map(|(key, index)| (key.clone(), index)).collect()
+    /// Returns the roles that the completed steps have left not aggregated, each with its last completed step. The
+    /// controller may write them once more, from an old cache.
+    pub(crate) fn not_aggregated_after(&self, plan: &Plan, completed: &[usize]) -> BTreeMap<ObjectKey, usize> {
+        let steps = plan.steps.iter().enumerate().filter(|(index, _)| completed.contains(index));
+        let written = steps.filter(|(_, step)| self.contains(&step.object));
+        written
+            .filter(|(_, step)| self.get(&step.object).is_none_or(|role| role.aggregation.is_none()))
+            .map(|(index, step)| (step.object.clone(), index))
+            .collect()
     }
 
     /// Returns whether the role, which has another version than expected, was changed by the aggregation controller
@@ -123,4 +113,89 @@ fn is_same_except_rules(a: &Role, b: &Role) -> bool {
         aggregation: role.aggregation.clone(),
     };
     comparable(a) == comparable(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::state::rbac::{LabelSelector, Rule};
+    use crate::state::write::Precondition;
+
+    fn rule(verb: &str) -> Rule {
+        Rule { verbs: vec![verb.to_owned()], ..Rule::default() }
+    }
+
+    fn aggregated(verb: &str) -> Role {
+        Role { rules: vec![rule(verb)], aggregation: Some(vec![LabelSelector::default()]), ..Role::default() }
+    }
+
+    fn step(name: &str, write: WriteRequest) -> Step {
+        let object = ObjectKey::cluster_role(name);
+        let precondition = Precondition::Absent;
+        Step { object, write, precondition, stage: 0, wait_for: Vec::new(), description: String::new() }
+    }
+
+    fn patch(body: Value) -> WriteRequest {
+        WriteRequest::Patch(body)
+    }
+
+    #[test]
+    fn only_rules_of_the_controller_may_differ() {
+        let key = ObjectKey::cluster_role("a");
+        let roles = AggregatedRoles { roles: BTreeMap::from([(key.clone(), Some(aggregated("get")))]) };
+        let with_version = |mut role: Role| {
+            role.meta.resource_version = Some("8".to_owned());
+            role
+        };
+        let changed = with_version(aggregated("list"));
+        assert!(roles.is_changed_by_controller(&key, &changed, true));
+        assert!(!roles.is_changed_by_controller(&key, &changed, false));
+        assert!(roles.is_changed_by_controller(&key, &with_version(aggregated("get")), false));
+        let mut labelled = changed.clone();
+        labelled.meta.labels.insert("l".to_owned(), "1".to_owned());
+        let mut with_finalizer = changed.clone();
+        with_finalizer.meta.finalizers.push("x/y".to_owned());
+        let plain = Role { aggregation: None, ..changed };
+        for other in [labelled, with_finalizer, plain] {
+            assert!(!roles.is_changed_by_controller(&key, &other, true), "{other:?}");
+        }
+        assert!(!roles.is_changed_by_controller(&ObjectKey::cluster_role("b"), &aggregated("get"), true));
+    }
+
+    #[test]
+    fn roles_that_leave_aggregation_are_known_with_their_last_completed_step() {
+        let mut live = State::default();
+        for name in ["plain", "deleted", "stays", "back"] {
+            live.roles.insert(ObjectKey::cluster_role(name), aggregated("get"));
+        }
+        live.roles.insert(ObjectKey::cluster_role("never"), Role::default());
+        let selectors = json!({ "clusterRoleSelectors": [{}] });
+        let steps = vec![
+            step("plain", patch(json!({ "aggregationRule": null, "rules": [] }))),
+            step("plain", patch(json!({ "metadata": { "labels": { "l": "1" } } }))),
+            step("deleted", WriteRequest::Delete),
+            step("stays", patch(json!({ "metadata": { "labels": { "l": "1" } } }))),
+            step("back", patch(json!({ "aggregationRule": null }))),
+            step("back", patch(json!({ "aggregationRule": selectors }))),
+            step("never", patch(json!({ "rules": [] }))),
+            step("new", WriteRequest::Create(json!({ "aggregationRule": selectors }))),
+        ];
+        let plan = Plan::for_steps(steps);
+        let mut roles = AggregatedRoles::new(&plan, &live);
+        assert_eq!(roles.not_aggregated_after(&plan, &[]), BTreeMap::new());
+        let (plain, deleted) = (ObjectKey::cluster_role("plain"), ObjectKey::cluster_role("deleted"));
+        roles.record_step(&plan.steps[0]).unwrap();
+        assert_eq!(roles.not_aggregated_after(&plan, &[0]), BTreeMap::from([(plain.clone(), 0)]));
+        for step in &plan.steps[1..] {
+            roles.record_step(step).unwrap();
+        }
+        let all: Vec<usize> = (0..plan.steps.len()).collect();
+        assert_eq!(roles.not_aggregated_after(&plan, &all), BTreeMap::from([(deleted, 2), (plain, 1)]));
+        assert!(!roles.contains(&ObjectKey::cluster_role("never")));
+        assert_eq!(roles.get(&ObjectKey::cluster_role("deleted")), None);
+        assert_eq!(roles.get(&ObjectKey::cluster_role("plain")).unwrap().rules, []);
+        assert!(roles.get(&ObjectKey::cluster_role("new")).unwrap().aggregation.is_some());
+    }
 }

@@ -122,3 +122,127 @@ fn origin(live: &State, key: &ObjectKey, meta: &ObjectMeta) -> ChangeOrigin {
         ChangeOrigin::NotApplied
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{DiffOp, Plan, plan};
+    use crate::policy::load_policy;
+    use crate::state::validate::parse_object_key;
+
+    const MANUAL: &str = "managedFields: [{ manager: kubectl-edit, operation: Update, time: '2026-11-24T11:00:00Z', \
+                          fieldsV1: { 'f:rules': {} } }]";
+    const SECRETS: &str = "[{ verbs: [get], apiGroups: [''], resources: [secrets] }]";
+
+    /// A ClusterRole that the policy `p` owns.
+    fn role(name: &str, managed: &str, selects: Option<&str>, rules: &str, label: &str) -> String {
+        let aggregation = selects.map_or_else(String::new, |label| {
+            format!("aggregationRule: {{ clusterRoleSelectors: [{{ matchLabels: {{ {label}: 'yes' }} }}] }}\n")
+        });
+        let annotations = "rolecall/policy: p, rolecall/digest: x, rolecall/labels: l";
+        let managed = if managed.is_empty() { String::new() } else { format!(", {managed}") };
+        format!(
+            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+             metadata: {{ name: {name}, resourceVersion: '7', labels: {{ {label}: 'yes' }}, annotations: {{ {annotations} }}{managed} }}\n\
+             rules: {rules}\n{aggregation}"
+        )
+    }
+
+    fn state(text: &str) -> State {
+        let mut state = State::default();
+        for document in crate::yaml::parse_documents(text).unwrap() {
+            let value = document.to_json().unwrap();
+            state.insert_object(&parse_object_key(&value).unwrap().unwrap(), &value).unwrap();
+        }
+        state
+    }
+
+    fn make_plan(policy: &str, live: &State) -> Plan {
+        let text = format!("[policy]\nname = \"p\"\n{policy}");
+        let (policy, _) = load_policy(vec![("policy.toml".to_owned(), text)]).unwrap();
+        plan(&policy, None, live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap()
+    }
+
+    /// The roles whose rules a plan empties.
+    fn emptied(plan: &Plan) -> Vec<&str> {
+        let empties = |write: &WriteRequest| match write {
+            WriteRequest::Patch(body) => body.get("rules") == Some(&json!([])),
+            WriteRequest::Create(_) | WriteRequest::Delete => false,
+        };
+        plan.steps.iter().filter(|step| empties(&step.write)).map(|step| step.object.name()).collect()
+    }
+
+    fn aggregated(name: &str, label: &str) -> String {
+        format!("[cluster-roles.{name}]\naggregation = [{{ match-labels = {{ {label} = \"yes\" }} }}]\n")
+    }
+
+    fn labelled(name: &str, verbs: &str, label: &str) -> String {
+        format!(
+            "[cluster-roles.{name}]\nrules = [{{ verbs = [{verbs}], resources = [\"pods\"] }}]\n\
+             labels = {{ {label} = \"yes\" }}\n"
+        )
+    }
+
+    #[test]
+    fn role_that_becomes_aggregated_is_emptied_only_if_nothing_is_selected() {
+        let live = state(&role("a", "", None, SECRETS, "l"));
+        let plan = make_plan(&aggregated("a", "w"), &live);
+        assert_eq!(emptied(&plan), ["a"]);
+        let after = plan.state_after(&live).unwrap();
+        assert_eq!(make_plan(&aggregated("a", "w"), &after).steps, []);
+        // The controller replaces the rules itself, without a gap.
+        let selecting = aggregated("a", "w") + &labelled("b", "\"get\"", "w");
+        assert_eq!(emptied(&make_plan(&selecting, &live)), [] as [&str; 0]);
+        // A selected role without rules is as good as none.
+        let selecting = aggregated("a", "w") + "[cluster-roles.b]\nrules = []\nlabels = { w = \"yes\" }\n";
+        assert_eq!(emptied(&make_plan(&selecting, &live)), ["a"]);
+    }
+
+    #[test]
+    fn rules_written_by_hand_are_a_change_in_the_cluster() {
+        let live = state(&role("a", MANUAL, Some("w"), SECRETS, "l"));
+        let plan = make_plan(&(aggregated("a", "w") + "labels = { l = \"yes\" }\n"), &live);
+        assert_eq!(emptied(&plan), ["a"]);
+        let [change] = plan.changes.as_slice() else {
+            panic!("{:?}", plan.changes);
+        };
+        assert_eq!((change.action, change.origin), (Action::Update, ChangeOrigin::ChangedInCluster));
+        let removed = change.fields.iter().flat_map(|field| &field.values).filter(|value| value.op == DiffOp::Remove);
+        assert_eq!(removed.map(|value| value.value.as_str()).collect::<Vec<_>>(), ["get", "secrets"]);
+        let after = plan.state_after(&live).unwrap();
+        assert_eq!(make_plan(&(aggregated("a", "w") + "labels = { l = \"yes\" }\n"), &after).steps, []);
+    }
+
+    #[test]
+    fn rules_of_the_controller_and_of_roles_that_are_not_listed_stay() {
+        let by_controller = role("a", "", Some("w"), SECRETS, "l");
+        let plan = make_plan(&(aggregated("a", "w") + "labels = { l = \"yes\" }\n"), &state(&by_controller));
+        assert_eq!(emptied(&plan), [] as [&str; 0]);
+        let not_listed = role("a", MANUAL, Some("w"), SECRETS, "l").replace("rolecall/policy: p, ", "");
+        assert_eq!(make_plan("", &state(&not_listed)).steps, []);
+    }
+
+    /// `a` selects `b`, which selects nothing. While `b` has rules, the controller writes them into `a`. When `b` is
+    /// emptied, nothing is left for `a`.
+    #[test]
+    fn role_that_selects_an_emptied_role_is_emptied_too() {
+        let live = state(&(role("a", MANUAL, Some("l"), SECRETS, "k") + &role("b", MANUAL, Some("w"), SECRETS, "l")));
+        let policy =
+            aggregated("a", "l") + "labels = { k = \"yes\" }\n" + &aggregated("b", "w") + "labels = { l = \"yes\" }\n";
+        let plan = make_plan(&policy, &live);
+        let mut names = emptied(&plan);
+        names.sort_unstable();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn removing_the_last_selected_role_empties_the_rules_of_another_manager() {
+        let live = state(&(role("a", MANUAL, Some("l"), SECRETS, "k") + &role("b", "", None, SECRETS, "l")));
+        let plan = make_plan(&(aggregated("a", "l") + "labels = { k = \"yes\" }\n"), &live);
+        assert_eq!(emptied(&plan), ["a"]);
+        assert_eq!(
+            plan.changes.iter().find(|change| change.action == Action::Update).unwrap().origin,
+            ChangeOrigin::NotApplied
+        );
+    }
+}

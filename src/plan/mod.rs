@@ -10,6 +10,8 @@ mod field_diff;
 mod fingerprint;
 mod guard_limits;
 mod manual_rules;
+#[cfg(feature = "measure")]
+mod measure;
 mod objects;
 mod post_apply_check;
 mod probes;
@@ -32,6 +34,8 @@ pub(crate) use aggregated_roles::AggregatedRoles;
 pub(crate) use fingerprint::{NamespaceSelection, SavedNamespaceSelector};
 pub(crate) use guard_limits::{GuardLimit, GuardLimits};
 use jiff::Timestamp;
+#[cfg(feature = "measure")]
+pub(crate) use measure::count_ordered_steps;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
 pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
@@ -184,6 +188,23 @@ pub(crate) struct Step {
 }
 
 impl Plan {
+    /// A plan that consists of these steps.
+    #[cfg(test)]
+    pub(crate) fn for_steps(steps: Vec<Step>) -> Self {
+        Self {
+            policy: "p".to_owned(),
+            cluster_uid: None,
+            changes: Vec::new(),
+            steps,
+            windows: Vec::new(),
+            access_changes: None,
+            limits: GuardLimits::default(),
+            invariants: Vec::new(),
+            namespace_selections: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }

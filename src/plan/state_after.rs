@@ -54,7 +54,7 @@ pub(super) fn apply_write(state: &mut State, key: &ObjectKey, write: &WriteReque
                 (_, false) => RulesManager::default(),
                 (true, true) if patch.get("rules").is_none() => old.rules_manager,
                 // The aggregation controller has not written these rules.
-                (false, true) | (true, true) => RulesManager::Other,
+                (_, true) => RulesManager::Other,
             };
             if let Some(meta) = state.meta_mut(key) {
                 let ObjectMeta { labels, annotations, .. } = std::mem::take(meta);

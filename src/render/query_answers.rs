@@ -1,14 +1,22 @@
 //! The text of the answers of `can` and `who-can`.
 
+use std::collections::BTreeMap;
+
 pub(crate) use super::query_renderer::QueryRenderer;
 use super::query_renderer::labeled_line;
 use super::text_util::escape_control;
 use crate::access::{
-    AccessDecision, AllowedVariant, Authentication, CanResult, DenialReason, EntryRef, EscalationPath, GrantPath,
-    MappedPrincipal, NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, UnmatchableReason, WhoCanResult,
-    describe_variants,
+    AccessDecision, AllowedVariant, Authentication, CanAnswer, CanResult, DenialReason, EntryRef, EscalationPath,
+    GrantLimit, GrantPath, MappedPrincipal, NamespaceFilter, NearMiss, Request, RequestScope, RuleMismatch,
+    SubjectGrants, SubjectQuery, UnknownPart, UnmatchableReason, Verdict, WhoCanResult, describe_variants,
+    request_scope,
 };
+use crate::api_resources::KnownResources;
+use crate::report::WhoCanQuestion;
 use crate::state::aws_auth::Section;
+
+/// The number of namespaces of one limit that are listed.
+const MAX_NAMESPACES: usize = 5;
 
 /// Returns why a subject cannot authenticate.
 pub(crate) fn describe_denial(denial: &DenialReason) -> String {
@@ -36,24 +44,92 @@ pub(crate) fn describe_denial(denial: &DenialReason) -> String {
     }
 }
 
-/// `yes` or `no`, for which sessions if not for all, and with `--explain` the reason.
+/// Returns why the subject of an answer cannot authenticate.
+pub(crate) fn not_authenticated(result: &CanResult<'_>) -> Option<String> {
+    match &result.authentication {
+        Authentication::Denied(denial) => Some(describe_denial(denial)),
+        Authentication::Identity(_) | Authentication::Ambiguous(_) => None,
+    }
+}
+
+/// Returns a request with its namespaces: `get secrets in team-a`, `list pods in all namespaces`, `get nodes`.
+pub(crate) fn describe_request(request: &Request, known: &KnownResources) -> String {
+    let Request::Object(object) = request else {
+        return request.to_string();
+    };
+    match request_scope(known, &object.group, &object.resource, &object.verb) {
+        RequestScope::NamespaceObject => request.clone().in_namespace("").to_string(),
+        RequestScope::Namespaced | RequestScope::Unknown if object.namespace.is_empty() => {
+            format!("{request} in all namespaces")
+        }
+        RequestScope::Cluster | RequestScope::Namespaced | RequestScope::Unknown => request.to_string(),
+    }
+}
+
+/// Returns a request of `who-can` with the namespaces that the question is about.
+pub(crate) fn describe_question(request: &Request, filter: &NamespaceFilter, known: &KnownResources) -> String {
+    let Request::Object(object) = request else {
+        return request.to_string();
+    };
+    let scope = request_scope(known, &object.group, &object.resource, &object.verb);
+    match (scope, filter) {
+        (RequestScope::Cluster | RequestScope::NamespaceObject, _) => request.to_string(),
+        (RequestScope::Namespaced | RequestScope::Unknown, NamespaceFilter::Any) => {
+            format!("{request} in any namespace")
+        }
+        (RequestScope::Namespaced | RequestScope::Unknown, NamespaceFilter::Only(namespace)) => {
+            format!("{request} in {namespace}")
+        }
+        (RequestScope::Namespaced | RequestScope::Unknown, NamespaceFilter::ClusterWide) => {
+            format!("{request} in all namespaces")
+        }
+    }
+}
+
+/// Returns the answer as a sentence.
+fn verdict_line(subject: &str, answer: &CanAnswer<'_>, known: &KnownResources) -> String {
+    let request = escape_control(&describe_request(&answer.request, known));
+    match answer.verdict {
+        Verdict::Yes => format!("yes: {subject} can {request}"),
+        Verdict::YesByApply => format!(
+            "yes: {subject} can {request}, by server-side apply only (a POST has no name, and the rules are limited to names)"
+        ),
+        Verdict::No if answer.allowed_names.is_empty() => format!("no: {subject} cannot {request}"),
+        Verdict::No => format!(
+            "no: {subject} cannot {request}, except those named {}",
+            escape_control(&answer.allowed_names.join(", "))
+        ),
+        Verdict::NoWithoutPatch => format!(
+            "no: {subject} cannot {request} (a POST has no name, and server-side apply also needs `patch` on it)"
+        ),
+        Verdict::YesForSome => {
+            let variants = describe_variants(answer.result.allowed_variants.iter().map(|variant| &variant.principal));
+            format!("yes, for {}: {subject} can {request}", escape_control(&variants))
+        }
+        Verdict::Ambiguous => format!(
+            "no: {subject} can {request} only at some logins (non-deterministic: several aws-auth entries match, and only \
+             some of them allow it)"
+        ),
+        Verdict::NotAnswered(part) => {
+            let unknown = match part {
+                UnknownPart::Subject => "the subject is unknown",
+                UnknownPart::Namespace => "the namespace is unknown",
+                UnknownPart::Scope => "the answer depends on whether the resource is in namespaces, which is unknown",
+            };
+            format!("not answered: whether {subject} can {request} ({unknown})")
+        }
+    }
+}
+
+/// Returns the answer, and with `--explain` the reason.
 pub(crate) fn render_can(
     subject: &SubjectQuery,
-    result: &CanResult<'_>,
+    answer: &CanAnswer<'_>,
     explain: bool,
     renderer: &QueryRenderer<'_>,
 ) -> String {
-    let mut out = match result.decision {
-        AccessDecision::Allowed => "yes\n".to_owned(),
-        AccessDecision::Denied => "no\n".to_owned(),
-        AccessDecision::Ambiguous => {
-            "no: non-deterministic, several aws-auth entries match and only some of them allow it\n".to_owned()
-        }
-        AccessDecision::SomeVariants => {
-            let variants = describe_variants(result.allowed_variants.iter().map(|variant| &variant.principal));
-            format!("yes, for {}\n", escape_control(&variants))
-        }
-    };
+    let result = &answer.result;
+    let mut out = format!("{}\n", verdict_line(&renderer.subject(subject), answer, &renderer.state.resources));
     if !explain {
         return out;
     }
@@ -133,25 +209,27 @@ fn describe_mismatch(mismatch: RuleMismatch, path: &GrantPath<'_>) -> String {
 
 /// Returns the principals that can make a request, and the subjects whose bindings grant it.
 pub(crate) fn render_who_can(
-    request: &Request,
+    question: &WhoCanQuestion<'_>,
     result: &WhoCanResult<'_>,
     explain: bool,
     renderer: &QueryRenderer<'_>,
 ) -> String {
     let WhoCanResult { system_masters, principals, subjects } = result;
-    let request = escape_control(&request.to_string());
+    let request = escape_control(&question.text);
     let mut out = String::new();
     if !system_masters.is_empty() {
         out.push_str("Members of system:masters (full access, bypasses RBAC):\n");
         for principal in system_masters {
-            out.push_str(&render_principal(principal, explain, renderer));
+            out.push_str(&render_principal(principal, "", explain, renderer));
         }
         out.push('\n');
     }
     if !principals.is_empty() {
         out.push_str(&format!("Principals that can {request}:\n"));
         for principal in principals {
-            out.push_str(&render_principal(principal, explain, renderer));
+            let limits = limits_text(result.paths_of_principal(principal), question);
+            let limits = limits.map(|limits| format!("  {limits}")).unwrap_or_default();
+            out.push_str(&render_principal(principal, &limits, explain, renderer));
         }
         out.push('\n');
     }
@@ -161,13 +239,44 @@ pub(crate) fn render_who_can(
     }
     out.push_str("Granted by RBAC bindings:\n");
     for grants in subjects {
-        out.push_str(&render_subject_grants(grants, explain, renderer));
+        out.push_str(&render_subject_grants(grants, question, explain, renderer));
     }
     out
 }
 
-fn render_principal(principal: &MappedPrincipal, explain: bool, renderer: &QueryRenderer<'_>) -> String {
-    let mut out = format!("  {}\n", renderer.subject(&principal.subject));
+/// Returns what some grants are limited to: `secrets named db, in team-b`. `None` if one of them has no limit.
+fn limits_text<'a, 's: 'a>(
+    paths: impl IntoIterator<Item = &'a GrantPath<'s>>,
+    question: &WhoCanQuestion<'_>,
+) -> Option<String> {
+    let limits = GrantLimit::of_paths(paths, question.request, question.filter);
+    // The namespaces of the grants that have the same limits otherwise.
+    let mut namespaces_by_names: BTreeMap<(Vec<String>, bool), Vec<String>> = BTreeMap::new();
+    for GrantLimit { names, namespace, by_apply } in limits {
+        namespaces_by_names.entry((names, by_apply)).or_default().extend(namespace);
+    }
+    let resource = match question.request {
+        Request::Object(object) => object.resource.as_str(),
+        Request::Url { .. } => "",
+    };
+    let texts = namespaces_by_names.into_iter().map(|((names, by_apply), namespaces)| {
+        let more = namespaces.len().saturating_sub(MAX_NAMESPACES);
+        let shown = namespaces.iter().take(MAX_NAMESPACES).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if more == 0 { String::new() } else { format!(" and {more} more namespaces") };
+        let in_namespaces = if namespaces.is_empty() { String::new() } else { format!("in {shown}{more}") };
+        let by_apply = if by_apply { " by server-side apply" } else { "" };
+        match (names.is_empty(), in_namespaces.is_empty()) {
+            (true, _) => in_namespaces,
+            (false, true) => format!("{resource} named {}{by_apply}", names.join(", ")),
+            (false, false) => format!("{resource} named {}{by_apply}, {in_namespaces}", names.join(", ")),
+        }
+    });
+    let text = texts.collect::<Vec<_>>().join("; ");
+    (!text.is_empty()).then(|| format!("only {}", escape_control(&text)))
+}
+
+fn render_principal(principal: &MappedPrincipal, limits: &str, explain: bool, renderer: &QueryRenderer<'_>) -> String {
+    let mut out = format!("  {}{limits}\n", renderer.subject(&principal.subject));
     if explain {
         let identities: Vec<String> =
             principal.authentication.identities().map(|identity| renderer.identity(identity)).collect();
@@ -176,9 +285,15 @@ fn render_principal(principal: &MappedPrincipal, explain: bool, renderer: &Query
     out
 }
 
-fn render_subject_grants(grants: &SubjectGrants<'_>, explain: bool, renderer: &QueryRenderer<'_>) -> String {
+fn render_subject_grants(
+    grants: &SubjectGrants<'_>,
+    question: &WhoCanQuestion<'_>,
+    explain: bool,
+    renderer: &QueryRenderer<'_>,
+) -> String {
     let SubjectGrants { subject, paths, members } = grants;
-    let mut out = format!("  {}\n", escape_control(&subject.to_string()));
+    let limits = limits_text(paths, question).map(|limits| format!("  {limits}")).unwrap_or_default();
+    let mut out = format!("  {}{limits}\n", escape_control(&subject.to_string()));
     if explain {
         for path in paths {
             out.push_str(&indent(&renderer.grant_path(path)));

@@ -1,7 +1,5 @@
 //! The answers of `can`, `who-can` and `access`.
 
-use std::rc::Rc;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -9,9 +7,10 @@ use super::FormatVersion;
 use super::access::{EscalationJson, PermissionJson};
 use super::common::{LocationJson, ObjectJson, RuleJson, SectionJson, SubjectJson};
 use super::diagnostic::DiagnosticJson;
+use super::who_can_answer::{PrincipalJson, WhoCanAnswerJson};
 use crate::access::{
-    AccessDecision, AllowedVariant, Authentication, CanResult, EntryRef, EscalationPath, GrantPath, GrantSource,
-    Identity, MASTERS, MappedPrincipal, NearMiss, Request, RuleMismatch, SubjectGrants, SubjectQuery, WhoCanResult,
+    AllowedVariant, Authentication, CanAnswer, CanResult, EntryRef, EscalationPath, GrantPath, GrantSource, Identity,
+    MASTERS, MappedPrincipal, NearMiss, RuleMismatch, SubjectQuery, Verdict,
 };
 use crate::names::ObjectKey;
 use crate::plan::EscalationSummary;
@@ -39,7 +38,7 @@ impl AnswersDocument {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum AnswerJson {
-    Can(CanAnswerJson),
+    Can(Box<CanAnswerJson>),
     WhoCan(WhoCanAnswerJson),
     Escalations(EscalationsAnswerJson),
     Access(AccessAnswerJson),
@@ -67,11 +66,17 @@ pub(crate) struct CanAnswerJson {
     request: String,
     /// Whether the request is allowed. `ambiguous`: several entries of aws-auth match the subject, the authenticator
     /// picks one of them at each login, and only some of them allow the request. `for-some`: only those of
-    /// `allowed-for` are allowed to make it.
+    /// `allowed-for` are allowed to make it. `not-answered`: the subject, the namespace or the scope of the resource is not
+    /// known.
     verdict: VerdictJson,
     /// If the verdict is `for-some`: the sessions of the role, the principals of the account, or the principals of
     /// aws-auth with the username, that are allowed to make the request.
     allowed_for: Vec<AllowedForJson>,
+    /// Whether an object can be created by server-side apply only. A POST is refused then, because it has no name and the
+    /// rules are limited to names.
+    by_server_side_apply_only: bool,
+    /// If the request is not allowed: the names of objects for which it is.
+    allowed_names: Vec<String>,
     /// The identities that the API server can see for this subject. There are several if several entries match.
     identities: Vec<IdentityJson>,
     /// Why the authenticator does not authenticate the subject, or null if it does.
@@ -87,21 +92,24 @@ pub(crate) struct CanAnswerJson {
 impl CanAnswerJson {
     pub(crate) fn new(
         query: &SubjectQuery,
-        request: &Request,
-        result: &CanResult<'_>,
+        request: String,
+        answer: &CanAnswer<'_>,
         not_authenticated: Option<String>,
         cluster: AnswerContext<'_>,
         warnings: Vec<DiagnosticJson>,
     ) -> Self {
-        let CanResult { authentication, decision, granted_by, allowed_variants, near_misses } = result;
+        let CanAnswer { request: _, verdict, result, allowed_names } = answer;
+        let CanResult { authentication, decision: _, granted_by, allowed_variants, near_misses } = result;
         let SubjectJson { subject, principal_name } = cluster.subject(query);
         Self {
             cluster: cluster.label.to_owned(),
             subject,
             principal_name,
-            request: request.to_string(),
-            verdict: (*decision).into(),
+            request,
+            verdict: (*verdict).into(),
             allowed_for: allowed_variants.iter().map(|variant| cluster.allowed_variant(variant)).collect(),
+            by_server_side_apply_only: *verdict == Verdict::YesByApply,
+            allowed_names: allowed_names.iter().map(|name| (*name).to_owned()).collect(),
             identities: cluster.identities(authentication),
             not_authenticated,
             granted_by: granted_by.iter().map(|source| cluster.grant_source(source)).collect(),
@@ -119,16 +127,18 @@ enum VerdictJson {
     Yes,
     No,
     Ambiguous,
+    NotAnswered,
     ForSome,
 }
 
-impl From<AccessDecision> for VerdictJson {
-    fn from(decision: AccessDecision) -> Self {
-        match decision {
-            AccessDecision::Allowed => Self::Yes,
-            AccessDecision::Denied => Self::No,
-            AccessDecision::Ambiguous => Self::Ambiguous,
-            AccessDecision::SomeVariants => Self::ForSome,
+impl From<Verdict> for VerdictJson {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Yes | Verdict::YesByApply => Self::Yes,
+            Verdict::YesForSome => Self::ForSome,
+            Verdict::No | Verdict::NoWithoutPatch => Self::No,
+            Verdict::Ambiguous => Self::Ambiguous,
+            Verdict::NotAnswered(_) => Self::NotAnswered,
         }
     }
 }
@@ -148,7 +158,7 @@ struct AllowedForJson {
 /// An identity as the API server sees it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct IdentityJson {
+pub(super) struct IdentityJson {
     /// The user name, with `{{…}}` where it is different in each session. Null if the subject is a group.
     username: Option<String>,
     /// The groups, with those that the API server adds, such as system:authenticated.
@@ -160,7 +170,7 @@ struct IdentityJson {
 /// An entry of aws-auth.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct EntryJson {
+pub(super) struct EntryJson {
     /// The key of the section in the ConfigMap.
     section: SectionJson,
     /// The line in the text of the section, counted from 1. Null if it is not known.
@@ -206,7 +216,7 @@ enum GrantPathJson {
 /// A rule, and the binding and role through which a subject has it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct RuleGrantJson {
+pub(super) struct RuleGrantJson {
     /// The subject that the binding names: `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
     subject: String,
     /// The RoleBinding or ClusterRoleBinding.
@@ -284,78 +294,6 @@ impl From<RuleMismatch> for MissingPartJson {
 #[schemars(inline)]
 enum MissingRoleJson {
     Role,
-}
-
-/// The answer of `rolecall who-can VERB RESOURCE`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct WhoCanAnswerJson {
-    /// The cluster as the terminal shows it, such as `prod (eks eu-west-1/prod)`.
-    cluster: String,
-    /// The request, such as `get secrets in team-a`.
-    request: String,
-    /// The IAM principals in aws-auth that are in system:masters.
-    masters: Vec<PrincipalJson>,
-    /// The other IAM principals in aws-auth that are allowed to make the request.
-    principals: Vec<PrincipalJson>,
-    /// The subjects to which RBAC bindings grant the request, each once.
-    subjects: Vec<GrantedSubjectJson>,
-    /// The warnings about the answer, such as unknown words in the question.
-    warnings: Vec<DiagnosticJson>,
-}
-
-impl WhoCanAnswerJson {
-    pub(crate) fn new(
-        request: &Request,
-        result: &WhoCanResult<'_>,
-        cluster: AnswerContext<'_>,
-        warnings: Vec<DiagnosticJson>,
-    ) -> Self {
-        let WhoCanResult { system_masters, principals, subjects } = result;
-        let principals_json =
-            |list: &[Rc<MappedPrincipal>]| list.iter().map(|principal| cluster.principal(principal)).collect();
-        let subject_json = |SubjectGrants { subject, paths, members }: &SubjectGrants<'_>| GrantedSubjectJson {
-            subject: SubjectQuery::from_subject(subject).to_string(),
-            granted_by: paths.iter().map(|path| cluster.rule_grant(path)).collect(),
-            members: members.iter().map(|(member, _)| member.to_string()).collect(),
-            entries: members.iter().map(|(_, entry)| cluster.entry(entry)).collect(),
-        };
-        Self {
-            cluster: cluster.label.to_owned(),
-            request: request.to_string(),
-            masters: principals_json(system_masters),
-            principals: principals_json(principals),
-            subjects: subjects.iter().map(subject_json).collect(),
-            warnings,
-        }
-    }
-}
-
-/// An IAM principal in aws-auth.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-struct PrincipalJson {
-    /// The ARN, or `account:ID`.
-    subject: String,
-    /// The name of the principal in the policy, or null if the policy does not name it.
-    principal_name: Option<String>,
-    /// The identities that the API server can see for it.
-    identities: Vec<IdentityJson>,
-}
-
-/// A subject that bindings name.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-struct GrantedSubjectJson {
-    /// The subject: `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
-    subject: String,
-    /// The rules that allow it, with their bindings.
-    granted_by: Vec<RuleGrantJson>,
-    /// The principals that have this user name or group through the entry of aws-auth with the same position in
-    /// `entries`. For a role with only some of its sessions, the text says which.
-    members: Vec<String>,
-    /// The entries of aws-auth that give this user name or group.
-    entries: Vec<EntryJson>,
 }
 
 /// The answer of `rolecall who-can escalate`.
@@ -442,7 +380,7 @@ impl AnswerContext<'_> {
         SubjectJson { subject: query.to_string(), principal_name }
     }
 
-    fn principal(&self, principal: &MappedPrincipal) -> PrincipalJson {
+    pub(super) fn principal(&self, principal: &MappedPrincipal) -> PrincipalJson {
         let SubjectJson { subject, principal_name } = self.subject(&principal.subject);
         PrincipalJson { subject, principal_name, identities: self.identities(&principal.authentication) }
     }
@@ -456,7 +394,7 @@ impl AnswerContext<'_> {
         }
     }
 
-    fn identities(&self, authentication: &Authentication) -> Vec<IdentityJson> {
+    pub(super) fn identities(&self, authentication: &Authentication) -> Vec<IdentityJson> {
         authentication.identities().map(|identity| self.identity(identity)).collect()
     }
 
@@ -468,7 +406,7 @@ impl AnswerContext<'_> {
         }
     }
 
-    fn entry(&self, entry: &EntryRef) -> EntryJson {
+    pub(super) fn entry(&self, entry: &EntryRef) -> EntryJson {
         let EntryRef { section, index: _, line, principal } = entry;
         EntryJson {
             section: (*section).into(),
@@ -492,7 +430,7 @@ impl AnswerContext<'_> {
         }
     }
 
-    fn rule_grant(&self, path: &GrantPath<'_>) -> RuleGrantJson {
+    pub(super) fn rule_grant(&self, path: &GrantPath<'_>) -> RuleGrantJson {
         let GrantPath { subject, binding, role, source, rule } = path;
         RuleGrantJson {
             subject: SubjectQuery::from_subject(subject).to_string(),

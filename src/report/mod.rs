@@ -21,11 +21,11 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod user_info;
+mod who_can_answer;
 
 pub(crate) use access::{EscalationJson, PermissionJson};
 pub(crate) use answers::{
     AccessAnswerJson, AccessRowJson, AnswerContext, AnswerJson, AnswersDocument, CanAnswerJson, EscalationsAnswerJson,
-    WhoCanAnswerJson,
 };
 pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
 pub(crate) use common::SubjectJson;
@@ -43,6 +43,7 @@ use thiserror::Error;
 
 use crate::diagnostic::InternalError;
 pub(crate) use user_info::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
+pub(crate) use who_can_answer::{WhoCanAnswerJson, WhoCanQuestion};
 
 /// Raised when a script that reads the old documents would be misled. A new key alone does not raise it.
 pub(crate) const FORMAT_VERSION: u32 = 2;

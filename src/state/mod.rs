@@ -23,6 +23,7 @@ use object::{Binding, ObjectError, RawBinding, RawNamespace, RawRole, Role, dese
 use object_meta::{Labels, ObjectMeta};
 use serde_json::Value;
 
+use crate::api_resources::KnownResources;
 use crate::names::{ObjectKey, ObjectKind};
 
 /// All objects that decide about access to one cluster. An object that is missing here does not exist.
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) aws_auth: Option<AwsAuth>,
     pub(crate) roles: BTreeMap<ObjectKey, Role>,
     pub(crate) bindings: BTreeMap<ObjectKey, Binding>,
+    /// The resources of the cluster's API. If its discovery was not read, only those of Kubernetes itself.
+    pub(crate) resources: KnownResources,
 }
 
 impl State {

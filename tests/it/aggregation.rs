@@ -21,7 +21,7 @@ fn sandbox(cluster: &TestCluster, policy: &str) -> Sandbox {
 }
 
 fn write_policy(sandbox: &Sandbox, policy: &str) {
-    sandbox.write("rolecall.toml", &format!("[policy]\nname = \"a\"\n{policy}"));
+    sandbox.write("rolecall.toml", &format!("[policy]\nname = \"a\"\n[guard]\nmax-removals = 1000\n{policy}"));
 }
 
 fn rule(verb: &str, resource: &str) -> Value {
@@ -86,7 +86,10 @@ fn assert_no_changes(sandbox: &Sandbox) {
 
 /// Three aggregated roles, of which the second also selects the first, and the roles that they select.
 fn aggregated_policy() -> String {
-    let mut out = String::from("[groups.g]\n");
+    // A name that must be escaped in a field selector.
+    let mut out = String::from(
+        "[groups.g]\n[cluster-roles.'a,b=c\\d']\naggregation = [{ match-labels = { \"example.com/to-0\" = \"yes\" } }]\n",
+    );
     for number in 0..3 {
         let own = format!("{{ match-labels = {{ \"example.com/to-{number}\" = \"yes\" }} }}");
         let first = if number == 1 { ", { match-labels = { \"example.com/chain\" = \"yes\" } }" } else { "" };
@@ -103,7 +106,7 @@ fn aggregated_policy() -> String {
 
 /// The same roles with rules of their own. The roles that were selected are changed or removed.
 fn plain_policy() -> String {
-    let mut out = String::from("[groups.g]\n");
+    let mut out = String::from("[groups.g]\n[cluster-roles.'a,b=c\\d']\nrules = []\n");
     for number in 0..3 {
         out.push_str(&format!(
             "[cluster-roles.all-{number}]\nrules = [{{ verbs = [\"list\"], resources = [\"pods\", \"r{number}\"] }}]\n\
@@ -144,6 +147,32 @@ fn aggregated_roles_that_become_plain_or_are_deleted_converge() {
     }
 }
 
+/// The controller writes the aggregated roles once for each selected role that is removed.
+#[test]
+fn aggregated_roles_change_together_with_many_selected_roles() {
+    let (_guard, cluster) = CLUSTER.lock();
+    let mut policy = aggregated_policy();
+    for number in 0..60 {
+        policy.push_str(&format!(
+            "[cluster-roles.many-{number}]\nrules = [{{ verbs = [\"get\"], resources = [\"m{number}\"] }}]\n\
+             labels = {{ \"example.com/to-0\" = \"yes\", \"example.com/to-1\" = \"yes\" }}\n"
+        ));
+    }
+    let sandbox = sandbox(cluster, &policy);
+    sandbox.ok(&["apply", "--auto-approve"]);
+    // One becomes plain, one selects others, and one is deleted, while all selected roles change or are deleted.
+    let changed = plain_policy().replace("[bindings.all-2]\ncluster-role = \"all-2\"\ngroups = [\"g\"]\n", "");
+    let (changed, _) = changed.split_once("[cluster-roles.all-2]").unwrap();
+    let others = "[cluster-roles.all-1]\naggregation = [{ match-labels = { \"example.com/other\" = \"yes\" } }]\n";
+    let (before, rest) = changed.split_once("[cluster-roles.all-1]\n").unwrap();
+    let (_, after) = rest.split_once('\n').unwrap();
+    write_policy(&sandbox, &format!("{before}{others}{after}"));
+    sandbox.ok(&["apply", "--auto-approve"]);
+    eventually("the controller empties the role", || rules("all-1").is_empty());
+    assert_eq!(role("all-2").0, 404);
+    assert_no_changes(&sandbox);
+}
+
 #[test]
 fn write_of_the_controller_before_a_step_is_no_conflict() {
     let (_guard, cluster) = CLUSTER.lock();
@@ -176,6 +205,7 @@ fn write_of_another_client_before_a_step_is_a_conflict() {
     eventually("the controller fills the role", || !rules("all-0").is_empty());
     for body in [json!({ "metadata": { "labels": { "other": "yes" } } }), json!({ "rules": [rule("delete", "pods")] })]
     {
+        let is_rules = body.get("rules").is_some();
         let proxy = Proxy::start(cluster, move |request| {
             if request.matches("PATCH", "/all-0") && request.nth == 1 {
                 patch("all-0", "kubectl-edit", &body);
@@ -185,7 +215,7 @@ fn write_of_another_client_before_a_step_is_a_conflict() {
         let proxied = Sandbox::with_kubeconfig(proxy.kubeconfig());
         write_policy(&proxied, &plain_policy());
         let output = proxied.run(&["apply", "--auto-approve"]);
-        if output.exit_code == 0 {
+        if output.exit_code == 0 && is_rules {
             // The controller has replaced the edited rules in time.
             assert!(rules("all-0") != [rule("delete", "pods")]);
         } else {

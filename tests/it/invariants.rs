@@ -283,6 +283,44 @@ fn cannot_invariant_covers_named_resources_and_verb_wildcards() {
 }
 
 #[test]
+fn cannot_create_is_violated_by_a_rule_that_allows_server_side_apply() {
+    let rest = |verbs: &str| {
+        format!(
+            "[cluster-roles.one]\nrules = [{{ verbs = [{verbs}], resources = [\"secrets\"], resource-names = [\"db\"] }}]\n\
+             [bindings.one]\ncluster-role = \"one\"\ngroups = [\"developers\"]\n\
+             [[invariants]]\ngroup = \"developers\"\ncannot = {{ verb = \"create\", resource = \"secrets\" }}\n"
+        )
+    };
+    let expected = "can create secrets named db in all namespaces by server-side apply";
+    refused(&team_folder(&rest("\"create\", \"patch\"")), &["plan"], &[expected]);
+    // A POST has no name, and server-side apply also needs `patch`.
+    team_folder(&rest("\"create\"")).ok(&["plan"]);
+    team_folder(&rest("\"patch\"")).ok(&["plan"]);
+}
+
+#[test]
+fn cannot_bind_counts_the_namespace_of_a_role_binding_and_cluster_scoped_resources_do_not() {
+    let rest = |cannot: &str| {
+        format!(
+            "[cluster-roles.lead]\nrules = [\
+             {{ verbs = [\"bind\", \"escalate\"], api-groups = [\"rbac.authorization.k8s.io\"], resources = [\"clusterroles\"] }},\
+             {{ verbs = [\"get\", \"impersonate\"], resources = [\"nodes\", \"users\", \"groups\"] }}]\n\
+             [bindings.lead]\ncluster-role = \"lead\"\ngroups = [\"developers\"]\nnamespaces = [\"kube-system\"]\n\
+             [[invariants]]\ngroup = \"developers\"\ncannot = {{ {cannot} }}\n"
+        )
+    };
+    let bind = "verb = \"bind\", resource = \"clusterroles.rbac.authorization.k8s.io\"";
+    refused(&team_folder(&rest(bind)), &["plan"], &["can bind clusterroles.rbac.authorization.k8s.io in kube-system"]);
+    for holds in [
+        "verb = \"escalate\", resource = \"clusterroles.rbac.authorization.k8s.io\"",
+        "verb = \"get\", resource = \"nodes\"",
+        "verb = \"impersonate\", resource = \"users\"",
+    ] {
+        team_folder(&rest(holds)).ok(&["plan"]);
+    }
+}
+
+#[test]
 fn drift_checks_invariants_on_the_current_cluster() {
     let sandbox = team_folder(
         "[[invariants]]\neveryone-but = [\"admin\"]\ncannot = { verb = \"get\", resource = \"secrets\" }\n",

@@ -511,7 +511,7 @@ fn names_with_special_characters_round_trip() {
         let stored_verb = cluster.kubectl(&["get", "clusterrole", "-o", "jsonpath={.rules[0].verbs[0]}", "--", name]);
         assert_eq!(stored_verb, "list", "{name}");
     }
-    sandbox.write("rolecall.toml", "[policy]\nname = \"w\"\n");
+    sandbox.write("rolecall.toml", "[policy]\nname = \"w\"\n[guard]\nmax-removals = \"100%\"\n");
     for cluster_args in [&[][..], &["--snapshot", "now.yaml"]] {
         sandbox.ok(&[&["apply", "--auto-approve"], cluster_args].concat());
         let remaining = sandbox.ok(&[&["snapshot"], cluster_args].concat());

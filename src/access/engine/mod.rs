@@ -107,7 +107,7 @@ impl<'s> AccessEngine<'s> {
             roles: Vec::with_capacity(state.roles.len()),
             role_ids: BTreeMap::new(),
             aggregated: BTreeMap::new(),
-            rules: RuleTable::default(),
+            rules: RuleTable::new(&state.resources),
             journal: Vec::new(),
         };
         for (key, role) in &state.roles {

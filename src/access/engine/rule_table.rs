@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::access::request_set::{RequestSet, StringSet};
+use crate::api_resources::KnownResources;
 use crate::state::rbac::Rule;
 
 /// A rule. Rules with the same content have the same identifier.
@@ -34,8 +35,9 @@ pub(crate) struct ScopedRule {
 /// Everything, as `system:masters` is allowed to do. The largest of all.
 pub(crate) const EVERYTHING: ScopedRule = ScopedRule { rule: RuleId(usize::MAX), scope: ScopeId::CLUSTER };
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RuleTable<'s> {
+    known: &'s KnownResources,
     rules: Vec<&'s Rule>,
     rule_ids: BTreeMap<&'s Rule, RuleId>,
     /// The namespaces of the scopes after the whole cluster.
@@ -45,6 +47,17 @@ pub(super) struct RuleTable<'s> {
 }
 
 impl<'s> RuleTable<'s> {
+    pub(super) fn new(known: &'s KnownResources) -> Self {
+        Self {
+            known,
+            rules: Vec::new(),
+            rule_ids: BTreeMap::new(),
+            namespaces: Vec::new(),
+            scope_ids: BTreeMap::new(),
+            request_sets: RefCell::default(),
+        }
+    }
+
     pub(super) fn rule_id(&mut self, rule: &'s Rule) -> RuleId {
         let next = RuleId(self.rules.len());
         let id = *self.rule_ids.entry(rule).or_insert(next);
@@ -92,10 +105,7 @@ impl<'s> RuleTable<'s> {
             return Vec::new();
         };
         let namespace = scoped_rule.scope.0.checked_sub(1).and_then(|number| self.namespaces.get(number));
-        let (objects, urls) = match namespace {
-            None => (RequestSet::from_rule_objects(rule, StringSet::all()), RequestSet::from_rule_urls(rule)),
-            Some(namespace) => (RequestSet::from_rule_objects(rule, StringSet::only([*namespace])), None),
-        };
-        objects.into_iter().chain(urls).collect()
+        let scope = namespace.map_or_else(StringSet::all, |namespace| StringSet::only([*namespace]));
+        RequestSet::from_rule(rule, scope, self.known)
     }
 }

@@ -101,10 +101,10 @@ pub(in crate::access) fn format_namespaces(namespaces: &StringSet<'_>) -> String
 /// Returns the resources with their API groups: `pods`, `deployments.apps/scale`, `every resource of API group apps
 /// except …`.
 fn format_resources(resources: &ResourceSet<'_>, groups: &StringSet<'_>) -> String {
-    // A single group is part of the resource's name, as in `kubectl get deployments.apps`.
+    // A single group is part of the resource's name, as in `kubectl get deployments.apps`. The core group has no name.
     let suffix = match groups.listed() {
-        ([group], false) => *group,
-        _ => "",
+        ([group], false) => Some(*group),
+        _ => None,
     };
     let mut listed = Vec::new();
     let mut except = Vec::new();
@@ -116,13 +116,17 @@ fn format_resources(resources: &ResourceSet<'_>, groups: &StringSet<'_>) -> Stri
     let with_all_subresources = match others.listed() {
         ([], false) => None,
         ([], true) => Some("every resource".to_owned()),
-        (names, false) => Some(format!("every subresource of {}", names.join(", "))),
+        (names, false) => Some(format!("every subresource of {}{}", names.join(", "), format_all_groups(groups))),
         (names, true) => Some(format!("every resource except {} with all subresources", names.join(", "))),
     };
     let Some(with_all_subresources) = with_all_subresources else {
         let listed = listed.join(", ");
-        let has_group = !suffix.is_empty() || matches!(groups.listed(), ([""], false));
-        return if has_group { listed } else { format!("{listed}{}", format_groups(groups)) };
+        let groups = if suffix.is_some() {
+            String::new()
+        } else {
+            format!("{}{}", format_groups(groups), format_all_groups(groups))
+        };
+        return format!("{listed}{groups}");
     };
     let first = with_exceptions(&format!("{with_all_subresources}{}", format_groups(groups)), &except);
     std::iter::once(first).chain(listed).collect::<Vec<_>>().join(", ")
@@ -137,8 +141,15 @@ fn format_groups(groups: &StringSet<'_>) -> String {
     }
 }
 
-/// Returns the resources with one subresource. The empty subresource is the resource itself.
-fn format_resource_names(resources: &StringSet<'_>, subresource: &str, group: &str) -> Vec<String> {
+/// Returns the words for all API groups. Without them, a resource is in the core group.
+fn format_all_groups(groups: &StringSet<'_>) -> &'static str {
+    if groups.is_all() { " of every API group" } else { "" }
+}
+
+/// Returns the resources with one subresource. The empty subresource is the resource itself. `only_group` is the only API
+/// group of the set.
+fn format_resource_names(resources: &StringSet<'_>, subresource: &str, only_group: Option<&str>) -> Vec<String> {
+    let group = only_group.unwrap_or_default();
     let dot = if group.is_empty() { "" } else { "." };
     let slash = if subresource.is_empty() { "" } else { "/" };
     let format_name = |resource: &str| format!("{resource}{dot}{group}{slash}{subresource}");
@@ -150,10 +161,12 @@ fn format_resource_names(resources: &StringSet<'_>, subresource: &str, group: &s
     // A rule can name all resources with one subresource, as `*/scale`, but not all resources without subresources.
     let all = if !subresource.is_empty() {
         format_name("*")
-    } else if group.is_empty() {
-        "every resource without its subresources".to_owned()
     } else {
-        format!("every resource of API group {group} without its subresources")
+        match only_group {
+            None => "every resource without its subresources".to_owned(),
+            Some("") => "every resource of API group core without its subresources".to_owned(),
+            Some(group) => format!("every resource of API group {group} without its subresources"),
+        }
     };
     vec![with_exceptions(&all, &listed)]
 }
@@ -222,7 +235,12 @@ mod tests {
             (
                 r#"{"verbs":["update"],"apiGroups":["*"],"resources":["*/scale"]}"#,
                 &all,
-                "update */scale in all namespaces",
+                "update */scale of every API group in all namespaces",
+            ),
+            (
+                r#"{"verbs":["get"],"apiGroups":["*"],"resources":["pods","pods/log"]}"#,
+                &team,
+                "get pods, pods/log of every API group in team-a, team-b",
             ),
             (r#"{"verbs":["get"],"nonResourceURLs":["/metrics","/api/*"]}"#, &all, "get /api/*, /metrics"),
             (r#"{"verbs":["*"],"nonResourceURLs":["*"]}"#, &all, "every verb on every URL"),

@@ -11,6 +11,7 @@ mod example;
 mod product;
 mod request_set_except;
 mod resource_set;
+mod rule_scope;
 mod string_set;
 mod url_set;
 
@@ -18,6 +19,7 @@ pub(crate) use data::{ProductSetData, RequestSetData, ResourceSetData, StringSet
 pub(crate) use product::{ObjectRequestSet, RequestSet};
 pub(crate) use request_set_except::{RequestSetExcept, merge, subtract};
 pub(crate) use resource_set::ResourceSet;
+pub(crate) use rule_scope::has_cluster_scoped_resources;
 pub(crate) use string_set::StringSet;
 
 pub(super) use display::format_namespaces;

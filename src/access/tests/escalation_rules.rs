@@ -77,6 +77,87 @@ fn path_display_has_consequence_and_requests() {
     );
 }
 
+fn rbac_rule(verbs: &str, resources: &str, names: &str) -> String {
+    format!(
+        "{{verbs: [{verbs}], apiGroups: [rbac.authorization.k8s.io], resources: [{resources}], resourceNames: [{names}]}}"
+    )
+}
+
+fn core_rule(verbs: &str, resources: &str, names: &str) -> String {
+    format!("{{verbs: [{verbs}], apiGroups: [''], resources: [{resources}], resourceNames: [{names}]}}")
+}
+
+#[test]
+fn groups_are_impersonated_only_together_with_a_user_or_service_account() {
+    let groups = core_rule("impersonate", "groups", "");
+    assert_eq!(path_names(&format!("[{groups}]"), None), [""; 0]);
+    assert_eq!(path_names(&format!("[{}]", core_rule("impersonate", "users", "")), None), ["impersonate"]);
+    let with_accounts = format!("[{groups}, {}]", core_rule("impersonate", "serviceaccounts", ""));
+    assert_eq!(path_names(&with_accounts, None), ["impersonate-groups", "impersonate-service-accounts"]);
+    // Users and groups are checked without a namespace.
+    assert_eq!(path_names(&with_accounts, Some("team")), ["impersonate-service-accounts"]);
+    assert_eq!(path_names(&format!("[{}]", core_rule("impersonate", "'users', groups", "")), Some("team")), [""; 0]);
+}
+
+#[test]
+fn constrained_impersonation_needs_both_checks() {
+    let user = "{verbs: ['impersonate:user-info'], apiGroups: [authentication.k8s.io], resources: [users]}";
+    let on = "{verbs: ['impersonate-on:user-info:list'], apiGroups: [''], resources: [pods]}";
+    assert_eq!(path_names(&format!("[{user}]"), None), [""; 0]);
+    assert_eq!(path_names(&format!("[{on}]"), None), [""; 0]);
+    assert_eq!(path_names(&format!("[{user}, {on}]"), None), ["impersonate-constrained"]);
+}
+
+#[test]
+fn request_without_a_name_is_not_a_write_of_an_object() {
+    let patch = |names: &str| path_names(&format!("[{}]", core_rule("patch, update", "configmaps", names)), None);
+    assert_eq!(patch("''"), [""; 0]);
+    assert_eq!(patch("aws-auth"), ["aws-auth"]);
+    let create = |names: &str| path_names(&format!("[{}]", core_rule("create", "configmaps", names)), None);
+    assert_eq!(create("''"), ["aws-auth"]);
+    // A POST has no name, and server-side apply needs `patch` too.
+    assert_eq!(create("aws-auth"), [""; 0]);
+    assert_eq!(path_names(&format!("[{}]", core_rule("get", "secrets", "''")), None), [""; 0]);
+    assert_eq!(path_names(&format!("[{}]", core_rule("list", "secrets", "''")), None), ["secrets"]);
+    assert_eq!(path_names(&format!("[{}]", core_rule("create", "pods/exec", "''")), None), [""; 0]);
+}
+
+#[test]
+fn escalate_counts_for_the_object_that_is_written() {
+    let rules = |escalate: &str, verbs: &str, names: &str| {
+        let (escalate, write) =
+            (rbac_rule("escalate", "clusterroles", escalate), rbac_rule(verbs, "clusterroles", names));
+        path_names(&format!("[{escalate}, {write}]"), None)
+    };
+    assert_eq!(rules("a", "patch", "a"), ["escalate-cluster-roles"]);
+    assert_eq!(rules("a", "patch", "b"), [""; 0]);
+    assert_eq!(rules("a", "create", ""), [""; 0], "a POST has no name");
+    assert_eq!(rules("", "create", ""), ["escalate-cluster-roles"]);
+}
+
+#[test]
+fn bind_is_checked_in_the_namespace_of_the_role_binding() {
+    let rules = format!("[{}, {}]", rbac_rule("bind", "clusterroles", ""), rbac_rule("create", "rolebindings", ""));
+    assert_eq!(path_names(&rules, Some("team")), ["bind"]);
+    let rules = format!("[{}, {}]", rbac_rule("escalate", "clusterroles", ""), rbac_rule("patch", "clusterroles", ""));
+    assert_eq!(path_names(&rules, Some("team")), [""; 0], "ClusterRoles are cluster-scoped");
+    let rules = format!("[{}, {}]", rbac_rule("escalate", "roles", ""), rbac_rule("patch", "roles", ""));
+    assert_eq!(path_names(&rules, Some("team")), ["escalate-roles"]);
+}
+
+#[test]
+fn immutable_fields_open_no_path() {
+    let rule = |group: &str, verbs: &str, resource: &str| {
+        path_names(&format!("[{{verbs: [{verbs}], apiGroups: ['{group}'], resources: [{resource}]}}]"), None)
+    };
+    assert_eq!(rule("batch", "patch", "jobs"), [""; 0]);
+    assert_eq!(rule("batch", "create", "jobs"), ["jobs"]);
+    assert_eq!(rule("batch", "patch", "cronjobs"), ["cron-jobs"]);
+    assert_eq!(rule("", "patch", "persistentvolumes"), [""; 0]);
+    assert_eq!(rule("", "create", "persistentvolumes"), ["volumes"]);
+    assert_eq!(rule("apiextensions.k8s.io", "create", "customresourcedefinitions"), [""; 0]);
+}
+
 #[test]
 fn rule_names_are_unique() {
     let names: BTreeSet<&str> = ESCALATION_RULES.iter().map(|rule| rule.name).collect();
@@ -92,7 +173,7 @@ fn required_permissions_of_each_rule_are_sufficient_and_necessary() {
             .map(|required| {
                 let verb = required.verbs[0];
                 let resource = required.resources[0];
-                format!("{{verbs: ['{verb}'], apiGroups: ['{}'], resources: [{resource}]}}", required.group)
+                format!("{{verbs: ['{verb}'], apiGroups: ['{}'], resources: ['{resource}']}}", required.group)
             })
             .collect();
         let all = path_names(&format!("[{}]", rules.join(", ")), None);

@@ -1,6 +1,7 @@
 //! Builders of states, roles, bindings and requests for the tests.
 
 use crate::access::{AccessDecision, AccessView, Aggregation, Request, SubjectQuery};
+use crate::api_resources::KnownResources;
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
 use crate::state::validate::parse_object_key;
@@ -77,7 +78,7 @@ pub(super) fn parse_request(text: &str) -> Request {
         let word = words.next().unwrap();
         request = if flag == "-n" { request.in_namespace(word) } else { request.with_name(word) };
     }
-    request.into_client_request()
+    request.into_client_request(&KnownResources::default())
 }
 
 #[track_caller]

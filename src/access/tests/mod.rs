@@ -2,6 +2,7 @@
 //! known pitfalls of aws-auth and RBAC.
 
 mod aggregated;
+mod can_answer;
 mod data;
 mod diff;
 mod escalation_rules;
@@ -15,3 +16,4 @@ mod real;
 mod shrink;
 mod traps;
 mod variants;
+mod who_can;

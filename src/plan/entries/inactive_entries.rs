@@ -127,9 +127,7 @@ pub(super) fn unmatchable_warnings(
                     "add the role to the policy, which writes the ARN in this form, and delete this entry"
                 })
             }
-            UnmatchableReason::InvalidArn(error) => {
-                warning.with_because(error.to_string()).with_help("correct the ARN, or delete the entry")
-            }
+            UnmatchableReason::InvalidArn(error) => warning.with_because(error.to_string()).with_help(error.help()),
         });
     }
     warnings

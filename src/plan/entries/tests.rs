@@ -172,13 +172,14 @@ fn unreadable_section_is_refused_with_its_line() {
 
 #[test]
 fn unowned_entries_and_other_keys_stay_byte_for_byte() {
-    let live =
-        config_map(&json!({ "mapRoles": NODES, "maproles": "ignored", "other": "x\r\n", "mapAccounts": "- '1'" }));
+    let live = config_map(
+        &json!({ "mapRoles": NODES, "maproles": "ignored", "other": "x\r\n", "mapAccounts": "- '111122223333'" }),
+    );
     let plan = plan_policy(VIEWER, &live);
     let after = applied(&plan, &live);
     assert_eq!(
         after["data"],
-        json!({ "mapRoles": format!("{NODES}{VIEWER_ENTRY}"), "maproles": "ignored", "other": "x\r\n", "mapAccounts": "- '1'" })
+        json!({ "mapRoles": format!("{NODES}{VIEWER_ENTRY}"), "maproles": "ignored", "other": "x\r\n", "mapAccounts": "- '111122223333'" })
     );
     assert_eq!(warnings(&plan), ["aws-auth key `maproles` is ignored: the authenticator only reads `mapRoles`"]);
 }
@@ -289,17 +290,19 @@ fn last_of_users_that_differ_in_case_is_kept() {
 
 #[test]
 fn overridden_unowned_entries_are_warnings() {
-    let role = |name: &str| format!("- rolearn: arn:aws:iam::1:{name}\n");
-    let user = |name: &str| format!("- userarn: arn:aws:iam::1:{name}\n");
+    let role = |name: &str| format!("- rolearn: arn:aws:iam::111122223333:{name}\n");
+    let user = |name: &str| format!("- userarn: arn:aws:iam::111122223333:{name}\n");
     let roles = [role("role/a"), role("user/u"), role("role/A")].concat();
     let users = [user("user/u"), user("user/v"), user("user/v")].concat();
-    let live = config_map(&json!({ "mapRoles": roles, "mapUsers": users, "mapAccounts": "- '1'\n- '1'\n" }));
+    let live = config_map(
+        &json!({ "mapRoles": roles, "mapUsers": users, "mapAccounts": "- '111122223333'\n- '111122223333'\n" }),
+    );
     assert_eq!(
         warnings(&plan_policy("", &live)),
         [
-            "aws-auth mapRoles, line 1: arn:aws:iam::1:role/a never matches, line 3 of mapRoles wins",
-            "aws-auth mapUsers, line 1: arn:aws:iam::1:user/u never matches, line 2 of mapRoles wins",
-            "aws-auth mapUsers, line 2: arn:aws:iam::1:user/v never matches, line 3 of mapUsers wins",
+            "aws-auth mapRoles, line 1: arn:aws:iam::111122223333:role/a never matches, line 3 of mapRoles wins",
+            "aws-auth mapUsers, line 1: arn:aws:iam::111122223333:user/u never matches, line 2 of mapRoles wins",
+            "aws-auth mapUsers, line 2: arn:aws:iam::111122223333:user/v never matches, line 3 of mapUsers wins",
         ]
     );
 }

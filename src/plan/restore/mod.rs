@@ -43,7 +43,7 @@ impl AppliedWrites {
     ///
     /// # Errors
     /// If a write does not fit the object before it: the backup is incomplete.
-    fn object_versions(&self) -> Result<BTreeMap<&ObjectKey, Versions<Value>>, Diagnostic> {
+    fn object_versions(&self) -> Result<BTreeMap<&ObjectKey, Versions<Value>>, Vec<Diagnostic>> {
         let mut all: BTreeMap<&ObjectKey, Versions<Value>> = BTreeMap::new();
         for Step { object, write, precondition, .. } in &self.steps {
             let before = self.before.get(object);
@@ -62,10 +62,10 @@ impl AppliedWrites {
                     Some(after)
                 }
                 (WriteRequest::Delete, Some(_)) => None,
-                _ => return Err(incomplete_backup(object)),
+                _ => return Err(vec![incomplete_backup(object)]),
             };
             if !fits {
-                return Err(incomplete_backup(object));
+                return Err(vec![incomplete_backup(object)]);
             }
             match all.get_mut(object) {
                 Some(versions) => {
@@ -110,7 +110,7 @@ fn invalid_object(key: &ObjectKey, error: &ObjectError) -> Diagnostic {
 /// If the backup is incomplete, or if aws-auth cannot be edited.
 pub(crate) fn plan_restore(applied: &AppliedWrites, live: &State) -> Result<Plan, Vec<Diagnostic>> {
     let mut planner = RestorePlanner::new(applied, live);
-    for (key, versions) in applied.object_versions().map_err(|error| vec![error])? {
+    for (key, versions) in applied.object_versions()? {
         let invalid = |error: ObjectError| vec![invalid_object(key, &error)];
         match key.kind() {
             ObjectKind::ClusterRole | ObjectKind::Role => {

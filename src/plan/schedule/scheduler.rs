@@ -93,12 +93,13 @@ impl<'s> Scheduler<'s> {
             if self.is_done() {
                 return Ok(());
             }
+            let before = self.log.len();
             let is_changed = self.revoke_partially()?
                 || self.grant_partially()?
                 || self.change_entries_partially()?
                 || self.delete_without_bridge()?
                 || self.use_temporaries()?;
-            if !is_changed {
+            if !is_changed || self.log.len() == before {
                 self.force_write()?;
             }
         }

@@ -47,11 +47,10 @@ impl<'s> Scheduler<'s> {
             return Ok(true);
         }
         let components = self.components();
-        if components.len() > 1 {
-            for component in &components {
-                if self.use_temporaries_for(component)? {
-                    return Ok(true);
-                }
+        for component in components.iter().filter(|_| components.len() > 1) {
+            // The entries of a component can have their planned content already.
+            if !self.is_component_done(component)? && self.use_temporaries_for(component)? {
+                return Ok(true);
             }
         }
         Ok(false)

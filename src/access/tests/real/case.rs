@@ -73,9 +73,10 @@ const GROUPS: [&[&str]; 2] = [
 ];
 const VERBS: [&[&str]; 2] = [
     &["get", "list", "create", "update", "*"],
-    &["watch", "patch", "delete", "deletecollection", "GET", "escalate", ""],
+    &["watch", "patch", "delete", "deletecollection", "GET", "escalate", "bind", "impersonate", "impersonate", ""],
 ];
-const API_GROUPS: [&[&str]; 2] = [&["", "", "apps", "*"], &["rbac.authorization.k8s.io", "APPS", "none.example"]];
+const API_GROUPS: [&[&str]; 2] =
+    [&["", "", "apps", "*"], &["rbac.authorization.k8s.io", "networking.k8s.io", "APPS", "none.example"]];
 const RESOURCES: [&[&str]; 2] = [
     &["pods", "pods", "secrets", "deployments", "*", "pods/exec"],
     &[
@@ -89,6 +90,12 @@ const RESOURCES: [&[&str]; 2] = [
         "namespaces",
         "nodes",
         "nodes/proxy",
+        "persistentvolumes",
+        "servicecidrs",
+        "users",
+        "groups",
+        "serviceaccounts",
+        "rolebindings",
         "serviceaccounts/token",
         "PODS",
         "clusterroles",
@@ -99,7 +106,7 @@ const RESOURCES: [&[&str]; 2] = [
         "*/",
     ],
 ];
-const NAMES: &[&str] = &["a", "b", "", "*", "real-a", "A"];
+const NAMES: &[&str] = &["a", "b", "", "*", "real-a", "real-b", "A", "s", "u1"];
 const URLS: &[&str] = &[
     "/metrics",
     "/metrics/*",
@@ -233,7 +240,7 @@ fn rule(rng: &mut TestRng, allow_urls: bool) -> Value {
         "apiGroups": pick_some_usually(rng, API_GROUPS, 2),
         "resources": pick_some_usually(rng, RESOURCES, 4),
     });
-    if rng.one_in(6) {
+    if rng.one_in(4) {
         rule["resourceNames"] = json!(pick_some(rng, NAMES, 2));
     }
     rule

@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::case::NAMESPACES;
 use super::question::RandomQuestion;
 use super::server::RealServer;
-use crate::access::Request;
+use crate::access::{Request, RequestScope, request_scope};
+use crate::api_resources::KnownResources;
 use crate::{Env, Exit, Stdio, Terminals, run};
 
 pub(super) const SNAPSHOT: &str = "state.yaml";
@@ -85,7 +87,12 @@ impl CliProgram {
         let answer: Value = serde_json::from_str(&out).map_err(|error| format!("{error}: {out}{err}"))?;
         let answer = &answer["clusters"][0];
         let yes = answer["verdict"] == "yes";
-        if exit == (if yes { Exit::Success } else { Exit::Failed }) {
+        let expected = match answer["verdict"].as_str() {
+            Some("yes") => Exit::Success,
+            Some("not-answered") => Exit::NotAnswered,
+            _ => Exit::Failed,
+        };
+        if exit == expected {
             Ok((yes, answer["not-authenticated"].is_null()))
         } else {
             Err(format!("{args:?} ends with {exit:?}: {out}"))
@@ -109,7 +116,11 @@ fn can_args(question: &RandomQuestion) -> Vec<String> {
     if !object.subresource.is_empty() {
         words.extend(["--subresource".to_owned(), object.subresource.clone()]);
     }
-    if object.namespace.is_empty() {
+    let scope = request_scope(&KnownResources::default(), &object.group, &object.resource, &object.verb);
+    if object.namespace.is_empty() && scope == RequestScope::Cluster {
+        // The namespace of a cluster-scoped resource is ignored.
+        words.extend(["-n".to_owned(), NAMESPACES[0].to_owned()]);
+    } else if object.namespace.is_empty() {
         words.push("-A".to_owned());
     } else {
         words.extend(["-n".to_owned(), object.namespace.clone()]);

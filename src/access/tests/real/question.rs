@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::case::NAMESPACES;
 use crate::access::Request;
+use crate::api_resources::KnownResources;
 use crate::state::aws_auth::tests::corpus::TestRng;
 
 /// How a subject authenticates to the API server.
@@ -34,6 +35,8 @@ pub(super) struct RandomQuestion {
 pub(super) struct HttpRequest {
     pub(super) method: &'static str,
     pub(super) path: String,
+    /// The user that the request impersonates. The question is then whether the subject can impersonate it.
+    pub(super) impersonate: Option<String>,
 }
 
 pub(super) const CALLERS: &[&str] = &[
@@ -67,9 +70,11 @@ pub(super) fn random_arn(rng: &mut TestRng) -> String {
 impl RandomQuestion {
     pub(super) fn random(rng: &mut TestRng) -> Self {
         let (subject, credential) = random_subject(rng);
-        let (request, http_request) = match rng.next_below(8) {
+        let (request, http_request) = match rng.next_below(9) {
             0 => url(rng),
             1 => (review_only(rng), None),
+            // The credential of an impersonated user cannot impersonate another one.
+            2 if !matches!(credential, TestCredential::Impersonated { .. }) => impersonation(rng),
             _ => object(rng),
         };
         Self { subject, credential, request, http_request }
@@ -141,7 +146,24 @@ fn url(rng: &mut TestRng) -> (Request, Option<HttpRequest>) {
         "/apis/apps/v1",
         "/z",
     ]);
-    (Request::url(&method.to_lowercase(), path), Some(HttpRequest { method, path: path.to_owned() }))
+    let http_request = HttpRequest { method, path: path.to_owned(), impersonate: None };
+    (Request::url(&method.to_lowercase(), path), Some(http_request))
+}
+
+/// Returns the impersonation of a user or a service account.
+fn impersonation(rng: &mut TestRng) -> (Request, Option<HttpRequest>) {
+    let namespace = rng.pick(&NAMESPACES);
+    let user = rng.pick(&["u1", "a", "s"]);
+    let is_account = rng.one_in(2);
+    let request = if is_account {
+        Request::object("impersonate", "", "serviceaccounts").with_name("s").in_namespace(namespace)
+    } else {
+        // The namespace is that of the question. The API server asks without one.
+        Request::object("impersonate", "", "users").with_name(user).in_namespace(namespace)
+    };
+    let name = if is_account { format!("system:serviceaccount:{namespace}:s") } else { user.to_owned() };
+    let http_request = HttpRequest { method: "GET", path: "/rolecall-test".to_owned(), impersonate: Some(name) };
+    (request.into_client_request(&KnownResources::default()), Some(http_request))
 }
 
 /// Returns a request that no client sends, or that other parts of the API server ask the authorizer about.
@@ -179,6 +201,8 @@ const RESOURCES: &[(&str, &str, &str, bool, &[&str])] = &[
     ("", "/api/v1", "namespaces", false, &["get", "list", "watch", "create", "update", "patch", "delete"]),
     ("", "/api/v1", "nodes", false, ALL_VERBS),
     ("", "/api/v1", "nodes/proxy", false, &["get", "create"]),
+    ("", "/api/v1", "persistentvolumes", false, ALL_VERBS),
+    ("networking.k8s.io", "/apis/networking.k8s.io/v1", "servicecidrs", false, ALL_VERBS),
     ("apps", "/apis/apps/v1", "deployments/scale", true, &["get", "update", "patch"]),
     ("apps", "/apis/apps/v1", "statefulsets/scale", true, &["get", "patch"]),
     ("rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1", "clusterroles", false, READ_VERBS),
@@ -237,8 +261,11 @@ fn object(rng: &mut TestRng) -> (Request, Option<HttpRequest>) {
         "delete" | "deletecollection" => "DELETE",
         _ => "GET",
     };
-    let request = Request::object(verb, group, resource).with_name(name).in_namespace(namespace).into_client_request();
-    (request, Some(HttpRequest { method, path }))
+    let request = Request::object(verb, group, resource)
+        .with_name(name)
+        .in_namespace(namespace)
+        .into_client_request(&KnownResources::default());
+    (request, Some(HttpRequest { method, path, impersonate: None }))
 }
 
 /// Returns the attributes of the request in the spec of a SubjectAccessReview.

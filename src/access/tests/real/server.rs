@@ -185,6 +185,11 @@ impl RealServer {
         }
     }
 
+    /// Returns the token of the service account `s` in the namespace.
+    pub(super) fn account_token(&self, namespace: &str) -> &str {
+        &self.accounts[namespace]
+    }
+
     /// Returns whether a SubjectAccessReview allows the request.
     pub(super) fn review(&self, identity: &ServerIdentity, request: &Request) -> bool {
         self.review_status(identity, request)["allowed"] == true
@@ -219,6 +224,7 @@ impl RealServer {
                 headers.extend(groups.iter().map(|group| ("impersonate-group", group.clone())));
             }
         }
+        headers.extend(http_request.impersonate.iter().map(|user| ("impersonate-user", user.clone())));
         let body = matches!(http_request.method, "POST" | "PUT" | "PATCH").then(|| json!({}));
         if body.is_some() {
             let is_patch = http_request.method == "PATCH";
@@ -239,6 +245,10 @@ impl RealServer {
 /// Returns whether the 403 is from the authorizer. Admission control and the escalation check of RBAC also answer 403,
 /// but only after the request was authorized.
 fn is_authorizer_denial(answer: &Value, request: &Request) -> bool {
+    if request.verb() == "impersonate" {
+        // The message is about the first check of constrained impersonation or about the last check.
+        return answer["message"].as_str().is_some_and(|message| message.contains(" cannot impersonate"));
+    }
     let target = match request {
         Request::Url { path, .. } => format!("path \"{path}\""),
         Request::Object(_) => "resource \"".to_owned(),
