@@ -29,7 +29,9 @@ impl Component {
 fn add(components: &mut Vec<Component>, mut added: Component) {
     let (connected, others): (Vec<_>, Vec<_>) =
         std::mem::take(components).into_iter().partition(|component| !component.subjects.is_disjoint(&added.subjects));
-    connected.into_iter().for_each(|component| added.absorb(component));
+    for component in connected {
+        added.absorb(component);
+    }
     *components = others;
     components.push(added);
 }
@@ -57,7 +59,7 @@ impl<'s> Scheduler<'s> {
             let key = class.entry_key();
             let own = entries.iter().enumerate().filter(|(_, edited)| Some(&edited.key) == key.as_ref());
             let entries = own.map(|(index, _)| index).collect();
-            add(&mut components, Component { subjects, entries, ..Component::default() });
+            add(&mut components, Component { entries, subjects, ..Component::default() });
         }
         components.retain(|component| !component.changes.is_empty() || !component.entries.is_empty());
         components

@@ -77,9 +77,9 @@ impl<'s> Scheduler<'s> {
             }
             self.make_possible_writes()?;
         }
-        if !self.is_component_done(component)?
-            && !(self.grant_through_copies(component, &mut temporaries)? && self.change_originals(component)?)
-        {
+        let are_objects_changed = self.is_component_done(component)?
+            || self.grant_through_copies(component, &mut temporaries)? && self.change_originals(component)?;
+        if !are_objects_changed {
             return Ok(false);
         }
         self.make_possible_writes()?;
