@@ -92,8 +92,7 @@ mod tests {
 
     #[test]
     fn documentation_lists_exactly_these_identities() {
-        let docs =
-            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/explanations/guards.md")).unwrap();
+        let docs = include_str!("../../docs/explanations/guards.md");
         let (_, section) = docs.split_once("never includes these built-in identities").unwrap();
         let (table, _) = section.split_once("\nLimits:").unwrap();
         let row = |kind: &str| {
