@@ -78,7 +78,7 @@ impl<'s> AccessView<'s> {
         let unknown_part = lints.iter().find_map(|lint| match lint {
             QueryLint::UnknownSubject { .. } => Some(UnknownPart::Subject),
             QueryLint::UnknownNamespace { .. } => Some(UnknownPart::Namespace),
-            _ => None,
+            QueryLint::OtherSpelling { .. } => None,
         });
         if let Some(part) = unknown_part.filter(|_| verdict == Verdict::No) {
             verdict = Verdict::NotAnswered(part);

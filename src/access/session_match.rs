@@ -10,7 +10,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 pub(super) const EC2_PRIVATE_DNS_NAME: &str = "{{EC2PrivateDNSName}}";
@@ -315,8 +314,11 @@ pub(super) fn is_instance_id(session: &str) -> bool {
 fn is_ec2_private_dns_name(text: &str) -> bool {
     let mut labels = text.split('.');
     let host = labels.next().unwrap_or_default();
-    let is_address =
-        || host.strip_prefix("ip-").is_some_and(|address| address.replace('-', ".").parse::<Ipv4Addr>().is_ok());
+    let is_octet = |text: &str| !(text.len() > 1 && text.starts_with('0')) && text.parse::<u8>().is_ok();
+    let is_address = || {
+        host.strip_prefix("ip-")
+            .is_some_and(|address| address.split('-').count() == 4 && address.split('-').all(is_octet))
+    };
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.chars().all(is_dns_char)

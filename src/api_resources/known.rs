@@ -1,15 +1,26 @@
 //! What is known about the resources of one cluster.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use super::{ApiResources, ResourceScope};
 
 /// The resources of one cluster: those of its discovery, if it was read, and those of Kubernetes itself.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct KnownResources(Arc<Catalog>);
 
-#[derive(Debug)]
+/// The list is too long for the debug output of a state.
+impl fmt::Debug for KnownResources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Catalog { declared, is_complete, .. } = self.0.as_ref();
+        f.debug_struct("KnownResources")
+            .field("declared", declared)
+            .field("is_complete", is_complete)
+            .finish_non_exhaustive()
+    }
+}
+
 struct Catalog {
     all: ApiResources,
     /// The plurals that are cluster-scoped in some API group.

@@ -24,9 +24,6 @@ data:
     - rolearn: arn:aws:iam::111122223333:role/dev
       username: "dev:{{SessionName}}"
       groups: [developers]
-    - rolearn: arn:aws:iam::*:role/ghost
-      username: ghost
-      groups: [ghosts]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole

@@ -9,6 +9,14 @@ apiVersion: v1
 kind: Namespace
 metadata: { name: kube-system, uid: 5d1c0b52 }
 ---
+apiVersion: v1
+kind: Namespace
+metadata: { name: default }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: team }
+---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: { name: cluster-admin }
@@ -71,11 +79,11 @@ fn assert_violated(sandbox: &Sandbox, expected: &str) {
 fn sessions_with_a_bound_name_are_in_every_answer() {
     let sandbox = sandbox(&format!("{ADMIN}{DEV}"), DEV_POLICY);
     insta::assert_snapshot!(answer(&sandbox, "can dev get secrets -n team"), @r"
-    yes, for sessions named `alice`
+    yes, for sessions named `alice`: arn:aws:iam::111122223333:role/dev (dev) can get secrets in team
     exit 0
     ");
     insta::assert_snapshot!(answer(&sandbox, "can arn:aws:sts::111122223333:assumed-role/dev/bob get secrets"), @r"
-    no
+    no: arn:aws:iam::111122223333:role/dev for sessions named `bob` (dev) cannot get secrets in default
     exit 1
     ");
     insta::assert_snapshot!(answer(&sandbox, "who-can get secrets -n team"), @r"
@@ -173,7 +181,7 @@ fn username_includes_the_groups_of_its_entries() {
                   rules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
     let sandbox = sandbox(&entries, policy);
     insta::assert_snapshot!(answer(&sandbox, "can user:bob get secrets --explain"), @r"
-    yes, for arn:aws:iam::111122223333:role/admin
+    yes, for arn:aws:iam::111122223333:role/admin: user:bob can get secrets in default
       subject         user:bob
       username        bob
       groups          system:authenticated
@@ -213,7 +221,7 @@ fn principal_of_another_cluster_is_not_an_error() {
     assert_eq!((output.exit_code, output.stdout.contains("yes")), (0, true), "{}{}", output.stdout, output.stderr);
     assert!(output.stderr.contains("principal `admins` is not in this cluster"), "{}", output.stderr);
     let output = sandbox.run(&["can", "admins", "get", "pods", "--cluster", "b"]);
-    assert_eq!(output.exit_code, 1);
+    assert_eq!(output.exit_code, 2);
     assert!(output.stderr.contains("principal `admins` is not in this cluster"), "{}", output.stderr);
 }
 
@@ -228,6 +236,6 @@ fn missing_aws_auth_and_service_accounts_as_users_are_named() {
     let output = run(&sandbox, "can arn:aws:iam::111122223333:role/dev get pods");
     assert!(output.stderr.contains("the ConfigMap aws-auth does not exist"), "{}", output.stderr);
     let output = run(&sandbox, "can user:system:serviceaccount:team:bot get pods");
-    assert_eq!((output.stdout.as_str(), output.exit_code), ("yes\n", 0));
+    assert_eq!((output.stdout.as_str(), output.exit_code), ("yes: sa:team/bot can get pods in default\n", 0));
     assert!(!output.stderr.contains("unknown subject"), "{}", output.stderr);
 }

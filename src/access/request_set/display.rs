@@ -159,14 +159,11 @@ fn format_resource_names(resources: &StringSet<'_>, subresource: &str, only_grou
         return listed;
     }
     // A rule can name all resources with one subresource, as `*/scale`, but not all resources without subresources.
-    let all = if !subresource.is_empty() {
-        format_name("*")
-    } else {
-        match only_group {
-            None => "every resource without its subresources".to_owned(),
-            Some("") => "every resource of API group core without its subresources".to_owned(),
-            Some(group) => format!("every resource of API group {group} without its subresources"),
-        }
+    let all = match (subresource.is_empty(), only_group) {
+        (false, _) => format_name("*"),
+        (true, None) => "every resource without its subresources".to_owned(),
+        (true, Some("")) => "every resource of API group core without its subresources".to_owned(),
+        (true, Some(group)) => format!("every resource of API group {group} without its subresources"),
     };
     vec![with_exceptions(&all, &listed)]
 }

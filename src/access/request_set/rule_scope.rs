@@ -84,7 +84,7 @@ fn split_by_scope<'s>(
     for (group, word) in cluster_scoped {
         let verbs = verbs_in_namespaces(rule, group, base_resource(word), known);
         let (resources, groups) = (ResourceSet::from_rule([word]), StringSet::only([group]));
-        sets.push(ObjectRequestSet { verbs, resources, groups, ..whole.clone() });
+        sets.push(ObjectRequestSet { resources, groups, verbs, ..whole.clone() });
     }
     sets.retain(|set| !set.is_empty());
     sets

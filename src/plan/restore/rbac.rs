@@ -38,7 +38,7 @@ impl RbacObject for Role {
     }
 
     fn has_same_content(&self, other: &Self) -> bool {
-        RoleContent::from_role(self).is_equal(&RoleContent::from_role(other))
+        OwnRules::from_role(self).is_equal(&OwnRules::from_role(other))
     }
 
     fn diff(from: Option<&Self>, to: Option<&Self>) -> Vec<FieldDiff> {
@@ -71,12 +71,12 @@ impl RbacObject for Binding {
 /// The rules of a role, or the selectors of an aggregated role. The aggregation controller writes the rules of an aggregated
 /// role, so they are not compared and not restored.
 #[derive(Debug, Clone)]
-enum RoleContent {
+enum OwnRules {
     Rules(Vec<Rule>),
     Aggregated(Vec<LabelSelector>),
 }
 
-impl RoleContent {
+impl OwnRules {
     fn from_role(role: &Role) -> Self {
         match &role.aggregation {
             Some(selectors) => Self::Aggregated(selectors.clone()),
@@ -109,7 +109,7 @@ fn is_same_object<T: RbacObject>(a: &T, b: &T) -> bool {
 
 /// Returns the rules without those that the apply added and with those that it removed. `None` if a rule that it added was
 /// changed since.
-fn undo_rules(versions: &Versions<RoleContent>, current: &RoleContent) -> Option<Vec<Rule>> {
+fn undo_rules(versions: &Versions<OwnRules>, current: &OwnRules) -> Option<Vec<Rule>> {
     let before = versions.before.as_ref()?.rules()?;
     let after = versions.after.as_ref()?.rules()?;
     let current = current.rules()?;
@@ -187,14 +187,14 @@ impl RestorePlanner<'_> {
         let Some((before, live)) = self.undo_existence(key, versions, live) else {
             return;
         };
-        let contents = versions.map(RoleContent::from_role);
-        let current = RoleContent::from_role(live);
+        let contents = versions.map(OwnRules::from_role);
+        let current = OwnRules::from_role(live);
         let meta = UndoneMeta::new(versions, &live.meta);
         let mut conflicts: Vec<String> = meta.conflicts().collect();
         let mut restored = live.clone();
         meta.apply(&mut restored.meta);
         let mut patch = Map::new();
-        let content = match undo_value(&contents, Some(&current), RoleContent::is_equal) {
+        let content = match undo_value(&contents, Some(&current), OwnRules::is_equal) {
             Undo::Nothing => None,
             // Both versions exist, so the content is never removed.
             Undo::Set(content) => content,
@@ -203,19 +203,19 @@ impl RestorePlanner<'_> {
                 if rules.is_none() {
                     conflicts.push(if before.aggregation.is_some() { "aggregationRule" } else { "rules" }.to_owned());
                 }
-                rules.map(RoleContent::Rules)
+                rules.map(OwnRules::Rules)
             }
         };
         let content_is_kept = content.is_none();
         match content {
-            Some(RoleContent::Rules(rules)) => {
+            Some(OwnRules::Rules(rules)) => {
                 patch.insert("rules".to_owned(), json!(rules));
                 if live.aggregation.is_some() {
                     patch.insert("aggregationRule".to_owned(), Value::Null);
                 }
                 (restored.rules, restored.aggregation) = (rules, None);
             }
-            Some(RoleContent::Aggregated(selectors)) => {
+            Some(OwnRules::Aggregated(selectors)) => {
                 patch.insert("aggregationRule".to_owned(), aggregation_rule_to_json(&selectors));
                 restored.aggregation = Some(selectors);
             }

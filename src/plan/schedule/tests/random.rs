@@ -9,6 +9,7 @@ use proptest::sample::{select, subsequence};
 use super::model::Universe;
 use super::owned::{PlanScenario, ScenarioSide, TestOwner, scenario};
 use crate::access::{Request, SubjectQuery};
+use crate::api_resources::KnownResources;
 use crate::names::ObjectKey;
 use crate::state::aws_auth::{Entry, EntryPrincipal};
 use crate::state::config_map::entry_key;
@@ -294,7 +295,9 @@ pub(super) fn universe() -> Universe {
         ("z", "z"),
     ] {
         for namespace in ["", "n1"] {
-            requests.push(Request::object(verb, "", resource).in_namespace(namespace));
+            // A request for a cluster-scoped resource has no namespace.
+            let request = Request::object(verb, "", resource).in_namespace(namespace);
+            requests.push(request.into_client_request(&KnownResources::default()));
         }
     }
     requests.extend(["/a", "/ab", "/z"].map(|path| Request::url("get", path)));
