@@ -5,6 +5,7 @@ mod aggregated;
 mod can_answer;
 mod data;
 mod diff;
+mod engine;
 mod escalation_rules;
 mod fixture;
 mod identities;

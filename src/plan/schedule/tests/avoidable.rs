@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{AggregatedRules, Universe, aggregated_rules, run_controller, with_stale_rules};
+use super::model::{RulesByRole, Universe, aggregated_rules, run_controller, with_stale_rules};
 use crate::names::ObjectKey;
 use crate::state::State;
 
@@ -99,7 +99,7 @@ impl ExhaustiveSearch<'_> {
         &mut self,
         state: &State,
         left: &BTreeSet<WholeWrite>,
-        earlier: &[AggregatedRules],
+        earlier: &[RulesByRole],
         order: &mut Vec<String>,
     ) -> bool {
         if left.is_empty() {
@@ -135,7 +135,7 @@ impl ExhaustiveSearch<'_> {
         false
     }
 
-    fn is_in_bounds(&self, state: &State, earlier: &[AggregatedRules]) -> bool {
+    fn is_in_bounds(&self, state: &State, earlier: &[RulesByRole]) -> bool {
         let [live, end] = &self.bounds;
         let observe =
             |state: &State, is_stale| self.universe.violations(&self.universe.observe(state), live, end, is_stale);

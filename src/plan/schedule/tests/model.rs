@@ -214,9 +214,9 @@ pub(super) fn is_allowed(state: &State, probe: &AccessProbe) -> bool {
 }
 
 /// The rules of aggregated roles, by key.
-pub(super) type AggregatedRules = BTreeMap<ObjectKey, Vec<crate::state::rbac::Rule>>;
+pub(super) type RulesByRole = BTreeMap<ObjectKey, Vec<crate::state::rbac::Rule>>;
 
-pub(super) fn aggregated_rules(state: &State) -> AggregatedRules {
+pub(super) fn aggregated_rules(state: &State) -> RulesByRole {
     let aggregated = state.roles.iter().filter(|(_, role)| role.aggregation.is_some());
     aggregated.map(|(key, _)| (key.clone(), oracle::rules(state, Aggregation::Reconciled, key))).collect()
 }
@@ -233,7 +233,7 @@ pub(super) fn run_controller(state: &mut State) {
 }
 
 /// Returns the state with the rules that aggregated roles had in an earlier state.
-pub(super) fn with_stale_rules(state: &State, earlier: &AggregatedRules) -> State {
+pub(super) fn with_stale_rules(state: &State, earlier: &RulesByRole) -> State {
     let mut state = state.clone();
     for (key, rules) in earlier {
         if let Some(role) = state.roles.get_mut(key).filter(|role| role.aggregation.is_some()) {

@@ -294,7 +294,9 @@ pub(super) fn universe() -> Universe {
         ("get", "z"),
         ("z", "z"),
     ] {
-        for namespace in ["", "n1"] {
+        // A cluster-scoped resource has no namespace, so no API server receives such a request.
+        let namespaces = if resource == "nodes" { &[""][..] } else { &["", "n1"] };
+        for namespace in namespaces {
             // A request for a cluster-scoped resource has no namespace.
             let request = Request::object(verb, "", resource).in_namespace(namespace);
             requests.push(request.into_client_request(&KnownResources::default()));
