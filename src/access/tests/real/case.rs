@@ -415,6 +415,10 @@ fn any_section(rng: &mut TestRng, key: &str) -> String {
             }
         }
     }
+    // Users whose ARNs differ in case: the authenticator chooses one of the entries at random.
+    if key == "mapUsers" && text.contains("user/bob\"") && rng.one_in(3) {
+        text.push_str("- userarn: arn:aws:iam::111122223333:user/BOB\n  username: u2\n  groups: [g2]\n");
+    }
     if rng.one_in(16) {
         mutate(rng, &mut text, &["- rolearn: a\n  groups: [x]\n"]);
     }
