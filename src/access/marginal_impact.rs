@@ -323,10 +323,11 @@ impl<'a, 's> Substitution<'a, 's> {
                 return false;
             }
             let query = SubjectQuery::from_subject(subject);
-            let mut principals = self.base.principals_of(subject).peekable();
-            // If principals map to the subject, their permissions are compared instead of the subject's own.
-            let is_compared_itself = principals.peek().is_none() || needs_no_entry(&query);
-            principals.any(|principal| {
+            // If principals map to the subject, their permissions are compared instead of the subject's own. A session that
+            // can take the name is compared in addition, as in `diff_access`.
+            let has_principal = self.base.principals_of(subject).any(|principal| !principal.is_session());
+            let is_compared_itself = !has_principal || needs_no_entry(&query);
+            self.base.principals_of(subject).any(|principal| {
                 let granted = self.grants_of_query(&principal.subject, &principal.authentication);
                 differs(&principal.authentication, &granted)
             }) || is_compared_itself && {
