@@ -313,18 +313,30 @@ impl<'s> Scheduler<'s> {
         self.changes.iter().position(is_mapping).map(ChangeId)
     }
 
-    /// Returns the entries with which a principal would be outside its bounds if they had their planned content. `None` if
-    /// the text of aws-auth cannot be edited in this way.
+    /// Returns the entries with which a principal would be outside its bounds if they had their planned content, and the
+    /// entries that need those: a principal whose entry is removed can authenticate only once its account is mapped.
+    /// `None` if the text of aws-auth cannot be edited in this way.
     pub(super) fn blocked_entries(&mut self) -> Result<Option<BTreeSet<usize>>, ObjectError> {
         let Some(edit) = self.verifier.edit else {
             return Ok(None);
         };
-        let planned = vec![EntryVariant::Final; self.entry_count()];
-        let keys = self.verifier.entries_out_of_bounds(&planned)?;
-        Ok(keys.map(|keys| {
+        let mut blocked = BTreeSet::new();
+        loop {
+            let variants = self.verifier.variants.iter().enumerate();
+            let variants: Vec<EntryVariant> = variants
+                .map(|(index, now)| if blocked.contains(&index) { now.clone() } else { EntryVariant::Final })
+                .collect();
+            let Some(keys) = self.verifier.entries_out_of_bounds(&variants)? else {
+                return Ok(None);
+            };
             let entries = edit.principal_edits.iter().enumerate();
-            entries.filter(|(_, edited)| keys.contains(&edited.key)).map(|(index, _)| index).collect()
-        }))
+            let out = entries.filter(|(_, edited)| keys.contains(&edited.key)).map(|(index, _)| index);
+            let known = blocked.len();
+            blocked.extend(out);
+            if blocked.len() == known {
+                return Ok(Some(blocked));
+            }
+        }
     }
 }
 
