@@ -17,6 +17,7 @@
 pub mod binary;
 pub mod captured_output;
 pub mod cluster;
+pub mod credential_plugin;
 pub mod go;
 pub mod http_client;
 pub mod kubeconfig;

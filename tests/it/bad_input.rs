@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::common::TestCluster;
 use crate::common::kubeconfig::with_token;
 use crate::common::sandbox::{RunOutput, Sandbox};
 use crate::common::shared_cluster::cluster;
@@ -323,19 +324,24 @@ fn aws_auth_snapshot(map_roles: &str) -> String {
     .to_string()
 }
 
+/// The message that refuses a mapRoles text: the same for plan, apply and a snapshot. Nothing is written.
+fn refused_with_map_roles(cluster: &TestCluster, map_roles: &str) -> String {
+    cluster.set_aws_auth(&json!({ "mapRoles": map_roles }));
+    let before = cluster.object_metadata();
+    let sandbox = sandbox_at(cluster.kubeconfig());
+    let message = refused(&sandbox, &["plan"]);
+    assert_eq!(refused(&sandbox, &["apply", "--auto-approve"]), message);
+    assert_eq!(cluster.object_metadata(), before);
+    assert_eq!(refused_offline(&aws_auth_snapshot(map_roles)), message);
+    message
+}
+
 #[test]
 fn aws_auth_that_would_exceed_one_mebibyte_is_refused() {
     let cluster = cluster();
     let comment = format!("# {}\n", "x".repeat(1_048_576 - MAP_ROLES.len() - 3));
     let full = format!("{comment}{MAP_ROLES}");
-    cluster.set_aws_auth(&json!({ "mapRoles": full }));
-    let before = cluster.object_metadata();
-    let sandbox = sandbox_at(cluster.kubeconfig());
-    let message = refused(&sandbox, &["plan"]);
-    assert_message!(message);
-    assert_eq!(refused(&sandbox, &["apply", "--auto-approve"]), message);
-    assert_eq!(cluster.object_metadata(), before);
-    assert_eq!(refused_offline(&aws_auth_snapshot(&full)), message);
+    assert_message!(refused_with_map_roles(&cluster, &full));
 }
 
 #[test]
@@ -350,14 +356,7 @@ fn snapshot_with_aws_auth_over_one_mebibyte_is_refused() {
 fn unreadable_aws_auth_is_refused_and_left_unchanged() {
     let cluster = cluster();
     let broken = format!("{MAP_ROLES}- rolearn: arn:aws:iam::111122223333:role/x\n  username: {{{{SessionName}}}}\n");
-    cluster.set_aws_auth(&json!({ "mapRoles": broken }));
-    let before = cluster.object_metadata();
-    let sandbox = sandbox_at(cluster.kubeconfig());
-    let message = refused(&sandbox, &["plan"]);
-    assert_message!(message);
-    assert_eq!(refused(&sandbox, &["apply", "--auto-approve"]), message);
-    assert_eq!(cluster.object_metadata(), before);
-    assert_eq!(refused_offline(&aws_auth_snapshot(&broken)), message);
+    assert_message!(refused_with_map_roles(&cluster, &broken));
 }
 
 #[test]

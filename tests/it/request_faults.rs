@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::common::TestCluster;
+use crate::common::credential_plugin::CredentialPlugin;
 use crate::common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
 use crate::common::sandbox::{RunOutput, Sandbox, steps};
 use crate::common::shared_cluster::CLUSTER;
@@ -518,41 +519,6 @@ fn created_role_without_rules_is_recognized_after_a_lost_answer() {
     assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
 }
 
-/// A credential plugin that prints `token-1`, then `token-2`, and counts its calls.
-struct Plugin {
-    folder: tempfile::TempDir,
-}
-
-impl Plugin {
-    fn new() -> Self {
-        let folder = tempfile::TempDir::new().unwrap();
-        let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\"\necho x >> calls\n\
-            printf '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",'\n\
-            printf '\"status\":{\"token\":\"token-%s\"}}' \"$(grep -c x calls)\"\n";
-        let path = folder.path().join("plugin");
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        Self { folder }
-    }
-
-    fn kubeconfig(&self, proxy: &Proxy) -> std::path::PathBuf {
-        let server = proxy.server();
-        proxy.write_kubeconfig(&json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "eks",
-            "clusters": [{ "name": "eks", "cluster": { "server": server } }],
-            "users": [{ "name": "eks", "user": { "exec": {
-                "apiVersion": "client.authentication.k8s.io/v1",
-                "command": self.folder.path().join("plugin"), "interactiveMode": "IfAvailable",
-            } } }],
-            "contexts": [{ "name": "eks", "context": { "cluster": "eks", "user": "eks" } }],
-        }))
-    }
-
-    fn calls(&self) -> usize {
-        std::fs::read_to_string(self.folder.path().join("calls")).unwrap_or_default().lines().count()
-    }
-}
-
 fn unauthorized() -> ProxyAction {
     ProxyAction::Respond(ProxyResponse::failure(401, "Unauthorized", "Unauthorized"))
 }
@@ -564,7 +530,7 @@ fn token_that_expires_during_apply_is_renewed_once() {
     let expected = content_after_faultless_apply(cluster);
     // During the reads, which are five concurrent requests, and during the writes.
     for writes_before_expiry in [0, 4] {
-        let plugin = Plugin::new();
+        let plugin = CredentialPlugin::new();
         let proxy = Proxy::start(cluster, move |asked| {
             let has_first_token = asked.authorization == "Bearer token-1";
             if has_first_token && asked.write_count >= writes_before_expiry {
@@ -585,7 +551,7 @@ fn token_that_expires_during_apply_is_renewed_once() {
 #[test]
 fn renewed_credentials_that_are_refused_end_the_run() {
     let (_guard, cluster) = CLUSTER.lock();
-    let plugin = Plugin::new();
+    let plugin = CredentialPlugin::new();
     let proxy = Proxy::start(cluster, |_| unauthorized());
     let sandbox = Sandbox::with_kubeconfig(plugin.kubeconfig(&proxy));
     sandbox.write("rolecall.toml", ONE_ROLE_POLICY);

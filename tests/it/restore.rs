@@ -4,10 +4,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::common::credential_plugin::CredentialPlugin;
 use crate::common::proxy::{Proxy, ProxyAction, ProxyResponse};
 use crate::common::sandbox::Sandbox;
 use crate::common::shared_cluster::CLUSTER;
-use crate::safe_apply::Plugin;
 use serde_json::{Value, json};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
@@ -183,7 +183,7 @@ fn only_the_write_that_locks_the_caller_out_is_reverted() {
         }
         ProxyAction::ForwardWithToken(CLUSTER.admin_token().to_owned())
     });
-    let sandbox = Sandbox::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
+    let sandbox = Sandbox::with_kubeconfig(CredentialPlugin::leaked_kubeconfig(&proxy));
     sandbox.write("ta.toml", &end);
     let output = sandbox.run(&["apply", "ta.toml", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
@@ -216,7 +216,7 @@ fn entry_that_another_client_adds_meanwhile_survives_the_revert() {
         }
         ProxyAction::ForwardWithToken(CLUSTER.admin_token().to_owned())
     });
-    let sandbox = Sandbox::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
+    let sandbox = Sandbox::with_kubeconfig(CredentialPlugin::leaked_kubeconfig(&proxy));
     sandbox.write("ta.toml", &policy("ta", "viewer", ""));
     let output = sandbox.run(&["apply", "ta.toml", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);

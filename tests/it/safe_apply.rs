@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::common::credential_plugin::CredentialPlugin;
 use crate::common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
 use crate::common::sandbox::Sandbox;
 use crate::common::shared_cluster::CLUSTER;
@@ -161,36 +162,6 @@ fn dry_run_accepts_a_write_that_depends_on_an_earlier_write() {
     sandbox.ok(&["apply", "--auto-approve"]);
 }
 
-/// A credential plugin that prints `token-1`, then `token-2`, by which the proxy knows how new a token is.
-pub(crate) struct Plugin {
-    folder: tempfile::TempDir,
-}
-
-impl Plugin {
-    fn new() -> Self {
-        let folder = tempfile::TempDir::new().unwrap();
-        let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\"\necho x >> calls\n\
-            printf '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",'\n\
-            printf '\"status\":{\"token\":\"token-%s\"}}' \"$(grep -c x calls)\"\n";
-        let path = folder.path().join("plugin");
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        Self { folder }
-    }
-
-    fn kubeconfig(&self, proxy: &Proxy) -> std::path::PathBuf {
-        proxy.write_kubeconfig(&json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "eks",
-            "clusters": [{ "name": "eks", "cluster": { "server": proxy.server() } }],
-            "users": [{ "name": "eks", "user": { "exec": {
-                "apiVersion": "client.authentication.k8s.io/v1",
-                "command": self.folder.path().join("plugin"), "interactiveMode": "IfAvailable",
-            } } }],
-            "contexts": [{ "name": "eks", "context": { "cluster": "eks", "user": "eks" } }],
-        }))
-    }
-}
-
 /// Like an authenticator that has `token-1` in its cache: after the write of aws-auth it accepts no new token.
 fn refuse_new_tokens_after_write(
     asked: &ProxyRequest,
@@ -216,7 +187,7 @@ fn lockout_of_the_caller_restores_aws_auth_within_seconds() {
     let refuses = Arc::new(AtomicBool::new(false));
     let refuses_in_proxy = refuses.clone();
     let proxy = Proxy::start(cluster, move |asked| refuse_new_tokens_after_write(asked, &refuses_in_proxy, |_| None));
-    let sandbox = Sandbox::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
+    let sandbox = Sandbox::with_kubeconfig(CredentialPlugin::leaked_kubeconfig(&proxy));
     sandbox.write("rolecall.toml", POLICY);
     let started = Instant::now();
     let output = sandbox.run(&["apply", "--auto-approve"]);
@@ -247,7 +218,7 @@ fn aws_auth_that_cannot_be_restored_is_saved_with_the_command() {
             second.then(|| ProxyAction::Respond(ProxyResponse::failure(403, "Forbidden", "no more")))
         })
     });
-    let sandbox = Sandbox::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
+    let sandbox = Sandbox::with_kubeconfig(CredentialPlugin::leaked_kubeconfig(&proxy));
     sandbox.write("rolecall.toml", POLICY);
     let output = sandbox.run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
@@ -258,16 +229,6 @@ fn aws_auth_that_cannot_be_restored_is_saved_with_the_command() {
     assert_eq!(cluster.admin("GET", AWS_AUTH, None).1["data"], json!({ "mapRoles": NODES, "other": "kept" }));
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-}
-
-impl Plugin {
-    /// A kubeconfig whose plugin file exists until the test binary exits.
-    pub(crate) fn leaked_kubeconfig(proxy: &Proxy) -> std::path::PathBuf {
-        let plugin = Self::new();
-        let path = plugin.kubeconfig(proxy);
-        std::mem::forget(plugin);
-        path
-    }
 }
 
 #[test]
@@ -292,7 +253,7 @@ fn aws_auth_is_restored_if_the_caller_authenticates_as_another_user() {
         }
         ProxyAction::ForwardWithToken(first_token.clone())
     });
-    let sandbox = Sandbox::with_kubeconfig(Plugin::leaked_kubeconfig(&proxy));
+    let sandbox = Sandbox::with_kubeconfig(CredentialPlugin::leaked_kubeconfig(&proxy));
     sandbox.write("rolecall.toml", POLICY);
     let output = sandbox.run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
