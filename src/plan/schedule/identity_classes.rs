@@ -70,6 +70,10 @@ fn subject_sets(logins: &[Login]) -> Vec<&SubjectSet> {
     logins.iter().map(|login| &login.subjects).collect()
 }
 
+fn to_subject_sets(logins: &[Login]) -> Vec<SubjectSet> {
+    logins.iter().map(|login| login.subjects.clone()).collect()
+}
+
 /// Returns the possible results of an authentication. If the authentication can be denied, one of them is an empty login.
 pub(super) fn logins(engine: &AccessEngine<'_>, authentication: &Authentication) -> Vec<Login> {
     let mut all: Vec<Login> = authentication.identities().map(|identity| login(engine, identity)).collect();
@@ -128,7 +132,6 @@ pub(super) fn classes(
         }
         subjects.push((who, own_logins));
     }
-    let to_key = |logins: &[Login]| logins.iter().map(|login| login.subjects.clone()).collect::<Vec<_>>();
     let mut seen: BTreeSet<(Vec<SubjectSet>, Vec<SubjectSet>)> = BTreeSet::new();
     let mut all = Vec::new();
     let mappings = sides.each_ref().map(|side| &side.mapping);
@@ -138,12 +141,12 @@ pub(super) fn classes(
             count_affected(login) > 1 || login.subjects.subjects.iter().any(|subject| combined.contains(subject))
         };
         let needs_own_bounds = first.len() > 1 || first.iter().any(has_own_bounds);
-        if first != last || needs_own_bounds && seen.insert((to_key(&first), to_key(&last))) {
+        if first != last || needs_own_bounds && seen.insert((to_subject_sets(&first), to_subject_sets(&last))) {
             all.push(IdentityClass::new(who, first, last));
         }
     }
     for (who, own_logins) in subjects {
-        if seen.insert((to_key(&own_logins), to_key(&own_logins))) {
+        if seen.insert((to_subject_sets(&own_logins), to_subject_sets(&own_logins))) {
             all.push(IdentityClass::new(who, own_logins.clone(), own_logins));
         }
     }
@@ -155,8 +158,7 @@ pub(super) fn assign_bounds(classes: &mut [IdentityClass]) -> Vec<[Vec<SubjectSe
     let mut known: BTreeMap<[Vec<SubjectSet>; 2], BoundsId> = BTreeMap::new();
     let mut all = Vec::new();
     for class in classes {
-        let pair = [&class.live_logins, &class.planned_logins]
-            .map(|logins| logins.iter().map(|login| login.subjects.clone()).collect::<Vec<_>>());
+        let pair = [&class.live_logins, &class.planned_logins].map(|logins| to_subject_sets(logins));
         class.bounds = *known.entry(pair).or_insert_with_key(|pair| {
             all.push(pair.clone());
             BoundsId(all.len() - 1)
