@@ -33,6 +33,7 @@ mod refusals;
 mod restore;
 mod saved_plan;
 mod schema;
+mod signals;
 mod snapshot;
 mod target;
 mod validate;
@@ -69,6 +70,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
         print_error(&error, format, env);
         return failure_exit(&args);
     }
+    if env.receives_signals()
+        && let Err(error) = signals::listen(env.interrupt().clone(), env.stderr_writer())
+    {
+        env.eprint(&format!("error: cannot receive signals: {error}\n"));
+        return failure_exit(&args);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -77,7 +84,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
         }
     };
     let result = catch_panic(|| runtime.block_on(dispatch(command_line.command, env)));
-    // Does not wait for a credential plugin that hangs.
+    // A credential plugin can still run, if the command did not wait for it.
+    env.interrupt().kill_children();
+    // Does not wait for a thread that reads a pipe.
     runtime.shutdown_background();
     let exit = result.unwrap_or_else(|error| {
         print_error(&error, format, env);

@@ -97,7 +97,7 @@ impl TargetCluster {
                 (AnyCluster::Snapshot(snapshot), format!("snapshot {display_name}"), "default".to_owned())
             }
             ClusterConnection::Live(selector) => {
-                let (config, context) = load_context(selector, &self.kubeconfig).await?;
+                let (config, context) = load_context(selector, &self.kubeconfig, &self.settings).await?;
                 let namespace = config.default_namespace.clone();
                 let live = LiveCluster::new(ApiClient::new(config, self.settings.clone()).await?);
                 let description = match selector {

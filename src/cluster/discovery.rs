@@ -1,7 +1,7 @@
 //! Reads the resources of the cluster's API. It needs no other permission than that of `system:discovery`.
 
 use super::ClusterError;
-use super::api_client::{ApiClient, ApiRequest};
+use super::api_client::{ApiClient, ApiRequest, invalid};
 use crate::api_resources::KnownResources;
 
 /// Aggregated discovery, which has all groups in one response (Kubernetes 1.30 and newer).
@@ -19,6 +19,10 @@ pub(super) async fn read_resources(client: &ApiClient) -> Result<KnownResources,
     if !response.is_success() {
         return Ok(KnownResources::default());
     }
-    let value: serde_json::Value = response.parse_json(&operation)?;
-    Ok(KnownResources::from_discovery_json(&value).unwrap_or_default())
+    // An API server before Kubernetes 1.30 ignores the accepted type and sends the list of the groups.
+    if response.parse_object("APIGroupList", &operation).is_ok() {
+        return Ok(KnownResources::default());
+    }
+    let value = response.parse_object("APIGroupDiscoveryList", &operation)?;
+    KnownResources::from_discovery_json(&value).ok_or_else(|| invalid(&operation, &"it is not valid"))
 }

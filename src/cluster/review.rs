@@ -54,7 +54,7 @@ pub(super) async fn self_subject_review(client: &ApiClient) -> Result<UserInfo, 
     if !response.is_success() {
         return Err(response_error("create", "selfsubjectreviews", &response));
     }
-    let review: Value = response.parse_json(&request.operation)?;
+    let review = response.parse_object("SelfSubjectReview", &request.operation)?;
     let invalid = |why: String| ClusterError::InvalidResponse { what: request.operation.clone(), why };
     let user_info = review.pointer("/status/userInfo").cloned();
     let user_info = user_info.ok_or_else(|| invalid("it has no `status.userInfo`".to_owned()))?;
@@ -128,7 +128,7 @@ async fn create_access_review(
     if !response.is_success() {
         return Err(response_error("create", resource, &response));
     }
-    let review: Value = response.parse_json(&request.operation)?;
+    let review = response.parse_object(kind, &request.operation)?;
     let allowed = review.pointer("/status/allowed").and_then(Value::as_bool);
     let Some(allowed) = allowed else {
         let why = "it has no `status.allowed`".to_owned();
