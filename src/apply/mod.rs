@@ -3,6 +3,7 @@
 //! This module makes no decisions: the plan has fixed every write and its order. Safety depends on the order, so no
 //! step is ever skipped.
 
+mod boot_clock;
 mod controller;
 pub(crate) mod dry_run;
 pub(crate) mod lock;
@@ -21,6 +22,7 @@ use lock::ApplyLock;
 use lockout::{AwsAuthBaseline, Lockout};
 use polling::{ExpectedAnswer, RetrySchedule, wait_for_answers};
 
+use crate::cluster::settings::ConnectionSettings;
 use crate::cluster::{ClusterError, WriteCluster, WriteOutcome};
 use crate::diagnostic::InternalError;
 use crate::names::ObjectKey;
@@ -32,7 +34,7 @@ use crate::state::write::{ObjectVersion, Precondition, ResolvedPrecondition};
 const MAX_CONCURRENT_WRITES: usize = 24;
 
 /// The result of an apply.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ApplyOutcome {
     /// The indices of the steps that succeeded, in the order in which they finished.
     pub(crate) completed: Vec<usize>,
@@ -42,6 +44,10 @@ pub(crate) struct ApplyOutcome {
     pub(crate) rewritten: Vec<ObjectKey>,
     /// The steps that failed. No step of a later stage was started.
     pub(crate) failed: Vec<(usize, StepError)>,
+    /// Whether a signal has stopped the apply. The steps that are neither completed nor failed were not started.
+    pub(crate) is_interrupted: bool,
+    /// The losses of the caller's access that the command line accepts.
+    pub(crate) accepted_losses: Vec<String>,
 }
 
 /// Why an apply stops at a step.
@@ -72,6 +78,8 @@ pub(crate) struct ApplyHooks<'a> {
     pub(crate) aggregated_roles: Option<&'a AggregatedRoles>,
     /// How long the aggregation controller may act on an old cache.
     pub(crate) controller_lag: Duration,
+    /// The limits of the waits, and the signals that end them. `None` in tests.
+    pub(crate) connection: Option<&'a ConnectionSettings>,
 }
 
 /// The controller sees a write within a second, as the informers of an API server do. Half a second more, as for a
@@ -79,6 +87,18 @@ pub(crate) struct ApplyHooks<'a> {
 pub(crate) const CONTROLLER_LAG: Duration = Duration::from_millis(1500);
 
 impl ApplyHooks<'_> {
+    fn is_interrupted(&self) -> bool {
+        self.connection.is_some_and(|connection| connection.interrupt.is_requested())
+    }
+
+    /// Waits for the future, or for a signal. `None` after a signal.
+    async fn or_stop<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
+        match self.connection {
+            Some(connection) => connection.interrupt.or_stop(waiting).await,
+            None => Some(waiting.await),
+        }
+    }
+
     /// Waits until the access that the steps of a stage rely on is in effect. Returns the steps that must not be
     /// written.
     async fn wait_for_prerequisites<C: WriteCluster>(
@@ -112,14 +132,21 @@ impl ApplyHooks<'_> {
         step: &Step,
         cluster: &C,
         write: impl AsyncFnOnce() -> Result<WriteOutcome, StepError>,
-    ) -> Result<WriteOutcome, StepError> {
+    ) -> Result<(WriteOutcome, Option<String>), StepError> {
         let Some(baseline) = self.aws_auth_baseline.filter(|_| step.object == ObjectKey::aws_auth()) else {
-            return write().await;
+            return write().await.map(|written| (written, None));
         };
         let before = cluster.read(&step.object).await.map_err(StepError::Write)?;
         let written = write().await?;
-        let confirmed = baseline.verify_or_revert(cluster, step, before, &written, self.probe_delays).await;
-        confirmed.map(|()| written).map_err(|lockout| StepError::LockedOut(Box::new(lockout)))
+        let default = ConnectionSettings::default();
+        let connection = self.connection.unwrap_or(&default);
+        let limit = connection.timeouts.confirmation();
+        let confirming = baseline.verify_or_revert(cluster, step, before, &written, (self.probe_delays, limit));
+        let description = "the confirmation that you still have access after the change of aws-auth";
+        // The delays between the checks are a wait of a few seconds in any case.
+        let delays: Duration = self.probe_delays.iter().sum();
+        let confirmed = connection.log.watch_after(delays, description, limit, confirming).await;
+        confirmed.map(|loss| (written, loss)).map_err(|lockout| StepError::LockedOut(Box::new(lockout)))
     }
 }
 
@@ -133,20 +160,23 @@ pub(crate) async fn apply<C: WriteCluster>(
     let guard = ControllerGuard::new(cluster, hooks.aggregated_roles.cloned().unwrap_or_default());
     let versions = RefCell::new(BTreeMap::new());
     let stopped = Cell::new(false);
-    let mut outcome = ApplyOutcome { completed: Vec::new(), unchanged: 0, rewritten: Vec::new(), failed: Vec::new() };
+    let mut outcome = ApplyOutcome::default();
     let mut stages: BTreeMap<usize, Vec<(usize, &Step)>> = BTreeMap::new();
     for (index, step) in plan.steps.iter().enumerate() {
         stages.entry(step.stage).or_default().push((index, step));
     }
     for steps in stages.values() {
-        outcome.failed = hooks.wait_for_prerequisites(steps, cluster).await;
-        if !outcome.failed.is_empty() {
+        match hooks.or_stop(hooks.wait_for_prerequisites(steps, cluster)).await {
+            Some(failed) => outcome.failed = failed,
+            None => outcome.is_interrupted = true,
+        }
+        if !outcome.failed.is_empty() || outcome.is_interrupted {
             break;
         }
         let mut results = stream::iter(steps)
             .map(|(index, step)| async {
                 // After a failure no new write is started. Writes that are already in flight are completed.
-                if stopped.get() {
+                if stopped.get() || hooks.is_interrupted() {
                     return None;
                 }
                 if hooks.lock.is_some_and(ApplyLock::is_lost) {
@@ -167,7 +197,8 @@ pub(crate) async fn apply<C: WriteCluster>(
                 continue;
             };
             match result {
-                Ok(written) => {
+                Ok((written, loss)) => {
+                    outcome.accepted_losses.extend(loss);
                     outcome.unchanged += usize::from(matches!(written, WriteOutcome::Unchanged(_)));
                     if let WriteOutcome::Stored(version) | WriteOutcome::Unchanged(version) = written {
                         versions.borrow_mut().insert(index, version);
@@ -180,7 +211,8 @@ pub(crate) async fn apply<C: WriteCluster>(
                 }
             }
         }
-        if stopped.get() {
+        outcome.is_interrupted = hooks.is_interrupted();
+        if stopped.get() || outcome.is_interrupted {
             break;
         }
     }

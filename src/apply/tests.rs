@@ -24,6 +24,7 @@ const NO_HOOKS: ApplyHooks<'static> = ApplyHooks {
     lock: None,
     aggregated_roles: None,
     controller_lag: Duration::ZERO,
+    connection: None,
 };
 
 const CLUSTER: &str = r#"

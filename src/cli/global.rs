@@ -44,7 +44,7 @@ fn parse_mebibytes(text: &str) -> Result<usize, String> {
 }
 
 /// Parses a duration such as `10s` or `1m 30s`.
-fn parse_timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
     let duration: SignedDuration =
         text.parse().map_err(|_| "expected a number with a unit, such as 30s or 2m".to_owned())?;
     let duration = Duration::try_from(duration).map_err(|_| "a timeout cannot be negative".to_owned())?;

@@ -3,6 +3,7 @@
 
 mod access;
 mod apply;
+mod apply_lock;
 mod apply_report;
 mod apply_run;
 mod args;
@@ -164,7 +165,7 @@ fn print_usage(error: &clap::Error, failure: Exit, env: &mut Env) -> Exit {
 
 /// Prints an error on stderr, and with `-o json` also as a document on stdout.
 fn print_error(error: &CommandError, format: OutputFormat, env: &mut Env) {
-    let CommandError { diagnostics, sources, is_refusal: _ } = error;
+    let CommandError { diagnostics, sources, is_refusal: _, is_lost_race: _ } = error;
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
     env.eprint(&render_diagnostics(diagnostics, sources, env.stderr_style()));
     if errors > 1 {

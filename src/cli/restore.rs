@@ -2,14 +2,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads the backup")]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::apply::{ApplyOptions, Approval, ApprovedCommand, approve_and_apply};
+use super::apply_run::ApplyAttempt;
 use super::args::{ConnectionArgs, RestoreArgs};
 use super::backup::is_backed_up;
-use super::cluster_plan::{ClusterPlan, after_state_error};
+use super::cluster_plan::{ClusterPlan, after_state_error, print_plans};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
@@ -23,6 +25,7 @@ use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
 use crate::plan::{AccessComparison, AppliedWrites, plan_restore};
 use crate::policy::PolicyIndex;
+use crate::render::plan_text;
 use crate::report::{BACKUP_VERSION, BackupContent, BackupDocument};
 use crate::state::validate::parse_object_key;
 use crate::yaml;
@@ -53,10 +56,13 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
         (None, None) => backup.connection.clone().into(),
     };
     let target = TargetCluster::new(backup.name.clone(), connection.clone(), &connection_args, env);
-    let connected = target.connect().await?;
-    let (state, facts) =
-        futures::future::join(connected.cluster.read_state(), read_cluster_facts(&connected.cluster)).await;
-    let state = state?;
+    let reading = async {
+        let connected = target.connect().await?;
+        let (state, facts) =
+            futures::future::join(connected.cluster.read_state(), read_cluster_facts(&connected.cluster)).await;
+        Ok((connected, state?, facts))
+    };
+    let (connected, state, facts) = target.within_timeout(reading).await?;
     if let (Some(backup_uid), Some(uid)) = (&backup.cluster_uid, &state.cluster_uid)
         && backup_uid != uid
     {
@@ -75,8 +81,23 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
     print_diagnostics(&plan.warnings, &SourceMap::default(), env);
     let source = (connection, backup.name);
     let cluster_plan = ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, &allow).await?;
-    let options = ApplyOptions { approval, allow_flags: &allow, flags: &args.flags };
-    approve_and_apply(&[cluster_plan], &SourceMap::default(), &options, env).await
+    let cluster_plans = [cluster_plan];
+    let options = ApplyOptions {
+        approval,
+        allow_flags: &allow,
+        flags: &args.flags,
+        plans_again: false,
+        earlier_writes: Cell::new(0),
+    };
+    print_plans(&cluster_plans, args.flags.full, plan_text::render_restore, env);
+    let sources = SourceMap::default();
+    match approve_and_apply(&cluster_plans, &sources, &options, env).await? {
+        ApplyAttempt::Finished(exit) => Ok(exit),
+        ApplyAttempt::LostRace(failure) => {
+            failure.print(&sources, env);
+            Ok(Exit::Failed)
+        }
+    }
 }
 
 fn backup_writes(

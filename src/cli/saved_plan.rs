@@ -49,12 +49,15 @@ pub(crate) async fn open_saved_plan(
             (files, _) => connection_from_flags(files, env),
         };
         let target = TargetCluster::new(saved.cluster_name.clone(), connection.clone(), connection_args, env);
-        let connected = target.connect().await?;
+        let reading = async {
+            let connected = target.connect().await?;
+            let facts = guards::read_cluster_facts(&connected.cluster);
+            let (state, facts) = futures::future::join(connected.cluster.read_state(), facts).await;
+            Ok((connected, state?, facts))
+        };
         // All clusters are evaluated before the first write to any of them. `apply` evaluates each again before its first
         // write.
-        let (state, facts) =
-            futures::future::join(connected.cluster.read_state(), guards::read_cluster_facts(&connected.cluster)).await;
-        let state = state?;
+        let (connected, state, facts) = target.within_timeout(reading).await?;
         // The state after a stale plan cannot be computed.
         let reasons = saved.plan.staleness_reasons(&state, &AggregatedRoles::default());
         if !reasons.is_empty() {
@@ -153,7 +156,7 @@ pub(crate) fn stale_plan_error(label: &str, reasons: &[String]) -> CommandError 
     if let Some(last) = errors.pop() {
         errors.push(last.with_help("plan again"));
     }
-    errors.into()
+    CommandError::from(errors).into_lost_race()
 }
 
 fn staleness_diagnostics(label: &str, reasons: &[String]) -> Vec<Diagnostic> {
@@ -173,5 +176,5 @@ pub(crate) fn access_changed_error(label: &str, affected_subjects: &[String]) ->
             .with_because(format!("its access changes are different for {}", subjects.join(", ")))
             .with_note("RBAC roles, RBAC bindings or aws-auth entries that the plan does not write have changed")
             .with_help("plan again");
-    CommandError::from_diagnostic(error)
+    CommandError::from_diagnostic(error).into_lost_race()
 }

@@ -19,11 +19,11 @@ use serde_json::Value;
 
 use super::ClusterError;
 use super::credentials::resolve_credentials;
-use super::kubeconfig::{describe_io_error, kubeconfig_error};
 use super::files::with_file_timeout;
+use super::kubeconfig::{describe_io_error, kubeconfig_error};
 use super::protobuf;
-use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
 use super::response_body::{ReceivedBody, check_headers, read_body};
+use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
 use super::settings::{ConnectionSettings, TimeLimit, Timeouts};
 
 /// The minimum time that an attempt has in addition to its connection, so that a connection that times out is reported as

@@ -37,8 +37,7 @@ pub(super) async fn resolve_credentials(
         };
     } else if let Some(file) = token_file.map(PathBuf::from) {
         let read = move || {
-            read_text(&file)
-                .map_err(|error| ClusterError::InvalidKubeconfig { why: describe_io_error(&error, &file) })
+            read_text(&file).map_err(|error| ClusterError::InvalidKubeconfig { why: describe_io_error(&error, &file) })
         };
         let token = with_file_timeout("the token file of the user", settings, read).await?;
         // Deserialized from JSON, because kube does not export the type of its secrets.

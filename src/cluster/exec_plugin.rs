@@ -114,7 +114,12 @@ fn run_plugin(exec: &ExecConfig, settings: &ConnectionSettings) -> Result<AuthIn
         _ => failed(format!("cannot run `{name}`: {error}")),
     })?;
     let Some(finished) = finished else {
-        return Err(ClusterError::TimedOut { what: description, after: timeout, sent: false, limit: TimeLimit::Plugin });
+        return Err(ClusterError::TimedOut {
+            what: description,
+            after: timeout,
+            sent: false,
+            limit: TimeLimit::Plugin,
+        });
     };
     if !finished.status.success() {
         let stderr = String::from_utf8_lossy(&finished.stderr);

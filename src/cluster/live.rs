@@ -258,7 +258,8 @@ impl ReadCluster for LiveCluster {
         }
         // `BTreeMap` builds a compact tree from one `collect`, which repeated inserts do not.
         let (cluster_roles, roles) = (cluster_roles.await?, roles.await?);
-        let (role_count, binding_lists) = (cluster_roles.len() + roles.len(), (cluster_bindings.await?, bindings.await?));
+        let (role_count, binding_lists) =
+            (cluster_roles.len() + roles.len(), (cluster_bindings.await?, bindings.await?));
         state.roles = cluster_roles.into_iter().chain(roles).collect();
         let binding_count = binding_lists.0.len() + binding_lists.1.len();
         state.bindings = binding_lists.0.into_iter().chain(binding_lists.1).collect();
@@ -300,7 +301,8 @@ impl ReadCluster for LiveCluster {
     }
 
     async fn check_own_access(&self, requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
-        review::self_subject_access_reviews(&self.client, requests).await.map(Some)
+        let reviews = review::self_subject_access_reviews(&self.client, requests);
+        self.client.settings().within_observation("your permissions", reviews).await.map(Some)
     }
 }
 

@@ -37,7 +37,8 @@ pub(super) fn check_headers(status: u16, headers: &HeaderMap, operation: &str) -
     };
     match text(header::CONTENT_TYPE).filter(|content_type| !is_known(content_type)) {
         Some(content_type) => {
-            let why = format!("it has the content type `{}`, which is not one of the API server", shorten(&content_type));
+            let why =
+                format!("it has the content type `{}`, which is not one of the API server", shorten(&content_type));
             Err(invalid(operation, &why))
         }
         None => Ok(()),
@@ -51,8 +52,7 @@ pub(super) async fn read_body(
     settings: &ConnectionSettings,
 ) -> Result<ReceivedBody, SendError> {
     let limit = settings.max_response;
-    let too_long =
-        || SendError::Fatal(ClusterError::ResponseTooLong { what: operation.to_owned(), limit });
+    let too_long = || SendError::Fatal(ClusterError::ResponseTooLong { what: operation.to_owned(), limit });
     let announced = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: usize| length > limit) {
         return Err(too_long());

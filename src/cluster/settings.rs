@@ -208,11 +208,23 @@ impl RequestLog {
 
     /// Waits for the future. If that takes long, reports what it waits for and the limit of the wait.
     pub(crate) async fn watch<T>(&self, description: &str, limit: Duration, waiting: impl Future<Output = T>) -> T {
-        let notice = match &self.notices {
-            DelayNotices::Off => return waiting.await,
-            DelayNotices::Each => TERMINAL_NOTICE,
-            DelayNotices::Once(_) => CI_NOTICE,
-        };
+        self.watch_after(Duration::ZERO, description, limit, waiting).await
+    }
+
+    /// Like [`Self::watch`], for work that takes `expected` without any delay.
+    pub(crate) async fn watch_after<T>(
+        &self,
+        expected: Duration,
+        description: &str,
+        limit: Duration,
+        waiting: impl Future<Output = T>,
+    ) -> T {
+        let notice = expected
+            + match &self.notices {
+                DelayNotices::Off => return waiting.await,
+                DelayNotices::Each => TERMINAL_NOTICE,
+                DelayNotices::Once(_) => CI_NOTICE,
+            };
         let mut waiting = pin!(waiting);
         match tokio::time::timeout(notice, waiting.as_mut()).await {
             Ok(result) => result,

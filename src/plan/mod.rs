@@ -15,6 +15,7 @@ mod measure;
 mod objects;
 mod post_apply_check;
 mod probes;
+mod remainder;
 mod removals;
 mod resolved_invariant;
 mod restore;

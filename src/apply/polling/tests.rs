@@ -152,6 +152,7 @@ fn apply_both(
         lock: None,
         aggregated_roles: None,
         controller_lag: Duration::ZERO,
+        connection: None,
     };
     let first_plan = make_plan(&policy(first), &runtime.block_on(cluster.read_state()).unwrap());
     let outcome = runtime.block_on(apply(&first_plan, &cluster, &hooks, |_, _| {}));
