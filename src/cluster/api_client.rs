@@ -22,7 +22,7 @@ use super::credentials::resolve_credentials;
 use super::files::with_file_timeout;
 use super::kubeconfig::{describe_io_error, kubeconfig_error};
 use super::protobuf;
-use super::response_body::{ReceivedBody, check_headers, read_body};
+use super::response_body::{ReceivedBody, ResponseSize, check_headers, read_body};
 use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
 use super::settings::{ConnectionSettings, TimeLimit, Timeouts};
 
@@ -54,6 +54,13 @@ struct CurrentClient {
     generation: usize,
     /// Whether the API server has accepted the credentials for at least one request.
     was_accepted: Arc<AtomicBool>,
+}
+
+/// Which response a request accepts.
+#[derive(Clone, Copy)]
+pub(super) struct Accepted {
+    pub(super) content_type: &'static str,
+    pub(super) size: ResponseSize,
 }
 
 /// A request. It can be sent several times.
@@ -96,6 +103,13 @@ pub(super) enum SendError {
     Fatal(ClusterError),
 }
 
+impl ApiStatus {
+    /// Returns whether the body is a Status. A load balancer sends other bodies with the same codes.
+    pub(super) fn is_status(&self) -> bool {
+        self.kind == STATUS_KIND
+    }
+}
+
 impl ApiResponse {
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
@@ -105,7 +119,7 @@ impl ApiResponse {
     /// wrong address, does not mean that.
     pub(super) fn is_object_not_found(&self) -> bool {
         let status = self.parse_status();
-        self.status == 404 && status.kind == STATUS_KIND && status.reason == "NotFound"
+        self.status == 404 && status.is_status() && status.reason == "NotFound"
     }
 
     /// Returns the failure as the server describes it, on one line. If the body is not a Status, as for code 429, the
@@ -213,14 +227,14 @@ impl ApiClient {
 
     /// Sends a request, and retries transient failures.
     pub(super) async fn send(&self, request: &ApiRequest<'_>) -> Result<ApiResponse, ClusterError> {
-        self.send_accepting(request, CONTENT_TYPE_JSON).await
+        self.send_accepting(request, Accepted { content_type: CONTENT_TYPE_JSON, size: ResponseSize::Object }).await
     }
 
-    /// Like [`Self::send`], with the accepted content types of the response.
+    /// Like [`Self::send`], with the accepted content types and size of the response.
     pub(super) async fn send_accepting(
         &self,
         request: &ApiRequest<'_>,
-        accept: &'static str,
+        accept: Accepted,
     ) -> Result<ApiResponse, ClusterError> {
         let after = self.settings.timeouts.request_with_retries();
         let description = format!("the API server at {} to {}", self.server, request.operation);
@@ -231,11 +245,7 @@ impl ApiClient {
         })
     }
 
-    async fn send_with_retries(
-        &self,
-        request: &ApiRequest<'_>,
-        accept: &'static str,
-    ) -> Result<ApiResponse, ClusterError> {
+    async fn send_with_retries(&self, request: &ApiRequest<'_>, accept: Accepted) -> Result<ApiResponse, ClusterError> {
         let mut may_have_been_applied = false;
         let mut renewed = false;
         let mut timed_out = false;
@@ -290,7 +300,7 @@ impl ApiClient {
         &self,
         client: &Client,
         request: &ApiRequest<'_>,
-        accept: &'static str,
+        accept: Accepted,
     ) -> Result<(u16, Option<String>, ReceivedBody), SendError> {
         let started = Instant::now();
         let result = self.send_once(client, request, accept).await;
@@ -309,10 +319,10 @@ impl ApiClient {
         &self,
         client: &Client,
         request: &ApiRequest<'_>,
-        accept: &'static str,
+        accept: Accepted,
     ) -> Result<(u16, Option<String>, ReceivedBody), SendError> {
         let ApiRequest { method, path, body, operation } = request;
-        let mut builder = Request::builder().method(*method).uri(*path).header(header::ACCEPT, accept);
+        let mut builder = Request::builder().method(*method).uri(*path).header(header::ACCEPT, accept.content_type);
         if body.is_some() {
             let content_type = if *method == "PATCH" { CONTENT_TYPE_MERGE_PATCH } else { CONTENT_TYPE_JSON };
             builder = builder.header(header::CONTENT_TYPE, content_type);
@@ -334,7 +344,7 @@ impl ApiClient {
             let retry_after =
                 response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
             check_headers(status, response.headers(), operation).map_err(SendError::Fatal)?;
-            let body = read_body(response, operation, &self.settings).await?;
+            let body = read_body(response, operation, accept.size, &self.settings).await?;
             Ok((status, retry_after, body))
         };
         tokio::time::timeout(limit.max(connect + CONNECT_SLACK), exchange)

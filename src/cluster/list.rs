@@ -16,9 +16,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::ClusterError;
-use super::api_client::{ApiClient, ApiRequest, ApiResponse, CONTENT_TYPE_JSON, check_kind, invalid};
+use super::api_client::{Accepted, ApiClient, ApiRequest, ApiResponse, CONTENT_TYPE_JSON, check_kind, invalid};
 use super::live::collection_path;
 use super::protobuf::{self, ProtobufObject};
+use super::response_body::ResponseSize;
 use crate::names::ObjectKind;
 use crate::state::object_meta::AGGREGATION_CONTROLLER;
 
@@ -28,10 +29,8 @@ const PAGE_SIZE: usize = 20_000;
 /// How many times a list is started before it fails.
 const MAX_STARTS: u32 = 4;
 
-/// By how much the pages are smaller after one that was longer than the limit of a response.
-const SMALLER_PAGES: usize = 8;
-/// An object counts with at least this many bytes towards the limit of an observation. It is about what it needs in memory.
-const MIN_OBJECT_BYTES: usize = 1024;
+/// Objects per page after a page that was longer than the limit of a response.
+const SMALL_PAGE_SIZE: usize = 400;
 pub(super) const OBJECT_TOO_LARGE: &str = "it has an object that is larger than any that a cluster can store";
 
 /// A page of a list.
@@ -52,15 +51,20 @@ type PageDecoder<T> = fn(Bytes, usize) -> Result<ListPage<T>, String>;
 pub(super) trait ListItem: DeserializeOwned + Send + 'static {
     /// The decoder for protobuf, or nothing if the list is requested as JSON.
     const PROTOBUF_DECODER: Option<PageDecoder<Self>>;
+    /// An object counts with at least this many bytes towards the limit of an observation. It is about what a small one
+    /// needs in memory.
+    const MIN_BYTES: usize;
 }
 
 /// Whole objects, including the fields that the types of this crate do not have. Only JSON can be decoded this way.
 impl ListItem for Value {
     const PROTOBUF_DECODER: Option<PageDecoder<Self>> = None;
+    const MIN_BYTES: usize = 2048;
 }
 
 impl<T: ProtobufObject + DeserializeOwned + Send + 'static> ListItem for T {
     const PROTOBUF_DECODER: Option<PageDecoder<Self>> = Some(protobuf::decode_list);
+    const MIN_BYTES: usize = 1024;
 }
 
 /// A page in JSON. Its items are not decoded yet.
@@ -211,10 +215,13 @@ pub(super) async fn list_all<T: ListItem, U>(
                 path.extend(percent_encoding::utf8_percent_encode(&continue_token, percent_encoding::NON_ALPHANUMERIC));
             }
             let request = ApiRequest { method: "GET", path: &path, body: None, operation: operation.clone() };
-            let response = match client.send_accepting(&request, accept).await {
+            let response = match client
+                .send_accepting(&request, Accepted { content_type: accept, size: ResponseSize::List })
+                .await
+            {
                 // The objects are large. Smaller pages have fewer of them.
-                Err(ClusterError::ResponseTooLong { .. }) if starts < MAX_STARTS => {
-                    page_size /= SMALLER_PAGES;
+                Err(ClusterError::ResponseTooLong { .. }) if page_size == PAGE_SIZE => {
+                    page_size = SMALL_PAGE_SIZE;
                     continue 'start;
                 }
                 response => response?,
@@ -227,7 +234,7 @@ pub(super) async fn list_all<T: ListItem, U>(
             }
             let mut page: Vec<U> = Vec::new();
             let end = decode_page(&response, kind, &operation, |item: T, length| {
-                spent.add(length.max(MIN_OBJECT_BYTES), &operation)?;
+                spent.add(length.max(T::MIN_BYTES), &operation)?;
                 page.push(convert(item)?);
                 Ok(())
             })?;

@@ -211,11 +211,15 @@ fn parse_namespace(message: &str) -> String {
 pub(super) fn response_error(verb: &str, object: &str, response: &ApiResponse) -> ClusterError {
     let status = response.parse_status();
     let rejected = |refusal: WriteError| ClusterError::Rejected { object: object.to_owned(), refusal };
+    let unexpected =
+        |why| ClusterError::UnexpectedStatus { status: response.status, what: format!("{verb} {object}"), why };
     match response.status {
         403 if status.message.contains(NAMESPACE_TERMINATING) => {
             rejected(WriteError::NamespaceTerminating(parse_namespace(&status.message)))
         }
         403 => ClusterError::Forbidden { verb: verb.to_owned(), resource: object.to_owned(), why: status.message },
+        // A proxy, or a wrong address.
+        404 | 409 if !status.is_status() => unexpected(status.message),
         404 if status.message.starts_with("namespaces ") => {
             rejected(WriteError::NamespaceNotFound(status.message.split('"').nth(1).unwrap_or_default().to_owned()))
         }
@@ -224,7 +228,7 @@ pub(super) fn response_error(verb: &str, object: &str, response: &ApiResponse) -
         409 if status.reason == "AlreadyExists" => rejected(WriteError::AlreadyExists),
         409 => rejected(WriteError::Conflict),
         400 | 413 | 422 => rejected(WriteError::Invalid(status.message)),
-        code => ClusterError::UnexpectedStatus { status: code, what: format!("{verb} {object}"), why: status.message },
+        _ => unexpected(status.message),
     }
 }
 

@@ -10,7 +10,33 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::ClusterError;
 use super::api_client::{SendError, invalid, shorten};
-use super::settings::{ConnectionSettings, LONG_RESPONSE};
+use super::settings::ConnectionSettings;
+
+/// A response longer than this is received while no other one is, so that several do not fill the memory.
+const LONG_LIST: usize = 4 << 20;
+/// As [`LONG_LIST`]. A JSON value needs up to 36 times the memory of its text.
+const LONG_OBJECT: usize = 1 << 20;
+/// The maximum size of an object, or of the API discovery. A cluster with a thousand custom resources has 3 MiB.
+const MAX_OBJECT_RESPONSE: usize = 6 << 20;
+
+/// How large a response can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResponseSize {
+    /// One object, which etcd stores with at most 1.5 MiB, or a few small ones.
+    Object,
+    /// A page of a list.
+    List,
+}
+
+impl ResponseSize {
+    /// Returns the maximum size, and the size from which a response is received while no other one is.
+    fn limits(self, settings: &ConnectionSettings) -> (usize, usize) {
+        match self {
+            Self::Object => (settings.max_response.min(MAX_OBJECT_RESPONSE), LONG_OBJECT),
+            Self::List => (settings.max_response, LONG_LIST),
+        }
+    }
+}
 
 /// A complete body. A long one keeps other long ones waiting until it is dropped.
 #[derive(Debug)]
@@ -49,9 +75,10 @@ pub(super) fn check_headers(status: u16, headers: &HeaderMap, operation: &str) -
 pub(super) async fn read_body(
     response: Response<Body>,
     operation: &str,
+    size: ResponseSize,
     settings: &ConnectionSettings,
 ) -> Result<ReceivedBody, SendError> {
-    let limit = settings.max_response;
+    let (limit, long_response) = size.limits(settings);
     let too_long = || SendError::Fatal(ClusterError::ResponseTooLong { what: operation.to_owned(), limit });
     let announced = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: usize| length > limit) {
@@ -67,7 +94,7 @@ pub(super) async fn read_body(
         if length > limit {
             return Err(too_long());
         }
-        if length > LONG_RESPONSE && permit.is_none() {
+        if length > long_response && permit.is_none() {
             permit = settings.long_response.clone().acquire_owned().await.ok();
             // Growing would copy the buffer, which needs both copies in memory.
             bytes.reserve_exact(announced.unwrap_or(limit).saturating_sub(bytes.len()));

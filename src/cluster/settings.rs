@@ -21,8 +21,6 @@ const TERMINAL_NOTICE: Duration = Duration::from_secs(1);
 const CI_NOTICE: Duration = Duration::from_secs(5);
 /// A request is repeated after a fault. With its repetitions it takes at most this many times the limit of one attempt.
 const MAX_ATTEMPT_TIMES: u32 = 3;
-/// A response longer than this is received while no other one is, so that several do not fill the memory.
-pub(super) const LONG_RESPONSE: usize = 8 << 20;
 
 /// The settings of every connection of a command.
 #[derive(Debug, Clone)]
@@ -32,7 +30,7 @@ pub(crate) struct ConnectionSettings {
     pub(crate) max_response: usize,
     pub(crate) log: RequestLog,
     pub(crate) interrupt: Interrupt,
-    /// Held by the request whose response is longer than [`LONG_RESPONSE`].
+    /// Held by the request that receives a long response.
     pub(super) long_response: Arc<Semaphore>,
 }
 

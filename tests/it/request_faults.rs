@@ -496,7 +496,8 @@ fn aws_auth_entry_added_by_eksctl_between_plan_and_write_is_kept() {
         ProxyAction::Forward
     });
     let sandbox = prepare(cluster, proxy.kubeconfig());
-    let output = apply(&sandbox);
+    let digest = sandbox.plan(&[])["digest"].as_str().unwrap().to_owned();
+    let output = sandbox.run(&["apply", "--approved", &digest]);
     assert_eq!(output.exit_code, 1);
     assert!(output.stderr.contains("could not change the aws-auth entries"), "{}", output.stderr);
     assert!(output.stderr.contains("it was changed by another client after it was read"), "{}", output.stderr);
