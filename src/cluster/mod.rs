@@ -180,7 +180,12 @@ pub(crate) enum ClusterError {
     #[error("the API server answered {status} to {what}: {why}")]
     UnexpectedStatus { status: u16, what: String, why: String },
     #[error("the response to {what} is longer than {} MiB", limit >> 20)]
-    ResponseTooLong { what: String, limit: usize },
+    ResponseTooLong {
+        what: String,
+        limit: usize,
+        /// Whether the response is a list, whose size has a flag.
+        is_list: bool,
+    },
     #[error("cannot {what}: the lists of the cluster have more than {} MiB together", limit >> 20)]
     ObservationTooLarge { what: String, limit: usize },
     #[error("invalid response to {what}: {why}")]
@@ -271,6 +276,9 @@ impl ClusterError {
                     TimeLimit::Observation => "--timeout",
                 };
                 format!("{check}; to wait longer, pass {flag} {}", duration_text(after.saturating_mul(2)))
+            }
+            Self::ResponseTooLong { is_list: false, .. } => {
+                "check that the server address in the kubeconfig is that of the cluster".to_owned()
             }
             Self::ResponseTooLong { limit, .. } | Self::ObservationTooLarge { limit, .. } => format!(
                 "check that the server address in the kubeconfig is that of the cluster; if it is, pass --max-response {}",

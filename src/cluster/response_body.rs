@@ -79,7 +79,13 @@ pub(super) async fn read_body(
     settings: &ConnectionSettings,
 ) -> Result<ReceivedBody, SendError> {
     let (limit, long_response) = size.limits(settings);
-    let too_long = || SendError::Fatal(ClusterError::ResponseTooLong { what: operation.to_owned(), limit });
+    let too_long = || {
+        SendError::Fatal(ClusterError::ResponseTooLong {
+            what: operation.to_owned(),
+            limit,
+            is_list: size == ResponseSize::List,
+        })
+    };
     let announced = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: usize| length > limit) {
         return Err(too_long());

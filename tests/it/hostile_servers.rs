@@ -304,7 +304,7 @@ fn body_without_end_ends_with_the_size_of_a_response() {
         assert!(output.stderr.contains("is longer than "), "{args:?}: {}", output.stderr);
     }
     let output = run_failing(&server, &["plan"], &["--max-response", "1"]);
-    assert!(output.stderr.contains("is longer than 1 MiB") && output.stderr.contains("--max-response 2"));
+    assert!(output.stderr.contains("is longer than 1 MiB"), "{}", output.stderr);
 }
 
 #[test]

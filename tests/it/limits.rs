@@ -12,7 +12,7 @@ use crate::common::hostile_server::{HostileServer, hang};
 use crate::common::proxy::{Proxy, ProxyAction};
 use crate::common::running::Running;
 use crate::common::sandbox::Sandbox;
-use crate::common::shared_cluster::{CLUSTER, LockedCluster, cluster};
+use crate::common::shared_cluster::{CLUSTER, LockedCluster, cluster, spawn};
 use serde_json::{Value, json};
 
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
@@ -294,7 +294,7 @@ fn lease_that_is_renewed_blocks_and_names_its_holder() {
     create_foreign_lease(&cluster, 15);
     let stopped = Arc::new(AtomicBool::new(false));
     let in_thread = stopped.clone();
-    let holder = std::thread::spawn(move || {
+    let holder = spawn(move || {
         for number in 0.. {
             if in_thread.load(Ordering::SeqCst) {
                 return;
