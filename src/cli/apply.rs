@@ -58,7 +58,7 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
         ApplyOptions { approval, allow_flags: &allow, flags: &args.flags, plans_again, earlier_writes: Cell::new(0) };
     print_plans(&cluster_plans, args.flags.full, plan_text::render_plan, env);
     for attempt in 1.. {
-        let failure = match approve_and_apply(&cluster_plans, &sources, &options, env).await? {
+        let failure = match Box::pin(approve_and_apply(&cluster_plans, &sources, &options, env)).await? {
             ApplyAttempt::Finished(exit) => return Ok(exit),
             ApplyAttempt::LostRace(failure) => failure,
         };

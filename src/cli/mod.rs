@@ -120,19 +120,20 @@ fn catch_panic<T>(command: impl FnOnce() -> Result<T, CommandError>) -> Result<T
     })
 }
 
+/// The futures are boxed: that of an apply would be on the stack of every command.
 async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError> {
     match command {
-        Command::Plan(args) => plan::run(&args, env).await,
-        Command::Apply(args) => apply::run(&args, env).await,
-        Command::Restore(args) => restore::run(&args, env).await,
-        Command::Drift(args) => drift::run(&args, env).await,
+        Command::Plan(args) => Box::pin(plan::run(&args, env)).await,
+        Command::Apply(args) => Box::pin(apply::run(&args, env)).await,
+        Command::Restore(args) => Box::pin(restore::run(&args, env)).await,
+        Command::Drift(args) => Box::pin(drift::run(&args, env)).await,
         Command::Validate(args) => validate::run(&args, env),
-        Command::Snapshot(args) => snapshot::run(&args, env).await,
-        Command::Whoami(args) => whoami::run(&args, env).await,
-        Command::Permissions(args) => permissions::run(&args, env).await,
-        Command::Can(args) => can::run(&args, env).await,
-        Command::WhoCan(args) => who_can::run(&args, env).await,
-        Command::Access(args) => access::run(&args, env).await,
+        Command::Snapshot(args) => Box::pin(snapshot::run(&args, env)).await,
+        Command::Whoami(args) => Box::pin(whoami::run(&args, env)).await,
+        Command::Permissions(args) => Box::pin(permissions::run(&args, env)).await,
+        Command::Can(args) => Box::pin(can::run(&args, env)).await,
+        Command::WhoCan(args) => Box::pin(who_can::run(&args, env)).await,
+        Command::Access(args) => Box::pin(access::run(&args, env)).await,
         Command::Schema(args) => Ok(schema::run(&args, env)),
         Command::Completions(args) => Ok(completions::run(&args, env)),
         Command::Version(_) => Ok(version::run(env)),

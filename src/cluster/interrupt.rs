@@ -68,11 +68,15 @@ impl Interrupt {
     }
 
     /// Waits for the future, or for a signal. `None` after a signal.
-    pub(crate) async fn or_stop<T>(&self, future: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            () = self.requested() => None,
-            result = future => Some(result),
+    pub(crate) fn or_stop<T>(&self, future: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
+        // Boxed, because the future of a whole command is large, and each future that contains it would be larger.
+        let future = Box::pin(future);
+        async move {
+            tokio::select! {
+                biased;
+                () = self.requested() => None,
+                result = future => Some(result),
+            }
         }
     }
 

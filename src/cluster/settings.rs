@@ -1,7 +1,6 @@
 //! The limits of connections in time and size, and the report of requests on stderr.
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -52,20 +51,18 @@ impl ConnectionSettings {
     }
 
     /// Limits reading a cluster: the connection, its credentials and all of its requests.
-    pub(crate) async fn within_observation<T>(
+    pub(crate) fn within_observation<T>(
         &self,
         cluster: &str,
         reading: impl Future<Output = Result<T, ClusterError>>,
-    ) -> Result<T, ClusterError> {
+    ) -> impl Future<Output = Result<T, ClusterError>> {
+        let reading = Box::pin(reading);
         let limit = self.timeouts.observation;
-        match tokio::time::timeout(limit, reading).await {
-            Ok(result) => result,
-            Err(_) => Err(ClusterError::TimedOut {
-                what: format!("reading {cluster}"),
-                after: limit,
-                sent: false,
-                limit: TimeLimit::Observation,
-            }),
+        let what = format!("reading {cluster}");
+        async move {
+            tokio::time::timeout(limit, reading).await.unwrap_or_else(|_| {
+                Err(ClusterError::TimedOut { what, after: limit, sent: false, limit: TimeLimit::Observation })
+            })
         }
     }
 }
@@ -205,38 +202,48 @@ impl RequestLog {
     }
 
     /// Waits for the future. If that takes long, reports what it waits for and the limit of the wait.
-    pub(crate) async fn watch<T>(&self, description: &str, limit: Duration, waiting: impl Future<Output = T>) -> T {
-        self.watch_after(Duration::ZERO, description, limit, waiting).await
+    pub(crate) fn watch<T>(
+        &self,
+        description: &str,
+        limit: Duration,
+        waiting: impl Future<Output = T>,
+    ) -> impl Future<Output = T> {
+        self.watch_after(Duration::ZERO, description, limit, waiting)
     }
 
     /// Like [`Self::watch`], for work that takes `expected` without any delay.
-    pub(crate) async fn watch_after<T>(
+    pub(crate) fn watch_after<T>(
         &self,
         expected: Duration,
         description: &str,
         limit: Duration,
         waiting: impl Future<Output = T>,
-    ) -> T {
-        let notice = expected
-            + match &self.notices {
+    ) -> impl Future<Output = T> {
+        let mut waiting = Box::pin(waiting);
+        async move {
+            let notice = match &self.notices {
                 DelayNotices::Off => return waiting.await,
                 DelayNotices::Each => TERMINAL_NOTICE,
                 DelayNotices::Once(_) => CI_NOTICE,
             };
-        let mut waiting = pin!(waiting);
-        match tokio::time::timeout(notice, waiting.as_mut()).await {
-            Ok(result) => result,
-            Err(_) => {
-                let is_new = match &self.notices {
-                    DelayNotices::Once(reported) => !reported.swap(true, Ordering::Relaxed),
-                    DelayNotices::Off | DelayNotices::Each => true,
-                };
-                if let Some(write) = self.write.as_ref().filter(|_| is_new) {
-                    let limit = duration_text(limit);
-                    write(&escape_control(&format!("Waiting for {description} (at most {limit}) ...")));
+            match tokio::time::timeout(expected + notice, waiting.as_mut()).await {
+                Ok(result) => result,
+                Err(_) => {
+                    self.report_wait(description, limit);
+                    waiting.await
                 }
-                waiting.await
             }
+        }
+    }
+
+    fn report_wait(&self, description: &str, limit: Duration) {
+        let is_new = match &self.notices {
+            DelayNotices::Once(reported) => !reported.swap(true, Ordering::Relaxed),
+            DelayNotices::Off | DelayNotices::Each => true,
+        };
+        if let Some(write) = self.write.as_ref().filter(|_| is_new) {
+            let limit = duration_text(limit);
+            write(&escape_control(&format!("Waiting for {description} (at most {limit}) ...")));
         }
     }
 }
