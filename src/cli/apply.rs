@@ -74,10 +74,10 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
             break;
         }
         options.earlier_writes.set(options.earlier_writes.get() + failure.writes);
-        env.note(
-            "note: another client changed the cluster during the apply; what is left of the plan is the same and is \
-             applied\n",
-        );
+        let is_done = new_plans.iter().all(|cluster_plan| cluster_plan.plan.is_empty());
+        let rest =
+            if is_done { "nothing is left to apply" } else { "what is left of the plan is the same and is applied" };
+        env.note(&format!("note: another client changed the cluster during the apply; {rest}\n"));
         (sources, cluster_plans) = (loaded.policy.sources, new_plans);
     }
     Ok(Exit::Failed)

@@ -167,6 +167,9 @@ fn interrupted_applies_converge_and_keep_what_others_wrote() {
         let left_lease = kind == Interruption::Kill;
         assert!(!has_waited || left_lease, "{text}: the Lease was not released: {}", next.stderr);
         longest = longest.max(took);
+        if run_number % 20 == 19 {
+            println!("{} applies, the next apply took at most {longest:?}", run_number + 1);
+        }
         assert!(direct.ok(&["plan"]).contains("No changes. The cluster matches the policy."), "{text}");
         assert_eq!(foreign_content(&cluster), foreign, "{text}");
         let (_, object) = cluster.admin("GET", AWS_AUTH, None);

@@ -714,6 +714,7 @@ fn concurrent_applies_make_every_write_once() {
             "No changes. The cluster matches the policy.",
             "since the plan was made",
             "another apply is running",
+            "nothing is left to apply",
         ];
         assert!(messages.iter().any(|message| text.contains(message)), "{text}");
     }
