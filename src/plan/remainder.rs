@@ -81,28 +81,39 @@ groups = ['viewers']
         state.insert_object(&crate::names::ObjectKey::new(kind, None, name).unwrap(), &object).unwrap();
     }
 
+    /// A cluster with one role of its own.
+    fn live() -> State {
+        let mut state = State::default();
+        put_role(&mut state, "view", "get");
+        state
+    }
+
     #[test]
     fn plan_after_some_writes_is_a_remainder() {
-        let live = State::default();
-        let first = make_plan(POLICY, &live);
+        let first = make_plan(POLICY, &live());
         assert!(first.is_remainder_of(&first));
-        assert!(make_plan(POLICY, &first.state_after(&live).unwrap()).is_remainder_of(&first));
-        let mut other = State::default();
+        let after = first.state_after(&live()).unwrap();
+        assert!(make_plan(POLICY, &after).is_remainder_of(&first));
+        let mut partly = live();
+        let one = crate::names::ObjectKey::new(crate::names::ObjectKind::ClusterRole, None, "one").unwrap();
+        partly.roles.insert(one.clone(), after.roles[&one].clone());
+        let rest = make_plan(POLICY, &partly);
+        assert!(!rest.is_empty() && rest.changes.len() < first.changes.len() && rest.is_remainder_of(&first));
+        let mut other = live();
         put_role(&mut other, "unrelated", "list");
         assert!(make_plan(POLICY, &other).is_remainder_of(&first), "an object of another client");
     }
 
     #[test]
     fn plan_with_other_changes_or_another_effect_is_not_a_remainder() {
-        let first = make_plan(POLICY, &State::default());
-        let mut same_name = State::default();
+        let first = make_plan(POLICY, &live());
+        let mut same_name = live();
         put_role(&mut same_name, "one", "list");
         assert!(!make_plan(POLICY, &same_name).is_remainder_of(&first), "the role exists and is adopted");
-        let mut wider = State::default();
+        let mut wider = live();
         put_role(&mut wider, "view", "delete");
-        let replanned = make_plan(POLICY, &wider);
-        assert!(!replanned.is_remainder_of(&first), "the binding now grants more");
+        assert!(!make_plan(POLICY, &wider).is_remainder_of(&first), "the binding now grants something else");
         let other_policy = POLICY.replace("'services'", "'secrets'");
-        assert!(!make_plan(&other_policy, &State::default()).is_remainder_of(&first), "the policy has changed");
+        assert!(!make_plan(&other_policy, &live()).is_remainder_of(&first), "the policy has changed");
     }
 }
