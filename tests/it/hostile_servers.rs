@@ -196,7 +196,7 @@ const WRONG_LISTS: [(&str, Respond, &str); 9] = [
         "too many items",
         |request, stream| {
             let metadata = json!({ "resourceVersion": "1" });
-            respond_json(stream, 200, &list_with(request, &metadata, &json!(vec![json!({}); 3_000_000])))
+            respond_json(stream, 200, &list_with(request, &metadata, &json!(vec![json!({}); 30_000])))
         },
         "more than the 20000 objects",
     ),
@@ -204,7 +204,7 @@ const WRONG_LISTS: [(&str, Respond, &str); 9] = [
         "an object that is too large",
         |request, stream| {
             let mut role = item("a");
-            role["rules"] = json!(vec![json!({}); 3_000_000]);
+            role["metadata"]["annotations"] = json!({ "a": "a".repeat(9 << 20) });
             respond_json(stream, 200, &list_with(request, &json!({ "resourceVersion": "1" }), &json!([role])))
         },
         "larger than any that a cluster can store",
