@@ -23,8 +23,10 @@ mod schedule;
 mod staleness;
 mod state_after;
 mod step_check;
+mod token_wait;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub(crate) use access_change::{
     AccessChange, AccessComparison, AccessDiff, AccessImpact, AffectedSubject, AllowedRequests, EscalationSummary,
@@ -44,9 +46,12 @@ pub(crate) use resolved_invariant::{
 };
 pub(crate) use restore::{AppliedWrites, plan_restore, undo_aws_auth_write};
 pub(crate) use step_check::check_steps;
+pub(crate) use token_wait::TokenWait;
 
 use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
 use crate::names::ObjectKey;
+#[cfg(test)]
+use crate::policy::DEFAULT_TOKEN_CACHE;
 use crate::policy::Policy;
 use crate::policy::expand::expand;
 use crate::state::State;
@@ -63,7 +68,11 @@ pub(crate) struct Plan {
     pub(crate) cluster_uid: Option<String>,
     pub(crate) changes: Vec<Change>,
     pub(crate) steps: Vec<Step>,
-    /// Temporary access changes that no order of the steps avoids. `apply` refuses them without `--allow-window`.
+    /// Waits between the steps, for tokens that an API server has cached.
+    pub(crate) waits: Vec<TokenWait>,
+    /// How long an API server of the cluster caches a token.
+    pub(crate) token_cache: Duration,
+    /// Temporary access changes that the steps cause. `apply` refuses them without `--allow-window`.
     pub(crate) windows: Vec<AccessWindow>,
     /// Who gains and loses which access. `None` if the caller did not ask for it.
     pub(crate) access_changes: Option<Vec<AccessChange>>,
@@ -196,6 +205,8 @@ impl Plan {
             cluster_uid: None,
             changes: Vec::new(),
             steps,
+            waits: Vec::new(),
+            token_cache: DEFAULT_TOKEN_CACHE,
             windows: Vec::new(),
             access_changes: None,
             limits: GuardLimits::default(),
@@ -265,7 +276,7 @@ fn invalid_object_error(error: ObjectError) -> InternalError {
     }
 }
 
-/// Returns the ordered steps, and the temporary access changes that no order avoids.
+/// Returns the ordered steps, the waits between them, and the temporary access changes that they cause.
 ///
 /// # Errors
 /// If the body of a write is not valid for its kind.
@@ -273,14 +284,15 @@ fn order_writes(
     writes: Vec<schedule::PendingWrite>,
     live: &State,
     author: schedule::Author<'_>,
-) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
-    let (mut steps, windows) = schedule::order(writes, live, author)?;
+    token_cache: Duration,
+) -> Result<schedule::OrderedSteps, ObjectError> {
+    let mut ordered = schedule::order(writes, live, author, token_cache)?;
     // Without a window, the state before a step allows all that the step waits for.
-    if !windows.is_empty() {
-        probes::remove_impossible_probes(&mut steps, live)?;
+    if !ordered.windows.is_empty() {
+        probes::remove_impossible_probes(&mut ordered.steps, live)?;
     }
-    check_steps(&steps)?;
-    Ok((steps, windows))
+    check_steps(&ordered.steps)?;
+    Ok(ordered)
 }
 
 /// Plans the changes and writes that bring `live` to the state that the policy describes for `cluster` at the time
@@ -317,7 +329,9 @@ pub(crate) fn plan(
         return Err(builder.diagnostics);
     }
     let author = schedule::Author { policy: &policy.name.value };
-    let (steps, windows) = match order_writes(builder.writes, live, author) {
+    let token_cache = policy.token_cache(cluster);
+    let schedule::OrderedSteps { steps, waits, windows } = match order_writes(builder.writes, live, author, token_cache)
+    {
         Ok(ordered) => ordered,
         Err(error) => return Err(vec![invalid_object_error(error).into()]),
     };
@@ -329,6 +343,8 @@ pub(crate) fn plan(
         cluster_uid: live.cluster_uid.clone(),
         changes,
         steps,
+        waits,
+        token_cache,
         windows,
         access_changes: None,
         limits: GuardLimits::from_policy(policy),

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::SerializeError;
 use super::guard::{InvariantJson, InvariantSubjectJson, NamespaceSelectionJson, RequirementJson};
-use super::step::{StepJson, TransientAccessJson};
+use super::step::{StepJson, TokenWaitJson, TransientAccessJson};
 use crate::plan::Plan;
 
 /// The content of the digest. Locations and descriptions are left out, so that moving lines in the policy does not change
@@ -18,6 +18,8 @@ struct ApprovedContent<'a> {
     policy: &'a str,
     cluster_uid: Option<&'a str>,
     steps: Vec<StepJson>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waits: Vec<TokenWaitJson>,
     transient_access: Vec<TransientAccessJson>,
     /// For each subject whose access changes, a fingerprint of the change.
     access: BTreeMap<&'a str, String>,
@@ -41,6 +43,7 @@ pub(crate) fn digest(plan: &Plan) -> Result<String, SerializeError> {
         policy: &plan.policy,
         cluster_uid: plan.cluster_uid.as_deref(),
         steps: plan.steps.iter().map(StepJson::from).collect(),
+        waits: plan.waits.iter().map(TokenWaitJson::from).collect(),
         transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
         access: plan.access_fingerprints(),
         namespace_selections: plan.namespace_selections.iter().map(NamespaceSelectionJson::from).collect(),

@@ -10,7 +10,7 @@ use super::access::AccessChangeJson;
 use super::change::ChangeJson;
 use super::diagnostic::DiagnosticJson;
 use super::guard::{FailedInvariantJson, GuardsJson, InvariantJson, LimitsJson, NamespaceSelectionJson};
-use super::step::{StepJson, TransientAccessJson};
+use super::step::{StepJson, TokenWaitJson, TransientAccessJson};
 use crate::diagnostic::SourceMap;
 use crate::guard::{GuardReport, InvariantViolation};
 use crate::plan::{Action, Plan};
@@ -63,8 +63,12 @@ pub(crate) struct PlanJson {
     pub(super) access: Option<Vec<AccessChangeJson>>,
     /// The writes in their order, as they are sent.
     pub(super) steps: Vec<StepJson>,
-    /// Access that a subject gains or loses only while the plan is applied, and that no order of the steps avoids.
-    /// `apply` refuses such a plan without `--allow-window`. Empty: there is none.
+    /// Waits between the steps, for tokens that an API server has cached. Empty: there are none.
+    pub(super) waits: Vec<TokenWaitJson>,
+    /// How long an API server keeps the username and the groups of a token, in seconds.
+    pub(super) token_cache: u64,
+    /// Access that a subject gains or loses only while the plan is applied, because rolecall found no order of the steps
+    /// without it. `apply` refuses such a plan without `--allow-window`. Empty: there is none.
     pub(super) transient_access: Vec<TransientAccessJson>,
     /// The warnings about the plan.
     pub(super) warnings: Vec<DiagnosticJson>,
@@ -105,6 +109,8 @@ impl PlanJson {
             changes: plan.changes.iter().map(ChangeJson::from).collect(),
             access: plan.access_changes.as_ref().map(|changes| changes.iter().map(AccessChangeJson::from).collect()),
             steps: plan.steps.iter().map(StepJson::from).collect(),
+            waits: plan.waits.iter().map(TokenWaitJson::from).collect(),
+            token_cache: plan.token_cache.as_secs(),
             transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
             warnings: DiagnosticJson::all(&plan.warnings, sources),
             failed_invariants: violations.iter().map(FailedInvariantJson::from).collect(),

@@ -1,5 +1,7 @@
 //! Converts a saved plan back to the plan that `apply` executes.
 
+use std::time::Duration;
+
 use super::InvalidDocument;
 use super::access::{AccessChangeJson, EscalationJson, GrantSourceJson, PermissionJson};
 use super::change::{
@@ -16,7 +18,7 @@ use crate::plan::{
     AccessChange, AccessDiff, AccessImpact, AccessProbe, AccessWindow, Action, AffectedSubject, AllowedRequests,
     Change, ChangeOrigin, ChangeTarget, DiffOp, EscalationSummary, Exemption, FieldDiff, GrantedBy, GuardLimit,
     GuardLimits, InvariantSubject, NamespaceSelection, Plan, ResolvedInvariant, SavedNamespaceSelector, Step,
-    TransientAccess, ValueDiff,
+    TokenWait, TransientAccess, ValueDiff,
 };
 use crate::policy::{Assertion, RequestSpec};
 use crate::state::object_meta::ObjectWriter;
@@ -38,6 +40,8 @@ impl TryFrom<PlanJson> for Plan {
             cluster_uid: plan.cluster_uid,
             changes: convert_all(plan.changes)?,
             steps: convert_all(plan.steps)?,
+            waits: plan.waits.into_iter().map(TokenWait::from).collect(),
+            token_cache: Duration::from_secs(plan.token_cache),
             windows: plan.transient_access.into_iter().map(AccessWindow::from).collect(),
             access_changes: plan.access.map(convert_all).transpose()?,
             limits: plan.limits.into(),

@@ -1,11 +1,13 @@
 //! The writes of a plan, the access that each waits for, and access that exists only between two writes.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::common::ObjectJson;
-use crate::plan::{AccessProbe, AccessWindow, ProbeRequest, Step, TransientAccess};
+use crate::plan::{AccessProbe, AccessWindow, ProbeRequest, Step, TokenWait, TransientAccess};
 use crate::state::write::{Precondition, WriteRequest};
 
 /// One write.
@@ -191,6 +193,36 @@ impl From<RequestJson> for ProbeRequest {
     }
 }
 
+/// A wait between two steps, for tokens that an API server has cached.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct TokenWaitJson {
+    /// The stage of the wait, in which there are no steps. It begins when the stage before it has ended.
+    pub(super) stage: usize,
+    /// The index of the first step after the wait in `steps`, counted from 0.
+    pub(super) before_step: usize,
+    /// The length of the wait in seconds.
+    pub(super) seconds: u64,
+    /// The principals whose cached tokens have their former username and groups, with which they would have too much or
+    /// too little access after that step.
+    pub(super) subjects: Vec<String>,
+}
+
+impl From<&TokenWait> for TokenWaitJson {
+    fn from(wait: &TokenWait) -> Self {
+        let TokenWait { stage, before_step, duration, subjects } = wait;
+        let seconds = duration.as_secs();
+        Self { stage: *stage, before_step: *before_step, seconds, subjects: subjects.clone() }
+    }
+}
+
+impl From<TokenWaitJson> for TokenWait {
+    fn from(wait: TokenWaitJson) -> Self {
+        let TokenWaitJson { stage, before_step, seconds, subjects } = wait;
+        Self { stage, before_step, duration: Duration::from_secs(seconds), subjects }
+    }
+}
+
 /// Access that a subject gains or loses only until a later step.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -204,7 +236,7 @@ pub(super) struct TransientAccessJson {
     pub(super) effect: TransientEffectJson,
     /// The requests as text, such as `get secrets in team-a`.
     pub(super) permission: String,
-    /// Why no order of the steps avoids it, as text.
+    /// Why the plan does not avoid it, as text.
     pub(super) reason: String,
 }
 

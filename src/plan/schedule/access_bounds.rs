@@ -152,9 +152,9 @@ fn intersect_by_scope<'s>(a: &ByScope<'s>, b: &ByScope<'s>, into: &mut ByScope<'
 impl<'s> AccessBounds<'s> {
     /// Returns the requests that logins allow outside the bounds, or do not allow although the lower bound requires
     /// them; at most `max` of each. `allowed` decides which rules of aggregated roles count as allowed.
-    pub(super) fn violations(
+    pub(super) fn violations<'l>(
         &self,
-        logins: &[Login],
+        logins: impl Iterator<Item = &'l Login>,
         engine: &AccessEngine<'s>,
         allowed: AggregatedRules,
         max: usize,
@@ -174,15 +174,20 @@ impl<'s> AccessBounds<'s> {
         violations
     }
 
-    pub(super) fn contains_all(&self, logins: &[Login], engine: &AccessEngine<'s>) -> bool {
+    pub(super) fn contains_all<'l>(&self, logins: impl Iterator<Item = &'l Login>, engine: &AccessEngine<'s>) -> bool {
         let allowed =
             if engine.has_aggregated_roles() { AggregatedRules::WithStale } else { AggregatedRules::Reconciled };
         self.violations(logins, engine, allowed, 1).is_empty()
     }
 
     /// Returns whether the logins are within the bounds after a change, if they were before it.
-    pub(super) fn contains_after(&self, logins: &[Login], effect: &AccessEffect, engine: &AccessEngine<'s>) -> bool {
-        logins.iter().all(|login| {
+    pub(super) fn contains_after<'l>(
+        &self,
+        mut logins: impl Iterator<Item = &'l Login>,
+        effect: &AccessEffect,
+        engine: &AccessEngine<'s>,
+    ) -> bool {
+        logins.all(|login| {
             let subjects = &login.subjects.subjects;
             effect.gained(subjects).into_iter().all(|scoped_rule| self.outside(scoped_rule, engine).is_empty()) && {
                 let lost = effect.lost(subjects);

@@ -39,14 +39,42 @@ pub(super) struct IdentityClass {
     pub(super) live_logins: Vec<Login>,
     /// The identities that aws-auth maps in the planned state.
     pub(super) planned_logins: Vec<Login>,
-    /// The identities that aws-auth maps after the writes so far.
-    pub(super) current_logins: Vec<Login>,
+    /// The identities of its tokens after the writes so far.
+    pub(super) tokens: TokenLogins,
     pub(super) bounds: BoundsId,
+}
+
+/// The identities with which the tokens of a principal authenticate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TokenLogins {
+    /// The identities that aws-auth maps now.
+    pub(super) current: Vec<Login>,
+    /// The identities that aws-auth mapped earlier, and that an API server can still have cached for a token.
+    pub(super) cached: Vec<Login>,
+}
+
+impl TokenLogins {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Login> {
+        self.current.iter().chain(&self.cached)
+    }
+
+    /// Sets the current identities. With `caches_tokens`, the former ones stay cached. A denied authentication is not
+    /// cached: the authenticator answers it with an error.
+    pub(super) fn change_to(&mut self, logins: Vec<Login>, caches_tokens: bool) {
+        let former = std::mem::replace(&mut self.current, logins);
+        if caches_tokens {
+            self.cached.extend(former.into_iter().filter(|login| *login != Login::default()));
+            self.cached.retain(|login| !self.current.contains(login));
+            self.cached.sort_unstable();
+            self.cached.dedup();
+        }
+    }
 }
 
 impl IdentityClass {
     fn new(who: SubjectQuery, live_logins: Vec<Login>, planned_logins: Vec<Login>) -> Self {
-        Self { who, current_logins: live_logins.clone(), live_logins, planned_logins, bounds: BoundsId(0) }
+        let tokens = TokenLogins { current: live_logins.clone(), cached: Vec::new() };
+        Self { who, live_logins, planned_logins, tokens, bounds: BoundsId(0) }
     }
 
     /// Returns the key of its aws-auth entry. `None` for a subject that can have none.
@@ -61,13 +89,8 @@ impl IdentityClass {
     /// Returns a key: classes with equal keys have the same bounds and logins, so they are all within the bounds or all
     /// outside.
     pub(super) fn group_key(&self) -> (BoundsId, Vec<&SubjectSet>) {
-        (self.bounds, subject_sets(&self.current_logins))
+        (self.bounds, self.tokens.all().map(|login| &login.subjects).collect())
     }
-}
-
-/// Returns the part of the logins that decides about access.
-fn subject_sets(logins: &[Login]) -> Vec<&SubjectSet> {
-    logins.iter().map(|login| &login.subjects).collect()
 }
 
 fn to_subject_sets(logins: &[Login]) -> Vec<SubjectSet> {

@@ -1,5 +1,6 @@
 //! The verifier's run over all scheduled writes, from the live state: the subjects that each write brings outside their
-//! bounds, the stages that are safe in any order, and the requests that must be allowed before a write.
+//! bounds, the waits for cached tokens, the stages that are safe in any order, and the requests that must be allowed
+//! before a write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +26,18 @@ pub(super) struct VerifiedWrite<'s> {
 
 pub(super) struct ReplayedSchedule<'s> {
     pub(super) writes: Vec<VerifiedWrite<'s>>,
+    pub(super) waits: Vec<PlacedWait>,
     pub(super) windows: Vec<AccessWindow>,
+}
+
+/// A wait for cached tokens, with its position in the order.
+#[derive(Debug)]
+pub(super) struct PlacedWait {
+    pub(super) stage: usize,
+    /// The number of writes before the wait.
+    pub(super) before_write: usize,
+    /// The principals whose cached tokens the next write would bring outside their bounds.
+    pub(super) subjects: Vec<String>,
 }
 
 /// What the writes of a stage do.
@@ -61,15 +73,43 @@ pub(super) fn replay<'s>(
     verifier: &mut Verifier<'s>,
     log: Vec<ScheduledWrite<'s>>,
 ) -> Result<ReplayedSchedule<'s>, ObjectError> {
-    verifier.out_of_bounds.clear();
-    let mut replayed = ReplayedSchedule { writes: Vec::with_capacity(log.len()), windows: Vec::new() };
+    let mut replayed =
+        ReplayedSchedule { writes: Vec::with_capacity(log.len()), waits: Vec::new(), windows: Vec::new() };
     let mut seen_probes: BTreeSet<(usize, AccessProbe)> = BTreeSet::new();
     let mut effects = StageEffects::default();
-    let (mut added_stages, mut stage) = (0, 0);
+    let (mut added_stages, mut stage) = (0_usize, 0_usize);
     for mut write in log {
-        let applied = verifier.apply(&write.op)?;
-        let applied = applied.ok_or_else(|| internal("a scheduled aws-auth cannot be written"))?;
+        let mut applied = apply(verifier, &write.op)?;
         write.stage += added_stages;
+        let mut is_in_bounds = verifier.stay_in_bounds(&applied)?;
+        if !is_in_bounds {
+            let out = verifier.classes_out_of_bounds(&applied.affected)?;
+            verifier.undo(applied)?;
+            let cached = verifier.expire_cached_tokens();
+            applied = apply(verifier, &write.op)?;
+            let still_out = verifier.classes_out_of_bounds(&applied.affected)?;
+            let waiting: BTreeSet<ClassId> = &(&out - &still_out) - &verifier.out_of_bounds;
+            if waiting.is_empty() {
+                verifier.undo(applied)?;
+                verifier.restore_logins(cached);
+                applied = apply(verifier, &write.op)?;
+            } else {
+                is_in_bounds = still_out.is_empty();
+                // The wait is a stage without writes.
+                let first_free = if replayed.writes.is_empty() { 0 } else { stage + 1 };
+                let after_wait = write.stage.max(first_free + 1);
+                added_stages += after_wait - write.stage;
+                write.stage = after_wait;
+                let subjects: BTreeSet<String> =
+                    waiting.iter().filter_map(|id| verifier.class(*id)).map(|class| class.who.to_string()).collect();
+                let subjects = subjects.into_iter().collect();
+                replayed.waits.push(PlacedWait {
+                    stage: write.stage - 1,
+                    before_write: replayed.writes.len(),
+                    subjects,
+                });
+            }
+        }
         if write.stage != stage {
             effects = StageEffects::default();
         } else if !effects.allows(&applied) {
@@ -86,7 +126,7 @@ pub(super) fn replay<'s>(
         } else {
             probes(verifier, &applied, is_mapping, |probe| seen_probes.insert((stage, probe.clone())))?
         };
-        if !verifier.stay_in_bounds(&applied)? {
+        if !is_in_bounds {
             verifier.mark_out_of_bounds(&applied.affected)?;
         }
         let affected = if verifier.out_of_bounds.is_empty() {
@@ -107,6 +147,10 @@ pub(super) fn replay<'s>(
         replayed.writes.push(VerifiedWrite { write, awaits });
     }
     Ok(replayed)
+}
+
+fn apply<'s>(verifier: &mut Verifier<'s>, op: &Op<'s>) -> Result<AppliedWrite, ObjectError> {
+    verifier.apply(op)?.ok_or_else(|| internal("a scheduled aws-auth cannot be written"))
 }
 
 fn windows(verifier: &Verifier<'_>, id: ClassId, step: usize) -> Result<Vec<AccessWindow>, ObjectError> {
@@ -148,7 +192,9 @@ fn probes(
     }
     for class in applied.affected.iter().filter_map(|id| verifier.class(*id)) {
         let bounds: &AccessBounds<'_> = verifier.bounds_of(class)?;
-        for login in &class.current_logins {
+        // A write of aws-auth does not change what a cached token may do.
+        let cached = if is_mapping { &[][..] } else { &class.tokens.cached };
+        for login in class.tokens.current.iter().chain(cached) {
             if awaits.len() >= max_probes || !can_be_probed(login) {
                 continue;
             }

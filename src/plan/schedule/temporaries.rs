@@ -63,7 +63,7 @@ impl<'s> Scheduler<'s> {
             if self.try_temporaries(isolate, component)? && self.is_component_done(component)? {
                 return Ok(true);
             }
-            self.restore(saved)?;
+            self.restore(&saved)?;
         }
         Ok(false)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::access_bounds::{AccessBounds, InitialBounds};
 use super::changes::{Op, PlannedChanges, TargetObject};
 use super::identity_classes::{
-    BoundsId, ClassId, IdentityClass, Login, assign_bounds, classes, logins, state_with_aws_auth,
+    BoundsId, ClassId, IdentityClass, Login, TokenLogins, assign_bounds, classes, logins, state_with_aws_auth,
 };
 use super::internal;
 use crate::access::{
@@ -17,14 +17,17 @@ use crate::plan::probes::TransientAccess;
 use crate::state::State;
 use crate::state::object::ObjectError;
 
-/// The logins of some classes.
+/// The logins of some classes, as aws-auth maps them.
 type ClassLogins = Vec<(ClassId, Vec<Login>)>;
+
+/// The former logins of the classes that a write of aws-auth or a wait has changed.
+type FormerLogins = Vec<(ClassId, TokenLogins)>;
 
 /// How a write is undone.
 #[derive(Debug)]
 enum UndoWrite {
     Objects(EngineMark),
-    Mapping { logins: ClassLogins, variants: Vec<EntryVariant> },
+    Mapping { logins: FormerLogins, variants: Vec<EntryVariant> },
 }
 
 /// A write that was applied, with the classes that it affects.
@@ -39,8 +42,9 @@ pub(super) struct AppliedWrite {
 #[derive(Debug)]
 pub(super) struct VerifierCheckpoint {
     mark: EngineMark,
-    logins: Vec<Vec<Login>>,
+    logins: Vec<TokenLogins>,
     variants: Vec<EntryVariant>,
+    out_of_bounds: BTreeSet<ClassId>,
 }
 
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub(super) struct Verifier<'s> {
     /// The planned change of aws-auth, and the variant of each entry after the writes so far.
     pub(super) edit: Option<&'s AwsAuthEdit>,
     pub(super) variants: Vec<EntryVariant>,
+    /// Whether a write of aws-auth leaves tokens behind that an API server has cached with their former identity.
+    pub(super) caches_tokens: bool,
     /// Classes outside their bounds. Whether they stay outside is not checked.
     pub(super) out_of_bounds: BTreeSet<ClassId>,
 }
@@ -101,6 +107,7 @@ impl<'s> Verifier<'s> {
             mapped_classes,
             variants: vec![EntryVariant::Live; edit.map_or(0, |edit| edit.principal_edits.len())],
             edit,
+            caches_tokens: false,
             out_of_bounds: BTreeSet::new(),
         };
         verifier.index_logins();
@@ -129,7 +136,7 @@ impl<'s> Verifier<'s> {
         let mut seen = BTreeSet::new();
         for (number, class) in self.classes.iter().enumerate() {
             if seen.insert(class.group_key()) {
-                for subject in class.current_logins.iter().flat_map(|login| &login.subjects.subjects) {
+                for subject in class.tokens.all().flat_map(|login| &login.subjects.subjects) {
                     self.classes_by_subject.entry(*subject).or_default().insert(ClassId(number));
                 }
             }
@@ -152,15 +159,16 @@ impl<'s> Verifier<'s> {
         let logins = self.logins_with(variants)?;
         let old = self.set_logins(logins);
         let affected = old.iter().map(|(class, _)| *class).collect();
-        let direction = old.iter().fold(Direction::Neutral, |direction, (class, before)| {
-            let now = self.class(*class).map_or(&[][..], |class| &class.current_logins);
-            direction.and(match (before.as_slice(), now) {
-                ([before], [now]) if before.subjects.is_in_system_masters == now.subjects.is_in_system_masters => {
-                    Direction::between(&before.subjects.subjects, &now.subjects.subjects)
-                }
-                _ => Direction::Mixed,
-            })
-        });
+        let mut direction = Direction::Neutral;
+        for (class, before) in &old {
+            direction =
+                direction.and(match (before.current.as_slice(), self.class(*class)?.tokens.current.as_slice()) {
+                    ([before], [now]) if before.subjects.is_in_system_masters == now.subjects.is_in_system_masters => {
+                        Direction::between(&before.subjects.subjects, &now.subjects.subjects)
+                    }
+                    _ => Direction::Mixed,
+                });
+        }
         let effect = AccessEffect::without_grants(direction);
         let variants = std::mem::replace(&mut self.variants, variants.to_vec());
         Some(AppliedWrite { effect, affected, undo: UndoWrite::Mapping { logins: old, variants } })
@@ -170,7 +178,7 @@ impl<'s> Verifier<'s> {
         match applied.undo {
             UndoWrite::Objects(mark) => self.engine.undo(mark)?,
             UndoWrite::Mapping { logins, variants } => {
-                self.set_logins(logins);
+                self.restore_logins(logins);
                 self.variants = variants;
             }
         }
@@ -180,17 +188,19 @@ impl<'s> Verifier<'s> {
     pub(super) fn checkpoint(&self) -> VerifierCheckpoint {
         VerifierCheckpoint {
             mark: self.engine.mark(),
-            logins: self.classes.iter().map(|class| class.current_logins.clone()).collect(),
+            logins: self.classes.iter().map(|class| class.tokens.clone()).collect(),
             variants: self.variants.clone(),
+            out_of_bounds: self.out_of_bounds.clone(),
         }
     }
 
-    pub(super) fn restore(&mut self, checkpoint: VerifierCheckpoint) -> Result<(), ObjectError> {
+    pub(super) fn restore(&mut self, checkpoint: &VerifierCheckpoint) -> Result<(), ObjectError> {
         self.engine.undo(checkpoint.mark)?;
-        for (class, logins) in self.classes.iter_mut().zip(checkpoint.logins) {
-            class.current_logins = logins;
+        for (class, logins) in self.classes.iter_mut().zip(&checkpoint.logins) {
+            class.tokens.clone_from(logins);
         }
-        self.variants = checkpoint.variants;
+        self.variants.clone_from(&checkpoint.variants);
+        self.out_of_bounds.clone_from(&checkpoint.out_of_bounds);
         self.index_logins();
         Ok(())
     }
@@ -211,17 +221,51 @@ impl<'s> Verifier<'s> {
     }
 
     /// Sets the logins of principals. Returns the previous logins of those that changed.
-    fn set_logins(&mut self, logins: ClassLogins) -> ClassLogins {
+    fn set_logins(&mut self, logins: ClassLogins) -> FormerLogins {
         let mut old = Vec::new();
         for (id, logins) in logins {
-            if let Some(class) = self.classes.get_mut(id.0).filter(|class| class.current_logins != logins) {
-                old.push((id, std::mem::replace(&mut class.current_logins, logins)));
+            if let Some(class) = self.classes.get_mut(id.0).filter(|class| class.tokens.current != logins) {
+                old.push((id, class.tokens.clone()));
+                class.tokens.change_to(logins, self.caches_tokens);
             }
         }
         if !old.is_empty() {
             self.index_logins();
         }
         old
+    }
+
+    pub(super) fn restore_logins(&mut self, logins: FormerLogins) {
+        for (id, logins) in logins {
+            if let Some(class) = self.classes.get_mut(id.0) {
+                class.tokens = logins;
+            }
+        }
+        self.index_logins();
+    }
+
+    /// Forgets all cached tokens, as an API server does when their time is over. Returns the former logins.
+    pub(super) fn expire_cached_tokens(&mut self) -> FormerLogins {
+        let mut old = Vec::new();
+        for (number, class) in self.classes.iter_mut().enumerate() {
+            if !class.tokens.cached.is_empty() {
+                old.push((ClassId(number), class.tokens.clone()));
+                class.tokens.cached.clear();
+            }
+        }
+        self.index_logins();
+        old
+    }
+
+    /// Returns whether a token that has the identity of the live state is within the bounds now.
+    pub(super) fn live_logins_are_in_bounds(&self) -> Result<bool, ObjectError> {
+        for class in self.mapped_classes.iter().filter_map(|id| self.class(*id)) {
+            let cached = class.live_logins.iter().filter(|login| **login != Login::default());
+            if class.live_logins != class.planned_logins && !self.bounds_of(class)?.contains_all(cached, &self.engine) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Returns the keys of the entries whose principals would be outside their bounds with these variants. `None` if the
@@ -264,7 +308,7 @@ impl<'s> Verifier<'s> {
         effect: &AccessEffect,
     ) -> Result<bool, ObjectError> {
         for class in affected.difference(&self.out_of_bounds).filter_map(|id| self.class(*id)) {
-            if !self.bounds_of(class)?.contains_after(&class.current_logins, effect, &self.engine) {
+            if !self.bounds_of(class)?.contains_after(class.tokens.all(), effect, &self.engine) {
                 return Ok(false);
             }
         }
@@ -274,8 +318,7 @@ impl<'s> Verifier<'s> {
     fn are_in_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<bool, ObjectError> {
         let mut seen = BTreeSet::new();
         for class in affected.difference(&self.out_of_bounds).filter_map(|id| self.class(*id)) {
-            if seen.insert(class.group_key())
-                && !self.bounds_of(class)?.contains_all(&class.current_logins, &self.engine)
+            if seen.insert(class.group_key()) && !self.bounds_of(class)?.contains_all(class.tokens.all(), &self.engine)
             {
                 return Ok(false);
             }
@@ -293,7 +336,7 @@ impl<'s> Verifier<'s> {
         let Some(class) = self.class(id) else {
             return Ok(Vec::new());
         };
-        Ok(self.bounds_of(class)?.violations(&class.current_logins, &self.engine, allowed, max))
+        Ok(self.bounds_of(class)?.violations(class.tokens.all(), &self.engine, allowed, max))
     }
 
     /// Returns all classes with the same bounds and logins as one of these.
@@ -303,15 +346,20 @@ impl<'s> Verifier<'s> {
         all.map(|(number, _)| ClassId(number)).collect()
     }
 
-    /// Records which of the affected classes a write has brought outside their bounds.
-    pub(super) fn mark_out_of_bounds(&mut self, affected: &BTreeSet<ClassId>) -> Result<(), ObjectError> {
+    /// Returns the classes that a write has brought outside their bounds, of those that it affects.
+    pub(super) fn classes_out_of_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<BTreeSet<ClassId>, ObjectError> {
         let mut out = BTreeSet::new();
         for id in affected {
             if !self.violations(*id, AggregatedRules::WithStale, 1)?.is_empty() {
                 out.insert(*id);
             }
         }
-        let out = self.with_same_logins(&out);
+        Ok(self.with_same_logins(&out))
+    }
+
+    /// Records which of the affected classes a write has brought outside their bounds.
+    pub(super) fn mark_out_of_bounds(&mut self, affected: &BTreeSet<ClassId>) -> Result<(), ObjectError> {
+        let out = self.classes_out_of_bounds(affected)?;
         self.out_of_bounds.extend(out);
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::model::{Cluster, apply_and_check, check_same_content, ordered};
 use super::owned::{PlanScenario, ScenarioSide, TestOwner, scenario};
 use super::random::{aggregated_labels, rule, universe};
 use crate::names::ObjectKey;
-use crate::plan::{AccessWindow, Step};
+use crate::plan::schedule::OrderedSteps;
 use crate::state::aws_auth::{Entry, EntryPrincipal};
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::{Labels, ObjectMeta, RulesManager};
@@ -49,19 +49,19 @@ fn side(entries: Entries<'_>, roles: NamedRoles<'_>, bindings: Bindings<'_>) -> 
 
 /// Returns the steps from one side to the other. Checks the bounds after each step and the result.
 #[track_caller]
-fn ordered_steps(before: &ScenarioSide, after: &ScenarioSide) -> (Vec<Step>, Vec<AccessWindow>) {
+fn ordered_steps(before: &ScenarioSide, after: &ScenarioSide) -> OrderedSteps {
     let PlanScenario { live, desired, end } = scenario(before.clone(), after.clone(), || TestOwner::ThisPolicy);
     let start = Cluster::from_state(&live);
-    let (steps, windows) = ordered(&start.state(), &desired);
-    let clusters = apply_and_check(&start, &steps, &windows, &universe(), &end, &mut |_| 0).unwrap();
+    let ordered = ordered(&start.state(), &desired);
+    let clusters = apply_and_check(&start, &ordered, &universe(), &end, &mut |_| 0).unwrap();
     check_same_content(&clusters.last().unwrap().state(), &end).unwrap();
-    (steps, windows)
+    ordered
 }
 
 /// Returns the verb and object of each step. Steps of one stage are on one line.
 #[track_caller]
 fn describe_steps(before: &ScenarioSide, after: &ScenarioSide) -> String {
-    let (steps, windows) = ordered_steps(before, after);
+    let OrderedSteps { steps, waits, windows } = ordered_steps(before, after);
     assert_eq!(windows, []);
     let mut lines: Vec<String> = Vec::new();
     for step in steps {
@@ -72,6 +72,9 @@ fn describe_steps(before: &ScenarioSide, after: &ScenarioSide) -> String {
         };
         let awaits = if step.wait_for.is_empty() { "" } else { " (awaits)" };
         let word = format!("{verb} {}{awaits}", step.object.name());
+        if waits.iter().any(|wait| wait.stage == lines.len()) {
+            lines.push("wait".to_owned());
+        }
         match lines.get_mut(step.stage) {
             Some(line) => *line = format!("{line}, {word}"),
             None => lines.push(word),
@@ -302,7 +305,7 @@ fn delay_of_the_aggregation_controller_is_reported_as_a_window() {
     let unlabelled: NamedRoles<'_> = &[("r0", "get", "pods", false)];
     let before = side(&[], labelled, &[]);
     let after = side(&[], unlabelled, &[("b0", "a", &["g0"])]);
-    let (steps, windows) = ordered_steps(&before, &after);
+    let OrderedSteps { steps, windows, .. } = ordered_steps(&before, &after);
     assert_eq!(steps.len(), 2);
     let [window] = windows.as_slice() else { panic!("{windows:#?}") };
     insta::assert_snapshot!(

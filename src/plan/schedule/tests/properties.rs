@@ -9,6 +9,7 @@ use super::owned::PlanScenario;
 use super::random::{ScenarioKind, pair, universe};
 use crate::plan::Step;
 use crate::plan::probes::AccessWindow;
+use crate::plan::schedule::OrderedSteps;
 use crate::state::write::WriteRequest;
 
 /// The number of alternative orders to try for a plan with windows.
@@ -18,7 +19,8 @@ fn check_order(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(),
     let PlanScenario { live, desired, end } = pair;
     let universe = universe();
     let start = Cluster::from_state(live);
-    let (steps, windows) = ordered(&start.state(), desired);
+    let ordered_steps = ordered(&start.state(), desired);
+    let OrderedSteps { steps, windows, .. } = &ordered_steps;
     let steps_text =
         || format!("{:#?}", steps.iter().map(|step| (step.stage, &step.description, &step.write)).collect::<Vec<_>>());
     prop_assert!(!kind.is_safe() || windows.is_empty(), "{windows:#?} {}", steps_text());
@@ -36,19 +38,20 @@ fn check_order(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(),
     let fail = |reason: String| TestCaseError::fail(format!("{reason}\n{}", steps_text()));
     let mut clusters = Vec::new();
     for _ in 0..2 {
-        clusters = apply_and_check(&start, &steps, &windows, &universe, end, &mut random_below).map_err(fail)?;
+        clusters = apply_and_check(&start, &ordered_steps, &universe, end, &mut random_below).map_err(fail)?;
         let last = clusters.last().unwrap().state();
         check_same_content(&last, end).map_err(fail)?;
-        let (second_plan, _) = ordered(&last, desired);
+        let second_plan = ordered(&last, desired).steps;
         prop_assert!(second_plan.is_empty(), "a second plan: {second_plan:#?}\n{}", steps_text());
     }
     // An apply that is killed here is planned again from the state that it leaves.
     let at = random_below(clusters.len());
     let killed = &clusters[at];
     let fail = |reason: String| fail(format!("killed at {at}: {reason}"));
-    let (rest, windows) = ordered(&killed.state(), desired);
+    let rest = ordered(&killed.state(), desired);
+    let windows = &rest.windows;
     prop_assert!(!kind.is_safe() || windows.is_empty(), "killed at {at}: {windows:#?} {}", steps_text());
-    let rest = apply_and_check(killed, &rest, &windows, &universe, end, &mut random_below).map_err(fail)?;
+    let rest = apply_and_check(killed, &rest, &universe, end, &mut random_below).map_err(fail)?;
     check_same_content(&rest.last().unwrap().state(), end).map_err(fail)
 }
 
@@ -83,7 +86,7 @@ proptest! {
         pair in pair(ScenarioKind::Nodes), seed in any::<u64>(),
     ) {
         check_order(&pair, ScenarioKind::Nodes, seed)?;
-        let (steps, _) = ordered(&Cluster::from_state(&pair.live).state(), &pair.desired);
+        let steps = ordered(&Cluster::from_state(&pair.live).state(), &pair.desired).steps;
         for text in steps.iter().filter_map(written_map_roles) {
             let entry = text.split("- rolearn").find(|entry| entry.contains("role/admin"));
             prop_assert!(entry.is_none_or(|entry| entry.contains("system:node:{{EC2PrivateDNSName}}")), "{text}");
