@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::polling::PROBE_SCHEDULE;
-use super::{ApplyHooks, StepError, apply};
+use super::{ApplyHooks, StepError, TokenWaits, apply};
 use crate::cluster::snapshot::SnapshotCluster;
 use crate::cluster::{ClusterError, ReadCluster as _, WriteCluster as _};
 use crate::names::ObjectKey;
@@ -24,6 +24,7 @@ const NO_HOOKS: ApplyHooks<'static> = ApplyHooks {
     lock: None,
     aggregated_roles: None,
     controller_lag: Duration::ZERO,
+    token_waits: TokenWaits::Wait,
 };
 
 const CLUSTER: &str = r#"
@@ -153,7 +154,7 @@ fn predicted_state_equals_cluster_state_after_apply() {
         let live = runtime.block_on(cluster.read_state()).unwrap();
         let plan = make_plan(policy, &live);
         actions.extend(plan.changes.iter().map(|change| change.action));
-        let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_, _| {}));
+        let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_| {}));
         assert!(outcome.failed.is_empty() && !outcome.completed.is_empty(), "{outcome:#?}");
         let applied = runtime.block_on(cluster.read_state()).unwrap();
         assert_same_text(
@@ -190,7 +191,7 @@ fn step_that_relies_on_a_step_without_an_object_is_an_internal_error() {
         (WriteRequest::Delete, Precondition::AsWrittenByStep { step: 0 }, "relies on step 0, which has left no object"),
     ] {
         let plan = Plan::for_steps(vec![step(write, precondition)]);
-        let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_, _| {}));
+        let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_| {}));
         let [(0, StepError::Write(error @ ClusterError::Internal(_)))] = outcome.failed.as_slice() else {
             panic!("{outcome:#?}");
         };

@@ -40,13 +40,13 @@ use jiff::Timestamp;
 pub(crate) use measure::count_ordered_steps;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
-pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
+pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess, UnprovenAccess};
 pub(crate) use resolved_invariant::{
     Exemption, InvariantSubject, ResolvedInvariant, exemption_subjects, invariant_applies,
 };
 pub(crate) use restore::{AppliedWrites, plan_restore, undo_aws_auth_write};
-pub(crate) use step_check::check_steps;
-pub(crate) use token_wait::TokenWait;
+pub(crate) use step_check::{check_steps, check_waits};
+pub(crate) use token_wait::{TokenWait, format_duration};
 
 use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
 use crate::names::ObjectKey;
@@ -74,6 +74,8 @@ pub(crate) struct Plan {
     pub(crate) token_cache: Duration,
     /// Temporary access changes that the steps cause. `apply` refuses them without `--allow-window`.
     pub(crate) windows: Vec<AccessWindow>,
+    /// Temporary access changes that could not be ruled out. `apply` refuses them without `--allow-window`.
+    pub(crate) unproven: Vec<UnprovenAccess>,
     /// Who gains and loses which access. `None` if the caller did not ask for it.
     pub(crate) access_changes: Option<Vec<AccessChange>>,
     /// The `[guard]` section of the policy. `apply --plan` checks it without the policy.
@@ -208,6 +210,7 @@ impl Plan {
             waits: Vec::new(),
             token_cache: DEFAULT_TOKEN_CACHE,
             windows: Vec::new(),
+            unproven: Vec::new(),
             access_changes: None,
             limits: GuardLimits::default(),
             invariants: Vec::new(),
@@ -292,6 +295,7 @@ fn order_writes(
         probes::remove_impossible_probes(&mut ordered.steps, live)?;
     }
     check_steps(&ordered.steps)?;
+    check_waits(&ordered.waits, &ordered.steps)?;
     Ok(ordered)
 }
 
@@ -330,11 +334,11 @@ pub(crate) fn plan(
     }
     let author = schedule::Author { policy: &policy.name.value };
     let token_cache = policy.token_cache(cluster);
-    let schedule::OrderedSteps { steps, waits, windows } = match order_writes(builder.writes, live, author, token_cache)
-    {
-        Ok(ordered) => ordered,
-        Err(error) => return Err(vec![invalid_object_error(error).into()]),
-    };
+    let schedule::OrderedSteps { steps, waits, windows, unproven } =
+        match order_writes(builder.writes, live, author, token_cache) {
+            Ok(ordered) => ordered,
+            Err(error) => return Err(vec![invalid_object_error(error).into()]),
+        };
     let selected = NamespaceSelection::for_steps(policy, cluster, &steps, live);
     let mut changes = builder.changes;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
@@ -346,6 +350,7 @@ pub(crate) fn plan(
         waits,
         token_cache,
         windows,
+        unproven,
         access_changes: None,
         limits: GuardLimits::from_policy(policy),
         invariants,

@@ -10,7 +10,7 @@ use super::access::AccessChangeJson;
 use super::change::ChangeJson;
 use super::diagnostic::DiagnosticJson;
 use super::guard::{FailedInvariantJson, GuardsJson, InvariantJson, LimitsJson, NamespaceSelectionJson};
-use super::step::{StepJson, TokenWaitJson, TransientAccessJson};
+use super::step::{StepJson, TokenWaitJson, TransientAccessJson, UnprovenAccessJson};
 use crate::diagnostic::SourceMap;
 use crate::guard::{GuardReport, InvariantViolation};
 use crate::plan::{Action, Plan};
@@ -70,6 +70,9 @@ pub(crate) struct PlanJson {
     /// Access that a subject gains or loses only while the plan is applied, because rolecall found no order of the steps
     /// without it. `apply` refuses such a plan without `--allow-window`. Empty: there is none.
     pub(super) transient_access: Vec<TransientAccessJson>,
+    /// Access that a subject may gain or lose while the plan is applied: rolecall could not prove that it does not.
+    /// `apply` refuses such a plan without `--allow-window`. Empty: everything is proven.
+    pub(super) not_proven: Vec<UnprovenAccessJson>,
     /// The warnings about the plan.
     pub(super) warnings: Vec<DiagnosticJson>,
     /// The invariants that the plan violates. `drift`: the invariants that the current state of the cluster violates.
@@ -112,6 +115,7 @@ impl PlanJson {
             waits: plan.waits.iter().map(TokenWaitJson::from).collect(),
             token_cache: plan.token_cache.as_secs(),
             transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
+            not_proven: plan.unproven.iter().map(UnprovenAccessJson::from).collect(),
             warnings: DiagnosticJson::all(&plan.warnings, sources),
             failed_invariants: violations.iter().map(FailedInvariantJson::from).collect(),
             limits: (&plan.limits).into(),

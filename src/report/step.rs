@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::common::ObjectJson;
-use crate::plan::{AccessProbe, AccessWindow, ProbeRequest, Step, TokenWait, TransientAccess};
+use crate::plan::{AccessProbe, AccessWindow, ProbeRequest, Step, TokenWait, TransientAccess, UnprovenAccess};
 use crate::state::write::{Precondition, WriteRequest};
 
 /// One write.
@@ -253,6 +253,36 @@ impl From<&AccessWindow> for TransientAccessJson {
     }
 }
 
+/// Access that a subject may gain or lose until a later step: rolecall could not prove that it does not.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct UnprovenAccessJson {
+    /// The index of the step in `steps` after which it is possible, counted from 0.
+    pub(super) step: usize,
+    /// The subject that it concerns.
+    pub(super) subject: String,
+    /// `gained`: the subject may have access that neither the old nor the new state grants. `lost`: it may lack access
+    /// that both grant.
+    pub(super) effect: TransientEffectJson,
+    /// The requests as text, such as `get secrets in team-a`.
+    pub(super) permission: String,
+    /// Why it could not be proven, as text.
+    pub(super) reason: String,
+}
+
+impl From<&UnprovenAccess> for UnprovenAccessJson {
+    fn from(unproven: &UnprovenAccess) -> Self {
+        let UnprovenAccess { step, subject, access, request, reason } = unproven;
+        Self {
+            step: *step,
+            subject: subject.clone(),
+            effect: (*access).into(),
+            permission: request.clone(),
+            reason: reason.clone(),
+        }
+    }
+}
+
 /// Whether access is gained or lost.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -260,6 +290,15 @@ impl From<&AccessWindow> for TransientAccessJson {
 pub(super) enum TransientEffectJson {
     Gained,
     Lost,
+}
+
+impl From<TransientEffectJson> for TransientAccess {
+    fn from(effect: TransientEffectJson) -> Self {
+        match effect {
+            TransientEffectJson::Gained => Self::Gained,
+            TransientEffectJson::Lost => Self::Lost,
+        }
+    }
 }
 
 impl From<TransientAccess> for TransientEffectJson {

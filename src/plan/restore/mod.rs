@@ -135,7 +135,7 @@ pub(crate) fn plan_restore(applied: &AppliedWrites, live: &State) -> Result<Plan
     let RestorePlanner { mut changes, writes, warnings, .. } = planner;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
     let author = schedule::Author { policy: &applied.policy };
-    let schedule::OrderedSteps { steps, waits, windows } =
+    let schedule::OrderedSteps { steps, waits, windows, unproven } =
         super::order_writes(writes, live, author, applied.token_cache)
             .map_err(|error| vec![super::invalid_object_error(error).into()])?;
     Ok(Plan {
@@ -146,6 +146,7 @@ pub(crate) fn plan_restore(applied: &AppliedWrites, live: &State) -> Result<Plan
         waits,
         token_cache: applied.token_cache,
         windows,
+        unproven,
         access_changes: None,
         limits: applied.limits.clone(),
         invariants: applied.invariants.clone(),

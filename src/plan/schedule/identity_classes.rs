@@ -7,12 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::internal;
 use crate::access::{
     AccessEngine, AccessView, Aggregation, Authentication, Identity, RenderedName, SubjectId, SubjectQuery, SubjectSet,
     distinguished_principals,
 };
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
+use crate::state::object::ObjectError;
 use crate::state::rbac::Subject;
 
 /// The index of an identity class.
@@ -134,7 +136,7 @@ pub(super) fn classes(
     affected: &BTreeSet<SubjectId>,
     bound: &[&Subject],
     [live, planned]: [Option<AwsAuth>; 2],
-) -> Vec<IdentityClass> {
+) -> Result<Vec<IdentityClass>, ObjectError> {
     let states = [state_with_aws_auth(live), state_with_aws_auth(planned)];
     let sides = states.each_ref().map(|state| AccessView::new(state, Aggregation::Reconciled));
     let [live, _] = &sides;
@@ -145,9 +147,7 @@ pub(super) fn classes(
     // subject do not cover them.
     let mut combined = BTreeSet::new();
     for id in affected {
-        let Some(subject) = engine.subject(*id) else {
-            continue;
-        };
+        let subject = engine.subject(*id).ok_or_else(|| internal("a subject does not exist"))?;
         let who = SubjectQuery::from_subject(subject);
         let own_logins = logins(engine, &live.authenticate(&who));
         if own_logins.iter().any(|login| count_affected(login) > 1) {
@@ -173,7 +173,7 @@ pub(super) fn classes(
             all.push(IdentityClass::new(who, own_logins.clone(), own_logins));
         }
     }
-    all
+    Ok(all)
 }
 
 /// Returns the distinct pairs of logins in the live and the planned state. Sets for each class the index of its pair.

@@ -38,7 +38,7 @@ use serde_json::Value;
 
 use super::Step;
 use super::entries::aws_auth_edit::AwsAuthEdit;
-use super::probes::AccessWindow;
+use super::probes::{AccessWindow, UnprovenAccess};
 use super::token_wait::TokenWait;
 use crate::diagnostic::InternalError;
 use crate::names::ObjectKey;
@@ -129,6 +129,8 @@ pub(super) struct OrderedSteps {
     pub(super) waits: Vec<TokenWait>,
     /// The temporary access changes that the steps cause.
     pub(super) windows: Vec<AccessWindow>,
+    /// The temporary access changes that the verifier could not rule out.
+    pub(super) unproven: Vec<UnprovenAccess>,
 }
 
 /// Orders the writes. `token_cache` is how long an API server keeps the username and groups of a token.
@@ -146,7 +148,7 @@ pub(super) fn order(
     }
     planned.sort_by(|a, b| a.object.cmp(&b.object));
     let arena = ObjectArena::default();
-    let (steps, ReplayedSchedule { waits, windows, .. }) =
+    let (steps, ReplayedSchedule { waits, windows, unproven, .. }) =
         scheduler::schedule(&planned, live, &arena, author, !token_cache.is_zero())?;
     let to_wait = |PlacedWait { stage, before_write, subjects }| TokenWait {
         stage,
@@ -154,7 +156,7 @@ pub(super) fn order(
         duration: token_cache,
         subjects,
     };
-    Ok(OrderedSteps { steps, waits: waits.into_iter().map(to_wait).collect(), windows })
+    Ok(OrderedSteps { steps, waits: waits.into_iter().map(to_wait).collect(), windows, unproven })
 }
 
 #[cfg(test)]

@@ -208,10 +208,9 @@ impl<'s> Scheduler<'s> {
         if is_mapping {
             self.end_stage();
         }
-        for bounds in self.verifier.bounds_ids(affected) {
-            if let Some(last_changed) = self.blocked.last_changed.get_mut(bounds.0) {
-                *last_changed = self.log.len();
-            }
+        for bounds in self.verifier.bounds_ids(affected)? {
+            let last_changed = self.blocked.last_changed.get_mut(bounds.0);
+            *last_changed.ok_or_else(|| internal("an identity class has no bounds"))? = self.log.len();
         }
         match purpose {
             Purpose::Complete(id)
@@ -229,15 +228,29 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Returns whether a write was not possible and no affected class has changed since.
-    pub(super) fn is_blocked(&self, id: ChangeId, kind: AttemptKind) -> bool {
+    pub(super) fn is_blocked(&self, id: ChangeId, kind: AttemptKind) -> Result<bool, ObjectError> {
         let BlockedWrites { blocked, last_changed } = &self.blocked;
-        blocked.get(&(id, kind)).is_some_and(|(at, affected)| {
-            affected.iter().all(|bounds| last_changed.get(bounds.0).is_none_or(|last_changed| last_changed <= at))
-        })
+        let Some((at, affected)) = blocked.get(&(id, kind)) else {
+            return Ok(false);
+        };
+        for bounds in affected {
+            let last_changed = last_changed.get(bounds.0);
+            if last_changed.ok_or_else(|| internal("an identity class has no bounds"))? > at {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    pub(super) fn block(&mut self, id: ChangeId, kind: AttemptKind, affected: &BTreeSet<ClassId>) {
-        self.blocked.blocked.insert((id, kind), (self.log.len(), self.verifier.bounds_ids(affected)));
+    pub(super) fn block(
+        &mut self,
+        id: ChangeId,
+        kind: AttemptKind,
+        affected: &BTreeSet<ClassId>,
+    ) -> Result<(), ObjectError> {
+        let bounds = self.verifier.bounds_ids(affected)?;
+        self.blocked.blocked.insert((id, kind), (self.log.len(), bounds));
+        Ok(())
     }
 
     /// Allows all writes to be tried again.

@@ -112,7 +112,7 @@ impl<'s> Scheduler<'s> {
         parts: &[T],
         to_op: impl Fn(&[T]) -> Op<'s>,
     ) -> Result<Option<(Op<'s>, BTreeSet<ClassId>)>, ObjectError> {
-        if parts.is_empty() || self.is_blocked(id, kind) {
+        if parts.is_empty() || self.is_blocked(id, kind)? {
             return Ok(None);
         }
         let mut kept: Vec<T> = Vec::new();
@@ -145,7 +145,7 @@ impl<'s> Scheduler<'s> {
         match &kept_op {
             Some(_) => used.extend(affected.iter().copied()),
             None if is_in_use => {}
-            None => self.block(id, kind, &rejected),
+            None => self.block(id, kind, &rejected)?,
         }
         Ok(kept_op.map(|op| (op, affected)))
     }

@@ -151,12 +151,12 @@ impl<'s> Scheduler<'s> {
 
     /// Returns for each binding of the planned state the temporary groups of the principals that it grants access to.
     fn copies_for_principals(&mut self, groups: &[(usize, String)]) -> Result<BindingCopies<'s>, ObjectError> {
-        let Some(edit) = self.verifier.edit else {
-            return Ok(Vec::new());
-        };
+        let edit = self.verifier.edit.ok_or_else(|| internal("aws-auth is written, but not changed"))?;
         let mut classes_by_key: BTreeMap<String, Vec<&IdentityClass>> = BTreeMap::new();
-        for class in self.verifier.mapped_classes.iter().filter_map(|id| self.verifier.class(*id)) {
-            classes_by_key.entry(class.entry_key().unwrap_or_default()).or_default().push(class);
+        for id in &self.verifier.mapped_classes {
+            let class = self.verifier.class(*id)?;
+            let key = class.entry_key().ok_or_else(|| internal("a class that aws-auth maps has no entry"))?;
+            classes_by_key.entry(key).or_default().push(class);
         }
         let mut groups_by_subject: BTreeMap<SubjectId, Vec<&String>> = BTreeMap::new();
         for (index, group) in groups {

@@ -2,18 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::access_bounds::{AccessBounds, InitialBounds};
+use super::access_bounds::{AccessBounds, InitialBounds, Violation};
 use super::changes::{Op, PlannedChanges, TargetObject};
 use super::identity_classes::{
     BoundsId, ClassId, IdentityClass, Login, TokenLogins, assign_bounds, classes, logins, state_with_aws_auth,
 };
 use super::internal;
 use crate::access::{
-    AccessEffect, AccessEngine, AccessView, AggregatedRules, Aggregation, Direction, EngineMark, RequestSet, RoleId,
-    RuleId, SubjectId,
+    AccessEffect, AccessEngine, AccessView, AggregatedRules, Aggregation, Direction, EngineMark, RoleId, RuleId,
+    SubjectId,
 };
 use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
-use crate::plan::probes::TransientAccess;
 use crate::state::State;
 use crate::state::object::ObjectError;
 
@@ -89,7 +88,7 @@ impl<'s> Verifier<'s> {
 
         let bound = engine.subjects();
         let aws_auth = [live.aws_auth.clone(), planned.aws_auth.clone()];
-        let mut classes = classes(&engine, &affected, &bound, aws_auth);
+        let mut classes = classes(&engine, &affected, &bound, aws_auth)?;
         let pairs = assign_bounds(&mut classes);
         let initial: Vec<InitialBounds> = pairs.iter().map(|[live, _]| InitialBounds::new(live, &engine)).collect();
         planned.apply_to(&mut engine)?;
@@ -114,8 +113,19 @@ impl<'s> Verifier<'s> {
         Ok((verifier, planned_rules))
     }
 
-    pub(super) fn class(&self, id: ClassId) -> Option<&IdentityClass> {
-        self.classes.get(id.0)
+    pub(super) fn class(&self, id: ClassId) -> Result<&IdentityClass, ObjectError> {
+        self.classes.get(id.0).ok_or_else(unknown_class)
+    }
+
+    fn class_mut(&mut self, id: ClassId) -> Result<&mut IdentityClass, ObjectError> {
+        self.classes.get_mut(id.0).ok_or_else(unknown_class)
+    }
+
+    fn all_classes<'i>(
+        &self,
+        ids: impl IntoIterator<Item = &'i ClassId>,
+    ) -> Result<Vec<(ClassId, &IdentityClass)>, ObjectError> {
+        ids.into_iter().map(|id| Ok((*id, self.class(*id)?))).collect()
     }
 
     pub(super) fn bounds_of(&self, class: &IdentityClass) -> Result<&AccessBounds<'s>, ObjectError> {
@@ -127,8 +137,8 @@ impl<'s> Verifier<'s> {
     }
 
     /// Returns the bounds of some classes.
-    pub(super) fn bounds_ids(&self, classes: &BTreeSet<ClassId>) -> BTreeSet<BoundsId> {
-        classes.iter().filter_map(|class| self.class(*class)).map(|class| class.bounds).collect()
+    pub(super) fn bounds_ids(&self, classes: &BTreeSet<ClassId>) -> Result<BTreeSet<BoundsId>, ObjectError> {
+        classes.iter().map(|class| Ok(self.class(*class)?.bounds)).collect()
     }
 
     fn index_logins(&mut self) {
@@ -149,15 +159,17 @@ impl<'s> Verifier<'s> {
         let effect = match op {
             Op::Role(id, role) => self.engine.set_role(*id, *role)?,
             Op::Binding(id, binding) => self.engine.set_binding(*id, *binding)?,
-            Op::Mapping(variants) => return Ok(self.apply_mapping(variants)),
+            Op::Mapping(variants) => return self.apply_mapping(variants),
         };
         let affected = self.affected(&effect);
         Ok(Some(AppliedWrite { effect, affected, undo: UndoWrite::Objects(mark) }))
     }
 
-    fn apply_mapping(&mut self, variants: &[EntryVariant]) -> Option<AppliedWrite> {
-        let logins = self.logins_with(variants)?;
-        let old = self.set_logins(logins);
+    fn apply_mapping(&mut self, variants: &[EntryVariant]) -> Result<Option<AppliedWrite>, ObjectError> {
+        let Some(logins) = self.logins_with(variants)? else {
+            return Ok(None);
+        };
+        let old = self.set_logins(logins)?;
         let affected = old.iter().map(|(class, _)| *class).collect();
         let mut direction = Direction::Neutral;
         for (class, before) in &old {
@@ -171,14 +183,14 @@ impl<'s> Verifier<'s> {
         }
         let effect = AccessEffect::without_grants(direction);
         let variants = std::mem::replace(&mut self.variants, variants.to_vec());
-        Some(AppliedWrite { effect, affected, undo: UndoWrite::Mapping { logins: old, variants } })
+        Ok(Some(AppliedWrite { effect, affected, undo: UndoWrite::Mapping { logins: old, variants } }))
     }
 
     pub(super) fn undo(&mut self, applied: AppliedWrite) -> Result<(), ObjectError> {
         match applied.undo {
             UndoWrite::Objects(mark) => self.engine.undo(mark)?,
             UndoWrite::Mapping { logins, variants } => {
-                self.restore_logins(logins);
+                self.restore_logins(logins)?;
                 self.variants = variants;
             }
         }
@@ -206,42 +218,47 @@ impl<'s> Verifier<'s> {
     }
 
     /// Returns the logins of all principals with these variants of the entries.
-    fn logins_with(&self, variants: &[EntryVariant]) -> Option<ClassLogins> {
+    fn logins_with(&self, variants: &[EntryVariant]) -> Result<Option<ClassLogins>, ObjectError> {
         let all_are = |expected: &EntryVariant| variants.iter().all(|variant| variant == expected);
-        let mapped = self.mapped_classes.iter().filter_map(|id| Some((*id, self.class(*id)?)));
+        let mapped = self.all_classes(&self.mapped_classes)?.into_iter();
         if all_are(&EntryVariant::Final) {
-            return Some(mapped.map(|(id, class)| (id, class.planned_logins.clone())).collect());
+            return Ok(Some(mapped.map(|(id, class)| (id, class.planned_logins.clone())).collect()));
         }
         if all_are(&EntryVariant::Live) {
-            return Some(mapped.map(|(id, class)| (id, class.live_logins.clone())).collect());
+            return Ok(Some(mapped.map(|(id, class)| (id, class.live_logins.clone())).collect()));
         }
-        let state = state_with_aws_auth(Some(self.edit?.aws_auth_with(variants)?));
+        let edit = self.edit.ok_or_else(|| internal("aws-auth is written, but not changed"))?;
+        let Some(aws_auth) = edit.aws_auth_with(variants) else {
+            return Ok(None);
+        };
+        let state = state_with_aws_auth(Some(aws_auth));
         let access = AccessView::new(&state, Aggregation::Reconciled);
-        Some(mapped.map(|(id, class)| (id, logins(&self.engine, &access.authenticate(&class.who)))).collect())
+        Ok(Some(mapped.map(|(id, class)| (id, logins(&self.engine, &access.authenticate(&class.who)))).collect()))
     }
 
     /// Sets the logins of principals. Returns the previous logins of those that changed.
-    fn set_logins(&mut self, logins: ClassLogins) -> FormerLogins {
+    fn set_logins(&mut self, logins: ClassLogins) -> Result<FormerLogins, ObjectError> {
+        let caches_tokens = self.caches_tokens;
         let mut old = Vec::new();
         for (id, logins) in logins {
-            if let Some(class) = self.classes.get_mut(id.0).filter(|class| class.tokens.current != logins) {
-                old.push((id, class.tokens.clone()));
-                class.tokens.change_to(logins, self.caches_tokens);
+            let tokens = &mut self.class_mut(id)?.tokens;
+            if tokens.current != logins {
+                old.push((id, tokens.clone()));
+                tokens.change_to(logins, caches_tokens);
             }
         }
         if !old.is_empty() {
             self.index_logins();
         }
-        old
+        Ok(old)
     }
 
-    pub(super) fn restore_logins(&mut self, logins: FormerLogins) {
+    pub(super) fn restore_logins(&mut self, logins: FormerLogins) -> Result<(), ObjectError> {
         for (id, logins) in logins {
-            if let Some(class) = self.classes.get_mut(id.0) {
-                class.tokens = logins;
-            }
+            self.class_mut(id)?.tokens = logins;
         }
         self.index_logins();
+        Ok(())
     }
 
     /// Forgets all cached tokens, as an API server does when their time is over. Returns the former logins.
@@ -259,7 +276,7 @@ impl<'s> Verifier<'s> {
 
     /// Returns whether a token that has the identity of the live state is within the bounds now.
     pub(super) fn live_logins_are_in_bounds(&self) -> Result<bool, ObjectError> {
-        for class in self.mapped_classes.iter().filter_map(|id| self.class(*id)) {
+        for (_, class) in self.all_classes(&self.mapped_classes)? {
             let cached = class.live_logins.iter().filter(|login| **login != Login::default());
             if class.live_logins != class.planned_logins && !self.bounds_of(class)?.contains_all(cached, &self.engine) {
                 return Ok(false);
@@ -274,13 +291,13 @@ impl<'s> Verifier<'s> {
         &mut self,
         variants: &[EntryVariant],
     ) -> Result<Option<BTreeSet<String>>, ObjectError> {
-        let Some(applied) = self.apply_mapping(variants) else {
+        let Some(applied) = self.apply_mapping(variants)? else {
             return Ok(None);
         };
         let mut keys = BTreeSet::new();
         for id in &applied.affected {
             if !self.are_in_bounds(&BTreeSet::from([*id]))? {
-                keys.extend(self.class(*id).and_then(IdentityClass::entry_key));
+                keys.extend(self.class(*id)?.entry_key());
             }
         }
         self.undo(applied)?;
@@ -307,7 +324,7 @@ impl<'s> Verifier<'s> {
         affected: &BTreeSet<ClassId>,
         effect: &AccessEffect,
     ) -> Result<bool, ObjectError> {
-        for class in affected.difference(&self.out_of_bounds).filter_map(|id| self.class(*id)) {
+        for (_, class) in self.all_classes(affected.difference(&self.out_of_bounds))? {
             if !self.bounds_of(class)?.contains_after(class.tokens.all(), effect, &self.engine) {
                 return Ok(false);
             }
@@ -317,7 +334,7 @@ impl<'s> Verifier<'s> {
 
     fn are_in_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<bool, ObjectError> {
         let mut seen = BTreeSet::new();
-        for class in affected.difference(&self.out_of_bounds).filter_map(|id| self.class(*id)) {
+        for (_, class) in self.all_classes(affected.difference(&self.out_of_bounds))? {
             if seen.insert(class.group_key()) && !self.bounds_of(class)?.contains_all(class.tokens.all(), &self.engine)
             {
                 return Ok(false);
@@ -332,18 +349,16 @@ impl<'s> Verifier<'s> {
         id: ClassId,
         allowed: AggregatedRules,
         max: usize,
-    ) -> Result<Vec<(TransientAccess, RequestSet<'s>)>, ObjectError> {
-        let Some(class) = self.class(id) else {
-            return Ok(Vec::new());
-        };
+    ) -> Result<Vec<Violation<'s>>, ObjectError> {
+        let class = self.class(id)?;
         Ok(self.bounds_of(class)?.violations(class.tokens.all(), &self.engine, allowed, max))
     }
 
     /// Returns all classes with the same bounds and logins as one of these.
-    pub(super) fn with_same_logins(&self, ids: &BTreeSet<ClassId>) -> BTreeSet<ClassId> {
-        let keys: BTreeSet<_> = ids.iter().filter_map(|id| self.class(*id)).map(IdentityClass::group_key).collect();
+    pub(super) fn with_same_logins(&self, ids: &BTreeSet<ClassId>) -> Result<BTreeSet<ClassId>, ObjectError> {
+        let keys: BTreeSet<_> = self.all_classes(ids)?.into_iter().map(|(_, class)| class.group_key()).collect();
         let all = self.classes.iter().enumerate().filter(|(_, class)| keys.contains(&class.group_key()));
-        all.map(|(number, _)| ClassId(number)).collect()
+        Ok(all.map(|(number, _)| ClassId(number)).collect())
     }
 
     /// Returns the classes that a write has brought outside their bounds, of those that it affects.
@@ -354,7 +369,7 @@ impl<'s> Verifier<'s> {
                 out.insert(*id);
             }
         }
-        Ok(self.with_same_logins(&out))
+        self.with_same_logins(&out)
     }
 
     /// Records which of the affected classes a write has brought outside their bounds.
@@ -363,6 +378,10 @@ impl<'s> Verifier<'s> {
         self.out_of_bounds.extend(out);
         Ok(())
     }
+}
+
+fn unknown_class() -> ObjectError {
+    internal("an identity class does not exist")
 }
 
 fn changed_roles(planned: &PlannedChanges<'_>) -> impl Iterator<Item = RoleId> {

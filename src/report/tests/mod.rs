@@ -205,6 +205,7 @@ fn digest_of_a_plan_is_stable() {
             request: "get pods".to_owned(),
             reason: "a reason".to_owned(),
         }],
+        unproven: Vec::new(),
         access_changes: Some(vec![AccessChange {
             subjects: vec![AffectedSubject { subject: "group:readers".to_owned(), name: None }],
             diff: AccessDiff {

@@ -331,7 +331,7 @@ fn covers_subject(window_subject: &str, who: &SubjectQuery, state: &State) -> bo
 /// Applies the steps, those of one stage in a random order, and checks the bounds after each.
 pub(super) fn apply_and_check(
     start: &Cluster,
-    OrderedSteps { steps, waits, windows }: &OrderedSteps,
+    OrderedSteps { steps, waits, windows, .. }: &OrderedSteps,
     universe: &Universe,
     expected: &State,
     random_below: &mut impl FnMut(usize) -> usize,

@@ -61,7 +61,7 @@ fn ordered_steps(before: &ScenarioSide, after: &ScenarioSide) -> OrderedSteps {
 /// Returns the verb and object of each step. Steps of one stage are on one line.
 #[track_caller]
 fn describe_steps(before: &ScenarioSide, after: &ScenarioSide) -> String {
-    let OrderedSteps { steps, waits, windows } = ordered_steps(before, after);
+    let OrderedSteps { steps, waits, windows, .. } = ordered_steps(before, after);
     assert_eq!(windows, []);
     let mut lines: Vec<String> = Vec::new();
     for step in steps {
@@ -151,6 +151,7 @@ fn renamed_group_is_bound_under_both_names_temporarily() {
     insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch b0
     patch aws-auth (awaits)
+    wait
     patch b0
     ");
 }
@@ -161,6 +162,7 @@ fn principal_leaves_a_group_before_the_group_is_bound_for_another_principal() {
     let after = side(&[("viewer", "v", &["g1"]), ("deploy", "d", &["g2"])], ROLES, &[("b0", "r0", &["g1"])]);
     insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch aws-auth
+    wait
     patch b0 (awaits)
     patch aws-auth (awaits)
     ");
@@ -220,9 +222,11 @@ fn two_principals_swap_usernames() {
     patch aws-auth
     create b0-rolecall-temporary, create b1-rolecall-temporary
     patch aws-auth (awaits)
+    wait
     patch b0
     patch b1
     patch aws-auth (awaits)
+    wait
     delete b0-rolecall-temporary, delete b1-rolecall-temporary
     ");
 }
@@ -243,8 +247,10 @@ fn swapped_groups_and_swapped_rules_need_temporary_objects() {
     create r0-rolecall-temporary, create r1-rolecall-temporary
     create b0-rolecall-temporary, create b1-rolecall-temporary
     patch aws-auth (awaits)
+    wait
     patch r0, patch r1
     patch aws-auth (awaits)
+    wait
     delete b0-rolecall-temporary, delete b1-rolecall-temporary
     delete r0-rolecall-temporary, delete r1-rolecall-temporary
     ");
@@ -271,8 +277,10 @@ fn callers_that_differ_in_case_stay_within_bounds_when_their_entry_is_added_and_
     create r0-rolecall-temporary, create r1-rolecall-temporary
     create b0-rolecall-temporary, create b1-rolecall-temporary
     patch aws-auth (awaits)
+    wait
     patch r0, patch r1
     patch aws-auth (awaits)
+    wait
     delete b0-rolecall-temporary, delete b1-rolecall-temporary
     delete r0-rolecall-temporary, delete r1-rolecall-temporary
     ");
@@ -281,8 +289,10 @@ fn callers_that_differ_in_case_stay_within_bounds_when_their_entry_is_added_and_
     create r0-rolecall-temporary, create r1-rolecall-temporary
     create b0-rolecall-temporary, create b1-rolecall-temporary
     patch aws-auth (awaits)
+    wait
     patch r0, patch r1
     patch aws-auth (awaits)
+    wait
     delete b0-rolecall-temporary, delete b1-rolecall-temporary
     delete r0-rolecall-temporary, delete r1-rolecall-temporary
     ");
@@ -337,6 +347,7 @@ fn session_leaves_a_group_whose_template_has_two_placeholders_before_the_group_i
     let after = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["t-xx-xx"])]);
     insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch aws-auth
+    wait
     patch b0
     ");
 }

@@ -1,12 +1,13 @@
 //! Properties of the order on random pairs of states.
 
 use proptest::prelude::*;
-use proptest::test_runner::TestCaseError;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{TestCaseError, TestRunner};
 
 use super::avoidable::find_whole_write_order;
 use super::model::{Cluster, apply_and_check, check_same_content, ordered};
 use super::owned::PlanScenario;
-use super::random::{ScenarioKind, pair, universe};
+use super::random::{ScenarioKind, addition, pair, universe};
 use crate::plan::Step;
 use crate::plan::probes::AccessWindow;
 use crate::plan::schedule::OrderedSteps;
@@ -55,6 +56,48 @@ fn check_order(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(),
     check_same_content(&rest.last().unwrap().state(), end).map_err(fail)
 }
 
+/// The numbers of plans by what they need.
+#[derive(Debug, Default)]
+struct PlanCounts {
+    plans: usize,
+    with_windows: usize,
+    not_proven: usize,
+    with_waits: usize,
+    waits: usize,
+    /// Waits without which the model finds nothing outside the bounds.
+    needless_waits: usize,
+}
+
+/// `ROLECALL_PLANS=1000 cargo test --lib plan::schedule::tests::properties::waits -- --nocapture` counts more plans.
+#[test]
+fn waits_are_needed() {
+    let number = std::env::var("ROLECALL_PLANS").map_or(40, |number| number.parse().unwrap());
+    let universe = universe();
+    for kind in ScenarioKind::ALL {
+        let mut runner = TestRunner::deterministic();
+        let mut counts = PlanCounts::default();
+        for _ in 0..number {
+            let PlanScenario { live, desired, end } = pair(kind).new_tree(&mut runner).unwrap().current();
+            let start = Cluster::from_state(&live);
+            let mut ordered = ordered(&start.state(), &desired);
+            counts.plans += 1;
+            counts.with_windows += usize::from(!ordered.windows.is_empty());
+            counts.not_proven += usize::from(!ordered.unproven.is_empty());
+            counts.with_waits += usize::from(!ordered.waits.is_empty());
+            counts.waits += ordered.waits.len();
+            for index in 0..ordered.waits.len() {
+                let wait = ordered.waits.remove(index);
+                let checked = apply_and_check(&start, &ordered, &universe, &end, &mut |_| 0);
+                counts.needless_waits += usize::from(checked.is_ok());
+                ordered.waits.insert(index, wait);
+            }
+        }
+        eprintln!("{kind:?}: {counts:?}");
+        assert_eq!(counts.not_proven, 0, "{kind:?}: {counts:?}");
+        assert!(counts.needless_waits * 20 <= counts.waits, "{kind:?}: {counts:?}");
+    }
+}
+
 /// Returns the mapRoles text that a step writes.
 fn written_map_roles(step: &Step) -> Option<&str> {
     let (WriteRequest::Create(body) | WriteRequest::Patch(body)) = &step.write else {
@@ -69,6 +112,14 @@ proptest! {
     #[test]
     fn every_write_keeps_access_within_bounds(pair in pair(ScenarioKind::Plain), seed in any::<u64>()) {
         check_order(&pair, ScenarioKind::Plain, seed)?;
+    }
+
+    #[test]
+    fn plans_that_only_add_or_only_remove_have_no_waits(scenarios in addition()) {
+        for PlanScenario { live, desired, .. } in scenarios {
+            let OrderedSteps { waits, windows, unproven, .. } = ordered(&Cluster::from_state(&live).state(), &desired);
+            prop_assert!(waits.is_empty() && windows.is_empty() && unproven.is_empty(), "{waits:#?} {windows:#?}");
+        }
     }
 
     #[test]
