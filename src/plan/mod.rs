@@ -270,7 +270,7 @@ impl<'a> PlanBuilder<'a> {
 }
 
 /// The body of a planned write is not valid for its kind, although the plan has made it.
-fn invalid_object_error(error: ObjectError) -> InternalError {
+pub(crate) fn invalid_object_error(error: ObjectError) -> InternalError {
     match error {
         ObjectError::Internal(error) => error,
         ObjectError::Malformed(why) | ObjectError::Invalid(why) => {

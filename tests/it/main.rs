@@ -38,6 +38,7 @@ mod safe_apply;
 mod schema;
 mod stale_plans;
 mod subjects;
+mod token_waits;
 mod traps;
 mod write_order;
 

@@ -208,7 +208,7 @@ mod tests {
 }
 
 #[cfg(test)]
-mod tests {
+mod coverage_tests {
     use super::*;
     use crate::access::request_set::StringSet;
     use crate::state::rbac::Rule;
