@@ -185,13 +185,14 @@ impl Universe {
         (before, after): (&AccessSnapshot, &AccessSnapshot),
         only_gains: bool,
     ) -> Vec<(TransientAccess, SubjectQuery, String)> {
+        let state = with_stale_rules(state, &aggregated_rules(state));
         let mut violations = Vec::new();
         for (subject, identities) in cached {
             for (index, request) in self.requests.iter().enumerate() {
                 let index = subject * self.requests.len() + index;
                 let (before, after) = (before[index], after[index]);
                 for identity in identities {
-                    let is_allowed = oracle::allows(state, Aggregation::Reconciled, identity, request);
+                    let is_allowed = oracle::allows(&state, Aggregation::Reconciled, identity, request);
                     let violation = match is_allowed {
                         true if !before.0 && !after.0 => TransientAccess::Gained,
                         false if before.1 && after.1 && !only_gains => TransientAccess::Lost,
@@ -258,7 +259,7 @@ pub(super) type RulesByRole = BTreeMap<ObjectKey, Vec<crate::state::rbac::Rule>>
 
 pub(super) fn aggregated_rules(state: &State) -> RulesByRole {
     let aggregated = state.roles.iter().filter(|(_, role)| role.aggregation.is_some());
-    aggregated.map(|(key, _)| (key.clone(), oracle::rules(state, Aggregation::Reconciled, key))).collect()
+    aggregated.map(|(key, _)| (key.clone(), oracle::rules(state, Aggregation::Reconciled, key).into_owned())).collect()
 }
 
 /// Fills in the aggregated roles. Rules that were added by hand are lost as soon as the controller finds others.
@@ -282,6 +283,11 @@ pub(super) fn with_stale_rules(state: &State, earlier: &RulesByRole) -> State {
         }
     }
     state
+}
+
+/// Returns whether a role that is aggregated now had other rules earlier.
+pub(super) fn is_stale(earlier: &RulesByRole, now: &RulesByRole) -> bool {
+    now.iter().any(|(key, rules)| earlier.get(key).is_some_and(|earlier| earlier != rules))
 }
 
 /// Parses the subject of a window, which can be the sessions of a role that have a name.
@@ -361,10 +367,10 @@ pub(super) fn apply_and_check(
             numbers.swap(index, random_below(index + 1));
         }
         for number in numbers {
-            let former = cluster.state();
+            let former = (steps[number].object == ObjectKey::aws_auth()).then(|| cluster.state());
             cluster.apply_step(number, &steps[number], &mut versions);
             let state = cluster.state();
-            if steps[number].object == ObjectKey::aws_auth() {
+            if let Some(former) = former {
                 universe.cache_replaced_tokens(&former, &state, &mut cached);
             }
             let sides = (&before, &after);
@@ -384,7 +390,8 @@ pub(super) fn apply_and_check(
             if !violations.is_empty() {
                 return Err(format!("after step {number} ({}): {violations:#?}", steps[number].description));
             }
-            for earlier in &earlier {
+            let now = aggregated_rules(&state);
+            for earlier in earlier.iter().filter(|earlier| is_stale(earlier, &now)) {
                 let stale = with_stale_rules(&state, earlier);
                 let mut violations = universe.violations(&universe.observe(&stale), &before, &after, true);
                 violations.extend(universe.cached_violations(&stale, &cached, sides, true));
@@ -397,7 +404,6 @@ pub(super) fn apply_and_check(
                     ));
                 }
             }
-            let now = aggregated_rules(&state);
             if !earlier.contains(&now) {
                 earlier.push(now);
             }
