@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::internal;
+use super::token_logins::TokenLogins;
 use crate::access::{
     AccessEngine, AccessView, Aggregation, Authentication, Identity, RenderedName, SubjectId, SubjectQuery, SubjectSet,
     distinguished_principals,
@@ -44,33 +45,6 @@ pub(super) struct IdentityClass {
     /// The identities of its tokens after the writes so far.
     pub(super) tokens: TokenLogins,
     pub(super) bounds: BoundsId,
-}
-
-/// The identities with which the tokens of a principal authenticate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TokenLogins {
-    /// The identities that aws-auth maps now.
-    pub(super) current: Vec<Login>,
-    /// The identities that aws-auth mapped earlier, and that an API server can still have cached for a token.
-    pub(super) cached: Vec<Login>,
-}
-
-impl TokenLogins {
-    pub(super) fn all(&self) -> impl Iterator<Item = &Login> {
-        self.current.iter().chain(&self.cached)
-    }
-
-    /// Sets the current identities. With `caches_tokens`, the former ones stay cached. A denied authentication is not
-    /// cached: the authenticator answers it with an error.
-    pub(super) fn change_to(&mut self, logins: Vec<Login>, caches_tokens: bool) {
-        let former = std::mem::replace(&mut self.current, logins);
-        if caches_tokens {
-            self.cached.extend(former.into_iter().filter(|login| *login != Login::default()));
-            self.cached.retain(|login| !self.current.contains(login));
-            self.cached.sort_unstable();
-            self.cached.dedup();
-        }
-    }
 }
 
 impl IdentityClass {

@@ -19,7 +19,9 @@ mod access_bounds;
 mod changes;
 mod components;
 mod emission;
+mod entry_split;
 mod identity_classes;
+mod isolation;
 mod last_resort;
 mod objects;
 mod plain;
@@ -28,6 +30,7 @@ mod scheduler;
 mod split;
 mod temporaries;
 mod temporary_names;
+mod token_logins;
 mod verifier;
 
 use std::time::Duration;

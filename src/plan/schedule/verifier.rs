@@ -4,23 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::access_bounds::{AccessBounds, InitialBounds, Violation};
 use super::changes::{Op, PlannedChanges, TargetObject};
-use super::identity_classes::{
-    BoundsId, ClassId, IdentityClass, Login, TokenLogins, assign_bounds, classes, logins, state_with_aws_auth,
-};
+use super::identity_classes::{BoundsId, ClassId, IdentityClass, assign_bounds, classes};
 use super::internal;
-use crate::access::{
-    AccessEffect, AccessEngine, AccessView, AggregatedRules, Aggregation, Direction, EngineMark, RoleId, RuleId,
-    SubjectId,
-};
+use super::token_logins::{FormerLogins, TokenLogins};
+use crate::access::{AccessEffect, AccessEngine, AggregatedRules, Direction, EngineMark, RoleId, RuleId, SubjectId};
 use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
 use crate::state::State;
 use crate::state::object::ObjectError;
-
-/// The logins of some classes, as aws-auth maps them.
-type ClassLogins = Vec<(ClassId, Vec<Login>)>;
-
-/// The former logins of the classes that a write of aws-auth or a wait has changed.
-type FormerLogins = Vec<(ClassId, TokenLogins)>;
 
 /// How a write is undone.
 #[derive(Debug)]
@@ -50,9 +40,9 @@ pub(super) struct VerifierCheckpoint {
 pub(super) struct Verifier<'s> {
     pub(super) engine: AccessEngine<'s>,
     pub(super) classes: Vec<IdentityClass>,
-    bounds: Vec<AccessBounds<'s>>,
+    pub(super) bounds: Vec<AccessBounds<'s>>,
     /// For each RBAC subject, the classes that log in with it. Of classes with equal keys only one is listed.
-    classes_by_subject: BTreeMap<SubjectId, BTreeSet<ClassId>>,
+    pub(super) classes_by_subject: BTreeMap<SubjectId, BTreeSet<ClassId>>,
     /// The classes whose logins aws-auth decides.
     pub(super) mapped_classes: Vec<ClassId>,
     /// The planned change of aws-auth, and the variant of each entry after the writes so far.
@@ -117,11 +107,11 @@ impl<'s> Verifier<'s> {
         self.classes.get(id.0).ok_or_else(unknown_class)
     }
 
-    fn class_mut(&mut self, id: ClassId) -> Result<&mut IdentityClass, ObjectError> {
+    pub(super) fn class_mut(&mut self, id: ClassId) -> Result<&mut IdentityClass, ObjectError> {
         self.classes.get_mut(id.0).ok_or_else(unknown_class)
     }
 
-    fn all_classes<'i>(
+    pub(super) fn all_classes<'i>(
         &self,
         ids: impl IntoIterator<Item = &'i ClassId>,
     ) -> Result<Vec<(ClassId, &IdentityClass)>, ObjectError> {
@@ -139,18 +129,6 @@ impl<'s> Verifier<'s> {
     /// Returns the bounds of some classes.
     pub(super) fn bounds_ids(&self, classes: &BTreeSet<ClassId>) -> Result<BTreeSet<BoundsId>, ObjectError> {
         classes.iter().map(|class| Ok(self.class(*class)?.bounds)).collect()
-    }
-
-    fn index_logins(&mut self) {
-        self.classes_by_subject.clear();
-        let mut seen = BTreeSet::new();
-        for (number, class) in self.classes.iter().enumerate() {
-            if seen.insert(class.group_key()) {
-                for subject in class.tokens.all().flat_map(|login| &login.subjects.subjects) {
-                    self.classes_by_subject.entry(*subject).or_default().insert(ClassId(number));
-                }
-            }
-        }
     }
 
     /// Applies a write. `None` if the text of aws-auth cannot be edited in this way.
@@ -215,74 +193,6 @@ impl<'s> Verifier<'s> {
         self.out_of_bounds.clone_from(&checkpoint.out_of_bounds);
         self.index_logins();
         Ok(())
-    }
-
-    /// Returns the logins of all principals with these variants of the entries.
-    fn logins_with(&self, variants: &[EntryVariant]) -> Result<Option<ClassLogins>, ObjectError> {
-        let all_are = |expected: &EntryVariant| variants.iter().all(|variant| variant == expected);
-        let mapped = self.all_classes(&self.mapped_classes)?.into_iter();
-        if all_are(&EntryVariant::Final) {
-            return Ok(Some(mapped.map(|(id, class)| (id, class.planned_logins.clone())).collect()));
-        }
-        if all_are(&EntryVariant::Live) {
-            return Ok(Some(mapped.map(|(id, class)| (id, class.live_logins.clone())).collect()));
-        }
-        let edit = self.edit.ok_or_else(|| internal("aws-auth is written, but not changed"))?;
-        let Some(aws_auth) = edit.aws_auth_with(variants) else {
-            return Ok(None);
-        };
-        let state = state_with_aws_auth(Some(aws_auth));
-        let access = AccessView::new(&state, Aggregation::Reconciled);
-        Ok(Some(mapped.map(|(id, class)| (id, logins(&self.engine, &access.authenticate(&class.who)))).collect()))
-    }
-
-    /// Sets the logins of principals. Returns the previous logins of those that changed.
-    fn set_logins(&mut self, logins: ClassLogins) -> Result<FormerLogins, ObjectError> {
-        let caches_tokens = self.caches_tokens;
-        let mut old = Vec::new();
-        for (id, logins) in logins {
-            let tokens = &mut self.class_mut(id)?.tokens;
-            if tokens.current != logins {
-                old.push((id, tokens.clone()));
-                tokens.change_to(logins, caches_tokens);
-            }
-        }
-        if !old.is_empty() {
-            self.index_logins();
-        }
-        Ok(old)
-    }
-
-    pub(super) fn restore_logins(&mut self, logins: FormerLogins) -> Result<(), ObjectError> {
-        for (id, logins) in logins {
-            self.class_mut(id)?.tokens = logins;
-        }
-        self.index_logins();
-        Ok(())
-    }
-
-    /// Forgets all cached tokens, as an API server does when their time is over. Returns the former logins.
-    pub(super) fn expire_cached_tokens(&mut self) -> FormerLogins {
-        let mut old = Vec::new();
-        for (number, class) in self.classes.iter_mut().enumerate() {
-            if !class.tokens.cached.is_empty() {
-                old.push((ClassId(number), class.tokens.clone()));
-                class.tokens.cached.clear();
-            }
-        }
-        self.index_logins();
-        old
-    }
-
-    /// Returns whether a token that has the identity of the live state is within the bounds now.
-    pub(super) fn live_logins_are_in_bounds(&self) -> Result<bool, ObjectError> {
-        for (_, class) in self.all_classes(&self.mapped_classes)? {
-            let cached = class.live_logins.iter().filter(|login| **login != Login::default());
-            if class.live_logins != class.planned_logins && !self.bounds_of(class)?.contains_all(cached, &self.engine) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Returns the keys of the entries whose principals would be outside their bounds with these variants. `None` if the
