@@ -186,7 +186,7 @@ fn only_the_write_that_locks_the_caller_out_is_reverted() {
         ProxyAction::ForwardWithToken(CLUSTER.admin_token().to_owned())
     });
     let sandbox = Sandbox::with_kubeconfig(CredentialPlugin::leaked_kubeconfig(&proxy));
-    sandbox.write("ta.toml", &end);
+    sandbox.write("ta.toml", &end.replace("\"admin\"", "\"eks\""));
     let output = sandbox.run(&["apply", "ta.toml", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
     assert!(output.stderr.contains("Done ("), "{}", output.stderr);
