@@ -29,7 +29,7 @@ const CLUSTER_ADMIN: &str = "cluster-admin";
 pub(crate) fn check_invariants_statically(
     policy: &Policy,
     now: Timestamp,
-) -> Result<Vec<InvariantViolation>, Diagnostic> {
+) -> Result<Vec<InvariantViolation>, Vec<Diagnostic>> {
     let mut prohibitions = policy.clone();
     prohibitions.invariants.retain(|invariant| is_prohibition(&invariant.assertion));
     if prohibitions.invariants.is_empty() {
@@ -55,7 +55,7 @@ fn check_cluster(
     policy: &Policy,
     cluster: Option<&str>,
     now: Timestamp,
-) -> Result<Vec<InvariantViolation>, Diagnostic> {
+) -> Result<Vec<InvariantViolation>, Vec<Diagnostic>> {
     let policy = keep_static_parts(policy, cluster);
     let mut empty = State { namespaces: named_namespaces(&policy), ..State::default() };
     empty.roles.insert(ObjectKey::cluster_role(CLUSTER_ADMIN), cluster_admin_role());
@@ -63,11 +63,11 @@ fn check_cluster(
         Ok(plan) => plan,
         // Other errors depend on the cluster, or `validate` has reported them already.
         Err(errors) => {
-            let internal = errors.into_iter().find(Diagnostic::is_internal_error);
-            return internal.map_or_else(|| Ok(Vec::new()), Err);
+            let internal: Vec<Diagnostic> = errors.into_iter().filter(Diagnostic::is_internal_error).collect();
+            return if internal.is_empty() { Ok(Vec::new()) } else { Err(internal) };
         }
     };
-    let after = plan.state_after(&empty).map_err(plan::invalid_object_error)?;
+    let after = plan.state_after(&empty).map_err(|error| vec![plan::invalid_object_error(error).into()])?;
     let policy_index = PolicyIndex::from_policy(&policy, cluster, &empty, now);
     Ok(check_invariants(&plan.invariants, &policy_index, &after))
 }

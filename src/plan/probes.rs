@@ -95,7 +95,7 @@ pub(crate) struct UnprovenAccess {
     pub(crate) reason: String,
 }
 
-/// Formatted as `role/x gains no access to get pods` without the reason.
+/// Formatted as `group:g does not gain get pods` or `group:g keeps get pods`.
 impl fmt::Display for UnprovenAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { subject, request, .. } = self;

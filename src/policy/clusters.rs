@@ -14,7 +14,7 @@ use super::table::PolicyTable;
 use crate::names::{AccountId, Arn, ArnError, ObjectKind, PARTITIONS, WildcardPattern, partition_for_region};
 
 /// The longest `token-cache`. A longer wait would outlive most credentials.
-const MAX_TOKEN_CACHE: Duration = Duration::from_secs(3600);
+const MAX_TOKEN_CACHE: Duration = Duration::from_hours(1);
 
 pub(crate) fn parse_cluster(
     name: &Located<String>,

@@ -294,3 +294,28 @@ pub(crate) fn render_drift(plan: &Plan, options: &PlanTextOptions<'_>) -> String
     ));
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::UnprovenAccess;
+
+    #[test]
+    fn access_that_is_not_proven_is_listed_apart_from_windows() {
+        let mut plan = Plan::for_steps(Vec::new());
+        let unproven = |access| UnprovenAccess {
+            step: 0,
+            subject: "group:readers".to_owned(),
+            access,
+            request: "get secrets".to_owned(),
+            reason: "its rules have too many parts to compare".to_owned(),
+        };
+        plan.unproven = vec![unproven(TransientAccess::Gained), unproven(TransientAccess::Lost)];
+        assert_eq!(render_windows(&plan), "");
+        insta::assert_snapshot!(render_unproven(&plan), @"
+        Not proven (pass --allow-window to accept)
+          ?   rolecall could not prove that group:readers does not gain get secrets: after `a step`, because its rules have too many parts to compare
+          ?   rolecall could not prove that group:readers keeps get secrets: after `a step`, because its rules have too many parts to compare
+        ");
+    }
+}
