@@ -67,7 +67,8 @@ pub(crate) use repair::lost_repair_permissions;
 pub(crate) use request::{ObjectRequest, Request};
 pub(crate) use request_scope::{RequestScope, request_scope};
 pub(crate) use request_set::{
-    ProductSetData, RequestSet, RequestSetData, RequestSetExcept, ResourceSetData, StringSetData, UrlPatternData,
+    Coverage, ProductSetData, RequestSet, RequestSetData, RequestSetExcept, ResourceSetData, StringSetData,
+    UrlPatternData,
 };
 pub(crate) use rule_coverage::uncovered;
 pub(crate) use rule_match::{RuleMismatch, rule_allows};

@@ -21,12 +21,13 @@ use futures::stream;
 use lock::ApplyLock;
 use lockout::{AwsAuthBaseline, Lockout};
 use polling::{ExpectedAnswer, RetrySchedule, wait_for_answers};
+use tokio::time::Instant;
 
 use crate::cluster::settings::ConnectionSettings;
 use crate::cluster::{ClusterError, WriteCluster, WriteOutcome};
 use crate::diagnostic::InternalError;
 use crate::names::ObjectKey;
-use crate::plan::{AccessProbe, AggregatedRoles, Plan, Step};
+use crate::plan::{AccessProbe, AggregatedRoles, Plan, Step, TokenWait};
 use crate::state::write::{ObjectVersion, Precondition, ResolvedPrecondition};
 
 /// The maximum number of concurrent requests. API priority and fairness allows a client more than this without
@@ -80,7 +81,32 @@ pub(crate) struct ApplyHooks<'a> {
     pub(crate) controller_lag: Duration,
     /// The limits of the waits, and the signals that end them. `None` in tests.
     pub(crate) connection: Option<&'a ConnectionSettings>,
+    /// Whether the cluster caches tokens. A snapshot has none.
+    pub(crate) token_waits: TokenWaits,
 }
+
+/// Whether an apply makes the waits of its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenWaits {
+    Wait,
+    /// A snapshot has no tokens.
+    Skip,
+}
+
+/// What an apply does next or has done, for its progress output.
+#[derive(Debug)]
+pub(crate) enum ApplyEvent<'a> {
+    Written(&'a Step, &'a WriteOutcome),
+    /// A wait begins, or goes on for this long.
+    Waiting(&'a TokenWait, Duration),
+    /// A snapshot needs no wait.
+    WaitSkipped(&'a TokenWait),
+}
+
+/// How often the rest of a wait is reported.
+const WAIT_REPORT_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a wait checks whether the apply must stop.
+const WAIT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The controller sees a write within a second, as the informers of an API server do. Half a second more, as for a
 /// masked answer.
@@ -125,6 +151,33 @@ impl ApplyHooks<'_> {
         denied.into_iter().map(|(index, probes)| (index, StepError::NotEffective(probes))).collect()
     }
 
+    /// Makes the waits before a stage. Returns the step that must not be written because the Lease was lost meanwhile.
+    async fn wait_for_tokens(
+        &self,
+        waits: &[&TokenWait],
+        on_event: &impl Fn(ApplyEvent<'_>),
+    ) -> Option<(usize, StepError)> {
+        for wait in waits {
+            if self.token_waits == TokenWaits::Skip {
+                on_event(ApplyEvent::WaitSkipped(wait));
+                continue;
+            }
+            let end = Instant::now() + wait.duration;
+            let mut next_report = Instant::now();
+            while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+                if self.lock.is_some_and(ApplyLock::is_lost) {
+                    return Some((wait.before_step, StepError::LockLost));
+                }
+                if Instant::now() >= next_report {
+                    on_event(ApplyEvent::Waiting(wait, left));
+                    next_report += WAIT_REPORT_INTERVAL;
+                }
+                tokio::time::sleep(left.min(WAIT_CHECK_INTERVAL)).await;
+            }
+        }
+        None
+    }
+
     /// Makes a write. After a write of aws-auth the access of the caller is checked, and the write is taken back if the
     /// caller has lost access. `write` makes the write.
     async fn write_and_confirm<C: WriteCluster>(
@@ -150,12 +203,12 @@ impl ApplyHooks<'_> {
     }
 }
 
-/// Makes the writes of a plan, and calls `on_write` after each successful one.
+/// Makes the writes and the waits of a plan, and calls `on_event` after each successful write and in each wait.
 pub(crate) async fn apply<C: WriteCluster>(
     plan: &Plan,
     cluster: &C,
     hooks: &ApplyHooks<'_>,
-    on_write: impl Fn(&Step, &WriteOutcome),
+    on_event: impl Fn(ApplyEvent<'_>),
 ) -> ApplyOutcome {
     let guard = ControllerGuard::new(cluster, hooks.aggregated_roles.cloned().unwrap_or_default());
     let versions = RefCell::new(BTreeMap::new());
@@ -165,8 +218,18 @@ pub(crate) async fn apply<C: WriteCluster>(
     for (index, step) in plan.steps.iter().enumerate() {
         stages.entry(step.stage).or_default().push((index, step));
     }
-    for steps in stages.values() {
-        match hooks.or_stop(hooks.wait_for_prerequisites(steps, cluster)).await {
+    let mut next_stage = 0;
+    for (stage, steps) in &stages {
+        let waits: Vec<&TokenWait> =
+            plan.waits.iter().filter(|wait| (next_stage..*stage).contains(&wait.stage)).collect();
+        next_stage = stage + 1;
+        let prerequisites = async {
+            match hooks.wait_for_tokens(&waits, &on_event).await {
+                Some(failed) => vec![failed],
+                None => hooks.wait_for_prerequisites(steps, cluster).await,
+            }
+        };
+        match hooks.or_stop(prerequisites).await {
             Some(failed) => outcome.failed = failed,
             None => outcome.is_interrupted = true,
         }
@@ -186,7 +249,7 @@ pub(crate) async fn apply<C: WriteCluster>(
                 let write = async || {
                     let expected = expected.map_err(|error| StepError::Write(error.into()))?;
                     let written = guard.write(step, expected).await.map_err(StepError::Write)?;
-                    on_write(step, &written);
+                    on_event(ApplyEvent::Written(step, &written));
                     Ok(written)
                 };
                 Some((*index, hooks.write_and_confirm(step, cluster, write).await))

@@ -18,21 +18,17 @@ use crate::apply::lock::ApplyLock;
 use crate::apply::lockout::{AwsAuthBaseline, PROBE_DELAYS};
 use crate::apply::polling::PROBE_SCHEDULE;
 use crate::apply::verification::{self, MAX_CHECKS, Verification};
-use crate::apply::{ApplyHooks, CONTROLLER_LAG, apply};
+use crate::apply::{ApplyEvent, ApplyHooks, CONTROLLER_LAG, TokenWaits, apply};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, ReadCluster as _, UserInfo, WriteCluster as _};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::guard;
 use crate::names::ObjectKey;
-use crate::plan::{AccessComparison, ChangeTarget, DiffOp, Plan, PostApplyCheck};
+use crate::plan::{AccessComparison, ChangeTarget, DiffOp, Plan, PostApplyCheck, format_duration};
 use crate::render::text_util::pluralize;
 use crate::state::State;
 use crate::state::object_meta::AGGREGATION_CONTROLLER;
 
-/// Printed after an entry or one of its groups is removed. The default of 2 minutes is that of
-/// `--authentication-token-webhook-cache-ttl` (kubernetes `pkg/kubeapiserver/authenticator`, `TokenSuccessCacheTTL`).
-const TOKEN_CACHE_NOTE: &str =
-    "revoked principals may keep access for up to 2 minutes, until the API server's token cache expires";
 /// Printed before aws-auth is written, if the kubeconfig has no credential plugin.
 const FIXED_CREDENTIALS_NOTE: &str = "your credentials are not from a plugin, so the check after the change of aws-auth \
      does not prove that IAM principals can still authenticate";
@@ -324,17 +320,25 @@ async fn apply_one(
             AnyCluster::Snapshot(_) => Duration::ZERO,
         },
         connection: Some(&connection),
+        token_waits: match cluster {
+            AnyCluster::Live(_) => TokenWaits::Wait,
+            AnyCluster::Snapshot(_) => TokenWaits::Skip,
+        },
     };
     let outcome = {
         let env = std::cell::RefCell::new(&mut *env);
         let number = std::cell::Cell::new(0);
-        apply(plan, cluster, &hooks, |step, written| {
-            number.set(number.get() + 1);
-            env.borrow_mut().note(&format!(
-                "  [{:>width$}/{total}] {}\n",
-                number.get(),
-                describe_outcome(step, written)
-            ));
+        apply(plan, cluster, &hooks, |event| {
+            let line = match event {
+                ApplyEvent::Written(step, written) => {
+                    number.set(number.get() + 1);
+                    format!("[{:>width$}/{total}] {}", number.get(), describe_outcome(step, written))
+                }
+                ApplyEvent::Waiting(wait, left) if left >= wait.duration => wait.to_string(),
+                ApplyEvent::Waiting(_, left) => format!("{} left", format_duration(left)),
+                ApplyEvent::WaitSkipped(wait) => format!("{wait}: skipped, a snapshot has no tokens"),
+            };
+            env.borrow_mut().note(&format!("  {line}\n"));
         })
         .await
     };
@@ -360,8 +364,12 @@ async fn apply_one(
     };
     let writes = pluralize(outcome.completed.len() - outcome.unchanged, "write");
     env.print_wrapped(&format!("Applied to {label}: {writes} made{unchanged}.\n"));
-    if matches!(cluster, AnyCluster::Live(_)) && removes_entry_fields(plan) {
-        env.note(&format!("note: {label}: {TOKEN_CACHE_NOTE}\n"));
+    if matches!(cluster, AnyCluster::Live(_)) && removes_entry_fields(plan) && !plan.token_cache.is_zero() {
+        let time = format_duration(plan.token_cache);
+        env.note(&format!(
+            "note: {label}: revoked principals may keep access for up to {time}, until the API server's token cache \
+             expires\n"
+        ));
     }
     if outcome.is_interrupted {
         let error = Diagnostic::error(format!("{label}: stopped by a signal after the last write"))

@@ -105,9 +105,9 @@ fn backup_writes(
     backup: &BackupDocument,
     before: BTreeMap<ObjectKey, Value>,
 ) -> Result<AppliedWrites, CommandError> {
-    let BackupContent { limits, invariants, steps } =
+    let BackupContent { limits, invariants, steps, token_cache } =
         backup.content().map_err(|error| invalid_backup(args, &error.to_string()))?;
-    Ok(AppliedWrites { policy: backup.policy.clone(), limits, invariants, before, steps })
+    Ok(AppliedWrites { policy: backup.policy.clone(), limits, invariants, before, steps, token_cache })
 }
 
 fn invalid_backup(args: &RestoreArgs, reason: &str) -> CommandError {

@@ -16,7 +16,7 @@ use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::ContextSelector;
 use crate::diagnostic::Diagnostic;
 use crate::guard::AllowFlag;
-use crate::plan::{AccessComparison, AggregatedRoles, Plan, check_steps};
+use crate::plan::{AccessComparison, AggregatedRoles, Plan, check_steps, check_waits};
 use crate::policy::PolicyIndex;
 use crate::report::{self, FORMAT_VERSION, PlanDocument, to_text};
 
@@ -104,6 +104,7 @@ fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandErr
             return Err(to_error(format!("{name} was changed after it was saved: its digest does not match")));
         }
         check_steps(&plan.steps)?;
+        check_waits(&plan.waits, &plan.steps)?;
         saved_plans.push(SavedPlan { cluster_name, connection, plan });
     }
     if is_refused {

@@ -1,5 +1,7 @@
 //! The first document of a backup file. The Kubernetes objects follow it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::InvalidDocument;
@@ -7,6 +9,7 @@ use super::guard::{InvariantJson, LimitsJson};
 use super::plan::ConnectionJson;
 use super::step::StepJson;
 use crate::plan::{GuardLimits, Plan, ResolvedInvariant, Step};
+use crate::policy::DEFAULT_TOKEN_CACHE;
 
 /// The `apiVersion` of the document. It is raised when an older rolecall would misread it.
 pub(crate) const BACKUP_VERSION: &str = "rolecall/v3";
@@ -33,6 +36,9 @@ pub(crate) struct BackupDocument {
     invariants: Vec<InvariantJson>,
     /// The writes of the apply, which `restore` takes back.
     steps: Vec<StepJson>,
+    /// How long an API server keeps the username and the groups of a token, in seconds. A backup of an older rolecall
+    /// has no value.
+    token_cache: Option<u64>,
 }
 
 /// The parts of a backup that `restore` plans with.
@@ -40,6 +46,7 @@ pub(crate) struct BackupContent {
     pub(crate) limits: GuardLimits,
     pub(crate) invariants: Vec<ResolvedInvariant>,
     pub(crate) steps: Vec<Step>,
+    pub(crate) token_cache: Duration,
 }
 
 impl BackupDocument {
@@ -58,6 +65,7 @@ impl BackupDocument {
             limits: (&plan.limits).into(),
             invariants: plan.invariants.iter().map(InvariantJson::from).collect(),
             steps: plan.steps.iter().map(StepJson::from).collect(),
+            token_cache: Some(plan.token_cache.as_secs()),
         }
     }
 
@@ -70,6 +78,7 @@ impl BackupDocument {
             limits: self.limits.clone().into(),
             invariants: self.invariants.iter().cloned().map(ResolvedInvariant::try_from).collect::<Result<_, _>>()?,
             steps: self.steps.iter().cloned().map(Step::try_from).collect::<Result<_, _>>()?,
+            token_cache: self.token_cache.map_or(DEFAULT_TOKEN_CACHE, Duration::from_secs),
         })
     }
 }

@@ -42,6 +42,7 @@ mod schema;
 mod signals;
 mod stale_plans;
 mod subjects;
+mod token_waits;
 mod traps;
 mod write_order;
 

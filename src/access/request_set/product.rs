@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::request_set_except::is_covered;
+use super::request_set_except::{Coverage, coverage};
 use super::resource_set::ResourceSet;
 use super::string_set::StringSet;
 use super::url_set::UrlSet;
 use crate::access::request::Request;
 use crate::state::rbac::Rule;
+
+/// The number of steps to decide whether sets cover another one: a fraction of a second. A real policy needs less than a
+/// hundred.
+const MAX_COVERAGE_STEPS: usize = 100_000;
 
 /// The dimensions of one product that another product does not cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,8 +204,8 @@ impl<'s> RequestSet<'s> {
     }
 
     /// Returns whether every request in this set is in one of the others.
-    pub(crate) fn is_covered_by(&self, others: &[Self]) -> bool {
-        is_covered(self, others)
+    pub(crate) fn coverage_by(&self, others: &[Self]) -> Coverage {
+        coverage(self, others, &mut { MAX_COVERAGE_STEPS })
     }
 
     /// Returns a request of the set.
