@@ -162,6 +162,8 @@ impl DryRunContext {
             | ClusterError::UnexpectedStatus { .. }
             | ClusterError::InvalidResponse { .. }
             | ClusterError::SnapshotIo { .. }
+            | ClusterError::SnapshotNotWritten { .. }
+            | ClusterError::SnapshotOfPolicy { .. }
             | ClusterError::InvalidSnapshot { .. }
             | ClusterError::SnapshotChanged { .. }
             | ClusterError::Internal(_) => return true,

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::command_error::CommandError;
-use super::create_private_file;
 use super::env::Env;
 use crate::apply::lockout::{Lockout, RevertResult};
 use crate::apply::{ApplyOutcome, StepError};
 use crate::cluster::WriteOutcome;
 use crate::diagnostic::Diagnostic;
+use crate::files::create_numbered_file;
 use crate::plan::Step;
 use crate::state::undo::strip_server_fields;
 use crate::state::write::WriteRequest;
@@ -157,13 +157,16 @@ fn lockout_diagnostic(label: &str, lockout: &Lockout, env: &Env) -> Diagnostic {
         );
     };
     let text = to_yaml(&strip_server_fields(config_map));
-    let name = format!("aws-auth-before-{}.yaml", env.now.strftime("%Y%m%dT%H%M%SZ"));
-    match create_private_file(&env.cwd.join(&name), &text) {
-        Ok(()) => error
-            .with_note(format!("the old content is in {name}"))
-            .with_help(format!("with credentials that still have access, run: kubectl replace -f {name}")),
+    let stem = format!("aws-auth-before-{}", env.now.strftime("%Y%m%dT%H%M%SZ"));
+    match create_numbered_file(&env.cwd, &stem, &text) {
+        Ok(path) => {
+            let name = path.file_name().unwrap_or_default().display().to_string();
+            error
+                .with_note(format!("the old content is in {name}"))
+                .with_help(format!("with credentials that still have access, run: kubectl replace -f {name}"))
+        }
         Err(io_error) => {
-            error.with_note(format!("cannot write {name}: {io_error}; the old content of aws-auth was:\n{text}"))
+            error.with_note(format!("cannot write {stem}.yaml: {io_error}; the old content of aws-auth was:\n{text}"))
         }
     }
 }

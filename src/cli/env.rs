@@ -15,6 +15,7 @@ use clap::ColorChoice;
 use jiff::Timestamp;
 
 use super::global::GlobalOptions;
+use crate::files::InputFiles;
 use crate::cluster::settings::{ConnectionSettings, RequestLog, Timeouts};
 use crate::render::style::TextStyle;
 use crate::render::wrap::wrap;
@@ -49,6 +50,8 @@ pub struct Env {
     /// The width of the terminal, if stdout is one.
     pub width: Option<usize>,
     options: GlobalOptions,
+    /// The files that the command has read.
+    pub(crate) inputs: InputFiles,
     /// The text that was read for `--snapshot -`.
     stdin_text: Option<Arc<str>>,
     stdout_error: Option<io::Error>,
@@ -74,6 +77,7 @@ impl Env {
             terminals,
             width: None,
             options: GlobalOptions::default(),
+            inputs: InputFiles::default(),
             stdin_text: None,
             stdout_error: None,
         }
@@ -103,6 +107,13 @@ impl Env {
     /// Sets the global options.
     pub(crate) fn set_options(&mut self, options: GlobalOptions) {
         self.options = options;
+    }
+
+    /// Writes a document to stdout byte for byte: JSON, YAML or a schema, which have their own escapes.
+    pub(crate) fn print_data(&mut self, text: &str) {
+        if let Err(error) = self.stdout.write_all(text.as_bytes()) {
+            self.stdout_error.get_or_insert(error);
+        }
     }
 
     /// Writes to stdout. An error is kept for [`Self::flush`].
@@ -180,7 +191,8 @@ impl Env {
         let log = RequestLog::new(move |line| write_to(&stderr, &format!("{line}\n")))
             .with_requests(verbose)
             .with_delays(self.terminals.stderr && !quiet);
-        ConnectionSettings { timeouts: timeout.map(Timeouts::uniform).unwrap_or_default(), log }
+        let timeouts = timeout.map(Timeouts::uniform).unwrap_or_default();
+        ConnectionSettings { timeouts, log, inputs: self.inputs.clone() }
     }
 
     /// Returns the width to which output is wrapped, or `None` if it is not wrapped. As in git and ls, the variable

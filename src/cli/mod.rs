@@ -47,6 +47,7 @@ pub use env::{Env, Stdio, Terminals};
 pub use exit::Exit;
 
 use crate::diagnostic::{Diagnostic, InternalError};
+use crate::files::{self, OutputKind, is_stdout};
 use crate::render::diagnostics::render_diagnostics;
 use crate::render::style::TextStyle;
 use crate::report::{DiagnosticsDocument, to_text};
@@ -177,27 +178,14 @@ fn print_json(document: &impl serde::Serialize, env: &mut Env) -> Result<(), Com
     Ok(())
 }
 
-/// Writes a file atomically: a temporary file next to it replaces it.
-#[expect(clippy::disallowed_methods, reason = "commands write their results to files")]
-fn write_file_atomically(path: &std::path::Path, text: &str, env: &Env) -> Result<(), CommandError> {
-    let target = env.cwd.join(path);
-    let mut temporary = target.clone().into_os_string();
-    temporary.push(".new");
-    std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &target)).map_err(|error| {
-        let _ = std::fs::remove_file(&temporary);
-        let error = Diagnostic::error(format!("cannot write {}: {error}", path.display()));
-        CommandError::from_diagnostic(error.with_help("check that the directory exists and that you can write to it"))
+/// Writes the result of a command to a file, or to stdout for `-`.
+fn write_output(path: &std::path::Path, text: &str, kind: OutputKind, env: &mut Env) -> Result<(), CommandError> {
+    if is_stdout(path) {
+        env.print_data(text);
+        return Ok(());
+    }
+    files::write_output(&env.cwd.join(path), text, kind, &env.inputs).map_err(|error| {
+        let diagnostic = Diagnostic::error(format!("cannot write {}: {error}", path.display()));
+        CommandError::from_diagnostic(diagnostic.with_help(error.help()))
     })
-}
-
-/// Writes a new file that only its owner can read.
-fn create_private_file(path: &std::path::Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }

@@ -76,7 +76,7 @@ fn load_in_cluster_config(
     source: &KubeconfigSource,
 ) -> Result<(Config, String), ClusterError> {
     if *selector != ContextSelector::Current || !source.env.contains_key("KUBERNETES_SERVICE_HOST") {
-        let paths: Vec<String> = kubeconfig_paths(source).iter().map(|path| path.display().to_string()).collect();
+        let paths: Vec<String> = source.paths().iter().map(|path| path.display().to_string()).collect();
         let why = format!("the file {} does not exist", paths.join(", "));
         return Err(ClusterError::InvalidKubeconfig { why });
     }
@@ -84,22 +84,25 @@ fn load_in_cluster_config(
     Ok((config, "in-cluster".to_owned()))
 }
 
-fn kubeconfig_paths(source: &KubeconfigSource) -> Vec<PathBuf> {
-    if let Some(file) = &source.file {
-        return vec![file.clone()];
+impl KubeconfigSource {
+    /// Returns the files in the order of their precedence. They need not exist.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        if let Some(file) = &self.file {
+            return vec![file.clone()];
+        }
+        if let Some(list) = self.env.get("KUBECONFIG").filter(|list| !list.is_empty()) {
+            return std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
+        }
+        let home = self.env.get("HOME").or_else(|| self.env.get("USERPROFILE"));
+        home.map(|home| Path::new(home).join(".kube").join("config")).into_iter().collect()
     }
-    if let Some(list) = source.env.get("KUBECONFIG").filter(|list| !list.is_empty()) {
-        return std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
-    }
-    let home = source.env.get("HOME").or_else(|| source.env.get("USERPROFILE"));
-    home.map(|home| Path::new(home).join(".kube").join("config")).into_iter().collect()
 }
 
 /// Reads and merges the files as kubectl does: if several files define the same name, the first one wins. The file of
 /// `--kubeconfig` must exist; files of the environment may be missing.
 fn read_merged(source: &KubeconfigSource) -> Result<Option<Kubeconfig>, ClusterError> {
     let mut merged: Option<Kubeconfig> = None;
-    for path in kubeconfig_paths(source) {
+    for path in source.paths() {
         if source.file.is_none() && !path.exists() {
             continue;
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use jiff::fmt::friendly::{Spacing, SpanPrinter};
 
+use crate::files::InputFiles;
 use crate::render::text_util::escape_control;
 
 /// A request that takes longer than this is reported to the user.
@@ -17,9 +18,11 @@ pub(super) const DELAY_NOTICE: Duration = Duration::from_secs(1);
 pub(crate) struct ConnectionSettings {
     pub(crate) timeouts: Timeouts,
     pub(crate) log: RequestLog,
+    /// The files that the command has read: snapshots and kubeconfig files.
+    pub(crate) inputs: InputFiles,
 }
 
-/// The log is left out: it is the same for all connections of a command, and closures cannot be compared.
+/// The log and the inputs are left out: they are the same for all connections of a command, and closures cannot be compared.
 impl PartialEq for ConnectionSettings {
     fn eq(&self, other: &Self) -> bool {
         self.timeouts == other.timeouts

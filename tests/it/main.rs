@@ -27,6 +27,7 @@ mod invalid_answers;
 mod invariants;
 mod language;
 mod lints;
+mod output_files;
 mod ownership;
 mod permissions;
 mod policies;
