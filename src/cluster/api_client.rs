@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::lock::Mutex;
-use http::{HeaderValue, Request, header};
+use http::{Request, header};
 use http_body_util::BodyExt as _;
 use kube::client::{AuthError, Body};
 use kube::{Client, Config};
@@ -25,13 +25,15 @@ use super::ClusterError;
 use super::exec_plugin::resolve_credentials;
 use super::kubeconfig::{describe_io_error, kubeconfig_error};
 use super::protobuf;
+use super::safe_errors::{
+    Secrets, describe_auth_error, describe_connection_error, describe_json_error, describe_tls_setup_error,
+};
 use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
 use super::settings::{ConnectionSettings, DELAY_NOTICE, Timeouts};
 
 /// The minimum time that an attempt has in addition to its connection, so that a connection that times out is reported as
 /// the cause.
 const CONNECT_SLACK: Duration = Duration::from_millis(250);
-const INVALID_TOKEN: &str = "the token of the user has invalid characters";
 /// The generation of the first credentials.
 const FIRST_GENERATION: usize = 1;
 pub(super) const CONTENT_TYPE_JSON: &str = "application/json";
@@ -52,6 +54,7 @@ pub(crate) struct ApiClient {
 #[derive(Clone)]
 struct CurrentClient {
     client: Client,
+    secrets: Arc<Secrets>,
     generation: usize,
     /// Whether the API server has accepted the credentials for at least one request.
     was_accepted: Arc<AtomicBool>,
@@ -73,6 +76,8 @@ pub(super) struct ApiResponse {
     pub(super) body: Bytes,
     /// Whether an earlier attempt of the same request may have been executed.
     pub(super) may_have_been_applied: bool,
+    /// What the body must not be quoted with.
+    secrets: Arc<Secrets>,
 }
 
 /// The parts of a Kubernetes Status that describe a failure.
@@ -113,12 +118,12 @@ impl ApiResponse {
             }),
         };
         let words: Vec<&str> = status.message.split_whitespace().collect();
-        ApiStatus { message: words.join(" "), ..status }
+        ApiStatus { message: self.secrets.redact(&words.join(" ")), ..status }
     }
 
     pub(super) fn parse_json<T: DeserializeOwned>(&self, what: &str) -> Result<T, ClusterError> {
         serde_json::from_slice(&self.body)
-            .map_err(|error| ClusterError::InvalidResponse { what: what.to_owned(), why: error.to_string() })
+            .map_err(|error| ClusterError::InvalidResponse { what: what.to_owned(), why: describe_json_error(&error) })
     }
 }
 
@@ -136,8 +141,8 @@ impl ApiClient {
             // The URL can contain a user and a password, which must not be printed.
             config.cluster_url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or(""))
         );
-        let client = build_client(&config, &server, &settings).await?;
-        let current = Mutex::new(CurrentClient { client, generation: FIRST_GENERATION, was_accepted: Arc::default() });
+        let (client, secrets) = build_client(&config, &server, &settings).await?;
+        let current = Mutex::new(CurrentClient { client, secrets, generation: FIRST_GENERATION, was_accepted: Arc::default() });
         Ok(Self { config, current, server, settings, delay_was_reported: AtomicBool::new(false) })
     }
 
@@ -156,8 +161,8 @@ impl ApiClient {
     async fn renew_credentials(&self, failed_generation: usize) -> Result<(), ClusterError> {
         let mut current = self.current.lock().await;
         if current.generation == failed_generation {
-            let client = build_client(&self.config, &self.server, &self.settings).await?;
-            *current = CurrentClient { client, generation: failed_generation + 1, was_accepted: Arc::default() };
+            let (client, secrets) = build_client(&self.config, &self.server, &self.settings).await?;
+            *current = CurrentClient { client, secrets, generation: failed_generation + 1, was_accepted: Arc::default() };
         }
         Ok(())
     }
@@ -192,7 +197,7 @@ impl ApiClient {
                     self.renew_credentials(current.generation).await?;
                 }
                 Ok((401, _, bytes)) => {
-                    let response = ApiResponse { status: 401, body: bytes, may_have_been_applied };
+                    let response = ApiResponse { status: 401, body: bytes, may_have_been_applied, secrets: current.secrets };
                     let why = response.parse_status().message;
                     return Err(ClusterError::Unauthorized { server: self.server.clone(), why });
                 }
@@ -202,7 +207,7 @@ impl ApiClient {
                 }
                 Ok((status, _, bytes)) => {
                     may_have_been_applied |= is_outcome_unknown(status);
-                    return Ok(ApiResponse { status, body: bytes, may_have_been_applied });
+                    return Ok(ApiResponse { status, body: bytes, may_have_been_applied, secrets: current.secrets });
                 }
                 Err(SendError::NotConnected(_)) if tries < MAX_CONNECT_TRIES => {
                     tokio::time::sleep(retry_delay(tries, None)).await;
@@ -264,8 +269,9 @@ impl ApiClient {
             builder = builder.header(header::CONTENT_TYPE, content_type);
         }
         let body = body.map(Value::to_string).unwrap_or_default();
-        let request = builder.body(Body::from(body.into_bytes())).map_err(|error| {
-            SendError::Fatal(ClusterError::InvalidResponse { what: operation.clone(), why: error.to_string() })
+        let request = builder.body(Body::from(body.into_bytes())).map_err(|_| {
+            let why = "the request has characters that HTTP does not allow".to_owned();
+            SendError::Fatal(ClusterError::InvalidResponse { what: operation.clone(), why })
         })?;
         let Timeouts { connect, request: limit, .. } = self.settings.timeouts;
         let started = Instant::now();
@@ -283,7 +289,7 @@ impl ApiClient {
             let mut body = pin!(response.into_body());
             let mut bytes = Vec::new();
             while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| SendError::Interrupted(error.to_string()))?;
+                let frame = frame.map_err(|error| SendError::Interrupted(describe_connection_error(&error)))?;
                 bytes.extend_from_slice(frame.data_ref().map_or(&[], Bytes::as_ref));
             }
             Ok((status, retry_after, Bytes::from(bytes)))
@@ -294,14 +300,26 @@ impl ApiClient {
     }
 }
 
-async fn build_client(config: &Config, server: &str, settings: &ConnectionSettings) -> Result<Client, ClusterError> {
+/// Returns a client, and the credentials that it sends.
+async fn build_client(
+    config: &Config,
+    server: &str,
+    settings: &ConnectionSettings,
+) -> Result<(Client, Arc<Secrets>), ClusterError> {
     let config = resolve_credentials(config.clone(), settings).await?;
-    // The client panics on a token that is not a valid header value.
-    let auth = serde_json::to_value(&config.auth_info).unwrap_or_default();
-    if auth.get("token").and_then(Value::as_str).is_some_and(|token| HeaderValue::from_str(token).is_err()) {
-        return Err(ClusterError::InvalidKubeconfig { why: INVALID_TOKEN.to_owned() });
+    let mut secrets = Secrets::from_auth_info(&config.auth_info);
+    if let Some(path) = &config.auth_info.token_file
+        && let Ok(token) = read_token_file(path)
+    {
+        secrets.add(&token);
     }
-    Client::try_from(config).map_err(|error| classify_error(error, server).into_cluster_error(server, "connect"))
+    let client = Client::try_from(config).map_err(|error| classify_error(error, server).into_cluster_error(server, "connect"))?;
+    Ok((client, Arc::new(secrets)))
+}
+
+#[expect(clippy::disallowed_methods, reason = "reads the token that the client sends")]
+fn read_token_file(path: &str) -> std::io::Result<String> {
+    std::fs::read_to_string(path)
 }
 
 impl SendError {
@@ -328,12 +346,15 @@ fn classify_error(error: kube::Error, server: &str) -> SendError {
     match error {
         kube::Error::InferKubeconfig(error) => SendError::Fatal(kubeconfig_error(&error)),
         kube::Error::Auth(error) => SendError::Fatal(credentials_error(&error)),
+        kube::Error::RustlsTls(error) => {
+            SendError::Fatal(ClusterError::InvalidKubeconfig { why: describe_tls_setup_error(&error).to_owned() })
+        }
         kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
             let why = "the proxy is neither an HTTP nor a SOCKS5 proxy".to_owned();
             SendError::Fatal(ClusterError::Unreachable { server: server.to_owned(), why })
         }
         other => {
-            let message = error_chain(&other);
+            let message = describe_connection_error(&other);
             if is_connect_error(&other) { SendError::NotConnected(message) } else { SendError::Interrupted(message) }
         }
     }
@@ -364,31 +385,9 @@ fn is_connect_error(error: &kube::Error) -> bool {
 
 fn credentials_error(error: &AuthError) -> ClusterError {
     match error {
-        AuthError::ParseTokenKey(_) | AuthError::InvalidBearerToken(_) => {
-            ClusterError::InvalidKubeconfig { why: INVALID_TOKEN.to_owned() }
-        }
         AuthError::ReadTokenFile(error, path) => {
             ClusterError::InvalidKubeconfig { why: describe_io_error(error, path) }
         }
-        other => ClusterError::CredentialPlugin { why: other.to_string() },
+        other => ClusterError::InvalidKubeconfig { why: describe_auth_error(other).to_owned() },
     }
-}
-
-/// Returns the messages of an error and of its causes, each once, without the wrapper types of the client.
-fn error_chain(error: &kube::Error) -> String {
-    let mut messages: Vec<String> = Vec::new();
-    let mut next: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(cause) = next {
-        let message = cause.to_string();
-        // `client error (Connect)` adds nothing to its cause.
-        let is_wrapper = cause.is::<hyper_util::client::legacy::Error>() && cause.source().is_some();
-        if !is_wrapper && !messages.iter().any(|known| known.contains(&message)) {
-            messages.push(message);
-        }
-        next = cause.source();
-    }
-    if messages.is_empty() {
-        messages.push(error.to_string());
-    }
-    messages.join(": ")
 }

@@ -10,6 +10,7 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError, NamedContext};
 
 use super::ClusterError;
+use super::kubeconfig_fields::check_fields;
 use crate::diagnostic::closest_match;
 
 /// How the context is selected.
@@ -64,6 +65,7 @@ pub(crate) async fn load_context(
         let why = format!("the context `{context}` refers to the user `{user}`, which is not defined");
         return Err(ClusterError::InvalidKubeconfig { why });
     }
+    check_fields(&kubeconfig, named_context)?;
     let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
     let config =
         Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| kubeconfig_error(&error))?;
@@ -80,7 +82,10 @@ fn load_in_cluster_config(
         let why = format!("the file {} does not exist", paths.join(", "));
         return Err(ClusterError::InvalidKubeconfig { why });
     }
-    let config = Config::incluster_env().map_err(|error| ClusterError::InvalidKubeconfig { why: error.to_string() })?;
+    let config = Config::incluster_env().map_err(|_| {
+        let why = "there is none, and the service account of the pod is not complete".to_owned();
+        ClusterError::InvalidKubeconfig { why }
+    })?;
     Ok((config, "in-cluster".to_owned()))
 }
 
@@ -135,8 +140,12 @@ pub(super) fn kubeconfig_error(error: &KubeconfigError) -> ClusterError {
             format!("the context refers to the cluster `{name}`, which is not defined")
         }
         KubeconfigError::MissingClusterUrl => "the cluster of the context has no `server`".to_owned(),
-        KubeconfigError::ParseClusterUrl(error) => format!("the `server` of the cluster is not a URL: {error}"),
-        KubeconfigError::ParseProxyUrl(error) => format!("the `proxy-url` of the cluster is not a URL: {error}"),
+        KubeconfigError::ParseClusterUrl(_) => "the `server` of the cluster is not a URL".to_owned(),
+        KubeconfigError::ParseProxyUrl(_) => "the URL of the proxy, in HTTPS_PROXY or `proxy-url`, is not a URL".to_owned(),
+        KubeconfigError::ParseNoProxy(_) => "the variable NO_PROXY is not valid".to_owned(),
+        KubeconfigError::KindMismatch | KubeconfigError::ApiVersionMismatch => {
+            "its files have different kinds or versions".to_owned()
+        }
         KubeconfigError::LoadCertificateAuthority(error) => {
             format!("the certificate authority of the cluster cannot be read: {}", describe_load_error(error))
         }
@@ -149,7 +158,8 @@ pub(super) fn kubeconfig_error(error: &KubeconfigError) -> ClusterError {
         KubeconfigError::ParseCertificates(_) => {
             "the certificate authority of the cluster is not in PEM format".to_owned()
         }
-        other => other.to_string(),
+        KubeconfigError::CurrentContextNotSet => "it has no `current-context`".to_owned(),
+        KubeconfigError::FindPath => "its path is unknown".to_owned(),
     };
     ClusterError::InvalidKubeconfig { why }
 }
@@ -159,7 +169,9 @@ pub(super) fn describe_io_error(error: &std::io::Error, path: &Path) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => format!("the file {} does not exist", path.display()),
         std::io::ErrorKind::PermissionDenied => format!("permission to read {} is denied", path.display()),
-        _ => format!("{} cannot be read: {error}", path.display()),
+        std::io::ErrorKind::IsADirectory => format!("{} is a directory", path.display()),
+        std::io::ErrorKind::InvalidData => format!("{} is not text", path.display()),
+        _ => format!("{} cannot be read", path.display()),
     }
 }
 

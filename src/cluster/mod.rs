@@ -8,12 +8,14 @@ mod child;
 mod discovery;
 mod exec_plugin;
 pub(crate) mod kubeconfig;
+mod kubeconfig_fields;
 mod lease;
 mod list;
 pub(crate) mod live;
 mod protobuf;
 mod retry;
 mod review;
+mod safe_errors;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
 mod snapshot_file;
@@ -267,7 +269,7 @@ impl ClusterError {
             Self::AmbiguousEksContext { .. } => {
                 "set `account` of the cluster in the policy, or use `context = \"…\"` instead of `eks`".to_owned()
             }
-            Self::Unreachable { why, .. } if why.contains("certificate") => {
+            Self::Unreachable { why, .. } if why.contains("certificate of the server") => {
                 "the kubeconfig has the certificate authority of another cluster: regenerate it (aws eks update-kubeconfig)".to_owned()
             }
             Self::Unreachable { .. } => "check the network, the VPN and the server address in the kubeconfig".to_owned(),
