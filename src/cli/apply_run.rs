@@ -282,7 +282,8 @@ async fn apply_one(prepared: &PreparedApply<'_>, env: &mut Env) -> Result<(), Co
     let PreparedApply { cluster_plan, lock, aws_auth_baseline, checks } = prepared;
     let ClusterPlan { plan, cluster, label, .. } = *cluster_plan;
     let total = plan.steps.len();
-    env.note(&format!("\nApplying to {label}\n"));
+    env.note("");
+    env.note(&format!("Applying to {label}"));
     let width = total.to_string().len();
     let hooks = ApplyHooks {
         schedule: PROBE_SCHEDULE,
@@ -318,7 +319,7 @@ async fn apply_one(prepared: &PreparedApply<'_>, env: &mut Env) -> Result<(), Co
         return Err(CommandError::from_diagnostic(error.to_diagnostic().with_note("no changes were made")));
     }
     if !outcome.failed.is_empty() {
-        env.eprint(&summarize_steps(&plan.steps, &outcome));
+        env.eprint_text(&summarize_steps(&plan.steps, &outcome));
         return Err(apply_error(label, &plan.steps, &outcome, env));
     }
     let unchanged = match outcome.unchanged {
@@ -326,7 +327,7 @@ async fn apply_one(prepared: &PreparedApply<'_>, env: &mut Env) -> Result<(), Co
         number => format!(", {number} already up to date"),
     };
     let writes = pluralize(outcome.completed.len() - outcome.unchanged, "write");
-    env.print_wrapped(&format!("Applied to {label}: {writes} made{unchanged}.\n"));
+    env.print(&format!("Applied to {label}: {writes} made{unchanged}.\n"));
     if matches!(cluster, AnyCluster::Live(_)) && removes_entry_fields(plan) {
         env.note(&format!("note: {label}: {TOKEN_CACHE_NOTE}\n"));
     }

@@ -15,10 +15,10 @@ use clap::ColorChoice;
 use jiff::Timestamp;
 
 use super::global::GlobalOptions;
-use crate::files::InputFiles;
 use crate::cluster::settings::{ConnectionSettings, RequestLog, Timeouts};
+use crate::files::InputFiles;
 use crate::render::style::TextStyle;
-use crate::render::wrap::wrap;
+use crate::render::terminal_text::TerminalText;
 
 /// Which of the standard streams are a terminal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,25 +116,30 @@ impl Env {
         }
     }
 
-    /// Writes to stdout. An error is kept for [`Self::flush`].
-    pub(crate) fn print(&mut self, text: &str) {
-        if let Err(error) = self.stdout.write_all(text.as_bytes()) {
-            self.stdout_error.get_or_insert(error);
-        }
+    /// Writes one line to stdout. Line breaks in it are escaped, except one at its end. An error is kept for
+    /// [`Self::flush`].
+    pub(crate) fn print(&mut self, line: &str) {
+        self.print_text(&one_line(line));
     }
 
     /// Writes text to stdout, wrapped to the width of the terminal.
-    pub(crate) fn print_wrapped(&mut self, text: &str) {
+    pub(crate) fn print_text(&mut self, text: &TerminalText) {
+        let style = self.stdout_style();
         match self.out_width() {
-            Some(width) => self.print(&wrap(text, width)),
-            None => self.print(text),
+            Some(width) => self.print_data(&text.wrapped(width).to_output(style)),
+            None => self.print_data(&text.to_output(style)),
         }
     }
 
-    /// Writes progress, a note or a warning to stderr; nothing with `--quiet`.
-    pub(crate) fn note(&mut self, text: &str) {
+    /// Writes a line of progress, a note or a warning to stderr; nothing with `--quiet`.
+    pub(crate) fn note(&mut self, line: &str) {
+        self.note_text(&one_line(line));
+    }
+
+    /// Writes progress, notes or warnings to stderr; nothing with `--quiet`.
+    pub(crate) fn note_text(&mut self, text: &TerminalText) {
         if !self.options.quiet {
-            self.eprint(text);
+            self.eprint_text(text);
         }
     }
 
@@ -143,10 +148,15 @@ impl Env {
         self.options.quiet
     }
 
+    /// Writes one line to stderr, also with `--quiet`.
+    pub(crate) fn eprint(&mut self, line: &str) {
+        self.eprint_text(&one_line(line));
+    }
+
     /// Writes to stderr, also with `--quiet`.
-    pub(crate) fn eprint(&mut self, text: &str) {
+    pub(crate) fn eprint_text(&mut self, text: &TerminalText) {
         let flushed = self.stdout.flush();
-        write_to(&self.stderr, text);
+        write_to(&self.stderr, text, self.stderr_style());
         if let Err(error) = flushed {
             self.stdout_error.get_or_insert(error);
         }
@@ -163,7 +173,7 @@ impl Env {
 
     /// Asks a question on stderr, and returns the trimmed answer. It is empty if stdin cannot be read.
     pub(crate) fn prompt(&mut self, question: &str) -> String {
-        self.eprint(question);
+        self.eprint_text(&TerminalText::from_prompt(question));
         let mut line = String::new();
         match self.stdin.read_line(&mut line) {
             Ok(_) => line.trim().to_owned(),
@@ -188,7 +198,8 @@ impl Env {
     pub(crate) fn connection_settings(&self) -> ConnectionSettings {
         let GlobalOptions { color: _, verbose, quiet, timeout } = self.options;
         let stderr = self.stderr.clone();
-        let log = RequestLog::new(move |line| write_to(&stderr, &format!("{line}\n")))
+        let style = self.stderr_style();
+        let log = RequestLog::new(move |line| write_to(&stderr, &TerminalText::from_line(line), style))
             .with_requests(verbose)
             .with_delays(self.terminals.stderr && !quiet);
         let timeouts = timeout.map(Timeouts::uniform).unwrap_or_default();
@@ -230,9 +241,14 @@ impl Env {
     }
 }
 
-fn write_to(stderr: &Mutex<Box<dyn Write + Send>>, text: &str) {
+/// Returns the text as one line. A newline at its end is the end of that line.
+fn one_line(line: &str) -> TerminalText {
+    TerminalText::from_line(line.strip_suffix('\n').unwrap_or(line))
+}
+
+fn write_to(stderr: &Mutex<Box<dyn Write + Send>>, text: &TerminalText, style: TextStyle) {
     // If stderr is closed, the error cannot be reported anywhere.
-    let _ = stderr.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes());
+    let _ = stderr.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.to_output(style).as_bytes());
 }
 
 /// The standard streams.

@@ -50,6 +50,7 @@ use crate::diagnostic::{Diagnostic, InternalError};
 use crate::files::{self, OutputKind, is_stdout};
 use crate::render::diagnostics::render_diagnostics;
 use crate::render::style::TextStyle;
+use crate::render::terminal_text::TerminalText;
 use crate::report::{DiagnosticsDocument, to_text};
 use args::{Command, OutputFormat};
 use command_error::CommandError;
@@ -140,15 +141,14 @@ fn print_usage(error: &clap::Error, failure: Exit, env: &mut Env) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let text = text(env.stdout_style());
-            env.print(text.trim_end());
-            env.print("\n");
+            env.print_data(&(text.trim_end().to_owned() + "\n"));
             match env.flush() {
                 Some(_) => Exit::Failed,
                 None => Exit::Success,
             }
         }
         _ => {
-            env.eprint(&text(env.stderr_style()));
+            env.eprint_text(&TerminalText::from_rendered_lines(&text(env.stderr_style())));
             failure
         }
     }
@@ -158,23 +158,23 @@ fn print_usage(error: &clap::Error, failure: Exit, env: &mut Env) -> Exit {
 fn print_error(error: &CommandError, format: OutputFormat, env: &mut Env) {
     let CommandError { diagnostics, sources, is_refusal: _ } = error;
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
-    env.eprint(&render_diagnostics(diagnostics, sources, env.stderr_style()));
+    env.eprint_text(&render_diagnostics(diagnostics, sources, env.stderr_style()));
     if errors > 1 {
         env.eprint(&format!("{errors} errors\n"));
     }
     if format == OutputFormat::Json {
         match to_text(&DiagnosticsDocument::new(diagnostics, sources)) {
-            Ok(text) => env.print(&text),
+            Ok(text) => env.print_data(&text),
             Err(error) => {
                 let error = Diagnostic::from(InternalError::from(error));
-                env.eprint(&render_diagnostics(&[error], sources, env.stderr_style()));
+                env.eprint_text(&render_diagnostics(&[error], sources, env.stderr_style()));
             }
         }
     }
 }
 
 fn print_json(document: &impl serde::Serialize, env: &mut Env) -> Result<(), CommandError> {
-    env.print(&to_text(document)?);
+    env.print_data(&to_text(document)?);
     Ok(())
 }
 

@@ -53,7 +53,7 @@ impl LoadedPolicy {
     pub(crate) fn print_warnings(&self, env: &mut Env) {
         if !self.warnings.is_empty() {
             let text = diagnostics::render_diagnostics(&self.warnings, &self.policy.sources, env.stderr_style());
-            env.note(&text);
+            env.note_text(&text);
         }
     }
 }
@@ -127,8 +127,7 @@ fn read_policy_at(path: &Path, env: &Env) -> Result<PolicyFiles, CommandError> {
     let absolute = env.cwd.join(path);
     let files = if absolute.is_dir() { list_toml_files(path, &absolute)? } else { vec![path.to_owned()] };
     let is_folder = absolute.is_dir();
-    let base_dir =
-        if is_folder { absolute.clone() } else { absolute.parent().map(Path::to_owned).unwrap_or_default() };
+    let base_dir = if is_folder { absolute.clone() } else { absolute.parent().map(Path::to_owned).unwrap_or_default() };
     if is_folder {
         env.inputs.record_policy_folder(&absolute);
     }

@@ -145,7 +145,8 @@ pub(crate) fn mark_applied(path: &Path, env: &Env) -> Result<(), CommandError> {
     })?;
     document.applied_at = Some(env.now.to_string());
     files::replace_input(&env.cwd.join(path), &to_text(&document)?).map_err(|error| {
-        let diagnostic = Diagnostic::error(format!("cannot record in {} that the plan is applied: {error}", path.display()));
+        let diagnostic =
+            Diagnostic::error(format!("cannot record in {} that the plan is applied: {error}", path.display()));
         CommandError::from_diagnostic(diagnostic.with_help(error.help()))
     })
 }

@@ -25,10 +25,10 @@ use super::ClusterError;
 use super::exec_plugin::resolve_credentials;
 use super::kubeconfig::{describe_io_error, kubeconfig_error};
 use super::protobuf;
+use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
 use super::safe_errors::{
     Secrets, describe_auth_error, describe_connection_error, describe_json_error, describe_tls_setup_error,
 };
-use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
 use super::settings::{ConnectionSettings, DELAY_NOTICE, Timeouts};
 
 /// The minimum time that an attempt has in addition to its connection, so that a connection that times out is reported as
@@ -142,7 +142,8 @@ impl ApiClient {
             config.cluster_url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or(""))
         );
         let (client, secrets) = build_client(&config, &server, &settings).await?;
-        let current = Mutex::new(CurrentClient { client, secrets, generation: FIRST_GENERATION, was_accepted: Arc::default() });
+        let current =
+            Mutex::new(CurrentClient { client, secrets, generation: FIRST_GENERATION, was_accepted: Arc::default() });
         Ok(Self { config, current, server, settings, delay_was_reported: AtomicBool::new(false) })
     }
 
@@ -162,7 +163,8 @@ impl ApiClient {
         let mut current = self.current.lock().await;
         if current.generation == failed_generation {
             let (client, secrets) = build_client(&self.config, &self.server, &self.settings).await?;
-            *current = CurrentClient { client, secrets, generation: failed_generation + 1, was_accepted: Arc::default() };
+            *current =
+                CurrentClient { client, secrets, generation: failed_generation + 1, was_accepted: Arc::default() };
         }
         Ok(())
     }
@@ -197,7 +199,8 @@ impl ApiClient {
                     self.renew_credentials(current.generation).await?;
                 }
                 Ok((401, _, bytes)) => {
-                    let response = ApiResponse { status: 401, body: bytes, may_have_been_applied, secrets: current.secrets };
+                    let response =
+                        ApiResponse { status: 401, body: bytes, may_have_been_applied, secrets: current.secrets };
                     let why = response.parse_status().message;
                     return Err(ClusterError::Unauthorized { server: self.server.clone(), why });
                 }
@@ -313,7 +316,8 @@ async fn build_client(
     {
         secrets.add(&token);
     }
-    let client = Client::try_from(config).map_err(|error| classify_error(error, server).into_cluster_error(server, "connect"))?;
+    let client = Client::try_from(config)
+        .map_err(|error| classify_error(error, server).into_cluster_error(server, "connect"))?;
     Ok((client, Arc::new(secrets)))
 }
 

@@ -15,9 +15,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::ClusterError;
+use super::child::{Finished, run_with_timeout};
 use super::kubeconfig_fields::{is_header_value, is_pem_certificate, is_pem_private_key};
 use super::safe_errors::describe_plugin_failure;
-use super::child::{Finished, run_with_timeout};
 use super::settings::{ConnectionSettings, Timeouts};
 
 #[derive(Deserialize)]
@@ -45,7 +45,8 @@ pub(super) async fn resolve_credentials(
     let settings = settings.clone();
     let result = tokio::task::spawn_blocking(move || run_plugin(&exec, &settings)).await;
     // The message of a panic may quote what the plugin printed.
-    let credentials = result.map_err(|_| ClusterError::CredentialPlugin { why: "rolecall could not run it".to_owned() })??;
+    let credentials =
+        result.map_err(|_| ClusterError::CredentialPlugin { why: "rolecall could not run it".to_owned() })??;
     config.auth_info = AuthInfo {
         token: credentials.token,
         client_certificate_data: credentials.client_certificate_data,

@@ -141,7 +141,9 @@ pub(super) fn kubeconfig_error(error: &KubeconfigError) -> ClusterError {
         }
         KubeconfigError::MissingClusterUrl => "the cluster of the context has no `server`".to_owned(),
         KubeconfigError::ParseClusterUrl(_) => "the `server` of the cluster is not a URL".to_owned(),
-        KubeconfigError::ParseProxyUrl(_) => "the URL of the proxy, in HTTPS_PROXY or `proxy-url`, is not a URL".to_owned(),
+        KubeconfigError::ParseProxyUrl(_) => {
+            "the URL of the proxy, in HTTPS_PROXY or `proxy-url`, is not a URL".to_owned()
+        }
         KubeconfigError::ParseNoProxy(_) => "the variable NO_PROXY is not valid".to_owned(),
         KubeconfigError::KindMismatch | KubeconfigError::ApiVersionMismatch => {
             "its files have different kinds or versions".to_owned()

@@ -127,8 +127,7 @@ fn check_user(owner: &FieldOwner<'_>, auth: &AuthInfo) -> Result<(), ClusterErro
         ("client-certificate-data", text("client-certificate-data")),
         ("client-certificate", text("client-certificate")),
     )?;
-    let key =
-        owner.load(("client-key-data", text("client-key-data")), ("client-key", text("client-key")))?;
+    let key = owner.load(("client-key-data", text("client-key-data")), ("client-key", text("client-key")))?;
     if let Some((field, content)) = &certificate
         && !is_pem_certificate(content)
     {

@@ -213,9 +213,8 @@ impl ClusterError {
             let (name, text) = (file.clone(), text.clone());
             diagnostic = match text {
                 Some(text) => diagnostic.with_excerpt(Excerpt { name, line: *line, column: 1, text }),
-                None => diagnostic.with_note(format!(
-                    "at {name}:{line}; the line is shown if the file is named on the command line"
-                )),
+                None => diagnostic
+                    .with_note(format!("at {name}:{line}; the line is shown if the file is named on the command line")),
             };
         }
         if let Self::SnapshotOfPolicy { why, .. } = self {

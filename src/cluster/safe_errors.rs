@@ -30,8 +30,7 @@ impl Secrets {
         // kube does not export the type of its secrets, so they are read from JSON.
         let auth = serde_json::to_value(auth_info).unwrap_or_default();
         let text = |key: &str| auth.get(key).and_then(Value::as_str).map(str::to_owned);
-        let mut secrets: Vec<String> =
-            ["token", "password", "client-key-data"].into_iter().filter_map(text).collect();
+        let mut secrets: Vec<String> = ["token", "password", "client-key-data"].into_iter().filter_map(text).collect();
         if let (Some(username), Some(password)) = (text("username"), text("password")) {
             secrets.push(STANDARD.encode(format!("{username}:{password}")));
         }
@@ -187,7 +186,9 @@ pub(super) fn describe_tls_setup_error(error: &RustlsTlsError) -> &'static str {
         RustlsTlsError::InvalidIdentityPem(_) => "the client certificate or its key is not in PEM format",
         RustlsTlsError::MissingPrivateKey => "the client key is not a PEM private key",
         RustlsTlsError::MissingCertificate => "the client certificate is not a PEM certificate",
-        RustlsTlsError::InvalidPrivateKey(_) => "the client key does not fit the client certificate, or is not supported",
+        RustlsTlsError::InvalidPrivateKey(_) => {
+            "the client key does not fit the client certificate, or is not supported"
+        }
         RustlsTlsError::UnknownPrivateKeyFormat => "the format of the client key is not supported",
         RustlsTlsError::AddRootCertificate(_) => "the certificate authority of the cluster is not a valid certificate",
         RustlsTlsError::NoValidNativeRootCA(_) => {
@@ -201,7 +202,9 @@ pub(super) fn describe_tls_setup_error(error: &RustlsTlsError) -> &'static str {
 pub(super) fn describe_auth_error(error: &AuthError) -> &'static str {
     match error {
         AuthError::InvalidBasicAuth(_) => "the username or password of the user has invalid characters",
-        AuthError::InvalidBearerToken(_) | AuthError::ParseTokenKey(_) => "the token of the user has invalid characters",
+        AuthError::InvalidBearerToken(_) | AuthError::ParseTokenKey(_) => {
+            "the token of the user has invalid characters"
+        }
         AuthError::MissingCommand => "the `exec` entry of the user has no `command`",
         AuthError::NoValidNativeRootCA(_) => "the system has no usable certificates",
         _ => "the authentication method of the user is not supported or failed",

@@ -160,9 +160,8 @@ fn list_files(path: &Path) -> Result<Vec<PathBuf>, ClusterError> {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(|error| read_error(path, &error))?;
-    let is_snapshot = |path: &PathBuf| {
-        path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known))
-    };
+    let is_snapshot =
+        |path: &PathBuf| path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known));
     let entries: Vec<std::fs::DirEntry> =
         entries.collect::<std::io::Result<_>>().map_err(|error| read_error(path, &error))?;
     let mut files: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).filter(is_snapshot).collect();
@@ -418,8 +417,11 @@ impl WriteCluster for SnapshotCluster {
             if current != file.text {
                 return Err(ClusterError::SnapshotChanged { file: name });
             }
-            replace_input(&file.path, &text)
-                .map_err(|error| ClusterError::SnapshotNotWritten { file: name, why: error.to_string(), help: error.help() })?;
+            replace_input(&file.path, &text).map_err(|error| ClusterError::SnapshotNotWritten {
+                file: name,
+                why: error.to_string(),
+                help: error.help(),
+            })?;
         }
         Ok(())
     }

@@ -56,5 +56,9 @@ pub(crate) fn contained_file(
         return Err(ContainmentError::Special);
     }
     // A link of an innocent name can lead to a file of another kind, such as `.git/config`.
-    if has_extension(&target) && has_extension(&joined) { Ok(joined) } else { Err(ContainmentError::Extension(expected)) }
+    if has_extension(&target) && has_extension(&joined) {
+        Ok(joined)
+    } else {
+        Err(ContainmentError::Extension(expected))
+    }
 }

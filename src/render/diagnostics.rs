@@ -3,11 +3,12 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::style::TextStyle;
+use super::terminal_text::TerminalText;
 use super::text_util::escape_control;
 use crate::diagnostic::{Diagnostic, NoteKind, Severity, SourceMap, Span};
 
 /// Returns the diagnostics in their order, with an empty line after each.
-pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap, style: TextStyle) -> String {
+pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap, style: TextStyle) -> TerminalText {
     let renderer = match style {
         TextStyle::Plain => Renderer::plain(),
         TextStyle::Color => Renderer::styled(),
@@ -17,7 +18,8 @@ pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap
         out.push_str(&renderer.render(&[diagnostic_group(diagnostic, sources)]));
         out.push_str("\n\n");
     }
-    out
+    // The library replaces the control characters of source lines, and the rest of the unsafe characters is escaped here.
+    TerminalText::from_rendered_lines(&out)
 }
 
 /// A span of a file and its label.
@@ -44,10 +46,12 @@ fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> G
             }
         }
         for (file, annotations) in files {
-            let mut snippet = Snippet::source(sources.text(file)).path(sources.name(file)).line_start(1);
+            let mut snippet =
+                Snippet::source(sources.text(file)).path(escape_control(sources.name(file))).line_start(1);
             for (span, label, kind) in annotations {
-                snippet =
-                    snippet.annotation(kind.span(span.range()).label(Some(label).filter(|label| !label.is_empty())));
+                snippet = snippet.annotation(
+                    kind.span(span.range()).label(Some(escape_control(label)).filter(|label| !label.is_empty())),
+                );
             }
             group = group.element(snippet);
         }
@@ -57,7 +61,7 @@ fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> G
             excerpt.text.char_indices().nth(excerpt.column.saturating_sub(1)).map_or(excerpt.text.len(), |(at, _)| at);
         let end = excerpt.text.len().max(column);
         let snippet = Snippet::source(excerpt.text.as_str())
-            .path(excerpt.name.as_str())
+            .path(escape_control(&excerpt.name))
             .line_start(excerpt.line)
             .annotation(AnnotationKind::Primary.span(column..end));
         group = group.element(snippet);

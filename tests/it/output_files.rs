@@ -49,7 +49,13 @@ fn full_disk_leaves_no_file_and_no_cut_off_file() {
     let roles: String = (0..40)
         .map(|number| format!("- rolearn: arn:aws:iam::111122223333:role/r{number}\n      username: r{number}\n    "))
         .collect();
-    sandbox.write("cluster.yaml", &SNAPSHOT.replace("- rolearn: arn:aws:iam::111122223333:role/admin", &format!("{roles}- rolearn: arn:aws:iam::111122223333:role/admin")));
+    sandbox.write(
+        "cluster.yaml",
+        &SNAPSHOT.replace(
+            "- rolearn: arn:aws:iam::111122223333:role/admin",
+            &format!("{roles}- rolearn: arn:aws:iam::111122223333:role/admin"),
+        ),
+    );
     let before = sandbox.read("cluster.yaml");
     for args in [
         "plan --snapshot cluster.yaml --out plan.json",
