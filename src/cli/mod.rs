@@ -46,7 +46,7 @@ use std::ffi::OsString;
 pub use env::{Env, Stdio, Terminals};
 pub use exit::Exit;
 
-use crate::diagnostic::{Diagnostic, InternalError};
+use crate::diagnostic::{Diagnostic, InternalError, escape_text};
 use crate::files::{self, OutputKind, is_stdout};
 use crate::render::diagnostics::render_diagnostics;
 use crate::render::style::TextStyle;
@@ -63,7 +63,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
     env.set_options(GlobalOptions { color, ..GlobalOptions::default() });
     let command_line = match command_line::parse(&args, env) {
         Ok(command_line) => command_line,
-        Err(error) => return print_usage(&error, failure_exit(&args), env),
+        Err(error) => return print_usage(&error, &args, env),
     };
     env.set_options(command_line.global);
     let format = command_line.command.format();
@@ -133,7 +133,7 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
 
 /// Prints the help or the version to stdout, and wrong usage to stderr. clap's exit code for wrong usage is 2, which means
 /// changes here, so it is `failure`.
-fn print_usage(error: &clap::Error, failure: Exit, env: &mut Env) -> Exit {
+fn print_usage(error: &clap::Error, args: &[OsString], env: &mut Env) -> Exit {
     let text = |style: TextStyle| match style {
         TextStyle::Plain => error.render().to_string(),
         TextStyle::Color => error.render().ansi().to_string(),
@@ -148,10 +148,27 @@ fn print_usage(error: &clap::Error, failure: Exit, env: &mut Env) -> Exit {
             }
         }
         _ => {
-            env.eprint_text(&TerminalText::from_rendered_lines(&text(env.stderr_style())));
-            failure
+            let text = escape_args(&text(env.stderr_style()), args);
+            env.eprint_text(&TerminalText::from_rendered_lines(&text));
+            failure_exit(args)
         }
     }
+}
+
+/// Escapes the arguments in a message of clap, and the values in `--flag=value`. A script can pass names of others as
+/// arguments, and clap prints them as they are.
+fn escape_args(text: &str, args: &[OsString]) -> String {
+    let mut out = text.to_owned();
+    for arg in args.iter().map(|arg| arg.to_string_lossy()) {
+        let value = arg.split_once('=').map(|(_, value)| value);
+        for part in std::iter::once(&*arg).chain(value) {
+            let escaped = escape_text(part);
+            if escaped != part {
+                out = out.replace(part, &escaped);
+            }
+        }
+    }
+    out
 }
 
 /// Prints an error on stderr, and with `-o json` also as a document on stdout.

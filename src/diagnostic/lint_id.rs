@@ -31,12 +31,16 @@ lint_ids! {
     BindingToEveryone = "binding-to-everyone",
     /// A principal can choose its own username or group.
     CallerControlledName = "caller-controlled-name",
+    /// A name has letters that look like those of another name.
+    ConfusableText = "confusable-text",
     /// A rule in a namespace names a resource that is in no namespace.
     ClusterScopedInRole = "cluster-scoped-in-role",
     /// A part of a rule grants nothing.
     DeadRule = "dead-rule",
     /// A list names a value twice.
     DuplicateItem = "duplicate-item",
+    /// A name has a character that is not visible.
+    InvisibleCharacter = "invisible-character",
     /// A value does something else than it seems to do.
     MisleadingValue = "misleading-value",
     /// `resource-names` together with a verb whose requests have no name.

@@ -1,3 +1,5 @@
+//! Tests of the files that are written: their mode, links, devices, inputs and kinds.
+
 #![expect(clippy::disallowed_methods, reason = "the tests write to temporary directories")]
 
 use std::fs;

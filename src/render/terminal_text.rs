@@ -7,6 +7,7 @@
 
 use super::style::TextStyle;
 use super::wrap::wrap;
+use crate::diagnostic::escape_text;
 
 /// Lines whose characters are harmless. Every line ends with a newline, except the last line of a prompt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,37 +72,6 @@ impl TerminalText {
     }
 }
 
-/// Returns whether a character can change what a reader or a terminal makes of the text around it.
-pub(crate) fn is_unsafe_char(c: char) -> bool {
-    // Controls: C0 with newline and escape, DEL, and C1.
-    c.is_control()
-        || matches!(c,
-            // Invisible: soft hyphen, grapheme joiner, fillers, zero-width characters, word joiner, BOM.
-            '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{2800}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            // Direction of the text (bidi).
-            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            // Line and paragraph separators, annotations, tags and variation selectors.
-            | '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}'
-            // Spaces that look like an ASCII space or like nothing.
-            | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
-            // Noncharacters and private use: what they look like depends on the font.
-            | '\u{fdd0}'..='\u{fdef}' | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}')
-}
-
-/// Returns a text with its unsafe characters escaped, as in a Rust string: `\n`, `\u{202e}`.
-pub(crate) fn escape_text(text: &str) -> String {
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.chars().any(is_unsafe_char) {
-        return text.to_owned();
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_unsafe_char(c) { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
-}
-
 /// Escapes a line, but keeps the escape sequences that `keeps` accepts.
 fn escape_line(line: &str, keeps: fn(&str) -> bool) -> String {
     let mut out = String::with_capacity(line.len());
@@ -142,7 +112,8 @@ fn escape_commands(line: &str) -> String {
     let mut line = line.replace("##[", "\\u{23}#[").replace("##vso[", "\\u{23}#vso[");
     line = line.replace("##teamcity[", "\\u{23}#teamcity[");
     let start = line.len() - line.trim_start().len();
-    if line.get(start..).is_some_and(|text| text.starts_with("::")) {
+    // `:::` is in front of a file name in diagnostics. The runner does not read it as a command.
+    if line.get(start..).is_some_and(|text| text.starts_with("::") && !text.starts_with(":::")) {
         line.replace_range(start..=start, "\\u{3a}");
     }
     line

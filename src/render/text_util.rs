@@ -1,7 +1,8 @@
 //! Helpers for text: plurals, padding by display width, and control characters.
 
-use super::terminal_text::escape_text;
 use unicode_width::UnicodeWidthStr as _;
+
+use crate::diagnostic::escape_text;
 
 /// `1 change`, `2 changes`.
 pub(crate) fn pluralize(number: usize, word: &str) -> String {

@@ -5,8 +5,9 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 
 use crate::common::sandbox::{RunOutput, Sandbox};
 
-const POLICY: &str = "[policy]\nname = \"team\"\n\n[principals.dev]\nrole = \"arn:aws:iam::111122223333:role/dev\"\n\
-    groups = [\"devs\"]\n\n[bindings.devs]\ngroups = [\"devs\"]\ncluster-role = \"view\"\n";
+const POLICY: &str = "[policy]\nname = \"team\"\n[groups.devs]\n\n[principals.dev]\nrole = \"arn:aws:iam::111122223333:role/dev\"\n\
+    groups = [\"devs\"]\n\n[bindings.devs]\ngroups = [\"devs\"]\ncluster-role = \"viewer\"\n\
+    [cluster-roles.viewer]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n";
 const SNAPSHOT: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: aws-auth\n  namespace: kube-system\n\
     data:\n  mapRoles: |\n    - rolearn: arn:aws:iam::111122223333:role/admin\n      username: admin\n      groups: [system:masters]\n";
 
