@@ -63,7 +63,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
     env.set_options(GlobalOptions { color, ..GlobalOptions::default() });
     let command_line = match command_line::parse(&args, env) {
         Ok(command_line) => command_line,
-        Err(error) => return print_usage(&error, &args, env),
+        Err(error) => {
+            // A script can pass names of others as arguments, and clap prints arguments as they are.
+            let escaped: Vec<OsString> = args.iter().map(|arg| escape_text(&arg.to_string_lossy()).into()).collect();
+            let error = command_line::parse(&escaped, env).err().unwrap_or(error);
+            return print_usage(&error, &args, env);
+        }
     };
     env.set_options(command_line.global);
     let format = command_line.command.format();
@@ -148,27 +153,10 @@ fn print_usage(error: &clap::Error, args: &[OsString], env: &mut Env) -> Exit {
             }
         }
         _ => {
-            let text = escape_args(&text(env.stderr_style()), args);
-            env.eprint_text(&TerminalText::from_rendered_lines(&text));
+            env.eprint_text(&TerminalText::from_rendered_lines(&text(env.stderr_style())));
             failure_exit(args)
         }
     }
-}
-
-/// Escapes the arguments in a message of clap, and the values in `--flag=value`. A script can pass names of others as
-/// arguments, and clap prints them as they are.
-fn escape_args(text: &str, args: &[OsString]) -> String {
-    let mut out = text.to_owned();
-    for arg in args.iter().map(|arg| arg.to_string_lossy()) {
-        let value = arg.split_once('=').map(|(_, value)| value);
-        for part in std::iter::once(&*arg).chain(value) {
-            let escaped = escape_text(part);
-            if escaped != part {
-                out = out.replace(part, &escaped);
-            }
-        }
-    }
-    out
 }
 
 /// Prints an error on stderr, and with `-o json` also as a document on stdout.

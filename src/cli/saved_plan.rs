@@ -84,6 +84,7 @@ fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandErr
     let to_error = |message: String| CommandError::from_diagnostic(Diagnostic::error(message).with_help(help.clone()));
     let text = std::fs::read_to_string(env.cwd.join(path))
         .map_err(|error| to_error(format!("cannot read the plan {name}: {error}")))?;
+    env.inputs.record(&env.cwd.join(path), "the plan");
     // The help does not name a file that is not a plan as the value of `--out`: it can be the policy.
     let not_a_plan = |reason: String| {
         let error = Diagnostic::error(format!("{name} {reason}"));

@@ -62,13 +62,14 @@ fn snapshot(name: &str) -> String {
         { "rolearn": "arn:aws:iam::111122223333:role/admin", "username": "admin", "groups": ["system:masters"] },
     ]))
     .unwrap();
+    let map_roles = escape_for_yaml(&map_roles);
     let managed = json!([{ "manager": name, "operation": "Update", "time": "2026-01-01T00:00:00Z", "apiVersion": "v1",
         "fieldsType": "FieldsV1", "fieldsV1": { "f:data": { "f:mapRoles": {} } } }]);
     let items = json!([
         { "apiVersion": "v1", "kind": "ConfigMap",
           "metadata": { "name": "aws-auth", "namespace": "kube-system", "managedFields": managed,
                         "annotations": { "note": name } },
-          "data": { "mapRoles": map_roles, name: name } },
+          "data": { "mapRoles": map_roles } },
         { "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole",
           "metadata": { "name": name, "annotations": { "note": name }, "managedFields": managed },
           "rules": [{ "apiGroups": ["", name], "resources": ["pods", name], "verbs": ["get", "escalate", name] },
@@ -82,7 +83,17 @@ fn snapshot(name: &str) -> String {
           "metadata": { "name": format!("gone-{name}"), "namespace": "team-a" },
           "roleRef": { "apiGroup": rbac, "kind": "Role", "name": format!("gone-{name}") }, "subjects": subjects },
     ]);
-    json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+    let text = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
+    escape_for_yaml(&text)
+}
+
+/// YAML does not allow some of the characters of a JSON text as they are.
+fn escape_for_yaml(json: &str) -> String {
+    let escape = |c: char| match u32::from(c) {
+        code @ 0x7f..=0xffff => format!("\\u{code:04x}"),
+        _ => c.to_string(),
+    };
+    json.chars().map(escape).collect()
 }
 
 /// A policy that takes the group away from the binding, and has the name where a policy can have one.
@@ -91,10 +102,10 @@ fn policy(name: &str) -> String {
     // A JSON string is a TOML string, except for DEL and characters beyond U+FFFF, which TOML allows as they are.
     let name = name.replace('\u{7f}', "\\u007f");
     format!(
-        "[policy]\nname = \"team\"\n[groups.devs]\n[groups.{name}]\n\
+        "[policy]\nname = \"team\"\n[groups.devs]\n[groups.{name}]\n[groups.\"system:masters\"]\n\
          [principals.{name}]\nrole = \"arn:aws:iam::111122223333:role/dev\"\ngroups = [{name}, \"devs\"]\nusername = {name}\n\
          [principals.admin]\nrole = \"arn:aws:iam::111122223333:role/admin\"\ngroups = [\"system:masters\"]\nusername = \"admin\"\n\
-         [cluster-roles.viewer]\nrules = [{{ verbs = [\"get\", {name}], resources = [\"pods\", {name}], api-groups = [\"\", {name}] }}]\n\
+         [cluster-roles.viewer]\nrules = [{{ verbs = [\"get\"], resources = [\"pods\"], resource-names = [{name}] }}]\n\
          [bindings.viewers]\ncluster-role = \"viewer\"\ngroups = [{name}]\nusers = [{name}]\n\
          [bindings.others]\ncluster-role = {name}\ngroups = [\"devs\"]\n\
          [[invariants]]\ndescription = {name}\nuser = {name}\ncannot = {{ verb = \"get\", resource = \"secrets\" }}\n"
@@ -154,7 +165,7 @@ fn commands(name: &str) -> Vec<Vec<String>> {
     ]
 }
 
-fn check(name: &str) {
+fn check(name: &str, with_colors: bool) {
     let sandbox = Sandbox::with_kubeconfig_text(
         &json!({ "apiVersion": "v1", "kind": "Config", "current-context": name,
             "contexts": [{ "name": name, "context": { "cluster": name, "user": name } }],
@@ -175,7 +186,15 @@ fn check(name: &str) {
     for command in commands(name) {
         // A NUL cannot be in an argument, and a name that starts with a dash is a flag.
         let args: Vec<&str> = command.iter().map(String::as_str).collect();
-        assert_harmless(&args, &sandbox.run(&args));
+        let output = sandbox.run(&args);
+        // The renderers must be reached.
+        if args.starts_with(&["plan", "simple.toml", "--snapshot", "cluster.yaml"]) || args[0] == "access" {
+            assert_eq!(output.exit_code, 0, "{args:?}\n{}", output.stderr);
+        }
+        assert_harmless(&args, &output);
+        if !with_colors {
+            continue;
+        }
         let colored: Vec<&str> = args.iter().copied().chain(["--color", "always"]).collect();
         let output = sandbox.run(&colored);
         let without_colors = |text: &str| anstream::adapter::strip_str(text).to_string();
@@ -205,8 +224,9 @@ fn check(name: &str) {
 
 #[test]
 fn no_output_has_unsafe_characters_of_a_name() {
-    for name in HOSTILE {
-        check(name);
+    for (number, name) in HOSTILE.iter().enumerate() {
+        // With colors the text is the same, and a few names show that.
+        check(name, number % 8 == 7);
     }
 }
 
@@ -230,7 +250,7 @@ fn random_names_are_harmless_in_every_output() {
     let mut runner = proptest::test_runner::TestRunner::new_with_rng(config, rng);
     runner
         .run(&name, |name| {
-            check(&name);
+            check(&name, false);
             Ok(())
         })
         .unwrap();
