@@ -14,7 +14,7 @@ use super::env::Env;
 use super::saved_plan;
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, WriteCluster as _};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, escape_text};
 use crate::files::create_numbered_file;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::report::{BackupDocument, to_value};
@@ -58,7 +58,7 @@ pub(super) async fn write_backup(cluster_plan: &ClusterPlan, folder: &Path, env:
     let text = format!(
         "# rolecall backup, taken {} of {}\n{}",
         env.now,
-        replace_control_chars(&cluster_plan.label),
+        escape_text(&cluster_plan.label),
         documents.join("---\n")
     );
     let folder = env.cwd.join(folder);
@@ -77,10 +77,6 @@ pub(super) async fn write_backup(cluster_plan: &ClusterPlan, folder: &Path, env:
 /// Returns the stored objects, in the order of the keys. An object that does not exist is `None`.
 pub(super) async fn read_objects(cluster: &AnyCluster, keys: &[ObjectKey]) -> Result<Vec<Option<Value>>, ClusterError> {
     stream::iter(keys).map(|key| cluster.read(key)).buffered(MAX_CONCURRENT_READS).try_collect().await
-}
-
-fn replace_control_chars(label: &str) -> String {
-    label.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Returns whether `restore` reads objects of this kind from a backup.

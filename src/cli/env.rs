@@ -15,6 +15,7 @@ use clap::ColorChoice;
 use jiff::Timestamp;
 
 use super::global::GlobalOptions;
+use super::panics::install_hook;
 use crate::cluster::settings::{ConnectionSettings, RequestLog, Timeouts};
 use crate::files::InputFiles;
 use crate::render::style::TextStyle;
@@ -85,6 +86,7 @@ impl Env {
 
     /// Returns the environment of the process.
     pub fn from_process() -> Self {
+        install_hook();
         let vars = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();

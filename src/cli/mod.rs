@@ -23,6 +23,7 @@ mod help;
 #[cfg(test)]
 mod internal_error_tests;
 mod missing_permissions;
+mod panics;
 mod permissions;
 mod plan;
 mod policy_files;
@@ -55,6 +56,7 @@ use crate::report::{DiagnosticsDocument, to_text};
 use args::{Command, OutputFormat};
 use command_error::CommandError;
 use global::GlobalOptions;
+use panics::catch_panic;
 
 /// Runs one command in the given environment.
 pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
@@ -106,15 +108,6 @@ fn failure_exit(args: &[OsString]) -> Exit {
     let mut first_words = args.iter().skip(1).filter(|word| !is_flag(word)).take(2);
     let is_question = first_words.any(|word| word == "can" || word == "who-can");
     if is_question { Exit::NotAnswered } else { Exit::Failed }
-}
-
-/// Turns a panic, which only a bug can cause, into an internal error. The panic hook has already printed where it was.
-fn catch_panic<T>(command: impl FnOnce() -> Result<T, CommandError>) -> Result<T, CommandError> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(command)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-        Err(InternalError::new(format!("panic: {}", text.unwrap_or("without a message"))).into())
-    })
 }
 
 async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError> {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::access::Request;
 use crate::api_resources::{DISCOVERY_KIND, KnownResources};
-use crate::diagnostic::InternalError;
+use crate::diagnostic::{InternalError, escape_text};
 use crate::files::{ContainmentError, contained_file, replace_input};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::AccessProbe;
@@ -175,8 +175,8 @@ fn list_files(path: &Path) -> Result<Vec<PathBuf>, ClusterError> {
 
 /// Returns the first line of a snapshot, from which [`SnapshotCluster::taken_at`] reads the time.
 pub(crate) fn snapshot_header(label: &str, now: &str) -> String {
-    let label: String = label.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{HEADER_PREFIX}{now} of {label}\n")
+    // A line break would end the comment, and YAML has more line breaks than `\n`.
+    format!("{HEADER_PREFIX}{now} of {}\n", escape_text(label))
 }
 
 impl SnapshotContent {

@@ -71,7 +71,7 @@ impl<'a> PolicyTable<'a> {
         match value.get_ref() {
             DeValue::String(text) => visit(text, self.span_of(value)),
             DeValue::Array(items) => {
-                for item in items.iter() {
+                for item in items {
                     self.visit_value(item, visit);
                 }
             }

@@ -94,7 +94,7 @@ pub(crate) fn render_access_report(
         for AffectedSubject { subject, name } in subjects {
             let name = name.as_ref().map(|name| format!(" ({})", escape_control(name))).unwrap_or_default();
             let line = format!("{}{name}", escape_control(subject));
-            out.line(&format!("{}", renderer.style.paint(StyleClass::Heading, &line)));
+            out.line(&renderer.style.paint(StyleClass::Heading, &line));
         }
         if access.allowed.is_empty() {
             out.line("  no permissions");

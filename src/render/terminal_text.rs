@@ -85,9 +85,9 @@ fn escape_line(line: &str, keeps: fn(&str) -> bool) -> String {
             None => sequence.split_at(1),
         };
         if keeps(sequence) {
-            out.push_str(sequence)
+            out.push_str(sequence);
         } else {
-            out.push_str(&escape_text(sequence))
+            out.push_str(&escape_text(sequence));
         }
         rest = after;
     }

@@ -112,6 +112,16 @@ fn policy(name: &str) -> String {
     )
 }
 
+/// A policy whose objects have the name.
+fn objects_policy(name: &str) -> String {
+    let name = serde_json::to_string(&format!("new-{name}")).unwrap().replace('\u{7f}', "\\u007f");
+    format!(
+        "[policy]\nname = \"team\"\n[groups.devs]\n\
+         [cluster-roles.{name}]\nrules = [{{ verbs = [\"get\"], resources = [\"pods\"] }}]\n\
+         [bindings.{name}]\ncluster-role = {name}\ngroups = [\"devs\"]\n"
+    )
+}
+
 fn commands(name: &str) -> Vec<Vec<String>> {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
     let subject = format!("user:{name}");
@@ -159,6 +169,9 @@ fn commands(name: &str) -> Vec<Vec<String>> {
             "backups",
             "--allow-window",
         ]),
+        // Progress lines with the names of the objects, and drift of what others changed.
+        words(&["apply", "objects.toml", "--snapshot", "copy.yaml", "--auto-approve", "--backup", "backups"]),
+        words(&["drift", "objects.toml", "--snapshot", "copy.yaml"]),
         words(&["restore", name]),
         words(&["apply", "--plan", name]),
         words(&[name]),
@@ -180,6 +193,7 @@ fn check(name: &str, with_colors: bool) {
         .write("copy.yaml", &snapshot(name))
         .write("simple.toml", simple)
         .write("policy/a.toml", &policy(name))
+        .write("objects.toml", &objects_policy(name))
         .write(&format!("named/{}.toml", name.replace('/', "-")), &format!("{simple}x = {}\n", "1"))
         .write("broken.toml", &format!("[policy]\nname = \"{}\n", name.replace('\n', " ")))
         .write("broken.yaml", &format!("kind: [\"{name}\"\n  x: {{{name}: ]"));

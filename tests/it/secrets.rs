@@ -250,7 +250,7 @@ fn plugin_output_is_not_printed() {
         ("stderr", format!("echo 'debug: token {TOKEN}' >&2; exit 1")),
         ("stderr with a known reason", format!("echo 'ExpiredToken {TOKEN}' >&2; exit 255")),
         ("invalid header", format!("printf '{{\"status\":{{\"token\":\"{TOKEN}\\\\nx\"}}}}'")),
-        ("success", format!("{} ", format!("printf '%s' '{token}}}'"))),
+        ("success", format!("printf '%s' '{token}}}'")),
         ("environment", "env >&2; env; exit 1".to_owned()),
     ];
     for (case, script) in scripts {
