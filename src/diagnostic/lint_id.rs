@@ -31,10 +31,10 @@ lint_ids! {
     BindingToEveryone = "binding-to-everyone",
     /// A principal can choose its own username or group.
     CallerControlledName = "caller-controlled-name",
-    /// A name has letters that look like those of another name.
-    ConfusableText = "confusable-text",
     /// A rule in a namespace names a resource that is in no namespace.
     ClusterScopedInRole = "cluster-scoped-in-role",
+    /// A name has letters that look like those of another name.
+    ConfusableText = "confusable-text",
     /// A part of a rule grants nothing.
     DeadRule = "dead-rule",
     /// A list names a value twice.

@@ -36,6 +36,9 @@ fn check_text(text: &str) -> Option<PolicyError> {
             character: format!("U+{:04X}", u32::from(character)),
         });
     }
+    if text.is_ascii() {
+        return None;
+    }
     let letters: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
     // "Highly restrictive" of UTS 39 allows Latin together with Chinese, Japanese or Korean, but not with Cyrillic or Greek.
     let is_mixed = letters.detect_restriction_level() > RestrictionLevel::HighlyRestrictive;
