@@ -79,28 +79,47 @@ macro_rules! product {
             fn merge_by_dimension<T>(mut list: Vec<(Self, T)>, merge_tags: impl Fn(&mut T, T)) -> Vec<(Self, T)> {
                 $(
                     // The key is the product without this dimension.
-                    let mut merged: BTreeMap<Self, ($set<'s>, T)> = BTreeMap::new();
+                    let mut merged: BTreeMap<Self, (Vec<$set<'s>>, T)> = BTreeMap::new();
                     for (mut product, tag) in list {
                         let set = std::mem::replace(&mut product.$dimension, $set::none());
                         match merged.entry(product) {
                             Entry::Vacant(entry) => {
-                                entry.insert((set, tag));
+                                entry.insert((vec![set], tag));
                             }
                             Entry::Occupied(mut entry) => {
-                                let (merged_set, merged_tag) = entry.get_mut();
-                                *merged_set = merged_set.union(&set);
+                                let (merged_sets, merged_tag) = entry.get_mut();
+                                merged_sets.push(set);
                                 merge_tags(merged_tag, tag);
                             }
                         }
                     }
-                    let restore =
-                        |(product, (set, tag)): (Self, ($set<'s>, T))| (Self { $dimension: set, ..product }, tag);
+                    let restore = |(product, (sets, tag)): (Self, (Vec<$set<'s>>, T))| {
+                        let set = union_all(sets, $set::none(), $set::union);
+                        (Self { $dimension: set, ..product }, tag)
+                    };
                     list = merged.into_iter().map(restore).collect();
                 )+
                 list
             }
         }
     };
+}
+
+/// Returns the union of sets. Pairs of sets of similar size are combined, because combining one after another takes
+/// quadratic time.
+fn union_all<S>(mut sets: Vec<S>, none: S, union: impl Fn(&S, &S) -> S) -> S {
+    while sets.len() > 1 {
+        let mut pairs = sets.into_iter();
+        let mut combined = Vec::with_capacity(pairs.len().div_ceil(2));
+        while let Some(first) = pairs.next() {
+            combined.push(match pairs.next() {
+                Some(second) => union(&first, &second),
+                None => first,
+            });
+        }
+        sets = combined;
+    }
+    sets.pop().unwrap_or(none)
 }
 
 product! {
