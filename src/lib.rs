@@ -14,7 +14,8 @@
 //! 9. `permissions`: the permissions that are required to run a plan
 //! 10. `report`: the JSON documents, a versioned format apart from the internal types
 //! 11. `render`: plans, answers and diagnostics as text
-//! 12. `cluster`, `apply`, `cli`: the cluster connection, the writes and the commands
+//! 12. `files`: which files a command has read, and how it writes its results
+//! 13. `cluster`, `apply`, `cli`: the cluster connection, the writes and the commands
 
 #[expect(dead_code, reason = "some functions are used only by the tests")]
 mod access;
@@ -23,6 +24,7 @@ mod apply;
 mod cli;
 mod cluster;
 mod diagnostic;
+mod files;
 mod guard;
 mod lint;
 mod names;

@@ -164,6 +164,8 @@ impl DryRunContext {
             | ClusterError::ResponseTooLong { .. }
             | ClusterError::ObservationTooLarge { .. }
             | ClusterError::SnapshotIo { .. }
+            | ClusterError::SnapshotNotWritten { .. }
+            | ClusterError::SnapshotOfPolicy { .. }
             | ClusterError::InvalidSnapshot { .. }
             | ClusterError::SnapshotChanged { .. }
             | ClusterError::Internal(_) => return true,

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::polling::PROBE_SCHEDULE;
 use super::{ApplyEvent, ApplyHooks, StepError, TokenWaits, apply};
-use crate::cluster::snapshot::SnapshotCluster;
+use crate::cluster::snapshot::{SnapshotCluster, SnapshotNamedBy};
 use crate::cluster::{ClusterError, ReadCluster as _, WriteCluster as _};
 use crate::names::ObjectKey;
 use crate::plan::{Action, Plan, Step, plan};
@@ -146,7 +146,7 @@ fn predicted_state_equals_cluster_state_after_apply() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("cluster.yaml");
     std::fs::write(&file, CLUSTER).unwrap();
-    let cluster = SnapshotCluster::open(&[file], None).unwrap();
+    let cluster = SnapshotCluster::open(&[file], None, &SnapshotNamedBy::CommandLine).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let second =
         POLICY.replace("labels = { to = \"all\" }\n", "").replace("groups = [\"readers\"]\nservice", "service");
@@ -183,7 +183,7 @@ fn apply_waits_for_cached_tokens_before_their_group_loses_its_binding() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("cluster.yaml");
     std::fs::write(&file, CLUSTER).unwrap();
-    let cluster = SnapshotCluster::open(&[file], None).unwrap();
+    let cluster = SnapshotCluster::open(&[file], None, &SnapshotNamedBy::CommandLine).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut live = runtime.block_on(cluster.read_state()).unwrap();
     let plan = make_plan(&policy_with_group("old"), &live);
@@ -218,7 +218,7 @@ fn step_that_relies_on_a_step_without_an_object_is_an_internal_error() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("cluster.yaml");
     std::fs::write(&file, CLUSTER).unwrap();
-    let cluster = SnapshotCluster::open(std::slice::from_ref(&file), None).unwrap();
+    let cluster = SnapshotCluster::open(std::slice::from_ref(&file), None, &SnapshotNamedBy::CommandLine).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let step = |write, precondition| Step {
         object: ObjectKey::cluster_role("reader"),

@@ -63,9 +63,11 @@ pub(crate) async fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, Comman
                     style: env.stdout_style(),
                     width: env.out_width(),
                 };
-                let label = if targets.len() > 1 { format!("{}\n", target.label) } else { String::new() };
+                if targets.len() > 1 {
+                    env.print(&target.label);
+                }
                 let text = access_report::render_access_report(&rows, hidden.len(), args.explain, args.full, &renderer);
-                env.print_wrapped(&format!("{label}{text}"));
+                env.print_text(&text);
             }
         }
     }

@@ -224,7 +224,8 @@ impl Approval<'_> {
         };
         let labels: Vec<&str> = pending.iter().map(|cluster_plan| cluster_plan.label.as_str()).collect();
         let question =
-            format!("\nDo you want to apply {changes} to {}? Only 'yes' will be accepted: ", labels.join(", "));
+            format!("Do you want to apply {changes} to {}? Only 'yes' will be accepted: ", labels.join(", "));
+        env.eprint("");
         Ok(env.prompt(&question) == "yes")
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::command_error::CommandError;
-use super::create_private_file;
 use super::env::Env;
 use crate::apply::lockout::{Lockout, RevertResult};
 use crate::apply::{ApplyOutcome, StepError};
 use crate::cluster::WriteOutcome;
 use crate::diagnostic::Diagnostic;
+use crate::files::create_numbered_file;
 use crate::plan::Step;
+use crate::render::terminal_text::TerminalText;
 use crate::state::undo::strip_server_fields;
 use crate::state::write::WriteRequest;
 use crate::yaml::to_yaml;
@@ -32,8 +33,9 @@ pub(super) fn describe_outcome(step: &Step, outcome: &WriteOutcome) -> String {
     }
 }
 
-/// Returns the steps that were done and those that were not; `no_changes` is printed if none was. A write that was made and taken back is neither.
-pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome, no_changes: &str) -> String {
+/// Returns the steps that were done and those that were not; `no_changes` is printed if none was. A write that was made
+/// and taken back is neither.
+pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome, no_changes: &str) -> TerminalText {
     let is_unknown = |index| outcome.failed.iter().any(|(failed, error)| *failed == index && is_outcome_unknown(error));
     let revert = |index| {
         outcome.failed.iter().find_map(|(failed, error)| match error {
@@ -41,39 +43,37 @@ pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome, no_changes
             _ => None,
         })
     };
-    let list = |indices: &[usize]| {
-        let mut out = String::new();
+    let list = |title: &str, indices: &[usize], out: &mut TerminalText| {
+        if indices.is_empty() {
+            return;
+        }
+        out.line(&format!("{title} ({}):", indices.len()));
         for (index, step) in indices.iter().take(MAX_LISTED).filter_map(|index| Some((*index, steps.get(*index)?))) {
             let suffix = if is_unknown(index) { " (result unknown: the API server did not answer)" } else { "" };
-            out.push_str(&format!("  {}{suffix}\n", step.description));
+            out.line(&format!("  {}{suffix}", step.description));
         }
         if indices.len() > MAX_LISTED {
-            out.push_str(&format!("  … and {} more\n", indices.len() - MAX_LISTED));
+            out.line(&format!("  … and {} more", indices.len() - MAX_LISTED));
         }
-        out
     };
     let completed: BTreeSet<usize> = outcome.completed.iter().copied().collect();
     let (done, not_done): (Vec<usize>, Vec<usize>) = (0..steps.len()).partition(|index| completed.contains(index));
     let (made, not_done): (Vec<usize>, Vec<usize>) = not_done
         .into_iter()
         .partition(|index| revert(*index).is_some_and(|result| *result != RevertResult::NothingToRevert));
-    let mut out = "\n".to_owned();
-    if !done.is_empty() {
-        out.push_str(&format!("Done ({}):\n{}", done.len(), list(&done)));
-    } else if made.is_empty() && !(0..steps.len()).any(is_unknown) {
-        out.push_str(&format!("{no_changes}\n"));
+    let mut out = TerminalText::default();
+    out.blank_line();
+    list("Done", &done, &mut out);
+    if done.is_empty() && made.is_empty() && !(0..steps.len()).any(is_unknown) {
+        out.line(no_changes);
     }
     let (reverted, remaining): (Vec<usize>, Vec<usize>) =
         made.into_iter().partition(|index| revert(*index) == Some(&RevertResult::Reverted));
     for (title, indices) in [("Done and reverted", reverted), ("Done, could not be reverted", remaining)] {
-        if !indices.is_empty() {
-            out.push_str(&format!("{title} ({}):\n{}", indices.len(), list(&indices)));
-        }
+        list(title, &indices, &mut out);
     }
-    if !not_done.is_empty() {
-        out.push_str(&format!("Not done ({}):\n{}", not_done.len(), list(&not_done)));
-    }
-    out.push('\n');
+    list("Not done", &not_done, &mut out);
+    out.blank_line();
     out
 }
 
@@ -164,13 +164,16 @@ fn lockout_diagnostic(label: &str, lockout: &Lockout, env: &Env) -> Diagnostic {
         );
     };
     let text = to_yaml(&strip_server_fields(config_map));
-    let name = format!("aws-auth-before-{}.yaml", env.now.strftime("%Y%m%dT%H%M%SZ"));
-    match create_private_file(&env.cwd.join(&name), &text) {
-        Ok(()) => error
-            .with_note(format!("the old content is in {name}"))
-            .with_help(format!("with credentials that still have access, run: kubectl replace -f {name}")),
+    let stem = format!("aws-auth-before-{}", env.now.strftime("%Y%m%dT%H%M%SZ"));
+    match create_numbered_file(&env.cwd, &stem, &text) {
+        Ok(path) => {
+            let name = path.file_name().unwrap_or_default().display().to_string();
+            error
+                .with_note(format!("the old content is in {name}"))
+                .with_help(format!("with credentials that still have access, run: kubectl replace -f {name}"))
+        }
         Err(io_error) => {
-            error.with_note(format!("cannot write {name}: {io_error}; the old content of aws-auth was:\n{text}"))
+            error.with_note(format!("cannot write {stem}.yaml: {io_error}; the old content of aws-auth was:\n{text}"))
         }
     }
 }

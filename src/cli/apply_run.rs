@@ -25,6 +25,7 @@ use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::guard;
 use crate::names::ObjectKey;
 use crate::plan::{AccessComparison, ChangeTarget, DiffOp, Plan, PostApplyCheck, format_duration};
+use crate::render::terminal_text::TerminalText;
 use crate::render::text_util::pluralize;
 use crate::state::State;
 use crate::state::object_meta::AGGREGATION_CONTROLLER;
@@ -94,7 +95,7 @@ pub(super) enum ApplyAttempt {
 /// Why an apply of one cluster stopped.
 pub(super) struct ApplyFailure {
     /// The steps that are done and those that are not.
-    summary: String,
+    summary: TerminalText,
     error: CommandError,
     /// The number of writes that were made.
     pub(super) writes: usize,
@@ -102,14 +103,14 @@ pub(super) struct ApplyFailure {
 
 impl ApplyFailure {
     pub(super) fn print(self, sources: &SourceMap, env: &mut Env) {
-        env.eprint(&self.summary);
+        env.eprint_text(&self.summary);
         print_error(&CommandError::new(sources.clone(), self.error.diagnostics), OutputFormat::Text, env);
     }
 }
 
 impl From<CommandError> for ApplyFailure {
     fn from(error: CommandError) -> Self {
-        Self { summary: String::new(), error, writes: 0 }
+        Self { summary: TerminalText::default(), error, writes: 0 }
     }
 }
 
@@ -145,7 +146,7 @@ pub(super) async fn apply_all(
     let mut exit = Exit::Success;
     if !error.diagnostics.is_empty() {
         exit = if error.is_refusal { Exit::Refused } else { Exit::Failed };
-        failure = Some(ApplyFailure { summary: format!("{}\n", options.no_changes()), error, writes: 0 });
+        failure = Some(ApplyFailure { summary: TerminalText::from_line(&options.no_changes()), error, writes: 0 });
     }
     let mut not_started = Vec::new();
     for prepared in prepared_applies {
@@ -305,7 +306,8 @@ async fn apply_one(
     let PreparedApply { cluster_plan, lock, aws_auth_baseline, checks } = prepared;
     let ClusterPlan { plan, cluster, label, .. } = *cluster_plan;
     let total = plan.steps.len();
-    env.note(&format!("\nApplying to {label}\n"));
+    env.note("");
+    env.note(&format!("Applying to {label}"));
     let width = total.to_string().len();
     let connection = env.connection_settings();
     let hooks = ApplyHooks {
@@ -351,7 +353,7 @@ async fn apply_one(
         return Err(CommandError::from_diagnostic(error.to_diagnostic().with_note("no changes were made")).into());
     }
     for loss in &outcome.accepted_losses {
-        env.note(&format!("note: {label}: {loss}, as --allow accepts\n"));
+        env.note(&format!("note: {label}: {loss}, as --allow accepts"));
     }
     if !outcome.failed.is_empty() || outcome.completed.len() < total {
         let summary = summarize_steps(&plan.steps, &outcome, &options.no_changes());
@@ -363,12 +365,12 @@ async fn apply_one(
         number => format!(", {number} already up to date"),
     };
     let writes = pluralize(outcome.completed.len() - outcome.unchanged, "write");
-    env.print_wrapped(&format!("Applied to {label}: {writes} made{unchanged}.\n"));
+    env.print(&format!("Applied to {label}: {writes} made{unchanged}.\n"));
     if matches!(cluster, AnyCluster::Live(_)) && removes_entry_fields(plan) && !plan.token_cache.is_zero() {
         let time = format_duration(plan.token_cache);
         env.note(&format!(
             "note: {label}: revoked principals may keep access for up to {time}, until the API server's token cache \
-             expires\n"
+             expires"
         ));
     }
     if outcome.is_interrupted {

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::cluster_plan::ClusterPlan;
 use super::command_error::CommandError;
-use super::create_private_file;
 use super::env::Env;
 use super::saved_plan;
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, WriteCluster as _};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, escape_text};
+use crate::files::create_numbered_file;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::report::{BackupDocument, to_value};
 use crate::state::write::{ObjectVersion, Precondition};
@@ -58,14 +58,17 @@ pub(super) async fn write_backup(cluster_plan: &ClusterPlan, folder: &Path, env:
     let text = format!(
         "# rolecall backup, taken {} of {}\n{}",
         env.now,
-        replace_control_chars(&cluster_plan.label),
+        escape_text(&cluster_plan.label),
         documents.join("---\n")
     );
     let folder = env.cwd.join(folder);
-    let written = create_private_folder(&folder).and_then(|()| create_backup_file(&folder, cluster_plan, env, &text));
-    let path = written.map_err(|error| {
-        let error = Diagnostic::error(format!("cannot write the backup to {}: {error}", folder.display()));
-        CommandError::from_diagnostic(error.with_help("check the permissions of the directory, or omit --backup"))
+    let name = cluster_plan.cluster_name.as_deref().unwrap_or(&cluster_plan.plan.policy);
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
+    let stem = format!("{name}-{}", env.now.strftime("%Y%m%dT%H%M%SZ"));
+    let path = create_numbered_file(&folder, &stem, &text).map_err(|error| {
+        let diagnostic = Diagnostic::error(format!("cannot write the backup to {}: {error}", folder.display()));
+        CommandError::from_diagnostic(diagnostic.with_help(error.help()).with_note("no changes were made"))
     })?;
     env.note(&format!("Backup written to {0} (restore with: rolecall restore {0})\n", path.display()));
     Ok(())
@@ -74,44 +77,6 @@ pub(super) async fn write_backup(cluster_plan: &ClusterPlan, folder: &Path, env:
 /// Returns the stored objects, in the order of the keys. An object that does not exist is `None`.
 pub(super) async fn read_objects(cluster: &AnyCluster, keys: &[ObjectKey]) -> Result<Vec<Option<Value>>, ClusterError> {
     stream::iter(keys).map(|key| cluster.read(key)).buffered(MAX_CONCURRENT_READS).try_collect().await
-}
-
-fn replace_control_chars(label: &str) -> String {
-    label.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-fn create_private_folder(folder: &Path) -> std::io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
-/// Writes the backup to a new file. Adds a number to its name if the name is taken.
-fn create_backup_file(
-    folder: &Path,
-    cluster_plan: &ClusterPlan,
-    env: &Env,
-    text: &str,
-) -> std::io::Result<std::path::PathBuf> {
-    let name = cluster_plan.cluster_name.as_deref().unwrap_or(&cluster_plan.plan.policy);
-    let name: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
-    let time = env.now.strftime("%Y%m%dT%H%M%SZ");
-    let mut number = 1;
-    loop {
-        let suffix = if number == 1 { String::new() } else { format!("-{number}") };
-        let path = folder.join(format!("{name}-{time}{suffix}.yaml"));
-        match create_private_file(&path, text) {
-            Ok(()) => return Ok(path),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Returns whether `restore` reads objects of this kind from a backup.

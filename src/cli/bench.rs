@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::access::{AccessView, Aggregation, Request, SubjectQuery, diff_access};
 use crate::cluster::ReadCluster as _;
-use crate::cluster::snapshot::SnapshotCluster;
+use crate::cluster::snapshot::{SnapshotCluster, SnapshotNamedBy};
 use crate::state::State;
 
 /// The state of a snapshot.
@@ -18,7 +18,8 @@ pub struct BenchState(State);
 /// If the file is not a valid snapshot.
 pub async fn load_snapshot(path: &Path) -> Result<BenchState, String> {
     let paths: [PathBuf; 1] = [path.to_owned()];
-    let cluster = SnapshotCluster::open(&paths, None).map_err(|error| error.to_string())?;
+    let cluster =
+        SnapshotCluster::open(&paths, None, &SnapshotNamedBy::CommandLine).map_err(|error| error.to_string())?;
     cluster.read_state().await.map(BenchState).map_err(|error| error.to_string())
 }
 

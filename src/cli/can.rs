@@ -87,9 +87,11 @@ fn answer_for_cluster(
         return Ok(answers.collect());
     }
     for (number, answer) in answered.iter().enumerate() {
-        let gap = if number > 0 && args.explain { "\n" } else { "" };
+        if number > 0 && args.explain {
+            env.print("");
+        }
         let text = query_answers::render_can(&subject, answer, args.explain, &renderer);
-        env.print_wrapped(&format!("{gap}{label}{text}"));
+        env.print_text(&text.prefixed(label));
     }
     Ok(Vec::new())
 }

@@ -19,6 +19,7 @@ use crate::plan::{self, AccessComparison, AggregatedRoles, Plan};
 use crate::policy::{PolicyIndex, prescan_clusters};
 use crate::render::diagnostics;
 use crate::render::plan_text::PlanTextOptions;
+use crate::render::terminal_text::TerminalText;
 use crate::report::{self, PlanDocument, PlanJson};
 use crate::state::State;
 use crate::state::object::ObjectError;
@@ -107,7 +108,7 @@ impl PlanSet {
         &self,
         format: OutputFormat,
         full: bool,
-        render: fn(&Plan, &PlanTextOptions<'_>) -> String,
+        render: fn(&Plan, &PlanTextOptions<'_>) -> TerminalText,
         env: &mut Env,
     ) -> Result<(), CommandError> {
         match format {
@@ -139,7 +140,7 @@ impl PlanSet {
 pub(crate) fn print_plans(
     cluster_plans: &[ClusterPlan],
     full: bool,
-    render: fn(&Plan, &PlanTextOptions<'_>) -> String,
+    render: fn(&Plan, &PlanTextOptions<'_>) -> TerminalText,
     env: &mut Env,
 ) {
     for (number, cluster_plan) in cluster_plans.iter().enumerate() {
@@ -150,8 +151,10 @@ pub(crate) fn print_plans(
             style: env.stdout_style(),
             width: env.out_width(),
         };
-        let gap = if number > 0 { "\n" } else { "" };
-        env.print_wrapped(&format!("{gap}{}", render(&cluster_plan.plan, &options)));
+        if number > 0 {
+            env.print("");
+        }
+        env.print_text(&render(&cluster_plan.plan, &options));
     }
 }
 
@@ -223,7 +226,7 @@ fn print_plan_warnings(cluster_plans: &[ClusterPlan], loaded: &LoadedPolicy, env
         // A warning about a policy line is the same for each cluster, so it is printed once.
         let is_new = |warning: &&Diagnostic| warning.primary.is_none() || !printed.contains(warning);
         let new: Vec<Diagnostic> = plan.warnings.iter().filter(is_new).cloned().collect();
-        env.note(&diagnostics::render_diagnostics(&new, &loaded.policy.sources, env.stderr_style()));
+        env.note_text(&diagnostics::render_diagnostics(&new, &loaded.policy.sources, env.stderr_style()));
         printed.extend(new.into_iter().filter(|warning| warning.primary.is_some()));
         if let (AnyCluster::Snapshot(snapshot), ClusterConnection::Snapshot { display_name, .. }) =
             (cluster, connection)

@@ -9,6 +9,6 @@ use super::exit::Exit;
 pub(crate) fn run(args: &CompletionsArgs, env: &mut Env) -> Exit {
     let mut out = Vec::new();
     clap_complete::generate(args.shell, &mut CommandLine::command(), "rolecall", &mut out);
-    env.print(&String::from_utf8_lossy(&out));
+    env.print_data(&String::from_utf8_lossy(&out));
     Exit::Success
 }

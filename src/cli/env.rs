@@ -15,10 +15,12 @@ use clap::ColorChoice;
 use jiff::Timestamp;
 
 use super::global::GlobalOptions;
+use super::panics::install_hook;
 use crate::cluster::interrupt::Interrupt;
 use crate::cluster::settings::{ConnectionSettings, DEFAULT_MAX_RESPONSE, RequestLog, Timeouts};
+use crate::files::InputFiles;
 use crate::render::style::TextStyle;
-use crate::render::wrap::wrap;
+use crate::render::terminal_text::TerminalText;
 
 /// Which of the standard streams are a terminal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Env {
     connection: ConnectionSettings,
     interrupt: Interrupt,
     receives_signals: bool,
+    /// The files that the command has read.
+    pub(crate) inputs: InputFiles,
     /// The text that was read for `--snapshot -`.
     stdin_text: Option<Arc<str>>,
     stdout_error: Option<io::Error>,
@@ -81,6 +85,7 @@ impl Env {
             connection: ConnectionSettings::default(),
             interrupt: Interrupt::default(),
             receives_signals: false,
+            inputs: InputFiles::default(),
             stdin_text: None,
             stdout_error: None,
         }
@@ -88,6 +93,7 @@ impl Env {
 
     /// Returns the environment of the process.
     pub fn from_process() -> Self {
+        install_hook();
         let vars = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
@@ -124,25 +130,37 @@ impl Env {
         self.options = options;
     }
 
-    /// Writes to stdout. An error is kept for [`Self::flush`].
-    pub(crate) fn print(&mut self, text: &str) {
+    /// Writes a document to stdout byte for byte: JSON, YAML or a schema, which have their own escapes.
+    pub(crate) fn print_data(&mut self, text: &str) {
         if let Err(error) = self.stdout.write_all(text.as_bytes()) {
             self.stdout_error.get_or_insert(error);
         }
     }
 
+    /// Writes one line to stdout. Line breaks in it are escaped, except one at its end. An error is kept for
+    /// [`Self::flush`].
+    pub(crate) fn print(&mut self, line: &str) {
+        self.print_text(&one_line(line));
+    }
+
     /// Writes text to stdout, wrapped to the width of the terminal.
-    pub(crate) fn print_wrapped(&mut self, text: &str) {
+    pub(crate) fn print_text(&mut self, text: &TerminalText) {
+        let style = self.stdout_style();
         match self.out_width() {
-            Some(width) => self.print(&wrap(text, width)),
-            None => self.print(text),
+            Some(width) => self.print_data(&text.wrapped(width).to_output(style)),
+            None => self.print_data(&text.to_output(style)),
         }
     }
 
-    /// Writes progress, a note or a warning to stderr; nothing with `--quiet`.
-    pub(crate) fn note(&mut self, text: &str) {
+    /// Writes a line of progress, a note or a warning to stderr; nothing with `--quiet`.
+    pub(crate) fn note(&mut self, line: &str) {
+        self.note_text(&one_line(line));
+    }
+
+    /// Writes progress, notes or warnings to stderr; nothing with `--quiet`.
+    pub(crate) fn note_text(&mut self, text: &TerminalText) {
         if !self.options.quiet {
-            self.eprint(text);
+            self.eprint_text(text);
         }
     }
 
@@ -151,10 +169,15 @@ impl Env {
         self.options.quiet
     }
 
+    /// Writes one line to stderr, also with `--quiet`.
+    pub(crate) fn eprint(&mut self, line: &str) {
+        self.eprint_text(&one_line(line));
+    }
+
     /// Writes to stderr, also with `--quiet`.
-    pub(crate) fn eprint(&mut self, text: &str) {
+    pub(crate) fn eprint_text(&mut self, text: &TerminalText) {
         let flushed = self.stdout.flush();
-        write_to(&self.stderr, text);
+        write_to(&self.stderr, text, self.stderr_style());
         if let Err(error) = flushed {
             self.stdout_error.get_or_insert(error);
         }
@@ -171,7 +194,7 @@ impl Env {
 
     /// Asks a question on stderr, and returns the trimmed answer. It is empty if stdin cannot be read.
     pub(crate) fn prompt(&mut self, question: &str) -> String {
-        self.eprint(question);
+        self.eprint_text(&TerminalText::from_prompt(question));
         let mut line = String::new();
         match self.stdin.read_line(&mut line) {
             Ok(_) => line.trim().to_owned(),
@@ -210,7 +233,8 @@ impl Env {
     /// Returns a function that writes to stderr from another thread.
     pub(crate) fn stderr_writer(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let stderr = self.stderr.clone();
-        move |text| write_to(&stderr, text)
+        let style = self.stderr_style();
+        move |line| write_to(&stderr, &TerminalText::from_line(line), style)
     }
 
     /// Returns the width to which output is wrapped, or `None` if it is not wrapped. As in git and ls, the variable
@@ -248,9 +272,14 @@ impl Env {
     }
 }
 
-fn write_to(stderr: &Mutex<Box<dyn Write + Send>>, text: &str) {
+/// Returns the text as one line. A newline at its end is the end of that line.
+fn one_line(line: &str) -> TerminalText {
+    TerminalText::from_line(line.strip_suffix('\n').unwrap_or(line))
+}
+
+fn write_to(stderr: &Mutex<Box<dyn Write + Send>>, text: &TerminalText, style: TextStyle) {
     // If stderr is closed, the error cannot be reported anywhere.
-    let _ = stderr.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes());
+    let _ = stderr.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.to_output(style).as_bytes());
 }
 
 /// The standard streams.

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::{Env, Exit, Stdio, Terminals, catch_panic, run};
+use super::panics::catch_panic;
+use super::{Env, Exit, Stdio, Terminals, run};
 use crate::plan::Plan;
 use crate::report::{self, PlanDocument, to_text};
 

@@ -24,6 +24,7 @@ mod help;
 #[cfg(test)]
 mod internal_error_tests;
 mod missing_permissions;
+mod panics;
 mod permissions;
 mod plan;
 mod policy_files;
@@ -48,13 +49,16 @@ use std::ffi::OsString;
 pub use env::{Env, Stdio, Terminals};
 pub use exit::Exit;
 
-use crate::diagnostic::{Diagnostic, InternalError};
+use crate::diagnostic::{Diagnostic, InternalError, escape_text};
+use crate::files::{self, OutputKind, is_stdout};
 use crate::render::diagnostics::render_diagnostics;
 use crate::render::style::TextStyle;
+use crate::render::terminal_text::TerminalText;
 use crate::report::{DiagnosticsDocument, to_text};
 use args::{Command, OutputFormat};
 use command_error::CommandError;
 use global::GlobalOptions;
+use panics::catch_panic;
 
 /// Runs one command in the given environment.
 pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
@@ -63,7 +67,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
     env.set_options(GlobalOptions { color, ..GlobalOptions::default() });
     let command_line = match command_line::parse(&args, env) {
         Ok(command_line) => command_line,
-        Err(error) => return print_usage(&error, failure_exit(&args), env),
+        Err(error) => {
+            // A script can pass names of others as arguments, and clap prints arguments as they are.
+            let escaped: Vec<OsString> = args.iter().map(|arg| escape_text(&arg.to_string_lossy()).into()).collect();
+            let error = command_line::parse(&escaped, env).err().unwrap_or(error);
+            return print_usage(&error, &args, env);
+        }
     };
     env.set_options(command_line.global);
     let format = command_line.command.format();
@@ -111,15 +120,6 @@ fn failure_exit(args: &[OsString]) -> Exit {
     if is_question { Exit::NotAnswered } else { Exit::Failed }
 }
 
-/// Turns a panic, which only a bug can cause, into an internal error. The panic hook has already printed where it was.
-fn catch_panic<T>(command: impl FnOnce() -> Result<T, CommandError>) -> Result<T, CommandError> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(command)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-        Err(InternalError::new(format!("panic: {}", text.unwrap_or("without a message"))).into())
-    })
-}
-
 /// The futures are boxed: that of an apply would be on the stack of every command.
 async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError> {
     match command {
@@ -142,7 +142,7 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
 
 /// Prints the help or the version to stdout, and wrong usage to stderr. clap's exit code for wrong usage is 2, which means
 /// changes here, so it is `failure`.
-fn print_usage(error: &clap::Error, failure: Exit, env: &mut Env) -> Exit {
+fn print_usage(error: &clap::Error, args: &[OsString], env: &mut Env) -> Exit {
     let text = |style: TextStyle| match style {
         TextStyle::Plain => error.render().to_string(),
         TextStyle::Color => error.render().ansi().to_string(),
@@ -150,16 +150,15 @@ fn print_usage(error: &clap::Error, failure: Exit, env: &mut Env) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let text = text(env.stdout_style());
-            env.print(text.trim_end());
-            env.print("\n");
+            env.print_data(&(text.trim_end().to_owned() + "\n"));
             match env.flush() {
                 Some(_) => Exit::Failed,
                 None => Exit::Success,
             }
         }
         _ => {
-            env.eprint(&text(env.stderr_style()));
-            failure
+            env.eprint_text(&TerminalText::from_rendered_lines(&text(env.stderr_style())));
+            failure_exit(args)
         }
     }
 }
@@ -168,47 +167,34 @@ fn print_usage(error: &clap::Error, failure: Exit, env: &mut Env) -> Exit {
 fn print_error(error: &CommandError, format: OutputFormat, env: &mut Env) {
     let CommandError { diagnostics, sources, is_refusal: _, is_lost_race: _ } = error;
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
-    env.eprint(&render_diagnostics(diagnostics, sources, env.stderr_style()));
+    env.eprint_text(&render_diagnostics(diagnostics, sources, env.stderr_style()));
     if errors > 1 {
         env.eprint(&format!("{errors} errors\n"));
     }
     if format == OutputFormat::Json {
         match to_text(&DiagnosticsDocument::new(diagnostics, sources)) {
-            Ok(text) => env.print(&text),
+            Ok(text) => env.print_data(&text),
             Err(error) => {
                 let error = Diagnostic::from(InternalError::from(error));
-                env.eprint(&render_diagnostics(&[error], sources, env.stderr_style()));
+                env.eprint_text(&render_diagnostics(&[error], sources, env.stderr_style()));
             }
         }
     }
 }
 
 fn print_json(document: &impl serde::Serialize, env: &mut Env) -> Result<(), CommandError> {
-    env.print(&to_text(document)?);
+    env.print_data(&to_text(document)?);
     Ok(())
 }
 
-/// Writes a file atomically: a temporary file next to it replaces it.
-#[expect(clippy::disallowed_methods, reason = "commands write their results to files")]
-fn write_file_atomically(path: &std::path::Path, text: &str, env: &Env) -> Result<(), CommandError> {
-    let target = env.cwd.join(path);
-    let mut temporary = target.clone().into_os_string();
-    temporary.push(".new");
-    std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &target)).map_err(|error| {
-        let _ = std::fs::remove_file(&temporary);
-        let error = Diagnostic::error(format!("cannot write {}: {error}", path.display()));
-        CommandError::from_diagnostic(error.with_help("check that the directory exists and that you can write to it"))
+/// Writes the result of a command to a file, or to stdout for `-`.
+fn write_output(path: &std::path::Path, text: &str, kind: OutputKind, env: &mut Env) -> Result<(), CommandError> {
+    if is_stdout(path) {
+        env.print_data(text);
+        return Ok(());
+    }
+    files::write_output(&env.cwd.join(path), text, kind, &env.inputs).map_err(|error| {
+        let diagnostic = Diagnostic::error(format!("cannot write {}: {error}", path.display()));
+        CommandError::from_diagnostic(diagnostic.with_help(error.help()))
     })
-}
-
-/// Writes a new file that only its owner can read.
-fn create_private_file(path: &std::path::Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }

@@ -126,7 +126,7 @@ fn print_roles(
         }
         OutputFormat::Text => {
             let documents: Vec<String> = objects.iter().map(to_yaml).collect();
-            env.print(&format!("{}{}", header_comment(args, label), documents.join("---\n")));
+            env.print_data(&format!("{}{}", header_comment(args, label), documents.join("---\n")));
         }
     }
     Ok(())
@@ -193,13 +193,13 @@ async fn check_caller(
         OutputFormat::Text => {
             let (label, username) = (escape_control(&connected.label), escape_control(&caller.username));
             if missing.is_empty() {
-                env.print_wrapped(&format!("{label}: `{username}` has all permissions that {command} needs\n"));
+                env.print(&format!("{label}: `{username}` has all permissions that {command} needs\n"));
             } else {
                 let number = pluralize(missing.len(), "permission");
-                env.print_wrapped(&format!("{label}: `{username}` lacks {number} that {command} needs\n"));
+                env.print(&format!("{label}: `{username}` lacks {number} that {command} needs\n"));
             }
             for permission in &missing {
-                env.print_wrapped(&format!("  {}\n", escape_control(&describe_missing_permission(permission))));
+                env.print(&format!("  {}\n", escape_control(&describe_missing_permission(permission))));
             }
         }
     }

@@ -8,8 +8,9 @@ use super::exit::Exit;
 use super::guards::parse_allow_flags;
 use super::missing_permissions;
 use super::refusals::{print_diagnostics, print_refusals};
-use super::{print_error, write_file_atomically};
+use super::{print_error, write_output};
 use crate::diagnostic::Severity;
+use crate::files::{OutputKind, is_stdout};
 use crate::render::plan_text;
 use crate::report::to_text;
 
@@ -24,7 +25,10 @@ pub(crate) async fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandE
         cluster_plan.plan.warnings.extend(warning);
     }
     let has_changes = plans.cluster_plans.iter().any(|cluster_plan| !cluster_plan.plan.is_empty());
-    plans.print(args.format, args.full, plan_text::render_plan, env)?;
+    let out_is_stdout = args.out.as_deref().is_some_and(is_stdout);
+    if !out_is_stdout {
+        plans.print(args.format, args.full, plan_text::render_plan, env)?;
+    }
     print_diagnostics(&missing, &plans.loaded.policy.sources, env);
     let refused = print_refusals(&plans.cluster_plans, &allow, &plans.loaded.policy.sources, env);
     // If a cluster could not be planned, the plans of the others are printed but not saved.
@@ -39,13 +43,15 @@ pub(crate) async fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandE
         return Ok(Exit::Refused);
     }
     if let Some(path) = &args.out {
-        write_file_atomically(path, &to_text(&plans.document())?, env)?;
+        write_output(path, &to_text(&plans.document())?, OutputKind::Plan, env)?;
         // The file does not include the accepted risks: `apply` needs the flags again.
         let allow_flags: String = args.allow.iter().map(|text| format!(" --allow {text}")).collect();
-        env.note(&format!(
-            "Plan saved to {0} (apply exactly this plan with: rolecall apply --plan {0}{allow_flags})\n",
-            path.display()
-        ));
+        if !out_is_stdout {
+            env.note(&format!(
+                "Plan saved to {0} (apply exactly this plan with: rolecall apply --plan {0}{allow_flags})\n",
+                path.display()
+            ));
+        }
     }
     // The process ends here, and freeing a large policy string by string takes longer than printing the plan.
     std::mem::forget((plans.loaded, plans.cluster_plans));

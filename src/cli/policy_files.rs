@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::command_error::CommandError;
 use super::env::Env;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, SourceMap};
+use crate::files::contained_file;
 use crate::policy::{self, Policy};
 use crate::render::diagnostics;
+use crate::render::text_util::pluralize;
 
 const DEFAULT_PATHS: [&str; 2] = ["rolecall.toml", "rolecall"];
 
@@ -25,6 +27,9 @@ pub(crate) struct PolicyFiles {
     /// The names for messages, and the contents.
     pub(crate) files: Vec<(String, String)>,
     pub(crate) base_dir: PathBuf,
+    /// The link, if the policy was read through a link to a file outside its directory. The link can come from a pull
+    /// request, and lead to a file with secrets: then no error shows content.
+    leading_out: Option<PathBuf>,
 }
 
 impl PolicyFiles {
@@ -35,7 +40,10 @@ impl PolicyFiles {
     pub(crate) fn parse(self) -> Result<LoadedPolicy, CommandError> {
         match policy::load_policy(self.files) {
             Ok((policy, warnings)) => Ok(LoadedPolicy { policy, base_dir: self.base_dir, warnings }),
-            Err((sources, diagnostics)) => Err(CommandError::new(sources, diagnostics)),
+            Err((sources, diagnostics)) => Err(match self.leading_out {
+                None => CommandError::new(sources, diagnostics),
+                Some(link) => hidden_errors(&link, &sources, &diagnostics),
+            }),
         }
     }
 }
@@ -45,7 +53,7 @@ impl LoadedPolicy {
     pub(crate) fn print_warnings(&self, env: &mut Env) {
         if !self.warnings.is_empty() {
             let text = diagnostics::render_diagnostics(&self.warnings, &self.policy.sources, env.stderr_style());
-            env.note(&text);
+            env.note_text(&text);
         }
     }
 }
@@ -54,8 +62,39 @@ impl LoadedPolicy {
 pub(crate) fn read_policy(path: Option<&Path>, env: &Env) -> Result<PolicyFiles, CommandError> {
     match path {
         Some(path) => read_policy_at(path, env),
-        None => read_policy_at(&find_policy(env).ok_or_else(policy_not_found)?, env),
+        None => {
+            let path = find_policy(env).ok_or_else(policy_not_found)?;
+            if leads_out(&env.cwd, &path) {
+                return Err(leads_out_error(&path));
+            }
+            read_policy_at(&path, env)
+        }
     }
+}
+
+/// Returns whether a path leads through links out of the directory, or to a file that is not a TOML file.
+fn leads_out(folder: &Path, path: &Path) -> bool {
+    contained_file(folder, path, &["toml"], ".toml").is_err()
+}
+
+fn leads_out_error(path: &Path) -> CommandError {
+    let error = Diagnostic::error(format!("the policy {} is a link to a file outside its directory", path.display()))
+        .with_because("a link in a pull request could lead to a file with secrets, which errors would show")
+        .with_help("replace the link by the file, or name the file itself on the command line");
+    CommandError::from_diagnostic(error)
+}
+
+/// Returns the place of the first error without content of the file.
+fn hidden_errors(link: &Path, sources: &SourceMap, diagnostics: &[Diagnostic]) -> CommandError {
+    let errors: Vec<&Diagnostic> = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).collect();
+    let first = errors.iter().find_map(|error| error.primary.as_ref()).map(|(span, _)| sources.location(*span).line);
+    let line = first.map(|line| format!(", the first in line {line}")).unwrap_or_default();
+    let message = format!("the policy {} is not valid: {}{line}", link.display(), pluralize(errors.len(), "error"));
+    CommandError::from_diagnostic(
+        Diagnostic::error(message)
+            .with_note("the errors are not shown, because the path is a link to a file outside its directory")
+            .with_help("name the file itself on the command line to see them"),
+    )
 }
 
 /// Reads and parses the policy, and prints its warnings.
@@ -83,9 +122,21 @@ fn policy_not_found() -> CommandError {
 fn read_policy_at(path: &Path, env: &Env) -> Result<PolicyFiles, CommandError> {
     let absolute = env.cwd.join(path);
     let files = if absolute.is_dir() { list_toml_files(path, &absolute)? } else { vec![path.to_owned()] };
-    let base_dir = if absolute.is_dir() { absolute } else { absolute.parent().map(Path::to_owned).unwrap_or_default() };
+    let is_folder = absolute.is_dir();
+    let base_dir = if is_folder { absolute.clone() } else { absolute.parent().map(Path::to_owned).unwrap_or_default() };
+    if is_folder {
+        env.inputs.record_policy_folder(&absolute);
+    }
+    let name = Path::new(absolute.file_name().unwrap_or_default());
+    let leading_out = (absolute.is_symlink() && !is_folder && leads_out(&base_dir, name)).then(|| path.to_owned());
     let mut texts = Vec::with_capacity(files.len());
     for file in files {
+        // A link to a file of the same directory is how Kubernetes mounts a ConfigMap.
+        let name = Path::new(file.file_name().unwrap_or_default());
+        if is_folder && leads_out(&base_dir, name) {
+            return Err(leads_out_error(&file));
+        }
+        env.inputs.record(&env.cwd.join(&file), "the policy");
         let bytes = std::fs::read(env.cwd.join(&file)).map_err(|error| read_error(&file, &error))?;
         let text = String::from_utf8(bytes).map_err(|error| utf8_error(&file, &error))?;
         let text = match text.strip_prefix('\u{feff}') {
@@ -101,7 +152,7 @@ fn read_policy_at(path: &Path, env: &Env) -> Result<PolicyFiles, CommandError> {
         }
         texts.push((display_path(&file), text));
     }
-    Ok(PolicyFiles { files: texts, base_dir })
+    Ok(PolicyFiles { files: texts, base_dir, leading_out })
 }
 
 /// Returns whether a text was written by `plan --out`, in any version of the format. A policy never starts with a

@@ -262,6 +262,6 @@ fn similar_principal(target: &QuestionTarget, subject: &SubjectQuery) -> Option<
 pub(crate) fn print_warnings(warnings: &[Diagnostic], env: &mut Env) {
     if !warnings.is_empty() {
         let text = diagnostics::render_diagnostics(warnings, &SourceMap::default(), env.stderr_style());
-        env.note(&text);
+        env.note_text(&text);
     }
 }

@@ -67,6 +67,6 @@ pub(crate) fn print_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap,
     let shown: Vec<Diagnostic> =
         diagnostics.iter().filter(|diagnostic| diagnostic.is_error() || !env.is_quiet()).cloned().collect();
     if !shown.is_empty() {
-        env.eprint(&render_diagnostics(&shown, sources, env.stderr_style()));
+        env.eprint_text(&render_diagnostics(&shown, sources, env.stderr_style()));
     }
 }

@@ -129,7 +129,8 @@ fn other_version(args: &RestoreArgs, version: &str) -> CommandError {
 
 fn read_backup(args: &RestoreArgs, env: &Env) -> Result<(BackupDocument, BTreeMap<ObjectKey, Value>), CommandError> {
     let text = std::fs::read_to_string(env.cwd.join(&args.file)).map_err(|error| {
-        CommandError::from_diagnostic(Diagnostic::error(format!("cannot read {}: {error}", args.file.display())))
+        let diagnostic = Diagnostic::error(format!("cannot read the backup {}: {error}", args.file.display()));
+        CommandError::from_diagnostic(diagnostic.with_help("name a file that `rolecall apply --backup DIR` wrote"))
     })?;
     let invalid = |reason: &str| invalid_backup(args, reason);
     let documents =

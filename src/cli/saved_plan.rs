@@ -11,10 +11,10 @@ use super::command_error::CommandError;
 use super::env::Env;
 use super::guards;
 use super::target::{ClusterConnection, TargetCluster, connection_from_flags};
-use super::write_file_atomically;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::ContextSelector;
 use crate::diagnostic::Diagnostic;
+use crate::files;
 use crate::guard::AllowFlag;
 use crate::plan::{AccessComparison, AggregatedRoles, Plan, check_steps, check_waits};
 use crate::policy::PolicyIndex;
@@ -87,6 +87,7 @@ fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandErr
     let to_error = |message: String| CommandError::from_diagnostic(Diagnostic::error(message).with_help(help.clone()));
     let text = std::fs::read_to_string(env.cwd.join(path))
         .map_err(|error| to_error(format!("cannot read the plan {name}: {error}")))?;
+    env.inputs.record(&env.cwd.join(path), "the plan");
     // The help does not name a file that is not a plan as the value of `--out`: it can be the policy.
     let not_a_plan = |reason: String| {
         let error = Diagnostic::error(format!("{name} {reason}"));
@@ -148,7 +149,11 @@ pub(crate) fn mark_applied(path: &Path, env: &Env) -> Result<(), CommandError> {
         CommandError::from_diagnostic(Diagnostic::error(format!("the plan {} {reason}", path.display())))
     })?;
     document.applied_at = Some(env.now.to_string());
-    write_file_atomically(path, &to_text(&document)?, env)
+    files::replace_input(&env.cwd.join(path), &to_text(&document)?).map_err(|error| {
+        let diagnostic =
+            Diagnostic::error(format!("cannot record in {} that the plan is applied: {error}", path.display()));
+        CommandError::from_diagnostic(diagnostic.with_help(error.help()))
+    })
 }
 
 /// Returns objects that a plan relies on have changed.

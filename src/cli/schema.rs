@@ -6,10 +6,10 @@ use super::exit::Exit;
 
 pub(crate) fn run(args: &SchemaArgs, env: &mut Env) -> Exit {
     if args.example {
-        env.print(include_str!("example_policy.toml"));
+        env.print_data(include_str!("example_policy.toml"));
         return Exit::Success;
     }
-    env.print(match args.document {
+    env.print_data(match args.document {
         SchemaKind::Policy => include_str!("../../schema/policy.schema.json"),
         SchemaKind::Plan => include_str!("../../schema/plan.schema.json"),
         SchemaKind::Diagnostics => include_str!("../../schema/diagnostics.schema.json"),

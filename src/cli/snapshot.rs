@@ -7,11 +7,12 @@ use super::env::Env;
 use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
 use super::target::resolve_targets;
-use super::write_file_atomically;
+use super::write_output;
 use crate::api_resources::DISCOVERY_KIND;
 use crate::cluster::ReadCluster as _;
 use crate::cluster::snapshot::snapshot_header;
 use crate::diagnostic::Diagnostic;
+use crate::files::OutputKind;
 use crate::render::text_util::pluralize;
 use crate::report::{ObjectListDocument, to_text};
 use crate::yaml::to_yaml;
@@ -45,10 +46,10 @@ pub(crate) async fn run(args: &SnapshotArgs, env: &mut Env) -> Result<Exit, Comm
     };
     match &args.out {
         Some(path) => {
-            write_file_atomically(path, &text, env)?;
+            write_output(path, &text, OutputKind::Snapshot, env)?;
             env.note(&format!("Wrote {} from {} to {}\n", pluralize(count, "object"), connected.label, path.display()));
         }
-        None => env.print(&text),
+        None => env.print_data(&text),
     }
     Ok(Exit::Success)
 }

@@ -13,7 +13,7 @@ use crate::cluster::api_client::ApiClient;
 use crate::cluster::kubeconfig::{ContextSelector, KubeconfigSource, load_context};
 use crate::cluster::live::LiveCluster;
 use crate::cluster::settings::ConnectionSettings;
-use crate::cluster::snapshot::{STDIN, STDIN_NAME, SnapshotCluster};
+use crate::cluster::snapshot::{STDIN, STDIN_NAME, SnapshotCluster, SnapshotNamedBy};
 use crate::diagnostic::{Diagnostic, closest_match};
 use crate::policy::{self, ClusterSpec};
 use crate::report::{ConnectionJson, EksClusterJson};
@@ -25,7 +25,7 @@ type ClustersByName = BTreeMap<String, ClusterSpec>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ClusterConnection {
     Live(ContextSelector),
-    Snapshot { files: Vec<PathBuf>, display_name: String },
+    Snapshot { files: Vec<PathBuf>, display_name: String, named_by: SnapshotNamedBy },
 }
 
 impl From<&ClusterConnection> for ConnectionJson {
@@ -55,7 +55,7 @@ impl From<ConnectionJson> for ClusterConnection {
                     _ => file.display().to_string(),
                 });
                 let display_name = names.collect::<Vec<_>>().join(", ");
-                Self::Snapshot { files, display_name }
+                Self::Snapshot { files, display_name, named_by: SnapshotNamedBy::SavedFile }
             }
         }
     }
@@ -107,11 +107,17 @@ impl TargetCluster {
     /// Connects to the live cluster, or reads the snapshot.
     pub(crate) async fn connect(&self) -> Result<ConnectedCluster, ClusterError> {
         let (cluster, description, namespace) = match &self.connection {
-            ClusterConnection::Snapshot { files, display_name } => {
-                let snapshot = SnapshotCluster::open(files, self.stdin.as_deref())?;
+            ClusterConnection::Snapshot { files, display_name, named_by } => {
+                let snapshot = SnapshotCluster::open(files, self.stdin.as_deref(), named_by)?;
+                for path in snapshot.paths() {
+                    self.settings.inputs.record(&path, "the snapshot");
+                }
                 (AnyCluster::Snapshot(snapshot), format!("snapshot {display_name}"), "default".to_owned())
             }
             ClusterConnection::Live(selector) => {
+                for path in self.kubeconfig.paths() {
+                    self.settings.inputs.record(&path, "the kubeconfig");
+                }
                 let (config, context) = load_context(selector, &self.kubeconfig, &self.settings).await?;
                 let namespace = config.default_namespace.clone();
                 let live = LiveCluster::new(ApiClient::new(config, self.settings.clone()).await?);
@@ -152,7 +158,7 @@ pub(crate) fn resolve_targets(
         let files: Vec<&String> =
             snapshots.iter().filter(|(cluster, _)| cluster == name).map(|(_, file)| file).collect();
         let connection = if !files.is_empty() {
-            snapshot_connection(files.iter().map(|file| snapshot_file(file, env)))
+            snapshot_connection(files.iter().map(|file| snapshot_file(file, env)), SnapshotNamedBy::CommandLine)
         } else if let Some(context) = &args.context {
             ClusterConnection::Live(ContextSelector::Named(context.clone()))
         } else {
@@ -174,7 +180,8 @@ fn connection_from_policy(clusters: &ClustersByName, name: &str, folder: &Path) 
         }),
         policy::ConnectionSpec::Context(context) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
         policy::ConnectionSpec::Snapshot(files) => {
-            snapshot_connection(files.iter().map(|file| (folder.join(file), file.as_str())))
+            let files = files.iter().map(|file| (folder.join(file), file.as_str()));
+            snapshot_connection(files, SnapshotNamedBy::Policy(folder.to_owned()))
         }
     })
 }
@@ -186,7 +193,7 @@ fn snapshot_file<'a>(file: &'a str, env: &Env) -> (PathBuf, &'a str) {
 
 /// Returns the connection for the values of `--snapshot`.
 pub(crate) fn connection_from_flags(files: &[String], env: &Env) -> ClusterConnection {
-    snapshot_connection(files.iter().map(|file| snapshot_file(file, env)))
+    snapshot_connection(files.iter().map(|file| snapshot_file(file, env)), SnapshotNamedBy::CommandLine)
 }
 
 /// Returns whether a value of `--snapshot` is `-` or `NAME=-`.
@@ -221,9 +228,12 @@ pub(crate) fn ensure_snapshots_writable(snapshots: &[&str]) -> Result<(), Comman
     Err(CommandError::from_diagnostic(error.with_help("save it to a file and pass --snapshot FILE, or pass --dry-run")))
 }
 
-fn snapshot_connection<'a>(files: impl Iterator<Item = (PathBuf, &'a str)>) -> ClusterConnection {
+fn snapshot_connection<'a>(
+    files: impl Iterator<Item = (PathBuf, &'a str)>,
+    named_by: SnapshotNamedBy,
+) -> ClusterConnection {
     let (files, names): (Vec<PathBuf>, Vec<&str>) = files.unzip();
-    ClusterConnection::Snapshot { files, display_name: names.join(", ") }
+    ClusterConnection::Snapshot { files, display_name: names.join(", "), named_by }
 }
 
 /// Returns the cluster of a policy without `[clusters]`.
@@ -242,7 +252,7 @@ fn unnamed_target(args: &ConnectionArgs, env: &Env) -> Result<TargetCluster, Com
                 return Err(CommandError::from_diagnostic(error.with_help(format!("pass --snapshot {file}"))));
             }
         }
-        snapshot_connection(args.snapshots.iter().map(|file| snapshot_file(file, env)))
+        snapshot_connection(args.snapshots.iter().map(|file| snapshot_file(file, env)), SnapshotNamedBy::CommandLine)
     } else if let Some(context) = &args.context {
         ClusterConnection::Live(ContextSelector::Named(context.clone()))
     } else {

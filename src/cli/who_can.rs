@@ -96,10 +96,14 @@ fn answer_for_cluster(
         }
     }
     print_warnings(&warnings, env);
-    let label = if has_several_clusters { format!("{}\n", target.label) } else { String::new() };
     for (number, text) in texts.iter().enumerate() {
-        let gap = if number > 0 { "\n" } else { "" };
-        env.print_wrapped(&format!("{gap}{label}{text}"));
+        if number > 0 {
+            env.print("");
+        }
+        if has_several_clusters {
+            env.print(&target.label);
+        }
+        env.print_text(text);
     }
     Ok(answers)
 }

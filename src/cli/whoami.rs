@@ -8,6 +8,7 @@ use super::policy_files::{find_policy, load_policy};
 use super::print_json;
 use super::target::resolve_targets;
 use crate::cluster::{ReadCluster as _, UserInfo};
+use crate::render::terminal_text::TerminalText;
 use crate::render::text_util::escape_control;
 use crate::report::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
 
@@ -35,23 +36,24 @@ pub(crate) async fn run(args: &WhoamiArgs, env: &mut Env) -> Result<Exit, Comman
         }
         OutputFormat::Text => {
             for (label, caller) in &answers {
-                env.print_wrapped(&format_user(label, caller.as_ref()));
+                env.print_text(&format_user(label, caller.as_ref()));
             }
         }
     }
     Ok(Exit::Success)
 }
 
-fn format_user(label: &str, caller: Option<&UserInfo>) -> String {
-    let label = escape_control(label);
+fn format_user(label: &str, caller: Option<&UserInfo>) -> TerminalText {
+    let mut out = TerminalText::from_line(label);
     let Some(UserInfo { username, groups, uid: _, extra }) = caller else {
-        return format!("{label}\n  no user: a snapshot has no caller\n");
+        out.line("  no user: a snapshot has no caller");
+        return out;
     };
-    let mut out = format!("{label}\n  username  {}\n", escape_control(username));
-    out.push_str(&format!("  groups    {}\n", escape_control(&groups.join(", "))));
+    out.line(&format!("  username  {}", escape_control(username)));
+    out.line(&format!("  groups    {}", escape_control(&groups.join(", "))));
     for name in ["canonicalArn", "arn"] {
         if let Some(values) = extra.get(name) {
-            out.push_str(&format!("  {name:<8}  {}\n", escape_control(&values.join(", "))));
+            out.line(&format!("  {name:<8}  {}", escape_control(&values.join(", "))));
         }
     }
     out

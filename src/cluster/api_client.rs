@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::lock::Mutex;
-use http::{HeaderValue, Request, header};
+use http::{Request, header};
 use kube::client::{AuthError, Body};
 use kube::{Client, Config};
 use prost::Message as _;
@@ -24,6 +24,9 @@ use super::kubeconfig::{describe_io_error, kubeconfig_error};
 use super::protobuf;
 use super::response_body::{ReceivedBody, ResponseSize, check_headers, read_body};
 use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
+use super::safe_errors::{
+    Secrets, describe_auth_error, describe_connection_error, describe_json_error, describe_tls_setup_error,
+};
 use super::settings::{ConnectionSettings, TimeLimit, Timeouts};
 
 /// The minimum time that an attempt has in addition to its connection, so that a connection that times out is reported as
@@ -32,7 +35,6 @@ const CONNECT_SLACK: Duration = Duration::from_millis(250);
 /// The maximum number of characters of a message of the server. It must be a multiple of four.
 const MAX_MESSAGE: usize = 2000;
 const STATUS_KIND: &str = "Status";
-const INVALID_TOKEN: &str = "the token of the user has invalid characters";
 /// The generation of the first credentials.
 const FIRST_GENERATION: usize = 1;
 pub(super) const CONTENT_TYPE_JSON: &str = "application/json";
@@ -51,6 +53,7 @@ pub(crate) struct ApiClient {
 #[derive(Clone)]
 struct CurrentClient {
     client: Client,
+    secrets: Arc<Secrets>,
     generation: usize,
     /// Whether the API server has accepted the credentials for at least one request.
     was_accepted: Arc<AtomicBool>,
@@ -79,6 +82,8 @@ pub(super) struct ApiResponse {
     pub(super) body: ReceivedBody,
     /// Whether an earlier attempt of the same request may have been executed.
     pub(super) may_have_been_applied: bool,
+    /// What the body must not be quoted with.
+    secrets: Arc<Secrets>,
 }
 
 /// The parts of a Kubernetes Status that describe a failure.
@@ -139,7 +144,7 @@ impl ApiResponse {
             }),
         };
         let words: Vec<&str> = status.message.split_whitespace().collect();
-        ApiStatus { message: shorten(&words.join(" ")), ..status }
+        ApiStatus { message: shorten(&self.secrets.redact(&words.join(" "))), ..status }
     }
 
     /// Parses the object that the request asked for.
@@ -147,7 +152,10 @@ impl ApiResponse {
     /// # Errors
     /// If the response is not JSON, or an object of another kind.
     pub(super) fn parse_object(&self, kind: &str, operation: &str) -> Result<Value, ClusterError> {
-        let value: Value = serde_json::from_slice(&self.body.bytes).map_err(|error| invalid(operation, &error))?;
+        let value: Value = serde_json::from_slice(&self.body.bytes).map_err(|error| ClusterError::InvalidResponse {
+            what: operation.to_owned(),
+            why: describe_json_error(&error),
+        })?;
         check_kind(value.get("kind").and_then(Value::as_str), kind, operation)?;
         Ok(value)
     }
@@ -195,8 +203,9 @@ impl ApiClient {
             // The URL can contain a user and a password, which must not be printed.
             config.cluster_url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or(""))
         );
-        let client = build_client(&config, &server, &settings).await?;
-        let current = Mutex::new(CurrentClient { client, generation: FIRST_GENERATION, was_accepted: Arc::default() });
+        let (client, secrets) = build_client(&config, &server, &settings).await?;
+        let current =
+            Mutex::new(CurrentClient { client, secrets, generation: FIRST_GENERATION, was_accepted: Arc::default() });
         Ok(Self { config, current, server, settings })
     }
 
@@ -219,8 +228,9 @@ impl ApiClient {
     async fn renew_credentials(&self, failed_generation: usize) -> Result<(), ClusterError> {
         let mut current = self.current.lock().await;
         if current.generation == failed_generation {
-            let client = build_client(&self.config, &self.server, &self.settings).await?;
-            *current = CurrentClient { client, generation: failed_generation + 1, was_accepted: Arc::default() };
+            let (client, secrets) = build_client(&self.config, &self.server, &self.settings).await?;
+            *current =
+                CurrentClient { client, secrets, generation: failed_generation + 1, was_accepted: Arc::default() };
         }
         Ok(())
     }
@@ -265,7 +275,8 @@ impl ApiClient {
                     self.renew_credentials(current.generation).await?;
                 }
                 Ok((401, _, bytes)) => {
-                    let response = ApiResponse { status: 401, body: bytes, may_have_been_applied };
+                    let response =
+                        ApiResponse { status: 401, body: bytes, may_have_been_applied, secrets: current.secrets };
                     let why = response.parse_status().message;
                     return Err(ClusterError::Unauthorized { server: self.server.clone(), why });
                 }
@@ -275,7 +286,7 @@ impl ApiClient {
                 }
                 Ok((status, _, bytes)) => {
                     may_have_been_applied |= is_outcome_unknown(status);
-                    return Ok(ApiResponse { status, body: bytes, may_have_been_applied });
+                    return Ok(ApiResponse { status, body: bytes, may_have_been_applied, secrets: current.secrets });
                 }
                 Err(SendError::NotConnected(_)) if tries < MAX_CONNECT_TRIES => {
                     tokio::time::sleep(retry_delay(tries, None)).await;
@@ -328,8 +339,9 @@ impl ApiClient {
             builder = builder.header(header::CONTENT_TYPE, content_type);
         }
         let body = body.map(Value::to_string).unwrap_or_default();
-        let request = builder.body(Body::from(body.into_bytes())).map_err(|error| {
-            SendError::Fatal(ClusterError::InvalidResponse { what: operation.clone(), why: error.to_string() })
+        let request = builder.body(Body::from(body.into_bytes())).map_err(|_| {
+            let why = "the request has characters that HTTP does not allow".to_owned();
+            SendError::Fatal(ClusterError::InvalidResponse { what: operation.clone(), why })
         })?;
         let Timeouts { connect, request: limit, .. } = self.settings.timeouts;
         let started = Instant::now();
@@ -353,19 +365,22 @@ impl ApiClient {
     }
 }
 
-async fn build_client(config: &Config, server: &str, settings: &ConnectionSettings) -> Result<Client, ClusterError> {
+/// Returns a client, and the credentials that it sends.
+async fn build_client(
+    config: &Config,
+    server: &str,
+    settings: &ConnectionSettings,
+) -> Result<(Client, Arc<Secrets>), ClusterError> {
     let config = resolve_credentials(config.clone(), settings).await?;
-    // The client panics on a token that is not a valid header value.
-    let auth = serde_json::to_value(&config.auth_info).unwrap_or_default();
-    if auth.get("token").and_then(Value::as_str).is_some_and(|token| HeaderValue::from_str(token).is_err()) {
-        return Err(ClusterError::InvalidKubeconfig { why: INVALID_TOKEN.to_owned() });
-    }
-    let server = server.to_owned();
+    let secrets = Secrets::from_auth_info(&config.auth_info);
+    let owned_server = server.to_owned();
     // Reads the files of the client certificate.
-    with_file_timeout("the files of the kubeconfig user", settings, move || {
-        Client::try_from(config).map_err(|error| classify_error(error, &server).into_cluster_error(&server, "connect"))
+    let client = with_file_timeout("the files of the kubeconfig user", settings, move || {
+        Client::try_from(config)
+            .map_err(|error| classify_error(error, &owned_server).into_cluster_error(&owned_server, "connect"))
     })
-    .await
+    .await?;
+    Ok((client, Arc::new(secrets)))
 }
 
 impl SendError {
@@ -392,12 +407,15 @@ fn classify_error(error: kube::Error, server: &str) -> SendError {
     match error {
         kube::Error::InferKubeconfig(error) => SendError::Fatal(kubeconfig_error(&error)),
         kube::Error::Auth(error) => SendError::Fatal(credentials_error(&error)),
+        kube::Error::RustlsTls(error) => {
+            SendError::Fatal(ClusterError::InvalidKubeconfig { why: describe_tls_setup_error(&error).to_owned() })
+        }
         kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
             let why = "the proxy is neither an HTTP nor a SOCKS5 proxy".to_owned();
             SendError::Fatal(ClusterError::Unreachable { server: server.to_owned(), why })
         }
         other => {
-            let message = error_chain(&other);
+            let message = describe_connection_error(&other);
             if is_connect_error(&other) { SendError::NotConnected(message) } else { SendError::Interrupted(message) }
         }
     }
@@ -428,31 +446,9 @@ fn is_connect_error(error: &kube::Error) -> bool {
 
 fn credentials_error(error: &AuthError) -> ClusterError {
     match error {
-        AuthError::ParseTokenKey(_) | AuthError::InvalidBearerToken(_) => {
-            ClusterError::InvalidKubeconfig { why: INVALID_TOKEN.to_owned() }
-        }
         AuthError::ReadTokenFile(error, path) => {
             ClusterError::InvalidKubeconfig { why: describe_io_error(error, path) }
         }
-        other => ClusterError::CredentialPlugin { why: other.to_string() },
+        other => ClusterError::InvalidKubeconfig { why: describe_auth_error(other).to_owned() },
     }
-}
-
-/// Returns the messages of an error and of its causes, each once, without the wrapper types of the client.
-fn error_chain(error: &kube::Error) -> String {
-    let mut messages: Vec<String> = Vec::new();
-    let mut next: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(cause) = next {
-        let message = cause.to_string();
-        // `client error (Connect)` adds nothing to its cause.
-        let is_wrapper = cause.is::<hyper_util::client::legacy::Error>() && cause.source().is_some();
-        if !is_wrapper && !messages.iter().any(|known| known.contains(&message)) {
-            messages.push(message);
-        }
-        next = cause.source();
-    }
-    if messages.is_empty() {
-        messages.push(error.to_string());
-    }
-    messages.join(": ")
 }

@@ -10,6 +10,7 @@ use super::ClusterError;
 use super::exec_plugin::run_exec_plugin;
 use super::files::{read_text, with_file_timeout};
 use super::kubeconfig::describe_io_error;
+use super::kubeconfig_fields::is_header_value;
 use super::settings::ConnectionSettings;
 
 /// Returns the configuration with fixed credentials: those that the plugin prints, or the token of the file. The kube
@@ -40,6 +41,10 @@ pub(super) async fn resolve_credentials(
             read_text(&file).map_err(|error| ClusterError::InvalidKubeconfig { why: describe_io_error(&error, &file) })
         };
         let token = with_file_timeout("the token file of the user", settings, read).await?;
+        if !is_header_value(token.trim()) {
+            let why = "the token file of the user has characters that a header cannot have".to_owned();
+            return Err(ClusterError::InvalidKubeconfig { why });
+        }
         // Deserialized from JSON, because kube does not export the type of its secrets.
         let with_token: Result<AuthInfo, _> = serde_json::from_value(json!({ "token": token.trim() }));
         let with_token = with_token.map_err(|_| ClusterError::InvalidKubeconfig {

@@ -15,10 +15,9 @@ use serde_json::json;
 
 use super::ClusterError;
 use super::child::{Finished, run_with_timeout};
+use super::kubeconfig_fields::{is_header_value, is_pem_certificate, is_pem_private_key};
+use super::safe_errors::describe_plugin_failure;
 use super::settings::{ConnectionSettings, TimeLimit, Timeouts};
-
-/// The maximum number of lines of the plugin's stderr in a message.
-const MAX_STDERR_LINES: usize = 3;
 
 #[derive(Deserialize)]
 struct ExecCredential {
@@ -46,7 +45,8 @@ pub(super) async fn run_exec_plugin(exec: ExecConfig, settings: &ConnectionSetti
     } else {
         settings.log.watch(&description, limit, running).await
     };
-    result.map_err(|error| ClusterError::CredentialPlugin { why: error.to_string() })?
+    // The message of a panic may quote what the plugin printed.
+    result.map_err(|_| ClusterError::CredentialPlugin { why: "rolecall could not run it".to_owned() })?
 }
 
 fn describe(exec: &ExecConfig) -> String {
@@ -111,7 +111,7 @@ fn run_plugin(exec: &ExecConfig, settings: &ConnectionSettings) -> Result<AuthIn
             failed(format!("the command `{name}` does not exist{hint}"))
         }
         std::io::ErrorKind::PermissionDenied => failed(format!("no permission to run `{name}`")),
-        _ => failed(format!("cannot run `{name}`: {error}")),
+        _ => failed(format!("cannot run `{name}`")),
     })?;
     let Some(finished) = finished else {
         return Err(ClusterError::TimedOut {
@@ -122,17 +122,29 @@ fn run_plugin(exec: &ExecConfig, settings: &ConnectionSettings) -> Result<AuthIn
         });
     };
     if !finished.status.success() {
-        let stderr = String::from_utf8_lossy(&finished.stderr);
-        let lines: Vec<&str> =
-            stderr.lines().map(str::trim).filter(|line| !line.is_empty()).take(MAX_STDERR_LINES).collect();
-        let message = if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) };
-        return Err(failed(format!("`{name}` failed with {result}{message}")));
+        // An interactive plugin has shown its error output to the user.
+        let reason =
+            if is_interactive { String::new() } else { format!(": {}", describe_plugin_failure(&finished.stderr)) };
+        return Err(failed(format!("`{name}` failed with {result}{reason}")));
     }
     let invalid_output = || failed(format!("the output of `{name}` is not a valid ExecCredential"));
     let output: ExecCredential = serde_json::from_slice(&finished.stdout).map_err(|_| invalid_output())?;
     let credentials = output.status.ok_or_else(invalid_output)?;
     if credentials.token.is_none() && credentials.client_certificate_data.is_none() {
         return Err(failed(format!("`{name}` printed neither a token nor a certificate")));
+    }
+    let ExecCredentialStatus { token, client_certificate_data, client_key_data } = &credentials;
+    if token.as_deref().is_some_and(|token| !is_header_value(token)) {
+        return Err(failed(format!("the token of `{name}` has characters that a header cannot have")));
+    }
+    if client_certificate_data.as_deref().is_some_and(|pem| !is_pem_certificate(pem.as_bytes())) {
+        return Err(failed(format!("the `clientCertificateData` of `{name}` is not a PEM certificate")));
+    }
+    if client_key_data.as_deref().is_some_and(|pem| !is_pem_private_key(pem.as_bytes())) {
+        return Err(failed(format!("the `clientKeyData` of `{name}` is not a PEM private key")));
+    }
+    if client_certificate_data.is_some() != client_key_data.is_some() {
+        return Err(failed(format!("`{name}` printed a certificate without its key, or a key without a certificate")));
     }
     let encoded = |pem: Option<String>| pem.map(|pem| STANDARD.encode(pem));
     // Deserialized from JSON, because kube does not export the type of its secrets.

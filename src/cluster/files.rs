@@ -26,7 +26,7 @@ pub(super) async fn with_file_timeout<T: Send + 'static>(
         Ok(Ok(result)) => result,
         Ok(Err(error)) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(ClusterError::InvalidKubeconfig { why: error.to_string() }),
+            Err(_) => Err(ClusterError::InvalidKubeconfig { why: "its files cannot be read".to_owned() }),
         },
         Err(_) => Err(ClusterError::TimedOut {
             what: format!("reading {what}"),
@@ -56,11 +56,19 @@ pub(super) fn read_kubeconfig(path: &Path) -> Result<Kubeconfig, KubeconfigError
 /// # Errors
 /// If it cannot be read, is longer, or is not Unicode.
 pub(super) fn read_text(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    let length = std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    String::from_utf8(read_bytes(path)?).map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData))
+}
+
+/// Reads a file up to [`MAX_FILE`].
+///
+/// # Errors
+/// If it cannot be read, or is longer.
+pub(super) fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let length = std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if u64::try_from(length).is_ok_and(|length| length > MAX_FILE) {
         let why = format!("it is longer than {} MiB", MAX_FILE >> 20);
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
     }
-    Ok(text)
+    Ok(bytes)
 }

@@ -11,6 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError
 
 use super::ClusterError;
 use super::files::{read_kubeconfig, with_file_timeout};
+use super::kubeconfig_fields::check_fields;
 use super::settings::ConnectionSettings;
 use crate::diagnostic::closest_match;
 
@@ -78,6 +79,7 @@ async fn load_context_blocking(
         let why = format!("the context `{context}` refers to the user `{user}`, which is not defined");
         return Err(ClusterError::InvalidKubeconfig { why });
     }
+    check_fields(&kubeconfig, named_context)?;
     let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
     let config =
         Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| kubeconfig_error(&error))?;
@@ -90,30 +92,36 @@ fn load_in_cluster_config(
     source: &KubeconfigSource,
 ) -> Result<(Config, String), ClusterError> {
     if *selector != ContextSelector::Current || !source.env.contains_key("KUBERNETES_SERVICE_HOST") {
-        let paths: Vec<String> = kubeconfig_paths(source).iter().map(|path| path.display().to_string()).collect();
+        let paths: Vec<String> = source.paths().iter().map(|path| path.display().to_string()).collect();
         let why = format!("the file {} does not exist", paths.join(", "));
         return Err(ClusterError::InvalidKubeconfig { why });
     }
-    let config = Config::incluster_env().map_err(|error| ClusterError::InvalidKubeconfig { why: error.to_string() })?;
+    let config = Config::incluster_env().map_err(|_| {
+        let why = "there is none, and the service account of the pod is not complete".to_owned();
+        ClusterError::InvalidKubeconfig { why }
+    })?;
     Ok((config, "in-cluster".to_owned()))
 }
 
-fn kubeconfig_paths(source: &KubeconfigSource) -> Vec<PathBuf> {
-    if let Some(file) = &source.file {
-        return vec![file.clone()];
+impl KubeconfigSource {
+    /// Returns the files in the order of their precedence. They need not exist.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        if let Some(file) = &self.file {
+            return vec![file.clone()];
+        }
+        if let Some(list) = self.env.get("KUBECONFIG").filter(|list| !list.is_empty()) {
+            return std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
+        }
+        let home = self.env.get("HOME").or_else(|| self.env.get("USERPROFILE"));
+        home.map(|home| Path::new(home).join(".kube").join("config")).into_iter().collect()
     }
-    if let Some(list) = source.env.get("KUBECONFIG").filter(|list| !list.is_empty()) {
-        return std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
-    }
-    let home = source.env.get("HOME").or_else(|| source.env.get("USERPROFILE"));
-    home.map(|home| Path::new(home).join(".kube").join("config")).into_iter().collect()
 }
 
 /// Reads and merges the files as kubectl does: if several files define the same name, the first one wins. The file of
 /// `--kubeconfig` must exist; files of the environment may be missing.
 fn read_merged(source: &KubeconfigSource) -> Result<Option<Kubeconfig>, ClusterError> {
     let mut merged: Option<Kubeconfig> = None;
-    for path in kubeconfig_paths(source) {
+    for path in source.paths() {
         if source.file.is_none() && !path.exists() {
             continue;
         }
@@ -146,8 +154,14 @@ pub(super) fn kubeconfig_error(error: &KubeconfigError) -> ClusterError {
             format!("the context refers to the cluster `{name}`, which is not defined")
         }
         KubeconfigError::MissingClusterUrl => "the cluster of the context has no `server`".to_owned(),
-        KubeconfigError::ParseClusterUrl(error) => format!("the `server` of the cluster is not a URL: {error}"),
-        KubeconfigError::ParseProxyUrl(error) => format!("the `proxy-url` of the cluster is not a URL: {error}"),
+        KubeconfigError::ParseClusterUrl(_) => "the `server` of the cluster is not a URL".to_owned(),
+        KubeconfigError::ParseProxyUrl(_) => {
+            "the URL of the proxy, in HTTPS_PROXY or `proxy-url`, is not a URL".to_owned()
+        }
+        KubeconfigError::ParseNoProxy(_) => "the variable NO_PROXY is not valid".to_owned(),
+        KubeconfigError::KindMismatch | KubeconfigError::ApiVersionMismatch => {
+            "its files have different kinds or versions".to_owned()
+        }
         KubeconfigError::LoadCertificateAuthority(error) => {
             format!("the certificate authority of the cluster cannot be read: {}", describe_load_error(error))
         }
@@ -160,7 +174,8 @@ pub(super) fn kubeconfig_error(error: &KubeconfigError) -> ClusterError {
         KubeconfigError::ParseCertificates(_) => {
             "the certificate authority of the cluster is not in PEM format".to_owned()
         }
-        other => other.to_string(),
+        KubeconfigError::CurrentContextNotSet => "it has no `current-context`".to_owned(),
+        KubeconfigError::FindPath => "its path is unknown".to_owned(),
     };
     ClusterError::InvalidKubeconfig { why }
 }
@@ -170,7 +185,9 @@ pub(super) fn describe_io_error(error: &std::io::Error, path: &Path) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => format!("the file {} does not exist", path.display()),
         std::io::ErrorKind::PermissionDenied => format!("permission to read {} is denied", path.display()),
-        _ => format!("{} cannot be read: {error}", path.display()),
+        std::io::ErrorKind::IsADirectory => format!("{} is a directory", path.display()),
+        std::io::ErrorKind::InvalidData => format!("{} is not text", path.display()),
+        _ => format!("{} cannot be read", path.display()),
     }
 }
 

@@ -20,6 +20,7 @@ use super::api_client::{Accepted, ApiClient, ApiRequest, ApiResponse, CONTENT_TY
 use super::live::collection_path;
 use super::protobuf::{self, ProtobufObject};
 use super::response_body::ResponseSize;
+use super::safe_errors::describe_json_error;
 use crate::names::ObjectKind;
 use crate::state::object_meta::AGGREGATION_CONTROLLER;
 
@@ -152,11 +153,13 @@ fn decode_page<T: ListItem>(
         let (continue_token, resource_version) = (page.continue_token, page.resource_version);
         return PageEnd { continue_token, resource_version, remaining_items: page.remaining_items }.checked(operation);
     }
-    let page: JsonListPage<'_> = serde_json::from_slice(body).map_err(|error| invalid(operation, &error))?;
+    let page: JsonListPage<'_> =
+        serde_json::from_slice(body).map_err(|error| invalid(operation, &describe_json_error(&error)))?;
     check_kind(page.kind.as_deref(), &list_kind, operation)?;
     let JsonItems(items) = page.items.ok_or_else(|| invalid(operation, &"it has no `items`"))?;
     for item in items {
-        each(serde_json::from_str(item.get()).map_err(|error| invalid(operation, &error))?, item.get().len())?;
+        let item_json = serde_json::from_str(item.get());
+        each(item_json.map_err(|error| invalid(operation, &describe_json_error(&error)))?, item.get().len())?;
     }
     let JsonListMeta { r#continue, resource_version, remaining_item_count } = page.metadata;
     PageEnd {

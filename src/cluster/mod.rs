@@ -11,6 +11,7 @@ mod exec_plugin;
 mod files;
 pub(crate) mod interrupt;
 pub(crate) mod kubeconfig;
+mod kubeconfig_fields;
 mod lease;
 mod list;
 pub(crate) mod live;
@@ -18,6 +19,7 @@ mod protobuf;
 mod response_body;
 mod retry;
 mod review;
+mod safe_errors;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
 mod snapshot_file;
@@ -34,6 +36,7 @@ use thiserror::Error;
 
 use crate::access::Request;
 use crate::diagnostic::{Diagnostic, Excerpt, InternalError};
+use crate::files::ContainmentError;
 use crate::guard::NodeSample;
 use crate::names::ObjectKey;
 use crate::plan::AccessProbe;
@@ -192,8 +195,19 @@ pub(crate) enum ClusterError {
     InvalidResponse { what: String, why: String },
     #[error("cannot read the snapshot {file}: {why}")]
     SnapshotIo { file: String, why: String },
+    #[error("the policy names the snapshot `{file}`, which is not a file in its own directory")]
+    SnapshotOfPolicy { file: String, why: ContainmentError },
+    #[error("cannot write the snapshot {file}: {why}")]
+    SnapshotNotWritten { file: String, why: String, help: &'static str },
     #[error("invalid snapshot: {why}")]
-    InvalidSnapshot { file: String, line: usize, text: String, why: String },
+    InvalidSnapshot {
+        file: String,
+        line: usize,
+        /// The line. `None` if the user has not named the file on the command line: a policy or a plan file could name
+        /// a file with secrets.
+        text: Option<String>,
+        why: String,
+    },
     #[error("the snapshot {file} was changed after it was read")]
     SnapshotChanged { file: String },
     #[error(transparent)]
@@ -209,7 +223,14 @@ impl ClusterError {
         let mut diagnostic = Diagnostic::error(self.to_string());
         if let Self::InvalidSnapshot { file, line, text, .. } = self {
             let (name, text) = (file.clone(), text.clone());
-            diagnostic = diagnostic.with_excerpt(Excerpt { name, line: *line, column: 1, text });
+            diagnostic = match text {
+                Some(text) => diagnostic.with_excerpt(Excerpt { name, line: *line, column: 1, text }),
+                None => diagnostic
+                    .with_note(format!("at {name}:{line}; the line is shown if the file is named on the command line")),
+            };
+        }
+        if let Self::SnapshotOfPolicy { why, .. } = self {
+            diagnostic = diagnostic.with_because(why.to_string());
         }
         match self.help() {
             Some(help) => diagnostic.with_help(help),
@@ -260,7 +281,7 @@ impl ClusterError {
             Self::AmbiguousEksContext { .. } => {
                 "set `account` of the cluster in the policy, or use `context = \"…\"` instead of `eks`".to_owned()
             }
-            Self::Unreachable { why, .. } if why.contains("certificate") => {
+            Self::Unreachable { why, .. } if why.contains("certificate of the server") => {
                 "the kubeconfig has the certificate authority of another cluster: regenerate it (aws eks update-kubeconfig)".to_owned()
             }
             Self::Unreachable { .. } => "check the network, the VPN and the server address in the kubeconfig".to_owned(),
@@ -304,6 +325,10 @@ impl ClusterError {
                 "pass the snapshot again with --snapshot".to_owned()
             }
             Self::SnapshotIo { .. } => "run `rolecall snapshot --out FILE` to create a snapshot of a live cluster".to_owned(),
+            Self::SnapshotOfPolicy { .. } => {
+                "name a .yaml, .yml or .json file in the directory of the policy, or pass --snapshot FILE".to_owned()
+            }
+            Self::SnapshotNotWritten { help, .. } => (*help).to_owned(),
             Self::SnapshotChanged { .. } => "plan again".to_owned(),
             Self::UnexpectedStatus { status: 429 | 500..=599, .. } => {
                 "the API server, or a proxy in front of it, is overloaded or failing: try again later".to_owned()

@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::ClusterError;
 use super::api_client::{SendError, invalid, shorten};
+use super::safe_errors::describe_connection_error;
 use super::settings::ConnectionSettings;
 
 /// A response longer than this is received while no other one is, so that several do not fill the memory.
@@ -94,7 +95,7 @@ pub(super) async fn read_body(
     let mut body = pin!(response.into_body());
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| SendError::Interrupted(error.to_string()))?;
+        let frame = frame.map_err(|error| SendError::Interrupted(describe_connection_error(&error)))?;
         let data = frame.data_ref().map_or(&[][..], Bytes::as_ref);
         let length = bytes.len() + data.len();
         if length > limit {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::api_client::{ApiClient, ApiRequest, ApiResponse};
 use super::live::response_error;
+use super::safe_errors::describe_json_error;
 use super::{ClusterError, UserInfo};
 use crate::access::{AccessView, Aggregation, AllowReason, Request};
 use crate::plan::{AccessProbe, ProbeRequest};
@@ -61,7 +62,7 @@ pub(super) async fn self_subject_review(client: &ApiClient) -> Result<UserInfo, 
     let invalid = |why: String| ClusterError::InvalidResponse { what: request.operation.clone(), why };
     let user_info = review.pointer("/status/userInfo").cloned();
     let user_info = user_info.ok_or_else(|| invalid("it has no `status.userInfo`".to_owned()))?;
-    serde_json::from_value(user_info).map_err(|error| invalid(error.to_string()))
+    serde_json::from_value(user_info).map_err(|error| invalid(describe_json_error(&error)))
 }
 
 /// Returns the identity of the caller, and which of these requests it is allowed to make.

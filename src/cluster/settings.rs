@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::ClusterError;
 use super::interrupt::Interrupt;
+use crate::files::InputFiles;
 use crate::render::text_util::escape_control;
 
 /// On a terminal, a wait that is longer than this is reported.
@@ -29,6 +30,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) max_response: usize,
     pub(crate) log: RequestLog,
     pub(crate) interrupt: Interrupt,
+    /// The files that the command has read: snapshots and kubeconfig files.
+    pub(crate) inputs: InputFiles,
     /// Held by the request that receives a long response.
     pub(super) long_response: Arc<Semaphore>,
 }
@@ -41,7 +44,14 @@ impl Default for ConnectionSettings {
 
 impl ConnectionSettings {
     pub(crate) fn new(timeouts: Timeouts, max_response: usize, log: RequestLog, interrupt: Interrupt) -> Self {
-        Self { timeouts, max_response, log, interrupt, long_response: Arc::new(Semaphore::new(1)) }
+        Self {
+            timeouts,
+            max_response,
+            log,
+            interrupt,
+            inputs: InputFiles::default(),
+            long_response: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// The maximum number of bytes of all lists of one observation: two and a half responses, which is more than a large
@@ -67,7 +77,7 @@ impl ConnectionSettings {
     }
 }
 
-/// The log is left out: it is the same for all connections of a command, and closures cannot be compared.
+/// The log and the inputs are left out: they are the same for all connections of a command, and closures cannot be compared.
 impl PartialEq for ConnectionSettings {
     fn eq(&self, other: &Self) -> bool {
         self.timeouts == other.timeouts && self.max_response == other.max_response

@@ -1,7 +1,7 @@
 //! A cluster in files: the objects of its access configuration as YAML documents. Writes follow the rules of the API
 //! server, which [`crate::state::write::accept`] implements. Documents that are not written keep their bytes.
 
-#![expect(clippy::disallowed_methods, reason = "reads and writes the files of the snapshot")]
+#![expect(clippy::disallowed_methods, reason = "reads the files of the snapshot")]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,7 +17,8 @@ use super::{
 };
 use crate::access::Request;
 use crate::api_resources::{DISCOVERY_KIND, KnownResources};
-use crate::diagnostic::InternalError;
+use crate::diagnostic::{InternalError, escape_text};
+use crate::files::{ContainmentError, contained_file, replace_input};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::AccessProbe;
 use crate::state::State;
@@ -31,7 +32,20 @@ pub(crate) const STDIN: &str = "-";
 /// The name of stdin in messages.
 pub(crate) const STDIN_NAME: &str = "<stdin>";
 
+/// The extensions of the files that are read in a directory, and that a policy can name.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+
 const HEADER_PREFIX: &str = "# rolecall snapshot, taken ";
+
+/// Who has named the files of a snapshot. Only the user can name any file, and only then are lines of it shown in errors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SnapshotNamedBy {
+    CommandLine,
+    /// The policy in this directory. Its snapshots are files of the same directory.
+    Policy(PathBuf),
+    /// A saved plan or a backup.
+    SavedFile,
+}
 
 /// The files of one snapshot, in memory.
 pub(crate) struct SnapshotCluster {
@@ -41,6 +55,7 @@ pub(crate) struct SnapshotCluster {
 
 struct SnapshotContent {
     files: Vec<SnapshotFile>,
+    shows_excerpts: bool,
     objects: BTreeMap<ObjectKey, StoredObject>,
     latest_version: u64,
     has_versions: bool,
@@ -67,9 +82,14 @@ impl SnapshotCluster {
     ///
     /// # Errors
     /// If a file cannot be read, is not YAML, or has an object that the API server would reject.
-    pub(crate) fn open(paths: &[PathBuf], stdin: Option<&str>) -> Result<Self, ClusterError> {
+    pub(crate) fn open(
+        paths: &[PathBuf],
+        stdin: Option<&str>,
+        named_by: &SnapshotNamedBy,
+    ) -> Result<Self, ClusterError> {
         let mut content = SnapshotContent {
             files: Vec::new(),
+            shows_excerpts: *named_by == SnapshotNamedBy::CommandLine,
             objects: BTreeMap::new(),
             latest_version: 0,
             has_versions: false,
@@ -82,7 +102,9 @@ impl SnapshotCluster {
                 content.add_file(PathBuf::from(STDIN_NAME), text.to_owned())?;
                 continue;
             }
+            ensure_contained(path, named_by)?;
             for path in list_files(path)? {
+                ensure_contained(&path, named_by)?;
                 let text = std::fs::read_to_string(&path).map_err(|error| read_error(&path, &error))?;
                 content.add_file(path, text)?;
             }
@@ -100,6 +122,11 @@ impl SnapshotCluster {
         Ok(Self { content: RefCell::new(content), taken_at })
     }
 
+    /// Returns the files that were read. Stdin is not among them.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.content.borrow().files.iter().map(|file| file.path.clone()).collect()
+    }
+
     /// When `rolecall snapshot` wrote it (RFC 3339). `None` if the snapshot was made otherwise.
     pub(crate) fn taken_at(&self) -> Option<&str> {
         self.taken_at.as_deref()
@@ -115,14 +142,26 @@ fn read_error(path: &Path, error: &std::io::Error) -> ClusterError {
     ClusterError::SnapshotIo { file: path.display().to_string(), why }
 }
 
+/// Checks that a file is in the directory of the policy that names it.
+fn ensure_contained(path: &Path, named_by: &SnapshotNamedBy) -> Result<(), ClusterError> {
+    let SnapshotNamedBy::Policy(folder) = named_by else {
+        return Ok(());
+    };
+    let error = |why| ClusterError::SnapshotOfPolicy {
+        file: path.strip_prefix(folder).unwrap_or(path).display().to_string(),
+        why,
+    };
+    let relative = path.strip_prefix(folder).map_err(|_| error(ContainmentError::Absolute))?;
+    contained_file(folder, relative, &EXTENSIONS, ".yaml, .yml or .json").map(drop).map_err(error)
+}
+
 fn list_files(path: &Path) -> Result<Vec<PathBuf>, ClusterError> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(|error| read_error(path, &error))?;
-    let is_snapshot = |path: &PathBuf| {
-        path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
-    };
+    let is_snapshot =
+        |path: &PathBuf| path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known));
     let entries: Vec<std::fs::DirEntry> =
         entries.collect::<std::io::Result<_>>().map_err(|error| read_error(path, &error))?;
     let mut files: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).filter(is_snapshot).collect();
@@ -136,24 +175,21 @@ fn list_files(path: &Path) -> Result<Vec<PathBuf>, ClusterError> {
 
 /// Returns the first line of a snapshot, from which [`SnapshotCluster::taken_at`] reads the time.
 pub(crate) fn snapshot_header(label: &str, now: &str) -> String {
-    let label: String = label.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{HEADER_PREFIX}{now} of {label}\n")
-}
-
-/// Returns the 1-based number and the text of the line that contains the byte `offset`.
-fn line_at(text: &str, offset: usize) -> (usize, String) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count();
-    (line + 1, text.lines().nth(line).unwrap_or_default().to_owned())
+    // A line break would end the comment, and YAML has more line breaks than `\n`.
+    format!("{HEADER_PREFIX}{now} of {}\n", escape_text(label))
 }
 
 impl SnapshotContent {
     fn add_file(&mut self, path: PathBuf, text: String) -> Result<(), ClusterError> {
         let name = path.display().to_string();
+        let shows_excerpts = self.shows_excerpts;
+        let excerpt_of = |text: &str, line: usize| {
+            shows_excerpts.then(|| text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned())
+        };
         let documents = yaml::parse_documents(&text).map_err(|error| ClusterError::InvalidSnapshot {
             file: name.clone(),
             line: error.line,
-            text: text.lines().nth(error.line.saturating_sub(1)).unwrap_or_default().to_owned(),
+            text: excerpt_of(&text, error.line),
             why: error.message,
         })?;
         let file = self.files.len();
@@ -161,13 +197,13 @@ impl SnapshotContent {
         for document in documents {
             let span = document.root.span.clone();
             let error_at = |offset: usize, why: String| {
-                let (line, excerpt) = line_at(&text, offset);
-                ClusterError::InvalidSnapshot { file: name.clone(), line, text: excerpt, why }
+                let line = text.get(..offset).unwrap_or(&text).matches('\n').count() + 1;
+                ClusterError::InvalidSnapshot { file: name.clone(), line, text: excerpt_of(&text, line), why }
             };
             let value = document.to_json().map_err(|error| ClusterError::InvalidSnapshot {
                 file: name.clone(),
                 line: error.line,
-                text: text.lines().nth(error.line.saturating_sub(1)).unwrap_or_default().to_owned(),
+                text: excerpt_of(&text, error.line),
                 why: error.message,
             })?;
             if value.is_null() {
@@ -381,10 +417,11 @@ impl WriteCluster for SnapshotCluster {
             if current != file.text {
                 return Err(ClusterError::SnapshotChanged { file: name });
             }
-            let mut temporary = file.path.clone().into_os_string();
-            temporary.push(".new");
-            let written = std::fs::write(&temporary, &text).and_then(|()| std::fs::rename(&temporary, &file.path));
-            written.map_err(|error| ClusterError::SnapshotIo { file: name, why: error.to_string() })?;
+            replace_input(&file.path, &text).map_err(|error| ClusterError::SnapshotNotWritten {
+                file: name,
+                why: error.to_string(),
+                help: error.help(),
+            })?;
         }
         Ok(())
     }

@@ -33,10 +33,14 @@ lint_ids! {
     CallerControlledName = "caller-controlled-name",
     /// A rule in a namespace names a resource that is in no namespace.
     ClusterScopedInRole = "cluster-scoped-in-role",
+    /// A name has letters that look like those of another name.
+    ConfusableText = "confusable-text",
     /// A part of a rule grants nothing.
     DeadRule = "dead-rule",
     /// A list names a value twice.
     DuplicateItem = "duplicate-item",
+    /// A name has a character that is not visible.
+    InvisibleCharacter = "invisible-character",
     /// A value does something else than it seems to do.
     MisleadingValue = "misleading-value",
     /// `resource-names` together with a verb whose requests have no name.

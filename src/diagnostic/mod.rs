@@ -7,11 +7,13 @@ mod internal_error;
 mod lint_id;
 mod source_map;
 mod suggest;
+mod unsafe_chars;
 
 pub(crate) use internal_error::InternalError;
 pub(crate) use lint_id::LintId;
 pub(crate) use source_map::{SourceLocation, SourceMap, Span};
 pub(crate) use suggest::{closest_match, closest_qualified_match};
+pub(crate) use unsafe_chars::{escape_text, is_unsafe_char};
 
 /// The severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

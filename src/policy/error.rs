@@ -72,6 +72,10 @@ pub(crate) enum PolicyError {
     NodeTemplateForNonNode,
     #[error("`{{{{SessionName}}}}` is always empty for an IAM user")]
     SessionTemplateForUser,
+    #[error("`{text}` contains the invisible character {character}")]
+    InvisibleCharacter { text: String, character: String },
+    #[error("`{text}` has letters that look like those of another script")]
+    ConfusableText { text: String, characters: String, looks_like: Option<String> },
     #[error("the caller can choose this name freely")]
     CallerControlledName,
     #[error("{sessions} of this role have the name `{name}`")]
@@ -236,6 +240,17 @@ impl PolicyError {
                 .with_because("the authenticator rejects callers that are not EC2 instances")
                 .with_help("for the role of a node group, set `kind = \"node\"`"),
             Self::SessionTemplateForUser => diagnostic.with_help("for a user, write a name without this template"),
+            Self::InvisibleCharacter { .. } => diagnostic
+                .with_because("names are compared byte by byte, and a reader does not see this character")
+                .with_help("remove the character"),
+            Self::ConfusableText { characters, looks_like, .. } => {
+                let diagnostic = diagnostic.with_because(format!("it has {characters}"));
+                let diagnostic = match looks_like {
+                    Some(looks_like) => diagnostic.with_note(format!("it looks like `{looks_like}`, which is another name")),
+                    None => diagnostic,
+                };
+                diagnostic.with_help("write it with the letters of one script")
+            }
             Self::CallerControlledName => diagnostic
                 .with_because("a principal that assumes the role chooses its session name")
                 .with_help("put a fixed prefix before it, such as `deploy:{{SessionName}}`"),
@@ -347,6 +362,8 @@ impl PolicyError {
     /// Returns the name of the warning; `None` for an error, with which the policy cannot be used.
     fn lint(&self) -> Option<LintId> {
         match self {
+            Self::InvisibleCharacter { .. } => Some(LintId::InvisibleCharacter),
+            Self::ConfusableText { .. } => Some(LintId::ConfusableText),
             Self::CallerControlledName => Some(LintId::CallerControlledName),
             Self::SessionTakesName { .. } => Some(LintId::SessionTakesName),
             Self::MisleadingValue { lint, .. } => Some(*lint),

@@ -1,6 +1,6 @@
 //! Loads a policy: parses all of its files, merges them and checks the result. Reports the errors of all files at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 
@@ -10,6 +10,7 @@ use super::bindings::parse_binding;
 use super::check::{DefinedNames, check_policy};
 use super::chunks::split_into_chunks;
 use super::clusters::{parse_cluster, parse_guard, parse_ownership};
+use super::confusable_text::report_confusable_texts;
 use super::duplicates::{self, Definitions};
 use super::error::{Diagnostics, PolicyError};
 use super::invariants::parse_invariant;
@@ -201,6 +202,7 @@ fn parse_files(
     let mut roles = NamedSection::new("roles");
     let mut bindings = NamedSection::new("bindings");
     let mut invariants = Vec::new();
+    let mut confusable_texts = BTreeSet::new();
     let mut is_valid_toml = true;
     let mut toml_errors: Vec<(PolicyError, Span, Option<Span>)> = Vec::new();
     let file_chunks =
@@ -227,6 +229,7 @@ fn parse_files(
             }));
             let root = PolicyTable::root(file, base_offset, &table);
             root.report_unknown_keys(&SECTIONS, diagnostics);
+            report_confusable_texts(&root, &mut confusable_texts, diagnostics);
             name.parse(&root, diagnostics, parse_policy_name);
             ownership.parse(&root, diagnostics, parse_ownership);
             guard.parse(&root, diagnostics, parse_guard);

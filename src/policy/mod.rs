@@ -8,6 +8,7 @@ mod check;
 mod chunks;
 mod cluster_filters;
 mod clusters;
+mod confusable_text;
 mod duplicates;
 mod error;
 pub(crate) mod expand;

@@ -57,6 +57,29 @@ impl<'a> PolicyTable<'a> {
         Some((value, self.span_of(value)))
     }
 
+    /// Calls `visit` with every key and string of the table and of the tables in it. Descriptions are prose and are left out.
+    pub(crate) fn for_each_text(&self, visit: &mut dyn FnMut(&str, Span)) {
+        for (key, value) in self.entries {
+            visit(key.get_ref(), self.span_of(key));
+            if key.get_ref() != "description" {
+                self.visit_value(value, visit);
+            }
+        }
+    }
+
+    fn visit_value(&self, value: &'a Spanned<DeValue<'a>>, visit: &mut dyn FnMut(&str, Span)) {
+        match value.get_ref() {
+            DeValue::String(text) => visit(text, self.span_of(value)),
+            DeValue::Array(items) => {
+                for item in items {
+                    self.visit_value(item, visit);
+                }
+            }
+            DeValue::Table(entries) => Self { entries, ..self.clone() }.for_each_text(visit),
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
+        }
+    }
+
     pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }

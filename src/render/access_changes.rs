@@ -2,6 +2,7 @@
 
 use super::plan_text::PlanTextOptions;
 use super::style::StyleClass;
+use super::terminal_text::TerminalText;
 use super::text_util::{columns, escape_control, pluralize};
 use crate::plan::{
     AccessChange, AccessImpact, Action, AffectedSubject, AllowedRequests, Change, ChangeTarget, GrantedBy,
@@ -20,13 +21,13 @@ pub(crate) fn render_access_changes(
     changes: &[AccessChange],
     plan_changes: &[Change],
     options: &PlanTextOptions<'_>,
-) -> String {
+) -> TerminalText {
     let PlanTextOptions { full, style, .. } = *options;
-    let mut out = format!("{}\n", style.paint(StyleClass::Heading, "Who gains and loses access"));
+    let mut out = TerminalText::from_line(&style.paint(StyleClass::Heading, "Who gains and loses access"));
     let [max_changes, max_subjects, max_lines] = if full { [usize::MAX; 3] } else { MAX_SHOWN };
     let lost_logins = lost_logins(changes, plan_changes);
     if changes.is_empty() && lost_logins.is_empty() {
-        out.push_str("  no access changes\n");
+        out.line("  no access changes");
     }
     for change in changes.iter().take(max_changes) {
         push_access_change(change, [max_subjects, max_lines], options, &mut out);
@@ -34,13 +35,10 @@ pub(crate) fn render_access_changes(
     push_more(changes.len(), max_changes, "more access change", "  ", &mut out);
     let sign = style.paint(StyleClass::Removed, "-");
     for principal in lost_logins.iter().take(max_changes) {
-        out.push_str(&format!(
-            "  {sign} {}  can no longer log in (loses no RBAC permissions)\n",
-            escape_control(principal)
-        ));
+        out.line(&format!("  {sign} {}  can no longer log in (loses no RBAC permissions)", escape_control(principal)));
     }
     push_more(lost_logins.len(), max_changes, "more lost login", "  ", &mut out);
-    out.push('\n');
+    out.blank_line();
     out
 }
 
@@ -79,9 +77,9 @@ pub(crate) fn access_totals(changes: &[AccessChange], plan_changes: &[Change]) -
     )
 }
 
-fn push_more(total: usize, shown: usize, noun: &str, indent: &str, out: &mut String) {
+fn push_more(total: usize, shown: usize, noun: &str, indent: &str, out: &mut TerminalText) {
     if let Some(more) = total.checked_sub(shown).filter(|more| *more > 0) {
-        out.push_str(&format!("{indent}… and {} (use --full to show them)\n", pluralize(more, noun)));
+        out.line(&format!("{indent}… and {} (use --full to show them)", pluralize(more, noun)));
     }
 }
 
@@ -89,7 +87,7 @@ fn push_access_change(
     change: &AccessChange,
     [max_subjects, max_lines]: [usize; 2],
     options: &PlanTextOptions<'_>,
-    out: &mut String,
+    out: &mut TerminalText,
 ) {
     let style = options.style;
     let AccessChange { subjects, diff } = change;
@@ -108,23 +106,23 @@ fn push_access_change(
             if columns(&subject_text(subject)) + columns(line) + 6
                 <= options.width.map_or(MAX_INLINE_WIDTH, |width| MAX_INLINE_WIDTH.min(width)) =>
         {
-            out.push_str(&format!("  {sign} {}  {line}\n", subject_text(subject)));
+            out.line(&format!("  {sign} {}  {line}", subject_text(subject)));
         }
         (subjects, lines) => {
             for (number, subject) in subjects.iter().take(max_subjects).enumerate() {
                 let sign = if number == 0 { &sign } else { " " };
-                out.push_str(&format!("  {sign} {}\n", subject_text(subject)));
+                out.line(&format!("  {sign} {}", subject_text(subject)));
             }
             push_more(subjects.len(), max_subjects, "more subject", "    ", out);
             for line in lines.iter().take(max_lines) {
-                out.push_str(&format!("      {line}\n"));
+                out.line(&format!("      {line}"));
             }
             push_more(lines.len(), max_lines, "more line", "      ", out);
         }
     }
     for escalation in &diff.escalations {
         let sign = style.paint(StyleClass::Removed, "!");
-        out.push_str(&format!("  {sign}   {}: {}\n", escalation.name, escape_control(&escalation.path)));
+        out.line(&format!("  {sign}   {}: {}", escalation.name, escape_control(&escalation.path)));
     }
 }
 

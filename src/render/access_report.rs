@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::access_changes::granted_by_text;
 use super::query_renderer::QueryRenderer;
 use super::style::StyleClass;
+use super::terminal_text::TerminalText;
 use super::text_util::{escape_control, pluralize};
 use crate::access::{AccessView, BoundGrants, Identity, SubjectQuery, identity_escalation_paths, paths_of_permissions};
 use crate::names::reserved_prefix;
@@ -95,40 +96,41 @@ pub(crate) fn render_access_report(
     explain: bool,
     full: bool,
     renderer: &QueryRenderer<'_>,
-) -> String {
-    let mut out = String::new();
+) -> TerminalText {
+    let mut out = TerminalText::default();
     for (number, AccessReportRow { subjects, access }) in rows.iter().enumerate() {
         if number > 0 {
-            out.push('\n');
+            out.blank_line();
         }
         for AffectedSubject { subject, name } in subjects {
             let name = name.as_ref().map(|name| format!(" ({})", escape_control(name))).unwrap_or_default();
             let line = format!("{}{name}", escape_control(subject));
-            out.push_str(&format!("{}\n", renderer.style.paint(StyleClass::Heading, &line)));
+            out.line(&renderer.style.paint(StyleClass::Heading, &line));
         }
         if access.allowed.is_empty() {
-            out.push_str("  no permissions\n");
+            out.line("  no permissions");
         }
         let shown = if full { access.allowed.len() } else { MAX_LINES };
         for allowed in access.allowed.iter().take(shown) {
-            out.push_str(&render_grant(allowed, explain, renderer));
+            out.append(&render_grant(allowed, explain, renderer));
         }
         if let Some(more) = access.allowed.len().checked_sub(shown).filter(|more| *more > 0) {
-            out.push_str(&format!("  … and {} (use --full to show them)\n", pluralize(more, "more line")));
+            out.line(&format!("  … and {} (use --full to show them)", pluralize(more, "more line")));
         }
         for escalation in &access.escalations {
-            out.push_str(&format!("  ! {}: {}\n", escalation.name, escape_control(&escalation.path)));
+            out.line(&format!("  ! {}: {}", escalation.name, escape_control(&escalation.path)));
         }
     }
     if hidden > 0 {
-        out.push_str(&format!("\n… and {} (use --full to show them)\n", pluralize(hidden, "system subject")));
+        out.blank_line();
+        out.line(&format!("… and {} (use --full to show them)", pluralize(hidden, "system subject")));
     }
     out
 }
 
-fn render_grant(allowed: &AllowedRequests, explain: bool, renderer: &QueryRenderer<'_>) -> String {
+fn render_grant(allowed: &AllowedRequests, explain: bool, renderer: &QueryRenderer<'_>) -> TerminalText {
     let AllowedRequests { summary, requests: _, granted_by } = allowed;
-    let mut out = format!("  {}\n", escape_control(summary));
+    let mut out = TerminalText::from_line(&format!("  {}", escape_control(summary)));
     for source in granted_by {
         let managed_by = match source {
             GrantedBy::Binding { binding, role } if explain => {
@@ -136,8 +138,8 @@ fn render_grant(allowed: &AllowedRequests, explain: bool, renderer: &QueryRender
             }
             GrantedBy::Binding { .. } | GrantedBy::Group { .. } => String::new(),
         };
-        out.push_str(&format!(
-            "    via {}{}\n",
+        out.line(&format!(
+            "    via {}{}",
             granted_by_text(source),
             renderer.style.paint(StyleClass::Location, &escape_control(&managed_by))
         ));

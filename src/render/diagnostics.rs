@@ -3,6 +3,7 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::style::TextStyle;
+use super::terminal_text::TerminalText;
 use super::text_util::{escape_control, pluralize};
 use crate::diagnostic::{Diagnostic, NoteKind, Severity, SourceMap, Span};
 
@@ -11,7 +12,7 @@ const MAX_SHOWN: usize = 200;
 
 /// Returns the diagnostics in their order, with an empty line after each. Of many errors or warnings, the first ones are
 /// shown and the rest are counted.
-pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap, style: TextStyle) -> String {
+pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap, style: TextStyle) -> TerminalText {
     let renderer = match style {
         TextStyle::Plain => Renderer::plain(),
         TextStyle::Color => Renderer::styled(),
@@ -36,7 +37,8 @@ pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap
             out.push_str("\n\n");
         }
     }
-    out
+    // The library replaces the control characters of source lines, and the rest of the unsafe characters is escaped here.
+    TerminalText::from_rendered_lines(&out)
 }
 
 /// A span of a file and its label.
@@ -68,11 +70,12 @@ fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> G
             let end = annotations.iter().map(|(span, ..)| span.range().end).max().unwrap_or_default();
             let (excerpt, line) = sources.lines(file, start..end);
             let mut snippet = Snippet::source(sources.text(file).get(excerpt.clone()).unwrap_or_default())
-                .path(sources.name(file))
+                .path(escape_control(sources.name(file)))
                 .line_start(line);
             for (span, label, kind) in annotations {
                 let range = span.range().start - excerpt.start..span.range().end - excerpt.start;
-                snippet = snippet.annotation(kind.span(range).label(Some(label).filter(|label| !label.is_empty())));
+                let label = Some(escape_control(label)).filter(|label| !label.is_empty());
+                snippet = snippet.annotation(kind.span(range).label(label));
             }
             group = group.element(snippet);
         }
@@ -82,7 +85,7 @@ fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> G
             excerpt.text.char_indices().nth(excerpt.column.saturating_sub(1)).map_or(excerpt.text.len(), |(at, _)| at);
         let end = excerpt.text.len().max(column);
         let snippet = Snippet::source(excerpt.text.as_str())
-            .path(excerpt.name.as_str())
+            .path(escape_control(&excerpt.name))
             .line_start(excerpt.line)
             .annotation(AnnotationKind::Primary.span(column..end));
         group = group.element(snippet);

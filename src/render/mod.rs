@@ -7,5 +7,6 @@ pub(crate) mod plan_text;
 pub(crate) mod query_answers;
 mod query_renderer;
 pub(crate) mod style;
+pub(crate) mod terminal_text;
 pub(crate) mod text_util;
 pub(crate) mod wrap;

@@ -2,6 +2,7 @@
 
 use super::access_changes;
 use super::style::{StyleClass, TextStyle};
+use super::terminal_text::TerminalText;
 use super::text_util::{columns, escape_control, gap_before_location, padded, pluralize};
 use crate::diagnostic::SourceLocation;
 use crate::plan::{AccessImpact, AccessWindow, Action, Change, ChangeOrigin, DiffOp, FieldDiff, Plan, TransientAccess};
@@ -36,45 +37,46 @@ fn action_sign(action: Action) -> (&'static str, StyleClass) {
 }
 
 /// Returns the changes, their effect on access, the totals and the digest.
-pub(crate) fn render_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> String {
+pub(crate) fn render_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> TerminalText {
     render_changes(plan, "No changes. The cluster matches the policy.", options)
 }
 
 /// Returns the text of a plan that takes back an apply.
-pub(crate) fn render_restore(plan: &Plan, options: &PlanTextOptions<'_>) -> String {
+pub(crate) fn render_restore(plan: &Plan, options: &PlanTextOptions<'_>) -> TerminalText {
     render_changes(plan, "No changes. The cluster has nothing that can be taken back.", options)
 }
 
-fn render_changes(plan: &Plan, no_changes: &str, options: &PlanTextOptions<'_>) -> String {
+fn render_changes(plan: &Plan, no_changes: &str, options: &PlanTextOptions<'_>) -> TerminalText {
     let title = format!("{}, policy {}", escape_control(options.cluster), plan.policy);
     if plan.is_empty() {
-        return format!("{title}: {no_changes}\n");
+        return TerminalText::from_line(&format!("{title}: {no_changes}"));
     }
-    let mut out = format!(
-        "{}, {}\n\n",
+    let mut out = TerminalText::from_line(&format!(
+        "{}, {}",
         options.style.paint(StyleClass::Heading, &title),
         pluralize(plan.changes.len(), "change")
-    );
+    ));
+    out.blank_line();
     // If no change of the plan changes access, the access section says so once for all of them.
     let marks_no_impact = plan.access_changes.as_ref().is_some_and(|access| !access.is_empty());
     push_changes(&plan.changes, marks_no_impact, options, &mut out);
     if let Some(access) = &plan.access_changes {
-        out.push_str(&access_changes::render_access_changes(access, &plan.changes, options));
+        out.append(&access_changes::render_access_changes(access, &plan.changes, options));
     }
-    out.push_str(&render_waits(plan));
-    out.push_str(&render_windows(plan));
-    out.push_str(&render_unproven(plan));
-    out.push_str(&plan_totals(plan));
-    out.push_str(&format!("Digest {}\n", options.digest));
+    out.append(&render_waits(plan));
+    out.append(&render_windows(plan));
+    out.append(&render_unproven(plan));
+    out.line(&plan_totals(plan));
+    out.line(&format!("Digest {}", options.digest));
     out
 }
 
 /// Returns the access that subjects gain or lose only while the plan is applied.
-fn render_windows(plan: &Plan) -> String {
+fn render_windows(plan: &Plan) -> TerminalText {
     if plan.windows.is_empty() {
-        return String::new();
+        return TerminalText::default();
     }
-    let mut out = "Temporary access changes (pass --allow-window to accept)\n".to_owned();
+    let mut out = TerminalText::from_line("Temporary access changes (pass --allow-window to accept)");
     for AccessWindow { step, subject, access, request, reason } in plan.windows.iter().take(MAX_WINDOWS) {
         let effect = match access {
             TransientAccess::Gained => "temporarily gains",
@@ -82,39 +84,39 @@ fn render_windows(plan: &Plan) -> String {
         };
         let last_step = step_description(plan, *step);
         let line = format!("{subject}  {effect}  {request}: after `{last_step}`, because {reason}");
-        out.push_str(&format!("  !   {}\n", escape_control(&line)));
+        out.line(&format!("  !   {}", escape_control(&line)));
     }
     if let Some(more) = plan.windows.len().checked_sub(MAX_WINDOWS).filter(|more| *more > 0) {
-        out.push_str(&format!("      … and {}\n", pluralize(more, "more temporary change")));
+        out.line(&format!("      … and {}", pluralize(more, "more temporary change")));
     }
-    out.push('\n');
+    out.blank_line();
     out
 }
 
 /// Returns the temporary access changes that could not be ruled out.
-fn render_unproven(plan: &Plan) -> String {
+fn render_unproven(plan: &Plan) -> TerminalText {
     if plan.unproven.is_empty() {
-        return String::new();
+        return TerminalText::default();
     }
-    let mut out = "Not proven (pass --allow-window to accept)\n".to_owned();
+    let mut out = TerminalText::from_line("Not proven (pass --allow-window to accept)");
     for unproven in plan.unproven.iter().take(MAX_WINDOWS) {
         let (step, reason) = (step_description(plan, unproven.step), &unproven.reason);
         let line = format!("rolecall could not prove that {unproven}: after `{step}`, because {reason}");
-        out.push_str(&format!("  ?   {}\n", escape_control(&line)));
+        out.line(&format!("  ?   {}", escape_control(&line)));
     }
     if let Some(more) = plan.unproven.len().checked_sub(MAX_WINDOWS).filter(|more| *more > 0) {
-        out.push_str(&format!("      … and {more} more that could not be proven\n"));
+        out.line(&format!("      … and {more} more that could not be proven"));
     }
-    out.push('\n');
+    out.blank_line();
     out
 }
 
 /// Returns the waits for cached tokens, each with the principals and the step after it.
-fn render_waits(plan: &Plan) -> String {
+fn render_waits(plan: &Plan) -> TerminalText {
     if plan.waits.is_empty() {
-        return String::new();
+        return TerminalText::default();
     }
-    let mut out = "Waits, because an API server keeps the old groups of a token for some time\n".to_owned();
+    let mut out = TerminalText::from_line("Waits, because an API server keeps the old groups of a token for some time");
     for wait in &plan.waits {
         let shown: Vec<&str> = wait.subjects.iter().take(MAX_WAIT_SUBJECTS).map(String::as_str).collect();
         let more = match wait.subjects.len() - shown.len() {
@@ -123,9 +125,9 @@ fn render_waits(plan: &Plan) -> String {
         };
         let next_step = step_description(plan, wait.before_step);
         let line = format!("{wait} of {}{more}: before `{next_step}`", shown.join(", "));
-        out.push_str(&format!("  …   {}\n", escape_control(&line)));
+        out.line(&format!("  …   {}", escape_control(&line)));
     }
-    out.push('\n');
+    out.blank_line();
     out
 }
 
@@ -133,21 +135,21 @@ fn step_description(plan: &Plan, step: usize) -> &str {
     plan.steps.get(step).map_or("a step", |step| step.description.as_str())
 }
 
-fn push_changes(changes: &[Change], marks_no_impact: bool, options: &PlanTextOptions<'_>, out: &mut String) {
+fn push_changes(changes: &[Change], marks_no_impact: bool, options: &PlanTextOptions<'_>, out: &mut TerminalText) {
     let shown = if options.full { changes.len() } else { MAX_CHANGES };
     for change in changes.iter().take(shown) {
         push_change(change, options, out);
         if marks_no_impact && change.access_impact == Some(AccessImpact::NoChange) {
-            out.push_str(&format!("      {}\n", options.style.paint(StyleClass::Location, "no access changes")));
+            out.line(&format!("      {}", options.style.paint(StyleClass::Location, "no access changes")));
         }
     }
     if let Some(more) = changes.len().checked_sub(shown).filter(|more| *more > 0) {
-        out.push_str(&format!("      … and {} (use --full to show them)\n", pluralize(more, "more change")));
+        out.line(&format!("      … and {} (use --full to show them)", pluralize(more, "more change")));
     }
-    out.push('\n');
+    out.blank_line();
 }
 
-fn push_change(change: &Change, options: &PlanTextOptions<'_>, out: &mut String) {
+fn push_change(change: &Change, options: &PlanTextOptions<'_>, out: &mut TerminalText) {
     let style = options.style;
     let (sign, class) = action_sign(change.action);
     let adoption = match change.action {
@@ -167,9 +169,9 @@ fn push_change(change: &Change, options: &PlanTextOptions<'_>, out: &mut String)
     let gap = gap_before_location(4 + columns(&title), &location, options.width);
     let location =
         if location.is_empty() { location } else { format!("{gap}{}", style.paint(StyleClass::Location, &location)) };
-    out.push_str(&format!("{} {title}{location}\n", style.paint(class, sign)));
+    out.line(&format!("{} {title}{location}", style.paint(class, sign)));
     if !note.is_empty() && !is_inline {
-        out.push_str(&format!("      {note}\n"));
+        out.line(&format!("      {note}"));
     }
     push_fields(change, style, out);
 }
@@ -179,7 +181,7 @@ fn short_location(location: &SourceLocation) -> String {
     format!("{}:{}", location.file.rsplit('/').next().unwrap_or_default(), location.line)
 }
 
-fn push_fields(change: &Change, style: TextStyle, out: &mut String) {
+fn push_fields(change: &Change, style: TextStyle, out: &mut TerminalText) {
     let fields = &change.fields;
     let labels = fields.iter().filter_map(|field| field.path.last());
     let width = labels.map(|label| columns(&escape_control(label))).max().unwrap_or(0);
@@ -192,13 +194,13 @@ fn push_fields(change: &Change, style: TextStyle, out: &mut String) {
         };
         if parent != group {
             if let Some(parent) = parent {
-                out.push_str(&format!("      {}\n", escape_control(parent)));
+                out.line(&format!("      {}", escape_control(parent)));
             }
             group = parent;
         }
         let indent = if parent.is_some() { "        " } else { "      " };
-        out.push_str(&format!(
-            "{indent}{}  {}\n",
+        out.line(&format!(
+            "{indent}{}  {}",
             padded(&escape_control(label), width),
             field_values(field, change.action, style)
         ));
@@ -251,7 +253,7 @@ fn plan_totals(plan: &Plan) -> String {
         .map(|access| format!(" {}", access_changes::access_totals(access, &plan.changes)))
         .unwrap_or_default();
     format!(
-        "Plan: {} to add, {} to change{changed_adoptions}, {} to replace, {} to remove{adoptions}. {} to write{waits}.{access}\n",
+        "Plan: {} to add, {} to change{changed_adoptions}, {} to replace, {} to remove{adoptions}. {} to write{waits}.{access}",
         plan.count_changes(Action::Create),
         plan.count_changes(Action::Update),
         plan.count_changes(Action::Replace),
@@ -261,37 +263,34 @@ fn plan_totals(plan: &Plan) -> String {
 }
 
 /// What was changed outside of rolecall, by which field manager and when, and separately what is not yet applied.
-pub(crate) fn render_drift(plan: &Plan, options: &PlanTextOptions<'_>) -> String {
+pub(crate) fn render_drift(plan: &Plan, options: &PlanTextOptions<'_>) -> TerminalText {
     let title = format!("{}, policy {}", escape_control(options.cluster), plan.policy);
     if plan.is_empty() {
-        return format!("{title}: No drift. The cluster matches the policy.\n");
+        return TerminalText::from_line(&format!("{title}: No drift. The cluster matches the policy."));
     }
     let (outside, not_applied): (Vec<Change>, Vec<Change>) =
         plan.changes.iter().cloned().partition(|change| change.origin != ChangeOrigin::NotApplied);
-    let mut out = format!("{}\n\n", options.style.paint(StyleClass::Heading, &title));
+    let mut out = TerminalText::from_line(&options.style.paint(StyleClass::Heading, &title));
+    out.blank_line();
     if !outside.is_empty() {
-        out.push_str(&format!("Changed outside of rolecall ({}). \"apply\" will revert these:\n", outside.len()));
+        out.line(&format!("Changed outside of rolecall ({}). \"apply\" will revert these:", outside.len()));
         for change in &outside {
             push_change(change, options, &mut out);
             if let Some(writer) = &change.last_writer {
-                out.push_str(&format!(
-                    "      last written by {} at {}\n",
+                out.line(&format!(
+                    "      last written by {} at {}",
                     escape_control(&writer.manager),
                     escape_control(&writer.time)
                 ));
             }
         }
-        out.push('\n');
+        out.blank_line();
     }
     if !not_applied.is_empty() {
-        out.push_str(&format!("Not yet applied ({}):\n", not_applied.len()));
+        out.line(&format!("Not yet applied ({}):", not_applied.len()));
         push_changes(&not_applied, false, options, &mut out);
     }
-    out.push_str(&format!(
-        "Drift: {} changed outside of rolecall, {} not yet applied.\n",
-        outside.len(),
-        not_applied.len()
-    ));
+    out.line(&format!("Drift: {} changed outside of rolecall, {} not yet applied.", outside.len(), not_applied.len()));
     out
 }
 
@@ -311,8 +310,8 @@ mod tests {
             reason: "its rules have too many parts to compare".to_owned(),
         };
         plan.unproven = vec![unproven(TransientAccess::Gained), unproven(TransientAccess::Lost)];
-        assert_eq!(render_windows(&plan), "");
-        insta::assert_snapshot!(render_unproven(&plan), @"
+        assert_eq!(render_windows(&plan).to_output(TextStyle::Plain), "");
+        insta::assert_snapshot!(render_unproven(&plan).to_output(TextStyle::Plain), @"
         Not proven (pass --allow-window to accept)
           ?   rolecall could not prove that group:readers does not gain get secrets: after `a step`, because its rules have too many parts to compare
           ?   rolecall could not prove that group:readers keeps get secrets: after `a step`, because its rules have too many parts to compare

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use super::query_renderer::QueryRenderer;
 use super::query_renderer::labeled_line;
+use super::terminal_text::TerminalText;
 use super::text_util::escape_control;
 use crate::access::{
     AccessDecision, AllowedVariant, Authentication, CanAnswer, CanResult, DenialReason, EntryRef, EscalationPath,
@@ -127,69 +128,74 @@ pub(crate) fn render_can(
     answer: &CanAnswer<'_>,
     explain: bool,
     renderer: &QueryRenderer<'_>,
-) -> String {
+) -> TerminalText {
     let result = &answer.result;
-    let mut out = format!("{}\n", verdict_line(&renderer.subject(subject), answer, &renderer.state.resources));
+    let mut out = TerminalText::from_line(&verdict_line(&renderer.subject(subject), answer, &renderer.state.resources));
     if !explain {
         return out;
     }
-    out.push_str(&labeled_line("subject", &renderer.subject(subject)));
+    out.append(&labeled_line("subject", &renderer.subject(subject)));
     match &result.authentication {
-        Authentication::Identity(identity) => out.push_str(&renderer.identity(identity)),
-        Authentication::Denied(denial) => out.push_str(&denial_line(denial)),
+        Authentication::Identity(identity) => out.append(&renderer.identity(identity)),
+        Authentication::Denied(denial) => out.append(&denial_line(denial)),
         Authentication::Ambiguous(logins) => {
             for login in logins {
                 match login {
-                    Ok(identity) => out.push_str(&renderer.identity(identity)),
-                    Err(denial) => out.push_str(&denial_line(denial)),
+                    Ok(identity) => out.append(&renderer.identity(identity)),
+                    Err(denial) => out.append(&denial_line(denial)),
                 }
             }
         }
     }
     for source in &result.granted_by {
-        out.push('\n');
-        out.push_str(&renderer.grant_source(source));
+        out.blank_line();
+        out.append(&renderer.grant_source(source));
     }
     for AllowedVariant { principal, granted_by } in &result.allowed_variants {
-        out.push_str(&format!("\n  for {}:\n", escape_control(&describe_variants([principal]))));
+        out.blank_line();
+        out.line(&format!("  for {}:", escape_control(&describe_variants([principal]))));
         for identity in principal.authentication.identities() {
-            out.push_str(&renderer.identity(identity));
+            out.append(&renderer.identity(identity));
         }
         for source in granted_by {
-            out.push('\n');
-            out.push_str(&renderer.grant_source(source));
+            out.blank_line();
+            out.append(&renderer.grant_source(source));
         }
     }
     if result.decision == AccessDecision::Denied && matches!(result.authentication, Authentication::Identity(_)) {
         let heading = if result.near_misses.is_empty() { "no matching rule" } else { "closest match:" };
-        out.push_str(&format!("\n  {heading}\n"));
+        out.blank_line();
+        out.line(&format!("  {heading}"));
     }
     for (number, miss) in result.near_misses.iter().enumerate() {
         if number > 0 {
-            out.push('\n');
+            out.blank_line();
         }
-        out.push_str(&render_near_miss(miss, renderer));
+        out.append(&render_near_miss(miss, renderer));
     }
     out
 }
 
-fn denial_line(denial: &DenialReason) -> String {
+fn denial_line(denial: &DenialReason) -> TerminalText {
     labeled_line("authentication", &format!("denied: {}", describe_denial(denial)))
 }
 
-fn render_near_miss(miss: &NearMiss<'_>, renderer: &QueryRenderer<'_>) -> String {
+fn render_near_miss(miss: &NearMiss<'_>, renderer: &QueryRenderer<'_>) -> TerminalText {
     match miss {
-        NearMiss::Rule { path, mismatch } => format!(
-            "{}{}",
-            renderer.grant_path(path),
-            labeled_line("not applicable", &describe_mismatch(*mismatch, path))
-        ),
-        NearMiss::MissingRole { subject, binding, role } => format!(
-            "{}{}{}",
-            labeled_line("via", &escape_control(&subject.to_string())),
-            labeled_line("binding", &format!("{binding}  {}", renderer.managed_by(binding))),
-            labeled_line("not applicable", &format!("{} does not exist", escape_control(&role.to_string())))
-        ),
+        NearMiss::Rule { path, mismatch } => {
+            let mut out = renderer.grant_path(path);
+            out.append(&labeled_line("not applicable", &describe_mismatch(*mismatch, path)));
+            out
+        }
+        NearMiss::MissingRole { subject, binding, role } => {
+            let mut out = labeled_line("via", &escape_control(&subject.to_string()));
+            out.append(&labeled_line("binding", &format!("{binding}  {}", renderer.managed_by(binding))));
+            out.append(&labeled_line(
+                "not applicable",
+                &format!("{} does not exist", escape_control(&role.to_string())),
+            ));
+            out
+        }
     }
 }
 
@@ -213,33 +219,33 @@ pub(crate) fn render_who_can(
     result: &WhoCanResult<'_>,
     explain: bool,
     renderer: &QueryRenderer<'_>,
-) -> String {
+) -> TerminalText {
     let WhoCanResult { system_masters, principals, subjects } = result;
     let request = escape_control(&question.text);
-    let mut out = String::new();
+    let mut out = TerminalText::default();
     if !system_masters.is_empty() {
-        out.push_str("Members of system:masters (full access, bypasses RBAC):\n");
+        out.line("Members of system:masters (full access, bypasses RBAC):");
         for principal in system_masters {
-            out.push_str(&render_principal(principal, "", explain, renderer));
+            out.append(&render_principal(principal, "", explain, renderer));
         }
-        out.push('\n');
+        out.blank_line();
     }
     if !principals.is_empty() {
-        out.push_str(&format!("Principals that can {request}:\n"));
+        out.line(&format!("Principals that can {request}:"));
         for principal in principals {
             let limits = limits_text(result.paths_of_principal(principal), question);
             let limits = limits.map(|limits| format!("  {limits}")).unwrap_or_default();
-            out.push_str(&render_principal(principal, &limits, explain, renderer));
+            out.append(&render_principal(principal, &limits, explain, renderer));
         }
-        out.push('\n');
+        out.blank_line();
     }
     if subjects.is_empty() {
-        out.push_str(&format!("No binding allows anyone to {request}.\n"));
+        out.line(&format!("No binding allows anyone to {request}."));
         return out;
     }
-    out.push_str("Granted by RBAC bindings:\n");
+    out.line("Granted by RBAC bindings:");
     for grants in subjects {
-        out.push_str(&render_subject_grants(grants, question, explain, renderer));
+        out.append(&render_subject_grants(grants, question, explain, renderer));
     }
     out
 }
@@ -275,12 +281,17 @@ fn limits_text<'a, 's: 'a>(
     (!text.is_empty()).then(|| format!("only {}", escape_control(&text)))
 }
 
-fn render_principal(principal: &MappedPrincipal, limits: &str, explain: bool, renderer: &QueryRenderer<'_>) -> String {
-    let mut out = format!("  {}{limits}\n", renderer.subject(&principal.subject));
+fn render_principal(
+    principal: &MappedPrincipal,
+    limits: &str,
+    explain: bool,
+    renderer: &QueryRenderer<'_>,
+) -> TerminalText {
+    let mut out = TerminalText::from_line(&format!("  {}{limits}", renderer.subject(&principal.subject)));
     if explain {
-        let identities: Vec<String> =
-            principal.authentication.identities().map(|identity| renderer.identity(identity)).collect();
-        out.push_str(&indent(&identities.concat()));
+        for identity in principal.authentication.identities() {
+            out.append(&renderer.identity(identity).indented());
+        }
     }
     out
 }
@@ -290,19 +301,19 @@ fn render_subject_grants(
     question: &WhoCanQuestion<'_>,
     explain: bool,
     renderer: &QueryRenderer<'_>,
-) -> String {
+) -> TerminalText {
     let SubjectGrants { subject, paths, members } = grants;
     let limits = limits_text(paths, question).map(|limits| format!("  {limits}")).unwrap_or_default();
-    let mut out = format!("  {}{limits}\n", escape_control(&subject.to_string()));
+    let mut out = TerminalText::from_line(&format!("  {}{limits}", escape_control(&subject.to_string())));
     if explain {
         for path in paths {
-            out.push_str(&indent(&renderer.grant_path(path)));
+            out.append(&renderer.grant_path(path).indented());
         }
     } else {
         let mut sources: Vec<String> =
             paths.iter().map(|path| format!("{} → {}", path.binding.path(), path.role.name())).collect();
         sources.dedup();
-        out.push_str(&format!("    via {}\n", escape_control(&sources.join(", "))));
+        out.line(&format!("    via {}", escape_control(&sources.join(", "))));
     }
     // The ARN as the entry has it, unless only some sessions or principals are members.
     let member_text = |(member, entry): &(SubjectQuery, EntryRef)| match member {
@@ -315,32 +326,38 @@ fn render_subject_grants(
     };
     let members: Vec<String> = members.iter().map(member_text).collect();
     if !members.is_empty() {
-        out.push_str(&format!("    members (aws-auth): {}\n", members.join(", ")));
+        out.line(&format!("    members (aws-auth): {}", members.join(", ")));
     }
     out
-}
-
-fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
 }
 
 /// Returns the subjects that have privilege escalation paths. Subjects with the same paths are listed together.
 pub(crate) fn render_escalations(
     escalations: &[(SubjectQuery, Vec<EscalationPath<'_>>)],
     renderer: &QueryRenderer<'_>,
-) -> String {
+) -> TerminalText {
     if escalations.is_empty() {
-        return "No subject has a privilege escalation path.\n".to_owned();
+        return TerminalText::from_line("No subject has a privilege escalation path.");
     }
-    let mut sections: Vec<(String, String)> = Vec::new();
+    let mut sections: Vec<(TerminalText, TerminalText)> = Vec::new();
     for (subject, paths) in escalations {
-        let lines: String =
-            paths.iter().map(|path| format!("  ! {}: {}\n", path.name(), escape_control(&path.to_string()))).collect();
-        let heading = format!("{}\n", renderer.subject(subject));
+        let mut lines = TerminalText::default();
+        for path in paths {
+            lines.line(&format!("  ! {}: {}", path.name(), escape_control(&path.to_string())));
+        }
+        let heading = TerminalText::from_line(&renderer.subject(subject));
         match sections.iter_mut().find(|(_, known)| *known == lines) {
-            Some((headings, _)) => headings.push_str(&heading),
+            Some((headings, _)) => headings.append(&heading),
             None => sections.push((heading, lines)),
         }
     }
-    sections.into_iter().map(|(headings, lines)| format!("{headings}{lines}")).collect::<Vec<_>>().join("\n")
+    let mut out = TerminalText::default();
+    for (number, (headings, lines)) in sections.iter().enumerate() {
+        if number > 0 {
+            out.blank_line();
+        }
+        out.append(headings);
+        out.append(lines);
+    }
+    out
 }

@@ -1,6 +1,7 @@
 //! The parts of an answer: subjects, identities and grant paths, each with the policy line or the policy that manages it.
 
 use super::style::{StyleClass, TextStyle};
+use super::terminal_text::TerminalText;
 use super::text_util::{columns, escape_control, gap_before_location, padded};
 use crate::access::{GrantPath, GrantSource, Identity, MASTERS, SubjectQuery};
 use crate::names::ObjectKey;
@@ -41,7 +42,7 @@ impl QueryRenderer<'_> {
         managed_by_text(&self.policy_index.managed_by(self.state, key))
     }
 
-    fn located_line(&self, label: &str, text: &str, managed_by: &str) -> String {
+    fn located_line(&self, label: &str, text: &str, managed_by: &str) -> TerminalText {
         let text = escape_control(text);
         let managed_by = escape_control(managed_by);
         let gap = gap_before_location(LABEL_WIDTH + 4 + columns(&text), &managed_by, self.width);
@@ -49,36 +50,36 @@ impl QueryRenderer<'_> {
     }
 
     /// Returns the aws-auth entry, username and groups of an authenticated subject.
-    pub(crate) fn identity(&self, identity: &Identity) -> String {
-        let mut out = String::new();
+    pub(crate) fn identity(&self, identity: &Identity) -> TerminalText {
+        let mut out = TerminalText::default();
         if let Some(entry) = identity.entry() {
             let managed_by = managed_by_text(&self.policy_index.entry_managed_by(self.state, entry));
-            out.push_str(&self.located_line("aws-auth entry", &entry.to_string(), &managed_by));
+            out.append(&self.located_line("aws-auth entry", &entry.to_string(), &managed_by));
         }
         if let Some(name) = &identity.username {
-            out.push_str(&labeled_line("username", &escape_control(name.as_str())));
+            out.append(&labeled_line("username", &escape_control(name.as_str())));
         }
         let groups: Vec<String> = identity.groups.iter().map(|name| escape_control(name.as_str())).collect();
         if !groups.is_empty() {
-            out.push_str(&labeled_line("groups", &groups.join(", ")));
+            out.append(&labeled_line("groups", &groups.join(", ")));
         }
         out
     }
 
     /// Returns the subject, the binding, the role and the rule, one line each.
-    pub(crate) fn grant_path(&self, path: &GrantPath<'_>) -> String {
+    pub(crate) fn grant_path(&self, path: &GrantPath<'_>) -> TerminalText {
         let GrantPath { subject, binding, role, source, rule } = path;
         let mut out = labeled_line("via", &escape_control(&subject.to_string()));
-        out.push_str(&self.located_line("binding", &binding.to_string(), &self.managed_by(binding)));
-        out.push_str(&self.located_line("role", &role.to_string(), &self.managed_by(role)));
+        out.append(&self.located_line("binding", &binding.to_string(), &self.managed_by(binding)));
+        out.append(&self.located_line("role", &role.to_string(), &self.managed_by(role)));
         if source != role {
-            out.push_str(&self.located_line("rule from", &source.to_string(), &self.managed_by(source)));
+            out.append(&self.located_line("rule from", &source.to_string(), &self.managed_by(source)));
         }
-        out.push_str(&labeled_line("rule", &escape_control(&rule.to_string())));
+        out.append(&labeled_line("rule", &escape_control(&rule.to_string())));
         out
     }
 
-    pub(crate) fn grant_source(&self, source: &GrantSource<'_>) -> String {
+    pub(crate) fn grant_source(&self, source: &GrantSource<'_>) -> TerminalText {
         match source {
             GrantSource::SystemMasters => labeled_line("via", &format!("group {MASTERS} (bypasses RBAC)")),
             GrantSource::Path(path) => self.grant_path(path),
@@ -86,9 +87,9 @@ impl QueryRenderer<'_> {
     }
 }
 
-/// Returns a line with a label and a text, which must not have control characters.
-pub(crate) fn labeled_line(label: &str, text: &str) -> String {
-    format!("  {}  {text}\n", padded(label, LABEL_WIDTH))
+/// Returns a line with a label and a text.
+pub(crate) fn labeled_line(label: &str, text: &str) -> TerminalText {
+    TerminalText::from_line(&format!("  {}  {text}", padded(label, LABEL_WIDTH)))
 }
 
 fn managed_by_text(managed_by: &ManagedBy) -> String {

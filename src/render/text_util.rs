@@ -2,6 +2,8 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::diagnostic::escape_text;
+
 /// `1 change`, `2 changes`.
 pub(crate) fn pluralize(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
@@ -26,12 +28,9 @@ pub(crate) fn gap_before_location(used: usize, location: &str, width: Option<usi
     " ".repeat(column.saturating_sub(used).max(2))
 }
 
-/// Returns the text with its control characters escaped, so that a name from a cluster cannot change the terminal.
+/// Returns a foreign text with its unsafe characters escaped. The width of the result can be measured.
 pub(crate) fn escape_control(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
-        return text.to_owned();
-    }
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    escape_text(text)
 }
 
 #[cfg(test)]

@@ -104,7 +104,8 @@ fn write_number(number: &str) -> String {
 }
 
 /// Returns whether a string can be a literal block. Characters that need an escape cannot. Blank first or
-/// last lines and trailing whitespace could, but an editor that strips them would change the value.
+/// last lines and trailing whitespace could, but an editor that strips them would change the value. A line that CI systems
+/// take for a command would be run if the document is printed in a workflow.
 fn can_be_literal(text: &str) -> bool {
     let body = text.strip_suffix('\n').unwrap_or(text);
     body.contains('\n')
@@ -114,6 +115,7 @@ fn can_be_literal(text: &str) -> bool {
             .split('\n')
             .all(|line| !line.ends_with([' ', '\t']) && line.chars().all(|c| c == '\t' || !needs_escape(c)))
         && !body.lines().any(|line| line.starts_with('\t'))
+        && !body.lines().any(|line| line.trim_start().starts_with("::") || line.contains("##["))
 }
 
 fn needs_escape(c: char) -> bool {

@@ -20,6 +20,7 @@ mod examples;
 mod links;
 mod markdown;
 mod schema_reference;
+mod security;
 mod workflow;
 mod workflow_runs;
 

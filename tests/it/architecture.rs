@@ -10,7 +10,7 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 
 /// The top-level modules in dependency order: a module uses only modules before it.
-const LAYERS: [&str; 16] = [
+const LAYERS: [&str; 17] = [
     "names",
     "diagnostic",
     "yaml",
@@ -24,12 +24,13 @@ const LAYERS: [&str; 16] = [
     "permissions",
     "report",
     "render",
+    "files",
     "cluster",
     "apply",
     "cli",
 ];
 /// The first module that may read files, open sockets, ask the clock or write to a terminal.
-const FIRST_IMPURE_LAYER: &str = "cluster";
+const FIRST_IMPURE_LAYER: &str = "files";
 /// Paths that a pure module must not use.
 const IMPURE_PATHS: [&[&str]; 9] = [
     &["std", "env"],

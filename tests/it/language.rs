@@ -35,9 +35,10 @@ fn banned_words_in(text: &str) -> Vec<(usize, String)> {
 #[test]
 fn sources_schemas_and_documents_have_no_banned_words() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml", "clippy.toml"]
-        .map(|name| root.join(name))
-        .into();
+    let mut files: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "Cargo.toml", "clippy.toml"]
+            .map(|name| root.join(name))
+            .into();
     for folder in ["src", "schema", "docs", "examples", "benches", "tests"] {
         readable_files(&root.join(folder), &mut files);
     }

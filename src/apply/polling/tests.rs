@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::RetrySchedule;
 use crate::access::{AllowReason, Request};
 use crate::apply::{ApplyHooks, ApplyOutcome, StepError, TokenWaits, apply};
-use crate::cluster::snapshot::SnapshotCluster;
+use crate::cluster::snapshot::{SnapshotCluster, SnapshotNamedBy};
 use crate::cluster::{
     AccessReviewStatus, CallerCheck, ClusterError, CredentialFreshness, ReadCluster, UserInfo, WriteCluster,
     WriteOutcome,
@@ -143,7 +143,7 @@ fn apply_both(
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("cluster.yaml");
     std::fs::write(&file, CLUSTER).unwrap();
-    let cluster = SnapshotCluster::open(&[file], None).unwrap();
+    let cluster = SnapshotCluster::open(&[file], None, &SnapshotNamedBy::CommandLine).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let hooks = ApplyHooks {
         schedule,

@@ -15,7 +15,7 @@ use crate::cluster::api_client::ApiClient;
 use crate::cluster::kubeconfig::{ContextSelector, KubeconfigSource, load_context};
 use crate::cluster::live::{LiveCluster, object_path};
 use crate::cluster::settings::ConnectionSettings;
-use crate::cluster::snapshot::SnapshotCluster;
+use crate::cluster::snapshot::{SnapshotCluster, SnapshotNamedBy};
 use crate::cluster::{ClusterError, ReadCluster, WriteCluster, WriteOutcome};
 use crate::names::ObjectKey;
 use crate::state::validate::parse_object_key;
@@ -137,7 +137,7 @@ impl DifferentialFixture {
         items.extend(self.get(key));
         let file = self.folder.path().join("snapshot.json");
         write_file(&file, &json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string());
-        SnapshotCluster::open(&[file], None).unwrap()
+        SnapshotCluster::open(&[file], None, &SnapshotNamedBy::CommandLine).unwrap()
     }
 
     /// Makes the write on the API server and on a snapshot. Returns the outcome and the object after the write, of the

@@ -1,0 +1,269 @@
+//! What may appear in an error about a connection.
+//!
+//! The TLS library, the HTTP client, the parser of the kubeconfig and credential plugins have seen keys, tokens and
+//! passwords, and some of their messages quote them. None of their messages is printed. This module knows the kinds of
+//! their errors, and has its own words for each; an unknown kind has only a general word. [`Secrets`] removes credentials
+//! from the messages of the API server, which could echo a request.
+
+use std::error::Error;
+use std::io;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kube::client::{AuthError, RustlsTlsError};
+use kube::config::AuthInfo;
+use serde_json::Value;
+
+/// Shorter texts are no credentials, and removing them would make messages unreadable.
+const MIN_SECRET_LENGTH: usize = 4;
+const REDACTED: &str = "<redacted>";
+
+/// The credentials of a connection. They are never printed.
+#[derive(Default)]
+pub(super) struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Returns the credentials that the client sends.
+    pub(super) fn from_auth_info(auth_info: &AuthInfo) -> Self {
+        // kube does not export the type of its secrets, so they are read from JSON.
+        let auth = serde_json::to_value(auth_info).unwrap_or_default();
+        let text = |key: &str| auth.get(key).and_then(Value::as_str).map(str::to_owned);
+        let mut secrets: Vec<String> = ["token", "password", "client-key-data"].into_iter().filter_map(text).collect();
+        if let (Some(username), Some(password)) = (text("username"), text("password")) {
+            secrets.push(STANDARD.encode(format!("{username}:{password}")));
+        }
+        let mut secrets: Vec<String> = secrets.into_iter().map(|secret| secret.trim().to_owned()).collect();
+        secrets.retain(|secret| secret.len() >= MIN_SECRET_LENGTH);
+        // A secret can contain another one.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Self(secrets)
+    }
+
+    /// Returns a message of the API server without the credentials.
+    pub(super) fn redact(&self, message: &str) -> String {
+        let mut out = message.to_owned();
+        for secret in &self.0 {
+            out = out.replace(secret.as_str(), REDACTED);
+        }
+        out
+    }
+}
+
+/// Returns why a request got no response.
+pub(super) fn describe_connection_error(error: &(dyn Error + 'static)) -> String {
+    let mut words: Vec<String> = Vec::new();
+    collect_words(error, &mut words);
+    match words.pop() {
+        // The innermost cause says most.
+        Some(innermost) => innermost,
+        None => "the connection failed".to_owned(),
+    }
+}
+
+fn collect_words(error: &(dyn Error + 'static), words: &mut Vec<String>) {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            words.extend(io_words(error));
+            // `source` of an io::Error skips the error that it wraps.
+            if let Some(inner) = error.get_ref() {
+                collect_words(inner, words);
+            }
+        } else if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+            words.push(tls_words(error));
+            return;
+        } else if let Some(known) = known_words(&cause.to_string()) {
+            words.push(known.to_owned());
+        }
+        next = cause.source();
+    }
+}
+
+fn io_words(error: &io::Error) -> Option<String> {
+    let known = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::ConnectionReset => "the connection was reset",
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => {
+            "the connection was closed"
+        }
+        io::ErrorKind::UnexpectedEof => "the connection was closed before the response was complete",
+        io::ErrorKind::TimedOut => "the connection timed out",
+        io::ErrorKind::HostUnreachable => "the host is unreachable",
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => "the network is unreachable",
+        io::ErrorKind::AddrNotAvailable => "the address is not available",
+        io::ErrorKind::PermissionDenied => "permission denied",
+        _ => {
+            // The text of an error of the operating system depends only on its code.
+            return error.raw_os_error().map(|code| io::Error::from_raw_os_error(code).to_string());
+        }
+    };
+    Some(known.to_owned())
+}
+
+fn tls_words(error: &rustls::Error) -> String {
+    use rustls::{AlertDescription, CertificateError as Certificate, Error as Tls};
+    let known = match error {
+        Tls::InvalidCertificate(certificate) => match certificate {
+            Certificate::UnknownIssuer => {
+                "the certificate of the server is not signed by the certificate authority of the kubeconfig"
+            }
+            Certificate::Expired | Certificate::ExpiredContext { .. } => "the certificate of the server has expired",
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+                "the certificate of the server is not valid yet"
+            }
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                "the certificate of the server is for another name"
+            }
+            Certificate::Revoked => "the certificate of the server is revoked",
+            _ => "the certificate of the server is not valid",
+        },
+        Tls::AlertReceived(alert) => match alert {
+            AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA => "the server rejected the client certificate",
+            AlertDescription::CertificateRequired => "the server requires a client certificate",
+            AlertDescription::ProtocolVersion => "the server does not support TLS 1.2 or 1.3",
+            _ => "the server ended the TLS handshake",
+        },
+        Tls::InvalidMessage(_) | Tls::InappropriateMessage { .. } => "the server does not speak TLS",
+        Tls::PeerIncompatible(_) => "the server does not support the TLS versions or ciphers of rolecall",
+        Tls::NoCertificatesPresented => "the server presented no certificate",
+        _ => "the TLS handshake failed",
+    };
+    known.to_owned()
+}
+
+/// Returns our words for messages of hyper and its connectors, whose types are private. They are compared as a whole, so
+/// that no part of an unknown message is printed.
+fn known_words(message: &str) -> Option<&'static str> {
+    Some(match message {
+        "dns error" | "Not a valid domain name" => "the host name cannot be resolved",
+        "invalid dns name" => "the host name is not valid",
+        "connection closed before message completed" | "channel closed" | "connection error" => {
+            "the connection was closed before the response was complete"
+        }
+        "error reading a body from connection" => "the response was cut off",
+        "message head is too large" => "the head of the response is too large",
+        "invalid HTTP version parsed" | "invalid HTTP header parsed" | "invalid HTTP status-code parsed" => {
+            "the response is not HTTP"
+        }
+        "invalid HTTP version parsed (found HTTP2 preface)" | "http2 error" => "the HTTP/2 connection failed",
+        "tunnel error: proxy authorization required" | "SOCKS error: credentials not accepted" => {
+            "the proxy rejected the credentials of its URL"
+        }
+        "tunnel error: unsuccessful" | "tunnel error: proxy response headers too long" => {
+            "the proxy refused the connection"
+        }
+        "tunnel error: unexpected end of file" => "the proxy closed the connection",
+        "tunnel error: failed to create underlying connection"
+        | "SOCKS error: failed to create underlying connection" => "cannot connect to the proxy",
+        _ if message.starts_with("tunnel error: ") || message.starts_with("SOCKS error: ") => "the proxy failed",
+        _ => return None,
+    })
+}
+
+/// Returns what is wrong with the certificates and the key of a connection.
+pub(super) fn describe_tls_setup_error(error: &RustlsTlsError) -> &'static str {
+    match error {
+        RustlsTlsError::InvalidIdentityPem(_) => "the client certificate or its key is not in PEM format",
+        RustlsTlsError::MissingPrivateKey => "the client key is not a PEM private key",
+        RustlsTlsError::MissingCertificate => "the client certificate is not a PEM certificate",
+        RustlsTlsError::InvalidPrivateKey(_) => {
+            "the client key does not fit the client certificate, or is not supported"
+        }
+        RustlsTlsError::UnknownPrivateKeyFormat => "the format of the client key is not supported",
+        RustlsTlsError::AddRootCertificate(_) => "the certificate authority of the cluster is not a valid certificate",
+        RustlsTlsError::NoValidNativeRootCA(_) => {
+            "it has no certificate authority, and the system has no usable certificates"
+        }
+        RustlsTlsError::InvalidServerName(_) => "the `tls-server-name` of the cluster is not a host name",
+    }
+}
+
+/// Returns why the client has no credentials.
+pub(super) fn describe_auth_error(error: &AuthError) -> &'static str {
+    match error {
+        AuthError::InvalidBasicAuth(_) => "the username or password of the user has invalid characters",
+        AuthError::InvalidBearerToken(_) | AuthError::ParseTokenKey(_) => {
+            "the token of the user has invalid characters"
+        }
+        AuthError::MissingCommand => "the `exec` entry of the user has no `command`",
+        AuthError::NoValidNativeRootCA(_) => "the system has no usable certificates",
+        _ => "the authentication method of the user is not supported or failed",
+    }
+}
+
+/// Returns where a JSON text is not as expected, without quoting it.
+pub(super) fn describe_json_error(error: &serde_json::Error) -> String {
+    let problem = match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is not JSON",
+        serde_json::error::Category::Data => "a field has another type",
+    };
+    format!("{problem} (line {}, column {})", error.line(), error.column())
+}
+
+/// The known reasons why a credential plugin for AWS fails: a part of its stderr, and our words.
+const PLUGIN_FAILURES: [(&[&str], &str); 12] = [
+    (&["sso", "expired"], "its SSO session has expired: run `aws sso login`"),
+    (&["error loading sso token"], "it has no SSO session: run `aws sso login`"),
+    (&["token has expired and refresh failed"], "its SSO session has expired: run `aws sso login`"),
+    (&["expiredtoken"], "its AWS credentials have expired"),
+    (&["unable to locate credentials"], "it found no AWS credentials"),
+    (&["nocredentialproviders"], "it found no AWS credentials"),
+    (&["could not be found", "profile"], "its AWS profile does not exist"),
+    (&["invalidclienttokenid"], "AWS does not know its access key"),
+    (&["unrecognizedclient"], "AWS does not know its access key"),
+    (&["accessdenied"], "AWS denied the access"),
+    (&["could not connect to the endpoint"], "it cannot connect to AWS"),
+    (&["you must specify a region"], "it has no AWS region"),
+];
+
+/// Returns why a credential plugin failed. Its stderr can contain credentials, so none of it is printed.
+pub(super) fn describe_plugin_failure(stderr: &[u8]) -> &'static str {
+    let text = String::from_utf8_lossy(stderr).to_lowercase();
+    let known = PLUGIN_FAILURES.iter().find(|(parts, _)| parts.iter().all(|part| text.contains(part)));
+    match known {
+        Some((_, words)) => words,
+        None if text.trim().is_empty() => "it printed no reason",
+        None => "its error output is not shown, because it can contain credentials",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_messages_are_never_printed() {
+        let secret = io::Error::other("key 0x1234 SECRET");
+        assert_eq!(describe_connection_error(&secret), "the connection failed");
+        let tls = rustls::Error::General("SECRET".to_owned());
+        let wrapped = io::Error::new(io::ErrorKind::InvalidData, tls);
+        assert_eq!(describe_connection_error(&wrapped), "the TLS handshake failed");
+        let certificate = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let wrapped = io::Error::other(io::Error::other(certificate));
+        assert!(describe_connection_error(&wrapped).contains("certificate authority"));
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(describe_connection_error(&refused), "connection refused");
+    }
+
+    #[test]
+    fn plugin_failures_have_own_words() {
+        let sso = b"Error when retrieving token from sso: Token has expired and refresh failed";
+        assert_eq!(describe_plugin_failure(sso), "its SSO session has expired: run `aws sso login`");
+        assert!(describe_plugin_failure(b"panic: SECRET").starts_with("its error output is not shown"));
+    }
+
+    #[test]
+    fn messages_of_the_server_have_no_credentials() {
+        let auth = serde_json::json!({ "token": "tok-123", "username": "me", "password": "pass-123" });
+        let secrets = Secrets::from_auth_info(&serde_json::from_value(auth).unwrap());
+        let basic = STANDARD.encode("me:pass-123");
+        let echoed = format!("Bearer tok-123, Basic {basic} and pass-123");
+        assert_eq!(secrets.redact(&echoed), "Bearer <redacted>, Basic <redacted> and <redacted>");
+    }
+}
