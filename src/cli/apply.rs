@@ -157,7 +157,7 @@ impl Approval<'_> {
     fn confirm(&self, pending: &[&ClusterPlan], env: &mut Env) -> Result<bool, CommandError> {
         if !self.digests.is_empty() {
             let changed = pending.iter().filter(|cluster_plan| !self.digests.contains(&cluster_plan.digest));
-            let errors: Vec<Diagnostic> = changed.map(|cluster_plan| digest_mismatch(cluster_plan)).collect();
+            let errors: Vec<Diagnostic> = changed.map(|cluster_plan| self.digest_mismatch(cluster_plan)).collect();
             return if errors.is_empty() { Ok(true) } else { Err(errors.into()) };
         }
         if self.is_given {
@@ -172,12 +172,15 @@ impl Approval<'_> {
             format!("\nDo you want to apply {changes} to {}? Only 'yes' will be accepted: ", labels.join(", "));
         Ok(env.prompt(&question) == "yes")
     }
-}
 
-fn digest_mismatch(cluster_plan: &ClusterPlan) -> Diagnostic {
-    let ClusterPlan { label, digest, .. } = cluster_plan;
-    Diagnostic::error(format!("{label}: the plan does not match the approved digest"))
-        .with_because(format!("the digest of this plan is {digest}"))
-        .with_note("the policy or the cluster has changed since the plan was approved")
-        .with_help(format!("review the plan above, then pass --approved {digest}"))
+    fn digest_mismatch(&self, cluster_plan: &ClusterPlan) -> Diagnostic {
+        let ClusterPlan { label, digest, .. } = cluster_plan;
+        Diagnostic::error(format!("{label}: the plan does not match the approved digest"))
+            .with_because(format!("the digest of this plan is {digest}"))
+            .with_note(match self.saved_plan {
+                Some(path) => format!("{} is not the plan that was approved", path.display()),
+                None => "the policy or the cluster has changed since the plan was approved".to_owned(),
+            })
+            .with_help(format!("review the plan above, then pass --approved {digest}"))
+    }
 }

@@ -155,8 +155,8 @@ pub(crate) struct ApplyArgs {
     /// Do not ask for confirmation
     #[arg(long)]
     pub(crate) auto_approve: bool,
-    /// Apply only if the plan has this digest. Can be repeated, one for each cluster
-    #[arg(long, value_name = "DIGEST", conflicts_with = "plan")]
+    /// Apply only if the plan has this digest, also with --plan. Can be repeated, one for each cluster
+    #[arg(long, value_name = "DIGEST")]
     pub(crate) approved: Vec<String>,
     /// Apply a saved plan. It is refused if the objects that it relies on have changed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "clusters"])]

@@ -7,6 +7,7 @@ use super::guards;
 use super::missing_permissions;
 use super::policy_files::{LoadedPolicy, read_policy};
 use super::print_json;
+use super::same_cluster::{ClusterIdentity, ensure_different_clusters};
 use super::target::{ClusterConnection, ConnectedCluster, TargetCluster, resolve_targets};
 use crate::access::{all_dangling, dangling_after};
 use crate::cluster::any::AnyCluster;
@@ -19,7 +20,7 @@ use crate::plan::{self, AccessComparison, AggregatedRoles, Plan};
 use crate::policy::{PolicyIndex, prescan_clusters};
 use crate::render::diagnostics;
 use crate::render::plan_text::PlanTextOptions;
-use crate::report::{self, PlanDocument, PlanJson};
+use crate::report::{self, PlanDocument, PlanJson, SerializeError};
 use crate::state::State;
 use crate::state::object::ObjectError;
 
@@ -111,7 +112,7 @@ impl PlanSet {
         env: &mut Env,
     ) -> Result<(), CommandError> {
         match format {
-            OutputFormat::Json if self.error.is_none() => print_json(&self.document(), env)?,
+            OutputFormat::Json if self.error.is_none() => print_json(&self.document()?, env)?,
             OutputFormat::Json => {}
             OutputFormat::Text => print_plans(&self.cluster_plans, full, render, env),
         }
@@ -119,7 +120,10 @@ impl PlanSet {
     }
 
     /// Returns the plans as one document.
-    pub(crate) fn document(&self) -> PlanDocument {
+    ///
+    /// # Errors
+    /// If it cannot be serialized.
+    pub(crate) fn document(&self) -> Result<PlanDocument, SerializeError> {
         let plan_json = |cluster_plan: &ClusterPlan| {
             PlanJson::new(
                 &cluster_plan.plan,
@@ -186,6 +190,12 @@ pub(crate) async fn plan_targets(
     loaded.print_warnings(env);
     let targets = resolve_targets(Some((&loaded.policy.clusters, &loaded.base_dir)), &target_args.connection, env)?;
     let observed = if targets == scanned_targets { early } else { observe_targets(&targets, depth).await };
+    let identities = targets.iter().zip(&observed).filter_map(|(target, observed)| {
+        let (connected, state, _) = observed.as_ref().ok()?;
+        let name = target.name.as_deref().unwrap_or(&connected.label);
+        Some(ClusterIdentity::new(name, &target.connection, state))
+    });
+    ensure_different_clusters(&identities.collect::<Vec<_>>())?;
     let mut cluster_plans = Vec::with_capacity(targets.len());
     let mut errors: Option<CommandError> = None;
     for (target, observed) in targets.iter().zip(observed) {

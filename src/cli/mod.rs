@@ -31,6 +31,7 @@ mod question;
 mod reference;
 mod refusals;
 mod restore;
+mod same_cluster;
 mod saved_plan;
 mod schema;
 mod snapshot;

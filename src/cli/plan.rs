@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandE
         return Ok(Exit::Refused);
     }
     if let Some(path) = &args.out {
-        write_file_atomically(path, &to_text(&plans.document())?, env)?;
+        write_file_atomically(path, &to_text(&plans.document()?)?, env)?;
         // The file does not include the accepted risks: `apply` needs the flags again.
         let allow_flags: String = args.allow.iter().map(|text| format!(" --allow {text}")).collect();
         env.note(&format!(

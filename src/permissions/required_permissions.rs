@@ -183,7 +183,7 @@ pub(crate) fn required_by_policy(
         out.push(RequiredPermission::Request(object_request("delete", &bridge(key, 1), true)));
         out.push(required_for_binding_write(key, &binding.value.role_ref, after));
     }
-    let owned = live.rbac_objects().filter(|(_, meta)| object_owner(meta, policy) == Owner::ThisPolicy);
+    let owned = live.rbac_objects().filter(|(key, meta)| object_owner(key, meta, policy) == Owner::ThisPolicy);
     out.extend(owned.map(|(key, _)| RequiredPermission::Request(object_request("delete", key, true))));
     let has_entries = !desired.entries.is_empty() || !desired.expired.entries.is_empty();
     if has_entries || !live.entry_marks().owned_by(policy).is_empty() {

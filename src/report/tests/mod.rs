@@ -49,7 +49,7 @@ kind: ClusterRoleBinding
 metadata:
   name: readers
   resourceVersion: "9"
-  annotations: { rolecall/policy: prod, rolecall/digest: "0" }
+  annotations: { rolecall/policy: prod, rolecall/object: "9f22e8bf035a24e5", rolecall/digest: "0" }
   managedFields: [{ manager: kubectl-edit, time: "2026-01-01T00:00:00Z" }]
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }
 subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: readers }]
@@ -149,7 +149,7 @@ fn saved_plan_is_read_back_completely() {
         "{plan:#?}"
     );
     assert!(plan.access_changes.as_ref().is_some_and(|access| !access.is_empty()) && !plan.limits.protected.is_empty());
-    let text = to_text(&PlanDocument::new(vec![document])).unwrap();
+    let text = to_text(&PlanDocument::new(vec![document]).unwrap()).unwrap();
     let read: PlanDocument = serde_json::from_str(&text).unwrap();
     assert_eq!(to_text(&read).unwrap(), text);
     let saved = read.plans.into_iter().next().unwrap();
@@ -260,7 +260,7 @@ fn invalid_saved_plan_is_rejected() {
 
 #[test]
 fn documents_have_the_format_version_and_others_are_rejected() {
-    let document = to_value(&PlanDocument::new(Vec::new())).unwrap();
+    let document = to_value(&PlanDocument::new(Vec::new()).unwrap()).unwrap();
     assert_eq!(document, json!({ "format-version": 2, "plans": [] }));
     let error = serde_json::from_value::<PlanDocument>(json!({ "format-version": 1, "plans": [] })).unwrap_err();
     assert_eq!(error.to_string(), "unsupported format version 1, expected 2");
