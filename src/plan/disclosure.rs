@@ -18,11 +18,9 @@ impl Plan {
         let (mut objects, mut entries) = (BTreeSet::new(), BTreeSet::new());
         for change in &self.changes {
             match &change.target {
-                ChangeTarget::Object(key) => drop(objects.insert(key)),
-                ChangeTarget::Entry { section, principal } => {
-                    drop(entries.insert((*section, principal.to_lowercase())))
-                }
-            }
+                ChangeTarget::Object(key) => objects.insert(key),
+                ChangeTarget::Entry { section, principal } => entries.insert((*section, principal.to_lowercase())),
+            };
         }
         let written: BTreeSet<&ObjectKey> = self.steps.iter().map(|step| &step.object).collect();
         let aws_auth = ObjectKey::aws_auth();
