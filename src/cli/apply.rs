@@ -1,14 +1,15 @@
 //! `rolecall apply`: shows the plan, asks for confirmation, makes the writes and reports their results.
 
 use super::apply_run::{apply_all, dry_run_all};
-use super::args::{ApplyArgs, ApplyFlags};
-use super::cluster_plan::{ClusterPlan, PlanDepth, plan_targets, print_plans};
+use super::args::{ApplyArgs, ApplyFlags, OutputFormat};
+use super::cluster_plan::{ClusterPlan, PlanDepth, plan_document, plan_targets, print_plans};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::parse_allow_flags;
 use super::missing_permissions;
 use super::policy_files::read_policy;
+use super::print_json;
 use super::refusals::{print_access_windows, print_diagnostics, print_refusals};
 use super::saved_plan;
 use super::target::ensure_snapshots_writable;
@@ -35,16 +36,18 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
     }
     let allow = parse_allow_flags(&args.flags.allow)?;
     let (sources, cluster_plans) = match &args.plan {
-        Some(path) => {
-            (SourceMap::default(), saved_plan::open_saved_plan(path, &args.target.connection, &allow, env).await?)
-        }
+        Some(path) => (
+            SourceMap::default(),
+            saved_plan::open_saved_plan((path, args.verify_key.as_deref()), &args.target.connection, &allow, env)
+                .await?,
+        ),
         None => {
             let (loaded, cluster_plans) =
                 plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, env).await?.into_complete()?;
             (loaded.policy.sources, cluster_plans)
         }
     };
-    let options = ApplyOptions { approval, allow_flags: &allow, flags: &args.flags };
+    let options = ApplyOptions { approval, allow_flags: &allow, flags: &args.flags, format: OutputFormat::Text };
     approve_and_apply(&cluster_plans, &sources, &options, env).await
 }
 
@@ -54,6 +57,8 @@ pub(crate) struct ApplyOptions<'a> {
     /// The risks that the command line accepts.
     pub(crate) allow_flags: &'a [AllowFlag],
     pub(crate) flags: &'a ApplyFlags,
+    /// The format of the plan on stdout.
+    pub(crate) format: OutputFormat,
 }
 
 /// Shows the plans, asks for confirmation, and makes the writes.
@@ -67,7 +72,10 @@ pub(crate) async fn approve_and_apply(
         ApprovedCommand::Apply => plan_text::render_plan,
         ApprovedCommand::Restore => plan_text::render_restore,
     };
-    print_plans(cluster_plans, options.flags.full, render, env);
+    match options.format {
+        OutputFormat::Text => print_plans(cluster_plans, options.flags.full, render, env),
+        OutputFormat::Json => print_json(&plan_document(cluster_plans, sources)?, env)?,
+    }
     let refused = print_refusals(cluster_plans, options.allow_flags, sources, env)
         || !options.flags.allow_window && print_access_windows(cluster_plans, sources, env);
     if refused {
@@ -76,9 +84,10 @@ pub(crate) async fn approve_and_apply(
     }
     let pending: Vec<&ClusterPlan> =
         cluster_plans.iter().filter(|cluster_plan| !cluster_plan.plan.is_empty()).collect();
-    let severity = if options.flags.dry_run { Severity::Warning } else { Severity::Error };
-    let missing: Vec<Diagnostic> =
-        pending.iter().filter_map(|cluster_plan| missing_permissions::to_diagnostic(cluster_plan, severity)).collect();
+    let missing: Vec<Diagnostic> = pending
+        .iter()
+        .filter_map(|cluster_plan| missing_permissions::to_diagnostic(cluster_plan, Severity::Error))
+        .collect();
     if !missing.is_empty() && !options.flags.dry_run {
         env.eprint("No changes were made.\n");
         return Err(missing.into());
@@ -88,7 +97,9 @@ pub(crate) async fn approve_and_apply(
         return Ok(Exit::Success);
     }
     if options.flags.dry_run {
-        return dry_run_all(&pending, sources, env).await;
+        let exit = dry_run_all(&pending, sources, env).await?;
+        // The API server does not say what a write lacks that depends on earlier writes.
+        return Ok(if missing.is_empty() { exit } else { Exit::Failed });
     }
     if !options.approval.confirm(&pending, env)? {
         env.eprint("Apply cancelled. No changes were made.\n");

@@ -118,7 +118,7 @@ pub(super) async fn apply_all(
         print_error(&CommandError::new(sources.clone(), errors), OutputFormat::Text, env);
     }
     for prepared in prepared_applies {
-        if !failed && let Err(error) = apply_one(&prepared, env).await {
+        if !failed && let Err(error) = apply_one(&prepared, options.format, env).await {
             print_error(&CommandError::new(sources.clone(), error.diagnostics), OutputFormat::Text, env);
             failed = true;
         }
@@ -278,7 +278,7 @@ fn list_first<T>(
     items.iter().take(MAX_LISTED).map(to_diagnostic).chain(last).collect()
 }
 
-async fn apply_one(prepared: &PreparedApply<'_>, env: &mut Env) -> Result<(), CommandError> {
+async fn apply_one(prepared: &PreparedApply<'_>, format: OutputFormat, env: &mut Env) -> Result<(), CommandError> {
     let PreparedApply { cluster_plan, lock, aws_auth_baseline, checks } = prepared;
     let ClusterPlan { plan, cluster, label, .. } = *cluster_plan;
     let total = plan.steps.len();
@@ -326,7 +326,11 @@ async fn apply_one(prepared: &PreparedApply<'_>, env: &mut Env) -> Result<(), Co
         number => format!(", {number} already up to date"),
     };
     let writes = pluralize(outcome.completed.len() - outcome.unchanged, "write");
-    env.print_wrapped(&format!("Applied to {label}: {writes} made{unchanged}.\n"));
+    let summary = format!("Applied to {label}: {writes} made{unchanged}.\n");
+    match format {
+        OutputFormat::Text => env.print_wrapped(&summary),
+        OutputFormat::Json => env.note(&summary),
+    }
     if matches!(cluster, AnyCluster::Live(_)) && removes_entry_fields(plan) {
         env.note(&format!("note: {label}: {TOKEN_CACHE_NOTE}\n"));
     }

@@ -12,7 +12,7 @@ use super::target::{ClusterConnection, ConnectedCluster, TargetCluster, resolve_
 use crate::access::{all_dangling, dangling_after};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, ReadCluster as _};
-use crate::diagnostic::{Diagnostic, InternalError};
+use crate::diagnostic::{Diagnostic, InternalError, SourceMap};
 use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation, PatternMatches};
 use crate::lint::{self, LintContext, Vocabulary};
 use crate::permissions::MissingPermission;
@@ -124,19 +124,30 @@ impl PlanSet {
     /// # Errors
     /// If it cannot be serialized.
     pub(crate) fn document(&self) -> Result<PlanDocument, SerializeError> {
-        let plan_json = |cluster_plan: &ClusterPlan| {
-            PlanJson::new(
-                &cluster_plan.plan,
-                &cluster_plan.digest,
-                (&cluster_plan.label, cluster_plan.cluster_name.as_deref()),
-                (&cluster_plan.connection).into(),
-                &self.loaded.policy.sources,
-                &cluster_plan.violations,
-                &cluster_plan.guard_report,
-            )
-        };
-        PlanDocument::new(self.cluster_plans.iter().map(plan_json).collect())
+        plan_document(&self.cluster_plans, &self.loaded.policy.sources)
     }
+}
+
+/// Returns plans as one document.
+///
+/// # Errors
+/// If it cannot be serialized.
+pub(crate) fn plan_document(
+    cluster_plans: &[ClusterPlan],
+    sources: &SourceMap,
+) -> Result<PlanDocument, SerializeError> {
+    let plan_json = |cluster_plan: &ClusterPlan| {
+        PlanJson::new(
+            &cluster_plan.plan,
+            &cluster_plan.digest,
+            (&cluster_plan.label, cluster_plan.cluster_name.as_deref()),
+            (&cluster_plan.connection).into(),
+            sources,
+            &cluster_plan.violations,
+            &cluster_plan.guard_report,
+        )
+    };
+    PlanDocument::new(cluster_plans.iter().map(plan_json).collect())
 }
 
 /// Prints the plans as text, with an empty line between them.

@@ -25,6 +25,7 @@ mod internal_error_tests;
 mod missing_permissions;
 mod permissions;
 mod plan;
+mod plan_signature;
 mod policy_files;
 mod question;
 #[cfg(test)]

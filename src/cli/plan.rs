@@ -7,6 +7,7 @@ use super::env::Env;
 use super::exit::Exit;
 use super::guards::parse_allow_flags;
 use super::missing_permissions;
+use super::plan_signature::SigningKey;
 use super::refusals::{print_diagnostics, print_refusals};
 use super::{print_error, write_file_atomically};
 use crate::diagnostic::Severity;
@@ -15,6 +16,7 @@ use crate::report::to_text;
 
 pub(crate) async fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let allow = parse_allow_flags(&args.allow)?;
+    let signing_key = args.sign_key.as_deref().map(|path| SigningKey::read(path, env)).transpose()?;
     let mut plans = plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, env).await?;
     // They are printed after the plan, and are among the warnings of the JSON document.
     let mut missing = Vec::new();
@@ -39,7 +41,12 @@ pub(crate) async fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandE
         return Ok(Exit::Refused);
     }
     if let Some(path) = &args.out {
-        write_file_atomically(path, &to_text(&plans.document()?)?, env)?;
+        let text = to_text(&plans.document()?)?;
+        write_file_atomically(path, &text, env)?;
+        if let Some(key) = &signing_key {
+            let signature = key.sign(path, &text, env)?;
+            env.note(&format!("Signature saved to {}\n", signature.display()));
+        }
         // The file does not include the accepted risks: `apply` needs the flags again.
         let allow_flags: String = args.allow.iter().map(|text| format!(" --allow {text}")).collect();
         env.note(&format!(

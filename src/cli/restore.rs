@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::apply::{ApplyOptions, Approval, ApprovedCommand, approve_and_apply};
@@ -75,7 +76,7 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
     print_diagnostics(&plan.warnings, &SourceMap::default(), env);
     let source = (connection, backup.name);
     let cluster_plan = ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, &allow).await?;
-    let options = ApplyOptions { approval, allow_flags: &allow, flags: &args.flags };
+    let options = ApplyOptions { approval, allow_flags: &allow, flags: &args.flags, format: args.format };
     approve_and_apply(&[cluster_plan], &SourceMap::default(), &options, env).await
 }
 
@@ -113,8 +114,8 @@ fn read_backup(args: &RestoreArgs, env: &Env) -> Result<(BackupDocument, BTreeMa
     let invalid = |reason: &str| invalid_backup(args, reason);
     let documents =
         yaml::parse_documents(&text).map_err(|error| invalid(&format!("line {}: {}", error.line, error.message)))?;
-    let mut backup: Option<BackupDocument> = None;
-    let mut objects = BTreeMap::new();
+    let mut backup: Option<(BackupDocument, Value)> = None;
+    let (mut objects, mut following) = (BTreeMap::new(), Vec::new());
     for document in documents {
         let value = document.to_json().map_err(|error| invalid(&format!("line {}: {}", error.line, error.message)))?;
         if value.is_null() {
@@ -125,13 +126,23 @@ fn read_backup(args: &RestoreArgs, env: &Env) -> Result<(BackupDocument, BTreeMa
             if version != BACKUP_VERSION {
                 return Err(other_version(args, version));
             }
-            backup = Some(serde_json::from_value(value).map_err(|error| invalid(&error.to_string()))?);
+            let document = BackupDocument::deserialize(&value).map_err(|error| invalid(&error.to_string()))?;
+            if backup.replace((document, value)).is_some() {
+                return Err(invalid("it has two documents of the kind `Backup`"));
+            }
             continue;
         }
+        following.push(value.clone());
         match parse_object_key(&value).map_err(|reason| invalid(&reason))? {
             Some(key) if is_backed_up(key.kind()) => drop(objects.insert(key, value)),
             Some(_) | None => {}
         }
     }
-    Ok((backup.ok_or_else(|| invalid("it has no document of the kind `Backup`"))?, objects))
+    let (backup, value) = backup.ok_or_else(|| invalid("it has no document of the kind `Backup`"))?;
+    if !backup.is_unchanged(&value, &following)? {
+        let message = format!("{} was changed after it was written: its digest does not match", args.file.display());
+        let error = Diagnostic::error(message).with_note("no changes were made");
+        return Err(CommandError::from_diagnostic(error.with_help("use the file as `apply --backup` wrote it")));
+    }
+    Ok((backup, objects))
 }

@@ -11,6 +11,7 @@ use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::guards;
+use super::plan_signature;
 use super::same_cluster::{ClusterIdentity, ensure_different_clusters};
 use super::target::{ClusterConnection, TargetCluster, connection_from_flags};
 use super::write_file_atomically;
@@ -36,7 +37,7 @@ struct SavedPlan {
 
 /// Connects to the clusters of a saved plan, and evaluates its plans on their current state.
 pub(crate) async fn open_saved_plan(
-    path: &Path,
+    (path, verify_key): (&Path, Option<&Path>),
     connection_args: &ConnectionArgs,
     allow: &[AllowFlag],
     env: &Env,
@@ -44,7 +45,7 @@ pub(crate) async fn open_saved_plan(
     let mut cluster_plans = Vec::new();
     let mut stale: Vec<Diagnostic> = Vec::new();
     let mut identities = Vec::new();
-    for saved in read_saved_plans(path, env)? {
+    for saved in read_saved_plans(path, verify_key, env)? {
         // The context can come from the environment, so `--snapshot` takes precedence.
         let connection = match (connection_args.snapshots.as_slice(), &connection_args.context) {
             ([], Some(context)) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
@@ -94,12 +95,16 @@ pub(crate) async fn open_saved_plan(
     }
 }
 
-fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandError> {
+fn read_saved_plans(path: &Path, verify_key: Option<&Path>, env: &Env) -> Result<Vec<SavedPlan>, CommandError> {
     let name = path.display();
     let help = format!("make a new plan with `rolecall plan --out {name}`");
     let to_error = |message: String| CommandError::from_diagnostic(Diagnostic::error(message).with_help(help.clone()));
     let text = std::fs::read_to_string(env.cwd.join(path))
         .map_err(|error| to_error(format!("cannot read the plan {name}: {error}")))?;
+    // A file that is not signed is not even parsed.
+    if let Some(key) = verify_key {
+        plan_signature::verify(path, text.as_bytes(), key, env)?;
+    }
     // The help does not name a file that is not a plan as the value of `--out`: it can be the policy.
     let not_a_plan = |reason: String| {
         let error = Diagnostic::error(format!("{name} {reason}"));

@@ -1,23 +1,30 @@
 //! The first document of a backup file. The Kubernetes objects follow it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::InvalidDocument;
+use super::digest::content_digest;
 use super::guard::{InvariantJson, LimitsJson};
 use super::plan::ConnectionJson;
 use super::step::StepJson;
+use super::{InvalidDocument, SerializeError, to_value};
 use crate::plan::{GuardLimits, Plan, ResolvedInvariant, Step};
 
 /// The `apiVersion` of the document. It is raised when an older rolecall would misread it.
-pub(crate) const BACKUP_VERSION: &str = "rolecall/v3";
+pub(crate) const BACKUP_VERSION: &str = "rolecall/v4";
 
 /// The header that `apply --backup` writes before the objects: the cluster, the writes of the apply, and the limits and
 /// invariants of the policy. An object of a write that is not in the file did not exist.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct BackupDocument {
+    /// The version of the format of backups.
     #[serde(rename = "apiVersion")]
+    #[schemars(extend("const" = BACKUP_VERSION))]
     api_version: String,
+    /// Always `Backup`.
+    #[schemars(extend("const" = "Backup"))]
     kind: String,
     /// The name of the policy.
     pub(crate) policy: String,
@@ -25,7 +32,9 @@ pub(crate) struct BackupDocument {
     pub(crate) cluster: String,
     /// The name of the cluster in the policy.
     pub(crate) name: Option<String>,
+    /// How rolecall connected to the cluster.
     pub(crate) connection: ConnectionJson,
+    /// The uid of the namespace kube-system, which identifies the cluster. Null if a snapshot lacks it.
     pub(crate) cluster_uid: Option<String>,
     /// The limits in the `[guard]` table of the policy. `restore` enforces them without the policy.
     limits: LimitsJson,
@@ -33,6 +42,10 @@ pub(crate) struct BackupDocument {
     invariants: Vec<InvariantJson>,
     /// The writes of the apply, which `restore` takes back.
     steps: Vec<StepJson>,
+    /// SHA-256 of the JSON list of this document without this key and the objects after it. `restore` refuses a file that
+    /// was changed.
+    #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
+    content_digest: String,
 }
 
 /// The parts of a backup that `restore` plans with.
@@ -46,8 +59,17 @@ impl BackupDocument {
     /// The `kind` of the document.
     pub(crate) const KIND: &str = "Backup";
 
-    pub(crate) fn new(plan: &Plan, (cluster, name): (&str, Option<&str>), connection: ConnectionJson) -> Self {
-        Self {
+    /// `objects` follow the document in the file.
+    ///
+    /// # Errors
+    /// If serde cannot serialize the document.
+    pub(crate) fn new(
+        plan: &Plan,
+        (cluster, name): (&str, Option<&str>),
+        connection: ConnectionJson,
+        objects: &[Value],
+    ) -> Result<Self, SerializeError> {
+        let mut document = Self {
             api_version: BACKUP_VERSION.to_owned(),
             kind: Self::KIND.to_owned(),
             policy: plan.policy.clone(),
@@ -58,7 +80,18 @@ impl BackupDocument {
             limits: (&plan.limits).into(),
             invariants: plan.invariants.iter().map(InvariantJson::from).collect(),
             steps: plan.steps.iter().map(StepJson::from).collect(),
-        }
+            content_digest: String::new(),
+        };
+        document.content_digest = content_digest(&to_value(&document)?, objects)?;
+        Ok(document)
+    }
+
+    /// Returns whether the file is as it was written: `value`, from which this document was read, and the objects.
+    ///
+    /// # Errors
+    /// If serde cannot serialize the document.
+    pub(crate) fn is_unchanged(&self, value: &Value, objects: &[Value]) -> Result<bool, SerializeError> {
+        Ok(self.content_digest == content_digest(value, objects)?)
     }
 
     /// Returns the limits, the invariants and the writes.

@@ -79,15 +79,20 @@ fn sha256(content: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// The digest of a whole document without its key `content-digest`. Whitespace between the JSON tokens does not count.
+/// The digest of a whole document without its key `content-digest`, and of the documents that follow it. Whitespace between
+/// the tokens does not count.
 ///
 /// # Errors
 /// If serde cannot serialize the document.
-pub(super) fn content_digest(document: &Value) -> Result<String, SerializeError> {
+pub(super) fn content_digest(document: &Value, following: &[Value]) -> Result<String, SerializeError> {
     let mut document = document.clone();
     if let Some(keys) = document.as_object_mut() {
         // The other keys keep their order.
         keys.shift_remove("content-digest");
     }
-    Ok(sha256(&serde_json::to_vec(&document)?))
+    if following.is_empty() {
+        return Ok(sha256(&serde_json::to_vec(&document)?));
+    }
+    let all: Vec<&Value> = std::iter::once(&document).chain(following).collect();
+    Ok(sha256(&serde_json::to_vec(&all)?))
 }

@@ -53,7 +53,7 @@ impl PlanDocument {
     }
 
     fn with_digest(mut self) -> Result<Self, SerializeError> {
-        self.content_digest = content_digest(&to_value(&self)?)?;
+        self.content_digest = content_digest(&to_value(&self)?, &[])?;
         Ok(self)
     }
 
@@ -62,7 +62,7 @@ impl PlanDocument {
     /// # Errors
     /// If serde cannot serialize the document.
     pub(crate) fn is_unchanged(&self, value: &Value) -> Result<bool, SerializeError> {
-        Ok(self.content_digest == content_digest(value)?)
+        Ok(self.content_digest == content_digest(value, &[])?)
     }
 }
 

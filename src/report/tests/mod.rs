@@ -270,9 +270,9 @@ fn documents_have_the_format_version_and_others_are_rejected() {
 fn backup_is_read_back_completely() {
     let plan = make_plan(POLICY).0;
     let connection = ConnectionJson::Snapshot(vec!["cluster.yaml".into()]);
-    let backup = BackupDocument::new(&plan, ("prod (snapshot)", None), connection.clone());
+    let backup = BackupDocument::new(&plan, ("prod (snapshot)", None), connection.clone(), &[]).unwrap();
     let value = to_value(&backup).unwrap();
-    assert_eq!((value["apiVersion"].as_str(), value["kind"].as_str()), (Some("rolecall/v3"), Some("Backup")));
+    assert_eq!((value["apiVersion"].as_str(), value["kind"].as_str()), (Some("rolecall/v4"), Some("Backup")));
     let read: BackupDocument = serde_json::from_value(value).unwrap();
     let BackupContent { limits, invariants, steps } = read.content().unwrap();
     let invariants: Vec<ResolvedInvariant> = invariants
