@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use super::TestCluster;
 use super::http_client::HttpClient;
 use super::kubeconfig;
+use super::shared_cluster::spawn;
 
 /// A request as it was received.
 #[derive(Debug, Clone)]
@@ -168,13 +169,13 @@ impl Proxy {
             kubeconfig::with_token("admin", &format!("http://{address}"), cluster.ca_file(), cluster.admin_token());
         std::fs::write(&kubeconfig, content.to_string()).expect("the temporary directory is writable");
         let listener_state = state.clone();
-        std::thread::spawn(move || {
+        spawn(move || {
             for stream in listener.incoming().flatten() {
                 if listener_state.stopped.load(Ordering::Relaxed) {
                     return;
                 }
                 let state = listener_state.clone();
-                std::thread::spawn(move || state.serve(stream));
+                spawn(move || state.serve(stream));
             }
         });
         Self { state, address, folder, kubeconfig }

@@ -1,12 +1,15 @@
-//! Clusters that the tests of a binary use one after another. They are reset before each test.
+//! Clusters that the tests of a binary share. Each is reset before a test uses it, and used by one test at a time.
 //!
 //! A reset needs a few requests, which is faster than a new cluster. It does not remove namespaces, because the test
 //! cluster has no namespace controller, and it does not undo changes of the bootstrap roles. A test that makes such
 //! changes starts its own cluster.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::Deref;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -22,42 +25,77 @@ const NOT_API_SERVER_IDENTITY: &str = "labelSelector=%21apiserver.kubernetes.io%
 /// How long the aggregation controller may write to a role that was deleted.
 const CONTROLLER_LAG: Duration = Duration::from_millis(200);
 
-/// A cluster that one test at a time uses. The threads of a proxy can access it through a `static`.
-pub struct SharedCluster {
+/// The number of clusters. A test mostly waits, so each of two cores can run one.
+const CLUSTERS: usize = 2;
+
+static POOL: [PooledCluster; CLUSTERS] = [const { PooledCluster::new() }; CLUSTERS];
+
+/// The cluster of the pool on which the next test waits if no cluster is free.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static CURRENT: Cell<Option<&'static TestCluster>> = const { Cell::new(None) };
+}
+
+/// A cluster that starts when it is first used.
+struct PooledCluster {
     cluster: LazyLock<TestCluster>,
     mutex: Mutex<()>,
 }
 
-impl SharedCluster {
-    /// The cluster starts when it is first used.
-    pub const fn new(start: fn() -> TestCluster) -> Self {
-        Self { cluster: LazyLock::new(start), mutex: Mutex::new(()) }
+impl PooledCluster {
+    const fn new() -> Self {
+        Self { cluster: LazyLock::new(TestCluster::start), mutex: Mutex::new(()) }
     }
+}
 
-    /// Resets the cluster. No other test can use it until the guard is dropped.
-    pub fn lock(&'static self) -> (MutexGuard<'static, ()>, &'static TestCluster) {
-        let guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
-        self.reset();
-        (guard, self)
+/// The clusters with the default options. In a test that has locked one, and in the threads of its proxies, this is the
+/// locked cluster.
+pub struct ClusterPool;
+
+pub static CLUSTER: ClusterPool = ClusterPool;
+
+impl ClusterPool {
+    /// Locks and resets a cluster. No other test can use it until the guard is dropped.
+    pub fn lock(&self) -> (MutexGuard<'static, ()>, &'static TestCluster) {
+        let free = POOL.iter().find_map(|pooled| match pooled.mutex.try_lock() {
+            Ok(guard) => Some((guard, pooled)),
+            Err(TryLockError::Poisoned(error)) => Some((error.into_inner(), pooled)),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        let (guard, pooled) = free.unwrap_or_else(|| {
+            let pooled = &POOL[NEXT.fetch_add(1, Ordering::Relaxed) % CLUSTERS];
+            (pooled.mutex.lock().unwrap_or_else(PoisonError::into_inner), pooled)
+        });
+        let cluster: &'static TestCluster = &pooled.cluster;
+        CURRENT.set(Some(cluster));
+        cluster.reset();
+        (guard, cluster)
     }
 
     /// As [`Self::lock`], in one value.
-    pub fn locked(&'static self) -> LockedCluster {
+    pub fn locked(&self) -> LockedCluster {
         let (guard, cluster) = self.lock();
         LockedCluster { cluster, _guard: guard }
     }
 }
 
-impl Deref for SharedCluster {
+impl Deref for ClusterPool {
     type Target = TestCluster;
 
     fn deref(&self) -> &TestCluster {
-        &self.cluster
+        CURRENT.get().expect("this thread has no cluster; lock one, or start the thread with shared_cluster::spawn")
     }
 }
 
-/// The cluster with the default options.
-pub static CLUSTER: SharedCluster = SharedCluster::new(TestCluster::start);
+/// Starts a thread with the cluster of this thread.
+pub fn spawn<T: Send + 'static>(function: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let current = CURRENT.get();
+    std::thread::spawn(move || {
+        CURRENT.set(current);
+        function()
+    })
+}
 
 /// A cluster that only the holder uses.
 pub struct LockedCluster {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::common::TestCluster;
 use crate::common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
 use crate::common::sandbox::Sandbox;
-use crate::common::shared_cluster::CLUSTER;
+use crate::common::shared_cluster::{CLUSTER, spawn};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -319,7 +319,7 @@ fn role_ref_change_uses_a_temporary_binding_and_loses_no_access() {
     );
     let stop = Arc::new(AtomicBool::new(false));
     let stop_in_watcher = stop.clone();
-    let watcher = std::thread::spawn(move || {
+    let watcher = spawn(move || {
         let mut checks = 0;
         while !stop_in_watcher.load(Ordering::Relaxed) {
             check_access("between writes");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::common::credential_plugin::CredentialPlugin;
 use crate::common::proxy::{Proxy, ProxyAction, ProxyRequest, ProxyResponse};
 use crate::common::sandbox::Sandbox;
-use crate::common::shared_cluster::CLUSTER;
+use crate::common::shared_cluster::{CLUSTER, spawn};
 use crate::common::{Options, TestCluster};
 use serde_json::{Value, json};
 
@@ -796,7 +796,7 @@ fn entries_that_others_write_concurrently_are_never_lost() {
     let stop = Arc::new(AtomicBool::new(false));
     let stop_in_thread = stop.clone();
     // Like eksctl: replace the whole object with the version that was read, and repeat after a conflict.
-    let foreign_writer = std::thread::spawn(move || {
+    let foreign_writer = spawn(move || {
         let mut added = 0;
         while !stop_in_thread.load(Ordering::Relaxed) {
             let mut object = CLUSTER.admin("GET", AWS_AUTH, None).1;

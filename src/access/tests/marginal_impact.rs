@@ -28,9 +28,11 @@ fn with_object(base: &State, source: &State, key: &ObjectKey) -> State {
 fn with_entries(base: &State, source: &State, principal: &str) -> State {
     let is_same_principal = |entry: &Entry| principal_text(entry).eq_ignore_ascii_case(principal);
     let text = |section: Section| {
-        let kept = entries(base, section).into_iter().filter(|entry| !is_same_principal(entry));
+        let (base, source) = (entries(base, section), entries(source, section));
+        let kept = base.iter().filter(|entry| !is_same_principal(entry));
         let list: Vec<Value> = kept
-            .chain(entries(source, section).into_iter().filter(is_same_principal))
+            .chain(source.iter().filter(|entry| is_same_principal(entry)))
+            .cloned()
             .map(|Entry { principal, username, groups }| match principal {
                 EntryPrincipal::Role(arn) => json!({ "rolearn": arn, "username": username, "groups": groups }),
                 EntryPrincipal::User(arn) => json!({ "userarn": arn, "username": username, "groups": groups }),
@@ -77,7 +79,7 @@ proptest! {
         let (before, after) = (AccessView::new(&first, Aggregation::Reconciled), AccessView::new(&second, Aggregation::Reconciled));
         let impact = MarginalImpact::new(&before, &after);
         let entries = [&first, &second].into_iter().flat_map(|state| Section::ALL.map(|section| entries(state, section)));
-        let principals: BTreeSet<String> = entries.flatten().map(|entry| principal_text(&entry)).collect();
+        let principals: BTreeSet<String> = entries.flat_map(|entries| entries.iter().map(principal_text).collect::<Vec<_>>()).collect();
         for principal in principals {
             let is_account = !principal.starts_with("arn:");
             let subject = SubjectQuery::parse(&if is_account { format!("account:{principal}") } else { principal.clone() }).unwrap();

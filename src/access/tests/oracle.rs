@@ -1,7 +1,10 @@
 //! A slow and simple implementation of authentication and authorization, written after the Go sources. It shares only
 //! the types with the access engine, so that the tests can compare the two.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use crate::access::{Aggregation, IamIdentity, Request, SessionName, SubjectQuery};
 use crate::names::ObjectKey;
@@ -70,13 +73,13 @@ fn identities(state: &State, subject: &SubjectQuery) -> Vec<Option<OracleIdentit
         SubjectQuery::Arn(caller) => {
             let arn = caller.canonical();
             let mut roles = BTreeMap::new();
-            for entry in entries(state, Section::Roles) {
+            for entry in entries(state, Section::Roles).iter() {
                 if let EntryPrincipal::Role(text) = &entry.principal {
                     roles.insert(text.to_lowercase(), entry.clone());
                 }
             }
             let mut users = BTreeMap::new();
-            for entry in entries(state, Section::Users) {
+            for entry in entries(state, Section::Users).iter() {
                 if let EntryPrincipal::User(text) = &entry.principal {
                     users.insert(text.clone(), entry.clone());
                 }
@@ -101,13 +104,34 @@ fn is_account(entry: &Entry, id: &str) -> bool {
     matches!(&entry.principal, EntryPrincipal::Account(account) if account == id)
 }
 
+/// How many parsed texts a thread keeps.
+const MAX_PARSED: usize = 10_000;
+
+thread_local! {
+    /// The entries of texts that were parsed before. Tests ask many questions about states with equal texts.
+    static PARSED: RefCell<HashMap<(&'static str, String), Rc<[Entry]>>> = RefCell::default();
+}
+
 /// Returns the entries of a section, up to the error if it is not valid.
-pub(super) fn entries(state: &State, section: Section) -> Vec<Entry> {
-    match state.aws_auth.as_ref().map(|auth| auth.parse_section(section)) {
-        None => Vec::new(),
-        Some(Ok(parsed)) => parsed.entries.into_iter().map(|parsed| parsed.entry).collect(),
-        Some(Err(error)) => error.partial_entries,
+pub(super) fn entries(state: &State, section: Section) -> Rc<[Entry]> {
+    let Some(auth) = &state.aws_auth else {
+        return Rc::new([]);
+    };
+    let key = (section.key(), auth.data.get(section.key()).cloned().unwrap_or_default());
+    if let Some(entries) = PARSED.with_borrow(|parsed| parsed.get(&key).cloned()) {
+        return entries;
     }
+    let entries: Rc<[Entry]> = match auth.parse_section(section) {
+        Ok(parsed) => parsed.entries.into_iter().map(|parsed| parsed.entry).collect(),
+        Err(error) => error.partial_entries.into(),
+    };
+    PARSED.with_borrow_mut(|parsed| {
+        if parsed.len() >= MAX_PARSED {
+            parsed.clear();
+        }
+        parsed.insert(key, Rc::clone(&entries));
+    });
+    entries
 }
 
 fn render_entry(entry: &Entry, caller: &IamIdentity) -> Option<OracleIdentity> {
@@ -189,9 +213,9 @@ pub(crate) fn allows(
 
 /// Returns the rules of a role after the aggregation controller has run on all roles until nothing changes. Does not
 /// terminate for an aggregation cycle whose rules keep changing.
-pub(crate) fn rules(state: &State, aggregation: Aggregation, key: &ObjectKey) -> Vec<Rule> {
+pub(crate) fn rules<'s>(state: &'s State, aggregation: Aggregation, key: &ObjectKey) -> Cow<'s, [Rule]> {
     if state.roles.values().all(|role| role.aggregation.is_none()) {
-        return state.roles.get(key).map(|role| role.rules.clone()).unwrap_or_default();
+        return Cow::Borrowed(state.roles.get(key).map_or(&[], |role| &role.rules));
     }
     let mut roles = state.roles.clone();
     loop {
@@ -221,7 +245,7 @@ pub(crate) fn rules(state: &State, aggregation: Aggregation, key: &ObjectKey) ->
             role.rules = next;
         }
         if !changed {
-            return roles.get(key).map(|role| role.rules.clone()).unwrap_or_default();
+            return Cow::Owned(roles.remove(key).map(|role| role.rules).unwrap_or_default());
         }
     }
 }

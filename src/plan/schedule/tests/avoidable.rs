@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{RulesByRole, Universe, aggregated_rules, run_controller, with_stale_rules};
+use super::model::{RulesByRole, Universe, aggregated_rules, is_stale, run_controller, with_stale_rules};
 use crate::names::ObjectKey;
 use crate::state::State;
 
@@ -139,7 +139,11 @@ impl ExhaustiveSearch<'_> {
         let [live, end] = &self.bounds;
         let observe =
             |state: &State, is_stale| self.universe.violations(&self.universe.observe(state), live, end, is_stale);
+        let now = aggregated_rules(state);
         observe(state, false).is_empty()
-            && earlier.iter().all(|earlier| observe(&with_stale_rules(state, earlier), true).is_empty())
+            && earlier
+                .iter()
+                .filter(|earlier| is_stale(earlier, &now))
+                .all(|earlier| observe(&with_stale_rules(state, earlier), true).is_empty())
     }
 }

@@ -218,7 +218,7 @@ pub(super) type RulesByRole = BTreeMap<ObjectKey, Vec<crate::state::rbac::Rule>>
 
 pub(super) fn aggregated_rules(state: &State) -> RulesByRole {
     let aggregated = state.roles.iter().filter(|(_, role)| role.aggregation.is_some());
-    aggregated.map(|(key, _)| (key.clone(), oracle::rules(state, Aggregation::Reconciled, key))).collect()
+    aggregated.map(|(key, _)| (key.clone(), oracle::rules(state, Aggregation::Reconciled, key).into_owned())).collect()
 }
 
 /// Fills in the aggregated roles. Rules that were added by hand are lost as soon as the controller finds others.
@@ -242,6 +242,11 @@ pub(super) fn with_stale_rules(state: &State, earlier: &RulesByRole) -> State {
         }
     }
     state
+}
+
+/// Returns whether a role that is aggregated now had other rules earlier.
+pub(super) fn is_stale(earlier: &RulesByRole, now: &RulesByRole) -> bool {
+    now.iter().any(|(key, rules)| earlier.get(key).is_some_and(|earlier| earlier != rules))
 }
 
 /// Parses the subject of a window, which can be the sessions of a role that have a name.
@@ -334,7 +339,8 @@ pub(super) fn apply_and_check(
             if !violations.is_empty() {
                 return Err(format!("after step {number} ({}): {violations:#?}", steps[number].description));
             }
-            for earlier in &earlier {
+            let now = aggregated_rules(&state);
+            for earlier in earlier.iter().filter(|earlier| is_stale(earlier, &now)) {
                 let violations =
                     universe.violations(&universe.observe(&with_stale_rules(&state, earlier)), &before, &after, true);
                 let violations: Vec<_> =
@@ -346,7 +352,6 @@ pub(super) fn apply_and_check(
                     ));
                 }
             }
-            let now = aggregated_rules(&state);
             if !earlier.contains(&now) {
                 earlier.push(now);
             }
