@@ -35,6 +35,7 @@ mod prompts_and_help;
 mod reads_and_writes;
 mod request_faults;
 mod restore;
+mod restore_sequences;
 mod runner_permissions;
 mod safe_apply;
 mod schema;

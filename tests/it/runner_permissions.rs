@@ -14,21 +14,21 @@ fn plans() -> u64 {
 }
 
 /// Numbers that are the same in every run (xorshift).
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 >> 33).unwrap() % limit
     }
 
-    fn subset<'a>(&mut self, all: &[&'a str]) -> Vec<&'a str> {
+    pub(crate) fn subset<'a>(&mut self, all: &[&'a str]) -> Vec<&'a str> {
         all.iter().filter(|_| self.below(2) == 0).copied().collect()
     }
 }
