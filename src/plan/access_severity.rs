@@ -16,8 +16,10 @@ pub(crate) enum AccessSeverity {
     Limited,
     /// Wildcards, secrets, or requests that lead to other access.
     Sensitive,
-    /// Everything, or a privilege escalation path.
+    /// A privilege escalation path.
     Critical,
+    /// Everything.
+    Everything,
 }
 
 /// Verbs and resources with which a subject can get other access, or read credentials.
@@ -50,7 +52,7 @@ fn is_all(set: &StringSetData) -> bool {
 impl AllowedRequests {
     fn severity(&self) -> AccessSeverity {
         if self.granted_by.iter().any(|source| matches!(source, GrantedBy::Group { .. })) {
-            return AccessSeverity::Critical;
+            return AccessSeverity::Everything;
         }
         let (has_all_verbs, has_all_targets, is_sensitive) = match &self.requests.set {
             ProductSetData::Objects { verbs, api_groups: _, resources, resource_names: _, namespaces } => {
@@ -66,7 +68,7 @@ impl AllowedRequests {
             ProductSetData::Urls { verbs, .. } => (is_all(verbs), false, false),
         };
         match (has_all_verbs, has_all_targets) {
-            (true, true) => AccessSeverity::Critical,
+            (true, true) => AccessSeverity::Everything,
             (true, false) | (false, true) => AccessSeverity::Sensitive,
             (false, false) if is_sensitive => AccessSeverity::Sensitive,
             (false, false) => AccessSeverity::Limited,
@@ -84,11 +86,9 @@ impl AccessDiff {
 
 impl AccessChange {
     pub(crate) fn severity(&self) -> AccessSeverity {
-        if !self.diff.escalations.is_empty() {
-            return AccessSeverity::Critical;
-        }
         let allowed = self.diff.gains.iter().chain(&self.diff.losses);
-        allowed.map(AllowedRequests::severity).max().unwrap_or_default()
+        let severity = allowed.map(AllowedRequests::severity).max().unwrap_or_default();
+        if self.diff.escalations.is_empty() { severity } else { severity.max(AccessSeverity::Critical) }
     }
 }
 
@@ -108,7 +108,7 @@ impl Change {
                     _ => false,
                 };
                 if is_everything {
-                    return AccessSeverity::Critical;
+                    return AccessSeverity::Everything;
                 }
             }
             if field.values.iter().any(|value| value.value == "*") {
@@ -117,7 +117,7 @@ impl Change {
             }
         }
         let is_everything = |labels: &BTreeSet<&str>| labels.contains("verbs") && labels.contains("resources");
-        if wildcards.values().any(is_everything) { AccessSeverity::Critical } else { severity }
+        if wildcards.values().any(is_everything) { AccessSeverity::Everything } else { severity }
     }
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn change_severities(changes: &[Change], access: &[AccessChange]) -> 
             *known = severity.max(*known);
         }
         for allowed in change.diff.gains.iter().chain(&change.diff.losses) {
-            let severity = if change.diff.escalations.is_empty() { allowed.severity() } else { severity };
+            let severity = if severity == AccessSeverity::Critical { severity } else { allowed.severity() };
             for source in &allowed.granted_by {
                 if let GrantedBy::Binding { binding, role } = source {
                     for key in [binding, role] {
@@ -153,11 +153,7 @@ pub(crate) fn change_severities(changes: &[Change], access: &[AccessChange]) -> 
 /// Moves the critical changes to the front. The others keep their order.
 pub(crate) fn sort_critical_changes_first(changes: &mut Vec<Change>, access: &[AccessChange]) {
     let severities = change_severities(changes, access);
-    let (mut critical, mut others) = (Vec::new(), Vec::new());
-    for (change, severity) in std::mem::take(changes).into_iter().zip(severities) {
-        let list = if severity == AccessSeverity::Critical { &mut critical } else { &mut others };
-        list.push(change);
-    }
-    critical.append(&mut others);
-    *changes = critical;
+    let mut sorted: Vec<(Change, AccessSeverity)> = std::mem::take(changes).into_iter().zip(severities).collect();
+    sorted.sort_by_key(|(_, severity)| Reverse((*severity).max(AccessSeverity::Sensitive)));
+    *changes = sorted.into_iter().map(|(change, _)| change).collect();
 }

@@ -30,7 +30,7 @@ pub(crate) fn render_access_changes(
         out.push_str("  no access changes\n");
     }
     // The changes are sorted by severity. Critical ones are shown with all subjects and lines.
-    let critical = changes.iter().take_while(|change| change.severity() == AccessSeverity::Critical).count();
+    let critical = changes.iter().take_while(|change| change.severity() >= AccessSeverity::Critical).count();
     let shown = max_changes.max(critical);
     for (number, change) in changes.iter().take(shown).enumerate() {
         let limits = if number < critical { [usize::MAX; 2] } else { [max_subjects, max_lines] };

@@ -112,7 +112,7 @@ fn push_changes(
     let mut shown = changes.len();
     if !options.full && changes.len() > MAX_CHANGES {
         listed.sort_by_key(|(_, severity)| Reverse(*severity));
-        let critical = listed.iter().filter(|(_, severity)| *severity == AccessSeverity::Critical).count();
+        let critical = listed.iter().filter(|(_, severity)| *severity >= AccessSeverity::Critical).count();
         shown = critical.max(MAX_CHANGES);
     }
     for (change, _) in listed.iter().take(shown) {

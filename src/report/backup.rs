@@ -1,6 +1,7 @@
 //! The first document of a backup file. The Kubernetes objects follow it.
 
 use schemars::JsonSchema;
+use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,6 +11,7 @@ use super::plan::ConnectionJson;
 use super::step::StepJson;
 use super::{InvalidDocument, SerializeError, to_value};
 use crate::plan::{GuardLimits, Plan, ResolvedInvariant, Step};
+use crate::yaml;
 
 /// The `apiVersion` of the document. It is raised when an older rolecall would misread it.
 pub(crate) const BACKUP_VERSION: &str = "rolecall/v4";
@@ -55,6 +57,14 @@ pub(crate) struct BackupContent {
     pub(crate) steps: Vec<Step>,
 }
 
+/// Returns the value as `restore` reads it from the YAML text, in which the keys can have another order.
+fn read_back(value: &Value) -> Result<Value, SerializeError> {
+    let documents = yaml::parse_documents(&yaml::to_yaml(value));
+    let document = documents.ok().and_then(|documents| documents.into_iter().next());
+    let read = document.and_then(|document| document.to_json().ok());
+    Ok(read.ok_or_else(|| serde_json::Error::custom("a document of the backup cannot be read back"))?)
+}
+
 impl BackupDocument {
     /// The `kind` of the document.
     pub(crate) const KIND: &str = "Backup";
@@ -82,7 +92,8 @@ impl BackupDocument {
             steps: plan.steps.iter().map(StepJson::from).collect(),
             content_digest: String::new(),
         };
-        document.content_digest = content_digest(&to_value(&document)?, objects)?;
+        let objects = objects.iter().map(read_back).collect::<Result<Vec<Value>, _>>()?;
+        document.content_digest = content_digest(&read_back(&to_value(&document)?)?, &objects)?;
         Ok(document)
     }
 
