@@ -87,8 +87,17 @@ fn random_policy(random: &mut Random) -> String {
     text
 }
 
-const APPLY: [&str; 7] =
-    ["apply", "--auto-approve", "--allow-window", "--allow", "empty-aws-auth", "--allow", "last-admin"];
+const APPLY: [&str; 9] = [
+    "apply",
+    "--auto-approve",
+    "--allow-window",
+    "--allow",
+    "empty-aws-auth",
+    "--allow",
+    "last-admin",
+    "--allow",
+    "removals:99",
+];
 
 /// Applies the plan with one rule less than printed. Returns whether it was refused.
 fn apply_with_one_rule_less(
