@@ -390,8 +390,7 @@ impl<'s> AccessView<'s> {
     pub(crate) fn effective_permissions(&self, query: &SubjectQuery) -> Vec<GrantedRequests<'s>> {
         let is_in_system_masters = self.authenticate(query).identities().any(Identity::is_in_system_masters);
         let known = &self.grants.state.resources;
-        let no_permissions = EffectivePermissions::new(known, false, Vec::new());
-        EffectivePermissions::new(known, is_in_system_masters, self.effective_rules(query)).difference(&no_permissions)
+        EffectivePermissions::new(known, is_in_system_masters, self.effective_rules(query)).merged_requests()
     }
 
     /// Returns the rules of grants. Grants of roles that do not exist are skipped.

@@ -2,16 +2,16 @@
 //!
 //! Only subjects that a change can affect are compared: the subjects of bindings and roles that differ, and the
 //! principals whose aws-auth entries give them another identity. Subjects that match the same bindings on both sides share
-//! one result.
+//! one result, so that its grant paths name another subject of the same bindings.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::access_view::{AccessView, EffectiveRule};
-use super::effective_permissions::{EffectivePermissions, GrantedRequests};
+use super::access_view::AccessView;
+use super::bound_grants::BoundGrants;
+use super::effective_permissions::GrantedRequests;
 use super::escalation::{EscalationPath, identity_escalation_paths, newly_opened_paths};
-use super::grant_index::SubjectId;
 use super::iam_identity::IamIdentity;
 use super::identity::{Authentication, Identity, SubjectQuery};
 use super::request_set::RequestSetExcept;
@@ -22,7 +22,8 @@ use crate::state::merge_join::{EitherOrBoth, merge_join};
 use crate::state::object::Role;
 use crate::state::rbac::Subject;
 
-/// The difference in permissions for all subjects that match the same bindings.
+/// The difference in permissions for all subjects that match the same bindings. The grant paths name the bindings and
+/// roles, and the first subject of each binding, which is not always the subject of the difference.
 #[derive(Debug, Default)]
 pub(crate) struct PermissionDiff<'s> {
     pub(crate) gained: Vec<GrantedRequests<'s>>,
@@ -205,40 +206,11 @@ pub(super) fn needs_no_entry(query: &SubjectQuery) -> bool {
     }
 }
 
-/// The subjects of bindings that match an authentication in one state. Equal values have equal permissions.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct BoundSubjects {
-    pub(super) is_in_system_masters: bool,
-    subjects: Vec<SubjectId>,
-}
-
-impl BoundSubjects {
-    pub(super) fn for_authentication(access: &AccessView<'_>, authentication: &Authentication) -> Self {
-        let mut subjects: Vec<SubjectId> =
-            authentication.identities().flat_map(|identity| access.grants.matching_subjects(identity)).collect();
-        subjects.sort_unstable();
-        subjects.dedup();
-        Self { is_in_system_masters: authentication.identities().any(Identity::is_in_system_masters), subjects }
-    }
-
-    pub(super) fn effective_rules<'s>(&self, access: &AccessView<'s>) -> Vec<EffectiveRule<'s>> {
-        access.rules_of_grants(&access.grants.grants_for_subjects(&self.subjects))
-    }
-
-    pub(super) fn effective_permissions<'s>(&self, access: &AccessView<'s>) -> EffectivePermissions<'s> {
-        EffectivePermissions::new(
-            &access.grants.state.resources,
-            self.is_in_system_masters,
-            self.effective_rules(access),
-        )
-    }
-}
-
-/// Compares subjects and caches the result for each pair of bound subjects.
+/// Compares subjects and caches the result for each pair of bound grants, so that the subjects of one binding share it.
 struct Differ<'a, 's> {
     before: &'a AccessView<'s>,
     after: &'a AccessView<'s>,
-    cache: BTreeMap<(BoundSubjects, BoundSubjects), Rc<PermissionDiff<'s>>>,
+    cache: BTreeMap<(BoundGrants, BoundGrants), Rc<PermissionDiff<'s>>>,
 }
 
 impl<'a, 's> Differ<'a, 's> {
@@ -257,10 +229,8 @@ impl<'a, 's> Differ<'a, 's> {
     }
 
     fn diff_permissions(&mut self, before: &Authentication, after: &Authentication) -> Rc<PermissionDiff<'s>> {
-        let bound = (
-            BoundSubjects::for_authentication(self.before, before),
-            BoundSubjects::for_authentication(self.after, after),
-        );
+        let bound =
+            (BoundGrants::for_authentication(self.before, before), BoundGrants::for_authentication(self.after, after));
         let diff = self.cache.entry(bound).or_insert_with_key(|(old, new)| {
             let (old, new) = (old.effective_permissions(self.before), new.effective_permissions(self.after));
             let gained = new.difference(&old);
@@ -290,8 +260,9 @@ impl<'s> ChangedSubjects<'s> {
                     changed.add_subjects(&new.subjects);
                 }
                 EitherOrBoth::Both(old, new) if old.subjects != new.subjects => {
-                    changed.add_subjects(old.subjects.iter().filter(|subject| !new.subjects.contains(subject)));
-                    changed.add_subjects(new.subjects.iter().filter(|subject| !old.subjects.contains(subject)));
+                    let (old, new): (BTreeSet<_>, BTreeSet<_>) =
+                        (old.subjects.iter().collect(), new.subjects.iter().collect());
+                    changed.add_subjects(old.symmetric_difference(&new).copied());
                 }
                 EitherOrBoth::Both(..) => {}
             }

@@ -105,6 +105,11 @@ impl<'s> EffectivePermissions<'s> {
             .collect()
     }
 
+    /// Returns the allowed requests, merged into few sets.
+    pub(crate) fn merged_requests(&self) -> Vec<GrantedRequests<'s>> {
+        self.difference(&Self::new(self.known, false, Vec::new()))
+    }
+
     /// Returns the requests that these permissions allow and the other permissions do not.
     pub(super) fn difference(&self, other: &Self) -> Vec<GrantedRequests<'s>> {
         if other.is_in_system_masters {

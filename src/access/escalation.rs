@@ -9,14 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::LazyLock;
 
-use super::access_view::{AccessView, GrantSource};
+use super::access_view::{AccessView, GrantPath, GrantSource};
+use super::bound_grants::BoundGrants;
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
 use super::escalation_rules::{
     AWS_AUTH, CommonTarget, ESCALATION_RULES, EscalationRule, FULL_ADMIN, RequiredAccess, RequiredScope,
 };
 use super::identity::{Authentication, Identity, MASTERS, SubjectQuery};
 use super::request_set::{ObjectRequestSet, RequestSet, RequestSetExcept, ResourceSet, StringSet, format_namespaces};
-use crate::names::reserved_prefix;
+use crate::names::{ObjectKey, reserved_prefix};
+use crate::state::rbac::Subject;
 
 /// Why the username or a group of an identity alone gives it more access than its bindings show.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +40,26 @@ pub(crate) enum EscalationPath<'s> {
         granted_by: BTreeSet<GrantSource<'s>>,
     },
     Identity(IdentityRisk),
+}
+
+impl<'s> EscalationPath<'s> {
+    /// Returns the path of another subject of the same bindings.
+    fn with_subjects(&self, subjects: &BTreeMap<&ObjectKey, &'s Subject>) -> Self {
+        match self {
+            Self::Rules { rule, requests, granted_by } => {
+                let with_subject = |source: &GrantSource<'s>| match source {
+                    GrantSource::Path(path) => {
+                        let subject = subjects.get(path.binding).copied().unwrap_or(path.subject);
+                        GrantSource::Path(GrantPath { subject, ..*path })
+                    }
+                    GrantSource::SystemMasters => GrantSource::SystemMasters,
+                };
+                let granted_by = granted_by.iter().map(with_subject).collect();
+                Self::Rules { rule, requests: requests.clone(), granted_by }
+            }
+            Self::Identity(risk) => Self::Identity(risk.clone()),
+        }
+    }
 }
 
 impl EscalationPath<'_> {
@@ -80,18 +102,45 @@ pub(crate) fn escalation_paths<'s>(access: &AccessView<'s>, query: &SubjectQuery
     let authentication = access.authenticate(query);
     let mut paths = identity_escalation_paths(&authentication);
     if !authentication.identities().any(Identity::is_in_system_masters) {
-        let granted = EffectivePermissions::new(&access.grants.state.resources, false, access.effective_rules(query))
-            .granted_requests();
-        paths.extend(rule_escalation_paths(&granted, || granted.clone()));
+        let permissions =
+            EffectivePermissions::new(&access.grants.state.resources, false, access.effective_rules(query));
+        paths.extend(paths_of_permissions(&permissions));
     }
     paths
+}
+
+/// Returns the paths that permissions open. Membership in `system:masters` is a path of the identity.
+pub(crate) fn paths_of_permissions<'s>(permissions: &EffectivePermissions<'s>) -> Vec<EscalationPath<'s>> {
+    if permissions.is_in_system_masters() {
+        return Vec::new();
+    }
+    let granted = permissions.granted_requests();
+    rule_escalation_paths(&granted, || granted.clone())
 }
 
 /// Returns every subject that has a privilege escalation path, with its paths.
 pub(crate) fn all_escalation_paths<'s>(access: &AccessView<'s>) -> Vec<(SubjectQuery, Vec<EscalationPath<'s>>)> {
     access.grants.build_index();
-    let all = access.all_subjects().into_iter().map(|query| (escalation_paths(access, &query), query));
-    all.filter(|(paths, _)| !paths.is_empty()).map(|(paths, query)| (query, paths)).collect()
+    // The subjects of one binding have the same paths, but for the subject that each path names.
+    let mut shared: BTreeMap<BoundGrants, Vec<EscalationPath<'s>>> = BTreeMap::new();
+    let mut all = Vec::new();
+    for query in access.all_subjects() {
+        let authentication = access.authenticate(&query);
+        let bound = BoundGrants::for_authentication(access, &authentication);
+        let shared_paths =
+            shared.entry(bound).or_insert_with_key(|bound| paths_of_permissions(&bound.effective_permissions(access)));
+        let mut paths = identity_escalation_paths(&authentication);
+        if !shared_paths.is_empty() {
+            let grants = authentication.identities().flat_map(|identity| access.grants.grants_for_identity(identity));
+            let subjects: BTreeMap<&ObjectKey, &'s Subject> =
+                grants.map(|grant| (grant.binding_key, grant.subject)).collect();
+            paths.extend(shared_paths.iter().map(|path| path.with_subjects(&subjects)));
+        }
+        if !paths.is_empty() {
+            all.push((query, paths));
+        }
+    }
+    all
 }
 
 /// Returns the paths that gained permissions open, given all permissions after the gain.
@@ -106,7 +155,7 @@ pub(super) fn newly_opened_paths<'s>(
 ///
 /// Only the identities of aws-auth entries are checked, because an entry assigns the username and groups. A query for a
 /// username or a group assigns nothing.
-pub(super) fn identity_escalation_paths<'s>(authentication: &Authentication) -> Vec<EscalationPath<'s>> {
+pub(crate) fn identity_escalation_paths<'s>(authentication: &Authentication) -> Vec<EscalationPath<'s>> {
     let mut risks = BTreeSet::new();
     for identity in authentication.identities().filter(|identity| identity.entry().is_some()) {
         if identity.is_in_system_masters() {

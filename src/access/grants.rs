@@ -119,6 +119,16 @@ impl<'s> Grants<'s> {
         grants
     }
 
+    /// Returns the grant of each binding's first subject.
+    pub(super) fn first_grants(&self, bindings: &[BindingId]) -> Vec<Grant<'s>> {
+        let index = self.get_or_build_index();
+        let grants = bindings.iter().filter_map(|id| {
+            let (key, binding) = (index.key_of(*id)?, index.binding(*id)?);
+            binding_grants(*id, key, binding).next()
+        });
+        grants.collect()
+    }
+
     /// Returns the grants of an identity. Each binding occurs once, with the first of its subjects that matches the
     /// identity.
     pub(crate) fn grants_for_identity(&self, identity: &Identity) -> Vec<Grant<'s>> {

@@ -13,7 +13,8 @@ use std::rc::Rc;
 
 use super::access_view::AccessView;
 use super::aggregation::{RoleOverlay, aggregate_rules, is_aggregated};
-use super::diff::{BoundSubjects, needs_no_entry};
+use super::bound_grants::BoundGrants;
+use super::diff::needs_no_entry;
 use super::escalation::identity_escalation_paths;
 use super::iam_identity::{IamIdentity, fold_case};
 use super::identity::{Authentication, Identity, IdentitySource, SubjectQuery, service_account_username};
@@ -100,7 +101,7 @@ struct Substitution<'a, 's> {
 struct ImpactCache<'s> {
     subjects: BTreeMap<&'s Subject, Rc<GrantedRules<'s>>>,
     queries: BTreeMap<SubjectQuery, Rc<GrantedRules<'s>>>,
-    bound_subjects: BTreeMap<BoundSubjects, Rc<GrantedRules<'s>>>,
+    bound_grants: BTreeMap<BoundGrants, Rc<GrantedRules<'s>>>,
 }
 
 /// All rules that a subject has, in a form from which the grants of single bindings can be removed.
@@ -366,9 +367,9 @@ impl<'a, 's> Substitution<'a, 's> {
     }
 
     fn grants_of_authentication(&self, authentication: &Authentication) -> Rc<GrantedRules<'s>> {
-        let bound = BoundSubjects::for_authentication(self.base, authentication);
+        let bound = BoundGrants::for_authentication(self.base, authentication);
         let mut cache = self.cache.borrow_mut();
-        let granted = cache.bound_subjects.entry(bound).or_insert_with_key(|bound| {
+        let granted = cache.bound_grants.entry(bound).or_insert_with_key(|bound| {
             let mut interner = self.interner.borrow_mut();
             let mut grants_by_rule: BTreeMap<InternedRule<'s>, Vec<_>> = BTreeMap::new();
             for effective in bound.effective_rules(self.base) {
@@ -400,8 +401,8 @@ impl<'a, 's> Substitution<'a, 's> {
         {
             return true;
         }
-        let old = BoundSubjects::for_authentication(self.base, old);
-        let new = BoundSubjects::for_authentication(self.base, new);
+        let old = BoundGrants::for_authentication(self.base, old);
+        let new = BoundGrants::for_authentication(self.base, new);
         if old == new {
             return false;
         }

@@ -7,6 +7,7 @@
 mod access_view;
 mod aggregation;
 mod allow_reason;
+mod bound_grants;
 mod can_answer;
 mod dangling;
 mod diff;
@@ -40,6 +41,7 @@ pub(crate) use access_view::{
 };
 pub(crate) use aggregation::{Aggregation, keeps_manual_rules};
 pub(crate) use allow_reason::AllowReason;
+pub(crate) use bound_grants::BoundGrants;
 pub(crate) use can_answer::{CanAnswer, UnknownPart, Verdict};
 pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};
 pub(crate) use diff::{PermissionDiff, SubjectDiff, diff_access};
@@ -48,7 +50,9 @@ pub(crate) use engine::{
     AccessEffect, AccessEngine, AggregatedRules, Direction, EVERYTHING, EngineMark, RelatedScopes, RoleId, RuleId,
     ScopeId, ScopedRule, SubjectSet,
 };
-pub(crate) use escalation::{EscalationPath, all_escalation_paths, escalation_paths};
+pub(crate) use escalation::{
+    EscalationPath, all_escalation_paths, escalation_paths, identity_escalation_paths, paths_of_permissions,
+};
 pub(crate) use grant_index::{BindingId, SubjectId};
 pub(crate) use iam_identity::IamIdentity;
 pub(crate) use identity::{
@@ -63,7 +67,8 @@ pub(crate) use repair::lost_repair_permissions;
 pub(crate) use request::{ObjectRequest, Request};
 pub(crate) use request_scope::{RequestScope, request_scope};
 pub(crate) use request_set::{
-    ProductSetData, RequestSet, RequestSetData, RequestSetExcept, ResourceSetData, StringSetData, UrlPatternData,
+    Coverage, ProductSetData, RequestSet, RequestSetData, RequestSetExcept, ResourceSetData, StringSetData,
+    UrlPatternData,
 };
 pub(crate) use rule_coverage::uncovered;
 pub(crate) use rule_match::{RuleMismatch, rule_allows};

@@ -161,6 +161,8 @@ impl DryRunContext {
             | ClusterError::CredentialPlugin { .. }
             | ClusterError::UnexpectedStatus { .. }
             | ClusterError::InvalidResponse { .. }
+            | ClusterError::ResponseTooLong { .. }
+            | ClusterError::ObservationTooLarge { .. }
             | ClusterError::SnapshotIo { .. }
             | ClusterError::InvalidSnapshot { .. }
             | ClusterError::SnapshotChanged { .. }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::access::Request;
+use crate::cluster::settings::{TimeLimit, duration_text};
 use crate::cluster::{CallerCheck, ClusterError, CredentialFreshness, UserInfo, WriteCluster, WriteOutcome};
 use crate::plan::{Plan, Step, undo_aws_auth_write};
 use crate::state::rbac::RBAC_GROUP;
@@ -23,6 +24,7 @@ use crate::state::write::{ObjectVersion, ResolvedPrecondition};
 pub(crate) const PROBE_DELAYS: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_millis(800), Duration::from_millis(1200)];
 
+const NOT_VERIFIED: &str = "rolecall could not verify that you still have access";
 /// The number of times that a write is taken back from an aws-auth that another client changes meanwhile.
 const MAX_ATTEMPTS: usize = 3;
 
@@ -35,6 +37,18 @@ pub(crate) struct AwsAuthBaseline {
     required_requests: Vec<Request>,
     /// The usernames that the plan gives to the caller. Changing to one of them is not a lockout.
     allowed_usernames: Vec<String>,
+    /// Whether the command line accepts that the caller loses its access.
+    is_loss_accepted: bool,
+}
+
+/// What the check after a write of aws-auth found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum CallerAccess {
+    Kept,
+    /// The cluster says that the caller has lost access.
+    Lost(String),
+    /// The cluster did not answer, or the credential plugin failed.
+    Unknown(String),
 }
 
 /// The caller lost access by a write of aws-auth.
@@ -67,62 +81,93 @@ impl AwsAuthBaseline {
         plan: &Plan,
         cluster: &C,
         planned_usernames: impl FnOnce(&UserInfo) -> Vec<String>,
+        is_loss_accepted: bool,
     ) -> Result<Self, ClusterError> {
         let required_requests = required_requests(plan);
         let caller_check = cluster.check_caller(CredentialFreshness::Current, &required_requests).await?;
         let allowed_usernames = caller_check.as_ref().map(|check| planned_usernames(&check.user)).unwrap_or_default();
-        Ok(Self { policy: plan.policy.clone(), caller_check, required_requests, allowed_usernames })
+        let policy = plan.policy.clone();
+        Ok(Self { policy, caller_check, required_requests, allowed_usernames, is_loss_accepted })
     }
 
-    /// Returns why the caller is locked out, or nothing if it still has its access.
-    async fn find_lockout<C: WriteCluster>(&self, cluster: &C, delays: &[Duration]) -> Option<String> {
-        let before = self.caller_check.as_ref()?;
+    /// Returns whether the check proves that aws-auth lets the caller in. `None` for a snapshot, which has no check.
+    pub(crate) fn proves_access(&self) -> Option<bool> {
+        self.caller_check.as_ref().map(|check| check.has_new_credentials)
+    }
+
+    pub(crate) fn is_loss_accepted(&self) -> bool {
+        self.is_loss_accepted
+    }
+
+    async fn check_access<C: WriteCluster>(&self, cluster: &C, delays: &[Duration]) -> CallerAccess {
+        let Some(before) = self.caller_check.as_ref() else {
+            return CallerAccess::Kept;
+        };
         // Credentials that do not depend on aws-auth are not affected by a delay of the authenticator: check them once.
         let delays = if before.may_use_aws_auth { delays } else { &[Duration::ZERO] };
         for delay in delays {
             tokio::time::sleep(*delay).await;
-            if let Some(reason) = self.check_caller_once(cluster, before).await {
-                return Some(reason);
+            match self.check_caller_once(cluster, before).await {
+                CallerAccess::Kept => {}
+                access => return access,
             }
         }
-        None
+        CallerAccess::Kept
     }
 
-    async fn check_caller_once<C: WriteCluster>(&self, cluster: &C, before: &CallerCheck) -> Option<String> {
+    async fn check_caller_once<C: WriteCluster>(&self, cluster: &C, before: &CallerCheck) -> CallerAccess {
         let after = match cluster.check_caller(CredentialFreshness::New, &self.required_requests).await {
-            Ok(after) => after?,
+            Ok(Some(after)) => after,
+            Ok(None) => return CallerAccess::Kept,
             Err(ClusterError::Unauthorized { .. }) => {
-                return Some("the cluster no longer accepts your credentials".to_owned());
+                return CallerAccess::Lost("the cluster no longer accepts your credentials".to_owned());
             }
-            Err(error) => return Some(format!("rolecall could not verify that you still have access: {error}")),
+            Err(error) => return CallerAccess::Unknown(format!("{NOT_VERIFIED}: {error}")),
         };
         let (old_name, new_name) = (&before.user.username, &after.user.username);
         if old_name != new_name && !self.allowed_usernames.contains(new_name) {
-            return Some(format!("the cluster now identifies you as `{new_name}` instead of `{old_name}`"));
+            let reason = format!("the cluster now identifies you as `{new_name}` instead of `{old_name}`");
+            return CallerAccess::Lost(reason);
         }
         let decisions = before.allowed.iter().zip(&after.allowed).zip(&self.required_requests);
         let lost: Vec<String> = decisions
             .filter(|((allowed_before, allowed_after), _)| **allowed_before && !**allowed_after)
             .map(|(_, request)| request.to_string())
             .collect();
-        (!lost.is_empty()).then(|| format!("you would no longer be allowed to {}", lost.join(", ")))
+        if lost.is_empty() {
+            return CallerAccess::Kept;
+        }
+        CallerAccess::Lost(format!("you would no longer be allowed to {}", lost.join(", ")))
     }
 
     /// Checks the access of the caller after a write of aws-auth, and takes the write back if the caller has lost access.
-    /// `before` is the ConfigMap before the write.
+    /// `before` is the ConfigMap before the write. Returns the loss of access that the command line accepts, if there is
+    /// one.
+    ///
+    /// The check and taking the write back have the limit `limit` each, so that a plugin or a server that hangs does not
+    /// leave an unconfirmed write for long.
     pub(crate) async fn verify_or_revert<C: WriteCluster>(
         &self,
         cluster: &C,
         step: &Step,
         before: Option<Value>,
         written: &WriteOutcome,
-        delays: &[Duration],
-    ) -> Result<(), Lockout> {
-        let Some(reason) = self.find_lockout(cluster, delays).await else {
-            return Ok(());
+        (delays, limit): (&[Duration], Duration),
+    ) -> Result<Option<String>, Lockout> {
+        let access = tokio::time::timeout(limit, self.check_access(cluster, delays)).await;
+        let access =
+            access.unwrap_or_else(|_| CallerAccess::Unknown(format!("{NOT_VERIFIED} within {}", duration_text(limit))));
+        let reason = match access {
+            CallerAccess::Kept => return Ok(None),
+            CallerAccess::Lost(reason) if self.is_loss_accepted => return Ok(Some(reason)),
+            CallerAccess::Lost(reason) | CallerAccess::Unknown(reason) => reason,
         };
-        let revert = self.revert(cluster, step, before.as_ref(), written).await.unwrap_or_else(RevertResult::Failed);
-        Err(Lockout { reason, revert, config_map: before })
+        let reverting = tokio::time::timeout(limit, self.revert(cluster, step, before.as_ref(), written)).await;
+        let revert = reverting.unwrap_or_else(|_| {
+            let what = "taking back the change of aws-auth".to_owned();
+            Err(ClusterError::TimedOut { what, after: limit, sent: true, limit: TimeLimit::Request })
+        });
+        Err(Lockout { reason, revert: revert.unwrap_or_else(RevertResult::Failed), config_map: before })
     }
 
     /// Takes back one write of aws-auth.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::polling::PROBE_SCHEDULE;
-use super::{ApplyHooks, StepError, apply};
+use super::{ApplyEvent, ApplyHooks, StepError, TokenWaits, apply};
 use crate::cluster::snapshot::SnapshotCluster;
 use crate::cluster::{ClusterError, ReadCluster as _, WriteCluster as _};
 use crate::names::ObjectKey;
@@ -24,6 +24,8 @@ const NO_HOOKS: ApplyHooks<'static> = ApplyHooks {
     lock: None,
     aggregated_roles: None,
     controller_lag: Duration::ZERO,
+    connection: None,
+    token_waits: TokenWaits::Wait,
 };
 
 const CLUSTER: &str = r#"
@@ -153,7 +155,7 @@ fn predicted_state_equals_cluster_state_after_apply() {
         let live = runtime.block_on(cluster.read_state()).unwrap();
         let plan = make_plan(policy, &live);
         actions.extend(plan.changes.iter().map(|change| change.action));
-        let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_, _| {}));
+        let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_| {}));
         assert!(outcome.failed.is_empty() && !outcome.completed.is_empty(), "{outcome:#?}");
         let applied = runtime.block_on(cluster.read_state()).unwrap();
         assert_same_text(
@@ -163,6 +165,51 @@ fn predicted_state_equals_cluster_state_after_apply() {
     }
     for action in [Action::Create, Action::Adopt, Action::Update, Action::Replace, Action::Delete] {
         assert!(actions.contains(&action), "no plan has the action {action:?}");
+    }
+}
+
+/// Returns a policy in which a principal is in a group that is bound.
+fn policy_with_group(group: &str) -> String {
+    format!(
+        "[policy]\nname = \"prod\"\n[principals.viewer]\nrole = \"arn:aws:iam::111122223333:role/viewer\"\n\
+         groups = [\"{group}\"]\n[groups.{group}]\n[cluster-roles.pods]\n\
+         rules = [{{ verbs = [\"get\"], resources = [\"pods\"] }}]\n[bindings.all]\ncluster-role = \"pods\"\n\
+         groups = [\"{group}\"]\n"
+    )
+}
+
+#[test]
+fn apply_waits_for_cached_tokens_before_their_group_loses_its_binding() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("cluster.yaml");
+    std::fs::write(&file, CLUSTER).unwrap();
+    let cluster = SnapshotCluster::open(&[file], None).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut live = runtime.block_on(cluster.read_state()).unwrap();
+    let plan = make_plan(&policy_with_group("old"), &live);
+    assert_eq!(plan.waits, [], "the principal is new");
+    runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_| {}));
+    for (group, token_waits) in [("new", TokenWaits::Wait), ("last", TokenWaits::Skip)] {
+        live = runtime.block_on(cluster.read_state()).unwrap();
+        let mut plan = make_plan(&policy_with_group(group), &live);
+        let [wait] = plan.waits.as_mut_slice() else { panic!("{:#?}", plan.waits) };
+        assert_eq!(wait.to_string(), "wait 2m10s for cached tokens");
+        wait.duration = Duration::from_millis(300);
+        let started = std::time::Instant::now();
+        let events = std::cell::RefCell::new(Vec::new());
+        let hooks = ApplyHooks { token_waits, ..NO_HOOKS };
+        let outcome = runtime.block_on(apply(&plan, &cluster, &hooks, |event| {
+            events.borrow_mut().push(match event {
+                ApplyEvent::Written(step, _) => step.object.name().to_owned(),
+                ApplyEvent::Waiting(..) => "wait".to_owned(),
+                ApplyEvent::WaitSkipped(_) => "skipped".to_owned(),
+            });
+        }));
+        assert!(outcome.failed.is_empty(), "{outcome:#?}");
+        let is_waiting = token_waits == TokenWaits::Wait;
+        assert!(!is_waiting || started.elapsed() >= Duration::from_millis(300));
+        let expected = ["all", "aws-auth", if is_waiting { "wait" } else { "skipped" }, "all"];
+        assert_eq!(events.into_inner(), expected);
     }
 }
 
@@ -190,7 +237,7 @@ fn step_that_relies_on_a_step_without_an_object_is_an_internal_error() {
         (WriteRequest::Delete, Precondition::AsWrittenByStep { step: 0 }, "relies on step 0, which has left no object"),
     ] {
         let plan = Plan::for_steps(vec![step(write, precondition)]);
-        let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_, _| {}));
+        let outcome = runtime.block_on(apply(&plan, &cluster, &NO_HOOKS, |_| {}));
         let [(0, StepError::Write(error @ ClusterError::Internal(_)))] = outcome.failed.as_slice() else {
             panic!("{outcome:#?}");
         };

@@ -1,15 +1,17 @@
 //! `rolecall apply`: shows the plan, asks for confirmation, makes the writes and reports their results.
 
-use super::apply_run::{apply_all, dry_run_all};
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::apply_run::{ApplyAttempt, apply_all, dry_run_all};
 use super::args::{ApplyArgs, ApplyFlags, OutputFormat};
-use super::cluster_plan::{ClusterPlan, PlanDepth, plan_document, plan_targets, print_plans};
+use super::cluster_plan::{ClusterPlan, PlanDepth, plan_targets, print_plans};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::parse_allow_flags;
 use super::missing_permissions;
 use super::policy_files::read_policy;
-use super::print_json;
 use super::refusals::{print_access_windows, print_diagnostics, print_refusals};
 use super::saved_plan;
 use super::target::ensure_snapshots_writable;
@@ -17,6 +19,11 @@ use crate::diagnostic::{Diagnostic, Severity, SourceMap};
 use crate::guard::AllowFlag;
 use crate::render::plan_text;
 use crate::render::text_util::pluralize;
+
+/// How many times an apply is tried while other clients change what it relies on.
+const MAX_ATTEMPTS: u32 = 5;
+/// The delay before the second attempt. It grows with each further one.
+const RETRY_DELAY: Duration = Duration::from_millis(300);
 
 pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let approval = Approval {
@@ -35,7 +42,7 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
         ensure_snapshots_writable(&snapshots)?;
     }
     let allow = parse_allow_flags(&args.flags.allow)?;
-    let (sources, cluster_plans) = match &args.plan {
+    let (mut sources, mut cluster_plans) = match &args.plan {
         Some(path) => (
             SourceMap::default(),
             saved_plan::open_saved_plan((path, args.verify_key.as_deref()), &args.target.connection, &allow, env)
@@ -47,8 +54,49 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
             (loaded.policy.sources, cluster_plans)
         }
     };
-    let options = ApplyOptions { approval, allow_flags: &allow, flags: &args.flags, format: OutputFormat::Text };
-    approve_and_apply(&cluster_plans, &sources, &options, env).await
+    // A saved plan and a digest approve exactly one plan.
+    let plans_again = args.auto_approve && args.plan.is_none() && args.approved.is_empty();
+    let options = ApplyOptions {
+        approval,
+        allow_flags: &allow,
+        flags: &args.flags,
+        format: OutputFormat::Text,
+        plans_again,
+        earlier_writes: Cell::new(0),
+    };
+    print_plans(&cluster_plans, args.flags.full, plan_text::render_plan, env);
+    for attempt in 1.. {
+        let failure = match Box::pin(approve_and_apply(&cluster_plans, &sources, &options, env)).await? {
+            ApplyAttempt::Finished(exit) => return Ok(exit),
+            ApplyAttempt::LostRace(failure) => failure,
+        };
+        if attempt >= MAX_ATTEMPTS || env.interrupt().or_stop(tokio::time::sleep(attempt * RETRY_DELAY)).await.is_none()
+        {
+            failure.print(&sources, env);
+            break;
+        }
+        let (loaded, new_plans) =
+            plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, env).await?.into_complete()?;
+        if !are_remainders(&new_plans, &cluster_plans) {
+            failure.print(&sources, env);
+            break;
+        }
+        options.earlier_writes.set(options.earlier_writes.get() + failure.writes);
+        let is_done = new_plans.iter().all(|cluster_plan| cluster_plan.plan.is_empty());
+        let rest =
+            if is_done { "nothing is left to apply" } else { "what is left of the plan is the same and is applied" };
+        env.note(&format!("note: another client changed the cluster during the apply; {rest}\n"));
+        (sources, cluster_plans) = (loaded.policy.sources, new_plans);
+    }
+    Ok(Exit::Failed)
+}
+
+/// Returns whether each of the new plans is what is left of the plan for the same cluster.
+fn are_remainders(new_plans: &[ClusterPlan], cluster_plans: &[ClusterPlan]) -> bool {
+    let is_remainder = |new: &ClusterPlan| {
+        cluster_plans.iter().any(|old| old.label == new.label && new.plan.is_remainder_of(&old.plan))
+    };
+    new_plans.len() == cluster_plans.len() && new_plans.iter().all(is_remainder)
 }
 
 /// The options of an apply or a restore.
@@ -59,28 +107,37 @@ pub(crate) struct ApplyOptions<'a> {
     pub(crate) flags: &'a ApplyFlags,
     /// The format of the plan on stdout.
     pub(crate) format: OutputFormat,
+    /// Whether a change by another client ends the attempt without an error, so that the command can plan again.
+    pub(crate) plans_again: bool,
+    /// The number of writes of earlier attempts.
+    pub(crate) earlier_writes: Cell<usize>,
 }
 
-/// Shows the plans, asks for confirmation, and makes the writes.
+impl ApplyOptions<'_> {
+    /// Says that an attempt made no changes.
+    pub(super) fn no_changes(&self) -> String {
+        match self.earlier_writes.get() {
+            0 => "No changes were made.".to_owned(),
+            number => format!(
+                "No further changes were made. Before another client changed the cluster, {}.",
+                if number == 1 { "1 write was made".to_owned() } else { format!("{number} writes were made") }
+            ),
+        }
+    }
+}
+
+/// Checks the plans, asks for confirmation, and makes the writes. The plans were printed before.
 pub(crate) async fn approve_and_apply(
     cluster_plans: &[ClusterPlan],
     sources: &SourceMap,
     options: &ApplyOptions<'_>,
     env: &mut Env,
-) -> Result<Exit, CommandError> {
-    let render = match options.approval.command {
-        ApprovedCommand::Apply => plan_text::render_plan,
-        ApprovedCommand::Restore => plan_text::render_restore,
-    };
-    match options.format {
-        OutputFormat::Text => print_plans(cluster_plans, options.flags.full, render, env),
-        OutputFormat::Json => print_json(&plan_document(cluster_plans, sources)?, env)?,
-    }
+) -> Result<ApplyAttempt, CommandError> {
     let refused = print_refusals(cluster_plans, options.allow_flags, sources, env)
         || !options.flags.allow_window && print_access_windows(cluster_plans, sources, env);
     if refused {
-        env.eprint("Refused. No changes were made.\n");
-        return Ok(Exit::Refused);
+        env.eprint(&format!("Refused. {}\n", options.no_changes()));
+        return Ok(ApplyAttempt::Finished(Exit::Refused));
     }
     let pending: Vec<&ClusterPlan> =
         cluster_plans.iter().filter(|cluster_plan| !cluster_plan.plan.is_empty()).collect();
@@ -89,21 +146,21 @@ pub(crate) async fn approve_and_apply(
         .filter_map(|cluster_plan| missing_permissions::to_diagnostic(cluster_plan, Severity::Error))
         .collect();
     if !missing.is_empty() && !options.flags.dry_run {
-        env.eprint("No changes were made.\n");
+        env.eprint(&format!("{}\n", options.no_changes()));
         return Err(missing.into());
     }
     print_diagnostics(&missing, sources, env);
     if pending.is_empty() {
-        return Ok(Exit::Success);
+        return Ok(ApplyAttempt::Finished(Exit::Success));
     }
     if options.flags.dry_run {
         let exit = dry_run_all(&pending, sources, env).await?;
         // The API server does not say what a write lacks that depends on earlier writes.
-        return Ok(if missing.is_empty() { exit } else { Exit::Failed });
+        return Ok(ApplyAttempt::Finished(if missing.is_empty() { exit } else { Exit::Failed }));
     }
     if !options.approval.confirm(&pending, env)? {
         env.eprint("Apply cancelled. No changes were made.\n");
-        return Ok(Exit::Failed);
+        return Ok(ApplyAttempt::Finished(Exit::Failed));
     }
     apply_all(&pending, sources, options, env).await
 }

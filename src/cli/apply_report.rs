@@ -32,8 +32,8 @@ pub(super) fn describe_outcome(step: &Step, outcome: &WriteOutcome) -> String {
     }
 }
 
-/// Returns the steps that were done and those that were not. A write that was made and taken back is neither.
-pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome) -> String {
+/// Returns the steps that were done and those that were not; `no_changes` is printed if none was. A write that was made and taken back is neither.
+pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome, no_changes: &str) -> String {
     let is_unknown = |index| outcome.failed.iter().any(|(failed, error)| *failed == index && is_outcome_unknown(error));
     let revert = |index| {
         outcome.failed.iter().find_map(|(failed, error)| match error {
@@ -61,7 +61,7 @@ pub(super) fn summarize_steps(steps: &[Step], outcome: &ApplyOutcome) -> String 
     if !done.is_empty() {
         out.push_str(&format!("Done ({}):\n{}", done.len(), list(&done)));
     } else if made.is_empty() && !(0..steps.len()).any(is_unknown) {
-        out.push_str("No changes were made.\n");
+        out.push_str(&format!("{no_changes}\n"));
     }
     let (reverted, remaining): (Vec<usize>, Vec<usize>) =
         made.into_iter().partition(|index| revert(*index) == Some(&RevertResult::Reverted));
@@ -119,7 +119,14 @@ pub(super) fn apply_error(label: &str, steps: &[Step], outcome: &ApplyOutcome, e
             StepError::LockedOut(lockout) => lockout_diagnostic(label, lockout, env),
         }
     });
-    CommandError::from(diagnostics.collect::<Vec<_>>())
+    let mut diagnostics: Vec<Diagnostic> = diagnostics.collect();
+    if outcome.is_interrupted {
+        let error = Diagnostic::error(format!("{label}: stopped by a signal before all writes were made"));
+        diagnostics.push(error.with_help("run apply again: it plans only what is left"));
+    }
+    let is_conflict = |(_, error): &(usize, StepError)| matches!(error, StepError::Write(error) if error.is_conflict());
+    let error = CommandError::from(diagnostics);
+    if !outcome.is_interrupted && outcome.failed.iter().all(is_conflict) { error.into_lost_race() } else { error }
 }
 
 fn lockout_diagnostic(label: &str, lockout: &Lockout, env: &Env) -> Diagnostic {

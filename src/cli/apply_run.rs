@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::apply::ApplyOptions;
+use super::apply_lock::{acquire_lock, interrupted_before_writes, release_lock};
 use super::apply_report::{apply_error, describe_outcome, summarize_steps};
 use super::args::OutputFormat;
 use super::cluster_plan::{ClusterPlan, after_state_error};
@@ -13,25 +14,24 @@ use super::exit::Exit;
 use super::{backup, guards, print_error, saved_plan};
 use crate::access::{AccessView, Aggregation, IamIdentity, Identity, Request, SubjectQuery};
 use crate::apply::dry_run::{DryRunResult, MAX_DRY_RUN_WRITES, dry_run};
-use crate::apply::lock::{self, ApplyLock, LockAttempt};
+use crate::apply::lock::ApplyLock;
 use crate::apply::lockout::{AwsAuthBaseline, PROBE_DELAYS};
 use crate::apply::polling::PROBE_SCHEDULE;
 use crate::apply::verification::{self, MAX_CHECKS, Verification};
-use crate::apply::{ApplyHooks, CONTROLLER_LAG, apply};
+use crate::apply::{ApplyEvent, ApplyHooks, CONTROLLER_LAG, TokenWaits, apply};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, ReadCluster as _, UserInfo, WriteCluster as _};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::guard;
 use crate::names::ObjectKey;
-use crate::plan::{AccessComparison, ChangeTarget, DiffOp, Plan, PostApplyCheck};
+use crate::plan::{AccessComparison, ChangeTarget, DiffOp, Plan, PostApplyCheck, format_duration};
 use crate::render::text_util::pluralize;
 use crate::state::State;
 use crate::state::object_meta::AGGREGATION_CONTROLLER;
 
-/// Printed after an entry or one of its groups is removed. The default of 2 minutes is that of
-/// `--authentication-token-webhook-cache-ttl` (kubernetes `pkg/kubeapiserver/authenticator`, `TokenSuccessCacheTTL`).
-const TOKEN_CACHE_NOTE: &str =
-    "revoked principals may keep access for up to 2 minutes, until the API server's token cache expires";
+/// Printed before aws-auth is written, if the kubeconfig has no credential plugin.
+const FIXED_CREDENTIALS_NOTE: &str = "your credentials are not from a plugin, so the check after the change of aws-auth \
+     does not prove that IAM principals can still authenticate";
 /// The number of errors that are listed. The others are counted.
 const MAX_LISTED: usize = 20;
 
@@ -84,54 +84,90 @@ fn dry_run_summary(cluster_plan: &ClusterPlan, result: &DryRunResult) -> String 
     }
 }
 
+/// How an attempt to apply the plans ended.
+pub(super) enum ApplyAttempt {
+    Finished(Exit),
+    /// Another client has changed what a plan relies on, and the apply may plan again. Nothing was printed about it.
+    LostRace(ApplyFailure),
+}
+
+/// Why an apply of one cluster stopped.
+pub(super) struct ApplyFailure {
+    /// The steps that are done and those that are not.
+    summary: String,
+    error: CommandError,
+    /// The number of writes that were made.
+    pub(super) writes: usize,
+}
+
+impl ApplyFailure {
+    pub(super) fn print(self, sources: &SourceMap, env: &mut Env) {
+        env.eprint(&self.summary);
+        print_error(&CommandError::new(sources.clone(), self.error.diagnostics), OutputFormat::Text, env);
+    }
+}
+
+impl From<CommandError> for ApplyFailure {
+    fn from(error: CommandError) -> Self {
+        Self { summary: String::new(), error, writes: 0 }
+    }
+}
+
 /// Applies every plan, one cluster after the other. A failure in one cluster stops before the next one.
 pub(super) async fn apply_all(
     cluster_plans: &[&ClusterPlan],
     sources: &SourceMap,
     options: &ApplyOptions<'_>,
     env: &mut Env,
-) -> Result<Exit, CommandError> {
+) -> Result<ApplyAttempt, CommandError> {
+    // From here on the Lease is held, and the last write may need its confirmation.
+    env.interrupt().defer();
     let mut prepared_applies: Vec<PreparedApply<'_>> = Vec::with_capacity(cluster_plans.len());
-    let mut errors = Vec::new();
-    let mut are_all_refusals = true;
+    let mut error = CommandError { is_refusal: true, is_lost_race: true, ..CommandError::default() };
     for cluster_plan in cluster_plans {
         match prepare(cluster_plan, options, env).await {
             Ok(prepared) => prepared_applies.push(prepared),
-            Err((lock, error)) => {
+            Err((lock, reason)) => {
                 release_lock(lock, env).await;
-                are_all_refusals &= error.is_refusal;
-                errors.extend(error.diagnostics);
+                error.is_refusal &= reason.is_refusal;
+                error.is_lost_race &= reason.is_lost_race;
+                error.diagnostics.extend(reason.diagnostics);
             }
         }
     }
-    if errors.is_empty()
+    if error.diagnostics.is_empty()
         && let Some(path) = options.approval.saved_plan
-        && let Err(error) = saved_plan::mark_applied(path, env)
+        && let Err(reason) = saved_plan::mark_applied(path, env)
     {
-        are_all_refusals = false;
-        errors.extend(error.diagnostics);
+        error = reason;
     }
-    let mut failed = !errors.is_empty();
-    let failure_exit = if failed && are_all_refusals { Exit::Refused } else { Exit::Failed };
-    if failed {
-        env.eprint("No changes were made.\n");
-        print_error(&CommandError::new(sources.clone(), errors), OutputFormat::Text, env);
+    let mut failure = None;
+    let mut exit = Exit::Success;
+    if !error.diagnostics.is_empty() {
+        exit = if error.is_refusal { Exit::Refused } else { Exit::Failed };
+        failure = Some(ApplyFailure { summary: format!("{}\n", options.no_changes()), error, writes: 0 });
     }
+    let mut not_started = Vec::new();
     for prepared in prepared_applies {
-        if !failed && let Err(error) = apply_one(&prepared, options.format, env).await {
-            print_error(&CommandError::new(sources.clone(), error.diagnostics), OutputFormat::Text, env);
-            failed = true;
+        if failure.is_none() {
+            if let Err(reason) = apply_one(&prepared, options, env).await {
+                (failure, exit) = (Some(reason), Exit::Failed);
+            }
+        } else {
+            not_started.push(prepared.cluster_plan.label.as_str());
         }
         release_lock(prepared.lock, env).await;
     }
-    Ok(if failed { failure_exit } else { Exit::Success })
-}
-
-async fn release_lock(lock: Option<ApplyLock>, env: &mut Env) {
-    if let Some(lock) = lock
-        && let Err(error) = lock.release().await
-    {
-        env.note(&format!("note: the Lease could not be released, it expires by itself: {}\n", error.cause()));
+    match failure {
+        Some(failure) if failure.error.is_lost_race && options.plans_again => Ok(ApplyAttempt::LostRace(failure)),
+        Some(failure) => {
+            failure.print(sources, env);
+            if exit == Exit::Failed && !not_started.is_empty() {
+                env.eprint(&format!("Not started: {}\n", not_started.join(", ")));
+            }
+            Ok(ApplyAttempt::Finished(exit))
+        }
+        None => Ok(ApplyAttempt::Finished(exit)),
     }
 }
 
@@ -141,11 +177,15 @@ async fn prepare<'a>(
     options: &ApplyOptions<'_>,
     env: &mut Env,
 ) -> Result<PreparedApply<'a>, (Option<ApplyLock>, CommandError)> {
-    let caller = cluster_plan.cluster.whoami().await.map_err(|error| (None, error.into()))?;
-    let lock = acquire_lock(cluster_plan, &options.flags.lease_namespace, caller.as_ref(), env)
-        .await
-        .map_err(|error| (None, error))?;
-    match run_prechecks(cluster_plan, options, caller.as_ref(), env).await {
+    let interrupt = env.interrupt().clone();
+    let interrupted = || interrupted_before_writes(&cluster_plan.label);
+    let caller = match interrupt.or_stop(cluster_plan.cluster.whoami()).await {
+        Some(caller) => caller.map_err(|error| (None, error.into()))?,
+        None => return Err((None, interrupted())),
+    };
+    let lock = acquire_lock(cluster_plan, options.flags, caller.as_ref(), env).await.map_err(|error| (None, error))?;
+    let checking = interrupt.or_stop(run_prechecks(cluster_plan, options, caller.as_ref(), env)).await;
+    match checking.unwrap_or_else(|| Err(interrupted())) {
         Ok((aws_auth_baseline, checks)) => Ok(PreparedApply { cluster_plan, lock, aws_auth_baseline, checks }),
         Err(error) => Err((lock, error)),
     }
@@ -160,7 +200,8 @@ async fn run_prechecks(
     let ClusterPlan { cluster, plan, label, .. } = cluster_plan;
     // The cluster can have changed while a person reviewed the plan. The precondition of a write would catch that too,
     // but only after other writes have been made.
-    let state = cluster.read_state().await?;
+    let connection = env.connection_settings();
+    let state = connection.within_observation(&format!("the cluster {label}"), cluster.read_state()).await?;
     let reasons = plan.staleness_reasons(&state, &cluster_plan.aggregated_roles);
     if !reasons.is_empty() {
         return Err(saved_plan::stale_plan_error(label, &reasons));
@@ -189,7 +230,12 @@ async fn run_prechecks(
         backup::write_backup(cluster_plan, folder, env).await?;
     }
     let aws_auth_baseline = if plan.steps.iter().any(|step| step.object == ObjectKey::aws_auth()) {
-        Some(AwsAuthBaseline::for_plan(plan, cluster, |caller| usernames_after(&after, caller)).await?)
+        let is_loss_accepted =
+            cluster_plan.guard_report.allowed.iter().any(|risk| risk.guard == guard::GuardKind::Caller);
+        let usernames = |caller: &UserInfo| usernames_after(&after, caller);
+        let baseline = AwsAuthBaseline::for_plan(plan, cluster, usernames, is_loss_accepted).await?;
+        print_confirmation_notes(label, &baseline, env);
+        Some(baseline)
     } else {
         None
     };
@@ -203,6 +249,19 @@ async fn run_prechecks(
     Ok((aws_auth_baseline, checks))
 }
 
+/// Says what the confirmation after a write of aws-auth cannot prove.
+fn print_confirmation_notes(label: &str, baseline: &AwsAuthBaseline, env: &mut Env) {
+    if baseline.is_loss_accepted() {
+        env.note(&format!(
+            "note: {label}: --allow accepts that you lose access, so the change of aws-auth stays even if the cluster no \
+             longer accepts your credentials\n"
+        ));
+    }
+    if baseline.proves_access() == Some(false) {
+        env.note(&format!("note: {label}: {FIXED_CREDENTIALS_NOTE}\n"));
+    }
+}
+
 /// Returns the usernames that the planned aws-auth can give the caller.
 fn usernames_after(after: &State, caller: &UserInfo) -> Vec<String> {
     let Some(arn) = caller.arn().and_then(|arn| IamIdentity::parse(arn).ok()) else {
@@ -212,46 +271,6 @@ fn usernames_after(after: &State, caller: &UserInfo) -> Vec<String> {
     let authentication = AccessView::new(&after, Aggregation::Reconciled).authenticate(&SubjectQuery::Arn(arn));
     let username = |identity: &Identity| Some(identity.username.as_ref()?.as_literal()?.to_owned());
     authentication.identities().filter_map(username).collect()
-}
-
-async fn acquire_lock(
-    cluster_plan: &ClusterPlan,
-    namespace: &str,
-    caller: Option<&UserInfo>,
-    env: &mut Env,
-) -> Result<Option<ApplyLock>, CommandError> {
-    let Some(leases) = cluster_plan.cluster.lease_client(namespace) else {
-        return Ok(None);
-    };
-    let holder = lease_holder(caller, env);
-    let label = &cluster_plan.label;
-    match lock::acquire(leases, &holder, |message| env.note(&format!("note: {label}: {message}\n"))).await {
-        Ok(LockAttempt::Acquired(lock)) => Ok(Some(lock)),
-        Ok(LockAttempt::HeldBy { lease_name, holder, since }) => {
-            let error = Diagnostic::error(format!("{label}: another apply is running: {holder}, since {since}"))
-                .with_because(format!("it holds the Lease {lease_name} and renews it"))
-                .with_help("wait until it has finished, then apply again");
-            Err(CommandError::from_diagnostic(error))
-        }
-        Ok(LockAttempt::Unavailable(error)) => {
-            env.note(&format!(
-                "warning: {label}: no Lease was acquired: {}. Concurrent applies are detected only by the preconditions \
-                 of the writes.\n",
-                error.cause()
-            ));
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Returns the holder of the Lease: it names the caller and the machine, and is different for each run.
-fn lease_holder(caller: Option<&UserInfo>, env: &Env) -> String {
-    let name = caller.map_or("rolecall", |caller| caller.username.as_str());
-    let host = env.vars.get("HOSTNAME").filter(|host| !host.is_empty());
-    let host = host.map(|host| format!(" on {host}")).unwrap_or_default();
-    let nanos = env.now.subsec_nanosecond();
-    format!("{name}{host}, process {}-{nanos:x}", std::process::id())
 }
 
 /// Returns the writes that the API server rejects.
@@ -278,12 +297,17 @@ fn list_first<T>(
     items.iter().take(MAX_LISTED).map(to_diagnostic).chain(last).collect()
 }
 
-async fn apply_one(prepared: &PreparedApply<'_>, format: OutputFormat, env: &mut Env) -> Result<(), CommandError> {
+async fn apply_one(
+    prepared: &PreparedApply<'_>,
+    options: &ApplyOptions<'_>,
+    env: &mut Env,
+) -> Result<(), ApplyFailure> {
     let PreparedApply { cluster_plan, lock, aws_auth_baseline, checks } = prepared;
     let ClusterPlan { plan, cluster, label, .. } = *cluster_plan;
     let total = plan.steps.len();
     env.note(&format!("\nApplying to {label}\n"));
     let width = total.to_string().len();
+    let connection = env.connection_settings();
     let hooks = ApplyHooks {
         schedule: PROBE_SCHEDULE,
         aws_auth_baseline: aws_auth_baseline.as_ref(),
@@ -295,17 +319,26 @@ async fn apply_one(prepared: &PreparedApply<'_>, format: OutputFormat, env: &mut
             AnyCluster::Live(_) => CONTROLLER_LAG,
             AnyCluster::Snapshot(_) => Duration::ZERO,
         },
+        connection: Some(&connection),
+        token_waits: match cluster {
+            AnyCluster::Live(_) => TokenWaits::Wait,
+            AnyCluster::Snapshot(_) => TokenWaits::Skip,
+        },
     };
     let outcome = {
         let env = std::cell::RefCell::new(&mut *env);
         let number = std::cell::Cell::new(0);
-        apply(plan, cluster, &hooks, |step, written| {
-            number.set(number.get() + 1);
-            env.borrow_mut().note(&format!(
-                "  [{:>width$}/{total}] {}\n",
-                number.get(),
-                describe_outcome(step, written)
-            ));
+        apply(plan, cluster, &hooks, |event| {
+            let line = match event {
+                ApplyEvent::Written(step, written) => {
+                    number.set(number.get() + 1);
+                    format!("[{:>width$}/{total}] {}", number.get(), describe_outcome(step, written))
+                }
+                ApplyEvent::Waiting(wait, left) if left >= wait.duration => wait.to_string(),
+                ApplyEvent::Waiting(_, left) => format!("{} left", format_duration(left)),
+                ApplyEvent::WaitSkipped(wait) => format!("{wait}: skipped, a snapshot has no tokens"),
+            };
+            env.borrow_mut().note(&format!("  {line}\n"));
         })
         .await
     };
@@ -315,11 +348,15 @@ async fn apply_one(prepared: &PreparedApply<'_>, format: OutputFormat, env: &mut
         ));
     }
     if let Err(error) = cluster.flush().await {
-        return Err(CommandError::from_diagnostic(error.to_diagnostic().with_note("no changes were made")));
+        return Err(CommandError::from_diagnostic(error.to_diagnostic().with_note("no changes were made")).into());
     }
-    if !outcome.failed.is_empty() {
-        env.eprint(&summarize_steps(&plan.steps, &outcome));
-        return Err(apply_error(label, &plan.steps, &outcome, env));
+    for loss in &outcome.accepted_losses {
+        env.note(&format!("note: {label}: {loss}, as --allow accepts\n"));
+    }
+    if !outcome.failed.is_empty() || outcome.completed.len() < total {
+        let summary = summarize_steps(&plan.steps, &outcome, &options.no_changes());
+        let writes = outcome.completed.len() - outcome.unchanged;
+        return Err(ApplyFailure { summary, error: apply_error(label, &plan.steps, &outcome, env), writes });
     }
     let unchanged = match outcome.unchanged {
         0 => String::new(),
@@ -327,14 +364,30 @@ async fn apply_one(prepared: &PreparedApply<'_>, format: OutputFormat, env: &mut
     };
     let writes = pluralize(outcome.completed.len() - outcome.unchanged, "write");
     let summary = format!("Applied to {label}: {writes} made{unchanged}.\n");
-    match format {
+    match options.format {
         OutputFormat::Text => env.print_wrapped(&summary),
         OutputFormat::Json => env.note(&summary),
     }
-    if matches!(cluster, AnyCluster::Live(_)) && removes_entry_fields(plan) {
-        env.note(&format!("note: {label}: {TOKEN_CACHE_NOTE}\n"));
+    if matches!(cluster, AnyCluster::Live(_)) && removes_entry_fields(plan) && !plan.token_cache.is_zero() {
+        let time = format_duration(plan.token_cache);
+        env.note(&format!(
+            "note: {label}: revoked principals may keep access for up to {time}, until the API server's token cache \
+             expires\n"
+        ));
     }
-    verify_access(cluster_plan, checks, env).await
+    if outcome.is_interrupted {
+        let error = Diagnostic::error(format!("{label}: stopped by a signal after the last write"))
+            .with_note("all writes were made; the resulting access was not verified");
+        return Err(CommandError::from_diagnostic(error).into());
+    }
+    match env.interrupt().clone().or_stop(verify_access(cluster_plan, checks, env)).await {
+        Some(result) => Ok(result?),
+        None => {
+            let error = Diagnostic::error(format!("{label}: stopped by a signal during the access checks"))
+                .with_note("all writes were made");
+            Err(CommandError::from_diagnostic(error).into())
+        }
+    }
 }
 
 /// Returns whether the plan removes an aws-auth entry or a group of one.

@@ -3,11 +3,12 @@
 //! The doc comments are the help texts. `docs/reference/commands.md` is generated from them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::global::GlobalOptions;
+use super::global::{GlobalOptions, parse_timeout};
 use super::help;
 
 /// Manage access to Amazon EKS clusters: aws-auth and RBAC from one reviewed policy
@@ -191,6 +192,9 @@ pub(crate) struct ApplyFlags {
     /// Save the writes, and the objects before them, to a new file in this directory, for `rolecall restore FILE`
     #[arg(long, value_name = "DIR")]
     pub(crate) backup: Option<PathBuf>,
+    /// How long to wait for the Lease of another apply that may have ended, such as 30s [default: 1m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
+    pub(crate) lease_timeout: Option<Duration>,
     /// Namespace of the Lease that prevents concurrent applies
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", env = "ROLECALL_LEASE_NAMESPACE")]
     pub(crate) lease_namespace: String,

@@ -273,18 +273,20 @@ fn format_age(taken: &str, env: &Env) -> String {
 }
 
 async fn observe_targets(targets: &[TargetCluster], depth: PlanDepth) -> Vec<ObservedTarget> {
-    let observe = async |target: &TargetCluster| {
-        let connected = target.connect().await?;
-        let facts = async {
-            match depth {
-                PlanDepth::ChangesOnly => ClusterFacts::default(),
-                PlanDepth::ChangesAndAccess => guards::read_cluster_facts(&connected.cluster).await,
-            }
-        };
-        let (state, facts) = futures::future::join(connected.cluster.read_state(), facts).await;
-        Ok((connected, state?, facts))
-    };
+    let observe = async |target: &TargetCluster| target.within_timeout(observe_target(target, depth)).await;
     futures::future::join_all(targets.iter().map(observe)).await
+}
+
+async fn observe_target(target: &TargetCluster, depth: PlanDepth) -> ObservedTarget {
+    let connected = target.connect().await?;
+    let facts = async {
+        match depth {
+            PlanDepth::ChangesOnly => ClusterFacts::default(),
+            PlanDepth::ChangesAndAccess => guards::read_cluster_facts(&connected.cluster).await,
+        }
+    };
+    let (state, facts) = futures::future::join(connected.cluster.read_state(), facts).await;
+    Ok((connected, state?, facts))
 }
 
 fn plan_target(

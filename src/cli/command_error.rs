@@ -11,11 +11,13 @@ pub(crate) struct CommandError {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// Whether a guard or an invariant refused the plan. It has an exit code of its own.
     pub(crate) is_refusal: bool,
+    /// Whether another client has changed what the plan relies on. A new plan can succeed.
+    pub(crate) is_lost_race: bool,
 }
 
 impl CommandError {
     pub(crate) fn new(sources: SourceMap, diagnostics: Vec<Diagnostic>) -> Self {
-        Self { sources, diagnostics, is_refusal: false }
+        Self { sources, diagnostics, ..Self::default() }
     }
 
     /// Returns an error that does not refer to a policy file.
@@ -26,6 +28,11 @@ impl CommandError {
     /// Marks the error as a refusal by a guard or an invariant.
     pub(crate) fn into_refusal(self) -> Self {
         Self { is_refusal: true, ..self }
+    }
+
+    /// Marks the error as the result of a change by another client.
+    pub(crate) fn into_lost_race(self) -> Self {
+        Self { is_lost_race: true, ..self }
     }
 
     /// Adds the name of the cluster to the messages, for a policy that has clusters. Messages about a policy file are left

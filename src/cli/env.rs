@@ -15,7 +15,8 @@ use clap::ColorChoice;
 use jiff::Timestamp;
 
 use super::global::GlobalOptions;
-use crate::cluster::settings::{ConnectionSettings, RequestLog, Timeouts};
+use crate::cluster::interrupt::Interrupt;
+use crate::cluster::settings::{ConnectionSettings, DEFAULT_MAX_RESPONSE, RequestLog, Timeouts};
 use crate::render::style::TextStyle;
 use crate::render::wrap::wrap;
 
@@ -49,6 +50,9 @@ pub struct Env {
     /// The width of the terminal, if stdout is one.
     pub width: Option<usize>,
     options: GlobalOptions,
+    connection: ConnectionSettings,
+    interrupt: Interrupt,
+    receives_signals: bool,
     /// The text that was read for `--snapshot -`.
     stdin_text: Option<Arc<str>>,
     stdout_error: Option<io::Error>,
@@ -74,6 +78,9 @@ impl Env {
             terminals,
             width: None,
             options: GlobalOptions::default(),
+            connection: ConnectionSettings::default(),
+            interrupt: Interrupt::default(),
+            receives_signals: false,
             stdin_text: None,
             stdout_error: None,
         }
@@ -97,11 +104,23 @@ impl Env {
         };
         let cwd = std::env::current_dir().unwrap_or_default();
         let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
-        Self { width, ..Self::new(Timestamp::now(), vars, cwd, stdio, terminals) }
+        Self { width, receives_signals: true, ..Self::new(Timestamp::now(), vars, cwd, stdio, terminals) }
     }
 
     /// Sets the global options.
     pub(crate) fn set_options(&mut self, options: GlobalOptions) {
+        let GlobalOptions { color: _, verbose, quiet, timeout, request_timeout, max_response } = options;
+        let write = self.stderr_writer();
+        let mut log = RequestLog::new(move |line| write(&format!("{line}\n"))).with_requests(verbose);
+        if !quiet {
+            log = log.with_delays(self.terminals.stderr);
+        }
+        self.connection = ConnectionSettings::new(
+            Timeouts::from_flags(request_timeout, timeout),
+            max_response.unwrap_or(DEFAULT_MAX_RESPONSE),
+            log,
+            self.interrupt.clone(),
+        );
         self.options = options;
     }
 
@@ -183,14 +202,25 @@ impl Env {
         self.stdin_text.clone()
     }
 
-    /// Returns the timeouts of connections, and where requests are reported.
+    /// Returns the limits of connections, and where requests are reported. All connections of a command share them.
     pub(crate) fn connection_settings(&self) -> ConnectionSettings {
-        let GlobalOptions { color: _, verbose, quiet, timeout } = self.options;
+        self.connection.clone()
+    }
+
+    /// Returns whether the command handles the signals of the process. Tests run several commands in one process.
+    pub(crate) fn receives_signals(&self) -> bool {
+        self.receives_signals
+    }
+
+    /// Returns what stops the command after a signal.
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// Returns a function that writes to stderr from another thread.
+    pub(crate) fn stderr_writer(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let stderr = self.stderr.clone();
-        let log = RequestLog::new(move |line| write_to(&stderr, &format!("{line}\n")))
-            .with_requests(verbose)
-            .with_delays(self.terminals.stderr && !quiet);
-        ConnectionSettings { timeouts: timeout.map(Timeouts::uniform).unwrap_or_default(), log }
+        move |text| write_to(&stderr, text)
     }
 
     /// Returns the width to which output is wrapped, or `None` if it is not wrapped. As in git and ls, the variable

@@ -3,6 +3,7 @@
 
 mod access;
 mod apply;
+mod apply_lock;
 mod apply_report;
 mod apply_run;
 mod args;
@@ -35,6 +36,7 @@ mod restore;
 mod same_cluster;
 mod saved_plan;
 mod schema;
+mod signals;
 mod snapshot;
 mod target;
 mod validate;
@@ -71,6 +73,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
         print_error(&error, format, env);
         return failure_exit(&args);
     }
+    if env.receives_signals()
+        && let Err(error) = signals::listen(env.interrupt().clone(), env.stderr_writer())
+    {
+        env.eprint(&format!("error: cannot receive signals: {error}\n"));
+        return failure_exit(&args);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -79,7 +87,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
         }
     };
     let result = catch_panic(|| runtime.block_on(dispatch(command_line.command, env)));
-    // Does not wait for a credential plugin that hangs.
+    // A credential plugin can still run, if the command did not wait for it.
+    env.interrupt().kill_children();
+    // Does not wait for a thread that reads a pipe.
     runtime.shutdown_background();
     let exit = result.unwrap_or_else(|error| {
         print_error(&error, format, env);
@@ -112,19 +122,20 @@ fn catch_panic<T>(command: impl FnOnce() -> Result<T, CommandError>) -> Result<T
     })
 }
 
+/// The futures are boxed: that of an apply would be on the stack of every command.
 async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError> {
     match command {
-        Command::Plan(args) => plan::run(&args, env).await,
-        Command::Apply(args) => apply::run(&args, env).await,
-        Command::Restore(args) => restore::run(&args, env).await,
-        Command::Drift(args) => drift::run(&args, env).await,
+        Command::Plan(args) => Box::pin(plan::run(&args, env)).await,
+        Command::Apply(args) => Box::pin(apply::run(&args, env)).await,
+        Command::Restore(args) => Box::pin(restore::run(&args, env)).await,
+        Command::Drift(args) => Box::pin(drift::run(&args, env)).await,
         Command::Validate(args) => validate::run(&args, env),
-        Command::Snapshot(args) => snapshot::run(&args, env).await,
-        Command::Whoami(args) => whoami::run(&args, env).await,
-        Command::Permissions(args) => permissions::run(&args, env).await,
-        Command::Can(args) => can::run(&args, env).await,
-        Command::WhoCan(args) => who_can::run(&args, env).await,
-        Command::Access(args) => access::run(&args, env).await,
+        Command::Snapshot(args) => Box::pin(snapshot::run(&args, env)).await,
+        Command::Whoami(args) => Box::pin(whoami::run(&args, env)).await,
+        Command::Permissions(args) => Box::pin(permissions::run(&args, env)).await,
+        Command::Can(args) => Box::pin(can::run(&args, env)).await,
+        Command::WhoCan(args) => Box::pin(who_can::run(&args, env)).await,
+        Command::Access(args) => Box::pin(access::run(&args, env)).await,
         Command::Schema(args) => Ok(schema::run(&args, env)),
         Command::Completions(args) => Ok(completions::run(&args, env)),
         Command::Version(_) => Ok(version::run(env)),
@@ -157,7 +168,7 @@ fn print_usage(error: &clap::Error, failure: Exit, env: &mut Env) -> Exit {
 
 /// Prints an error on stderr, and with `-o json` also as a document on stdout.
 fn print_error(error: &CommandError, format: OutputFormat, env: &mut Env) {
-    let CommandError { diagnostics, sources, is_refusal: _ } = error;
+    let CommandError { diagnostics, sources, is_refusal: _, is_lost_race: _ } = error;
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
     env.eprint(&render_diagnostics(diagnostics, sources, env.stderr_style()));
     if errors > 1 {

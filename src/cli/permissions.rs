@@ -10,6 +10,7 @@ use super::policy_files::{LoadedPolicy, find_policy, load_policy};
 use super::print_json;
 use super::target::{ConnectedCluster, TargetCluster, resolve_targets};
 use crate::access::SubjectQuery;
+use crate::cluster::ClusterError;
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::{Diagnostic, InternalError};
 use crate::names::path_segment_error;
@@ -64,13 +65,18 @@ async fn observe_cluster(
         let error = Diagnostic::error("permissions needs one cluster, but the policy has several");
         return Err(CommandError::from_diagnostic(error.with_help("pass --cluster NAME")));
     };
-    let connected = target.connect().await?;
-    // The check has to work for a caller that cannot read the cluster: that is what it finds.
-    let state = match connected.cluster.read_state().await {
-        Ok(state) => state,
-        Err(_) if args.check && args.for_command == RunnerCommand::Plan => State::default(),
-        Err(error) => return Err(error.into()),
+    let reading = async {
+        let connected = target.connect().await?;
+        // The check has to work for a caller that is not allowed to read the cluster: that is what it finds.
+        let state = match connected.cluster.read_state().await {
+            Err(ClusterError::Forbidden { .. }) if args.check && args.for_command == RunnerCommand::Plan => {
+                State::default()
+            }
+            result => result?,
+        };
+        Ok((connected, state))
     };
+    let (connected, state) = target.within_timeout(reading).await?;
     Ok((target, connected, state))
 }
 

@@ -54,8 +54,12 @@ async fn observe_cluster(
     after: bool,
     env: &mut Env,
 ) -> Result<QuestionTarget, CommandError> {
-    let connected = target.connect().await?;
-    let mut state = connected.cluster.read_state().await?;
+    let reading = async {
+        let connected = target.connect().await?;
+        let state = connected.cluster.read_state().await?;
+        Ok((connected, state))
+    };
+    let (connected, mut state) = target.within_timeout(reading).await?;
     let name = target.name.as_deref();
     let mut policy_index = PolicyIndex::default();
     let mut aggregation = Aggregation::AsStored;

@@ -41,17 +41,23 @@ pub(crate) fn print_refusals(
     is_refused
 }
 
-/// Prints which plans have temporary access changes that no order of the writes avoids. Returns whether there are any.
+/// Prints which plans have temporary access changes, or changes that could not be ruled out. Returns whether there are any.
 pub(crate) fn print_access_windows(cluster_plans: &[ClusterPlan], sources: &SourceMap, env: &mut Env) -> bool {
-    let errors: Vec<Diagnostic> = cluster_plans
-        .iter()
-        .filter(|cluster_plan| !cluster_plan.plan.windows.is_empty())
-        .map(|ClusterPlan { label, plan, .. }| {
+    let mut errors = Vec::new();
+    let mut push = |message| {
+        let help = "apply the policy change in two parts, or pass --allow-window to accept";
+        errors.push(Diagnostic::error(message).with_help(help));
+    };
+    for ClusterPlan { label, plan, .. } in cluster_plans {
+        if !plan.windows.is_empty() {
             let changes = pluralize(plan.windows.len(), "temporary access change");
-            Diagnostic::error(format!("{label}: {changes} cannot be avoided, see the plan above"))
-                .with_help("apply the policy change in two parts, or pass --allow-window to accept")
-        })
-        .collect();
+            push(format!("{label}: rolecall found no order without {changes}, see the plan above"));
+        }
+        if !plan.unproven.is_empty() {
+            let changes = pluralize(plan.unproven.len(), "temporary access change");
+            push(format!("{label}: rolecall could not rule out {changes}, see the plan above"));
+        }
+    }
     print_diagnostics(&errors, sources, env);
     !errors.is_empty()
 }

@@ -2,19 +2,22 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads the backup")]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::apply::{ApplyOptions, Approval, ApprovedCommand, approve_and_apply};
-use super::args::{ConnectionArgs, RestoreArgs};
+use super::apply_run::ApplyAttempt;
+use super::args::{ConnectionArgs, OutputFormat, RestoreArgs};
 use super::backup::is_backed_up;
-use super::cluster_plan::{ClusterPlan, after_state_error};
+use super::cluster_plan::{ClusterPlan, after_state_error, plan_document, print_plans};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::{parse_allow_flags, read_cluster_facts};
+use super::print_json;
 use super::refusals::print_diagnostics;
 use super::target::{ClusterConnection, TargetCluster, connection_from_flags, ensure_snapshots_writable};
 use crate::access::dangling_after;
@@ -24,6 +27,7 @@ use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
 use crate::plan::{AccessComparison, AppliedWrites, plan_restore};
 use crate::policy::PolicyIndex;
+use crate::render::plan_text;
 use crate::report::{BACKUP_VERSION, BackupContent, BackupDocument};
 use crate::state::validate::parse_object_key;
 use crate::yaml;
@@ -54,10 +58,13 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
         (None, None) => backup.connection.clone().into(),
     };
     let target = TargetCluster::new(backup.name.clone(), connection.clone(), &connection_args, env);
-    let connected = target.connect().await?;
-    let (state, facts) =
-        futures::future::join(connected.cluster.read_state(), read_cluster_facts(&connected.cluster)).await;
-    let state = state?;
+    let reading = async {
+        let connected = target.connect().await?;
+        let (state, facts) =
+            futures::future::join(connected.cluster.read_state(), read_cluster_facts(&connected.cluster)).await;
+        Ok((connected, state?, facts))
+    };
+    let (connected, state, facts) = target.within_timeout(reading).await?;
     if let (Some(backup_uid), Some(uid)) = (&backup.cluster_uid, &state.cluster_uid)
         && backup_uid != uid
     {
@@ -76,8 +83,27 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
     print_diagnostics(&plan.warnings, &SourceMap::default(), env);
     let source = (connection, backup.name);
     let cluster_plan = ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, &allow).await?;
-    let options = ApplyOptions { approval, allow_flags: &allow, flags: &args.flags, format: args.format };
-    approve_and_apply(&[cluster_plan], &SourceMap::default(), &options, env).await
+    let cluster_plans = [cluster_plan];
+    let options = ApplyOptions {
+        approval,
+        allow_flags: &allow,
+        flags: &args.flags,
+        format: args.format,
+        plans_again: false,
+        earlier_writes: Cell::new(0),
+    };
+    let sources = SourceMap::default();
+    match args.format {
+        OutputFormat::Text => print_plans(&cluster_plans, args.flags.full, plan_text::render_restore, env),
+        OutputFormat::Json => print_json(&plan_document(&cluster_plans, &sources)?, env)?,
+    }
+    match approve_and_apply(&cluster_plans, &sources, &options, env).await? {
+        ApplyAttempt::Finished(exit) => Ok(exit),
+        ApplyAttempt::LostRace(failure) => {
+            failure.print(&sources, env);
+            Ok(Exit::Failed)
+        }
+    }
 }
 
 fn backup_writes(
@@ -85,9 +111,9 @@ fn backup_writes(
     backup: &BackupDocument,
     before: BTreeMap<ObjectKey, Value>,
 ) -> Result<AppliedWrites, CommandError> {
-    let BackupContent { limits, invariants, steps } =
+    let BackupContent { limits, invariants, steps, token_cache } =
         backup.content().map_err(|error| invalid_backup(args, &error.to_string()))?;
-    Ok(AppliedWrites { policy: backup.policy.clone(), limits, invariants, before, steps })
+    Ok(AppliedWrites { policy: backup.policy.clone(), limits, invariants, before, steps, token_cache })
 }
 
 fn invalid_backup(args: &RestoreArgs, reason: &str) -> CommandError {

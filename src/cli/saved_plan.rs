@@ -19,7 +19,7 @@ use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::ContextSelector;
 use crate::diagnostic::Diagnostic;
 use crate::guard::AllowFlag;
-use crate::plan::{AccessComparison, AggregatedRoles, Plan, check_steps};
+use crate::plan::{AccessComparison, AggregatedRoles, Plan, check_steps, check_waits};
 use crate::policy::PolicyIndex;
 use crate::report::{self, FORMAT_VERSION, PlanDocument, to_text};
 
@@ -53,12 +53,15 @@ pub(crate) async fn open_saved_plan(
             (files, _) => connection_from_flags(files, env),
         };
         let target = TargetCluster::new(saved.cluster_name.clone(), connection.clone(), connection_args, env);
-        let connected = target.connect().await?;
+        let reading = async {
+            let connected = target.connect().await?;
+            let facts = guards::read_cluster_facts(&connected.cluster);
+            let (state, facts) = futures::future::join(connected.cluster.read_state(), facts).await;
+            Ok((connected, state?, facts))
+        };
         // All clusters are evaluated before the first write to any of them. `apply` evaluates each again before its first
         // write.
-        let (state, facts) =
-            futures::future::join(connected.cluster.read_state(), guards::read_cluster_facts(&connected.cluster)).await;
-        let state = state?;
+        let (connected, state, facts) = target.within_timeout(reading).await?;
         let name = saved.cluster_name.as_deref().unwrap_or(&connected.label);
         identities.push(ClusterIdentity::new(name, &connection, &state));
         ensure_different_clusters(&identities)?;
@@ -131,6 +134,7 @@ fn read_saved_plans(path: &Path, verify_key: Option<&Path>, env: &Env) -> Result
             return Err(changed_file_error(path, "the digest does not match the writes and changes"));
         }
         check_steps(&plan.steps)?;
+        check_waits(&plan.waits, &plan.steps)?;
         saved_plans.push(SavedPlan { cluster_name, connection, plan });
     }
     if is_refused {
@@ -192,7 +196,7 @@ pub(crate) fn stale_plan_error(label: &str, reasons: &[String]) -> CommandError 
     if let Some(last) = errors.pop() {
         errors.push(last.with_help("plan again"));
     }
-    errors.into()
+    CommandError::from(errors).into_lost_race()
 }
 
 fn staleness_diagnostics(label: &str, reasons: &[String]) -> Vec<Diagnostic> {
@@ -212,7 +216,7 @@ pub(crate) fn access_changed_error(label: &str, affected_subjects: &[String]) ->
             .with_because(format!("its access changes are different for {}", subjects.join(", ")))
             .with_note("RBAC roles, RBAC bindings or aws-auth entries that the plan does not write have changed")
             .with_help("plan again");
-    CommandError::from_diagnostic(error)
+    CommandError::from_diagnostic(error).into_lost_race()
 }
 
 #[cfg(test)]

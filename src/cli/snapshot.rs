@@ -28,8 +28,12 @@ pub(crate) async fn run(args: &SnapshotArgs, env: &mut Env) -> Result<Exit, Comm
             .with_help("pass --cluster NAME");
         return Err(CommandError::from_diagnostic(error));
     };
-    let connected = target.connect().await?;
-    let objects = connected.cluster.export_objects().await?;
+    let reading = async {
+        let connected = target.connect().await?;
+        let objects = connected.cluster.export_objects().await?;
+        Ok((connected, objects))
+    };
+    let (connected, objects) = target.within_timeout(reading).await?;
     let is_object = |object: &&serde_json::Value| object.get("kind").is_none_or(|kind| *kind != DISCOVERY_KIND);
     let count = objects.iter().filter(is_object).count();
     let text = match args.format {

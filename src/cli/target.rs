@@ -89,6 +89,21 @@ impl TargetCluster {
         Self { name, connection, kubeconfig, settings: env.connection_settings(), stdin: env.stdin_text() }
     }
 
+    /// Limits reading the cluster, with `--timeout`.
+    pub(crate) async fn within_timeout<T>(
+        &self,
+        reading: impl Future<Output = Result<T, ClusterError>>,
+    ) -> Result<T, ClusterError> {
+        let name = match (&self.name, &self.connection) {
+            (Some(name), _)
+            | (None, ClusterConnection::Live(ContextSelector::Named(name) | ContextSelector::Eks { name, .. })) => {
+                format!("the cluster {name}")
+            }
+            (None, _) => "the cluster".to_owned(),
+        };
+        self.settings.within_observation(&name, reading).await
+    }
+
     /// Connects to the live cluster, or reads the snapshot.
     pub(crate) async fn connect(&self) -> Result<ConnectedCluster, ClusterError> {
         let (cluster, description, namespace) = match &self.connection {
@@ -97,7 +112,7 @@ impl TargetCluster {
                 (AnyCluster::Snapshot(snapshot), format!("snapshot {display_name}"), "default".to_owned())
             }
             ClusterConnection::Live(selector) => {
-                let (config, context) = load_context(selector, &self.kubeconfig).await?;
+                let (config, context) = load_context(selector, &self.kubeconfig, &self.settings).await?;
                 let namespace = config.default_namespace.clone();
                 let live = LiveCluster::new(ApiClient::new(config, self.settings.clone()).await?);
                 let description = match selector {

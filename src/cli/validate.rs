@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ValidateArgs, env: &mut Env) -> Result<Exit, CommandErr
         return Err(CommandError::new(policy.sources.clone(), warnings));
     }
     env.note(&render_diagnostics(&warnings, &policy.sources, env.stderr_style()));
-    let violations = guard::check_invariants_statically(policy, env.now);
+    let violations = guard::check_invariants_statically(policy, env.now)?;
     let errors: Vec<Diagnostic> = violations.iter().map(InvariantViolation::to_diagnostic).collect();
     if !errors.is_empty() {
         print_diagnostics(&errors, &policy.sources, env);

@@ -17,12 +17,13 @@ pub(crate) async fn run(args: &WhoamiArgs, env: &mut Env) -> Result<Exit, Comman
     let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
     let mut answers = Vec::new();
     for target in resolve_targets(clusters, &args.target.connection, env)? {
-        let answer = async {
+        let reading = async {
             let connected = target.connect().await?;
             let caller = connected.cluster.whoami().await?;
-            Ok::<_, CommandError>((connected.label, caller))
+            Ok((connected.label, caller))
         };
-        answers.push(answer.await.map_err(|error| error.with_cluster_name(target.name.as_deref()))?);
+        let answer = target.within_timeout(reading).await.map_err(CommandError::from);
+        answers.push(answer.map_err(|error| error.with_cluster_name(target.name.as_deref()))?);
     }
     match args.format {
         OutputFormat::Json => {

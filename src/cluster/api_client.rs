@@ -6,31 +6,32 @@
 #![expect(clippy::disallowed_types, reason = "the only module that uses the HTTP client")]
 
 use std::io::ErrorKind;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::lock::Mutex;
 use http::{HeaderValue, Request, header};
-use http_body_util::BodyExt as _;
 use kube::client::{AuthError, Body};
 use kube::{Client, Config};
 use prost::Message as _;
-use prost::bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ClusterError;
-use super::exec_plugin::resolve_credentials;
+use super::credentials::resolve_credentials;
+use super::files::with_file_timeout;
 use super::kubeconfig::{describe_io_error, kubeconfig_error};
 use super::protobuf;
+use super::response_body::{ReceivedBody, ResponseSize, check_headers, read_body};
 use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
-use super::settings::{ConnectionSettings, DELAY_NOTICE, Timeouts};
+use super::settings::{ConnectionSettings, TimeLimit, Timeouts};
 
 /// The minimum time that an attempt has in addition to its connection, so that a connection that times out is reported as
 /// the cause.
 const CONNECT_SLACK: Duration = Duration::from_millis(250);
+/// The maximum number of characters of a message of the server. It must be a multiple of four.
+const MAX_MESSAGE: usize = 2000;
+const STATUS_KIND: &str = "Status";
 const INVALID_TOKEN: &str = "the token of the user has invalid characters";
 /// The generation of the first credentials.
 const FIRST_GENERATION: usize = 1;
@@ -44,8 +45,6 @@ pub(crate) struct ApiClient {
     current: Mutex<CurrentClient>,
     server: String,
     settings: ConnectionSettings,
-    /// A slow request is reported once for each connection.
-    delay_was_reported: AtomicBool,
 }
 
 /// A client and the generation of its credentials. Each generation has newer credentials than the one before.
@@ -55,6 +54,13 @@ struct CurrentClient {
     generation: usize,
     /// Whether the API server has accepted the credentials for at least one request.
     was_accepted: Arc<AtomicBool>,
+}
+
+/// Which response a request accepts.
+#[derive(Clone, Copy)]
+pub(super) struct Accepted {
+    pub(super) content_type: &'static str,
+    pub(super) size: ResponseSize,
 }
 
 /// A request. It can be sent several times.
@@ -70,7 +76,7 @@ pub(super) struct ApiRequest<'a> {
 /// A response of the API server, which can be an error status.
 pub(super) struct ApiResponse {
     pub(super) status: u16,
-    pub(super) body: Bytes,
+    pub(super) body: ReceivedBody,
     /// Whether an earlier attempt of the same request may have been executed.
     pub(super) may_have_been_applied: bool,
 }
@@ -79,12 +85,14 @@ pub(super) struct ApiResponse {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct ApiStatus {
+    /// `Status`, or another text if the body is not a Status.
+    kind: String,
     pub(super) message: String,
     pub(super) reason: String,
 }
 
 /// Why an attempt got no response.
-enum SendError {
+pub(super) enum SendError {
     /// There is no connection: the request was not sent.
     NotConnected(String),
     /// The connection was not made in time, or the response was not complete in time.
@@ -95,31 +103,82 @@ enum SendError {
     Fatal(ClusterError),
 }
 
+impl ApiStatus {
+    /// Returns whether the body is a Status. A load balancer sends other bodies with the same codes.
+    pub(super) fn is_status(&self) -> bool {
+        self.kind == STATUS_KIND
+    }
+}
+
 impl ApiResponse {
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
+    /// Returns whether the API server says that the object does not exist. A 404 of anything else, such as a proxy or a
+    /// wrong address, does not mean that.
+    pub(super) fn is_object_not_found(&self) -> bool {
+        let status = self.parse_status();
+        self.status == 404 && status.is_status() && status.reason == "NotFound"
+    }
+
     /// Returns the failure as the server describes it, on one line. If the body is not a Status, as for code 429, the
     /// body itself is the message.
     pub(super) fn parse_status(&self) -> ApiStatus {
-        let binary = protobuf::decode_envelope(&self.body).and_then(Result::ok);
-        let binary = binary.and_then(|raw| protobuf::ProtoStatus::decode(raw).ok());
+        let body = &self.body.bytes;
+        let binary = protobuf::decode_envelope(body).and_then(Result::ok);
+        let binary = binary.filter(|envelope| envelope.kind == STATUS_KIND);
+        let binary = binary.and_then(|envelope| protobuf::ProtoStatus::decode(envelope.raw).ok());
         let status = match binary {
-            Some(protobuf::ProtoStatus { message, reason }) => ApiStatus { message, reason },
-            None => serde_json::from_slice(&self.body).unwrap_or_else(|_| ApiStatus {
-                message: String::from_utf8_lossy(&self.body).into_owned(),
-                reason: String::new(),
+            Some(protobuf::ProtoStatus { message, reason }) => {
+                ApiStatus { kind: STATUS_KIND.to_owned(), message, reason }
+            }
+            None => serde_json::from_slice(body).unwrap_or_else(|_| ApiStatus {
+                message: String::from_utf8_lossy(body).into_owned(),
+                ..ApiStatus::default()
             }),
         };
         let words: Vec<&str> = status.message.split_whitespace().collect();
-        ApiStatus { message: words.join(" "), ..status }
+        ApiStatus { message: shorten(&words.join(" ")), ..status }
     }
 
-    pub(super) fn parse_json<T: DeserializeOwned>(&self, what: &str) -> Result<T, ClusterError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| ClusterError::InvalidResponse { what: what.to_owned(), why: error.to_string() })
+    /// Parses the object that the request asked for.
+    ///
+    /// # Errors
+    /// If the response is not JSON, or an object of another kind.
+    pub(super) fn parse_object(&self, kind: &str, operation: &str) -> Result<Value, ClusterError> {
+        let value: Value = serde_json::from_slice(&self.body.bytes).map_err(|error| invalid(operation, &error))?;
+        check_kind(value.get("kind").and_then(Value::as_str), kind, operation)?;
+        Ok(value)
     }
+}
+
+/// # Errors
+/// If the kind of an object is not the expected one.
+pub(super) fn check_kind(found: Option<&str>, expected: &str, operation: &str) -> Result<(), ClusterError> {
+    match found {
+        Some(found) if found == expected => Ok(()),
+        Some(found) if !found.is_empty() => {
+            Err(invalid(operation, &format!("the API server sent a {}, not a {expected}", shorten(found))))
+        }
+        Some(_) | None => Err(invalid(operation, &format!("it is not a {expected}: it has no `kind`"))),
+    }
+}
+
+pub(super) fn invalid(operation: &str, why: &impl ToString) -> ClusterError {
+    ClusterError::InvalidResponse { what: operation.to_owned(), why: shorten(&why.to_string()) }
+}
+
+/// Returns the beginning and the end of a long text of a server. Both matter: a message of the API server begins with the
+/// object and ends with the reason.
+pub(super) fn shorten(text: &str) -> String {
+    let length = text.chars().count();
+    if length <= MAX_MESSAGE {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(MAX_MESSAGE * 3 / 4).collect();
+    let end: String = text.chars().skip(length - MAX_MESSAGE / 4).collect();
+    format!("{start} [{} characters left out] {end}", length - MAX_MESSAGE / 4 * 4)
 }
 
 impl ApiClient {
@@ -138,7 +197,7 @@ impl ApiClient {
         );
         let client = build_client(&config, &server, &settings).await?;
         let current = Mutex::new(CurrentClient { client, generation: FIRST_GENERATION, was_accepted: Arc::default() });
-        Ok(Self { config, current, server, settings, delay_was_reported: AtomicBool::new(false) })
+        Ok(Self { config, current, server, settings })
     }
 
     /// Returns a new connection to the same server, with new credentials.
@@ -149,6 +208,10 @@ impl ApiClient {
     /// Returns whether a credential plugin provides the credentials, and so can provide new ones.
     pub(super) fn has_exec_plugin(&self) -> bool {
         self.config.auth_info.exec.is_some()
+    }
+
+    pub(super) fn settings(&self) -> &ConnectionSettings {
+        &self.settings
     }
 
     /// Gets new credentials. An EKS token expires after 15 minutes, and an apply can take longer. Several requests can fail
@@ -164,15 +227,25 @@ impl ApiClient {
 
     /// Sends a request, and retries transient failures.
     pub(super) async fn send(&self, request: &ApiRequest<'_>) -> Result<ApiResponse, ClusterError> {
-        self.send_accepting(request, CONTENT_TYPE_JSON).await
+        self.send_accepting(request, Accepted { content_type: CONTENT_TYPE_JSON, size: ResponseSize::Object }).await
     }
 
-    /// Like [`Self::send`], with the accepted content types of the response.
+    /// Like [`Self::send`], with the accepted content types and size of the response.
     pub(super) async fn send_accepting(
         &self,
         request: &ApiRequest<'_>,
-        accept: &'static str,
+        accept: Accepted,
     ) -> Result<ApiResponse, ClusterError> {
+        let after = self.settings.timeouts.request_with_retries();
+        let description = format!("the API server at {} to {}", self.server, request.operation);
+        let sending = tokio::time::timeout(after, self.send_with_retries(request, accept));
+        self.settings.log.watch(&description, after, sending).await.unwrap_or_else(|_| {
+            let what = format!("the request to {} at {}, with its repetitions,", request.operation, self.server);
+            Err(ClusterError::TimedOut { what, after, sent: true, limit: TimeLimit::Request })
+        })
+    }
+
+    async fn send_with_retries(&self, request: &ApiRequest<'_>, accept: Accepted) -> Result<ApiResponse, ClusterError> {
         let mut may_have_been_applied = false;
         let mut renewed = false;
         let mut timed_out = false;
@@ -180,7 +253,7 @@ impl ApiClient {
         loop {
             tries += 1;
             let current = self.current.lock().await.clone();
-            let result = self.send_and_report(&current.client, request, accept).await;
+            let result = self.send_and_log(&current.client, request, accept).await;
             if result.as_ref().is_ok_and(|(status, _, _)| *status != 401) {
                 current.was_accepted.store(true, Ordering::Relaxed);
             }
@@ -222,24 +295,15 @@ impl ApiClient {
         }
     }
 
-    /// Makes one attempt, and reports it with `--verbose` or if it is slow.
-    async fn send_and_report(
+    /// Makes one attempt, and reports it with `--verbose`.
+    async fn send_and_log(
         &self,
         client: &Client,
         request: &ApiRequest<'_>,
-        accept: &'static str,
-    ) -> Result<(u16, Option<String>, Bytes), SendError> {
+        accept: Accepted,
+    ) -> Result<(u16, Option<String>, ReceivedBody), SendError> {
         let started = Instant::now();
-        let mut exchange = pin!(self.send_once(client, request, accept));
-        let result = match tokio::time::timeout(DELAY_NOTICE, exchange.as_mut()).await {
-            Ok(result) => result,
-            Err(_) => {
-                if !self.delay_was_reported.swap(true, Ordering::Relaxed) {
-                    self.settings.log.delayed(&format!("the API server at {} to {}", self.server, request.operation));
-                }
-                exchange.await
-            }
-        };
+        let result = self.send_once(client, request, accept).await;
         let outcome = match &result {
             Ok((status, _, _)) => status.to_string(),
             Err(SendError::TimedOut { .. }) => "timed out".to_owned(),
@@ -255,10 +319,10 @@ impl ApiClient {
         &self,
         client: &Client,
         request: &ApiRequest<'_>,
-        accept: &'static str,
-    ) -> Result<(u16, Option<String>, Bytes), SendError> {
+        accept: Accepted,
+    ) -> Result<(u16, Option<String>, ReceivedBody), SendError> {
         let ApiRequest { method, path, body, operation } = request;
-        let mut builder = Request::builder().method(*method).uri(*path).header(header::ACCEPT, accept);
+        let mut builder = Request::builder().method(*method).uri(*path).header(header::ACCEPT, accept.content_type);
         if body.is_some() {
             let content_type = if *method == "PATCH" { CONTENT_TYPE_MERGE_PATCH } else { CONTENT_TYPE_JSON };
             builder = builder.header(header::CONTENT_TYPE, content_type);
@@ -279,14 +343,9 @@ impl ApiClient {
             let status = response.status().as_u16();
             let retry_after =
                 response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            // Frames are appended to one buffer, so that a long list is not in memory twice.
-            let mut body = pin!(response.into_body());
-            let mut bytes = Vec::new();
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| SendError::Interrupted(error.to_string()))?;
-                bytes.extend_from_slice(frame.data_ref().map_or(&[], Bytes::as_ref));
-            }
-            Ok((status, retry_after, Bytes::from(bytes)))
+            check_headers(status, response.headers(), operation).map_err(SendError::Fatal)?;
+            let body = read_body(response, operation, accept.size, &self.settings).await?;
+            Ok((status, retry_after, body))
         };
         tokio::time::timeout(limit.max(connect + CONNECT_SLACK), exchange)
             .await
@@ -301,7 +360,12 @@ async fn build_client(config: &Config, server: &str, settings: &ConnectionSettin
     if auth.get("token").and_then(Value::as_str).is_some_and(|token| HeaderValue::from_str(token).is_err()) {
         return Err(ClusterError::InvalidKubeconfig { why: INVALID_TOKEN.to_owned() });
     }
-    Client::try_from(config).map_err(|error| classify_error(error, server).into_cluster_error(server, "connect"))
+    let server = server.to_owned();
+    // Reads the files of the client certificate.
+    with_file_timeout("the files of the kubeconfig user", settings, move || {
+        Client::try_from(config).map_err(|error| classify_error(error, &server).into_cluster_error(&server, "connect"))
+    })
+    .await
 }
 
 impl SendError {
@@ -314,7 +378,7 @@ impl SendError {
                 } else {
                     format!("connecting to the API server at {server}")
                 };
-                ClusterError::TimedOut { what, after, sent: connected, by_plugin: false }
+                ClusterError::TimedOut { what, after, sent: connected, limit: TimeLimit::Request }
             }
             Self::NotConnected(why) | Self::Interrupted(why) => {
                 ClusterError::Unreachable { server: server.to_owned(), why }

@@ -2,19 +2,21 @@
 //! command.
 
 use std::io::{self, Read};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::settings::DELAY_NOTICE;
+use super::interrupt::Interrupt;
 
 /// The interval at which the state of the child is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// The maximum wait for the rest of the output after the child has exited. A background process that the child started,
 /// such as an agent, can keep the pipe open.
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);
+/// The maximum number of bytes that are kept of each output. Credentials have a few kilobytes.
+const MAX_OUTPUT: usize = 1 << 20;
 
 /// The exit status and the output of a child.
 pub(super) struct Finished {
@@ -24,9 +26,7 @@ pub(super) struct Finished {
 }
 
 /// Runs a command and reads those of its stdout and stderr that are piped. On a timeout it is killed, with its process
-/// group if `leads_group`, and the result is `None`.
-///
-/// `on_delay` is called once if the command takes longer than [`DELAY_NOTICE`].
+/// group if `leads_group`, and the result is `None`. If this process ends before, `interrupt` kills it.
 ///
 /// # Errors
 /// If the command cannot be started.
@@ -34,7 +34,7 @@ pub(super) fn run_with_timeout(
     command: &mut Command,
     timeout: Duration,
     leads_group: bool,
-    on_delay: impl FnOnce(),
+    interrupt: &Interrupt,
 ) -> io::Result<Option<Finished>> {
     #[cfg(unix)]
     if leads_group {
@@ -42,41 +42,39 @@ pub(super) fn run_with_timeout(
     }
     let started = Instant::now();
     let mut child = command.spawn()?;
+    let running = interrupt.add_child(child.id(), leads_group);
     let stdout = child.stdout.take().map(Output::collect);
     let stderr = child.stderr.take().map(Output::collect);
-    let mut on_delay = Some(on_delay);
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
         if started.elapsed() >= timeout {
-            kill(&mut child, leads_group);
+            kill_process(child.id(), leads_group);
+            let _ = child.kill();
+            let _ = child.wait();
             return Ok(None);
-        }
-        if started.elapsed() >= DELAY_NOTICE
-            && let Some(on_delay) = on_delay.take()
-        {
-            on_delay();
         }
         thread::sleep(POLL_INTERVAL);
     };
+    drop(running);
     let deadline = Instant::now() + OUTPUT_GRACE;
     let read = |output: Option<Output>| output.map(|output| output.until(deadline)).unwrap_or_default();
     Ok(Some(Finished { status, stdout: read(stdout), stderr: read(stderr) }))
 }
 
-/// Kills the child. Errors are ignored, since the command fails with the timeout in any case.
-fn kill(child: &mut Child, leads_group: bool) {
-    #[cfg(unix)]
-    if leads_group {
-        let _ =
-            rustix::process::kill_process_group(rustix::process::Pid::from_child(child), rustix::process::Signal::KILL);
-    }
-    #[cfg(not(unix))]
-    let _ = leads_group;
-    let _ = child.kill();
-    let _ = child.wait();
+/// Kills a process, or its process group if it leads one. Errors are ignored, since the command ends in any case.
+#[cfg(unix)]
+pub(super) fn kill_process(pid: u32, leads_group: bool) {
+    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return;
+    };
+    let _ = if leads_group { kill_process_group(pid, Signal::KILL) } else { kill_process(pid, Signal::KILL) };
 }
+
+#[cfg(not(unix))]
+pub(super) fn kill_process(_pid: u32, _leads_group: bool) {}
 
 /// The output of a pipe, as far as it has been read.
 struct Output {
@@ -93,8 +91,9 @@ impl Output {
         thread::spawn(move || {
             let mut buffer = [0; 8192];
             while let Ok(length @ 1..) = pipe.read(&mut buffer) {
-                let read = buffer.get(..length).unwrap_or_default();
-                thread_bytes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(read);
+                let mut kept = thread_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+                let length = length.min(MAX_OUTPUT.saturating_sub(kept.len()));
+                kept.extend_from_slice(buffer.get(..length).unwrap_or_default());
             }
             let _ = end.send(());
         });
@@ -116,34 +115,22 @@ mod tests {
 
     use super::*;
 
-    fn run(script: &str, timeout: Duration) -> (Option<Finished>, bool, Duration) {
-        let mut delayed = false;
+    fn run_until(script: &str, timeout: Duration, interrupt: &Interrupt) -> (Option<Finished>, Duration) {
         let started = Instant::now();
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let finished = run_with_timeout(&mut command, timeout, true, || delayed = true).unwrap();
-        (finished, delayed, started.elapsed())
+        let finished = run_with_timeout(&mut command, timeout, true, interrupt).unwrap();
+        (finished, started.elapsed())
     }
 
-    #[test]
-    fn output_and_status_of_the_child_are_returned() {
-        let (finished, delayed, _) = run("echo out; echo err >&2; exit 3", Duration::from_mins(1));
-        let finished = finished.unwrap();
-        assert_eq!(finished.status.code(), Some(3));
-        assert_eq!((finished.stdout.as_slice(), finished.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
-        assert!(!delayed);
+    fn run(script: &str, timeout: Duration) -> (Option<Finished>, Duration) {
+        run_until(script, timeout, &Interrupt::default())
     }
 
-    #[test]
-    fn child_is_killed_with_its_children_on_timeout() {
-        let folder = tempfile::TempDir::new().unwrap();
-        let file = folder.path().join("pid");
-        let script = format!("sleep 300 & echo $! > {}; wait", file.display());
-        let (finished, delayed, took) = run(&script, Duration::from_millis(1500));
-        assert!(finished.is_none() && delayed && took < Duration::from_mins(1));
-        let pid: i32 = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
+    /// A killed process is a zombie until its new parent waits for it.
+    fn assert_is_gone(pid_file: &std::path::Path) {
+        let pid: i32 = std::fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        // A killed process is a zombie until its new parent waits for it.
         let is_gone = || {
             let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
             state.is_ok_and(|state| state.contains(") Z ")) || rustix::process::test_kill_process(pid).is_err()
@@ -156,8 +143,50 @@ mod tests {
     }
 
     #[test]
+    fn output_and_status_of_the_child_are_returned() {
+        let (finished, _) = run("echo out; echo err >&2; exit 3", Duration::from_mins(1));
+        let finished = finished.unwrap();
+        assert_eq!(finished.status.code(), Some(3));
+        assert_eq!((finished.stdout.as_slice(), finished.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+    }
+
+    #[test]
+    fn child_is_killed_with_its_children_on_timeout() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("pid");
+        let script = format!("sleep 300 & echo $! > {}; wait", file.display());
+        let (finished, took) = run(&script, Duration::from_millis(1500));
+        assert!(finished.is_none() && took < Duration::from_mins(1));
+        assert_is_gone(&file);
+    }
+
+    #[test]
+    fn running_child_is_killed_with_its_children_when_the_command_ends() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("pid");
+        let script = format!("sleep 300 & echo $! > {}.new; mv {0}.new {0}; wait", file.display());
+        let interrupt = Interrupt::default();
+        let in_thread = interrupt.clone();
+        let thread = thread::spawn(move || run_until(&script, Duration::from_mins(2), &in_thread));
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !file.exists() && Instant::now() < deadline {
+            thread::sleep(POLL_INTERVAL);
+        }
+        interrupt.kill_children();
+        let (finished, took) = thread.join().unwrap();
+        assert!(!finished.unwrap().status.success() && took < Duration::from_mins(2));
+        assert_is_gone(&file);
+    }
+
+    #[test]
+    fn output_without_end_is_kept_up_to_a_limit() {
+        let (finished, _) = run("yes & sleep 2; kill $!", Duration::from_mins(1));
+        assert_eq!(finished.unwrap().stdout.len(), MAX_OUTPUT);
+    }
+
+    #[test]
     fn background_process_with_open_pipe_does_not_block() {
-        let (finished, _, took) = run("sleep 20 & echo out", Duration::from_mins(1));
+        let (finished, took) = run("sleep 20 & echo out", Duration::from_mins(1));
         assert_eq!(finished.unwrap().stdout, b"out\n");
         assert!(took < Duration::from_secs(15), "{took:?}");
     }

@@ -5,18 +5,17 @@
 
 use std::io::IsTerminal as _;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kube::Config;
 use kube::config::{AuthInfo, ExecConfig, ExecInteractiveMode};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::ClusterError;
 use super::child::{Finished, run_with_timeout};
-use super::settings::{ConnectionSettings, Timeouts};
+use super::settings::{ConnectionSettings, TimeLimit, Timeouts};
 
 /// The maximum number of lines of the plugin's stderr in a message.
 const MAX_STDERR_LINES: usize = 3;
@@ -34,25 +33,33 @@ struct ExecCredentialStatus {
     client_key_data: Option<String>,
 }
 
-/// Replaces the plugin in the configuration by the credentials that it prints. Without a plugin, the configuration is
-/// returned unchanged.
-pub(super) async fn resolve_credentials(
-    mut config: Config,
-    settings: &ConnectionSettings,
-) -> Result<Config, ClusterError> {
-    let Some(exec) = config.auth_info.exec.take() else {
-        return Ok(config);
+/// Runs the plugin and returns the credentials that it prints.
+pub(super) async fn run_exec_plugin(exec: ExecConfig, settings: &ConnectionSettings) -> Result<AuthInfo, ClusterError> {
+    let description = describe(&exec);
+    let is_interactive = can_prompt(&exec);
+    let limit = time_limit(is_interactive, settings.timeouts);
+    let in_thread = settings.clone();
+    let running = tokio::task::spawn_blocking(move || run_plugin(&exec, &in_thread));
+    let result = if is_interactive {
+        // The plugin may be prompting the user, and a message would interrupt the prompt.
+        running.await
+    } else {
+        settings.log.watch(&description, limit, running).await
     };
-    let settings = settings.clone();
-    let result = tokio::task::spawn_blocking(move || run_plugin(&exec, &settings)).await;
-    let credentials = result.map_err(|error| ClusterError::CredentialPlugin { why: error.to_string() })??;
-    config.auth_info = AuthInfo {
-        token: credentials.token,
-        client_certificate_data: credentials.client_certificate_data,
-        client_key_data: credentials.client_key_data,
-        ..config.auth_info
-    };
-    Ok(config)
+    result.map_err(|error| ClusterError::CredentialPlugin { why: error.to_string() })?
+}
+
+fn describe(exec: &ExecConfig) -> String {
+    format!("the credential plugin `{}`", exec.command.as_deref().unwrap_or_default())
+}
+
+/// Returns whether the plugin can use the terminal.
+fn can_prompt(exec: &ExecConfig) -> bool {
+    !matches!(exec.interactive_mode, Some(ExecInteractiveMode::Never)) && std::io::stdin().is_terminal()
+}
+
+fn time_limit(is_interactive: bool, timeouts: Timeouts) -> Duration {
+    if is_interactive { timeouts.interactive_plugin } else { timeouts.plugin }
 }
 
 fn run_plugin(exec: &ExecConfig, settings: &ConnectionSettings) -> Result<AuthInfo, ClusterError> {
@@ -60,14 +67,10 @@ fn run_plugin(exec: &ExecConfig, settings: &ConnectionSettings) -> Result<AuthIn
     let Some(name) = &exec.command else {
         return Err(failed("the `exec` entry of the user has no `command`".to_owned()));
     };
-    let is_terminal = std::io::stdin().is_terminal();
-    let is_interactive = match exec.interactive_mode {
-        Some(ExecInteractiveMode::Never) => false,
-        Some(ExecInteractiveMode::Always) if !is_terminal => {
-            return Err(failed(format!("`{name}` needs to prompt you, but stdin is not a terminal")));
-        }
-        Some(ExecInteractiveMode::Always | ExecInteractiveMode::IfAvailable) | None => is_terminal,
-    };
+    let is_interactive = can_prompt(exec);
+    if matches!(exec.interactive_mode, Some(ExecInteractiveMode::Always)) && !is_interactive {
+        return Err(failed(format!("`{name}` needs to prompt you, but stdin is not a terminal")));
+    }
     let mut command = Command::new(name);
     command.args(exec.args.iter().flatten());
     for variable in exec.env.iter().flatten() {
@@ -88,18 +91,11 @@ fn run_plugin(exec: &ExecConfig, settings: &ConnectionSettings) -> Result<AuthIn
     command.stdin(if is_interactive { Stdio::inherit() } else { Stdio::null() });
     command.stderr(if is_interactive { Stdio::inherit() } else { Stdio::piped() });
     command.stdout(Stdio::piped());
-    let Timeouts { plugin, interactive_plugin, .. } = settings.timeouts;
-    let timeout = if is_interactive { interactive_plugin } else { plugin };
-    let description = format!("the credential plugin `{name}`");
+    let timeout = time_limit(is_interactive, settings.timeouts);
+    let description = describe(exec);
     let started = Instant::now();
-    // In a process group of its own the plugin would not receive the terminal's Ctrl-C, so it gets one only without a
-    // terminal.
-    let finished = run_with_timeout(&mut command, timeout, !is_terminal, || {
-        // An interactive plugin may be prompting the user, and a message would interrupt the prompt.
-        if !is_interactive {
-            settings.log.delayed(&description);
-        }
-    });
+    // In a process group of its own a plugin could not use the terminal.
+    let finished = run_with_timeout(&mut command, timeout, !is_interactive, &settings.interrupt);
     let result = match &finished {
         Ok(Some(Finished { status, .. })) => {
             status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}"))
@@ -118,7 +114,12 @@ fn run_plugin(exec: &ExecConfig, settings: &ConnectionSettings) -> Result<AuthIn
         _ => failed(format!("cannot run `{name}`: {error}")),
     })?;
     let Some(finished) = finished else {
-        return Err(ClusterError::TimedOut { what: description, after: timeout, sent: false, by_plugin: true });
+        return Err(ClusterError::TimedOut {
+            what: description,
+            after: timeout,
+            sent: false,
+            limit: TimeLimit::Plugin,
+        });
     };
     if !finished.status.success() {
         let stderr = String::from_utf8_lossy(&finished.stderr);

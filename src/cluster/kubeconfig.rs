@@ -10,6 +10,8 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError, NamedContext};
 
 use super::ClusterError;
+use super::files::{read_kubeconfig, with_file_timeout};
+use super::settings::ConnectionSettings;
 use crate::diagnostic::closest_match;
 
 /// How the context is selected.
@@ -35,6 +37,18 @@ pub(crate) struct KubeconfigSource {
 
 /// Returns the configuration of a connection, and the name of the context that it is made from.
 pub(crate) async fn load_context(
+    selector: &ContextSelector,
+    source: &KubeconfigSource,
+    settings: &ConnectionSettings,
+) -> Result<(Config, String), ClusterError> {
+    let (selector, source) = (selector.clone(), source.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let load = move || runtime.block_on(load_context_blocking(&selector, &source));
+    with_file_timeout("the kubeconfig and the files that it names", settings, load).await
+}
+
+/// Reads the files in the current thread.
+async fn load_context_blocking(
     selector: &ContextSelector,
     source: &KubeconfigSource,
 ) -> Result<(Config, String), ClusterError> {
@@ -103,7 +117,7 @@ fn read_merged(source: &KubeconfigSource) -> Result<Option<Kubeconfig>, ClusterE
         if source.file.is_none() && !path.exists() {
             continue;
         }
-        let next = Kubeconfig::read_from(&path).map_err(|error| parse_error(&error, &path))?;
+        let next = read_kubeconfig(&path).map_err(|error| parse_error(&error, &path))?;
         merged = Some(match merged {
             None => next,
             Some(first) => first.merge(next).map_err(|error| kubeconfig_error(&error))?,

@@ -77,7 +77,7 @@ impl LeaseClient {
     pub(crate) async fn read(&self) -> Result<Option<Lease>, ClusterError> {
         let path = format!("{}/{LEASE_NAME}", self.collection_path());
         let response = self.send("GET", "get", &path, None).await?;
-        if response.status == 404 {
+        if response.is_object_not_found() {
             return Ok(None);
         }
         self.parse_response("get", &response).map(Some)
@@ -146,7 +146,7 @@ impl LeaseClient {
         if !response.is_success() {
             return Err(response_error(verb, &name, response));
         }
-        let object: Value = response.parse_json(&name)?;
+        let object = response.parse_object("Lease", &name)?;
         Lease::from_json(&object).ok_or_else(|| ClusterError::InvalidResponse {
             what: name,
             why: "it has no `metadata.resourceVersion`".to_owned(),

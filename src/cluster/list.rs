@@ -4,15 +4,22 @@
 //! version. If that version has been compacted (status 410), the list starts again. Pages of different versions could
 //! show a combination of objects that never existed.
 
+use std::collections::BTreeSet;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use prost::bytes::Bytes;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::ClusterError;
-use super::api_client::{ApiClient, ApiRequest, ApiResponse, CONTENT_TYPE_JSON};
+use super::api_client::{Accepted, ApiClient, ApiRequest, ApiResponse, CONTENT_TYPE_JSON, check_kind, invalid};
 use super::live::collection_path;
 use super::protobuf::{self, ProtobufObject};
+use super::response_body::ResponseSize;
 use crate::names::ObjectKind;
 use crate::state::object_meta::AGGREGATION_CONTROLLER;
 
@@ -22,40 +29,54 @@ const PAGE_SIZE: usize = 20_000;
 /// How many times a list is started before it fails.
 const MAX_STARTS: u32 = 4;
 
+/// Objects per page after a page that was longer than the limit of a response.
+const SMALL_PAGE_SIZE: usize = 400;
+pub(super) const OBJECT_TOO_LARGE: &str = "it has an object that is larger than any that a cluster can store";
+
 /// A page of a list.
 pub(super) struct ListPage<T> {
-    /// The items, decoded one by one to keep the memory use low.
-    pub(super) items: Box<dyn Iterator<Item = Result<T, prost::DecodeError>> + Send>,
+    /// The items with their encoded length, decoded one by one to keep the memory use low.
+    pub(super) items: Box<dyn Iterator<Item = Result<(T, usize), String>> + Send>,
     /// Empty on the last page.
     pub(super) continue_token: String,
     pub(super) resource_version: String,
+    /// How many items follow on other pages, if the server says so.
+    pub(super) remaining_items: i64,
 }
 
-/// Decodes a page in protobuf encoding.
-type PageDecoder<T> = fn(Bytes) -> Result<ListPage<T>, prost::DecodeError>;
+/// Decodes a page in protobuf encoding that has at most this number of items.
+type PageDecoder<T> = fn(Bytes, usize) -> Result<ListPage<T>, String>;
 
 /// A type that the items of a list are decoded into.
 pub(super) trait ListItem: DeserializeOwned + Send + 'static {
     /// The decoder for protobuf, or nothing if the list is requested as JSON.
     const PROTOBUF_DECODER: Option<PageDecoder<Self>>;
+    /// An object counts with at least this many bytes towards the limit of an observation. It is about what a small one
+    /// needs in memory.
+    const MIN_BYTES: usize;
 }
 
 /// Whole objects, including the fields that the types of this crate do not have. Only JSON can be decoded this way.
 impl ListItem for Value {
     const PROTOBUF_DECODER: Option<PageDecoder<Self>> = None;
+    const MIN_BYTES: usize = 2048;
 }
 
 impl<T: ProtobufObject + DeserializeOwned + Send + 'static> ListItem for T {
     const PROTOBUF_DECODER: Option<PageDecoder<Self>> = Some(protobuf::decode_list);
+    const MIN_BYTES: usize = 1024;
 }
 
+/// A page in JSON. Its items are not decoded yet.
 #[derive(Deserialize)]
-#[serde(bound(deserialize = "T: Deserialize<'de>"))]
-struct JsonListPage<T> {
+#[serde(rename_all = "camelCase")]
+struct JsonListPage<'a> {
+    #[serde(default)]
+    kind: Option<String>,
     #[serde(default)]
     metadata: JsonListMeta,
-    #[serde(default = "Vec::new", deserialize_with = "nullable")]
-    items: Vec<T>,
+    #[serde(borrow, default)]
+    items: Option<JsonItems<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -63,92 +84,240 @@ struct JsonListPage<T> {
 struct JsonListMeta {
     r#continue: Option<String>,
     resource_version: Option<String>,
+    remaining_item_count: Option<i64>,
 }
 
-/// Decodes a page from protobuf or JSON, whichever the server has sent.
-fn decode_page<T: ListItem>(response: &ApiResponse, operation: &str) -> Result<ListPage<T>, ClusterError> {
-    if let Some((decode, raw)) = T::PROTOBUF_DECODER.zip(protobuf::decode_envelope(&response.body)) {
-        return raw.and_then(decode).map_err(|error| decode_error(operation, &error));
+/// The undecoded items, at most [`PAGE_SIZE`]. Go encodes an empty list as `null`.
+struct JsonItems<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for JsonItems<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonItemsVisitor(PhantomData))
     }
-    let JsonListPage { metadata, items } = response.parse_json(operation)?;
-    let JsonListMeta { r#continue, resource_version } = metadata;
-    let items = Box::new(items.into_iter().map(Ok));
-    Ok(ListPage {
-        items,
+}
+
+struct JsonItemsVisitor<'a>(PhantomData<&'a ()>);
+
+impl<'de: 'a, 'a> Visitor<'de> for JsonItemsVisitor<'a> {
+    type Value = JsonItems<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Ok(JsonItems(Vec::new()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = sequence.next_element::<&RawValue>()? {
+            if items.len() >= PAGE_SIZE {
+                return Err(serde::de::Error::custom(too_many_items(PAGE_SIZE)));
+            }
+            if item.get().len() > protobuf::MAX_OBJECT_BYTES {
+                return Err(serde::de::Error::custom(OBJECT_TOO_LARGE));
+            }
+            items.push(item);
+        }
+        Ok(JsonItems(items))
+    }
+}
+
+pub(super) fn too_many_items(max: usize) -> String {
+    format!("it has more than the {max} objects that were asked for")
+}
+
+/// Decodes a page from protobuf or JSON, whichever the server has sent, and passes on each item with its length.
+///
+/// # Errors
+/// If the response is anything but the list that was asked for. An empty object or a Status would otherwise count as a
+/// cluster without objects.
+fn decode_page<T: ListItem>(
+    response: &ApiResponse,
+    kind: ObjectKind,
+    operation: &str,
+    mut each: impl FnMut(T, usize) -> Result<(), ClusterError>,
+) -> Result<PageEnd, ClusterError> {
+    let list_kind = format!("{}List", kind.as_str());
+    let body = &response.body.bytes;
+    if let Some((decode, envelope)) = T::PROTOBUF_DECODER.zip(protobuf::decode_envelope(body)) {
+        let envelope = envelope.map_err(|error| invalid(operation, &error))?;
+        check_kind(Some(&envelope.kind), &list_kind, operation)?;
+        let page = decode(envelope.raw, PAGE_SIZE).map_err(|error| invalid(operation, &error))?;
+        for item in page.items {
+            let (item, length) = item.map_err(|error| invalid(operation, &error))?;
+            each(item, length)?;
+        }
+        let (continue_token, resource_version) = (page.continue_token, page.resource_version);
+        return PageEnd { continue_token, resource_version, remaining_items: page.remaining_items }.checked(operation);
+    }
+    let page: JsonListPage<'_> = serde_json::from_slice(body).map_err(|error| invalid(operation, &error))?;
+    check_kind(page.kind.as_deref(), &list_kind, operation)?;
+    let JsonItems(items) = page.items.ok_or_else(|| invalid(operation, &"it has no `items`"))?;
+    for item in items {
+        each(serde_json::from_str(item.get()).map_err(|error| invalid(operation, &error))?, item.get().len())?;
+    }
+    let JsonListMeta { r#continue, resource_version, remaining_item_count } = page.metadata;
+    PageEnd {
         continue_token: r#continue.unwrap_or_default(),
         resource_version: resource_version.unwrap_or_default(),
-    })
+        remaining_items: remaining_item_count.unwrap_or_default(),
+    }
+    .checked(operation)
 }
 
-fn decode_error(operation: &str, error: &prost::DecodeError) -> ClusterError {
-    ClusterError::InvalidResponse { what: operation.to_owned(), why: error.to_string() }
+/// What follows a page.
+struct PageEnd {
+    continue_token: String,
+    resource_version: String,
+    remaining_items: i64,
 }
 
-/// Go encodes an empty list as `null`.
-fn nullable<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(input: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::deserialize(input)?.unwrap_or_default())
+impl PageEnd {
+    /// # Errors
+    /// If the list has no version, or says that objects are missing.
+    fn checked(self, operation: &str) -> Result<Self, ClusterError> {
+        if self.resource_version.is_empty() {
+            return Err(invalid(operation, &"it has no `metadata.resourceVersion`"));
+        }
+        if self.continue_token.is_empty() && self.remaining_items > 0 {
+            return Err(invalid(operation, &format!("{} objects are missing at its end", self.remaining_items)));
+        }
+        Ok(self)
+    }
 }
 
 /// Lists every object of the kind in all namespaces, and converts each one.
 pub(super) async fn list_all<T: ListItem, U>(
     client: &ApiClient,
     kind: ObjectKind,
+    budget: &ListBudget,
     convert: impl Fn(T) -> Result<U, ClusterError>,
 ) -> Result<Vec<U>, ClusterError> {
     let operation = format!("list {}", kind.resource());
     let accept = if T::PROTOBUF_DECODER.is_some() { protobuf::ACCEPT_PROTOBUF } else { CONTENT_TYPE_JSON };
     let mut starts = 0;
+    let mut page_size = PAGE_SIZE;
     'start: loop {
         starts += 1;
         let mut objects: Vec<U> = Vec::new();
+        let mut spent = Spent::new(budget);
+        let mut seen_tokens: BTreeSet<String> = BTreeSet::new();
         let mut continue_token = String::new();
         let mut version: Option<String> = None;
         loop {
             // A list without a resourceVersion is never older than the storage (Kubernetes documentation, "Kubernetes
             // API Concepts", resource versions). A plan must not be made from an old cache.
-            let mut path = format!("{}?limit={PAGE_SIZE}", collection_path(kind, None));
+            let mut path = format!("{}?limit={page_size}", collection_path(kind, None));
             if !continue_token.is_empty() {
                 path.push_str("&continue=");
                 path.extend(percent_encoding::utf8_percent_encode(&continue_token, percent_encoding::NON_ALPHANUMERIC));
             }
             let request = ApiRequest { method: "GET", path: &path, body: None, operation: operation.clone() };
-            let response = client.send_accepting(&request, accept).await?;
+            let response = match client
+                .send_accepting(&request, Accepted { content_type: accept, size: ResponseSize::List })
+                .await
+            {
+                // The objects are large. Smaller pages have fewer of them.
+                Err(ClusterError::ResponseTooLong { .. }) if page_size == PAGE_SIZE => {
+                    page_size = SMALL_PAGE_SIZE;
+                    continue 'start;
+                }
+                response => response?,
+            };
             if response.status == 410 && starts < MAX_STARTS {
                 continue 'start;
             }
             if !response.is_success() {
-                let why = response.parse_status().message;
-                return Err(match response.status {
-                    403 => ClusterError::Forbidden {
-                        verb: "list".to_owned(),
-                        resource: if kind.is_namespaced() {
-                            format!("{} in all namespaces", kind.resource())
-                        } else {
-                            kind.resource().to_owned()
-                        },
-                        why,
-                    },
-                    status => ClusterError::UnexpectedStatus { status, what: operation, why },
-                });
+                return Err(list_error(kind, operation, &response));
             }
-            let page: ListPage<T> = decode_page(&response, &operation)?;
-            let same_version = version.as_ref().is_none_or(|version| *version == page.resource_version);
+            let mut page: Vec<U> = Vec::new();
+            let end = decode_page(&response, kind, &operation, |item: T, length| {
+                spent.add(length.max(T::MIN_BYTES), &operation)?;
+                page.push(convert(item)?);
+                Ok(())
+            })?;
+            drop(response);
+            let same_version = version.as_ref().is_none_or(|version| *version == end.resource_version);
             if !same_version && starts < MAX_STARTS {
                 continue 'start;
             }
             if !same_version {
-                let why = "its pages have different resource versions".to_owned();
-                return Err(ClusterError::InvalidResponse { what: operation, why });
+                return Err(invalid(&operation, &"its pages have different resource versions"));
             }
-            version = Some(page.resource_version);
-            for item in page.items {
-                objects.push(convert(item.map_err(|error| decode_error(&operation, &error))?)?);
-            }
-            if page.continue_token.is_empty() {
+            version = Some(end.resource_version);
+            let is_empty = page.is_empty();
+            objects.append(&mut page);
+            if end.continue_token.is_empty() {
+                spent.keep();
                 return Ok(objects);
             }
-            continue_token = page.continue_token;
+            if is_empty || !seen_tokens.insert(end.continue_token.clone()) {
+                return Err(invalid(&operation, &"its pages do not end: one repeats, or is empty"));
+            }
+            continue_token = end.continue_token;
         }
+    }
+}
+
+fn list_error(kind: ObjectKind, operation: String, response: &ApiResponse) -> ClusterError {
+    let why = response.parse_status().message;
+    match response.status {
+        403 => ClusterError::Forbidden {
+            verb: "list".to_owned(),
+            resource: if kind.is_namespaced() {
+                format!("{} in all namespaces", kind.resource())
+            } else {
+                kind.resource().to_owned()
+            },
+            why,
+        },
+        status => ClusterError::UnexpectedStatus { status, what: operation, why },
+    }
+}
+
+/// The bytes that the lists of one observation may still have, together.
+#[derive(Debug)]
+pub(super) struct ListBudget {
+    limit: usize,
+    spent: AtomicUsize,
+}
+
+impl ListBudget {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, spent: AtomicUsize::new(0) }
+    }
+}
+
+/// What one list has spent. It is given back if the list starts again.
+struct Spent<'a> {
+    budget: &'a ListBudget,
+    bytes: usize,
+}
+
+impl<'a> Spent<'a> {
+    fn new(budget: &'a ListBudget) -> Self {
+        Self { budget, bytes: 0 }
+    }
+
+    fn add(&mut self, bytes: usize, operation: &str) -> Result<(), ClusterError> {
+        self.bytes += bytes;
+        let total = self.budget.spent.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if total > self.budget.limit {
+            return Err(ClusterError::ObservationTooLarge { what: operation.to_owned(), limit: self.budget.limit });
+        }
+        Ok(())
+    }
+
+    fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Spent<'_> {
+    fn drop(&mut self) {
+        self.budget.spent.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
-use super::api_client::{ApiClient, ApiRequest, ApiResponse};
+use super::api_client::{ApiClient, ApiRequest, ApiResponse, invalid};
 use super::discovery::read_resources;
-use super::list::{list_all, to_snapshot_object};
+use super::list::{ListBudget, list_all, to_snapshot_object};
 use super::review::CredentialFreshness;
 use super::{
     AccessReviewStatus, CallerCheck, ClusterError, LeaseClient, ReadCluster, UserInfo, WriteCluster, WriteOutcome,
@@ -90,15 +91,20 @@ impl LiveCluster {
         let path = object_path(key);
         let request = ApiRequest { method: "GET", path: &path, body: None, operation: format!("get {key}") };
         let response = client.send(&request).await?;
-        match response.status {
-            404 => Ok(None),
-            _ if response.is_success() => response.parse_json(&request.operation).map(Some),
-            _ => Err(response_error("get", &key.to_string(), &response)),
+        if response.is_object_not_found() {
+            Ok(None)
+        } else if response.is_success() {
+            parse_written_object(key, &response, &request.operation).map(Some)
+        } else {
+            Err(response_error("get", &key.to_string(), &response))
         }
     }
 
-    async fn list_roles(client: Arc<ApiClient>, kind: ObjectKind) -> Result<Vec<(ObjectKey, Role)>, ClusterError> {
-        list_all(&client, kind, |raw: RawRole| {
+    async fn list_roles(
+        (client, budget): (Arc<ApiClient>, Arc<ListBudget>),
+        kind: ObjectKind,
+    ) -> Result<Vec<(ObjectKey, Role)>, ClusterError> {
+        list_all(&client, kind, &budget, |raw: RawRole| {
             let key = item_key(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name)?;
             let role = Role::from(raw);
             require_version(&key, &role.meta)?;
@@ -108,10 +114,10 @@ impl LiveCluster {
     }
 
     async fn list_bindings(
-        client: Arc<ApiClient>,
+        (client, budget): (Arc<ApiClient>, Arc<ListBudget>),
         kind: ObjectKind,
     ) -> Result<Vec<(ObjectKey, Binding)>, ClusterError> {
-        list_all(&client, kind, |raw: RawBinding| {
+        list_all(&client, kind, &budget, |raw: RawBinding| {
             let key = item_key(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name)?;
             let invalid =
                 |error: ObjectError| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() };
@@ -205,11 +211,15 @@ fn parse_namespace(message: &str) -> String {
 pub(super) fn response_error(verb: &str, object: &str, response: &ApiResponse) -> ClusterError {
     let status = response.parse_status();
     let rejected = |refusal: WriteError| ClusterError::Rejected { object: object.to_owned(), refusal };
+    let unexpected =
+        |why| ClusterError::UnexpectedStatus { status: response.status, what: format!("{verb} {object}"), why };
     match response.status {
         403 if status.message.contains(NAMESPACE_TERMINATING) => {
             rejected(WriteError::NamespaceTerminating(parse_namespace(&status.message)))
         }
         403 => ClusterError::Forbidden { verb: verb.to_owned(), resource: object.to_owned(), why: status.message },
+        // A proxy, or a wrong address.
+        404 | 409 if !status.is_status() => unexpected(status.message),
         404 if status.message.starts_with("namespaces ") => {
             rejected(WriteError::NamespaceNotFound(status.message.split('"').nth(1).unwrap_or_default().to_owned()))
         }
@@ -218,56 +228,65 @@ pub(super) fn response_error(verb: &str, object: &str, response: &ApiResponse) -
         409 if status.reason == "AlreadyExists" => rejected(WriteError::AlreadyExists),
         409 => rejected(WriteError::Conflict),
         400 | 413 | 422 => rejected(WriteError::Invalid(status.message)),
-        code => ClusterError::UnexpectedStatus { status: code, what: format!("{verb} {object}"), why: status.message },
+        _ => unexpected(status.message),
     }
 }
 
 impl ReadCluster for LiveCluster {
     async fn read_state(&self) -> Result<State, ClusterError> {
-        let spawn_list = |kind| tokio::spawn(Self::list_roles(self.client.clone(), kind));
+        let budget = Arc::new(ListBudget::new(self.client.settings().max_observation_bytes()));
+        let source = || (self.client.clone(), budget.clone());
+        let spawn_list = |kind| spawn_reader(Self::list_roles(source(), kind));
         let (cluster_roles, roles) = (spawn_list(ObjectKind::ClusterRole), spawn_list(ObjectKind::Role));
-        let spawn_list = |kind| tokio::spawn(Self::list_bindings(self.client.clone(), kind));
+        let spawn_list = |kind| spawn_reader(Self::list_bindings(source(), kind));
         let (cluster_bindings, bindings) =
             (spawn_list(ObjectKind::ClusterRoleBinding), spawn_list(ObjectKind::RoleBinding));
-        let client = self.client.clone();
-        let namespaces = tokio::spawn(async move {
-            list_all(&client, ObjectKind::Namespace, |raw: RawNamespace| {
+        let (client, namespace_budget) = source();
+        let namespaces = spawn_reader(async move {
+            list_all(&client, ObjectKind::Namespace, &namespace_budget, |raw: RawNamespace| {
                 Ok((raw.metadata.name.clone(), ObjectMeta::from(raw.metadata)))
             })
             .await
         });
         // A large aws-auth takes as long to read as a list, so it is read at the same time.
-        let aws_auth = tokio::spawn(Self::read_aws_auth(self.client.clone()));
+        let aws_auth = spawn_reader(Self::read_aws_auth(self.client.clone()));
         let client = self.client.clone();
-        let resources = tokio::spawn(async move { read_resources(&client).await });
-        let mut state = State { aws_auth: flatten_join(aws_auth.await)?, ..State::default() };
-        state.resources = flatten_join(resources.await)?;
-        for (name, meta) in flatten_join(namespaces.await)? {
+        let resources = spawn_reader(async move { read_resources(&client).await });
+        let mut state = State { aws_auth: aws_auth.await?, ..State::default() };
+        state.resources = resources.await?;
+        for (name, meta) in namespaces.await? {
             if name == "kube-system" {
                 state.cluster_uid = meta.uid;
             }
             state.namespaces.insert(name, meta.labels);
         }
         // `BTreeMap` builds a compact tree from one `collect`, which repeated inserts do not.
-        state.roles = flatten_join(cluster_roles.await)?.into_iter().chain(flatten_join(roles.await)?).collect();
-        state.bindings =
-            flatten_join(cluster_bindings.await)?.into_iter().chain(flatten_join(bindings.await)?).collect();
+        let (cluster_roles, roles) = (cluster_roles.await?, roles.await?);
+        let (role_count, binding_lists) =
+            (cluster_roles.len() + roles.len(), (cluster_bindings.await?, bindings.await?));
+        state.roles = cluster_roles.into_iter().chain(roles).collect();
+        let binding_count = binding_lists.0.len() + binding_lists.1.len();
+        state.bindings = binding_lists.0.into_iter().chain(binding_lists.1).collect();
+        if state.roles.len() + state.bindings.len() != role_count + binding_count {
+            return Err(invalid("list roles and bindings", &"an object is listed twice"));
+        }
         Ok(state)
     }
 
     async fn export_objects(&self) -> Result<Vec<Value>, ClusterError> {
         let mut objects: BTreeMap<ObjectKey, Value> = BTreeMap::new();
+        let budget = ListBudget::new(self.client.settings().max_observation_bytes());
         for kind in ObjectKind::ALL {
             if kind == ObjectKind::ConfigMap {
                 let key = ObjectKey::aws_auth();
                 objects.extend(self.get(&key).await?.map(|object| (key, to_snapshot_object(kind, object))));
                 continue;
             }
-            for item in list_all(&self.client, kind, |item: Value| Ok(item)).await? {
+            for item in list_all(&self.client, kind, &budget, |item: Value| Ok(to_snapshot_object(kind, item))).await? {
                 let text = |field: &str| item.pointer(field).and_then(Value::as_str);
                 let name = text("/metadata/name").unwrap_or_default();
                 let key = item_key(kind, text("/metadata/namespace"), name)?;
-                objects.insert(key, to_snapshot_object(kind, item));
+                objects.insert(key, item);
             }
         }
         let discovery = read_resources(&self.client).await?.to_discovery_json();
@@ -286,7 +305,8 @@ impl ReadCluster for LiveCluster {
     }
 
     async fn check_own_access(&self, requests: &[Request]) -> Result<Option<Vec<bool>>, ClusterError> {
-        review::self_subject_access_reviews(&self.client, requests).await.map(Some)
+        let reviews = review::self_subject_access_reviews(&self.client, requests);
+        self.client.settings().within_observation("your permissions", reviews).await.map(Some)
     }
 }
 
@@ -300,13 +320,45 @@ async fn sample_node_names(client: &ApiClient, fargate: bool) -> Result<Vec<Stri
     if !response.is_success() {
         return Err(response_error("list", "nodes", &response));
     }
-    let list: Value = response.parse_json(&request.operation)?;
+    let list = response.parse_object("NodeList", &request.operation)?;
     let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
     Ok(items.filter_map(|node| node.pointer("/metadata/name").and_then(Value::as_str)).map(str::to_owned).collect())
 }
 
-fn flatten_join<T>(joined: Result<Result<T, ClusterError>, tokio::task::JoinError>) -> Result<T, ClusterError> {
-    joined.map_err(|error| InternalError::new(format!("a list was not completed: {error}")))?
+/// Runs a read in another thread. It ends when the result is dropped, so that a read that has failed or timed out leaves
+/// no other one behind.
+fn spawn_reader<T: Send + 'static>(
+    reading: impl Future<Output = Result<T, ClusterError>> + Send + 'static,
+) -> impl Future<Output = Result<T, ClusterError>> {
+    let mut task = JoinSet::new();
+    task.spawn(reading);
+    async move {
+        let joined = task.join_next().await.ok_or_else(|| InternalError::new("a list was not started"))?;
+        joined.map_err(|error| InternalError::new(format!("a list was not completed: {error}")))?
+    }
+}
+
+/// Returns the object in the response to a request for it, or to a write of it.
+///
+/// # Errors
+/// If the response has another object.
+fn parse_written_object(key: &ObjectKey, response: &ApiResponse, operation: &str) -> Result<Value, ClusterError> {
+    let object = response.parse_object(key.kind().as_str(), operation)?;
+    let text = |field: &str| object.pointer(field).and_then(Value::as_str);
+    if text("/metadata/name") != Some(key.name()) || text("/metadata/namespace") != key.namespace() {
+        return Err(invalid(operation, &"it is another object"));
+    }
+    Ok(object)
+}
+
+/// Returns the object in the response to a deletion, which is the deleted object or a Status.
+fn parse_deleted_object(key: &ObjectKey, response: &ApiResponse, operation: &str) -> Result<Value, ClusterError> {
+    let status = response.parse_object("Status", operation);
+    let is_success = |status: &Value| status.get("status").and_then(Value::as_str) == Some("Success");
+    match status {
+        Ok(status) if is_success(&status) => Ok(status),
+        Ok(_) | Err(_) => parse_written_object(key, response, operation),
+    }
 }
 
 impl WriteCluster for LiveCluster {
@@ -331,7 +383,12 @@ impl WriteCluster for LiveCluster {
             tokio::time::sleep(INFORMER_LAG).await;
         };
         if response.is_success() {
-            let object: Value = response.parse_json(&request.operation)?;
+            let object = match write {
+                WriteRequest::Delete => parse_deleted_object(key, &response, &request.operation)?,
+                WriteRequest::Create(_) | WriteRequest::Patch(_) => {
+                    parse_written_object(key, &response, &request.operation)?
+                }
+            };
             return Ok(match write {
                 WriteRequest::Delete => terminating_outcome(&object).unwrap_or(WriteOutcome::Deleted),
                 // A patch that removes the last finalizer of an object being deleted.
@@ -372,7 +429,15 @@ impl WriteCluster for LiveCluster {
         }
         let request = ApiRequest { method, path: &path, body: Some(&body), operation: format!("{verb} {key}") };
         let response = self.client.send(&request).await?;
-        if response.is_success() { Ok(()) } else { Err(response_error(verb, &key.to_string(), &response)) }
+        if !response.is_success() {
+            return Err(response_error(verb, &key.to_string(), &response));
+        }
+        match write {
+            WriteRequest::Delete => parse_deleted_object(key, &response, &request.operation).map(drop),
+            WriteRequest::Create(_) | WriteRequest::Patch(_) => {
+                parse_written_object(key, &response, &request.operation).map(drop)
+            }
+        }
     }
 
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
@@ -391,7 +456,7 @@ impl WriteCluster for LiveCluster {
         if !response.is_success() {
             return Err(response_error("list", &key.to_string(), &response));
         }
-        let mut list: Value = response.parse_json(&request.operation)?;
+        let mut list = response.parse_object(&format!("{}List", key.kind().as_str()), &request.operation)?;
         let Some(items) = list.get_mut("items").filter(|items| items.is_array() || items.is_null()) else {
             let why = "it has no `items`".to_owned();
             return Err(ClusterError::InvalidResponse { what: request.operation, why });

@@ -5,13 +5,17 @@
 pub(crate) mod any;
 pub(crate) mod api_client;
 mod child;
+mod credentials;
 mod discovery;
 mod exec_plugin;
+mod files;
+pub(crate) mod interrupt;
 pub(crate) mod kubeconfig;
 mod lease;
 mod list;
 pub(crate) mod live;
 mod protobuf;
+mod response_body;
 mod retry;
 mod review;
 pub(crate) mod settings;
@@ -25,7 +29,7 @@ use std::time::Duration;
 pub(crate) use lease::{Lease, LeaseClient};
 pub(crate) use review::{AccessReviewStatus, CallerCheck, CredentialFreshness};
 use serde_json::Value;
-use settings::duration_text;
+use settings::{TimeLimit, duration_text};
 use thiserror::Error;
 
 use crate::access::Request;
@@ -163,8 +167,7 @@ pub(crate) enum ClusterError {
         after: Duration,
         /// Whether the request was sent. If it was a write, its outcome is unknown.
         sent: bool,
-        /// Whether the credential plugin timed out, not the API server.
-        by_plugin: bool,
+        limit: TimeLimit,
     },
     #[error("the cluster at {server} rejected the credentials")]
     Unauthorized { server: String, why: String },
@@ -176,6 +179,15 @@ pub(crate) enum ClusterError {
     Rejected { object: String, refusal: WriteError },
     #[error("the API server answered {status} to {what}: {why}")]
     UnexpectedStatus { status: u16, what: String, why: String },
+    #[error("the response to {what} is longer than {} MiB", limit >> 20)]
+    ResponseTooLong {
+        what: String,
+        limit: usize,
+        /// Whether the response is a list, whose size has a flag.
+        is_list: bool,
+    },
+    #[error("cannot {what}: the lists of the cluster have more than {} MiB together", limit >> 20)]
+    ObservationTooLarge { what: String, limit: usize },
     #[error("invalid response to {what}: {why}")]
     InvalidResponse { what: String, why: String },
     #[error("cannot read the snapshot {file}: {why}")]
@@ -221,6 +233,7 @@ impl ClusterError {
         match self {
             Self::Unreachable { .. }
             | Self::InvalidResponse { .. }
+            | Self::ResponseTooLong { .. }
             | Self::UnexpectedStatus { status: 500..=599, .. } => true,
             Self::TimedOut { sent, .. } => *sent,
             _ => false,
@@ -251,15 +264,26 @@ impl ClusterError {
                 "the kubeconfig has the certificate authority of another cluster: regenerate it (aws eks update-kubeconfig)".to_owned()
             }
             Self::Unreachable { .. } => "check the network, the VPN and the server address in the kubeconfig".to_owned(),
-            Self::TimedOut { after, by_plugin, .. } => {
-                let longer = duration_text(after.saturating_mul(2));
-                let check = if *by_plugin {
-                    "run the plugin manually (the `exec` entry of the kubeconfig user)"
-                } else {
-                    "check the network, the VPN and the server address in the kubeconfig"
+            Self::TimedOut { after, limit, .. } => {
+                let check = match limit {
+                    TimeLimit::Plugin => "run the plugin manually (the `exec` entry of the kubeconfig user)",
+                    TimeLimit::Request | TimeLimit::Observation => {
+                        "check the network, the VPN and the server address in the kubeconfig"
+                    }
                 };
-                format!("{check}; to wait longer, pass --timeout {longer}")
+                let flag = match limit {
+                    TimeLimit::Request | TimeLimit::Plugin => "--request-timeout",
+                    TimeLimit::Observation => "--timeout",
+                };
+                format!("{check}; to wait longer, pass {flag} {}", duration_text(after.saturating_mul(2)))
             }
+            Self::ResponseTooLong { is_list: false, .. } => {
+                "check that the server address in the kubeconfig is that of the cluster".to_owned()
+            }
+            Self::ResponseTooLong { limit, .. } | Self::ObservationTooLarge { limit, .. } => format!(
+                "check that the server address in the kubeconfig is that of the cluster; if it is, pass --max-response {}",
+                (limit >> 20).saturating_mul(2).max(1)
+            ),
             Self::Unauthorized { .. } => {
                 "renew your credentials (aws sso login); if they are valid, aws-auth has no entry for your identity".to_owned()
             }

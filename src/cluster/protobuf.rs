@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use prost::Message;
-use prost::bytes::Bytes;
+use prost::bytes::{Buf as _, Bytes};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::list::ListPage;
+use super::list::{ListPage, OBJECT_TOO_LARGE, too_many_items};
 use crate::state::object::{RawAggregationRule, RawBinding, RawNamespace, RawRole, RawRoleRef, RawSubject};
 use crate::state::object_meta::{RawFieldsV1, RawManagedFieldsEntry, RawObjectMeta};
 use crate::state::rbac::{LabelSelector, LabelSelectorRequirement, Rule};
@@ -20,27 +21,39 @@ pub(super) const ACCEPT_PROTOBUF: &str = "application/vnd.kubernetes.protobuf, a
 /// (apimachinery, pkg/runtime/serializer/protobuf/protobuf.go, `protoEncodingPrefix`).
 const MAGIC: &[u8] = b"k8s\0";
 
+/// An object larger than this cannot be in a cluster: etcd stores at most 1.5 MiB for each by default.
+pub(super) const MAX_OBJECT_BYTES: usize = 8 << 20;
+
 /// The message `runtime.Unknown` that wraps every response.
 #[derive(Message)]
 struct ProtoUnknown {
+    #[prost(message, optional, tag = "1")]
+    type_meta: Option<ProtoTypeMeta>,
     #[prost(bytes = "bytes", tag = "2")]
     raw: Bytes,
 }
 
-/// Returns the encoded object of a response in protobuf encoding, or nothing if the response has another encoding.
-pub(super) fn decode_envelope(body: &Bytes) -> Option<Result<Bytes, prost::DecodeError>> {
-    let is_protobuf = body.starts_with(MAGIC);
-    is_protobuf.then(|| ProtoUnknown::decode(body.slice(MAGIC.len()..)).map(|unknown| unknown.raw))
+#[derive(Message)]
+struct ProtoTypeMeta {
+    #[prost(string, tag = "2")]
+    kind: String,
 }
 
-/// A page of a list. The items are decoded one by one, because all decoded messages together need more memory than the
-/// objects that are made from them.
-#[derive(Message)]
-struct ProtoList {
-    #[prost(message, optional, tag = "1")]
-    metadata: Option<ProtoListMeta>,
-    #[prost(bytes = "bytes", repeated, tag = "2")]
-    items: Vec<Bytes>,
+/// A response in protobuf encoding.
+pub(super) struct Envelope {
+    /// The kind of the object, such as `RoleList`.
+    pub(super) kind: String,
+    /// The encoded object.
+    pub(super) raw: Bytes,
+}
+
+/// Returns the content of a response in protobuf encoding, or nothing if the response has another encoding.
+pub(super) fn decode_envelope(body: &Bytes) -> Option<Result<Envelope, prost::DecodeError>> {
+    let is_protobuf = body.starts_with(MAGIC);
+    is_protobuf.then(|| {
+        let unknown = ProtoUnknown::decode(body.slice(MAGIC.len()..))?;
+        Ok(Envelope { kind: unknown.type_meta.unwrap_or_default().kind, raw: unknown.raw })
+    })
 }
 
 #[derive(Message)]
@@ -49,6 +62,8 @@ struct ProtoListMeta {
     resource_version: String,
     #[prost(string, tag = "3")]
     r#continue: String,
+    #[prost(int64, optional, tag = "4")]
+    remaining_item_count: Option<i64>,
 }
 
 /// The message `Status` of an error response.
@@ -214,12 +229,44 @@ impl ProtobufObject for RawNamespace {
     type Message = ProtoNamespace;
 }
 
-/// Decodes a list from the content that [`decode_envelope`] has returned.
-pub(super) fn decode_list<T: ProtobufObject + 'static>(raw: Bytes) -> Result<ListPage<T>, prost::DecodeError> {
-    let ProtoList { metadata, items } = ProtoList::decode(raw)?;
-    let ProtoListMeta { resource_version, r#continue } = metadata.unwrap_or_default();
-    let items = items.into_iter().map(|item| T::Message::decode(item).map(Into::into));
-    Ok(ListPage { items: Box::new(items), continue_token: r#continue, resource_version })
+/// Decodes a list from the content that [`decode_envelope`] has returned. The items are decoded one by one, because all
+/// decoded messages together need more memory than the objects that are made from them.
+///
+/// # Errors
+/// If it is not valid, has more than `max_items` items, or one that is larger than any object.
+pub(super) fn decode_list<T: ProtobufObject + 'static>(
+    mut raw: Bytes,
+    max_items: usize,
+) -> Result<ListPage<T>, String> {
+    let (mut metadata, mut items) = (ProtoListMeta::default(), Vec::new());
+    while raw.has_remaining() {
+        let (tag, wire_type) = decode_key(&mut raw).map_err(|error| error.to_string())?;
+        if tag > 2 {
+            skip_field(wire_type, tag, &mut raw, DecodeContext::default()).map_err(|error| error.to_string())?;
+            continue;
+        }
+        let length = decode_varint(&mut raw).ok().and_then(|length| usize::try_from(length).ok());
+        let length = length.filter(|length| wire_type == WireType::LengthDelimited && *length <= raw.remaining());
+        let content = raw.split_to(length.ok_or("it ends within an object")?);
+        if tag == 1 {
+            metadata.merge(content).map_err(|error| error.to_string())?;
+            continue;
+        }
+        if items.len() >= max_items {
+            return Err(too_many_items(max_items));
+        }
+        if content.len() > MAX_OBJECT_BYTES {
+            return Err(OBJECT_TOO_LARGE.to_owned());
+        }
+        items.push(content);
+    }
+    let ProtoListMeta { resource_version, r#continue, remaining_item_count } = metadata;
+    let items = items.into_iter().map(|item| {
+        let length = item.len();
+        T::Message::decode(item).map(|message| (message.into(), length)).map_err(|error| error.to_string())
+    });
+    let remaining_items = remaining_item_count.unwrap_or_default();
+    Ok(ListPage { items: Box::new(items), continue_token: r#continue, resource_version, remaining_items })
 }
 
 /// Protobuf has an empty string where JSON has no field.

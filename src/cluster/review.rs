@@ -36,6 +36,9 @@ pub(crate) struct CallerCheck {
     /// Whether the caller may be authenticated through aws-auth: a credential plugin makes its tokens, or its user info
     /// has an ARN.
     pub(crate) may_use_aws_auth: bool,
+    /// Whether a check with new credentials proves that aws-auth lets the caller in. A token or certificate that is in
+    /// the kubeconfig is never new, and the API server may have cached its identity.
+    pub(crate) has_new_credentials: bool,
 }
 
 /// The answer to an access review.
@@ -54,7 +57,7 @@ pub(super) async fn self_subject_review(client: &ApiClient) -> Result<UserInfo, 
     if !response.is_success() {
         return Err(response_error("create", "selfsubjectreviews", &response));
     }
-    let review: Value = response.parse_json(&request.operation)?;
+    let review = response.parse_object("SelfSubjectReview", &request.operation)?;
     let invalid = |why: String| ClusterError::InvalidResponse { what: request.operation.clone(), why };
     let user_info = review.pointer("/status/userInfo").cloned();
     let user_info = user_info.ok_or_else(|| invalid("it has no `status.userInfo`".to_owned()))?;
@@ -75,8 +78,9 @@ pub(super) async fn check_caller(
     let user = self_subject_review(client).await?;
     let allowed = self_subject_access_reviews(client, requests).await?;
     let is_iam_key = |key: &String| key.to_lowercase().contains("arn") || key.contains("aws-iam-authenticator");
-    let may_use_aws_auth = client.has_exec_plugin() || user.extra.keys().any(is_iam_key);
-    Ok(CallerCheck { user, allowed, may_use_aws_auth })
+    let has_new_credentials = client.has_exec_plugin();
+    let may_use_aws_auth = has_new_credentials || user.extra.keys().any(is_iam_key);
+    Ok(CallerCheck { user, allowed, may_use_aws_auth, has_new_credentials })
 }
 
 /// For each request, whether the caller is allowed to make it.
@@ -128,7 +132,7 @@ async fn create_access_review(
     if !response.is_success() {
         return Err(response_error("create", resource, &response));
     }
-    let review: Value = response.parse_json(&request.operation)?;
+    let review = response.parse_object(kind, &request.operation)?;
     let allowed = review.pointer("/status/allowed").and_then(Value::as_bool);
     let Some(allowed) = allowed else {
         let why = "it has no `status.allowed`".to_owned();

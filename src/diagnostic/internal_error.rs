@@ -9,13 +9,23 @@ use super::Diagnostic;
 ///
 /// It stops the command before the next write. A default value in its place could choose a write or hide access.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("internal error: {0}")]
+#[error("{INTERNAL_ERROR}{0}")]
 pub(crate) struct InternalError(String);
 
 impl InternalError {
     /// `what` says what does not fit, with the name of the object.
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self(what.into())
+    }
+}
+
+/// The first words of each internal error.
+const INTERNAL_ERROR: &str = "internal error: ";
+
+impl Diagnostic {
+    /// Returns whether this is an internal error, which must not be taken for a fault of the policy or the cluster.
+    pub(crate) fn is_internal_error(&self) -> bool {
+        self.message.starts_with(INTERNAL_ERROR)
     }
 }
 

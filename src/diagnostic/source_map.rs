@@ -1,6 +1,7 @@
 //! The texts of the policy files, and positions in them.
 
 use std::fmt;
+use std::ops::Range;
 
 /// A range of bytes in one of the policy files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +13,7 @@ pub(crate) struct Span {
 
 impl Span {
     /// Offsets are limited to 4 GiB. No policy file is that large.
-    pub(crate) fn new(file: usize, range: &std::ops::Range<usize>) -> Self {
+    pub(crate) fn new(file: usize, range: &Range<usize>) -> Self {
         let to_u32 = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Self { file: to_u32(file), start: to_u32(range.start), end: to_u32(range.end) }
     }
@@ -21,7 +22,7 @@ impl Span {
         self.file as usize
     }
 
-    pub(crate) fn range(self) -> std::ops::Range<usize> {
+    pub(crate) fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 }
@@ -76,6 +77,18 @@ impl SourceMap {
 
     pub(crate) fn name(&self, file: usize) -> &str {
         self.files.get(file).map_or("", |f| &f.name)
+    }
+
+    /// Returns the range of the whole lines that a range of bytes is in, and the number of the first line, counted from 1.
+    pub(crate) fn lines(&self, file: usize, range: Range<usize>) -> (Range<usize>, usize) {
+        let Some(file) = self.files.get(file) else {
+            return (range, 1);
+        };
+        let line = file.line_starts.partition_point(|offset| *offset <= range.start).max(1);
+        let start = file.line_starts.get(line - 1).copied().unwrap_or_default();
+        let after = file.line_starts.partition_point(|offset| *offset <= range.end);
+        let end = file.line_starts.get(after).copied().unwrap_or(file.text.len());
+        (start..end.max(range.end.min(file.text.len())), line)
     }
 
     pub(crate) fn location(&self, span: Span) -> SourceLocation {

@@ -40,8 +40,21 @@ pub(super) fn find_risks(
             return Vec::new();
         }
     };
+    let arn = match caller.arn.as_deref().map(access::IamIdentity::parse).transpose() {
+        Ok(arn) => arn,
+        Err(error) => {
+            if context.revokes_access() {
+                let reason = format!(
+                    "your entry is looked up by your username only: the cluster reports an ARN for you that is none \
+                     ({error})"
+                );
+                not_evaluated.push(UnevaluatedGuard { guard: GuardKind::Caller, reason });
+            }
+            None
+        }
+    };
     let reported = Identity::from_user_info(&caller.username, &caller.groups);
-    match classify_login(context, caller) {
+    match classify_login(context, caller, arn) {
         CallerLogin::AwsAuth(subjects) => {
             subjects.iter().filter_map(|subject| check_entry(context, subject, caller, &reported)).collect()
         }
@@ -58,8 +71,11 @@ pub(super) fn find_risks(
     }
 }
 
-fn classify_login(context: &GuardContext<'_, '_>, caller: &CallerIdentity) -> CallerLogin {
-    let arn = caller.arn.as_deref().and_then(|arn| access::IamIdentity::parse(arn).ok());
+fn classify_login(
+    context: &GuardContext<'_, '_>,
+    caller: &CallerIdentity,
+    arn: Option<access::IamIdentity>,
+) -> CallerLogin {
     if let Some(arn) = arn {
         let subject = SubjectQuery::Arn(arn);
         // The ARN can have an entry while the cluster reports another identity than the entry gives. Then the caller

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::invariants::{InvariantViolation, check_invariants};
+use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
 use crate::plan;
 use crate::policy::{Assertion, NamespaceSelector, Policy, PolicyIndex, RoleRefSpec, applies_to_cluster};
@@ -22,11 +23,17 @@ use crate::state::rbac::Rule;
 const CLUSTER_ADMIN: &str = "cluster-admin";
 
 /// Returns the invariants that the policy violates in any of its clusters, without duplicates.
-pub(crate) fn check_invariants_statically(policy: &Policy, now: Timestamp) -> Vec<InvariantViolation> {
+///
+/// # Errors
+/// If planning fails because of a bug.
+pub(crate) fn check_invariants_statically(
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Vec<InvariantViolation>, Vec<Diagnostic>> {
     let mut prohibitions = policy.clone();
     prohibitions.invariants.retain(|invariant| is_prohibition(&invariant.assertion));
     if prohibitions.invariants.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let clusters: Vec<Option<&str>> = if policy.clusters.is_empty() {
         vec![None]
@@ -35,27 +42,34 @@ pub(crate) fn check_invariants_statically(policy: &Policy, now: Timestamp) -> Ve
     };
     let mut violations: Vec<InvariantViolation> = Vec::new();
     for cluster in clusters {
-        for violation in check_cluster(&prohibitions, cluster, now) {
+        for violation in check_cluster(&prohibitions, cluster, now)? {
             if !violations.iter().any(|known| known.location == violation.location) {
                 violations.push(violation);
             }
         }
     }
-    violations
+    Ok(violations)
 }
 
-fn check_cluster(policy: &Policy, cluster: Option<&str>, now: Timestamp) -> Vec<InvariantViolation> {
+fn check_cluster(
+    policy: &Policy,
+    cluster: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<InvariantViolation>, Vec<Diagnostic>> {
     let policy = keep_static_parts(policy, cluster);
     let mut empty = State { namespaces: named_namespaces(&policy), ..State::default() };
     empty.roles.insert(ObjectKey::cluster_role(CLUSTER_ADMIN), cluster_admin_role());
-    let Ok(plan) = plan::plan(&policy, cluster, &empty, now) else {
-        return Vec::new();
+    let plan = match plan::plan(&policy, cluster, &empty, now) {
+        Ok(plan) => plan,
+        // Other errors depend on the cluster, or `validate` has reported them already.
+        Err(errors) => {
+            let internal: Vec<Diagnostic> = errors.into_iter().filter(Diagnostic::is_internal_error).collect();
+            return if internal.is_empty() { Ok(Vec::new()) } else { Err(internal) };
+        }
     };
-    let Ok(after) = plan.state_after(&empty) else {
-        return Vec::new();
-    };
+    let after = plan.state_after(&empty).map_err(|error| vec![plan::invalid_object_error(error).into()])?;
     let policy_index = PolicyIndex::from_policy(&policy, cluster, &empty, now);
-    check_invariants(&plan.invariants, &policy_index, &after)
+    Ok(check_invariants(&plan.invariants, &policy_index, &after))
 }
 
 /// Returns the policy without the parts that depend on the roles and namespaces of the cluster.

@@ -197,6 +197,11 @@ fn caller_outside_aws_auth_is_noted_and_keeps_repair_permissions() {
     // The cluster creator also has an entry, but the entry does not give system:masters.
     let both = || observed_caller("kubernetes-admin", &["system:masters"], Some(CI));
     assert!(refused_risks(&live, &kept, both()).is_empty());
+    // With an ARN that cannot be read, the username is all that is known.
+    let unreadable = || observed_caller("ci", &["admins", "system:authenticated"], Some("arn:aws:iam::1:role/ci"));
+    let report = evaluate(&live, &kept, unreadable(), &[]);
+    assert_eq!(report.refused.len(), 1, "{report:#?}");
+    assert!(report.not_evaluated[0].reason.contains("by your username only"), "{report:#?}");
     // The reported identity can be a cached answer of the authenticator, so the entry counts.
     let stale = || observed_caller("was-ci", &["others"], Some(CI));
     assert_eq!(refused_risks(&live, &kept, stale()), ["caller remove:role/ci"]);

@@ -1,9 +1,11 @@
 //! Field-level differences of roles, bindings and aws-auth entries, for review.
 
+use std::collections::BTreeSet;
+
 use super::{DiffOp, FieldDiff, ValueDiff};
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::Labels;
-use crate::state::rbac::{Rule, same_rules};
+use crate::state::rbac::{Rule, canonical_rules};
 
 fn value_diff(op: DiffOp, value: impl Into<String>) -> ValueDiff {
     ValueDiff { op, value: value.into() }
@@ -31,17 +33,10 @@ fn field_diff(path: &[&str], items: Vec<ValueDiff>) -> FieldDiff {
 /// Returns the difference of a list without order: unchanged values, then removed ones, then added ones. `None` if it
 /// does not change.
 pub(super) fn diff_set(path: &[&str], from: &[String], to: &[String]) -> Option<FieldDiff> {
-    let mut kept = Vec::new();
-    let mut removed = Vec::new();
-    let mut added = Vec::new();
-    for value in from {
-        if to.contains(value) { kept.push(value) } else { removed.push(value) }
-    }
-    for value in to {
-        if !from.contains(value) && !added.contains(&value) {
-            added.push(value);
-        }
-    }
+    let (before, after): (BTreeSet<&String>, BTreeSet<&String>) = (from.iter().collect(), to.iter().collect());
+    let (mut kept, removed): (Vec<&String>, Vec<&String>) = from.iter().partition(|value| after.contains(value));
+    let mut seen = BTreeSet::new();
+    let added: Vec<&String> = to.iter().filter(|value| !before.contains(value) && seen.insert(*value)).collect();
     if removed.is_empty() && added.is_empty() {
         return None;
     }
@@ -55,7 +50,10 @@ pub(super) fn diff_set(path: &[&str], from: &[String], to: &[String]) -> Option<
 /// Returns the number of values that two rules have in common. Resources and URLs weigh more than API groups, and these
 /// more than verbs.
 fn similarity(a: &Rule, b: &Rule) -> usize {
-    let common = |a: &[String], b: &[String]| a.iter().filter(|value| b.contains(value)).count();
+    let common = |a: &[String], b: &[String]| {
+        let (a, b): (BTreeSet<&String>, BTreeSet<&String>) = (a.iter().collect(), b.iter().collect());
+        a.intersection(&b).count()
+    };
     let targets = common(&a.resources, &b.resources) + common(&a.non_resource_urls, &b.non_resource_urls);
     if targets == 0 {
         return common(&a.verbs, &b.verbs).min(1);
@@ -66,19 +64,23 @@ fn similarity(a: &Rule, b: &Rule) -> usize {
 /// The least similarity at which two rules are shown as a change of one rule: one resource or URL in common.
 const MIN_SIMILARITY: usize = 100;
 
+/// The largest number of pairs of old and new rules that are compared. Of longer lists, rules are shown as removed and
+/// added, and not as changed, because comparing each pair takes quadratic time.
+const MAX_COMPARED_PAIRS: usize = 10_000;
+
 /// Returns the difference of two lists of rules. Unchanged rules are left out. A new rule is compared with the most
 /// similar old rule.
 pub(super) fn diff_rules(from: &[Rule], to: &[Rule]) -> Vec<FieldDiff> {
-    let unmatched = from.iter().enumerate().filter(|(_, rule)| !to.iter().any(|other| is_same_rule(rule, other)));
+    let (before, after) = (canonical_rules(from), canonical_rules(to));
+    let unmatched = from.iter().enumerate().filter(|(_, rule)| !after.contains(&rule.as_sets()));
     let mut unmatched: Vec<(usize, &Rule)> = unmatched.collect();
+    let new_rules: Vec<(usize, &Rule)> =
+        to.iter().enumerate().filter(|(_, rule)| !before.contains(&rule.as_sets())).collect();
+    let are_compared = unmatched.len().saturating_mul(new_rules.len()) <= MAX_COMPARED_PAIRS;
     let mut out = Vec::new();
-    for (index, rule) in to.iter().enumerate() {
-        if from.iter().any(|other| is_same_rule(rule, other)) {
-            continue;
-        }
-        let best = unmatched
-            .iter()
-            .enumerate()
+    for (index, rule) in new_rules {
+        let candidates = unmatched.iter().enumerate().filter(|_| are_compared);
+        let best = candidates
             .map(|(position, (_, old))| (similarity(old, rule), std::cmp::Reverse(position)))
             .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
             .max();
@@ -89,10 +91,6 @@ pub(super) fn diff_rules(from: &[Rule], to: &[Rule]) -> Vec<FieldDiff> {
         push_rule_diff(&format!("rules[{index}]"), Some(old), None, &mut out);
     }
     out
-}
-
-fn is_same_rule(a: &Rule, b: &Rule) -> bool {
-    same_rules(std::slice::from_ref(a), std::slice::from_ref(b))
 }
 
 fn push_rule_diff(name: &str, from: Option<&Rule>, to: Option<&Rule>, out: &mut Vec<FieldDiff>) {
@@ -141,7 +139,7 @@ pub(super) fn diff_role(from: Option<&Role>, to: Option<&Role>) -> Vec<FieldDiff
 
 /// Returns the difference of two label maps, one field for each label.
 pub(super) fn diff_labels(from: &Labels, to: &Labels) -> Vec<FieldDiff> {
-    let keys: std::collections::BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+    let keys: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
     keys.into_iter()
         .filter_map(|key| {
             diff_scalar(&["labels", key], from.get(key).map(String::as_str), to.get(key).map(String::as_str))

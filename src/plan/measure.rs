@@ -5,6 +5,7 @@ use serde_json::json;
 use super::objects::require_as_read;
 use super::schedule::{Author, ChangeKind, PendingWrite, order};
 use crate::names::ObjectKey;
+use crate::policy::DEFAULT_TOKEN_CACHE;
 use crate::state::State;
 use crate::state::merge_join::{EitherOrBoth, merge_join};
 use crate::state::object::{ObjectError, subjects_to_json};
@@ -37,5 +38,5 @@ pub(crate) fn count_ordered_steps(live: &State, planned: &State) -> Result<usize
             writes.push(pending(key, &old.meta, json!({ "subjects": subjects_to_json(&new.subjects) })));
         }
     }
-    order(writes, live, Author { policy: "measure" }).map(|(steps, _)| steps.len())
+    order(writes, live, Author { policy: "measure" }, DEFAULT_TOKEN_CACHE).map(|ordered| ordered.steps.len())
 }

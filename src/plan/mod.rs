@@ -17,6 +17,7 @@ mod measure;
 mod objects;
 mod post_apply_check;
 mod probes;
+mod remainder;
 mod removals;
 mod resolved_invariant;
 mod restore;
@@ -25,8 +26,10 @@ mod schedule;
 mod staleness;
 mod state_after;
 mod step_check;
+mod token_wait;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub(crate) use access_change::{
     AccessChange, AccessComparison, AccessDiff, AccessImpact, AffectedSubject, AllowedRequests, EscalationSummary,
@@ -41,15 +44,18 @@ use jiff::Timestamp;
 pub(crate) use measure::count_ordered_steps;
 pub(crate) use objects::bridge;
 pub(crate) use post_apply_check::PostApplyCheck;
-pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
+pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess, UnprovenAccess};
 pub(crate) use resolved_invariant::{
     Exemption, InvariantSubject, ResolvedInvariant, exemption_subjects, invariant_applies,
 };
 pub(crate) use restore::{AppliedWrites, plan_restore, undo_aws_auth_write};
-pub(crate) use step_check::check_steps;
+pub(crate) use step_check::{check_steps, check_waits};
+pub(crate) use token_wait::{TokenWait, format_duration};
 
 use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
 use crate::names::ObjectKey;
+#[cfg(test)]
+use crate::policy::DEFAULT_TOKEN_CACHE;
 use crate::policy::Policy;
 use crate::policy::expand::expand;
 use crate::state::State;
@@ -66,8 +72,14 @@ pub(crate) struct Plan {
     pub(crate) cluster_uid: Option<String>,
     pub(crate) changes: Vec<Change>,
     pub(crate) steps: Vec<Step>,
-    /// Temporary access changes that no order of the steps avoids. `apply` refuses them without `--allow-window`.
+    /// Waits between the steps, for tokens that an API server has cached.
+    pub(crate) waits: Vec<TokenWait>,
+    /// How long an API server of the cluster caches a token.
+    pub(crate) token_cache: Duration,
+    /// Temporary access changes that the steps cause. `apply` refuses them without `--allow-window`.
     pub(crate) windows: Vec<AccessWindow>,
+    /// Temporary access changes that could not be ruled out. `apply` refuses them without `--allow-window`.
+    pub(crate) unproven: Vec<UnprovenAccess>,
     /// Who gains and loses which access. `None` if the caller did not ask for it.
     pub(crate) access_changes: Option<Vec<AccessChange>>,
     /// The `[guard]` section of the policy. `apply --plan` checks it without the policy.
@@ -199,7 +211,10 @@ impl Plan {
             cluster_uid: None,
             changes: Vec::new(),
             steps,
+            waits: Vec::new(),
+            token_cache: DEFAULT_TOKEN_CACHE,
             windows: Vec::new(),
+            unproven: Vec::new(),
             access_changes: None,
             limits: GuardLimits::default(),
             invariants: Vec::new(),
@@ -259,7 +274,7 @@ impl<'a> PlanBuilder<'a> {
 }
 
 /// The body of a planned write is not valid for its kind, although the plan has made it.
-fn invalid_object_error(error: ObjectError) -> InternalError {
+pub(crate) fn invalid_object_error(error: ObjectError) -> InternalError {
     match error {
         ObjectError::Internal(error) => error,
         ObjectError::Malformed(why) | ObjectError::Invalid(why) => {
@@ -268,7 +283,7 @@ fn invalid_object_error(error: ObjectError) -> InternalError {
     }
 }
 
-/// Returns the ordered steps, and the temporary access changes that no order avoids.
+/// Returns the ordered steps, the waits between them, and the temporary access changes that they cause.
 ///
 /// # Errors
 /// If the body of a write is not valid for its kind.
@@ -276,14 +291,16 @@ fn order_writes(
     writes: Vec<schedule::PendingWrite>,
     live: &State,
     author: schedule::Author<'_>,
-) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
-    let (mut steps, windows) = schedule::order(writes, live, author)?;
+    token_cache: Duration,
+) -> Result<schedule::OrderedSteps, ObjectError> {
+    let mut ordered = schedule::order(writes, live, author, token_cache)?;
     // Without a window, the state before a step allows all that the step waits for.
-    if !windows.is_empty() {
-        probes::remove_impossible_probes(&mut steps, live)?;
+    if !ordered.windows.is_empty() {
+        probes::remove_impossible_probes(&mut ordered.steps, live)?;
     }
-    check_steps(&steps)?;
-    Ok((steps, windows))
+    check_steps(&ordered.steps)?;
+    check_waits(&ordered.waits, &ordered.steps)?;
+    Ok(ordered)
 }
 
 /// Plans the changes and writes that bring `live` to the state that the policy describes for `cluster` at the time
@@ -320,10 +337,12 @@ pub(crate) fn plan(
         return Err(builder.diagnostics);
     }
     let author = schedule::Author { policy: &policy.name.value };
-    let (steps, windows) = match order_writes(builder.writes, live, author) {
-        Ok(ordered) => ordered,
-        Err(error) => return Err(vec![invalid_object_error(error).into()]),
-    };
+    let token_cache = policy.token_cache(cluster);
+    let schedule::OrderedSteps { steps, waits, windows, unproven } =
+        match order_writes(builder.writes, live, author, token_cache) {
+            Ok(ordered) => ordered,
+            Err(error) => return Err(vec![invalid_object_error(error).into()]),
+        };
     let selected = NamespaceSelection::for_steps(policy, cluster, &steps, live);
     let mut changes = builder.changes;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
@@ -333,7 +352,10 @@ pub(crate) fn plan(
         cluster_uid: live.cluster_uid.clone(),
         changes,
         steps,
+        waits,
+        token_cache,
         windows,
+        unproven,
         access_changes: None,
         limits: GuardLimits::from_policy(policy),
         invariants,

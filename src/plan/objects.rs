@@ -17,7 +17,7 @@ use crate::state::merge_join::{EitherOrBoth, merge_join};
 use crate::state::object::{Binding, Role, aggregation_rule_to_json, binding_to_json, role_to_json, subjects_to_json};
 use crate::state::object_meta::{Labels, ObjectMeta};
 use crate::state::owner::{self, DIGEST_ANNOTATION, LABELS_ANNOTATION, Owner, OwnershipMark};
-use crate::state::rbac::{Subject, same_rules, same_subjects};
+use crate::state::rbac::{Subject, canonical_rules, same_rules, same_subjects};
 
 pub(super) fn plan_objects(builder: &mut PlanBuilder<'_>, desired: &Desired, live: &State, ownership: &OwnershipSpec) {
     let removals = RemovalPlanner::new(builder, desired, live, ownership);
@@ -224,10 +224,7 @@ fn plan_role_update(builder: &mut PlanBuilder<'_>, key: &ObjectKey, desired: &De
     let only_revokes = role.aggregation.is_none()
         && live.aggregation.is_none()
         && labels.keys().all(|key| managed_labels.contains_key(key))
-        && role
-            .rules
-            .iter()
-            .all(|rule| live.rules.iter().any(|old| same_rules(std::slice::from_ref(old), std::slice::from_ref(rule))));
+        && canonical_rules(&role.rules).is_subset(&canonical_rules(&live.rules));
     push_update(
         builder,
         key,

@@ -1,4 +1,5 @@
-//! The requests that must be allowed before a step is written, and temporary access changes that no order avoids.
+//! The requests that must be allowed before a step is written, and temporary access changes that the steps cause or may
+//! cause.
 //!
 //! An API server acts on a write once its informers have seen it. A step that revokes access which an earlier step
 //! grants in another way must therefore wait until the API server allows the access in the new way.
@@ -68,7 +69,7 @@ pub(crate) enum ProbeRequest {
     NonResource { verb: String, path: String },
 }
 
-/// A temporary access change that no order of the steps avoids: a subject has access that neither the live nor the
+/// A temporary access change that rolecall found no order without: a subject has access that neither the live nor the
 /// planned state grants, or lacks access that both grant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccessWindow {
@@ -79,6 +80,30 @@ pub(crate) struct AccessWindow {
     /// The requests, for example `get secrets, in n1`.
     pub(crate) request: String,
     pub(crate) reason: String,
+}
+
+/// A temporary access change that the verifier could neither find nor rule out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct UnprovenAccess {
+    /// The index of the step after which the change is possible.
+    pub(crate) step: usize,
+    pub(crate) subject: String,
+    pub(crate) access: TransientAccess,
+    /// The requests, for example `get secrets, in n1`.
+    pub(crate) request: String,
+    /// Why it is not proven.
+    pub(crate) reason: String,
+}
+
+/// Formatted as `group:g does not gain get pods` or `group:g keeps get pods`.
+impl fmt::Display for UnprovenAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subject, request, .. } = self;
+        match self.access {
+            TransientAccess::Gained => write!(f, "{subject} does not gain {request}"),
+            TransientAccess::Lost => write!(f, "{subject} keeps {request}"),
+        }
+    }
 }
 
 /// Whether a temporary change grants or revokes access.
@@ -203,7 +228,7 @@ mod tests {
     }
 
     /// Two node roles exchange their groups, and the groups exchange their access. A node keeps its username and cannot
-    /// have a temporary group, so no order avoids a window.
+    /// have a temporary group, so rolecall finds no order without a window.
     #[test]
     fn plan_with_windows_waits_only_for_what_earlier_steps_grant() {
         let (first, second) = ("[\"create\", \"list\"]", "[\"list\", \"watch\"]");

@@ -127,6 +127,7 @@ impl Exemption {
 /// Returns the subjects that a name in `everyone-but` can refer to: a principal or a group of the policy, a subject as on
 /// the command line, or a username that contains a `:`.
 pub(crate) fn exemption_subjects(name: &str, policy: &Policy, names: &PolicyIndex) -> BTreeSet<SubjectQuery> {
+    // Names that look like a subject and are none have been refused with the policy. Any other name is a group or a user.
     let named = names.principal(name).cloned().or_else(|| SubjectQuery::parse(name).ok());
     let mut subjects: BTreeSet<SubjectQuery> = named.into_iter().collect();
     let is_reserved = reserved_prefix(name).is_some();

@@ -1,6 +1,6 @@
 //! Checks that the steps of a plan fit together, before any of them is written.
 
-use super::Step;
+use super::{Step, TokenWait};
 use crate::diagnostic::InternalError;
 use crate::state::write::{Precondition, WriteRequest};
 
@@ -39,6 +39,22 @@ pub(crate) fn check_steps(steps: &[Step]) -> Result<(), InternalError> {
     Ok(())
 }
 
+/// Checks that every wait is in a stage of its own, directly before its step.
+///
+/// # Errors
+/// The first wait that is not. `apply` would not make it, or not in time.
+pub(crate) fn check_waits(waits: &[TokenWait], steps: &[Step]) -> Result<(), InternalError> {
+    for wait in waits {
+        let is_before = |step: &Step| step.stage > wait.stage;
+        let next = steps.get(wait.before_step).filter(|step| is_before(step));
+        let (earlier, later) = steps.split_at_checked(wait.before_step).unwrap_or((steps, &[]));
+        if next.is_none() || earlier.iter().any(|step| step.stage >= wait.stage) || !later.iter().all(is_before) {
+            return Err(InternalError::new(format!("{wait} is not between two stages of steps")));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -49,6 +65,24 @@ mod tests {
     fn step(name: &str, write: WriteRequest, precondition: Precondition, stage: usize) -> Step {
         let object = ObjectKey::cluster_role(name);
         Step { object, write, precondition, stage, wait_for: Vec::new(), description: String::new() }
+    }
+
+    #[test]
+    fn wait_that_is_not_between_two_stages_is_an_internal_error() {
+        let create =
+            |name: &str, stage: usize| step(name, WriteRequest::Create(json!({})), Precondition::Absent, stage);
+        let steps = [create("a", 0), create("b", 0), create("c", 2), create("d", 2)];
+        let wait = |stage: usize, before_step: usize| TokenWait {
+            stage,
+            before_step,
+            duration: std::time::Duration::from_secs(130),
+            subjects: Vec::new(),
+        };
+        assert_eq!(check_waits(&[wait(1, 2)], &steps), Ok(()));
+        for wrong in [wait(0, 2), wait(1, 1), wait(1, 3), wait(2, 2), wait(3, 4), wait(1, 9)] {
+            let error = check_waits(std::slice::from_ref(&wrong), &steps).unwrap_err().to_string();
+            assert_eq!(error, "internal error: wait 2m10s for cached tokens is not between two stages of steps");
+        }
     }
 
     #[test]

@@ -1,25 +1,33 @@
 //! Parses `[clusters]`, `[ownership]` and `[guard]`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::SignedDuration;
 
 use super::error::{Diagnostics, PolicyError};
 use super::model::{
-    ClusterSpec, ConnectionSpec, GuardSpec, IgnorePattern, Located, MaxRemovals, OwnershipMode, OwnershipSpec,
+    ClusterSpec, ConnectionSpec, DEFAULT_TOKEN_CACHE, GuardSpec, IgnorePattern, Located, MaxRemovals, OwnershipMode,
+    OwnershipSpec,
 };
 use super::table::PolicyTable;
 use crate::names::{AccountId, Arn, ArnError, ObjectKind, PARTITIONS, WildcardPattern, partition_for_region};
+
+/// The longest `token-cache`. A longer wait would outlive most credentials.
+const MAX_TOKEN_CACHE: Duration = Duration::from_hours(1);
 
 pub(crate) fn parse_cluster(
     name: &Located<String>,
     table: &PolicyTable<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<ClusterSpec> {
-    table.report_unknown_keys(&["eks", "context", "snapshot", "account", "partition"], diagnostics);
+    table.report_unknown_keys(&["eks", "context", "snapshot", "account", "partition", "token-cache"], diagnostics);
     if name.value.is_empty() {
         diagnostics.push(PolicyError::EmptyName { what: "the name of a cluster" }, name.span);
     }
     let account = parse_account_id(table, "account", diagnostics);
     let partition = parse_partition(table, diagnostics);
+    let token_cache = parse_token_cache(table, diagnostics).unwrap_or(DEFAULT_TOKEN_CACHE);
     let kind = require_exactly_one(table, &["eks", "context", "snapshot"], diagnostics)?;
     let connection = match kind {
         "eks" => parse_eks_connection(&table.table("eks", diagnostics)?, diagnostics)?,
@@ -33,7 +41,20 @@ pub(crate) fn parse_cluster(
         let expected = format!("`{inferred}`, the partition of the region");
         diagnostics.push(wrong_value(table, "partition", &expected, partition.value), partition.span);
     }
-    Some(ClusterSpec { connection, account, partition: partition.map(|partition| partition.value).or(inferred) })
+    let partition = partition.map(|partition| partition.value).or(inferred);
+    Some(ClusterSpec { connection, account, partition, token_cache })
+}
+
+/// Parses how long the API servers of a cluster cache a token, such as `2m10s`.
+fn parse_token_cache(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Duration> {
+    let text = table.string("token-cache", diagnostics)?;
+    let parsed = text.value.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    let duration = parsed.filter(|duration| *duration <= MAX_TOKEN_CACHE && duration.subsec_nanos() == 0);
+    if duration.is_none() {
+        let expected = "a duration in minutes and seconds of at most 1h, such as `2m10s`";
+        diagnostics.push(wrong_value(table, "token-cache", expected, &text.value), text.span);
+    }
+    duration
 }
 
 /// Infers the partition from the region of the cluster. `aws eks update-kubeconfig` names a context after the ARN of

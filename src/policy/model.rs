@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, LintId, Severity, SourceMap, Span};
 use crate::names::{AccountId, Arn, ObjectKey, WildcardPattern};
@@ -47,6 +48,21 @@ pub(crate) struct ClusterSpec {
     pub(crate) account: Option<AccountId>,
     /// The AWS partition; `None` if neither the policy nor the region of the cluster determines it.
     pub(crate) partition: Option<&'static str>,
+    /// How long an API server keeps the username and the groups of a token.
+    pub(crate) token_cache: Duration,
+}
+
+/// The time of a webhook answer (`--authentication-token-webhook-cache-ttl`, 2 minutes by default), and the time of a
+/// successful authentication, which is kept for 10 seconds on top of it (kubernetes v1.36.3
+/// `pkg/kubeapiserver/authenticator/config.go`). EKS does not document other values.
+pub(crate) const DEFAULT_TOKEN_CACHE: Duration = Duration::from_secs(130);
+
+impl Policy {
+    /// Returns how long an API server of the cluster keeps the username and the groups of a token.
+    pub(crate) fn token_cache(&self, cluster: Option<&str>) -> Duration {
+        let spec = cluster.and_then(|name| self.clusters.get(name));
+        spec.map_or(DEFAULT_TOKEN_CACHE, |spec| spec.token_cache)
+    }
 }
 
 /// What a bare role or user name of a cluster is completed with to form an ARN.

@@ -6,7 +6,7 @@ use super::access_changes::granted_by_text;
 use super::query_renderer::QueryRenderer;
 use super::style::StyleClass;
 use super::text_util::{escape_control, pluralize};
-use crate::access::{AccessView, Identity, SubjectQuery, escalation_paths};
+use crate::access::{AccessView, BoundGrants, Identity, SubjectQuery, identity_escalation_paths, paths_of_permissions};
 use crate::names::reserved_prefix;
 use crate::plan::{AffectedSubject, AllowedRequests, EscalationSummary, GrantedBy};
 use crate::policy::PolicyIndex;
@@ -60,15 +60,26 @@ pub(crate) fn build_rows(
         access.grants.build_index();
     }
     let mut rows: Vec<AccessReportRow> = Vec::new();
-    let mut row_indices: BTreeMap<AccessSummary, usize> = BTreeMap::new();
+    // The subjects of one binding have the same permissions, which are computed once.
+    let mut rows_by_grants: BTreeMap<(BoundGrants, Vec<EscalationSummary>), usize> = BTreeMap::new();
+    let mut rows_by_access: BTreeMap<AccessSummary, usize> = BTreeMap::new();
     for subject in subjects {
-        let summary = AccessSummary {
-            allowed: access.effective_permissions(&subject).iter().map(AllowedRequests::new).collect(),
-            escalations: escalation_paths(access, &subject).iter().map(EscalationSummary::from_path).collect(),
-        };
-        let index = *row_indices.entry(summary).or_insert_with_key(|summary| {
-            rows.push(AccessReportRow { subjects: Vec::new(), access: summary.clone() });
-            rows.len() - 1
+        let authentication = access.authenticate(&subject);
+        let bound = BoundGrants::for_authentication(access, &authentication);
+        let of_identity = identity_escalation_paths(&authentication);
+        let of_identity: Vec<_> = of_identity.iter().map(EscalationSummary::from_path).collect();
+        let index = *rows_by_grants.entry((bound, of_identity)).or_insert_with_key(|(bound, of_identity)| {
+            let permissions = bound.effective_permissions(access);
+            let of_permissions = paths_of_permissions(&permissions);
+            let of_permissions = of_permissions.iter().map(EscalationSummary::from_path);
+            let summary = AccessSummary {
+                allowed: permissions.merged_requests().iter().map(AllowedRequests::new).collect(),
+                escalations: of_identity.iter().cloned().chain(of_permissions).collect(),
+            };
+            *rows_by_access.entry(summary).or_insert_with_key(|summary| {
+                rows.push(AccessReportRow { subjects: Vec::new(), access: summary.clone() });
+                rows.len() - 1
+            })
         });
         if let Some(row) = rows.get_mut(index) {
             let name = policy_index.principal_name(&subject).map(str::to_owned);

@@ -3,19 +3,38 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::style::TextStyle;
-use super::text_util::escape_control;
+use super::text_util::{escape_control, pluralize};
 use crate::diagnostic::{Diagnostic, NoteKind, Severity, SourceMap, Span};
 
-/// Returns the diagnostics in their order, with an empty line after each.
+/// The number of errors, and of warnings, that are shown. Each one more costs time and is rarely read.
+const MAX_SHOWN: usize = 200;
+
+/// Returns the diagnostics in their order, with an empty line after each. Of many errors or warnings, the first ones are
+/// shown and the rest are counted.
 pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap, style: TextStyle) -> String {
     let renderer = match style {
         TextStyle::Plain => Renderer::plain(),
         TextStyle::Color => Renderer::styled(),
     };
     let mut out = String::new();
+    let (mut errors, mut warnings) = (0, 0);
     for diagnostic in diagnostics {
-        out.push_str(&renderer.render(&[diagnostic_group(diagnostic, sources)]));
-        out.push_str("\n\n");
+        let count = match diagnostic.severity {
+            Severity::Error => &mut errors,
+            Severity::Warning => &mut warnings,
+        };
+        *count += 1;
+        if *count <= MAX_SHOWN {
+            out.push_str(&renderer.render(&[diagnostic_group(diagnostic, sources)]));
+            out.push_str("\n\n");
+        }
+    }
+    for (count, level, name) in [(errors, Level::ERROR, "more error"), (warnings, Level::WARNING, "more warning")] {
+        if let Some(more) = usize::checked_sub(count, MAX_SHOWN).filter(|more| *more > 0) {
+            let title = format!("{} not shown", pluralize(more, name));
+            out.push_str(&renderer.render(&[Group::with_title(level.primary_title(title))]));
+            out.push_str("\n\n");
+        }
     }
     out
 }
@@ -44,10 +63,16 @@ fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> G
             }
         }
         for (file, annotations) in files {
-            let mut snippet = Snippet::source(sources.text(file)).path(sources.name(file)).line_start(1);
+            // The renderer reads the whole source, so it gets only the lines from the first span to the last.
+            let start = annotations.iter().map(|(span, ..)| span.range().start).min().unwrap_or_default();
+            let end = annotations.iter().map(|(span, ..)| span.range().end).max().unwrap_or_default();
+            let (excerpt, line) = sources.lines(file, start..end);
+            let mut snippet = Snippet::source(sources.text(file).get(excerpt.clone()).unwrap_or_default())
+                .path(sources.name(file))
+                .line_start(line);
             for (span, label, kind) in annotations {
-                snippet =
-                    snippet.annotation(kind.span(span.range()).label(Some(label).filter(|label| !label.is_empty())));
+                let range = span.range().start - excerpt.start..span.range().end - excerpt.start;
+                snippet = snippet.annotation(kind.span(range).label(Some(label).filter(|label| !label.is_empty())));
             }
             group = group.element(snippet);
         }

@@ -16,6 +16,8 @@ use crate::plan::{
 const MAX_CHANGES: usize = 400;
 /// The number of temporary access changes that are shown.
 const MAX_WINDOWS: usize = 20;
+/// The number of subjects of a wait that are shown.
+const MAX_WAIT_SUBJECTS: usize = 3;
 /// The maximum width of a title together with its note. A longer note is printed on the next line.
 const NOTE_COLUMN: usize = 92;
 
@@ -66,7 +68,9 @@ fn render_changes(plan: &Plan, no_changes: &str, options: &PlanTextOptions<'_>) 
     if let Some(access) = &plan.access_changes {
         out.push_str(&access_changes::render_access_changes(access, &plan.changes, options));
     }
+    out.push_str(&render_waits(plan));
     out.push_str(&render_windows(plan, options.full));
+    out.push_str(&render_unproven(plan));
     out.push_str(&plan_totals(plan));
     out.push_str(&format!("Digest {}\n", options.digest));
     out
@@ -77,7 +81,7 @@ fn render_windows(plan: &Plan, full: bool) -> String {
     if plan.windows.is_empty() {
         return String::new();
     }
-    let mut out = "Temporary access changes that cannot be avoided (pass --allow-window to accept)\n".to_owned();
+    let mut out = "Temporary access changes (pass --allow-window to accept)\n".to_owned();
     // Access that is gained is never cut.
     let (gained, lost): (Vec<_>, Vec<_>) =
         plan.windows.iter().partition(|window| window.access == TransientAccess::Gained);
@@ -89,7 +93,7 @@ fn render_windows(plan: &Plan, full: bool) -> String {
             TransientAccess::Gained => "temporarily gains",
             TransientAccess::Lost => "temporarily loses",
         };
-        let last_step = plan.steps.get(*step).map(|step| step.description.as_str()).unwrap_or_default();
+        let last_step = step_description(plan, *step);
         let line = format!("{subject}  {effect}  {request}: after `{last_step}`, because {reason}");
         out.push_str(&format!("  !   {}\n", escape_control(&line)));
     }
@@ -99,6 +103,48 @@ fn render_windows(plan: &Plan, full: bool) -> String {
     }
     out.push('\n');
     out
+}
+
+/// Returns the temporary access changes that could not be ruled out.
+fn render_unproven(plan: &Plan) -> String {
+    if plan.unproven.is_empty() {
+        return String::new();
+    }
+    let mut out = "Not proven (pass --allow-window to accept)\n".to_owned();
+    for unproven in plan.unproven.iter().take(MAX_WINDOWS) {
+        let (step, reason) = (step_description(plan, unproven.step), &unproven.reason);
+        let line = format!("rolecall could not prove that {unproven}: after `{step}`, because {reason}");
+        out.push_str(&format!("  ?   {}\n", escape_control(&line)));
+    }
+    if let Some(more) = plan.unproven.len().checked_sub(MAX_WINDOWS).filter(|more| *more > 0) {
+        out.push_str(&format!("      … and {more} more that could not be proven\n"));
+    }
+    out.push('\n');
+    out
+}
+
+/// Returns the waits for cached tokens, each with the principals and the step after it.
+fn render_waits(plan: &Plan) -> String {
+    if plan.waits.is_empty() {
+        return String::new();
+    }
+    let mut out = "Waits, because an API server keeps the old groups of a token for some time\n".to_owned();
+    for wait in &plan.waits {
+        let shown: Vec<&str> = wait.subjects.iter().take(MAX_WAIT_SUBJECTS).map(String::as_str).collect();
+        let more = match wait.subjects.len() - shown.len() {
+            0 => String::new(),
+            more => format!(" and {}", pluralize(more, "more subject")),
+        };
+        let next_step = step_description(plan, wait.before_step);
+        let line = format!("{wait} of {}{more}: before `{next_step}`", shown.join(", "));
+        out.push_str(&format!("  …   {}\n", escape_control(&line)));
+    }
+    out.push('\n');
+    out
+}
+
+fn step_description(plan: &Plan, step: usize) -> &str {
+    plan.steps.get(step).map_or("a step", |step| step.description.as_str())
 }
 
 /// Prints the changes. If there are too many, the ones with the least effect on access are left out and counted.
@@ -238,13 +284,17 @@ fn plan_totals(plan: &Plan) -> String {
         0 => String::new(),
         number => format!(" ({number} adopt)"),
     };
+    let waits = match plan.waits.as_slice() {
+        [] => String::new(),
+        waits => format!(", {}", pluralize(waits.len(), "wait")),
+    };
     let access = plan
         .access_changes
         .as_ref()
         .map(|access| format!(" {}", access_changes::access_totals(access, &plan.changes)))
         .unwrap_or_default();
     format!(
-        "Plan: {} to add, {} to change{changed_adoptions}, {} to replace, {} to remove{adoptions}. {} to write.{access}\n",
+        "Plan: {} to add, {} to change{changed_adoptions}, {} to replace, {} to remove{adoptions}. {} to write{waits}.{access}\n",
         plan.count_changes(Action::Create),
         plan.count_changes(Action::Update),
         plan.count_changes(Action::Replace),
@@ -286,4 +336,29 @@ pub(crate) fn render_drift(plan: &Plan, options: &PlanTextOptions<'_>) -> String
         not_applied.len()
     ));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::UnprovenAccess;
+
+    #[test]
+    fn access_that_is_not_proven_is_listed_apart_from_windows() {
+        let mut plan = Plan::for_steps(Vec::new());
+        let unproven = |access| UnprovenAccess {
+            step: 0,
+            subject: "group:readers".to_owned(),
+            access,
+            request: "get secrets".to_owned(),
+            reason: "its rules have too many parts to compare".to_owned(),
+        };
+        plan.unproven = vec![unproven(TransientAccess::Gained), unproven(TransientAccess::Lost)];
+        assert_eq!(render_windows(&plan, false), "");
+        insta::assert_snapshot!(render_unproven(&plan), @"
+        Not proven (pass --allow-window to accept)
+          ?   rolecall could not prove that group:readers does not gain get secrets: after `a step`, because its rules have too many parts to compare
+          ?   rolecall could not prove that group:readers keeps get secrets: after `a step`, because its rules have too many parts to compare
+        ");
+    }
 }

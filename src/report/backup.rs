@@ -1,5 +1,7 @@
 //! The first document of a backup file. The Kubernetes objects follow it.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,7 @@ use super::plan::ConnectionJson;
 use super::step::StepJson;
 use super::{InvalidDocument, SerializeError, to_value};
 use crate::plan::{GuardLimits, Plan, ResolvedInvariant, Step};
+use crate::policy::DEFAULT_TOKEN_CACHE;
 use crate::yaml;
 
 /// The `apiVersion` of the document. It is raised when an older rolecall would misread it.
@@ -44,6 +47,9 @@ pub(crate) struct BackupDocument {
     invariants: Vec<InvariantJson>,
     /// The writes of the apply, which `restore` takes back.
     steps: Vec<StepJson>,
+    /// How long an API server keeps the username and the groups of a token, in seconds. A backup of an older rolecall
+    /// has no value.
+    token_cache: Option<u64>,
     /// SHA-256 of the JSON list of this document without this key and the objects after it. `restore` refuses a file that
     /// was changed.
     #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
@@ -55,6 +61,7 @@ pub(crate) struct BackupContent {
     pub(crate) limits: GuardLimits,
     pub(crate) invariants: Vec<ResolvedInvariant>,
     pub(crate) steps: Vec<Step>,
+    pub(crate) token_cache: Duration,
 }
 
 /// Returns the value as `restore` reads it from the YAML text, in which the keys can have another order.
@@ -90,6 +97,7 @@ impl BackupDocument {
             limits: (&plan.limits).into(),
             invariants: plan.invariants.iter().map(InvariantJson::from).collect(),
             steps: plan.steps.iter().map(StepJson::from).collect(),
+            token_cache: Some(plan.token_cache.as_secs()),
             content_digest: String::new(),
         };
         let objects = objects.iter().map(read_back).collect::<Result<Vec<Value>, _>>()?;
@@ -114,6 +122,7 @@ impl BackupDocument {
             limits: self.limits.clone().into(),
             invariants: self.invariants.iter().cloned().map(ResolvedInvariant::try_from).collect::<Result<_, _>>()?,
             steps: self.steps.iter().cloned().map(Step::try_from).collect::<Result<_, _>>()?,
+            token_cache: self.token_cache.map_or(DEFAULT_TOKEN_CACHE, Duration::from_secs),
         })
     }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::SerializeError;
 use super::change::{ActionJson, ChangeJson, FieldJson, TargetJson};
 use super::guard::{InvariantJson, InvariantSubjectJson, NamespaceSelectionJson, RequirementJson};
-use super::step::{StepJson, TransientAccessJson};
+use super::step::{StepJson, TokenWaitJson, TransientAccessJson, UnprovenAccessJson};
 use crate::plan::{Change, Plan};
 
 /// The content of the digest. Locations and descriptions are left out, so that moving lines in the policy does not change
@@ -22,7 +22,11 @@ struct ApprovedContent<'a> {
     cluster_uid: Option<&'a str>,
     changes: Vec<ApprovedChange>,
     steps: Vec<StepJson>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waits: Vec<TokenWaitJson>,
     transient_access: Vec<TransientAccessJson>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_proven: Vec<UnprovenAccessJson>,
     /// For each subject whose access changes, a fingerprint of the change.
     access: BTreeMap<&'a str, String>,
     namespace_selections: Vec<NamespaceSelectionJson>,
@@ -64,7 +68,9 @@ pub(crate) fn digest(plan: &Plan) -> Result<String, SerializeError> {
         cluster_uid: plan.cluster_uid.as_deref(),
         changes: plan.changes.iter().map(ApprovedChange::from).collect(),
         steps: plan.steps.iter().map(StepJson::from).collect(),
+        waits: plan.waits.iter().map(TokenWaitJson::from).collect(),
         transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
+        not_proven: plan.unproven.iter().map(UnprovenAccessJson::from).collect(),
         access: plan.access_fingerprints(),
         namespace_selections: plan.namespace_selections.iter().map(NamespaceSelectionJson::from).collect(),
         protected: plan.limits.protected.iter().map(|limit| limit.value.as_str()).collect(),

@@ -11,7 +11,7 @@ use super::change::ChangeJson;
 use super::diagnostic::DiagnosticJson;
 use super::digest::content_digest;
 use super::guard::{FailedInvariantJson, GuardsJson, InvariantJson, LimitsJson, NamespaceSelectionJson};
-use super::step::{StepJson, TransientAccessJson};
+use super::step::{StepJson, TokenWaitJson, TransientAccessJson, UnprovenAccessJson};
 use super::{FormatVersion, SerializeError, to_value};
 use crate::diagnostic::SourceMap;
 use crate::guard::{GuardReport, InvariantViolation};
@@ -93,9 +93,16 @@ pub(crate) struct PlanJson {
     pub(super) access: Option<Vec<AccessChangeJson>>,
     /// The writes in their order, as they are sent.
     pub(super) steps: Vec<StepJson>,
-    /// Access that a subject gains or loses only while the plan is applied, and that no order of the steps avoids.
-    /// `apply` refuses such a plan without `--allow-window`. Empty: there is none.
+    /// Waits between the steps, for tokens that an API server has cached. Empty: there are none.
+    pub(super) waits: Vec<TokenWaitJson>,
+    /// How long an API server keeps the username and the groups of a token, in seconds.
+    pub(super) token_cache: u64,
+    /// Access that a subject gains or loses only while the plan is applied, because rolecall found no order of the steps
+    /// without it. `apply` refuses such a plan without `--allow-window`. Empty: there is none.
     pub(super) transient_access: Vec<TransientAccessJson>,
+    /// Access that a subject may gain or lose while the plan is applied: rolecall could not prove that it does not.
+    /// `apply` refuses such a plan without `--allow-window`. Empty: everything is proven.
+    pub(super) not_proven: Vec<UnprovenAccessJson>,
     /// The warnings about the plan.
     pub(super) warnings: Vec<DiagnosticJson>,
     /// The invariants that the plan violates. `drift`: the invariants that the current state of the cluster violates.
@@ -140,7 +147,10 @@ impl PlanJson {
             changes: plan.changes.iter().map(ChangeJson::from).collect(),
             access: plan.access_changes.as_ref().map(|changes| changes.iter().map(AccessChangeJson::from).collect()),
             steps: plan.steps.iter().map(StepJson::from).collect(),
+            waits: plan.waits.iter().map(TokenWaitJson::from).collect(),
+            token_cache: plan.token_cache.as_secs(),
             transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
+            not_proven: plan.unproven.iter().map(UnprovenAccessJson::from).collect(),
             warnings: DiagnosticJson::all(&plan.warnings, sources),
             failed_invariants: violations.iter().map(FailedInvariantJson::from).collect(),
             limits: (&plan.limits).into(),

@@ -1,5 +1,7 @@
 //! Converts a saved plan back to the plan that `apply` executes.
 
+use std::time::Duration;
+
 use super::InvalidDocument;
 use super::access::{AccessChangeJson, EscalationJson, GrantSourceJson, PermissionJson};
 use super::change::{
@@ -11,12 +13,12 @@ use super::guard::{
     NamespaceSelectionJson, NamespaceSelectorJson, RequiredActionJson, RequirementJson, ServiceAccountJson,
 };
 use super::plan::PlanJson;
-use super::step::{AccessProbeJson, StepJson, TransientAccessJson, TransientEffectJson};
+use super::step::{AccessProbeJson, StepJson, TransientAccessJson, UnprovenAccessJson};
 use crate::plan::{
     AccessChange, AccessDiff, AccessImpact, AccessProbe, AccessWindow, Action, AffectedSubject, AllowedRequests,
     Change, ChangeOrigin, ChangeTarget, DiffOp, EscalationSummary, Exemption, FieldDiff, GrantedBy, GuardLimit,
     GuardLimits, InvariantSubject, NamespaceSelection, Plan, ResolvedInvariant, SavedNamespaceSelector, Step,
-    TransientAccess, ValueDiff,
+    TokenWait, UnprovenAccess, ValueDiff,
 };
 use crate::policy::{Assertion, RequestSpec};
 use crate::state::object_meta::ObjectWriter;
@@ -38,7 +40,10 @@ impl TryFrom<PlanJson> for Plan {
             cluster_uid: plan.cluster_uid,
             changes: convert_all(plan.changes)?,
             steps: convert_all(plan.steps)?,
+            waits: plan.waits.into_iter().map(TokenWait::from).collect(),
+            token_cache: Duration::from_secs(plan.token_cache),
             windows: plan.transient_access.into_iter().map(AccessWindow::from).collect(),
+            unproven: plan.not_proven.into_iter().map(UnprovenAccess::from).collect(),
             access_changes: plan.access.map(convert_all).transpose()?,
             limits: plan.limits.into(),
             invariants: convert_all(plan.invariants)?,
@@ -157,11 +162,14 @@ impl TryFrom<StepJson> for Step {
 impl From<TransientAccessJson> for AccessWindow {
     fn from(transient: TransientAccessJson) -> Self {
         let TransientAccessJson { step, subject, effect, permission, reason } = transient;
-        let access = match effect {
-            TransientEffectJson::Gained => TransientAccess::Gained,
-            TransientEffectJson::Lost => TransientAccess::Lost,
-        };
-        Self { step, subject, access, request: permission, reason }
+        Self { step, subject, access: effect.into(), request: permission, reason }
+    }
+}
+
+impl From<UnprovenAccessJson> for UnprovenAccess {
+    fn from(unproven: UnprovenAccessJson) -> Self {
+        let UnprovenAccessJson { step, subject, effect, permission, reason } = unproven;
+        Self { step, subject, access: effect.into(), request: permission, reason }
     }
 }
 

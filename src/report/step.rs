@@ -1,11 +1,13 @@
 //! The writes of a plan, the access that each waits for, and access that exists only between two writes.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::common::ObjectJson;
-use crate::plan::{AccessProbe, AccessWindow, ProbeRequest, Step, TransientAccess};
+use crate::plan::{AccessProbe, AccessWindow, ProbeRequest, Step, TokenWait, TransientAccess, UnprovenAccess};
 use crate::state::write::{Precondition, WriteRequest};
 
 /// One write.
@@ -191,6 +193,36 @@ impl From<RequestJson> for ProbeRequest {
     }
 }
 
+/// A wait between two steps, for tokens that an API server has cached.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct TokenWaitJson {
+    /// The stage of the wait, in which there are no steps. It begins when the stage before it has ended.
+    pub(super) stage: usize,
+    /// The index of the first step after the wait in `steps`, counted from 0.
+    pub(super) before_step: usize,
+    /// The length of the wait in seconds.
+    pub(super) seconds: u64,
+    /// The principals whose cached tokens have their former username and groups, with which they would have too much or
+    /// too little access after that step.
+    pub(super) subjects: Vec<String>,
+}
+
+impl From<&TokenWait> for TokenWaitJson {
+    fn from(wait: &TokenWait) -> Self {
+        let TokenWait { stage, before_step, duration, subjects } = wait;
+        let seconds = duration.as_secs();
+        Self { stage: *stage, before_step: *before_step, seconds, subjects: subjects.clone() }
+    }
+}
+
+impl From<TokenWaitJson> for TokenWait {
+    fn from(wait: TokenWaitJson) -> Self {
+        let TokenWaitJson { stage, before_step, seconds, subjects } = wait;
+        Self { stage, before_step, duration: Duration::from_secs(seconds), subjects }
+    }
+}
+
 /// Access that a subject gains or loses only until a later step.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -204,13 +236,43 @@ pub(super) struct TransientAccessJson {
     pub(super) effect: TransientEffectJson,
     /// The requests as text, such as `get secrets in team-a`.
     pub(super) permission: String,
-    /// Why no order of the steps avoids it, as text.
+    /// Why the plan does not avoid it, as text.
     pub(super) reason: String,
 }
 
 impl From<&AccessWindow> for TransientAccessJson {
     fn from(window: &AccessWindow) -> Self {
         let AccessWindow { step, subject, access, request, reason } = window;
+        Self {
+            step: *step,
+            subject: subject.clone(),
+            effect: (*access).into(),
+            permission: request.clone(),
+            reason: reason.clone(),
+        }
+    }
+}
+
+/// Access that a subject may gain or lose until a later step: rolecall could not prove that it does not.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct UnprovenAccessJson {
+    /// The index of the step in `steps` after which it is possible, counted from 0.
+    pub(super) step: usize,
+    /// The subject that it concerns.
+    pub(super) subject: String,
+    /// `gained`: the subject may have access that neither the old nor the new state grants. `lost`: it may lack access
+    /// that both grant.
+    pub(super) effect: TransientEffectJson,
+    /// The requests as text, such as `get secrets in team-a`.
+    pub(super) permission: String,
+    /// Why it could not be proven, as text.
+    pub(super) reason: String,
+}
+
+impl From<&UnprovenAccess> for UnprovenAccessJson {
+    fn from(unproven: &UnprovenAccess) -> Self {
+        let UnprovenAccess { step, subject, access, request, reason } = unproven;
         Self {
             step: *step,
             subject: subject.clone(),
@@ -228,6 +290,15 @@ impl From<&AccessWindow> for TransientAccessJson {
 pub(super) enum TransientEffectJson {
     Gained,
     Lost,
+}
+
+impl From<TransientEffectJson> for TransientAccess {
+    fn from(effect: TransientEffectJson) -> Self {
+        match effect {
+            TransientEffectJson::Gained => Self::Gained,
+            TransientEffectJson::Lost => Self::Lost,
+        }
+    }
 }
 
 impl From<TransientAccess> for TransientEffectJson {

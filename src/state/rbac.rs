@@ -47,7 +47,7 @@ impl Rule {
     }
 
     /// Returns the lists of the rule, sorted and without duplicates.
-    fn as_sets(&self) -> [BTreeSet<&str>; 5] {
+    pub(crate) fn as_sets(&self) -> [BTreeSet<&str>; 5] {
         self.named_lists().map(|(_, list)| list.iter().map(String::as_str).collect())
     }
 }

@@ -404,7 +404,7 @@ fn rules_written_by_hand_into_an_aggregated_role_that_selects_nothing_are_drift(
     assert_no_changes(&sandbox);
 }
 
-/// Two node roles exchange their groups, and the groups exchange their access. No order avoids a window.
+/// Two node roles exchange their groups, and the groups exchange their access. rolecall finds no order without a window.
 #[test]
 fn apply_with_a_window_does_not_wait_for_what_only_a_later_step_grants() {
     let (_guard, cluster) = CLUSTER.lock();
@@ -420,7 +420,9 @@ fn apply_with_a_window_does_not_wait_for_what_only_a_later_step_grants() {
                  [bindings.{name}]\ncluster-role = \"{name}\"\ngroups = [\"{name}\"]\n"
             )
         };
-        [principal("n1", groups[0]), principal("n2", groups[1]), role("a", verbs[0]), role("b", verbs[1])].concat()
+        let cluster = "[clusters.test]\ncontext = \"admin\"\ntoken-cache = \"0s\"\n".to_owned();
+        let principals = principal("n1", groups[0]) + &principal("n2", groups[1]);
+        cluster + &principals + &role("a", verbs[0]) + &role("b", verbs[1])
     };
     let (first, second) = ("\"create\", \"list\"", "\"list\", \"watch\"");
     let sandbox = sandbox(cluster, &policy(["a", "b"], [first, second]));

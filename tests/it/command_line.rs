@@ -334,7 +334,7 @@ fn request_without_an_answer_times_out() {
     let server = format!("http://{}", silent_server());
     let sandbox = sandbox_at(&server, &json!({ "token": TOKEN }));
     let started = Instant::now();
-    let output = sandbox.run(&["plan", "--timeout", "500ms"]);
+    let output = sandbox.run(&["plan", "--request-timeout", "500ms"]);
     assert!(started.elapsed() < Duration::from_secs(20));
     assert_eq!(output.exit_code, 1);
     assert!(
@@ -343,11 +343,11 @@ fn request_without_an_answer_times_out() {
         output.stderr
     );
     assert!(
-        output.stderr.contains(&server) && output.stderr.contains("to wait longer, pass --timeout 1s"),
+        output.stderr.contains(&server) && output.stderr.contains("to wait longer, pass --request-timeout 1s"),
         "{}",
         output.stderr
     );
-    let output = run_with(&sandbox, &["whoami", "-v"], &[("ROLECALL_TIMEOUT", "500ms")]);
+    let output = run_with(&sandbox, &["whoami", "-v"], &[("ROLECALL_REQUEST_TIMEOUT", "500ms")]);
     assert!(output.stderr.contains("selfsubjectreviews timed out in "), "{}", output.stderr);
 }
 
@@ -357,11 +357,11 @@ fn connection_without_tls_handshake_times_out() {
     let server = format!("https://{}", silent_server());
     let sandbox = sandbox_at(&server, &json!({ "token": TOKEN }));
     let started = Instant::now();
-    let output = sandbox.run(&["whoami", "--timeout", "500ms"]);
+    let output = sandbox.run(&["whoami", "--request-timeout", "500ms"]);
     assert!(started.elapsed() < Duration::from_secs(20));
     let expected = format!("error: connecting to the API server at {server} timed out after 500ms");
     assert!(
-        output.exit_code == 1 && output.stderr.contains(&expected) && output.stderr.contains("--timeout 1s"),
+        output.exit_code == 1 && output.stderr.contains(&expected) && output.stderr.contains("--request-timeout 1s"),
         "{}",
         output.stderr
     );
@@ -373,8 +373,9 @@ fn slow_server_prints_a_waiting_line_only_at_a_terminal() {
     let sandbox = sandbox_at(&server, &json!({ "token": TOKEN }));
     let file = sandbox.path("kubeconfig").display().to_string();
     let env = [("KUBECONFIG", file.as_str())];
-    let args = ["whoami", "--timeout", "1500ms"];
-    let waiting = format!("Waiting for the API server at {server} to create selfsubjectreviews ...\n");
+    let args = ["whoami", "--request-timeout", "1500ms"];
+    let waiting =
+        format!("Waiting for the API server at {server} to create selfsubjectreviews (at most 4s500ms) ...\n");
     let (exit, _, err) = run_in_process(&sandbox, &args, &RunContext { env: &env, terminal: true, width: None });
     assert_eq!((exit, err.matches(&waiting).count()), (Exit::Failed, 1), "{err}");
     let quiet = [&args[..], &["-q"]].concat();
@@ -399,7 +400,7 @@ fn hanging_credential_plugin_times_out() {
     for script in ["exec sleep 60", "sleep 60", "sleep 60 & wait"] {
         install_plugin(&sandbox, script);
         let started = Instant::now();
-        let output = sandbox.run(&["whoami", "--timeout", "500ms", "-v"]);
+        let output = sandbox.run(&["whoami", "--request-timeout", "500ms", "-v"]);
         assert!(started.elapsed() < Duration::from_secs(20), "{script}");
         let name = format!("the credential plugin `{}`", sandbox.path("plugin").display());
         assert!(
@@ -407,7 +408,7 @@ fn hanging_credential_plugin_times_out() {
             "{}",
             output.stderr
         );
-        assert!(output.stderr.contains("to wait longer, pass --timeout 1s"), "{}", output.stderr);
+        assert!(output.stderr.contains("to wait longer, pass --request-timeout 1s"), "{}", output.stderr);
         assert!(output.stderr.contains(&format!("{name} timed out in ")), "{}", output.stderr);
     }
 }

@@ -151,7 +151,9 @@ fn only_the_write_that_locks_the_caller_out_is_reverted() {
     let (_guard, cluster) = CLUSTER.lock();
     cluster.set_aws_auth(&json!({ "mapRoles": FOREIGN }));
     let rotation = |groups: [&str; 2]| {
-        let mut text = "[policy]\nname = \"ta\"\n[groups.g0]\n[groups.g1]\n".to_owned();
+        let mut text = "[policy]\nname = \"ta\"\n[clusters.test]\ncontext = \"admin\"\ntoken-cache = \"0s\"\n\
+                        [groups.g0]\n[groups.g1]\n"
+            .to_owned();
         for (number, (group, resource)) in groups.into_iter().zip(["pods", "secrets"]).enumerate() {
             text.push_str(&format!(
                 "[principals.p{number}]\nrole = \"arn:aws:iam::111122223333:role/p{number}\"\ngroups = [\"{group}\"]\n\
@@ -184,7 +186,7 @@ fn only_the_write_that_locks_the_caller_out_is_reverted() {
         ProxyAction::ForwardWithToken(CLUSTER.admin_token().to_owned())
     });
     let sandbox = Sandbox::with_kubeconfig(CredentialPlugin::leaked_kubeconfig(&proxy));
-    sandbox.write("ta.toml", &end);
+    sandbox.write("ta.toml", &end.replace("\"admin\"", "\"eks\""));
     let output = sandbox.run(&["apply", "ta.toml", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
     assert!(output.stderr.contains("Done ("), "{}", output.stderr);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::{AccessEngine, BindingSlot, EVERYTHING, RoleSlot, RuleId, ScopeId, ScopedRule, sorted};
 use crate::access::grant_index::{BindingId, SubjectId};
-use crate::access::request_set::RequestSet;
+use crate::access::request_set::{Coverage, RequestSet};
 
 /// The identity of an authentication: the subjects of bindings that match it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -127,16 +127,16 @@ impl<'s> AccessEngine<'s> {
     }
 
     /// Returns whether the rules together allow all requests of a set.
-    pub(crate) fn covers(&self, scoped_rules: &[ScopedRule], requests: &RequestSet<'s>) -> bool {
+    pub(crate) fn coverage(&self, scoped_rules: &[ScopedRule], requests: &RequestSet<'s>) -> Coverage {
         let mut related: Vec<RequestSet<'s>> = Vec::new();
         for scoped_rule in scoped_rules {
             for other in self.request_sets(*scoped_rule).iter().filter(|other| other.overlaps(requests)) {
                 if other.covers(requests) {
-                    return true;
+                    return Coverage::Complete;
                 }
                 related.push(other.clone());
             }
         }
-        requests.is_covered_by(&related)
+        requests.coverage_by(&related)
     }
 }

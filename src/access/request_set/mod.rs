@@ -17,7 +17,7 @@ mod url_set;
 
 pub(crate) use data::{ProductSetData, RequestSetData, ResourceSetData, StringSetData, UrlPatternData};
 pub(crate) use product::{ObjectRequestSet, RequestSet};
-pub(crate) use request_set_except::{RequestSetExcept, merge, subtract};
+pub(crate) use request_set_except::{Coverage, RequestSetExcept, merge, subtract};
 pub(crate) use resource_set::ResourceSet;
 pub(crate) use rule_scope::has_cluster_scoped_resources;
 pub(crate) use string_set::StringSet;

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::request_set_except::is_covered;
+use super::request_set_except::{Coverage, coverage};
 use super::resource_set::ResourceSet;
 use super::string_set::StringSet;
 use super::url_set::UrlSet;
 use crate::access::request::Request;
 use crate::state::rbac::Rule;
+
+/// The number of steps to decide whether sets cover another one: a fraction of a second. A real policy needs less than a
+/// hundred.
+const MAX_COVERAGE_STEPS: usize = 100_000;
 
 /// The dimensions of one product that another product does not cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,28 +83,47 @@ macro_rules! product {
             fn merge_by_dimension<T>(mut list: Vec<(Self, T)>, merge_tags: impl Fn(&mut T, T)) -> Vec<(Self, T)> {
                 $(
                     // The key is the product without this dimension.
-                    let mut merged: BTreeMap<Self, ($set<'s>, T)> = BTreeMap::new();
+                    let mut merged: BTreeMap<Self, (Vec<$set<'s>>, T)> = BTreeMap::new();
                     for (mut product, tag) in list {
                         let set = std::mem::replace(&mut product.$dimension, $set::none());
                         match merged.entry(product) {
                             Entry::Vacant(entry) => {
-                                entry.insert((set, tag));
+                                entry.insert((vec![set], tag));
                             }
                             Entry::Occupied(mut entry) => {
-                                let (merged_set, merged_tag) = entry.get_mut();
-                                *merged_set = merged_set.union(&set);
+                                let (merged_sets, merged_tag) = entry.get_mut();
+                                merged_sets.push(set);
                                 merge_tags(merged_tag, tag);
                             }
                         }
                     }
-                    let restore =
-                        |(product, (set, tag)): (Self, ($set<'s>, T))| (Self { $dimension: set, ..product }, tag);
+                    let restore = |(product, (sets, tag)): (Self, (Vec<$set<'s>>, T))| {
+                        let set = union_all(sets, $set::none(), $set::union);
+                        (Self { $dimension: set, ..product }, tag)
+                    };
                     list = merged.into_iter().map(restore).collect();
                 )+
                 list
             }
         }
     };
+}
+
+/// Returns the union of sets. Pairs of sets of similar size are combined, because combining one after another takes
+/// quadratic time.
+fn union_all<S>(mut sets: Vec<S>, none: S, union: impl Fn(&S, &S) -> S) -> S {
+    while sets.len() > 1 {
+        let mut pairs = sets.into_iter();
+        let mut combined = Vec::with_capacity(pairs.len().div_ceil(2));
+        while let Some(first) = pairs.next() {
+            combined.push(match pairs.next() {
+                Some(second) => union(&first, &second),
+                None => first,
+            });
+        }
+        sets = combined;
+    }
+    sets.pop().unwrap_or(none)
 }
 
 product! {
@@ -181,8 +204,8 @@ impl<'s> RequestSet<'s> {
     }
 
     /// Returns whether every request in this set is in one of the others.
-    pub(crate) fn is_covered_by(&self, others: &[Self]) -> bool {
-        is_covered(self, others)
+    pub(crate) fn coverage_by(&self, others: &[Self]) -> Coverage {
+        coverage(self, others, &mut { MAX_COVERAGE_STEPS })
     }
 
     /// Returns a request of the set.

@@ -73,11 +73,36 @@ fn clip_exceptions<'s>(except: &[RequestSet<'s>], set: &RequestSet<'s>) -> Vec<R
 /// Returns whether the union of `others` covers `set`: the parts of `set` outside one of them must be covered by the
 /// rest.
 pub(super) fn is_covered(set: &RequestSet<'_>, others: &[RequestSet<'_>]) -> bool {
+    coverage(set, others, &mut { usize::MAX }) == Coverage::Complete
+}
+
+/// Whether sets together contain all requests of another set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coverage {
+    Complete,
+    Incomplete,
+    /// The sets have too many parts.
+    Undecided,
+}
+
+/// Returns whether the union of `others` covers `set`. Each step subtracts one set from a part, and the number of parts
+/// can grow with the fifth power of the number of sets, so at most `budget` steps are made.
+pub(super) fn coverage(set: &RequestSet<'_>, others: &[RequestSet<'_>], budget: &mut usize) -> Coverage {
     let mut rest = others.iter();
     let Some(first) = rest.find(|other| other.overlaps(set)) else {
-        return false;
+        return Coverage::Incomplete;
     };
-    set.difference(first).iter().all(|part| is_covered(part, rest.as_slice()))
+    let Some(left) = budget.checked_sub(1) else {
+        return Coverage::Undecided;
+    };
+    *budget = left;
+    for part in set.difference(first) {
+        match coverage(&part, rest.as_slice(), budget) {
+            Coverage::Complete => {}
+            other => return other,
+        }
+    }
+    Coverage::Complete
 }
 
 /// Returns the requests of `set` that are in none of the `removed` sets.
@@ -179,5 +204,45 @@ mod tests {
         let rest = subtract(&whole, &removed[1..]);
         assert!(rest.iter().any(|part| part.contains(&Request::object("v0", "", "r0"))));
         assert!(!rest.iter().any(|part| part.contains(&Request::object("v1", "", "r1"))));
+    }
+}
+
+#[cfg(test)]
+mod coverage_tests {
+    use super::*;
+    use crate::access::request_set::StringSet;
+    use crate::state::rbac::Rule;
+
+    /// Returns a rule for each cell of a grid of verbs, resources and names.
+    fn grid(size: usize) -> Vec<Rule> {
+        let cell = |number: usize| {
+            let list = |prefix: &str, number: usize| vec![format!("{prefix}{}", number % size)];
+            Rule {
+                verbs: list("v", number),
+                api_groups: vec![String::new()],
+                resources: list("r", number / size),
+                resource_names: list("n", number / size / size),
+                ..Rule::default()
+            }
+        };
+        (0..size.pow(3)).map(cell).collect()
+    }
+
+    #[test]
+    fn coverage_with_too_many_parts_is_undecided() {
+        let rules = grid(4);
+        let all = |prefix: &str| (0..4).map(|number| format!("{prefix}{number}")).collect::<Vec<String>>();
+        let whole = Rule {
+            verbs: all("v"),
+            api_groups: vec![String::new()],
+            resources: all("r"),
+            resource_names: all("n"),
+            ..Rule::default()
+        };
+        let to_set = |rule| RequestSet::from_rule_objects(rule, StringSet::all()).unwrap();
+        let (whole, cells): (_, Vec<RequestSet<'_>>) = (to_set(&whole), rules.iter().map(to_set).collect());
+        assert_eq!(coverage(&whole, &cells, &mut { 100_000 }), Coverage::Complete);
+        assert_eq!(coverage(&whole, &cells[1..], &mut { 100_000 }), Coverage::Incomplete);
+        assert_eq!(coverage(&whole, &cells, &mut { 50 }), Coverage::Undecided);
     }
 }

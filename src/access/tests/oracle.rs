@@ -49,7 +49,8 @@ fn count_allowed(
     (allowing.count(), identities.len())
 }
 
-fn identities(state: &State, subject: &SubjectQuery) -> Vec<Option<OracleIdentity>> {
+/// Returns the possible identities of a subject. `None` is a denied authentication.
+pub(crate) fn identities(state: &State, subject: &SubjectQuery) -> Vec<Option<OracleIdentity>> {
     let own = |name: &str, groups: &[&str]| {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
         vec![Some(authenticated(Some(name.to_owned()), groups))]

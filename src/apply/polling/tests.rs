@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::RetrySchedule;
 use crate::access::{AllowReason, Request};
-use crate::apply::{ApplyHooks, ApplyOutcome, StepError, apply};
+use crate::apply::{ApplyHooks, ApplyOutcome, StepError, TokenWaits, apply};
 use crate::cluster::snapshot::SnapshotCluster;
 use crate::cluster::{
     AccessReviewStatus, CallerCheck, ClusterError, CredentialFreshness, ReadCluster, UserInfo, WriteCluster,
@@ -152,13 +152,15 @@ fn apply_both(
         lock: None,
         aggregated_roles: None,
         controller_lag: Duration::ZERO,
+        connection: None,
+        token_waits: TokenWaits::Wait,
     };
     let first_plan = make_plan(&policy(first), &runtime.block_on(cluster.read_state()).unwrap());
-    let outcome = runtime.block_on(apply(&first_plan, &cluster, &hooks, |_, _| {}));
+    let outcome = runtime.block_on(apply(&first_plan, &cluster, &hooks, |_| {}));
     assert!(outcome.failed.is_empty(), "{outcome:#?}");
     let scripted = ScriptedCluster { cluster, answers, review_count: Cell::new(0), writes: RefCell::default() };
     let second_plan = make_plan(&policy(second), &runtime.block_on(scripted.read_state()).unwrap());
-    let outcome = runtime.block_on(apply(&second_plan, &scripted, &hooks, |_, _| {}));
+    let outcome = runtime.block_on(apply(&second_plan, &scripted, &hooks, |_| {}));
     (scripted.writes.into_inner(), outcome)
 }
 

@@ -62,7 +62,8 @@ impl DifferentialFixture {
         let lookup = KubeconfigSource { file: Some(TEST_CLUSTER.kubeconfig()), env: BTreeMap::new() };
         let runtime = Runtime::new().unwrap();
         let live = runtime.block_on(async {
-            let (config, _) = load_context(&ContextSelector::Current, &lookup).await.unwrap();
+            let (config, _) =
+                load_context(&ContextSelector::Current, &lookup, &ConnectionSettings::default()).await.unwrap();
             LiveCluster::new(ApiClient::new(config, ConnectionSettings::default()).await.unwrap())
         });
         Self { _guard: guard, cluster: &TEST_CLUSTER, runtime, live, folder: tempfile::TempDir::new().unwrap() }

@@ -13,6 +13,7 @@ mod undo_value;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub(crate) use aws_auth::undo_aws_auth_write;
 use serde_json::Value;
@@ -36,6 +37,8 @@ pub(crate) struct AppliedWrites {
     /// The objects before the apply. An object that is not here did not exist.
     pub(crate) before: BTreeMap<ObjectKey, Value>,
     pub(crate) steps: Vec<Step>,
+    /// How long an API server of the cluster caches a token.
+    pub(crate) token_cache: Duration,
 }
 
 impl AppliedWrites {
@@ -131,14 +134,19 @@ pub(crate) fn plan_restore(applied: &AppliedWrites, live: &State) -> Result<Plan
     planner.empty_rules_that_no_selector_finds().map_err(|error| vec![super::invalid_object_error(error).into()])?;
     let RestorePlanner { mut changes, writes, warnings, .. } = planner;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
-    let (steps, windows) = super::order_writes(writes, live, schedule::Author { policy: &applied.policy })
-        .map_err(|error| vec![super::invalid_object_error(error).into()])?;
+    let author = schedule::Author { policy: &applied.policy };
+    let schedule::OrderedSteps { steps, waits, windows, unproven } =
+        super::order_writes(writes, live, author, applied.token_cache)
+            .map_err(|error| vec![super::invalid_object_error(error).into()])?;
     Ok(Plan {
         policy: applied.policy.clone(),
         cluster_uid: live.cluster_uid.clone(),
         changes,
         steps,
+        waits,
+        token_cache: applied.token_cache,
         windows,
+        unproven,
         access_changes: None,
         limits: applied.limits.clone(),
         invariants: applied.invariants.clone(),

@@ -11,7 +11,8 @@ use std::rc::Rc;
 
 use super::identity_classes::Login;
 use crate::access::{
-    AccessEffect, AccessEngine, AggregatedRules, EVERYTHING, RelatedScopes, RequestSet, ScopeId, ScopedRule, SubjectSet,
+    AccessEffect, AccessEngine, AggregatedRules, Coverage, EVERYTHING, RelatedScopes, RequestSet, ScopeId, ScopedRule,
+    SubjectSet,
 };
 use crate::plan::probes::TransientAccess;
 
@@ -22,10 +23,22 @@ pub(super) struct AccessBounds<'s> {
     /// The lower bound.
     lower: LowerBound<'s>,
     /// Cache: for each rule, the requests outside the upper bound.
-    outside: RefCell<BTreeMap<ScopedRule, Rc<[RequestSet<'s>]>>>,
+    outside: RefCell<BTreeMap<ScopedRule, Rc<[NotCovered<'s>]>>>,
     /// Cache: for each rule, the parts of the lower bound that it overlaps.
     required: RefCell<BTreeMap<ScopedRule, Rc<[RequiredSet<'s>]>>>,
 }
+
+/// Requests with which a subject is outside its bounds.
+#[derive(Debug, Clone)]
+pub(super) struct Violation<'s> {
+    pub(super) access: TransientAccess,
+    pub(super) requests: RequestSet<'s>,
+    /// `false` if it was too much work to decide, so that the subject may be within its bounds.
+    pub(super) is_proven: bool,
+}
+
+/// A set of requests that is not proven to be allowed, and whether it is proven not to be.
+type NotCovered<'s> = (RequestSet<'s>, bool);
 
 /// A set of requests in the lower bound, and the rule that it comes from if it is all that the rule allows.
 type RequiredSet<'s> = (Option<ScopedRule>, RequestSet<'s>);
@@ -152,37 +165,43 @@ fn intersect_by_scope<'s>(a: &ByScope<'s>, b: &ByScope<'s>, into: &mut ByScope<'
 impl<'s> AccessBounds<'s> {
     /// Returns the requests that logins allow outside the bounds, or do not allow although the lower bound requires
     /// them; at most `max` of each. `allowed` decides which rules of aggregated roles count as allowed.
-    pub(super) fn violations(
+    pub(super) fn violations<'l>(
         &self,
-        logins: &[Login],
+        logins: impl Iterator<Item = &'l Login>,
         engine: &AccessEngine<'s>,
         allowed: AggregatedRules,
         max: usize,
-    ) -> Vec<(TransientAccess, RequestSet<'s>)> {
+    ) -> Vec<Violation<'s>> {
+        let violation = |access| move |(requests, is_proven)| Violation { access, requests, is_proven };
         let mut violations = Vec::new();
         for login in logins {
             let reconciled = engine.scoped_rules(&login.subjects, AggregatedRules::Reconciled);
             let missing = missing_requests(&self.lower.all(engine), &reconciled, engine, max);
-            violations.extend(missing.into_iter().map(|requests| (TransientAccess::Lost, requests)));
+            violations.extend(missing.into_iter().map(violation(TransientAccess::Lost)));
             let allowed = match allowed {
                 AggregatedRules::Reconciled => reconciled,
                 AggregatedRules::WithStale => engine.scoped_rules(&login.subjects, allowed),
             };
             let excess = allowed.into_iter().flat_map(|scoped_rule| self.outside(scoped_rule, engine).to_vec());
-            violations.extend(excess.take(max).map(|requests| (TransientAccess::Gained, requests)));
+            violations.extend(excess.take(max).map(violation(TransientAccess::Gained)));
         }
         violations
     }
 
-    pub(super) fn contains_all(&self, logins: &[Login], engine: &AccessEngine<'s>) -> bool {
+    pub(super) fn contains_all<'l>(&self, logins: impl Iterator<Item = &'l Login>, engine: &AccessEngine<'s>) -> bool {
         let allowed =
             if engine.has_aggregated_roles() { AggregatedRules::WithStale } else { AggregatedRules::Reconciled };
         self.violations(logins, engine, allowed, 1).is_empty()
     }
 
     /// Returns whether the logins are within the bounds after a change, if they were before it.
-    pub(super) fn contains_after(&self, logins: &[Login], effect: &AccessEffect, engine: &AccessEngine<'s>) -> bool {
-        logins.iter().all(|login| {
+    pub(super) fn contains_after<'l>(
+        &self,
+        mut logins: impl Iterator<Item = &'l Login>,
+        effect: &AccessEffect,
+        engine: &AccessEngine<'s>,
+    ) -> bool {
+        logins.all(|login| {
             let subjects = &login.subjects.subjects;
             effect.gained(subjects).into_iter().all(|scoped_rule| self.outside(scoped_rule, engine).is_empty()) && {
                 let lost = effect.lost(subjects);
@@ -213,15 +232,15 @@ impl<'s> AccessBounds<'s> {
         })
     }
 
-    fn outside(&self, scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Rc<[RequestSet<'s>]> {
+    fn outside(&self, scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Rc<[NotCovered<'s>]> {
         if self.upper.binary_search(&scoped_rule).is_ok() || self.upper.last() == Some(&EVERYTHING) {
             return Rc::from([]);
         }
         let known = self.outside.borrow().get(&scoped_rule).cloned();
         known.unwrap_or_else(|| {
             let all = engine.request_sets(scoped_rule);
-            let outside: Rc<[RequestSet<'s>]> =
-                all.iter().filter(|requests| !engine.covers(&self.upper, requests)).cloned().collect();
+            let outside: Rc<[NotCovered<'s>]> =
+                all.iter().filter_map(|requests| not_covered(&self.upper, requests, engine)).collect();
             self.outside.borrow_mut().insert(scoped_rule, Rc::clone(&outside));
             outside
         })
@@ -245,7 +264,9 @@ impl<'s> AccessBounds<'s> {
         };
         let mut granted = Vec::new();
         if !required.is_empty() {
-            granted = missing_requests(&required, &engine.original_rules(&scopes, &login.subjects), engine, max);
+            let original = engine.original_rules(&scopes, &login.subjects);
+            let missing = missing_requests(&required, &original, engine, max);
+            granted = missing.into_iter().map(|(requests, _)| requests).collect();
         }
         (scopes, granted)
     }
@@ -257,15 +278,26 @@ fn missing_requests<'s>(
     scoped_rules: &[ScopedRule],
     engine: &AccessEngine<'s>,
     max: usize,
-) -> Vec<RequestSet<'s>> {
+) -> Vec<NotCovered<'s>> {
     if scoped_rules.last() == Some(&EVERYTHING) {
         return Vec::new();
     }
     let is_granted = |scoped_rule: &Option<ScopedRule>| {
         scoped_rule.is_some_and(|scoped_rule| scoped_rules.binary_search(&scoped_rule).is_ok())
     };
-    let missing = required
-        .iter()
-        .filter(|(scoped_rule, requests)| !is_granted(scoped_rule) && !engine.covers(scoped_rules, requests));
-    missing.map(|(_, requests)| requests.clone()).take(max).collect()
+    let required = required.iter().filter(|(scoped_rule, _)| !is_granted(scoped_rule));
+    required.filter_map(|(_, requests)| not_covered(scoped_rules, requests, engine)).take(max).collect()
+}
+
+/// Returns the requests, unless the rules are proven to allow all of them.
+fn not_covered<'s>(
+    scoped_rules: &[ScopedRule],
+    requests: &RequestSet<'s>,
+    engine: &AccessEngine<'s>,
+) -> Option<NotCovered<'s>> {
+    match engine.coverage(scoped_rules, requests) {
+        Coverage::Complete => None,
+        Coverage::Incomplete => Some((requests.clone(), true)),
+        Coverage::Undecided => Some((requests.clone(), false)),
+    }
 }

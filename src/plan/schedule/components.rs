@@ -54,7 +54,7 @@ impl<'s> Scheduler<'s> {
         }
         let entries = self.verifier.edit.map_or(&[][..], |edit| &edit.principal_edits);
         for class in &self.verifier.classes {
-            let logins = class.current_logins.iter().chain(&class.planned_logins);
+            let logins = class.tokens.all().chain(&class.planned_logins);
             let subjects = logins.flat_map(|login| login.subjects.subjects.iter().copied()).collect();
             let key = class.entry_key();
             let own = entries.iter().enumerate().filter(|(_, edited)| Some(&edited.key) == key.as_ref());

@@ -75,7 +75,7 @@ impl<'a, 's> WriteEmitter<'a, 's> {
         Self { changes, edit, live, author, written: BTreeMap::new() }
     }
 
-    pub(super) fn steps(mut self, writes: Vec<VerifiedWrite<'s>>) -> Result<Vec<Step>, ObjectError> {
+    pub(super) fn steps(mut self, writes: &[VerifiedWrite<'s>]) -> Result<Vec<Step>, ObjectError> {
         let mut steps = Vec::with_capacity(writes.len());
         for VerifiedWrite { write: scheduled, awaits } in writes {
             let (object, write, description) = self.build_write(&scheduled.op, scheduled.purpose)?;
@@ -83,7 +83,7 @@ impl<'a, 's> WriteEmitter<'a, 's> {
             self.written.insert(object.clone(), LastWrite { step: steps.len(), exists });
             let (write, precondition) = write.into_request();
             let stage = scheduled.stage;
-            steps.push(Step { object, write, precondition, stage, wait_for: awaits, description });
+            steps.push(Step { object, write, precondition, stage, wait_for: awaits.clone(), description });
         }
         Ok(steps)
     }

@@ -7,12 +7,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::internal;
+use super::token_logins::TokenLogins;
 use crate::access::{
     AccessEngine, AccessView, Aggregation, Authentication, Identity, RenderedName, SubjectId, SubjectQuery, SubjectSet,
     distinguished_principals,
 };
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
+use crate::state::object::ObjectError;
 use crate::state::rbac::Subject;
 
 /// The index of an identity class.
@@ -39,14 +42,15 @@ pub(super) struct IdentityClass {
     pub(super) live_logins: Vec<Login>,
     /// The identities that aws-auth maps in the planned state.
     pub(super) planned_logins: Vec<Login>,
-    /// The identities that aws-auth maps after the writes so far.
-    pub(super) current_logins: Vec<Login>,
+    /// The identities of its tokens after the writes so far.
+    pub(super) tokens: TokenLogins,
     pub(super) bounds: BoundsId,
 }
 
 impl IdentityClass {
     fn new(who: SubjectQuery, live_logins: Vec<Login>, planned_logins: Vec<Login>) -> Self {
-        Self { who, current_logins: live_logins.clone(), live_logins, planned_logins, bounds: BoundsId(0) }
+        let tokens = TokenLogins { current: live_logins.clone(), cached: Vec::new() };
+        Self { who, live_logins, planned_logins, tokens, bounds: BoundsId(0) }
     }
 
     /// Returns the key of its aws-auth entry. `None` for a subject that can have none.
@@ -61,13 +65,8 @@ impl IdentityClass {
     /// Returns a key: classes with equal keys have the same bounds and logins, so they are all within the bounds or all
     /// outside.
     pub(super) fn group_key(&self) -> (BoundsId, Vec<&SubjectSet>) {
-        (self.bounds, subject_sets(&self.current_logins))
+        (self.bounds, self.tokens.all().map(|login| &login.subjects).collect())
     }
-}
-
-/// Returns the part of the logins that decides about access.
-fn subject_sets(logins: &[Login]) -> Vec<&SubjectSet> {
-    logins.iter().map(|login| &login.subjects).collect()
 }
 
 fn to_subject_sets(logins: &[Login]) -> Vec<SubjectSet> {
@@ -111,7 +110,7 @@ pub(super) fn classes(
     affected: &BTreeSet<SubjectId>,
     bound: &[&Subject],
     [live, planned]: [Option<AwsAuth>; 2],
-) -> Vec<IdentityClass> {
+) -> Result<Vec<IdentityClass>, ObjectError> {
     let states = [state_with_aws_auth(live), state_with_aws_auth(planned)];
     let sides = states.each_ref().map(|state| AccessView::new(state, Aggregation::Reconciled));
     let [live, _] = &sides;
@@ -122,9 +121,7 @@ pub(super) fn classes(
     // subject do not cover them.
     let mut combined = BTreeSet::new();
     for id in affected {
-        let Some(subject) = engine.subject(*id) else {
-            continue;
-        };
+        let subject = engine.subject(*id).ok_or_else(|| internal("a subject does not exist"))?;
         let who = SubjectQuery::from_subject(subject);
         let own_logins = logins(engine, &live.authenticate(&who));
         if own_logins.iter().any(|login| count_affected(login) > 1) {
@@ -150,7 +147,7 @@ pub(super) fn classes(
             all.push(IdentityClass::new(who, own_logins.clone(), own_logins));
         }
     }
-    all
+    Ok(all)
 }
 
 /// Returns the distinct pairs of logins in the live and the planned state. Sets for each class the index of its pair.

@@ -10,12 +10,18 @@
 //! A strategy tries each write on the access engine and takes it if every affected subject stays within its bounds.
 //! At last the verifier follows all writes from the live state on the same engine. What it finds outside the bounds is a
 //! window of the plan, whichever strategy proposed the writes.
+//!
+//! A token that an API server has cached keeps its username and groups for some time after a write of aws-auth. The
+//! verifier follows it with each of its former identities. If a write would bring only such a token outside its bounds,
+//! the plan waits before this write until no token is cached any more.
 
 mod access_bounds;
 mod changes;
 mod components;
 mod emission;
+mod entry_split;
 mod identity_classes;
+mod isolation;
 mod last_resort;
 mod objects;
 mod plain;
@@ -24,14 +30,19 @@ mod scheduler;
 mod split;
 mod temporaries;
 mod temporary_names;
+mod token_logins;
 mod verifier;
 
+use std::time::Duration;
+
 use objects::ObjectArena;
+use replay::{PlacedWait, ReplayedSchedule};
 use serde_json::Value;
 
 use super::Step;
 use super::entries::aws_auth_edit::AwsAuthEdit;
-use super::probes::AccessWindow;
+use super::probes::{AccessWindow, UnprovenAccess};
+use super::token_wait::TokenWait;
 use crate::diagnostic::InternalError;
 use crate::names::ObjectKey;
 use crate::state::State;
@@ -114,7 +125,18 @@ fn internal(what: impl Into<String>) -> ObjectError {
     InternalError::new(what).into()
 }
 
-/// Returns the ordered steps, and the temporary access changes that they cause.
+/// The steps of a plan in their order.
+#[derive(Debug, Default)]
+pub(super) struct OrderedSteps {
+    pub(super) steps: Vec<Step>,
+    pub(super) waits: Vec<TokenWait>,
+    /// The temporary access changes that the steps cause.
+    pub(super) windows: Vec<AccessWindow>,
+    /// The temporary access changes that the verifier could not rule out.
+    pub(super) unproven: Vec<UnprovenAccess>,
+}
+
+/// Orders the writes. `token_cache` is how long an API server keeps the username and groups of a token.
 ///
 /// # Errors
 /// If the body of a write is not valid for its kind.
@@ -122,13 +144,22 @@ pub(super) fn order(
     mut planned: Vec<PendingWrite>,
     live: &State,
     author: Author<'_>,
-) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
+    token_cache: Duration,
+) -> Result<OrderedSteps, ObjectError> {
     if planned.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(OrderedSteps::default());
     }
     planned.sort_by(|a, b| a.object.cmp(&b.object));
     let arena = ObjectArena::default();
-    scheduler::schedule(&planned, live, &arena, author)
+    let (steps, ReplayedSchedule { waits, windows, unproven, .. }) =
+        scheduler::schedule(&planned, live, &arena, author, !token_cache.is_zero())?;
+    let to_wait = |PlacedWait { stage, before_write, subjects }| TokenWait {
+        stage,
+        before_step: before_write,
+        duration: token_cache,
+        subjects,
+    };
+    Ok(OrderedSteps { steps, waits: waits.into_iter().map(to_wait).collect(), windows, unproven })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::changes::{ChangeId, ObjectChange, TargetObject};
 use super::identity_classes::ClassId;
 use super::scheduler::{AttemptKind, Scheduler};
-use super::{PHASES, Phase};
+use super::{PHASES, Phase, internal};
 use crate::access::{Direction, RoleId};
 use crate::state::object::ObjectError;
 
@@ -91,9 +91,8 @@ impl Scheduler<'_> {
         for id in mixed {
             self.try_next(id, &[Direction::Mixed], Some(&mut stages))?;
         }
-        if let Some(writes) = self.log.get_mut(start..) {
-            writes.sort_by_key(|write| write.stage);
-        }
+        let writes = self.log.get_mut(start..).ok_or_else(|| internal("a scheduled write does not exist"))?;
+        writes.sort_by_key(|write| write.stage);
         let last = self.log.last().filter(|_| self.log.len() > start);
         self.stage = last.map_or(first, |write| write.stage + 1);
         Ok(())
@@ -107,7 +106,7 @@ impl Scheduler<'_> {
         stages: Option<&mut StageAllocator>,
     ) -> Result<AttemptResult, ObjectError> {
         let change = self.change(id)?;
-        if !self.is_enabled(change) || self.is_blocked(id, AttemptKind::Whole) {
+        if !self.is_enabled(change) || self.is_blocked(id, AttemptKind::Whole)? {
             return Ok(AttemptResult::Blocked);
         }
         let is_mapping = matches!(change.target, TargetObject::Mapping);
@@ -128,7 +127,7 @@ impl Scheduler<'_> {
                 applied.affected.clone()
             };
             self.verifier.undo(applied)?;
-            self.block(id, AttemptKind::Whole, &affected);
+            self.block(id, AttemptKind::Whole, &affected)?;
             return Ok(AttemptResult::Blocked);
         }
         if let Some(stages) = stages {

@@ -1,15 +1,16 @@
 //! The verifier's run over all scheduled writes, from the live state: the subjects that each write brings outside their
-//! bounds, the stages that are safe in any order, and the requests that must be allowed before a write.
+//! bounds, the waits for cached tokens, the stages that are safe in any order, and the requests that must be allowed
+//! before a write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::access_bounds::AccessBounds;
+use super::access_bounds::{AccessBounds, Violation};
 use super::changes::{Op, ScheduledWrite};
 use super::identity_classes::{ClassId, Login};
 use super::internal;
 use super::verifier::{AppliedWrite, Verifier};
 use crate::access::{AggregatedRules, Direction, RequestSet, RequestSetExcept};
-use crate::plan::probes::{AccessProbe, AccessWindow, TransientAccess};
+use crate::plan::probes::{AccessProbe, AccessWindow, TransientAccess, UnprovenAccess};
 use crate::state::object::ObjectError;
 
 /// The maximum number of probes before one step, and before a write of aws-auth, which affects many subjects.
@@ -23,9 +24,22 @@ pub(super) struct VerifiedWrite<'s> {
     pub(super) awaits: Vec<AccessProbe>,
 }
 
+#[derive(Default)]
 pub(super) struct ReplayedSchedule<'s> {
     pub(super) writes: Vec<VerifiedWrite<'s>>,
+    pub(super) waits: Vec<PlacedWait>,
     pub(super) windows: Vec<AccessWindow>,
+    pub(super) unproven: Vec<UnprovenAccess>,
+}
+
+/// A wait for cached tokens, with its position in the order.
+#[derive(Debug)]
+pub(super) struct PlacedWait {
+    pub(super) stage: usize,
+    /// The number of writes before the wait.
+    pub(super) before_write: usize,
+    /// The principals whose cached tokens the next write would bring outside their bounds.
+    pub(super) subjects: Vec<String>,
 }
 
 /// What the writes of a stage do.
@@ -61,15 +75,42 @@ pub(super) fn replay<'s>(
     verifier: &mut Verifier<'s>,
     log: Vec<ScheduledWrite<'s>>,
 ) -> Result<ReplayedSchedule<'s>, ObjectError> {
-    verifier.out_of_bounds.clear();
-    let mut replayed = ReplayedSchedule { writes: Vec::with_capacity(log.len()), windows: Vec::new() };
+    let mut replayed = ReplayedSchedule::default();
     let mut seen_probes: BTreeSet<(usize, AccessProbe)> = BTreeSet::new();
     let mut effects = StageEffects::default();
-    let (mut added_stages, mut stage) = (0, 0);
+    let (mut added_stages, mut stage) = (0_usize, 0_usize);
     for mut write in log {
-        let applied = verifier.apply(&write.op)?;
-        let applied = applied.ok_or_else(|| internal("a scheduled aws-auth cannot be written"))?;
+        let mut applied = apply(verifier, &write.op)?;
         write.stage += added_stages;
+        let mut is_in_bounds = verifier.stay_in_bounds(&applied)?;
+        if !is_in_bounds {
+            let out = verifier.classes_out_of_bounds(&applied.affected)?;
+            verifier.undo(applied)?;
+            let cached = verifier.expire_cached_tokens();
+            applied = apply(verifier, &write.op)?;
+            let still_out = verifier.classes_out_of_bounds(&applied.affected)?;
+            let waiting: BTreeSet<ClassId> = &(&out - &still_out) - &verifier.out_of_bounds;
+            if waiting.is_empty() {
+                verifier.undo(applied)?;
+                verifier.restore_logins(cached)?;
+                applied = apply(verifier, &write.op)?;
+            } else {
+                is_in_bounds = still_out.is_empty();
+                // The wait is a stage without writes.
+                let first_free = if replayed.writes.is_empty() { 0 } else { stage + 1 };
+                let after_wait = write.stage.max(first_free + 1);
+                added_stages += after_wait - write.stage;
+                write.stage = after_wait;
+                let subjects: Result<BTreeSet<String>, ObjectError> =
+                    waiting.iter().map(|id| Ok(verifier.class(*id)?.who.to_string())).collect();
+                let subjects = subjects?.into_iter().collect();
+                replayed.waits.push(PlacedWait {
+                    stage: write.stage - 1,
+                    before_write: replayed.writes.len(),
+                    subjects,
+                });
+            }
+        }
         if write.stage != stage {
             effects = StageEffects::default();
         } else if !effects.allows(&applied) {
@@ -86,50 +127,58 @@ pub(super) fn replay<'s>(
         } else {
             probes(verifier, &applied, is_mapping, |probe| seen_probes.insert((stage, probe.clone())))?
         };
-        if !verifier.stay_in_bounds(&applied)? {
+        if !is_in_bounds {
             verifier.mark_out_of_bounds(&applied.affected)?;
         }
         let affected = if verifier.out_of_bounds.is_empty() {
             BTreeSet::new()
         } else {
-            verifier.with_same_logins(&applied.affected)
+            verifier.with_same_logins(&applied.affected)?
         };
         for class in affected.intersection(&verifier.out_of_bounds) {
-            for window in windows(verifier, *class, replayed.writes.len())? {
-                let is_same = |other: &AccessWindow| {
-                    (&other.subject, other.access, &other.request) == (&window.subject, window.access, &window.request)
-                };
-                if !replayed.windows.iter().any(is_same) {
-                    replayed.windows.push(window);
-                }
-            }
+            replayed.add_violations(verifier, *class)?;
         }
         replayed.writes.push(VerifiedWrite { write, awaits });
     }
     Ok(replayed)
 }
 
-fn windows(verifier: &Verifier<'_>, id: ClassId, step: usize) -> Result<Vec<AccessWindow>, ObjectError> {
-    let Some(class) = verifier.class(id) else {
-        return Ok(Vec::new());
-    };
-    let is_safe_after_reconcile = verifier.violations(id, AggregatedRules::Reconciled, 1)?.is_empty();
-    let violations = verifier.violations(id, AggregatedRules::WithStale, MAX_PROBES)?;
-    let window = |(access, requests)| {
-        let reason = if access == TransientAccess::Gained && is_safe_after_reconcile {
-            "the controller that fills in aggregated ClusterRoles runs later"
-        } else {
-            "rolecall found no order without it"
-        };
-        AccessWindow {
-            step,
-            subject: class.who.to_string(),
-            access,
-            request: RequestSetExcept { set: requests, except: Vec::new() }.to_string(),
-            reason: reason.to_owned(),
+fn apply<'s>(verifier: &mut Verifier<'s>, op: &Op<'s>) -> Result<AppliedWrite, ObjectError> {
+    verifier.apply(op)?.ok_or_else(|| internal("a scheduled aws-auth cannot be written"))
+}
+
+impl ReplayedSchedule<'_> {
+    /// Adds the requests with which a class is outside its bounds after the next write, or may be. Each is added once.
+    fn add_violations(&mut self, verifier: &Verifier<'_>, id: ClassId) -> Result<(), ObjectError> {
+        let subject = verifier.class(id)?.who.to_string();
+        let step = self.writes.len();
+        let is_safe_after_reconcile = verifier.violations(id, AggregatedRules::Reconciled, 1)?.is_empty();
+        for violation in verifier.violations(id, AggregatedRules::WithStale, MAX_PROBES)? {
+            let Violation { access, requests, is_proven } = violation;
+            let request = RequestSetExcept { set: requests, except: Vec::new() }.to_string();
+            let subject = subject.clone();
+            if is_proven {
+                let reason = if access == TransientAccess::Gained && is_safe_after_reconcile {
+                    "the controller that fills in aggregated ClusterRoles runs later"
+                } else {
+                    "rolecall found no order without it"
+                };
+                let window = AccessWindow { step, subject, access, request, reason: reason.to_owned() };
+                let is_same = |other: &AccessWindow| AccessWindow { step, ..other.clone() } == window;
+                if !self.windows.iter().any(is_same) {
+                    self.windows.push(window);
+                }
+            } else {
+                let reason = "its rules have too many parts to compare".to_owned();
+                let unproven = UnprovenAccess { step, subject, access, request, reason };
+                let is_same = |other: &UnprovenAccess| UnprovenAccess { step, ..other.clone() } == unproven;
+                if !self.unproven.iter().any(is_same) {
+                    self.unproven.push(unproven);
+                }
+            }
         }
-    };
-    Ok(violations.into_iter().map(window).collect())
+        Ok(())
+    }
 }
 
 /// Returns the requests that the API server must allow before a write: those of the lower bound that only earlier writes
@@ -146,9 +195,12 @@ fn probes(
     if !matches!(applied.effect.direction, Direction::Shrinks | Direction::Mixed) {
         return Ok(awaits);
     }
-    for class in applied.affected.iter().filter_map(|id| verifier.class(*id)) {
+    for id in &applied.affected {
+        let class = verifier.class(*id)?;
         let bounds: &AccessBounds<'_> = verifier.bounds_of(class)?;
-        for login in &class.current_logins {
+        // A write of aws-auth does not change what a cached token may do.
+        let cached = if is_mapping { &[][..] } else { &class.tokens.cached };
+        for login in class.tokens.current.iter().chain(cached) {
             if awaits.len() >= max_probes || !can_be_probed(login) {
                 continue;
             }

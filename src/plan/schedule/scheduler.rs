@@ -6,11 +6,11 @@ use super::changes::{ChangeId, ObjectChange, Op, PlannedChanges, Purpose, Schedu
 use super::emission::WriteEmitter;
 use super::identity_classes::{BoundsId, ClassId};
 use super::objects::ObjectArena;
+use super::replay::{ReplayedSchedule, replay};
 use super::verifier::{AppliedWrite, PlannedRules, Verifier, VerifierCheckpoint};
 use super::{Author, ChangeKind, PendingWrite, internal};
 use crate::access::AccessEngine;
 use crate::plan::Step;
-use crate::plan::probes::AccessWindow;
 use crate::state::State;
 use crate::state::object::ObjectError;
 
@@ -51,21 +51,26 @@ pub(super) struct SchedulerCheckpoint<'s> {
     stage: usize,
 }
 
-/// Returns the ordered steps, and the windows that they cause.
+/// Orders the writes.
 pub(super) fn schedule<'s>(
     planned: &'s [PendingWrite],
     live: &'s State,
     arena: &'s ObjectArena,
     author: Author<'s>,
-) -> Result<(Vec<Step>, Vec<AccessWindow>), ObjectError> {
+    caches_tokens: bool,
+) -> Result<(Vec<Step>, ReplayedSchedule<'s>), ObjectError> {
     let mut scheduler = Scheduler::new(planned, live, arena, author)?;
-    let start = scheduler.verifier.checkpoint();
+    let start = scheduler.checkpoint();
     scheduler.run()?;
-    let Scheduler { mut verifier, log, changes, .. } = scheduler;
-    verifier.restore(start)?;
-    let replayed = super::replay::replay(&mut verifier, log)?;
-    let steps = WriteEmitter::new(&changes, verifier.edit, live, author).steps(replayed.writes)?;
-    Ok((steps, replayed.windows))
+    // If a token with its first identity is outside its bounds at the end, every order needs a wait.
+    let always_waits = !scheduler.verifier.live_logins_are_in_bounds()?;
+    let mut replayed = scheduler.replay(&start, caches_tokens)?;
+    if !replayed.waits.is_empty() && !always_waits && scheduler.find_order_without_waits(&start)? {
+        replayed = scheduler.replay(&start, caches_tokens)?;
+    }
+    let Scheduler { verifier, changes, .. } = &scheduler;
+    let steps = WriteEmitter::new(changes, verifier.edit, live, author).steps(&replayed.writes)?;
+    Ok((steps, replayed))
 }
 
 impl<'s> Scheduler<'s> {
@@ -87,6 +92,7 @@ impl<'s> Scheduler<'s> {
         Ok(Self { author, arena, verifier, changes, planned_rules, log: Vec::new(), stage: 0, blocked })
     }
 
+    /// Makes all changes. Tokens with a former identity are not considered: a wait is always possible.
     fn run(&mut self) -> Result<(), ObjectError> {
         loop {
             self.make_possible_writes()?;
@@ -94,15 +100,45 @@ impl<'s> Scheduler<'s> {
                 return Ok(());
             }
             let before = self.log.len();
-            let is_changed = self.revoke_partially()?
-                || self.grant_partially()?
-                || self.change_entries_partially()?
-                || self.delete_without_bridge()?
-                || self.use_temporaries()?;
+            let is_changed = self.split_write()? || self.use_temporaries()?;
             if !is_changed || self.log.len() == before {
                 self.force_write()?;
             }
         }
+    }
+
+    fn split_write(&mut self) -> Result<bool, ObjectError> {
+        Ok(self.revoke_partially()?
+            || self.grant_partially()?
+            || self.change_entries_partially()?
+            || self.delete_without_bridge()?)
+    }
+
+    /// Makes all changes so that no token leaves its bounds, also not with a former identity. Returns whether that is
+    /// possible without temporary objects.
+    fn find_order_without_waits(&mut self, start: &SchedulerCheckpoint<'s>) -> Result<bool, ObjectError> {
+        self.restore(start)?;
+        self.verifier.caches_tokens = true;
+        loop {
+            self.make_possible_writes()?;
+            if self.is_done() {
+                return Ok(true);
+            }
+            if !self.split_write()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Has the verifier follow all writes from the start.
+    fn replay(
+        &mut self,
+        start: &SchedulerCheckpoint<'s>,
+        caches_tokens: bool,
+    ) -> Result<ReplayedSchedule<'s>, ObjectError> {
+        self.verifier.restore(&start.verifier)?;
+        self.verifier.caches_tokens = caches_tokens;
+        replay(&mut self.verifier, self.log.clone())
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -172,10 +208,9 @@ impl<'s> Scheduler<'s> {
         if is_mapping {
             self.end_stage();
         }
-        for bounds in self.verifier.bounds_ids(affected) {
-            if let Some(last_changed) = self.blocked.last_changed.get_mut(bounds.0) {
-                *last_changed = self.log.len();
-            }
+        for bounds in self.verifier.bounds_ids(affected)? {
+            let last_changed = self.blocked.last_changed.get_mut(bounds.0);
+            *last_changed.ok_or_else(|| internal("an identity class has no bounds"))? = self.log.len();
         }
         match purpose {
             Purpose::Complete(id)
@@ -193,15 +228,29 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Returns whether a write was not possible and no affected class has changed since.
-    pub(super) fn is_blocked(&self, id: ChangeId, kind: AttemptKind) -> bool {
+    pub(super) fn is_blocked(&self, id: ChangeId, kind: AttemptKind) -> Result<bool, ObjectError> {
         let BlockedWrites { blocked, last_changed } = &self.blocked;
-        blocked.get(&(id, kind)).is_some_and(|(at, affected)| {
-            affected.iter().all(|bounds| last_changed.get(bounds.0).is_none_or(|last_changed| last_changed <= at))
-        })
+        let Some((at, affected)) = blocked.get(&(id, kind)) else {
+            return Ok(false);
+        };
+        for bounds in affected {
+            let last_changed = last_changed.get(bounds.0);
+            if last_changed.ok_or_else(|| internal("an identity class has no bounds"))? > at {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    pub(super) fn block(&mut self, id: ChangeId, kind: AttemptKind, affected: &BTreeSet<ClassId>) {
-        self.blocked.blocked.insert((id, kind), (self.log.len(), self.verifier.bounds_ids(affected)));
+    pub(super) fn block(
+        &mut self,
+        id: ChangeId,
+        kind: AttemptKind,
+        affected: &BTreeSet<ClassId>,
+    ) -> Result<(), ObjectError> {
+        let bounds = self.verifier.bounds_ids(affected)?;
+        self.blocked.blocked.insert((id, kind), (self.log.len(), bounds));
+        Ok(())
     }
 
     /// Allows all writes to be tried again.
@@ -218,12 +267,13 @@ impl<'s> Scheduler<'s> {
         }
     }
 
-    pub(super) fn restore(&mut self, saved: SchedulerCheckpoint<'s>) -> Result<(), ObjectError> {
-        self.verifier.restore(saved.verifier)?;
-        self.changes = saved.changes;
-        self.log = saved.log;
+    pub(super) fn restore(&mut self, saved: &SchedulerCheckpoint<'s>) -> Result<(), ObjectError> {
+        self.verifier.restore(&saved.verifier)?;
+        self.changes.clone_from(&saved.changes);
+        self.log.clone_from(&saved.log);
         self.stage = saved.stage;
         self.unblock();
+        self.blocked.last_changed.fill(0);
         Ok(())
     }
 }

@@ -16,13 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::changes::{ChangeId, ObjectChange, Op, Purpose, ReplaceProgress, TargetObject};
 use super::components::Component;
-use super::identity_classes::{IdentityClass, is_node};
 use super::internal;
 use super::scheduler::Scheduler;
-use crate::access::{BindingId, MASTERS, RoleId, SubjectId};
+use crate::access::{BindingId, RoleId};
 use crate::names::{ObjectKey, ObjectKind};
-use crate::plan::entries::aws_auth_edit::EntryVariant;
-use crate::state::aws_auth::Entry;
 use crate::state::object::ObjectError;
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::{Labels, ObjectMeta};
@@ -31,14 +28,14 @@ use crate::state::rbac::{RoleRef, Subject};
 
 /// The temporary objects.
 #[derive(Default)]
-struct Temporaries<'s> {
+pub(super) struct Temporaries<'s> {
     /// For each copied role its copy.
     roles: BTreeMap<RoleId, (RoleId, &'s ObjectKey)>,
     bindings: Vec<(BindingId, &'s ObjectKey)>,
 }
 
 /// The subjects to which a copy of a binding grants its role.
-type BindingCopies<'s> = Vec<(BindingId, &'s Binding, Vec<Subject>)>;
+pub(super) type BindingCopies<'s> = Vec<(BindingId, &'s Binding, Vec<Subject>)>;
 
 impl<'s> Scheduler<'s> {
     /// Makes all remaining changes with temporary objects, or those of some components. Returns whether any was made.
@@ -63,7 +60,7 @@ impl<'s> Scheduler<'s> {
             if self.try_temporaries(isolate, component)? && self.is_component_done(component)? {
                 return Ok(true);
             }
-            self.restore(saved)?;
+            self.restore(&saved)?;
         }
         Ok(false)
     }
@@ -89,108 +86,8 @@ impl<'s> Scheduler<'s> {
         self.delete_temporaries(&temporaries)
     }
 
-    /// Makes steps 1 to 3. Returns whether they are possible.
-    fn isolate_principals(
-        &mut self,
-        component: &Component,
-        temporaries: &mut Temporaries<'s>,
-    ) -> Result<bool, ObjectError> {
-        let (Some(edit), Some(mapping), Some(blocked)) =
-            (self.verifier.edit, self.mapping_change(), self.blocked_entries()?)
-        else {
-            return Ok(false);
-        };
-        let mut with_group = self.verifier.variants.clone();
-        let mut isolated = self.verifier.variants.clone();
-        let mut groups: Vec<(usize, String)> = Vec::new();
-        let variants = with_group.iter_mut().zip(&mut isolated);
-        for (index, (edited, (with_group, isolated))) in edit.principal_edits.iter().zip(variants).enumerate() {
-            if !blocked.contains(&index) {
-                *with_group = EntryVariant::Final;
-                *isolated = EntryVariant::Final;
-                continue;
-            }
-            if !component.entries.contains(&index) {
-                continue;
-            }
-            let of_node = |entry: Option<&Entry>| entry.is_some_and(|entry| is_node(&entry.username, &entry.groups));
-            // A principal without an entry can authenticate only through mapAccounts.
-            let can_authenticate = edited.after.is_some() || edit.has_accounts();
-            let is_node = of_node(edited.before.as_ref()) || of_node(edited.after.as_ref());
-            if !edited.can_be_intermediate() || !can_authenticate || is_node {
-                continue;
-            }
-            let unused_name = self.unused_name(&edited.key)?;
-            self.verifier.engine.subject_id(self.arena.add_subject(Subject::Group(unused_name.clone())));
-            let mut own_groups = vec![unused_name.clone()];
-            own_groups
-                .extend(edited.after.iter().flat_map(|after| &after.groups).filter(|group| *group == MASTERS).cloned());
-            let now = match &*with_group {
-                EntryVariant::Intermediate { username, groups } => Some((username.clone(), groups.clone())),
-                EntryVariant::Live | EntryVariant::Final => {
-                    edited.before.as_ref().map(|entry| (entry.username.clone(), entry.groups.clone()))
-                }
-            };
-            // A principal without an entry keeps its identity: an entry could not give it the username of mapAccounts.
-            if let Some((username, mut all)) = now {
-                all.extend(own_groups.iter().filter(|group| !all.contains(group)).cloned().collect::<Vec<_>>());
-                *with_group = EntryVariant::Intermediate { username, groups: all };
-            }
-            *isolated = EntryVariant::Intermediate { username: unused_name.clone(), groups: own_groups };
-            groups.push((index, unused_name));
-        }
-        if groups.is_empty()
-            || with_group != self.verifier.variants
-                && !self.try_write(Op::Mapping(with_group), Purpose::Part(mapping))?
-        {
-            return Ok(false);
-        }
-        let copies = self.copies_for_principals(&groups)?;
-        Ok(self.bind_copies(copies, temporaries)? && self.try_write(Op::Mapping(isolated), Purpose::Part(mapping))?)
-    }
-
-    /// Returns for each binding of the planned state the temporary groups of the principals that it grants access to.
-    fn copies_for_principals(&mut self, groups: &[(usize, String)]) -> Result<BindingCopies<'s>, ObjectError> {
-        let Some(edit) = self.verifier.edit else {
-            return Ok(Vec::new());
-        };
-        let mut classes_by_key: BTreeMap<String, Vec<&IdentityClass>> = BTreeMap::new();
-        for class in self.verifier.mapped_classes.iter().filter_map(|id| self.verifier.class(*id)) {
-            classes_by_key.entry(class.entry_key().unwrap_or_default()).or_default().push(class);
-        }
-        let mut groups_by_subject: BTreeMap<SubjectId, Vec<&String>> = BTreeMap::new();
-        for (index, group) in groups {
-            let edited = edit.principal_edits.get(*index);
-            let edited = edited.ok_or_else(|| internal("an entry of aws-auth does not exist"))?;
-            let classes = classes_by_key.get(&edited.key).into_iter().flatten();
-            let mut subjects: BTreeSet<SubjectId> = classes
-                .flat_map(|class| &class.planned_logins)
-                .flat_map(|login| &login.subjects.subjects)
-                .copied()
-                .collect();
-            if let Some(after) = &edited.after {
-                let names = after.groups.iter().map(|group| Subject::Group(group.clone()));
-                let names = names.chain([Subject::User(after.username.clone())]);
-                subjects.extend(names.filter_map(|name| self.verifier.engine.find_subject(&name)));
-            }
-            for subject in subjects {
-                groups_by_subject.entry(subject).or_default().push(group);
-            }
-        }
-        let mut copies = Vec::new();
-        for (id, planned) in self.planned_bindings() {
-            let subjects = self.verifier.engine.subjects_of(planned);
-            let groups: BTreeSet<&String> =
-                subjects.iter().filter_map(|subject| groups_by_subject.get(subject)).flatten().copied().collect();
-            if !groups.is_empty() {
-                copies.push((id, planned, groups.into_iter().map(|group| Subject::Group(group.clone())).collect()));
-            }
-        }
-        Ok(copies)
-    }
-
     /// Returns the bindings of the planned state.
-    fn planned_bindings(&self) -> BTreeMap<BindingId, &'s Binding> {
+    pub(super) fn planned_bindings(&self) -> BTreeMap<BindingId, &'s Binding> {
         let now = self.verifier.engine.bindings();
         let mut all: BTreeMap<BindingId, &'s Binding> = now.map(|(id, _, binding)| (id, binding)).collect();
         for change in &self.changes {
@@ -208,7 +105,7 @@ impl<'s> Scheduler<'s> {
     }
 
     /// Creates temporary bindings that grant the planned rules of roles. Returns whether that is possible.
-    fn bind_copies(
+    pub(super) fn bind_copies(
         &mut self,
         copies: BindingCopies<'s>,
         temporaries: &mut Temporaries<'s>,

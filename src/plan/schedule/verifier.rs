@@ -2,29 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::access_bounds::{AccessBounds, InitialBounds};
+use super::access_bounds::{AccessBounds, InitialBounds, Violation};
 use super::changes::{Op, PlannedChanges, TargetObject};
-use super::identity_classes::{
-    BoundsId, ClassId, IdentityClass, Login, assign_bounds, classes, logins, state_with_aws_auth,
-};
+use super::identity_classes::{BoundsId, ClassId, IdentityClass, assign_bounds, classes};
 use super::internal;
-use crate::access::{
-    AccessEffect, AccessEngine, AccessView, AggregatedRules, Aggregation, Direction, EngineMark, RequestSet, RoleId,
-    RuleId, SubjectId,
-};
+use super::token_logins::{FormerLogins, TokenLogins};
+use crate::access::{AccessEffect, AccessEngine, AggregatedRules, Direction, EngineMark, RoleId, RuleId, SubjectId};
 use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
-use crate::plan::probes::TransientAccess;
 use crate::state::State;
 use crate::state::object::ObjectError;
-
-/// The logins of some classes.
-type ClassLogins = Vec<(ClassId, Vec<Login>)>;
 
 /// How a write is undone.
 #[derive(Debug)]
 enum UndoWrite {
     Objects(EngineMark),
-    Mapping { logins: ClassLogins, variants: Vec<EntryVariant> },
+    Mapping { logins: FormerLogins, variants: Vec<EntryVariant> },
 }
 
 /// A write that was applied, with the classes that it affects.
@@ -39,22 +31,25 @@ pub(super) struct AppliedWrite {
 #[derive(Debug)]
 pub(super) struct VerifierCheckpoint {
     mark: EngineMark,
-    logins: Vec<Vec<Login>>,
+    logins: Vec<TokenLogins>,
     variants: Vec<EntryVariant>,
+    out_of_bounds: BTreeSet<ClassId>,
 }
 
 #[derive(Debug)]
 pub(super) struct Verifier<'s> {
     pub(super) engine: AccessEngine<'s>,
     pub(super) classes: Vec<IdentityClass>,
-    bounds: Vec<AccessBounds<'s>>,
+    pub(super) bounds: Vec<AccessBounds<'s>>,
     /// For each RBAC subject, the classes that log in with it. Of classes with equal keys only one is listed.
-    classes_by_subject: BTreeMap<SubjectId, BTreeSet<ClassId>>,
+    pub(super) classes_by_subject: BTreeMap<SubjectId, BTreeSet<ClassId>>,
     /// The classes whose logins aws-auth decides.
     pub(super) mapped_classes: Vec<ClassId>,
     /// The planned change of aws-auth, and the variant of each entry after the writes so far.
     pub(super) edit: Option<&'s AwsAuthEdit>,
     pub(super) variants: Vec<EntryVariant>,
+    /// Whether a write of aws-auth leaves tokens behind that an API server has cached with their former identity.
+    pub(super) caches_tokens: bool,
     /// Classes outside their bounds. Whether they stay outside is not checked.
     pub(super) out_of_bounds: BTreeSet<ClassId>,
 }
@@ -83,7 +78,7 @@ impl<'s> Verifier<'s> {
 
         let bound = engine.subjects();
         let aws_auth = [live.aws_auth.clone(), planned.aws_auth.clone()];
-        let mut classes = classes(&engine, &affected, &bound, aws_auth);
+        let mut classes = classes(&engine, &affected, &bound, aws_auth)?;
         let pairs = assign_bounds(&mut classes);
         let initial: Vec<InitialBounds> = pairs.iter().map(|[live, _]| InitialBounds::new(live, &engine)).collect();
         planned.apply_to(&mut engine)?;
@@ -101,14 +96,26 @@ impl<'s> Verifier<'s> {
             mapped_classes,
             variants: vec![EntryVariant::Live; edit.map_or(0, |edit| edit.principal_edits.len())],
             edit,
+            caches_tokens: false,
             out_of_bounds: BTreeSet::new(),
         };
         verifier.index_logins();
         Ok((verifier, planned_rules))
     }
 
-    pub(super) fn class(&self, id: ClassId) -> Option<&IdentityClass> {
-        self.classes.get(id.0)
+    pub(super) fn class(&self, id: ClassId) -> Result<&IdentityClass, ObjectError> {
+        self.classes.get(id.0).ok_or_else(unknown_class)
+    }
+
+    pub(super) fn class_mut(&mut self, id: ClassId) -> Result<&mut IdentityClass, ObjectError> {
+        self.classes.get_mut(id.0).ok_or_else(unknown_class)
+    }
+
+    pub(super) fn all_classes<'i>(
+        &self,
+        ids: impl IntoIterator<Item = &'i ClassId>,
+    ) -> Result<Vec<(ClassId, &IdentityClass)>, ObjectError> {
+        ids.into_iter().map(|id| Ok((*id, self.class(*id)?))).collect()
     }
 
     pub(super) fn bounds_of(&self, class: &IdentityClass) -> Result<&AccessBounds<'s>, ObjectError> {
@@ -120,20 +127,8 @@ impl<'s> Verifier<'s> {
     }
 
     /// Returns the bounds of some classes.
-    pub(super) fn bounds_ids(&self, classes: &BTreeSet<ClassId>) -> BTreeSet<BoundsId> {
-        classes.iter().filter_map(|class| self.class(*class)).map(|class| class.bounds).collect()
-    }
-
-    fn index_logins(&mut self) {
-        self.classes_by_subject.clear();
-        let mut seen = BTreeSet::new();
-        for (number, class) in self.classes.iter().enumerate() {
-            if seen.insert(class.group_key()) {
-                for subject in class.current_logins.iter().flat_map(|login| &login.subjects.subjects) {
-                    self.classes_by_subject.entry(*subject).or_default().insert(ClassId(number));
-                }
-            }
-        }
+    pub(super) fn bounds_ids(&self, classes: &BTreeSet<ClassId>) -> Result<BTreeSet<BoundsId>, ObjectError> {
+        classes.iter().map(|class| Ok(self.class(*class)?.bounds)).collect()
     }
 
     /// Applies a write. `None` if the text of aws-auth cannot be edited in this way.
@@ -142,35 +137,38 @@ impl<'s> Verifier<'s> {
         let effect = match op {
             Op::Role(id, role) => self.engine.set_role(*id, *role)?,
             Op::Binding(id, binding) => self.engine.set_binding(*id, *binding)?,
-            Op::Mapping(variants) => return Ok(self.apply_mapping(variants)),
+            Op::Mapping(variants) => return self.apply_mapping(variants),
         };
         let affected = self.affected(&effect);
         Ok(Some(AppliedWrite { effect, affected, undo: UndoWrite::Objects(mark) }))
     }
 
-    fn apply_mapping(&mut self, variants: &[EntryVariant]) -> Option<AppliedWrite> {
-        let logins = self.logins_with(variants)?;
-        let old = self.set_logins(logins);
+    fn apply_mapping(&mut self, variants: &[EntryVariant]) -> Result<Option<AppliedWrite>, ObjectError> {
+        let Some(logins) = self.logins_with(variants)? else {
+            return Ok(None);
+        };
+        let old = self.set_logins(logins)?;
         let affected = old.iter().map(|(class, _)| *class).collect();
-        let direction = old.iter().fold(Direction::Neutral, |direction, (class, before)| {
-            let now = self.class(*class).map_or(&[][..], |class| &class.current_logins);
-            direction.and(match (before.as_slice(), now) {
-                ([before], [now]) if before.subjects.is_in_system_masters == now.subjects.is_in_system_masters => {
-                    Direction::between(&before.subjects.subjects, &now.subjects.subjects)
-                }
-                _ => Direction::Mixed,
-            })
-        });
+        let mut direction = Direction::Neutral;
+        for (class, before) in &old {
+            direction =
+                direction.and(match (before.current.as_slice(), self.class(*class)?.tokens.current.as_slice()) {
+                    ([before], [now]) if before.subjects.is_in_system_masters == now.subjects.is_in_system_masters => {
+                        Direction::between(&before.subjects.subjects, &now.subjects.subjects)
+                    }
+                    _ => Direction::Mixed,
+                });
+        }
         let effect = AccessEffect::without_grants(direction);
         let variants = std::mem::replace(&mut self.variants, variants.to_vec());
-        Some(AppliedWrite { effect, affected, undo: UndoWrite::Mapping { logins: old, variants } })
+        Ok(Some(AppliedWrite { effect, affected, undo: UndoWrite::Mapping { logins: old, variants } }))
     }
 
     pub(super) fn undo(&mut self, applied: AppliedWrite) -> Result<(), ObjectError> {
         match applied.undo {
             UndoWrite::Objects(mark) => self.engine.undo(mark)?,
             UndoWrite::Mapping { logins, variants } => {
-                self.set_logins(logins);
+                self.restore_logins(logins)?;
                 self.variants = variants;
             }
         }
@@ -180,48 +178,21 @@ impl<'s> Verifier<'s> {
     pub(super) fn checkpoint(&self) -> VerifierCheckpoint {
         VerifierCheckpoint {
             mark: self.engine.mark(),
-            logins: self.classes.iter().map(|class| class.current_logins.clone()).collect(),
+            logins: self.classes.iter().map(|class| class.tokens.clone()).collect(),
             variants: self.variants.clone(),
+            out_of_bounds: self.out_of_bounds.clone(),
         }
     }
 
-    pub(super) fn restore(&mut self, checkpoint: VerifierCheckpoint) -> Result<(), ObjectError> {
+    pub(super) fn restore(&mut self, checkpoint: &VerifierCheckpoint) -> Result<(), ObjectError> {
         self.engine.undo(checkpoint.mark)?;
-        for (class, logins) in self.classes.iter_mut().zip(checkpoint.logins) {
-            class.current_logins = logins;
+        for (class, logins) in self.classes.iter_mut().zip(&checkpoint.logins) {
+            class.tokens.clone_from(logins);
         }
-        self.variants = checkpoint.variants;
+        self.variants.clone_from(&checkpoint.variants);
+        self.out_of_bounds.clone_from(&checkpoint.out_of_bounds);
         self.index_logins();
         Ok(())
-    }
-
-    /// Returns the logins of all principals with these variants of the entries.
-    fn logins_with(&self, variants: &[EntryVariant]) -> Option<ClassLogins> {
-        let all_are = |expected: &EntryVariant| variants.iter().all(|variant| variant == expected);
-        let mapped = self.mapped_classes.iter().filter_map(|id| Some((*id, self.class(*id)?)));
-        if all_are(&EntryVariant::Final) {
-            return Some(mapped.map(|(id, class)| (id, class.planned_logins.clone())).collect());
-        }
-        if all_are(&EntryVariant::Live) {
-            return Some(mapped.map(|(id, class)| (id, class.live_logins.clone())).collect());
-        }
-        let state = state_with_aws_auth(Some(self.edit?.aws_auth_with(variants)?));
-        let access = AccessView::new(&state, Aggregation::Reconciled);
-        Some(mapped.map(|(id, class)| (id, logins(&self.engine, &access.authenticate(&class.who)))).collect())
-    }
-
-    /// Sets the logins of principals. Returns the previous logins of those that changed.
-    fn set_logins(&mut self, logins: ClassLogins) -> ClassLogins {
-        let mut old = Vec::new();
-        for (id, logins) in logins {
-            if let Some(class) = self.classes.get_mut(id.0).filter(|class| class.current_logins != logins) {
-                old.push((id, std::mem::replace(&mut class.current_logins, logins)));
-            }
-        }
-        if !old.is_empty() {
-            self.index_logins();
-        }
-        old
     }
 
     /// Returns the keys of the entries whose principals would be outside their bounds with these variants. `None` if the
@@ -230,13 +201,13 @@ impl<'s> Verifier<'s> {
         &mut self,
         variants: &[EntryVariant],
     ) -> Result<Option<BTreeSet<String>>, ObjectError> {
-        let Some(applied) = self.apply_mapping(variants) else {
+        let Some(applied) = self.apply_mapping(variants)? else {
             return Ok(None);
         };
         let mut keys = BTreeSet::new();
         for id in &applied.affected {
             if !self.are_in_bounds(&BTreeSet::from([*id]))? {
-                keys.extend(self.class(*id).and_then(IdentityClass::entry_key));
+                keys.extend(self.class(*id)?.entry_key());
             }
         }
         self.undo(applied)?;
@@ -263,8 +234,8 @@ impl<'s> Verifier<'s> {
         affected: &BTreeSet<ClassId>,
         effect: &AccessEffect,
     ) -> Result<bool, ObjectError> {
-        for class in affected.difference(&self.out_of_bounds).filter_map(|id| self.class(*id)) {
-            if !self.bounds_of(class)?.contains_after(&class.current_logins, effect, &self.engine) {
+        for (_, class) in self.all_classes(affected.difference(&self.out_of_bounds))? {
+            if !self.bounds_of(class)?.contains_after(class.tokens.all(), effect, &self.engine) {
                 return Ok(false);
             }
         }
@@ -273,9 +244,8 @@ impl<'s> Verifier<'s> {
 
     fn are_in_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<bool, ObjectError> {
         let mut seen = BTreeSet::new();
-        for class in affected.difference(&self.out_of_bounds).filter_map(|id| self.class(*id)) {
-            if seen.insert(class.group_key())
-                && !self.bounds_of(class)?.contains_all(&class.current_logins, &self.engine)
+        for (_, class) in self.all_classes(affected.difference(&self.out_of_bounds))? {
+            if seen.insert(class.group_key()) && !self.bounds_of(class)?.contains_all(class.tokens.all(), &self.engine)
             {
                 return Ok(false);
             }
@@ -289,32 +259,39 @@ impl<'s> Verifier<'s> {
         id: ClassId,
         allowed: AggregatedRules,
         max: usize,
-    ) -> Result<Vec<(TransientAccess, RequestSet<'s>)>, ObjectError> {
-        let Some(class) = self.class(id) else {
-            return Ok(Vec::new());
-        };
-        Ok(self.bounds_of(class)?.violations(&class.current_logins, &self.engine, allowed, max))
+    ) -> Result<Vec<Violation<'s>>, ObjectError> {
+        let class = self.class(id)?;
+        Ok(self.bounds_of(class)?.violations(class.tokens.all(), &self.engine, allowed, max))
     }
 
     /// Returns all classes with the same bounds and logins as one of these.
-    pub(super) fn with_same_logins(&self, ids: &BTreeSet<ClassId>) -> BTreeSet<ClassId> {
-        let keys: BTreeSet<_> = ids.iter().filter_map(|id| self.class(*id)).map(IdentityClass::group_key).collect();
+    pub(super) fn with_same_logins(&self, ids: &BTreeSet<ClassId>) -> Result<BTreeSet<ClassId>, ObjectError> {
+        let keys: BTreeSet<_> = self.all_classes(ids)?.into_iter().map(|(_, class)| class.group_key()).collect();
         let all = self.classes.iter().enumerate().filter(|(_, class)| keys.contains(&class.group_key()));
-        all.map(|(number, _)| ClassId(number)).collect()
+        Ok(all.map(|(number, _)| ClassId(number)).collect())
     }
 
-    /// Records which of the affected classes a write has brought outside their bounds.
-    pub(super) fn mark_out_of_bounds(&mut self, affected: &BTreeSet<ClassId>) -> Result<(), ObjectError> {
+    /// Returns the classes that a write has brought outside their bounds, of those that it affects.
+    pub(super) fn classes_out_of_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<BTreeSet<ClassId>, ObjectError> {
         let mut out = BTreeSet::new();
         for id in affected {
             if !self.violations(*id, AggregatedRules::WithStale, 1)?.is_empty() {
                 out.insert(*id);
             }
         }
-        let out = self.with_same_logins(&out);
+        self.with_same_logins(&out)
+    }
+
+    /// Records which of the affected classes a write has brought outside their bounds.
+    pub(super) fn mark_out_of_bounds(&mut self, affected: &BTreeSet<ClassId>) -> Result<(), ObjectError> {
+        let out = self.classes_out_of_bounds(affected)?;
         self.out_of_bounds.extend(out);
         Ok(())
     }
+}
+
+fn unknown_class() -> ObjectError {
+    internal("an identity class does not exist")
 }
 
 fn changed_roles(planned: &PlannedChanges<'_>) -> impl Iterator<Item = RoleId> {

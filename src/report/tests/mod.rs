@@ -13,6 +13,7 @@ use crate::plan::{
     GuardLimit, GuardLimits, InvariantSubject, NamespaceSelection, Plan, ProbeRequest, ResolvedInvariant,
     SavedNamespaceSelector, Step, TransientAccess, plan,
 };
+use crate::policy::DEFAULT_TOKEN_CACHE;
 use crate::policy::{Assertion, PolicyIndex, RequestSpec, load_policy};
 use crate::state::State;
 use crate::state::validate::parse_object_key;
@@ -195,6 +196,8 @@ fn digest_of_a_plan_is_stable() {
             wait_for: vec![AccessProbe { username: None, groups: vec!["readers".to_owned()], request }],
             description: "a reason".to_owned(),
         }],
+        waits: Vec::new(),
+        token_cache: DEFAULT_TOKEN_CACHE,
         windows: vec![AccessWindow {
             step: 0,
             subject: "group:readers".to_owned(),
@@ -202,6 +205,7 @@ fn digest_of_a_plan_is_stable() {
             request: "get pods".to_owned(),
             reason: "a reason".to_owned(),
         }],
+        unproven: Vec::new(),
         access_changes: Some(vec![AccessChange {
             subjects: vec![AffectedSubject { subject: "group:readers".to_owned(), name: None }],
             diff: AccessDiff {
@@ -276,12 +280,13 @@ fn backup_is_read_back_completely() {
     let value = to_value(&backup).unwrap();
     assert_eq!((value["apiVersion"].as_str(), value["kind"].as_str()), (Some("rolecall/v4"), Some("Backup")));
     let read: BackupDocument = serde_json::from_value(value).unwrap();
-    let BackupContent { limits, invariants, steps } = read.content().unwrap();
+    let BackupContent { limits, invariants, steps, token_cache } = read.content().unwrap();
     let invariants: Vec<ResolvedInvariant> = invariants
         .into_iter()
         .zip(&plan.invariants)
         .map(|(read, made)| ResolvedInvariant { span: made.span, ..read })
         .collect();
+    assert_eq!(token_cache, plan.token_cache);
     assert_eq!((limits, invariants, steps), (plan.limits, plan.invariants, plan.steps));
     assert_eq!((read.connection, read.cluster_uid, read.policy), (connection, plan.cluster_uid, plan.policy));
 }

@@ -99,8 +99,8 @@ impl TestObjects {
 }
 
 fn applied_writes(plan: Plan, before: BTreeMap<ObjectKey, Value>) -> AppliedWrites {
-    let Plan { policy, limits, invariants, steps, .. } = plan;
-    AppliedWrites { policy, limits, invariants, before, steps }
+    let Plan { policy, limits, invariants, steps, token_cache, .. } = plan;
+    AppliedWrites { policy, limits, invariants, before, steps, token_cache }
 }
 
 #[track_caller]

@@ -10,11 +10,11 @@ use crate::access::{
 };
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
-use crate::plan::probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess};
-use crate::plan::schedule::{Author, order};
+use crate::plan::probes::{AccessProbe, ProbeRequest, TransientAccess};
+use crate::plan::schedule::{Author, OrderedSteps, order};
 use crate::plan::{PlanBuilder, Step, entries, objects};
-use crate::policy::OwnershipSpec;
 use crate::policy::expand::Desired;
+use crate::policy::{DEFAULT_TOKEN_CACHE, OwnershipSpec};
 use crate::state::State;
 use crate::state::aws_auth::{Entry, EntryEdit, EntryPrincipal, Section, edit_section};
 use crate::state::config_map::{AwsAuth, config_map_to_json, entry_key};
@@ -137,8 +137,8 @@ impl Cluster {
     }
 }
 
-/// Returns the ordered steps of a plan, and its temporary access changes.
-pub(super) fn ordered(live: &State, desired: &Desired) -> (Vec<Step>, Vec<AccessWindow>) {
+/// Returns the ordered steps of a plan.
+pub(super) fn ordered(live: &State, desired: &Desired) -> OrderedSteps {
     let sources = SourceMap::default();
     let ownership = OwnershipSpec::default();
     let mut builder = PlanBuilder {
@@ -152,7 +152,7 @@ pub(super) fn ordered(live: &State, desired: &Desired) -> (Vec<Step>, Vec<Access
     objects::plan_objects(&mut builder, desired, live, &ownership);
     let errors: Vec<&Diagnostic> = builder.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).collect();
     assert!(errors.is_empty(), "{errors:#?}");
-    order(builder.writes, live, Author { policy: POLICY }).unwrap()
+    order(builder.writes, live, Author { policy: POLICY }, DEFAULT_TOKEN_CACHE).unwrap()
 }
 
 /// All subjects and requests that the tests check.
@@ -160,6 +160,9 @@ pub(super) struct Universe {
     pub(super) subjects: Vec<SubjectQuery>,
     pub(super) requests: Vec<Request>,
 }
+
+/// For each subject, the identities that an API server can have cached for its tokens.
+type CachedTokens = BTreeMap<usize, Vec<oracle::OracleIdentity>>;
 
 /// For each subject and request, whether at least one possible login allows it, and whether all do.
 pub(super) type AccessSnapshot = Vec<(bool, bool)>;
@@ -171,6 +174,44 @@ impl Universe {
             |who: &SubjectQuery| oracle::all_allowed(&state, Aggregation::Reconciled, who, &self.requests);
         let answers = self.subjects.iter().flat_map(all_allowed);
         answers.map(|(allowing, logins)| (allowing > 0, logins > 0 && allowing == logins)).collect()
+    }
+
+    /// Where the tokens that an API server has cached with a former identity are outside the bounds. `only_gains` is for
+    /// states in which aggregated roles have old rules.
+    fn cached_violations(
+        &self,
+        state: &State,
+        cached: &CachedTokens,
+        (before, after): (&AccessSnapshot, &AccessSnapshot),
+        only_gains: bool,
+    ) -> Vec<(TransientAccess, SubjectQuery, String)> {
+        let state = with_stale_rules(state, &aggregated_rules(state));
+        let mut violations = Vec::new();
+        for (subject, identities) in cached {
+            for (index, request) in self.requests.iter().enumerate() {
+                let index = subject * self.requests.len() + index;
+                let (before, after) = (before[index], after[index]);
+                for identity in identities {
+                    let is_allowed = oracle::allows(&state, Aggregation::Reconciled, identity, request);
+                    let violation = match is_allowed {
+                        true if !before.0 && !after.0 => TransientAccess::Gained,
+                        false if before.1 && after.1 && !only_gains => TransientAccess::Lost,
+                        _ => continue,
+                    };
+                    let name = format!("{} as {identity:?}", self.name(index));
+                    violations.push((violation, self.subjects[*subject].clone(), name));
+                }
+            }
+        }
+        violations
+    }
+
+    /// Adds the identities of tokens that a write of aws-auth has replaced.
+    fn cache_replaced_tokens(&self, before: &State, after: &State, cached: &mut CachedTokens) {
+        for (index, who) in self.subjects.iter().enumerate() {
+            let (former, now) = (oracle::identities(before, who), oracle::identities(after, who));
+            cached.entry(index).or_default().extend(former.into_iter().filter(|old| !now.contains(old)).flatten());
+        }
     }
 
     fn name(&self, index: usize) -> String {
@@ -296,8 +337,7 @@ fn covers_subject(window_subject: &str, who: &SubjectQuery, state: &State) -> bo
 /// Applies the steps, those of one stage in a random order, and checks the bounds after each.
 pub(super) fn apply_and_check(
     start: &Cluster,
-    steps: &[Step],
-    windows: &[AccessWindow],
+    OrderedSteps { steps, waits, windows, .. }: &OrderedSteps,
     universe: &Universe,
     expected: &State,
     random_below: &mut impl FnMut(usize) -> usize,
@@ -311,8 +351,13 @@ pub(super) fn apply_and_check(
     for (number, step) in steps.iter().enumerate() {
         stages.entry(step.stage).or_default().push(number);
     }
-    for mut numbers in stages.into_values() {
+    let (mut cached, mut stages_done) = (CachedTokens::new(), 0);
+    for (stage, mut numbers) in stages {
         let now = cluster.state();
+        if waits.iter().any(|wait| (stages_done..stage).contains(&wait.stage)) {
+            cached.clear();
+        }
+        stages_done = stage + 1;
         for probe in numbers.iter().flat_map(|number| &steps[*number].wait_for) {
             if !is_allowed(&now, probe) {
                 return Err(format!("this probe can never succeed: {probe:?}"));
@@ -322,9 +367,15 @@ pub(super) fn apply_and_check(
             numbers.swap(index, random_below(index + 1));
         }
         for number in numbers {
+            let former = (steps[number].object == ObjectKey::aws_auth()).then(|| cluster.state());
             cluster.apply_step(number, &steps[number], &mut versions);
             let state = cluster.state();
-            let violations = universe.violations(&universe.observe(&state), &before, &after, false);
+            if let Some(former) = former {
+                universe.cache_replaced_tokens(&former, &state, &mut cached);
+            }
+            let sides = (&before, &after);
+            let mut violations = universe.violations(&universe.observe(&state), &before, &after, false);
+            violations.extend(universe.cached_violations(&state, &cached, sides, false));
             let is_reported = |fate: TransientAccess, who: &SubjectQuery, is_stale: bool| {
                 windows.iter().any(|window| {
                     let is_controller_delay = window.reason.starts_with("the controller");
@@ -341,8 +392,9 @@ pub(super) fn apply_and_check(
             }
             let now = aggregated_rules(&state);
             for earlier in earlier.iter().filter(|earlier| is_stale(earlier, &now)) {
-                let violations =
-                    universe.violations(&universe.observe(&with_stale_rules(&state, earlier)), &before, &after, true);
+                let stale = with_stale_rules(&state, earlier);
+                let mut violations = universe.violations(&universe.observe(&stale), &before, &after, true);
+                violations.extend(universe.cached_violations(&stale, &cached, sides, true));
                 let violations: Vec<_> =
                     violations.into_iter().filter(|(fate, who, _)| !is_reported(*fate, who, true)).collect();
                 if !violations.is_empty() {

@@ -4,7 +4,7 @@ use super::model::{Cluster, apply_and_check, check_same_content, ordered};
 use super::owned::{PlanScenario, ScenarioSide, TestOwner, scenario};
 use super::random::{aggregated_labels, rule, universe};
 use crate::names::ObjectKey;
-use crate::plan::{AccessWindow, Step};
+use crate::plan::schedule::OrderedSteps;
 use crate::state::aws_auth::{Entry, EntryPrincipal};
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::{Labels, ObjectMeta, RulesManager};
@@ -49,19 +49,19 @@ fn side(entries: Entries<'_>, roles: NamedRoles<'_>, bindings: Bindings<'_>) -> 
 
 /// Returns the steps from one side to the other. Checks the bounds after each step and the result.
 #[track_caller]
-fn ordered_steps(before: &ScenarioSide, after: &ScenarioSide) -> (Vec<Step>, Vec<AccessWindow>) {
+fn ordered_steps(before: &ScenarioSide, after: &ScenarioSide) -> OrderedSteps {
     let PlanScenario { live, desired, end } = scenario(before.clone(), after.clone(), || TestOwner::ThisPolicy);
     let start = Cluster::from_state(&live);
-    let (steps, windows) = ordered(&start.state(), &desired);
-    let clusters = apply_and_check(&start, &steps, &windows, &universe(), &end, &mut |_| 0).unwrap();
+    let ordered = ordered(&start.state(), &desired);
+    let clusters = apply_and_check(&start, &ordered, &universe(), &end, &mut |_| 0).unwrap();
     check_same_content(&clusters.last().unwrap().state(), &end).unwrap();
-    (steps, windows)
+    ordered
 }
 
 /// Returns the verb and object of each step. Steps of one stage are on one line.
 #[track_caller]
 fn describe_steps(before: &ScenarioSide, after: &ScenarioSide) -> String {
-    let (steps, windows) = ordered_steps(before, after);
+    let OrderedSteps { steps, waits, windows, .. } = ordered_steps(before, after);
     assert_eq!(windows, []);
     let mut lines: Vec<String> = Vec::new();
     for step in steps {
@@ -72,6 +72,9 @@ fn describe_steps(before: &ScenarioSide, after: &ScenarioSide) -> String {
         };
         let awaits = if step.wait_for.is_empty() { "" } else { " (awaits)" };
         let word = format!("{verb} {}{awaits}", step.object.name());
+        if waits.iter().any(|wait| wait.stage == lines.len()) {
+            lines.push("wait".to_owned());
+        }
         match lines.get_mut(step.stage) {
             Some(line) => *line = format!("{line}, {word}"),
             None => lines.push(word),
@@ -148,6 +151,7 @@ fn renamed_group_is_bound_under_both_names_temporarily() {
     insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch b0
     patch aws-auth (awaits)
+    wait
     patch b0
     ");
 }
@@ -158,6 +162,7 @@ fn principal_leaves_a_group_before_the_group_is_bound_for_another_principal() {
     let after = side(&[("viewer", "v", &["g1"]), ("deploy", "d", &["g2"])], ROLES, &[("b0", "r0", &["g1"])]);
     insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch aws-auth
+    wait
     patch b0 (awaits)
     patch aws-auth (awaits)
     ");
@@ -217,9 +222,11 @@ fn two_principals_swap_usernames() {
     patch aws-auth
     create b0-rolecall-temporary, create b1-rolecall-temporary
     patch aws-auth (awaits)
+    wait
     patch b0
     patch b1
     patch aws-auth (awaits)
+    wait
     delete b0-rolecall-temporary, delete b1-rolecall-temporary
     ");
 }
@@ -240,8 +247,10 @@ fn swapped_groups_and_swapped_rules_need_temporary_objects() {
     create r0-rolecall-temporary, create r1-rolecall-temporary
     create b0-rolecall-temporary, create b1-rolecall-temporary
     patch aws-auth (awaits)
+    wait
     patch r0, patch r1
     patch aws-auth (awaits)
+    wait
     delete b0-rolecall-temporary, delete b1-rolecall-temporary
     delete r0-rolecall-temporary, delete r1-rolecall-temporary
     ");
@@ -268,8 +277,10 @@ fn callers_that_differ_in_case_stay_within_bounds_when_their_entry_is_added_and_
     create r0-rolecall-temporary, create r1-rolecall-temporary
     create b0-rolecall-temporary, create b1-rolecall-temporary
     patch aws-auth (awaits)
+    wait
     patch r0, patch r1
     patch aws-auth (awaits)
+    wait
     delete b0-rolecall-temporary, delete b1-rolecall-temporary
     delete r0-rolecall-temporary, delete r1-rolecall-temporary
     ");
@@ -278,8 +289,10 @@ fn callers_that_differ_in_case_stay_within_bounds_when_their_entry_is_added_and_
     create r0-rolecall-temporary, create r1-rolecall-temporary
     create b0-rolecall-temporary, create b1-rolecall-temporary
     patch aws-auth (awaits)
+    wait
     patch r0, patch r1
     patch aws-auth (awaits)
+    wait
     delete b0-rolecall-temporary, delete b1-rolecall-temporary
     delete r0-rolecall-temporary, delete r1-rolecall-temporary
     ");
@@ -302,7 +315,7 @@ fn delay_of_the_aggregation_controller_is_reported_as_a_window() {
     let unlabelled: NamedRoles<'_> = &[("r0", "get", "pods", false)];
     let before = side(&[], labelled, &[]);
     let after = side(&[], unlabelled, &[("b0", "a", &["g0"])]);
-    let (steps, windows) = ordered_steps(&before, &after);
+    let OrderedSteps { steps, windows, .. } = ordered_steps(&before, &after);
     assert_eq!(steps.len(), 2);
     let [window] = windows.as_slice() else { panic!("{windows:#?}") };
     insta::assert_snapshot!(
@@ -334,6 +347,7 @@ fn session_leaves_a_group_whose_template_has_two_placeholders_before_the_group_i
     let after = side(&[("viewer", "v", &["g1"])], ROLES, &[("b0", "r0", &["t-xx-xx"])]);
     insta::assert_snapshot!(describe_steps(&before, &after), @r"
     patch aws-auth
+    wait
     patch b0
     ");
 }

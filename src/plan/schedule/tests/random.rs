@@ -32,6 +32,8 @@ pub(super) enum ScenarioKind {
 }
 
 impl ScenarioKind {
+    pub(super) const ALL: [Self; 5] = [Self::Plain, Self::Aggregated, Self::Account, Self::Nodes, Self::Duplicates];
+
     /// Returns whether a safe order always exists.
     pub(super) fn is_safe(self) -> bool {
         self != Self::Aggregated
@@ -239,6 +241,19 @@ pub(super) fn pair(kind: ScenarioKind) -> impl Strategy<Value = PlanScenario> {
         }
         let mut owner = owner.into_iter().cycle();
         scenario(before, after, move || owner.next().unwrap_or(TestOwner::ThisPolicy))
+    })
+}
+
+/// Returns a scenario in which objects and entries are only added, and the same one backwards, in which they are only
+/// removed.
+pub(super) fn addition() -> impl Strategy<Value = [PlanScenario; 2]> {
+    (side(ScenarioKind::Plain), side(ScenarioKind::Plain)).prop_map(|(few, mut many)| {
+        many.entries.retain(|entry| few.entries.iter().all(|known| entry_key(known) != entry_key(entry)));
+        many.entries.splice(0..0, few.entries.clone());
+        many.roles.extend(few.roles.clone());
+        many.bindings.extend(few.bindings.clone());
+        let own = || TestOwner::ThisPolicy;
+        [scenario(few.clone(), many.clone(), own), scenario(many, few, own)]
     })
 }
 
