@@ -121,6 +121,11 @@ pub(crate) struct WhoCanResult<'s> {
 }
 
 impl<'s> AccessView<'s> {
+    /// Returns the rules of a role. `None` if it does not exist.
+    pub(crate) fn role_rules(&self, key: &ObjectKey) -> Option<Vec<Rule>> {
+        Some(self.grants.role_by_key(key)?.sourced_rules().map(|sourced| sourced.rule.clone()).collect())
+    }
+
     pub(crate) fn new(state: &'s State, aggregation: Aggregation) -> Self {
         let mapping = IdentityMapping::from_aws_auth(state.aws_auth.as_ref());
         Self {

@@ -49,14 +49,15 @@ pub(crate) fn all_dangling(state: &State) -> Vec<Diagnostic> {
 /// Returns warnings about the state after a plan: the policy's own dangling bindings, dangling bindings of other owners
 /// that take effect because the plan creates their role, and aggregation cycles.
 pub(crate) fn dangling_after(live: &State, after: &State, policy: &str) -> Vec<Diagnostic> {
-    let is_owned = |binding: &Binding| matches!(object_owner(&binding.meta, policy), Owner::ThisPolicy);
+    let is_owned =
+        |key: &ObjectKey, binding: &Binding| matches!(object_owner(key, &binding.meta, policy), Owner::ThisPolicy);
     let dangling = Grants::dangling_in(after).into_iter();
-    let owned: Vec<_> = dangling.filter(|(_, binding)| is_owned(binding)).collect();
+    let owned: Vec<_> = dangling.filter(|(key, binding)| is_owned(key, binding)).collect();
     let mut warnings = missing_role_warnings(&owned, &|_| true);
     let live_dangling = Grants::dangling_in(live).into_iter();
     let still_bound = live_dangling.filter_map(|(key, _)| after.bindings.get_key_value(key));
     let takes_effect = |(key, binding): &(&ObjectKey, &Binding)| {
-        !is_owned(binding) && binding.role_ref.role_key(key).is_some_and(|role| after.roles.contains_key(&role))
+        !is_owned(key, binding) && binding.role_ref.role_key(key).is_some_and(|role| after.roles.contains_key(&role))
     };
     let taking_effect: Vec<_> = still_bound.filter(takes_effect).collect();
     let new_role = RoleWarning {

@@ -67,7 +67,7 @@ kind: ClusterRole
 metadata:
   name: removed
   resourceVersion: "8"
-  annotations: { rolecall/policy: prod }
+  annotations: { rolecall/policy: prod, rolecall/object: "6a11bc6a213f4792" }
 rules: []
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -77,12 +77,12 @@ metadata:
   namespace: team-a
   resourceVersion: "8"
   finalizers: [example.com/cleanup]
-  annotations: { rolecall/policy: prod }
+  annotations: { rolecall/policy: prod, rolecall/object: "578681d2979d5288" }
 rules: []
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: { name: readers, resourceVersion: "9", annotations: { rolecall/policy: prod, rolecall/digest: "0" } }
+metadata: { name: readers, resourceVersion: "9", annotations: { rolecall/policy: prod, rolecall/object: "9f22e8bf035a24e5", rolecall/digest: "0" } }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }
 subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: readers }]
 ---

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::apply_run::{ApplyAttempt, apply_all, dry_run_all};
-use super::args::{ApplyArgs, ApplyFlags};
+use super::args::{ApplyArgs, ApplyFlags, OutputFormat};
 use super::cluster_plan::{ClusterPlan, PlanDepth, plan_targets, print_plans};
 use super::command_error::CommandError;
 use super::env::Env;
@@ -43,9 +43,11 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
     }
     let allow = parse_allow_flags(&args.flags.allow)?;
     let (mut sources, mut cluster_plans) = match &args.plan {
-        Some(path) => {
-            (SourceMap::default(), saved_plan::open_saved_plan(path, &args.target.connection, &allow, env).await?)
-        }
+        Some(path) => (
+            SourceMap::default(),
+            saved_plan::open_saved_plan((path, args.verify_key.as_deref()), &args.target.connection, &allow, env)
+                .await?,
+        ),
         None => {
             let (loaded, cluster_plans) =
                 plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, env).await?.into_complete()?;
@@ -54,8 +56,14 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
     };
     // A saved plan and a digest approve exactly one plan.
     let plans_again = args.auto_approve && args.plan.is_none() && args.approved.is_empty();
-    let options =
-        ApplyOptions { approval, allow_flags: &allow, flags: &args.flags, plans_again, earlier_writes: Cell::new(0) };
+    let options = ApplyOptions {
+        approval,
+        allow_flags: &allow,
+        flags: &args.flags,
+        format: OutputFormat::Text,
+        plans_again,
+        earlier_writes: Cell::new(0),
+    };
     print_plans(&cluster_plans, args.flags.full, plan_text::render_plan, env);
     for attempt in 1.. {
         let failure = match Box::pin(approve_and_apply(&cluster_plans, &sources, &options, env)).await? {
@@ -97,6 +105,8 @@ pub(crate) struct ApplyOptions<'a> {
     /// The risks that the command line accepts.
     pub(crate) allow_flags: &'a [AllowFlag],
     pub(crate) flags: &'a ApplyFlags,
+    /// The format of the plan on stdout.
+    pub(crate) format: OutputFormat,
     /// Whether a change by another client ends the attempt without an error, so that the command can plan again.
     pub(crate) plans_again: bool,
     /// The number of writes of earlier attempts.
@@ -131,9 +141,10 @@ pub(crate) async fn approve_and_apply(
     }
     let pending: Vec<&ClusterPlan> =
         cluster_plans.iter().filter(|cluster_plan| !cluster_plan.plan.is_empty()).collect();
-    let severity = if options.flags.dry_run { Severity::Warning } else { Severity::Error };
-    let missing: Vec<Diagnostic> =
-        pending.iter().filter_map(|cluster_plan| missing_permissions::to_diagnostic(cluster_plan, severity)).collect();
+    let missing: Vec<Diagnostic> = pending
+        .iter()
+        .filter_map(|cluster_plan| missing_permissions::to_diagnostic(cluster_plan, Severity::Error))
+        .collect();
     if !missing.is_empty() && !options.flags.dry_run {
         env.eprint(&format!("{}\n", options.no_changes()));
         return Err(missing.into());
@@ -143,7 +154,9 @@ pub(crate) async fn approve_and_apply(
         return Ok(ApplyAttempt::Finished(Exit::Success));
     }
     if options.flags.dry_run {
-        return dry_run_all(&pending, sources, env).await.map(ApplyAttempt::Finished);
+        let exit = dry_run_all(&pending, sources, env).await?;
+        // The API server does not say what a write lacks that depends on earlier writes.
+        return Ok(ApplyAttempt::Finished(if missing.is_empty() { exit } else { Exit::Failed }));
     }
     if !options.approval.confirm(&pending, env)? {
         env.eprint("Apply cancelled. No changes were made.\n");
@@ -212,7 +225,7 @@ impl Approval<'_> {
     fn confirm(&self, pending: &[&ClusterPlan], env: &mut Env) -> Result<bool, CommandError> {
         if !self.digests.is_empty() {
             let changed = pending.iter().filter(|cluster_plan| !self.digests.contains(&cluster_plan.digest));
-            let errors: Vec<Diagnostic> = changed.map(|cluster_plan| digest_mismatch(cluster_plan)).collect();
+            let errors: Vec<Diagnostic> = changed.map(|cluster_plan| self.digest_mismatch(cluster_plan)).collect();
             return if errors.is_empty() { Ok(true) } else { Err(errors.into()) };
         }
         if self.is_given {
@@ -228,12 +241,15 @@ impl Approval<'_> {
         env.eprint("");
         Ok(env.prompt(&question) == "yes")
     }
-}
 
-fn digest_mismatch(cluster_plan: &ClusterPlan) -> Diagnostic {
-    let ClusterPlan { label, digest, .. } = cluster_plan;
-    Diagnostic::error(format!("{label}: the plan does not match the approved digest"))
-        .with_because(format!("the digest of this plan is {digest}"))
-        .with_note("the policy or the cluster has changed since the plan was approved")
-        .with_help(format!("review the plan above, then pass --approved {digest}"))
+    fn digest_mismatch(&self, cluster_plan: &ClusterPlan) -> Diagnostic {
+        let ClusterPlan { label, digest, .. } = cluster_plan;
+        Diagnostic::error(format!("{label}: the plan does not match the approved digest"))
+            .with_because(format!("the digest of this plan is {digest}"))
+            .with_note(match self.saved_plan {
+                Some(path) => format!("{} is not the plan that was approved", path.display()),
+                None => "the policy or the cluster has changed since the plan was approved".to_owned(),
+            })
+            .with_help(format!("review the plan above, then pass --approved {digest}"))
+    }
 }

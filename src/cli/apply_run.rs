@@ -365,7 +365,11 @@ async fn apply_one(
         number => format!(", {number} already up to date"),
     };
     let writes = pluralize(outcome.completed.len() - outcome.unchanged, "write");
-    env.print(&format!("Applied to {label}: {writes} made{unchanged}.\n"));
+    let summary = format!("Applied to {label}: {writes} made{unchanged}.");
+    match options.format {
+        OutputFormat::Text => env.print(&summary),
+        OutputFormat::Json => env.note(&summary),
+    }
     if matches!(cluster, AnyCluster::Live(_)) && removes_entry_fields(plan) && !plan.token_cache.is_zero() {
         let time = format_duration(plan.token_cache);
         env.note(&format!(

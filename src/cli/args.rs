@@ -45,6 +45,7 @@ impl Command {
         match self {
             Self::Plan(PlanArgs { format, .. })
             | Self::Drift(DriftArgs { format, .. })
+            | Self::Restore(RestoreArgs { format, .. })
             | Self::Validate(ValidateArgs { format, .. })
             | Self::Snapshot(SnapshotArgs { format, .. })
             | Self::Whoami(WhoamiArgs { format, .. })
@@ -52,9 +53,7 @@ impl Command {
             | Self::Can(CanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::WhoCan(WhoCanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::Access(AccessArgs { question: QuestionArgs { format, .. }, .. }) => *format,
-            Self::Apply(_) | Self::Restore(_) | Self::Schema(_) | Self::Completions(_) | Self::Version(_) => {
-                OutputFormat::Text
-            }
+            Self::Apply(_) | Self::Schema(_) | Self::Completions(_) | Self::Version(_) => OutputFormat::Text,
         }
     }
 
@@ -129,6 +128,9 @@ pub(crate) struct PlanArgs {
     /// Save the plan to a file for `apply --plan FILE`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Sign the saved plan with this OpenSSH private key, and write the signature to FILE.sig
+    #[arg(long, value_name = "KEY", requires = "out")]
+    pub(crate) sign_key: Option<PathBuf>,
     /// Output format
     #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
@@ -156,12 +158,15 @@ pub(crate) struct ApplyArgs {
     /// Do not ask for confirmation
     #[arg(long)]
     pub(crate) auto_approve: bool,
-    /// Apply only if the plan has this digest. Can be repeated, one for each cluster
-    #[arg(long, value_name = "DIGEST", conflicts_with = "plan")]
+    /// Apply only if the plan has this digest, also with --plan. Can be repeated, one for each cluster
+    #[arg(long, value_name = "DIGEST")]
     pub(crate) approved: Vec<String>,
     /// Apply a saved plan. It is refused if the objects that it relies on have changed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "clusters"])]
     pub(crate) plan: Option<PathBuf>,
+    /// Apply the saved plan only if FILE.sig is its signature with one of these OpenSSH public keys
+    #[arg(long, value_name = "PUB", requires = "plan")]
+    pub(crate) verify_key: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) flags: ApplyFlags,
 }
@@ -220,6 +225,9 @@ pub(crate) struct RestoreArgs {
     /// Do not ask for confirmation
     #[arg(long)]
     pub(crate) auto_approve: bool,
+    /// Format of the plan on stdout. With json, the progress is on stderr
+    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
+    pub(crate) format: OutputFormat,
     /// Restore only if the plan has this digest. Can be repeated
     #[arg(long, value_name = "DIGEST")]
     pub(crate) approved: Vec<String>,
@@ -459,6 +467,8 @@ pub(crate) enum SchemaKind {
     Policy,
     /// Output of `plan` and `drift`, and saved plans
     Plan,
+    /// First document of a backup of `apply --backup`; the Kubernetes objects follow it
+    Backup,
     /// Output of `validate`, and errors of all commands
     Diagnostics,
     /// Output of `whoami`

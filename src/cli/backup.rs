@@ -47,14 +47,16 @@ pub(super) async fn write_backup(cluster_plan: &ClusterPlan, folder: &Path, env:
         let Some(object) = object.filter(|_| is_unchanged) else {
             return Err(saved_plan::stale_plan_error(&cluster_plan.label, &[format!("{key} was changed")]));
         };
-        documents.push(to_yaml(&object));
+        documents.push(object);
     }
-    let document = BackupDocument::new(
+    let header = BackupDocument::new(
         &cluster_plan.plan,
         (&cluster_plan.label, cluster_plan.cluster_name.as_deref()),
         (&cluster_plan.connection).into(),
-    );
-    documents.insert(0, to_yaml(&to_value(&document)?));
+        &documents,
+    )?;
+    documents.insert(0, to_value(&header)?);
+    let documents: Vec<String> = documents.iter().map(to_yaml).collect();
     let text = format!(
         "# rolecall backup, taken {} of {}\n{}",
         env.now,

@@ -7,11 +7,12 @@ use super::guards;
 use super::missing_permissions;
 use super::policy_files::{LoadedPolicy, read_policy};
 use super::print_json;
+use super::same_cluster::{ClusterIdentity, ensure_different_clusters};
 use super::target::{ClusterConnection, ConnectedCluster, TargetCluster, resolve_targets};
 use crate::access::{all_dangling, dangling_after};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, ReadCluster as _};
-use crate::diagnostic::{Diagnostic, InternalError};
+use crate::diagnostic::{Diagnostic, InternalError, SourceMap};
 use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation, PatternMatches};
 use crate::lint::{self, LintContext, Vocabulary};
 use crate::permissions::MissingPermission;
@@ -20,7 +21,7 @@ use crate::policy::{PolicyIndex, prescan_clusters};
 use crate::render::diagnostics;
 use crate::render::plan_text::PlanTextOptions;
 use crate::render::terminal_text::TerminalText;
-use crate::report::{self, PlanDocument, PlanJson};
+use crate::report::{self, PlanDocument, PlanJson, SerializeError};
 use crate::state::State;
 use crate::state::object::ObjectError;
 
@@ -112,7 +113,7 @@ impl PlanSet {
         env: &mut Env,
     ) -> Result<(), CommandError> {
         match format {
-            OutputFormat::Json if self.error.is_none() => print_json(&self.document(), env)?,
+            OutputFormat::Json if self.error.is_none() => print_json(&self.document()?, env)?,
             OutputFormat::Json => {}
             OutputFormat::Text => print_plans(&self.cluster_plans, full, render, env),
         }
@@ -120,20 +121,34 @@ impl PlanSet {
     }
 
     /// Returns the plans as one document.
-    pub(crate) fn document(&self) -> PlanDocument {
-        let plan_json = |cluster_plan: &ClusterPlan| {
-            PlanJson::new(
-                &cluster_plan.plan,
-                &cluster_plan.digest,
-                (&cluster_plan.label, cluster_plan.cluster_name.as_deref()),
-                (&cluster_plan.connection).into(),
-                &self.loaded.policy.sources,
-                &cluster_plan.violations,
-                &cluster_plan.guard_report,
-            )
-        };
-        PlanDocument::new(self.cluster_plans.iter().map(plan_json).collect())
+    ///
+    /// # Errors
+    /// If it cannot be serialized.
+    pub(crate) fn document(&self) -> Result<PlanDocument, SerializeError> {
+        plan_document(&self.cluster_plans, &self.loaded.policy.sources)
     }
+}
+
+/// Returns plans as one document.
+///
+/// # Errors
+/// If it cannot be serialized.
+pub(crate) fn plan_document(
+    cluster_plans: &[ClusterPlan],
+    sources: &SourceMap,
+) -> Result<PlanDocument, SerializeError> {
+    let plan_json = |cluster_plan: &ClusterPlan| {
+        PlanJson::new(
+            &cluster_plan.plan,
+            &cluster_plan.digest,
+            (&cluster_plan.label, cluster_plan.cluster_name.as_deref()),
+            (&cluster_plan.connection).into(),
+            sources,
+            &cluster_plan.violations,
+            &cluster_plan.guard_report,
+        )
+    };
+    PlanDocument::new(cluster_plans.iter().map(plan_json).collect())
 }
 
 /// Prints the plans as text, with an empty line between them.
@@ -189,6 +204,12 @@ pub(crate) async fn plan_targets(
     loaded.print_warnings(env);
     let targets = resolve_targets(Some((&loaded.policy.clusters, &loaded.base_dir)), &target_args.connection, env)?;
     let observed = if targets == scanned_targets { early } else { observe_targets(&targets, depth).await };
+    let identities = targets.iter().zip(&observed).filter_map(|(target, observed)| {
+        let (connected, state, _) = observed.as_ref().ok()?;
+        let name = target.name.as_deref().unwrap_or(&connected.label);
+        Some(ClusterIdentity::new(name, &target.connection, state))
+    });
+    ensure_different_clusters(&identities.collect::<Vec<_>>())?;
     let mut cluster_plans = Vec::with_capacity(targets.len());
     let mut errors: Option<CommandError> = None;
     for (target, observed) in targets.iter().zip(observed) {

@@ -202,6 +202,16 @@ impl Env {
         }
     }
 
+    /// Asks for a secret at the terminal, which does not show what is typed.
+    pub(crate) fn prompt_secret(&mut self, question: &str) -> String {
+        let echo = HiddenInput::new();
+        let secret = self.prompt(question);
+        if echo.is_some() {
+            self.eprint("\n");
+        }
+        secret
+    }
+
     /// Reads stdin to its end, for `--snapshot -`.
     pub(crate) fn read_stdin(&mut self) -> io::Result<()> {
         let mut text = String::new();
@@ -290,4 +300,37 @@ pub struct Stdio {
     pub stdout: Box<dyn Write>,
     /// Standard error: progress and diagnostics. Requests report to it from other threads.
     pub stderr: Box<dyn Write + Send>,
+}
+
+/// While it exists, the terminal does not show what is typed.
+struct HiddenInput {
+    #[cfg(unix)]
+    saved: rustix::termios::Termios,
+}
+
+impl HiddenInput {
+    /// Returns `None` if stdin is not a terminal.
+    #[cfg(unix)]
+    fn new() -> Option<Self> {
+        let stdin = rustix::stdio::stdin();
+        let saved = rustix::termios::tcgetattr(stdin).ok()?;
+        let mut hidden = saved.clone();
+        hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);
+        rustix::termios::tcsetattr(stdin, rustix::termios::OptionalActions::Flush, &hidden).ok()?;
+        Some(Self { saved })
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> Option<Self> {
+        None
+    }
+}
+
+#[cfg(unix)]
+impl Drop for HiddenInput {
+    fn drop(&mut self) {
+        // There is nothing to do if the terminal is gone.
+        let _ =
+            rustix::termios::tcsetattr(rustix::stdio::stdin(), rustix::termios::OptionalActions::Flush, &self.saved);
+    }
 }

@@ -17,7 +17,7 @@ use crate::report::{self, PlanDocument, to_text};
 const SNAPSHOT: &str = "\
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: { name: one, uid: u, resourceVersion: \"7\", annotations: { rolecall/policy: p } }
+metadata: { name: one, uid: u, resourceVersion: \"7\", annotations: { rolecall/policy: p, rolecall/object: \"ead630eee313eca1\" } }
 rules: []
 ";
 const POLICY: &str = "\
@@ -47,7 +47,7 @@ impl Write for SharedText {
 }
 
 /// Runs a command in a folder, and returns its exit code and its stderr.
-fn run_in(folder: &Path, args: &[&str]) -> (Exit, String) {
+pub(super) fn run_in(folder: &Path, args: &[&str]) -> (Exit, String) {
     let stderr = SharedText::default();
     let stdio = Stdio {
         stdin: Box::new(Cursor::new(Vec::new())),
@@ -68,7 +68,8 @@ fn edit_plan(text: &str, edit: impl FnOnce(&mut Value)) -> String {
     let mut parsed: PlanDocument = serde_json::from_value(document.clone()).unwrap();
     let plan = Plan::try_from(parsed.plans.remove(0)).unwrap();
     document["plans"][0]["digest"] = json!(report::digest(&plan).unwrap());
-    to_text(&document).unwrap()
+    let edited: PlanDocument = serde_json::from_value(document).unwrap();
+    to_text(&PlanDocument::new(edited.plans).unwrap()).unwrap()
 }
 
 #[test]

@@ -27,12 +27,14 @@ mod missing_permissions;
 mod panics;
 mod permissions;
 mod plan;
+mod plan_signature;
 mod policy_files;
 mod question;
 #[cfg(test)]
 mod reference;
 mod refusals;
 mod restore;
+mod same_cluster;
 mod saved_plan;
 mod schema;
 mod signals;

@@ -7,15 +7,21 @@ use super::env::Env;
 use super::exit::Exit;
 use super::guards::parse_allow_flags;
 use super::missing_permissions;
+use super::plan_signature::SigningKey;
 use super::refusals::{print_diagnostics, print_refusals};
 use super::{print_error, write_output};
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::files::{OutputKind, is_stdout};
 use crate::render::plan_text;
 use crate::report::to_text;
 
 pub(crate) async fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let allow = parse_allow_flags(&args.allow)?;
+    if args.sign_key.is_some() && args.out.as_deref().is_some_and(is_stdout) {
+        let error = Diagnostic::error("a plan on stdout cannot be signed, because its signature is a file beside it");
+        return Err(CommandError::from_diagnostic(error.with_help("pass --out FILE")));
+    }
+    let signing_key = args.sign_key.as_deref().map(|path| SigningKey::read(path, env)).transpose()?;
     let mut plans = plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, env).await?;
     // They are printed after the plan, and are among the warnings of the JSON document.
     let mut missing = Vec::new();
@@ -43,7 +49,12 @@ pub(crate) async fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandE
         return Ok(Exit::Refused);
     }
     if let Some(path) = &args.out {
-        write_output(path, &to_text(&plans.document())?, OutputKind::Plan, env)?;
+        let text = to_text(&plans.document()?)?;
+        write_output(path, &text, OutputKind::Plan, env)?;
+        if let Some(key) = &signing_key {
+            let signature = key.sign(path, &text, env)?;
+            env.note(&format!("Signature saved to {}", signature.display()));
+        }
         // The file does not include the accepted risks: `apply` needs the flags again.
         let allow_flags: String = args.allow.iter().map(|text| format!(" --allow {text}")).collect();
         if !out_is_stdout {

@@ -5,17 +5,19 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::apply::{ApplyOptions, Approval, ApprovedCommand, approve_and_apply};
 use super::apply_run::ApplyAttempt;
-use super::args::{ConnectionArgs, RestoreArgs};
+use super::args::{ConnectionArgs, OutputFormat, RestoreArgs};
 use super::backup::is_backed_up;
-use super::cluster_plan::{ClusterPlan, after_state_error, print_plans};
+use super::cluster_plan::{ClusterPlan, after_state_error, plan_document, print_plans};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::{parse_allow_flags, read_cluster_facts};
+use super::print_json;
 use super::refusals::print_diagnostics;
 use super::target::{ClusterConnection, TargetCluster, connection_from_flags, ensure_snapshots_writable};
 use crate::access::dangling_after;
@@ -86,11 +88,15 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
         approval,
         allow_flags: &allow,
         flags: &args.flags,
+        format: args.format,
         plans_again: false,
         earlier_writes: Cell::new(0),
     };
-    print_plans(&cluster_plans, args.flags.full, plan_text::render_restore, env);
     let sources = SourceMap::default();
+    match args.format {
+        OutputFormat::Text => print_plans(&cluster_plans, args.flags.full, plan_text::render_restore, env),
+        OutputFormat::Json => print_json(&plan_document(&cluster_plans, &sources)?, env)?,
+    }
     match approve_and_apply(&cluster_plans, &sources, &options, env).await? {
         ApplyAttempt::Finished(exit) => Ok(exit),
         ApplyAttempt::LostRace(failure) => {
@@ -135,8 +141,8 @@ fn read_backup(args: &RestoreArgs, env: &Env) -> Result<(BackupDocument, BTreeMa
     let invalid = |reason: &str| invalid_backup(args, reason);
     let documents =
         yaml::parse_documents(&text).map_err(|error| invalid(&format!("line {}: {}", error.line, error.message)))?;
-    let mut backup: Option<BackupDocument> = None;
-    let mut objects = BTreeMap::new();
+    let mut backup: Option<(BackupDocument, Value)> = None;
+    let (mut objects, mut following) = (BTreeMap::new(), Vec::new());
     for document in documents {
         let value = document.to_json().map_err(|error| invalid(&format!("line {}: {}", error.line, error.message)))?;
         if value.is_null() {
@@ -147,13 +153,23 @@ fn read_backup(args: &RestoreArgs, env: &Env) -> Result<(BackupDocument, BTreeMa
             if version != BACKUP_VERSION {
                 return Err(other_version(args, version));
             }
-            backup = Some(serde_json::from_value(value).map_err(|error| invalid(&error.to_string()))?);
+            let document = BackupDocument::deserialize(&value).map_err(|error| invalid(&error.to_string()))?;
+            if backup.replace((document, value)).is_some() {
+                return Err(invalid("it has two documents of the kind `Backup`"));
+            }
             continue;
         }
+        following.push(value.clone());
         match parse_object_key(&value).map_err(|reason| invalid(&reason))? {
             Some(key) if is_backed_up(key.kind()) => drop(objects.insert(key, value)),
             Some(_) | None => {}
         }
     }
-    Ok((backup.ok_or_else(|| invalid("it has no document of the kind `Backup`"))?, objects))
+    let (backup, value) = backup.ok_or_else(|| invalid("it has no document of the kind `Backup`"))?;
+    if !backup.is_unchanged(&value, &following)? {
+        let message = format!("{} was changed after it was written: its digest does not match", args.file.display());
+        let error = Diagnostic::error(message).with_note("no changes were made");
+        return Err(CommandError::from_diagnostic(error.with_help("use the file as `apply --backup` wrote it")));
+    }
+    Ok((backup, objects))
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads the plan file")]
 
+use serde::Deserialize as _;
 use serde_json::Value;
 use std::path::Path;
 
@@ -10,6 +11,8 @@ use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::env::Env;
 use super::guards;
+use super::plan_signature;
+use super::same_cluster::{ClusterIdentity, ensure_different_clusters};
 use super::target::{ClusterConnection, TargetCluster, connection_from_flags};
 use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::ContextSelector;
@@ -34,14 +37,15 @@ struct SavedPlan {
 
 /// Connects to the clusters of a saved plan, and evaluates its plans on their current state.
 pub(crate) async fn open_saved_plan(
-    path: &Path,
+    (path, verify_key): (&Path, Option<&Path>),
     connection_args: &ConnectionArgs,
     allow: &[AllowFlag],
     env: &Env,
 ) -> Result<Vec<ClusterPlan>, CommandError> {
     let mut cluster_plans = Vec::new();
     let mut stale: Vec<Diagnostic> = Vec::new();
-    for saved in read_saved_plans(path, env)? {
+    let mut identities = Vec::new();
+    for saved in read_saved_plans(path, verify_key, env)? {
         // The context can come from the environment, so `--snapshot` takes precedence.
         let connection = match (connection_args.snapshots.as_slice(), &connection_args.context) {
             ([], Some(context)) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
@@ -58,6 +62,9 @@ pub(crate) async fn open_saved_plan(
         // All clusters are evaluated before the first write to any of them. `apply` evaluates each again before its first
         // write.
         let (connected, state, facts) = target.within_timeout(reading).await?;
+        let name = saved.cluster_name.as_deref().unwrap_or(&connected.label);
+        identities.push(ClusterIdentity::new(name, &connection, &state));
+        ensure_different_clusters(&identities)?;
         // The state after a stale plan cannot be computed.
         let reasons = saved.plan.staleness_reasons(&state, &AggregatedRoles::default());
         if !reasons.is_empty() {
@@ -67,9 +74,19 @@ pub(crate) async fn open_saved_plan(
         let after = saved.plan.state_after(&state).map_err(|error| after_state_error(&error))?;
         let comparison = AccessComparison::new(&state, &after);
         let policy_index = PolicyIndex::from_policy_name(&saved.plan.policy);
+        let mut plan = saved.plan;
+        if let Some(reason) = plan.undisclosed_write(&state, &after) {
+            return Err(changed_file_error(path, &reason));
+        }
+        // What is shown is computed from the writes, and must be what the file says.
+        let affected_subjects = plan.renew_access_changes(&comparison);
+        if !affected_subjects.is_empty() {
+            stale.extend(access_changed_error(&connected.label, &affected_subjects).diagnostics);
+            continue;
+        }
         let source = (connection, saved.cluster_name);
         let cluster_plan =
-            ClusterPlan::evaluate(connected, saved.plan, source, policy_index, &comparison, facts, allow).await?;
+            ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, allow).await?;
         cluster_plans.push(cluster_plan);
     }
     match stale.pop() {
@@ -81,28 +98,41 @@ pub(crate) async fn open_saved_plan(
     }
 }
 
-fn read_saved_plans(path: &Path, env: &Env) -> Result<Vec<SavedPlan>, CommandError> {
+fn read_saved_plans(path: &Path, verify_key: Option<&Path>, env: &Env) -> Result<Vec<SavedPlan>, CommandError> {
     let name = path.display();
     let help = format!("make a new plan with `rolecall plan --out {name}`");
     let to_error = |message: String| CommandError::from_diagnostic(Diagnostic::error(message).with_help(help.clone()));
     let text = std::fs::read_to_string(env.cwd.join(path))
         .map_err(|error| to_error(format!("cannot read the plan {name}: {error}")))?;
     env.inputs.record(&env.cwd.join(path), "the plan");
+    // A file that is not signed is not even parsed.
+    if let Some(key) = verify_key {
+        plan_signature::verify(path, text.as_bytes(), key, env)?;
+    }
     // The help does not name a file that is not a plan as the value of `--out`: it can be the policy.
     let not_a_plan = |reason: String| {
         let error = Diagnostic::error(format!("{name} {reason}"));
         CommandError::from_diagnostic(error.with_help("make a plan with `rolecall plan POLICY --out plan.json`"))
     };
+    if text.trim().is_empty() {
+        return Err(not_a_plan(format!("{NOT_A_PLAN}: it is empty")));
+    }
     let PlanDocument { plans, applied_at, .. } = parse(&text).map_err(not_a_plan)?;
+    if plans.is_empty() {
+        return Err(not_a_plan(format!("{NOT_A_PLAN}: it has no plan for any cluster")));
+    }
     let mut saved_plans = Vec::with_capacity(plans.len());
     let mut is_refused = false;
     for saved in plans {
         is_refused |= !saved.failed_invariants.is_empty();
+        if !saved.has_access_changes() {
+            return Err(not_a_plan(format!("{NOT_A_PLAN}: it is the output of `rolecall drift`")));
+        }
         let (cluster_name, digest) = (saved.name.clone(), saved.digest.clone());
         let connection = saved.connection.clone().into();
         let plan = Plan::try_from(saved).map_err(|error| to_error(format!("{name} {NOT_A_PLAN}: {error}")))?;
         if report::digest(&plan)? != digest {
-            return Err(to_error(format!("{name} was changed after it was saved: its digest does not match")));
+            return Err(changed_file_error(path, "the digest does not match the writes and changes"));
         }
         check_steps(&plan.steps)?;
         check_waits(&plan.waits, &plan.steps)?;
@@ -138,17 +168,27 @@ fn parse(text: &str) -> Result<PlanDocument, String> {
         }
         None => return Err(format!("{NOT_A_PLAN}: it has no `format-version`")),
     }
-    serde_json::from_value(value).map_err(|error| format!("{NOT_A_PLAN}: {error}"))
+    let document = PlanDocument::deserialize(&value).map_err(|error| format!("{NOT_A_PLAN}: {error}"))?;
+    match document.is_unchanged(&value) {
+        Ok(true) => Ok(document),
+        Ok(false) => Err("was changed after it was saved: its content digest does not match".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn changed_file_error(path: &Path, reason: &str) -> CommandError {
+    let error = Diagnostic::error(format!("{} was changed after it was saved: {reason}", path.display()));
+    CommandError::from_diagnostic(error.with_note("no changes were made").with_help("plan again"))
 }
 
 /// Records in the file that the plan was applied, since a plan can be applied once. Otherwise it could be applied again
 /// after all its objects were changed back by hand.
 pub(crate) fn mark_applied(path: &Path, env: &Env) -> Result<(), CommandError> {
     let text = std::fs::read_to_string(env.cwd.join(path)).map_err(|error| format!("cannot be read: {error}"));
-    let mut document = text.and_then(|text| parse(&text)).map_err(|reason| {
+    let document = text.and_then(|text| parse(&text)).map_err(|reason| {
         CommandError::from_diagnostic(Diagnostic::error(format!("the plan {} {reason}", path.display())))
     })?;
-    document.applied_at = Some(env.now.to_string());
+    let document = document.with_applied_at(env.now.to_string())?;
     files::replace_input(&env.cwd.join(path), &to_text(&document)?).map_err(|error| {
         let diagnostic =
             Diagnostic::error(format!("cannot record in {} that the plan is applied: {error}", path.display()));
@@ -183,4 +223,105 @@ pub(crate) fn access_changed_error(label: &str, affected_subjects: &[String]) ->
             .with_note("RBAC roles, RBAC bindings or aws-auth entries that the plan does not write have changed")
             .with_help("plan again");
     CommandError::from_diagnostic(error).into_lost_race()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::internal_error_tests::run_in;
+
+    const SNAPSHOT: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: aws-auth, namespace: kube-system, uid: u, resourceVersion: \"7\" }
+data: { mapRoles: \"- rolearn: arn:aws:iam::111122223333:role/a\\n  username: a\\n\" }
+";
+    const POLICY: &str = "\
+[policy]
+name = \"p\"
+[principals.a]
+role = \"arn:aws:iam::111122223333:role/a\"
+groups = [\"g\"]
+[groups.g]
+[cluster-roles.one]
+rules = [{ verbs = [\"get\"], resources = [\"pods\"] }]
+[bindings.one]
+cluster-role = \"one\"
+groups = [\"g\"]
+[[invariants]]
+group = \"g\"
+cannot = \"escalate\"
+";
+
+    /// Returns the paths of all values, as JSON pointers.
+    fn pointers(value: &Value, prefix: &str, out: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| {
+                let pointer = format!("{prefix}/{}", key.replace('~', "~0").replace('/', "~1"));
+                out.push(pointer.clone());
+                pointers(value, &pointer, out);
+            }),
+            Value::Array(list) => list.iter().enumerate().for_each(|(index, value)| {
+                let pointer = format!("{prefix}/{index}");
+                out.push(pointer.clone());
+                pointers(value, &pointer, out);
+            }),
+            _ => {}
+        }
+    }
+
+    fn other_value(value: &Value) -> Value {
+        match value {
+            Value::Null => Value::Bool(true),
+            Value::Bool(value) => Value::Bool(!value),
+            Value::Number(number) => (number.as_u64().unwrap_or(0) + 1).into(),
+            Value::String(text) => format!("{text}x").into(),
+            Value::Array(list) if list.is_empty() => serde_json::json!(["x"]),
+            Value::Array(_) => serde_json::json!([]),
+            Value::Object(map) if map.is_empty() => serde_json::json!({ "x": 1 }),
+            Value::Object(_) => serde_json::json!({}),
+        }
+    }
+
+    /// Any change of one value or one byte, and any cut, is refused or has no effect on the parsed document.
+    #[test]
+    fn changed_plan_file_is_refused() {
+        let folder = tempfile::TempDir::new().unwrap();
+        std::fs::write(folder.path().join("cluster.yaml"), SNAPSHOT).unwrap();
+        std::fs::write(folder.path().join("rolecall.toml"), POLICY).unwrap();
+        let (_, stderr) = run_in(folder.path(), &["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
+        let text = std::fs::read_to_string(folder.path().join("plan.json")).expect(&stderr);
+        let original: Value = serde_json::from_str(&text).unwrap();
+        assert!(parse(&text).is_ok());
+        assert!(parse(&original.to_string()).is_ok(), "whitespace between tokens does not count");
+        let mut paths = Vec::new();
+        pointers(&original, "", &mut paths);
+        assert!(paths.len() > 150, "{}", paths.len());
+        for pointer in &paths {
+            let mut edited = original.clone();
+            let value = edited.pointer_mut(pointer).unwrap();
+            *value = other_value(value);
+            assert!(parse(&edited.to_string()).is_err(), "{pointer}");
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            let mut edited = original.clone();
+            match edited.pointer_mut(parent).unwrap() {
+                Value::Object(map) => drop(map.shift_remove(&key.replace("~1", "/").replace("~0", "~"))),
+                Value::Array(list) => drop(list.remove(key.parse().unwrap())),
+                _ => {}
+            }
+            assert!(parse(&edited.to_string()).is_err(), "without {pointer}");
+        }
+        let to_json = |document: &PlanDocument| serde_json::to_value(document).unwrap();
+        for index in (0..text.len()).step_by(29).chain(text.len() - 20..text.len()) {
+            assert!(index + 1 == text.len() || parse(&text[..index]).is_err(), "cut at {index}");
+            for byte in [b' ', b'0', b'x', b'"', text.as_bytes()[index] ^ 1] {
+                let mut bytes = text.clone().into_bytes();
+                bytes[index] = byte;
+                let Ok(edited) = String::from_utf8(bytes) else { continue };
+                if let Ok(document) = parse(&edited) {
+                    assert_eq!(to_json(&document), original, "byte {index}");
+                }
+            }
+        }
+    }
 }

@@ -27,6 +27,8 @@ const HEAD_BYTES: u64 = 4096;
 pub(crate) enum OutputKind {
     Plan,
     Snapshot,
+    /// The signature of a plan.
+    Signature,
 }
 
 impl OutputKind {
@@ -37,6 +39,7 @@ impl OutputKind {
         let is_json_with = |key: &str| head.starts_with('{') && head.contains(key);
         match self {
             Self::Plan => is_json_with("\"format-version\""),
+            Self::Signature => head.starts_with("-----BEGIN SSH SIGNATURE-----"),
             Self::Snapshot => {
                 head.starts_with("# rolecall snapshot, taken ")
                     || is_json_with("\"kind\": \"List\"")
@@ -49,6 +52,7 @@ impl OutputKind {
         match self {
             Self::Plan => "a saved plan",
             Self::Snapshot => "a snapshot of rolecall",
+            Self::Signature => "a signature",
         }
     }
 }

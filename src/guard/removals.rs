@@ -66,7 +66,7 @@ fn count_removals(context: &GuardContext<'_, '_>) -> RemovalCount {
     let mut count = RemovalCount::default();
     for (key, meta) in live.rbac_objects() {
         let is_removed = after.meta(key).is_none_or(|now| now.deleting && !meta.deleting);
-        count.add(1, usize::from(is_removed), usize::from(object_owner(meta, policy) == Owner::ThisPolicy));
+        count.add(1, usize::from(is_removed), usize::from(object_owner(key, meta, policy) == Owner::ThisPolicy));
     }
     let marks = live.entry_marks();
     let owned = marks.owned_by(policy);

@@ -1,15 +1,17 @@
 //! Finds the permissions that a plan requires and that RBAC does not grant to the user who applies it. Other
 //! authorizers can still grant them, which only the cluster knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::required_permissions::{RequiredPermission, required_by_plan};
 use crate::access::{AccessView, Aggregation, Identity, MASTERS, Request, uncovered};
 use crate::diagnostic::InternalError;
-use crate::plan::{AccessComparison, Plan};
+use crate::names::{ObjectKey, ObjectKind};
+use crate::plan::{AccessComparison, Plan, Step};
 use crate::state::State;
-use crate::state::object::ObjectError;
+use crate::state::object::{Binding, ObjectError, RawBinding, deserialize_object};
 use crate::state::rbac::Rule;
+use crate::state::write::WriteRequest;
 
 /// The user who applies a plan.
 #[derive(Debug, Clone)]
@@ -29,7 +31,7 @@ pub(crate) struct MissingPermission {
 }
 
 /// Returns the requests that a plan requires and that RBAC does not allow the user, without duplicates. Permissions
-/// that an earlier stage of the plan grants are not missing.
+/// that an earlier stage of the plan grants are not missing, and those that it takes away are.
 ///
 /// # Errors
 /// If a write of the plan is not a valid object.
@@ -42,33 +44,87 @@ pub(crate) fn check_plan_permissions(
     if plan.is_empty() || user.groups.iter().any(|group| group == MASTERS) {
         return Ok(Vec::new());
     }
-    let AccessComparison { live, after, .. } = comparison;
+    let live = comparison.live;
     let identity = Identity::from_user_info(&user.username, &user.groups);
-    let mut missing_in_live: BTreeMap<usize, Vec<(RequiredPermission, usize)>> = BTreeMap::new();
-    let mut checker = CallerPermissionChecker::new(live, &identity);
-    for (required, step) in required_by_plan(plan, live, after)? {
-        if checker.find_missing(&required).is_some() {
-            let Some(stage) = plan.steps.get(step).map(|step| step.stage) else {
-                return Err(InternalError::new(format!("the plan has no step {step}, which needs a permission")).into());
-            };
-            missing_in_live.entry(stage).or_default().push((required, step));
+    let affecting = steps_that_affect(plan, comparison, &identity);
+    let mut by_stage: BTreeMap<usize, Vec<(RequiredPermission, usize)>> = BTreeMap::new();
+    let mut missing: BTreeMap<Request, MissingPermission> = BTreeMap::new();
+    let mut record = |found: Option<(Request, Vec<Rule>)>, step: usize| {
+        if let Some((request, missing_rules)) = found {
+            missing.entry(request.clone()).or_insert(MissingPermission { request, missing_rules, step });
+        }
+    };
+    let mut checker = CallerPermissionChecker::new(live, &identity, Aggregation::AsStored);
+    for (required, step) in required_by_plan(plan, comparison)? {
+        let Some(stage) = plan.steps.get(step).map(|step| step.stage) else {
+            return Err(InternalError::new(format!("the plan has no step {step}, which needs a permission")).into());
+        };
+        let is_affected = affecting
+            .iter()
+            .any(|(other_stage, other)| *other_stage < stage || *other_stage == stage && *other != step);
+        if is_affected {
+            by_stage.entry(stage).or_default().push((required, step));
+        } else {
+            record(checker.find_missing(&required), step);
         }
     }
-    // Computing the state before a stage is expensive, so only do it for permissions that are missing in the live
-    // state.
-    let mut missing: BTreeMap<Request, MissingPermission> = BTreeMap::new();
-    for (stage, required_permissions) in missing_in_live {
+    // Computing the state of a stage is expensive, so it is only done for stages in which the user can have other
+    // permissions than now. Steps of one stage are made in any order. The controller can have written the rules of the
+    // aggregated roles or not.
+    for (stage, required_permissions) in by_stage {
+        let is_affecting = |other: usize| affecting.iter().any(|(_, step)| *step == other);
         let before = plan.state_before_stage(stage, live)?;
-        let mut checker = CallerPermissionChecker::new(&before, &identity);
-        for (required, step) in required_permissions {
-            if let Some((request, missing_rules)) = checker.find_missing(&required) {
-                missing.entry(request.clone()).or_insert(MissingPermission { request, missing_rules, step });
+        let after = plan.state_before_stage(stage + 1, live)?;
+        for (state, is_after) in [(&before, false), (&after, true)] {
+            for aggregation in [Aggregation::AsStored, Aggregation::Reconciled] {
+                let mut checker = CallerPermissionChecker::new(state, &identity, aggregation);
+                for (required, step) in &required_permissions {
+                    // A step may take away the permission that it needs itself.
+                    if !(is_after && is_affecting(*step)) {
+                        record(checker.find_missing(required), *step);
+                    }
+                }
             }
         }
     }
     let mut missing: Vec<MissingPermission> = missing.into_values().collect();
     missing.sort_by_key(|permission| permission.step);
     Ok(missing)
+}
+
+/// Returns the steps that can change the permissions of a user, each with its stage: those that write a binding of the user
+/// or a role that is bound to the user. If one of these roles is aggregated, any role counts.
+fn steps_that_affect(plan: &Plan, comparison: &AccessComparison<'_>, identity: &Identity) -> Vec<(usize, usize)> {
+    let bindings: Vec<(&ObjectKey, &Binding)> = [comparison.live, comparison.after]
+        .into_iter()
+        .flat_map(|state| &state.bindings)
+        .filter(|(_, binding)| binding.subjects.iter().any(|subject| identity.matches_subject(subject)))
+        .collect();
+    let roles: BTreeSet<ObjectKey> =
+        bindings.iter().filter_map(|(key, binding)| binding.role_ref.role_key(key)).collect();
+    let binding_keys: BTreeSet<&ObjectKey> = bindings.iter().map(|(key, _)| *key).collect();
+    let is_aggregated = roles.iter().any(|key| {
+        let states = [comparison.live, comparison.after];
+        states.iter().any(|state| state.roles.get(key).is_some_and(|role| role.aggregation.is_some()))
+    });
+    let affects = |step: &Step| match step.object.kind() {
+        ObjectKind::ClusterRole | ObjectKind::Role => is_aggregated || roles.contains(&step.object),
+        ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
+            binding_keys.contains(&step.object) || creates_binding_of(step, identity)
+        }
+        ObjectKind::Namespace | ObjectKind::ConfigMap => false,
+    };
+    let steps = plan.steps.iter().enumerate();
+    steps.filter(|(_, step)| affects(step)).map(|(index, step)| (step.stage, index)).collect()
+}
+
+/// Returns whether the step creates a binding of the user, which can exist only during the plan.
+fn creates_binding_of(step: &Step, identity: &Identity) -> bool {
+    let WriteRequest::Create(body) = &step.write else {
+        return false;
+    };
+    let binding = deserialize_object::<RawBinding>(body).and_then(RawBinding::into_binding);
+    binding.is_ok_and(|binding| binding.subjects.iter().any(|subject| identity.matches_subject(subject)))
 }
 
 /// Checks the permissions of a user in one state.
@@ -80,8 +136,8 @@ struct CallerPermissionChecker<'a, 's> {
 }
 
 impl<'a, 's> CallerPermissionChecker<'a, 's> {
-    fn new(state: &'s State, identity: &'a Identity) -> Self {
-        let access = AccessView::new(state, Aggregation::AsStored);
+    fn new(state: &'s State, identity: &'a Identity, aggregation: Aggregation) -> Self {
+        let access = AccessView::new(state, aggregation);
         access.grants.build_index();
         Self { identity, access, held_rules: BTreeMap::new() }
     }

@@ -10,7 +10,7 @@ use super::required_permissions::{
 };
 use crate::access::{AccessView, Aggregation, Identity, ObjectRequest, Request, uncovered};
 use crate::names::ObjectKey;
-use crate::plan::Plan;
+use crate::plan::{AccessComparison, Plan};
 use crate::policy::expand::Desired;
 use crate::state::State;
 use crate::state::object::{Binding, ObjectError, Role, binding_to_json, role_to_json};
@@ -50,7 +50,8 @@ impl MinimalRoles {
     pub(crate) fn for_apply(desired: &Desired, live: &State, plan: &Plan) -> Result<Self, ObjectError> {
         let after = plan.state_after(live)?;
         let mut for_policy = required_by_policy(desired, live, &plan.policy, &after);
-        for_policy.extend(required_by_plan(plan, live, &after)?.into_iter().map(|(permission, _)| permission));
+        let comparison = AccessComparison::new(live, &after);
+        for_policy.extend(required_by_plan(plan, &comparison)?.into_iter().map(|(permission, _)| permission));
         let mut required = required_for_reading();
         required.extend(required_for_apply(&for_policy));
         required.extend(for_policy);

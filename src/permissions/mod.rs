@@ -6,6 +6,9 @@
 mod check;
 mod minimal_roles;
 mod required_permissions;
+mod roles_during_plan;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use check::{ApplyUser, MissingPermission, check_plan_permissions};
 pub(crate) use minimal_roles::{MinimalRoles, RoleWritePermission};

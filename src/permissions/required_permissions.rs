@@ -7,10 +7,11 @@
 
 use serde_json::Value;
 
+use super::roles_during_plan::RolesDuringPlan;
 use crate::access::Request;
 use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
-use crate::plan::{Plan, Step, bridge};
+use crate::plan::{AccessComparison, Plan, Step, bridge};
 use crate::policy::expand::Desired;
 use crate::state::State;
 use crate::state::object::{ObjectError, RawRole, Role, deserialize_object};
@@ -56,12 +57,19 @@ pub(super) fn object_request(verb: &str, key: &ObjectKey, with_name: bool) -> Re
 /// If a write of the plan is not a valid object.
 pub(crate) fn required_by_plan(
     plan: &Plan,
-    live: &State,
-    after: &State,
+    comparison: &AccessComparison<'_>,
 ) -> Result<Vec<(RequiredPermission, usize)>, ObjectError> {
     let mut required = Vec::new();
-    for (index, step) in plan.steps.iter().enumerate() {
-        required.extend(required_by_step(step, live, after)?.into_iter().map(|permission| (permission, index)));
+    let mut roles = RolesDuringPlan::new(comparison);
+    let mut index = 0;
+    for stage in plan.steps.chunk_by(|a, b| a.stage == b.stage) {
+        roles.begin_stage(stage)?;
+        for step in stage {
+            let permissions = required_by_step(step, &roles, comparison)?;
+            required.extend(permissions.into_iter().map(|permission| (permission, index)));
+            index += 1;
+        }
+        roles.end_stage(stage);
     }
     // Before a step that revokes access, apply asks with a SubjectAccessReview whether an earlier step has taken
     // effect.
@@ -74,7 +82,11 @@ fn subject_access_review() -> RequiredPermission {
     RequiredPermission::Request(Request::object("create", "authorization.k8s.io", "subjectaccessreviews"))
 }
 
-fn required_by_step(step: &Step, live: &State, after: &State) -> Result<Vec<RequiredPermission>, ObjectError> {
+fn required_by_step(
+    step: &Step,
+    roles: &RolesDuringPlan<'_, '_>,
+    comparison: &AccessComparison<'_>,
+) -> Result<Vec<RequiredPermission>, ObjectError> {
     let key = &step.object;
     let (verb, with_name, body) = match &step.write {
         WriteRequest::Create(body) => ("create", false, body),
@@ -84,17 +96,19 @@ fn required_by_step(step: &Step, live: &State, after: &State) -> Result<Vec<Requ
     let mut out = vec![RequiredPermission::Request(object_request(verb, key, with_name))];
     match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => {
-            let stored = if with_name { live.roles.get(key) } else { None };
+            let stored = if with_name { roles.stored(key) } else { None };
             // The API server also requires the rules of cluster-admin to remove an aggregation rule.
             let was_aggregated = stored.is_some_and(|role| role.aggregation.is_some());
             let role = role_after_write(stored, body)?;
             out.extend(required_for_role_write(key, &role, was_aggregated, with_name));
         }
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
-            let binding = after.bindings.get(key).or_else(|| live.bindings.get(key));
+            let AccessComparison { live, after, .. } = comparison;
+            let stored = live.bindings.get(key).filter(|_| !roles.was_deleted(key));
+            let binding = stored.or_else(|| after.bindings.get(key));
             let role_ref = role_ref_after_write(body).or_else(|| binding.map(|binding| binding.role_ref.clone()));
             let role_ref = role_ref.ok_or_else(|| InternalError::new(format!("the role of {key} is not known")))?;
-            out.push(required_for_binding_write(key, &role_ref, after));
+            out.push(required_for_binding_write(key, &role_ref, |role| roles.rules_to_bind(role)));
         }
         ObjectKind::Namespace | ObjectKind::ConfigMap => {}
     }
@@ -102,7 +116,7 @@ fn required_by_step(step: &Step, live: &State, after: &State) -> Result<Vec<Requ
 }
 
 /// Returns the role after a write.
-fn role_after_write(stored: Option<&Role>, body: &Value) -> Result<Role, ObjectError> {
+pub(super) fn role_after_write(stored: Option<&Role>, body: &Value) -> Result<Role, ObjectError> {
     let written: Role = deserialize_object::<RawRole>(&serde_json::json!({
         "metadata": {},
         "rules": body.get("rules"),
@@ -147,7 +161,12 @@ fn required_for_role_write(
     })
 }
 
-fn required_for_binding_write(key: &ObjectKey, role_ref: &RoleRef, after: &State) -> RequiredPermission {
+/// `rules` returns the rules of a role at the time of the write. `None` if it does not exist.
+fn required_for_binding_write(
+    key: &ObjectKey,
+    role_ref: &RoleRef,
+    rules: impl Fn(&ObjectKey) -> Option<Vec<Rule>>,
+) -> RequiredPermission {
     let namespace = key.namespace();
     let (role, resource) = match (role_ref, namespace) {
         (RoleRef::Role(name), Some(namespace)) => (ObjectKey::role(namespace, name), ObjectKind::Role),
@@ -157,7 +176,7 @@ fn required_for_binding_write(key: &ObjectKey, role_ref: &RoleRef, after: &State
     };
     // To bind a role that does not exist, a user needs `bind`, which the rules of cluster-admin include. To bind a role
     // without rules, a user needs neither.
-    let rules = after.roles.get(&role).map_or_else(|| cluster_admin_rules().to_vec(), |role| role.rules.clone());
+    let rules = rules(&role).unwrap_or_else(|| cluster_admin_rules().to_vec());
     let alternative = Request::object("bind", RBAC_GROUP, resource.resource())
         .with_name(role_ref.name())
         .in_namespace(namespace.unwrap_or_default());
@@ -181,9 +200,10 @@ pub(crate) fn required_by_policy(
         out.extend(required_to_manage(key));
         // A temporary binding grants the access while a binding with another roleRef is replaced.
         out.push(RequiredPermission::Request(object_request("delete", &bridge(key, 1), true)));
-        out.push(required_for_binding_write(key, &binding.value.role_ref, after));
+        let rules = |role: &ObjectKey| Some(after.roles.get(role)?.rules.clone());
+        out.push(required_for_binding_write(key, &binding.value.role_ref, rules));
     }
-    let owned = live.rbac_objects().filter(|(_, meta)| object_owner(meta, policy) == Owner::ThisPolicy);
+    let owned = live.rbac_objects().filter(|(key, meta)| object_owner(key, meta, policy) == Owner::ThisPolicy);
     out.extend(owned.map(|(key, _)| RequiredPermission::Request(object_request("delete", key, true))));
     let has_entries = !desired.entries.is_empty() || !desired.expired.entries.is_empty();
     if has_entries || !live.entry_marks().owned_by(policy).is_empty() {

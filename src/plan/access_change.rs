@@ -3,9 +3,11 @@
 //! Subjects with the same gains and losses are grouped. Both states are compared as they are after the controller has
 //! filled in the aggregated ClusterRoles; otherwise a delay of the controller would be shown as a change of the plan.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::access_severity::sort_critical_changes_first;
 use super::{Change, ChangeTarget, Plan};
 use crate::access::{
     AccessView, Aggregation, EscalationPath, GrantSource, GrantedRequests, MASTERS, MarginalImpact, RequestSetData,
@@ -95,6 +97,7 @@ impl Plan {
             }
             group_access_changes(&diff_access(&sides.live_access, &sides.after_access), policy_index)
         }));
+        sort_critical_changes_first(&mut self.changes, self.access_changes.as_deref().unwrap_or_default());
     }
 }
 
@@ -159,13 +162,14 @@ pub(super) fn group_access_changes(rows: &[SubjectDiff<'_>], policy_index: &Poli
             change.subjects.push(AffectedSubject { subject: row.subject.to_string(), name });
         }
     }
+    changes.sort_by_key(|change| Reverse(change.severity()));
     changes
 }
 
 impl AccessDiff {
     fn new(row: &SubjectDiff<'_>, identity_paths: &[EscalationSummary]) -> Self {
         let to_allowed = |parts: &[GrantedRequests<'_>]| parts.iter().map(AllowedRequests::new).collect();
-        Self {
+        let mut diff = Self {
             gains: to_allowed(&row.permissions.gained),
             losses: to_allowed(&row.permissions.lost),
             escalations: identity_paths
@@ -173,7 +177,9 @@ impl AccessDiff {
                 .cloned()
                 .chain(row.permissions.escalation_paths.iter().map(EscalationSummary::from_path))
                 .collect(),
-        }
+        };
+        diff.sort_by_severity();
+        diff
     }
 }
 

@@ -128,6 +128,8 @@ mod tests {
     use super::*;
     use crate::plan::{DiffOp, Plan, plan};
     use crate::policy::load_policy;
+    use crate::state::object_meta::{Labels, ObjectMeta};
+    use crate::state::owner::{OBJECT_ANNOTATION, mark_owned};
     use crate::state::validate::parse_object_key;
 
     const MANUAL: &str = "managedFields: [{ manager: kubectl-edit, operation: Update, time: '2026-11-24T11:00:00Z', \
@@ -139,7 +141,11 @@ mod tests {
         let aggregation = selects.map_or_else(String::new, |label| {
             format!("aggregationRule: {{ clusterRoleSelectors: [{{ matchLabels: {{ {label}: 'yes' }} }}] }}\n")
         });
-        let annotations = "rolecall/policy: p, rolecall/digest: x, rolecall/labels: l";
+        let mut meta = ObjectMeta::default();
+        mark_owned(&ObjectKey::cluster_role(name), &mut meta, "p", &Labels::new(), "x".to_owned());
+        let object = &meta.annotations[OBJECT_ANNOTATION];
+        let annotations =
+            format!("rolecall/policy: p, rolecall/object: '{object}', rolecall/digest: x, rolecall/labels: l");
         let managed = if managed.is_empty() { String::new() } else { format!(", {managed}") };
         format!(
             "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\

@@ -4,7 +4,9 @@
 //! arguments. The steps of a plan are complete, so `apply` makes no decisions of its own.
 
 mod access_change;
+mod access_severity;
 mod aggregated_roles;
+mod disclosure;
 mod entries;
 mod field_diff;
 mod fingerprint;
@@ -33,6 +35,7 @@ pub(crate) use access_change::{
     AccessChange, AccessComparison, AccessDiff, AccessImpact, AffectedSubject, AllowedRequests, EscalationSummary,
     GrantedBy,
 };
+pub(crate) use access_severity::{AccessSeverity, change_severities};
 pub(crate) use aggregated_roles::AggregatedRoles;
 pub(crate) use fingerprint::{NamespaceSelection, SavedNamespaceSelector};
 pub(crate) use guard_limits::{GuardLimit, GuardLimits};
@@ -343,6 +346,7 @@ pub(crate) fn plan(
     let selected = NamespaceSelection::for_steps(policy, cluster, &steps, live);
     let mut changes = builder.changes;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
+    access_severity::sort_critical_changes_first(&mut changes, &[]);
     Ok(Plan {
         policy: policy.name.value.clone(),
         cluster_uid: live.cluster_uid.clone(),

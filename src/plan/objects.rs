@@ -16,7 +16,7 @@ use crate::state::State;
 use crate::state::merge_join::{EitherOrBoth, merge_join};
 use crate::state::object::{Binding, Role, aggregation_rule_to_json, binding_to_json, role_to_json, subjects_to_json};
 use crate::state::object_meta::{Labels, ObjectMeta};
-use crate::state::owner::{self, DIGEST_ANNOTATION, LABELS_ANNOTATION, Owner};
+use crate::state::owner::{self, DIGEST_ANNOTATION, LABELS_ANNOTATION, Owner, OwnershipMark};
 use crate::state::rbac::{Subject, canonical_rules, same_rules, same_subjects};
 
 pub(super) fn plan_objects(builder: &mut PlanBuilder<'_>, desired: &Desired, live: &State, ownership: &OwnershipSpec) {
@@ -30,6 +30,7 @@ pub(super) fn plan_objects(builder: &mut PlanBuilder<'_>, desired: &Desired, liv
             }
         }
     }
+    removals.warn_kept_objects(builder, desired, live);
     for (key, side) in merge_join(&desired.bindings, &live.bindings) {
         match side {
             EitherOrBoth::Left(item) => plan_binding_creation(builder, key, item),
@@ -50,7 +51,7 @@ fn check_manageable(builder: &mut PlanBuilder<'_>, key: &ObjectKey, meta: &Objec
     let error = if owner::is_built_in(key) {
         Diagnostic::error(format!("{key} is managed by Kubernetes or EKS, which revert changes to it"))
             .with_help("use another name in the policy")
-    } else if let Owner::OtherPolicy(other) = owner::object_owner(meta, builder.policy) {
+    } else if let Owner::OtherPolicy(other) = owner::object_owner(key, meta, builder.policy) {
         Diagnostic::error(format!("{key} is owned by policy `{other}`"))
             .with_help(format!("remove {key} from one of the two policies, `{}` or `{other}`", builder.policy))
     } else if meta.deleting {
@@ -105,7 +106,7 @@ pub(super) fn object_change(
 fn plan_role_creation(builder: &mut PlanBuilder<'_>, key: &ObjectKey, desired: &DesiredItem<DesiredRole>) {
     let DesiredRole { role, labels } = &desired.value;
     let mut marked = role.clone();
-    owner::mark_owned(&mut marked.meta, builder.policy, labels, owner::role_digest(role, labels));
+    owner::mark_owned(key, &mut marked.meta, builder.policy, labels, owner::role_digest(role, labels));
     let mut fields = field_diff::diff_role(None, Some(role));
     fields.extend(field_diff::diff_labels(&Labels::new(), labels));
     builder.changes.push(object_change(builder, Action::Create, key, Some(desired.span), fields));
@@ -119,9 +120,15 @@ fn plan_role_creation(builder: &mut PlanBuilder<'_>, key: &ObjectKey, desired: &
 
 /// Returns the `metadata` of a merge patch that marks the object as owned and sets its labels to `desired`. `managed`
 /// are the live labels that the policy controls; those that are not desired are removed.
-fn metadata_patch(meta: &ObjectMeta, policy: &str, desired: &Labels, managed: &Labels, digest: &str) -> Value {
+fn metadata_patch(
+    (key, meta): (&ObjectKey, &ObjectMeta),
+    policy: &str,
+    desired: &Labels,
+    managed: &Labels,
+    digest: &str,
+) -> Value {
     let mut marked = ObjectMeta::default();
-    owner::mark_owned(&mut marked, policy, desired, digest.to_owned());
+    owner::mark_owned(key, &mut marked, policy, desired, digest.to_owned());
     let differs = |from: &Labels, key: &String, value: &String| from.get(key) != Some(value);
     let mut labels: Map<String, Value> = marked
         .labels
@@ -147,6 +154,12 @@ fn metadata_patch(meta: &ObjectMeta, policy: &str, desired: &Labels, managed: &L
         out.insert("annotations".to_owned(), Value::Object(annotations));
     }
     Value::Object(out)
+}
+
+/// A note for a listed object that another client has made from an owned one.
+fn copied_mark_note(key: &ObjectKey, meta: &ObjectMeta) -> Option<String> {
+    let is_copied = matches!(owner::ownership_mark(key, meta), OwnershipMark::Copied(_));
+    is_copied.then(|| "its ownership mark was copied from another object".to_owned())
 }
 
 /// Returns whether the object has changed since rolecall wrote it. The digest annotation records the content that was
@@ -180,13 +193,16 @@ fn plan_role_update(builder: &mut PlanBuilder<'_>, key: &ObjectKey, desired: &De
         }
     }
     let is_unchanged = has_same_rules && live_labels == *labels;
-    let is_owned = owner::object_owner(&live.meta, builder.policy) == Owner::ThisPolicy;
+    let is_owned = owner::object_owner(key, &live.meta, builder.policy) == Owner::ThisPolicy;
     if is_unchanged && is_owned {
         return;
     }
     let mut patch = Map::new();
     let digest = owner::role_digest(role, labels);
-    patch.insert("metadata".to_owned(), metadata_patch(&live.meta, builder.policy, labels, &managed_labels, &digest));
+    patch.insert(
+        "metadata".to_owned(),
+        metadata_patch((key, &live.meta), builder.policy, labels, &managed_labels, &digest),
+    );
     if !has_same_rules {
         match &role.aggregation {
             Some(selectors) => {
@@ -254,6 +270,7 @@ fn push_update(
     let action = if is_owned { Action::Update } else { Action::Adopt };
     let mut change = object_change(builder, action, key, Some(span), fields);
     change.origin = if is_owned { origin } else { ChangeOrigin::NotApplied };
+    change.note = copied_mark_note(key, live.meta());
     change.last_writer.clone_from(&live.meta().last_writer);
     builder.changes.push(change);
     builder.writes.push(PendingWrite {
@@ -264,14 +281,14 @@ fn push_update(
     });
 }
 
-fn with_ownership_marks(builder: &PlanBuilder<'_>, binding: &Binding) -> Binding {
+fn with_ownership_marks(builder: &PlanBuilder<'_>, key: &ObjectKey, binding: &Binding) -> Binding {
     let mut marked = binding.clone();
-    owner::mark_owned(&mut marked.meta, builder.policy, &Labels::new(), owner::binding_digest(binding));
+    owner::mark_owned(key, &mut marked.meta, builder.policy, &Labels::new(), owner::binding_digest(binding));
     marked
 }
 
 fn plan_binding_creation(builder: &mut PlanBuilder<'_>, key: &ObjectKey, desired: &DesiredItem<Binding>) {
-    let body = binding_to_json(key, &with_ownership_marks(builder, &desired.value));
+    let body = binding_to_json(key, &with_ownership_marks(builder, key, &desired.value));
     let fields = field_diff::diff_binding(None, Some(&desired.value));
     builder.changes.push(object_change(builder, Action::Create, key, Some(desired.span), fields));
     builder.writes.push(PendingWrite {
@@ -294,7 +311,7 @@ fn plan_binding_update(
         return;
     }
     let new = &desired.value;
-    let is_owned = owner::object_owner(&live.meta, builder.policy) == Owner::ThisPolicy;
+    let is_owned = owner::object_owner(key, &live.meta, builder.policy) == Owner::ThisPolicy;
     let origin = || change_origin(&live.meta, &owner::binding_digest(live));
     if live.role_ref != new.role_ref {
         let origin = if is_owned { origin() } else { ChangeOrigin::NotApplied };
@@ -309,7 +326,7 @@ fn plan_binding_update(
     let digest = owner::binding_digest(new);
     patch.insert(
         "metadata".to_owned(),
-        metadata_patch(&live.meta, builder.policy, &Labels::new(), &Labels::new(), &digest),
+        metadata_patch((key, &live.meta), builder.policy, &Labels::new(), &Labels::new(), &digest),
     );
     if !has_same_subjects {
         patch.insert("subjects".to_owned(), subjects_to_json(&new.subjects));
@@ -330,7 +347,7 @@ fn plan_binding_update(
         .map(|(_, expiration)| expiration.reason.as_str())
         .collect();
     if let Some(change) = builder.changes.last_mut().filter(|_| !notes.is_empty()) {
-        change.note = Some(notes.join(", "));
+        change.note = Some(change.note.take().into_iter().chain([notes.join(", ")]).collect::<Vec<_>>().join(", "));
     }
 }
 
@@ -363,13 +380,13 @@ fn plan_binding_replacement(
         );
         return;
     }
-    let is_reusable = |bridge: &Binding| {
+    let is_reusable = |key: &ObjectKey, bridge: &Binding| {
         bridge.role_ref == desired.value.role_ref
             && same_subjects(&bridge.subjects, &desired.value.subjects)
-            && owner::object_owner(&bridge.meta, builder.policy) == Owner::ThisPolicy
+            && owner::object_owner(key, &bridge.meta, builder.policy) == Owner::ThisPolicy
             && !bridge.meta.deleting
     };
-    let is_usable = |bridge: &ObjectKey| live_state.bindings.get(bridge).is_none_or(is_reusable);
+    let is_usable = |bridge: &ObjectKey| live_state.bindings.get(bridge).is_none_or(|live| is_reusable(bridge, live));
     let mut bridges = (1..).map(|number| bridge(key, number));
     let Some(bridge) = bridges.find(is_usable) else {
         builder.diagnostics.push(InternalError::new(format!("{key}: there is no free name for a bridge")).into());
@@ -382,13 +399,17 @@ fn plan_binding_replacement(
         Some(desired.span),
         field_diff::diff_binding(Some(live), Some(&desired.value)),
     );
-    let is_owned = owner::object_owner(&live.meta, builder.policy) == Owner::ThisPolicy;
-    let adoption = if is_owned { "" } else { "existing object, adopted; " };
+    let is_owned = owner::object_owner(key, &live.meta, builder.policy) == Owner::ThisPolicy;
+    let adoption = match copied_mark_note(key, &live.meta) {
+        Some(note) => format!("existing object, adopted; {note}; "),
+        None if is_owned => String::new(),
+        None => "existing object, adopted; ".to_owned(),
+    };
     change.note = Some(format!("{adoption}roleRef is immutable: replaced without interrupting access"));
     change.origin = origin;
     change.last_writer.clone_from(&live.meta.last_writer);
     builder.changes.push(change);
-    let body = |key: &ObjectKey| binding_to_json(key, &with_ownership_marks(builder, &desired.value));
+    let body = |key: &ObjectKey| binding_to_json(key, &with_ownership_marks(builder, key, &desired.value));
     let new_bridge = (!live_state.bindings.contains_key(&bridge)).then(|| (bridge.clone(), body(&bridge)));
     let kind = ChangeKind::Replace { body: body(key), bridge: new_bridge };
     builder.writes.push(PendingWrite {

@@ -1,7 +1,7 @@
 //! Removal of roles and bindings: those that the policy owns and no longer lists, expired ones, and with
 //! `ownership.rbac = "exclusive"` those that no policy owns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::objects::{object_change, require_as_read};
 use super::schedule::{ChangeKind, PendingWrite};
@@ -14,7 +14,10 @@ use crate::policy::{OwnershipMode, OwnershipSpec};
 use crate::state::State;
 use crate::state::object::Binding;
 use crate::state::object_meta::ObjectMeta;
-use crate::state::owner::{self, MANAGED_BY_LABEL, MANAGED_BY_VALUE, Owner, POLICY_ANNOTATION, TEMPORARY_ANNOTATION};
+use crate::state::owner::{self, OBJECT_ANNOTATION, Owner, OwnershipMark, POLICY_ANNOTATION, TEMPORARY_ANNOTATION};
+
+/// The number of kept objects that a warning lists.
+const MAX_LISTED: usize = 5;
 
 /// Why an object is removed.
 enum RemovalReason {
@@ -62,7 +65,8 @@ impl<'a> RemovalPlanner<'a> {
         meta: &ObjectMeta,
         end: Option<&Expiration>,
     ) -> Option<RemovalReason> {
-        match (owner::object_owner(meta, builder.policy), end) {
+        match (owner::object_owner(key, meta, builder.policy), end) {
+            (Owner::ThisPolicy, _) if owner::keep_reason(key, meta).is_some() => None,
             (Owner::ThisPolicy, None) => Some(RemovalReason::NotInPolicy),
             (Owner::ThisPolicy, Some(end)) => Some(RemovalReason::WithNote(end.removal_reason(true))),
             (Owner::Unowned, Some(end))
@@ -80,15 +84,64 @@ impl<'a> RemovalPlanner<'a> {
     /// Returns whether an exclusive policy keeps the object: defaults of Kubernetes and EKS, objects that another tool
     /// or controller manages, ignored objects, and roles that a remaining binding refers to.
     fn is_exempt(&self, key: &ObjectKey, meta: &ObjectMeta) -> bool {
-        let is_managed = meta.labels.get(MANAGED_BY_LABEL).is_some_and(|manager| manager != MANAGED_BY_VALUE)
-            || meta.annotations.contains_key("meta.helm.sh/release-name");
         let is_ignored = self.ownership.ignore.iter().any(|pattern| pattern.value.matches_object(key));
-        owner::is_built_in(key)
+        owner::keep_reason(key, meta).is_some()
             || meta.has_owner_references
-            || is_managed
             || is_ignored
-            || meta.annotations.contains_key(POLICY_ANNOTATION)
             || self.bound_roles.contains(key)
+    }
+
+    /// Warns about objects that have a mark of this policy or a copied mark, and that the plan keeps.
+    pub(super) fn warn_kept_objects(&self, builder: &mut PlanBuilder<'_>, desired: &Desired, live: &State) {
+        let (mut copied, mut without_identity) = (Vec::new(), Vec::new());
+        let mut provided: BTreeMap<String, Vec<&ObjectKey>> = BTreeMap::new();
+        for (key, meta) in live.rbac_objects() {
+            let is_listed = desired.roles.contains_key(key) || desired.bindings.contains_key(key);
+            let end = desired.expired.bindings.get(key);
+            if is_listed || meta.deleting || self.removal_reason(builder, key, meta, end).is_some() {
+                continue;
+            }
+            match owner::ownership_mark(key, meta) {
+                OwnershipMark::Valid(policy) if policy == builder.policy => {
+                    // Only such a reason keeps an object that the policy owns and does not list.
+                    provided.entry(owner::keep_reason(key, meta).unwrap_or_default()).or_default().push(key);
+                }
+                OwnershipMark::Copied(_) => copied.push(key),
+                OwnershipMark::WithoutIdentity(policy) if policy == builder.policy => without_identity.push(key),
+                OwnershipMark::Valid(_) | OwnershipMark::WithoutIdentity(_) | OwnershipMark::None => {}
+            }
+        }
+        let policy = builder.policy;
+        let warning = |title: String, keys: &[&ObjectKey]| {
+            let shown = keys
+                .iter()
+                .take(MAX_LISTED)
+                .fold(Diagnostic::warning(title), |warning, key| warning.with_note(key.to_string()));
+            match keys.len().saturating_sub(MAX_LISTED) {
+                0 => shown,
+                more => shown.with_note(format!("and {more} more")),
+            }
+        };
+        if !copied.is_empty() {
+            let title = format!("kept, because the ownership mark was copied from another object: {}", copied.len());
+            let help = format!("remove the annotation `{POLICY_ANNOTATION}` from them, or delete them with kubectl");
+            builder.diagnostics.push(warning(title, &copied).with_help(help));
+        }
+        if !without_identity.is_empty() {
+            let number = without_identity.len();
+            let title = format!("kept, because the ownership mark does not name the object: {number}");
+            let warning = warning(title, &without_identity)
+                .with_because(format!(
+                    "the annotation `{POLICY_ANNOTATION}` names policy `{policy}`, but `{OBJECT_ANNOTATION}` is missing"
+                ))
+                .with_help("delete them with kubectl, or list them in the policy, apply, and then remove them from it");
+            builder.diagnostics.push(warning);
+        }
+        for (reason, keys) in provided {
+            let title = format!("kept, although policy `{policy}` owns them and does not list them: {}", keys.len());
+            let help = "delete them with kubectl if nothing else provides them";
+            builder.diagnostics.push(warning(title, &keys).with_because(reason).with_help(help));
+        }
     }
 
     pub(super) fn plan_removal(
@@ -100,7 +153,7 @@ impl<'a> RemovalPlanner<'a> {
         fields: impl FnOnce() -> Vec<FieldDiff>,
     ) {
         let Some(reason) = self.removal_reason(builder, key, meta, end) else {
-            if let Some(end) = end.filter(|_| owner::object_owner(meta, builder.policy) == Owner::Unowned) {
+            if let Some(end) = end.filter(|_| owner::object_owner(key, meta, builder.policy) == Owner::Unowned) {
                 builder.diagnostics.push(end.kept_warning(&key.to_string()));
             }
             return;

@@ -1,6 +1,8 @@
 //! Whether a plan is stale: whether the cluster has changed since the plan was made so that the plan must not be
 //! applied.
 
+use std::collections::BTreeMap;
+
 use super::fingerprint::AccessFingerprint;
 use super::post_apply_check::{PostApplyCheck, post_apply_checks};
 use super::{AccessComparison, AggregatedRoles, Plan, access_change};
@@ -65,6 +67,25 @@ impl Plan {
                 .collect()
         });
         (differing.unwrap_or_default(), post_apply_checks(&rows, &sides, max_checks))
+    }
+
+    /// Replaces the access changes by those that the writes cause now. The names of principals, which only the policy
+    /// knows, are kept. Returns the subjects whose access would change differently than the plan says.
+    pub(crate) fn renew_access_changes(&mut self, comparison: &AccessComparison<'_>) -> Vec<String> {
+        let planned = self.access_changes.take().unwrap_or_default();
+        self.record_access_changes(comparison, &PolicyIndex::default());
+        let now = self.access_changes.as_deref().unwrap_or_default();
+        let differing = AccessFingerprint::from_changes(&planned)
+            .differing_subjects(&AccessFingerprint::from_changes(now))
+            .map(str::to_owned)
+            .collect();
+        let subjects = planned.into_iter().flat_map(|change| change.subjects);
+        let names: BTreeMap<String, String> =
+            subjects.filter_map(|affected| Some((affected.subject, affected.name?))).collect();
+        for affected in self.access_changes.iter_mut().flatten().flat_map(|change| &mut change.subjects) {
+            affected.name = names.get(&affected.subject).cloned();
+        }
+        differing
     }
 
     /// Returns whether an earlier step deletes the object. A replaced binding exists until then, although the step that

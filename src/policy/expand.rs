@@ -352,7 +352,7 @@ impl<'a> Expander<'a> {
         }
         let name = key.name().to_owned();
         let missing = match self.live.roles.get(key) {
-            Some(role) if owner::object_owner(&role.meta, &self.policy.name.value) == owner::Owner::ThisPolicy => {
+            Some(role) if owner::object_owner(key, &role.meta, &self.policy.name.value) == owner::Owner::ThisPolicy => {
                 MissingReference::RoleBeingRemoved { kind: key.kind().as_str(), name: key.path() }
             }
             Some(_) => return,

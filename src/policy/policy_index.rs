@@ -108,7 +108,7 @@ impl PolicyIndex {
         let Some(meta) = state.meta(key) else {
             return ManagedBy::Unmanaged;
         };
-        match owner::object_owner(meta, &self.policy_name) {
+        match owner::object_owner(key, meta, &self.policy_name) {
             Owner::ThisPolicy => self.managed_by_this_policy(self.object_locations.get(key)),
             Owner::OtherPolicy(other) => ManagedBy::Policy(other),
             Owner::Unowned => ManagedBy::Unmanaged,

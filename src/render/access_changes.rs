@@ -1,11 +1,12 @@
 //! The section of a plan that lists who gains and who loses which access.
 
-use super::plan_text::PlanTextOptions;
+use super::plan_text::{PlanTextOptions, sensitive_count};
 use super::style::StyleClass;
 use super::terminal_text::TerminalText;
 use super::text_util::{columns, escape_control, pluralize};
 use crate::plan::{
-    AccessChange, AccessImpact, Action, AffectedSubject, AllowedRequests, Change, ChangeTarget, GrantedBy,
+    AccessChange, AccessImpact, AccessSeverity, Action, AffectedSubject, AllowedRequests, Change, ChangeTarget,
+    GrantedBy,
 };
 use crate::state::aws_auth::Section;
 
@@ -29,10 +30,14 @@ pub(crate) fn render_access_changes(
     if changes.is_empty() && lost_logins.is_empty() {
         out.line("  no access changes");
     }
-    for change in changes.iter().take(max_changes) {
-        push_access_change(change, [max_subjects, max_lines], options, &mut out);
+    // The changes are sorted by severity. Critical ones are shown with all subjects and lines.
+    let critical = changes.iter().take_while(|change| change.severity() >= AccessSeverity::Critical).count();
+    let shown = max_changes.max(critical);
+    for (number, change) in changes.iter().take(shown).enumerate() {
+        let limits = if number < critical { [usize::MAX; 2] } else { [max_subjects, max_lines] };
+        push_access_change(change, limits, options, &mut out);
     }
-    push_more(changes.len(), max_changes, "more access change", "  ", &mut out);
+    push_more_changes(changes.get(shown..).unwrap_or_default(), &mut out);
     let sign = style.paint(StyleClass::Removed, "-");
     for principal in lost_logins.iter().take(max_changes) {
         out.line(&format!("  {sign} {}  can no longer log in (loses no RBAC permissions)", escape_control(principal)));
@@ -81,6 +86,18 @@ fn push_more(total: usize, shown: usize, noun: &str, indent: &str, out: &mut Ter
     if let Some(more) = total.checked_sub(shown).filter(|more| *more > 0) {
         out.line(&format!("{indent}… and {} (use --full to show them)", pluralize(more, noun)));
     }
+}
+
+/// Counts the changes that are left out.
+fn push_more_changes(changes: &[AccessChange], out: &mut TerminalText) {
+    if changes.is_empty() {
+        return;
+    }
+    let gain = changes.iter().filter(|change| !change.diff.gains.is_empty()).count();
+    let lose = changes.iter().filter(|change| !change.diff.losses.is_empty()).count();
+    let sensitive = sensitive_count(changes.iter().map(AccessChange::severity));
+    let more = pluralize(changes.len(), "more access change");
+    out.line(&format!("  … and {more}: {gain} gain, {lose} lose; {sensitive} (use --full to show them)"));
 }
 
 fn push_access_change(

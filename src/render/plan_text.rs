@@ -1,11 +1,17 @@
 //! The text of `plan` and `drift`.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::access_changes;
 use super::style::{StyleClass, TextStyle};
 use super::terminal_text::TerminalText;
 use super::text_util::{columns, escape_control, gap_before_location, padded, pluralize};
 use crate::diagnostic::SourceLocation;
-use crate::plan::{AccessImpact, AccessWindow, Action, Change, ChangeOrigin, DiffOp, FieldDiff, Plan, TransientAccess};
+use crate::plan::{
+    AccessChange, AccessImpact, AccessSeverity, AccessWindow, Action, Change, ChangeOrigin, DiffOp, FieldDiff, Plan,
+    TransientAccess, change_severities,
+};
 
 /// The number of changes that are shown without `--full`.
 const MAX_CHANGES: usize = 400;
@@ -59,12 +65,13 @@ fn render_changes(plan: &Plan, no_changes: &str, options: &PlanTextOptions<'_>) 
     out.blank_line();
     // If no change of the plan changes access, the access section says so once for all of them.
     let marks_no_impact = plan.access_changes.as_ref().is_some_and(|access| !access.is_empty());
-    push_changes(&plan.changes, marks_no_impact, options, &mut out);
+    let access = plan.access_changes.as_deref().unwrap_or_default();
+    push_changes((&plan.changes, access), marks_no_impact, options, &mut out);
     if let Some(access) = &plan.access_changes {
         out.append(&access_changes::render_access_changes(access, &plan.changes, options));
     }
     out.append(&render_waits(plan));
-    out.append(&render_windows(plan));
+    out.append(&render_windows(plan, options.full));
     out.append(&render_unproven(plan));
     out.line(&plan_totals(plan));
     out.line(&format!("Digest {}", options.digest));
@@ -72,12 +79,18 @@ fn render_changes(plan: &Plan, no_changes: &str, options: &PlanTextOptions<'_>) 
 }
 
 /// Returns the access that subjects gain or lose only while the plan is applied.
-fn render_windows(plan: &Plan) -> TerminalText {
+fn render_windows(plan: &Plan, full: bool) -> TerminalText {
     if plan.windows.is_empty() {
         return TerminalText::default();
     }
     let mut out = TerminalText::from_line("Temporary access changes (pass --allow-window to accept)");
-    for AccessWindow { step, subject, access, request, reason } in plan.windows.iter().take(MAX_WINDOWS) {
+    // Access that is gained is never cut.
+    let (gained, lost): (Vec<_>, Vec<_>) =
+        plan.windows.iter().partition(|window| window.access == TransientAccess::Gained);
+    let shown = if full { lost.len() } else { MAX_WINDOWS.saturating_sub(gained.len()) };
+    for AccessWindow { step, subject, access, request, reason } in
+        gained.into_iter().chain(lost.iter().copied().take(shown))
+    {
         let effect = match access {
             TransientAccess::Gained => "temporarily gains",
             TransientAccess::Lost => "temporarily loses",
@@ -86,8 +99,9 @@ fn render_windows(plan: &Plan) -> TerminalText {
         let line = format!("{subject}  {effect}  {request}: after `{last_step}`, because {reason}");
         out.line(&format!("  !   {}", escape_control(&line)));
     }
-    if let Some(more) = plan.windows.len().checked_sub(MAX_WINDOWS).filter(|more| *more > 0) {
-        out.line(&format!("      … and {}", pluralize(more, "more temporary change")));
+    if let Some(more) = lost.len().checked_sub(shown).filter(|more| *more > 0) {
+        let more = pluralize(more, "more temporary change");
+        out.line(&format!("      … and {more}, in which access is lost (use --full to show them)"));
     }
     out.blank_line();
     out
@@ -135,18 +149,47 @@ fn step_description(plan: &Plan, step: usize) -> &str {
     plan.steps.get(step).map_or("a step", |step| step.description.as_str())
 }
 
-fn push_changes(changes: &[Change], marks_no_impact: bool, options: &PlanTextOptions<'_>, out: &mut TerminalText) {
-    let shown = if options.full { changes.len() } else { MAX_CHANGES };
-    for change in changes.iter().take(shown) {
+/// Prints the changes. If there are too many, the ones with the least effect on access are left out and counted.
+fn push_changes(
+    (changes, access): (&[Change], &[AccessChange]),
+    marks_no_impact: bool,
+    options: &PlanTextOptions<'_>,
+    out: &mut TerminalText,
+) {
+    let mut listed: Vec<(&Change, AccessSeverity)> = changes.iter().zip(change_severities(changes, access)).collect();
+    let mut shown = changes.len();
+    if !options.full && changes.len() > MAX_CHANGES {
+        listed.sort_by_key(|(_, severity)| Reverse(*severity));
+        let critical = listed.iter().filter(|(_, severity)| *severity >= AccessSeverity::Critical).count();
+        shown = critical.max(MAX_CHANGES);
+    }
+    for (change, _) in listed.iter().take(shown) {
         push_change(change, options, out);
         if marks_no_impact && change.access_impact == Some(AccessImpact::NoChange) {
             out.line(&format!("      {}", options.style.paint(StyleClass::Location, "no access changes")));
         }
     }
-    if let Some(more) = changes.len().checked_sub(shown).filter(|more| *more > 0) {
-        out.line(&format!("      … and {} (use --full to show them)", pluralize(more, "more change")));
+    let left_out = listed.get(shown..).unwrap_or_default();
+    if !left_out.is_empty() {
+        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+        for (change, _) in left_out {
+            *kinds.entry(change.target.kind_label()).or_default() += 1;
+        }
+        let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let sensitive = sensitive_count(left_out.iter().map(|(_, severity)| *severity));
+        let more = pluralize(left_out.len(), "more change");
+        out.line(&format!("      … and {more}: {}; {sensitive} (use --full to show them)", kinds.join(", ")));
     }
     out.blank_line();
+}
+
+/// `3 with wildcards, secrets or other sensitive access`, for items that are left out.
+pub(crate) fn sensitive_count(severities: impl Iterator<Item = AccessSeverity>) -> String {
+    let number = match severities.filter(|severity| *severity > AccessSeverity::Limited).count() {
+        0 => "none".to_owned(),
+        number => number.to_string(),
+    };
+    format!("{number} with wildcards, secrets or other sensitive access")
 }
 
 fn push_change(change: &Change, options: &PlanTextOptions<'_>, out: &mut TerminalText) {
@@ -288,7 +331,7 @@ pub(crate) fn render_drift(plan: &Plan, options: &PlanTextOptions<'_>) -> Termin
     }
     if !not_applied.is_empty() {
         out.line(&format!("Not yet applied ({}):", not_applied.len()));
-        push_changes(&not_applied, false, options, &mut out);
+        push_changes((&not_applied, &[]), false, options, &mut out);
     }
     out.line(&format!("Drift: {} changed outside of rolecall, {} not yet applied.", outside.len(), not_applied.len()));
     out
@@ -310,7 +353,7 @@ mod tests {
             reason: "its rules have too many parts to compare".to_owned(),
         };
         plan.unproven = vec![unproven(TransientAccess::Gained), unproven(TransientAccess::Lost)];
-        assert_eq!(render_windows(&plan).to_output(TextStyle::Plain), "");
+        assert_eq!(render_windows(&plan, false).to_output(TextStyle::Plain), "");
         insta::assert_snapshot!(render_unproven(&plan).to_output(TextStyle::Plain), @"
         Not proven (pass --allow-window to accept)
           ?   rolecall could not prove that group:readers does not gain get secrets: after `a step`, because its rules have too many parts to compare

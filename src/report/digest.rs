@@ -3,20 +3,24 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::SerializeError;
+use super::change::{ActionJson, ChangeJson, FieldJson, TargetJson};
 use super::guard::{InvariantJson, InvariantSubjectJson, NamespaceSelectionJson, RequirementJson};
 use super::step::{StepJson, TokenWaitJson, TransientAccessJson, UnprovenAccessJson};
-use crate::plan::Plan;
+use crate::plan::{Change, Plan};
 
 /// The content of the digest. Locations and descriptions are left out, so that moving lines in the policy does not change
-/// the digest.
+/// the digest. Of the changes that a reviewer sees, what other writers of the cluster decide is left out too: the access
+/// has its own fingerprints, and the last writer is not part of what is approved.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct ApprovedContent<'a> {
     policy: &'a str,
     cluster_uid: Option<&'a str>,
+    changes: Vec<ApprovedChange>,
     steps: Vec<StepJson>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waits: Vec<TokenWaitJson>,
@@ -31,7 +35,25 @@ struct ApprovedContent<'a> {
     invariants: Vec<(InvariantSubjectJson, RequirementJson)>,
 }
 
-/// SHA-256 over the writes of a plan, their preconditions, their effect on access, and the limits and invariants of the
+/// A change as a reviewer sees it.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ApprovedChange {
+    action: ActionJson,
+    target: TargetJson,
+    fields: Vec<FieldJson>,
+    note: Option<String>,
+}
+
+impl From<&Change> for ApprovedChange {
+    fn from(change: &Change) -> Self {
+        let ChangeJson { action, target, fields, note, location: _, drift: _, last_writer: _, changes_access: _ } =
+            change.into();
+        Self { action, target, fields, note }
+    }
+}
+
+/// SHA-256 over the changes and writes of a plan, their preconditions, their effect on access, and the limits and invariants of the
 /// policy. It is computed from the wire types, so that it does not depend on internal names.
 ///
 /// # Errors
@@ -44,6 +66,7 @@ pub(crate) fn digest(plan: &Plan) -> Result<String, SerializeError> {
     let content = serde_json::to_vec(&ApprovedContent {
         policy: &plan.policy,
         cluster_uid: plan.cluster_uid.as_deref(),
+        changes: plan.changes.iter().map(ApprovedChange::from).collect(),
         steps: plan.steps.iter().map(StepJson::from).collect(),
         waits: plan.waits.iter().map(TokenWaitJson::from).collect(),
         transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
@@ -54,6 +77,28 @@ pub(crate) fn digest(plan: &Plan) -> Result<String, SerializeError> {
         max_removals: plan.limits.max_removals.as_ref().map(|limit| limit.value.as_str()),
         invariants: invariants.collect(),
     })?;
+    Ok(sha256(&content))
+}
+
+fn sha256(content: &[u8]) -> String {
     let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("sha256:{hex}"))
+    format!("sha256:{hex}")
+}
+
+/// The digest of a whole document without its key `content-digest`, and of the documents that follow it. Whitespace between
+/// the tokens does not count.
+///
+/// # Errors
+/// If serde cannot serialize the document.
+pub(super) fn content_digest(document: &Value, following: &[Value]) -> Result<String, SerializeError> {
+    let mut document = document.clone();
+    if let Some(keys) = document.as_object_mut() {
+        // The other keys keep their order.
+        keys.shift_remove("content-digest");
+    }
+    if following.is_empty() {
+        return Ok(sha256(&serde_json::to_vec(&document)?));
+    }
+    let all: Vec<&Value> = std::iter::once(&document).chain(following).collect();
+    Ok(sha256(&serde_json::to_vec(&all)?))
 }

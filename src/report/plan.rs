@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::FormatVersion;
 use super::access::AccessChangeJson;
 use super::change::ChangeJson;
 use super::diagnostic::DiagnosticJson;
+use super::digest::content_digest;
 use super::guard::{FailedInvariantJson, GuardsJson, InvariantJson, LimitsJson, NamespaceSelectionJson};
 use super::step::{StepJson, TokenWaitJson, TransientAccessJson, UnprovenAccessJson};
+use super::{FormatVersion, SerializeError, to_value};
 use crate::diagnostic::SourceMap;
 use crate::guard::{GuardReport, InvariantViolation};
 use crate::plan::{Action, Plan};
@@ -28,11 +30,39 @@ pub(crate) struct PlanDocument {
     /// When a saved plan was applied (RFC 3339). A saved plan can be applied once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) applied_at: Option<String>,
+    /// SHA-256 of this document without this key, as JSON without whitespace. `apply --plan` refuses a file that was
+    /// changed. It does not replace a signature: a program that changes the file can also compute the digest.
+    #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
+    content_digest: String,
 }
 
 impl PlanDocument {
-    pub(crate) fn new(plans: Vec<PlanJson>) -> Self {
-        Self { format_version: FormatVersion, plans, applied_at: None }
+    /// # Errors
+    /// If serde cannot serialize the plans.
+    pub(crate) fn new(plans: Vec<PlanJson>) -> Result<Self, SerializeError> {
+        Self { format_version: FormatVersion, plans, applied_at: None, content_digest: String::new() }.with_digest()
+    }
+
+    /// Records when the plan was applied.
+    ///
+    /// # Errors
+    /// If serde cannot serialize the plans.
+    pub(crate) fn with_applied_at(mut self, applied_at: String) -> Result<Self, SerializeError> {
+        self.applied_at = Some(applied_at);
+        self.with_digest()
+    }
+
+    fn with_digest(mut self) -> Result<Self, SerializeError> {
+        self.content_digest = content_digest(&to_value(&self)?, &[])?;
+        Ok(self)
+    }
+
+    /// Returns whether `value`, from which this document was read, is as it was written.
+    ///
+    /// # Errors
+    /// If serde cannot serialize the document.
+    pub(crate) fn is_unchanged(&self, value: &Value) -> Result<bool, SerializeError> {
+        Ok(self.content_digest == content_digest(value, &[])?)
     }
 }
 
@@ -51,7 +81,7 @@ pub(crate) struct PlanJson {
     pub(super) cluster_uid: Option<String>,
     /// The name of the policy.
     pub(super) policy: String,
-    /// The digest of the writes and of what they rely on: `apply --approved DIGEST` makes exactly these writes or none.
+    /// The digest of the changes, of the writes, and of what they rely on: `apply --approved DIGEST` makes exactly these writes or none.
     #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub(crate) digest: String,
     /// The number of changes for each action.
@@ -91,6 +121,11 @@ pub(crate) struct PlanJson {
 }
 
 impl PlanJson {
+    /// Returns whether the effect on access was computed, as `plan` does and `drift` does not.
+    pub(crate) fn has_access_changes(&self) -> bool {
+        self.access.is_some()
+    }
+
     /// `digest` is the result of [`super::digest()`] for this plan.
     pub(crate) fn new(
         plan: &Plan,

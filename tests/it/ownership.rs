@@ -261,3 +261,91 @@ fn lost_login_without_permissions_is_an_access_change() {
     );
     assert!(!text.contains("no access changes") && text.contains("0 subjects gain access, 1 loses."), "{text}");
 }
+
+/// A ClusterRole as `kubectl get` prints it, with these labels and annotations.
+fn cluster_role(name: &str, labels: &str, annotations: &str) -> String {
+    format!(
+        "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+         metadata: {{ name: \"{name}\", labels: {{ {labels} }}, annotations: {{ {annotations} }} }}\n\
+         rules: [{{ verbs: [get], apiGroups: [\"\"], resources: [pods] }}]\n"
+    )
+}
+
+/// A mark that was copied, by `kubectl annotate` or with the whole object, is no ownership. Built-in objects and objects
+/// of other tools are kept even with a mark that is valid.
+#[test]
+fn copied_marks_remove_nothing() {
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", CLUSTER);
+    sandbox.write(
+        "a.toml",
+        &policy("a", "[cluster-roles.reader]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n"),
+    );
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    let applied = sandbox.read("cluster.yaml");
+    let owned = applied.split("---\n").find(|document| document.contains("name: reader\n")).unwrap().to_owned();
+    let value = |key: &str| {
+        let line = owned.lines().find(|line| line.trim_start().starts_with(&format!("{key}:"))).unwrap();
+        line.trim().to_owned()
+    };
+    let valid = format!("{}, {}, {}", value("rolecall/policy"), value("rolecall/object"), value("rolecall/digest"));
+    let managed = "app.kubernetes.io/managed-by: rolecall";
+    let mut objects = String::new();
+    // The mark alone, on objects of Kubernetes, EKS, and others.
+    for name in ["system:discovery", "edit", "eks:addon-manager", "plain"] {
+        objects += &cluster_role(name, managed, "rolecall/policy: a");
+    }
+    // Whole copies under another name, made by `sed`.
+    for name in ["reader2", "system:node"] {
+        objects += "---\n";
+        objects += &owned.replace("reader", name).replace("name: system:node", "name: \"system:node\"");
+    }
+    objects += &cluster_role("addon", "addonmanager.kubernetes.io/mode: Reconcile", &valid);
+    objects += &cluster_role("chart", "app.kubernetes.io/managed-by: Helm", &valid);
+    sandbox.write("cluster.yaml", &format!("{applied}{objects}"));
+    let plan = sandbox.ok(&["plan", "a.toml", "--snapshot", "cluster.yaml"]);
+    assert!(plan.contains("No changes"), "{plan}");
+    let warnings = sandbox.command(&["plan", "a.toml", "--snapshot", "cluster.yaml"]).output().unwrap();
+    let warnings = String::from_utf8(warnings.stderr).unwrap();
+    for name in ["reader2", "system:node", "addon", "chart", "plain", "eks:addon-manager"] {
+        assert!(warnings.contains(&format!("ClusterRole {name}\n")), "{name} is not reported:\n{warnings}");
+    }
+    // Adoption writes a mark of the object's own.
+    sandbox.write(
+        "a.toml",
+        &policy("a", "[cluster-roles.plain]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n"),
+    );
+    assert_eq!(changes(&sandbox, "a.toml"), ["adopt ClusterRole plain", "delete ClusterRole reader"]);
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    sandbox.write("a.toml", &policy("a", ""));
+    assert_eq!(changes(&sandbox, "a.toml"), ["delete ClusterRole plain"]);
+}
+
+/// Marks of versions without an identity: a listed object gets its mark by adoption without other changes, and no object
+/// is removed because of such a mark.
+#[test]
+fn marks_without_identity_are_renewed_and_remove_nothing() {
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", CLUSTER);
+    let roles: String = (0..8)
+        .map(|n| format!("[cluster-roles.r{n}]\nrules = [{{ verbs = [\"get\"], resources = [\"pods\"] }}]\n"))
+        .collect();
+    sandbox.write("a.toml", &policy("a", &roles));
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    let applied = sandbox.read("cluster.yaml");
+    let is_identity = |line: &&str| line.trim_start().starts_with("rolecall/object");
+    assert_eq!(applied.lines().filter(is_identity).count(), 9);
+    let old: String = applied.lines().filter(|line| !is_identity(line)).map(|line| format!("{line}\n")).collect();
+    sandbox.write("cluster.yaml", &old);
+    // Another policy does not take them over.
+    sandbox.write("b.toml", &policy("b", &roles));
+    let refused = sandbox.command(&["plan", "b.toml", "--snapshot", "cluster.yaml"]).output().unwrap();
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("ClusterRole r0 is owned by policy `a`"));
+    sandbox.write("a.toml", &policy("a", ""));
+    assert_eq!(changes(&sandbox, "a.toml"), ["adopt ClusterRoleBinding a"]);
+    sandbox.write("a.toml", &policy("a", &roles));
+    assert_eq!(changes(&sandbox, "a.toml").len(), 9);
+    sandbox.ok(&["apply", "a.toml", "--snapshot", "cluster.yaml", "--auto-approve"]);
+    sandbox.write("a.toml", &policy("a", ""));
+    assert_eq!(changes(&sandbox, "a.toml").len(), 8);
+}

@@ -112,12 +112,12 @@ fn create_namespaces(cluster: &TestCluster) {
 }
 
 /// The folder of the admin and the folder of the runner.
-struct Folders {
-    admin: Sandbox,
-    runner: Sandbox,
+pub(crate) struct Folders {
+    pub(crate) admin: Sandbox,
+    pub(crate) runner: Sandbox,
 }
 
-fn create_folders(cluster: &TestCluster) -> Folders {
+pub(crate) fn create_folders(cluster: &TestCluster) -> Folders {
     create_namespaces(cluster);
     let kubeconfig = with_token("runner", cluster.server(), cluster.ca_file(), &runner_token(cluster)).to_string();
     Folders {
@@ -137,13 +137,13 @@ impl Folders {
     }
 
     /// The objects that `rolecall permissions` prints for the runner.
-    fn permissions(&self, args: &[&str]) -> Vec<Value> {
+    pub(crate) fn permissions(&self, args: &[&str]) -> Vec<Value> {
         let command = [&["permissions", "--subject", "sa:team-a/runner", "--format", "json"], args].concat();
         let list: Value = serde_json::from_str(&self.admin.ok(&command)).unwrap();
         list["items"].as_array().unwrap().clone()
     }
 
-    fn grant(&self, cluster: &TestCluster, objects: &[Value]) {
+    pub(crate) fn grant(&self, cluster: &TestCluster, objects: &[Value]) {
         self.admin.write("list.json", &json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string());
         let file = self.admin.path("list.json").display().to_string();
         cluster.kubectl(&["apply", "-f", &file]);
@@ -179,7 +179,7 @@ fn is_allowed(cluster: &TestCluster, object: &Value, rule: &Value) -> bool {
 
 /// Waits until the authorizer uses a new grant, or a revocation. After a revocation another rule may still allow the
 /// request, so that the wait is short.
-fn wait_until_allowed_is(cluster: &TestCluster, object: &Value, rule: &Value, allowed: bool) {
+pub(crate) fn wait_until_allowed_is(cluster: &TestCluster, object: &Value, rule: &Value, allowed: bool) {
     let timeout = Duration::from_millis(if allowed { 10_000 } else { 1_000 });
     let deadline = Instant::now() + timeout;
     while is_allowed(cluster, object, rule) != allowed && Instant::now() < deadline {

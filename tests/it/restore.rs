@@ -136,7 +136,7 @@ fn backup_of_an_earlier_version_is_refused() {
     let output = sandbox.run(&["restore", "old.yaml", "--auto-approve"]);
     assert_eq!(output.exit_code, 1);
     insta::assert_snapshot!(output.stderr, @r"
-    error: old.yaml has the backup version `rolecall/v2`, but this rolecall reads only `rolecall/v3`
+    error: old.yaml has the backup version `rolecall/v2`, but this rolecall reads only `rolecall/v4`
      |
      = note: backups of earlier versions do not have the writes of the apply, so it cannot be taken back
      = help: restore it with the version of rolecall that wrote it

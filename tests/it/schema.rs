@@ -248,7 +248,7 @@ kind: ClusterRoleBinding
 metadata:
   name: readers
   resourceVersion: "9"
-  annotations: { rolecall/policy: prod, rolecall/digest: "0" }
+  annotations: { rolecall/policy: prod, rolecall/object: "9f22e8bf035a24e5", rolecall/digest: "0" }
   managedFields: [{ manager: kubectl-edit, time: "2026-01-01T00:00:00Z" }]
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }
 subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: readers }]

@@ -1,6 +1,9 @@
 //! Tests when an approved or saved plan is stale: if an object that it relies on has changed, and only then. Also tests
 //! which plan files are read.
 
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
 use crate::common::sandbox::{RunOutput, Sandbox};
 use crate::common::schema::assert_matches_plan_schema;
 
@@ -146,6 +149,7 @@ fn plan_file_of_another_format_is_refused_with_the_command_for_a_new_one() {
         plan.as_object_mut().unwrap().remove("format-version");
         plan.to_string()
     };
+    let drift = sandbox.run(&["drift", "--snapshot", "cluster.yaml", "-o", "json"]).stdout;
     for (text, message) in [
         (with_version(1.into()), "plan.json has the format version 1, but this rolecall reads only version 2"),
         (with_version("2".into()), "plan.json has the format version \"2\", but this rolecall reads only version 2"),
@@ -154,7 +158,11 @@ fn plan_file_of_another_format_is_refused_with_the_command_for_a_new_one() {
         ("[]".to_owned(), "plan.json is not a saved plan: it has no `format-version`"),
         ("{ \"format-version\": 2, \"clusters\": [] }".to_owned(), "is not a saved plan: missing field `plans`"),
         (saved[..saved.len() / 2].to_owned(), "plan.json is not a saved plan: it is not JSON: "),
-        (String::new(), "plan.json is not a saved plan: it is not JSON: "),
+        (String::new(), "plan.json is not a saved plan: it is empty"),
+        ("\n".to_owned(), "plan.json is not a saved plan: it is empty"),
+        ("{ \"format-version\": 2, \"plans\": [] }".to_owned(), "is not a saved plan: missing field `content-digest`"),
+        (sealed(&serde_json::json!({ "format-version": 2, "plans": [] })), "it has no plan for any cluster"),
+        (drift, "is not a saved plan: it is the output of `rolecall drift`"),
     ] {
         sandbox.write("plan.json", &text);
         let output = sandbox.run(&["apply", "--plan", "plan.json"]);
@@ -170,4 +178,61 @@ fn plan_file_of_another_format_is_refused_with_the_command_for_a_new_one() {
     sandbox.ok(&["apply", "--plan", "plan.json"]);
     let output = sandbox.run(&["apply", "--plan", "plan.json"]);
     assert!(output.exit_code == 1 && output.stderr.contains("plan.json was already applied at "), "{}", output.stderr);
+}
+
+/// The text of a plan document, with a content digest that fits it.
+fn sealed(document: &Value) -> String {
+    let mut document = document.clone();
+    document.as_object_mut().unwrap().shift_remove("content-digest");
+    let hash: String = Sha256::digest(document.to_string()).iter().map(|byte| format!("{byte:02x}")).collect();
+    document["content-digest"] = json!(format!("sha256:{hash}"));
+    document.to_string()
+}
+
+/// A sandbox with a saved plan that creates and changes objects and entries, and the plan.
+fn sandbox_with_plan() -> (Sandbox, Value) {
+    let sandbox = Sandbox::offline();
+    sandbox.write("rolecall.toml", POLICY).write("cluster.yaml", &(cluster() + &binding("viewers", "old", "theirs")));
+    sandbox.ok(&["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
+    let saved = serde_json::from_str(&sandbox.read("plan.json")).unwrap();
+    (sandbox, saved)
+}
+
+/// What apply prints comes from `changes`, `access` and others. An edit of any of them is refused, and none is written.
+#[test]
+fn plan_file_with_other_changes_is_refused() {
+    let (sandbox, saved) = sandbox_with_plan();
+    let before = sandbox.read("cluster.yaml");
+    let assert_refused = |text: &str, args: &[&str], message: &str| {
+        sandbox.write("plan.json", text);
+        let output = sandbox.run(&[&["apply", "--plan", "plan.json"], args].concat());
+        assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+        assert!(output.stderr.contains(message), "{message}\n{}", output.stderr);
+        assert_eq!(sandbox.read("cluster.yaml"), before);
+    };
+    let digest = saved["plans"][0]["digest"].as_str().unwrap();
+    for key in ["changes", "access", "warnings", "name", "connection", "guards", "limits", "policy", "summary"] {
+        let mut edited = saved.clone();
+        edited["plans"][0].as_object_mut().unwrap().shift_remove(key);
+        assert_refused(&edited.to_string(), &[], "plan.json ");
+    }
+    // A program that edits the file can also compute its content digest.
+    let mut emptied = saved.clone();
+    emptied["plans"][0]["changes"] = json!([]);
+    assert_refused(&emptied.to_string(), &[], "was changed after it was saved: its content digest does not match");
+    assert_refused(&sealed(&emptied), &[], "the digest does not match the writes and changes");
+    let mut access = saved.clone();
+    access["plans"][0]["access"] = json!([]);
+    assert_refused(&sealed(&access), &[], "the digest does not match the writes and changes");
+    // The digest that was approved belongs to another plan.
+    let other = format!("sha256:{}", "0".repeat(64));
+    assert_refused(&saved.to_string(), &["--approved", &other], "plan.json is not the plan that was approved");
+    sandbox.write("plan.json", &serde_json::to_string_pretty(&saved).unwrap());
+    sandbox.ok(&["apply", "--plan", "plan.json", "--approved", digest]);
+    // The mark of its application is under the digest as well.
+    let mut applied: Value = serde_json::from_str(&sandbox.read("plan.json")).unwrap();
+    applied.as_object_mut().unwrap().shift_remove("applied-at");
+    sandbox.write("plan.json", &applied.to_string());
+    let output = sandbox.run(&["apply", "--plan", "plan.json"]);
+    assert!(output.stderr.contains("its content digest does not match"), "{}", output.stderr);
 }

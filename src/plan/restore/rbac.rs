@@ -338,8 +338,8 @@ impl RestorePlanner<'_> {
             self.warnings.push(left_alone(&name, action, reason));
             return None;
         }
-        let owner_before = versions.before.as_ref().map(|before| owner::object_owner(before.meta(), self.policy));
-        if let Owner::OtherPolicy(other) = owner::object_owner(live.meta(), self.policy)
+        let owner_before = versions.before.as_ref().map(|before| owner::object_owner(key, before.meta(), self.policy));
+        if let Owner::OtherPolicy(other) = owner::object_owner(key, live.meta(), self.policy)
             && owner_before != Some(Owner::OtherPolicy(other.clone()))
         {
             self.warnings.push(left_alone(&name, action, format!("policy `{other}` owns it since the apply")));
@@ -428,7 +428,7 @@ impl RestorePlanner<'_> {
         let mut names = (1..).map(|number| bridge(key, number));
         let bridge = names.find(|bridge| !self.live.bindings.contains_key(bridge)).map(|bridge| {
             let mut marked = Binding { meta: ObjectMeta::default(), ..restored.clone() };
-            owner::mark_owned(&mut marked.meta, self.policy, &Labels::new(), owner::binding_digest(restored));
+            owner::mark_owned(&bridge, &mut marked.meta, self.policy, &Labels::new(), owner::binding_digest(restored));
             let body = binding_to_json(&bridge, &marked);
             (bridge, body)
         });

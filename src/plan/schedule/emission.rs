@@ -230,13 +230,13 @@ impl<'a, 's> WriteEmitter<'a, 's> {
                 let mut role = Role { rules: role.rules.clone(), ..Role::default() };
                 let labels = self.live.meta(key).map(owner::content_labels).unwrap_or_default();
                 let digest = owner::role_digest(&role, &labels);
-                owner::mark_owned(&mut role.meta, policy, &Labels::new(), digest.clone());
+                owner::mark_owned(key, &mut role.meta, policy, &Labels::new(), digest.clone());
                 ("rules", json!(role.rules), digest, role_to_json(key, &role))
             }
             Op::Binding(_, Some(binding)) => {
                 let mut binding = Binding::clone(binding);
                 let digest = owner::binding_digest(&binding);
-                owner::mark_owned(&mut binding.meta, policy, &Labels::new(), digest.clone());
+                owner::mark_owned(key, &mut binding.meta, policy, &Labels::new(), digest.clone());
                 ("subjects", subjects_to_json(&binding.subjects), digest, binding_to_json(key, &binding))
             }
             Op::Role(_, None) | Op::Binding(_, None) => {
@@ -251,7 +251,7 @@ impl<'a, 's> WriteEmitter<'a, 's> {
         patch.insert(field.to_owned(), content);
         let mut patch = Value::Object(patch);
         let meta = self.live.meta(key);
-        if meta.is_none_or(|meta| owner::object_owner(meta, policy) == Owner::ThisPolicy) {
+        if meta.is_none_or(|meta| owner::object_owner(key, meta, policy) == Owner::ThisPolicy) {
             apply_merge_patch(&mut patch, &json!({ "metadata": { "annotations": { DIGEST_ANNOTATION: digest } } }));
         }
         Ok((key.clone(), GuardedWrite::Patch(patch, self.version(pending)?), format!("change part of {key}")))

@@ -146,7 +146,7 @@ impl<'s> Scheduler<'s> {
         let to_op = |scheduler: &Self, subjects: Vec<Subject>| {
             let mut binding = Binding { meta: ObjectMeta::default(), role_ref: role_ref.clone(), subjects };
             let digest = owner::binding_digest(&binding);
-            scheduler.mark_temporary(&mut binding.meta, digest);
+            scheduler.mark_temporary(key, &mut binding.meta, digest);
             Op::Binding(id, Some(scheduler.arena.add_binding(binding)))
         };
         let purpose = Purpose::CreateTemporary(key);
@@ -190,8 +190,8 @@ impl<'s> Scheduler<'s> {
         let rules = rules.collect::<Option<Vec<_>>>().ok_or_else(|| internal("a rule is unknown"))?;
         let mut copy = Role { rules, ..Role::default() };
         let digest = owner::role_digest(&copy, &Labels::new());
-        self.mark_temporary(&mut copy.meta, digest);
         let key = self.unused_key(name)?;
+        self.mark_temporary(key, &mut copy.meta, digest);
         let id = self.verifier.engine.role_id(key);
         let is_created =
             self.try_write(Op::Role(id, Some(self.arena.add_role(copy))), Purpose::CreateTemporary(key))?;
@@ -201,8 +201,8 @@ impl<'s> Scheduler<'s> {
         }))
     }
 
-    fn mark_temporary(&self, meta: &mut ObjectMeta, digest: String) {
-        owner::mark_owned(meta, self.author.policy, &Labels::new(), digest);
+    fn mark_temporary(&self, key: &ObjectKey, meta: &mut ObjectMeta, digest: String) {
+        owner::mark_owned(key, meta, self.author.policy, &Labels::new(), digest);
         meta.annotations.insert(TEMPORARY_ANNOTATION.to_owned(), "true".to_owned());
     }
 

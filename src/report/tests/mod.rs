@@ -50,7 +50,7 @@ kind: ClusterRoleBinding
 metadata:
   name: readers
   resourceVersion: "9"
-  annotations: { rolecall/policy: prod, rolecall/digest: "0" }
+  annotations: { rolecall/policy: prod, rolecall/object: "9f22e8bf035a24e5", rolecall/digest: "0" }
   managedFields: [{ manager: kubectl-edit, time: "2026-01-01T00:00:00Z" }]
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }
 subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: readers }]
@@ -150,7 +150,7 @@ fn saved_plan_is_read_back_completely() {
         "{plan:#?}"
     );
     assert!(plan.access_changes.as_ref().is_some_and(|access| !access.is_empty()) && !plan.limits.protected.is_empty());
-    let text = to_text(&PlanDocument::new(vec![document])).unwrap();
+    let text = to_text(&PlanDocument::new(vec![document]).unwrap()).unwrap();
     let read: PlanDocument = serde_json::from_str(&text).unwrap();
     assert_eq!(to_text(&read).unwrap(), text);
     let saved = read.plans.into_iter().next().unwrap();
@@ -230,7 +230,7 @@ fn digest_of_a_plan_is_stable() {
         }],
         warnings: Vec::new(),
     };
-    assert_eq!(digest(&plan).unwrap(), "sha256:6cb4d5a9ca23a092544840c2fd936812ea98f4b4b4a2c78486edffbeb9a2ba7c");
+    assert_eq!(digest(&plan).unwrap(), "sha256:95ab2dee2ae984b7d3c3f7c5eaaf07edc629e1216c1ad76405ddb9cff702624b");
 }
 
 #[track_caller]
@@ -264,7 +264,9 @@ fn invalid_saved_plan_is_rejected() {
 
 #[test]
 fn documents_have_the_format_version_and_others_are_rejected() {
-    let document = to_value(&PlanDocument::new(Vec::new())).unwrap();
+    let mut document = to_value(&PlanDocument::new(Vec::new()).unwrap()).unwrap();
+    assert!(document["content-digest"].is_string());
+    document.as_object_mut().unwrap().shift_remove("content-digest");
     assert_eq!(document, json!({ "format-version": 2, "plans": [] }));
     let error = serde_json::from_value::<PlanDocument>(json!({ "format-version": 1, "plans": [] })).unwrap_err();
     assert_eq!(error.to_string(), "unsupported format version 1, expected 2");
@@ -274,9 +276,9 @@ fn documents_have_the_format_version_and_others_are_rejected() {
 fn backup_is_read_back_completely() {
     let plan = make_plan(POLICY).0;
     let connection = ConnectionJson::Snapshot(vec!["cluster.yaml".into()]);
-    let backup = BackupDocument::new(&plan, ("prod (snapshot)", None), connection.clone());
+    let backup = BackupDocument::new(&plan, ("prod (snapshot)", None), connection.clone(), &[]).unwrap();
     let value = to_value(&backup).unwrap();
-    assert_eq!((value["apiVersion"].as_str(), value["kind"].as_str()), (Some("rolecall/v3"), Some("Backup")));
+    assert_eq!((value["apiVersion"].as_str(), value["kind"].as_str()), (Some("rolecall/v4"), Some("Backup")));
     let read: BackupDocument = serde_json::from_value(value).unwrap();
     let BackupContent { limits, invariants, steps, token_cache } = read.content().unwrap();
     let invariants: Vec<ResolvedInvariant> = invariants

@@ -11,7 +11,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::report::{
-    AnswersDocument, DiagnosticsDocument, FORMAT_VERSION, PermissionsDocument, PlanDocument, WhoamiDocument,
+    AnswersDocument, BackupDocument, DiagnosticsDocument, FORMAT_VERSION, PermissionsDocument, PlanDocument,
+    WhoamiDocument,
 };
 
 /// Returns the schema in the form in which it is published. The names of the types lose the suffix `Json`, a
@@ -70,6 +71,7 @@ fn generated<T: JsonSchema>(name: &str) -> Value {
 fn all_schemas() -> Vec<(&'static str, Value)> {
     vec![
         ("plan", generated::<PlanDocument>("plan")),
+        ("backup", generated::<BackupDocument>("backup")),
         ("access", generated::<AnswersDocument>("access")),
         ("diagnostics", generated::<DiagnosticsDocument>("diagnostics")),
         ("permissions", generated::<PermissionsDocument>("permissions")),

@@ -2,6 +2,7 @@
 
 mod named;
 mod random;
+mod sequences;
 
 use std::collections::BTreeMap;
 

@@ -17,19 +17,19 @@ use crate::state::entry_marks::entry_id;
 use crate::state::write::WriteRequest;
 
 /// A generator of small numbers.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, below: usize) -> usize {
+    pub(super) fn below(&mut self, below: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % below
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 
-    fn subset<T: Copy>(&mut self, from: &[T]) -> Vec<T> {
+    pub(super) fn subset<T: Copy>(&mut self, from: &[T]) -> Vec<T> {
         from.iter().filter(|_| self.below(2) == 0).copied().collect()
     }
 }
@@ -37,7 +37,7 @@ impl Random {
 const GROUPS: [&str; 3] = ["g0", "g1", "g2"];
 const PRINCIPALS: [&str; 4] = ["p0", "p1", "p2", "p3"];
 
-fn random_policy(random: &mut Random) -> String {
+pub(super) fn random_policy(random: &mut Random) -> String {
     let mut body = String::new();
     for name in random.subset(&PRINCIPALS) {
         let username = random.pick(&["u0", "u1"]);

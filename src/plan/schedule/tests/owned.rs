@@ -55,11 +55,11 @@ pub(super) fn scenario(
     let mut desired = Desired::default();
     let mut live = State::default();
     let mut end = State::default();
-    let mut mark = |meta: &mut ObjectMeta, labels: &Labels, digest: String| {
+    let mut mark = |key: &ObjectKey, meta: &mut ObjectMeta, labels: &Labels, digest: String| {
         let owner = owner();
         match owner {
-            TestOwner::ThisPolicy => mark_owned(meta, POLICY, labels, digest),
-            TestOwner::OtherPolicy => mark_owned(meta, OTHER, labels, digest),
+            TestOwner::ThisPolicy => mark_owned(key, meta, POLICY, labels, digest),
+            TestOwner::OtherPolicy => mark_owned(key, meta, OTHER, labels, digest),
             TestOwner::Unowned => {}
         }
         owner
@@ -77,7 +77,7 @@ pub(super) fn scenario(
     for (key, mut role) in before.roles {
         let labels = content_labels(&role.meta);
         let digest = role_digest(&role, &labels);
-        match mark(&mut role.meta, &labels, digest) {
+        match mark(&key, &mut role.meta, &labels, digest) {
             TestOwner::ThisPolicy => {}
             TestOwner::Unowned if desired_objects.contains_key(&key) => {}
             TestOwner::Unowned | TestOwner::OtherPolicy => {
@@ -97,7 +97,7 @@ pub(super) fn scenario(
     let mut desired_objects = after.bindings;
     for (key, mut binding) in before.bindings {
         let digest = binding_digest(&binding);
-        match mark(&mut binding.meta, &Labels::new(), digest) {
+        match mark(&key, &mut binding.meta, &Labels::new(), digest) {
             TestOwner::ThisPolicy => {}
             TestOwner::Unowned if desired_objects.contains_key(&key) => {}
             TestOwner::Unowned | TestOwner::OtherPolicy => {

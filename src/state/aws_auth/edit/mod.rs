@@ -238,7 +238,39 @@ fn remove_block_elements(
         needs_empty_list = false;
         splices.push(Splice::replace(range, replacement));
     }
+    remove_break_before_end(lines, list, plan, &mut splices);
     Ok(splices)
+}
+
+/// A text without a final line break stays one when its last elements are removed: the first of them is removed together
+/// with the line break before it.
+fn remove_break_before_end(
+    lines: TextLines<'_>,
+    list: &YamlSequence,
+    plan: &EditPlan<'_>,
+    splices: &mut [Splice],
+) -> Option<()> {
+    let last_kept = plan.element_edits.iter().rposition(|edit| *edit != ElementEdit::Remove)?;
+    let removed_at_end = plan.element_edits.len() - 1 - last_kept;
+    let start = splices.len().checked_sub(removed_at_end)?;
+    let end_of_text = splices.last()?.range.end;
+    let ends_with_break = lines.text.ends_with(splice::is_break);
+    if removed_at_end == 0 || !plan.additions.is_empty() || end_of_text != lines.text.len() || ends_with_break {
+        return None;
+    }
+    // Comments between the removed elements stay, and with them the line break before the first one.
+    let is_contiguous = splices.get(start..)?.windows(2).all(|pair| match pair {
+        [first, second] => first.range.end == second.range.start,
+        _ => true,
+    });
+    let first = splices.get_mut(start)?;
+    let line_end = lines.line_end_before(first.range.start)?;
+    // The line break can be part of a kept block scalar.
+    let is_free = list.items.get(last_kept)?.node.span.end <= line_end;
+    if is_contiguous && is_free {
+        first.range.start = line_end;
+    }
+    Some(())
 }
 
 /// Returns the lines of an element: from the line of its dash to the end of its last line of content.

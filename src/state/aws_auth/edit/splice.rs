@@ -79,6 +79,14 @@ impl<'t> TextLines<'t> {
         rest.find(is_break).map_or(self.text.len(), |length| offset + length)
     }
 
+    /// Returns the end of the line before the one that starts at the offset. `None` if it starts on the first line.
+    pub(super) fn line_end_before(&self, line_start: usize) -> Option<usize> {
+        let before = self.slice(0..line_start);
+        let last = before.chars().next_back().filter(|c| is_break(*c))?;
+        let width = if before.ends_with("\r\n") { 2 } else { last.len_utf8() };
+        Some(line_start - width)
+    }
+
     /// Returns the start of the next line, or the end of the text.
     pub(super) fn next_line_start(&self, offset: usize) -> usize {
         let end = self.line_end(offset);

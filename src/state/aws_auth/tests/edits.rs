@@ -150,6 +150,64 @@ pub(crate) fn edit_and_verify(section: Section, text: &str, edits: &[EntryEdit])
     Ok(edited)
 }
 
+/// Adds an entry and removes it again. Returns both texts, or `None` if the text has no list or cannot be edited.
+pub(crate) fn add_and_remove(section: Section, text: &str, new: &NewEntry) -> Option<(String, String)> {
+    let index = parse_section(section, text).ok()?.entries.len();
+    let added = edit_section(section, Some(text), &[EntryEdit::Add(new.clone())]).ok()?;
+    let removed = edit_section(section, Some(&added), &[EntryEdit::Remove { index }]);
+    Some((added.clone(), removed.unwrap_or_else(|error| panic!("{error}: {text:?} {added:?}"))))
+}
+
+#[test]
+fn entry_that_is_added_and_removed_leaves_no_trace() {
+    let seed = env_number("ROLECALL_SEED", 7);
+    let mut rng = TestRng::new(seed);
+    let known = corpus::ROLES.iter().map(|text| ("mapRoles", (*text).to_owned()));
+    let known = known.chain(corpus::USERS.iter().map(|text| ("mapUsers", (*text).to_owned())));
+    let known = known.chain(corpus::ACCOUNTS.iter().map(|text| ("mapAccounts", (*text).to_owned())));
+    let spaced = [
+        "- rolearn: a\n- rolearn: b",
+        "[{\"rolearn\": \"a\"} ]",
+        "[ {\"rolearn\": \"a\"} ]\n",
+        "[{\"rolearn\": \"a\" } , \n ]",
+        "[\n  {\"rolearn\": \"a\"}\n ]",
+        "[\n  {\"rolearn\": \"a\"} ]",
+        "[{\"rolearn\": \"a\"}\n]",
+        "[{\"rolearn\": \"a\"}   \n]  ",
+        "[{\"rolearn\": \"a\"},\n {\"rolearn\": \"b\"} ] ",
+        "- {rolearn: a} \n- {rolearn: b }  ",
+        "- rolearn: a\n  username: |\n   x",
+        "- rolearn: a\r\n- rolearn: b # c",
+        "[{\"rolearn\": \"a\"} # c\n ]",
+        "- rolearn: a\n# end",
+    ];
+    let known: Vec<_> = known.chain(spaced.map(|text| ("mapRoles", text.to_owned()))).collect();
+    let random = corpus::random_texts(seed).take(env_number("ROLECALL_TEXTS", 6_000));
+    let (mut checked, mut different) = (0, Vec::new());
+    for (key, text) in known.into_iter().chain(random) {
+        let section = parse_section_key(key);
+        // Without an entry, the text does not show which empty list it was.
+        if parse_section(section, &text).map_or(true, |parsed| parsed.entries.is_empty()) {
+            continue;
+        }
+        let Some((added, removed)) = add_and_remove(section, &text, &random_entry(&mut rng, section)) else {
+            continue;
+        };
+        checked += 1;
+        if removed != text {
+            different.push(format!("{text:?}\n{added:?}\n{removed:?}"));
+        }
+    }
+    eprintln!("checked {checked}");
+    assert!(checked > 1_000, "{checked}");
+    assert!(
+        different.is_empty(),
+        "{} of {checked}:\n{}",
+        different.len(),
+        different[..20.min(different.len())].join("\n\n")
+    );
+}
+
 #[test]
 fn random_edits_of_random_texts_have_the_requested_result_and_lose_no_text() {
     let mut authenticator = AuthenticatorProcess::start();

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::edits::{NAMES, edit_and_verify, expected_entries};
+use super::edits::{NAMES, add_and_remove, edit_and_verify, expected_entries};
 use crate::state::aws_auth::{Entry, EntryEdit, EntryPrincipal, Section, parse_section};
 use crate::yaml::{double_quoted, is_plain_safe, quoted};
 
@@ -226,5 +226,17 @@ proptest! {
         let new_entries = expected_entries(&parsed, &edits).into_iter().enumerate();
         let same: Vec<EntryEdit> = new_entries.map(|(index, entry)| EntryEdit::Change { index, entry }).collect();
         prop_assert_eq!(edit_and_verify(Section::Roles, &edited, &same), Ok(edited));
+    }
+
+    #[test]
+    fn entry_that_is_added_and_removed_leaves_no_trace_in_any_layout(
+        layout in layout(),
+        entries in prop::collection::vec(layout_entry(), 1..5),
+        (username, groups) in (name(), prop::collection::vec(name(), 0..3)),
+    ) {
+        let text = section_text(&layout, &entries);
+        let principal = EntryPrincipal::Role("arn:aws:iam::111122223333:role/new".to_owned());
+        let (added, removed) = add_and_remove(Section::Roles, &text, &Entry { principal, username, groups }).unwrap();
+        prop_assert_eq!(&removed, &text, "{}", added);
     }
 }
