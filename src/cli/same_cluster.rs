@@ -1,8 +1,6 @@
 //! Two clusters of a command that are the same cluster. Each would be planned on the state without the changes of the
 //! other, and the second apply would fail half-way.
 
-#![expect(clippy::disallowed_methods, reason = "resolves links in the paths of snapshots")]
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

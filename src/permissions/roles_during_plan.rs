@@ -76,7 +76,9 @@ impl<'a, 's> RolesDuringPlan<'a, 's> {
             }
         };
         let pending = self.pending.get(key).and_then(Option::as_ref);
-        pending.into_iter().for_each(|role| add(&role.rules));
+        if let Some(role) = pending {
+            add(&role.rules);
+        }
         if stored.aggregation.is_some() || pending.is_some_and(|role| role.aggregation.is_some()) {
             for access in [&self.comparison.live_access, &self.comparison.after_access] {
                 add(&access.role_rules(key).unwrap_or_default());

@@ -52,10 +52,13 @@ fn differs(key: &ObjectKey, live: &State, after: &State) -> bool {
     role(live) != role(after) || binding(live) != binding(after)
 }
 
+/// The usernames and groups of the entries of each principal.
+type EntriesByPrincipal = BTreeMap<(Section, String), Vec<(String, BTreeSet<String>)>>;
+
 /// Returns the entries that are different before and after, with the principal in lower case.
 fn changed_entries(live: &State, after: &State) -> BTreeSet<(Section, String)> {
     let entries = |state: &State| {
-        let mut out: BTreeMap<(Section, String), Vec<(String, BTreeSet<String>)>> = BTreeMap::new();
+        let mut out: EntriesByPrincipal = BTreeMap::new();
         for section in Section::ALL {
             let parsed = state.aws_auth.as_ref().and_then(|aws_auth| aws_auth.parse_section(section).ok());
             for located in parsed.into_iter().flat_map(|parsed| parsed.entries) {

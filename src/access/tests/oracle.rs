@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::access::{Aggregation, IamIdentity, Request, SessionName, SubjectQuery};
@@ -108,9 +108,12 @@ fn is_account(entry: &Entry, id: &str) -> bool {
 /// How many parsed texts a thread keeps.
 const MAX_PARSED: usize = 10_000;
 
+/// The entries of each section and text.
+type ParsedTexts = BTreeMap<(&'static str, String), Rc<[Entry]>>;
+
 thread_local! {
     /// The entries of texts that were parsed before. Tests ask many questions about states with equal texts.
-    static PARSED: RefCell<HashMap<(&'static str, String), Rc<[Entry]>>> = RefCell::default();
+    static PARSED: RefCell<ParsedTexts> = RefCell::default();
 }
 
 /// Returns the entries of a section, up to the error if it is not valid.

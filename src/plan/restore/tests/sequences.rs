@@ -8,6 +8,7 @@ use super::random::{Random, random_policy};
 use super::{FOREIGN, TestObjects, append_entry, config_map, plan_policy, policy, principal, restore};
 use crate::names::ObjectKey;
 use crate::state::aws_auth::Section;
+use crate::state::aws_auth::tests::env_number;
 use crate::state::write::WriteRequest;
 
 /// What no policy lists, as it must stay.
@@ -113,6 +114,6 @@ fn run_sequence(seed: u64) {
 
 #[test]
 fn sequences_of_applies_and_restores_keep_foreign_content_and_the_plans_of_other_policies() {
-    let number = std::env::var("ROLECALL_SEQUENCES").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let number = env_number("ROLECALL_SEQUENCES", 60);
     (0..number).for_each(run_sequence);
 }

@@ -11,6 +11,7 @@ use super::random::{ScenarioKind, addition, pair, universe};
 use crate::plan::Step;
 use crate::plan::probes::AccessWindow;
 use crate::plan::schedule::OrderedSteps;
+use crate::state::aws_auth::tests::env_number;
 use crate::state::write::WriteRequest;
 
 /// The number of alternative orders to try for a plan with windows.
@@ -71,7 +72,7 @@ struct PlanCounts {
 /// `ROLECALL_PLANS=1000 cargo test --lib plan::schedule::tests::properties::waits -- --nocapture` counts more plans.
 #[test]
 fn waits_are_needed() {
-    let number = std::env::var("ROLECALL_PLANS").map_or(40, |number| number.parse().unwrap());
+    let number: usize = env_number("ROLECALL_PLANS", 40);
     let universe = universe();
     for kind in ScenarioKind::ALL {
         let mut runner = TestRunner::deterministic();
