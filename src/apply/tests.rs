@@ -248,6 +248,35 @@ fn step_that_relies_on_a_step_without_an_object_is_an_internal_error() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), CLUSTER);
 }
 
+/// Trap 56: the API server keeps the resource version if a write changes nothing. The differential tests compare this
+/// with the real one.
+#[test]
+fn write_without_effect_is_counted_apart() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("cluster.yaml");
+    std::fs::write(&file, CLUSTER).unwrap();
+    let cluster = SnapshotCluster::open(std::slice::from_ref(&file), None, &SnapshotNamedBy::CommandLine).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let state = runtime.block_on(cluster.read_state()).unwrap();
+    let key = ObjectKey::cluster_role("reader");
+    let meta = &state.roles[&key].meta;
+    let (uid, resource_version) = (meta.uid.clone(), meta.resource_version.clone().unwrap());
+    let step = Step {
+        object: key,
+        write: WriteRequest::Patch(
+            json!({ "rules": [{ "verbs": ["get"], "apiGroups": [""], "resources": ["pods"] }] }),
+        ),
+        precondition: Precondition::Unchanged { uid, resource_version },
+        stage: 0,
+        wait_for: Vec::new(),
+        description: "change ClusterRole reader".to_owned(),
+    };
+    let outcome = runtime.block_on(apply(&Plan::for_steps(vec![step]), &cluster, &NO_HOOKS, |_| {}));
+    assert_eq!((outcome.completed.len(), outcome.unchanged), (1, 1), "{outcome:#?}");
+    runtime.block_on(cluster.flush()).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), CLUSTER);
+}
+
 /// Compares two long texts, and shows only the lines around the first difference.
 #[track_caller]
 fn assert_same_text(predicted: &str, applied: &str) {

@@ -50,6 +50,11 @@ pub(crate) struct ClusterPlan {
 }
 
 impl ClusterPlan {
+    /// Returns whether a guard or an invariant refuses the plan.
+    pub(crate) fn is_refused(&self) -> bool {
+        !self.guard_report.refused.is_empty() || !self.violations.is_empty()
+    }
+
     /// Evaluates a plan that was made earlier, or from a backup, on the current state of the cluster.
     pub(crate) async fn evaluate(
         connected: ConnectedCluster,

@@ -126,6 +126,7 @@ impl Env {
             max_response.unwrap_or(DEFAULT_MAX_RESPONSE),
             log,
             self.interrupt.clone(),
+            self.inputs.clone(),
         );
         self.options = options;
     }
@@ -244,7 +245,7 @@ impl Env {
     pub(crate) fn stderr_writer(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let stderr = self.stderr.clone();
         let style = self.stderr_style();
-        move |line| write_to(&stderr, &TerminalText::from_line(line), style)
+        move |line| write_to(&stderr, &one_line(line), style)
     }
 
     /// Returns the width to which output is wrapped, or `None` if it is not wrapped. As in git and ls, the variable

@@ -13,7 +13,7 @@ use crate::state::State;
 pub(crate) struct ClusterIdentity {
     /// The name in the policy, or the label.
     name: String,
-    /// The uid of the namespace kube-system.
+    /// The uid of the namespace kube-system of a live cluster. Several snapshots of one cluster can be planned together.
     uid: Option<String>,
     /// The files of a snapshot, without links.
     files: BTreeSet<PathBuf>,
@@ -21,13 +21,13 @@ pub(crate) struct ClusterIdentity {
 
 impl ClusterIdentity {
     pub(crate) fn new(name: &str, connection: &ClusterConnection, state: &State) -> Self {
-        let files = match connection {
-            ClusterConnection::Live(_) => BTreeSet::new(),
+        let (uid, files) = match connection {
+            ClusterConnection::Live(_) => (state.cluster_uid.clone(), BTreeSet::new()),
             ClusterConnection::Snapshot { files, .. } => {
-                files.iter().map(|file| file.canonicalize().unwrap_or_else(|_| file.clone())).collect()
+                (None, files.iter().map(|file| file.canonicalize().unwrap_or_else(|_| file.clone())).collect())
             }
         };
-        Self { name: name.to_owned(), uid: state.cluster_uid.clone(), files }
+        Self { name: name.to_owned(), uid, files }
     }
 
     fn shared_with(&self, other: &Self) -> Option<String> {

@@ -80,14 +80,15 @@ pub(crate) async fn open_saved_plan(
         }
         // What is shown is computed from the writes, and must be what the file says.
         let affected_subjects = plan.renew_access_changes(&comparison);
-        if !affected_subjects.is_empty() {
-            stale.extend(access_changed_error(&connected.label, &affected_subjects).diagnostics);
-            continue;
-        }
         let source = (connection, saved.cluster_name);
         let cluster_plan =
             ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, allow).await?;
-        cluster_plans.push(cluster_plan);
+        // A refusal names the guard or invariant, which says more than that the access has changed.
+        if affected_subjects.is_empty() || cluster_plan.is_refused() {
+            cluster_plans.push(cluster_plan);
+        } else {
+            stale.push(access_changed(&cluster_plan.label, &affected_subjects));
+        }
     }
     match stale.pop() {
         None => Ok(cluster_plans),
@@ -211,18 +212,19 @@ fn staleness_diagnostics(label: &str, reasons: &[String]) -> Vec<Diagnostic> {
 
 /// The error if objects that a plan does not write have changed, and with them the effect of its writes.
 pub(crate) fn access_changed_error(label: &str, affected_subjects: &[String]) -> CommandError {
+    CommandError::from_diagnostic(access_changed(label, affected_subjects).with_help("plan again")).into_lost_race()
+}
+
+fn access_changed(label: &str, affected_subjects: &[String]) -> Diagnostic {
     let more = affected_subjects.len().saturating_sub(MAX_LISTED);
     let mut subjects: Vec<&str> = affected_subjects.iter().take(MAX_LISTED).map(String::as_str).collect();
     let remaining = format!("{more} more");
     if more > 0 {
         subjects.push(&remaining);
     }
-    let error =
-        Diagnostic::error(format!("{label}: the effect of the plan on access has changed since the plan was made"))
-            .with_because(format!("its access changes are different for {}", subjects.join(", ")))
-            .with_note("RBAC roles, RBAC bindings or aws-auth entries that the plan does not write have changed")
-            .with_help("plan again");
-    CommandError::from_diagnostic(error).into_lost_race()
+    Diagnostic::error(format!("{label}: the effect of the plan on access has changed since the plan was made"))
+        .with_because(format!("its access changes are different for {}", subjects.join(", ")))
+        .with_note("RBAC roles, RBAC bindings or aws-auth entries that the plan does not write have changed")
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub(super) fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let length = std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if u64::try_from(length).is_ok_and(|length| length > MAX_FILE) {
         let why = format!("it is longer than {} MiB", MAX_FILE >> 20);
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
     }
     Ok(bytes)
 }

@@ -186,6 +186,7 @@ pub(super) fn describe_io_error(error: &std::io::Error, path: &Path) -> String {
         std::io::ErrorKind::NotFound => format!("the file {} does not exist", path.display()),
         std::io::ErrorKind::PermissionDenied => format!("permission to read {} is denied", path.display()),
         std::io::ErrorKind::IsADirectory => format!("{} is a directory", path.display()),
+        std::io::ErrorKind::FileTooLarge => format!("{}: {error}", path.display()),
         std::io::ErrorKind::InvalidData => format!("{} is not text", path.display()),
         _ => format!("{} cannot be read", path.display()),
     }

@@ -129,6 +129,13 @@ pub(super) fn too_many_items(max: usize) -> String {
     format!("it has more than the {max} objects that were asked for")
 }
 
+/// Describes why a list is not valid. The messages of [`JsonItemsVisitor`] have no text of the server.
+fn describe_list_error(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let own = [too_many_items(PAGE_SIZE), OBJECT_TOO_LARGE.to_owned()];
+    own.into_iter().find(|own| message.starts_with(own)).unwrap_or_else(|| describe_json_error(error))
+}
+
 /// Decodes a page from protobuf or JSON, whichever the server has sent, and passes on each item with its length.
 ///
 /// # Errors
@@ -154,12 +161,12 @@ fn decode_page<T: ListItem>(
         return PageEnd { continue_token, resource_version, remaining_items: page.remaining_items }.checked(operation);
     }
     let page: JsonListPage<'_> =
-        serde_json::from_slice(body).map_err(|error| invalid(operation, &describe_json_error(&error)))?;
+        serde_json::from_slice(body).map_err(|error| invalid(operation, &describe_list_error(&error)))?;
     check_kind(page.kind.as_deref(), &list_kind, operation)?;
     let JsonItems(items) = page.items.ok_or_else(|| invalid(operation, &"it has no `items`"))?;
     for item in items {
         let item_json = serde_json::from_str(item.get());
-        each(item_json.map_err(|error| invalid(operation, &describe_json_error(&error)))?, item.get().len())?;
+        each(item_json.map_err(|error| invalid(operation, &describe_list_error(&error)))?, item.get().len())?;
     }
     let JsonListMeta { r#continue, resource_version, remaining_item_count } = page.metadata;
     PageEnd {

@@ -38,20 +38,25 @@ pub(crate) struct ConnectionSettings {
 
 impl Default for ConnectionSettings {
     fn default() -> Self {
-        Self::new(Timeouts::default(), DEFAULT_MAX_RESPONSE, RequestLog::default(), Interrupt::default())
+        Self::new(
+            Timeouts::default(),
+            DEFAULT_MAX_RESPONSE,
+            RequestLog::default(),
+            Interrupt::default(),
+            InputFiles::default(),
+        )
     }
 }
 
 impl ConnectionSettings {
-    pub(crate) fn new(timeouts: Timeouts, max_response: usize, log: RequestLog, interrupt: Interrupt) -> Self {
-        Self {
-            timeouts,
-            max_response,
-            log,
-            interrupt,
-            inputs: InputFiles::default(),
-            long_response: Arc::new(Semaphore::new(1)),
-        }
+    pub(crate) fn new(
+        timeouts: Timeouts,
+        max_response: usize,
+        log: RequestLog,
+        interrupt: Interrupt,
+        inputs: InputFiles,
+    ) -> Self {
+        Self { timeouts, max_response, log, interrupt, inputs, long_response: Arc::new(Semaphore::new(1)) }
     }
 
     /// The maximum number of bytes of all lists of one observation: two and a half responses, which is more than a large

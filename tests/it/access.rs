@@ -125,6 +125,10 @@ fn long_access_section_is_truncated_with_a_count() {
     let policy =
         sandbox.read("rolecall.toml").replace("\"viewer\", \"alice\"", &format!("\"viewer\", \"alice\"{members}"));
     sandbox.write("rolecall.toml", &format!("{policy}{principals}"));
+    // Who gains a privilege escalation path is never left out.
+    assert!(access_section(&sandbox.ok(&["plan"])).contains("role/many-49 (many-49)"));
+    let policy = policy.replace("api-groups = [\"*\"], resources = [\"*\"]", "resources = [\"pods\"]");
+    sandbox.write("rolecall.toml", &format!("{policy}{principals}"));
     let truncated = access_section(&sandbox.ok(&["plan"]));
     assert!(truncated.contains("    … and 32 more subjects (use --full to show them)\n"), "{truncated}");
     assert!(truncated.contains("52 subjects gain access, 0 lose."), "{truncated}");

@@ -214,7 +214,8 @@ fn write_of_another_client_before_a_step_is_a_conflict() {
         });
         let proxied = Sandbox::with_kubeconfig(proxy.kubeconfig());
         write_policy(&proxied, &plain_policy());
-        let output = proxied.run(&["apply", "--auto-approve"]);
+        let digest = proxied.plan(&[])["digest"].as_str().unwrap().to_owned();
+        let output = proxied.run(&["apply", "--approved", &digest]);
         if output.exit_code == 0 && is_rules {
             // The controller has replaced the edited rules in time.
             assert!(rules("all-0") != [rule("delete", "pods")]);

@@ -18,6 +18,9 @@ const MERGE: Option<&str> = Some("application/merge-patch+json");
 const BEFORE: &str = r#"
 [policy]
 name = "p"
+[clusters.test]
+context = "admin"
+token-cache = "0s"
 [groups.viewers]
 members = ["viewer", "leaver"]
 [principals.viewer]
@@ -51,6 +54,9 @@ groups = ["viewers"]
 const AFTER: &str = r#"
 [policy]
 name = "p"
+[clusters.test]
+context = "admin"
+token-cache = "0s"
 [groups.viewers]
 members = ["viewer"]
 [groups.deployers]
@@ -119,7 +125,7 @@ pub(crate) struct Folders {
 
 pub(crate) fn create_folders(cluster: &TestCluster) -> Folders {
     create_namespaces(cluster);
-    let kubeconfig = with_token("runner", cluster.server(), cluster.ca_file(), &runner_token(cluster)).to_string();
+    let kubeconfig = with_token("admin", cluster.server(), cluster.ca_file(), &runner_token(cluster)).to_string();
     Folders {
         admin: Sandbox::with_kubeconfig(cluster.kubeconfig()),
         runner: Sandbox::with_kubeconfig_text(&kubeconfig),
@@ -218,7 +224,7 @@ fn read_only_runner_can_plan_and_is_warned_about_missing_permissions() {
     assert_eq!(folders.runner.run(&["drift"]).exit_code, 2);
     let plan = folders.runner.run(&["plan"]);
     assert_eq!(plan.exit_code, 0, "{}", plan.stderr);
-    assert!(plan.stderr.contains("warning: context runner: you lack permissions for"), "{}", plan.stderr);
+    assert!(plan.stderr.contains("warning: test (context admin): you lack permissions for"), "{}", plan.stderr);
     assert_eq!(folders.runner.run(&["permissions", "--check", "--for", "plan"]).exit_code, 0);
     let check = folders.runner.run(&["permissions", "--check"]);
     assert_eq!(check.exit_code, 1);
@@ -235,7 +241,7 @@ fn read_only_runner_can_plan_and_is_warned_about_missing_permissions() {
     let before = cluster.object_metadata();
     let output = folders.runner.run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 1, "{}", output.stderr);
-    assert!(output.stderr.contains("error: context runner: you lack permissions for"), "{}", output.stderr);
+    assert!(output.stderr.contains("error: test (context admin): you lack permissions for"), "{}", output.stderr);
     assert_eq!(cluster.object_metadata(), before);
 }
 
@@ -309,7 +315,7 @@ fn runner_status(cluster: &TestCluster, token: &str, method: &str, path: &str, b
 
 fn one_role_policy(verbs: &str, label: &str) -> String {
     format!(
-        "[policy]\nname = \"p\"\n[cluster-roles.one]\nrules = [{{ verbs = [{verbs}], resources = [\"secrets\"] }}]\n\
+        "[policy]\nname = \"p\"\n[clusters.test]\ncontext = \"admin\"\ntoken-cache = \"0s\"\n[cluster-roles.one]\nrules = [{{ verbs = [{verbs}], resources = [\"secrets\"] }}]\n\
          labels = {{ tier = \"{label}\" }}\n"
     )
 }
@@ -370,8 +376,7 @@ fn without_escalate_a_label_change_is_as_forbidden_as_a_rule_change() {
     assert_missing(&folders, &one_role_policy("\"*\"", "a"), "verbs *;");
     assert_applies(&folders, &one_role_policy("\"get\"", "b"));
     // A role with an aggregation rule needs every permission, before or after the update.
-    let aggregated =
-        "[policy]\nname = \"p\"\n[cluster-roles.one]\naggregation = [{ match-labels = { to = \"one\" } }]\n";
+    let aggregated = "[policy]\nname = \"p\"\n[clusters.test]\ncontext = \"admin\"\ntoken-cache = \"0s\"\n[cluster-roles.one]\naggregation = [{ match-labels = { to = \"one\" } }]\n";
     folders.admin.write("rolecall.toml", aggregated).ok(&["apply", "--auto-approve"]);
     let without_aggregation = json!({ "aggregationRule": null, "rules": [] });
     assert_eq!(runner_status(&cluster, &token, "PATCH", path, &without_aggregation), 403);
@@ -379,7 +384,7 @@ fn without_escalate_a_label_change_is_as_forbidden_as_a_rule_change() {
     folders.admin.write("rolecall.toml", &one_role_policy("\"get\"", "b")).ok(&["apply", "--auto-approve"]);
     // Deleting a role needs none of its permissions.
     grant_runner(&cluster, &folders, &[]);
-    assert_applies(&folders, "[policy]\nname = \"p\"\n");
+    assert_applies(&folders, "[policy]\nname = \"p\"\n[clusters.test]\ncontext = \"admin\"\ntoken-cache = \"0s\"\n");
 }
 
 /// Trap 41: without `bind` a subject cannot be removed from a binding.
@@ -390,7 +395,7 @@ fn without_bind_a_subject_cannot_be_removed_but_a_binding_can() {
     let token = runner_token(&cluster);
     let binding = |groups: &str| {
         format!(
-            "[policy]\nname = \"p\"\n[groups.a]\n[groups.b]\n[bindings.one]\ncluster-role = \"cluster-admin\"\n\
+            "[policy]\nname = \"p\"\n[clusters.test]\ncontext = \"admin\"\ntoken-cache = \"0s\"\n[groups.a]\n[groups.b]\n[bindings.one]\ncluster-role = \"cluster-admin\"\n\
              groups = [{groups}]\n"
         )
     };
@@ -409,7 +414,7 @@ fn without_bind_a_subject_cannot_be_removed_but_a_binding_can() {
     grant_runner(&cluster, &folders, &[bind("cluster-admin")]);
     assert_applies(&folders, &binding("\"a\""));
     grant_runner(&cluster, &folders, &[]);
-    assert_applies(&folders, "[policy]\nname = \"p\"\n");
+    assert_applies(&folders, "[policy]\nname = \"p\"\n[clusters.test]\ncontext = \"admin\"\ntoken-cache = \"0s\"\n");
 }
 
 /// Trap 42: `escalate` with a resource name does not allow the creation of that role.
@@ -449,7 +454,7 @@ fn permissions_that_the_plan_grants_to_its_runner_are_not_missing() {
         "verbs": ["escalate", "bind"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"],
     });
     grant_runner(&cluster, &folders, &[escalating]);
-    let policy = "[policy]\nname = \"p\"\n[cluster-roles.auth]\nrules = [{ verbs = [\"create\", \"patch\"], \
+    let policy = "[policy]\nname = \"p\"\n[clusters.test]\ncontext = \"admin\"\ntoken-cache = \"0s\"\n[cluster-roles.auth]\nrules = [{ verbs = [\"create\", \"patch\"], \
                   resources = [\"configmaps\"] }]\n[bindings.auth]\ncluster-role = \"auth\"\n\
                   service-accounts = [\"team-a/runner\"]\n[groups.g]\n[principals.x]\n\
                   role = \"arn:aws:iam::111122223333:role/x\"\ngroups = [\"g\"]\n";

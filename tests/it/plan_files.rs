@@ -1,6 +1,7 @@
 //! Signed plan files, and plans of two clusters that are the same one.
 
 use crate::common::sandbox::Sandbox;
+use crate::common::shared_cluster::cluster;
 
 const CLUSTER: &str = "\
 apiVersion: rbac.authorization.k8s.io/v1
@@ -169,17 +170,31 @@ fn two_names_of_one_cluster_are_refused() {
     sandbox.write("cluster.yaml", &namespace("u1")).write("other.yaml", &namespace("u2"));
     sandbox.ok(&["plan"]);
     let before = sandbox.read("cluster.yaml");
+    // Several snapshots of one cluster can be planned together.
     sandbox.write("other.yaml", &(namespace("u1") + "# another file\n"));
+    sandbox.ok(&["plan"]);
+    // Links do not hide that the file is the same.
+    std::fs::remove_file(sandbox.path("other.yaml")).unwrap();
+    std::os::unix::fs::symlink(sandbox.path("cluster.yaml"), sandbox.path("other.yaml")).unwrap();
     for args in [&["plan"][..], &["drift"], &["apply", "--auto-approve"], &["apply", "--dry-run"]] {
-        refused(args, "the namespace kube-system has the uid u1 in both");
+        refused(args, "both read the snapshot ");
     }
     assert_eq!(sandbox.read("cluster.yaml"), before);
     sandbox.ok(&["plan", "--cluster", "b"]);
-    // Without a uid, the file shows it. Links do not hide it.
-    std::fs::remove_file(sandbox.path("other.yaml")).unwrap();
-    sandbox.write("cluster.yaml", CLUSTER);
-    std::os::unix::fs::symlink(sandbox.path("cluster.yaml"), sandbox.path("other.yaml")).unwrap();
-    refused(&["plan"], "both read the snapshot ");
+}
+
+#[test]
+fn two_contexts_of_one_cluster_are_refused() {
+    let cluster = cluster();
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    let clusters = "[clusters.a]\ncontext = \"admin\"\n[clusters.b]\ncontext = \"admin\"\n";
+    sandbox.write("rolecall.toml", &POLICY.replace("[groups", &format!("{clusters}[groups")));
+    for args in [&["plan"][..], &["drift"], &["apply", "--auto-approve"], &["apply", "--dry-run"]] {
+        let output = sandbox.run(args);
+        assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
+        assert!(output.stderr.contains("`a` and `b` are the same cluster"), "{}", output.stderr);
+        assert!(output.stderr.contains("the namespace kube-system has the uid "), "{}", output.stderr);
+    }
 }
 
 /// What grants or removes most comes first, and is never cut.

@@ -49,7 +49,7 @@ fn quoted(list: &[&str]) -> String {
 
 /// A policy with roles, some of which are aggregated, and their bindings.
 fn random_policy(random: &mut Random) -> String {
-    let mut text = "[policy]\nname = \"p\"\n[groups.g0]\n[groups.g1]\n[groups.g2]\n".to_owned();
+    let mut text = "[policy]\nname = \"p\"\n[clusters.test]\ncontext = \"admin\"\ntoken-cache = \"0s\"\n[groups.g0]\n[groups.g1]\n[groups.g2]\n".to_owned();
     let groups = ["g0", "g1", "g2"];
     for name in random.subset(&["x0", "x1", "x2"]) {
         let groups = quoted(&random.subset(&groups));

@@ -45,6 +45,12 @@ cluster-role = "looks"
 groups = ["viewers"]
 "#;
 
+/// The policy with a cluster that caches no tokens, so that an apply does not wait.
+fn without_waits(policy: &str) -> String {
+    let cluster = "[clusters.test]\ncontext = \"admin\"\ntoken-cache = \"0s\"\n";
+    policy.replacen("[principals", &format!("{cluster}[principals"), 1)
+}
+
 fn sandbox(cluster: &TestCluster) -> Sandbox {
     let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
     sandbox.write("rolecall.toml", POLICY);
@@ -471,7 +477,8 @@ fn stored_content(cluster: &TestCluster) -> Vec<Value> {
 #[test]
 fn restored_backup_is_byte_identical() {
     let (_guard, cluster) = cluster();
-    let sandbox = sandbox(cluster);
+    let (sandbox, policy) = (sandbox(cluster), without_waits(POLICY));
+    sandbox.write("rolecall.toml", &policy);
     sandbox.ok(&["apply", "--auto-approve"]);
     cluster.request(
         cluster.admin_token(),
@@ -486,7 +493,7 @@ fn restored_backup_is_byte_identical() {
     // One apply changes, replaces, deletes and creates objects.
     sandbox.write(
         "rolecall.toml",
-        &POLICY
+        &policy
             .replace("[\"get\"]", "[\"list\"]")
             .replace("viewer]", "other]")
             .replace("role/viewer", "role/other")
@@ -657,7 +664,7 @@ fn rules_pending_from_the_aggregation_controller_are_reported_not_failed() {
     let cluster = TestCluster::start_with(Options { aggregation: false, ..Options::default() });
     cluster.set_aws_auth(&json!({ "mapRoles": NODES }));
     let sandbox = sandbox(&cluster);
-    let policy = format!("{POLICY}[bindings.edits]\ncluster-role = \"edit\"\ngroups = [\"viewers\"]\n");
+    let policy = without_waits(POLICY) + "[bindings.edits]\ncluster-role = \"edit\"\ngroups = [\"viewers\"]\n";
     let output = sandbox.write("rolecall.toml", &policy).run(&["apply", "--auto-approve"]);
     assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
     assert!(
