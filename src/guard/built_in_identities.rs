@@ -5,9 +5,10 @@
 //!
 //! Sources: kubernetes v1.36.3 `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`, `namespace_policy.go` and
 //! `controller_policy.go`; k8s.io/apiserver v0.36.3 `pkg/authentication/user/user.go`; Amazon EKS User Guide, "Understand
-//! Amazon EKS created RBAC roles and users", and the users of the bindings `eks:*` that EKS creates.
+//! Amazon EKS created RBAC roles and users", and the users of the bindings `eks:*` that EKS creates, which the audit logs of
+//! clusters of 2026 name as callers.
 
-pub(super) const USERS: [&str; 18] = [
+pub(super) const USERS: [&str; 22] = [
     "system:apiserver",
     "system:kube-controller-manager",
     "system:kube-proxy",
@@ -16,14 +17,18 @@ pub(super) const USERS: [&str; 18] = [
     "eks:authenticator",
     "eks:az-poller",
     "eks:certificate-controller",
+    "eks:cloud-controller-manager",
     "eks:cluster-bootstrap",
     "eks:cluster-event-watcher",
+    "eks:coredns-autoscaler",
     "eks:fargate-manager",
     "eks:fargate-scheduler",
     "eks:k8s-metrics",
+    "eks:network-policy-controller",
     "eks:node-manager",
     "eks:nodewatcher",
     "eks:pod-identity-mutating-webhook",
+    "eks:service-operations",
     "eks:support-engineer",
     "eks:vpc-resource-controller",
 ];
