@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 const MERGE: Option<&str> = Some("application/merge-patch+json");
-const NODES: &str = "\
+pub(crate) const NODES: &str = "\
 - groups: [system:bootstrappers, system:nodes]
   rolearn: arn:aws:iam::111122223333:role/eks-nodes
   username: system:node:{{EC2PrivateDNSName}}
@@ -35,20 +35,20 @@ cluster-role = "view"
 groups = ["viewers"]
 "#;
 /// Generous for a loaded machine, and far below the limits without the flags.
-const SOON: Duration = Duration::from_secs(40);
+pub(crate) const SOON: Duration = Duration::from_secs(40);
 
-fn prepared_cluster() -> LockedCluster {
+pub(crate) fn prepared_cluster() -> LockedCluster {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": NODES, "other": "kept" }));
     cluster
 }
 
-fn aws_auth(cluster: &TestCluster) -> Value {
+pub(crate) fn aws_auth(cluster: &TestCluster) -> Value {
     let object = cluster.admin("GET", AWS_AUTH, None).1;
     json!([object["data"], object["metadata"]["annotations"], object["metadata"]["labels"]])
 }
 
-fn lease_holder(cluster: &TestCluster) -> String {
+pub(crate) fn lease_holder(cluster: &TestCluster) -> String {
     let lease = cluster.admin("GET", &format!("{LEASES}/rolecall"), None).1;
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
 }

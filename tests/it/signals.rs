@@ -10,17 +10,11 @@ use crate::common::hostile_server::{HostileServer, hang};
 use crate::common::proxy::{Proxy, ProxyAction, ProxyResponse};
 use crate::common::running::Running;
 use crate::common::sandbox::Sandbox;
-use crate::common::shared_cluster::{CLUSTER, LockedCluster, cluster};
+use crate::common::shared_cluster::CLUSTER;
+use crate::limits::{NODES, SOON, aws_auth, lease_holder, prepared_cluster};
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
-const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
-const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/rolecall";
-const NODES: &str = "\
-- groups: [system:bootstrappers, system:nodes]
-  rolearn: arn:aws:iam::111122223333:role/eks-nodes
-  username: system:node:{{EC2PrivateDNSName}}
-";
 /// Roles, bindings that wait for them, and an entry.
 const POLICY: &str = r#"
 [policy]
@@ -40,22 +34,6 @@ groups = ["viewers"]
 cluster-role = "two"
 groups = ["viewers"]
 "#;
-const SOON: Duration = Duration::from_secs(40);
-
-fn prepared_cluster() -> LockedCluster {
-    let cluster = cluster();
-    cluster.set_aws_auth(&json!({ "mapRoles": NODES, "other": "kept" }));
-    cluster
-}
-
-fn lease_holder(cluster: &TestCluster) -> String {
-    cluster.admin("GET", LEASE, None).1["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
-}
-
-fn aws_auth(cluster: &TestCluster) -> Value {
-    let object = cluster.admin("GET", AWS_AUTH, None).1;
-    json!([object["data"], object["metadata"]["annotations"], object["metadata"]["labels"]])
-}
 
 /// The next apply does not wait, and does the rest.
 #[track_caller]
