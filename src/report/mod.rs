@@ -23,21 +23,22 @@ mod tests;
 mod user_info;
 mod who_can_answer;
 
-pub(crate) use access::{EscalationJson, PermissionJson};
+pub(crate) use access::{AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson};
 pub(crate) use answers::{
     AccessAnswerJson, AccessRowJson, AnswerContext, AnswerJson, AnswersDocument, CanAnswerJson, EscalationsAnswerJson,
 };
 pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
-pub(crate) use common::SubjectJson;
+pub(crate) use change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson, TargetJson};
+pub(crate) use common::{LocationJson, SectionJson, SubjectJson};
 pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument};
 pub(crate) use digest::digest;
-#[cfg(test)]
-pub(crate) use guard::GuardJson;
+pub(crate) use guard::{FailedInvariantJson, GuardFindingJson, GuardJson, InvariantJson};
 pub(crate) use list::ObjectListDocument;
 pub(crate) use permissions::{CommandJson, MissingPermissionJson, PermissionsCheckJson, PermissionsDocument};
-pub(crate) use plan::{ConnectionJson, EksClusterJson, PlanDocument, PlanJson};
+pub(crate) use plan::{ConnectionJson, EksClusterJson, PlanDocument, PlanJson, SummaryJson};
 #[cfg(test)]
 pub(crate) use requests::RequestsJson;
+pub(crate) use step::{StepJson, TransientEffectJson};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
