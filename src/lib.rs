@@ -15,7 +15,7 @@
 //! 10. `report`: the JSON documents, a versioned format apart from the internal types
 //! 11. `render`: plans, answers and diagnostics as text
 //! 12. `files`: which files a command has read, and how it writes its results
-//! 13. `cluster`, `apply`, `cli`: the cluster connection, the writes and the commands
+//! 13. `cluster`, `forge`, `apply`, `cli`: the connections to clusters and forges, the writes and the commands
 
 #[expect(dead_code, reason = "some functions are used only by the tests")]
 mod access;
@@ -25,6 +25,7 @@ mod cli;
 mod cluster;
 mod diagnostic;
 mod files;
+mod forge;
 mod guard;
 mod lint;
 mod names;

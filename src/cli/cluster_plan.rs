@@ -1,12 +1,11 @@
 //! Plans every cluster of a command. `plan`, `apply` and `drift` have this in common.
 
-use super::args::{OutputFormat, TargetArgs};
+use super::args::TargetArgs;
 use super::command_error::CommandError;
 use super::env::Env;
 use super::guards;
 use super::missing_permissions;
 use super::policy_files::{LoadedPolicy, read_policy};
-use super::print_json;
 use super::same_cluster::{ClusterIdentity, ensure_different_clusters};
 use super::target::{ClusterConnection, ConnectedCluster, TargetCluster, resolve_targets};
 use crate::access::{all_dangling, dangling_after};
@@ -107,22 +106,6 @@ impl PlanSet {
             Some(error) => Err(error),
             None => Ok((self.loaded, self.cluster_plans)),
         }
-    }
-
-    /// Prints the plans. A JSON document is printed only if all clusters could be planned.
-    pub(crate) fn print(
-        &self,
-        format: OutputFormat,
-        full: bool,
-        render: fn(&Plan, &PlanTextOptions<'_>) -> TerminalText,
-        env: &mut Env,
-    ) -> Result<(), CommandError> {
-        match format {
-            OutputFormat::Json if self.error.is_none() => print_json(&self.document()?, env)?,
-            OutputFormat::Json => {}
-            OutputFormat::Text => print_plans(&self.cluster_plans, full, render, env),
-        }
-        Ok(())
     }
 
     /// Returns the plans as one document.

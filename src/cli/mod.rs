@@ -14,7 +14,9 @@ mod can;
 mod cluster_plan;
 mod command_error;
 mod command_line;
+mod comment;
 mod completions;
+mod document_args;
 mod drift;
 mod env;
 mod exit;
@@ -27,6 +29,7 @@ mod missing_permissions;
 mod panics;
 mod permissions;
 mod plan;
+mod plan_output;
 mod plan_signature;
 mod policy_files;
 mod question;
@@ -37,6 +40,7 @@ mod restore;
 mod same_cluster;
 mod saved_plan;
 mod schema;
+mod show;
 mod signals;
 mod snapshot;
 mod target;
@@ -129,6 +133,8 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
         Command::Apply(args) => Box::pin(apply::run(&args, env)).await,
         Command::Restore(args) => Box::pin(restore::run(&args, env)).await,
         Command::Drift(args) => Box::pin(drift::run(&args, env)).await,
+        Command::Show(args) => show::run(&args, env),
+        Command::Comment(args) => Box::pin(comment::run(&args, env)).await,
         Command::Validate(args) => validate::run(&args, env),
         Command::Snapshot(args) => Box::pin(snapshot::run(&args, env)).await,
         Command::Whoami(args) => Box::pin(whoami::run(&args, env)).await,

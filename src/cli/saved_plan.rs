@@ -159,6 +159,17 @@ fn read_saved_plans(path: &Path, verify_key: Option<&Path>, env: &Env) -> Result
 /// # Errors
 /// The reason why the text is not a plan, as the rest of a sentence that starts with the name of the file.
 fn parse(text: &str) -> Result<PlanDocument, String> {
+    match parse_plan_document(text)? {
+        (document, true) => Ok(document),
+        (_, false) => Err("was changed after it was saved: its content digest does not match".to_owned()),
+    }
+}
+
+/// Parses a plan document, and returns whether it is as it was saved.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_plan_document(text: &str) -> Result<(PlanDocument, bool), String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("{NOT_A_PLAN}: it is not JSON: {error}"))?;
     match value.get("format-version") {
         Some(version) if *version == FORMAT_VERSION => {}
@@ -170,11 +181,8 @@ fn parse(text: &str) -> Result<PlanDocument, String> {
         None => return Err(format!("{NOT_A_PLAN}: it has no `format-version`")),
     }
     let document = PlanDocument::deserialize(&value).map_err(|error| format!("{NOT_A_PLAN}: {error}"))?;
-    match document.is_unchanged(&value) {
-        Ok(true) => Ok(document),
-        Ok(false) => Err("was changed after it was saved: its content digest does not match".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+    let is_unchanged = document.is_unchanged(&value).map_err(|error| error.to_string())?;
+    Ok((document, is_unchanged))
 }
 
 fn changed_file_error(path: &Path, reason: &str) -> CommandError {

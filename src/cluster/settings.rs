@@ -206,7 +206,7 @@ impl RequestLog {
     }
 
     /// Reports a finished request: `GET https://… 200 in 12ms`.
-    pub(super) fn ended(&self, description: &str, result: &str, elapsed: Duration) {
+    pub(crate) fn ended(&self, description: &str, result: &str, elapsed: Duration) {
         if self.requests
             && let Some(write) = &self.write
         {

@@ -78,7 +78,7 @@ impl AllowedRequests {
 
 /// Escalation rules that lead to everything in the cluster. The others lead to the access of one namespace or of the
 /// objects that they name.
-const CLUSTER_WIDE_ESCALATIONS: [&str; 15] = [
+const CLUSTER_WIDE_ESCALATIONS: [&str; 17] = [
     "full-admin",
     MASTERS,
     "aws-auth",
@@ -94,6 +94,8 @@ const CLUSTER_WIDE_ESCALATIONS: [&str; 15] = [
     "api-services",
     "nodes-proxy",
     "volumes",
+    "reserved-username",
+    "session-chosen-name",
 ];
 
 impl EscalationSummary {

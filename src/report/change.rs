@@ -180,7 +180,7 @@ impl From<&ValueDiff> for FieldValueJson {
 }
 
 /// The change to a value.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub(crate) enum DiffOpJson {

@@ -32,13 +32,14 @@ pub(crate) use change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson
 pub(crate) use common::{LocationJson, SectionJson, SubjectJson};
 pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument};
 pub(crate) use digest::digest;
-pub(crate) use guard::{FailedInvariantJson, GuardFindingJson, GuardJson, InvariantJson};
+#[cfg(test)]
+pub(crate) use guard::GuardJson;
+pub(crate) use guard::{FailedInvariantJson, GuardFindingJson, InvariantJson};
 pub(crate) use list::ObjectListDocument;
 pub(crate) use permissions::{CommandJson, MissingPermissionJson, PermissionsCheckJson, PermissionsDocument};
-pub(crate) use plan::{ConnectionJson, EksClusterJson, PlanDocument, PlanJson, SummaryJson};
+pub(crate) use plan::{ConnectionJson, EksClusterJson, PlanDocument, PlanJson};
 #[cfg(test)]
 pub(crate) use requests::RequestsJson;
-pub(crate) use step::{StepJson, TransientEffectJson};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 

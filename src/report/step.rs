@@ -292,6 +292,12 @@ pub(crate) enum TransientEffectJson {
     Lost,
 }
 
+impl TransientEffectJson {
+    pub(crate) fn is_gain(self) -> bool {
+        matches!(self, Self::Gained)
+    }
+}
+
 impl From<TransientEffectJson> for TransientAccess {
     fn from(effect: TransientEffectJson) -> Self {
         match effect {
