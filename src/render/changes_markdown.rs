@@ -103,8 +103,7 @@ fn change_lines(group: &ChangeGroup<'_>) -> Vec<String> {
 
 fn target_text(change: &ChangeJson, namespaces: &[&str]) -> String {
     match (&change.target, namespaces) {
-        (TargetJson::Entry(entry), _) => format!("{} {}", entry.section.entry_label(), entry.principal),
-        (TargetJson::Object(object), [] | [_]) => format!("{} {}", object.kind_name(), object.path()),
+        (TargetJson::Entry(_), _) | (TargetJson::Object(_), [] | [_]) => change.target_text(),
         (TargetJson::Object(object), namespaces) => {
             let listed: Vec<&str> = namespaces.iter().take(MAX_NAMESPACES).copied().collect();
             let more = match namespaces.len() - listed.len() {

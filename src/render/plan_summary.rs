@@ -1,6 +1,6 @@
 //! A plan or a drift in a few lines for a chat: the verdict, the numbers, the worst change, and how to apply it.
 
-use super::plan_facts::{PlanFacts, PlanTotals, PlanVerdict};
+use super::plan_facts::{PlanFacts, PlanTotals, PlanVerdict, is_outside};
 use super::slack_text::SlackText;
 use crate::report::{AccessChangeJson, DiagnosticJson, PlanDocument, PlanJson};
 
@@ -10,6 +10,8 @@ const MAX_NAME: usize = 100;
 const MAX_MESSAGE: usize = 200;
 /// The number of reasons for which plans are refused.
 const MAX_REASONS: usize = 3;
+/// The number of objects changed outside of rolecall that are named.
+const MAX_OUTSIDE: usize = 4;
 /// The number of clusters that are named.
 const MAX_CLUSTERS: usize = 5;
 /// The maximum length of the command that applies the plan. A longer one is left out.
@@ -47,6 +49,7 @@ pub(crate) fn render_plan_summary(document: &PlanDocument, errors: &[DiagnosticJ
         out.push(&SlackText::markup("\n"));
     }
     push_reasons(&facts, &mut out);
+    push_outside_changes(&facts, &mut out);
     if let Some(change) = facts.worst_gain() {
         let text = match (change.escalations.first(), change.gains.first()) {
             (Some(path), _) => &path.path,
@@ -106,6 +109,23 @@ fn push_reasons(facts: &PlanFacts<'_>, out: &mut SlackText) {
     if let Some(more) = reasons.len().checked_sub(MAX_REASONS).filter(|more| *more > 0) {
         out.push(&SlackText::template("and {}\n", [SlackText::count(more, "more reason")]));
     }
+}
+
+/// Adds the first objects that were changed outside of rolecall.
+fn push_outside_changes(facts: &PlanFacts<'_>, out: &mut SlackText) {
+    if !facts.is_drift || facts.totals.outside == 0 {
+        return;
+    }
+    let changes = facts.document.plans.iter().flat_map(|plan| &plan.changes).filter(|change| is_outside(change));
+    out.push(&SlackText::markup("Changed outside of rolecall: "));
+    for (number, change) in changes.take(MAX_OUTSIDE).enumerate() {
+        out.push(&SlackText::markup(if number == 0 { "" } else { ", " }));
+        out.push(&SlackText::code(&change.target_text(), MAX_NAME));
+    }
+    if let Some(more) = facts.totals.outside.checked_sub(MAX_OUTSIDE).filter(|more| *more > 0) {
+        out.push(&SlackText::template(" and {} more", [SlackText::number(more)]));
+    }
+    out.push(&SlackText::markup("\n"));
 }
 
 fn subjects(change: &AccessChangeJson) -> SlackText {

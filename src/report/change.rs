@@ -54,6 +54,16 @@ impl From<&Change> for ChangeJson {
     }
 }
 
+impl ChangeJson {
+    /// The target as text, such as `RoleBinding team-a/edit` or `aws-auth role ARN`.
+    pub(crate) fn target_text(&self) -> String {
+        match &self.target {
+            TargetJson::Entry(entry) => format!("{} {}", entry.section.entry_label(), entry.principal),
+            TargetJson::Object(object) => format!("{} {}", object.kind_name(), object.path()),
+        }
+    }
+}
+
 /// The kind of a change to an object or to an aws-auth entry.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
