@@ -4,13 +4,13 @@
 
 use serde_json::Value;
 
-use super::command_error::CommandError;
 use super::document_args::{CommentArgs, ForgeKind};
 use super::env::Env;
 use super::exit::Exit;
 use super::show::{read_document, read_plan};
 use crate::diagnostic::Diagnostic;
 use crate::forge::{CommentOutcome, CommentTarget, ForgeClient, ForgeError, ForgeToken, marker_of, post_or_update};
+use crate::ops::CommandError;
 use crate::render::plan_markdown::render_plan_markdown;
 
 const GITHUB_API: &str = "https://api.github.com";
@@ -28,9 +28,9 @@ pub(crate) async fn run(args: &CommentArgs, env: &mut Env) -> Result<Exit, Comma
     let body = comment_body(args, &target, env)?;
     let proxy = proxy_for(&api_url, env);
     let to_error = |error: ForgeError| CommandError::from_diagnostic(diagnose(&error, kind, &target));
-    let client = ForgeClient::new(&api_url, token, proxy.as_deref(), env.connection_settings()).map_err(to_error)?;
-    let settings = env.connection_settings();
-    let limit = settings.timeouts.observation;
+    let context = env.ops_context();
+    let limit = context.connection.timeouts.observation;
+    let client = ForgeClient::new(&api_url, token, proxy.as_deref(), context.connection.clone()).map_err(to_error)?;
     let posting = env.interrupt().or_stop(tokio::time::timeout(limit, post_or_update(&client, &target, &body)));
     let outcome = match posting.await {
         Some(Ok(outcome)) => outcome.map_err(to_error)?,

@@ -9,16 +9,19 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ColorChoice;
 use jiff::Timestamp;
 
+use super::event_text::render_event;
 use super::global::GlobalOptions;
 use super::panics::install_hook;
 use crate::cluster::interrupt::Interrupt;
 use crate::cluster::settings::{ConnectionSettings, DEFAULT_MAX_RESPONSE, RequestLog, Timeouts};
 use crate::files::InputFiles;
+use crate::ops::{DEFAULT_PARALLEL, EventKind, Observer, OpsContext};
 use crate::render::style::TextStyle;
 use crate::render::terminal_text::TerminalText;
 
@@ -221,14 +224,35 @@ impl Env {
         Ok(())
     }
 
-    /// Returns the text that [`Self::read_stdin`] has read.
-    pub(crate) fn stdin_text(&self) -> Option<Arc<str>> {
-        self.stdin_text.clone()
+    /// Returns what a use case needs. Its events are printed on stderr.
+    pub(crate) fn ops_context(&mut self) -> OpsContext {
+        // What was printed before comes first.
+        if let Err(error) = self.stdout.flush() {
+            self.stdout_error.get_or_insert(error);
+        }
+        OpsContext {
+            now: self.now,
+            vars: self.vars.clone(),
+            cwd: self.cwd.clone(),
+            connection: self.connection.clone(),
+            stdin_text: self.stdin_text.clone(),
+            observer: self.observer(),
+            parallel: DEFAULT_PARALLEL,
+        }
     }
 
-    /// Returns the limits of connections, and where requests are reported. All connections of a command share them.
-    pub(crate) fn connection_settings(&self) -> ConnectionSettings {
-        self.connection.clone()
+    fn observer(&self) -> Observer {
+        let (stderr, style, is_quiet) = (self.stderr.clone(), self.stderr_style(), self.options.quiet);
+        let clusters = AtomicUsize::new(0);
+        Observer::new(move |event| {
+            if let EventKind::ClustersStarted { total, .. } = event.kind {
+                clusters.store(total, Ordering::Relaxed);
+            }
+            let text = render_event(event, clusters.load(Ordering::Relaxed) > 1, style).filter(|_| !is_quiet);
+            if let Some(text) = text {
+                write_to(&stderr, &text, style);
+            }
+        })
     }
 
     /// Returns whether the command handles the signals of the process. Tests run several commands in one process.

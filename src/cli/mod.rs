@@ -3,29 +3,24 @@
 
 mod access;
 mod apply;
-mod apply_lock;
 mod apply_report;
-mod apply_run;
 mod args;
-mod backup;
 #[cfg(feature = "measure")]
 pub mod bench;
 mod can;
-mod cluster_plan;
-mod command_error;
 mod command_line;
 mod comment;
 mod completions;
 mod document_args;
 mod drift;
 mod env;
+mod event_text;
 mod exit;
 mod global;
 mod guards;
 mod help;
 #[cfg(test)]
 mod internal_error_tests;
-mod missing_permissions;
 mod panics;
 mod permissions;
 mod plan;
@@ -37,7 +32,6 @@ mod question;
 mod reference;
 mod refusals;
 mod restore;
-mod same_cluster;
 mod saved_plan;
 mod schema;
 mod show;
@@ -54,15 +48,17 @@ use std::ffi::OsString;
 
 pub use env::{Env, Stdio, Terminals};
 pub use exit::Exit;
+#[cfg(test)]
+pub(crate) use internal_error_tests::run_in;
 
 use crate::diagnostic::{Diagnostic, InternalError, escape_text};
 use crate::files::{self, OutputKind, is_stdout};
+use crate::ops::CommandError;
 use crate::render::diagnostics::render_diagnostics;
 use crate::render::style::TextStyle;
 use crate::render::terminal_text::TerminalText;
 use crate::report::{DiagnosticsDocument, to_text};
 use args::{Command, OutputFormat};
-use command_error::CommandError;
 use global::GlobalOptions;
 use panics::catch_panic;
 
@@ -129,19 +125,19 @@ fn failure_exit(args: &[OsString]) -> Exit {
 /// The futures are boxed: that of an apply would be on the stack of every command.
 async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError> {
     match command {
-        Command::Plan(args) => Box::pin(plan::run(&args, env)).await,
+        Command::Plan(args) => plan::run(&args, env),
         Command::Apply(args) => Box::pin(apply::run(&args, env)).await,
         Command::Restore(args) => Box::pin(restore::run(&args, env)).await,
-        Command::Drift(args) => Box::pin(drift::run(&args, env)).await,
+        Command::Drift(args) => drift::run(&args, env),
         Command::Show(args) => show::run(&args, env),
         Command::Comment(args) => Box::pin(comment::run(&args, env)).await,
         Command::Validate(args) => validate::run(&args, env),
         Command::Snapshot(args) => Box::pin(snapshot::run(&args, env)).await,
         Command::Whoami(args) => Box::pin(whoami::run(&args, env)).await,
         Command::Permissions(args) => Box::pin(permissions::run(&args, env)).await,
-        Command::Can(args) => Box::pin(can::run(&args, env)).await,
-        Command::WhoCan(args) => Box::pin(who_can::run(&args, env)).await,
-        Command::Access(args) => Box::pin(access::run(&args, env)).await,
+        Command::Can(args) => can::run(&args, env),
+        Command::WhoCan(args) => who_can::run(&args, env),
+        Command::Access(args) => access::run(&args, env),
         Command::Schema(args) => Ok(schema::run(&args, env)),
         Command::Completions(args) => Ok(completions::run(&args, env)),
         Command::Version(_) => Ok(version::run(env)),

@@ -1,12 +1,11 @@
 //! Prints plans in the format of the command line, and adds them to the summary of a job in GitHub Actions.
 
-use super::cluster_plan::{PlanSet, print_plans};
-use super::command_error::CommandError;
 use super::document_args::{PlanFormat, PlanOutputArgs};
 use super::env::Env;
 use super::print_json;
 use crate::diagnostic::Diagnostic;
 use crate::files;
+use crate::ops::{ClusterPlan, CommandError, PlanSet};
 use crate::plan::Plan;
 use crate::render::markdown_text::MarkdownText;
 use crate::render::plan_markdown::{MIN_MAX_CHARS, render_failure_markdown, render_plan_markdown};
@@ -20,34 +19,54 @@ const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 /// The maximum size of that file. GitHub shows nothing of a larger one.
 const MAX_STEP_SUMMARY: usize = 1 << 20;
 
-impl PlanSet {
-    /// Prints the plans. A JSON document is printed only if all clusters could be planned.
-    pub(crate) fn print(
-        &self,
-        output: &PlanOutputArgs,
-        full: bool,
-        render: fn(&Plan, &PlanTextOptions<'_>) -> TerminalText,
-        env: &mut Env,
-    ) -> Result<(), CommandError> {
-        match output.format {
-            PlanFormat::Text => print_plans(&self.cluster_plans, full, render, env),
-            PlanFormat::Json if self.error.is_none() => print_json(&self.document()?, env)?,
-            PlanFormat::Json => {}
-            PlanFormat::Markdown | PlanFormat::Summary => {
-                print_document(&self.document()?, &self.errors(), output.format, output.max_chars, env);
-            }
+/// Prints the plans. A JSON document is printed only if all clusters could be planned.
+pub(crate) fn print_plan_set(
+    plans: &PlanSet,
+    output: &PlanOutputArgs,
+    full: bool,
+    render: fn(&Plan, &PlanTextOptions<'_>) -> TerminalText,
+    env: &mut Env,
+) -> Result<(), CommandError> {
+    match output.format {
+        PlanFormat::Text => print_plans(&plans.cluster_plans, full, render, env),
+        PlanFormat::Json if plans.error.is_none() => print_json(&plans.document()?, env)?,
+        PlanFormat::Json => {}
+        PlanFormat::Markdown | PlanFormat::Summary => {
+            print_document(&plans.document()?, &errors_of(plans), output.format, output.max_chars, env);
         }
-        if output.step_summary {
-            let (document, errors) = (self.document()?, self.errors());
-            add_to_step_summary(|max| render_plan_markdown(&document, &errors, max), env)?;
-        }
-        Ok(())
     }
+    if output.step_summary {
+        let (document, errors) = (plans.document()?, errors_of(plans));
+        add_to_step_summary(|max| render_plan_markdown(&document, &errors, max), env)?;
+    }
+    Ok(())
+}
 
-    /// Returns the errors of the clusters that could not be planned.
-    fn errors(&self) -> Vec<DiagnosticJson> {
-        let error = self.error.as_ref();
-        error.map(|error| DiagnosticJson::all(&error.diagnostics, &error.sources)).unwrap_or_default()
+/// Returns the errors of the clusters that could not be planned.
+fn errors_of(plans: &PlanSet) -> Vec<DiagnosticJson> {
+    let error = plans.error.as_ref();
+    error.map(|error| DiagnosticJson::all(&error.diagnostics, &error.sources)).unwrap_or_default()
+}
+
+/// Prints the plans as text, with an empty line between them.
+pub(crate) fn print_plans(
+    cluster_plans: &[ClusterPlan],
+    full: bool,
+    render: fn(&Plan, &PlanTextOptions<'_>) -> TerminalText,
+    env: &mut Env,
+) {
+    for (number, cluster_plan) in cluster_plans.iter().enumerate() {
+        let options = PlanTextOptions {
+            cluster: &cluster_plan.label,
+            digest: &cluster_plan.digest,
+            full,
+            style: env.stdout_style(),
+            width: env.out_width(),
+        };
+        if number > 0 {
+            env.print("");
+        }
+        env.print_text(&render(&cluster_plan.plan, &options));
     }
 }
 

@@ -7,17 +7,16 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::command_error::CommandError;
 use super::document_args::{PlanFormat, ShowArgs};
 use super::env::Env;
 use super::exit::Exit;
 use super::plan_output::print_document;
 use super::print_json;
 use super::restore::read_backup;
-use super::saved_plan::parse_plan_document;
 use crate::api_resources::DISCOVERY_KIND;
 use crate::diagnostic::Diagnostic;
 use crate::files::is_stdout;
+use crate::ops::{CommandError, parse_plan_document};
 use crate::plan::Plan;
 use crate::render::file_outline::FileOutline;
 use crate::render::plan_text::{PlanTextOptions, render_drift, render_plan};
@@ -78,7 +77,7 @@ pub(crate) fn run(args: &ShowArgs, env: &mut Env) -> Result<Exit, CommandError> 
 /// Reads the file, or stdin for `-`.
 pub(crate) fn read_document(path: &Path, env: &mut Env) -> Result<String, CommandError> {
     let text = if is_stdout(path) {
-        env.read_stdin().map(|()| env.stdin_text().map(|text| text.to_string()).unwrap_or_default())
+        env.read_stdin().map(|()| env.ops_context().stdin_text.map(|text| text.to_string()).unwrap_or_default())
     } else {
         std::fs::read_to_string(env.cwd.join(path))
     };

@@ -7,6 +7,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::terminal_text::escape_command_marks;
 use crate::diagnostic::escape_text;
 
 /// Words of only these letters can be the beginning of a commit's hash, which GitHub and GitLab make a link.
@@ -57,7 +58,7 @@ impl MarkdownText {
 
     /// Returns a foreign text as a code span.
     pub(crate) fn code(text: &str) -> Self {
-        let text = escape_text(text);
+        let text = escape_foreign(text);
         if text.is_empty() {
             return Self::markup("(empty)");
         }
@@ -77,7 +78,7 @@ impl MarkdownText {
 
     /// Returns a sentence in which plain words stay as they are and every other word is a code span.
     pub(crate) fn prose(text: &str) -> Self {
-        let text = escape_text(text);
+        let text = escape_foreign(text);
         let is_spaced = text.starts_with(' ') || text.ends_with(' ') || text.contains("  ");
         if text.is_empty() || is_spaced {
             return Self::code(&text);
@@ -155,7 +156,7 @@ impl MarkdownText {
     /// Like [`Self::fenced`], in parts of which some can be left out.
     pub(crate) fn fenced_block(language: &'static str, items: &[Vec<String>]) -> FencedBlock {
         let items: Vec<Self> =
-            items.iter().map(|lines| Self(lines.iter().map(|line| escape_text(line) + "\n").collect())).collect();
+            items.iter().map(|lines| Self(lines.iter().map(|line| escape_foreign(line) + "\n").collect())).collect();
         let longest = items.iter().map(|item| longest_run(&item.0, '`')).max().unwrap_or_default();
         let fence = "`".repeat((longest + 1).max(3));
         FencedBlock { start: Self(format!("{fence}{language}\n")), items, end: Self(fence + "\n") }
@@ -225,9 +226,14 @@ impl HtmlText {
     }
 }
 
+/// Escapes characters that cannot be seen, and commands of a CI system, in whose log the text is printed too.
+fn escape_foreign(text: &str) -> String {
+    escape_command_marks(&escape_text(text))
+}
+
 /// Returns the escaped text with at most `max` characters.
 pub(super) fn shorten(text: &str, max: usize) -> String {
-    let text = escape_text(text);
+    let text = escape_foreign(text);
     match text.char_indices().nth(max) {
         Some((end, _)) => format!("{}…", text.split_at(end).0),
         None => text,
@@ -421,6 +427,7 @@ mod tests {
             "~1",
             "&1",
             "\\`",
+            "##[error]",
         ];
         proptest::collection::vec(proptest::sample::select(fragments.to_vec()), 1..8).prop_map(|parts| parts.concat())
     }
@@ -444,7 +451,7 @@ mod tests {
             table.push(&MarkdownText::table_row(&[MarkdownText::code(&first), MarkdownText::prose(&second), MarkdownText::markup("end")]));
             let cells = read(table.as_str());
             prop_assert_eq!(cells.len(), 6, "{}", table.as_str());
-            let in_cell = |text: &str| escape_text(text).replace("\\|", "\\\\u{7c}");
+            let in_cell = |text: &str| escape_foreign(text).replace("\\|", "\\\\u{7c}");
             prop_assert_eq!(&cells[3].0, &in_cell(&first));
             prop_assert_eq!(&cells[4].0, &in_cell(&second));
             prop_assert_eq!(&cells[5].0, "end");
@@ -453,7 +460,7 @@ mod tests {
             for text in [MarkdownText::code(&first), MarkdownText::prose(&first)] {
                 let blocks = read(text.as_str());
                 prop_assert_eq!(blocks.len(), 1, "{}", text.as_str());
-                prop_assert_eq!(&blocks[0].0, &escape_text(&first));
+                prop_assert_eq!(&blocks[0].0, &escape_foreign(&first));
                 check_plain_text(&blocks[0].1);
             }
             let fenced = MarkdownText::fenced("diff", &[first.clone(), second.clone()]);
