@@ -24,7 +24,7 @@ fn find_and_print(args: &DriftArgs, env: &mut Env) -> Result<Exit, CommandError>
     let context = env.ops_context();
     let settings = PlanSettings { depth: PlanDepth::ChangesOnly, allow: &[] };
     let plans = plan_clusters(files, &target_resolver(&args.target.connection, &context), &settings, &context)?;
-    print_plan_set(&plans, &args.output, args.full, plan_text::render_drift, env)?;
+    print_plan_set(("drift", &plans), &args.output, args.full, plan_text::render_drift, env)?;
     let refused = print_refusals(&plans.cluster_plans, &[], &plans.loaded.policy.sources, env);
     if let Some(error) = plans.error {
         print_error(&error, args.output.format.of_errors(), env);

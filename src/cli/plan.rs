@@ -46,7 +46,7 @@ fn plan_and_print(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> 
     let has_changes = plans.cluster_plans.iter().any(|cluster_plan| !cluster_plan.plan.is_empty());
     let out_is_stdout = args.out.as_deref().is_some_and(is_stdout);
     if !out_is_stdout {
-        print_plan_set(&plans, &args.output, args.full, plan_text::render_plan, env)?;
+        print_plan_set(("plan", &plans), &args.output, args.full, plan_text::render_plan, env)?;
     }
     print_diagnostics(&missing, &plans.loaded.policy.sources, env);
     let refused = print_refusals(&plans.cluster_plans, &allow, &plans.loaded.policy.sources, env);

@@ -21,12 +21,15 @@ const MAX_STEP_SUMMARY: usize = 1 << 20;
 
 /// Prints the plans. A JSON document is printed only if all clusters could be planned.
 pub(crate) fn print_plan_set(
-    plans: &PlanSet,
+    (command, plans): (&'static str, &PlanSet),
     output: &PlanOutputArgs,
     full: bool,
     render: fn(&Plan, &PlanTextOptions<'_>) -> TerminalText,
     env: &mut Env,
 ) -> Result<(), CommandError> {
+    if let Some(error) = plans.error.as_ref().filter(|_| plans.cluster_plans.is_empty()) {
+        return report_failure(command, error, output, env);
+    }
     match output.format {
         PlanFormat::Text => print_plans(&plans.cluster_plans, full, render, env),
         PlanFormat::Json if plans.error.is_none() => print_json(&plans.document()?, env)?,

@@ -35,13 +35,11 @@ pub(super) fn worst_changes(facts: &PlanFacts<'_>) -> MarkdownText {
     if let Some(change) = facts.worst_gain() {
         let gain = match (change.escalations.first(), change.gains.first()) {
             (Some(path), _) => MarkdownText::short_prose(&path.path, MAX_MESSAGE),
-            (None, Some(gain)) => {
-                MarkdownText::template("gains {}", [MarkdownText::short_prose(&gain.permission, MAX_MESSAGE)])
-            }
+            (None, Some(gain)) => MarkdownText::short_prose(&gain.permission, MAX_MESSAGE),
             (None, None) => MarkdownText::default(),
         };
         out.push(&MarkdownText::template(
-            "\n**Worst gain: {}.** {} {}\n",
+            "\n**Worst gain: {}.** {}: {}\n",
             [severity_text(change.severity), short_subjects(&change.subjects), gain],
         ));
     }
@@ -49,7 +47,7 @@ pub(super) fn worst_changes(facts: &PlanFacts<'_>) -> MarkdownText {
         && let Some(loss) = change.loses.first()
     {
         out.push(&MarkdownText::template(
-            "\n**Worst loss:** {} loses {}\n",
+            "\n**Worst loss:** {}: {}\n",
             [short_subjects(&change.subjects), MarkdownText::short_prose(&loss.permission, MAX_MESSAGE)],
         ));
     }

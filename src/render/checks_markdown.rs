@@ -3,7 +3,7 @@
 use super::markdown_page::{PageSection, SectionPriority};
 use super::markdown_text::{HtmlText, MarkdownText};
 use super::plan_facts::{PlanFacts, shell_word};
-use super::plan_markdown::{MAX_MESSAGE, MAX_NAME, join};
+use super::plan_markdown::{MAX_LINE, MAX_MESSAGE, MAX_NAME, join};
 use crate::report::{FailedInvariantJson, GuardFindingJson, InvariantJson, LocationJson, PlanJson};
 
 /// The number of refusals in the verdict.
@@ -28,7 +28,7 @@ pub(super) fn refusal_lines(facts: &PlanFacts<'_>) -> MarkdownText {
                     ", because {} {}",
                     [
                         MarkdownText::short_code(&violation.subject, MAX_NAME),
-                        MarkdownText::short_prose(&violation.message, MAX_MESSAGE),
+                        MarkdownText::message(&violation.message, MAX_MESSAGE),
                     ],
                 )
             });
@@ -52,7 +52,7 @@ pub(super) fn refusal_lines(facts: &PlanFacts<'_>) -> MarkdownText {
                 [
                     cluster.clone(),
                     MarkdownText::code(guard.name()),
-                    MarkdownText::short_prose(message, MAX_MESSAGE),
+                    MarkdownText::message(message, MAX_MESSAGE),
                     accept.unwrap_or_default(),
                 ],
             ));
@@ -86,7 +86,7 @@ fn check_section(plan: &PlanJson, has_clusters: bool) -> Option<PageSection> {
                 "  - {} {}: {}\n",
                 [
                     MarkdownText::code(&violation.subject),
-                    MarkdownText::prose(&violation.message),
+                    MarkdownText::message(&violation.message, MAX_LINE),
                     MarkdownText::join(path, " → "),
                 ],
             ));
@@ -103,7 +103,10 @@ fn check_section(plan: &PlanJson, has_clusters: bool) -> Option<PageSection> {
     }
     for guard in &guards.not_evaluated {
         let name = MarkdownText::code(guard.guard.name());
-        items.push(MarkdownText::template("- ❓ guard {}: {}\n", [name, MarkdownText::prose(&guard.reason)]));
+        items.push(MarkdownText::template(
+            "- ❓ guard {}: {}\n",
+            [name, MarkdownText::message(&guard.reason, MAX_LINE)],
+        ));
     }
     for guard in &guards.passed {
         let name = MarkdownText::code(guard.name());
@@ -156,7 +159,10 @@ fn check_section(plan: &PlanJson, has_clusters: bool) -> Option<PageSection> {
 }
 
 fn guard_line(template: &'static str, finding: &GuardFindingJson) -> MarkdownText {
-    MarkdownText::template(template, [MarkdownText::code(finding.guard.name()), MarkdownText::prose(&finding.message)])
+    MarkdownText::template(
+        template,
+        [MarkdownText::code(finding.guard.name()), MarkdownText::message(&finding.message, MAX_LINE)],
+    )
 }
 
 /// Shows the description, if there is one, and the invariant itself.

@@ -115,6 +115,34 @@ impl MarkdownText {
         Self::prose(&shorten(text, max))
     }
 
+    /// Returns a message of rolecall, in which names are between backticks, with at most `max` characters and an ellipsis.
+    pub(crate) fn message(text: &str, max: usize) -> Self {
+        let text = shorten(text, max);
+        let pieces: Vec<&str> = text.split('`').collect();
+        if pieces.len().is_multiple_of(2) || pieces.iter().skip(1).step_by(2).any(|piece| piece.is_empty()) {
+            return Self::prose(&text);
+        }
+        let mut out = Self::default();
+        for (number, piece) in pieces.into_iter().enumerate() {
+            out.push(&if number.is_multiple_of(2) { Self::between_names(piece) } else { Self::code(piece) });
+        }
+        out
+    }
+
+    /// Returns the part of a message between two names.
+    fn between_names(text: &str) -> Self {
+        let is_harmless = |c: char| matches!(c, ' ' | ',' | ';' | ':' | '(' | ')' | '.');
+        let rest = text.trim_start_matches(is_harmless);
+        let (start, _) = text.split_at(text.len() - rest.len());
+        let inner = rest.trim_end_matches(is_harmless);
+        let (inner, end) = rest.split_at(inner.len());
+        if start.len() > 2 || end.len() > 2 {
+            return Self::prose(text);
+        }
+        let inner = if inner.is_empty() { String::new() } else { Self::prose(inner).0 };
+        Self(format!("{start}{inner}{end}"))
+    }
+
     pub(crate) fn number(number: usize) -> Self {
         let digits = number.to_string();
         let mut out = String::new();
@@ -457,6 +485,9 @@ mod tests {
             prop_assert_eq!(&cells[5].0, "end");
             check_plain_text(&cells[3].1);
             check_plain_text(&cells[4].1);
+            let message = read(MarkdownText::message(&format!("the name `{first}` of {second} is `x`"), 10_000).as_str());
+            prop_assert_eq!(message.len(), 1);
+            check_plain_text(&message[0].1);
             for text in [MarkdownText::code(&first), MarkdownText::prose(&first)] {
                 let blocks = read(text.as_str());
                 prop_assert_eq!(blocks.len(), 1, "{}", text.as_str());
@@ -488,6 +519,10 @@ mod tests {
         assert_eq!(prose("limit of 10 (half of a-b)"), "limit of 10 (half of `a-b`)");
         assert_eq!(prose("accede deadbeef @team #1"), "accede `deadbeef @team #1`");
         assert_eq!(prose("x: 1) y"), "x: `1)` y");
+        let message = |text| MarkdownText::message(text, 100).0;
+        assert_eq!(message("unknown key `x y` in `policy`"), "unknown key `x y` in `policy`");
+        assert_eq!(message("`a`, `b` and more (`c`): none"), "`a`, `b` and more (`c`): none");
+        assert_eq!(message("a ` b"), "`` a ` b ``".replace("`` a ` b ``", "a `` ` `` b"));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) const MIN_MAX_CHARS: usize = 10_000;
 pub(super) const MAX_NAME: usize = 120;
 /// The maximum length of a message in the verdict.
 pub(super) const MAX_MESSAGE: usize = 300;
+/// The maximum length of a message elsewhere.
+pub(super) const MAX_LINE: usize = 2000;
 /// The number of errors in the verdict.
 const MAX_ERRORS: usize = 5;
 /// The number of clusters that the marker names. More are counted, so that the marker stays short.
@@ -50,10 +52,9 @@ pub(crate) fn render_failure_markdown(command: &'static str, errors: &[Diagnosti
 }
 
 /// Returns the hidden line by which a comment is updated in place: the policy and the clusters.
-pub(crate) fn plan_marker(document: &PlanDocument) -> MarkdownText {
-    let facts = PlanFacts::new(document, &[]);
+fn plan_marker(facts: &PlanFacts<'_>) -> MarkdownText {
     let mut clusters: Vec<&str> =
-        document.plans.iter().map(|plan| plan.name.as_deref().unwrap_or(plan.cluster.as_str())).collect();
+        facts.document.plans.iter().map(|plan| plan.name.as_deref().unwrap_or(plan.cluster.as_str())).collect();
     let number = clusters.len().to_string();
     if clusters.len() > MAX_MARKER_CLUSTERS {
         clusters.truncate(MAX_MARKER_CLUSTERS);
@@ -64,7 +65,11 @@ pub(crate) fn plan_marker(document: &PlanDocument) -> MarkdownText {
 }
 
 fn verdict(facts: &PlanFacts<'_>) -> MarkdownText {
-    let mut out = plan_marker(facts.document);
+    // The marker of a plan without all of its clusters would be another one than that of the plan before.
+    let mut out = match facts.verdict {
+        PlanVerdict::Failed => MarkdownText::marker([("failed", vec![facts.command()])]),
+        _ => plan_marker(facts),
+    };
     let PlanTotals { changes, outside, .. } = facts.totals;
     let command = MarkdownText::markup(facts.command());
     let heading = match facts.verdict {
@@ -134,7 +139,7 @@ fn totals_text(facts: &PlanFacts<'_>) -> MarkdownText {
 fn error_lines(errors: &[DiagnosticJson]) -> MarkdownText {
     let mut out = MarkdownText::default();
     for error in errors.iter().take(MAX_ERRORS) {
-        out.push(&MarkdownText::template("- **Error:** {}", [MarkdownText::short_prose(&error.message, MAX_MESSAGE)]));
+        out.push(&MarkdownText::template("- **Error:** {}", [MarkdownText::message(&error.message, MAX_MESSAGE)]));
         if let Some(location) = &error.location {
             let place = format!("{}:{}", location.file, location.line);
             out.push(&MarkdownText::template(" ({})", [MarkdownText::short_code(&place, MAX_NAME)]));
@@ -269,7 +274,7 @@ fn warning_sections(facts: &PlanFacts<'_>) -> Vec<PageSection> {
         let items = plan.warnings.iter().map(|warning| {
             let place = warning.location.as_ref().map(|location| format!("{}:{}", location.file, location.line));
             let place = place.map(|place| MarkdownText::template(" ({})", [MarkdownText::code(&place)]));
-            let message = MarkdownText::prose(&warning.message);
+            let message = MarkdownText::message(&warning.message, MAX_LINE);
             MarkdownText::template("- {}{}\n", [message, place.unwrap_or_default()])
         });
         let title = match facts.document.plans.as_slice() {

@@ -263,7 +263,11 @@ fn refusals_of_the_forge_say_what_to_do() {
     let double = ForgeDouble::new(ForgeState::default());
     let wrong = [GITHUB[0], GITHUB[1], GITHUB[2], ("GITHUB_TOKEN", "ghs_wrongSECRET")];
     let output = comment(&sandbox, &double.server.url(), &wrong, &["plan.md"]);
-    insta::assert_snapshot!(output.stderr, @"");
+    insta::assert_snapshot!(output.stderr, @"
+    error: cannot read the token's user: the forge answers with code 401: Bad credentials
+     |
+     = help: check that GITHUB_TOKEN is complete and has not expired
+    ");
 }
 
 /// A server that answers with anything cannot make rolecall wait, read without end, or show the token.
@@ -295,7 +299,7 @@ fn hostile_server_gets_nothing() {
     ];
     for (answer, message) in answers {
         let server = HostileServer::start(answer);
-        let limits = ["plan.md", "--max-response", "1Mi", "--request-timeout", "2s"];
+        let limits = ["plan.md", "--max-response", "1", "--request-timeout", "2s"];
         let output = comment(&sandbox, &server.url(), &GITHUB, &limits);
         assert_eq!(output.exit_code, 1, "{message}");
         assert!(output.stderr.contains(message), "{message}: {}", output.stderr);

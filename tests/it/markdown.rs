@@ -110,8 +110,19 @@ fn show_prints_a_saved_plan_as_plan_does() {
 #[test]
 fn show_prints_snapshots_and_refuses_other_files() {
     let sandbox = sandbox();
-    insta::assert_snapshot!(sandbox.run(&["show", "cluster.yaml"]).stdout, @"");
-    insta::assert_snapshot!(sandbox.run(&["show", "cluster.yaml", "-o", "markdown"]).stdout, @"");
+    insta::assert_snapshot!(sandbox.run(&["show", "cluster.yaml"]).stdout, @"
+    Snapshot cluster.yaml
+      1 ClusterRole
+      1 ConfigMap
+      3 Namespace
+    ");
+    insta::assert_snapshot!(sandbox.run(&["show", "cluster.yaml", "-o", "markdown"]).stdout, @"
+    ### Snapshot `cluster.yaml`
+
+    - 1 ClusterRole
+    - 1 ConfigMap
+    - 3 Namespace
+    ");
     let output = sandbox.run(&["show", "access.toml"]);
     assert_eq!(output.exit_code, 1);
     assert!(output.stderr.contains("access.toml is not a file of rolecall"), "{}", output.stderr);
@@ -121,11 +132,21 @@ fn show_prints_snapshots_and_refuses_other_files() {
 fn failure_and_no_changes_have_a_verdict() {
     let sandbox = sandbox();
     sandbox.write("access.toml", "[policy]\nname = \"empty\"\n[clusters.prod]\nsnapshot = \"cluster.yaml\"\n");
-    insta::assert_snapshot!(sandbox.run(&["plan", "access.toml", "-o", "markdown"]).stdout, @"");
+    insta::assert_snapshot!(sandbox.run(&["plan", "access.toml", "-o", "markdown"]).stdout, @"
+    <!-- rolecall: command=plan policy=empty cluster=prod -->
+    ### ✅ rolecall plan: no changes
+
+    Policy `empty`, cluster `prod (snapshot cluster.yaml)` matches the policy.
+    ");
     sandbox.write("access.toml", "[policy]\nname = \"empty\"\nx = 1\n");
     let output = sandbox.run(&["plan", "access.toml", "-o", "markdown"]);
     assert_eq!(output.exit_code, 1);
-    insta::assert_snapshot!(output.stdout, @"");
+    insta::assert_snapshot!(output.stdout, @"
+    <!-- rolecall: failed=plan -->
+    ### ❌ rolecall plan: failed
+
+    - **Error:** unknown key `x` in `policy` (`access.toml:3`)
+    ");
     // Of two clusters one cannot be read: the other is shown, below the error.
     sandbox.write(
         "access.toml",
@@ -252,7 +273,7 @@ fn hostile_names_have_no_meaning_in_a_whole_document() {
               "data": { "mapRoles": entries.replace('\u{202e}', "").replace('\u{200b}', "") } },
             { "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": { "name": "reader" },
               "rules": [{ "apiGroups": [name], "resources": [name], "resourceNames": [name], "verbs": ["get", name] }] },
-            { "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": format!("old-{name}") },
+            { "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": format!("old-{name}").replace('/', ":") },
               "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": "reader" },
               "subjects": [{ "kind": "User", "apiGroup": rbac, "name": name }] },
         ]);
@@ -262,12 +283,14 @@ fn hostile_names_have_no_meaning_in_a_whole_document() {
             .map(|c| if c.is_ascii() { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) })
             .collect();
         let quoted = serde_json::to_string(name).unwrap();
+        // A name of an object has no `/`.
+        let binding = quoted.replace('/', ":");
         sandbox.write("cluster.yaml", &text).write(
             "access.toml",
             &format!(
                 "[policy]\nname = \"team\"\n[ownership]\naws-auth = \"exclusive\"\n[clusters.c]\nsnapshot = \"cluster.yaml\"\n[groups.devs]\n\
                  [principals.{quoted}]\nrole = \"arn:aws:iam::111122223333:role/dev\"\ngroups = [\"devs\"]\nusername = {quoted}\n\
-                 [bindings.{quoted}]\ncluster-role = \"reader\"\nusers = [{quoted}]\ngroups = [\"devs\"]\n\
+                 [bindings.{binding}]\ncluster-role = \"reader\"\nusers = [{quoted}]\ngroups = [\"devs\"]\n\
                  [[invariants]]\ndescription = {quoted}\nuser = {quoted}\ncannot = {{ verb = \"get\", resource = \"secrets\" }}\n"
             ),
         );
