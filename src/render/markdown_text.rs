@@ -131,12 +131,12 @@ impl MarkdownText {
 
     /// Returns the part of a message between two names.
     fn between_names(text: &str) -> Self {
-        let is_harmless = |c: char| matches!(c, ' ' | ',' | ';' | ':' | '(' | ')' | '.');
-        let rest = text.trim_start_matches(is_harmless);
+        // A number with a `)` or `.` at the beginning of a line is a list, so they are harmless only after a name.
+        let rest = text.trim_start_matches([' ', ',', ';', ':', '(', ')', '.']);
         let (start, _) = text.split_at(text.len() - rest.len());
-        let inner = rest.trim_end_matches(is_harmless);
+        let inner = rest.trim_end_matches([' ', ',', ';', ':', '(']);
         let (inner, end) = rest.split_at(inner.len());
-        if start.len() > 2 || end.len() > 2 {
+        if start.len() > 3 || end.len() > 3 {
             return Self::prose(text);
         }
         let inner = if inner.is_empty() { String::new() } else { Self::prose(inner).0 };
