@@ -142,7 +142,7 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
         Command::Drift(args) => drift::run(&args, env),
         Command::Validate(args) => validate::run(&args, env),
         Command::Snapshot(args) => Box::pin(snapshot::run(&args, env)).await,
-        Command::Whoami(args) => Box::pin(whoami::run(&args, env)).await,
+        Command::Whoami(args) => whoami::run(&args, env),
         Command::Permissions(args) => Box::pin(permissions::run(&args, env)).await,
         Command::Can(args) => can::run(&args, env),
         Command::WhoCan(args) => who_can::run(&args, env),

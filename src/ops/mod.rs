@@ -25,6 +25,7 @@ mod restore;
 mod same_cluster;
 mod saved_plan;
 mod target;
+mod whoami;
 
 pub(crate) use apply_result::{ApplyFailure, ApplyReport, ClusterResult, StepsSummary, SummarizedStep};
 pub(crate) use apply_run::{ApplySettings, apply_all};
@@ -40,6 +41,7 @@ pub(crate) use policy_commit::policy_commit;
 pub(crate) use restore::{RestoreSettings, plan_cluster_restore};
 pub(crate) use saved_plan::{SavedPlanFile, SavedPlanSettings, open_saved_plan};
 pub(crate) use target::{ClusterConnection, ConnectedCluster, TargetCluster};
+pub(crate) use whoami::whoami;
 
 use crate::diagnostic::Diagnostic;
 

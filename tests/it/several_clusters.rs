@@ -203,6 +203,24 @@ fn questions_are_answered_for_all_clusters_in_order() {
     assert!(output.lines().all(|line| line.contains(": yes")), "{output}");
 }
 
+#[test]
+fn cluster_that_cannot_be_read_does_not_hide_the_answers_for_the_others() {
+    let sandbox = five_clusters(|name| (name == "bravo").then(|| "context = \"refused\"".to_owned()));
+    write_kubeconfig(&sandbox, &[("refused", "http://127.0.0.1:9")]);
+    let can = ["can", "group:developers", "get", "pods", "--after"];
+    for (args, exit_code) in [(&can[..], 2), (&["who-can", "get", "pods", "--after"], 2), (&["access", "--after"], 1)] {
+        let output = sandbox.run(&[args, &["--kubeconfig", "kubeconfig"]].concat());
+        assert_eq!(output.exit_code, exit_code, "{}{}", output.stdout, output.stderr);
+        assert!(output.stderr.contains("error: cluster `bravo`: cannot connect"), "{}", output.stderr);
+        for name in NAMES {
+            assert_eq!(output.stdout.contains(&format!("{name} (snapshot")), name != "bravo", "{}", output.stdout);
+        }
+        let output = sandbox.run(&[args, &["--kubeconfig", "kubeconfig", "-o", "json"]].concat());
+        let document: Value = serde_json::from_str(&output.stdout).expect("one document");
+        assert!(document.get("diagnostics").is_some(), "{document:#}");
+    }
+}
+
 /// Two plugins that can prompt never run at the same time, and their time does not count for the other cluster.
 #[test]
 fn credential_plugins_that_can_prompt_run_one_after_the_other() {
