@@ -18,6 +18,8 @@ mod completions;
 mod drift;
 mod env;
 mod exit;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod global;
 mod guards;
 mod help;

@@ -158,7 +158,7 @@ fn read_saved_plans(path: &Path, verify_key: Option<&Path>, env: &Env) -> Result
 ///
 /// # Errors
 /// The reason why the text is not a plan, as the rest of a sentence that starts with the name of the file.
-fn parse(text: &str) -> Result<PlanDocument, String> {
+pub(super) fn parse(text: &str) -> Result<PlanDocument, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("{NOT_A_PLAN}: it is not JSON: {error}"))?;
     match value.get("format-version") {
         Some(version) if *version == FORMAT_VERSION => {}

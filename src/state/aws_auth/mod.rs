@@ -6,8 +6,12 @@ mod accounts;
 mod edit;
 mod entry;
 mod finding;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod go_json;
 mod parse;
+#[cfg(any(test, feature = "fuzz"))]
+mod preservation;
 
 pub(crate) use edit::{EditError, EntryEdit, edit_section};
 pub(crate) use entry::{Entry, EntryPrincipal, Section};
