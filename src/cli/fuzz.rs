@@ -95,7 +95,10 @@ fn check_saved_plan(mut plan: Plan, live: &State) -> Result<(), String> {
     }
     let reasons = plan.staleness_reasons(live, &AggregatedRoles::default());
     if !reasons.is_empty() {
-        return check_diagnostics(&reasons.into_iter().map(Diagnostic::error).collect::<Vec<_>>(), &SourceMap::default());
+        return check_diagnostics(
+            &reasons.into_iter().map(Diagnostic::error).collect::<Vec<_>>(),
+            &SourceMap::default(),
+        );
     }
     let Ok(after) = plan.state_after(live) else {
         return Ok(());

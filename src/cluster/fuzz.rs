@@ -171,7 +171,8 @@ fn check_list<T: ProtobufObject + std::fmt::Debug + 'static>(raw: &Bytes) -> Res
     let Ok(page) = decode_list::<T>(raw.clone(), MAX_ITEMS) else {
         return Ok(());
     };
-    let whole = ProtoWholeList::decode(raw.clone()).map_err(|error| format!("the library refuses the list: {error}"))?;
+    let whole =
+        ProtoWholeList::decode(raw.clone()).map_err(|error| format!("the library refuses the list: {error}"))?;
     let metadata = whole.metadata.unwrap_or_default();
     if (&page.resource_version, &page.continue_token) != (&metadata.resource_version, &metadata.r#continue) {
         return Err(format!("other metadata than {metadata:?}"));

@@ -12,8 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{bless, read, root};
 
 /// The part of `credentials.toml` that `BLESS=1` writes begins here.
-const GENERATED: &str =
-    "\n# What these crates use, with the locked version. Some are for other systems, and some are never compiled: rsa is\n\
+const GENERATED: &str = "\n# What these crates use, with the locked version. Some are for other systems, and some are never compiled: rsa is\n\
      # an option of ssh-key that is off, and deny.toml bans it.\n[used-by-them]\n";
 
 /// Text of a program that reaches out. A build script or procedural macro with it is not allowed at all.
@@ -23,7 +22,8 @@ const NETWORK: [&str; 8] =
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct CredentialRecord {
-    r#crate: Vec<CredentialCrate>,
+    #[serde(rename = "crate")]
+    crates: Vec<CredentialCrate>,
     without_credentials: BTreeMap<String, String>,
     #[serde(default)]
     used_by_them: BTreeMap<String, Vec<String>>,
@@ -69,9 +69,10 @@ impl LockFile {
             }
             for dependency in &package.dependencies {
                 // A version follows if several are locked.
-                let (name, version) = dependency.split_once(' ').map_or((dependency.as_str(), None), |(name, version)| {
-                    (name, Some(version.split(' ').next().unwrap()))
-                });
+                let (name, version) =
+                    dependency.split_once(' ').map_or((dependency.as_str(), None), |(name, version)| {
+                        (name, Some(version.split(' ').next().unwrap()))
+                    });
                 let is_it = |other: &&LockedPackage| other.name == name && version.is_none_or(|it| it == other.version);
                 rest.push(self.package.iter().find(is_it).unwrap());
             }
@@ -87,7 +88,7 @@ fn what_handles_credentials_was_looked_at_in_its_locked_version() {
     let written_by_hand = text.split(GENERATED).next().unwrap();
     let record: CredentialRecord = toml::from_str(&text).unwrap();
     let lock = lock_file();
-    for CredentialCrate { name, version, maintainers, handles, looked_at } in &record.r#crate {
+    for CredentialCrate { name, version, maintainers, handles, looked_at } in &record.crates {
         assert!(!maintainers.is_empty() && !handles.is_empty() && !looked_at.is_empty(), "{name}");
         let mut locked = lock.package.iter().filter(|package| package.name == *name).map(|package| &package.version);
         // A second version is listed with the crates that use it.
@@ -96,9 +97,9 @@ fn what_handles_credentials_was_looked_at_in_its_locked_version() {
             "{name} {version} is not locked: look at the difference, and record it in supply-chain/credentials.toml"
         );
     }
-    let names: Vec<&str> = record.r#crate.iter().map(|package| package.name.as_str()).collect();
+    let names: Vec<&str> = record.crates.iter().map(|package| package.name.as_str()).collect();
     let recorded: BTreeSet<(&str, &str)> =
-        record.r#crate.iter().map(|package| (package.name.as_str(), package.version.as_str())).collect();
+        record.crates.iter().map(|package| (package.name.as_str(), package.version.as_str())).collect();
     let mut used: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, version) in lock.closure(&names).difference(&recorded) {
         used.entry((*name).to_owned()).or_default().push((*version).to_owned());
@@ -109,7 +110,9 @@ fn what_handles_credentials_was_looked_at_in_its_locked_version() {
         return;
     }
     let text_of = |list: &BTreeMap<String, Vec<String>>| -> BTreeSet<String> {
-        list.iter().flat_map(|(name, versions)| versions.iter().map(move |version| format!("{name} {version}"))).collect()
+        list.iter()
+            .flat_map(|(name, versions)| versions.iter().map(move |version| format!("{name} {version}")))
+            .collect()
     };
     let (used, recorded) = (text_of(&used), text_of(&record.used_by_them));
     let (new, gone): (Vec<_>, Vec<_>) = (used.difference(&recorded).collect(), recorded.difference(&used).collect());
@@ -127,7 +130,7 @@ fn each_dependency_handles_credentials_or_is_said_not_to() {
     let unix = &manifest["target"]["cfg(unix)"]["dependencies"];
     let direct = manifest["dependencies"].as_table().unwrap().keys().chain(unix.as_table().unwrap().keys());
     let direct: BTreeSet<&str> = direct.map(String::as_str).collect();
-    let handling: BTreeSet<&str> = record.r#crate.iter().map(|package| package.name.as_str()).collect();
+    let handling: BTreeSet<&str> = record.crates.iter().map(|package| package.name.as_str()).collect();
     let other: BTreeSet<&str> = record.without_credentials.keys().map(String::as_str).collect();
     let unknown: Vec<_> = direct.iter().filter(|name| !handling.contains(*name) && !other.contains(*name)).collect();
     assert!(unknown.is_empty(), "record in supply-chain/credentials.toml whether these get a credential: {unknown:?}");
@@ -167,7 +170,8 @@ fn programs_of_the_build() -> Vec<(String, bool, std::path::PathBuf)> {
             continue;
         }
         for target in package["targets"].as_array().unwrap() {
-            let kinds: Vec<&str> = target["kind"].as_array().unwrap().iter().map(|kind| kind.as_str().unwrap()).collect();
+            let kinds: Vec<&str> =
+                target["kind"].as_array().unwrap().iter().map(|kind| kind.as_str().unwrap()).collect();
             let (is_script, is_macro) = (kinds.contains(&"custom-build"), kinds.contains(&"proc-macro"));
             if is_script || is_macro {
                 let name = package["name"].as_str().unwrap().to_owned();
@@ -195,7 +199,8 @@ fn sha256_of(path: &Path) -> String {
 #[test]
 fn each_build_script_is_known_and_none_reaches_out() {
     let path = root().join("supply-chain/build-scripts.toml");
-    let record: BuildRecord = if path.exists() { toml::from_str(&read(&path)).unwrap() } else { BuildRecord::default() };
+    let record: BuildRecord =
+        if path.exists() { toml::from_str(&read(&path)).unwrap() } else { BuildRecord::default() };
     let mut found = BuildRecord::default();
     for (name, is_script, source) in programs_of_the_build() {
         if is_script {

@@ -168,9 +168,8 @@ fn signal_ends_an_apply_whose_lease_request_hangs() {
         sandbox.write("rolecall.toml", POLICY);
         // Without a signal, the request takes three times as long.
         let mut run = Running::start(&sandbox, &["apply", "--auto-approve", "--request-timeout", "10m"]);
-        let is_asked = || {
-            proxy.requests().iter().any(|request| request.method == method && request.path.contains("/leases"))
-        };
+        let is_asked =
+            || proxy.requests().iter().any(|request| request.method == method && request.path.contains("/leases"));
         assert!(run.wait_until(is_asked), "{method}: {}", sandbox.read("stderr"));
         let started = Instant::now();
         run.signal(Signal::TERM);

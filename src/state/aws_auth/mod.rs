@@ -13,7 +13,7 @@ mod parse;
 #[cfg(any(test, feature = "fuzz"))]
 mod preservation;
 
-pub(crate) use edit::{EditError, EntryEdit, edit_section};
+pub(crate) use edit::{EditError, EntryEdit, edit_section, with_source_lines};
 pub(crate) use entry::{Entry, EntryPrincipal, Section};
 pub(crate) use finding::{Finding, FindingKind, IgnoredReason};
 pub(crate) use parse::{LocatedEntry, ParsedSection, SectionError, parse_section};
