@@ -14,6 +14,8 @@ mod drift;
 mod env;
 mod event_text;
 mod exit;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod global;
 mod guards;
 mod help;
