@@ -13,7 +13,7 @@ use crate::render::plan_text;
 
 pub(crate) fn run(args: &DriftArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let files = read_policy(args.target.policy.as_deref(), env)?;
-    let context = env.ops_context();
+    let context = env.parallel_context(&args.parallel);
     let settings = PlanSettings { depth: PlanDepth::ChangesOnly, allow: &[] };
     let plans = plan_clusters(files, &target_resolver(&args.target.connection, &context), &settings, &context)?;
     print_plan_set(&plans, args.format, args.full, plan_text::render_drift, env)?;

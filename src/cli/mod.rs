@@ -12,7 +12,9 @@ mod command_line;
 mod completions;
 mod drift;
 mod env;
+mod event_record;
 mod event_text;
+mod events_file;
 mod exit;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
@@ -27,7 +29,11 @@ mod plan;
 mod plan_output;
 mod plan_signature;
 mod policy_files;
+mod progress;
+mod progress_bars;
+mod progress_state;
 mod question;
+mod question_args;
 #[cfg(test)]
 mod reference;
 mod refusals;
@@ -81,8 +87,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
         print_error(&error, format, env);
         return failure_exit(&args);
     }
+    if let Err(error) = env.open_events(command_line.command.name()) {
+        print_error(&error, format, env);
+        return failure_exit(&args);
+    }
     if env.receives_signals()
-        && let Err(error) = signals::listen(env.interrupt().clone(), env.stderr_writer())
+        && let Err(error) = signals::listen(env.interrupt().clone(), env.stderr())
     {
         env.eprint(&format!("error: cannot receive signals: {error}\n"));
         return failure_exit(&args);
@@ -103,6 +113,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
         print_error(&error, format, env);
         if error.is_refusal { Exit::Refused } else { failure_exit(&args) }
     });
+    if let Some(error) = env.finish_events(exit) {
+        print_error(&error, format, env);
+        return failure_exit(&args);
+    }
     match env.flush() {
         Some(error) => {
             env.eprint(&format!("error: cannot write the output: {error}\n"));

@@ -18,7 +18,7 @@ pub(crate) fn observe_clusters(question: &QuestionArgs, env: &mut Env) -> Result
     }
     let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
     let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
-    let context = env.ops_context();
+    let context = env.parallel_context(&question.parallel);
     let targets = resolve_targets(clusters, &question.connection, &context)?;
     question::observe_clusters(&targets, loaded.as_ref(), question.after, &context)
 }

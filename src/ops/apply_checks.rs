@@ -67,7 +67,8 @@ pub(super) async fn run_prechecks(
     if !affected_subjects.is_empty() {
         return Err(saved_plan::access_changed_error(label, &affected_subjects));
     }
-    let result = dry_run(plan, cluster, &state, caller, MAX_DRY_RUN_WRITES).await;
+    let on_checked = |checked, total| observer.send(EventKind::DryRunProgress { checked, total });
+    let result = dry_run(plan, cluster, &state, caller, MAX_DRY_RUN_WRITES, on_checked).await;
     if !result.rejected.is_empty() {
         return Err(dry_run_errors(cluster_plan, &result).into());
     }

@@ -19,6 +19,7 @@ pub(crate) mod missing_permissions;
 mod observer;
 mod parallel;
 mod plan_clusters;
+mod policy_commit;
 pub(crate) mod question;
 mod restore;
 mod same_cluster;
@@ -33,8 +34,9 @@ pub(crate) use command_error::CommandError;
 pub(crate) use context::{DEFAULT_PARALLEL, OpsContext};
 pub(crate) use dry_run::dry_run_all;
 pub(crate) use loaded_policy::{LoadedPolicy, PolicyFiles};
-pub(crate) use observer::{ClusterTag, EventKind, NoteLevel, Observer, OpsEvent};
+pub(crate) use observer::{ClusterTag, EventKind, LeaseState, NoteLevel, Observer, OpsEvent, WorkPhase};
 pub(crate) use plan_clusters::{PlanDepth, PlanSet, PlanSettings, plan_clusters};
+pub(crate) use policy_commit::policy_commit;
 pub(crate) use restore::{RestoreSettings, plan_cluster_restore};
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use saved_plan::parse_plan_document;

@@ -6,8 +6,8 @@ use super::cluster_plan::after_state_error;
 use super::command_error::CommandError;
 use super::context::OpsContext;
 use super::loaded_policy::LoadedPolicy;
-use super::observer::{EventKind, Phase};
-use super::parallel::run_parallel;
+use super::observer::WorkPhase;
+use super::parallel::run_clusters;
 use super::target::TargetCluster;
 use crate::access::{
     AccessDecision, AccessView, Aggregation, Authentication, DenialReason, Identity, ObjectRequest, QueryLint,
@@ -40,11 +40,9 @@ pub(crate) fn observe_clusters(
     after: bool,
     context: &OpsContext,
 ) -> Result<Vec<QuestionTarget>, CommandError> {
-    let total = targets.len();
-    context.observer.send(EventKind::ClustersStarted { phase: Phase::Observe, total });
     let runtime = Handle::current();
     let job = |target| runtime.block_on(Box::pin(observe_cluster(target, loaded, after, context)));
-    let (results, ()) = run_parallel(targets.iter().collect(), context.parallel, job, || ());
+    let (results, ()) = run_clusters(WorkPhase::Observe, targets.iter().collect(), context, job, || ());
     let (mut observed, mut error) = (Vec::with_capacity(targets.len()), CommandError::default());
     for (target, result) in targets.iter().zip(results) {
         match result {

@@ -12,8 +12,8 @@ use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::context::OpsContext;
 use super::guards::read_cluster_facts;
-use super::observer::{EventKind, Phase};
-use super::parallel::run_parallel;
+use super::observer::WorkPhase;
+use super::parallel::run_clusters;
 use super::same_cluster::{ClusterIdentity, ensure_different_clusters};
 use super::target::{ClusterConnection, TargetCluster};
 use crate::cluster::ReadCluster as _;
@@ -67,12 +67,10 @@ pub(crate) fn open_saved_plan(
 ) -> Result<Vec<ClusterPlan>, CommandError> {
     // All clusters are evaluated before the first write to any of them. `apply` evaluates each again before its first write.
     let saved: Vec<(usize, SavedPlan)> = parse_saved_plans(file)?.into_iter().enumerate().collect();
-    let total = saved.len();
-    context.observer.send(EventKind::ClustersStarted { phase: Phase::Observe, total });
     let runtime = Handle::current();
     let open =
         |(position, saved)| runtime.block_on(Box::pin(open_one((position, saved), file.path, settings, context)));
-    let (opened, ()) = run_parallel(saved, context.parallel, open, || ());
+    let (opened, ()) = run_clusters(WorkPhase::Observe, saved, context, open, || ());
     let (mut plans, mut identities, mut error) = (Vec::new(), Vec::new(), CommandError::default());
     for result in opened {
         match result {
@@ -111,7 +109,7 @@ async fn open_one(
 ) -> Result<(ClusterIdentity, OpenedPlan), CommandError> {
     let SavedPlan { cluster_name, connection, mut plan } = saved;
     let connection = settings.connection.clone().unwrap_or(connection);
-    let target = TargetCluster::new(cluster_name.clone(), connection.clone(), settings.kubeconfig, context);
+    let target = TargetCluster::new(position, cluster_name.clone(), connection.clone(), settings.kubeconfig, context);
     let reading = async {
         let connected = target.connect().await?;
         let facts = read_cluster_facts(&connected.cluster);
@@ -119,7 +117,6 @@ async fn open_one(
         Ok((connected, state?, facts))
     };
     let (connected, state, facts) = target.within_timeout(reading).await?;
-    let observer = context.observer.for_cluster(target.tag(position, &connected.label));
     let name = cluster_name.as_deref().unwrap_or(&connected.label);
     let identity = ClusterIdentity::new(name, &connection, &state);
     // The state after a stale plan cannot be computed.
@@ -135,7 +132,7 @@ async fn open_one(
     }
     // What is shown is computed from the writes, and must be what the file says.
     let affected_subjects = plan.renew_access_changes(&comparison);
-    let (source, connected) = ((connection, cluster_name), (connected, observer));
+    let source = (connection, cluster_name);
     let evaluating = ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, settings.allow);
     let cluster_plan = evaluating.await?;
     // A refusal names the guard or invariant, which says more than that the access has changed.
