@@ -27,6 +27,8 @@ mod cli;
 mod cluster;
 mod diagnostic;
 mod files;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod guard;
 mod lint;
 mod names;

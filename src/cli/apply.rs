@@ -181,10 +181,11 @@ pub(crate) async fn approve_and_apply(
     }
     let pending: Vec<&ClusterPlan> =
         cluster_plans.iter().filter(|cluster_plan| !cluster_plan.plan.is_empty()).collect();
-    let missing: Vec<Diagnostic> = pending
+    let (missing, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) = pending
         .iter()
         .filter_map(|cluster_plan| missing_permissions::to_diagnostic(cluster_plan, Severity::Error))
-        .collect();
+        .partition(Diagnostic::is_error);
+    print_diagnostics(&warnings, sources, env);
     if !missing.is_empty() && !options.flags.dry_run {
         env.eprint(&format!("{}\n", options.no_changes()));
         return Err(missing.into());

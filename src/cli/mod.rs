@@ -16,6 +16,8 @@ mod event_record;
 mod event_text;
 mod events_file;
 mod exit;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod global;
 mod guards;
 mod help;

@@ -10,6 +10,8 @@ mod credentials;
 mod discovery;
 mod exec_plugin;
 mod files;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 pub(crate) mod interrupt;
 pub(crate) mod kubeconfig;
 mod kubeconfig_fields;

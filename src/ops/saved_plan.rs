@@ -155,7 +155,7 @@ fn parse_saved_plans(file: &SavedPlanFile<'_>) -> Result<Vec<SavedPlan>, Command
     if text.trim().is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it is empty")));
     }
-    let PlanDocument { plans, applied_at, .. } = parse(text).map_err(not_a_plan)?;
+    let PlanDocument { plans, applied_at, .. } = parse_plan_document(&text).map_err(not_a_plan)?;
     if plans.is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it has no plan for any cluster")));
     }
@@ -195,7 +195,7 @@ fn parse_saved_plans(file: &SavedPlanFile<'_>) -> Result<Vec<SavedPlan>, Command
 ///
 /// # Errors
 /// The reason why the text is not a plan, as the rest of a sentence that starts with the name of the file.
-fn parse(text: &str) -> Result<PlanDocument, String> {
+pub(crate) fn parse_plan_document(text: &str) -> Result<PlanDocument, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("{NOT_A_PLAN}: it is not JSON: {error}"))?;
     match value.get("format-version") {
         Some(version) if *version == FORMAT_VERSION => {}
@@ -223,7 +223,7 @@ fn changed_file_error(path: &Path, reason: &str) -> CommandError {
 /// after all its objects were changed back by hand.
 pub(crate) fn mark_applied(path: &Path, context: &OpsContext) -> Result<(), CommandError> {
     let text = std::fs::read_to_string(context.cwd.join(path)).map_err(|error| format!("cannot be read: {error}"));
-    let document = text.and_then(|text| parse(&text)).map_err(|reason| {
+    let document = text.and_then(|text| parse_plan_document(&text)).map_err(|reason| {
         CommandError::from_diagnostic(Diagnostic::error(format!("the plan {} {reason}", path.display())))
     })?;
     let document = document.with_applied_at(context.now.to_string())?;
@@ -331,8 +331,8 @@ cannot = \"escalate\"
         let (_, stderr) = run_in(folder.path(), &["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
         let text = std::fs::read_to_string(folder.path().join("plan.json")).expect(&stderr);
         let original: Value = serde_json::from_str(&text).unwrap();
-        assert!(parse(&text).is_ok());
-        assert!(parse(&original.to_string()).is_ok(), "whitespace between tokens does not count");
+        assert!(parse_plan_document(&text).is_ok());
+        assert!(parse_plan_document(&original.to_string()).is_ok(), "whitespace between tokens does not count");
         let mut paths = Vec::new();
         pointers(&original, "", &mut paths);
         assert!(paths.len() > 150, "{}", paths.len());
@@ -340,7 +340,7 @@ cannot = \"escalate\"
             let mut edited = original.clone();
             let value = edited.pointer_mut(pointer).unwrap();
             *value = other_value(value);
-            assert!(parse(&edited.to_string()).is_err(), "{pointer}");
+            assert!(parse_plan_document(&edited.to_string()).is_err(), "{pointer}");
             let (parent, key) = pointer.rsplit_once('/').unwrap();
             let mut edited = original.clone();
             match edited.pointer_mut(parent).unwrap() {
@@ -348,16 +348,16 @@ cannot = \"escalate\"
                 Value::Array(list) => drop(list.remove(key.parse().unwrap())),
                 _ => {}
             }
-            assert!(parse(&edited.to_string()).is_err(), "without {pointer}");
+            assert!(parse_plan_document(&edited.to_string()).is_err(), "without {pointer}");
         }
         let to_json = |document: &PlanDocument| serde_json::to_value(document).unwrap();
         for index in (0..text.len()).step_by(29).chain(text.len() - 20..text.len()) {
-            assert!(index + 1 == text.len() || parse(&text[..index]).is_err(), "cut at {index}");
+            assert!(index + 1 == text.len() || parse_plan_document(&text[..index]).is_err(), "cut at {index}");
             for byte in [b' ', b'0', b'x', b'"', text.as_bytes()[index] ^ 1] {
                 let mut bytes = text.clone().into_bytes();
                 bytes[index] = byte;
                 let Ok(edited) = String::from_utf8(bytes) else { continue };
-                if let Ok(document) = parse(&edited) {
+                if let Ok(document) = parse_plan_document(&edited) {
                     assert_eq!(to_json(&document), original, "byte {index}");
                 }
             }

@@ -3,6 +3,8 @@
 pub(crate) mod access_changes;
 pub(crate) mod access_report;
 pub(crate) mod diagnostics;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 pub(crate) mod plan_text;
 pub(crate) mod query_answers;
 mod query_renderer;
