@@ -28,6 +28,8 @@ mod cluster;
 mod diagnostic;
 mod files;
 mod forge;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod guard;
 mod lint;
 mod names;

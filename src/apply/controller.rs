@@ -197,7 +197,8 @@ impl<'a, C: WriteCluster> ControllerGuard<'a, C> {
             (Some(object), expected) => (object, expected),
         };
         let invalid = |why: String| StepError::Write(ClusterError::InvalidResponse { what: format!("get {key}"), why });
-        let now = parse_role(&object).map_err(|error| invalid(error.to_string()))?;
+        // The message of the parser can quote the answer.
+        let now = parse_role(&object).map_err(|_| invalid("a field has another type".to_owned()))?;
         let version = ObjectVersion::from_object(&object)
             .ok_or_else(|| invalid("it has no `metadata.resourceVersion`".to_owned()))?;
         let precondition = ResolvedPrecondition::Version(version);

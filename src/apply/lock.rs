@@ -33,6 +33,8 @@ const MAX_LEASE_SECONDS: u64 = 60;
 /// AWS STS rejects a request whose signature is older or newer than this, so a machine that can authenticate has a
 /// clock with a smaller error.
 const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(15);
+/// After a signal, a request that acquires the Lease is waited for this long, so that the Lease can be released.
+const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 /// How many times another process may write the Lease first before the attempt fails.
 const MAX_CONFLICTS: usize = 5;
 
@@ -96,20 +98,21 @@ pub(crate) async fn acquire(
     let mut watched: Option<(Lease, BootTime)> = None;
     let mut conflicts = 0;
     loop {
-        let current = match client.read().await {
-            Ok(current) => current,
-            Err(error @ ClusterError::Forbidden { .. }) => return Ok(LockAttempt::Unavailable(error)),
-            Err(error) => return Err(error),
+        let current = match interrupt.or_stop(client.read()).await {
+            Some(Ok(current)) => current,
+            Some(Err(error @ ClusterError::Forbidden { .. })) => return Ok(LockAttempt::Unavailable(error)),
+            Some(Err(error)) => return Err(error),
+            None => return Ok(LockAttempt::Interrupted),
         };
         let now = Timestamp::now();
         let sent_at = BootTime::now();
-        let result = match current {
-            None => client.create(holder, LEASE_SECONDS, now).await,
+        let free = match current {
+            None => None,
             // An earlier request of this loop succeeded, and its response was lost.
-            Some(lease) if lease.holder == holder => Ok(lease),
-            Some(lease) if lease.holder.is_empty() || is_long_expired(&lease, now) => {
-                client.take_over(&lease, holder, LEASE_SECONDS, now).await
+            Some(lease) if lease.holder == holder => {
+                return Ok(LockAttempt::Acquired(ApplyLock::start_renewing(client, lease, sent_at)));
             }
+            Some(lease) if lease.holder.is_empty() || is_long_expired(&lease, now) => Some(lease),
             Some(lease) => {
                 let needed = watch_duration(&lease);
                 let (first_seen, since) = watched.get_or_insert_with(|| {
@@ -132,8 +135,17 @@ pub(crate) async fn acquire(
                     }
                     continue;
                 }
-                client.take_over(&lease, holder, LEASE_SECONDS, now).await
+                Some(lease)
             }
+        };
+        let acquiring = async {
+            match &free {
+                None => client.create(holder, LEASE_SECONDS, now).await,
+                Some(lease) => client.take_over(lease, holder, LEASE_SECONDS, now).await,
+            }
+        };
+        let Some(result) = within_grace(interrupt, acquiring).await else {
+            return Ok(LockAttempt::Interrupted);
         };
         match result {
             Ok(lease) => return Ok(LockAttempt::Acquired(ApplyLock::start_renewing(client, lease, sent_at))),
@@ -147,6 +159,16 @@ pub(crate) async fn acquire(
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Waits for a request, and after a signal for [`SIGNAL_GRACE`] more. `None` if there is no answer by then: the Lease may
+/// have been acquired, and expires by itself.
+async fn within_grace<T>(interrupt: &Interrupt, request: impl Future<Output = T>) -> Option<T> {
+    let mut request = Box::pin(request);
+    match interrupt.or_stop(request.as_mut()).await {
+        Some(result) => Some(result),
+        None => tokio::time::timeout(SIGNAL_GRACE, request).await.ok(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `rolecall apply`: shows the plan, asks for confirmation, makes the writes and reports their results.
 
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::apply_report::print_failure;
@@ -19,8 +19,9 @@ use crate::cluster::kubeconfig::ContextSelector;
 use crate::diagnostic::{Diagnostic, Severity, SourceMap};
 use crate::guard::AllowFlag;
 use crate::ops::{
-    ApplyReport, ApplySettings, ClusterConnection, ClusterPlan, ClusterResult, CommandError, PlanDepth, PlanSettings,
-    SavedPlanFile, SavedPlanSettings, apply_all, dry_run_all, missing_permissions, open_saved_plan, plan_clusters,
+    ApplyReport, ApplySettings, ClusterConnection, ClusterPlan, ClusterResult, CommandError, LoadedPolicy, OpsContext,
+    PlanDepth, PlanSettings, SavedPlanFile, SavedPlanSettings, apply_all, dry_run_all, missing_permissions,
+    open_saved_plan, plan_clusters, policy_commit,
 };
 use crate::render::plan_text;
 use crate::render::text_util::pluralize;
@@ -47,9 +48,12 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
         ensure_snapshots_writable(&snapshots)?;
     }
     let allow = parse_allow_flags(&args.flags.allow)?;
-    let (mut sources, mut cluster_plans) = match &args.plan {
-        Some(path) => (SourceMap::default(), open_plan_file(path, args, &allow, env)?),
-        None => plan_again(args, &allow, env)?,
+    let (mut sources, mut cluster_plans, policy_folder) = match &args.plan {
+        Some(path) => (SourceMap::default(), open_plan_file(path, args, &allow, env)?, None),
+        None => {
+            let (loaded, cluster_plans) = plan_again(args, &allow, env)?;
+            (loaded.policy.sources, cluster_plans, Some(loaded.base_dir))
+        }
     };
     // A saved plan and a digest approve exactly one plan.
     let plans_again = args.auto_approve && args.plan.is_none() && args.approved.is_empty();
@@ -59,6 +63,8 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
         flags: &args.flags,
         format: OutputFormat::Text,
         plans_again,
+        parallel: args.parallel.parallel,
+        policy_folder,
         earlier_writes: Cell::new(0),
     };
     print_plans(&cluster_plans, args.flags.full, plan_text::render_plan, env);
@@ -71,7 +77,7 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
         {
             return Ok(print_report(report, &sources, &options, env));
         }
-        let (new_sources, new_plans) = plan_again(args, &allow, env)?;
+        let (loaded, new_plans) = plan_again(args, &allow, env)?;
         if !are_remainders(&new_plans, &cluster_plans) {
             return Ok(print_report(report, &sources, &options, env));
         }
@@ -81,7 +87,7 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
         let rest =
             if is_done { "nothing is left to apply" } else { "what is left of the plan is the same and is applied" };
         env.note(&format!("note: another client changed the cluster during the apply; {rest}\n"));
-        (sources, cluster_plans) = (new_sources, new_plans);
+        (sources, cluster_plans) = (loaded.policy.sources, new_plans);
     }
     Ok(Exit::Failed)
 }
@@ -94,13 +100,12 @@ fn plan_again(
     args: &ApplyArgs,
     allow: &[AllowFlag],
     env: &mut Env,
-) -> Result<(SourceMap, Vec<ClusterPlan>), CommandError> {
+) -> Result<(LoadedPolicy, Vec<ClusterPlan>), CommandError> {
     let files = read_policy(args.target.policy.as_deref(), env)?;
-    let context = env.ops_context();
+    let context = env.parallel_context(&args.parallel);
     let settings = PlanSettings { depth: PlanDepth::ChangesAndAccess, allow };
     let resolve = target_resolver(&args.target.connection, &context);
-    let (loaded, cluster_plans) = plan_clusters(files, &resolve, &settings, &context)?.into_complete()?;
-    Ok((loaded.policy.sources, cluster_plans))
+    plan_clusters(files, &resolve, &settings, &context)?.into_complete()
 }
 
 fn open_plan_file(
@@ -110,7 +115,7 @@ fn open_plan_file(
     env: &mut Env,
 ) -> Result<Vec<ClusterPlan>, CommandError> {
     let text = read_plan_file(path, args.verify_key.as_deref(), env)?;
-    let context = env.ops_context();
+    let context = env.parallel_context(&args.parallel);
     let connection = &args.target.connection;
     // The context can come from the environment, so `--snapshot` takes precedence.
     let chosen = match (connection.snapshots.as_slice(), &connection.context) {
@@ -140,6 +145,10 @@ pub(crate) struct ApplyOptions<'a> {
     pub(crate) format: OutputFormat,
     /// Whether a change by another client ends the attempt without an error, so that the command can plan again.
     pub(crate) plans_again: bool,
+    /// How many clusters are written at the same time.
+    pub(crate) parallel: usize,
+    /// The directory of the policy. `None` for a saved plan or a backup.
+    pub(crate) policy_folder: Option<PathBuf>,
     /// The number of writes of earlier attempts.
     pub(crate) earlier_writes: Cell<usize>,
 }
@@ -172,10 +181,11 @@ pub(crate) async fn approve_and_apply(
     }
     let pending: Vec<&ClusterPlan> =
         cluster_plans.iter().filter(|cluster_plan| !cluster_plan.plan.is_empty()).collect();
-    let missing: Vec<Diagnostic> = pending
+    let (missing, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) = pending
         .iter()
         .filter_map(|cluster_plan| missing_permissions::to_diagnostic(cluster_plan, Severity::Error))
-        .collect();
+        .partition(Diagnostic::is_error);
+    print_diagnostics(&warnings, sources, env);
     if !missing.is_empty() && !options.flags.dry_run {
         env.eprint(&format!("{}\n", options.no_changes()));
         return Err(missing.into());
@@ -185,7 +195,7 @@ pub(crate) async fn approve_and_apply(
         return Ok(ApplyAttempt::Finished(Exit::Success));
     }
     if options.flags.dry_run {
-        let rejected = dry_run_all(&pending, &env.ops_context())?;
+        let rejected = dry_run_all(&pending, &OpsContext { parallel: options.parallel, ..env.ops_context() })?;
         // The API server does not say what a write lacks that depends on earlier writes.
         let is_accepted = rejected.is_empty() && missing.is_empty();
         if !rejected.is_empty() {
@@ -197,14 +207,17 @@ pub(crate) async fn approve_and_apply(
         env.eprint("Apply cancelled. No changes were made.\n");
         return Ok(ApplyAttempt::Finished(Exit::Failed));
     }
+    let context = OpsContext { parallel: options.parallel, ..env.ops_context() };
+    let policy_commit = policy_commit(&context.vars, options.policy_folder.as_deref().unwrap_or(&context.cwd));
     let settings = ApplySettings {
         allow: options.allow_flags,
         backup: options.flags.backup.as_deref(),
         lease_timeout: options.flags.lease_timeout,
         lease_namespace: &options.flags.lease_namespace,
         saved_plan: options.approval.saved_plan,
+        policy_commit: policy_commit.as_deref(),
     };
-    let report = apply_all(&pending, &settings, &env.ops_context()).await;
+    let report = apply_all(&pending, &settings, &context).await;
     if report.is_lost_race() && options.plans_again {
         return Ok(ApplyAttempt::LostRace(report));
     }
@@ -244,6 +257,7 @@ pub(crate) fn print_report(
     env: &mut Env,
 ) -> Exit {
     print_applied(&report, options, env);
+    let writes = report.writes();
     let ApplyReport { before_writes, results, not_started } = report;
     if let Some(error) = before_writes {
         let exit = if error.is_refusal { Exit::Refused } else { Exit::Failed };
@@ -255,12 +269,17 @@ pub(crate) fn print_report(
         return exit;
     }
     let mut exit = Exit::Success;
+    let total = results.len() + not_started.len();
+    let succeeded = results.iter().filter(|result| result.failure.is_none()).count();
     for failure in results.into_iter().filter_map(|result| result.failure) {
         exit = Exit::Failed;
         print_failure(failure, &options.no_changes(), sources, env);
     }
     if !not_started.is_empty() {
         env.eprint(&format!("Not started: {}\n", not_started.join(", ")));
+    }
+    if total > 1 && options.format == OutputFormat::Text {
+        env.print(&format!("Applied to {succeeded} of {total} clusters: {} made.", pluralize(writes, "write")));
     }
     exit
 }

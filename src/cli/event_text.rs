@@ -1,12 +1,17 @@
 //! The lines that events of a use case print on stderr: notes, warnings, and the writes of an apply.
 
+use std::time::Duration;
+
 use super::apply_report::describe_outcome;
+use crate::cluster::connection_log::ConnectionEvent;
+use crate::cluster::settings::duration_text;
 use crate::ops::{ClusterTag, EventKind, NoteLevel, OpsEvent};
 use crate::plan::format_duration;
 use crate::render::diagnostics::render_diagnostics;
 use crate::render::style::TextStyle;
 use crate::render::terminal_text::TerminalText;
 use crate::render::text_util::pluralize;
+use crate::state::object_meta::AGGREGATION_CONTROLLER;
 
 /// Returns the lines for an event. If several clusters work at the same time, each line begins with the name of its
 /// cluster, since the lines of the clusters alternate.
@@ -38,7 +43,7 @@ pub(super) fn render_event(event: &OpsEvent<'_>, has_several_clusters: bool, sty
             out.line(&format!("Applying to {label}"));
             Some(out)
         }
-        EventKind::StepDone { number, total, step, outcome } => {
+        EventKind::StepDone { number, total, step, before: _, outcome } => {
             let width = total.to_string().len();
             line(indented(
                 &format!("[{number:>width$}/{total}] {}", describe_outcome(step, outcome)),
@@ -57,9 +62,35 @@ pub(super) fn render_event(event: &OpsEvent<'_>, has_several_clusters: bool, sty
         EventKind::Verified { checks } => {
             line(format!("Verified {} against the API server.", pluralize(*checks, "access check")))
         }
-        EventKind::Diagnostics { .. } | EventKind::ClustersStarted { .. } | EventKind::VerificationStarted { .. } => {
-            None
+        EventKind::RoleRewritten(role) => {
+            let label = event.cluster.map(|cluster| format!("{}: ", cluster.label)).unwrap_or_default();
+            let text =
+                format!("note: {label}{role} was written again: {AGGREGATION_CONTROLLER} had put old rules into it");
+            Some(TerminalText::from_line(&text))
         }
+        EventKind::Connection(ConnectionEvent::Ended { description, result, elapsed }) => {
+            let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            let elapsed = duration_text(Duration::from_millis(milliseconds));
+            Some(TerminalText::from_line(&format!("{description} {result} in {elapsed}")))
+        }
+        EventKind::Diagnostics { .. }
+        | EventKind::ClustersStarted { .. }
+        | EventKind::ClusterFinished
+        | EventKind::ClustersFinished
+        | EventKind::ObservationStarted
+        | EventKind::ObservationFinished
+        | EventKind::ObservationFailed(_)
+        | EventKind::Connection(_)
+        | EventKind::PlanningStarted
+        | EventKind::PlanningFinished { .. }
+        | EventKind::PlanningFailed(_)
+        | EventKind::DryRunProgress { .. }
+        | EventKind::Lease(_)
+        | EventKind::StepFailed { .. }
+        | EventKind::ConfirmationStarted { .. }
+        | EventKind::ConfirmationFinished
+        | EventKind::VerificationStarted { .. }
+        | EventKind::ApplyFinished { .. } => None,
     }
 }
 

@@ -14,8 +14,12 @@ mod completions;
 mod document_args;
 mod drift;
 mod env;
+mod event_record;
 mod event_text;
+mod events_file;
 mod exit;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod global;
 mod guards;
 mod help;
@@ -27,7 +31,11 @@ mod plan;
 mod plan_output;
 mod plan_signature;
 mod policy_files;
+mod progress;
+mod progress_bars;
+mod progress_state;
 mod question;
+mod question_args;
 #[cfg(test)]
 mod reference;
 mod refusals;
@@ -82,8 +90,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
         print_error(&error, format, env);
         return failure_exit(&args);
     }
+    if let Err(error) = env.open_events(command_line.command.name()) {
+        print_error(&error, format, env);
+        return failure_exit(&args);
+    }
     if env.receives_signals()
-        && let Err(error) = signals::listen(env.interrupt().clone(), env.stderr_writer())
+        && let Err(error) = signals::listen(env.interrupt().clone(), env.stderr())
     {
         env.eprint(&format!("error: cannot receive signals: {error}\n"));
         return failure_exit(&args);
@@ -104,6 +116,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
         print_error(&error, format, env);
         if error.is_refusal { Exit::Refused } else { failure_exit(&args) }
     });
+    if let Some(error) = env.finish_events(exit) {
+        print_error(&error, format, env);
+        return failure_exit(&args);
+    }
     match env.flush() {
         Some(error) => {
             env.eprint(&format!("error: cannot write the output: {error}\n"));
@@ -133,7 +149,7 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
         Command::Comment(args) => Box::pin(comment::run(&args, env)).await,
         Command::Validate(args) => validate::run(&args, env),
         Command::Snapshot(args) => Box::pin(snapshot::run(&args, env)).await,
-        Command::Whoami(args) => Box::pin(whoami::run(&args, env)).await,
+        Command::Whoami(args) => whoami::run(&args, env),
         Command::Permissions(args) => Box::pin(permissions::run(&args, env)).await,
         Command::Can(args) => can::run(&args, env),
         Command::WhoCan(args) => who_can::run(&args, env),

@@ -13,8 +13,8 @@ use crate::diagnostic::{Diagnostic, InternalError};
 use crate::names::path_segment_error;
 use crate::ops::missing_permissions::{denied_requests, describe_missing_permission};
 use crate::ops::{CommandError, ConnectedCluster, LoadedPolicy, TargetCluster, after_state_error};
-use crate::permissions::{ApplyUser, MinimalRoles, RoleWritePermission};
-use crate::plan;
+use crate::permissions::{ApplyUser, MinimalRoles, MissingPermission, RoleWritePermission, check_plan_permissions};
+use crate::plan::{self, AccessComparison, Plan};
 use crate::policy::expand::expand;
 use crate::render::text_util::{escape_control, pluralize};
 use crate::report::{
@@ -37,16 +37,19 @@ pub(crate) async fn run(args: &PermissionsArgs, env: &mut Env) -> Result<Exit, C
     let path = args.target.policy.clone().or_else(|| find_policy(env));
     let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
     let (target, connected, state) = observe_cluster(args, loaded.as_ref(), env).await?;
-    let roles = match (args.for_command, &loaded) {
-        (RunnerCommand::Plan, _) => MinimalRoles::for_plan(),
-        (RunnerCommand::Apply, Some(loaded)) => roles_for_apply(loaded, &target, &state, env)?,
+    let (roles, plan) = match (args.for_command, &loaded) {
+        (RunnerCommand::Plan, _) => (MinimalRoles::for_plan(), None),
+        (RunnerCommand::Apply, Some(loaded)) => {
+            let (roles, plan) = roles_for_apply(loaded, &target, &state, env)?;
+            (roles, Some(plan))
+        }
         (RunnerCommand::Apply, None) => {
             let error = Diagnostic::error("the permissions for apply depend on a policy, and none was found");
             return Err(CommandError::from_diagnostic(error.with_help("name the policy, or pass --for plan")));
         }
     };
     if args.check {
-        return check_caller(args, &roles, &connected, &state, env).await;
+        return check_caller(args, (&roles, plan.as_ref()), &connected, &state, env).await;
     }
     print_roles(args, &connected.label, &roles, &subject, env)?;
     Ok(Exit::Success)
@@ -84,12 +87,22 @@ fn roles_for_apply(
     target: &TargetCluster,
     state: &State,
     env: &Env,
-) -> Result<MinimalRoles, CommandError> {
+) -> Result<(MinimalRoles, Plan), CommandError> {
     let (policy, name) = (&loaded.policy, target.name.as_deref());
     let to_error = |diagnostics| CommandError::new(policy.sources.clone(), diagnostics);
     let (desired, _) = expand(policy, name, state, env.now).map_err(to_error)?;
     let plan = plan::plan(policy, name, state, env.now).map_err(to_error)?;
-    MinimalRoles::for_apply(&desired, state, &plan).map_err(|error| after_state_error(&error))
+    let roles = MinimalRoles::for_apply(&desired, state, &plan).map_err(|error| after_state_error(&error))?;
+    Ok((roles, plan))
+}
+
+/// Returns the permissions that the caller has now, and that the plan takes away before it needs them.
+fn revoked_permissions(plan: &Plan, live: &State, user: &ApplyUser) -> Result<Vec<MissingPermission>, CommandError> {
+    let after = plan.state_after(live).map_err(|error| after_state_error(&error))?;
+    let comparison = AccessComparison::new(live, &after);
+    let mut missing = check_plan_permissions(plan, &comparison, user).map_err(|error| after_state_error(&error))?;
+    missing.retain(|permission| permission.is_revoked_by_plan);
+    Ok(missing)
 }
 
 fn parse_subject(text: &str) -> Result<Subject, CommandError> {
@@ -156,7 +169,7 @@ fn header_comment(args: &PermissionsArgs, label: &str) -> String {
 
 async fn check_caller(
     args: &PermissionsArgs,
-    roles: &MinimalRoles,
+    (roles, plan): (&MinimalRoles, Option<&Plan>),
     connected: &ConnectedCluster,
     state: &State,
     env: &mut Env,
@@ -173,6 +186,9 @@ async fn check_caller(
     let denied =
         denied.ok_or_else(|| InternalError::new(format!("{} has a caller, but no reviews", connected.label)))?;
     missing.retain(|permission| denied.contains(&permission.request));
+    if let Some(plan) = plan {
+        missing.extend(revoked_permissions(plan, state, &user)?);
+    }
     let command = match args.for_command {
         RunnerCommand::Plan => "plan",
         RunnerCommand::Apply => "apply",

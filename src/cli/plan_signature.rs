@@ -38,9 +38,15 @@ fn is_supported(algorithm: &Algorithm) -> bool {
 }
 
 fn unsupported(path: &Path, algorithm: &Algorithm) -> CommandError {
-    error(
-        format!("{}: rolecall does not support keys of the type {algorithm}", path.display()),
-        "use an Ed25519 or ECDSA key, such as one made by `ssh-keygen -t ed25519`",
+    let message = format!("{}: rolecall does not support keys of the type {algorithm}", path.display());
+    let mut diagnostic = Diagnostic::error(message);
+    if matches!(algorithm, Algorithm::Rsa { .. }) {
+        // https://rustsec.org/advisories/RUSTSEC-2023-0071
+        diagnostic =
+            diagnostic.with_because("RSA in Rust leaks the private key through its timing (RUSTSEC-2023-0071)");
+    }
+    CommandError::from_diagnostic(
+        diagnostic.with_help("use an Ed25519 or ECDSA key, such as one made by `ssh-keygen -t ed25519`"),
     )
 }
 

@@ -59,6 +59,8 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
         flags: &args.flags,
         format: args.format,
         plans_again: false,
+        parallel: 1,
+        policy_folder: None,
         earlier_writes: Cell::new(0),
     };
     let sources = SourceMap::default();

@@ -32,7 +32,7 @@ pub(crate) fn resolve_targets(
             .with_help("pass --cluster NAME");
         return Err(CommandError::from_diagnostic(error));
     }
-    let to_target = |name: &String| {
+    let to_target = |(position, name): (usize, &String)| {
         let files: Vec<&String> =
             snapshots.iter().filter(|(cluster, _)| cluster == name).map(|(_, file)| file).collect();
         let connection = if !files.is_empty() {
@@ -42,9 +42,9 @@ pub(crate) fn resolve_targets(
         } else {
             connection_from_policy(clusters, name, folder)?
         };
-        Some(TargetCluster::new(Some(name.clone()), connection, args.kubeconfig.as_deref(), context))
+        Some(TargetCluster::new(position, Some(name.clone()), connection, args.kubeconfig.as_deref(), context))
     };
-    Ok(names.iter().filter_map(to_target).collect())
+    Ok(names.iter().enumerate().filter_map(to_target).collect())
 }
 
 /// Returns what selects the clusters of a policy.
@@ -147,7 +147,7 @@ fn unnamed_target(args: &ConnectionArgs, context: &OpsContext) -> Result<TargetC
     } else {
         ClusterConnection::Live(ContextSelector::Current)
     };
-    Ok(TargetCluster::new(None, connection, args.kubeconfig.as_deref(), context))
+    Ok(TargetCluster::new(0, None, connection, args.kubeconfig.as_deref(), context))
 }
 
 /// Returns the names that `--cluster` selects, or all names.

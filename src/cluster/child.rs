@@ -18,6 +18,9 @@ const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 /// The maximum number of bytes that are kept of each output. Credentials have a few kilobytes.
 const MAX_OUTPUT: usize = 1 << 20;
 
+/// The depth to which the children of a plugin are looked for.
+const MAX_GENERATIONS: usize = 64;
+
 /// The exit status and the output of a child.
 pub(super) struct Finished {
     pub(super) status: ExitStatus,
@@ -25,8 +28,8 @@ pub(super) struct Finished {
     pub(super) stderr: Vec<u8>,
 }
 
-/// Runs a command and reads those of its stdout and stderr that are piped. On a timeout it is killed, with its process
-/// group if `leads_group`, and the result is `None`. If this process ends before, `interrupt` kills it.
+/// Runs a command and reads those of its stdout and stderr that are piped. On a timeout it is killed with all processes
+/// that it has started, and the result is `None`. If this process ends before, `interrupt` kills them.
 ///
 /// # Errors
 /// If the command cannot be started.
@@ -50,7 +53,7 @@ pub(super) fn run_with_timeout(
             break status;
         }
         if started.elapsed() >= timeout {
-            kill_process(child.id(), leads_group);
+            kill_process_tree(child.id(), leads_group);
             let _ = child.kill();
             let _ = child.wait();
             return Ok(None);
@@ -63,18 +66,78 @@ pub(super) fn run_with_timeout(
     Ok(Some(Finished { status, stdout: read(stdout), stderr: read(stderr) }))
 }
 
-/// Kills a process, or its process group if it leads one. Errors are ignored, since the command ends in any case.
+/// Kills a process with its descendants, and its process group if it leads one. Errors are ignored, since the command
+/// ends in any case.
+///
+/// A plugin that can use the terminal has to be in the process group of this process, which must not be killed, and the
+/// children of any plugin can have a group of their own. Their parents therefore show which processes they are. A child
+/// whose parent has ended, such as an agent, is not found.
 #[cfg(unix)]
-pub(super) fn kill_process(pid: u32, leads_group: bool) {
+pub(super) fn kill_process_tree(pid: u32, leads_group: bool) {
     use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-        return;
+    let send = |pid: u32, signal: Signal| {
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
     };
-    let _ = if leads_group { kill_process_group(pid, Signal::KILL) } else { kill_process(pid, Signal::KILL) };
+    // A stopped process starts no other ones, and stays the parent of those that it has started.
+    let mut tree = vec![pid];
+    send(pid, Signal::STOP);
+    for _ in 0..MAX_GENERATIONS {
+        let found: Vec<u32> = process_tree::children_of(&tree).into_iter().filter(|pid| !tree.contains(pid)).collect();
+        if found.is_empty() {
+            break;
+        }
+        found.iter().for_each(|pid| send(*pid, Signal::STOP));
+        tree.extend(found);
+    }
+    if leads_group && let Some(group) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    tree.iter().for_each(|pid| send(*pid, Signal::KILL));
 }
 
 #[cfg(not(unix))]
-pub(super) fn kill_process(_pid: u32, _leads_group: bool) {}
+pub(super) fn kill_process_tree(_pid: u32, _leads_group: bool) {}
+
+/// Which process has started which.
+#[cfg(target_os = "linux")]
+mod process_tree {
+    #![expect(clippy::disallowed_methods, reason = "reads /proc")]
+
+    /// Returns the children of these processes. Without `/proc` there are none.
+    pub(super) fn children_of(parents: &[u32]) -> Vec<u32> {
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter(|pid| parent_of(*pid).is_some_and(|parent| parents.contains(&parent))).collect()
+    }
+
+    fn parent_of(pid: u32) -> Option<u32> {
+        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+        // The name of the program is in parentheses, and can contain any byte.
+        let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+        let fields = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
+        fields.split_whitespace().nth(1)?.parse().ok()
+    }
+}
+
+/// Which process has started which.
+#[cfg(all(unix, not(target_os = "linux")))]
+mod process_tree {
+    use std::process::Command;
+
+    /// Returns the children of these processes. Without `ps` there are none.
+    pub(super) fn children_of(parents: &[u32]) -> Vec<u32> {
+        let output = Command::new("/bin/ps").args(["-A", "-o", "pid=,ppid="]).output();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let pair = |line: &str| {
+            let mut numbers = line.split_whitespace().filter_map(|number| number.parse::<u32>().ok());
+            Some((numbers.next()?, numbers.next()?))
+        };
+        let pairs = text.lines().filter_map(pair);
+        pairs.filter(|(_, parent)| parents.contains(parent)).map(|(pid, _)| pid).collect()
+    }
+}
 
 /// The output of a pipe, as far as it has been read.
 struct Output {
@@ -116,10 +179,19 @@ mod tests {
     use super::*;
 
     fn run_until(script: &str, timeout: Duration, interrupt: &Interrupt) -> (Option<Finished>, Duration) {
+        run_in(true, script, timeout, interrupt)
+    }
+
+    fn run_in(
+        leads_group: bool,
+        script: &str,
+        timeout: Duration,
+        interrupt: &Interrupt,
+    ) -> (Option<Finished>, Duration) {
         let started = Instant::now();
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let finished = run_with_timeout(&mut command, timeout, true, interrupt).unwrap();
+        let finished = run_with_timeout(&mut command, timeout, leads_group, interrupt).unwrap();
         (finished, started.elapsed())
     }
 
@@ -176,6 +248,25 @@ mod tests {
         let (finished, took) = thread.join().unwrap();
         assert!(!finished.unwrap().status.success() && took < Duration::from_mins(2));
         assert_is_gone(&file);
+    }
+
+    /// A plugin that can use the terminal leads no group, and a child of any plugin can have a group of its own.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn children_are_killed_without_and_outside_of_the_process_group_of_the_child() {
+        for leads_group in [false, true] {
+            let folder = tempfile::TempDir::new().unwrap();
+            let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+            let script = format!(
+                "sleep 300 & echo $! > {}; setsid --fork --wait sh -c 'sleep 300 & echo $! > {}; wait' & wait",
+                first.display(),
+                second.display()
+            );
+            let (finished, took) = run_in(leads_group, &script, Duration::from_secs(3), &Interrupt::default());
+            assert!(finished.is_none() && took < Duration::from_mins(1));
+            assert_is_gone(&first);
+            assert_is_gone(&second);
+        }
     }
 
     #[test]

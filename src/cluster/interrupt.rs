@@ -86,10 +86,10 @@ impl Interrupt {
         RunningChild { interrupt: self.clone(), pid }
     }
 
-    /// Kills the running children with their process groups. Errors are ignored: the process ends in any case.
+    /// Kills the running children with the processes that they have started. Errors are ignored: the process ends in any case.
     pub(crate) fn kill_children(&self) {
         for (pid, leads_group) in self.children().drain(..) {
-            super::child::kill_process(pid, leads_group);
+            super::child::kill_process_tree(pid, leads_group);
         }
     }
 

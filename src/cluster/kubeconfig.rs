@@ -56,6 +56,14 @@ async fn load_context_blocking(
     let Some(kubeconfig) = read_merged(source)? else {
         return load_in_cluster_config(selector, source);
     };
+    context_config(kubeconfig, selector).await
+}
+
+/// Returns the configuration of a connection, and the name of the context that it is made from.
+pub(super) async fn context_config(
+    kubeconfig: Kubeconfig,
+    selector: &ContextSelector,
+) -> Result<(Config, String), ClusterError> {
     let context = match selector {
         ContextSelector::Current => {
             kubeconfig.current_context.clone().filter(|name| !name.is_empty()).ok_or_else(|| {
@@ -136,7 +144,7 @@ fn read_merged(source: &KubeconfigSource) -> Result<Option<Kubeconfig>, ClusterE
 
 /// Returns the error for a file that cannot be parsed: only its line, because the message of the parser may quote a
 /// credential.
-fn parse_error(error: &KubeconfigError, path: &Path) -> ClusterError {
+pub(super) fn parse_error(error: &KubeconfigError, path: &Path) -> ClusterError {
     let KubeconfigError::Parse(error) = error else {
         return kubeconfig_error(error);
     };

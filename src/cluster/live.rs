@@ -11,6 +11,7 @@ use super::api_client::{ApiClient, ApiRequest, ApiResponse, invalid};
 use super::discovery::read_resources;
 use super::list::{ListBudget, list_all, to_snapshot_object};
 use super::review::CredentialFreshness;
+use super::safe_errors::describe_object_error;
 use super::{
     AccessReviewStatus, CallerCheck, ClusterError, LeaseClient, ReadCluster, UserInfo, WriteCluster, WriteOutcome,
     review, terminating_outcome,
@@ -22,7 +23,7 @@ use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::AccessProbe;
 use crate::state::State;
 use crate::state::config_map::AwsAuth;
-use crate::state::object::{Binding, ObjectError, RawBinding, RawNamespace, RawRole, Role};
+use crate::state::object::{Binding, RawBinding, RawNamespace, RawRole, Role};
 use crate::state::object_meta::{FIELD_MANAGER, ObjectMeta};
 use crate::state::write::{
     ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, apply_merge_patch, prune_empty,
@@ -81,8 +82,7 @@ impl LiveCluster {
         let key = ObjectKey::aws_auth();
         let object = Self::get_object(&client, &key).await?;
         let aws_auth = object.map(|object| AwsAuth::from_json(&object)).transpose();
-        let aws_auth = aws_auth
-            .map_err(|error| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() })?;
+        let aws_auth = aws_auth.map_err(|error| invalid(&key.to_string(), &describe_object_error(&error)))?;
         aws_auth.iter().try_for_each(|aws_auth| require_version(&key, &aws_auth.meta))?;
         Ok(aws_auth)
     }
@@ -119,9 +119,8 @@ impl LiveCluster {
     ) -> Result<Vec<(ObjectKey, Binding)>, ClusterError> {
         list_all(&client, kind, &budget, |raw: RawBinding| {
             let key = item_key(kind, raw.metadata.namespace.as_deref(), &raw.metadata.name)?;
-            let invalid =
-                |error: ObjectError| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() };
-            let binding = raw.into_binding().map_err(invalid)?;
+            let binding = raw.into_binding();
+            let binding = binding.map_err(|error| invalid(&key.to_string(), &describe_object_error(&error)))?;
             require_version(&key, &binding.meta)?;
             Ok((key, binding))
         })

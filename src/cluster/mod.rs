@@ -5,16 +5,20 @@
 pub(crate) mod any;
 pub(crate) mod api_client;
 mod child;
+pub(crate) mod connection_log;
 mod credentials;
 mod discovery;
 mod exec_plugin;
 mod files;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 pub(crate) mod interrupt;
 pub(crate) mod kubeconfig;
 mod kubeconfig_fields;
 mod lease;
 mod list;
 pub(crate) mod live;
+mod prompt_turn;
 mod protobuf;
 mod response_body;
 mod retry;

@@ -14,6 +14,8 @@ use kube::client::{AuthError, RustlsTlsError};
 use kube::config::AuthInfo;
 use serde_json::Value;
 
+use crate::state::object::ObjectError;
+
 /// Shorter texts are no credentials, and removing them would make messages unreadable.
 const MIN_SECRET_LENGTH: usize = 4;
 const REDACTED: &str = "<redacted>";
@@ -204,6 +206,15 @@ pub(super) fn describe_json_error(error: &serde_json::Error) -> String {
         serde_json::error::Category::Data => "a field has another type",
     };
     format!("{problem} (line {}, column {})", error.line(), error.column())
+}
+
+/// Returns why an answer of the server is not an object of its kind, without quoting it.
+pub(super) fn describe_object_error(error: &ObjectError) -> String {
+    match error {
+        ObjectError::Malformed(_) => "a field has another type".to_owned(),
+        ObjectError::Invalid(_) => "the kind of its role or of a subject is none of Kubernetes".to_owned(),
+        ObjectError::Internal(error) => error.to_string(),
+    }
 }
 
 /// The known reasons why a credential plugin for AWS fails: a part of its stderr, and our words.

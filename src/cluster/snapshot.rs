@@ -131,6 +131,11 @@ impl SnapshotCluster {
         self.content().files.iter().map(|file| file.path.clone()).collect()
     }
 
+    /// Returns the texts of the files with the writes that were made.
+    pub(super) fn rendered(&self) -> Vec<String> {
+        self.content().files.iter().map(SnapshotFile::render).collect()
+    }
+
     /// When `rolecall snapshot` wrote it (RFC 3339). `None` if the snapshot was made otherwise.
     pub(crate) fn taken_at(&self) -> Option<&str> {
         self.taken_at.as_deref()
@@ -410,8 +415,8 @@ impl WriteCluster for SnapshotCluster {
     }
 
     async fn flush(&self) -> Result<(), ClusterError> {
+        let rendered = self.rendered();
         let mut content = self.content();
-        let rendered: Vec<String> = content.files.iter().map(SnapshotFile::render).collect();
         for (file, text) in content.files.iter_mut().zip(rendered) {
             if file.text == text {
                 continue;

@@ -58,7 +58,8 @@ pub(super) async fn run_prechecks(
         let access = scope.spawn(|| plan.recheck_access(&state, &after, MAX_CHECKS));
         let comparison = AccessComparison::new(&state, &after);
         let guard_report = guard::evaluate_guards(plan, &comparison, &cluster_plan.facts, settings.allow);
-        let violations = guard::check_invariants(&plan.invariants, &cluster_plan.policy_index, &after);
+        let violations =
+            guard::check_invariants(&plan.invariants, &cluster_plan.policy_index, &comparison.after_access);
         (guard_report, violations, access.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     if !guard_report.refused.is_empty() || !violations.is_empty() {
@@ -67,7 +68,8 @@ pub(super) async fn run_prechecks(
     if !affected_subjects.is_empty() {
         return Err(saved_plan::access_changed_error(label, &affected_subjects));
     }
-    let result = dry_run(plan, cluster, &state, caller, MAX_DRY_RUN_WRITES).await;
+    let on_checked = |checked, total| observer.send(EventKind::DryRunProgress { checked, total });
+    let result = dry_run(plan, cluster, &state, caller, MAX_DRY_RUN_WRITES, on_checked).await;
     if !result.rejected.is_empty() {
         return Err(dry_run_errors(cluster_plan, &result).into());
     }

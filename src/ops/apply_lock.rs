@@ -6,7 +6,7 @@ use super::apply_run::ApplySettings;
 use super::cluster_plan::ClusterPlan;
 use super::command_error::CommandError;
 use super::context::OpsContext;
-use super::observer::Observer;
+use super::observer::{EventKind, LeaseState, Observer};
 use crate::apply::lock::{self, ApplyLock, LeaseHolder, LockAttempt};
 use crate::cluster::UserInfo;
 use crate::cluster::settings::duration_text;
@@ -32,9 +32,15 @@ pub(super) async fn acquire_lock(
     let label = &cluster_plan.label;
     let max_wait = settings.lease_timeout.unwrap_or(DEFAULT_LEASE_TIMEOUT);
     let interrupt = &context.connection.interrupt;
-    let on_wait = |message: &str| cluster_plan.observer.note(message);
+    let on_wait = |message: &str| {
+        cluster_plan.observer.send(EventKind::Lease(LeaseState::Waiting));
+        cluster_plan.observer.note(message);
+    };
     match lock::acquire(leases, &name, max_wait, interrupt, on_wait).await? {
-        LockAttempt::Acquired(lock) => Ok(Some(lock)),
+        LockAttempt::Acquired(lock) => {
+            cluster_plan.observer.send(EventKind::Lease(LeaseState::Acquired));
+            Ok(Some(lock))
+        }
         LockAttempt::HeldBy(holder) => {
             Err(CommandError::from_diagnostic(held_lease_error(label, &holder, settings.lease_namespace)))
         }
@@ -75,10 +81,12 @@ pub(super) fn interrupted_before_writes(label: &str) -> CommandError {
 }
 
 pub(super) async fn release_lock(lock: Option<ApplyLock>, observer: &Observer) {
-    if let Some(lock) = lock
-        && let Err(reason) = lock.release().await
-    {
-        observer.note(&format!("the Lease could not be released, it expires by itself: {reason}"));
+    let Some(lock) = lock else {
+        return;
+    };
+    match lock.release().await {
+        Ok(()) => observer.send(EventKind::Lease(LeaseState::Released)),
+        Err(reason) => observer.note(&format!("the Lease could not be released, it expires by itself: {reason}")),
     }
 }
 

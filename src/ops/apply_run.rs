@@ -17,8 +17,8 @@ use super::apply_result::{ApplyFailure, ApplyReport, ClusterResult, StepsSummary
 use super::cluster_plan::ClusterPlan;
 use super::command_error::CommandError;
 use super::context::OpsContext;
-use super::observer::{EventKind, Phase};
-use super::parallel::run_parallel;
+use super::observer::{EventKind, WorkPhase};
+use super::parallel::run_clusters;
 use super::saved_plan;
 use crate::apply::lock::ApplyLock;
 use crate::apply::lockout::PROBE_DELAYS;
@@ -28,7 +28,6 @@ use crate::cluster::{ReadCluster as _, UserInfo, WriteCluster as _};
 use crate::diagnostic::Diagnostic;
 use crate::guard::AllowFlag;
 use crate::plan::{ChangeTarget, DiffOp, Plan, format_duration};
-use crate::state::object_meta::AGGREGATION_CONTROLLER;
 
 /// The settings of an apply or a restore.
 pub(crate) struct ApplySettings<'a> {
@@ -41,6 +40,8 @@ pub(crate) struct ApplySettings<'a> {
     pub(crate) lease_namespace: &'a str,
     /// The file of the plan, which is marked as applied before the first write.
     pub(crate) saved_plan: Option<&'a Path>,
+    /// The commit of the policy, for the audit log.
+    pub(crate) policy_commit: Option<&'a str>,
 }
 
 /// A plan that has passed all checks, and what is needed to apply it.
@@ -60,10 +61,8 @@ pub(crate) async fn apply_all(
     // From here on the Lease is held, and the last write may need its confirmation.
     context.connection.interrupt.defer();
     let runtime = Handle::current();
-    let total = cluster_plans.len();
-    context.observer.send(EventKind::ClustersStarted { phase: Phase::Apply, total });
     let prepare = |cluster_plan| runtime.block_on(Box::pin(prepare(cluster_plan, settings, context)));
-    let (results, ()) = run_parallel(cluster_plans.to_vec(), context.parallel, prepare, || ());
+    let (results, ()) = run_clusters(WorkPhase::Prepare, cluster_plans.to_vec(), context, prepare, || ());
     let mut prepared_applies: Vec<PreparedApply<'_>> = Vec::with_capacity(cluster_plans.len());
     let mut error = CommandError { is_refusal: true, is_lost_race: true, ..CommandError::default() };
     for (cluster_plan, result) in cluster_plans.iter().zip(results) {
@@ -95,7 +94,11 @@ pub(crate) async fn apply_all(
         runtime.block_on(Box::pin(async {
             let PreparedApply { cluster_plan, .. } = prepared;
             let is_started = !has_failed.load(Ordering::SeqCst);
-            let result = if is_started { Some(apply_one(&prepared, context).await) } else { None };
+            let result = if is_started { Some(apply_one(&prepared, settings, context).await) } else { None };
+            if let Some(ClusterResult { applied, failure, .. }) = &result {
+                let error = failure.as_ref().map(|failure| &failure.error);
+                cluster_plan.observer.send(EventKind::ApplyFinished { applied: *applied, error });
+            }
             if result.as_ref().is_some_and(|result| result.failure.is_some()) {
                 has_failed.store(true, Ordering::SeqCst);
             }
@@ -103,7 +106,7 @@ pub(crate) async fn apply_all(
             result.ok_or_else(|| cluster_plan.label.clone())
         }))
     };
-    let (results, ()) = run_parallel(prepared_applies, context.parallel, apply, || ());
+    let (results, ()) = run_clusters(WorkPhase::Apply, prepared_applies, context, apply, || ());
     let mut report = ApplyReport { before_writes: None, results: Vec::new(), not_started: Vec::new() };
     for result in results {
         match result {
@@ -134,11 +137,13 @@ async fn prepare<'a>(
     }
 }
 
-async fn apply_one(prepared: &PreparedApply<'_>, context: &OpsContext) -> ClusterResult {
+async fn apply_one(prepared: &PreparedApply<'_>, settings: &ApplySettings<'_>, context: &OpsContext) -> ClusterResult {
     let PreparedApply { cluster_plan, caller, lock, prechecks } = prepared;
     let ClusterPlan { plan, cluster, label, observer, digest, .. } = *cluster_plan;
     let total = plan.steps.len();
-    observer.send(EventKind::ApplyStarted { plan, digest, caller: caller.as_ref() });
+    let policy_commit = settings.policy_commit;
+    observer.send(EventKind::ApplyStarted { plan, digest, policy_commit, caller: caller.as_ref() });
+    let connection = context.connection.for_cluster(observer.connection_log());
     let hooks = ApplyHooks {
         schedule: PROBE_SCHEDULE,
         aws_auth_baseline: prechecks.aws_auth_baseline.as_ref(),
@@ -147,21 +152,26 @@ async fn apply_one(prepared: &PreparedApply<'_>, context: &OpsContext) -> Cluste
         aggregated_roles: Some(&cluster_plan.aggregated_roles),
         // A snapshot has no controllers.
         controller_lag: if cluster.is_live() { CONTROLLER_LAG } else { Duration::ZERO },
-        connection: Some(&context.connection),
+        connection: Some(&connection),
         token_waits: if cluster.is_live() { TokenWaits::Wait } else { TokenWaits::Skip },
     };
     let number = Cell::new(0);
-    let outcome = apply(plan, cluster, &hooks, |event| match event {
-        ApplyEvent::Written(step, outcome) => {
-            number.set(number.get() + 1);
-            observer.send(EventKind::StepDone { number: number.get(), total, step, outcome });
-        }
-        ApplyEvent::Waiting(wait, left) => observer.send(EventKind::Waiting { wait, left }),
-        ApplyEvent::WaitSkipped(wait) => observer.send(EventKind::WaitSkipped { wait }),
+    let outcome = apply(plan, cluster, &hooks, |event| {
+        observer.send(match event {
+            ApplyEvent::Written(step, before, outcome) => {
+                number.set(number.get() + 1);
+                EventKind::StepDone { number: number.get(), total, step, before, outcome }
+            }
+            ApplyEvent::Failed(step, error) => EventKind::StepFailed { step, error },
+            ApplyEvent::Waiting(wait, left) => EventKind::Waiting { wait, left },
+            ApplyEvent::WaitSkipped(wait) => EventKind::WaitSkipped { wait },
+            ApplyEvent::Confirming(limit) => EventKind::ConfirmationStarted { limit },
+            ApplyEvent::Confirmed => EventKind::ConfirmationFinished,
+        });
     })
     .await;
     for role in &outcome.rewritten {
-        observer.note(&format!("{role} was written again: {AGGREGATION_CONTROLLER} had put old rules into it"));
+        observer.send(EventKind::RoleRewritten(role));
     }
     let failed = |error: CommandError| ClusterResult {
         label: label.clone(),

@@ -2,7 +2,7 @@
 
 use super::command_error::CommandError;
 use super::missing_permissions;
-use super::observer::Observer;
+use super::observer::{EventKind, Observer};
 use super::target::{ClusterConnection, ConnectedCluster};
 use crate::cluster::any::AnyCluster;
 use crate::diagnostic::{InternalError, SourceMap};
@@ -47,7 +47,7 @@ impl ClusterPlan {
 
     /// Evaluates a plan that was made earlier, or from a backup, on the current state of the cluster.
     pub(crate) async fn evaluate(
-        (connected, observer): (ConnectedCluster, Observer),
+        connected: ConnectedCluster,
         plan: Plan,
         (connection, cluster_name): (ClusterConnection, Option<String>),
         policy_index: PolicyIndex,
@@ -55,13 +55,14 @@ impl ClusterPlan {
         facts: ClusterFacts,
         allow: &[AllowFlag],
     ) -> Result<Self, CommandError> {
-        let ConnectedCluster { label, cluster, namespace: _ } = connected;
+        let ConnectedCluster { label, cluster, namespace: _, observer } = connected;
         let digest = report::digest(&plan)?;
         let aggregated_roles = AggregatedRoles::new(&plan, comparison.live);
         let guard_report = guard::evaluate_guards(&plan, comparison, &facts, allow);
-        let violations = guard::check_invariants(&plan.invariants, &policy_index, comparison.after);
+        let violations = guard::check_invariants(&plan.invariants, &policy_index, &comparison.after_access);
         let mut missing_permissions = missing_permissions::caller_missing_permissions(&plan, comparison, &facts)?;
         missing_permissions::retain_denied(&cluster, &mut missing_permissions).await;
+        observer.send(EventKind::PlanningFinished { plan: &plan, digest: &digest, caller: facts.known_caller() });
         Ok(Self {
             label,
             cluster,

@@ -6,8 +6,8 @@ use super::cluster_plan::ClusterPlan;
 use super::command_error::CommandError;
 use super::context::OpsContext;
 use super::list_first;
-use super::observer::{EventKind, Phase};
-use super::parallel::run_parallel;
+use super::observer::{EventKind, WorkPhase};
+use super::parallel::run_clusters;
 use crate::apply::dry_run::{DryRunResult, dry_run};
 use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::Diagnostic;
@@ -21,11 +21,9 @@ pub(crate) fn dry_run_all(
     cluster_plans: &[&ClusterPlan],
     context: &OpsContext,
 ) -> Result<Vec<Diagnostic>, CommandError> {
-    let total = cluster_plans.len();
-    context.observer.send(EventKind::ClustersStarted { phase: Phase::DryRun, total });
     let runtime = Handle::current();
     let job = |cluster_plan| runtime.block_on(Box::pin(dry_run_cluster(cluster_plan)));
-    let (results, ()) = run_parallel(cluster_plans.to_vec(), context.parallel, job, || ());
+    let (results, ()) = run_clusters(WorkPhase::DryRun, cluster_plans.to_vec(), context, job, || ());
     let (mut rejected, mut error) = (Vec::new(), CommandError::default());
     for result in results {
         match result {
@@ -40,7 +38,8 @@ async fn dry_run_cluster(cluster_plan: &ClusterPlan) -> Result<Vec<Diagnostic>, 
     let ClusterPlan { plan, cluster, observer, .. } = cluster_plan;
     let state = cluster.read_state().await?;
     let caller = cluster.whoami().await?;
-    let result = dry_run(plan, cluster, &state, caller.as_ref(), usize::MAX).await;
+    let on_checked = |checked, total| observer.send(EventKind::DryRunProgress { checked, total });
+    let result = dry_run(plan, cluster, &state, caller.as_ref(), usize::MAX, on_checked).await;
     observer.send(EventKind::DryRunFinished {
         total: plan.steps.len(),
         checked: result.checked,

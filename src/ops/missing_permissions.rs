@@ -33,15 +33,14 @@ pub(crate) fn caller_missing_permissions(
     }
 }
 
-/// Keeps only the permissions that the API server denies too, since another authorizer can allow a request. If the
-/// cluster does not answer, nothing is reported as missing.
+/// Keeps only the permissions that the API server denies too, since another authorizer can allow a request, and those
+/// that the plan takes away. If the cluster does not answer, no others are reported as missing.
 pub(crate) async fn retain_denied(cluster: &impl ReadCluster, missing: &mut Vec<MissingPermission>) {
     missing.truncate(MAX_REVIEWED);
-    let requests: Vec<Request> = missing.iter().map(|permission| permission.request.clone()).collect();
-    match denied_requests(cluster, &requests).await {
-        Ok(Some(denied)) => missing.retain(|permission| denied.contains(&permission.request)),
-        Ok(None) | Err(_) => missing.clear(),
-    }
+    let asked = missing.iter().filter(|permission| !permission.is_revoked_by_plan);
+    let requests: Vec<Request> = asked.map(|permission| permission.request.clone()).collect();
+    let denied = denied_requests(cluster, &requests).await.ok().flatten().unwrap_or_default();
+    missing.retain(|permission| permission.is_revoked_by_plan || denied.contains(&permission.request));
 }
 
 /// Returns the requests that the API server denies, or `None` for a snapshot. Asks first about all objects of each
@@ -76,7 +75,8 @@ fn for_all_objects(request: &Request) -> Request {
     }
 }
 
-/// Returns one diagnostic with all permissions that the caller lacks for a plan.
+/// Returns one diagnostic with all permissions that the caller lacks for a plan. It is a warning if the caller has all of
+/// them now: another authorizer than RBAC can allow the requests when they are made.
 pub(crate) fn to_diagnostic(cluster_plan: &ClusterPlan, severity: Severity) -> Option<Diagnostic> {
     let ClusterPlan { label, plan, missing_permissions: missing, .. } = cluster_plan;
     if missing.is_empty() {
@@ -85,6 +85,8 @@ pub(crate) fn to_diagnostic(cluster_plan: &ClusterPlan, severity: Severity) -> O
     let steps: BTreeSet<usize> = missing.iter().map(|permission| permission.step).collect();
     let writes = pluralize(plan.steps.len(), "write");
     let message = format!("{label}: you lack permissions for {} of {writes}", steps.len());
+    let severity =
+        if missing.iter().all(|permission| permission.is_revoked_by_plan) { Severity::Warning } else { severity };
     let mut diagnostic = Diagnostic { severity, ..Diagnostic::error(message) };
     for permission in missing.iter().take(MAX_LISTED) {
         let description = plan.steps.get(permission.step).map_or("", |step| step.description.as_str());
@@ -102,8 +104,9 @@ pub(crate) fn describe_missing_permission(permission: &MissingPermission) -> Str
     let rules: Vec<String> = permission.missing_rules.iter().take(MAX_LISTED).map(ToString::to_string).collect();
     let more = permission.missing_rules.len().saturating_sub(MAX_LISTED);
     let more = if more > 0 { format!(" and {}", pluralize(more, "more rule")) } else { String::new() };
+    let when = if permission.is_revoked_by_plan { "; you have it now, and this plan takes it away first" } else { "" };
     match rules.as_slice() {
-        [] => permission.request.to_string(),
-        rules => format!("{}, or these permissions: {}{more}", permission.request, rules.join(" | ")),
+        [] => format!("{}{when}", permission.request),
+        rules => format!("{}, or these permissions: {}{more}{when}", permission.request, rules.join(" | ")),
     }
 }

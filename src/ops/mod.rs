@@ -19,11 +19,13 @@ pub(crate) mod missing_permissions;
 mod observer;
 mod parallel;
 mod plan_clusters;
+mod policy_commit;
 pub(crate) mod question;
 mod restore;
 mod same_cluster;
 mod saved_plan;
 mod target;
+mod whoami;
 
 pub(crate) use apply_result::{ApplyFailure, ApplyReport, ClusterResult, StepsSummary, SummarizedStep};
 pub(crate) use apply_run::{ApplySettings, apply_all};
@@ -33,11 +35,15 @@ pub(crate) use command_error::CommandError;
 pub(crate) use context::{DEFAULT_PARALLEL, OpsContext};
 pub(crate) use dry_run::dry_run_all;
 pub(crate) use loaded_policy::{LoadedPolicy, PolicyFiles};
-pub(crate) use observer::{ClusterTag, EventKind, NoteLevel, Observer, OpsEvent};
+pub(crate) use observer::{ClusterTag, EventKind, LeaseState, NoteLevel, Observer, OpsEvent, WorkPhase};
 pub(crate) use plan_clusters::{PlanDepth, PlanSet, PlanSettings, plan_clusters};
+pub(crate) use policy_commit::policy_commit;
 pub(crate) use restore::{RestoreSettings, plan_cluster_restore};
-pub(crate) use saved_plan::{SavedPlanFile, SavedPlanSettings, open_saved_plan, parse_plan_document};
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use saved_plan::parse_plan_document;
+pub(crate) use saved_plan::{SavedPlanFile, SavedPlanSettings, open_saved_plan, read_plan_document};
 pub(crate) use target::{ClusterConnection, ConnectedCluster, TargetCluster};
+pub(crate) use whoami::whoami;
 
 use crate::diagnostic::Diagnostic;
 

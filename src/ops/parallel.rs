@@ -6,15 +6,38 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use super::context::OpsContext;
+use super::observer::{EventKind, WorkPhase};
+
 /// Parsing and planning are recursive. The threads have the stack of a main thread.
 const STACK_BYTES: usize = 8 << 20;
+
+/// Like [`run_parallel`] for the clusters of a use case. Reports the start and the end of the work.
+pub(super) fn run_clusters<I: Send, T: Send, R>(
+    phase: WorkPhase,
+    items: Vec<I>,
+    context: &OpsContext,
+    job: impl Fn(I) -> T + Sync,
+    meanwhile: impl FnOnce() -> R,
+) -> (Vec<T>, R) {
+    let observer = &context.observer;
+    observer.send(EventKind::ClustersStarted { phase, total: items.len() });
+    let run_one = |item| {
+        let result = job(item);
+        observer.send(EventKind::ClusterFinished);
+        result
+    };
+    let results = run_parallel(items, context.parallel, run_one, meanwhile);
+    observer.send(EventKind::ClustersFinished);
+    results
+}
 
 /// Runs a job for each item, at most `parallel` at the same time, and calls `meanwhile` in this thread. Returns the
 /// results in the order of the items.
 ///
 /// # Panics
 /// With the panic of a job.
-pub(super) fn run_parallel<I: Send, T: Send, R>(
+fn run_parallel<I: Send, T: Send, R>(
     items: Vec<I>,
     parallel: usize,
     job: impl Fn(I) -> T + Sync,

@@ -3,6 +3,7 @@
 //! Parsing a large policy takes as long as reading a cluster, so both are done at the same time. The clusters come from a
 //! quick scan of the files. If the parsed policy has other clusters, what was read is not used.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -16,8 +17,8 @@ use super::context::OpsContext;
 use super::guards::read_cluster_facts;
 use super::loaded_policy::{LoadedPolicy, PolicyFiles};
 use super::missing_permissions;
-use super::observer::{EventKind, Observer, Phase};
-use super::parallel::run_parallel;
+use super::observer::{EventKind, WorkPhase};
+use super::parallel::run_clusters;
 use super::same_cluster::{ClusterIdentity, ensure_different_clusters};
 use super::target::{ClusterConnection, ConnectedCluster, TargetCluster};
 use crate::access::{all_dangling, dangling_after};
@@ -36,6 +37,8 @@ pub(crate) struct PlanSet {
     pub(crate) loaded: LoadedPolicy,
     pub(crate) cluster_plans: Vec<ClusterPlan>,
     pub(crate) error: Option<CommandError>,
+    /// How many clusters could not be planned.
+    pub(crate) failed: usize,
 }
 
 impl PlanSet {
@@ -93,7 +96,6 @@ struct ObservedCluster {
     connected: ConnectedCluster,
     state: State,
     facts: ClusterFacts,
-    observer: Observer,
 }
 
 /// The plan of one cluster, and what identifies the cluster if it could be read.
@@ -115,7 +117,6 @@ pub(crate) fn plan_clusters(
     let scanned = prescan_clusters(&files.files)
         .and_then(|clusters| resolve(&clusters, &files.base_dir).ok())
         .unwrap_or_default();
-    context.observer.send(EventKind::ClustersStarted { phase: Phase::Observe, total: scanned.len() });
     let loaded = OnceLock::new();
     let (sender, policy) = watch::channel(PolicyStatus::Parsing);
     let planner = |policy, targets: &[TargetCluster]| Planner {
@@ -141,23 +142,20 @@ pub(crate) fn plan_clusters(
         sender.send_replace(if is_as_scanned { PolicyStatus::Ready } else { PolicyStatus::Abandoned });
         targets
     };
-    let (planned, targets) = run_parallel(numbered(&scanned), context.parallel, |target| early.run(target), parse);
+    let observe = WorkPhase::Observe;
+    let (planned, targets) =
+        run_clusters(observe, scanned.iter().collect(), context, |target| early.run(target), parse);
     let targets = targets?;
     let planned = if targets == scanned {
         planned
     } else {
-        context.observer.send(EventKind::ClustersStarted { phase: Phase::Observe, total: targets.len() });
         let late = planner(watch::channel(PolicyStatus::Ready).1, &targets);
-        run_parallel(numbered(&targets), context.parallel, |target| late.run(target), || ()).0
+        run_clusters(observe, targets.iter().collect(), context, |target| late.run(target), || ()).0
     };
     let planned: Vec<TargetPlan> = planned.into_iter().flatten().collect();
     let loaded = loaded.into_inner().filter(|_| planned.len() == targets.len());
     let loaded = loaded.ok_or_else(|| InternalError::new("a cluster of the policy was not planned"))?;
     combine(loaded, &targets, planned, context)
-}
-
-fn numbered(targets: &[TargetCluster]) -> Vec<(usize, &TargetCluster)> {
-    targets.iter().enumerate().collect()
 }
 
 /// Puts the plans of the clusters together, and reports their warnings.
@@ -170,12 +168,13 @@ fn combine(
     let (identities, results): (Vec<_>, Vec<_>) =
         planned.into_iter().map(|planned| (planned.identity, planned.result)).unzip();
     ensure_different_clusters(&identities.into_iter().flatten().collect::<Vec<_>>())?;
-    let mut cluster_plans = Vec::with_capacity(targets.len());
+    let (mut cluster_plans, mut failed) = (Vec::with_capacity(targets.len()), 0);
     let mut errors: Option<CommandError> = None;
     for (target, result) in targets.iter().zip(results) {
         match result {
             Ok(cluster_plan) => cluster_plans.push(cluster_plan),
             Err(error) => {
+                failed += 1;
                 let error = if targets.len() > 1 { error.with_cluster_name(target.name.as_deref()) } else { error };
                 let errors = errors.get_or_insert_with(|| CommandError::new(loaded.policy.sources.clone(), Vec::new()));
                 errors.diagnostics.extend(error.diagnostics);
@@ -193,7 +192,7 @@ fn combine(
         cluster_plan.plan.warnings.extend(unmatched.iter().cloned());
     }
     report_warnings(&cluster_plans, &loaded, context);
-    Ok(PlanSet { loaded, cluster_plans, error: errors })
+    Ok(PlanSet { loaded, cluster_plans, error: errors, failed })
 }
 
 fn report_warnings(cluster_plans: &[ClusterPlan], loaded: &LoadedPolicy, context: &OpsContext) {
@@ -241,12 +240,12 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Reads a cluster, and plans it when the policy is parsed. `None` if the policy does not have this cluster.
-    fn run(&self, (position, target): (usize, &TargetCluster)) -> Option<TargetPlan> {
+    fn run(&self, target: &TargetCluster) -> Option<TargetPlan> {
         self.runtime.block_on(async {
             let observed = tokio::select! {
                 biased;
                 () = self.abandoned() => return None,
-                observed = target.within_timeout(self.observe(position, target)) => observed,
+                observed = target.within_timeout(self.observe(target)) => observed,
             };
             let mut policy = self.policy.clone();
             let _ = policy.wait_for(|status| *status != PolicyStatus::Parsing).await;
@@ -272,9 +271,8 @@ impl Planner<'_> {
         }
     }
 
-    async fn observe(&self, position: usize, target: &TargetCluster) -> Result<ObservedCluster, ClusterError> {
+    async fn observe(&self, target: &TargetCluster) -> Result<ObservedCluster, ClusterError> {
         let connected = target.connect().await?;
-        let observer = self.context.observer.for_cluster(target.tag(position, &connected.label));
         let facts = async {
             match self.settings.depth {
                 PlanDepth::ChangesOnly => ClusterFacts::default(),
@@ -282,7 +280,7 @@ impl Planner<'_> {
             }
         };
         let (state, facts) = futures::future::join(connected.cluster.read_state(), facts).await;
-        Ok(ObservedCluster { connected, state: state?, facts, observer })
+        Ok(ObservedCluster { connected, state: state?, facts })
     }
 
     async fn plan(
@@ -291,12 +289,16 @@ impl Planner<'_> {
         target: &TargetCluster,
         observed: ObservedCluster,
     ) -> Result<ClusterPlan, CommandError> {
-        let mut cluster_plan =
-            plan_target(loaded, target, observed, self.settings, self.is_only_cluster, self.context)?;
+        let observer = observed.connected.observer.clone();
+        observer.send(EventKind::PlanningStarted);
+        let planned = plan_target(loaded, target, observed, self.settings, self.is_only_cluster, self.context);
+        let mut cluster_plan = planned.inspect_err(|error| observer.send(EventKind::PlanningFailed(error)))?;
         let ClusterPlan { cluster, missing_permissions, .. } = &mut cluster_plan;
         if !missing_permissions.is_empty() {
             missing_permissions::retain_denied(cluster, missing_permissions).await;
         }
+        let ClusterPlan { plan, digest, facts, .. } = &cluster_plan;
+        observer.send(EventKind::PlanningFinished { plan, digest, caller: facts.known_caller() });
         Ok(cluster_plan)
     }
 }
@@ -310,8 +312,8 @@ fn plan_target(
     context: &OpsContext,
 ) -> Result<ClusterPlan, CommandError> {
     let PlanSettings { depth, allow } = *settings;
-    let ObservedCluster { connected, mut state, facts, observer } = observed;
-    let ConnectedCluster { label, cluster, namespace: _ } = connected;
+    let ObservedCluster { connected, mut state, facts } = observed;
+    let ConnectedCluster { label, cluster, namespace: _, observer } = connected;
     let declared = loaded.policy.lint.resources.iter().map(|resource| resource.value.clone());
     state.resources = state.resources.with_declared(declared);
     let mut plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, context.now)
@@ -320,14 +322,15 @@ fn plan_target(
     // Building the state after the plan is expensive, so it is skipped for a plan without changes.
     let needs_after = depth == PlanDepth::ChangesAndAccess && !plan.is_empty();
     let after = needs_after.then(|| plan.state_after(&state)).transpose().map_err(|error| after_state_error(&error))?;
-    if let Some(after) = &after {
+    let resulting_state = after.as_ref().unwrap_or(&state);
+    // The access in both states is computed at most once.
+    let comparison = LazyCell::new(|| AccessComparison::new(&state, resulting_state));
+    if needs_after {
         let principal_names = PolicyIndex::from_principals(&loaded.policy, target.name.as_deref());
-        let comparison = AccessComparison::new(&state, after);
         plan.record_access_changes(&comparison, &principal_names);
         guard_report = guard::evaluate_guards(&plan, &comparison, &facts, allow);
         missing_permissions = missing_permissions::caller_missing_permissions(&plan, &comparison, &facts)?;
     }
-    let resulting_state = after.as_ref().unwrap_or(&state);
     if depth == PlanDepth::ChangesAndAccess {
         plan.access_changes.get_or_insert_default();
         plan.warnings.extend(dangling_after(&state, resulting_state, &plan.policy));
@@ -344,18 +347,24 @@ fn plan_target(
     } else {
         plan.warnings.extend(all_dangling(&state));
     }
-    let name_errors = guard::check_invariant_names(&loaded.policy, target.name.as_deref(), &state, resulting_state);
+    let name_errors = if loaded.policy.invariants.is_empty() {
+        Vec::new()
+    } else {
+        guard::check_invariant_names(&loaded.policy, target.name.as_deref(), &comparison)
+    };
     if name_errors.iter().any(Diagnostic::is_error) {
         return Err(CommandError::new(loaded.policy.sources.clone(), name_errors));
     }
     plan.warnings.extend(name_errors);
-    let pattern_matches = PatternMatches::new(&loaded.policy, &state, resulting_state);
-    let policy_index = if plan.invariants.is_empty() {
-        PolicyIndex::default()
-    } else {
-        PolicyIndex::from_policy(&loaded.policy, target.name.as_deref(), &state, context.now)
-    };
-    let violations = guard::check_invariants(&plan.invariants, &policy_index, resulting_state);
+    let has_patterns = !loaded.policy.guard.protected.is_empty() || !loaded.policy.ownership.ignore.is_empty();
+    let pattern_matches =
+        if has_patterns { PatternMatches::new(&loaded.policy, &comparison) } else { PatternMatches::default() };
+    let (mut policy_index, mut violations) = (PolicyIndex::default(), Vec::new());
+    if !plan.invariants.is_empty() {
+        policy_index = PolicyIndex::from_policy(&loaded.policy, target.name.as_deref(), &state, context.now);
+        violations = guard::check_invariants(&plan.invariants, &policy_index, &comparison.after_access);
+    }
+    drop(comparison);
     let aggregated_roles = AggregatedRoles::new(&plan, &state);
     let digest = report::digest(&plan)?;
     if is_only_cluster {

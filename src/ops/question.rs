@@ -6,8 +6,8 @@ use super::cluster_plan::after_state_error;
 use super::command_error::CommandError;
 use super::context::OpsContext;
 use super::loaded_policy::LoadedPolicy;
-use super::observer::{EventKind, Phase};
-use super::parallel::run_parallel;
+use super::observer::WorkPhase;
+use super::parallel::run_clusters;
 use super::target::TargetCluster;
 use crate::access::{
     AccessDecision, AccessView, Aggregation, Authentication, DenialReason, Identity, ObjectRequest, QueryLint,
@@ -30,21 +30,22 @@ pub(crate) struct QuestionTarget {
     pub(crate) aggregation: Aggregation,
 }
 
+/// The clusters that could be read, in the order of the policy, and the errors of the others.
+pub(crate) struct QuestionTargets {
+    pub(crate) targets: Vec<QuestionTarget>,
+    pub(crate) error: Option<CommandError>,
+}
+
 /// Connects to the clusters and reads their state, or with `after` the state after the plan.
-///
-/// # Errors
-/// The errors of all clusters that could not be read.
 pub(crate) fn observe_clusters(
     targets: &[TargetCluster],
     loaded: Option<&LoadedPolicy>,
     after: bool,
     context: &OpsContext,
-) -> Result<Vec<QuestionTarget>, CommandError> {
-    let total = targets.len();
-    context.observer.send(EventKind::ClustersStarted { phase: Phase::Observe, total });
+) -> QuestionTargets {
     let runtime = Handle::current();
     let job = |target| runtime.block_on(Box::pin(observe_cluster(target, loaded, after, context)));
-    let (results, ()) = run_parallel(targets.iter().collect(), context.parallel, job, || ());
+    let (results, ()) = run_clusters(WorkPhase::Observe, targets.iter().collect(), context, job, || ());
     let (mut observed, mut error) = (Vec::with_capacity(targets.len()), CommandError::default());
     for (target, result) in targets.iter().zip(results) {
         match result {
@@ -56,7 +57,7 @@ pub(crate) fn observe_clusters(
             }
         }
     }
-    if error.diagnostics.is_empty() { Ok(observed) } else { Err(error) }
+    QuestionTargets { targets: observed, error: (!error.diagnostics.is_empty()).then_some(error) }
 }
 
 async fn observe_cluster(

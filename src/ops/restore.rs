@@ -6,7 +6,6 @@ use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::context::OpsContext;
 use super::guards::read_cluster_facts;
-use super::observer::{EventKind, Phase};
 use super::target::{ClusterConnection, TargetCluster};
 use crate::access::dangling_after;
 use crate::cluster::ReadCluster as _;
@@ -32,9 +31,8 @@ pub(crate) async fn plan_cluster_restore(
     settings: RestoreSettings<'_>,
     context: &OpsContext,
 ) -> Result<ClusterPlan, CommandError> {
-    context.observer.send(EventKind::ClustersStarted { phase: Phase::Observe, total: 1 });
     let connection = settings.connection.unwrap_or_else(|| backup.connection.clone().into());
-    let target = TargetCluster::new(backup.name.clone(), connection.clone(), settings.kubeconfig, context);
+    let target = TargetCluster::new(0, backup.name.clone(), connection.clone(), settings.kubeconfig, context);
     let reading = async {
         let connected = target.connect().await?;
         let (state, facts) =
@@ -56,8 +54,6 @@ pub(crate) async fn plan_cluster_restore(
     let comparison = AccessComparison::new(&state, &after);
     plan.record_access_changes(&comparison, &policy_index);
     plan.warnings.extend(dangling_after(&state, &after, &plan.policy));
-    let observer = context.observer.for_cluster(target.tag(0, &connected.label));
     let source = (connection, backup.name.clone());
-    let connected = (connected, observer);
     ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, settings.allow).await
 }

@@ -12,8 +12,8 @@ use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::context::OpsContext;
 use super::guards::read_cluster_facts;
-use super::observer::{EventKind, Phase};
-use super::parallel::run_parallel;
+use super::observer::WorkPhase;
+use super::parallel::run_clusters;
 use super::same_cluster::{ClusterIdentity, ensure_different_clusters};
 use super::target::{ClusterConnection, TargetCluster};
 use crate::cluster::ReadCluster as _;
@@ -67,12 +67,10 @@ pub(crate) fn open_saved_plan(
 ) -> Result<Vec<ClusterPlan>, CommandError> {
     // All clusters are evaluated before the first write to any of them. `apply` evaluates each again before its first write.
     let saved: Vec<(usize, SavedPlan)> = parse_saved_plans(file)?.into_iter().enumerate().collect();
-    let total = saved.len();
-    context.observer.send(EventKind::ClustersStarted { phase: Phase::Observe, total });
     let runtime = Handle::current();
     let open =
         |(position, saved)| runtime.block_on(Box::pin(open_one((position, saved), file.path, settings, context)));
-    let (opened, ()) = run_parallel(saved, context.parallel, open, || ());
+    let (opened, ()) = run_clusters(WorkPhase::Observe, saved, context, open, || ());
     let (mut plans, mut identities, mut error) = (Vec::new(), Vec::new(), CommandError::default());
     for result in opened {
         match result {
@@ -111,7 +109,7 @@ async fn open_one(
 ) -> Result<(ClusterIdentity, OpenedPlan), CommandError> {
     let SavedPlan { cluster_name, connection, mut plan } = saved;
     let connection = settings.connection.clone().unwrap_or(connection);
-    let target = TargetCluster::new(cluster_name.clone(), connection.clone(), settings.kubeconfig, context);
+    let target = TargetCluster::new(position, cluster_name.clone(), connection.clone(), settings.kubeconfig, context);
     let reading = async {
         let connected = target.connect().await?;
         let facts = read_cluster_facts(&connected.cluster);
@@ -119,7 +117,6 @@ async fn open_one(
         Ok((connected, state?, facts))
     };
     let (connected, state, facts) = target.within_timeout(reading).await?;
-    let observer = context.observer.for_cluster(target.tag(position, &connected.label));
     let name = cluster_name.as_deref().unwrap_or(&connected.label);
     let identity = ClusterIdentity::new(name, &connection, &state);
     // The state after a stale plan cannot be computed.
@@ -135,7 +132,7 @@ async fn open_one(
     }
     // What is shown is computed from the writes, and must be what the file says.
     let affected_subjects = plan.renew_access_changes(&comparison);
-    let (source, connected) = ((connection, cluster_name), (connected, observer));
+    let source = (connection, cluster_name);
     let evaluating = ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, settings.allow);
     let cluster_plan = evaluating.await?;
     // A refusal names the guard or invariant, which says more than that the access has changed.
@@ -158,7 +155,7 @@ fn parse_saved_plans(file: &SavedPlanFile<'_>) -> Result<Vec<SavedPlan>, Command
     if text.trim().is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it is empty")));
     }
-    let PlanDocument { plans, applied_at, .. } = parse(text).map_err(not_a_plan)?;
+    let PlanDocument { plans, applied_at, .. } = parse_plan_document(&text).map_err(not_a_plan)?;
     if plans.is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it has no plan for any cluster")));
     }
@@ -198,8 +195,8 @@ fn parse_saved_plans(file: &SavedPlanFile<'_>) -> Result<Vec<SavedPlan>, Command
 ///
 /// # Errors
 /// The reason why the text is not a plan, as the rest of a sentence that starts with the name of the file.
-fn parse(text: &str) -> Result<PlanDocument, String> {
-    match parse_plan_document(text)? {
+pub(crate) fn parse_plan_document(text: &str) -> Result<PlanDocument, String> {
+    match read_plan_document(text)? {
         (document, true) => Ok(document),
         (_, false) => Err("was changed after it was saved: its content digest does not match".to_owned()),
     }
@@ -209,7 +206,7 @@ fn parse(text: &str) -> Result<PlanDocument, String> {
 ///
 /// # Errors
 /// The reason why the text is not a plan, as the rest of a sentence that starts with the name of the file.
-pub(crate) fn parse_plan_document(text: &str) -> Result<(PlanDocument, bool), String> {
+pub(crate) fn read_plan_document(text: &str) -> Result<(PlanDocument, bool), String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("{NOT_A_PLAN}: it is not JSON: {error}"))?;
     match value.get("format-version") {
         Some(version) if *version == FORMAT_VERSION => {}
@@ -234,7 +231,7 @@ fn changed_file_error(path: &Path, reason: &str) -> CommandError {
 /// after all its objects were changed back by hand.
 pub(crate) fn mark_applied(path: &Path, context: &OpsContext) -> Result<(), CommandError> {
     let text = std::fs::read_to_string(context.cwd.join(path)).map_err(|error| format!("cannot be read: {error}"));
-    let document = text.and_then(|text| parse(&text)).map_err(|reason| {
+    let document = text.and_then(|text| parse_plan_document(&text)).map_err(|reason| {
         CommandError::from_diagnostic(Diagnostic::error(format!("the plan {} {reason}", path.display())))
     })?;
     let document = document.with_applied_at(context.now.to_string())?;
@@ -342,8 +339,8 @@ cannot = \"escalate\"
         let (_, stderr) = run_in(folder.path(), &["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
         let text = std::fs::read_to_string(folder.path().join("plan.json")).expect(&stderr);
         let original: Value = serde_json::from_str(&text).unwrap();
-        assert!(parse(&text).is_ok());
-        assert!(parse(&original.to_string()).is_ok(), "whitespace between tokens does not count");
+        assert!(parse_plan_document(&text).is_ok());
+        assert!(parse_plan_document(&original.to_string()).is_ok(), "whitespace between tokens does not count");
         let mut paths = Vec::new();
         pointers(&original, "", &mut paths);
         assert!(paths.len() > 150, "{}", paths.len());
@@ -351,7 +348,7 @@ cannot = \"escalate\"
             let mut edited = original.clone();
             let value = edited.pointer_mut(pointer).unwrap();
             *value = other_value(value);
-            assert!(parse(&edited.to_string()).is_err(), "{pointer}");
+            assert!(parse_plan_document(&edited.to_string()).is_err(), "{pointer}");
             let (parent, key) = pointer.rsplit_once('/').unwrap();
             let mut edited = original.clone();
             match edited.pointer_mut(parent).unwrap() {
@@ -359,16 +356,16 @@ cannot = \"escalate\"
                 Value::Array(list) => drop(list.remove(key.parse().unwrap())),
                 _ => {}
             }
-            assert!(parse(&edited.to_string()).is_err(), "without {pointer}");
+            assert!(parse_plan_document(&edited.to_string()).is_err(), "without {pointer}");
         }
         let to_json = |document: &PlanDocument| serde_json::to_value(document).unwrap();
         for index in (0..text.len()).step_by(29).chain(text.len() - 20..text.len()) {
-            assert!(index + 1 == text.len() || parse(&text[..index]).is_err(), "cut at {index}");
+            assert!(index + 1 == text.len() || parse_plan_document(&text[..index]).is_err(), "cut at {index}");
             for byte in [b' ', b'0', b'x', b'"', text.as_bytes()[index] ^ 1] {
                 let mut bytes = text.clone().into_bytes();
                 bytes[index] = byte;
                 let Ok(edited) = String::from_utf8(bytes) else { continue };
-                if let Ok(document) = parse(&edited) {
+                if let Ok(document) = parse_plan_document(&edited) {
                     assert_eq!(to_json(&document), original, "byte {index}");
                 }
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::context::OpsContext;
-use super::observer::ClusterTag;
+use super::observer::{ClusterTag, EventKind, Observer};
 use crate::cluster::ClusterError;
 use crate::cluster::any::AnyCluster;
 use crate::cluster::api_client::ApiClient;
@@ -60,6 +60,8 @@ pub(crate) struct TargetCluster {
     /// The name of the cluster in the policy. `None` if the policy has no `[clusters]`.
     pub(crate) name: Option<String>,
     pub(crate) connection: ClusterConnection,
+    /// Receives the events of this cluster.
+    pub(crate) observer: Observer,
     kubeconfig: KubeconfigSource,
     settings: ConnectionSettings,
     /// The text of stdin, for `--snapshot -`.
@@ -73,11 +75,14 @@ pub(crate) struct ConnectedCluster {
     pub(crate) label: String,
     /// The default namespace: that of the context, or `default` for a snapshot.
     pub(crate) namespace: String,
+    /// Receives the events of this cluster.
+    pub(crate) observer: Observer,
 }
 
 impl TargetCluster {
-    /// `kubeconfig` is the value of `--kubeconfig`.
+    /// `position` is the number of the cluster among those of the command, and `kubeconfig` the value of `--kubeconfig`.
     pub(crate) fn new(
+        position: usize,
         name: Option<String>,
         connection: ClusterConnection,
         kubeconfig: Option<&Path>,
@@ -85,16 +90,19 @@ impl TargetCluster {
     ) -> Self {
         let file = kubeconfig.map(|path| context.cwd.join(path));
         let kubeconfig = KubeconfigSource { file, env: context.vars.clone() };
-        let settings = context.connection.clone();
-        Self { name, connection, kubeconfig, settings, stdin: context.stdin_text.clone() }
+        let description = match &connection {
+            ClusterConnection::Snapshot { display_name, .. } => format!("snapshot {display_name}"),
+            ClusterConnection::Live(ContextSelector::Eks { name, region, .. }) => format!("eks {region}/{name}"),
+            ClusterConnection::Live(ContextSelector::Named(context)) => format!("context {context}"),
+            ClusterConnection::Live(ContextSelector::Current) => "current context".to_owned(),
+        };
+        let label = to_label(name.as_deref(), description);
+        let observer = context.observer.for_cluster(ClusterTag { position, name: name.clone(), label });
+        let settings = context.connection.for_cluster(observer.connection_log());
+        Self { name, connection, observer, kubeconfig, settings, stdin: context.stdin_text.clone() }
     }
 
-    /// Returns what events about the cluster say about it. The label is known when it is connected.
-    pub(crate) fn tag(&self, position: usize, label: &str) -> ClusterTag {
-        ClusterTag { position, name: self.name.clone(), label: label.to_owned() }
-    }
-
-    /// Limits reading the cluster, with `--timeout`.
+    /// Reads the cluster, limited by `--timeout`.
     pub(crate) async fn within_timeout<T>(
         &self,
         reading: impl Future<Output = Result<T, ClusterError>>,
@@ -106,7 +114,13 @@ impl TargetCluster {
             }
             (None, _) => "the cluster".to_owned(),
         };
-        self.settings.within_observation(&name, reading).await
+        self.observer.send(EventKind::ObservationStarted);
+        let result = self.settings.within_observation(&name, reading).await;
+        self.observer.send(match &result {
+            Ok(_) => EventKind::ObservationFinished,
+            Err(error) => EventKind::ObservationFailed(error),
+        });
+        result
     }
 
     /// Connects to the live cluster, or reads the snapshot.
@@ -133,10 +147,16 @@ impl TargetCluster {
                 (AnyCluster::Live(live), description, namespace)
             }
         };
-        let label = match &self.name {
-            Some(name) => format!("{name} ({description})"),
-            None => description,
-        };
-        Ok(ConnectedCluster { cluster, label, namespace })
+        let label = to_label(self.name.as_deref(), description);
+        let observer = self.observer.with_label(&label);
+        Ok(ConnectedCluster { cluster, label, namespace, observer })
+    }
+}
+
+/// `prod (eks eu-west-1/prod)`.
+fn to_label(name: Option<&str>, description: String) -> String {
+    match name {
+        Some(name) => format!("{name} ({description})"),
+        None => description,
     }
 }

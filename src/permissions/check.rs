@@ -28,6 +28,9 @@ pub(crate) struct MissingPermission {
     pub(crate) missing_rules: Vec<Rule>,
     /// The index of the step that requires it.
     pub(crate) step: usize,
+    /// Whether RBAC allows the request now, and the plan takes that away before the step. The cluster cannot be asked
+    /// whether another authorizer will allow it then.
+    pub(crate) is_revoked_by_plan: bool,
 }
 
 /// Returns the requests that a plan requires and that RBAC does not allow the user, without duplicates. Permissions
@@ -49,12 +52,14 @@ pub(crate) fn check_plan_permissions(
     let affecting = steps_that_affect(plan, comparison, &identity);
     let mut by_stage: BTreeMap<usize, Vec<(RequiredPermission, usize)>> = BTreeMap::new();
     let mut missing: BTreeMap<Request, MissingPermission> = BTreeMap::new();
-    let mut record = |found: Option<(Request, Vec<Rule>)>, step: usize| {
+    let mut record = |found: Option<(Request, Vec<Rule>)>, step: usize, is_revoked_by_plan: bool| {
         if let Some((request, missing_rules)) = found {
-            missing.entry(request.clone()).or_insert(MissingPermission { request, missing_rules, step });
+            let permission = MissingPermission { request: request.clone(), missing_rules, step, is_revoked_by_plan };
+            let known = missing.entry(request).or_insert(permission);
+            known.is_revoked_by_plan &= is_revoked_by_plan;
         }
     };
-    let mut checker = CallerPermissionChecker::new(live, &identity, Aggregation::AsStored);
+    let mut live_checker = CallerPermissionChecker::new(live, &identity, Aggregation::AsStored);
     for (required, step) in required_by_plan(plan, comparison)? {
         let Some(stage) = plan.steps.get(step).map(|step| step.stage) else {
             return Err(InternalError::new(format!("the plan has no step {step}, which needs a permission")).into());
@@ -65,7 +70,7 @@ pub(crate) fn check_plan_permissions(
         if is_affected {
             by_stage.entry(stage).or_default().push((required, step));
         } else {
-            record(checker.find_missing(&required), step);
+            record(live_checker.find_missing(&required), step, false);
         }
     }
     // Computing the state of a stage is expensive, so it is only done for stages in which the user can have other
@@ -81,7 +86,9 @@ pub(crate) fn check_plan_permissions(
                 for (required, step) in &required_permissions {
                     // A step may take away the permission that it needs itself.
                     if !(is_after && is_affecting(*step)) {
-                        record(checker.find_missing(required), *step);
+                        let found = checker.find_missing(required);
+                        let is_revoked = found.is_some() && live_checker.find_missing(required).is_none();
+                        record(found, *step, is_revoked);
                     }
                 }
             }

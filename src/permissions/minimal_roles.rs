@@ -72,13 +72,21 @@ impl MinimalRoles {
         self.required_permissions()
             .into_iter()
             .filter_map(|required| match required {
-                RequiredPermission::Request(request) => {
-                    Some(MissingPermission { request: request.clone(), missing_rules: Vec::new(), step: 0 })
-                }
+                RequiredPermission::Request(request) => Some(MissingPermission {
+                    request: request.clone(),
+                    missing_rules: Vec::new(),
+                    step: 0,
+                    is_revoked_by_plan: false,
+                }),
                 RequiredPermission::Rules { rules, namespace, alternative, is_aggregated: _ } => {
                     let missing_rules = uncovered(&access.rules_in_namespace(&identity, namespace.as_deref()), rules);
                     let is_missing = !is_in_masters && !missing_rules.is_empty();
-                    is_missing.then(|| MissingPermission { request: alternative.clone(), missing_rules, step: 0 })
+                    is_missing.then(|| MissingPermission {
+                        request: alternative.clone(),
+                        missing_rules,
+                        step: 0,
+                        is_revoked_by_plan: false,
+                    })
                 }
             })
             .collect()

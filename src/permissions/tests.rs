@@ -56,6 +56,8 @@ fn missing(live: &State, steps: Vec<Step>) -> Vec<(usize, String)> {
     let comparison = AccessComparison::new(live, &after);
     let user = ApplyUser { username: "runner".to_owned(), groups: Vec::new() };
     let missing = check_plan_permissions(&plan, &comparison, &user).unwrap();
+    // Without other rules that the user lacks, the user has the permission now.
+    assert!(missing.iter().all(|missing| missing.is_revoked_by_plan == missing.missing_rules.is_empty()));
     let text =
         |rules: &[crate::state::rbac::Rule]| rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     missing.iter().map(|missing| (missing.step, text(&missing.missing_rules))).collect()

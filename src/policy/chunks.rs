@@ -9,12 +9,13 @@ use std::ops::Range;
 
 /// Minimum size of a chunk. A TOML tree takes about thirty times its text, and a tree of this size fits into the CPU
 /// cache.
-const CHUNK_BYTES: usize = 32 * 1024;
+pub(super) const CHUNK_BYTES: usize = 32 * 1024;
 
-/// Returns the ranges of the chunks. A small text is one chunk, as is one that defines a table twice.
-pub(super) fn split_into_chunks(text: &str) -> Vec<Range<usize>> {
+/// Returns the ranges of the chunks, which have at least `min_bytes` each. A small text is one chunk, as is one that
+/// defines a table twice.
+pub(super) fn split_into_chunks(text: &str, min_bytes: usize) -> Vec<Range<usize>> {
     let whole = || std::iter::once(0..text.len()).collect();
-    if text.len() < 2 * CHUNK_BYTES {
+    if text.len() < 2 * min_bytes {
         return whole();
     }
     let mut out = Vec::new();
@@ -27,7 +28,7 @@ pub(super) fn split_into_chunks(text: &str) -> Vec<Range<usize>> {
                 return whole();
             }
             let item = item_path(header);
-            if item != last_item && line_start - start >= CHUNK_BYTES {
+            if item != last_item && line_start - start >= min_bytes {
                 out.push(start..line_start);
                 start = line_start;
             }
@@ -58,7 +59,7 @@ mod tests {
     #[test]
     fn chunks_start_at_headers_and_cover_the_text() {
         let text = large_text(|n| format!("[principals.p{n}]\nrole = \"r{n}\"\n[principals.p{n}.sso]\n"));
-        let chunks = split_into_chunks(&text);
+        let chunks = split_into_chunks(&text, CHUNK_BYTES);
         assert!(chunks.len() > 2, "{}", chunks.len());
         let joined: String = chunks.iter().map(|chunk| &text[chunk.clone()]).collect();
         assert_eq!(joined, text);
@@ -70,8 +71,8 @@ mod tests {
 
     #[test]
     fn small_text_and_duplicate_tables_are_one_chunk() {
-        assert_eq!(split_into_chunks("[a]\n[b]\n").len(), 1);
+        assert_eq!(split_into_chunks("[a]\n[b]\n", CHUNK_BYTES).len(), 1);
         let twice = large_text(|n| format!("[groups.g{}]\n", n % 19_999));
-        assert_eq!(split_into_chunks(&twice).len(), 1);
+        assert_eq!(split_into_chunks(&twice, CHUNK_BYTES).len(), 1);
     }
 }

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::bindings::parse_binding;
 use super::check::{DefinedNames, check_policy};
-use super::chunks::split_into_chunks;
+use super::chunks::{CHUNK_BYTES, split_into_chunks};
 use super::clusters::{parse_cluster, parse_guard, parse_ownership};
 use super::confusable_text::report_confusable_texts;
 use super::duplicates::{self, Definitions};
@@ -101,15 +101,21 @@ impl<T> SingletonSection<T> {
 ///
 /// # Errors
 /// Returns all errors and warnings, with the files that their spans refer to.
-pub(crate) fn load_policy(
-    files: Vec<(String, String)>,
-) -> Result<(Policy, Vec<Diagnostic>), (SourceMap, Vec<Diagnostic>)> {
+pub(crate) fn load_policy(files: Vec<(String, String)>) -> LoadResult {
+    load_policy_in_chunks(files, CHUNK_BYTES)
+}
+
+/// The policy with its warnings, or its errors with the files that their spans refer to.
+pub(super) type LoadResult = Result<(Policy, Vec<Diagnostic>), (SourceMap, Vec<Diagnostic>)>;
+
+/// Like [`load_policy`], for chunks of at least `min_bytes`. The result does not depend on it.
+pub(super) fn load_policy_in_chunks(files: Vec<(String, String)>, min_bytes: usize) -> LoadResult {
     let mut sources = SourceMap::default();
     for (name, text) in files {
         sources.add(name, text);
     }
     let mut diagnostics = Diagnostics::default();
-    let chunks = (0..sources.len()).map(|file| split_into_chunks(sources.text(file))).collect();
+    let chunks = (0..sources.len()).map(|file| split_into_chunks(sources.text(file), min_bytes)).collect();
     let mut parsed = parse_files(&sources, chunks, &mut diagnostics);
     if diagnostics.has_errors() {
         // A chunk can start inside a multi-line string, which gives wrong errors. Parse each file as one chunk instead.

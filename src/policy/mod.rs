@@ -13,6 +13,8 @@ mod duplicates;
 mod error;
 pub(crate) mod expand;
 pub(crate) mod expiry;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod invariants;
 mod lint_spec;
 mod load;

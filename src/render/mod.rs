@@ -7,6 +7,8 @@ mod changes_markdown;
 mod checks_markdown;
 pub(crate) mod diagnostics;
 pub(crate) mod file_outline;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod markdown_page;
 pub(crate) mod markdown_text;
 mod plan_facts;

@@ -11,6 +11,7 @@ mod change;
 mod common;
 mod diagnostic;
 mod digest;
+mod event;
 mod guard;
 mod list;
 mod permissions;
@@ -32,6 +33,10 @@ pub(crate) use change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson
 pub(crate) use common::{LocationJson, SectionJson, SubjectJson};
 pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument};
 pub(crate) use digest::digest;
+pub(crate) use event::{
+    CallerJson, CheckStateJson, EventJson, EventRecord, LeaseStateJson, NoteLevelJson, PhaseJson, RunJson, VersionJson,
+    WriteRecordJson, WriteResultJson,
+};
 #[cfg(test)]
 pub(crate) use guard::GuardJson;
 pub(crate) use guard::{FailedInvariantJson, GuardFindingJson, InvariantJson};

@@ -46,7 +46,7 @@ pub(crate) enum CommandJson {
     Apply,
 }
 
-/// A request that the API server does not allow the caller.
+/// A request that the API server does not allow the caller, or will not allow when it is made.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct MissingPermissionJson {
@@ -54,11 +54,17 @@ pub(crate) struct MissingPermissionJson {
     request: String,
     /// The request is not needed if the caller has all of these rules itself. Empty: there is no alternative.
     alternative_rules: Vec<RuleJson>,
+    /// Whether the caller has the permission now, and the plan takes it away before the write that needs it.
+    revoked_by_plan: bool,
 }
 
 impl From<&MissingPermission> for MissingPermissionJson {
     fn from(permission: &MissingPermission) -> Self {
-        let MissingPermission { request, missing_rules, step: _ } = permission;
-        Self { request: request.to_string(), alternative_rules: missing_rules.iter().map(RuleJson::from).collect() }
+        let MissingPermission { request, missing_rules, step: _, is_revoked_by_plan } = permission;
+        Self {
+            request: request.to_string(),
+            alternative_rules: missing_rules.iter().map(RuleJson::from).collect(),
+            revoked_by_plan: *is_revoked_by_plan,
+        }
     }
 }

@@ -21,6 +21,7 @@ mod links;
 mod markdown;
 mod schema_reference;
 mod security;
+mod supply_chain;
 mod workflow;
 mod workflow_runs;
 

@@ -6,6 +6,8 @@ use crate::common::sandbox::Sandbox;
 use crate::common::shared_cluster::CLUSTER;
 use serde_json::{Value, json};
 
+/// A server can answer with any text that it has received.
+const ECHOED: &str = "echoed-credential";
 const POLICY: &str = "[policy]\nname = \"p\"\n[cluster-roles.one]\nrules = []\n";
 
 fn list(kind: &str, item: Value) -> Value {
@@ -44,6 +46,25 @@ fn item_of_a_list_without_a_valid_name_namespace_or_version_is_an_error() {
             "ClusterRoleBinding b has no `metadata.resourceVersion`",
         ),
         (
+            "aws-auth",
+            json!({
+                "kind": "ConfigMap", "apiVersion": "v1", "data": { "mapRoles": [ECHOED] },
+                "metadata": { "name": "aws-auth", "namespace": "kube-system", "resourceVersion": "1" },
+            }),
+            "ConfigMap kube-system/aws-auth: a field has another type",
+        ),
+        (
+            "clusterrolebindings",
+            list(
+                "ClusterRoleBinding",
+                json!({
+                    "metadata": { "name": "b", "resourceVersion": "1" },
+                    "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": ECHOED, "name": "r" },
+                }),
+            ),
+            "ClusterRoleBinding b: the kind of its role or of a subject is none of Kubernetes",
+        ),
+        (
             "selfsubjectreviews",
             json!({ "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "status": {} }),
             "it has no `status.userInfo`",
@@ -62,6 +83,7 @@ fn item_of_a_list_without_a_valid_name_namespace_or_version_is_an_error() {
         let output = sandbox.run(&["apply", "--auto-approve"]);
         assert_eq!(output.exit_code, 1, "{resource}: {}{}", output.stdout, output.stderr);
         assert!(output.stderr.contains(message), "{resource}: {}", output.stderr);
+        assert!(!output.stderr.contains(ECHOED), "{resource}: {}", output.stderr);
         assert_eq!(proxy.writes(), [] as [String; 0]);
     }
 }

@@ -107,6 +107,7 @@ fn keys_that_cannot_sign_are_refused_before_the_plan() {
         ("enc", None, "the key enc is encrypted, and stdin is not a terminal"),
         ("enc", Some("wrong"), "cannot decrypt the key enc"),
         ("rsa", None, "rsa: rolecall does not support keys of the type ssh-rsa"),
+        ("rsa", None, "= because: RSA in Rust leaks the private key through its timing (RUSTSEC-2023-0071)"),
         ("ed.pub", None, "ed.pub is not a private key of OpenSSH"),
         ("nosuch", None, "cannot read the key nosuch"),
     ] {

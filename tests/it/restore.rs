@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use crate::common::credential_plugin::CredentialPlugin;
 use crate::common::proxy::{Proxy, ProxyAction, ProxyResponse};
 use crate::common::sandbox::Sandbox;
+use crate::common::schema::assert_matches_plan_schema;
 use crate::common::shared_cluster::CLUSTER;
 use serde_json::{Value, json};
 
@@ -141,6 +142,52 @@ fn backup_of_an_earlier_version_is_refused() {
      = note: backups of earlier versions do not have the writes of the apply, so it cannot be taken back
      = help: restore it with the version of rolecall that wrote it
     ");
+}
+
+#[test]
+fn restore_prints_its_plan_as_json() {
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", &snapshot(FOREIGN)).write("ta.toml", &policy("ta", "viewer", ""));
+    let file = apply_with_backup(&sandbox, &["ta.toml", "--snapshot", "cluster.yaml"]);
+    let output = sandbox.run(&["restore", &file, "--dry-run", "-o", "json"]);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_matches_plan_schema(&document);
+    let plan = &document["plans"][0];
+    assert_eq!((&plan["policy"], &plan["summary"]["delete"]), (&json!("ta"), &json!(3)), "{plan:#}");
+    assert_eq!(plan["steps"].as_array().unwrap().len(), 3, "{plan:#}");
+    // What the document says is what is approved.
+    let output = sandbox.run(&["restore", &file, "--approved", plan["digest"].as_str().unwrap(), "-o", "json"]);
+    assert_eq!(output.exit_code, 0, "{}{}", output.stdout, output.stderr);
+    assert!(!sandbox.read("cluster.yaml").contains("role/viewer"));
+    let output = sandbox.run(&["restore", &file, "--dry-run", "-o", "json"]);
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(document["plans"][0]["steps"], json!([]), "{document:#}");
+}
+
+/// A backup has the digest of its writes and objects, so that a changed file writes nothing.
+#[test]
+fn backup_that_was_changed_is_refused() {
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", &snapshot(FOREIGN)).write("ta.toml", &policy("ta", "viewer", ""));
+    let file = apply_with_backup(&sandbox, &["ta.toml", "--snapshot", "cluster.yaml"]);
+    let (backup, before) = (sandbox.read(&file), sandbox.read("cluster.yaml"));
+    for (from, to) in [("role/foreign", "role/mine"), ("role/viewer", "role/admin"), ("policy: ta", "policy: tb")] {
+        assert!(backup.contains(from), "{from}: {backup}");
+        sandbox.write(&file, &backup.replacen(from, to, 1));
+        let output = sandbox.run(&["restore", &file, "--auto-approve"]);
+        assert_eq!(output.exit_code, 1, "{from}: {}{}", output.stdout, output.stderr);
+        assert!(
+            output.stderr.contains("was changed after it was written: its digest does not match"),
+            "{}",
+            output.stderr
+        );
+        assert!(output.stderr.contains("no changes were made"), "{}", output.stderr);
+        assert_eq!(sandbox.read("cluster.yaml"), before, "{from}");
+    }
+    // A comment is not content.
+    sandbox.write(&file, &format!("# copied\n{backup}"));
+    assert_eq!(sandbox.run(&["restore", &file, "--auto-approve"]).exit_code, 0);
 }
 
 /// Two principals change groups, and the groups change roles, so that both keep their access. This takes several writes of

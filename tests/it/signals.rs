@@ -146,6 +146,43 @@ fn signal_before_the_first_write_releases_the_lease() {
     assert_next_apply_converges(&cluster);
 }
 
+/// Neither reading nor acquiring the Lease delays the end.
+#[test]
+fn signal_ends_an_apply_whose_lease_request_hangs() {
+    let cluster = prepared_cluster();
+    for method in ["GET", "POST"] {
+        cluster.reset();
+        cluster.set_aws_auth(&json!({ "mapRoles": NODES, "other": "kept" }));
+        let is_ended = Arc::new(AtomicBool::new(false));
+        let in_proxy = is_ended.clone();
+        let proxy = Proxy::start(&cluster, move |asked| {
+            if asked.method != method || !asked.path.contains("/leases") {
+                return ProxyAction::Forward;
+            }
+            while !in_proxy.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            ProxyAction::Reset
+        });
+        let sandbox = Sandbox::with_kubeconfig(proxy.kubeconfig());
+        sandbox.write("rolecall.toml", POLICY);
+        // Without a signal, the request takes three times as long.
+        let mut run = Running::start(&sandbox, &["apply", "--auto-approve", "--request-timeout", "10m"]);
+        let is_asked =
+            || proxy.requests().iter().any(|request| request.method == method && request.path.contains("/leases"));
+        assert!(run.wait_until(is_asked), "{method}: {}", sandbox.read("stderr"));
+        let started = Instant::now();
+        run.signal(Signal::TERM);
+        let output = run.finish(&sandbox);
+        is_ended.store(true, Ordering::SeqCst);
+        assert_eq!(output.exit_code, 1, "{method}: {}{}", output.stdout, output.stderr);
+        assert!(output.stderr.contains("stopped by a signal before the first write"), "{}", output.stderr);
+        assert!(started.elapsed() < SOON, "{method}: {:?}", started.elapsed());
+        assert!(proxy.writes().is_empty());
+        assert_next_apply_converges(&cluster);
+    }
+}
+
 #[test]
 fn second_signal_ends_an_apply_at_once() {
     let cluster = prepared_cluster();

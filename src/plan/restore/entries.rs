@@ -12,7 +12,9 @@ use super::undo_value::{Undo, Versions, undo_list, undo_value};
 use super::{left_alone, restore_change};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
-use crate::state::aws_auth::{Entry, EntryEdit, EntryPrincipal, ParsedSection, Section, edit_section, parse_section};
+use crate::state::aws_auth::{
+    Entry, EntryEdit, EntryPrincipal, ParsedSection, Section, edit_section, parse_section, with_source_lines,
+};
 use crate::state::config_map::{AwsAuth, entry_key, principal_text};
 use crate::state::entry_marks::{EntryMarks, EntryMarksError, entry_id};
 use crate::state::owner::ENTRIES_ANNOTATION;
@@ -150,7 +152,10 @@ impl<'a> EntriesUndo<'a> {
                 continue;
             } else {
                 match edit_section(*section, old.map(String::as_str), edits) {
-                    Ok(text) => Some(text),
+                    Ok(text) => {
+                        let before = versions.texts.before.as_ref().and_then(Option::as_deref).unwrap_or_default();
+                        Some(with_earlier_lines(*section, text, edits, before))
+                    }
                     Err(error) => {
                         errors.push(edit_diagnostic(*section, &error));
                         continue;
@@ -384,6 +389,29 @@ impl<'a> EntriesUndo<'a> {
         }
         released
     }
+}
+
+/// Gives the entries that are added again the lines that they had before, with their comments.
+fn with_earlier_lines(section: Section, mut text: String, edits: &[EntryEdit], before: &str) -> String {
+    let added: Vec<&Entry> = edits
+        .iter()
+        .filter_map(|edit| match edit {
+            EntryEdit::Add(entry) => Some(entry),
+            EntryEdit::Change { .. } | EntryEdit::Remove { .. } => None,
+        })
+        .collect();
+    let (Ok(parsed), Ok(earlier)) = (parse_section(section, &text), parse_section(section, before)) else {
+        return text;
+    };
+    // Entries are added after all others, and replaced lines have the same entries.
+    let first = parsed.entries.len().saturating_sub(added.len());
+    for (number, entry) in added.into_iter().enumerate() {
+        let source = earlier.entries.iter().position(|located| located.entry == *entry);
+        let with_lines =
+            source.and_then(|source| with_source_lines(section, (&text, first + number), (before, source)));
+        text = with_lines.unwrap_or(text);
+    }
+    text
 }
 
 /// What taking back a change means for the entries of one principal in one section.

@@ -6,10 +6,14 @@ mod accounts;
 mod edit;
 mod entry;
 mod finding;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod go_json;
 mod parse;
+#[cfg(any(test, feature = "fuzz"))]
+mod preservation;
 
-pub(crate) use edit::{EditError, EntryEdit, edit_section};
+pub(crate) use edit::{EditError, EntryEdit, edit_section, with_source_lines};
 pub(crate) use entry::{Entry, EntryPrincipal, Section};
 pub(crate) use finding::{Finding, FindingKind, IgnoredReason};
 pub(crate) use parse::{LocatedEntry, ParsedSection, SectionError, parse_section};

@@ -35,6 +35,22 @@ fn only_the_entries_and_marks_of_the_apply_are_taken_back() {
 }
 
 #[test]
+fn entry_that_is_added_again_has_its_comments_although_others_have_written() {
+    let lines = format!(
+        "- rolearn: {} # asked for in TICKET-1\n  username: viewer\n  groups:\n  # read only\n  - g0\n  team: a\n",
+        arn("viewer")
+    );
+    let mut objects = config_map(&format!("{FOREIGN}{lines}"));
+    objects.apply_policy(&policy("ta", &principal("viewer", "viewer", &["g0"])));
+    let backup = objects.apply_policy(&policy("ta", "[groups.g0]\n"));
+    assert!(!objects.text(Section::Roles).contains("TICKET-1"));
+    append_entry(&mut objects, "newnodes", "nodes");
+    let text = objects.text(Section::Roles);
+    assert_eq!(restore(&backup, &mut objects), Vec::<String>::new());
+    assert_eq!(objects.text(Section::Roles), format!("{text}{lines}"));
+}
+
+#[test]
 fn what_was_changed_since_is_left_alone_and_reported_by_name() {
     let mut objects = config_map(FOREIGN);
     objects.apply_policy(&policy("ta", &principal("old", "old", &["g0"])));

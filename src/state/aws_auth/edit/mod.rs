@@ -7,6 +7,7 @@ mod anchor_uses;
 mod change;
 mod flow;
 mod groups;
+mod source_lines;
 mod splice;
 mod style;
 mod verify;
@@ -17,6 +18,8 @@ use crate::yaml::{YamlDocument, YamlNode, YamlSequence, YamlValue};
 
 use super::entry::{EntryPrincipal, NewEntry, Section};
 use super::parse::{ParsedList, SectionError, parse_list};
+pub(crate) use source_lines::with_source_lines;
+
 use anchor_uses::AnchorUses;
 use flow::FlowElement;
 use splice::{Splice, TextLines, apply_splices};

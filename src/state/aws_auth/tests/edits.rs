@@ -4,7 +4,7 @@ use super::authenticator::AuthenticatorProcess;
 use super::corpus::{self, TestRng};
 use super::differential::parse_section_key;
 use super::env_number;
-use super::preservation::lost_text;
+use crate::state::aws_auth::preservation::lost_text;
 use crate::state::aws_auth::{
     EditError, Entry, EntryEdit, EntryPrincipal, NewEntry, ParsedSection, Section, edit_section, parse_section,
 };

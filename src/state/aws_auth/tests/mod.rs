@@ -7,7 +7,6 @@ mod differential;
 mod edge_cases;
 mod edits;
 mod layouts;
-mod preservation;
 mod samples;
 
 /// Returns a number from an environment variable, for longer test runs or other seeds.
