@@ -33,12 +33,12 @@ pub(crate) struct FencedBlock {
 }
 
 /// Replaces each `{}` of a template by the next part.
-pub(super) fn fill_template<'a>(template: &'static str, parts: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn fill_template(template: &'static str, parts: impl IntoIterator<Item = String>) -> String {
     let mut parts = parts.into_iter();
     let mut out = String::with_capacity(template.len() + 32);
     for (number, piece) in template.split("{}").enumerate() {
         if number > 0 {
-            out.push_str(parts.next().unwrap_or_default());
+            out.push_str(&parts.next().unwrap_or_default());
         }
         out.push_str(piece);
     }
@@ -53,7 +53,7 @@ impl MarkdownText {
 
     /// Returns the template with each `{}` replaced by the next part.
     pub(crate) fn template<const N: usize>(template: &'static str, parts: [Self; N]) -> Self {
-        Self(fill_template(template, parts.iter().map(|part| part.0.as_str())))
+        Self(fill_template(template, parts.into_iter().map(|part| part.0)))
     }
 
     /// Returns a foreign text as a code span.
@@ -92,9 +92,7 @@ impl MarkdownText {
             if is_plain_word(core) {
                 words.extend(take_code(&mut code));
                 words.push(Self(word.to_owned()));
-            } else if opening.is_empty() && punctuation.is_empty() {
-                code.push(word);
-            } else if core.is_empty() {
+            } else if core.is_empty() || opening.is_empty() && punctuation.is_empty() {
                 code.push(word);
             } else {
                 if !opening.is_empty() {
@@ -228,7 +226,7 @@ impl MarkdownText {
 impl HtmlText {
     /// Returns the template with each `{}` replaced by the next part.
     pub(crate) fn template<const N: usize>(template: &'static str, parts: [Self; N]) -> Self {
-        Self(fill_template(template, parts.iter().map(|part| part.0.as_str())))
+        Self(fill_template(template, parts.into_iter().map(|part| part.0)))
     }
 
     /// Returns a foreign text as code, with at most `max` characters and an ellipsis.
