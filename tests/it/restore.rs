@@ -177,7 +177,11 @@ fn backup_that_was_changed_is_refused() {
         sandbox.write(&file, &backup.replacen(from, to, 1));
         let output = sandbox.run(&["restore", &file, "--auto-approve"]);
         assert_eq!(output.exit_code, 1, "{from}: {}{}", output.stdout, output.stderr);
-        assert!(output.stderr.contains("was changed after it was written: its digest does not match"), "{}", output.stderr);
+        assert!(
+            output.stderr.contains("was changed after it was written: its digest does not match"),
+            "{}",
+            output.stderr
+        );
         assert!(output.stderr.contains("no changes were made"), "{}", output.stderr);
         assert_eq!(sandbox.read("cluster.yaml"), before, "{from}");
     }
