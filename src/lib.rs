@@ -1,7 +1,7 @@
 //! Declarative access to Amazon EKS: aws-auth and RBAC from one reviewed policy.
 //!
 //! The modules are layers: each one depends only on those before it (`tests/it/architecture.rs`). The modules up to
-//! `render` are pure. Only `cluster`, `apply` and `cli` use files, the network, the clock and the terminal.
+//! `render` are pure. Only `files`, `cluster`, `apply`, `ops` and `cli` use files, the network, the clock and the terminal.
 //!
 //! 1. `names`, `diagnostic`, `yaml`: names, errors and YAML
 //! 2. `api_resources`: the resources of the Kubernetes API, and the names by which people know them
@@ -15,7 +15,9 @@
 //! 10. `report`: the JSON documents, a versioned format apart from the internal types
 //! 11. `render`: plans, answers and diagnostics as text
 //! 12. `files`: which files a command has read, and how it writes its results
-//! 13. `cluster`, `apply`, `cli`: the cluster connection, the writes and the commands
+//! 13. `cluster`, `apply`: the cluster connection and the writes
+//! 14. `ops`: the use cases
+//! 15. `cli`: the commands: from arguments to output
 
 #[expect(dead_code, reason = "some functions are used only by the tests")]
 mod access;
@@ -30,6 +32,7 @@ pub mod fuzz;
 mod guard;
 mod lint;
 mod names;
+mod ops;
 mod permissions;
 mod plan;
 mod policy;

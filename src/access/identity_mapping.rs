@@ -53,9 +53,7 @@ pub(crate) enum EntryStatus {
         by: EntryRef,
     },
     /// Several entries match the same principal, and the authenticator chooses one at random for each token.
-    Ambiguous {
-        with: Vec<EntryRef>,
-    },
+    Ambiguous,
     Unmatchable(UnmatchableReason),
 }
 
@@ -150,13 +148,11 @@ impl IdentityMapping {
         let user_entries = users.iter().map(|(key, entries)| (entries, role_entry(key)));
         for (entries, preferred) in role_entries.chain(user_entries) {
             for mapped in entries {
-                let others = entries.iter().filter(|other| other.entry_ref != mapped.entry_ref);
-                let with: Vec<EntryRef> = others.map(|other| other.entry_ref.clone()).collect();
                 let status = match (mapped.unmatchable_reason(), preferred) {
                     (Some(reason), _) => EntryStatus::Unmatchable(reason),
                     (None, Some(role)) => EntryStatus::Shadowed { by: role.entry_ref.clone() },
-                    (None, None) if with.is_empty() => EntryStatus::Active,
-                    (None, None) => EntryStatus::Ambiguous { with },
+                    (None, None) if entries.len() == 1 => EntryStatus::Active,
+                    (None, None) => EntryStatus::Ambiguous,
                 };
                 statuses.push((mapped.entry_ref.clone(), status));
             }

@@ -47,8 +47,8 @@ pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};
 pub(crate) use diff::{PermissionDiff, SubjectDiff, diff_access};
 pub(crate) use effective_permissions::GrantedRequests;
 pub(crate) use engine::{
-    AccessEffect, AccessEngine, AggregatedRules, Direction, EVERYTHING, EngineMark, RelatedScopes, RoleId, RuleId,
-    ScopeId, ScopedRule, SubjectSet,
+    AccessEffect, AccessEngine, AggregatedRules, Direction, EVERYTHING, EngineMark, GrantedRoles, RelatedScopes,
+    RoleId, RuleId, ScopeId, ScopedRule, SubjectSet,
 };
 pub(crate) use escalation::{
     EscalationPath, all_escalation_paths, escalation_paths, identity_escalation_paths, paths_of_permissions,

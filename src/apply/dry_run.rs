@@ -38,13 +38,15 @@ pub(crate) struct DryRunResult {
     pub(crate) rejected: Vec<(usize, ClusterError)>,
 }
 
-/// Checks at most `max_writes` writes of the plan. If the plan has more, every combination of kind and verb is sampled.
+/// Checks at most `max_writes` writes of the plan, and calls `on_checked` with the number of the checked writes and of those
+/// to check. If the plan has more, every combination of kind and verb is sampled.
 pub(crate) async fn dry_run<C: WriteCluster>(
     plan: &Plan,
     cluster: &C,
     live: &State,
     caller: Option<&UserInfo>,
     max_writes: usize,
+    on_checked: impl Fn(usize, usize),
 ) -> DryRunResult {
     let context = DryRunContext::for_plan(plan, live, caller);
     let guard = ControllerGuard::new(cluster, AggregatedRoles::new(plan, live));
@@ -65,8 +67,13 @@ pub(crate) async fn dry_run<C: WriteCluster>(
             }
         })
         .buffer_unordered(MAX_CONCURRENT_WRITES);
-    let results: Vec<_> = results.collect().await;
-    let mut rejected: Vec<(usize, ClusterError)> = results
+    let mut results = std::pin::pin!(results);
+    let mut checked = Vec::with_capacity(steps.len());
+    while let Some(result) = results.next().await {
+        checked.push(result);
+        on_checked(checked.len(), steps.len());
+    }
+    let mut rejected: Vec<(usize, ClusterError)> = checked
         .into_iter()
         .filter_map(|((index, step), result)| Some((index, step, result.err()?)))
         .filter(|(index, step, error)| context.is_conclusive(*index, step, error))

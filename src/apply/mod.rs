@@ -96,7 +96,13 @@ pub(crate) enum TokenWaits {
 /// What an apply does next or has done, for its progress output.
 #[derive(Debug)]
 pub(crate) enum ApplyEvent<'a> {
-    Written(&'a Step, &'a WriteOutcome),
+    /// A write was made. Holds the version of the object before it.
+    Written(&'a Step, Option<&'a ObjectVersion>, &'a WriteOutcome),
+    /// A step has failed. Its write may have been made: [`StepError`] says so.
+    Failed(&'a Step, &'a StepError),
+    /// After the write of aws-auth, the access of the caller is checked for at most this time.
+    Confirming(Duration),
+    Confirmed,
     /// A wait begins, or goes on for this long.
     Waiting(&'a TokenWait, Duration),
     /// A snapshot needs no wait.
@@ -184,6 +190,7 @@ impl ApplyHooks<'_> {
         &self,
         step: &Step,
         cluster: &C,
+        on_event: &impl Fn(ApplyEvent<'_>),
         write: impl AsyncFnOnce() -> Result<WriteOutcome, StepError>,
     ) -> Result<(WriteOutcome, Option<String>), StepError> {
         let Some(baseline) = self.aws_auth_baseline.filter(|_| step.object == ObjectKey::aws_auth()) else {
@@ -194,11 +201,15 @@ impl ApplyHooks<'_> {
         let default = ConnectionSettings::default();
         let connection = self.connection.unwrap_or(&default);
         let limit = connection.timeouts.confirmation();
+        on_event(ApplyEvent::Confirming(limit));
         let confirming = baseline.verify_or_revert(cluster, step, before, &written, (self.probe_delays, limit));
         let description = "the confirmation that you still have access after the change of aws-auth";
         // The delays between the checks are a wait of a few seconds in any case.
         let delays: Duration = self.probe_delays.iter().sum();
         let confirmed = connection.log.watch_after(delays, description, limit, confirming).await;
+        if confirmed.is_ok() {
+            on_event(ApplyEvent::Confirmed);
+        }
         confirmed.map(|loss| (written, loss)).map_err(|lockout| StepError::LockedOut(Box::new(lockout)))
     }
 }
@@ -248,11 +259,12 @@ pub(crate) async fn apply<C: WriteCluster>(
                 let expected = expected_version(step, &versions.borrow());
                 let write = async || {
                     let expected = expected.map_err(|error| StepError::Write(error.into()))?;
+                    let before = expected.version().cloned();
                     let written = guard.write(step, expected).await.map_err(StepError::Write)?;
-                    on_event(ApplyEvent::Written(step, &written));
+                    on_event(ApplyEvent::Written(step, before.as_ref(), &written));
                     Ok(written)
                 };
-                Some((*index, hooks.write_and_confirm(step, cluster, write).await))
+                Some((*index, hooks.write_and_confirm(step, cluster, &on_event, write).await))
             })
             .buffer_unordered(MAX_CONCURRENT_WRITES);
         while let Some(result) = results.next().await {
@@ -283,6 +295,11 @@ pub(crate) async fn apply<C: WriteCluster>(
         let (rewritten, failed) = guard.settle(plan, &outcome.completed, hooks).await;
         outcome.rewritten = rewritten;
         outcome.failed.extend(failed);
+    }
+    for (index, error) in &outcome.failed {
+        if let Some(step) = plan.steps.get(*index) {
+            on_event(ApplyEvent::Failed(step, error));
+        }
     }
     outcome
 }

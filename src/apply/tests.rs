@@ -200,9 +200,10 @@ fn apply_waits_for_cached_tokens_before_their_group_loses_its_binding() {
         let hooks = ApplyHooks { token_waits, ..NO_HOOKS };
         let outcome = runtime.block_on(apply(&plan, &cluster, &hooks, |event| {
             events.borrow_mut().push(match event {
-                ApplyEvent::Written(step, _) => step.object.name().to_owned(),
+                ApplyEvent::Written(step, ..) => step.object.name().to_owned(),
                 ApplyEvent::Waiting(..) => "wait".to_owned(),
                 ApplyEvent::WaitSkipped(_) => "skipped".to_owned(),
+                other => panic!("{other:?}"),
             });
         }));
         assert!(outcome.failed.is_empty(), "{outcome:#?}");

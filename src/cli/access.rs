@@ -1,21 +1,20 @@
 //! `rolecall access`: everything that one subject, or each subject, is allowed to do.
 
 use super::args::{AccessArgs, OutputFormat};
-use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
-use super::question::{
-    answer_warnings, lint_warning, observe_clusters, print_warnings, retain_clusters_with_subject, state_warnings,
-};
+use super::question::{observe_clusters, print_warnings, retain_clusters_with_subject};
 use crate::access::{AccessDecision, SubjectQuery};
 use crate::diagnostic::SourceMap;
+use crate::ops::CommandError;
+use crate::ops::question::{answer_warnings, lint_warning, state_warnings};
 use crate::render::access_report;
 use crate::render::query_answers::QueryRenderer;
 use crate::report::{AccessAnswerJson, AnswerJson, AnswersDocument, DiagnosticJson};
 
-pub(crate) async fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, CommandError> {
-    let mut targets = observe_clusters(&args.question, env).await?;
+pub(crate) fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let mut targets = observe_clusters(&args.question, env)?;
     if let Some(subject) = &args.subject {
         retain_clusters_with_subject(&mut targets, subject, env)?;
     }

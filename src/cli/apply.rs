@@ -1,22 +1,28 @@
 //! `rolecall apply`: shows the plan, asks for confirmation, makes the writes and reports their results.
 
 use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::apply_run::{ApplyAttempt, apply_all, dry_run_all};
+use super::apply_report::print_failure;
 use super::args::{ApplyArgs, ApplyFlags, OutputFormat};
-use super::cluster_plan::{ClusterPlan, PlanDepth, plan_targets, print_plans};
-use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::parse_allow_flags;
-use super::missing_permissions;
+use super::plan_output::print_plans;
 use super::policy_files::read_policy;
+use super::print_error;
 use super::refusals::{print_access_windows, print_diagnostics, print_refusals};
-use super::saved_plan;
-use super::target::ensure_snapshots_writable;
+use super::saved_plan::read_plan_file;
+use super::target::{connection_from_flags, ensure_snapshots_writable, target_resolver};
+use crate::cluster::kubeconfig::ContextSelector;
 use crate::diagnostic::{Diagnostic, Severity, SourceMap};
 use crate::guard::AllowFlag;
+use crate::ops::{
+    ApplyReport, ApplySettings, ClusterConnection, ClusterPlan, ClusterResult, CommandError, LoadedPolicy, OpsContext,
+    PlanDepth, PlanSettings, SavedPlanFile, SavedPlanSettings, apply_all, dry_run_all, missing_permissions,
+    open_saved_plan, plan_clusters, policy_commit,
+};
 use crate::render::plan_text;
 use crate::render::text_util::pluralize;
 
@@ -42,16 +48,11 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
         ensure_snapshots_writable(&snapshots)?;
     }
     let allow = parse_allow_flags(&args.flags.allow)?;
-    let (mut sources, mut cluster_plans) = match &args.plan {
-        Some(path) => (
-            SourceMap::default(),
-            saved_plan::open_saved_plan((path, args.verify_key.as_deref()), &args.target.connection, &allow, env)
-                .await?,
-        ),
+    let (mut sources, mut cluster_plans, policy_folder) = match &args.plan {
+        Some(path) => (SourceMap::default(), open_plan_file(path, args, &allow, env)?, None),
         None => {
-            let (loaded, cluster_plans) =
-                plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, env).await?.into_complete()?;
-            (loaded.policy.sources, cluster_plans)
+            let (loaded, cluster_plans) = plan_again(args, &allow, env)?;
+            (loaded.policy.sources, cluster_plans, Some(loaded.base_dir))
         }
     };
     // A saved plan and a digest approve exactly one plan.
@@ -62,26 +63,26 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
         flags: &args.flags,
         format: OutputFormat::Text,
         plans_again,
+        parallel: args.parallel.parallel,
+        policy_folder,
         earlier_writes: Cell::new(0),
     };
     print_plans(&cluster_plans, args.flags.full, plan_text::render_plan, env);
     for attempt in 1.. {
-        let failure = match Box::pin(approve_and_apply(&cluster_plans, &sources, &options, env)).await? {
+        let report = match Box::pin(approve_and_apply(&cluster_plans, &sources, &options, env)).await? {
             ApplyAttempt::Finished(exit) => return Ok(exit),
-            ApplyAttempt::LostRace(failure) => failure,
+            ApplyAttempt::LostRace(report) => report,
         };
         if attempt >= MAX_ATTEMPTS || env.interrupt().or_stop(tokio::time::sleep(attempt * RETRY_DELAY)).await.is_none()
         {
-            failure.print(&sources, env);
-            break;
+            return Ok(print_report(report, &sources, &options, env));
         }
-        let (loaded, new_plans) =
-            plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, env).await?.into_complete()?;
+        let (loaded, new_plans) = plan_again(args, &allow, env)?;
         if !are_remainders(&new_plans, &cluster_plans) {
-            failure.print(&sources, env);
-            break;
+            return Ok(print_report(report, &sources, &options, env));
         }
-        options.earlier_writes.set(options.earlier_writes.get() + failure.writes);
+        print_applied(&report, &options, env);
+        options.earlier_writes.set(options.earlier_writes.get() + report.writes());
         let is_done = new_plans.iter().all(|cluster_plan| cluster_plan.plan.is_empty());
         let rest =
             if is_done { "nothing is left to apply" } else { "what is left of the plan is the same and is applied" };
@@ -89,6 +90,41 @@ pub(crate) async fn run(args: &ApplyArgs, env: &mut Env) -> Result<Exit, Command
         (sources, cluster_plans) = (loaded.policy.sources, new_plans);
     }
     Ok(Exit::Failed)
+}
+
+/// Plans the clusters of the policy.
+///
+/// # Errors
+/// If one of them cannot be planned.
+fn plan_again(
+    args: &ApplyArgs,
+    allow: &[AllowFlag],
+    env: &mut Env,
+) -> Result<(LoadedPolicy, Vec<ClusterPlan>), CommandError> {
+    let files = read_policy(args.target.policy.as_deref(), env)?;
+    let context = env.parallel_context(&args.parallel);
+    let settings = PlanSettings { depth: PlanDepth::ChangesAndAccess, allow };
+    let resolve = target_resolver(&args.target.connection, &context);
+    plan_clusters(files, &resolve, &settings, &context)?.into_complete()
+}
+
+fn open_plan_file(
+    path: &Path,
+    args: &ApplyArgs,
+    allow: &[AllowFlag],
+    env: &mut Env,
+) -> Result<Vec<ClusterPlan>, CommandError> {
+    let text = read_plan_file(path, args.verify_key.as_deref(), env)?;
+    let context = env.parallel_context(&args.parallel);
+    let connection = &args.target.connection;
+    // The context can come from the environment, so `--snapshot` takes precedence.
+    let chosen = match (connection.snapshots.as_slice(), &connection.context) {
+        ([], Some(name)) => Some(ClusterConnection::Live(ContextSelector::Named(name.clone()))),
+        ([], None) => None,
+        (files, _) => Some(connection_from_flags(files, &context)),
+    };
+    let settings = SavedPlanSettings { connection: chosen, kubeconfig: connection.kubeconfig.as_deref(), allow };
+    open_saved_plan(&SavedPlanFile { path, text: &text }, &settings, &context)
 }
 
 /// Returns whether each of the new plans is what is left of the plan for the same cluster.
@@ -109,6 +145,10 @@ pub(crate) struct ApplyOptions<'a> {
     pub(crate) format: OutputFormat,
     /// Whether a change by another client ends the attempt without an error, so that the command can plan again.
     pub(crate) plans_again: bool,
+    /// How many clusters are written at the same time.
+    pub(crate) parallel: usize,
+    /// The directory of the policy. `None` for a saved plan or a backup.
+    pub(crate) policy_folder: Option<PathBuf>,
     /// The number of writes of earlier attempts.
     pub(crate) earlier_writes: Cell<usize>,
 }
@@ -155,15 +195,93 @@ pub(crate) async fn approve_and_apply(
         return Ok(ApplyAttempt::Finished(Exit::Success));
     }
     if options.flags.dry_run {
-        let exit = dry_run_all(&pending, sources, env).await?;
+        let rejected = dry_run_all(&pending, &OpsContext { parallel: options.parallel, ..env.ops_context() })?;
         // The API server does not say what a write lacks that depends on earlier writes.
-        return Ok(ApplyAttempt::Finished(if missing.is_empty() { exit } else { Exit::Failed }));
+        let is_accepted = rejected.is_empty() && missing.is_empty();
+        if !rejected.is_empty() {
+            print_error(&CommandError::new(sources.clone(), rejected), OutputFormat::Text, env);
+        }
+        return Ok(ApplyAttempt::Finished(if is_accepted { Exit::Success } else { Exit::Failed }));
     }
     if !options.approval.confirm(&pending, env)? {
         env.eprint("Apply cancelled. No changes were made.\n");
         return Ok(ApplyAttempt::Finished(Exit::Failed));
     }
-    apply_all(&pending, sources, options, env).await
+    let context = OpsContext { parallel: options.parallel, ..env.ops_context() };
+    let policy_commit = policy_commit(&context.vars, options.policy_folder.as_deref().unwrap_or(&context.cwd));
+    let settings = ApplySettings {
+        allow: options.allow_flags,
+        backup: options.flags.backup.as_deref(),
+        lease_timeout: options.flags.lease_timeout,
+        lease_namespace: &options.flags.lease_namespace,
+        saved_plan: options.approval.saved_plan,
+        policy_commit: policy_commit.as_deref(),
+    };
+    let report = apply_all(&pending, &settings, &context).await;
+    if report.is_lost_race() && options.plans_again {
+        return Ok(ApplyAttempt::LostRace(report));
+    }
+    Ok(ApplyAttempt::Finished(print_report(report, sources, options, env)))
+}
+
+/// How an attempt to apply the plans ended.
+pub(crate) enum ApplyAttempt {
+    Finished(Exit),
+    /// Another client has changed what a plan relies on, and the apply may plan again. Nothing was printed about it.
+    LostRace(ApplyReport),
+}
+
+/// Prints which clusters the plans were applied to.
+fn print_applied(report: &ApplyReport, options: &ApplyOptions<'_>, env: &mut Env) {
+    for ClusterResult { label, applied, .. } in &report.results {
+        let Some(counts) = applied else {
+            continue;
+        };
+        let unchanged = match counts.unchanged {
+            0 => String::new(),
+            number => format!(", {number} already up to date"),
+        };
+        let summary = format!("Applied to {label}: {} made{unchanged}.", pluralize(counts.made, "write"));
+        match options.format {
+            OutputFormat::Text => env.print(&summary),
+            OutputFormat::Json => env.note(&summary),
+        }
+    }
+}
+
+/// Prints the result of an apply, and returns its exit code.
+pub(crate) fn print_report(
+    report: ApplyReport,
+    sources: &SourceMap,
+    options: &ApplyOptions<'_>,
+    env: &mut Env,
+) -> Exit {
+    print_applied(&report, options, env);
+    let writes = report.writes();
+    let ApplyReport { before_writes, results, not_started } = report;
+    if let Some(error) = before_writes {
+        let exit = if error.is_refusal { Exit::Refused } else { Exit::Failed };
+        env.eprint(&options.no_changes());
+        print_error(&CommandError::new(sources.clone(), error.diagnostics), OutputFormat::Text, env);
+        if exit == Exit::Failed && !not_started.is_empty() {
+            env.eprint(&format!("Not started: {}\n", not_started.join(", ")));
+        }
+        return exit;
+    }
+    let mut exit = Exit::Success;
+    let total = results.len() + not_started.len();
+    let succeeded = results.iter().filter(|result| result.failure.is_none()).count();
+    for failure in results.into_iter().filter_map(|result| result.failure) {
+        exit = Exit::Failed;
+        print_failure(failure, &options.no_changes(), sources, env);
+    }
+    if !not_started.is_empty() {
+        env.eprint(&format!("Not started: {}\n", not_started.join(", ")));
+    }
+    if total > 1 && options.format == OutputFormat::Text {
+        env.print(&format!("Applied to {succeeded} of {total} clusters: {} made.", pluralize(writes, "write")));
+    }
+    exit
 }
 
 /// Returns whether a text has the form of [`crate::report::digest`].

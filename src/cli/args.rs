@@ -10,6 +10,11 @@ use clap_complete::Shell;
 
 use super::global::{GlobalOptions, parse_timeout};
 use super::help;
+pub(crate) use super::question_args::{AccessArgs, CanArgs, QuestionArgs, WhoCanArgs};
+use crate::ops::DEFAULT_PARALLEL;
+
+/// More threads would not make it faster, and each cluster needs memory.
+const MAX_PARALLEL: usize = 256;
 
 /// Manage access to Amazon EKS clusters: aws-auth and RBAC from one reviewed policy
 #[derive(Debug, Parser)]
@@ -54,6 +59,26 @@ impl Command {
             | Self::WhoCan(WhoCanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::Access(AccessArgs { question: QuestionArgs { format, .. }, .. }) => *format,
             Self::Apply(_) | Self::Schema(_) | Self::Completions(_) | Self::Version(_) => OutputFormat::Text,
+        }
+    }
+
+    /// Returns the name of the command.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Plan(_) => "plan",
+            Self::Apply(_) => "apply",
+            Self::Restore(_) => "restore",
+            Self::Drift(_) => "drift",
+            Self::Validate(_) => "validate",
+            Self::Snapshot(_) => "snapshot",
+            Self::Whoami(_) => "whoami",
+            Self::Permissions(_) => "permissions",
+            Self::Can(_) => "can",
+            Self::WhoCan(_) => "who-can",
+            Self::Access(_) => "access",
+            Self::Schema(_) => "schema",
+            Self::Completions(_) => "completions",
+            Self::Version(_) => "version",
         }
     }
 
@@ -115,6 +140,21 @@ pub(crate) struct ConnectionArgs {
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
+/// How many clusters are worked on at the same time.
+#[derive(Debug, Args)]
+pub(crate) struct ParallelArgs {
+    /// Number of clusters that are read, planned and written at the same time
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_PARALLEL, value_parser = parse_parallel, env = "ROLECALL_PARALLEL")]
+    pub(crate) parallel: usize,
+}
+
+fn parse_parallel(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (1..=MAX_PARALLEL).contains(number))
+        .ok_or_else(|| format!("expected a number from 1 to {MAX_PARALLEL}"))
+}
+
 /// Show the changes that apply would make
 ///
 /// Compares the policy with the cluster. Prints the objects and aws-auth entries to add, change and remove, the access
@@ -125,6 +165,8 @@ pub(crate) struct ConnectionArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) parallel: ParallelArgs,
     /// Save the plan to a file for `apply --plan FILE`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -155,6 +197,8 @@ pub(crate) struct PlanArgs {
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) parallel: ParallelArgs,
     /// Do not ask for confirmation
     #[arg(long)]
     pub(crate) auto_approve: bool,
@@ -245,6 +289,8 @@ pub(crate) struct RestoreArgs {
 pub(crate) struct DriftArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) parallel: ParallelArgs,
     /// Output format
     #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,
@@ -351,102 +397,6 @@ pub(crate) enum RoleWriteMethod {
     Escalate,
 }
 
-/// The cluster and the state that a question is about.
-#[derive(Debug, Args)]
-pub(crate) struct QuestionArgs {
-    /// Policy that names the principals and clusters [default: ./rolecall.toml or ./rolecall/, if it exists]
-    #[arg(long, value_name = "POLICY", env = "ROLECALL_POLICY")]
-    pub(crate) policy: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) connection: ConnectionArgs,
-    /// Answer for the planned state, after the policy is applied
-    #[arg(long)]
-    pub(crate) after: bool,
-    /// Output format
-    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
-    pub(crate) format: OutputFormat,
-}
-
-/// Check whether a subject is allowed to do something
-///
-/// Prints yes or no for each verb and resource. Evaluates the authenticator and RBAC like the API server does, from
-/// aws-auth, roles and bindings. Resources have the names that kubectl accepts. Requires only get and list permissions.
-#[derive(Debug, Args)]
-#[command(after_help = help::CAN)]
-pub(crate) struct CanArgs {
-    /// Principal name from the policy, ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
-    pub(crate) subject: String,
-    /// Verb, such as get, list, create, delete or escalate, or several with commas
-    pub(crate) verb: String,
-    /// Resource, such as pods, deploy/web, secrets/db, pods/exec or pods/web/log, or a URL such as /metrics. Several with
-    /// commas
-    #[arg(value_name = "RESOURCE[.GROUP][/NAME][/SUBRESOURCE]")]
-    pub(crate) resource: String,
-    /// Subresource, such as exec or log
-    #[arg(long, value_name = "NAME")]
-    pub(crate) subresource: Option<String>,
-    /// Namespace of a namespaced resource [default: that of the kubeconfig context, or `default` for a snapshot]
-    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
-    pub(crate) namespace: Option<String>,
-    /// In all namespaces at once, as with a cluster-wide list
-    #[arg(short = 'A', long)]
-    pub(crate) all_namespaces: bool,
-    /// Show the aws-auth entry, binding, role and rule that allow it, or the closest match
-    #[arg(long)]
-    pub(crate) explain: bool,
-    #[command(flatten)]
-    pub(crate) question: QuestionArgs,
-}
-
-/// List who is allowed to do something
-///
-/// Lists the IAM principals in aws-auth, and the groups, users and service accounts to which RBAC bindings grant the
-/// request in any namespace, with their members in aws-auth, and the names and namespaces to which each is limited.
-/// `who-can escalate` without a resource lists all privilege escalation paths. Requires only get and list permissions.
-#[derive(Debug, Args)]
-#[command(after_help = help::WHO_CAN)]
-pub(crate) struct WhoCanArgs {
-    /// Verb, such as get, list, create, delete or escalate, or several with commas
-    pub(crate) verb: String,
-    /// Resource, such as pods, deploy/web, secrets/db, pods/exec or pods/web/log, or a URL such as /metrics. Several with
-    /// commas
-    #[arg(value_name = "RESOURCE[.GROUP][/NAME][/SUBRESOURCE]")]
-    pub(crate) resource: Option<String>,
-    /// Subresource, such as exec or log
-    #[arg(long, value_name = "NAME")]
-    pub(crate) subresource: Option<String>,
-    /// Only in this namespace [default: in any namespace]
-    #[arg(short, long, value_name = "NAME", conflicts_with = "cluster_wide")]
-    pub(crate) namespace: Option<String>,
-    /// Only in all namespaces at once, as with a cluster-wide list
-    #[arg(short = 'A', long, alias = "all-namespaces")]
-    pub(crate) cluster_wide: bool,
-    /// Show each binding, role and rule with its policy line
-    #[arg(long)]
-    pub(crate) explain: bool,
-    #[command(flatten)]
-    pub(crate) question: QuestionArgs,
-}
-
-/// List everything that a subject is allowed to do
-///
-/// Shows the permissions of SUBJECT, what grants each of them, and its privilege escalation paths. Without SUBJECT,
-/// lists all subjects. Requires only get and list permissions.
-#[derive(Debug, Args)]
-#[command(after_help = help::ACCESS)]
-pub(crate) struct AccessArgs {
-    /// Principal name from the policy, ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
-    pub(crate) subject: Option<String>,
-    /// Show each binding and role with its policy line
-    #[arg(long)]
-    pub(crate) explain: bool,
-    /// Show system subjects too (names that begin with system: or eks:), and all lines of a long list
-    #[arg(long)]
-    pub(crate) full: bool,
-    #[command(flatten)]
-    pub(crate) question: QuestionArgs,
-}
-
 /// Print the JSON schema or an example of the policy, or the schema of an output format
 #[derive(Debug, Args)]
 #[command(after_help = help::SCHEMA)]
@@ -477,6 +427,8 @@ pub(crate) enum SchemaKind {
     Permissions,
     /// Output of `can`, `who-can` and `access`
     Access,
+    /// One line of the file of `--events`
+    Events,
 }
 
 /// Print the completion script for a shell

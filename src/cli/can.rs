@@ -1,21 +1,21 @@
 //! `rolecall can`: whether a subject is allowed to do something.
 
 use super::args::{CanArgs, OutputFormat};
-use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
-use super::question::{
-    QuestionTarget, answer_warnings, lint_warning, name_warning, observe_clusters, parse_questions, print_warnings,
-    retain_clusters_with_subject, state_warnings,
-};
+use super::question::{observe_clusters, print_warnings, retain_clusters_with_subject};
 use crate::access::{AccessDecision, CanAnswer, QueryLint, Verdict};
 use crate::diagnostic::{Diagnostic, SourceMap};
+use crate::ops::CommandError;
+use crate::ops::question::{
+    QuestionTarget, answer_warnings, lint_warning, name_warning, parse_questions, state_warnings,
+};
 use crate::render::query_answers::{self, QueryRenderer};
 use crate::report::{AnswerJson, AnswersDocument, CanAnswerJson, DiagnosticJson};
 
-pub(crate) async fn run(args: &CanArgs, env: &mut Env) -> Result<Exit, CommandError> {
-    let mut targets = observe_clusters(&args.question, env).await?;
+pub(crate) fn run(args: &CanArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let mut targets = observe_clusters(&args.question, env)?;
     retain_clusters_with_subject(&mut targets, &args.subject, env)?;
     let mut answers = Vec::new();
     let mut verdicts = Vec::new();

@@ -1,17 +1,22 @@
 //! `rolecall drift`: the differences between the clusters and the policy.
 
 use super::args::DriftArgs;
-use super::cluster_plan::{PlanDepth, plan_targets};
-use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
+use super::plan_output::print_plan_set;
+use super::policy_files::read_policy;
 use super::print_error;
 use super::refusals::print_refusals;
+use super::target::target_resolver;
+use crate::ops::{CommandError, PlanDepth, PlanSettings, plan_clusters};
 use crate::render::plan_text;
 
-pub(crate) async fn run(args: &DriftArgs, env: &mut Env) -> Result<Exit, CommandError> {
-    let plans = plan_targets(&args.target, PlanDepth::ChangesOnly, &[], env).await?;
-    plans.print(args.format, args.full, plan_text::render_drift, env)?;
+pub(crate) fn run(args: &DriftArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let files = read_policy(args.target.policy.as_deref(), env)?;
+    let context = env.parallel_context(&args.parallel);
+    let settings = PlanSettings { depth: PlanDepth::ChangesOnly, allow: &[] };
+    let plans = plan_clusters(files, &target_resolver(&args.target.connection, &context), &settings, &context)?;
+    print_plan_set(&plans, args.format, args.full, plan_text::render_drift, env)?;
     let refused = print_refusals(&plans.cluster_plans, &[], &plans.loaded.policy.sources, env);
     if let Some(error) = plans.error {
         print_error(&error, args.format, env);

@@ -9,16 +9,21 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use clap::ColorChoice;
 use jiff::Timestamp;
 
+use super::args::ParallelArgs;
+use super::events_file::EventsFile;
+use super::exit::Exit;
 use super::global::GlobalOptions;
 use super::panics::install_hook;
+use super::progress::{ProgressDisplay, ProgressMode, ProgressOptions};
 use crate::cluster::interrupt::Interrupt;
-use crate::cluster::settings::{ConnectionSettings, DEFAULT_MAX_RESPONSE, RequestLog, Timeouts};
+use crate::cluster::settings::{ConnectionSettings, DEFAULT_MAX_RESPONSE, Timeouts};
 use crate::files::InputFiles;
+use crate::ops::{CommandError, DEFAULT_PARALLEL, Observer, OpsContext};
 use crate::render::style::TextStyle;
 use crate::render::terminal_text::TerminalText;
 
@@ -45,8 +50,10 @@ pub struct Env {
     pub stdin: Box<dyn BufRead>,
     /// Standard output: the result.
     pub stdout: Box<dyn Write>,
-    /// Standard error: progress and diagnostics. Requests report to it from other threads.
-    stderr: Arc<Mutex<Box<dyn Write + Send>>>,
+    /// Standard error: progress and diagnostics. Use cases report to it from other threads.
+    stderr: ProgressDisplay,
+    /// The file of `--events`.
+    events: Option<EventsFile>,
     /// Which of the streams are a terminal.
     pub terminals: Terminals,
     /// The width of the terminal, if stdout is one.
@@ -78,7 +85,8 @@ impl Env {
             cwd,
             stdin,
             stdout,
-            stderr: Arc::new(Mutex::new(stderr)),
+            stderr: ProgressDisplay::new(stderr),
+            events: None,
             terminals,
             width: None,
             options: GlobalOptions::default(),
@@ -115,20 +123,39 @@ impl Env {
 
     /// Sets the global options.
     pub(crate) fn set_options(&mut self, options: GlobalOptions) {
-        let GlobalOptions { color: _, verbose, quiet, timeout, request_timeout, max_response } = options;
-        let write = self.stderr_writer();
-        let mut log = RequestLog::new(move |line| write(&format!("{line}\n"))).with_requests(verbose);
-        if !quiet {
-            log = log.with_delays(self.terminals.stderr);
-        }
+        let GlobalOptions { color: _, verbose, quiet, timeout, request_timeout, max_response, events: _ } = options;
         self.connection = ConnectionSettings::new(
             Timeouts::from_flags(request_timeout, timeout),
             max_response.unwrap_or(DEFAULT_MAX_RESPONSE),
-            log,
             self.interrupt.clone(),
             self.inputs.clone(),
         );
         self.options = options;
+        let is_terminal = self.terminals.stderr && self.vars.get("TERM").is_none_or(|term| term != "dumb");
+        let mode = match (quiet, is_terminal) {
+            (true, _) => ProgressMode::Off,
+            (false, true) => ProgressMode::Bars,
+            (false, false) => ProgressMode::Lines,
+        };
+        let style = self.stderr_style();
+        self.stderr.set_options(ProgressOptions { mode, style, is_quiet: quiet, is_verbose: verbose });
+    }
+
+    /// Opens the file of `--events`.
+    ///
+    /// # Errors
+    /// If it cannot be written, or is another file.
+    pub(crate) fn open_events(&mut self, command: &'static str) -> Result<(), CommandError> {
+        if let Some(path) = self.options.events.clone() {
+            self.events = Some(EventsFile::open(&path, command, self)?);
+        }
+        Ok(())
+    }
+
+    /// Ends the progress and the file of `--events`. Returns why not all events were recorded.
+    pub(crate) fn finish_events(&mut self, exit: Exit) -> Option<CommandError> {
+        self.stderr.finish();
+        self.events.take().and_then(|events| events.finish(exit))
     }
 
     /// Writes a document to stdout byte for byte: JSON, YAML or a schema, which have their own escapes.
@@ -178,7 +205,7 @@ impl Env {
     /// Writes to stderr, also with `--quiet`.
     pub(crate) fn eprint_text(&mut self, text: &TerminalText) {
         let flushed = self.stdout.flush();
-        write_to(&self.stderr, text, self.stderr_style());
+        self.stderr.write(text);
         if let Err(error) = flushed {
             self.stdout_error.get_or_insert(error);
         }
@@ -221,14 +248,36 @@ impl Env {
         Ok(())
     }
 
-    /// Returns the text that [`Self::read_stdin`] has read.
-    pub(crate) fn stdin_text(&self) -> Option<Arc<str>> {
-        self.stdin_text.clone()
+    /// Like [`Self::ops_context`], with the value of `--parallel`.
+    pub(crate) fn parallel_context(&mut self, args: &ParallelArgs) -> OpsContext {
+        OpsContext { parallel: args.parallel, ..self.ops_context() }
     }
 
-    /// Returns the limits of connections, and where requests are reported. All connections of a command share them.
-    pub(crate) fn connection_settings(&self) -> ConnectionSettings {
-        self.connection.clone()
+    /// Returns what a use case needs. Its events are printed on stderr.
+    pub(crate) fn ops_context(&mut self) -> OpsContext {
+        // What was printed before comes first.
+        if let Err(error) = self.stdout.flush() {
+            self.stdout_error.get_or_insert(error);
+        }
+        OpsContext {
+            now: self.now,
+            vars: self.vars.clone(),
+            cwd: self.cwd.clone(),
+            connection: self.connection.clone(),
+            stdin_text: self.stdin_text.clone(),
+            observer: self.observer(),
+            parallel: DEFAULT_PARALLEL,
+        }
+    }
+
+    fn observer(&self) -> Observer {
+        let (stderr, events) = (self.stderr.clone(), self.events.clone());
+        Observer::new(move |event| {
+            if let Some(events) = &events {
+                events.record(event);
+            }
+            stderr.receive(event);
+        })
     }
 
     /// Returns whether the command handles the signals of the process. Tests run several commands in one process.
@@ -241,11 +290,9 @@ impl Env {
         &self.interrupt
     }
 
-    /// Returns a function that writes to stderr from another thread.
-    pub(crate) fn stderr_writer(&self) -> impl Fn(&str) + Send + Sync + 'static {
-        let stderr = self.stderr.clone();
-        let style = self.stderr_style();
-        move |line| write_to(&stderr, &one_line(line), style)
+    /// Returns stderr, for the thread that receives signals.
+    pub(super) fn stderr(&self) -> ProgressDisplay {
+        self.stderr.clone()
     }
 
     /// Returns the width to which output is wrapped, or `None` if it is not wrapped. As in git and ls, the variable
@@ -284,13 +331,8 @@ impl Env {
 }
 
 /// Returns the text as one line. A newline at its end is the end of that line.
-fn one_line(line: &str) -> TerminalText {
+pub(super) fn one_line(line: &str) -> TerminalText {
     TerminalText::from_line(line.strip_suffix('\n').unwrap_or(line))
-}
-
-fn write_to(stderr: &Mutex<Box<dyn Write + Send>>, text: &TerminalText, style: TextStyle) {
-    // If stderr is closed, the error cannot be reported anywhere.
-    let _ = stderr.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.to_output(style).as_bytes());
 }
 
 /// The standard streams.

@@ -17,13 +17,19 @@ pub enum Exit {
     Refused,
 }
 
+impl Exit {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failed => 1,
+            Self::ChangesFound | Self::NotAnswered => 2,
+            Self::Refused => 3,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Success => 0,
-            Exit::Failed => 1,
-            Exit::ChangesFound | Exit::NotAnswered => 2,
-            Exit::Refused => 3,
-        })
+        Self::from(exit.code())
     }
 }

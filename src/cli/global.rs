@@ -1,5 +1,6 @@
 //! The options of every command: colors, the amount of output on stderr, and timeouts.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ColorChoice};
@@ -34,6 +35,9 @@ pub(crate) struct GlobalOptions {
     /// Maximum size of one API response in MiB [default: 64]
     #[arg(long, global = true, value_name = "MIB", value_parser = parse_mebibytes, env = "ROLECALL_MAX_RESPONSE")]
     pub(crate) max_response: Option<usize>,
+    /// Append what happens to this file as JSON lines: the progress, and one record for each write, as an audit log
+    #[arg(long, global = true, value_name = "FILE", env = "ROLECALL_EVENTS")]
+    pub(crate) events: Option<PathBuf>,
 }
 
 /// Parses a number of MiB, and returns the number of bytes.

@@ -1,9 +1,8 @@
-//! The guards of a command: the facts that they need from the cluster, the `--allow` flags, and late refusals.
+//! The values of `--allow`.
 
-use super::command_error::CommandError;
-use crate::cluster::ReadCluster;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, InvariantViolation, Observed, Risk};
+use crate::guard::AllowFlag;
+use crate::ops::CommandError;
 
 /// Parses the values of `--allow`.
 ///
@@ -41,42 +40,4 @@ fn comma_separated_error(text: &str) -> Option<CommandError> {
     Some(CommandError::from_diagnostic(
         error.with_help(format!("repeat the flag: {}", flags.collect::<Vec<_>>().join(" "))),
     ))
-}
-
-/// Asks the cluster who the caller is and which nodes exist. A question that the cluster does not answer is unknown.
-pub(crate) async fn read_cluster_facts(cluster: &impl ReadCluster) -> ClusterFacts {
-    let (caller, nodes) = futures::future::join(cluster.whoami(), cluster.sample_nodes()).await;
-    let caller = match caller {
-        Ok(Some(caller)) => {
-            let arn = caller.arn().map(str::to_owned);
-            let uid = Some(caller.uid).filter(|uid| !uid.is_empty());
-            Observed::Known(guard::CallerIdentity { username: caller.username, groups: caller.groups, uid, arn })
-        }
-        Ok(None) => Observed::Unknown("lock-out check skipped: a snapshot has no caller".to_owned()),
-        Err(error) => Observed::Unknown(format!(
-            "lock-out check skipped: the cluster does not report who you are: {}",
-            error.cause()
-        )),
-    };
-    let nodes = match nodes {
-        Ok(Some(nodes)) => Observed::Known(nodes),
-        Ok(None) => Observed::Unknown("a snapshot does not include Node objects".to_owned()),
-        Err(error) => Observed::Unknown(error.cause()),
-    };
-    ClusterFacts { caller, nodes }
-}
-
-/// Returns the refusal of a plan whose effect has become risky since it was made, because the cluster has changed.
-pub(crate) fn late_refusal(label: &str, guard_report: &GuardReport, violations: &[InvariantViolation]) -> CommandError {
-    let risks = guard_report.refused.iter().map(Risk::to_error);
-    let errors: Vec<Diagnostic> = violations
-        .iter()
-        .map(InvariantViolation::to_diagnostic)
-        .chain(risks)
-        .map(|mut error| {
-            error.message = format!("{label}: {}", error.message);
-            error
-        })
-        .collect();
-    CommandError::from(errors).into_refusal()
 }

@@ -47,7 +47,7 @@ impl Write for SharedText {
 }
 
 /// Runs a command in a folder, and returns its exit code and its stderr.
-pub(super) fn run_in(folder: &Path, args: &[&str]) -> (Exit, String) {
+pub(crate) fn run_in(folder: &Path, args: &[&str]) -> (Exit, String) {
     let stderr = SharedText::default();
     let stdio = Stdio {
         stdin: Box::new(Cursor::new(Vec::new())),

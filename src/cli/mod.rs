@@ -3,20 +3,18 @@
 
 mod access;
 mod apply;
-mod apply_lock;
 mod apply_report;
-mod apply_run;
 mod args;
-mod backup;
 #[cfg(feature = "measure")]
 pub mod bench;
 mod can;
-mod cluster_plan;
-mod command_error;
 mod command_line;
 mod completions;
 mod drift;
 mod env;
+mod event_record;
+mod event_text;
+mod events_file;
 mod exit;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
@@ -25,18 +23,21 @@ mod guards;
 mod help;
 #[cfg(test)]
 mod internal_error_tests;
-mod missing_permissions;
 mod panics;
 mod permissions;
 mod plan;
+mod plan_output;
 mod plan_signature;
 mod policy_files;
+mod progress;
+mod progress_bars;
+mod progress_state;
 mod question;
+mod question_args;
 #[cfg(test)]
 mod reference;
 mod refusals;
 mod restore;
-mod same_cluster;
 mod saved_plan;
 mod schema;
 mod signals;
@@ -52,15 +53,17 @@ use std::ffi::OsString;
 
 pub use env::{Env, Stdio, Terminals};
 pub use exit::Exit;
+#[cfg(test)]
+pub(crate) use internal_error_tests::run_in;
 
 use crate::diagnostic::{Diagnostic, InternalError, escape_text};
 use crate::files::{self, OutputKind, is_stdout};
+use crate::ops::CommandError;
 use crate::render::diagnostics::render_diagnostics;
 use crate::render::style::TextStyle;
 use crate::render::terminal_text::TerminalText;
 use crate::report::{DiagnosticsDocument, to_text};
 use args::{Command, OutputFormat};
-use command_error::CommandError;
 use global::GlobalOptions;
 use panics::catch_panic;
 
@@ -84,8 +87,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
         print_error(&error, format, env);
         return failure_exit(&args);
     }
+    if let Err(error) = env.open_events(command_line.command.name()) {
+        print_error(&error, format, env);
+        return failure_exit(&args);
+    }
     if env.receives_signals()
-        && let Err(error) = signals::listen(env.interrupt().clone(), env.stderr_writer())
+        && let Err(error) = signals::listen(env.interrupt().clone(), env.stderr())
     {
         env.eprint(&format!("error: cannot receive signals: {error}\n"));
         return failure_exit(&args);
@@ -106,6 +113,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &mut Env) -> Exit {
         print_error(&error, format, env);
         if error.is_refusal { Exit::Refused } else { failure_exit(&args) }
     });
+    if let Some(error) = env.finish_events(exit) {
+        print_error(&error, format, env);
+        return failure_exit(&args);
+    }
     match env.flush() {
         Some(error) => {
             env.eprint(&format!("error: cannot write the output: {error}\n"));
@@ -127,17 +138,17 @@ fn failure_exit(args: &[OsString]) -> Exit {
 /// The futures are boxed: that of an apply would be on the stack of every command.
 async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError> {
     match command {
-        Command::Plan(args) => Box::pin(plan::run(&args, env)).await,
+        Command::Plan(args) => plan::run(&args, env),
         Command::Apply(args) => Box::pin(apply::run(&args, env)).await,
         Command::Restore(args) => Box::pin(restore::run(&args, env)).await,
-        Command::Drift(args) => Box::pin(drift::run(&args, env)).await,
+        Command::Drift(args) => drift::run(&args, env),
         Command::Validate(args) => validate::run(&args, env),
         Command::Snapshot(args) => Box::pin(snapshot::run(&args, env)).await,
         Command::Whoami(args) => Box::pin(whoami::run(&args, env)).await,
         Command::Permissions(args) => Box::pin(permissions::run(&args, env)).await,
-        Command::Can(args) => Box::pin(can::run(&args, env)).await,
-        Command::WhoCan(args) => Box::pin(who_can::run(&args, env)).await,
-        Command::Access(args) => Box::pin(access::run(&args, env)).await,
+        Command::Can(args) => can::run(&args, env),
+        Command::WhoCan(args) => who_can::run(&args, env),
+        Command::Access(args) => access::run(&args, env),
         Command::Schema(args) => Ok(schema::run(&args, env)),
         Command::Completions(args) => Ok(completions::run(&args, env)),
         Command::Version(_) => Ok(version::run(env)),

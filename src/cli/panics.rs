@@ -6,8 +6,8 @@
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use super::command_error::CommandError;
 use crate::diagnostic::InternalError;
+use crate::ops::CommandError;
 
 /// Where the last panic was. `None` without the hook.
 static LAST_LOCATION: Mutex<Option<String>> = Mutex::new(None);

@@ -1,19 +1,18 @@
 //! `rolecall permissions`: the roles that rolecall needs to run, and which of their permissions the caller lacks.
 
 use super::args::{OutputFormat, PermissionsArgs, RoleWriteMethod, RunnerCommand};
-use super::cluster_plan::after_state_error;
-use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
-use super::missing_permissions::{denied_requests, describe_missing_permission};
-use super::policy_files::{LoadedPolicy, find_policy, load_policy};
+use super::policy_files::{find_policy, load_policy};
 use super::print_json;
-use super::target::{ConnectedCluster, TargetCluster, resolve_targets};
+use super::target::resolve_targets;
 use crate::access::SubjectQuery;
 use crate::cluster::ClusterError;
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::{Diagnostic, InternalError};
 use crate::names::path_segment_error;
+use crate::ops::missing_permissions::{denied_requests, describe_missing_permission};
+use crate::ops::{CommandError, ConnectedCluster, LoadedPolicy, TargetCluster, after_state_error};
 use crate::permissions::{ApplyUser, MinimalRoles, MissingPermission, RoleWritePermission, check_plan_permissions};
 use crate::plan::{self, AccessComparison, Plan};
 use crate::policy::expand::expand;
@@ -60,10 +59,10 @@ pub(crate) async fn run(args: &PermissionsArgs, env: &mut Env) -> Result<Exit, C
 async fn observe_cluster(
     args: &PermissionsArgs,
     loaded: Option<&LoadedPolicy>,
-    env: &Env,
+    env: &mut Env,
 ) -> Result<(TargetCluster, ConnectedCluster, State), CommandError> {
     let clusters = loaded.map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
-    let mut targets = resolve_targets(clusters, &args.target.connection, env)?;
+    let mut targets = resolve_targets(clusters, &args.target.connection, &env.ops_context())?;
     let (Some(target), true) = (targets.pop(), targets.is_empty()) else {
         let error = Diagnostic::error("permissions needs one cluster, but the policy has several");
         return Err(CommandError::from_diagnostic(error.with_help("pass --cluster NAME")));

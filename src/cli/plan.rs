@@ -1,28 +1,33 @@
 //! `rolecall plan`: the changes that `apply` would make, and their effect on access.
 
 use super::args::PlanArgs;
-use super::cluster_plan::{PlanDepth, plan_targets};
-use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::parse_allow_flags;
-use super::missing_permissions;
+use super::plan_output::print_plan_set;
 use super::plan_signature::SigningKey;
+use super::policy_files::read_policy;
 use super::refusals::{print_diagnostics, print_refusals};
+use super::target::target_resolver;
 use super::{print_error, write_output};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::files::{OutputKind, is_stdout};
+use crate::ops::{CommandError, PlanDepth, PlanSettings, missing_permissions, plan_clusters};
 use crate::render::plan_text;
 use crate::report::to_text;
 
-pub(crate) async fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let allow = parse_allow_flags(&args.allow)?;
     if args.sign_key.is_some() && args.out.as_deref().is_some_and(is_stdout) {
         let error = Diagnostic::error("a plan on stdout cannot be signed, because its signature is a file beside it");
         return Err(CommandError::from_diagnostic(error.with_help("pass --out FILE")));
     }
     let signing_key = args.sign_key.as_deref().map(|path| SigningKey::read(path, env)).transpose()?;
-    let mut plans = plan_targets(&args.target, PlanDepth::ChangesAndAccess, &allow, env).await?;
+    let files = read_policy(args.target.policy.as_deref(), env)?;
+    let context = env.parallel_context(&args.parallel);
+    let settings = PlanSettings { depth: PlanDepth::ChangesAndAccess, allow: &allow };
+    let resolve = target_resolver(&args.target.connection, &context);
+    let mut plans = plan_clusters(files, &resolve, &settings, &context)?;
     // They are printed after the plan, and are among the warnings of the JSON document.
     let mut missing = Vec::new();
     for cluster_plan in &mut plans.cluster_plans {
@@ -33,7 +38,7 @@ pub(crate) async fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandE
     let has_changes = plans.cluster_plans.iter().any(|cluster_plan| !cluster_plan.plan.is_empty());
     let out_is_stdout = args.out.as_deref().is_some_and(is_stdout);
     if !out_is_stdout {
-        plans.print(args.format, args.full, plan_text::render_plan, env)?;
+        print_plan_set(&plans, args.format, args.full, plan_text::render_plan, env)?;
     }
     print_diagnostics(&missing, &plans.loaded.policy.sources, env);
     let refused = print_refusals(&plans.cluster_plans, &allow, &plans.loaded.policy.sources, env);

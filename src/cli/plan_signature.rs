@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
-use super::command_error::CommandError;
 use super::env::Env;
 use super::write_output;
 use crate::diagnostic::Diagnostic;
 use crate::files::OutputKind;
+use crate::ops::CommandError;
 
 /// What a signature is for, as `ssh-keygen -Y sign -n` has it. A signature for another purpose is not valid for a plan.
 const NAMESPACE: &str = "rolecall-plan";

@@ -1,9 +1,9 @@
 //! Prints why guards and invariants refuse the plans of a command.
 
-use super::cluster_plan::ClusterPlan;
 use super::env::Env;
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::guard::{AllowFlag, InvariantViolation, Risk};
+use crate::ops::ClusterPlan;
 use crate::render::diagnostics::render_diagnostics;
 use crate::render::text_util::pluralize;
 

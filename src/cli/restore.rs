@@ -8,25 +8,20 @@ use std::collections::BTreeMap;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::apply::{ApplyOptions, Approval, ApprovedCommand, approve_and_apply};
-use super::apply_run::ApplyAttempt;
-use super::args::{ConnectionArgs, OutputFormat, RestoreArgs};
-use super::backup::is_backed_up;
-use super::cluster_plan::{ClusterPlan, after_state_error, plan_document, print_plans};
-use super::command_error::CommandError;
+use super::apply::{ApplyAttempt, ApplyOptions, Approval, ApprovedCommand, approve_and_apply, print_report};
+use super::args::{OutputFormat, RestoreArgs};
 use super::env::Env;
 use super::exit::Exit;
-use super::guards::{parse_allow_flags, read_cluster_facts};
+use super::guards::parse_allow_flags;
+use super::plan_output::print_plans;
 use super::print_json;
 use super::refusals::print_diagnostics;
-use super::target::{ClusterConnection, TargetCluster, connection_from_flags, ensure_snapshots_writable};
-use crate::access::dangling_after;
-use crate::cluster::ReadCluster as _;
+use super::target::{connection_from_flags, ensure_snapshots_writable};
 use crate::cluster::kubeconfig::ContextSelector;
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
-use crate::plan::{AccessComparison, AppliedWrites, plan_restore};
-use crate::policy::PolicyIndex;
+use crate::ops::{ClusterConnection, CommandError, RestoreSettings, is_backed_up, plan_cluster_restore, plan_document};
+use crate::plan::AppliedWrites;
 use crate::render::plan_text;
 use crate::report::{BACKUP_VERSION, BackupContent, BackupDocument};
 use crate::state::validate::parse_object_key;
@@ -46,43 +41,16 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
         ensure_snapshots_writable(&args.snapshot.as_deref().into_iter().collect::<Vec<_>>())?;
     }
     let allow = parse_allow_flags(&args.flags.allow)?;
-    let connection_args = ConnectionArgs {
-        clusters: Vec::new(),
-        snapshots: args.snapshot.iter().cloned().collect(),
-        context: args.context.clone(),
-        kubeconfig: args.kubeconfig.clone(),
-    };
     let connection = match (&args.snapshot, &args.context) {
-        (Some(file), _) => connection_from_flags(std::slice::from_ref(file), env),
-        (None, Some(context)) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
-        (None, None) => backup.connection.clone().into(),
+        (Some(file), _) => Some(connection_from_flags(std::slice::from_ref(file), &env.ops_context())),
+        (None, Some(context)) => Some(ClusterConnection::Live(ContextSelector::Named(context.clone()))),
+        (None, None) => None,
     };
-    let target = TargetCluster::new(backup.name.clone(), connection.clone(), &connection_args, env);
-    let reading = async {
-        let connected = target.connect().await?;
-        let (state, facts) =
-            futures::future::join(connected.cluster.read_state(), read_cluster_facts(&connected.cluster)).await;
-        Ok((connected, state?, facts))
-    };
-    let (connected, state, facts) = target.within_timeout(reading).await?;
-    if let (Some(backup_uid), Some(uid)) = (&backup.cluster_uid, &state.cluster_uid)
-        && backup_uid != uid
-    {
-        let message = format!("{} is not the cluster of the backup, which is {}", connected.label, backup.cluster);
-        return Err(CommandError::from_diagnostic(
-            Diagnostic::error(message).with_help("select the cluster of the backup with --context"),
-        ));
-    }
     let applied = backup_writes(args, &backup, objects)?;
-    let mut plan = plan_restore(&applied, &state).map_err(CommandError::from)?;
-    let policy_index = PolicyIndex::from_policy_name(&plan.policy);
-    let after = plan.state_after(&state).map_err(|error| after_state_error(&error))?;
-    let comparison = AccessComparison::new(&state, &after);
-    plan.record_access_changes(&comparison, &policy_index);
-    plan.warnings.extend(dangling_after(&state, &after, &plan.policy));
-    print_diagnostics(&plan.warnings, &SourceMap::default(), env);
-    let source = (connection, backup.name);
-    let cluster_plan = ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, &allow).await?;
+    let settings = RestoreSettings { connection, kubeconfig: args.kubeconfig.as_deref(), allow: &allow };
+    let context = env.ops_context();
+    let cluster_plan = plan_cluster_restore(&backup, &applied, settings, &context).await?;
+    print_diagnostics(&cluster_plan.plan.warnings, &SourceMap::default(), env);
     let cluster_plans = [cluster_plan];
     let options = ApplyOptions {
         approval,
@@ -90,6 +58,8 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
         flags: &args.flags,
         format: args.format,
         plans_again: false,
+        parallel: 1,
+        policy_folder: None,
         earlier_writes: Cell::new(0),
     };
     let sources = SourceMap::default();
@@ -99,10 +69,7 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
     }
     match approve_and_apply(&cluster_plans, &sources, &options, env).await? {
         ApplyAttempt::Finished(exit) => Ok(exit),
-        ApplyAttempt::LostRace(failure) => {
-            failure.print(&sources, env);
-            Ok(Exit::Failed)
-        }
+        ApplyAttempt::LostRace(report) => Ok(print_report(report, &sources, &options, env)),
     }
 }
 

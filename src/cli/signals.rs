@@ -3,17 +3,19 @@
 
 use std::io;
 
+use super::env::one_line;
+use super::progress::ProgressDisplay;
 use crate::cluster::interrupt::{Interrupt, SignalResponse};
 
 const STOP_NOTE: &str =
     "\nStopping after the current write. Press Ctrl-C or send the signal again to exit at once, without a report.\n";
 
-/// Starts the thread. `write` writes to stderr.
+/// Starts the thread.
 ///
 /// # Errors
 /// If the thread or the handlers cannot be set up.
 #[cfg(unix)]
-pub(super) fn listen(interrupt: Interrupt, write: impl Fn(&str) + Send + 'static) -> io::Result<()> {
+pub(super) fn listen(interrupt: Interrupt, stderr: ProgressDisplay) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -29,9 +31,10 @@ pub(super) fn listen(interrupt: Interrupt, write: impl Fn(&str) + Send + 'static
                 else => return,
             };
             match interrupt.receive_signal() {
-                SignalResponse::StopAfterWrite => write(STOP_NOTE),
+                SignalResponse::StopAfterWrite => stderr.write(&one_line(STOP_NOTE)),
                 SignalResponse::ExitNow => {
                     interrupt.kill_children();
+                    stderr.try_finish();
                     exit_now(number);
                 }
             }
@@ -42,7 +45,7 @@ pub(super) fn listen(interrupt: Interrupt, write: impl Fn(&str) + Send + 'static
 }
 
 #[cfg(not(unix))]
-pub(super) fn listen(_interrupt: Interrupt, _write: impl Fn(&str) + Send + 'static) -> io::Result<()> {
+pub(super) fn listen(_interrupt: Interrupt, _stderr: ProgressDisplay) -> io::Result<()> {
     Ok(())
 }
 

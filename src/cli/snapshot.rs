@@ -2,7 +2,6 @@
 //! cluster.
 
 use super::args::{OutputFormat, SnapshotArgs};
-use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
@@ -13,6 +12,7 @@ use crate::cluster::ReadCluster as _;
 use crate::cluster::snapshot::snapshot_header;
 use crate::diagnostic::Diagnostic;
 use crate::files::OutputKind;
+use crate::ops::CommandError;
 use crate::render::text_util::pluralize;
 use crate::report::{ObjectListDocument, to_text};
 use crate::yaml::to_yaml;
@@ -21,7 +21,7 @@ pub(crate) async fn run(args: &SnapshotArgs, env: &mut Env) -> Result<Exit, Comm
     let path = args.target.policy.clone().or_else(|| find_policy(env));
     let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
     let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
-    let targets = resolve_targets(clusters, &args.target.connection, env)?;
+    let targets = resolve_targets(clusters, &args.target.connection, &env.ops_context())?;
     let [target] = targets.as_slice() else {
         let names: Vec<&str> = targets.iter().filter_map(|target| target.name.as_deref()).collect();
         let error = Diagnostic::error("snapshot needs one cluster, but the policy has several")

@@ -1,172 +1,58 @@
-//! The clusters that a command is for, and how to connect to each.
+//! The clusters that the command line selects.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::args::ConnectionArgs;
-use super::command_error::CommandError;
 use super::env::Env;
-use crate::cluster::ClusterError;
-use crate::cluster::any::AnyCluster;
-use crate::cluster::api_client::ApiClient;
-use crate::cluster::kubeconfig::{ContextSelector, KubeconfigSource, load_context};
-use crate::cluster::live::LiveCluster;
-use crate::cluster::settings::ConnectionSettings;
-use crate::cluster::snapshot::{STDIN, STDIN_NAME, SnapshotCluster, SnapshotNamedBy};
+use crate::cluster::kubeconfig::ContextSelector;
+use crate::cluster::snapshot::{STDIN, STDIN_NAME, SnapshotNamedBy};
 use crate::diagnostic::{Diagnostic, closest_match};
+use crate::ops::{ClusterConnection, CommandError, OpsContext, TargetCluster};
 use crate::policy::{self, ClusterSpec};
-use crate::report::{ConnectionJson, EksClusterJson};
 
 /// The clusters of a policy by name.
 type ClustersByName = BTreeMap<String, ClusterSpec>;
-
-/// How to connect to a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ClusterConnection {
-    Live(ContextSelector),
-    Snapshot { files: Vec<PathBuf>, display_name: String, named_by: SnapshotNamedBy },
-}
-
-impl From<&ClusterConnection> for ConnectionJson {
-    fn from(connection: &ClusterConnection) -> Self {
-        match connection {
-            ClusterConnection::Live(ContextSelector::Current) => Self::CurrentContext(true),
-            ClusterConnection::Live(ContextSelector::Named(name)) => Self::Context(name.clone()),
-            ClusterConnection::Live(ContextSelector::Eks { name, region, account }) => {
-                Self::Eks(EksClusterJson { name: name.clone(), region: region.clone(), account: account.clone() })
-            }
-            ClusterConnection::Snapshot { files, .. } => Self::Snapshot(files.clone()),
-        }
-    }
-}
-
-impl From<ConnectionJson> for ClusterConnection {
-    fn from(connection: ConnectionJson) -> Self {
-        match connection {
-            ConnectionJson::CurrentContext(_) => Self::Live(ContextSelector::Current),
-            ConnectionJson::Context(name) => Self::Live(ContextSelector::Named(name)),
-            ConnectionJson::Eks(EksClusterJson { name, region, account }) => {
-                Self::Live(ContextSelector::Eks { name, region, account })
-            }
-            ConnectionJson::Snapshot(files) => {
-                let names = files.iter().map(|file| match file.to_str() {
-                    Some(STDIN) => STDIN_NAME.to_owned(),
-                    _ => file.display().to_string(),
-                });
-                let display_name = names.collect::<Vec<_>>().join(", ");
-                Self::Snapshot { files, display_name, named_by: SnapshotNamedBy::SavedFile }
-            }
-        }
-    }
-}
-
-/// One cluster that a command is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TargetCluster {
-    /// The name of the cluster in the policy. `None` if the policy has no `[clusters]`.
-    pub(crate) name: Option<String>,
-    pub(crate) connection: ClusterConnection,
-    kubeconfig: KubeconfigSource,
-    settings: ConnectionSettings,
-    /// The text of stdin, for `--snapshot -`.
-    stdin: Option<Arc<str>>,
-}
-
-/// A connected cluster and its label.
-pub(crate) struct ConnectedCluster {
-    pub(crate) cluster: AnyCluster,
-    /// `prod (eks eu-west-1/prod)`.
-    pub(crate) label: String,
-    /// The default namespace: that of the context, or `default` for a snapshot.
-    pub(crate) namespace: String,
-}
-
-impl TargetCluster {
-    pub(crate) fn new(name: Option<String>, connection: ClusterConnection, args: &ConnectionArgs, env: &Env) -> Self {
-        let file = args.kubeconfig.as_ref().map(|path| env.cwd.join(path));
-        let kubeconfig = KubeconfigSource { file, env: env.vars.clone() };
-        Self { name, connection, kubeconfig, settings: env.connection_settings(), stdin: env.stdin_text() }
-    }
-
-    /// Limits reading the cluster, with `--timeout`.
-    pub(crate) async fn within_timeout<T>(
-        &self,
-        reading: impl Future<Output = Result<T, ClusterError>>,
-    ) -> Result<T, ClusterError> {
-        let name = match (&self.name, &self.connection) {
-            (Some(name), _)
-            | (None, ClusterConnection::Live(ContextSelector::Named(name) | ContextSelector::Eks { name, .. })) => {
-                format!("the cluster {name}")
-            }
-            (None, _) => "the cluster".to_owned(),
-        };
-        self.settings.within_observation(&name, reading).await
-    }
-
-    /// Connects to the live cluster, or reads the snapshot.
-    pub(crate) async fn connect(&self) -> Result<ConnectedCluster, ClusterError> {
-        let (cluster, description, namespace) = match &self.connection {
-            ClusterConnection::Snapshot { files, display_name, named_by } => {
-                let snapshot = SnapshotCluster::open(files, self.stdin.as_deref(), named_by)?;
-                for path in snapshot.paths() {
-                    self.settings.inputs.record(&path, "the snapshot");
-                }
-                (AnyCluster::Snapshot(snapshot), format!("snapshot {display_name}"), "default".to_owned())
-            }
-            ClusterConnection::Live(selector) => {
-                for path in self.kubeconfig.paths() {
-                    self.settings.inputs.record(&path, "the kubeconfig");
-                }
-                let (config, context) = load_context(selector, &self.kubeconfig, &self.settings).await?;
-                let namespace = config.default_namespace.clone();
-                let live = LiveCluster::new(ApiClient::new(config, self.settings.clone()).await?);
-                let description = match selector {
-                    ContextSelector::Eks { name, region, .. } => format!("eks {region}/{name}"),
-                    ContextSelector::Current | ContextSelector::Named(_) => format!("context {context}"),
-                };
-                (AnyCluster::Live(live), description, namespace)
-            }
-        };
-        let label = match &self.name {
-            Some(name) => format!("{name} ({description})"),
-            None => description,
-        };
-        Ok(ConnectedCluster { cluster, label, namespace })
-    }
-}
 
 /// Returns the clusters that `--cluster` selects, or all clusters of the policy.
 pub(crate) fn resolve_targets(
     clusters: Option<(&ClustersByName, &Path)>,
     args: &ConnectionArgs,
-    env: &Env,
+    context: &OpsContext,
 ) -> Result<Vec<TargetCluster>, CommandError> {
     let named = clusters.filter(|(clusters, _)| !clusters.is_empty());
     let Some((clusters, folder)) = named else {
-        return unnamed_target(args, env).map(|target| vec![target]);
+        return unnamed_target(args, context).map(|target| vec![target]);
     };
     let names = select_clusters(clusters, &args.clusters)?;
-    let snapshots = parse_snapshot_flags(clusters, &names, args, env)?;
+    let snapshots = parse_snapshot_flags(clusters, &names, args, context)?;
     if args.context.is_some() && names.len() > 1 {
         let error = Diagnostic::error("--context selects one cluster, but the command is for several")
             .with_because(format!("the clusters of the policy are {}", names.join(", ")))
             .with_help("pass --cluster NAME");
         return Err(CommandError::from_diagnostic(error));
     }
-    let to_target = |name: &String| {
+    let to_target = |(position, name): (usize, &String)| {
         let files: Vec<&String> =
             snapshots.iter().filter(|(cluster, _)| cluster == name).map(|(_, file)| file).collect();
         let connection = if !files.is_empty() {
-            snapshot_connection(files.iter().map(|file| snapshot_file(file, env)), SnapshotNamedBy::CommandLine)
-        } else if let Some(context) = &args.context {
-            ClusterConnection::Live(ContextSelector::Named(context.clone()))
+            snapshot_connection(files.iter().map(|file| snapshot_file(file, context)), SnapshotNamedBy::CommandLine)
+        } else if let Some(name) = &args.context {
+            ClusterConnection::Live(ContextSelector::Named(name.clone()))
         } else {
             connection_from_policy(clusters, name, folder)?
         };
-        Some(TargetCluster::new(Some(name.clone()), connection, args, env))
+        Some(TargetCluster::new(position, Some(name.clone()), connection, args.kubeconfig.as_deref(), context))
     };
-    Ok(names.iter().filter_map(to_target).collect())
+    Ok(names.iter().enumerate().filter_map(to_target).collect())
+}
+
+/// Returns what selects the clusters of a policy.
+pub(crate) fn target_resolver<'a>(
+    args: &'a ConnectionArgs,
+    context: &'a OpsContext,
+) -> impl Fn(&ClustersByName, &Path) -> Result<Vec<TargetCluster>, CommandError> + 'a {
+    |clusters, folder| resolve_targets(Some((clusters, folder)), args, context)
 }
 
 /// Returns the connection that the policy declares.
@@ -187,13 +73,13 @@ fn connection_from_policy(clusters: &ClustersByName, name: &str, folder: &Path) 
 }
 
 /// Returns the path of a snapshot file of the command line, and its name for messages.
-fn snapshot_file<'a>(file: &'a str, env: &Env) -> (PathBuf, &'a str) {
-    if file == STDIN { (PathBuf::from(STDIN), STDIN_NAME) } else { (env.cwd.join(file), file) }
+fn snapshot_file<'a>(file: &'a str, context: &OpsContext) -> (PathBuf, &'a str) {
+    if file == STDIN { (PathBuf::from(STDIN), STDIN_NAME) } else { (context.cwd.join(file), file) }
 }
 
 /// Returns the connection for the values of `--snapshot`.
-pub(crate) fn connection_from_flags(files: &[String], env: &Env) -> ClusterConnection {
-    snapshot_connection(files.iter().map(|file| snapshot_file(file, env)), SnapshotNamedBy::CommandLine)
+pub(crate) fn connection_from_flags(files: &[String], context: &OpsContext) -> ClusterConnection {
+    snapshot_connection(files.iter().map(|file| snapshot_file(file, context)), SnapshotNamedBy::CommandLine)
 }
 
 /// Returns whether a value of `--snapshot` is `-` or `NAME=-`.
@@ -237,7 +123,7 @@ fn snapshot_connection<'a>(
 }
 
 /// Returns the cluster of a policy without `[clusters]`.
-fn unnamed_target(args: &ConnectionArgs, env: &Env) -> Result<TargetCluster, CommandError> {
+fn unnamed_target(args: &ConnectionArgs, context: &OpsContext) -> Result<TargetCluster, CommandError> {
     if let Some(name) = args.clusters.first() {
         let error = Diagnostic::error(format!("unknown cluster `{name}`: no policy with `[clusters]` was found"));
         return Err(CommandError::from_diagnostic(
@@ -246,19 +132,22 @@ fn unnamed_target(args: &ConnectionArgs, env: &Env) -> Result<TargetCluster, Com
     }
     let connection = if !args.snapshots.is_empty() {
         for text in &args.snapshots {
-            if let Some((name, file)) = named_snapshot(text, env) {
+            if let Some((name, file)) = named_snapshot(text, context) {
                 let error =
                     Diagnostic::error(format!("unknown cluster `{name}`: no policy with `[clusters]` was found"));
                 return Err(CommandError::from_diagnostic(error.with_help(format!("pass --snapshot {file}"))));
             }
         }
-        snapshot_connection(args.snapshots.iter().map(|file| snapshot_file(file, env)), SnapshotNamedBy::CommandLine)
-    } else if let Some(context) = &args.context {
-        ClusterConnection::Live(ContextSelector::Named(context.clone()))
+        snapshot_connection(
+            args.snapshots.iter().map(|file| snapshot_file(file, context)),
+            SnapshotNamedBy::CommandLine,
+        )
+    } else if let Some(name) = &args.context {
+        ClusterConnection::Live(ContextSelector::Named(name.clone()))
     } else {
         ClusterConnection::Live(ContextSelector::Current)
     };
-    Ok(TargetCluster::new(None, connection, args, env))
+    Ok(TargetCluster::new(0, None, connection, args.kubeconfig.as_deref(), context))
 }
 
 /// Returns the names that `--cluster` selects, or all names.
@@ -290,8 +179,8 @@ fn unknown_cluster(clusters: &ClustersByName, name: &str) -> Diagnostic {
 }
 
 /// Returns the parts of `NAME=FILE`. `None` if the text is the path of a file, whose name can have a `=`.
-fn named_snapshot<'a>(text: &'a str, env: &Env) -> Option<(&'a str, &'a str)> {
-    let is_file = || env.cwd.join(text).exists();
+fn named_snapshot<'a>(text: &'a str, context: &OpsContext) -> Option<(&'a str, &'a str)> {
+    let is_file = || context.cwd.join(text).exists();
     text.split_once('=').filter(|(name, _)| !name.contains(['/', '\\']) && !is_file())
 }
 
@@ -300,11 +189,11 @@ fn parse_snapshot_flags(
     clusters: &ClustersByName,
     names: &[String],
     args: &ConnectionArgs,
-    env: &Env,
+    context: &OpsContext,
 ) -> Result<Vec<(String, String)>, CommandError> {
     let mut snapshots = Vec::new();
     for text in &args.snapshots {
-        if let Some((name, _)) = named_snapshot(text, env).filter(|(name, _)| !clusters.contains_key(*name)) {
+        if let Some((name, _)) = named_snapshot(text, context).filter(|(name, _)| !clusters.contains_key(*name)) {
             let mut error = unknown_cluster(clusters, name);
             error.message = format!("--snapshot {text}: {}", error.message);
             return Err(CommandError::from_diagnostic(error));

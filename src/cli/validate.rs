@@ -1,7 +1,6 @@
 //! `rolecall validate`: the checks of a policy that need no cluster.
 
 use super::args::{OutputFormat, ValidateArgs};
-use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::policy_files::read_policy;
@@ -10,6 +9,7 @@ use super::refusals::print_diagnostics;
 use crate::diagnostic::Diagnostic;
 use crate::guard::{self, InvariantViolation};
 use crate::lint::{self, LintContext, Vocabulary};
+use crate::ops::CommandError;
 use crate::render::diagnostics::render_diagnostics;
 use crate::render::text_util::pluralize;
 use crate::report::DiagnosticsDocument;

@@ -1,28 +1,27 @@
 //! `rolecall who-can`: who is allowed to do something, and who has a privilege escalation path.
 
 use super::args::{OutputFormat, WhoCanArgs};
-use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
-use super::question::{
-    QuestionTarget, lint_warning, name_warning, observe_clusters, parse_questions, print_warnings, state_warnings,
-};
+use super::question::{observe_clusters, print_warnings};
 use crate::access::{AccessView, NamespaceFilter, all_escalation_paths};
 use crate::diagnostic::{Diagnostic, SourceMap};
+use crate::ops::CommandError;
+use crate::ops::question::{QuestionTarget, lint_warning, name_warning, parse_questions, state_warnings};
 use crate::render::query_answers::{self, QueryRenderer};
 use crate::report::{
     AnswerJson, AnswersDocument, DiagnosticJson, EscalationsAnswerJson, WhoCanAnswerJson, WhoCanQuestion,
 };
 
-pub(crate) async fn run(args: &WhoCanArgs, env: &mut Env) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: &WhoCanArgs, env: &mut Env) -> Result<Exit, CommandError> {
     if args.resource.is_none() && args.verb != "escalate" {
         let error = Diagnostic::error(format!("`who-can {}` needs a resource", args.verb));
         return Err(CommandError::from_diagnostic(
             error.with_help(format!("name a resource, such as `rolecall who-can {} secrets`", args.verb)),
         ));
     }
-    let targets = observe_clusters(&args.question, env).await?;
+    let targets = observe_clusters(&args.question, env)?;
     let mut answers = Vec::new();
     let mut is_answered = true;
     for target in &targets {

@@ -1,13 +1,13 @@
 //! `rolecall whoami`: the user that the cluster authenticates the caller as.
 
 use super::args::{OutputFormat, WhoamiArgs};
-use super::command_error::CommandError;
 use super::env::Env;
 use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
 use super::print_json;
 use super::target::resolve_targets;
 use crate::cluster::{ReadCluster as _, UserInfo};
+use crate::ops::CommandError;
 use crate::render::terminal_text::TerminalText;
 use crate::render::text_util::escape_control;
 use crate::report::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
@@ -17,7 +17,7 @@ pub(crate) async fn run(args: &WhoamiArgs, env: &mut Env) -> Result<Exit, Comman
     let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
     let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
     let mut answers = Vec::new();
-    for target in resolve_targets(clusters, &args.target.connection, env)? {
+    for target in resolve_targets(clusters, &args.target.connection, &env.ops_context())? {
         let reading = async {
             let connected = target.connect().await?;
             let caller = connected.cluster.whoami().await?;

@@ -22,6 +22,11 @@ pub(crate) enum AnyCluster {
 }
 
 impl AnyCluster {
+    /// Returns whether it is a live cluster. A snapshot has no caller, no controllers and no tokens.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
     /// Returns the client for the Lease that prevents concurrent applies. A snapshot has none: before it is written,
     /// its files are compared with the content that was read.
     pub(crate) fn lease_client(&self, namespace: &str) -> Option<LeaseClient> {

@@ -18,6 +18,7 @@ use prost::Message as _;
 use serde_json::Value;
 
 use super::ClusterError;
+use super::connection_log::ConnectionEvent;
 use super::credentials::resolve_credentials;
 use super::files::with_file_timeout;
 use super::kubeconfig::{describe_io_error, kubeconfig_error};
@@ -293,18 +294,19 @@ impl ApiClient {
                 }
                 Ok((status, retry_after, _)) if is_retryable(status) && tries < MAX_TRIES => {
                     may_have_been_applied |= is_outcome_unknown(status);
-                    tokio::time::sleep(retry_delay(tries, retry_after.as_deref())).await;
+                    let delay = retry_delay(tries, retry_after.as_deref());
+                    self.wait_to_retry(request, &format!("status {status}"), delay).await;
                 }
                 Ok((status, _, bytes)) => {
                     may_have_been_applied |= is_outcome_unknown(status);
                     return Ok(ApiResponse { status, body: bytes, may_have_been_applied, secrets: current.secrets });
                 }
-                Err(SendError::NotConnected(_)) if tries < MAX_CONNECT_TRIES => {
-                    tokio::time::sleep(retry_delay(tries, None)).await;
+                Err(SendError::NotConnected(why)) if tries < MAX_CONNECT_TRIES => {
+                    self.wait_to_retry(request, &why, retry_delay(tries, None)).await;
                 }
-                Err(SendError::Interrupted(_)) if tries < MAX_TRIES => {
+                Err(SendError::Interrupted(why)) if tries < MAX_TRIES => {
                     may_have_been_applied = true;
-                    tokio::time::sleep(retry_delay(tries, None)).await;
+                    self.wait_to_retry(request, &why, retry_delay(tries, None)).await;
                 }
                 // A second attempt of a write finds out whether the first one was executed. A read that timed out is not
                 // repeated: it would probably time out again.
@@ -317,7 +319,13 @@ impl ApiClient {
         }
     }
 
-    /// Makes one attempt, and reports it with `--verbose`.
+    async fn wait_to_retry(&self, request: &ApiRequest<'_>, reason: &str, delay: Duration) {
+        let operation = request.operation.as_str();
+        self.settings.log.send(&ConnectionEvent::RetryScheduled { operation, reason, delay });
+        tokio::time::sleep(delay).await;
+    }
+
+    /// Makes one attempt, and reports it.
     async fn send_and_log(
         &self,
         client: &Client,

@@ -38,13 +38,13 @@ pub(super) async fn run_exec_plugin(exec: ExecConfig, settings: &ConnectionSetti
     let is_interactive = can_prompt(&exec);
     let limit = time_limit(is_interactive, settings.timeouts);
     let in_thread = settings.clone();
+    // The plugin may prompt the user. Another prompt or a message would interrupt that.
+    let turn = if is_interactive { Some(settings.prompt_turn.take().await) } else { None };
+    let prompting = turn.as_ref().map(|_| settings.log.prompting());
     let running = tokio::task::spawn_blocking(move || run_plugin(&exec, &in_thread));
-    let result = if is_interactive {
-        // The plugin may be prompting the user, and a message would interrupt the prompt.
-        running.await
-    } else {
-        settings.log.watch(&description, limit, running).await
-    };
+    let result = if is_interactive { running.await } else { settings.log.watch(&description, limit, running).await };
+    drop(prompting);
+    drop(turn);
     // The message of a panic may quote what the plugin printed.
     result.map_err(|_| ClusterError::CredentialPlugin { why: "rolecall could not run it".to_owned() })?
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::ClusterError;
 use super::api_client::{Accepted, ApiClient, ApiRequest, ApiResponse, CONTENT_TYPE_JSON, check_kind, invalid};
+use super::connection_log::ConnectionEvent;
 use super::live::collection_path;
 use super::protobuf::{self, ProtobufObject};
 use super::response_body::ResponseSize;
@@ -259,6 +260,11 @@ pub(super) async fn list_all<T: ListItem, U>(
             version = Some(end.resource_version);
             let is_empty = page.is_empty();
             objects.append(&mut page);
+            client.settings().log.send(&ConnectionEvent::PageListed {
+                resource: kind.resource(),
+                objects: objects.len(),
+                remaining: usize::try_from(end.remaining_items).unwrap_or_default(),
+            });
             if end.continue_token.is_empty() {
                 spent.keep();
                 return Ok(objects);

@@ -5,6 +5,7 @@
 pub(crate) mod any;
 pub(crate) mod api_client;
 mod child;
+pub(crate) mod connection_log;
 mod credentials;
 mod discovery;
 mod exec_plugin;
@@ -17,6 +18,7 @@ mod kubeconfig_fields;
 mod lease;
 mod list;
 pub(crate) mod live;
+mod prompt_turn;
 mod protobuf;
 mod response_body;
 mod retry;

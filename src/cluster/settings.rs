@@ -1,9 +1,7 @@
-//! The limits of connections in time and size, and the report of requests on stderr.
+//! The limits of connections in time and size.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use jiff::fmt::friendly::{Spacing, SpanPrinter};
@@ -11,14 +9,13 @@ use jiff::fmt::friendly::{Spacing, SpanPrinter};
 use tokio::sync::Semaphore;
 
 use super::ClusterError;
+use super::connection_log::ConnectionLog;
 use super::interrupt::Interrupt;
+use super::prompt_turn::PromptTurn;
 use crate::files::InputFiles;
-use crate::render::text_util::escape_control;
 
-/// On a terminal, a wait that is longer than this is reported.
-const TERMINAL_NOTICE: Duration = Duration::from_secs(1);
-/// Without a terminal, as in CI, the first wait that is longer than this is reported.
-const CI_NOTICE: Duration = Duration::from_secs(5);
+/// The shortest time after which a wait for a turn at the terminal is looked at again.
+const TURN_CHECK: Duration = Duration::from_millis(50);
 /// A request is repeated after a fault. With its repetitions it takes at most this many times the limit of one attempt.
 const MAX_ATTEMPT_TIMES: u32 = 3;
 
@@ -28,35 +25,38 @@ pub(crate) struct ConnectionSettings {
     pub(crate) timeouts: Timeouts,
     /// The maximum number of bytes of one response.
     pub(crate) max_response: usize,
-    pub(crate) log: RequestLog,
+    pub(crate) log: ConnectionLog,
     pub(crate) interrupt: Interrupt,
     /// The files that the command has read: snapshots and kubeconfig files.
     pub(crate) inputs: InputFiles,
+    /// Held by the credential plugin that can use the terminal.
+    pub(super) prompt_turn: PromptTurn,
     /// Held by the request that receives a long response.
     pub(super) long_response: Arc<Semaphore>,
 }
 
 impl Default for ConnectionSettings {
     fn default() -> Self {
-        Self::new(
-            Timeouts::default(),
-            DEFAULT_MAX_RESPONSE,
-            RequestLog::default(),
-            Interrupt::default(),
-            InputFiles::default(),
-        )
+        Self::new(Timeouts::default(), DEFAULT_MAX_RESPONSE, Interrupt::default(), InputFiles::default())
     }
 }
 
 impl ConnectionSettings {
-    pub(crate) fn new(
-        timeouts: Timeouts,
-        max_response: usize,
-        log: RequestLog,
-        interrupt: Interrupt,
-        inputs: InputFiles,
-    ) -> Self {
-        Self { timeouts, max_response, log, interrupt, inputs, long_response: Arc::new(Semaphore::new(1)) }
+    pub(crate) fn new(timeouts: Timeouts, max_response: usize, interrupt: Interrupt, inputs: InputFiles) -> Self {
+        Self {
+            timeouts,
+            max_response,
+            log: ConnectionLog::default(),
+            interrupt,
+            inputs,
+            prompt_turn: PromptTurn::default(),
+            long_response: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Returns the settings of the connections to one cluster.
+    pub(crate) fn for_cluster(&self, log: ConnectionLog) -> Self {
+        Self { log, prompt_turn: self.prompt_turn.for_cluster(), ..self.clone() }
     }
 
     /// The maximum number of bytes of all lists of one observation: two and a half responses, which is more than a large
@@ -71,13 +71,26 @@ impl ConnectionSettings {
         cluster: &str,
         reading: impl Future<Output = Result<T, ClusterError>>,
     ) -> impl Future<Output = Result<T, ClusterError>> {
-        let reading = Box::pin(reading);
+        let mut reading = Box::pin(reading);
         let limit = self.timeouts.observation;
         let what = format!("reading {cluster}");
         async move {
-            tokio::time::timeout(limit, reading).await.unwrap_or_else(|_| {
-                Err(ClusterError::TimedOut { what, after: limit, sent: false, limit: TimeLimit::Observation })
-            })
+            let started = Instant::now();
+            loop {
+                let left = (limit + self.prompt_turn.waited()).checked_sub(started.elapsed());
+                let Some(left) = left else {
+                    return Err(ClusterError::TimedOut {
+                        what,
+                        after: limit,
+                        sent: false,
+                        limit: TimeLimit::Observation,
+                    });
+                };
+                // The limit grows while the cluster waits for its turn at the terminal.
+                if let Ok(result) = tokio::time::timeout(left.max(TURN_CHECK), reading.as_mut()).await {
+                    return result;
+                }
+            }
         }
     }
 }
@@ -154,112 +167,6 @@ impl Timeouts {
     /// The maximum duration of the confirmation that the caller still has access, with all of its requests.
     pub(crate) fn confirmation(&self) -> Duration {
         self.request.saturating_mul(2)
-    }
-}
-
-/// Writes a line, which is given without the newline.
-type WriteLine = dyn Fn(&str) + Send + Sync;
-
-/// Reports requests: each one with `--verbose`, and slow ones while they are waited for.
-#[derive(Clone, Default)]
-pub(crate) struct RequestLog {
-    write: Option<Arc<WriteLine>>,
-    requests: bool,
-    notices: DelayNotices,
-}
-
-/// Which waits are reported.
-#[derive(Debug, Clone, Default)]
-enum DelayNotices {
-    #[default]
-    Off,
-    /// Every wait, on a terminal.
-    Each,
-    /// The first one. Holds whether it was reported.
-    Once(Arc<AtomicBool>),
-}
-
-impl fmt::Debug for RequestLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestLog")
-            .field("requests", &self.requests)
-            .field("notices", &self.notices)
-            .finish_non_exhaustive()
-    }
-}
-
-impl RequestLog {
-    /// Returns a log that writes lines, given without the newline. It reports nothing until one of the options is set.
-    pub(crate) fn new(write: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { write: Some(Arc::new(write)), requests: false, notices: DelayNotices::Off }
-    }
-
-    /// Sets whether each request is reported.
-    pub(crate) fn with_requests(self, requests: bool) -> Self {
-        Self { requests, ..self }
-    }
-
-    /// Reports the waits that are long: on a terminal each one, and otherwise the first.
-    pub(crate) fn with_delays(self, is_terminal: bool) -> Self {
-        let notices = if is_terminal { DelayNotices::Each } else { DelayNotices::Once(Arc::default()) };
-        Self { notices, ..self }
-    }
-
-    /// Reports a finished request: `GET https://… 200 in 12ms`.
-    pub(super) fn ended(&self, description: &str, result: &str, elapsed: Duration) {
-        if self.requests
-            && let Some(write) = &self.write
-        {
-            let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-            let elapsed = duration_text(Duration::from_millis(milliseconds));
-            write(&escape_control(&format!("{description} {result} in {elapsed}")));
-        }
-    }
-
-    /// Waits for the future. If that takes long, reports what it waits for and the limit of the wait.
-    pub(crate) fn watch<T>(
-        &self,
-        description: &str,
-        limit: Duration,
-        waiting: impl Future<Output = T>,
-    ) -> impl Future<Output = T> {
-        self.watch_after(Duration::ZERO, description, limit, waiting)
-    }
-
-    /// Like [`Self::watch`], for work that takes `expected` without any delay.
-    pub(crate) fn watch_after<T>(
-        &self,
-        expected: Duration,
-        description: &str,
-        limit: Duration,
-        waiting: impl Future<Output = T>,
-    ) -> impl Future<Output = T> {
-        let mut waiting = Box::pin(waiting);
-        async move {
-            let notice = match &self.notices {
-                DelayNotices::Off => return waiting.await,
-                DelayNotices::Each => TERMINAL_NOTICE,
-                DelayNotices::Once(_) => CI_NOTICE,
-            };
-            match tokio::time::timeout(expected + notice, waiting.as_mut()).await {
-                Ok(result) => result,
-                Err(_) => {
-                    self.report_wait(description, limit);
-                    waiting.await
-                }
-            }
-        }
-    }
-
-    fn report_wait(&self, description: &str, limit: Duration) {
-        let is_new = match &self.notices {
-            DelayNotices::Once(reported) => !reported.swap(true, Ordering::Relaxed),
-            DelayNotices::Off | DelayNotices::Each => true,
-        };
-        if let Some(write) = self.write.as_ref().filter(|_| is_new) {
-            let limit = duration_text(limit);
-            write(&escape_control(&format!("Waiting for {description} (at most {limit}) ...")));
-        }
     }
 }
 

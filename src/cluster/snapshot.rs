@@ -3,9 +3,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads the files of the snapshot")]
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -55,7 +55,7 @@ pub(crate) enum SnapshotNamedBy {
 
 /// The files of one snapshot, in memory.
 pub(crate) struct SnapshotCluster {
-    content: RefCell<SnapshotContent>,
+    content: Mutex<SnapshotContent>,
     taken_at: Option<String>,
 }
 
@@ -130,17 +130,21 @@ impl SnapshotCluster {
         let first_line = content.files.first().and_then(|file| file.text.lines().next()).unwrap_or_default();
         let taken_at =
             first_line.strip_prefix(HEADER_PREFIX).and_then(|rest| rest.split(' ').next()).map(str::to_owned);
-        Ok(Self { content: RefCell::new(content), taken_at })
+        Ok(Self { content: Mutex::new(content), taken_at })
+    }
+
+    fn content(&self) -> MutexGuard<'_, SnapshotContent> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the files that were read. Stdin is not among them.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        self.content.borrow().files.iter().map(|file| file.path.clone()).collect()
+        self.content().files.iter().map(|file| file.path.clone()).collect()
     }
 
     /// Returns the texts of the files with the writes that were made.
     pub(super) fn rendered(&self) -> Vec<String> {
-        self.content.borrow().files.iter().map(SnapshotFile::render).collect()
+        self.content().files.iter().map(SnapshotFile::render).collect()
     }
 
     /// When `rolecall snapshot` wrote it (RFC 3339). `None` if the snapshot was made otherwise.
@@ -333,7 +337,7 @@ fn put_with_version(key: &ObjectKey, value: &Value, state: &mut State) -> Result
 
 impl ReadCluster for SnapshotCluster {
     async fn read_state(&self) -> Result<State, ClusterError> {
-        let content = self.content.borrow();
+        let content = self.content();
         let discovery = content.discovery.as_ref().and_then(KnownResources::from_discovery_json);
         let mut state = State { resources: discovery.unwrap_or_default(), ..State::default() };
         for (key, stored) in &content.objects {
@@ -350,7 +354,7 @@ impl ReadCluster for SnapshotCluster {
     }
 
     async fn export_objects(&self) -> Result<Vec<Value>, ClusterError> {
-        let content = self.content.borrow();
+        let content = self.content();
         let objects = content.objects.values().map(|stored| stored.value.clone());
         Ok(objects.chain(content.discovery.clone()).collect())
     }
@@ -367,7 +371,7 @@ impl WriteCluster for SnapshotCluster {
         write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
-        let mut content = self.content.borrow_mut();
+        let mut content = self.content();
         match content.evaluate_write(key, write, expected)? {
             AcceptedWrite::Unchanged => {
                 let stored = content.objects.get(key).ok_or_else(|| missing_object(key))?;
@@ -407,11 +411,11 @@ impl WriteCluster for SnapshotCluster {
         write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<(), ClusterError> {
-        self.content.borrow().evaluate_write(key, write, expected).map(drop)
+        self.content().evaluate_write(key, write, expected).map(drop)
     }
 
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
-        Ok(self.content.borrow().objects.get(key).map(|stored| stored.value.clone()))
+        Ok(self.content().objects.get(key).map(|stored| stored.value.clone()))
     }
 
     async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
@@ -431,7 +435,7 @@ impl WriteCluster for SnapshotCluster {
 
     async fn flush(&self) -> Result<(), ClusterError> {
         let rendered = self.rendered();
-        let mut content = self.content.borrow_mut();
+        let mut content = self.content();
         for (file, text) in content.files.iter_mut().zip(rendered) {
             if file.text == text {
                 continue;

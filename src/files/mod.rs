@@ -11,4 +11,6 @@ mod tests;
 
 pub(crate) use containment::{ContainmentError, contained_file};
 pub(crate) use input_files::InputFiles;
-pub(crate) use output_file::{OutputKind, create_numbered_file, is_stdout, replace_input, write_output};
+pub(crate) use output_file::{
+    OutputKind, create_numbered_file, is_stdout, open_for_append, replace_input, write_output,
+};

@@ -29,6 +29,8 @@ pub(crate) enum OutputKind {
     Snapshot,
     /// The signature of a plan.
     Signature,
+    /// Lines of JSON, which are appended.
+    Events,
 }
 
 impl OutputKind {
@@ -39,6 +41,8 @@ impl OutputKind {
         let is_json_with = |key: &str| head.starts_with('{') && head.contains(key);
         match self {
             Self::Plan => is_json_with("\"format-version\""),
+            // A saved plan has its keys on lines of their own.
+            Self::Events => head.starts_with("{\"format-version\":"),
             Self::Signature => head.starts_with("-----BEGIN SSH SIGNATURE-----"),
             Self::Snapshot => {
                 head.starts_with("# rolecall snapshot, taken ")
@@ -53,6 +57,7 @@ impl OutputKind {
             Self::Plan => "a saved plan",
             Self::Snapshot => "a snapshot of rolecall",
             Self::Signature => "a signature",
+            Self::Events => "a file of events",
         }
     }
 }
@@ -132,6 +137,29 @@ pub(crate) fn write_output(path: &Path, text: &str, kind: OutputKind, inputs: &I
         return Err(OutputError::OtherKind(kind));
     }
     replace(&target, text, existing.as_ref())
+}
+
+/// Opens a file that lines of JSON are appended to. `path` is absolute. A new file can be read only by its owner.
+///
+/// # Errors
+/// If it is an input of the command or another file, or if it cannot be opened.
+pub(crate) fn open_for_append(path: &Path, inputs: &InputFiles) -> Result<fs::File, OutputError> {
+    let mut options = fs::OpenOptions::new();
+    options.append(true);
+    if let Some(special) = special_file(path)? {
+        return Ok(options.open(special)?);
+    }
+    let target = follow_links(path)?;
+    if let Some(role) = inputs.role(&target) {
+        return Err(OutputError::IsInput(role));
+    }
+    if existing_file(&target)?.is_some() && !may_overwrite(&target, OutputKind::Events)? {
+        return Err(OutputError::OtherKind(OutputKind::Events));
+    }
+    options.create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    Ok(options.open(&target)?)
 }
 
 /// Replaces a file that the command has read with its new content, such as a snapshot that is applied to.

@@ -22,6 +22,16 @@ pub(crate) struct ClusterFacts {
     pub(crate) nodes: Observed<NodeSample>,
 }
 
+impl ClusterFacts {
+    /// Returns the caller, if the cluster was asked and has answered.
+    pub(crate) fn known_caller(&self) -> Option<&CallerIdentity> {
+        match &self.caller {
+            Observed::Known(caller) => Some(caller),
+            Observed::Unknown(_) => None,
+        }
+    }
+}
+
 /// A fact that was read from the cluster.
 #[derive(Debug, Clone)]
 pub(crate) enum Observed<T> {

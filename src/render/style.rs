@@ -3,8 +3,9 @@
 use anstyle::{AnsiColor, Effects};
 
 /// Whether text is colored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum TextStyle {
+    #[default]
     Plain,
     Color,
 }

@@ -11,6 +11,7 @@ mod change;
 mod common;
 mod diagnostic;
 mod digest;
+mod event;
 mod guard;
 mod list;
 mod permissions;
@@ -31,6 +32,10 @@ pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
 pub(crate) use common::SubjectJson;
 pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument};
 pub(crate) use digest::digest;
+pub(crate) use event::{
+    CallerJson, CheckStateJson, EventJson, EventRecord, LeaseStateJson, NoteLevelJson, PhaseJson, RunJson, VersionJson,
+    WriteRecordJson, WriteResultJson,
+};
 #[cfg(test)]
 pub(crate) use guard::GuardJson;
 pub(crate) use list::ObjectListDocument;

@@ -42,6 +42,16 @@ pub(crate) enum ResolvedPrecondition {
     Version(ObjectVersion),
 }
 
+impl ResolvedPrecondition {
+    /// Returns the version of the object before the write. `None` if there is no object.
+    pub(crate) fn version(&self) -> Option<&ObjectVersion> {
+        match self {
+            Self::Absent => None,
+            Self::Version(version) => Some(version),
+        }
+    }
+}
+
 /// One version of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ObjectVersion {

@@ -10,7 +10,7 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 
 /// The top-level modules in dependency order: a module uses only modules before it.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "names",
     "diagnostic",
     "yaml",
@@ -27,6 +27,7 @@ const LAYERS: [&str; 17] = [
     "files",
     "cluster",
     "apply",
+    "ops",
     "cli",
 ];
 /// The first module that may read files, open sockets, ask the clock or write to a terminal.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
-const DEFAULT_RUNS: usize = 10;
+const DEFAULT_RUNS: usize = 5;
 /// The confirmation of aws-auth takes at most twice this time, and taking the change back too.
 const REQUEST_TIMEOUT: &str = "3s";
 /// A Lease lasts 15 seconds, and the apply itself takes a few. The rest is for a loaded machine.

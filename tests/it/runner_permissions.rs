@@ -10,7 +10,7 @@ use crate::common::shared_cluster::cluster;
 
 /// The number of random plans.
 fn plans() -> u64 {
-    std::env::var("ROLECALL_RUNNER_PLANS").ok().and_then(|number| number.parse().ok()).unwrap_or(10)
+    std::env::var("ROLECALL_RUNNER_PLANS").ok().and_then(|number| number.parse().ok()).unwrap_or(4)
 }
 
 /// Numbers that are the same in every run (xorshift).

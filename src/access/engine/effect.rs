@@ -45,6 +45,10 @@ impl Direction {
 /// Rules in a scope.
 pub(super) type RuleGrant = (Rc<[RuleId]>, ScopeId);
 
+/// The lists of rules that a change grants and revokes, by the address of the shared list.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EffectKey([Vec<(*const RuleId, ScopeId)>; 2]);
+
 /// The effect of a change: its direction, and what it grants and revokes by subject.
 #[derive(Debug, Default)]
 pub(crate) struct AccessEffect {
@@ -85,6 +89,14 @@ impl AccessEffect {
     /// Returns the rules that some subjects lose in one way. They may still have them in another way.
     pub(crate) fn lost(&self, subjects: &[SubjectId]) -> Vec<ScopedRule> {
         Self::rules_for(&self.losses, subjects)
+    }
+
+    /// Returns a key: identities whose subjects have equal keys gain and lose the same rules.
+    pub(crate) fn key_of(&self, subjects: &[SubjectId]) -> EffectKey {
+        EffectKey([&self.gains, &self.losses].map(|grants| {
+            let grants = subjects.iter().filter_map(|subject| grants.get(subject)).flatten();
+            grants.map(|(rules, scope)| (rules.as_ptr(), *scope)).collect()
+        }))
     }
 
     fn rules_for(grants: &BTreeMap<SubjectId, Vec<RuleGrant>>, subjects: &[SubjectId]) -> Vec<ScopedRule> {

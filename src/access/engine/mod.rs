@@ -17,7 +17,7 @@ use effect::RuleGrant;
 pub(crate) use effect::{AccessEffect, Direction};
 use rule_table::RuleTable;
 pub(crate) use rule_table::{EVERYTHING, RuleId, ScopeId, ScopedRule};
-pub(crate) use scoped_rules::{AggregatedRules, RelatedScopes, SubjectSet};
+pub(crate) use scoped_rules::{AggregatedRules, GrantedRoles, RelatedScopes, SubjectSet};
 
 use super::grant_index::{BindingId, GrantIndex, SubjectId};
 use super::identity::Identity;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::{AccessEngine, BindingSlot, EVERYTHING, RoleSlot, RuleId, ScopeId, ScopedRule, sorted};
+use super::{AccessEngine, BindingSlot, EVERYTHING, RoleId, RoleSlot, RuleId, ScopeId, ScopedRule, sorted};
 use crate::access::grant_index::{BindingId, SubjectId};
 use crate::access::request_set::{Coverage, RequestSet};
 
@@ -13,6 +13,14 @@ pub(crate) struct SubjectSet {
     /// Sorted and without duplicates.
     pub(crate) subjects: Vec<SubjectId>,
     pub(crate) is_in_system_masters: bool,
+}
+
+/// The roles that bindings grant to an identity, and in which scopes. Identities with equal values have the same rules.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GrantedRoles {
+    is_in_system_masters: bool,
+    /// Sorted and without duplicates.
+    roles: Vec<(RoleId, ScopeId)>,
 }
 
 /// Which rules of an aggregated role count.
@@ -64,6 +72,13 @@ impl<'s> AccessEngine<'s> {
                 rules.extend(role.content.stale.iter().copied());
             }
         })
+    }
+
+    pub(crate) fn granted_roles(&self, identity: &SubjectSet) -> GrantedRoles {
+        let grants = identity.subjects.iter().flat_map(|subject| self.index.grants_of(*subject));
+        let roles = grants
+            .filter_map(|grant| self.binding_slot(grant.position.0).and_then(|slot| Some((slot.role?, slot.scope))));
+        GrantedRoles { is_in_system_masters: identity.is_in_system_masters, roles: sorted(roles.collect()) }
     }
 
     /// Returns the rules that apply to an identity, without those that the controller should have filled in before the

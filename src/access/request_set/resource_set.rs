@@ -12,15 +12,33 @@ pub(crate) struct ResourceSet<'s> {
     by_subresource: Vec<(&'s str, StringSet<'s>)>,
     /// The resources for every subresource that is not in `by_subresource`.
     others: StringSet<'s>,
+    /// One bit for each resource, so that most sets without a common resource are found at once. All bits if the set is
+    /// infinite. It follows from the other fields.
+    bits: u64,
+}
+
+/// Returns one of 64 bits for a resource.
+fn bit(resource: &str) -> u64 {
+    let hash = resource.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    1 << (hash % 64)
 }
 
 impl<'s> ResourceSet<'s> {
+    fn new(by_subresource: Vec<(&'s str, StringSet<'s>)>, others: StringSet<'s>) -> Self {
+        let sets = by_subresource.iter().map(|(_, resources)| resources).chain([&others]);
+        let bits = sets.fold(0, |bits, resources| match resources.listed() {
+            (_, true) => u64::MAX,
+            (listed, false) => listed.iter().fold(bits, |bits, resource| bits | bit(resource)),
+        });
+        Self { by_subresource, others, bits }
+    }
+
     pub(crate) fn all() -> Self {
-        Self { by_subresource: Vec::new(), others: StringSet::all() }
+        Self::new(Vec::new(), StringSet::all())
     }
 
     pub(crate) fn none() -> Self {
-        Self { by_subresource: Vec::new(), others: StringSet::none() }
+        Self::new(Vec::new(), StringSet::none())
     }
 
     /// Returns the resources of a rule. `pods/*` adds nothing: a `*` after the `/` is not a wildcard, and no request
@@ -41,7 +59,7 @@ impl<'s> ResourceSet<'s> {
     }
 
     fn for_subresource(subresource: &'s str, resources: StringSet<'s>) -> Self {
-        Self { by_subresource: vec![(subresource, resources)], others: StringSet::none() }
+        Self::new(vec![(subresource, resources)], StringSet::none())
     }
 
     /// Returns the resources for each listed subresource, and the resources for all other subresources.
@@ -95,11 +113,11 @@ impl<'s> ResourceSet<'s> {
     }
 
     pub(crate) fn covers(&self, other: &Self) -> bool {
-        self.pairs(other).all(|(own, other)| own.covers(other))
+        other.bits & !self.bits == 0 && self.pairs(other).all(|(own, other)| own.covers(other))
     }
 
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.pairs(other).any(|(own, other)| own.overlaps(other))
+        self.bits & other.bits != 0 && self.pairs(other).any(|(own, other)| own.overlaps(other))
     }
 
     fn pointwise(&self, other: &Self, combine: impl Fn(&StringSet<'s>, &StringSet<'s>) -> StringSet<'s>) -> Self {
@@ -110,7 +128,7 @@ impl<'s> ResourceSet<'s> {
         subresources.dedup();
         let combined =
             subresources.into_iter().map(|sub| (sub, combine(self.resources_with(sub), other.resources_with(sub))));
-        Self { by_subresource: combined.filter(|(_, resources)| *resources != others).collect(), others }
+        Self::new(combined.filter(|(_, resources)| *resources != others).collect(), others)
     }
 
     pub(crate) fn intersect(&self, other: &Self) -> Self {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::SectionEdits;
+use crate::diagnostic::InternalError;
 use crate::state::aws_auth::{Entry, EntryEdit, EntryPrincipal, ParsedSection, Section, edit_section};
 use crate::state::config_map::{AwsAuth, config_map_to_json, entry_key};
 use crate::state::entry_marks::{EntryMarks, content_hash, entry_id};
@@ -67,6 +68,8 @@ pub(crate) struct AwsAuthEdit {
 }
 
 impl AwsAuthEdit {
+    /// # Errors
+    /// If an edit names an entry that `sections` does not have.
     pub(crate) fn new(
         live: &AwsAuth,
         exists: bool,
@@ -75,7 +78,7 @@ impl AwsAuthEdit {
         owned_after: &BTreeMap<[u8; 8], [u8; 4]>,
         edits: &SectionEdits,
         sections: &BTreeMap<Section, ParsedSection>,
-    ) -> Self {
+    ) -> Result<Self, InternalError> {
         let mut principal_edits: BTreeMap<String, PrincipalEdit> = BTreeMap::new();
         for (section, edits) in edits {
             let live = |index: &usize| Some(sections.get(section)?.entries.get(*index)?.entry.clone());
@@ -85,9 +88,8 @@ impl AwsAuthEdit {
                     EntryEdit::Change { index, entry: to } => (live(index), Some(to.clone())),
                     EntryEdit::Remove { index } => (live(index), None),
                 };
-                let Some(key) = after.as_ref().or(before.as_ref()).map(entry_key) else {
-                    continue;
-                };
+                let key = after.as_ref().or(before.as_ref()).map(entry_key);
+                let key = key.ok_or_else(|| InternalError::new("an edit of aws-auth removes an unknown entry"))?;
                 let new = || PrincipalEdit { key: key.clone(), before: None, after: None, edits: Vec::new() };
                 let principal_edit = principal_edits.entry(key.clone()).or_insert_with(new);
                 principal_edit.before = before.or_else(|| principal_edit.before.take());
@@ -95,7 +97,7 @@ impl AwsAuthEdit {
                 principal_edit.edits.push((*section, edit.clone()));
             }
         }
-        Self {
+        Ok(Self {
             principal_edits: principal_edits.into_values().collect(),
             live: live.clone(),
             exists,
@@ -105,7 +107,7 @@ impl AwsAuthEdit {
             sections: edits.keys().copied().collect(),
             replacement: None,
             final_texts: BTreeMap::new(),
-        }
+        })
     }
 
     /// Sets the planned texts of sections. The other writes are edits of the live text.

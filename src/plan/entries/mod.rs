@@ -284,6 +284,10 @@ impl EntryPlanner<'_> {
         };
         let policy = builder.policy;
         let edit = AwsAuthEdit::new(auth, exists, policy, &self.marks, &self.owned_after, &self.edits, sections);
+        let edit = match edit {
+            Ok(edit) => edit,
+            Err(error) => return builder.diagnostics.push(error.into()),
+        };
         builder.writes.push(PendingWrite {
             object: ObjectKey::aws_auth(),
             kind: ChangeKind::Map { write, edit: Box::new(edit) },

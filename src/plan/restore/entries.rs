@@ -191,6 +191,7 @@ impl<'a> EntriesUndo<'a> {
         }
         let sections = self.sections.into_iter().map(|(section, versions)| (section, versions.live)).collect();
         let edit = AwsAuthEdit::new(self.live, true, self.policy, &self.marks, &owned_after, &edits, &sections)
+            .map_err(|error| vec![error.into()])?
             .with_final_texts(texts);
         let write = WriteRequest::Patch(Value::Object(patch));
         Ok(ContentUndo { write: Some((write, edit)), changes, warnings: self.warnings })

@@ -60,13 +60,15 @@ impl InitialBounds {
     }
 
     /// Adds the access of the planned state. Call it when all planned changes are made in the engine.
-    pub(super) fn with_planned<'s>(mut self, planned: &[SubjectSet], engine: &AccessEngine<'s>) -> AccessBounds<'s> {
-        self.sides.extend(planned.iter().map(|login| engine.scoped_rules(login, AggregatedRules::Reconciled)));
-        self.upper.extend(self.sides.iter().flatten().copied());
-        self.upper.sort_unstable();
-        self.upper.dedup();
-        let lower = LowerBound::new(&self.sides, engine);
-        AccessBounds { upper: self.upper, lower, outside: RefCell::default(), required: RefCell::default() }
+    pub(super) fn with_planned<'s>(&self, planned: &[SubjectSet], engine: &AccessEngine<'s>) -> AccessBounds<'s> {
+        let mut sides = self.sides.clone();
+        sides.extend(planned.iter().map(|login| engine.scoped_rules(login, AggregatedRules::Reconciled)));
+        let mut upper = self.upper.clone();
+        upper.extend(sides.iter().flatten().copied());
+        upper.sort_unstable();
+        upper.dedup();
+        let lower = LowerBound::new(&sides, engine);
+        AccessBounds { upper, lower, outside: RefCell::default(), required: RefCell::default() }
     }
 }
 

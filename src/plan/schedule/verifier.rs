@@ -1,13 +1,18 @@
 //! Applies writes to the access engine and decides whether every subject that they affect is within its bounds.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::access_bounds::{AccessBounds, InitialBounds, Violation};
 use super::changes::{Op, PlannedChanges, TargetObject};
 use super::identity_classes::{BoundsId, ClassId, IdentityClass, assign_bounds, classes};
 use super::internal;
 use super::token_logins::{FormerLogins, TokenLogins};
-use crate::access::{AccessEffect, AccessEngine, AggregatedRules, Direction, EngineMark, RoleId, RuleId, SubjectId};
+use crate::access::{
+    AccessEffect, AccessEngine, AggregatedRules, Direction, EngineMark, GrantedRoles, RoleId, RuleId, SubjectId,
+    SubjectSet,
+};
 use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
 use crate::state::State;
 use crate::state::object::ObjectError;
@@ -40,7 +45,8 @@ pub(super) struct VerifierCheckpoint {
 pub(super) struct Verifier<'s> {
     pub(super) engine: AccessEngine<'s>,
     pub(super) classes: Vec<IdentityClass>,
-    pub(super) bounds: Vec<AccessBounds<'s>>,
+    /// By `BoundsId`. Identities with the same roles in both states share their bounds.
+    pub(super) bounds: Vec<Rc<AccessBounds<'s>>>,
     /// For each RBAC subject, the classes that log in with it. Of classes with equal keys only one is listed.
     pub(super) classes_by_subject: BTreeMap<SubjectId, BTreeSet<ClassId>>,
     /// The classes whose logins aws-auth decides.
@@ -53,6 +59,8 @@ pub(super) struct Verifier<'s> {
     /// Classes outside their bounds. Whether they stay outside is not checked.
     pub(super) out_of_bounds: BTreeSet<ClassId>,
 }
+
+type AccessKey<'s> = (*const AccessBounds<'s>, Vec<GrantedRoles>);
 
 /// The rules that changed roles grant in the planned state.
 pub(super) type PlannedRules = BTreeMap<RoleId, Vec<RuleId>>;
@@ -80,12 +88,7 @@ impl<'s> Verifier<'s> {
         let aws_auth = [live.aws_auth.clone(), planned.aws_auth.clone()];
         let mut classes = classes(&engine, &affected, &bound, aws_auth)?;
         let pairs = assign_bounds(&mut classes);
-        let initial: Vec<InitialBounds> = pairs.iter().map(|[live, _]| InitialBounds::new(live, &engine)).collect();
-        planned.apply_to(&mut engine)?;
-        let bounds =
-            initial.into_iter().zip(&pairs).map(|(initial, [_, planned])| initial.with_planned(planned, &engine));
-        let bounds = bounds.collect();
-        engine.undo(start)?;
+        let bounds = bounds(&pairs, &mut engine, planned)?;
         let mapped_classes = classes.iter().enumerate().filter(|(_, class)| class.entry_key().is_some());
         let mapped_classes = mapped_classes.map(|(number, _)| ClassId(number)).collect();
         let mut verifier = Self {
@@ -119,7 +122,14 @@ impl<'s> Verifier<'s> {
     }
 
     pub(super) fn bounds_of(&self, class: &IdentityClass) -> Result<&AccessBounds<'s>, ObjectError> {
-        self.bounds.get(class.bounds.0).ok_or_else(|| internal("an identity class has no bounds"))
+        let bounds = self.bounds.get(class.bounds.0).ok_or_else(|| internal("an identity class has no bounds"))?;
+        Ok(bounds)
+    }
+
+    /// Returns a key: classes with equal keys have the same bounds, and the same rules apply to them now.
+    fn access_key(&self, class: &IdentityClass) -> Result<AccessKey<'s>, ObjectError> {
+        let granted = class.tokens.all().map(|login| self.engine.granted_roles(&login.subjects));
+        Ok((std::ptr::from_ref(self.bounds_of(class)?), granted.collect()))
     }
 
     pub(super) fn count_bounds(&self) -> usize {
@@ -234,8 +244,12 @@ impl<'s> Verifier<'s> {
         affected: &BTreeSet<ClassId>,
         effect: &AccessEffect,
     ) -> Result<bool, ObjectError> {
+        let mut seen = BTreeSet::new();
         for (_, class) in self.all_classes(affected.difference(&self.out_of_bounds))? {
-            if !self.bounds_of(class)?.contains_after(class.tokens.all(), effect, &self.engine) {
+            let changes: Vec<_> = class.tokens.all().map(|login| effect.key_of(&login.subjects.subjects)).collect();
+            if seen.insert((self.access_key(class)?, changes))
+                && !self.bounds_of(class)?.contains_after(class.tokens.all(), effect, &self.engine)
+            {
                 return Ok(false);
             }
         }
@@ -245,7 +259,8 @@ impl<'s> Verifier<'s> {
     fn are_in_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<bool, ObjectError> {
         let mut seen = BTreeSet::new();
         for (_, class) in self.all_classes(affected.difference(&self.out_of_bounds))? {
-            if seen.insert(class.group_key()) && !self.bounds_of(class)?.contains_all(class.tokens.all(), &self.engine)
+            if seen.insert(self.access_key(class)?)
+                && !self.bounds_of(class)?.contains_all(class.tokens.all(), &self.engine)
             {
                 return Ok(false);
             }
@@ -274,9 +289,14 @@ impl<'s> Verifier<'s> {
     /// Returns the classes that a write has brought outside their bounds, of those that it affects.
     pub(super) fn classes_out_of_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<BTreeSet<ClassId>, ObjectError> {
         let mut out = BTreeSet::new();
-        for id in affected {
-            if !self.violations(*id, AggregatedRules::WithStale, 1)?.is_empty() {
-                out.insert(*id);
+        let mut known = BTreeMap::new();
+        for (id, class) in self.all_classes(affected)? {
+            let is_out = match known.entry(self.access_key(class)?) {
+                Entry::Occupied(entry) => *entry.get(),
+                Entry::Vacant(entry) => *entry.insert(!self.violations(id, AggregatedRules::WithStale, 1)?.is_empty()),
+            };
+            if is_out {
+                out.insert(id);
             }
         }
         self.with_same_logins(&out)
@@ -288,6 +308,35 @@ impl<'s> Verifier<'s> {
         self.out_of_bounds.extend(out);
         Ok(())
     }
+}
+
+/// Returns the bounds of each pair of logins in the live and the planned state.
+fn bounds<'s>(
+    pairs: &[[Vec<SubjectSet>; 2]],
+    engine: &mut AccessEngine<'s>,
+    planned: &PlannedChanges<'s>,
+) -> Result<Vec<Rc<AccessBounds<'s>>>, ObjectError> {
+    let granted = |logins: &[SubjectSet], engine: &AccessEngine<'s>| -> Vec<GrantedRoles> {
+        logins.iter().map(|login| engine.granted_roles(login)).collect()
+    };
+    let mut initial = BTreeMap::new();
+    let mut keys = Vec::new();
+    for [live, _] in pairs {
+        let key = granted(live, engine);
+        initial.entry(key.clone()).or_insert_with(|| InitialBounds::new(live, engine));
+        keys.push(key);
+    }
+    let start = engine.mark();
+    planned.apply_to(engine)?;
+    let mut known = BTreeMap::new();
+    let mut all = Vec::new();
+    for (live, [_, planned]) in keys.into_iter().zip(pairs) {
+        let initial = initial.get(&live).ok_or_else(|| internal("a login has no bounds"))?;
+        let shared = known.entry((live, granted(planned, engine)));
+        all.push(Rc::clone(shared.or_insert_with(|| Rc::new(initial.with_planned(planned, engine)))));
+    }
+    engine.undo(start)?;
+    Ok(all)
 }
 
 fn unknown_class() -> ObjectError {

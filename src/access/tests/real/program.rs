@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::case::NAMESPACES;
 use super::question::RandomQuestion;
 use super::server::RealServer;
-use crate::access::{Request, RequestScope, request_scope};
+use crate::access::{AccessDecision, Request, RequestScope, request_scope};
 use crate::api_resources::KnownResources;
 use crate::{Env, Exit, Stdio, Terminals, run};
 
@@ -75,7 +75,7 @@ impl CliProgram {
     ///
     /// # Errors
     /// If the exit code does not fit the verdict. The error has the output.
-    pub(super) fn can(&self, question: &RandomQuestion, live: bool) -> Result<(bool, bool), String> {
+    pub(super) fn can(&self, question: &RandomQuestion, live: bool) -> Result<(AccessDecision, bool), String> {
         let words = can_args(question);
         let mut args = vec!["can", question.subject.as_str()];
         args.extend(words.iter().map(String::as_str));
@@ -86,14 +86,15 @@ impl CliProgram {
         let (exit, out, err) = self.run(&args);
         let answer: Value = serde_json::from_str(&out).map_err(|error| format!("{error}: {out}{err}"))?;
         let answer = &answer["clusters"][0];
-        let yes = answer["verdict"] == "yes";
-        let expected = match answer["verdict"].as_str() {
-            Some("yes") => Exit::Success,
-            Some("not-answered") => Exit::NotAnswered,
-            _ => Exit::Failed,
+        let (decision, expected) = match answer["verdict"].as_str() {
+            Some("yes") => (AccessDecision::Allowed, Exit::Success),
+            Some("for-some") => (AccessDecision::SomeVariants, Exit::Success),
+            Some("ambiguous") => (AccessDecision::Ambiguous, Exit::Failed),
+            Some("not-answered") => (AccessDecision::Denied, Exit::NotAnswered),
+            _ => (AccessDecision::Denied, Exit::Failed),
         };
         if exit == expected {
-            Ok((yes, answer["not-authenticated"].is_null()))
+            Ok((decision, answer["not-authenticated"].is_null()))
         } else {
             Err(format!("{args:?} ends with {exit:?}: {out}"))
         }

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::cluster_plan::ClusterPlan;
 use super::command_error::CommandError;
-use super::env::Env;
+use super::context::OpsContext;
+use super::observer::EventKind;
 use super::saved_plan;
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, WriteCluster as _};
@@ -25,7 +26,11 @@ use crate::yaml::to_yaml;
 const MAX_CONCURRENT_READS: usize = 16;
 
 /// Backs up the objects that a plan writes, as they are before the writes.
-pub(super) async fn write_backup(cluster_plan: &ClusterPlan, folder: &Path, env: &mut Env) -> Result<(), CommandError> {
+pub(super) async fn write_backup(
+    cluster_plan: &ClusterPlan,
+    folder: &Path,
+    context: &OpsContext,
+) -> Result<(), CommandError> {
     let mut written: BTreeMap<&ObjectKey, &Precondition> = BTreeMap::new();
     for step in &cluster_plan.plan.steps {
         written.entry(&step.object).or_insert(&step.precondition);
@@ -59,20 +64,20 @@ pub(super) async fn write_backup(cluster_plan: &ClusterPlan, folder: &Path, env:
     let documents: Vec<String> = documents.iter().map(to_yaml).collect();
     let text = format!(
         "# rolecall backup, taken {} of {}\n{}",
-        env.now,
+        context.now,
         escape_text(&cluster_plan.label),
         documents.join("---\n")
     );
-    let folder = env.cwd.join(folder);
+    let folder = context.cwd.join(folder);
     let name = cluster_plan.cluster_name.as_deref().unwrap_or(&cluster_plan.plan.policy);
     let name: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
-    let stem = format!("{name}-{}", env.now.strftime("%Y%m%dT%H%M%SZ"));
+    let stem = format!("{name}-{}", context.now.strftime("%Y%m%dT%H%M%SZ"));
     let path = create_numbered_file(&folder, &stem, &text).map_err(|error| {
         let diagnostic = Diagnostic::error(format!("cannot write the backup to {}: {error}", folder.display()));
         CommandError::from_diagnostic(diagnostic.with_help(error.help()).with_note("no changes were made"))
     })?;
-    env.note(&format!("Backup written to {0} (restore with: rolecall restore {0})\n", path.display()));
+    cluster_plan.observer.send(EventKind::BackupWritten(&path));
     Ok(())
 }
 
@@ -82,6 +87,6 @@ pub(super) async fn read_objects(cluster: &AnyCluster, keys: &[ObjectKey]) -> Re
 }
 
 /// Returns whether `restore` reads objects of this kind from a backup.
-pub(super) fn is_backed_up(kind: ObjectKind) -> bool {
+pub(crate) fn is_backed_up(kind: ObjectKind) -> bool {
     kind != ObjectKind::Namespace
 }

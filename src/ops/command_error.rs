@@ -54,6 +54,13 @@ impl From<ClusterError> for CommandError {
         Self::from_diagnostic(error.to_diagnostic())
     }
 }
+
+impl From<Vec<Diagnostic>> for CommandError {
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self { diagnostics, ..Self::default() }
+    }
+}
+
 impl From<SerializeError> for CommandError {
     fn from(error: SerializeError) -> Self {
         InternalError::from(error).into()

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::args::ApplyFlags;
+use super::apply_run::ApplySettings;
 use super::cluster_plan::ClusterPlan;
 use super::command_error::CommandError;
-use super::env::Env;
+use super::context::OpsContext;
+use super::observer::{EventKind, LeaseState, Observer};
 use crate::apply::lock::{self, ApplyLock, LeaseHolder, LockAttempt};
 use crate::cluster::UserInfo;
 use crate::cluster::settings::duration_text;
@@ -20,28 +21,33 @@ const DEFAULT_LEASE_TIMEOUT: Duration = Duration::from_mins(1);
 /// If another apply holds it, or a signal ended the wait.
 pub(super) async fn acquire_lock(
     cluster_plan: &ClusterPlan,
-    flags: &ApplyFlags,
+    settings: &ApplySettings<'_>,
     caller: Option<&UserInfo>,
-    env: &mut Env,
+    context: &OpsContext,
 ) -> Result<Option<ApplyLock>, CommandError> {
-    let Some(leases) = cluster_plan.cluster.lease_client(&flags.lease_namespace) else {
+    let Some(leases) = cluster_plan.cluster.lease_client(settings.lease_namespace) else {
         return Ok(None);
     };
-    let name = lease_holder_name(caller, env);
+    let name = lease_holder_name(caller, context);
     let label = &cluster_plan.label;
-    let max_wait = flags.lease_timeout.unwrap_or(DEFAULT_LEASE_TIMEOUT);
-    let interrupt = env.interrupt().clone();
-    let on_wait = |message: &str| env.note(&format!("note: {label}: {message}\n"));
-    match lock::acquire(leases, &name, max_wait, &interrupt, on_wait).await? {
-        LockAttempt::Acquired(lock) => Ok(Some(lock)),
+    let max_wait = settings.lease_timeout.unwrap_or(DEFAULT_LEASE_TIMEOUT);
+    let interrupt = &context.connection.interrupt;
+    let on_wait = |message: &str| {
+        cluster_plan.observer.send(EventKind::Lease(LeaseState::Waiting));
+        cluster_plan.observer.note(message);
+    };
+    match lock::acquire(leases, &name, max_wait, interrupt, on_wait).await? {
+        LockAttempt::Acquired(lock) => {
+            cluster_plan.observer.send(EventKind::Lease(LeaseState::Acquired));
+            Ok(Some(lock))
+        }
         LockAttempt::HeldBy(holder) => {
-            Err(CommandError::from_diagnostic(held_lease_error(label, &holder, &flags.lease_namespace)))
+            Err(CommandError::from_diagnostic(held_lease_error(label, &holder, settings.lease_namespace)))
         }
         LockAttempt::Interrupted => Err(interrupted_before_writes(label)),
         LockAttempt::Unavailable(error) => {
-            env.note(&format!(
-                "warning: {label}: no Lease was acquired: {}. Concurrent applies are detected only by the preconditions \
-                 of the writes.\n",
+            cluster_plan.observer.warn(&format!(
+                "no Lease was acquired: {}. Concurrent applies are detected only by the preconditions of the writes.",
                 error.cause()
             ));
             Ok(None)
@@ -74,19 +80,21 @@ pub(super) fn interrupted_before_writes(label: &str) -> CommandError {
     CommandError::from_diagnostic(Diagnostic::error(format!("{label}: stopped by a signal before the first write")))
 }
 
-pub(super) async fn release_lock(lock: Option<ApplyLock>, env: &mut Env) {
-    if let Some(lock) = lock
-        && let Err(reason) = lock.release().await
-    {
-        env.note(&format!("note: the Lease could not be released, it expires by itself: {reason}\n"));
+pub(super) async fn release_lock(lock: Option<ApplyLock>, observer: &Observer) {
+    let Some(lock) = lock else {
+        return;
+    };
+    match lock.release().await {
+        Ok(()) => observer.send(EventKind::Lease(LeaseState::Released)),
+        Err(reason) => observer.note(&format!("the Lease could not be released, it expires by itself: {reason}")),
     }
 }
 
 /// Returns the holder of the Lease: it names the caller and the machine, and is different for each run.
-fn lease_holder_name(caller: Option<&UserInfo>, env: &Env) -> String {
+fn lease_holder_name(caller: Option<&UserInfo>, context: &OpsContext) -> String {
     let name = caller.map_or("rolecall", |caller| caller.username.as_str());
-    let host = env.vars.get("HOSTNAME").filter(|host| !host.is_empty());
+    let host = context.vars.get("HOSTNAME").filter(|host| !host.is_empty());
     let host = host.map(|host| format!(" on {host}")).unwrap_or_default();
-    let nanos = env.now.subsec_nanosecond();
+    let nanos = context.now.subsec_nanosecond();
     format!("{name}{host}, process {}-{nanos:x}", std::process::id())
 }
