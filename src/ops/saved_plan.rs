@@ -195,7 +195,7 @@ fn parse_saved_plans(file: &SavedPlanFile<'_>) -> Result<Vec<SavedPlan>, Command
 ///
 /// # Errors
 /// The reason why the text is not a plan, as the rest of a sentence that starts with the name of the file.
-pub(super) fn parse_plan_document(text: &str) -> Result<PlanDocument, String> {
+pub(crate) fn parse_plan_document(text: &str) -> Result<PlanDocument, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("{NOT_A_PLAN}: it is not JSON: {error}"))?;
     match value.get("format-version") {
         Some(version) if *version == FORMAT_VERSION => {}
