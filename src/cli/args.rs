@@ -80,6 +80,8 @@ impl Command {
             Self::Snapshot(_) => "snapshot",
             Self::Whoami(_) => "whoami",
             Self::Permissions(_) => "permissions",
+            Self::Show(_) => "show",
+            Self::Comment(_) => "comment",
             Self::Can(_) => "can",
             Self::WhoCan(_) => "who-can",
             Self::Access(_) => "access",

@@ -16,7 +16,7 @@ use super::restore::read_backup;
 use crate::api_resources::DISCOVERY_KIND;
 use crate::diagnostic::Diagnostic;
 use crate::files::is_stdout;
-use crate::ops::{CommandError, read_plan_document};
+use crate::ops::{CommandError, parse_plan_document};
 use crate::plan::Plan;
 use crate::render::file_outline::FileOutline;
 use crate::render::plan_text::{PlanTextOptions, render_drift, render_plan};
@@ -90,7 +90,7 @@ pub(crate) fn read_document(path: &Path, env: &mut Env) -> Result<String, Comman
 /// Reads a plan document. One that was changed since is shown with a warning, since nothing is written.
 pub(crate) fn read_plan(path: &Path, text: &str, env: &mut Env) -> Result<PlanDocument, CommandError> {
     let name = path.display();
-    let (document, is_unchanged) = read_plan_document(text).map_err(|reason| {
+    let (document, is_unchanged) = parse_plan_document(text).map_err(|reason| {
         let error = Diagnostic::error(format!("{name} {reason}"));
         CommandError::from_diagnostic(error.with_help("make a plan with `rolecall plan POLICY --out plan.json`"))
     })?;
