@@ -80,8 +80,6 @@ impl Command {
             Self::Snapshot(_) => "snapshot",
             Self::Whoami(_) => "whoami",
             Self::Permissions(_) => "permissions",
-            Self::Show(_) => "show",
-            Self::Comment(_) => "comment",
             Self::Can(_) => "can",
             Self::WhoCan(_) => "who-can",
             Self::Access(_) => "access",
@@ -195,7 +193,10 @@ pub(crate) struct PlanArgs {
     /// Exit with code 2 if there are changes
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
-    /// Show all changes of a long plan
+    /// Show the change to the text of aws-auth as a unified diff
+    #[arg(long)]
+    pub(crate) aws_auth_diff: bool,
+    /// Show all changes of a long plan, and the diff of aws-auth
     #[arg(long)]
     pub(crate) full: bool,
 }

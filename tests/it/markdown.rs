@@ -332,3 +332,19 @@ fn long_plan_is_cut_to_the_limit_and_says_so() {
     let output = sandbox.run(&["plan", "access.toml", "-o", "markdown", "--max-chars", "100"]);
     assert!(output.stderr.contains("must be at least 10000"), "{}", output.stderr);
 }
+
+#[test]
+fn text_of_aws_auth_is_shown_as_a_diff_on_request() {
+    let sandbox = sandbox();
+    let policy = POLICY.split("[[invariants]]").next().unwrap().replace("\"system:masters\"]\n[p", "]\n[p");
+    sandbox.write("access.toml", &policy);
+    let plan = |args: &[&str]| sandbox.run(&[&["plan", "access.toml"], args].concat()).stdout;
+    assert!(!plan(&[]).contains("Text of aws-auth"));
+    let text = plan(&["--aws-auth-diff"]);
+    let diff = text.split("Text of aws-auth\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    insta::assert_snapshot!(diff, @"");
+    assert!(
+        plan(&["--full", "-o", "markdown"])
+            .contains("</code>: text of aws-auth</summary>\n\n```diff\n--- aws-auth mapRoles\n")
+    );
+}
