@@ -8,8 +8,8 @@ use super::question::{finish, observe_clusters, print_warnings, retain_clusters_
 use crate::access::{AccessDecision, CanAnswer, QueryLint, Verdict};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::ops::CommandError;
-use crate::ops::question::{QuestionTargets, 
-    QuestionTarget, answer_warnings, lint_warning, name_warning, parse_questions, state_warnings,
+use crate::ops::question::{
+    QuestionTarget, QuestionTargets, answer_warnings, lint_warning, name_warning, parse_questions, state_warnings,
 };
 use crate::render::query_answers::{self, QueryRenderer};
 use crate::report::{AnswerJson, AnswersDocument, CanAnswerJson, DiagnosticJson};

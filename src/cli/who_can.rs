@@ -8,7 +8,9 @@ use super::question::{finish, observe_clusters, print_warnings};
 use crate::access::{AccessView, NamespaceFilter, all_escalation_paths};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::ops::CommandError;
-use crate::ops::question::{QuestionTargets, QuestionTarget, lint_warning, name_warning, parse_questions, state_warnings};
+use crate::ops::question::{
+    QuestionTarget, QuestionTargets, lint_warning, name_warning, parse_questions, state_warnings,
+};
 use crate::render::query_answers::{self, QueryRenderer};
 use crate::report::{
     AnswerJson, AnswersDocument, DiagnosticJson, EscalationsAnswerJson, WhoCanAnswerJson, WhoCanQuestion,
