@@ -155,7 +155,7 @@ fn parse_saved_plans(file: &SavedPlanFile<'_>) -> Result<Vec<SavedPlan>, Command
     if text.trim().is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it is empty")));
     }
-    let PlanDocument { plans, applied_at, .. } = parse_plan_document(&text).map_err(not_a_plan)?;
+    let PlanDocument { plans, applied_at, .. } = parse_plan_document(text).map_err(not_a_plan)?;
     if plans.is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it has no plan for any cluster")));
     }
@@ -223,7 +223,7 @@ fn changed_file_error(path: &Path, reason: &str) -> CommandError {
 /// after all its objects were changed back by hand.
 pub(crate) fn mark_applied(path: &Path, context: &OpsContext) -> Result<(), CommandError> {
     let text = std::fs::read_to_string(context.cwd.join(path)).map_err(|error| format!("cannot be read: {error}"));
-    let document = text.and_then(|text| parse_plan_document(&text)).map_err(|reason| {
+    let document = text.and_then(|text| parse_plan_document(text)).map_err(|reason| {
         CommandError::from_diagnostic(Diagnostic::error(format!("the plan {} {reason}", path.display())))
     })?;
     let document = document.with_applied_at(context.now.to_string())?;
@@ -331,7 +331,7 @@ cannot = \"escalate\"
         let (_, stderr) = run_in(folder.path(), &["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
         let text = std::fs::read_to_string(folder.path().join("plan.json")).expect(&stderr);
         let original: Value = serde_json::from_str(&text).unwrap();
-        assert!(parse_plan_document(&text).is_ok());
+        assert!(parse_plan_document(text).is_ok());
         assert!(parse_plan_document(&original.to_string()).is_ok(), "whitespace between tokens does not count");
         let mut paths = Vec::new();
         pointers(&original, "", &mut paths);
