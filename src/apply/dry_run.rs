@@ -171,6 +171,7 @@ impl DryRunContext {
             | ClusterError::ResponseTooLong { .. }
             | ClusterError::ObservationTooLarge { .. }
             | ClusterError::SnapshotIo { .. }
+            | ClusterError::SnapshotTooLong { .. }
             | ClusterError::SnapshotNotWritten { .. }
             | ClusterError::SnapshotOfPolicy { .. }
             | ClusterError::InvalidSnapshot { .. }

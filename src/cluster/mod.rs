@@ -32,8 +32,11 @@ mod tests;
 
 use std::time::Duration;
 
+pub(crate) use api_client::is_connect_error;
 pub(crate) use lease::{Lease, LeaseClient};
+pub(crate) use retry::{is_retryable, retry_delay};
 pub(crate) use review::{AccessReviewStatus, CallerCheck, CredentialFreshness};
+pub(crate) use safe_errors::describe_connection_error;
 use serde_json::Value;
 use settings::{TimeLimit, duration_text};
 use thiserror::Error;
@@ -199,6 +202,8 @@ pub(crate) enum ClusterError {
     InvalidResponse { what: String, why: String },
     #[error("cannot read the snapshot {file}: {why}")]
     SnapshotIo { file: String, why: String },
+    #[error("the snapshot {file} is longer than {max_mib} MiB")]
+    SnapshotTooLong { file: String, max_mib: u64, is_named_by_user: bool },
     #[error("the policy names the snapshot `{file}`, which is not a file in its own directory")]
     SnapshotOfPolicy { file: String, why: ContainmentError },
     #[error("cannot write the snapshot {file}: {why}")]
@@ -328,6 +333,10 @@ impl ClusterError {
             Self::SnapshotIo { file, .. } if file == snapshot::STDIN_NAME => {
                 "pass the snapshot again with --snapshot".to_owned()
             }
+            Self::SnapshotTooLong { is_named_by_user: true, .. } => {
+                "keep only the roles, the bindings, the namespaces and aws-auth, as `rolecall snapshot` does".to_owned()
+            }
+            Self::SnapshotTooLong { .. } => "make it shorter, or name it yourself with --snapshot FILE".to_owned(),
             Self::SnapshotIo { .. } => "run `rolecall snapshot --out FILE` to create a snapshot of a live cluster".to_owned(),
             Self::SnapshotOfPolicy { .. } => {
                 "name a .yaml, .yml or .json file in the directory of the policy, or pass --snapshot FILE".to_owned()

@@ -1,10 +1,27 @@
 //! The text of a snapshot file: its documents, and the file with changed and added documents.
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use crate::yaml;
+
+/// Reads a file. `None` if it is longer. It can be a pipe or a device, which have no length.
+pub(super) fn read_up_to(path: &Path, max_bytes: u64) -> std::io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > max_bytes) {
+        return Ok(None);
+    }
+    let invalid = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8");
+    String::from_utf8(bytes).map(Some).map_err(invalid)
+}
+
+/// Returns the length of a text.
+pub(super) fn byte_count(text: &str) -> u64 {
+    u64::try_from(text.len()).unwrap_or(u64::MAX)
+}
 
 /// A file of a snapshot, in memory.
 pub(super) struct SnapshotFile {

@@ -162,6 +162,21 @@ fn pipes_and_devices_in_place_of_files_do_not_block() {
     assert_fails_soon(&sandbox, &["plan", "--kubeconfig", "config"], &["it is longer than 32 MiB"]);
 }
 
+/// A snapshot of a pull request must not use all memory of the runner.
+#[test]
+fn snapshot_that_is_too_long_is_refused_before_it_is_parsed() {
+    let sandbox = Sandbox::offline();
+    let line = format!("data: {{ a: \"{}\" }}\n", "x".repeat(100_000_000));
+    sandbox.write("long.yaml", &line);
+    let policy = format!("{POLICY}[clusters.long]\nsnapshot = \"long.yaml\"\n");
+    sandbox.write("rolecall.toml", &policy);
+    let messages = ["long.yaml is longer than 16 MiB", "name it yourself with --snapshot FILE"];
+    assert_fails_soon(&sandbox, &["plan"], &messages);
+    sandbox.write("rolecall.toml", POLICY);
+    assert_fails_soon(&sandbox, &["plan", "--snapshot", "long.yaml"], &["long.yaml is longer than 64 MiB"]);
+    assert_fails_soon(&sandbox, &["plan", "--snapshot", "/dev/zero"], &["/dev/zero is longer than 64 MiB"]);
+}
+
 #[test]
 fn auth_provider_is_refused_because_its_command_has_no_limit() {
     let sandbox = Sandbox::offline();
