@@ -155,7 +155,7 @@ fn parse_saved_plans(file: &SavedPlanFile<'_>) -> Result<Vec<SavedPlan>, Command
     if text.trim().is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it is empty")));
     }
-    let PlanDocument { plans, applied_at, .. } = parse_saved_plan(&text).map_err(not_a_plan)?;
+    let PlanDocument { plans, applied_at, .. } = parse_saved_plan(text).map_err(not_a_plan)?;
     if plans.is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it has no plan for any cluster")));
     }
