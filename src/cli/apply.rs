@@ -103,7 +103,7 @@ fn plan_again(
 ) -> Result<(LoadedPolicy, Vec<ClusterPlan>), CommandError> {
     let files = read_policy(args.target.policy.as_deref(), env)?;
     let context = env.parallel_context(&args.parallel);
-    let settings = PlanSettings { depth: PlanDepth::ChangesAndAccess, allow };
+    let settings = PlanSettings { depth: PlanDepth::ChangesAndAccess, allow, aws_auth_diff: false };
     let resolve = target_resolver(&args.target.connection, &context);
     plan_clusters(files, &resolve, &settings, &context)?.into_complete()
 }

@@ -23,6 +23,7 @@ pub mod go;
 pub mod hostile_server;
 pub mod http_client;
 pub mod kubeconfig;
+pub mod measuring;
 pub mod process;
 pub mod proxy;
 pub mod running;
